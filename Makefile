@@ -1,0 +1,60 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): requirements-dev.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "cutout needs Python 3.11 to 3.13, this is %d.%d; name another one: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+.PHONY: install
+install: $(READY) ## Make .venv with the locked dependencies
+
+.PHONY: demo
+demo: $(READY) ## Cut out the 12 photos in all four forms, on this machine alone
+	$(BIN)/cutout demo
+
+.PHONY: up
+up: $(READY) ## Run everything on this machine until Ctrl-C
+	$(BIN)/cutout up
+
+.PHONY: test
+test: $(READY) ## Run the tests on real servers and processes
+	$(BIN)/pytest
+
+.PHONY: check
+check: $(READY) ## Lint, format, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(READY) ## Format the code and mend what the linter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: bench
+bench: $(READY) ## CPU per job beside a bare loop
+	$(BIN)/python -m bench.cpu_per_job
+
+.PHONY: lock
+lock: $(READY) ## Renew the locked dependencies
+	$(BIN)/uv pip compile --upgrade $(LOCK) pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --upgrade $(LOCK) --all-extras -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	--no-emit-index-url --no-emit-find-links
+
+.PHONY: clean
+clean: ## Remove what the targets made, the local data included
+	rm -rf $(VENV) .cutout demo-output .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,43 @@
+"""The HTTP front door. `uvicorn api.app:create_app --factory` serves it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from api.access import Services
+from api.body_limit import BodyLimit
+from api.problems import answer_with_problems
+from api.routes import batches, health, jobs
+from jobs.database import connect
+from jobs.settings import Settings, settings
+from jobs.storage import Bucket
+
+# As many as starlette's thread pool has threads, so that no route waits for a connection.
+CONNECTIONS = 40
+ROOM_FOR_FIELDS = 64 * 1024
+LARGEST_LIST_BYTES = 16_000_000
+
+
+def create_app(given: Settings | None = None) -> FastAPI:
+    """The app, on the settings given or on those of the environment."""
+    known = given or settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        engine = connect(known.database_url.get_secret_value(), connections=CONNECTIONS, name="cutout-api")
+        app.state.services = Services(known, engine, Bucket(known, connections=CONNECTIONS))
+        yield
+        engine.dispose()
+
+    app = FastAPI(
+        title="cutout",
+        description="Enqueue product photos, poll their jobs, fetch the cutouts.",
+        version="1",
+        lifespan=lifespan,
+    )
+    app.add_middleware(BodyLimit, max_bytes=max(known.max_source_bytes + ROOM_FOR_FIELDS, LARGEST_LIST_BYTES))
+    answer_with_problems(app)
+    for routes in (jobs, batches, health):
+        app.include_router(routes.router)
+    return app

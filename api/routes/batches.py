@@ -1,0 +1,49 @@
+"""Batches: enqueue jobs together, and count them."""
+
+import uuid
+from http import HTTPStatus
+
+from fastapi import APIRouter, Response
+
+from api.access import AtHand, ProducerId, Transaction
+from api.problems import ProblemError
+from api.routes.jobs import require_own_batch
+from api.schemas import BatchRequest, BatchView, view_batch
+from jobs.batches import batch_status
+from jobs.enqueue import create_batch, enqueue_all
+
+router = APIRouter(prefix="/v1/batches", tags=["batches"])
+
+
+@router.post("", status_code=HTTPStatus.CREATED)
+def create(
+    asked: BatchRequest, session: Transaction, at_hand: AtHand, producer_id: ProducerId, response: Response
+) -> BatchView:
+    """Enqueue a list of jobs, all or none; an empty list makes a batch to be filled by POST /v1/jobs."""
+    most = at_hand.settings.max_batch_jobs
+    if len(asked.jobs) > most:
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "too-many-jobs",
+            f"the list has {len(asked.jobs)} jobs, at most {most} are taken; split it",
+            field="jobs",
+        )
+    batch = create_batch(session, asked.name, producer_id=producer_id)
+    enqueue_all(session, asked.to_new_jobs(), batch_id=batch.id)
+    response.headers["Location"] = f"/v1/batches/{batch.id}"
+    status = batch_status(session, batch.id)
+    if status is None:
+        raise LookupError(f"batch {batch.id} vanished in its own transaction")
+    return view_batch(status)
+
+
+@router.get("/{batch_id}")
+def get(batch_id: uuid.UUID, session: Transaction, producer_id: ProducerId) -> BatchView:
+    """A batch with its jobs counted by state."""
+    require_own_batch(session, batch_id, producer_id)
+    status = batch_status(session, batch_id)
+    if status is None:
+        raise ProblemError(
+            HTTPStatus.NOT_FOUND, "unknown-batch", f"you have no batch {batch_id}", field="batch_id"
+        )
+    return view_batch(status)

@@ -1,0 +1,139 @@
+"""Jobs: enqueue one, look at it, fetch its cutout."""
+
+import uuid
+from http import HTTPStatus
+from typing import Any, BinaryIO
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import RedirectResponse
+from pydantic import ValidationError
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from starlette.datastructures import UploadFile
+
+from api.access import AtHand, ProducerId, Services, Transaction
+from api.problems import ProblemError, invalid_request
+from api.schemas import JobOptions, JobRequest, JobView, view_job
+from api.uploads import store_upload
+from jobs.batches import credits_of
+from jobs.enqueue import enqueue
+from jobs.models import Batch, Job
+from jobs.states import State
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+LINK_SECONDS = 300
+MULTIPART = "multipart/form-data"
+UPLOAD_FIELDS = 8
+
+REQUEST_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": JobRequest.model_json_schema()},
+            MULTIPART: {
+                "schema": {
+                    "type": "object",
+                    "required": ["image"],
+                    "properties": {
+                        "image": {"type": "string", "format": "binary"},
+                        **JobOptions.model_json_schema()["properties"],
+                    },
+                }
+            },
+        },
+    }
+}
+
+
+@router.post("", status_code=HTTPStatus.CREATED, response_model=JobView, openapi_extra=REQUEST_BODY)
+async def create_job(request: Request, at_hand: AtHand, producer_id: ProducerId) -> Response:
+    """Enqueue one picture: as multipart field `image`, or by its address as JSON `source_url`."""
+    try:
+        if request.headers.get("content-type", "").startswith(MULTIPART):
+            view = await _from_upload(request, at_hand, producer_id)
+        else:
+            asked = JobRequest.model_validate_json(await request.body())
+            view = await run_in_threadpool(_enqueue, at_hand, producer_id, asked, asked.source_url)
+    except ValidationError as error:
+        return invalid_request(error.errors())
+    return Response(
+        view.model_dump_json(),
+        status_code=HTTPStatus.CREATED,
+        media_type="application/json",
+        headers={"Location": f"/v1/jobs/{view.id}"},
+    )
+
+
+@router.get("/{job_id}")
+def get_job(job_id: uuid.UUID, session: Transaction, producer_id: ProducerId) -> JobView:
+    """Where a job is, and why."""
+    return _view(session, _own_job(session, job_id, producer_id))
+
+
+@router.get("/{job_id}/result", status_code=HTTPStatus.TEMPORARY_REDIRECT, response_class=RedirectResponse)
+def get_result(
+    job_id: uuid.UUID, session: Transaction, at_hand: AtHand, producer_id: ProducerId
+) -> RedirectResponse:
+    """Redirect to the cutout, by a link that is good for five minutes."""
+    job = _own_job(session, job_id, producer_id)
+    if job.key is None:
+        hint = (
+            "look again later" if job.state in (State.QUEUED, State.RUNNING) else f"see GET /v1/jobs/{job_id}"
+        )
+        raise ProblemError(
+            HTTPStatus.CONFLICT, "no-result", f"the job is {job.state} and has no cutout; {hint}"
+        )
+    return RedirectResponse(
+        at_hand.bucket.presign(job.key, seconds=LINK_SECONDS), headers={"Cache-Control": "no-store"}
+    )
+
+
+async def _from_upload(request: Request, at_hand: Services, producer_id: uuid.UUID) -> JobView:
+    async with request.form(max_files=1, max_fields=UPLOAD_FIELDS) as form:
+        image = form.get("image")
+        if not isinstance(image, UploadFile):
+            raise ProblemError(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                "no-image",
+                "send the picture as file field `image`",
+                field="image",
+            )
+        asked = JobOptions.model_validate({name: value for name, value in form.items() if name != "image"})
+        return await run_in_threadpool(_store_and_enqueue, at_hand, producer_id, asked, image.file)
+
+
+def _store_and_enqueue(
+    at_hand: Services, producer_id: uuid.UUID, asked: JobOptions, body: BinaryIO
+) -> JobView:
+    # The picture goes first: a job never names a source that is not there.
+    source = store_upload(at_hand.bucket, body, max_bytes=at_hand.settings.max_source_bytes)
+    return _enqueue(at_hand, producer_id, asked, source)
+
+
+def _enqueue(at_hand: Services, producer_id: uuid.UUID, asked: JobOptions, source: str) -> JobView:
+    with Session(at_hand.engine) as session, session.begin():
+        if asked.batch_id is not None:
+            require_own_batch(session, asked.batch_id, producer_id)
+        job_id = enqueue(session, asked.to_new_job(source), batch_id=asked.batch_id, producer_id=producer_id)
+        return _view(session, session.get_one(Job, job_id))
+
+
+def require_own_batch(session: Session, batch_id: uuid.UUID, producer_id: uuid.UUID) -> None:
+    """Raise a problem 404 unless the batch is this producer's."""
+    if not session.scalar(select(Batch.id).where(Batch.id == batch_id, Batch.producer_id == producer_id)):
+        raise ProblemError(
+            HTTPStatus.NOT_FOUND, "unknown-batch", f"you have no batch {batch_id}", field="batch_id"
+        )
+
+
+def _own_job(session: Session, job_id: uuid.UUID, producer_id: uuid.UUID) -> Job:
+    job = session.scalar(select(Job).where(Job.id == job_id, Job.producer_id == producer_id))
+    if job is None:
+        raise ProblemError(HTTPStatus.NOT_FOUND, "unknown-job", f"you have no job {job_id}", field="job_id")
+    return job
+
+
+def _view(session: Session, job: Job) -> JobView:
+    return view_job(job, credits_of(session, [job.id]).get(job.id, 0))

@@ -1,0 +1,5 @@
+"""`python -m cli` is `cutout`."""
+
+from cli.main import main
+
+main()

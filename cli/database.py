@@ -1,0 +1,48 @@
+"""Commands speak to Postgres and the bucket themselves, as an operator's tool."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.orm import Session
+
+from cli.console import fail
+from jobs.batches import find_by_prefix
+from jobs.database import connect
+from jobs.models import Batch, Job
+from jobs.settings import settings
+
+
+def open_database() -> Engine:
+    """The database that the settings name."""
+    return connect(settings().database_url.get_secret_value(), connections=2, name="cutout-cli")
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Turn what a missing or empty database brings up into one line with the remedy."""
+    try:
+        yield
+    except OperationalError as error:
+        fail(f"the database does not answer: {str(error.orig).strip().splitlines()[0]}; try `cutout doctor`")
+    except ProgrammingError:
+        fail("the database does not have cutout's tables; run `cutout migrate`")
+
+
+def find_one(session: Session, prefix: str) -> Batch | Job:
+    """The batch or job whose id begins so; ends the command when there is none or more than one."""
+    found = find_by_prefix(session, prefix)
+    if not found:
+        fail(f"no batch or job has an id that begins with {prefix!r}")
+    if len(found) > 1:
+        fail(f"{prefix!r} begins the ids of more than one; write more of it")
+    return found[0]
+
+
+def find_batch(session: Session, prefix: str) -> Batch:
+    """The batch whose id begins so; ends the command when there is none."""
+    found = [row for row in find_by_prefix(session, prefix) if isinstance(row, Batch)]
+    if len(found) != 1:
+        fail(f"{'no batch has' if not found else 'several batches have'} an id that begins with {prefix!r}")
+    return found[0]

@@ -1,0 +1,89 @@
+"""Where a batch or a job is."""
+
+from typing import Annotated
+
+import typer
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cli.console import Exit, fail, out
+from cli.database import find_one, open_database, plain_errors
+from jobs.batches import BatchStatus, batch_status
+from jobs.models import Job
+from jobs.states import FINAL_STATES, State
+
+NAMED_FAILURES = 10
+
+
+def status(
+    identifier: Annotated[
+        str, typer.Argument(metavar="ID", help="A batch or job, or the beginning of its id.")
+    ],
+) -> None:
+    """Say where a batch or a job is, and why."""
+    with plain_errors(), Session(open_database()) as session:
+        found = find_one(session, identifier)
+        if isinstance(found, Job):
+            describe_job(found)
+            raise typer.Exit(_exit_of_job(found))
+        counted = batch_status(session, found.id)
+        if counted is None:
+            fail(f"the batch {found.id} is gone")
+        describe_batch(counted)
+        name_failures(session, counted)
+        raise typer.Exit(exit_of_batch(counted))
+
+
+def describe_job(job: Job) -> None:
+    """Print one job."""
+    out.print(f"job {job.id}  {job.external_id or ''}  {job.return_form}  [bold]{job.state}[/]")
+    if job.key:
+        out.print(
+            f"  {job.key}  {job.width}x{job.height} {job.media_type}, {job.size_bytes:,} bytes", markup=False
+        )
+    if job.code:
+        out.print(f"  {job.code}: {job.message}", markup=False)
+    if job.state == State.QUEUED and job.scheduled_at > job.created_at:
+        out.print(f"  next at {job.scheduled_at:%Y-%m-%d %H:%M:%S} UTC, step {job.step}, tries {job.tries}")
+    if job.state in (State.HELD, State.FAILED):
+        out.print(f"  go on with `cutout retry {job.id}`")
+
+
+def describe_batch(batch: BatchStatus) -> None:
+    """Print a batch's counts, leaving out states without jobs."""
+    counts = ", ".join(f"{count:,} {state}" for state, count in batch.counts.items() if count)
+    out.print(
+        f"batch {batch.id}  {batch.name}: {batch.done:,} of {batch.total:,} done; {counts or 'no jobs'}"
+    )
+
+
+def name_failures(session: Session, batch: BatchStatus) -> None:
+    """Print the first jobs that failed or are held, with their reasons."""
+    stopped = batch.counts[State.FAILED] + batch.counts[State.HELD]
+    jobs = session.scalars(
+        select(Job)
+        .where(Job.batch_id == batch.id, Job.state.in_([State.FAILED, State.HELD]))
+        .order_by(Job.id)
+        .limit(NAMED_FAILURES)
+    )
+    for job in jobs:
+        out.print(
+            f"  {job.state} {job.external_id} ({job.return_form}): {job.code}: {job.message}", markup=False
+        )
+    if stopped > NAMED_FAILURES:
+        out.print(
+            f"  and {stopped - NAMED_FAILURES:,} more; `cutout results {batch.id} -o FILE.csv` has them all"
+        )
+
+
+def exit_of_batch(batch: BatchStatus) -> Exit:
+    """0 only when every job succeeded; 3 while some are still to come."""
+    if batch.counts[State.QUEUED] + batch.counts[State.RUNNING]:
+        return Exit.UNFINISHED
+    return Exit.SUCCEEDED if batch.counts[State.SUCCEEDED] == batch.total else Exit.FAILED
+
+
+def _exit_of_job(job: Job) -> Exit:
+    if job.state == State.SUCCEEDED:
+        return Exit.SUCCEEDED
+    return Exit.FAILED if job.state in FINAL_STATES | {State.HELD} else Exit.UNFINISHED

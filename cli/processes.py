@@ -1,0 +1,69 @@
+"""The long-running processes, each in the foreground until SIGTERM. A supervisor or `cutout up` runs them."""
+
+import os
+import sys
+import uuid
+from typing import Annotated
+
+import typer
+
+from cli.console import out
+from jobs.database import connect
+from jobs.settings import settings
+from migrations.run import upgrade
+
+
+def migrate() -> None:
+    """Bring the database to the newest schema. Safe to run at every deploy, and twice at once."""
+    engine = connect(settings().database_url.get_secret_value(), connections=1, name="cutout-migrate")
+    upgrade(engine)
+    out.print("the database has the newest schema")
+
+
+def api(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
+) -> None:
+    """Serve the HTTP API."""
+    settings()
+    _become(
+        "uvicorn", "api.app:create_app", "--factory", "--host", host, "--port", str(port), "--no-access-log"
+    )
+
+
+def dispatcher() -> None:
+    """Hand out due jobs. Run two: one leads, the other takes over when it dies."""
+    _ = settings().endpoint_api_key
+    _become("worker.dispatcher")
+
+
+def worker(
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, max=1000, help="Jobs carried at once [default: CUTOUT_WORKER_THREADS]."),
+    ] = None,
+) -> None:
+    """Carry jobs out. Run as many as you like: the limit is shared by all."""
+    known = settings()
+    _ = known.endpoint_api_key
+    _become(
+        "celery",
+        "--app=worker.app",
+        "worker",
+        "--pool=threads",
+        f"--concurrency={threads or known.worker_threads}",
+        f"--hostname=cutout-{uuid.uuid4().hex[:8]}@%h",
+        "--without-gossip",
+        "--without-mingle",
+        "--loglevel=INFO",
+    )
+
+
+def sandbox(context: typer.Context) -> None:
+    """Serve a stand-in for the endpoint; `cutout sandbox --help` lists its options."""
+    _become("sandbox", *context.args)
+
+
+def _become(module: str, *arguments: str) -> None:
+    # Replaces this process, so that a supervisor's signals reach the real one.
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - our own modules

@@ -1,0 +1,171 @@
+"""Everything on one machine: the servers, the sandbox, and our own processes as children."""
+
+import os
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from sqlalchemy.orm import Session
+
+from jobs.database import connect
+from jobs.producers import create_producer
+from jobs.settings import PREFIX, Settings, load_settings
+from jobs.storage import Bucket
+from local import Child, LocalServices, PidFile
+from migrations.run import upgrade
+
+READY_WITHIN_S = 60.0
+LOOK_EVERY_S = 0.05
+RESTART_AFTER_S = 1.0
+
+
+class StackError(Exception):
+    """It could not be started; the text says why and where to look."""
+
+
+@dataclass(frozen=True, slots=True)
+class StackOptions:
+    """What to run. `port` 0 takes a free one; without the sandbox the settings name the endpoint.
+
+    `defaults` are settings for what the environment does not say.
+    """
+
+    data_dir: Path
+    port: int = 0
+    workers: int = 1
+    sandbox: bool = True
+    sandbox_latency_s: float = 2.1
+    defaults: Mapping[str, str] = field(default_factory=dict)
+
+
+class Stack:
+    """A running system. `environment` holds what another process needs to be its client or its part."""
+
+    def __init__(self, options: StackOptions, settings: Settings, environment: dict[str, str]) -> None:
+        self.options = options
+        self.settings = settings
+        self.environment = environment
+        self.children: dict[str, Child] = {}
+        self.api_url = environment["CUTOUT_API_URL"]
+        self.api_key = environment["CUTOUT_API_KEY"]
+
+    def restart_dead(self) -> list[str]:
+        """Start again what ended by itself; returns the names."""
+        dead = [name for name, child in self.children.items() if child.pid is None]
+        for name in dead:
+            time.sleep(RESTART_AFTER_S)
+            self.children[name].start()
+        return dead
+
+
+@contextmanager
+def run_stack(options: StackOptions) -> Iterator[Stack]:
+    """Start everything, yield once it is ready, stop everything. Raises StackError or LocalServiceError."""
+    with ExitStack() as context:
+        services = context.enter_context(
+            LocalServices(
+                options.data_dir,
+                database_url=os.environ.get("CUTOUT_DATABASE_URL"),
+                redis_url=os.environ.get("CUTOUT_REDIS_URL"),
+                s3_endpoint_url=os.environ.get("CUTOUT_S3_ENDPOINT_URL"),
+            )
+        )
+        environment = {**options.defaults, **_ours(), **services.environment()}
+        api_port = options.port or _free_port()
+        environment["CUTOUT_API_URL"] = f"http://127.0.0.1:{api_port}"
+        starter = _Starter(context, options.data_dir, environment)
+        if options.sandbox:
+            starter.start_sandbox(options.sandbox_latency_s)
+        settings = load_settings(**_as_fields(environment))
+        environment["CUTOUT_API_KEY"] = _prepare(settings)
+        stack = Stack(options, settings, environment)
+        starter.start("api", "cli", "api", "--port", str(api_port))
+        starter.start("dispatcher", "cli", "dispatcher")
+        for number in range(1, options.workers + 1):
+            starter.start(f"worker-{number}", "cli", "worker")
+        stack.children = starter.children
+        starter.wait_until_ready("api", f"{stack.api_url}/readyz")
+        yield stack
+
+
+class _Starter:
+    def __init__(self, context: ExitStack, data_dir: Path, environment: dict[str, str]) -> None:
+        self._context = context
+        self._data_dir = data_dir
+        self._environment = environment
+        self.children: dict[str, Child] = {}
+
+    def start(self, name: str, module: str, *arguments: str) -> None:
+        directory = self._data_dir / name
+        directory.mkdir(mode=0o700, exist_ok=True)
+        child = Child(
+            [sys.executable, "-m", module, *arguments],
+            pid_file=PidFile(directory / "pid"),
+            log=directory / "log",
+            environment={**os.environ, **self._environment},
+            grace_seconds=30.0,
+        )
+        self._context.enter_context(child)
+        self.children[name] = child
+
+    def start_sandbox(self, latency_s: float) -> None:
+        port, key = _free_port(), secrets.token_hex(16)
+        address = f"http://127.0.0.1:{port}"
+        self.start(
+            "sandbox", "sandbox", "--port", str(port), "--latency", str(latency_s), "--key", f"{key}=1000000"
+        )
+        self._environment |= {
+            "CUTOUT_ENDPOINT_URL": address,
+            "CUTOUT_ENDPOINT_API_KEYS": key,
+            "CUTOUT_RESULT_HOSTS": f"127.0.0.1:{port}",
+        }
+        self.wait_until_ready("sandbox", f"{address}/sandbox/stats")
+
+    def wait_until_ready(self, name: str, url: str) -> None:
+        child, deadline = self.children[name], time.monotonic() + READY_WITHIN_S
+        while time.monotonic() < deadline:
+            if child.exit_code is not None:
+                raise StackError(f"{name} ended with code {child.exit_code}; see {child.log}")
+            try:
+                if httpx.get(url, timeout=5.0).is_success:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(LOOK_EVERY_S)
+        raise StackError(f"{name} did not get ready in {READY_WITHIN_S:.0f} s; see {child.log}")
+
+
+def _prepare(settings: Settings) -> str:
+    """Make the schema, the bucket and a producer; returns the producer's key."""
+    engine = connect(settings.database_url.get_secret_value(), connections=1, name="cutout-up")
+    upgrade(engine)
+    Bucket(settings).create()
+    with Session(engine) as session, session.begin():
+        _, key = create_producer(session, "this machine")
+    engine.dispose()
+    return key
+
+
+def _ours() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
+
+
+def _as_fields(environment: dict[str, str]) -> dict[str, str]:
+    return {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in environment.items()
+        if name.startswith(PREFIX)
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port

@@ -1,0 +1,72 @@
+"""Everything on this machine, in the foreground."""
+
+import shlex
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from cli.console import Exit, err, fail, out
+from cli.stack import Stack, StackError, StackOptions, run_stack
+from local import LocalServiceError
+
+LOOK_EVERY_S = 1.0
+ENV_FILE = "cutout.env"
+
+
+def up(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The API's port; 0 takes a free one.")] = 8000,
+    data_dir: Annotated[
+        Path,
+        typer.Option(file_okay=False, help="Where servers keep their data; found again by the next start."),
+    ] = Path(".cutout/up"),
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 1,
+    *,
+    sandbox: Annotated[
+        bool, typer.Option(help="Call the sandbox; --no-sandbox calls the endpoint that the settings name.")
+    ] = True,
+) -> None:
+    """Run Postgres, Redis, S3, API, dispatcher, workers and sandbox here until Ctrl-C.
+
+    Services that CUTOUT_DATABASE_URL, CUTOUT_REDIS_URL or CUTOUT_S3_ENDPOINT_URL name are used, not started.
+    """
+    stopping = _stop_on_signals()
+    options = StackOptions(data_dir.resolve(), port=port, workers=workers, sandbox=sandbox)
+    try:
+        with run_stack(options) as stack:
+            _announce(stack)
+            while not stopping.wait(LOOK_EVERY_S):
+                for name in stack.restart_dead():
+                    err.print(f"{name} ended by itself and was started again; see {options.data_dir / name}")
+            out.print("stopping")
+    except (StackError, LocalServiceError) as error:
+        fail(str(error), Exit.FAILED)
+
+
+def _announce(stack: Stack) -> None:
+    env_file = stack.options.data_dir / ENV_FILE
+    env_file.touch(mode=0o600)
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(stack.environment.items())]
+    env_file.write_text("".join(lines))
+    out.print(f"API          {stack.api_url}  (its routes: {stack.api_url}/docs)")
+    out.print(f"API key      {stack.api_key}  (shown once)")
+    out.print(
+        f"endpoint     {stack.settings.endpoint_url}{'  (the sandbox)' if stack.options.sandbox else ''}"
+    )
+    out.print(f"logs, data   {stack.options.data_dir}")
+    out.print(f"another shell: . {shlex.quote(str(env_file))} && cutout ingest DIR --wait")
+    out.print("Ctrl-C stops everything")
+
+
+def _stop_on_signals() -> threading.Event:
+    stopping = threading.Event()
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    return stopping

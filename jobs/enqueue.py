@@ -1,0 +1,175 @@
+"""Enqueueing: from a picture's address to a durable job with a place in line."""
+
+import unicodedata
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from sqlalchemy import Update, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from jobs.models import Batch, Job, Line, Producer
+from jobs.states import Priority, ReturnForm, Standing
+
+LONGEST_EXTERNAL_ID = 255
+LONGEST_SOURCE = 2048
+SOURCE_SCHEMES = ("https", "http", "s3")
+
+
+class InvalidJobError(ValueError):
+    """A job cannot be enqueued as it stands: `field` is at fault, the text says why and what to do."""
+
+    def __init__(self, field: str, text: str) -> None:
+        super().__init__(text)
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A picture to be cut out. Raises InvalidJobError for what can never work."""
+
+    source: str
+    external_id: str | None = None
+    return_form: ReturnForm = ReturnForm.RGBA
+    priority: Priority = Priority.NORMAL
+
+    def __post_init__(self) -> None:
+        _check_source(self.source)
+        if self.external_id is not None:
+            _check_external_id(self.external_id)
+
+
+def create_batch(
+    session: Session, name: str, *, producer_id: uuid.UUID | None = None, weight: float = 1.0
+) -> Batch:
+    """A batch without jobs; `weight` is its share of the endpoint beside other batches."""
+    batch = Batch(name=name, producer_id=producer_id, weight=weight)
+    session.add(batch)
+    session.flush()
+    return batch
+
+
+def enqueue(
+    session: Session, job: NewJob, *, batch_id: uuid.UUID | None = None, producer_id: uuid.UUID | None = None
+) -> uuid.UUID:
+    """Enqueue one job in the caller's transaction; it exists once that commits. Returns its id."""
+    return enqueue_all(session, [job], batch_id=batch_id, producer_id=producer_id)[0]
+
+
+def enqueue_all(
+    session: Session,
+    jobs: Sequence[NewJob],
+    *,
+    batch_id: uuid.UUID | None = None,
+    producer_id: uuid.UUID | None = None,
+) -> list[uuid.UUID]:
+    """Enqueue jobs in order, all or none; returns their ids in the same order.
+
+    A batch's jobs are its producer's. Raises InvalidJobError if the batch has one of the external ids in
+    the same return form already.
+    """
+    if not jobs:
+        return []
+    _refuse_duplicates(jobs)
+    if batch_id is None:
+        flow = _producer_flow(producer_id)
+    else:
+        batch = session.execute(select(Batch.weight, Batch.producer_id).where(Batch.id == batch_id)).one()
+        producer_id = batch.producer_id
+        flow = _Flow(update(Batch).where(Batch.id == batch_id), Batch.last_place, 1.0 / batch.weight)
+    rows = [
+        {
+            "batch_id": batch_id,
+            "producer_id": producer_id,
+            "external_id": job.external_id,
+            "source": job.source,
+            "return_form": job.return_form,
+            "priority": int(job.priority),
+            "place": place,
+            "standing": Standing.IN_LINE,
+        }
+        for job, place in zip(jobs, _take_places(session, flow, len(jobs)), strict=True)
+    ]
+    try:
+        with session.begin_nested():
+            return list(session.scalars(insert(Job).returning(Job.id, sort_by_parameter_order=True), rows))
+    except IntegrityError as error:
+        raise InvalidJobError(
+            "external_id",
+            f"the batch {batch_id} already has one of these external ids in the same return form",
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Flow:
+    """Who shares the line with whom: a row that keeps its last place, and the room that one job takes."""
+
+    row: Update
+    last_place: InstrumentedAttribute[float]
+    share: float
+
+
+def _producer_flow(producer_id: uuid.UUID | None) -> _Flow | None:
+    if producer_id is None:
+        return None
+    return _Flow(update(Producer).where(Producer.id == producer_id), Producer.last_place, 1.0)
+
+
+def _take_places(session: Session, flow: _Flow | None, count: int) -> list[float]:
+    """Start-time fair queueing: a flow's next job stands one share behind its last or the line's present."""
+    if flow is None:
+        return [session.scalars(select(Line.present)).one()] * count
+    present = select(Line.present).scalar_subquery()
+    last = session.scalars(
+        flow.row.values({flow.last_place: func.greatest(flow.last_place, present) + flow.share * count})
+        .returning(flow.last_place)
+        .execution_options(synchronize_session=False)
+    ).one()
+    return [last - flow.share * (count - 1 - n) for n in range(count)]
+
+
+def _refuse_duplicates(jobs: Sequence[NewJob]) -> None:
+    seen: set[tuple[str, ReturnForm]] = set()
+    for job in jobs:
+        if job.external_id is None:
+            continue
+        pair = (job.external_id, job.return_form)
+        if pair in seen:
+            raise InvalidJobError(
+                "external_id",
+                f"{job.external_id!r} comes twice as {job.return_form}; give each picture its own id",
+            )
+        seen.add(pair)
+
+
+def _check_external_id(value: str) -> None:
+    if not 1 <= len(value) <= LONGEST_EXTERNAL_ID:
+        raise InvalidJobError(
+            "external_id", f"external_id has {len(value)} characters; use 1 to {LONGEST_EXTERNAL_ID}"
+        )
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
+        raise InvalidJobError("external_id", f"external_id {value!r} has control characters; remove them")
+
+
+def _check_source(value: str) -> None:
+    if len(value) > LONGEST_SOURCE:
+        raise InvalidJobError(
+            "source", f"the source has {len(value)} characters; use at most {LONGEST_SOURCE}"
+        )
+    if any(unicodedata.category(character) in ("Cc", "Cs") or character == " " for character in value):
+        raise InvalidJobError(
+            "source", f"the source {value!r} has blanks or control characters; percent-encode them"
+        )
+    try:
+        parts = urlsplit(value)
+        usable = (
+            parts.scheme in SOURCE_SCHEMES and bool(parts.hostname) and not (parts.username or parts.password)
+        )
+    except ValueError:
+        usable = False
+    if not usable:
+        raise InvalidJobError(
+            "source", f"the source {value[:200]!r} is not an https:// address without a password"
+        )

@@ -1,0 +1,53 @@
+"""Names of objects in the bucket: safe whatever a producer calls its pictures, never shared by two jobs."""
+
+import hashlib
+import re
+import uuid
+
+from jobs.states import ReturnForm
+
+UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+LONGEST_NAME = 128
+HASH_DIGITS = 16
+# A name that already ends like one we derive could meet a derived one: it gets a hash as well.
+LOOKS_DERIVED = re.compile(rf"(-[0-9a-f]{{{HASH_DIGITS}}}|\.({'|'.join(ReturnForm)}))$")
+WITHOUT_BATCH = "jobs"
+
+
+def source_key(sha256_hex: str) -> str:
+    """Where an uploaded source lies: by its content, so that the same picture is kept once."""
+    return f"sources/{sha256_hex[:2]}/{sha256_hex}"
+
+
+def cutout_key(
+    template: str,
+    *,
+    job_id: uuid.UUID,
+    batch_id: uuid.UUID | None,
+    external_id: str | None,
+    return_form: ReturnForm,
+    extension: str,
+) -> str:
+    """Fill `template` in (CUTOUT_KEY_TEMPLATE).
+
+    A job without a batch or an external id goes by its own id, since nothing else tells it apart.
+    """
+    name = str(job_id) if batch_id is None or external_id is None else safe_name(external_id)
+    if "{return_form}" not in template and return_form is not ReturnForm.RGBA:
+        name = f"{name}.{return_form}"
+    return template.format(
+        batch=batch_id or WITHOUT_BATCH,
+        external_id=name,
+        return_form=return_form,
+        job=job_id,
+        ext=extension,
+    )
+
+
+def safe_name(external_id: str) -> str:
+    """A file name for an outside id: the id itself if harmless, else cut down and told apart by a hash."""
+    name = UNSAFE.sub("_", external_id).strip(".")[:LONGEST_NAME]
+    if name == external_id and not LOOKS_DERIVED.search(name):
+        return name
+    digest = hashlib.sha256(external_id.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{name or 'x'}-{digest[:HASH_DIGITS]}"

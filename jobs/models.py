@@ -1,0 +1,214 @@
+"""The tables. Constraints say what can never be, so that no code has to be trusted with it."""
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import (
+    REAL,
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    LargeBinary,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from jobs.database import Base
+from jobs.states import FINAL_STATES, AttemptOutcome, Priority, ReturnForm, Standing, State, Step
+
+NEW_ID = text("uuidv7()")
+NOW = text("now()")
+
+
+def _one_of(column: str, values: object) -> str:
+    words = ", ".join(f"'{value}'" for value in values)  # type: ignore[attr-defined]
+    return f"{column} IN ({words})"
+
+
+class Producer(Base):
+    """Who enqueues over HTTP. Only a hash of the key is kept."""
+
+    __tablename__ = "producers"
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, server_default=NEW_ID)
+    name: Mapped[str] = mapped_column(Text)
+    key_sha256: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    last_place: Mapped[float] = mapped_column(Double, server_default=text("0"))
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class Batch(Base):
+    """Jobs enqueued together. `last_place` is the place in line of its latest job."""
+
+    __tablename__ = "batches"
+    __table_args__ = (CheckConstraint("weight > 0", name="weight_is_positive"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, server_default=NEW_ID)
+    producer_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("producers.id"))
+    name: Mapped[str] = mapped_column(Text)
+    weight: Mapped[float] = mapped_column(REAL, server_default=text("1"))
+    last_place: Mapped[float] = mapped_column(Double, server_default=text("0"))
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+
+
+class Job(Base):
+    """One picture's cutout.
+
+    `fence` counts handings-out: the message carries it, the claim needs it, and every later write of
+    that claim repeats it. `tries` counts what went wrong in the present step, never what had to wait.
+    """
+
+    __tablename__ = "jobs"
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, server_default=NEW_ID)
+    producer_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("producers.id"))
+    batch_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("batches.id"))
+    external_id: Mapped[str | None] = mapped_column(Text)
+    source: Mapped[str] = mapped_column(Text)
+    return_form: Mapped[ReturnForm] = mapped_column(Text, server_default=ReturnForm.RGBA)
+
+    state: Mapped[State] = mapped_column(Text, server_default=State.QUEUED)
+    step: Mapped[Step] = mapped_column(Text, server_default=Step.CALL)
+    standing: Mapped[Standing | None] = mapped_column(Text)
+    priority: Mapped[int] = mapped_column(SmallInteger, server_default=text(str(int(Priority.NORMAL))))
+    place: Mapped[float] = mapped_column(Double)
+    scheduled_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    fence: Mapped[int] = mapped_column(server_default=text("0"))
+    tries: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    # No foreign key: a claim must not lock the row that carries its worker's heartbeat.
+    worker_id: Mapped[uuid.UUID | None] = mapped_column(Uuid)
+
+    result_url: Mapped[str | None] = mapped_column(Text)
+    result_expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    sent_width: Mapped[int | None]
+    sent_height: Mapped[int | None]
+
+    key: Mapped[str | None] = mapped_column(Text)
+    sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
+    media_type: Mapped[str | None] = mapped_column(Text)
+    size_bytes: Mapped[int | None]
+    width: Mapped[int | None]
+    height: Mapped[int | None]
+
+    code: Mapped[str | None] = mapped_column(Text)
+    message: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+    __table_args__ = (
+        UniqueConstraint("batch_id", "external_id", "return_form"),
+        CheckConstraint(_one_of("state", State), name="state_is_known"),
+        CheckConstraint(_one_of("step", Step), name="step_is_known"),
+        CheckConstraint(_one_of("standing", Standing), name="standing_is_known"),
+        CheckConstraint(_one_of("return_form", ReturnForm), name="return_form_is_known"),
+        CheckConstraint(
+            f"({_one_of('state', sorted(FINAL_STATES))}) = (finished_at IS NOT NULL)",
+            name="final_if_and_only_if_finished",
+        ),
+        CheckConstraint("(state = 'queued') = (standing IS NOT NULL)", name="queued_if_and_only_if_standing"),
+        CheckConstraint(
+            "(state = 'running') = (worker_id IS NOT NULL)", name="running_if_and_only_if_claimed"
+        ),
+        CheckConstraint(
+            "(state = 'succeeded') = (key IS NOT NULL) AND (key IS NULL) = (sha256 IS NULL)",
+            name="succeeded_if_and_only_if_stored",
+        ),
+        CheckConstraint(
+            "state NOT IN ('failed', 'held') OR code IS NOT NULL", name="failed_and_held_say_why"
+        ),
+        CheckConstraint(
+            "(result_url IS NULL) = (result_expires_at IS NULL) AND (step = 'copy' OR result_url IS NULL)",
+            name="result_url_belongs_to_the_copy",
+        ),
+        CheckConstraint(
+            "state <> 'succeeded' OR result_url IS NULL", name="result_url_is_forgotten_once_copied"
+        ),
+        Index("ix_jobs_line", "step", "priority", "place", postgresql_where=text("standing = 'in_line'")),
+        Index(
+            "ix_jobs_due",
+            "standing",
+            "scheduled_at",
+            postgresql_where=text("standing IN ('handed_out', 'resting')"),
+        ),
+        Index("ix_jobs_running", "worker_id", postgresql_where=text("state = 'running'")),
+        Index("ix_jobs_batch_state", "batch_id", "state", postgresql_where=text("batch_id IS NOT NULL")),
+    )
+
+
+class Attempt(Base):
+    """One paid call that was begun: the ledger. Written before the request goes out.
+
+    It begins as `unknown` without an end, which is the truth if its worker dies.
+    """
+
+    __tablename__ = "attempts"
+    __table_args__ = (
+        UniqueConstraint("job_id", "number"),
+        CheckConstraint(_one_of("outcome", AttemptOutcome), name="outcome_is_known"),
+        CheckConstraint("outcome = 'unknown' OR ended_at IS NOT NULL", name="a_known_outcome_has_an_end"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id"))
+    number: Mapped[int] = mapped_column(SmallInteger)
+    fence: Mapped[int]
+    worker_id: Mapped[uuid.UUID] = mapped_column(Uuid)
+    account: Mapped[str] = mapped_column(ForeignKey("accounts.name"))
+    image_sha256: Mapped[bytes] = mapped_column(LargeBinary)
+    outcome: Mapped[AttemptOutcome] = mapped_column(Text, server_default=AttemptOutcome.UNKNOWN)
+    begun_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    http_status: Mapped[int | None] = mapped_column(SmallInteger)
+    code: Mapped[str | None] = mapped_column(Text)
+    message: Mapped[str | None] = mapped_column(Text)
+    request_id: Mapped[str | None] = mapped_column(Text)
+    log_id: Mapped[str | None] = mapped_column(Text)
+
+
+class Worker(Base):
+    """A worker process. Silent for too long, it is gone and its jobs are rescued."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, server_default=NEW_ID)
+    host: Mapped[str] = mapped_column(Text)
+    pid: Mapped[int]
+    started_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    heartbeat_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+
+
+class Account(Base):
+    """An API key at the endpoint, named by a fingerprint. Paused, no call of it goes out."""
+
+    __tablename__ = "accounts"
+    __table_args__ = (
+        CheckConstraint(
+            "(paused_at IS NULL) = (pause_code IS NULL) AND (paused_at IS NULL) = (probe_at IS NULL)",
+            name="a_pause_has_a_reason_and_a_probe",
+        ),
+    )
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    paused_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    pause_code: Mapped[str | None] = mapped_column(Text)
+    pause_message: Mapped[str | None] = mapped_column(Text)
+    probe_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class Line(Base):
+    """The line's present time: the place of the job last handed out. One row."""
+
+    __tablename__ = "line"
+    __table_args__ = (CheckConstraint("id = 1", name="there_is_one_line"),)
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, server_default=text("1"))
+    present: Mapped[float] = mapped_column(Double, server_default=text("0"))

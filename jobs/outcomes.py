@@ -1,0 +1,77 @@
+"""What can come of carrying a job out; jobs.store.settle turns each into one change of state.
+
+"Not now" (Snooze) is another word than "failed" (Retry): it never uses up a try.
+"""
+
+from dataclasses import dataclass
+
+from jobs.states import Step
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """A cutout in the bucket: its key, and its bytes' SHA-256 (hex), type and size (bytes, pixels)."""
+
+    key: str
+    sha256: str
+    media_type: str
+    size_bytes: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The cutout is stored and verified."""
+
+    stored: StoredObject
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """It went wrong and may go right: counts as a try of `step`, and fails the job after the last one.
+
+    `after_seconds` and `most_tries` override the step's backoff, where the endpoint or its code says better.
+    """
+
+    step: Step
+    code: str
+    message: str
+    after_seconds: float | None = None
+    most_tries: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snooze:
+    """Not now, through no fault of the job's: comes back after `seconds`, no try used."""
+
+    code: str
+    message: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The picture or the request is wrong; repeating it would change nothing."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The request went out and no answer came: a credit may be spent. Bounded, then held."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Only a person can decide."""
+
+    code: str
+    message: str
+
+
+Outcome = Succeeded | Retry | Snooze | Fail | Unknown | Hold

@@ -1,0 +1,208 @@
+"""The settings, read from the environment and from a file `.env`; every name begins with CUTOUT_."""
+
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+PREFIX = "CUTOUT_"
+TEMPLATE_FIELDS = frozenset({"batch", "external_id", "return_form", "job", "ext"})
+
+WordList = Annotated[tuple[str, ...], NoDecode]
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong. One line for each, naming the variable and the remedy."""
+
+
+class Settings(BaseSettings):
+    """What a process must be told. Each description is the line that .env.example shows."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    database_url: SecretStr = Field(
+        description="Postgres 18 or newer, e.g. postgresql://user:password@host:5432/cutout"
+    )
+    redis_url: SecretStr = Field(
+        description="Redis 7 or Valkey 8 and newer, e.g. redis://:password@host:6379/0; may be lost"
+    )
+
+    s3_bucket: str = Field(
+        "cutouts", min_length=3, max_length=63, description="The bucket for sources and cutouts"
+    )
+    s3_endpoint_url: str | None = Field(None, description="The S3 server; unset for AWS itself")
+    s3_public_endpoint_url: str | None = Field(
+        None, description="The S3 server as browsers reach it, for presigned links; unset if it is the same"
+    )
+    s3_region: str = Field("us-east-1", description="The bucket's region")
+    s3_access_key: str | None = Field(None, description="Unset to use the machine's own AWS credentials")
+    s3_secret_key: SecretStr | None = Field(None, description="Goes with CUTOUT_S3_ACCESS_KEY")
+    key_template: str = Field(
+        "cutouts/{batch}/{external_id}.{ext}",
+        description="Where a cutout goes; knows {batch} {external_id} {return_form} {job} {ext}",
+    )
+
+    endpoint_url: str = Field("https://www.ailabapi.com", description="The endpoint's base, without a path")
+    endpoint_api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="The endpoint's API key; needed by the worker and the dispatcher"
+    )
+    result_hosts: WordList = Field(
+        ("*.ailabtools.com",), description="Hosts that results may be fetched from, separated by commas"
+    )
+    calls_per_second: float = Field(
+        5.0, gt=0, le=10_000, allow_inf_nan=False, description="All workers together call no faster"
+    )
+    calls_in_flight: int = Field(
+        3, gt=0, le=10_000, description="All workers together have no more calls open at once"
+    )
+    call_deadline_seconds: float = Field(
+        120.0, gt=0, le=3600, description="A call without an answer for so long counts as unknown"
+    )
+    result_lifetime_seconds: float = Field(
+        86_400.0, gt=0, le=86_400, description="The endpoint deletes a result after so long"
+    )
+    retry_unknown: int = Field(
+        1, ge=0, le=10, description="So many calls of unknown outcome a job may repeat before it is held"
+    )
+
+    max_source_bytes: int = Field(
+        50_000_000, gt=0, le=1_000_000_000, description="A source picture may not be larger, in bytes"
+    )
+    max_batch_jobs: int = Field(10_000, gt=0, le=1_000_000, description="Jobs in one POST of a batch")
+    source_private_hosts: WordList = Field(
+        (),
+        description="Hosts on private addresses (host or host:port) that sources may come from, also by http",
+    )
+
+    worker_threads: int = Field(32, gt=0, le=1000, description="Jobs that one worker process carries at once")
+    worker_silence_seconds: float = Field(
+        30.0, ge=5, le=3600, description="A worker silent for so long is gone and its jobs are rescued"
+    )
+    message_lease_seconds: float = Field(
+        60.0, ge=5, le=3600, description="A message not claimed within is handed out again"
+    )
+    most_calls_per_job: int = Field(
+        50, gt=0, le=1000, description="A job that called so often without a result is held"
+    )
+    api_url: str = Field("http://127.0.0.1:8000", description="Where producers reach the API")
+    api_key: SecretStr | None = Field(
+        None,
+        description="A producer's key, made by `cutout keys make`; the batches you ingest are then its own",
+    )
+    redis_prefix: str = Field("cutout:", description="Goes before every Redis key of ours")
+
+    @field_validator("endpoint_api_keys", "result_hosts", "source_private_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        words = [word.strip() for word in value.split(",")]
+        if not all(words):
+            raise ValueError("has an empty entry; separate the entries by single commas")
+        return tuple(words)
+
+    @field_validator("endpoint_api_keys")
+    @classmethod
+    def _one_key(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if len(keys) > 1:
+            raise ValueError(f"names {len(keys)} keys; name one")
+        return keys
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres(cls, value: SecretStr) -> SecretStr:
+        try:
+            url = make_url(value.get_secret_value())
+        except ArgumentError:
+            raise ValueError(
+                "is not a database URL; write postgresql://user:password@host:5432/name"
+            ) from None
+        if url.get_backend_name() != "postgresql":
+            raise ValueError(f"names the database {url.get_backend_name()!r}; cutout needs postgresql")
+        return SecretStr(url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False))
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("redis://", "rediss://")):
+            raise ValueError("must begin with redis:// or rediss://")
+        return value
+
+    @field_validator("endpoint_url", "s3_endpoint_url", "s3_public_endpoint_url")
+    @classmethod
+    def _http(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with https:// (or http:// for a local server)")
+        return value.rstrip("/") if value else value
+
+    @field_validator("key_template")
+    @classmethod
+    def _template(cls, value: str) -> str:
+        try:
+            value.format_map(dict.fromkeys(TEMPLATE_FIELDS, "x"))
+        except (KeyError, ValueError, IndexError, AttributeError):
+            known = " ".join(f"{{{name}}}" for name in sorted(TEMPLATE_FIELDS))
+            raise ValueError(f"{value!r} cannot be filled in; it may use {known}") from None
+        if "{external_id}" not in value and "{job}" not in value:
+            raise ValueError(f"{value!r} would give all jobs one key; use {{external_id}} or {{job}}")
+        if value.startswith("/") or ".." in value.split("/"):
+            raise ValueError(f"{value!r} must not begin with / or climb with ..")
+        return value
+
+    @property
+    def endpoint_api_key(self) -> str:
+        """The endpoint's key; raises SettingsError if none is set."""
+        if not self.endpoint_api_keys:
+            raise SettingsError(_line("endpoint_api_keys", "is missing"))
+        return self.endpoint_api_keys[0].get_secret_value()
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings; raises SettingsError with one line for each that is missing or wrong."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        lines = [_line(str(problem["loc"][0]), _reason(problem)) for problem in error.errors()]  # type: ignore[arg-type]
+    raise SettingsError("\n".join(lines))
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return load_settings()
+
+
+def example() -> str:
+    """The text of .env.example, made from the fields above."""
+    lines = ["# The settings of cutout. Copy this file to .env, or set the variables in the environment."]
+    for name, field in Settings.model_fields.items():
+        lines += ["", f"# {field.description}"]
+        if field.is_required():
+            lines.append(f"{PREFIX}{name.upper()}=")
+        else:
+            lines.append(f"# {PREFIX}{name.upper()}={_written(field.default)}")
+    return "\n".join(lines) + "\n"
+
+
+def _written(default: object) -> str:
+    if isinstance(default, tuple):
+        return ",".join(default)
+    return "" if default is None else str(default)
+
+
+def _line(name: str, reason: str) -> str:
+    return f"{PREFIX}{name.upper()} {reason} ({Settings.model_fields[name].description})"
+
+
+def _reason(problem: dict[str, Any]) -> str:
+    if problem["type"] == "missing":
+        return "is missing"
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
+    # The text of the value itself stays out: it may be a secret.
+    return f"is wrong: {problem['msg'][0].lower()}{problem['msg'][1:]}"

@@ -1,0 +1,16 @@
+"""Pictures that a producer hands over lie in the bucket, named by their content: each is kept once."""
+
+import hashlib
+from io import BufferedReader
+from typing import BinaryIO, cast
+
+from jobs.keys import source_key
+from jobs.storage import Bucket
+
+
+def upload_source(bucket: Bucket, body: BinaryIO) -> str:
+    """Store the picture in a seekable file; returns its `s3://` address."""
+    body.seek(0)
+    digest = hashlib.file_digest(cast("BufferedReader", body), "sha256")
+    body.seek(0)
+    return bucket.put_source(body, key=source_key(digest.hexdigest()), sha256=digest.digest())

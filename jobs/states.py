@@ -1,0 +1,82 @@
+"""The words of a job: its states, steps, places to stand, return forms and priorities."""
+
+from enum import IntEnum, StrEnum
+
+
+class State(StrEnum):
+    """Where a job is. The picture is in docs/job_states.md."""
+
+    QUEUED = "queued"
+    """Waits for its turn or for `scheduled_at`. The dispatcher hands it out, a worker's claim moves it on.
+    After a crash of either it is still here."""
+
+    RUNNING = "running"
+    """A worker carries it out. That worker's verdict moves it on; if the worker is gone, the dispatcher's
+    rescue puts it back, at the same step."""
+
+    HELD = "held"
+    """Waits for a person: the reason is in `code` and `message`. Releasing or cancelling moves it on."""
+
+    SUCCEEDED = "succeeded"
+    """Final. The cutout is in the bucket and was verified there."""
+
+    FAILED = "failed"
+    """Final. The reason is in `code` and `message`; retrying by hand makes it queued again."""
+
+    CANCELLED = "cancelled"
+    """Final. A person or producer withdrew it."""
+
+
+FINAL_STATES = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
+
+
+class Step(StrEnum):
+    """What is still to do. `copy` means the call is paid and must not be repeated."""
+
+    CALL = "call"
+    COPY = "copy"
+
+
+class Standing(StrEnum):
+    """Where a queued job stands."""
+
+    IN_LINE = "in_line"
+    """Due; the dispatcher takes it in order of priority and place."""
+
+    HANDED_OUT = "handed_out"
+    """A message with its fence is on its way; unless claimed by `scheduled_at`, it rejoins the line."""
+
+    RESTING = "resting"
+    """Not now: rejoins the line at `scheduled_at`."""
+
+
+class ReturnForm(StrEnum):
+    """What the endpoint returns."""
+
+    RGBA = "rgba"
+    """Four-channel PNG, the endpoint's default."""
+
+    MASK = "mask"
+    """One channel."""
+
+    WHITE_BACKGROUND = "whiteBK"
+    """On white."""
+
+    CROP = "crop"
+    """Four-channel PNG, cropped to what is left."""
+
+
+class Priority(IntEnum):
+    """Lower goes first."""
+
+    INTERACTIVE = 0
+    NORMAL = 1
+    BULK = 2
+
+
+class AttemptOutcome(StrEnum):
+    """What a paid call cost. A row begins as `unknown` and stays so if nobody lives to tell."""
+
+    CHARGED = "charged"
+    NOT_CHARGED = "not_charged"
+    UNKNOWN = "unknown"

@@ -1,0 +1,192 @@
+"""The bucket. Speaks S3 through boto3 and answers in plain words of our own."""
+
+import base64
+import hashlib
+from functools import cached_property
+from typing import IO, TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from jobs.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+MISSING_OBJECT = {"NoSuchKey", "404", "NotFound"}
+MISSING_BUCKET = {"NoSuchBucket"}
+CONNECT_TIMEOUT_S = 5
+READ_TIMEOUT_S = 30
+TRIES = 3
+REFUSED = {"AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Forbidden"}
+
+
+class StorageError(Exception):
+    """The bucket did not do as asked, and may later."""
+
+
+class ObjectMissingError(StorageError):
+    """There is no such object."""
+
+
+class BucketMissingError(StorageError):
+    """There is no such bucket: CUTOUT_S3_BUCKET or the server is wrong."""
+
+
+class StorageRefusedError(StorageError):
+    """The credentials do not allow it."""
+
+
+class ObjectTooLargeError(StorageError):
+    """The object is larger than asked for."""
+
+
+class Bucket:
+    """One bucket, as the settings name it. Safe to share between threads."""
+
+    def __init__(self, settings: Settings, *, connections: int = 10) -> None:
+        self.name = settings.s3_bucket
+        self._settings = settings
+        self._connections = connections
+
+    @cached_property
+    def _client(self) -> "S3Client":
+        return self._connect(self._settings.s3_endpoint_url)
+
+    @cached_property
+    def _public_client(self) -> "S3Client":
+        return self._connect(self._settings.s3_public_endpoint_url or self._settings.s3_endpoint_url)
+
+    def _connect(self, endpoint_url: str | None) -> "S3Client":
+        secret = self._settings.s3_secret_key
+        return boto3.session.Session().client(
+            "s3",
+            endpoint_url=endpoint_url,
+            region_name=self._settings.s3_region,
+            aws_access_key_id=self._settings.s3_access_key,
+            aws_secret_access_key=secret.get_secret_value() if secret else None,
+            config=Config(
+                max_pool_connections=self._connections,
+                connect_timeout=CONNECT_TIMEOUT_S,
+                read_timeout=READ_TIMEOUT_S,
+                retries={"mode": "standard", "max_attempts": TRIES},
+                s3={"addressing_style": "path" if endpoint_url else "auto"},
+                # Ours is SHA-256; boto3 would add a CRC of its own to every request.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+
+    def put_source(self, body: IO[bytes], *, key: str, sha256: bytes) -> str:
+        """Store an uploaded picture that lies in a seekable file; returns its `s3://` address."""
+        self._put(key, body, sha256=sha256, media_type="application/octet-stream", metadata={})
+        return f"s3://{self.name}/{key}"
+
+    def put_cutout(self, data: bytes, *, key: str, media_type: str, metadata: dict[str, str]) -> bytes:
+        """Store a cutout, verified, and return its SHA-256.
+
+        The server computes the checksum of what it received; if it does not say so, it is asked for the size.
+        """
+        sha256 = hashlib.sha256(data).digest()
+        checksum = self._put(key, data, sha256=sha256, media_type=media_type, metadata=metadata)
+        if checksum is None and self._stored_size(key) != len(data):
+            raise StorageError(f"the bucket {self.name} does not hold {key} as it was sent")
+        return sha256
+
+    def read(self, key: str, *, max_bytes: int) -> bytes:
+        """The object's bytes; raises ObjectMissingError, or ObjectTooLargeError past `max_bytes`."""
+        with _plain_errors(self.name, key):
+            answer = self._client.get_object(Bucket=self.name, Key=key)
+            with answer["Body"] as body:
+                if answer["ContentLength"] > max_bytes:
+                    raise ObjectTooLargeError(
+                        f"{key} has {answer['ContentLength']} bytes, the limit is {max_bytes}"
+                    )
+                return body.read()
+
+    def presign(self, key: str, *, seconds: int) -> str:
+        """A link that reads the object without credentials for `seconds`. Treat it as a secret."""
+        return self._public_client.generate_presigned_url(
+            "get_object", Params={"Bucket": self.name, "Key": key}, ExpiresIn=seconds
+        )
+
+    def create(self) -> None:
+        """Make the bucket unless it is there. For local servers; production names an existing one."""
+        with _plain_errors(self.name, ""):
+            try:
+                self._client.head_bucket(Bucket=self.name)
+            except ClientError as error:
+                if _code(error) not in MISSING_OBJECT | MISSING_BUCKET:
+                    raise
+                self._client.create_bucket(Bucket=self.name)
+
+    def check(self) -> None:
+        """Write, read and delete a small object; raises what went wrong."""
+        key, data = "cutout-check", b"cutout"
+        self.put_cutout(data, key=key, media_type="text/plain", metadata={})
+        if self.read(key, max_bytes=len(data)) != data:
+            raise StorageError(f"the bucket {self.name} gives back other bytes than it was given")
+        with _plain_errors(self.name, key):
+            self._client.delete_object(Bucket=self.name, Key=key)
+
+    def key_of(self, source: str) -> str | None:
+        """The key behind an `s3://` address in this bucket; None for any other address."""
+        parts = urlsplit(source)
+        return parts.path.lstrip("/") if parts.scheme == "s3" and parts.netloc == self.name else None
+
+    def _put(
+        self, key: str, body: bytes | IO[bytes], *, sha256: bytes, media_type: str, metadata: dict[str, str]
+    ) -> str | None:
+        expected = base64.b64encode(sha256).decode()
+        with _plain_errors(self.name, key):
+            answer = self._client.put_object(
+                Bucket=self.name,
+                Key=key,
+                Body=body,
+                ContentType=media_type,
+                Metadata=metadata,
+                ChecksumSHA256=expected,
+            )
+        stored = answer.get("ChecksumSHA256")
+        if stored is not None and stored != expected:
+            raise StorageError(f"the bucket {self.name} stored other bytes under {key} than it was sent")
+        return stored
+
+    def _stored_size(self, key: str) -> int:
+        with _plain_errors(self.name, key):
+            return self._client.head_object(Bucket=self.name, Key=key)["ContentLength"]
+
+
+class _plain_errors:  # noqa: N801 - reads as a statement where it is used
+    """Turns boto3's errors into ours, without request ids or addresses."""
+
+    def __init__(self, bucket: str, key: str) -> None:
+        self.bucket, self.key = bucket, key
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ClientError):
+            raise self._translate(error) from None
+        if isinstance(error, BotoCoreError):
+            raise StorageError(f"the S3 server did not answer: {type(error).__name__}") from None
+
+    def _translate(self, error: ClientError) -> StorageError:
+        code = _code(error)
+        if code in MISSING_BUCKET:
+            return BucketMissingError(
+                f"the bucket {self.bucket!r} does not exist: create it or mend CUTOUT_S3_BUCKET"
+            )
+        if code in MISSING_OBJECT:
+            return ObjectMissingError(f"the bucket {self.bucket!r} holds no object {self.key!r}")
+        if code in REFUSED:
+            return StorageRefusedError(
+                f"the S3 server refused ({code}): check CUTOUT_S3_ACCESS_KEY and CUTOUT_S3_SECRET_KEY"
+            )
+        return StorageError(f"the S3 server answered {code}")
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", "without a code"))

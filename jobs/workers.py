@@ -1,0 +1,88 @@
+"""Workers are known by a heartbeat. A job is rescued because its worker is gone, never because it is old."""
+
+import uuid
+from datetime import timedelta
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from jobs.models import Attempt, Job, Worker
+from jobs.outcomes import Outcome, Snooze, Unknown
+from jobs.states import AttemptOutcome, ReturnForm, State, Step
+from jobs.store import Claim, settle
+
+MOST_RESCUED = 200
+
+
+def register(session: Session, *, host: str, pid: int) -> uuid.UUID:
+    """Add a worker process; returns its id."""
+    worker = Worker(host=host, pid=pid)
+    session.add(worker)
+    session.flush()
+    return worker.id
+
+
+def beat(session: Session, worker_id: uuid.UUID) -> None:
+    """Say that the worker lives, by the database's clock."""
+    session.execute(
+        update(Worker)
+        .where(Worker.id == worker_id)
+        .values(heartbeat_at=func.now())
+        .execution_options(synchronize_session=False)
+    )
+
+
+def living(session: Session, *, silence: timedelta) -> int:
+    """How many workers were heard within `silence`."""
+    heard = select(func.count()).where(Worker.heartbeat_at > func.now() - silence)
+    return session.scalars(heard.select_from(Worker)).one()
+
+
+def rescue(session: Session, *, silence: timedelta, unknowns_allowed: int) -> int:
+    """Settle the jobs of workers that were silent for `silence`; returns how many.
+
+    A call that was begun and never answered is an unknown charge; anything else just goes on later.
+    """
+    alive = select(Worker.id).where(Worker.heartbeat_at > func.now() - silence)
+    orphans = session.execute(
+        select(Job.id, Job.fence, Job.worker_id, Job.step, Job.tries, Job.return_form, Job.source)
+        .where(Job.state == State.RUNNING, Job.worker_id.not_in(alive))
+        .limit(MOST_RESCUED)
+        .with_for_update(skip_locked=True)
+    ).all()
+    for row in orphans:
+        claim = Claim(
+            job_id=row.id,
+            fence=row.fence,
+            worker_id=row.worker_id,
+            batch_id=None,
+            external_id=None,
+            source=row.source,
+            return_form=ReturnForm(row.return_form),
+            step=Step(row.step),
+            tries=row.tries,
+            attempts=0,
+            result=None,
+        )
+        settle(session, claim, _what_became_of(session, claim), unknowns_allowed=unknowns_allowed)
+    return len(orphans)
+
+
+def _what_became_of(session: Session, claim: Claim) -> Outcome:
+    open_call = (
+        update(Attempt)
+        .where(
+            Attempt.job_id == claim.job_id,
+            Attempt.fence == claim.fence,
+            Attempt.outcome == AttemptOutcome.UNKNOWN,
+            Attempt.ended_at.is_(None),
+        )
+        .values(ended_at=func.now(), code="WORKER_GONE")
+        .returning(Attempt.id)
+        .execution_options(synchronize_session=False)
+    )
+    if claim.step is Step.CALL and session.scalars(open_call).first() is not None:
+        return Unknown(
+            "WORKER_GONE", "the worker died during the call; the endpoint may have charged a credit"
+        )
+    return Snooze("WORKER_GONE", "its worker died; it goes on where it was", 0.0)

@@ -1,0 +1,1 @@
+"""Cutting the subject out of a picture with numpy and Pillow alone."""

@@ -1,0 +1,71 @@
+"""Where a picture's small copy settles the cutout, and where the full size must be looked at."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from sandbox.matting.background import Background
+from sandbox.matting.colour import Array, Mask
+from sandbox.matting.regions import grow, shrink
+
+OUTSIDE, EDGE, INSIDE = 0, 128, 255
+
+_EDGE_WIDTH = 2  # pixels to each side of the subject's outline
+_CONTRAST_REACH = 4  # pixels; over the edge and the subject's own faint rim
+_DEEP = 3  # pixels inside the outline
+_TINT = 0.1  # difference in chroma by which subject and background cannot be taken for each other
+_WEAK = 0.6  # of the contrast around: a pixel below may be partly background
+_DEEP_CONTRAST = 0.1  # deep inside only what is near the background's own colour is transparent
+
+
+@dataclass(frozen=True)
+class Zones:
+    """Maps at the size of the small copy.
+
+    `kinds` is OUTSIDE, EDGE or INSIDE; `contrast` the subject's distance from the background hereabouts;
+    `soft` the blurred outline of the subject's thick parts (0 to 255), for edges too faint to be drawn by
+    colour, which those of a tinted subject or background never are.
+    """
+
+    kinds: NDArray[np.uint8]
+    contrast: Array
+    soft: NDArray[np.uint8]
+
+
+def find_zones(pixels: Array, background: Background, subject: Mask) -> Zones:
+    contrast = _local_peak(np.where(subject, background.distance, np.float32(0)))
+    inside = shrink(subject, _EDGE_WIDTH)
+    thick = subject & grow(inside, _EDGE_WIDTH + 1)
+    if background.tinted or _is_tinted(pixels, background, subject):
+        thick[:] = False
+        inside &= background.distance > _WEAK * contrast
+        contrast = np.where(shrink(subject, _DEEP), np.minimum(contrast, _DEEP_CONTRAST), contrast)
+    kinds = np.where(grow(subject, _EDGE_WIDTH), EDGE, OUTSIDE).astype(np.uint8)
+    kinds[inside] = INSIDE
+    return Zones(kinds, contrast, _blurred(thick))
+
+
+def _blurred(mask: Mask) -> NDArray[np.uint8]:
+    return np.asarray(Image.fromarray(mask.astype(np.uint8) * np.uint8(255)).filter(ImageFilter.BoxBlur(1)))
+
+
+def _is_tinted(pixels: Array, background: Background, subject: Mask) -> bool:
+    if not subject.any():
+        return False
+    chroma = (pixels - background.colour)[1:, subject]
+    return float(np.median(np.hypot(*chroma))) > _TINT
+
+
+def _local_peak(values: Array) -> Array:
+    """Give the highest value within reach of an edge."""
+    peak = values.copy()
+    for step in range(1, _CONTRAST_REACH + 1):
+        np.maximum(peak[:, step:], values[:, :-step], out=peak[:, step:])
+        np.maximum(peak[:, :-step], values[:, step:], out=peak[:, :-step])
+    across = peak.copy()
+    for step in range(1, _CONTRAST_REACH + 1):
+        np.maximum(peak[step:], across[:-step], out=peak[step:])
+        np.maximum(peak[:-step], across[step:], out=peak[:-step])
+    return peak

@@ -1,0 +1,127 @@
+"""Real servers for every test: one Postgres, Valkey and SeaweedFS a run; a database and bucket of its own a test."""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.orm import Session
+
+from jobs.database import connect
+from jobs.settings import Settings, load_settings
+from jobs.storage import Bucket
+from local import LocalServices
+from migrations.run import upgrade
+from tests.support.sandbox import Sandbox
+
+TEMPLATE = "cutout_template"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_from_outside() -> Iterator[None]:
+    """Keep the developer's own settings out of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        import os
+
+        for name in [name for name in os.environ if name.startswith(("CUTOUT_", "AWS_"))]:
+            patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def services(tmp_path_factory: pytest.TempPathFactory, _no_settings_from_outside: None) -> Iterator[LocalServices]:
+    """The three servers, started once."""
+    with LocalServices(tmp_path_factory.mktemp("services"), durable=False) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def admin(services: LocalServices) -> Iterator[Engine]:
+    """Postgres itself, to make databases in."""
+    engine = create_engine(services.database_url, isolation_level="AUTOCOMMIT")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def template(services: LocalServices, admin: Engine) -> str:
+    """A migrated database that every test's own is copied from."""
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {TEMPLATE}"))
+    engine = connect(make_url(services.database_url).set(database=TEMPLATE).render_as_string(hide_password=False))
+    upgrade(engine)
+    engine.dispose()
+    return TEMPLATE
+
+
+@pytest.fixture
+def database_url(services: LocalServices, admin: Engine, template: str) -> Iterator[str]:
+    """A migrated, empty database for this test alone."""
+    name = f"test_{uuid.uuid4().hex}"
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+    yield make_url(services.database_url).set(database=name).render_as_string(hide_password=False)
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """The stand-in for the endpoint as a process, answering at once; `sandbox.reset()` before use."""
+    with Sandbox(tmp_path_factory.mktemp("sandbox") / "log") as started:
+        yield started
+
+
+@pytest.fixture
+def environment(services: LocalServices, database_url: str, sandbox: Sandbox) -> dict[str, str]:
+    """The CUTOUT_ variables of a system of this test's own, at a sandbox without faults or charges."""
+    sandbox.reset()
+    name = uuid.uuid4().hex
+    return {
+        **services.environment(),
+        "CUTOUT_DATABASE_URL": database_url,
+        "CUTOUT_REDIS_PREFIX": f"{name}:",
+        "CUTOUT_S3_BUCKET": f"test-{name}",
+        "CUTOUT_ENDPOINT_URL": sandbox.url,
+        "CUTOUT_ENDPOINT_API_KEYS": sandbox.key,
+        "CUTOUT_RESULT_HOSTS": sandbox.host,
+        "CUTOUT_CALLS_PER_SECOND": "1000",
+        "CUTOUT_CALLS_IN_FLIGHT": "100",
+        "CUTOUT_WORKER_THREADS": "8",
+    }
+
+
+@pytest.fixture
+def settings(environment: dict[str, str]) -> Settings:
+    """The same as settings."""
+    return load_settings(**{name.removeprefix("CUTOUT_").lower(): value for name, value in environment.items()})
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """This test's database."""
+    engine = connect(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def session(engine: Engine) -> Iterator[Session]:
+    """One session; the test commits what others shall see."""
+    with Session(engine) as session:
+        yield session
+
+
+@pytest.fixture
+def bucket(settings: Settings) -> Bucket:
+    """This test's bucket, made and empty."""
+    bucket = Bucket(settings)
+    bucket.create()
+    return bucket
+
+
+@pytest.fixture
+def photo() -> bytes:
+    """A real product photo that the endpoint takes as it is."""
+    return (Path(__file__).parent.parent / "photos" / "eniko-kis-663725-unsplash.jpg").read_bytes()

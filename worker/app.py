@@ -1,0 +1,66 @@
+"""The Celery app: messages only signal, Postgres decides. `cutout worker` runs it."""
+
+import uuid
+from typing import Any
+
+from celery import Celery, signals
+from kombu.entity import Queue
+
+from jobs.settings import settings
+from jobs.states import Step
+from worker.context import WorkerContext
+from worker.process import process
+
+known = settings()
+
+app = Celery("cutout", broker=known.redis_url.get_secret_value())
+app.conf.update(
+    # A message lost or repeated does no harm; late acknowledgement repeats instead of losing.
+    task_acks_late=True,
+    worker_prefetch_multiplier=1,
+    task_ignore_result=True,
+    # The dispatcher hands out again what could not be published.
+    task_publish_retry=False,
+    broker_pool_acquire_timeout=5,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_transport_options={
+        # Longer than the longest task, so that Redis does not repeat what still runs.
+        "visibility_timeout": known.call_deadline_seconds + 600,
+        "unacked_restore_interval": 10,
+        "unacked_restore_throttle": 1,
+        # A frozen Redis would hold a publisher for minutes.
+        "socket_timeout": 5,
+        "socket_connect_timeout": 2,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+        "global_keyprefix": known.redis_prefix,
+    },
+    # A queue for each step: a copy never waits behind calls.
+    task_queues=[Queue(step) for step in Step],
+    task_default_queue=Step.CALL,
+    task_create_missing_queues=False,
+    task_serializer="json",
+    accept_content=["json"],
+    worker_hijack_root_logger=False,
+)
+
+_contexts: list[WorkerContext] = []
+
+
+@signals.worker_init.connect
+def _start(**_: Any) -> None:
+    _contexts.append(WorkerContext(settings()))
+    _contexts[0].start()
+
+
+@signals.worker_shutdown.connect
+def _stop(**_: Any) -> None:
+    while _contexts:
+        _contexts.pop().stop()
+
+
+@app.task(name="cutout.process")
+def process_job(job_id: str, fence: int) -> None:
+    """Carry one job out, if it is still to be done under this fence."""
+    process(_contexts[0], uuid.UUID(job_id), fence)

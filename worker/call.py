@@ -1,0 +1,125 @@
+"""The paid step: prepare the picture, wait for a slot, write the intent down, call, write the answer down."""
+
+import hashlib
+from datetime import timedelta
+from functools import partial
+
+from sqlalchemy.orm import Session
+
+from jobs import accounts, store
+from jobs.backoff import BACKOFF
+from jobs.outcomes import Fail, Hold, Outcome, Retry, Snooze, Unknown
+from jobs.states import AttemptOutcome, Step
+from jobs.store import Answer, Claim
+from worker.context import WorkerContext
+from worker.endpoint.answer import Accepted, Refused
+from worker.endpoint.errors import NoAnswer, NotSent, UnfitImage
+from worker.endpoint.image import PreparedImage, prepare, refit
+from worker.endpoint.limiter import LimiterAway, LimitReached
+from worker.endpoint.verdicts import Verdict
+from worker.sources import SourceError
+
+LONGEST_WAIT_FOR_SLOT_S = 3.0
+NOT_BEGUN_SNOOZE_S = 5.0
+PAUSED_SNOOZE_S = 30.0
+TRIES_OF_A_CODE_WITHOUT_MEANING = 2
+
+
+def call(context: WorkerContext, claim: Claim) -> Claim | Outcome:
+    """Buy the cutout: the claim with its paid result, or why there is none."""
+    if claim.attempts >= context.settings.most_calls_per_job:
+        return Hold("TOO_MANY_CALLS", f"called {claim.attempts} times without a result; retry it to go on")
+    try:
+        source = context.sources.read(claim.source)
+        answer = _buy(context, claim, prepare(source), number=claim.attempts + 1)
+        if isinstance(answer, Refused) and answer.verdict is Verdict.REFIT:
+            answer = _buy(context, claim, refit(source), number=claim.attempts + 2)
+    except SourceError as error:
+        return error.outcome
+    except UnfitImage as error:
+        return Fail(error.code, error.message)
+    except LimitReached as error:
+        return Snooze("LIMIT_REACHED", "all calls that the limit allows are taken", error.retry_in_s)
+    except LimiterAway as error:
+        return Snooze("LIMITER_AWAY", str(error), NOT_BEGUN_SNOOZE_S)
+    return _judge(context, claim, answer) if isinstance(answer, Refused) else answer
+
+
+def _buy(
+    context: WorkerContext, claim: Claim, image: PreparedImage, *, number: int
+) -> Claim | Outcome | Refused:
+    """One paid call with its two lines in the ledger."""
+    begin = partial(
+        store.begin_attempt,
+        claim=claim,
+        number=number,
+        account=context.account,
+        image_sha256=hashlib.sha256(image.data).digest(),
+    )
+    with context.limiter.slot(longest_wait_s=LONGEST_WAIT_FOR_SLOT_S):
+        attempt_id = context.in_transaction(begin)
+        if attempt_id is None:
+            return Snooze("NOT_BEGUN", "the account is paused", NOT_BEGUN_SNOOZE_S)
+        try:
+            answer = context.endpoint.cut_out(image, claim.return_form)
+        except NotSent as error:
+            _end(context, attempt_id, Answer(AttemptOutcome.NOT_CHARGED, code="NOT_SENT", message=str(error)))
+            return Snooze("NOT_SENT", str(error), BACKOFF[Step.CALL].delay(number))
+        except NoAnswer as error:
+            _end(context, attempt_id, Answer(AttemptOutcome.UNKNOWN, code="NO_ANSWER", message=str(error)))
+            return Unknown("NO_ANSWER", f"{error}; the endpoint may have charged a credit")
+    if isinstance(answer, Refused):
+        _end(context, attempt_id, _refusal(answer))
+        return answer
+    return _record_paid(context, claim, attempt_id, answer, image)
+
+
+def _record_paid(
+    context: WorkerContext, claim: Claim, attempt_id: int, answer: Accepted, image: PreparedImage
+) -> Claim:
+    charged = Answer(
+        AttemptOutcome.CHARGED, http_status=200, request_id=answer.request_id, log_id=answer.log_id
+    )
+    lifetime = timedelta(seconds=context.settings.result_lifetime_seconds)
+
+    def record(session: Session) -> Claim:
+        store.end_attempt(session, attempt_id, charged)
+        sent = (image.width, image.height)
+        return store.record_result(session, claim, url=answer.result_url, lifetime=lifetime, sent=sent)
+
+    return context.in_transaction(record)
+
+
+def _end(context: WorkerContext, attempt_id: int, answer: Answer) -> None:
+    context.in_transaction(partial(store.end_attempt, attempt_id=attempt_id, answer=answer))
+
+
+def _refusal(answer: Refused) -> Answer:
+    return Answer(
+        AttemptOutcome.UNKNOWN if answer.may_be_charged else AttemptOutcome.NOT_CHARGED,
+        http_status=answer.http_status,
+        code=answer.code,
+        message=answer.message,
+        request_id=answer.request_id,
+        log_id=answer.log_id,
+    )
+
+
+def _judge(context: WorkerContext, claim: Claim, answer: Refused) -> Outcome:
+    """What a refusal means for the job, by its verdict."""
+    code, message = answer.code, answer.message
+    if answer.may_be_charged:
+        return Unknown(code, f"{message}; the endpoint may have charged a credit")
+    match answer.verdict:
+        case Verdict.RETRY:
+            return Retry(Step.CALL, code, message, after_seconds=answer.retry_after_s)
+        case Verdict.SLOW:
+            seconds = answer.retry_after_s or BACKOFF[Step.CALL].delay(claim.attempts + 1)
+            return Snooze(code, message, seconds)
+        case Verdict.PAUSE:
+            context.in_transaction(partial(accounts.pause, name=context.account, code=code, message=message))
+            return Snooze(code, message, PAUSED_SNOOZE_S)
+        case Verdict.UNKNOWN:
+            return Retry(Step.CALL, code, message, most_tries=TRIES_OF_A_CODE_WITHOUT_MEANING)
+        case Verdict.REFIT | Verdict.FAIL:
+            return Fail(code, message)

@@ -1,0 +1,148 @@
+"""Judging what the endpoint answered."""
+
+import json
+import math
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+
+from worker.endpoint.verdicts import VERDICTS, Verdict, verdict_of
+
+NOT_UNDERSTOOD = "ANSWER_NOT_UNDERSTOOD"
+MAX_TEXT = 500  # characters kept of any text of theirs
+MAX_URL = 4096
+MAX_RETRY_AFTER_S = 3600.0
+
+_FAILURE_STATUS = re.compile(r"[45][0-9]{2}")
+_URL = re.compile(r"https?://\S+", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A paid call. Whoever has the URL has the image, for 24 hours: it is a secret."""
+
+    result_url: str = field(repr=False)
+    request_id: str = ""
+    log_id: str = ""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A call that brought no result.
+
+    `code` is the endpoint's own, else `HTTP_<status>`, else ANSWER_NOT_UNDERSTOOD. A failed call is not
+    charged; `may_be_charged` marks an answer that claims success, or does not clearly claim failure.
+    """
+
+    verdict: Verdict
+    code: str
+    message: str
+    http_status: int
+    request_id: str = ""
+    log_id: str = ""
+    retry_after_s: float | None = None
+    may_be_charged: bool = False
+
+
+def judge(status: int, headers: Mapping[str, str], body: bytes) -> Accepted | Refused:
+    """Judge the answer to a call. Every field of the three envelopes on record may be absent or of any type.
+
+    A success is HTTP 200, a JSON object, no error code in any of its places, and a `data.image_url`.
+    """
+    envelope = parse(body)
+    url = _result_url(envelope)
+    if url and succeeded(status, envelope):
+        return Accepted(url, _text(envelope.get("request_id")), _text(envelope.get("log_id")))
+    return refusal(status, headers, envelope)
+
+
+def parse(body: bytes) -> dict[str, Any]:
+    """Read a JSON object; whatever is none reads as an empty one."""
+    try:
+        envelope = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return envelope if isinstance(envelope, dict) else {}
+
+
+def succeeded(status: int, envelope: Mapping[str, Any]) -> bool:
+    """Whether the envelope claims success, of a call as of a query."""
+    return (
+        status == HTTPStatus.OK
+        and bool(envelope)
+        and envelope.get("error_code") in (None, 0, "0", "")
+        and not _detail(envelope).get("code")
+        and not envelope.get("error_code_str")
+    )
+
+
+def refusal(status: int, headers: Mapping[str, str], envelope: Mapping[str, Any]) -> Refused:
+    """Classify by the code string, and by the status only without one: 48 codes changed their status."""
+    detail = _detail(envelope)
+    code = _text(detail.get("code")) or _text(envelope.get("error_code_str"))
+    claimed = _claimed_status(status, envelope)
+    succeeded_after_all = claimed // 100 == 2  # noqa: PLR2004 - the class of HTTP statuses
+    return Refused(
+        verdict=verdict_of(code, claimed),
+        code=code or (NOT_UNDERSTOOD if succeeded_after_all else f"HTTP_{claimed}"),
+        message=_message(detail, envelope) or f"HTTP status {status} without an explanation",
+        http_status=status,
+        request_id=_text(envelope.get("request_id")),
+        log_id=_text(envelope.get("log_id")),
+        retry_after_s=_retry_after_s(headers.get("retry-after", "")),
+        may_be_charged=succeeded_after_all and code not in VERDICTS,
+    )
+
+
+def _detail(envelope: Mapping[str, Any]) -> Mapping[str, Any]:
+    detail = envelope.get("error_detail")
+    return detail if isinstance(detail, dict) else {}
+
+
+def _claimed_status(status: int, envelope: Mapping[str, Any]) -> int:
+    """Give `error_code`, which repeats the status, where a gateway has made a 200 of the status itself."""
+    inner = str(envelope.get("error_code"))
+    return int(inner) if status == HTTPStatus.OK and _FAILURE_STATUS.fullmatch(inner) else status
+
+
+def _message(detail: Mapping[str, Any], envelope: Mapping[str, Any]) -> str:
+    texts = (detail.get("message"), detail.get("code_message"), envelope.get("error_msg"))
+    return next((text for text in map(_text, texts) if text), "")
+
+
+def _text(value: object) -> str:
+    """Make a text of theirs fit for logs and the database: bounded, printable, on one line, without URLs."""
+    if not isinstance(value, str):
+        return ""
+    words = " ".join(value[: 4 * MAX_TEXT].split())
+    return _URL.sub("<url>", "".join(c for c in words if c.isprintable()))[:MAX_TEXT]
+
+
+def _result_url(envelope: Mapping[str, Any]) -> str | None:
+    data = envelope.get("data")
+    url = data.get("image_url") if isinstance(data, dict) else None
+    if not isinstance(url, str) or len(url) > MAX_URL or not url.isprintable():
+        return None
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError):
+        return None
+    return url if parsed.scheme in ("http", "https") and parsed.host else None
+
+
+def _retry_after_s(value: str) -> float | None:
+    """Read seconds or an HTTP date, as seconds from now, at most an hour."""
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+        except (ValueError, OverflowError, OSError):
+            return None
+    return None if math.isnan(seconds) else min(max(seconds, 0.0), MAX_RETRY_AFTER_S)

@@ -1,0 +1,145 @@
+"""Calling the endpoint. No call is ever repeated here: repeating costs money, so it is decided elsewhere."""
+
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Self
+
+import httpx
+
+from worker.endpoint.answer import Accepted, Refused, judge, parse, refusal, succeeded
+from worker.endpoint.credits import CreditPool, credit_pools
+from worker.endpoint.errors import NoAnswer, NotSent
+from worker.endpoint.image import PreparedImage
+from worker.network import FetchError, GuardedTransport, Timeouts, read_bounded
+
+CUT_OUT_PATH = "/api/cutout/general/commodity-background-removal"
+CREDITS_PATH = "/api/common/query-credits"
+
+# Gateways give up after some 60 s and say so; an answer is worth waiting for, since without one a charge
+# stays unknown. So the read limit, which is the wait for the first byte, lies well beyond that.
+CALL_TIMEOUTS = Timeouts(connect=5, write=30, read=90, pool=5, total=120)
+CREDITS_DEADLINE_S = 15.0
+
+# Shorter than the 5 s after which common servers close an idle connection: a call that meets the closing
+# has gone out and gets no answer, which leaves a charge unknown.
+KEEPALIVE_EXPIRY_S = 3.0
+
+MAX_ANSWER_BYTES = 1_000_000
+
+
+class EndpointClient:
+    """One account at the endpoint. One client per thread."""
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        timeouts: Timeouts = CALL_TIMEOUTS,
+        *,
+        path: str = CUT_OUT_PATH,
+    ) -> None:
+        """Take the endpoint's origin, such as `https://www.ailabapi.com`; ValueError if it is not one."""
+        origin = httpx.URL(base_url.rstrip("/"))
+        if origin.scheme not in ("http", "https") or not origin.host:
+            raise ValueError(
+                "the endpoint's base URL must be http(s)://host, such as https://www.ailabapi.com"
+            )
+        if not re.fullmatch(r"[!-~]+", api_key):
+            raise ValueError(
+                "the API key is empty or holds spaces or characters outside ASCII; copy it again"
+            )
+        self._call_url = httpx.URL(str(origin) + path)
+        self._credits_url = httpx.URL(str(origin) + CREDITS_PATH)
+        self._headers = {
+            "ailabapi-api-key": api_key,
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": "cutout",
+        }
+        self._transport = GuardedTransport(timeouts, keepalive_expiry_s=KEEPALIVE_EXPIRY_S)
+
+    def cut_out(self, image: PreparedImage, return_form: str | None = None) -> Accepted | Refused:
+        """Make one paid call, for None or "rgba" (the endpoint's default), "mask", "whiteBK" or "crop".
+
+        Raises NotSent if the request did not go out whole, NoAnswer if it did and no answer came.
+        """
+        plain = return_form in (None, "rgba")  # the default is asked for by leaving the field out
+        request = httpx.Request(
+            "POST",
+            self._call_url,
+            headers=self._headers,
+            data=None if plain else {"return_form": return_form},
+            files={"image": (image.file_name, image.data, image.media_type)},
+        )
+        return judge(*self._exchange(request))
+
+    def credits(self) -> list[CreditPool] | Refused:
+        """Ask for the account's credits, which costs none. Raises NotSent or NoAnswer."""
+        request = httpx.Request(
+            "GET", self._credits_url, headers=self._headers, extensions={"deadline_s": CREDITS_DEADLINE_S}
+        )
+        status, headers, body = self._exchange(request)
+        envelope = parse(body)
+        return credit_pools(envelope) if succeeded(status, envelope) else refusal(status, headers, envelope)
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _exchange(self, request: httpx.Request) -> tuple[int, httpx.Headers, bytes]:
+        if not isinstance(request.stream, httpx.SyncByteStream):
+            raise TypeError("the body of the request is asynchronous")
+        body = request.stream = _CountedBody(request.stream)
+        try:
+            response = self._transport.handle_request(request)
+        except httpx.TransportError as error:
+            reason = f"{type(error).__name__}: {error}"
+            if body.went_out:
+                raise NoAnswer(f"the request went out and no answer came ({reason})") from error
+            raise NotSent(f"the request did not go out whole ({reason})") from error
+        with closing(response):
+            return response.status_code, response.headers, _read(response)
+
+
+class _CountedBody(httpx.SyncByteStream):
+    """Knows whether its last byte was handed over: the next part is asked for once the last is written."""
+
+    went_out = False
+
+    def __init__(self, parts: httpx.SyncByteStream) -> None:
+        self._parts = parts
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from _joined(self._parts)
+        self.went_out = True
+
+
+def _joined(parts: httpx.SyncByteStream, enough: int = 4096) -> Iterator[bytes]:
+    """Join the many small parts of a form, since each is a packet of its own; leave the image as it is."""
+    small: list[bytes] = []
+    for part in parts:
+        if len(part) < enough:
+            small.append(part)
+        else:
+            yield b"".join(small)
+            yield part
+            small.clear()
+    yield b"".join(small)
+
+
+def _read(response: httpx.Response) -> bytes:
+    """Read the answer's body. A failure needs none; a success that breaks off leaves the charge unknown."""
+    try:
+        return read_bounded(response, MAX_ANSWER_BYTES)
+    except FetchError as error:
+        if response.is_success:
+            raise NoAnswer(
+                f"HTTP status {response.status_code}, and then its body failed: {error}"
+            ) from error
+        return b""

@@ -1,0 +1,48 @@
+"""What the account has left."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+MAX_POOLS = 100
+
+
+@dataclass(frozen=True)
+class CreditPool:
+    """Credits of one kind: `common`, or a product's own. A figure that was not given is None."""
+
+    unique_sign: str
+    name: str
+    balance: float | None
+    total: float | None
+
+
+def credit_pools(envelope: Mapping[str, Any]) -> list[CreditPool]:
+    """Read `data`: an array of pools, in one older document a single object. Any field may be missing."""
+    data = envelope.get("data")
+    pools = data if isinstance(data, list) else [data]
+    return [_pool(pool) for pool in pools[:MAX_POOLS] if isinstance(pool, dict)]
+
+
+def _pool(pool: Mapping[str, Any]) -> CreditPool:
+    return CreditPool(
+        unique_sign=_word(pool.get("unique_sign")),
+        name=_word(pool.get("name")),
+        balance=_figure(pool.get("balance")),
+        total=_figure(pool.get("total")),
+    )
+
+
+def _word(value: object) -> str:
+    return "".join(c for c in value[:100] if c.isprintable()) if isinstance(value, str) else ""
+
+
+def _figure(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        figure = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return figure if math.isfinite(figure) else None

@@ -1,0 +1,56 @@
+"""What can go wrong between us and the endpoint, beside the answers it gives.
+
+EndpointError
+  x NotSent               the request did not go out whole: nothing can have been charged
+  x NoAnswer              it went out whole, and no answer came: it may have been charged
+  x UnfitImage            the picture cannot be made to fit the endpoint's limits
+  x ResultError           the result was paid for and is not there yet
+    - ResultGone          deleted: the endpoint keeps a result for 24 hours
+    - ResultUrlRefused    its host is not in the allow-list, or not public
+    - ResultUnavailable   may be there next time
+    - ResultWrong         not the picture that was asked for
+
+No message holds a result URL or an API key.
+"""
+# ruff: noqa: N818 - the names say what happened, and `Error` would say nothing more
+
+
+class EndpointError(Exception):
+    pass
+
+
+class NotSent(EndpointError):
+    pass
+
+
+class NoAnswer(EndpointError):
+    pass
+
+
+class UnfitImage(EndpointError):
+    """`code` is stable, for programs; the message names the value and the remedy, for people."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class ResultError(EndpointError):
+    pass
+
+
+class ResultGone(ResultError):
+    pass
+
+
+class ResultUrlRefused(ResultError):
+    pass
+
+
+class ResultUnavailable(ResultError):
+    pass
+
+
+class ResultWrong(ResultError):
+    pass

@@ -1,0 +1,82 @@
+"""Fetching the paid result from where the endpoint left it."""
+
+from http import HTTPStatus
+from typing import Self
+
+import httpx
+
+from worker.endpoint.errors import ResultGone, ResultUnavailable, ResultUrlRefused, ResultWrong
+from worker.network import (
+    AddressPolicy,
+    BadStatus,
+    FetchError,
+    GuardedTransport,
+    HostList,
+    TooLarge,
+    UrlRefused,
+    fetch,
+    is_local,
+    port_of,
+)
+
+MAX_RESULT_BYTES = 64_000_000  # a four-channel PNG of 1999x1999 is 16 MB before it is packed
+DEADLINE_S = 60.0
+MAX_REDIRECTS = 3
+
+
+class ResultDownloader:
+    """Downloads from the hosts of an allow-list; all but its local entries must be public. One per thread."""
+
+    def __init__(
+        self, hosts: HostList, *, max_bytes: int = MAX_RESULT_BYTES, deadline_s: float = DEADLINE_S
+    ) -> None:
+        self._hosts = hosts
+        self._max_bytes = max_bytes
+        self._deadline_s = deadline_s
+        self._transport = GuardedTransport(policy=AddressPolicy(exempt=hosts.local()))
+
+    def download(self, url: str) -> bytes:
+        """Download a result, of which `check_result` is to judge what it is.
+
+        Raises ResultGone, ResultUrlRefused, ResultUnavailable, or ResultWrong if it is too large.
+        """
+        try:
+            return fetch(
+                self._transport,
+                url,
+                max_bytes=self._max_bytes,
+                deadline_s=self._deadline_s,
+                max_redirects=MAX_REDIRECTS,
+                check_url=self._check_url,
+            ).data
+        except BadStatus as error:
+            if error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+                raise ResultGone(f"deleted ({error}): the endpoint keeps a result for 24 hours") from error
+            raise ResultUnavailable(str(error)) from error
+        except UrlRefused as error:
+            raise ResultUrlRefused(str(error)) from error
+        except TooLarge as error:
+            raise ResultWrong(f"the result is too large: {error}") from error
+        except FetchError as error:
+            raise ResultUnavailable(str(error)) from error
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _check_url(self, url: httpx.URL) -> None:
+        host = url.raw_host.decode()
+        if url.userinfo:
+            raise UrlRefused("the result's URL holds a user name")
+        if not self._hosts.allows(host, port_of(url)):
+            raise UrlRefused(
+                f"the result is at {host[:100]}, port {port_of(url)}, which is not allowed;"
+                " if the endpoint has moved its results there, add the host to CUTOUT_RESULT_HOSTS"
+            )
+        if url.scheme != "https" and not is_local(host):
+            raise UrlRefused(f"the result at {host[:100]} is offered without https")

@@ -1,0 +1,47 @@
+"""The guarded way out: every request has a deadline, and may be kept from addresses that are not public.
+
+`GuardedTransport` keeps no cookies, reads no proxies from the environment and follows no redirects; `fetch`
+follows them by hand, each hop checked. Both are used without `httpx.Client`, which logs every URL: a result
+URL is a secret.
+"""
+
+from worker.network.addresses import AddressPolicy, is_public
+from worker.network.errors import (
+    AddressRefused,
+    BadStatus,
+    DeadlinePassed,
+    FetchError,
+    RedirectRefused,
+    TooLarge,
+    Truncated,
+    Unfinished,
+    Unreachable,
+    UrlRefused,
+)
+from worker.network.fetch import Fetched, fetch, read_bounded
+from worker.network.hosts import HostList, HostPattern, is_local, port_of
+from worker.network.transport import GuardedTransport, Timeouts
+
+__all__ = [
+    "AddressPolicy",
+    "AddressRefused",
+    "BadStatus",
+    "DeadlinePassed",
+    "FetchError",
+    "Fetched",
+    "GuardedTransport",
+    "HostList",
+    "HostPattern",
+    "RedirectRefused",
+    "Timeouts",
+    "TooLarge",
+    "Truncated",
+    "Unfinished",
+    "Unreachable",
+    "UrlRefused",
+    "fetch",
+    "is_local",
+    "is_public",
+    "port_of",
+    "read_bounded",
+]

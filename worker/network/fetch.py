@@ -1,0 +1,139 @@
+"""Download into memory, bounded in bytes, time and redirects."""
+
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+
+import httpx
+
+from worker.network.errors import (
+    BadStatus,
+    DeadlinePassed,
+    FetchError,
+    RedirectRefused,
+    TooLarge,
+    Truncated,
+    Unreachable,
+    UrlRefused,
+)
+
+_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "cutout"}
+_GZIP_OR_ZLIB = 47  # the wbits of zlib that tell the two apart by their header
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What was downloaded, and the media type the server gave it ("" if none): a claim, not a fact."""
+
+    data: bytes = field(repr=False)
+    media_type: str
+
+
+def fetch(
+    transport: httpx.BaseTransport,
+    url: str,
+    *,
+    max_bytes: int,
+    deadline_s: float,
+    max_redirects: int = 0,
+    check_url: Callable[[httpx.URL], None] = lambda _: None,
+) -> Fetched:
+    """Download `url` within `deadline_s` seconds, redirects included, and `max_bytes` bytes.
+
+    `check_url` sees the URL of every hop before it is asked, and raises UrlRefused. Raises FetchError.
+    """
+    ends_at = time.monotonic() + deadline_s
+    hop = _parsed(url)
+    check_url(hop)
+    for _ in range(max_redirects + 1):
+        left = ends_at - time.monotonic()
+        request = httpx.Request("GET", hop, headers=_HEADERS, extensions={"deadline_s": left})
+        with closing(_answer(transport, request)) as response:
+            if not response.has_redirect_location:
+                return _downloaded(response, max_bytes)
+            hop = _next_hop(hop, response.headers["location"], check_url)
+    raise RedirectRefused(f"more than {max_redirects} redirects; give the address that they lead to")
+
+
+def read_bounded(response: httpx.Response, max_bytes: int) -> bytes:
+    """Read a body of at most `max_bytes` bytes, unpacked if it came packed.
+
+    Raises TooLarge, Truncated, DeadlinePassed. The response is still to be closed.
+    """
+    declared = response.headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and int(declared[:18]) > max_bytes:
+        raise TooLarge(f"{declared[:18]} bytes, more than the {max_bytes} allowed")
+    parts, room = [], max_bytes
+    for part in _unpacked(response, max_bytes):
+        parts.append(part)
+        room -= len(part)
+        if room < 0:
+            raise TooLarge(f"more than the {max_bytes} bytes allowed")
+    return b"".join(parts)
+
+
+def _parsed(url: str) -> httpx.URL:
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise UrlRefused(f"not a URL: {type(error).__name__}") from None
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise UrlRefused("not an http or https URL with a host")
+    return parsed
+
+
+def _answer(transport: httpx.BaseTransport, request: httpx.Request) -> httpx.Response:
+    try:
+        return transport.handle_request(request)
+    except httpx.TimeoutException as error:
+        raise DeadlinePassed(f"no answer in time: {error}") from error
+    except httpx.TransportError as error:
+        raise Unreachable(f"no answer: {error}") from error
+
+
+def _next_hop(hop: httpx.URL, location: str, check_url: Callable[[httpx.URL], None]) -> httpx.URL:
+    try:
+        following = _parsed(str(hop.join(location)))
+        check_url(following)
+    except (UrlRefused, httpx.InvalidURL, ValueError) as error:
+        reason = error if isinstance(error, UrlRefused) else "not a URL"
+        raise RedirectRefused(f"redirected, but {reason}") from None
+    return following
+
+
+def _downloaded(response: httpx.Response, max_bytes: int) -> Fetched:
+    if response.status_code != httpx.codes.OK:
+        raise BadStatus(response.status_code)
+    data = read_bounded(response, max_bytes)
+    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return Fetched(data, media_type if media_type.isprintable() else "")
+
+
+def _unpacked(response: httpx.Response, max_bytes: int) -> Iterator[bytes]:
+    packing = response.headers.get("content-encoding", "identity").strip().lower()
+    if packing in ("", "identity"):
+        yield from _received(response)
+        return
+    if packing not in ("gzip", "x-gzip", "deflate"):
+        raise FetchError(f"the body came packed as {packing[:20]!r}, which was not asked for")
+    unpacker = zlib.decompressobj(_GZIP_OR_ZLIB)
+    try:
+        for part in _received(response):
+            yield unpacker.decompress(part, max_bytes + 1)
+            if unpacker.unconsumed_tail:
+                raise TooLarge(f"more than the {max_bytes} bytes allowed, unpacked")
+    except zlib.error as error:
+        raise FetchError(f"the body cannot be unpacked: {error}") from error
+    if not unpacker.eof:
+        raise Truncated("the packed body broke off")
+
+
+def _received(response: httpx.Response) -> Iterator[bytes]:
+    try:
+        yield from response.iter_raw()
+    except httpx.TimeoutException as error:
+        raise DeadlinePassed(f"the body was not there in time: {error}") from error
+    except httpx.TransportError as error:
+        raise Truncated(f"the body broke off: {error}") from error

@@ -1,0 +1,121 @@
+"""The transport for httpx: total deadlines, checked addresses, nothing shared between requests."""
+
+import functools
+import os
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import certifi
+import httpcore
+import httpx
+
+from worker.network.addresses import AddressPolicy
+from worker.network.backend import GuardedBackend
+from worker.network.stream import Allowance
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Seconds for one operation each, and for the whole request from the look-up to the body's last byte."""
+
+    connect: float = 5.0
+    write: float = 30.0
+    read: float = 30.0
+    pool: float = 5.0
+    total: float = 60.0
+
+
+class GuardedTransport(httpx.BaseTransport):
+    """One per thread: httpcore's pool costs quadratic time under many threads. The TLS context is shared.
+
+    Raises the exceptions of httpx, and AddressRefused. A request may carry its own deadline in
+    `extensions={"deadline_s": ...}`; the other timeouts are the transport's, whatever a client says.
+    """
+
+    def __init__(
+        self,
+        timeouts: Timeouts | None = None,
+        *,
+        policy: AddressPolicy | None = None,
+        keepalive_expiry_s: float = 3.0,
+    ) -> None:
+        self._timeouts = timeouts or Timeouts()
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=_tls_context(),
+            max_connections=4,
+            keepalive_expiry=keepalive_expiry_s,
+            network_backend=GuardedBackend(policy),
+        )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if not isinstance(request.stream, httpx.SyncByteStream):
+            raise TypeError("the body of the request is asynchronous")
+        url = request.url
+        inner = httpcore.Request(
+            method=request.method,
+            url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+            headers=request.headers.raw,
+            content=request.stream,
+            extensions={"timeout": self._allowances(request.extensions.get("deadline_s"))},
+        )
+        with _as_httpx():
+            answer = self._pool.handle_request(inner)
+        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer), request=request)
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def _allowances(self, deadline_s: float | None) -> dict[str, float]:
+        limits = self._timeouts
+        total = limits.total if deadline_s is None else deadline_s
+        ends_at = time.monotonic() + total
+        return {
+            "pool": min(limits.pool, total),
+            "connect": Allowance(limits.connect, ends_at),
+            "write": Allowance(limits.write, ends_at),
+            "read": Allowance(limits.read, ends_at),
+        }
+
+
+class _Body(httpx.SyncByteStream):
+    def __init__(self, answer: httpcore.Response) -> None:
+        self._answer = answer
+
+    def __iter__(self) -> Iterator[bytes]:
+        with _as_httpx():
+            yield from self._answer.iter_stream()
+
+    def close(self) -> None:
+        self._answer.close()
+
+
+@contextmanager
+def _as_httpx() -> Iterator[None]:
+    """Raise httpcore's exceptions as those of httpx, which have the same names."""
+    try:
+        yield
+    except (
+        httpcore.TimeoutException,
+        httpcore.NetworkError,
+        httpcore.ProtocolError,
+        httpcore.UnsupportedProtocol,
+    ) as error:
+        alike: type[httpx.TransportError] = getattr(httpx, type(error).__name__)
+        raise alike(str(error)) from error
+
+
+class _SharedContext(ssl.SSLContext):
+    def set_alpn_protocols(self, alpn_protocols: object) -> None:
+        """Do nothing. httpcore sets them at every connection, which on a context that threads share frees
+        memory that another thread's handshake may be reading; without them HTTP/1.1 is spoken.
+        """
+
+
+@functools.cache
+def _tls_context() -> ssl.SSLContext:
+    context = _SharedContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(os.environ.get("SSL_CERT_FILE") or certifi.where())
+    return context

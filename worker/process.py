@@ -1,0 +1,47 @@
+"""One job: claim, call, copy, settle. Short transactions, none of them open while the network is used."""
+
+import logging
+import uuid
+from functools import partial
+
+from jobs import store
+from jobs.outcomes import Outcome, Retry
+from jobs.states import Step
+from jobs.store import Claim
+from worker.call import call
+from worker.context import WorkerContext
+from worker.copy import copy
+
+log = logging.getLogger(__name__)
+
+
+def process(context: WorkerContext, job_id: uuid.UUID, fence: int) -> None:
+    """Carry a job out as far as it goes. A message that is late or repeated ends here without a trace."""
+    claim = context.in_transaction(
+        partial(store.claim, job_id=job_id, fence=fence, worker_id=context.worker_id)
+    )
+    if claim is None:
+        log.debug("job %s is not to be had under fence %d", job_id, fence)
+        return
+    claim, outcome = _carry_out(context, claim)
+    settled = context.in_transaction(
+        partial(store.settle, claim=claim, outcome=outcome, unknowns_allowed=context.settings.retry_unknown)
+    )
+    if not settled:
+        log.warning("job %s was taken from this worker; %s is not recorded", job_id, type(outcome).__name__)
+
+
+def _carry_out(context: WorkerContext, claim: Claim) -> tuple[Claim, Outcome]:
+    try:
+        if claim.step is Step.CALL:
+            called = call(context, claim)
+            if not isinstance(called, Claim):
+                return claim, called
+            claim = called
+        return claim, copy(context, claim)
+    except Exception as error:
+        # Whatever a picture, a server or a bug of ours brings up must not take the job with it.
+        log.exception("job %s met an error that nobody expected", claim.job_id)
+        return claim, Retry(
+            claim.step, "INTERNAL_ERROR", f"{type(error).__name__} in the worker; see its log"
+        )

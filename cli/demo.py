@@ -15,7 +15,7 @@ from rich.table import Table
 
 from cli.console import Exit, fail, out
 from cli.contact_sheet import draw_sheet
-from cli.stack import StackError, StackOptions, run_stack
+from cli.stack import Stack, StackError, StackOptions, run_stack
 from jobs.states import FINAL_STATES, ReturnForm, State
 from local import LocalServiceError
 
@@ -66,7 +66,7 @@ def demo(
             out.print(f"ready after {time.monotonic() - began:.1f} s")
             headers = {"Authorization": f"Bearer {stack.api_key}"}
             with httpx.Client(base_url=stack.api_url, headers=headers, timeout=30.0) as client:
-                jobs = run_jobs(client, sorted(photos.glob("*.jpg")))
+                jobs = run_jobs(client, sorted(photos.glob("*.jpg")), stack)
                 files = save(client, jobs, output)
     except (StackError, LocalServiceError) as error:
         fail(str(error), Exit.FAILED)
@@ -78,7 +78,7 @@ def demo(
         raise typer.Exit(Exit.FAILED)
 
 
-def run_jobs(client: httpx.Client, photos: list[Path]) -> list[DemoJob]:
+def run_jobs(client: httpx.Client, photos: list[Path], stack: Stack) -> list[DemoJob]:
     """Enqueue every photo in every form and watch until all are final or held."""
     batch = _expect(client.post("/v1/batches", json={"name": "demo"}))
     pairs = [(photo, form) for photo in photos for form in ReturnForm]
@@ -92,7 +92,7 @@ def run_jobs(client: httpx.Client, photos: list[Path]) -> list[DemoJob]:
 
     with ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool:
         jobs = list(pool.map(upload, pairs))
-    _watch(client, batch["id"], len(jobs))
+    _watch(client, batch["id"], len(jobs), stack)
     return [DemoJob(job.photo, job.form, _expect(client.get(f"/v1/jobs/{job.view['id']}"))) for job in jobs]
 
 
@@ -111,12 +111,14 @@ def save(client: httpx.Client, jobs: list[DemoJob], output: Path) -> dict[tuple[
     return files
 
 
-def _watch(client: httpx.Client, batch_id: str, total: int) -> None:
+def _watch(client: httpx.Client, batch_id: str, total: int, stack: Stack) -> None:
     columns = (TextColumn("cutting out"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=out, disable=not out.is_terminal) as progress:
         bar = progress.add_task("", total=total)
         for done in _counts(client, batch_id):
             progress.update(bar, completed=done)
+            if dead := stack.dead():
+                fail(f"{', '.join(dead)} ended; see {stack.options.data_dir / dead[0] / 'log'}", Exit.FAILED)
             if done == total:
                 return
 

@@ -55,9 +55,13 @@ class Stack:
         self.api_url = environment["CUTOUT_API_URL"]
         self.api_key = environment["CUTOUT_API_KEY"]
 
+    def dead(self) -> list[str]:
+        """The names of what ended by itself."""
+        return [name for name, child in self.children.items() if child.pid is None]
+
     def restart_dead(self) -> list[str]:
         """Start again what ended by itself; returns the names."""
-        dead = [name for name, child in self.children.items() if child.pid is None]
+        dead = self.dead()
         for name in dead:
             time.sleep(RESTART_AFTER_S)
             self.children[name].start()

@@ -3,7 +3,7 @@
 import uuid
 from datetime import timedelta
 
-from sqlalchemy import func, literal, select, update
+from sqlalchemy import Text, func, literal, select, update
 from sqlalchemy.orm import Session
 
 from jobs.models import Job, Line
@@ -12,10 +12,10 @@ from jobs.states import Standing, State, Step
 MOST_WOKEN = 1000
 
 # Written into the statement: a partial index serves only a condition that the planner can read.
-IN_LINE = literal(Standing.IN_LINE, literal_execute=True)
-HANDED_OUT = literal(Standing.HANDED_OUT, literal_execute=True)
-RESTING = literal(Standing.RESTING, literal_execute=True)
-RUNNING = literal(State.RUNNING, literal_execute=True)
+IN_LINE = literal(str(Standing.IN_LINE), Text, literal_execute=True)
+HANDED_OUT = literal(str(Standing.HANDED_OUT), Text, literal_execute=True)
+RESTING = literal(str(Standing.RESTING), Text, literal_execute=True)
+RUNNING = literal(str(State.RUNNING), Text, literal_execute=True)
 
 
 def wake(session: Session) -> int:

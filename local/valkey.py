@@ -45,7 +45,7 @@ class ValkeyServer(Server):
         return [valkey_server(), self.directory / "valkey.conf"]
 
     def _check(self) -> None:
-        with redis.Redis.from_url(self.redis_url, socket_timeout=5, retry=None) as client:
+        with redis.Redis.from_url(self.redis_url, socket_timeout=1, retry=None) as client:
             client.ping()
 
     def _password(self) -> str:

@@ -1,5 +1,6 @@
 """Real servers for every test: one Postgres, Valkey and SeaweedFS a run; a database and bucket of its own a test."""
 
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,8 +23,6 @@ TEMPLATE = "cutout_template"
 def _no_settings_from_outside() -> Iterator[None]:
     """Keep the developer's own settings out of the tests."""
     with pytest.MonkeyPatch.context() as patch:
-        import os
-
         for name in [name for name in os.environ if name.startswith(("CUTOUT_", "AWS_"))]:
             patch.delenv(name)
         yield

@@ -28,7 +28,8 @@ def to_opponent(rgb: NDArray[np.uint8]) -> Array:
 
 def to_rgb(opponent: Array) -> NDArray[np.uint8]:
     """Turn loose opponent pixels (3, n) into RGB pixels (n, 3)."""
-    return np.clip(_TO_RGB @ opponent * np.float32(255), 0, 255).astype(np.uint8).T
+    rgb: NDArray[np.uint8] = np.clip(_TO_RGB @ opponent * np.float32(255), 0, 255).astype(np.uint8).T
+    return rgb
 
 
 def dot(one: Array, other: Array) -> Array:
@@ -40,8 +41,8 @@ def distance(pixels: Array, background: Array, *, tinted: bool) -> Array:
     """How far pixels are from their background's colour, shadows on it counting little."""
     power = dot(background, background)
     darkest, brightest = _TINTED_SHADES if tinted else (_DARKEST_SHADE, 1.0)
-    shade = np.clip(dot(pixels, background) / np.maximum(power, 1e-4), darkest, brightest)
-    rest = pixels - shade * background
+    shade: Array = np.clip(dot(pixels, background) / np.maximum(power, 1e-4), darkest, brightest)
+    rest: Array = pixels - shade * background
     return np.sqrt(dot(rest, rest) + (_SHADE_WEIGHT * (1 - shade)) ** 2 * power)
 
 

@@ -50,12 +50,12 @@ def _unmix(
     contrast = zones.contrast[place]
     least = 0.8 * background.tolerance
     away = distance(pixels, behind, tinted=background.tinted)
-    by_colour = (away - least) / (_FULL * np.maximum(contrast, _FAINT) - least)
+    by_colour = np.clip((away - least) / (_FULL * np.maximum(contrast, _FAINT) - least), 0, 1)
     clarity = np.clip((contrast - _FAINT) / (_CLEAR - _FAINT), 0, 1)
-    by_colour = np.clip(by_colour, 0, 1)
-    faint = np.where(soft > 0, 1 - clarity, 0)
-    cover = by_colour + faint * (soft / np.float32(255) - by_colour)
-    return cover, behind + (pixels - behind) / np.maximum(cover, _LEAST_COVER)
+    by_outline: Array = np.where(soft > 0, 1 - clarity, 0).astype(np.float32)
+    cover: Array = by_colour + by_outline * (soft / np.float32(255) - by_colour)
+    colour: Array = behind + (pixels - behind) / np.maximum(cover, _LEAST_COVER)
+    return cover, colour
 
 
 def _enlarged(

@@ -19,7 +19,8 @@ class Regions:
         return np.bincount(self.labels.ravel(), minlength=self.count + 1)
 
     def sums(self, values: Array | Mask) -> NDArray[np.float64]:
-        return np.bincount(self.labels.ravel(), values.ravel(), minlength=self.count + 1)
+        labels = self.labels.ravel()
+        return np.bincount(labels, values.ravel(), minlength=self.count + 1).astype(np.float64)
 
     def means(self, values: Array | Mask) -> NDArray[np.float64]:
         return self.sums(values) / np.maximum(self.sizes(), 1)

@@ -27,7 +27,7 @@ def fit_surface(pixels: Array, border: Mask) -> tuple[Array, float]:
         known = outer_terms[:, kept]
         count = known.shape[1]
         factors = np.linalg.solve(known @ known.T / count + _DAMPING, known @ outer[:, kept].T / count)
-        away = outer - factors.T @ outer_terms
+        away = (outer - factors.T @ outer_terms).astype(np.float32)
         far = np.sqrt(dot(away, away))
         kept = far < max(0.02, 2.5 * float(np.median(far)))
     return (factors.T @ terms).reshape(3, height, width), float(np.median(far))
@@ -48,8 +48,7 @@ def spread(pixels: Array, known: Mask, fallback: Array, reach: int) -> Array:
     sums = _box_sum(_box_sum(cells, reach), reach // 2) / np.float32((window * CELL) ** 2)
     share = sums[3]
     trust = share / (share + _TRUST)
-    middle = CELL // 2
-    coarse_fallback = _to_cells(fallback, edge=True) / np.float32(CELL**2) if middle else fallback
+    coarse_fallback = _to_cells(fallback, edge=True) / np.float32(CELL**2)
     coarse = trust * sums[:3] / np.maximum(share, 1e-6) + (1 - trust) * coarse_fallback
     size = (coarse.shape[2] * CELL, coarse.shape[1] * CELL)
     planes = [Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR) for plane in coarse]
@@ -61,8 +60,13 @@ def _to_cells(planes: Array, *, edge: bool = False) -> Array:
     _, height, width = planes.shape
     padding = ((0, 0), (0, -height % CELL), (0, -width % CELL))
     padded = np.pad(planes, padding, mode="edge" if edge else "constant")
-    across = sum(padded[:, :, step::CELL] for step in range(CELL))
-    cells: Array = sum(across[:, step::CELL] for step in range(CELL))
+    # Adding strided slices; numpy's sum over a short axis takes several times as long.
+    across = np.zeros_like(padded[:, :, ::CELL])
+    for step in range(CELL):
+        across += padded[:, :, step::CELL]
+    cells = np.zeros_like(across[:, ::CELL])
+    for step in range(CELL):
+        cells += across[:, step::CELL]
     return cells
 
 

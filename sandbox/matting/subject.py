@@ -1,4 +1,4 @@
-"""Deciding which pixels are the subject's: holes that are its own, gaps that are not, specks that are dust."""
+"""Deciding which pixels are the subject's, holes in a like colour among them, and which are gaps or dust."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from sandbox.matting.colour import Mask
 from sandbox.matting.regions import Regions, find_regions, grow, shrink
 
 _EXACT = 0.015  # distance of a pixel that is its background's very colour
-_EXACT_SHARE = 0.7  # an enclosed region with that share of them is a gap, not a part in a like colour
+_EXACT_SHARE = 0.5  # an enclosed region with that share of them is a gap, not a part in a like colour
 _SMALLEST_GAP = 4  # pixels
 _LEAK = 4  # pixels; through a mouth this wide the background has leaked into a subject of its colour
 _DUST = 0.02  # a speck has less than that share of the largest part's mass
@@ -33,11 +33,9 @@ def _seal_leaks(subject: Mask, background: Background) -> Mask:
     """Take back what the background reached through a narrow mouth, unless it is its very colour."""
     regions = find_regions(~grow(subject, _LEAK))
     leaked = regions.where(~regions.at_border() & ~_is_gap(regions, background))
-    if not leaked.any():
-        return subject
     filled = subject | grow(leaked, _LEAK)
-    mouths = shrink(grow(filled, _LEAK + 1), _LEAK + 1) & grow(leaked, 2 * _LEAK + 2)
-    return filled | mouths
+    crevices = shrink(grow(filled, _LEAK), _LEAK) & (background.distance > _EXACT)
+    return filled | crevices
 
 
 def _is_gap(regions: Regions, background: Background) -> Mask:

@@ -14,12 +14,21 @@ from local import Child, PidFile
 from local.lifeline import LIFELINE
 
 SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(100)"]
-STUBBORN = [
-    sys.executable,
-    "-c",
-    "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); pid = os.fork();"
-    "print(pid, flush=True) if pid else None; time.sleep(100)",
-]
+STUBBORN = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+pid = os.fork()
+if pid:
+    print(pid, flush=True)
+time.sleep(100)
+"""
+WITHOUT_LOG = """
+import sys
+from pathlib import Path
+from local import Child, PidFile
+with Child([sys.executable, "-c", "print(42)"], pid_file=PidFile(Path(sys.argv[1]))) as child:
+    child.wait(10)
+"""
 
 
 def child(path: Path, command: list[str], *, grace_seconds: float = 10) -> Child:
@@ -39,7 +48,6 @@ def test_stop_is_gentle(tmp_path: Path) -> None:
     """A stop sends SIGTERM, and returns as soon as the process has ended."""
     with child(tmp_path, SLEEPER) as process:
         assert first_line(tmp_path / "log") == "up"
-        assert process.exit_code is None
         started_at = time.monotonic()
     assert time.monotonic() - started_at < 1
     assert process.exit_code == -signal.SIGTERM
@@ -48,7 +56,7 @@ def test_stop_is_gentle(tmp_path: Path) -> None:
 
 def test_stop_ends_in_sigkill(tmp_path: Path) -> None:
     """A process that ignores SIGTERM is killed after its grace, with the children in its group."""
-    with child(tmp_path, STUBBORN, grace_seconds=0.3) as process:
+    with child(tmp_path, [sys.executable, "-c", STUBBORN], grace_seconds=0.3) as process:
         grandchild = psutil.Process(int(first_line(tmp_path / "log")))
         assert grandchild.is_running()
     assert process.exit_code == -signal.SIGKILL
@@ -96,11 +104,9 @@ def test_a_command_that_is_not_there(tmp_path: Path) -> None:
 
 def test_output_can_go_where_ours_goes(tmp_path: Path) -> None:
     """Without a log the child writes to our own output."""
-    code = (
-        "import sys; from pathlib import Path; from local import Child, PidFile\n"
-        "with Child([sys.executable, '-c', 'print(42)'], pid_file=PidFile(Path(sys.argv[1]))) as c: c.wait(10)"
+    ran = subprocess.run(
+        [sys.executable, "-c", WITHOUT_LOG, tmp_path / "pid"], capture_output=True, check=True
     )
-    ran = subprocess.run([sys.executable, "-c", code, tmp_path / "pid"], capture_output=True, check=True)
     assert ran.stdout == b"42\n"
 
 

@@ -1,11 +1,10 @@
-"""The three servers together."""
+"""The three servers together, while they run."""
 
 import os
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
@@ -13,8 +12,10 @@ import psutil
 import psycopg
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
-from local import DirectoryInUseError, LocalServices, S3Access
+from local import LocalServices, S3Access
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -43,136 +44,87 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServices
         yield started
 
 
-class TestStarted:
-    def test_answers(self, services: LocalServices) -> None:
-        """Each service does its work at the address given."""
-        assert sql(services, "SELECT current_database(), current_setting('timezone')") == [("cutout", "UTC")]
-        with redis.Redis.from_url(services.redis_url) as connection:
-            assert connection.ping()
-        s3 = client(services.s3)
-        s3.create_bucket(Bucket="pictures")
-        s3.put_object(Bucket="pictures", Key="a b/ü.png", Body=b"picture")
-        assert s3.get_object(Bucket="pictures", Key="a b/ü.png")["Body"].read() == b"picture"
-        s3.close()
-
-    def test_environment(self, services: LocalServices) -> None:
-        """The environment names every service and carries the keys."""
-        assert services.environment() == {
-            "CUTOUT_DATABASE_URL": services.database_url,
-            "CUTOUT_REDIS_URL": services.redis_url,
-            "CUTOUT_S3_ENDPOINT_URL": services.s3.endpoint_url,
-            "CUTOUT_S3_ACCESS_KEY": services.s3.access_key,
-            "CUTOUT_S3_SECRET_KEY": services.s3.secret_key,
-            "CUTOUT_S3_REGION": "us-east-1",
-        }
-
-    def test_listens_on_loopback_only(self, services: LocalServices) -> None:
-        """No server listens anywhere but on 127.0.0.1."""
-        servers = [services.postgres, services.valkey, services.seaweed]
-        for server in servers:
-            assert server
-            assert server.pid
-            listening = [
-                connection.laddr.ip
-                for connection in psutil.Process(server.pid).net_connections("inet")
-                if connection.status == psutil.CONN_LISTEN
-            ]
-            assert set(listening) == {"127.0.0.1"}, server.name
-
-    def test_refuses_strangers(self, services: LocalServices) -> None:
-        """A wrong password, none, or a wrong key opens nothing."""
-        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-            psycopg.connect(services.database_url.replace("+psycopg", "").replace("cutout:", "cutout:x"))
-        with (
-            redis.Redis.from_url(services.redis_url, password="") as connection,
-            pytest.raises(redis.AuthenticationError),
-        ):
-            connection.ping()
-        s3 = client(S3Access(services.s3.endpoint_url, services.s3.access_key, "wrong", "us-east-1"))
-        with pytest.raises(s3.exceptions.ClientError, match="SignatureDoesNotMatch"):
-            s3.list_buckets()
-        s3.close()
-
-    def test_files_are_private(self, services: LocalServices) -> None:
-        """Others can neither enter the data directory nor read a secret, a log or a pid file in it."""
-        assert stat.S_IMODE(services.data_dir.stat().st_mode) == 0o700
-        private = [path for path in services.data_dir.glob("*/*") if path.is_file() and path.name != "ports"]
-        assert {path.name for path in private} == {
-            *("access_key", "secret_key", "password", "valkey.conf", "log", "pid"),
-        }
-        assert {stat.S_IMODE(path.stat().st_mode) for path in private} == {0o600}
-
-    def test_secrets_are_on_no_command_line(self, services: LocalServices) -> None:
-        """No command line, which any user may read, holds a password or key."""
-        secrets = [path.read_text() for path in services.data_dir.glob("*/password")]
-        secrets += [path.read_text() for path in services.data_dir.glob("*/*_key")]
-        assert len(secrets) == 4
-        commands = " ".join(" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True))
-        assert not [secret for secret in secrets if secret in commands]
-
-    def test_second_process_is_refused(self, services: LocalServices) -> None:
-        """Another process is told which directory, which process, and what to do; nothing is harmed."""
-        code = f"from pathlib import Path; import local; local.LocalServices(Path({str(services.data_dir)!r})).start()"
-        second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-        assert second.returncode == 1
-        assert second.stderr.splitlines()[-1] == (
-            f"local.errors.DirectoryInUseError: {services.data_dir} is in use by process {os.getpid()}."
-            f" Stop it (kill {os.getpid()}), or choose another data directory."
-        )
-        assert sql(services, "SELECT 1") == [(1,)]
+def test_answers(services: LocalServices) -> None:
+    """Each service does its work at the address given."""
+    assert sql(services, "SELECT current_database(), current_setting('timezone')") == [("cutout", "UTC")]
+    with redis.Redis.from_url(services.redis_url) as connection:
+        assert connection.ping()
+    s3 = client(services.s3)
+    s3.create_bucket(Bucket="pictures")
+    s3.put_object(Bucket="pictures", Key="a b/ü.png", Body=b"picture")
+    assert s3.get_object(Bucket="pictures", Key="a b/ü.png")["Body"].read() == b"picture"
+    s3.close()
 
 
-class TestStartAndStop:
-    def test_second_start_finds_the_data(self, tmp_path: Path) -> None:
-        """What was written in one run is there in the next, at the same addresses; between them nothing runs."""
-        services = LocalServices(tmp_path)
-        with services:
-            sql(services, "CREATE TABLE kept (word text)")
-            with redis.Redis.from_url(services.redis_url) as connection:
-                connection.set("kept", "yes")
-            s3 = client(services.s3)
-            s3.create_bucket(Bucket="kept")
-            s3.put_object(Bucket="kept", Key="key", Body=b"yes")
-            s3.close()
-            before = services.environment()
-        assert psutil.Process().children(recursive=True) == []
-        with LocalServices(tmp_path, durable=False) as services:
-            assert services.environment() == before
-            assert sql(services, "SELECT * FROM kept") == []
-            with redis.Redis.from_url(services.redis_url) as connection:
-                assert connection.get("kept") == b"yes"
-            s3 = client(services.s3)
-            assert s3.get_object(Bucket="kept", Key="key")["Body"].read() == b"yes"
-            s3.close()
+def test_environment(services: LocalServices) -> None:
+    """The environment names every service and carries the keys."""
+    assert services.environment() == {
+        "CUTOUT_DATABASE_URL": services.database_url,
+        "CUTOUT_REDIS_URL": services.redis_url,
+        "CUTOUT_S3_ENDPOINT_URL": services.s3.endpoint_url,
+        "CUTOUT_S3_ACCESS_KEY": services.s3.access_key,
+        "CUTOUT_S3_SECRET_KEY": services.s3.secret_key,
+        "CUTOUT_S3_REGION": "us-east-1",
+    }
 
-    def test_named_services_are_not_started(self, tmp_path: Path) -> None:
-        """A service whose URL is given is passed on as it is, and its keys are left to the environment."""
-        with LocalServices(
-            tmp_path,
-            database_url="postgresql+psycopg://me@db/cutout",
-            redis_url="redis://cache/3",
-            s3_endpoint_url="https://s3.example",
-        ) as services:
-            assert psutil.Process().children() == []
-            assert services.environment() == {
-                "CUTOUT_DATABASE_URL": "postgresql+psycopg://me@db/cutout",
-                "CUTOUT_REDIS_URL": "redis://cache/3",
-                "CUTOUT_S3_ENDPOINT_URL": "https://s3.example",
-            }
 
-    def test_a_failed_start_leaves_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """When one server cannot start the others are stopped, and the directory is free again."""
-        monkeypatch.setenv("CUTOUT_LOCAL_POSTGRES_BIN", "/nowhere")
-        services = LocalServices(tmp_path, s3_endpoint_url="https://s3.example", durable=False)
-        with pytest.raises(RuntimeError, match="/nowhere"):
-            services.start()
-        assert psutil.Process().children() == []
-        monkeypatch.delenv("CUTOUT_LOCAL_POSTGRES_BIN")
-        with services:
-            assert sql(services, "SELECT 1") == [(1,)]
+def test_listens_on_loopback_only(services: LocalServices) -> None:
+    """No server listens anywhere but on 127.0.0.1."""
+    servers = [services.postgres, services.valkey, services.seaweed]
+    for server in servers:
+        assert server
+        assert server.pid
+        listening = [
+            connection.laddr.ip
+            for connection in psutil.Process(server.pid).net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        assert set(listening) == {"127.0.0.1"}, server.name
 
-    def test_one_process_twice(self, tmp_path: Path) -> None:
-        """A second start in the same process is refused too."""
-        named = {"database_url": "postgresql://db", "redis_url": "redis://r", "s3_endpoint_url": "http://s"}
-        with LocalServices(tmp_path, **named), pytest.raises(DirectoryInUseError):
-            LocalServices(tmp_path, **named).start()
+
+def test_refuses_strangers(services: LocalServices) -> None:
+    """A wrong password, none, or a wrong key opens nothing."""
+    assert services.valkey
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(services.database_url.replace("+psycopg", "").replace("cutout:", "cutout:x"))
+    with (
+        redis.Redis(port=services.valkey.port("redis"), retry=Retry(NoBackoff(), 0)) as connection,
+        pytest.raises(redis.AuthenticationError),
+    ):
+        connection.ping()
+    s3 = client(S3Access(services.s3.endpoint_url, services.s3.access_key, "wrong", "us-east-1"))
+    with pytest.raises(s3.exceptions.ClientError, match="SignatureDoesNotMatch"):
+        s3.list_buckets()
+    s3.close()
+
+
+def test_files_are_private(services: LocalServices) -> None:
+    """Others can neither enter the data directory nor read a secret, a log or a pid file in it."""
+    assert stat.S_IMODE(services.data_dir.stat().st_mode) == 0o700
+    private = [path for path in services.data_dir.glob("*/*") if path.is_file() and path.name != "ports"]
+    assert {path.name for path in private} == {
+        *("access_key", "secret_key", "password", "valkey.conf", "log", "pid"),
+    }
+    assert {stat.S_IMODE(path.stat().st_mode) for path in private} == {0o600}
+
+
+def test_secrets_are_on_no_command_line(services: LocalServices) -> None:
+    """No command line, which any user may read, holds a password or key."""
+    secrets = [path.read_text() for path in services.data_dir.glob("*/password")]
+    secrets += [path.read_text() for path in services.data_dir.glob("*/*_key")]
+    assert len(secrets) == 4
+    commands = " ".join(" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True))
+    assert not [secret for secret in secrets if secret in commands]
+
+
+def test_second_process_is_refused(services: LocalServices) -> None:
+    """Another process is told which directory, which process, and what to do; nothing is harmed."""
+    code = "import local, pathlib, sys; local.LocalServices(pathlib.Path(sys.argv[1])).start()"
+    command = [sys.executable, "-c", code, str(services.data_dir)]
+    second = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert second.returncode == 1
+    assert second.stderr.splitlines()[-1] == (
+        f"local.errors.DirectoryInUseError: {services.data_dir} is in use by process {os.getpid()}."
+        f" Stop it (kill {os.getpid()}), or choose another data directory."
+    )
+    assert sql(services, "SELECT 1") == [(1,)]

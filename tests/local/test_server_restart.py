@@ -84,7 +84,8 @@ def test_seaweed_leaves_no_sockets(tmp_path: Path) -> None:
     server = SeaweedServer(tmp_path, durable=False)
 
     def sockets() -> list[Path]:
-        return [path for port in server._ports.values() for path in Path("/tmp").glob(f"seaweedfs-*{port}*")]
+        made = Path("/tmp")  # noqa: S108 - by weed
+        return [path for port in server._ports.values() for path in made.glob(f"seaweedfs-*{port}*")]
 
     server.start()
     assert sockets()
@@ -110,7 +111,7 @@ def test_postgres_ignores_a_recycled_postmaster_pid(tmp_path: Path) -> None:
     server.start()
     left = (tmp_path / "data" / "postmaster.pid").read_text().splitlines()
     server.kill()
-    with ValkeyServer(tmp_path / "valkey") as other:
+    with ValkeyServer(tmp_path / "valkey", durable=False) as other:
         left[0] = str(other.pid)
         (tmp_path / "data" / "postmaster.pid").write_text("\n".join(left) + "\n")
         with server:

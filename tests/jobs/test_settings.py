@@ -1,0 +1,104 @@
+from pathlib import Path
+
+import pytest
+
+from jobs.settings import Settings, SettingsError, example, load_settings
+
+GIVEN = {
+    "database_url": "postgresql://cutout:pw@db:5432/cutout",
+    "redis_url": "redis://:pw@redis:6379/0",
+    "endpoint_api_keys": "key-1",
+}
+
+
+def load(**changed: str) -> Settings:
+    return load_settings(_env_file=None, **(GIVEN | changed))
+
+
+class TestSettings:
+    def test_need_only_the_database_and_redis(self) -> None:
+        """All other settings have defaults."""
+        settings = load()
+        assert settings.result_hosts == ("*.ailabtools.com",)
+        assert settings.endpoint_url == "https://www.ailabapi.com"
+        assert settings.database_url.get_secret_value().startswith("postgresql+psycopg://cutout:pw@db")
+
+    def test_are_read_from_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A variable CUTOUT_X sets x, and a list is split at its commas."""
+        for name, value in GIVEN.items():
+            monkeypatch.setenv(f"CUTOUT_{name.upper()}", value)
+        monkeypatch.setenv("CUTOUT_RESULT_HOSTS", "a.example, *.b.example")
+        assert load_settings(_env_file=None).result_hosts == ("a.example", "*.b.example")
+
+    def test_treat_an_empty_variable_as_unset(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """CUTOUT_X= means the default, as compose files write it."""
+        monkeypatch.setenv("CUTOUT_CALLS_IN_FLIGHT", "")
+        assert load().calls_in_flight == 3
+
+    def test_do_not_show_secrets(self) -> None:
+        """Neither the text nor the repr of the settings holds a password or key."""
+        shown = str(load(s3_secret_key="s3cret")) + repr(load(s3_secret_key="s3cret"))
+        assert not [secret for secret in ("pw@", "key-1", "s3cret") if secret in shown]
+
+
+class TestAMissingOrWrongSetting:
+    def test_is_named_with_what_it_is_for(self) -> None:
+        """A missing variable is one line that names it and shows an example."""
+        with pytest.raises(SettingsError) as error:
+            load_settings(_env_file=None, redis_url="redis://x")
+        (line,) = str(error.value).splitlines()
+        assert line.startswith("CUTOUT_DATABASE_URL is missing")
+        assert "postgresql://" in line
+
+    def test_is_one_line_for_each(self) -> None:
+        """Two wrong settings are two lines."""
+        with pytest.raises(SettingsError) as error:
+            load(calls_in_flight="many", calls_per_second="0")
+        assert len(str(error.value).splitlines()) == 2
+
+    @pytest.mark.parametrize(
+        ("name", "value", "said"),
+        [
+            ("calls_per_second", "0", "greater than 0"),
+            ("calls_per_second", "-1", "greater than 0"),
+            ("calls_per_second", "nan", "finite"),
+            ("calls_per_second", "fast", "valid number"),
+            ("calls_in_flight", "0", "greater than 0"),
+            ("endpoint_api_keys", "a,,b", "empty entry"),
+            ("result_hosts", "a.example,", "empty entry"),
+            ("database_url", "mysql://x/y", "'mysql'"),
+            ("database_url", "not a url", "not a database URL"),
+            ("redis_url", "http://x", "redis://"),
+            ("endpoint_url", "www.ailabapi.com", "https://"),
+            ("key_template", "cutouts/{nobody}.png", "{external_id}"),
+            ("key_template", "cutouts/all.{ext}", "all jobs one key"),
+            ("key_template", "../{job}", ".."),
+            ("key_template", "{external_id!q}", "cannot be filled in"),
+            ("s3_bucket", "x", "at least 3"),
+        ],
+    )
+    def test_says_what_is_wrong(self, name: str, value: str, said: str) -> None:
+        """The line names the variable and what it should be."""
+        with pytest.raises(SettingsError) as error:
+            load(**{name: value})
+        assert f"CUTOUT_{name.upper()}" in str(error.value)
+        assert said in str(error.value)
+
+    def test_does_not_print_the_value_of_a_secret(self) -> None:
+        """A wrong database URL may hold a password, and stays out of the line."""
+        with pytest.raises(SettingsError) as error:
+            load(database_url="mysql://root:hunter2@db/x")
+        assert "hunter2" not in str(error.value)
+
+    def test_of_the_endpoints_key_is_told_where_it_is_needed(self) -> None:
+        """A process that calls the endpoint says that it lacks the key."""
+        settings = load_settings(
+            _env_file=None, database_url=GIVEN["database_url"], redis_url=GIVEN["redis_url"]
+        )
+        with pytest.raises(SettingsError, match="CUTOUT_ENDPOINT_API_KEYS is missing"):
+            _ = settings.endpoint_api_key
+
+
+def test_the_example_file_documents_every_setting() -> None:
+    """.env.example is what the settings say of themselves."""
+    assert (Path(__file__).parents[2] / ".env.example").read_text() == example()

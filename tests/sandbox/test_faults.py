@@ -1,0 +1,190 @@
+"""Every fault, as a client sees it."""
+
+import time
+
+import httpx
+import pytest
+
+from tests.sandbox.client import Client, error_code
+from tests.sandbox.pictures import decoded
+
+
+class TestDropBefore:
+    def test_sends_not_one_byte_and_charges_nothing(self, client: Client, picture: bytes) -> None:
+        """The connection closes without a status line, before the charge."""
+        client.fault("drop_before")
+        assert client.raw_answer(picture) == b""
+        assert client.charges() == 0
+
+    def test_is_a_protocol_error_to_httpx(self, client: Client, picture: bytes) -> None:
+        """Httpx reports a server that went away, and the next call works."""
+        client.fault("drop_before")
+        with pytest.raises(httpx.RemoteProtocolError, match="without sending a response"):
+            client.call(picture)
+        assert client.call(picture).status_code == 200
+
+
+class TestDropAfter:
+    def test_sends_not_one_byte_and_charges(self, client: Client, picture: bytes) -> None:
+        """The connection closes without a status line, after the charge."""
+        client.fault("drop_after")
+        assert client.raw_answer(picture) == b""
+        assert client.charges() == 1
+
+
+class TestDropMidway:
+    def test_breaks_off_inside_the_body(self, client: Client, picture: bytes) -> None:
+        """The status line says 200, half of the announced body follows, and the call is charged."""
+        client.fault("drop_midway")
+        head, _, body = client.raw_answer(picture).partition(b"\r\n\r\n")
+        announced = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        assert head.startswith(b"HTTP/1.1 200")
+        assert len(body) == announced // 2
+        assert client.charges() == 1
+
+
+class TestHang:
+    @pytest.mark.parametrize(("kind", "charges"), [("hang", 0), ("hang_after", 1)])
+    def test_answers_nothing_for_its_seconds(
+        self, client: Client, picture: bytes, kind: str, charges: int
+    ) -> None:
+        """The connection stays silent for its time, then closes without a byte."""
+        client.fault(kind, seconds=0.4)
+        began = time.monotonic()
+        assert client.raw_answer(picture) == b""
+        assert 0.4 <= time.monotonic() - began < 3
+        assert client.charges() == charges
+
+    def test_ends_when_the_client_goes_away(self, client: Client, picture: bytes) -> None:
+        """A client that gives up frees its place in flight."""
+        client.fault("hang", seconds=60)
+        with pytest.raises(TimeoutError):
+            client.raw_answer(picture, timeout=0.3)
+        deadline = time.monotonic() + 5
+        while client.read("stats")["in_flight"] and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert client.read("stats")["in_flight"] == 0
+
+
+class TestNotJson:
+    def test_is_a_gateway_speaking_plain_text(self, client: Client, picture: bytes) -> None:
+        """502 with the text `bad gateway`, not charged."""
+        client.fault("not_json")
+        answer = client.call(picture)
+        assert (answer.status_code, answer.text) == (502, "bad gateway")
+        assert client.charges() == 0
+
+    def test_html_comes_with_200(self, client: Client, picture: bytes) -> None:
+        """200 with an HTML page, not charged."""
+        client.fault("html")
+        answer = client.call(picture)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        assert client.charges() == 0
+
+
+class TestSpoiledData:
+    def test_null_instead_of_data(self, client: Client, picture: bytes) -> None:
+        """200 with `data: null`, charged."""
+        client.fault("data_null")
+        assert client.call(picture).json()["data"] is None
+        assert client.charges() == 1
+
+    def test_no_url(self, client: Client, picture: bytes) -> None:
+        """200 with an empty URL, charged."""
+        client.fault("no_url")
+        assert client.call(picture).json()["data"] == {"image_url": ""}
+        assert client.charges() == 1
+
+    def test_ftp_url(self, client: Client, picture: bytes) -> None:
+        """200 with a URL that is not http, charged."""
+        client.fault("ftp_url")
+        assert client.call(picture).json()["data"]["image_url"].startswith("ftp://")
+        assert client.charges() == 1
+
+
+class TestSpoiledResult:
+    def test_truncated_image_has_a_consistent_length(self, client: Client, picture: bytes) -> None:
+        """The download is complete by HTTP, and half a picture."""
+        whole = client.cut_out(picture).content
+        client.fault("truncated_image")
+        half = client.cut_out(picture)
+        assert half.status_code == 200
+        assert int(half.headers["content-length"]) == len(half.content) == len(whole) // 2
+        with pytest.raises(OSError, match="truncated"):
+            decoded(half.content)
+
+    def test_gone_is_dead_at_once(self, client: Client, picture: bytes) -> None:
+        """The URL of a charged call answers 404."""
+        client.fault("result_gone")
+        assert client.cut_out(picture).status_code == 404
+        assert client.charges() == 1
+
+    def test_unavailable_twice_then_there(self, client: Client, picture: bytes) -> None:
+        """The URL answers 503 to two downloads and the picture to the third."""
+        client.fault("result_unavailable")
+        url = client.call(picture).json()["data"]["image_url"]
+        assert [client.http.get(url).status_code for _ in range(3)] == [503, 503, 200]
+
+
+class TestCode:
+    def test_carries_retry_after_if_ordered(self, client: Client, picture: bytes) -> None:
+        """The header has the ordered seconds; without an order there is none."""
+        client.fault("code", code="EXCEEDING_LIMITS", retry_after=7)
+        assert client.call(picture).headers["retry-after"] == "7"
+        client.fault("code", code="EXCEEDING_LIMITS")
+        assert "retry-after" not in client.call(picture).headers
+
+
+class TestPlan:
+    def test_next_strikes_that_many_calls(self, client: Client, picture: bytes) -> None:
+        """A fault for the next two calls spares the third."""
+        client.fault("code", code="AI_SERVICE_TIMEOUT", next=2)
+        assert [client.call(picture).status_code for _ in range(3)] == [504, 504, 200]
+
+    def test_calls_refused_anyway_are_not_counted(self, client: Client, picture: bytes) -> None:
+        """A call that would fail by itself does not use the fault up."""
+        client.fault("code", code="AI_SERVICE_TIMEOUT")
+        assert error_code(client.call(b"no picture")) == "FILE_DECODING_FAILURE"
+        assert error_code(client.call(picture)) == "AI_SERVICE_TIMEOUT"
+
+    def test_share_strikes_that_part(self, client: Client, picture: bytes) -> None:
+        """A share of 0.5 strikes about half of 60 calls."""
+        client.share_fault("not_json", 0.5)
+        struck = sum(client.call(picture).status_code == 502 for _ in range(60))
+        assert 15 < struck < 45
+        assert client.read("faults")[0]["struck"] == struck
+
+    def test_faults_wait_in_order_until_cleared(self, client: Client, picture: bytes) -> None:
+        """The first ordered strikes first; after DELETE none does."""
+        client.fault("not_json")
+        client.fault("html", next=5)
+        assert client.call(picture).status_code == 502
+        assert client.call(picture).headers["content-type"].startswith("text/html")
+        assert [fault["kind"] for fault in client.read("faults")] == ["html"]
+        client.http.delete("/sandbox/faults")
+        assert "data" in client.call(picture).json()
+
+    @pytest.mark.parametrize(
+        ("order", "reason"),
+        [
+            ({"kind": "code", "next": 1}, "needs one"),
+            ({"kind": "code", "code": "NO_SUCH_CODE", "next": 1}, "NO_SUCH_CODE"),
+            ({"kind": "html"}, "either `next`"),
+            ({"kind": "html", "next": 1, "share": 0.5}, "either `next`"),
+            ({"kind": "explode", "next": 1}, "explode"),
+        ],
+    )
+    def test_an_order_that_means_nothing_is_refused(
+        self, client: Client, order: dict[str, object], reason: str
+    ) -> None:
+        """A wrong order answers 422 and says why."""
+        answer = client.http.post("/sandbox/faults", json=order)
+        assert answer.status_code == 422
+        assert reason in answer.text
+
+    def test_holds_a_hundred_orders(self, client: Client) -> None:
+        """The hundred and first is refused, so that memory stays bounded."""
+        for _ in range(100):
+            client.fault("html")
+        answer = client.http.post("/sandbox/faults", json={"kind": "html", "next": 1})
+        assert (answer.status_code, len(client.read("faults"))) == (409, 100)

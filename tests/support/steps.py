@@ -1,0 +1,49 @@
+"""Moving a job on as the dispatcher and a worker would, up to the point a test begins at."""
+
+import uuid
+from datetime import timedelta
+
+from sqlalchemy.orm import Session
+
+from jobs import accounts, store, workers
+from jobs.enqueue import NewJob, enqueue
+from jobs.line import hand_out
+from jobs.states import Step
+from jobs.store import Claim
+
+LEASE = timedelta(seconds=60)
+SOURCE = "https://shop.example/a.jpg"
+ACCOUNT = "account"
+
+
+def new_worker(session: Session) -> uuid.UUID:
+    """A worker that was heard just now."""
+    accounts.ensure(session, ACCOUNT)
+    return workers.register(session, host="test", pid=1)
+
+
+def hand_out_one(session: Session, step: Step = Step.CALL) -> tuple[uuid.UUID, int]:
+    """The first job in line, handed out."""
+    (handed_out,) = hand_out(session, step, 1, lease=LEASE)
+    return handed_out
+
+
+def claim_one(session: Session, worker_id: uuid.UUID, step: Step = Step.CALL) -> Claim:
+    """The first job in line, in the worker's hands."""
+    job_id, fence = hand_out_one(session, step)
+    claim = store.claim(session, job_id, fence, worker_id)
+    assert claim is not None
+    return claim
+
+
+def claim_new(session: Session, worker_id: uuid.UUID) -> Claim:
+    """A new job in the worker's hands."""
+    enqueue(session, NewJob(SOURCE, "a"))
+    return claim_one(session, worker_id)
+
+
+def begin(session: Session, claim: Claim, number: int = 1) -> int:
+    """A call of that job, about to go out."""
+    attempt_id = store.begin_attempt(session, claim, number=number, account=ACCOUNT, image_sha256=b"x" * 32)
+    assert attempt_id is not None
+    return attempt_id

@@ -114,7 +114,7 @@ class Bucket:
 
     def create(self) -> None:
         """Make the bucket unless it is there. For local servers; production names an existing one."""
-        with _plain_errors(self.name, ""):
+        with _plain_errors(self.name):
             try:
                 self._client.head_bucket(Bucket=self.name)
             except ClientError as error:
@@ -123,8 +123,11 @@ class Bucket:
                 self._client.create_bucket(Bucket=self.name)
 
     def check(self) -> None:
-        """Write, read and delete a small object; raises what went wrong."""
+        """Find the bucket, then write, read and delete a small object; raises what went wrong."""
         key, data = "cutout-check", b"cutout"
+        # Some servers make a missing bucket at the first write, which would hide a misspelt name.
+        with _plain_errors(self.name):
+            self._client.head_bucket(Bucket=self.name)
         self.put_cutout(data, key=key, media_type="text/plain", metadata={})
         if self.read(key, max_bytes=len(data)) != data:
             raise StorageError(f"the bucket {self.name} gives back other bytes than it was given")
@@ -162,7 +165,7 @@ class Bucket:
 class _plain_errors:  # noqa: N801 - reads as a statement where it is used
     """Turns boto3's errors into ours, without request ids or addresses."""
 
-    def __init__(self, bucket: str, key: str) -> None:
+    def __init__(self, bucket: str, key: str | None = None) -> None:
         self.bucket, self.key = bucket, key
 
     def __enter__(self) -> None: ...
@@ -175,7 +178,7 @@ class _plain_errors:  # noqa: N801 - reads as a statement where it is used
 
     def _translate(self, error: ClientError) -> StorageError:
         code = _code(error)
-        if code in MISSING_BUCKET:
+        if code in MISSING_BUCKET or (code in MISSING_OBJECT and self.key is None):
             return BucketMissingError(
                 f"the bucket {self.bucket!r} does not exist: create it or mend CUTOUT_S3_BUCKET"
             )

@@ -73,7 +73,10 @@ class Child:
             raise
 
     def stop(self) -> None:
-        """Send the stop signal, then SIGKILL to what is left of the group; harmless when it ended."""
+        """Send the stop signal, then SIGKILL to what is left of the group; harmless when it ended.
+
+        Raises TimeoutError when not even that ends it.
+        """
         self._end(self._stop_signal)
 
     def kill(self) -> None:
@@ -120,6 +123,8 @@ class Child:
         if process is None:
             return
         end([Ward(process.pid, by, self._grace_seconds)], lives=lambda _: process.poll() is None)
+        if process.poll() is None:
+            raise TimeoutError(f"process {process.pid} ({self.command[0]}) does not end, even by SIGKILL")
         LIFELINE.forget(process.pid)
         self._pid_file.release()
 

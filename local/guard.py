@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
+KILLED_WITHIN_SECONDS = 5.0
+
 
 class Ward(NamedTuple):
     """A process that leads its own group, and how it is to be ended."""
@@ -25,7 +27,8 @@ class Ward(NamedTuple):
 def end(wards: Iterable[Ward], lives: Callable[[int], bool]) -> None:
     """Send each its stop signal, and SIGKILL to the whole group of each when it is gone or its grace is over.
 
-    Returns when no ward lives. `lives` says whether a pid is still the process that was meant.
+    Returns when no ward lives, or seconds after SIGKILL: a process may hang in the kernel, and a zombie stay
+    one for want of a parent that asks. `lives` says whether a pid is still the process that was meant.
     """
     started_at = time.monotonic()
     remaining = [ward for ward in wards if lives(ward.pid)]
@@ -39,6 +42,8 @@ def end(wards: Iterable[Ward], lives: Callable[[int], bool]) -> None:
             if waited >= ward.grace_seconds or not lives(ward.pid):
                 kill_group(ward.pid)
         remaining = [ward for ward in remaining if lives(ward.pid)]
+        if waited > max((ward.grace_seconds for ward in remaining), default=0) + KILLED_WITHIN_SECONDS:
+            return
         if remaining:
             time.sleep(pause)
             pause = min(pause * 2, 0.05)

@@ -23,8 +23,14 @@ def _from_proc(pid: int) -> str | None:
     state, *fields = stat.rpartition(")")[2].split()
     if state in "ZX":
         return None
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{boot} {fields[18]}"
+    return f"{_boot()} {fields[18]}"
+
+
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except FileNotFoundError:  # some sandboxes have none
+        return "?"
 
 
 def _from_ps(pid: int) -> str | None:

@@ -21,12 +21,17 @@ class PidFile:
         self.path = path
         self._descriptor: int | None = None
 
+    @property
+    def held(self) -> bool:
+        """Whether the lock is ours."""
+        return self._descriptor is not None
+
     def acquire(self) -> None:
         """Take the lock, unless it is held already, and end what an owner now dead left running.
 
         Raises DirectoryInUseError when another owner lives.
         """
-        if self._descriptor is not None:
+        if self.held:
             return
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import time
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,7 +16,6 @@ from local.secret import keep_secret
 from local.server import Server
 
 USER = DATABASE = "cutout"
-RETRY_SECONDS = 10.0
 INITDB_WITHIN_SECONDS = 120.0
 
 
@@ -27,6 +25,8 @@ class PostgresServer(Server):
     name = "PostgreSQL"
     listeners = ("postgres",)
     stop_signal = signal.SIGINT  # fast shutdown: clients are disconnected, not waited for
+    # After a kill -9, until the last of the old processes has ended.
+    passing_troubles = ("pre-existing shared memory block",)
     not_ready: ClassVar[tuple[type[Exception], ...]] = (psycopg.OperationalError,)
     _account: Account | None
     _bin: Path
@@ -35,17 +35,6 @@ class PostgresServer(Server):
     def database_url(self) -> str:
         """postgresql+psycopg://cutout:password@127.0.0.1:port/cutout; known from the first start on."""
         return f"postgresql+psycopg://{USER}:{self._password()}@127.0.0.1:{self.port('postgres')}/{DATABASE}"
-
-    def start(self) -> None:
-        """As Server.start. After a kill -9 it waits until the last of the old processes has ended."""
-        give_up_at = time.monotonic() + RETRY_SECONDS
-        while True:
-            try:
-                return super().start()
-            except ServerStartError as error:
-                if "pre-existing shared memory block" not in str(error) or time.monotonic() > give_up_at:
-                    raise
-                time.sleep(0.1)
 
     def _prepare(self) -> None:
         super()._prepare()

@@ -1,6 +1,7 @@
 """What the three servers have in common: a directory, ports, a child process, a question that it answers."""
 
 import os
+import re
 import signal
 import time
 from abc import ABC, abstractmethod
@@ -15,7 +16,9 @@ from local.pidfile import PidFile
 from local.ports import keep_ports
 
 READY_WITHIN_SECONDS = 60.0
+RETRY_SECONDS = 10.0
 LOG_LINES_SHOWN = 12
+PORT_TAKEN = re.compile(r"Address already in use|port \d+ .* is not available")
 
 
 class Server(ABC):
@@ -29,6 +32,7 @@ class Server(ABC):
     with_second_ports: ClassVar[bool] = False  # each port's number plus 10000 is used too
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     grace_seconds: ClassVar[float] = 10.0
+    passing_troubles: ClassVar[tuple[str, ...]] = ()  # words in the log after which a second try may help
     not_ready: ClassVar[tuple[type[Exception], ...]]
 
     def __init__(self, directory: Path, *, durable: bool = True) -> None:
@@ -50,17 +54,19 @@ class Server(ABC):
 
         Raises DirectoryInUseError, MissingServerError, or ServerStartError with the last lines of the log.
         """
-        self._make_directory()
-        self._pid_file.acquire()
-        try:
-            self._prepare()
-            self._child = self._new_child()
-            self._child.start()
-            self._wait_until_ready()
-        except BaseException:
-            self.kill()
-            self._pid_file.release()
-            raise
+        known_by_others = bool(self._ports)
+        give_up_at = time.monotonic() + RETRY_SECONDS
+        while True:
+            try:
+                return self._start_once()
+            except ServerStartError as error:
+                if time.monotonic() > give_up_at:
+                    raise
+                if PORT_TAKEN.search(str(error)) and not known_by_others:
+                    self._ports = {}  # somebody was quicker; choose again
+                elif not any(trouble in str(error) for trouble in self.passing_troubles):
+                    raise
+            time.sleep(0.1)
 
     def stop(self) -> None:
         """Shut the server down; harmless when it does not run."""
@@ -82,6 +88,22 @@ class Server(ABC):
         if not self._ports:
             raise RuntimeError(f"{self.name} has no address before its first start")
         return self._ports[listener]
+
+    def _start_once(self) -> None:
+        if self.pid is not None:
+            raise RuntimeError(f"{self.name} already runs as process {self.pid}")
+        self.stop()
+        self._make_directory()
+        self._pid_file.acquire()
+        try:
+            self._prepare()
+            self._child = self._new_child()
+            self._child.start()
+            self._wait_until_ready()
+        except BaseException:
+            self.kill()
+            self._pid_file.release()
+            raise
 
     @abstractmethod
     def _command(self) -> list[str | Path]: ...

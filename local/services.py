@@ -72,6 +72,8 @@ class LocalServices:
 
         Raises LocalServiceError; nothing is left running then.
         """
+        if self._pid_file.held:
+            raise RuntimeError(f"the services in {self.data_dir} are started already")
         self._pid_file.acquire()
         try:
             self._end_left_behind()

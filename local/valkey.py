@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import ClassVar
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from local.binaries import valkey_server
 from local.secret import keep_secret
@@ -45,7 +47,7 @@ class ValkeyServer(Server):
         return [valkey_server(), self.directory / "valkey.conf"]
 
     def _check(self) -> None:
-        with redis.Redis.from_url(self.redis_url, socket_timeout=1, retry=None) as client:
+        with redis.Redis.from_url(self.redis_url, socket_timeout=1, retry=Retry(NoBackoff(), 0)) as client:
             client.ping()
 
     def _password(self) -> str:

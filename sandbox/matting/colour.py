@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+Pixels = NDArray[np.uint8]  # as they come and go; the last axis is the channels
 
 # Lightness, red against green, yellow against blue. A tint weighs more than as much lightness.
 _TO_OPPONENT = np.array([[1 / 3, 1 / 3, 1 / 3], [0.75, -0.75, 0.0], [0.35, 0.35, -0.7]], np.float32)
@@ -20,15 +21,15 @@ _DARKEST_SHADE = 0.55
 _TINTED_SHADES = (0.45, 1.3)
 
 
-def to_opponent(rgb: NDArray[np.uint8]) -> Array:
+def to_opponent(rgb: Pixels) -> Array:
     """Turn pixels of shape (..., 3) into a planar opponent array."""
     flat = rgb.reshape(-1, 3).T.astype(np.float32)
     return (_TO_OPPONENT @ flat / np.float32(255)).reshape(3, *rgb.shape[:-1])
 
 
-def to_rgb(opponent: Array) -> NDArray[np.uint8]:
+def to_rgb(opponent: Array) -> Pixels:
     """Turn loose opponent pixels (3, n) into RGB pixels (n, 3)."""
-    rgb: NDArray[np.uint8] = np.clip(_TO_RGB @ opponent * np.float32(255), 0, 255).astype(np.uint8).T
+    rgb: Pixels = np.clip(_TO_RGB @ opponent * np.float32(255), 0, 255).astype(np.uint8).T
     return rgb
 
 

@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from sandbox.matting.background import Background
-from sandbox.matting.colour import Array, Mask
+from sandbox.matting.colour import Array, Mask, Pixels
 from sandbox.matting.regions import grow, shrink
 
 OUTSIDE, EDGE, INSIDE = 0, 128, 255
@@ -29,9 +28,9 @@ class Zones:
     colour, which those of a tinted subject or background never are.
     """
 
-    kinds: NDArray[np.uint8]
+    kinds: Pixels
     contrast: Array
-    soft: NDArray[np.uint8]
+    soft: Pixels
 
 
 def find_zones(pixels: Array, background: Background, subject: Mask) -> Zones:
@@ -47,7 +46,7 @@ def find_zones(pixels: Array, background: Background, subject: Mask) -> Zones:
     return Zones(kinds, contrast, _blurred(thick))
 
 
-def _blurred(mask: Mask) -> NDArray[np.uint8]:
+def _blurred(mask: Mask) -> Pixels:
     return np.asarray(Image.fromarray(mask.astype(np.uint8) * np.uint8(255)).filter(ImageFilter.BoxBlur(1)))
 
 

@@ -40,7 +40,9 @@ class TestACutoutsKey:
         """Without an external id only the job's own id tells jobs apart."""
         assert key(None) == f"cutouts/{BATCH}/{uuid.UUID(int=1)}.png"
 
-    @pytest.mark.parametrize("hostile", ["../../etc/passwd", "..", ".", "a/../b", "/abs", "a\\..\\b", "%2e%2e/x"])
+    @pytest.mark.parametrize(
+        "hostile", ["../../etc/passwd", "..", ".", "a/../b", "/abs", "a\\..\\b", "%2e%2e/x"]
+    )
     def test_never_climbs(self, hostile: str) -> None:
         """An external id cannot leave its batch's folder."""
         folder, _, name = key(hostile).rpartition("/")

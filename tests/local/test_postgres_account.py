@@ -128,6 +128,6 @@ def run_as_nobody(modules: Path, python: str, code: str, *arguments: Path) -> tu
             text=True,
             check=False,
         )
-    except PermissionError as error:
+    except OSError as error:
         return 126, str(error)
     return ran.returncode, ran.stdout

@@ -1,5 +1,7 @@
 """Each server by itself: killed, restarted, in the way of another."""
 
+import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,42 +11,45 @@ import pytest
 import redis
 
 from local import LocalServiceError, PostgresServer, SeaweedServer, ServerStartError, ValkeyServer
+from local.ports import keep_ports
 from local.server import Server
 
 
-@pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[PostgresServer]:
-    with PostgresServer(tmp_path / "postgres", durable=False) as server:
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    with PostgresServer(tmp_path_factory.mktemp("postgres"), durable=False) as server:
         yield server
 
 
-@pytest.fixture
-def valkey(tmp_path: Path) -> Iterator[ValkeyServer]:
-    with ValkeyServer(tmp_path / "valkey", durable=False) as server:
+@pytest.fixture(scope="module")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    with ValkeyServer(tmp_path_factory.mktemp("valkey"), durable=False) as server:
         yield server
 
 
-@pytest.fixture
-def seaweed(tmp_path: Path) -> Iterator[SeaweedServer]:
-    with SeaweedServer(tmp_path / "seaweed", durable=False) as server:
+@pytest.fixture(scope="module")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedServer]:
+    with SeaweedServer(tmp_path_factory.mktemp("seaweed"), durable=False) as server:
         yield server
 
 
-def crash(server: Server) -> None:
-    old = server.pid
+def crashed(server: Server) -> None:
     server.kill()
     assert server.pid is None
     server.start()
-    assert server.pid not in {None, old}
 
 
-def graceful(server: Server) -> None:
-    old = server.pid
+def crashed_by_another(server: Server) -> None:
+    assert server.pid
+    os.kill(server.pid, signal.SIGKILL)
     server.restart()
-    assert server.pid not in {None, old}
 
 
-each_way = pytest.mark.parametrize("again", [crash, graceful])
+def restarted(server: Server) -> None:
+    server.restart()
+
+
+each_way = pytest.mark.parametrize("again", [crashed, crashed_by_another, restarted])
 
 
 @each_way
@@ -52,7 +57,8 @@ def test_postgres_keeps_its_data(postgres: PostgresServer, again: Callable[[Serv
     """Committed rows are there after a kill -9 and after a restart, at the same URL."""
     url = postgres.database_url.replace("+psycopg", "")
     with psycopg.connect(url) as connection:
-        connection.execute("CREATE TABLE kept (number int)")
+        connection.execute("CREATE TABLE IF NOT EXISTS kept (number int)")
+        connection.execute("TRUNCATE kept")
         connection.execute("INSERT INTO kept SELECT generate_series(1, 1000)")
     again(postgres)
     with psycopg.connect(url) as connection:
@@ -63,6 +69,7 @@ def test_postgres_keeps_its_data(postgres: PostgresServer, again: Callable[[Serv
 def test_valkey_keeps_its_data(valkey: ValkeyServer, again: Callable[[Server], None]) -> None:
     """A client with the URL finds what it wrote after a kill -9 and after a restart."""
     with redis.Redis.from_url(valkey.redis_url) as client:
+        client.delete("kept")
         client.rpush("kept", *range(1000))
         again(valkey)
         assert client.llen("kept") == 1000
@@ -72,7 +79,7 @@ def test_valkey_keeps_its_data(valkey: ValkeyServer, again: Callable[[Server], N
 def test_seaweed_keeps_its_data(seaweed: SeaweedServer, again: Callable[[Server], None]) -> None:
     """An object is there after a kill -9 and after a restart, at the same endpoint."""
     endpoint, body = seaweed.s3.endpoint_url, b"picture" * 10_000
-    assert seaweed._request("PUT", "/kept", b"")[0] == 200
+    assert seaweed._request("PUT", "/kept", b"")[0] in {200, 409}
     assert seaweed._request("PUT", "/kept/object", body)[0] == 200
     again(seaweed)
     assert seaweed.s3.endpoint_url == endpoint
@@ -127,6 +134,27 @@ def test_a_failed_start_shows_the_log(valkey: ValkeyServer) -> None:
         taken.listen()
         with pytest.raises(ServerStartError, match=r"(?s)ended while starting.*Address already in use"):
             valkey.start()
+    valkey.start()
+
+
+def test_a_port_lost_before_the_first_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When somebody is quicker to take the port just chosen, another is chosen."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        choices = [[taken.getsockname()[1]], keep_ports(tmp_path / "free", 1)]
+        monkeypatch.setattr("local.server.keep_ports", lambda *_, **__: choices.pop(0))
+        with ValkeyServer(tmp_path / "valkey", durable=False) as server:
+            assert server.pid
+    assert choices == []
+
+
+def test_a_running_server_is_not_started(valkey: ValkeyServer) -> None:
+    """A second start of a server that runs is an error, and does it no harm."""
+    pid = valkey.pid
+    with pytest.raises(RuntimeError, match=f"Valkey already runs as process {pid}"):
+        valkey.start()
+    assert valkey.pid == pid
 
 
 def test_no_address_before_the_first_start(tmp_path: Path) -> None:

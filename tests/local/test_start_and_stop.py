@@ -69,8 +69,11 @@ def test_a_failed_start_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_one_process_twice(tmp_path: Path) -> None:
     """A second start in the same process is refused too."""
-    with all_named(tmp_path), pytest.raises(DirectoryInUseError):
-        all_named(tmp_path).start()
+    with all_named(tmp_path) as services:
+        with pytest.raises(DirectoryInUseError):
+            all_named(tmp_path).start()
+        with pytest.raises(RuntimeError, match="started already"):
+            services.start()
 
 
 def test_a_directory_that_was_there(tmp_path: Path) -> None:

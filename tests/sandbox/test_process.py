@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from sandbox.arguments import parse_arguments
 from tests.sandbox.client import Client, error_code
 
 COMMAND = [sys.executable, "-m", "sandbox"]
@@ -98,14 +99,22 @@ class TestOptions:
             ([], "--port"),
         ],
     )
-    def test_that_are_wrong_end_it_with_a_reason(self, options: list[str], reason: str) -> None:
+    def test_that_are_wrong_end_it_with_a_reason(
+        self, capsys: pytest.CaptureFixture[str], options: list[str], reason: str
+    ) -> None:
         """A wrong command line ends with exit code 2 and names what to change."""
-        ended = subprocess.run([*COMMAND, *options], capture_output=True, text=True, timeout=20, check=False)
-        assert ended.returncode == 2
-        assert reason in ended.stderr
+        with pytest.raises(SystemExit, match="2"):
+            parse_arguments(options)
+        assert reason in capsys.readouterr().err
 
-    def test_are_taught_by_help(self) -> None:
+    def test_may_open_it_to_other_machines_if_meant(self) -> None:
+        """--allow-remote permits a --host that is not loopback."""
+        assert parse_arguments(["--port", "0", "--host", "0.0.0.0", "--allow-remote"]).host == "0.0.0.0"  # noqa: S104 - the point
+
+    def test_are_taught_by_help(self, capsys: pytest.CaptureFixture[str]) -> None:
         """--help shows how to call it and how to order a fault."""
-        shown = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, timeout=20, check=True)
-        assert "ailabapi-api-key: sandbox-key" in shown.stdout
-        assert "/sandbox/faults" in shown.stdout
+        with pytest.raises(SystemExit, match="0"):
+            parse_arguments(["--help"])
+        shown = capsys.readouterr().out
+        assert "ailabapi-api-key: sandbox-key" in shown
+        assert "/sandbox/faults" in shown

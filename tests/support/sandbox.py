@@ -22,7 +22,17 @@ class Sandbox:
         self._options = options
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "sandbox", "--port", "0", "--latency", "0", "--key", f"{self.key}=1000000"]
+        command = [
+            sys.executable,
+            "-m",
+            "sandbox",
+            "--port",
+            "0",
+            "--latency",
+            "0",
+            "--key",
+            f"{self.key}=1000000",
+        ]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [*command, *self._options], stdout=subprocess.PIPE, stderr=log, start_new_session=True
@@ -44,7 +54,7 @@ class Sandbox:
             self._process.stdout.close()
 
     def fault(self, kind: str, **options: Any) -> None:
-        """Ask for a fault, e.g. fault("code", code="PROCESSING_FAILURE", next=2)."""
+        """Ask for a fault, such as the next two calls answering a code."""
         self._control.post("/faults", json={"kind": kind, **options}).raise_for_status()
 
     def set(self, **settings: Any) -> None:

@@ -17,11 +17,13 @@ def serving(behaviour: Behaviour, *, receive_buffer: int | None = None) -> Itera
     with socket.create_server(("127.0.0.1", 0)) as listener:
         if receive_buffer is not None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        acceptor = threading.Thread(target=_accept, args=(listener, behaviour))
+        acceptor = threading.Thread(target=_accept, args=(listener, behaviour), daemon=True)
         acceptor.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        listener.shutdown(socket.SHUT_RDWR)
-        acceptor.join(10)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            acceptor.join(10)
 
 
 def _accept(listener: socket.socket, behaviour: Behaviour) -> None:
@@ -32,7 +34,7 @@ def _accept(listener: socket.socket, behaviour: Behaviour) -> None:
         except OSError:
             break
         connections.append(connection)
-        threads.append(threading.Thread(target=_behave, args=(connection, behaviour)))
+        threads.append(threading.Thread(target=_behave, args=(connection, behaviour), daemon=True))
         threads[-1].start()
     for connection in connections:
         with contextlib.suppress(OSError):
@@ -100,6 +102,17 @@ def dribbling(prefix: bytes, *, interval_s: float = 0.05) -> Behaviour:
     return behave
 
 
+def stopping_after(*parts: bytes) -> Behaviour:
+    """Take one request, send these bytes, and nothing more until the client goes."""
+
+    def behave(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(b"".join(parts))
+        silent(connection)
+
+    return behave
+
+
 def silent(connection: socket.socket) -> None:
     """Take everything and say nothing until the client goes."""
     while connection.recv(1 << 20):
@@ -109,7 +122,7 @@ def silent(connection: socket.socket) -> None:
 def deaf(connection: socket.socket) -> None:
     """Take nothing and say nothing, until the test is over."""
     connection.recv(1)
-    threading.Event().wait(2)
+    threading.Event().wait(1)
 
 
 def reset(connection: socket.socket) -> None:

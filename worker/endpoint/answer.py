@@ -15,7 +15,8 @@ import httpx
 from worker.endpoint.verdicts import VERDICTS, Verdict, verdict_of
 
 NOT_UNDERSTOOD = "ANSWER_NOT_UNDERSTOOD"
-MAX_TEXT = 500  # characters kept of any text of theirs
+MAX_TEXT = 500  # characters kept of a message of theirs
+MAX_NAME = 100  # and of a code or an id
 MAX_URL = 4096
 MAX_RETRY_AFTER_S = 3600.0
 
@@ -58,7 +59,7 @@ def judge(status: int, headers: Mapping[str, str], body: bytes) -> Accepted | Re
     envelope = parse(body)
     url = _result_url(envelope)
     if url and succeeded(status, envelope):
-        return Accepted(url, _text(envelope.get("request_id")), _text(envelope.get("log_id")))
+        return Accepted(url, _name(envelope.get("request_id")), _name(envelope.get("log_id")))
     return refusal(status, headers, envelope)
 
 
@@ -85,7 +86,7 @@ def succeeded(status: int, envelope: Mapping[str, Any]) -> bool:
 def refusal(status: int, headers: Mapping[str, str], envelope: Mapping[str, Any]) -> Refused:
     """Classify by the code string, and by the status only without one: 48 codes changed their status."""
     detail = _detail(envelope)
-    code = _text(detail.get("code")) or _text(envelope.get("error_code_str"))
+    code = _name(detail.get("code")) or _name(envelope.get("error_code_str"))
     claimed = _claimed_status(status, envelope)
     succeeded_after_all = claimed // 100 == 2  # noqa: PLR2004 - the class of HTTP statuses
     return Refused(
@@ -93,8 +94,8 @@ def refusal(status: int, headers: Mapping[str, str], envelope: Mapping[str, Any]
         code=code or (NOT_UNDERSTOOD if succeeded_after_all else f"HTTP_{claimed}"),
         message=_message(detail, envelope) or f"HTTP status {status} without an explanation",
         http_status=status,
-        request_id=_text(envelope.get("request_id")),
-        log_id=_text(envelope.get("log_id")),
+        request_id=_name(envelope.get("request_id")),
+        log_id=_name(envelope.get("log_id")),
         retry_after_s=_retry_after_s(headers.get("retry-after", "")),
         may_be_charged=succeeded_after_all and code not in VERDICTS,
     )
@@ -122,6 +123,10 @@ def _text(value: object) -> str:
         return ""
     words = " ".join(value[: 4 * MAX_TEXT].split())
     return _URL.sub("<url>", "".join(c for c in words if c.isprintable()))[:MAX_TEXT]
+
+
+def _name(value: object) -> str:
+    return _text(value)[:MAX_NAME]
 
 
 def _result_url(envelope: Mapping[str, Any]) -> str | None:

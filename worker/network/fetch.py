@@ -79,7 +79,7 @@ def _parsed(url: str) -> httpx.URL:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, ValueError) as error:
         raise UrlRefused(f"not a URL: {type(error).__name__}") from None
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+    if parsed.scheme not in ("http", "https") or not parsed.host or b"%" in parsed.raw_host:
         raise UrlRefused("not an http or https URL with a host")
     return parsed
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from tests.worker.wire import answering, closing_after, dribbling, read_request, response, serving, silent
+from tests.worker.wire import answering, closing_after, read_request, response, serving, silent, stopping_after
 from worker.network import (
     AddressPolicy,
     AddressRefused,
@@ -62,7 +62,7 @@ class TestBody:
     def test_declared_larger_than_allowed_is_not_read(self, download: Callable[..., Fetched]) -> None:
         """A Content-Length above the bound is refused at once, without waiting for the body."""
         head = b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n"
-        with serving(dribbling(head, interval_s=9)) as url, pytest.raises(TooLarge):
+        with serving(stopping_after(head)) as url, pytest.raises(TooLarge):
             download(url)
 
     def test_larger_than_allowed_without_saying_so_is_cut(self, download: Callable[..., Fetched]) -> None:

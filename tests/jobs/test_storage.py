@@ -1,0 +1,94 @@
+import hashlib
+import io
+
+import httpx
+import pytest
+
+from jobs.settings import Settings
+from jobs.sources import upload_source
+from jobs.storage import (
+    Bucket,
+    BucketMissingError,
+    ObjectMissingError,
+    ObjectTooLargeError,
+    StorageError,
+    StorageRefusedError,
+)
+
+DATA = b"cutout" * 1000
+
+
+class TestACutout:
+    def test_is_stored_with_its_type_checksum_and_job(self, bucket: Bucket) -> None:
+        """The object carries what ties it to its job, and the server's own checksum of it."""
+        sha256 = bucket.put_cutout(DATA, key="cutouts/a.png", media_type="image/png", metadata={"job": "1"})
+        head = bucket._client.head_object(Bucket=bucket.name, Key="cutouts/a.png", ChecksumMode="ENABLED")
+        assert (head["ContentType"], head["Metadata"]) == ("image/png", {"job": "1"})
+        assert sha256 == hashlib.sha256(DATA).digest()
+        assert bucket.read("cutouts/a.png", max_bytes=len(DATA)) == DATA
+
+    def test_that_arrives_changed_is_refused_by_the_server(self, bucket: Bucket) -> None:
+        """Bytes that do not fit their checksum are not stored."""
+        with pytest.raises(StorageError):
+            bucket._put("a", DATA, sha256=bytes(32), media_type="image/png", metadata={})
+        with pytest.raises(ObjectMissingError):
+            bucket.read("a", max_bytes=10_000)
+
+    def test_is_read_by_its_link_and_by_no_changed_link(self, bucket: Bucket) -> None:
+        """A presigned link reads its object; the same link for another key is refused."""
+        for key in ("a.png", "b.png"):
+            bucket.put_cutout(DATA, key=key, media_type="image/png", metadata={})
+        link = bucket.presign("a.png", seconds=60)
+        assert httpx.get(link).content == DATA
+        assert httpx.get(link.replace("a.png", "b.png")).status_code == 403
+
+
+class TestASource:
+    def test_is_kept_once_by_its_content(self, bucket: Bucket) -> None:
+        """The same picture uploaded twice has one address."""
+        first, second = (upload_source(bucket, io.BytesIO(DATA)) for _ in range(2))
+        assert first == second
+        key = bucket.key_of(first)
+        assert key is not None
+        assert bucket.read(key, max_bytes=len(DATA)) == DATA
+
+    def test_of_another_bucket_has_no_key_here(self, bucket: Bucket) -> None:
+        """Only addresses in our own bucket are read with our credentials."""
+        assert bucket.key_of("s3://another/sources/x") is None
+        assert bucket.key_of(f"https://{bucket.name}/x") is None
+
+    def test_larger_than_allowed_is_not_read(self, bucket: Bucket) -> None:
+        """The limit is checked before the bytes come."""
+        bucket.put_cutout(DATA, key="a", media_type="image/png", metadata={})
+        with pytest.raises(ObjectTooLargeError, match="6000 bytes"):
+            bucket.read("a", max_bytes=5999)
+
+
+class TestTrouble:
+    def test_with_a_missing_object_is_said_plainly(self, bucket: Bucket) -> None:
+        """The error names the bucket and the key."""
+        with pytest.raises(ObjectMissingError, match=f"{bucket.name}.*'nothing'"):
+            bucket.read("nothing", max_bytes=1)
+
+    def test_with_a_missing_bucket_names_its_setting(self, settings: Settings) -> None:
+        """The error names the bucket and CUTOUT_S3_BUCKET."""
+        with pytest.raises(BucketMissingError, match=f"{settings.s3_bucket}.*CUTOUT_S3_BUCKET"):
+            Bucket(settings).read("a", max_bytes=1)
+
+    def test_with_wrong_credentials_names_their_settings(self, settings: Settings) -> None:
+        """The error names the variables and not their values."""
+        wrong = settings.model_copy(update={"s3_access_key": "nobody"})
+        with pytest.raises(StorageRefusedError, match="CUTOUT_S3_ACCESS_KEY"):
+            Bucket(wrong).put_cutout(DATA, key="a", media_type="image/png", metadata={})
+
+    def test_with_a_server_that_is_away_is_an_error_of_ours(self, settings: Settings) -> None:
+        """A refused connection is a StorageError without the server's address."""
+        away = settings.model_copy(update={"s3_endpoint_url": "http://127.0.0.1:9"})
+        with pytest.raises(StorageError, match="did not answer: EndpointConnectionError"):
+            Bucket(away).put_cutout(DATA, key="a", media_type="image/png", metadata={})
+
+    def test_is_found_by_the_check(self, bucket: Bucket, settings: Settings) -> None:
+        """The check passes on a good bucket and raises on a missing one."""
+        bucket.check()
+        with pytest.raises(BucketMissingError):
+            Bucket(settings.model_copy(update={"s3_bucket": "no-such-bucket"})).check()

@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from functools import cached_property
+from functools import cache
 from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -48,36 +48,9 @@ class Bucket:
 
     def __init__(self, settings: Settings, *, connections: int = 10) -> None:
         self.name = settings.s3_bucket
-        self._settings = settings
-        self._connections = connections
-
-    @cached_property
-    def _client(self) -> "S3Client":
-        return self._connect(self._settings.s3_endpoint_url)
-
-    @cached_property
-    def _public_client(self) -> "S3Client":
-        return self._connect(self._settings.s3_public_endpoint_url or self._settings.s3_endpoint_url)
-
-    def _connect(self, endpoint_url: str | None) -> "S3Client":
-        secret = self._settings.s3_secret_key
-        return boto3.session.Session().client(
-            "s3",
-            endpoint_url=endpoint_url,
-            region_name=self._settings.s3_region,
-            aws_access_key_id=self._settings.s3_access_key,
-            aws_secret_access_key=secret.get_secret_value() if secret else None,
-            config=Config(
-                max_pool_connections=self._connections,
-                connect_timeout=CONNECT_TIMEOUT_S,
-                read_timeout=READ_TIMEOUT_S,
-                retries={"mode": "standard", "max_attempts": TRIES},
-                s3={"addressing_style": "path" if endpoint_url else "auto"},
-                # Ours is SHA-256; boto3 would add a CRC of its own to every request.
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            ),
-        )
+        self._client = _connect(settings, settings.s3_endpoint_url, connections)
+        public = settings.s3_public_endpoint_url
+        self._public_client = _connect(settings, public, connections) if public else self._client
 
     def put_source(self, body: IO[bytes], *, key: str, sha256: bytes) -> str:
         """Store an uploaded picture that lies in a seekable file; returns its `s3://` address."""
@@ -193,3 +166,30 @@ class _plain_errors:  # noqa: N801 - reads as a statement where it is used
 
 def _code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", "without a code"))
+
+
+@cache
+def _session() -> boto3.session.Session:
+    # One for the process: each would read botocore's descriptions of S3 anew, for some 100 ms.
+    return boto3.session.Session()
+
+
+def _connect(settings: Settings, endpoint_url: str | None, connections: int) -> "S3Client":
+    secret = settings.s3_secret_key
+    return _session().client(
+        "s3",
+        endpoint_url=endpoint_url,
+        region_name=settings.s3_region,
+        aws_access_key_id=settings.s3_access_key,
+        aws_secret_access_key=secret.get_secret_value() if secret else None,
+        config=Config(
+            max_pool_connections=connections,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=READ_TIMEOUT_S,
+            retries={"mode": "standard", "max_attempts": TRIES},
+            s3={"addressing_style": "path" if endpoint_url else "auto"},
+            # Ours is SHA-256; boto3 would add a CRC of its own to every request.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )

@@ -10,7 +10,6 @@ import psycopg
 
 from local.binaries import postgres_bin
 from local.child import Child
-from local.errors import ServerStartError
 from local.postgres_account import Account, runnable_bin, unprivileged_account
 from local.secret import keep_secret
 from local.server import Server

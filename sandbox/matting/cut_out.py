@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sandbox.matting.background import Background, find_background
-from sandbox.matting.colour import Pixels, distance, to_opponent, to_rgb
+from sandbox.matting.colour import Array, Pixels, distance, to_opponent, to_rgb
 from sandbox.matting.subject import find_subject
 from sandbox.matting.zones import EDGE, Zones, find_zones
 
@@ -58,9 +58,10 @@ def _unmix(
     unclear = (_CLEAR - contrast) / np.float32(_CLEAR - _FAINT)
     np.clip(unclear, 0, 1, out=unclear)
     unclear[soft == 0] = 0
-    cover += unclear * (soft / np.float32(255) - cover)
+    cover += unclear * (soft.astype(np.float32) / 255 - cover)
     cover[cover < _NOISE] = 0
-    colour = behind + (pixels - behind) / np.maximum(cover, np.float32(_LEAST_COVER))
+    divisor: Array = np.maximum(cover, np.float32(_LEAST_COVER))
+    colour: Array = behind + (pixels - behind) / divisor
     return (cover * 255).astype(np.uint8), to_rgb(colour)
 
 

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from local import Child, PidFile
-from local.lifeline import LIFELINE
+from local.lifeline import Lifeline
 
 SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(100)"]
 STUBBORN = """
@@ -111,19 +111,27 @@ def test_output_can_go_where_ours_goes(tmp_path: Path) -> None:
 
 
 class TestGuard:
-    def test_it_ends_with_the_last_child(self, tmp_path: Path) -> None:
-        """With no child left, no process of ours is left."""
-        with child(tmp_path / "a", SLEEPER), child(tmp_path / "b", SLEEPER):
-            assert len(psutil.Process().children()) == 3
-        assert psutil.Process().children() == []
+    @pytest.fixture
+    def lifeline(self, monkeypatch: pytest.MonkeyPatch) -> Lifeline:
+        """One of this test's own: others may have children too."""
+        lifeline = Lifeline()
+        monkeypatch.setattr("local.child.LIFELINE", lifeline)
+        return lifeline
 
-    def test_it_is_replaced(self, tmp_path: Path) -> None:
+    def test_it_ends_with_the_last_child(self, tmp_path: Path, lifeline: Lifeline) -> None:
+        """It runs while there is a child to guard, and no longer."""
+        with child(tmp_path / "a", SLEEPER), child(tmp_path / "b", SLEEPER):
+            assert lifeline._guard
+            guard = psutil.Process(lifeline._guard._process.pid)
+            assert guard.is_running()
+        assert not guard.is_running()
+
+    def test_it_is_replaced(self, tmp_path: Path, lifeline: Lifeline) -> None:
         """A guard that was killed is replaced at the next start, and the new one knows all children."""
         with child(tmp_path / "a", SLEEPER) as first:
-            assert LIFELINE._guard
-            LIFELINE._guard._process.kill()
-            LIFELINE._guard._process.wait()
+            assert lifeline._guard
+            lifeline._guard._process.kill()
+            lifeline._guard._process.wait()
             with child(tmp_path / "b", SLEEPER) as second:
-                assert set(LIFELINE._wards) == {first.pid, second.pid}
-                assert LIFELINE._guard._process.poll() is None
-        assert psutil.Process().children() == []
+                assert lifeline._wards.keys() == {first.pid, second.pid}
+                assert lifeline._guard._process.poll() is None

@@ -1,5 +1,6 @@
 """The three servers together, from one start to the next."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -8,6 +9,8 @@ import pytest
 import redis
 
 from local import DirectoryInUseError, LocalServices
+
+NewProcesses = Callable[[], set[psutil.Process]]
 
 
 def all_named(data_dir: Path) -> LocalServices:
@@ -19,7 +22,14 @@ def all_named(data_dir: Path) -> LocalServices:
     )
 
 
-def test_second_start_finds_the_data(tmp_path: Path) -> None:
+@pytest.fixture
+def new_processes() -> NewProcesses:
+    """The descendants of this process that were not there before the test."""
+    before = set(psutil.Process().children(recursive=True))
+    return lambda: set(psutil.Process().children(recursive=True)) - before
+
+
+def test_second_start_finds_the_data(tmp_path: Path, new_processes: NewProcesses) -> None:
     """What one run wrote is there in the next, at the same addresses; between them nothing runs."""
     first = LocalServices(tmp_path, durable=False)
     with first:
@@ -32,7 +42,7 @@ def test_second_start_finds_the_data(tmp_path: Path) -> None:
         assert first.seaweed._request("PUT", "/kept", b"")[0] == 200
         assert first.seaweed._request("PUT", "/kept/object", b"yes")[0] == 200
         environment = first.environment()
-    assert psutil.Process().children(recursive=True) == []
+    assert new_processes() == set()
 
     with LocalServices(tmp_path) as second:
         assert second.seaweed
@@ -44,10 +54,10 @@ def test_second_start_finds_the_data(tmp_path: Path) -> None:
         assert second.seaweed._request("GET", "/kept/object", b"") == (200, b"yes")
 
 
-def test_named_services_are_not_started(tmp_path: Path) -> None:
+def test_named_services_are_not_started(tmp_path: Path, new_processes: NewProcesses) -> None:
     """A service whose URL is given is passed on as it is, and its keys are left to the environment."""
     with all_named(tmp_path) as services:
-        assert psutil.Process().children() == []
+        assert new_processes() == set()
         assert services.environment() == {
             "CUTOUT_DATABASE_URL": "postgresql+psycopg://me@db/cutout",
             "CUTOUT_REDIS_URL": "redis://cache/3",
@@ -55,13 +65,15 @@ def test_named_services_are_not_started(tmp_path: Path) -> None:
         }
 
 
-def test_a_failed_start_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_start_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new_processes: NewProcesses
+) -> None:
     """When one server cannot start the others are stopped, and the directory is free again."""
     monkeypatch.setenv("CUTOUT_LOCAL_POSTGRES_BIN", "/nowhere")
     services = LocalServices(tmp_path, s3_endpoint_url="https://s3.example", durable=False)
     with pytest.raises(RuntimeError, match="/nowhere"):
         services.start()
-    assert psutil.Process().children() == []
+    assert new_processes() == set()
     monkeypatch.delenv("CUTOUT_LOCAL_POSTGRES_BIN")
     with services, psycopg.connect(plain(services.database_url)) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)

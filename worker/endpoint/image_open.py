@@ -10,7 +10,7 @@ from worker.endpoint.errors import UnfitImage
 
 MIN_SIDE = 33  # pixels; sibling endpoints want more than 32x32
 MAX_PIXELS = 80_000_000  # some 320 MB decoded
-FORMATS = ("JPEG", "MPO", "PNG", "BMP", "GIF", "WEBP", "TIFF")
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")  # a JPEG with a second view opens as "MPO"
 
 # Pillow's own ceiling warns at one size and raises at another; MAX_PIXELS is lower than both.
 Image.MAX_IMAGE_PIXELS = None

@@ -29,7 +29,7 @@ class Sandbox:
         self._post("settings", settings)
 
     def charged(self) -> float:
-        total: float = self._http.get("/sandbox/ledger", params={"charges": False}).json()["total"]["credits"]
+        total: float = self._http.get("/sandbox/ledger", params={"charges": False}).json()["total"]
         return total
 
     def reset(self) -> None:

@@ -1,0 +1,182 @@
+"""What fitting makes of a picture."""
+
+import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from PIL import Image, ImageCms
+
+from tests.worker.endpoint.pictures import encoded, noise, picture, png, saved, turned_by_exif
+from worker.endpoint import image_fit
+from worker.endpoint.errors import UnfitImage
+from worker.endpoint.image import ENDPOINT_LIMITS, PLAIN_LIMITS, PreparedImage, prepare, refit
+
+RED, BLACK = (200, 40, 40), (0, 0, 0)
+
+
+def opened(prepared: PreparedImage) -> Image.Image:
+    image = Image.open(io.BytesIO(prepared.data))
+    assert (prepared.width, prepared.height) == image.size
+    assert prepared.media_type == f"image/{str(image.format).lower()}"
+    return image
+
+
+def near(pixel: object, expected: tuple[int, ...], tolerance: int = 6) -> bool:
+    assert isinstance(pixel, tuple)
+    return all(abs(a - b) <= tolerance for a, b in zip(pixel, expected, strict=True))
+
+
+class TestColours:
+    @pytest.mark.parametrize(
+        ("source", "expected"),
+        [
+            (encoded("TIFF"), RED),
+            (encoded("WEBP", lossless=True), RED),
+            (saved(picture().convert("P", palette=Image.Palette.ADAPTIVE), "GIF"), RED),
+            (encoded("PNG", "L"), (90, 90, 90)),
+            (encoded("JPEG", "L"), (90, 90, 90)),
+            (encoded("PNG", "1"), (255, 255, 255)),
+            (encoded("TIFF", "I;16"), (128, 128, 128)),
+            (encoded("PNG", "I;16"), (128, 128, 128)),
+            (png(40, 40, depth=16, rows=(b"\0" + b"\x80\x7f" * 120) * 40), (128, 128, 128)),
+        ],
+        ids=["TIFF", "WEBP", "GIF", "grey PNG", "grey JPEG", "one bit", "16-bit TIFF", "16-bit grey PNG", "16-bit PNG"],
+    )
+    def test_are_kept(self, source: bytes, expected: tuple[int, ...]) -> None:
+        """Every kind of picture comes out as RGB of the same colour; 16 bits are scaled, not clipped."""
+        image = opened(prepare(source))
+        assert image.mode == "RGB"
+        assert near(image.getpixel((image.width - 2, image.height - 2)), expected)
+
+    def test_of_cmyk_without_a_profile_are_near(self) -> None:
+        """Little cyan, much magenta and yellow come out red."""
+        red, green, blue = _pixel(opened(prepare(encoded("JPEG", "CMYK", quality=95))))
+        assert red > 180
+        assert green < 110
+        assert blue < 110
+
+    def test_of_another_profile_are_brought_to_srgb(self) -> None:
+        """A picture in a profile of its own is converted through it, and the profile is dropped."""
+        swapped = saved(Image.new("LAB", (64, 48), (120, 200, 170)), "TIFF")
+        with pytest.raises(UnfitImage):
+            prepare(swapped)
+        lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        for profile in (srgb, lab, b"not a profile"):
+            image = opened(refit(encoded("JPEG", icc_profile=profile)))
+            assert near(_pixel(image), RED)
+            assert "icc_profile" not in image.info
+
+
+def _pixel(image: Image.Image) -> tuple[int, int, int]:
+    pixel = image.getpixel((image.width - 2, image.height - 2))
+    assert isinstance(pixel, tuple)
+    red, green, blue = pixel
+    return int(red), int(green), int(blue)
+
+
+class TestAlpha:
+    @pytest.mark.parametrize("kind", ["WEBP", "TIFF"])
+    def test_is_kept_in_a_png(self, kind: str) -> None:
+        """Transparency survives a change of format."""
+        image = opened(prepare(encoded(kind, "RGBA")))
+        assert (image.format, image.mode) == ("PNG", "RGBA")
+        assert image.getpixel((60, 40)) == (*RED, 128) or kind == "WEBP"
+
+    def test_of_a_palette_is_kept(self) -> None:
+        """A transparent colour of a palette becomes alpha."""
+        source = saved(picture().convert("P", palette=Image.Palette.ADAPTIVE), "PNG", transparency=0)
+        assert opened(prepare(source)).mode == "RGBA"
+
+    def test_that_hides_nothing_is_dropped(self) -> None:
+        """An opaque picture with an alpha channel is not made a PNG for it."""
+        source = saved(Image.new("RGBA", (64, 48), (*RED, 255)), "WEBP")
+        assert opened(prepare(source)).mode == "RGB"
+
+    def test_too_large_for_a_png_is_laid_on_white(self) -> None:
+        """Where the PNG would be too large, a JPEG on white is sent."""
+        source = saved(noise((1500, 1500), "RGBA"), "TIFF")
+        prepared = prepare(source)
+        assert opened(prepared).format == "JPEG"
+        assert "laid on white" in prepared.changes
+
+
+class TestOrientation:
+    @pytest.mark.parametrize("orientation", range(2, 9))
+    @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+    def test_of_exif_is_applied(self, kind: str, orientation: int) -> None:
+        """The black quarter is where a viewer would show it, and no orientation is left."""
+        image = opened(prepare(turned_by_exif(orientation, kind)))
+        right, bottom = orientation in (2, 3, 7, 8), orientation in (3, 4, 6, 7)
+        # After a quarter turn the axes are exchanged: 5 transposes, 6 turns clockwise, 7 transverses, 8 back.
+        if orientation >= 5:
+            right, bottom = orientation in (6, 7), orientation in (7, 8)
+        width, height = image.size
+        corner = (width - 6 if right else 5, height - 6 if bottom else 5)
+        assert near(image.getpixel(corner), BLACK, 12)
+        assert image.size == ((48, 64) if orientation >= 5 else (64, 48))
+        assert not image.getexif()
+
+
+class TestSize:
+    @pytest.mark.parametrize("size", [(2000, 1500), (1500, 4000), (8000, 6000)])
+    def test_is_brought_to_the_limit(self, size: tuple[int, int]) -> None:
+        """The longer side becomes 1999 pixels, the other keeps the proportion."""
+        prepared = prepare(encoded("JPEG", size=size))
+        assert max(prepared.width, prepared.height) == 1999
+        assert prepared.width / prepared.height == pytest.approx(size[0] / size[1], rel=0.002)
+        assert any(change.startswith(f"shrunk from {size[0]}x{size[1]}") for change in prepared.changes)
+
+    def test_in_bytes_is_brought_below_the_limit(self) -> None:
+        """A picture of pure noise ends below three million bytes."""
+        prepared = prepare(saved(noise((1999, 1999)), "TIFF"))
+        assert len(prepared.data) <= ENDPOINT_LIMITS.max_bytes
+        assert max(opened(prepared).size) <= ENDPOINT_LIMITS.max_side
+
+    def test_costs_pixels_when_quality_is_not_enough(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where no quality brings it below the limit, the picture is made smaller."""
+        monkeypatch.setattr(image_fit, "_QUALITIES", (95,))
+        prepared = prepare(saved(noise((1999, 1999)), "TIFF"))
+        assert prepared.width < 1999
+        assert len(prepared.data) <= ENDPOINT_LIMITS.max_bytes
+
+
+class TestRefit:
+    @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+    def test_makes_a_smaller_plain_jpeg(self, mode: str) -> None:
+        """Whatever it was, it becomes a baseline RGB JPEG of at most 1600 pixels without metadata."""
+        prepared = refit(encoded("PNG", mode, size=(1999, 1000)))
+        image = opened(prepared)
+        assert (image.format, image.mode, max(image.size)) == ("JPEG", "RGB", PLAIN_LIMITS.max_side)
+        assert not {"exif", "icc_profile", "progressive"} & image.info.keys()
+        assert prepared.data != prepare(encoded("PNG", mode, size=(1999, 1000))).data
+
+    def test_encodes_anew_what_needed_no_fitting(self) -> None:
+        """A picture that went untouched before is not sent again as it is."""
+        source = encoded("JPEG", progressive=True)
+        assert prepare(source).data is source
+        assert refit(source).data != source
+
+
+class TestWorkbenches:
+    def test_are_two_for_a_process(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """However many threads fit pictures, two are decoded at a time."""
+        lock, busy, most = threading.Lock(), 0, 0
+        real = image_fit._decoded
+
+        def counted(*arguments: object) -> Image.Image:
+            nonlocal busy, most
+            with lock:
+                busy += 1
+                most = max(most, busy)
+            decoded = real(*arguments)  # type: ignore[arg-type]
+            with lock:
+                busy -= 1
+            return decoded
+
+        monkeypatch.setattr(image_fit, "_decoded", counted)
+        source = encoded("PNG", size=(1500, 1500))
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(refit, [source] * 16))
+        assert most == 2

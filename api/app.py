@@ -26,9 +26,11 @@ def create_app(given: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         engine = connect(known.database_url.get_secret_value(), connections=CONNECTIONS, name="cutout-api")
-        app.state.services = Services(known, engine, Bucket(known, connections=CONNECTIONS))
+        bucket = Bucket(known, connections=CONNECTIONS)
+        app.state.services = Services(known, engine, bucket)
         yield
         engine.dispose()
+        bucket.close()
 
     app = FastAPI(
         title="cutout",

@@ -107,6 +107,11 @@ class Bucket:
         with _plain_errors(self.name, key):
             self._client.delete_object(Bucket=self.name, Key=key)
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+        self._public_client.close()
+
     def key_of(self, source: str) -> str | None:
         """The key behind an `s3://` address in this bucket; None for any other address."""
         parts = urlsplit(source)

@@ -38,15 +38,13 @@ def end(wards: Iterable[Ward], lives: Callable[[int], bool]) -> None:
     pause = 0.002
     while remaining:
         waited = time.monotonic() - started_at
+        living = [ward for ward in remaining if lives(ward.pid)]
         for ward in remaining:
-            if waited >= ward.grace_seconds or not lives(ward.pid):
+            if ward not in living or waited >= ward.grace_seconds:
                 kill_group(ward.pid)
-        remaining = [ward for ward in remaining if lives(ward.pid)]
-        if waited > max((ward.grace_seconds for ward in remaining), default=0) + KILLED_WITHIN_SECONDS:
-            return
-        if remaining:
-            time.sleep(pause)
-            pause = min(pause * 2, 0.05)
+        remaining = [ward for ward in living if waited < ward.grace_seconds + KILLED_WITHIN_SECONDS]
+        time.sleep(pause if remaining else 0)
+        pause = min(pause * 2, 0.05)
 
 
 def kill_group(pid: int) -> None:

@@ -17,8 +17,8 @@ from local.valkey import ValkeyServer
 class LocalServices:
     """Postgres, Redis and S3 for as long as the context lasts; each started here unless its URL is given.
 
-    The data stays in `data_dir` (made with mode 0700) for the next start. Only one process at a time can
-    use a data directory.
+    `data_dir` (made with mode 0700) holds a directory for each server and child: its data, log and pid file.
+    They stay for the next start. One process at a time uses a data directory.
     """
 
     def __init__(

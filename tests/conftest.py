@@ -138,11 +138,12 @@ def session(shared_engine: Engine) -> Iterator[Session]:
 
 
 @pytest.fixture
-def bucket(settings: Settings) -> Bucket:
+def bucket(settings: Settings) -> Iterator[Bucket]:
     """This test's bucket, made and empty."""
     bucket = Bucket(settings)
     bucket.create()
-    return bucket
+    yield bucket
+    bucket.close()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from functools import cached_property, partial
+from functools import partial
 from typing import TypeVar
 
 import redis
@@ -23,6 +23,7 @@ from worker.endpoint.client import CALL_TIMEOUTS, EndpointClient
 from worker.endpoint.limiter import Limiter
 from worker.endpoint.result import ResultDownloader
 from worker.network import HostList
+from worker.per_thread import PerThread
 from worker.sources import SourceFetcher
 
 log = logging.getLogger(__name__)
@@ -50,8 +51,16 @@ class WorkerContext:
             check_first=False,
         )
         self.bucket = Bucket(settings, connections=settings.worker_threads)
-        self._result_hosts = HostList.parse(settings.result_hosts)
-        self._threads = threading.local()
+        self._redis = redis.Redis.from_url(
+            settings.redis_url.get_secret_value(),
+            socket_timeout=REDIS_TIMEOUT_S,
+            socket_connect_timeout=REDIS_TIMEOUT_S,
+        )
+        self.limiter = self._make_limiter()
+        self._endpoints = PerThread(self._make_endpoint)
+        result_hosts = HostList.parse(settings.result_hosts)
+        self._results = PerThread(lambda: ResultDownloader(result_hosts))
+        self._sources = PerThread(lambda: SourceFetcher(settings, self.bucket))
         self._stopping = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -68,51 +77,40 @@ class WorkerContext:
         self._stopping.set()
         self._heart.join()
         self.engine.dispose()
+        for connections in (self._endpoints, self._results, self._sources, self.bucket, self._redis):
+            connections.close()
 
     def in_transaction(self, work: Callable[[Session], T]) -> T:
         """Run `work` in a transaction, patiently while Postgres is away."""
         return patiently(self.engine, work)
 
-    @cached_property
-    def limiter(self) -> Limiter:
-        client = redis.Redis.from_url(
-            self.settings.redis_url.get_secret_value(),
-            socket_timeout=REDIS_TIMEOUT_S,
-            socket_connect_timeout=REDIS_TIMEOUT_S,
-        )
+    @property
+    def endpoint(self) -> EndpointClient:
+        """This thread's client of the endpoint."""
+        return self._endpoints.get()
+
+    @property
+    def results(self) -> ResultDownloader:
+        """This thread's downloader of results."""
+        return self._results.get()
+
+    @property
+    def sources(self) -> SourceFetcher:
+        """This thread's fetcher of sources."""
+        return self._sources.get()
+
+    def _make_endpoint(self) -> EndpointClient:
+        timeouts = replace(CALL_TIMEOUTS, total=self.settings.call_deadline_seconds)
+        return EndpointClient(self.settings.endpoint_url, self.settings.endpoint_api_key, timeouts)
+
+    def _make_limiter(self) -> Limiter:
         return Limiter(
-            client,
+            self._redis,
             f"{self.settings.redis_prefix}limit:{self.account}",
             calls_per_second=self.settings.calls_per_second,
             calls_in_flight=self.settings.calls_in_flight,
             lease_s=self.settings.call_deadline_seconds,
         )
-
-    @property
-    def endpoint(self) -> EndpointClient:
-        """This thread's client."""
-        client: EndpointClient | None = getattr(self._threads, "endpoint", None)
-        if client is None:
-            timeouts = replace(CALL_TIMEOUTS, total=self.settings.call_deadline_seconds)
-            client = EndpointClient(self.settings.endpoint_url, self.settings.endpoint_api_key, timeouts)
-            self._threads.endpoint = client
-        return client
-
-    @property
-    def results(self) -> ResultDownloader:
-        """This thread's downloader of results."""
-        downloader: ResultDownloader | None = getattr(self._threads, "results", None)
-        if downloader is None:
-            downloader = self._threads.results = ResultDownloader(self._result_hosts)
-        return downloader
-
-    @property
-    def sources(self) -> SourceFetcher:
-        """This thread's fetcher of sources."""
-        fetcher: SourceFetcher | None = getattr(self._threads, "sources", None)
-        if fetcher is None:
-            fetcher = self._threads.sources = SourceFetcher(self.settings, self.bucket)
-        return fetcher
 
     def _beat(self) -> None:
         pause = timedelta(seconds=self.settings.worker_silence_seconds / HEARTBEATS_WITHIN_SILENCE)

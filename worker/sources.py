@@ -59,6 +59,10 @@ class SourceFetcher:
         except FetchError as error:
             raise SourceError(_what_it_means(error)) from error
 
+    def close(self) -> None:
+        """Close this thread's connections."""
+        self._transport.close()
+
     def _fetch(self, source: str) -> bytes:
         return fetch(
             self._transport,

@@ -45,7 +45,7 @@ def spread(pixels: Array, known: Mask, fallback: Array, reach: int) -> Array:
     weights = known.astype(np.float32)
     cells = _to_cells(np.concatenate([pixels * weights, weights[None]]))
     window = (2 * reach + 1) * (2 * (reach // 2) + 1)
-    sums = _box_sum(_box_sum(cells, reach), reach // 2) / np.float32((window * CELL) ** 2)
+    sums = box_sum(box_sum(cells, reach), reach // 2) / np.float32((window * CELL) ** 2)
     share = sums[3]
     trust = share / (share + _TRUST)
     coarse_fallback = _to_cells(fallback, edge=True) / np.float32(CELL**2)
@@ -70,7 +70,8 @@ def _to_cells(planes: Array, *, edge: bool = False) -> Array:
     return cells
 
 
-def _box_sum(planes: Array, radius: int) -> Array:
+def box_sum(planes: Array, radius: int) -> Array:
+    """Sum each plane over squares reaching `radius` pixels each way; outside counts as nothing."""
     for axis in (1, 2):
         length = planes.shape[axis]
         sums = np.insert(np.cumsum(planes, axis=axis), 0, 0, axis=axis)

@@ -8,6 +8,7 @@ from PIL import Image, ImageFilter
 from sandbox.matting.background import Background
 from sandbox.matting.colour import Array, Mask, Pixels
 from sandbox.matting.regions import grow, shrink
+from sandbox.matting.smooth import box_sum
 
 OUTSIDE, EDGE, INSIDE = 0, 128, 255
 
@@ -34,7 +35,7 @@ class Zones:
 
 
 def find_zones(pixels: Array, background: Background, subject: Mask) -> Zones:
-    contrast = _local_peak(np.where(subject, background.distance, np.float32(0)))
+    contrast = _contrast(background.distance, subject)
     inside = shrink(subject, _EDGE_WIDTH)
     thick = subject & grow(inside, _EDGE_WIDTH + 1)
     if background.tinted or _is_tinted(pixels, background, subject):
@@ -55,6 +56,14 @@ def _is_tinted(pixels: Array, background: Background, subject: Mask) -> bool:
         return False
     chroma = (pixels - background.colour)[1:, subject]
     return float(np.median(np.hypot(*chroma))) > _TINT
+
+
+def _contrast(away: Array, subject: Mask) -> Array:
+    """Give the mean distance of the subject's body around each pixel; of a thin part, the peak."""
+    body = shrink(subject, 1).astype(np.float32)
+    total, count = box_sum(np.stack([away * body, body]), _CONTRAST_REACH)
+    mean: Array = total / np.maximum(count, 1)
+    return np.where(count > 0, mean, _local_peak(np.where(subject, away, np.float32(0))))
 
 
 def _local_peak(values: Array) -> Array:

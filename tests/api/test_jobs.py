@@ -57,7 +57,8 @@ class TestPostingAJob:
         """A job's view shows neither its source nor anything of the endpoint."""
         view = shop.post("/v1/jobs", files={"image": ("a.jpg", photo)}).json()
         assert set(view) == {
-            "id", "batch_id", "external_id", "return_form", "state", "step", "tries", "credits", "scheduled_at",
+            "id", "batch_id", "external_id", "return_form", "state", "step", "tries", "credits",
+            "scheduled_at",
             "created_at", "finished_at", "error", "result",
         }  # fmt: skip
 

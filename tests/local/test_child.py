@@ -64,6 +64,16 @@ def test_stop_ends_in_sigkill(tmp_path: Path) -> None:
     assert not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE
 
 
+def test_stop_leaves_no_grandchild(tmp_path: Path) -> None:
+    """The children of a process that heeds SIGTERM are ended too, though they ignore it."""
+    heeding = STUBBORN.replace("print(pid", "signal.signal(signal.SIGTERM, signal.SIG_DFL); print(pid")
+    with child(tmp_path, [sys.executable, "-c", heeding]) as process:
+        grandchild = psutil.Process(int(first_line(tmp_path / "log")))
+    assert process.exit_code == -signal.SIGTERM
+    psutil.wait_procs([grandchild], timeout=5)
+    assert not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE
+
+
 def test_it_ends_by_itself(tmp_path: Path) -> None:
     """Waiting gives the exit code; a process that goes on past the time is not touched."""
     with child(tmp_path, [sys.executable, "-c", "raise SystemExit(7)"]) as process:

@@ -68,7 +68,11 @@ def test_a_zombie_does_not_live() -> None:
         assert identity(process.pid) is None
 
 
-def test_identity_lasts() -> None:
-    """The identity of a living process stays the same and is not shared with another."""
-    assert identity(os.getpid()) == identity(os.getpid())
-    assert identity(os.getpid()) != identity(os.getppid())
+def test_identity_lasts(stranger: "subprocess.Popen[bytes]") -> None:
+    """The identity of a process stays the same for as long as it lives, and goes with it."""
+    before = identity(stranger.pid)
+    assert before
+    assert identity(stranger.pid) == before
+    stranger.kill()
+    stranger.wait()
+    assert identity(stranger.pid) is None

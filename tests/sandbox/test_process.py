@@ -24,7 +24,7 @@ def started(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
         try:
             yield process, process.stdout.readline().strip()
         finally:
-            process.kill()
+            process.terminate()
 
 
 class TestEnd:

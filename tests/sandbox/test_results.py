@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.results import Results
+from sandbox.spool import Spool
+from sandbox.upload import Upload
 from tests.sandbox.client import Client
 from tests.sandbox.pictures import decoded, encoded, product
 
@@ -59,6 +62,25 @@ class TestPhotos:
         border = [small.getpixel((x, y)) for x in range(64) for y in range(64) if {x, y} & {0, 63}]
         assert 0.01 < covered < 0.7
         assert sum(value == 0 for value in border) > 0.8 * len(border)
+
+
+class TestSweep:
+    def test_deletes_the_pictures_of_dead_results_alone(self) -> None:
+        """What no living result leads to leaves the disk, its cutouts too; the rest stays."""
+        spool = Spool()
+        results = Results(spool)
+        upload = Upload(b"bytes", None)
+        results.publish(upload, "dead", None, lifetime=0)
+        results.publish(upload, "living", None, lifetime=0)
+        name = results.publish(upload, "living", None, lifetime=60)
+        results.source("dead").with_suffix(".mask").write_bytes(b"cutout")
+        results.sweep()
+        assert {path.name for path in spool.path.glob("*.*") if "sqlite" not in path.name} == {
+            "living.source"
+        }
+        assert results.take(name) is not None
+        spool.close()
+        assert not spool.path.exists()
 
 
 class TestUrl:

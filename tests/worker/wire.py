@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 
 Behaviour = Callable[[socket.socket], None]
 
-JSON_OK = b'{"request_id": "r-1", "log_id": "l-1", "data": {"image_url": "https://results.example/secret.png"}}'
+JSON_OK = (
+    b'{"request_id": "r-1", "log_id": "l-1", "data": {"image_url": "https://results.example/secret.png"}}'
+)
 
 
 @contextlib.contextmanager
@@ -58,7 +60,12 @@ def read_request(connection: socket.socket) -> bytes:
         received += part
     head, _, body = received.partition(b"\r\n\r\n")
     length = next(
-        (int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0
+        (
+            int(line.split(b":")[1])
+            for line in head.lower().split(b"\r\n")
+            if line.startswith(b"content-length:")
+        ),
+        0,
     )
     while len(body) < length:
         body += connection.recv(1 << 20)

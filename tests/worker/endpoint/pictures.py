@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-COLOURS = {
+COLOURS: dict[str, int | tuple[int, ...]] = {
     "RGB": (200, 40, 40),
     "RGBA": (200, 40, 40, 128),
     "L": 90,

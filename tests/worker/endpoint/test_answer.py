@@ -101,7 +101,11 @@ class TestNotUnderstood:
     def test_a_200_with_an_undocumented_code_may_have_been_charged(self) -> None:
         """The code is kept, and the charge is left open."""
         answer = refused({"error_detail": {"code": "NEW_KIND_OF_NOTE"}, "data": {"image_url": URL}})
-        assert (answer.code, answer.verdict, answer.may_be_charged) == ("NEW_KIND_OF_NOTE", Verdict.UNKNOWN, True)
+        assert (answer.code, answer.verdict, answer.may_be_charged) == (
+            "NEW_KIND_OF_NOTE",
+            Verdict.UNKNOWN,
+            True,
+        )
 
 
 class TestFailure:
@@ -160,7 +164,8 @@ class TestMessage:
 
 class TestRetryAfter:
     @pytest.mark.parametrize(
-        ("value", "seconds"), [("7", 7), ("0.5", 0.5), ("-3", 0), ("1e99", 3600), ("inf", 3600), ("nan", None), ("soon", None)]
+        ("value", "seconds"),
+        [("7", 7), ("0.5", 0.5), ("-3", 0), ("1e99", 3600), ("inf", 3600), ("nan", None), ("soon", None)],
     )
     def test_reads_seconds(self, value: str, seconds: float | None) -> None:
         """Seconds are taken from 0 to one hour; what is no number is left out."""
@@ -182,7 +187,9 @@ anything = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
-detail = anything | st.fixed_dictionaries({}, optional={"code": anything, "message": anything, "code_message": anything})
+detail = anything | st.fixed_dictionaries(
+    {}, optional={"code": anything, "message": anything, "code_message": anything}
+)
 envelopes = st.fixed_dictionaries(
     {},
     optional={
@@ -199,7 +206,9 @@ envelopes = st.fixed_dictionaries(
 
 class TestAnything:
     @given(envelope=envelopes, status=st.integers(100, 599), retry_after=st.text(max_size=30))
-    def test_fields_of_any_type_are_judged(self, envelope: dict[str, Any], status: int, retry_after: str) -> None:
+    def test_fields_of_any_type_are_judged(
+        self, envelope: dict[str, Any], status: int, retry_after: str
+    ) -> None:
         """No envelope raises, every text is bounded and storable, and success needs a URL."""
         answer = judged(envelope, status, **{"retry-after": retry_after})
         if isinstance(answer, Accepted):

@@ -60,7 +60,7 @@ def fields(request: bytes) -> dict[str | None, tuple[str | None, str, bytes]]:
         str(part.get_param("name", header="content-disposition")): (
             part.get_filename(),
             part.get_content_type(),
-            part.get_payload(decode=True),
+            bytes(part.get_payload(decode=True)),
         )
         for part in form.walk()
         if not part.is_multipart()
@@ -72,7 +72,9 @@ class TestRequest:
         """One POST with the key in its header and the image as a file with a name, byte for byte."""
         url, requests = recorded
         with EndpointClient(f"{url}/", "the-key") as client:
-            assert client.cut_out(picture, "whiteBK") == Accepted("https://results.example/secret.png", "r-1", "l-1")
+            assert client.cut_out(picture, "whiteBK") == Accepted(
+                "https://results.example/secret.png", "r-1", "l-1"
+            )
         assert requests[0].startswith(b"POST /api/cutout/general/commodity-background-removal HTTP/1.1\r\n")
         assert b"\r\nailabapi-api-key: the-key\r\n" in requests[0]
         assert fields(requests[0]) == {
@@ -185,7 +187,9 @@ class TestNoAnswer:
         with serving(behaviour) as url, pytest.raises(NoAnswer):
             call(url, picture)
 
-    @pytest.mark.parametrize("prefix", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"])
+    @pytest.mark.parametrize(
+        "prefix", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"]
+    )
     def test_when_the_answer_trickles_past_the_deadline(self, prefix: bytes, picture: PreparedImage) -> None:
         """Headers or a body byte by byte end with the total deadline."""
         began = time.monotonic()
@@ -200,7 +204,9 @@ class TestNoAnswer:
         with serving(closing_after(head, body)) as url, pytest.raises(NoAnswer, match="200"):
             call(url, picture)
 
-    @pytest.mark.parametrize(("kind", "credits_spent"), [("drop_before", 0), ("drop_after", 1), ("drop_midway", 1)])
+    @pytest.mark.parametrize(
+        ("kind", "credits_spent"), [("drop_before", 0), ("drop_after", 1), ("drop_midway", 1)]
+    )
     def test_is_honest_where_only_the_endpoint_knows(
         self, kind: str, credits_spent: int, sandbox: Sandbox, client: EndpointClient, picture: PreparedImage
     ) -> None:
@@ -277,20 +283,19 @@ class TestRefusal:
         assert (answer.code, answer.verdict) == ("HTTP_302", Verdict.PAUSE)
 
     @pytest.mark.parametrize(
-        ("kind", "code", "may_be_charged"),
+        ("kind", "judgement"),
         [
-            ("not_json", "HTTP_502", False),
-            ("html", "ANSWER_NOT_UNDERSTOOD", True),
-            ("data_null", "ANSWER_NOT_UNDERSTOOD", True),
-            ("no_url", "ANSWER_NOT_UNDERSTOOD", True),
-            ("ftp_url", "ANSWER_NOT_UNDERSTOOD", True),
+            ("not_json", ("HTTP_502", False)),
+            ("html", ("ANSWER_NOT_UNDERSTOOD", True)),
+            ("data_null", ("ANSWER_NOT_UNDERSTOOD", True)),
+            ("no_url", ("ANSWER_NOT_UNDERSTOOD", True)),
+            ("ftp_url", ("ANSWER_NOT_UNDERSTOOD", True)),
         ],
     )
     def test_of_the_sandboxs_odd_answers(
         self,
         kind: str,
-        code: str,
-        may_be_charged: bool,  # noqa: FBT001 - a column of the table above
+        judgement: tuple[str, bool],
         sandbox: Sandbox,
         client: EndpointClient,
         picture: PreparedImage,
@@ -299,7 +304,7 @@ class TestRefusal:
         sandbox.order(kind)
         answer = client.cut_out(picture)
         assert isinstance(answer, Refused)
-        assert (answer.code, answer.may_be_charged) == (code, may_be_charged)
+        assert (answer.code, answer.may_be_charged) == judgement
 
     def test_of_a_wrong_key_pauses(self, sandbox: Sandbox, picture: PreparedImage) -> None:
         """An unknown key is about the account, not the job."""

@@ -40,7 +40,7 @@ class TestDocumentedCodes:
     def test_get_it_whatever_the_envelope_and_the_status(
         self, envelope: str, sandbox: Sandbox, client: EndpointClient, picture: PreparedImage
     ) -> None:
-        """With the statuses from before 2026 and in each shape of the envelope, the verdict stays the same."""
+        """With the statuses from before 2026 and in each shape of the envelope the verdict is the same."""
         sandbox.change(envelope=envelope, statuses="before-2026")
         for row in DOCUMENTED:
             sandbox.order("code", code=row["code"])

@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.worker.endpoint.pictures import encoded, frames, noise, picture, png, png_chunk, saved, turned_by_exif
+from tests.worker.endpoint.pictures import (
+    encoded,
+    frames,
+    noise,
+    picture,
+    png,
+    png_chunk,
+    saved,
+    turned_by_exif,
+)
 from worker.endpoint.errors import UnfitImage
 from worker.endpoint.image import prepare
 
@@ -44,7 +53,15 @@ class TestSentAsItIs:
             (turned_by_exif(1), "image/jpeg", "image.jpg"),
             (turned_by_exif(1, "PNG"), "image/png", "image.png"),
         ],
-        ids=["PNG", "PNG with alpha", "BMP", "progressive JPEG", "largest and smallest side", "upright", "upright PNG"],
+        ids=[
+            "PNG",
+            "PNG with alpha",
+            "BMP",
+            "progressive JPEG",
+            "largest and smallest side",
+            "upright",
+            "upright PNG",
+        ],
     )
     def test_whatever_is_surely_accepted(self, source: bytes, media_type: str, file_name: str) -> None:
         """8-bit RGB and RGBA inside the limits pass untouched, with a name that fits."""
@@ -79,8 +96,10 @@ class TestRefused:
             (b"%PDF-1.7", "IMAGE_FORMAT_UNSUPPORTED"),
             (encoded("JPEG2000"), "IMAGE_FORMAT_UNSUPPORTED"),
             (encoded("ICO", "RGBA"), "IMAGE_FORMAT_UNSUPPORTED"),
-            (encoded("JPEG")[:100], "IMAGE_DAMAGED"),
-            (encoded("PNG")[:20], "IMAGE_DAMAGED"),
+            (encoded("JPEG")[:100], "IMAGE_TRUNCATED"),
+            (encoded("PNG")[:20], "IMAGE_TRUNCATED"),
+            (b"\xff\xd8\xff" + bytes(50), "IMAGE_DAMAGED"),
+            (b"GIF89a", "IMAGE_DAMAGED"),
             (frames("GIF"), "IMAGE_ANIMATED"),
             (frames("WEBP"), "IMAGE_ANIMATED"),
             (frames("PNG"), "IMAGE_ANIMATED"),

@@ -12,6 +12,8 @@ from worker.endpoint import image_fit
 from worker.endpoint.errors import UnfitImage
 from worker.endpoint.image import ENDPOINT_LIMITS, PLAIN_LIMITS, PreparedImage, prepare, refit
 
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+LAB = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
 RED, BLACK = (200, 40, 40), (0, 0, 0)
 
 
@@ -41,7 +43,17 @@ class TestColours:
             (encoded("PNG", "I;16"), (128, 128, 128)),
             (png(40, 40, depth=16, rows=(b"\0" + b"\x80\x7f" * 120) * 40), (128, 128, 128)),
         ],
-        ids=["TIFF", "WEBP", "GIF", "grey PNG", "grey JPEG", "one bit", "16-bit TIFF", "16-bit grey PNG", "16-bit PNG"],
+        ids=[
+            "TIFF",
+            "WEBP",
+            "GIF",
+            "grey PNG",
+            "grey JPEG",
+            "one bit",
+            "16-bit TIFF",
+            "16-bit grey PNG",
+            "16-bit PNG",
+        ],
     )
     def test_are_kept(self, source: bytes, expected: tuple[int, ...]) -> None:
         """Every kind of picture comes out as RGB of the same colour; 16 bits are scaled, not clipped."""
@@ -58,15 +70,22 @@ class TestColours:
 
     def test_of_another_profile_are_brought_to_srgb(self) -> None:
         """A picture in a profile of its own is converted through it, and the profile is dropped."""
-        swapped = saved(Image.new("LAB", (64, 48), (120, 200, 170)), "TIFF")
-        with pytest.raises(UnfitImage):
-            prepare(swapped)
-        lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
-        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-        for profile in (srgb, lab, b"not a profile"):
-            image = opened(refit(encoded("JPEG", icc_profile=profile)))
-            assert near(_pixel(image), RED)
-            assert "icc_profile" not in image.info
+        # The profile of a screen with red and blue exchanged: its red is to be seen as blue.
+        exchanged = SRGB.replace(b"rXYZ", b"????").replace(b"bXYZ", b"rXYZ").replace(b"????", b"bXYZ")
+        image = opened(prepare(encoded("TIFF", icc_profile=exchanged)))
+        red, _, blue = _pixel(image)
+        assert blue > 180 > red
+        assert "icc_profile" not in image.info
+
+    @pytest.mark.parametrize("profile", [b"not a profile", LAB], ids=["broken", "of other colours"])
+    def test_of_a_useless_profile_are_left_alone(self, profile: bytes) -> None:
+        """A profile that cannot be applied is as good as none."""
+        assert near(_pixel(opened(prepare(encoded("TIFF", icc_profile=profile)))), RED)
+
+    def test_of_an_uncommon_kind_are_refused(self) -> None:
+        """Colours that cannot be made RGB without knowing more are refused with the remedy."""
+        with pytest.raises(UnfitImage, match=r"LAB.*8-bit RGB"):
+            prepare(saved(Image.new("LAB", (64, 48)), "TIFF"))
 
 
 def _pixel(image: Image.Image) -> tuple[int, int, int]:
@@ -108,10 +127,7 @@ class TestOrientation:
     def test_of_exif_is_applied(self, kind: str, orientation: int) -> None:
         """The black quarter is where a viewer would show it, and no orientation is left."""
         image = opened(prepare(turned_by_exif(orientation, kind)))
-        right, bottom = orientation in (2, 3, 7, 8), orientation in (3, 4, 6, 7)
-        # After a quarter turn the axes are exchanged: 5 transposes, 6 turns clockwise, 7 transverses, 8 back.
-        if orientation >= 5:
-            right, bottom = orientation in (6, 7), orientation in (7, 8)
+        right, bottom = orientation in (2, 3, 6, 7), orientation in (3, 4, 7, 8)
         width, height = image.size
         corner = (width - 6 if right else 5, height - 6 if bottom else 5)
         assert near(image.getpixel(corner), BLACK, 12)

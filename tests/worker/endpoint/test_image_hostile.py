@@ -1,12 +1,15 @@
 """Damaged and hostile files: every one is fitted or refused, none raises anything else."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.worker.endpoint.pictures import encoded, frames, picture, saved, turned_by_exif
 from worker.endpoint.errors import UnfitImage
-from worker.endpoint.image import ENDPOINT_LIMITS, prepare, refit
+from worker.endpoint.image import ENDPOINT_LIMITS, PreparedImage, prepare, refit
+from worker.endpoint.image_open import MIN_SIDE
 
 SEEDS = {
     "JPEG": turned_by_exif(6),
@@ -50,18 +53,17 @@ class TestDamagedPictures:
     @given(source=damaged())
     @pytest.mark.filterwarnings("ignore")  # Pillow warns of damage that it reads past
     def test_are_fitted_or_refused(self, source: bytes) -> None:
-        """Both ways of preparing give a picture inside the limits, or UnfitImage with a code and a message."""
+        """Both ways of preparing give a picture inside the limits, or UnfitImage with code and message."""
         for work in (prepare, refit):
-            try:
-                prepared = work(source)
-            except UnfitImage as unfit:
-                assert unfit.code.startswith("IMAGE_")
-                assert unfit.message
-            else:
-                assert len(prepared.data) <= ENDPOINT_LIMITS.max_bytes
-                assert 33 <= min(prepared.width, prepared.height)
-                assert max(prepared.width, prepared.height) <= ENDPOINT_LIMITS.max_side
-                assert prepare(prepared.data).data is prepared.data
+            match _outcome(work, source):
+                case UnfitImage() as unfit:
+                    assert unfit.code.startswith("IMAGE_")
+                    assert unfit.message
+                case prepared:
+                    assert len(prepared.data) <= ENDPOINT_LIMITS.max_bytes
+                    assert min(prepared.width, prepared.height) >= MIN_SIDE
+                    assert max(prepared.width, prepared.height) <= ENDPOINT_LIMITS.max_side
+                    assert prepare(prepared.data).data is prepared.data
 
     @settings(max_examples=150, deadline=None)
     @given(prefix=st.sampled_from([source[:40] for source in SEEDS.values()]), rest=st.binary(max_size=200))
@@ -70,3 +72,10 @@ class TestDamagedPictures:
         """A true beginning followed by nonsense raises nothing but UnfitImage."""
         with pytest.raises(UnfitImage):
             prepare(prefix + rest)
+
+
+def _outcome(work: Callable[[bytes], PreparedImage], source: bytes) -> PreparedImage | UnfitImage:
+    try:
+        return work(source)
+    except UnfitImage as unfit:
+        return unfit

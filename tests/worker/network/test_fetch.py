@@ -8,7 +8,15 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from tests.worker.wire import answering, closing_after, read_request, response, serving, silent, stopping_after
+from tests.worker.wire import (
+    answering,
+    closing_after,
+    read_request,
+    response,
+    serving,
+    silent,
+    stopping_after,
+)
 from worker.network import (
     AddressPolicy,
     AddressRefused,
@@ -77,7 +85,10 @@ class TestBody:
 
     def test_that_breaks_off_is_truncated(self, download: Callable[..., Fetched]) -> None:
         """Fewer bytes than declared are an error of its own."""
-        with serving(closing_after(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")) as url, pytest.raises(Truncated):
+        with (
+            serving(closing_after(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")) as url,
+            pytest.raises(Truncated),
+        ):
             download(url)
 
     def test_packed_unasked_is_unpacked(self, download: Callable[..., Fetched]) -> None:
@@ -100,15 +111,18 @@ class TestBody:
 
     def test_packed_in_an_unknown_way_is_refused(self, download: Callable[..., Fetched]) -> None:
         """A packing that was not asked for and is not known is an error that names it."""
-        with serving(answering(response(b"?", headers="Content-Encoding: br\r\n"))) as url:
-            with pytest.raises(FetchError, match="'br'"):
-                download(url)
+        packed = response(b"?", headers="Content-Encoding: br\r\n")
+        with serving(answering(packed)) as url, pytest.raises(FetchError, match="'br'"):
+            download(url)
 
 
 class TestFailure:
     def test_another_status_is_told(self, download: Callable[..., Fetched]) -> None:
         """An answer other than 200 carries its status."""
-        with serving(answering(response(b"", status="404 Not Found"))) as url, pytest.raises(BadStatus) as bad:
+        with (
+            serving(answering(response(b"", status="404 Not Found"))) as url,
+            pytest.raises(BadStatus) as bad,
+        ):
             download(url)
         assert bad.value.status == 404
 
@@ -123,7 +137,16 @@ class TestFailure:
             download(url, deadline_s=0.3)
 
     @pytest.mark.parametrize(
-        "url", ["ftp://127.0.0.1/x", "file:///etc/passwd", "http://", "//host/x", "http://[::1/x", "", "http://a:b/"]
+        "url",
+        [
+            "ftp://127.0.0.1/x",
+            "file:///etc/passwd",
+            "http://",
+            "//host/x",
+            "http://[::1/x",
+            "",
+            "http://a:b/",
+        ],
     )
     def test_what_is_no_web_address_is_refused(self, url: str, download: Callable[..., Fetched]) -> None:
         """Only http and https URLs with a host are asked."""
@@ -149,26 +172,31 @@ class TestRedirects:
             if url.path == "/forbidden":
                 raise UrlRefused("not that one")
 
-        with serving(routing({b"/a": redirect_to("/forbidden")})) as url:
-            with pytest.raises(RedirectRefused, match="not that one"):
-                download(f"{url}/a", max_redirects=3, check_url=check)
+        routes = {b"/a": redirect_to("/forbidden")}
+        with serving(routing(routes)) as url, pytest.raises(RedirectRefused, match="not that one"):
+            download(f"{url}/a", max_redirects=3, check_url=check)
         assert seen == ["/a", "/forbidden"]
 
     @pytest.mark.parametrize("location", ["ftp://x/y", "http://[", "javascript:1"])
-    def test_to_what_is_no_web_address_are_refused(self, location: str, download: Callable[..., Fetched]) -> None:
+    def test_to_what_is_no_web_address_are_refused(
+        self, location: str, download: Callable[..., Fetched]
+    ) -> None:
         """A redirect away from http and https is refused."""
         with serving(routing({b"/a": redirect_to(location)})) as url, pytest.raises(RedirectRefused):
             download(f"{url}/a", max_redirects=3)
 
     def test_into_the_inside_are_refused(self) -> None:
         """The address policy holds for every hop: an allowed host cannot lead to one that is not."""
-        with serving(answering(response(b"secret"))) as inside:
-            with serving(routing({b"/a": redirect_to(f"{inside}/x")})) as outside:
-                exempt = HostList.parse([outside.removeprefix("http://")])
-                through = GuardedTransport(policy=AddressPolicy(exempt=exempt))
-                with pytest.raises(AddressRefused):
-                    fetch(through, f"{outside}/a", max_bytes=99, deadline_s=5, max_redirects=3)
-                through.close()
+        with (
+            serving(answering(response(b"secret"))) as inside,
+            serving(routing({b"/a": redirect_to(f"{inside}/x")})) as outside,
+        ):
+            through = GuardedTransport(
+                policy=AddressPolicy(exempt=HostList.parse([outside.removeprefix("http://")]))
+            )
+            with pytest.raises(AddressRefused):
+                fetch(through, f"{outside}/a", max_bytes=99, deadline_s=5, max_redirects=3)
+            through.close()
 
     def test_share_one_deadline(self, download: Callable[..., Fetched]) -> None:
         """The deadline is for all hops together."""

@@ -45,7 +45,18 @@ class TestMatching:
 
 class TestParsing:
     @pytest.mark.parametrize(
-        "entry", ["", "*", "*.*.com", "a.*.com", "https://example.com", "example.com/x", "me@example.com", "a b", "a:b"]
+        "entry",
+        [
+            "",
+            "*",
+            "*.*.com",
+            "a.*.com",
+            "https://example.com",
+            "example.com/x",
+            "me@example.com",
+            "a b",
+            "a:b",
+        ],
     )
     def test_refuses_what_is_no_host(self, entry: str) -> None:
         """An entry that is no host is an error that shows it and the forms allowed."""
@@ -56,7 +67,9 @@ class TestParsing:
 class TestLocal:
     def test_keeps_the_entries_that_are_this_machine(self) -> None:
         """`local` keeps localhost and loopback addresses, and never a wildcard."""
-        hosts = HostList.parse(["*.ailabtools.com", "127.0.0.1:8123", "localhost", "[::1]:1", "*.localhost", "10.0.0.1"])
+        hosts = HostList.parse(
+            ["*.ailabtools.com", "127.0.0.1:8123", "localhost", "[::1]:1", "*.localhost", "10.0.0.1"]
+        )
         assert [pattern.host for pattern in hosts.local().patterns] == ["127.0.0.1", "localhost", "::1"]
 
     @pytest.mark.parametrize("host", ["127.1", "localhost.example", "0.0.0.0", "192.168.0.1"])  # noqa: S104

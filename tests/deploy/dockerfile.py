@@ -1,0 +1,76 @@
+"""The Dockerfile and .dockerignore, as far as they go."""
+
+import json
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from tests.deploy.compose import ROOT
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One instruction: the stage it stands in, its word, and the rest with continued lines joined."""
+
+    stage: str
+    word: str
+    rest: str
+
+
+def read_instructions() -> list[Instruction]:
+    """All instructions, in order."""
+    text = re.sub(r"(?m)^#.*\n", "", (ROOT / "Dockerfile").read_text())
+    found, stage = [], ""
+    for line in re.sub(r"\\\n\s*", "", text).splitlines():
+        if line.strip():
+            word, _, rest = line.partition(" ")
+            stage = rest.split()[-1] if word == "FROM" else stage
+            found.append(Instruction(stage, word, rest.strip()))
+    return found
+
+
+def copied() -> list[str]:
+    """The sources of every COPY from the build context."""
+    return [
+        source
+        for instruction in read_instructions()
+        if instruction.word == "COPY" and not instruction.rest.startswith("--from")
+        for source in shlex.split(instruction.rest)[:-1]
+    ]
+
+
+def entrypoint() -> list[str]:
+    """The image's ENTRYPOINT."""
+    (found,) = [i.rest for i in read_instructions() if i.word == "ENTRYPOINT"]
+    words: list[str] = json.loads(found)
+    return words
+
+
+def environment() -> dict[str, str]:
+    """What ENV gives to the stages that run."""
+    pairs = [
+        pair.partition("=")
+        for instruction in read_instructions()
+        if instruction.word == "ENV" and instruction.stage in ("python", "runtime")
+        for pair in shlex.split(instruction.rest)
+    ]
+    return {name: value for name, _, value in pairs}
+
+
+def is_ignored(path: str) -> bool:
+    """Whether .dockerignore keeps a path out: the last pattern that matches it or a parent decides."""
+    ignored = False
+    ancestry = [path, *(str(parent) for parent in PurePosixPath(path).parents if parent.name)]
+    for line in (ROOT / ".dockerignore").read_text().splitlines():
+        if line and not line.startswith("#"):
+            pattern = _regex(line.removeprefix("!"))
+            if any(pattern.fullmatch(name) for name in ancestry):
+                ignored = not line.startswith("!")
+    return ignored
+
+
+def _regex(pattern: str) -> re.Pattern[str]:
+    parts = re.split(r"(\*\*/|\*)", pattern)
+    known = {"**/": "(?:.*/)?", "*": "[^/]*"}
+    return re.compile("".join(known.get(part) or re.escape(part) for part in parts))

@@ -1,0 +1,106 @@
+import signal
+import time
+from pathlib import Path
+
+import httpx
+import redis
+from sqlalchemy import text
+
+from jobs.states import ReturnForm
+from jobs.storage import Bucket
+from tests.support.sandbox import Sandbox
+from tests.support.system import System
+
+
+def post_all(system: System, photo: bytes, count: int) -> str:
+    """A batch of the photo in `count` jobs, uploaded one by one."""
+    batch: str = system.client.post("/v1/batches", json={"name": "flow"}).raise_for_status().json()["id"]
+    for number in range(count):
+        system.client.post(
+            "/v1/jobs",
+            files={"image": ("a.jpg", photo)},
+            data={
+                "external_id": f"SKU-{number // 4}",
+                "return_form": list(ReturnForm)[number % 4],
+                "batch_id": batch,
+            },
+        ).raise_for_status()
+    return batch
+
+
+def until(system: System, condition: str) -> None:
+    """Wait until a query of the database says true."""
+    deadline = time.monotonic() + 20
+    while True:
+        with system.engine.connect() as connection:
+            if connection.execute(text(condition)).scalar_one():
+                return
+        assert time.monotonic() < deadline, condition
+        time.sleep(0.05)
+
+
+class TestTheMainPath:
+    def test_leads_from_the_api_to_the_bucket(
+        self, system: System, sandbox: Sandbox, bucket: Bucket, photo: bytes
+    ) -> None:
+        """Twelve jobs in four forms: twelve charges, twelve objects, twelve links that give them."""
+        batch = post_all(system, photo, 12)
+        assert system.finished(batch)["succeeded"] == 12
+        assert sandbox.charges() == 12
+        stored = bucket._client.list_objects_v2(Bucket=bucket.name, Prefix=f"cutouts/{batch}/")["Contents"]
+        assert len(stored) == 12
+
+        job = system.client.post("/v1/jobs", files={"image": ("a.jpg", photo)}).json()
+        until(system, f"SELECT state = 'succeeded' FROM jobs WHERE id = '{job['id']}'")
+        link = system.client.get(f"/v1/jobs/{job['id']}/result").headers["location"]
+        assert httpx.get(link).content.startswith(b"\x89PNG")
+
+    def test_leaves_no_secret_in_any_log(self, system: System, sandbox: Sandbox, photo: bytes) -> None:
+        """Neither the endpoint's key nor a result's URL nor a producer's key is in what the processes say."""
+        batch = post_all(system, photo, 3)
+        system.finished(batch)
+        said = "".join(system.log(name) for name in system.processes)
+        assert "succeeded" in said
+        password = system.environment["CUTOUT_DATABASE_URL"].split(":")[2].split("@")[0]
+        for secret in (sandbox.key, "/results/", password, system.client.headers["authorization"].split()[1]):
+            assert secret not in said
+
+    def test_survives_messages_that_are_lost(self, system: System, sandbox: Sandbox, photo: bytes) -> None:
+        """A job whose message vanished is handed out again once its lease ends, and is paid once."""
+        system.processes["worker"].send_signal(signal.SIGTERM)
+        assert system.processes["worker"].wait(20) == 0
+        batch = post_all(system, photo, 2)
+        until(system, "SELECT count(*) = 2 FROM jobs WHERE standing = 'handed_out'")
+        redis.Redis.from_url(system.environment["CUTOUT_REDIS_URL"]).flushall()
+        with system.engine.begin() as connection:
+            connection.execute(text("UPDATE jobs SET scheduled_at = now() WHERE standing = 'handed_out'"))
+        system.start("worker", "worker")
+        assert system.finished(batch)["succeeded"] == 2
+        assert sandbox.charges() == 2
+
+
+class TestAWorkerKilled:
+    def test_in_the_middle_of_its_calls_loses_no_job(
+        self, environment: dict[str, str], sandbox: Sandbox, photo: bytes, tmp_path: Path
+    ) -> None:
+        """Its jobs are rescued and finished; every charge beyond one a job is recorded as unknown."""
+        sandbox.set(latency=1.0)
+        with System(environment | {"CUTOUT_WORKER_SILENCE_SECONDS": "5"}, tmp_path) as system:
+            batch = post_all(system, photo, 6)
+            until(system, "SELECT count(*) > 0 FROM attempts WHERE outcome = 'unknown'")
+            system.processes["worker"].kill()
+            system.processes["worker"].wait()
+            sandbox.set(latency=0.0)
+            system.start("worker-2", "worker")
+            counts = system.finished(batch)
+            with system.engine.connect() as connection:
+                unknown = connection.scalar(text("SELECT count(*) FROM attempts WHERE outcome = 'unknown'"))
+        assert counts["succeeded"] == 6
+        assert 0 <= sandbox.charges() - 6 <= unknown
+        assert unknown > 0
+
+
+def test_the_key_of_a_stranger_opens_nothing(system: System) -> None:
+    """Without a key of ours the API answers 401."""
+    answer = httpx.post(f"{system.client.base_url}/v1/batches", json={"name": "x"})
+    assert answer.status_code == 401

@@ -1,0 +1,94 @@
+"""Our processes, real ones, on a test's own database, bucket and sandbox."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+from sqlalchemy.orm import Session
+
+from jobs.database import connect
+from jobs.producers import create_producer
+
+READY_WITHIN_S = 40.0
+
+
+class System:
+    """API, dispatcher and workers as child processes; `client` has a producer's key."""
+
+    def __init__(self, environment: Mapping[str, str], logs: Path) -> None:
+        self.environment = {**os.environ, **environment}
+        self._logs = logs
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.engine = connect(environment["CUTOUT_DATABASE_URL"])
+
+    def start(self, name: str, *command: str) -> subprocess.Popen[bytes]:
+        """Start `cutout COMMAND` under a name that also names its log."""
+        with (self._logs / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "cli", *command],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.processes[name] = process
+        return process
+
+    def __enter__(self) -> Self:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port = listener.getsockname()[1]
+        self.start("api", "api", "--port", str(port))
+        self.start("dispatcher", "dispatcher")
+        self.start("worker", "worker")
+        with Session(self.engine) as session, session.begin():
+            _, key = create_producer(session, "test")
+        self.client = httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {key}"}, timeout=20.0
+        )
+        self._wait_for_api()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.client.close()
+        for process in self.processes.values():
+            process.terminate()
+        for process in self.processes.values():
+            process.wait(30)
+        self.engine.dispose()
+
+    def log(self, name: str) -> str:
+        """What the process said so far."""
+        return (self._logs / f"{name}.log").read_text()
+
+    def finished(self, batch_id: str, *, within_s: float = 60.0) -> dict[str, int]:
+        """The batch's counts once every job is final or held."""
+        deadline = time.monotonic() + within_s
+        while True:
+            counts: dict[str, int] = (
+                self.client.get(f"/v1/batches/{batch_id}").raise_for_status().json()["counts"]
+            )
+            if not counts["queued"] + counts["running"]:
+                return counts
+            assert time.monotonic() < deadline, f"{counts} after {within_s} s; {self.log('worker')[-3000:]}"
+            time.sleep(0.1)
+
+    def _wait_for_api(self) -> None:
+        deadline = time.monotonic() + READY_WITHIN_S
+        while True:
+            assert self.processes["api"].poll() is None, self.log("api")
+            try:
+                if self.client.get("/readyz").is_success:
+                    return
+            except httpx.TransportError:
+                assert time.monotonic() < deadline, self.log("api")
+            time.sleep(0.05)

@@ -17,12 +17,14 @@ from jobs.database import connect
 from jobs.producers import create_producer
 from jobs.settings import PREFIX, Settings, load_settings
 from jobs.storage import Bucket
-from local import Child, LocalServices, PidFile
+from local import Child, LocalServices
 from migrations.run import upgrade
 
 READY_WITHIN_S = 60.0
 LOOK_EVERY_S = 0.05
 RESTART_AFTER_S = 1.0
+# A worker finishes its calls before it ends.
+GRACE_S = 130.0
 
 
 class StackError(Exception):
@@ -83,7 +85,7 @@ def run_stack(options: StackOptions) -> Iterator[Stack]:
         environment = {**options.defaults, **_ours(), **services.environment()}
         api_port = options.port or _free_port()
         environment["CUTOUT_API_URL"] = f"http://127.0.0.1:{api_port}"
-        starter = _Starter(context, options.data_dir, environment)
+        starter = _Starter(context, services, environment)
         if options.sandbox:
             starter.start_sandbox(options.sandbox_latency_s)
         settings = load_settings(**_as_fields(environment))
@@ -99,21 +101,18 @@ def run_stack(options: StackOptions) -> Iterator[Stack]:
 
 
 class _Starter:
-    def __init__(self, context: ExitStack, data_dir: Path, environment: dict[str, str]) -> None:
+    def __init__(self, context: ExitStack, services: LocalServices, environment: dict[str, str]) -> None:
         self._context = context
-        self._data_dir = data_dir
+        self._services = services
         self._environment = environment
         self.children: dict[str, Child] = {}
 
     def start(self, name: str, module: str, *arguments: str) -> None:
-        directory = self._data_dir / name
-        directory.mkdir(mode=0o700, exist_ok=True)
-        child = Child(
+        child = self._services.child(
+            name,
             [sys.executable, "-m", module, *arguments],
-            pid_file=PidFile(directory / "pid"),
-            log=directory / "log",
             environment={**os.environ, **self._environment},
-            grace_seconds=30.0,
+            grace_seconds=GRACE_S,
         )
         self._context.enter_context(child)
         self.children[name] = child

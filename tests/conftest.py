@@ -16,6 +16,8 @@ from local import LocalServices
 from migrations.run import upgrade
 from tests.support.sandbox import Sandbox
 
+# Whoever runs the tests may have a Postgres of their own (local/binaries.py).
+POSTGRES_BIN = "CUTOUT_LOCAL_POSTGRES_BIN"
 TEMPLATE = "cutout_template"
 SHARED = "cutout_shared"
 
@@ -29,7 +31,9 @@ def url_of(services: LocalServices, database: str) -> str:
 def _no_settings_from_outside() -> Iterator[None]:
     """Keep the developer's own settings out of the tests."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith(("CUTOUT_", "AWS_"))]:
+        for name in [
+            name for name in os.environ if name.startswith(("CUTOUT_", "AWS_")) and name != POSTGRES_BIN
+        ]:
             patch.delenv(name)
         yield
 

@@ -1,5 +1,4 @@
 import signal
-import time
 from pathlib import Path
 
 import httpx
@@ -28,17 +27,6 @@ def post_all(system: System, photo: bytes, count: int) -> str:
     return batch
 
 
-def until(system: System, condition: str) -> None:
-    """Wait until a query of the database says true."""
-    deadline = time.monotonic() + 20
-    while True:
-        with system.engine.connect() as connection:
-            if connection.execute(text(condition)).scalar_one():
-                return
-        assert time.monotonic() < deadline, condition
-        time.sleep(0.05)
-
-
 class TestTheMainPath:
     def test_leads_from_the_api_to_the_bucket(
         self, system: System, sandbox: Sandbox, bucket: Bucket, photo: bytes
@@ -51,7 +39,7 @@ class TestTheMainPath:
         assert len(stored) == 12
 
         job = system.client.post("/v1/jobs", files={"image": ("a.jpg", photo)}).json()
-        until(system, f"SELECT state = 'succeeded' FROM jobs WHERE id = '{job['id']}'")
+        system.until("SELECT bool_and(state = 'succeeded') FROM jobs")
         link = system.client.get(f"/v1/jobs/{job['id']}/result").headers["location"]
         assert httpx.get(link).content.startswith(b"\x89PNG")
 
@@ -70,7 +58,7 @@ class TestTheMainPath:
         system.processes["worker"].send_signal(signal.SIGTERM)
         assert system.processes["worker"].wait(20) == 0
         batch = post_all(system, photo, 2)
-        until(system, "SELECT count(*) = 2 FROM jobs WHERE standing = 'handed_out'")
+        system.until("SELECT count(*) = 2 FROM jobs WHERE standing = 'handed_out'")
         redis.Redis.from_url(system.environment["CUTOUT_REDIS_URL"]).flushall()
         with system.engine.begin() as connection:
             connection.execute(text("UPDATE jobs SET scheduled_at = now() WHERE standing = 'handed_out'"))
@@ -87,7 +75,7 @@ class TestAWorkerKilled:
         sandbox.set(latency=1.0)
         with System(environment | {"CUTOUT_WORKER_SILENCE_SECONDS": "5"}, tmp_path) as system:
             batch = post_all(system, photo, 6)
-            until(system, "SELECT count(*) > 0 FROM attempts WHERE outcome = 'unknown'")
+            system.until("SELECT count(*) > 0 FROM attempts")
             system.processes["worker"].kill()
             system.processes["worker"].wait()
             sandbox.set(latency=0.0)

@@ -74,6 +74,7 @@ class Sandbox:
         """No faults, no charges, no latency, no limits."""
         self._control.delete("/faults").raise_for_status()
         self._control.delete("/ledger").raise_for_status()
+        self.set(latency=0.0, calls_per_second=None, calls_in_flight=None)
 
     def _wait(self) -> None:
         deadline = time.monotonic() + READY_WITHIN_S

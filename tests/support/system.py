@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 import httpx
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from jobs.database import connect
@@ -27,6 +28,10 @@ class System:
         self._logs = logs
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.engine = connect(environment["CUTOUT_DATABASE_URL"])
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            self._port = str(listener.getsockname()[1])
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self._port}", timeout=20.0)
 
     def start(self, name: str, *command: str) -> subprocess.Popen[bytes]:
         """Start `cutout COMMAND` under a name that also names its log."""
@@ -42,18 +47,11 @@ class System:
         return process
 
     def __enter__(self) -> Self:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            port = listener.getsockname()[1]
-        self.start("api", "api", "--port", str(port))
-        self.start("dispatcher", "dispatcher")
-        self.start("worker", "worker")
-        with Session(self.engine) as session, session.begin():
-            _, key = create_producer(session, "test")
-        self.client = httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {key}"}, timeout=20.0
-        )
-        self._wait_for_api()
+        try:
+            self._start_all()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -63,7 +61,11 @@ class System:
         for process in self.processes.values():
             process.terminate()
         for process in self.processes.values():
-            process.wait(30)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
         self.engine.dispose()
 
     def log(self, name: str) -> str:
@@ -82,13 +84,34 @@ class System:
             assert time.monotonic() < deadline, f"{counts} after {within_s} s; {self.log('worker')[-3000:]}"
             time.sleep(0.1)
 
+    def until(self, condition: str, *, within_s: float = READY_WITHIN_S) -> None:
+        """Wait until a query of the database says true."""
+        deadline = time.monotonic() + within_s
+        while True:
+            with self.engine.connect() as connection:
+                if connection.execute(text(condition)).scalar_one():
+                    return
+            assert time.monotonic() < deadline, f"not within {within_s} s: {condition}"
+            time.sleep(0.05)
+
+    def _start_all(self) -> None:
+        self.start("api", "api", "--port", self._port)
+        self.start("dispatcher", "dispatcher")
+        self.start("worker", "worker")
+        with Session(self.engine) as session, session.begin():
+            _, key = create_producer(session, "test")
+        self.client.headers["Authorization"] = f"Bearer {key}"
+        self._wait_for_api()
+        self.until("SELECT count(*) > 0 FROM workers")
+
     def _wait_for_api(self) -> None:
         deadline = time.monotonic() + READY_WITHIN_S
-        while True:
+        while time.monotonic() < deadline:
             assert self.processes["api"].poll() is None, self.log("api")
             try:
                 if self.client.get("/readyz").is_success:
                     return
             except httpx.TransportError:
-                assert time.monotonic() < deadline, self.log("api")
+                pass
             time.sleep(0.05)
+        raise TimeoutError(self.log("api"))

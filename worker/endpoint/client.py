@@ -39,18 +39,13 @@ class EndpointClient:
         *,
         path: str = CUT_OUT_PATH,
     ) -> None:
-        """Take the endpoint's origin, such as `https://www.ailabapi.com`; ValueError if it is not one."""
-        origin = httpx.URL(base_url.rstrip("/"))
-        if origin.scheme not in ("http", "https") or not origin.host:
-            raise ValueError(
-                "the endpoint's base URL must be http(s)://host, such as https://www.ailabapi.com"
-            )
+        """Take the endpoint's base URL, such as `https://www.ailabapi.com`; ValueError if it is none."""
         if not re.fullmatch(r"[!-~]+", api_key):
             raise ValueError(
                 "the API key is empty or holds spaces or characters outside ASCII; copy it again"
             )
-        self._call_url = httpx.URL(str(origin) + path)
-        self._credits_url = httpx.URL(str(origin) + CREDITS_PATH)
+        self._call_url = _url(base_url, path)
+        self._credits_url = _url(base_url, CREDITS_PATH)
         self._headers = {
             "ailabapi-api-key": api_key,
             "Accept": "application/json",
@@ -105,6 +100,16 @@ class EndpointClient:
             raise NotSent(f"the request did not go out whole ({reason})") from error
         with closing(response):
             return response.status_code, response.headers, _read(response)
+
+
+def _url(base_url: str, path: str) -> httpx.URL:
+    try:
+        url = httpx.URL(base_url.rstrip("/") + path)
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    if url.scheme not in ("http", "https") or not url.host or url.userinfo or not url.path.endswith(path):
+        raise ValueError("the endpoint's base URL must be http(s)://host, such as https://www.ailabapi.com")
+    return url
 
 
 class _CountedBody(httpx.SyncByteStream):

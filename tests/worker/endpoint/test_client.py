@@ -109,7 +109,19 @@ class TestRequest:
             EndpointClient("https://www.ailabapi.com", key)
         assert not key.strip() or key not in str(refused.value)
 
-    @pytest.mark.parametrize("base_url", ["", "www.ailabapi.com", "ftp://x", "https://"])
+    @pytest.mark.parametrize(
+        "base_url",
+        [
+            "",
+            "www.ailabapi.com",
+            "ftp://x",
+            "https://",
+            "http://[::1",
+            "https://me@x",
+            "https://x?y",
+            "https://x#y",
+        ],
+    )
     def test_needs_a_base_url(self, base_url: str) -> None:
         """A base URL without scheme or host is refused at once."""
         with pytest.raises(ValueError, match="base URL"):

@@ -41,6 +41,8 @@ class TestColours:
             (encoded("PNG", "1"), (255, 255, 255)),
             (encoded("TIFF", "I;16"), (128, 128, 128)),
             (encoded("PNG", "I;16"), (128, 128, 128)),
+            (encoded("PNG", "I;16", transparency=5), (128, 128, 128)),
+            (encoded("TIFF", "I;16", size=(2500, 99)), (128, 128, 128)),
             (png(40, 40, depth=16, rows=(b"\0" + b"\x80\x7f" * 120) * 40), (128, 128, 128)),
         ],
         ids=[
@@ -52,6 +54,8 @@ class TestColours:
             "one bit",
             "16-bit TIFF",
             "16-bit grey PNG",
+            "16-bit with a transparent colour",
+            "16-bit and large",
             "16-bit PNG",
         ],
     )
@@ -176,8 +180,12 @@ class TestRefit:
 
 
 class TestWorkbenches:
-    def test_are_two_for_a_process(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """However many threads fit pictures, two are decoded at a time."""
+    @pytest.mark.parametrize(("large_pixels", "at_a_time"), [(20_000_000, 2), (1_000_000, 1)])
+    def test_are_two_for_a_process(
+        self, large_pixels: int, at_a_time: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """However many threads fit pictures, two are decoded at a time, and one that is large."""
+        monkeypatch.setattr(image_fit, "_LARGE_PIXELS", large_pixels)
         lock, busy, most = threading.Lock(), 0, 0
         real = image_fit._decoded
 
@@ -195,4 +203,4 @@ class TestWorkbenches:
         source = encoded("PNG", size=(1500, 1500))
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(refit, [source] * 16))
-        assert most == 2
+        assert most == at_a_time

@@ -133,6 +133,25 @@ class TestAddresses:
             assert get(GuardedTransport(), url.replace("127.0.0.1", "shop.example")) == b"picture"
 
 
+class TestKeepAlive:
+    @pytest.mark.parametrize(("pause_s", "connections"), [(0.0, 1), (0.3, 2)])
+    def test_ends_soon(self, pause_s: float, connections: int) -> None:
+        """An idle connection is used again before its expiry, and never after it."""
+        seen: list[socket.socket] = []
+
+        def behave(connection: socket.socket) -> None:
+            seen.append(connection)
+            answering(response())(connection)
+
+        through = GuardedTransport(keepalive_expiry_s=0.1)
+        with serving(behave) as url:
+            for _ in range(2):
+                through.handle_request(httpx.Request("GET", url)).read()
+                time.sleep(pause_s)
+        through.close()
+        assert len(seen) == connections
+
+
 class TestEnvironment:
     def test_proxies_are_not_read_from_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A proxy named in the environment is not used."""

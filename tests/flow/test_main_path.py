@@ -2,6 +2,7 @@ import signal
 from pathlib import Path
 
 import httpx
+import pytest
 import redis
 from sqlalchemy import text
 
@@ -68,6 +69,7 @@ class TestTheMainPath:
 
 
 class TestAWorkerKilled:
+    @pytest.mark.usefixtures("bucket")
     def test_in_the_middle_of_its_calls_loses_no_job(
         self, environment: dict[str, str], sandbox: Sandbox, photo: bytes, tmp_path: Path
     ) -> None:

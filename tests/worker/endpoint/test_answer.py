@@ -114,6 +114,10 @@ class TestFailure:
         answer = refused({"error_detail": {"code": "EXCEEDING_LIMITS"}, "data": {"image_url": URL}})
         assert (answer.verdict, answer.may_be_charged) == (Verdict.SLOW, False)
 
+    def test_is_believed_in_either_place_of_the_code(self) -> None:
+        """The older `error_code_str` alone makes a failure of a 200, too."""
+        assert refused({**NEWEST, "error_code_str": "PROCESSING_FAILURE"}).verdict == Verdict.RETRY
+
     def test_is_classified_by_the_detailed_code_first(self) -> None:
         """`error_detail.code` wins over `error_code_str`, and both over the status."""
         both = {"error_detail": {"code": "PROCESSING_FAILURE"}, "error_code_str": "EXCEEDING_LIMITS"}

@@ -76,10 +76,12 @@ class TestColours:
         """A picture in a profile of its own is converted through it, and the profile is dropped."""
         # The profile of a screen with red and blue exchanged: its red is to be seen as blue.
         exchanged = SRGB.replace(b"rXYZ", b"????").replace(b"bXYZ", b"rXYZ").replace(b"????", b"bXYZ")
-        image = opened(prepare(encoded("TIFF", icc_profile=exchanged)))
-        red, _, blue = _pixel(image)
-        assert blue > 180 > red
-        assert "icc_profile" not in image.info
+        for mode in ("RGB", "RGBA"):
+            image = opened(prepare(encoded("TIFF", mode, icc_profile=exchanged)))
+            red, _, blue = _pixel(image)
+            assert blue > 180 > red
+            assert image.mode == mode
+            assert "icc_profile" not in image.info
 
     @pytest.mark.parametrize("profile", [b"not a profile", LAB], ids=["broken", "of other colours"])
     def test_of_a_useless_profile_are_left_alone(self, profile: bytes) -> None:
@@ -95,7 +97,7 @@ class TestColours:
 def _pixel(image: Image.Image) -> tuple[int, int, int]:
     pixel = image.getpixel((image.width - 2, image.height - 2))
     assert isinstance(pixel, tuple)
-    red, green, blue = pixel
+    red, green, blue = pixel[:3]
     return int(red), int(green), int(blue)
 
 

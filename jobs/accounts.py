@@ -3,7 +3,7 @@
 import hashlib
 from datetime import timedelta
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -21,11 +21,6 @@ def account_name(api_key: str) -> str:
 def ensure(session: Session, name: str) -> None:
     """Add the account unless it is there."""
     session.execute(insert(Account).values(name=name).on_conflict_do_nothing())
-
-
-def is_paused(session: Session, name: str) -> bool:
-    """Whether no call of this account may go out."""
-    return session.scalar(select(Account.paused_at).where(Account.name == name)) is not None
 
 
 def pause(session: Session, name: str, *, code: str, message: str) -> None:

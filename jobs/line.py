@@ -1,47 +1,103 @@
 """The line: what the dispatcher hands out, in order, at a cost that does not grow with the backlog."""
 
 import uuid
+from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import Text, func, literal, select, update
+from sqlalchemy import Interval, Select, Text, bindparam, func, literal, select, update
 from sqlalchemy.orm import Session
 
-from jobs.models import Job, Line
+from jobs.models import ACCOUNTS, JOBS, LINE
 from jobs.states import Standing, State, Step
 
 MOST_WOKEN = 1000
 
-# Written into the statement: a partial index serves only a condition that the planner can read.
+# Written into the statements: a partial index serves only a condition that the planner can read.
 IN_LINE = literal(str(Standing.IN_LINE), Text, literal_execute=True)
 HANDED_OUT = literal(str(Standing.HANDED_OUT), Text, literal_execute=True)
 RESTING = literal(str(Standing.RESTING), Text, literal_execute=True)
 RUNNING = literal(str(State.RUNNING), Text, literal_execute=True)
 
+DUE = select(JOBS.c.id).where(JOBS.c.standing.in_([RESTING, HANDED_OUT]), JOBS.c.scheduled_at <= func.now())
+
+WAKE = (
+    update(JOBS)
+    .where(JOBS.c.id.in_(DUE.limit(MOST_WOKEN).with_for_update(skip_locked=True).scalar_subquery()))
+    .values(standing=IN_LINE)
+    .returning(JOBS.c.id)
+)
+
+HAND_OUT = (
+    update(JOBS)
+    .where(
+        JOBS.c.id.in_(
+            select(JOBS.c.id)
+            .where(JOBS.c.standing == IN_LINE, JOBS.c.step == bindparam("at_step"))
+            .order_by(JOBS.c.priority, JOBS.c.place)
+            .limit(bindparam("count"))
+            .with_for_update(skip_locked=True)
+            .scalar_subquery()
+        )
+    )
+    .values(
+        standing=HANDED_OUT,
+        fence=JOBS.c.fence + 1,
+        scheduled_at=func.now() + bindparam("lease", type_=Interval),
+    )
+    .returning(JOBS.c.id, JOBS.c.fence, JOBS.c.priority, JOBS.c.place)
+)
+
+ADVANCE = update(LINE).values(present=func.greatest(LINE.c.present, bindparam("furthest")))
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What there is to do: whether jobs are due to rejoin the line, and for each step whether any stand in
+    line and how many are outstanding, that is handed out or running.
+    """
+
+    due: bool
+    paused: bool
+    in_line: dict[Step, bool]
+    outstanding: dict[Step, int]
+
+
+def _surveyed(step: Step) -> list[Select[int]]:
+    at = JOBS.c.step == literal(str(step), Text, literal_execute=True)
+    count = select(func.count()).select_from(JOBS)
+    return [
+        select(func.count()).select_from(
+            select(JOBS.c.id).where(JOBS.c.standing == IN_LINE, at).limit(1).subquery()
+        ),
+        count.where(JOBS.c.standing == HANDED_OUT, at),
+        count.where(JOBS.c.state == RUNNING, at),
+    ]
+
+
+SURVEY = select(
+    DUE.exists(),
+    select(ACCOUNTS.c.name)
+    .where(ACCOUNTS.c.name == bindparam("account"), ACCOUNTS.c.paused_at.is_not(None))
+    .exists(),
+    *(query.scalar_subquery() for step in Step for query in _surveyed(step)),
+)
+
+
+def survey(session: Session, account: str) -> Survey:
+    """Look, in one query, at all that a dispatcher must know before it moves anything."""
+    due, paused, *counts = session.execute(SURVEY, {"account": account}).one()
+    by_step = {step: counts[3 * n : 3 * n + 3] for n, step in enumerate(Step)}
+    return Survey(
+        due=due,
+        paused=paused,
+        in_line={step: bool(found) for step, (found, _, _) in by_step.items()},
+        outstanding={step: handed_out + running for step, (_, handed_out, running) in by_step.items()},
+    )
+
 
 def wake(session: Session) -> int:
     """Put jobs back in line that rested long enough or whose message was never claimed; returns how many."""
-    due = (
-        select(Job.id)
-        .where(Job.standing.in_([RESTING, HANDED_OUT]), Job.scheduled_at <= func.now())
-        .limit(MOST_WOKEN)
-        .with_for_update(skip_locked=True)
-    )
-    woken = session.scalars(
-        update(Job)
-        .where(Job.id.in_(due.scalar_subquery()))
-        .values(standing=Standing.IN_LINE)
-        .returning(Job.id)
-        .execution_options(synchronize_session=False)
-    )
-    return len(woken.all())
-
-
-def outstanding(session: Session, step: Step) -> int:
-    """How many jobs at `step` are handed out or running."""
-    handed_out = select(func.count()).where(Job.standing == HANDED_OUT, Job.step == step).scalar_subquery()
-    running = select(func.count()).where(Job.state == RUNNING, Job.step == step).scalar_subquery()
-    total: int = session.scalars(select(handed_out + running)).one()
-    return total
+    return len(session.scalars(WAKE).all())
 
 
 def hand_out(session: Session, step: Step, count: int, *, lease: timedelta) -> list[tuple[uuid.UUID, int]]:
@@ -49,21 +105,7 @@ def hand_out(session: Session, step: Step, count: int, *, lease: timedelta) -> l
 
     Publish them after the commit. One that is not claimed within `lease` comes back by itself.
     """
-    first = (
-        select(Job.id)
-        .where(Job.standing == IN_LINE, Job.step == step)
-        .order_by(Job.priority, Job.place)
-        .limit(count)
-        .with_for_update(skip_locked=True)
-    )
-    rows = session.execute(
-        update(Job)
-        .where(Job.id.in_(first.scalar_subquery()))
-        .values(standing=Standing.HANDED_OUT, fence=Job.fence + 1, scheduled_at=func.now() + lease)
-        .returning(Job.id, Job.fence, Job.priority, Job.place)
-        .execution_options(synchronize_session=False)
-    ).all()
+    rows = session.execute(HAND_OUT, {"at_step": step, "count": count, "lease": lease}).all()
     if rows and step is Step.CALL:
-        furthest = max(row.place for row in rows)
-        session.execute(update(Line).values(present=func.greatest(Line.present, furthest)))
+        session.execute(ADVANCE, {"furthest": max(row.place for row in rows)})
     return [(row.id, row.fence) for row in sorted(rows, key=lambda row: (row.priority, row.place))]

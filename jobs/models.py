@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import datetime
+from typing import cast
 
 from sqlalchemy import (
     REAL,
@@ -14,6 +15,7 @@ from sqlalchemy import (
     Index,
     LargeBinary,
     SmallInteger,
+    Table,
     Text,
     UniqueConstraint,
     Uuid,
@@ -212,3 +214,10 @@ class Line(Base):
 
     id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, server_default=text("1"))
     present: Mapped[float] = mapped_column(Double, server_default=text("0"))
+
+
+# The same tables for statements on every job's way, where the mapping's work would be felt.
+JOBS = cast("Table", Job.__table__)
+ATTEMPTS = cast("Table", Attempt.__table__)
+ACCOUNTS = cast("Table", Account.__table__)
+LINE = cast("Table", Line.__table__)

@@ -10,10 +10,10 @@ from jobs.states import Step
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """A cutout in the bucket: its key, and its bytes' SHA-256 (hex), type and size (bytes, pixels)."""
+    """A cutout in the bucket: its key, and its bytes' SHA-256, type and size (bytes, pixels)."""
 
     key: str
-    sha256: str
+    sha256: bytes
     media_type: str
     size_bytes: int
     width: int

@@ -192,7 +192,11 @@ def _connect(settings: Settings, endpoint_url: str | None, connections: int) -> 
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=READ_TIMEOUT_S,
             retries={"mode": "standard", "max_attempts": TRIES},
-            s3={"addressing_style": "path" if endpoint_url else "auto"},
+            s3={
+                "addressing_style": "path" if endpoint_url else "auto",
+                # The signature covers the checksum, which covers the bytes: hashing them once is enough.
+                "payload_signing_enabled": False,
+            },
             # Ours is SHA-256; boto3 would add a CRC of its own to every request.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",

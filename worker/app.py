@@ -1,5 +1,6 @@
 """The Celery app: messages only signal, Postgres decides. `cutout worker` runs it."""
 
+import logging
 import uuid
 from typing import Any
 
@@ -42,10 +43,17 @@ app.conf.update(
     task_create_missing_queues=False,
     task_serializer="json",
     accept_content=["json"],
-    worker_hijack_root_logger=False,
 )
 
 _contexts: list[WorkerContext] = []
+
+
+@signals.setup_logging.connect
+def _configure_logging(**_: Any) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    # Two lines a message from Celery would say less than the job's own state does, and cost more.
+    for name in ("celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @signals.worker_init.connect

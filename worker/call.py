@@ -1,10 +1,9 @@
 """The paid step: prepare the picture, wait for a slot, write the intent down, call, write the answer down."""
 
 import hashlib
+import logging
 from datetime import timedelta
 from functools import partial
-
-from sqlalchemy.orm import Session
 
 from jobs import accounts, store
 from jobs.backoff import BACKOFF
@@ -18,6 +17,8 @@ from worker.endpoint.image import PreparedImage, prepare, refit
 from worker.endpoint.limiter import LimiterAway, LimitReached
 from worker.endpoint.verdicts import Verdict
 from worker.sources import SourceError
+
+log = logging.getLogger(__name__)
 
 LONGEST_WAIT_FOR_SLOT_S = 3.0
 NOT_BEGUN_SNOOZE_S = 5.0
@@ -57,17 +58,28 @@ def _buy(
         image_sha256=hashlib.sha256(image.data).digest(),
     )
     with context.limiter.slot(longest_wait_s=LONGEST_WAIT_FOR_SLOT_S):
-        attempt_id = context.in_transaction(begin)
+        attempt_id = context.patiently(begin)
         if attempt_id is None:
             return Snooze("NOT_BEGUN", "the account is paused", NOT_BEGUN_SNOOZE_S)
         try:
-            answer = context.endpoint.cut_out(image, claim.return_form)
-        except NotSent as error:
-            _end(context, attempt_id, Answer(AttemptOutcome.NOT_CHARGED, code="NOT_SENT", message=str(error)))
-            return Snooze("NOT_SENT", str(error), BACKOFF[Step.CALL].delay(number))
-        except NoAnswer as error:
-            _end(context, attempt_id, Answer(AttemptOutcome.UNKNOWN, code="NO_ANSWER", message=str(error)))
-            return Unknown("NO_ANSWER", f"{error}; the endpoint may have charged a credit")
+            return _exchange(context, claim, attempt_id, image, number)
+        except Exception as error:
+            # From here on the request may have gone out: whatever went wrong, the charge is in doubt.
+            log.exception("a call of job %s ended in an error that nobody expected", claim.job_id)
+            return Unknown("INTERNAL_ERROR", f"{type(error).__name__} in the worker; see its log")
+
+
+def _exchange(
+    context: WorkerContext, claim: Claim, attempt_id: int, image: PreparedImage, number: int
+) -> Claim | Outcome | Refused:
+    try:
+        answer = context.endpoint.cut_out(image, claim.return_form)
+    except NotSent as error:
+        _end(context, attempt_id, Answer(AttemptOutcome.NOT_CHARGED, code="NOT_SENT", message=str(error)))
+        return Snooze("NOT_SENT", str(error), BACKOFF[Step.CALL].delay(number))
+    except NoAnswer as error:
+        _end(context, attempt_id, Answer(AttemptOutcome.UNKNOWN, code="NO_ANSWER", message=str(error)))
+        return Unknown("NO_ANSWER", f"{error}; the endpoint may have charged a credit")
     if isinstance(answer, Refused):
         _end(context, attempt_id, _refusal(answer))
         return answer
@@ -80,18 +92,21 @@ def _record_paid(
     charged = Answer(
         AttemptOutcome.CHARGED, http_status=200, request_id=answer.request_id, log_id=answer.log_id
     )
-    lifetime = timedelta(seconds=context.settings.result_lifetime_seconds)
-
-    def record(session: Session) -> Claim:
-        store.end_attempt(session, attempt_id, charged)
-        sent = (image.width, image.height)
-        return store.record_result(session, claim, url=answer.result_url, lifetime=lifetime, sent=sent)
-
-    return context.in_transaction(record)
+    return context.patiently(
+        partial(
+            store.record_result,
+            claim=claim,
+            attempt_id=attempt_id,
+            answer=charged,
+            url=answer.result_url,
+            lifetime=timedelta(seconds=context.settings.result_lifetime_seconds),
+            sent=(image.width, image.height),
+        )
+    )
 
 
 def _end(context: WorkerContext, attempt_id: int, answer: Answer) -> None:
-    context.in_transaction(partial(store.end_attempt, attempt_id=attempt_id, answer=answer))
+    context.patiently(partial(store.end_attempt, attempt_id=attempt_id, answer=answer))
 
 
 def _refusal(answer: Refused) -> Answer:
@@ -117,7 +132,7 @@ def _judge(context: WorkerContext, claim: Claim, answer: Refused) -> Outcome:
             seconds = answer.retry_after_s or BACKOFF[Step.CALL].delay(claim.attempts + 1)
             return Snooze(code, message, seconds)
         case Verdict.PAUSE:
-            context.in_transaction(partial(accounts.pause, name=context.account, code=code, message=message))
+            context.patiently(partial(accounts.pause, name=context.account, code=code, message=message))
             return Snooze(code, message, PAUSED_SNOOZE_S)
         case Verdict.UNKNOWN:
             return Retry(Step.CALL, code, message, most_tries=TRIES_OF_A_CODE_WITHOUT_MEANING)

@@ -49,6 +49,7 @@ class WorkerContext:
             connections=DATABASE_CONNECTIONS,
             name="cutout-worker",
             check_first=False,
+            autocommit=True,
         )
         self.bucket = Bucket(settings, connections=settings.worker_threads)
         self._redis = redis.Redis.from_url(
@@ -66,10 +67,8 @@ class WorkerContext:
 
     def start(self) -> None:
         """Register the worker and begin its heartbeat."""
-        self.in_transaction(partial(accounts.ensure, name=self.account))
-        self.worker_id = self.in_transaction(
-            partial(workers.register, host=socket.gethostname(), pid=os.getpid())
-        )
+        self.patiently(partial(accounts.ensure, name=self.account))
+        self.worker_id = self.patiently(partial(workers.register, host=socket.gethostname(), pid=os.getpid()))
         self._heart.start()
 
     def stop(self) -> None:
@@ -80,8 +79,8 @@ class WorkerContext:
         for connections in (self._endpoints, self._results, self._sources, self.bucket, self._redis):
             connections.close()
 
-    def in_transaction(self, work: Callable[[Session], T]) -> T:
-        """Run `work` in a transaction, patiently while Postgres is away."""
+    def patiently(self, work: Callable[[Session], T]) -> T:
+        """Run `work`, again and again while Postgres is away. Each of its statements commits by itself."""
         return patiently(self.engine, work)
 
     @property

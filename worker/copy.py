@@ -49,7 +49,7 @@ def _store(context: WorkerContext, claim: Claim, cutout: CutoutImage) -> StoredO
     sha256 = context.bucket.put_cutout(cutout.data, key=key, media_type=cutout.media_type, metadata=metadata)
     return StoredObject(
         key=key,
-        sha256=sha256.hex(),
+        sha256=sha256,
         media_type=cutout.media_type,
         size_bytes=len(cutout.data),
         width=cutout.width,

@@ -33,7 +33,10 @@ MOST_COPIES_OUTSTANDING = 200
 
 
 class Dispatcher:
-    """One process. The connection that holds the leader's lock does the work: losing one ends both."""
+    """One process. The connection that holds the leader's lock does the work: losing one ends both.
+
+    Each statement commits by itself, so that a message is never sent before its job can be claimed.
+    """
 
     def __init__(self, known: Settings, engine: Engine) -> None:
         self._settings = known
@@ -73,49 +76,39 @@ class Dispatcher:
             self._stopping.wait(STANDBY_S)
 
     def _lead(self, connection: Connection) -> None:
-        with Session(connection) as session, session.begin():
+        with Session(connection) as session:
             accounts.ensure(session, self._account)
-        while not self._stopping.is_set():
-            began = time.monotonic()
-            self._tick(connection)
-            self._stopping.wait(max(TICK_S - (time.monotonic() - began), 0.0))
+            while not self._stopping.is_set():
+                began = time.monotonic()
+                self._tick(session)
+                self._stopping.wait(max(TICK_S - (time.monotonic() - began), 0.0))
 
-    def _tick(self, connection: Connection) -> None:
-        with Session(connection) as session, session.begin():
-            line.wake(session)
-            paused = accounts.is_paused(session, self._account)
+    def _tick(self, session: Session) -> None:
         if time.monotonic() - self._rescued_at > RESCUE_EVERY_S:
-            self._rescue(connection)
-        self._hand_out(connection, Step.COPY)
-        if not paused or self._reopen(connection):
-            self._hand_out(connection, Step.CALL)
+            self._rescue(session)
+        found = line.survey(session, self._account)
+        if found.due:
+            line.wake(session)
+        for step in (Step.COPY, Step.CALL):
+            room = self._windows[step] - found.outstanding[step]
+            blocked = step is Step.CALL and found.paused and not self._reopen(session)
+            if found.in_line[step] and room > 0 and not blocked:
+                handed_out = line.hand_out(session, step, room, lease=self._lease)
+                publish(step, handed_out, lease=self._lease)
 
-    def _rescue(self, connection: Connection) -> None:
+    def _rescue(self, session: Session) -> None:
         self._rescued_at = time.monotonic()
-        with Session(connection) as session, session.begin():
-            rescued = workers.rescue(
-                session, silence=self._silence, unknowns_allowed=self._settings.retry_unknown
-            )
+        rescued = workers.rescue(
+            session, silence=self._silence, unknowns_allowed=self._settings.retry_unknown
+        )
         if rescued:
             log.warning("rescued %d jobs of workers that are gone", rescued)
 
-    def _hand_out(self, connection: Connection, step: Step) -> None:
-        with Session(connection) as session, session.begin():
-            room = self._windows[step] - line.outstanding(session, step)
-            handed_out = line.hand_out(session, step, room, lease=self._lease) if room > 0 else []
-        # After the commit: a message must never be there before its job can be claimed.
-        if handed_out:
-            publish(step, handed_out, lease=self._lease)
-
-    def _reopen(self, connection: Connection) -> bool:
+    def _reopen(self, session: Session) -> bool:
         """Ask, from time to time, whether a paused account works again; a question costs no credit."""
-        with Session(connection) as session, session.begin():
-            if not accounts.due_for_probe(session, self._account):
-                return False
-        if not account_works(self._settings):
+        if not accounts.due_for_probe(session, self._account) or not account_works(self._settings):
             return False
-        with Session(connection) as session, session.begin():
-            accounts.resume(session, self._account)
+        accounts.resume(session, self._account)
         log.info("the account %s works again", self._account)
         return True
 
@@ -125,7 +118,11 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     known = settings()
     engine = connect(
-        known.database_url.get_secret_value(), connections=1, name="cutout-dispatcher", check_first=False
+        known.database_url.get_secret_value(),
+        connections=1,
+        name="cutout-dispatcher",
+        check_first=False,
+        autocommit=True,
     )
     dispatcher = Dispatcher(known, engine)
     _on_signals(dispatcher.stop)

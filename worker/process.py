@@ -17,14 +17,12 @@ log = logging.getLogger(__name__)
 
 def process(context: WorkerContext, job_id: uuid.UUID, fence: int) -> None:
     """Carry a job out as far as it goes. A message that is late or repeated ends here without a trace."""
-    claim = context.in_transaction(
-        partial(store.claim, job_id=job_id, fence=fence, worker_id=context.worker_id)
-    )
+    claim = context.patiently(partial(store.claim, job_id=job_id, fence=fence, worker_id=context.worker_id))
     if claim is None:
         log.debug("job %s is not to be had under fence %d", job_id, fence)
         return
     claim, outcome = _carry_out(context, claim)
-    settled = context.in_transaction(
+    settled = context.patiently(
         partial(store.settle, claim=claim, outcome=outcome, unknowns_allowed=context.settings.retry_unknown)
     )
     if not settled:

@@ -150,7 +150,7 @@ class TestGettingAJob:
         with Session(engine) as session, session.begin():
             claim = claim_one(session, new_worker(session))
             store.end_attempt(session, begin(session, claim), Answer(AttemptOutcome.CHARGED))
-            stored = StoredObject("cutouts/a.png", sha256.hex(), "image/png", len(photo), 1, 1)
+            stored = StoredObject("cutouts/a.png", sha256, "image/png", len(photo), 1, 1)
             store.settle(session, claim, Succeeded(stored))
 
         view = shop.get(f"/v1/jobs/{job_id}").json()

@@ -49,7 +49,7 @@ class TestTheMainPath:
         batch = post_all(system, photo, 3)
         system.finished(batch)
         said = "".join(system.log(name) for name in system.processes)
-        assert "succeeded" in said
+        assert "celery.apps.worker" in said
         password = system.environment["CUTOUT_DATABASE_URL"].split(":")[2].split("@")[0]
         for secret in (sandbox.key, "/results/", password, system.client.headers["authorization"].split()[1]):
             assert secret not in said

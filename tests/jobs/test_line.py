@@ -3,13 +3,13 @@ from datetime import timedelta
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from jobs import store
+from jobs import accounts, store
 from jobs.enqueue import NewJob, create_batch, enqueue, enqueue_all
-from jobs.line import hand_out, outstanding, wake
+from jobs.line import hand_out, survey, wake
 from jobs.models import Job
 from jobs.outcomes import Snooze
 from jobs.states import Standing, Step
-from tests.support.steps import LEASE, SOURCE, claim_new, hand_out_one, new_worker
+from tests.support.steps import ACCOUNT, LEASE, SOURCE, claim_new, hand_out_one, new_worker
 
 WINDOW = """
     EXPLAIN (ANALYZE, COSTS OFF) SELECT id FROM jobs WHERE standing = 'in_line' AND step = 'call'
@@ -41,11 +41,23 @@ class TestHandingOut:
         worker_id = new_worker(session)
         claim = claim_new(session, worker_id)
         enqueue(session, NewJob(SOURCE))
+        assert survey(session, ACCOUNT).in_line == {Step.CALL: True, Step.COPY: False}
         hand_out_one(session)
-        assert outstanding(session, Step.CALL) == 2
+        found = survey(session, ACCOUNT)
+        assert (found.outstanding, found.in_line[Step.CALL]) == ({Step.CALL: 2, Step.COPY: 0}, False)
         store.settle(session, claim, Snooze("X", "y", 5))
-        assert outstanding(session, Step.CALL) == 1
-        assert outstanding(session, Step.COPY) == 0
+        assert survey(session, ACCOUNT).outstanding[Step.CALL] == 1
+
+    def test_knows_whether_anything_is_due_and_the_account_is_open(self, session: Session) -> None:
+        """One look tells what there is to wake and whether calls may go out."""
+        claim = claim_new(session, new_worker(session))
+        store.settle(session, claim, Snooze("X", "y", 30))
+        found = survey(session, ACCOUNT)
+        assert (found.due, found.paused) == (False, False)
+        pass_time(session, 31)
+        accounts.pause(session, ACCOUNT, code="X", message="y")
+        found = survey(session, ACCOUNT)
+        assert (found.due, found.paused) == (True, True)
 
 
 class TestWaking:

@@ -10,10 +10,12 @@ from jobs.models import Attempt, Job
 from jobs.outcomes import Fail, Hold, Outcome, Retry, Snooze, StoredObject, Succeeded, Unknown
 from jobs.states import AttemptOutcome, Standing, State, Step
 from jobs.store import Answer, Claim
+from jobs.store.words import LONGEST_MESSAGE
 from tests.support.steps import ACCOUNT, SOURCE, begin, claim_new, claim_one, hand_out_one, new_worker
 
 DAY = timedelta(days=1)
-STORED = StoredObject("cutouts/a.png", "ab" * 32, "image/png", 100, 10, 20)
+CHARGED = Answer(AttemptOutcome.CHARGED, http_status=200)
+STORED = StoredObject("cutouts/a.png", b"\xab" * 32, "image/png", 100, 10, 20)
 SOME_OUTCOMES = [
     Succeeded(STORED),
     Retry(Step.CALL, "CODE", "text"),
@@ -31,9 +33,14 @@ def job_of(session: Session, claim: Claim) -> Job:
 
 def bought(session: Session, claim: Claim) -> Claim:
     """The claim after a paid call."""
-    attempt_id = begin(session, claim)
-    store.end_attempt(session, attempt_id, Answer(AttemptOutcome.CHARGED, http_status=200))
-    return store.record_result(session, claim, url="https://r/1", lifetime=DAY, sent=(10, 20))
+    return record(session, claim, begin(session, claim))
+
+
+def record(session: Session, claim: Claim, attempt_id: int) -> Claim:
+    """The claim once its call was answered."""
+    return store.record_result(
+        session, claim, attempt_id, CHARGED, url="https://r/1", lifetime=DAY, sent=(10, 20)
+    )
 
 
 def rests_s(job: Job) -> float:
@@ -117,18 +124,19 @@ class TestAPaidResult:
     def test_is_used_though_its_worker_lost_the_job(self, session: Session) -> None:
         """A rescued job gets the result that its old worker brings late, and is not called again."""
         claim = claim_new(session, new_worker(session))
+        attempt_id = begin(session, claim)
         store.settle(session, claim, Snooze("WORKER_GONE", "y", 0))
-        bought_late = store.record_result(session, claim, url="https://r/1", lifetime=DAY, sent=(1, 1))
-        assert bought_late.step is Step.COPY
+        assert record(session, claim, attempt_id).step is Step.COPY
         assert job_of(session, claim).step == Step.COPY
 
     def test_outlives_the_failure_of_another_workers_call(self, session: Session) -> None:
         """A second call that fails does not fail the job that the first one's result has reached."""
         first = claim_new(session, new_worker(session))
+        attempt_id = begin(session, first)
         store.settle(session, first, Snooze("WORKER_GONE", "y", 0))
         session.execute(text("UPDATE jobs SET standing = 'in_line'"))
         second = claim_one(session, new_worker(session))
-        store.record_result(session, first, url="https://r/1", lifetime=DAY, sent=(1, 1))
+        record(session, first, attempt_id)
         assert store.settle(session, second, Fail("CODE", "text"))
         job = job_of(session, second)
         assert (job.state, job.step, job.result_url) == (State.QUEUED, Step.COPY, "https://r/1")
@@ -229,7 +237,7 @@ class TestSettling:
         """What others say is kept to a bounded length."""
         claim = claim_new(session, new_worker(session))
         store.settle(session, claim, Fail("X", "y" * 10_000))
-        assert len(job_of(session, claim).message or "") == store.LONGEST_MESSAGE
+        assert len(job_of(session, claim).message or "") == LONGEST_MESSAGE
 
     @pytest.mark.parametrize("outcome", SOME_OUTCOMES, ids=lambda outcome: type(outcome).__name__)
     def test_changes_nothing_for_a_worker_that_lost_its_claim(

@@ -102,7 +102,13 @@ class System:
             _, key = create_producer(session, "test")
         self.client.headers["Authorization"] = f"Bearer {key}"
         self._wait_for_api()
-        self.until("SELECT count(*) > 0 FROM workers")
+        self._wait_for_worker()
+
+    def _wait_for_worker(self) -> None:
+        deadline = time.monotonic() + READY_WITHIN_S
+        while " ready." not in self.log("worker"):
+            assert time.monotonic() < deadline, self.log("worker")
+            time.sleep(0.05)
 
     def _wait_for_api(self) -> None:
         deadline = time.monotonic() + READY_WITHIN_S

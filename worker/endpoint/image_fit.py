@@ -47,7 +47,7 @@ def fit(image: Image.Image, limits: Limits, *, keep_alpha: bool) -> Fitted:
 
     Raises UnfitImage if it turns out damaged, or too narrow once its longer side fits.
     """
-    large = image.width * image.height > _LARGE_PIXELS
+    large = image.width * image.height > _LARGE_PIXELS and image.format not in ("JPEG", "MPO")
     with _LARGE_WORKBENCH if large else nullcontext(), _WORKBENCHES, unfit_on_error():
         changes: list[str] = []
         image = _decoded(image, limits.max_side, changes)

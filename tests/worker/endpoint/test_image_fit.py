@@ -1,8 +1,11 @@
 """What fitting makes of a picture."""
 
 import io
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from PIL import Image, ImageCms
@@ -14,6 +17,16 @@ from worker.endpoint.image import ENDPOINT_LIMITS, PLAIN_LIMITS, PreparedImage, 
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 LAB = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+PREPARE_IN_80_MB = """
+import pathlib, resource, sys
+from tests.worker.endpoint.pictures import encoded
+from worker.endpoint.image import prepare
+source = pathlib.Path(sys.argv[1]).read_bytes()
+prepare(encoded("JPEG", size=(2100, 100)))
+taken = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken + 80_000_000,) * 2)
+prepare(source)
+"""
 RED, BLACK = (200, 40, 40), (0, 0, 0)
 
 
@@ -121,7 +134,7 @@ class TestAlpha:
 
     def test_too_large_for_a_png_is_laid_on_white(self) -> None:
         """Where the PNG would be too large, a JPEG on white is sent."""
-        source = saved(noise((1500, 1500), "RGBA"), "TIFF")
+        source = saved(noise((1000, 1000), "RGBA"), "TIFF")
         prepared = prepare(source)
         assert opened(prepared).format == "JPEG"
         assert "laid on white" in prepared.changes
@@ -154,7 +167,8 @@ class TestSize:
         """A picture of pure noise ends below three million bytes."""
         prepared = prepare(saved(noise((1999, 1999)), "TIFF"))
         assert len(prepared.data) <= ENDPOINT_LIMITS.max_bytes
-        assert max(opened(prepared).size) <= ENDPOINT_LIMITS.max_side
+        assert opened(prepared).size == (1999, 1999)
+        assert prepared.changes[-1].endswith(("quality 90", "quality 85", "quality 75", "quality 60"))
 
     def test_costs_pixels_when_quality_is_not_enough(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where no quality brings it below the limit, the picture is made smaller."""
@@ -162,6 +176,15 @@ class TestSize:
         prepared = prepare(saved(noise((1999, 1999)), "TIFF"))
         assert prepared.width < 1999
         assert len(prepared.data) <= ENDPOINT_LIMITS.max_bytes
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measured through /proc and RLIMIT_AS")
+class TestMemory:
+    def test_of_a_large_jpeg_stays_small(self, tmp_path: Path) -> None:
+        """30 megapixels are fitted in 80 MB, though they take 120 MB decoded at full size."""
+        source = tmp_path / "large.jpg"
+        source.write_bytes(encoded("JPEG", size=(6000, 5000)))
+        subprocess.run([sys.executable, "-c", PREPARE_IN_80_MB, source], check=True, timeout=60)
 
 
 class TestRefit:
@@ -182,11 +205,14 @@ class TestRefit:
 
 
 class TestWorkbenches:
-    @pytest.mark.parametrize(("large_pixels", "at_a_time"), [(20_000_000, 2), (1_000_000, 1)])
+    @pytest.mark.parametrize(
+        ("kind", "large_pixels", "at_a_time"),
+        [("PNG", 20_000_000, 2), ("PNG", 1_000_000, 1), ("JPEG", 1_000_000, 2)],
+    )
     def test_are_two_for_a_process(
-        self, large_pixels: int, at_a_time: int, monkeypatch: pytest.MonkeyPatch
+        self, kind: str, large_pixels: int, at_a_time: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """However many threads fit pictures, two are decoded at a time, and one that is large."""
+        """However many threads fit pictures, two are decoded at a time, and one large one unless a JPEG."""
         monkeypatch.setattr(image_fit, "_LARGE_PIXELS", large_pixels)
         lock, busy, most = threading.Lock(), 0, 0
         real = image_fit._decoded
@@ -202,7 +228,7 @@ class TestWorkbenches:
             return decoded
 
         monkeypatch.setattr(image_fit, "_decoded", counted)
-        source = encoded("PNG", size=(1500, 1500))
+        source = encoded(kind, size=(1500, 1500))
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(refit, [source] * 16))
         assert most == at_a_time

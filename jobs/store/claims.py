@@ -1,0 +1,102 @@
+"""Claiming a job, and the fence that goes with a claim."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, bindparam, func, literal, null, select, update
+from sqlalchemy.orm import Session
+
+from jobs.models import ATTEMPTS, JOBS
+from jobs.states import ReturnForm, Standing, State, Step
+
+
+@dataclass(frozen=True, slots=True)
+class PaidResult:
+    """What a paid call brought: a URL that is a secret and dies, and the size of what was sent (pixels)."""
+
+    url: str
+    expires_at: datetime
+    sent_width: int
+    sent_height: int
+
+    def __repr__(self) -> str:
+        return f"PaidResult(url=<secret>, expires_at={self.expires_at.isoformat()})"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job in a worker's hands. `fence` and `worker_id` go into every later write."""
+
+    job_id: uuid.UUID
+    fence: int
+    worker_id: uuid.UUID
+    batch_id: uuid.UUID | None
+    external_id: str | None
+    source: str
+    return_form: ReturnForm
+    step: Step
+    tries: int
+    attempts: int
+    result: PaidResult | None
+
+    def as_parameters(self) -> dict[str, Any]:
+        """The values that FENCED waits for."""
+        return {"claimed_job": self.job_id, "claimed_fence": self.fence, "claimed_by": self.worker_id}
+
+
+RUNNING = literal(str(State.RUNNING), literal_execute=True)
+
+FENCED: ColumnElement[bool] = and_(
+    JOBS.c.id == bindparam("claimed_job"),
+    JOBS.c.fence == bindparam("claimed_fence"),
+    JOBS.c.worker_id == bindparam("claimed_by"),
+    JOBS.c.state == RUNNING,
+)
+
+CLAIM = (
+    update(JOBS)
+    .where(
+        JOBS.c.id == bindparam("claimed_job"),
+        JOBS.c.fence == bindparam("claimed_fence"),
+        JOBS.c.standing == literal(str(Standing.HANDED_OUT), literal_execute=True),
+    )
+    .values(state=RUNNING, standing=null(), worker_id=bindparam("claimed_by"))
+    .returning(
+        JOBS.c.batch_id,
+        JOBS.c.external_id,
+        JOBS.c.source,
+        JOBS.c.return_form,
+        JOBS.c.step,
+        JOBS.c.tries,
+        JOBS.c.result_url,
+        JOBS.c.result_expires_at,
+        JOBS.c.sent_width,
+        JOBS.c.sent_height,
+        select(func.count()).where(ATTEMPTS.c.job_id == JOBS.c.id).scalar_subquery().label("attempts"),
+    )
+)
+
+
+def claim(session: Session, job_id: uuid.UUID, fence: int, worker_id: uuid.UUID) -> Claim | None:
+    """Take a job that was handed out under `fence`. None for a late or repeated message."""
+    row = session.execute(
+        CLAIM, {"claimed_job": job_id, "claimed_fence": fence, "claimed_by": worker_id}
+    ).first()
+    if row is None:
+        return None
+    result = PaidResult(row.result_url, row.result_expires_at, row.sent_width, row.sent_height)
+    return Claim(
+        job_id=job_id,
+        fence=fence,
+        worker_id=worker_id,
+        batch_id=row.batch_id,
+        external_id=row.external_id,
+        source=row.source,
+        return_form=ReturnForm(row.return_form),
+        step=Step(row.step),
+        tries=row.tries,
+        attempts=row.attempts,
+        result=result if row.result_url else None,
+    )

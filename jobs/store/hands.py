@@ -1,0 +1,59 @@
+"""What a person or producer does to a job that no worker holds."""
+
+import uuid
+from typing import Any
+
+from sqlalchemy import ColumnElement, case, func, null, update
+from sqlalchemy.orm import Session
+
+from jobs.models import JOBS
+from jobs.states import Standing, State, Step
+
+
+def cancel(session: Session, job_id: uuid.UUID) -> bool:
+    """Withdraw a job that no worker holds; False if there is none such. A credit that it cost stays spent."""
+    return _change(
+        session,
+        JOBS.c.id == job_id,
+        JOBS.c.state.in_([State.QUEUED, State.HELD]),
+        values={
+            "state": State.CANCELLED,
+            "standing": None,
+            "finished_at": func.now(),
+            "step": Step.CALL,
+            "result_url": None,
+            "result_expires_at": None,
+            "code": None,
+            "message": None,
+        },
+    )
+
+
+def retry(session: Session, job_id: uuid.UUID) -> bool:
+    """Put a failed or held job back in line with all its tries; False if there is none such.
+
+    It goes on with the copy while its paid result lives; else it will be called again, for another credit.
+    """
+    lives = JOBS.c.result_expires_at > func.now()
+    return _change(
+        session,
+        JOBS.c.id == job_id,
+        JOBS.c.state.in_([State.FAILED, State.HELD]),
+        values={
+            "state": State.QUEUED,
+            "standing": Standing.IN_LINE,
+            "finished_at": None,
+            "scheduled_at": func.now(),
+            "tries": 0,
+            "code": None,
+            "message": None,
+            "step": case((lives, Step.COPY), else_=Step.CALL),
+            "result_url": case((lives, JOBS.c.result_url), else_=null()),
+            "result_expires_at": case((lives, JOBS.c.result_expires_at), else_=null()),
+        },
+    )
+
+
+def _change(session: Session, *where: ColumnElement[bool], values: dict[str, Any]) -> bool:
+    changed = update(JOBS).where(*where).values(values).returning(JOBS.c.id)
+    return session.scalar(changed) is not None

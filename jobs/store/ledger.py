@@ -1,0 +1,132 @@
+"""The ledger: a line before each paid call, its end after it, and the result it brought."""
+
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+
+from sqlalchemy import Interval, and_, bindparam, func, literal, null, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from jobs.models import ACCOUNTS, ATTEMPTS, JOBS
+from jobs.states import AttemptOutcome, State, Step
+from jobs.store.claims import FENCED, Claim, PaidResult
+from jobs.store.words import cut
+
+UNFINISHED = [
+    literal(str(state), literal_execute=True) for state in (State.QUEUED, State.RUNNING, State.HELD)
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the ledger keeps of a call's end."""
+
+    outcome: AttemptOutcome
+    http_status: int | None = None
+    code: str | None = None
+    message: str | None = None
+    request_id: str | None = None
+    log_id: str | None = None
+
+
+_NEW = insert(ATTEMPTS).from_select(
+    ["job_id", "number", "fence", "worker_id", "account", "image_sha256"],
+    select(
+        JOBS.c.id,
+        bindparam("number", type_=ATTEMPTS.c.number.type),
+        JOBS.c.fence,
+        JOBS.c.worker_id,
+        bindparam("account", type_=ATTEMPTS.c.account.type),
+        bindparam("image_sha256", type_=ATTEMPTS.c.image_sha256.type),
+    ).where(
+        FENCED,
+        select(ACCOUNTS.c.name)
+        .where(ACCOUNTS.c.name == bindparam("account"), ACCOUNTS.c.paused_at.is_(None))
+        .exists(),
+    ),
+)
+BEGIN = _NEW.on_conflict_do_update(
+    index_elements=["job_id", "number"],
+    set_={"account": _NEW.excluded.account},
+    where=ATTEMPTS.c.fence == _NEW.excluded.fence,
+).returning(ATTEMPTS.c.id)
+
+END = (
+    update(ATTEMPTS)
+    .where(ATTEMPTS.c.id == bindparam("attempt_id"))
+    .values(
+        ended_at=func.now(),
+        **{name: bindparam(f"new_{name}") for name in Answer.__slots__},
+    )
+)
+
+RECORD = (
+    update(JOBS)
+    .where(
+        or_(
+            FENCED,
+            # A worker that lost its claim still gives its result to a job that has none: it is paid for.
+            and_(
+                JOBS.c.id == bindparam("claimed_job"),
+                JOBS.c.state.in_(UNFINISHED),
+                JOBS.c.result_url.is_(None),
+            ),
+        )
+    )
+    .values(
+        step=literal(str(Step.COPY), literal_execute=True),
+        tries=0,
+        result_url=bindparam("paid_url"),
+        result_expires_at=func.now() + bindparam("paid_lifetime", type_=Interval),
+        sent_width=bindparam("sent_w"),
+        sent_height=bindparam("sent_h"),
+        code=null(),
+        message=null(),
+    )
+    .returning(JOBS.c.result_expires_at)
+    .add_cte(END.cte("ended"))
+)
+
+
+def begin_attempt(
+    session: Session, claim: Claim, *, number: int, account: str, image_sha256: bytes
+) -> int | None:
+    """Write down that a paid call is about to go out, and return the attempt's id.
+
+    None if it must not: the claim was lost, or the account is paused.
+    Safe to repeat for the same `number`: the first row stands and its id is returned.
+    """
+    intent = {"number": number, "account": account, "image_sha256": image_sha256}
+    attempt_id: int | None = session.scalar(BEGIN, claim.as_parameters() | intent)
+    return attempt_id
+
+
+def end_attempt(session: Session, attempt_id: int, answer: Answer) -> None:
+    """Write a call's end into the ledger, whether or not its worker still holds the job."""
+    session.execute(END, _end(attempt_id, answer))
+
+
+def record_result(
+    session: Session,
+    claim: Claim,
+    attempt_id: int,
+    answer: Answer,
+    *,
+    url: str,
+    lifetime: timedelta,
+    sent: tuple[int, int],
+) -> Claim:
+    """Write down a call's end and its paid result, before anything else is done with it.
+
+    The job's next step is the copy, whoever holds it. `sent` is the size of the picture sent, in pixels.
+    """
+    result = {"paid_url": url, "paid_lifetime": lifetime, "sent_w": sent[0], "sent_h": sent[1]}
+    expires_at = session.scalar(RECORD, claim.as_parameters() | _end(attempt_id, answer) | result)
+    if expires_at is None:
+        return claim
+    return replace(claim, step=Step.COPY, tries=0, result=PaidResult(url, expires_at, *sent))
+
+
+def _end(attempt_id: int, answer: Answer) -> dict[str, object]:
+    fields = asdict(answer) | {"message": cut(answer.message)}
+    return {"attempt_id": attempt_id} | {f"new_{name}": value for name, value in fields.items()}

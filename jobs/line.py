@@ -4,19 +4,18 @@ import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import Interval, Select, Text, bindparam, func, literal, select, update
+from sqlalchemy import Interval, Select, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
-from jobs.models import ACCOUNTS, JOBS, LINE
+from jobs.models import ACCOUNTS, JOBS, LINE, constant
 from jobs.states import Standing, State, Step
 
 MOST_WOKEN = 1000
 
-# Written into the statements: a partial index serves only a condition that the planner can read.
-IN_LINE = literal(str(Standing.IN_LINE), Text, literal_execute=True)
-HANDED_OUT = literal(str(Standing.HANDED_OUT), Text, literal_execute=True)
-RESTING = literal(str(Standing.RESTING), Text, literal_execute=True)
-RUNNING = literal(str(State.RUNNING), Text, literal_execute=True)
+IN_LINE = constant(Standing.IN_LINE)
+HANDED_OUT = constant(Standing.HANDED_OUT)
+RESTING = constant(Standing.RESTING)
+RUNNING = constant(State.RUNNING)
 
 DUE = select(JOBS.c.id).where(JOBS.c.standing.in_([RESTING, HANDED_OUT]), JOBS.c.scheduled_at <= func.now())
 
@@ -63,7 +62,7 @@ class Survey:
 
 
 def _surveyed(step: Step) -> list[Select[int]]:
-    at = JOBS.c.step == literal(str(step), Text, literal_execute=True)
+    at = JOBS.c.step == constant(step)
     count = select(func.count()).select_from(JOBS)
     return [
         select(func.count()).select_from(

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, literal, null, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, func, null, select, update
 from sqlalchemy.orm import Session
 
-from jobs.models import ATTEMPTS, JOBS
+from jobs.models import ATTEMPTS, JOBS, constant
 from jobs.states import ReturnForm, Standing, State, Step
 
 
@@ -46,7 +46,7 @@ class Claim:
         return {"claimed_job": self.job_id, "claimed_fence": self.fence, "claimed_by": self.worker_id}
 
 
-RUNNING = literal(str(State.RUNNING), literal_execute=True)
+RUNNING = constant(State.RUNNING)
 
 FENCED: ColumnElement[bool] = and_(
     JOBS.c.id == bindparam("claimed_job"),
@@ -60,7 +60,7 @@ CLAIM = (
     .where(
         JOBS.c.id == bindparam("claimed_job"),
         JOBS.c.fence == bindparam("claimed_fence"),
-        JOBS.c.standing == literal(str(Standing.HANDED_OUT), literal_execute=True),
+        JOBS.c.standing == constant(Standing.HANDED_OUT),
     )
     .values(state=RUNNING, standing=null(), worker_id=bindparam("claimed_by"))
     .returning(

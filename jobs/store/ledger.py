@@ -3,18 +3,14 @@
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 
-from sqlalchemy import Interval, and_, bindparam, func, literal, null, or_, select, update
+from sqlalchemy import Interval, and_, bindparam, func, null, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from jobs.models import ACCOUNTS, ATTEMPTS, JOBS
-from jobs.states import AttemptOutcome, State, Step
+from jobs.models import ACCOUNTS, ATTEMPTS, JOBS, constant
+from jobs.states import AttemptOutcome, Step
 from jobs.store.claims import FENCED, Claim, PaidResult
 from jobs.store.words import cut
-
-UNFINISHED = [
-    literal(str(state), literal_execute=True) for state in (State.QUEUED, State.RUNNING, State.HELD)
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +64,13 @@ RECORD = (
             # A worker that lost its claim still gives its result to a job that has none: it is paid for.
             and_(
                 JOBS.c.id == bindparam("claimed_job"),
-                JOBS.c.state.in_(UNFINISHED),
+                JOBS.c.finished_at.is_(None),
                 JOBS.c.result_url.is_(None),
             ),
         )
     )
     .values(
-        step=literal(str(Step.COPY), literal_execute=True),
+        step=constant(Step.COPY),
         tries=0,
         result_url=bindparam("paid_url"),
         result_expires_at=func.now() + bindparam("paid_lifetime", type_=Interval),

@@ -3,11 +3,11 @@
 from datetime import timedelta
 from typing import Any, assert_never
 
-from sqlalchemy import bindparam, func, literal, null, select, update
+from sqlalchemy import bindparam, func, null, select, update
 from sqlalchemy.orm import Session
 
 from jobs.backoff import BACKOFF
-from jobs.models import ATTEMPTS, JOBS
+from jobs.models import ATTEMPTS, JOBS, constant
 from jobs.outcomes import Fail, Hold, Outcome, Retry, Snooze, StoredObject, Succeeded, Unknown
 from jobs.states import AttemptOutcome, Standing, State, Step
 from jobs.store.claims import FENCED, Claim
@@ -19,7 +19,7 @@ SUCCEED = (
     update(JOBS)
     .where(FENCED, AT_ITS_STEP)
     .values(
-        state=literal(str(State.SUCCEEDED), literal_execute=True),
+        state=constant(State.SUCCEEDED),
         finished_at=func.now(),
         **{name: null() for name in ("worker_id", "code", "message", "result_url", "result_expires_at")},
         **{name: bindparam(f"new_{name}") for name in StoredObject.__slots__},

@@ -20,14 +20,10 @@ from worker.endpoint.client import EndpointClient
 from worker.endpoint.errors import NotSent
 from worker.endpoint.image import PreparedImage
 from worker.endpoint.verdicts import Verdict
-from worker.network import Timeouts
-
-IMPATIENT = Timeouts(connect=0.3, write=0.4, read=0.4, pool=0.3, total=0.8)
-LARGE = PreparedImage(bytes(20_000_000), "image/jpeg", "image.jpg", 1, 1)
 
 
-def call(base_url: str, image: PreparedImage, timeouts: Timeouts = IMPATIENT) -> Accepted | Refused:
-    with EndpointClient(base_url, "key", timeouts) as client:
+def call(base_url: str, image: PreparedImage) -> Accepted | Refused:
+    with EndpointClient(base_url, "key") as client:
         return client.cut_out(image)
 
 

@@ -29,8 +29,8 @@ IMPATIENT = Timeouts(connect=0.3, write=0.4, read=0.4, pool=0.3, total=0.8)
 LARGE = PreparedImage(bytes(20_000_000), "image/jpeg", "image.jpg", 1, 1)
 
 
-def call(base_url: str, image: PreparedImage, timeouts: Timeouts = IMPATIENT) -> Accepted | Refused:
-    with EndpointClient(base_url, "key", timeouts) as client:
+def call(base_url: str, image: PreparedImage) -> Accepted | Refused:
+    with EndpointClient(base_url, "key", IMPATIENT) as client:
         return client.cut_out(image)
 
 

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 from sqlalchemy import func, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
 
+from jobs.database import Database
 from jobs.models import Account
 
 FINGERPRINT_DIGITS = 12
@@ -18,40 +18,37 @@ def account_name(api_key: str) -> str:
     return hashlib.sha256(api_key.encode()).hexdigest()[:FINGERPRINT_DIGITS]
 
 
-def ensure(session: Session, name: str) -> None:
+def ensure(database: Database, name: str) -> None:
     """Add the account unless it is there."""
-    session.execute(insert(Account).values(name=name).on_conflict_do_nothing())
+    database.execute(insert(Account).values(name=name).on_conflict_do_nothing())
 
 
-def pause(session: Session, name: str, *, code: str, message: str) -> None:
+def pause(database: Database, name: str, *, code: str, message: str) -> None:
     """Stop the account's calls; the first reason stands until it is resumed."""
-    session.execute(
+    database.execute(
         update(Account)
         .where(Account.name == name, Account.paused_at.is_(None))
         .values(
             paused_at=func.now(), pause_code=code, pause_message=message, probe_at=func.now() + PROBE_AFTER
         )
-        .execution_options(synchronize_session=False)
     )
 
 
-def due_for_probe(session: Session, name: str) -> bool:
+def due_for_probe(database: Database, name: str) -> bool:
     """Whether a paused account is to be asked again; puts the next probe off."""
-    due = session.scalar(
+    due = database.scalar(
         update(Account)
         .where(Account.name == name, Account.probe_at <= func.now())
         .values(probe_at=func.now() + PROBE_AFTER)
         .returning(Account.name)
-        .execution_options(synchronize_session=False)
     )
     return due is not None
 
 
-def resume(session: Session, name: str) -> None:
+def resume(database: Database, name: str) -> None:
     """Let the account's calls go out again."""
-    session.execute(
+    database.execute(
         update(Account)
         .where(Account.name == name)
         .values(paused_at=None, pause_code=None, pause_message=None, probe_at=None)
-        .execution_options(synchronize_session=False)
     )

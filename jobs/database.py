@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from sqlalchemy import Engine, MetaData, create_engine
+from sqlalchemy import Connection, Engine, MetaData, create_engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 
@@ -16,6 +16,9 @@ FIRST_DELAY_S = 0.2
 LONGEST_DELAY_S = 5.0
 
 T = TypeVar("T")
+
+# What a statement can be run on. A session costs twice a connection and keeps objects; a worker needs none.
+Database = Session | Connection
 
 
 class Base(DeclarativeBase):
@@ -63,19 +66,19 @@ def connect(
     )
 
 
-def patiently(engine: Engine, work: Callable[[Session], T], *, give_up_after_s: float = 600.0) -> T:
-    """Run `work` in a transaction of its own, again and again while Postgres is away.
+def patiently(engine: Engine, work: Callable[[Connection], T], *, give_up_after_s: float = 600.0) -> T:
+    """Run `work` on a connection, again and again while Postgres is away.
 
-    `work` must be safe to repeat: a commit whose answer was lost is run a second time.
+    `work` must be safe to repeat: a statement whose answer was lost is run a second time.
     Raises the last error after `give_up_after_s` seconds.
     """
     deadline = time.monotonic() + give_up_after_s
     delay = FIRST_DELAY_S
     while True:
         try:
-            with Session(engine) as session, session.begin():
-                return work(session)
-        except (OperationalError, InterfaceError, DBAPIError) as error:
+            with engine.connect() as connection:
+                return work(connection)
+        except DBAPIError as error:
             if not _is_away(error) or time.monotonic() + delay > deadline:
                 raise
             log.warning("postgres is away (%s), trying again in %.1f s", type(error.orig).__name__, delay)

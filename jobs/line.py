@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import Interval, Select, bindparam, func, select, update
-from sqlalchemy.orm import Session
 
+from jobs.database import Database
 from jobs.models import ACCOUNTS, JOBS, LINE, constant
 from jobs.states import Standing, State, Step
 
@@ -82,9 +82,9 @@ SURVEY = select(
 )
 
 
-def survey(session: Session, account: str) -> Survey:
+def survey(database: Database, account: str) -> Survey:
     """Look, in one query, at all that a dispatcher must know before it moves anything."""
-    due, paused, *counts = session.execute(SURVEY, {"account": account}).one()
+    due, paused, *counts = database.execute(SURVEY, {"account": account}).one()
     by_step = {step: counts[3 * n : 3 * n + 3] for n, step in enumerate(Step)}
     return Survey(
         due=due,
@@ -94,17 +94,17 @@ def survey(session: Session, account: str) -> Survey:
     )
 
 
-def wake(session: Session) -> int:
+def wake(database: Database) -> int:
     """Put jobs back in line that rested long enough or whose message was never claimed; returns how many."""
-    return len(session.scalars(WAKE).all())
+    return len(database.scalars(WAKE).all())
 
 
-def hand_out(session: Session, step: Step, count: int, *, lease: timedelta) -> list[tuple[uuid.UUID, int]]:
+def hand_out(database: Database, step: Step, count: int, *, lease: timedelta) -> list[tuple[uuid.UUID, int]]:
     """Take the first `count` jobs in line; returns each one's id and new fence, in order.
 
     Publish them after the commit. One that is not claimed within `lease` comes back by itself.
     """
-    rows = session.execute(HAND_OUT, {"at_step": step, "count": count, "lease": lease}).all()
+    rows = database.execute(HAND_OUT, {"at_step": step, "count": count, "lease": lease}).all()
     if rows and step is Step.CALL:
-        session.execute(ADVANCE, {"furthest": max(row.place for row in rows)})
+        database.execute(ADVANCE, {"furthest": max(row.place for row in rows)})
     return [(row.id, row.fence) for row in sorted(rows, key=lambda row: (row.priority, row.place))]

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.handlers import add_expect_header
 
 from jobs.settings import Settings
 
@@ -79,9 +80,13 @@ class Bucket:
                     )
                 return body.read()
 
-    def presign(self, key: str, *, seconds: int) -> str:
-        """A link that reads the object without credentials for `seconds`. Treat it as a secret."""
-        return self._public_client.generate_presigned_url(
+    def presign(self, key: str, *, seconds: int, public: bool = False) -> str:
+        """A link that reads the object without credentials for `seconds`. Treat it as a secret.
+
+        A `public` one is for others: it goes to the address at which they reach the server.
+        """
+        client = self._public_client if public else self._client
+        return client.generate_presigned_url(
             "get_object", Params={"Bucket": self.name, "Key": key}, ExpiresIn=seconds
         )
 
@@ -181,7 +186,7 @@ def _session() -> boto3.session.Session:
 
 def _connect(settings: Settings, endpoint_url: str | None, connections: int) -> "S3Client":
     secret = settings.s3_secret_key
-    return _session().client(
+    client: S3Client = _session().client(
         "s3",
         endpoint_url=endpoint_url,
         region_name=settings.s3_region,
@@ -202,3 +207,6 @@ def _connect(settings: Settings, endpoint_url: str | None, connections: int) -> 
             response_checksum_validation="when_required",
         ),
     )
+    # boto3 would ask leave (Expect: 100-continue) before every body, which pays only for large ones.
+    client.meta.events.unregister("before-call.s3", add_expect_header)
+    return client

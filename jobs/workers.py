@@ -3,9 +3,9 @@
 import uuid
 from datetime import timedelta
 
-from sqlalchemy import func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import func, insert, select, update
 
+from jobs.database import Database
 from jobs.models import Attempt, Job, Worker
 from jobs.outcomes import Outcome, Snooze, Unknown
 from jobs.states import AttemptOutcome, ReturnForm, State, Step
@@ -14,37 +14,29 @@ from jobs.store import Claim, settle
 MOST_RESCUED = 200
 
 
-def register(session: Session, *, host: str, pid: int) -> uuid.UUID:
+def register(database: Database, *, host: str, pid: int) -> uuid.UUID:
     """Add a worker process; returns its id."""
-    worker = Worker(host=host, pid=pid)
-    session.add(worker)
-    session.flush()
-    return worker.id
+    return database.scalars(insert(Worker).values(host=host, pid=pid).returning(Worker.id)).one()
 
 
-def beat(session: Session, worker_id: uuid.UUID) -> None:
+def beat(database: Database, worker_id: uuid.UUID) -> None:
     """Say that the worker lives, by the database's clock."""
-    session.execute(
-        update(Worker)
-        .where(Worker.id == worker_id)
-        .values(heartbeat_at=func.now())
-        .execution_options(synchronize_session=False)
-    )
+    database.execute(update(Worker).where(Worker.id == worker_id).values(heartbeat_at=func.now()))
 
 
-def living(session: Session, *, silence: timedelta) -> int:
+def living(database: Database, *, silence: timedelta) -> int:
     """How many workers were heard within `silence`."""
     heard = select(func.count()).where(Worker.heartbeat_at > func.now() - silence)
-    return session.scalars(heard.select_from(Worker)).one()
+    return database.scalars(heard.select_from(Worker)).one()
 
 
-def rescue(session: Session, *, silence: timedelta, unknowns_allowed: int) -> int:
+def rescue(database: Database, *, silence: timedelta, unknowns_allowed: int) -> int:
     """Settle the jobs of workers that were silent for `silence`; returns how many.
 
     A call that was begun and never answered is an unknown charge; anything else just goes on later.
     """
     alive = select(Worker.id).where(Worker.heartbeat_at > func.now() - silence)
-    orphans = session.execute(
+    orphans = database.execute(
         select(Job.id, Job.fence, Job.worker_id, Job.step, Job.tries, Job.return_form, Job.source)
         .where(Job.state == State.RUNNING, Job.worker_id.not_in(alive))
         .limit(MOST_RESCUED)
@@ -64,11 +56,11 @@ def rescue(session: Session, *, silence: timedelta, unknowns_allowed: int) -> in
             attempts=0,
             result=None,
         )
-        settle(session, claim, _what_became_of(session, claim), unknowns_allowed=unknowns_allowed)
+        settle(database, claim, _what_became_of(database, claim), unknowns_allowed=unknowns_allowed)
     return len(orphans)
 
 
-def _what_became_of(session: Session, claim: Claim) -> Outcome:
+def _what_became_of(database: Database, claim: Claim) -> Outcome:
     open_call = (
         update(Attempt)
         .where(
@@ -79,9 +71,8 @@ def _what_became_of(session: Session, claim: Claim) -> Outcome:
         )
         .values(ended_at=func.now(), code="WORKER_GONE")
         .returning(Attempt.id)
-        .execution_options(synchronize_session=False)
     )
-    if claim.step is Step.CALL and session.scalars(open_call).first() is not None:
+    if claim.step is Step.CALL and database.scalars(open_call).first() is not None:
         return Unknown(
             "WORKER_GONE", "the worker died during the call; the endpoint may have charged a credit"
         )

@@ -12,8 +12,8 @@ from functools import partial
 from typing import TypeVar
 
 import redis
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from jobs import accounts, workers
 from jobs.database import connect, patiently
@@ -79,7 +79,7 @@ class WorkerContext:
         for connections in (self._endpoints, self._results, self._sources, self.bucket, self._redis):
             connections.close()
 
-    def patiently(self, work: Callable[[Session], T]) -> T:
+    def patiently(self, work: Callable[[Connection], T]) -> T:
         """Run `work`, again and again while Postgres is away. Each of its statements commits by itself."""
         return patiently(self.engine, work)
 
@@ -115,7 +115,7 @@ class WorkerContext:
         pause = timedelta(seconds=self.settings.worker_silence_seconds / HEARTBEATS_WITHIN_SILENCE)
         while not self._stopping.wait(pause.total_seconds()):
             try:
-                with Session(self.engine) as session, session.begin():
-                    workers.beat(session, self.worker_id)
+                with self.engine.connect() as connection:
+                    workers.beat(connection, self.worker_id)
             except SQLAlchemyError as error:
                 log.warning("no heartbeat: %s", type(error).__name__)

@@ -10,7 +10,6 @@ from types import FrameType
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session
 
 from jobs import accounts, line, workers
 from jobs.database import connect
@@ -76,39 +75,38 @@ class Dispatcher:
             self._stopping.wait(STANDBY_S)
 
     def _lead(self, connection: Connection) -> None:
-        with Session(connection) as session:
-            accounts.ensure(session, self._account)
-            while not self._stopping.is_set():
-                began = time.monotonic()
-                self._tick(session)
-                self._stopping.wait(max(TICK_S - (time.monotonic() - began), 0.0))
+        accounts.ensure(connection, self._account)
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            self._tick(connection)
+            self._stopping.wait(max(TICK_S - (time.monotonic() - began), 0.0))
 
-    def _tick(self, session: Session) -> None:
+    def _tick(self, connection: Connection) -> None:
         if time.monotonic() - self._rescued_at > RESCUE_EVERY_S:
-            self._rescue(session)
-        found = line.survey(session, self._account)
+            self._rescue(connection)
+        found = line.survey(connection, self._account)
         if found.due:
-            line.wake(session)
+            line.wake(connection)
         for step in (Step.COPY, Step.CALL):
             room = self._windows[step] - found.outstanding[step]
-            blocked = step is Step.CALL and found.paused and not self._reopen(session)
+            blocked = step is Step.CALL and found.paused and not self._reopen(connection)
             if found.in_line[step] and room > 0 and not blocked:
-                handed_out = line.hand_out(session, step, room, lease=self._lease)
+                handed_out = line.hand_out(connection, step, room, lease=self._lease)
                 publish(step, handed_out, lease=self._lease)
 
-    def _rescue(self, session: Session) -> None:
+    def _rescue(self, connection: Connection) -> None:
         self._rescued_at = time.monotonic()
         rescued = workers.rescue(
-            session, silence=self._silence, unknowns_allowed=self._settings.retry_unknown
+            connection, silence=self._silence, unknowns_allowed=self._settings.retry_unknown
         )
         if rescued:
             log.warning("rescued %d jobs of workers that are gone", rescued)
 
-    def _reopen(self, session: Session) -> bool:
+    def _reopen(self, connection: Connection) -> bool:
         """Ask, from time to time, whether a paused account works again; a question costs no credit."""
-        if not accounts.due_for_probe(session, self._account) or not account_works(self._settings):
+        if not accounts.due_for_probe(connection, self._account) or not account_works(self._settings):
             return False
-        accounts.resume(session, self._account)
+        accounts.resume(connection, self._account)
         log.info("the account %s works again", self._account)
         return True
 

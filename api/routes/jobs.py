@@ -86,7 +86,8 @@ def get_result(
             HTTPStatus.CONFLICT, "no-result", f"the job is {job.state} and has no cutout; {hint}"
         )
     return RedirectResponse(
-        at_hand.bucket.presign(job.key, seconds=LINK_SECONDS), headers={"Cache-Control": "no-store"}
+        at_hand.bucket.presign(job.key, seconds=LINK_SECONDS, public=True),
+        headers={"Cache-Control": "no-store"},
     )
 
 

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, func, null, select, update
-from sqlalchemy.orm import Session
 
+from jobs.database import Database
 from jobs.models import ATTEMPTS, JOBS, constant
 from jobs.states import ReturnForm, Standing, State, Step
 
@@ -79,9 +79,9 @@ CLAIM = (
 )
 
 
-def claim(session: Session, job_id: uuid.UUID, fence: int, worker_id: uuid.UUID) -> Claim | None:
+def claim(database: Database, job_id: uuid.UUID, fence: int, worker_id: uuid.UUID) -> Claim | None:
     """Take a job that was handed out under `fence`. None for a late or repeated message."""
-    row = session.execute(
+    row = database.execute(
         CLAIM, {"claimed_job": job_id, "claimed_fence": fence, "claimed_by": worker_id}
     ).first()
     if row is None:

@@ -4,16 +4,16 @@ import uuid
 from typing import Any
 
 from sqlalchemy import ColumnElement, case, func, null, update
-from sqlalchemy.orm import Session
 
+from jobs.database import Database
 from jobs.models import JOBS
 from jobs.states import Standing, State, Step
 
 
-def cancel(session: Session, job_id: uuid.UUID) -> bool:
+def cancel(database: Database, job_id: uuid.UUID) -> bool:
     """Withdraw a job that no worker holds; False if there is none such. A credit that it cost stays spent."""
     return _change(
-        session,
+        database,
         JOBS.c.id == job_id,
         JOBS.c.state.in_([State.QUEUED, State.HELD]),
         values={
@@ -29,14 +29,14 @@ def cancel(session: Session, job_id: uuid.UUID) -> bool:
     )
 
 
-def retry(session: Session, job_id: uuid.UUID) -> bool:
+def retry(database: Database, job_id: uuid.UUID) -> bool:
     """Put a failed or held job back in line with all its tries; False if there is none such.
 
     It goes on with the copy while its paid result lives; else it will be called again, for another credit.
     """
     lives = JOBS.c.result_expires_at > func.now()
     return _change(
-        session,
+        database,
         JOBS.c.id == job_id,
         JOBS.c.state.in_([State.FAILED, State.HELD]),
         values={
@@ -54,6 +54,6 @@ def retry(session: Session, job_id: uuid.UUID) -> bool:
     )
 
 
-def _change(session: Session, *where: ColumnElement[bool], values: dict[str, Any]) -> bool:
+def _change(database: Database, *where: ColumnElement[bool], values: dict[str, Any]) -> bool:
     changed = update(JOBS).where(*where).values(values).returning(JOBS.c.id)
-    return session.scalar(changed) is not None
+    return database.scalar(changed) is not None

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 from sqlalchemy import Interval, and_, bindparam, func, null, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
 
+from jobs.database import Database
 from jobs.models import ACCOUNTS, ATTEMPTS, JOBS, constant
 from jobs.states import AttemptOutcome, Step
 from jobs.store.claims import FENCED, Claim, PaidResult
@@ -85,7 +85,7 @@ RECORD = (
 
 
 def begin_attempt(
-    session: Session, claim: Claim, *, number: int, account: str, image_sha256: bytes
+    database: Database, claim: Claim, *, number: int, account: str, image_sha256: bytes
 ) -> int | None:
     """Write down that a paid call is about to go out, and return the attempt's id.
 
@@ -93,17 +93,17 @@ def begin_attempt(
     Safe to repeat for the same `number`: the first row stands and its id is returned.
     """
     intent = {"number": number, "account": account, "image_sha256": image_sha256}
-    attempt_id: int | None = session.scalar(BEGIN, claim.as_parameters() | intent)
+    attempt_id: int | None = database.scalar(BEGIN, claim.as_parameters() | intent)
     return attempt_id
 
 
-def end_attempt(session: Session, attempt_id: int, answer: Answer) -> None:
+def end_attempt(database: Database, attempt_id: int, answer: Answer) -> None:
     """Write a call's end into the ledger, whether or not its worker still holds the job."""
-    session.execute(END, _end(attempt_id, answer))
+    database.execute(END, _end(attempt_id, answer))
 
 
 def record_result(
-    session: Session,
+    database: Database,
     claim: Claim,
     attempt_id: int,
     answer: Answer,
@@ -117,7 +117,7 @@ def record_result(
     The job's next step is the copy, whoever holds it. `sent` is the size of the picture sent, in pixels.
     """
     result = {"paid_url": url, "paid_lifetime": lifetime, "sent_w": sent[0], "sent_h": sent[1]}
-    expires_at = session.scalar(RECORD, claim.as_parameters() | _end(attempt_id, answer) | result)
+    expires_at = database.scalar(RECORD, claim.as_parameters() | _end(attempt_id, answer) | result)
     if expires_at is None:
         return claim
     return replace(claim, step=Step.COPY, tries=0, result=PaidResult(url, expires_at, *sent))

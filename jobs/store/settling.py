@@ -4,9 +4,9 @@ from datetime import timedelta
 from typing import Any, assert_never
 
 from sqlalchemy import bindparam, func, null, select, update
-from sqlalchemy.orm import Session
 
 from jobs.backoff import BACKOFF
+from jobs.database import Database
 from jobs.models import ATTEMPTS, JOBS, constant
 from jobs.outcomes import Fail, Hold, Outcome, Retry, Snooze, StoredObject, Succeeded, Unknown
 from jobs.states import AttemptOutcome, Standing, State, Step
@@ -28,22 +28,22 @@ SUCCEED = (
 )
 
 
-def settle(session: Session, claim: Claim, outcome: Outcome, *, unknowns_allowed: int = 1) -> bool:
+def settle(database: Database, claim: Claim, outcome: Outcome, *, unknowns_allowed: int = 1) -> bool:
     """Turn what happened into the job's next state. False if the claim was lost: nothing is changed then."""
     parameters = claim.as_parameters()
     if isinstance(outcome, Succeeded):
         change, parameters = SUCCEED, parameters | _stored(outcome.stored)
     else:
-        values = _values(session, claim, outcome, unknowns_allowed)
+        values = _values(database, claim, outcome, unknowns_allowed)
         change = update(JOBS).where(FENCED, AT_ITS_STEP).values(values).returning(JOBS.c.id)
-    if session.scalar(change, parameters | {"claimed_step": claim.step}):
+    if database.scalar(change, parameters | {"claimed_step": claim.step}):
         return True
     # Another worker's paid result arrived meanwhile: the job goes on from there, whatever came of this call.
     again = update(JOBS).where(FENCED).values(_rest(0.0, None, None)).returning(JOBS.c.id)
-    return session.scalar(again, claim.as_parameters()) is not None
+    return database.scalar(again, claim.as_parameters()) is not None
 
 
-def _values(session: Session, claim: Claim, outcome: Outcome, unknowns_allowed: int) -> dict[str, Any]:
+def _values(database: Database, claim: Claim, outcome: Outcome, unknowns_allowed: int) -> dict[str, Any]:
     match outcome:
         case Retry():
             return _retry(claim, outcome)
@@ -52,7 +52,7 @@ def _values(session: Session, claim: Claim, outcome: Outcome, unknowns_allowed: 
         case Fail(code, message):
             return _failed(code, message)
         case Unknown(code, message):
-            if _unknowns(session, claim) > unknowns_allowed:
+            if _unknowns(database, claim) > unknowns_allowed:
                 return _held(code, message)
             return _rest(BACKOFF[Step.CALL].first_seconds, code, message)
         case Hold(code, message):
@@ -97,11 +97,11 @@ def _held(code: str, message: str) -> dict[str, Any]:
     return {"state": State.HELD, "worker_id": None, "code": code, "message": cut(message)}
 
 
-def _unknowns(session: Session, claim: Claim) -> int:
+def _unknowns(database: Database, claim: Claim) -> int:
     counted = select(func.count()).where(
         ATTEMPTS.c.job_id == claim.job_id, ATTEMPTS.c.outcome == AttemptOutcome.UNKNOWN
     )
-    return session.scalars(counted).one()
+    return database.scalars(counted).one()
 
 
 def _stored(stored: StoredObject) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from dataclasses import dataclass
 from functools import cache
 from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -42,6 +43,14 @@ class StorageRefusedError(StorageError):
 
 class ObjectTooLargeError(StorageError):
     """The object is larger than asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedUpload:
+    """Where to PUT an object, and the headers that must go with it."""
+
+    url: str
+    headers: dict[str, str]
 
 
 class Bucket:
@@ -89,6 +98,25 @@ class Bucket:
         return client.generate_presigned_url(
             "get_object", Params={"Bucket": self.name, "Key": key}, ExpiresIn=seconds
         )
+
+    def presign_put(
+        self, key: str, *, sha256: bytes, media_type: str, metadata: dict[str, str], seconds: int
+    ) -> SignedUpload:
+        """A link that takes exactly these bytes under `key`, with the headers it is signed for."""
+        checksum = base64.b64encode(sha256).decode()
+        url = self._client.generate_presigned_url(
+            "put_object",
+            Params={
+                "Bucket": self.name,
+                "Key": key,
+                "ContentType": media_type,
+                "ChecksumSHA256": checksum,
+                "Metadata": metadata,
+            },
+            ExpiresIn=seconds,
+        )
+        own = {f"x-amz-meta-{name}": value for name, value in metadata.items()}
+        return SignedUpload(url, {"Content-Type": media_type, "x-amz-checksum-sha256": checksum} | own)
 
     def create(self) -> None:
         """Make the bucket unless it is there. For local servers; production names an existing one."""

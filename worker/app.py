@@ -23,6 +23,7 @@ app.conf.update(
     # The dispatcher hands out again what could not be published.
     task_publish_retry=False,
     broker_pool_acquire_timeout=5,
+    broker_transport="worker.broker:Transport",
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     broker_transport_options={

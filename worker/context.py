@@ -23,6 +23,7 @@ from worker.endpoint.client import CALL_TIMEOUTS, EndpointClient
 from worker.endpoint.limiter import Limiter
 from worker.endpoint.result import ResultDownloader
 from worker.network import HostList
+from worker.objects import ObjectLinks
 from worker.per_thread import PerThread
 from worker.sources import SourceFetcher
 
@@ -61,7 +62,8 @@ class WorkerContext:
         self._endpoints = PerThread(self._make_endpoint)
         result_hosts = HostList.parse(settings.result_hosts)
         self._results = PerThread(lambda: ResultDownloader(result_hosts))
-        self._sources = PerThread(lambda: SourceFetcher(settings, self.bucket))
+        self._objects = PerThread(lambda: ObjectLinks(self.bucket))
+        self._sources = PerThread(lambda: SourceFetcher(settings, self.bucket, self.objects))
         self._stopping = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -76,7 +78,14 @@ class WorkerContext:
         self._stopping.set()
         self._heart.join()
         self.engine.dispose()
-        for connections in (self._endpoints, self._results, self._sources, self.bucket, self._redis):
+        for connections in (
+            self._endpoints,
+            self._results,
+            self._sources,
+            self._objects,
+            self.bucket,
+            self._redis,
+        ):
             connections.close()
 
     def patiently(self, work: Callable[[Connection], T]) -> T:
@@ -92,6 +101,11 @@ class WorkerContext:
     def results(self) -> ResultDownloader:
         """This thread's downloader of results."""
         return self._results.get()
+
+    @property
+    def objects(self) -> ObjectLinks:
+        """This thread's way to the bucket's objects."""
+        return self._objects.get()
 
     @property
     def sources(self) -> SourceFetcher:

@@ -46,7 +46,7 @@ def _store(context: WorkerContext, claim: Claim, cutout: CutoutImage) -> StoredO
         extension=cutout.extension,
     )
     metadata = {"job": str(claim.job_id), "fence": str(claim.fence), "form": claim.return_form}
-    sha256 = context.bucket.put_cutout(cutout.data, key=key, media_type=cutout.media_type, metadata=metadata)
+    sha256 = context.objects.put_cutout(cutout.data, key=key, media_type=cutout.media_type, metadata=metadata)
     return StoredObject(
         key=key,
         sha256=sha256,

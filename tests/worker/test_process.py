@@ -2,6 +2,7 @@ import hashlib
 import io
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 import pytest
@@ -21,6 +22,7 @@ from tests.support.sandbox import Sandbox
 from tests.support.steps import LEASE
 from tests.support.web import serve
 from worker.context import WorkerContext
+from worker.objects import ObjectLinks
 from worker.process import process
 
 
@@ -292,8 +294,8 @@ class TestAPaidResult:
         """A failed copy goes on with the copy; the call is not repeated."""
         job_id = bench.enqueue(photo)
         away = Bucket(bench.context.settings.model_copy(update={"s3_access_key": "nobody"}))
-        with monkeypatch.context() as patch:
-            patch.setattr(bench.context.bucket, "put_cutout", away.put_cutout)
+        with monkeypatch.context() as patch, closing(away), closing(ObjectLinks(away)) as refused:
+            patch.setattr(bench.context.objects, "put_cutout", refused.put_cutout)
             bench.work()
         assert (bench.job(job_id).step, bench.job(job_id).code) == (Step.COPY, "STORAGE_AWAY")
         bench.work()

@@ -1,4 +1,4 @@
-"""The HTTP front door. `uvicorn api.app:create_app --factory` serves it."""
+"""The HTTP front door."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,43 +1,60 @@
 """The `cutout` command."""
 
 import sys
+from importlib import import_module
 
 import typer
-from rich.console import Console
 
-from cli import demo, doctor, ingest, keys, look, move, processes, results, up
+from cli.console import Exit, err
 from jobs.settings import SettingsError
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    help="Cut the background out of product photos: enqueue them, watch them, fetch the results.",
-    epilog="Exit codes: 0 all succeeded, 1 something failed, 2 wrong usage or settings, 3 not finished yet.",
-)
-app.command()(up.up)
-app.command()(demo.demo)
-app.command()(ingest.ingest)
-app.command()(look.status)
-app.command()(results.results)
-app.command()(move.retry)
-app.command()(move.cancel)
-app.command()(doctor.doctor)
-app.add_typer(keys.app, name="keys")
-app.command()(processes.migrate)
-app.command()(processes.api)
-app.command()(processes.dispatcher)
-app.command()(processes.worker)
-app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-)(processes.sandbox)
+# In the order of `cutout --help`. Only the module of the command that is run is imported: a worker's start
+# need not wait for what `up` needs.
+COMMANDS = {
+    "up": "cli.up",
+    "demo": "cli.demo",
+    "ingest": "cli.ingest",
+    "status": "cli.look",
+    "results": "cli.results",
+    "retry": "cli.move",
+    "cancel": "cli.move",
+    "doctor": "cli.doctor",
+    "keys": "cli.keys",
+    "migrate": "cli.migrate",
+    "api": "cli.processes",
+    "dispatcher": "cli.processes",
+    "worker": "cli.processes",
+    "sandbox": "cli.processes",
+}
+# Options that the sandbox explains itself.
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
 def main() -> None:
     """Run the command; a missing or wrong setting is one line on stderr and exit code 2."""
+    asked = next((word for word in sys.argv[1:] if word in COMMANDS), None)
     try:
-        app()
+        make_app([asked] if asked else list(COMMANDS))()
     except SettingsError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(str(error))
-        sys.exit(2)
+        err.print(str(error))
+        sys.exit(Exit.USAGE)
+
+
+def make_app(names: list[str]) -> typer.Typer:
+    """The command with these subcommands."""
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        help="Cut the background out of product photos: enqueue them, watch them, fetch the results.",
+        epilog="Exit codes: 0 all succeeded, 1 something failed, 2 wrong usage or settings, 3 not finished yet.",
+    )
+    app.callback()(lambda: None)
+    for name in names:
+        command = getattr(import_module(COMMANDS[name]), "app" if name == "keys" else name)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name, context_settings=PASSED_ON if name == "sandbox" else None)(command)
+    return app

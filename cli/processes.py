@@ -7,17 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.console import out
-from jobs.database import connect
 from jobs.settings import settings
-from migrations.run import upgrade
-
-
-def migrate() -> None:
-    """Bring the database to the newest schema. Safe to run at every deploy, and twice at once."""
-    engine = connect(settings().database_url.get_secret_value(), connections=1, name="cutout-migrate")
-    upgrade(engine)
-    out.print("the database has the newest schema")
 
 
 def api(
@@ -26,9 +16,7 @@ def api(
 ) -> None:
     """Serve the HTTP API."""
     settings()
-    _become(
-        "uvicorn", "api.app:create_app", "--factory", "--host", host, "--port", str(port), "--no-access-log"
-    )
+    _become("api", host, str(port))
 
 
 def dispatcher() -> None:

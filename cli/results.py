@@ -57,8 +57,7 @@ def _write_rows(session: Session, batch: Batch, file: TextIO) -> int:
     writer = csv.writer(file)
     writer.writerow(COLUMNS)
     written = 0
-    for row in batch_rows(session, batch.id):
-        job, attempts, charged, request_id = row.tuple()
+    for job, attempts, charged, request_id in batch_rows(session, batch.id):
         fields = {
             **{name: getattr(job, name) for name in COLUMNS if hasattr(job, name)},
             "sha256": job.sha256.hex() if job.sha256 else None,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from jobs.models import Attempt, Batch, Job
@@ -60,7 +60,7 @@ def credits_of(session: Session, job_ids: list[uuid.UUID]) -> dict[uuid.UUID, in
     return {job_id: count for job_id, count in rows}  # noqa: C416 - dict() would not type-check on rows
 
 
-def batch_rows(session: Session, batch_id: uuid.UUID) -> Iterator[Row[tuple[Job, int, int, str | None]]]:
+def batch_rows(session: Session, batch_id: uuid.UUID) -> Iterator[tuple[Job, int, int, str | None]]:
     """Every job of a batch in the order enqueued, with its attempts, credits and the last request id.
 
     Streamed: memory does not grow with the batch.
@@ -79,7 +79,7 @@ def batch_rows(session: Session, batch_id: uuid.UUID) -> Iterator[Row[tuple[Job,
         .scalar_subquery()
     )
     rows = select(Job, attempts, charged, request_id).where(Job.batch_id == batch_id).order_by(Job.id)
-    yield from session.execute(rows.execution_options(yield_per=ROWS_A_ROUND_TRIP))
+    yield from session.execute(rows.execution_options(yield_per=ROWS_A_ROUND_TRIP)).tuples()
 
 
 def find_by_prefix(session: Session, prefix: str) -> list[Batch | Job]:

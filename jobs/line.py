@@ -26,7 +26,7 @@ WAKE = (
     .returning(JOBS.c.id)
 )
 
-HAND_OUT = (
+HANDED = (
     update(JOBS)
     .where(
         JOBS.c.id.in_(
@@ -44,9 +44,16 @@ HAND_OUT = (
         scheduled_at=func.now() + bindparam("lease", type_=Interval),
     )
     .returning(JOBS.c.id, JOBS.c.fence, JOBS.c.priority, JOBS.c.place)
+    .cte("handed")
 )
 
-ADVANCE = update(LINE).values(present=func.greatest(LINE.c.present, bindparam("furthest")))
+FURTHEST = select(func.max(HANDED.c.place)).scalar_subquery()
+
+HAND_OUT = (
+    select(HANDED.c.id, HANDED.c.fence)
+    .order_by(HANDED.c.priority, HANDED.c.place)
+    .add_cte(update(LINE).values(present=func.greatest(LINE.c.present, FURTHEST)).cte("advanced"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +111,5 @@ def hand_out(database: Database, step: Step, count: int, *, lease: timedelta) ->
 
     Publish them after the commit. One that is not claimed within `lease` comes back by itself.
     """
-    rows = database.execute(HAND_OUT, {"at_step": step, "count": count, "lease": lease}).all()
-    if rows and step is Step.CALL:
-        database.execute(ADVANCE, {"furthest": max(row.place for row in rows)})
-    return [(row.id, row.fence) for row in sorted(rows, key=lambda row: (row.priority, row.place))]
+    rows = database.execute(HAND_OUT, {"at_step": step, "count": count, "lease": lease})
+    return [(row.id, row.fence) for row in rows]

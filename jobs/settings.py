@@ -1,5 +1,6 @@
 """The settings, read from the environment and from a file `.env`; every name begins with CUTOUT_."""
 
+import re
 from functools import cache
 from typing import Annotated, Any
 
@@ -9,6 +10,8 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 PREFIX = "CUTOUT_"
+PLAIN_HTTP = "http://"
+HOST_ENTRY = re.compile(r"(http://)?(\*\.)?([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 TEMPLATE_FIELDS = frozenset({"batch", "external_id", "return_form", "job", "ext"})
 
 WordList = Annotated[tuple[str, ...], NoDecode]
@@ -52,7 +55,8 @@ class Settings(BaseSettings):
         (), description="The endpoint's API key; needed by the worker and the dispatcher"
     )
     result_hosts: WordList = Field(
-        ("*.ailabtools.com",), description="Hosts that results may be fetched from, separated by commas"
+        ("*.ailabtools.com",),
+        description="Hosts that results may be fetched from; one written http://host:port may be private",
     )
     calls_per_second: float = Field(
         5.0, gt=0, le=10_000, allow_inf_nan=False, description="All workers together call no faster"
@@ -105,6 +109,14 @@ class Settings(BaseSettings):
         if not all(words):
             raise ValueError("has an empty entry; separate the entries by single commas")
         return tuple(words)
+
+    @field_validator("result_hosts", "source_private_hosts")
+    @classmethod
+    def _hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if not HOST_ENTRY.fullmatch(host):
+                raise ValueError(f"has the entry {host!r}; write host, host:port or *.domain")
+        return hosts
 
     @field_validator("endpoint_api_keys")
     @classmethod

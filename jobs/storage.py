@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import uuid
 from dataclasses import dataclass
 from functools import cache
 from typing import IO, TYPE_CHECKING
@@ -130,7 +131,7 @@ class Bucket:
 
     def check(self) -> None:
         """Find the bucket, then write, read and delete a small object; raises what went wrong."""
-        key, data = "cutout-check", b"cutout"
+        key, data = f"cutout-check/{uuid.uuid4()}", b"cutout"
         # Some servers make a missing bucket at the first write, which would hide a misspelt name.
         with _plain_errors(self.name):
             self._client.head_bucket(Bucket=self.name)

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from jobs import accounts, workers
 from jobs.database import connect, patiently
-from jobs.settings import Settings
+from jobs.settings import PLAIN_HTTP, Settings
 from jobs.storage import Bucket
 from worker.endpoint.client import CALL_TIMEOUTS, EndpointClient
 from worker.endpoint.limiter import Limiter
@@ -60,8 +60,7 @@ class WorkerContext:
         )
         self.limiter = self._make_limiter()
         self._endpoints = PerThread(self._make_endpoint)
-        result_hosts = HostList.parse(settings.result_hosts)
-        self._results = PerThread(lambda: ResultDownloader(result_hosts))
+        self._results = PerThread(self._make_downloader)
         self._objects = PerThread(lambda: ObjectLinks(self.bucket))
         self._sources = PerThread(lambda: SourceFetcher(settings, self.bucket, self.objects))
         self._stopping = threading.Event()
@@ -115,6 +114,12 @@ class WorkerContext:
     def _make_endpoint(self) -> EndpointClient:
         timeouts = replace(CALL_TIMEOUTS, total=self.settings.call_deadline_seconds)
         return EndpointClient(self.settings.endpoint_url, self.settings.endpoint_api_key, timeouts)
+
+    def _make_downloader(self) -> ResultDownloader:
+        entries = self.settings.result_hosts
+        private = [entry.removeprefix(PLAIN_HTTP) for entry in entries if entry.startswith(PLAIN_HTTP)]
+        public = [entry for entry in entries if not entry.startswith(PLAIN_HTTP)]
+        return ResultDownloader(HostList.parse(public), private=HostList.parse(private))
 
     def _make_limiter(self) -> Limiter:
         return Limiter(

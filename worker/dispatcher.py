@@ -21,7 +21,7 @@ from worker.probe import account_works
 log = logging.getLogger(__name__)
 
 LEADER_LOCK = 7_201_002
-TICK_S = 0.1
+TICK_S = 0.2
 STANDBY_S = 2.0
 RESCUE_EVERY_S = 5.0
 # Twice what can be in flight keeps every thread busy between two ticks; the rest waits in Postgres,

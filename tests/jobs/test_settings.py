@@ -66,6 +66,8 @@ class TestAMissingOrWrongSetting:
             ("calls_in_flight", "0", "greater than 0"),
             ("endpoint_api_keys", "a,,b", "empty entry"),
             ("result_hosts", "a.example,", "empty entry"),
+            ("result_hosts", "https://a.example/x", "host:port"),
+            ("source_private_hosts", "a b", "host:port"),
             ("database_url", "mysql://x/y", "'mysql'"),
             ("database_url", "not a url", "not a database URL"),
             ("redis_url", "http://x", "redis://"),

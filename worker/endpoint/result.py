@@ -15,7 +15,6 @@ from worker.network import (
     TooLarge,
     UrlRefused,
     fetch,
-    is_local,
     port_of,
 )
 
@@ -25,15 +24,24 @@ MAX_REDIRECTS = 3
 
 
 class ResultDownloader:
-    """Downloads from the hosts of an allow-list; all but its local entries must be public. One per thread."""
+    """Downloads from the hosts of an allow-list, by https from public addresses. One per thread.
+
+    Entries that are this machine by their spelling, and those of `private`, may be private and plain http.
+    """
 
     def __init__(
-        self, hosts: HostList, *, max_bytes: int = MAX_RESULT_BYTES, deadline_s: float = DEADLINE_S
+        self,
+        hosts: HostList,
+        *,
+        private: HostList | None = None,
+        max_bytes: int = MAX_RESULT_BYTES,
+        deadline_s: float = DEADLINE_S,
     ) -> None:
-        self._hosts = hosts
+        self._private = HostList(hosts.local().patterns + (private or HostList()).patterns)
+        self._hosts = HostList(hosts.patterns + self._private.patterns)
         self._max_bytes = max_bytes
         self._deadline_s = deadline_s
-        self._transport = GuardedTransport(policy=AddressPolicy(exempt=hosts.local()))
+        self._transport = GuardedTransport(policy=AddressPolicy(exempt=self._private))
 
     def download(self, url: str) -> bytes:
         """Download a result, of which `check_result` is to judge what it is.
@@ -78,5 +86,5 @@ class ResultDownloader:
                 f"the result is at {host[:100]}, port {port_of(url)}, which is not allowed;"
                 " if the endpoint has moved its results there, add the host to CUTOUT_RESULT_HOSTS"
             )
-        if url.scheme != "https" and not is_local(host):
+        if url.scheme != "https" and not self._private.allows(host, port_of(url)):
             raise UrlRefused(f"the result at {host[:100]} is offered without https")

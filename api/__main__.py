@@ -1,0 +1,23 @@
+"""Serve the API: `python -m api HOST PORT`; `cutout api` does it."""
+
+import signal
+import sys
+from types import FrameType
+
+import uvicorn
+
+
+def main(host: str, port: str) -> None:
+    """Serve until SIGTERM or SIGINT, finish what is under way, and exit with 0."""
+    # uvicorn raises the signal again once it has finished; an ordered end is no failure.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
+    uvicorn.run("api.app:create_app", factory=True, host=host, port=int(port), access_log=False)
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

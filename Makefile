@@ -29,7 +29,7 @@ up: $(READY) ## Run everything on this machine until Ctrl-C
 
 .PHONY: test
 test: $(READY) ## Run the tests on real servers and processes
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadscope
 
 .PHONY: check
 check: $(READY) ## Lint, format, types, import contracts

@@ -48,7 +48,7 @@ def make_app(names: list[str]) -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
         help="Cut the background out of product photos: enqueue them, watch them, fetch the results.",
-        epilog="Exit codes: 0 all succeeded, 1 something failed, 2 wrong usage or settings, 3 not finished yet.",
+        epilog="Exit codes: 0 all succeeded, 1 something failed, 2 wrong usage or settings, 3 unfinished.",
     )
     app.callback()(lambda: None)
     for name in names:

@@ -1,12 +1,16 @@
 """How the command speaks: colour and progress on a terminal, plain lines elsewhere, errors on stderr."""
 
+import sys
 from enum import IntEnum
 from typing import NoReturn
 
 import typer
 from rich.console import Console
 
-out = Console(soft_wrap=True, highlight=False)
+# What is piped is read by programs or in editors: no table is squeezed into 80 columns there.
+PIPED_WIDTH = 240
+
+out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import httpx
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from cli.console import Exit, fail, out
 from cli.contact_sheet import draw_sheet
@@ -36,10 +36,6 @@ class DemoJob:
     photo: Path
     form: ReturnForm
     view: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        return f"{self.photo.stem} {self.form}"
 
     @property
     def succeeded(self) -> bool:
@@ -132,12 +128,11 @@ def _counts(client: httpx.Client, batch_id: str) -> Iterator[int]:
 
 
 def _table(jobs: list[DemoJob]) -> Table:
-    table = Table("job", "state", "seconds", "key", box=None)
+    table = Table("job", "form", "state", "seconds", Column("key", overflow="fold"), box=None)
     for job in jobs:
         result = job.view["result"]
-        table.add_row(
-            job.name, job.view["state"], _seconds(job.view), result["key"] if result else _reason(job.view)
-        )
+        key = result["key"] if result else _reason(job.view)
+        table.add_row(job.photo.stem, job.form, job.view["state"], _seconds(job.view), key)
     return table
 
 

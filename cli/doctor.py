@@ -19,9 +19,11 @@ def doctor() -> None:
     known = settings()
     checks = [*check_services(known, open_database(), Bucket(known)), *check_endpoint(known)]
     for check in checks:
-        mark = "[green]ok[/]  " if check.ok else "[red]wrong[/]"
-        out.print(f"{mark:16} {check.name:12}", end="")
-        out.print(check.found if check.ok else f"{check.found}\n{'':19}next: {check.remedy}", markup=False)
+        mark = "[green]ok[/]   " if check.ok else "[red]wrong[/]"
+        out.print(f"{mark}  {check.name:10}", end="  ")
+        out.print(check.found, markup=False)
+        if check.remedy:
+            out.print(f"{'':19}next: {check.remedy}", markup=False)
     if not all(check.ok for check in checks):
         raise typer.Exit(Exit.FAILED)
 

@@ -3,7 +3,8 @@
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, islice
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -49,42 +50,69 @@ def ingest(
     bucket = Bucket(known, connections=UPLOADS_AT_ONCE)
     try:
         entries = read_manifest(source, tuple(dict.fromkeys(return_form)))
-        first = next(entries, None)
-        if first is None:
-            fail(f"{source} has no rows")
         with plain_errors():
-            batch_id = _create_batch(engine, known, name or source.resolve().name)
-            rejected = _enqueue(engine, bucket, chain([first], entries), batch_id, known.max_source_bytes)
-    except (ManifestError, StorageError) as error:
+            batch = _NewBatch(engine, name or source.resolve().name, _producer(engine, known))
+            rejected = _enqueue(bucket, entries, batch, known.max_source_bytes)
+    except (ManifestError, StorageError, OSError) as error:
         fail(str(error))
+    if batch.id is None:
+        fail(f"{rejected:,} rejected, see above; nothing is left to enqueue", Exit.FAILED)
     if wait:
+        out.print(f"batch {batch.id}: {batch.jobs:,} jobs enqueued", markup=False)
         with plain_errors():
-            wait_for_batch(engine, batch_id)
-    raise typer.Exit(_report(engine, batch_id, rejected=rejected, waited=wait))
+            wait_for_batch(engine, batch.id)
+    raise typer.Exit(_report(engine, batch.id, rejected=rejected, waited=wait))
 
 
-def _create_batch(engine: Engine, known: Settings, name: str) -> uuid.UUID:
-    with Session(engine) as session, session.begin():
-        producer_id = find_producer(session, known.api_key.get_secret_value()) if known.api_key else None
-        return create_batch(session, name, producer_id=producer_id).id
+def _producer(engine: Engine, known: Settings) -> uuid.UUID | None:
+    if not known.api_key:
+        return None
+    with Session(engine) as session:
+        producer_id = find_producer(session, known.api_key.get_secret_value())
+    if producer_id is None:
+        fail("CUTOUT_API_KEY is no producer's key, or it was revoked; see `cutout keys list`, or unset it")
+    return producer_id
 
 
-def _enqueue(
-    engine: Engine, bucket: Bucket, entries: Iterator[Entry | Reject], batch_id: uuid.UUID, max_bytes: int
-) -> int:
+@dataclass(slots=True)
+class _NewBatch:
+    """Made with its first jobs, in one transaction: what cannot be read leaves no empty batch behind."""
+
+    engine: Engine
+    name: str
+    producer_id: uuid.UUID | None
+    id: uuid.UUID | None = None
+    jobs: int = 0
+
+    def add(self, jobs: list[NewJob]) -> None:
+        if not jobs:
+            return
+        with Session(self.engine) as session, session.begin():
+            batch_id = self.id or create_batch(session, self.name, producer_id=self.producer_id).id
+            enqueue_all(session, jobs, batch_id=batch_id)
+        self.id = batch_id
+        self.jobs += len(jobs)
+
+
+def _enqueue(bucket: Bucket, entries: Iterator[Entry | Reject], batch: _NewBatch, max_bytes: int) -> int:
     """Upload and enqueue chunk by chunk; returns how many entries were rejected."""
     rejected = 0
-    with ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool:
-        while chunk := list(islice(entries, CHUNK)):
-            jobs: list[NewJob] = []
-            for made in pool.map(lambda entry: _upload(bucket, entry, max_bytes), chunk):
-                if isinstance(made, Reject):
-                    err.print(f"rejected {made.origin}: {made.reason}")
-                    rejected += 1
-                else:
-                    jobs += made
-            with Session(engine) as session, session.begin():
-                enqueue_all(session, jobs, batch_id=batch_id)
+    try:
+        with ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool:
+            while chunk := list(islice(entries, CHUNK)):
+                jobs: list[NewJob] = []
+                for made in pool.map(lambda entry: _upload(bucket, entry, max_bytes), chunk):
+                    if isinstance(made, Reject):
+                        err.print(f"rejected {made.origin}: {made.reason}")
+                        rejected += 1
+                    else:
+                        jobs += made
+                batch.add(jobs)
+    except BaseException:
+        if batch.id:
+            err.print(f"it broke off: its first {batch.jobs:,} jobs are enqueued, as batch {batch.id}")
+            err.print(f"withdraw them with `cutout cancel {batch.id}`, or ingest only the rest")
+        raise
     return rejected
 
 
@@ -93,11 +121,14 @@ def _upload(bucket: Bucket, entry: Entry | Reject, max_bytes: int) -> list[NewJo
         return entry
     if isinstance(entry.source, str):
         return entry.to_new_jobs(entry.source)
-    size = entry.source.stat().st_size
-    if not 0 < size <= max_bytes:
-        return Reject(entry.origin, f"{entry.source} has {size} bytes; 1 to {max_bytes} are taken")
-    with entry.source.open("rb") as file:
-        return entry.to_new_jobs(upload_source(bucket, file))
+    try:
+        size = entry.source.stat().st_size
+        if not 0 < size <= max_bytes:
+            return Reject(entry.origin, f"{entry.source} has {size} bytes; 1 to {max_bytes} are taken")
+        with entry.source.open("rb") as file:
+            return entry.to_new_jobs(upload_source(bucket, file))
+    except OSError as error:
+        return Reject(entry.origin, f"{entry.source} cannot be read: {error.strerror}")
 
 
 def _report(engine: Engine, batch_id: uuid.UUID, *, rejected: int, waited: bool) -> Exit:

@@ -18,7 +18,7 @@ def make(name: Annotated[str, typer.Argument(help="Who will use it, e.g. storefr
     """Make a key and print it once; only its hash is kept."""
     with plain_errors(), Session(open_database()) as session, session.begin():
         producer, key = create_producer(session, name)
-        out.print(f"{producer.id}  {name}", style="dim")
+        out.print(f"{producer.id}  {name}", style="dim", markup=False)
         out.print(key)
 
 
@@ -28,7 +28,8 @@ def list_() -> None:
     with plain_errors(), Session(open_database()) as session:
         for producer in list_producers(session):
             state = "revoked" if producer.revoked_at else "valid"
-            out.print(f"{producer.id}  {producer.created_at:%Y-%m-%d}  {state:7}  {producer.name}")
+            made = f"{producer.created_at:%Y-%m-%d}"
+            out.print(f"{producer.id}  {made}  {state:7}  {producer.name}", markup=False)
 
 
 @app.command("revoke")

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -36,7 +37,7 @@ def status(
 
 def describe_job(job: Job) -> None:
     """Print one job."""
-    out.print(f"job {job.id}  {job.external_id or ''}  {job.return_form}  [bold]{job.state}[/]")
+    out.print(f"job {job.id}  {escape(job.external_id or '')}  {job.return_form}  [bold]{job.state}[/]")
     if job.key:
         out.print(
             f"  {job.key}  {job.width}x{job.height} {job.media_type}, {job.size_bytes:,} bytes", markup=False
@@ -53,7 +54,8 @@ def describe_batch(batch: BatchStatus) -> None:
     """Print a batch's counts, leaving out states without jobs."""
     counts = ", ".join(f"{count:,} {state}" for state, count in batch.counts.items() if count)
     out.print(
-        f"batch {batch.id}  {batch.name}: {batch.done:,} of {batch.total:,} done; {counts or 'no jobs'}"
+        f"batch {batch.id}  {batch.name}: {batch.done:,} of {batch.total:,} done; {counts or 'no jobs'}",
+        markup=False,
     )
 
 
@@ -68,7 +70,8 @@ def name_failures(session: Session, batch: BatchStatus) -> None:
     )
     for job in jobs:
         out.print(
-            f"  {job.state} {job.external_id} ({job.return_form}): {job.code}: {job.message}", markup=False
+            f"  {job.state} {job.external_id or job.id} ({job.return_form}): {job.code}: {job.message}",
+            markup=False,
         )
     if stopped > NAMED_FAILURES:
         out.print(

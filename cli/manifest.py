@@ -43,12 +43,17 @@ class Reject:
 
 
 def read_manifest(path: Path, forms: tuple[ReturnForm, ...]) -> Iterator[Entry | Reject]:
-    """Every picture of a directory or CSV file, in `forms`; raises ManifestError if none can be read."""
+    """Every picture of a directory or CSV file, in `forms`.
+
+    Raises ManifestError before the first entry: a file that breaks off in its middle gives none.
+    """
     if path.is_dir():
         return _read_directory(path, forms)
-    if path.is_file():
-        return _without_repeats(_read_csv(path, forms))
-    raise ManifestError(f"{path} is neither a directory nor a file")
+    if not path.is_file():
+        raise ManifestError(f"{path} is neither a directory nor a file")
+    if not sum(1 for _ in _read_rows(path)):
+        raise ManifestError(f"{path} has no rows below its first line")
+    return _without_repeats(_read_csv(path, forms))
 
 
 def _read_directory(directory: Path, forms: tuple[ReturnForm, ...]) -> Iterator[Entry | Reject]:
@@ -58,29 +63,56 @@ def _read_directory(directory: Path, forms: tuple[ReturnForm, ...]) -> Iterator[
     if not pictures:
         endings = " ".join(sorted(PICTURE_ENDINGS))
         raise ManifestError(f"{directory} holds no pictures; looked for {endings}")
-    names = [str(path.relative_to(directory).with_suffix("")) for path in pictures]
-    seen = Counter(names)
-    for path, name in zip(pictures, names, strict=True):
+    names = [str(path.relative_to(directory)) for path in pictures]
+    stems = [name.removesuffix(path.suffix) for name, path in zip(names, pictures, strict=True)]
+    taken = Counter(names + stems)
+    for path, name, stem in zip(pictures, names, stems, strict=True):
         # shoe.jpg beside shoe.png: each keeps its ending to be told apart.
-        external_id = name if seen[name] == 1 else str(path.relative_to(directory))
-        yield Entry(str(path), external_id, path, forms)
+        yield _checked(Entry(str(path), stem if taken[stem] == 1 else name, path, forms))
 
 
 def _read_csv(path: Path, forms: tuple[ReturnForm, ...]) -> Iterator[Entry | Reject]:
+    for line, row in _read_rows(path):
+        yield _read_row(f"{path.name}:{line}", row, path.parent, forms)
+
+
+def _read_rows(path: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
+    """Each row with the number of the line that it ends in."""
+    rows = csv.DictReader(_read_lines(path), strict=True)
+    read = 0
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file, strict=True)
-            _require_columns(path, rows.fieldnames)
-            for row in rows:
-                yield from _read_row(f"{path.name}:{rows.line_num}", row, path.parent, forms)
-    except UnicodeDecodeError as error:
-        wrong = error.object[error.start]
-        raise ManifestError(
-            f"{path} is not UTF-8 (byte 0x{wrong:02X}); save it again as `CSV UTF-8`, or convert it with"
-            f" `iconv -f LATIN1 -t UTF-8`"
-        ) from error
+        _require_columns(path, rows.fieldnames)
+        read = rows.line_num
+        for row in rows:
+            read = rows.line_num
+            yield read, row
     except csv.Error as error:
-        raise ManifestError(f"{path} cannot be read as CSV: {error}") from error
+        raise ManifestError(
+            f"{path} cannot be read as CSV after line {read}: {error}; look there for a quote that is not"
+            " closed, or not doubled inside quotes"
+        ) from error
+
+
+def _read_lines(path: Path) -> Iterator[str]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            for number, line in enumerate(file, start=1):
+                _require_utf8(path, number, line)
+                yield line
+    except OSError as error:
+        raise ManifestError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _require_utf8(path: Path, number: int, line: str) -> None:
+    try:
+        line.encode()
+    except UnicodeEncodeError as error:
+        # Python reads a byte that is not UTF-8 as 0xDC00 and the byte.
+        byte = ord(line[error.start]) - 0xDC00
+        raise ManifestError(
+            f"{path} is not UTF-8 (byte 0x{byte:02X} in line {number}); save it again as `CSV UTF-8`, or"
+            " convert it with `iconv -f LATIN1 -t UTF-8`"
+        ) from error
 
 
 def _require_columns(path: Path, columns: object) -> None:
@@ -95,17 +127,23 @@ def _require_columns(path: Path, columns: object) -> None:
 
 def _read_row(
     origin: str, row: dict[str, str | None], directory: Path, forms: tuple[ReturnForm, ...]
-) -> Iterator[Entry | Reject]:
+) -> Entry | Reject:
     try:
         source = _source(row.get("source") or "", directory)
         wanted = (_form(row["return_form"]),) if row.get("return_form") else forms
         priority = _priority(row.get("priority") or Priority.NORMAL.name.lower())
-        entry = Entry(origin, row.get("external_id") or "", source, wanted, priority)
-        # Said now rather than after the upload.
-        entry.to_new_jobs(source if isinstance(source, str) else "s3://uploaded/later")
-        yield entry
-    except (ValueError, InvalidJobError) as error:
-        yield Reject(origin, str(error))
+    except ValueError as error:
+        return Reject(origin, str(error))
+    return _checked(Entry(origin, row.get("external_id") or "", source, wanted, priority))
+
+
+def _checked(entry: Entry) -> Entry | Reject:
+    """What no job can be made of is said now rather than after the upload."""
+    try:
+        entry.to_new_jobs(entry.source if isinstance(entry.source, str) else "s3://uploaded/later")
+    except InvalidJobError as error:
+        return Reject(entry.origin, str(error))
+    return entry
 
 
 def _source(text: str, directory: Path) -> Path | str:
@@ -113,12 +151,17 @@ def _source(text: str, directory: Path) -> Path | str:
         return text
     if not text:
         raise ValueError("the column source is empty; name a file or an https:// address")
-    path = (directory / text).resolve()
+    try:
+        path = (directory / text).resolve()
+        is_file = path.is_file()
+    except (OSError, RuntimeError, ValueError):
+        # Too long, a circle of links, a NUL byte.
+        raise ValueError(f"the source {text[:200]!r} cannot be the name of a file") from None
     if not path.is_relative_to(directory.resolve()):
         raise ValueError(
             f"the source {text!r} lies outside {directory}; put the pictures beside the CSV file"
         )
-    if not path.is_file():
+    if not is_file:
         raise ValueError(f"the source {text!r} is not a file in {directory}")
     return path
 

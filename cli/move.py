@@ -36,5 +36,5 @@ def _move(
             ids = list(session.scalars(select(Job.id).where(Job.batch_id == found.id, Job.state.in_(states))))
         moved = sum(move(session, job_id) for job_id in ids)
     if not moved:
-        fail(f"nothing is {' or '.join(states)} there", Exit.FAILED)
+        fail(f"nothing of it is {' or '.join(states)}", Exit.FAILED)
     out.print(f"{moved:,} {word}")

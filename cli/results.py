@@ -3,14 +3,14 @@
 import csv
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
 from sqlalchemy.orm import Session
 
-from cli.console import Exit, err
+from cli.console import Exit, err, fail
 from cli.database import find_batch, open_database, plain_errors
 from cli.look import exit_of_batch
 from jobs.batches import batch_rows, batch_status
@@ -48,9 +48,15 @@ def _opened(path: Path) -> Iterator[TextIO]:
         return
     # Written beside and renamed: a file of the name is whole or not there.
     partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        yield file
-    partial.replace(path)
+    try:
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            yield file
+        partial.replace(path)
+    except OSError as error:
+        fail(f"{path} cannot be written: {error.strerror}")
+    finally:
+        with suppress(OSError):
+            partial.unlink()
 
 
 def _write_rows(session: Session, batch: Batch, file: TextIO) -> int:

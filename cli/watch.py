@@ -7,7 +7,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from cli.console import fail, out
+from cli.console import Exit, fail, out
 from jobs.batches import BatchStatus, batch_status
 from jobs.states import State
 
@@ -17,7 +17,10 @@ PLAIN_LINE_EVERY_S = 5.0
 
 def wait_for_batch(engine: Engine, batch_id: uuid.UUID) -> BatchStatus:
     """Show progress until every job is final or held: a bar on a terminal, a line now and then elsewhere."""
-    return _with_bar(engine, batch_id) if out.is_terminal else _in_lines(engine, batch_id)
+    try:
+        return _with_bar(engine, batch_id) if out.is_terminal else _in_lines(engine, batch_id)
+    except KeyboardInterrupt:
+        fail(f"detached; the batch goes on. Look again with `cutout status {batch_id}`", Exit.UNFINISHED)
 
 
 def _with_bar(engine: Engine, batch_id: uuid.UUID) -> BatchStatus:
@@ -45,7 +48,7 @@ def _in_lines(engine: Engine, batch_id: uuid.UUID) -> BatchStatus:
         batch = _look(engine, batch_id)
         ended = _still(batch) == batch.total
         if ended or time.monotonic() - said_at > PLAIN_LINE_EVERY_S:
-            out.print(f"{_still(batch):,} of {batch.total:,} {_others(batch)}")
+            out.print(f"{_still(batch):,} of {batch.total:,} done, {_others(batch)}")
             said_at = time.monotonic()
         if ended:
             return batch

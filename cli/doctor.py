@@ -9,6 +9,7 @@ from cli.database import open_database
 from jobs.health import Check, check_services
 from jobs.settings import Settings, SettingsError, settings
 from jobs.storage import Bucket
+from migrations.run import pending
 from worker.endpoint.answer import Refused
 from worker.endpoint.client import EndpointClient
 from worker.endpoint.errors import EndpointError
@@ -17,7 +18,7 @@ from worker.endpoint.errors import EndpointError
 def doctor() -> None:
     """Check database, schema, Redis, bucket, the endpoint's key and credits; say what to do about each."""
     known = settings()
-    checks = [*check_services(known, open_database(), Bucket(known)), *check_endpoint(known)]
+    checks = [*check_services(known, open_database(), Bucket(known), pending=pending), *check_endpoint(known)]
     for check in checks:
         mark = "[green]ok[/]   " if check.ok else "[red]wrong[/]"
         out.print(f"{mark}  {check.name:10}", end="  ")

@@ -9,7 +9,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.settings import Settings
 from jobs.storage import Bucket, StorageError
-from migrations.run import pending
 
 REDIS_TIMEOUT_S = 3
 
@@ -24,16 +23,21 @@ class Check:
     remedy: str = ""
 
 
-def check_services(settings: Settings, engine: Engine, bucket: Bucket) -> list[Check]:
-    """Look at database, schema, Redis and bucket, in this order."""
+def check_services(
+    settings: Settings, engine: Engine, bucket: Bucket, *, pending: Callable[[Engine], bool]
+) -> list[Check]:
+    """Look at database, schema, Redis and bucket, in this order.
+
+    `pending` says whether migrations are to be run: what it looks at lies outside this package.
+    """
     return [
-        *_check_database(engine),
+        *_check_database(engine, pending),
         _check("redis", lambda: _ping(settings), "start Redis or mend CUTOUT_REDIS_URL"),
         _check("bucket", bucket.check, "mend the CUTOUT_S3_ settings or create the bucket"),
     ]
 
 
-def _check_database(engine: Engine) -> Iterator[Check]:
+def _check_database(engine: Engine, pending: Callable[[Engine], bool]) -> Iterator[Check]:
     reachable = _check("database", lambda: _select(engine), "start Postgres or mend CUTOUT_DATABASE_URL")
     yield reachable
     if not reachable.ok:

@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse
 
 from api.access import AtHand
 from jobs.health import check_services
+from migrations.run import pending
 
 router = APIRouter(tags=["health"])
 
@@ -20,7 +21,7 @@ def healthz() -> dict[str, str]:
 @router.get("/readyz", responses={503: {"description": "Something that is needed is not there"}})
 def readyz(at_hand: AtHand) -> JSONResponse:
     """Database, schema, Redis and bucket, each `ok` or what is wrong."""
-    checks = check_services(at_hand.settings, at_hand.engine, at_hand.bucket)
+    checks = check_services(at_hand.settings, at_hand.engine, at_hand.bucket, pending=pending)
     ready = all(check.ok for check in checks)
     return JSONResponse(
         {

@@ -1,0 +1,111 @@
+"""The `cutout` command as its user runs it: a process with its own environment, directory and streams."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis.connection
+from sqlalchemy import make_url
+
+ENDS_WITHIN_S = 60.0
+# A fresh interpreter imports these for most of a second; here each command is forked from one that has.
+IMPORTED_ONCE = [
+    "httpx",
+    "jobs.health",
+    "jobs.producers",
+    "jobs.sources",
+    "migrations.run",
+    "psycopg",
+    "rich.progress",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "typer.rich_utils",
+    "worker.endpoint.client",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a command ended and what it said."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+class Cutout:
+    """Calling it runs `cutout ARGUMENTS`. No run may end in a traceback or print a secret of its settings."""
+
+    def __init__(self, environment: Mapping[str, str], directory: Path) -> None:
+        self.environment = {**os.environ, **environment}
+        self.directory = directory
+        self._fork = multiprocessing.get_context("forkserver")
+        self._fork.set_forkserver_preload(IMPORTED_ONCE)
+
+    def __call__(self, *arguments: str | Path, settings: Mapping[str, str] | None = None) -> Ran:
+        """Run it to its end with these settings changed; an empty one is as good as unset."""
+        environment = self.environment | dict(settings or {})
+        said = self.directory / ".stdout", self.directory / ".stderr"
+        words = [str(argument) for argument in arguments]
+        process = self._fork.Process(target=_run, args=(words, environment, self.directory, *said))
+        process.start()
+        process.join(ENDS_WITHIN_S)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+        code = process.exitcode
+        process.close()
+        assert code is not None
+        return self.checked(Ran(code, *(path.read_text() for path in said)), environment)
+
+    def start(self, *arguments: str | Path, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
+        """The same in an interpreter of its own, still running."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "cli", *map(str, arguments)],
+            env=self.environment,
+            cwd=self.directory,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def ended(self, process: subprocess.Popen[str]) -> Ran:
+        """How a started one ended, and what it said since it was last read."""
+        stdout, stderr = process.communicate(timeout=ENDS_WITHIN_S)
+        return self.checked(Ran(process.returncode, stdout or "", stderr), self.environment)
+
+    def checked(self, ran: Ran, environment: Mapping[str, str]) -> Ran:
+        """The same, after a look at what must never be said."""
+        assert "Traceback" not in ran.stderr, ran.stderr
+        for secret in secrets_of(environment):
+            assert secret not in ran.stdout + ran.stderr
+        return ran
+
+
+def secrets_of(environment: Mapping[str, str]) -> set[str]:
+    """What the settings hold that nobody may read over a shoulder."""
+    found = {
+        environment.get(f"CUTOUT_{name}") for name in ("ENDPOINT_API_KEYS", "S3_SECRET_KEY", "API_KEY")
+    }
+    if url := environment.get("CUTOUT_DATABASE_URL"):
+        found.add(make_url(url).password)
+    if url := environment.get("CUTOUT_REDIS_URL"):
+        found.add(redis.connection.parse_url(url).get("password"))
+    return {secret for secret in found if secret}
+
+
+def _run(
+    arguments: list[str], environment: dict[str, str], directory: Path, stdout: Path, stderr: Path
+) -> None:
+    for stream, path in ((1, stdout), (2, stderr)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), stream)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(directory)
+    sys.argv = ["cutout", *arguments]
+    from cli.main import main  # noqa: PLC0415 - as late as a fresh interpreter would
+
+    main()

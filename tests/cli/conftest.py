@@ -1,0 +1,90 @@
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
+
+from jobs.enqueue import NewJob, create_batch, enqueue
+from jobs.outcomes import Outcome
+from jobs.settings import load_settings
+from jobs.storage import Bucket
+from jobs.store import settle
+from local import LocalServices
+from tests.cli.command import Cutout
+from tests.conftest import url_of
+from tests.support.pictures import encoded, plain
+from tests.support.sandbox import Sandbox
+from tests.support.steps import SOURCE, claim_one, new_worker
+from tests.support.system import System
+
+# Each job of a batch by its external id, and what became of it; None leaves it in line.
+Fates = dict[str, Outcome | None]
+
+
+@pytest.fixture
+def cutout(environment: dict[str, str], tmp_path: Path) -> Cutout:
+    """The command, at this test's own database and bucket; nothing else runs."""
+    return Cutout(environment, tmp_path)
+
+
+@pytest.fixture
+def picture() -> bytes:
+    """A small picture that the endpoint takes."""
+    return encoded(plain(), "PNG")
+
+
+@pytest.fixture
+def make_batch(engine: Engine) -> Callable[[str, Fates], str]:
+    """Makes a batch of jobs that ended in different ways; gives its id."""
+
+    def make(name: str, fates: Fates) -> str:
+        with Session(engine) as session, session.begin():
+            batch = create_batch(session, name)
+            worker_id = new_worker(session)
+            for external_id, outcome in fates.items():
+                if outcome is not None:
+                    enqueue(session, NewJob(SOURCE, external_id), batch_id=batch.id)
+                    settle(session, claim_one(session, worker_id), outcome)
+            for external_id, outcome in fates.items():
+                if outcome is None:
+                    enqueue(session, NewJob(SOURCE, external_id), batch_id=batch.id)
+            return str(batch.id)
+
+    return make
+
+
+@pytest.fixture(scope="class")
+def system(
+    services: LocalServices,
+    admin: Engine,
+    template: str,
+    sandbox: Sandbox,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[System]:
+    """API, dispatcher and one worker, shared by the tests of a class."""
+    sandbox.reset()
+    name = f"cli_{uuid.uuid4().hex}"
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+    environment = {
+        **services.environment(),
+        "CUTOUT_DATABASE_URL": url_of(services, name),
+        "CUTOUT_REDIS_PREFIX": f"{name}:",
+        "CUTOUT_S3_BUCKET": name.replace("_", "-"),
+        "CUTOUT_ENDPOINT_URL": sandbox.url,
+        "CUTOUT_ENDPOINT_API_KEYS": sandbox.key,
+        "CUTOUT_RESULT_HOSTS": sandbox.host,
+        "CUTOUT_CALLS_PER_SECOND": "1000",
+        "CUTOUT_CALLS_IN_FLIGHT": "100",
+        "CUTOUT_WORKER_THREADS": "4",
+    }
+    settings = {key.removeprefix("CUTOUT_").lower(): value for key, value in environment.items()}
+    bucket = Bucket(load_settings(**settings))
+    bucket.create()
+    bucket.close()
+    with System(environment, tmp_path_factory.mktemp("system")) as running:
+        yield running
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import redis.connection
 from sqlalchemy import make_url
 
 ENDS_WITHIN_S = 60.0
@@ -87,13 +87,11 @@ class Cutout:
 
 def secrets_of(environment: Mapping[str, str]) -> set[str]:
     """What the settings hold that nobody may read over a shoulder."""
-    found = {
-        environment.get(f"CUTOUT_{name}") for name in ("ENDPOINT_API_KEYS", "S3_SECRET_KEY", "API_KEY")
-    }
+    found = {environment.get(f"CUTOUT_{name}") for name in ("ENDPOINT_API_KEYS", "S3_SECRET_KEY", "API_KEY")}
     if url := environment.get("CUTOUT_DATABASE_URL"):
         found.add(make_url(url).password)
     if url := environment.get("CUTOUT_REDIS_URL"):
-        found.add(redis.connection.parse_url(url).get("password"))
+        found.add(urlsplit(url).password)
     return {secret for secret in found if secret}
 
 

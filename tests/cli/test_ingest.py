@@ -1,0 +1,241 @@
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, select, text
+from sqlalchemy.orm import Session
+
+from cli.ingest import _upload
+from cli.manifest import Entry, Reject
+from jobs.models import Batch, Job
+from jobs.producers import create_producer, revoke_producer
+from jobs.states import Priority, ReturnForm
+from jobs.storage import Bucket
+from tests.cli.command import Cutout
+
+WEB = "https://shop.example/a.jpg"
+
+
+@pytest.fixture
+def stored(engine: Engine) -> Callable[[], list[Job]]:
+    """Gives every job of the database, in the order enqueued."""
+
+    def read() -> list[Job]:
+        with Session(engine) as session:
+            return list(session.scalars(select(Job).order_by(Job.id)))
+
+    return read
+
+
+def batches(engine: Engine) -> int:
+    with engine.connect() as connection:
+        count: int = connection.execute(text("SELECT count(*) FROM batches")).scalar_one()
+        return count
+
+
+def pictures(directory: Path, picture: bytes, *names: str) -> Path:
+    """A directory `photos` with the picture under these names."""
+    photos = directory / "photos"
+    photos.mkdir()
+    for name in names:
+        (photos / name).write_bytes(picture)
+    return photos
+
+
+@pytest.mark.usefixtures("bucket")
+class TestIngestingADirectory:
+    def test_makes_a_job_of_every_picture(
+        self, cutout: Cutout, bucket: Bucket, stored: Callable[[], list[Job]], tmp_path: Path, picture: bytes
+    ) -> None:
+        """Each picture lies in the bucket byte for byte, and its job bears its name."""
+        pictures(tmp_path, picture, "hat.jpg", "shoe.jpg", "shoe.png")
+        ran = cutout("ingest", "photos")
+        jobs = stored()
+        assert ran.code == 0
+        assert [job.external_id for job in jobs] == ["hat", "shoe.jpg", "shoe.png"]
+        for job in jobs:
+            key = bucket.key_of(job.source)
+            assert key is not None
+            assert bucket.read(key, max_bytes=len(picture)) == picture
+        assert f"batch {jobs[0].batch_id}  photos: 0 of 3 done; 3 queued\n" in ran.stdout
+        assert f"`cutout status {jobs[0].batch_id}`" in ran.stdout
+        assert ran.stderr == ""
+
+    def test_in_several_forms_makes_a_job_of_each(
+        self, cutout: Cutout, engine: Engine, stored: Callable[[], list[Job]], tmp_path: Path, picture: bytes
+    ) -> None:
+        """A form named twice counts once; the batch has the name it was given, brackets and all."""
+        pictures(tmp_path, picture, "hat.jpg")
+        forms = [word for form in ("mask", "crop", "mask") for word in ("--return-form", form)]
+        ran = cutout("ingest", "photos", *forms, "--name", "[/spring]")
+        assert (ran.code, [job.return_form for job in stored()]) == (0, ["mask", "crop"])
+        with Session(engine) as session:
+            assert session.scalars(select(Batch.name)).all() == ["[/spring]"]
+
+    def test_leaves_an_empty_picture_out(
+        self, cutout: Cutout, stored: Callable[[], list[Job]], tmp_path: Path, picture: bytes
+    ) -> None:
+        """A file of 0 bytes or past CUTOUT_MAX_SOURCE_BYTES is rejected by name; the others are enqueued."""
+        photos = pictures(tmp_path, picture, "good.png")
+        (photos / "empty.png").touch()
+        (photos / "large.png").write_bytes(b"x" * 5001)
+        ran = cutout("ingest", photos, settings={"CUTOUT_MAX_SOURCE_BYTES": "5000"})
+        assert (ran.code, [job.external_id for job in stored()]) == (1, ["good"])
+        assert f"rejected {photos}/empty.png: {photos}/empty.png has 0 bytes" in ran.stderr
+        assert f"{photos}/large.png has 5001 bytes; 1 to 5000 are taken" in ran.stderr
+        assert "2 rejected, see above" in ran.stderr
+
+    @pytest.mark.parametrize(
+        ("name", "said"), [("photos", "photos holds no pictures"), ("x", "x is neither")]
+    )
+    def test_that_has_none_is_an_error(
+        self, cutout: Cutout, engine: Engine, tmp_path: Path, name: str, said: str
+    ) -> None:
+        """Without a picture or a directory there is one line and no batch."""
+        (tmp_path / "photos").mkdir()
+        ran = cutout("ingest", name)
+        assert (ran.code, ran.stdout, len(ran.stderr.splitlines())) == (2, "", 1)
+        assert ran.stderr.startswith(said)
+        assert batches(engine) == 0
+
+    def test_with_an_unknown_form_names_the_known_ones(self, cutout: Cutout, engine: Engine) -> None:
+        """The wrong word and the four right ones are in the error."""
+        ran = cutout("ingest", ".", "--return-form", "svg")
+        assert ran.code == 2
+        for word in ("svg", *ReturnForm):
+            assert word in ran.stderr
+        assert batches(engine) == 0
+
+
+@pytest.mark.usefixtures("bucket")
+class TestIngestingACsvFile:
+    def test_makes_a_job_of_every_row(
+        self, cutout: Cutout, stored: Callable[[], list[Job]], tmp_path: Path, picture: bytes
+    ) -> None:
+        """Files are uploaded, addresses are not; form and priority are the row's own."""
+        pictures(tmp_path, picture, "a.png")
+        rows = f"external_id,source,return_form,priority\nA,photos/a.png,,\nB,{WEB},crop,interactive\n"
+        (tmp_path / "list.csv").write_text(rows)
+        ran = cutout("ingest", "list.csv")
+        uploaded, linked = stored()
+        assert (ran.code, ran.stderr) == (0, "")
+        assert (uploaded.external_id, uploaded.return_form) == ("A", "rgba")
+        assert uploaded.source.startswith("s3://")
+        assert (linked.external_id, linked.source, linked.return_form) == ("B", WEB, "crop")
+        assert linked.priority == Priority.INTERACTIVE
+
+    def test_of_many_rows_takes_them_all(
+        self, cutout: Cutout, engine: Engine, stored: Callable[[], list[Job]], tmp_path: Path
+    ) -> None:
+        """1,200 rows are more than are stored at once; they are one batch, in order."""
+        rows = "".join(f"{n},{WEB}\n" for n in range(1200))
+        (tmp_path / "list.csv").write_text(f"external_id,source\n{rows}")
+        ran = cutout("ingest", "list.csv")
+        assert (ran.code, batches(engine)) == (0, 1)
+        assert [job.external_id for job in stored()] == [str(n) for n in range(1200)]
+        assert "0 of 1,200 done; 1,200 queued" in ran.stdout
+
+    def test_says_what_it_rejects_and_takes_the_rest(
+        self, cutout: Cutout, stored: Callable[[], list[Job]], tmp_path: Path
+    ) -> None:
+        """Each reject is one line on stderr with the row's line and the reason; the exit code is 1."""
+        rows = (
+            f"external_id,source,priority\na,{WEB},\nb,,\nc,:shoe:.jpg,\na,{WEB},\nd,{WEB},[now]\ne,{WEB},\n"
+        )
+        (tmp_path / "list.csv").write_text(rows)
+        ran = cutout("ingest", "list.csv")
+        assert (ran.code, [job.external_id for job in stored()]) == (1, ["a", "e"])
+        *lines, last = ran.stderr.splitlines()
+        assert [line.partition(": ")[0] for line in lines] == [f"rejected list.csv:{n}" for n in (3, 4, 5, 6)]
+        assert "the external_id 'a' stands in list.csv:2 already" in lines[2]
+        assert "'[now]'" in lines[3]
+        assert last.startswith("4 rejected, see above")
+
+    def test_of_which_nothing_is_left_makes_no_batch(
+        self, cutout: Cutout, engine: Engine, tmp_path: Path
+    ) -> None:
+        """When every row is rejected there is nothing to look at later."""
+        (tmp_path / "list.csv").write_text("external_id,source\na,\n")
+        ran = cutout("ingest", "list.csv", "--wait")
+        assert (ran.code, batches(engine)) == (1, 0)
+        assert ran.stderr.splitlines()[-1] == "1 rejected, see above; nothing is left to enqueue"
+
+    @pytest.mark.parametrize(
+        ("damage", "said"),
+        [(b"caf\xe9,x\n", "byte 0xE9 in line 702"), (b'a,"x\n', "after line 701: unexpected end of data")],
+        ids=["Latin-1", "open quote"],
+    )
+    def test_that_breaks_off_leaves_nothing_behind(
+        self, cutout: Cutout, engine: Engine, tmp_path: Path, damage: bytes, said: str
+    ) -> None:
+        """A file that cannot be read to its end is one line, exit code 2, and neither job nor batch."""
+        rows = "".join(f"{n},{WEB}\n" for n in range(700))
+        (tmp_path / "list.csv").write_bytes(f"external_id,source\n{rows}".encode() + damage)
+        ran = cutout("ingest", "list.csv")
+        assert (ran.code, ran.stdout, len(ran.stderr.splitlines())) == (2, "", 1)
+        assert said in ran.stderr
+        assert batches(engine) == 0
+
+
+class TestIngesting:
+    def test_without_the_bucket_leaves_nothing_behind(
+        self, cutout: Cutout, engine: Engine, tmp_path: Path, picture: bytes
+    ) -> None:
+        """The error names the bucket and the variable; no batch is left without its pictures."""
+        ran = cutout("ingest", pictures(tmp_path, picture, "a.png"))
+        assert (ran.code, ran.stdout, len(ran.stderr.splitlines())) == (2, "", 1)
+        assert cutout.environment["CUTOUT_S3_BUCKET"] in ran.stderr
+        assert "CUTOUT_S3_BUCKET" in ran.stderr
+        assert batches(engine) == 0
+
+    def test_that_breaks_off_says_what_is_enqueued_already(
+        self, cutout: Cutout, stored: Callable[[], list[Job]], tmp_path: Path, picture: bytes
+    ) -> None:
+        """Rows of the first chunk are in line when the bucket fails: their batch is named, to be withdrawn."""
+        pictures(tmp_path, picture, "a.png")
+        rows = "".join(f"{n},{WEB}\n" for n in range(500))
+        (tmp_path / "list.csv").write_text(f"external_id,source\n{rows}last,photos/a.png\n")
+        ran = cutout("ingest", "list.csv")
+        (batch_id,) = {job.batch_id for job in stored()}
+        assert (ran.code, len(stored())) == (2, 500)
+        assert f"its first 500 jobs are enqueued, as batch {batch_id}" in ran.stderr
+        assert cutout("cancel", str(batch_id)).stdout == "500 cancelled\n"
+
+    @pytest.mark.usefixtures("bucket")
+    def test_with_a_producer_s_key_is_for_that_producer(
+        self, cutout: Cutout, engine: Engine, stored: Callable[[], list[Job]], tmp_path: Path
+    ) -> None:
+        """The batch belongs to whom CUTOUT_API_KEY names; a revoked or wrong key is refused."""
+        (tmp_path / "list.csv").write_text(f"external_id,source\na,{WEB}\n")
+        with Session(engine) as session, session.begin():
+            producer, key = create_producer(session, "shop")
+            producer_id = producer.id
+        assert cutout("ingest", "list.csv", settings={"CUTOUT_API_KEY": key}).code == 0
+        with Session(engine) as session, session.begin():
+            revoke_producer(session, producer_id)
+        refused = cutout("ingest", "list.csv", settings={"CUTOUT_API_KEY": key})
+        assert (refused.code, len(refused.stderr.splitlines())) == (2, 1)
+        assert refused.stderr.startswith("CUTOUT_API_KEY is no producer's key")
+        assert [job.producer_id for job in stored()] == [producer_id]
+
+    def test_a_picture_that_vanished_rejects_it_alone(self, bucket: Bucket, tmp_path: Path) -> None:
+        """What cannot be opened any more is a reject with the system's reason."""
+        made = _upload(bucket, Entry("list.csv:2", "a", tmp_path / "gone.png", (ReturnForm.RGBA,)), 100)
+        assert made == Reject("list.csv:2", f"{tmp_path}/gone.png cannot be read: No such file or directory")
+
+    @pytest.mark.usefixtures("bucket")
+    def test_and_waiting_can_be_left(
+        self, cutout: Cutout, stored: Callable[[], list[Job]], tmp_path: Path
+    ) -> None:
+        """Ctrl-C ends the watching alone: the batch is named, stays in line, and the exit code says 3."""
+        (tmp_path / "list.csv").write_text(f"external_id,source\na,{WEB}\n")
+        process = cutout.start("ingest", "list.csv", "--wait")
+        assert process.stdout is not None
+        assert "1 jobs enqueued" in process.stdout.readline()
+        assert process.stdout.readline() == "0 of 1 done, 0 failed, 0 held\n"
+        process.send_signal(signal.SIGINT)
+        ran = cutout.ended(process)
+        (job,) = stored()
+        assert (ran.code, job.state) == (3, "queued")
+        assert f"detached; the batch goes on. Look again with `cutout status {job.batch_id}`" in ran.stderr

@@ -1,0 +1,35 @@
+"""The settings as README.md shows them; `python -m tests.docs.settings_table` renews the table there."""
+
+import re
+
+from jobs.settings import PREFIX, Settings
+from tests.docs.pages import README
+
+BEGIN, END = "<!-- settings -->\n", "<!-- end of settings -->\n"
+
+
+def settings_table() -> str:
+    """One row a setting, in the order of .env.example."""
+    rows = ["| Name | Default | Meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "needed" if field.is_required() else _written(field.default)
+        rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def _written(default: object) -> str:
+    if default is None or default == ():
+        return "unset"
+    if isinstance(default, tuple):
+        return f"`{','.join(default)}`"
+    return f"`{default:.0f}`" if isinstance(default, float) and default.is_integer() else f"`{default}`"
+
+
+def renewed(page: str) -> str:
+    """The page with the table as it should be."""
+    marked = re.compile(f"(?<={re.escape(BEGIN)}).*(?={re.escape(END)})", re.DOTALL)
+    return marked.sub(lambda _: f"\n{settings_table()}\n", page)
+
+
+if __name__ == "__main__":
+    README.write_text(renewed(README.read_text()))

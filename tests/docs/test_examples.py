@@ -1,0 +1,61 @@
+"""The examples of README.md, run as they stand there."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs.storage import Bucket
+from tests.docs.pages import README, ROOT
+from tests.support.system import System
+from tests.support.web import serve
+
+EXAMPLE = re.compile(r"<!-- tested -->\n```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PICTURE = "/p/4472.jpg"
+
+
+@pytest.fixture
+def shop(photo: bytes) -> Iterator[str]:
+    """A producer's web server with one picture; gives `host:port`."""
+    with serve({PICTURE: photo}) as host:
+        yield host
+
+
+@pytest.fixture
+def system(environment: dict[str, str], bucket: Bucket, shop: str, tmp_path: Path) -> Iterator[System]:
+    """API, dispatcher and one worker, which may fetch from the shop."""
+    with System(environment | {"CUTOUT_SOURCE_PRIVATE_HOSTS": shop}, tmp_path) as running:
+        yield running
+
+
+def test_the_examples_with_curl_lead_to_a_cutout(system: System, shop: str, tmp_path: Path) -> None:
+    """Typed in one after the other, they enqueue, poll and fetch: two succeeded jobs and a PNG."""
+    assert shutil.which("curl"), "this test runs README.md's examples: install curl"
+    examples = EXAMPLE.findall(README.read_text())
+    assert len(examples) > 1
+    (tmp_path / "photos").symlink_to(ROOT / "photos")
+    ran = subprocess.run(
+        ["bash", "-eu", "-o", "pipefail", "-c", "\n".join(examples)],  # noqa: S607
+        cwd=tmp_path,
+        env=system.environment
+        | {
+            "CUTOUT_API_URL": str(system.client.base_url),
+            "CUTOUT_API_KEY": system.client.headers["authorization"].split()[1],
+            "PICTURE_URL": f"http://{shop}{PICTURE}",
+            "no_proxy": "127.0.0.1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr + system.log("worker")
+    uploaded, fetched = (json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{"))
+    assert (uploaded["state"], uploaded["external_id"]) == ("succeeded", "SKU-4471")
+    assert (tmp_path / "cutout.png").read_bytes().startswith(b"\x89PNG")
+    assert (fetched["return_form"], fetched["external_id"]) == ("whiteBK", "SKU-4472")
+    system.until("SELECT bool_and(state = 'succeeded') AND count(*) = 2 FROM jobs")

@@ -1,0 +1,130 @@
+"""The pages say what is so."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import typer.main
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from cli.main import COMMANDS, make_app
+from jobs.states import FINAL_STATES, AttemptOutcome, Standing, State, Step
+from tests.docs.pages import PAGES, README, ROOT, anchors, blocks, commands, spans
+from tests.docs.settings_table import renewed
+
+STATES_PAGE = ROOT / "docs" / "job_states.md"
+OPERATIONS_PAGE = ROOT / "docs" / "operations.md"
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+# Made when something runs, not kept in the repository.
+MADE = ("demo-output/", ".cutout/", ".venv/", "sources/", "cutouts/")
+
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def test_the_settings_table_is_what_the_settings_say() -> None:
+    """README.md shows every setting with its name, default and meaning, as jobs.settings has them."""
+    page = README.read_text()
+    assert page == renewed(page), "run .venv/bin/python -m tests.docs.settings_table"
+
+
+@pages
+def test_make_targets_that_are_named_exist(page: Path) -> None:
+    """Every `make X` on a page is a target of the Makefile."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {word for words in commands(page.read_text(), "make") for word in words if "=" not in word}
+    assert named <= targets
+
+
+class TestTheCommandsNamed:
+    """Commands and options are looked up in the program itself."""
+
+    @pages
+    def test_exist_with_their_options(self, page: Path) -> None:
+        """Every `cutout X --option` on a page is a command of `cutout --help` with that option."""
+        known = typer.main.get_command(make_app(list(COMMANDS)))
+        for name, *words in commands(page.read_text(), "cutout"):
+            if name.startswith("-") or name == "…":
+                continue
+            command = known.commands[name]  # type: ignore[attr-defined]
+            if subcommands := getattr(command, "commands", None):
+                assert not words or words[0] in subcommands
+                continue
+            options = {option for parameter in command.params for option in parameter.opts}
+            options |= {option for parameter in command.params for option in parameter.secondary_opts}
+            asked = {word for word in words if word.startswith("-") and word not in ("-", "--help")}
+            assert name == "sandbox" or asked <= options
+
+    def test_are_all_in_the_readme(self) -> None:
+        """README.md leaves no command out."""
+        assert set(COMMANDS) <= {words[0] for words in commands(README.read_text(), "cutout")}
+
+
+@pages
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every link of a page to another leads to a file that exists, and to a heading in it if it names one."""
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked.read_text()), target
+
+
+@pages
+def test_paths_that_are_named_exist(page: Path) -> None:
+    """Every path of the repository that a page names in code exists."""
+    for span in spans(page.read_text()):
+        if not re.fullmatch(r"[\w.-]+(/[\w.-]*)+|[\w.-]+\.(py|md|toml|yml|lock|tsv)", span):
+            continue
+        if not span.startswith(MADE):
+            assert (ROOT / span).exists() or (page.parent / span).exists(), span
+
+
+class TestTheStatesPage:
+    """docs/job_states.md leaves nothing out."""
+
+    def test_names_every_word_of_a_job(self) -> None:
+        """States, steps, standings and outcomes of calls all stand there."""
+        named = {word for span in spans(STATES_PAGE.read_text()) for word in span.split()}
+        assert {*State, *Step, *Standing, *AttemptOutcome} <= named
+
+    def test_says_which_states_are_final(self) -> None:
+        """The table calls those states final that jobs.states does."""
+        final = set(re.findall(r"^\| `(\w+)` \| Final", STATES_PAGE.read_text(), re.MULTILINE))
+        assert final == set(FINAL_STATES)
+
+    def test_explains_every_code_of_our_own(self) -> None:
+        """The codes that worker and jobs give are those of the table, no more and no fewer."""
+        table = STATES_PAGE.read_text().partition("## Codes of our own")[2]
+        rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+        assert {code for row in rows for code in re.findall(r"`(\w+)`", row)} == _codes_in_the_code()
+
+
+def test_statements_for_the_database_run(session: Session) -> None:
+    """Every SQL statement of docs/operations.md runs on the schema as it is."""
+    (script,) = blocks(OPERATIONS_PAGE.read_text(), "sql")
+    statements = [statement for statement in script.split(";") if statement.strip()]
+    assert len(statements) > 1
+    for statement in statements:
+        session.execute(text(statement))
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.name)
+def test_a_decision_has_a_number_a_date_and_a_status(page: Path) -> None:
+    """A decision's heading has its file's number, and its date and status stand below."""
+    number = int(page.name.partition("-")[0])
+    assert re.match(
+        rf"# {number}\. .+\n\n\d{{4}}-\d\d-\d\d · (accepted|superseded by .+)\n", page.read_text()
+    )
+
+
+def _codes_in_the_code() -> set[str]:
+    codes = set()
+    for path in [*(ROOT / "worker").rglob("*.py"), *(ROOT / "jobs").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                codes |= set(re.findall(r"\A[A-Z]+(?:_[A-Z]+)+\Z", node.value))
+    return {code for code in codes if code != "SSL_CERT_FILE"}

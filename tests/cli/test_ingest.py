@@ -15,6 +15,7 @@ from jobs.storage import Bucket
 from tests.cli.command import Cutout
 
 WEB = "https://shop.example/a.jpg"
+WRONG_SECRET = {"CUTOUT_S3_SECRET_KEY": "mistyped"}
 
 
 @pytest.fixture
@@ -179,24 +180,23 @@ class TestIngestingACsvFile:
 
 
 class TestIngesting:
-    def test_without_the_bucket_leaves_nothing_behind(
+    def test_that_the_bucket_refuses_leaves_nothing_behind(
         self, cutout: Cutout, engine: Engine, tmp_path: Path, picture: bytes
     ) -> None:
-        """The error names the bucket and the variable; no batch is left without its pictures."""
-        ran = cutout("ingest", pictures(tmp_path, picture, "a.png"))
+        """The error names the variables to look at; no batch is left without its pictures."""
+        ran = cutout("ingest", pictures(tmp_path, picture, "a.png"), settings=WRONG_SECRET)
         assert (ran.code, ran.stdout, len(ran.stderr.splitlines())) == (2, "", 1)
-        assert cutout.environment["CUTOUT_S3_BUCKET"] in ran.stderr
-        assert "CUTOUT_S3_BUCKET" in ran.stderr
+        assert "check CUTOUT_S3_ACCESS_KEY and CUTOUT_S3_SECRET_KEY" in ran.stderr
         assert batches(engine) == 0
 
     def test_that_breaks_off_says_what_is_enqueued_already(
         self, cutout: Cutout, stored: Callable[[], list[Job]], tmp_path: Path, picture: bytes
     ) -> None:
-        """Rows of the first chunk are in line when the bucket fails: their batch is named, to be withdrawn."""
+        """The first rows are in line when the bucket refuses a later one: their batch is named."""
         pictures(tmp_path, picture, "a.png")
         rows = "".join(f"{n},{WEB}\n" for n in range(500))
         (tmp_path / "list.csv").write_text(f"external_id,source\n{rows}last,photos/a.png\n")
-        ran = cutout("ingest", "list.csv")
+        ran = cutout("ingest", "list.csv", settings=WRONG_SECRET)
         (batch_id,) = {job.batch_id for job in stored()}
         assert (ran.code, len(stored())) == (2, 500)
         assert f"its first 500 jobs are enqueued, as batch {batch_id}" in ran.stderr

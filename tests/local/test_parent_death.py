@@ -17,11 +17,13 @@ from local import LocalServices
 from local.seaweed import unlink_sockets
 
 PARENT = """
-import json, sys, time
+import json, signal, sys, time
 from pathlib import Path
 from local import LocalServices
 from local.lifeline import LIFELINE
 
+# A shell starts background jobs with SIGINT ignored, and the test may be in one.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with LocalServices(Path(sys.argv[1]), durable=False, **json.loads(sys.argv[2])) as services:
     worker = services.child("worker-1", [sys.executable, "-c", "import time; time.sleep(100)"])
     worker.start()

@@ -1,0 +1,135 @@
+import re
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Engine, make_url, text
+
+from local import LocalServices
+from tests.cli.command import Cutout, Ran
+from tests.conftest import url_of
+from tests.support.sandbox import Sandbox
+
+CHECKS = ["database", "migrations", "redis", "bucket", "endpoint"]
+# Nothing listens there: ports below 1024 are not given to the servers of tests.
+CLOSED = "127.0.0.1:1"
+
+
+@pytest.fixture
+def fresh_database(services: LocalServices, admin: Engine) -> Iterator[str]:
+    """A database without tables."""
+    name = f"fresh_{uuid.uuid4().hex}"
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield url_of(services, name)
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+def red_lines(ran: Ran) -> dict[str, str]:
+    """What was found wrong, by the name of the check, with the next step behind it."""
+    assert ran.code == 1
+    assert ran.stderr == ""
+    found: dict[str, str] = {}
+    for mark, name, rest in (line.split(maxsplit=2) for line in ran.stdout.splitlines()):
+        if mark == "wrong":
+            found[name] = rest
+        elif mark == "next:":
+            found[list(found)[-1]] += f" next: {name} {rest}"
+        else:
+            assert (mark, name in CHECKS) == ("ok", True)
+    return found
+
+
+@pytest.mark.usefixtures("bucket")
+class TestTheDoctor:
+    def test_finds_a_good_system_well(self, cutout: Cutout, sandbox: Sandbox) -> None:
+        """One green line for each check, with the credits left, exit code 0, and nothing charged."""
+        ran = cutout("doctor")
+        assert (ran.code, ran.stderr) == (0, "")
+        assert [line.split()[:2] for line in ran.stdout.splitlines()] == [["ok", name] for name in CHECKS]
+        assert ran.stdout.endswith(" credits\n")
+        assert sandbox.charges() == 0
+
+    def test_sees_that_the_database_is_down(self, cutout: Cutout) -> None:
+        """The migrations are not looked at then, and the other checks are made all the same."""
+        url = make_url(cutout.environment["CUTOUT_DATABASE_URL"]).set(port=1)
+        found = red_lines(
+            cutout("doctor", settings={"CUTOUT_DATABASE_URL": url.render_as_string(hide_password=False)})
+        )
+        assert list(found) == ["database", "migrations"]
+        assert "Connection refused" in found["database"]
+        assert found["database"].endswith("next: start Postgres or mend CUTOUT_DATABASE_URL")
+
+    def test_sees_that_the_schema_is_missing(self, cutout: Cutout, fresh_database: str) -> None:
+        """A fresh database is to be migrated, which the next step does."""
+        fresh = {"CUTOUT_DATABASE_URL": fresh_database}
+        found = red_lines(cutout("doctor", settings=fresh))
+        assert list(found) == ["migrations"]
+        assert found["migrations"].endswith("next: run `cutout migrate`")
+        told = cutout("status", "0", settings=fresh)
+        assert (told.code, "run `cutout migrate`" in told.stderr) == (2, True)
+        assert cutout("migrate", settings=fresh).code == 0
+        assert cutout("doctor", settings=fresh).code == 0
+
+    def test_sees_that_redis_is_down(self, cutout: Cutout) -> None:
+        """The next step names the variable."""
+        found = red_lines(cutout("doctor", settings={"CUTOUT_REDIS_URL": f"redis://:hidden-word@{CLOSED}/0"}))
+        assert list(found) == ["redis"]
+        assert found["redis"].endswith("next: start Redis or mend CUTOUT_REDIS_URL")
+
+    def test_sees_that_the_bucket_is_missing(self, cutout: Cutout) -> None:
+        """The bucket that does not exist is named, and is not made in passing."""
+        for _ in range(2):
+            found = red_lines(cutout("doctor", settings={"CUTOUT_S3_BUCKET": "no-such-bucket"}))
+            assert list(found) == ["bucket"]
+            assert "the bucket 'no-such-bucket' does not exist" in found["bucket"]
+            assert "next: mend the CUTOUT_S3_ settings or create the bucket" in found["bucket"]
+
+    def test_sees_that_s3_is_down(self, cutout: Cutout) -> None:
+        """A server that does not answer is told from a bucket that is missing."""
+        found = red_lines(cutout("doctor", settings={"CUTOUT_S3_ENDPOINT_URL": f"http://{CLOSED}"}))
+        assert list(found) == ["bucket"]
+        assert "the S3 server did not answer" in found["bucket"]
+
+    def test_sees_that_no_endpoint_key_is_set(self, cutout: Cutout) -> None:
+        """The variable is named with what it is for."""
+        found = red_lines(cutout("doctor", settings={"CUTOUT_ENDPOINT_API_KEYS": ""}))
+        assert list(found) == ["endpoint"]
+        assert "no API key is set" in found["endpoint"]
+        assert "CUTOUT_ENDPOINT_API_KEYS is missing" in found["endpoint"]
+
+    def test_sees_that_the_endpoint_knows_no_such_key(self, cutout: Cutout) -> None:
+        """The endpoint's own code is shown, the key is not."""
+        found = red_lines(cutout("doctor", settings={"CUTOUT_ENDPOINT_API_KEYS": "mistyped-word"}))
+        assert list(found) == ["endpoint"]
+        assert "refused the key: ERROR_" in found["endpoint"]
+        assert "next: check CUTOUT_ENDPOINT_API_KEYS" in found["endpoint"]
+
+    @pytest.mark.parametrize("key", ["two words", "schlüssel"])
+    def test_sees_that_the_key_is_no_key(self, cutout: Cutout, key: str) -> None:
+        """A key that cannot be sent is said to be so, without being shown."""
+        found = red_lines(cutout("doctor", settings={"CUTOUT_ENDPOINT_API_KEYS": key}))
+        assert list(found) == ["endpoint"]
+        assert "copy it again" in found["endpoint"]
+
+    def test_sees_that_the_endpoint_is_out_of_reach(self, cutout: Cutout) -> None:
+        """The reason and the variable are named."""
+        found = red_lines(cutout("doctor", settings={"CUTOUT_ENDPOINT_URL": f"http://{CLOSED}"}))
+        assert list(found) == ["endpoint"]
+        assert "Connection refused" in found["endpoint"]
+        assert found["endpoint"].endswith("next: check CUTOUT_ENDPOINT_URL and the network")
+
+    def test_sees_that_no_credits_are_left(self, cutout: Cutout, sandbox: Sandbox) -> None:
+        """An account without a credit is red before a job finds out."""
+        sandbox.set(credits={"spent-account": 0})
+        found = red_lines(cutout("doctor", settings={"CUTOUT_ENDPOINT_API_KEYS": "spent-account"}))
+        assert list(found) == ["endpoint"]
+        assert found["endpoint"] == "the account has no credits next: buy credits; jobs wait until then"
+
+    def test_lines_its_answers_up(self, cutout: Cutout) -> None:
+        """What green and red lines and next steps say begins in one column."""
+        ran = cutout("doctor", settings={"CUTOUT_REDIS_URL": f"redis://{CLOSED}/0"})
+        lines = ran.stdout.splitlines()
+        assert len(lines) == len(CHECKS) + 1
+        assert all(re.fullmatch(r".{17}  \S.*", line) for line in lines)

@@ -1,0 +1,82 @@
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import Engine, text
+
+from jobs.outcomes import Fail, Hold, StoredObject, Succeeded
+from tests.cli.command import Cutout
+from tests.cli.conftest import Fates
+
+DONE = Succeeded(StoredObject("cutouts/a.png", b"\xab" * 32, "image/png", 12_345, 10, 20))
+FATES: Fates = {"done": DONE, "bad": Fail("BROKEN", "x"), "held": Hold("LOOK", "x"), "new": None}
+MakeBatch = Callable[[str, Fates], str]
+
+
+def states(engine: Engine) -> dict[str, str]:
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT external_id, state FROM jobs ORDER BY id"))
+        return {external_id: state for external_id, state in rows}  # noqa: C416 - rows are no pairs to mypy
+
+
+def job_id(engine: Engine, external_id: str) -> str:
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT id FROM jobs WHERE external_id = :id"), {"id": external_id})
+        return str(found.scalar_one())
+
+
+class TestRetry:
+    def test_of_a_batch_takes_what_failed_or_is_held(
+        self, cutout: Cutout, engine: Engine, make_batch: MakeBatch
+    ) -> None:
+        """Both are in line again, the others are left, and the count is said."""
+        ran = cutout("retry", make_batch("b", FATES))
+        assert (ran.code, ran.stdout) == (0, "2 back in line\n")
+        assert states(engine) == {"done": "succeeded", "bad": "queued", "held": "queued", "new": "queued"}
+
+    def test_of_a_job_takes_that_one(self, cutout: Cutout, engine: Engine, make_batch: MakeBatch) -> None:
+        """Another job that failed stays as it is."""
+        make_batch("b", FATES)
+        assert cutout("retry", job_id(engine, "bad")).stdout == "1 back in line\n"
+        assert (states(engine)["bad"], states(engine)["held"]) == ("queued", "held")
+
+
+class TestCancel:
+    def test_of_a_batch_takes_what_waits(self, cutout: Cutout, engine: Engine, make_batch: MakeBatch) -> None:
+        """What is queued or held is withdrawn; what ended stays as it ended."""
+        ran = cutout("cancel", make_batch("b", FATES))
+        assert (ran.code, ran.stdout) == (0, "2 cancelled\n")
+        assert states(engine) == {
+            "done": "succeeded",
+            "bad": "failed",
+            "held": "cancelled",
+            "new": "cancelled",
+        }
+
+    def test_of_a_job_takes_that_one(self, cutout: Cutout, engine: Engine, make_batch: MakeBatch) -> None:
+        """Another job that waits stays in line."""
+        make_batch("b", FATES)
+        assert cutout("cancel", job_id(engine, "held")).stdout == "1 cancelled\n"
+        assert (states(engine)["held"], states(engine)["new"]) == ("cancelled", "queued")
+
+
+class TestNothingToMove:
+    @pytest.mark.parametrize(
+        ("command", "said"),
+        [("retry", "nothing of it is failed or held\n"), ("cancel", "nothing of it is queued or held\n")],
+    )
+    def test_is_said_and_is_1(
+        self, cutout: Cutout, engine: Engine, make_batch: MakeBatch, command: str, said: str
+    ) -> None:
+        """A batch and a job that succeeded are left alone."""
+        batch_id = make_batch("b", {"done": DONE})
+        for identifier in (batch_id, job_id(engine, "done")):
+            ran = cutout(command, identifier)
+            assert (ran.code, ran.stdout, ran.stderr) == (1, "", said)
+        assert states(engine) == {"done": "succeeded"}
+
+    def test_under_an_unknown_id_is_2(self, cutout: Cutout, engine: Engine, make_batch: MakeBatch) -> None:
+        """An id of none, and one of several, move nothing."""
+        make_batch("b", {"held": FATES["held"]})
+        for identifier in ("ffff", "0"):
+            assert cutout("cancel", identifier).code == 2
+        assert states(engine) == {"held": "held"}

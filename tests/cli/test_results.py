@@ -1,0 +1,109 @@
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+
+from jobs.outcomes import Fail, StoredObject, Succeeded
+from tests.cli.command import Cutout
+from tests.cli.conftest import Fates
+
+COLUMNS = [
+    "external_id", "return_form", "state", "key", "sha256", "media_type", "width", "height", "size_bytes",
+    "credits", "attempts", "error_code", "error_message", "request_id", "job_id",
+]  # fmt: skip
+DONE = Succeeded(StoredObject("cutouts/a.png", b"\xab" * 32, "image/png", 12_345, 10, 20))
+MakeBatch = Callable[[str, Fates], str]
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file, strict=True))
+
+
+class TestResults:
+    def test_have_a_row_for_every_job(self, cutout: Cutout, make_batch: MakeBatch, tmp_path: Path) -> None:
+        """Key, size and checksum of what succeeded, code and message of what failed, in order."""
+        batch_id = make_batch("b", {"a": DONE, 'ü, "b"\u2028': Fail("BROKEN", "cut off, sadly")})
+        ran = cutout("results", batch_id, "-o", "out.csv")
+        assert (ran.code, ran.stdout, ran.stderr) == (1, "", "2 rows written\n")
+        good, bad = rows_of(tmp_path / "out.csv")
+        assert list(good) == COLUMNS
+        assert (good["external_id"], good["state"], good["key"]) == ("a", "succeeded", "cutouts/a.png")
+        assert (good["sha256"], good["media_type"]) == ("ab" * 32, "image/png")
+        assert (good["width"], good["height"], good["size_bytes"]) == ("10", "20", "12345")
+        assert (good["error_code"], good["error_message"], good["credits"]) == ("", "", "0")
+        assert (bad["external_id"], bad["state"], bad["key"]) == ('ü, "b"\u2028', "failed", "")
+        assert (bad["error_code"], bad["error_message"]) == ("BROKEN", "cut off, sadly")
+        assert cutout("status", good["job_id"]).code == 0
+
+    def test_exit_0_only_when_every_job_succeeded(self, cutout: Cutout, make_batch: MakeBatch) -> None:
+        """The exit code is the batch's: 0 when all succeeded, 3 while one is to come."""
+        assert cutout("results", make_batch("b", {"a": DONE})).code == 0
+        assert cutout("results", make_batch("b", {"a": DONE, "b": None})).code == 3
+
+    def test_go_to_standard_output_for_a_dash(self, cutout: Cutout, make_batch: MakeBatch) -> None:
+        """`-` and no -o at all are the same: rows alone on stdout, the count on stderr."""
+        batch_id = make_batch("b", {"a": DONE})
+        named, unnamed = cutout("results", batch_id, "-o", "-"), cutout("results", batch_id)
+        assert named == unnamed
+        header, row = csv.reader(named.stdout.splitlines())
+        assert (header, row[0]) == (COLUMNS, "a")
+        assert named.stderr == "1 rows written\n"
+
+    def test_give_a_spreadsheet_no_formula(
+        self, cutout: Cutout, make_batch: MakeBatch, tmp_path: Path
+    ) -> None:
+        """A cell that would run is led by an apostrophe; any other is left alone."""
+        outside = ["=1+1", "@x", "+1", "-1", "a=1", "'quoted"]
+        batch_id = make_batch("b", {name: Fail("BROKEN", f"{name}!") for name in outside})
+        cutout("results", batch_id, "-o", "out.csv")
+        rows = rows_of(tmp_path / "out.csv")
+        shown = ["'=1+1", "'@x", "'+1", "'-1", "a=1", "'quoted"]
+        assert [row["external_id"] for row in rows] == shown
+        assert [row["error_message"] for row in rows] == [f"{name}!" for name in shown]
+
+    def test_of_another_kind_of_id_are_refused(self, cutout: Cutout, make_batch: MakeBatch) -> None:
+        """Two batches that begin alike and an id of none are each said in one line."""
+        make_batch("a", {"a": None})
+        make_batch("b", {"a": None})
+        assert cutout("results", "0").stderr == "several batches have an id that begins with '0'\n"
+        none = cutout("results", "ffff")
+        assert (none.code, none.stdout) == (2, "")
+        assert none.stderr == "no batch has an id that begins with 'ffff'\n"
+
+
+class TestAFileOfResults:
+    def test_that_was_there_is_replaced(self, cutout: Cutout, make_batch: MakeBatch, tmp_path: Path) -> None:
+        """The new file takes the old one's place, and nothing else is left in its directory."""
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "out.csv").write_text("old")
+        assert cutout("results", make_batch("b", {"a": DONE}), "-o", "out/out.csv").code == 0
+        assert len(rows_of(tmp_path / "out" / "out.csv")) == 1
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["out.csv"]
+
+    def test_is_written_whole_or_not_at_all(
+        self, cutout: Cutout, engine: Engine, make_batch: MakeBatch, tmp_path: Path
+    ) -> None:
+        """When the database fails half way the old file stays as it was."""
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "out.csv").write_text("old")
+        batch_id = make_batch("b", {"a": DONE})
+        with engine.begin() as connection:
+            connection.execute(text("ALTER TABLE attempts RENAME TO away"))
+        ran = cutout("results", batch_id, "-o", "out/out.csv")
+        assert (ran.code, ran.stdout, len(ran.stderr.splitlines())) == (2, "", 1)
+        assert (tmp_path / "out" / "out.csv").read_text() == "old"
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["out.csv"]
+
+    @pytest.mark.parametrize(
+        ("path", "said"), [("no/out.csv", "No such file or directory"), ("file/out.csv", "Not a directory")]
+    )
+    def test_that_cannot_be_written_is_named(
+        self, cutout: Cutout, make_batch: MakeBatch, tmp_path: Path, path: str, said: str
+    ) -> None:
+        """The path and the system's reason are one line, and the exit code is 2."""
+        (tmp_path / "file").touch()
+        ran = cutout("results", make_batch("b", {"a": DONE}), "-o", path)
+        assert (ran.code, ran.stderr) == (2, f"{path} cannot be written: {said}\n")

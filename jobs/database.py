@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 5
 FIRST_DELAY_S = 0.2
 LONGEST_DELAY_S = 5.0
+# A paid result lives no longer.
+A_DAY_S = 86_400.0
 
 T = TypeVar("T")
 
@@ -66,7 +68,7 @@ def connect(
     )
 
 
-def patiently(engine: Engine, work: Callable[[Connection], T], *, give_up_after_s: float = 600.0) -> T:
+def patiently(engine: Engine, work: Callable[[Connection], T], *, give_up_after_s: float = A_DAY_S) -> T:
     """Run `work` on a connection, again and again while Postgres is away.
 
     `work` must be safe to repeat: a statement whose answer was lost is run a second time.

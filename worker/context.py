@@ -19,6 +19,7 @@ from jobs import accounts, workers
 from jobs.database import connect, patiently
 from jobs.settings import PLAIN_HTTP, Settings
 from jobs.storage import Bucket
+from worker.carried import Carried
 from worker.endpoint.client import CALL_TIMEOUTS, EndpointClient
 from worker.endpoint.limiter import Limiter
 from worker.endpoint.result import ResultDownloader
@@ -63,6 +64,7 @@ class WorkerContext:
         self._results = PerThread(self._make_downloader)
         self._objects = PerThread(lambda: ObjectLinks(self.bucket))
         self._sources = PerThread(lambda: SourceFetcher(settings, self.bucket, self.objects))
+        self.carried = Carried()
         self._stopping = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 

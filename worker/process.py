@@ -17,16 +17,19 @@ log = logging.getLogger(__name__)
 
 def process(context: WorkerContext, job_id: uuid.UUID, fence: int) -> None:
     """Carry a job out as far as it goes. A message that is late or repeated ends here without a trace."""
-    claim = context.patiently(partial(store.claim, job_id=job_id, fence=fence, worker_id=context.worker_id))
-    if claim is None:
-        log.debug("job %s is not to be had under fence %d", job_id, fence)
-        return
-    claim, outcome = _carry_out(context, claim)
-    settled = context.patiently(
-        partial(store.settle, claim=claim, outcome=outcome, unknowns_allowed=context.settings.retry_unknown)
-    )
-    if not settled:
-        log.warning("job %s was taken from this worker; %s is not recorded", job_id, type(outcome).__name__)
+    with context.carried.hold(job_id) as free:
+        claim = free and context.patiently(
+            partial(store.claim, job_id=job_id, fence=fence, worker_id=context.worker_id)
+        )
+        if not claim:
+            log.debug("job %s is not to be had under fence %d", job_id, fence)
+            return
+        claim, outcome = _carry_out(context, claim)
+        allowed = context.settings.retry_unknown
+        if not context.patiently(
+            partial(store.settle, claim=claim, outcome=outcome, unknowns_allowed=allowed)
+        ):
+            log.warning("job %s was taken from this worker; %s is void", job_id, type(outcome).__name__)
 
 
 def _carry_out(context: WorkerContext, claim: Claim) -> tuple[Claim, Outcome]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, null, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, func, null, or_, select, update
 
 from jobs.database import Database
 from jobs.models import ATTEMPTS, JOBS, constant
@@ -60,7 +60,8 @@ CLAIM = (
     .where(
         JOBS.c.id == bindparam("claimed_job"),
         JOBS.c.fence == bindparam("claimed_fence"),
-        JOBS.c.standing == constant(Standing.HANDED_OUT),
+        # Again by the same worker: the first claim's answer was lost with the connection.
+        or_(JOBS.c.standing == constant(Standing.HANDED_OUT), JOBS.c.worker_id == bindparam("claimed_by")),
     )
     .values(state=RUNNING, standing=null(), worker_id=bindparam("claimed_by"))
     .returning(
@@ -80,7 +81,10 @@ CLAIM = (
 
 
 def claim(database: Database, job_id: uuid.UUID, fence: int, worker_id: uuid.UUID) -> Claim | None:
-    """Take a job that was handed out under `fence`. None for a late or repeated message."""
+    """Take a job that was handed out under `fence`. None for a message late, or repeated to another worker.
+
+    The same worker gets the same claim again: it must not ask twice at once.
+    """
     row = database.execute(
         CLAIM, {"claimed_job": job_id, "claimed_fence": fence, "claimed_by": worker_id}
     ).first()

@@ -141,9 +141,7 @@ class TestIngestingACsvFile:
         self, cutout: Cutout, stored: Callable[[], list[Job]], tmp_path: Path
     ) -> None:
         """Each reject is one line on stderr with the row's line and the reason; the exit code is 1."""
-        rows = (
-            f"external_id,source,priority\na,{WEB},\nb,,\nc,:shoe:.jpg,\na,{WEB},\nd,{WEB},[now]\ne,{WEB},\n"
-        )
+        rows = f"external_id,source,priority\na,{WEB},\nb,,\nc,none.jpg,\na,{WEB},\nd,{WEB},[now]\ne,{WEB},\n"
         (tmp_path / "list.csv").write_text(rows)
         ran = cutout("ingest", "list.csv")
         assert (ran.code, [job.external_id for job in stored()]) == (1, ["a", "e"])

@@ -106,7 +106,7 @@ class TestARunningSystem:
         os.close(follower)
         said = read_terminal(leader)
         assert cutout.ended(process).code == 0
-        plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "\r", said)
+        plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "\r", re.sub(r"\x1b\[[0-9;]*m", "", said))
         bars = [line for line in re.split(r"[\r\n]+", plain) if "━" in line]
         assert "1/1 0 failed, 0 held" in bars[-1]
         assert max(map(len, bars)) <= 80

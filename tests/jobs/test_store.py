@@ -54,9 +54,16 @@ class TestClaiming:
         job = job_of(session, claim)
         assert (job.state, job.worker_id, claim.fence) == (State.RUNNING, worker_id, 1)
 
-    def test_finds_nothing_behind_a_repeated_message(self, session: Session) -> None:
+    def test_finds_nothing_behind_a_message_repeated_to_another_worker(self, session: Session) -> None:
         """The second of two equal messages claims nothing."""
+        claim = claim_new(session, new_worker(session))
+        assert store.claim(session, claim.job_id, claim.fence, new_worker(session)) is None
+
+    def test_gives_the_same_worker_its_claim_again(self, session: Session) -> None:
+        """A claim whose answer was lost with the connection is asked for again and is not lost."""
         claim = claim_new(session, worker_id := new_worker(session))
+        assert store.claim(session, claim.job_id, claim.fence, worker_id) == claim
+        store.settle(session, claim, Snooze("X", "y", 0))
         assert store.claim(session, claim.job_id, claim.fence, worker_id) is None
 
     def test_finds_nothing_behind_a_late_message(self, session: Session) -> None:

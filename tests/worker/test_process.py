@@ -2,6 +2,7 @@ import hashlib
 import io
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -134,6 +135,21 @@ class TestAGoodPicture:
         """A picture of 4000 pixels comes back at 1999."""
         job = bench.done(encoded(plain(4000, 3000), "JPEG"))
         assert (job.state, job.width) == (State.SUCCEEDED, 1999)
+
+
+class TestARepeatedMessage:
+    def test_to_the_same_worker_makes_no_second_call(
+        self, bench: Bench, sandbox: Sandbox, photo: bytes
+    ) -> None:
+        """Two threads with the same message: one carries the job, the other lets it be."""
+        sandbox.set(latency=0.5)
+        job_id = bench.enqueue(photo)
+        with Session(bench.engine) as session, session.begin():
+            ((_, fence),) = hand_out(session, Step.CALL, 1, lease=LEASE)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: process(bench.context, job_id, fence), range(4)))
+        assert bench.job(job_id).state == State.SUCCEEDED
+        assert sandbox.charges() == 1
 
 
 class TestABadPicture:

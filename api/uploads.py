@@ -13,9 +13,8 @@ def store_upload(bucket: Bucket, body: BinaryIO, *, max_bytes: int) -> str:
     """Store a picture that lies in a seekable file; returns its address in the bucket."""
     size = body.seek(0, os.SEEK_END)
     if size == 0:
-        raise ProblemError(
-            HTTPStatus.UNPROCESSABLE_ENTITY, "empty-image", "the uploaded picture has 0 bytes", field="image"
-        )
+        detail = "the uploaded picture has 0 bytes; send the file itself"
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "empty-image", detail, field="image")
     if size > max_bytes:
         raise ProblemError(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

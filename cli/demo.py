@@ -15,8 +15,10 @@ from rich.table import Column, Table
 
 from cli.console import Exit, fail, out
 from cli.contact_sheet import draw_sheet
+from cli.database import plain_errors
 from cli.stack import Stack, StackError, StackOptions, run_stack
 from jobs.states import FINAL_STATES, ReturnForm, State
+from jobs.storage import StorageError
 from local import LocalServiceError
 
 PHOTOS = Path(__file__).parent.parent / "photos"
@@ -58,13 +60,13 @@ def demo(
     began = time.monotonic()
     try:
         out.print("starting Postgres, Redis, S3, the sandbox, API, dispatcher and a worker")
-        with run_stack(options) as stack:
+        with plain_errors(), run_stack(options) as stack:
             out.print(f"ready after {time.monotonic() - began:.1f} s")
             headers = {"Authorization": f"Bearer {stack.api_key}"}
             with httpx.Client(base_url=stack.api_url, headers=headers, timeout=30.0) as client:
                 jobs = run_jobs(client, sorted(photos.glob("*.jpg")), stack)
                 files = save(client, jobs, output)
-    except (StackError, LocalServiceError) as error:
+    except (StackError, LocalServiceError, StorageError) as error:
         fail(str(error), Exit.FAILED)
     out.print(_table(jobs))
     draw_sheet(sorted({job.photo for job in jobs}), files, output / SHEET)

@@ -38,7 +38,11 @@ def check_endpoint(known: Settings) -> Iterator[Check]:
     except SettingsError as error:
         yield Check(name, ok=False, found="no API key is set", remedy=str(error))
         return
-    except (EndpointError, ValueError) as error:
+    except ValueError as error:
+        remedy = "mend CUTOUT_ENDPOINT_URL or CUTOUT_ENDPOINT_API_KEYS, whichever it names"
+        yield Check(name, ok=False, found=str(error), remedy=remedy)
+        return
+    except EndpointError as error:
         yield Check(name, ok=False, found=str(error), remedy="check CUTOUT_ENDPOINT_URL and the network")
         return
     if isinstance(answer, Refused):

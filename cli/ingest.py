@@ -58,7 +58,7 @@ def ingest(
     if batch.id is None:
         fail(f"{rejected:,} rejected, see above; nothing is left to enqueue", Exit.FAILED)
     if wait:
-        out.print(f"batch {batch.id}: {batch.jobs:,} jobs enqueued", markup=False)
+        out.print(f"batch {batch.id}: {batch.jobs:,} enqueued", markup=False)
         with plain_errors():
             wait_for_batch(engine, batch.id)
     raise typer.Exit(_report(engine, batch.id, rejected=rejected, waited=wait))

@@ -10,7 +10,9 @@ from typing import Annotated
 import typer
 
 from cli.console import Exit, err, fail, out
+from cli.database import plain_errors
 from cli.stack import Stack, StackError, StackOptions, run_stack
+from jobs.storage import StorageError
 from local import LocalServiceError
 
 LOOK_EVERY_S = 1.0
@@ -36,13 +38,13 @@ def up(
     stopping = _stop_on_signals()
     options = StackOptions(data_dir.resolve(), port=port, workers=workers, sandbox=sandbox)
     try:
-        with run_stack(options) as stack:
+        with plain_errors(), run_stack(options) as stack:
             _announce(stack)
             while not stopping.wait(LOOK_EVERY_S):
                 for name in stack.restart_dead():
                     err.print(f"{name} ended by itself and was started again; see {options.data_dir / name}")
             out.print("stopping")
-    except (StackError, LocalServiceError) as error:
+    except (StackError, LocalServiceError, StorageError) as error:
         fail(str(error), Exit.FAILED)
 
 

@@ -33,7 +33,7 @@ def _with_bar(engine: Engine, batch_id: uuid.UUID) -> BatchStatus:
     )
     with Progress(*columns, console=out) as progress:
         batch = _look(engine, batch_id)
-        bar = progress.add_task(f"batch {str(batch_id)[:8]}", total=batch.total, others="")
+        bar = progress.add_task("batch", total=batch.total, others="")
         while True:
             progress.update(bar, completed=_still(batch), others=_others(batch))
             if _still(batch) == batch.total:

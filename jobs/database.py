@@ -55,6 +55,8 @@ def connect(
         pool_size=connections,
         max_overflow=0,
         pool_pre_ping=check_first,
+        # Parameters hold result URLs, which are secrets; errors go to logs.
+        hide_parameters=True,
         isolation_level="AUTOCOMMIT" if autocommit else "READ COMMITTED",
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_S,

@@ -91,7 +91,7 @@ class Settings(BaseSettings):
         60.0, ge=5, le=3600, description="A message not claimed within is handed out again"
     )
     most_calls_per_job: int = Field(
-        50, gt=0, le=1000, description="A job that called so often without a result is held"
+        200, gt=0, le=10_000, description="A job that called so often without a result is held"
     )
     api_url: str = Field("http://127.0.0.1:8000", description="Where producers reach the API")
     api_key: SecretStr | None = Field(

@@ -54,6 +54,7 @@ def rescue(database: Database, *, silence: timedelta, unknowns_allowed: int) -> 
             step=Step(row.step),
             tries=row.tries,
             attempts=0,
+            calls=0,
             result=None,
         )
         settle(database, claim, _what_became_of(database, claim), unknowns_allowed=unknowns_allowed)

@@ -9,7 +9,7 @@ from jobs import accounts, store
 from jobs.backoff import BACKOFF
 from jobs.outcomes import Fail, Hold, Outcome, Retry, Snooze, Unknown
 from jobs.states import AttemptOutcome, Step
-from jobs.store import Answer, Claim
+from jobs.store import NOT_SENT, Answer, Claim
 from worker.context import WorkerContext
 from worker.endpoint.answer import Accepted, Refused
 from worker.endpoint.errors import NoAnswer, NotSent, UnfitImage
@@ -28,8 +28,9 @@ TRIES_OF_A_CODE_WITHOUT_MEANING = 2
 
 def call(context: WorkerContext, claim: Claim) -> Claim | Outcome:
     """Buy the cutout: the claim with its paid result, or why there is none."""
-    if claim.attempts >= context.settings.most_calls_per_job:
-        return Hold("TOO_MANY_CALLS", f"called {claim.attempts} times without a result; retry it to go on")
+    if claim.calls >= context.settings.most_calls_per_job:
+        reason = f"called {claim.calls} times without a result; raise CUTOUT_MOST_CALLS_PER_JOB or cancel it"
+        return Hold("TOO_MANY_CALLS", reason)
     try:
         source = context.sources.read(claim.source)
         answer = _buy(context, claim, prepare(source), number=claim.attempts + 1)
@@ -75,8 +76,8 @@ def _exchange(
     try:
         answer = context.endpoint.cut_out(image, claim.return_form)
     except NotSent as error:
-        _end(context, attempt_id, Answer(AttemptOutcome.NOT_CHARGED, code="NOT_SENT", message=str(error)))
-        return Snooze("NOT_SENT", str(error), BACKOFF[Step.CALL].delay(number))
+        _end(context, attempt_id, Answer(AttemptOutcome.NOT_CHARGED, code=NOT_SENT, message=str(error)))
+        return Snooze(NOT_SENT, str(error), BACKOFF[Step.CALL].delay(number))
     except NoAnswer as error:
         _end(context, attempt_id, Answer(AttemptOutcome.UNKNOWN, code="NO_ANSWER", message=str(error)))
         return Unknown("NO_ANSWER", f"{error}; the endpoint may have charged a credit")
@@ -132,6 +133,7 @@ def _judge(context: WorkerContext, claim: Claim, answer: Refused) -> Outcome:
             seconds = answer.retry_after_s or BACKOFF[Step.CALL].delay(claim.attempts + 1)
             return Snooze(code, message, seconds)
         case Verdict.PAUSE:
+            log.warning("the account %s is paused: %s %s", context.account, code, message)
             context.patiently(partial(accounts.pause, name=context.account, code=code, message=message))
             return Snooze(code, message, PAUSED_SNOOZE_S)
         case Verdict.UNKNOWN:

@@ -1,5 +1,7 @@
 """The step that costs nothing and must not be lost: the paid result goes into the bucket."""
 
+from datetime import UTC, datetime
+
 from jobs.keys import cutout_key
 from jobs.outcomes import Hold, Outcome, Retry, StoredObject, Succeeded
 from jobs.states import Step
@@ -24,10 +26,11 @@ def copy(context: WorkerContext, claim: Claim) -> Outcome:
         return Succeeded(_store(context, claim, cutout))
     except ResultGone as error:
         return Hold("RESULT_EXPIRED", f"{error}: a paid result was lost; {BY_HAND}")
-    except ResultUrlRefused as error:
-        return Retry(Step.COPY, "RESULT_HOST_REFUSED", str(error))
-    except ResultUnavailable as error:
-        return Retry(Step.COPY, "RESULT_UNAVAILABLE", str(error))
+    except (ResultUrlRefused, ResultUnavailable) as error:
+        if datetime.now(UTC) > result.expires_at:
+            return Hold("RESULT_EXPIRED", f"{error}, and its time is over: a paid result was lost; {BY_HAND}")
+        refused = isinstance(error, ResultUrlRefused)
+        return Retry(Step.COPY, "RESULT_HOST_REFUSED" if refused else "RESULT_UNAVAILABLE", str(error))
     except ResultWrong as error:
         if claim.tries + 1 >= TRIES_OF_A_WRONG_RESULT:
             return Hold("RESULT_WRONG", f"{error}; {BY_HAND}")

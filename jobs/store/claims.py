@@ -11,6 +11,9 @@ from jobs.database import Database
 from jobs.models import ATTEMPTS, JOBS, constant
 from jobs.states import ReturnForm, Standing, State, Step
 
+# The code of an attempt whose request did not go out whole.
+NOT_SENT = "NOT_SENT"
+
 
 @dataclass(frozen=True, slots=True)
 class PaidResult:
@@ -27,7 +30,10 @@ class PaidResult:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job in a worker's hands. `fence` and `worker_id` go into every later write."""
+    """A job in a worker's hands. `fence` and `worker_id` go into every later write.
+
+    `attempts` counts the ledger's rows of this job, `calls` those of them that went out.
+    """
 
     job_id: uuid.UUID
     fence: int
@@ -39,6 +45,7 @@ class Claim:
     step: Step
     tries: int
     attempts: int
+    calls: int
     result: PaidResult | None
 
     def as_parameters(self) -> dict[str, Any]:
@@ -54,6 +61,8 @@ FENCED: ColumnElement[bool] = and_(
     JOBS.c.worker_id == bindparam("claimed_by"),
     JOBS.c.state == RUNNING,
 )
+
+ITS_ATTEMPTS = select(func.count()).where(ATTEMPTS.c.job_id == JOBS.c.id)
 
 CLAIM = (
     update(JOBS)
@@ -75,7 +84,8 @@ CLAIM = (
         JOBS.c.result_expires_at,
         JOBS.c.sent_width,
         JOBS.c.sent_height,
-        select(func.count()).where(ATTEMPTS.c.job_id == JOBS.c.id).scalar_subquery().label("attempts"),
+        ITS_ATTEMPTS.scalar_subquery().label("attempts"),
+        ITS_ATTEMPTS.where(ATTEMPTS.c.code.is_distinct_from(NOT_SENT)).scalar_subquery().label("calls"),
     )
 )
 
@@ -102,5 +112,6 @@ def claim(database: Database, job_id: uuid.UUID, fence: int, worker_id: uuid.UUI
         step=Step(row.step),
         tries=row.tries,
         attempts=row.attempts,
+        calls=row.calls,
         result=result if row.result_url else None,
     )

@@ -3,11 +3,14 @@
 import uuid
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, null, update
+from sqlalchemy import ColumnElement, and_, case, func, null, update
 
 from jobs.database import Database
 from jobs.models import JOBS
 from jobs.states import Standing, State, Step
+
+# What holds a job whose paid result is gone or is not what was asked for.
+USELESS = ["RESULT_EXPIRED", "RESULT_WRONG"]
 
 
 def cancel(database: Database, job_id: uuid.UUID) -> bool:
@@ -32,9 +35,10 @@ def cancel(database: Database, job_id: uuid.UUID) -> bool:
 def retry(database: Database, job_id: uuid.UUID) -> bool:
     """Put a failed or held job back in line with all its tries; False if there is none such.
 
-    It goes on with the copy while its paid result lives; else it will be called again, for another credit.
+    It goes on with the copy while its paid result is worth it; else it will be called again, for another
+    credit.
     """
-    lives = JOBS.c.result_expires_at > func.now()
+    lives = and_(JOBS.c.result_expires_at > func.now(), JOBS.c.code.not_in(USELESS))
     return _change(
         database,
         JOBS.c.id == job_id,

@@ -3,12 +3,12 @@
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 
-from sqlalchemy import Interval, and_, bindparam, func, null, or_, select, update
+from sqlalchemy import Interval, and_, bindparam, case, func, null, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from jobs.database import Database
 from jobs.models import ACCOUNTS, ATTEMPTS, JOBS, constant
-from jobs.states import AttemptOutcome, Step
+from jobs.states import AttemptOutcome, Standing, State, Step
 from jobs.store.claims import FENCED, Claim, PaidResult
 from jobs.store.words import cut
 
@@ -56,6 +56,8 @@ END = (
     )
 )
 
+IS_HELD = JOBS.c.state == constant(State.HELD)
+
 RECORD = (
     update(JOBS)
     .where(
@@ -70,6 +72,9 @@ RECORD = (
         )
     )
     .values(
+        # A held job waited for just this.
+        state=case((IS_HELD, constant(State.QUEUED)), else_=JOBS.c.state),
+        standing=case((IS_HELD, constant(Standing.IN_LINE)), else_=JOBS.c.standing),
         step=constant(Step.COPY),
         tries=0,
         result_url=bindparam("paid_url"),

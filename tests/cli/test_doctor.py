@@ -111,7 +111,7 @@ class TestTheDoctor:
         """A key that cannot be sent is said to be so, without being shown."""
         found = red_lines(cutout("doctor", settings={"CUTOUT_ENDPOINT_API_KEYS": key}))
         assert list(found) == ["endpoint"]
-        assert "copy it again" in found["endpoint"]
+        assert "copy it again next: mend CUTOUT_ENDPOINT_URL or CUTOUT_ENDPOINT_API_KEYS" in found["endpoint"]
 
     def test_sees_that_the_endpoint_is_out_of_reach(self, cutout: Cutout) -> None:
         """The reason and the variable are named."""

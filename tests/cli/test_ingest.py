@@ -1,5 +1,5 @@
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,14 @@ def stored(engine: Engine) -> Callable[[], list[Job]]:
             return list(session.scalars(select(Job).order_by(Job.id)))
 
     return read
+
+
+@pytest.fixture
+def sigint_heeded() -> Iterator[None]:
+    """Children heed SIGINT even where this run ignores it, as in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def batches(engine: Engine) -> int:
@@ -222,7 +230,7 @@ class TestIngesting:
         made = _upload(bucket, Entry("list.csv:2", "a", tmp_path / "gone.png", (ReturnForm.RGBA,)), 100)
         assert made == Reject("list.csv:2", f"{tmp_path}/gone.png cannot be read: No such file or directory")
 
-    @pytest.mark.usefixtures("bucket")
+    @pytest.mark.usefixtures("bucket", "sigint_heeded")
     def test_and_waiting_can_be_left(
         self, cutout: Cutout, stored: Callable[[], list[Job]], tmp_path: Path
     ) -> None:
@@ -230,7 +238,7 @@ class TestIngesting:
         (tmp_path / "list.csv").write_text(f"external_id,source\na,{WEB}\n")
         process = cutout.start("ingest", "list.csv", "--wait")
         assert process.stdout is not None
-        assert "1 jobs enqueued" in process.stdout.readline()
+        assert ": 1 enqueued" in process.stdout.readline()
         assert process.stdout.readline() == "0 of 1 done, 0 failed, 0 held\n"
         process.send_signal(signal.SIGINT)
         ran = cutout.ended(process)

@@ -136,6 +136,16 @@ class TestAPaidResult:
         assert record(session, claim, attempt_id).step is Step.COPY
         assert job_of(session, claim).step == Step.COPY
 
+    def test_frees_a_job_that_was_held_for_it(self, session: Session) -> None:
+        """A job held for an unknown charge goes on with its copy once the charge's result arrives."""
+        claim = claim_new(session, new_worker(session))
+        attempt_id = begin(session, claim)
+        store.settle(session, claim, Unknown("WORKER_GONE", "y"), unknowns_allowed=0)
+        assert job_of(session, claim).state == State.HELD
+        record(session, claim, attempt_id)
+        job = job_of(session, claim)
+        assert (job.state, job.standing, job.step) == (State.QUEUED, Standing.IN_LINE, Step.COPY)
+
     def test_outlives_the_failure_of_another_workers_call(self, session: Session) -> None:
         """A second call that fails does not fail the job that the first one's result has reached."""
         first = claim_new(session, new_worker(session))
@@ -280,14 +290,22 @@ class TestByHand:
     def test_a_held_copy_goes_on_with_its_copy_while_the_result_lives(self, session: Session) -> None:
         """Retrying does not buy again what can still be fetched."""
         claim = bought(session, claim_new(session, new_worker(session)))
-        store.settle(session, claim, Hold("RESULT_WRONG", "y"))
+        store.settle(session, claim, Hold("SOMEBODY_STOPPED_IT", "y"))
         store.retry(session, claim.job_id)
         assert job_of(session, claim).step == Step.COPY
+
+    @pytest.mark.parametrize("code", ["RESULT_EXPIRED", "RESULT_WRONG"])
+    def test_a_held_copy_whose_result_is_useless_is_called_again(self, session: Session, code: str) -> None:
+        """What was deleted early or is not what was asked for is bought anew, as its message says."""
+        claim = bought(session, claim_new(session, new_worker(session)))
+        store.settle(session, claim, Hold(code, "y"))
+        store.retry(session, claim.job_id)
+        assert (job_of(session, claim).step, job_of(session, claim).result_url) == (Step.CALL, None)
 
     def test_a_held_copy_whose_result_is_gone_is_called_again(self, session: Session) -> None:
         """Only a person's retry repeats a paid call, and only when its result is dead."""
         claim = bought(session, claim_new(session, new_worker(session)))
-        store.settle(session, claim, Hold("RESULT_EXPIRED", "y"))
+        store.settle(session, claim, Hold("SOMEBODY_STOPPED_IT", "y"))
         session.execute(text("UPDATE jobs SET result_expires_at = now()"))
         store.retry(session, claim.job_id)
         job = job_of(session, claim)

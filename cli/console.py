@@ -10,8 +10,10 @@ from rich.console import Console
 # What is piped is read by programs or in editors: no table is squeezed into 80 columns there.
 PIPED_WIDTH = 240
 
-out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
-err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+out = Console(
+    soft_wrap=True, highlight=False, emoji=False, width=None if sys.stdout.isatty() else PIPED_WIDTH
+)
+err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False, markup=False)
 
 
 class Exit(IntEnum):

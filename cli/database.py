@@ -30,9 +30,16 @@ def plain_errors() -> Iterator[None]:
         fail("the database does not have cutout's tables; run `cutout migrate`")
 
 
-def find_one(session: Session, prefix: str) -> Batch | Job:
-    """The batch or job whose id begins so; ends the command when there is none or more than one."""
+def find_one(session: Session, prefix: str, *, batch_first: bool = False) -> Batch | Job:
+    """The batch or job whose id begins so; ends the command when there is none or more than one.
+
+    With `batch_first` one batch stands out among jobs: its own begin with the same digits, made in the same
+    minute.
+    """
     found = find_by_prefix(session, prefix)
+    batches = [row for row in found if isinstance(row, Batch)]
+    if batch_first and len(batches) == 1:
+        return batches[0]
     if not found:
         fail(f"no batch or job has an id that begins with {prefix!r}")
     if len(found) > 1:

@@ -23,7 +23,7 @@ def status(
 ) -> None:
     """Say where a batch or a job is, and why."""
     with plain_errors(), Session(open_database()) as session:
-        found = find_one(session, identifier)
+        found = find_one(session, identifier, batch_first=True)
         if isinstance(found, Job):
             describe_job(found)
             raise typer.Exit(_exit_of_job(found))

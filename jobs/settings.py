@@ -3,8 +3,9 @@
 import re
 from functools import cache
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
@@ -44,7 +45,9 @@ class Settings(BaseSettings):
     )
     s3_region: str = Field("us-east-1", description="The bucket's region")
     s3_access_key: str | None = Field(None, description="Unset to use the machine's own AWS credentials")
-    s3_secret_key: SecretStr | None = Field(None, description="Goes with CUTOUT_S3_ACCESS_KEY")
+    s3_secret_key: SecretStr | None = Field(
+        None, validate_default=True, description="Goes with CUTOUT_S3_ACCESS_KEY"
+    )
     key_template: str = Field(
         "cutouts/{batch}/{external_id}.{ext}",
         description="Where a cutout goes; knows {batch} {external_id} {return_form} {job} {ext}",
@@ -130,27 +133,36 @@ class Settings(BaseSettings):
     def _postgres(cls, value: SecretStr) -> SecretStr:
         try:
             url = make_url(value.get_secret_value())
-        except ArgumentError:
+        except (ArgumentError, ValueError):
             raise ValueError(
                 "is not a database URL; write postgresql://user:password@host:5432/name"
             ) from None
         if url.get_backend_name() != "postgresql":
             raise ValueError(f"names the database {url.get_backend_name()!r}; cutout needs postgresql")
+        if "@" in (url.host or ""):
+            raise ValueError("has an @ in its user or password; write it as %40")
         return SecretStr(url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False))
 
     @field_validator("redis_url")
     @classmethod
     def _redis(cls, value: SecretStr) -> SecretStr:
-        if not value.get_secret_value().startswith(("redis://", "rediss://")):
-            raise ValueError("must begin with redis:// or rediss://")
+        if not _is_url(value.get_secret_value(), ("redis", "rediss")):
+            raise ValueError("is not a Redis URL; write redis://:password@host:6379/0")
         return value
 
     @field_validator("endpoint_url", "s3_endpoint_url", "s3_public_endpoint_url")
     @classmethod
     def _http(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("http://", "https://")):
-            raise ValueError("must begin with https:// (or http:// for a local server)")
+        if value is not None and not _is_url(value, ("http", "https")):
+            raise ValueError("is not an address; write https://host (or http://host:port for a local server)")
         return value.rstrip("/") if value else value
+
+    @field_validator("s3_secret_key")
+    @classmethod
+    def _pair(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if (secret is None) != (info.data.get("s3_access_key") is None):
+            raise ValueError("and CUTOUT_S3_ACCESS_KEY go together; set both or neither")
+        return secret
 
     @field_validator("key_template")
     @classmethod
@@ -178,6 +190,8 @@ def load_settings(**overrides: Any) -> Settings:
     """Read the settings; raises SettingsError with one line for each that is missing or wrong."""
     try:
         return Settings(**overrides)
+    except UnicodeDecodeError as error:
+        raise SettingsError("the file .env is not UTF-8; save it again as UTF-8") from error
     except ValidationError as error:
         lines = [_line(str(problem["loc"][0]), _reason(problem)) for problem in error.errors()]  # type: ignore[arg-type]
     raise SettingsError("\n".join(lines))
@@ -205,6 +219,19 @@ def _written(default: object) -> str:
     if isinstance(default, tuple):
         return ",".join(default)
     return "" if default is None else str(default)
+
+
+def _is_url(value: str, schemes: tuple[str, ...]) -> bool:
+    try:
+        parts = urlsplit(value)
+        return (
+            parts.scheme in schemes
+            and bool(parts.hostname)
+            and parts.port != 0
+            and not re.search(r"\s", value)
+        )
+    except ValueError:
+        return False
 
 
 def _line(name: str, reason: str) -> str:

@@ -59,12 +59,15 @@ class Bucket:
 
     def __init__(self, settings: Settings, *, connections: int = 10) -> None:
         self.name = settings.s3_bucket
+        self._found = False
         self._client = _connect(settings, settings.s3_endpoint_url, connections)
         public = settings.s3_public_endpoint_url
         self._public_client = _connect(settings, public, connections) if public else self._client
 
     def put_source(self, body: IO[bytes], *, key: str, sha256: bytes) -> str:
         """Store an uploaded picture that lies in a seekable file; returns its `s3://` address."""
+        if not self._found:
+            self.require()
         self._put(key, body, sha256=sha256, media_type="application/octet-stream", metadata={})
         return f"s3://{self.name}/{key}"
 
@@ -129,12 +132,19 @@ class Bucket:
                     raise
                 self._client.create_bucket(Bucket=self.name)
 
-    def check(self) -> None:
-        """Find the bucket, then write, read and delete a small object; raises what went wrong."""
-        key, data = f"cutout-check/{uuid.uuid4()}", b"cutout"
-        # Some servers make a missing bucket at the first write, which would hide a misspelt name.
+    def require(self) -> None:
+        """Raise BucketMissingError unless the bucket is there.
+
+        Some servers make a missing bucket at the first write, which would hide a misspelt name.
+        """
         with _plain_errors(self.name):
             self._client.head_bucket(Bucket=self.name)
+        self._found = True
+
+    def check(self) -> None:
+        """Find the bucket, then write, read and delete a small object; raises what went wrong."""
+        self.require()
+        key, data = f"cutout-check/{uuid.uuid4()}", b"cutout"
         self.put_cutout(data, key=key, media_type="text/plain", metadata={})
         if self.read(key, max_bytes=len(data)) != data:
             raise StorageError(f"the bucket {self.name} gives back other bytes than it was given")

@@ -59,8 +59,14 @@ def _configure_logging(**_: Any) -> None:
 
 @signals.worker_init.connect
 def _start(**_: Any) -> None:
-    _contexts.append(WorkerContext(settings()))
-    _contexts[0].start()
+    context = WorkerContext(settings())
+    try:
+        context.start()
+    except Exception as error:
+        # Celery would log what a signal's handler raises and go on without a context.
+        logging.getLogger(__name__).exception("the worker cannot start")
+        raise SystemExit(1) from error
+    _contexts.append(context)
 
 
 @signals.worker_shutdown.connect

@@ -69,7 +69,8 @@ class WorkerContext:
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Register the worker and begin its heartbeat."""
+        """Find the bucket (never buy what has no place), register the worker and begin its heartbeat."""
+        self.bucket.require()
         self.patiently(partial(accounts.ensure, name=self.account))
         self.worker_id = self.patiently(partial(workers.register, host=socket.gethostname(), pid=os.getpid()))
         self._heart.start()

@@ -11,6 +11,9 @@ GIVEN = {
 }
 
 
+PAIR = {"s3_access_key": "a", "s3_secret_key": "s3cret"}
+
+
 def load(**changed: str) -> Settings:
     return load_settings(_env_file=None, **(GIVEN | changed))
 
@@ -37,7 +40,7 @@ class TestSettings:
 
     def test_do_not_show_secrets(self) -> None:
         """Neither the text nor the repr of the settings holds a password or key."""
-        shown = str(load(s3_secret_key="s3cret")) + repr(load(s3_secret_key="s3cret"))
+        shown = str(load(**PAIR)) + repr(load(**PAIR))
         assert not [secret for secret in ("pw@", "key-1", "s3cret") if secret in shown]
 
 
@@ -70,7 +73,12 @@ class TestAMissingOrWrongSetting:
             ("source_private_hosts", "a b", "host:port"),
             ("database_url", "mysql://x/y", "'mysql'"),
             ("database_url", "not a url", "not a database URL"),
+            ("database_url", "postgresql://user:secretword", "not a database URL"),
+            ("database_url", "postgresql://u:p@ss@host/db", "%40"),
             ("redis_url", "http://x", "redis://"),
+            ("redis_url", "redis://:pw@h:nope/0", "redis://"),
+            ("s3_endpoint_url", "http://bad host", "not an address"),
+            ("s3_secret_key", "only-one-of-the-two", "both or neither"),
             ("endpoint_url", "www.ailabapi.com", "https://"),
             ("key_template", "cutouts/{nobody}.png", "{external_id}"),
             ("key_template", "cutouts/all.{ext}", "all jobs one key"),
@@ -91,6 +99,17 @@ class TestAMissingOrWrongSetting:
         with pytest.raises(SettingsError) as error:
             load(database_url="mysql://root:hunter2@db/x")
         assert "hunter2" not in str(error.value)
+        with pytest.raises(SettingsError) as error:
+            load(database_url="postgresql://root:hunter2")
+        assert "hunter2" not in str(error.value)
+        with pytest.raises(SettingsError) as error:
+            load(s3_access_key="a", database_url="postgresql://root:hun@ter2@db/x")
+        assert "ter2" not in str(error.value)
+
+    def test_goes_with_its_other_half(self) -> None:
+        """An access key without its secret is told at the start."""
+        with pytest.raises(SettingsError, match="CUTOUT_S3_SECRET_KEY and CUTOUT_S3_ACCESS_KEY go together"):
+            load(s3_access_key="a")
 
     def test_of_the_endpoints_key_is_told_where_it_is_needed(self) -> None:
         """A process that calls the endpoint says that it lacks the key."""

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import uuid
-from dataclasses import dataclass
 from functools import cache
 from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -13,6 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.handlers import add_expect_header
 
+from jobs.links import Links, SignedUpload
 from jobs.settings import Settings
 
 if TYPE_CHECKING:
@@ -46,14 +46,6 @@ class ObjectTooLargeError(StorageError):
     """The object is larger than asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class SignedUpload:
-    """Where to PUT an object, and the headers that must go with it."""
-
-    url: str
-    headers: dict[str, str]
-
-
 class Bucket:
     """One bucket, as the settings name it. Safe to share between threads."""
 
@@ -62,7 +54,9 @@ class Bucket:
         self._found = False
         self._client = _connect(settings, settings.s3_endpoint_url, connections)
         public = settings.s3_public_endpoint_url
+        self._links = Links(self._client, self.name)
         self._public_client = _connect(settings, public, connections) if public else self._client
+        self._public_links = Links(self._public_client, self.name)
 
     def put_source(self, body: IO[bytes], *, key: str, sha256: bytes) -> str:
         """Store an uploaded picture that lies in a seekable file; returns its `s3://` address."""
@@ -98,29 +92,21 @@ class Bucket:
 
         A `public` one is for others: it goes to the address at which they reach the server.
         """
-        client = self._public_client if public else self._client
-        return client.generate_presigned_url(
-            "get_object", Params={"Bucket": self.name, "Key": key}, ExpiresIn=seconds
-        )
+        links = self._public_links if public else self._links
+        with _plain_errors(self.name, key):
+            return links.sign("GET", key, {}, seconds)
 
     def presign_put(
         self, key: str, *, sha256: bytes, media_type: str, metadata: dict[str, str], seconds: int
     ) -> SignedUpload:
         """A link that takes exactly these bytes under `key`, with the headers it is signed for."""
-        checksum = base64.b64encode(sha256).decode()
-        url = self._client.generate_presigned_url(
-            "put_object",
-            Params={
-                "Bucket": self.name,
-                "Key": key,
-                "ContentType": media_type,
-                "ChecksumSHA256": checksum,
-                "Metadata": metadata,
-            },
-            ExpiresIn=seconds,
-        )
-        own = {f"x-amz-meta-{name}": value for name, value in metadata.items()}
-        return SignedUpload(url, {"Content-Type": media_type, "x-amz-checksum-sha256": checksum} | own)
+        headers = {
+            "Content-Type": media_type,
+            "x-amz-checksum-sha256": base64.b64encode(sha256).decode(),
+            **{f"x-amz-meta-{name}": value for name, value in metadata.items()},
+        }
+        with _plain_errors(self.name, key):
+            return SignedUpload(self._links.sign("PUT", key, headers, seconds), headers)
 
     def create(self) -> None:
         """Make the bucket unless it is there. For local servers; production names an existing one."""
@@ -241,6 +227,7 @@ def _connect(settings: Settings, endpoint_url: str | None, connections: int) -> 
                 # The signature covers the checksum, which covers the bytes: hashing them once is enough.
                 "payload_signing_enabled": False,
             },
+            signature_version="s3v4",
             # Ours is SHA-256; boto3 would add a CRC of its own to every request.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",

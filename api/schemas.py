@@ -9,9 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from jobs.batches import BatchStatus
 from jobs.enqueue import LONGEST_EXTERNAL_ID, LONGEST_SOURCE, NewJob
 from jobs.models import Job
-from jobs.states import Priority, ReturnForm, State, Step
-
-PRIORITIES = {priority.name.lower(): priority for priority in Priority}
+from jobs.states import PRIORITIES, ReturnForm, State, Step
 
 
 def _web_address(value: str) -> str:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.enqueue import InvalidJobError, NewJob
-from jobs.states import Priority, ReturnForm
+from jobs.states import PRIORITIES, Priority, ReturnForm
 
 PICTURE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
 NEEDED_COLUMNS = ("external_id", "source")
 WEB = ("https://", "http://")
-PRIORITIES = {priority.name.lower(): priority for priority in Priority}
 
 
 class ManifestError(Exception):

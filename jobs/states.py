@@ -74,6 +74,10 @@ class Priority(IntEnum):
     BULK = 2
 
 
+PRIORITIES = {priority.name.lower(): priority for priority in Priority}
+"""By the words that producers use."""
+
+
 class AttemptOutcome(StrEnum):
     """What a paid call cost. A row begins as `unknown` and stays so if nobody lives to tell."""
 

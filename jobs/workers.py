@@ -24,12 +24,6 @@ def beat(database: Database, worker_id: uuid.UUID) -> None:
     database.execute(update(Worker).where(Worker.id == worker_id).values(heartbeat_at=func.now()))
 
 
-def living(database: Database, *, silence: timedelta) -> int:
-    """How many workers were heard within `silence`."""
-    heard = select(func.count()).where(Worker.heartbeat_at > func.now() - silence)
-    return database.scalars(heard.select_from(Worker)).one()
-
-
 def rescue(database: Database, *, silence: timedelta, unknowns_allowed: int) -> int:
     """Settle the jobs of workers that were silent for `silence`; returns how many.
 

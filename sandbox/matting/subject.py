@@ -48,4 +48,4 @@ def _without_specks(subject: Mask, background: Background) -> Mask:
     mass[0] = 0
     peak = np.zeros(regions.count + 1, np.float32)
     np.maximum.at(peak, regions.labels.ravel(), background.distance.ravel())
-    return subject & regions.where((mass >= _DUST * mass.max()) & (peak > _FAINTEST))
+    return subject & regions.where((mass >= _DUST * np.max(mass)) & (peak > _FAINTEST))

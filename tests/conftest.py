@@ -102,6 +102,8 @@ def environment(services: LocalServices, database_url: str, sandbox: Sandbox) ->
         "CUTOUT_CALLS_PER_SECOND": "1000",
         "CUTOUT_CALLS_IN_FLIGHT": "100",
         "CUTOUT_WORKER_THREADS": "8",
+        # A message lost on its way is handed out again well within a test's patience.
+        "CUTOUT_MESSAGE_LEASE_SECONDS": "10",
     }
 
 

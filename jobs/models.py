@@ -96,6 +96,7 @@ class Job(Base):
     result_expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     sent_width: Mapped[int | None]
     sent_height: Mapped[int | None]
+    lifeboat_key: Mapped[str | None] = mapped_column(Text)
 
     key: Mapped[str | None] = mapped_column(Text)
     sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
@@ -137,7 +138,15 @@ class Job(Base):
         CheckConstraint(
             "state <> 'succeeded' OR result_url IS NULL", name="result_url_is_forgotten_once_copied"
         ),
+        CheckConstraint(
+            "lifeboat_key IS NULL OR result_url IS NOT NULL", name="lifeboat_holds_a_paid_result"
+        ),
         Index("ix_jobs_line", "step", "priority", "place", postgresql_where=text("standing = 'in_line'")),
+        Index(
+            "ix_jobs_copies",
+            "result_expires_at",
+            postgresql_where=text("standing = 'in_line' AND step = 'copy'"),
+        ),
         Index(
             "ix_jobs_due",
             "standing",
@@ -152,7 +161,9 @@ class Job(Base):
 class Attempt(Base):
     """One paid call that was begun: the ledger. Written before the request goes out.
 
-    It begins as `unknown` without an end, which is the truth if its worker dies.
+    It begins as `unknown` without an end, which is the truth if its worker dies. `unknown_at` says when it
+    was given up as unknown and stays, should its worker come back and tell; `lost_at` that what it paid for
+    died before it was stored.
     """
 
     __tablename__ = "attempts"
@@ -160,6 +171,8 @@ class Attempt(Base):
         UniqueConstraint("job_id", "number"),
         CheckConstraint(_one_of("outcome", AttemptOutcome), name="outcome_is_known"),
         CheckConstraint("outcome = 'unknown' OR ended_at IS NOT NULL", name="a_known_outcome_has_an_end"),
+        CheckConstraint("lost_at IS NULL OR outcome = 'charged'", name="only_what_was_paid_can_be_lost"),
+        Index("ix_attempts_begun_at", "begun_at"),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
@@ -172,6 +185,8 @@ class Attempt(Base):
     outcome: Mapped[AttemptOutcome] = mapped_column(Text, server_default=AttemptOutcome.UNKNOWN)
     begun_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
     ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    unknown_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    lost_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     http_status: Mapped[int | None] = mapped_column(SmallInteger)
     code: Mapped[str | None] = mapped_column(Text)
     message: Mapped[str | None] = mapped_column(Text)
@@ -180,7 +195,7 @@ class Attempt(Base):
 
 
 class Worker(Base):
-    """A worker process. Silent for too long, it is gone and its jobs are rescued."""
+    """A worker process. Silent for too long, or once it has left, its jobs are rescued."""
 
     __tablename__ = "workers"
 
@@ -189,6 +204,7 @@ class Worker(Base):
     pid: Mapped[int]
     started_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
     heartbeat_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    left_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
 
 class Account(Base):
@@ -209,6 +225,41 @@ class Account(Base):
     probe_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
 
+class CreditReading(Base):
+    """What the endpoint said an account had left, to hold the ledger against."""
+
+    __tablename__ = "credit_readings"
+    __table_args__ = (Index("ix_credit_readings_account_read_at", "account", "read_at"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    account: Mapped[str] = mapped_column(ForeignKey("accounts.name"))
+    read_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    balance: Mapped[float] = mapped_column(Double)
+
+
+class Breaker(Base):
+    """Whether the bucket takes cutouts. Open, no call goes out: never buy what cannot be stored. One row.
+
+    `trips` counts the openings since storage last held for a while; each makes the next probe wait longer.
+    """
+
+    __tablename__ = "breaker"
+    __table_args__ = (
+        CheckConstraint("id = 1", name="there_is_one_bucket"),
+        CheckConstraint(
+            "(opened_at IS NULL) = (reason IS NULL) AND (opened_at IS NULL) = (probe_at IS NULL)",
+            name="open_with_a_reason_and_a_probe",
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, server_default=text("1"))
+    opened_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    reason: Mapped[str | None] = mapped_column(Text)
+    probe_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    closed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    trips: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+
+
 class Line(Base):
     """The line's present time: the place of the job last handed out. One row."""
 
@@ -223,6 +274,7 @@ class Line(Base):
 JOBS = cast("Table", Job.__table__)
 ATTEMPTS = cast("Table", Attempt.__table__)
 ACCOUNTS = cast("Table", Account.__table__)
+BREAKER = cast("Table", Breaker.__table__)
 LINE = cast("Table", Line.__table__)
 
 

@@ -31,7 +31,8 @@ class Succeeded:
 class Retry:
     """It went wrong and may go right: counts as a try of `step`, and fails the job after the last one.
 
-    `after_seconds` and `most_tries` override the step's backoff, where the endpoint or its code says better.
+    `after_seconds` and `most_tries` override the step's backoff, where the endpoint or its code says better;
+    `at_most_seconds` bounds it, where time runs out.
     """
 
     step: Step
@@ -39,6 +40,7 @@ class Retry:
     message: str
     after_seconds: float | None = None
     most_tries: int | None = None
+    at_most_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,14 @@ class Unknown:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """The paid result died before it was stored: a credit is gone. Bounded, then held."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """Only a person can decide."""
 
@@ -74,4 +84,4 @@ class Hold:
     message: str
 
 
-Outcome = Succeeded | Retry | Snooze | Fail | Unknown | Hold
+Outcome = Succeeded | Retry | Snooze | Fail | Unknown | Lost | Hold

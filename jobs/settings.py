@@ -76,6 +76,29 @@ class Settings(BaseSettings):
     retry_unknown: int = Field(
         1, ge=0, le=10, description="So many calls of unknown outcome a job may repeat before it is held"
     )
+    retry_lost: int = Field(
+        0, ge=0, le=10, description="So many lost results (paid, never stored) a job may buy again, then held"
+    )
+
+    lifeboat_dir: str | None = Field(
+        None,
+        description="Takes results that the bucket does not take in time: a directory that all workers share,"
+        " or s3://bucket/prefix",
+    )
+    lifeboat_seconds: float = Field(
+        7200.0, gt=0, le=86_400, description="So long before a result expires it goes into the lifeboat"
+    )
+    lifeboat_s3_endpoint_url: str | None = Field(
+        None, description="The lifeboat bucket's own S3 server; unset if it is the same"
+    )
+    lifeboat_s3_access_key: str | None = Field(None, description="Unset if the keys are the same")
+    lifeboat_s3_secret_key: SecretStr | None = Field(
+        None, validate_default=True, description="Goes with CUTOUT_LIFEBOAT_S3_ACCESS_KEY"
+    )
+    spool_dir: str = Field(
+        ".cutout/spool",
+        description="Where a worker keeps answers of the endpoint while Postgres is away; must outlive it",
+    )
 
     max_source_bytes: int = Field(
         50_000_000, gt=0, le=1_000_000_000, description="A source picture may not be larger, in bytes"
@@ -150,19 +173,27 @@ class Settings(BaseSettings):
             raise ValueError("is not a Redis URL; write redis://:password@host:6379/0")
         return value
 
-    @field_validator("endpoint_url", "s3_endpoint_url", "s3_public_endpoint_url")
+    @field_validator("endpoint_url", "s3_endpoint_url", "s3_public_endpoint_url", "lifeboat_s3_endpoint_url")
     @classmethod
     def _http(cls, value: str | None) -> str | None:
         if value is not None and not _is_url(value, ("http", "https")):
             raise ValueError("is not an address; write https://host (or http://host:port for a local server)")
         return value.rstrip("/") if value else value
 
-    @field_validator("s3_secret_key")
+    @field_validator("s3_secret_key", "lifeboat_s3_secret_key")
     @classmethod
     def _pair(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        if (secret is None) != (info.data.get("s3_access_key") is None):
-            raise ValueError("and CUTOUT_S3_ACCESS_KEY go together; set both or neither")
+        access_key = str(info.field_name).replace("secret", "access")
+        if (secret is None) != (info.data.get(access_key) is None):
+            raise ValueError(f"and {PREFIX}{access_key.upper()} go together; set both or neither")
         return secret
+
+    @field_validator("lifeboat_dir")
+    @classmethod
+    def _lifeboat(cls, value: str | None) -> str | None:
+        if value and "://" in value and not re.fullmatch(r"s3://[a-z0-9.-]{3,63}(/[\w./-]*)?", value):
+            raise ValueError(f"{value!r} is neither a directory nor s3://bucket/prefix")
+        return value
 
     @field_validator("key_template")
     @classmethod

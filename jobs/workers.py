@@ -1,7 +1,8 @@
 """Workers are known by a heartbeat. A job is rescued because its worker is gone, never because it is old."""
 
 import uuid
-from datetime import timedelta
+from collections.abc import Collection
+from datetime import datetime
 
 from sqlalchemy import func, insert, select, update
 
@@ -9,7 +10,7 @@ from jobs.database import Database
 from jobs.models import Attempt, Job, Worker
 from jobs.outcomes import Outcome, Snooze, Unknown
 from jobs.states import AttemptOutcome, ReturnForm, State, Step
-from jobs.store import Claim, settle
+from jobs.store import Bounds, Claim, settle
 
 MOST_RESCUED = 200
 
@@ -24,15 +25,30 @@ def beat(database: Database, worker_id: uuid.UUID) -> None:
     database.execute(update(Worker).where(Worker.id == worker_id).values(heartbeat_at=func.now()))
 
 
-def rescue(database: Database, *, silence: timedelta, unknowns_allowed: int) -> int:
-    """Settle the jobs of workers that were silent for `silence`; returns how many.
+def leave(database: Database, worker_id: uuid.UUID) -> None:
+    """Say that the worker ends now: what it may have left undone need not wait for its silence."""
+    database.execute(update(Worker).where(Worker.id == worker_id).values(left_at=func.now()))
+
+
+def heartbeats(database: Database) -> dict[uuid.UUID, datetime | None]:
+    """The last heartbeat of every worker that holds jobs; None for one that has left."""
+    holders = select(Job.worker_id).where(Job.state == State.RUNNING).distinct().subquery()
+    rows = database.execute(
+        select(holders.c.worker_id, Worker.heartbeat_at, Worker.left_at).outerjoin_from(
+            holders, Worker, Worker.id == holders.c.worker_id
+        )
+    )
+    return {row.worker_id: None if row.left_at else row.heartbeat_at for row in rows}
+
+
+def rescue(database: Database, gone: Collection[uuid.UUID], bounds: Bounds) -> int:
+    """Settle jobs of workers that are gone, at most MOST_RESCUED; returns how many.
 
     A call that was begun and never answered is an unknown charge; anything else just goes on later.
     """
-    alive = select(Worker.id).where(Worker.heartbeat_at > func.now() - silence)
     orphans = database.execute(
         select(Job.id, Job.fence, Job.worker_id, Job.step, Job.tries, Job.return_form, Job.source)
-        .where(Job.state == State.RUNNING, Job.worker_id.not_in(alive))
+        .where(Job.state == State.RUNNING, Job.worker_id.in_(gone))
         .limit(MOST_RESCUED)
         .with_for_update(skip_locked=True)
     ).all()
@@ -51,7 +67,7 @@ def rescue(database: Database, *, silence: timedelta, unknowns_allowed: int) -> 
             calls=0,
             result=None,
         )
-        settle(database, claim, _what_became_of(database, claim), unknowns_allowed=unknowns_allowed)
+        settle(database, claim, _what_became_of(database, claim), bounds)
     return len(orphans)
 
 
@@ -64,7 +80,7 @@ def _what_became_of(database: Database, claim: Claim) -> Outcome:
             Attempt.outcome == AttemptOutcome.UNKNOWN,
             Attempt.ended_at.is_(None),
         )
-        .values(ended_at=func.now(), code="WORKER_GONE")
+        .values(ended_at=func.now(), unknown_at=func.now(), code="WORKER_GONE")
         .returning(Attempt.id)
     )
     if claim.step is Step.CALL and database.scalars(open_call).first() is not None:

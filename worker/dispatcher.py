@@ -1,29 +1,34 @@
-"""Hands out due work, rescues the jobs of dead workers, probes a paused account. Run two: one leads."""
+"""Hands out due work, rescues the jobs of dead workers, probes what is paused. Run two: one leads."""
 
 import logging
 import signal
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from types import FrameType
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from jobs import accounts, line, workers
+from jobs import accounts, breaker, line, workers
 from jobs.database import connect
 from jobs.settings import Settings, settings
 from jobs.states import Step
+from jobs.storage import Bucket
+from jobs.store import Bounds
+from worker.background import Question
 from worker.handout import publish
-from worker.probe import account_works
+from worker.probe import account_works, bucket_works
+from worker.watch import HeartWatch
 
 log = logging.getLogger(__name__)
 
 LEADER_LOCK = 7_201_002
 TICK_S = 0.2
 STANDBY_S = 2.0
-RESCUE_EVERY_S = 5.0
+LOOKS_WITHIN_SILENCE = 6
 # Twice what can be in flight keeps every thread busy between two ticks; the rest waits in Postgres,
 # where a pause or a better place still counts.
 MESSAGES_PER_CALL_IN_FLIGHT = 2
@@ -43,12 +48,15 @@ class Dispatcher:
         self._stopping = threading.Event()
         self._account = accounts.account_name(known.endpoint_api_key)
         self._lease = timedelta(seconds=known.message_lease_seconds)
-        self._silence = timedelta(seconds=known.worker_silence_seconds)
-        self._windows = {
-            Step.COPY: MOST_COPIES_OUTSTANDING,
-            Step.CALL: known.calls_in_flight * MESSAGES_PER_CALL_IN_FLIGHT + SPARE_MESSAGES,
-        }
-        self._rescued_at = 0.0
+        self._dying_within = timedelta(seconds=known.lifeboat_seconds)
+        self._bounds = Bounds(known.retry_unknown, known.retry_lost)
+        self._watch = HeartWatch(known.worker_silence_seconds)
+        self._window = known.calls_in_flight * MESSAGES_PER_CALL_IN_FLIGHT + SPARE_MESSAGES
+        self._watched_at = 0.0
+        threads = ThreadPoolExecutor(2, thread_name_prefix="probe")
+        self._account_works = Question(threads, lambda: account_works(known))
+        bucket = Bucket(known, connections=1)
+        self._bucket_works = Question(threads, lambda: bucket_works(bucket))
 
     def stop(self) -> None:
         """Make run() return after the present tick."""
@@ -76,39 +84,61 @@ class Dispatcher:
 
     def _lead(self, connection: Connection) -> None:
         accounts.ensure(connection, self._account)
+        self._watch = HeartWatch(self._settings.worker_silence_seconds)
         while not self._stopping.is_set():
             began = time.monotonic()
             self._tick(connection)
             self._stopping.wait(max(TICK_S - (time.monotonic() - began), 0.0))
 
     def _tick(self, connection: Connection) -> None:
-        if time.monotonic() - self._rescued_at > RESCUE_EVERY_S:
-            self._rescue(connection)
+        self._rescue(connection)
         found = line.survey(connection, self._account)
         if found.due:
             line.wake(connection)
-        for step in (Step.COPY, Step.CALL):
-            room = self._windows[step] - found.outstanding[step]
-            blocked = step is Step.CALL and found.paused and not self._reopen(connection)
-            if found.in_line[step] and room > 0 and not blocked:
-                handed_out = line.hand_out(connection, step, room, lease=self._lease)
-                publish(step, handed_out, lease=self._lease)
+        if found.paused:
+            self._probe_account(connection)
+        if found.away:
+            self._probe_bucket(connection)
+        self._hand_out_copies(connection, found)
+        self._hand_out_calls(connection, found)
+
+    def _hand_out_copies(self, connection: Connection, found: line.Survey) -> None:
+        room = MOST_COPIES_OUTSTANDING - found.outstanding[Step.COPY]
+        if found.in_line[Step.COPY] and room > 0:
+            dying_within = self._dying_within if found.away else None
+            handed_out = line.hand_out_copies(connection, room, lease=self._lease, dying_within=dying_within)
+            publish(Step.COPY, handed_out, lease=self._lease)
+
+    def _hand_out_calls(self, connection: Connection, found: line.Survey) -> None:
+        room = self._window - found.outstanding[Step.CALL]
+        if found.in_line[Step.CALL] and room > 0 and not found.paused and not found.away:
+            publish(Step.CALL, line.hand_out_calls(connection, room, lease=self._lease), lease=self._lease)
 
     def _rescue(self, connection: Connection) -> None:
-        self._rescued_at = time.monotonic()
-        rescued = workers.rescue(
-            connection, silence=self._silence, unknowns_allowed=self._settings.retry_unknown
-        )
-        if rescued:
-            log.warning("rescued %d jobs of workers that are gone", rescued)
+        every = self._settings.worker_silence_seconds / LOOKS_WITHIN_SILENCE
+        if time.monotonic() - self._watched_at < every:
+            return
+        self._watched_at = time.monotonic()
+        gone = self._watch.gone(workers.heartbeats(connection))
+        if gone:
+            rescued = workers.rescue(connection, gone, self._bounds)
+            log.warning("rescued %d jobs of %d workers that are gone", rescued, len(gone))
 
-    def _reopen(self, connection: Connection) -> bool:
+    def _probe_account(self, connection: Connection) -> None:
         """Ask, from time to time, whether a paused account works again; a question costs no credit."""
-        if not accounts.due_for_probe(connection, self._account) or not account_works(self._settings):
-            return False
-        accounts.resume(connection, self._account)
-        log.info("the account %s works again", self._account)
-        return True
+        if self._account_works.answered_yes():
+            accounts.resume(connection, self._account)
+            log.info("the account %s works again", self._account)
+        elif accounts.due_for_probe(connection, self._account):
+            self._account_works.ask()
+
+    def _probe_bucket(self, connection: Connection) -> None:
+        """Ask, from time to time, whether the bucket takes a small object again."""
+        if self._bucket_works.answered_yes():
+            breaker.close(connection)
+            log.info("the bucket takes cutouts again")
+        elif breaker.due_for_probe(connection):
+            self._bucket_works.ask()
 
 
 def main() -> None:

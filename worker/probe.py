@@ -1,8 +1,9 @@
-"""Whether the account can call: asked by its credits, which is free."""
+"""Whether what stopped the calls is over: questions that cost no credit."""
 
 import logging
 
 from jobs.settings import Settings
+from jobs.storage import Bucket, StorageError
 from worker.endpoint.answer import Refused
 from worker.endpoint.client import EndpointClient
 from worker.endpoint.errors import EndpointError
@@ -22,3 +23,13 @@ def account_works(settings: Settings) -> bool:
         log.warning("the account does not work: %s %s", answer.code, answer.message)
         return False
     return any(pool.balance is None or pool.balance >= 1 for pool in answer)
+
+
+def bucket_works(bucket: Bucket) -> bool:
+    """Whether the bucket takes a small object, gives it back and lets it be deleted."""
+    try:
+        bucket.check()
+    except StorageError as error:
+        log.warning("the bucket does not take cutouts: %s", error)
+        return False
+    return True

@@ -7,7 +7,7 @@ from functools import partial
 from jobs import store
 from jobs.outcomes import Outcome, Retry
 from jobs.states import Step
-from jobs.store import Claim
+from jobs.store import Bounds, Claim
 from worker.call import call
 from worker.context import WorkerContext
 from worker.copy import copy
@@ -25,10 +25,8 @@ def process(context: WorkerContext, job_id: uuid.UUID, fence: int) -> None:
             log.debug("job %s is not to be had under fence %d", job_id, fence)
             return
         claim, outcome = _carry_out(context, claim)
-        allowed = context.settings.retry_unknown
-        if not context.patiently(
-            partial(store.settle, claim=claim, outcome=outcome, unknowns_allowed=allowed)
-        ):
+        bounds = Bounds(context.settings.retry_unknown, context.settings.retry_lost)
+        if not context.patiently(partial(store.settle, claim=claim, outcome=outcome, bounds=bounds)):
             log.warning("job %s was taken from this worker; %s is void", job_id, type(outcome).__name__)
 
 

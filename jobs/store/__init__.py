@@ -4,21 +4,24 @@ Each function is one statement wherever it can be, so that a worker needs no tra
 The statements on every job's way are built once: building one costs more than running it.
 """
 
-from jobs.store.claims import NOT_SENT, Claim, PaidResult, claim
+from jobs.store.claims import NOT_SENT, Claim, PaidResult, claim, hand_back
 from jobs.store.hands import cancel, retry
-from jobs.store.ledger import Answer, begin_attempt, end_attempt, record_result
-from jobs.store.settling import settle
+from jobs.store.ledger import Answer, begin_attempt, end_attempt, record_result, save_in_lifeboat
+from jobs.store.settling import Bounds, settle
 
 __all__ = [
     "NOT_SENT",
     "Answer",
+    "Bounds",
     "Claim",
     "PaidResult",
     "begin_attempt",
     "cancel",
     "claim",
     "end_attempt",
+    "hand_back",
     "record_result",
     "retry",
+    "save_in_lifeboat",
     "settle",
 ]

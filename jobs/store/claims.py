@@ -17,12 +17,16 @@ NOT_SENT = "NOT_SENT"
 
 @dataclass(frozen=True, slots=True)
 class PaidResult:
-    """What a paid call brought: a URL that is a secret and dies, and the size of what was sent (pixels)."""
+    """What a paid call brought: a URL that is a secret and dies, and the size of what was sent (pixels).
+
+    `lifeboat_key` names the bytes in the lifeboat, once they are saved there.
+    """
 
     url: str
     expires_at: datetime
     sent_width: int
     sent_height: int
+    lifeboat_key: str | None = None
 
     def __repr__(self) -> str:
         return f"PaidResult(url=<secret>, expires_at={self.expires_at.isoformat()})"
@@ -84,9 +88,21 @@ CLAIM = (
         JOBS.c.result_expires_at,
         JOBS.c.sent_width,
         JOBS.c.sent_height,
+        JOBS.c.lifeboat_key,
         ITS_ATTEMPTS.scalar_subquery().label("attempts"),
         ITS_ATTEMPTS.where(ATTEMPTS.c.code.is_distinct_from(NOT_SENT)).scalar_subquery().label("calls"),
     )
+)
+
+HAND_BACK = (
+    update(JOBS)
+    .where(
+        JOBS.c.id == bindparam("claimed_job"),
+        JOBS.c.fence == bindparam("claimed_fence"),
+        JOBS.c.standing == constant(Standing.HANDED_OUT),
+    )
+    .values(standing=constant(Standing.IN_LINE))
+    .returning(JOBS.c.id)
 )
 
 
@@ -100,7 +116,9 @@ def claim(database: Database, job_id: uuid.UUID, fence: int, worker_id: uuid.UUI
     ).first()
     if row is None:
         return None
-    result = PaidResult(row.result_url, row.result_expires_at, row.sent_width, row.sent_height)
+    result = PaidResult(
+        row.result_url, row.result_expires_at, row.sent_width, row.sent_height, row.lifeboat_key
+    )
     return Claim(
         job_id=job_id,
         fence=fence,
@@ -115,3 +133,9 @@ def claim(database: Database, job_id: uuid.UUID, fence: int, worker_id: uuid.UUI
         calls=row.calls,
         result=result if row.result_url else None,
     )
+
+
+def hand_back(database: Database, job_id: uuid.UUID, fence: int) -> bool:
+    """Put a job that was handed out and not claimed back in line; False if there is none such."""
+    handed = {"claimed_job": job_id, "claimed_fence": fence}
+    return database.scalar(HAND_BACK, handed) is not None

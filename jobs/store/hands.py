@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, null, update
+from sqlalchemy import ColumnElement, and_, case, func, null, or_, update
 
 from jobs.database import Database
 from jobs.models import JOBS
@@ -26,6 +26,7 @@ def cancel(database: Database, job_id: uuid.UUID) -> bool:
             "step": Step.CALL,
             "result_url": None,
             "result_expires_at": None,
+            "lifeboat_key": None,
             "code": None,
             "message": None,
         },
@@ -38,7 +39,10 @@ def retry(database: Database, job_id: uuid.UUID) -> bool:
     It goes on with the copy while its paid result is worth it; else it will be called again, for another
     credit.
     """
-    lives = and_(JOBS.c.result_expires_at > func.now(), JOBS.c.code.not_in(USELESS))
+    lives = and_(
+        or_(JOBS.c.result_expires_at > func.now(), JOBS.c.lifeboat_key.is_not(None)),
+        JOBS.c.code.not_in(USELESS),
+    )
     return _change(
         database,
         JOBS.c.id == job_id,
@@ -54,6 +58,7 @@ def retry(database: Database, job_id: uuid.UUID) -> bool:
             "step": case((lives, Step.COPY), else_=Step.CALL),
             "result_url": case((lives, JOBS.c.result_url), else_=null()),
             "result_expires_at": case((lives, JOBS.c.result_expires_at), else_=null()),
+            "lifeboat_key": case((lives, JOBS.c.lifeboat_key), else_=null()),
         },
     )
 

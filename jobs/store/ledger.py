@@ -3,11 +3,11 @@
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 
-from sqlalchemy import Interval, and_, bindparam, case, func, null, or_, select, update
+from sqlalchemy import Interval, Text, and_, bindparam, case, func, null, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from jobs.database import Database
-from jobs.models import ACCOUNTS, ATTEMPTS, JOBS, constant
+from jobs.models import ACCOUNTS, ATTEMPTS, BREAKER, JOBS, constant
 from jobs.states import AttemptOutcome, Standing, State, Step
 from jobs.store.claims import FENCED, Claim, PaidResult
 from jobs.store.words import cut
@@ -39,6 +39,7 @@ _NEW = insert(ATTEMPTS).from_select(
         select(ACCOUNTS.c.name)
         .where(ACCOUNTS.c.name == bindparam("account"), ACCOUNTS.c.paused_at.is_(None))
         .exists(),
+        select(BREAKER.c.id).where(BREAKER.c.opened_at.is_(None)).exists(),
     ),
 )
 BEGIN = _NEW.on_conflict_do_update(
@@ -52,6 +53,13 @@ END = (
     .where(ATTEMPTS.c.id == bindparam("attempt_id"))
     .values(
         ended_at=func.now(),
+        unknown_at=case(
+            (
+                bindparam("new_outcome", type_=Text) == constant(AttemptOutcome.UNKNOWN),
+                func.coalesce(ATTEMPTS.c.unknown_at, func.now()),
+            ),
+            else_=ATTEMPTS.c.unknown_at,
+        ),
         **{name: bindparam(f"new_{name}") for name in Answer.__slots__},
     )
 )
@@ -88,13 +96,15 @@ RECORD = (
     .add_cte(END.cte("ended"))
 )
 
+SAVE = update(JOBS).where(FENCED).values(lifeboat_key=bindparam("saved_as")).returning(JOBS.c.id)
+
 
 def begin_attempt(
     database: Database, claim: Claim, *, number: int, account: str, image_sha256: bytes
 ) -> int | None:
     """Write down that a paid call is about to go out, and return the attempt's id.
 
-    None if it must not: the claim was lost, or the account is paused.
+    None if it must not: the claim was lost, the account is paused, or the bucket takes nothing.
     Safe to repeat for the same `number`: the first row stands and its id is returned.
     """
     intent = {"number": number, "account": account, "image_sha256": image_sha256}
@@ -126,6 +136,14 @@ def record_result(
     if expires_at is None:
         return claim
     return replace(claim, step=Step.COPY, tries=0, result=PaidResult(url, expires_at, *sent))
+
+
+def save_in_lifeboat(database: Database, claim: Claim, key: str) -> Claim:
+    """Write down that the paid result's bytes lie in the lifeboat under `key`; from then on it cannot die."""
+    saved = database.scalar(SAVE, claim.as_parameters() | {"saved_as": key})
+    if saved is None or claim.result is None:
+        return claim
+    return replace(claim, result=replace(claim.result, lifeboat_key=key))
 
 
 def _end(attempt_id: int, answer: Answer) -> dict[str, object]:

@@ -1,14 +1,15 @@
 """Settling: one function turns what happened into the job's next state."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, assert_never
 
-from sqlalchemy import bindparam, func, null, select, update
+from sqlalchemy import ColumnElement, bindparam, func, null, select, update
 
 from jobs.backoff import BACKOFF
 from jobs.database import Database
 from jobs.models import ATTEMPTS, JOBS, constant
-from jobs.outcomes import Fail, Hold, Outcome, Retry, Snooze, StoredObject, Succeeded, Unknown
+from jobs.outcomes import Fail, Hold, Lost, Outcome, Retry, Snooze, StoredObject, Succeeded, Unknown
 from jobs.states import AttemptOutcome, Standing, State, Step
 from jobs.store.claims import FENCED, Claim
 from jobs.store.words import cut
@@ -21,21 +22,63 @@ SUCCEED = (
     .values(
         state=constant(State.SUCCEEDED),
         finished_at=func.now(),
-        **{name: null() for name in ("worker_id", "code", "message", "result_url", "result_expires_at")},
+        **{
+            name: null()
+            for name in (
+                "worker_id",
+                "code",
+                "message",
+                "result_url",
+                "result_expires_at",
+                "lifeboat_key",
+            )
+        },
         **{name: bindparam(f"new_{name}") for name in StoredObject.__slots__},
     )
     .returning(JOBS.c.id)
 )
 
+# The result at hand is the last one paid for.
+LOSE = (
+    update(ATTEMPTS)
+    .where(
+        ATTEMPTS.c.id
+        == select(func.max(ATTEMPTS.c.id))
+        .where(
+            ATTEMPTS.c.job_id == bindparam("claimed_job"),
+            ATTEMPTS.c.outcome == AttemptOutcome.CHARGED,
+            select(JOBS.c.id).where(FENCED, AT_ITS_STEP).exists(),
+        )
+        .scalar_subquery()
+    )
+    .values(lost_at=func.now())
+    .cte("lost")
+)
 
-def settle(database: Database, claim: Claim, outcome: Outcome, *, unknowns_allowed: int = 1) -> bool:
+CALL_AGAIN = {"step": Step.CALL, "tries": 0, "result_url": None, "result_expires_at": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How many unknown charges and how many lost results a job may repeat before it is held."""
+
+    unknown: int = 1
+    lost: int = 0
+
+
+BOUNDS = Bounds()
+
+
+def settle(database: Database, claim: Claim, outcome: Outcome, bounds: Bounds = BOUNDS) -> bool:
     """Turn what happened into the job's next state. False if the claim was lost: nothing is changed then."""
     parameters = claim.as_parameters()
     if isinstance(outcome, Succeeded):
         change, parameters = SUCCEED, parameters | _stored(outcome.stored)
     else:
-        values = _values(database, claim, outcome, unknowns_allowed)
+        values = _values(database, claim, outcome, bounds)
         change = update(JOBS).where(FENCED, AT_ITS_STEP).values(values).returning(JOBS.c.id)
+        if isinstance(outcome, Lost):
+            change = change.add_cte(LOSE)
     if database.scalar(change, parameters | {"claimed_step": claim.step}):
         return True
     # Another worker's paid result arrived meanwhile: the job goes on from there, whatever came of this call.
@@ -43,7 +86,7 @@ def settle(database: Database, claim: Claim, outcome: Outcome, *, unknowns_allow
     return database.scalar(again, claim.as_parameters()) is not None
 
 
-def _values(database: Database, claim: Claim, outcome: Outcome, unknowns_allowed: int) -> dict[str, Any]:
+def _values(database: Database, claim: Claim, outcome: Outcome, bounds: Bounds) -> dict[str, Any]:
     match outcome:
         case Retry():
             return _retry(claim, outcome)
@@ -52,9 +95,13 @@ def _values(database: Database, claim: Claim, outcome: Outcome, unknowns_allowed
         case Fail(code, message):
             return _failed(code, message)
         case Unknown(code, message):
-            if _unknowns(database, claim) > unknowns_allowed:
+            if _count(database, claim, ATTEMPTS.c.outcome == AttemptOutcome.UNKNOWN) > bounds.unknown:
                 return _held(code, message)
             return _rest(BACKOFF[Step.CALL].first_seconds, code, message)
+        case Lost(code, message):
+            if _count(database, claim, ATTEMPTS.c.lost_at.is_not(None)) >= bounds.lost:
+                return _held(code, message)
+            return _rest(0.0, code, message) | CALL_AGAIN
         case Hold(code, message):
             return _held(code, message)
         case Succeeded():
@@ -69,6 +116,8 @@ def _retry(claim: Claim, outcome: Retry) -> dict[str, Any]:
     if most is not None and tries >= most:
         return _failed(outcome.code, f"{outcome.message} (tried {tries} times)")
     delay = backoff.delay(tries) if outcome.after_seconds is None else outcome.after_seconds
+    if outcome.at_most_seconds is not None:
+        delay = min(delay, outcome.at_most_seconds)
     return {**_rest(delay, outcome.code, outcome.message), "tries": tries}
 
 
@@ -97,10 +146,8 @@ def _held(code: str, message: str) -> dict[str, Any]:
     return {"state": State.HELD, "worker_id": None, "code": code, "message": cut(message)}
 
 
-def _unknowns(database: Database, claim: Claim) -> int:
-    counted = select(func.count()).where(
-        ATTEMPTS.c.job_id == claim.job_id, ATTEMPTS.c.outcome == AttemptOutcome.UNKNOWN
-    )
+def _count(database: Database, claim: Claim, condition: ColumnElement[bool]) -> int:
+    counted = select(func.count()).where(ATTEMPTS.c.job_id == claim.job_id, condition)
     return database.scalars(counted).one()
 
 

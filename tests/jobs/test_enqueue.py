@@ -4,7 +4,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from jobs.enqueue import InvalidJobError, NewJob, create_batch, enqueue, enqueue_all
-from jobs.line import hand_out
+from jobs.line import hand_out_calls
 from jobs.models import Job
 from jobs.producers import create_producer
 from jobs.states import Priority, ReturnForm, Standing, State, Step
@@ -20,7 +20,7 @@ def named(*external_ids: str) -> list[NewJob]:
 def order_of(session: Session, count: int) -> list[str]:
     """The external ids in the order in which the dispatcher takes them."""
     taken = []
-    for job_id, _ in hand_out(session, Step.CALL, count, lease=LEASE):
+    for job_id, _ in hand_out_calls(session, count, lease=LEASE):
         taken.append(session.get_one(Job, job_id).external_id or "")
     return taken
 

@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 
 from jobs import accounts, store
 from jobs.enqueue import NewJob, create_batch, enqueue, enqueue_all
-from jobs.line import hand_out, survey, wake
+from jobs.line import hand_out_calls, hand_out_copies, survey, wake
 from jobs.models import Job
 from jobs.outcomes import Snooze
 from jobs.states import Standing, Step
@@ -27,14 +27,14 @@ class TestHandingOut:
     def test_gives_each_job_once(self, session: Session) -> None:
         """What is handed out is not in line any more."""
         enqueue_all(session, [NewJob(SOURCE)] * 3)
-        assert len(hand_out(session, Step.CALL, 2, lease=LEASE)) == 2
-        assert len(hand_out(session, Step.CALL, 2, lease=LEASE)) == 1
-        assert hand_out(session, Step.CALL, 2, lease=LEASE) == []
+        assert len(hand_out_calls(session, 2, lease=LEASE)) == 2
+        assert len(hand_out_calls(session, 2, lease=LEASE)) == 1
+        assert hand_out_calls(session, 2, lease=LEASE) == []
 
     def test_takes_only_jobs_at_the_step(self, session: Session) -> None:
         """Copies have a line of their own."""
         enqueue(session, NewJob(SOURCE))
-        assert hand_out(session, Step.COPY, 2, lease=LEASE) == []
+        assert hand_out_copies(session, 2, lease=LEASE) == []
 
     def test_counts_what_is_out_until_it_comes_back(self, session: Session) -> None:
         """Handed out and running jobs both fill the window; a resting one does not."""

@@ -9,7 +9,7 @@ from jobs.enqueue import NewJob, enqueue
 from jobs.models import Attempt, Job
 from jobs.outcomes import Fail, Hold, Outcome, Retry, Snooze, StoredObject, Succeeded, Unknown
 from jobs.states import AttemptOutcome, Standing, State, Step
-from jobs.store import Answer, Claim
+from jobs.store import Answer, Bounds, Claim
 from jobs.store.words import LONGEST_MESSAGE
 from tests.support.steps import ACCOUNT, SOURCE, begin, claim_new, claim_one, hand_out_one, new_worker
 
@@ -140,7 +140,7 @@ class TestAPaidResult:
         """A job held for an unknown charge goes on with its copy once the charge's result arrives."""
         claim = claim_new(session, new_worker(session))
         attempt_id = begin(session, claim)
-        store.settle(session, claim, Unknown("WORKER_GONE", "y"), unknowns_allowed=0)
+        store.settle(session, claim, Unknown("WORKER_GONE", "y"), Bounds(unknown=0))
         assert job_of(session, claim).state == State.HELD
         record(session, claim, attempt_id)
         job = job_of(session, claim)
@@ -242,12 +242,12 @@ class TestSettling:
         worker_id = new_worker(session)
         claim = claim_new(session, worker_id)
         begin(session, claim, 1)
-        store.settle(session, claim, Unknown("NO_ANSWER", "text"), unknowns_allowed=1)
+        store.settle(session, claim, Unknown("NO_ANSWER", "text"), Bounds(unknown=1))
         assert job_of(session, claim).state == State.QUEUED
         session.execute(text("UPDATE jobs SET standing = 'in_line'"))
         claim = claim_one(session, worker_id)
         begin(session, claim, 2)
-        store.settle(session, claim, Unknown("NO_ANSWER", "text"), unknowns_allowed=1)
+        store.settle(session, claim, Unknown("NO_ANSWER", "text"), Bounds(unknown=1))
         assert job_of(session, claim).state == State.HELD
 
     def test_a_long_message_is_cut(self, session: Session) -> None:

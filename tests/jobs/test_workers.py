@@ -1,42 +1,31 @@
-from datetime import timedelta
-
-from sqlalchemy import select, text
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from jobs import store, workers
 from jobs.models import Attempt, Job
 from jobs.outcomes import Succeeded
 from jobs.states import AttemptOutcome, State, Step
-from jobs.store import Answer
+from jobs.store import Answer, Bounds
 from tests.jobs.test_store import STORED, bought
 from tests.support.steps import begin, claim_new, new_worker
 
-SILENCE = timedelta(seconds=30)
+BOUNDS = Bounds()
 
 
-def fall_silent(session: Session, seconds: float = 31) -> None:
-    session.execute(
-        text("UPDATE workers SET heartbeat_at = heartbeat_at - :gone"), {"gone": timedelta(seconds=seconds)}
-    )
-
-
-def rescue(session: Session, *, unknowns_allowed: int = 1) -> int:
-    return workers.rescue(session, silence=SILENCE, unknowns_allowed=unknowns_allowed)
+def rescue(session: Session, bounds: Bounds = BOUNDS) -> int:
+    """Rescue as if every worker were gone."""
+    return workers.rescue(session, list(workers.heartbeats(session)), bounds)
 
 
 class TestRescue:
-    def test_leaves_a_living_workers_job_alone_however_old_it_is(self, session: Session) -> None:
-        """A slow job is not stolen from a worker that was heard."""
-        worker_id = new_worker(session)
-        claim_new(session, worker_id)
-        fall_silent(session, 600)
-        workers.beat(session, worker_id)
-        assert rescue(session) == 0
+    def test_leaves_another_workers_job_alone_however_old_it_is(self, session: Session) -> None:
+        """Only the jobs of the workers named are touched."""
+        claim_new(session, new_worker(session))
+        assert workers.rescue(session, [new_worker(session)], BOUNDS) == 0
 
     def test_gives_back_a_job_that_had_not_called(self, session: Session) -> None:
         """Without a call begun, the job just goes on and no charge is in doubt."""
         claim = claim_new(session, new_worker(session))
-        fall_silent(session)
         assert rescue(session) == 1
         job = session.get_one(Job, claim.job_id)
         assert (job.state, job.step, job.tries) == (State.QUEUED, Step.CALL, 0)
@@ -45,7 +34,6 @@ class TestRescue:
         """A call begun and never answered is an ended, unknown attempt."""
         claim = claim_new(session, new_worker(session))
         begin(session, claim)
-        fall_silent(session)
         rescue(session)
         attempt = session.scalars(select(Attempt)).one()
         assert (attempt.outcome, attempt.code) == (AttemptOutcome.UNKNOWN, "WORKER_GONE")
@@ -56,14 +44,12 @@ class TestRescue:
         """Past the bound only a person may spend again."""
         claim = claim_new(session, new_worker(session))
         begin(session, claim)
-        fall_silent(session)
-        rescue(session, unknowns_allowed=0)
+        rescue(session, Bounds(unknown=0))
         assert session.get_one(Job, claim.job_id).state == State.HELD
 
     def test_keeps_a_paid_result_and_goes_on_with_its_copy(self, session: Session) -> None:
         """A worker that died while copying costs nothing more."""
         claim = bought(session, claim_new(session, new_worker(session)))
-        fall_silent(session)
         rescue(session)
         job = session.get_one(Job, claim.job_id)
         assert (job.state, job.step, job.result_url) == (State.QUEUED, Step.COPY, "https://r/1")
@@ -73,7 +59,6 @@ class TestRescue:
         """Its success changes nothing, and its ledger row still takes what the call cost."""
         claim = claim_new(session, new_worker(session))
         attempt_id = begin(session, claim)
-        fall_silent(session)
         rescue(session)
         store.end_attempt(session, attempt_id, Answer(AttemptOutcome.CHARGED))
         assert store.settle(session, claim, Succeeded(STORED)) is False

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from jobs import accounts, store, workers
 from jobs.enqueue import NewJob, enqueue
-from jobs.line import hand_out
+from jobs.line import hand_out_calls, hand_out_copies
 from jobs.states import Step
 from jobs.store import Claim
 
@@ -24,7 +24,8 @@ def new_worker(session: Session) -> uuid.UUID:
 
 def hand_out_one(session: Session, step: Step = Step.CALL) -> tuple[uuid.UUID, int]:
     """The first job in line, handed out."""
-    (handed_out,) = hand_out(session, step, 1, lease=LEASE)
+    hand_out = hand_out_calls if step is Step.CALL else hand_out_copies
+    (handed_out,) = hand_out(session, 1, lease=LEASE)
     return handed_out
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
 from jobs.enqueue import NewJob, create_batch, enqueue
-from jobs.line import hand_out
+from jobs.line import hand_out_calls, hand_out_copies
 from jobs.models import Account, Attempt, Job
 from jobs.settings import Settings
 from jobs.sources import upload_source
@@ -45,7 +45,8 @@ class Bench:
         """Hand out what is in line or rests, and process it."""
         with Session(self.engine) as session, session.begin():
             session.execute(text("UPDATE jobs SET standing = 'in_line' WHERE standing = 'resting'"))
-            handed_out = [out for step in Step for out in hand_out(session, step, 10, lease=LEASE)]
+            handed_out = hand_out_calls(session, 10, lease=LEASE)
+            handed_out += hand_out_copies(session, 10, lease=LEASE)
         for job_id, fence in handed_out:
             process(self.context, job_id, fence)
 
@@ -145,7 +146,7 @@ class TestARepeatedMessage:
         sandbox.set(latency=0.5)
         job_id = bench.enqueue(photo)
         with Session(bench.engine) as session, session.begin():
-            ((_, fence),) = hand_out(session, Step.CALL, 1, lease=LEASE)
+            ((_, fence),) = hand_out_calls(session, 1, lease=LEASE)
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda _: process(bench.context, job_id, fence), range(4)))
         assert bench.job(job_id).state == State.SUCCEEDED

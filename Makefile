@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+ARGS ?=
 
 .DEFAULT_GOAL := help
 
@@ -46,6 +47,10 @@ format: $(READY) ## Format the code and mend what the linter can
 .PHONY: bench
 bench: $(READY) ## CPU per job beside a bare loop
 	$(BIN)/python -m bench.cpu_per_job
+
+.PHONY: soak
+soak: $(READY) ## Kill at random while 3,000 jobs run, and audit; e.g. ARGS='--minutes 1 --jobs 300 --kills 15'
+	$(BIN)/python -m tests.soak $(ARGS)
 
 .PHONY: lock
 lock: $(READY) ## Renew the locked dependencies

@@ -16,6 +16,7 @@ COMMANDS = {
     "ingest": "cli.ingest",
     "status": "cli.look",
     "results": "cli.results",
+    "ledger": "cli.ledger",
     "retry": "cli.move",
     "cancel": "cli.move",
     "doctor": "cli.doctor",

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from jobs.settings import settings
+from jobs.states import Step
 
 
 def api(
@@ -30,8 +31,14 @@ def worker(
         int | None,
         typer.Option(min=1, max=1000, help="Jobs carried at once [default: CUTOUT_WORKER_THREADS]."),
     ] = None,
+    step: Annotated[
+        Step | None, typer.Option(help="Take jobs at this step alone [default: at either].")
+    ] = None,
 ) -> None:
-    """Carry jobs out. Run as many as you like: the limit is shared by all."""
+    """Carry jobs out. Run as many as you like: the limit is shared by all.
+
+    With `--step copy` no call keeps it from saving what is paid for: run one such beside the others.
+    """
     known = settings()
     _ = known.endpoint_api_key
     _become(
@@ -40,6 +47,7 @@ def worker(
         "worker",
         "--pool=threads",
         f"--concurrency={threads or known.worker_threads}",
+        f"--queues={step or ','.join(Step)}",
         f"--hostname=cutout-{uuid.uuid4().hex[:8]}@%h",
         "--without-gossip",
         "--without-mingle",

@@ -25,6 +25,7 @@ LOOK_EVERY_S = 0.05
 RESTART_AFTER_S = 1.0
 # A worker finishes its calls before it ends.
 GRACE_S = 130.0
+COPIER_THREADS = "4"
 
 
 class StackError(Exception):
@@ -35,12 +36,13 @@ class StackError(Exception):
 class StackOptions:
     """What to run. `port` 0 takes a free one; without the sandbox the settings name the endpoint.
 
-    `defaults` are settings for what the environment does not say.
+    `copiers` are workers for copies alone; `defaults` are settings for what the environment does not say.
     """
 
     data_dir: Path
     port: int = 0
     workers: int = 1
+    copiers: int = 0
     sandbox: bool = True
     sandbox_latency_s: float = 2.1
     defaults: Mapping[str, str] = field(default_factory=dict)
@@ -82,7 +84,8 @@ def run_stack(options: StackOptions) -> Iterator[Stack]:
                 s3_endpoint_url=os.environ.get("CUTOUT_S3_ENDPOINT_URL"),
             )
         )
-        environment = {**options.defaults, **_ours(), **services.environment()}
+        spool = {"CUTOUT_SPOOL_DIR": str(options.data_dir / "spool")}
+        environment = {**spool, **options.defaults, **_ours(), **services.environment()}
         api_port = options.port or _free_port()
         environment["CUTOUT_API_URL"] = f"http://127.0.0.1:{api_port}"
         starter = _Starter(context, services, environment)
@@ -95,6 +98,8 @@ def run_stack(options: StackOptions) -> Iterator[Stack]:
         starter.start("dispatcher", "cli", "dispatcher")
         for number in range(1, options.workers + 1):
             starter.start(f"worker-{number}", "cli", "worker")
+        for number in range(1, options.copiers + 1):
+            starter.start(f"copier-{number}", "cli", "worker", "--step", "copy", "--threads", COPIER_THREADS)
         stack.children = starter.children
         starter.wait_until_ready("api", f"{stack.api_url}/readyz")
         yield stack

@@ -36,7 +36,7 @@ def up(
     Services that CUTOUT_DATABASE_URL, CUTOUT_REDIS_URL or CUTOUT_S3_ENDPOINT_URL name are used, not started.
     """
     stopping = _stop_on_signals()
-    options = StackOptions(data_dir.resolve(), port=port, workers=workers, sandbox=sandbox)
+    options = StackOptions(data_dir.resolve(), port=port, workers=workers, copiers=1, sandbox=sandbox)
     try:
         with plain_errors(), run_stack(options) as stack:
             _announce(stack)

@@ -5,7 +5,7 @@ Closed, calls go out. Open, none does, and the dispatcher asks the bucket from t
 
 from datetime import timedelta
 
-from sqlalchemy import Interval, case, cast, func, literal, literal_column, null, update
+from sqlalchemy import case, func, literal, null, update
 
 from jobs.database import Database
 from jobs.models import BREAKER
@@ -15,12 +15,13 @@ from jobs.store.words import cut
 CALM = timedelta(minutes=5)
 LONGEST_PROBE_S = 60
 
-ONE_SECOND = cast(literal_column("'1 second'"), Interval)
 TRIPS = case((BREAKER.c.closed_at > func.now() - CALM, func.least(BREAKER.c.trips + 1, 10)), else_=1)
 
 
 def _next_probe(trips: object) -> object:
-    return func.now() + ONE_SECOND * func.least(func.power(2, trips), LONGEST_PROBE_S)
+    return func.now() + func.make_interval(
+        0, 0, 0, 0, 0, 0, func.least(func.power(2, trips), LONGEST_PROBE_S)
+    )
 
 
 OPEN = (

@@ -1,12 +1,14 @@
 """The connection to Postgres, and patience with it."""
 
 import logging
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, MetaData, create_engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFreeError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 log = logging.getLogger(__name__)
@@ -16,6 +18,9 @@ FIRST_DELAY_S = 0.2
 LONGEST_DELAY_S = 5.0
 # A paid result lives no longer.
 A_DAY_S = 86_400.0
+# So long a process that ends still waits, from when it was told to, or when it asked if that is later.
+STOP_PATIENCE_S = 10.0
+VANISHED_AFTER_S = 30
 
 T = TypeVar("T")
 
@@ -44,12 +49,15 @@ def connect(
     name: str = "cutout",
     check_first: bool = True,
     autocommit: bool = False,
+    server_settings: Mapping[str, str] | None = None,
 ) -> Engine:
     """An engine that keeps up to `connections` open.
 
     `check_first` pings before each use; without it the caller repeats what a dead connection broke.
     `autocommit` commits each statement by itself and saves the two round trips of a transaction.
+    `server_settings` are settings of Postgres for these sessions, their values without blanks.
     """
+    chosen = {"timezone": "UTC"} | dict(server_settings or {})
     return create_engine(
         url,
         pool_size=connections,
@@ -61,34 +69,81 @@ def connect(
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_S,
             "application_name": name,
-            "options": "-c timezone=UTC",
-            # A vanished server is noticed in half a minute instead of the kernel's two hours.
+            "options": " ".join(f"-c {name}={value}" for name, value in chosen.items()),
+            # A vanished server is noticed in half a minute instead of the kernel's two hours, or a quarter
+            # of one with a statement under way.
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 4,
+            "tcp_user_timeout": VANISHED_AFTER_S * 1000,
         },
     )
 
 
-def patiently(engine: Engine, work: Callable[[Connection], T], *, give_up_after_s: float = A_DAY_S) -> T:
+class PostgresAwayError(Exception):
+    """Postgres stayed away for longer than the caller could wait."""
+
+
+def patiently(
+    engine: Engine,
+    work: Callable[[Connection], T],
+    *,
+    give_up_after_s: float = A_DAY_S,
+    stopping: threading.Event | None = None,
+    stop_patience_s: float = STOP_PATIENCE_S,
+) -> T:
     """Run `work` on a connection, again and again while Postgres is away.
 
     `work` must be safe to repeat: a statement whose answer was lost is run a second time.
-    Raises the last error after `give_up_after_s` seconds.
+    Raises PostgresAwayError after `give_up_after_s` seconds, or `stop_patience_s` after `stopping` was set.
     """
-    deadline = time.monotonic() + give_up_after_s
-    delay = FIRST_DELAY_S
+    patience = _Patience(give_up_after_s, stopping or threading.Event(), stop_patience_s)
     while True:
         try:
             with engine.connect() as connection:
                 return work(connection)
-        except DBAPIError as error:
-            if not _is_away(error) or time.monotonic() + delay > deadline:
+        except (DBAPIError, NoConnectionFreeError) as error:
+            if not is_away(error):
                 raise
-            log.warning("postgres is away (%s), trying again in %.1f s", type(error.orig).__name__, delay)
-        time.sleep(delay)
-        delay = min(delay * 2, LONGEST_DELAY_S)
+            patience.pause(error)
 
 
-def _is_away(error: DBAPIError) -> bool:
-    return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+def is_away(error: Exception) -> bool:
+    """Whether the error says that Postgres did not answer, rather than that it did not agree.
+
+    Where it froze or its network vanished, the engine's connections all wait for it and none is free.
+    """
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+    return isinstance(error, NoConnectionFreeError)
+
+
+class _Patience:
+    """The waits between tries, growing up to LONGEST_DELAY_S."""
+
+    def __init__(self, seconds: float, stopping: threading.Event, when_stopping_s: float) -> None:
+        self._stopping = stopping
+        self._when_stopping_s = when_stopping_s
+        self._hurries = False
+        self._ends_at = time.monotonic() + seconds
+        self._delay = FIRST_DELAY_S
+        self._hurry_if_stopping()
+
+    def pause(self, error: Exception) -> None:
+        """Wait, and at most until told to stop; raises PostgresAwayError once patience is over."""
+        self._hurry_if_stopping()
+        kind = type(getattr(error, "orig", None) or error).__name__
+        if time.monotonic() + self._delay > self._ends_at:
+            raise PostgresAwayError(f"Postgres is away ({kind})") from error
+        log.warning("postgres is away (%s), trying again in %.1f s", kind, self._delay)
+        if self._hurries:
+            time.sleep(self._delay)
+        else:
+            self._stopping.wait(self._delay)
+        self._delay = min(self._delay * 2, LONGEST_DELAY_S)
+
+    def _hurry_if_stopping(self) -> None:
+        if self._stopping.is_set() and not self._hurries:
+            self._hurries = True
+            self._ends_at = min(self._ends_at, time.monotonic() + self._when_stopping_s)
+            self._delay = FIRST_DELAY_S

@@ -23,6 +23,7 @@ MISSING_BUCKET = {"NoSuchBucket"}
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 30
 TRIES = 3
+TOO_LARGE = {"EntityTooLarge", "KeyTooLongError", "MetadataTooLarge"}
 REFUSED = {"AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Forbidden"}
 
 
@@ -43,7 +44,7 @@ class StorageRefusedError(StorageError):
 
 
 class ObjectTooLargeError(StorageError):
-    """The object is larger than asked for."""
+    """The object is larger than asked for, or it or its name is larger than the server takes."""
 
 
 class Bucket:
@@ -86,6 +87,17 @@ class Bucket:
                         f"{key} has {answer['ContentLength']} bytes, the limit is {max_bytes}"
                     )
                 return body.read()
+
+    def delete(self, key: str) -> None:
+        """Remove an object, if it is there."""
+        with _plain_errors(self.name, key):
+            self._client.delete_object(Bucket=self.name, Key=key)
+
+    def keys(self, prefix: str) -> list[str]:
+        """The keys of all objects that begin with `prefix`."""
+        with _plain_errors(self.name):
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
+            return [found["Key"] for page in pages for found in page.get("Contents", [])]
 
     def presign(self, key: str, *, seconds: int, public: bool = False) -> str:
         """A link that reads the object without credentials for `seconds`. Treat it as a secret.
@@ -134,8 +146,7 @@ class Bucket:
         self.put_cutout(data, key=key, media_type="text/plain", metadata={})
         if self.read(key, max_bytes=len(data)) != data:
             raise StorageError(f"the bucket {self.name} gives back other bytes than it was given")
-        with _plain_errors(self.name, key):
-            self._client.delete_object(Bucket=self.name, Key=key)
+        self.delete(key)
 
     def close(self) -> None:
         """Close the connections."""
@@ -192,6 +203,8 @@ class _plain_errors:  # noqa: N801 - reads as a statement where it is used
             )
         if code in MISSING_OBJECT:
             return ObjectMissingError(f"the bucket {self.bucket!r} holds no object {self.key!r}")
+        if code in TOO_LARGE:
+            return ObjectTooLargeError(f"the S3 server answered {code} to the object {self.key!r}")
         if code in REFUSED:
             return StorageRefusedError(
                 f"the S3 server refused ({code}): check CUTOUT_S3_ACCESS_KEY and CUTOUT_S3_SECRET_KEY"

@@ -42,9 +42,10 @@ def heartbeats(database: Database) -> dict[uuid.UUID, datetime | None]:
 
 
 def rescue(database: Database, gone: Collection[uuid.UUID], bounds: Bounds) -> int:
-    """Settle jobs of workers that are gone, at most MOST_RESCUED; returns how many.
+    """Settle jobs of workers that are gone; returns how many. Past MOST_RESCUED, call it again.
 
-    A call that was begun and never answered is an unknown charge; anything else just goes on later.
+    A call that was begun and has no known end is an unknown charge; anything else just goes on later.
+    Each statement may be the last one of a dispatcher that dies: the next rescue ends the same.
     """
     orphans = database.execute(
         select(Job.id, Job.fence, Job.worker_id, Job.step, Job.tries, Job.return_form, Job.source)
@@ -72,18 +73,22 @@ def rescue(database: Database, gone: Collection[uuid.UUID], bounds: Bounds) -> i
 
 
 def _what_became_of(database: Database, claim: Claim) -> Outcome:
-    open_call = (
+    in_doubt = (
         update(Attempt)
         .where(
             Attempt.job_id == claim.job_id,
             Attempt.fence == claim.fence,
             Attempt.outcome == AttemptOutcome.UNKNOWN,
-            Attempt.ended_at.is_(None),
         )
-        .values(ended_at=func.now(), unknown_at=func.now(), code="WORKER_GONE")
+        .values(
+            ended_at=func.coalesce(Attempt.ended_at, func.now()),
+            unknown_at=func.coalesce(Attempt.unknown_at, func.now()),
+            code=func.coalesce(Attempt.code, "WORKER_GONE"),
+        )
         .returning(Attempt.id)
     )
-    if claim.step is Step.CALL and database.scalars(open_call).first() is not None:
+    called = database.scalars(in_doubt).first() is not None
+    if called and claim.step is Step.CALL:
         return Unknown(
             "WORKER_GONE", "the worker died during the call; the endpoint may have charged a credit"
         )

@@ -16,7 +16,7 @@ known = settings()
 
 app = Celery("cutout", broker=known.redis_url.get_secret_value())
 app.conf.update(
-    # A message lost or repeated does no harm; late acknowledgement repeats instead of losing.
+    # Acknowledged late, a message counts until its task ends: a worker takes as many as it has threads.
     task_acks_late=True,
     worker_prefetch_multiplier=1,
     task_ignore_result=True,
@@ -27,16 +27,14 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     broker_transport_options={
-        # Longer than the longest task, so that Redis does not repeat what still runs.
-        "visibility_timeout": known.call_deadline_seconds + 600,
-        "unacked_restore_interval": 10,
-        "unacked_restore_throttle": 1,
         # A frozen Redis would hold a publisher for minutes.
         "socket_timeout": 5,
         "socket_connect_timeout": 2,
         "socket_keepalive": True,
         "health_check_interval": 10,
         "global_keyprefix": known.redis_prefix,
+        # One list a queue instead of four: Postgres makes the order.
+        "priority_steps": [0],
     },
     # A queue for each step: a copy never waits behind calls.
     task_queues=[Queue(step) for step in Step],
@@ -67,6 +65,13 @@ def _start(**_: Any) -> None:
         logging.getLogger(__name__).exception("the worker cannot start")
         raise SystemExit(1) from error
     _contexts.append(context)
+
+
+@signals.worker_shutting_down.connect
+def _begin_to_stop(**_: Any) -> None:
+    # Sent from within the signal's handler: nothing here may lock what the main thread may hold.
+    for context in _contexts:
+        context.stopping.set()
 
 
 @signals.worker_shutdown.connect

@@ -1,32 +1,42 @@
 """Questions asked beside the dispatcher's tick, which must not wait for their answers."""
 
 import logging
+import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 
 log = logging.getLogger(__name__)
 
+# The dispatcher looks for an answer five times a second: one that lay about belongs to an older trouble.
+ANSWER_KEPT_S = 5.0
+
 
 class Question:
-    """A question whose answer may take a while: asked in a thread, one at a time."""
+    """A question whose answer may take a while: asked in a thread, one at a time.
 
-    def __init__(self, threads: ThreadPoolExecutor, ask: Callable[[], bool]) -> None:
-        self._threads = threads
+    The thread is a daemon, since a frozen server may keep it for minutes and the process must end when asked.
+    """
+
+    def __init__(self, name: str, ask: Callable[[], bool]) -> None:
+        self._name = name
         self._ask = ask
-        self._asked: Future[bool] | None = None
+        self._thread: threading.Thread | None = None
+        self._yes_at: float | None = None
 
     def ask(self) -> None:
         """Ask, unless an answer is awaited already."""
-        if self._asked is None:
-            self._asked = self._threads.submit(self._ask)
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
 
     def answered_yes(self) -> bool:
-        """Whether the answer is there and is yes; given once."""
-        if self._asked is None or not self._asked.done():
-            return False
-        asked, self._asked = self._asked, None
+        """Whether the answer was yes within the last 5 s; said once."""
+        yes_at, self._yes_at = self._yes_at, None
+        return yes_at is not None and time.monotonic() - yes_at < ANSWER_KEPT_S
+
+    def _run(self) -> None:
         try:
-            return asked.result()
+            if self._ask():
+                self._yes_at = time.monotonic()
         except Exception:
-            log.exception("a probe met an error that nobody expected")
-            return False
+            log.exception("%s met an error that nobody expected", self._name)

@@ -2,14 +2,17 @@
 
 import hashlib
 import logging
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
 from jobs import accounts, store
 from jobs.backoff import BACKOFF
+from jobs.database import PostgresAwayError
 from jobs.outcomes import Fail, Hold, Outcome, Retry, Snooze, Unknown
 from jobs.states import AttemptOutcome, Step
 from jobs.store import NOT_SENT, Answer, Claim
+from worker.call_end import CallEnd, Paid
 from worker.context import WorkerContext
 from worker.endpoint.answer import Accepted, Refused
 from worker.endpoint.errors import NoAnswer, NotSent, UnfitImage
@@ -24,6 +27,7 @@ LONGEST_WAIT_FOR_SLOT_S = 3.0
 NOT_BEGUN_SNOOZE_S = 5.0
 PAUSED_SNOOZE_S = 30.0
 TRIES_OF_A_CODE_WITHOUT_MEANING = 2
+STOPPING = Snooze("WORKER_STOPPING", "its worker ends; it goes on elsewhere", 0.0)
 
 
 def call(context: WorkerContext, claim: Claim) -> Claim | Outcome:
@@ -50,7 +54,9 @@ def call(context: WorkerContext, claim: Claim) -> Claim | Outcome:
 def _buy(
     context: WorkerContext, claim: Claim, image: PreparedImage, *, number: int
 ) -> Claim | Outcome | Refused:
-    """One paid call with its two lines in the ledger."""
+    """One paid call with its two lines in the ledger, unless this worker ends."""
+    if context.stopping.is_set():
+        return STOPPING
     begin = partial(
         store.begin_attempt,
         claim=claim,
@@ -59,11 +65,15 @@ def _buy(
         image_sha256=hashlib.sha256(image.data).digest(),
     )
     with context.limiter.slot(longest_wait_s=LONGEST_WAIT_FOR_SLOT_S):
+        if context.stopping.is_set():
+            return STOPPING
         attempt_id = context.patiently(begin)
         if attempt_id is None:
             return Snooze("NOT_BEGUN", "the account is paused", NOT_BEGUN_SNOOZE_S)
         try:
             return _exchange(context, claim, attempt_id, image, number)
+        except PostgresAwayError:
+            raise
         except Exception as error:
             # From here on the request may have gone out: whatever went wrong, the charge is in doubt.
             log.exception("a call of job %s ended in an error that nobody expected", claim.job_id)
@@ -76,38 +86,37 @@ def _exchange(
     try:
         answer = context.endpoint.cut_out(image, claim.return_form)
     except NotSent as error:
-        _end(context, attempt_id, Answer(AttemptOutcome.NOT_CHARGED, code=NOT_SENT, message=str(error)))
+        not_sent = Answer(AttemptOutcome.NOT_CHARGED, code=NOT_SENT, message=str(error))
+        _end(context, claim, attempt_id, not_sent)
         return Snooze(NOT_SENT, str(error), BACKOFF[Step.CALL].delay(number))
     except NoAnswer as error:
-        _end(context, attempt_id, Answer(AttemptOutcome.UNKNOWN, code="NO_ANSWER", message=str(error)))
+        unknown = Answer(AttemptOutcome.UNKNOWN, code="NO_ANSWER", message=str(error))
+        _end(context, claim, attempt_id, unknown)
         return Unknown("NO_ANSWER", f"{error}; the endpoint may have charged a credit")
     if isinstance(answer, Refused):
-        _end(context, attempt_id, _refusal(answer))
+        _end(context, claim, attempt_id, _refusal(answer))
         return answer
-    return _record_paid(context, claim, attempt_id, answer, image)
+    lifetime = timedelta(seconds=context.settings.result_lifetime_seconds)
+    paid = Paid(answer.result_url, lifetime, image.width, image.height)
+    return _end(context, claim, attempt_id, _acceptance(answer), paid)
 
 
-def _record_paid(
-    context: WorkerContext, claim: Claim, attempt_id: int, answer: Accepted, image: PreparedImage
+def _end(
+    context: WorkerContext, claim: Claim, attempt_id: int, answer: Answer, paid: Paid | None = None
 ) -> Claim:
-    charged = Answer(
-        AttemptOutcome.CHARGED, http_status=200, request_id=answer.request_id, log_id=answer.log_id
-    )
-    return context.patiently(
-        partial(
-            store.record_result,
-            claim=claim,
-            attempt_id=attempt_id,
-            answer=charged,
-            url=answer.result_url,
-            lifetime=timedelta(seconds=context.settings.result_lifetime_seconds),
-            sent=(image.width, image.height),
-        )
-    )
+    """Write the call's end into the ledger; into the spool first, if Postgres may not live to take it."""
+    end = CallEnd(claim.job_id, claim.fence, claim.worker_id, attempt_id, answer, paid)
+    write = partial(end.write, claim=claim)
+    # A worker that ends may be killed while it waits for a Postgres that does not answer.
+    if not context.stopping.is_set():
+        with suppress(PostgresAwayError):
+            return context.patiently(write, give_up_after_s=0.0)
+    with context.spool.keeping(end):
+        return context.patiently(write)
 
 
-def _end(context: WorkerContext, attempt_id: int, answer: Answer) -> None:
-    context.patiently(partial(store.end_attempt, attempt_id=attempt_id, answer=answer))
+def _acceptance(answer: Accepted) -> Answer:
+    return Answer(AttemptOutcome.CHARGED, http_status=200, request_id=answer.request_id, log_id=answer.log_id)
 
 
 def _refusal(answer: Refused) -> Answer:

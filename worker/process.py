@@ -5,18 +5,34 @@ import uuid
 from functools import partial
 
 from jobs import store
-from jobs.outcomes import Outcome, Retry
+from jobs.database import PostgresAwayError
+from jobs.outcomes import Outcome, Retry, Succeeded
 from jobs.states import Step
 from jobs.store import Bounds, Claim
 from worker.call import call
 from worker.context import WorkerContext
 from worker.copy import copy
+from worker.deadline import next_try_within
+from worker.paid_result import forget
 
 log = logging.getLogger(__name__)
 
 
 def process(context: WorkerContext, job_id: uuid.UUID, fence: int) -> None:
-    """Carry a job out as far as it goes. A message that is late or repeated ends here without a trace."""
+    """Carry a job out as far as it goes; a worker that ends hands it back instead.
+
+    A message that is late or repeated ends here without a trace.
+    """
+    try:
+        if context.stopping.is_set():
+            context.patiently(partial(store.hand_back, job_id=job_id, fence=fence))
+        else:
+            _process(context, job_id, fence)
+    except PostgresAwayError as error:
+        log.warning("job %s is left to the rescue: %s", job_id, error)
+
+
+def _process(context: WorkerContext, job_id: uuid.UUID, fence: int) -> None:
     with context.carried.hold(job_id) as free:
         claim = free and context.patiently(
             partial(store.claim, job_id=job_id, fence=fence, worker_id=context.worker_id)
@@ -28,6 +44,8 @@ def process(context: WorkerContext, job_id: uuid.UUID, fence: int) -> None:
         bounds = Bounds(context.settings.retry_unknown, context.settings.retry_lost)
         if not context.patiently(partial(store.settle, claim=claim, outcome=outcome, bounds=bounds)):
             log.warning("job %s was taken from this worker; %s is void", job_id, type(outcome).__name__)
+        elif isinstance(outcome, Succeeded):
+            forget(context, claim)
 
 
 def _carry_out(context: WorkerContext, claim: Claim) -> tuple[Claim, Outcome]:
@@ -37,10 +55,12 @@ def _carry_out(context: WorkerContext, claim: Claim) -> tuple[Claim, Outcome]:
             if not isinstance(called, Claim):
                 return claim, called
             claim = called
-        return claim, copy(context, claim)
+        return copy(context, claim)
+    except PostgresAwayError:
+        raise
     except Exception as error:
         # Whatever a picture, a server or a bug of ours brings up must not take the job with it.
         log.exception("job %s met an error that nobody expected", claim.job_id)
-        return claim, Retry(
-            claim.step, "INTERNAL_ERROR", f"{type(error).__name__} in the worker; see its log"
-        )
+        message = f"{type(error).__name__} in the worker; see its log"
+        within = next_try_within(context, claim)
+        return claim, Retry(claim.step, "INTERNAL_ERROR", message, at_most_seconds=within)

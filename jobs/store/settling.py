@@ -55,6 +55,18 @@ LOSE = (
     .cte("lost")
 )
 
+# An error between the call and its end in the ledger leaves that end open.
+GIVE_UP = (
+    update(ATTEMPTS)
+    .where(
+        ATTEMPTS.c.job_id == bindparam("claimed_job"),
+        ATTEMPTS.c.fence == bindparam("claimed_fence"),
+        ATTEMPTS.c.ended_at.is_(None),
+    )
+    .values(ended_at=func.now(), unknown_at=func.now(), code=bindparam("why"))
+    .cte("given_up")
+)
+
 CALL_AGAIN = {"step": Step.CALL, "tries": 0, "result_url": None, "result_expires_at": None}
 
 
@@ -79,6 +91,8 @@ def settle(database: Database, claim: Claim, outcome: Outcome, bounds: Bounds = 
         change = update(JOBS).where(FENCED, AT_ITS_STEP).values(values).returning(JOBS.c.id)
         if isinstance(outcome, Lost):
             change = change.add_cte(LOSE)
+        if isinstance(outcome, Unknown):
+            change, parameters = change.add_cte(GIVE_UP), parameters | {"why": outcome.code}
     if database.scalar(change, parameters | {"claimed_step": claim.step}):
         return True
     # Another worker's paid result arrived meanwhile: the job goes on from there, whatever came of this call.

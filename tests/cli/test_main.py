@@ -8,8 +8,8 @@ from tests.cli.command import Cutout
 KEYS = ["keys make", "keys list", "keys revoke"]
 # What needs the settings, and enough words that nothing else is at fault.
 OF_SETTINGS = [
-    "ingest .", "status 0", "results 0", "retry 0", "cancel 0", "doctor", "keys list", "keys make x",
-    "migrate", "api", "dispatcher", "worker",
+    "ingest .", "status 0", "results 0", "ledger", "retry 0", "cancel 0", "doctor", "keys list",
+    "keys make x", "migrate", "api", "dispatcher", "worker",
 ]  # fmt: skip
 
 
@@ -95,7 +95,9 @@ class TestASetting:
 
 
 class TestADatabaseThatIsAway:
-    @pytest.mark.parametrize("command", ["status 0", "results 0", "retry 0", "keys list", "ingest list.csv"])
+    @pytest.mark.parametrize(
+        "command", ["status 0", "results 0", "ledger", "retry 0", "keys list", "ingest list.csv"]
+    )
     def test_is_one_line(self, cutout: Cutout, tmp_path: Path, command: str) -> None:
         """The line says what does not answer and what to try, without the password."""
         (tmp_path / "list.csv").write_text("external_id,source\na,https://shop.example/a.jpg\n")

@@ -57,15 +57,15 @@ class TestVariables:
     def test_processes_agree(self) -> None:
         """Api, dispatcher and worker are given the same settings, the endpoint's key aside."""
         api = SERVICES["api"]["environment"]
-        for name in ("dispatcher", "worker"):
+        for name in ("dispatcher", "worker", "copier"):
             assert SERVICES[name]["environment"] == api | {
                 ENDPOINT_KEY: SERVICES[name]["environment"][ENDPOINT_KEY]
             }
 
     def test_only_who_calls_the_endpoint_has_its_key(self) -> None:
-        """The endpoint's key goes to the dispatcher, for its probe, and to the worker; to nobody else."""
+        """The endpoint's key goes to the dispatcher, for its probe, and to the workers; to nobody else."""
         holders = {name for name, service in SERVICES.items() if ENDPOINT_KEY in str(service)}
-        assert holders == {"dispatcher", "worker"}
+        assert holders == {"dispatcher", "worker", "copier"}
 
     @pytest.mark.parametrize("name", REQUIRED)
     def test_a_missing_variable_is_refused_with_the_remedy(self, name: str) -> None:
@@ -127,9 +127,9 @@ class TestConfinement:
         assert SERVICES[name]["logging"]["options"].keys() == {"max-size", "max-file"}
 
     def test_nothing_of_the_host_is_mounted(self) -> None:
-        """Only named volumes are mounted, each declared, and only into the stores."""
+        """Only named volumes are mounted, each declared, and only into the stores and the workers."""
         mounts = {name: mount for name, service in SERVICES.items() for mount in service.get("volumes", [])}
-        assert mounts.keys() == {"postgres", "redis", "s3"}
+        assert mounts.keys() == {"postgres", "redis", "s3", "worker", "copier"}
         assert {mount.split(":")[0] for mount in mounts.values()} == set(load()["volumes"])
 
     def test_only_the_api_has_a_port_on_the_host(self) -> None:
@@ -146,7 +146,7 @@ class TestConfinement:
                 members[network].add(name)
         assert load()["networks"]["stores"] == {"internal": True}
         assert members["stores"] == set(SERVICES) - {"sandbox"}
-        assert members["endpoint"] == {"dispatcher", "worker", "sandbox"}
+        assert members["endpoint"] == {"dispatcher", "worker", "copier", "sandbox"}
         assert members["front"] == {"api", "s3"}
 
 
@@ -190,10 +190,21 @@ class TestLife:
         deadline = Settings.model_fields["call_deadline_seconds"].default
         assert seconds(SERVICES["worker"]["stop_grace_period"]) >= 2 * deadline
 
+    def test_a_worker_has_a_spool_that_outlives_it(self) -> None:
+        """What Postgres could not take is on a volume of its own, where the next worker finds it."""
+        (mount,) = SERVICES["worker"]["volumes"]
+        assert mount == f"spool:{SERVICES['worker']['environment']['CUTOUT_SPOOL_DIR']}"
+
+    def test_one_worker_is_for_copies_alone(self) -> None:
+        """The copier is a worker in all but what it takes."""
+        worker, copier = SERVICES["worker"], dict(SERVICES["copier"])
+        assert copier.pop("command")[:3] == ["worker", "--step", "copy"]
+        assert copier == {name: value for name, value in worker.items() if name != "command"}
+
     def test_workers_can_be_scaled(self) -> None:
         """Nothing about a worker or dispatcher can exist only once."""
-        for name in ("worker", "dispatcher"):
-            assert not SERVICES[name].keys() & {"container_name", "ports", "hostname", "volumes"}
+        for name in ("worker", "copier", "dispatcher"):
+            assert not SERVICES[name].keys() & {"container_name", "ports", "hostname"}
         assert SERVICES["dispatcher"]["deploy"] == {"replicas": 2}
 
     def test_the_sandbox_is_asked_for(self) -> None:

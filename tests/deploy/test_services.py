@@ -155,6 +155,7 @@ def test_the_sandbox_may_be_fetched_from() -> None:
         "dispatcher",
         "standby",
         "worker",
+        "copier",
         "sandbox",
     ],
 )

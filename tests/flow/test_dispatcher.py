@@ -1,7 +1,12 @@
+import os
+import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,11 +14,13 @@ import redis
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from jobs import accounts
+from jobs import accounts, breaker, workers
 from jobs.enqueue import NewJob, enqueue_all
 from jobs.settings import Settings
+from jobs.storage import Bucket
+from local import LocalServices
 from tests.support.sandbox import Sandbox
-from tests.support.steps import SOURCE
+from tests.support.steps import SOURCE, claim_new, new_worker
 
 Start = Callable[[], "subprocess.Popen[bytes]"]
 WITHIN_S = 20.0
@@ -41,11 +48,40 @@ def enqueue(engine: Engine, count: int) -> None:
         enqueue_all(session, [NewJob(SOURCE)] * count)
 
 
-def handed_out(engine: Engine) -> int:
+def scalar(engine: Engine, query: str) -> int:
     with engine.connect() as connection:
-        return int(
-            connection.execute(text("SELECT count(*) FROM jobs WHERE standing = 'handed_out'")).scalar_one()
-        )
+        return int(connection.execute(text(query)).scalar_one())
+
+
+def execute(engine: Engine, statement: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(statement))
+
+
+def handed_out(engine: Engine) -> int:
+    return scalar(engine, "SELECT count(*) FROM jobs WHERE standing = 'handed_out'")
+
+
+def messages(settings: Settings) -> int:
+    """How many calls lie in Redis."""
+    with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
+        return int(client.llen(f"{settings.redis_prefix}call"))
+
+
+def dispatchers(engine: Engine) -> int:
+    """How many are at Postgres, leading or standing by."""
+    at_work = "datname = current_database() AND application_name = 'cutout-dispatcher'"
+    return scalar(engine, f"SELECT count(*) FROM pg_stat_activity WHERE {at_work}")  # noqa: S608 - our words
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """Stop a process where it stands, for as long as the context lasts."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -66,8 +102,7 @@ class TestADispatcher:
         wait_until(lambda: handed_out(engine) > 0)
         time.sleep(1)
         assert handed_out(engine) == 3 * 2 + 8
-        with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
-            assert client.llen(f"{settings.redis_prefix}call") == 14
+        assert messages(settings) == 14
 
     def test_takes_over_when_the_leader_is_killed(self, start: Start, engine: Engine) -> None:
         """Two run and one leads; after kill -9 the other hands out within ten seconds."""
@@ -75,23 +110,99 @@ class TestADispatcher:
         enqueue(engine, 1)
         wait_until(lambda: handed_out(engine) == 1)
         start()
-        time.sleep(2)
+        wait_until(lambda: dispatchers(engine) == 2)
         leader.kill()
         enqueue(engine, 1)
         killed_at = time.monotonic()
         wait_until(lambda: handed_out(engine) == 2)
         assert time.monotonic() - killed_at < 10
 
-    def test_outlives_a_redis_that_is_away(
-        self, start: Start, engine: Engine, environment: dict[str, str]
+    def test_takes_over_when_the_leader_is_frozen(
+        self, start: Start, engine: Engine, settings: Settings, tmp_path: Path
     ) -> None:
-        """What could not be published is handed out in the database and comes back with its lease."""
+        """Postgres ends the silent session and another leads within 15 s; who wakes stands by."""
+        leader = start()
+        enqueue(engine, 1)
+        wait_until(lambda: handed_out(engine) == 1)
+        start()
+        wait_until(lambda: dispatchers(engine) == 2)
+        with frozen(leader.pid):
+            frozen_at = time.monotonic()
+            enqueue(engine, 1)
+            wait_until(lambda: handed_out(engine) == 2)
+            assert time.monotonic() - frozen_at < 15
+        wait_until(lambda: "Postgres is away" in (tmp_path / "dispatcher-0.log").read_text())
+        wait_until(lambda: dispatchers(engine) == 2)
+        enqueue(engine, 1)
+        wait_until(lambda: messages(settings) == 3)
+        assert (tmp_path / "dispatcher-0.log").read_text().count("this dispatcher leads") == 1
+        assert leader.poll() is None
+
+    def test_outlives_a_redis_that_is_away(
+        self, start: Start, engine: Engine, environment: dict[str, str], tmp_path: Path
+    ) -> None:
+        """What could not be published waits with its lease; no more is handed out meanwhile."""
+        environment["CUTOUT_MESSAGE_LEASE_SECONDS"] = "60"
         environment["CUTOUT_REDIS_URL"] = "redis://127.0.0.1:9/0"
         enqueue(engine, 1)
         dispatcher = start()
         wait_until(lambda: handed_out(engine) == 1)
-        time.sleep(1)
+        enqueue(engine, 1)
+        wait_until(lambda: (tmp_path / "dispatcher-0.log").read_text().count("Redis is away") > 0)
+        assert handed_out(engine) == 1
         assert dispatcher.poll() is None
+
+    def test_does_the_rest_while_redis_is_frozen(
+        self, start: Start, engine: Engine, services: LocalServices, settings: Settings
+    ) -> None:
+        """A dead worker's job is rescued and what is due rejoins the line; once thawed, all goes out once."""
+        start()
+        enqueue(engine, 1)
+        wait_until(lambda: messages(settings) == 1)
+        assert services.valkey is not None
+        assert services.valkey.pid is not None
+        with frozen(services.valkey.pid):
+            enqueue(engine, 1)
+            wait_until(lambda: handed_out(engine) == 2)
+            with Session(engine) as session, session.begin():
+                worker_id = new_worker(session)
+                claim_new(session, worker_id)
+                workers.leave(session, worker_id)
+            began = time.monotonic()
+            wait_until(lambda: scalar(engine, "SELECT count(*) FROM jobs WHERE standing = 'in_line'") == 1)
+            assert time.monotonic() - began < 4
+        wait_until(lambda: messages(settings) >= 3)
+        assert scalar(engine, "SELECT max(fence) FROM jobs") == 2
+
+    def test_rescues_the_jobs_of_a_worker_that_has_left_at_once(self, start: Start, engine: Engine) -> None:
+        """Its silence is not waited for; the living one beside it keeps its job."""
+        with Session(engine) as session, session.begin():
+            leaver, stayer = new_worker(session), new_worker(session)
+            claim_new(session, leaver)
+            claim_new(session, stayer)
+            workers.leave(session, leaver)
+        start()
+        wait_until(lambda: dispatchers(engine) == 1)
+        began = time.monotonic()
+        wait_until(lambda: scalar(engine, "SELECT count(*) FROM jobs WHERE state = 'running'") == 1)
+        assert time.monotonic() - began < 3
+        with engine.connect() as connection:
+            assert connection.scalar(text("SELECT worker_id FROM jobs WHERE state = 'running'")) == stayer
+
+    def test_rescues_more_than_one_look_can_take(self, start: Start, engine: Engine) -> None:
+        """The next tick goes on, and does not wait for the next look."""
+        with Session(engine) as session, session.begin():
+            worker_id = new_worker(session)
+            enqueue_all(session, [NewJob(SOURCE)] * (3 * workers.MOST_RESCUED))
+            session.execute(
+                text("UPDATE jobs SET state = 'running', standing = NULL, worker_id = :worker"),
+                {"worker": worker_id},
+            )
+            workers.leave(session, worker_id)
+        start()
+        left = "SELECT count(*) FROM jobs WHERE state = 'running'"
+        wait_until(lambda: scalar(engine, left) < 3 * workers.MOST_RESCUED)
+        wait_until(lambda: scalar(engine, left) == 0)
 
     def test_ends_with_zero_when_asked_to(self, start: Start, engine: Engine) -> None:
         """SIGTERM ends it after the present tick."""
@@ -99,7 +210,78 @@ class TestADispatcher:
         enqueue(engine, 1)
         wait_until(lambda: handed_out(engine) == 1)
         dispatcher.terminate()
-        assert dispatcher.wait(10) == 0
+        assert dispatcher.wait(5) == 0
+
+    def test_ends_though_its_postgres_is_frozen(self, start: Start, engine: Engine) -> None:
+        """What cannot be waited for is left to the next leader."""
+        dispatcher = start()
+        wait_until(lambda: dispatchers(engine) == 1)
+        session = "SELECT max(pid) FROM pg_stat_activity WHERE application_name = 'cutout-dispatcher'"
+        with frozen(scalar(engine, session)):
+            time.sleep(1)  # some ticks: one of them now waits for its answer
+            began = time.monotonic()
+            dispatcher.terminate()
+            assert dispatcher.wait(15) == 0
+            assert time.monotonic() - began > 1
+
+
+class TestAnOpenBreaker:
+    def test_lets_no_call_out_and_closes_by_itself(
+        self, start: Start, engine: Engine, settings: Settings, tmp_path: Path
+    ) -> None:
+        """Only a copy that dies soon goes out; once the bucket is there a probe finds it and all goes on."""
+        with Session(engine) as session, session.begin():
+            enqueue_all(session, [NewJob(SOURCE)] * 2)
+            for hours in (1, 10):
+                add_copy(session, hours)
+            assert breaker.trip(session, "no bucket")
+        start()
+        wait_until(lambda: handed_out(engine) == 1)
+        execute(engine, PROBE_BUCKET)
+        wait_until(lambda: "the bucket does not take cutouts" in (tmp_path / "dispatcher-0.log").read_text())
+        assert handed_out(engine) == 1
+        dying = "standing = 'handed_out' AND result_expires_at < now() + interval '2 hours'"
+        assert scalar(engine, f"SELECT count(*) FROM jobs WHERE {dying}") == 1  # noqa: S608 - our own words
+        bucket = Bucket(settings)
+        bucket.create()
+        bucket.close()
+        execute(engine, PROBE_BUCKET)
+        wait_until(lambda: handed_out(engine) == 4)
+        assert scalar(engine, "SELECT count(*) FROM breaker WHERE opened_at IS NULL") == 1
+
+    def test_is_asked_about_without_waiting(
+        self, start: Start, engine: Engine, environment: dict[str, str]
+    ) -> None:
+        """While a bucket does not answer, other work goes on, and SIGTERM ends it within seconds."""
+        with socket.create_server(("127.0.0.1", 0)) as listener, Session(engine) as session:
+            environment["CUTOUT_S3_ENDPOINT_URL"] = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            breaker.trip(session, "frozen")
+            session.commit()
+            execute(engine, PROBE_BUCKET)
+            dispatcher = start()
+            listener.settimeout(WITHIN_S)
+            probe, _ = listener.accept()
+            with probe:
+                add_copy(session, hours=1)
+                session.commit()
+                wait_until(lambda: handed_out(engine) == 1)
+                dispatcher.terminate()
+                assert dispatcher.wait(5) == 0
+
+
+PROBE_BUCKET = "UPDATE breaker SET probe_at = now() WHERE opened_at IS NOT NULL"
+
+
+def add_copy(session: Session, hours: float) -> None:
+    """A job in line for its copy, whose result dies in so many hours."""
+    enqueue_all(session, [NewJob(SOURCE)])
+    session.execute(
+        text(
+            "UPDATE jobs SET step = 'copy', result_url = 'https://r/1', result_expires_at = now() + :left"
+            " WHERE id = (SELECT id FROM jobs WHERE step = 'call' AND standing = 'in_line' LIMIT 1)"
+        ),
+        {"left": timedelta(hours=hours)},
+    )
 
 
 class TestAPausedAccount:

@@ -1,3 +1,4 @@
+import uuid
 from datetime import timedelta
 
 from sqlalchemy import Engine, text
@@ -8,13 +9,31 @@ from jobs.enqueue import NewJob, create_batch, enqueue, enqueue_all
 from jobs.line import hand_out_calls, hand_out_copies, survey, wake
 from jobs.models import Job
 from jobs.outcomes import Snooze
-from jobs.states import Standing, Step
+from jobs.states import Priority, Standing, Step
 from tests.support.steps import ACCOUNT, LEASE, SOURCE, claim_new, hand_out_one, new_worker
 
 WINDOW = """
     EXPLAIN (ANALYZE, COSTS OFF) SELECT id FROM jobs WHERE standing = 'in_line' AND step = 'call'
     ORDER BY priority, place LIMIT 100 FOR UPDATE SKIP LOCKED
 """
+
+COPIES = """
+    EXPLAIN (ANALYZE, COSTS OFF) SELECT id FROM jobs WHERE standing = 'in_line' AND step = 'copy'
+    ORDER BY result_expires_at LIMIT 100 FOR UPDATE SKIP LOCKED
+"""
+
+
+def paid_for(session: Session, *, hours: float) -> uuid.UUID:
+    """A job in line for its copy, whose result dies in so many hours."""
+    job_id = enqueue(session, NewJob(SOURCE))
+    session.execute(
+        text(
+            "UPDATE jobs SET step = 'copy', result_url = 'https://r/1', result_expires_at = now() + :left"
+            " WHERE id = :id"
+        ),
+        {"id": job_id, "left": timedelta(hours=hours)},
+    )
+    return job_id
 
 
 def pass_time(session: Session, seconds: float) -> None:
@@ -58,6 +77,66 @@ class TestHandingOut:
         accounts.pause(session, ACCOUNT, code="X", message="y")
         found = survey(session, ACCOUNT)
         assert (found.due, found.paused) == (True, True)
+
+
+class TestCallsInLine:
+    def test_go_by_priority_and_place(self, session: Session) -> None:
+        """What was enqueued first goes first among its like, and a better priority before all."""
+        priorities = [Priority.BULK, Priority.NORMAL, Priority.NORMAL, Priority.INTERACTIVE]
+        batch = create_batch(session, "b")
+        jobs = [NewJob(SOURCE, str(number), priority=each) for number, each in enumerate(priorities)]
+        enqueue_all(session, jobs, batch_id=batch.id)
+        handed_out = hand_out_calls(session, 4, lease=LEASE)
+        names = [session.get_one(Job, job_id).external_id for job_id, _ in handed_out]
+        assert names == ["3", "1", "2", "0"]
+
+    def test_are_not_moved_by_copies(self, session: Session) -> None:
+        """Handing out copies neither takes calls nor moves the line's present time."""
+        paid_for(session, hours=1)
+        enqueue(session, NewJob(SOURCE))
+        present = session.scalar(text("SELECT present FROM line"))
+        assert len(hand_out_copies(session, 9, lease=LEASE)) == 1
+        assert session.scalar(text("SELECT present FROM line")) == present
+        assert len(hand_out_calls(session, 9, lease=LEASE)) == 1
+
+
+class TestCopiesInLine:
+    def test_go_by_their_results_expiry(self, session: Session) -> None:
+        """What dies first is saved first, whenever it was enqueued and however bulky."""
+        late, soon, middle = (paid_for(session, hours=hours) for hours in (20, 1, 5))
+        handed_out = hand_out_copies(session, 3, lease=LEASE)
+        assert [job_id for job_id, _ in handed_out] == [soon, middle, late]
+
+    def test_that_do_not_die_soon_wait_for_the_bucket(self, session: Session) -> None:
+        """With the bucket away only those within the bound go out; the others are still there after it."""
+        soon, late = (paid_for(session, hours=hours) for hours in (1, 3))
+        two_hours = timedelta(hours=2)
+        dying = hand_out_copies(session, 9, lease=LEASE, dying_within=two_hours)
+        assert [job_id for job_id, _ in dying] == [soon]
+        assert [job_id for job_id, _ in hand_out_copies(session, 9, lease=LEASE)] == [late]
+
+    def test_that_lie_in_the_lifeboat_wait_for_the_bucket(self, session: Session) -> None:
+        """They cannot die any more; with the bucket back they go out like the rest."""
+        saved = paid_for(session, hours=1)
+        session.execute(text("UPDATE jobs SET lifeboat_key = 'somewhere'"))
+        assert hand_out_copies(session, 9, lease=LEASE, dying_within=timedelta(hours=2)) == []
+        assert [job_id for job_id, _ in hand_out_copies(session, 9, lease=LEASE)] == [saved]
+
+    def test_are_found_by_their_index(self, engine: Engine) -> None:
+        """The next to die are read in order, without a sort, however many wait behind them."""
+        with Session(engine) as session, session.begin():
+            enqueue_all(session, [NewJob(SOURCE)] * 3000)
+            session.execute(
+                text(
+                    "UPDATE jobs SET step = 'copy', result_url = 'https://r/1',"
+                    " result_expires_at = now() + place * interval '1 second'"
+                )
+            )
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("VACUUM ANALYZE jobs"))
+            plan = "\n".join(connection.scalars(text(COPIES)))
+        assert "ix_jobs_copies" in plan
+        assert "Sort" not in plan
 
 
 class TestWaking:

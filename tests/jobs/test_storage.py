@@ -64,6 +64,23 @@ class TestASource:
             bucket.read("a", max_bytes=5999)
 
 
+class TestClearing:
+    def test_removes_an_object_and_is_content_to_find_none(self, bucket: Bucket) -> None:
+        """Deleting twice does no harm."""
+        bucket.put_cutout(DATA, key="a", media_type="image/png", metadata={})
+        bucket.delete("a")
+        bucket.delete("a")
+        with pytest.raises(ObjectMissingError):
+            bucket.read("a", max_bytes=len(DATA))
+
+    def test_lists_the_keys_under_a_prefix(self, bucket: Bucket) -> None:
+        """Those that begin with it, and all of them without one."""
+        for key in ("a/1", "a/2", "b"):
+            bucket.put_cutout(DATA, key=key, media_type="image/png", metadata={})
+        assert bucket.keys("a/") == ["a/1", "a/2"]
+        assert bucket.keys("") == ["a/1", "a/2", "b"]
+
+
 class TestTrouble:
     def test_with_a_missing_object_is_said_plainly(self, bucket: Bucket) -> None:
         """The error names the bucket and the key."""
@@ -80,6 +97,11 @@ class TestTrouble:
         wrong = settings.model_copy(update={"s3_access_key": "nobody"})
         with pytest.raises(StorageRefusedError, match="CUTOUT_S3_ACCESS_KEY"):
             Bucket(wrong).put_cutout(DATA, key="a", media_type="image/png", metadata={})
+
+    def test_with_a_key_that_is_too_long_is_told_from_a_bucket_that_is_away(self, bucket: Bucket) -> None:
+        """It is this object's trouble alone."""
+        with pytest.raises(ObjectTooLargeError, match="KeyTooLongError"):
+            bucket.put_cutout(DATA, key="a" * 2000, media_type="image/png", metadata={})
 
     def test_with_a_server_that_is_away_is_an_error_of_ours(self, settings: Settings) -> None:
         """A refused connection is a StorageError without the server's address."""

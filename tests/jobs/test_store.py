@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from jobs import accounts, store
 from jobs.enqueue import NewJob, enqueue
 from jobs.models import Attempt, Job
-from jobs.outcomes import Fail, Hold, Outcome, Retry, Snooze, StoredObject, Succeeded, Unknown
+from jobs.outcomes import Fail, Hold, Lost, Outcome, Retry, Snooze, StoredObject, Succeeded, Unknown
 from jobs.states import AttemptOutcome, Standing, State, Step
 from jobs.store import Answer, Bounds, Claim
 from jobs.store.words import LONGEST_MESSAGE
@@ -22,6 +22,7 @@ SOME_OUTCOMES = [
     Snooze("CODE", "text", 5.0),
     Fail("CODE", "text"),
     Unknown("CODE", "text"),
+    Lost("CODE", "text"),
     Hold("CODE", "text"),
 ]
 
@@ -158,6 +159,30 @@ class TestAPaidResult:
         job = job_of(session, second)
         assert (job.state, job.step, job.result_url) == (State.QUEUED, Step.COPY, "https://r/1")
 
+    def test_in_the_lifeboat_is_known_to_the_next_claim(self, session: Session) -> None:
+        """Its key is kept with the result until the job has succeeded."""
+        worker_id = new_worker(session)
+        claim = bought(session, claim_new(session, worker_id))
+        claim = store.save_in_lifeboat(session, claim, "entry")
+        assert claim.result is not None
+        assert claim.result.lifeboat_key == "entry"
+        store.settle(session, claim, Retry(Step.COPY, "STORAGE_AWAY", "text"))
+        session.execute(text("UPDATE jobs SET standing = 'in_line'"))
+        claim = claim_one(session, worker_id, Step.COPY)
+        assert claim.result is not None
+        assert claim.result.lifeboat_key == "entry"
+        store.settle(session, claim, Succeeded(STORED))
+        assert job_of(session, claim).lifeboat_key is None
+
+    def test_is_not_said_to_be_in_the_lifeboat_by_a_worker_that_lost_its_claim(
+        self, session: Session
+    ) -> None:
+        """Its claim comes back without the key."""
+        claim = bought(session, claim_new(session, new_worker(session)))
+        store.settle(session, claim, Snooze("X", "y", 0))
+        assert store.save_in_lifeboat(session, claim, "entry") == claim
+        assert job_of(session, claim).lifeboat_key is None
+
     def test_is_not_shown_by_the_claim(self, session: Session) -> None:
         """The URL is a secret: neither repr nor str of a claim holds it."""
         claim = bought(session, claim_new(session, new_worker(session)))
@@ -209,6 +234,16 @@ class TestSettling:
         job = job_of(session, claim)
         assert (job.state, job.message) == (State.FAILED, "text (tried 6 times)")
 
+    def test_an_unknown_charge_closes_a_call_that_was_left_open(self, session: Session) -> None:
+        """An error before the call's end was written leaves no call that seems to be out for ever."""
+        claim = claim_new(session, new_worker(session))
+        begin(session, claim)
+        store.settle(session, claim, Unknown("INTERNAL_ERROR", "text"))
+        attempt = session.scalars(select(Attempt)).one()
+        assert (attempt.outcome, attempt.code) == (AttemptOutcome.UNKNOWN, "INTERNAL_ERROR")
+        assert attempt.ended_at
+        assert attempt.unknown_at
+
     def test_a_retry_may_have_a_bound_of_its_own(self, session: Session) -> None:
         """A code without a meaning here fails at its second try."""
         worker_id = new_worker(session)
@@ -250,6 +285,12 @@ class TestSettling:
         store.settle(session, claim, Unknown("NO_ANSWER", "text"), Bounds(unknown=1))
         assert job_of(session, claim).state == State.HELD
 
+    def test_a_retry_in_time_rests_no_longer_than_it_may(self, session: Session) -> None:
+        """A paid result that dies soon does not wait out its backoff."""
+        claim = bought(session, claim_new(session, new_worker(session)))
+        store.settle(session, claim, Retry(Step.COPY, "X", "text", after_seconds=100, at_most_seconds=7))
+        assert 5 < rests_s(job_of(session, claim)) <= 7
+
     def test_a_long_message_is_cut(self, session: Session) -> None:
         """What others say is kept to a bounded length."""
         claim = claim_new(session, new_worker(session))
@@ -269,6 +310,49 @@ class TestSettling:
         assert store.settle(session, lost, outcome) is False
         job = job_of(session, held)
         assert (job.state, job.fence) == (State.RUNNING, held.fence)
+
+
+class TestALoss:
+    def test_is_marked_where_it_was_paid_and_holds_the_job(self, session: Session) -> None:
+        """The attempt that brought the result says when it was lost; by default a person decides."""
+        claim = bought(session, claim_new(session, new_worker(session)))
+        assert store.settle(session, claim, Lost("RESULT_EXPIRED", "text"))
+        job = job_of(session, claim)
+        (attempt,) = session.scalars(select(Attempt))
+        assert (job.state, job.code) == (State.HELD, "RESULT_EXPIRED")
+        assert (attempt.outcome, attempt.lost_at is None) == (AttemptOutcome.CHARGED, False)
+
+    def test_within_its_bound_is_called_again_and_then_held(self, session: Session) -> None:
+        """With a bound of one the second loss holds the job, and both stand in the ledger."""
+        worker_id = new_worker(session)
+        claim = bought(session, claim_new(session, worker_id))
+        store.settle(session, claim, Lost("RESULT_EXPIRED", "text"), Bounds(lost=1))
+        job = job_of(session, claim)
+        assert (job.state, job.step, job.tries, job.result_url) == (State.QUEUED, Step.CALL, 0, None)
+        session.execute(text("UPDATE jobs SET standing = 'in_line'"))
+        claim = claim_one(session, worker_id)
+        claim = record(session, claim, begin(session, claim, 2))
+        store.settle(session, claim, Lost("RESULT_EXPIRED", "text"), Bounds(lost=1))
+        assert job_of(session, claim).state == State.HELD
+        assert all(attempt.lost_at for attempt in session.scalars(select(Attempt)))
+
+    def test_is_marked_only_at_the_last_result_that_was_paid(self, session: Session) -> None:
+        """Calls that cost nothing, or brought nothing to lose, are not touched."""
+        claim = claim_new(session, new_worker(session))
+        refused = begin(session, claim, 1)
+        store.end_attempt(session, refused, Answer(AttemptOutcome.NOT_CHARGED, code="X"))
+        claim = record(session, claim, begin(session, claim, 2))
+        store.settle(session, claim, Lost("RESULT_EXPIRED", "text"))
+        lost = session.scalars(select(Attempt.number).where(Attempt.lost_at.is_not(None))).all()
+        assert lost == [2]
+
+    def test_is_not_marked_by_a_worker_that_lost_its_claim(self, session: Session) -> None:
+        """Whoever holds the job now may still save the result."""
+        worker_id = new_worker(session)
+        claim = bought(session, claim_new(session, worker_id))
+        store.settle(session, claim, Snooze("X", "y", 0))
+        assert not store.settle(session, claim, Lost("RESULT_EXPIRED", "text"))
+        assert [attempt.lost_at for attempt in session.scalars(select(Attempt))] == [None]
 
 
 class TestByHand:
@@ -301,6 +385,18 @@ class TestByHand:
         store.settle(session, claim, Hold(code, "y"))
         store.retry(session, claim.job_id)
         assert (job_of(session, claim).step, job_of(session, claim).result_url) == (Step.CALL, None)
+
+    def test_a_held_copy_whose_result_is_in_the_lifeboat_goes_on_with_its_copy(
+        self, session: Session
+    ) -> None:
+        """A dead URL does not matter then."""
+        claim = bought(session, claim_new(session, new_worker(session)))
+        store.save_in_lifeboat(session, claim, "entry")
+        store.settle(session, claim, Hold("SOMEBODY_STOPPED_IT", "y"))
+        session.execute(text("UPDATE jobs SET result_expires_at = now()"))
+        store.retry(session, claim.job_id)
+        job = job_of(session, claim)
+        assert (job.step, job.lifeboat_key) == (Step.COPY, "entry")
 
     def test_a_held_copy_whose_result_is_gone_is_called_again(self, session: Session) -> None:
         """Only a person's retry repeats a paid call, and only when its result is dead."""

@@ -1,4 +1,5 @@
-from sqlalchemy import select
+import pytest
+from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from jobs import store, workers
@@ -40,6 +41,41 @@ class TestRescue:
         assert attempt.ended_at is not None
         assert session.get_one(Job, claim.job_id).state == State.QUEUED
 
+    def test_knows_a_call_without_an_answer_as_unknown(self, session: Session) -> None:
+        """A worker that wrote the doubt down and died before its verdict leaves an unknown charge no less."""
+        claim = claim_new(session, new_worker(session))
+        attempt_id = begin(session, claim)
+        store.end_attempt(session, attempt_id, Answer(AttemptOutcome.UNKNOWN, code="NO_ANSWER"))
+        rescue(session, Bounds(unknown=0))
+        assert session.get_one(Attempt, attempt_id).code == "NO_ANSWER"
+        assert session.get_one(Job, claim.job_id).state == State.HELD
+
+    def test_ends_the_same_when_its_dispatcher_dies_halfway(self, session: Session) -> None:
+        """The call was given up, the job not settled: the next rescue holds it, as the first would have."""
+        claim = claim_new(session, new_worker(session))
+        begin(session, claim)
+        workers._what_became_of(session, claim)
+        rescue(session, Bounds(unknown=0))
+        assert session.get_one(Job, claim.job_id).state == State.HELD
+
+    def test_does_not_doubt_a_call_that_was_refused(self, session: Session) -> None:
+        """A worker that died after a refusal owes nothing."""
+        claim = claim_new(session, new_worker(session))
+        attempt_id = begin(session, claim)
+        store.end_attempt(session, attempt_id, Answer(AttemptOutcome.NOT_CHARGED, code="X"))
+        rescue(session, Bounds(unknown=0))
+        assert session.get_one(Job, claim.job_id).state == State.QUEUED
+
+    def test_takes_no_more_than_it_can_at_once(
+        self, session: Session, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The rest is rescued by the next calls."""
+        monkeypatch.setattr(workers, "MOST_RESCUED", 2)
+        worker_id = new_worker(session)
+        for _ in range(3):
+            claim_new(session, worker_id)
+        assert [rescue(session) for _ in range(3)] == [2, 1, 0]
+
     def test_holds_a_job_with_too_many_unknown_calls(self, session: Session) -> None:
         """Past the bound only a person may spend again."""
         claim = claim_new(session, new_worker(session))
@@ -64,3 +100,29 @@ class TestRescue:
         assert store.settle(session, claim, Succeeded(STORED)) is False
         session.expire_all()
         assert session.get_one(Attempt, attempt_id).outcome == AttemptOutcome.CHARGED
+
+
+class TestHeartbeats:
+    def test_are_those_of_workers_that_hold_jobs(self, session: Session) -> None:
+        """A worker without a job is nobody's business, and one that has left has no heartbeat."""
+        idle, busy, leaver = (new_worker(session) for _ in range(3))
+        claim_new(session, busy)
+        claim_new(session, leaver)
+        workers.leave(session, leaver)
+        beats = workers.heartbeats(session)
+        assert beats.keys() == {busy, leaver}
+        assert beats[busy] is not None
+        assert beats[leaver] is None
+        assert idle not in beats
+
+    def test_move_with_each_beat(self, engine: Engine) -> None:
+        """What a watch goes by changes, by the clock of the database."""
+        with Session(engine) as session:
+            worker_id = new_worker(session)
+            claim_new(session, worker_id)
+            session.commit()
+            before = workers.heartbeats(session)[worker_id]
+            session.commit()
+            workers.beat(session, worker_id)
+            session.commit()
+            assert workers.heartbeats(session)[worker_id] != before

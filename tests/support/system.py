@@ -1,31 +1,38 @@
 """Our processes, real ones, on a test's own database, bucket and sandbox."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
-from sqlalchemy import text
+from sqlalchemy import RowMapping, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from jobs.database import connect
+from jobs.enqueue import NewJob, enqueue_all
 from jobs.producers import create_producer
 
 READY_WITHIN_S = 40.0
 
 
 class System:
-    """API, dispatcher and workers as child processes; `client` has a producer's key."""
+    """API, dispatcher and workers as child processes; `client` has a producer's key.
 
-    def __init__(self, environment: Mapping[str, str], logs: Path) -> None:
-        self.environment = {**os.environ, **environment}
+    Without `api` only the dispatcher and the worker run, for jobs that are enqueued in the database.
+    """
+
+    def __init__(self, environment: Mapping[str, str], logs: Path, *, api: bool = True) -> None:
+        self.environment = {**os.environ, "CUTOUT_SPOOL_DIR": str(logs / "spool"), **environment}
         self._logs = logs
+        self._api = api
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.engine = connect(environment["CUTOUT_DATABASE_URL"])
         with socket.socket() as listener:
@@ -59,6 +66,7 @@ class System:
     ) -> None:
         self.client.close()
         for process in self.processes.values():
+            process.send_signal(signal.SIGCONT)
             process.terminate()
         for process in self.processes.values():
             try:
@@ -84,30 +92,85 @@ class System:
             assert time.monotonic() < deadline, f"{counts} after {within_s} s; {self.log('worker')[-3000:]}"
             time.sleep(0.1)
 
+    def start_worker(self, name: str) -> None:
+        """Start one more worker and wait until it takes messages."""
+        self.start(name, "worker")
+        self._wait_for_worker(name)
+
+    def kill(self, name: str) -> None:
+        """End a process with SIGKILL, as the kernel does when memory is short."""
+        self.processes[name].kill()
+        self.processes[name].wait()
+
+    def freeze(self, name: str) -> None:
+        """Stop a process where it stands, as a paused virtual machine does."""
+        self.processes[name].send_signal(signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        """Let a frozen process go on."""
+        self.processes[name].send_signal(signal.SIGCONT)
+
+    def end(self, name: str, *, within_s: float = READY_WITHIN_S) -> None:
+        """Ask a process to end and wait until it has done what it was at."""
+        self.processes[name].terminate()
+        self.processes[name].wait(within_s)
+
+    def enqueue(self, source: str, count: int = 1) -> None:
+        """Enqueue jobs for one picture, each in its own right."""
+        with Session(self.engine) as session, session.begin():
+            enqueue_all(session, [NewJob(source)] * count)
+
+    def holder(self) -> str:
+        """The name of the worker that holds the one running job."""
+        pid = self.scalar("SELECT w.pid FROM workers w JOIN jobs j ON j.worker_id = w.id")
+        return next(name for name, process in self.processes.items() if process.pid == pid)
+
+    def scalar(self, query: str) -> Any:
+        """The one value that a query of the database gives."""
+        with self.engine.connect() as connection:
+            return connection.execute(text(query)).scalar_one()
+
+    def row(self, query: str) -> RowMapping:
+        """The one row that a query of the database gives."""
+        with self.engine.connect() as connection:
+            return connection.execute(text(query)).mappings().one()
+
+    def execute(self, statement: str) -> None:
+        """Change the database, as a person or the passing of time would."""
+        with self.engine.begin() as connection:
+            connection.execute(text(statement))
+
+    def hurry(self) -> None:
+        """Let every job that rests rest no longer."""
+        self.execute("UPDATE jobs SET scheduled_at = now() WHERE standing = 'resting'")
+
     def until(self, condition: str, *, within_s: float = READY_WITHIN_S) -> None:
-        """Wait until a query of the database says true."""
-        deadline = time.monotonic() + within_s
-        while True:
-            with self.engine.connect() as connection:
-                if connection.execute(text(condition)).scalar_one():
-                    return
-            assert time.monotonic() < deadline, f"not within {within_s} s: {condition}"
-            time.sleep(0.05)
+        """Wait until a query of the database says true; Postgres may be away meanwhile."""
+
+        def holds() -> bool:
+            try:
+                return bool(self.scalar(condition))
+            except OperationalError:
+                return False
+
+        wait_until(holds, condition, within_s=within_s)
 
     def _start_all(self) -> None:
-        self.start("api", "api", "--port", self._port)
+        if self._api:
+            self.start("api", "api", "--port", self._port)
         self.start("dispatcher", "dispatcher")
         self.start("worker", "worker")
-        with Session(self.engine) as session, session.begin():
-            _, key = create_producer(session, "test")
-        self.client.headers["Authorization"] = f"Bearer {key}"
-        self._wait_for_api()
-        self._wait_for_worker()
+        if self._api:
+            with Session(self.engine) as session, session.begin():
+                _, key = create_producer(session, "test")
+            self.client.headers["Authorization"] = f"Bearer {key}"
+            self._wait_for_api()
+        self._wait_for_worker("worker")
 
-    def _wait_for_worker(self) -> None:
+    def _wait_for_worker(self, name: str) -> None:
         deadline = time.monotonic() + READY_WITHIN_S
-        while " ready." not in self.log("worker"):
-            assert time.monotonic() < deadline, self.log("worker")
+        while " ready." not in self.log(name):
+            assert time.monotonic() < deadline, self.log(name)
             time.sleep(0.05)
 
     def _wait_for_api(self) -> None:
@@ -121,3 +184,11 @@ class System:
                 pass
             time.sleep(0.05)
         raise TimeoutError(self.log("api"))
+
+
+def wait_until(condition: Callable[[], bool], what: str, *, within_s: float = READY_WITHIN_S) -> None:
+    """Wait until a condition holds; fails with `what` when it does not in time."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {within_s} s: {what}"
+        time.sleep(0.05)

@@ -1,92 +1,25 @@
 import hashlib
 import io
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
 
 import pytest
 from PIL import Image
-from sqlalchemy import Engine, select, text
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from jobs.enqueue import NewJob, create_batch, enqueue
-from jobs.line import hand_out_calls, hand_out_copies
-from jobs.models import Account, Attempt, Job
-from jobs.settings import Settings
-from jobs.sources import upload_source
+from jobs.line import hand_out_calls
+from jobs.models import Account
 from jobs.states import AttemptOutcome, ReturnForm, State, Step
 from jobs.storage import Bucket
+from tests.support.bench import Bench
 from tests.support.pictures import animation, bomb, encoded, plain
 from tests.support.sandbox import Sandbox
 from tests.support.steps import LEASE
 from tests.support.web import serve
-from worker.context import WorkerContext
 from worker.objects import ObjectLinks
 from worker.process import process
-
-
-@dataclass
-class Bench:
-    """A worker without Celery: what the task does, called straight."""
-
-    engine: Engine
-    bucket: Bucket
-    context: WorkerContext
-
-    def enqueue(self, source: bytes | str, form: ReturnForm = ReturnForm.RGBA) -> uuid.UUID:
-        address = source if isinstance(source, str) else upload_source(self.bucket, io.BytesIO(source))
-        with Session(self.engine) as session, session.begin():
-            batch = create_batch(session, "b")
-            return enqueue(session, NewJob(address, "SKU", form), batch_id=batch.id)
-
-    def work(self) -> None:
-        """Hand out what is in line or rests, and process it."""
-        with Session(self.engine) as session, session.begin():
-            session.execute(text("UPDATE jobs SET standing = 'in_line' WHERE standing = 'resting'"))
-            handed_out = hand_out_calls(session, 10, lease=LEASE)
-            handed_out += hand_out_copies(session, 10, lease=LEASE)
-        for job_id, fence in handed_out:
-            process(self.context, job_id, fence)
-
-    def job(self, job_id: uuid.UUID) -> Job:
-        with Session(self.engine) as session:
-            return session.get_one(Job, job_id)
-
-    def attempts(self, job_id: uuid.UUID) -> list[Attempt]:
-        with Session(self.engine) as session:
-            return list(
-                session.scalars(select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.number))
-            )
-
-    def done(self, source: bytes | str, form: ReturnForm = ReturnForm.RGBA) -> Job:
-        """The job after one round of work."""
-        job_id = self.enqueue(source, form)
-        self.work()
-        return self.job(job_id)
-
-
-@pytest.fixture
-def make_bench(engine: Engine, bucket: Bucket, settings: Settings) -> Iterator[Callable[..., Bench]]:
-    """A bench with settings changed."""
-    contexts = []
-
-    def make(**changed: object) -> Bench:
-        context = WorkerContext(settings.model_copy(update=changed))
-        context.start()
-        contexts.append(context)
-        return Bench(engine, bucket, context)
-
-    yield make
-    for context in contexts:
-        context.stop()
-
-
-@pytest.fixture
-def bench(make_bench: Callable[..., Bench]) -> Bench:
-    """A bench with the test's settings."""
-    return make_bench()
 
 
 class TestAGoodPicture:

@@ -39,10 +39,11 @@ class DeadlineStream(httpcore.NetworkStream):
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._timeout = sock.gettimeout()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
-            self._sock.settimeout(seconds_left(timeout, httpcore.ReadTimeout))
+            self._allow(seconds_left(timeout, httpcore.ReadTimeout))
             return self._sock.recv(max_bytes)
         except TimeoutError as error:
             raise httpcore.ReadTimeout(str(error)) from error
@@ -54,7 +55,7 @@ class DeadlineStream(httpcore.NetworkStream):
         rest = memoryview(buffer)
         try:
             while rest:
-                self._sock.settimeout(seconds_left(timeout, httpcore.WriteTimeout))
+                self._allow(seconds_left(timeout, httpcore.WriteTimeout))
                 rest = rest[self._sock.send(rest) :]
         except TimeoutError as error:
             raise httpcore.WriteTimeout(str(error)) from error
@@ -76,6 +77,12 @@ class DeadlineStream(httpcore.NetworkStream):
         except (OSError, ValueError) as error:  # ValueError: a host that TLS cannot name
             self.close()
             raise httpcore.ConnectError(str(error)) from error
+
+    def _allow(self, seconds: float | None) -> None:
+        # Setting it costs a system call and the GIL; mostly the limit is the one before.
+        if seconds != self._timeout:
+            self._sock.settimeout(seconds)
+            self._timeout = seconds
 
     def get_extra_info(self, info: str) -> Any:
         if info == "ssl_object":

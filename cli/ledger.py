@@ -1,0 +1,170 @@
+"""What the calls cost, and whether the endpoint says the same."""
+
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import astuple, fields
+from enum import StrEnum
+from itertools import chain
+from typing import Annotated
+
+import typer
+from sqlalchemy.orm import Session
+
+from cli.console import Exit, fail, out
+from cli.database import find_batch, open_database, plain_errors
+from jobs import accounts
+from jobs.ledger import Totals, by_batch, by_day, by_job, totals
+from jobs.reconcile import (
+    CallsBetween,
+    Reading,
+    SlowReadingError,
+    calls_between,
+    compare,
+    in_credits,
+    last_reading,
+    record_reading,
+)
+from jobs.settings import Settings, settings
+from worker.endpoint.answer import Refused
+from worker.endpoint.client import EndpointClient
+from worker.endpoint.errors import EndpointError
+
+HEADINGS = ["out_now" if field.name == "out" else field.name for field in fields(Totals)]
+# A line by day fits into 80 columns.
+WIDTHS = [9, 9, 11, 8, 8, 8, 9]
+DAY_WIDTH, ID_WIDTH = 10, 36
+# A hundred years.
+MOST_DAYS = 36_500
+
+# What a line begins with, its figures, and the name at its end.
+Line = tuple[str, Totals, str]
+
+
+class By(StrEnum):
+    """What each line stands for."""
+
+    DAY = "day"
+    BATCH = "batch"
+    JOB = "job"
+
+
+def ledger(
+    batch: Annotated[
+        str | None, typer.Option(metavar="ID", help="Of this batch alone: its id, or the beginning of it.")
+    ] = None,
+    by: Annotated[By | None, typer.Option(help="A line for each; day, unless --batch is given.")] = None,
+    days: Annotated[
+        int, typer.Option(min=1, max=MOST_DAYS, help="By day: so many, today (UTC) included.")
+    ] = 30,
+    reconcile: Annotated[
+        bool,
+        typer.Option("--reconcile", help="Read the endpoint's balance, which is free; compare and store it."),
+    ] = False,
+) -> None:
+    """Add up what the calls cost, or hold that against the endpoint's balance.
+
+    [bold]begun[/]        calls written down before they went out
+    [bold]charged[/]      cost one credit each
+    [bold]not_charged[/]  cost none
+    [bold]unknown[/]      ended without an answer: nobody can say
+    [bold]out_now[/]      have no end yet
+    [bold]lost[/]         charged, but the result died before it was stored
+    [bold]saved[/]        jobs that succeeded without a charge of their own
+
+    With --reconcile: what is gone from the balance since the last time
+    must be what was charged; calls of unknown outcome, and those that were
+    out while a balance was read, may come on top.
+
+    Exit codes: 0 done, and it adds up; 1 it does not add up; 2 wrong usage,
+    or no balance could be read.
+    """
+    if reconcile:
+        if batch is not None or by is not None:
+            fail("--reconcile is about the whole account; leave --batch and --by away")
+        raise typer.Exit(reconcile_account(settings()))
+    with plain_errors(), Session(open_database()) as session:
+        found = None if batch is None else find_batch(session, batch)
+        if found is None:
+            by = by or By.DAY
+        else:
+            out.print(f"batch {found.id}  {found.name}", markup=False)
+        batch_id = found.id if found else None
+        print_table(by, totals(session, batch_id), lines(session, batch_id, by, days))
+
+
+def lines(session: Session, batch_id: uuid.UUID | None, by: By | None, days: int) -> Iterator[Line]:
+    """One line a day, batch or job, of a batch or over all. Streamed."""
+    match by:
+        case By.DAY:
+            for day in by_day(session, days, batch_id):
+                yield day.day.isoformat(), day.totals, ""
+        case By.BATCH:
+            for row in by_batch(session, batch_id):
+                yield str(row.batch_id or "no batch"), row.totals, row.name or ""
+        case By.JOB:
+            for job in by_job(session, batch_id):
+                yield str(job.job_id), job.totals, f"{job.external_id or ''} ({job.return_form})".strip()
+
+
+def print_table(by: By | None, whole: Totals, rows: Iterator[Line]) -> None:
+    """Print the totals and the lines in fixed columns: a table of rich's would have to hold them all."""
+    width = ID_WIDTH if by in (By.BATCH, By.JOB) else DAY_WIDTH
+    headings = [f"{heading:>{size}}" for heading, size in zip(HEADINGS, WIDTHS, strict=True)]
+    out.print(f"{by or '':{width}}", *headings, style="bold", markup=False)
+    for first, counted, name in chain([("all", whole, "")], rows):
+        figures = [f"{figure:>{size},}" for figure, size in zip(astuple(counted), WIDTHS, strict=True)]
+        out.print("  ".join([" ".join([f"{first:{width}}", *figures]), name]).rstrip(), markup=False)
+
+
+def reconcile_account(known: Settings) -> Exit:
+    """Read and store the account's balance, compare it with the last one stored, and say what came of it."""
+    account = accounts.account_name(known.endpoint_api_key)
+    with plain_errors(), Session(open_database()) as session, session.begin():
+        earlier = last_reading(session, account)
+        began = time.monotonic()
+        balance = read_balance(known)
+        accounts.ensure(session, account)
+        try:
+            later = record_reading(session, account, balance, took_s=time.monotonic() - began)
+        except SlowReadingError as error:
+            fail(str(error))
+        calls = calls_between(session, earlier, later) if earlier else None
+    print_reading("balance", later)
+    if earlier is None or calls is None:
+        out.print("the first reading of this account: the next `cutout ledger --reconcile` compares with it")
+        return Exit.SUCCEEDED
+    print_reading("before", earlier)
+    return print_comparison(earlier, later, calls)
+
+
+def read_balance(known: Settings) -> float:
+    """The credits left, of all pools that say a balance; ends the command when nobody says any."""
+    try:
+        with EndpointClient(known.endpoint_url, known.endpoint_api_key) as client:
+            answer = client.credits()
+    except ValueError as error:
+        fail(f"{error}; mend CUTOUT_ENDPOINT_URL or CUTOUT_ENDPOINT_API_KEYS")
+    except EndpointError as error:
+        fail(f"the endpoint does not say its balance: {error}; try `cutout doctor`")
+    if isinstance(answer, Refused):
+        fail(f"the endpoint refused the key: {answer.code} {answer.message}; try `cutout doctor`")
+    balances = [pool.balance for pool in answer if pool.balance is not None]
+    if not balances:
+        fail("the endpoint answered without a balance; look at its own pages")
+    return sum(balances)
+
+
+def print_reading(title: str, reading: Reading) -> None:
+    """Print a balance and when it was read."""
+    out.print(f"{title:8}  {in_credits(reading.balance)}, {reading.read_at:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def print_comparison(earlier: Reading, later: Reading, calls: CallsBetween) -> Exit:
+    """Print what left the balance beside what the ledger knows, and whether the one fits the other."""
+    compared = compare(earlier.balance, later.balance, calls)
+    out.print(f"{'gone':8}  {in_credits(compared.spent)}")
+    parts = f"{calls.charged:,} charged, {calls.either:,} charged around a reading, {calls.unknown:,} unknown"
+    out.print(f"{'ledger':8}  {calls.least:,} to {calls.most:,} ({parts})")
+    out.print(compared.words, style="green" if compared.adds_up else "red", markup=False)
+    return Exit.SUCCEEDED if compared.adds_up else Exit.FAILED

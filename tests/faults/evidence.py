@@ -1,0 +1,62 @@
+"""What a test of faults goes by: the sandbox's counts, our ledger, the bucket. Never a log."""
+
+import hashlib
+from dataclasses import dataclass
+
+import httpx
+from sqlalchemy import text
+
+from jobs.storage import Bucket
+from tests.support.sandbox import Sandbox
+from tests.support.system import System
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The attempts by outcome; `doubted` were once given up as unknown, `lost` paid for nothing."""
+
+    charged: int
+    not_charged: int
+    unknown: int
+    doubted: int
+    lost: int
+
+
+def ledger(system: System) -> Ledger:
+    """What our database says was paid."""
+    counted = ", ".join(
+        f"count(*) FILTER (WHERE {condition}) AS {name}"
+        for name, condition in {
+            "charged": "outcome = 'charged'",
+            "not_charged": "outcome = 'not_charged'",
+            "unknown": "outcome = 'unknown'",
+            "doubted": "unknown_at IS NOT NULL",
+            "lost": "lost_at IS NOT NULL",
+        }.items()
+    )
+    return Ledger(**system.row(f"SELECT {counted} FROM attempts"))  # noqa: S608 - our own words
+
+
+def whole(system: System, bucket: Bucket) -> int:
+    """How many jobs have succeeded and have an object with the bytes that their row names."""
+    with system.engine.connect() as connection:
+        rows = connection.execute(text("SELECT key, sha256 FROM jobs WHERE state = 'succeeded'")).all()
+    assert len({row.key for row in rows}) == len(rows)
+    return sum(
+        hashlib.sha256(bucket.read(row.key, max_bytes=100_000_000)).digest() == row.sha256 for row in rows
+    )
+
+
+def arrived(sandbox: Sandbox) -> int:
+    """How many calls reached the sandbox since it started; those of other tests count too."""
+    return int(_statistics(sandbox)["arrived"])
+
+
+def in_flight(sandbox: Sandbox) -> int:
+    """How many calls the sandbox has not answered yet."""
+    return int(_statistics(sandbox)["in_flight"])
+
+
+def _statistics(sandbox: Sandbox) -> dict[str, int]:
+    answer: dict[str, int] = httpx.get(f"{sandbox.url}/sandbox/stats").raise_for_status().json()
+    return answer

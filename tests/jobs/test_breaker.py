@@ -1,0 +1,142 @@
+from datetime import timedelta
+
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from jobs import breaker, store
+from jobs.line import hand_out_copies, survey
+from jobs.models import Attempt, Breaker
+from jobs.states import AttemptOutcome
+from jobs.store import Answer, Claim
+from tests.support.steps import ACCOUNT, LEASE, begin, claim_new, new_worker
+
+CHARGED = Answer(AttemptOutcome.CHARGED, http_status=200)
+TWO_HOURS = timedelta(hours=2)
+
+
+def row(session: Session) -> Breaker:
+    session.expire_all()
+    return session.scalars(select(Breaker)).one()
+
+
+def pass_time(session: Session, seconds: float) -> None:
+    """As if so many seconds had gone by since the breaker last changed."""
+    session.execute(
+        text("UPDATE breaker SET probe_at = probe_at - :gone, closed_at = closed_at - :gone"),
+        {"gone": timedelta(seconds=seconds)},
+    )
+
+
+def probe_in_s(session: Session) -> float:
+    seconds: float = session.scalars(
+        text("SELECT extract(epoch FROM probe_at - now())::float8 FROM breaker")
+    ).one()
+    return seconds
+
+
+def copy_in_line(session: Session, *, lifetime: timedelta) -> Claim:
+    """A job at its copy that stands in line."""
+    claim = claim_new(session, new_worker(session))
+    attempt_id = begin(session, claim)
+    claim = store.record_result(
+        session, claim, attempt_id, CHARGED, url="https://r/1", lifetime=lifetime, sent=(10, 20)
+    )
+    session.execute(
+        text("UPDATE jobs SET state = 'queued', standing = 'in_line', worker_id = NULL WHERE id = :id"),
+        {"id": claim.job_id},
+    )
+    return claim
+
+
+class TestOpening:
+    def test_is_done_once_and_the_first_reason_stands(self, session: Session) -> None:
+        """Whoever opens it is told so; whoever comes later changes nothing."""
+        assert breaker.trip(session, "refused")
+        assert not breaker.trip(session, "another")
+        assert row(session).reason == "refused"
+
+    def test_is_seen_by_the_dispatcher(self, session: Session) -> None:
+        """The survey says that the bucket is away, until the breaker is closed."""
+        assert not survey(session, ACCOUNT).away
+        breaker.trip(session, "refused")
+        assert survey(session, ACCOUNT).away
+        breaker.close(session)
+        assert not survey(session, ACCOUNT).away
+
+    def test_stops_calls_that_are_in_a_workers_hands(self, session: Session) -> None:
+        """Open, no attempt is begun and nothing stands in the ledger; closed, it is."""
+        claim = claim_new(session, new_worker(session))
+        breaker.trip(session, "refused")
+        assert store.begin_attempt(session, claim, number=1, account=ACCOUNT, image_sha256=b"x") is None
+        assert session.scalars(select(Attempt)).all() == []
+        breaker.close(session)
+        assert begin(session, claim)
+
+    def test_lets_only_unsaved_results_go_that_die_soon(self, session: Session) -> None:
+        """They must be saved elsewhere; every other copy waits for the bucket."""
+        dying = copy_in_line(session, lifetime=timedelta(hours=1))
+        copy_in_line(session, lifetime=timedelta(hours=3))
+        saved = copy_in_line(session, lifetime=timedelta(hours=1))
+        session.execute(text("UPDATE jobs SET lifeboat_key = id::text WHERE id = :id"), {"id": saved.job_id})
+        handed_out = hand_out_copies(session, 10, lease=LEASE, dying_within=TWO_HOURS)
+        assert [job_id for job_id, _ in handed_out] == [dying.job_id]
+        assert len(hand_out_copies(session, 10, lease=LEASE)) == 2
+
+
+class TestTheProbe:
+    def test_is_due_after_two_seconds_and_put_off_by_asking(self, session: Session) -> None:
+        """Whoever finds it due has it alone."""
+        breaker.trip(session, "refused")
+        assert not breaker.due_for_probe(session)
+        pass_time(session, 2)
+        assert breaker.due_for_probe(session)
+        assert not breaker.due_for_probe(session)
+        assert probe_in_s(session) == 2
+
+    def test_is_not_due_while_closed(self, session: Session) -> None:
+        """A bucket that works is left alone."""
+        assert not breaker.due_for_probe(session)
+        breaker.trip(session, "refused")
+        breaker.close(session)
+        pass_time(session, 1000)
+        assert not breaker.due_for_probe(session)
+
+    def test_comes_half_as_often_each_time_that_it_was_closed_too_early(self, session: Session) -> None:
+        """2, 4, 8 … and at most 60 seconds."""
+        waits = []
+        for _ in range(8):
+            breaker.trip(session, "refused")
+            waits.append(probe_in_s(session))
+            breaker.close(session)
+            pass_time(session, 299)
+        assert waits == [2, 4, 8, 16, 32, 60, 60, 60]
+
+    def test_begins_anew_after_a_calm(self, session: Session) -> None:
+        """What held for five minutes is trusted again."""
+        for _ in range(3):
+            breaker.trip(session, "refused")
+            breaker.close(session)
+        pass_time(session, 301)
+        breaker.trip(session, "refused")
+        assert probe_in_s(session) == 2
+
+
+class TestClosing:
+    def test_forgets_the_reason(self, session: Session) -> None:
+        """A closed breaker has none, and can be opened again."""
+        breaker.trip(session, "refused")
+        breaker.close(session)
+        assert (row(session).opened_at, row(session).reason, row(session).probe_at) == (None, None, None)
+        assert breaker.trip(session, "again")
+
+    def test_what_is_closed_changes_nothing(self, session: Session) -> None:
+        """When it was closed is remembered from the first time."""
+        before = row(session).closed_at
+        breaker.close(session)
+        assert row(session).closed_at == before
+
+
+def test_a_very_long_reason_is_cut(session: Session) -> None:
+    """What others say is kept to a bounded length."""
+    breaker.trip(session, "x" * 10_000)
+    assert len(row(session).reason or "") == 500

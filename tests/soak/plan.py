@@ -1,0 +1,154 @@
+"""What shall strike when: drawn from the seed alone, before anything runs."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeVar
+
+# Silence after which a worker counts as gone, and a freeze that is longer.
+SILENCE_S = 5.0
+FREEZE_S = 7.0
+# When the first and the last strike come, as shares of the time.
+FIRST, LAST = 0.02, 0.9
+
+
+class Kind(StrEnum):
+    """A strike on a process or server."""
+
+    WORKER_KILLED = "worker killed"
+    WORKER_FROZEN = "worker frozen for longer than its silence"
+    WORKER_REPLACED = "worker replaced (SIGTERM)"
+    DISPATCHER_KILLED = "dispatcher killed"
+    REDIS_KILLED = "Redis killed"
+    REDIS_EMPTIED = "Redis emptied"
+    POSTGRES_KILLED = "Postgres killed"
+    BUCKET_KILLED = "bucket killed"
+    BUCKET_FROZEN = "bucket frozen"
+
+
+WEIGHTS = {
+    Kind.WORKER_KILLED: 6,
+    Kind.WORKER_FROZEN: 3,
+    Kind.WORKER_REPLACED: 3,
+    Kind.DISPATCHER_KILLED: 3,
+    Kind.REDIS_KILLED: 2,
+    Kind.REDIS_EMPTIED: 2,
+    Kind.POSTGRES_KILLED: 2,
+    Kind.BUCKET_KILLED: 2,
+    Kind.BUCKET_FROZEN: 1,
+}
+
+
+class Mischief(StrEnum):
+    """What the sandbox is told to do to one call, or what is done to the messages."""
+
+    DROP_AFTER = "drop_after"
+    DROP_MIDWAY = "drop_midway"
+    HANG_AFTER = "hang_after"
+    TRUNCATED_IMAGE = "truncated_image"
+    RESULT_UNAVAILABLE = "result_unavailable"
+    RESULT_GONE = "result_gone"
+    CODE = "code"
+    REPEATED = "messages repeated"
+    LATE = "messages repeated late"
+
+
+MISCHIEF_WEIGHTS = {
+    Mischief.DROP_AFTER: 4,
+    Mischief.DROP_MIDWAY: 3,
+    Mischief.HANG_AFTER: 3,
+    Mischief.TRUNCATED_IMAGE: 1,
+    Mischief.RESULT_UNAVAILABLE: 3,
+    Mischief.RESULT_GONE: 2,
+    Mischief.CODE: 6,
+    Mischief.REPEATED: 3,
+    Mischief.LATE: 3,
+}
+HANG_S = 3.0
+# Two that say "again" and two that say "not so fast"; none is charged.
+CODES = ("PROCESSING_FAILURE", "ERROR_GATEWAY", "EXCEEDING_LIMITS", "AI_SERVICE_FLOW_RESTRICTION")
+
+K = TypeVar("K", Kind, Mischief)
+
+
+@dataclass(frozen=True)
+class Strike:
+    """`at_s` and how long it lasts in seconds; `which` (0 to 1) picks among several."""
+
+    at_s: float
+    kind: Kind
+    which: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Order:
+    """`at_s` seconds after the start, or once the order before it has struck. `options` are the fault's."""
+
+    at_s: float
+    kind: Mischief
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that shall strike, in order."""
+
+    strikes: list[Strike]
+    orders: list[Order]
+
+
+def draw_plan(*, kills: int, seconds: float, seed: int) -> Plan:
+    """Draw `kills` strikes and as many orders (at least one of each kind of order) over `seconds`."""
+    rng = random.Random(seed)  # noqa: S311 - a plan that can be repeated
+    kinds = _draw(rng, WEIGHTS, kills)
+    strikes = [
+        Strike(at_s, kind, rng.random(), _duration(rng, kind))
+        for at_s, kind in zip(_times(rng, kills, seconds), kinds, strict=True)
+    ]
+    mischief = _draw(rng, MISCHIEF_WEIGHTS, max(kills, len(Mischief)))
+    # A damaged result is fetched again until its URL dies: it comes first, to be dead by the end.
+    mischief.sort(key=lambda kind: kind is not Mischief.TRUNCATED_IMAGE)
+    times = _times(rng, len(mischief), seconds)
+    orders = [Order(at_s, kind, _options(rng, kind)) for at_s, kind in zip(times, mischief, strict=True)]
+    return Plan(strikes, orders)
+
+
+def _draw(rng: random.Random, weights: Mapping[K, int], count: int) -> list[K]:
+    """One of each kind, the heaviest first should they not all have room; the rest by weight; shuffled."""
+    heaviest_first = sorted(weights, key=lambda kind: -weights[kind])[:count]
+    rest = rng.choices(list(weights), list(weights.values()), k=count - len(heaviest_first))
+    drawn = heaviest_first + rest
+    rng.shuffle(drawn)
+    return drawn
+
+
+def _times(rng: random.Random, count: int, seconds: float) -> list[float]:
+    """Evenly over the time, each somewhere in the middle of its slot, so that they overlap little."""
+    slot = (LAST - FIRST) * seconds / count
+    return [FIRST * seconds + slot * (n + rng.uniform(0.2, 0.8)) for n in range(count)]
+
+
+def _duration(rng: random.Random, kind: Kind) -> float:
+    match kind:
+        case Kind.WORKER_FROZEN:
+            return FREEZE_S
+        case Kind.POSTGRES_KILLED:
+            return rng.choice([0.0, rng.uniform(3, 8)])
+        case Kind.BUCKET_KILLED:
+            return rng.uniform(2, 6)
+        case Kind.BUCKET_FROZEN:
+            return rng.uniform(2, 5)
+        case _:
+            return 0.0
+
+
+def _options(rng: random.Random, kind: Mischief) -> dict[str, object]:
+    match kind:
+        case Mischief.CODE:
+            return {"code": rng.choice(CODES)}
+        case Mischief.HANG_AFTER:
+            return {"seconds": HANG_S}
+        case _:
+            return {}

@@ -1,0 +1,113 @@
+"""The report: one table, and a line for each promise that was broken."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tests.soak.audit import ANSWERED_WITHIN_S, Findings
+from tests.soak.killer import Struck
+from tests.soak.orders import Placed
+from tests.soak.plan import Mischief
+
+# What leaves a charge in doubt, and what costs a paid result.
+DOUBTFUL = {Mischief.DROP_AFTER, Mischief.DROP_MIDWAY, Mischief.HANG_AFTER}
+DEADLY = {Mischief.RESULT_GONE, Mischief.TRUNCATED_IMAGE}
+LINES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found, and what was done to find it."""
+
+    command: str
+    seconds: float
+    findings: Findings
+    struck: Sequence[Struck]
+    placed: Sequence[Placed]
+    wrong: Sequence[str] = ()
+    ended: Sequence[str] = ()
+
+    @property
+    def in_flight(self) -> int:
+        """Calls in flight at the kills: begun by struck workers, or robbed of their answer by an order."""
+        answers = sum(order.kind in DOUBTFUL and order.struck_at is not None for order in self.placed)
+        return answers + sum(strike.in_flight for strike in self.struck)
+
+    @property
+    def deadly(self) -> list[Placed]:
+        """The orders that cost a paid result."""
+        return [order for order in self.placed if order.kind in DEADLY and order.struck_at is not None]
+
+    def broken(self) -> list[str]:
+        """A line for each promise that was broken; none if all were kept."""
+        found = self.findings
+        lines = [
+            *_shown("lost", found.lost),
+            *_shown("unaccounted", found.unaccounted),
+            *_shown("calls that nobody ended", found.never_ended),
+            *_shown("wrong", self.wrong),
+        ]
+        if found.charged_more_than_once > found.of_these_unknown:
+            lines.append(
+                f"double charges: {found.charged_more_than_once}, of these recorded as unknown only"
+                f" {found.of_these_unknown}"
+            )
+        if found.unknown > self.in_flight:
+            lines.append(
+                f"recorded unknowns: {found.unknown}, calls in flight at the kills only {self.in_flight}"
+            )
+        if not len(self.deadly) - self._hidden_losses() <= found.results_lost <= len(self.deadly):
+            lines.append(
+                f"results lost: {found.results_lost} recorded, {len(self.deadly)} ordered and struck"
+            )
+        return lines
+
+    def table(self) -> str:
+        """Markdown, to be pasted into a page."""
+        found = self.findings
+        rows = [
+            ("jobs", found.jobs),
+            ("succeeded", found.succeeded),
+            *_counted("failed", found.failed),
+            *_counted("held", found.held),
+            ("lost", len(found.lost)),
+            ("charged", found.charged),
+            ("charged more than once", found.charged_more_than_once),
+            ("of these recorded as unknown", found.of_these_unknown),
+            ("recorded unknowns", found.unknown),
+            ("calls in flight at the kills", self.in_flight),
+            ("unaccounted charges", len(found.unaccounted)),
+            ("paid results lost, as recorded", found.results_lost),
+            ("paid results lost, as ordered", len(self.deadly)),
+            ("latest copy, as a share of its deadline", f"{found.latest_copy:.3f}"),
+            ("kills", len(self.struck)),
+            *_counted("kills", Counter(strike.kind.value for strike in self.struck)),
+            ("ended by themselves, and followed by others", len(self.ended)),
+            *_counted("orders", Counter(order.kind.value for order in self.placed if order.struck_at)),
+        ]
+        lines = [f"`{self.command}`, {self.seconds:.0f} s:", "", "| What | Number |", "|---|---:|"]
+        return "\n".join([*lines, *(f"| {name} | {number} |" for name, number in rows)])
+
+    def _hidden_losses(self) -> int:
+        """Deadly orders whose answer may have been hidden too, by a kill: nobody could record their loss."""
+        return sum(
+            any(
+                order.placed_at <= charge.at <= (order.struck_at or 0) + ANSWERED_WITHIN_S
+                for charge in self.findings.untold
+            )
+            for order in self.deadly
+        )
+
+
+def _counted(word: str, counts: Counter[str]) -> list[tuple[str, int]]:
+    if word != "kills" and not counts:
+        return [(word, 0)]
+    return [(f"{word}: {name}", count) for name, count in counts.most_common()]
+
+
+def _shown(word: str, lines: Sequence[str]) -> list[str]:
+    """At most LINES_SHOWN of the lines in one."""
+    if not lines:
+        return []
+    more = f"; and {len(lines) - LINES_SHOWN} more" if len(lines) > LINES_SHOWN else ""
+    return [f"{word}: {len(lines)}: " + "; ".join(lines[:LINES_SHOWN]) + more]

@@ -1,0 +1,149 @@
+"""A whole system of the soak's own, to be killed piece by piece: servers, sandbox, dispatchers, workers."""
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+import redis
+from sqlalchemy import Connection, text
+
+from jobs.database import connect, patiently
+from jobs.settings import PREFIX, load_settings
+from jobs.storage import Bucket
+from local import LocalServices
+from migrations.run import upgrade
+from tests.soak.options import Options
+from tests.soak.places import Place
+from tests.soak.plan import SILENCE_S
+from tests.support.sandbox import Sandbox
+
+WORKERS = 4
+DISPATCHERS = 2
+READY_WITHIN_S = 60.0
+LATENCY_S = 0.8
+CALLS_IN_FLIGHT = 24
+THREADS = 12
+# Longer than an answer takes and than a worker is frozen; a dead worker's slots come back after it.
+CALL_DEADLINE_S = 12.0
+# A result this old goes into the lifeboat, as one does that meets a bucket away.
+LIFEBOAT_AFTER_S = 3.0
+# Whoever runs the soak may have a Postgres of their own (local/binaries.py).
+POSTGRES_BIN = f"{PREFIX}LOCAL_POSTGRES_BIN"
+
+T = TypeVar("T")
+
+
+class System:
+    """Runs for as long as the context lasts. Data and logs lie in `directory` and stay."""
+
+    def __init__(self, directory: Path, options: Options) -> None:
+        self.directory = directory
+        self._options = options
+        self._context = ExitStack()
+        self.ended: list[str] = []
+
+    def __enter__(self) -> Self:
+        with ExitStack() as context:
+            self.services = context.enter_context(LocalServices(self.directory))
+            settings = ("--latency", str(LATENCY_S), "--url-lifetime", str(self._options.result_lifetime_s))
+            self.sandbox = context.enter_context(Sandbox(self.directory / "sandbox.log", *settings))
+            self.control = context.enter_context(httpx.Client(base_url=f"{self.sandbox.url}/sandbox"))
+            ours = self._settings()
+            self.settings = load_settings(
+                _env_file=None, **{name.removeprefix(PREFIX).lower(): value for name, value in ours.items()}
+            )
+            self.engine = connect(self.settings.database_url.get_secret_value(), connections=20, name="soak")
+            context.callback(self.engine.dispose)
+            upgrade(self.engine)
+            self.bucket = Bucket(self.settings)
+            context.callback(self.bucket.close)
+            self.bucket.create()
+            # The killer's own: each command says whether Redis is there.
+            self.redis = redis.Redis.from_url(self.services.redis_url, socket_timeout=5)
+            context.callback(self.redis.close)
+            self._start(context, _without_settings() | ours)
+            self._context = context.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._context.close()
+
+    def ask(self, work: Callable[[Connection], T]) -> T:
+        """Read from the database, again and again while Postgres is away."""
+        return patiently(self.engine, work)
+
+    def control_json(self, path: str) -> Any:
+        """What a control route of the sandbox says."""
+        return self.control.get(path).raise_for_status().json()
+
+    def tend(self) -> None:
+        """Follow those that ended by themselves by others, as a supervisor would; `ended` says who."""
+        for place in [*self.dispatchers, *self.workers]:
+            if place.child.pid is None and place.lock.acquire(blocking=False):
+                try:
+                    if place.child.pid is None:
+                        self.ended.append(f"{place.child.log} ended with code {place.child.exit_code}")
+                        place.follow()
+                finally:
+                    place.lock.release()
+
+    def _settings(self) -> dict[str, str]:
+        lifeboat, lifetime = self.directory / "lifeboat", self._options.result_lifetime_s
+        lifeboat.mkdir()
+        return {
+            **self.services.environment(),
+            "CUTOUT_S3_BUCKET": "soak",
+            "CUTOUT_ENDPOINT_URL": self.sandbox.url,
+            "CUTOUT_ENDPOINT_API_KEYS": self.sandbox.key,
+            "CUTOUT_RESULT_HOSTS": self.sandbox.url,
+            "CUTOUT_CALLS_PER_SECOND": f"{self._options.calls_per_second:.3f}",
+            "CUTOUT_CALLS_IN_FLIGHT": str(CALLS_IN_FLIGHT),
+            "CUTOUT_CALL_DEADLINE_SECONDS": str(CALL_DEADLINE_S),
+            "CUTOUT_RESULT_LIFETIME_SECONDS": str(lifetime),
+            "CUTOUT_WORKER_THREADS": str(THREADS),
+            "CUTOUT_WORKER_SILENCE_SECONDS": str(SILENCE_S),
+            "CUTOUT_MESSAGE_LEASE_SECONDS": "5",
+            "CUTOUT_LIFEBOAT_DIR": str(lifeboat),
+            "CUTOUT_LIFEBOAT_SECONDS": str(lifetime - LIFEBOAT_AFTER_S),
+            "CUTOUT_SPOOL_DIR": str(self.directory / "spool"),
+        }
+
+    def _start(self, context: ExitStack, environment: dict[str, str]) -> None:
+        self.dispatchers: list[Place] = []
+        self.workers: list[Place] = []
+        context.callback(self._end_all)
+        for places, name, count in (
+            (self.dispatchers, "dispatcher", DISPATCHERS),
+            (self.workers, "worker", WORKERS),
+        ):
+            for number in range(1, count + 1):
+                places.append(Place(f"{name}-{number}", name, self.directory, environment))
+        self._wait_for_workers()
+
+    def _wait_for_workers(self) -> None:
+        registered, deadline = text("SELECT count(*) FROM workers"), time.monotonic() + READY_WITHIN_S
+        while self.ask(lambda connection: connection.execute(registered).scalar_one()) < WORKERS:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the workers did not get ready; see {self.directory}/worker-*/log")
+            time.sleep(0.1)
+
+    def _end_all(self) -> None:
+        # Nothing is left to be finished, and a broken run must end too.
+        for place in [*self.dispatchers, *self.workers]:
+            with suppress(TimeoutError):
+                place.child.kill()
+
+
+def _without_settings() -> dict[str, str]:
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name == POSTGRES_BIN or not name.startswith((PREFIX, "AWS_"))
+    }

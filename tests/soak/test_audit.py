@@ -1,0 +1,278 @@
+"""The audit finds what is wrong: each test doctors one thing that the soak must never let pass."""
+
+import hashlib
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
+
+from jobs import store
+from jobs.enqueue import NewJob, create_batch, enqueue
+from jobs.outcomes import StoredObject, Succeeded
+from jobs.states import AttemptOutcome
+from jobs.storage import Bucket
+from jobs.store import Answer, Claim
+from tests.soak.audit import Charge, Findings, audit
+from tests.soak.killer import Struck
+from tests.soak.orders import Placed
+from tests.soak.pictures import picture
+from tests.soak.plan import FIRST, LAST, Kind, Mischief, draw_plan
+from tests.soak.report import Report
+from tests.support.steps import ACCOUNT, SOURCE, claim_one, new_worker
+from worker.endpoint.image import prepare
+
+LIFETIME_S = 100.0
+CUTOUT = b"a cutout"
+STORED = StoredObject("cutouts/1.png", hashlib.sha256(CUTOUT).digest(), "image/png", len(CUTOUT), 10, 20)
+A_KILL = Struck(1.0, Kind.WORKER_KILLED, "worker-1.1", in_flight=1)
+
+
+class Books:
+    """One job, "1", with its place in all the books; each charge has its request id "1", "2" and so on."""
+
+    def __init__(self, session: Session, bucket: Bucket) -> None:
+        self.session = session
+        self.bucket = bucket
+        self.charges: list[Charge] = []
+        self.batch_id: uuid.UUID = create_batch(session, "soak").id
+        self.worker_id = new_worker(session)
+        enqueue(session, NewJob(SOURCE, "1"), batch_id=self.batch_id)
+
+    def claim(self) -> Claim:
+        """The job in a worker's hands."""
+        return claim_one(self.session, self.worker_id)
+
+    def begin(self, claim: Claim, number: int = 1) -> int:
+        """A call of its picture, written down."""
+        attempt_id = store.begin_attempt(
+            self.session,
+            claim,
+            number=number,
+            account=ACCOUNT,
+            image_sha256=hashlib.sha256(picture(1)).digest(),
+        )
+        assert attempt_id is not None
+        return attempt_id
+
+    def charge(self, data: bytes | None = None) -> str:
+        """A line in the sandbox's ledger; returns its request id."""
+        request_id = str(len(self.charges) + 1)
+        sha256 = hashlib.sha256(data or picture(1)).hexdigest()
+        self.charges.append(Charge(time.time(), sha256, request_id))
+        return request_id
+
+    def record(self, claim: Claim, attempt_id: int, request_id: str) -> Claim:
+        """The call's end in our ledger."""
+        answer = Answer(AttemptOutcome.CHARGED, http_status=200, request_id=request_id)
+        day = timedelta(days=1)
+        return store.record_result(
+            self.session, claim, attempt_id, answer, url="https://r/1", lifetime=day, sent=(10, 20)
+        )
+
+    def succeed(self) -> Claim:
+        """Charge, record, store and settle, as a job goes by itself."""
+        claim = self.claim()
+        claim = self.record(claim, self.begin(claim), self.charge())
+        self.finish(claim)
+        return claim
+
+    def finish(self, claim: Claim) -> None:
+        """The object in the bucket, the job succeeded."""
+        self.bucket.put_cutout(CUTOUT, key=STORED.key, media_type=STORED.media_type, metadata={})
+        assert store.settle(self.session, claim, Succeeded(STORED))
+
+    def audit(self, external_ids: Sequence[str] = ("1",)) -> Findings:
+        """What the audit finds."""
+        self.session.commit()
+        engine = self.session.get_bind()
+        assert isinstance(engine, Engine)
+        return audit(
+            engine,
+            self.bucket,
+            self.charges,
+            batch_id=self.batch_id,
+            external_ids=external_ids,
+            lifetime_s=LIFETIME_S,
+        )
+
+
+@pytest.fixture
+def books(engine: Engine, bucket: Bucket) -> Iterator[Books]:
+    with Session(engine) as session:
+        yield Books(session, bucket)
+
+
+def report(findings: Findings, struck: Sequence[Struck] = (), placed: Sequence[Placed] = ()) -> Report:
+    return Report("command", 1.0, findings, struck, placed)
+
+
+def broken(findings: Findings, struck: Sequence[Struck] = (), placed: Sequence[Placed] = ()) -> str:
+    """The broken promises as one text."""
+    return "\n".join(report(findings, struck, placed).broken())
+
+
+class TestLost:
+    def test_finds_nothing_wrong_with_a_job_that_went_well(self, books: Books) -> None:
+        """One job, one success, one charge, no promise broken."""
+        books.succeed()
+        found = books.audit()
+        assert (found.jobs, found.succeeded, found.charged, found.charged_more_than_once) == (1, 1, 1, 0)
+        assert broken(found) == ""
+
+    def test_counts_a_job_that_is_not_in_the_table(self, books: Books) -> None:
+        """What the producer enqueued must be there."""
+        books.succeed()
+        assert broken(books.audit(["1", "2"])) == "lost: 1: job 2 is not in the table"
+
+    def test_counts_a_job_that_is_neither_final_nor_held(self, books: Books) -> None:
+        """A job still in line at the end is lost."""
+        assert "lost: 1: job 1" in broken(books.audit())
+
+    def test_counts_a_success_without_an_object(self, books: Books) -> None:
+        """A cutout that is not in the bucket is lost, whatever the table says."""
+        books.succeed()
+        books.bucket._client.delete_object(Bucket=books.bucket.name, Key=STORED.key)
+        assert "cannot be read" in broken(books.audit())
+
+    def test_counts_a_success_with_other_bytes(self, books: Books) -> None:
+        """The object's bytes must have the SHA-256 that the job has."""
+        books.succeed()
+        books.bucket.put_cutout(b"another", key=STORED.key, media_type="image/png", metadata={})
+        assert "holds other bytes" in broken(books.audit())
+
+
+class TestCharges:
+    def test_finds_a_charge_that_the_ledger_does_not_know(self, books: Books) -> None:
+        """A second charge for a picture with one attempt is unaccounted, and was doubted by nobody."""
+        books.succeed()
+        books.charge()
+        lines = broken(books.audit())
+        assert "unaccounted: 1" in lines
+        assert "double charges: 1, of these recorded as unknown only 0" in lines
+
+    def test_finds_a_charge_for_a_picture_that_nobody_sent(self, books: Books) -> None:
+        """A charge must belong to an attempt's picture."""
+        books.succeed()
+        books.charge(b"another picture")
+        assert "unaccounted: 1: a charge for a picture that no attempt sent" in broken(books.audit())
+
+    def test_finds_a_charge_that_only_we_know(self, books: Books) -> None:
+        """What our ledger calls charged must be in the endpoint's."""
+        books.succeed()
+        books.charges.clear()
+        assert "which the endpoint did not charge" in broken(books.audit())
+
+    def test_lets_a_doubted_call_be_charged_again(self, books: Books) -> None:
+        """The doubt was written down, and one call was in flight at the kills."""
+        claim = books.claim()
+        in_doubt = books.begin(claim)
+        books.charge()
+        store.end_attempt(books.session, in_doubt, Answer(AttemptOutcome.UNKNOWN, code="NO_ANSWER"))
+        claim = books.record(claim, books.begin(claim, number=2), books.charge())
+        books.finish(claim)
+        found = books.audit()
+        assert (found.charged_more_than_once, found.of_these_unknown, found.unknown) == (1, 1, 1)
+        assert broken(found, struck=[A_KILL]) == ""
+
+    def test_lets_nobody_doubt_without_a_kill(self, books: Books) -> None:
+        """More unknowns than calls in flight at the kills are doubts of our own making."""
+        claim = books.claim()
+        store.end_attempt(books.session, books.begin(claim), Answer(AttemptOutcome.UNKNOWN, code="NO_ANSWER"))
+        assert "recorded unknowns: 1, calls in flight at the kills only 0" in broken(books.audit())
+
+    def test_misses_the_doubt_about_a_double_charge(self, books: Books) -> None:
+        """Two charged calls without a recorded doubt break the promise, even if both are accounted for."""
+        claim = books.claim()
+        books.record(claim, books.begin(claim), books.charge())
+        again = books.record(claim, books.begin(claim, number=2), books.charge())
+        books.finish(again)
+        assert broken(books.audit()).startswith("double charges: 1")
+
+    def test_finds_a_call_that_nobody_ended(self, books: Books) -> None:
+        """Whoever began a call, or the rescue after it, writes down how it ended."""
+        books.begin(books.claim())
+        assert "calls that nobody ended: 1" in broken(books.audit())
+
+
+class TestResults:
+    def test_wants_an_order_for_each_loss(self, books: Books) -> None:
+        """A result lost though its URL lived is a broken promise."""
+        books.succeed()
+        found = books.audit()
+        found.results_lost = 1
+        assert "results lost: 1 recorded, 0 ordered" in broken(found)
+
+    def test_wants_a_loss_for_each_order(self, books: Books) -> None:
+        """A result that died must be recorded as lost."""
+        books.succeed()
+        now = time.time()
+        gone = Placed(Mischief.RESULT_GONE, now - 60, now - 50)
+        assert "results lost: 0 recorded, 1 ordered" in broken(books.audit(), placed=[gone])
+
+    def test_forgives_a_loss_that_nobody_could_see(self, books: Books) -> None:
+        """The answer with the dead URL never arrived: its charge is in doubt, its loss unknown."""
+        claim = books.claim()
+        in_doubt = books.begin(claim)
+        books.charge()
+        store.end_attempt(books.session, in_doubt, Answer(AttemptOutcome.UNKNOWN, code="NO_ANSWER"))
+        claim = books.record(claim, books.begin(claim, number=2), books.charge())
+        books.finish(claim)
+        now = time.time()
+        gone = Placed(Mischief.RESULT_GONE, now - 5, now)
+        assert broken(books.audit(), [A_KILL], [gone]) == ""
+
+    def test_tells_how_late_the_latest_copy_was(self, books: Books) -> None:
+        """Ten seconds from the result to the job's end, of a hundred that the result lives, are a tenth."""
+        books.succeed()
+        books.session.execute(
+            text("UPDATE jobs SET finished_at = (SELECT ended_at FROM attempts) + interval '10 seconds'")
+        )
+        assert books.audit().latest_copy == pytest.approx(0.1)
+
+
+class TestReport:
+    def test_shows_every_figure_of_the_table(self, books: Books) -> None:
+        """The words are those that the pages quote."""
+        books.succeed()
+        table = report(books.audit(), [A_KILL]).table()
+        for row in (
+            "| jobs | 1 |",
+            "| succeeded | 1 |",
+            "| failed | 0 |",
+            "| lost | 0 |",
+            "| charged | 1 |",
+            "| charged more than once | 0 |",
+            "| of these recorded as unknown | 0 |",
+            "| unaccounted charges | 0 |",
+            "| kills | 1 |",
+            "| kills: worker killed | 1 |",
+        ):
+            assert row in table
+        assert "| latest copy, as a share of its deadline | 0.0" in table
+
+
+class TestPlan:
+    def test_is_drawn_from_the_seed_alone(self) -> None:
+        """The same seed strikes the same; another strikes otherwise."""
+        plans = [draw_plan(kills=20, seconds=60, seed=seed) for seed in (1, 1, 2)]
+        assert plans[0] == plans[1] != plans[2]
+
+    def test_has_every_kind_of_strike(self) -> None:
+        """With room for all, none is left to chance; they come in order and within the time."""
+        plan = draw_plan(kills=len(Kind), seconds=100, seed=3)
+        assert {strike.kind for strike in plan.strikes} == set(Kind)
+        assert {order.kind for order in plan.orders} == set(Mischief)
+        times = [strike.at_s for strike in plan.strikes]
+        assert times == sorted(times)
+        assert times[0] >= FIRST * 100
+        assert times[-1] <= LAST * 100
+
+    def test_gives_each_job_a_picture_of_its_own_that_is_sent_as_it_is(self) -> None:
+        """What the sandbox hashes is what was uploaded."""
+        pictures = [picture(number) for number in range(50)]
+        assert len(set(pictures)) == 50
+        assert prepare(pictures[7]).data == pictures[7]

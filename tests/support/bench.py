@@ -1,0 +1,66 @@
+"""A worker without Celery: what the task does, called straight."""
+
+import io
+import uuid
+from dataclasses import dataclass
+
+from sqlalchemy import Engine, select, text
+from sqlalchemy.orm import Session
+
+from jobs.enqueue import NewJob, create_batch, enqueue
+from jobs.line import hand_out_calls, hand_out_copies
+from jobs.models import Attempt, Job
+from jobs.sources import upload_source
+from jobs.states import ReturnForm
+from jobs.storage import Bucket
+from tests.support.steps import LEASE
+from worker.context import WorkerContext
+from worker.process import process
+
+
+@dataclass
+class Bench:
+    """Hands jobs out as the dispatcher would, without its judgement, and carries them out."""
+
+    engine: Engine
+    bucket: Bucket
+    context: WorkerContext
+
+    def enqueue(self, source: bytes | str, form: ReturnForm = ReturnForm.RGBA) -> uuid.UUID:
+        """A new job in line."""
+        address = source if isinstance(source, str) else upload_source(self.bucket, io.BytesIO(source))
+        with Session(self.engine) as session, session.begin():
+            batch = create_batch(session, "b")
+            return enqueue(session, NewJob(address, "SKU", form), batch_id=batch.id)
+
+    def work(self) -> None:
+        """Hand out what is in line or rests, and process it."""
+        with Session(self.engine) as session, session.begin():
+            session.execute(text("UPDATE jobs SET standing = 'in_line' WHERE standing = 'resting'"))
+            handed_out = hand_out_calls(session, 10, lease=LEASE)
+            handed_out += hand_out_copies(session, 10, lease=LEASE)
+        for job_id, fence in handed_out:
+            process(self.context, job_id, fence)
+
+    def job(self, job_id: uuid.UUID) -> Job:
+        """The job as it is now."""
+        with Session(self.engine) as session:
+            return session.get_one(Job, job_id)
+
+    def attempts(self, job_id: uuid.UUID) -> list[Attempt]:
+        """Its calls, the first one first."""
+        with Session(self.engine) as session:
+            return list(
+                session.scalars(select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.number))
+            )
+
+    def done(self, source: bytes | str, form: ReturnForm = ReturnForm.RGBA) -> Job:
+        """A new job after one round of work."""
+        job_id = self.enqueue(source, form)
+        self.work()
+        return self.job(job_id)
+
+    def change(self, job_id: uuid.UUID, what: str) -> None:
+        """Change the job's row behind everybody's back; `what` is SQL."""
+        with self.engine.begin() as connection:
+            connection.execute(text(f"UPDATE jobs SET {what} WHERE id = :id"), {"id": job_id})  # noqa: S608

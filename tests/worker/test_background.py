@@ -1,0 +1,78 @@
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from worker import background
+from worker.background import Question
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def alone(name: str) -> bool:
+    """Whether no thread of that name runs."""
+    return all(thread.name != name for thread in threading.enumerate())
+
+
+class TestAQuestion:
+    def test_is_answered_yes_once(self) -> None:
+        """The answer comes later, and is said to the first who looks for it."""
+        question = Question("yes", lambda: True)
+        assert not question.answered_yes()
+        question.ask()
+        wait_until(question.answered_yes)
+        assert not question.answered_yes()
+
+    def test_may_be_answered_no(self) -> None:
+        """No is no, and the next question may be answered yes."""
+        answers = [True, False]
+        question = Question("no", answers.pop)
+        question.ask()
+        wait_until(lambda: alone("no"))
+        assert not question.answered_yes()
+        question.ask()
+        wait_until(question.answered_yes)
+
+    def test_keeps_nobody_waiting(self) -> None:
+        """Asking returns at once; asked again meanwhile, it is not asked twice; its thread ends with us."""
+        answer, asked = threading.Event(), []
+
+        def ask() -> bool:
+            asked.append(threading.current_thread())
+            return answer.wait(10)
+
+        question = Question("slow", ask)
+        question.ask()
+        wait_until(lambda: bool(asked))
+        question.ask()
+        assert not question.answered_yes()
+        answer.set()
+        wait_until(question.answered_yes)
+        assert [thread.daemon for thread in asked] == [True]
+
+    def test_survives_an_error_that_nobody_expected(self, caplog: pytest.LogCaptureFixture) -> None:
+        """It is logged, counts as no, and the question can be asked again."""
+        divisors = [1, 0]
+        question = Question("odd", lambda: bool(1 / divisors.pop()))
+        with caplog.at_level(logging.ERROR):
+            question.ask()
+            wait_until(lambda: alone("odd"))
+        assert "ZeroDivisionError" in caplog.text
+        assert not question.answered_yes()
+        question.ask()
+        wait_until(question.answered_yes)
+
+    def test_is_forgotten_when_nobody_looks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A yes that was for an older trouble does not end the present one."""
+        monkeypatch.setattr(background, "ANSWER_KEPT_S", 0.0)
+        question = Question("late", lambda: True)
+        question.ask()
+        wait_until(lambda: alone("late"))
+        assert not question.answered_yes()

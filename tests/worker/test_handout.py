@@ -1,0 +1,153 @@
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
+
+from jobs.enqueue import NewJob, enqueue_all
+from jobs.line import hand_out_calls
+from jobs.sources import upload_source
+from jobs.storage import Bucket
+from tests.support.sandbox import Sandbox
+
+# In a process of its own, since worker.app reads the settings when it is imported.
+PUBLISH = """
+import json, sys, uuid
+from datetime import timedelta
+from jobs.states import Step
+from worker.handout import publish
+lease, handed_out = json.load(sys.stdin)
+pairs = [(uuid.UUID(job_id), fence) for job_id, fence in handed_out]
+print(publish(Step.CALL, pairs, lease=timedelta(seconds=lease)))
+"""
+WITHIN_S = 40.0
+LEASE_S = 60.0
+
+HandedOut = list[tuple[uuid.UUID, int]]
+
+
+class Scene:
+    """A line, a broker and workers without a dispatcher: the test hands out and publishes itself."""
+
+    def __init__(self, environment: dict[str, str], engine: Engine, source: str, logs: Path) -> None:
+        self.environment = {**os.environ, "CUTOUT_SPOOL_DIR": str(logs / "spool"), **environment}
+        self._engine = engine
+        self._source = source
+        self._log = logs / "worker.log"
+        self.workers: list[subprocess.Popen[bytes]] = []
+
+    def hand_out(self, count: int) -> HandedOut:
+        """Enqueue so many jobs and hand them out, without a message."""
+        with Session(self._engine) as session, session.begin():
+            enqueue_all(session, [NewJob(self._source)] * count)
+            return hand_out_calls(session, count, lease=timedelta(seconds=600))
+
+    def publish(self, handed_out: HandedOut, lease_s: float = LEASE_S) -> int:
+        """How many went out, published from another process."""
+        ran = subprocess.run(
+            [sys.executable, "-c", PUBLISH],
+            input=json.dumps([lease_s, [(str(job_id), fence) for job_id, fence in handed_out]]),
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            timeout=WITHIN_S,
+        )
+        return int(ran.stdout)
+
+    def messages(self) -> list[dict[str, Any]]:
+        """The calls that lie in Redis, the oldest first."""
+        key = f"{self.environment['CUTOUT_REDIS_PREFIX']}call"
+        with redis.Redis.from_url(self.environment["CUTOUT_REDIS_URL"]) as client:
+            return [json.loads(raw) for raw in client.lrange(key, 0, -1)[::-1]]
+
+    def start_worker(self) -> None:
+        """Start a real one."""
+        with self._log.open("wb") as log:
+            command = [sys.executable, "-m", "cli", "worker"]
+            self.workers.append(subprocess.Popen(command, env=self.environment, stdout=log, stderr=log))
+
+    def jobs(self, condition: str) -> set[uuid.UUID]:
+        """The ids of the jobs of which it is true."""
+        with self._engine.connect() as connection:
+            return set(connection.scalars(text(f"SELECT id FROM jobs WHERE {condition}")))  # noqa: S608 - ours
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until it is true."""
+        deadline = time.monotonic() + WITHIN_S
+        while not condition():
+            assert time.monotonic() < deadline, self._log.read_text()[-3000:]
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def scene(
+    environment: dict[str, str], engine: Engine, bucket: Bucket, photo: bytes, tmp_path: Path
+) -> Iterator[Scene]:
+    """Nothing enqueued yet, and no worker running."""
+    scene = Scene(environment, engine, upload_source(bucket, io.BytesIO(photo)), tmp_path)
+    yield scene
+    for worker in scene.workers:
+        worker.terminate()
+    for worker in scene.workers:
+        worker.wait(30)
+
+
+class TestMessages:
+    def test_each_has_an_id_of_its_own_and_ends_with_the_lease(self, scene: Scene) -> None:
+        """In order, each carries one job, one fence and the time from which a worker drops it."""
+        handed_out = [(uuid.uuid4(), fence) for fence in range(1, 6)]
+        before = datetime.now(UTC)
+        assert scene.publish(handed_out) == 5
+        headers = [message["headers"] for message in scene.messages()]
+        assert [each["argsrepr"] for each in headers] == [f"('{job}', {fence})" for job, fence in handed_out]
+        assert len({each["id"] for each in headers}) == 5
+        for each in headers:
+            left = datetime.fromisoformat(each["expires"]) - before
+            assert LEASE_S <= left.total_seconds() < LEASE_S + WITHIN_S
+
+    def test_are_taken_by_a_real_worker_while_their_lease_lasts(self, scene: Scene) -> None:
+        """The worker carries these jobs out; those whose message is too old it leaves alone."""
+        late, timely = scene.hand_out(2), scene.hand_out(3)
+        assert scene.publish(late, lease_s=0) == 2
+        assert scene.publish(timely) == 3
+        scene.start_worker()
+        scene.until(lambda: len(scene.jobs("state = 'succeeded'")) == 3)
+        assert scene.jobs("state = 'succeeded'") == {job for job, _ in timely}
+        assert scene.jobs("standing = 'handed_out'") == {job for job, _ in late}
+
+    def test_that_cannot_go_out_raise_nothing(self, scene: Scene) -> None:
+        """Without Redis none went out."""
+        scene.environment["CUTOUT_REDIS_URL"] = "redis://127.0.0.1:9/0"
+        assert scene.publish([(uuid.uuid4(), 1)]) == 0
+
+
+class TestAWorker:
+    def test_takes_no_more_messages_than_it_has_threads(self, scene: Scene, sandbox: Sandbox) -> None:
+        """The rest stays in Redis, where another worker finds it; each job that ends makes room for one."""
+        scene.environment["CUTOUT_WORKER_THREADS"] = "2"
+        sandbox.set(latency=1.0)
+        scene.publish(scene.hand_out(6))
+        scene.start_worker()
+        sums = []
+
+        def all_done() -> bool:
+            # The messages first: a job that ends between the two looks makes the sum larger, not smaller.
+            lying, done = len(scene.messages()), len(scene.jobs("state = 'succeeded'"))
+            sums.append(lying + 2 + done)
+            return done == 6
+
+        scene.until(all_done)
+        assert min(sums) == 6
+        assert scene.messages() == []

@@ -1,0 +1,82 @@
+"""The end of a paid call, as the ledger gets it: at once, or from the spool when Postgres is back."""
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import select
+
+from jobs import store
+from jobs.database import Database
+from jobs.models import ATTEMPTS
+from jobs.states import ReturnForm, Step
+from jobs.store import Answer, Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """What the call brought: a URL, which is a secret and dies `lifetime` after the answer.
+
+    The size of the picture sent is in pixels.
+    """
+
+    url: str = field(repr=False)
+    lifetime: timedelta
+    sent_width: int
+    sent_height: int
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnd:
+    """Which call ended, how, and when its answer came by this machine's clock."""
+
+    job_id: uuid.UUID
+    fence: int
+    worker_id: uuid.UUID
+    attempt_id: int
+    answer: Answer
+    paid: Paid | None = None
+    answered_at: datetime = field(default_factory=_now)
+
+    def write(self, database: Database, claim: Claim | None = None) -> Claim:
+        """Write it down; safe to repeat. Returns the claim that goes on, with what was paid for."""
+        claim = claim or self._bare_claim()
+        if self.paid is None:
+            store.end_attempt(database, self.attempt_id, self.answer)
+            return claim
+        return store.record_result(
+            database,
+            claim,
+            self.attempt_id,
+            self.answer,
+            url=self.paid.url,
+            lifetime=self.paid.lifetime - max(_now() - self.answered_at, timedelta(0)),
+            sent=(self.paid.sent_width, self.paid.sent_height),
+        )
+
+    def is_of(self, database: Database) -> bool:
+        """Whether the call is in this database: two systems may have been given one spool."""
+        found = select(ATTEMPTS.c.id).where(
+            ATTEMPTS.c.id == self.attempt_id, ATTEMPTS.c.job_id == self.job_id
+        )
+        return database.scalar(found) is not None
+
+    def _bare_claim(self) -> Claim:
+        return Claim(
+            job_id=self.job_id,
+            fence=self.fence,
+            worker_id=self.worker_id,
+            batch_id=None,
+            external_id=None,
+            source="",
+            return_form=ReturnForm.RGBA,
+            step=Step.CALL,
+            tries=0,
+            attempts=0,
+            calls=0,
+            result=None,
+        )

@@ -1,0 +1,103 @@
+"""The lifeboat as a bucket, better at another server than the first."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from jobs.settings import Settings
+from jobs.storage import (
+    Bucket,
+    BucketMissingError,
+    ObjectMissingError,
+    ObjectTooLargeError,
+    StorageError,
+    StorageRefusedError,
+)
+from worker.lifeboat.errors import LifeboatError, check_key, is_key
+
+S3 = "s3://"
+
+
+class BucketLifeboat:
+    """Entries are objects under the prefix of CUTOUT_LIFEBOAT_DIR. Safe to share between threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        name, _, prefix = (settings.lifeboat_dir or "").removeprefix(S3).partition("/")
+        self._name = name
+        self._prefix = f"{prefix.strip('/')}/".lstrip("/")
+        self._bucket = Bucket(_of_its_own(settings, name), connections=settings.worker_threads)
+        self._found = False
+
+    def __str__(self) -> str:
+        return f"{S3}{self._name}/{self._prefix}"
+
+    def save(self, key: str, data: bytes) -> None:
+        """Save an entry, verified by the server's checksum; raises LifeboatError."""
+        name = self._key(key)
+        with self._plain_errors():
+            self._find()
+            self._bucket.put_cutout(data, key=name, media_type="application/octet-stream", metadata={})
+
+    def read(self, key: str, *, max_bytes: int) -> bytes | None:
+        """An entry's bytes; None if there is none such. Raises LifeboatError, also past `max_bytes`."""
+        name = self._key(key)
+        with self._plain_errors():
+            try:
+                return self._bucket.read(name, max_bytes=max_bytes)
+            except ObjectMissingError:
+                return None
+
+    def remove(self, key: str) -> None:
+        """Remove an entry, if it is there; raises LifeboatError."""
+        name = self._key(key)
+        with self._plain_errors():
+            self._bucket.delete(name)
+
+    def keys(self) -> list[str]:
+        """The names of all entries; raises LifeboatError."""
+        with self._plain_errors():
+            names = [key.removeprefix(self._prefix) for key in self._bucket.keys(self._prefix)]
+        return [name for name in names if is_key(name)]
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._bucket.close()
+
+    def _find(self) -> None:
+        # Some servers make a missing bucket at the first write, which would hide a misspelt name.
+        if not self._found:
+            self._bucket.require()
+            self._found = True
+
+    def _key(self, key: str) -> str:
+        return self._prefix + check_key(key)
+
+    @contextmanager
+    def _plain_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except StorageError as error:
+            raise LifeboatError(f"the lifeboat {self}: {_in_its_words(error, self._name)}") from None
+
+
+def _in_its_words(error: StorageError, name: str) -> str:
+    # Bucket's own words name the settings of the first bucket.
+    match error:
+        case BucketMissingError():
+            return f"there is no bucket {name!r}: create it or mend CUTOUT_LIFEBOAT_DIR"
+        case StorageRefusedError():
+            return "the server refused: check CUTOUT_LIFEBOAT_S3_ACCESS_KEY and its secret key"
+        case ObjectTooLargeError():
+            return f"{error}: it is none of ours; move it away"
+    return str(error)
+
+
+def _of_its_own(settings: Settings, name: str) -> Settings:
+    own: dict[str, object] = {
+        "s3_bucket": name,
+        "s3_endpoint_url": settings.lifeboat_s3_endpoint_url or settings.s3_endpoint_url,
+        "s3_public_endpoint_url": None,
+    }
+    if settings.lifeboat_s3_access_key:
+        own["s3_access_key"] = settings.lifeboat_s3_access_key
+        own["s3_secret_key"] = settings.lifeboat_s3_secret_key
+    return settings.model_copy(update=own)

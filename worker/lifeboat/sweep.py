@@ -1,0 +1,45 @@
+"""Clearing the lifeboat of what nobody needs any more."""
+
+import logging
+import uuid
+from functools import partial
+from typing import Protocol
+
+from sqlalchemy import Engine, select
+
+from jobs.database import Database, patiently
+from jobs.models import JOBS
+from jobs.states import FINAL_STATES
+from worker.lifeboat.errors import LifeboatError
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 1000
+
+
+class Sweepable(Protocol):
+    """As much of a lifeboat as is needed here."""
+
+    def keys(self) -> list[str]: ...
+
+    def remove(self, key: str) -> None: ...
+
+
+def sweep(lifeboat: Sweepable, engine: Engine) -> None:
+    """Remove the entries of final jobs: their worker died before it could, or they were cancelled.
+
+    Any other entry stays. Even one that no job names may be the last copy: its worker may have died between
+    saving it and writing that down. A lifeboat that is away is logged and left for the next start.
+    """
+    try:
+        keys = lifeboat.keys()
+        for first in range(0, len(keys), AT_ONCE):
+            for key in patiently(engine, partial(_of_final_jobs, keys=keys[first : first + AT_ONCE])):
+                lifeboat.remove(key)
+    except LifeboatError as error:
+        log.error("the lifeboat is not to be had: %s", error)  # noqa: TRY400 - the words say it all
+
+
+def _of_final_jobs(database: Database, keys: list[str]) -> list[str]:
+    final = select(JOBS.c.id).where(JOBS.c.id.in_(map(uuid.UUID, keys)), JOBS.c.state.in_(FINAL_STATES))
+    return [str(job_id) for job_id in database.scalars(final)]

@@ -28,7 +28,8 @@ FROM python AS runtime
 LABEL org.opencontainers.image.title="cutout" \
       org.opencontainers.image.description="Job queue between a product catalog and a paid background removal endpoint"
 RUN groupadd --gid 10001 cutout \
-    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin cutout
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin cutout \
+    && install --directory --owner=cutout --group=cutout --mode=0700 /spool
 WORKDIR /app
 COPY --from=dependencies /opt/venv /opt/venv
 COPY api ./api

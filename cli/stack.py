@@ -23,8 +23,8 @@ from migrations.run import upgrade
 READY_WITHIN_S = 60.0
 LOOK_EVERY_S = 0.05
 RESTART_AFTER_S = 1.0
-# A worker finishes its calls before it ends.
-GRACE_S = 130.0
+# A worker finishes its calls and copies before it ends.
+GRACE_S = 300.0
 COPIER_THREADS = "4"
 
 

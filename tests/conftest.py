@@ -50,7 +50,8 @@ def services(
 @pytest.fixture(scope="session")
 def admin(services: LocalServices) -> Iterator[Engine]:
     """Postgres itself, to make databases in."""
-    engine = create_engine(services.database_url, isolation_level="AUTOCOMMIT")
+    # Some tests kill it.
+    engine = create_engine(services.database_url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
     yield engine
     engine.dispose()
 
@@ -87,7 +88,9 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def environment(services: LocalServices, database_url: str, sandbox: Sandbox) -> dict[str, str]:
+def environment(
+    services: LocalServices, database_url: str, sandbox: Sandbox, tmp_path: Path
+) -> dict[str, str]:
     """The CUTOUT_ variables of a system of this test's own, at a sandbox without faults or charges."""
     sandbox.reset()
     name = uuid.uuid4().hex
@@ -102,6 +105,7 @@ def environment(services: LocalServices, database_url: str, sandbox: Sandbox) ->
         "CUTOUT_CALLS_PER_SECOND": "1000",
         "CUTOUT_CALLS_IN_FLIGHT": "100",
         "CUTOUT_WORKER_THREADS": "8",
+        "CUTOUT_SPOOL_DIR": str(tmp_path / "spool"),
         # A message lost on its way is handed out again well within a test's patience.
         "CUTOUT_MESSAGE_LEASE_SECONDS": "10",
     }

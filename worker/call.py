@@ -69,7 +69,7 @@ def _buy(
             return STOPPING
         attempt_id = context.patiently(begin)
         if attempt_id is None:
-            return Snooze("NOT_BEGUN", "the account is paused", NOT_BEGUN_SNOOZE_S)
+            return Snooze("NOT_BEGUN", "the account is paused, or the bucket away", NOT_BEGUN_SNOOZE_S)
         try:
             return _exchange(context, claim, attempt_id, image, number)
         except PostgresAwayError:

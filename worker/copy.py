@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 BY_HAND = "retry it to call again, for another credit"
 TRIES_OF_A_WRONG_RESULT = 5
+# A server may say once that it has not what it has; a loss declared too early is a credit thrown away.
+TRIES_OF_A_GONE_RESULT = 3
 
 
 def copy(context: WorkerContext, claim: Claim) -> tuple[Claim, Outcome]:
@@ -36,6 +38,8 @@ def copy(context: WorkerContext, claim: Claim) -> tuple[Claim, Outcome]:
     except LifeboatError as error:
         return claim, _again(context, claim, error.code, str(error))
     except ResultGone as error:
+        if claim.tries + 1 < TRIES_OF_A_GONE_RESULT and seconds_left(context, result) > 0:
+            return claim, _again(context, claim, "RESULT_UNAVAILABLE", str(error))
         return _dead(context, claim, result, str(error))
     except (ResultUrlRefused, ResultUnavailable) as error:
         if seconds_left(context, result) <= 0:

@@ -39,4 +39,5 @@ def next_try_within(context: WorkerContext, claim: Claim) -> float | None:
 def _seconds_left(database: Database, result: PaidResult) -> float:
     expires_at = literal(result.expires_at, DateTime(timezone=True))
     left = cast(extract("epoch", expires_at - func.clock_timestamp()), Double)
-    return database.scalars(select(left)).one()
+    seconds: float = database.scalars(select(left)).one()
+    return seconds

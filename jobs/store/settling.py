@@ -67,7 +67,13 @@ GIVE_UP = (
     .cte("given_up")
 )
 
-CALL_AGAIN = {"step": Step.CALL, "tries": 0, "result_url": None, "result_expires_at": None}
+CALL_AGAIN = {
+    "step": Step.CALL,
+    "tries": 0,
+    "result_url": None,
+    "result_expires_at": None,
+    "lifeboat_key": None,
+}
 
 
 @dataclass(frozen=True, slots=True)

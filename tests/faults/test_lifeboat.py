@@ -221,7 +221,7 @@ class TestALifeboatThatTakesNothing:
         outage.begin(self.JOBS)
         system = outage.system
         system.until("SELECT bool_and(code = 'LIFEBOAT_FULL') FROM jobs")
-        system.until(LOST)
+        system.until(LOST, without_rests=True)
         assert ledger(system) == self.ALL_LOST
         assert not list(full_disk.iterdir())
         outage.end()
@@ -241,11 +241,6 @@ class TestALifeboatThatTakesNothing:
         assert ledger(system) == replace(self.ALL_LOST, lost=0)
         lifeboat.unlink()
         outage.end()
-
-        def lost() -> bool:
-            system.hurry()
-            return bool(system.scalar(LOST))
-
-        wait_until(lost, LOST)
+        system.until(LOST, without_rests=True)
         assert ledger(system) == self.ALL_LOST
         assert outage.charges() == self.JOBS

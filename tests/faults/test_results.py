@@ -6,7 +6,7 @@ import pytest
 from jobs.storage import Bucket
 from tests.faults.evidence import Ledger, arrived, ledger, whole
 from tests.support.sandbox import Sandbox
-from tests.support.system import System, wait_until
+from tests.support.system import System
 
 DONE = "SELECT bool_and(state = 'succeeded') FROM jobs"
 HELD = "SELECT bool_and(state = 'held') FROM jobs"
@@ -53,16 +53,11 @@ class TestATruncatedResult:
         """Another download may be whole, so the copy goes on; once its time is over it is lost and held."""
         sandbox.fault("truncated_image", next=1)
         system.enqueue(shop)
-
-        def meanwhile(condition: str) -> bool:
-            system.hurry()
-            return bool(system.scalar(condition))
-
         tried = "SELECT tries >= 5 AND step = 'copy' AND code = 'RESULT_UNAVAILABLE' FROM jobs"
-        wait_until(lambda: meanwhile(tried), tried)
+        system.until(tried, without_rests=True)
         assert ledger(system) == Ledger(charged=1, not_charged=0, unknown=0, doubted=0, lost=0)
         system.execute("UPDATE jobs SET result_expires_at = now()")
-        wait_until(lambda: meanwhile(HELD), HELD)
+        system.until(HELD, without_rests=True)
         assert system.scalar("SELECT code FROM jobs") == "RESULT_EXPIRED"
         assert sandbox.charges() == 1
         assert ledger(system) == Ledger(charged=1, not_charged=0, unknown=0, doubted=0, lost=1)

@@ -26,12 +26,6 @@ def system(environment: dict[str, str], shop: str, tmp_path: Path) -> Iterator[S
 
 
 @pytest.fixture
-def paced(environment: dict[str, str]) -> None:
-    """So few calls a second that 60 of them take as long as three workers need to start."""
-    environment["CUTOUT_CALLS_PER_SECOND"] = "2.5"
-
-
-@pytest.fixture
 def postgres(services: LocalServices, admin: Engine) -> Iterator[PostgresServer]:
     """Postgres, to be killed; it is back for the next test."""
     assert services.postgres is not None
@@ -51,6 +45,13 @@ def all_charged(system: System) -> bool:
 def spooled(system: System) -> list[Path]:
     """What is in the spool."""
     return sorted(Path(system.environment["CUTOUT_SPOOL_DIR"]).glob("*"))
+
+
+def calls_of(system: System, name: str) -> int:
+    """How many calls that worker has out."""
+    pid = system.processes[name].pid
+    out = "SELECT count(*) FROM attempts a JOIN workers w ON w.id = a.worker_id WHERE a.ended_at IS NULL"
+    return int(system.scalar(f"{out} AND w.pid = {pid}"))
 
 
 def call(system: System, sandbox: Sandbox, shop: str, count: int) -> None:
@@ -91,7 +92,7 @@ class TestSigterm:
         assert sandbox.charges() == 20
         assert all_charged(system)
 
-    @pytest.mark.usefixtures("paced")
+    @pytest.mark.timeout(240)  # six workers are started
     def test_of_one_worker_after_another_under_load_costs_nothing(
         self, system: System, sandbox: Sandbox, shop: str
     ) -> None:
@@ -99,10 +100,11 @@ class TestSigterm:
         for name in ("worker-2", "worker-3"):
             system.start_worker(name)
         sandbox.set(latency=1.5)
-        system.enqueue(shop, 60)
         for name in ("worker", "worker-2", "worker-3"):
             system.start_worker(f"new-{name}")
-            system.until("SELECT count(*) > 0 FROM attempts WHERE ended_at IS NULL")
+            # More than the other three have threads for.
+            system.enqueue(shop, 20)
+            wait_until(lambda: calls_of(system, name) > 0, f"calls of {name} are out")  # noqa: B023
             system.end(name)
             assert system.processes[name].returncode == 0
         system.until("SELECT bool_and(state = 'succeeded') FROM jobs", within_s=60)

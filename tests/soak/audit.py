@@ -5,6 +5,7 @@ import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,8 @@ from sqlalchemy import Connection, Engine, select
 from jobs.models import ATTEMPTS, JOBS
 from jobs.states import FINAL_STATES, AttemptOutcome, State
 from jobs.storage import Bucket, StorageError
+from worker.objects import ObjectLinks
+from worker.per_thread import PerThread
 
 READS_AT_ONCE = 8
 MOST_BYTES = 10_000_000
@@ -115,16 +118,18 @@ def _unfinished(jobs: Iterable[Row]) -> list[str]:
 
 
 def _missing_objects(bucket: Bucket, succeeded: Sequence[Row]) -> list[str]:
+    objects = PerThread(lambda: ObjectLinks(bucket))
+
     def look(job: Row) -> str | None:
         try:
-            stored = bucket.read(job.key, max_bytes=MOST_BYTES)
+            stored = objects.get().read(job.key, max_bytes=MOST_BYTES)
         except StorageError as error:
             return f"job {job.external_id} ({job.id}) succeeded and its object cannot be read: {error}"
         if hashlib.sha256(stored).digest() != job.sha256:
             return f"job {job.external_id} ({job.id}) succeeded and {job.key} holds other bytes"
         return None
 
-    with ThreadPoolExecutor(READS_AT_ONCE) as pool:
+    with closing(objects), ThreadPoolExecutor(READS_AT_ONCE) as pool:
         return [line for line in pool.map(look, succeeded) if line]
 
 

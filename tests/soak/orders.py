@@ -54,7 +54,8 @@ class Orders:
         if order.kind in (Mischief.REPEATED, Mischief.LATE):
             placed.struck_at = time.time() if self._repeat(late=order.kind is Mischief.LATE) else None
             return
-        self._system.sandbox.fault(order.kind, next=1, **order.options)
+        fault = {"kind": order.kind, "next": 1, **order.options}
+        self._system.control.post("/faults", json=fault).raise_for_status()
         while not stopping.wait(LOOK_S):
             if not self._system.control_json("/faults"):
                 placed.struck_at = time.time()

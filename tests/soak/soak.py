@@ -55,7 +55,7 @@ def run_soak(options: Options, directory: Path) -> Report:
             system.bucket,
             [
                 Charge(line["at"], line["image_sha256"], line["request_id"])
-                for line in system.sandbox.ledger()["charges"]
+                for line in system.control_json("/ledger")["charges"]
             ],
             batch_id=producer.batch_id,
             external_ids=[str(number) for number in range(options.jobs)],

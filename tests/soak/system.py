@@ -26,10 +26,13 @@ WORKERS = 4
 DISPATCHERS = 2
 READY_WITHIN_S = 60.0
 LATENCY_S = 0.8
-CALLS_IN_FLIGHT = 24
+# Room for the calls of dead workers: their slots come back when the deadline is over.
+CALLS_IN_FLIGHT = 40
 THREADS = 12
-# Longer than an answer takes and than a worker is frozen; a dead worker's slots come back after it.
-CALL_DEADLINE_S = 12.0
+# Longer than an answer takes on a busy machine, and than a worker is frozen.
+CALL_DEADLINE_S = 20.0
+# A busy machine may keep the sandbox from answering at once.
+CONTROL_TIMEOUT_S = 60.0
 # A result this old goes into the lifeboat, as one does that meets a bucket away.
 LIFEBOAT_AFTER_S = 3.0
 # Whoever runs the soak may have a Postgres of their own (local/binaries.py).
@@ -52,7 +55,9 @@ class System:
             self.services = context.enter_context(LocalServices(self.directory))
             settings = ("--latency", str(LATENCY_S), "--url-lifetime", str(self._options.result_lifetime_s))
             self.sandbox = context.enter_context(Sandbox(self.directory / "sandbox.log", *settings))
-            self.control = context.enter_context(httpx.Client(base_url=f"{self.sandbox.url}/sandbox"))
+            self.control = context.enter_context(
+                httpx.Client(base_url=f"{self.sandbox.url}/sandbox", timeout=CONTROL_TIMEOUT_S)
+            )
             ours = self._settings()
             self.settings = load_settings(
                 _env_file=None, **{name.removeprefix(PREFIX).lower(): value for name, value in ours.items()}

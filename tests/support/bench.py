@@ -54,10 +54,11 @@ class Bench:
                 session.scalars(select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.number))
             )
 
-    def done(self, source: bytes | str, form: ReturnForm = ReturnForm.RGBA) -> Job:
-        """A new job after one round of work."""
+    def done(self, source: bytes | str, form: ReturnForm = ReturnForm.RGBA, *, rounds: int = 1) -> Job:
+        """A new job after so many rounds of work."""
         job_id = self.enqueue(source, form)
-        self.work()
+        for _ in range(rounds):
+            self.work()
         return self.job(job_id)
 
     def change(self, job_id: uuid.UUID, what: str) -> None:

@@ -140,15 +140,16 @@ class System:
         with self.engine.begin() as connection:
             connection.execute(text(statement))
 
-    def hurry(self) -> None:
-        """Let every job that rests rest no longer."""
-        self.execute("UPDATE jobs SET scheduled_at = now() WHERE standing = 'resting'")
+    def until(self, condition: str, *, within_s: float = READY_WITHIN_S, without_rests: bool = False) -> None:
+        """Wait until a query of the database says true; Postgres may be away meanwhile.
 
-    def until(self, condition: str, *, within_s: float = READY_WITHIN_S) -> None:
-        """Wait until a query of the database says true; Postgres may be away meanwhile."""
+        `without_rests` lets no job rest before its next try.
+        """
 
         def holds() -> bool:
             try:
+                if without_rests:
+                    self.execute("UPDATE jobs SET scheduled_at = now() WHERE standing = 'resting'")
                 return bool(self.scalar(condition))
             except OperationalError:
                 return False

@@ -20,6 +20,7 @@ from tests.support.proxy import Mode, Proxy
 from tests.support.sandbox import Sandbox
 from tests.support.web import serve
 from worker.context import WorkerContext
+from worker.copy import TRIES_OF_A_GONE_RESULT
 
 AN_HOUR_LEFT = "result_expires_at = now() + interval '1 hour'"
 TIME_OVER = "result_expires_at = now() - interval '1 second'"
@@ -352,7 +353,7 @@ class TestALoss:
     ) -> None:
         """The attempt says when its result was lost; the log names the job and not the URL."""
         sandbox.fault("result_gone", next=1)
-        job = bench.done(photo)
+        job = bench.done(photo, rounds=TRIES_OF_A_GONE_RESULT)
         (attempt,) = bench.attempts(job.id)
         assert (job.state, job.code) == (State.HELD, "RESULT_EXPIRED")
         assert attempt.lost_at is not None
@@ -367,9 +368,10 @@ class TestALoss:
         """With CUTOUT_RETRY_LOST=1 the first loss is called again, the second is held."""
         bench = make_bench(retry_lost=1)
         sandbox.fault("result_gone", next=2)
-        job = bench.done(photo)
+        job = bench.done(photo, rounds=TRIES_OF_A_GONE_RESULT)
         assert (job.state, job.step, job.result_url) == (State.QUEUED, Step.CALL, None)
-        bench.work()
+        for _ in range(TRIES_OF_A_GONE_RESULT):
+            bench.work()
         assert (bench.job(job.id).state, bench.job(job.id).code) == (State.HELD, "RESULT_EXPIRED")
         assert [attempt.lost_at is not None for attempt in bench.attempts(job.id)] == [True, True]
         bench.work()
@@ -381,8 +383,7 @@ class TestALoss:
         """The second call's result is a cutout like any other."""
         bench = make_bench(retry_lost=1)
         sandbox.fault("result_gone", next=1)
-        job = bench.done(photo)
-        bench.work()
+        job = bench.done(photo, rounds=TRIES_OF_A_GONE_RESULT + 1)
         assert bench.job(job.id).state == State.SUCCEEDED
         assert [attempt.lost_at is not None for attempt in bench.attempts(job.id)] == [True, False]
 
@@ -400,13 +401,22 @@ class TestALoss:
         assert (shaky.job(job_id).state, shaky.job(job_id).code) == (State.HELD, "RESULT_EXPIRED")
         assert shaky.attempts(job_id)[0].lost_at is not None
 
+    def test_is_not_declared_for_one_word_of_its_server(
+        self, bench: Bench, sandbox: Sandbox, photo: bytes
+    ) -> None:
+        """Before its time is over, "gone" is asked about again."""
+        sandbox.fault("result_gone", next=1)
+        job = bench.done(photo, rounds=TRIES_OF_A_GONE_RESULT - 1)
+        assert (job.state, job.step, job.code) == (State.QUEUED, Step.COPY, "RESULT_UNAVAILABLE")
+        assert bench.attempts(job.id)[0].lost_at is None
+
     def test_is_not_declared_while_the_lifeboat_cannot_be_asked(
         self, shaky: Bench, sandbox: Sandbox, source: str, lifeboat: Path
     ) -> None:
         """It might have the result."""
         lifeboat.write_bytes(b"a file where the directory should be")
         sandbox.fault("result_gone", next=1)
-        job = shaky.done(source)
+        job = shaky.done(source, rounds=TRIES_OF_A_GONE_RESULT)
         assert (job.state, job.step, job.code) == (State.QUEUED, Step.COPY, "LIFEBOAT_AWAY")
         lifeboat.unlink()
         shaky.work()

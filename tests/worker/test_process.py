@@ -225,7 +225,7 @@ class TestAPaidResult:
     ) -> None:
         """A lost result is never bought again without being asked."""
         sandbox.fault("result_gone", next=1)
-        job = bench.done(photo)
+        job = bench.done(photo, rounds=3)
         assert (job.state, job.code) == (State.HELD, "RESULT_EXPIRED")
         assert sandbox.charges() == 1
 

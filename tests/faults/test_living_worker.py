@@ -23,8 +23,9 @@ DONE = "SELECT bool_and(state = 'succeeded') FROM jobs"
 
 
 @pytest.fixture
-def calls_of(sandbox: Sandbox) -> Iterator[float]:
+def calls_of(system: System, sandbox: Sandbox) -> Iterator[float]:
     """The seconds that every call takes, all alike."""
+    assert system.processes
     sandbox.set(latency=LONG_CALL_S, latency_spread=0.0)
     yield LONG_CALL_S
     sandbox.set(latency_spread=0.25)

@@ -19,7 +19,7 @@ from tests.soak.plan import Kind, Strike
 from tests.soak.system import System
 
 # A statement that was on its way when its worker was struck is done by then; a rescue comes later.
-COUNT_AFTER_S = 0.3
+COUNT_AFTER_S = 1.0
 STRIKES_AT_ONCE = 16
 LOOK_S = 0.05
 

@@ -7,7 +7,7 @@ from pathlib import Path
 SECONDS = 60.0
 SHORTEST_LIFETIME_S = 40.0
 # The rest of the time goes to jobs that wait, for a breaker, a backoff or a server that is away.
-SHARE_OF_THE_TIME_FOR_CALLS = 0.5
+SHARE_OF_THE_TIME_FOR_CALLS = 0.65
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ up: $(READY) ## Run everything on this machine until Ctrl-C
 
 .PHONY: test
 test: $(READY) ## Run the tests on real servers and processes
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadscope
+	$(BIN)/pytest --numprocesses auto --maxprocesses 2 --dist loadscope --timeout 300
 
 .PHONY: check
 check: $(READY) ## Lint, format, types, import contracts

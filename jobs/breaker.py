@@ -12,7 +12,7 @@ from jobs.models import BREAKER
 from jobs.store.words import cut
 
 # A breaker that opens again so soon was closed too early: its probes come half as often.
-CALM = timedelta(minutes=5)
+CALM = timedelta(minutes=1)
 LONGEST_PROBE_S = 60
 
 TRIPS = case((BREAKER.c.closed_at > func.now() - CALM, func.least(BREAKER.c.trips + 1, 10)), else_=1)

@@ -178,6 +178,9 @@ class WorkerContext:
                     self.spool.replay(connection)
             except SQLAlchemyError as error:
                 log.warning("no heartbeat: %s", type(error).__name__)
+            except Exception:
+                # A heart that stops makes a living worker look dead.
+                log.exception("the heartbeat met an error that nobody expected")
         self._say_goodbye()
 
     def _say_goodbye(self) -> None:

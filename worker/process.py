@@ -6,7 +6,7 @@ from functools import partial
 
 from jobs import store
 from jobs.database import PostgresAwayError
-from jobs.outcomes import Outcome, Retry, Succeeded
+from jobs.outcomes import Hold, Outcome, Retry, Succeeded
 from jobs.states import Step
 from jobs.store import Bounds, Claim
 from worker.call import call
@@ -41,11 +41,24 @@ def _process(context: WorkerContext, job_id: uuid.UUID, fence: int) -> None:
             log.debug("job %s is not to be had under fence %d", job_id, fence)
             return
         claim, outcome = _carry_out(context, claim)
-        bounds = Bounds(context.settings.retry_unknown, context.settings.retry_lost)
-        if not context.patiently(partial(store.settle, claim=claim, outcome=outcome, bounds=bounds)):
+        if not _settle(context, claim, outcome):
             log.warning("job %s was taken from this worker; %s is void", job_id, type(outcome).__name__)
         elif isinstance(outcome, Succeeded):
             forget(context, claim)
+
+
+def _settle(context: WorkerContext, claim: Claim, outcome: Outcome) -> bool:
+    bounds = Bounds(context.settings.retry_unknown, context.settings.retry_lost)
+    try:
+        return context.patiently(partial(store.settle, claim=claim, outcome=outcome, bounds=bounds))
+    except PostgresAwayError:
+        raise
+    except Exception as error:
+        # Nobody rescues a job from a living worker: what cannot be written as it is goes to a person.
+        log.exception("what became of job %s cannot be written", claim.job_id)
+        reason = f"{type(error).__name__} when its outcome was written; see the worker's log"
+        hold = Hold("INTERNAL_ERROR", reason)
+        return context.patiently(partial(store.settle, claim=claim, outcome=hold))
 
 
 def _carry_out(context: WorkerContext, claim: Claim) -> tuple[Claim, Outcome]:

@@ -14,6 +14,7 @@ from tests.support.system import System, wait_until
 
 JOBS = 24
 DONE = "SELECT bool_and(state = 'succeeded') FROM jobs"
+LEADS = "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND granted"
 SILENCE_S = 5.0
 
 
@@ -81,7 +82,16 @@ class TestPostgresKilledWithCallsOut:
     ) -> None:
         """Away for longer than the silence, when no heart can beat: nobody is rescued, no call doubted."""
         under_load()
+        # The dispatcher has seen the last beat of the heart.
+        system.freeze("worker")
+        time.sleep(SILENCE_S / 3)
         postgres.kill()
+        system.thaw("worker")
         time.sleep(SILENCE_S + 2)
+        # The dispatcher is back before any heart has beaten again, and looks at the workers.
+        system.freeze("worker")
         postgres.start()
+        system.until(LEADS)
+        time.sleep(SILENCE_S / 2)
+        system.thaw("worker")
         all_is_paid_once(system, sandbox, bucket)

@@ -19,6 +19,11 @@ CLOSED = "SELECT opened_at IS NULL FROM breaker"
 # The second probe is due 2 s after the first.
 PROBED_IN_VAIN = "SELECT probe_at > opened_at + interval '3 seconds' FROM breaker"
 
+LAST_IN_LINE_DIES_FIRST = """
+    UPDATE jobs SET scheduled_at = now(), place = n, result_expires_at = now() + (20 - n) * interval '1 hour'
+    FROM (SELECT id AS numbered, row_number() OVER (ORDER BY id) AS n FROM jobs) WHERE id = numbered
+"""
+
 
 @pytest.fixture
 def system(environment: dict[str, str], proxy: Proxy, shop: str, tmp_path: Path) -> Iterator[System]:
@@ -72,10 +77,7 @@ class TestStorageThatTakesNothing:
         system.enqueue(shop, THREADS)
         system.until("SELECT bool_and(step = 'copy' AND standing IS NOT NULL) FROM jobs")
         system.kill("worker")
-        system.execute(
-            "UPDATE jobs SET scheduled_at = now(), result_expires_at = now() + interval '20 hours'"
-            " - place * interval '1 hour'"
-        )
+        system.execute(LAST_IN_LINE_DIES_FIRST)
         system.until("SELECT bool_and(standing = 'in_line') FROM jobs")
         # This one has a line of its own to the bucket; the dispatcher's is still cut.
         system.environment |= {

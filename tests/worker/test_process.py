@@ -11,8 +11,10 @@ from sqlalchemy.orm import Session
 
 from jobs.line import hand_out_calls
 from jobs.models import Account
+from jobs.outcomes import Hold
 from jobs.states import AttemptOutcome, ReturnForm, State, Step
 from jobs.storage import Bucket
+from jobs.store import retry
 from tests.support.bench import Bench
 from tests.support.pictures import animation, bomb, encoded, plain
 from tests.support.sandbox import Sandbox
@@ -248,6 +250,21 @@ class TestAPaidResult:
             patch.setattr(bench.context.objects, "put_cutout", refused.put_cutout)
             bench.work()
         assert (bench.job(job_id).step, bench.job(job_id).code) == (Step.COPY, "STORAGE_AWAY")
+        bench.work()
+        assert bench.job(job_id).state == State.SUCCEEDED
+        assert sandbox.charges() == 1
+
+    def test_is_kept_when_what_became_of_its_job_cannot_be_written(
+        self, bench: Bench, sandbox: Sandbox, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Postgres refuses the words: the job is held and not left to a worker that forgot it."""
+        job_id = bench.enqueue(photo)
+        with monkeypatch.context() as patch:
+            patch.setattr("worker.process.copy", lambda _, claim: (claim, Hold("X", "a word with a \x00")))
+            bench.work()
+        assert (bench.job(job_id).state, bench.job(job_id).code) == (State.HELD, "INTERNAL_ERROR")
+        with bench.engine.begin() as connection:
+            assert retry(connection, job_id)
         bench.work()
         assert bench.job(job_id).state == State.SUCCEEDED
         assert sandbox.charges() == 1

@@ -67,6 +67,7 @@ class Limiter:
         self._interval = int(MICROSECONDS / calls_per_second)
         self._in_flight = calls_in_flight
         self._lease = int(lease_s * MICROSECONDS)
+        self._ended: set[str] = set()
 
     @contextmanager
     def slot(self, *, longest_wait_s: float) -> Iterator[None]:
@@ -79,11 +80,20 @@ class Limiter:
         try:
             yield
         finally:
-            # Left behind, the slot comes back with its lease.
-            with suppress(redis.RedisError):
-                self._client.zrem(self._keys[1], caller)
+            self._ended.add(caller)
+            self._give_back()
+
+    def _give_back(self) -> None:
+        """Give back every slot whose call has ended, those too that Redis was away for."""
+        ended = list(self._ended)
+        if not ended:
+            return
+        with suppress(redis.RedisError):
+            self._client.zrem(self._keys[1], *ended)
+            self._ended.difference_update(ended)
 
     def _reserve(self, caller: str, deadline: float) -> float:
+        self._give_back()
         look = FIRST_LOOK_S
         while True:
             patience = max(deadline - time.monotonic(), 0.0)

@@ -78,6 +78,9 @@ class SeaweedServer(Server):
             # With the defaults, open connections and a farewell to the master delay the end by up to 30 s.
             "-idleTimeout=5",
             "-volume.preStopSeconds=0",
+            # Unset, free disk space decides how many buckets there may be: some 77 with 80 GB free. Volumes
+            # are not preallocated.
+            "-volume.max=100000",
         ]
 
     def _environment(self) -> Mapping[str, str]:

@@ -48,7 +48,7 @@ def main(jobs: int, threads: int, kilobytes: int) -> None:
 def _do(client: httpx.Client, s3: object, known: Settings, picture: bytes, number: int) -> None:
     answer = client.post(
         known.endpoint_url + PATH,
-        headers={"ailabapi-api-key": known.endpoint_api_key},
+        headers={"ailabapi-api-key": known.endpoint_api_keys[0].get_secret_value()},
         files={"image": ("a.jpg", picture, "image/jpeg")},
         data={"return_form": "whiteBK"},
     )

@@ -6,12 +6,14 @@ import typer
 
 from cli.console import Exit, out
 from cli.database import open_database
+from jobs.accounts import account_name
 from jobs.health import Check, check_services
 from jobs.settings import Settings, SettingsError, settings
 from jobs.storage import Bucket
 from migrations.run import pending
 from worker.endpoint.answer import Refused
 from worker.endpoint.client import EndpointClient
+from worker.endpoint.credits import usable
 from worker.endpoint.errors import EndpointError
 
 
@@ -21,38 +23,40 @@ def doctor() -> None:
     checks = [*check_services(known, open_database(), Bucket(known), pending=pending), *check_endpoint(known)]
     for check in checks:
         mark = "[green]ok[/]   " if check.ok else "[red]wrong[/]"
-        out.print(f"{mark}  {check.name:10}", end="  ")
+        out.print(f"{mark}  {check.name:12}", end="  ")
         out.print(check.found, markup=False)
         if check.remedy:
-            out.print(f"{'':19}next: {check.remedy}", markup=False)
+            out.print(f"{'':21}next: {check.remedy}", markup=False)
     if not all(check.ok for check in checks):
         raise typer.Exit(Exit.FAILED)
 
 
 def check_endpoint(known: Settings) -> Iterator[Check]:
-    """Ask for the account's credits, which costs none."""
-    name = "endpoint"
+    """Ask for each account's credits, which costs none."""
     try:
-        with EndpointClient(known.endpoint_url, known.endpoint_api_key) as client:
-            answer = client.credits()
+        keys = [key.get_secret_value() for key in known.require_endpoint_api_keys()]
     except SettingsError as error:
-        yield Check(name, ok=False, found="no API key is set", remedy=str(error))
+        yield Check("endpoint", ok=False, found="no API key is set", remedy=str(error))
         return
+    for key in keys:
+        yield _check_account("endpoint" if len(keys) == 1 else account_name(key), known.endpoint_url, key)
+
+
+def _check_account(name: str, url: str, api_key: str) -> Check:
+    try:
+        with EndpointClient(url, api_key) as client:
+            answer = client.credits()
     except ValueError as error:
         remedy = "mend CUTOUT_ENDPOINT_URL or CUTOUT_ENDPOINT_API_KEYS, whichever it names"
-        yield Check(name, ok=False, found=str(error), remedy=remedy)
-        return
+        return Check(name, ok=False, found=str(error), remedy=remedy)
     except EndpointError as error:
-        yield Check(name, ok=False, found=str(error), remedy="check CUTOUT_ENDPOINT_URL and the network")
-        return
+        return Check(name, ok=False, found=str(error), remedy="check CUTOUT_ENDPOINT_URL and the network")
     if isinstance(answer, Refused):
         remedy = "check CUTOUT_ENDPOINT_API_KEYS against the endpoint's own pages"
-        yield Check(name, ok=False, found=f"refused the key: {answer.code} {answer.message}", remedy=remedy)
-        return
-    left = sum(pool.balance or 0 for pool in answer)
+        return Check(name, ok=False, found=f"refused the key: {answer.code} {answer.message}", remedy=remedy)
+    left = sum(pool.balance or 0 for pool in usable(answer))
     if left < 1:
-        yield Check(
+        return Check(
             name, ok=False, found="the account has no credits", remedy="buy credits; jobs wait until then"
         )
-    else:
-        yield Check(name, ok=True, found=f"{left:,.0f} credits")
+    return Check(name, ok=True, found=f"{left:,.0f} credits")

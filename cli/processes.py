@@ -22,7 +22,7 @@ def api(
 
 def dispatcher() -> None:
     """Hand out due jobs. Run two: one leads, the other takes over when it dies."""
-    _ = settings().endpoint_api_key
+    settings().require_endpoint_api_keys()
     _become("worker.dispatcher")
 
 
@@ -40,7 +40,7 @@ def worker(
     With `--step copy` no call keeps it from saving what is paid for: run one such beside the others.
     """
     known = settings()
-    _ = known.endpoint_api_key
+    known.require_endpoint_api_keys()
     _become(
         "celery",
         "--app=worker.app",

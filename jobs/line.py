@@ -1,20 +1,47 @@
 """The line: what the dispatcher hands out, in order, at a cost that does not grow with the backlog."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import CTE, Interval, Select, bindparam, func, select, update
+from sqlalchemy import (
+    ARRAY,
+    CTE,
+    ColumnElement,
+    Interval,
+    Select,
+    Text,
+    Update,
+    and_,
+    any_,
+    bindparam,
+    case,
+    false,
+    func,
+    not_,
+    null,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from jobs.database import Database
-from jobs.models import ACCOUNTS, BREAKER, JOBS, LINE, constant
+from jobs.models import ACCOUNTS, BATCHES, BREAKER, JOBS, LINE, constant
 from jobs.states import Standing, State, Step
+from jobs.store.ledger import DAY_IS_SPENT
 
 MOST_WOKEN = 1000
+# Parked by one statement, and such statements in one tick: a paused batch is out of the way within seconds.
+MOST_PARKED = 2000
+MOST_ROUNDS = 5
+MOST_BATCHES = 10
 
 IN_LINE = constant(Standing.IN_LINE)
 HANDED_OUT = constant(Standing.HANDED_OUT)
 RESTING = constant(Standing.RESTING)
+PARKED = constant(Standing.PARKED)
 RUNNING = constant(State.RUNNING)
 
 DUE = select(JOBS.c.id).where(JOBS.c.standing.in_([RESTING, HANDED_OUT]), JOBS.c.scheduled_at <= func.now())
@@ -24,6 +51,53 @@ WAKE = (
     .where(JOBS.c.id.in_(DUE.limit(MOST_WOKEN).with_for_update(skip_locked=True).scalar_subquery()))
     .values(standing=IN_LINE)
     .returning(JOBS.c.id)
+)
+
+# Within its budget, or without one; a batch that is paused again keeps what is parked.
+PARKED_BATCHES = select(BATCHES.c.id).where(BATCHES.c.parked, BATCHES.c.paused_at.is_(None))
+THE_BATCH = BATCHES.c.id == bindparam("batch", type_=BATCHES.c.id.type)
+ITS_PARKED = and_(JOBS.c.batch_id == bindparam("batch", type_=BATCHES.c.id.type), JOBS.c.standing == PARKED)
+PRESENT = select(LINE.c.present).scalar_subquery()
+
+SHIFT = (
+    update(BATCHES)
+    .where(THE_BATCH, BATCHES.c.shift.is_(None))
+    .values(
+        shift=func.greatest(PRESENT - select(func.min(JOBS.c.place)).where(ITS_PARKED).scalar_subquery(), 0.0)
+    )
+)
+
+
+def _unpark() -> Update:
+    of_batch = select(BATCHES.c.budget - BATCHES.c.spent).where(THE_BATCH).scalar_subquery()
+    room = func.least(func.coalesce(of_batch, MOST_WOKEN), MOST_WOKEN)
+    waits = select(JOBS.c.id).where(ITS_PARKED).order_by(JOBS.c.place)
+    queued = waits.where(JOBS.c.state == constant(State.QUEUED)).limit(MOST_WOKEN)
+    held = waits.where(JOBS.c.state == constant(State.HELD)).limit(func.greatest(room, 0))
+    return (
+        update(JOBS)
+        .where(or_(JOBS.c.id.in_(queued), JOBS.c.id.in_(held)), THE_BATCH, BATCHES.c.id == JOBS.c.batch_id)
+        .values(
+            state=constant(State.QUEUED),
+            standing=IN_LINE,
+            place=JOBS.c.place + func.coalesce(BATCHES.c.shift, 0.0),
+            scheduled_at=func.now(),
+            code=null(),
+            message=null(),
+        )
+        .returning(JOBS.c.id)
+    )
+
+
+UNPARK = _unpark()
+ALL_BACK = (
+    update(BATCHES)
+    .where(THE_BATCH)
+    .values(
+        parked=false(),
+        last_place=BATCHES.c.last_place + func.coalesce(BATCHES.c.shift, 0.0),
+        shift=null(),
+    )
 )
 
 CALLS_IN_LINE = (
@@ -43,36 +117,73 @@ COPIES_DYING = COPIES_IN_LINE.where(
 )
 
 
-def _handed(in_line: Select[uuid.UUID]) -> CTE:
+BATCH_IS_PAUSED = (
+    select(BATCHES.c.id).where(BATCHES.c.id == JOBS.c.batch_id, BATCHES.c.paused_at.is_not(None)).exists()
+)
+
+
+def _handed(in_line: Select[uuid.UUID], standing: ColumnElement[str]) -> CTE:
     first = in_line.limit(bindparam("count")).with_for_update(skip_locked=True).scalar_subquery()
     return (
         update(JOBS)
         .where(JOBS.c.id.in_(first))
         .values(
-            standing=HANDED_OUT,
+            standing=standing,
             fence=JOBS.c.fence + 1,
             scheduled_at=func.now() + bindparam("lease", type_=Interval),
         )
-        .returning(JOBS.c.id, JOBS.c.fence, JOBS.c.priority, JOBS.c.place, JOBS.c.result_expires_at)
+        .returning(
+            JOBS.c.id,
+            JOBS.c.fence,
+            JOBS.c.standing,
+            JOBS.c.priority,
+            JOBS.c.place,
+            JOBS.c.batch_id,
+            JOBS.c.result_expires_at,
+        )
         .cte("handed")
     )
 
 
-def _calls() -> Select[uuid.UUID, int]:
-    handed = _handed(CALLS_IN_LINE)
-    furthest = select(func.max(handed.c.place)).scalar_subquery()
+def _calls() -> Select[uuid.UUID, int, bool]:
+    """The first in line; those of a paused batch are parked instead, once for as long as it is paused."""
+    handed = _handed(CALLS_IN_LINE, case((BATCH_IS_PAUSED, PARKED), else_=HANDED_OUT))
+    goes = handed.c.standing == HANDED_OUT
+    furthest = select(func.max(handed.c.place)).where(goes).scalar_subquery()
+    parked = select(handed.c.batch_id).where(not_(goes))
     return (
-        select(handed.c.id, handed.c.fence)
+        select(handed.c.id, handed.c.fence, goes.label("goes"))
         .order_by(handed.c.priority, handed.c.place)
-        .add_cte(update(LINE).values(present=func.greatest(LINE.c.present, furthest)).cte("advanced"))
+        .add_cte(
+            update(LINE).values(present=func.greatest(LINE.c.present, furthest)).cte("advanced"),
+            update(BATCHES)
+            .where(BATCHES.c.id.in_(parked), not_(BATCHES.c.parked))
+            .values(parked=true())
+            .cte("parked"),
+        )
     )
 
 
 def _copies(in_line: Select[uuid.UUID]) -> Select[uuid.UUID, int]:
-    handed = _handed(in_line)
+    handed = _handed(in_line, HANDED_OUT)
     return select(handed.c.id, handed.c.fence).order_by(handed.c.result_expires_at)
 
 
+def _park() -> Update:
+    head = CALLS_IN_LINE.add_columns(JOBS.c.batch_id).limit(MOST_PARKED).subquery()
+    paused = (
+        select(head.c.id)
+        .join(BATCHES, BATCHES.c.id == head.c.batch_id)
+        .where(BATCHES.c.paused_at.is_not(None))
+    )
+    return (
+        update(JOBS)
+        .where(JOBS.c.id.in_(paused), JOBS.c.standing == IN_LINE, BATCH_IS_PAUSED)
+        .values(standing=PARKED)
+    )
+
+
+PARK = _park()
 HAND_OUT_CALLS = _calls()
 HAND_OUT_COPIES = _copies(COPIES_IN_LINE)
 HAND_OUT_DYING = _copies(COPIES_DYING)
@@ -83,14 +194,22 @@ class Survey:
     """What there is to do: whether jobs are due to rejoin the line, and for each step whether any stand in
     line and how many are outstanding, that is handed out or running.
 
-    Calls may go out unless the account is `paused` or the bucket `away`.
+    Calls may go out for the accounts in `open_accounts`, unless the line is `paused`, the bucket `away` or
+    the day's budget `spent`. `parked` says that jobs which were parked may rejoin the line.
     """
 
     due: bool
+    open_accounts: frozenset[str]
     paused: bool
     away: bool
+    spent: bool
+    parked: bool
     in_line: dict[Step, bool]
     outstanding: dict[Step, int]
+
+    @property
+    def calls_may_go(self) -> bool:
+        return bool(self.open_accounts) and not (self.paused or self.away or self.spent)
 
 
 def _surveyed(step: Step) -> list[Select[int]]:
@@ -107,22 +226,29 @@ def _surveyed(step: Step) -> list[Select[int]]:
 
 SURVEY = select(
     DUE.exists(),
-    select(ACCOUNTS.c.name)
-    .where(ACCOUNTS.c.name == bindparam("account"), ACCOUNTS.c.paused_at.is_not(None))
-    .exists(),
+    select(func.array_agg(ACCOUNTS.c.name))
+    .where(ACCOUNTS.c.name == any_(bindparam("accounts", type_=ARRAY(Text))), ACCOUNTS.c.paused_at.is_(None))
+    .scalar_subquery(),
+    select(LINE.c.id).where(LINE.c.paused_at.is_not(None)).exists(),
     select(BREAKER.c.id).where(BREAKER.c.opened_at.is_not(None)).exists(),
+    DAY_IS_SPENT,
+    PARKED_BATCHES.exists(),
     *(query.scalar_subquery() for step in Step for query in _surveyed(step)),
 )
 
 
-def survey(database: Database, account: str) -> Survey:
+def survey(database: Database, accounts: Sequence[str], day_budget: int | None = None) -> Survey:
     """Look, in one query, at all that a dispatcher must know before it moves anything."""
-    due, paused, away, *counts = database.execute(SURVEY, {"account": account}).one()
+    asked = {"accounts": list(accounts), "day_budget": day_budget}
+    due, open_accounts, paused, away, spent, parked, *counts = database.execute(SURVEY, asked).one()
     by_step = {step: counts[3 * n : 3 * n + 3] for n, step in enumerate(Step)}
     return Survey(
         due=due,
+        open_accounts=frozenset(open_accounts or ()),
         paused=paused,
         away=away,
+        spent=bool(spent),
+        parked=parked,
         in_line={step: bool(found) for step, (found, _, _) in by_step.items()},
         outstanding={step: handed_out + running for step, (_, handed_out, running) in by_step.items()},
     )
@@ -133,13 +259,40 @@ def wake(database: Database) -> int:
     return len(database.scalars(WAKE).all())
 
 
+def unpark(database: Database) -> int:
+    """Put jobs back in line whose batch is not paused any more, or may spend again; returns how many.
+
+    They come behind what is in line now: places were given out while they were away.
+    """
+    moved = 0
+    for batch_id in database.scalars(PARKED_BATCHES.limit(MOST_BATCHES)).all():
+        database.execute(SHIFT, {"batch": batch_id})
+        back = len(database.scalars(UNPARK, {"batch": batch_id}).all())
+        moved += back
+        if back < MOST_WOKEN:
+            database.execute(ALL_BACK, {"batch": batch_id})
+    return moved
+
+
 HandedOut = list[tuple[uuid.UUID, int]]
 """Ids and new fences, in order. Publish them after the commit; unclaimed ones come back after their lease."""
 
 
 def hand_out_calls(database: Database, count: int, *, lease: timedelta) -> HandedOut:
-    """Take the first `count` jobs in line for a call, by priority and place."""
-    return _hand_out(database, HAND_OUT_CALLS, count, lease)
+    """Take the first `count` jobs in line for a call, by priority and place.
+
+    Jobs of paused batches are parked on the way. After MOST_ROUNDS fewer may be taken than there are.
+    """
+    handed_out: HandedOut = []
+    for _ in range(MOST_ROUNDS):
+        room = count - len(handed_out)
+        rows = database.execute(HAND_OUT_CALLS, {"count": room, "lease": lease}).all()
+        goes = [(row.id, row.fence) for row in rows if row.goes]
+        handed_out += goes
+        if len(goes) == len(rows) or len(goes) == room:
+            break
+        database.execute(PARK)
+    return handed_out
 
 
 def hand_out_copies(

@@ -1,7 +1,7 @@
 """The tables. Constraints say what can never be, so that no code has to be trusted with it."""
 
 import uuid
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import cast
 
@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     ColumnElement,
+    Date,
     DateTime,
     Double,
     ForeignKey,
@@ -52,16 +53,30 @@ class Producer(Base):
 
 
 class Batch(Base):
-    """Jobs enqueued together. `last_place` is the place in line of its latest job."""
+    """Jobs enqueued together. `last_place` is the place in line of its latest job.
+
+    `spent` counts, once there is a budget, the calls that cost a credit or may: a call takes its credit here
+    before it goes out. `parked` says that jobs of it were taken out of the line while it was paused or over
+    its budget; `shift` is added to their places when they come back, so that nobody has to wait for it.
+    """
 
     __tablename__ = "batches"
-    __table_args__ = (CheckConstraint("weight > 0", name="weight_is_positive"),)
+    __table_args__ = (
+        CheckConstraint("weight > 0", name="weight_is_positive"),
+        CheckConstraint("budget >= 0 AND spent >= 0", name="budget_is_not_negative"),
+        Index("ix_batches_parked", "id", postgresql_where=text("parked")),
+    )
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, server_default=NEW_ID)
     producer_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("producers.id"))
     name: Mapped[str] = mapped_column(Text)
     weight: Mapped[float] = mapped_column(REAL, server_default=text("1"))
     last_place: Mapped[float] = mapped_column(Double, server_default=text("0"))
+    paused_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    budget: Mapped[int | None]
+    spent: Mapped[int] = mapped_column(server_default=text("0"))
+    parked: Mapped[bool] = mapped_column(server_default=text("false"))
+    shift: Mapped[float | None] = mapped_column(Double)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
 
 
@@ -120,7 +135,10 @@ class Job(Base):
             f"({_one_of('state', sorted(FINAL_STATES))}) = (finished_at IS NOT NULL)",
             name="final_if_and_only_if_finished",
         ),
-        CheckConstraint("(state = 'queued') = (standing IS NOT NULL)", name="queued_if_and_only_if_standing"),
+        CheckConstraint(
+            "(state = 'queued') = (standing IS NOT NULL) OR state = 'held' AND standing = 'parked'",
+            name="queued_if_and_only_if_standing",
+        ),
         CheckConstraint(
             "(state = 'running') = (worker_id IS NOT NULL)", name="running_if_and_only_if_claimed"
         ),
@@ -153,6 +171,7 @@ class Job(Base):
             "scheduled_at",
             postgresql_where=text("standing IN ('handed_out', 'resting')"),
         ),
+        Index("ix_jobs_parked", "batch_id", "place", postgresql_where=text("standing = 'parked'")),
         Index("ix_jobs_running", "worker_id", postgresql_where=text("state = 'running'")),
         Index("ix_jobs_batch_state", "batch_id", "state", postgresql_where=text("batch_id IS NOT NULL")),
     )
@@ -223,6 +242,40 @@ class Account(Base):
     pause_code: Mapped[str | None] = mapped_column(Text)
     pause_message: Mapped[str | None] = mapped_column(Text)
     probe_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    credits: Mapped[float | None] = mapped_column(Double)
+    credits_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class Limit(Base):
+    """What was learned of an account's limit, and how it stood when the leading dispatcher last looked.
+
+    `level` calls may be open, `top` is the ceiling found, None before the first slow answer; durations in
+    seconds. Redis holds the limit itself; this is what it is restored from, and what people see.
+    """
+
+    __tablename__ = "limits"
+
+    account: Mapped[str] = mapped_column(ForeignKey("accounts.name"), primary_key=True)
+    level: Mapped[float] = mapped_column(Double)
+    top: Mapped[float | None] = mapped_column(Double)
+    open_calls: Mapped[int]
+    waiting: Mapped[int]
+    calls_per_second: Mapped[float] = mapped_column(Double)
+    latency_seconds: Mapped[float] = mapped_column(Double)
+    slow_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    rests_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    circuit_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    seen_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+
+
+class Spending(Base):
+    """Credits that calls of a day (UTC) cost or may have cost, counted while there is a budget for days."""
+
+    __tablename__ = "spending"
+    __table_args__ = (CheckConstraint("spent >= 0", name="spent_is_not_negative"),)
+
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    spent: Mapped[int] = mapped_column(server_default=text("0"))
 
 
 class CreditReading(Base):
@@ -261,21 +314,25 @@ class Breaker(Base):
 
 
 class Line(Base):
-    """The line's present time: the place of the job last handed out. One row."""
+    """The line's present time: the place of the job last handed out. Paused, no call goes out. One row."""
 
     __tablename__ = "line"
     __table_args__ = (CheckConstraint("id = 1", name="there_is_one_line"),)
 
     id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, server_default=text("1"))
     present: Mapped[float] = mapped_column(Double, server_default=text("0"))
+    paused_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
 
 # The same tables for statements on every job's way, where the mapping's work would be felt.
 JOBS = cast("Table", Job.__table__)
+BATCHES = cast("Table", Batch.__table__)
 ATTEMPTS = cast("Table", Attempt.__table__)
 ACCOUNTS = cast("Table", Account.__table__)
 BREAKER = cast("Table", Breaker.__table__)
 LINE = cast("Table", Line.__table__)
+LIMITS = cast("Table", Limit.__table__)
+SPENDING = cast("Table", Spending.__table__)
 
 
 def constant(word: StrEnum) -> ColumnElement[str]:

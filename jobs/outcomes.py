@@ -78,10 +78,11 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Only a person can decide."""
+    """Only a person can decide. `parked`: over its batch's budget, and goes on once that allows it."""
 
     code: str
     message: str
+    parked: bool = False
 
 
 Outcome = Succeeded | Retry | Snooze | Fail | Unknown | Lost | Hold

@@ -1,11 +1,12 @@
 """The settings, read from the environment and from a file `.env`; every name begins with CUTOUT_."""
 
+import json
 import re
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
@@ -15,11 +16,26 @@ PLAIN_HTTP = "http://"
 HOST_ENTRY = re.compile(r"(http://)?(\*\.)?([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 TEMPLATE_FIELDS = frozenset({"batch", "external_id", "return_form", "job", "ext"})
 
+AUTO = "auto"
+VERDICTS_EXAMPLE = '{"PROCESSING_FAILURE": {"verdict": "retry", "tries": 3, "first_seconds": 5}}'
+
 WordList = Annotated[tuple[str, ...], NoDecode]
 
 
 class SettingsError(Exception):
     """A setting is missing or wrong. One line for each, naming the variable and the remedy."""
+
+
+class VerdictOverride(BaseModel):
+    """What to do about one code of the endpoint; what is not said stays as the table has it. Seconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    verdict: Literal["retry", "slow", "pause", "refit", "fail", "unknown"] | None = None
+    tries: int | None = Field(None, ge=1, le=1000)
+    first_seconds: float | None = Field(None, ge=0, le=86_400)
+    longest_seconds: float | None = Field(None, ge=0, le=86_400)
+    jitter: float | None = Field(None, ge=0, le=1)
 
 
 class Settings(BaseSettings):
@@ -55,17 +71,37 @@ class Settings(BaseSettings):
 
     endpoint_url: str = Field("https://www.ailabapi.com", description="The endpoint's base, without a path")
     endpoint_api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), description="The endpoint's API key; needed by the worker and the dispatcher"
+        (), description="The endpoint's API keys, an account each; needed by the worker and the dispatcher"
     )
     result_hosts: WordList = Field(
         ("*.ailabtools.com",),
         description="Hosts that results may be fetched from; one written http://host:port may be private",
     )
-    calls_per_second: float = Field(
-        5.0, gt=0, le=10_000, allow_inf_nan=False, description="All workers together call no faster"
+    calls_per_second: float | None = Field(
+        None,
+        gt=0,
+        le=10_000,
+        allow_inf_nan=False,
+        description="All workers together call no faster, for each account; auto: as fast as is learned",
     )
-    calls_in_flight: int = Field(
-        3, gt=0, le=10_000, description="All workers together have no more calls open at once"
+    calls_in_flight: int | None = Field(
+        None,
+        gt=0,
+        le=10_000,
+        description="All workers together have no more calls open, for each account; auto: learned, from 3",
+    )
+    verdicts: Annotated[dict[str, VerdictOverride], NoDecode] = Field(
+        {},
+        description=f"What else to do about codes of the endpoint, as JSON, e.g. {VERDICTS_EXAMPLE}",
+    )
+    credit_reserve: int = Field(
+        0, ge=0, le=1_000_000_000, description="An account with no more credits than these is paused"
+    )
+    credits_every_seconds: float = Field(
+        60.0, ge=1, le=86_400, description="How often each account's credits are read, which costs none"
+    )
+    day_budget: int | None = Field(
+        None, gt=0, description="Credits that calls of one day (UTC) may cost; then calls wait for the next"
     )
     call_deadline_seconds: float = Field(
         120.0, gt=0, le=3600, description="A call without an answer for so long counts as unknown"
@@ -146,10 +182,25 @@ class Settings(BaseSettings):
 
     @field_validator("endpoint_api_keys")
     @classmethod
-    def _one_key(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        if len(keys) > 1:
-            raise ValueError(f"names {len(keys)} keys; name one")
+    def _distinct(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if len(set(keys)) < len(keys):
+            raise ValueError("names a key twice; name each once")
         return keys
+
+    @field_validator("verdicts", mode="before")
+    @classmethod
+    def _json(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise ValueError(f"is not JSON ({error}); write {VERDICTS_EXAMPLE}") from None
+
+    @field_validator("calls_per_second", "calls_in_flight", mode="before")
+    @classmethod
+    def _auto(cls, value: object) -> object:
+        return None if isinstance(value, str) and value.strip().lower() == AUTO else value
 
     @field_validator("database_url")
     @classmethod
@@ -209,12 +260,11 @@ class Settings(BaseSettings):
             raise ValueError(f"{value!r} must not begin with / or climb with ..")
         return value
 
-    @property
-    def endpoint_api_key(self) -> str:
-        """The endpoint's key; raises SettingsError if none is set."""
+    def require_endpoint_api_keys(self) -> tuple[SecretStr, ...]:
+        """The endpoint's keys, one at least; raises SettingsError if none is set."""
         if not self.endpoint_api_keys:
             raise SettingsError(_line("endpoint_api_keys", "is missing"))
-        return self.endpoint_api_keys[0].get_secret_value()
+        return self.endpoint_api_keys
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -242,14 +292,18 @@ def example() -> str:
         if field.is_required():
             lines.append(f"{PREFIX}{name.upper()}=")
         else:
-            lines.append(f"# {PREFIX}{name.upper()}={_written(field.default)}")
+            lines.append(f"# {PREFIX}{name.upper()}={written_default(name)}")
     return "\n".join(lines) + "\n"
 
 
-def _written(default: object) -> str:
+def written_default(name: str) -> str:
+    """A setting's default as its variable would say it, empty if it is unset."""
+    default = Settings.model_fields[name].default
+    if name in ("calls_per_second", "calls_in_flight"):
+        return AUTO
     if isinstance(default, tuple):
         return ",".join(default)
-    return "" if default is None else str(default)
+    return "" if default is None or default == {} else str(default)
 
 
 def _is_url(value: str, schemes: tuple[str, ...]) -> bool:
@@ -275,4 +329,5 @@ def _reason(problem: dict[str, Any]) -> str:
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
     # The text of the value itself stays out: it may be a secret.
-    return f"is wrong: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+    inside = "".join(f"{part}: " for part in problem["loc"][1:])
+    return f"is wrong: {inside}{problem['msg'][0].lower()}{problem['msg'][1:]}"

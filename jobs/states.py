@@ -49,6 +49,9 @@ class Standing(StrEnum):
     RESTING = "resting"
     """Not now: rejoins the line at `scheduled_at`."""
 
+    PARKED = "parked"
+    """Its batch is paused, or (held) has spent its budget: the dispatcher puts it back in line after that."""
+
 
 class ReturnForm(StrEnum):
     """What the endpoint returns."""

@@ -2,31 +2,32 @@
 
 import hashlib
 import logging
+import time
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
 from jobs import accounts, store
 from jobs.backoff import BACKOFF
 from jobs.database import PostgresAwayError
-from jobs.outcomes import Fail, Hold, Outcome, Retry, Snooze, Unknown
+from jobs.outcomes import Fail, Hold, Outcome, Snooze, Unknown
 from jobs.states import AttemptOutcome, Step
-from jobs.store import NOT_SENT, Answer, Claim
+from jobs.store import NOT_SENT, Answer, Claim, NotBegun
 from worker.call_end import CallEnd, Paid
 from worker.context import WorkerContext
 from worker.endpoint.answer import Accepted, Refused
 from worker.endpoint.errors import NoAnswer, NotSent, UnfitImage
 from worker.endpoint.image import PreparedImage, prepare, refit
-from worker.endpoint.limiter import LimiterAway, LimitReached
+from worker.endpoint.limiter import Ending, LimiterAway, LimitReached, Slot
 from worker.endpoint.verdicts import Verdict
+from worker.judging import NOT_BEGUN_SNOOZE_S, Refusal, judge, not_begun
+from worker.slots import AccountAtHand, NoAccountOpenError
 from worker.sources import SourceError
 
 log = logging.getLogger(__name__)
 
 LONGEST_WAIT_FOR_SLOT_S = 3.0
-NOT_BEGUN_SNOOZE_S = 5.0
-PAUSED_SNOOZE_S = 30.0
-TRIES_OF_A_CODE_WITHOUT_MEANING = 2
 STOPPING = Snooze("WORKER_STOPPING", "its worker ends; it goes on elsewhere", 0.0)
 
 
@@ -35,67 +36,87 @@ def call(context: WorkerContext, claim: Claim) -> Claim | Outcome:
     if claim.calls >= context.settings.most_calls_per_job:
         reason = f"called {claim.calls} times without a result; raise CUTOUT_MOST_CALLS_PER_JOB or cancel it"
         return Hold("TOO_MANY_CALLS", reason)
+    began = time.monotonic()
     try:
         source = context.sources.read(claim.source)
-        answer = _buy(context, claim, prepare(source), number=claim.attempts + 1)
-        if isinstance(answer, Refused) and answer.verdict is Verdict.REFIT:
-            answer = _buy(context, claim, refit(source), number=claim.attempts + 2)
+        image = prepare(source)
+        answer = _buy(context, claim, image, claim.attempts + 1, prepared_s=time.monotonic() - began)
+        if isinstance(answer, Refusal) and answer.policy.verdict is Verdict.REFIT:
+            answer = _buy(context, claim, refit(source), claim.attempts + 2)
     except SourceError as error:
         return error.outcome
     except UnfitImage as error:
         return Fail(error.code, error.message)
+    except NoAccountOpenError:
+        return Snooze("NOT_BEGUN", "every account is paused", NOT_BEGUN_SNOOZE_S)
     except LimitReached as error:
         return Snooze("LIMIT_REACHED", "all calls that the limit allows are taken", error.retry_in_s)
     except LimiterAway as error:
         return Snooze("LIMITER_AWAY", str(error), NOT_BEGUN_SNOOZE_S)
-    return _judge(context, claim, answer) if isinstance(answer, Refused) else answer
+    return judge(claim, answer) if isinstance(answer, Refusal) else answer
 
 
 def _buy(
-    context: WorkerContext, claim: Claim, image: PreparedImage, *, number: int
-) -> Claim | Outcome | Refused:
-    """One paid call with its two lines in the ledger, unless this worker ends."""
+    context: WorkerContext, claim: Claim, image: PreparedImage, number: int, *, prepared_s: float = -1.0
+) -> Claim | Outcome | Refusal:
+    """One paid call with its two lines in the ledger, unless this worker ends or the call may not go out."""
     if context.stopping.is_set():
         return STOPPING
     begin = partial(
         store.begin_attempt,
         claim=claim,
         number=number,
-        account=context.account,
         image_sha256=hashlib.sha256(image.data).digest(),
+        day_budget=context.settings.day_budget,
     )
-    with context.limiter.slot(longest_wait_s=LONGEST_WAIT_FOR_SLOT_S):
+    with context.slots.slot(longest_wait_s=LONGEST_WAIT_FOR_SLOT_S, prepared_s=prepared_s) as (account, slot):
         if context.stopping.is_set():
             return STOPPING
-        attempt_id = context.patiently(begin)
-        if attempt_id is None:
-            return Snooze("NOT_BEGUN", "the account is paused, or the bucket away", NOT_BEGUN_SNOOZE_S)
+        attempt_id = context.patiently(partial(begin, account=account.name))
+        if isinstance(attempt_id, NotBegun):
+            return not_begun(attempt_id)
         try:
-            return _exchange(context, claim, attempt_id, image, number)
+            bought = _exchange(context, claim, attempt_id, image, (account, slot))
         except PostgresAwayError:
             raise
         except Exception as error:
             # From here on the request may have gone out: whatever went wrong, the charge is in doubt.
             log.exception("a call of job %s ended in an error that nobody expected", claim.job_id)
             return Unknown("INTERNAL_ERROR", f"{type(error).__name__} in the worker; see its log")
+    if isinstance(bought, Refusal):
+        return replace(bought, circuit_is_open=slot.circuit_is_open)
+    return bought
 
 
 def _exchange(
-    context: WorkerContext, claim: Claim, attempt_id: int, image: PreparedImage, number: int
-) -> Claim | Outcome | Refused:
+    context: WorkerContext,
+    claim: Claim,
+    attempt_id: int,
+    image: PreparedImage,
+    at: tuple[AccountAtHand, Slot],
+) -> Claim | Outcome | Refusal:
+    account, slot = at
+    began = time.monotonic()
+    # Whatever comes but an answer: the endpoint does not do its work.
+    slot.ended(Ending.FAILED, job=claim.job_id)
     try:
-        answer = context.endpoint.cut_out(image, claim.return_form)
+        answer = account.clients.get().cut_out(image, claim.return_form)
     except NotSent as error:
         not_sent = Answer(AttemptOutcome.NOT_CHARGED, code=NOT_SENT, message=str(error))
         _end(context, claim, attempt_id, not_sent)
-        return Snooze(NOT_SENT, str(error), BACKOFF[Step.CALL].delay(number))
+        return Snooze(NOT_SENT, str(error), BACKOFF[Step.CALL].delay(claim.attempts + 1))
     except NoAnswer as error:
         unknown = Answer(AttemptOutcome.UNKNOWN, code="NO_ANSWER", message=str(error))
         _end(context, claim, attempt_id, unknown)
         return Unknown("NO_ANSWER", f"{error}; the endpoint may have charged a credit")
     if isinstance(answer, Refused):
+        refusal = Refusal(answer, context.policies.of(answer.code, answer.verdict))
+        slot.ended(refusal.ending, rest_s=answer.retry_after_s, job=claim.job_id)
         _end(context, claim, attempt_id, _refusal(answer))
-        return answer
+        if refusal.policy.verdict is Verdict.PAUSE and not answer.may_be_charged:
+            _pause(context, account.name, answer)
+        return refusal
+    slot.ended(Ending.OK, took_s=time.monotonic() - began)
     lifetime = timedelta(seconds=context.settings.result_lifetime_seconds)
     paid = Paid(answer.result_url, lifetime, image.width, image.height)
     return _end(context, claim, attempt_id, _acceptance(answer), paid)
@@ -130,22 +151,7 @@ def _refusal(answer: Refused) -> Answer:
     )
 
 
-def _judge(context: WorkerContext, claim: Claim, answer: Refused) -> Outcome:
-    """What a refusal means for the job, by its verdict."""
-    code, message = answer.code, answer.message
-    if answer.may_be_charged:
-        return Unknown(code, f"{message}; the endpoint may have charged a credit")
-    match answer.verdict:
-        case Verdict.RETRY:
-            return Retry(Step.CALL, code, message, after_seconds=answer.retry_after_s)
-        case Verdict.SLOW:
-            seconds = answer.retry_after_s or BACKOFF[Step.CALL].delay(claim.attempts + 1)
-            return Snooze(code, message, seconds)
-        case Verdict.PAUSE:
-            log.warning("the account %s is paused: %s %s", context.account, code, message)
-            context.patiently(partial(accounts.pause, name=context.account, code=code, message=message))
-            return Snooze(code, message, PAUSED_SNOOZE_S)
-        case Verdict.UNKNOWN:
-            return Retry(Step.CALL, code, message, most_tries=TRIES_OF_A_CODE_WITHOUT_MEANING)
-        case Verdict.REFIT | Verdict.FAIL:
-            return Fail(code, message)
+def _pause(context: WorkerContext, account: str, answer: Refused) -> None:
+    pause = partial(accounts.pause, name=account, code=answer.code, message=answer.message)
+    if context.patiently(pause):
+        log.warning("the account %s is paused: %s %s", account, answer.code, answer.message)

@@ -21,13 +21,14 @@ from jobs.database import A_DAY_S, PostgresAwayError, connect, patiently
 from jobs.settings import PLAIN_HTTP, Settings
 from jobs.storage import Bucket, BucketMissingError, StorageError, StorageRefusedError
 from worker.carried import Carried
-from worker.endpoint.client import CALL_TIMEOUTS, EndpointClient
-from worker.endpoint.limiter import Limiter
+from worker.endpoint.client import CALL_TIMEOUTS
 from worker.endpoint.result import ResultDownloader
+from worker.endpoint.verdicts import Policies
 from worker.lifeboat import Lifeboat, open_lifeboat, sweep
-from worker.network import HostList
+from worker.network import HostList, Timeouts
 from worker.objects import ObjectLinks
 from worker.per_thread import PerThread
+from worker.slots import Slots
 from worker.sources import SourceFetcher
 from worker.spool import Spool
 
@@ -53,7 +54,6 @@ class WorkerContext:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.account = accounts.account_name(settings.endpoint_api_key)
         self.engine = connect(
             settings.database_url.get_secret_value(),
             connections=DATABASE_CONNECTIONS,
@@ -68,8 +68,8 @@ class WorkerContext:
             socket_timeout=REDIS_TIMEOUT_S,
             socket_connect_timeout=REDIS_TIMEOUT_S,
         )
-        self.limiter = self._make_limiter()
-        self._endpoints = PerThread(self._make_endpoint)
+        self.slots = Slots(settings, self._redis, _call_timeouts(settings), self.patiently)
+        self.policies = Policies({code: what.model_dump() for code, what in settings.verdicts.items()})
         self._results = PerThread(self._make_downloader)
         self._objects = PerThread(lambda: ObjectLinks(self.bucket))
         self._sources = PerThread(lambda: SourceFetcher(settings, self.bucket, self.objects))
@@ -88,7 +88,8 @@ class WorkerContext:
         self.spool.check()
         self.patiently(self.spool.replay)
         self._find_bucket()
-        self.patiently(partial(accounts.ensure, name=self.account))
+        for name in self.slots.names:
+            self.patiently(partial(accounts.ensure, name=name))
         self.worker_id = self.patiently(partial(workers.register, host=socket.gethostname(), pid=os.getpid()))
         self._heart.start()
         if self.lifeboat:
@@ -101,7 +102,7 @@ class WorkerContext:
         self._heart.join(GOODBYE_WITHIN_S)
         self.engine.dispose()
         for connections in (
-            self._endpoints,
+            self.slots,
             self._results,
             self._sources,
             self._objects,
@@ -129,11 +130,6 @@ class WorkerContext:
             self.patiently(partial(breaker.trip, reason=str(error)))
 
     @property
-    def endpoint(self) -> EndpointClient:
-        """This thread's client of the endpoint."""
-        return self._endpoints.get()
-
-    @property
     def results(self) -> ResultDownloader:
         """This thread's downloader of results."""
         return self._results.get()
@@ -148,25 +144,11 @@ class WorkerContext:
         """This thread's fetcher of sources."""
         return self._sources.get()
 
-    def _make_endpoint(self) -> EndpointClient:
-        deadline = self.settings.call_deadline_seconds
-        timeouts = replace(CALL_TIMEOUTS, total=deadline, read=max(deadline, CALL_TIMEOUTS.read))
-        return EndpointClient(self.settings.endpoint_url, self.settings.endpoint_api_key, timeouts)
-
     def _make_downloader(self) -> ResultDownloader:
         entries = self.settings.result_hosts
         private = [entry.removeprefix(PLAIN_HTTP) for entry in entries if entry.startswith(PLAIN_HTTP)]
         public = [entry for entry in entries if not entry.startswith(PLAIN_HTTP)]
         return ResultDownloader(HostList.parse(public), private=HostList.parse(private))
-
-    def _make_limiter(self) -> Limiter:
-        return Limiter(
-            self._redis,
-            f"{self.settings.redis_prefix}limit:{self.account}",
-            calls_per_second=self.settings.calls_per_second,
-            calls_in_flight=self.settings.calls_in_flight,
-            lease_s=self.settings.call_deadline_seconds,
-        )
 
     def _beat(self) -> None:
         pause = timedelta(seconds=self.settings.worker_silence_seconds / HEARTBEATS_WITHIN_SILENCE)
@@ -193,3 +175,8 @@ class WorkerContext:
             self.patiently(goodbye, give_up_after_s=GOODBYE_WITHIN_S)
         except (PostgresAwayError, SQLAlchemyError) as error:
             log.warning("no goodbye: %s", type(error).__name__)
+
+
+def _call_timeouts(settings: Settings) -> Timeouts:
+    deadline = settings.call_deadline_seconds
+    return replace(CALL_TIMEOUTS, total=deadline, read=max(deadline, CALL_TIMEOUTS.read))

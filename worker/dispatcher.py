@@ -1,6 +1,7 @@
 """Hands out due work, rescues the jobs of dead workers, probes what is paused. Run two: one leads."""
 
 import logging
+import math
 import os
 import signal
 import threading
@@ -8,32 +9,35 @@ import time
 from datetime import timedelta
 from types import FrameType
 
+import redis
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from jobs import accounts, breaker, line, workers
+from jobs import accounts, breaker, limits, line, workers
 from jobs.database import connect
+from jobs.explain import LEADER_LOCK
 from jobs.line import Survey
 from jobs.settings import Settings, settings
 from jobs.states import Step
 from jobs.storage import Bucket
 from jobs.store import Bounds
 from worker.background import Question
+from worker.credit_watch import Credits
+from worker.endpoint.limiter import Ceilings
+from worker.limit_watch import LimitWatch
 from worker.part import Part
-from worker.probe import account_works, bucket_works
+from worker.probe import bucket_works
 from worker.publisher import Publisher
+from worker.slots import limiter_of
 from worker.watch import HeartWatch
 
 log = logging.getLogger(__name__)
 
-LEADER_LOCK = 7_201_002
 TICK_S = 0.2
 STANDBY_S = 2.0
 LOOK_AT_WORKERS_S = 0.8
-# Twice what can be in flight keeps every thread busy between two ticks; the rest waits in Postgres,
-# where a pause or a better place still counts.
-MESSAGES_PER_CALL_IN_FLIGHT = 2
-SPARE_MESSAGES = 8
+KEEP_LIMITS_EVERY_S = 1.0
+REDIS_TIMEOUT_S = 5
 MOST_COPIES_OUTSTANDING = 200
 LAST_MESSAGES_WITHIN_S = 2.0
 # Whatever keeps the process after SIGTERM, such as a frozen Postgres, is left to the next leader.
@@ -61,23 +65,27 @@ class Dispatcher:
         self._settings = known
         self._engine = engine
         self._stopping = threading.Event()
-        self._account = accounts.account_name(known.endpoint_api_key)
+        secrets = [key.get_secret_value() for key in known.require_endpoint_api_keys()]
+        self._keys = {accounts.account_name(secret): secret for secret in secrets}
         self._lease = timedelta(seconds=known.message_lease_seconds)
         self._dying_within = timedelta(seconds=known.lifeboat_seconds)
         self._bounds = Bounds(known.retry_unknown, known.retry_lost)
         self._watch = HeartWatch(known.worker_silence_seconds)
         self._look_at = 0.0
-        self._window = known.calls_in_flight * MESSAGES_PER_CALL_IN_FLIGHT + SPARE_MESSAGES
+        self._limits = _watch_limits(known, list(self._keys))
+        self._keep_limits_at = 0.0
         self._publisher = Publisher(self._lease)
         bucket = Bucket(known, connections=1)
-        self._account_works = Question("the account's probe", lambda: account_works(known))
+        self._credits = {name: Credits(known.endpoint_url, secret) for name, secret in self._keys.items()}
         self._bucket_works = Question("the bucket's probe", lambda: bucket_works(bucket))
         self._parts = [
             Part(work)
             for work in (
                 self._rescue,
                 self._wake,
-                self._probe_account,
+                self._unpark,
+                self._keep_limits,
+                self._look_at_accounts,
                 self._probe_bucket,
                 self._hand_out_copies,
                 self._hand_out_calls,
@@ -91,6 +99,7 @@ class Dispatcher:
     def run(self) -> None:
         """Lead or stand by until stopped."""
         self._publisher.start()
+        self._limits.start()
         while not self._stopping.is_set():
             try:
                 with self._engine.connect() as connection:
@@ -116,11 +125,12 @@ class Dispatcher:
             self._stopping.wait(STANDBY_S)
 
     def _lead(self, connection: Connection) -> None:
-        accounts.ensure(connection, self._account)
+        for name in self._keys:
+            accounts.ensure(connection, name)
         self._watch = HeartWatch(self._settings.worker_silence_seconds)
         while not self._stopping.is_set():
             began = time.monotonic()
-            found = line.survey(connection, self._account)
+            found = line.survey(connection, list(self._keys), self._settings.day_budget)
             for part in self._parts:
                 part.run(connection, found)
             self._stopping.wait(max(TICK_S - (time.monotonic() - began), 0.0))
@@ -141,15 +151,47 @@ class Dispatcher:
         if found.due:
             line.wake(connection)
 
-    def _probe_account(self, connection: Connection, found: Survey) -> None:
-        """Ask, from time to time, whether a paused account works again; a question costs no credit."""
-        if not found.paused:
-            return
-        if self._account_works.answered_yes():
-            accounts.resume(connection, self._account)
-            log.info("the account %s works again", self._account)
-        elif accounts.due_for_probe(connection, self._account):
-            self._account_works.ask()
+    def _unpark(self, connection: Connection, found: Survey) -> None:
+        if found.parked:
+            line.unpark(connection)
+
+    def _keep_limits(self, connection: Connection, _found: Survey) -> None:
+        """Write down what was learned: Redis may lose it, and people want to see it."""
+        now = time.monotonic()
+        if now >= self._keep_limits_at:
+            self._keep_limits_at = now + KEEP_LIMITS_EVERY_S
+            for name, look in self._limits.looks().items():
+                limits.keep(connection, name, look.standing())
+
+    def _look_at_accounts(self, connection: Connection, found: Survey) -> None:
+        """Read credits from time to time, those of a paused account more often. Asking costs none."""
+        paused = self._keys.keys() - found.open_accounts
+        due = accounts.due_for_probe(connection, list(paused)) if paused else []
+        for name, credit in self._credits.items():
+            reading = credit.reading()
+            if reading is not None:
+                self._take_reading(connection, name, reading, paused=name in paused)
+            if name in due or credit.older_than(self._settings.credits_every_seconds):
+                credit.ask()
+            elif name not in paused and credit.worth_a_look():
+                self._keep_reserve(connection, name)
+
+    def _take_reading(self, connection: Connection, name: str, reading: float, *, paused: bool) -> None:
+        accounts.keep_credits(connection, name, reading if math.isfinite(reading) else None)
+        enough = reading >= self._settings.credit_reserve + 1
+        if paused and enough:
+            accounts.resume(connection, name)
+            log.info("the account %s works again", name)
+        elif not paused:
+            self._keep_reserve(connection, name)
+
+    def _keep_reserve(self, connection: Connection, name: str) -> None:
+        """Stop an account before the endpoint refuses it."""
+        left, reserve = accounts.credits_left(connection, name), self._settings.credit_reserve
+        if left is not None and left < reserve + 1:
+            message = f"{left:,.0f} credits left of which {reserve:,} are reserved; buy credits"
+            if accounts.pause(connection, name, code=accounts.BELOW_RESERVE, message=message):
+                log.warning("the account %s is paused: %s", name, message)
 
     def _probe_bucket(self, connection: Connection, found: Survey) -> None:
         """Ask, from time to time, whether the bucket takes a small object again."""
@@ -169,10 +211,21 @@ class Dispatcher:
             self._publisher.send(Step.COPY, copies)
 
     def _hand_out_calls(self, connection: Connection, found: Survey) -> None:
-        room = self._window - found.outstanding[Step.CALL]
-        goes = not found.paused and not found.away and self._publisher.idle(Step.CALL)
-        if found.in_line[Step.CALL] and room > 0 and goes:
+        if not (found.in_line[Step.CALL] and found.calls_may_go and self._publisher.idle(Step.CALL)):
+            return
+        room = self._limits.window(found.open_accounts) - found.outstanding[Step.CALL]
+        if room > 0:
             self._publisher.send(Step.CALL, line.hand_out_calls(connection, room, lease=self._lease))
+
+
+def _watch_limits(known: Settings, accounts_known: list[str]) -> LimitWatch:
+    client = redis.Redis.from_url(
+        known.redis_url.get_secret_value(),
+        socket_timeout=REDIS_TIMEOUT_S,
+        socket_connect_timeout=REDIS_TIMEOUT_S,
+    )
+    limiters = {name: limiter_of(known, client, name) for name in accounts_known}
+    return LimitWatch(limiters, Ceilings(known.calls_per_second, known.calls_in_flight))
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ The statements on every job's way are built once: building one costs more than r
 
 from jobs.store.claims import NOT_SENT, Claim, PaidResult, claim, hand_back
 from jobs.store.hands import cancel, retry
-from jobs.store.ledger import Answer, begin_attempt, end_attempt, record_result, save_in_lifeboat
+from jobs.store.ledger import Answer, NotBegun, begin_attempt, end_attempt, record_result, save_in_lifeboat
 from jobs.store.settling import Bounds, settle
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Answer",
     "Bounds",
     "Claim",
+    "NotBegun",
     "PaidResult",
     "begin_attempt",
     "cancel",

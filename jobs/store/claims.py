@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, bindparam, func, null, or_, select, update
 
 from jobs.database import Database
-from jobs.models import ATTEMPTS, JOBS, constant
+from jobs.models import ATTEMPTS, BATCHES, JOBS, constant
 from jobs.states import ReturnForm, Standing, State, Step
 
 # The code of an attempt whose request did not go out whole.
@@ -36,7 +36,8 @@ class PaidResult:
 class Claim:
     """A job in a worker's hands. `fence` and `worker_id` go into every later write.
 
-    `attempts` counts the ledger's rows of this job, `calls` those of them that went out.
+    `attempts` counts the ledger's rows of this job, `calls` those of them that went out. `has_budget` says
+    that each call takes a credit from its batch's budget first.
     """
 
     job_id: uuid.UUID
@@ -51,6 +52,7 @@ class Claim:
     attempts: int
     calls: int
     result: PaidResult | None
+    has_budget: bool = False
 
     def as_parameters(self) -> dict[str, Any]:
         """The values that FENCED waits for."""
@@ -89,6 +91,10 @@ CLAIM = (
         JOBS.c.sent_width,
         JOBS.c.sent_height,
         JOBS.c.lifeboat_key,
+        select(BATCHES.c.id)
+        .where(BATCHES.c.id == JOBS.c.batch_id, BATCHES.c.budget.is_not(None))
+        .exists()
+        .label("has_budget"),
         ITS_ATTEMPTS.scalar_subquery().label("attempts"),
         ITS_ATTEMPTS.where(ATTEMPTS.c.code.is_distinct_from(NOT_SENT)).scalar_subquery().label("calls"),
     )
@@ -132,6 +138,7 @@ def claim(database: Database, job_id: uuid.UUID, fence: int, worker_id: uuid.UUI
         attempts=row.attempts,
         calls=row.calls,
         result=result if row.result_url else None,
+        has_budget=row.has_budget,
     )
 
 

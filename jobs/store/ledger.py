@@ -2,12 +2,32 @@
 
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
+from enum import StrEnum
 
-from sqlalchemy import Interval, Text, and_, bindparam, case, func, null, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Date,
+    Integer,
+    Interval,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal,
+    not_,
+    null,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.sql.dml import ReturningInsert
 
 from jobs.database import Database
-from jobs.models import ACCOUNTS, ATTEMPTS, BREAKER, JOBS, constant
+from jobs.models import ACCOUNTS, ATTEMPTS, BATCHES, BREAKER, JOBS, LINE, SPENDING, constant
 from jobs.states import AttemptOutcome, Standing, State, Step
 from jobs.store.claims import FENCED, Claim, PaidResult
 from jobs.store.words import cut
@@ -25,28 +45,100 @@ class Answer:
     log_id: str | None = None
 
 
-_NEW = insert(ATTEMPTS).from_select(
-    ["job_id", "number", "fence", "worker_id", "account", "image_sha256"],
-    select(
-        JOBS.c.id,
-        bindparam("number", type_=ATTEMPTS.c.number.type),
-        JOBS.c.fence,
-        JOBS.c.worker_id,
-        bindparam("account", type_=ATTEMPTS.c.account.type),
-        bindparam("image_sha256", type_=ATTEMPTS.c.image_sha256.type),
-    ).where(
-        FENCED,
-        select(ACCOUNTS.c.name)
-        .where(ACCOUNTS.c.name == bindparam("account"), ACCOUNTS.c.paused_at.is_(None))
-        .exists(),
-        select(BREAKER.c.id).where(BREAKER.c.opened_at.is_(None)).exists(),
-    ),
+THE_BATCH = BATCHES.c.id == JOBS.c.batch_id
+ACCOUNT_IS_OPEN = (
+    select(ACCOUNTS.c.name)
+    .where(ACCOUNTS.c.name == bindparam("account"), ACCOUNTS.c.paused_at.is_(None))
+    .exists()
 )
-BEGIN = _NEW.on_conflict_do_update(
-    index_elements=["job_id", "number"],
-    set_={"account": _NEW.excluded.account},
-    where=ATTEMPTS.c.fence == _NEW.excluded.fence,
-).returning(ATTEMPTS.c.id)
+BUCKET_IS_THERE = select(BREAKER.c.id).where(BREAKER.c.opened_at.is_(None)).exists()
+BATCH_IS_PAUSED = select(BATCHES.c.id).where(THE_BATCH, BATCHES.c.paused_at.is_not(None)).exists()
+NOT_PAUSED = and_(select(LINE.c.id).where(LINE.c.paused_at.is_(None)).exists(), not_(BATCH_IS_PAUSED))
+HAS_BUDGET = select(BATCHES.c.id).where(THE_BATCH, BATCHES.c.budget.is_not(None)).exists()
+BATCH_IS_SPENT = select(BATCHES.c.id).where(THE_BATCH, BATCHES.c.spent >= BATCHES.c.budget).exists()
+MAY_CALL = and_(FENCED, ACCOUNT_IS_OPEN, BUCKET_IS_THERE, NOT_PAUSED)
+
+TODAY = cast(func.timezone("UTC", func.now()), Date)
+DAY_BUDGET = bindparam("day_budget", type_=Integer)
+DAY_IS_SPENT = select(SPENDING.c.day).where(SPENDING.c.day == TODAY, SPENDING.c.spent >= DAY_BUDGET).exists()
+
+NUMBER = bindparam("number", type_=ATTEMPTS.c.number.type)
+BEGUN_ALREADY = (
+    select(ATTEMPTS.c.id)
+    .where(ATTEMPTS.c.job_id == bindparam("claimed_job"), ATTEMPTS.c.number == NUMBER)
+    .exists()
+)
+
+
+def _begin(condition: ColumnElement[bool]) -> ReturningInsert[int]:
+    new = insert(ATTEMPTS).from_select(
+        ["job_id", "number", "fence", "worker_id", "account", "image_sha256"],
+        select(
+            JOBS.c.id,
+            NUMBER,
+            JOBS.c.fence,
+            JOBS.c.worker_id,
+            bindparam("account", type_=ATTEMPTS.c.account.type),
+            bindparam("image_sha256", type_=ATTEMPTS.c.image_sha256.type),
+        ).where(MAY_CALL, condition),
+    )
+    return new.on_conflict_do_update(
+        index_elements=["job_id", "number"],
+        set_={"account": new.excluded.account},
+        where=ATTEMPTS.c.fence == new.excluded.fence,
+    ).returning(ATTEMPTS.c.id)
+
+
+def _begin_within_budgets() -> ReturningInsert[int]:
+    """Each budget gives its credit first, under its row's lock, so that any number of workers keep to it."""
+    credit = insert(SPENDING).from_select(
+        ["day", "spent"],
+        select(TODAY, literal(1)).where(
+            select(JOBS.c.id).where(MAY_CALL, not_(BATCH_IS_SPENT)).exists(),
+            DAY_BUDGET.is_not(None),
+            not_(BEGUN_ALREADY),
+        ),
+    )
+    of_day = (
+        credit.on_conflict_do_update(
+            index_elements=["day"],
+            set_={"spent": SPENDING.c.spent + 1},
+            where=SPENDING.c.spent < DAY_BUDGET,
+        )
+        .returning(SPENDING.c.day)
+        .cte("of_day")
+    )
+    day_allows = or_(DAY_BUDGET.is_(None), BEGUN_ALREADY, select(of_day.c.day).exists())
+    of_batch = (
+        update(BATCHES)
+        .where(
+            BATCHES.c.id == select(JOBS.c.batch_id).where(MAY_CALL).scalar_subquery(),
+            BATCHES.c.spent < BATCHES.c.budget,
+            not_(BEGUN_ALREADY),
+            day_allows,
+        )
+        .values(spent=BATCHES.c.spent + 1)
+        .returning(BATCHES.c.id)
+        .cte("of_batch")
+    )
+    batch_allows = or_(not_(HAS_BUDGET), BEGUN_ALREADY, select(of_batch.c.id).exists())
+    return _begin(and_(day_allows, batch_allows))
+
+
+BEGIN = _begin(not_(HAS_BUDGET))
+BEGIN_WITHIN_BUDGETS = _begin_within_budgets()
+
+WHY_NOT = select(
+    case(
+        (not_(select(JOBS.c.id).where(FENCED).exists()), "lost"),
+        (not_(ACCOUNT_IS_OPEN), "account"),
+        (not_(BUCKET_IS_THERE), "bucket"),
+        (not_(NOT_PAUSED), "paused"),
+        (BATCH_IS_SPENT, "budget"),
+        (DAY_IS_SPENT, "day"),
+        else_="again",
+    )
+).where(JOBS.c.id == bindparam("claimed_job"))
 
 END = (
     update(ATTEMPTS)
@@ -62,6 +154,29 @@ END = (
         ),
         **{name: bindparam(f"new_{name}") for name in Answer.__slots__},
     )
+)
+
+# A call that cost nothing gives its credit back, once, and what was held for want of one may go.
+TAKEN = (
+    select(ATTEMPTS.c.job_id, ATTEMPTS.c.begun_at)
+    .where(ATTEMPTS.c.id == bindparam("attempt_id"), ATTEMPTS.c.outcome == constant(AttemptOutcome.UNKNOWN))
+    .with_for_update()
+    .cte("taken")
+)
+GIVE_BACK_DAY = (
+    update(SPENDING)
+    .where(SPENDING.c.day == select(cast(func.timezone("UTC", TAKEN.c.begun_at), Date)).scalar_subquery())
+    .values(spent=func.greatest(SPENDING.c.spent - 1, 0))
+    .cte("of_day")
+)
+GIVE_BACK = (
+    update(BATCHES)
+    .where(
+        BATCHES.c.id == select(JOBS.c.batch_id).join(TAKEN, TAKEN.c.job_id == JOBS.c.id).scalar_subquery(),
+        BATCHES.c.budget.is_not(None),
+    )
+    .values(spent=func.greatest(BATCHES.c.spent - 1, 0), parked=true())
+    .add_cte(END.cte("ended"), GIVE_BACK_DAY)
 )
 
 IS_HELD = JOBS.c.state == constant(State.HELD)
@@ -99,22 +214,50 @@ RECORD = (
 SAVE = update(JOBS).where(FENCED).values(lifeboat_key=bindparam("saved_as")).returning(JOBS.c.id)
 
 
-def begin_attempt(
-    database: Database, claim: Claim, *, number: int, account: str, image_sha256: bytes
-) -> int | None:
-    """Write down that a paid call is about to go out, and return the attempt's id.
+class NotBegun(StrEnum):
+    """Why a call must not go out."""
 
-    None if it must not: the claim was lost, the account is paused, or the bucket takes nothing.
+    LOST = "lost"
+    """The claim is another worker's."""
+    ACCOUNT = "account"
+    """The account is paused."""
+    BUCKET = "bucket"
+    """The bucket takes nothing."""
+    PAUSED = "paused"
+    """The batch or the whole line is paused."""
+    BUDGET = "budget"
+    """The batch has spent its budget."""
+    DAY = "day"
+    """The day's budget is spent."""
+    AGAIN = "again"
+    """It changed while we asked."""
+
+
+def begin_attempt(
+    database: Database,
+    claim: Claim,
+    *,
+    number: int,
+    account: str,
+    image_sha256: bytes,
+    day_budget: int | None = None,
+) -> int | NotBegun:
+    """Write down that a paid call is about to go out, and return the attempt's id; or why it must not.
+
     Safe to repeat for the same `number`: the first row stands and its id is returned.
     """
-    intent = {"number": number, "account": account, "image_sha256": image_sha256}
-    attempt_id: int | None = database.scalar(BEGIN, claim.as_parameters() | intent)
-    return attempt_id
+    statement = BEGIN_WITHIN_BUDGETS if claim.has_budget or day_budget is not None else BEGIN
+    intent = {"number": number, "account": account, "image_sha256": image_sha256, "day_budget": day_budget}
+    attempt_id: int | None = database.scalar(statement, claim.as_parameters() | intent)
+    if attempt_id is not None:
+        return attempt_id
+    return NotBegun(database.scalars(WHY_NOT, claim.as_parameters() | intent).one())
 
 
 def end_attempt(database: Database, attempt_id: int, answer: Answer) -> None:
     """Write a call's end into the ledger, whether or not its worker still holds the job."""
-    database.execute(END, _end(attempt_id, answer))
+    free = answer.outcome is AttemptOutcome.NOT_CHARGED
+    database.execute(GIVE_BACK if free else END, _end(attempt_id, answer))
 
 
 def record_result(

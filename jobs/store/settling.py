@@ -122,8 +122,8 @@ def _values(database: Database, claim: Claim, outcome: Outcome, bounds: Bounds) 
             if _count(database, claim, ATTEMPTS.c.lost_at.is_not(None)) >= bounds.lost:
                 return _held(code, message)
             return _rest(0.0, code, message) | CALL_AGAIN
-        case Hold(code, message):
-            return _held(code, message)
+        case Hold(code, message, parked):
+            return _held(code, message) | {"standing": Standing.PARKED if parked else None}
         case Succeeded():
             raise TypeError("a success has a statement of its own")
         case _:

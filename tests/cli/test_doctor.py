@@ -132,4 +132,4 @@ class TestTheDoctor:
         ran = cutout("doctor", settings={"CUTOUT_REDIS_URL": f"redis://{CLOSED}/0"})
         lines = ran.stdout.splitlines()
         assert len(lines) == len(CHECKS) + 1
-        assert all(re.fullmatch(r".{17}  \S.*", line) for line in lines)
+        assert all(re.fullmatch(r".{19}  \S.*", line) for line in lines)

@@ -69,7 +69,7 @@ def buy(engine: Engine, sandbox: Sandbox, picture: bytes) -> None:
         claim = claim_one(session, new_worker(session))
         accounts.ensure(session, name)
         attempt_id = store.begin_attempt(session, claim, number=1, account=name, image_sha256=b"x")
-        assert attempt_id is not None
+        assert isinstance(attempt_id, int)
     call(sandbox, picture)
     with Session(engine) as session, session.begin():
         store.end_attempt(session, attempt_id, Answer(AttemptOutcome.CHARGED, http_status=200))

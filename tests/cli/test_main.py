@@ -64,7 +64,7 @@ class TestASetting:
             ("CALLS_PER_SECOND", "0"),
             ("CALLS_IN_FLIGHT", "many"),
             ("KEY_TEMPLATE", "cutouts/same.png"),
-            ("ENDPOINT_API_KEYS", "hidden-word,other-word"),
+            ("ENDPOINT_API_KEYS", "hidden-word,hidden-word"),
         ],
     )
     def test_that_is_wrong_is_one_line(self, cutout: Cutout, name: str, value: str) -> None:

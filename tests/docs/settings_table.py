@@ -2,7 +2,7 @@
 
 import re
 
-from jobs.settings import PREFIX, Settings
+from jobs.settings import PREFIX, Settings, written_default
 from tests.docs.pages import README
 
 BEGIN, END = "<!-- settings -->\n", "<!-- end of settings -->\n"
@@ -12,17 +12,17 @@ def settings_table() -> str:
     """One row a setting, in the order of .env.example."""
     rows = ["| Name | Default | Meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
-        default = "needed" if field.is_required() else _written(field.default)
+        default = "needed" if field.is_required() else _written(name)
         rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |")
     return "\n".join(rows) + "\n"
 
 
-def _written(default: object) -> str:
-    if default is None or default == ():
-        return "unset"
-    if isinstance(default, tuple):
-        return f"`{','.join(default)}`"
-    return f"`{default:.0f}`" if isinstance(default, float) and default.is_integer() else f"`{default}`"
+def _written(name: str) -> str:
+    default = Settings.model_fields[name].default
+    if isinstance(default, float) and default.is_integer():
+        return f"`{default:.0f}`"
+    written = written_default(name)
+    return f"`{written}`" if written else "unset"
 
 
 def renewed(page: str) -> str:

@@ -7,7 +7,7 @@ from jobs import breaker, store
 from jobs.line import hand_out_copies, survey
 from jobs.models import Attempt, Breaker
 from jobs.states import AttemptOutcome
-from jobs.store import Answer, Claim
+from jobs.store import Answer, Claim, NotBegun
 from tests.support.steps import ACCOUNT, LEASE, begin, claim_new, new_worker
 
 CHARGED = Answer(AttemptOutcome.CHARGED, http_status=200)
@@ -57,17 +57,18 @@ class TestOpening:
 
     def test_is_seen_by_the_dispatcher(self, session: Session) -> None:
         """The survey says that the bucket is away, until the breaker is closed."""
-        assert not survey(session, ACCOUNT).away
+        assert not survey(session, [ACCOUNT]).away
         breaker.trip(session, "refused")
-        assert survey(session, ACCOUNT).away
+        assert survey(session, [ACCOUNT]).away
         breaker.close(session)
-        assert not survey(session, ACCOUNT).away
+        assert not survey(session, [ACCOUNT]).away
 
     def test_stops_calls_that_are_in_a_workers_hands(self, session: Session) -> None:
         """Open, no attempt is begun and nothing stands in the ledger; closed, it is."""
         claim = claim_new(session, new_worker(session))
         breaker.trip(session, "refused")
-        assert store.begin_attempt(session, claim, number=1, account=ACCOUNT, image_sha256=b"x") is None
+        begun = store.begin_attempt(session, claim, number=1, account=ACCOUNT, image_sha256=b"x")
+        assert begun is NotBegun.BUCKET
         assert session.scalars(select(Attempt)).all() == []
         breaker.close(session)
         assert begin(session, claim)

@@ -60,23 +60,23 @@ class TestHandingOut:
         worker_id = new_worker(session)
         claim = claim_new(session, worker_id)
         enqueue(session, NewJob(SOURCE))
-        assert survey(session, ACCOUNT).in_line == {Step.CALL: True, Step.COPY: False}
+        assert survey(session, [ACCOUNT]).in_line == {Step.CALL: True, Step.COPY: False}
         hand_out_one(session)
-        found = survey(session, ACCOUNT)
+        found = survey(session, [ACCOUNT])
         assert (found.outstanding, found.in_line[Step.CALL]) == ({Step.CALL: 2, Step.COPY: 0}, False)
         store.settle(session, claim, Snooze("X", "y", 5))
-        assert survey(session, ACCOUNT).outstanding[Step.CALL] == 1
+        assert survey(session, [ACCOUNT]).outstanding[Step.CALL] == 1
 
     def test_knows_whether_anything_is_due_and_the_account_is_open(self, session: Session) -> None:
         """One look tells what there is to wake and whether calls may go out."""
         claim = claim_new(session, new_worker(session))
         store.settle(session, claim, Snooze("X", "y", 30))
-        found = survey(session, ACCOUNT)
-        assert (found.due, found.paused) == (False, False)
+        found = survey(session, [ACCOUNT])
+        assert (found.due, found.calls_may_go) == (False, True)
         pass_time(session, 31)
         accounts.pause(session, ACCOUNT, code="X", message="y")
-        found = survey(session, ACCOUNT)
-        assert (found.due, found.paused) == (True, True)
+        found = survey(session, [ACCOUNT])
+        assert (found.due, found.calls_may_go) == (True, False)
 
 
 class TestCallsInLine:

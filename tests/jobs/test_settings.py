@@ -36,7 +36,7 @@ class TestSettings:
     def test_treat_an_empty_variable_as_unset(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """CUTOUT_X= means the default, as compose files write it."""
         monkeypatch.setenv("CUTOUT_CALLS_IN_FLIGHT", "")
-        assert load().calls_in_flight == 3
+        assert load().calls_in_flight is None
 
     def test_do_not_show_secrets(self) -> None:
         """Neither the text nor the repr of the settings holds a password or key."""
@@ -67,6 +67,16 @@ class TestAMissingOrWrongSetting:
             ("calls_per_second", "nan", "finite"),
             ("calls_per_second", "fast", "valid number"),
             ("calls_in_flight", "0", "greater than 0"),
+            ("calls_in_flight", "-3", "greater than 0"),
+            ("calls_in_flight", "automatic", "valid integer"),
+            ("endpoint_api_keys", "a,b,a", "a key twice"),
+            ("verdicts", "fast", "is not JSON"),
+            ("verdicts", '{"X": {"verdict": "wait"}}', "X: verdict: input should be 'retry', 'slow'"),
+            ("verdicts", '{"X": {"tries": 0}}', "X: tries: input should be greater"),
+            ("verdicts", '{"X": {"retries": 1}}', "X: retries: extra inputs"),
+            ("verdicts", '["X"]', "valid dictionary"),
+            ("credit_reserve", "-1", "greater than or equal to 0"),
+            ("day_budget", "0", "greater than 0"),
             ("endpoint_api_keys", "a,,b", "empty entry"),
             ("result_hosts", "a.example,", "empty entry"),
             ("result_hosts", "https://a.example/x", "host:port"),
@@ -117,7 +127,7 @@ class TestAMissingOrWrongSetting:
             _env_file=None, database_url=GIVEN["database_url"], redis_url=GIVEN["redis_url"]
         )
         with pytest.raises(SettingsError, match="CUTOUT_ENDPOINT_API_KEYS is missing"):
-            _ = settings.endpoint_api_key
+            settings.require_endpoint_api_keys()
 
 
 def test_the_example_file_documents_every_setting() -> None:

@@ -9,7 +9,7 @@ from jobs.enqueue import NewJob, enqueue
 from jobs.models import Attempt, Job
 from jobs.outcomes import Fail, Hold, Lost, Outcome, Retry, Snooze, StoredObject, Succeeded, Unknown
 from jobs.states import AttemptOutcome, Standing, State, Step
-from jobs.store import Answer, Bounds, Claim
+from jobs.store import Answer, Bounds, Claim, NotBegun
 from jobs.store.words import LONGEST_MESSAGE
 from tests.support.steps import ACCOUNT, SOURCE, begin, claim_new, claim_one, hand_out_one, new_worker
 
@@ -96,14 +96,16 @@ class TestTheLedger:
         """Without the job there is no row and no call."""
         claim = claim_new(session, new_worker(session))
         store.settle(session, claim, Snooze("X", "y", 0))
-        assert store.begin_attempt(session, claim, number=1, account=ACCOUNT, image_sha256=b"x") is None
+        begun = store.begin_attempt(session, claim, number=1, account=ACCOUNT, image_sha256=b"x")
+        assert begun is NotBegun.LOST
         assert session.scalars(select(Attempt)).all() == []
 
     def test_gives_no_leave_to_call_while_the_account_is_paused(self, session: Session) -> None:
         """A pause stops even jobs that are in a worker's hands already."""
         claim = claim_new(session, new_worker(session))
         accounts.pause(session, ACCOUNT, code="ERROR_NOT_ENOUGH_CREDITS", message="empty")
-        assert store.begin_attempt(session, claim, number=1, account=ACCOUNT, image_sha256=b"x") is None
+        begun = store.begin_attempt(session, claim, number=1, account=ACCOUNT, image_sha256=b"x")
+        assert begun is NotBegun.ACCOUNT
 
     def test_has_one_row_though_its_transaction_is_repeated(self, session: Session) -> None:
         """A commit whose answer was lost is repeated and finds its own row."""

@@ -55,7 +55,7 @@ class Books:
             account=ACCOUNT,
             image_sha256=hashlib.sha256(picture(1)).digest(),
         )
-        assert attempt_id is not None
+        assert isinstance(attempt_id, int)
         return attempt_id
 
     def charge(self, data: bytes | None = None) -> str:

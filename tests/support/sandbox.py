@@ -71,10 +71,10 @@ class Sandbox:
         return len(self.ledger()["charges"])
 
     def reset(self) -> None:
-        """No faults, no charges, no latency, no limits."""
+        """No faults, no charges, no latency, no limits, and credits enough."""
         self._control.delete("/faults").raise_for_status()
         self._control.delete("/ledger").raise_for_status()
-        self.set(latency=0.0, calls_per_second=None, calls_in_flight=None)
+        self.set(latency=0.0, calls_per_second=None, calls_in_flight=None, credits={self.key: 1_000_000})
 
     def _wait(self) -> None:
         deadline = time.monotonic() + READY_WITHIN_S

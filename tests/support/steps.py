@@ -46,5 +46,5 @@ def claim_new(session: Session, worker_id: uuid.UUID) -> Claim:
 def begin(session: Session, claim: Claim, number: int = 1) -> int:
     """A call of that job, about to go out."""
     attempt_id = store.begin_attempt(session, claim, number=number, account=ACCOUNT, image_sha256=b"x" * 32)
-    assert attempt_id is not None
+    assert isinstance(attempt_id, int)
     return attempt_id

@@ -34,7 +34,7 @@ class TestAnError:
         """It is logged, its part rests, and the next part finds the connection in order."""
         odd, sound = Work("SELECT 1 / 0"), Work("SELECT 1")
         with autocommit.connect() as connection, caplog.at_level(logging.ERROR):
-            found = survey(connection, "account")
+            found = survey(connection, ["account"])
             parts = [Part(odd), Part(sound)]
             for _ in range(2):
                 for each in parts:
@@ -48,7 +48,7 @@ class TestAnError:
         monkeypatch.setattr(part, "REST_AFTER_ERROR_S", 0.0)
         work = Work("SELECT 1 / 0")
         with autocommit.connect() as connection:
-            found = survey(connection, "account")
+            found = survey(connection, ["account"])
             each = Part(work)
             each.run(connection, found)
             each.run(connection, found)
@@ -57,7 +57,7 @@ class TestAnError:
     def test_that_ended_the_connection_is_raised(self, autocommit: Engine) -> None:
         """The lock of the leader went with it, so the tick must end."""
         with autocommit.connect() as connection:
-            found = survey(connection, "account")
+            found = survey(connection, ["account"])
             with pytest.raises(DBAPIError) as caught:
                 Part(Work("SELECT pg_terminate_backend(pg_backend_pid())")).run(connection, found)
         assert isinstance(caught.value, OperationalError)

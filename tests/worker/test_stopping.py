@@ -105,7 +105,7 @@ class TestAWorkerThatEnds:
             return read(source)
 
         monkeypatch.setattr(bench.context.sources, "read", told_meanwhile)
-        monkeypatch.setattr(bench.context, "limiter", None)
+        monkeypatch.setattr(bench.context, "slots", None)
         process(bench.context, job_id, fence)
         job = bench.job(job_id)
         assert (job.state, job.standing, job.code) == (State.QUEUED, Standing.RESTING, "WORKER_STOPPING")
@@ -115,7 +115,7 @@ class TestAWorkerThatEnds:
         self, make_bench: Callable[..., Bench], process_beside: Begin, sandbox: Sandbox, photo: bytes
     ) -> None:
         """Told to end while it waits for its turn, it gives the job back when its turn has come."""
-        bench = make_bench(calls_per_second=0.5)
+        bench = make_bench(calls_per_second=0.5, calls_in_flight=9)
         process(bench.context, *hand_out(bench, photo))
         job_id, fence = hand_out(bench, photo)
         begun = process_beside(bench, job_id, fence)
@@ -170,7 +170,8 @@ class TestACall:
     def test_may_take_as_long_as_its_deadline_says(self, make_bench: Callable[..., Bench]) -> None:
         """No shorter limit on the wait for an answer stands in the way of a deadline of 15 minutes."""
         bench = make_bench(call_deadline_seconds=900.0)
-        timeouts = bench.context.endpoint._transport._timeouts
+        (account,) = bench.context.slots._accounts.values()
+        timeouts = account.clients.get()._transport._timeouts
         assert (timeouts.total, timeouts.read) == (900.0, 900.0)
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 MAX_POOLS = 100
+# General credits, and this product's own pool, whose name the documents spell in two ways.
+USABLE = {"common", "cutout_product_background_removal", "cutout_commodity_background_removal"}
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,11 @@ def credit_pools(envelope: Mapping[str, Any]) -> list[CreditPool]:
     data = envelope.get("data")
     pools = data if isinstance(data, list) else [data]
     return [_pool(pool) for pool in pools[:MAX_POOLS] if isinstance(pool, dict)]
+
+
+def usable(pools: list[CreditPool]) -> list[CreditPool]:
+    """The pools that pay for a call; all of them where none bears a name that is known."""
+    return [pool for pool in pools if pool.unique_sign in USABLE] or pools
 
 
 def _pool(pool: Mapping[str, Any]) -> CreditPool:

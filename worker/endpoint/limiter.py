@@ -1,35 +1,33 @@
-"""One limit for all workers of an account: calls per second and calls in flight, kept in Redis.
+"""One limit for all workers of an account: calls per second and calls in flight, kept and learned in Redis.
 
-A slot reserves: the caller is told when its turn is and sleeps until then. All times are the Redis server's.
+A slot is waited for in order and reserves its turn: the caller sleeps until then. All times are the Redis
+server's. What is learned and how: limiter.lua.
 """
 
+import logging
+import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
 
 import redis
 
-# Keys: [1] the time from which the next call may go (microseconds), [2] open calls by the end of their lease.
-# Arguments: microseconds between calls, most open calls, longest wait, lease, the caller's id.
-# Answer: microseconds to wait; -1 if too many are open; -1 less the microseconds if the wait is too long.
-TAKE = """
-local clock = redis.call('TIME')
-local now = clock[1] * 1000000 + clock[2]
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
-if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[2]) then return -1 end
-local turn = math.max(now, tonumber(redis.call('GET', KEYS[1]) or 0))
-local wait = turn - now
-if wait > tonumber(ARGV[3]) then return -1 - wait end
-local lease = wait + tonumber(ARGV[4])
-redis.call('SET', KEYS[1], string.format('%.0f', turn + ARGV[1]), 'PX', math.ceil(lease / 1000) + 60000)
-redis.call('ZADD', KEYS[2], string.format('%.0f', now + lease), ARGV[5])
-redis.call('PEXPIRE', KEYS[2], math.ceil(lease / 1000) + 60000)
-return wait
-"""
+log = logging.getLogger(__name__)
+
+SCRIPT = Path(__file__).with_name("limiter.lua").read_text(encoding="utf-8")
 MICROSECONDS = 1_000_000
-FIRST_LOOK_S = 0.01
-LONGEST_LOOK_S = 0.2
+# A worker that died holds its slots for so long; a living one says every RENEW_S that its calls are open.
+LEASE_S = 10.0
+RENEW_S = 3.0
+# After Redis lost its state, time for every worker to say which calls it has open.
+REST_AFTER_LOSS_S = 4.0
+FIRST_LEVEL = 3.0
+NO_CEILING = 10_000
 
 
 class LimiterError(Exception):
@@ -48,69 +46,214 @@ class LimiterAway(LimiterError):  # noqa: N818 - an answer, not a fault
     """Redis does not answer; calling without it could break the limit."""
 
 
+class Ending(StrEnum):
+    """What a call's end says about the limit."""
+
+    OK = "ok"
+    """The endpoint answered, whatever it thought of the picture."""
+    SLOW = "slow"
+    """Too fast."""
+    FLOW = "flow"
+    """Too fast together with strangers; believed if it lasts for more than a second."""
+    FAILED = "failed"
+    """The endpoint itself is at fault, or does not answer: a run of these opens the circuit."""
+    UNUSED = "unused"
+    """No call went out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ceilings:
+    """What is never exceeded, whatever is learned; None where only learning decides."""
+
+    calls_per_second: float | None = None
+    calls_in_flight: int | None = None
+
+    @property
+    def most(self) -> int:
+        """The most calls open at once."""
+        return self.calls_in_flight or NO_CEILING
+
+    @property
+    def known(self) -> bool:
+        """Whether somebody knows the limit, so that nothing need be found out."""
+        return self.calls_per_second is not None and self.calls_in_flight is not None
+
+    @property
+    def first_level(self) -> float:
+        """The calls allowed open before anything is learned."""
+        return self.most if self.known else min(FIRST_LEVEL, self.most)
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a lost state is restored from: calls allowed open, and the ceiling found; None is not known yet.
+
+    `open_calls` says whether calls may be open now that a new state would not know of.
+    """
+
+    level: float | None
+    top: float | None
+    open_calls: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The limit as it stands; seconds, calls, and counts since the state began.
+
+    `level` calls may be open and `open_calls` are; `waiting` callers wait. `top` is the ceiling found, None
+    before the first slow answer. `rest_s` and `circuit_s` say for how long no call goes out, 0 if any may.
+    """
+
+    level: float
+    top: float | None
+    open_calls: int
+    waiting: int
+    latency_s: float
+    prepare_s: float
+    begun: int
+    slow: int
+    rest_s: float
+    circuit_s: float
+    slow_ago_s: float | None
+
+
+class Slot:
+    """A call that may go out now. Say how it ended; whether the circuit is open then is known afterwards."""
+
+    def __init__(self, caller: str, begins: int) -> None:
+        self.caller = caller
+        self.begins = begins
+        self.circuit_is_open = False
+        self._ending: tuple[Ending, float, str] = (Ending.UNUSED, 0.0, "")
+
+    def ended(
+        self, ending: Ending, *, took_s: float = 0.0, rest_s: float | None = None, job: object = ""
+    ) -> None:
+        """Say how the call ended: OK after `took_s` seconds, 0 if they tell nothing; SLOW or FLOW with the
+        rest that the endpoint asked for; FAILED with whose call it was.
+        """
+        self._ending = (ending, took_s or rest_s or 0.0, str(job))
+
+    def as_arguments(self) -> list[int | str]:
+        """What give_back needs."""
+        ending, figure, job = self._ending
+        return [self.caller, self.begins, ending, int(figure * MICROSECONDS), job]
+
+
 class Limiter:
     """The limit of one account. Safe to share between threads."""
 
     def __init__(
-        self,
-        client: "redis.Redis",
-        name: str,
-        *,
-        calls_per_second: float,
-        calls_in_flight: int,
-        lease_s: float,
+        self, client: "redis.Redis", name: str, ceilings: Ceilings, recall: Callable[[], Learned | None]
     ) -> None:
-        """`name` separates accounts; `lease_s` gives back the slot of a caller that died, in seconds."""
-        self._client = client
-        self._take = client.register_script(TAKE)
-        self._keys = [f"{name}:turn", f"{name}:open"]
-        self._interval = int(MICROSECONDS / calls_per_second)
-        self._in_flight = calls_in_flight
-        self._lease = int(lease_s * MICROSECONDS)
-        self._ended: set[str] = set()
+        """`name` separates accounts. `recall` says what was learned, where Redis does not know."""
+        self._script = client.register_script(SCRIPT)
+        self._keys = [f"{name}:{part}" for part in ("state", "open", "waiting", "asked")]
+        self._ceilings = ceilings
+        rate = ceilings.calls_per_second
+        self._gap = int(MICROSECONDS / rate) if rate else 0
+        self._recall = recall
+        self._open: set[str] = set()
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._keeper: threading.Thread | None = None
 
     @contextmanager
-    def slot(self, *, longest_wait_s: float) -> Iterator[None]:
-        """Wait for a slot and hold it while the context lasts.
+    def slot(self, *, longest_wait_s: float, prepared_s: float = -1.0) -> Iterator[Slot]:
+        """Wait for a slot and hold it while the context lasts; say in it how the call ended.
 
         Raises LimitReached rather than wait longer than `longest_wait_s`, LimiterAway without Redis.
+        `prepared_s` is how long the caller took to get here, which tells how many callers keep a slot busy.
         """
-        caller = uuid.uuid4().hex
-        time.sleep(self._reserve(caller, time.monotonic() + longest_wait_s))
+        slot = self._take(time.monotonic() + longest_wait_s, prepared_s)
         try:
-            yield
+            yield slot
         finally:
-            self._ended.add(caller)
-            self._give_back()
+            self._give_back(slot)
 
-    def _give_back(self) -> None:
-        """Give back every slot whose call has ended, those too that Redis was away for."""
-        ended = list(self._ended)
-        if not ended:
-            return
-        with suppress(redis.RedisError):
-            self._client.zrem(self._keys[1], *ended)
-            self._ended.difference_update(ended)
+    def look(self) -> Figures | None:
+        """The limit as it stands, None if nothing is known. Raises LimiterAway."""
+        answer = self._ask("look")
+        if not answer:
+            return None
+        level, top, climbs, open_calls, waiting, latency, prepare, begun, slow, rest, circuit, slow_ago = map(
+            float, answer
+        )
+        return Figures(
+            level=level,
+            top=None if climbs else top,
+            open_calls=int(open_calls),
+            waiting=int(waiting),
+            latency_s=latency / MICROSECONDS,
+            prepare_s=prepare / MICROSECONDS,
+            begun=int(begun),
+            slow=int(slow),
+            rest_s=rest / MICROSECONDS,
+            circuit_s=circuit / MICROSECONDS,
+            slow_ago_s=None if slow_ago < 0 else slow_ago / MICROSECONDS,
+        )
 
-    def _reserve(self, caller: str, deadline: float) -> float:
-        self._give_back()
-        look = FIRST_LOOK_S
+    def close(self) -> None:
+        """Say no more that calls are open."""
+        self._closed.set()
+
+    def _take(self, deadline: float, prepared_s: float) -> Slot:
+        caller = uuid.uuid4().hex
+        lease, prepared = int(LEASE_S * MICROSECONDS), int(prepared_s * MICROSECONDS)
         while True:
-            patience = max(deadline - time.monotonic(), 0.0)
-            wait = self._ask(caller, patience)
-            if wait >= 0:
-                return wait / MICROSECONDS
-            if wait < -1:
-                raise LimitReached(-wait / MICROSECONDS)
-            if patience < look:
-                raise LimitReached(LONGEST_LOOK_S)
-            time.sleep(look)
-            look = min(look * 2, LONGEST_LOOK_S)
+            patience = int(max(deadline - time.monotonic(), 0.0) * MICROSECONDS)
+            answer = self._ask("take", caller, patience, lease, prepared)
+            match answer:
+                case [1, wait, begins]:
+                    self._keep(caller)
+                    time.sleep(wait / MICROSECONDS)
+                    return Slot(caller, begins)
+                case [0, wait]:
+                    time.sleep(wait / MICROSECONDS)
+                case [-1, wait]:
+                    raise LimitReached(wait / MICROSECONDS)
+                case _:
+                    self._restore()
 
-    def _ask(self, caller: str, patience_s: float) -> int:
-        longest_wait = int(patience_s * MICROSECONDS)
-        arguments: list[int | str] = [self._interval, self._in_flight, longest_wait, self._lease, caller]
+    def _give_back(self, slot: Slot) -> None:
+        """Free the slot, and learn from its call's end. Without Redis it is free once its lease is over."""
+        with self._lock:
+            self._open.discard(slot.caller)
+        with suppress(redis.RedisError):
+            slot.circuit_is_open = bool(self._run("give_back", *slot.as_arguments()))
+
+    def _restore(self) -> None:
+        """Redis has lost the state, or never had one."""
+        learned = self._recall()
+        rest = int(REST_AFTER_LOSS_S * MICROSECONDS) if learned and learned.open_calls else 0
+        level, top = (learned.level, learned.top) if learned else (None, None)
+        first, most = self._ceilings.first_level, self._ceilings.most
+        if level is not None and top is not None:
+            self._ask("restore", level, top, 0, rest)
+        elif self._ceilings.known:
+            self._ask("restore", first, most, 0, rest)
+        else:
+            self._ask("restore", max(level or first, first), most, 1, rest)
+
+    def _keep(self, caller: str) -> None:
+        with self._lock:
+            self._open.add(caller)
+            if self._keeper is None:
+                self._keeper = threading.Thread(target=self._keep_open, name="slots", daemon=True)
+                self._keeper.start()
+
+    def _keep_open(self) -> None:
+        while not self._closed.wait(RENEW_S):
+            # Under the lock: a slot given back meanwhile must not come alive again.
+            with self._lock, suppress(redis.RedisError):
+                if self._open:
+                    self._run("renew", int(LEASE_S * MICROSECONDS), *self._open)
+
+    def _ask(self, command: str, *arguments: float | str) -> Any:
         try:
-            return int(self._take(keys=self._keys, args=arguments))
+            return self._run(command, *arguments)
         except redis.RedisError as error:
             raise LimiterAway(f"Redis does not answer ({type(error).__name__})") from error
+
+    def _run(self, command: str, *arguments: float | str) -> Any:
+        return self._script(keys=self._keys, args=[command, self._ceilings.most, self._gap, *arguments])

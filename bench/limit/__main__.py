@@ -1,0 +1,33 @@
+"""The endpoint's limit under load: one table. `python -m bench.limit --help` lists the parts."""
+
+import argparse
+from collections.abc import Callable
+
+from bench.limit import ceiling, dispatch, many_calls, newcomer, unknown
+from bench.limit.row import Row
+
+PARTS: dict[str, Callable[[], list[Row]]] = {
+    "ceiling": ceiling.measure,
+    "unknown": unknown.measure,
+    "newcomer": newcomer.measure,
+    "dispatch": dispatch.measure,
+    "many-calls": many_calls.measure,
+}
+
+
+def main() -> None:
+    """Measure what is asked for, and print a row for each figure."""
+    parser = argparse.ArgumentParser(prog="python -m bench.limit", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)} [default: all]")
+    asked = parser.parse_args().parts or list(PARTS)
+    if strange := set(asked) - PARTS.keys():
+        parser.error(f"no part is called {', '.join(sorted(strange))}; there are {', '.join(PARTS)}")
+    print("| What | Measured | Goal | |")
+    print("|---|---|---|---|")
+    for part in asked:
+        for row in PARTS[part]():
+            print(f"| {row.what} | {row.measured} | {row.goal} | {row.verdict} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""What it costs to hand out one window, whatever the backlog."""
+
+import statistics
+import tempfile
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy import Connection, text
+
+from bench.limit.row import Row
+from jobs.database import connect
+from jobs.line import hand_out_calls
+from local import LocalServices
+from migrations.run import upgrade
+
+FEW, MANY, SNOOZED = 1_000, 1_000_000, 100_000
+WINDOW, TIMES, LEASE = 50, 15, timedelta(seconds=60)
+GOAL = 1.3
+
+FILL = """
+    INSERT INTO jobs (source, place, standing) SELECT 'https://shop.example/' || n, n, 'in_line'
+    FROM generate_series(1, :count) n
+"""
+SNOOZE = """
+    UPDATE jobs SET standing = 'resting', scheduled_at = now() + interval '1 day' WHERE place <= :count
+"""
+
+
+def measure() -> list[Row]:
+    """Rows for a million, and for a million of which the first 100,000 rest."""
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        LocalServices(Path(directory), durable=False) as services,
+    ):
+        engine = connect(services.database_url, connections=1)
+        upgrade(engine)
+        with engine.connect() as connection:
+            few = _fill(connection, FEW)
+            many = _fill(connection, MANY)
+            connection.execute(text(SNOOZE), {"count": SNOOZED})
+            connection.commit()
+            snoozed = _hand_out(connection)
+        engine.dispose()
+    return [
+        _row(f"one window of {WINDOW} with {MANY:,} queued", many, few),
+        _row(f"the same with {SNOOZED:,} at the head snoozed", snoozed, few),
+    ]
+
+
+def _fill(connection: Connection, count: int) -> float:
+    connection.execute(text("TRUNCATE jobs CASCADE"))
+    connection.execute(text(FILL), {"count": count})
+    connection.commit()
+    return _hand_out(connection)
+
+
+def _hand_out(connection: Connection) -> float:
+    """Median seconds of one window. Each is undone, so that every time the same jobs are at the head."""
+    with connection.execution_options(isolation_level="AUTOCOMMIT"):
+        connection.execute(text("VACUUM ANALYZE jobs"))
+    connection.execution_options(isolation_level="READ COMMITTED")
+    took = []
+    for _ in range(TIMES):
+        began = time.perf_counter()
+        handed_out = hand_out_calls(connection, WINDOW, lease=LEASE)
+        took.append(time.perf_counter() - began)
+        if len(handed_out) != WINDOW:
+            raise SystemExit(f"{len(handed_out)} jobs were handed out")
+        connection.rollback()
+    return statistics.median(took)
+
+
+def _row(what: str, seconds: float, few: float) -> Row:
+    ratio = seconds / few
+    return Row(
+        what, f"{seconds * 1000:.2f} ms, {ratio:.2f} times that with {FEW:,}", f"{GOAL}", ratio <= GOAL
+    )

@@ -1,0 +1,108 @@
+"""The endpoint's limit as it stands: learned, in use, and what the account has left."""
+
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from cli.console import out
+from cli.database import open_database, plain_errors
+from jobs import accounts
+from jobs.models import Account, Attempt, Limit, Line
+from jobs.settings import AUTO, Settings, settings
+from worker.endpoint.verdicts import VERDICTS, Policies, Verdict
+
+SLOW_SHOWN = 5
+# So many of the last calls are looked at for slow answers.
+CALLS_LOOKED_AT = 10_000
+
+
+def limits() -> None:
+    """Show each account's limit, calls in flight, the last slow answers and the credits left."""
+    known = settings()
+    names = [accounts.account_name(key.get_secret_value()) for key in known.require_endpoint_api_keys()]
+    with plain_errors(), Session(open_database()) as session:
+        now = session.scalars(select(func.now())).one()
+        paused_at = session.scalars(select(Line.paused_at)).one()
+        if paused_at:
+            out.print(f"all calls are paused since {_time(paused_at)}; `cutout resume` lets them go on")
+        for name in names:
+            _print_account(session, known, name, now)
+
+
+def _print_account(session: Session, known: Settings, name: str, now: datetime) -> None:
+    account, limit = session.get(Account, name), session.get(Limit, name)
+    out.print(f"account    {name}", style="bold")
+    _line(
+        "ceilings", f"{_ceiling(known.calls_per_second)} calls/s, {_ceiling(known.calls_in_flight)} in flight"
+    )
+    if account is None or limit is None:
+        _line("limit", "nothing is known yet; it is learned with the first calls")
+    else:
+        age = (now - limit.seen_at).total_seconds()
+        _line("seen", f"{age:.0f} s ago" if age < 10 else f"{_time(limit.seen_at)}: does a dispatcher lead?")  # noqa: PLR2004
+        found = f"ceiling found {limit.top:.1f}" if limit.top is not None else "no ceiling found yet"
+        _line("allowed", f"{limit.level:.1f} in flight ({found})")
+        _line(
+            "in use",
+            f"{limit.open_calls} in flight, {limit.waiting} waiting, {limit.calls_per_second:.1f} calls/s",
+        )
+        _line("latency", f"{limit.latency_seconds:.2f} s a call")
+        if limit.rests_until and limit.rests_until > now:
+            _line("rests", f"until {_time(limit.rests_until)}, as the endpoint asked")
+        if limit.circuit_until and limit.circuit_until > now:
+            _line("circuit", f"open: the endpoint fails for all; tried again at {_time(limit.circuit_until)}")
+    for answer in _slow_answers(session, known, name):
+        _line("slow", answer)
+    if account is not None:
+        _print_credits(session, account, limit)
+
+
+def _print_credits(session: Session, account: Account, limit: Limit | None) -> None:
+    left = accounts.credits_left(session, account.name)
+    if left is not None:
+        rate = limit.calls_per_second if limit else 0.0
+        lasts = f", {left / rate / 3600:,.1f} h at this rate" if rate > 0 else ""
+        _line("credits", f"{left:,.0f}{lasts} (read {_time(account.credits_at)})")
+    if account.paused_at is None:
+        _line("state", "open")
+    else:
+        _line(
+            "state", f"paused since {_time(account.paused_at)}: {account.pause_code}: {account.pause_message}"
+        )
+        _line("", f"asked again at {_time(account.probe_at)}; goes on by itself")
+
+
+def _slow_answers(session: Session, known: Settings, name: str) -> list[str]:
+    policies = Policies({code: what.model_dump() for code, what in known.verdicts.items()})
+    codes = [
+        code
+        for code in VERDICTS.keys() | known.verdicts.keys()
+        if policies.of(code, VERDICTS.get(code, Verdict.UNKNOWN)).verdict is Verdict.SLOW
+    ]
+    latest = (
+        select(Attempt.begun_at, Attempt.code, Attempt.message)
+        .where(Attempt.account == name)
+        .order_by(Attempt.begun_at.desc())
+        .limit(CALLS_LOOKED_AT)
+        .subquery()
+    )
+    rows = session.execute(
+        select(latest)
+        .where(latest.c.code.in_([*codes, "HTTP_429"]))
+        .order_by(latest.c.begun_at.desc())
+        .limit(SLOW_SHOWN)
+    )
+    return [f"{_time(row.begun_at)}  {row.code}  {row.message or ''}" for row in rows]
+
+
+def _line(title: str, words: str) -> None:
+    out.print(f"  {title:9}{words}", markup=False)
+
+
+def _ceiling(value: float | None) -> str:
+    return AUTO if value is None else f"{value:g}"
+
+
+def _time(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else "never"

@@ -1,0 +1,57 @@
+"""What was learned of each account's limit: kept here, so that it survives Redis, and shown to people."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from jobs.database import Database
+from jobs.models import LIMITS, Attempt, Job, Limit
+from jobs.states import AttemptOutcome, State, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a limit stands: calls, calls a second, seconds. `top` is None before the first slow answer."""
+
+    level: float
+    top: float | None
+    open_calls: int
+    waiting: int
+    calls_per_second: float
+    latency_seconds: float
+    slow_at: datetime | None
+    rests_until: datetime | None
+    circuit_until: datetime | None
+
+
+def keep(database: Database, account: str, standing: Standing) -> None:
+    """Write down how the account's limit stands now."""
+    values = asdict(standing)
+    new = insert(LIMITS).values(account=account, **values)
+    database.execute(
+        new.on_conflict_do_update(index_elements=["account"], set_=values | {"seen_at": func.now()})
+    )
+
+
+def find(database: Database, account: str) -> tuple[float, float | None] | None:
+    """The level and the top that were learned, if any were."""
+    row = database.execute(select(Limit.level, Limit.top).where(Limit.account == account)).first()
+    return (row.level, row.top) if row else None
+
+
+def calls_are_open(database: Database, account: str) -> bool:
+    """Whether a worker may have a call of this account out now."""
+    called = (
+        select(Attempt.id)
+        .join(Job, Job.id == Attempt.job_id)
+        .where(
+            Job.state == State.RUNNING,
+            Job.step == Step.CALL,
+            Attempt.account == account,
+            Attempt.outcome == AttemptOutcome.UNKNOWN,
+            Attempt.ended_at.is_(None),
+        )
+    )
+    return database.scalar(select(called.exists())) is True

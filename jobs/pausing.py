@@ -1,0 +1,44 @@
+"""Holding work back by hand: pauses of a batch or of everything, and budgets. They outlive every process."""
+
+import uuid
+
+from sqlalchemy import func, null, select, true, update
+
+from jobs.database import Database
+from jobs.models import ATTEMPTS, BATCHES, JOBS, LINE
+from jobs.states import AttemptOutcome
+
+
+def pause(database: Database, batch_id: uuid.UUID | None = None) -> bool:
+    """Let no further call of the batch, or of any, go out; False if that is so already. Copies go on."""
+    table = LINE if batch_id is None else BATCHES
+    change = update(table).where(table.c.paused_at.is_(None)).values(paused_at=func.now())
+    if batch_id is not None:
+        change = change.where(BATCHES.c.id == batch_id)
+    return database.scalar(change.returning(table.c.id)) is not None
+
+
+def resume(database: Database, batch_id: uuid.UUID | None = None) -> bool:
+    """Let calls go out again; False if they were not paused."""
+    table = LINE if batch_id is None else BATCHES
+    change = update(table).where(table.c.paused_at.is_not(None)).values(paused_at=null())
+    if batch_id is not None:
+        change = change.where(BATCHES.c.id == batch_id)
+    return database.scalar(change.returning(table.c.id)) is not None
+
+
+def set_budget(database: Database, batch_id: uuid.UUID, budget: int | None) -> None:
+    """Bound what the batch's calls may cost, in credits; None lifts the bound. What was held for it may go.
+
+    Calls that are out when a first budget is set may be missing from what counts as spent: a batch that must
+    keep to a budget from its first job on gets it when it is made.
+    """
+    spent = (
+        select(func.count())
+        .join(JOBS, JOBS.c.id == ATTEMPTS.c.job_id)
+        .where(JOBS.c.batch_id == batch_id, ATTEMPTS.c.outcome != AttemptOutcome.NOT_CHARGED)
+        .scalar_subquery()
+    )
+    database.execute(
+        update(BATCHES).where(BATCHES.c.id == batch_id).values(budget=budget, spent=spent, parked=true())
+    )

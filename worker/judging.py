@@ -1,0 +1,84 @@
+"""What a refusal by the endpoint, or by our own brakes, means for the job."""
+
+from dataclasses import dataclass
+
+from jobs.outcomes import Fail, Hold, Outcome, Retry, Snooze, Unknown
+from jobs.states import Step
+from jobs.store import Claim, NotBegun
+from worker.endpoint.answer import Refused
+from worker.endpoint.limiter import Ending
+from worker.endpoint.verdicts import Policy, Verdict
+
+NOT_BEGUN_SNOOZE_S = 5.0
+PAUSED_SNOOZE_S = 2.0
+# Its quota is shared with the endpoint's other customers.
+SHARED_QUOTA = "AI_SERVICE_FLOW_RESTRICTION"
+
+NOT_BEGUN: dict[NotBegun, Outcome] = {
+    NotBegun.LOST: Snooze("NOT_BEGUN", "the claim was lost", 0.0),
+    NotBegun.AGAIN: Snooze("NOT_BEGUN", "what may be called changed meanwhile", 0.0),
+    NotBegun.ACCOUNT: Snooze("NOT_BEGUN", "the account is paused", NOT_BEGUN_SNOOZE_S),
+    NotBegun.BUCKET: Snooze("NOT_BEGUN", "the bucket is away", NOT_BEGUN_SNOOZE_S),
+    NotBegun.PAUSED: Snooze("PAUSED", "it was paused by hand", PAUSED_SNOOZE_S),
+    NotBegun.DAY: Snooze("DAY_BUDGET_SPENT", "the day's budget of credits is spent", NOT_BEGUN_SNOOZE_S),
+    NotBegun.BUDGET: Hold(
+        "OVER_BUDGET", "its batch has spent its budget; raise it with `cutout budget`", parked=True
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A refused call and what is to be done about its code."""
+
+    answer: Refused
+    policy: Policy
+    circuit_is_open: bool = False
+
+    @property
+    def ending(self) -> Ending:
+        """What it says about the limit."""
+        if self.answer.may_be_charged:
+            return Ending.FAILED
+        match self.policy.verdict:
+            case Verdict.SLOW:
+                return Ending.FLOW if self.answer.code == SHARED_QUOTA else Ending.SLOW
+            case Verdict.RETRY:
+                return Ending.FAILED
+            case Verdict.PAUSE:
+                return Ending.UNUSED
+            case Verdict.REFIT | Verdict.FAIL | Verdict.UNKNOWN:
+                return Ending.OK
+
+
+def not_begun(why: NotBegun) -> Outcome:
+    """What becomes of a job whose call did not go out."""
+    return NOT_BEGUN[why]
+
+
+def judge(claim: Claim, refusal: Refusal) -> Outcome:
+    """What a refusal means for the job, by its code's policy."""
+    answer, policy = refusal.answer, refusal.policy
+    code, message = answer.code, answer.message
+    if answer.may_be_charged:
+        return Unknown(code, f"{message}; the endpoint may have charged a credit")
+    match policy.verdict:
+        case Verdict.RETRY | Verdict.UNKNOWN:
+            rest = _rest(refusal, claim.tries + 1)
+            if refusal.circuit_is_open:
+                # It fails for everybody: no fault of this job's.
+                return Snooze(code, f"{message}; calls of all jobs fail", rest)
+            return Retry(Step.CALL, code, message, after_seconds=rest, most_tries=policy.tries)
+        case Verdict.SLOW:
+            if policy.tries is not None and claim.calls + 1 >= policy.tries:
+                return Hold("TOO_MANY_CALLS", f"refused {claim.calls + 1} times, last by {code}: {message}")
+            return Snooze(code, message, _rest(refusal, claim.calls + 1))
+        case Verdict.PAUSE:
+            return Snooze(code, message, NOT_BEGUN_SNOOZE_S)
+        case Verdict.REFIT | Verdict.FAIL:
+            return Fail(code, message)
+
+
+def _rest(refusal: Refusal, tries_used: int) -> float:
+    asked = refusal.answer.retry_after_s
+    return refusal.policy.delay(tries_used) if asked is None else asked

@@ -1,0 +1,114 @@
+"""How the limits stand, looked at beside the dispatcher's tick; and how many jobs they keep busy."""
+
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from jobs.limits import Standing
+from worker.endpoint.limiter import Ceilings, Figures, Limiter, LimiterAway
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 0.2
+# A figure older than this says nothing any more.
+FRESH_FOR_S = 3.0
+RATE_OVER_S = 10.0
+USUAL_LATENCY_S = 2.0
+# Jobs that wait for a slot bridge the time between ticks; each more delays whoever comes later.
+SPARE_JOBS = 2
+SPARE_S = 0.4
+# Once the endpoint fails for everybody, only a probe is needed.
+JOBS_WITH_CIRCUIT_OPEN = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The figures of one account, when they were taken (monotonic), and calls a second of late."""
+
+    at: float
+    figures: Figures
+    calls_per_second: float
+
+    def standing(self) -> Standing:
+        """The same for people and for the time after Redis lost it."""
+        figures, now = self.figures, datetime.now(UTC)
+        return Standing(
+            level=figures.level,
+            top=figures.top,
+            open_calls=figures.open_calls,
+            waiting=figures.waiting,
+            calls_per_second=self.calls_per_second,
+            latency_seconds=figures.latency_s,
+            slow_at=None if figures.slow_ago_s is None else now - timedelta(seconds=figures.slow_ago_s),
+            rests_until=now + timedelta(seconds=figures.rest_s) if figures.rest_s else None,
+            circuit_until=now + timedelta(seconds=figures.circuit_s) if figures.circuit_s else None,
+        )
+
+
+class LimitWatch:
+    """Looks five times a second, in one thread; a frozen Redis holds nothing else up."""
+
+    def __init__(self, limiters: Mapping[str, Limiter], ceilings: Ceilings) -> None:
+        self._limiters = limiters
+        self._ceiling = ceilings.calls_per_second
+        self._first_level = ceilings.first_level
+        self._counts: dict[str, deque[tuple[float, int]]] = {name: deque() for name in limiters}
+        self._looks: dict[str, Look] = {}
+        self._thread = threading.Thread(target=self._run, name="limit watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def looks(self) -> dict[str, Look]:
+        """What was seen of each account within the last seconds."""
+        now = time.monotonic()
+        return {name: look for name, look in list(self._looks.items()) if now - look.at < FRESH_FOR_S}
+
+    def window(self, accounts: Collection[str]) -> int:
+        """How many jobs keep these accounts busy: in a call, on their way to one, and a few spare."""
+        looks = self.looks()
+        return sum(self._window(looks.get(name)) for name in accounts)
+
+    def _window(self, look: Look | None) -> int:
+        if look is None:
+            # Before the first call, or while Redis is away.
+            return self._busy(self._first_level, USUAL_LATENCY_S, 0.0)
+        figures = look.figures
+        if figures.circuit_s or figures.rest_s > 1:
+            return JOBS_WITH_CIRCUIT_OPEN
+        return self._busy(figures.level, figures.latency_s or USUAL_LATENCY_S, figures.prepare_s)
+
+    def _busy(self, level: float, latency_s: float, prepare_s: float) -> int:
+        rate = min(level / latency_s, self._ceiling or math.inf)
+        return math.ceil(rate * (latency_s + prepare_s + SPARE_S)) + SPARE_JOBS
+
+    def _run(self) -> None:
+        while True:
+            for name, limiter in self._limiters.items():
+                try:
+                    figures = limiter.look()
+                except LimiterAway:
+                    continue
+                except Exception:
+                    log.exception("the watch over the limits met an error that nobody expected")
+                    continue
+                if figures is not None:
+                    now = time.monotonic()
+                    self._looks[name] = Look(now, figures, self._rate(name, now, figures.begun))
+            time.sleep(LOOK_EVERY_S)
+
+    def _rate(self, name: str, now: float, begun: int) -> float:
+        counts = self._counts[name]
+        if counts and begun < counts[-1][1]:
+            counts.clear()  # Redis lost its state and counts anew.
+        counts.append((now, begun))
+        while now - counts[0][0] > RATE_OVER_S:
+            counts.popleft()
+        since, before = counts[0]
+        return (begun - before) / (now - since) if now > since else 0.0

@@ -16,7 +16,7 @@ MARKS = {
 }
 # Codecs of whole texts; Python also has some that decode other things, or decode them slowly.
 KNOWN = re.compile(
-    r"ascii|utf-8(-sig)?|utf-16(-[lb]e)?|utf-32|iso8859-\d+|cp125\d|cp(437|85[028]|866|932|949)|mac-roman"
+    r"ascii|utf-8(-sig)?|utf-(16|32)(-[lb]e)?|iso8859-\d+|cp125\d|cp(437|85[028]|866|932|949)|mac-roman"
     r"|koi8-[ru]|shift_jis|euc_(jp|kr)|gbk|gb18030|big5"
 )
 DECLARED = re.compile(rb"""\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
@@ -31,9 +31,14 @@ def find_encoding(start: bytes, wanted: str | None, *, name: str) -> str:
         if start.startswith(mark):
             return codec
     if wanted is not None:
-        return _known(wanted, f"the encoding {wanted[:40]!r}")
+        codec = _known(wanted, f"the encoding {wanted[:40]!r}")
+        if codec in {"utf-16", "utf-32"}:
+            raise ManifestError(f"{name} has no mark of {codec}; say `{codec}-le` or `{codec}-be`")
+        return codec
     if declared := DECLARED.match(start):
-        return _known(declared[1].decode(), f"the encoding {declared[1].decode()!r} that {name} declares")
+        codec = _known(declared[1].decode(), f"the encoding {declared[1].decode()!r} that {name} declares")
+        # A declaration that reads as ASCII is not UTF-16: .NET writes so into UTF-8.
+        return "utf-8" if codec.startswith(("utf-16", "utf-32")) else codec
     return "utf-8"
 
 

@@ -3,7 +3,7 @@
 import csv
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from jobs.manifest.lines import RecordLines
 from jobs.manifest.records import LONGEST_RECORD, LONGEST_SHOWN, Found, ManifestError, Record, reject
@@ -26,8 +26,7 @@ def find_delimiter(header: str) -> str:
     return max(DELIMITERS, key=bare.count)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """Cells, or the reason why they cannot be used."""
 
     line: int

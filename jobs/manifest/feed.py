@@ -1,5 +1,6 @@
 """Google Merchant feeds in XML: RSS and Atom."""
 
+import re
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import NoReturn
@@ -14,6 +15,8 @@ ROOTS = frozenset({"rss", "feed", "rdf"})
 ITEMS = frozenset({"item", "entry"})
 GOOGLE = "base.google.com/ns/"
 DEEPEST = 32
+# Mostly the page to sign in at, saved in place of the feed.
+WEB_PAGE = re.compile(r"<(!doctype\s+)?html\b", re.IGNORECASE)
 BETWEEN_NAMESPACE_AND_NAME = " "
 
 
@@ -23,9 +26,12 @@ def read_feed(text: Text, columns: Mapping[str, str], *, name: str) -> Iterator[
     Raises ManifestError at what is not well-formed, a document type (and with it every entity), another root
     than a feed's, and an item or a tag longer than LONGEST_RECORD.
     """
-    parser = _FeedParser(columns, name=name, first_line=text.line)
     # XML must not begin with blanks, but some shops' feeds do.
-    for chunk in chain((text.start.lstrip(),), text.rest):
+    start = text.start.lstrip()
+    if WEB_PAGE.match(start):
+        raise ManifestError(f"{name} is a web page, not a feed; download the feed itself")
+    parser = _FeedParser(columns, name=name, first_line=text.line)
+    for chunk in chain((start,), text.rest):
         error = parser.feed(chunk)
         yield from parser.take()
         if error:
@@ -82,9 +88,7 @@ class _FeedParser:
             return self._too_long()
         return None
 
-    def _refuse_document_type(self, root: str, *_: object) -> NoReturn:
-        if root.casefold() == "html":
-            raise ManifestError(f"{self._name} is a web page, not a feed; download the feed itself")
+    def _refuse_document_type(self, *_: object) -> NoReturn:
         raise ManifestError(
             f"{self._name} declares a document type in line {self._line()}, which may define entities or"
             " fetch files; remove the <!DOCTYPE …>"

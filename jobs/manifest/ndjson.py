@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
@@ -64,8 +65,7 @@ def _decode(text: str) -> dict[str, Any]:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
+        repeated, _ = Counter(name for name, _ in pairs).most_common(1)[0]
         raise _LineError(f"has the name {repeated[:60]!r} twice; keep one")
     return found
 
@@ -151,5 +151,10 @@ def _require_storable(text: str) -> None:
 
 
 def _shown(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text.encode("utf-8", "backslashreplace").decode()
+    match value:
+        case dict():
+            return "{…}"
+        case list():
+            return "[…]"
+        case _:
+            return str(value).encode("utf-8", "backslashreplace").decode()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from jobs.manifest.lines import RecordLines
-from jobs.manifest.records import LONGEST_RECORD, LONGEST_SHOWN, Found, ManifestError, Record, reject
+from jobs.manifest.records import LONGEST_RECORD, Found, ManifestError, Record, reject
 
 DELIMITERS = (",", ";", "\t", "|")
 # Excel's own line above the header.
@@ -52,7 +52,11 @@ def read_rows(lines: RecordLines, delimiter: str, *, name: str) -> Iterator[Row]
         except csv.Error as error:
             if lines.ended or len(lines.held) > 1:
                 raise _unclosed(lines, delimiter, name) from error
-            yield Row(lines.begun, lines.held[:], "has a quote that is not doubled inside quotes; double it")
+            yield Row(
+                lines.begun,
+                [lines.held[0].rstrip("\r\n")],
+                "has a quote that is not doubled inside quotes; double it",
+            )
             lines.begin()
         else:
             return
@@ -82,7 +86,7 @@ def _line_of_last_quote(held: list[str], delimiter: str) -> int:
     return lines
 
 
-def read_records(rows: Iterator[Row], width: int, read: ReadCells) -> Iterator[Record]:
+def read_records(rows: Iterator[Row], width: int, delimiter: str, read: ReadCells) -> Iterator[Record]:
     """A record for each row that is not blank; a row of another width than the header's is rejected whole."""
     for row in rows:
         if row.is_blank():
@@ -90,13 +94,12 @@ def read_records(rows: Iterator[Row], width: int, read: ReadCells) -> Iterator[R
         if row.fault is None and len(row.cells) == width:
             yield Record(row.line, tuple(row.cells), *read(row.line, row.cells))
         else:
-            yield _rejected(row, width)
+            yield _rejected(row, width, delimiter)
 
 
-def _rejected(row: Row, width: int) -> Record:
-    shown = row.cells[0] if len(row.cells) == 1 else "|".join(row.cells)[:LONGEST_SHOWN]
+def _rejected(row: Row, width: int, delimiter: str) -> Record:
     reason = row.fault or (
         f"has {len(row.cells)} cells where the header has {width}; look for a delimiter that is missing or"
         " stands outside quotes"
     )
-    return Record(row.line, tuple(row.cells), (), (reject(row.line, "", shown.rstrip("\r\n"), reason),))
+    return Record(row.line, tuple(row.cells), (), (reject(row.line, "", delimiter.join(row.cells), reason),))

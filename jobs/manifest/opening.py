@@ -49,7 +49,7 @@ def open_manifest(
     `encoding` is that of a file without a mark of its own, UTF-8 if not given. `columns` is from target to
     column, as of `parse_columns`. Where it maps external_id or source, a delimited file is read as a plain
     manifest even if it is a known export. Raises ManifestError if it cannot be read, ValueError if `columns`
-    maps what cannot be mapped.
+    maps what cannot be mapped; what `stream.read` raises passes through.
     """
     mapped = dict(columns or {})
     require_targets(mapped)
@@ -111,7 +111,7 @@ def _open_delimited(text: Text, mapped: Mapping[str, str], codec: str, *, name: 
     rows = read_rows(RecordLines(lines, name=name, begun=begun), delimiter, name=name)
     header = _read_header(rows, name)
     kind, reader = _recognise(header, mapped, delimiter)
-    records = read_records(rows, len(header.names), reader)
+    records = read_records(rows, len(header.names), delimiter, reader)
     return Manifest(kind, codec, records, header.names, delimiter)
 
 

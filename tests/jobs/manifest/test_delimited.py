@@ -80,7 +80,7 @@ class TestRows:
         """Which cell is which cannot be known; the rows around it are read."""
         text = f"{HEADER}A,a.jpg,\n{row}\nB,b.jpg,\n"
         reject = only_reject(text)
-        assert (reject.line, reject.column, reject.value) == (3, "", row.replace(",", "|"))
+        assert (reject.line, reject.column, reject.value) == (3, "", row)
         assert reject.reason.startswith(f"has {count} cells where the header has 3; look for a delimiter")
         assert named(read(text)) == [("A", "a.jpg"), ("B", "b.jpg")]
 

@@ -1,5 +1,7 @@
 import pytest
 
+from jobs import enqueue
+from jobs.manifest import values
 from jobs.manifest.values import external_id_fault, source_fault
 from jobs.states import Priority, ReturnForm
 from tests.jobs.manifest.reading import only_reject, pictures, read, rejects
@@ -46,6 +48,15 @@ class TestASource:
     def test_must_be_storable(self, value: str, reason: str) -> None:
         """Empty, too long, control characters."""
         assert source_fault(value) == reason
+
+
+class TestTheLimits:
+    def test_are_those_of_a_job(self) -> None:
+        """What is read can be enqueued."""
+        assert (values.LONGEST_EXTERNAL_ID, values.LONGEST_SOURCE) == (
+            enqueue.LONGEST_EXTERNAL_ID,
+            enqueue.LONGEST_SOURCE,
+        )
 
 
 class TestWords:

@@ -3,7 +3,6 @@
 import csv
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 from jobs.manifest.lines import RecordLines
 from jobs.manifest.records import LONGEST_RECORD, Found, ManifestError, Record, reject
@@ -26,19 +25,12 @@ def find_delimiter(header: str) -> str:
     return max(DELIMITERS, key=bare.count)
 
 
-class Row(NamedTuple):
-    """Cells, or the reason why they cannot be used."""
-
-    line: int
-    cells: list[str]
-    fault: str | None
-
-    def is_blank(self) -> bool:
-        return not self.cells[0].strip() and not any(map(str.strip, self.cells))
+def is_blank(cells: Sequence[str]) -> bool:
+    return not cells[0].strip() and not any(map(str.strip, cells))
 
 
-def read_rows(lines: RecordLines, delimiter: str, *, name: str) -> Iterator[Row]:
-    """Rows, without the blank ones.
+def read_rows(lines: RecordLines, delimiter: str, *, name: str) -> Iterator[list[str]]:
+    """Rows without the blank lines; at each, `lines` says where it begins and what is wrong with it.
 
     Raises ManifestError where a quote is not closed: what comes after it cannot be told apart.
     """
@@ -47,16 +39,13 @@ def read_rows(lines: RecordLines, delimiter: str, *, name: str) -> Iterator[Row]
         try:
             for cells in reader:
                 if cells:
-                    yield Row(lines.begun, cells, "has a NUL byte; remove it" if lines.has_nul else None)
+                    yield cells
                 lines.begin()
         except csv.Error as error:
             if lines.ended or len(lines.held) > 1:
                 raise _unclosed(lines, delimiter, name) from error
-            yield Row(
-                lines.begun,
-                [lines.held[0].rstrip("\r\n")],
-                "has a quote that is not doubled inside quotes; double it",
-            )
+            lines.fault = "has a quote that is not doubled inside quotes; double it"
+            yield [lines.held[0].rstrip("\r\n")]
             lines.begin()
         else:
             return
@@ -86,20 +75,19 @@ def _line_of_last_quote(held: list[str], delimiter: str) -> int:
     return lines
 
 
-def read_records(rows: Iterator[Row], width: int, delimiter: str, read: ReadCells) -> Iterator[Record]:
+def read_records(
+    rows: Iterator[list[str]], lines: RecordLines, width: int, delimiter: str, read: ReadCells
+) -> Iterator[Record]:
     """A record for each row that is not blank; a row of another width than the header's is rejected whole."""
-    for row in rows:
-        if row.is_blank():
+    for cells in rows:
+        if is_blank(cells):
             continue
-        if row.fault is None and len(row.cells) == width:
-            yield Record(row.line, tuple(row.cells), *read(row.line, row.cells))
+        if lines.fault is None and len(cells) == width:
+            yield Record(lines.begun, tuple(cells), *read(lines.begun, cells))
         else:
-            yield _rejected(row, width, delimiter)
-
-
-def _rejected(row: Row, width: int, delimiter: str) -> Record:
-    reason = row.fault or (
-        f"has {len(row.cells)} cells where the header has {width}; look for a delimiter that is missing or"
-        " stands outside quotes"
-    )
-    return Record(row.line, tuple(row.cells), (), (reject(row.line, "", delimiter.join(row.cells), reason),))
+            reason = lines.fault or (
+                f"has {len(cells)} cells where the header has {width}; look for a delimiter that is missing"
+                " or stands outside quotes"
+            )
+            whole = reject(lines.begun, "", delimiter.join(cells), reason)
+            yield Record(lines.begun, tuple(cells), (), (whole,))

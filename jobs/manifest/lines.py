@@ -56,7 +56,8 @@ class RecordLines:
         self.begun = begun
         """The line in which the present record begins."""
         self.held: list[str] = []
-        self.has_nul = False
+        self.fault: str | None = None
+        """What is wrong with the present record."""
         self.ended = False
         self._lines = lines
         self._name = name
@@ -66,7 +67,7 @@ class RecordLines:
         """What was held is a record; the next line begins another."""
         self.begun += len(self.held)
         self.held.clear()
-        self.has_nul = False
+        self.fault = None
         self._size = 0
 
     def __iter__(self) -> Iterator[str]:
@@ -80,6 +81,6 @@ class RecordLines:
                     f" {LONGEST_RECORD:,} characters; look there for a quote that is not closed"
                 )
             if "\0" in line:
-                self.has_nul = True
+                self.fault = "has a NUL byte; remove it"
             yield line
         self.ended = True

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from jobs.manifest.columns import NEEDED, TARGETS, fold
-from jobs.manifest.drafts import Cell, PlainCells, read_picture
+from jobs.manifest.drafts import Cell, PlainCells, read_picture, usual_picture
 from jobs.manifest.lines import Text, bounded_lines
 from jobs.manifest.records import ManifestError, Record, Reject, reject
 
@@ -77,6 +77,7 @@ def _refuse_constant(constant: str) -> NoReturn:
 class _ObjectReader:
     def __init__(self, columns: Mapping[str, str]) -> None:
         self._columns = {target: columns.get(target, target) for target in TARGETS}
+        self._folded = {target: fold(column) for target, column in self._columns.items()}
 
     def read(self, line: int, found: dict[str, Any]) -> Record:
         keys = self._find_keys(found)
@@ -93,21 +94,26 @@ class _ObjectReader:
         ]
         if rejects:
             return Record(line, found, (), tuple(rejects))
-        named = [self._cell(target, keys[target], texts) for target in TARGETS]
         taken = set(keys.values())
-        metadata = {key: text for key, text in texts.items() if text and key not in taken}
-        return Record(line, found, *read_picture(line, PlainCells(*named), metadata or None))
+        metadata = {key: text for key, text in texts.items() if text and key not in taken} or None
+        external_id, source, form, priority = values = [
+            "" if key is None else texts[key].strip() for key in keys.values()
+        ]
+        if picture := usual_picture(external_id, source, form, priority, metadata):
+            return Record(line, found, (picture,), ())
+        named = [
+            Cell(key or self._columns[target], value)
+            for (target, key), value in zip(keys.items(), values, strict=True)
+        ]
+        return Record(line, found, *read_picture(line, PlainCells(*named), metadata))
 
     def _find_keys(self, found: Mapping[str, Any]) -> dict[str, str | None]:
-        """Where the targets stand: under the very name, else in any letter case."""
+        """Where the targets stand, in the order of TARGETS: under the very name, else in any letter case."""
         folded = {fold(key): key for key in found}
         return {
-            target: column if column in found else folded.get(fold(column))
+            target: column if column in found else folded.get(self._folded[target])
             for target, column in self._columns.items()
         }
-
-    def _cell(self, target: str, key: str | None, texts: Mapping[str, str]) -> Cell:
-        return Cell(self._columns[target], "") if key is None else Cell(key, texts[key].strip())
 
 
 def _read_texts(line: int, found: Mapping[str, Any]) -> tuple[dict[str, str], list[Reject]]:

@@ -7,7 +7,14 @@ from typing import BinaryIO
 
 from jobs.manifest.columns import NEEDED, Header, require_targets
 from jobs.manifest.decoding import count_breaks, decoded, find_encoding
-from jobs.manifest.delimited import SEPARATOR_LINE, ReadCells, Row, find_delimiter, read_records, read_rows
+from jobs.manifest.delimited import (
+    SEPARATOR_LINE,
+    ReadCells,
+    find_delimiter,
+    is_blank,
+    read_records,
+    read_rows,
+)
 from jobs.manifest.feed import read_feed
 from jobs.manifest.google import google_reader, is_google
 from jobs.manifest.lines import RecordLines, Text, bounded_lines
@@ -108,22 +115,23 @@ def _open_delimited(text: Text, mapped: Mapping[str, str], codec: str, *, name: 
         delimiter, begun = separator[1], begun + 1
     else:
         delimiter, lines = find_delimiter(first), chain((first,), lines)
-    rows = read_rows(RecordLines(lines, name=name, begun=begun), delimiter, name=name)
-    header = _read_header(rows, name)
+    held = RecordLines(lines, name=name, begun=begun)
+    rows = read_rows(held, delimiter, name=name)
+    header = _read_header(rows, held, name)
     kind, reader = _recognise(header, mapped, delimiter)
-    records = read_records(rows, len(header.names), delimiter, reader)
+    records = read_records(rows, held, len(header.names), delimiter, reader)
     return Manifest(kind, codec, records, header.names, delimiter)
 
 
-def _read_header(rows: Iterator[Row], name: str) -> Header:
-    row = next((row for row in rows if not row.is_blank()), None)
-    if row is None:
+def _read_header(rows: Iterator[list[str]], lines: RecordLines, name: str) -> Header:
+    cells = next((cells for cells in rows if not is_blank(cells)), None)
+    if cells is None:
         raise ManifestError(f"{name} has no line with the names of columns; export it again")
-    if row.fault:
+    if lines.fault:
         raise ManifestError(
-            f"the names of columns in line {row.line} of {name} cannot be read: it {row.fault}"
+            f"the names of columns in line {lines.begun} of {name} cannot be read: it {lines.fault}"
         )
-    return Header(row.cells, file=name)
+    return Header(cells, file=name)
 
 
 def _recognise(header: Header, mapped: Mapping[str, str], delimiter: str) -> tuple[str, ReadCells]:

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from jobs.manifest.columns import NEEDED, TARGETS, Header
 from jobs.manifest.delimited import ReadCells
-from jobs.manifest.drafts import Cell, PlainCells, read_picture
-from jobs.manifest.records import Found, Picture
-from jobs.manifest.values import LONGEST_EXTERNAL_ID, LONGEST_SOURCE, RANKS, RETURN_FORMS
+from jobs.manifest.drafts import Cell, PlainCells, read_picture, usual_picture
+from jobs.manifest.records import Found
 
 
 def has_plain_columns(header: Header) -> bool:
@@ -48,16 +47,8 @@ class _PlainCells:
         external_id, source = cells[at_id].strip(), cells[at_source].strip()
         form, priority = cells[at_form].strip(), cells[at_priority].strip()
         metadata = self._read_metadata(cells)
-        if (
-            # What nearly all rows are; the rest is looked at closely.
-            0 < len(external_id) <= LONGEST_EXTERNAL_ID
-            and 0 < len(source) <= LONGEST_SOURCE
-            and external_id.isprintable()
-            and source.isprintable()
-            and form in RETURN_FORMS
-            and priority in RANKS
-        ):
-            return (Picture(external_id, source, RETURN_FORMS[form], RANKS[priority], metadata),), ()
+        if picture := usual_picture(external_id, source, form, priority, metadata):
+            return (picture,), ()
         values = (external_id, source, form, priority)
         named = [Cell(self._names[place], value) for place, value in zip(self._places, values, strict=True)]
         return read_picture(line, PlainCells(*named), metadata)

@@ -58,6 +58,12 @@ class TestAByteThatIsNotOfTheEncoding:
         assert "is not cp1252: the byte 0x81 in line 2" in message
         assert "`--encoding latin-1`" in message
 
+    def test_may_stand_close_behind_the_mark(self) -> None:
+        """The mark is no part of the text before it."""
+        manifest = opened(b"\xef\xbb\xbfexternal_id,source\nA,a.jpg\n\xfc,b.jpg\n")
+        assert manifest.header[0] == "external_id"
+        assert named([next(iter(manifest))]) == [("A", "a.jpg")]
+
     @pytest.mark.parametrize("text", ['{"external_id": "A", "source": "', "<rss><item><id>"])
     def test_is_named_in_every_format(self, text: str) -> None:
         """NDJSON and XML alike."""

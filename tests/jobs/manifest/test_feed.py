@@ -154,6 +154,10 @@ ITEM_START = (RSS + "<item><g:id>").encode()
 
 
 class TestEndlessXml:
+    def test_is_no_matter_of_many_comments(self) -> None:
+        """Two megabytes of them are fine, since each is short."""
+        assert named(read(RSS + "<!-- nothing -->" * 130_000 + ITEM + END)) == [("A", "a.jpg")]
+
     @pytest.mark.parametrize(
         ("start", "piece"),
         [

@@ -25,6 +25,11 @@ class TestLines:
         text = "x" * (LONGEST_RECORD - 1) + "\n"
         assert lines(text[:1000], text[1000:]) == [text]
 
+    def test_may_not_be_a_character_more(self) -> None:
+        """Even if the end of the line is at hand."""
+        with pytest.raises(ManifestError, match="line 1 of"):
+            lines("x" * LONGEST_RECORD + "\n")
+
     def test_are_given_before_one_that_is_too_long(self) -> None:
         """Then the error names its number."""
         found = bounded_lines(Text(7, "a\n", iter(["b\n" + "x" * 600_000, "x" * 600_000])), name="list.csv")

@@ -44,7 +44,7 @@ class TestObjects:
 
     def test_may_be_mapped(self) -> None:
         """Names are found in any letter case, the very spelling first."""
-        text = '{"sku": "low", "SKU": "A", "Image URL": "a.jpg"}'
+        text = '{"SKU": "A", "sku": "low", "Image URL": "a.jpg"}'
         (picture,) = pictures(read(text, columns={"external_id": "SKU", "source": "image url"}))
         assert (picture.external_id, picture.source, picture.metadata) == ("A", "a.jpg", {"sku": "low"})
 

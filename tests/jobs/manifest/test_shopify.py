@@ -98,6 +98,11 @@ class TestAVariantImage:
             ("sock/variant/M", "b.jpg"),
         ]
 
+    def test_without_a_sku_is_known_by_its_row(self) -> None:
+        """Counted within the product, over all its rows."""
+        found = rows("sock,,,s.jpg,,", "boot,,,b.jpg,,", "boot,,,,,", "boot,,,,,v.jpg")
+        assert named(found)[-1] == ("boot/variant/3", "v.jpg")
+
     def test_is_remembered_for_some_hundred(self) -> None:
         """A product of a million pictures does not fill the memory; the first 500 are still known."""
         lines = [f"boot,,,{number}.jpg,," for number in range(600)]

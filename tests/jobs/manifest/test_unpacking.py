@@ -1,4 +1,5 @@
 import gzip
+import tracemalloc
 import zlib
 
 import pytest
@@ -64,6 +65,16 @@ class TestABomb:
         taken, message = endless_failure(*endless_gzip(b"external_id,source\nA,a.jpg\n", piece))
         assert taken < 200_000
         assert "line 3 of list.csv has more than 1,048,576 characters" in message
+
+    def test_is_unpacked_piece_by_piece(self) -> None:
+        """Forty megabytes in one chunk of packed bytes never lie in memory together."""
+        packed = gzip.compress(b"external_id,source\n" + (b" " * 60_000 + b"\n") * 650)
+        tracemalloc.start()
+        try:
+            assert read(packed) == []
+            assert tracemalloc.get_traced_memory()[1] < 20_000_000
+        finally:
+            tracemalloc.stop()
 
     def test_gives_the_rows_before_it(self) -> None:
         """The limit is on a record, not on the file."""

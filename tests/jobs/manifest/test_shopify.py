@@ -1,6 +1,6 @@
 import pytest
 
-from jobs.manifest import Record
+from jobs.manifest import ManifestError, Record
 from jobs.states import ReturnForm
 from tests.jobs.manifest.reading import export, failure, named, only_reject, opened, pictures, read, rejects
 
@@ -52,6 +52,11 @@ class TestAnExport:
         text = "Handle,Image Src,Look\nboot,b.jpg,mask\n"
         (picture,) = pictures(read(text, columns={"return_form": "look"}))
         assert (picture.external_id, picture.return_form) == ("boot/1", ReturnForm.MASK)
+
+    def test_must_have_what_is_mapped(self) -> None:
+        """A mapped column that is not there is not overlooked."""
+        with pytest.raises(ManifestError, match="has no column 'Look'"):
+            read("Handle,Image Src\nboot,b.jpg\n", columns={"return_form": "Look"})
 
     def test_makes_no_picture_of_a_row_that_asks_in_vain(self) -> None:
         """A word that is not known is not taken for the default: the row is rejected."""

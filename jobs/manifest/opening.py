@@ -1,0 +1,144 @@
+"""Recognising a manifest by its content."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import BinaryIO
+
+from jobs.manifest.columns import NEEDED, Header, require_targets
+from jobs.manifest.decoding import count_breaks, decoded, find_encoding
+from jobs.manifest.delimited import (
+    SEPARATOR_LINE,
+    ReadCells,
+    find_delimiter,
+    is_blank,
+    read_records,
+    read_rows,
+)
+from jobs.manifest.feed import read_feed
+from jobs.manifest.google import google_reader, is_google
+from jobs.manifest.lines import RecordLines, Text, bounded_lines
+from jobs.manifest.ndjson import read_ndjson
+from jobs.manifest.plain import has_plain_columns, plain_reader
+from jobs.manifest.records import LONGEST_RECORD, ManifestError, Record
+from jobs.manifest.shopify import is_shopify, shopify_reader
+from jobs.manifest.unpacking import unpacked
+
+SHOPIFY = "Shopify product export"
+GOOGLE = "Google Merchant feed"
+LONGEST_LOOK = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A manifest that was recognised. Its records can be iterated once; what they need is read then.
+
+    Iterating raises ManifestError where no more can be read, after the records before that place.
+    """
+
+    kind: str
+    encoding: str
+    """The codec to write it back in; `utf-8-sig` and `utf-16` write the mark that Excel needs."""
+    records: Iterator[Record]
+    header: tuple[str, ...] = ()
+    """The first row as it was written; empty where the format has none."""
+    delimiter: str | None = None
+
+    def __iter__(self) -> Iterator[Record]:
+        return self.records
+
+
+def open_manifest(
+    stream: BinaryIO, *, name: str, encoding: str | None = None, columns: Mapping[str, str] | None = None
+) -> Manifest:
+    """Recognise the format and read as far as the header. `name` is for messages.
+
+    `encoding` is that of a file without a mark of its own, UTF-8 if not given. `columns` is from target to
+    column, as of `parse_columns`. Where it maps external_id or source, a delimited file is read as a plain
+    manifest even if it is a known export. Raises ManifestError if it cannot be read, ValueError if `columns`
+    maps what cannot be mapped; what `stream.read` raises passes through.
+    """
+    mapped = dict(columns or {})
+    require_targets(mapped)
+    chunks = unpacked(stream, name=name)
+    first = next(chunks, b"")
+    codec = find_encoding(first, encoding, name=name)
+    text = _find_start(decoded(chain((first,), chunks), codec, name=name), name=name)
+    match text.start.lstrip()[0]:
+        case "{":
+            return Manifest("NDJSON manifest", codec, read_ndjson(text, mapped, name=name))
+        case "<":
+            return Manifest(GOOGLE, codec, read_feed(text, mapped, name=name))
+        case "[":
+            raise ManifestError(
+                f"{name} is a JSON array; write one object a line, for instance with `jq -c '.[]'`"
+            )
+        case _:
+            return _open_delimited(text, mapped, codec, name=name)
+
+
+def _find_start(texts: Iterator[str], *, name: str) -> Text:
+    """The text from its first line that is not blank.
+
+    Raises ManifestError if there is none, or it is binary.
+    """
+    start = ""
+    for text in texts:
+        start += text
+        if start.strip() or len(start) > LONGEST_RECORD:
+            break
+    if not start.strip():
+        raise ManifestError(
+            f"{name} is empty, or begins with blanks alone; name a manifest or export it again"
+        )
+    blank = start[: len(start) - len(start.lstrip())]
+    place = 1 + max(blank.rfind("\n"), blank.rfind("\r"))
+    _refuse_binary(start[place:], name)
+    return Text(count_breaks(start[:place]) + 1, start[place:], texts)
+
+
+def _refuse_binary(start: str, name: str) -> None:
+    line = start.partition("\n")[0][:LONGEST_LOOK]
+    if "\0" not in line:
+        return
+    if set(line[1::2]) == {"\0"}:
+        raise ManifestError(f"{name} looks like UTF-16 without its mark; say `--encoding utf-16-le`")
+    if set(line[::2]) == {"\0"}:
+        raise ManifestError(f"{name} looks like UTF-16 without its mark; say `--encoding utf-16-be`")
+    raise ManifestError(f"{name} is no text: its first line has NUL bytes; export it as CSV, TSV or NDJSON")
+
+
+def _open_delimited(text: Text, mapped: Mapping[str, str], codec: str, *, name: str) -> Manifest:
+    lines = bounded_lines(text, name=name)
+    first, begun = next(lines), text.line
+    if separator := SEPARATOR_LINE.fullmatch(first):
+        delimiter, begun = separator[1], begun + 1
+    else:
+        delimiter, lines = find_delimiter(first), chain((first,), lines)
+    held = RecordLines(lines, name=name, begun=begun)
+    rows = read_rows(held, delimiter, name=name)
+    header = _read_header(rows, held, name)
+    kind, reader = _recognise(header, mapped, delimiter)
+    records = read_records(rows, held, len(header.names), delimiter, reader)
+    return Manifest(kind, codec, records, header.names, delimiter)
+
+
+def _read_header(rows: Iterator[list[str]], lines: RecordLines, name: str) -> Header:
+    cells = next((cells for cells in rows if not is_blank(cells)), None)
+    if cells is None:
+        raise ManifestError(f"{name} has no line with the names of columns; export it again")
+    if lines.fault:
+        raise ManifestError(
+            f"the names of columns in line {lines.begun} of {name} cannot be read: it {lines.fault}"
+        )
+    return Header(cells, file=name)
+
+
+def _recognise(header: Header, mapped: Mapping[str, str], delimiter: str) -> tuple[str, ReadCells]:
+    if mapped.keys().isdisjoint(NEEDED) and not has_plain_columns(header):
+        if is_shopify(header):
+            return SHOPIFY, shopify_reader(header, mapped)
+        if is_google(header):
+            return GOOGLE, google_reader(header, mapped)
+    kind = "TSV manifest" if delimiter == "\t" else "CSV manifest"
+    return kind, plain_reader(header, mapped)

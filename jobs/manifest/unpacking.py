@@ -1,0 +1,81 @@
+"""From a binary stream to chunks of bytes, gunzipped on the way if need be."""
+
+import zlib
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import BinaryIO
+
+from jobs.manifest.records import ManifestError
+
+CHUNK = 65_536
+GZIP = b"\x1f\x8b"
+WITH_GZIP_HEADER = 31
+ENOUGH_TO_KNOW = 1024
+
+OTHER_KINDS = {
+    b"PK\x03\x04": "a zip archive or an Excel workbook; save the sheet as `CSV UTF-8`, or unzip it",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook; save the sheet as `CSV UTF-8`",
+    b"%PDF-": "a PDF; export the catalog as CSV",
+    b"\x89PNG": "a picture; name a list of pictures",
+    b"\xff\xd8\xff": "a picture; name a list of pictures",
+    b"GIF8": "a picture; name a list of pictures",
+    b"BZh91AY": "packed with bzip2; unpack it, or pack it with gzip",
+    b"\xfd7zXZ": "packed with xz; unpack it, or pack it with gzip",
+    b"\x28\xb5\x2f\xfd": "packed with zstd; unpack it, or pack it with gzip",
+    b"7z\xbc\xaf": "a 7z archive; unpack it",
+    GZIP: "gzipped twice; unpack it once",
+}
+
+
+def unpacked(stream: BinaryIO, *, name: str) -> Iterator[bytes]:
+    """The content in chunks of at most 64 KiB, the first one long enough to know its kind by.
+
+    Raises ManifestError for what is evidently no text, and for gzip that is damaged or cut off.
+    """
+    start, chunks = _with_start(iter(lambda: stream.read(CHUNK), b""))
+    if start.startswith(GZIP):
+        start, chunks = _with_start(_gunzipped(chunks, name))
+    for magic, kind in OTHER_KINDS.items():
+        if start.startswith(magic):
+            raise ManifestError(f"{name} is {kind}")
+    return chunks
+
+
+def _with_start(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    start = b""
+    for chunk in chunks:
+        start += chunk
+        if len(start) >= ENOUGH_TO_KNOW:
+            break
+    return start, chain((start,), chunks) if start else iter(())
+
+
+def _gunzipped(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
+    """Each member of a gzip file; never more than a chunk is unpacked at a time."""
+    unpacker = zlib.decompressobj(WITH_GZIP_HEADER)
+    for chunk in chunks:
+        packed = chunk
+        while packed:
+            if unpacker.eof:
+                # Tapes and some tools fill up with zeros.
+                packed = packed.lstrip(b"\0")
+                if not packed:
+                    break
+                unpacker = zlib.decompressobj(WITH_GZIP_HEADER)
+            yield from _unpack(unpacker, packed, name)
+            packed = unpacker.unused_data
+    if not unpacker.eof:
+        raise ManifestError(f"{name} is cut off: its gzip data end too early; copy or export it again")
+
+
+def _unpack(unpacker: "zlib._Decompress", packed: bytes, name: str) -> Iterator[bytes]:
+    while packed and not unpacker.eof:
+        try:
+            content = unpacker.decompress(packed, CHUNK)
+        except zlib.error as error:
+            raise ManifestError(
+                f"{name} is damaged: its gzip data cannot be unpacked ({error}); copy or export it again"
+            ) from error
+        if content:
+            yield content
+        packed = unpacker.unconsumed_tail

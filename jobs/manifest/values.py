@@ -1,0 +1,54 @@
+"""Which values a picture can have."""
+
+import re
+
+from jobs.states import PRIORITIES, Priority, ReturnForm
+
+LONGEST_EXTERNAL_ID = 255
+LONGEST_SOURCE = 2048
+
+RETURN_FORMS: dict[str, ReturnForm | None] = {"": None} | {form.value: form for form in ReturnForm}
+"""By the word in a cell; an empty cell leaves it to the caller."""
+
+RANKS: dict[str, Priority | None] = {"": None, **PRIORITIES}
+"""By the word in a cell; an empty cell leaves it to the caller."""
+
+# Unicode's categories Cc and Cs.
+UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def external_id_fault(value: str) -> str | None:
+    """What is wrong with it and what to do, or None."""
+    if not value:
+        return "is empty; give each picture its own id"
+    if len(value) > LONGEST_EXTERNAL_ID:
+        return f"has {len(value)} characters; use 1 to {LONGEST_EXTERNAL_ID}"
+    return character_fault(value)
+
+
+def source_fault(value: str) -> str | None:
+    """What is wrong with it and what to do, or None. Whether it leads to a picture is not asked."""
+    if not value:
+        return "is empty; name the picture's address or file"
+    if len(value) > LONGEST_SOURCE:
+        return f"has {len(value)} characters; use at most {LONGEST_SOURCE}"
+    return character_fault(value)
+
+
+def character_fault(value: str) -> str | None:
+    # isprintable is the fast way for nearly all; the rest may be rare letters, which are fine.
+    if value.isprintable() or not (found := UNUSABLE.search(value)):
+        return None
+    return f"has the control character U+{ord(found[0]):04X} at place {found.start() + 1}; remove it"
+
+
+def return_form_fault(value: str) -> str | None:
+    if value in RETURN_FORMS:
+        return None
+    return f"is not one of {', '.join(ReturnForm)}; use one of them or leave it empty"
+
+
+def priority_fault(value: str) -> str | None:
+    if value in RANKS:
+        return None
+    return f"is not one of {', '.join(PRIORITIES)}; use one of them or leave it empty"

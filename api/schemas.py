@@ -77,6 +77,12 @@ class BatchRequest(BaseModel):
     name: Annotated[str, Field(min_length=1, max_length=200, examples=["spring catalog"])]
     return_form: ReturnForm = ReturnForm.RGBA
     priority: PriorityName = "normal"
+    weight: Annotated[
+        float, Field(gt=0, le=1000, description="Its share of the endpoint beside other batches")
+    ] = 1.0
+    budget: Annotated[
+        int | None, Field(ge=0, le=2**31 - 1, description="Credits it may cost; jobs over it are held")
+    ] = None
     jobs: list[BatchJobRequest] = []
 
     def to_new_jobs(self) -> list[NewJob]:
@@ -128,6 +134,20 @@ class JobView(BaseModel):
     result: ResultView | None
 
 
+class ExplanationView(BaseModel):
+    """Why a job is where it is: `why` for programs, `text` and `remedy` for people.
+
+    `ahead` counts the calls before it, at most 100,000; `until` is when it is expected to move on.
+    """
+
+    state: State
+    why: str
+    text: str
+    remedy: str | None
+    ahead: int | None
+    until: datetime | None
+
+
 class BatchView(BaseModel):
     """A batch with its jobs counted by state."""
 
@@ -135,6 +155,8 @@ class BatchView(BaseModel):
     name: str
     created_at: datetime
     finished_at: datetime | None
+    paused_at: datetime | None
+    budget: int | None
     total: int
     counts: dict[State, int]
 
@@ -164,6 +186,8 @@ def view_batch(batch: BatchStatus) -> BatchView:
         name=batch.name,
         created_at=batch.created_at,
         finished_at=batch.finished_at,
+        paused_at=batch.paused_at,
+        budget=batch.budget,
         total=batch.total,
         counts=batch.counts,
     )

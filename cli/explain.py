@@ -8,11 +8,10 @@ from sqlalchemy.orm import Session
 
 from cli.console import fail, out
 from cli.database import find_batch, find_one, open_database, plain_errors
-from jobs.accounts import account_name
 from jobs.explain import Explanation, Installation
 from jobs.explain import explain as explain_job
 from jobs.models import Job
-from jobs.settings import Settings, settings
+from jobs.settings import settings
 
 
 def explain(
@@ -21,16 +20,10 @@ def explain(
     ],
 ) -> None:
     """Say why a job is not done yet, or what became of it, and what can be done about it."""
-    known = installation(settings())
+    known = Installation.of(settings())
     with plain_errors(), Session(open_database()) as session:
         for job in _jobs(session, identifier):
             _print(job, explain_job(session, job, known))
-
-
-def installation(known: Settings) -> Installation:
-    """What the settings say that bears on waiting."""
-    names = [account_name(key.get_secret_value()) for key in known.endpoint_api_keys]
-    return Installation(names, known.calls_per_second, known.day_budget)
 
 
 def _jobs(session: Session, identifier: str) -> list[Job]:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from sqlalchemy import Engine
@@ -40,6 +40,13 @@ def ingest(
     name: Annotated[
         str | None, typer.Option(help="What to call the batch [default: the source's name].")
     ] = None,
+    weight: Annotated[
+        float, typer.Option(min=0.001, max=1000, help="Its share of the endpoint beside other batches.")
+    ] = 1.0,
+    budget: Annotated[
+        int | None,
+        typer.Option(min=0, help="Credits it may cost; jobs over it are held."),
+    ] = None,
     *,
     wait: Annotated[
         bool, typer.Option("--wait", help="Watch the batch until nothing moves any more.")
@@ -51,7 +58,8 @@ def ingest(
     try:
         entries = read_manifest(source, tuple(dict.fromkeys(return_form)))
         with plain_errors():
-            batch = _NewBatch(engine, name or source.resolve().name, _producer(engine, known))
+            order = {"producer_id": _producer(engine, known), "weight": weight, "budget": budget}
+            batch = _NewBatch(engine, name or source.resolve().name, order)
             rejected = _enqueue(bucket, entries, batch, known.max_source_bytes)
     except (ManifestError, StorageError, OSError) as error:
         fail(str(error))
@@ -80,7 +88,7 @@ class _NewBatch:
 
     engine: Engine
     name: str
-    producer_id: uuid.UUID | None
+    order: dict[str, Any]
     id: uuid.UUID | None = None
     jobs: int = 0
 
@@ -88,7 +96,7 @@ class _NewBatch:
         if not jobs:
             return
         with Session(self.engine) as session, session.begin():
-            batch_id = self.id or create_batch(session, self.name, producer_id=self.producer_id).id
+            batch_id = self.id or create_batch(session, self.name, **self.order).id
             enqueue_all(session, jobs, batch_id=batch_id)
         self.id = batch_id
         self.jobs += len(jobs)

@@ -24,6 +24,8 @@ class BatchStatus:
     created_at: datetime
     counts: dict[State, int]
     finished_at: datetime | None
+    paused_at: datetime | None = None
+    budget: int | None = None
 
     @property
     def total(self) -> int:
@@ -47,7 +49,9 @@ def batch_status(session: Session, batch_id: uuid.UUID) -> BatchStatus | None:
     counts = dict.fromkeys(State, 0) | {State(state): count for state, count, _ in rows}
     unfinished = not rows or any(state not in FINAL_STATES for state, _, _ in rows)
     finished_at = None if unfinished else max(latest for _, _, latest in rows if latest)
-    return BatchStatus(batch.id, batch.name, batch.created_at, counts, finished_at)
+    return BatchStatus(
+        batch.id, batch.name, batch.created_at, counts, finished_at, batch.paused_at, batch.budget
+    )
 
 
 def credits_of(session: Session, job_ids: list[uuid.UUID]) -> dict[uuid.UUID, int]:

@@ -42,10 +42,17 @@ class NewJob:
 
 
 def create_batch(
-    session: Session, name: str, *, producer_id: uuid.UUID | None = None, weight: float = 1.0
+    session: Session,
+    name: str,
+    *,
+    producer_id: uuid.UUID | None = None,
+    weight: float = 1.0,
+    budget: int | None = None,
 ) -> Batch:
-    """A batch without jobs; `weight` is its share of the endpoint beside other batches."""
-    batch = Batch(name=name, producer_id=producer_id, weight=weight)
+    """A batch without jobs. `weight` is its share of the endpoint beside other batches; `budget` the most
+    credits that its calls may cost, None without a bound: jobs over it are held.
+    """
+    batch = Batch(name=name, producer_id=producer_id, weight=weight, budget=budget)
     session.add(batch)
     session.flush()
     return batch

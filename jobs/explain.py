@@ -3,11 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Self
 
-from sqlalchemy import func, select, text, tuple_
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, func, select, text, true, tuple_
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from jobs.accounts import account_name
 from jobs.models import Account, Attempt, Batch, Breaker, Job, Limit, Line, Spending, Worker
+from jobs.settings import Settings
 from jobs.states import Standing, State, Step
 
 # The dispatcher that leads holds this lock of Postgres.
@@ -41,6 +44,12 @@ class Installation:
     calls_per_second: float | None = None
     day_budget: int | None = None
 
+    @classmethod
+    def of(cls, known: Settings) -> Self:
+        """The same, of the settings. The API knows no key: then it looks at all accounts."""
+        names = [account_name(key.get_secret_value()) for key in known.endpoint_api_keys]
+        return cls(names, known.calls_per_second, known.day_budget)
+
 
 def explain(session: Session, job: Job, known: Installation) -> Explanation:
     """Why the job is where it is. Looks at what holds everything up before it looks at the place in line."""
@@ -66,10 +75,14 @@ def calls_a_second(session: Session, accounts: Sequence[str], ceiling: float | N
     rows = session.execute(
         select(Limit.level, Limit.latency_seconds)
         .join(Account, Account.name == Limit.account)
-        .where(Limit.account.in_(accounts), Account.paused_at.is_(None), Limit.latency_seconds > 0)
+        .where(_among(Limit.account, accounts), Account.paused_at.is_(None), Limit.latency_seconds > 0)
     ).all()
     rates = [row.level / row.latency_seconds for row in rows]
     return sum(min(rate, ceiling or rate) for rate in rates) or None
+
+
+def _among(column: InstrumentedAttribute[str], names: Sequence[str]) -> ColumnElement[bool]:
+    return column.in_(names) if names else true()
 
 
 def _of(job: Job, why: str, words: str, remedy: str | None = None) -> Explanation:
@@ -156,7 +169,7 @@ def _stoppages(session: Session, job: Job, known: Installation) -> Iterator[Expl
 
 
 def _accounts_stop(session: Session, job: Job, known: Installation) -> Iterator[Explanation]:
-    accounts = session.scalars(select(Account).where(Account.name.in_(known.accounts))).all()
+    accounts = session.scalars(select(Account).where(_among(Account.name, known.accounts))).all()
     if accounts and all(account.paused_at for account in accounts):
         first = accounts[0]
         words = (
@@ -166,7 +179,7 @@ def _accounts_stop(session: Session, job: Job, known: Installation) -> Iterator[
         yield Explanation(
             State(job.state), "account-paused", words, "see `cutout limits`", until=first.probe_at
         )
-    circuits = session.scalars(select(Limit.circuit_until).where(Limit.account.in_(known.accounts))).all()
+    circuits = session.scalars(select(Limit.circuit_until).where(_among(Limit.account, known.accounts))).all()
     if circuits and all(until and until > datetime.now(UTC) for until in circuits):
         words = f"the endpoint fails for all jobs; it is tried again at {_at(circuits[0])}"
         yield Explanation(State(job.state), "circuit", words, until=circuits[0])

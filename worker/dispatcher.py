@@ -34,6 +34,8 @@ from worker.watch import HeartWatch
 log = logging.getLogger(__name__)
 
 TICK_S = 0.2
+# While jobs go out: whoever comes next waits no longer than need be.
+BUSY_TICK_S = 0.1
 STANDBY_S = 2.0
 LOOK_AT_WORKERS_S = 0.8
 KEEP_LIMITS_EVERY_S = 1.0
@@ -133,7 +135,8 @@ class Dispatcher:
             found = line.survey(connection, list(self._keys), self._settings.day_budget)
             for part in self._parts:
                 part.run(connection, found)
-            self._stopping.wait(max(TICK_S - (time.monotonic() - began), 0.0))
+            tick = BUSY_TICK_S if found.in_line[Step.CALL] and found.calls_may_go else TICK_S
+            self._stopping.wait(max(tick - (time.monotonic() - began), 0.0))
 
     def _rescue(self, connection: Connection, _found: Survey) -> None:
         now = time.monotonic()

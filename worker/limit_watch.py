@@ -14,14 +14,14 @@ from worker.endpoint.limiter import Ceilings, Figures, Limiter, LimiterAway
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 0.2
+LOOK_EVERY_S = 0.25
 # A figure older than this says nothing any more.
 FRESH_FOR_S = 3.0
 RATE_OVER_S = 10.0
 USUAL_LATENCY_S = 2.0
 # Jobs that wait for a slot bridge the time between ticks; each more delays whoever comes later.
 SPARE_JOBS = 2
-SPARE_S = 0.4
+SPARE_S = 0.2
 # Once the endpoint fails for everybody, only a probe is needed.
 JOBS_WITH_CIRCUIT_OPEN = 2
 

@@ -28,7 +28,9 @@ def create(
             f"the list has {len(asked.jobs)} jobs, at most {most} are taken; split it",
             field="jobs",
         )
-    batch = create_batch(session, asked.name, producer_id=producer_id)
+    batch = create_batch(
+        session, asked.name, producer_id=producer_id, weight=asked.weight, budget=asked.budget
+    )
     enqueue_all(session, asked.to_new_jobs(), batch_id=batch.id)
     response.headers["Location"] = f"/v1/batches/{batch.id}"
     status = batch_status(session, batch.id)

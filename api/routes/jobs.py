@@ -1,6 +1,7 @@
 """Jobs: enqueue one, look at it, fetch its cutout."""
 
 import uuid
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any, BinaryIO
 
@@ -14,10 +15,11 @@ from starlette.datastructures import UploadFile
 
 from api.access import AtHand, ProducerId, Services, Transaction
 from api.problems import ProblemError, invalid_request
-from api.schemas import JobOptions, JobRequest, JobView, view_job
+from api.schemas import ExplanationView, JobOptions, JobRequest, JobView, view_job
 from api.uploads import store_upload
 from jobs.batches import credits_of
 from jobs.enqueue import enqueue
+from jobs.explain import Installation, explain
 from jobs.models import Batch, Job
 from jobs.states import State
 
@@ -70,6 +72,15 @@ async def create_job(request: Request, at_hand: AtHand, producer_id: ProducerId)
 def get_job(job_id: uuid.UUID, session: Transaction, producer_id: ProducerId) -> JobView:
     """Where a job is, and why."""
     return _view(session, _own_job(session, job_id, producer_id))
+
+
+@router.get("/{job_id}/explanation")
+def get_explanation(
+    job_id: uuid.UUID, session: Transaction, at_hand: AtHand, producer_id: ProducerId
+) -> ExplanationView:
+    """Why a job is not done yet, or what became of it."""
+    why = explain(session, _own_job(session, job_id, producer_id), Installation.of(at_hand.settings))
+    return ExplanationView(**asdict(why))
 
 
 @router.get("/{job_id}/result", status_code=HTTPStatus.TEMPORARY_REDIRECT, response_class=RedirectResponse)

@@ -13,6 +13,7 @@ from cli.main import COMMANDS, make_app
 from jobs.states import FINAL_STATES, AttemptOutcome, Standing, State, Step
 from tests.docs.pages import PAGES, README, ROOT, anchors, blocks, commands, spans
 from tests.docs.settings_table import renewed
+from worker.endpoint.verdicts import VERDICTS
 
 STATES_PAGE = ROOT / "docs" / "job_states.md"
 OPERATIONS_PAGE = ROOT / "docs" / "operations.md"
@@ -127,4 +128,4 @@ def _codes_in_the_code() -> set[str]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 codes |= set(re.findall(r"\A[A-Z]+(?:_[A-Z]+)+\Z", node.value))
-    return {code for code in codes if code != "SSL_CERT_FILE"}
+    return codes - {"SSL_CERT_FILE", "LONGEST_RECORD"} - set(VERDICTS)

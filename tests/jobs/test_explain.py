@@ -1,0 +1,199 @@
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from jobs import accounts, breaker, limits, pausing, store, workers
+from jobs.enqueue import NewJob, create_batch, enqueue, enqueue_all
+from jobs.explain import LEADER_LOCK, Explanation, Installation, explain
+from jobs.limits import Standing
+from jobs.models import Job
+from jobs.outcomes import Fail, Hold, Retry, StoredObject, Succeeded
+from jobs.states import AttemptOutcome, Step
+from tests.support.steps import ACCOUNT, SOURCE, begin, claim_new, hand_out_one, new_worker
+
+KNOWN = Installation([ACCOUNT], calls_per_second=None, day_budget=5)
+LEARNED = Standing(
+    level=4.0,
+    top=None,
+    open_calls=0,
+    waiting=0,
+    calls_per_second=0.0,
+    latency_seconds=2.0,
+    slow_at=None,
+    rests_until=None,
+    circuit_until=None,
+)
+
+
+@pytest.fixture
+def running(session: Session) -> Session:
+    """An installation with a leading dispatcher and a living worker."""
+    session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LEADER_LOCK})
+    new_worker(session)
+    return session
+
+
+def why(session: Session, job_id: object = None) -> Explanation:
+    session.expire_all()
+    job = session.get_one(Job, job_id or enqueue(session, NewJob(SOURCE)))
+    return explain(session, job, KNOWN)
+
+
+class TestAJobInLine:
+    def test_knows_its_place_and_about_when_its_turn_comes(self, running: Session) -> None:
+        """Forty calls before it, two a second: twenty seconds."""
+        batch = create_batch(running, "b")
+        ids = enqueue_all(running, [NewJob(SOURCE, str(n)) for n in range(41)], batch_id=batch.id)
+        limits.keep(running, ACCOUNT, LEARNED)
+        explained = why(running, ids[-1])
+        assert (explained.why, explained.ahead) == ("in-line", 40)
+        assert explained.text == (
+            "it stands in line behind 40 others; at 2.0 calls/s its turn comes in about 20 s"
+        )
+
+    def test_without_a_dispatcher_says_so(self, session: Session) -> None:
+        """Nobody hands it out: that is the reason, whatever its place."""
+        new_worker(session)
+        explained = why(session)
+        assert (explained.why, explained.remedy) == ("no-dispatcher", "start `cutout dispatcher`")
+
+    def test_without_a_worker_says_so(self, running: Session) -> None:
+        """A worker that was not heard for a minute does not count."""
+        running.execute(text("UPDATE workers SET heartbeat_at = now() - interval '2 min'"))
+        assert why(running).why == "no-worker"
+
+    @pytest.mark.parametrize(
+        ("stop", "expected", "said"),
+        [
+            (pausing.pause, "paused", "all calls are paused since"),
+            (lambda s: breaker.trip(s, "no room"), "storage", "no room"),
+            (
+                lambda s: accounts.pause(s, ACCOUNT, code="ERROR_NOT_ENOUGH_CREDITS", message="empty"),
+                "account-paused",
+                "ERROR_NOT_ENOUGH_CREDITS: empty; it is asked again at",
+            ),
+            (
+                lambda s: s.execute(
+                    text("INSERT INTO spending VALUES ((now() AT TIME ZONE 'UTC')::date, 5)")
+                ),
+                "day-budget",
+                "the day's budget of 5 credits is spent",
+            ),
+            (
+                lambda s: s.execute(
+                    text(
+                        "INSERT INTO limits VALUES (:name, 1, 1, 0, 0, 0, 0, NULL, NULL,"
+                        " now() + interval '1 min')"
+                    ),
+                    {"name": ACCOUNT},
+                ),
+                "circuit",
+                "the endpoint fails for all jobs",
+            ),
+        ],
+    )
+    def test_names_what_stops_everybody(
+        self, running: Session, stop: Callable[[Session], object], expected: str, said: str
+    ) -> None:
+        """What holds all calls up comes before its own place."""
+        stop(running)
+        explained = why(running)
+        assert explained.why == expected
+        assert said in explained.text
+
+    def test_names_its_batchs_pause(self, running: Session) -> None:
+        """And how to end it."""
+        batch = create_batch(running, "b")
+        (job_id,) = enqueue_all(running, [NewJob(SOURCE, "a")], batch_id=batch.id)
+        pausing.pause(running, batch.id)
+        explained = why(running, job_id)
+        assert (explained.why, explained.remedy) == (
+            "batch-paused",
+            f"`cutout resume --batch {batch.id}` lets it go on",
+        )
+
+
+class TestAJobOnItsWay:
+    def test_that_rests_says_until_when_and_after_what(self, running: Session) -> None:
+        """The code and the moment."""
+        claim = claim_new(running, new_worker(running))
+        store.settle(running, claim, Retry(Step.CALL, "PROCESSING_FAILURE", "oops", after_seconds=60))
+        explained = why(running, claim.job_id)
+        assert explained.why == "resting"
+        assert "after PROCESSING_FAILURE: oops" in explained.text
+        assert explained.until is not None
+
+    def test_that_is_handed_out_says_until_when(self, running: Session) -> None:
+        """Its message may be lost; then it comes again."""
+        enqueue(running, NewJob(SOURCE))
+        job_id, _ = hand_out_one(running)
+        assert why(running, job_id).why == "handed-out"
+
+    def test_says_what_its_worker_is_at(self, running: Session) -> None:
+        """Preparing, then calling, then copying."""
+        claim = claim_new(running, new_worker(running))
+        assert why(running, claim.job_id).why == "preparing"
+        attempt_id = begin(running, claim)
+        assert why(running, claim.job_id).why == "calling"
+        answer = store.Answer(AttemptOutcome.CHARGED)
+        store.record_result(
+            running,
+            claim,
+            attempt_id,
+            answer,
+            url="https://r/1",
+            lifetime=timedelta(hours=24),
+            sent=(1, 1),
+        )
+        assert why(running, claim.job_id).why == "copying"
+
+
+class TestAJobThatStopped:
+    def test_because_of_its_picture_has_the_code(self, session: Session) -> None:
+        """And the command that tries again."""
+        claim = claim_new(session, new_worker(session))
+        store.settle(session, claim, Fail("IMAGE_EMPTY", "0 bytes"))
+        explained = why(session, claim.job_id)
+        assert (explained.why, explained.text) == ("IMAGE_EMPTY", "IMAGE_EMPTY: 0 bytes")
+        assert f"cutout retry {claim.job_id}" in (explained.remedy or "")
+
+    def test_for_a_person_to_decide_tells_its_calls(self, session: Session) -> None:
+        """How often it called, and the ways out."""
+        claim = claim_new(session, new_worker(session))
+        begin(session, claim)
+        store.settle(session, claim, Hold("NO_ANSWER", "a credit may be charged"))
+        explained = why(session, claim.job_id)
+        assert explained.text == "NO_ANSWER: a credit may be charged (1 call so far)"
+        assert "cutout cancel" in (explained.remedy or "")
+
+    def test_for_its_batchs_budget_names_the_sums(self, session: Session) -> None:
+        """Spent, budget, and the command that raises it."""
+        worker_id = new_worker(session)
+        batch = create_batch(session, "b", budget=0)
+        enqueue_all(session, [NewJob(SOURCE, "a")], batch_id=batch.id)
+        job_id, fence = hand_out_one(session)
+        claim = store.claim(session, job_id, fence, worker_id)
+        assert claim is not None
+        store.settle(session, claim, Hold("OVER_BUDGET", "x", parked=True))
+        explained = why(session, job_id)
+        assert explained.text == "its batch has spent 0 of its budget of 0 credits"
+        assert explained.remedy == f"raise it with `cutout budget {batch.id} CREDITS`"
+
+    def test_with_its_cutout_names_the_key(self, session: Session) -> None:
+        """Where it is."""
+        claim = claim_new(session, new_worker(session))
+        claim = store.claim(session, claim.job_id, claim.fence, claim.worker_id) or claim
+        stored = StoredObject("k/1.png", b"x" * 32, "image/png", 1, 1, 1)
+        store.settle(session, claim, Succeeded(stored))
+        assert why(session, claim.job_id).text == "its cutout is stored as k/1.png"
+
+
+def test_a_worker_that_left_does_not_count(running: Session) -> None:
+    """Having said goodbye, it takes nothing more."""
+    running.execute(text("UPDATE workers SET left_at = now()"))
+    assert why(running).why == "no-worker"
+    workers.register(running, host="other", pid=2)
+    assert why(running).why == "in-line"

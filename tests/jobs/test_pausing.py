@@ -1,0 +1,160 @@
+import uuid
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from jobs import pausing, store
+from jobs.enqueue import NewJob, create_batch, enqueue_all
+from jobs.line import hand_out_calls, survey, unpark
+from jobs.models import Batch, Job
+from jobs.outcomes import Hold
+from jobs.states import AttemptOutcome, State
+from jobs.store import Answer, Claim, NotBegun
+from tests.support.steps import ACCOUNT, LEASE, SOURCE, claim_one, new_worker
+
+FREE = Answer(AttemptOutcome.NOT_CHARGED, http_status=500, code="PROCESSING_FAILURE")
+
+
+def batch_of(session: Session, count: int, **order: Any) -> uuid.UUID:
+    """A batch with so many jobs in line."""
+    batch_id = create_batch(session, "b", **order).id
+    enqueue_all(session, [NewJob(SOURCE, str(n)) for n in range(count)], batch_id=batch_id)
+    return batch_id
+
+
+def begin(session: Session, claim: Claim, **more: Any) -> int | NotBegun:
+    return store.begin_attempt(session, claim, number=1, account=ACCOUNT, image_sha256=b"x", **more)
+
+
+def owners(session: Session, count: int) -> list[uuid.UUID | None]:
+    """Whose jobs are handed out next."""
+    ids = [job_id for job_id, _ in hand_out_calls(session, count, lease=LEASE)]
+    return [session.get_one(Job, job_id).batch_id for job_id in ids]
+
+
+def standings(session: Session, batch_id: uuid.UUID) -> dict[str, int]:
+    rows = session.execute(
+        text("SELECT coalesce(standing, state), count(*) FROM jobs WHERE batch_id = :id GROUP BY 1"),
+        {"id": batch_id},
+    )
+    return {standing: count for standing, count in rows}  # noqa: C416 - dict() would not type-check
+
+
+class TestAPausedBatch:
+    def test_is_stepped_over_whatever_stands_before(self, session: Session) -> None:
+        """Its jobs are parked at the head of the line, and the next batch's go out in the same look."""
+        paused, other = batch_of(session, 60), batch_of(session, 3)
+        assert pausing.pause(session, paused)
+        assert owners(session, 5) == [other] * 3
+        assert standings(session, paused) == {"parked": 60}
+
+    def test_lets_no_call_of_a_job_in_hand_begin(self, session: Session) -> None:
+        """What a worker holds already is refused at the last moment."""
+        worker_id = new_worker(session)
+        paused = batch_of(session, 1)
+        claim = claim_one(session, worker_id)
+        pausing.pause(session, paused)
+        assert begin(session, claim) is NotBegun.PAUSED
+
+    def test_comes_back_behind_what_went_on_meanwhile(self, session: Session) -> None:
+        """Resumed, it takes turns with the others instead of going first with its old places."""
+        paused = batch_of(session, 20)
+        pausing.pause(session, paused)
+        assert owners(session, 2) == []
+        other = batch_of(session, 40)
+        assert len(owners(session, 20)) == 20
+        pausing.resume(session, paused)
+        assert survey(session, [ACCOUNT]).parked
+        assert unpark(session) == 20
+        assert not survey(session, [ACCOUNT]).parked
+        next_ten = owners(session, 10)
+        assert 4 <= next_ten.count(other) <= 6
+
+    def test_is_paused_once(self, session: Session) -> None:
+        """A second pause, or resume, says that nothing changed."""
+        batch_id = batch_of(session, 1)
+        assert [pausing.pause(session, batch_id) for _ in range(2)] == [True, False]
+        assert [pausing.resume(session, batch_id) for _ in range(2)] == [True, False]
+
+
+class TestThePausedLine:
+    def test_lets_no_call_out(self, session: Session) -> None:
+        """Neither from the line nor from a worker's hands, until it is resumed."""
+        worker_id = new_worker(session)
+        batch_of(session, 2)
+        claim = claim_one(session, worker_id)
+        assert pausing.pause(session)
+        assert not survey(session, [ACCOUNT]).calls_may_go
+        assert begin(session, claim) is NotBegun.PAUSED
+        assert pausing.resume(session)
+        assert survey(session, [ACCOUNT]).calls_may_go
+        assert isinstance(begin(session, claim), int)
+
+
+class TestABudget:
+    def test_lets_no_more_calls_begin_than_it_has_credits(self, session: Session) -> None:
+        """The third call of a batch with two credits is refused, and its job is held, not failed."""
+        worker_id = new_worker(session)
+        batch_id = batch_of(session, 3, budget=2)
+        claims = [claim_one(session, worker_id) for _ in range(3)]
+        begun = [begin(session, claim) for claim in claims]
+        assert [type(what) for what in begun] == [int, int, NotBegun]
+        assert begun[2] is NotBegun.BUDGET
+        store.settle(session, claims[2], Hold("OVER_BUDGET", "x", parked=True))
+        job = session.get_one(Job, claims[2].job_id, populate_existing=True)
+        assert (job.state, job.code) == (State.HELD, "OVER_BUDGET")
+        pausing.set_budget(session, batch_id, 3)
+        assert unpark(session) == 1
+        assert standings(session, batch_id) == {"running": 2, "in_line": 1}
+
+    def test_is_asked_once_for_a_call_that_is_begun_twice(self, session: Session) -> None:
+        """A statement whose answer was lost is repeated, and takes no second credit."""
+        worker_id = new_worker(session)
+        batch_id = batch_of(session, 1, budget=5)
+        claim = claim_one(session, worker_id)
+        assert begin(session, claim, day_budget=9) == begin(session, claim, day_budget=9)
+        assert session.get_one(Batch, batch_id, populate_existing=True).spent == 1
+        assert session.scalar(text("SELECT spent FROM spending")) == 1
+
+    def test_gets_a_credit_back_once_for_a_call_that_cost_none(self, session: Session) -> None:
+        """What was refused is not spent, however often that is written down."""
+        worker_id = new_worker(session)
+        batch_id = batch_of(session, 1, budget=1)
+        attempt_id = begin(session, claim_one(session, worker_id), day_budget=9)
+        assert isinstance(attempt_id, int)
+        for _ in range(2):
+            store.end_attempt(session, attempt_id, FREE)
+        batch = session.get_one(Batch, batch_id, populate_existing=True)
+        assert (batch.spent, batch.parked) == (0, True)
+        assert session.scalar(text("SELECT spent FROM spending")) == 0
+
+    @pytest.mark.parametrize("outcome", [AttemptOutcome.CHARGED, AttemptOutcome.UNKNOWN])
+    def test_keeps_what_was_or_may_have_been_spent(self, session: Session, outcome: AttemptOutcome) -> None:
+        """An unknown charge counts as spent: the budget is the most that it can cost."""
+        worker_id = new_worker(session)
+        batch_id = batch_of(session, 1, budget=1)
+        attempt_id = begin(session, claim_one(session, worker_id))
+        assert isinstance(attempt_id, int)
+        store.end_attempt(session, attempt_id, Answer(outcome))
+        assert session.get_one(Batch, batch_id, populate_existing=True).spent == 1
+
+    def test_of_a_day_stops_the_calls_of_all(self, session: Session) -> None:
+        """With the day's credits gone nothing is handed out, and what is in hand is refused."""
+        worker_id = new_worker(session)
+        batch_of(session, 2)
+        first, second = (claim_one(session, worker_id) for _ in range(2))
+        assert isinstance(begin(session, first, day_budget=1), int)
+        assert begin(session, second, day_budget=1) is NotBegun.DAY
+        assert not survey(session, [ACCOUNT], 1).calls_may_go
+        assert survey(session, [ACCOUNT], 2).calls_may_go
+
+    def test_that_is_set_later_counts_what_was_spent_before(self, session: Session) -> None:
+        """A budget of two for a batch that has called once leaves one."""
+        worker_id = new_worker(session)
+        batch_id = batch_of(session, 3)
+        assert isinstance(begin(session, claim_one(session, worker_id)), int)
+        pausing.set_budget(session, batch_id, 2)
+        begun = [begin(session, claim_one(session, worker_id)) for _ in range(2)]
+        assert [isinstance(what, int) for what in begun] == [True, False]

@@ -13,7 +13,7 @@ import httpx
 from jobs.storage import Bucket
 from worker.network import FetchError, GuardedTransport, Timeouts, fetch
 
-TIMEOUTS = Timeouts(connect=5, write=30, read=30, pool=5, total=60)
+TIMEOUTS = Timeouts(connect=5, write=30, read=30, total=60)
 LINK_SECONDS = 300
 CHECKSUM = "x-amz-checksum-sha256"
 

@@ -18,7 +18,7 @@ CREDITS_PATH = "/api/common/query-credits"
 
 # Gateways give up after some 60 s and say so; an answer is worth waiting for, since without one a charge
 # stays unknown. So the read limit, which is the wait for the first byte, lies well beyond that.
-CALL_TIMEOUTS = Timeouts(connect=5, write=30, read=90, pool=5, total=120)
+CALL_TIMEOUTS = Timeouts(connect=5, write=30, read=90, total=120)
 CREDITS_DEADLINE_S = 15.0
 
 # Shorter than the 5 s after which common servers close an idle connection: a call that meets the closing

@@ -1,19 +1,17 @@
 """The transport for httpx: total deadlines, checked addresses, nothing shared between requests."""
 
 import functools
-import os
-import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import certifi
 import httpcore
 import httpx
 
 from worker.network.addresses import AddressPolicy
 from worker.network.backend import GuardedBackend
+from worker.network.connections import DEFAULT_PORTS, Connections
 from worker.network.stream import Allowance
 
 
@@ -24,7 +22,6 @@ class Timeouts:
     connect: float = 5.0
     write: float = 30.0
     read: float = 30.0
-    pool: float = 5.0
     total: float = 60.0
 
 
@@ -43,37 +40,39 @@ class GuardedTransport(httpx.BaseTransport):
         keepalive_expiry_s: float = 3.0,
     ) -> None:
         self._timeouts = timeouts or Timeouts()
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=_tls_context(),
-            max_connections=4,
-            keepalive_expiry=keepalive_expiry_s,
-            network_backend=GuardedBackend(policy),
-        )
+        self._connections = Connections(GuardedBackend(policy), keepalive_expiry_s)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         if not isinstance(request.stream, httpx.SyncByteStream):
             raise TypeError("the body of the request is asynchronous")
         url = request.url
+        allowances = self._allowances(request.extensions.get("deadline_s"))
+        if url.raw_scheme not in DEFAULT_PORTS:
+            raise httpx.UnsupportedProtocol(f"neither http nor https, but {url.scheme!r}")
+        origin = (url.raw_scheme, url.raw_host, url.port or DEFAULT_PORTS[url.raw_scheme])
         inner = httpcore.Request(
             method=request.method,
             url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
             headers=request.headers.raw,
             content=request.stream,
-            extensions={"timeout": self._allowances(request.extensions.get("deadline_s"))},
+            extensions={"timeout": allowances},
         )
         with _as_httpx():
-            answer = self._pool.handle_request(inner)
-        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer), request=request)
+            connection = self._connections.take(origin, allowances["connect"])
+            answer = connection.handle_request(inner)
+        give_back = functools.partial(self._connections.give_back, origin, connection)
+        return httpx.Response(
+            answer.status, headers=answer.headers, stream=_Body(answer, give_back), request=request
+        )
 
     def close(self) -> None:
-        self._pool.close()
+        self._connections.close()
 
     def _allowances(self, deadline_s: float | None) -> dict[str, float]:
         limits = self._timeouts
         total = limits.total if deadline_s is None else deadline_s
         ends_at = time.monotonic() + total
         return {
-            "pool": min(limits.pool, total),
             "connect": Allowance(limits.connect, ends_at),
             "write": Allowance(limits.write, ends_at),
             "read": Allowance(limits.read, ends_at),
@@ -81,8 +80,9 @@ class GuardedTransport(httpx.BaseTransport):
 
 
 class _Body(httpx.SyncByteStream):
-    def __init__(self, answer: httpcore.Response) -> None:
+    def __init__(self, answer: httpcore.Response, give_back: Callable[[], None]) -> None:
         self._answer = answer
+        self._give_back = give_back
 
     def __iter__(self) -> Iterator[bytes]:
         with _as_httpx():
@@ -90,6 +90,7 @@ class _Body(httpx.SyncByteStream):
 
     def close(self) -> None:
         self._answer.close()
+        self._give_back()
 
 
 @contextmanager
@@ -105,17 +106,3 @@ def _as_httpx() -> Iterator[None]:
     ) as error:
         alike: type[httpx.TransportError] = getattr(httpx, type(error).__name__)
         raise alike(str(error)) from error
-
-
-class _SharedContext(ssl.SSLContext):
-    def set_alpn_protocols(self, alpn_protocols: object) -> None:
-        """Do nothing. httpcore sets them at every connection, which on a context that threads share frees
-        memory that another thread's handshake may be reading; without them HTTP/1.1 is spoken.
-        """
-
-
-@functools.cache
-def _tls_context() -> ssl.SSLContext:
-    context = _SharedContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(os.environ.get("SSL_CERT_FILE") or certifi.where())
-    return context

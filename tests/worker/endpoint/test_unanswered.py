@@ -25,7 +25,7 @@ from worker.endpoint.errors import NoAnswer, NotSent
 from worker.endpoint.image import PreparedImage
 from worker.network import Timeouts
 
-IMPATIENT = Timeouts(connect=0.3, write=0.4, read=0.4, pool=0.3, total=0.8)
+IMPATIENT = Timeouts(connect=0.3, write=0.4, read=0.4, total=0.8)
 LARGE = PreparedImage(bytes(20_000_000), "image/jpeg", "image.jpg", 1, 1)
 
 

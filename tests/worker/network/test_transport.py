@@ -5,14 +5,17 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.worker.wire import answering, deaf, dribbling, response, serving, silent
-from worker.network import AddressPolicy, AddressRefused, GuardedTransport, HostList, Timeouts, transport
+from tests.support.system import wait_until
+from tests.worker.wire import answering, deaf, dribbling, read_request, response, serving, silent
+from worker.network import AddressPolicy, AddressRefused, GuardedTransport, HostList, Timeouts
+from worker.network import connections as kept
 
 CERTIFICATE = Path(__file__).with_name("picture.example.pem")
 
@@ -151,6 +154,61 @@ class TestKeepAlive:
         through.close()
         assert len(seen) == connections
 
+    def test_is_given_up_when_the_server_has_closed(self) -> None:
+        """A kept connection that its server has closed meanwhile is not used: the request gets a new one."""
+        seen: list[socket.socket] = []
+
+        def behave(connection: socket.socket) -> None:
+            seen.append(connection)
+            read_request(connection)
+            connection.sendall(response(b"picture"))
+            connection.close()
+
+        through = GuardedTransport()
+        with serving(behave) as url:
+            for _ in range(2):
+                assert through.handle_request(httpx.Request("GET", url)).read() == b"picture"
+                time.sleep(0.1)
+        through.close()
+        assert len(seen) == 2
+
+    def test_is_not_for_an_answer_that_was_not_read(self) -> None:
+        """A connection is not used again while its answer is being read, nor after an answer left unread."""
+        seen: list[socket.socket] = []
+
+        def behave(connection: socket.socket) -> None:
+            seen.append(connection)
+            answering(response(bytes(100_000)))(connection)
+
+        through = GuardedTransport()
+        with serving(behave) as url:
+            unread = through.handle_request(httpx.Request("GET", url))
+            through.handle_request(httpx.Request("GET", url)).read()
+            unread.close()
+            through.handle_request(httpx.Request("GET", url)).read()
+        through.close()
+        assert len(seen) == 2
+
+    def test_is_for_few_servers_at_a_time(self) -> None:
+        """Beyond four servers the connection that was kept longest is closed, and none is left at the end."""
+        ended: list[int] = []
+
+        def behave_as(number: int) -> Callable[[socket.socket], None]:
+            def behave(connection: socket.socket) -> None:
+                answering(response())(connection)
+                ended.append(number)
+
+            return behave
+
+        through = GuardedTransport()
+        with ExitStack() as servers:
+            for number in range(5):
+                url = servers.enter_context(serving(behave_as(number)))
+                through.handle_request(httpx.Request("GET", url)).read()
+            wait_until(lambda: ended == [0], "the first connection to be closed")
+            through.close()
+            wait_until(lambda: sorted(ended) == [0, 1, 2, 3, 4], "all connections to be closed")
+
 
 class TestEnvironment:
     def test_proxies_are_not_read_from_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +223,7 @@ class TestTls:
     @pytest.fixture(autouse=True)
     def _trusted(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
-        monkeypatch.setattr(transport, "_tls_context", transport._tls_context.__wrapped__)
+        monkeypatch.setattr(kept, "_tls_context", kept._tls_context.__wrapped__)
 
     def test_the_name_is_asked_for_though_an_address_is_connected_to(
         self, name_leads_to: Callable[..., list[str]]

@@ -7,24 +7,26 @@ from contextlib import contextmanager
 
 
 class Carried:
-    """Lets one thread at a time carry a job: a message repeated to the same process finds it taken.
+    """Lets one thread at a time carry a job under a fence: a repeated message finds it taken.
 
     The database cannot tell such a message from a claim that is asked for again because its answer was lost.
+    Another fence it can tell, so a late message being refused stands in nobody's way.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._jobs: set[uuid.UUID] = set()
+        self._taken: set[tuple[uuid.UUID, int]] = set()
 
     @contextmanager
-    def hold(self, job_id: uuid.UUID) -> Iterator[bool]:
-        """Whether the job was free; it is this thread's while the context lasts."""
+    def hold(self, job_id: uuid.UUID, fence: int) -> Iterator[bool]:
+        """Whether the job was free under this fence; it is this thread's while the context lasts."""
+        job = job_id, fence
         with self._lock:
-            free = job_id not in self._jobs
-            self._jobs.add(job_id)
+            free = job not in self._taken
+            self._taken.add(job)
         try:
             yield free
         finally:
             if free:
                 with self._lock:
-                    self._jobs.discard(job_id)
+                    self._taken.discard(job)

@@ -33,7 +33,7 @@ def process(context: WorkerContext, job_id: uuid.UUID, fence: int) -> None:
 
 
 def _process(context: WorkerContext, job_id: uuid.UUID, fence: int) -> None:
-    with context.carried.hold(job_id) as free:
+    with context.carried.hold(job_id, fence) as free:
         claim = free and context.patiently(
             partial(store.claim, job_id=job_id, fence=fence, worker_id=context.worker_id)
         )

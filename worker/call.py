@@ -96,6 +96,7 @@ def _exchange(
     at: tuple[AccountAtHand, Slot],
 ) -> Claim | Outcome | Refusal:
     account, slot = at
+    slot.await_turn()
     began = time.monotonic()
     # Whatever comes but an answer: the endpoint does not do its work.
     slot.ended(Ending.FAILED, job=claim.job_id)

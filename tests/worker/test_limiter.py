@@ -48,6 +48,7 @@ def end(limiter: Limiter, ending: Ending, times: int = 1, **more: object) -> Non
     """So many calls, one after the other, that end so."""
     for n in range(times):
         with limiter.slot(longest_wait_s=2) as slot:
+            slot.await_turn()
             slot.ended(ending, **{"job": n} | more)  # type: ignore[arg-type]
 
 
@@ -64,7 +65,8 @@ class TestTheRate:
         times: list[float] = []
 
         def call(number: int) -> None:
-            with limiters[number % 4].slot(longest_wait_s=5):
+            with limiters[number % 4].slot(longest_wait_s=5) as slot:
+                slot.await_turn()
                 times.append(time.monotonic())
 
         with ThreadPoolExecutor(40) as pool:

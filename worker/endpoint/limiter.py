@@ -27,6 +27,8 @@ RENEW_S = 3.0
 # After Redis lost its state, time for every worker to say which calls it has open.
 REST_AFTER_LOSS_S = 4.0
 FIRST_LEVEL = 3.0
+# A slot is given so long before its turn, for what has to be written down between the two.
+LEAD_S = 0.02
 NO_CEILING = 10_000
 
 
@@ -120,11 +122,16 @@ class Figures:
 class Slot:
     """A call that may go out now. Say how it ended; whether the circuit is open then is known afterwards."""
 
-    def __init__(self, caller: str, begins: int) -> None:
+    def __init__(self, caller: str, begins: int, turn_at: float) -> None:
         self.caller = caller
         self.begins = begins
+        self._turn_at = turn_at
         self.circuit_is_open = False
         self._ending: tuple[Ending, float, str] = (Ending.UNUSED, 0.0, "")
+
+    def await_turn(self) -> None:
+        """Wait for the very moment, once all is ready but the request itself."""
+        time.sleep(max(self._turn_at - time.monotonic(), 0.0))
 
     def ended(
         self, ending: Ending, *, took_s: float = 0.0, rest_s: float | None = None, job: object = ""
@@ -160,7 +167,7 @@ class Limiter:
 
     @contextmanager
     def slot(self, *, longest_wait_s: float, prepared_s: float = -1.0) -> Iterator[Slot]:
-        """Wait for a slot and hold it while the context lasts; say in it how the call ended.
+        """Wait for a slot and hold it while the context lasts. In it, await the turn, and say how the call ended.
 
         Raises LimitReached rather than wait longer than `longest_wait_s`, LimiterAway without Redis.
         `prepared_s` is how long the caller took to get here, which tells how many callers keep a slot busy.
@@ -205,9 +212,10 @@ class Limiter:
             answer = self._ask("take", caller, patience, lease, prepared)
             match answer:
                 case [1, wait, begins]:
+                    turn_at = time.monotonic() + wait / MICROSECONDS
                     self._keep(caller)
-                    time.sleep(wait / MICROSECONDS)
-                    return Slot(caller, begins)
+                    time.sleep(max(wait / MICROSECONDS - LEAD_S, 0.0))
+                    return Slot(caller, begins, turn_at)
                 case [0, wait]:
                     time.sleep(wait / MICROSECONDS)
                 case [-1, wait]:

@@ -96,13 +96,13 @@ def _exchange(
     at: tuple[AccountAtHand, Slot],
 ) -> Claim | Outcome | Refusal:
     account, slot = at
-    slot.await_turn()
-    began = time.monotonic()
     # Whatever comes but an answer: the endpoint does not do its work.
     slot.ended(Ending.FAILED, job=claim.job_id)
     try:
+        slot.await_turn()
+        began = time.monotonic()
         answer = account.clients.get().cut_out(image, claim.return_form)
-    except NotSent as error:
+    except (NotSent, LimiterAway) as error:
         not_sent = Answer(AttemptOutcome.NOT_CHARGED, code=NOT_SENT, message=str(error))
         _end(context, claim, attempt_id, not_sent)
         return Snooze(NOT_SENT, str(error), BACKOFF[Step.CALL].delay(claim.attempts + 1))

@@ -145,6 +145,16 @@ function commands.take()
   return answer
 end
 
+-- turn: another turn for a call that holds its slot and missed its own; microseconds to wait.
+function commands.turn()
+  local state = load()
+  if not state then return 0 end
+  local wait = math.max(state.turn, now) - now
+  state.turn = now + wait + gap
+  save(state)
+  return math.floor(wait)
+end
+
 local function fall(state, begun)
   -- What was under way at the last fall says nothing new.
   if begun < state.fell_at then return end

@@ -28,7 +28,8 @@ RENEW_S = 3.0
 REST_AFTER_LOSS_S = 4.0
 FIRST_LEVEL = 3.0
 # A slot is given so long before its turn, for what has to be written down between the two.
-LEAD_S = 0.02
+LEAD_S = 0.1
+LATE_S = 0.01
 NO_CEILING = 10_000
 
 
@@ -122,16 +123,22 @@ class Figures:
 class Slot:
     """A call that may go out now. Say how it ended; whether the circuit is open then is known afterwards."""
 
-    def __init__(self, caller: str, begins: int, turn_at: float) -> None:
+    def __init__(self, caller: str, begins: int, turn_at: float, take_turn: Callable[[], float]) -> None:
         self.caller = caller
         self.begins = begins
         self._turn_at = turn_at
+        self._take_turn = take_turn
         self.circuit_is_open = False
         self._ending: tuple[Ending, float, str] = (Ending.UNUSED, 0.0, "")
 
     def await_turn(self) -> None:
-        """Wait for the very moment, once all is ready but the request itself."""
-        time.sleep(max(self._turn_at - time.monotonic(), 0.0))
+        """Wait for the very moment, once all is ready but the request itself. Raises LimiterAway.
+
+        A turn that was missed is lost: those who were late together would go all at once.
+        """
+        while (late := time.monotonic() - self._turn_at) > LATE_S:
+            self._turn_at += late + self._take_turn()
+        time.sleep(max(-late, 0.0))
 
     def ended(
         self, ending: Ending, *, took_s: float = 0.0, rest_s: float | None = None, job: object = ""
@@ -167,7 +174,7 @@ class Limiter:
 
     @contextmanager
     def slot(self, *, longest_wait_s: float, prepared_s: float = -1.0) -> Iterator[Slot]:
-        """Wait for a slot and hold it while the context lasts. In it, await the turn, and say how the call ended.
+        """Wait for a slot and hold it while the context lasts. In it, await the turn, say how the call ended.
 
         Raises LimitReached rather than wait longer than `longest_wait_s`, LimiterAway without Redis.
         `prepared_s` is how long the caller took to get here, which tells how many callers keep a slot busy.
@@ -215,13 +222,16 @@ class Limiter:
                     turn_at = time.monotonic() + wait / MICROSECONDS
                     self._keep(caller)
                     time.sleep(max(wait / MICROSECONDS - LEAD_S, 0.0))
-                    return Slot(caller, begins, turn_at)
+                    return Slot(caller, begins, turn_at, self._take_turn)
                 case [0, wait]:
                     time.sleep(wait / MICROSECONDS)
                 case [-1, wait]:
                     raise LimitReached(wait / MICROSECONDS)
                 case _:
                     self._restore()
+
+    def _take_turn(self) -> float:
+        return self._ask("turn") / MICROSECONDS if self._gap else 0.0
 
     def _give_back(self, slot: Slot) -> None:
         """Free the slot, and learn from its call's end. Without Redis it is free once its lease is over."""

@@ -3,7 +3,7 @@
 import uuid
 from datetime import date, datetime
 from enum import StrEnum
-from typing import cast
+from typing import Any, cast
 
 from sqlalchemy import (
     REAL,
@@ -25,6 +25,7 @@ from sqlalchemy import (
     literal_column,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from jobs.database import Base
@@ -73,6 +74,8 @@ class Batch(Base):
     weight: Mapped[float] = mapped_column(REAL, server_default=text("1"))
     last_place: Mapped[float] = mapped_column(Double, server_default=text("0"))
     paused_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    reuse: Mapped[bool] = mapped_column(server_default=text("true"))
+    results_key: Mapped[str | None] = mapped_column(Text)
     budget: Mapped[int | None]
     spent: Mapped[int] = mapped_column(server_default=text("0"))
     parked: Mapped[bool] = mapped_column(server_default=text("false"))
@@ -94,7 +97,9 @@ class Job(Base):
     batch_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("batches.id"))
     external_id: Mapped[str | None] = mapped_column(Text)
     source: Mapped[str] = mapped_column(Text)
+    source_sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
     return_form: Mapped[ReturnForm] = mapped_column(Text, server_default=ReturnForm.RGBA)
+    details: Mapped[dict[str, str] | None] = mapped_column(JSONB)
 
     state: Mapped[State] = mapped_column(Text, server_default=State.QUEUED)
     step: Mapped[Step] = mapped_column(Text, server_default=Step.CALL)
@@ -119,6 +124,7 @@ class Job(Base):
     size_bytes: Mapped[int | None]
     width: Mapped[int | None]
     height: Mapped[int | None]
+    reused: Mapped[bool] = mapped_column(server_default=text("false"))
 
     code: Mapped[str | None] = mapped_column(Text)
     message: Mapped[str | None] = mapped_column(Text)
@@ -211,6 +217,83 @@ class Attempt(Base):
     message: Mapped[str | None] = mapped_column(Text)
     request_id: Mapped[str | None] = mapped_column(Text)
     log_id: Mapped[str | None] = mapped_column(Text)
+
+
+class Result(Base):
+    """A cutout by what it was made of, bought once for all jobs by the job `buyer`.
+
+    The primary key decides which of two jobs for the same picture calls. Until it is stored, it is its buyer's
+    for as long as that job is under way.
+    """
+
+    __tablename__ = "results"
+    __table_args__ = (
+        CheckConstraint(_one_of("return_form", ReturnForm), name="return_form_is_known"),
+        CheckConstraint(
+            "(stored_at IS NULL) = (key IS NULL) AND (key IS NULL) = (sha256 IS NULL)",
+            name="stored_under_a_key",
+        ),
+    )
+
+    source_sha256: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    return_form: Mapped[ReturnForm] = mapped_column(Text, primary_key=True)
+    endpoint: Mapped[str] = mapped_column(Text, primary_key=True)
+    preparation: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    buyer: Mapped[uuid.UUID] = mapped_column(Uuid)
+    key: Mapped[str | None] = mapped_column(Text)
+    sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
+    media_type: Mapped[str | None] = mapped_column(Text)
+    size_bytes: Mapped[int | None]
+    width: Mapped[int | None]
+    height: Mapped[int | None]
+    stored_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class Source(Base):
+    """What is remembered of a picture on the web or in a bucket: it is fetched again only if it changed.
+
+    `address_sha256` is of its address, `etag` and `last_modified` are its server's words.
+    """
+
+    __tablename__ = "sources"
+
+    address_sha256: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    etag: Mapped[str | None] = mapped_column(Text)
+    last_modified: Mapped[str | None] = mapped_column(Text)
+    content_sha256: Mapped[bytes] = mapped_column(LargeBinary)
+    seen_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+
+
+class Ingest(Base):
+    """How far the reading of a manifest into its batch has come; each chunk moves it on with its jobs.
+
+    `records` were read, of which came `pictures` = `jobs` + `rejects` + `duplicates`. `fingerprint` tells
+    the same command from another, so that it goes on where it stopped.
+    """
+
+    __tablename__ = "ingests"
+    __table_args__ = (
+        CheckConstraint("pictures = jobs + rejects + duplicates", name="counts_add_up"),
+        Index(
+            "uq_ingests_fingerprint_unfinished",
+            "fingerprint",
+            unique=True,
+            postgresql_where=text("finished_at IS NULL"),
+        ),
+    )
+
+    batch_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("batches.id"), primary_key=True)
+    fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
+    kind: Mapped[str] = mapped_column(Text)
+    manifest_key: Mapped[str | None] = mapped_column(Text)
+    options: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'"))
+    records: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    pictures: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    jobs: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    rejects: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    duplicates: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
 
 class Worker(Base):
@@ -331,6 +414,8 @@ ATTEMPTS = cast("Table", Attempt.__table__)
 ACCOUNTS = cast("Table", Account.__table__)
 BREAKER = cast("Table", Breaker.__table__)
 LINE = cast("Table", Line.__table__)
+RESULTS = cast("Table", Result.__table__)
+SOURCES = cast("Table", Source.__table__)
 LIMITS = cast("Table", Limit.__table__)
 SPENDING = cast("Table", Spending.__table__)
 

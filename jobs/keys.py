@@ -7,6 +7,7 @@ import uuid
 from jobs.states import ReturnForm
 
 UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+UPLOADED = re.compile(r"sources/[0-9a-f]{2}/([0-9a-f]{64})")
 LONGEST_NAME = 128
 HASH_DIGITS = 16
 # A name that already ends like one we derive could meet a derived one: it gets a hash as well.
@@ -17,6 +18,12 @@ WITHOUT_BATCH = "jobs"
 def source_key(sha256_hex: str) -> str:
     """Where an uploaded source lies: by its content, so that the same picture is kept once."""
     return f"sources/{sha256_hex[:2]}/{sha256_hex}"
+
+
+def sha256_in_key(key: str) -> bytes | None:
+    """The SHA-256 of an uploaded source, which its key says; None for any other key."""
+    found = UPLOADED.fullmatch(key)
+    return bytes.fromhex(found[1]) if found else None
 
 
 def cutout_key(

@@ -222,7 +222,7 @@ class Attempt(Base):
 class Result(Base):
     """A cutout by what it was made of, bought once for all jobs by the job `buyer`.
 
-    The primary key decides which of two jobs for the same picture calls. Until it is stored, it is its buyer's
+    The primary key decides which of two jobs for the same picture calls. Until stored, it is its buyer's
     for as long as that job is under way.
     """
 

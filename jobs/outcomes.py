@@ -22,9 +22,10 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """The cutout is stored and verified."""
+    """The cutout is stored and verified; `reused` if it was bought before, by another job."""
 
     stored: StoredObject
+    reused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,10 @@ class Settings(BaseSettings):
         0, ge=0, le=10, description="So many lost results (paid, never stored) a job may buy again, then held"
     )
 
+    reuse: bool = Field(
+        True, description="A picture that was bought before is served from what is stored, in any batch"
+    )
+
     lifeboat_dir: str | None = Field(
         None,
         description="Takes results that the bucket does not take in time: a directory that all workers share,"
@@ -143,6 +147,10 @@ class Settings(BaseSettings):
     source_private_hosts: WordList = Field(
         (),
         description="Hosts on private addresses (host or host:port) that sources may come from, also by http",
+    )
+
+    source_fetches_per_host: int = Field(
+        8, gt=0, le=1000, description="Sources that one worker process fetches from one host at a time"
     )
 
     worker_threads: int = Field(32, gt=0, le=1000, description="Jobs that one worker process carries at once")

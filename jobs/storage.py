@@ -17,6 +17,7 @@ from jobs.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
 MISSING_OBJECT = {"NoSuchKey", "404", "NotFound"}
 MISSING_BUCKET = {"NoSuchBucket"}
@@ -87,6 +88,17 @@ class Bucket:
                         f"{key} has {answer['ContentLength']} bytes, the limit is {max_bytes}"
                     )
                 return body.read()
+
+    def holds(self, key: str, *, sha256: bytes, size_bytes: int) -> bool:
+        """Whether the object is there as it was stored: by its checksum, or its size where none is kept."""
+        try:
+            found = self._head(key)
+        except ObjectMissingError:
+            return False
+        checksum = found.get("ChecksumSHA256", "")
+        if checksum:
+            return checksum == base64.b64encode(sha256).decode()
+        return found["ContentLength"] == size_bytes
 
     def delete(self, key: str) -> None:
         """Remove an object, if it is there."""
@@ -177,8 +189,11 @@ class Bucket:
         return stored
 
     def _stored_size(self, key: str) -> int:
+        return self._head(key)["ContentLength"]
+
+    def _head(self, key: str) -> "HeadObjectOutputTypeDef":
         with _plain_errors(self.name, key):
-            return self._client.head_object(Bucket=self.name, Key=key)["ContentLength"]
+            return self._client.head_object(Bucket=self.name, Key=key, ChecksumMode="ENABLED")
 
 
 class _plain_errors:  # noqa: N801 - reads as a statement where it is used

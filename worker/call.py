@@ -22,6 +22,7 @@ from worker.endpoint.image import PreparedImage, prepare, refit
 from worker.endpoint.limiter import Ending, LimiterAway, LimitReached, Slot
 from worker.endpoint.verdicts import Verdict
 from worker.judging import NOT_BEGUN_SNOOZE_S, Refusal, judge, not_begun
+from worker.obtaining import obtain
 from worker.slots import AccountAtHand, NoAccountOpenError
 from worker.sources import SourceError
 
@@ -38,7 +39,9 @@ def call(context: WorkerContext, claim: Claim) -> Claim | Outcome:
         return Hold("TOO_MANY_CALLS", reason)
     began = time.monotonic()
     try:
-        source = context.sources.read(claim.source)
+        source = obtain(context, claim)
+        if not isinstance(source, bytes):
+            return source
         image = prepare(source)
         answer = _buy(context, claim, image, claim.attempts + 1, prepared_s=time.monotonic() - began)
         if isinstance(answer, Refusal) and answer.policy.verdict is Verdict.REFIT:

@@ -29,7 +29,7 @@ from worker.network import HostList, Timeouts
 from worker.objects import ObjectLinks
 from worker.per_thread import PerThread
 from worker.slots import Slots
-from worker.sources import SourceFetcher
+from worker.sources import HostTurns, SourceFetcher
 from worker.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,8 @@ class WorkerContext:
         self.policies = Policies({code: what.model_dump() for code, what in settings.verdicts.items()})
         self._results = PerThread(self._make_downloader)
         self._objects = PerThread(lambda: ObjectLinks(self.bucket))
-        self._sources = PerThread(lambda: SourceFetcher(settings, self.bucket, self.objects))
+        hosts = HostTurns(settings.source_fetches_per_host)
+        self._sources = PerThread(lambda: SourceFetcher(settings, self.bucket, self.objects, hosts))
         self.carried = Carried()
         self.spool = Spool(Path(settings.spool_dir))
         self.stopping = threading.Event()

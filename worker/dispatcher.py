@@ -217,7 +217,9 @@ class Dispatcher:
         if not (found.in_line[Step.CALL] and found.calls_may_go and self._publisher.idle(Step.CALL)):
             return
         room = self._limits.window(found.open_accounts) - found.outstanding[Step.CALL]
-        if room > 0:
+        if room <= 0:
+            self._limits.widen(found.open_accounts)
+        else:
             self._publisher.send(Step.CALL, line.hand_out_calls(connection, room, lease=self._lease))
 
 

@@ -22,6 +22,9 @@ USUAL_LATENCY_S = 2.0
 # Jobs that wait for a slot bridge the time between ticks; each more delays whoever comes later.
 SPARE_JOBS = 2
 SPARE_S = 0.2
+# With fewer calls open than this share of what may be, the limit is not what jobs wait for.
+IDLE_BELOW = 0.5
+MOST_MORE = 400
 # Once the endpoint fails for everybody, only a probe is needed.
 JOBS_WITH_CIRCUIT_OPEN = 2
 
@@ -58,6 +61,7 @@ class LimitWatch:
         self._ceiling = ceilings.calls_per_second
         self._first_level = ceilings.first_level
         self._counts: dict[str, deque[tuple[float, int]]] = {name: deque() for name in limiters}
+        self._more = 0.0
         self._looks: dict[str, Look] = {}
         self._thread = threading.Thread(target=self._run, name="limit watch", daemon=True)
 
@@ -73,7 +77,23 @@ class LimitWatch:
     def window(self, accounts: Collection[str]) -> int:
         """How many jobs keep these accounts busy: in a call, on their way to one, and a few spare."""
         looks = self.looks()
-        return sum(self._window(looks.get(name)) for name in accounts)
+        return sum(self._window(looks.get(name)) for name in accounts) + int(self._more)
+
+    def widen(self, accounts: Collection[str]) -> None:
+        """The window is full: widen it while the limits are idle all the same, narrow it once they are not.
+
+        So it is where jobs need no call, being served from what was bought, or take long to get to one.
+        """
+        looks = self.looks()
+        idle = all(name in looks and self._is_idle(looks[name].figures) for name in accounts)
+        self._more = min(self._more * 1.5 + SPARE_JOBS, MOST_MORE) if idle else self._more / 2
+
+    def _is_idle(self, figures: Figures) -> bool:
+        if figures.circuit_s or figures.rest_s:
+            return False
+        latency = figures.latency_s or USUAL_LATENCY_S
+        busy = min(figures.level, (self._ceiling or math.inf) * latency)
+        return figures.open_calls + figures.waiting < IDLE_BELOW * busy
 
     def _window(self, look: Look | None) -> int:
         if look is None:

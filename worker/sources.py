@@ -1,6 +1,12 @@
 """Where a job's picture comes from: the bucket, or a web address that leads nowhere inside."""
 
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -8,12 +14,14 @@ from jobs.outcomes import Fail, Outcome, Retry, Snooze
 from jobs.settings import Settings
 from jobs.states import Step
 from jobs.storage import Bucket, ObjectMissingError, ObjectTooLargeError, StorageError
+from jobs.store import Remembered
 from worker.network import (
     AddressPolicy,
     BadStatus,
     FetchError,
     GuardedTransport,
     HostList,
+    NotModified,
     TooLarge,
     UrlRefused,
     fetch,
@@ -24,6 +32,7 @@ from worker.objects import ObjectLinks
 DEADLINE_S = 60.0
 MOST_REDIRECTS = 5
 STORAGE_AWAY_SNOOZE_S = 15.0
+BUSY_SNOOZE_S = 1.0
 MAY_PASS = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 
 
@@ -35,10 +44,53 @@ class SourceError(Exception):
         self.outcome = outcome
 
 
-class SourceFetcher:
-    """Reads sources. One per thread."""
+@dataclass(frozen=True, slots=True)
+class SourcePicture:
+    """A source's bytes, and what is to be remembered of them."""
 
-    def __init__(self, settings: Settings, bucket: Bucket, objects: ObjectLinks) -> None:
+    data: bytes = field(repr=False)
+    etag: str | None = None
+    last_modified: str | None = None
+
+    @property
+    def remembered(self) -> Remembered:
+        """Their server's words, and their SHA-256."""
+        return Remembered(self.etag, self.last_modified, hashlib.sha256(self.data).digest())
+
+
+class HostTurns:
+    """Few requests at a time to one server: a catalog's pictures often lie at one, and it is not ours."""
+
+    def __init__(self, at_once: int) -> None:
+        self._at_once = at_once
+        self._lock = threading.Lock()
+        self._hosts: dict[str, int] = {}
+
+    @contextmanager
+    def turn(self, host: str) -> Iterator[None]:
+        """Hold a place at the host. Raises SourceError if all are taken: the job comes back soon."""
+        with self._lock:
+            taken = self._hosts.get(host, 0)
+            if taken >= self._at_once:
+                busy = f"{taken} pictures are being fetched from {host}; more than that is impolite"
+                raise SourceError(Snooze("SOURCE_BUSY", busy, BUSY_SNOOZE_S))
+            self._hosts[host] = taken + 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                left = self._hosts[host] - 1
+                if left:
+                    self._hosts[host] = left
+                else:
+                    del self._hosts[host]
+
+
+class SourceFetcher:
+    """Reads sources. One per thread; `hosts` are shared by all."""
+
+    def __init__(self, settings: Settings, bucket: Bucket, objects: ObjectLinks, hosts: HostTurns) -> None:
+        self._hosts = hosts
         self._bucket = bucket
         self._objects = objects
         self._max_bytes = settings.max_source_bytes
@@ -47,17 +99,30 @@ class SourceFetcher:
 
     def read(self, source: str) -> bytes:
         """The picture's bytes; raises SourceError."""
+        return self._read(source, None).data
+
+    def read_changed(self, source: str, remembered: Remembered | None) -> SourcePicture | None:
+        """The picture, None if its server says that it is as remembered; raises SourceError."""
+        try:
+            return self._read(source, remembered)
+        except NotModified:
+            return None
+
+    def _read(self, source: str, remembered: Remembered | None) -> SourcePicture:
         key = self._bucket.key_of(source)
         try:
             if key is not None:
-                return self._objects.read(key, max_bytes=self._max_bytes)
-            return self._from_web(source)
+                return SourcePicture(self._objects.read(key, max_bytes=self._max_bytes))
+            with self._hosts.turn(urlsplit(source).netloc):
+                return self._from_web(source, remembered)
         except ObjectMissingError as error:
             raise SourceError(Fail("SOURCE_MISSING", f"{error}; upload it again")) from error
         except ObjectTooLargeError as error:
             raise SourceError(Fail("SOURCE_TOO_LARGE", str(error))) from error
         except StorageError as error:
             raise SourceError(Snooze("STORAGE_AWAY", str(error), STORAGE_AWAY_SNOOZE_S)) from error
+        except NotModified:
+            raise
         except FetchError as error:
             raise SourceError(_what_it_means(error)) from error
 
@@ -65,15 +130,18 @@ class SourceFetcher:
         """Close this thread's connections."""
         self._transport.close()
 
-    def _from_web(self, source: str) -> bytes:
-        return fetch(
+    def _from_web(self, source: str, remembered: Remembered | None) -> SourcePicture:
+        fetched = fetch(
             self._transport,
             source,
             max_bytes=self._max_bytes,
             deadline_s=DEADLINE_S,
             max_redirects=MOST_REDIRECTS,
             check_url=self._check_scheme,
-        ).data
+            etag=remembered.etag if remembered else None,
+            last_modified=remembered.last_modified if remembered else None,
+        )
+        return SourcePicture(fetched.data, fetched.etag, fetched.last_modified)
 
     def _check_scheme(self, url: httpx.URL) -> None:
         if url.scheme != "https" and not self._private.allows(url.host, port_of(url)):

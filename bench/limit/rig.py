@@ -74,6 +74,8 @@ class Rig:
 @contextmanager
 def rig(*, workers: int = 4, latency_s: float = 2.1, **settings: object) -> Iterator[Rig]:
     """Start it with these settings; everything is gone afterwards."""
+    # Every job is to call, though they are all of one picture.
+    settings = {"reuse": False} | settings
     defaults = {f"CUTOUT_{name.upper()}": str(value) for name, value in settings.items()}
     with tempfile.TemporaryDirectory() as directory:
         options = StackOptions(

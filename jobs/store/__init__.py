@@ -7,6 +7,16 @@ The statements on every job's way are built once: building one costs more than r
 from jobs.store.claims import NOT_SENT, Claim, PaidResult, claim, hand_back
 from jobs.store.hands import cancel, retry
 from jobs.store.ledger import Answer, NotBegun, begin_attempt, end_attempt, record_result, save_in_lifeboat
+from jobs.store.reuse import (
+    Making,
+    Mine,
+    Remembered,
+    Theirs,
+    disown_result,
+    recall_source,
+    remember_source,
+    take_result,
+)
 from jobs.store.settling import Bounds, settle
 
 __all__ = [
@@ -14,15 +24,23 @@ __all__ = [
     "Answer",
     "Bounds",
     "Claim",
+    "Making",
+    "Mine",
     "NotBegun",
     "PaidResult",
+    "Remembered",
+    "Theirs",
     "begin_attempt",
     "cancel",
     "claim",
+    "disown_result",
     "end_attempt",
     "hand_back",
+    "recall_source",
     "record_result",
+    "remember_source",
     "retry",
     "save_in_lifeboat",
     "settle",
+    "take_result",
 ]

@@ -37,7 +37,7 @@ class Claim:
     """A job in a worker's hands. `fence` and `worker_id` go into every later write.
 
     `attempts` counts the ledger's rows of this job, `calls` those of them that went out. `has_budget` says
-    that each call takes a credit from its batch's budget first.
+    that each call takes a credit from its batch's budget first, `reuses` that a cutout bought before will do.
     """
 
     job_id: uuid.UUID
@@ -53,6 +53,7 @@ class Claim:
     calls: int
     result: PaidResult | None
     has_budget: bool = False
+    reuses: bool = True
 
     def as_parameters(self) -> dict[str, Any]:
         """The values that FENCED waits for."""
@@ -95,6 +96,10 @@ CLAIM = (
         .where(BATCHES.c.id == JOBS.c.batch_id, BATCHES.c.budget.is_not(None))
         .exists()
         .label("has_budget"),
+        ~select(BATCHES.c.id)
+        .where(BATCHES.c.id == JOBS.c.batch_id, ~BATCHES.c.reuse)
+        .exists()
+        .label("reuses"),
         ITS_ATTEMPTS.scalar_subquery().label("attempts"),
         ITS_ATTEMPTS.where(ATTEMPTS.c.code.is_distinct_from(NOT_SENT)).scalar_subquery().label("calls"),
     )
@@ -139,6 +144,7 @@ def claim(database: Database, job_id: uuid.UUID, fence: int, worker_id: uuid.UUI
         calls=row.calls,
         result=result if row.result_url else None,
         has_budget=row.has_budget,
+        reuses=row.reuses,
     )
 
 

@@ -12,6 +12,7 @@ from jobs.models import ATTEMPTS, JOBS, constant
 from jobs.outcomes import Fail, Hold, Lost, Outcome, Retry, Snooze, StoredObject, Succeeded, Unknown
 from jobs.states import AttemptOutcome, Standing, State, Step
 from jobs.store.claims import FENCED, Claim
+from jobs.store.reuse import PUBLISH
 from jobs.store.words import cut
 
 AT_ITS_STEP = JOBS.c.step == bindparam("claimed_step")
@@ -33,9 +34,11 @@ SUCCEED = (
                 "lifeboat_key",
             )
         },
+        reused=bindparam("new_reused"),
         **{name: bindparam(f"new_{name}") for name in StoredObject.__slots__},
     )
     .returning(JOBS.c.id)
+    .add_cte(PUBLISH)
 )
 
 # The result at hand is the last one paid for.
@@ -91,7 +94,7 @@ def settle(database: Database, claim: Claim, outcome: Outcome, bounds: Bounds = 
     """Turn what happened into the job's next state. False if the claim was lost: nothing is changed then."""
     parameters = claim.as_parameters()
     if isinstance(outcome, Succeeded):
-        change, parameters = SUCCEED, parameters | _stored(outcome.stored)
+        change, parameters = SUCCEED, parameters | _stored(outcome)
     else:
         values = _values(database, claim, outcome, bounds)
         change = update(JOBS).where(FENCED, AT_ITS_STEP).values(values).returning(JOBS.c.id)
@@ -171,6 +174,6 @@ def _count(database: Database, claim: Claim, condition: ColumnElement[bool]) -> 
     return database.scalars(counted).one()
 
 
-def _stored(stored: StoredObject) -> dict[str, Any]:
-    fields = {name: getattr(stored, name) for name in StoredObject.__slots__}
-    return {f"new_{name}": value for name, value in fields.items()}
+def _stored(outcome: Succeeded) -> dict[str, Any]:
+    fields = {name: getattr(outcome.stored, name) for name in StoredObject.__slots__}
+    return {f"new_{name}": value for name, value in fields.items()} | {"new_reused": outcome.reused}

@@ -1,9 +1,11 @@
 """A web server of a producer's, on loopback."""
 
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Self
 
 
 @contextmanager
@@ -33,3 +35,52 @@ def serve(pages: Mapping[str, bytes | str]) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+class WebServer:
+    """A producer's server that knows ETags: 304 for what the client has already. Counts what it sends."""
+
+    def __init__(self) -> None:
+        self._pages: dict[str, tuple[bytes, str | None]] = {}
+        self._sent: Counter[str] = Counter()
+
+    def serve(self, path: str, body: bytes, *, etag: str | None) -> str:
+        """Serve a body from now on; returns its address."""
+        self._pages[path] = (body, etag)
+        return f"http://{self.host}{path}"
+
+    def sent(self, path: str) -> int:
+        """How often the whole body went out."""
+        return self._sent[path]
+
+    def __enter__(self) -> Self:
+        pages, sent = self._pages, self._sent
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body, etag = pages[self.path]
+                if etag is not None and self.headers.get("If-None-Match") == etag:
+                    self.send_response(304)
+                    self.end_headers()
+                    return
+                sent[self.path] += 1
+                self.send_response(200)
+                if etag is not None:
+                    self.send_header("ETag", etag)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.host = f"127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()

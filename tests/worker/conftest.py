@@ -26,6 +26,12 @@ def make_bench(engine: Engine, bucket: Bucket, settings: Settings) -> Iterator[C
 
 
 @pytest.fixture
+def reusing(make_bench: Callable[..., Bench]) -> Bench:
+    """A bench that serves what was bought before."""
+    return make_bench(reuse=True)
+
+
+@pytest.fixture
 def bench(make_bench: Callable[..., Bench]) -> Bench:
     """A bench with the test's settings."""
     return make_bench()

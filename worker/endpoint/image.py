@@ -14,6 +14,9 @@ ENDPOINT_LIMITS = Limits(max_side=1999, max_bytes=2_999_999)
 # For a picture that the endpoint refused although it was inside the limits as we read them.
 PLAIN_LIMITS = Limits(max_side=1600, max_bytes=1_999_999)
 
+# Grows when the same source would be sent as other bytes: cutouts made before are then made anew.
+PREPARATION = 1
+
 _EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "BMP": "bmp"}
 
 

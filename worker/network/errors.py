@@ -5,6 +5,7 @@ FetchError
     - AddressRefused    the host leads to an address that is not public
     - RedirectRefused   too many redirects, or one to a refused URL
   x BadStatus           an answer other than 200
+  x NotModified         as it was at the download whose validators were sent
   x TooLarge            more bytes than allowed
   x Unfinished          may go better next time
     - Unreachable       no connection, or broken before the answer began
@@ -29,6 +30,10 @@ class AddressRefused(UrlRefused):
 
 
 class RedirectRefused(UrlRefused):
+    pass
+
+
+class NotModified(FetchError):
     pass
 
 

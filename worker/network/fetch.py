@@ -12,6 +12,7 @@ from worker.network.errors import (
     BadStatus,
     DeadlinePassed,
     FetchError,
+    NotModified,
     RedirectRefused,
     TooLarge,
     Truncated,
@@ -20,15 +21,18 @@ from worker.network.errors import (
 )
 
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "cutout"}
+LONGEST_VALIDATOR = 500
 _GZIP_OR_ZLIB = 47  # the wbits of zlib that tell the two apart by their header
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """What was downloaded, and the media type the server gave it ("" if none): a claim, not a fact."""
+    """What was downloaded, and what its server says of it: claims, not facts. No media type is ""."""
 
     data: bytes = field(repr=False)
     media_type: str
+    etag: str | None = None
+    last_modified: str | None = None
 
 
 def fetch(
@@ -39,19 +43,27 @@ def fetch(
     deadline_s: float,
     max_redirects: int = 0,
     check_url: Callable[[httpx.URL], None] = lambda _: None,
+    etag: str | None = None,
+    last_modified: str | None = None,
 ) -> Fetched:
     """Download `url` within `deadline_s` seconds, redirects included, and `max_bytes` bytes.
+
+    With `etag` or `last_modified` of an earlier download, raises NotModified unless it has changed.
 
     `check_url` sees the URL of every hop before it is asked, and raises UrlRefused. Raises FetchError.
     """
     ends_at = time.monotonic() + deadline_s
+    conditions = {"If-None-Match": etag, "If-Modified-Since": None if etag else last_modified}
+    headers = _HEADERS | {name: value for name, value in conditions.items() if value}
     hop = _parsed(url)
     check_url(hop)
     for _ in range(max_redirects + 1):
         left = ends_at - time.monotonic()
-        request = httpx.Request("GET", hop, headers=_HEADERS, extensions={"deadline_s": left})
+        request = httpx.Request("GET", hop, headers=headers, extensions={"deadline_s": left})
         with closing(_answer(transport, request)) as response:
             if not response.has_redirect_location:
+                if response.status_code == httpx.codes.NOT_MODIFIED and len(headers) > len(_HEADERS):
+                    raise NotModified("as it was")
                 return _downloaded(response, max_bytes)
             hop = _next_hop(hop, response.headers["location"], check_url)
     raise RedirectRefused(f"more than {max_redirects} redirects; give the address that they lead to")
@@ -108,7 +120,22 @@ def _downloaded(response: httpx.Response, max_bytes: int) -> Fetched:
         raise BadStatus(response.status_code)
     data = read_bounded(response, max_bytes)
     media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return Fetched(data, media_type if media_type.isprintable() else "")
+    return Fetched(
+        data,
+        media_type if media_type.isprintable() else "",
+        _validator(response, "etag"),
+        _validator(response, "last-modified"),
+    )
+
+
+def _validator(response: httpx.Response, name: str) -> str | None:
+    """Sent back as it came, so it must be a header's harmless and bounded text."""
+    value: str = response.headers.get(name, "")
+    return (
+        value
+        if value and len(value) <= LONGEST_VALIDATOR and value.isascii() and value.isprintable()
+        else None
+    )
 
 
 def _unpacked(response: httpx.Response, max_bytes: int) -> Iterator[bytes]:

@@ -1,0 +1,152 @@
+from collections.abc import Callable, Iterator
+
+import pytest
+from sqlalchemy import text
+
+from jobs.models import Job
+from jobs.states import ReturnForm, State
+from tests.support.bench import Bench
+from tests.support.sandbox import Sandbox
+from tests.support.web import WebServer
+
+
+@pytest.fixture
+def web() -> Iterator[WebServer]:
+    """A server with pictures that says what they are by ETag, and counts what it sends."""
+    with WebServer() as server:
+        yield server
+
+
+def stored(job: Job) -> tuple[str | None, bool]:
+    return job.key, job.reused
+
+
+class TestAPictureThatWasBought:
+    def test_is_served_from_what_is_stored(self, reusing: Bench, sandbox: Sandbox, photo: bytes) -> None:
+        """The second job has the first one's cutout, cost nothing, and says so."""
+        first, second = reusing.done(photo), reusing.done(photo)
+        assert (second.state, second.reused, first.reused) == (State.SUCCEEDED, True, False)
+        assert (second.key, second.sha256, second.width) == (first.key, first.sha256, first.width)
+        assert reusing.attempts(second.id) == []
+        assert sandbox.charges() == 1
+
+    def test_in_another_form_is_another_cutout(self, reusing: Bench, sandbox: Sandbox, photo: bytes) -> None:
+        """A mask is no whiteBK."""
+        forms = [ReturnForm.MASK, ReturnForm.WHITE_BACKGROUND, ReturnForm.MASK]
+        jobs = [reusing.done(photo, form) for form in forms]
+        assert [job.reused for job in jobs] == [False, False, True]
+        assert sandbox.charges() == 2
+
+    def test_is_bought_anew_where_a_batch_wants_it(
+        self, reusing: Bench, sandbox: Sandbox, photo: bytes
+    ) -> None:
+        """reuse: never."""
+        reusing.done(photo)
+        job_id = reusing.enqueue(photo)
+        with reusing.engine.begin() as connection:
+            connection.execute(text("UPDATE batches SET reuse = false"))
+        reusing.work()
+        assert not reusing.job(job_id).reused
+        assert sandbox.charges() == 2
+
+    @pytest.mark.parametrize("harm", ["delete", "alter"])
+    def test_and_is_not_in_the_bucket_any_more_is_bought_again(
+        self, reusing: Bench, sandbox: Sandbox, photo: bytes, harm: str
+    ) -> None:
+        """What was deleted or altered is noticed, not handed out; a third job has the new one."""
+        key = reusing.done(photo).key
+        assert key is not None
+        if harm == "delete":
+            reusing.bucket.delete(key)
+        else:
+            reusing.bucket.put_cutout(b"something else", key=key, media_type="image/png", metadata={})
+        second, third = reusing.done(photo), reusing.done(photo)
+        assert (second.state, second.reused, third.reused) == (State.SUCCEEDED, False, True)
+        assert third.key == second.key
+        assert sandbox.charges() == 2
+
+
+class TestTwins:
+    def test_make_one_call(self, reusing: Bench, sandbox: Sandbox, photo: bytes) -> None:
+        """The second waits while the first is under way, and is served from what it brought."""
+        first = reusing.enqueue(photo)
+        sandbox.fault("code", code="PROCESSING_FAILURE", next=1)
+        reusing.work()
+        second = reusing.enqueue(photo)
+        reusing.change(first, "standing = 'resting', scheduled_at = now() + interval '1 hour'")
+        with reusing.engine.begin() as connection:
+            connection.execute(text("UPDATE jobs SET standing = 'parked' WHERE id = :id"), {"id": first})
+        reusing.work()
+        assert reusing.job(second).code == "TWIN_IS_BOUGHT"
+        assert reusing.attempts(second) == []
+        with reusing.engine.begin() as connection:
+            connection.execute(text("UPDATE jobs SET standing = 'in_line' WHERE id = :id"), {"id": first})
+        for _ in range(2):
+            reusing.work()
+        assert [reusing.job(job_id).state for job_id in (first, second)] == [State.SUCCEEDED] * 2
+        assert reusing.job(second).reused
+        assert sandbox.charges() == 1
+
+    @pytest.mark.parametrize("end", ["failed", "held", "cancelled"])
+    def test_do_not_wait_for_one_that_ended_without_it(
+        self, reusing: Bench, sandbox: Sandbox, photo: bytes, end: str
+    ) -> None:
+        """A buyer that failed, waits for a person or was withdrawn leaves it to the next."""
+        sandbox.fault("code", code="ERROR_ILLEGAL_FILE", next=1)
+        first = reusing.done(photo)
+        if end != "failed":
+            final = "finished_at" if end == "cancelled" else "NULL"
+            reusing.change(first.id, f"state = '{end}', finished_at = {final}")
+        second = reusing.done(photo)
+        assert (second.state, second.reused) == (State.SUCCEEDED, False)
+        assert sandbox.charges() == 1
+
+
+class TestAPictureOnTheWeb:
+    def test_that_has_not_changed_is_not_fetched_again(
+        self, web_bench: Bench, web: WebServer, sandbox: Sandbox, photo: bytes
+    ) -> None:
+        """Its server says so in a line, and the cutout is the one that is stored."""
+        url = web.serve("/a.jpg", photo, etag='"v1"')
+        jobs = [web_bench.done(url), web_bench.done(url)]
+        assert [job.reused for job in jobs] == [False, True]
+        assert (web.sent("/a.jpg"), sandbox.charges()) == (1, 1)
+
+    def test_that_has_changed_is_bought(
+        self, web_bench: Bench, web: WebServer, sandbox: Sandbox, photo: bytes
+    ) -> None:
+        """Another ETag, other bytes: another call. Back to the first bytes: no call."""
+        url = web.serve("/a.jpg", photo, etag='"v1"')
+        web_bench.done(url)
+        web.serve("/a.jpg", photo + b"more", etag='"v2"')
+        assert not web_bench.done(url).reused
+        web.serve("/a.jpg", photo, etag='"v3"')
+        assert web_bench.done(url).reused
+        assert sandbox.charges() == 2
+
+    def test_at_two_addresses_is_bought_once(
+        self, web_bench: Bench, web: WebServer, sandbox: Sandbox, photo: bytes
+    ) -> None:
+        """What counts is what it is, not where it lies."""
+        jobs = [web_bench.done(web.serve(path, photo, etag=None)) for path in ("/a.jpg", "/b.jpg")]
+        assert [job.reused for job in jobs] == [False, True]
+        assert sandbox.charges() == 1
+
+
+@pytest.fixture
+def web_bench(make_bench: Callable[..., Bench], web: WebServer) -> Bench:
+    """A bench that may fetch from that server, and reuses."""
+    return make_bench(reuse=True, source_private_hosts=(web.host,))
+
+
+def test_a_host_is_not_asked_for_more_at_once_than_is_polite(
+    make_bench: Callable[..., Bench], web: WebServer, photo: bytes
+) -> None:
+    """The job that would be one too many comes back soon, with no try used."""
+    bench = make_bench(source_private_hosts=(web.host,), source_fetches_per_host=1)
+    url = web.serve("/a.jpg", photo, etag=None)
+    with bench.context.sources._hosts.turn(web.host):
+        job = bench.done(url)
+    assert (job.state, job.code, job.tries) == (State.QUEUED, "SOURCE_BUSY", 0)
+    bench.work()
+    assert bench.job(job.id).state == State.SUCCEEDED

@@ -1,5 +1,7 @@
 """Holding work back: pauses and budgets."""
 
+import uuid
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -14,24 +16,26 @@ BatchOption = Annotated[str | None, typer.Option(metavar="ID", help="Only this b
 
 def pause(batch: BatchOption = None) -> None:
     """Let no further call go out. What is out is finished and copied; a restart changes nothing."""
-    with plain_errors(), Session(open_database()) as session, session.begin():
-        found = find_batch(session, batch) if batch else None
-        changed = pausing.pause(session, found.id if found else None)
-    what = f"the batch {found.id}" if found else "everything"
-    if not changed:
-        fail(f"{what} is paused already", Exit.FAILED)
-    out.print(f"{what} is paused; `cutout resume{f' --batch {found.id}' if found else ''}` lets it go on")
+    batch_id, what = _change(batch, pausing.pause, "is paused already")
+    out.print(f"{what} is paused; `cutout resume{f' --batch {batch_id}' if batch_id else ''}` lets it go on")
 
 
 def resume(batch: BatchOption = None) -> None:
     """Let calls go out again."""
-    with plain_errors(), Session(open_database()) as session, session.begin():
-        found = find_batch(session, batch) if batch else None
-        changed = pausing.resume(session, found.id if found else None)
-    what = f"the batch {found.id}" if found else "everything"
-    if not changed:
-        fail(f"{what} is not paused", Exit.FAILED)
+    _, what = _change(batch, pausing.resume, "is not paused")
     out.print(f"{what} goes on")
+
+
+def _change(
+    batch: str | None, change: Callable[[Session, uuid.UUID | None], bool], otherwise: str
+) -> tuple[uuid.UUID | None, str]:
+    with plain_errors(), Session(open_database()) as session, session.begin():
+        batch_id = find_batch(session, batch).id if batch else None
+        changed = change(session, batch_id)
+    what = f"the batch {batch_id}" if batch_id else "everything"
+    if not changed:
+        fail(f"{what} {otherwise}", Exit.FAILED)
+    return batch_id, what
 
 
 def budget(
@@ -49,5 +53,6 @@ def budget(
         found = find_batch(session, batch)
         pausing.set_budget(session, found.id, credits_)
         session.refresh(found)
-    bound = "no bound" if credits_ is None else f"a budget of {credits_:,} credits"
-    out.print(f"the batch {found.id} has {bound}; {found.spent:,} spent or out")
+        bound = "no bound" if credits_ is None else f"a budget of {credits_:,} credits"
+        said = f"the batch {found.id} has {bound}; {found.spent:,} spent or out"
+    out.print(said)

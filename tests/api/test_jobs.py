@@ -28,6 +28,23 @@ def problem_of(answer: httpx.Response, status: int) -> dict[str, Any]:
     return document
 
 
+class TestAskingWhyAJobWaits:
+    def test_names_what_is_missing(self, shop: httpx.Client) -> None:
+        """No dispatcher leads here: a word for programs, a text and a remedy for people."""
+        job = shop.post("/v1/jobs", json={"source_url": SOURCE}).json()
+        told = shop.get(f"/v1/jobs/{job['id']}/explanation").raise_for_status().json()
+        assert (told["state"], told["why"]) == ("queued", "no-dispatcher")
+        assert told["remedy"] == "start `cutout dispatcher`"
+
+    def test_of_another_producer_finds_no_job(
+        self, shop: httpx.Client, client: httpx.Client, engine: Engine
+    ) -> None:
+        """404, as if it were not there."""
+        job = shop.post("/v1/jobs", json={"source_url": SOURCE}).json()
+        answer = client.get(f"/v1/jobs/{job['id']}/explanation", headers=key_for(engine, "other"))
+        problem_of(answer, 404)
+
+
 class TestPostingAJob:
     def test_by_address_makes_a_durable_job(self, shop: httpx.Client, engine: Engine) -> None:
         """201 means that the job is in the database, at the address that Location names."""

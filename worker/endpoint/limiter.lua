@@ -9,7 +9,7 @@
 -- CLIMB_S until the first slow answer. A slow answer halves it and leaves a ceiling a little below where it
 -- stood; it is back at that ceiling in BACK_S, waits there, and then tries a little more, ever faster. Only
 -- time in which somebody waits for the level counts.
-local CLIMB_S, BACK_S, TRY_S = 3, 4, 60
+local CLIMB_S, BACK_S, TRY_S = 3, 4, 75
 local LONE_FLOW, FLOW_FORGOTTEN = 1000000, 10000000
 local RUN, RUN_JOBS, FIRST_PROBE, LONGEST_PROBE = 5, 3, 1000000, 60000000
 -- Open calls are renewed every 3 s: a silence of twice that may have outlived their leases.
@@ -44,7 +44,7 @@ local function level_of(state)
   local s, level = state.bound_s, 0
   if state.climbs == 1 then level = state.base * 2 ^ (s / CLIMB_S)
   elseif s < BACK_S then level = state.top - (state.top - state.base) * (1 - s / BACK_S) ^ 3
-  else level = state.top * (1 + 0.5 * ((s - BACK_S) / TRY_S) ^ 4) end
+  else level = state.top * (1 + 0.5 * ((s - BACK_S) / TRY_S) ^ 8) end
   return math.min(level, most)
 end
 

@@ -10,6 +10,8 @@
 -- stood; it is back at that ceiling in BACK_S, waits there, and then tries a little more, ever faster. Only
 -- time in which somebody waits for the level counts.
 local CLIMB_S, BACK_S, TRY_S = 3, 4, 75
+-- Where so many calls take longer than TRY_S, that long: fewer than one in a hundred may be refused.
+local TRY_CALLS = 200
 local LONE_FLOW, FLOW_FORGOTTEN = 1000000, 10000000
 local RUN, RUN_JOBS, FIRST_PROBE, LONGEST_PROBE = 5, 3, 1000000, 60000000
 -- Open calls are renewed every 3 s: a silence of twice that may have outlived their leases.
@@ -44,7 +46,10 @@ local function level_of(state)
   local s, level = state.bound_s, 0
   if state.climbs == 1 then level = state.base * 2 ^ (s / CLIMB_S)
   elseif s < BACK_S then level = state.top - (state.top - state.base) * (1 - s / BACK_S) ^ 3
-  else level = state.top * (1 + 0.5 * ((s - BACK_S) / TRY_S) ^ 8) end
+  else
+    local try_s = math.max(TRY_S, TRY_CALLS * state.latency / 1000000 / state.top)
+    level = state.top * (1 + 0.5 * ((s - BACK_S) / try_s) ^ 8)
+  end
   return math.min(level, most)
 end
 
@@ -96,7 +101,7 @@ function commands.restore()
   return 1
 end
 
--- take CALLER PATIENCE LEASE PREPARED: {1, wait, begins} go then; {0, wait} ask again after; {-1, wait} not
+-- take CALLER PATIENCE LEASE PREPARED: {1, wait, now} go after that; {0, wait} ask again after; {-1, wait} not
 -- within PATIENCE; {-2} nothing is known here.
 function commands.take()
   local state = load()
@@ -122,7 +127,7 @@ function commands.take()
       state.begun = state.begun + 1
       if tonumber(ARGV[7]) >= 0 then state.prepare = average(state.prepare, tonumber(ARGV[7])) end
       redis.call('ZADD', KEYS[2], now + wait + lease, caller)
-      answer = {1, wait, now + wait}
+      answer = {1, wait, now}
     end
   else
     if shut <= 0 and free <= 0 then state.bound_until = now + 250000 end
@@ -188,7 +193,7 @@ local function fail(state, begun, job)
   end
 end
 
--- give_back CALLER BEGAN ENDING FIGURE JOB: a call that began then has ended as `ok` (FIGURE: how long it
+-- give_back CALLER TAKEN_AT ENDING FIGURE JOB: a call whose slot was taken then has ended as `ok` (FIGURE: how long it
 -- took), `slow` or `flow` (how long to rest), `failed` or `unused`. Answers 1 while the circuit is open.
 function commands.give_back()
   redis.call('ZREM', KEYS[2], ARGV[4])

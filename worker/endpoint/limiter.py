@@ -123,9 +123,9 @@ class Figures:
 class Slot:
     """A call that may go out now. Say how it ended; whether the circuit is open then is known afterwards."""
 
-    def __init__(self, caller: str, begins: int, turn_at: float, take_turn: Callable[[], float]) -> None:
+    def __init__(self, caller: str, taken_at: int, turn_at: float, take_turn: Callable[[], float]) -> None:
         self.caller = caller
-        self.begins = begins
+        self.taken_at = taken_at
         self._turn_at = turn_at
         self._take_turn = take_turn
         self.circuit_is_open = False
@@ -151,7 +151,7 @@ class Slot:
     def as_arguments(self) -> list[int | str]:
         """What give_back needs."""
         ending, figure, job = self._ending
-        return [self.caller, self.begins, ending, int(figure * MICROSECONDS), job]
+        return [self.caller, self.taken_at, ending, int(figure * MICROSECONDS), job]
 
 
 class Limiter:
@@ -218,11 +218,11 @@ class Limiter:
             patience = int(max(deadline - time.monotonic(), 0.0) * MICROSECONDS)
             answer = self._ask("take", caller, patience, lease, prepared)
             match answer:
-                case [1, wait, begins]:
+                case [1, wait, taken_at]:
                     turn_at = time.monotonic() + wait / MICROSECONDS
                     self._keep(caller)
                     time.sleep(max(wait / MICROSECONDS - LEAD_S, 0.0))
-                    return Slot(caller, begins, turn_at, self._take_turn)
+                    return Slot(caller, taken_at, turn_at, self._take_turn)
                 case [0, wait]:
                     time.sleep(wait / MICROSECONDS)
                 case [-1, wait]:

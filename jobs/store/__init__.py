@@ -5,12 +5,14 @@ The statements on every job's way are built once: building one costs more than r
 """
 
 from jobs.store.claims import NOT_SENT, Claim, PaidResult, claim, hand_back
-from jobs.store.hands import cancel, retry
+from jobs.store.hands import CANCELLABLE, RETRIABLE, cancel, cancel_all, retry, retry_all
 from jobs.store.ledger import Answer, NotBegun, begin_attempt, end_attempt, record_result, save_in_lifeboat
 from jobs.store.settling import Bounds, settle
 
 __all__ = [
+    "CANCELLABLE",
     "NOT_SENT",
+    "RETRIABLE",
     "Answer",
     "Bounds",
     "Claim",
@@ -18,11 +20,13 @@ __all__ = [
     "PaidResult",
     "begin_attempt",
     "cancel",
+    "cancel_all",
     "claim",
     "end_attempt",
     "hand_back",
     "record_result",
     "retry",
+    "retry_all",
     "save_in_lifeboat",
     "settle",
 ]

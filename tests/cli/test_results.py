@@ -11,7 +11,7 @@ from tests.cli.conftest import Fates
 
 COLUMNS = [
     "external_id", "return_form", "state", "key", "sha256", "media_type", "width", "height", "size_bytes",
-    "credits", "attempts", "error_code", "error_message", "request_id", "job_id",
+    "reused", "credits", "attempts", "error_code", "error_message", "request_id", "job_id",
 ]  # fmt: skip
 DONE = Succeeded(StoredObject("cutouts/a.png", b"\xab" * 32, "image/png", 12_345, 10, 20))
 MakeBatch = Callable[[str, Fates], str]
@@ -27,7 +27,8 @@ class TestResults:
         """Key, size and checksum of what succeeded, code and message of what failed, in order."""
         batch_id = make_batch("b", {"a": DONE, 'ü, "b"\u2028': Fail("BROKEN", "cut off, sadly")})
         ran = cutout("results", batch_id, "-o", "out.csv")
-        assert (ran.code, ran.stdout, ran.stderr) == (1, "", "2 rows written\n")
+        said = "2 rows written; 1 with a cutout, 1 failed (see error_code)\n"
+        assert (ran.code, ran.stdout, ran.stderr) == (1, "", said)
         good, bad = rows_of(tmp_path / "out.csv")
         assert list(good) == COLUMNS
         assert (good["external_id"], good["state"], good["key"]) == ("a", "succeeded", "cutouts/a.png")
@@ -50,7 +51,7 @@ class TestResults:
         assert named == unnamed
         header, row = csv.reader(named.stdout.splitlines())
         assert (header, row[0]) == (COLUMNS, "a")
-        assert named.stderr == "1 rows written\n"
+        assert named.stderr == "1 row written; 1 with a cutout\n"
 
     def test_give_a_spreadsheet_no_formula(
         self, cutout: Cutout, make_batch: MakeBatch, tmp_path: Path

@@ -1,0 +1,27 @@
+"""What became of a batch's pictures, as a file of its own or as the manifest that went in, columns added."""
+
+from jobs.results_manifest.added import REJECTED
+from jobs.results_manifest.as_input import Kept, NoManifestError, find_manifest, write_as_input
+from jobs.results_manifest.ended import ended_batches, keep_results
+from jobs.results_manifest.formats import MEDIA_TYPES, Format, write_results
+from jobs.results_manifest.links import LINK_HOURS, MOST_LINK_HOURS, CutoutLinks
+from jobs.results_manifest.rows import Results, Selection, open_results
+
+__all__ = [
+    "LINK_HOURS",
+    "MEDIA_TYPES",
+    "MOST_LINK_HOURS",
+    "REJECTED",
+    "CutoutLinks",
+    "Format",
+    "Kept",
+    "NoManifestError",
+    "Results",
+    "Selection",
+    "ended_batches",
+    "find_manifest",
+    "keep_results",
+    "open_results",
+    "write_as_input",
+    "write_results",
+]

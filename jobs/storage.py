@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.handlers import add_expect_header
 
 from jobs.links import Links, SignedUpload
+from jobs.many_links import ManyLinks
 from jobs.object_parts import put_parts
 from jobs.object_reader import open_pieces
 from jobs.settings import Settings
@@ -136,6 +137,11 @@ class Bucket:
         links = self._public_links if public else self._links
         with _plain_errors(self.name, key):
             return links.sign("GET", key, {}, seconds)
+
+    def many_links(self, *, seconds: int) -> ManyLinks:
+        """Makes links for others that read objects without credentials for `seconds` from now."""
+        with _plain_errors(self.name):
+            return self._public_links.many(seconds)
 
     def presign_put(
         self, key: str, *, sha256: bytes, media_type: str, metadata: dict[str, str], seconds: int

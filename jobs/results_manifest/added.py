@@ -1,7 +1,7 @@
 """What the manifest that went in learns of each record: our columns."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import cached_property
 
 from jobs.manifest import Record
 from jobs.results_manifest.links import CutoutLinks
@@ -22,34 +22,39 @@ WORST_FIRST = (State.FAILED, State.HELD, State.QUEUED, State.RUNNING, State.CANC
 Found = Sequence[ResultRow | None]
 
 
-@dataclass(frozen=True, slots=True)
 class Added:
     """Our columns, with links if asked."""
 
-    links: CutoutLinks | None = None
+    def __init__(self, links: CutoutLinks | None = None) -> None:
+        self.links = links
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         return tuple(name for name in ALL_ADDED if self.links or name != URL)
 
     def cells(self, record: Record, found: Found) -> list[str]:
-        """The record's values in the order of `names`; those of several pictures are joined by blanks."""
-        values = {name: _joined(cells) for name, cells in self._values(found).items()}
-        values[ERROR] = _errors(record, found)
-        if not found:
-            values[STATE] = REJECTED
-        return [values[name] for name in self.names]
+        """The record's values in the order of `names`; those of several pictures are joined by blanks.
 
-    def _values(self, found: Found) -> dict[str, list[str]]:
-        rows = [row._asdict() if row else {} for row in found]
-        values = {
-            name: [_text(row.get(name.removeprefix("cutout_"))) for row in rows]
-            for name in (KEY, SHA256, WIDTH, HEIGHT, REQUEST_ID, REUSED)
-        }
-        values[STATE] = [row.state if row else REJECTED for row in found]
-        if self.links:
-            values[URL] = [self.links.to(row.key) if row and row.key else "" for row in found]
-        return values
+        There an empty value keeps its place: the second key is that of the second picture.
+        """
+        values = [self._values(row) for row in found] or [self._values(None)]
+        joined = values[0] if len(values) == 1 else [_joined(cells) for cells in zip(*values, strict=True)]
+        joined[self._error] = _errors(record, found)
+        return joined
+
+    @cached_property
+    def _error(self) -> int:
+        return self.names.index(ERROR)
+
+    def _values(self, row: ResultRow | None) -> list[str]:
+        if row is None:
+            return [REJECTED, *[""] * (len(self.names) - 1)]
+        link = [self.links.to(row.key) if row.key else ""] if self.links else []
+        width = "" if row.width is None else str(row.width)
+        height = "" if row.height is None else str(row.height)
+        reused = "true" if row.reused else "false"
+        key, sha256, request_id = row.key or "", row.sha256 or "", row.request_id or ""
+        return [row.state, key, *link, sha256, width, height, "", request_id, reused]
 
 
 def standing(found: Found) -> str:
@@ -60,14 +65,7 @@ def standing(found: Found) -> str:
     return next((word for word in WORST_FIRST if word in states), WITH_A_CUTOUT)
 
 
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "" if value is None else str(value)
-
-
-def _joined(values: list[str]) -> str:
-    # An empty one keeps its place, so that the second key is that of the second picture.
+def _joined(values: Sequence[str]) -> str:
     return " ".join(values) if any(values) else ""
 
 

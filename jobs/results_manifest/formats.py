@@ -14,6 +14,7 @@ from jobs.results_manifest.rows import ResultRow
 COLUMNS = ResultRow._fields[:-1]
 LINK_COLUMNS = ("url", "url_expires_at")
 AFTER_KEY = COLUMNS.index("key") + 1
+REUSED = COLUMNS.index("reused")
 
 
 class Format(StrEnum):
@@ -59,25 +60,31 @@ def _encoded(rows: Iterable[Iterable[object]]) -> bytes:
     return file.getvalue().encode()
 
 
-def _cells(row: ResultRow, links: CutoutLinks | None) -> list[object]:
-    cells: list[object] = [safe(cell) if isinstance(cell, str) else cell for cell in row[:-1]]
-    cells[COLUMNS.index("reused")] = "true" if row.reused else "false"
-    if links:
-        cells[AFTER_KEY:AFTER_KEY] = _link(row, links)
-    return cells
+def _cells(row: ResultRow, links: CutoutLinks | None) -> tuple[object, ...]:
+    # The others are numbers and words of our own: looking at each would take half of the time.
+    cells: tuple[object, ...] = row._replace(
+        external_id=safe(row.external_id),
+        key=safe(row.key),
+        media_type=safe(row.media_type),
+        error_code=safe(row.error_code),
+        error_message=safe(row.error_message),
+        request_id=safe(row.request_id),
+    )[:-1]
+    cells = (*cells[:REUSED], "true" if row.reused else "false", *cells[REUSED + 1 :])
+    return (*cells[:AFTER_KEY], *_link(row, links), *cells[AFTER_KEY:]) if links else cells
 
 
 def _write_ndjson(page: list[ResultRow], links: CutoutLinks | None) -> bytes:
-    return "".join(json.dumps(_object(row, links), ensure_ascii=False) + "\n" for row in page).encode()
+    return "".join(_line(row, links) for row in page).encode()
 
 
-def _object(row: ResultRow, links: CutoutLinks | None) -> dict[str, object]:
-    if links is None:
-        return row._asdict()
-    names = (*_header(with_links=True), "details")
-    values: list[object] = list(row)
-    values[AFTER_KEY:AFTER_KEY] = _link(row, links)
-    return dict(zip(names, values, strict=True))
+def _line(row: ResultRow, links: CutoutLinks | None) -> str:
+    values: tuple[object, ...] = row[:-1]
+    if links:
+        values = (*values[:AFTER_KEY], *_link(row, links), *values[AFTER_KEY:])
+    names = _header(with_links=links is not None)
+    written = json.dumps(dict(zip(names, values, strict=True)), ensure_ascii=False)
+    return f'{written[:-1]}, "details": {row.details or "null"}}}\n'
 
 
 def _link(row: ResultRow, links: CutoutLinks) -> tuple[str | None, str | None]:

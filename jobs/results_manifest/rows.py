@@ -17,7 +17,7 @@ ROWS_A_PAGE = 2000
 
 
 class ResultRow(NamedTuple):
-    """A job and what its calls came to."""
+    """A job and what its calls came to; `details` as JSON."""
 
     external_id: str | None
     return_form: str
@@ -35,7 +35,7 @@ class ResultRow(NamedTuple):
     error_message: str | None
     request_id: str | None
     job_id: str
-    details: dict[str, str] | None
+    details: str | None
 
 
 def _rows() -> Select[*tuple[object, ...]]:
@@ -62,6 +62,8 @@ def _rows() -> Select[*tuple[object, ...]]:
         "error_message": JOBS.c.message,
         "request_id": calls.c.request_id,
         "job_id": cast(JOBS.c.id, Text),
+        # As JSON: it goes into JSON again, or nowhere.
+        "details": cast(JOBS.c.details, Text),
     }
     return (
         select(
@@ -79,7 +81,7 @@ ROWS = _rows()
 def read_rows(engine: Engine, ids: Sequence[uuid.UUID]) -> list[ResultRow]:
     """These jobs as they are now, in the order enqueued."""
     with engine.connect() as connection:
-        return [ResultRow._make(row) for row in connection.execute(ROWS, {"ids": ids})]
+        return [ResultRow._make(row) for row in connection.execute(ROWS, {"ids": ids}).all()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,10 +56,11 @@ def _move(identifier: str, move: Move, only: Sequence[ColumnElement[bool]]) -> i
         its = JOBS.c.id == found.id if isinstance(found, Job) else JOBS.c.batch_id == found.id
         # Chosen once: what fails again meanwhile is not moved again.
         with find_ids(engine, its, *only) as ids:
-            return sum(_move_chunk(engine, move, chunk) for chunk in ids.pages(JOBS_A_CHUNK))
+            return sum(move_chunk(engine, move, chunk) for chunk in ids.pages(JOBS_A_CHUNK))
 
 
-def _move_chunk(engine: Engine, move: Move, ids: Sequence[uuid.UUID]) -> int:
+def move_chunk(engine: Engine, move: Move, ids: Sequence[uuid.UUID]) -> int:
+    """Move what can be moved of these, in a transaction of its own."""
     with engine.begin() as connection:
         return move(connection, ids)
 

@@ -12,9 +12,9 @@ from sqlalchemy import (
     Select,
     Uuid,
     all_,
+    and_,
     bindparam,
     func,
-    not_,
     select,
     update,
 )
@@ -36,13 +36,15 @@ def _first(*states: State) -> ScalarSelect[str]:
     return (its.where(JOBS.c.state.in_(states)) if states else its).correlate(BATCHES).scalar_subquery()
 
 
-STILL_READ = select(Ingest.batch_id).where(Ingest.batch_id == BATCHES.c.id, Ingest.finished_at.is_(None))
-
-HAS_ENDED = (
-    _first().is_not(None)
-    & not_(_first(*UNFINISHED).is_not(None))
-    & not_(STILL_READ.correlate(BATCHES).exists())
+STILL_READ = (
+    select(Ingest.batch_id)
+    .where(Ingest.batch_id == BATCHES.c.id, Ingest.finished_at.is_(None))
+    .limit(1)
+    .correlate(BATCHES)
+    .scalar_subquery()
 )
+
+HAS_ENDED = and_(_first().is_not(None), _first(*UNFINISHED).is_(None), STILL_READ.is_(None))
 
 ENDED = (
     select(BATCHES.c.id)

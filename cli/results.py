@@ -18,8 +18,6 @@ from cli.output import NotWrittenError, shown, write
 from jobs.batches import batch_status
 from jobs.manifest import ManifestError
 from jobs.results_manifest import (
-    LINK_HOURS,
-    MOST_LINK_HOURS,
     REJECTED,
     CutoutLinks,
     Format,
@@ -30,6 +28,7 @@ from jobs.results_manifest import (
     write_as_input,
     write_results,
 )
+from jobs.results_manifest.links import LINK_HOURS, MOST_LINK_HOURS
 from jobs.settings import settings
 from jobs.states import State
 from jobs.storage import Bucket, StorageError

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
-# S3 takes 10,000 parts of at least 5 MiB: 80 GB in all.
-PART_BYTES = 8_388_608
+# S3 takes 10,000 parts of at least 5 MiB: 50 GB in all.
+PART_BYTES = 5_242_880
 
 
 def put_parts(client: "S3Client", pieces: Iterable[bytes], *, bucket: str, key: str, media_type: str) -> None:
@@ -44,7 +44,9 @@ def _parts(pieces: Iterable[bytes]) -> Iterator[bytes]:
     for piece in pieces:
         held += piece
         while len(held) >= PART_BYTES:
-            yield bytes(held[:PART_BYTES])
+            with memoryview(held) as view:
+                part = bytes(view[:PART_BYTES])
             del held[:PART_BYTES]
+            yield part
     if held:
         yield bytes(held)

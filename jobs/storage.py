@@ -113,8 +113,10 @@ class Bucket:
     def put_pieces(self, pieces: Iterable[bytes], *, key: str, media_type: str) -> None:
         """Store what is being made piece by piece; the object is whole or, after an error, as it was before.
 
-        Some 8 MiB are in memory at a time.
+        Some 10 MiB are in memory at a time.
         """
+        if not self._found:
+            self.require()
         with _plain_errors(self.name, key):
             put_parts(self._client, pieces, bucket=self.name, key=key, media_type=media_type)
 

@@ -46,6 +46,14 @@ class ResultsKeeper:
             self._writing.ask()
 
     def _write(self) -> bool:
+        try:
+            self._write_all()
+        finally:
+            # Batches end seldom: no connection is kept until the next one does.
+            self._engine.dispose()
+        return True
+
+    def _write_all(self) -> None:
         for batch_id in self._ended:
             # Should it fail in a way that nobody expected, it rests as well.
             self._rests_until[batch_id] = time.monotonic() + REST_AFTER_ERROR_S
@@ -55,7 +63,6 @@ class ResultsKeeper:
                 del self._rests_until[batch_id]
             except StorageError as error:
                 log.warning("the results of the batch %s are not written: %s", batch_id, error)
-        return True
 
 
 def _connect(known: Settings) -> Engine:

@@ -17,13 +17,13 @@ from api.schemas import BatchRequest, BatchView, view_batch
 from jobs.batches import batch_status
 from jobs.enqueue import create_batch, enqueue_all
 from jobs.results_manifest import (
-    MEDIA_TYPES,
     CutoutLinks,
     Format,
     Selection,
     open_results,
     write_results,
 )
+from jobs.results_manifest.formats import MEDIA_TYPES
 from jobs.states import State
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])

@@ -3,14 +3,11 @@
 from jobs.results_manifest.added import REJECTED
 from jobs.results_manifest.as_input import Kept, NoManifestError, find_manifest, write_as_input
 from jobs.results_manifest.ended import ended_batches, keep_results
-from jobs.results_manifest.formats import MEDIA_TYPES, Format, write_results
-from jobs.results_manifest.links import LINK_HOURS, MOST_LINK_HOURS, CutoutLinks
+from jobs.results_manifest.formats import Format, write_results
+from jobs.results_manifest.links import CutoutLinks
 from jobs.results_manifest.rows import Results, Selection, open_results
 
 __all__ = [
-    "LINK_HOURS",
-    "MEDIA_TYPES",
-    "MOST_LINK_HOURS",
     "REJECTED",
     "CutoutLinks",
     "Format",

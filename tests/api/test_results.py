@@ -69,7 +69,8 @@ class TestResultsOverHttp:
     def test_of_an_unknown_kind_are_refused(self, shop: httpx.Client, engine: Engine, query: str) -> None:
         """The problem names the field."""
         answer = shop.get(f"/v1/batches/{batch_of(engine)}/results?{query}")
-        assert (answer.status_code, answer.json()["field"]) == (422, query.partition("=")[0])
+        assert answer.status_code == 422
+        assert answer.json()["field"].startswith(query.partition("=")[0])
 
     def test_come_while_they_are_read(self, shop: httpx.Client, engine: Engine) -> None:
         """The first rows of many are there long before the last; a client that has enough may leave."""

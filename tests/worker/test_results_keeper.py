@@ -1,6 +1,5 @@
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -16,7 +15,7 @@ from tests.support.fates import DONE, make_batch
 from worker import results_keeper
 from worker.results_keeper import ResultsKeeper
 
-Look = Callable[[], None]
+MISSING = "the bucket {!r} does not exist: create it or mend CUTOUT_S3_BUCKET"
 
 
 @pytest.fixture
@@ -81,8 +80,7 @@ class TestTheKeeperOfResults:
             for _ in range(2):
                 look(keeper, engine)
         assert [record.message for record in caplog.records] == [
-            (f"the results of the batch {batch} are not written: the bucket {keeper._bucket.name!r} does not"
-            " exist: create it or mend CUTOUT_S3_BUCKET")
+            f"the results of the batch {batch} are not written: {MISSING.format(keeper._bucket.name)}"
         ]
         keeper._bucket.create()
         keeper._rests_until[batch] = 0.0

@@ -17,6 +17,8 @@ from local import LocalServices
 from migrations.run import upgrade
 
 FEW = 10_000
+SEEN = (("first", 1), ("megabytes", 0))
+Report = dict[str, float]
 WAYS = {
     "copy": "bare COPY",
     "csv": "CSV",
@@ -42,12 +44,15 @@ def main() -> None:
         for way in asked.way or WAYS:
             small, large = _measure(way, few), _measure(way, many)
             bare = bare or large["seconds"]
-            print(
-                f"| {WAYS[way]} | {asked.rows:,} | {large['seconds']:.1f} | {large['seconds'] / bare:.1f}"
-                f" | {large['first']:.1f} | {large['cpu']:.1f} | {large['megabytes']:.0f}"
-                f" | {large['peak']:.0f} | {small['peak']:.0f} |",
-                flush=True,
-            )
+            print(_row(way, asked.rows, small, large, bare), flush=True)
+
+
+def _row(way: str, rows: int, small: Report, large: Report, bare: float) -> str:
+    # What goes into the bucket is not seen here.
+    first, size = (f"{large[name]:.{n}f}" if large["megabytes"] else "" for name, n in SEEN)
+    seconds, cpu = large["seconds"], large["cpu"]
+    cells = (WAYS[way], f"{rows:,}", f"{seconds:.1f}", f"{seconds / bare:.1f}", first, f"{cpu:.1f}", size)
+    return f"| {' | '.join(cells)} | {large['peak']:.0f} | {small['peak']:.0f} |"
 
 
 def _fill(rows: int) -> uuid.UUID:
@@ -61,13 +66,13 @@ def _fill(rows: int) -> uuid.UUID:
     return batch
 
 
-def _measure(way: str, batch: uuid.UUID) -> dict[str, float]:
+def _measure(way: str, batch: uuid.UUID) -> Report:
     ran = subprocess.run(
         [sys.executable, "-m", "bench.results.measure", way, str(batch)],
         check=True,
         stdout=subprocess.PIPE,
     )
-    report: dict[str, float] = json.loads(ran.stdout)
+    report: Report = json.loads(ran.stdout)
     return report
 
 

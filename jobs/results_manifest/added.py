@@ -14,7 +14,6 @@ STATE, KEY, URL, SHA256, WIDTH, HEIGHT, ERROR, REQUEST_ID, REUSED = (
 )
 ALL_ADDED = (STATE, KEY, URL, SHA256, WIDTH, HEIGHT, ERROR, REQUEST_ID, REUSED)
 REJECTED = "rejected"
-WITH_A_CUTOUT = State.SUCCEEDED.value
 # A record of several pictures counts as the first of these that one of them is.
 WORST_FIRST = (State.FAILED, State.HELD, State.QUEUED, State.RUNNING, State.CANCELLED, REJECTED)
 
@@ -59,10 +58,10 @@ class Added:
 
 def standing(found: Found) -> str:
     """What the record counts as."""
-    states = {row.state if row else REJECTED for row in found}
-    if not states:
-        return REJECTED
-    return next((word for word in WORST_FIRST if word in states), WITH_A_CUTOUT)
+    states = {row.state if row else REJECTED for row in found} or {REJECTED}
+    if len(states) == 1:
+        return states.pop()
+    return next((word for word in WORST_FIRST if word in states), State.SUCCEEDED)
 
 
 def _joined(values: Sequence[str]) -> str:

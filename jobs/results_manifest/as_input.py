@@ -20,6 +20,7 @@ from jobs.states import ReturnForm
 from jobs.storage import Bucket
 
 RECORDS_A_CHUNK = 1000
+FORMS = tuple(ReturnForm)
 
 ITS_JOBS = select(JOBS.c.id).where(
     JOBS.c.batch_id == bindparam("batch", type_=Uuid),
@@ -110,4 +111,4 @@ class _Jobs:
         return self._forms or self._forms_made(picture) or (ReturnForm.RGBA,)
 
     def _forms_made(self, picture: Picture) -> Sequence[ReturnForm]:
-        return [form for form in ReturnForm if (picture.external_id, form) in self._rows]
+        return [form for form in FORMS if (picture.external_id, form) in self._rows]

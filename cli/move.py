@@ -1,40 +1,71 @@
 """Moving jobs that stopped or should not go on."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Engine
 from sqlalchemy.orm import Session
 
 from cli.console import Exit, fail, out
 from cli.database import find_one, open_database, plain_errors
 from jobs import store
-from jobs.models import Job
-from jobs.states import State
+from jobs.database import Database
+from jobs.job_ids import find_ids
+from jobs.models import JOBS, Job
+
+# A commit each: workers take up the first while the last are still moved.
+JOBS_A_CHUNK = 5000
+
+Identifier = Annotated[str, typer.Argument(metavar="ID", help="A batch or job.")]
+Move = Callable[[Database, Sequence[uuid.UUID]], int]
 
 
-def retry(identifier: Annotated[str, typer.Argument(metavar="ID", help="A batch or job.")]) -> None:
-    """Put failed and held jobs back in line, with all their tries; a job called again costs again."""
-    _move(identifier, store.retry, (State.FAILED, State.HELD), "back in line")
-
-
-def cancel(identifier: Annotated[str, typer.Argument(metavar="ID", help="A batch or job.")]) -> None:
-    """Withdraw jobs that wait. What runs at this moment ends by itself."""
-    _move(identifier, store.cancel, (State.QUEUED, State.HELD), "cancelled")
-
-
-def _move(
-    identifier: str, move: Callable[[Session, uuid.UUID], bool], states: tuple[State, ...], word: str
+def retry(
+    identifier: Identifier,
+    code: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CODE", help="Only jobs that stopped for this reason; may be repeated."),
+    ] = None,
+    external_id: Annotated[
+        str | None, typer.Option("--external-id", metavar="ID", help="Only the jobs for this picture.")
+    ] = None,
 ) -> None:
-    with plain_errors(), Session(open_database()) as session, session.begin():
-        found = find_one(session, identifier)
-        if isinstance(found, Job):
-            ids = [found.id]
-        else:
-            ids = list(session.scalars(select(Job.id).where(Job.batch_id == found.id, Job.state.in_(states))))
-        moved = sum(move(session, job_id) for job_id in ids)
+    """Put failed and held jobs back in line, with all their tries; a job called again costs again."""
+    only: list[ColumnElement[bool]] = [JOBS.c.code.in_(code)] if code else []
+    also = f" with {' or '.join(code)}" if code else ""
+    if external_id is not None:
+        only.append(JOBS.c.external_id == external_id)
+        also += f" under the id {external_id!r}"
+    moved = _move(identifier, store.retry_all, [JOBS.c.state.in_(store.RETRIABLE), *only])
+    _report(moved, "back in line", f"{' or '.join(store.RETRIABLE)}{also}")
+
+
+def cancel(identifier: Identifier) -> None:
+    """Withdraw jobs that wait. What runs at this moment ends by itself."""
+    moved = _move(identifier, store.cancel_all, [JOBS.c.state.in_(store.CANCELLABLE)])
+    _report(moved, "cancelled", " or ".join(store.CANCELLABLE))
+
+
+def _move(identifier: str, move: Move, only: Sequence[ColumnElement[bool]]) -> int:
+    engine = open_database()
+    with plain_errors():
+        with Session(engine) as session:
+            found = find_one(session, identifier)
+        its = JOBS.c.id == found.id if isinstance(found, Job) else JOBS.c.batch_id == found.id
+        # Chosen once: what fails again meanwhile is not moved again.
+        with find_ids(engine, its, *only) as ids:
+            return sum(move_chunk(engine, move, chunk) for chunk in ids.pages(JOBS_A_CHUNK))
+
+
+def move_chunk(engine: Engine, move: Move, ids: Sequence[uuid.UUID]) -> int:
+    """Move what can be moved of these, in a transaction of its own."""
+    with engine.begin() as connection:
+        return move(connection, ids)
+
+
+def _report(moved: int, word: str, wanted: str) -> None:
     if not moved:
-        fail(f"nothing of it is {' or '.join(states)}", Exit.FAILED)
+        fail(f"nothing of it is {wanted}", Exit.FAILED)
     out.print(f"{moved:,} {word}")

@@ -1,84 +1,129 @@
-"""What became of a batch, as a file that a spreadsheet reads."""
+"""What became of a batch, as a file that a spreadsheet or a program reads."""
 
-import csv
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import uuid
+from collections import Counter
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated
 
 import typer
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from cli.console import Exit, err, fail
 from cli.database import find_batch, open_database, plain_errors
 from cli.look import exit_of_batch
-from jobs.batches import batch_rows, batch_status
-from jobs.models import Batch
+from cli.output import NotWrittenError, shown, write
+from jobs.batches import batch_status
+from jobs.manifest import ManifestError
+from jobs.results_manifest import (
+    REJECTED,
+    CutoutLinks,
+    Format,
+    NoManifestError,
+    Selection,
+    find_manifest,
+    open_results,
+    write_as_input,
+    write_results,
+)
+from jobs.results_manifest.links import LINK_HOURS, MOST_LINK_HOURS
+from jobs.settings import settings
+from jobs.states import State
+from jobs.storage import Bucket, StorageError
 
-COLUMNS = (
-    "external_id", "return_form", "state", "key", "sha256", "media_type", "width", "height", "size_bytes",
-    "credits", "attempts", "error_code", "error_message", "request_id", "job_id",
-)  # fmt: skip
-# A spreadsheet takes a cell that begins so for a formula and runs it.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+# What a row's state is called in the last line, in its order.
+CALLED = {
+    State.SUCCEEDED: "with a cutout",
+    State.FAILED: "failed (see {})",
+    State.HELD: "held (see {})",
+    State.QUEUED: "waiting",
+    State.RUNNING: "running",
+    State.CANCELLED: "cancelled",
+    REJECTED: "rejected (see {})",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What file is wanted. `links` lives for so many hours; None for none."""
+
+    selection: Selection
+    form: Format
+    as_input: bool
+    link_hours: int | None
 
 
 def results(
     batch: Annotated[str, typer.Argument(metavar="BATCH", help="The batch's id, or its beginning.")],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", dir_okay=False, help="The CSV file to write; - for standard output."),
+        typer.Option("--output", "-o", dir_okay=False, help="The file to write; - for standard output."),
     ] = Path("-"),
+    form: Annotated[
+        Format | None, typer.Option("--format", help="CSV or an object a line [default: csv].")
+    ] = None,
+    *,
+    as_input: Annotated[
+        bool, typer.Option("--as-input", help="The manifest that went in, with columns cutout_… added.")
+    ] = False,
+    links: Annotated[bool, typer.Option("--links", help="Add links that anyone can fetch from.")] = False,
+    link_hours: Annotated[
+        int, typer.Option(min=1, max=MOST_LINK_HOURS, help="How long the links are good.")
+    ] = LINK_HOURS,
+    state: Annotated[
+        list[State] | None, typer.Option(help="Only jobs in this state; may be repeated.")
+    ] = None,
+    code: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CODE", help="Only jobs with this error code; may be repeated."),
+    ] = None,
 ) -> None:
-    """Write a batch's jobs as CSV: state, key, size, credits, and why what failed did."""
-    with plain_errors(), Session(open_database()) as session:
-        found = find_batch(session, batch)
-        with _opened(output) as file:
-            written = _write_rows(session, found, file)
-        err.print(f"{written:,} rows written")
-        counted = batch_status(session, found.id)
-        raise typer.Exit(exit_of_batch(counted) if counted else Exit.FAILED)
+    """Write what became of a batch's jobs: state, key, size, credits, and why what failed did."""
+    if as_input and (form or state or code):
+        fail("--as-input gives the whole manifest in its own format; leave --format, --state and --code out")
+    with plain_errors():
+        engine = open_database()
+        with Session(engine) as session:
+            batch_id = find_batch(session, batch).id
+        wanted = Selection(batch_id, tuple(state or ()), tuple(code or ()))
+        asked = _Asked(wanted, form or Format.CSV, as_input, link_hours if links else None)
+        try:
+            err.print(_say(_write(engine, asked, output), see="cutout_error" if as_input else "error_code"))
+        except (NoManifestError, ManifestError, StorageError, NotWrittenError) as error:
+            fail(str(error))
+        raise typer.Exit(_exit(engine, batch_id))
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[TextIO]:
-    if str(path) == "-":
-        yield sys.stdout
-        return
-    # Written beside and renamed: a file of the name is whole or not there.
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            yield file
-        partial.replace(path)
-    except OSError as error:
-        fail(f"{path} cannot be written: {error.strerror}")
-    finally:
-        with suppress(OSError):
-            partial.unlink()
+def _write(engine: Engine, asked: _Asked, output: Path) -> Counter[str]:
+    """Write the file; gives how many rows there are by what became of them."""
+    tally: Counter[str] = Counter()
+    with ExitStack() as stack:
+        bucket = links = None
+        if asked.as_input or asked.link_hours is not None:
+            bucket = stack.enter_context(closing(Bucket(settings(), connections=1)))
+        if bucket and asked.link_hours is not None:
+            links = CutoutLinks(bucket, asked.link_hours)
+        if bucket and asked.as_input:
+            with Session(engine) as session:
+                kept = find_manifest(session, asked.selection.batch_id)
+            pieces, total = write_as_input(engine, bucket, kept, links, tally), kept.records
+        else:
+            found = stack.enter_context(open_results(engine, asked.selection))
+            pieces, total = write_results(found, asked.form, links, tally), found.total
+        write(output, shown(pieces, tally, total))
+    return tally
 
 
-def _write_rows(session: Session, batch: Batch, file: TextIO) -> int:
-    writer = csv.writer(file)
-    writer.writerow(COLUMNS)
-    written = 0
-    for job, attempts, charged, request_id in batch_rows(session, batch.id):
-        fields = {
-            **{name: getattr(job, name) for name in COLUMNS if hasattr(job, name)},
-            "sha256": job.sha256.hex() if job.sha256 else None,
-            "credits": charged,
-            "attempts": attempts,
-            "error_code": job.code,
-            "error_message": job.message,
-            "request_id": request_id,
-            "job_id": job.id,
-        }
-        writer.writerow(_safe(fields[name]) for name in COLUMNS)
-        written += 1
-    return written
+def _say(tally: Counter[str], *, see: str) -> str:
+    rows = tally.total()
+    parts = [f"{tally[state]:,} {called.format(see)}" for state, called in CALLED.items() if tally[state]]
+    written = f"{rows:,} row{'' if rows == 1 else 's'} written"
+    return f"{written}; {', '.join(parts)}" if parts else written
 
 
-def _safe(value: object) -> str:
-    text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+def _exit(engine: Engine, batch_id: uuid.UUID) -> Exit:
+    with Session(engine) as session:
+        counted = batch_status(session, batch_id)
+    return exit_of_batch(counted) if counted else Exit.FAILED

@@ -1,7 +1,6 @@
 """Looking jobs and batches up: what a producer or an operator sees of them."""
 
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,7 +10,6 @@ from sqlalchemy.orm import Session
 from jobs.models import Attempt, Batch, Job
 from jobs.states import FINAL_STATES, AttemptOutcome, State
 
-ROWS_A_ROUND_TRIP = 1000
 UUID_HEX_DIGITS = 32
 
 
@@ -62,28 +60,6 @@ def credits_of(session: Session, job_ids: list[uuid.UUID]) -> dict[uuid.UUID, in
         .group_by(Attempt.job_id)
     )
     return {job_id: count for job_id, count in rows}  # noqa: C416 - dict() would not type-check on rows
-
-
-def batch_rows(session: Session, batch_id: uuid.UUID) -> Iterator[tuple[Job, int, int, str | None]]:
-    """Every job of a batch in the order enqueued, with its attempts, credits and the last request id.
-
-    Streamed: memory does not grow with the batch.
-    """
-    attempts = select(func.count()).where(Attempt.job_id == Job.id).scalar_subquery()
-    charged = (
-        select(func.count())
-        .where(Attempt.job_id == Job.id, Attempt.outcome == AttemptOutcome.CHARGED)
-        .scalar_subquery()
-    )
-    request_id = (
-        select(Attempt.request_id)
-        .where(Attempt.job_id == Job.id)
-        .order_by(Attempt.number.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    rows = select(Job, attempts, charged, request_id).where(Job.batch_id == batch_id).order_by(Job.id)
-    yield from session.execute(rows.execution_options(yield_per=ROWS_A_ROUND_TRIP)).tuples()
 
 
 def find_by_prefix(session: Session, prefix: str) -> list[Batch | Job]:

@@ -85,7 +85,9 @@ def enqueue_all(
     else:
         batch = session.execute(select(Batch.weight, Batch.producer_id).where(Batch.id == batch_id)).one()
         producer_id = batch.producer_id
-        flow = _Flow(update(Batch).where(Batch.id == batch_id), Batch.last_place, 1.0 / batch.weight)
+        # Its results, if it had ended, are to be written anew.
+        row = update(Batch).where(Batch.id == batch_id).values(results_key=None)
+        flow = _Flow(row, Batch.last_place, 1.0 / batch.weight)
     rows = [
         {
             "batch_id": batch_id,

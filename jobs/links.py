@@ -7,7 +7,10 @@ from urllib.parse import quote
 
 from botocore.auth import S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
+from botocore.credentials import Credentials, ReadOnlyCredentials
+from botocore.exceptions import NoCredentialsError
+
+from jobs.many_links import ManyLinks
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -37,8 +40,17 @@ class Links:
     def sign(self, method: str, key: str, headers: dict[str, str], seconds: int) -> str:
         """A link, good for `seconds`, for one method, key and headers; BotoCoreError without credentials."""
         request = AWSRequest(method, self._base + quote(key, safe="/~"), headers=headers)
-        # There is no public way to a client's credentials, and those of a machine's role change by the hour.
-        credentials: Credentials = self._client._request_signer._credentials  # type: ignore[attr-defined]  # noqa: SLF001
-        frozen = credentials.get_frozen_credentials()
-        S3SigV4QueryAuth(frozen, "s3", self._client.meta.region_name, expires=seconds).add_auth(request)
+        region = self._client.meta.region_name
+        S3SigV4QueryAuth(self._credentials(), "s3", region, expires=seconds).add_auth(request)
         return str(request.url)
+
+    def many(self, seconds: int) -> ManyLinks:
+        """Makes links that read, at 1/10 of the time for each; BotoCoreError without credentials."""
+        return ManyLinks(self._base, self._credentials(), self._client.meta.region_name, seconds)
+
+    def _credentials(self) -> ReadOnlyCredentials:
+        # There is no public way to a client's credentials, and those of a machine's role change by the hour.
+        found: Credentials | None = self._client._request_signer._credentials  # type: ignore[attr-defined]  # noqa: SLF001
+        if found is None:
+            raise NoCredentialsError
+        return found.get_frozen_credentials()

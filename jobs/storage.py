@@ -3,8 +3,9 @@
 import base64
 import hashlib
 import uuid
+from collections.abc import Iterable
 from functools import cache
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 
 import boto3
@@ -13,6 +14,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.handlers import add_expect_header
 
 from jobs.links import Links, SignedUpload
+from jobs.many_links import ManyLinks
+from jobs.object_parts import put_parts
+from jobs.object_reader import open_pieces
 from jobs.settings import Settings
 
 if TYPE_CHECKING:
@@ -100,6 +104,34 @@ class Bucket:
             return checksum == base64.b64encode(sha256).decode()
         return found["ContentLength"] == size_bytes
 
+    def open(self, key: str) -> BinaryIO:
+        """A stream of the object's bytes that keeps 4 MiB in memory; raises ObjectMissingError.
+
+        Reading raises StorageError if the bucket does not answer or the object was replaced meanwhile.
+        """
+        with _plain_errors(self.name, key):
+            head = self._client.head_object(Bucket=self.name, Key=key)
+
+        def read_range(start: int, end: int) -> bytes:
+            with _plain_errors(self.name, key):
+                answer = self._client.get_object(
+                    Bucket=self.name, Key=key, Range=f"bytes={start}-{end - 1}", IfMatch=head["ETag"]
+                )
+                with answer["Body"] as body:
+                    return body.read()
+
+        return open_pieces(head["ContentLength"], read_range)
+
+    def put_pieces(self, pieces: Iterable[bytes], *, key: str, media_type: str) -> None:
+        """Store what is being made piece by piece; the object is whole or, after an error, as it was before.
+
+        Some 10 MiB are in memory at a time.
+        """
+        if not self._found:
+            self.require()
+        with _plain_errors(self.name, key):
+            put_parts(self._client, pieces, bucket=self.name, key=key, media_type=media_type)
+
     def delete(self, key: str) -> None:
         """Remove an object, if it is there."""
         with _plain_errors(self.name, key):
@@ -119,6 +151,11 @@ class Bucket:
         links = self._public_links if public else self._links
         with _plain_errors(self.name, key):
             return links.sign("GET", key, {}, seconds)
+
+    def many_links(self, *, seconds: int) -> ManyLinks:
+        """Makes links for others that read objects without credentials for `seconds` from now."""
+        with _plain_errors(self.name):
+            return self._public_links.many(seconds)
 
     def presign_put(
         self, key: str, *, sha256: bytes, media_type: str, metadata: dict[str, str], seconds: int

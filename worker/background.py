@@ -25,9 +25,14 @@ class Question:
 
     def ask(self) -> None:
         """Ask, unless an answer is awaited already."""
-        if self._thread is None or not self._thread.is_alive():
+        if not self.awaited:
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
+
+    @property
+    def awaited(self) -> bool:
+        """Whether it was asked and has no answer yet."""
+        return self._thread is not None and self._thread.is_alive()
 
     def answered_yes(self) -> bool:
         """Whether the answer was yes within the last 5 s; said once."""

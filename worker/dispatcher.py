@@ -28,6 +28,7 @@ from worker.limit_watch import LimitWatch
 from worker.part import Part
 from worker.probe import bucket_works
 from worker.publisher import Publisher
+from worker.results_keeper import ResultsKeeper
 from worker.slots import limiter_of
 from worker.watch import HeartWatch
 
@@ -80,6 +81,7 @@ class Dispatcher:
         bucket = Bucket(known, connections=1)
         self._credits = {name: Credits(known.endpoint_url, secret) for name, secret in self._keys.items()}
         self._bucket_works = Question("the bucket's probe", lambda: bucket_works(bucket))
+        self._results = ResultsKeeper(known)
         self._parts = [
             Part(work)
             for work in (
@@ -91,6 +93,7 @@ class Dispatcher:
                 self._probe_bucket,
                 self._hand_out_copies,
                 self._hand_out_calls,
+                self._results.look,
             )
         ]
 

@@ -35,7 +35,9 @@ def _measure(latency: float) -> list[Row]:
         running.set(calls_per_second=RATE / 2, calls_in_flight=IN_FLIGHT // 2)
         time.sleep(SETTLE_S)
         _, slow = _watch(running, WATCH_S)
-        rows.append(Row(f"it halves: 30 s later, over {WATCH_S} s", f"{slow:.2%} slow", "under 1%", slow < 0.01))
+        rows.append(
+            Row(f"it halves: 30 s later, over {WATCH_S} s", f"{slow:.2%} slow", "under 1%", slow < 0.01)
+        )
         running.set(calls_per_second=RATE, calls_in_flight=IN_FLIGHT)
         regained_s = _until(running, 0.9 * goal, REGAIN_S * 2)
         failed = running.scalar("SELECT count(*) FROM jobs WHERE state IN ('failed', 'held')")

@@ -5,7 +5,7 @@ The statements on every job's way are built once: building one costs more than r
 """
 
 from jobs.store.claims import NOT_SENT, Claim, PaidResult, claim, hand_back
-from jobs.store.hands import cancel, retry
+from jobs.store.hands import CANCELLABLE, RETRIABLE, cancel, cancel_all, retry, retry_all
 from jobs.store.ledger import Answer, NotBegun, begin_attempt, end_attempt, record_result, save_in_lifeboat
 from jobs.store.reuse import (
     Making,
@@ -20,7 +20,9 @@ from jobs.store.reuse import (
 from jobs.store.settling import Bounds, settle
 
 __all__ = [
+    "CANCELLABLE",
     "NOT_SENT",
+    "RETRIABLE",
     "Answer",
     "Bounds",
     "Claim",
@@ -32,6 +34,7 @@ __all__ = [
     "Theirs",
     "begin_attempt",
     "cancel",
+    "cancel_all",
     "claim",
     "disown_result",
     "end_attempt",
@@ -40,6 +43,7 @@ __all__ = [
     "record_result",
     "remember_source",
     "retry",
+    "retry_all",
     "save_in_lifeboat",
     "settle",
     "take_result",

@@ -1,36 +1,73 @@
 """What a person or producer does to a job that no worker holds."""
 
 import uuid
-from typing import Any
+from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, and_, case, func, null, or_, update
+from sqlalchemy import ARRAY, Uuid, and_, any_, bindparam, case, func, null, or_, select, update
 
 from jobs.database import Database
-from jobs.models import JOBS
+from jobs.models import BATCHES, JOBS
 from jobs.states import Standing, State, Step
 
 # What holds a job whose paid result is gone or is not what was asked for.
 USELESS = ["RESULT_EXPIRED", "RESULT_WRONG"]
 
 
+THESE = JOBS.c.id == any_(bindparam("ids", type_=ARRAY(Uuid)))
+RETRIABLE = (State.FAILED, State.HELD)
+CANCELLABLE = (State.QUEUED, State.HELD)
+
+CANCEL = (
+    update(JOBS)
+    .where(THESE, JOBS.c.state.in_(CANCELLABLE))
+    .values(
+        state=State.CANCELLED,
+        standing=None,
+        finished_at=func.now(),
+        step=Step.CALL,
+        result_url=None,
+        result_expires_at=None,
+        lifeboat_key=None,
+        code=None,
+        message=None,
+    )
+    .returning(JOBS.c.id)
+)
+
+LIVES = and_(
+    or_(JOBS.c.result_expires_at > func.now(), JOBS.c.lifeboat_key.is_not(None)), JOBS.c.code.not_in(USELESS)
+)
+RETRIED = (
+    update(JOBS)
+    .where(THESE, JOBS.c.state.in_(RETRIABLE))
+    .values(
+        state=State.QUEUED,
+        standing=Standing.IN_LINE,
+        finished_at=None,
+        scheduled_at=func.now(),
+        tries=0,
+        code=None,
+        message=None,
+        step=case((LIVES, Step.COPY), else_=Step.CALL),
+        result_url=case((LIVES, JOBS.c.result_url), else_=null()),
+        result_expires_at=case((LIVES, JOBS.c.result_expires_at), else_=null()),
+        lifeboat_key=case((LIVES, JOBS.c.lifeboat_key), else_=null()),
+    )
+    .returning(JOBS.c.id, JOBS.c.batch_id)
+    .cte("retried")
+)
+# Also where there is no key yet: who writes one at this moment must find the row changed, or wait for it.
+RETRY = select(RETRIED.c.id).add_cte(
+    update(BATCHES)
+    .where(BATCHES.c.id.in_(select(RETRIED.c.batch_id)))
+    .values(results_key=null())
+    .cte("unwritten")
+)
+
+
 def cancel(database: Database, job_id: uuid.UUID) -> bool:
     """Withdraw a job that no worker holds; False if there is none such. A credit that it cost stays spent."""
-    return _change(
-        database,
-        JOBS.c.id == job_id,
-        JOBS.c.state.in_([State.QUEUED, State.HELD]),
-        values={
-            "state": State.CANCELLED,
-            "standing": None,
-            "finished_at": func.now(),
-            "step": Step.CALL,
-            "result_url": None,
-            "result_expires_at": None,
-            "lifeboat_key": None,
-            "code": None,
-            "message": None,
-        },
-    )
+    return bool(cancel_all(database, [job_id]))
 
 
 def retry(database: Database, job_id: uuid.UUID) -> bool:
@@ -39,30 +76,14 @@ def retry(database: Database, job_id: uuid.UUID) -> bool:
     It goes on with the copy while its paid result is worth it; else it will be called again, for another
     credit.
     """
-    lives = and_(
-        or_(JOBS.c.result_expires_at > func.now(), JOBS.c.lifeboat_key.is_not(None)),
-        JOBS.c.code.not_in(USELESS),
-    )
-    return _change(
-        database,
-        JOBS.c.id == job_id,
-        JOBS.c.state.in_([State.FAILED, State.HELD]),
-        values={
-            "state": State.QUEUED,
-            "standing": Standing.IN_LINE,
-            "finished_at": None,
-            "scheduled_at": func.now(),
-            "tries": 0,
-            "code": None,
-            "message": None,
-            "step": case((lives, Step.COPY), else_=Step.CALL),
-            "result_url": case((lives, JOBS.c.result_url), else_=null()),
-            "result_expires_at": case((lives, JOBS.c.result_expires_at), else_=null()),
-            "lifeboat_key": case((lives, JOBS.c.lifeboat_key), else_=null()),
-        },
-    )
+    return bool(retry_all(database, [job_id]))
 
 
-def _change(database: Database, *where: ColumnElement[bool], values: dict[str, Any]) -> bool:
-    changed = update(JOBS).where(*where).values(values).returning(JOBS.c.id)
-    return database.scalar(changed) is not None
+def retry_all(database: Database, job_ids: Sequence[uuid.UUID]) -> int:
+    """The same with each of these jobs; returns how many. Their batches' results are to be written anew."""
+    return len(database.scalars(RETRY, {"ids": list(job_ids)}).all())
+
+
+def cancel_all(database: Database, job_ids: Sequence[uuid.UUID]) -> int:
+    """Withdraw those of these jobs that no worker holds; returns how many."""
+    return len(database.scalars(CANCEL, {"ids": list(job_ids)}).all())

@@ -4,23 +4,17 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, text
-from sqlalchemy.orm import Session
 
-from jobs.enqueue import NewJob, create_batch, enqueue
-from jobs.outcomes import Outcome
 from jobs.settings import load_settings
 from jobs.storage import Bucket
-from jobs.store import settle
 from local import LocalServices
 from tests.cli.command import Cutout
 from tests.conftest import url_of
+from tests.support import fates as fates_of
+from tests.support.fates import Fates
 from tests.support.pictures import encoded, plain
 from tests.support.sandbox import Sandbox
-from tests.support.steps import SOURCE, claim_one, new_worker
 from tests.support.system import System
-
-# Each job of a batch by its external id, and what became of it; None leaves it in line.
-Fates = dict[str, Outcome | None]
 
 
 @pytest.fixture
@@ -40,17 +34,7 @@ def make_batch(engine: Engine) -> Callable[[str, Fates], str]:
     """Makes a batch of jobs that ended in different ways; gives its id."""
 
     def make(name: str, fates: Fates) -> str:
-        with Session(engine) as session, session.begin():
-            batch = create_batch(session, name)
-            worker_id = new_worker(session)
-            for external_id, outcome in fates.items():
-                if outcome is not None:
-                    enqueue(session, NewJob(SOURCE, external_id), batch_id=batch.id)
-                    settle(session, claim_one(session, worker_id), outcome)
-            for external_id, outcome in fates.items():
-                if outcome is None:
-                    enqueue(session, NewJob(SOURCE, external_id), batch_id=batch.id)
-            return str(batch.id)
+        return str(fates_of.make_batch(engine, fates, name=name))
 
     return make
 

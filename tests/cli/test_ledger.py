@@ -16,7 +16,7 @@ from jobs.outcomes import Fail, StoredObject, Succeeded
 from jobs.states import AttemptOutcome
 from jobs.store import Answer
 from tests.cli.command import Cutout, Ran
-from tests.cli.conftest import Fates
+from tests.support.fates import Fates
 from tests.support.sandbox import Sandbox
 from tests.support.steps import SOURCE, begin, claim_one, new_worker
 from tests.support.system import System

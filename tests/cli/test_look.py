@@ -8,7 +8,7 @@ from cli.look import NAMED_FAILURES
 from jobs.enqueue import NewJob, enqueue
 from jobs.outcomes import Fail, Hold, StoredObject, Succeeded
 from tests.cli.command import Cutout
-from tests.cli.conftest import Fates
+from tests.support.fates import Fates
 
 DONE = Succeeded(StoredObject("cutouts/[b]/a.png", b"\xab" * 32, "image/png", 12_345, 10, 20))
 BAD = Fail("IMAGE_BROKEN", "it is [/cut] off")

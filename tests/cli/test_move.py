@@ -1,13 +1,18 @@
+import uuid
 from collections.abc import Callable
+from typing import ClassVar
 
 import pytest
 from sqlalchemy import Engine, text
 
-from jobs.outcomes import Fail, Hold, StoredObject, Succeeded
+from cli.move import move_chunk
+from jobs import store
+from jobs.job_ids import find_ids
+from jobs.models import JOBS
+from jobs.outcomes import Fail, Hold
 from tests.cli.command import Cutout
-from tests.cli.conftest import Fates
+from tests.support.fates import DONE, Fates
 
-DONE = Succeeded(StoredObject("cutouts/a.png", b"\xab" * 32, "image/png", 12_345, 10, 20))
 FATES: Fates = {"done": DONE, "bad": Fail("BROKEN", "x"), "held": Hold("LOOK", "x"), "new": None}
 MakeBatch = Callable[[str, Fates], str]
 
@@ -38,6 +43,43 @@ class TestRetry:
         make_batch("b", FATES)
         assert cutout("retry", job_id(engine, "bad")).stdout == "1 back in line\n"
         assert (states(engine)["bad"], states(engine)["held"]) == ("queued", "held")
+
+
+class TestRetryOfSome:
+    FATES: ClassVar[Fates] = {
+        "a": Fail("BROKEN", "x"),
+        "b": Fail("GONE", "x"),
+        "c": Hold("BROKEN", "x"),
+        "d": DONE,
+        "e": Fail("LATE", "x"),
+    }
+
+    def test_takes_what_stopped_for_that_reason(
+        self, cutout: Cutout, engine: Engine, make_batch: MakeBatch
+    ) -> None:
+        """Failed or held, with any of the codes named; the others stay as they ended."""
+        batch_id = make_batch("b", self.FATES)
+        make_batch("other", {"x": Fail("BROKEN", "x")})
+        ran = cutout("retry", batch_id, "--code", "BROKEN", "--code", "LATE")
+        assert (ran.code, ran.stdout) == (0, "3 back in line\n")
+        assert {name for name, state in states(engine).items() if state == "queued"} == {"a", "c", "e"}
+
+    def test_takes_one_picture(self, cutout: Cutout, engine: Engine, make_batch: MakeBatch) -> None:
+        """By its external id, and only if the code fits too."""
+        batch_id = make_batch("b", self.FATES)
+        ran = cutout("retry", batch_id, "--external-id", "b", "--code", "BROKEN")
+        assert (ran.code, ran.stdout) == (1, "")
+        assert ran.stderr == "nothing of it is failed or held with BROKEN under the id 'b'\n"
+        assert cutout("retry", batch_id, "--external-id", "b").stdout == "1 back in line\n"
+        assert [name for name, state in states(engine).items() if state == "queued"] == ["b"]
+
+    def test_goes_by_chunks(self, engine: Engine, make_batch: MakeBatch) -> None:
+        """Each is committed by itself; all of them are moved, each once."""
+        batch_id = make_batch("b", {f"n{n}": Fail("BROKEN", "x") for n in range(7)})
+        with find_ids(engine, JOBS.c.batch_id == uuid.UUID(batch_id)) as ids:
+            moved = [move_chunk(engine, store.retry_all, chunk) for chunk in ids.pages(3)]
+        assert moved == [3, 3, 1]
+        assert set(states(engine).values()) == {"queued"}
 
 
 class TestCancel:

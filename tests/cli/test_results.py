@@ -1,19 +1,25 @@
 import csv
+import json
+import os
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
 
-from jobs.outcomes import Fail, StoredObject, Succeeded
+from jobs.models import Ingest
+from jobs.outcomes import Fail
+from jobs.storage import Bucket
 from tests.cli.command import Cutout
-from tests.cli.conftest import Fates
+from tests.support.fates import DONE, Fates
 
 COLUMNS = [
     "external_id", "return_form", "state", "key", "sha256", "media_type", "width", "height", "size_bytes",
-    "credits", "attempts", "error_code", "error_message", "request_id", "job_id",
+    "reused", "credits", "attempts", "error_code", "error_message", "request_id", "job_id",
 ]  # fmt: skip
-DONE = Succeeded(StoredObject("cutouts/a.png", b"\xab" * 32, "image/png", 12_345, 10, 20))
 MakeBatch = Callable[[str, Fates], str]
 
 
@@ -27,7 +33,8 @@ class TestResults:
         """Key, size and checksum of what succeeded, code and message of what failed, in order."""
         batch_id = make_batch("b", {"a": DONE, 'ü, "b"\u2028': Fail("BROKEN", "cut off, sadly")})
         ran = cutout("results", batch_id, "-o", "out.csv")
-        assert (ran.code, ran.stdout, ran.stderr) == (1, "", "2 rows written\n")
+        said = "2 rows written; 1 with a cutout, 1 failed (see error_code)\n"
+        assert (ran.code, ran.stdout, ran.stderr) == (1, "", said)
         good, bad = rows_of(tmp_path / "out.csv")
         assert list(good) == COLUMNS
         assert (good["external_id"], good["state"], good["key"]) == ("a", "succeeded", "cutouts/a.png")
@@ -50,7 +57,7 @@ class TestResults:
         assert named == unnamed
         header, row = csv.reader(named.stdout.splitlines())
         assert (header, row[0]) == (COLUMNS, "a")
-        assert named.stderr == "1 rows written\n"
+        assert named.stderr == "1 row written; 1 with a cutout\n"
 
     def test_give_a_spreadsheet_no_formula(
         self, cutout: Cutout, make_batch: MakeBatch, tmp_path: Path
@@ -72,6 +79,85 @@ class TestResults:
         none = cutout("results", "ffff")
         assert (none.code, none.stdout) == (2, "")
         assert none.stderr == "no batch has an id that begins with 'ffff'\n"
+
+
+class TestOtherFormsOfResults:
+    def test_are_objects_of_the_jobs_asked_for(self, cutout: Cutout, make_batch: MakeBatch) -> None:
+        """NDJSON of some states and codes; what was written is counted, the exit code is the batch's."""
+        fates: Fates = {"a": DONE, "b": Fail("BROKEN", "m"), "c": Fail("GONE", "m"), "d": None}
+        batch_id = make_batch("b", fates)
+        ran = cutout("results", batch_id, "--format", "ndjson", "--state", "failed", "--code", "GONE")
+        assert [json.loads(line)["external_id"] for line in ran.stdout.splitlines()] == ["c"]
+        assert (ran.code, ran.stderr) == (3, "1 row written; 1 failed (see error_code)\n")
+        ran = cutout("results", batch_id)
+        assert ran.stderr == "4 rows written; 1 with a cutout, 2 failed (see error_code), 1 waiting\n"
+
+    def test_have_links_that_work(self, cutout: Cutout, make_batch: MakeBatch, bucket: Bucket) -> None:
+        """For as many hours as asked; no longer than S3 signs them for."""
+        bucket.put_cutout(b"picture", key="cutouts/a.png", media_type="image/png", metadata={})
+        batch_id = make_batch("b", {"a": DONE})
+        ran = cutout("results", batch_id, "--links", "--link-hours", "2")
+        (row,) = csv.DictReader(ran.stdout.splitlines())
+        assert "X-Amz-Expires=7200&" in row["url"]
+        assert httpx.get(row["url"]).content == b"picture"
+        assert cutout("results", batch_id, "--links", "--link-hours", "169").code == 2
+
+    def test_stop_without_a_word_too_many_when_nobody_reads_on(
+        self, cutout: Cutout, make_batch: MakeBatch
+    ) -> None:
+        """`| head` has its lines, and the rest is one line."""
+        batch_id = make_batch("b", {"a": DONE})
+        reader, writer = os.pipe()
+        os.close(reader)
+        process = cutout.start("results", batch_id, stdout=writer)
+        os.close(writer)
+        ran = cutout.ended(process)
+        assert (ran.code, ran.stderr) == (2, "standard output cannot be written: Broken pipe\n")
+
+
+class TestTheManifestGivenBack:
+    @pytest.fixture
+    def batch_id(self, make_batch: MakeBatch, engine: Engine, bucket: Bucket) -> str:
+        """A batch that was made of a manifest of three rows."""
+        batch_id = make_batch("b", {"a": DONE, "b": Fail("BROKEN", "m")})
+        manifest = b"external_id,source\na,https://x/a.jpg\nb,https://x/b.jpg\n,https://x/c.jpg\n"
+        bucket.put_pieces([manifest], key="manifests/m", media_type="text/csv")
+        with Session(engine) as session, session.begin():
+            kept = {"fingerprint": b"x", "kind": "CSV manifest", "manifest_key": "manifests/m"}
+            session.add(Ingest(batch_id=uuid.UUID(batch_id), **kept))
+        return batch_id
+
+    def test_has_its_rows_with_columns_added(self, cutout: Cutout, batch_id: str, tmp_path: Path) -> None:
+        """Every row is counted by what became of it."""
+        ran = cutout("results", batch_id, "--as-input", "-o", "out.csv")
+        said = "3 rows written; 1 with a cutout, 1 failed (see cutout_error), 1 rejected (see cutout_error)\n"
+        assert (ran.code, ran.stdout, ran.stderr) == (1, "", said)
+        rows = rows_of(tmp_path / "out.csv")
+        assert [row["source"] for row in rows] == ["https://x/a.jpg", "https://x/b.jpg", "https://x/c.jpg"]
+        assert [row["cutout_key"] for row in rows] == ["cutouts/a.png", "", ""]
+
+    def test_that_is_gone_is_named(
+        self, cutout: Cutout, batch_id: str, bucket: Bucket, tmp_path: Path
+    ) -> None:
+        """The key stands in the one line that is said, and no file is made."""
+        bucket.delete("manifests/m")
+        ran = cutout("results", batch_id, "--as-input", "-o", "out.csv")
+        assert (ran.code, ran.stdout) == (2, "")
+        assert ran.stderr.endswith("holds no object 'manifests/m'\n")
+        assert not (tmp_path / "out.csv").exists()
+
+    def test_is_not_there_for_every_batch(self, cutout: Cutout, make_batch: MakeBatch) -> None:
+        """A batch without one is told so, and what to do."""
+        ran = cutout("results", make_batch("b", {"a": DONE}), "--as-input")
+        assert (ran.code, ran.stdout) == (2, "")
+        assert ran.stderr.endswith("there is none to add columns to; leave --as-input out\n")
+
+    def test_is_whole_and_in_its_own_format(self, cutout: Cutout, batch_id: str) -> None:
+        """Options that would change that are refused."""
+        for option in ("--format=csv", "--state=failed", "--code=X"):
+            ran = cutout("results", batch_id, "--as-input", option)
+            assert (ran.code, ran.stdout) == (2, "")
+            assert "leave --format, --state and --code out" in ran.stderr
 
 
 class TestAFileOfResults:

@@ -19,6 +19,7 @@ from jobs.enqueue import NewJob, enqueue_all
 from jobs.settings import Settings
 from jobs.storage import Bucket
 from local import LocalServices
+from tests.support.fates import DONE, make_batch
 from tests.support.sandbox import Sandbox
 from tests.support.steps import SOURCE, claim_new, new_worker
 
@@ -103,6 +104,15 @@ class TestADispatcher:
         time.sleep(1)
         assert handed_out(engine) == 3 + 1 + 2  # in flight, for the next 0.4 s, spare
         assert messages(settings) == 6
+
+    def test_writes_the_results_of_batches_that_ended(
+        self, start: Start, engine: Engine, bucket: Bucket
+    ) -> None:
+        """They lie in the bucket within seconds, and the batch says where."""
+        batch_id = make_batch(engine, {"a": DONE})
+        start()
+        wait_until(lambda: scalar(engine, "SELECT count(*) FROM batches WHERE results_key IS NOT NULL") == 1)
+        assert bucket.read(f"results/{batch_id}.csv", max_bytes=10_000).count(b"\r\n") == 2
 
     def test_takes_over_when_the_leader_is_killed(self, start: Start, engine: Engine) -> None:
         """Two run and one leads; after kill -9 the other hands out within ten seconds."""

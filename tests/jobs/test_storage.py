@@ -1,9 +1,11 @@
 import hashlib
 import io
+from collections.abc import Iterator
 
 import httpx
 import pytest
 
+from jobs import object_reader
 from jobs.settings import Settings
 from jobs.sources import upload_source
 from jobs.storage import (
@@ -114,3 +116,53 @@ class TestTrouble:
         bucket.check()
         with pytest.raises(BucketMissingError):
             Bucket(settings.model_copy(update={"s3_bucket": "no-such-bucket"})).check()
+
+
+class TestAnObjectInPieces:
+    def test_is_read_as_a_stream(self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Any read gives what was asked for, and what is in memory is one piece of it."""
+        monkeypatch.setattr(object_reader, "PIECE_BYTES", 1000)
+        bucket.put_cutout(DATA, key="a", media_type="text/plain", metadata={})
+        with bucket.open("a") as stream:
+            assert stream.read(10) == DATA[:10]
+            assert b"".join(iter(lambda: stream.read(777), b"")) == DATA[10:]
+
+    def test_that_was_replaced_meanwhile_is_not_read_further(
+        self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Halves of two objects never make one."""
+        monkeypatch.setattr(object_reader, "PIECE_BYTES", 1000)
+        bucket.put_cutout(DATA, key="a", media_type="text/plain", metadata={})
+        with bucket.open("a") as stream:
+            stream.read(10)
+            bucket.put_cutout(DATA[::-1], key="a", media_type="text/plain", metadata={})
+            with pytest.raises(StorageError):
+                stream.read()
+
+    def test_that_is_missing_or_empty(self, bucket: Bucket) -> None:
+        """The one is said at once, the other has no bytes."""
+        bucket.put_cutout(b"", key="empty", media_type="text/plain", metadata={})
+        with bucket.open("empty") as stream:
+            assert stream.read() == b""
+        with pytest.raises(ObjectMissingError, match="'none'"):
+            bucket.open("none")
+
+    def test_is_stored_while_it_is_made(self, bucket: Bucket) -> None:
+        """Pieces of any size make one object of many parts, with its type."""
+        pieces = [b"a" * 5_000_000, b"", b"b" * 12_000_000, b"c"]
+        bucket.put_pieces(iter(pieces), key="a", media_type="text/csv")
+        assert bucket.read("a", max_bytes=20_000_000) == b"".join(pieces)
+        assert bucket._client.head_object(Bucket=bucket.name, Key="a")["ContentType"] == "text/csv"
+
+    def test_whose_making_breaks_off_is_not_stored(self, bucket: Bucket) -> None:
+        """What was there before stays, and no parts are left that would be paid for."""
+        bucket.put_cutout(DATA, key="a", media_type="text/plain", metadata={})
+
+        def pieces() -> Iterator[bytes]:
+            yield b"x" * 9_000_000
+            raise RuntimeError("broke off")
+
+        with pytest.raises(RuntimeError, match="broke off"):
+            bucket.put_pieces(pieces(), key="a", media_type="text/csv")
+        assert bucket.read("a", max_bytes=len(DATA)) == DATA
+        assert not bucket._client.list_multipart_uploads(Bucket=bucket.name).get("Uploads")

@@ -1,0 +1,80 @@
+"""A batch's results in each format, beside a bare COPY of the same columns: seconds and peak memory."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+
+from bench.results.filling import fill
+from jobs.database import connect
+from jobs.settings import settings
+from jobs.storage import Bucket
+from local import LocalServices
+from migrations.run import upgrade
+
+FEW = 10_000
+SEEN = (("first", 1), ("megabytes", 0))
+Report = dict[str, float]
+WAYS = {
+    "copy": "bare COPY",
+    "csv": "CSV",
+    "ndjson": "NDJSON",
+    "links": "CSV with links",
+    "as-input": "as the input",
+    "bucket": "CSV into the bucket",
+}
+
+
+def main() -> None:
+    """Print the table of bench/README.md."""
+    options = argparse.ArgumentParser(prog="python -m bench.results", description=__doc__)
+    options.add_argument("--rows", type=int, default=1_000_000, help="jobs of the batch [%(default)s]")
+    options.add_argument("--way", choices=WAYS, action="append", help="only this way [all]")
+    asked = options.parse_args()
+    with tempfile.TemporaryDirectory() as directory, LocalServices(Path(directory)) as services:
+        os.environ |= {**services.environment(), "CUTOUT_S3_BUCKET": "bench"}
+        few, many = _fill(FEW), _fill(asked.rows)
+        print(f"| way | rows | s | times COPY | first row, s | CPU, s | MB | peak, MB | of {FEW:,} |")
+        print("|---|---|---|---|---|---|---|---|---|")
+        bare = 0.0
+        for way in asked.way or WAYS:
+            small, large = _measure(way, few), _measure(way, many)
+            bare = bare or large["seconds"]
+            print(_row(way, asked.rows, small, large, bare), flush=True)
+
+
+def _row(way: str, rows: int, small: Report, large: Report, bare: float) -> str:
+    # What goes into the bucket is not seen here.
+    first, size = (f"{large[name]:.{n}f}" if large["megabytes"] else "" for name, n in SEEN)
+    seconds, cpu = large["seconds"], large["cpu"]
+    cells = (WAYS[way], f"{rows:,}", f"{seconds:.1f}", f"{seconds / bare:.1f}", first, f"{cpu:.1f}", size)
+    return f"| {' | '.join(cells)} | {large['peak']:.0f} | {small['peak']:.0f} |"
+
+
+def _fill(rows: int) -> uuid.UUID:
+    known = settings()
+    engine, bucket = connect(known.database_url.get_secret_value()), Bucket(known)
+    upgrade(engine)
+    bucket.create()
+    batch = fill(engine, bucket, rows)
+    engine.dispose()
+    bucket.close()
+    return batch
+
+
+def _measure(way: str, batch: uuid.UUID) -> Report:
+    ran = subprocess.run(
+        [sys.executable, "-m", "bench.results.measure", way, str(batch)],
+        check=True,
+        stdout=subprocess.PIPE,
+    )
+    report: Report = json.loads(ran.stdout)
+    return report
+
+
+if __name__ == "__main__":
+    main()

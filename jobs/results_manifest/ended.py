@@ -1,0 +1,93 @@
+"""Results in the bucket: written once for each batch that has ended."""
+
+import uuid
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import (
+    ARRAY,
+    Engine,
+    Row,
+    ScalarSelect,
+    Select,
+    Uuid,
+    all_,
+    and_,
+    bindparam,
+    func,
+    select,
+    update,
+)
+
+from jobs.database import Database
+from jobs.models import BATCHES, JOBS, Ingest
+from jobs.results_manifest.formats import MEDIA_TYPES, Format, write_results
+from jobs.results_manifest.rows import Selection, open_results
+from jobs.states import FINAL_STATES, State
+from jobs.storage import Bucket
+
+MOST_BATCHES = 20
+UNFINISHED = [state for state in State if state not in FINAL_STATES]
+
+
+def _first(*states: State) -> ScalarSelect[str]:
+    # In the index's own order, and one row of it: joined, or guessed to be many, all jobs would be read.
+    its = select(JOBS.c.state).where(JOBS.c.batch_id == BATCHES.c.id).order_by(JOBS.c.state).limit(1)
+    return (its.where(JOBS.c.state.in_(states)) if states else its).correlate(BATCHES).scalar_subquery()
+
+
+STILL_READ = (
+    select(Ingest.batch_id)
+    .where(Ingest.batch_id == BATCHES.c.id, Ingest.finished_at.is_(None))
+    .limit(1)
+    .correlate(BATCHES)
+    .scalar_subquery()
+)
+
+HAS_ENDED = and_(_first().is_not(None), _first(*UNFINISHED).is_(None), STILL_READ.is_(None))
+
+ENDED = (
+    select(BATCHES.c.id)
+    .where(
+        BATCHES.c.results_key.is_(None),
+        BATCHES.c.id != all_(bindparam("but", type_=ARRAY(Uuid))),
+        HAS_ENDED,
+    )
+    .limit(MOST_BATCHES)
+)
+
+
+def ended_batches(database: Database, but: Collection[uuid.UUID] = ()) -> list[uuid.UUID]:
+    """Batches all of whose jobs are final and whose results are not in the bucket yet, some at a time."""
+    return list(database.scalars(ENDED, {"but": list(but)}))
+
+
+def keep_results(engine: Engine, bucket: Bucket, batch_id: uuid.UUID) -> bool:
+    """Write a batch's results as CSV into the bucket; False if a job of it moved on meanwhile.
+
+    Two who do it at once write the same. Raises StorageError.
+    """
+    with engine.connect() as connection:
+        before = connection.execute(_standing(batch_id)).one()
+    key = f"results/{batch_id}.csv"
+    with open_results(engine, Selection(batch_id)) as results:
+        bucket.put_pieces(write_results(results, Format.CSV), key=key, media_type=MEDIA_TYPES[Format.CSV])
+    return _record(engine, batch_id, key, before)
+
+
+def _standing(batch_id: uuid.UUID) -> Select[int, datetime | None]:
+    """How many jobs the batch has and when the last one ended: one that ran again ended later."""
+    return select(func.count(), func.max(JOBS.c.finished_at)).where(JOBS.c.batch_id == batch_id)
+
+
+def _record(engine: Engine, batch_id: uuid.UUID, key: str, before: Row[int, datetime | None]) -> bool:
+    its = BATCHES.c.id == batch_id
+    with engine.begin() as connection:
+        # Whoever puts a job in line changes this row in the same transaction: it is seen below, or waits and
+        # takes the key away again.
+        connection.execute(select(BATCHES.c.id).where(its).with_for_update())
+        unchanged = connection.execute(_standing(batch_id)).one() == before
+        if not (unchanged and connection.scalar(select(HAS_ENDED).where(its))):
+            return False
+        connection.execute(update(BATCHES).where(its).values(results_key=key))
+    return True

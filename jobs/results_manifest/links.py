@@ -1,0 +1,19 @@
+"""Links to cutouts that go into a file."""
+
+from datetime import timedelta
+
+from jobs.storage import Bucket
+
+LINK_HOURS = 24
+# S3 signs no link for longer than a week.
+MOST_LINK_HOURS = 168
+
+
+class CutoutLinks:
+    """Links for whoever holds the file, all good until `expires_at`."""
+
+    def __init__(self, bucket: Bucket, hours: int = LINK_HOURS) -> None:
+        """Raises StorageError if the settings have no credentials to sign with."""
+        links = bucket.many_links(seconds=hours * 3600)
+        self.to = links.to
+        self.expires_at = links.signed_at + timedelta(hours=hours)

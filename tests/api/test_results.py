@@ -1,0 +1,94 @@
+import csv
+import io
+import json
+import time
+import uuid
+
+import httpx
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
+
+from jobs.models import Producer
+from jobs.outcomes import Fail
+from jobs.storage import Bucket
+from tests.api.conftest import key_for
+from tests.support.fates import DONE, make_batch
+
+MANY = 100_000
+
+
+def batch_of(engine: Engine, name: str = "shop") -> uuid.UUID:
+    """A batch of that producer's: one job succeeded, one failed, one waits."""
+    with Session(engine) as session:
+        producer_id = session.query(Producer.id).filter_by(name=name).scalar()
+    return make_batch(engine, {"a": DONE, "b": Fail("=BROKEN", "m"), "c": None}, producer_id=producer_id)
+
+
+class TestResultsOverHttp:
+    def test_are_csv_under_a_safe_name(self, shop: httpx.Client, engine: Engine) -> None:
+        """A browser saves them as a file, and no cache keeps them; a cell is no formula."""
+        batch_id = batch_of(engine)
+        answer = shop.get(f"/v1/batches/{batch_id}/results")
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+        assert answer.headers["content-disposition"] == f'attachment; filename="results-{batch_id}.csv"'
+        assert answer.headers["cache-control"] == "no-store"
+        rows = list(csv.DictReader(io.StringIO(answer.text, newline="")))
+        assert [(row["external_id"], row["state"], row["error_code"]) for row in rows] == [
+            ("a", "succeeded", ""),
+            ("b", "failed", "'=BROKEN"),
+            ("c", "queued", ""),
+        ]
+        assert "url" not in rows[0]
+
+    def test_are_ndjson_if_asked(self, shop: httpx.Client, engine: Engine) -> None:
+        """An object a line, of the states asked for."""
+        batch_id = batch_of(engine)
+        query = {"format": "ndjson", "state": ["failed", "queued"]}
+        answer = shop.get(f"/v1/batches/{batch_id}/results", params=query)
+        assert answer.headers["content-type"] == "application/x-ndjson"
+        assert answer.headers["content-disposition"].endswith('.ndjson"')
+        assert [json.loads(line)["external_id"] for line in answer.text.splitlines()] == ["b", "c"]
+
+    def test_have_links_that_work(self, shop: httpx.Client, engine: Engine, bucket: Bucket) -> None:
+        """Anyone fetches the cutout by them."""
+        bucket.put_cutout(b"picture", key="cutouts/a.png", media_type="image/png", metadata={})
+        query = {"format": "ndjson", "links": "true", "state": "succeeded"}
+        answer = shop.get(f"/v1/batches/{batch_of(engine)}/results", params=query)
+        assert httpx.get(json.loads(answer.text)["url"]).content == b"picture"
+
+    def test_are_their_producers_alone(self, shop: httpx.Client, engine: Engine) -> None:
+        """Another producer's batch, an operator's and none at all are one and the same 404."""
+        key_for(engine, "other")
+        for batch_id in (batch_of(engine, "other"), make_batch(engine, {"a": DONE}), uuid.uuid4()):
+            answer = shop.get(f"/v1/batches/{batch_id}/results")
+            assert (answer.status_code, answer.json()["type"]) == (404, "urn:cutout:problem:unknown-batch")
+
+    @pytest.mark.parametrize("query", ["format=xml", "state=done", "links=maybe"])
+    def test_of_an_unknown_kind_are_refused(self, shop: httpx.Client, engine: Engine, query: str) -> None:
+        """The problem names the field."""
+        answer = shop.get(f"/v1/batches/{batch_of(engine)}/results?{query}")
+        assert answer.status_code == 422
+        assert answer.json()["field"].startswith(query.partition("=")[0])
+
+    def test_come_while_they_are_read(self, shop: httpx.Client, engine: Engine) -> None:
+        """The first rows of many are there long before the last; a client that has enough may leave."""
+        batch_id = batch_of(engine)
+        with engine.begin() as connection:
+            more = (
+                "INSERT INTO jobs (batch_id, source, state, place, finished_at, code) SELECT :batch, 's',"
+                " 'failed', 0, now(), 'BROKEN' FROM generate_series(1, :many)"
+            )
+            connection.execute(text(more), {"batch": batch_id, "many": MANY})
+        began = time.monotonic()
+        with shop.stream("GET", f"/v1/batches/{batch_id}/results") as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            assert next(lines).startswith("a,rgba,succeeded")
+            first = time.monotonic() - began
+            assert sum(1 for _ in lines) == MANY + 2
+        assert first < (time.monotonic() - began) / 2
+        with shop.stream("GET", f"/v1/batches/{batch_id}/results") as answer:
+            next(answer.iter_lines())
+        assert shop.get(f"/v1/batches/{batch_id}").json()["total"] == MANY + 3

@@ -1,0 +1,31 @@
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from jobs.enqueue import NewJob, enqueue_all
+from jobs.job_ids import find_ids
+from jobs.models import JOBS
+from tests.support.steps import SOURCE
+
+
+class TestTheIdsFound:
+    def test_come_in_the_order_enqueued(self, engine: Engine) -> None:
+        """All of them, by pages of the size asked for, as often as asked; past memory they lie on disk."""
+        with Session(engine) as session, session.begin():
+            enqueued = enqueue_all(session, [NewJob(SOURCE)] * 25)
+        with find_ids(engine, JOBS.c.source == SOURCE) as ids:
+            for _ in range(2):
+                pages = list(ids.pages(10))
+                assert [len(page) for page in pages] == [10, 10, 5]
+                assert [job for page in pages for job in page] == enqueued
+        assert ids.total == 25
+
+    def test_are_those_of_that_moment(self, engine: Engine) -> None:
+        """A job that comes later is not among them, and no transaction stays open."""
+        with Session(engine) as session, session.begin():
+            enqueue_all(session, [NewJob(SOURCE)])
+        with find_ids(engine, JOBS.c.source == SOURCE) as ids:
+            with Session(engine) as session, session.begin():
+                enqueue_all(session, [NewJob(SOURCE)])
+            (page,) = ids.pages(10)
+            assert len(page) == ids.total == 1
+            assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]

@@ -1,0 +1,88 @@
+import logging
+import time
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from jobs import line
+from jobs.line import Survey
+from jobs.models import Batch
+from jobs.settings import Settings
+from jobs.storage import Bucket
+from tests.support.fates import DONE, make_batch
+from worker import results_keeper
+from worker.results_keeper import ResultsKeeper
+
+MISSING = "the bucket {!r} does not exist: create it or mend CUTOUT_S3_BUCKET"
+
+
+@pytest.fixture
+def keeper(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> ResultsKeeper:
+    """One that looks whenever it is asked to."""
+    monkeypatch.setattr(results_keeper, "LOOK_EVERY_S", 0.0)
+    return ResultsKeeper(settings)
+
+
+def survey(engine: Engine) -> Survey:
+    with engine.connect() as connection:
+        return line.survey(connection, [])
+
+
+def look(keeper: ResultsKeeper, engine: Engine, found: Survey | None = None) -> None:
+    with engine.connect() as connection:
+        keeper.look(connection, found or survey(engine))
+    deadline = time.monotonic() + 20
+    while keeper._writing.awaited:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def keys(engine: Engine) -> set[str | None]:
+    with Session(engine) as session:
+        return {batch.results_key for batch in session.query(Batch)}
+
+
+class TestTheKeeperOfResults:
+    def test_writes_what_ended(self, keeper: ResultsKeeper, engine: Engine, bucket: Bucket) -> None:
+        """All batches that ended since the last look, and no others."""
+        batches = [make_batch(engine, {"a": DONE}) for _ in range(3)]
+        make_batch(engine, {"a": None})
+        look(keeper, engine)
+        assert keys(engine) == {None, *(f"results/{batch}.csv" for batch in batches)}
+        assert len(bucket.keys("results/")) == 3
+
+    @pytest.mark.usefixtures("bucket")
+    def test_looks_every_five_seconds(
+        self, keeper: ResultsKeeper, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A tick between two looks asks nothing."""
+        monkeypatch.setattr(results_keeper, "LOOK_EVERY_S", 5.0)
+        look(keeper, engine)
+        make_batch(engine, {"a": DONE})
+        look(keeper, engine)
+        assert keys(engine) == {None}
+
+    @pytest.mark.usefixtures("bucket")
+    def test_waits_for_the_bucket(self, keeper: ResultsKeeper, engine: Engine) -> None:
+        """While it is known to be away nothing is tried."""
+        make_batch(engine, {"a": DONE})
+        look(keeper, engine, replace(survey(engine), away=True))
+        assert keys(engine) == {None}
+
+    def test_lets_a_batch_rest_that_cannot_be_written(
+        self, keeper: ResultsKeeper, engine: Engine, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It is said in one line, tried again after a minute, and others come first."""
+        batch = make_batch(engine, {"a": DONE})
+        with caplog.at_level(logging.WARNING):
+            for _ in range(2):
+                look(keeper, engine)
+        assert [record.message for record in caplog.records] == [
+            f"the results of the batch {batch} are not written: {MISSING.format(keeper._bucket.name)}"
+        ]
+        keeper._bucket.create()
+        keeper._rests_until[batch] = 0.0
+        look(keeper, engine)
+        assert keys(engine) == {f"results/{batch}.csv"}

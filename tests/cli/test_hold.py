@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from tests.cli.command import Cutout
-from tests.cli.conftest import Fates
+from tests.support.fates import Fates
 
 MakeBatch = Callable[[str, Fates], str]
 

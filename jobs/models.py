@@ -66,6 +66,7 @@ class Batch(Base):
         CheckConstraint("weight > 0", name="weight_is_positive"),
         CheckConstraint("budget >= 0 AND spent >= 0", name="budget_is_not_negative"),
         Index("ix_batches_parked", "id", postgresql_where=text("parked")),
+        Index("ix_batches_without_results", "id", postgresql_where=text("results_key IS NULL")),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, server_default=NEW_ID)

@@ -18,6 +18,9 @@ FORMS = "return_form IN ('rgba', 'mask', 'whiteBK', 'crop')"
 def upgrade() -> None:
     op.add_column("batches", sa.Column("reuse", sa.Boolean(), server_default=sa.text("true"), nullable=False))
     op.add_column("batches", sa.Column("results_key", sa.Text()))
+    op.create_index(
+        "ix_batches_without_results", "batches", ["id"], postgresql_where=sa.text("results_key IS NULL")
+    )
     op.add_column("jobs", sa.Column("source_sha256", sa.LargeBinary()))
     op.add_column("jobs", sa.Column("details", JSONB()))
     op.add_column("jobs", sa.Column("reused", sa.Boolean(), server_default=sa.text("false"), nullable=False))
@@ -87,5 +90,6 @@ def downgrade() -> None:
     op.drop_column("jobs", "reused")
     op.drop_column("jobs", "details")
     op.drop_column("jobs", "source_sha256")
+    op.drop_index("ix_batches_without_results", table_name="batches")
     op.drop_column("batches", "results_key")
     op.drop_column("batches", "reuse")

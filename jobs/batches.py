@@ -64,6 +64,17 @@ def credits_of(session: Session, job_ids: list[uuid.UUID]) -> dict[uuid.UUID, in
     return {job_id: count for job_id, count in rows}  # noqa: C416 - dict() would not type-check on rows
 
 
+def credits_of_batch(session: Session, batch_id: uuid.UUID) -> int:
+    """Credits charged so far for all jobs of the batch."""
+    charged = (
+        select(func.count())
+        .select_from(Attempt)
+        .join(Job, Job.id == Attempt.job_id)
+        .where(Job.batch_id == batch_id, Attempt.outcome == AttemptOutcome.CHARGED)
+    )
+    return session.scalars(charged).one()
+
+
 def batch_rows(session: Session, batch_id: uuid.UUID) -> Iterator[tuple[Job, int, int, str | None]]:
     """Every job of a batch in the order enqueued, with its attempts, credits and the last request id.
 

@@ -7,7 +7,15 @@ import httpx
 from jobs.outcomes import Fail, Outcome, Retry, Snooze
 from jobs.settings import Settings
 from jobs.states import Step
-from jobs.storage import Bucket, ObjectMissingError, ObjectTooLargeError, StorageError
+from jobs.storage import (
+    Bucket,
+    BucketMissingError,
+    ObjectMissingError,
+    ObjectTooLargeError,
+    StorageError,
+    StorageRefusedError,
+    split_address,
+)
 from worker.network import (
     AddressPolicy,
     BadStatus,
@@ -42,16 +50,15 @@ class SourceFetcher:
         self._bucket = bucket
         self._objects = objects
         self._max_bytes = settings.max_source_bytes
+        self._buckets = frozenset(settings.source_buckets)
         self._private = HostList.parse(settings.source_private_hosts)
         self._transport = GuardedTransport(policy=AddressPolicy(self._private))
 
     def read(self, source: str) -> bytes:
         """The picture's bytes; raises SourceError."""
-        key = self._bucket.key_of(source)
+        address = split_address(source)
         try:
-            if key is not None:
-                return self._objects.read(key, max_bytes=self._max_bytes)
-            return self._from_web(source)
+            return self._from_web(source) if address is None else self._from_bucket(*address)
         except ObjectMissingError as error:
             raise SourceError(Fail("SOURCE_MISSING", f"{error}; upload it again")) from error
         except ObjectTooLargeError as error:
@@ -64,6 +71,25 @@ class SourceFetcher:
     def close(self) -> None:
         """Close this thread's connections."""
         self._transport.close()
+
+    def _from_bucket(self, name: str, key: str) -> bytes:
+        if name == self._bucket.name:
+            return self._objects.read(key, max_bytes=self._max_bytes)
+        if name not in self._buckets:
+            raise SourceError(
+                Fail(
+                    "SOURCE_REFUSED",
+                    f"the bucket {name!r} is not named in CUTOUT_SOURCE_BUCKETS; add it there",
+                )
+            )
+        try:
+            return self._bucket.sibling(name).read(key, max_bytes=self._max_bytes)
+        except BucketMissingError as error:
+            raise SourceError(
+                Fail("SOURCE_MISSING", f"there is no bucket {name!r}; mend the address")
+            ) from error
+        except StorageRefusedError as error:
+            raise SourceError(Fail("SOURCE_REFUSED", f"the bucket {name!r}: {error}")) from error
 
     def _from_web(self, source: str) -> bytes:
         return fetch(

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, func, null, or_, update
 
+from jobs.approval import NEEDS_APPROVAL
 from jobs.database import Database
 from jobs.models import JOBS
 from jobs.states import Standing, State, Step
@@ -36,6 +37,8 @@ def cancel(database: Database, job_id: uuid.UUID) -> bool:
 def retry(database: Database, job_id: uuid.UUID) -> bool:
     """Put a failed or held job back in line with all its tries; False if there is none such.
 
+    One that waits for approval is let go by that alone.
+
     It goes on with the copy while its paid result is worth it; else it will be called again, for another
     credit.
     """
@@ -47,6 +50,7 @@ def retry(database: Database, job_id: uuid.UUID) -> bool:
         database,
         JOBS.c.id == job_id,
         JOBS.c.state.in_([State.FAILED, State.HELD]),
+        JOBS.c.code != NEEDS_APPROVAL,
         values={
             "state": State.QUEUED,
             "standing": Standing.IN_LINE,

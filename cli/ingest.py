@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -114,7 +114,7 @@ def ingest(
     with plain_errors():
         producer_id = _producer(engine, known)
     order = Order(
-        name or source.rstrip("/").rpartition("/")[2] or source,
+        name or _name_of(source),
         forms=tuple(dict.fromkeys(return_form)),
         priority=PRIORITIES[_one_of_priorities(priority)],
         weight=weight,
@@ -128,10 +128,17 @@ def ingest(
     bucket = Bucket(known, connections=CONNECTIONS_TO_BUCKET)
     with _plain_ends(), plain_errors():
         opened = open_source(source, order.reading, known, bucket)
-        if dry_run:
-            raise typer.Exit(_estimate(engine, opened, order, known, RejectsFile(rejects)))
-        done = _ingest(engine, bucket, opened, order, RejectsFile(rejects))
+        with closing(opened), RejectsFile(rejects) as file:
+            if dry_run:
+                raise typer.Exit(_estimate(engine, opened, order, known, file))
+            done = _ingest(Ingest(engine, bucket, opened, order, file))
     raise typer.Exit(_report(engine, done, rejects, order, wait=wait))
+
+
+def _name_of(source: str) -> str:
+    """The last word of it, without what is no text."""
+    word = source if source.startswith("s3://") else str(Path(source).resolve())
+    return word.rstrip("/").rpartition("/")[2].encode(errors="replace").decode() or source
 
 
 def _columns(text: str) -> dict[str, str]:
@@ -173,27 +180,22 @@ def _estimate(engine: Engine, source: Source, order: Order, known: Settings, rej
 
     with Meter() as meter:
         found = estimate(engine, known.s3_bucket, source, order, on_reject=rejects.add, watch=meter.show)
-    rejects.close()
+    rejects.flush()
     with Session(engine) as session:
         print_estimate(session, found, known, rejects.path)
     return Exit.FAILED if found.counts.rejects else Exit.SUCCEEDED
 
 
-def _ingest(engine: Engine, bucket: Bucket, source: Source, order: Order, rejects: RejectsFile) -> Ingested:
-    run = Ingest(engine, bucket, source, order, rejects)
+def _ingest(run: Ingest) -> Ingested:
     try:
         with Meter() as meter:
-            done = run.run(on_resume=_say_it_goes_on, watch=meter.show)
-        rejects.close()
+            return run.run(on_resume=_say_it_goes_on, watch=meter.show)
     except KeyboardInterrupt:
         _say_what_is_stored(run)
         fail("interrupted; the same command goes on where it stopped", Exit.UNFINISHED)
     except BaseException:
         _say_what_is_stored(run)
         raise
-    finally:
-        source.close()
-    return done
 
 
 def _say_it_goes_on(batch_id: uuid.UUID, counts: Counts) -> None:

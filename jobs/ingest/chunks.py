@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
-from jobs.ingest.contents import Content, Keep, Stored
+from jobs.ingest.contents import Content, Keep, Stored, open_content
 from jobs.ingest.errors import UnusableError
 from jobs.ingest.source import Source
 from jobs.manifest import Picture, Record, Reject
@@ -16,6 +16,8 @@ MOST_PICTURES = 10_000
 # Pictures that are uploaded take longer: what a crash may repeat is kept small.
 MOST_CONTENTS = 200
 MOST_RECORDS = 10_000
+# Of metadata: a catalog's descriptions may be long.
+MOST_CHARACTERS = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +79,23 @@ class ChunkReader:
         self._records: Iterator[Record] = source.records()
 
     def skip(self, records: int) -> int:
-        """Read past what is stored, telling its rejects again; returns how many records there were."""
+        """Read past what is stored, telling its rejects again; returns how many records there were.
+
+        Pictures are opened once more, since one that could not be read was rejected.
+        """
         skipped = 0
         while skipped < records and (record := next(self._records, None)):
             skipped += 1
-            reading = _Reading(MOST_CONTENTS)
+            reading = _Reading()
             self._take(record, reading)
+            self._keep_contents(reading, _look_at)
             for rejected in reading.rejects:
                 self._on_reject(rejected)
         return skipped
 
     def read(self) -> Chunk | None:
         """The next chunk, or None at the end. Its rejects were told before it is given."""
-        reading = _Reading(MOST_CONTENTS)
+        reading = _Reading()
         records = 0
         for record in self._records:
             records += 1
@@ -115,8 +121,7 @@ class ChunkReader:
             reading.rejects += rejects
 
     def _finish(self, reading: "_Reading", records: int) -> Chunk:
-        if reading.contents:
-            self._keep_contents(reading)
+        self._keep_contents(reading, self._keep)
         chunk = Chunk(records=records, rejects=reading.rejected)
         for _, picture, place in reading.entries:
             self._write(chunk.lines, picture, place)
@@ -125,24 +130,17 @@ class ChunkReader:
             self._on_reject(rejected)
         return chunk
 
-    def _keep_contents(self, reading: "_Reading") -> None:
+    def _keep_contents(self, reading: "_Reading", keep: Keep) -> None:
+        if not reading.contents:
+            return
         kept = []
-        for entry in self._pool.map(self._kept, reading.entries):
+        for entry in self._pool.map(lambda entry: _kept(entry, keep), reading.entries):
             if isinstance(entry, Reject):
                 reading.rejects.append(entry)
                 reading.rejected += 1
             else:
                 kept.append(entry)
         reading.entries = kept
-
-    def _kept(self, entry: "_Entry") -> "_Entry | Reject":
-        line, picture, place = entry
-        if isinstance(place, str | Stored):
-            return entry
-        try:
-            return line, picture, self._keep(place)
-        except UnusableError as error:
-            return _rejected(line, picture, error)
 
     def _write(self, lines: list[str], picture: Picture, place: "_Place") -> None:
         if isinstance(place, str):
@@ -164,21 +162,42 @@ _Entry = tuple[int, Picture, _Place]
 class _Reading:
     """What is read of a chunk so far."""
 
-    def __init__(self, most_contents: int) -> None:
+    def __init__(self) -> None:
         self.entries: list[_Entry] = []
         self.rejects: list[Reject] = []
         self.rejected = 0
         self.contents = 0
-        self._most_contents = most_contents
+        self._characters = 0
 
     @property
     def is_full(self) -> bool:
-        return len(self.entries) >= MOST_PICTURES or self.contents >= self._most_contents
+        return (
+            len(self.entries) >= MOST_PICTURES
+            or self.contents >= MOST_CONTENTS
+            or self._characters >= MOST_CHARACTERS
+        )
 
     def add(self, line: int, picture: Picture, place: _Place) -> None:
         self.entries.append((line, picture, place))
+        if picture.metadata:
+            self._characters += sum(map(len, picture.metadata.values()))
         if not isinstance(place, str):
             self.contents += 1
+
+
+def _kept(entry: _Entry, keep: Keep) -> _Entry | Reject:
+    line, picture, place = entry
+    if isinstance(place, str | Stored):
+        return entry
+    try:
+        return line, picture, keep(place)
+    except UnusableError as error:
+        return _rejected(line, picture, error)
+
+
+def _look_at(content: Content) -> Stored:
+    with open_content(content):
+        return Stored("", b"")
 
 
 def _rejected(line: int, picture: Picture, error: UnusableError) -> Reject:

@@ -2,7 +2,8 @@
 
 import hashlib
 import stat
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -52,11 +53,8 @@ class Upload:
 
     def __call__(self, content: Content) -> Stored:
         """Raises StorageError if the bucket does not take it."""
-        try:
-            with content.open() as file:
-                address = upload_source(self.bucket, file)
-        except OSError as error:
-            raise _unreadable(error) from error
+        with open_content(content) as file:
+            address = upload_source(self.bucket, file)
         return Stored(address, bytes.fromhex(address.rpartition("/")[2]))
 
 
@@ -67,12 +65,19 @@ class Hash:
     bucket: str
 
     def __call__(self, content: Content) -> Stored:
-        try:
-            with content.open() as file:
-                digest = hashlib.file_digest(cast("BufferedReader", file), "sha256")
-        except OSError as error:
-            raise _unreadable(error) from error
+        with open_content(content) as file:
+            digest = hashlib.file_digest(cast("BufferedReader", file), "sha256")
         return Stored(f"s3://{self.bucket}/{source_key(digest.hexdigest())}", digest.digest())
+
+
+@contextmanager
+def open_content(content: Content) -> Iterator[BinaryIO]:
+    """A picture's bytes. Raises UnusableError if they cannot be read."""
+    try:
+        with content.open() as file:
+            yield file
+    except OSError as error:
+        raise UnusableError(f"cannot be read: {error.strerror or error}") from error
 
 
 def find_file(directory: Path, name: str, *, max_bytes: int) -> FileContent:
@@ -97,7 +102,3 @@ def require_size(size: int, max_bytes: int) -> None:
     """Raises UnusableError for a picture without bytes, or with more than are taken."""
     if not 0 < size <= max_bytes:
         raise UnusableError(f"has {size:,} bytes; 1 to {max_bytes:,} are taken (CUTOUT_MAX_SOURCE_BYTES)")
-
-
-def _unreadable(error: OSError) -> UnusableError:
-    return UnusableError(f"cannot be read: {error.strerror or error}")

@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as insert_new
+from sqlalchemy.exc import OperationalError
 
 from jobs.approval import IS_APPROVED, MESSAGE, NEEDS_APPROVAL
 from jobs.ingest.chunks import Chunk
@@ -100,8 +101,13 @@ def prepare(connection: Connection) -> None:
 def stage(connection: Connection, chunk: Chunk) -> None:
     """Copy a chunk's lines into the staging table, in the caller's transaction."""
     raw = cast("psycopg.Connection", connection.connection.driver_connection)
-    with raw.cursor() as cursor, cursor.copy(COPY) as copy:
-        copy.write("".join(chunk.lines))
+    try:
+        with raw.cursor() as cursor, cursor.copy(COPY) as copy:
+            copy.write("".join(chunk.lines))
+    except psycopg.OperationalError as error:
+        # As SQLAlchemy would say it, past which this goes.
+        connection.invalidate(error)
+        raise OperationalError(COPY, None, error) from error
 
 
 def add_jobs(connection: Connection, batch_id: uuid.UUID, chunk: Chunk, standings: Standings) -> int:

@@ -3,10 +3,11 @@
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, bindparam, func, insert, select, text, update
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.orm import Session
 
 from jobs.enqueue import create_batch
@@ -52,7 +53,8 @@ def only_one(connection: Connection, fingerprint: bytes) -> Iterator[None]:
     try:
         yield
     finally:
-        if not connection.invalidated and not connection.closed:
+        # With the connection the lock is gone as well.
+        with suppress(DBAPIError, PendingRollbackError):
             connection.rollback()
             _said(connection, "SELECT pg_advisory_unlock(:key)", key)
 

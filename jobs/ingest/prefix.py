@@ -9,7 +9,7 @@ from jobs.ingest.errors import IngestError, UnusableError
 from jobs.ingest.naming import LOOKED_FOR, file_records, is_picture, name_pictures
 from jobs.ingest.source import Extent
 from jobs.manifest import Record
-from jobs.storage import Bucket, ListedObject, split_address
+from jobs.storage import Bucket, BucketMissingError, ListedObject, StorageRefusedError, split_address
 
 
 class Prefix:
@@ -32,9 +32,14 @@ class Prefix:
         self._folder = self._prefix.rpartition("/")[0]
         self._read = 0
         digest, count = hashlib.sha256(), 0
-        for found in self._pictures():
-            digest.update(f"{found.key}\0{found.size}\0{found.etag}\0".encode())
-            count += 1
+        try:
+            for found in self._pictures():
+                digest.update(f"{found.key}\0{found.size}\0{found.etag}\0".encode())
+                count += 1
+        except BucketMissingError:
+            raise IngestError(f"{address} cannot be listed: there is no bucket {name!r}; mend it") from None
+        except StorageRefusedError as error:
+            raise IngestError(f"{address} cannot be listed: {error}") from error
         if not count:
             raise IngestError(f"{address} holds no pictures; {LOOKED_FOR}")
         self.identity: list[str | int] = [address, digest.hexdigest()]

@@ -2,7 +2,8 @@
 
 import csv
 from pathlib import Path
-from typing import TextIO
+from types import TracebackType
+from typing import Self, TextIO
 
 from jobs.ingest.errors import IngestError
 from jobs.manifest import Reject
@@ -44,13 +45,20 @@ class RejectsFile:
         except OSError as error:
             raise self._unwritable(error) from error
 
-    def close(self) -> None:
-        """Raises IngestError if the last of it cannot be written."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Raises IngestError if the last of it cannot be written, unless something else went wrong before."""
+        if self._file is None:
+            return
         try:
-            if self._file is not None:
-                self._file.close()
-        except OSError as error:
-            raise self._unwritable(error) from error
+            self._file.close()
+        except OSError as trouble:
+            if error is None:
+                raise self._unwritable(trouble) from trouble
 
     def _begin(self) -> TextIO:
         file = self.path.open("w", newline="", encoding="utf-8", errors="backslashreplace")

@@ -84,14 +84,14 @@ def find_file(directory: Path, name: str, *, max_bytes: int) -> FileContent:
     """The picture `name` below `directory`; raises UnusableError unless it is a readable file inside it."""
     try:
         path = (directory / name).resolve()
+        if not path.is_relative_to(directory):
+            raise UnusableError(f"leads out of {directory}; put the picture inside")
         found = path.stat()
     except FileNotFoundError:
         raise UnusableError(f"is no file in {directory}; put the picture there or mend its name") from None
-    except (OSError, RuntimeError, ValueError):
-        # Too long, a circle of links, a NUL byte.
+    except (OSError, RuntimeError):
+        # Too long, a circle of links.
         raise UnusableError("cannot be the name of a file; mend it") from None
-    if not path.is_relative_to(directory):
-        raise UnusableError(f"leads out of {directory}; put the picture inside")
     if not stat.S_ISREG(found.st_mode):
         raise UnusableError("is no regular file; name a picture")
     require_size(found.st_size, max_bytes)

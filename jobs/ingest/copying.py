@@ -19,6 +19,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    text,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -95,6 +96,8 @@ class Standings:
 
 def prepare(connection: Connection) -> None:
     """Make the staging table for this session. It is empty at the begin of every transaction."""
+    # A connection of a pool may have been here before.
+    connection.execute(text("DISCARD TEMP"))
     STAGED.create(connection, checkfirst=False)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from jobs.ingest.addresses import Addresses
 from jobs.ingest.contents import Content, find_file
@@ -35,7 +35,13 @@ class ManifestFile:
         self.identity: list[str | int] = [str(path.resolve()), found.st_size, found.st_mtime_ns]
         self.extent = Extent(found.st_size, "bytes")
         self._stream = _NamedFile(path)
-        self._manifest = open_manifest(self._stream, name=str(path), encoding=encoding, columns=columns)  # type: ignore[arg-type]
+        try:
+            self._manifest = open_manifest(
+                cast("BinaryIO", self._stream), name=str(path), encoding=encoding, columns=columns
+            )
+        except BaseException:
+            self._stream.close()
+            raise
         self.kind = self._manifest.kind
 
     def records(self) -> Iterator[Record]:

@@ -15,9 +15,9 @@ def approve(
 ) -> None:
     """Let a batch go that was ingested with --plan: its jobs come into line, within its budget."""
     with plain_errors(), Session(open_database()) as session, session.begin():
-        found = find_batch(session, batch)
-        waiting = approval.awaiting(session, found.id)
-        approved = approval.approve(session, found.id)
+        batch_id = find_batch(session, batch).id
+        waiting = approval.awaiting(session, batch_id)
+        approved = approval.approve(session, batch_id)
     if not approved:
-        fail(f"the batch {found.id} waits for no approval", Exit.FAILED)
-    out.print(f"the batch {found.id} is approved: {waiting:,} jobs come into line")
+        fail(f"the batch {batch_id} waits for no approval", Exit.FAILED)
+    out.print(f"the batch {batch_id} is approved: {waiting:,} jobs come into line")

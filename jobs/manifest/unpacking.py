@@ -13,7 +13,7 @@ WITH_GZIP_HEADER = 31
 ENOUGH_TO_KNOW = 1024
 # Catalogs shrink to a tenth, the most repetitive to a fiftieth; what shrinks to less is a bomb.
 MOST_UNPACKED_RATIO = 200
-UNSUSPICIOUS_BYTES = 100_000_000
+UNSUSPICIOUS_BYTES = 40_000_000
 
 OTHER_KINDS = {
     b"PK\x03\x04": "a zip archive or an Excel workbook; save the sheet as `CSV UTF-8`, or unzip it",

@@ -1,9 +1,10 @@
+import gzip
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from jobs.ingest import IngestError, Reading, StrictError
@@ -12,6 +13,7 @@ from jobs.models import Ingest, Job
 from jobs.states import Priority, ReturnForm
 from jobs.storage import Bucket
 from tests.jobs.ingest.conftest import KEYS, Run
+from tests.jobs.manifest.reading import export
 
 WEB = "https://shop.example/a.jpg"
 
@@ -172,3 +174,34 @@ class TestWhatCannotBeRead:
         """Whatever the system has against the name."""
         with pytest.raises(IngestError, match=r"is neither a directory nor a file|cannot be read"):
             run(tmp_path / name)
+
+
+class TestAnExport:
+    @pytest.mark.parametrize(
+        ("name", "kind"),
+        [
+            ("catalog.ndjson", "NDJSON manifest"),
+            ("excel_macintosh.csv", "CSV manifest"),
+            ("excel_semicolons.csv", "CSV manifest"),
+            ("excel_unicode_text.txt", "TSV manifest"),
+            ("google_feed.tsv", "Google Merchant feed"),
+            ("google_feed.xml", "Google Merchant feed"),
+            ("google_feed_atom.xml", "Google Merchant feed"),
+            ("shopify_products_2025.csv", "Shopify product export"),
+            ("shopify_products_export.csv", "Shopify product export"),
+        ],
+    )
+    @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzipped"])
+    def test_of_a_known_kind_becomes_a_batch(
+        self, run: Run, written: Written, engine: Engine, name: str, kind: str, *, packed: bool
+    ) -> None:
+        """With its quirks, gzipped or not; the counts add up, and each job is in the database."""
+        content = export(name)
+        encoding = "mac-roman" if "macintosh" in name else None
+        path = written(gzip.compress(content) if packed else content, name)
+        counts = run(path, reading=Reading(encoding=encoding)).counts
+        assert counts.jobs > 0
+        assert counts.pictures == counts.jobs + counts.rejects + counts.duplicates
+        with Session(engine) as session:
+            assert session.scalars(select(Ingest.kind)).one() == kind
+            assert session.scalar(select(func.count()).select_from(Job)) == counts.jobs

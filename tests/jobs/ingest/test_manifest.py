@@ -199,7 +199,7 @@ class TestAnExport:
         content = export(name)
         encoding = "mac-roman" if "macintosh" in name else None
         path = written(gzip.compress(content) if packed else content, name)
-        counts = run(path, reading=Reading(encoding=encoding)).counts
+        counts = run(path, reading=Reading(encoding=encoding, keys=True)).counts
         assert counts.jobs > 0
         assert counts.pictures == counts.jobs + counts.rejects + counts.duplicates
         with Session(engine) as session:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from cli.console import Exit, fail, out
 from cli.database import find_one, open_database, plain_errors
 from jobs import store
+from jobs.ingest.ledger import abandon
 from jobs.models import Job
 from jobs.states import State
 
@@ -33,6 +34,9 @@ def _move(
         if isinstance(found, Job):
             ids = [found.id]
         else:
+            if move is store.cancel:
+                # Before its jobs are looked for: what is being ingested into it ends here.
+                abandon(session, found.id)
             ids = list(session.scalars(select(Job.id).where(Job.batch_id == found.id, Job.state.in_(states))))
         moved = sum(move(session, job_id) for job_id in ids)
     if not moved:

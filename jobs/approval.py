@@ -29,6 +29,8 @@ def approve(database: Database, batch_id: uuid.UUID) -> bool:
 
     The dispatcher brings them into line. Rows of it that are still being read follow them.
     """
+    # In the order in which an ingest takes them, which may be adding to the batch now.
+    database.execute(select(BATCHES.c.id).where(BATCHES.c.id == batch_id).with_for_update())
     approved = database.scalar(
         update(INGESTS)
         .where(

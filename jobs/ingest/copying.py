@@ -49,6 +49,9 @@ COPY = f"COPY {STAGED.name} ({', '.join(STAGED.columns.keys())}) FROM STDIN"
 THE_BATCH = bindparam("batch", type_=BATCHES.c.id.type)
 COUNT = bindparam("count", type_=BigInteger)
 
+# First of all, and in a statement of its own: the next one then sees an approval that it waited for.
+LOCK_BATCH = select(BATCHES.c.id).where(BATCHES.c.id == THE_BATCH).with_for_update()
+
 # Start-time fair queueing, as jobs.enqueue does it. A duplicate leaves its place empty.
 TAKE_PLACES = (
     update(BATCHES)
@@ -121,6 +124,7 @@ def add_jobs(connection: Connection, batch_id: uuid.UUID, chunk: Chunk, standing
     if not chunk.lines:
         return 0
     stage(connection, chunk)
+    connection.execute(LOCK_BATCH, {"batch": batch_id})
     counted = {"batch": batch_id, "count": len(chunk.lines)}
     last, weight, producer_id = connection.execute(TAKE_PLACES, counted).one()
     added = connection.execute(

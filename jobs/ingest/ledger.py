@@ -10,6 +10,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.orm import Session
 
+from jobs.database import Database
 from jobs.enqueue import create_batch
 from jobs.ingest.chunks import Counts
 from jobs.ingest.errors import IngestError
@@ -101,7 +102,8 @@ def move_on(connection: Connection, batch_id: uuid.UUID, before: int, more: Coun
     moved = connection.execute(MOVE_ON, {"batch": batch_id, "before": before} | parameters)
     if moved.rowcount != 1:
         raise IngestError(
-            f"another process went on with the batch {batch_id}; see `cutout status {batch_id}`"
+            f"the batch {batch_id} was cancelled, or another process went on with it; see"
+            f" `cutout status {batch_id}`"
         )
 
 
@@ -111,4 +113,13 @@ def finish(connection: Connection, batch_id: uuid.UUID, manifest_key: str | None
         update(INGESTS)
         .where(INGESTS.c.batch_id == batch_id)
         .values(finished_at=func.now(), manifest_key=manifest_key)
+    )
+
+
+def abandon(database: Database, batch_id: uuid.UUID) -> None:
+    """Let nobody go on with an ingest that is still on its way: its batch is withdrawn."""
+    database.execute(
+        update(INGESTS)
+        .where(INGESTS.c.batch_id == batch_id, INGESTS.c.finished_at.is_(None))
+        .values(finished_at=func.now())
     )

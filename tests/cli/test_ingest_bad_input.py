@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -143,6 +144,10 @@ class TestBadInput:
         assert ran.code == 2
         assert "10,000 jobs are enqueued, as batch" in ran.stderr
         assert "the quote that opens in line 10502" in ran.stderr
+        (batch_id,) = re.findall(r"`cutout cancel (\S+)`", ran.stderr)
+        assert "goes on: 10,000 rows were read" in cutout("ingest", "list.csv").stderr
+        assert cutout("cancel", batch_id).stdout == "10,000 cancelled\n"
+        assert batch_id not in cutout("ingest", "list.csv").stderr
 
     @pytest.mark.usefixtures("bucket")
     def test_stops_a_strict_ingest_with_its_own_exit_code(

@@ -9,10 +9,11 @@ from sqlalchemy import Engine, event, func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from jobs import approval
 from jobs.enqueue import NewJob, create_batch, enqueue_all
 from jobs.ingest import Counts, Ingest, IngestError, Order, Reading, RejectsFile, open_source
 from jobs.ingest import chunks as ingest_chunks
-from jobs.line import hand_out_calls
+from jobs.line import hand_out_calls, unpark
 from jobs.models import Ingest as Row
 from jobs.models import Job
 from jobs.settings import Settings
@@ -169,6 +170,24 @@ class TestAnIngestThatStopped:
         engine.dispose()
         run(path)
         assert [job.external_id for job in stored()] == GOOD
+
+
+class TestAPlan:
+    def test_that_is_approved_while_its_rows_still_come_goes_with_all_of_them(
+        self, run: Run, stopping: Stopping, written: Callable[[str], Path], engine: Engine
+    ) -> None:
+        """What is stored after the approval is not forgotten: the dispatcher is told again."""
+        path = written(rows_of(60))
+        batch_id = stopping(path, 1, plan=True)
+        assert batch_id is not None
+        with engine.begin() as connection:
+            assert approval.approve(connection, batch_id)
+            assert unpark(connection) > 0
+        assert run(path, plan=True).batch_id == batch_id
+        with engine.begin() as connection:
+            assert unpark(connection) > 0
+            in_line = connection.execute(text("SELECT count(*) FROM jobs WHERE standing = 'in_line'"))
+            assert in_line.scalar_one() == len(GOOD)
 
 
 class TestTheLine:

@@ -1,12 +1,10 @@
-"""From pictures on this machine to durable jobs."""
+"""From pictures, wherever they lie, to durable jobs."""
 
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import islice
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from sqlalchemy import Engine
@@ -15,25 +13,47 @@ from sqlalchemy.orm import Session
 from cli.console import Exit, err, fail, out
 from cli.database import open_database, plain_errors
 from cli.look import describe_batch, exit_of_batch, name_failures
-from cli.manifest import Entry, ManifestError, Reject, read_manifest
+from cli.planned import print_estimate
+from cli.reading import Meter
 from cli.watch import wait_for_batch
+from cli.words import counted
 from jobs.batches import batch_status
-from jobs.enqueue import NewJob, create_batch, enqueue_all
+from jobs.ingest import (
+    Counts,
+    Ingest,
+    Ingested,
+    IngestError,
+    Order,
+    Reading,
+    RejectsFile,
+    StrictError,
+    estimate,
+    open_source,
+)
+from jobs.ingest.source import Source
+from jobs.manifest import ManifestError, parse_columns
 from jobs.producers import find_producer
 from jobs.settings import Settings, settings
-from jobs.sources import upload_source
-from jobs.states import ReturnForm
+from jobs.states import PRIORITIES, ReturnForm
 from jobs.storage import Bucket, StorageError
+from jobs.store import Making
+from worker.endpoint.client import CUT_OUT_PATH
+from worker.endpoint.image import PREPARATION
 
-CHUNK = 500
-UPLOADS_AT_ONCE = 8
+CONNECTIONS_TO_BUCKET = 10
+OF_A_MANIFEST = "Of a manifest"
+BEFORE_SPENDING = "Before spending"
 
 
 def ingest(
     source: Annotated[
-        Path,
-        typer.Argument(metavar="DIR_OR_CSV", help="Pictures, or a CSV with columns external_id, source."),
+        str,
+        typer.Argument(
+            help="A directory or zip of pictures, s3://bucket/prefix, or a manifest: CSV, TSV, NDJSON, a"
+            " Shopify product export, a Google Merchant feed."
+        ),
     ],
+    *,
     return_form: Annotated[
         list[ReturnForm], typer.Option(help="What to get of each picture; may be repeated.")
     ] = [ReturnForm.RGBA],  # noqa: B006 - typer copies it
@@ -45,31 +65,96 @@ def ingest(
     ] = 1.0,
     budget: Annotated[
         int | None,
-        typer.Option(min=0, help="Credits it may cost; jobs over it are held."),
+        typer.Option(
+            min=0, help="Credits it may cost; jobs over it are held.", rich_help_panel=BEFORE_SPENDING
+        ),
     ] = None,
-    *,
+    priority: Annotated[
+        str, typer.Option(help=f"{', '.join(PRIORITIES)}; a row may say otherwise.")
+    ] = "normal",
+    map_: Annotated[
+        str,
+        typer.Option(
+            "--map",
+            metavar="TARGET=COLUMN,…",
+            help='Which column is which: `external_id=SKU,source="Image URL"`.',
+            rich_help_panel=OF_A_MANIFEST,
+        ),
+    ] = "",
+    encoding: Annotated[
+        str | None,
+        typer.Option(help="If it is not UTF-8: latin-1, cp1252 …", rich_help_panel=OF_A_MANIFEST),
+    ] = None,
+    rejects: Annotated[Path, typer.Option(help="Where rows go that no job can be made of, and why.")] = Path(
+        "rejects.csv"
+    ),
+    keys: Annotated[
+        bool,
+        typer.Option(
+            "--keys", help="Bare sources are keys of the bucket, not files.", rich_help_panel=OF_A_MANIFEST
+        ),
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first reject.")] = False,
+    reuse: Annotated[
+        bool, typer.Option(help="Take cutouts that were bought before.", rich_help_panel=BEFORE_SPENDING)
+    ] = True,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Say what it would cost, and store nothing.", rich_help_panel=BEFORE_SPENDING
+        ),
+    ] = False,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Hold all jobs until `cutout approve`.", rich_help_panel=BEFORE_SPENDING),
+    ] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Watch the batch until nothing moves any more.")
     ] = False,
 ) -> None:
-    """Enqueue a batch: upload the pictures and make a job for each. Says at once what cannot become one."""
+    """Enqueue a batch: a job for each picture. Interrupted, the same command goes on where it stopped."""
     known, engine = settings(), open_database()
-    bucket = Bucket(known, connections=UPLOADS_AT_ONCE)
+    with plain_errors():
+        producer_id = _producer(engine, known)
+    order = Order(
+        name or _name_of(source),
+        forms=tuple(dict.fromkeys(return_form)),
+        priority=PRIORITIES[_one_of_priorities(priority)],
+        weight=weight,
+        budget=budget,
+        reuse=reuse,
+        plan=plan,
+        strict=strict,
+        reading=Reading(_columns(map_), encoding, keys),
+        producer_id=producer_id,
+    )
+    bucket = Bucket(known, connections=CONNECTIONS_TO_BUCKET)
+    with _plain_ends(), plain_errors():
+        opened = open_source(source, order.reading, known, bucket)
+        with closing(opened), RejectsFile(rejects) as file:
+            if dry_run:
+                raise typer.Exit(_estimate(engine, opened, order, known, file))
+            done = _ingest(Ingest(engine, bucket, opened, order, file))
+    raise typer.Exit(_report(engine, done, rejects, order, wait=wait))
+
+
+def _name_of(source: str) -> str:
+    """The last word of it, without what is no text."""
+    word = source if source.startswith("s3://") else str(Path(source).resolve())
+    return word.rstrip("/").rpartition("/")[2].encode(errors="replace").decode() or source
+
+
+def _columns(text: str) -> dict[str, str]:
     try:
-        entries = read_manifest(source, tuple(dict.fromkeys(return_form)))
-        with plain_errors():
-            order = {"producer_id": _producer(engine, known), "weight": weight, "budget": budget}
-            batch = _NewBatch(engine, name or source.resolve().name, order)
-            rejected = _enqueue(bucket, entries, batch, known.max_source_bytes)
-    except (ManifestError, StorageError, OSError) as error:
-        fail(str(error))
-    if batch.id is None:
-        fail(f"{rejected:,} rejected, see above; nothing is left to enqueue", Exit.FAILED)
-    if wait:
-        out.print(f"batch {batch.id}: {batch.jobs:,} enqueued", markup=False)
-        with plain_errors():
-            wait_for_batch(engine, batch.id)
-    raise typer.Exit(_report(engine, batch.id, rejected=rejected, waited=wait))
+        return parse_columns(text) if text else {}
+    except ValueError as error:
+        fail(f"--map: {error}")
+
+
+def _one_of_priorities(word: str) -> str:
+    if word not in PRIORITIES:
+        fail(f"--priority: {word!r} is not one of {', '.join(PRIORITIES)}")
+    return word
 
 
 def _producer(engine: Engine, known: Settings) -> uuid.UUID | None:
@@ -82,74 +167,81 @@ def _producer(engine: Engine, known: Settings) -> uuid.UUID | None:
     return producer_id
 
 
-@dataclass(slots=True)
-class _NewBatch:
-    """Made with its first jobs, in one transaction: what cannot be read leaves no empty batch behind."""
-
-    engine: Engine
-    name: str
-    order: dict[str, Any]
-    id: uuid.UUID | None = None
-    jobs: int = 0
-
-    def add(self, jobs: list[NewJob]) -> None:
-        if not jobs:
-            return
-        with Session(self.engine) as session, session.begin():
-            batch_id = self.id or create_batch(session, self.name, **self.order).id
-            enqueue_all(session, jobs, batch_id=batch_id)
-        self.id = batch_id
-        self.jobs += len(jobs)
-
-
-def _enqueue(bucket: Bucket, entries: Iterator[Entry | Reject], batch: _NewBatch, max_bytes: int) -> int:
-    """Upload and enqueue chunk by chunk; returns how many entries were rejected."""
-    rejected = 0
+@contextmanager
+def _plain_ends() -> Iterator[None]:
+    """One line for what keeps a source from being read."""
     try:
-        with ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool:
-            while chunk := list(islice(entries, CHUNK)):
-                jobs: list[NewJob] = []
-                for made in pool.map(lambda entry: _upload(bucket, entry, max_bytes), chunk):
-                    if isinstance(made, Reject):
-                        err.print(f"rejected {made.origin}: {made.reason}")
-                        rejected += 1
-                    else:
-                        jobs += made
-                batch.add(jobs)
+        yield
+    except StrictError as error:
+        fail(f"stopped by --strict at {error}", Exit.FAILED)
+    except (IngestError, ManifestError, StorageError) as error:
+        fail(str(error))
+
+
+def _estimate(engine: Engine, source: Source, order: Order, known: Settings, rejects: RejectsFile) -> Exit:
+    out.print(f"{source.kind} · {source.extent.total:,} {source.extent.unit}", markup=False)
+
+    with Meter() as meter:
+        making = Making(CUT_OUT_PATH, PREPARATION) if order.reuse and known.reuse else None
+        found = estimate(
+            engine, known.s3_bucket, source, order, making, on_reject=rejects.add, watch=meter.show
+        )
+    rejects.flush()
+    with Session(engine) as session:
+        print_estimate(session, found, known, rejects.path)
+    return Exit.FAILED if found.counts.rejects else Exit.SUCCEEDED
+
+
+def _ingest(run: Ingest) -> Ingested:
+    try:
+        with Meter() as meter:
+            return run.run(on_resume=_say_it_goes_on, watch=meter.show)
+    except KeyboardInterrupt:
+        _say_what_is_stored(run)
+        fail("interrupted; the same command goes on where it stopped", Exit.UNFINISHED)
     except BaseException:
-        if batch.id:
-            err.print(f"it broke off: its first {batch.jobs:,} jobs are enqueued, as batch {batch.id}")
-            err.print(f"withdraw them with `cutout cancel {batch.id}`, or ingest only the rest")
+        _say_what_is_stored(run)
         raise
-    return rejected
 
 
-def _upload(bucket: Bucket, entry: Entry | Reject, max_bytes: int) -> list[NewJob] | Reject:
-    if isinstance(entry, Reject):
-        return entry
-    if isinstance(entry.source, str):
-        return entry.to_new_jobs(entry.source)
-    try:
-        size = entry.source.stat().st_size
-        if not 0 < size <= max_bytes:
-            return Reject(entry.origin, f"{entry.source} has {size} bytes; 1 to {max_bytes} are taken")
-        with entry.source.open("rb") as file:
-            return entry.to_new_jobs(upload_source(bucket, file))
-    except OSError as error:
-        return Reject(entry.origin, f"{entry.source} cannot be read: {error.strerror}")
+def _say_it_goes_on(batch_id: uuid.UUID, counts: Counts) -> None:
+    err.print(
+        f"batch {batch_id} goes on: {counts.records:,} rows were read, {counts.jobs:,} jobs are enqueued"
+    )
 
 
-def _report(engine: Engine, batch_id: uuid.UUID, *, rejected: int, waited: bool) -> Exit:
-    with plain_errors(), Session(engine) as session:
-        batch = batch_status(session, batch_id)
-        if batch is None:
-            fail(f"the batch {batch_id} is gone")
-        describe_batch(batch)
-        if waited:
+def _say_what_is_stored(run: Ingest) -> None:
+    if run.batch_id:
+        err.print(f"it broke off: {run.counts.jobs:,} jobs are enqueued, as batch {run.batch_id}")
+        err.print(f"the same command goes on with it; `cutout cancel {run.batch_id}` withdraws it")
+
+
+def _report(engine: Engine, done: Ingested, rejects: Path, order: Order, *, wait: bool) -> Exit:
+    counts = done.counts
+    if done.batch_id is None:
+        fail(f"{counts.rejects:,} rejected, see {rejects}; nothing is left to enqueue", Exit.FAILED)
+    out.print(
+        f"batch {done.batch_id}: {counts.jobs:,} enqueued, {counts.rejects:,} rejected,"
+        f" {counted(counts.duplicates, 'duplicate')}",
+        markup=False,
+    )
+    if counts.rejects:
+        err.print(f"{counts.rejects:,} rejected, see {rejects}; mend them and ingest them as another batch")
+    if order.plan:
+        out.print(f"nothing is called before `cutout approve {done.batch_id}`")
+    elif not wait:
+        out.print(f"it goes on by itself; look again with `cutout status {done.batch_id}`")
+    ended = _wait(engine, done.batch_id) if wait and not order.plan else Exit.SUCCEEDED
+    return Exit.FAILED if counts.rejects else ended
+
+
+def _wait(engine: Engine, batch_id: uuid.UUID) -> Exit:
+    with plain_errors():
+        wait_for_batch(engine, batch_id)
+        with Session(engine) as session:
+            batch = batch_status(session, batch_id)
+            if batch is None:
+                fail(f"the batch {batch_id} is gone")
+            describe_batch(batch)
             name_failures(session, batch)
-    if rejected:
-        err.print(f"{rejected:,} rejected, see above; mend them and ingest them as another batch")
-    if not waited:
-        out.print(f"it goes on by itself; look again with `cutout status {batch_id}`")
-        return Exit.FAILED if rejected else Exit.SUCCEEDED
-    return Exit.FAILED if rejected else exit_of_batch(batch)
+    return exit_of_batch(batch)

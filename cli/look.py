@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from cli.console import Exit, fail, out
 from cli.database import find_one, open_database, plain_errors
+from cli.watch import wait_for_batch
 from jobs.batches import BatchStatus, batch_status
 from jobs.models import Job
 from jobs.states import FINAL_STATES, State
@@ -20,10 +21,18 @@ def status(
     identifier: Annotated[
         str, typer.Argument(metavar="ID", help="A batch or job, or the beginning of its id.")
     ],
+    *,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Watch a batch until nothing of it moves any more.")
+    ] = False,
 ) -> None:
     """Say where a batch or a job is, and why."""
-    with plain_errors(), Session(open_database()) as session:
+    engine = open_database()
+    with plain_errors(), Session(engine) as session:
         found = find_one(session, identifier, batch_first=True)
+        session.rollback()
+        if watch and not isinstance(found, Job):
+            wait_for_batch(engine, found.id)
         if isinstance(found, Job):
             describe_job(found)
             raise typer.Exit(_exit_of_job(found))

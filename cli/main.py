@@ -14,6 +14,7 @@ COMMANDS = {
     "up": "cli.up",
     "demo": "cli.demo",
     "ingest": "cli.ingest",
+    "approve": "cli.approve",
     "status": "cli.look",
     "results": "cli.results",
     "explain": "cli.explain",

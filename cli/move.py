@@ -12,8 +12,9 @@ from cli.console import Exit, fail, out
 from cli.database import find_one, open_database, plain_errors
 from jobs import store
 from jobs.database import Database
+from jobs.ingest.ledger import abandon
 from jobs.job_ids import find_ids
-from jobs.models import JOBS, Job
+from jobs.models import JOBS, Batch, Job
 
 # A commit each: workers take up the first while the last are still moved.
 JOBS_A_CHUNK = 5000
@@ -51,8 +52,12 @@ def cancel(identifier: Identifier) -> None:
 def _move(identifier: str, move: Move, only: Sequence[ColumnElement[bool]]) -> int:
     engine = open_database()
     with plain_errors():
-        with Session(engine) as session:
+        with Session(engine, expire_on_commit=False) as session:
             found = find_one(session, identifier)
+            if isinstance(found, Batch) and move is store.cancel_all:
+                # Before its jobs are looked for: what is being ingested into it ends here.
+                abandon(session, found.id)
+                session.commit()
         its = JOBS.c.id == found.id if isinstance(found, Job) else JOBS.c.batch_id == found.id
         # Chosen once: what fails again meanwhile is not moved again.
         with find_ids(engine, its, *only) as ids:

@@ -48,11 +48,13 @@ def create_batch(
     producer_id: uuid.UUID | None = None,
     weight: float = 1.0,
     budget: int | None = None,
+    reuse: bool = True,
 ) -> Batch:
     """A batch without jobs. `weight` is its share of the endpoint beside other batches; `budget` the most
-    credits that its calls may cost, None without a bound: jobs over it are held.
+    credits that its calls may cost, None without a bound: jobs over it are held. Without `reuse` cutouts
+    that were bought before are bought again.
     """
-    batch = Batch(name=name, producer_id=producer_id, weight=weight, budget=budget)
+    batch = Batch(name=name, producer_id=producer_id, weight=weight, budget=budget, reuse=reuse)
     session.add(batch)
     session.flush()
     return batch

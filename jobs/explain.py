@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, func, select, text, true, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from jobs.accounts import account_name
+from jobs.approval import IS_APPROVED, NEEDS_APPROVAL
 from jobs.models import Account, Attempt, Batch, Breaker, Job, Limit, Line, Spending, Worker
 from jobs.settings import Settings
 from jobs.states import Standing, State, Step
@@ -90,6 +91,15 @@ def _of(job: Job, why: str, words: str, remedy: str | None = None) -> Explanatio
 
 
 def _held(session: Session, job: Job) -> Explanation:
+    if job.code == NEEDS_APPROVAL:
+        remedy = (
+            f"`cutout approve {job.batch_id}` lets its batch go, `cutout cancel {job.batch_id}` withdraws it"
+        )
+        if session.scalar(select(Batch.id).where(Batch.id == job.batch_id, IS_APPROVED)) is None:
+            return _of(job, job.code, "its batch waits for approval; nothing of it is paid for", remedy)
+        batch = session.get_one(Batch, job.batch_id)
+        if batch.budget is None or batch.spent < batch.budget:
+            return _of(job, job.code, "its batch was approved; the dispatcher brings its jobs into line")
     if job.standing == Standing.PARKED:
         batch = session.get_one(Batch, job.batch_id)
         words = f"its batch has spent {batch.spent:,} of its budget of {batch.budget or 0:,} credits"

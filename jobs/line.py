@@ -27,6 +27,7 @@ from sqlalchemy import (
     update,
 )
 
+from jobs.approval import IS_APPROVED, NEEDS_APPROVAL
 from jobs.database import Database
 from jobs.models import ACCOUNTS, BATCHES, BREAKER, JOBS, LINE, constant
 from jobs.states import Standing, State, Step
@@ -73,7 +74,8 @@ def _unpark() -> Update:
     room = func.least(func.coalesce(of_batch, MOST_WOKEN), MOST_WOKEN)
     waits = select(JOBS.c.id).where(ITS_PARKED).order_by(JOBS.c.place)
     queued = waits.where(JOBS.c.state == constant(State.QUEUED)).limit(MOST_WOKEN)
-    held = waits.where(JOBS.c.state == constant(State.HELD)).limit(func.greatest(room, 0))
+    may_go = or_(JOBS.c.code != NEEDS_APPROVAL, select(BATCHES.c.id).where(THE_BATCH, IS_APPROVED).exists())
+    held = waits.where(JOBS.c.state == constant(State.HELD), may_go).limit(func.greatest(room, 0))
     return (
         update(JOBS)
         .where(or_(JOBS.c.id.in_(queued), JOBS.c.id.in_(held)), THE_BATCH, BATCHES.c.id == JOBS.c.batch_id)

@@ -417,6 +417,7 @@ BREAKER = cast("Table", Breaker.__table__)
 LINE = cast("Table", Line.__table__)
 RESULTS = cast("Table", Result.__table__)
 SOURCES = cast("Table", Source.__table__)
+INGESTS = cast("Table", Ingest.__table__)
 LIMITS = cast("Table", Limit.__table__)
 SPENDING = cast("Table", Spending.__table__)
 

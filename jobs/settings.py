@@ -153,6 +153,10 @@ class Settings(BaseSettings):
         8, gt=0, le=1000, description="Sources that one worker process fetches from one host at a time"
     )
 
+    source_buckets: WordList = Field(
+        (), description="Buckets on the same S3 server, besides CUTOUT_S3_BUCKET, that sources may come from"
+    )
+
     worker_threads: int = Field(32, gt=0, le=1000, description="Jobs that one worker process carries at once")
     worker_silence_seconds: float = Field(
         30.0, ge=5, le=3600, description="A worker silent for so long is gone and its jobs are rescued"
@@ -170,7 +174,9 @@ class Settings(BaseSettings):
     )
     redis_prefix: str = Field("cutout:", description="Goes before every Redis key of ours")
 
-    @field_validator("endpoint_api_keys", "result_hosts", "source_private_hosts", mode="before")
+    @field_validator(
+        "endpoint_api_keys", "result_hosts", "source_private_hosts", "source_buckets", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):

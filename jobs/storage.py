@@ -3,12 +3,15 @@
 import base64
 import hashlib
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from copy import copy
 from functools import cache
-from typing import IO, TYPE_CHECKING, BinaryIO
-from urllib.parse import urlsplit
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple
 
 import boto3
+from boto3.exceptions import Boto3Error, S3UploadFailedError
+from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.handlers import add_expect_header
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 MISSING_OBJECT = {"NoSuchKey", "404", "NotFound"}
 MISSING_BUCKET = {"NoSuchBucket"}
+PARTS = TransferConfig(multipart_chunksize=8 * 1024 * 1024, max_concurrency=2)
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 30
 TRIES = 3
@@ -52,17 +56,31 @@ class ObjectTooLargeError(StorageError):
     """The object is larger than asked for, or it or its name is larger than the server takes."""
 
 
+class ListedObject(NamedTuple):
+    """What a listing says of an object."""
+
+    key: str
+    size: int
+    etag: str
+
+
+def split_address(source: str) -> tuple[str, str] | None:
+    """Bucket and key of an `s3://` address, the key as it stands; None for any other address."""
+    scheme, found, rest = source.partition("s3://")
+    if scheme or not found:
+        return None
+    name, _, key = rest.partition("/")
+    return name, key
+
+
 class Bucket:
     """One bucket, as the settings name it. Safe to share between threads."""
 
     def __init__(self, settings: Settings, *, connections: int = 10) -> None:
-        self.name = settings.s3_bucket
-        self._found = False
         self._client = _connect(settings, settings.s3_endpoint_url, connections)
         public = settings.s3_public_endpoint_url
-        self._links = Links(self._client, self.name)
         self._public_client = _connect(settings, public, connections) if public else self._client
-        self._public_links = Links(self._public_client, self.name)
+        self._turn_to(settings.s3_bucket)
 
     def put_source(self, body: IO[bytes], *, key: str, sha256: bytes) -> str:
         """Store an uploaded picture that lies in a seekable file; returns its `s3://` address."""
@@ -143,6 +161,25 @@ class Bucket:
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
             return [found["Key"] for page in pages for found in page.get("Contents", [])]
 
+    def listed(self, prefix: str) -> Iterator[ListedObject]:
+        """All objects that begin with `prefix` in the order of their keys, a page at a time."""
+        with _plain_errors(self.name):
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
+            for page in pages:
+                for found in page.get("Contents", []):
+                    yield ListedObject(found["Key"], found["Size"], found.get("ETag", ""))
+
+    def put_file(self, path: Path, *, key: str) -> None:
+        """Store a file of any size, in parts that are read as they are sent. Raises OSError as well."""
+        with _plain_errors(self.name, key):
+            self._client.upload_file(str(path), self.name, key, Config=PARTS)
+
+    def sibling(self, name: str) -> "Bucket":
+        """Another bucket on the same server, over the same connections."""
+        other = copy(self)
+        other._turn_to(name)  # noqa: SLF001 - it is one of us
+        return other
+
     def presign(self, key: str, *, seconds: int, public: bool = False) -> str:
         """A link that reads the object without credentials for `seconds`. Treat it as a secret.
 
@@ -204,8 +241,13 @@ class Bucket:
 
     def key_of(self, source: str) -> str | None:
         """The key behind an `s3://` address in this bucket; None for any other address."""
-        parts = urlsplit(source)
-        return parts.path.lstrip("/") if parts.scheme == "s3" and parts.netloc == self.name else None
+        name, key = split_address(source) or (None, "")
+        return key if name == self.name else None
+
+    def _turn_to(self, name: str) -> None:
+        self.name = name
+        self._found = False
+        self._links, self._public_links = Links(self._client, name), Links(self._public_client, name)
 
     def _put(
         self, key: str, body: bytes | IO[bytes], *, sha256: bytes, media_type: str, metadata: dict[str, str]
@@ -242,9 +284,12 @@ class _plain_errors:  # noqa: N801 - reads as a statement where it is used
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, S3UploadFailedError):
+            # It tells in its text alone what it found.
+            error = error.__context__ or error
         if isinstance(error, ClientError):
             raise self._translate(error) from None
-        if isinstance(error, BotoCoreError):
+        if isinstance(error, BotoCoreError | Boto3Error):
             raise StorageError(f"the S3 server did not answer: {type(error).__name__}") from None
 
     def _translate(self, error: ClientError) -> StorageError:

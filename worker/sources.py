@@ -13,7 +13,15 @@ import httpx
 from jobs.outcomes import Fail, Outcome, Retry, Snooze
 from jobs.settings import Settings
 from jobs.states import Step
-from jobs.storage import Bucket, ObjectMissingError, ObjectTooLargeError, StorageError
+from jobs.storage import (
+    Bucket,
+    BucketMissingError,
+    ObjectMissingError,
+    ObjectTooLargeError,
+    StorageError,
+    StorageRefusedError,
+    split_address,
+)
 from jobs.store import Remembered
 from worker.network import (
     AddressPolicy,
@@ -94,6 +102,7 @@ class SourceFetcher:
         self._bucket = bucket
         self._objects = objects
         self._max_bytes = settings.max_source_bytes
+        self._buckets = frozenset(settings.source_buckets)
         self._private = HostList.parse(settings.source_private_hosts)
         self._transport = GuardedTransport(policy=AddressPolicy(self._private))
 
@@ -109,10 +118,10 @@ class SourceFetcher:
             return None
 
     def _read(self, source: str, remembered: Remembered | None) -> SourcePicture:
-        key = self._bucket.key_of(source)
+        address = split_address(source)
         try:
-            if key is not None:
-                return SourcePicture(self._objects.read(key, max_bytes=self._max_bytes))
+            if address is not None:
+                return SourcePicture(self._from_bucket(*address))
             with self._hosts.turn(urlsplit(source).netloc):
                 return self._from_web(source, remembered)
         except ObjectMissingError as error:
@@ -129,6 +138,25 @@ class SourceFetcher:
     def close(self) -> None:
         """Close this thread's connections."""
         self._transport.close()
+
+    def _from_bucket(self, name: str, key: str) -> bytes:
+        if name == self._bucket.name:
+            return self._objects.read(key, max_bytes=self._max_bytes)
+        if name not in self._buckets:
+            raise SourceError(
+                Fail(
+                    "SOURCE_REFUSED",
+                    f"the bucket {name!r} is not named in CUTOUT_SOURCE_BUCKETS; add it there",
+                )
+            )
+        try:
+            return self._bucket.sibling(name).read(key, max_bytes=self._max_bytes)
+        except BucketMissingError as error:
+            raise SourceError(
+                Fail("SOURCE_MISSING", f"there is no bucket {name!r}; mend the address")
+            ) from error
+        except StorageRefusedError as error:
+            raise SourceError(Fail("SOURCE_REFUSED", f"the bucket {name!r}: {error}")) from error
 
     def _from_web(self, source: str, remembered: Remembered | None) -> SourcePicture:
         fetched = fetch(

@@ -11,6 +11,9 @@ CHUNK = 65_536
 GZIP = b"\x1f\x8b"
 WITH_GZIP_HEADER = 31
 ENOUGH_TO_KNOW = 1024
+# Catalogs shrink to a tenth, the most repetitive to a fiftieth; what shrinks to less is a bomb.
+MOST_UNPACKED_RATIO = 200
+UNSUSPICIOUS_BYTES = 40_000_000
 
 OTHER_KINDS = {
     b"PK\x03\x04": "a zip archive or an Excel workbook; save the sheet as `CSV UTF-8`, or unzip it",
@@ -53,8 +56,10 @@ def _with_start(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
 def _gunzipped(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
     """Each member of a gzip file; never more than a chunk is unpacked at a time."""
     unpacker = zlib.decompressobj(WITH_GZIP_HEADER)
+    bounds = _Bounds(name)
     for chunk in chunks:
         packed = chunk
+        bounds.packed += len(chunk)
         while packed:
             if unpacker.eof:
                 # Tapes and some tools fill up with zeros.
@@ -62,10 +67,28 @@ def _gunzipped(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
                 if not packed:
                     break
                 unpacker = zlib.decompressobj(WITH_GZIP_HEADER)
-            yield from _unpack(unpacker, packed, name)
+            yield from bounds.checked(_unpack(unpacker, packed, name))
             packed = unpacker.unused_data
     if not unpacker.eof:
         raise ManifestError(f"{name} is cut off: its gzip data end too early; copy or export it again")
+
+
+class _Bounds:
+    """Counts what is unpacked beside what it came from."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.packed = self.unpacked = 0
+
+    def checked(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            self.unpacked += len(chunk)
+            if self.unpacked > max(UNSUSPICIOUS_BYTES, MOST_UNPACKED_RATIO * self.packed):
+                raise ManifestError(
+                    f"{self._name} unpacks to more than {MOST_UNPACKED_RATIO} times its size, which catalogs"
+                    " never do; look where it comes from"
+                )
+            yield chunk
 
 
 def _unpack(unpacker: "zlib._Decompress", packed: bytes, name: str) -> Iterator[bytes]:

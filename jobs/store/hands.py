@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import ARRAY, Uuid, and_, any_, bindparam, case, func, null, or_, select, update
 
+from jobs.approval import NEEDS_APPROVAL
 from jobs.database import Database
 from jobs.models import BATCHES, JOBS
 from jobs.states import Standing, State, Step
@@ -39,7 +40,8 @@ LIVES = and_(
 )
 RETRIED = (
     update(JOBS)
-    .where(THESE, JOBS.c.state.in_(RETRIABLE))
+    # What waits for approval is not released like this.
+    .where(THESE, JOBS.c.state.in_(RETRIABLE), JOBS.c.code != NEEDS_APPROVAL)
     .values(
         state=State.QUEUED,
         standing=Standing.IN_LINE,
@@ -72,6 +74,8 @@ def cancel(database: Database, job_id: uuid.UUID) -> bool:
 
 def retry(database: Database, job_id: uuid.UUID) -> bool:
     """Put a failed or held job back in line with all its tries; False if there is none such.
+
+    One that waits for approval is let go by that alone.
 
     It goes on with the copy while its paid result is worth it; else it will be called again, for another
     credit.

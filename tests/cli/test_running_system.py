@@ -58,8 +58,10 @@ class TestARunningSystem:
         assert (ran.code, ran.stderr) == (0, "")
         batch_id = batch_in(ran.stdout)
         first, *progress, last = ran.stdout.splitlines()
-        assert first == f"batch {batch_id}: 4 enqueued"
-        assert all(re.fullmatch(r"[0-4] of 4 done, 0 failed, 0 held", line) for line in progress)
+        assert first == f"batch {batch_id}: 4 enqueued, 0 rejected, 0 duplicates"
+        assert all(
+            re.fullmatch(r"[0-4] of 4 done, 0 failed, 0 held, [0-4] credits?.*", line) for line in progress
+        )
         assert progress[-1].startswith("4 of 4")
         assert last == f"batch {batch_id}  photos: 4 of 4 done; 4 succeeded"
         assert sandbox.charges() == 4

@@ -276,6 +276,21 @@ class TestASource:
         job = bench.done(f"s3://{bench.bucket.name}/sources/none")
         assert (job.state, job.code) == (State.FAILED, "SOURCE_MISSING")
 
+    def test_is_read_from_another_bucket_that_is_named(
+        self, make_bench: Callable[..., Bench], bucket: Bucket, photo: bytes
+    ) -> None:
+        """CUTOUT_SOURCE_BUCKETS opens a bucket; its keys are taken as they stand, blanks and all."""
+        other = bucket.sibling(f"{bucket.name[:50]}-other")
+        other.create()
+        other.put_cutout(photo, key="drop/a b?.jpg", media_type="image/jpeg", metadata={})
+        bench = make_bench(source_buckets=(other.name, "not-there-at-all"))
+        assert bench.done(f"s3://{other.name}/drop/a b?.jpg".replace(" ", "%20")).code == "SOURCE_MISSING"
+        job_id = bench.enqueue(f"s3://{other.name}/drop/x")
+        bench.change(job_id, f"source = 's3://{other.name}/drop/a b?.jpg'")
+        bench.work()
+        assert bench.job(job_id).state == State.SUCCEEDED
+        assert bench.done("s3://not-there-at-all/x").code == "SOURCE_MISSING"
+
     @pytest.mark.parametrize(
         "address",
         [

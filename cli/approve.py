@@ -1,0 +1,23 @@
+"""Letting a planned batch go."""
+
+from typing import Annotated
+
+import typer
+from sqlalchemy.orm import Session
+
+from cli.console import Exit, fail, out
+from cli.database import find_batch, open_database, plain_errors
+from jobs import approval
+
+
+def approve(
+    batch: Annotated[str, typer.Argument(metavar="BATCH", help="A batch, or the beginning of its id.")],
+) -> None:
+    """Let a batch go that was ingested with --plan: its jobs come into line, within its budget."""
+    with plain_errors(), Session(open_database()) as session, session.begin():
+        batch_id = find_batch(session, batch).id
+        waiting = approval.awaiting(session, batch_id)
+        approved = approval.approve(session, batch_id)
+    if not approved:
+        fail(f"the batch {batch_id} waits for no approval", Exit.FAILED)
+    out.print(f"the batch {batch_id} is approved: {waiting:,} jobs come into line")

@@ -1,0 +1,84 @@
+"""Which addresses a row may name its picture by."""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from jobs.enqueue import LONGEST_SOURCE, InvalidJobError, NewJob
+from jobs.ingest.errors import UnusableError
+from jobs.manifest.values import UNUSABLE
+from jobs.settings import Settings
+from jobs.storage import split_address
+
+# The usual address, known to be good without a closer look: that would take as long as reading the row.
+USUAL = re.compile(r"https://[A-Za-z0-9][A-Za-z0-9.-]*+(?::[0-9]{1,4})?+(?:[/?][!-~]*+)?")
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Checks addresses. `bucket` is our own; `others` are those that pictures may be read from as well."""
+
+    bucket: str
+    others: Sequence[str] = ()
+    plain_http: bool = False
+    buckets: Collection[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "buckets", {self.bucket, *self.others})
+
+    @classmethod
+    def of(cls, known: Settings) -> "Addresses":
+        """As the settings allow."""
+        return cls(known.s3_bucket, known.source_buckets, bool(known.source_private_hosts))
+
+    def check(self, source: str) -> str | None:
+        """The address as a job is to have it, or None if it is none but perhaps a name.
+
+        Raises UnusableError for one that can never work.
+        """
+        if USUAL.fullmatch(source):
+            return source
+        scheme = SCHEME.match(source)
+        if not scheme:
+            return None
+        match scheme[0].lower():
+            case "https://" | "http://":
+                return self._from_web(source)
+            case "s3://":
+                return self._from_bucket(f"s3://{source[len('s3://') :]}")
+            case other:
+                raise UnusableError(f"begins with {other[:40]}; name a file, an https:// or an s3:// address")
+
+    def of_key(self, key: str) -> str:
+        """The address of an object in our own bucket."""
+        return self._from_bucket(f"s3://{self.bucket}/{key}")
+
+    def require_bucket(self, name: str) -> None:
+        """Raises UnusableError if pictures may not be read from that bucket."""
+        if name not in self.buckets:
+            raise UnusableError(
+                f"names the bucket {name[:80]!r}; pictures are read from {', '.join(sorted(self.buckets))}:"
+                " add it to CUTOUT_SOURCE_BUCKETS"
+            )
+
+    def _from_web(self, source: str) -> str:
+        try:
+            NewJob(source)
+        except InvalidJobError as error:
+            raise UnusableError(str(error)) from None
+        if urlsplit(source).scheme == "http" and not self.plain_http:
+            raise UnusableError("not https; give an https:// address")
+        return source
+
+    def _from_bucket(self, source: str) -> str:
+        name, key = split_address(source) or ("", "")
+        if not name or not key:
+            raise UnusableError("names no object; write s3://bucket/key")
+        if len(source) > LONGEST_SOURCE:
+            raise UnusableError(f"the address has {len(source)} characters; use at most {LONGEST_SOURCE}")
+        if UNUSABLE.search(source):
+            raise UnusableError("has control characters; rename the object")
+        self.require_bucket(name)
+        return source

@@ -1,0 +1,213 @@
+"""From records to lines for COPY, so many at a time."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+from jobs.ingest.contents import Content, Keep, Stored, open_content
+from jobs.ingest.errors import UnusableError
+from jobs.ingest.source import Source
+from jobs.manifest import Picture, Record, Reject
+from jobs.manifest.records import reject
+from jobs.states import Priority, ReturnForm
+
+MOST_PICTURES = 10_000
+# Pictures that are uploaded take longer: what a crash may repeat is kept small.
+MOST_CONTENTS = 200
+MOST_RECORDS = 10_000
+# Of metadata: a catalog's descriptions may be long.
+MOST_CHARACTERS = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What was read and what came of it: pictures = jobs + rejects + duplicates, a picture counting once for
+    each of its forms.
+    """
+
+    records: int = 0
+    pictures: int = 0
+    jobs: int = 0
+    rejects: int = 0
+    duplicates: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.records + other.records,
+            self.pictures + other.pictures,
+            self.jobs + other.jobs,
+            self.rejects + other.rejects,
+            self.duplicates + other.duplicates,
+        )
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Lines for COPY into the staging table, and what the records that they came from count."""
+
+    lines: list[str] = field(default_factory=list)
+    records: int = 0
+    rejects: int = 0
+
+    def counts(self, jobs: int) -> Counts:
+        """With `jobs` stored, the rest of the lines are duplicates."""
+        rows = len(self.lines)
+        return Counts(self.records, rows + self.rejects, jobs, self.rejects, rows - jobs)
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What a picture gets whose row does not ask for anything."""
+
+    forms: Sequence[ReturnForm]
+    priority: Priority
+
+
+class ChunkReader:
+    """Turns a source's records into chunks. `keep` is given what must be uploaded, on `pool`."""
+
+    def __init__(
+        self, source: Source, asking: Asking, keep: Keep, pool: Executor, on_reject: Callable[[Reject], None]
+    ) -> None:
+        self._source = source
+        self._asking = asking
+        self._tails = {(form, rank): f"\t{form}\t{int(rank)}\t" for form in ReturnForm for rank in Priority}
+        self._keep = keep
+        self._pool = pool
+        self._on_reject = on_reject
+        self._records: Iterator[Record] = source.records()
+
+    def skip(self, records: int) -> int:
+        """Read past what is stored, telling its rejects again; returns how many records there were.
+
+        Pictures are opened once more, since one that could not be read was rejected.
+        """
+        skipped = 0
+        while skipped < records and (record := next(self._records, None)):
+            skipped += 1
+            reading = _Reading()
+            self._take(record, reading)
+            self._keep_contents(reading, _look_at)
+            for rejected in reading.rejects:
+                self._on_reject(rejected)
+        return skipped
+
+    def read(self) -> Chunk | None:
+        """The next chunk, or None at the end. Its rejects were told before it is given."""
+        reading = _Reading()
+        records = 0
+        for record in self._records:
+            records += 1
+            self._take(record, reading)
+            if records >= MOST_RECORDS or reading.is_full:
+                break
+        if not records:
+            return None
+        return self._finish(reading, records)
+
+    def _take(self, record: Record, reading: "_Reading") -> None:
+        rejects = list(record.rejects)
+        for picture in record.pictures:
+            try:
+                place = self._source.locate(picture.source)
+            except UnusableError as error:
+                rejects.append(_rejected(record.line, picture, error))
+                continue
+            reading.add(record.line, picture, place)
+        if rejects:
+            # Faults in several cells of a row that names one picture are one picture.
+            reading.rejected += len(rejects) if record.pictures else 1
+            reading.rejects += rejects
+
+    def _finish(self, reading: "_Reading", records: int) -> Chunk:
+        self._keep_contents(reading, self._keep)
+        chunk = Chunk(records=records, rejects=reading.rejected)
+        for _, picture, place in reading.entries:
+            self._write(chunk.lines, picture, place)
+        reading.rejects.sort(key=_line)
+        for rejected in reading.rejects:
+            self._on_reject(rejected)
+        return chunk
+
+    def _keep_contents(self, reading: "_Reading", keep: Keep) -> None:
+        if not reading.contents:
+            return
+        kept = []
+        for entry in self._pool.map(lambda entry: _kept(entry, keep), reading.entries):
+            if isinstance(entry, Reject):
+                reading.rejects.append(entry)
+                reading.rejected += 1
+            else:
+                kept.append(entry)
+        reading.entries = kept
+
+    def _write(self, lines: list[str], picture: Picture, place: "_Place") -> None:
+        if isinstance(place, str):
+            address, sha256 = place, "\\N"
+        else:
+            assert isinstance(place, Stored)  # noqa: S101 - contents were kept before
+            address, sha256 = place.address, f"\\\\x{place.sha256.hex()}"
+        details = _escape(json.dumps(picture.metadata)) if picture.metadata else "\\N"
+        priority = self._asking.priority if picture.priority is None else picture.priority
+        head = f"{_escape(picture.external_id)}\t{_escape(address)}\t{sha256}"
+        for form in (picture.return_form,) if picture.return_form else self._asking.forms:
+            lines.append(f"{len(lines)}\t{head}{self._tails[form, priority]}{details}\n")
+
+
+_Place = str | Stored | Content
+_Entry = tuple[int, Picture, _Place]
+
+
+class _Reading:
+    """What is read of a chunk so far."""
+
+    def __init__(self) -> None:
+        self.entries: list[_Entry] = []
+        self.rejects: list[Reject] = []
+        self.rejected = 0
+        self.contents = 0
+        self._characters = 0
+
+    @property
+    def is_full(self) -> bool:
+        return (
+            len(self.entries) >= MOST_PICTURES
+            or self.contents >= MOST_CONTENTS
+            or self._characters >= MOST_CHARACTERS
+        )
+
+    def add(self, line: int, picture: Picture, place: _Place) -> None:
+        self.entries.append((line, picture, place))
+        if picture.metadata:
+            self._characters += sum(map(len, picture.metadata.values()))
+        if not isinstance(place, str):
+            self.contents += 1
+
+
+def _kept(entry: _Entry, keep: Keep) -> _Entry | Reject:
+    line, picture, place = entry
+    if isinstance(place, str | Stored):
+        return entry
+    try:
+        return line, picture, keep(place)
+    except UnusableError as error:
+        return _rejected(line, picture, error)
+
+
+def _look_at(content: Content) -> Stored:
+    with open_content(content):
+        return Stored("", b"")
+
+
+def _rejected(line: int, picture: Picture, error: UnusableError) -> Reject:
+    return reject(line, "source", picture.source, str(error))
+
+
+def _line(rejected: Reject) -> int:
+    return rejected.line
+
+
+def _escape(text: str) -> str:
+    """For COPY's text format: control characters were refused before, so that leaves one character."""
+    return text.replace("\\", "\\\\") if "\\" in text else text

@@ -1,0 +1,104 @@
+"""Pictures that lie on this machine: their bytes become objects of the bucket, named by what they are."""
+
+import hashlib
+import stat
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, Protocol, cast
+
+from jobs.ingest.errors import UnusableError
+from jobs.keys import source_key
+from jobs.sources import upload_source
+from jobs.storage import Bucket
+
+
+class Content(Protocol):
+    """The bytes of a picture, which are read only when it is its turn."""
+
+    def open(self) -> AbstractContextManager[BinaryIO]:
+        """A seekable file. Raises UnusableError or OSError."""
+
+
+class Stored(NamedTuple):
+    """A picture's address in the bucket and the hash of its bytes."""
+
+    address: str
+    sha256: bytes
+
+
+class Keep(Protocol):
+    """What is done with the bytes of a picture. Raises UnusableError if they cannot be read."""
+
+    def __call__(self, content: Content) -> Stored: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FileContent:
+    """A file of this machine that was found to be one."""
+
+    path: Path
+
+    def open(self) -> AbstractContextManager[BinaryIO]:
+        return self.path.open("rb")
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Keeps pictures in the bucket. May be called by several threads."""
+
+    bucket: Bucket
+
+    def __call__(self, content: Content) -> Stored:
+        """Raises StorageError if the bucket does not take it."""
+        with open_content(content) as file:
+            address = upload_source(self.bucket, file)
+        return Stored(address, bytes.fromhex(address.rpartition("/")[2]))
+
+
+@dataclass(frozen=True, slots=True)
+class Hash:
+    """Keeps nothing, and says where a picture would be kept."""
+
+    bucket: str
+
+    def __call__(self, content: Content) -> Stored:
+        with open_content(content) as file:
+            digest = hashlib.file_digest(cast("BufferedReader", file), "sha256")
+        return Stored(f"s3://{self.bucket}/{source_key(digest.hexdigest())}", digest.digest())
+
+
+@contextmanager
+def open_content(content: Content) -> Iterator[BinaryIO]:
+    """A picture's bytes. Raises UnusableError if they cannot be read."""
+    try:
+        with content.open() as file:
+            yield file
+    except OSError as error:
+        raise UnusableError(f"cannot be read: {error.strerror or error}") from error
+
+
+def find_file(directory: Path, name: str, *, max_bytes: int) -> FileContent:
+    """The picture `name` below `directory`; raises UnusableError unless it is a readable file inside it."""
+    try:
+        path = (directory / name).resolve()
+        if not path.is_relative_to(directory):
+            raise UnusableError(f"leads out of {directory}; put the picture inside")
+        found = path.stat()
+    except FileNotFoundError:
+        raise UnusableError(f"is no file in {directory}; put the picture there or mend its name") from None
+    except (OSError, RuntimeError):
+        # Too long, a circle of links.
+        raise UnusableError("cannot be the name of a file; mend it") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise UnusableError("is no regular file; name a picture")
+    require_size(found.st_size, max_bytes)
+    return FileContent(path)
+
+
+def require_size(size: int, max_bytes: int) -> None:
+    """Raises UnusableError for a picture without bytes, or with more than are taken."""
+    if not 0 < size <= max_bytes:
+        raise UnusableError(f"has {size:,} bytes; 1 to {max_bytes:,} are taken (CUTOUT_MAX_SOURCE_BYTES)")

@@ -1,0 +1,144 @@
+"""From lines to jobs: COPY into a table of this session's own, and from there those that are new."""
+
+import uuid
+from dataclasses import dataclass
+from typing import cast
+
+import psycopg
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    bindparam,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import insert as insert_new
+from sqlalchemy.exc import OperationalError
+
+from jobs.approval import IS_APPROVED, MESSAGE, NEEDS_APPROVAL
+from jobs.ingest.chunks import Chunk
+from jobs.models import BATCHES, JOBS, LINE
+from jobs.states import Standing, State
+
+STAGED = Table(
+    "staged_jobs",
+    MetaData(),
+    Column("n", Integer),
+    Column("external_id", Text),
+    Column("source", Text),
+    Column("source_sha256", LargeBinary),
+    Column("return_form", Text),
+    Column("priority", SmallInteger),
+    Column("details", JSONB),
+    prefixes=["TEMPORARY"],
+    postgresql_on_commit="DELETE ROWS",
+)
+COPY = f"COPY {STAGED.name} ({', '.join(STAGED.columns.keys())}) FROM STDIN"
+
+THE_BATCH = bindparam("batch", type_=BATCHES.c.id.type)
+COUNT = bindparam("count", type_=BigInteger)
+
+# First of all, and in a statement of its own: the next one then sees an approval that it waited for.
+LOCK_BATCH = select(BATCHES.c.id).where(BATCHES.c.id == THE_BATCH).with_for_update()
+
+# Start-time fair queueing, as jobs.enqueue does it. A duplicate leaves its place empty.
+TAKE_PLACES = (
+    update(BATCHES)
+    .where(BATCHES.c.id == THE_BATCH)
+    .values(
+        last_place=func.greatest(BATCHES.c.last_place, select(LINE.c.present).scalar_subquery())
+        + COUNT / BATCHES.c.weight,
+        # Approved while its rows still come: these may go as the others did.
+        parked=or_(BATCHES.c.parked, IS_APPROVED),
+    )
+    .returning(BATCHES.c.last_place, BATCHES.c.weight, BATCHES.c.producer_id)
+)
+
+ALIKE = ("external_id", "source", "source_sha256", "return_form", "priority", "details")
+GIVEN = ("batch_id", "producer_id", "state", "standing", "code", "message")
+ADD_NEW = (
+    insert_new(JOBS)
+    .from_select(
+        ["place", *ALIKE, *GIVEN],
+        select(
+            bindparam("last", type_=JOBS.c.place.type)
+            - (COUNT - 1 - STAGED.c.n) / bindparam("weight", type_=JOBS.c.place.type),
+            *(STAGED.c[name] for name in ALIKE),
+            *(bindparam(name, type_=JOBS.c[name].type) for name in GIVEN),
+        ).order_by(STAGED.c.n),
+    )
+    .on_conflict_do_nothing(index_elements=["batch_id", "external_id", "return_form"])
+    .execution_options(preserve_rowcount=True)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Standings:
+    """How new jobs stand: in line, or held until somebody approves of them."""
+
+    state: State = State.QUEUED
+    standing: Standing = Standing.IN_LINE
+    code: str | None = None
+    message: str | None = None
+
+    @classmethod
+    def awaiting_approval(cls) -> "Standings":
+        return cls(State.HELD, Standing.PARKED, NEEDS_APPROVAL, MESSAGE)
+
+
+def prepare(connection: Connection) -> None:
+    """Make the staging table for this session. It is empty at the begin of every transaction."""
+    # A connection of a pool may have been here before.
+    connection.execute(text("DISCARD TEMP"))
+    STAGED.create(connection, checkfirst=False)
+
+
+def stage(connection: Connection, chunk: Chunk) -> None:
+    """Copy a chunk's lines into the staging table, in the caller's transaction."""
+    raw = cast("psycopg.Connection", connection.connection.driver_connection)
+    try:
+        with raw.cursor() as cursor, cursor.copy(COPY) as copy:
+            copy.write("".join(chunk.lines))
+    except psycopg.OperationalError as error:
+        # As SQLAlchemy would say it, past which this goes.
+        connection.invalidate(error)
+        raise OperationalError(COPY, None, error) from error
+
+
+def add_jobs(connection: Connection, batch_id: uuid.UUID, chunk: Chunk, standings: Standings) -> int:
+    """Make jobs of a chunk, in order and with places in line, in the caller's transaction.
+
+    Returns how many are new: the others' external id and form the batch has already.
+    """
+    if not chunk.lines:
+        return 0
+    stage(connection, chunk)
+    connection.execute(LOCK_BATCH, {"batch": batch_id})
+    counted = {"batch": batch_id, "count": len(chunk.lines)}
+    last, weight, producer_id = connection.execute(TAKE_PLACES, counted).one()
+    added = connection.execute(
+        ADD_NEW,
+        {
+            "count": len(chunk.lines),
+            "last": last,
+            "weight": weight,
+            "batch_id": batch_id,
+            "producer_id": producer_id,
+            "state": standings.state,
+            "standing": standings.standing,
+            "code": standings.code,
+            "message": standings.message,
+        },
+    )
+    return added.rowcount

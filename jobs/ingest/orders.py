@@ -1,0 +1,50 @@
+"""What is asked of an ingest, and what of it tells one ingest from another."""
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobs.approval import PLAN
+from jobs.ingest.chunks import Asking
+from jobs.ingest.opening import Reading
+from jobs.ingest.source import Source, fingerprint
+from jobs.states import Priority, ReturnForm
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How a batch is to be made of a source. With `plan` its jobs are held until somebody approves; with
+    `strict` the first reject ends it.
+    """
+
+    name: str
+    forms: tuple[ReturnForm, ...] = (ReturnForm.RGBA,)
+    priority: Priority = Priority.NORMAL
+    weight: float = 1.0
+    budget: int | None = None
+    reuse: bool = True
+    plan: bool = False
+    strict: bool = False
+    reading: Reading = field(default_factory=Reading)
+    producer_id: uuid.UUID | None = None
+
+    @property
+    def asking(self) -> Asking:
+        return Asking(self.forms, self.priority)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What is kept of it: to write results back into the manifest, and to know it again."""
+        return {
+            "name": self.name,
+            "forms": list(self.forms),
+            "priority": int(self.priority),
+            "columns": dict(self.reading.columns),
+            "encoding": self.reading.encoding,
+            "keys": self.reading.keys,
+        } | ({PLAN: True} if self.plan else {})
+
+    def fingerprint(self, source: Source) -> bytes:
+        """The same for the same command on an unchanged source."""
+        batch = [self.weight, self.budget, self.reuse, str(self.producer_id)]
+        return fingerprint(source.identity, [self.options, batch])

@@ -1,0 +1,19 @@
+"""How far an ingest has come, for those who watch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jobs.ingest.chunks import Counts
+from jobs.ingest.source import Extent
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`position` of `extent` was read; `counts` is what is stored."""
+
+    counts: Counts
+    position: int
+    extent: Extent
+
+
+Watch = Callable[[Progress], None]

@@ -1,0 +1,87 @@
+"""The file that says which rows were left out, and why."""
+
+import csv
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TextIO
+
+from jobs.ingest.errors import IngestError
+from jobs.manifest import Reject
+
+COLUMNS = ["line", "column", "value", "reason"]
+# A spreadsheet takes what begins so for a formula.
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+
+
+class RejectsFile:
+    """Begun with the first reject, anew each time: a run that goes on reads the earlier rows again."""
+
+    def __init__(self, path: Path) -> None:
+        """Forget what an earlier run left under this name. Raises IngestError."""
+        self.path = path
+        self._file: TextIO | None = None
+        try:
+            if path.is_file():
+                _require_ours(path)
+                path.unlink()
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def add(self, reject: Reject) -> None:
+        """Raises IngestError if it cannot be written."""
+        try:
+            if self._file is None:
+                self._file = self._begin()
+            cells = (reject.column, reject.value, reject.reason)
+            self._rows.writerow([reject.line, *map(spreadsheet_safe, cells)])
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def flush(self) -> None:
+        """Bring all to the disk's keeper, before the rows beside them are stored. Raises IngestError."""
+        try:
+            if self._file is not None:
+                self._file.flush()
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Raises IngestError if the last of it cannot be written, unless something else went wrong before."""
+        if self._file is None:
+            return
+        try:
+            self._file.close()
+        except OSError as trouble:
+            if error is None:
+                raise self._unwritable(trouble) from trouble
+
+    def _begin(self) -> TextIO:
+        file = self.path.open("w", newline="", encoding="utf-8", errors="backslashreplace")
+        self._rows = csv.writer(file)
+        self._rows.writerow(COLUMNS)
+        return file
+
+    def _unwritable(self, error: OSError) -> IngestError:
+        return IngestError(
+            f"{self.path} cannot be written: {error.strerror or error}; make room, or name another file with"
+            " --rejects, then give the same command again"
+        )
+
+
+def spreadsheet_safe(text: str) -> str:
+    """The text, with a quote before it if a spreadsheet would run it."""
+    return f"'{text}" if text.startswith(FORMULAS) else text
+
+
+def _require_ours(path: Path) -> None:
+    """What does not begin like a file of rejects is a person's own, and is left alone."""
+    begin = ",".join(COLUMNS).encode()
+    with path.open("rb") as file:
+        found = file.read(len(begin))
+    if found and found != begin:
+        raise IngestError(f"{path} is no file of rejects; move it away, or name another with --rejects")

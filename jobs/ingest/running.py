@@ -1,0 +1,128 @@
+"""An ingest from its begin, or from where it stopped, to its end."""
+
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine
+
+from jobs.ingest import ledger
+from jobs.ingest.chunks import Chunk, ChunkReader, Counts
+from jobs.ingest.contents import Upload
+from jobs.ingest.copying import Standings, add_jobs, prepare
+from jobs.ingest.errors import IngestError
+from jobs.ingest.orders import Order
+from jobs.ingest.progress import Progress, Watch
+from jobs.ingest.rejects import RejectsFile
+from jobs.ingest.source import Source
+from jobs.manifest import Reject
+from jobs.storage import Bucket
+
+UPLOADS_AT_ONCE = 8
+
+
+class StrictError(IngestError):
+    """There was a reject, and none was to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """What an ingest came to; without a batch if nothing could become a job."""
+
+    batch_id: uuid.UUID | None
+    counts: Counts
+
+
+class Ingest:
+    """Reads one chunk while the one before it is being stored, so that two of them are in memory.
+
+    `batch_id` and `counts` say what is stored, also after an error.
+    """
+
+    def __init__(
+        self, engine: Engine, bucket: Bucket, source: Source, order: Order, rejects: RejectsFile
+    ) -> None:
+        self._engine = engine
+        self._bucket = bucket
+        self._source = source
+        self._order = order
+        self._rejects = rejects
+        self._fingerprint = order.fingerprint(source)
+        self._standings = Standings.awaiting_approval() if order.plan else Standings()
+        # Until there is a job there is no batch: a manifest of rejects alone leaves nothing behind.
+        self._unstored = Counts()
+        self.batch_id: uuid.UUID | None = None
+        self.counts = Counts()
+
+    def run(self, *, on_resume: Callable[[uuid.UUID, Counts], None], watch: Watch) -> Ingested:
+        """Store all. Safe to interrupt anywhere: the same once more goes on, after telling `on_resume`.
+
+        Raises IngestError, ManifestError, StorageError, and StrictError at a reject if none may be.
+        """
+        with self._engine.connect() as connection, ledger.only_one(connection, self._fingerprint):
+            manifest_key = self._find(connection, on_resume)
+            self._bucket.require()
+            prepare(connection)
+            connection.commit()
+            self._read(connection, watch)
+            if self.batch_id is None:
+                return Ingested(None, self._unstored)
+            manifest_key = manifest_key or self._keep_manifest(self.batch_id)
+            ledger.finish(connection, self.batch_id, manifest_key)
+            connection.commit()
+        return Ingested(self.batch_id, self.counts)
+
+    def _find(self, connection: Connection, on_resume: Callable[[uuid.UUID, Counts], None]) -> str | None:
+        found = ledger.find_unfinished(connection, self._fingerprint)
+        if found is None:
+            return None
+        self.batch_id, self.counts = found.batch_id, found.counts
+        on_resume(found.batch_id, found.counts)
+        return found.manifest_key
+
+    def _read(self, connection: Connection, watch: Watch) -> None:
+        with ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool, ThreadPoolExecutor(1) as writer:
+            reader = ChunkReader(self._source, self._order.asking, Upload(self._bucket), pool, self._reject)
+            if reader.skip(self.counts.records) < self.counts.records:
+                raise IngestError(f"the source is shorter than what was read of it for batch {self.batch_id}")
+            stored: Future[None] | None = None
+            while chunk := reader.read():
+                self._rejects.flush()
+                if stored:
+                    stored.result()
+                stored = writer.submit(self._store, connection, chunk)
+                watch(Progress(self.counts, self._source.position(), self._source.extent))
+            if stored:
+                stored.result()
+            watch(Progress(self.counts, self._source.position(), self._source.extent))
+
+    def _reject(self, rejected: Reject) -> None:
+        self._rejects.add(rejected)
+        if self._order.strict:
+            where = f"line {rejected.line}, {rejected.column or 'the whole row'}"
+            raise StrictError(f"{where}: {rejected.value!r} {rejected.reason}")
+
+    def _store(self, connection: Connection, chunk: Chunk) -> None:
+        if self.batch_id is None and not chunk.lines:
+            self._unstored += chunk.counts(0)
+            return
+        with connection.begin():
+            batch_id = self.batch_id or ledger.begin(
+                connection, self._order, self._fingerprint, self._source.kind
+            )
+            more = self._unstored + chunk.counts(add_jobs(connection, batch_id, chunk, self._standings))
+            ledger.move_on(connection, batch_id, self.counts.records, more)
+        self.batch_id, self.counts, self._unstored = batch_id, self.counts + more, Counts()
+
+    def _keep_manifest(self, batch_id: uuid.UUID) -> str | None:
+        manifest: Path | None = self._source.manifest
+        if manifest is None:
+            return None
+        key = f"manifests/{batch_id}"
+        try:
+            self._bucket.put_file(manifest, key=key)
+        except OSError as error:
+            raise IngestError(f"{manifest} cannot be read: {error.strerror or error}") from error
+        return key

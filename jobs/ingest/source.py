@@ -1,0 +1,54 @@
+"""What an ingest reads: a directory, a zip archive, a prefix of a bucket, a manifest."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from jobs.ingest.contents import Content
+from jobs.manifest import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much there is to read, and in what it is counted."""
+
+    total: int
+    unit: str
+
+
+class Source(Protocol):
+    """Records in an order that stays, so that a second reading can skip what the first one stored."""
+
+    @property
+    def kind(self) -> str:
+        """What it was recognised as, for people."""
+
+    @property
+    def identity(self) -> list[str | int]:
+        """What tells it, and its present state, from all others."""
+
+    @property
+    def extent(self) -> Extent: ...
+
+    @property
+    def manifest(self) -> Path | None:
+        """The file to keep, from which results can be written back."""
+
+    def records(self) -> Iterator[Record]:
+        """Every record. Raises IngestError, ManifestError or StorageError where no more can be read."""
+
+    def position(self) -> int:
+        """How much was read, in the unit of the extent."""
+
+    def locate(self, name: str) -> str | Content:
+        """A picture's address, or its bytes. Raises UnusableError if it can be neither."""
+
+    def close(self) -> None: ...
+
+
+def fingerprint(identity: list[str | int], options: object) -> bytes:
+    """What tells a command from another: the same once more goes on where the first one stopped."""
+    return hashlib.sha256(json.dumps([identity, options], sort_keys=True).encode()).digest()

@@ -1,0 +1,72 @@
+import pytest
+
+from jobs.enqueue import NewJob
+from jobs.ingest.addresses import USUAL, Addresses
+from jobs.ingest.errors import UnusableError
+
+ADDRESSES = Addresses("ours", ("studio",))
+
+
+class TestAnAddress:
+    @pytest.mark.parametrize(
+        "source",
+        [
+            "https://shop.example/a.jpg",
+            "https://shop.example:8443/a.jpg?v=1&w=[2]",
+            "https://shop.example",
+            "HTTPS://Shop.example/a.jpg",
+            "https://bücher.example/ä.jpg",
+            "s3://ours/a b.jpg",
+            "s3://studio/deep/a?b#c.jpg",
+        ],
+    )
+    def test_is_taken_as_it_stands(self, source: str) -> None:
+        """Web addresses and objects of allowed buckets; a key is no URL and needs no encoding."""
+        assert ADDRESSES.check(source) == source
+
+    @pytest.mark.parametrize("source", ["a.jpg", "photos/a.jpg", "/etc/hostname", "../a.jpg", "C:\\a.jpg"])
+    def test_without_a_scheme_is_a_name(self, source: str) -> None:
+        """Whether there is such a file is another question."""
+        assert ADDRESSES.check(source) is None
+
+    @pytest.mark.parametrize(
+        ("source", "said"),
+        [
+            ("http://shop.example/a.jpg", "not https"),
+            ("https://user:pw@shop.example/a", "without a password"),
+            ("https:///a.jpg", "not an https:// address"),
+            ("https://shop.example/a b.jpg", "has blanks"),
+            ("https://[::1/a.jpg", "not an https:// address"),
+            ("ftp://shop.example/a.jpg", "begins with ftp://"),
+            ("file:///etc/passwd", "begins with file://"),
+            ("s3://other/a.jpg", "names the bucket 'other'.*CUTOUT_SOURCE_BUCKETS"),
+            ("s3://ours", "names no object"),
+            ("s3://ours/", "names no object"),
+            (f"s3://ours/{'x' * 2048}", "2058 characters; use at most 2048"),
+            ("s3://ours/a\x85b", "control characters"),
+        ],
+    )
+    def test_that_can_never_work_says_why(self, source: str, said: str) -> None:
+        """The reason names what is wrong and the remedy."""
+        with pytest.raises(UnusableError, match=said):
+            ADDRESSES.check(source)
+
+    def test_of_plain_http_is_taken_where_hosts_may_be_private(self) -> None:
+        """Then the worker decides, which knows the host."""
+        assert Addresses("ours", plain_http=True).check("http://10.0.0.1/a") == "http://10.0.0.1/a"
+
+    @pytest.mark.parametrize(
+        "source",
+        [
+            "https://a",
+            "https://a-b.c:1/x@y",
+            "https://a/?q#f",
+            "https://a?q",
+            "https://a/%20",
+            "https://a/\\",
+        ],
+    )
+    def test_that_is_usual_would_pass_the_close_look_too(self, source: str) -> None:
+        """The fast way takes nothing that enqueueing would refuse."""
+        assert USUAL.fullmatch(source)
+        NewJob(source)

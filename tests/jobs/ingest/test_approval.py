@@ -1,0 +1,110 @@
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.orm import Session
+
+from jobs import approval, pausing, store
+from jobs.explain import Installation, explain
+from jobs.line import unpark
+from jobs.models import Job
+from jobs.states import State
+from tests.jobs.ingest.conftest import Run
+
+WEB = "https://shop.example/a.jpg"
+
+
+@pytest.fixture
+def planned(run: Run, written: Callable[[str], Path]) -> Callable[..., uuid.UUID]:
+    """A batch of five jobs that waits for approval."""
+
+    def make(**order: object) -> uuid.UUID:
+        path = written("external_id,source\n" + "".join(f"{n},{WEB}\n" for n in range(5)))
+        batch_id = run(path, plan=True, **order).batch_id
+        assert batch_id is not None
+        return batch_id
+
+    return make
+
+
+def states(connection: Connection) -> dict[str, int]:
+    rows = connection.execute(text("SELECT coalesce(standing, state), count(*) FROM jobs GROUP BY 1"))
+    return {standing: count for standing, count in rows}  # noqa: C416 - dict() would not type-check
+
+
+class TestAPlannedBatch:
+    def test_is_held(self, planned: Callable[..., uuid.UUID], engine: Engine) -> None:
+        """Nothing of it stands in line, and each job says what it waits for."""
+        planned()
+        with Session(engine) as session:
+            jobs = session.query(Job).all()
+            assert {(job.state, job.standing, job.code) for job in jobs} == {
+                (State.HELD, "parked", "NEEDS_APPROVAL")
+            }
+            found = explain(session, jobs[0], Installation(()))
+            assert "waits for approval" in found.text
+            assert f"cutout approve {jobs[0].batch_id}" in (found.remedy or "")
+
+    @pytest.mark.parametrize("way", ["budget", "refund", "resume", "retry"])
+    def test_is_let_go_by_nothing_else(
+        self, planned: Callable[..., uuid.UUID], engine: Engine, way: str
+    ) -> None:
+        """A budget, a refund, a pause that ends, a retry: none of them spends what nobody approved of."""
+        batch_id = planned(budget=3)
+        with engine.begin() as connection:
+            match way:
+                case "budget":
+                    pausing.set_budget(connection, batch_id, 100)
+                case "refund":
+                    connection.execute(text("UPDATE batches SET parked = true"))
+                case "resume":
+                    pausing.pause(connection, batch_id)
+                    pausing.resume(connection, batch_id)
+                case "retry":
+                    ids = connection.scalars(text("SELECT id FROM jobs")).all()
+                    assert not any(store.retry(connection, job_id) for job_id in ids)
+            for _ in range(2):
+                assert unpark(connection) == 0
+            assert states(connection) == {"parked": 5}
+            assert approval.approve(connection, batch_id)
+            assert unpark(connection) > 0
+
+    def test_goes_within_its_budget_once_approved(
+        self, planned: Callable[..., uuid.UUID], engine: Engine
+    ) -> None:
+        """Three credits let three jobs go; more of them, the rest."""
+        batch_id = planned(budget=3)
+        with engine.begin() as connection:
+            assert approval.awaiting(connection, batch_id) == 5
+            assert approval.approve(connection, batch_id)
+            assert not approval.approve(connection, batch_id)
+            assert unpark(connection) == 3
+            assert unpark(connection) == 0
+            pausing.set_budget(connection, batch_id, 5)
+            assert unpark(connection) == 2
+            assert states(connection) == {"in_line": 5}
+
+    def test_explains_what_it_waits_for_after_approval(
+        self, planned: Callable[..., uuid.UUID], engine: Engine
+    ) -> None:
+        """The dispatcher, or its budget."""
+        batch_id = planned(budget=3)
+        with Session(engine) as session, session.begin():
+            approval.approve(session, batch_id)
+            job = session.query(Job).first()
+            assert job is not None
+            assert "the dispatcher brings its jobs into line" in explain(session, job, Installation(())).text
+            pausing.set_budget(session, batch_id, 0)
+            session.expire_all()
+            assert "of its budget of 0 credits" in explain(session, job, Installation(())).text
+
+    def test_that_was_not_planned_waits_for_none(
+        self, run: Run, written: Callable[[str], Path], engine: Engine
+    ) -> None:
+        """There is nothing to approve of."""
+        batch_id = run(written(f"external_id,source\na,{WEB}\n")).batch_id
+        assert batch_id is not None
+        with engine.begin() as connection:
+            assert not approval.approve(connection, batch_id)

@@ -1,0 +1,97 @@
+import hashlib
+import uuid
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, insert, text
+
+from jobs.ingest import Estimate, Order, Reading, estimate, open_source
+from jobs.models import RESULTS, SOURCES
+from jobs.settings import Settings
+from jobs.storage import Bucket
+from jobs.store import Making
+
+WEB = "https://shop.example/a.jpg"
+SHA = hashlib.sha256(b"picture").digest()
+
+
+@pytest.fixture
+def estimated(engine: Engine, bucket: Bucket, settings: Settings) -> Callable[..., Estimate]:
+    def run(path: Path, *, reuse: bool = True, **order: Any) -> Estimate:
+        asked, making = Order("test", **order), Making("e", 1) if reuse else None
+        with closing(open_source(str(path), Reading(), settings, bucket)) as source:
+            return estimate(
+                engine, bucket.name, source, asked, making, on_reject=lambda _: None, watch=lambda _: None
+            )
+
+    return run
+
+
+def bought(engine: Engine, sha256: bytes, form: str = "rgba", *, stored: bool = True) -> None:
+    """A result of the bucket, or one that is only on its way."""
+    known = {"source_sha256": sha256, "return_form": form, "endpoint": "e", "preparation": 1}
+    done = {"key": "k", "sha256": b"x", "stored_at": text("now()")} if stored else {}
+    with engine.begin() as connection:
+        connection.execute(insert(RESULTS).values(buyer=uuid.uuid4(), **known, **done))
+
+
+class TestAnEstimate:
+    def test_stores_nothing(
+        self,
+        estimated: Callable[..., Estimate],
+        written: Callable[[str], Path],
+        engine: Engine,
+        bucket: Bucket,
+    ) -> None:
+        """Neither jobs nor objects; what would be is counted."""
+        found = estimated(written(f"external_id,source\na,a.jpg\nb,{WEB}\nb,{WEB}\nc,\nd,none.jpg\n"))
+        counts = found.counts
+        assert (counts.pictures, counts.jobs, counts.rejects, counts.duplicates) == (5, 2, 2, 1)
+        assert (found.bought, found.twins, found.calls) == (0, 0, 2)
+        assert found.reasons.total() == 2
+        assert bucket.keys("") == []
+        with engine.connect() as connection:
+            for table in ("jobs", "batches", "ingests"):
+                assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar() == 0  # noqa: S608
+
+    def test_knows_what_was_bought_before(
+        self, estimated: Callable[..., Estimate], written: Callable[[str], Path], engine: Engine
+    ) -> None:
+        """By a file's bytes, or what an address held when it was last fetched; in the form wanted."""
+        with engine.begin() as connection:
+            connection.execute(
+                insert(SOURCES).values(
+                    address_sha256=hashlib.sha256(WEB.encode()).digest(), content_sha256=b"web"
+                )
+            )
+        path = written(f"external_id,source\na,a.jpg\nb,{WEB}\nc,{WEB}?other\n")
+        bought(engine, SHA, "mask")
+        bought(engine, b"web", stored=False)
+        assert (estimated(path).bought, estimated(path).calls) == (0, 3)
+        bought(engine, SHA)
+        assert (estimated(path).bought, estimated(path).calls) == (1, 2)
+        bought(engine, b"web", "mask")
+        found = estimated(path, forms=("mask",))
+        assert (found.bought, found.calls) == (2, 1)
+        assert estimated(path, reuse=False).calls == 3
+
+    def test_does_not_count_what_was_made_otherwise(
+        self, estimated: Callable[..., Estimate], written: Callable[[str], Path], engine: Engine
+    ) -> None:
+        """A result of another endpoint, or of another preparation, will not do."""
+        bought(engine, SHA)
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE results SET preparation = 2"))
+        assert estimated(written("external_id,source\na,a.jpg\n")).bought == 0
+
+    def test_counts_one_call_for_the_same_picture(
+        self, estimated: Callable[..., Estimate], written: Callable[[str], Path]
+    ) -> None:
+        """Two products with one picture make one call, unless cutouts are not to be reused."""
+        path = written(f"external_id,source\na,{WEB}\nb,{WEB}\nc,a.jpg\n")
+        found = estimated(path)
+        assert (found.counts.jobs, found.twins, found.calls) == (3, 1, 2)
+        assert (estimated(path, reuse=False).twins, estimated(path, reuse=False).calls) == (0, 3)

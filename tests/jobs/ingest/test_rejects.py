@@ -1,0 +1,47 @@
+from pathlib import Path
+
+import pytest
+
+from jobs.ingest import IngestError, RejectsFile
+from jobs.manifest import Reject
+
+
+def write(path: Path, value: str) -> None:
+    with RejectsFile(path) as file:
+        file.add(Reject(2, "source", value, "is wrong; mend it"))
+
+
+class TestTheFileOfRejects:
+    @pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r"])
+    def test_runs_no_formula(self, tmp_path: Path, begin: str) -> None:
+        """What a spreadsheet would take for one gets a quote before it."""
+        write(tmp_path / "r.csv", f"{begin}1+1")
+        assert f"'{begin}1+1" in (tmp_path / "r.csv").read_bytes().decode()
+
+    def test_takes_what_is_no_text(self, tmp_path: Path) -> None:
+        """A byte that is not UTF-8 is written so that it can be read."""
+        write(tmp_path / "r.csv", "caf\udce9.jpg")
+        assert "caf\\udce9.jpg" in (tmp_path / "r.csv").read_text()
+
+    def test_is_not_there_without_rejects(self, tmp_path: Path) -> None:
+        """An earlier run's is removed: it would tell of rows that are mended."""
+        write(tmp_path / "r.csv", "x")
+        with RejectsFile(tmp_path / "r.csv"):
+            pass
+        assert not (tmp_path / "r.csv").exists()
+
+    def test_never_takes_the_place_of_another_file(self, tmp_path: Path) -> None:
+        """A file that does not begin like one of rejects is a person's own."""
+        (tmp_path / "list.csv").write_text("external_id,source\n")
+        with pytest.raises(IngestError, match="is no file of rejects"):
+            RejectsFile(tmp_path / "list.csv")
+
+    def test_on_a_full_disk_says_what_to_do(self) -> None:
+        """The error names the file and the remedy."""
+        with pytest.raises(IngestError, match=r"/dev/full cannot be written: No space left.*--rejects"):
+            write(Path("/dev/full"), "x")
+
+    def test_where_there_is_no_directory_says_so(self, tmp_path: Path) -> None:
+        """It is not made: it may be a slip."""
+        with pytest.raises(IngestError, match="cannot be written: No such file"):
+            write(tmp_path / "none" / "r.csv", "x")

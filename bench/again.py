@@ -1,0 +1,93 @@
+"""The same catalog again: every picture was bought before, so nothing is called. `python -m bench.again`.
+
+The results of all rows point to one object in the bucket; each job asks the bucket for it all the same.
+"""
+
+import argparse
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from sqlalchemy import text
+
+from bench.limit.rig import Rig, rig
+from jobs.storage import Bucket
+from worker.endpoint.client import CUT_OUT_PATH
+from worker.endpoint.image import PREPARATION
+
+CUTOUT = b"a cutout"
+BOUGHT = """
+    INSERT INTO results (source_sha256, return_form, endpoint, preparation, buyer, key, sha256, media_type,
+        size_bytes, width, height, stored_at)
+    SELECT sha256(n::text::bytea), 'rgba', :endpoint, :preparation, uuidv7(), 'cutouts/one', :sha256,
+        'image/png', :size, 1, 1, now() FROM generate_series(1, :rows) n
+"""
+GIVE_UP_AFTER_S = 1200.0
+
+
+def main() -> None:
+    """Ingest the catalog, wait until every job is served, and print what it took."""
+    parser = argparse.ArgumentParser(prog="python -m bench.again", description=__doc__)
+    parser.add_argument("--rows", type=int, default=20_000, help="rows of the catalog")
+    parser.add_argument("--workers", type=int, default=2, help="worker processes")
+    options = parser.parse_args()
+    with rig(workers=options.workers, reuse=True, worker_threads=16) as running:
+        _buy(running, options.rows)
+        ingested_s = _ingest(running, options.rows)
+        began = time.monotonic()
+        while running.scalar("SELECT count(*) FROM jobs WHERE state = 'succeeded'") < options.rows:
+            if time.monotonic() - began > GIVE_UP_AFTER_S:
+                raise SystemExit(f"not all of {options.rows} jobs were served")
+            time.sleep(0.2)
+        served_s = time.monotonic() - began
+        calls = running.scalar("SELECT count(*) FROM attempts") + running.statistics(3600)["arrived"]
+        reused = running.scalar("SELECT count(*) FROM jobs WHERE reused")
+    print(f"{options.rows:,} rows ingested in {ingested_s:.1f} s, {options.workers} worker processes")
+    print(f"{reused:,} served {served_s:.1f} s later, {options.rows / (ingested_s + served_s):.0f} a second")
+    print(f"{calls} calls")
+
+
+def _buy(running: Rig, rows: int) -> None:
+    bucket = Bucket(running.stack.settings)
+    sha256 = bucket.put_cutout(CUTOUT, key="cutouts/one", media_type="image/png", metadata={})
+    bucket.close()
+    with running.engine.begin() as connection:
+        connection.execute(
+            text(BOUGHT),
+            {
+                "endpoint": CUT_OUT_PATH,
+                "preparation": PREPARATION,
+                "sha256": sha256,
+                "size": len(CUTOUT),
+                "rows": rows,
+            },
+        )
+
+
+def _ingest(running: Rig, rows: int) -> float:
+    bucket = running.stack.settings.s3_bucket
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "catalog.csv"
+        file = io.StringIO("external_id,source\n")
+        file.seek(0, os.SEEK_END)
+        for n in range(1, rows + 1):
+            digest = hashlib.sha256(str(n).encode()).hexdigest()
+            file.write(f"SKU-{n},s3://{bucket}/sources/{digest[:2]}/{digest}\n")
+        path.write_text(file.getvalue())
+        began = time.monotonic()
+        subprocess.run(
+            [sys.executable, "-m", "cli", "ingest", str(path)],
+            env={**os.environ, **running.stack.environment},
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        return time.monotonic() - began
+
+
+if __name__ == "__main__":
+    main()

@@ -3,11 +3,11 @@
 import hashlib
 from dataclasses import dataclass
 
-from sqlalchemy import and_, bindparam, func, null, or_, select, update
+from sqlalchemy import Boolean, and_, bindparam, func, literal_column, null, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from jobs.database import Database
-from jobs.models import JOBS, RESULTS, SOURCES, constant
+from jobs.models import JOBS, RESULTS, SOURCES
 from jobs.outcomes import StoredObject
 from jobs.states import State
 from jobs.store.claims import FENCED, Claim
@@ -46,10 +46,11 @@ IDENTITY = and_(
     RESULTS.c.endpoint == bindparam("of_endpoint", type_=RESULTS.c.endpoint.type),
     RESULTS.c.preparation == bindparam("of_preparation", type_=RESULTS.c.preparation.type),
 )
-ITS_BUYER_IS_UNDER_WAY = (
-    select(JOBS.c.id)
-    .where(JOBS.c.id == RESULTS.c.buyer, JOBS.c.state.in_([constant(State.QUEUED), constant(State.RUNNING)]))
-    .exists()
+# As text: an expression would bring `results` into the subquery, and ask about any row but the one at hand.
+ITS_BUYER_IS_OUT = literal_column(
+    "NOT EXISTS (SELECT FROM jobs WHERE jobs.id = results.buyer"
+    f" AND jobs.state IN ('{State.QUEUED}', '{State.RUNNING}'))",
+    Boolean,
 )
 _NEW = insert(RESULTS).from_select(
     ["source_sha256", "return_form", "endpoint", "preparation", "buyer"],
@@ -68,7 +69,7 @@ TAKE = (
         set_={"buyer": _NEW.excluded.buyer},
         where=and_(
             RESULTS.c.key.is_(None),
-            or_(RESULTS.c.buyer == _NEW.excluded.buyer, ~ITS_BUYER_IS_UNDER_WAY),
+            or_(RESULTS.c.buyer == _NEW.excluded.buyer, ITS_BUYER_IS_OUT),
         ),
     )
     .returning(RESULTS.c.buyer)

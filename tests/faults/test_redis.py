@@ -178,7 +178,7 @@ class TestAMessage:
         self, idle: System, client: "redis.Redis", queue: str, sandbox: Sandbox, shop: str
     ) -> None:
         """A job put off by the endpoint is not called before its time by a message of before."""
-        sandbox.fault("code", code="EXCEEDING_LIMITS", next=1, retry_after=100)
+        sandbox.fault("code", code="PROCESSING_FAILURE", next=1, retry_after=100)
         idle.enqueue(shop)
         wait_until(lambda: client.llen(queue) == 1, "a message")
         messages = lasting(client, queue)

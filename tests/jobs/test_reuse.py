@@ -1,0 +1,61 @@
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from jobs import store
+from jobs.enqueue import NewJob, enqueue
+from jobs.outcomes import Hold, StoredObject
+from jobs.store import Claim, Making, Mine, Theirs
+from tests.support.steps import SOURCE, claim_one, new_worker
+
+MAKING = Making("/endpoint", 1)
+SHA256 = b"s" * 32
+
+
+def claims(engine: Engine, count: int) -> list[Claim]:
+    """So many jobs for one picture in a worker's hands."""
+    with Session(engine) as session, session.begin():
+        worker_id: uuid.UUID = new_worker(session)
+        for _ in range(count):
+            enqueue(session, NewJob(SOURCE))
+        return [claim_one(session, worker_id) for _ in range(count)]
+
+
+def take(engine: Engine, claim: Claim, sha256: bytes = SHA256) -> Mine | Theirs | StoredObject:
+    with Session(engine) as session, session.begin():
+        return store.take_result(session, claim, sha256, MAKING)
+
+
+class TestTwoJobsForOnePicture:
+    def test_that_ask_at_the_same_instant_do_not_both_buy(self, engine: Engine) -> None:
+        """The second waits for the first one's row, which it could not see when it began to ask."""
+        first, second = claims(engine, 2)
+        with ThreadPoolExecutor(1) as pool:
+            with Session(engine) as session, session.begin():
+                assert store.take_result(session, first, SHA256, MAKING) == Mine()
+                asked = pool.submit(take, engine, second)
+                time.sleep(0.5)
+                assert not asked.done()
+            assert asked.result(10) == Theirs()
+
+    def test_are_told_apart_from_jobs_for_other_pictures(self, engine: Engine) -> None:
+        """That others are being bought says nothing of this one, whose buyer is gone."""
+        first, second, other = claims(engine, 3)
+        assert take(engine, first) == Mine()
+        assert take(engine, other, b"o" * 32) == Mine()
+        with Session(engine) as session, session.begin():
+            store.settle(session, first, Hold("LOOK", "for a person"))
+        assert take(engine, second) == Mine()
+
+    def test_leave_it_to_the_one_that_asked_first(self, engine: Engine) -> None:
+        """However often they ask; the buyer itself may ask again."""
+        first, second = claims(engine, 2)
+        assert [take(engine, claim) for claim in (first, second, first, second)] == [
+            Mine(),
+            Theirs(),
+            Mine(),
+            Theirs(),
+        ]

@@ -5,12 +5,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
+from jobs.formulas import safe
 from jobs.ingest.errors import IngestError
 from jobs.manifest import Reject
 
 COLUMNS = ["line", "column", "value", "reason"]
-# A spreadsheet takes what begins so for a formula.
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class RejectsFile:
@@ -33,7 +32,7 @@ class RejectsFile:
             if self._file is None:
                 self._file = self._begin()
             cells = (reject.column, reject.value, reject.reason)
-            self._rows.writerow([reject.line, *map(spreadsheet_safe, cells)])
+            self._rows.writerow([reject.line, *map(safe, cells)])
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -71,11 +70,6 @@ class RejectsFile:
             f"{self.path} cannot be written: {error.strerror or error}; make room, or name another file with"
             " --rejects, then give the same command again"
         )
-
-
-def spreadsheet_safe(text: str) -> str:
-    """The text, with a quote before it if a spreadsheet would run it."""
-    return f"'{text}" if text.startswith(FORMULAS) else text
 
 
 def _require_ours(path: Path) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
-from jobs.results_manifest.formulas import safe
+from jobs.formulas import safe
 from jobs.results_manifest.links import CutoutLinks
 from jobs.results_manifest.rows import ResultRow
 

@@ -8,10 +8,10 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from jobs.formulas import safe
 from jobs.manifest import Manifest, Record
 from jobs.manifest.opening import GOOGLE
 from jobs.results_manifest.added import ALL_ADDED
-from jobs.results_manifest.formulas import safe
 
 HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 COMMA = ","

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
+from jobs.formulas import STARTS, safe
 from jobs.outcomes import Fail
 from jobs.results_manifest import CutoutLinks, Format, Selection, open_results, write_results
 from jobs.results_manifest.formats import COLUMNS
-from jobs.results_manifest.formulas import STARTS, safe
 from jobs.results_manifest.rows import ResultRow
 from jobs.states import State
 from jobs.storage import Bucket

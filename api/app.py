@@ -38,7 +38,11 @@ def create_app(given: Settings | None = None) -> FastAPI:
         version="1",
         lifespan=lifespan,
     )
-    app.add_middleware(BodyLimit, max_bytes=max(known.max_source_bytes + ROOM_FOR_FIELDS, LARGEST_LIST_BYTES))
+    app.add_middleware(
+        BodyLimit,
+        max_bytes=max(known.max_source_bytes + ROOM_FOR_FIELDS, LARGEST_LIST_BYTES),
+        manifest_bytes=known.max_manifest_bytes,
+    )
     answer_with_problems(app)
     for routes in (jobs, batches, health):
         app.include_router(routes.router)

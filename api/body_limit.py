@@ -4,22 +4,28 @@ from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.manifests import is_manifest
 from api.problems import ProblemError, problem
 
 
 class BodyLimit:
-    """ASGI middleware: at most `max_bytes` of body, by the declared length and by what really comes."""
+    """ASGI middleware: at most `max_bytes` of body, by the declared length and by what really comes.
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
-        self.app, self.max_bytes = app, max_bytes
+    A manifest, which goes to the bucket as it comes, may have `manifest_bytes`.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, manifest_bytes: int) -> None:
+        self.app, self.max_bytes, self.manifest_bytes = app, max_bytes, manifest_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > self.max_bytes:
-            await problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", self._text())(
+        headers = dict(scope["headers"])
+        most = self._most(scope, headers.get(b"content-type", b"").decode("latin-1"))
+        declared = headers.get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > most:
+            await problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", _text(most))(
                 scope, receive, send
             )
             return
@@ -29,11 +35,16 @@ class BodyLimit:
             nonlocal came
             message = await receive()
             came += len(message.get("body", b""))
-            if came > self.max_bytes:
-                raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", self._text())
+            if came > most:
+                raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", _text(most))
             return message
 
         await self.app(scope, counted, send)
 
-    def _text(self) -> str:
-        return f"the request's body has more than {self.max_bytes} bytes, the limit"
+    def _most(self, scope: Scope, media_type: str) -> int:
+        is_batch = scope["method"] == "POST" and scope["path"].rstrip("/") == "/v1/batches"
+        return self.manifest_bytes if is_batch and is_manifest(media_type) else self.max_bytes
+
+
+def _text(most: int) -> str:
+    return f"the request's body has more than {most} bytes, the limit"

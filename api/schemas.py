@@ -1,14 +1,20 @@
 """What goes over the wire. States and forms are the words of jobs.states, no others."""
 
 import uuid
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from jobs.batches import BatchStatus
+from jobs.batches import BatchStatus, IngestState, IngestStatus
 from jobs.enqueue import LONGEST_EXTERNAL_ID, LONGEST_SOURCE, NewJob
+from jobs.ingest import Order, Reading
+from jobs.manifest import parse_columns
+from jobs.manifest.columns import require_targets
 from jobs.models import Job
+from jobs.prices import DOLLARS_A_CREDIT
 from jobs.states import PRIORITIES, ReturnForm, State, Step
 
 
@@ -17,6 +23,12 @@ def _web_address(value: str) -> str:
         raise ValueError(
             "must begin with https://; to send a picture itself, upload it as multipart field `image`"
         )
+    return value
+
+
+def _manifest_address(value: str | None) -> str | None:
+    if value is not None:
+        NewJob(_web_address(value))
     return value
 
 
@@ -69,13 +81,25 @@ class BatchJobRequest(BaseModel):
     return_form: ReturnForm | None = None
 
 
-class BatchRequest(BaseModel):
-    """Jobs to be enqueued together, all or none. More can be added one by one with their `batch_id`."""
+def _distinct(value: object) -> object:
+    """One form or several; a repeated one counts once."""
+    return list(dict.fromkeys(value)) if isinstance(value, list) else [value]
+
+
+ReturnForms = Annotated[
+    list[ReturnForm],
+    BeforeValidator(_distinct),
+    Field(min_length=1, description="What to get of each picture: one form or a list of them"),
+]
+
+
+class BatchOptions(BaseModel):
+    """What can be said of a batch beside its pictures."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: Annotated[str, Field(min_length=1, max_length=200, examples=["spring catalog"])]
-    return_form: ReturnForm = ReturnForm.RGBA
+    return_form: ReturnForms = [ReturnForm.RGBA]
     priority: PriorityName = "normal"
     weight: Annotated[
         float, Field(gt=0, le=1000, description="Its share of the endpoint beside other batches")
@@ -83,18 +107,110 @@ class BatchRequest(BaseModel):
     budget: Annotated[
         int | None, Field(ge=0, le=2**31 - 1, description="Credits it may cost; jobs over it are held")
     ] = None
+    reuse: Annotated[bool, Field(description="Take cutouts that were bought before")] = True
+    plan: Annotated[bool, Field(description="Hold all jobs until the batch is approved")] = False
+    strict: Annotated[bool, Field(description="Of a manifest: stop at the first row that is rejected")] = (
+        False
+    )
+    encoding: Annotated[
+        str | None, Field(max_length=40, description="Of a manifest, if it is not UTF-8: latin-1, cp1252 …")
+    ] = None
+
+    def to_order(self, columns: Mapping[str, str], producer_id: uuid.UUID) -> Order:
+        return Order(
+            self.name,
+            forms=tuple(self.return_form),
+            priority=PRIORITIES[self.priority],
+            weight=self.weight,
+            budget=self.budget,
+            reuse=self.reuse,
+            plan=self.plan,
+            strict=self.strict,
+            reading=Reading(columns, self.encoding, foreign=True),
+            producer_id=producer_id,
+        )
+
+
+class ManifestQuery(BatchOptions):
+    """What the query says of a manifest that is the body."""
+
+    map: Annotated[
+        str | None,
+        Field(
+            max_length=2000,
+            description="Which column is which",
+            examples=['external_id=SKU,source="Image URL"'],
+        ),
+    ] = None
+
+    def columns(self) -> dict[str, str]:
+        """Raises ValueError."""
+        return parse_columns(self.map) if self.map else {}
+
+
+class BatchRequest(BatchOptions):
+    """Jobs to be enqueued together, all or none, or a manifest to be fetched from an address.
+
+    More can be added one by one with their `batch_id`.
+    """
+
     jobs: list[BatchJobRequest] = []
+    manifest_url: Annotated[
+        str | None,
+        Field(max_length=LONGEST_SOURCE, examples=["https://shop.example/export.csv"]),
+        AfterValidator(_manifest_address),
+    ] = None
+    map: Annotated[
+        dict[str, str],
+        Field(
+            description="Which column of the manifest is which",
+            examples=[{"external_id": "SKU", "source": "Image URL"}],
+        ),
+    ] = {}
+
+    def columns(self) -> dict[str, str]:
+        """Raises ValueError."""
+        require_targets(self.map)
+        return self.map
 
     def to_new_jobs(self) -> list[NewJob]:
         return [
             NewJob(
                 source=job.source_url,
                 external_id=job.external_id,
-                return_form=job.return_form or self.return_form,
+                return_form=form,
                 priority=PRIORITIES[self.priority],
             )
             for job in self.jobs
+            for form in ([job.return_form] if job.return_form else self.return_form)
         ]
+
+
+class PlanView(BaseModel):
+    """What a batch will cost: `calls` cost a credit each, if the batch is approved."""
+
+    already_bought: int
+    same_picture: int
+    calls: int
+    dollars: float
+
+
+class IngestView(BaseModel):
+    """How far the reading of a batch's manifest is: pictures = jobs + rejects + duplicates.
+
+    `error` says why it ended before all was read. `plan` is there once all is read, if approval is needed.
+    """
+
+    state: IngestState
+    kind: str
+    records: int
+    pictures: int
+    jobs: int
+    rejects: int
+    duplicates: int
+    rejects_url: str | None
+    error: str | None
+    plan: PlanView | None
 
 
 class ErrorView(BaseModel):
@@ -159,6 +275,7 @@ class BatchView(BaseModel):
     budget: int | None
     total: int
     counts: dict[State, int]
+    ingest: IngestView | None
 
 
 def view_job(job: Job, charged: int) -> JobView:
@@ -190,6 +307,19 @@ def view_batch(batch: BatchStatus) -> BatchView:
         budget=batch.budget,
         total=batch.total,
         counts=batch.counts,
+        ingest=_view_ingest(batch.id, batch.ingest) if batch.ingest else None,
+    )
+
+
+def _view_ingest(batch_id: uuid.UUID, ingest: IngestStatus) -> IngestView:
+    plan = ingest.plan
+    return IngestView(
+        state=ingest.state,
+        kind=ingest.kind,
+        **asdict(ingest.counts),
+        rejects_url=f"/v1/batches/{batch_id}/rejects" if ingest.rejects_key else None,
+        error=ingest.error,
+        plan=PlanView(**plan, dollars=round(plan["calls"] * DOLLARS_A_CREDIT, 2)) if plan else None,
     )
 
 

@@ -30,6 +30,7 @@ COMMANDS = {
     "migrate": "cli.migrate",
     "api": "cli.processes",
     "dispatcher": "cli.processes",
+    "ingester": "cli.processes",
     "worker": "cli.processes",
     "sandbox": "cli.processes",
 }

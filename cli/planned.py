@@ -10,10 +10,9 @@ from cli.words import counted, in_words
 from jobs.accounts import credits_left
 from jobs.explain import Installation, calls_a_second
 from jobs.ingest import Estimate
+from jobs.prices import DOLLARS_A_CREDIT
 from jobs.settings import Settings
 
-# The dearest pack of credits; the endpoint's larger packs cost less a credit.
-DOLLARS_A_CREDIT = 0.0030
 SHOWN_REASONS = 5
 
 

@@ -55,6 +55,12 @@ def worker(
     )
 
 
+def ingester() -> None:
+    """Read the manifests that the API and schedules ask for. Run one or more: each request is one's alone."""
+    settings()
+    _become("worker.ingester")
+
+
 def sandbox(context: typer.Context) -> None:
     """Serve a stand-in for the endpoint; `cutout sandbox --help` lists its options."""
     _become("sandbox", *context.args)

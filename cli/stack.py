@@ -96,6 +96,7 @@ def run_stack(options: StackOptions) -> Iterator[Stack]:
         stack = Stack(options, settings, environment)
         starter.start("api", "cli", "api", "--port", str(api_port))
         starter.start("dispatcher", "cli", "dispatcher")
+        starter.start("ingester", "cli", "ingester")
         for number in range(1, options.workers + 1):
             starter.start(f"worker-{number}", "cli", "worker")
         for number in range(1, options.copiers + 1):

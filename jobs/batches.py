@@ -3,14 +3,44 @@
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from jobs.models import Attempt, Batch, Job
+from jobs.ingest import Counts
+from jobs.models import Attempt, Batch, Ingest, Job
 from jobs.states import FINAL_STATES, AttemptOutcome, State
 
 UUID_HEX_DIGITS = 32
+
+
+class IngestState(StrEnum):
+    """How the reading of a manifest stands."""
+
+    READING = "reading"
+    """Asked for or under way."""
+    READ = "read"
+    FAILED = "failed"
+    """Ended before all was read; what was enqueued goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestStatus:
+    """How far the reading of a batch's source is, and where its rejects are."""
+
+    kind: str
+    counts: Counts
+    finished_at: datetime | None
+    error: str | None
+    rejects_key: str | None
+    plan: dict[str, int] | None
+
+    @property
+    def state(self) -> IngestState:
+        if self.finished_at is None:
+            return IngestState.READING
+        return IngestState.FAILED if self.error else IngestState.READ
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +54,7 @@ class BatchStatus:
     finished_at: datetime | None
     paused_at: datetime | None = None
     budget: int | None = None
+    ingest: IngestStatus | None = None
 
     @property
     def total(self) -> int:
@@ -45,10 +76,36 @@ def batch_status(session: Session, batch_id: uuid.UUID) -> BatchStatus | None:
         .group_by(Job.state)
     ).all()
     counts = dict.fromkeys(State, 0) | {State(state): count for state, count, _ in rows}
-    unfinished = not rows or any(state not in FINAL_STATES for state, _, _ in rows)
-    finished_at = None if unfinished else max(latest for _, _, latest in rows if latest)
+    ingest = ingest_status(session, batch_id)
+    ends = [latest for _, _, latest in rows if latest]
+    if ingest and ingest.finished_at:
+        ends.append(ingest.finished_at)
+    still_read = ingest is not None and ingest.finished_at is None
+    unfinished = still_read or not ends or any(state not in FINAL_STATES for state, _, _ in rows)
     return BatchStatus(
-        batch.id, batch.name, batch.created_at, counts, finished_at, batch.paused_at, batch.budget
+        batch.id,
+        batch.name,
+        batch.created_at,
+        counts,
+        None if unfinished else max(ends),
+        batch.paused_at,
+        batch.budget,
+        ingest,
+    )
+
+
+def ingest_status(session: Session, batch_id: uuid.UUID) -> IngestStatus | None:
+    """How far the batch's source is read; None if it was made of none."""
+    found = session.get(Ingest, batch_id)
+    if found is None:
+        return None
+    return IngestStatus(
+        found.kind,
+        Counts(**{name: getattr(found, name) for name in Counts.__slots__}),
+        found.finished_at,
+        found.error,
+        found.rejects_key,
+        found.plan,
     )
 
 

@@ -143,6 +143,12 @@ class Settings(BaseSettings):
     max_source_bytes: int = Field(
         50_000_000, gt=0, le=1_000_000_000, description="A source picture may not be larger, in bytes"
     )
+    max_manifest_bytes: int = Field(
+        5_000_000_000,
+        gt=0,
+        le=50_000_000_000,
+        description="A manifest that the API is sent, or fetches, may not be larger, in bytes",
+    )
     max_batch_jobs: int = Field(10_000, gt=0, le=1_000_000, description="Jobs in one POST of a batch")
     source_private_hosts: WordList = Field(
         (),

@@ -140,6 +140,11 @@ class Bucket:
 
         return open_pieces(head["ContentLength"], read_range)
 
+    def describe(self, key: str) -> ListedObject:
+        """What a listing would say of the object; raises ObjectMissingError."""
+        found = self._head(key)
+        return ListedObject(key, found["ContentLength"], found["ETag"])
+
     def put_pieces(self, pieces: Iterable[bytes], *, key: str, media_type: str) -> None:
         """Store what is being made piece by piece; the object is whole or, after an error, as it was before.
 

@@ -66,6 +66,21 @@ class SourcePicture:
         return Remembered(self.etag, self.last_modified, hashlib.sha256(self.data).digest())
 
 
+class Web:
+    """The way to sources on the web: by https to public addresses, or as the settings allow otherwise."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._private = HostList.parse(settings.source_private_hosts)
+        self.transport = GuardedTransport(policy=AddressPolicy(self._private))
+
+    def check(self, url: httpx.URL) -> None:
+        """Raises UrlRefused for an address that may not be asked."""
+        if url.scheme != "https" and not self._private.allows(url.host, port_of(url)):
+            raise UrlRefused(
+                f"{url.host} is asked by plain http; use https, or name it in CUTOUT_SOURCE_PRIVATE_HOSTS"
+            )
+
+
 class HostTurns:
     """Few requests at a time to one server: a catalog's pictures often lie at one, and it is not ours."""
 
@@ -103,8 +118,7 @@ class SourceFetcher:
         self._objects = objects
         self._max_bytes = settings.max_source_bytes
         self._buckets = frozenset(settings.source_buckets)
-        self._private = HostList.parse(settings.source_private_hosts)
-        self._transport = GuardedTransport(policy=AddressPolicy(self._private))
+        self._web = Web(settings)
 
     def read(self, source: str) -> bytes:
         """The picture's bytes; raises SourceError."""
@@ -137,7 +151,7 @@ class SourceFetcher:
 
     def close(self) -> None:
         """Close this thread's connections."""
-        self._transport.close()
+        self._web.transport.close()
 
     def _from_bucket(self, name: str, key: str) -> bytes:
         if name == self._bucket.name:
@@ -160,22 +174,21 @@ class SourceFetcher:
 
     def _from_web(self, source: str, remembered: Remembered | None) -> SourcePicture:
         fetched = fetch(
-            self._transport,
+            self._web.transport,
             source,
             max_bytes=self._max_bytes,
             deadline_s=DEADLINE_S,
             max_redirects=MOST_REDIRECTS,
-            check_url=self._check_scheme,
+            check_url=self._web.check,
             etag=remembered.etag if remembered else None,
             last_modified=remembered.last_modified if remembered else None,
         )
         return SourcePicture(fetched.data, fetched.etag, fetched.last_modified)
 
-    def _check_scheme(self, url: httpx.URL) -> None:
-        if url.scheme != "https" and not self._private.allows(url.host, port_of(url)):
-            raise UrlRefused(
-                f"{url.host} is asked by plain http; use https, or name it in CUTOUT_SOURCE_PRIVATE_HOSTS"
-            )
+
+def is_lasting(status: int) -> bool:
+    """Whether a server that answers so will do so the next time."""
+    return status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in MAY_PASS
 
 
 def _what_it_means(error: FetchError) -> Outcome:
@@ -184,6 +197,6 @@ def _what_it_means(error: FetchError) -> Outcome:
             return Fail("SOURCE_REFUSED", f"the source's address is refused: {error}")
         case TooLarge():
             return Fail("SOURCE_TOO_LARGE", f"the source is too large: {error}")
-        case BadStatus() if error.status < HTTPStatus.INTERNAL_SERVER_ERROR and error.status not in MAY_PASS:
+        case BadStatus() if is_lasting(error.status):
             return Fail("SOURCE_MISSING", f"the source's server answered {error}; mend its address")
     return Retry(Step.CALL, "SOURCE_UNAVAILABLE", f"the source could not be fetched: {error}")

@@ -23,6 +23,7 @@ class Addresses:
     bucket: str
     others: Sequence[str] = ()
     plain_http: bool = False
+    web_alone: bool = False
     buckets: Collection[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -32,6 +33,11 @@ class Addresses:
     def of(cls, known: Settings) -> "Addresses":
         """As the settings allow."""
         return cls(known.s3_bucket, known.source_buckets, bool(known.source_private_hosts))
+
+    @classmethod
+    def on_the_web(cls, known: Settings) -> "Addresses":
+        """Those that somebody on the network may name: in our buckets lie the pictures of others, too."""
+        return cls("", plain_http=bool(known.source_private_hosts), web_alone=True)
 
     def check(self, source: str) -> str | None:
         """The address as a job is to have it, or None if it is none but perhaps a name.
@@ -52,7 +58,7 @@ class Addresses:
                 raise UnusableError(f"begins with {other[:40]}; name a file, an https:// or an s3:// address")
 
     def of_key(self, key: str) -> str:
-        """The address of an object in our own bucket."""
+        """The address of an object in our own bucket. Raises UnusableError."""
         return self._from_bucket(f"s3://{self.bucket}/{key}")
 
     def require_bucket(self, name: str) -> None:
@@ -73,6 +79,8 @@ class Addresses:
         return source
 
     def _from_bucket(self, source: str) -> str:
+        if self.web_alone:
+            raise UnusableError("lies in a bucket; give an https:// address")
         name, key = split_address(source) or ("", "")
         if not name or not key:
             raise UnusableError("names no object; write s3://bucket/key")

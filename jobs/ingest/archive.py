@@ -13,9 +13,11 @@ from typing import BinaryIO, cast
 
 from jobs.ingest.contents import Content, require_size
 from jobs.ingest.errors import IngestError, UnusableError
+from jobs.ingest.files import SourceFile
 from jobs.ingest.naming import LOOKED_FOR, file_records, is_picture, name_pictures
 from jobs.ingest.source import Extent
 from jobs.manifest import Record
+from jobs.storage import Bucket
 
 MOST_MEMBERS = 100_000
 # The list of members is read whole.
@@ -37,14 +39,18 @@ class Archive:
     """Members are unpacked one by one, into memory or a temporary file."""
 
     kind = "zip archive of pictures"
-    manifest = None
 
-    def __init__(self, path: Path, *, max_bytes: int) -> None:
-        """Raises IngestError for what is no zip archive, is a bomb, or holds no picture."""
+    def __init__(self, path: Path, *, max_bytes: int, copy_of: SourceFile | None = None) -> None:
+        """Raises IngestError for what is no zip archive, is a bomb, or holds no picture.
+
+        With `copy_of` the file at `path` is a temporary one, and is removed when this is closed.
+        """
         self._max_bytes = max_bytes
         self._read = 0
         found = path.stat()
-        self.identity: list[str | int] = [str(path.resolve()), found.st_size, found.st_mtime_ns]
+        its_own: list[str | int] = [str(path.resolve()), found.st_size, found.st_mtime_ns]
+        self.identity = copy_of.identity if copy_of else its_own
+        self._copy = path if copy_of else None
         _require_short_list(path)
         try:
             self._zip = zipfile.ZipFile(path)
@@ -74,8 +80,13 @@ class Archive:
         require_size(member.file_size, self._max_bytes)
         return _MemberContent(self._zip, member)
 
+    def keep(self, _bucket: Bucket, _key: str) -> bool:
+        return False
+
     def close(self) -> None:
         self._zip.close()
+        if self._copy:
+            self._copy.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from jobs.ingest.errors import IngestError
 from jobs.ingest.naming import LOOKED_FOR, file_records, is_picture, name_pictures
 from jobs.ingest.source import Extent
 from jobs.manifest import Record
+from jobs.storage import Bucket
 
 DEEPEST = 64
 
@@ -18,7 +19,6 @@ class Directory:
     """Walks folder by folder: in memory are the names of one folder and of those above it."""
 
     kind = "directory of pictures"
-    manifest = None
 
     def __init__(self, path: Path, *, max_bytes: int) -> None:
         """Look it through once. Raises IngestError if it holds no picture or cannot be read."""
@@ -44,6 +44,9 @@ class Directory:
 
     def locate(self, name: str) -> str | Content:
         return find_file(self._path, name, max_bytes=self._max_bytes)
+
+    def keep(self, _bucket: Bucket, _key: str) -> bool:
+        return False
 
     def close(self) -> None:
         """Nothing is open."""

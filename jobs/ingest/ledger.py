@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import Connection, bindparam, func, insert, select, text, update
+from sqlalchemy import Connection, bindparam, func, insert, or_, select, text, update
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.orm import Session
 
@@ -79,6 +79,27 @@ def find_unfinished(connection: Connection, fingerprint: bytes) -> Unfinished | 
     return Unfinished(found.batch_id, Counts(*found[2:]), found.manifest_key)
 
 
+def take_up(connection: Connection, batch_id: uuid.UUID, fingerprint: bytes, kind: str) -> Unfinished:
+    """A requested ingest, from its begin or from where it stopped.
+
+    Raises IngestError if it has ended, or if its source is not any more what a part was read of.
+    """
+    same = or_(INGESTS.c.records == 0, INGESTS.c.fingerprint == fingerprint)
+    found = connection.execute(
+        update(INGESTS)
+        .where(INGESTS.c.batch_id == batch_id, INGESTS.c.finished_at.is_(None), same)
+        .values(fingerprint=fingerprint, kind=kind)
+        .returning(INGESTS.c.manifest_key, *COLUMNS)
+    ).one_or_none()
+    connection.commit()
+    if found is None:
+        raise IngestError(
+            f"the source changed while its reading was interrupted, or the batch {batch_id} was cancelled;"
+            " send it as another batch"
+        )
+    return Unfinished(batch_id, Counts(*found[1:]), found.manifest_key)
+
+
 def begin(connection: Connection, order: Order, fingerprint: bytes, kind: str) -> uuid.UUID:
     """Make the batch and its ingest, in the caller's transaction."""
     with Session(connection, join_transaction_mode="rollback_only") as session:
@@ -107,12 +128,14 @@ def move_on(connection: Connection, batch_id: uuid.UUID, before: int, more: Coun
         )
 
 
-def finish(connection: Connection, batch_id: uuid.UUID, manifest_key: str | None) -> None:
+def finish(
+    connection: Connection, batch_id: uuid.UUID, manifest_key: str | None, rejects_key: str | None
+) -> None:
     """Say that all was read; the same command makes a new batch from now on."""
     connection.execute(
         update(INGESTS)
         .where(INGESTS.c.batch_id == batch_id)
-        .values(finished_at=func.now(), manifest_key=manifest_key)
+        .values(finished_at=func.now(), manifest_key=manifest_key, rejects_key=rejects_key)
     )
 
 

@@ -1,46 +1,58 @@
 """A manifest: a file that names pictures, row by row."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from jobs.ingest.addresses import Addresses
 from jobs.ingest.contents import Content, find_file
-from jobs.ingest.errors import IngestError
+from jobs.ingest.errors import IngestError, UnusableError
+from jobs.ingest.files import SourceFile
 from jobs.ingest.source import Extent
 from jobs.manifest import Record, open_manifest
+from jobs.storage import Bucket
 
 
-class ManifestFile:
-    """Rows name pictures by address, by a path beside it or, with `keys`, by a key of the bucket."""
+@dataclass(frozen=True, slots=True)
+class Places:
+    """What a bare name in a row means: a file in `directory` or, with `keys`, a key of the bucket."""
+
+    addresses: Addresses
+    max_bytes: int
+    directory: Path | None = None
+    keys: bool = False
+
+    def locate(self, name: str) -> str | Content:
+        """The picture's address, or its bytes. Raises UnusableError if it can be neither."""
+        if self.keys and "://" not in name:
+            return self.addresses.of_key(name)
+        address = self.addresses.check(name)
+        if address is not None:
+            return address
+        if self.directory is None:
+            raise UnusableError("is no address; give an https:// one")
+        return find_file(self.directory, name, max_bytes=self.max_bytes)
+
+
+class Manifest:
+    """The rows of a manifest file."""
 
     def __init__(
-        self,
-        path: Path,
-        addresses: Addresses,
-        *,
-        max_bytes: int,
-        columns: Mapping[str, str],
-        encoding: str | None,
-        keys: bool,
+        self, file: SourceFile, places: Places, *, columns: Mapping[str, str], encoding: str | None
     ) -> None:
         """Read as far as the header. Raises ManifestError, or IngestError if the file cannot be read."""
-        self.manifest: Path | None = path
-        self._directory = path.resolve().parent
-        self._addresses = addresses
-        self._max_bytes = max_bytes
-        self._keys = keys
-        found = path.stat()
-        self.identity: list[str | int] = [str(path.resolve()), found.st_size, found.st_mtime_ns]
-        self.extent = Extent(found.st_size, "bytes")
-        self._stream = _NamedFile(path)
+        self._file = file
+        self._places = places
+        self.identity = file.identity
+        self.extent = Extent(file.size, "bytes")
         try:
             self._manifest = open_manifest(
-                cast("BinaryIO", self._stream), name=str(path), encoding=encoding, columns=columns
+                cast("BinaryIO", file), name=file.name, encoding=encoding, columns=columns
             )
         except BaseException:
-            self._stream.close()
+            file.close()
             raise
         self.kind = self._manifest.kind
 
@@ -48,45 +60,18 @@ class ManifestFile:
         records = self._manifest.records
         first = next(records, None)
         if first is None:
-            raise IngestError(f"{self.manifest} has no rows below its first line; export it again")
+            raise IngestError(f"{self._file.name} has no rows below its first line; export it again")
         return chain((first,), records)
 
     def position(self) -> int:
-        return self._stream.position
+        return self._file.position
 
     def locate(self, name: str) -> str | Content:
-        if self._keys and "://" not in name:
-            return self._addresses.of_key(name)
-        address = self._addresses.check(name)
-        if address is not None:
-            return address
-        return find_file(self._directory, name, max_bytes=self._max_bytes)
+        return self._places.locate(name)
 
-    def close(self) -> None:
-        self._stream.close()
-
-
-class _NamedFile:
-    """Reads a file and says its name where the system says only what went wrong."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.position = 0
-        try:
-            self._file: BinaryIO = path.open("rb")
-        except OSError as error:
-            raise self._unreadable(error) from error
-
-    def read(self, size: int) -> bytes:
-        try:
-            data = self._file.read(size)
-        except OSError as error:
-            raise self._unreadable(error) from error
-        self.position += len(data)
-        return data
+    def keep(self, bucket: Bucket, key: str) -> bool:
+        self._file.keep(bucket, key)
+        return True
 
     def close(self) -> None:
         self._file.close()
-
-    def _unreadable(self, error: OSError) -> IngestError:
-        return IngestError(f"{self._path} cannot be read: {error.strerror or error}")

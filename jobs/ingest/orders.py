@@ -2,13 +2,16 @@
 
 import uuid
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from jobs.approval import PLAN
 from jobs.ingest.chunks import Asking
 from jobs.ingest.opening import Reading
 from jobs.ingest.source import Source, fingerprint
+from jobs.models import Batch, Ingest
 from jobs.states import Priority, ReturnForm
+
+FOREIGN, STRICT = "foreign", "strict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +45,30 @@ class Order:
             "columns": dict(self.reading.columns),
             "encoding": self.reading.encoding,
             "keys": self.reading.keys,
-        } | ({PLAN: True} if self.plan else {})
+        } | {word: True for word, asked in self._flags.items() if asked}
 
-    def fingerprint(self, source: Source) -> bytes:
-        """The same for the same command on an unchanged source."""
+    @property
+    def _flags(self) -> dict[str, bool]:
+        return {PLAN: self.plan, FOREIGN: self.reading.foreign}
+
+    @classmethod
+    def of(cls, ingest: Ingest, batch: Batch) -> Self:
+        """As it was when the ingest was requested."""
+        kept = ingest.options
+        return cls(
+            name=batch.name,
+            forms=tuple(ReturnForm(form) for form in kept["forms"]),
+            priority=Priority(kept["priority"]),
+            weight=batch.weight,
+            budget=batch.budget,
+            reuse=batch.reuse,
+            plan=PLAN in kept,
+            strict=STRICT in kept,
+            reading=Reading(kept["columns"], kept["encoding"], kept["keys"], FOREIGN in kept),
+            producer_id=batch.producer_id,
+        )
+
+    def fingerprint(self, source: Source, requested: uuid.UUID | None = None) -> bytes:
+        """The same for the same command on an unchanged source, or the same request."""
         batch = [self.weight, self.budget, self.reuse, str(self.producer_id)]
-        return fingerprint(source.identity, [self.options, batch])
+        return fingerprint(source.identity, [self.options, batch, *([str(requested)] if requested else [])])

@@ -16,7 +16,6 @@ class Prefix:
     """Reads the listing page by page, twice: first to count it and to know it again."""
 
     kind = "pictures in a bucket"
-    manifest = None
 
     def __init__(self, address: str, bucket: Bucket, addresses: Addresses) -> None:
         """Raises IngestError if nothing may be or is there, StorageError if the bucket does not answer."""
@@ -60,6 +59,9 @@ class Prefix:
         address = self._addresses.check(f"s3://{self._bucket.name}/{key}")
         assert address is not None  # noqa: S101 - it has a scheme
         return address
+
+    def keep(self, _bucket: Bucket, _key: str) -> bool:
+        return False
 
     def close(self) -> None:
         """The bucket is the caller's."""

@@ -8,6 +8,7 @@ from typing import Self, TextIO
 from jobs.formulas import safe
 from jobs.ingest.errors import IngestError
 from jobs.manifest import Reject
+from jobs.storage import Bucket
 
 COLUMNS = ["line", "column", "value", "reason"]
 
@@ -43,6 +44,14 @@ class RejectsFile:
                 self._file.flush()
         except OSError as error:
             raise self._unwritable(error) from error
+
+    def keep(self, bucket: Bucket, key: str) -> None:
+        """Store a copy of it. Raises IngestError or StorageError."""
+        self.flush()
+        try:
+            bucket.put_file(self.path, key=key)
+        except OSError as error:
+            raise IngestError(f"{self.path} cannot be read: {error.strerror or error}") from error
 
     def __enter__(self) -> Self:
         return self

@@ -4,7 +4,6 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
@@ -38,26 +37,43 @@ class Ingested:
 class Ingest:
     """Reads one chunk while the one before it is being stored, so that two of them are in memory.
 
-    `batch_id` and `counts` say what is stored, also after an error.
+    `batch_id` and `counts` say what is stored, also after an error. A requested ingest has its batch before
+    it begins.
     """
 
     def __init__(
-        self, engine: Engine, bucket: Bucket, source: Source, order: Order, rejects: RejectsFile
+        self,
+        engine: Engine,
+        bucket: Bucket,
+        source: Source,
+        order: Order,
+        rejects: RejectsFile,
+        *,
+        requested: uuid.UUID | None = None,
     ) -> None:
         self._engine = engine
         self._bucket = bucket
         self._source = source
         self._order = order
         self._rejects = rejects
-        self._fingerprint = order.fingerprint(source)
+        self._fingerprint = order.fingerprint(source, requested)
+        self._requested = requested
         self._standings = Standings.awaiting_approval() if order.plan else Standings()
         # Until there is a job there is no batch: a manifest of rejects alone leaves nothing behind.
         self._unstored = Counts()
         self.batch_id: uuid.UUID | None = None
         self.counts = Counts()
 
-    def run(self, *, on_resume: Callable[[uuid.UUID, Counts], None], watch: Watch) -> Ingested:
+    def run(
+        self,
+        *,
+        on_resume: Callable[[uuid.UUID, Counts], None],
+        watch: Watch,
+        at_end: Callable[[Connection, uuid.UUID], None] | None = None,
+    ) -> Ingested:
         """Store all. Safe to interrupt anywhere: the same once more goes on, after telling `on_resume`.
+
+        `at_end` is done in the transaction that says that all was read.
 
         Raises IngestError, ManifestError, StorageError, and StrictError at a reject if none may be.
         """
@@ -70,16 +86,23 @@ class Ingest:
             if self.batch_id is None:
                 return Ingested(None, self._unstored)
             manifest_key = manifest_key or self._keep_manifest(self.batch_id)
-            ledger.finish(connection, self.batch_id, manifest_key)
+            rejects_key = self._keep_rejects(self.batch_id)
+            if at_end:
+                at_end(connection, self.batch_id)
+            ledger.finish(connection, self.batch_id, manifest_key, rejects_key)
             connection.commit()
         return Ingested(self.batch_id, self.counts)
 
     def _find(self, connection: Connection, on_resume: Callable[[uuid.UUID, Counts], None]) -> str | None:
-        found = ledger.find_unfinished(connection, self._fingerprint)
+        if self._requested is None:
+            found = ledger.find_unfinished(connection, self._fingerprint)
+        else:
+            found = ledger.take_up(connection, self._requested, self._fingerprint, self._source.kind)
         if found is None:
             return None
         self.batch_id, self.counts = found.batch_id, found.counts
-        on_resume(found.batch_id, found.counts)
+        if found.counts.records:
+            on_resume(found.batch_id, found.counts)
         return found.manifest_key
 
     def _read(self, connection: Connection, watch: Watch) -> None:
@@ -117,12 +140,13 @@ class Ingest:
         self.batch_id, self.counts, self._unstored = batch_id, self.counts + more, Counts()
 
     def _keep_manifest(self, batch_id: uuid.UUID) -> str | None:
-        manifest: Path | None = self._source.manifest
-        if manifest is None:
-            return None
         key = f"manifests/{batch_id}"
-        try:
-            self._bucket.put_file(manifest, key=key)
-        except OSError as error:
-            raise IngestError(f"{manifest} cannot be read: {error.strerror or error}") from error
+        return key if self._source.keep(self._bucket, key) else None
+
+    def _keep_rejects(self, batch_id: uuid.UUID) -> str | None:
+        """For those who have no look at this machine."""
+        if not self.counts.rejects:
+            return None
+        key = f"rejects/{batch_id}.csv"
+        self._rejects.keep(self._bucket, key)
         return key

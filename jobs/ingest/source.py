@@ -4,11 +4,11 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from jobs.ingest.contents import Content
 from jobs.manifest import Record
+from jobs.storage import Bucket
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,6 @@ class Source(Protocol):
     @property
     def extent(self) -> Extent: ...
 
-    @property
-    def manifest(self) -> Path | None:
-        """The file to keep, from which results can be written back."""
-
     def records(self) -> Iterator[Record]:
         """Every record. Raises IngestError, ManifestError or StorageError where no more can be read."""
 
@@ -45,6 +41,12 @@ class Source(Protocol):
 
     def locate(self, name: str) -> str | Content:
         """A picture's address, or its bytes. Raises UnusableError if it can be neither."""
+
+    def keep(self, bucket: Bucket, key: str) -> bool:
+        """Store the manifest, into which results can be written back; False if there is none.
+
+        Raises IngestError or StorageError.
+        """
 
     def close(self) -> None: ...
 

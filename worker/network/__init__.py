@@ -19,7 +19,7 @@ from worker.network.errors import (
     Unreachable,
     UrlRefused,
 )
-from worker.network.fetch import Fetched, fetch, read_bounded
+from worker.network.fetch import Fetched, fetch, fetch_pieces, read_bounded
 from worker.network.hosts import HostList, HostPattern, is_local, port_of
 from worker.network.transport import GuardedTransport, Timeouts
 
@@ -42,6 +42,7 @@ __all__ = [
     "Unreachable",
     "UrlRefused",
     "fetch",
+    "fetch_pieces",
     "is_local",
     "is_public",
     "port_of",

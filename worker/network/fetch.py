@@ -1,9 +1,9 @@
-"""Download into memory, bounded in bytes, time and redirects."""
+"""Download, bounded in bytes, time and redirects."""
 
 import time
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
 import httpx
@@ -52,21 +52,58 @@ def fetch(
 
     `check_url` sees the URL of every hop before it is asked, and raises UrlRefused. Raises FetchError.
     """
-    ends_at = time.monotonic() + deadline_s
-    conditions = {"If-None-Match": etag, "If-Modified-Since": None if etag else last_modified}
-    headers = _HEADERS | {name: value for name, value in conditions.items() if value}
+    validators = {"If-None-Match": etag, "If-Modified-Since": None if etag else last_modified}
+    conditions = {name: value for name, value in validators.items() if value}
+    way = _Way(deadline_s, max_redirects, check_url)
+    with _last_hop(transport, url, way, conditions) as response:
+        if response.status_code == httpx.codes.NOT_MODIFIED and conditions:
+            raise NotModified("as it was")
+        return _downloaded(response, max_bytes)
+
+
+def fetch_pieces(
+    transport: httpx.BaseTransport,
+    url: str,
+    *,
+    max_bytes: int,
+    deadline_s: float,
+    max_redirects: int = 0,
+    check_url: Callable[[httpx.URL], None] = lambda _: None,
+) -> Generator[bytes]:
+    """The same piece by piece, for what is too large for memory. Raises FetchError, also half way."""
+    with _last_hop(transport, url, _Way(deadline_s, max_redirects, check_url), {}) as response:
+        if response.status_code != httpx.codes.OK:
+            raise BadStatus(response.status_code)
+        yield from _bounded(response, max_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How long a download may take, and where it may lead."""
+
+    deadline_s: float
+    max_redirects: int
+    check_url: Callable[[httpx.URL], None]
+
+
+@contextmanager
+def _last_hop(
+    transport: httpx.BaseTransport, url: str, way: _Way, conditions: Mapping[str, str]
+) -> Iterator[httpx.Response]:
+    """The first answer that is no redirect."""
+    ends_at = time.monotonic() + way.deadline_s
     hop = _parsed(url)
-    check_url(hop)
-    for _ in range(max_redirects + 1):
+    way.check_url(hop)
+    for _ in range(way.max_redirects + 1):
         left = ends_at - time.monotonic()
+        headers = {**_HEADERS, **conditions}
         request = httpx.Request("GET", hop, headers=headers, extensions={"deadline_s": left})
         with closing(_answer(transport, request)) as response:
             if not response.has_redirect_location:
-                if response.status_code == httpx.codes.NOT_MODIFIED and len(headers) > len(_HEADERS):
-                    raise NotModified("as it was")
-                return _downloaded(response, max_bytes)
-            hop = _next_hop(hop, response.headers["location"], check_url)
-    raise RedirectRefused(f"more than {max_redirects} redirects; give the address that they lead to")
+                yield response
+                return
+            hop = _next_hop(hop, response.headers["location"], way.check_url)
+    raise RedirectRefused(f"more than {way.max_redirects} redirects; give the address that they lead to")
 
 
 def read_bounded(response: httpx.Response, max_bytes: int) -> bytes:
@@ -74,16 +111,19 @@ def read_bounded(response: httpx.Response, max_bytes: int) -> bytes:
 
     Raises TooLarge, Truncated, DeadlinePassed. The response is still to be closed.
     """
+    return b"".join(_bounded(response, max_bytes))
+
+
+def _bounded(response: httpx.Response, max_bytes: int) -> Iterator[bytes]:
     declared = response.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared[:18]) > max_bytes:
         raise TooLarge(f"{declared[:18]} bytes, more than the {max_bytes} allowed")
-    parts, room = [], max_bytes
+    room = max_bytes
     for part in _unpacked(response, max_bytes):
-        parts.append(part)
         room -= len(part)
         if room < 0:
             raise TooLarge(f"more than the {max_bytes} bytes allowed")
-    return b"".join(parts)
+        yield part
 
 
 def _parsed(url: str) -> httpx.URL:

@@ -72,5 +72,5 @@ class TestAPrefix:
     def test_without_permission_names_the_settings(self, bucket: Bucket, settings: Settings) -> None:
         """What the server refuses is said with where to look."""
         refused = settings.model_copy(update={"s3_secret_key": SecretStr("mistyped")})
-        with pytest.raises(IngestError, match=r"cannot be listed: .*CUTOUT_S3_ACCESS_KEY"):
+        with pytest.raises(IngestError, match=r"cannot be read: .*CUTOUT_S3_ACCESS_KEY"):
             open_source(f"s3://{bucket.name}/drop", Reading(), refused, Bucket(refused))

@@ -1,0 +1,83 @@
+"""Batches made of a manifest: one that is sent, or one that lies at an address. An ingester reads them."""
+
+import json
+import uuid
+from collections.abc import Iterator, Sequence
+from http import HTTPStatus
+
+from anyio import from_thread
+from fastapi import Request
+from sqlalchemy.orm import Session
+
+from api.access import Services
+from api.problems import ProblemError
+from jobs.enqueue import NewJob
+from jobs.ingest import Order
+from jobs.ingest.requests import request_ingest
+
+MEDIA_TYPES = {
+    "application/gzip",
+    "application/octet-stream",
+    "application/rss+xml",
+    "application/x-gzip",
+    "application/x-ndjson",
+    "application/xml",
+    "application/zip",
+    "text/csv",
+    "text/plain",
+    "text/tab-separated-values",
+    "text/xml",
+}
+UPLOADED = "an upload"
+
+
+def is_manifest(media_type: str) -> bool:
+    """Whether a body of this type is taken as a manifest. What it is shows when it is read."""
+    return media_type.partition(";")[0].strip().lower() in MEDIA_TYPES
+
+
+def keep_upload(at_hand: Services, request: Request) -> str:
+    """Stream the request's body into the bucket; returns its key. To be called in a thread of the pool.
+
+    A body that breaks off leaves nothing. Raises ProblemError for one without bytes, and StorageError.
+    """
+    key = f"manifests/uploads/{uuid.uuid4()}"
+    stream = request.stream().__aiter__()
+
+    async def next_piece() -> bytes | None:
+        return await anext(stream, None)
+
+    def pieces() -> Iterator[bytes]:
+        empty = True
+        while (piece := from_thread.run(next_piece)) is not None:
+            empty = empty and not piece
+            yield piece
+        if empty:
+            raise ProblemError(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                "empty-manifest",
+                "the body has 0 bytes; send the file itself",
+            )
+
+    at_hand.bucket.put_pieces(pieces(), key=key, media_type="application/octet-stream")
+    return key
+
+
+def keep_list(at_hand: Services, jobs: Sequence[NewJob]) -> str:
+    """Write a list of jobs into the bucket as the manifest that it could have been; returns its key."""
+    key = f"manifests/uploads/{uuid.uuid4()}"
+    at_hand.bucket.put_pieces(map(_line, jobs), key=key, media_type="application/x-ndjson")
+    return key
+
+
+def _line(job: NewJob) -> bytes:
+    row = {"external_id": job.external_id, "source": job.source, "return_form": job.return_form}
+    return json.dumps(row).encode() + b"\n"
+
+
+def request_batch(
+    at_hand: Services, order: Order, *, source: str = UPLOADED, manifest_key: str | None = None
+) -> uuid.UUID:
+    """Ask for the batch; it is there at once, its jobs come as the manifest is read."""
+    with Session(at_hand.engine) as session, session.begin():
+        return request_ingest(session, source, order, manifest_key=manifest_key)

@@ -1,0 +1,127 @@
+"""Where a manifest or archive lies: on this machine, or in a bucket."""
+
+import shutil
+import tempfile
+from io import BufferedReader
+from pathlib import Path
+from typing import Protocol, cast
+
+from jobs.ingest.errors import IngestError
+from jobs.storage import Bucket, ListedObject
+
+BLOCK_BYTES = 1024 * 1024
+
+
+class SourceFile(Protocol):
+    """A file's bytes from its begin. Reading raises IngestError or StorageError."""
+
+    name: str
+    identity: list[str | int]
+    size: int
+    position: int
+    """How many bytes were read."""
+
+    def begin(self) -> bytes:
+        """The first four bytes, which are still to be read. Raises as read."""
+
+    def read(self, size: int) -> bytes: ...
+
+    def close(self) -> None: ...
+
+    def keep(self, bucket: Bucket, key: str) -> None:
+        """Store a copy of the whole file. Raises IngestError or StorageError."""
+
+
+class LocalFile:
+    """A file of this machine; says its name where the system says only what went wrong."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises IngestError if it cannot be read."""
+        self._path = path
+        self.name = str(path)
+        self.position = 0
+        try:
+            found = path.stat()
+            self._file = path.open("rb")
+        except OSError as error:
+            raise self._unreadable(error) from error
+        self.size = found.st_size
+        self.identity: list[str | int] = [str(path.resolve()), found.st_size, found.st_mtime_ns]
+
+    def begin(self) -> bytes:
+        try:
+            return self._file.peek(4)[:4]
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    def read(self, size: int) -> bytes:
+        try:
+            data = self._file.read(size)
+        except OSError as error:
+            raise self._unreadable(error) from error
+        self.position += len(data)
+        return data
+
+    def close(self) -> None:
+        self._file.close()
+
+    def keep(self, bucket: Bucket, key: str) -> None:
+        try:
+            bucket.put_file(self._path, key=key)
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: OSError) -> IngestError:
+        return IngestError(f"{self._path} cannot be read: {error.strerror or error}")
+
+
+class ObjectFile:
+    """An object of a bucket, read in pieces: no connection is held between them."""
+
+    def __init__(self, bucket: Bucket, found: ListedObject) -> None:
+        """Raises StorageError."""
+        self._bucket = bucket
+        self._key = found.key
+        self.name = f"s3://{bucket.name}/{found.key}"
+        self.identity: list[str | int] = [self.name, found.size, found.etag]
+        self.size = found.size
+        self.position = 0
+        self._file = cast("BufferedReader", bucket.open(found.key))
+
+    def begin(self) -> bytes:
+        return self._file.peek(4)[:4]
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self.position += len(data)
+        return data
+
+    def close(self) -> None:
+        self._file.close()
+
+    def keep(self, bucket: Bucket, key: str) -> None:
+        with self._bucket.open(self._key) as file:
+            bucket.put_pieces(iter(lambda: file.read(BLOCK_BYTES), b""), key=key, media_type="text/plain")
+
+
+def copy_to_disk(file: SourceFile) -> Path:
+    """A temporary file with all that is left of `file`, for what must be read back and forth.
+
+    Raises IngestError if this machine has no room for it. Removing it is the caller's.
+    """
+    with tempfile.NamedTemporaryFile(prefix="cutout-", delete=False) as copy:
+        path = Path(copy.name)
+        try:
+            while data := file.read(BLOCK_BYTES):
+                copy.write(data)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            room = shutil.disk_usage(path.parent).free
+            raise IngestError(
+                f"{file.name} has {file.size:,} bytes and {path.parent} room for {room:,}: {error.strerror};"
+                " make room, or set TMPDIR"
+            ) from error
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+    return path

@@ -11,7 +11,7 @@ from http import HTTPStatus
 import httpx
 
 from jobs.storage import Bucket
-from worker.network import FetchError, GuardedTransport, Timeouts, fetch
+from worker.network import Fetched, FetchError, GuardedTransport, NotModified, Timeouts, fetch
 
 TIMEOUTS = Timeouts(connect=5, write=30, read=30, total=60)
 LINK_SECONDS = 300
@@ -25,13 +25,21 @@ class ObjectLinks:
         self._bucket = bucket
         self._transport = GuardedTransport(TIMEOUTS)
 
-    def read(self, key: str, *, max_bytes: int) -> bytes:
-        """The object's bytes; raises StorageError as Bucket.read does."""
-        link = self._bucket.presign(key, seconds=LINK_SECONDS)
+    def read(
+        self, key: str, *, max_bytes: int, etag: str | None = None, bucket: Bucket | None = None
+    ) -> Fetched:
+        """An object of this or another bucket; raises StorageError as Bucket.read does.
+
+        With the `etag` of an earlier reading, raises NotModified unless it has changed.
+        """
+        bucket = bucket or self._bucket
+        link = bucket.presign(key, seconds=LINK_SECONDS)
         try:
-            return fetch(self._transport, link, max_bytes=max_bytes, deadline_s=TIMEOUTS.total).data
+            return fetch(self._transport, link, max_bytes=max_bytes, deadline_s=TIMEOUTS.total, etag=etag)
+        except NotModified:
+            raise
         except FetchError:
-            return self._bucket.read(key, max_bytes=max_bytes)
+            return Fetched(bucket.read(key, max_bytes=max_bytes), "")
 
     def put_cutout(self, data: bytes, *, key: str, media_type: str, metadata: dict[str, str]) -> bytes:
         """Store a cutout, verified, and return its SHA-256; raises StorageError as Bucket.put_cutout does."""

@@ -26,6 +26,7 @@ from jobs.store import Remembered
 from worker.network import (
     AddressPolicy,
     BadStatus,
+    Fetched,
     FetchError,
     GuardedTransport,
     HostList,
@@ -135,7 +136,9 @@ class SourceFetcher:
         address = split_address(source)
         try:
             if address is not None:
-                return SourcePicture(self._from_bucket(*address))
+                fetched = self._from_bucket(*address, remembered)
+                # The tag says all; the time is no finer than a second.
+                return SourcePicture(fetched.data, fetched.etag)
             with self._hosts.turn(urlsplit(source).netloc):
                 return self._from_web(source, remembered)
         except ObjectMissingError as error:
@@ -153,9 +156,10 @@ class SourceFetcher:
         """Close this thread's connections."""
         self._web.transport.close()
 
-    def _from_bucket(self, name: str, key: str) -> bytes:
+    def _from_bucket(self, name: str, key: str, remembered: Remembered | None) -> Fetched:
+        etag = remembered.etag if remembered else None
         if name == self._bucket.name:
-            return self._objects.read(key, max_bytes=self._max_bytes)
+            return self._objects.read(key, max_bytes=self._max_bytes, etag=etag)
         if name not in self._buckets:
             raise SourceError(
                 Fail(
@@ -164,7 +168,8 @@ class SourceFetcher:
                 )
             )
         try:
-            return self._bucket.sibling(name).read(key, max_bytes=self._max_bytes)
+            bucket = self._bucket.sibling(name)
+            return self._objects.read(key, max_bytes=self._max_bytes, etag=etag, bucket=bucket)
         except BucketMissingError as error:
             raise SourceError(
                 Fail("SOURCE_MISSING", f"there is no bucket {name!r}; mend the address")

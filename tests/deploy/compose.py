@@ -12,7 +12,7 @@ FILE = ROOT / "docker-compose.yml"
 
 # What is built from this repository.
 ONE_SHOT = ("migrate", "bucket")
-LONG_RUNNING = ("api", "dispatcher", "worker", "copier", "sandbox")
+LONG_RUNNING = ("api", "dispatcher", "ingester", "worker", "copier", "sandbox")
 OURS = ONE_SHOT + LONG_RUNNING
 
 _VARIABLE = re.compile(

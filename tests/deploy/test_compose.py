@@ -146,7 +146,7 @@ class TestConfinement:
                 members[network].add(name)
         assert load()["networks"]["stores"] == {"internal": True}
         assert members["stores"] == set(SERVICES) - {"sandbox"}
-        assert members["endpoint"] == {"dispatcher", "worker", "copier", "sandbox"}
+        assert members["endpoint"] == {"dispatcher", "ingester", "worker", "copier", "sandbox"}
         assert members["front"] == {"api", "s3"}
 
 

@@ -153,6 +153,7 @@ def test_the_sandbox_may_be_fetched_from() -> None:
     [
         "api",
         "dispatcher",
+        "ingester",
         "standby",
         "worker",
         "copier",

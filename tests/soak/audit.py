@@ -122,7 +122,7 @@ def _missing_objects(bucket: Bucket, succeeded: Sequence[Row]) -> list[str]:
 
     def look(job: Row) -> str | None:
         try:
-            stored = objects.get().read(job.key, max_bytes=MOST_BYTES)
+            stored = objects.get().read(job.key, max_bytes=MOST_BYTES).data
         except StorageError as error:
             return f"job {job.external_id} ({job.id}) succeeded and its object cannot be read: {error}"
         if hashlib.sha256(stored).digest() != job.sha256:

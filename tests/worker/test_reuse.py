@@ -5,6 +5,8 @@ from sqlalchemy import text
 
 from jobs.models import Job
 from jobs.states import ReturnForm, State
+from jobs.storage import Bucket
+from jobs.store import recall_source
 from tests.support.bench import Bench
 from tests.support.sandbox import Sandbox
 from tests.support.web import WebServer
@@ -131,6 +133,37 @@ class TestAPictureOnTheWeb:
         jobs = [web_bench.done(web.serve(path, photo, etag=None)) for path in ("/a.jpg", "/b.jpg")]
         assert [job.reused for job in jobs] == [False, True]
         assert sandbox.charges() == 1
+
+
+class TestAPictureInABucket:
+    def test_that_has_not_changed_is_not_fetched_again(
+        self, reusing: Bench, sandbox: Sandbox, photo: bytes
+    ) -> None:
+        """Its tag is remembered: asked with it, the bucket sends no bytes until it holds others."""
+        key, address = "drop/a.jpg", f"s3://{reusing.bucket.name}/drop/a.jpg"
+        reusing.bucket.put_cutout(photo, key=key, media_type="image/jpeg", metadata={})
+        assert [reusing.done(address).reused for _ in range(2)] == [False, True]
+        with reusing.engine.connect() as connection:
+            remembered = recall_source(connection, address)
+        assert remembered
+        assert reusing.context.sources.read_changed(address, remembered) is None
+        reusing.bucket.put_cutout(photo + b"more", key=key, media_type="image/jpeg", metadata={})
+        assert reusing.context.sources.read_changed(address, remembered) is not None
+        assert not reusing.done(address).reused
+        assert sandbox.charges() == 2
+
+    def test_of_another_bucket_is_remembered_as_well(
+        self, make_bench: Callable[..., Bench], bucket: Bucket, photo: bytes
+    ) -> None:
+        """Where the settings allow to read from it."""
+        other = bucket.sibling(f"{bucket.name}-drop")
+        other.create()
+        other.put_cutout(photo, key="a.jpg", media_type="image/jpeg", metadata={})
+        bench = make_bench(reuse=True, source_buckets=(other.name,))
+        address = f"s3://{other.name}/a.jpg"
+        assert [bench.done(address).reused for _ in range(2)] == [False, True]
+        with bench.engine.connect() as connection:
+            assert bench.context.sources.read_changed(address, recall_source(connection, address)) is None
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from jobs.database import Base
-from jobs.states import FINAL_STATES, AttemptOutcome, Priority, ReturnForm, Standing, State, Step
+from jobs.states import FINAL_STATES, AttemptOutcome, Change, Priority, ReturnForm, Standing, State, Step
 
 NEW_ID = text("uuidv7()")
 NOW = text("now()")
@@ -268,8 +268,8 @@ class Source(Base):
 class Ingest(Base):
     """How far the reading of a manifest into its batch has come; each chunk moves it on with its jobs.
 
-    `records` were read, of which came `pictures` = `jobs` + `rejects` + `duplicates`. `fingerprint` tells
-    the same command from another, so that it goes on where it stopped.
+    `records` were read, of which came `pictures` = `jobs` + `rejects` + `duplicates` + `unchanged`.
+    `fingerprint` tells the same command from another, so that it goes on where it stopped.
 
     With a `source` it was requested: an ingester reads it, once `due_at`, and again after trouble that may
     pass. `error` says why it ended before all was read; `plan` what it will cost, if somebody must approve.
@@ -277,7 +277,7 @@ class Ingest(Base):
 
     __tablename__ = "ingests"
     __table_args__ = (
-        CheckConstraint("pictures = jobs + rejects + duplicates", name="counts_add_up"),
+        CheckConstraint("pictures = jobs + rejects + duplicates + unchanged", name="counts_add_up"),
         CheckConstraint("(source IS NULL) = (due_at IS NULL)", name="requested_if_and_only_if_due"),
         CheckConstraint("error IS NULL OR finished_at IS NOT NULL", name="an_error_ends_it"),
         Index(
@@ -309,8 +309,26 @@ class Ingest(Base):
     jobs: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     rejects: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     duplicates: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    unchanged: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    changes: Mapped[dict[str, int] | None] = mapped_column(JSONB)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
     finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class Picture(Base):
+    """What a schedule remembers of a picture: its state when last seen, in which run's batch that was, and in
+    which one it was last enqueued, and why.
+    """
+
+    __tablename__ = "pictures"
+    __table_args__ = (CheckConstraint(_one_of("change", Change), name="change_is_known"),)
+
+    schedule_id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True)
+    external_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    version: Mapped[str | None] = mapped_column(Text)
+    batch_id: Mapped[uuid.UUID] = mapped_column(Uuid)
+    seen_in: Mapped[uuid.UUID] = mapped_column(Uuid)
+    change: Mapped[Change] = mapped_column(Text)
 
 
 class Worker(Base):

@@ -87,3 +87,12 @@ class AttemptOutcome(StrEnum):
     CHARGED = "charged"
     NOT_CHARGED = "not_charged"
     UNKNOWN = "unknown"
+
+
+class Change(StrEnum):
+    """Why a run of a schedule enqueued a picture."""
+
+    NEW = "new"
+    CHANGED = "changed"
+    AGAIN = "again"
+    """It is as it was and its last jobs did not all succeed, or its source does not say what it is."""

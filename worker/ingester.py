@@ -13,9 +13,11 @@ from sqlalchemy import Connection, Engine
 
 from jobs.database import connect, is_away
 from jobs.ingest import Ingest, IngestError, Progress, RejectsFile, StrictError, open_source
+from jobs.ingest.memory import Memory
 from jobs.ingest.opening import open_object
 from jobs.ingest.planned import plan_batch
 from jobs.ingest.requests import Request, fail_request, keep_manifest, next_request, rest_request
+from jobs.ingest.shrinking import refuse_shrunk
 from jobs.ingest.source import Source
 from jobs.manifest import ManifestError
 from jobs.settings import Settings, settings
@@ -108,7 +110,11 @@ class Ingester:
         fail_request(connection, request.batch_id, why)
 
     def _ingest(self, connection: Connection, request: Request) -> None:
-        with closing(self._open(connection, request)) as source, tempfile.TemporaryDirectory() as room:
+        open_ = partial(self._open, request, self._find_manifest(connection, request))
+        if request.order.schedule_id:
+            memory = Memory(self._engine, request.order.schedule_id, request.batch_id)
+            refuse_shrunk(open_, memory, request.order.shrinks_to)
+        with closing(open_()) as source, tempfile.TemporaryDirectory() as room:
             with RejectsFile(Path(room) / "rejects.csv") as rejects:
                 ingest = Ingest(
                     self._engine,
@@ -125,10 +131,13 @@ class Ingester:
                 )
             log.info("batch %s has %d jobs, %s", request.batch_id, done.counts.jobs, source.kind)
 
-    def _open(self, connection: Connection, request: Request) -> Source:
-        key = request.manifest_key
-        if key is None and request.source.lower().startswith(("https://", "http://")):
-            key = self._download(connection, request)
+    def _find_manifest(self, connection: Connection, request: Request) -> str | None:
+        """The key of the manifest in the bucket; None where the source is something else."""
+        if request.manifest_key or not request.source.lower().startswith(("https://", "http://")):
+            return request.manifest_key
+        return self._download(connection, request)
+
+    def _open(self, request: Request, key: str | None) -> Source:
         reading = request.order.reading
         if key is None:
             return open_source(request.source, reading, self._settings, self._bucket)
@@ -169,8 +178,8 @@ def main() -> None:
     """Run until SIGTERM or SIGINT."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     known = settings()
-    # One holds the request, one stores its jobs.
-    engine = connect(known.database_url.get_secret_value(), connections=2, name="cutout-ingester")
+    # One holds the request, one stores its jobs, one looks at what is remembered.
+    engine = connect(known.database_url.get_secret_value(), connections=3, name="cutout-ingester")
     bucket = Bucket(known, connections=CONNECTIONS_TO_BUCKET)
     ingester = Ingester(known, engine, bucket)
 

@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 from jobs.ingest.contents import Content, require_size
 from jobs.ingest.errors import IngestError, UnusableError
 from jobs.ingest.files import SourceFile
-from jobs.ingest.naming import LOOKED_FOR, file_records, is_picture, name_pictures
+from jobs.ingest.naming import LOOKED_FOR, PictureFile, file_records, is_picture, name_pictures
 from jobs.ingest.source import Extent
 from jobs.manifest import Record
 from jobs.storage import Bucket
@@ -58,13 +58,17 @@ class Archive:
             raise IngestError(f"{path} is damaged: {error}; copy or pack it again") from error
         members = [member for member in self._zip.infolist() if not member.is_dir()]
         _refuse_bomb(path, members, found.st_size)
-        self._names = [member.filename for member in members if _is_wanted(member.filename)]
-        if not self._names:
+        self._files = [
+            PictureFile(member.filename, f"{member.CRC:08x} {member.file_size}")
+            for member in members
+            if _is_wanted(member.filename)
+        ]
+        if not self._files:
             raise IngestError(f"{path} holds no pictures; {LOOKED_FOR}")
-        self.extent = Extent(len(self._names), "files")
+        self.extent = Extent(len(self._files), "files")
 
     def records(self) -> Iterator[Record]:
-        for record in file_records(name_pictures(self._names)):
+        for record in file_records(name_pictures(self._files)):
             self._read = record.line
             yield record
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from jobs.ingest.contents import Content, Keep, Stored, open_content
 from jobs.ingest.errors import UnusableError
+from jobs.ingest.memory import Memory, Seen, Sighting
 from jobs.ingest.source import Source
 from jobs.manifest import Picture, Record, Reject
 from jobs.manifest.records import reject
@@ -22,8 +23,8 @@ MOST_CHARACTERS = 4_000_000
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What was read and what came of it: pictures = jobs + rejects + duplicates, a picture counting once for
-    each of its forms.
+    """What was read and what came of it: pictures = jobs + rejects + duplicates + unchanged, where a picture
+    counts once for each of its forms.
     """
 
     records: int = 0
@@ -31,6 +32,7 @@ class Counts:
     jobs: int = 0
     rejects: int = 0
     duplicates: int = 0
+    unchanged: int = 0
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(
@@ -39,6 +41,7 @@ class Counts:
             self.jobs + other.jobs,
             self.rejects + other.rejects,
             self.duplicates + other.duplicates,
+            self.unchanged + other.unchanged,
         )
 
 
@@ -49,11 +52,14 @@ class Chunk:
     lines: list[str] = field(default_factory=list)
     records: int = 0
     rejects: int = 0
+    unchanged: int = 0
+    sighting: Sighting = field(default_factory=Sighting)
 
     def counts(self, jobs: int) -> Counts:
         """With `jobs` stored, the rest of the lines are duplicates."""
         rows = len(self.lines)
-        return Counts(self.records, rows + self.rejects, jobs, self.rejects, rows - jobs)
+        pictures = rows + self.rejects + self.unchanged
+        return Counts(self.records, pictures, jobs, self.rejects, rows - jobs, self.unchanged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,14 @@ class ChunkReader:
     """Turns a source's records into chunks. `keep` is given what must be uploaded, on `pool`."""
 
     def __init__(
-        self, source: Source, asking: Asking, keep: Keep, pool: Executor, on_reject: Callable[[Reject], None]
+        self,
+        source: Source,
+        asking: Asking,
+        keep: Keep,
+        pool: Executor,
+        on_reject: Callable[[Reject], None],
+        *,
+        memory: Memory | None = None,
     ) -> None:
         self._source = source
         self._asking = asking
@@ -76,6 +89,7 @@ class ChunkReader:
         self._keep = keep
         self._pool = pool
         self._on_reject = on_reject
+        self._memory = memory
         self._records: Iterator[Record] = source.records()
 
     def skip(self, records: int) -> int:
@@ -121,14 +135,39 @@ class ChunkReader:
             reading.rejects += rejects
 
     def _finish(self, reading: "_Reading", records: int) -> Chunk:
+        chunk = Chunk(records=records)
+        if self._memory:
+            self._set_aside(reading, chunk, self._memory)
         self._keep_contents(reading, self._keep)
-        chunk = Chunk(records=records, rejects=reading.rejected)
+        chunk.rejects = reading.rejected
         for _, picture, place in reading.entries:
             self._write(chunk.lines, picture, place)
         reading.rejects.sort(key=_line)
         for rejected in reading.rejects:
             self._on_reject(rejected)
         return chunk
+
+    def _set_aside(self, reading: "_Reading", chunk: Chunk, memory: Memory) -> None:
+        """Pictures that are as they were when last seen; their bytes are not even read."""
+        seen = [self._seen(picture) for _, picture, _ in reading.entries]
+        unchanged = memory.unchanged(seen)
+        kept, chunk.sighting = [], Sighting()
+        for entry, one in zip(reading.entries, seen, strict=True):
+            if one.external_id in unchanged:
+                chunk.unchanged += len(self._forms(entry[1]))
+                chunk.sighting.unchanged.append(one.external_id)
+            else:
+                kept.append(entry)
+                chunk.sighting.enqueued.append(one)
+        reading.entries = kept
+
+    def _seen(self, picture: Picture) -> Seen:
+        # Asked for in other forms it is another picture.
+        version = f"{picture.version} {','.join(self._forms(picture))}" if picture.version else None
+        return Seen(picture.external_id, version)
+
+    def _forms(self, picture: Picture) -> Sequence[ReturnForm]:
+        return (picture.return_form,) if picture.return_form else self._asking.forms
 
     def _keep_contents(self, reading: "_Reading", keep: Keep) -> None:
         if not reading.contents:
@@ -151,7 +190,7 @@ class ChunkReader:
         details = _escape(json.dumps(picture.metadata)) if picture.metadata else "\\N"
         priority = self._asking.priority if picture.priority is None else picture.priority
         head = f"{_escape(picture.external_id)}\t{_escape(address)}\t{sha256}"
-        for form in (picture.return_form,) if picture.return_form else self._asking.forms:
+        for form in self._forms(picture):
             lines.append(f"{len(lines)}\t{head}{self._tails[form, priority]}{details}\n")
 
 

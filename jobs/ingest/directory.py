@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jobs.ingest.contents import Content, find_file
 from jobs.ingest.errors import IngestError
-from jobs.ingest.naming import LOOKED_FOR, file_records, is_picture, name_pictures
+from jobs.ingest.naming import LOOKED_FOR, PictureFile, file_records, is_picture, name_pictures
 from jobs.ingest.source import Extent
 from jobs.manifest import Record
 from jobs.storage import Bucket
@@ -26,9 +26,10 @@ class Directory:
         self._max_bytes = max_bytes
         self._read = 0
         digest, count = hashlib.sha256(), 0
-        for name, size, changed_ns in self._walk():
-            digest.update(f"{name}\0{size}\0{changed_ns}\0".encode("utf-8", "surrogateescape"))
-            count += 1
+        for _, files in _folders(self._path, Path()):
+            for name, version in files:
+                digest.update(f"{name}\0{version}\0".encode("utf-8", "surrogateescape"))
+                count += 1
         if not count:
             raise IngestError(f"{path} holds no pictures; {LOOKED_FOR}")
         self.identity: list[str | int] = [os.fsencode(self._path).hex(), digest.hexdigest()]
@@ -51,34 +52,33 @@ class Directory:
     def close(self) -> None:
         """Nothing is open."""
 
-    def _named(self) -> Iterator[tuple[str, str]]:
-        for folder, names in _folders(self._path, Path()):
-            yield from name_pictures([str(folder / name) for name in names])
-
-    def _walk(self) -> Iterator[tuple[str, int, int]]:
-        for folder, names in _folders(self._path, Path()):
-            for name in names:
-                try:
-                    found = (self._path / folder / name).stat()
-                except OSError:
-                    continue
-                yield str(folder / name), found.st_size, found.st_mtime_ns
+    def _named(self) -> Iterator[tuple[PictureFile, str]]:
+        for _, files in _folders(self._path, Path()):
+            yield from name_pictures(files)
 
 
-def _folders(root: Path, folder: Path, depth: int = 0) -> Iterator[tuple[Path, list[str]]]:
-    """Each folder with the names of its pictures, sorted; links to folders are not followed."""
+def _folders(root: Path, folder: Path, depth: int = 0) -> Iterator[tuple[Path, list[PictureFile]]]:
+    """Each folder with its pictures, sorted; links to folders are not followed."""
     if depth > DEEPEST:
         raise IngestError(f"{root / folder} lies more than {DEEPEST} folders deep; ingest it by itself")
-    names, deeper = [], []
+    files, deeper = [], []
     try:
         with os.scandir(root / folder) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     deeper.append(entry.name)
                 elif is_picture(entry.name) and entry.is_file():
-                    names.append(entry.name)
+                    files.append(PictureFile(str(folder / entry.name), _version(entry)))
     except OSError as error:
         raise IngestError(f"{root / folder} cannot be read: {error.strerror}") from error
-    yield folder, sorted(names)
+    yield folder, sorted(files)
     for name in sorted(deeper):
         yield from _folders(root, folder / name, depth + 1)
+
+
+def _version(entry: os.DirEntry[str]) -> str | None:
+    try:
+        found = entry.stat()
+    except OSError:
+        return None
+    return f"{found.st_size} {found.st_mtime_ns}"

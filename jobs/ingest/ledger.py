@@ -129,13 +129,17 @@ def move_on(connection: Connection, batch_id: uuid.UUID, before: int, more: Coun
 
 
 def finish(
-    connection: Connection, batch_id: uuid.UUID, manifest_key: str | None, rejects_key: str | None
+    connection: Connection,
+    batch_id: uuid.UUID,
+    manifest_key: str | None,
+    rejects_key: str | None,
+    changes: dict[str, int] | None,
 ) -> None:
     """Say that all was read; the same command makes a new batch from now on."""
     connection.execute(
         update(INGESTS)
         .where(INGESTS.c.batch_id == batch_id)
-        .values(finished_at=func.now(), manifest_key=manifest_key, rejects_key=rejects_key)
+        .values(finished_at=func.now(), manifest_key=manifest_key, rejects_key=rejects_key, changes=changes)
     )
 
 

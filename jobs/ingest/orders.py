@@ -11,13 +11,16 @@ from jobs.ingest.source import Source, fingerprint
 from jobs.models import Batch, Ingest
 from jobs.states import Priority, ReturnForm
 
-FOREIGN, STRICT = "foreign", "strict"
+FOREIGN, STRICT, SCHEDULE, SHRINKS_TO = "foreign", "strict", "schedule", "shrinks_to"
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """How a batch is to be made of a source. With `plan` its jobs are held until somebody approves; with
     `strict` the first reject ends it.
+
+    With a `schedule_id` only what changed since that schedule's last run is enqueued, and nothing at all if
+    fewer than the share `shrinks_to` of the pictures that it saw then are left.
     """
 
     name: str
@@ -30,6 +33,8 @@ class Order:
     strict: bool = False
     reading: Reading = field(default_factory=Reading)
     producer_id: uuid.UUID | None = None
+    schedule_id: uuid.UUID | None = None
+    shrinks_to: float = 0.0
 
     @property
     def asking(self) -> Asking:
@@ -45,7 +50,9 @@ class Order:
             "columns": dict(self.reading.columns),
             "encoding": self.reading.encoding,
             "keys": self.reading.keys,
-        } | {word: True for word, asked in self._flags.items() if asked}
+            **{word: True for word, asked in self._flags.items() if asked},
+            **({SCHEDULE: str(self.schedule_id), SHRINKS_TO: self.shrinks_to} if self.schedule_id else {}),
+        }
 
     @property
     def _flags(self) -> dict[str, bool]:
@@ -66,6 +73,8 @@ class Order:
             strict=STRICT in kept,
             reading=Reading(kept["columns"], kept["encoding"], kept["keys"], FOREIGN in kept),
             producer_id=batch.producer_id,
+            schedule_id=uuid.UUID(kept[SCHEDULE]) if SCHEDULE in kept else None,
+            shrinks_to=kept.get(SHRINKS_TO, 0.0),
         )
 
     def fingerprint(self, source: Source, requested: uuid.UUID | None = None) -> bytes:

@@ -6,7 +6,7 @@ from itertools import groupby
 
 from jobs.ingest.addresses import Addresses
 from jobs.ingest.errors import IngestError, UnusableError
-from jobs.ingest.naming import LOOKED_FOR, file_records, is_picture, name_pictures
+from jobs.ingest.naming import LOOKED_FOR, PictureFile, file_records, is_picture, name_pictures
 from jobs.ingest.source import Extent
 from jobs.manifest import Record
 from jobs.storage import Bucket, BucketMissingError, ListedObject, StorageRefusedError, split_address
@@ -69,13 +69,14 @@ class Prefix:
     def _pictures(self) -> Iterator[ListedObject]:
         return (found for found in self._bucket.listed(self._prefix) if is_picture(found.key) and found.size)
 
-    def _named(self) -> Iterator[tuple[str, str]]:
+    def _named(self) -> Iterator[tuple[PictureFile, str]]:
         """Names below the prefix's folder. The listing is sorted, so shoe.jpg and shoe.png come together."""
-        names = (found.key[len(self._folder) + 1 if self._folder else 0 :] for found in self._pictures())
-        for _, group in groupby(names, key=_until_first_dot):
+        begin = len(self._folder) + 1 if self._folder else 0
+        files = (PictureFile(found.key[begin:], found.etag) for found in self._pictures())
+        for _, group in groupby(files, key=_until_first_dot):
             yield from name_pictures(list(group))
 
 
-def _until_first_dot(name: str) -> str:
-    folder, slash, file = name.rpartition("/")
-    return folder + slash + file.partition(".")[0]
+def _until_first_dot(file: PictureFile) -> str:
+    folder, slash, name = file.name.rpartition("/")
+    return folder + slash + name.partition(".")[0]

@@ -12,6 +12,7 @@ from jobs.ingest.chunks import Chunk, ChunkReader, Counts
 from jobs.ingest.contents import Upload
 from jobs.ingest.copying import Standings, add_jobs, prepare
 from jobs.ingest.errors import IngestError
+from jobs.ingest.memory import Memory
 from jobs.ingest.orders import Order
 from jobs.ingest.progress import Progress, Watch
 from jobs.ingest.rejects import RejectsFile
@@ -58,6 +59,9 @@ class Ingest:
         self._rejects = rejects
         self._fingerprint = order.fingerprint(source, requested)
         self._requested = requested
+        self._memory: Memory | None = None
+        if requested and order.schedule_id:
+            self._memory = Memory(engine, order.schedule_id, requested)
         self._standings = Standings.awaiting_approval() if order.plan else Standings()
         # Until there is a job there is no batch: a manifest of rejects alone leaves nothing behind.
         self._unstored = Counts()
@@ -89,7 +93,8 @@ class Ingest:
             rejects_key = self._keep_rejects(self.batch_id)
             if at_end:
                 at_end(connection, self.batch_id)
-            ledger.finish(connection, self.batch_id, manifest_key, rejects_key)
+            changes = self._memory.finish(connection) if self._memory else None
+            ledger.finish(connection, self.batch_id, manifest_key, rejects_key, changes)
             connection.commit()
         return Ingested(self.batch_id, self.counts)
 
@@ -107,7 +112,14 @@ class Ingest:
 
     def _read(self, connection: Connection, watch: Watch) -> None:
         with ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool, ThreadPoolExecutor(1) as writer:
-            reader = ChunkReader(self._source, self._order.asking, Upload(self._bucket), pool, self._reject)
+            reader = ChunkReader(
+                self._source,
+                self._order.asking,
+                Upload(self._bucket),
+                pool,
+                self._reject,
+                memory=self._memory,
+            )
             if reader.skip(self.counts.records) < self.counts.records:
                 raise IngestError(f"the source is shorter than what was read of it for batch {self.batch_id}")
             stored: Future[None] | None = None
@@ -136,6 +148,8 @@ class Ingest:
                 connection, self._order, self._fingerprint, self._source.kind
             )
             more = self._unstored + chunk.counts(add_jobs(connection, batch_id, chunk, self._standings))
+            if self._memory:
+                self._memory.remember(connection, chunk.sighting)
             ledger.move_on(connection, batch_id, self.counts.records, more)
         self.batch_id, self.counts, self._unstored = batch_id, self.counts + more, Counts()
 

@@ -17,13 +17,17 @@ class ManifestError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One picture that a record names. What `source` means is not checked here."""
+    """One picture that a record names. What `source` means is not checked here.
+
+    `version` is what its source says of its present state: another one, another picture; None: nothing.
+    """
 
     external_id: str
     source: str
     return_form: ReturnForm | None
     priority: Priority | None
     metadata: dict[str, str] | None
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -319,7 +319,7 @@ def _view_ingest(batch_id: uuid.UUID, ingest: IngestStatus) -> IngestView:
         **asdict(ingest.counts),
         rejects_url=f"/v1/batches/{batch_id}/rejects" if ingest.rejects_key else None,
         error=ingest.error,
-        plan=PlanView(**plan, dollars=round(plan["calls"] * DOLLARS_A_CREDIT, 2)) if plan else None,
+        plan=PlanView(**plan, dollars=round(plan["calls"] * DOLLARS_A_CREDIT, 3)) if plan else None,
     )
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from cli.console import Exit, fail, out
 from cli.database import find_one, open_database, plain_errors
 from cli.watch import wait_for_batch
-from jobs.batches import BatchStatus, batch_status
+from jobs.batches import BatchStatus, IngestState, batch_status
 from jobs.models import Job
 from jobs.states import FINAL_STATES, State
 
@@ -66,6 +66,13 @@ def describe_batch(batch: BatchStatus) -> None:
         f"batch {batch.id}  {batch.name}: {batch.done:,} of {batch.total:,} done; {counts or 'no jobs'}",
         markup=False,
     )
+    if batch.ingest and batch.ingest.state != IngestState.READ:
+        read = batch.ingest.counts
+        out.print(
+            f"  {batch.ingest.error or 'its source is still read'}: {read.records:,} rows so far,"
+            f" {read.rejects:,} rejected",
+            markup=False,
+        )
 
 
 def name_failures(session: Session, batch: BatchStatus) -> None:

@@ -29,11 +29,12 @@ def shop(photo: bytes) -> Iterator[str]:
 def system(environment: dict[str, str], bucket: Bucket, shop: str, tmp_path: Path) -> Iterator[System]:
     """API, dispatcher and one worker, which may fetch from the shop."""
     with System(environment | {"CUTOUT_SOURCE_PRIVATE_HOSTS": shop}, tmp_path) as running:
+        running.start("ingester", "ingester")
         yield running
 
 
 def test_the_examples_with_curl_lead_to_a_cutout(system: System, shop: str, tmp_path: Path) -> None:
-    """Typed in one after the other, they enqueue, poll and fetch: two succeeded jobs and a PNG."""
+    """Typed in one after the other, they enqueue, poll, fetch and approve: three succeeded jobs and a PNG."""
     assert shutil.which("curl"), "this test runs README.md's examples: install curl"
     examples = EXAMPLE.findall(README.read_text())
     assert len(examples) > 1
@@ -54,8 +55,13 @@ def test_the_examples_with_curl_lead_to_a_cutout(system: System, shop: str, tmp_
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr + system.log("worker")
-    uploaded, fetched = (json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{"))
+    uploaded, fetched, planned, approved = (
+        json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")
+    )
     assert (uploaded["state"], uploaded["external_id"]) == ("succeeded", "SKU-4471")
     assert (tmp_path / "cutout.png").read_bytes().startswith(b"\x89PNG")
     assert (fetched["return_form"], fetched["external_id"]) == ("whiteBK", "SKU-4472")
-    system.until("SELECT bool_and(state = 'succeeded') AND count(*) = 2 FROM jobs")
+    assert (planned["counts"]["held"], planned["ingest"]["plan"]["calls"]) == (1, 1)
+    assert "3,source,no address," in ran.stdout
+    assert approved["id"] == planned["id"]
+    system.until("SELECT bool_and(state = 'succeeded') AND count(*) = 3 FROM jobs")

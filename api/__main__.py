@@ -6,13 +6,23 @@ from types import FrameType
 
 import uvicorn
 
+from jobs import logs, traces
+from jobs.metrics_server import serve_metrics
+from jobs.settings import settings
+
 
 def main(host: str, port: str) -> None:
     """Serve until SIGTERM or SIGINT, finish what is under way, and exit with 0."""
     # uvicorn raises the signal again once it has finished; an ordered end is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
-    uvicorn.run("api.app:create_app", factory=True, host=host, port=int(port), access_log=False)
+    known = settings()
+    logs.configure(known)
+    traces.start(known, "cutout-api")
+    serve_metrics(known.metrics_address)
+    uvicorn.run(
+        "api.app:create_app", factory=True, host=host, port=int(port), access_log=False, log_config=None
+    )
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:

@@ -1,15 +1,18 @@
 """The HTTP front door."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 from fastapi import FastAPI
 
 from api.access import Services
 from api.body_limit import BodyLimit
 from api.problems import answer_with_problems
+from api.readiness import Readiness, connect_to_watch
+from api.requests import Requests
 from api.routes import batches, health, jobs
 from jobs.database import connect
+from jobs.database_metrics import DatabaseMetrics, exposed
 from jobs.settings import Settings, settings
 from jobs.storage import Bucket
 
@@ -28,7 +31,11 @@ def create_app(given: Settings | None = None) -> FastAPI:
         engine = connect(known.database_url.get_secret_value(), connections=CONNECTIONS, name="cutout-api")
         bucket = Bucket(known, connections=CONNECTIONS)
         app.state.services = Services(known, engine, bucket)
-        yield
+        watch = connect_to_watch(known)
+        app.state.readiness = Readiness(known, watch, bucket)
+        with exposed(DatabaseMetrics(watch, known)) if known.metrics_address else nullcontext():
+            yield
+        watch.dispose()
         engine.dispose()
         bucket.close()
 
@@ -43,6 +50,7 @@ def create_app(given: Settings | None = None) -> FastAPI:
         max_bytes=max(known.max_source_bytes + ROOM_FOR_FIELDS, LARGEST_LIST_BYTES),
         manifest_bytes=known.max_manifest_bytes,
     )
+    app.add_middleware(Requests)
     answer_with_problems(app)
     for routes in (jobs, batches, health):
         app.include_router(routes.router)

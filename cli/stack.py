@@ -26,6 +26,7 @@ RESTART_AFTER_S = 1.0
 # A worker finishes its calls and copies before it ends.
 GRACE_S = 300.0
 COPIER_THREADS = "4"
+METRICS_ADDRESS = "CUTOUT_METRICS_ADDRESS"
 
 
 class StackError(Exception):
@@ -117,11 +118,17 @@ class _Starter:
         child = self._services.child(
             name,
             [sys.executable, "-m", module, *arguments],
-            environment={**os.environ, **self._environment},
+            environment={**os.environ, **self._environment, **self._metrics_address()},
             grace_seconds=GRACE_S,
         )
         self._context.enter_context(child)
         self.children[name] = child
+
+    def _metrics_address(self) -> dict[str, str]:
+        """The one that is set, for the API, and the ports that follow for the others."""
+        host, _, port = self._environment.get(METRICS_ADDRESS, "").rpartition(":")
+        before = len(self.children.keys() - {"sandbox"})
+        return {METRICS_ADDRESS: f"{host}:{int(port) + before}"} if port else {}
 
     def start_sandbox(self, latency_s: float) -> None:
         port, key = _free_port(), secrets.token_hex(16)

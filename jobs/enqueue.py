@@ -10,6 +10,7 @@ from sqlalchemy import Update, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from jobs import traces
 from jobs.models import Batch, Job, Line, Producer
 from jobs.states import Priority, ReturnForm, Standing
 
@@ -90,6 +91,7 @@ def enqueue_all(
         # Its results, if it had ended, are to be written anew.
         row = update(Batch).where(Batch.id == batch_id).values(results_key=None)
         flow = _Flow(row, Batch.last_place, 1.0 / batch.weight)
+    trace = traces.present()
     rows = [
         {
             "batch_id": batch_id,
@@ -100,6 +102,7 @@ def enqueue_all(
             "priority": int(job.priority),
             "place": place,
             "standing": Standing.IN_LINE,
+            "trace": trace,
         }
         for job, place in zip(jobs, _take_places(session, flow, len(jobs)), strict=True)
     ]

@@ -5,20 +5,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
-from sqlalchemy import ColumnElement, func, select, text, true, tuple_
+from sqlalchemy import ColumnElement, func, select, true, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from jobs.accounts import account_name
 from jobs.approval import IS_APPROVED, NEEDS_APPROVAL
+from jobs.leader import a_dispatcher_leads
 from jobs.models import Account, Attempt, Batch, Breaker, Job, Limit, Line, Spending, Worker
 from jobs.settings import Settings
 from jobs.states import Standing, State, Step
+from jobs.workers import heard_lately
 
-# The dispatcher that leads holds this lock of Postgres.
-LEADER_LOCK = 7_201_002
 # Counting further would cost more than the figure is worth.
 MOST_COUNTED = 100_000
-A_WORKER_IS_HEARD_WITHIN = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,17 +138,11 @@ def _queued(session: Session, job: Job, known: Installation) -> Explanation:
 
 def _stoppages(session: Session, job: Job, known: Installation) -> Iterator[Explanation]:
     """What keeps this job from moving whatever its place, the most telling first."""
-    if not session.scalar(
-        text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = :lock"),
-        {"lock": LEADER_LOCK},
-    ):
+    if not a_dispatcher_leads(session):
         yield _of(
             job, "no-dispatcher", "no dispatcher leads, so nothing is handed out", "start `cutout dispatcher`"
         )
-    heard = select(Worker.id).where(
-        Worker.left_at.is_(None), Worker.heartbeat_at > func.now() - A_WORKER_IS_HEARD_WITHIN
-    )
-    if not session.scalar(select(heard.exists())):
+    if not heard_lately(session):
         yield _of(job, "no-worker", "no worker was heard within the last minute", "start `cutout worker`")
     breaker = session.scalars(select(Breaker)).one()
     if breaker.opened_at is not None:

@@ -1,60 +1,110 @@
-"""Checks of what every process needs: one line each, with the next step where it fails."""
+"""Checks of what a job needs: one line each, with the next step where it fails."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import redis
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from jobs.database import Database
+from jobs.leader import a_dispatcher_leads
+from jobs.models import Account, Breaker, Line
 from jobs.settings import Settings
 from jobs.storage import Bucket, StorageError
+from jobs.workers import heard_lately
 
 REDIS_TIMEOUT_S = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at: `found` says "ok" or what is wrong, `remedy` what to do then."""
+    """One thing that was looked at: `found` says "ok" or what is wrong, `remedy` what to do then.
+
+    `needed` for a job to be taken; without the rest jobs only wait. `cause` is the error, if one said so.
+    """
 
     name: str
     ok: bool
     found: str
     remedy: str = ""
+    needed: bool = True
+    cause: Exception | None = None
 
 
 def check_services(
     settings: Settings, engine: Engine, bucket: Bucket, *, pending: Callable[[Engine], bool]
 ) -> list[Check]:
-    """Look at database, schema, Redis and bucket, in this order.
+    """Look at database, schema, Redis, bucket, and whether jobs move, in this order.
 
     `pending` says whether migrations are to be run: what it looks at lies outside this package.
     """
-    return [
-        *_check_database(engine, pending),
-        _check("redis", lambda: _ping(settings), "start Redis or mend CUTOUT_REDIS_URL"),
-        _check("bucket", bucket.check, "mend the CUTOUT_S3_ settings or create the bucket"),
-    ]
+    database = check_database(engine, pending)
+    services = [check_redis(settings), check_bucket(bucket)]
+    ready = all(check.ok for check in database)
+    return [*database, *services, *(check_moving(engine) if ready else ())]
 
 
-def _check_database(engine: Engine, pending: Callable[[Engine], bool]) -> Iterator[Check]:
+def check_database(engine: Engine, pending: Callable[[Engine], bool]) -> list[Check]:
+    """Database and schema."""
     reachable = _check("database", lambda: _select(engine), "start Postgres or mend CUTOUT_DATABASE_URL")
-    yield reachable
     if not reachable.ok:
-        yield Check("migrations", ok=False, found="not looked at, the database is away")
-    elif pending(engine):
-        yield Check(
-            "migrations", ok=False, found="the schema is not the newest", remedy="run `cutout migrate`"
-        )
-    else:
-        yield Check("migrations", ok=True, found="ok")
+        return [reachable, Check("migrations", ok=False, found="not looked at, the database is away")]
+    if pending(engine):
+        found = "the schema is not the newest"
+        return [reachable, Check("migrations", ok=False, found=found, remedy="run `cutout migrate`")]
+    return [reachable, Check("migrations", ok=True, found="ok")]
+
+
+def check_redis(settings: Settings) -> Check:
+    """Redis."""
+    return _check("redis", lambda: _ping(settings), "start Redis or mend CUTOUT_REDIS_URL")
+
+
+def check_bucket(bucket: Bucket) -> Check:
+    """The bucket, by a small object."""
+    return _check("bucket", bucket.check, "mend the CUTOUT_S3_ settings or create the bucket")
+
+
+def check_moving(engine: Engine) -> list[Check]:
+    """Whether jobs that are taken are carried out: dispatcher, worker, and whether calls may go out."""
+    with engine.connect() as connection:
+        return [
+            _moving(
+                "dispatcher",
+                None if a_dispatcher_leads(connection) else "none leads, so nothing is handed out",
+                "start `cutout dispatcher`",
+            ),
+            _moving(
+                "worker",
+                None if heard_lately(connection) else "none was heard within the last minute",
+                "start `cutout worker`",
+            ),
+            _moving("calls", *_what_stops_calls(connection)),
+        ]
+
+
+def _moving(name: str, wrong: str | None, remedy: str) -> Check:
+    return Check(name, ok=wrong is None, found=wrong or "ok", remedy=remedy if wrong else "", needed=False)
+
+
+def _what_stops_calls(database: Database) -> tuple[str | None, str]:
+    if database.scalar(select(Line.paused_at)) is not None:
+        return "all calls are paused by hand", "`cutout resume` lets them go on"
+    if database.scalar(select(Breaker.opened_at)) is not None:
+        return "the bucket does not take cutouts", "mend the bucket; calls go on by themselves"
+    accounts, paused = database.execute(select(func.count(), func.count(Account.paused_at))).one()
+    if accounts and accounts == paused:
+        codes = sorted({str(code) for code in database.scalars(select(Account.pause_code))})
+        return f"every account is paused: {', '.join(codes)}", "see `cutout limits`"
+    return None, ""
 
 
 def _check(name: str, look: Callable[[], None], remedy: str) -> Check:
     try:
         look()
     except (SQLAlchemyError, redis.RedisError, StorageError) as error:
-        return Check(name, ok=False, found=_first_line(error), remedy=remedy)
+        return Check(name, ok=False, found=_first_line(error), remedy=remedy, cause=error)
     return Check(name, ok=True, found="ok")
 
 

@@ -129,6 +129,8 @@ class Job(Base):
 
     code: Mapped[str | None] = mapped_column(Text)
     message: Mapped[str | None] = mapped_column(Text)
+    # The W3C traceparent of the request that enqueued it, while traces are sent.
+    trace: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
     finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
@@ -180,6 +182,7 @@ class Job(Base):
         ),
         Index("ix_jobs_parked", "batch_id", "place", postgresql_where=text("standing = 'parked'")),
         Index("ix_jobs_running", "worker_id", postgresql_where=text("state = 'running'")),
+        Index("ix_jobs_held", "code", "standing", postgresql_where=text("state = 'held'")),
         Index("ix_jobs_batch_state", "batch_id", "state", postgresql_where=text("batch_id IS NOT NULL")),
     )
 
@@ -454,6 +457,7 @@ SOURCES = cast("Table", Source.__table__)
 INGESTS = cast("Table", Ingest.__table__)
 LIMITS = cast("Table", Limit.__table__)
 SPENDING = cast("Table", Spending.__table__)
+WORKERS = cast("Table", Worker.__table__)
 
 
 def constant(word: StrEnum) -> ColumnElement[str]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from enum import StrEnum
 from functools import cache
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -14,10 +15,19 @@ from sqlalchemy.exc import ArgumentError
 PREFIX = "CUTOUT_"
 PLAIN_HTTP = "http://"
 HOST_ENTRY = re.compile(r"(http://)?(\*\.)?([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
+METRICS_ADDRESS = re.compile(r"([\w.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 TEMPLATE_FIELDS = frozenset({"batch", "external_id", "return_form", "job", "ext"})
 
 AUTO = "auto"
 VERDICTS_EXAMPLE = '{"PROCESSING_FAILURE": {"verdict": "retry", "tries": 3, "first_seconds": 5}}'
+
+
+class LogFormat(StrEnum):
+    """How a process writes its log."""
+
+    TEXT = "text"
+    JSON = "json"
+
 
 WordList = Annotated[tuple[str, ...], NoDecode]
 
@@ -180,6 +190,18 @@ class Settings(BaseSettings):
     )
     redis_prefix: str = Field("cutout:", description="Goes before every Redis key of ours")
 
+    log_format: LogFormat = Field(LogFormat.TEXT, description="text, or json: a JSON object a line, with ids")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="What of our own is logged: DEBUG, INFO, WARNING or ERROR and worse"
+    )
+    metrics_address: str | None = Field(
+        None,
+        description="Where this process serves its metrics for Prometheus, to insiders, e.g. 127.0.0.1:9808",
+    )
+    traces_url: str | None = Field(
+        None, description="Send traces there by OTLP over HTTP, e.g. http://collector:4318/v1/traces"
+    )
+
     @field_validator(
         "endpoint_api_keys", "result_hosts", "source_private_hosts", "source_buckets", mode="before"
     )
@@ -244,12 +266,27 @@ class Settings(BaseSettings):
             raise ValueError("is not a Redis URL; write redis://:password@host:6379/0")
         return value
 
-    @field_validator("endpoint_url", "s3_endpoint_url", "s3_public_endpoint_url", "lifeboat_s3_endpoint_url")
+    @field_validator(
+        "endpoint_url",
+        "s3_endpoint_url",
+        "s3_public_endpoint_url",
+        "lifeboat_s3_endpoint_url",
+        "traces_url",
+    )
     @classmethod
     def _http(cls, value: str | None) -> str | None:
         if value is not None and not _is_url(value, ("http", "https")):
             raise ValueError("is not an address; write https://host (or http://host:port for a local server)")
         return value.rstrip("/") if value else value
+
+    @field_validator("metrics_address")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is not None and not (
+            METRICS_ADDRESS.fullmatch(value) and _is_url(f"http://{value}", ("http",))
+        ):
+            raise ValueError(f"is {value!r}; write host:port, such as 127.0.0.1:9808")
+        return value
 
     @field_validator("s3_secret_key", "lifeboat_s3_secret_key")
     @classmethod

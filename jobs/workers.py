@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import func, insert, select, update
 
@@ -13,6 +13,7 @@ from jobs.states import AttemptOutcome, ReturnForm, State, Step
 from jobs.store import Bounds, Claim, settle
 
 MOST_RESCUED = 200
+HEARD_WITHIN = timedelta(seconds=60)
 
 
 def register(database: Database, *, host: str, pid: int) -> uuid.UUID:
@@ -39,6 +40,12 @@ def heartbeats(database: Database) -> dict[uuid.UUID, datetime | None]:
         )
     )
     return {row.worker_id: None if row.left_at else row.heartbeat_at for row in rows}
+
+
+def heard_lately(database: Database) -> bool:
+    """Whether any worker that has not left was heard within the last minute."""
+    heard = select(Worker.id).where(Worker.left_at.is_(None), Worker.heartbeat_at > func.now() - HEARD_WITHIN)
+    return bool(database.scalar(select(heard.exists())))
 
 
 def rescue(database: Database, gone: Collection[uuid.UUID], bounds: Bounds) -> int:

@@ -7,6 +7,8 @@ from typing import Any
 from celery import Celery, signals
 from kombu.entity import Queue
 
+from jobs import logs, traces
+from jobs.metrics_server import serve_metrics
 from jobs.settings import settings
 from jobs.states import Step
 from worker.context import WorkerContext
@@ -49,22 +51,21 @@ _contexts: list[WorkerContext] = []
 
 @signals.setup_logging.connect
 def _configure_logging(**_: Any) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    # Two lines a message from Celery would say less than the job's own state does, and cost more.
-    for name in ("celery.worker.strategy", "celery.app.trace"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logs.configure(settings())
 
 
 @signals.worker_init.connect
 def _start(**_: Any) -> None:
     context = WorkerContext(settings())
     try:
+        traces.start(settings(), "cutout-worker")
         context.start()
     except Exception as error:
         # Celery would log what a signal's handler raises and go on without a context.
         logging.getLogger(__name__).exception("the worker cannot start")
         raise SystemExit(1) from error
     _contexts.append(context)
+    serve_metrics(settings().metrics_address)
 
 
 @signals.worker_shutting_down.connect

@@ -22,9 +22,11 @@ from worker.endpoint.image import PreparedImage, prepare, refit
 from worker.endpoint.limiter import Ending, LimiterAway, LimitReached, Slot
 from worker.endpoint.verdicts import Verdict
 from worker.judging import NOT_BEGUN_SNOOZE_S, Refusal, judge, not_begun
+from worker.metrics import call_ended
 from worker.obtaining import obtain
 from worker.slots import AccountAtHand, NoAccountOpenError
 from worker.sources import SourceError
+from worker.stage import CALL, PREPARE, TURN, Stage
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +41,11 @@ def call(context: WorkerContext, claim: Claim) -> Claim | Outcome:
         return Hold("TOO_MANY_CALLS", reason)
     began = time.monotonic()
     try:
-        source = obtain(context, claim)
-        if not isinstance(source, bytes):
-            return source
-        image = prepare(source)
+        with Stage(PREPARE):
+            source = obtain(context, claim)
+            if not isinstance(source, bytes):
+                return source
+            image = prepare(source)
         answer = _buy(context, claim, image, claim.attempts + 1, prepared_s=time.monotonic() - began)
         if isinstance(answer, Refusal) and answer.policy.verdict is Verdict.REFIT:
             answer = _buy(context, claim, refit(source), claim.attempts + 2)
@@ -102,28 +105,36 @@ def _exchange(
     # Whatever comes but an answer: the endpoint does not do its work.
     slot.ended(Ending.FAILED, job=claim.job_id)
     try:
-        slot.await_turn()
+        with Stage(TURN):
+            slot.await_turn()
         began = time.monotonic()
-        answer = account.clients.get().cut_out(image, claim.return_form)
+        with Stage(CALL):
+            answer = account.clients.get().cut_out(image, claim.return_form)
     except (NotSent, LimiterAway) as error:
         not_sent = Answer(AttemptOutcome.NOT_CHARGED, code=NOT_SENT, message=str(error))
+        call_ended("not-sent", not_sent)
         _end(context, claim, attempt_id, not_sent)
         return Snooze(NOT_SENT, str(error), BACKOFF[Step.CALL].delay(claim.attempts + 1))
     except NoAnswer as error:
         unknown = Answer(AttemptOutcome.UNKNOWN, code="NO_ANSWER", message=str(error))
+        call_ended("no-answer", unknown)
         _end(context, claim, attempt_id, unknown)
         return Unknown("NO_ANSWER", f"{error}; the endpoint may have charged a credit")
     if isinstance(answer, Refused):
         refusal = Refusal(answer, context.policies.of(answer.code, answer.verdict))
         slot.ended(refusal.ending, rest_s=answer.retry_after_s, job=claim.job_id)
-        _end(context, claim, attempt_id, _refusal(answer))
+        refused = _refusal(answer)
+        call_ended(refusal.policy.verdict, refused)
+        _end(context, claim, attempt_id, refused)
         if refusal.policy.verdict is Verdict.PAUSE and not answer.may_be_charged:
             _pause(context, account.name, answer)
         return refusal
     slot.ended(Ending.OK, took_s=time.monotonic() - began)
     lifetime = timedelta(seconds=context.settings.result_lifetime_seconds)
     paid = Paid(answer.result_url, lifetime, image.width, image.height)
-    return _end(context, claim, attempt_id, _acceptance(answer), paid)
+    accepted = _acceptance(answer)
+    call_ended("ok", accepted)
+    return _end(context, claim, attempt_id, accepted, paid)
 
 
 def _end(

@@ -17,6 +17,9 @@ class Carried:
         self._lock = threading.Lock()
         self._taken: set[tuple[uuid.UUID, int]] = set()
 
+    def __len__(self) -> int:
+        return len(self._taken)
+
     @contextmanager
     def hold(self, job_id: uuid.UUID, fence: int) -> Iterator[bool]:
         """Whether the job was free under this fence; it is this thread's while the context lasts."""

@@ -25,6 +25,7 @@ from worker.endpoint.client import CALL_TIMEOUTS
 from worker.endpoint.result import ResultDownloader
 from worker.endpoint.verdicts import Policies
 from worker.lifeboat import Lifeboat, open_lifeboat, sweep
+from worker.metrics import IN_HAND, THREADS
 from worker.network import HostList, Timeouts
 from worker.objects import ObjectLinks
 from worker.per_thread import PerThread
@@ -93,6 +94,8 @@ class WorkerContext:
             self.patiently(partial(accounts.ensure, name=name))
         self.worker_id = self.patiently(partial(workers.register, host=socket.gethostname(), pid=os.getpid()))
         self._heart.start()
+        IN_HAND.set_function(lambda: len(self.carried))
+        THREADS.set(self.settings.worker_threads)
         if self.lifeboat:
             sweep(self.lifeboat, self.engine)
 

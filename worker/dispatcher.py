@@ -13,14 +13,16 @@ import redis
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from jobs import accounts, breaker, limits, line, workers
+from jobs import accounts, breaker, limits, line, logs, workers
 from jobs.database import connect
-from jobs.explain import LEADER_LOCK
+from jobs.leader import LEADER_LOCK
 from jobs.line import Survey
+from jobs.metrics_server import serve_metrics
 from jobs.settings import Settings, settings
 from jobs.states import Step
 from jobs.storage import Bucket
 from jobs.store import Bounds
+from worker import dispatcher_metrics as metrics
 from worker.background import Question
 from worker.credit_watch import Credits
 from worker.endpoint.limiter import Ceilings
@@ -109,7 +111,8 @@ class Dispatcher:
             try:
                 with self._engine.connect() as connection:
                     self._stand_by(connection)
-                    self._lead(connection)
+                    with metrics.LEADS.track_inprogress():
+                        self._lead(connection)
                 continue
             except (OperationalError, InterfaceError) as error:
                 log.warning("Postgres is away (%s), trying again", type(error.orig).__name__)
@@ -138,6 +141,7 @@ class Dispatcher:
             found = line.survey(connection, list(self._keys), self._settings.day_budget)
             for part in self._parts:
                 part.run(connection, found)
+            metrics.TICK.observe(time.monotonic() - began)
             tick = BUSY_TICK_S if found.in_line[Step.CALL] and found.calls_may_go else TICK_S
             self._stopping.wait(max(tick - (time.monotonic() - began), 0.0))
 
@@ -149,6 +153,7 @@ class Dispatcher:
         gone = self._watch.gone(workers.heartbeats(connection))
         if gone:
             rescued = workers.rescue(connection, gone, self._bounds)
+            metrics.RESCUED.inc(rescued)
             log.warning("rescued %d jobs of %d workers that are gone", rescued, len(gone))
             if rescued >= workers.MOST_RESCUED:
                 self._look_at = now
@@ -214,16 +219,21 @@ class Dispatcher:
         if found.in_line[Step.COPY] and room > 0 and self._publisher.idle(Step.COPY):
             dying_within = self._dying_within if found.away else None
             copies = line.hand_out_copies(connection, room, lease=self._lease, dying_within=dying_within)
+            metrics.HANDED_OUT.labels(Step.COPY).inc(len(copies))
             self._publisher.send(Step.COPY, copies)
 
     def _hand_out_calls(self, connection: Connection, found: Survey) -> None:
         if not (found.in_line[Step.CALL] and found.calls_may_go and self._publisher.idle(Step.CALL)):
             return
-        room = self._limits.window(found.open_accounts) - found.outstanding[Step.CALL]
+        window = self._limits.window(found.open_accounts)
+        metrics.WINDOW.set(window)
+        room = window - found.outstanding[Step.CALL]
         if room <= 0:
             self._limits.widen(found.open_accounts)
         else:
-            self._publisher.send(Step.CALL, line.hand_out_calls(connection, room, lease=self._lease))
+            calls = line.hand_out_calls(connection, room, lease=self._lease)
+            metrics.HANDED_OUT.labels(Step.CALL).inc(len(calls))
+            self._publisher.send(Step.CALL, calls)
 
 
 def _watch_limits(known: Settings, accounts_known: list[str]) -> LimitWatch:
@@ -238,8 +248,8 @@ def _watch_limits(known: Settings, accounts_known: list[str]) -> LimitWatch:
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     known = settings()
+    logs.configure(known)
     engine = connect(
         known.database_url.get_secret_value(),
         connections=1,
@@ -250,6 +260,7 @@ def main() -> None:
     )
     dispatcher = Dispatcher(known, engine)
     _on_signals(dispatcher)
+    serve_metrics(known.metrics_address)
     dispatcher.run()
 
 

@@ -4,7 +4,7 @@ import logging
 import uuid
 from functools import partial
 
-from jobs import store
+from jobs import logs, store, traces
 from jobs.database import PostgresAwayError
 from jobs.outcomes import Hold, Outcome, Retry, Succeeded
 from jobs.states import Step
@@ -13,7 +13,9 @@ from worker.call import call
 from worker.context import WorkerContext
 from worker.copy import copy
 from worker.deadline import next_try_within
+from worker.metrics import settled
 from worker.paid_result import forget
+from worker.stage import COPY, Stage
 
 log = logging.getLogger(__name__)
 
@@ -23,13 +25,14 @@ def process(context: WorkerContext, job_id: uuid.UUID, fence: int) -> None:
 
     A message that is late or repeated ends here without a trace.
     """
-    try:
-        if context.stopping.is_set():
-            context.patiently(partial(store.hand_back, job_id=job_id, fence=fence))
-        else:
-            _process(context, job_id, fence)
-    except PostgresAwayError as error:
-        log.warning("job %s is left to the rescue: %s", job_id, error)
+    with logs.about(job_id=str(job_id)):
+        try:
+            if context.stopping.is_set():
+                context.patiently(partial(store.hand_back, job_id=job_id, fence=fence))
+            else:
+                _process(context, job_id, fence)
+        except PostgresAwayError as error:
+            log.warning("job %s is left to the rescue: %s", job_id, error)
 
 
 def _process(context: WorkerContext, job_id: uuid.UUID, fence: int) -> None:
@@ -40,11 +43,20 @@ def _process(context: WorkerContext, job_id: uuid.UUID, fence: int) -> None:
         if not claim:
             log.debug("job %s is not to be had under fence %d", job_id, fence)
             return
-        claim, outcome = _carry_out(context, claim)
-        if not _settle(context, claim, outcome):
-            log.warning("job %s was taken from this worker; %s is void", job_id, type(outcome).__name__)
-        elif isinstance(outcome, Succeeded):
-            forget(context, claim)
+        if claim.batch_id is not None:
+            logs.note(batch_id=str(claim.batch_id))
+        with traces.joined("job", claim.trace, {"cutout.job_id": str(job_id)}):
+            claim, outcome = _carry_out(context, claim)
+            _settle_and_tell(context, claim, outcome)
+
+
+def _settle_and_tell(context: WorkerContext, claim: Claim, outcome: Outcome) -> None:
+    if not _settle(context, claim, outcome):
+        log.warning("job %s was taken from this worker; %s is void", claim.job_id, type(outcome).__name__)
+        return
+    settled(outcome)
+    if isinstance(outcome, Succeeded):
+        forget(context, claim)
 
 
 def _settle(context: WorkerContext, claim: Claim, outcome: Outcome) -> bool:
@@ -68,7 +80,8 @@ def _carry_out(context: WorkerContext, claim: Claim) -> tuple[Claim, Outcome]:
             if not isinstance(called, Claim):
                 return claim, called
             claim = called
-        return copy(context, claim)
+        with Stage(COPY):
+            return copy(context, claim)
     except PostgresAwayError:
         raise
     except Exception as error:

@@ -15,6 +15,7 @@ from worker.endpoint.client import EndpointClient
 from worker.endpoint.limiter import Ceilings, Learned, Limiter, LimitReached, Slot
 from worker.network import Timeouts
 from worker.per_thread import PerThread
+from worker.stage import SLOT, Stage
 
 T = TypeVar("T")
 
@@ -64,7 +65,8 @@ class Slots:
         Raises NoAccountOpenError, LimitReached and LimiterAway.
         """
         with ExitStack() as held:
-            account, slot = self._take(held, longest_wait_s, prepared_s)
+            with Stage(SLOT):
+                account, slot = self._take(held, longest_wait_s, prepared_s)
             yield account, slot
 
     def close(self) -> None:

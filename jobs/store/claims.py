@@ -38,6 +38,7 @@ class Claim:
 
     `attempts` counts the ledger's rows of this job, `calls` those of them that went out. `has_budget` says
     that each call takes a credit from its batch's budget first, `reuses` that a cutout bought before will do.
+    `trace` is the traceparent of the request that enqueued it.
     """
 
     job_id: uuid.UUID
@@ -54,6 +55,7 @@ class Claim:
     result: PaidResult | None
     has_budget: bool = False
     reuses: bool = True
+    trace: str | None = None
 
     def as_parameters(self) -> dict[str, Any]:
         """The values that FENCED waits for."""
@@ -92,6 +94,7 @@ CLAIM = (
         JOBS.c.sent_width,
         JOBS.c.sent_height,
         JOBS.c.lifeboat_key,
+        JOBS.c.trace,
         select(BATCHES.c.id)
         .where(BATCHES.c.id == JOBS.c.batch_id, BATCHES.c.budget.is_not(None))
         .exists()
@@ -145,6 +148,7 @@ def claim(database: Database, job_id: uuid.UUID, fence: int, worker_id: uuid.UUI
         result=result if row.result_url else None,
         has_budget=row.has_budget,
         reuses=row.reuses,
+        trace=row.trace,
     )
 
 

@@ -1,6 +1,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -14,21 +15,31 @@ from jobs.settings import Settings
 from jobs.storage import Bucket
 
 
-@pytest.fixture
-def client(settings: Settings, bucket: Bucket) -> Iterator[httpx.Client]:
+@contextmanager
+def serve(settings: Settings) -> Iterator[httpx.Client]:
     """A client, without a key, of the app served on a real port."""
-    app = create_app(settings.model_copy(update={"max_source_bytes": 1_000_000, "max_batch_jobs": 3}))
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(settings), host="127.0.0.1", port=0, log_level="warning")
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
         assert thread.is_alive()
         time.sleep(0.005)
     port = server.servers[0].sockets[0].getsockname()[1]
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20.0) as client:
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20.0) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def client(settings: Settings, bucket: Bucket) -> Iterator[httpx.Client]:
+    """A client, without a key, of an app with small bounds."""
+    with serve(settings.model_copy(update={"max_source_bytes": 1_000_000, "max_batch_jobs": 3})) as client:
         yield client
-    server.should_exit = True
-    thread.join()
 
 
 def key_for(engine: Engine, name: str) -> dict[str, str]:

@@ -215,22 +215,6 @@ class TestABatch:
         assert shop.get(f"/v1/batches/{batch_id}").json()["total"] == 1
 
 
-class TestHealth:
-    def test_is_alive_and_ready_on_good_servers(self, client: httpx.Client) -> None:
-        """Ready means that database, schema, Redis and bucket all answer."""
-        assert client.get("/healthz").json() == {"status": "alive"}
-        answer = client.get("/readyz")
-        assert answer.status_code == 200
-        assert answer.json()["checks"] == dict.fromkeys(("database", "migrations", "redis", "bucket"), "ok")
-
-    def test_names_what_is_missing(self, client: httpx.Client, bucket: Bucket) -> None:
-        """Without its bucket the API is not ready, and says which bucket."""
-        bucket._client.delete_bucket(Bucket=bucket.name)
-        answer = client.get("/readyz")
-        assert answer.status_code == 503
-        assert bucket.name in answer.json()["checks"]["bucket"]
-
-
 def test_an_account_is_named_without_its_key() -> None:
     """The fingerprint that logs and tables show does not hold the key."""
     assert "secret-key" not in accounts.account_name("secret-key")

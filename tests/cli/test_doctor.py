@@ -9,8 +9,9 @@ from local import LocalServices
 from tests.cli.command import Cutout, Ran
 from tests.conftest import url_of
 from tests.support.sandbox import Sandbox
+from tests.support.working import somebody_works
 
-CHECKS = ["database", "migrations", "redis", "bucket", "endpoint"]
+CHECKS = ["database", "migrations", "redis", "bucket", "dispatcher", "worker", "calls", "endpoint"]
 # Nothing listens there: ports below 1024 are not given to the servers of tests.
 CLOSED = "127.0.0.1:1"
 
@@ -41,7 +42,23 @@ def red_lines(ran: Ran) -> dict[str, str]:
     return found
 
 
+@pytest.fixture
+def _works(engine: Engine) -> Iterator[None]:
+    """A dispatcher leads and a worker lives, as far as the database can tell."""
+    with somebody_works(engine):
+        yield
+
+
 @pytest.mark.usefixtures("bucket")
+def test_the_doctor_sees_that_nobody_works(cutout: Cutout) -> None:
+    """Without dispatcher and worker jobs only wait: each is red, with the command that starts it."""
+    found = red_lines(cutout("doctor"))
+    assert list(found) == ["dispatcher", "worker"]
+    assert found["dispatcher"].endswith("next: start `cutout dispatcher`")
+    assert found["worker"].endswith("next: start `cutout worker`")
+
+
+@pytest.mark.usefixtures("bucket", "_works")
 class TestTheDoctor:
     def test_finds_a_good_system_well(self, cutout: Cutout, sandbox: Sandbox) -> None:
         """One green line for each check, with the credits left, exit code 0, and nothing charged."""
@@ -70,7 +87,14 @@ class TestTheDoctor:
         told = cutout("status", "0", settings=fresh)
         assert (told.code, "run `cutout migrate`" in told.stderr) == (2, True)
         assert cutout("migrate", settings=fresh).code == 0
-        assert cutout("doctor", settings=fresh).code == 0
+        assert list(red_lines(cutout("doctor", settings=fresh))) == ["dispatcher", "worker"]
+
+    def test_sees_that_all_calls_are_paused(self, cutout: Cutout) -> None:
+        """A pause that somebody forgot is red, with the way out of it."""
+        cutout("pause")
+        assert red_lines(cutout("doctor")) == {
+            "calls": "all calls are paused by hand next: `cutout resume` lets them go on"
+        }
 
     def test_sees_that_redis_is_down(self, cutout: Cutout) -> None:
         """The next step names the variable."""

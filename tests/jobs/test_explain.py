@@ -7,7 +7,8 @@ from sqlalchemy.orm import Session
 
 from jobs import accounts, breaker, limits, pausing, store, workers
 from jobs.enqueue import NewJob, create_batch, enqueue, enqueue_all
-from jobs.explain import LEADER_LOCK, Explanation, Installation, explain
+from jobs.explain import Explanation, Installation, explain
+from jobs.leader import LEADER_LOCK
 from jobs.limits import Standing
 from jobs.models import Job
 from jobs.outcomes import Fail, Hold, Retry, StoredObject, Succeeded

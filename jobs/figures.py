@@ -1,0 +1,190 @@
+"""What Postgres knows of how things stand, by statements whose cost does not grow with what is done.
+
+Final jobs are not counted here: there may be millions of them, and workers count what they settle.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    Row,
+    Select,
+    Text,
+    and_,
+    case,
+    cast,
+    extract,
+    func,
+    literal,
+    null,
+    select,
+    union_all,
+)
+
+from jobs.database import Database
+from jobs.leader import a_dispatcher_leads
+from jobs.models import ACCOUNTS, ATTEMPTS, BREAKER, INGESTS, JOBS, LIMITS, LINE, SPENDING, WORKERS, constant
+from jobs.states import AttemptOutcome, Priority, Standing, State, Step
+
+# A worker that was silent for longer is history; its row stays.
+WORKERS_OF_LATE = timedelta(hours=1)
+CALLS_OF_LATE = timedelta(hours=1)
+
+Rows = Sequence[Row[*tuple[Any, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Rows have the columns that the statements below name. Ages, waits and times left in seconds."""
+
+    jobs: Rows
+    held: Rows
+    accounts: Rows
+    workers: Rows
+    first_in_line: dict[Priority, float]
+    calls: dict[str, int]
+    overdue_s: float
+    next_expiry_s: float | None
+    dispatcher_leads: bool
+    line_paused: bool
+    bucket_away: bool
+    day_spent: int
+    unfinished_ingests: int
+
+
+def look(database: Database) -> Figures:
+    """Look once. The statements may see moments a little apart."""
+    jobs = database.execute(JOBS_UNDER_WAY).all()
+    waits = database.execute(FIRST_IN_LINE).one()
+    rest = database.execute(THE_REST).one()
+    return Figures(
+        jobs=jobs,
+        held=database.execute(HELD).all(),
+        accounts=database.execute(ACCOUNTS_AND_LIMITS).all(),
+        workers=database.execute(WORKERS_HEARD).all(),
+        first_in_line={p: wait for p, wait in zip(Priority, waits, strict=True) if wait is not None},
+        calls={row.outcome: row.calls for row in database.execute(CALLS)},
+        overdue_s=max(rest.overdue_s or 0.0, 0.0),
+        next_expiry_s=min((row.expiry_s for row in jobs if row.expiry_s is not None), default=None),
+        dispatcher_leads=a_dispatcher_leads(database),
+        line_paused=rest.line_paused,
+        bucket_away=rest.bucket_away,
+        day_spent=rest.day_spent or 0,
+        unfinished_ingests=rest.unfinished_ingests,
+    )
+
+
+def _seconds(span: ColumnElement[Any]) -> ColumnElement[float]:
+    return cast(extract("epoch", span), Double)
+
+
+def _ago(moment: ColumnElement[Any]) -> ColumnElement[float]:
+    return _seconds(func.now() - moment)
+
+
+IN_LINE = JOBS.c.standing == constant(Standing.IN_LINE)
+ON_ITS_WAY = JOBS.c.standing.in_([constant(Standing.HANDED_OUT), constant(Standing.RESTING)])
+# Paid for, and neither in the bucket nor in the lifeboat.
+AT_RISK = and_(JOBS.c.result_expires_at.is_not(None), JOBS.c.lifeboat_key.is_(None))
+PAID = (
+    func.count().filter(AT_RISK).label("at_risk"),
+    _seconds(func.min(JOBS.c.result_expires_at).filter(AT_RISK) - func.now()).label("expiry_s"),
+)
+NOT_PAID = (literal(0).label("at_risk"), cast(null(), Double).label("expiry_s"))
+
+
+def _under_way(
+    state: State, standing: ColumnElement[str], step: ColumnElement[str], *counted: ColumnElement[Any]
+) -> Select[*tuple[Any, ...]]:
+    kind = (constant(state).label("state"), standing.label("standing"), step.label("step"))
+    return select(*kind, func.count().label("jobs"), *counted)
+
+
+# Each part has a partial index of its own. Only calls are parked.
+JOBS_UNDER_WAY = union_all(
+    _under_way(State.QUEUED, constant(Standing.IN_LINE), constant(Step.CALL), *NOT_PAID).where(
+        IN_LINE, JOBS.c.step == constant(Step.CALL)
+    ),
+    _under_way(State.QUEUED, constant(Standing.IN_LINE), constant(Step.COPY), *PAID).where(
+        IN_LINE, JOBS.c.step == constant(Step.COPY)
+    ),
+    _under_way(State.QUEUED, JOBS.c.standing, JOBS.c.step, *PAID)
+    .where(ON_ITS_WAY)
+    .group_by(JOBS.c.standing, JOBS.c.step),
+    _under_way(State.QUEUED, constant(Standing.PARKED), constant(Step.CALL), *NOT_PAID).where(
+        JOBS.c.standing == constant(Standing.PARKED)
+    ),
+    _under_way(State.RUNNING, cast(literal(""), Text), JOBS.c.step, *PAID)
+    .where(JOBS.c.state == constant(State.RUNNING))
+    .group_by(JOBS.c.step),
+)
+
+IS_PARKED = func.count(JOBS.c.standing)
+HELD = (
+    select(JOBS.c.code, func.count().label("jobs"), IS_PARKED.label("parked"))
+    .where(JOBS.c.state == constant(State.HELD))
+    .group_by(JOBS.c.code)
+)
+
+
+def _first(priority: Priority) -> ColumnElement[float]:
+    return (
+        select(_ago(JOBS.c.scheduled_at))
+        .where(IN_LINE, JOBS.c.step == constant(Step.CALL), JOBS.c.priority == priority)
+        .order_by(JOBS.c.place)
+        .limit(1)
+        .scalar_subquery()
+    )
+
+
+FIRST_IN_LINE = select(*(_first(priority) for priority in Priority))
+
+OUT = and_(ATTEMPTS.c.outcome == constant(AttemptOutcome.UNKNOWN), ATTEMPTS.c.ended_at.is_(None))
+OUTCOME = case((ATTEMPTS.c.lost_at.is_not(None), "lost"), (OUT, "out"), else_=ATTEMPTS.c.outcome)
+CALLS = (
+    select(OUTCOME.label("outcome"), func.count().label("calls"))
+    .where(ATTEMPTS.c.begun_at > func.now() - CALLS_OF_LATE)
+    .group_by("outcome")
+)
+
+ACCOUNTS_AND_LIMITS = select(
+    ACCOUNTS.c.name,
+    ACCOUNTS.c.pause_code,
+    ACCOUNTS.c.credits,
+    _ago(ACCOUNTS.c.credits_at).label("credits_age_s"),
+    LIMITS.c.level,
+    LIMITS.c.open_calls,
+    LIMITS.c.waiting,
+    LIMITS.c.calls_per_second,
+    LIMITS.c.latency_seconds,
+    func.coalesce(LIMITS.c.circuit_until > func.now(), False).label("circuit_open"),
+    _ago(LIMITS.c.seen_at).label("limit_age_s"),
+).outerjoin_from(ACCOUNTS, LIMITS, LIMITS.c.account == ACCOUNTS.c.name)
+
+WORKERS_HEARD = select(
+    WORKERS.c.host, WORKERS.c.pid, _ago(WORKERS.c.heartbeat_at).label("heartbeat_age_s")
+).where(WORKERS.c.left_at.is_(None), WORKERS.c.heartbeat_at > func.now() - WORKERS_OF_LATE)
+
+TODAY = cast(func.timezone("UTC", func.now()), SPENDING.c.day.type)
+THE_REST = select(
+    select(LINE.c.id).where(LINE.c.paused_at.is_not(None)).exists().label("line_paused"),
+    select(BREAKER.c.id).where(BREAKER.c.opened_at.is_not(None)).exists().label("bucket_away"),
+    select(SPENDING.c.spent).where(SPENDING.c.day == TODAY).scalar_subquery().label("day_spent"),
+    select(func.count())
+    .select_from(INGESTS)
+    .where(INGESTS.c.finished_at.is_(None))
+    .scalar_subquery()
+    .label("unfinished_ingests"),
+    func.greatest(
+        *(
+            select(_ago(func.min(JOBS.c.scheduled_at)))
+            .where(JOBS.c.standing == constant(standing))
+            .scalar_subquery()
+            for standing in (Standing.HANDED_OUT, Standing.RESTING)
+        )
+    ).label("overdue_s"),
+)

@@ -1,0 +1,113 @@
+import time
+import uuid
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import Engine, make_url, text
+
+from jobs.settings import Settings
+from jobs.storage import Bucket
+from tests.api.conftest import key_for, serve
+from tests.support.proxy import Mode, Proxy
+from tests.support.working import somebody_works
+
+NEEDED = ("database", "migrations", "redis", "bucket")
+# What waits longest is told to give up after 3 s.
+QUICKLY_S = 5.0
+
+
+def checks(client: httpx.Client, status: int) -> dict[str, str]:
+    """What /readyz names, once its last look is old."""
+    time.sleep(1.1)
+    answer = client.get("/readyz")
+    assert answer.status_code == status, answer.text
+    found: dict[str, str] = answer.json()["checks"]
+    return found
+
+
+class TestReadiness:
+    def test_is_all_ok_on_good_servers(self, client: httpx.Client, engine: Engine) -> None:
+        """Ready means that database, schema, Redis and bucket all answer; here jobs move too."""
+        assert client.get("/healthz").json() == {"status": "alive"}
+        with somebody_works(engine):
+            assert checks(client, 200) == dict.fromkeys((*NEEDED, "dispatcher", "worker", "calls"), "ok")
+
+    def test_names_a_missing_bucket(self, client: httpx.Client, bucket: Bucket) -> None:
+        """Without its bucket the API is not ready, and says which bucket."""
+        bucket._client.delete_bucket(Bucket=bucket.name)
+        assert bucket.name in checks(client, 503)["bucket"]
+
+    def test_without_dispatcher_and_worker_jobs_are_taken_all_the_same(self, client: httpx.Client) -> None:
+        """Both are named, and the API stays ready."""
+        found = checks(client, 200)
+        assert "none leads" in found["dispatcher"]
+        assert "none was heard" in found["worker"]
+
+    def test_names_what_stops_the_calls(self, client: httpx.Client, engine: Engine) -> None:
+        """Accounts that are all paused, a bucket that is away and a person's pause, the last first."""
+        pause = "INSERT INTO accounts (name, paused_at, pause_code, probe_at) VALUES (:name, {0}, {1}, {0})"
+        with engine.begin() as connection:
+            connection.execute(text(pause.format("now()", "'NO_CREDITS'")), {"name": "a"})
+        assert checks(client, 200)["calls"] == "every account is paused: NO_CREDITS"
+        with engine.begin() as connection:
+            connection.execute(text(pause.format("NULL", "NULL")), {"name": "b"})
+        assert checks(client, 200)["calls"] == "ok"
+        with engine.begin() as connection:
+            connection.execute(
+                text("UPDATE breaker SET opened_at = now(), reason = 'away', probe_at = now()")
+            )
+        assert checks(client, 200)["calls"] == "the bucket does not take cutouts"
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE line SET paused_at = now()"))
+        assert checks(client, 200)["calls"] == "all calls are paused by hand"
+
+    @pytest.mark.usefixtures("bucket")
+    def test_tells_strangers_no_address_and_no_user(self, settings: Settings) -> None:
+        """A Postgres and a Redis that are not there are named without what they, or their settings, say."""
+        away = {
+            "database_url": SecretStr("postgresql+psycopg://somebody:pass-word@127.0.0.1:1/db"),
+            "redis_url": SecretStr("redis://:pass-word@127.0.0.1:1/0"),
+        }
+        with serve(settings.model_copy(update=away)) as client:
+            answer = client.get("/readyz")
+        assert answer.status_code == 503
+        found = answer.json()["checks"]
+        assert found["bucket"] == "ok"
+        assert "not there" in found["database"]
+        assert "not there" in found["redis"]
+        for secret in ("somebody", "pass-word", "127.0.0.1"):
+            assert secret not in answer.text
+
+
+class TestWithPostgresFrozen:
+    @pytest.mark.usefixtures("bucket")
+    def test_readiness_says_so_in_time_while_requests_hang(self, settings: Settings, engine: Engine) -> None:
+        """With every thread of the API waiting for Postgres, /readyz and /healthz answer within seconds."""
+        url = make_url(settings.database_url.get_secret_value())
+        assert url.port is not None
+        with Proxy(url.port) as proxy:
+            through = url.set(host="127.0.0.1", port=urlsplit(proxy.url).port)
+            secret = SecretStr(through.render_as_string(hide_password=False))
+            with serve(settings.model_copy(update={"database_url": secret})) as client:
+                client.headers.update(key_for(engine, "shop"))
+                assert client.get("/readyz").status_code == 200
+                proxy.set(Mode.STALL)
+                hang_all_threads(client)
+                began = time.monotonic()
+                found = checks(client, 503)
+                assert found["database"] == "no answer within 3 s"
+                assert (found["redis"], found["bucket"]) == ("ok", "ok")
+                assert client.get("/healthz").json() == {"status": "alive"}
+                assert time.monotonic() - began < QUICKLY_S
+                proxy.set(Mode.PASS)
+                assert checks(client, 200)["database"] == "ok"
+
+
+def hang_all_threads(client: httpx.Client) -> None:
+    """Ask for a job, from more callers than the API has threads, and do not wait for an answer."""
+    with httpx.Client(base_url=client.base_url, timeout=0.05, headers=client.headers) as impatient:
+        for _ in range(45):
+            with pytest.raises(httpx.ReadTimeout):
+                impatient.get(f"/v1/jobs/{uuid.uuid4()}")

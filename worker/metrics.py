@@ -1,0 +1,54 @@
+"""What a worker knows of itself, for Prometheus."""
+
+import re
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from jobs.outcomes import Outcome, Succeeded
+from jobs.store import Answer
+from worker.endpoint.verdicts import VERDICTS
+
+SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 2, 3, 5, 10, 30, 60, 120)
+
+CALLS = Counter(
+    "cutout_calls", "Calls that ended: the verdict, what they cost, the code", ["verdict", "outcome", "code"]
+)
+SETTLED = Counter("cutout_jobs_settled", "What became of jobs in this worker's hands", ["verdict", "code"])
+STAGE_SECONDS = Histogram(
+    "cutout_stage_seconds", "How long a job was in a stage of its way", ["stage"], buckets=SECONDS
+)
+COPIED_BYTES = Counter("cutout_copied_bytes", "Bytes of cutouts stored in the bucket")
+IN_HAND = Gauge("cutout_jobs_in_hand", "Jobs that this worker carries now")
+THREADS = Gauge("cutout_worker_threads", "Jobs that this worker can carry at once")
+
+# Codes of ours are few; those of the endpoint's are counted by name if it documents them.
+OUR_CODES = re.compile(r"[A-Z]+(_[A-Z]+)+")
+MOST_CODES = 300
+_codes: set[str] = set(VERDICTS)
+
+
+def code_label(code: str | None) -> str:
+    """A code as a label: whatever a server comes up with, there are never too many of them."""
+    if code is None:
+        return ""
+    if code in _codes:
+        return code
+    if OUR_CODES.fullmatch(code) and len(_codes) < MOST_CODES:
+        _codes.add(code)
+        return code
+    return "OTHER"
+
+
+def call_ended(verdict: str, answer: Answer) -> None:
+    """Count a call's end."""
+    CALLS.labels(verdict, answer.outcome, code_label(answer.code)).inc()
+
+
+def settled(outcome: Outcome) -> None:
+    """Count what became of a job."""
+    if isinstance(outcome, Succeeded):
+        SETTLED.labels("reused" if outcome.reused else "succeeded", "").inc()
+        if not outcome.reused:
+            COPIED_BYTES.inc(outcome.stored.size_bytes)
+    else:
+        SETTLED.labels(type(outcome).__name__.lower(), code_label(outcome.code)).inc()

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs import figures
+from jobs.database import is_away
 from jobs.figures import Figures
 from jobs.settings import Settings
 from jobs.shared_answer import SharedAnswer
@@ -87,7 +88,8 @@ class DatabaseMetrics(Collector):
         try:
             found = self._answer.get(PATIENCE_S)
         except (SQLAlchemyError, TimeoutError) as error:
-            log.warning("no figures for the metrics: %s", type(error).__name__)
+            expected = isinstance(error, TimeoutError) or is_away(error)
+            log.warning("no figures for the metrics: Postgres is away", exc_info=None if expected else error)
             families.add("cutout_database_answers", 0)
         else:
             families.add("cutout_database_answers", 1)

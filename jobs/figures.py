@@ -67,7 +67,7 @@ def look(database: Database) -> Figures:
         accounts=database.execute(ACCOUNTS_AND_LIMITS).all(),
         workers=database.execute(WORKERS_HEARD).all(),
         first_in_line={p: wait for p, wait in zip(Priority, waits, strict=True) if wait is not None},
-        calls={row.outcome: row.calls for row in database.execute(CALLS)},
+        calls={row.fate: row.calls for row in database.execute(CALLS)},
         overdue_s=max(rest.overdue_s or 0.0, 0.0),
         next_expiry_s=min((row.expiry_s for row in jobs if row.expiry_s is not None), default=None),
         dispatcher_leads=a_dispatcher_leads(database),
@@ -146,9 +146,9 @@ FIRST_IN_LINE = select(*(_first(priority) for priority in Priority))
 OUT = and_(ATTEMPTS.c.outcome == constant(AttemptOutcome.UNKNOWN), ATTEMPTS.c.ended_at.is_(None))
 OUTCOME = case((ATTEMPTS.c.lost_at.is_not(None), "lost"), (OUT, "out"), else_=ATTEMPTS.c.outcome)
 CALLS = (
-    select(OUTCOME.label("outcome"), func.count().label("calls"))
+    select(OUTCOME.label("fate"), func.count().label("calls"))
     .where(ATTEMPTS.c.begun_at > func.now() - CALLS_OF_LATE)
-    .group_by("outcome")
+    .group_by("fate")
 )
 
 ACCOUNTS_AND_LIMITS = select(

@@ -1,0 +1,117 @@
+import threading
+
+import pytest
+from prometheus_client.registry import Collector
+from sqlalchemy import Engine, event, text
+from sqlalchemy.orm import Session
+
+from jobs import figures
+from jobs.database import connect
+from jobs.database_metrics import NAMED, DatabaseMetrics
+from jobs.settings import Settings
+from jobs.states import Priority
+from tests.support.working import somebody_works
+
+
+def insert(session: Session, jobs: int = 1, /, **columns: str) -> None:
+    """Jobs in line for a call, but for the columns given, in SQL."""
+    values = {"source": "'s3://b/k'", "place": "1", "state": "'queued'", "standing": "'in_line'"} | columns
+    session.execute(
+        text(
+            f"INSERT INTO jobs ({', '.join(values)}) SELECT {', '.join(values.values())}"  # noqa: S608
+            f" FROM generate_series(1, {jobs})"
+        )
+    )
+
+
+def paid(hours: int) -> dict[str, str]:
+    """The columns of a job with a paid result that lives so long."""
+    return {
+        "step": "'copy'",
+        "result_url": "'https://a/b'",
+        "result_expires_at": f"now() + interval '{hours} hours'",
+    }
+
+
+class TestTheFigures:
+    def test_count_jobs_where_they_stand(self, session: Session) -> None:
+        """Queued by standing and step, running by step, held by code; final ones nowhere."""
+        insert(session, 3)
+        insert(session, 2, standing="'resting'", scheduled_at="now() + interval '1 hour'")
+        insert(session, 1, standing="'handed_out'", scheduled_at="now() + interval '1 minute'")
+        insert(session, 4, standing="'parked'")
+        insert(session, 2, state="'running'", standing="NULL", worker_id="uuidv7()")
+        insert(session, 2, state="'held'", standing="NULL", code="'NO_ANSWER'")
+        insert(session, 5, state="'held'", standing="'parked'", code="'OVER_BUDGET'")
+        insert(session, 9, state="'failed'", standing="NULL", code="'X_Y'", finished_at="now()")
+        found = figures.look(session)
+        assert {(row.state, row.standing, row.step): row.jobs for row in found.jobs} == {
+            ("queued", "in_line", "call"): 3,
+            ("queued", "in_line", "copy"): 0,
+            ("queued", "resting", "call"): 2,
+            ("queued", "handed_out", "call"): 1,
+            ("queued", "parked", "call"): 9,
+            ("running", "", "call"): 2,
+        }
+        assert {row.code: (row.jobs, row.parked) for row in found.held} == {
+            "NO_ANSWER": (2, 0),
+            "OVER_BUDGET": (5, 5),
+        }
+
+    def test_know_which_paid_result_dies_first(self, session: Session) -> None:
+        """In line, resting or in a worker's hands; what is in the lifeboat is safe."""
+        insert(session, **paid(9))
+        insert(session, **paid(5), standing="'resting'", scheduled_at="now() + interval '1 hour'")
+        insert(session, **paid(7), state="'running'", standing="NULL", worker_id="uuidv7()")
+        insert(session, **paid(1), lifeboat_key="'k'")
+        found = figures.look(session)
+        assert sum(row.at_risk for row in found.jobs) == 3
+        assert found.next_expiry_s == pytest.approx(5 * 3600, abs=1)
+
+    def test_say_how_long_the_first_in_line_waits(self, session: Session) -> None:
+        """By priority, from the head of the line; and how late what rests is."""
+        insert(session, place="5", scheduled_at="now() - interval '9 hours'")
+        insert(session, place="2", scheduled_at="now() - interval '3 minutes'")
+        insert(session, priority="0", scheduled_at="now() - interval '5 seconds'")
+        insert(session, standing="'resting'", scheduled_at="now() - interval '40 seconds'")
+        insert(session, standing="'handed_out'", scheduled_at="now() + interval '40 seconds'")
+        found = figures.look(session)
+        assert found.first_in_line == pytest.approx({Priority.INTERACTIVE: 5, Priority.NORMAL: 180}, abs=1)
+        assert found.overdue_s == pytest.approx(40, abs=1)
+
+    def test_tell_a_dispatcher_of_another_database_apart(self, engine: Engine, shared_engine: Engine) -> None:
+        """The lock of a dispatcher that leads elsewhere on the same server counts for nothing here."""
+        with somebody_works(engine), engine.connect() as here, shared_engine.connect() as elsewhere:
+            assert figures.look(here).dispatcher_leads
+            assert not figures.look(elsewhere).dispatcher_leads
+
+
+def names(collector: Collector) -> set[str]:
+    """The names of the metrics that it has figures of now."""
+    return {family.name for family in collector.collect()}
+
+
+class TestTheMetrics:
+    def test_are_asked_of_postgres_once_for_all_who_ask(self, engine: Engine, settings: Settings) -> None:
+        """Twenty scrapers at once, and one right after, cost one look."""
+        asked: list[str] = []
+        event.listen(engine, "before_cursor_execute", lambda *arguments: asked.append(arguments[2]))
+        collector = DatabaseMetrics(engine, settings)
+        scrapers = [threading.Thread(target=names, args=(collector,)) for _ in range(20)]
+        for scraper in scrapers:
+            scraper.start()
+        for scraper in scrapers:
+            scraper.join()
+        assert "cutout_jobs" in names(collector)
+        assert sum("jobs.state = 'held'" in statement for statement in asked) == 1
+
+    def test_say_so_when_postgres_is_away(self, settings: Settings) -> None:
+        """One figure is left, which says that there are no others; nothing is raised."""
+        away = connect("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+        (family,) = DatabaseMetrics(away, settings).collect()
+        assert (family.name, family.samples[0].value) == ("cutout_database_answers", 0.0)
+
+    def test_are_described_without_asking(self, settings: Settings) -> None:
+        """A process whose Postgres is away starts all the same."""
+        away = connect("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+        assert {family.name for family in DatabaseMetrics(away, settings).describe()} == set(NAMED)

@@ -44,6 +44,8 @@ def worker(
     _become(
         "celery",
         "--app=worker.app",
+        # Without Celery's banner: every line is of the log.
+        "--quiet",
         "worker",
         "--pool=threads",
         f"--concurrency={threads or known.worker_threads}",

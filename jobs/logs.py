@@ -32,6 +32,7 @@ def configure(settings: Settings) -> None:
     handler.addFilter(_add_ids)
     handler.setFormatter(_Lines() if settings.log_format is LogFormat.JSON else logging.Formatter(TEXT))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.captureWarnings(True)
     for name in OURS:
         logging.getLogger(name).setLevel(settings.log_level)
     for name in QUIET:

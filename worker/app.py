@@ -49,6 +49,8 @@ app.conf.update(
 _contexts: list[WorkerContext] = []
 
 
+# The first is sent before anything is said, the second instead of Celery's own configuration.
+@signals.celeryd_init.connect
 @signals.setup_logging.connect
 def _configure_logging(**_: Any) -> None:
     logs.configure(settings())

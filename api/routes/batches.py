@@ -17,6 +17,7 @@ from api.manifests import MEDIA_TYPES, is_manifest, keep_list, keep_upload, requ
 from api.problems import ProblemError, invalid_request
 from api.routes.jobs import LINK_SECONDS, require_own_batch
 from api.schemas import BatchRequest, BatchView, ManifestQuery, view_batch
+from jobs import logs
 from jobs.approval import approve
 from jobs.batches import batch_status, ingest_status
 from jobs.enqueue import create_batch, enqueue_all
@@ -132,6 +133,7 @@ def _answer(at_hand: Services, batch_id: uuid.UUID, status: HTTPStatus = HTTPSta
         found = batch_status(session, batch_id)
     if found is None:
         raise LookupError(f"batch {batch_id} vanished")
+    logs.note(batch_id=str(batch_id))
     return Response(
         view_batch(found).model_dump_json(),
         status_code=status,

@@ -17,6 +17,7 @@ from api.access import AtHand, ProducerId, Services, Transaction
 from api.problems import ProblemError, invalid_request
 from api.schemas import ExplanationView, JobOptions, JobRequest, JobView, view_job
 from api.uploads import store_upload
+from jobs import logs
 from jobs.batches import credits_of
 from jobs.enqueue import enqueue
 from jobs.explain import Installation, explain
@@ -129,6 +130,7 @@ def _enqueue(at_hand: Services, producer_id: uuid.UUID, asked: JobOptions, sourc
         if asked.batch_id is not None:
             require_own_batch(session, asked.batch_id, producer_id)
         job_id = enqueue(session, asked.to_new_job(source), batch_id=asked.batch_id, producer_id=producer_id)
+        logs.note(job_id=str(job_id))
         return _view(session, session.get_one(Job, job_id))
 
 

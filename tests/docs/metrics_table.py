@@ -1,0 +1,62 @@
+"""The metrics as docs/operations.md shows them; `python -m tests.docs.metrics_table` renews them there."""
+
+import re
+from collections.abc import Iterator
+
+from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
+
+import api.metrics
+import worker.dispatcher_metrics
+import worker.metrics
+from jobs.database_metrics import NAMED
+from tests.docs.pages import ROOT
+
+PAGE = ROOT / "docs" / "operations.md"
+BEGIN, END = "<!-- metrics -->\n", "<!-- end of metrics -->\n"
+OF_PROCESSES = {"API": api.metrics, "dispatcher": worker.dispatcher_metrics, "worker": worker.metrics}
+SUFFIXES: dict[type[MetricWrapperBase], tuple[str, ...]] = {
+    Counter: ("_total",),
+    Gauge: ("",),
+    Histogram: ("_bucket", "_sum", "_count"),
+}
+
+
+def metrics_table() -> str:
+    """One row a metric: by whom it is served, its labels and its meaning."""
+    rows = ["| Name | Of | Labels | Meaning |", "|---|---|---|---|"]
+    rows += [_row(name, "Postgres", labels, text) for name, (text, labels) in NAMED.items()]
+    for process, metric in _of_processes():
+        name = metric._name + ("_total" if isinstance(metric, Counter) else "")
+        rows.append(_row(name, process, metric._labelnames, metric._documentation))
+    return "\n".join(rows) + "\n"
+
+
+def series() -> dict[str, set[str]]:
+    """What Prometheus can be asked for: every name with its labels."""
+    known = {name: set(labels) for name, (_, labels) in NAMED.items()}
+    for _, metric in _of_processes():
+        for suffix in SUFFIXES[type(metric)]:
+            known[metric._name + suffix] = {*metric._labelnames, *(["le"] if suffix == "_bucket" else [])}
+    return known
+
+
+def renewed(page: str) -> str:
+    """The page with the table as it should be."""
+    marked = re.compile(f"(?<={re.escape(BEGIN)}).*(?={re.escape(END)})", re.DOTALL)
+    return marked.sub(lambda _: f"\n{metrics_table()}\n", page)
+
+
+def _row(name: str, process: str, labels: tuple[str, ...], text: str) -> str:
+    return f"| `{name}` | {process} | {', '.join(f'`{label}`' for label in labels)} | {text} |"
+
+
+def _of_processes() -> Iterator[tuple[str, MetricWrapperBase]]:
+    for process, module in OF_PROCESSES.items():
+        for metric in vars(module).values():
+            if isinstance(metric, MetricWrapperBase):
+                yield process, metric
+
+
+if __name__ == "__main__":
+    PAGE.write_text(renewed(PAGE.read_text()))

@@ -165,9 +165,12 @@ ACCOUNTS_AND_LIMITS = select(
     _ago(LIMITS.c.seen_at).label("limit_age_s"),
 ).outerjoin_from(ACCOUNTS, LIMITS, LIMITS.c.account == ACCOUNTS.c.name)
 
-WORKERS_HEARD = select(
-    WORKERS.c.host, WORKERS.c.pid, _ago(WORKERS.c.heartbeat_at).label("heartbeat_age_s")
-).where(WORKERS.c.left_at.is_(None), WORKERS.c.heartbeat_at > func.now() - WORKERS_OF_LATE)
+# One that was started anew in its container has the host and the pid of the one before.
+WORKERS_HEARD = (
+    select(WORKERS.c.host, WORKERS.c.pid, _ago(func.max(WORKERS.c.heartbeat_at)).label("heartbeat_age_s"))
+    .where(WORKERS.c.left_at.is_(None), WORKERS.c.heartbeat_at > func.now() - WORKERS_OF_LATE)
+    .group_by(WORKERS.c.host, WORKERS.c.pid)
+)
 
 TODAY = cast(func.timezone("UTC", func.now()), SPENDING.c.day.type)
 THE_REST = select(

@@ -79,6 +79,19 @@ class TestTheFigures:
         assert found.first_in_line == pytest.approx({Priority.INTERACTIVE: 5, Priority.NORMAL: 180}, abs=1)
         assert found.overdue_s == pytest.approx(40, abs=1)
 
+    def test_know_a_worker_that_was_started_anew(self, session: Session) -> None:
+        """In its container it has the host and pid of the dead one: the younger heart counts, once."""
+        session.execute(
+            text("""
+                INSERT INTO workers (host, pid, heartbeat_at)
+                VALUES ('a', 7, now() - interval '9 minutes'), ('a', 7, now() - interval '4 seconds'),
+                    ('b', 7, now() - interval '2 hours')
+            """)
+        )
+        (row,) = figures.look(session).workers
+        assert (row.host, row.pid) == ("a", 7)
+        assert row.heartbeat_age_s == pytest.approx(4, abs=1)
+
     def test_tell_a_dispatcher_of_another_database_apart(self, engine: Engine, shared_engine: Engine) -> None:
         """The lock of a dispatcher that leads elsewhere on the same server counts for nothing here."""
         with somebody_works(engine), engine.connect() as here, shared_engine.connect() as elsewhere:

@@ -11,6 +11,7 @@ from types import FrameType
 
 from sqlalchemy import Connection, Engine
 
+from jobs import logs
 from jobs.database import connect, is_away
 from jobs.ingest import Ingest, IngestError, Progress, RejectsFile, StrictError, open_source
 from jobs.ingest.memory import Memory
@@ -20,6 +21,7 @@ from jobs.ingest.requests import Request, fail_request, keep_manifest, next_requ
 from jobs.ingest.shrinking import refuse_shrunk
 from jobs.ingest.source import Source
 from jobs.manifest import ManifestError
+from jobs.metrics_server import serve_metrics
 from jobs.settings import Settings, settings
 from jobs.storage import Bucket, StorageError
 from worker.network import BadStatus, FetchError, Unfinished, fetch_pieces
@@ -71,7 +73,8 @@ class Ingester:
         with self._engine.connect() as connection, next_request(connection) as request:
             if request is None:
                 return False
-            self._carry_out(connection, request)
+            with logs.about(batch_id=str(request.batch_id)):
+                self._carry_out(connection, request)
         return True
 
     def _carry_out(self, connection: Connection, request: Request) -> None:
@@ -176,8 +179,9 @@ def _say_it_goes_on(batch_id: object, _counts: object) -> None:
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     known = settings()
+    logs.configure(known)
+    serve_metrics(known.metrics_address)
     # One holds the request, one stores its jobs, one looks at what is remembered.
     engine = connect(known.database_url.get_secret_value(), connections=3, name="cutout-ingester")
     bucket = Bucket(known, connections=CONNECTIONS_TO_BUCKET)

@@ -178,10 +178,27 @@ class Settings(BaseSettings):
         None,
         description="A producer's key, made by `cutout keys make`; the batches you ingest are then its own",
     )
+    webhook_secret: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="Every webhook's secret is derived from it: 32 random characters or more, the same for"
+        " API and dispatcher; unset, there are no webhooks",
+    )
+    webhook_private_hosts: WordList = Field(
+        (), description="Hosts on private addresses (host or host:port) that webhooks may go to, also by http"
+    )
+    webhook_keep_days: int = Field(
+        30, gt=0, le=3650, description="A webhook's delivery is forgotten so long after it ended"
+    )
     redis_prefix: str = Field("cutout:", description="Goes before every Redis key of ours")
 
     @field_validator(
-        "endpoint_api_keys", "result_hosts", "source_private_hosts", "source_buckets", mode="before"
+        "endpoint_api_keys",
+        "result_hosts",
+        "source_private_hosts",
+        "source_buckets",
+        "webhook_private_hosts",
+        mode="before",
     )
     @classmethod
     def _split(cls, value: object) -> object:
@@ -192,7 +209,7 @@ class Settings(BaseSettings):
             raise ValueError("has an empty entry; separate the entries by single commas")
         return tuple(words)
 
-    @field_validator("result_hosts", "source_private_hosts")
+    @field_validator("result_hosts", "source_private_hosts", "webhook_private_hosts")
     @classmethod
     def _hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
         for host in hosts:

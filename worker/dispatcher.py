@@ -31,6 +31,7 @@ from worker.publisher import Publisher
 from worker.results_keeper import ResultsKeeper
 from worker.slots import limiter_of
 from worker.watch import HeartWatch
+from worker.webhooks import Notifier
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ class Dispatcher:
         self._credits = {name: Credits(known.endpoint_url, secret) for name, secret in self._keys.items()}
         self._bucket_works = Question("the bucket's probe", lambda: bucket_works(bucket))
         self._results = ResultsKeeper(known)
+        self._webhooks = Notifier(known)
         self._parts = [
             Part(work)
             for work in (
@@ -94,6 +96,7 @@ class Dispatcher:
                 self._hand_out_copies,
                 self._hand_out_calls,
                 self._results.look,
+                self._webhooks.look,
             )
         ]
 

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from api.access import Services
 from api.body_limit import BodyLimit
 from api.problems import answer_with_problems
-from api.routes import batches, health, jobs
+from api.routes import batches, health, jobs, webhooks
 from jobs.database import connect
 from jobs.settings import Settings, settings
 from jobs.storage import Bucket
@@ -44,6 +44,6 @@ def create_app(given: Settings | None = None) -> FastAPI:
         manifest_bytes=known.max_manifest_bytes,
     )
     answer_with_problems(app)
-    for routes in (jobs, batches, health):
+    for routes in (jobs, batches, webhooks, health):
         app.include_router(routes.router)
     return app

@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError
 
 PREFIX = "CUTOUT_"
 PLAIN_HTTP = "http://"
+SHORTEST_WEBHOOK_SECRET = 32
 HOST_ENTRY = re.compile(r"(http://)?(\*\.)?([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 TEMPLATE_FIELDS = frozenset({"batch", "external_id", "return_form", "job", "ext"})
 
@@ -180,7 +181,6 @@ class Settings(BaseSettings):
     )
     webhook_secret: SecretStr | None = Field(
         None,
-        min_length=32,
         description="Every webhook's secret is derived from it: 32 random characters or more, the same for"
         " API and dispatcher; unset, there are no webhooks",
     )
@@ -274,6 +274,15 @@ class Settings(BaseSettings):
         access_key = str(info.field_name).replace("secret", "access")
         if (secret is None) != (info.data.get(access_key) is None):
             raise ValueError(f"and {PREFIX}{access_key.upper()} go together; set both or neither")
+        return secret
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _long(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and len(secret.get_secret_value()) < SHORTEST_WEBHOOK_SECRET:
+            raise ValueError(
+                f"has {len(secret.get_secret_value())} characters; make one up by `openssl rand -hex 32`"
+            )
         return secret
 
     @field_validator("lifeboat_dir")

@@ -42,10 +42,8 @@ class Notifier:
             autocommit=True,
         )
         self._turns = Turns()
-        self._senders = [
-            Question("the sending of webhooks", Sender(known, self._engine, self._turns).run)
-            for _ in range(SENDERS)
-        ]
+        self._hands = [Sender(known, self._engine, self._turns) for _ in range(SENDERS)]
+        self._senders = [Question("the sending of webhooks", hand.run) for hand in self._hands]
         self._looking = Question("the look for webhooks", self._look)
         self._after = ""
         self._look_at = self._prune_at = self._say_at = 0.0

@@ -43,6 +43,10 @@ class Sender:
             log.warning("Postgres is away; webhooks wait, and one that was out may be sent again")
         return True
 
+    def close(self) -> None:
+        """Close its connections to receivers; it must not be running."""
+        self._postman.close()
+
     def _turn(self, host: str) -> None:
         ill, more = None, False
         try:

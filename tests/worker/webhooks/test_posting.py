@@ -91,7 +91,7 @@ class TestAMessage:
     def test_of_a_clock_that_is_off_is_refused_by_the_receiver(
         self, receiver: Receiver, postman: Postman, hours: int
     ) -> None:
-        """An hour is more than any verifier allows: that is what keeps old messages from being played again."""
+        """An hour is more than verifiers allow, which keeps old messages from being played again."""
         at = datetime.now(UTC) + timedelta(hours=hours)
         postman.post(message(receiver.url(), at=at), [SECRET])
         (came,) = receiver.messages

@@ -8,7 +8,7 @@ from worker.webhooks.turns import AT_ONCE, UNPROVEN_AT_ONCE, Turns
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that have passed, to be changed by hand."""
     now = [0.0]
-    monkeypatch.setattr(turns_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("worker.webhooks.turns.time.monotonic", lambda: now[0])
     return now
 
 

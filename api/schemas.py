@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -181,6 +181,10 @@ class BatchRequest(BatchOptions):
             examples=[{"external_id": "SKU", "source": "Image URL"}],
         ),
     ] = {}
+
+    def to_order(self, columns: Mapping[str, str], producer_id: uuid.UUID) -> Order:
+        # Not an option of a query: a webhook's address may hold a token.
+        return replace(super().to_order(columns, producer_id), webhook_url=self.webhook_url)
 
     def columns(self) -> dict[str, str]:
         """Raises ValueError."""

@@ -104,6 +104,51 @@ WHEN (NEW.webhook_url IS NOT NULL AND OLD.results_key IS NULL AND NEW.results_ke
 EXECUTE FUNCTION announce_batch()
 """
 
+# A batch without a job never ends.
+ANNOUNCE_INGEST = """
+CREATE FUNCTION announce_ingest() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM announce(
+        batches.webhook_url,
+        'ingest.failed',
+        json_build_object(
+            'batch_id', batches.id,
+            'name', batches.name,
+            'error', NEW.error,
+            'records', NEW.records,
+            'pictures', NEW.pictures,
+            'jobs', NEW.jobs,
+            'rejects', NEW.rejects,
+            'duplicates', NEW.duplicates,
+            'finished_at', NEW.finished_at
+        ),
+        batches.producer_id
+    )
+    FROM batches WHERE batches.id = NEW.batch_id AND batches.webhook_url IS NOT NULL;
+    RETURN NULL;
+END
+$$
+"""
+
+ANNOUNCES_INGESTS = """
+CREATE TRIGGER announce_ingest AFTER UPDATE OF finished_at ON ingests FOR EACH ROW
+WHEN (
+    OLD.finished_at IS NULL AND NEW.finished_at IS NOT NULL AND (NEW.error IS NOT NULL OR NEW.jobs = 0)
+)
+EXECUTE FUNCTION announce_ingest()
+"""
+
+STATEMENTS = (
+    ANNOUNCE,
+    ANNOUNCE_JOB,
+    ANNOUNCES_JOBS,
+    ANNOUNCE_BATCH,
+    ANNOUNCES_BATCHES,
+    ANNOUNCE_INGEST,
+    ANNOUNCES_INGESTS,
+)
+
 
 def upgrade() -> None:
     for table in ("jobs", "batches"):
@@ -120,7 +165,7 @@ def upgrade() -> None:
         sa.CheckConstraint("version > 1", name=op.f("ck_webhook_secrets_the_first_needs_no_row")),
         sa.PrimaryKeyConstraint("owner", name=op.f("pk_webhook_secrets")),
     )
-    for statement in (ANNOUNCE, ANNOUNCE_JOB, ANNOUNCES_JOBS, ANNOUNCE_BATCH, ANNOUNCES_BATCHES):
+    for statement in STATEMENTS:
         op.execute(statement)
 
 
@@ -179,10 +224,10 @@ def _create_deliveries() -> None:
 
 
 def downgrade() -> None:
-    op.execute("DROP TRIGGER announce_batch ON batches")
-    op.execute("DROP TRIGGER announce_job ON jobs")
-    for function in ("announce_batch()", "announce_job()", "announce(text, text, json, uuid)"):
-        op.execute(f"DROP FUNCTION {function}")
+    for table, name in (("ingests", "ingest"), ("batches", "batch"), ("jobs", "job")):
+        op.execute(f"DROP TRIGGER announce_{name} ON {table}")
+        op.execute(f"DROP FUNCTION announce_{name}()")
+    op.execute("DROP FUNCTION announce(text, text, json, uuid)")
     op.drop_table("webhook_secrets")
     op.drop_table("deliveries")
     for table in ("batches", "jobs"):

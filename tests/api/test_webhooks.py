@@ -1,3 +1,4 @@
+import json
 import uuid
 
 import httpx
@@ -5,12 +6,14 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from jobs.models import Batch, Job
+from jobs.models import Batch, Delivery, Job
 from jobs.producers import find_producer
 from jobs.settings import Settings
+from jobs.storage import Bucket
 from jobs.webhooks import announce
 from tests.api.conftest import key_for
 from tests.api.test_jobs import SOURCE, problem_of
+from worker.ingester import Ingester
 
 URL = "https://shop.example/hook?token=secret"
 MASTER = "m" * 40
@@ -49,6 +52,30 @@ class TestAskingToBeTold:
         with Session(engine) as session:
             assert session.query(Batch).one().webhook_url == URL
             assert session.query(Job).one().webhook_url is None
+
+    def test_goes_with_a_manifest(self, shop: httpx.Client, settings: Settings, engine: Engine) -> None:
+        """That cannot be read: what is told is why, since a batch without a job never ends."""
+        body = {"name": "b", "webhook_url": URL, "manifest_url": "https://127.0.0.1/export.csv"}
+        batch = shop.post("/v1/batches", json=body).raise_for_status().json()
+        bucket = Bucket(settings)
+        assert Ingester(settings, engine, bucket).serve()
+        bucket.close()
+        with Session(engine) as session:
+            delivery = session.query(Delivery).one()
+            data = json.loads(delivery.payload)["data"]
+        assert (delivery.type, delivery.url) == ("ingest.failed", URL)
+        assert (data["batch_id"], data["jobs"]) == (batch["id"], 0)
+        assert "not public" in data["error"]
+
+    def test_does_not_go_with_a_query(self, shop: httpx.Client) -> None:
+        """Addresses of requests are written into logs by many a proxy."""
+        answer = shop.post(
+            "/v1/batches",
+            params={"name": "b", "webhook_url": URL},
+            content=b"external_id,source\n",
+            headers={"Content-Type": "text/csv"},
+        )
+        assert problem_of(answer, 422)["field"] == "webhook_url"
 
     @pytest.mark.parametrize(
         "url",

@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 from standardwebhooks import Webhook
 
 from jobs.producers import create_producer
+from jobs.storage import Bucket
 from jobs.webhooks import announce
 from tests.cli.command import Cutout
 
@@ -79,3 +80,17 @@ class TestDeliveries:
         assert cutout("webhooks", "replay", str(its_id)).stdout == f"{its_id} goes to shop.example again\n"
         assert cutout("webhooks", "list", "--state", "given_up").stdout == ""
         assert cutout("webhooks", "replay", str(uuid.uuid4())).code == 2
+
+
+class TestIngesting:
+    def test_may_ask_to_be_told(self, cutout: Cutout, engine: Engine, bucket: Bucket) -> None:
+        """Of the batch as a whole; a wrong address is one line, before anything is stored."""
+        assert bucket
+        manifest = cutout.directory / "m.csv"
+        manifest.write_text("external_id,source\na,https://shop.example/a.jpg\n")
+        wrong = cutout("ingest", manifest, "--webhook", "http://shop.example/?token=secret")
+        assert (wrong.code, len(wrong.stderr.splitlines())) == (2, 1)
+        assert "secret" not in wrong.stderr
+        assert cutout("ingest", manifest, "--webhook", URL).code == 0
+        with engine.connect() as connection:
+            assert connection.scalars(text("SELECT webhook_url FROM batches")).all() == [URL]

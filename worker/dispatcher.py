@@ -44,6 +44,7 @@ KEEP_LIMITS_EVERY_S = 1.0
 REDIS_TIMEOUT_S = 5
 MOST_COPIES_OUTSTANDING = 200
 LAST_MESSAGES_WITHIN_S = 2.0
+LAST_WEBHOOKS_WITHIN_S = 5.0
 # Whatever keeps the process after SIGTERM, such as a frozen Postgres, is left to the next leader.
 ENDS_WITHIN_S = 10.0
 
@@ -122,6 +123,7 @@ class Dispatcher:
             self._engine.dispose()
             self._stopping.wait(STANDBY_S)
         self._publisher.flush(LAST_MESSAGES_WITHIN_S)
+        self._webhooks.finish(LAST_WEBHOOKS_WITHIN_S)
 
     def _stand_by(self, connection: Connection) -> None:
         while not self._stopping.is_set():

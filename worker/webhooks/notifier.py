@@ -19,6 +19,7 @@ from worker.webhooks.turns import SENDERS, Turns
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.5
+LOOK_AGAIN_S = 0.05
 PRUNE_EVERY_S = 60.0
 SAY_EVERY_S = 300.0
 # Statements are short, and the network is not waited for on a connection.
@@ -54,6 +55,13 @@ class Notifier:
         if now >= self._look_at and not self._looking.awaited:
             self._look_at = now + LOOK_EVERY_S
             self._looking.ask()
+
+    def finish(self, within_s: float) -> None:
+        """Take nothing more, and wait for what is out: what is not written down is sent a second time."""
+        self._turns.stop()
+        ends_at = time.monotonic() + within_s
+        while any(sender.awaited for sender in self._senders) and time.monotonic() < ends_at:
+            time.sleep(LOOK_AGAIN_S)
 
     def _look(self) -> bool:
         try:

@@ -31,6 +31,11 @@ class Turns:
         self._lock = threading.Lock()
         self._queue: deque[str] = deque()
         self._hosts: dict[str, _Host] = {}
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Give no more turns."""
+        self._stopped = True
 
     def __len__(self) -> int:
         """How many receivers wait for a turn."""
@@ -46,7 +51,7 @@ class Turns:
         """The receiver whose turn it is, to be given to `done`; None if there is none that may go now."""
         with self._lock:
             now = time.monotonic()
-            for _ in range(len(self._queue)):
+            for _ in range(0 if self._stopped else len(self._queue)):
                 name = self._queue.popleft()
                 host = self._hosts.setdefault(name, _Host())
                 if host.rests_until > now:

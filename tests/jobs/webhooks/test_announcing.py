@@ -2,16 +2,17 @@
 
 import json
 import uuid
+from datetime import datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, select
+from sqlalchemy import Engine, event, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from jobs import store
 from jobs.enqueue import InvalidJobError, NewJob, create_batch, enqueue
-from jobs.models import Delivery, Job
+from jobs.models import Delivery, Ingest, Job
 from jobs.outcomes import Fail, Hold, Outcome, Retry
 from jobs.producers import create_producer
 from jobs.results_manifest import keep_results
@@ -27,7 +28,9 @@ FAILED = Fail("IMAGE_EMPTY", "the picture has 0 bytes")
 
 
 def payloads(session: Session) -> list[dict[str, Any]]:
-    return [json.loads(text) for text in session.scalars(select(Delivery.payload).order_by(Delivery.id))]
+    return [
+        json.loads(payload) for payload in session.scalars(select(Delivery.payload).order_by(Delivery.id))
+    ]
 
 
 def kinds(session: Session) -> list[str]:
@@ -54,9 +57,18 @@ class TestAJobThatEnds:
         (delivery,) = session.scalars(select(Delivery))
         job = session.get_one(Job, job_id)
         assert job.finished_at is not None
+        times = (
+            payload.pop("timestamp"),
+            payload["data"].pop("created_at"),
+            payload["data"].pop("finished_at"),
+        )
+        assert [datetime.fromisoformat(at) for at in times] == [
+            job.finished_at,
+            job.created_at,
+            job.finished_at,
+        ]
         assert payload == {
             "type": "job.succeeded",
-            "timestamp": job.finished_at.isoformat(),
             "data": {
                 "id": str(job_id),
                 "batch_id": None,
@@ -72,8 +84,6 @@ class TestAJobThatEnds:
                 "width": 10,
                 "height": 20,
                 "credits": 1,
-                "created_at": job.created_at.isoformat(),
-                "finished_at": job.finished_at.isoformat(),
             },
         }
         assert "token" not in delivery.payload
@@ -172,6 +182,38 @@ class TestABatchThatEnds:
         assert keep_results(engine, bucket, self.fill(engine, None))
         with Session(engine) as session:
             assert payloads(session) == []
+
+
+class TestAnIngestThatEnds:
+    @pytest.mark.parametrize(
+        ("change", "told"),
+        [
+            ("finished_at = now(), error = 'x', records = 3, pictures = 3, jobs = 2, rejects = 1", True),
+            ("finished_at = now(), records = 1, pictures = 1, rejects = 1", True),
+            ("finished_at = now(), records = 3, pictures = 3, jobs = 2, rejects = 1", False),
+            ("records = 3, pictures = 3, jobs = 2, rejects = 1", False),
+        ],
+        ids=["with an error", "without a job", "well", "not yet"],
+    )
+    def test_is_announced_if_its_batch_may_never_end(
+        self, session: Session, change: str, *, told: bool
+    ) -> None:
+        """One that went well is told of by its batch."""
+        batch = create_batch(session, "spring", webhook_url=URL)
+        session.add(Ingest(batch_id=batch.id, fingerprint=b"x", kind="k"))
+        session.flush()
+        session.execute(text(f"UPDATE ingests SET {change}"))  # noqa: S608 - a test's own words
+        assert kinds(session) == (["ingest.failed"] if told else [])
+        for payload in payloads(session):
+            assert (payload["data"]["batch_id"], payload["data"]["rejects"]) == (str(batch.id), 1)
+
+    def test_is_not_announced_without_a_webhook(self, session: Session) -> None:
+        """Nothing is written for it."""
+        batch = create_batch(session, "spring")
+        session.add(Ingest(batch_id=batch.id, fingerprint=b"x", kind="k"))
+        session.flush()
+        session.execute(text("UPDATE ingests SET finished_at = now(), error = 'x'"))
+        assert kinds(session) == []
 
 
 class TestAnnouncingByHand:

@@ -4,6 +4,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 from pydantic import SecretStr
@@ -166,6 +167,36 @@ class TestTheNotifier:
             connection.execute(text("UPDATE deliveries SET tries = 1, due_at = now() + interval '1.5 s'"))
         running.until(lambda: all_delivered(engine))
         assert [message.id for message in receiver.messages] == [str(its_id)]
+
+    def test_finishes_what_is_out_and_begins_nothing(
+        self, running: Running, engine: Engine, receiver: Receiver
+    ) -> None:
+        """An ordered end sends nothing twice; what waits is left to the next leader."""
+
+        def slowly(handler: BaseHTTPRequestHandler) -> None:
+            time.sleep(0.5)
+            handler.send_response(204)
+            handler.end_headers()
+
+        receiver.always = slowly
+        tell(engine, receiver.url(), 10)
+        running.until(lambda: len(receiver.messages) > 0)
+        running._notifier.finish(5.0)
+        out = len(receiver.messages)
+        assert counts(engine) == {"delivered": out, "waiting": 10 - out}
+        began = time.monotonic()
+        running._notifier.finish(5.0)
+        assert time.monotonic() - began < 0.5
+
+    def test_does_not_wait_for_a_dead_receiver(self, running: Running, engine: Engine) -> None:
+        """Longer than it is allowed to."""
+        with serving(silent) as dead:
+            tell(engine, f"{dead}/")
+            running.until(lambda: any(sender.awaited for sender in running._notifier._senders))
+            time.sleep(0.2)
+            began = time.monotonic()
+            running._notifier.finish(0.3)
+            assert 0.2 < time.monotonic() - began < 1
 
     def test_says_that_it_cannot_sign(
         self, known: Settings, engine: Engine, receiver: Receiver, caplog: pytest.LogCaptureFixture

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ from jobs.manifest.columns import require_targets
 from jobs.models import Job
 from jobs.prices import DOLLARS_A_CREDIT
 from jobs.states import PRIORITIES, ReturnForm, State, Step
+from jobs.webhooks.addresses import LONGEST_URL
 
 
 def _web_address(value: str) -> str:
@@ -42,6 +43,16 @@ ExternalId = Annotated[str, Field(min_length=1, max_length=LONGEST_EXTERNAL_ID, 
 PriorityName = Annotated[str, AfterValidator(_known_priority), Field(examples=["normal"])]
 
 
+WebhookUrl = Annotated[
+    str,
+    Field(
+        max_length=LONGEST_URL,
+        description="Is told, signed, when it has ended; see GET /v1/webhooks/deliveries",
+        examples=["https://shop.example/hooks/cutout"],
+    ),
+]
+
+
 class JobOptions(BaseModel):
     """What can be said of a job beside its picture."""
 
@@ -51,6 +62,7 @@ class JobOptions(BaseModel):
     return_form: ReturnForm = ReturnForm.RGBA
     priority: PriorityName = "normal"
     batch_id: uuid.UUID | None = None
+    webhook_url: WebhookUrl | None = None
 
     def to_new_job(self, source: str) -> NewJob:
         return NewJob(
@@ -58,6 +70,7 @@ class JobOptions(BaseModel):
             external_id=self.external_id,
             return_form=self.return_form,
             priority=PRIORITIES[self.priority],
+            webhook_url=self.webhook_url,
         )
 
 
@@ -154,6 +167,7 @@ class BatchRequest(BatchOptions):
     More can be added one by one with their `batch_id`.
     """
 
+    webhook_url: WebhookUrl | None = None
     jobs: list[BatchJobRequest] = []
     manifest_url: Annotated[
         str | None,
@@ -167,6 +181,10 @@ class BatchRequest(BatchOptions):
             examples=[{"external_id": "SKU", "source": "Image URL"}],
         ),
     ] = {}
+
+    def to_order(self, columns: Mapping[str, str], producer_id: uuid.UUID) -> Order:
+        # Not an option of a query: a webhook's address may hold a token.
+        return replace(super().to_order(columns, producer_id), webhook_url=self.webhook_url)
 
     def columns(self) -> dict[str, str]:
         """Raises ValueError."""

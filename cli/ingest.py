@@ -37,6 +37,7 @@ from jobs.settings import Settings, settings
 from jobs.states import PRIORITIES, ReturnForm
 from jobs.storage import Bucket, StorageError
 from jobs.store import Making
+from jobs.webhooks import InvalidWebhookError, require_webhooks
 from worker.endpoint.client import CUT_OUT_PATH
 from worker.endpoint.image import PREPARATION
 
@@ -108,6 +109,10 @@ def ingest(
         bool,
         typer.Option("--plan", help="Hold all jobs until `cutout approve`.", rich_help_panel=BEFORE_SPENDING),
     ] = False,
+    webhook: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Is told when the batch has ended; see docs/webhooks.md."),
+    ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Watch the batch until nothing moves any more.")
     ] = False,
@@ -127,6 +132,7 @@ def ingest(
         strict=strict,
         reading=Reading(_columns(map_), encoding, keys),
         producer_id=producer_id,
+        webhook_url=_webhook(known, webhook),
     )
     bucket = Bucket(known, connections=CONNECTIONS_TO_BUCKET)
     with _plain_ends(), plain_errors():
@@ -149,6 +155,15 @@ def _columns(text: str) -> dict[str, str]:
         return parse_columns(text) if text else {}
     except ValueError as error:
         fail(f"--map: {error}")
+
+
+def _webhook(known: Settings, url: str | None) -> str | None:
+    try:
+        if url is not None:
+            require_webhooks(known, url)
+    except InvalidWebhookError as error:
+        fail(f"--webhook: {error}")
+    return url
 
 
 def _one_of_priorities(word: str) -> str:

@@ -27,6 +27,7 @@ COMMANDS = {
     "limits": "cli.limits",
     "doctor": "cli.doctor",
     "keys": "cli.keys",
+    "webhooks": "cli.webhooks",
     "migrate": "cli.migrate",
     "api": "cli.processes",
     "dispatcher": "cli.processes",
@@ -34,6 +35,8 @@ COMMANDS = {
     "worker": "cli.processes",
     "sandbox": "cli.processes",
 }
+# Commands with commands of their own.
+GROUPS = ("keys", "webhooks")
 # Options that the sandbox explains itself.
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
@@ -60,7 +63,7 @@ def make_app(names: list[str]) -> typer.Typer:
     )
     app.callback()(lambda: None)
     for name in names:
-        command = getattr(import_module(COMMANDS[name]), "app" if name == "keys" else name)
+        command = getattr(import_module(COMMANDS[name]), "app" if name in GROUPS else name)
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:

@@ -17,7 +17,7 @@ from jobs.database import connect
 from jobs.producers import create_producer
 from jobs.settings import PREFIX, Settings, load_settings
 from jobs.storage import Bucket
-from local import Child, LocalServices
+from local import Child, LocalServices, keep_secret
 from migrations.run import upgrade
 
 READY_WITHIN_S = 60.0
@@ -85,8 +85,11 @@ def run_stack(options: StackOptions) -> Iterator[Stack]:
                 s3_endpoint_url=os.environ.get("CUTOUT_S3_ENDPOINT_URL"),
             )
         )
-        spool = {"CUTOUT_SPOOL_DIR": str(options.data_dir / "spool")}
-        environment = {**spool, **options.defaults, **_ours(), **services.environment()}
+        kept = {
+            "CUTOUT_SPOOL_DIR": str(options.data_dir / "spool"),
+            "CUTOUT_WEBHOOK_SECRET": keep_secret(options.data_dir / "webhook-secret"),
+        }
+        environment = {**kept, **options.defaults, **_ours(), **services.environment()}
         api_port = options.port or _free_port()
         environment["CUTOUT_API_URL"] = f"http://127.0.0.1:{api_port}"
         starter = _Starter(context, services, environment)

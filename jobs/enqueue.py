@@ -13,6 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from jobs import traces
 from jobs.models import Batch, Job, Line, Producer
 from jobs.states import Priority, ReturnForm, Standing
+from jobs.webhooks.addresses import InvalidWebhookError, check_webhook_url
 
 LONGEST_EXTERNAL_ID = 255
 LONGEST_SOURCE = 2048
@@ -35,11 +36,13 @@ class NewJob:
     external_id: str | None = None
     return_form: ReturnForm = ReturnForm.RGBA
     priority: Priority = Priority.NORMAL
+    webhook_url: str | None = None
 
     def __post_init__(self) -> None:
         _check_source(self.source)
         if self.external_id is not None:
             _check_external_id(self.external_id)
+        _check_webhook(self.webhook_url)
 
 
 def create_batch(
@@ -50,12 +53,21 @@ def create_batch(
     weight: float = 1.0,
     budget: int | None = None,
     reuse: bool = True,
+    webhook_url: str | None = None,
 ) -> Batch:
     """A batch without jobs. `weight` is its share of the endpoint beside other batches; `budget` the most
     credits that its calls may cost, None without a bound: jobs over it are held. Without `reuse` cutouts
-    that were bought before are bought again.
+    that were bought before are bought again. `webhook_url` is told when the batch has ended.
     """
-    batch = Batch(name=name, producer_id=producer_id, weight=weight, budget=budget, reuse=reuse)
+    _check_webhook(webhook_url)
+    batch = Batch(
+        name=name,
+        producer_id=producer_id,
+        weight=weight,
+        budget=budget,
+        reuse=reuse,
+        webhook_url=webhook_url,
+    )
     session.add(batch)
     session.flush()
     return batch
@@ -103,6 +115,7 @@ def enqueue_all(
             "place": place,
             "standing": Standing.IN_LINE,
             "trace": trace,
+            "webhook_url": job.webhook_url,
         }
         for job, place in zip(jobs, _take_places(session, flow, len(jobs)), strict=True)
     ]
@@ -165,6 +178,15 @@ def _check_external_id(value: str) -> None:
         )
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
         raise InvalidJobError("external_id", f"external_id {value!r} has control characters; remove them")
+
+
+def _check_webhook(url: str | None) -> None:
+    if url is None:
+        return
+    try:
+        check_webhook_url(url)
+    except InvalidWebhookError as error:
+        raise InvalidJobError("webhook_url", str(error)) from error
 
 
 def _check_source(value: str) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     ColumnElement,
+    Computed,
     Date,
     DateTime,
     Double,
@@ -29,7 +30,17 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from jobs.database import Base
-from jobs.states import FINAL_STATES, AttemptOutcome, Change, Priority, ReturnForm, Standing, State, Step
+from jobs.states import (
+    FINAL_STATES,
+    AttemptOutcome,
+    Change,
+    DeliveryState,
+    Priority,
+    ReturnForm,
+    Standing,
+    State,
+    Step,
+)
 
 NEW_ID = text("uuidv7()")
 NOW = text("now()")
@@ -38,6 +49,11 @@ NOW = text("now()")
 def _one_of(column: str, values: object) -> str:
     words = ", ".join(f"'{value}'" for value in values)  # type: ignore[attr-defined]
     return f"{column} IN ({words})"
+
+
+def _address(column: str) -> CheckConstraint:
+    # An address without a host would keep what it belongs to from ever being told, and so from ending.
+    return CheckConstraint(f"{column} ~ '^https?://[^/?#]+'", name=f"{column}_has_a_host")
 
 
 class Producer(Base):
@@ -65,6 +81,7 @@ class Batch(Base):
     __table_args__ = (
         CheckConstraint("weight > 0", name="weight_is_positive"),
         CheckConstraint("budget >= 0 AND spent >= 0", name="budget_is_not_negative"),
+        _address("webhook_url"),
         Index("ix_batches_parked", "id", postgresql_where=text("parked")),
         Index("ix_batches_without_results", "id", postgresql_where=text("results_key IS NULL")),
     )
@@ -77,6 +94,8 @@ class Batch(Base):
     paused_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     reuse: Mapped[bool] = mapped_column(server_default=text("true"))
     results_key: Mapped[str | None] = mapped_column(Text)
+    # Told by a trigger, in the transaction that writes `results_key`.
+    webhook_url: Mapped[str | None] = mapped_column(Text)
     budget: Mapped[int | None]
     spent: Mapped[int] = mapped_column(server_default=text("0"))
     parked: Mapped[bool] = mapped_column(server_default=text("false"))
@@ -101,6 +120,8 @@ class Job(Base):
     source_sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
     return_form: Mapped[ReturnForm] = mapped_column(Text, server_default=ReturnForm.RGBA)
     details: Mapped[dict[str, str] | None] = mapped_column(JSONB)
+    # Told by a trigger, in the transaction that makes the job final or held.
+    webhook_url: Mapped[str | None] = mapped_column(Text)
 
     state: Mapped[State] = mapped_column(Text, server_default=State.QUEUED)
     step: Mapped[Step] = mapped_column(Text, server_default=Step.CALL)
@@ -168,6 +189,7 @@ class Job(Base):
         CheckConstraint(
             "lifeboat_key IS NULL OR result_url IS NOT NULL", name="lifeboat_holds_a_paid_result"
         ),
+        _address("webhook_url"),
         Index("ix_jobs_line", "step", "priority", "place", postgresql_where=text("standing = 'in_line'")),
         Index(
             "ix_jobs_copies",
@@ -445,6 +467,67 @@ class Line(Base):
     paused_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
 
+class Delivery(Base):
+    """A message to a producer's server. Its id is the `webhook-id`, the payload is signed as it stands here.
+
+    `due_at` is also the fence: whoever sends moves it on first, and writes the answer down only if it is
+    still what was set then. `tries` counts those begun since it was made or replayed.
+    """
+
+    __tablename__ = "deliveries"
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, server_default=NEW_ID)
+    producer_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("producers.id"))
+    url: Mapped[str] = mapped_column(Text)
+    host: Mapped[str] = mapped_column(
+        Text, Computed("lower(\"substring\"(url, '://([^/?#]+)'::text))", persisted=True)
+    )
+    type: Mapped[str] = mapped_column(Text)
+    payload: Mapped[str] = mapped_column(Text)
+    state: Mapped[DeliveryState] = mapped_column(Text, server_default=DeliveryState.WAITING)
+    tries: Mapped[int] = mapped_column(server_default=text("0"))
+    due_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    give_up_at: Mapped[datetime] = mapped_column(
+        DateTime(timezone=True), server_default=text("(now() + '1 day'::interval)")
+    )
+    last_status: Mapped[int | None] = mapped_column(SmallInteger)
+    last_error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+    __table_args__ = (
+        _address("url"),
+        CheckConstraint(_one_of("state", DeliveryState), name="state_is_known"),
+        CheckConstraint(
+            "(state = 'waiting') = (finished_at IS NULL)", name="waiting_if_and_only_if_not_finished"
+        ),
+        CheckConstraint("state <> 'given_up' OR last_error IS NOT NULL", name="given_up_says_why"),
+        CheckConstraint("tries >= 0", name="tries_are_not_negative"),
+        Index("ix_deliveries_due", "host", "due_at", postgresql_where=text("state = 'waiting'")),
+        Index("ix_deliveries_give_up_at", "give_up_at", postgresql_where=text("state = 'waiting'")),
+        Index("ix_deliveries_finished_at", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
+        Index("ix_deliveries_producer_id_id", "producer_id", "id"),
+        Index(
+            "ix_deliveries_undelivered", "producer_id", "id", postgresql_where=text("state <> 'delivered'")
+        ),
+    )
+
+
+class WebhookSecret(Base):
+    """Which secret an owner's webhooks are signed with; without a row it is the first. No secret is kept.
+
+    The owner is a producer, or the nil UUID for what belongs to none. The version before it signs as well
+    until `overlap_until`.
+    """
+
+    __tablename__ = "webhook_secrets"
+    __table_args__ = (CheckConstraint("version > 1", name="the_first_needs_no_row"),)
+
+    owner: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True)
+    version: Mapped[int]
+    overlap_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
 # The same tables for statements on every job's way, where the mapping's work would be felt.
 JOBS = cast("Table", Job.__table__)
 BATCHES = cast("Table", Batch.__table__)
@@ -458,6 +541,8 @@ INGESTS = cast("Table", Ingest.__table__)
 LIMITS = cast("Table", Limit.__table__)
 SPENDING = cast("Table", Spending.__table__)
 WORKERS = cast("Table", Worker.__table__)
+DELIVERIES = cast("Table", Delivery.__table__)
+WEBHOOK_SECRETS = cast("Table", WebhookSecret.__table__)
 
 
 def constant(word: StrEnum) -> ColumnElement[str]:

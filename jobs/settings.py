@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError
 
 PREFIX = "CUTOUT_"
 PLAIN_HTTP = "http://"
+SHORTEST_WEBHOOK_SECRET = 32
 HOST_ENTRY = re.compile(r"(http://)?(\*\.)?([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 METRICS_ADDRESS = re.compile(r"([\w.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 TEMPLATE_FIELDS = frozenset({"batch", "external_id", "return_form", "job", "ext"})
@@ -188,6 +189,17 @@ class Settings(BaseSettings):
         None,
         description="A producer's key, made by `cutout keys make`; the batches you ingest are then its own",
     )
+    webhook_secret: SecretStr | None = Field(
+        None,
+        description="Every webhook's secret is derived from it: 32 random characters or more, the same for"
+        " API and dispatcher; unset, there are no webhooks",
+    )
+    webhook_private_hosts: WordList = Field(
+        (), description="Hosts on private addresses (host or host:port) that webhooks may go to, also by http"
+    )
+    webhook_keep_days: int = Field(
+        30, gt=0, le=3650, description="A webhook's delivery is forgotten so long after it ended"
+    )
     redis_prefix: str = Field("cutout:", description="Goes before every Redis key of ours")
 
     log_format: LogFormat = Field(LogFormat.TEXT, description="text, or json: a JSON object a line, with ids")
@@ -203,7 +215,12 @@ class Settings(BaseSettings):
     )
 
     @field_validator(
-        "endpoint_api_keys", "result_hosts", "source_private_hosts", "source_buckets", mode="before"
+        "endpoint_api_keys",
+        "result_hosts",
+        "source_private_hosts",
+        "source_buckets",
+        "webhook_private_hosts",
+        mode="before",
     )
     @classmethod
     def _split(cls, value: object) -> object:
@@ -214,7 +231,7 @@ class Settings(BaseSettings):
             raise ValueError("has an empty entry; separate the entries by single commas")
         return tuple(words)
 
-    @field_validator("result_hosts", "source_private_hosts")
+    @field_validator("result_hosts", "source_private_hosts", "webhook_private_hosts")
     @classmethod
     def _hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
         for host in hosts:
@@ -294,6 +311,15 @@ class Settings(BaseSettings):
         access_key = str(info.field_name).replace("secret", "access")
         if (secret is None) != (info.data.get(access_key) is None):
             raise ValueError(f"and {PREFIX}{access_key.upper()} go together; set both or neither")
+        return secret
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _long(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and len(secret.get_secret_value()) < SHORTEST_WEBHOOK_SECRET:
+            raise ValueError(
+                f"has {len(secret.get_secret_value())} characters; make one up by `openssl rand -hex 32`"
+            )
         return secret
 
     @field_validator("lifeboat_dir")

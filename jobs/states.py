@@ -96,3 +96,16 @@ class Change(StrEnum):
     CHANGED = "changed"
     AGAIN = "again"
     """It is as it was and its last jobs did not all succeed, or its source does not say what it is."""
+
+
+class DeliveryState(StrEnum):
+    """Where a webhook's message is."""
+
+    WAITING = "waiting"
+    """Not taken yet: it is sent at `due_at`, again and again for a day."""
+
+    DELIVERED = "delivered"
+    """The receiver said that it has it."""
+
+    GIVEN_UP = "given_up"
+    """A day is over, or the receiver can never take it; `last_error` says why. It can be replayed."""

@@ -8,6 +8,7 @@ from local.errors import DirectoryInUseError, LocalServiceError, MissingServerEr
 from local.pidfile import PidFile
 from local.postgres import PostgresServer
 from local.seaweed import S3Access, SeaweedServer
+from local.secret import keep_secret
 from local.services import LocalServices
 from local.valkey import ValkeyServer
 
@@ -23,4 +24,5 @@ __all__ = [
     "SeaweedServer",
     "ServerStartError",
     "ValkeyServer",
+    "keep_secret",
 ]

@@ -33,6 +33,7 @@ from worker.publisher import Publisher
 from worker.results_keeper import ResultsKeeper
 from worker.slots import limiter_of
 from worker.watch import HeartWatch
+from worker.webhooks import Notifier
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ KEEP_LIMITS_EVERY_S = 1.0
 REDIS_TIMEOUT_S = 5
 MOST_COPIES_OUTSTANDING = 200
 LAST_MESSAGES_WITHIN_S = 2.0
+LAST_WEBHOOKS_WITHIN_S = 5.0
 # Whatever keeps the process after SIGTERM, such as a frozen Postgres, is left to the next leader.
 ENDS_WITHIN_S = 10.0
 
@@ -84,6 +86,7 @@ class Dispatcher:
         self._credits = {name: Credits(known.endpoint_url, secret) for name, secret in self._keys.items()}
         self._bucket_works = Question("the bucket's probe", lambda: bucket_works(bucket))
         self._results = ResultsKeeper(known)
+        self._webhooks = Notifier(known)
         self._parts = [
             Part(work)
             for work in (
@@ -96,6 +99,7 @@ class Dispatcher:
                 self._hand_out_copies,
                 self._hand_out_calls,
                 self._results.look,
+                self._webhooks.look,
             )
         ]
 
@@ -122,6 +126,7 @@ class Dispatcher:
             self._engine.dispose()
             self._stopping.wait(STANDBY_S)
         self._publisher.flush(LAST_MESSAGES_WITHIN_S)
+        self._webhooks.finish(LAST_WEBHOOKS_WITHIN_S)
 
     def _stand_by(self, connection: Connection) -> None:
         while not self._stopping.is_set():

@@ -16,6 +16,7 @@ from api.access import AtHand, ProducerId, Services, Transaction
 from api.manifests import MEDIA_TYPES, is_manifest, keep_list, keep_upload, request_batch
 from api.problems import ProblemError, invalid_request
 from api.routes.jobs import LINK_SECONDS, require_own_batch
+from api.routes.webhooks import require_own_webhook
 from api.schemas import BatchRequest, BatchView, ManifestQuery, view_batch
 from jobs import logs
 from jobs.approval import approve
@@ -92,6 +93,7 @@ def _of_request(at_hand: Services, asked: BatchRequest, producer_id: uuid.UUID) 
             f"the list has {len(asked.jobs)} jobs, at most {most} are taken; split it, or send a manifest",
             field="jobs",
         )
+    require_own_webhook(at_hand.settings, asked.webhook_url)
     if asked.manifest_url is not None:
         if asked.jobs:
             raise ProblemError(
@@ -114,6 +116,7 @@ def _of_request(at_hand: Services, asked: BatchRequest, producer_id: uuid.UUID) 
             weight=asked.weight,
             budget=asked.budget,
             reuse=asked.reuse,
+            webhook_url=asked.webhook_url,
         ).id
         enqueue_all(session, jobs, batch_id=batch_id)
     return _answer(at_hand, batch_id, HTTPStatus.CREATED)

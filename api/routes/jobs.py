@@ -15,6 +15,7 @@ from starlette.datastructures import UploadFile
 
 from api.access import AtHand, ProducerId, Services, Transaction
 from api.problems import ProblemError, invalid_request
+from api.routes.webhooks import require_own_webhook
 from api.schemas import ExplanationView, JobOptions, JobRequest, JobView, view_job
 from api.uploads import store_upload
 from jobs import logs
@@ -120,12 +121,14 @@ async def _from_upload(request: Request, at_hand: Services, producer_id: uuid.UU
 def _store_and_enqueue(
     at_hand: Services, producer_id: uuid.UUID, asked: JobOptions, body: BinaryIO
 ) -> JobView:
+    require_own_webhook(at_hand.settings, asked.webhook_url)
     # The picture goes first: a job never names a source that is not there.
     source = store_upload(at_hand.bucket, body, max_bytes=at_hand.settings.max_source_bytes)
     return _enqueue(at_hand, producer_id, asked, source)
 
 
 def _enqueue(at_hand: Services, producer_id: uuid.UUID, asked: JobOptions, source: str) -> JobView:
+    require_own_webhook(at_hand.settings, asked.webhook_url)
     with Session(at_hand.engine) as session, session.begin():
         if asked.batch_id is not None:
             require_own_batch(session, asked.batch_id, producer_id)

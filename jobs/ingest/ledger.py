@@ -110,6 +110,7 @@ def begin(connection: Connection, order: Order, fingerprint: bytes, kind: str) -
             weight=order.weight,
             budget=order.budget,
             reuse=order.reuse,
+            webhook_url=order.webhook_url,
         ).id
     connection.execute(
         insert(INGESTS).values(batch_id=batch_id, fingerprint=fingerprint, kind=kind, options=order.options)

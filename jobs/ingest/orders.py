@@ -35,6 +35,7 @@ class Order:
     producer_id: uuid.UUID | None = None
     schedule_id: uuid.UUID | None = None
     shrinks_to: float = 0.0
+    webhook_url: str | None = None
 
     @property
     def asking(self) -> Asking:
@@ -75,6 +76,7 @@ class Order:
             producer_id=batch.producer_id,
             schedule_id=uuid.UUID(kept[SCHEDULE]) if SCHEDULE in kept else None,
             shrinks_to=kept.get(SHRINKS_TO, 0.0),
+            webhook_url=batch.webhook_url,
         )
 
     def fingerprint(self, source: Source, requested: uuid.UUID | None = None) -> bytes:

@@ -64,6 +64,7 @@ def request_ingest(
         weight=order.weight,
         budget=order.budget,
         reuse=order.reuse,
+        webhook_url=order.webhook_url,
     ).id
     session.execute(
         insert(INGESTS).values(

@@ -87,7 +87,8 @@ class Cutout:
 
 def secrets_of(environment: Mapping[str, str]) -> set[str]:
     """What the settings hold that nobody may read over a shoulder."""
-    found = {environment.get(f"CUTOUT_{name}") for name in ("ENDPOINT_API_KEYS", "S3_SECRET_KEY", "API_KEY")}
+    names = ("ENDPOINT_API_KEYS", "S3_SECRET_KEY", "API_KEY", "WEBHOOK_SECRET")
+    found = {environment.get(f"CUTOUT_{name}") for name in names}
     if url := environment.get("CUTOUT_DATABASE_URL"):
         found.add(make_url(url).password)
     if url := environment.get("CUTOUT_REDIS_URL"):

@@ -1,0 +1,104 @@
+"""Webhooks: their secrets, what was sent, and sending it again."""
+
+import uuid
+from typing import Annotated
+
+import typer
+from pydantic import SecretStr
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cli.console import fail, out
+from cli.database import open_database, plain_errors
+from jobs.models import Delivery, Producer
+from jobs.settings import settings
+from jobs.states import DeliveryState
+from jobs.webhooks import INSTALLATION, find_deliveries, replay, rotate, secret_of, standing_of
+
+app = typer.Typer(no_args_is_help=True, help="Webhooks: secrets, deliveries, sending again.")
+
+Owner = Annotated[
+    uuid.UUID | None,
+    typer.Argument(
+        metavar="PRODUCER",
+        help="As `cutout keys list` shows it [default: what belongs to no producer, such as reports].",
+    ),
+]
+
+
+@app.command("list")
+def list_(
+    state: Annotated[DeliveryState | None, typer.Option(help="Only those in this state.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="The latest so many.")] = 50,
+) -> None:
+    """List deliveries, the latest first: when, in what state, after how many tries, to which host."""
+    with plain_errors(), Session(open_database()) as session:
+        for delivery in find_deliveries(session, state=state, limit=limit):
+            out.print(_line(delivery), markup=False)
+
+
+@app.command("replay")
+def replay_(
+    delivery: Annotated[uuid.UUID, typer.Argument(help="As `cutout webhooks list` shows it.")],
+) -> None:
+    """Send a delivery again, under its id, and for a day if need be."""
+    with plain_errors(), Session(open_database()) as session, session.begin():
+        replayed = replay(session, delivery)
+        if replayed is None:
+            fail(f"there is no delivery {delivery}; see `cutout webhooks list`")
+        out.print(f"{delivery} goes to {replayed.host} again", markup=False)
+
+
+@app.command("secret")
+def secret(producer: Owner = None) -> None:
+    """Print the secret that a receiver verifies signatures with."""
+    master = _master()
+    with plain_errors(), Session(open_database()) as session:
+        owner = _owner(session, producer)
+        out.print(secret_of(master, owner, standing_of(session, owner).version), markup=False)
+
+
+@app.command("rotate")
+def rotate_(
+    producer: Owner = None,
+    *,
+    at_once: Annotated[
+        bool, typer.Option("--at-once", help="End the old secret now, because others know it.")
+    ] = False,
+) -> None:
+    """Sign with a new secret, and print it. For 24 h the old one signs as well."""
+    master = _master()
+    with plain_errors(), Session(open_database()) as session, session.begin():
+        owner = _owner(session, producer)
+        standing = rotate(session, owner, at_once=at_once)
+    out.print(secret_of(master, owner, standing.version), markup=False)
+
+
+def _master() -> SecretStr:
+    master = settings().webhook_secret
+    if master is None:
+        fail("CUTOUT_WEBHOOK_SECRET is not set; set the one that API and dispatcher have")
+    return master
+
+
+def _owner(session: Session, producer: uuid.UUID | None) -> uuid.UUID:
+    if producer is None:
+        return INSTALLATION
+    if session.scalar(select(Producer.id).where(Producer.id == producer)) is None:
+        fail(f"there is no producer {producer}; see `cutout keys list`")
+    return producer
+
+
+def _line(delivery: Delivery) -> str:
+    tries = f"{delivery.tries} {'try' if delivery.tries == 1 else 'tries'}"
+    words = [
+        str(delivery.id),
+        f"{delivery.created_at:%Y-%m-%d %H:%M:%S}",
+        f"{delivery.state:9}",
+        f"{tries:8}",
+        delivery.type,
+        delivery.host,
+    ]
+    if delivery.last_error:
+        words.append(delivery.last_error)
+    return "  ".join(words)

@@ -1,0 +1,220 @@
+"""What the dispatcher's sender asks of the database: which receivers wait, what to send, what came of it.
+
+Each is one statement that commits by itself. Whoever takes a delivery moves its `due_at` on by a lease:
+should the process die, it is due again after that, and is sent a second time under the same id.
+"""
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy import (
+    Connection,
+    DateTime,
+    Integer,
+    Interval,
+    SmallInteger,
+    Text,
+    Uuid,
+    bindparam,
+    case,
+    cast,
+    delete,
+    func,
+    null,
+    select,
+    text,
+    true,
+    update,
+)
+
+from jobs.models import DELIVERIES, constant
+from jobs.states import DeliveryState
+
+LEASE = timedelta(seconds=60)
+MOST_HOSTS = 500
+# In one statement, so that none lasts.
+PORTION = 500
+TOO_OLD = "a day is over"
+
+WAITS = DELIVERIES.c.state == constant(DeliveryState.WAITING)
+
+# From each host to the next by the index on (host, due_at): what it costs depends on the hosts alone, however
+# many deliveries wait for one of them.
+HOSTS = text(
+    """
+    WITH RECURSIVE found (host, due_at, steps) AS (
+        (
+            SELECT host, due_at, 1 FROM deliveries WHERE state = 'waiting' AND host > :after
+            ORDER BY host, due_at LIMIT 1
+        )
+        UNION ALL
+        SELECT next.host, next.due_at, found.steps + 1
+        FROM found
+        CROSS JOIN LATERAL (
+            SELECT host, due_at FROM deliveries WHERE state = 'waiting' AND host > found.host
+            ORDER BY host, due_at LIMIT 1
+        ) next
+        WHERE found.steps < :most
+    )
+    SELECT host, due_at <= now() AS due FROM found
+    """
+).bindparams(bindparam("after", type_=Text), bindparam("most", MOST_HOSTS, type_=Integer))
+
+NEXT = (
+    select(DELIVERIES.c.id)
+    .where(
+        WAITS,
+        DELIVERIES.c.host == bindparam("its_host", type_=Text),
+        DELIVERIES.c.due_at <= func.now(),
+        DELIVERIES.c.give_up_at > func.now(),
+    )
+    .order_by(DELIVERIES.c.due_at)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+    .scalar_subquery()
+)
+TAKE = (
+    update(DELIVERIES)
+    .where(DELIVERIES.c.id == NEXT)
+    .values(tries=DELIVERIES.c.tries + 1, due_at=func.now() + LEASE)
+    .returning(
+        DELIVERIES.c.id,
+        DELIVERIES.c.producer_id,
+        DELIVERIES.c.url,
+        DELIVERIES.c.host,
+        DELIVERIES.c.type,
+        DELIVERIES.c.payload,
+        DELIVERIES.c.tries,
+        DELIVERIES.c.due_at,
+        func.now(),
+    )
+)
+
+TAKEN = (
+    WAITS,
+    DELIVERIES.c.id == bindparam("its_id", type_=Uuid),
+    DELIVERIES.c.due_at == bindparam("its_lease", type_=DateTime(timezone=True)),
+)
+DELIVERED = (
+    update(DELIVERIES)
+    .where(*TAKEN)
+    .values(
+        state=constant(DeliveryState.DELIVERED),
+        finished_at=func.now(),
+        last_status=bindparam("status", type_=SmallInteger),
+        last_error=null(),
+    )
+)
+
+# Without a rest, for what can never be taken, it is given up now.
+NEXT_AT = func.now() + cast(bindparam("rest", type_=Interval), Interval)
+GIVES_UP = func.coalesce(DELIVERIES.c.give_up_at <= NEXT_AT, true())
+FAILED = (
+    update(DELIVERIES)
+    .where(*TAKEN)
+    .values(
+        state=case((GIVES_UP, constant(DeliveryState.GIVEN_UP)), else_=constant(DeliveryState.WAITING)),
+        finished_at=case((GIVES_UP, func.now()), else_=null()),
+        due_at=func.coalesce(NEXT_AT, DELIVERIES.c.due_at),
+        last_status=bindparam("status", type_=SmallInteger),
+        last_error=bindparam("reason", type_=Text),
+    )
+    .returning(DELIVERIES.c.state)
+)
+
+GIVE_UP_OLD = (
+    update(DELIVERIES)
+    .where(
+        DELIVERIES.c.id.in_(
+            select(DELIVERIES.c.id)
+            # One that is out now was taken before its day was over, and is written down within its lease.
+            .where(WAITS, DELIVERIES.c.give_up_at <= func.now() - LEASE)
+            .limit(PORTION)
+            .with_for_update(skip_locked=True)
+            .correlate(None)
+            .scalar_subquery()
+        )
+    )
+    .values(
+        state=constant(DeliveryState.GIVEN_UP),
+        finished_at=func.now(),
+        last_error=func.coalesce(DELIVERIES.c.last_error, TOO_OLD),
+    )
+)
+
+FORGET = delete(DELIVERIES).where(
+    DELIVERIES.c.id.in_(
+        select(DELIVERIES.c.id)
+        .where(DELIVERIES.c.finished_at < func.now() - bindparam("kept", type_=Interval))
+        .order_by(DELIVERIES.c.finished_at)
+        .limit(PORTION)
+        .with_for_update(skip_locked=True)
+        .correlate(None)
+        .scalar_subquery()
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A delivery in the sender's hands until `lease_until`, at `taken_at` by the database's clock."""
+
+    id: uuid.UUID
+    producer_id: uuid.UUID | None
+    url: str = field(repr=False)
+    host: str
+    type: str
+    payload: str = field(repr=False)
+    tries: int
+    lease_until: datetime
+    taken_at: datetime
+
+
+def waiting_hosts(connection: Connection, after: str = "") -> tuple[list[str], str]:
+    """Receivers with a delivery that is due, of the next 500 that have any; and after which to go on.
+
+    It is "" once the last has been looked at.
+    """
+    rows = connection.execute(HOSTS, {"after": after, "most": MOST_HOSTS}).all()
+    return [host for host, due in rows if due], rows[-1][0] if len(rows) == MOST_HOSTS else ""
+
+
+def take(connection: Connection, host: str) -> Taken | None:
+    """Take the receiver's next delivery that is due; None if there is none."""
+    row = connection.execute(TAKE, {"its_host": host}).first()
+    return None if row is None else Taken(*row)
+
+
+def delivered(connection: Connection, taken: Taken, status: int) -> None:
+    """Write down that the receiver has it, unless it was replayed or taken anew meanwhile."""
+    connection.execute(DELIVERED, _of(taken) | {"status": status})
+
+
+def failed(
+    connection: Connection, taken: Taken, reason: str, *, status: int | None, rest: timedelta | None
+) -> DeliveryState | None:
+    """Write down why not, and send it again after a rest; None gives it up, as does a day that is over.
+
+    Returns what became of it, None if it was replayed or taken anew meanwhile.
+    """
+    given = {"reason": reason, "status": status, "rest": rest}
+    state = connection.scalar(FAILED, _of(taken) | given)
+    return None if state is None else DeliveryState(state)
+
+
+def give_up_old(connection: Connection) -> int:
+    """Give up what waited for a day without being taken, 500 at most; returns how many.
+
+    Those of a receiver that does not answer may not all have their turn within the day.
+    """
+    return connection.execute(GIVE_UP_OLD).rowcount
+
+
+def forget(connection: Connection, kept: timedelta) -> int:
+    """Delete what ended longer ago than `kept`, 500 at most; returns how many."""
+    return connection.execute(FORGET, {"kept": kept}).rowcount
+
+
+def _of(taken: Taken) -> dict[str, object]:
+    return {"its_id": taken.id, "its_lease": taken.lease_until}

@@ -1,0 +1,224 @@
+"""Real messages from a real database to real servers."""
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import Engine, text
+
+from jobs import line
+from jobs.settings import Settings
+from jobs.webhooks import INSTALLATION, announce, rotate, secret_of
+from tests.support.receiver import Receiver
+from tests.support.system import wait_until
+from tests.worker.wire import serving, silent
+from worker.network import Timeouts
+from worker.webhooks import Notifier, posting
+from worker.webhooks import notifier as module
+
+MASTER = SecretStr("m" * 40)
+SECRET = secret_of(MASTER, INSTALLATION, 1)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as running:
+        yield running
+
+
+@pytest.fixture
+def known(settings: Settings) -> Settings:
+    return settings.model_copy(update={"webhook_secret": MASTER, "webhook_private_hosts": ("127.0.0.1",)})
+
+
+class Running:
+    """A notifier that is asked as the dispatcher asks it."""
+
+    def __init__(self, known: Settings, engine: Engine) -> None:
+        self._notifier = Notifier(known)
+        self._engine = engine
+        with engine.connect() as connection:
+            self._survey = line.survey(connection, [])
+
+    def tick(self) -> None:
+        with self._engine.connect() as connection:
+            self._notifier.look(connection, self._survey)
+
+    def until(self, condition: Callable[[], bool], *, within_s: float = 20.0) -> None:
+        def holds() -> bool:
+            self.tick()
+            return condition()
+
+        wait_until(holds, "the notifier", within_s=within_s)
+
+    def end(self) -> None:
+        for question in (self._notifier._looking, *self._notifier._senders):
+            wait_until(lambda question=question: not question.awaited, "a sender")  # type: ignore[misc]
+        for sender in self._notifier._hands:
+            sender.close()
+        self._notifier._engine.dispose()
+
+
+@pytest.fixture
+def running(known: Settings, engine: Engine) -> Iterator[Running]:
+    made = Running(known, engine)
+    yield made
+    made.end()
+
+
+def tell(engine: Engine, url: str, count: int = 1) -> list[uuid.UUID]:
+    with engine.begin() as connection:
+        return [announce(connection, url=url, kind="x", data={"n": n}) for n in range(count)]
+
+
+def counts(engine: Engine) -> dict[str, int]:
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT state, count(*) FROM deliveries GROUP BY state"))
+        return {state: count for state, count in rows}  # noqa: C416 - dict() would not type-check on rows
+
+
+def all_delivered(engine: Engine) -> bool:
+    return set(counts(engine)) == {"delivered"}
+
+
+class TestTheNotifier:
+    def test_delivers_what_waits(self, running: Running, engine: Engine, receiver: Receiver) -> None:
+        """Each message once, under its delivery's id, signed with the installation's secret."""
+        ids = tell(engine, receiver.url(), 30)
+        running.until(lambda: all_delivered(engine))
+        assert sorted(message.id for message in receiver.messages) == sorted(map(str, ids))
+        for message in receiver.messages:
+            message.verify(SECRET)
+
+    def test_signs_with_both_secrets_while_they_change(
+        self, running: Running, engine: Engine, receiver: Receiver
+    ) -> None:
+        """A receiver may take up the new one whenever it likes within the day."""
+        with engine.begin() as connection:
+            rotate(connection, INSTALLATION)
+        tell(engine, receiver.url())
+        running.until(lambda: all_delivered(engine))
+        (message,) = receiver.messages
+        message.verify(SECRET)
+        message.verify(secret_of(MASTER, INSTALLATION, 2))
+
+    def test_tries_again_with_the_same_bytes(
+        self, running: Running, engine: Engine, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """After an error: the same id and payload, a new time and signature."""
+        monkeypatch.setattr("worker.webhooks.judging.RESTS_S", (1.2,))
+        receiver.answers = [500, 404]
+        tell(engine, receiver.url())
+        running.until(lambda: all_delivered(engine))
+        first, second, third = receiver.messages
+        assert first.id == second.id == third.id
+        assert first.body == second.body == third.body
+        assert int(third.headers["webhook-timestamp"]) > int(first.headers["webhook-timestamp"])
+        third.verify(SECRET)
+
+    def test_gives_up_what_leads_inside(
+        self, known: Settings, engine: Engine, receiver: Receiver, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """At once, with the reason, and without the address in the log: only its host."""
+        running = Running(known.model_copy(update={"webhook_private_hosts": ()}), engine)
+        url = f"https://127.0.0.1:{receiver.host.split(':')[1]}/hook?token=secret"
+        tell(engine, url)
+        with caplog.at_level(logging.WARNING):
+            running.until(lambda: counts(engine) == {"given_up": 1})
+            running.end()
+        assert receiver.messages == []
+        assert "leads to an address that is not public" in caplog.text
+        assert "secret" not in caplog.text
+
+    def test_gives_up_at_410(self, running: Running, engine: Engine, receiver: Receiver) -> None:
+        """The receiver wants no more."""
+        receiver.always = 410
+        tell(engine, receiver.url())
+        running.until(lambda: counts(engine) == {"given_up": 1})
+        assert len(receiver.messages) == 1
+
+    def test_lets_no_dead_receiver_hold_up_another(
+        self, known: Settings, engine: Engine, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nine that never answer, with twenty messages each, and one that does: it gets its hundred."""
+        monkeypatch.setattr(posting, "TIMEOUTS", Timeouts(connect=5, write=5, read=5, total=5))
+        running = Running(known, engine)
+        with serving(silent) as dead:
+            port = int(dead.rpartition(":")[2])
+            for n in range(9):
+                tell(engine, f"http://127.0.0.{n + 2}:{port}/", 20)
+            tell(engine, receiver.url(), 100)
+            began = time.monotonic()
+            running.until(lambda: counts(engine).get("delivered") == 100)
+            took = time.monotonic() - began
+        running.end()
+        assert took < 5
+
+    def test_sends_again_what_nobody_wrote_down(
+        self, running: Running, engine: Engine, receiver: Receiver
+    ) -> None:
+        """Taken by a dispatcher that died: due again after its lease."""
+        (its_id,) = tell(engine, receiver.url())
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE deliveries SET tries = 1, due_at = now() + interval '1.5 s'"))
+        running.until(lambda: all_delivered(engine))
+        assert [message.id for message in receiver.messages] == [str(its_id)]
+
+    def test_finishes_what_is_out_and_begins_nothing(
+        self, running: Running, engine: Engine, receiver: Receiver
+    ) -> None:
+        """An ordered end sends nothing twice; what waits is left to the next leader."""
+
+        def slowly(handler: BaseHTTPRequestHandler) -> None:
+            time.sleep(0.5)
+            handler.send_response(204)
+            handler.end_headers()
+
+        receiver.always = slowly
+        tell(engine, receiver.url(), 10)
+        running.until(lambda: len(receiver.messages) > 0)
+        running._notifier.finish(5.0)
+        out = len(receiver.messages)
+        assert counts(engine) == {"delivered": out, "waiting": 10 - out}
+        began = time.monotonic()
+        running._notifier.finish(5.0)
+        assert time.monotonic() - began < 0.5
+
+    def test_does_not_wait_for_a_dead_receiver(self, running: Running, engine: Engine) -> None:
+        """Longer than it is allowed to."""
+        with serving(silent) as dead:
+            tell(engine, f"{dead}/")
+            running.until(lambda: any(sender.awaited for sender in running._notifier._senders))
+            time.sleep(0.2)
+            began = time.monotonic()
+            running._notifier.finish(0.3)
+            assert 0.2 < time.monotonic() - began < 1
+
+    def test_says_that_it_cannot_sign(
+        self, known: Settings, engine: Engine, receiver: Receiver, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Without the setting nothing is sent, and it is said once in five minutes, not at each look."""
+        running = Running(known.model_copy(update={"webhook_secret": None}), engine)
+        tell(engine, receiver.url())
+        with caplog.at_level(logging.WARNING):
+            running.until(lambda: "CUTOUT_WEBHOOK_SECRET" in caplog.text)
+            for _ in range(3):
+                time.sleep(module.LOOK_EVERY_S)
+                running.tick()
+            running.end()
+        assert caplog.text.count("CUTOUT_WEBHOOK_SECRET") == 1
+        assert counts(engine) == {"waiting": 1}
+        assert receiver.messages == []
+
+    def test_forgets_what_ended_long_ago(self, running: Running, engine: Engine, receiver: Receiver) -> None:
+        """After CUTOUT_WEBHOOK_KEEP_DAYS."""
+        tell(engine, receiver.url())
+        running.until(lambda: all_delivered(engine))
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE deliveries SET finished_at = now() - interval '31 days'"))
+        running._notifier._prune_at = 0.0
+        running.until(lambda: counts(engine) == {})

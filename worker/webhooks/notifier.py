@@ -1,0 +1,99 @@
+"""Sends what waits for producers' servers, beside the dispatcher's tick."""
+
+import logging
+import time
+from datetime import timedelta
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnectionFreeError
+
+from jobs.database import connect, is_away
+from jobs.line import Survey
+from jobs.settings import Settings
+from jobs.webhooks.sending import MOST_HOSTS, PORTION, forget, give_up_old, waiting_hosts
+from worker.background import Question
+from worker.webhooks.sender import Sender
+from worker.webhooks.turns import SENDERS, Turns
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 0.5
+LOOK_AGAIN_S = 0.05
+PRUNE_EVERY_S = 60.0
+SAY_EVERY_S = 300.0
+# Statements are short, and the network is not waited for on a connection.
+CONNECTIONS = 4
+
+
+class Notifier:
+    """A thread looks for receivers with something due; up to eight others, asked by it, send.
+
+    They have connections of their own, so the tick waits for none of it. Should the process end, what was out
+    is sent again by the next leader, under the same id.
+    """
+
+    def __init__(self, known: Settings) -> None:
+        self._can_sign = known.webhook_secret is not None
+        self._kept = timedelta(days=known.webhook_keep_days)
+        self._engine = connect(
+            known.database_url.get_secret_value(),
+            connections=CONNECTIONS,
+            name="cutout-webhooks",
+            autocommit=True,
+        )
+        self._turns = Turns()
+        self._hands = [Sender(known, self._engine, self._turns) for _ in range(SENDERS)]
+        self._senders = [Question("the sending of webhooks", hand.run) for hand in self._hands]
+        self._looking = Question("the look for webhooks", self._look)
+        self._after = ""
+        self._look_at = self._prune_at = self._say_at = 0.0
+
+    def look(self, _connection: Connection, _found: Survey) -> None:
+        """Begin to look, twice a second."""
+        now = time.monotonic()
+        if now >= self._look_at and not self._looking.awaited:
+            self._look_at = now + LOOK_EVERY_S
+            self._looking.ask()
+
+    def finish(self, within_s: float) -> None:
+        """Take nothing more, and wait for what is out: what is not written down is sent a second time."""
+        self._turns.stop()
+        ends_at = time.monotonic() + within_s
+        while any(sender.awaited for sender in self._senders) and time.monotonic() < ends_at:
+            time.sleep(LOOK_AGAIN_S)
+
+    def _look(self) -> bool:
+        try:
+            self._look_and_ask()
+        except (DBAPIError, NoConnectionFreeError) as error:
+            if not is_away(error):
+                raise
+            log.warning("Postgres is away; webhooks wait")
+        return True
+
+    def _look_and_ask(self) -> None:
+        with self._engine.connect() as connection:
+            if len(self._turns) < MOST_HOSTS:
+                hosts, self._after = waiting_hosts(connection, self._after)
+                self._turns.add(hosts)
+            given_up = give_up_old(connection)
+            self._prune(connection)
+        if given_up:
+            log.warning("%d webhooks are given up: they waited for a day", given_up)
+        if self._can_sign:
+            for sender in self._senders[: len(self._turns) * 2]:
+                sender.ask()
+        elif self._turns:
+            self._say_that_it_cannot_sign()
+
+    def _prune(self, connection: Connection) -> None:
+        now = time.monotonic()
+        if now >= self._prune_at and forget(connection, self._kept) < PORTION:
+            self._prune_at = now + PRUNE_EVERY_S
+
+    def _say_that_it_cannot_sign(self) -> None:
+        now = time.monotonic()
+        if now >= self._say_at:
+            self._say_at = now + SAY_EVERY_S
+            log.warning("webhooks wait, and CUTOUT_WEBHOOK_SECRET is not set for this dispatcher; set it")

@@ -1,0 +1,92 @@
+"""One thread's work: take a message, send it, write down what came of it."""
+
+import logging
+from functools import partial
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnectionFreeError
+
+from jobs.database import PostgresAwayError, is_away, patiently
+from jobs.settings import Settings
+from jobs.states import DeliveryState
+from jobs.webhooks import INSTALLATION, secret_of, standing_of
+from jobs.webhooks.sending import LEASE, Taken, delivered, failed, take
+from worker.network import FetchError, HostList
+from worker.webhooks.judging import Verdict, judge
+from worker.webhooks.posting import DEADLINE_S, Postman
+from worker.webhooks.turns import Turns
+
+log = logging.getLogger(__name__)
+
+# After that somebody else may have taken it anew.
+WRITTEN_WITHIN_S = LEASE.total_seconds() - 2 * DEADLINE_S
+
+
+class Sender:
+    """Sends until there is nothing that may go now. `turns` are shared with the others."""
+
+    def __init__(self, known: Settings, engine: Engine, turns: Turns) -> None:
+        self._master = known.webhook_secret
+        self._engine = engine
+        self._turns = turns
+        self._postman = Postman(HostList.parse(known.webhook_private_hosts))
+
+    def run(self) -> bool:
+        """Always True, as a question's answer."""
+        try:
+            while host := self._turns.next():
+                self._turn(host)
+        except (DBAPIError, NoConnectionFreeError, PostgresAwayError) as error:
+            if not isinstance(error, PostgresAwayError) and not is_away(error):
+                raise
+            log.warning("Postgres is away; webhooks wait, and one that was out may be sent again")
+        return True
+
+    def close(self) -> None:
+        """Close its connections to receivers; it must not be running."""
+        self._postman.close()
+
+    def _turn(self, host: str) -> None:
+        ill, more = None, False
+        try:
+            with self._engine.connect() as connection:
+                taken, secrets = self._take(connection, host)
+            if taken is not None:
+                verdict = self._send(taken, secrets)
+                ill, more = verdict.ill, True
+                self._write_down(taken, verdict)
+        finally:
+            self._turns.done(host, ill=ill, more=more)
+
+    def _take(self, connection: Connection, host: str) -> tuple[Taken | None, list[str]]:
+        if self._master is None:
+            return None, []
+        taken = take(connection, host)
+        if taken is None:
+            return None, []
+        owner = taken.producer_id or INSTALLATION
+        versions = standing_of(connection, owner).signing
+        return taken, [secret_of(self._master, owner, version) for version in versions]
+
+    def _send(self, taken: Taken, secrets: list[str]) -> Verdict:
+        try:
+            return judge(self._postman.post(taken, secrets), taken.tries)
+        except FetchError as error:
+            return judge(error, taken.tries)
+
+    def _write_down(self, taken: Taken, verdict: Verdict) -> None:
+        state = patiently(
+            self._engine,
+            partial(_write, taken=taken, verdict=verdict),
+            give_up_after_s=WRITTEN_WITHIN_S,
+        )
+        if state is DeliveryState.GIVEN_UP:
+            log.warning("the webhook %s to %s is given up: %s", taken.id, taken.host, verdict.reason)
+
+
+def _write(connection: Connection, taken: Taken, verdict: Verdict) -> DeliveryState | None:
+    if verdict.reason is None:
+        delivered(connection, taken, verdict.status or 0)
+        return DeliveryState.DELIVERED
+    return failed(connection, taken, verdict.reason, status=verdict.status, rest=verdict.rest)

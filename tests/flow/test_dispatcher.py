@@ -128,9 +128,16 @@ class TestADispatcher:
         assert time.monotonic() - killed_at < 10
 
     def test_takes_over_when_the_leader_is_frozen(
-        self, start: Start, engine: Engine, settings: Settings, tmp_path: Path
+        self,
+        start: Start,
+        engine: Engine,
+        settings: Settings,
+        environment: dict[str, str],
+        tmp_path: Path,
     ) -> None:
         """Postgres ends the silent session and another leads within 15 s; who wakes stands by."""
+        # Nothing is handed out a second time meanwhile.
+        environment["CUTOUT_MESSAGE_LEASE_SECONDS"] = "300"
         leader = start()
         enqueue(engine, 1)
         wait_until(lambda: handed_out(engine) == 1)

@@ -159,6 +159,8 @@ def _stoppages(session: Session, job: Job, known: Installation) -> Iterator[Expl
     if batch is not None and batch.paused_at is not None:
         words = f"its batch is paused since {_at(batch.paused_at)}"
         yield _of(job, "batch-paused", words, f"`cutout resume --batch {batch.id}` lets it go on")
+    if batch is not None:
+        yield from _window_stops(job, batch)
     if known.day_budget is not None:
         spent = session.scalar(
             select(Spending.spent).where(
@@ -169,6 +171,15 @@ def _stoppages(session: Session, job: Job, known: Installation) -> Iterator[Expl
             words = f"the day's budget of {known.day_budget:,} credits is spent; calls go on at 00:00 UTC"
             yield _of(job, "day-budget", words, "raise CUTOUT_DAY_BUDGET to go on today")
     yield from _accounts_stop(session, job, known)
+
+
+def _window_stops(job: Job, batch: Batch) -> Iterator[Explanation]:
+    now = datetime.now(UTC)
+    if batch.opens_at is not None and batch.opens_at > now:
+        words = f"its window opens at {_at(batch.opens_at)}"
+        yield Explanation(State(job.state), "window", words, until=batch.opens_at)
+    elif batch.closes_at is not None and batch.closes_at <= now:
+        yield _of(job, "window", f"its window closed at {_at(batch.closes_at)}; the next one is reckoned now")
 
 
 def _accounts_stop(session: Session, job: Job, known: Installation) -> Iterator[Explanation]:

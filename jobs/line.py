@@ -30,6 +30,7 @@ from sqlalchemy import (
 from jobs.approval import IS_APPROVED, NEEDS_APPROVAL
 from jobs.database import Database
 from jobs.models import ACCOUNTS, BATCHES, BREAKER, JOBS, LINE, constant
+from jobs.pausing import RESTS
 from jobs.states import Standing, State, Step
 from jobs.store.ledger import DAY_IS_SPENT
 
@@ -54,8 +55,8 @@ WAKE = (
     .returning(JOBS.c.id)
 )
 
-# Within its budget, or without one; a batch that is paused again keeps what is parked.
-PARKED_BATCHES = select(BATCHES.c.id).where(BATCHES.c.parked, BATCHES.c.paused_at.is_(None))
+# Within its budget, or without one; a batch that rests, or rests again, keeps what is parked.
+PARKED_BATCHES = select(BATCHES.c.id).where(BATCHES.c.parked, not_(RESTS))
 THE_BATCH = BATCHES.c.id == bindparam("batch", type_=BATCHES.c.id.type)
 ITS_PARKED = and_(JOBS.c.batch_id == bindparam("batch", type_=BATCHES.c.id.type), JOBS.c.standing == PARKED)
 PRESENT = select(LINE.c.present).scalar_subquery()
@@ -119,9 +120,7 @@ COPIES_DYING = COPIES_IN_LINE.where(
 )
 
 
-BATCH_IS_PAUSED = (
-    select(BATCHES.c.id).where(BATCHES.c.id == JOBS.c.batch_id, BATCHES.c.paused_at.is_not(None)).exists()
-)
+BATCH_RESTS = select(BATCHES.c.id).where(BATCHES.c.id == JOBS.c.batch_id, RESTS).exists()
 
 
 def _handed(in_line: Select[uuid.UUID], standing: ColumnElement[str]) -> CTE:
@@ -148,8 +147,8 @@ def _handed(in_line: Select[uuid.UUID], standing: ColumnElement[str]) -> CTE:
 
 
 def _calls() -> Select[uuid.UUID, int, bool]:
-    """The first in line; those of a paused batch are parked instead, once for as long as it is paused."""
-    handed = _handed(CALLS_IN_LINE, case((BATCH_IS_PAUSED, PARKED), else_=HANDED_OUT))
+    """The first in line; those of a batch that rests are parked instead, once for as long as it does."""
+    handed = _handed(CALLS_IN_LINE, case((BATCH_RESTS, PARKED), else_=HANDED_OUT))
     goes = handed.c.standing == HANDED_OUT
     furthest = select(func.max(handed.c.place)).where(goes).scalar_subquery()
     parked = select(handed.c.batch_id).where(not_(goes))
@@ -173,14 +172,10 @@ def _copies(in_line: Select[uuid.UUID]) -> Select[uuid.UUID, int]:
 
 def _park() -> Update:
     head = CALLS_IN_LINE.add_columns(JOBS.c.batch_id).limit(MOST_PARKED).subquery()
-    paused = (
-        select(head.c.id)
-        .join(BATCHES, BATCHES.c.id == head.c.batch_id)
-        .where(BATCHES.c.paused_at.is_not(None))
-    )
+    resting = select(head.c.id).join(BATCHES, BATCHES.c.id == head.c.batch_id).where(RESTS)
     return (
         update(JOBS)
-        .where(JOBS.c.id.in_(paused), JOBS.c.standing == IN_LINE, BATCH_IS_PAUSED)
+        .where(JOBS.c.id.in_(resting), JOBS.c.standing == IN_LINE, BATCH_RESTS)
         .values(standing=PARKED)
     )
 
@@ -262,7 +257,7 @@ def wake(database: Database) -> int:
 
 
 def unpark(database: Database) -> int:
-    """Put jobs back in line whose batch is not paused any more, or may spend again; returns how many.
+    """Put jobs back in line whose batch does not rest any more, or may spend again; returns how many.
 
     They come behind what is in line now: places were given out while they were away.
     """
@@ -283,7 +278,7 @@ HandedOut = list[tuple[uuid.UUID, int]]
 def hand_out_calls(database: Database, count: int, *, lease: timedelta) -> HandedOut:
     """Take the first `count` jobs in line for a call, by priority and place.
 
-    Jobs of paused batches are parked on the way. After MOST_ROUNDS fewer may be taken than there are.
+    Jobs of batches that rest are parked on the way. After MOST_ROUNDS fewer may be taken than there are.
     """
     handed_out: HandedOut = []
     for _ in range(MOST_ROUNDS):

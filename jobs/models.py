@@ -1,7 +1,7 @@
 """The tables. Constraints say what can never be, so that no code has to be trusted with it."""
 
 import uuid
-from datetime import date, datetime
+from datetime import date, datetime, time
 from enum import StrEnum
 from typing import Any, cast
 
@@ -21,6 +21,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    Time,
     UniqueConstraint,
     Uuid,
     literal_column,
@@ -30,6 +31,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from jobs.database import Base
+from jobs.schedules.words import UNDER_WAY, UNFINISHED_RUNS, AtWindowEnd, CatchUp, Overlap, RunState
 from jobs.states import (
     FINAL_STATES,
     AttemptOutcome,
@@ -75,6 +77,7 @@ class Batch(Base):
     `spent` counts, once there is a budget, the calls that cost a credit or may: a call takes its credit here
     before it goes out. `parked` says that jobs of it were taken out of the line while it was paused or over
     its budget; `shift` is added to their places when they come back, so that nobody has to wait for it.
+    Calls go out from `opens_at` until before `closes_at`, each without a bound if it is not set.
     """
 
     __tablename__ = "batches"
@@ -82,8 +85,10 @@ class Batch(Base):
         CheckConstraint("weight > 0", name="weight_is_positive"),
         CheckConstraint("budget >= 0 AND spent >= 0", name="budget_is_not_negative"),
         _address("webhook_url"),
+        CheckConstraint("opens_at < closes_at", name="window_has_a_length"),
         Index("ix_batches_parked", "id", postgresql_where=text("parked")),
         Index("ix_batches_without_results", "id", postgresql_where=text("results_key IS NULL")),
+        Index("ix_batches_closes_at", "closes_at", postgresql_where=text("closes_at IS NOT NULL")),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, server_default=NEW_ID)
@@ -92,6 +97,8 @@ class Batch(Base):
     weight: Mapped[float] = mapped_column(REAL, server_default=text("1"))
     last_place: Mapped[float] = mapped_column(Double, server_default=text("0"))
     paused_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    opens_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    closes_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     reuse: Mapped[bool] = mapped_column(server_default=text("true"))
     results_key: Mapped[str | None] = mapped_column(Text)
     # Told by a trigger, in the transaction that writes `results_key`.
@@ -356,6 +363,113 @@ class Picture(Base):
     change: Mapped[Change] = mapped_column(Text)
 
 
+class Schedule(Base):
+    """A batch that repeats. Whoever fires its run moves `next_fire_at` on, if it is still what was read.
+
+    `options` are of the order that each run makes; `next_due_at` is `next_fire_at` and its jitter. A schedule
+    that was removed keeps its row for its runs; one that never fires again is paused.
+    """
+
+    __tablename__ = "schedules"
+    __table_args__ = (
+        CheckConstraint(_one_of("at_window_end", AtWindowEnd), name="at_window_end_is_known"),
+        CheckConstraint(_one_of("overlap", Overlap), name="overlap_is_known"),
+        CheckConstraint(_one_of("catch_up", CatchUp), name="catch_up_is_known"),
+        CheckConstraint("(window_start IS NULL) = (window_end IS NULL)", name="window_has_two_ends"),
+        CheckConstraint("window_start <> window_end", name="window_has_a_length"),
+        CheckConstraint("run_budget >= 0 AND month_budget >= 0", name="budgets_are_not_negative"),
+        CheckConstraint("jitter_seconds >= 0 AND grace_seconds >= 0", name="durations_are_not_negative"),
+        CheckConstraint("shrink_share >= 0 AND shrink_share <= 1", name="shrink_share_is_a_share"),
+        CheckConstraint("next_due_at >= next_fire_at", name="due_at_its_time_or_later"),
+        Index(
+            "uq_schedules_producer_id_name",
+            "producer_id",
+            "name",
+            unique=True,
+            postgresql_nulls_not_distinct=True,
+            postgresql_where=text("removed_at IS NULL"),
+        ),
+        Index(
+            "ix_schedules_next_due_at",
+            "next_due_at",
+            postgresql_where=text("paused_at IS NULL AND removed_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, server_default=NEW_ID)
+    producer_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("producers.id"))
+    name: Mapped[str] = mapped_column(Text)
+    source: Mapped[str] = mapped_column(Text)
+    options: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'"))
+    cron: Mapped[str] = mapped_column(Text)
+    zone: Mapped[str] = mapped_column(Text)
+    window_start: Mapped[time | None] = mapped_column(Time)
+    window_end: Mapped[time | None] = mapped_column(Time)
+    at_window_end: Mapped[AtWindowEnd] = mapped_column(Text, server_default=AtWindowEnd.WAIT)
+    run_budget: Mapped[int | None]
+    month_budget: Mapped[int | None]
+    overlap: Mapped[Overlap] = mapped_column(Text, server_default=Overlap.SKIP)
+    catch_up: Mapped[CatchUp] = mapped_column(Text, server_default=CatchUp.LATEST)
+    jitter_seconds: Mapped[int] = mapped_column(server_default=text("0"))
+    grace_seconds: Mapped[int] = mapped_column(server_default=text("300"))
+    shrink_share: Mapped[float | None] = mapped_column(REAL)
+    webhook_url: Mapped[str | None] = mapped_column(Text)
+    paused_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    next_fire_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    next_due_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    removed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class Run(Base):
+    """One firing of a schedule. The unique key makes it one, whoever fires and however often.
+
+    `closes_at` is when its window ends; `counts` says at its end what came of it; `note` why it was skipped
+    or failed, or what else there is to say.
+    """
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        UniqueConstraint("schedule_id", "fire_at"),
+        CheckConstraint(_one_of("state", RunState), name="state_is_known"),
+        CheckConstraint(
+            f"({_one_of('state', UNFINISHED_RUNS)}) = (finished_at IS NULL)",
+            name="ended_if_and_only_if_finished",
+        ),
+        CheckConstraint(
+            "(batch_id IS NULL) = (started_at IS NULL)", name="begun_if_and_only_if_it_has_a_batch"
+        ),
+        CheckConstraint(
+            "(state IN ('waiting', 'skipped')) = (batch_id IS NULL) OR state = 'failed'",
+            name="only_what_was_begun_has_a_batch",
+        ),
+        CheckConstraint(
+            "state NOT IN ('skipped', 'failed', 'late') OR note IS NOT NULL", name="what_went_wrong_says_why"
+        ),
+        Index(
+            "uq_runs_schedule_id_under_way",
+            "schedule_id",
+            unique=True,
+            postgresql_where=text(_one_of("state", UNDER_WAY)),
+        ),
+        Index("ix_runs_waiting", "schedule_id", "fire_at", postgresql_where=text("state = 'waiting'")),
+        Index("ix_runs_batch_id", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, server_default=NEW_ID)
+    schedule_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("schedules.id"))
+    fire_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    due_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    fired_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    state: Mapped[RunState] = mapped_column(Text, server_default=RunState.WAITING)
+    batch_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("batches.id"))
+    closes_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    note: Mapped[str | None] = mapped_column(Text)
+    counts: Mapped[dict[str, int] | None] = mapped_column(JSONB)
+    started_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
 class Worker(Base):
     """A worker process. Silent for too long, or once it has left, its jobs are rescued."""
 
@@ -538,6 +652,8 @@ LINE = cast("Table", Line.__table__)
 RESULTS = cast("Table", Result.__table__)
 SOURCES = cast("Table", Source.__table__)
 INGESTS = cast("Table", Ingest.__table__)
+SCHEDULES = cast("Table", Schedule.__table__)
+RUNS = cast("Table", Run.__table__)
 LIMITS = cast("Table", Limit.__table__)
 SPENDING = cast("Table", Spending.__table__)
 WORKERS = cast("Table", Worker.__table__)

@@ -1,12 +1,19 @@
-"""Holding work back by hand: pauses of a batch or of everything, and budgets. They outlive every process."""
+"""Holding work back: pauses of a batch or of everything, windows, budgets. They outlive every process."""
 
 import uuid
 
-from sqlalchemy import func, null, select, true, update
+from sqlalchemy import and_, func, not_, null, or_, select, true, update
 
 from jobs.database import Database
 from jobs.models import ATTEMPTS, BATCHES, JOBS, LINE
 from jobs.states import AttemptOutcome
+
+WINDOW_IS_OPEN = and_(
+    or_(BATCHES.c.opens_at.is_(None), BATCHES.c.opens_at <= func.now()),
+    or_(BATCHES.c.closes_at.is_(None), BATCHES.c.closes_at > func.now()),
+)
+# Of a batch: no call of it may go out now. Whoever hands calls out or begins one asks this.
+RESTS = not_(and_(BATCHES.c.paused_at.is_(None), WINDOW_IS_OPEN))
 
 
 def pause(database: Database, batch_id: uuid.UUID | None = None) -> bool:

@@ -50,7 +50,8 @@ class Standing(StrEnum):
     """Not now: rejoins the line at `scheduled_at`."""
 
     PARKED = "parked"
-    """Its batch is paused, or (held) has spent its budget: the dispatcher puts it back in line after that."""
+    """Its batch is paused or outside its window, or (held) has spent its budget: the dispatcher puts it back
+    in line after that."""
 
 
 class ReturnForm(StrEnum):

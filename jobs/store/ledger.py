@@ -28,6 +28,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 
 from jobs.database import Database
 from jobs.models import ACCOUNTS, ATTEMPTS, BATCHES, BREAKER, JOBS, LINE, SPENDING, constant
+from jobs.pausing import RESTS
 from jobs.states import AttemptOutcome, Standing, State, Step
 from jobs.store.claims import FENCED, Claim, PaidResult
 from jobs.store.words import cut
@@ -52,11 +53,12 @@ ACCOUNT_IS_OPEN = (
     .exists()
 )
 BUCKET_IS_THERE = select(BREAKER.c.id).where(BREAKER.c.opened_at.is_(None)).exists()
+LINE_MOVES = select(LINE.c.id).where(LINE.c.paused_at.is_(None)).exists()
 BATCH_IS_PAUSED = select(BATCHES.c.id).where(THE_BATCH, BATCHES.c.paused_at.is_not(None)).exists()
-NOT_PAUSED = and_(select(LINE.c.id).where(LINE.c.paused_at.is_(None)).exists(), not_(BATCH_IS_PAUSED))
+BATCH_RESTS = select(BATCHES.c.id).where(THE_BATCH, RESTS).exists()
 HAS_BUDGET = select(BATCHES.c.id).where(THE_BATCH, BATCHES.c.budget.is_not(None)).exists()
 BATCH_IS_SPENT = select(BATCHES.c.id).where(THE_BATCH, BATCHES.c.spent >= BATCHES.c.budget).exists()
-MAY_CALL = and_(FENCED, ACCOUNT_IS_OPEN, BUCKET_IS_THERE, NOT_PAUSED)
+MAY_CALL = and_(FENCED, ACCOUNT_IS_OPEN, BUCKET_IS_THERE, LINE_MOVES, not_(BATCH_RESTS))
 
 TODAY = cast(func.timezone("UTC", func.now()), Date)
 DAY_BUDGET = bindparam("day_budget", type_=Integer)
@@ -133,7 +135,8 @@ WHY_NOT = select(
         (not_(select(JOBS.c.id).where(FENCED).exists()), "lost"),
         (not_(ACCOUNT_IS_OPEN), "account"),
         (not_(BUCKET_IS_THERE), "bucket"),
-        (not_(NOT_PAUSED), "paused"),
+        (or_(not_(LINE_MOVES), BATCH_IS_PAUSED), "paused"),
+        (BATCH_RESTS, "window"),
         (BATCH_IS_SPENT, "budget"),
         (DAY_IS_SPENT, "day"),
         else_="again",
@@ -225,6 +228,8 @@ class NotBegun(StrEnum):
     """The bucket takes nothing."""
     PAUSED = "paused"
     """The batch or the whole line is paused."""
+    WINDOW = "window"
+    """The batch's window is not open."""
     BUDGET = "budget"
     """The batch has spent its budget."""
     DAY = "day"

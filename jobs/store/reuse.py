@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from jobs.database import Database
 from jobs.models import JOBS, RESULTS, SOURCES
 from jobs.outcomes import StoredObject
-from jobs.states import State
+from jobs.states import Standing, State
 from jobs.store.claims import FENCED, Claim
 
 
@@ -49,7 +49,8 @@ IDENTITY = and_(
 # As text: an expression would bring `results` into the subquery, and ask about any row but the one at hand.
 ITS_BUYER_IS_OUT = literal_column(
     "NOT EXISTS (SELECT FROM jobs WHERE jobs.id = results.buyer"
-    f" AND jobs.state IN ('{State.QUEUED}', '{State.RUNNING}'))",
+    f" AND jobs.state IN ('{State.QUEUED}', '{State.RUNNING}')"  # noqa: S608 - our own words
+    f" AND jobs.standing IS DISTINCT FROM '{Standing.PARKED}')",
     Boolean,
 )
 _NEW = insert(RESULTS).from_select(
@@ -62,7 +63,7 @@ _NEW = insert(RESULTS).from_select(
         JOBS.c.id,
     ).where(FENCED),
 )
-# Whoever bought it before is done without it: failed, held or cancelled.
+# Whoever bought it before is done without it (failed, held or cancelled), or waits parked, perhaps for hours.
 TAKE = (
     _NEW.on_conflict_do_update(
         index_elements=[*RESULTS.primary_key.columns],

@@ -43,6 +43,24 @@ def why(session: Session, job_id: object = None) -> Explanation:
     return explain(session, job, KNOWN)
 
 
+class TestAJobOutsideItsWindow:
+    @pytest.mark.parametrize(
+        ("window", "words"),
+        [
+            ("opens_at = '2999-01-02 01:00+00'", "its window opens at 2999-01-02 01:00:00 UTC"),
+            ("closes_at = '2001-01-02 06:00+00'", "its window closed at 2001-01-02 06:00:00 UTC"),
+        ],
+    )
+    def test_says_when_it_opens(self, running: Session, window: str, words: str) -> None:
+        """In the line or parked; `until` says it to programs."""
+        batch = create_batch(running, "b")
+        job_id = enqueue(running, NewJob(SOURCE), batch_id=batch.id)
+        running.execute(text(f"UPDATE batches SET {window}"))  # noqa: S608
+        explained = why(running, job_id)
+        assert (explained.why, explained.text.partition(";")[0]) == ("window", words)
+        assert (explained.until is not None) == ("opens" in words)
+
+
 class TestAJobInLine:
     def test_knows_its_place_and_about_when_its_turn_comes(self, running: Session) -> None:
         """Forty calls before it, two a second: twenty seconds."""

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from jobs import pausing, store
 from jobs.enqueue import NewJob, create_batch, enqueue_all
-from jobs.line import hand_out_calls, survey, unpark
+from jobs.line import hand_out_calls, hand_out_copies, survey, unpark
 from jobs.models import Batch, Job
 from jobs.outcomes import Hold
 from jobs.states import AttemptOutcome, State
@@ -77,6 +77,84 @@ class TestAPausedBatch:
         batch_id = batch_of(session, 1)
         assert [pausing.pause(session, batch_id) for _ in range(2)] == [True, False]
         assert [pausing.resume(session, batch_id) for _ in range(2)] == [True, False]
+
+
+def set_window(session: Session, batch_id: uuid.UUID, opens: str, closes: str) -> None:
+    """From and until so long from now."""
+    session.execute(
+        text(
+            "UPDATE batches SET opens_at = now() + CAST(:opens AS interval),"
+            " closes_at = now() + CAST(:closes AS interval) WHERE id = :id"
+        ),
+        {"opens": opens, "closes": closes, "id": batch_id},
+    )
+
+
+BEFORE, AFTER = ("1 second", "1 hour"), ("-1 hour", "0 seconds")
+outside = pytest.mark.parametrize("window", [BEFORE, AFTER], ids=["before", "after"])
+
+
+class TestABatchOutsideItsWindow:
+    @outside
+    def test_is_stepped_over_and_comes_back_once_it_opens(
+        self, session: Session, window: tuple[str, str]
+    ) -> None:
+        """Its jobs are parked; within the window the dispatcher finds them again, nobody resumes anything."""
+        waits, other = batch_of(session, 60), batch_of(session, 3)
+        set_window(session, waits, *window)
+        assert owners(session, 5) == [other] * 3
+        assert standings(session, waits) == {"parked": 60}
+        assert not survey(session, [ACCOUNT]).parked
+        set_window(session, waits, "0 seconds", "1 second")
+        assert survey(session, [ACCOUNT]).parked
+        assert unpark(session) == 60
+        assert owners(session, 2) == [waits] * 2
+
+    @outside
+    @pytest.mark.parametrize("budget", [None, 5])
+    def test_lets_no_call_of_a_job_in_hand_begin(
+        self, session: Session, window: tuple[str, str], budget: int | None
+    ) -> None:
+        """What a worker holds already is refused at the last moment, and costs no credit."""
+        worker_id = new_worker(session)
+        batch_id = batch_of(session, 1, budget=budget)
+        claim = claim_one(session, worker_id)
+        set_window(session, batch_id, *window)
+        assert begin(session, claim) is NotBegun.WINDOW
+        assert session.scalar(text("SELECT count(*) FROM attempts")) == 0
+        assert session.scalar(text("SELECT spent FROM batches")) == 0
+        set_window(session, batch_id, "0 seconds", "1 second")
+        assert isinstance(begin(session, claim), int)
+
+    def test_still_copies_what_was_paid_for(self, session: Session) -> None:
+        """A paid result does not wait for a night."""
+        batch_id = batch_of(session, 1)
+        set_window(session, batch_id, *AFTER)
+        session.execute(
+            text(
+                "UPDATE jobs SET step = 'copy', result_url = 'https://r.example/a',"
+                " result_expires_at = now() + interval '1 day'"
+            )
+        )
+        assert len(hand_out_copies(session, 5, lease=LEASE)) == 1
+
+    def test_that_is_paused_too_says_so_first(self, session: Session) -> None:
+        """Opening the window would not help."""
+        worker_id = new_worker(session)
+        batch_id = batch_of(session, 1)
+        claim = claim_one(session, worker_id)
+        set_window(session, batch_id, *AFTER)
+        pausing.pause(session, batch_id)
+        assert begin(session, claim) is NotBegun.PAUSED
+
+    @pytest.mark.parametrize("bounds", ["opens_at = now()", "closes_at = now() + interval '1 second'"])
+    def test_may_have_one_bound_only(self, session: Session, bounds: str) -> None:
+        """The other side is open."""
+        worker_id = new_worker(session)
+        batch_of(session, 1)
+        claim = claim_one(session, worker_id)
+        session.execute(text(f"UPDATE batches SET {bounds}"))  # noqa: S608
+        assert isinstance(begin(session, claim), int)
 
 
 class TestThePausedLine:

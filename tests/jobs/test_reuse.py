@@ -2,7 +2,7 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from jobs import store
@@ -48,6 +48,19 @@ class TestTwoJobsForOnePicture:
         assert take(engine, other, b"o" * 32) == Mine()
         with Session(engine) as session, session.begin():
             store.settle(session, first, Hold("LOOK", "for a person"))
+        assert take(engine, second) == Mine()
+
+    def test_do_not_wait_for_one_that_is_parked(self, engine: Engine) -> None:
+        """Its batch is paused or outside its window, perhaps for hours: the next one buys."""
+        first, second = claims(engine, 2)
+        assert take(engine, first) == Mine()
+        with engine.begin() as connection:
+            connection.execute(
+                text(
+                    "UPDATE jobs SET state = 'queued', standing = 'parked', worker_id = NULL WHERE id = :id"
+                ),
+                {"id": first.job_id},
+            )
         assert take(engine, second) == Mine()
 
     def test_leave_it_to_the_one_that_asked_first(self, engine: Engine) -> None:

@@ -31,6 +31,7 @@ from worker.part import Part
 from worker.probe import bucket_works
 from worker.publisher import Publisher
 from worker.results_keeper import ResultsKeeper
+from worker.schedule_keeper import ScheduleKeeper
 from worker.slots import limiter_of
 from worker.watch import HeartWatch
 from worker.webhooks import Notifier
@@ -87,6 +88,7 @@ class Dispatcher:
         self._bucket_works = Question("the bucket's probe", lambda: bucket_works(bucket))
         self._results = ResultsKeeper(known)
         self._webhooks = Notifier(known)
+        self._schedules = ScheduleKeeper(known)
         self._parts = [
             Part(work)
             for work in (
@@ -100,6 +102,7 @@ class Dispatcher:
                 self._hand_out_calls,
                 self._results.look,
                 self._webhooks.look,
+                self._schedules.look,
             )
         ]
 

@@ -37,11 +37,12 @@ class Fire:
 class Look:
     """What a look at a schedule found: runs, the earliest first, and the next one after them.
 
-    Without a next one the schedule never fires again.
+    Without a next one the schedule never fires again. `seen` counts the runs that were due.
     """
 
     fires: list[Fire]
     next: Fire | None
+    seen: int = 1
 
 
 def look(rhythm: Rhythm, first: datetime, now: datetime) -> Look:
@@ -62,11 +63,12 @@ def look(rhythm: Rhythm, first: datetime, now: datetime) -> Look:
     more_is_due = upcoming is not None and upcoming.due_at <= now
     missed = [run for run in due if run.due_at < missed_before]
     if rhythm.catch_up is CatchUp.ALL or not missed:
-        return Look(due, upcoming)
+        return Look(due, upcoming, len(due))
     kept = due[len(missed) :]
+    seen = len(due)
     if rhythm.catch_up is CatchUp.LATEST and not kept and not more_is_due:
         kept = [missed.pop()]
-    return Look([*_skipped(missed, rhythm), *kept], upcoming)
+    return Look([*_skipped(missed, rhythm), *kept], upcoming, seen)
 
 
 def _runs(rhythm: Rhythm, first: datetime) -> Iterator[Fire]:

@@ -48,8 +48,8 @@ IDENTITY = and_(
 )
 # As text: an expression would bring `results` into the subquery, and ask about any row but the one at hand.
 ITS_BUYER_IS_OUT = literal_column(
-    "NOT EXISTS (SELECT FROM jobs WHERE jobs.id = results.buyer"
-    f" AND jobs.state IN ('{State.QUEUED}', '{State.RUNNING}')"  # noqa: S608 - our own words
+    "NOT EXISTS (SELECT FROM jobs WHERE jobs.id = results.buyer"  # noqa: S608 - our own words
+    f" AND jobs.state IN ('{State.QUEUED}', '{State.RUNNING}')"
     f" AND jobs.standing IS DISTINCT FROM '{Standing.PARKED}')",
     Boolean,
 )

@@ -1,0 +1,131 @@
+"""What is asked of a schedule, checked as far as it can be before a night."""
+
+import unicodedata
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time, timedelta
+from itertools import islice, pairwise
+from typing import Any, Self
+
+from jobs.ingest.opening import Reading
+from jobs.ingest.orders import Order
+from jobs.schedules.cron import Cron, cron_of
+from jobs.schedules.errors import InvalidScheduleError
+from jobs.schedules.sources import require_source
+from jobs.schedules.words import AtWindowEnd, CatchUp, Overlap
+from jobs.states import Priority, ReturnForm
+
+LONGEST_NAME = 100
+LEAST_GRACE_S, MOST_GRACE_S = 30, 7 * 86_400
+MOST_CREDITS = 2**31 - 1
+# So many runs ahead their distances are looked at.
+LOOKED_AHEAD = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What each run's batch is like, beside its budget."""
+
+    forms: tuple[ReturnForm, ...] = (ReturnForm.RGBA,)
+    priority: Priority = Priority.NORMAL
+    weight: float = 1.0
+    reuse: bool = True
+    columns: Mapping[str, str] = field(default_factory=dict)
+    encoding: str | None = None
+    keys: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "forms": list(self.forms),
+            "priority": int(self.priority),
+            "weight": self.weight,
+            "reuse": self.reuse,
+            "columns": dict(self.columns),
+            "encoding": self.encoding,
+            "keys": self.keys,
+        }
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> Self:
+        """From what as_json() gave."""
+        forms = tuple(ReturnForm(form) for form in kept["forms"])
+        return cls(**{**kept, "forms": forms, "priority": Priority(kept["priority"])})
+
+    def order(self, name: str, budget: int | None, producer_id: uuid.UUID | None) -> Order:
+        """For one run."""
+        return Order(
+            name,
+            forms=self.forms,
+            priority=self.priority,
+            weight=self.weight,
+            budget=budget,
+            reuse=self.reuse,
+            reading=Reading(self.columns, self.encoding, self.keys),
+            producer_id=producer_id,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NewSchedule:
+    """A batch to be repeated. Raises InvalidScheduleError for what can never work.
+
+    `shrink_share` holds a run whose manifest has lost more than this share of its rows since the last one.
+    """
+
+    name: str
+    source: str
+    cron: str
+    zone: str = "UTC"
+    options: Options = field(default_factory=Options)
+    window: tuple[time, time] | None = None
+    at_window_end: AtWindowEnd = AtWindowEnd.WAIT
+    run_budget: int | None = None
+    month_budget: int | None = None
+    overlap: Overlap = Overlap.SKIP
+    catch_up: CatchUp = CatchUp.LATEST
+    jitter_seconds: int = 0
+    grace_seconds: int = 300
+    shrink_share: float | None = None
+    producer_id: uuid.UUID | None = None
+
+    def __post_init__(self) -> None:
+        _require_name(self.name)
+        require_source(self.source)
+        _require_jitter(cron_of(self.cron, self.zone), self.jitter_seconds)
+        _require_between("grace", self.grace_seconds, LEAST_GRACE_S, MOST_GRACE_S, "seconds")
+        for budget in (self.run_budget, self.month_budget):
+            if budget is not None:
+                _require_between("budget", budget, 0, MOST_CREDITS, "credits")
+        if self.shrink_share is not None and not 0 <= self.shrink_share <= 1:
+            raise InvalidScheduleError(
+                "shrink_share", f"{self.shrink_share} is no share; give one from 0 to 1, such as 0.2"
+            )
+
+
+def _require_name(name: str) -> None:
+    if not 1 <= len(name) <= LONGEST_NAME or name != name.strip():
+        raise InvalidScheduleError(
+            "name", f"the name {name[:LONGEST_NAME]!r} does not have 1 to {LONGEST_NAME} characters; mend it"
+        )
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
+        raise InvalidScheduleError("name", f"the name {name!r} has control characters; remove them")
+
+
+def _require_jitter(cron: Cron, seconds: int) -> None:
+    """A run is due before the next one fires, so that they keep their order."""
+    ahead = islice(cron.after(datetime.now(UTC)), LOOKED_AHEAD)
+    closest = min((later - earlier for earlier, later in pairwise(ahead)), default=timedelta.max)
+    if not 0 <= seconds < closest.total_seconds():
+        raise InvalidScheduleError(
+            "jitter",
+            f"the jitter of {seconds} s is not less than the {closest.total_seconds():.0f} s between two"
+            " runs; give less",
+        )
+
+
+def _require_between(field_name: str, value: int, least: int, most: int, unit: str) -> None:
+    if not least <= value <= most:
+        raise InvalidScheduleError(
+            field_name, f"the {field_name} of {value} is out of bounds; give {least} to {most} {unit}"
+        )

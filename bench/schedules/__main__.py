@@ -1,0 +1,27 @@
+"""Schedules under trouble. `python -m bench.schedules failover` kills who leads, again and again."""
+
+import argparse
+
+from bench.schedules.failover import Sizes, measure
+
+
+def main() -> None:
+    """Print the table of docs/reliability.md."""
+    parser = argparse.ArgumentParser(prog="python -m bench.schedules", description=__doc__)
+    parser.add_argument("part", choices=["failover"])
+    parser.add_argument("--dispatchers", type=int, default=3, help="[%(default)s]")
+    parser.add_argument("--schedules", type=int, default=200, help="each fires every second [%(default)s]")
+    parser.add_argument("--seconds", type=int, default=300, help="[%(default)s]")
+    parser.add_argument("--kill-every", type=int, default=10, help="seconds [%(default)s]")
+    asked = parser.parse_args()
+    rows = measure(Sizes(asked.dispatchers, asked.schedules, asked.seconds, asked.kill_every))
+    print("| What | Measured | Goal |")
+    print("|---|---|---|")
+    for row in rows:
+        print(f"| {row.what} | {row.measured} | {row.goal} |")
+    if not all(row.reached for row in rows):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

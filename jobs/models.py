@@ -366,8 +366,10 @@ class Picture(Base):
 class Schedule(Base):
     """A batch that repeats. Whoever fires its run moves `next_fire_at` on, if it is still what was read.
 
-    `options` are of the order that each run makes; `next_due_at` is `next_fire_at` and its jitter. A schedule
-    that was removed keeps its row for its runs; one that never fires again is paused.
+    `options` are of the order that each run makes; `next_due_at` is `next_fire_at` and its jitter. A source
+    that has less than the share `shrinks_to` of the last run's pictures left is taken only by a run that is
+    `even_if_shrunk`. A schedule that was removed keeps its row for its runs; one that never fires again is
+    paused.
     """
 
     __tablename__ = "schedules"
@@ -379,7 +381,7 @@ class Schedule(Base):
         CheckConstraint("window_start <> window_end", name="window_has_a_length"),
         CheckConstraint("run_budget >= 0 AND month_budget >= 0", name="budgets_are_not_negative"),
         CheckConstraint("jitter_seconds >= 0 AND grace_seconds >= 0", name="durations_are_not_negative"),
-        CheckConstraint("shrink_share >= 0 AND shrink_share <= 1", name="shrink_share_is_a_share"),
+        CheckConstraint("shrinks_to >= 0 AND shrinks_to <= 1", name="shrinks_to_is_a_share"),
         CheckConstraint("next_due_at >= next_fire_at", name="due_at_its_time_or_later"),
         Index(
             "uq_schedules_producer_id_name",
@@ -412,7 +414,7 @@ class Schedule(Base):
     catch_up: Mapped[CatchUp] = mapped_column(Text, server_default=CatchUp.LATEST)
     jitter_seconds: Mapped[int] = mapped_column(server_default=text("0"))
     grace_seconds: Mapped[int] = mapped_column(server_default=text("300"))
-    shrink_share: Mapped[float | None] = mapped_column(REAL)
+    shrinks_to: Mapped[float] = mapped_column(REAL, server_default=text("0.5"))
     webhook_url: Mapped[str | None] = mapped_column(Text)
     paused_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     next_fire_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
@@ -464,6 +466,7 @@ class Run(Base):
     state: Mapped[RunState] = mapped_column(Text, server_default=RunState.WAITING)
     batch_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("batches.id"))
     closes_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    even_if_shrunk: Mapped[bool] = mapped_column(server_default=text("false"))
     note: Mapped[str | None] = mapped_column(Text)
     counts: Mapped[dict[str, int] | None] = mapped_column(JSONB)
     started_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

@@ -8,8 +8,7 @@ from sqlalchemy import Row, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from jobs.batches import credits_of_batch
-from jobs.models import Batch, Ingest, Job, Run, Schedule
-from jobs.pausing import pause
+from jobs.models import Ingest, Job, Run, Schedule
 from jobs.schedules.words import AtWindowEnd, RunState
 from jobs.states import State, Step
 from jobs.store.words import cut
@@ -64,18 +63,13 @@ def read_runs(session: Session) -> list[uuid.UUID]:
 
 
 def move_on(session: Session, run_id: uuid.UUID) -> None:
-    """Let a run whose source was read work; or end it, saying why, if it was not read or lost too much."""
+    """Let a run whose source was read work; or end it, saying why, if it could not be read."""
     run = _locked(session, run_id, RunState.INGESTING)
     if run is None:
         return
     ingest = session.get_one(Ingest, run.batch_id)
     if ingest.error is not None:
         _end(session, run, RunState.FAILED, f"its source was not read: {ingest.error}")
-        return
-    shrunk = _shrunk(session, run, ingest)
-    if shrunk and run.batch_id:
-        pause(session, run.batch_id)
-        _end(session, run, RunState.FAILED, shrunk)
         return
     run.state = RunState.WORKING
 
@@ -140,35 +134,6 @@ def _end(session: Session, run: Run, state: RunState | None, note: str | None) -
             counts=found.as_json() if found else None,
             finished_at=func.now(),
         )
-    )
-
-
-def _shrunk(session: Session, run: Run, ingest: Ingest) -> str | None:
-    """What to say of a source that lost more than the schedule's share of its rows since the last run.
-
-    A shrunk one counts as the last once somebody let its batch go on.
-    """
-    share = session.get_one(Schedule, run.schedule_id).shrink_share
-    if share is None:
-        return None
-    before = session.scalar(
-        select(Ingest.records)
-        .join(Batch, Batch.id == Ingest.batch_id)
-        .join(Run, Run.batch_id == Batch.id)
-        .where(
-            Run.schedule_id == run.schedule_id,
-            Run.fire_at < run.fire_at,
-            Batch.paused_at.is_(None),
-            Ingest.error.is_(None),
-        )
-        .order_by(Run.fire_at.desc())
-        .limit(1)
-    )
-    if not before or ingest.records >= before * (1 - share):
-        return None
-    return (
-        f"its source has {ingest.records:,} rows, the last run's had {before:,}: is the export whole?"
-        f" Its batch is paused; `cutout resume --batch {run.batch_id}` lets it go on, or `cutout cancel` it"
     )
 
 

@@ -41,7 +41,7 @@ def add(session: Session, new: NewSchedule) -> Schedule:
         catch_up=new.catch_up,
         jitter_seconds=new.jitter_seconds,
         grace_seconds=new.grace_seconds,
-        shrink_share=new.shrink_share,
+        shrinks_to=new.shrinks_to,
     )
     first = next_runs(schedule, _now(session), 1)[0]
     schedule.next_fire_at, schedule.next_due_at = first.fire_at, first.due_at
@@ -110,9 +110,15 @@ def remove(session: Session, schedule_id: uuid.UUID) -> bool:
     return True
 
 
-def run_now(session: Session, schedule_id: uuid.UUID) -> uuid.UUID | None:
+def run_now(session: Session, schedule_id: uuid.UUID, *, even_if_shrunk: bool = False) -> uuid.UUID | None:
     """Fire one run at this instant, beside those of the clock; None if one is fired for it already."""
-    new = insert(Run).values(schedule_id=schedule_id, fire_at=func.now(), due_at=func.now(), note=BY_HAND)
+    new = insert(Run).values(
+        schedule_id=schedule_id,
+        fire_at=func.now(),
+        due_at=func.now(),
+        even_if_shrunk=even_if_shrunk,
+        note=BY_HAND,
+    )
     return session.scalar(new.on_conflict_do_nothing().returning(Run.id))
 
 

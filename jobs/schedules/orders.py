@@ -70,7 +70,8 @@ class Options:
 class NewSchedule:
     """A batch to be repeated. Raises InvalidScheduleError for what can never work.
 
-    `shrink_share` holds a run whose manifest has lost more than this share of its rows since the last one.
+    A run is not done, and fails, if its source has less than the share `shrinks_to` of the pictures left that
+    the last one had: a broken export must not look like a removed catalog.
     """
 
     name: str
@@ -86,7 +87,7 @@ class NewSchedule:
     catch_up: CatchUp = CatchUp.LATEST
     jitter_seconds: int = 0
     grace_seconds: int = 300
-    shrink_share: float | None = None
+    shrinks_to: float = 0.5
     producer_id: uuid.UUID | None = None
 
     def __post_init__(self) -> None:
@@ -97,9 +98,9 @@ class NewSchedule:
         for budget in (self.run_budget, self.month_budget):
             if budget is not None:
                 _require_between("budget", budget, 0, MOST_CREDITS, "credits")
-        if self.shrink_share is not None and not 0 <= self.shrink_share <= 1:
+        if not 0 <= self.shrinks_to <= 1:
             raise InvalidScheduleError(
-                "shrink_share", f"{self.shrink_share} is no share; give one from 0 to 1, such as 0.2"
+                "shrinks_to", f"{self.shrinks_to} is no share; give one from 0 to 1, such as 0.5"
             )
 
 

@@ -49,7 +49,7 @@ def _create_schedules() -> None:
         sa.Column("catch_up", sa.Text(), server_default="latest", nullable=False),
         sa.Column("jitter_seconds", sa.Integer(), server_default=NOTHING, nullable=False),
         sa.Column("grace_seconds", sa.Integer(), server_default=sa.text("300"), nullable=False),
-        sa.Column("shrink_share", sa.REAL()),
+        sa.Column("shrinks_to", sa.REAL(), server_default=sa.text("0.5"), nullable=False),
         sa.Column("webhook_url", sa.Text()),
         sa.Column("paused_at", WHEN),
         sa.Column("next_fire_at", WHEN, nullable=False),
@@ -75,7 +75,7 @@ def _create_schedules() -> None:
             name=op.f("ck_schedules_durations_are_not_negative"),
         ),
         sa.CheckConstraint(
-            "shrink_share >= 0 AND shrink_share <= 1", name=op.f("ck_schedules_shrink_share_is_a_share")
+            "shrinks_to >= 0 AND shrinks_to <= 1", name=op.f("ck_schedules_shrinks_to_is_a_share")
         ),
         sa.CheckConstraint("next_due_at >= next_fire_at", name=op.f("ck_schedules_due_at_its_time_or_later")),
         sa.ForeignKeyConstraint(["producer_id"], ["producers.id"], name=op.f("fk_schedules_producer_id")),
@@ -108,6 +108,7 @@ def _create_runs() -> None:
         sa.Column("state", sa.Text(), server_default="waiting", nullable=False),
         sa.Column("batch_id", sa.Uuid()),
         sa.Column("closes_at", WHEN),
+        sa.Column("even_if_shrunk", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("note", sa.Text()),
         sa.Column("counts", JSONB()),
         sa.Column("started_at", WHEN),

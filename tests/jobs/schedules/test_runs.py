@@ -7,7 +7,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from jobs import pausing, store
+from jobs import store
 from jobs.enqueue import NewJob, enqueue_all
 from jobs.models import Batch, Ingest, Run, Schedule
 from jobs.outcomes import Fail, Hold, Outcome
@@ -216,51 +216,6 @@ class TestARunEnds:
         assert run_now(session, schedule.id)
         see_through(session)
         assert states(session, schedule) == ["failed", "ingesting"]
-
-
-class TestASourceThatShrank:
-    def night(self, session: Session, schedule: Schedule, records: int) -> Run:
-        """One night with so many rows, in which all went well if it was let."""
-        assert run_now(session, schedule.id)
-        session.execute(
-            text(
-                "UPDATE runs SET fire_at = fire_at - interval '1 day' * (SELECT 100 - count(*) FROM runs)"
-                " WHERE state = 'waiting'"
-            )
-        )
-        see_through(session)
-        run = runs(session, schedule)[-1]
-        read(session, run, [DONE], records=records)
-        see_through(session)
-        see_through(session)
-        return runs(session, schedule)[-1]
-
-    def test_by_more_than_its_share_is_held(self, session: Session) -> None:
-        """A broken export; yesterday's stays the measure until somebody lets the small one go."""
-        schedule = new_schedule(session, shrink_share=0.2)
-        assert [self.night(session, schedule, rows).state for rows in (1000, 800, 640)] == ["succeeded"] * 3
-        broken = self.night(session, schedule, 500)
-        assert broken.state == "failed"
-        assert (broken.note or "").startswith(
-            "it was run by hand; its source has 500 rows, the last run's had 640"
-        )
-        assert session.get_one(Batch, broken.batch_id).paused_at
-        assert self.night(session, schedule, 500).state == "failed"
-        assert self.night(session, schedule, 640).state == "succeeded"
-
-    def test_is_the_measure_once_somebody_let_it_go(self, session: Session) -> None:
-        """The catalog did become smaller."""
-        schedule = new_schedule(session, shrink_share=0.2)
-        self.night(session, schedule, 1000)
-        smaller = self.night(session, schedule, 500)
-        assert smaller.state == "failed"
-        assert pausing.resume(session, smaller.batch_id)
-        assert self.night(session, schedule, 500).state == "succeeded"
-
-    def test_does_not_matter_where_no_share_is_set(self, session: Session) -> None:
-        """Then rows may go."""
-        schedule = new_schedule(session)
-        assert [self.night(session, schedule, rows).state for rows in (1000, 1)] == ["succeeded"] * 2
 
 
 class TestAWindow:

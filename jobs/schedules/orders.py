@@ -52,17 +52,15 @@ class Options:
         forms = tuple(ReturnForm(form) for form in kept["forms"])
         return cls(**{**kept, "forms": forms, "priority": Priority(kept["priority"])})
 
-    def order(self, name: str, budget: int | None, producer_id: uuid.UUID | None) -> Order:
-        """For one run."""
+    def order(self, name: str) -> Order:
+        """The same of one run, without what differs from run to run."""
         return Order(
             name,
             forms=self.forms,
             priority=self.priority,
             weight=self.weight,
-            budget=budget,
             reuse=self.reuse,
             reading=Reading(self.columns, self.encoding, self.keys),
-            producer_id=producer_id,
         )
 
 

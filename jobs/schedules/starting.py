@@ -1,6 +1,7 @@
 """Beginning runs that were fired: one of a schedule at a time, each with a batch that its source fills."""
 
 import uuid
+from dataclasses import replace
 
 from sqlalchemy import func, select, true, update
 from sqlalchemy.orm import Session, aliased
@@ -74,8 +75,12 @@ def start(session: Session, run_id: uuid.UUID) -> None:
 def _begin(session: Session, run: Run, schedule: Schedule) -> None:
     now = session.scalars(select(func.now())).one()
     window, day = window_of(schedule), reading_at(run.fire_at, zone_of(schedule.zone))
-    order = Options.of(schedule.options).order(
-        f"{schedule.name} {day:%Y-%m-%d %H:%M}", budget_of(session, schedule, run), schedule.producer_id
+    order = replace(
+        Options.of(schedule.options).order(f"{schedule.name} {day:%Y-%m-%d %H:%M}"),
+        budget=budget_of(session, schedule, run),
+        producer_id=schedule.producer_id,
+        schedule_id=schedule.id,
+        shrinks_to=0.0 if run.even_if_shrunk else schedule.shrinks_to,
     )
     run.batch_id, run.started_at = request_ingest(session, schedule.source, order), now
     run.state = RunState.INGESTING

@@ -120,17 +120,17 @@ def ingest(
     """Enqueue a batch: a job for each picture. Interrupted, the same command goes on where it stopped."""
     known, engine = settings(), open_database()
     with plain_errors():
-        producer_id = _producer(engine, known)
+        producer_id = producer_of(engine, known)
     order = Order(
         name or _name_of(source),
         forms=tuple(dict.fromkeys(return_form)),
-        priority=PRIORITIES[_one_of_priorities(priority)],
+        priority=PRIORITIES[one_of_priorities(priority)],
         weight=weight,
         budget=budget,
         reuse=reuse,
         plan=plan,
         strict=strict,
-        reading=Reading(_columns(map_), encoding, keys),
+        reading=Reading(columns_of(map_), encoding, keys),
         producer_id=producer_id,
         webhook_url=_webhook(known, webhook),
     )
@@ -150,7 +150,8 @@ def _name_of(source: str) -> str:
     return word.rstrip("/").rpartition("/")[2].encode(errors="replace").decode() or source
 
 
-def _columns(text: str) -> dict[str, str]:
+def columns_of(text: str) -> dict[str, str]:
+    """What --map says."""
     try:
         return parse_columns(text) if text else {}
     except ValueError as error:
@@ -166,13 +167,15 @@ def _webhook(known: Settings, url: str | None) -> str | None:
     return url
 
 
-def _one_of_priorities(word: str) -> str:
+def one_of_priorities(word: str) -> str:
+    """The word, if it is one."""
     if word not in PRIORITIES:
         fail(f"--priority: {word!r} is not one of {', '.join(PRIORITIES)}")
     return word
 
 
-def _producer(engine: Engine, known: Settings) -> uuid.UUID | None:
+def producer_of(engine: Engine, known: Settings) -> uuid.UUID | None:
+    """Whose key the settings have, if they have one."""
     if not known.api_key:
         return None
     with Session(engine) as session:

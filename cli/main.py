@@ -15,6 +15,7 @@ COMMANDS = {
     "demo": "cli.demo",
     "ingest": "cli.ingest",
     "approve": "cli.approve",
+    "schedule": "cli.schedule",
     "status": "cli.look",
     "results": "cli.results",
     "explain": "cli.explain",
@@ -36,7 +37,7 @@ COMMANDS = {
     "sandbox": "cli.processes",
 }
 # Commands with commands of their own.
-GROUPS = ("keys", "webhooks")
+GROUPS = ("keys", "schedule", "webhooks")
 # Options that the sandbox explains itself.
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 

@@ -1,6 +1,7 @@
 """From a run whose source is being read to what it came to."""
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -32,6 +33,7 @@ class Tally:
     by_state: dict[State, int]
     over_budget: int
     rejected: int
+    changes: Mapping[str, int]
     credits: int
 
     @property
@@ -49,7 +51,8 @@ class Tally:
 
     def as_json(self) -> dict[str, int]:
         states = {str(state): count for state, count in self.by_state.items()}
-        return {"jobs": self.total, **states, "rejected": self.rejected, "credits": self.credits}
+        whole = {"jobs": self.total, "rejected": self.rejected, "credits": self.credits}
+        return {**whole, **states, **self.changes}
 
 
 def read_runs(session: Session) -> list[uuid.UUID]:
@@ -108,8 +111,9 @@ def tally(session: Session, batch_id: uuid.UUID) -> Tally:
     )
     by_state = dict.fromkeys(State, 0) | {State(state): count for state, count, _ in rows}
     over_budget = sum(over for state, _, over in rows if state == State.HELD)
-    rejected = session.scalar(select(Ingest.rejects).where(Ingest.batch_id == batch_id)) or 0
-    return Tally(by_state, over_budget, rejected, credits_of_batch(session, batch_id))
+    ingest = session.get_one(Ingest, batch_id)
+    spent = credits_of_batch(session, batch_id)
+    return Tally(by_state, over_budget, ingest.rejects, ingest.changes or {}, spent)
 
 
 def _locked(session: Session, run_id: uuid.UUID, state: RunState) -> Run | None:

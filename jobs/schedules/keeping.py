@@ -55,6 +55,14 @@ def add(session: Session, new: NewSchedule) -> Schedule:
     return schedule
 
 
+def listed(session: Session, producer_id: uuid.UUID | None = None) -> list[Schedule]:
+    """The schedules of a producer, or of all; those that were removed are not."""
+    kept = select(Schedule).where(Schedule.removed_at.is_(None)).order_by(Schedule.name, Schedule.id)
+    if producer_id is not None:
+        kept = kept.where(Schedule.producer_id == producer_id)
+    return list(session.scalars(kept))
+
+
 def next_runs(schedule: Schedule, after: datetime, count: int) -> list[Fire]:
     """The coming runs after that moment, as they are ordered and as they will be due."""
     instants = islice(cron_of(schedule.cron, schedule.zone).after(after), count)

@@ -25,7 +25,10 @@ LOOKED_AHEAD = 50
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What each run's batch is like, beside its budget."""
+    """What each run's batch is like, beside its budget.
+
+    One that is `foreign` was asked for over the network: its source is an address, and so are its pictures.
+    """
 
     forms: tuple[ReturnForm, ...] = (ReturnForm.RGBA,)
     priority: Priority = Priority.NORMAL
@@ -34,6 +37,7 @@ class Options:
     columns: Mapping[str, str] = field(default_factory=dict)
     encoding: str | None = None
     keys: bool = False
+    foreign: bool = False
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -44,6 +48,7 @@ class Options:
             "columns": dict(self.columns),
             "encoding": self.encoding,
             "keys": self.keys,
+            "foreign": self.foreign,
         }
 
     @classmethod
@@ -60,7 +65,7 @@ class Options:
             priority=self.priority,
             weight=self.weight,
             reuse=self.reuse,
-            reading=Reading(self.columns, self.encoding, self.keys),
+            reading=Reading(self.columns, self.encoding, self.keys, self.foreign),
         )
 
 
@@ -90,7 +95,7 @@ class NewSchedule:
 
     def __post_init__(self) -> None:
         _require_name(self.name)
-        require_source(self.source)
+        require_source(self.source, on_the_web=self.options.foreign)
         _require_jitter(cron_of(self.cron, self.zone), self.jitter_seconds)
         _require_between("grace", self.grace_seconds, LEAST_GRACE_S, MOST_GRACE_S, "seconds")
         for budget in (self.run_budget, self.month_budget):

@@ -1,0 +1,259 @@
+"""Batches that repeat: added, looked at, stopped, run by hand."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from sqlalchemy.orm import Session
+
+from cli.console import Exit, err, fail, out
+from cli.database import open_database, plain_errors
+from cli.ingest import BEFORE_SPENDING, OF_A_MANIFEST, columns_of, one_of_priorities, producer_of
+from cli.scheduled import describe_next, describe_runs, describe_schedule, find_schedule, list_line
+from jobs.models import Schedule
+from jobs.schedules import keeping
+from jobs.schedules.errors import InvalidScheduleError
+from jobs.schedules.orders import LEAST_GRACE_S, NewSchedule, Options
+from jobs.schedules.sources import BUCKET, WEB
+from jobs.schedules.windows import parse_window
+from jobs.schedules.words import AtWindowEnd, CatchUp, Overlap
+from jobs.settings import settings
+from jobs.states import PRIORITIES, ReturnForm
+
+app = typer.Typer(
+    no_args_is_help=True, help="Batches that repeat, such as every night: each run once, in its window."
+)
+
+COMING = 10
+LATEST = 10
+WHEN = "When"
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A schedule, or the beginning of its id.")]
+
+
+@app.command("add")
+def add(
+    name: Annotated[str, typer.Argument(help="What to call it.")],
+    *,
+    source: Annotated[
+        str,
+        typer.Option(
+            help="What `cutout ingest` takes: a directory, s3://bucket/prefix, a manifest; or a manifest's"
+            " https:// address."
+        ),
+    ],
+    cron: Annotated[
+        str,
+        typer.Option(help="Five fields: minute, hour, day, month, weekday.", rich_help_panel=WHEN),
+    ],
+    tz: Annotated[str, typer.Option(help="Its time zone, e.g. Europe/Paris.", rich_help_panel=WHEN)] = "UTC",
+    window: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FROM-TO",
+            help="Calls go out only then, e.g. 01:00-06:00 [default: at any hour].",
+            rich_help_panel=WHEN,
+        ),
+    ] = None,
+    at_window_end: Annotated[
+        str,
+        typer.Option(
+            metavar="wait|run-on", help="What is left waits for the next window.", rich_help_panel=WHEN
+        ),
+    ] = "wait",
+    overlap: Annotated[
+        Overlap,
+        typer.Option(help="What a run does while the last one is under way.", rich_help_panel=WHEN),
+    ] = Overlap.SKIP,
+    catch_up: Annotated[
+        CatchUp,
+        typer.Option(help="Which of the runs that an outage took are made up for.", rich_help_panel=WHEN),
+    ] = CatchUp.LATEST,
+    jitter: Annotated[
+        int, typer.Option(min=0, help="Begin up to so many seconds later.", rich_help_panel=WHEN)
+    ] = 0,
+    grace: Annotated[
+        int,
+        typer.Option(min=LEAST_GRACE_S, help="So many seconds later it is late.", rich_help_panel=WHEN),
+    ] = 300,
+    return_form: Annotated[
+        list[ReturnForm], typer.Option(help="What to get of each picture; may be repeated.")
+    ] = [ReturnForm.RGBA],  # noqa: B006 - typer copies it
+    priority: Annotated[str, typer.Option(help=f"{', '.join(PRIORITIES)}.")] = "bulk",
+    weight: Annotated[
+        float, typer.Option(min=0.001, max=1000, help="Its share of the endpoint beside other batches.")
+    ] = 1.0,
+    budget: Annotated[
+        int | None,
+        typer.Option(min=0, help="Credits that a run may cost.", rich_help_panel=BEFORE_SPENDING),
+    ] = None,
+    month_budget: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Credits that the runs of a calendar month may cost.",
+            rich_help_panel=BEFORE_SPENDING,
+        ),
+    ] = None,
+    shrinks_to: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Do nothing if less than this share of the last run's pictures is left.",
+            rich_help_panel=BEFORE_SPENDING,
+        ),
+    ] = 0.5,
+    reuse: Annotated[
+        bool, typer.Option(help="Take cutouts that were bought before.", rich_help_panel=BEFORE_SPENDING)
+    ] = True,
+    map_: Annotated[
+        str,
+        typer.Option(
+            "--map",
+            metavar="TARGET=COLUMN,…",
+            help='Which column is which: `external_id=SKU,source="Image URL"`.',
+            rich_help_panel=OF_A_MANIFEST,
+        ),
+    ] = "",
+    encoding: Annotated[
+        str | None,
+        typer.Option(help="If it is not UTF-8: latin-1, cp1252 …", rich_help_panel=OF_A_MANIFEST),
+    ] = None,
+    keys: Annotated[
+        bool,
+        typer.Option(
+            "--keys", help="Bare sources are keys of the bucket, not files.", rich_help_panel=OF_A_MANIFEST
+        ),
+    ] = False,
+) -> None:
+    """Add a schedule. Each run ingests the source as `cutout ingest` would."""
+    options = Options(
+        tuple(dict.fromkeys(return_form)),
+        PRIORITIES[one_of_priorities(priority)],
+        weight,
+        reuse,
+        columns_of(map_),
+        encoding,
+        keys,
+    )
+    engine = open_database()
+    try:
+        with plain_errors(), Session(engine) as session, session.begin():
+            new = NewSchedule(
+                name,
+                _absolute(source),
+                cron,
+                tz,
+                options,
+                window=parse_window(window) if window is not None else None,
+                at_window_end=_at_window_end(at_window_end),
+                run_budget=budget,
+                month_budget=month_budget,
+                overlap=overlap,
+                catch_up=catch_up,
+                jitter_seconds=jitter,
+                grace_seconds=grace,
+                shrinks_to=shrinks_to,
+                producer_id=producer_of(engine, settings()),
+            )
+            schedule = keeping.add(session, new)
+            out.print(f"schedule {schedule.id}  {schedule.name}", markup=False)
+            describe_next(session, schedule, 1)
+    except InvalidScheduleError as error:
+        fail(str(error))
+
+
+def _absolute(source: str) -> str:
+    """The same for whoever reads it at night, wherever that process stands."""
+    if source.startswith((*WEB, BUCKET)) or "://" in source:
+        return source
+    path = Path(source).absolute()
+    if not path.exists():
+        err.print(f"{path} is not on this machine; it must be where `cutout ingester` runs")
+    return str(path)
+
+
+def _at_window_end(word: str) -> AtWindowEnd:
+    words = {end.replace("_", "-"): end for end in AtWindowEnd}
+    if word not in words:
+        fail(f"--at-window-end: {word!r} is not one of {', '.join(words)}")
+    return words[word]
+
+
+@app.command("list")
+def list_() -> None:
+    """List the schedules with the next run of each."""
+    with plain_errors(), Session(open_database()) as session:
+        for schedule in keeping.listed(session):
+            out.print(list_line(session, schedule), markup=False)
+
+
+@app.command("show")
+def show(name: NameArgument) -> None:
+    """Show a schedule and its latest runs."""
+    with plain_errors(), Session(open_database()) as session:
+        schedule = find_schedule(session, name)
+        describe_schedule(session, schedule)
+        describe_runs(keeping.latest_runs(session, schedule.id, LATEST))
+
+
+@app.command("next")
+def next_(
+    name: NameArgument,
+    count: Annotated[int, typer.Option("--count", min=1, max=1000, help="So many.")] = COMING,
+) -> None:
+    """Show when a schedule fires next, in UTC and as its zone's clocks show it."""
+    with plain_errors(), Session(open_database()) as session:
+        describe_next(session, find_schedule(session, name), count)
+
+
+@app.command("pause")
+def pause(name: NameArgument) -> None:
+    """Fire no further run. One that is under way goes on; `cutout pause --batch` stops that."""
+    with plain_errors(), Session(open_database()) as session, session.begin():
+        schedule = find_schedule(session, name)
+        if not keeping.pause(session, schedule.id):
+            fail(f"{schedule.name} is paused already", Exit.FAILED)
+        said = schedule.name
+    out.print(f"{said} is paused; `cutout schedule resume {said}` lets it fire again", markup=False)
+
+
+@app.command("resume")
+def resume(name: NameArgument) -> None:
+    """Let a schedule fire again, from now on: runs that fell into the pause are not made up for."""
+    try:
+        with plain_errors(), Session(open_database()) as session, session.begin():
+            schedule = find_schedule(session, name)
+            if not keeping.resume(session, schedule):
+                fail(f"{schedule.name} is not paused", Exit.FAILED)
+            session.refresh(schedule)
+            out.print(f"{schedule.name} goes on", markup=False)
+            describe_next(session, schedule, 1)
+    except InvalidScheduleError as error:
+        fail(str(error))
+
+
+@app.command("run")
+def run(
+    name: NameArgument,
+    *,
+    even_if_shrunk: Annotated[
+        bool, typer.Option("--even-if-shrunk", help="Believe a source that has lost most of its pictures.")
+    ] = False,
+) -> None:
+    """Fire one run now, beside those of the clock, in the same window and budgets."""
+    with plain_errors(), Session(open_database()) as session, session.begin():
+        schedule = find_schedule(session, name)
+        run_id = keeping.run_now(session, schedule.id, even_if_shrunk=even_if_shrunk)
+        said = schedule.name
+    out.print(f"run {run_id} of {said} is fired; see `cutout schedule show {said}`", markup=False)
+
+
+@app.command("remove")
+def remove(name: NameArgument) -> None:
+    """Remove a schedule. A run that is under way goes on, and what was bought stays."""
+    with plain_errors(), Session(open_database()) as session, session.begin():
+        schedule: Schedule = find_schedule(session, name)
+        said = schedule.name
+        keeping.remove(session, schedule.id)
+    out.print(f"{said} is removed", markup=False)

@@ -10,7 +10,7 @@ from api.body_limit import BodyLimit
 from api.problems import answer_with_problems
 from api.readiness import Readiness, connect_to_watch
 from api.requests import Requests
-from api.routes import batches, health, jobs, webhooks
+from api.routes import batches, health, jobs, schedules, webhooks
 from jobs.database import connect
 from jobs.database_metrics import DatabaseMetrics, exposed
 from jobs.settings import Settings, settings
@@ -52,6 +52,6 @@ def create_app(given: Settings | None = None) -> FastAPI:
     )
     app.add_middleware(Requests)
     answer_with_problems(app)
-    for routes in (jobs, batches, webhooks, health):
+    for routes in (jobs, batches, schedules, webhooks, health):
         app.include_router(routes.router)
     return app

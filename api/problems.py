@@ -9,10 +9,13 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from jobs.enqueue import InvalidJobError
+from jobs.schedules.errors import InvalidScheduleError
 from jobs.storage import StorageError
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:cutout:problem:"
+# What they call otherwise over the wire: a producer's source is always a manifest.
+OF_SCHEDULES = {"source": "manifest_url"}
 
 
 class ProblemError(Exception):
@@ -47,6 +50,11 @@ def answer_with_problems(app: FastAPI) -> None:
     @app.exception_handler(InvalidJobError)
     def _invalid_job(_: Request, error: InvalidJobError) -> JSONResponse:
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-job", str(error), field=error.field)
+
+    @app.exception_handler(InvalidScheduleError)
+    def _invalid_schedule(_: Request, error: InvalidScheduleError) -> JSONResponse:
+        field = OF_SCHEDULES.get(error.field, error.field)
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-schedule", str(error), field=field)
 
     @app.exception_handler(StorageError)
     def _storage(_: Request, error: StorageError) -> JSONResponse:

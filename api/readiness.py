@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.database import connect
 from jobs.health import Check, check_bucket, check_database, check_moving, check_redis
+from jobs.schedules.check import count_late
 from jobs.settings import Settings
 from jobs.shared_answer import SharedAnswer
 from jobs.storage import Bucket
@@ -40,7 +41,7 @@ class Readiness:
 
     def __init__(self, known: Settings, engine: Engine, bucket: Bucket) -> None:
         self._looks = {
-            "database": _shared("database", lambda: _look_at_database(engine)),
+            "database": _shared("database", lambda: _look_at_database(known, engine)),
             "redis": _shared("redis", lambda: [check_redis(known)]),
             "bucket": _shared("bucket", lambda: [check_bucket(bucket)]),
         }
@@ -75,6 +76,8 @@ async def _ask(name: str, look: SharedAnswer[list[Check]]) -> list[Check]:
         return [Check(name, ok=False, found="went away while it was looked at", cause=error)]
 
 
-def _look_at_database(engine: Engine) -> list[Check]:
+def _look_at_database(known: Settings, engine: Engine) -> list[Check]:
     checks = check_database(engine, pending)
-    return [*checks, *check_moving(engine)] if all(check.ok for check in checks) else checks
+    if not all(check.ok for check in checks):
+        return checks
+    return [*checks, *check_moving(engine), *count_late(known, engine)]

@@ -8,6 +8,7 @@ from cli.console import Exit, out
 from cli.database import open_database
 from jobs.accounts import account_name
 from jobs.health import Check, check_services
+from jobs.schedules.check import check_schedules
 from jobs.settings import Settings, SettingsError, settings
 from jobs.storage import Bucket
 from migrations.run import pending
@@ -18,9 +19,13 @@ from worker.endpoint.errors import EndpointError
 
 
 def doctor() -> None:
-    """Check database, schema, Redis, bucket, the endpoint's key and credits; say what to do about each."""
-    known = settings()
-    checks = [*check_services(known, open_database(), Bucket(known), pending=pending), *check_endpoint(known)]
+    """Check database, schema, Redis, bucket, the endpoint's key and credits, schedules; say what to do."""
+    known, engine = settings(), open_database()
+    checks = [
+        *check_services(known, engine, Bucket(known), pending=pending),
+        *check_endpoint(known),
+        *check_schedules(known, engine),
+    ]
     for check in checks:
         mark = "[green]ok[/]   " if check.ok else "[red]wrong[/]"
         out.print(f"{mark}  {check.name:12}", end="  ")

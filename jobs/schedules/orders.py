@@ -97,10 +97,10 @@ class NewSchedule:
         _require_name(self.name)
         require_source(self.source, on_the_web=self.options.foreign)
         _require_jitter(cron_of(self.cron, self.zone), self.jitter_seconds)
-        _require_between("grace", self.grace_seconds, LEAST_GRACE_S, MOST_GRACE_S, "seconds")
+        _require_between("grace_seconds", self.grace_seconds, LEAST_GRACE_S, MOST_GRACE_S)
         for budget in (self.run_budget, self.month_budget):
             if budget is not None:
-                _require_between("budget", budget, 0, MOST_CREDITS, "credits")
+                _require_between("budget", budget, 0, MOST_CREDITS)
         if not 0 <= self.shrinks_to <= 1:
             raise InvalidScheduleError(
                 "shrinks_to", f"{self.shrinks_to} is no share; give one from 0 to 1, such as 0.5"
@@ -122,14 +122,12 @@ def _require_jitter(cron: Cron, seconds: int) -> None:
     closest = min((later - earlier for earlier, later in pairwise(ahead)), default=timedelta.max)
     if not 0 <= seconds < closest.total_seconds():
         raise InvalidScheduleError(
-            "jitter",
+            "jitter_seconds",
             f"the jitter of {seconds} s is not less than the {closest.total_seconds():.0f} s between two"
             " runs; give less",
         )
 
 
-def _require_between(field_name: str, value: int, least: int, most: int, unit: str) -> None:
+def _require_between(name: str, value: int, least: int, most: int) -> None:
     if not least <= value <= most:
-        raise InvalidScheduleError(
-            field_name, f"the {field_name} of {value} is out of bounds; give {least} to {most} {unit}"
-        )
+        raise InvalidScheduleError(name, f"{name} is {value}, which is out of bounds; give {least} to {most}")

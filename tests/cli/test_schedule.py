@@ -78,7 +78,10 @@ class TestAdd:
             (("--at-window-end", "stop"), "'stop' is not one of wait, run-on"),
             (("--priority", "urgent"), "'urgent' is not one of"),
             (("--map", "nonsense"), "is not target=column"),
-            (("--budget", "3000000000"), "the budget of 3000000000 is out of bounds"),
+            (
+                ("--budget", "3000000000"),
+                "budget is 3000000000, which is out of bounds; give 0 to 2147483647",
+            ),
         ],
     )
     def test_refuses_what_can_never_work(
@@ -176,3 +179,24 @@ class TestALifeOfASchedule:
             "2026-06-01 23:15:00 UTC  failed        2 jobs, 9 unchanged, 2 failed, 1 credit, 1 min 10 s,"
         )
         assert why == "  no job succeeded"
+
+
+class TestTheDoctor:
+    @pytest.mark.usefixtures("bucket")
+    def test_names_a_schedule_that_is_late(self, cutout: Cutout, engine: Engine) -> None:
+        """A red line with the next step and exit code 1; without lateness a green one."""
+        add(cutout)
+        assert cutout("doctor").stdout.splitlines()[-1] == "ok     schedules     ok"
+        with engine.begin() as connection:
+            connection.execute(
+                text(
+                    "UPDATE schedules SET next_fire_at = '2026-06-01 23:15+00',"
+                    " next_due_at = '2026-06-01 23:15+00'"
+                )
+            )
+        ran = cutout("doctor")
+        assert ran.code == 1
+        assert ran.stdout.splitlines()[-2:] == [
+            "wrong  schedules     nightly: the run of 2026-06-01 23:15:00 UTC has not fired",
+            "                     next: start `cutout dispatcher`, or see its log",
+        ]

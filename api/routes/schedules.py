@@ -1,0 +1,148 @@
+"""Schedules: a producer's own batches that repeat."""
+
+import uuid
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from api.access import ProducerId, Transaction
+from api.problems import ProblemError
+from api.schedule_schemas import (
+    ComingRun,
+    RunView,
+    ScheduleRequest,
+    ScheduleView,
+    view_coming,
+    view_run,
+    view_schedule,
+)
+from jobs.models import Run, Schedule
+from jobs.schedules import keeping
+
+router = APIRouter(prefix="/v1/schedules", tags=["schedules"])
+
+# A producer's: each costs the dispatcher a look at its time.
+MOST_SCHEDULES = 100
+COMING, MOST_COMING = 10, 100
+LATEST, MOST_LATEST = 20, 100
+
+
+@router.post("", status_code=HTTPStatus.CREATED)
+def create(
+    asked: ScheduleRequest, session: Transaction, producer_id: ProducerId, response: Response
+) -> ScheduleView:
+    """Repeat a batch of a manifest's address. It fires from now on."""
+    if _count(session, producer_id) >= MOST_SCHEDULES:
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "too-many-schedules",
+            f"you have {MOST_SCHEDULES} schedules, no more are taken; remove one first",
+        )
+    schedule = keeping.add(session, asked.to_new_schedule(producer_id))
+    response.headers["Location"] = f"/v1/schedules/{schedule.id}"
+    session.refresh(schedule)
+    return view_schedule(schedule)
+
+
+@router.get("")
+def get_all(session: Transaction, producer_id: ProducerId) -> list[ScheduleView]:
+    """Your schedules by name, at most a hundred."""
+    return [view_schedule(schedule) for schedule in keeping.listed(session, producer_id)]
+
+
+@router.get("/{schedule_id}")
+def get(schedule_id: uuid.UUID, session: Transaction, producer_id: ProducerId) -> ScheduleView:
+    """A schedule as it was ordered, and when it fires next."""
+    return view_schedule(_own(session, schedule_id, producer_id))
+
+
+@router.delete("/{schedule_id}", status_code=HTTPStatus.NO_CONTENT)
+def delete(schedule_id: uuid.UUID, session: Transaction, producer_id: ProducerId) -> None:
+    """Remove a schedule. A run that is under way goes on."""
+    keeping.remove(session, _own(session, schedule_id, producer_id).id)
+
+
+@router.post("/{schedule_id}/pause")
+def pause(schedule_id: uuid.UUID, session: Transaction, producer_id: ProducerId) -> ScheduleView:
+    """Fire no further run; one that is under way goes on. Nothing changes if it is paused already."""
+    schedule = _own(session, schedule_id, producer_id)
+    keeping.pause(session, schedule.id)
+    session.refresh(schedule)
+    return view_schedule(schedule)
+
+
+@router.post("/{schedule_id}/resume")
+def resume(schedule_id: uuid.UUID, session: Transaction, producer_id: ProducerId) -> ScheduleView:
+    """Fire again, from now on: runs that fell into the pause are not made up for."""
+    schedule = _own(session, schedule_id, producer_id)
+    keeping.resume(session, schedule)
+    session.refresh(schedule)
+    return view_schedule(schedule)
+
+
+@router.post("/{schedule_id}/run", status_code=HTTPStatus.CREATED)
+def run(
+    schedule_id: uuid.UUID,
+    session: Transaction,
+    producer_id: ProducerId,
+    *,
+    even_if_shrunk: Annotated[
+        bool, Query(description="Believe a source that has lost most of its pictures")
+    ] = False,
+) -> RunView:
+    """Fire one run now, beside those of the clock, in the same window and budgets."""
+    schedule = _own(session, schedule_id, producer_id)
+    run_id = keeping.run_now(session, schedule.id, even_if_shrunk=even_if_shrunk)
+    if run_id is None:
+        raise ProblemError(
+            HTTPStatus.CONFLICT, "fired-already", "a run was fired at this very instant; look at its runs"
+        )
+    return view_run(session.get_one(Run, run_id))
+
+
+@router.get("/{schedule_id}/next")
+def get_next(
+    schedule_id: uuid.UUID,
+    session: Transaction,
+    producer_id: ProducerId,
+    count: Annotated[int, Query(ge=1, le=MOST_COMING)] = COMING,
+) -> list[ComingRun]:
+    """The coming runs; of a paused schedule those that would be."""
+    schedule = _own(session, schedule_id, producer_id)
+    return [view_coming(one, schedule.zone) for one in keeping.coming_runs(session, schedule, count)]
+
+
+@router.get("/{schedule_id}/runs")
+def get_runs(
+    schedule_id: uuid.UUID,
+    session: Transaction,
+    producer_id: ProducerId,
+    count: Annotated[int, Query(ge=1, le=MOST_LATEST)] = LATEST,
+) -> list[RunView]:
+    """The latest runs, the newest first."""
+    schedule = _own(session, schedule_id, producer_id)
+    return [view_run(one) for one in keeping.latest_runs(session, schedule.id, count)]
+
+
+def _own(session: Session, schedule_id: uuid.UUID, producer_id: uuid.UUID) -> Schedule:
+    schedule = session.scalar(
+        select(Schedule).where(
+            Schedule.id == schedule_id, Schedule.producer_id == producer_id, Schedule.removed_at.is_(None)
+        )
+    )
+    if schedule is None:
+        raise ProblemError(
+            HTTPStatus.NOT_FOUND,
+            "unknown-schedule",
+            f"you have no schedule {schedule_id}",
+            field="schedule_id",
+        )
+    return schedule
+
+
+def _count(session: Session, producer_id: uuid.UUID) -> int:
+    counted = select(func.count()).where(Schedule.producer_id == producer_id, Schedule.removed_at.is_(None))
+    return session.scalar(counted) or 0

@@ -1,0 +1,205 @@
+"""Schedules and their runs over the wire."""
+
+import uuid
+from datetime import datetime
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.schemas import PriorityName, ReturnForms
+from jobs.enqueue import LONGEST_SOURCE
+from jobs.manifest.columns import require_targets
+from jobs.models import Run, Schedule
+from jobs.schedules.catching_up import Fire
+from jobs.schedules.cron import FIELDS, LONGEST_EXPRESSION
+from jobs.schedules.errors import InvalidScheduleError
+from jobs.schedules.local_time import LONGEST_ZONE
+from jobs.schedules.orders import (
+    LEAST_GRACE_S,
+    LONGEST_NAME,
+    MOST_CREDITS,
+    MOST_GRACE_S,
+    NewSchedule,
+    Options,
+)
+from jobs.schedules.windows import parse_window
+from jobs.schedules.words import AtWindowEnd, CatchUp, Overlap, RunState
+from jobs.states import PRIORITIES, Priority, ReturnForm
+
+Credits = Annotated[int | None, Field(ge=0, le=MOST_CREDITS)]
+
+
+class ScheduleRequest(BaseModel):
+    """A batch of a manifest, to be repeated. Only what changed since the last run is enqueued."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME, examples=["nightly"])]
+    manifest_url: Annotated[
+        str, Field(max_length=LONGEST_SOURCE, examples=["https://shop.example/export.csv"])
+    ]
+    cron: Annotated[
+        str,
+        Field(
+            max_length=LONGEST_EXPRESSION,
+            description="Minute, hour, day, month, weekday",
+            examples=["15 1 * * *"],
+        ),
+    ]
+    zone: Annotated[str, Field(max_length=LONGEST_ZONE, examples=["Europe/Paris"])] = "UTC"
+    window: Annotated[
+        str | None, Field(max_length=20, description="Calls go out only then", examples=["01:00-06:00"])
+    ] = None
+    at_window_end: AtWindowEnd = AtWindowEnd.WAIT
+    return_form: ReturnForms = [ReturnForm.RGBA]
+    priority: PriorityName = "bulk"
+    weight: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    budget: Annotated[Credits, Field(description="Credits that a run may cost")] = None
+    month_budget: Annotated[Credits, Field(description="Credits that a calendar month's runs may cost")] = (
+        None
+    )
+    reuse: bool = True
+    encoding: Annotated[str | None, Field(max_length=40)] = None
+    map: Annotated[
+        dict[str, str],
+        Field(
+            description="Which column of the manifest is which",
+            examples=[{"external_id": "SKU", "source": "Image URL"}],
+        ),
+    ] = {}
+    overlap: Overlap = Overlap.SKIP
+    catch_up: CatchUp = CatchUp.LATEST
+    jitter_seconds: Annotated[int, Field(ge=0)] = 0
+    grace_seconds: Annotated[int, Field(ge=LEAST_GRACE_S, le=MOST_GRACE_S)] = 300
+    shrinks_to: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="A run fails if less than this share of the last run's pictures is left",
+        ),
+    ] = 0.5
+
+    def to_new_schedule(self, producer_id: uuid.UUID) -> NewSchedule:
+        """Raises InvalidScheduleError."""
+        if len(self.cron.split()) > FIELDS:
+            raise InvalidScheduleError(
+                "cron", f"the cron expression {self.cron!r} has more than five fields; leave the seconds out"
+            )
+        return NewSchedule(
+            self.name,
+            self.manifest_url,
+            self.cron,
+            self.zone,
+            self._options(),
+            window=parse_window(self.window) if self.window is not None else None,
+            at_window_end=self.at_window_end,
+            run_budget=self.budget,
+            month_budget=self.month_budget,
+            overlap=self.overlap,
+            catch_up=self.catch_up,
+            jitter_seconds=self.jitter_seconds,
+            grace_seconds=self.grace_seconds,
+            shrinks_to=self.shrinks_to,
+            producer_id=producer_id,
+        )
+
+    def _options(self) -> Options:
+        try:
+            require_targets(self.map)
+        except ValueError as error:
+            raise InvalidScheduleError("map", f"map: {error}") from error
+        return Options(
+            tuple(self.return_form),
+            PRIORITIES[self.priority],
+            self.weight,
+            self.reuse,
+            self.map,
+            self.encoding,
+            foreign=True,
+        )
+
+
+class ScheduleView(BaseModel):
+    """A schedule as it was ordered. `next_due_at` is `next_fire_at` and its jitter; neither while paused."""
+
+    id: uuid.UUID
+    name: str
+    manifest_url: str
+    cron: str
+    zone: str
+    window: str | None
+    at_window_end: AtWindowEnd
+    return_form: list[ReturnForm]
+    priority: str
+    weight: float
+    budget: int | None
+    month_budget: int | None
+    reuse: bool
+    encoding: str | None
+    map: dict[str, str]
+    overlap: Overlap
+    catch_up: CatchUp
+    jitter_seconds: int
+    grace_seconds: int
+    shrinks_to: float
+    created_at: datetime
+    paused_at: datetime | None
+    next_fire_at: datetime | None
+    next_due_at: datetime | None
+
+
+class RunView(BaseModel):
+    """One run: when it was ordered for, what it came to, and why if it went wrong."""
+
+    id: uuid.UUID
+    fire_at: datetime
+    fired_at: datetime
+    state: RunState
+    batch_id: uuid.UUID | None
+    note: str | None
+    counts: dict[str, int] | None
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class ComingRun(BaseModel):
+    """When a run is ordered for, in UTC and as the zone's clocks show it, and when it is due."""
+
+    fire_at: datetime
+    local: datetime
+    due_at: datetime
+
+
+def view_schedule(schedule: Schedule) -> ScheduleView:
+    options = Options.of(schedule.options)
+    start, end = schedule.window_start, schedule.window_end
+    waits = schedule.paused_at is not None
+    copied: dict[str, Any] = {
+        name: getattr(schedule, name) for name in ScheduleView.model_fields if hasattr(schedule, name)
+    }
+    return ScheduleView(
+        **copied
+        | {
+            "manifest_url": schedule.source,
+            "window": f"{start:%H:%M}-{end:%H:%M}" if start and end else None,
+            "return_form": list(options.forms),
+            "priority": Priority(options.priority).name.lower(),
+            "weight": options.weight,
+            "budget": schedule.run_budget,
+            "reuse": options.reuse,
+            "encoding": options.encoding,
+            "map": dict(options.columns),
+            "next_fire_at": None if waits else schedule.next_fire_at,
+            "next_due_at": None if waits else schedule.next_due_at,
+        }
+    )
+
+
+def view_run(run: Run) -> RunView:
+    return RunView(**{name: getattr(run, name) for name in RunView.model_fields})
+
+
+def view_coming(run: Fire, zone: str) -> ComingRun:
+    return ComingRun(fire_at=run.fire_at, local=run.fire_at.astimezone(ZoneInfo(zone)), due_at=run.due_at)

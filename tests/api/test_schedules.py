@@ -1,0 +1,202 @@
+import uuid
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+from sqlalchemy import Engine, text
+
+from api.routes.schedules import MOST_SCHEDULES
+from tests.api.conftest import key_for
+
+URL = "https://shop.example/export.csv"
+ORDER: dict[str, Any] = {"name": "nightly", "manifest_url": URL, "cron": "15 1 * * *", "zone": "Europe/Paris"}
+NOBODY = uuid.UUID(int=1)
+
+
+def create(client: httpx.Client, **more: Any) -> dict[str, Any]:
+    answer = client.post("/v1/schedules", json=ORDER | more)
+    assert answer.status_code == 201, answer.text
+    view: dict[str, Any] = answer.json()
+    assert answer.headers["location"] == f"/v1/schedules/{view['id']}"
+    return view
+
+
+class TestASchedule:
+    def test_comes_back_as_it_was_ordered(self, shop: httpx.Client) -> None:
+        """Every option, by POST, by GET and in the list."""
+        order = {
+            "window": "01:00-06:00",
+            "at_window_end": "run_on",
+            "return_form": ["whiteBK", "mask"],
+            "priority": "normal",
+            "weight": 2.0,
+            "budget": 5000,
+            "month_budget": 90000,
+            "reuse": False,
+            "encoding": "cp1252",
+            "map": {"source": "Image URL"},
+            "overlap": "queue",
+            "catch_up": "all",
+            "jitter_seconds": 600,
+            "grace_seconds": 900,
+            "shrinks_to": 0.75,
+        }
+        view = create(shop, **order)
+        assert {name: view[name] for name in ORDER | order} == ORDER | order
+        assert shop.get(f"/v1/schedules/{view['id']}").json() == view
+        assert shop.get("/v1/schedules").json() == [view]
+        fires, due = datetime.fromisoformat(view["next_fire_at"]), datetime.fromisoformat(view["next_due_at"])
+        assert timedelta() <= due - fires <= timedelta(seconds=600)
+
+    def test_reads_a_manifest_that_names_pictures_on_the_web_alone(
+        self, shop: httpx.Client, engine: Engine
+    ) -> None:
+        """A producer names no place of ours, in no row."""
+        create(shop)
+        with engine.connect() as connection:
+            source, options = connection.execute(text("SELECT source, options FROM schedules")).one()
+        assert (source, options["foreign"], options["keys"]) == (URL, True, False)
+
+    def test_shows_its_next_runs(self, shop: httpx.Client) -> None:
+        """Ten of them, in UTC and as clocks there show it."""
+        runs = shop.get(f"/v1/schedules/{create(shop)['id']}/next").json()
+        assert len(runs) == 10
+        for run in runs:
+            local = datetime.fromisoformat(run["local"])
+            assert (local.hour, local.minute) == (1, 15)
+            assert local == datetime.fromisoformat(run["fire_at"])
+
+    def test_is_paused_and_resumed_however_often(self, shop: httpx.Client) -> None:
+        """Asked twice it stays so."""
+        url = f"/v1/schedules/{create(shop)['id']}"
+        for _ in range(2):
+            paused = shop.post(f"{url}/pause").json()
+            assert paused["paused_at"]
+            assert paused["next_fire_at"] is None
+        for _ in range(2):
+            going = shop.post(f"{url}/resume").json()
+            assert going["paused_at"] is None
+            assert going["next_fire_at"]
+
+    def test_is_run_by_hand(self, shop: httpx.Client) -> None:
+        """The run waits for the dispatcher and is on record."""
+        url = f"/v1/schedules/{create(shop)['id']}"
+        answer = shop.post(f"{url}/run")
+        assert answer.status_code == 201
+        assert answer.json()["state"] == "waiting"
+        assert shop.get(f"{url}/runs").json() == [answer.json()]
+
+    def test_is_removed_for_good(self, shop: httpx.Client) -> None:
+        """Its name is free again."""
+        url = f"/v1/schedules/{create(shop)['id']}"
+        assert shop.delete(url).status_code == 204
+        assert shop.get(url).status_code == 404
+        assert shop.get("/v1/schedules").json() == []
+        create(shop)
+
+
+# Each is one thing that makes the order wrong, and the field that the answer names.
+IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
+    ({"manifest_url": "s3://studio-drop/"}, "manifest_url"),
+    ({"manifest_url": "/etc/passwd"}, "manifest_url"),
+    ({"manifest_url": "file:///etc/passwd"}, "manifest_url"),
+    ({"manifest_url": "https://me:secret@shop.example/"}, "manifest_url"),
+    ({"cron": "0 0 30 2 *"}, "cron"),
+    ({"cron": "* * * * * *"}, "cron"),
+    ({"cron": "* " * 90}, "cron"),
+    ({"zone": "Mars/Base"}, "zone"),
+    ({"zone": "../../etc/passwd"}, "zone"),
+    ({"window": "01:00-01:00"}, "window"),
+    ({"window": ""}, "window"),
+    ({"map": {"sauce": "x"}}, "map"),
+    ({"name": " "}, "name"),
+    ({"name": "a\u0000b"}, "name"),
+    ({"jitter_seconds": 90_000}, "jitter_seconds"),
+]
+OUTSIDE_THE_SCHEMA: list[tuple[dict[str, Any], str]] = [
+    ({"budget": -1}, "budget"),
+    ({"grace_seconds": 1}, "grace_seconds"),
+    ({"shrinks_to": 1.5}, "shrinks_to"),
+    ({"overlap": "both"}, "overlap"),
+    ({"source": URL}, "source"),
+]
+
+
+class TestWhatIsRefused:
+    def test_names_the_field(self, shop: httpx.Client) -> None:
+        """A problem document of a stable type; nothing is kept."""
+        for wrong, field in IMPOSSIBLE:
+            answer = shop.post("/v1/schedules", json=ORDER | wrong)
+            told = answer.json()
+            assert (answer.status_code, told["type"]) == (422, "urn:cutout:problem:invalid-schedule"), wrong
+            assert told["field"] == field
+            assert len(told["detail"]) < 400
+        assert shop.get("/v1/schedules").json() == []
+
+    def test_fits_its_schema(self, shop: httpx.Client) -> None:
+        """What the schema of /docs says is looked at first."""
+        for wrong, field in OUTSIDE_THE_SCHEMA:
+            answer = shop.post("/v1/schedules", json=ORDER | wrong)
+            assert (answer.status_code, answer.json()["field"]) == (422, field), wrong
+
+    def test_is_a_second_one_of_that_name(self, shop: httpx.Client) -> None:
+        """Two would run on the same source night after night."""
+        create(shop)
+        answer = shop.post("/v1/schedules", json=ORDER)
+        assert (answer.status_code, answer.json()["field"]) == (422, "name")
+
+    def test_is_more_than_a_producer_may_have(self, shop: httpx.Client, engine: Engine) -> None:
+        """A hundred."""
+        create(shop)
+        with engine.begin() as connection:
+            connection.execute(
+                text(
+                    "INSERT INTO schedules (producer_id, name, source, cron, zone, next_fire_at, next_due_at)"
+                    " SELECT producer_id, name || n, source, cron, zone, next_fire_at, next_due_at"
+                    " FROM schedules, generate_series(2, :most) n"
+                ),
+                {"most": MOST_SCHEDULES},
+            )
+        answer = shop.post("/v1/schedules", json=ORDER | {"name": "one more"})
+        assert answer.json()["type"] == "urn:cutout:problem:too-many-schedules"
+
+
+class TestAnotherProducersSchedule:
+    def test_is_unknown_on_every_route(self, shop: httpx.Client, engine: Engine) -> None:
+        """404, as one that never was; its name may be used."""
+        url = f"/v1/schedules/{create(shop)['id']}"
+        shop.headers.update(key_for(engine, "other"))
+        for address in (url, f"/v1/schedules/{NOBODY}"):
+            answers = [
+                shop.get(address),
+                shop.delete(address),
+                *(shop.post(f"{address}/{what}") for what in ("pause", "resume", "run")),
+                *(shop.get(f"{address}/{what}") for what in ("next", "runs")),
+            ]
+            assert {answer.status_code for answer in answers} == {404}
+            assert {answer.json()["type"] for answer in answers} == {"urn:cutout:problem:unknown-schedule"}
+        assert shop.get("/v1/schedules").json() == []
+        create(shop)
+
+    def test_needs_a_key(self, client: httpx.Client) -> None:
+        """As all routes for producers do."""
+        assert client.get("/v1/schedules").status_code == 401
+        assert client.post("/v1/schedules", json=ORDER).status_code == 401
+
+
+class TestReadiness:
+    def test_counts_what_is_late_and_stays(self, shop: httpx.Client, engine: Engine) -> None:
+        """Whoever asks without a key reads no names; the API serves all the same."""
+        assert "schedules" not in shop.get("/readyz").json()["checks"]
+        create(shop)
+        assert shop.get("/readyz").json()["checks"]["schedules"] == "ok"
+        with engine.begin() as connection:
+            connection.execute(
+                text(
+                    "UPDATE schedules SET next_fire_at = now() - interval '1 day',"
+                    " next_due_at = now() - interval '1 day'"
+                )
+            )
+        answer = shop.get("/readyz")
+        assert (answer.status_code, answer.json()["status"]) == (200, "ready")
+        assert answer.json()["checks"]["schedules"] == "1 late or about to be; see `cutout doctor`"

@@ -50,7 +50,7 @@ def add(
         str | None,
         typer.Option(
             metavar="FROM-TO",
-            help="Calls go out only then, e.g. 01:00-06:00 [default: at any hour].",
+            help="Calls go out only then, e.g. 01:00-06:00; without it, at any hour.",
             rich_help_panel=WHEN,
         ),
     ] = None,
@@ -245,6 +245,8 @@ def run(
     with plain_errors(), Session(open_database()) as session, session.begin():
         schedule = find_schedule(session, name)
         run_id = keeping.run_now(session, schedule.id, even_if_shrunk=even_if_shrunk)
+        if run_id is None:
+            fail(f"a run of {schedule.name} was fired at this very instant; look at it first", Exit.FAILED)
         said = schedule.name
     out.print(f"run {run_id} of {said} is fired; see `cutout schedule show {said}`", markup=False)
 

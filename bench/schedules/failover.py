@@ -21,7 +21,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from jobs.database import connect
-from jobs.explain import LEADER_LOCK
+from jobs.leader import LEADER_LOCK
 from jobs.models import Schedule
 from jobs.schedules.keeping import add
 from jobs.schedules.orders import NewSchedule

@@ -455,6 +455,11 @@ class Run(Base):
             postgresql_where=text(_one_of("state", UNDER_WAY)),
         ),
         Index("ix_runs_waiting", "schedule_id", "fire_at", postgresql_where=text("state = 'waiting'")),
+        Index(
+            "ix_runs_without_report",
+            "id",
+            postgresql_where=text("report_key IS NULL AND finished_at IS NOT NULL AND state <> 'skipped'"),
+        ),
         Index("ix_runs_batch_id", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),
     )
 
@@ -469,6 +474,7 @@ class Run(Base):
     even_if_shrunk: Mapped[bool] = mapped_column(server_default=text("false"))
     note: Mapped[str | None] = mapped_column(Text)
     counts: Mapped[dict[str, int] | None] = mapped_column(JSONB)
+    report_key: Mapped[str | None] = mapped_column(Text)
     started_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 

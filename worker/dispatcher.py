@@ -18,6 +18,8 @@ from jobs.database import connect
 from jobs.leader import LEADER_LOCK
 from jobs.line import Survey
 from jobs.metrics_server import serve_metrics
+from jobs.reports import keep_report, runs_to_report
+from jobs.results_manifest import ended_batches, keep_results
 from jobs.settings import Settings, settings
 from jobs.states import Step
 from jobs.storage import Bucket
@@ -26,11 +28,11 @@ from worker import dispatcher_metrics as metrics
 from worker.background import Question
 from worker.credit_watch import Credits
 from worker.endpoint.limiter import Ceilings
+from worker.keeper import Keeper
 from worker.limit_watch import LimitWatch
 from worker.part import Part
 from worker.probe import bucket_works
 from worker.publisher import Publisher
-from worker.results_keeper import ResultsKeeper
 from worker.schedule_keeper import ScheduleKeeper
 from worker.slots import limiter_of
 from worker.watch import HeartWatch
@@ -86,8 +88,9 @@ class Dispatcher:
         bucket = Bucket(known, connections=1)
         self._credits = {name: Credits(known.endpoint_url, secret) for name, secret in self._keys.items()}
         self._bucket_works = Question("the bucket's probe", lambda: bucket_works(bucket))
-        self._results = ResultsKeeper(known)
         self._webhooks = Notifier(known)
+        self._results = Keeper(known, "results", ended_batches, keep_results)
+        self._reports = Keeper(known, "reports", runs_to_report, keep_report)
         self._schedules = ScheduleKeeper(known)
         self._parts = [
             Part(work)
@@ -102,6 +105,7 @@ class Dispatcher:
                 self._hand_out_calls,
                 self._results.look,
                 self._webhooks.look,
+                self._reports.look,
                 self._schedules.look,
             )
         ]

@@ -9,20 +9,21 @@ from sqlalchemy.orm import Session
 from jobs import line
 from jobs.line import Survey
 from jobs.models import Batch
+from jobs.results_manifest import ended_batches, keep_results
 from jobs.settings import Settings
 from jobs.storage import Bucket
 from tests.support.fates import DONE, make_batch
-from worker import results_keeper
-from worker.results_keeper import ResultsKeeper
+from worker import keeper as module
+from worker.keeper import Keeper
 
 MISSING = "the bucket {!r} does not exist: create it or mend CUTOUT_S3_BUCKET"
 
 
 @pytest.fixture
-def keeper(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> ResultsKeeper:
+def keeper(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Keeper:
     """One that looks whenever it is asked to."""
-    monkeypatch.setattr(results_keeper, "LOOK_EVERY_S", 0.0)
-    return ResultsKeeper(settings)
+    monkeypatch.setattr(module, "LOOK_EVERY_S", 0.0)
+    return Keeper(settings, "results", ended_batches, keep_results)
 
 
 def survey(engine: Engine) -> Survey:
@@ -30,7 +31,7 @@ def survey(engine: Engine) -> Survey:
         return line.survey(connection, [])
 
 
-def look(keeper: ResultsKeeper, engine: Engine, found: Survey | None = None) -> None:
+def look(keeper: Keeper, engine: Engine, found: Survey | None = None) -> None:
     with engine.connect() as connection:
         keeper.look(connection, found or survey(engine))
     deadline = time.monotonic() + 20
@@ -45,7 +46,7 @@ def keys(engine: Engine) -> set[str | None]:
 
 
 class TestTheKeeperOfResults:
-    def test_writes_what_ended(self, keeper: ResultsKeeper, engine: Engine, bucket: Bucket) -> None:
+    def test_writes_what_ended(self, keeper: Keeper, engine: Engine, bucket: Bucket) -> None:
         """All batches that ended since the last look, and no others."""
         batches = [make_batch(engine, {"a": DONE}) for _ in range(3)]
         make_batch(engine, {"a": None})
@@ -55,24 +56,24 @@ class TestTheKeeperOfResults:
 
     @pytest.mark.usefixtures("bucket")
     def test_looks_every_five_seconds(
-        self, keeper: ResultsKeeper, engine: Engine, monkeypatch: pytest.MonkeyPatch
+        self, keeper: Keeper, engine: Engine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A tick between two looks asks nothing."""
-        monkeypatch.setattr(results_keeper, "LOOK_EVERY_S", 5.0)
+        monkeypatch.setattr(module, "LOOK_EVERY_S", 5.0)
         look(keeper, engine)
         make_batch(engine, {"a": DONE})
         look(keeper, engine)
         assert keys(engine) == {None}
 
     @pytest.mark.usefixtures("bucket")
-    def test_waits_for_the_bucket(self, keeper: ResultsKeeper, engine: Engine) -> None:
+    def test_waits_for_the_bucket(self, keeper: Keeper, engine: Engine) -> None:
         """While it is known to be away nothing is tried."""
         make_batch(engine, {"a": DONE})
         look(keeper, engine, replace(survey(engine), away=True))
         assert keys(engine) == {None}
 
     def test_lets_a_batch_rest_that_cannot_be_written(
-        self, keeper: ResultsKeeper, engine: Engine, caplog: pytest.LogCaptureFixture
+        self, keeper: Keeper, engine: Engine, caplog: pytest.LogCaptureFixture
     ) -> None:
         """It is said in one line, tried again after a minute, and others come first."""
         batch = make_batch(engine, {"a": DONE})
@@ -80,7 +81,7 @@ class TestTheKeeperOfResults:
             for _ in range(2):
                 look(keeper, engine)
         assert [record.message for record in caplog.records] == [
-            f"the results of the batch {batch} are not written: {MISSING.format(keeper._bucket.name)}"
+            f"the results of {batch} are not written: {MISSING.format(keeper._bucket.name)}"
         ]
         keeper._bucket.create()
         keeper._rests_until[batch] = 0.0

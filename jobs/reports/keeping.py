@@ -1,0 +1,62 @@
+"""Reports in the bucket: one for each run that has ended."""
+
+import json
+import uuid
+from collections.abc import Collection
+from dataclasses import replace
+
+from sqlalchemy import Engine, select, update
+from sqlalchemy.orm import Session
+
+from jobs.database import Database
+from jobs.models import RUNS, Run
+from jobs.reports.figures import gather
+from jobs.reports.page import page
+from jobs.results_manifest import Format, Selection, open_results, write_results
+from jobs.results_manifest.formats import MEDIA_TYPES
+from jobs.schedules.words import RunState
+from jobs.storage import Bucket
+
+MOST_RUNS = 20
+TO_REPORT = select(RUNS.c.id).where(
+    RUNS.c.finished_at.is_not(None), RUNS.c.report_key.is_(None), RUNS.c.state != RunState.SKIPPED
+)
+
+
+def runs_to_report(database: Database, but: Collection[uuid.UUID] = ()) -> list[uuid.UUID]:
+    """Runs that ended and are not reported yet, some at a time."""
+    return list(database.scalars(TO_REPORT.where(RUNS.c.id.not_in(but)).limit(MOST_RUNS)))
+
+
+def keep_report(engine: Engine, bucket: Bucket, run_id: uuid.UUID) -> bool:
+    """Write a run's report and its results into the bucket; False if another has done so.
+
+    Two who do it at once write the same. Raises StorageError.
+    """
+    with Session(engine) as session:
+        report = gather(session, run_id)
+    folder = f"reports/{run_id}"
+    if report.batch_id is not None:
+        report = replace(report, results_key=_keep_results(engine, bucket, report.batch_id, folder))
+    written = json.dumps(report.as_json(), indent=2)
+    for name, text, media_type in (
+        ("report.html", page(report), "text/html"),
+        ("report.json", written, "application/json"),
+    ):
+        bucket.put_pieces([text.encode()], key=f"{folder}/{name}", media_type=media_type)
+    with Session(engine) as session, session.begin():
+        kept = session.execute(
+            update(Run)
+            .where(Run.id == run_id, Run.report_key.is_(None))
+            .values(report_key=f"{folder}/report.json")
+            .returning(Run.id)
+        )
+        return kept.first() is not None
+
+
+def _keep_results(engine: Engine, bucket: Bucket, batch_id: uuid.UUID, folder: str) -> str:
+    """As they are now: a job that goes on later, or is retried, is in the batch's own results."""
+    key = f"{folder}/results.csv"
+    with open_results(engine, Selection(batch_id)) as results:
+        bucket.put_pieces(write_results(results, Format.CSV), key=key, media_type=MEDIA_TYPES[Format.CSV])
+    return key

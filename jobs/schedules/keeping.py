@@ -4,12 +4,12 @@ import uuid
 from datetime import datetime
 from itertools import islice
 
-from sqlalchemy import func, null, select, update
+from sqlalchemy import delete, func, null, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from jobs.models import Run, Schedule
+from jobs.models import Picture, Run, Schedule
 from jobs.schedules.catching_up import Fire
 from jobs.schedules.cron import cron_of
 from jobs.schedules.errors import InvalidScheduleError
@@ -110,6 +110,7 @@ def remove(session: Session, schedule_id: uuid.UUID) -> bool:
     )
     if removed is None:
         return False
+    session.execute(delete(Picture).where(Picture.schedule_id == schedule_id))
     session.execute(
         update(Run)
         .where(Run.schedule_id == schedule_id, Run.state == RunState.WAITING)

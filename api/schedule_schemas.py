@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.schemas import PriorityName, ReturnForms
+from api.schemas import PriorityName, ReturnForms, WebhookUrl
 from jobs.enqueue import LONGEST_SOURCE
 from jobs.manifest.columns import require_targets
 from jobs.models import Run, Schedule
@@ -81,6 +81,8 @@ class ScheduleRequest(BaseModel):
         ),
     ] = 0.5
 
+    webhook_url: WebhookUrl | None = None
+
     def to_new_schedule(self, producer_id: uuid.UUID) -> NewSchedule:
         """Raises InvalidScheduleError."""
         if len(self.cron.split()) > FIELDS:
@@ -103,6 +105,7 @@ class ScheduleRequest(BaseModel):
             grace_seconds=self.grace_seconds,
             shrinks_to=self.shrinks_to,
             producer_id=producer_id,
+            webhook_url=self.webhook_url,
         )
 
     def _options(self) -> Options:
@@ -162,6 +165,7 @@ class RunView(BaseModel):
     counts: dict[str, int] | None
     started_at: datetime | None
     finished_at: datetime | None
+    report_url: str | None
 
 
 class ComingRun(BaseModel):
@@ -198,7 +202,9 @@ def view_schedule(schedule: Schedule) -> ScheduleView:
 
 
 def view_run(run: Run) -> RunView:
-    return RunView(**{name: getattr(run, name) for name in RunView.model_fields})
+    fields = {name: getattr(run, name) for name in RunView.model_fields if hasattr(run, name)}
+    url = f"/v1/schedules/{run.schedule_id}/runs/{run.id}/report"
+    return RunView(**fields, report_url=url if run.report_key else None)
 
 
 def view_coming(run: Fire, zone: str) -> ComingRun:

@@ -9,8 +9,16 @@ from sqlalchemy.orm import Session
 from cli.console import Exit, err, fail, out
 from cli.database import open_database, plain_errors
 from cli.ingest import BEFORE_SPENDING, OF_A_MANIFEST, columns_of, one_of_priorities, producer_of
-from cli.scheduled import describe_next, describe_runs, describe_schedule, find_schedule, list_line
+from cli.scheduled import (
+    describe_next,
+    describe_report,
+    describe_runs,
+    describe_schedule,
+    find_schedule,
+    list_line,
+)
 from jobs.models import Schedule
+from jobs.reports import gather
 from jobs.schedules import keeping
 from jobs.schedules.errors import InvalidScheduleError
 from jobs.schedules.orders import LEAST_GRACE_S, NewSchedule, Options
@@ -19,6 +27,7 @@ from jobs.schedules.windows import parse_window
 from jobs.schedules.words import AtWindowEnd, CatchUp, Overlap
 from jobs.settings import settings
 from jobs.states import PRIORITIES, ReturnForm
+from jobs.webhooks import InvalidWebhookError, require_webhooks
 
 app = typer.Typer(
     no_args_is_help=True, help="Batches that repeat, such as every night: each run once, in its window."
@@ -125,6 +134,9 @@ def add(
             "--keys", help="Bare sources are keys of the bucket, not files.", rich_help_panel=OF_A_MANIFEST
         ),
     ] = False,
+    webhook: Annotated[
+        str | None, typer.Option(metavar="URL", help="Send each run's report there, signed.")
+    ] = None,
 ) -> None:
     """Add a schedule. Each run ingests the source as `cutout ingest` would."""
     options = Options(
@@ -155,11 +167,14 @@ def add(
                 grace_seconds=grace,
                 shrinks_to=shrinks_to,
                 producer_id=producer_of(engine, settings()),
+                webhook_url=webhook,
             )
+            if webhook:
+                require_webhooks(settings(), webhook)
             schedule = keeping.add(session, new)
             out.print(f"schedule {schedule.id}  {schedule.name}", markup=False)
             describe_next(session, schedule, 1)
-    except InvalidScheduleError as error:
+    except (InvalidScheduleError, InvalidWebhookError) as error:
         fail(str(error))
 
 
@@ -194,7 +209,11 @@ def show(name: NameArgument) -> None:
     with plain_errors(), Session(open_database()) as session:
         schedule = find_schedule(session, name)
         describe_schedule(session, schedule)
-        describe_runs(keeping.latest_runs(session, schedule.id, LATEST))
+        latest = keeping.latest_runs(session, schedule.id, LATEST)
+        describe_runs(latest)
+        for run in latest[:1]:
+            if run.report_key:
+                describe_report(gather(session, run.id), run.report_key)
 
 
 @app.command("next")

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from cli.console import fail, out
 from cli.words import counted, in_words
 from jobs.models import Run, Schedule
+from jobs.reports import Report
 from jobs.schedules.keeping import coming_runs, listed
 from jobs.schedules.orders import Options
 from jobs.schedules.words import AtWindowEnd, RunState
@@ -86,6 +87,22 @@ def describe_runs(runs: list[Run]) -> None:
         out.print(", ".join(_told(run)), markup=False)
         if run.note:
             out.print(f"  {run.note}", markup=False)
+
+
+def describe_report(report: Report, key: str) -> None:
+    """Print what stopped in the latest run, what took long, and where all of it is."""
+    out.print("the latest run")
+    out.print(
+        f"  {counted(report.charged, 'credit')}, {report.unknown:,} perhaps, {report.saved:,} saved by reuse",
+        markup=False,
+    )
+    for trouble in report.troubles:
+        said = f": {trouble.message}" if trouble.message else ""
+        out.print(f"  {trouble.jobs:,} {trouble.state} {trouble.code}{said}", markup=False)
+    if report.slowest:
+        calls = ", ".join(f"{call.external_id} {call.seconds:.1f} s" for call in report.slowest)
+        out.print(f"  slowest: {calls}", markup=False)
+    out.print(f"  report: {key}, with report.html and results.csv beside it", markup=False)
 
 
 def _told(run: Run) -> Iterator[str]:

@@ -2,14 +2,17 @@
 
 import uuid
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
+from fastapi.responses import RedirectResponse
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from api.access import ProducerId, Transaction
+from api.access import AtHand, ProducerId, Transaction
 from api.problems import ProblemError
+from api.routes.jobs import LINK_SECONDS
+from api.routes.webhooks import require_own_webhook
 from api.schedule_schemas import (
     ComingRun,
     RunView,
@@ -32,9 +35,14 @@ LATEST, MOST_LATEST = 20, 100
 
 @router.post("", status_code=HTTPStatus.CREATED)
 def create(
-    asked: ScheduleRequest, session: Transaction, producer_id: ProducerId, response: Response
+    asked: ScheduleRequest,
+    session: Transaction,
+    at_hand: AtHand,
+    producer_id: ProducerId,
+    response: Response,
 ) -> ScheduleView:
     """Repeat a batch of a manifest's address. It fires from now on."""
+    require_own_webhook(at_hand.settings, asked.webhook_url)
     if _count(session, producer_id) >= MOST_SCHEDULES:
         raise ProblemError(
             HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -125,6 +133,35 @@ def get_runs(
     """The latest runs, the newest first."""
     schedule = _own(session, schedule_id, producer_id)
     return [view_run(one) for one in keeping.latest_runs(session, schedule.id, count)]
+
+
+@router.get(
+    "/{schedule_id}/runs/{run_id}/report",
+    status_code=HTTPStatus.TEMPORARY_REDIRECT,
+    response_class=RedirectResponse,
+)
+def get_report(
+    schedule_id: uuid.UUID,
+    run_id: uuid.UUID,
+    session: Transaction,
+    at_hand: AtHand,
+    producer_id: ProducerId,
+    *,
+    form: Annotated[Literal["json", "html"], Query(alias="format")] = "json",
+) -> RedirectResponse:
+    """Redirect to the report of a run that has ended, good for five minutes."""
+    _own(session, schedule_id, producer_id)
+    found = session.scalar(select(Run.report_key).where(Run.id == run_id, Run.schedule_id == schedule_id))
+    if found is None:
+        raise ProblemError(
+            HTTPStatus.CONFLICT,
+            "no-report",
+            f"the run {run_id} has no report yet; look again once it has ended",
+        )
+    key = found.removesuffix("json") + form
+    return RedirectResponse(
+        at_hand.bucket.presign(key, seconds=LINK_SECONDS, public=True), headers={"Cache-Control": "no-store"}
+    )
 
 
 def _own(session: Session, schedule_id: uuid.UUID, producer_id: uuid.UUID) -> Schedule:

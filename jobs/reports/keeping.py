@@ -9,13 +9,14 @@ from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
 
 from jobs.database import Database
-from jobs.models import RUNS, Run
-from jobs.reports.figures import gather
+from jobs.models import RUNS, Run, Schedule
+from jobs.reports.figures import Report, gather
 from jobs.reports.page import page
 from jobs.results_manifest import Format, Selection, open_results, write_results
 from jobs.results_manifest.formats import MEDIA_TYPES
 from jobs.schedules.words import RunState
 from jobs.storage import Bucket
+from jobs.webhooks import announce
 
 MOST_RUNS = 20
 TO_REPORT = select(RUNS.c.id).where(
@@ -29,7 +30,7 @@ def runs_to_report(database: Database, but: Collection[uuid.UUID] = ()) -> list[
 
 
 def keep_report(engine: Engine, bucket: Bucket, run_id: uuid.UUID) -> bool:
-    """Write a run's report and its results into the bucket; False if another has done so.
+    """Write a run's report and its results into the bucket, and send it; False if another has done so.
 
     Two who do it at once write the same. Raises StorageError.
     """
@@ -45,13 +46,27 @@ def keep_report(engine: Engine, bucket: Bucket, run_id: uuid.UUID) -> bool:
     ):
         bucket.put_pieces([text.encode()], key=f"{folder}/{name}", media_type=media_type)
     with Session(engine) as session, session.begin():
-        kept = session.execute(
+        kept = session.scalar(
             update(Run)
             .where(Run.id == run_id, Run.report_key.is_(None))
             .values(report_key=f"{folder}/report.json")
-            .returning(Run.id)
+            .returning(Run.schedule_id)
         )
-        return kept.first() is not None
+        if kept is not None:
+            _announce(session, kept, report)
+        return kept is not None
+
+
+def _announce(session: Session, schedule_id: uuid.UUID, report: Report) -> None:
+    schedule = session.get_one(Schedule, schedule_id)
+    if schedule.webhook_url is not None:
+        announce(
+            session,
+            url=schedule.webhook_url,
+            kind="schedule.report",
+            data=report.as_json(),
+            producer_id=schedule.producer_id,
+        )
 
 
 def _keep_results(engine: Engine, bucket: Bucket, batch_id: uuid.UUID, folder: str) -> str:

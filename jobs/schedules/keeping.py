@@ -42,6 +42,7 @@ def add(session: Session, new: NewSchedule) -> Schedule:
         jitter_seconds=new.jitter_seconds,
         grace_seconds=new.grace_seconds,
         shrinks_to=new.shrinks_to,
+        webhook_url=new.webhook_url,
     )
     first = next_runs(schedule, _now(session), 1)[0]
     schedule.next_fire_at, schedule.next_due_at = first.fire_at, first.due_at

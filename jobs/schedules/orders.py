@@ -15,6 +15,7 @@ from jobs.schedules.errors import InvalidScheduleError
 from jobs.schedules.sources import require_source
 from jobs.schedules.words import AtWindowEnd, CatchUp, Overlap
 from jobs.states import Priority, ReturnForm
+from jobs.webhooks.addresses import InvalidWebhookError, check_webhook_url
 
 LONGEST_NAME = 100
 LEAST_GRACE_S, MOST_GRACE_S = 30, 7 * 86_400
@@ -74,7 +75,8 @@ class NewSchedule:
     """A batch to be repeated. Raises InvalidScheduleError for what can never work.
 
     A run is not done, and fails, if its source has less than the share `shrinks_to` of the pictures left that
-    the last one had: a broken export must not look like a removed catalog.
+    the last one had: a broken export must not look like a removed catalog. Each run's report is sent to
+    `webhook_url`.
     """
 
     name: str
@@ -92,8 +94,11 @@ class NewSchedule:
     grace_seconds: int = 300
     shrinks_to: float = 0.5
     producer_id: uuid.UUID | None = None
+    webhook_url: str | None = None
 
     def __post_init__(self) -> None:
+        if self.webhook_url is not None:
+            _require_webhook(self.webhook_url)
         _require_name(self.name)
         require_source(self.source, on_the_web=self.options.foreign)
         _require_jitter(cron_of(self.cron, self.zone), self.jitter_seconds)
@@ -114,6 +119,13 @@ def _require_name(name: str) -> None:
         )
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
         raise InvalidScheduleError("name", f"the name {name!r} has control characters; remove them")
+
+
+def _require_webhook(url: str) -> None:
+    try:
+        check_webhook_url(url)
+    except InvalidWebhookError as error:
+        raise InvalidScheduleError("webhook_url", str(error)) from None
 
 
 def _require_jitter(cron: Cron, seconds: int) -> None:

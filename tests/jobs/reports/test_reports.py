@@ -80,6 +80,18 @@ def test_is_kept_once(engine: Engine, bucket: Bucket, run_id: uuid.UUID) -> None
     assert bucket.read(kept["results_key"], max_bytes=10_000).count(b"\n") == 4
 
 
+def test_is_sent_where_the_schedule_says(engine: Engine, bucket: Bucket, run_id: uuid.UUID) -> None:
+    """Once, in the transaction that says that it is kept."""
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE schedules SET webhook_url = 'https://shop.example/hook'"))
+    keep_report(engine, bucket, run_id)
+    keep_report(engine, bucket, run_id)
+    with engine.connect() as connection:
+        sent = connection.execute(text("SELECT type, payload FROM deliveries")).one()
+    assert sent.type == "schedule.report"
+    assert json.loads(sent.payload)["data"]["state"] == "partial"
+
+
 def test_of_a_run_that_has_not_ended_there_is_none(engine: Engine, run_id: uuid.UUID) -> None:
     """It would be wrong a minute later."""
     with Session(engine) as session, session.begin():

@@ -5,21 +5,40 @@ from contextlib import asynccontextmanager, nullcontext
 
 from fastapi import FastAPI
 
-from api.access import Services
+from api.access import open_services
 from api.body_limit import BodyLimit
 from api.problems import answer_with_problems
 from api.readiness import Readiness, connect_to_watch
 from api.requests import Requests
-from api.routes import batches, health, jobs, schedules, webhooks
-from jobs.database import connect
+from api.routes import (
+    batch_actions,
+    batch_looks,
+    batch_results,
+    batches,
+    health,
+    job_actions,
+    jobs,
+    lists,
+    schedules,
+    webhooks,
+)
 from jobs.database_metrics import DatabaseMetrics, exposed
 from jobs.settings import Settings, settings
-from jobs.storage import Bucket
 
-# As many as starlette's thread pool has threads, so that no route waits for a connection.
-CONNECTIONS = 40
 ROOM_FOR_FIELDS = 64 * 1024
 LARGEST_LIST_BYTES = 16_000_000
+ROUTES = (
+    lists,
+    jobs,
+    job_actions,
+    batches,
+    batch_looks,
+    batch_actions,
+    batch_results,
+    schedules,
+    webhooks,
+    health,
+)
 
 
 def create_app(given: Settings | None = None) -> FastAPI:
@@ -28,16 +47,13 @@ def create_app(given: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        engine = connect(known.database_url.get_secret_value(), connections=CONNECTIONS, name="cutout-api")
-        bucket = Bucket(known, connections=CONNECTIONS)
-        app.state.services = Services(known, engine, bucket)
+        app.state.services = open_services(known)
         watch = connect_to_watch(known)
-        app.state.readiness = Readiness(known, watch, bucket)
+        app.state.readiness = Readiness(known, watch, app.state.services.bucket)
         with exposed(DatabaseMetrics(watch, known)) if known.metrics_address else nullcontext():
             yield
         watch.dispose()
-        engine.dispose()
-        bucket.close()
+        app.state.services.close()
 
     app = FastAPI(
         title="cutout",
@@ -52,6 +68,6 @@ def create_app(given: Settings | None = None) -> FastAPI:
     )
     app.add_middleware(Requests)
     answer_with_problems(app)
-    for routes in (jobs, batches, schedules, webhooks, health):
+    for routes in ROUTES:
         app.include_router(routes.router)
     return app

@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from jobs.database import PostgresAwayError
 from jobs.enqueue import InvalidJobError
 from jobs.schedules.errors import InvalidScheduleError
 from jobs.storage import StorageError
@@ -59,6 +60,10 @@ def answer_with_problems(app: FastAPI) -> None:
     @app.exception_handler(StorageError)
     def _storage(_: Request, error: StorageError) -> JSONResponse:
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, "storage-unavailable", f"{error}; try again later")
+
+    @app.exception_handler(PostgresAwayError)
+    def _database(_: Request, error: PostgresAwayError) -> JSONResponse:
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "database-unavailable", f"{error}; try again later")
 
     @app.exception_handler(RequestValidationError)
     def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:

@@ -11,10 +11,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from jobs.batches import BatchStatus, IngestState, IngestStatus
 from jobs.enqueue import LONGEST_EXTERNAL_ID, LONGEST_SOURCE, NewJob
 from jobs.ingest import Order, Reading
+from jobs.listing import ListedBatch
 from jobs.manifest import parse_columns
 from jobs.manifest.columns import require_targets
-from jobs.models import Job
 from jobs.prices import DOLLARS_A_CREDIT
+from jobs.seen import SeenJob
 from jobs.states import PRIORITIES, ReturnForm, State, Step
 from jobs.webhooks.addresses import LONGEST_URL
 
@@ -39,6 +40,17 @@ def _known_priority(value: str) -> str:
     return value
 
 
+# What the examples are of.
+A_JOB = "01a20519-4707-757a-9c1e-0f6f3a4c2b11"
+A_BATCH = "01a20515-06db-7dfe-a584-1fdef9ab3e38"
+A_MOMENT = "2026-11-22T09:14:03.482000Z"
+
+NextCursor = Annotated[
+    str | None,
+    Field(
+        description="`cursor` of the next page; null on the last", examples=["AaIFGUcHdXqcHg9vOkwrEXBhZ2U"]
+    ),
+]
 ExternalId = Annotated[str, Field(min_length=1, max_length=LONGEST_EXTERNAL_ID, examples=["SKU-4471"])]
 PriorityName = Annotated[str, AfterValidator(_known_priority), Field(examples=["normal"])]
 
@@ -231,41 +243,64 @@ class IngestView(BaseModel):
     plan: PlanView | None
 
 
-class ErrorView(BaseModel):
-    """Why a job failed, is held, or rests."""
+class ProblemView(BaseModel):
+    """Why a request was refused (RFC 9457). `type` is for programs, `detail` says what to do."""
 
-    code: str
-    message: str | None
+    type: Annotated[str, Field(examples=["urn:cutout:problem:unknown-job"])]
+    title: Annotated[str, Field(examples=["Not Found"])]
+    status: Annotated[int, Field(examples=[404])]
+    detail: Annotated[str, Field(examples=[f"you have no job {A_JOB}"])]
+    field: Annotated[str | None, Field(description="The part of the request at fault")] = None
+
+
+class ErrorView(BaseModel):
+    """Why a job failed, is held, or rests. Codes are listed in docs/job_states.md; they are stable."""
+
+    code: Annotated[str, Field(examples=["IMAGE_NOT_A_PICTURE"])]
+    message: Annotated[str | None, Field(examples=["the file starts with b'GIF8', which no picture does"])]
 
 
 class ResultView(BaseModel):
     """The cutout: where it is in the bucket and what it is (bytes, pixels)."""
 
-    key: str
-    url: str
-    media_type: str
-    sha256: str
-    size_bytes: int
-    width: int
-    height: int
+    key: Annotated[str, Field(examples=["cutouts/01a20515-06db-7dfe-a584-1fdef9ab3e38/SKU-4471.png"])]
+    url: Annotated[str, Field(description="Redirects to the cutout", examples=[f"/v1/jobs/{A_JOB}/result"])]
+    media_type: Annotated[str, Field(examples=["image/png"])]
+    sha256: Annotated[
+        str, Field(examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"])
+    ]
+    size_bytes: Annotated[int, Field(examples=[812_345])]
+    width: Annotated[int, Field(examples=[1200])]
+    height: Annotated[int, Field(examples=[1600])]
 
 
 class JobView(BaseModel):
     """A job as its producer sees it."""
 
-    id: uuid.UUID
-    batch_id: uuid.UUID | None
-    external_id: str | None
+    id: Annotated[uuid.UUID, Field(examples=[A_JOB])]
+    batch_id: Annotated[uuid.UUID | None, Field(examples=[A_BATCH])]
+    external_id: Annotated[str | None, Field(examples=["SKU-4471"])]
     return_form: ReturnForm
-    state: State
-    step: Step
-    tries: int
-    credits: int
-    scheduled_at: datetime
-    created_at: datetime
-    finished_at: datetime | None
+    state: Annotated[
+        State, Field(description="succeeded, failed and cancelled are final", examples=["succeeded"])
+    ]
+    step: Annotated[Step, Field(description="`copy` once the call is paid", examples=["copy"])]
+    tries: Annotated[int, Field(description="What went wrong in this step so far", examples=[0])]
+    credits: Annotated[int, Field(description="Charged so far", examples=[1])]
+    scheduled_at: Annotated[datetime, Field(description="It does not move before this", examples=[A_MOMENT])]
+    created_at: Annotated[datetime, Field(examples=[A_MOMENT])]
+    finished_at: Annotated[
+        datetime | None, Field(description="Set if and only if the state is final", examples=[A_MOMENT])
+    ]
     error: ErrorView | None
     result: ResultView | None
+
+
+class JobList(BaseModel):
+    """A page of jobs. It may be short, or empty, though more follow: only `next_cursor` says so."""
+
+    data: list[JobView]
+    next_cursor: NextCursor
 
 
 class ExplanationView(BaseModel):
@@ -282,22 +317,57 @@ class ExplanationView(BaseModel):
     until: datetime | None
 
 
-class BatchView(BaseModel):
-    """A batch with its jobs counted by state."""
+class BatchSummary(BaseModel):
+    """A batch without its counts."""
 
-    id: uuid.UUID
-    name: str
-    created_at: datetime
-    finished_at: datetime | None
-    paused_at: datetime | None
-    budget: int | None
-    total: int
-    counts: dict[State, int]
+    id: Annotated[uuid.UUID, Field(examples=[A_BATCH])]
+    name: Annotated[str, Field(examples=["spring catalog"])]
+    created_at: Annotated[datetime, Field(examples=[A_MOMENT])]
+    paused_at: Annotated[datetime | None, Field(description="No call of it goes out since then")]
+    budget: Annotated[int | None, Field(description="Credits that it may cost")]
+    results_url: Annotated[
+        str, Field(description="What became of each job", examples=[f"/v1/batches/{A_BATCH}/results"])
+    ]
+    results_key: Annotated[
+        str | None,
+        Field(
+            description="The same as CSV in the bucket, soon after the batch is finished",
+            examples=[f"results/{A_BATCH}.csv"],
+        ),
+    ]
+
+
+class BatchView(BatchSummary):
+    """A batch with its jobs counted by state, at most a second ago; exact once it is finished."""
+
+    finished_at: Annotated[datetime | None, Field(description="When the last job of it ended; null before")]
+    total: Annotated[int, Field(description="The sum of the counts", examples=[12_391])]
+    counts: Annotated[
+        dict[State, int],
+        Field(
+            examples=[
+                {"queued": 2475, "running": 5, "held": 0, "succeeded": 9909, "failed": 2, "cancelled": 0}
+            ]
+        ),
+    ]
+    credits: Annotated[
+        int, Field(description="Charged so far; may lag while it is large and under way", examples=[41])
+    ]
+    eta_seconds: Annotated[
+        int | None, Field(description="A guess; null while nothing moves or nothing is known", examples=[176])
+    ]
     ingest: IngestView | None
 
 
-def view_job(job: Job, charged: int) -> JobView:
-    """The job as its producer may see it; `charged` is in credits. Never the endpoint's URLs."""
+class BatchList(BaseModel):
+    """A page of batches."""
+
+    data: list[BatchSummary]
+    next_cursor: NextCursor
+
+
+def view_job(job: SeenJob) -> JobView:
+    """The job as its producer may see it. Never the endpoint's URLs."""
     return JobView(
         id=job.id,
         batch_id=job.batch_id,
@@ -306,7 +376,7 @@ def view_job(job: Job, charged: int) -> JobView:
         state=State(job.state),
         step=Step(job.step),
         tries=job.tries,
-        credits=charged,
+        credits=job.credits,
         scheduled_at=job.scheduled_at,
         created_at=job.created_at,
         finished_at=job.finished_at,
@@ -315,7 +385,8 @@ def view_job(job: Job, charged: int) -> JobView:
     )
 
 
-def view_batch(batch: BatchStatus) -> BatchView:
+def view_batch(batch: BatchStatus, credits_: int = 0, eta_seconds: int | None = None) -> BatchView:
+    """The batch with its counts; `credits_` is what it cost."""
     return BatchView(
         id=batch.id,
         name=batch.name,
@@ -325,8 +396,29 @@ def view_batch(batch: BatchStatus) -> BatchView:
         budget=batch.budget,
         total=batch.total,
         counts=batch.counts,
+        credits=credits_,
+        eta_seconds=eta_seconds,
         ingest=_view_ingest(batch.id, batch.ingest) if batch.ingest else None,
+        results_url=_results_url(batch.id),
+        results_key=batch.results_key,
     )
+
+
+def summarize(batch: ListedBatch) -> BatchSummary:
+    """The batch without counts."""
+    return BatchSummary(
+        id=batch.id,
+        name=batch.name,
+        created_at=batch.created_at,
+        paused_at=batch.paused_at,
+        budget=batch.budget,
+        results_url=_results_url(batch.id),
+        results_key=batch.results_key,
+    )
+
+
+def _results_url(batch_id: uuid.UUID) -> str:
+    return f"/v1/batches/{batch_id}/results"
 
 
 def _view_ingest(batch_id: uuid.UUID, ingest: IngestStatus) -> IngestView:
@@ -341,7 +433,7 @@ def _view_ingest(batch_id: uuid.UUID, ingest: IngestStatus) -> IngestView:
     )
 
 
-def _view_result(job: Job) -> ResultView | None:
+def _view_result(job: SeenJob) -> ResultView | None:
     if job.key is None or job.sha256 is None:
         return None
     fields: dict[str, Any] = {

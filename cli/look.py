@@ -80,7 +80,7 @@ def name_failures(session: Session, batch: BatchStatus) -> None:
     stopped = batch.counts[State.FAILED] + batch.counts[State.HELD]
     jobs = session.scalars(
         select(Job)
-        .where(Job.batch_id == batch.id, Job.state.in_([State.FAILED, State.HELD]))
+        .where(Job.batch_id == batch.id, Job.state.in_([State.FAILED, State.HELD]), Job.deleted_at.is_(None))
         .order_by(Job.id)
         .limit(NAMED_FAILURES)
     )

@@ -1,26 +1,20 @@
 """Moving jobs that stopped or should not go on."""
 
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
-from sqlalchemy import ColumnElement, Engine
+from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
 
 from cli.console import Exit, fail, out
 from cli.database import find_one, open_database, plain_errors
 from jobs import store
-from jobs.database import Database
 from jobs.ingest.ledger import abandon
-from jobs.job_ids import find_ids
 from jobs.models import JOBS, Batch, Job
-
-# A commit each: workers take up the first while the last are still moved.
-JOBS_A_CHUNK = 5000
+from jobs.moving import Move, move
 
 Identifier = Annotated[str, typer.Argument(metavar="ID", help="A batch or job.")]
-Move = Callable[[Database, Sequence[uuid.UUID]], int]
 
 
 def retry(
@@ -49,25 +43,17 @@ def cancel(identifier: Identifier) -> None:
     _report(moved, "cancelled", " or ".join(store.CANCELLABLE))
 
 
-def _move(identifier: str, move: Move, only: Sequence[ColumnElement[bool]]) -> int:
+def _move(identifier: str, change: Move, only: Sequence[ColumnElement[bool]]) -> int:
     engine = open_database()
     with plain_errors():
         with Session(engine, expire_on_commit=False) as session:
             found = find_one(session, identifier)
-            if isinstance(found, Batch) and move is store.cancel_all:
+            if isinstance(found, Batch) and change is store.cancel_all:
                 # Before its jobs are looked for: what is being ingested into it ends here.
                 abandon(session, found.id)
                 session.commit()
         its = JOBS.c.id == found.id if isinstance(found, Job) else JOBS.c.batch_id == found.id
-        # Chosen once: what fails again meanwhile is not moved again.
-        with find_ids(engine, its, *only) as ids:
-            return sum(move_chunk(engine, move, chunk) for chunk in ids.pages(JOBS_A_CHUNK))
-
-
-def move_chunk(engine: Engine, move: Move, ids: Sequence[uuid.UUID]) -> int:
-    """Move what can be moved of these, in a transaction of its own."""
-    with engine.begin() as connection:
-        return move(connection, ids)
+        return move(engine, change, its, *only)
 
 
 def _report(moved: int, word: str, wanted: str) -> None:

@@ -8,11 +8,16 @@ from enum import StrEnum
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from jobs.database import Database
 from jobs.ingest import Counts
-from jobs.models import Attempt, Batch, Ingest, Job
+from jobs.models import BATCHES, INGESTS, JOBS, Attempt, Batch, Job
 from jobs.states import FINAL_STATES, AttemptOutcome, State
 
 UUID_HEX_DIGITS = 32
+SHOWN = [
+    BATCHES.c[name]
+    for name in ("id", "name", "created_at", "paused_at", "budget", "producer_id", "results_key")
+]
 
 
 class IngestState(StrEnum):
@@ -55,6 +60,8 @@ class BatchStatus:
     paused_at: datetime | None = None
     budget: int | None = None
     ingest: IngestStatus | None = None
+    producer_id: uuid.UUID | None = None
+    results_key: str | None = None
 
     @property
     def total(self) -> int:
@@ -65,38 +72,49 @@ class BatchStatus:
         return sum(self.counts[state] for state in FINAL_STATES)
 
 
-def batch_status(session: Session, batch_id: uuid.UUID) -> BatchStatus | None:
-    """The batch with its counts, or None; finished once it has jobs and all of them are final."""
-    batch = session.get(Batch, batch_id)
+def batch_status(database: Database, batch_id: uuid.UUID) -> BatchStatus | None:
+    """The batch with its counts, or None; finished once all was read into it and all its jobs are final.
+
+    A deleted job counts as it ended.
+    """
+    # The counts come first: what was final by then is final in what is read after them.
+    counts = _counts(database, batch_id)
+    batch = database.execute(select(*SHOWN).where(BATCHES.c.id == batch_id)).first()
     if batch is None:
         return None
-    rows = session.execute(
-        select(Job.state, func.count(), func.max(Job.finished_at))
-        .where(Job.batch_id == batch_id)
-        .group_by(Job.state)
-    ).all()
-    counts = dict.fromkeys(State, 0) | {State(state): count for state, count, _ in rows}
-    ingest = ingest_status(session, batch_id)
-    ends = [latest for _, _, latest in rows if latest]
-    if ingest and ingest.finished_at:
-        ends.append(ingest.finished_at)
-    still_read = ingest is not None and ingest.finished_at is None
-    unfinished = still_read or not ends or any(state not in FINAL_STATES for state, _, _ in rows)
+    ingest = ingest_status(database, batch_id)
     return BatchStatus(
-        batch.id,
-        batch.name,
-        batch.created_at,
-        counts,
-        None if unfinished else max(ends),
-        batch.paused_at,
-        batch.budget,
-        ingest,
+        counts=counts,
+        finished_at=_finished_at(database, batch_id, counts, ingest),
+        ingest=ingest,
+        **batch._mapping,  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
     )
 
 
-def ingest_status(session: Session, batch_id: uuid.UUID) -> IngestStatus | None:
+def _counts(database: Database, batch_id: uuid.UUID) -> dict[State, int]:
+    # Of nothing but an index: a million in some 50 ms.
+    counted = select(JOBS.c.state, func.count()).where(JOBS.c.batch_id == batch_id).group_by(JOBS.c.state)
+    return dict.fromkeys(State, 0) | {State(state): count for state, count in database.execute(counted)}
+
+
+def _finished_at(
+    database: Database, batch_id: uuid.UUID, counts: dict[State, int], ingest: IngestStatus | None
+) -> datetime | None:
+    if any(count for state, count in counts.items() if state not in FINAL_STATES):
+        return None
+    if ingest is not None and ingest.finished_at is None:
+        return None
+    latest = select(JOBS.c.finished_at).where(JOBS.c.batch_id == batch_id, JOBS.c.finished_at.is_not(None))
+    ends = [
+        database.scalar(latest.order_by(JOBS.c.finished_at.desc()).limit(1)),
+        ingest.finished_at if ingest else None,
+    ]
+    return max((end for end in ends if end is not None), default=None)
+
+
+def ingest_status(database: Database, batch_id: uuid.UUID) -> IngestStatus | None:
     """How far the batch's source is read; None if it was made of none."""
-    found = session.get(Ingest, batch_id)
+    found = database.execute(INGESTS.select().where(INGESTS.c.batch_id == batch_id)).first()
     if found is None:
         return None
     return IngestStatus(
@@ -119,7 +137,7 @@ def credits_of(session: Session, job_ids: list[uuid.UUID]) -> dict[uuid.UUID, in
     return {job_id: count for job_id, count in rows}  # noqa: C416 - dict() would not type-check on rows
 
 
-def credits_of_batch(session: Session, batch_id: uuid.UUID) -> int:
+def credits_of_batch(database: Database, batch_id: uuid.UUID) -> int:
     """Credits charged so far for all jobs of the batch."""
     charged = (
         select(func.count())
@@ -127,7 +145,7 @@ def credits_of_batch(session: Session, batch_id: uuid.UUID) -> int:
         .join(Job, Job.id == Attempt.job_id)
         .where(Job.batch_id == batch_id, Attempt.outcome == AttemptOutcome.CHARGED)
     )
-    return session.scalars(charged).one()
+    return database.scalar(charged) or 0
 
 
 def find_by_prefix(session: Session, prefix: str) -> list[Batch | Job]:

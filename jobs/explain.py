@@ -10,6 +10,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from jobs.accounts import account_name
 from jobs.approval import IS_APPROVED, NEEDS_APPROVAL
+from jobs.database import Database
 from jobs.leader import a_dispatcher_leads
 from jobs.models import Account, Attempt, Batch, Breaker, Job, Limit, Line, Spending, Worker
 from jobs.settings import Settings
@@ -70,9 +71,9 @@ def explain(session: Session, job: Job, known: Installation) -> Explanation:
             return _queued(session, job, known)
 
 
-def calls_a_second(session: Session, accounts: Sequence[str], ceiling: float | None) -> float | None:
+def calls_a_second(database: Database, accounts: Sequence[str], ceiling: float | None) -> float | None:
     """What the limits of the open accounts allow now, in calls a second; None while nothing is known."""
-    rows = session.execute(
+    rows = database.execute(
         select(Limit.level, Limit.latency_seconds)
         .join(Account, Account.name == Limit.account)
         .where(_among(Limit.account, accounts), Account.paused_at.is_(None), Limit.latency_seconds > 0)

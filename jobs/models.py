@@ -89,6 +89,7 @@ class Batch(Base):
         Index("ix_batches_parked", "id", postgresql_where=text("parked")),
         Index("ix_batches_without_results", "id", postgresql_where=text("results_key IS NULL")),
         Index("ix_batches_closes_at", "closes_at", postgresql_where=text("closes_at IS NOT NULL")),
+        Index("ix_batches_producer", "producer_id", "id", postgresql_where=text("producer_id IS NOT NULL")),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, server_default=NEW_ID)
@@ -115,6 +116,7 @@ class Job(Base):
 
     `fence` counts handings-out: the message carries it, the claim needs it, and every later write of
     that claim repeats it. `tries` counts what went wrong in the present step, never what had to wait.
+    A deleted job is emptied and no longer its producer's; its row stays for the ledger.
     """
 
     __tablename__ = "jobs"
@@ -161,6 +163,7 @@ class Job(Base):
     trace: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
     finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    deleted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
     __table_args__ = (
         UniqueConstraint("batch_id", "external_id", "return_form"),
@@ -180,8 +183,13 @@ class Job(Base):
             "(state = 'running') = (worker_id IS NOT NULL)", name="running_if_and_only_if_claimed"
         ),
         CheckConstraint(
-            "(state = 'succeeded') = (key IS NOT NULL) AND (key IS NULL) = (sha256 IS NULL)",
+            "(state = 'succeeded' AND deleted_at IS NULL) = (key IS NOT NULL)"
+            " AND (key IS NULL) = (sha256 IS NULL)",
             name="succeeded_if_and_only_if_stored",
+        ),
+        CheckConstraint(
+            "deleted_at IS NULL OR finished_at IS NOT NULL AND producer_id IS NULL AND external_id IS NULL",
+            name="deleted_is_final_and_emptied",
         ),
         CheckConstraint(
             "state NOT IN ('failed', 'held') OR code IS NOT NULL", name="failed_and_held_say_why"
@@ -213,6 +221,23 @@ class Job(Base):
         Index("ix_jobs_running", "worker_id", postgresql_where=text("state = 'running'")),
         Index("ix_jobs_held", "code", "standing", postgresql_where=text("state = 'held'")),
         Index("ix_jobs_batch_state", "batch_id", "state", postgresql_where=text("batch_id IS NOT NULL")),
+        # Producers list jobs by these two. Jobs that have no producer cost them nothing.
+        Index("ix_jobs_producer", "producer_id", "id", postgresql_where=text("producer_id IS NOT NULL")),
+        Index(
+            "ix_jobs_producer_batch",
+            "batch_id",
+            "id",
+            postgresql_where=text("producer_id IS NOT NULL AND batch_id IS NOT NULL"),
+        ),
+        # A job comes into the next two when it ends, not when it is enqueued.
+        Index(
+            "ix_jobs_finished",
+            "batch_id",
+            "finished_at",
+            "id",
+            postgresql_where=text("finished_at IS NOT NULL AND batch_id IS NOT NULL"),
+        ),
+        Index("ix_jobs_key", "key", postgresql_using="hash", postgresql_where=text("key IS NOT NULL")),
     )
 
 

@@ -7,6 +7,7 @@ import uuid
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from jobs.database import Database
 from jobs.models import Producer
 
 KEY_PREFIX = "cutout_"
@@ -22,9 +23,9 @@ def create_producer(session: Session, name: str) -> tuple[Producer, str]:
     return producer, key
 
 
-def find_producer(session: Session, key: str) -> uuid.UUID | None:
+def find_producer(database: Database, key: str) -> uuid.UUID | None:
     """The producer whose key this is, or None. The look-up is by hash: its time tells nothing."""
-    return session.scalar(
+    return database.scalar(
         select(Producer.id).where(Producer.key_sha256 == _hash(key), Producer.revoked_at.is_(None))
     )
 

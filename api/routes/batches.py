@@ -1,21 +1,21 @@
-"""Batches: enqueue jobs together, and count them."""
+"""Batches: enqueue jobs together."""
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import RedirectResponse, StreamingResponse
+from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
-from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from api.access import AtHand, ProducerId, Services, Transaction
+from api.access import AtHand, ProducerId, Services
+from api.documented import problems
 from api.manifests import MEDIA_TYPES, is_manifest, keep_list, keep_upload, request_batch
 from api.problems import ProblemError, invalid_request
-from api.routes.jobs import LINK_SECONDS, require_own_batch
+from api.routes.jobs import LINK_SECONDS, require_own_batch, unknown_batch
 from api.routes.webhooks import require_own_webhook
 from api.schemas import BatchRequest, BatchView, ManifestQuery, view_batch
 from jobs import logs
@@ -23,15 +23,6 @@ from jobs.approval import approve
 from jobs.batches import batch_status, ingest_status
 from jobs.enqueue import create_batch, enqueue_all
 from jobs.ingest import Order
-from jobs.results_manifest import (
-    CutoutLinks,
-    Format,
-    Selection,
-    open_results,
-    write_results,
-)
-from jobs.results_manifest.formats import MEDIA_TYPES as RESULT_TYPES
-from jobs.states import State
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
 
@@ -51,7 +42,10 @@ REQUEST_BODY: dict[str, Any] = {
     "",
     status_code=HTTPStatus.CREATED,
     response_model=BatchView,
-    responses={202: {"model": BatchView, "description": "A manifest is read; see `ingest`"}},
+    responses={
+        **problems(HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+        202: {"model": BatchView, "description": "A manifest is read; see `ingest`"},
+    },
     openapi_extra=REQUEST_BODY,
 )
 async def create(request: Request, at_hand: AtHand, producer_id: ProducerId) -> Response:
@@ -145,7 +139,7 @@ def _answer(at_hand: Services, batch_id: uuid.UUID, status: HTTPStatus = HTTPSta
     )
 
 
-@router.post("/{batch_id}/approve")
+@router.post("/{batch_id}/approve", responses=problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT))
 def approve_batch(batch_id: uuid.UUID, at_hand: AtHand, producer_id: ProducerId) -> BatchView:
     """Let the jobs of a batch go that was made with `plan`, at the price that its plan says."""
     with Session(at_hand.engine) as session, session.begin():
@@ -158,7 +152,12 @@ def approve_batch(batch_id: uuid.UUID, at_hand: AtHand, producer_id: ProducerId)
         return _view(session, batch_id)
 
 
-@router.get("/{batch_id}/rejects", status_code=HTTPStatus.TEMPORARY_REDIRECT, response_class=RedirectResponse)
+@router.get(
+    "/{batch_id}/rejects",
+    status_code=HTTPStatus.TEMPORARY_REDIRECT,
+    response_class=RedirectResponse,
+    responses=problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+)
 def get_rejects(batch_id: uuid.UUID, at_hand: AtHand, producer_id: ProducerId) -> RedirectResponse:
     """Redirect to the rows of the manifest that no job could be made of (CSV), good for five minutes."""
     with Session(at_hand.engine) as session:
@@ -176,47 +175,8 @@ def get_rejects(batch_id: uuid.UUID, at_hand: AtHand, producer_id: ProducerId) -
     )
 
 
-@router.get("/{batch_id}")
-def get(batch_id: uuid.UUID, session: Transaction, producer_id: ProducerId) -> BatchView:
-    """A batch with its jobs counted by state."""
-    require_own_batch(session, batch_id, producer_id)
-    return _view(session, batch_id)
-
-
 def _view(session: Session, batch_id: uuid.UUID) -> BatchView:
     status = batch_status(session, batch_id)
     if status is None:
-        raise ProblemError(
-            HTTPStatus.NOT_FOUND, "unknown-batch", f"you have no batch {batch_id}", field="batch_id"
-        )
+        raise unknown_batch(batch_id)
     return view_batch(status)
-
-
-@router.get("/{batch_id}/results", response_class=StreamingResponse)
-def get_results(
-    batch_id: uuid.UUID,
-    at_hand: AtHand,
-    producer_id: ProducerId,
-    form: Annotated[Format, Query(alias="format", description="CSV, or a JSON object a line")] = Format.CSV,
-    state: Annotated[list[State] | None, Query(description="Only jobs in these states")] = None,
-    *,
-    links: Annotated[bool, Query(description="Add links to the cutouts, good for a day")] = False,
-) -> StreamingResponse:
-    """What became of each job of a batch, in the order enqueued, as far as it is now."""
-    # Its transaction ends here: one of the dependency's would last as long as the client reads.
-    with Session(at_hand.engine) as session:
-        require_own_batch(session, batch_id, producer_id)
-    maker = CutoutLinks(at_hand.bucket) if links else None
-    return StreamingResponse(
-        _stream(at_hand.engine, Selection(batch_id, tuple(state or ())), form, maker),
-        media_type=RESULT_TYPES[form],
-        headers={
-            "Content-Disposition": f'attachment; filename="results-{batch_id}.{form}"',
-            "Cache-Control": "no-store",
-        },
-    )
-
-
-def _stream(engine: Engine, wanted: Selection, form: Format, links: CutoutLinks | None) -> Iterator[bytes]:
-    with open_results(engine, wanted) as results:
-        yield from write_results(results, form, links)

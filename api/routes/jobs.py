@@ -14,16 +14,19 @@ from sqlalchemy.orm import Session
 from starlette.datastructures import UploadFile
 
 from api.access import AtHand, ProducerId, Services, Transaction
+from api.conditional import Wait, answer, etag_of, is_news_awaited
+from api.documented import NOT_MODIFIED, problems
 from api.problems import ProblemError, invalid_request
 from api.routes.webhooks import require_own_webhook
 from api.schemas import ExplanationView, JobOptions, JobRequest, JobView, view_job
 from api.uploads import store_upload
 from jobs import logs
-from jobs.batches import credits_of
+from jobs.database import Database
 from jobs.enqueue import enqueue
 from jobs.explain import Installation, explain
 from jobs.models import Batch, Job
-from jobs.states import State
+from jobs.seen import SeenJob, find_job
+from jobs.states import FINAL_STATES, State
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -51,7 +54,13 @@ REQUEST_BODY: dict[str, Any] = {
 }
 
 
-@router.post("", status_code=HTTPStatus.CREATED, response_model=JobView, openapi_extra=REQUEST_BODY)
+@router.post(
+    "",
+    status_code=HTTPStatus.CREATED,
+    response_model=JobView,
+    openapi_extra=REQUEST_BODY,
+    responses=problems(HTTPStatus.NOT_FOUND, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+)
 async def create_job(request: Request, at_hand: AtHand, producer_id: ProducerId) -> Response:
     """Enqueue one picture: as multipart field `image`, or by its address as JSON `source_url`."""
     try:
@@ -70,27 +79,40 @@ async def create_job(request: Request, at_hand: AtHand, producer_id: ProducerId)
     )
 
 
-@router.get("/{job_id}")
-def get_job(job_id: uuid.UUID, session: Transaction, producer_id: ProducerId) -> JobView:
-    """Where a job is, and why."""
-    return _view(session, _own_job(session, job_id, producer_id))
+@router.get("/{job_id}", response_model=JobView, responses=NOT_MODIFIED | problems(HTTPStatus.NOT_FOUND))
+async def get_job(
+    job_id: uuid.UUID, request: Request, at_hand: AtHand, producer_id: ProducerId, wait: Wait = 0
+) -> Response:
+    """Where a job is, and why. With `wait`, at the change of its state or after so many seconds."""
+    job, body, etag = await _look(at_hand, job_id, producer_id)
+    if wait and job.state not in FINAL_STATES and is_news_awaited(request, etag):
+        await at_hand.watch.job_changes(request, job_id, job.state, wait)
+        job, body, etag = await _look(at_hand, job_id, producer_id)
+    pace = await at_hand.pace.get(None)
+    return answer(request, body, etag, look_again_s=pace.seconds_for(job) if pace else None)
 
 
-@router.get("/{job_id}/explanation")
+@router.get("/{job_id}/explanation", responses=problems(HTTPStatus.NOT_FOUND))
 def get_explanation(
     job_id: uuid.UUID, session: Transaction, at_hand: AtHand, producer_id: ProducerId
 ) -> ExplanationView:
     """Why a job is not done yet, or what became of it."""
-    why = explain(session, _own_job(session, job_id, producer_id), Installation.of(at_hand.settings))
+    own_job(session, job_id, producer_id)
+    why = explain(session, session.get_one(Job, job_id), Installation.of(at_hand.settings))
     return ExplanationView(**asdict(why))
 
 
-@router.get("/{job_id}/result", status_code=HTTPStatus.TEMPORARY_REDIRECT, response_class=RedirectResponse)
+@router.get(
+    "/{job_id}/result",
+    status_code=HTTPStatus.TEMPORARY_REDIRECT,
+    response_class=RedirectResponse,
+    responses=problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+)
 def get_result(
     job_id: uuid.UUID, session: Transaction, at_hand: AtHand, producer_id: ProducerId
 ) -> RedirectResponse:
     """Redirect to the cutout, by a link that is good for five minutes."""
-    job = _own_job(session, job_id, producer_id)
+    job = own_job(session, job_id, producer_id)
     if job.key is None:
         hint = (
             "look again later" if job.state in (State.QUEUED, State.RUNNING) else f"see GET /v1/jobs/{job_id}"
@@ -134,23 +156,35 @@ def _enqueue(at_hand: Services, producer_id: uuid.UUID, asked: JobOptions, sourc
             require_own_batch(session, asked.batch_id, producer_id)
         job_id = enqueue(session, asked.to_new_job(source), batch_id=asked.batch_id, producer_id=producer_id)
         logs.note(job_id=str(job_id))
-        return _view(session, session.get_one(Job, job_id))
+        return view_job(own_job(session, job_id, producer_id))
 
 
 def require_own_batch(session: Session, batch_id: uuid.UUID, producer_id: uuid.UUID) -> None:
     """Raise a problem 404 unless the batch is this producer's."""
     if not session.scalar(select(Batch.id).where(Batch.id == batch_id, Batch.producer_id == producer_id)):
-        raise ProblemError(
-            HTTPStatus.NOT_FOUND, "unknown-batch", f"you have no batch {batch_id}", field="batch_id"
-        )
+        raise unknown_batch(batch_id)
 
 
-def _own_job(session: Session, job_id: uuid.UUID, producer_id: uuid.UUID) -> Job:
-    job = session.scalar(select(Job).where(Job.id == job_id, Job.producer_id == producer_id))
+def unknown_batch(batch_id: uuid.UUID) -> ProblemError:
+    return ProblemError(
+        HTTPStatus.NOT_FOUND, "unknown-batch", f"you have no batch {batch_id}", field="batch_id"
+    )
+
+
+def own_job(database: Database, job_id: uuid.UUID, producer_id: uuid.UUID) -> SeenJob:
+    """The producer's job; raises a problem 404 if there is none such."""
+    job = find_job(database, job_id, producer_id)
     if job is None:
-        raise ProblemError(HTTPStatus.NOT_FOUND, "unknown-job", f"you have no job {job_id}", field="job_id")
+        raise unknown_job(job_id)
     return job
 
 
-def _view(session: Session, job: Job) -> JobView:
-    return view_job(job, credits_of(session, [job.id]).get(job.id, 0))
+def unknown_job(job_id: uuid.UUID) -> ProblemError:
+    return ProblemError(HTTPStatus.NOT_FOUND, "unknown-job", f"you have no job {job_id}", field="job_id")
+
+
+async def _look(at_hand: Services, job_id: uuid.UUID, producer_id: uuid.UUID) -> tuple[SeenJob, str, str]:
+    """The job, what is told of it, and the tag of that."""
+    job = await at_hand.looks.quick(lambda connection: own_job(connection, job_id, producer_id))
+    body = view_job(job).model_dump_json()
+    return job, body, etag_of(body)

@@ -30,7 +30,7 @@ MOST_BATCHES = 20
 UNFINISHED = [state for state in State if state not in FINAL_STATES]
 
 
-def _first(*states: State) -> ScalarSelect[str]:
+def first_job(*states: State) -> ScalarSelect[str]:
     # In the index's own order, and one row of it: joined, or guessed to be many, all jobs would be read.
     its = select(JOBS.c.state).where(JOBS.c.batch_id == BATCHES.c.id).order_by(JOBS.c.state).limit(1)
     return (its.where(JOBS.c.state.in_(states)) if states else its).correlate(BATCHES).scalar_subquery()
@@ -44,7 +44,7 @@ STILL_READ = (
     .scalar_subquery()
 )
 
-HAS_ENDED = and_(_first().is_not(None), _first(*UNFINISHED).is_(None), STILL_READ.is_(None))
+HAS_ENDED = and_(first_job().is_not(None), first_job(*UNFINISHED).is_(None), STILL_READ.is_(None))
 
 ENDED = (
     select(BATCHES.c.id)

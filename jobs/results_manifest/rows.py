@@ -111,7 +111,7 @@ class Results:
 @contextmanager
 def open_results(engine: Engine, wanted: Selection) -> Iterator[Results]:
     """The jobs that the batch has now, in the order enqueued. Memory does not grow with the batch."""
-    where = [JOBS.c.batch_id == wanted.batch_id]
+    where = [JOBS.c.batch_id == wanted.batch_id, JOBS.c.deleted_at.is_(None)]
     if wanted.states:
         where.append(JOBS.c.state.in_(wanted.states))
     if wanted.codes:

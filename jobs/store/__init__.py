@@ -5,7 +5,7 @@ The statements on every job's way are built once: building one costs more than r
 """
 
 from jobs.store.claims import NOT_SENT, Claim, PaidResult, claim, hand_back
-from jobs.store.hands import CANCELLABLE, RETRIABLE, cancel, cancel_all, retry, retry_all
+from jobs.store.hands import CANCELLABLE, RETRIABLE, cancel, cancel_all, release, retry, retry_all
 from jobs.store.ledger import Answer, NotBegun, begin_attempt, end_attempt, record_result, save_in_lifeboat
 from jobs.store.reuse import (
     Making,
@@ -41,6 +41,7 @@ __all__ = [
     "hand_back",
     "recall_source",
     "record_result",
+    "release",
     "remember_source",
     "retry",
     "retry_all",

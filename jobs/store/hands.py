@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Sequence
 
-from sqlalchemy import ARRAY, Uuid, and_, any_, bindparam, case, func, null, or_, select, update
+from sqlalchemy import ARRAY, Select, Uuid, and_, any_, bindparam, case, func, null, or_, select, update
 
 from jobs.approval import NEEDS_APPROVAL
 from jobs.database import Database
@@ -38,33 +38,40 @@ CANCEL = (
 LIVES = and_(
     or_(JOBS.c.result_expires_at > func.now(), JOBS.c.lifeboat_key.is_not(None)), JOBS.c.code.not_in(USELESS)
 )
-RETRIED = (
-    update(JOBS)
-    # What waits for approval is not released like this.
-    .where(THESE, JOBS.c.state.in_(RETRIABLE), JOBS.c.code != NEEDS_APPROVAL)
-    .values(
-        state=State.QUEUED,
-        standing=Standing.IN_LINE,
-        finished_at=None,
-        scheduled_at=func.now(),
-        tries=0,
-        code=None,
-        message=None,
-        step=case((LIVES, Step.COPY), else_=Step.CALL),
-        result_url=case((LIVES, JOBS.c.result_url), else_=null()),
-        result_expires_at=case((LIVES, JOBS.c.result_expires_at), else_=null()),
-        lifeboat_key=case((LIVES, JOBS.c.lifeboat_key), else_=null()),
+
+
+def _retry(*states: State) -> Select[uuid.UUID]:
+    retried = (
+        update(JOBS)
+        # What waits for approval is not released like this.
+        .where(THESE, JOBS.c.state.in_(states), JOBS.c.code != NEEDS_APPROVAL, JOBS.c.deleted_at.is_(None))
+        .values(
+            state=State.QUEUED,
+            standing=Standing.IN_LINE,
+            finished_at=None,
+            scheduled_at=func.now(),
+            tries=0,
+            code=None,
+            message=None,
+            step=case((LIVES, Step.COPY), else_=Step.CALL),
+            result_url=case((LIVES, JOBS.c.result_url), else_=null()),
+            result_expires_at=case((LIVES, JOBS.c.result_expires_at), else_=null()),
+            lifeboat_key=case((LIVES, JOBS.c.lifeboat_key), else_=null()),
+        )
+        .returning(JOBS.c.id, JOBS.c.batch_id)
+        .cte("retried")
     )
-    .returning(JOBS.c.id, JOBS.c.batch_id)
-    .cte("retried")
-)
-# Also where there is no key yet: who writes one at this moment must find the row changed, or wait for it.
-RETRY = select(RETRIED.c.id).add_cte(
-    update(BATCHES)
-    .where(BATCHES.c.id.in_(select(RETRIED.c.batch_id)))
-    .values(results_key=null())
-    .cte("unwritten")
-)
+    # Also where there is no key yet: who writes one at this moment must find the row changed, or wait for it.
+    return select(retried.c.id).add_cte(
+        update(BATCHES)
+        .where(BATCHES.c.id.in_(select(retried.c.batch_id)))
+        .values(results_key=null())
+        .cte("unwritten")
+    )
+
+
+RETRY = _retry(*RETRIABLE)
+RELEASE = _retry(State.HELD)
 
 
 def cancel(database: Database, job_id: uuid.UUID) -> bool:
@@ -81,6 +88,11 @@ def retry(database: Database, job_id: uuid.UUID) -> bool:
     credit.
     """
     return bool(retry_all(database, [job_id]))
+
+
+def release(database: Database, job_id: uuid.UUID) -> bool:
+    """The same with a job that is held, and no other."""
+    return database.scalar(RELEASE, {"ids": [job_id]}) is not None
 
 
 def retry_all(database: Database, job_ids: Sequence[uuid.UUID]) -> int:

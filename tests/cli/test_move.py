@@ -5,10 +5,10 @@ from typing import ClassVar
 import pytest
 from sqlalchemy import Engine, text
 
-from cli.move import move_chunk
 from jobs import store
 from jobs.job_ids import find_ids
 from jobs.models import JOBS
+from jobs.moving import move_chunk
 from jobs.outcomes import Fail, Hold
 from tests.cli.command import Cutout
 from tests.support.fates import DONE, Fates

@@ -1,0 +1,109 @@
+"""A batch's progress as server-sent events, and how each of its jobs ended."""
+
+import asyncio
+import json
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator
+
+from sse_starlette import ServerSentEvent
+
+from api.counting import CountedBatch, Counting
+from api.cursors import event_id
+from api.looks import Looks
+from jobs.database import PostgresAwayError
+from jobs.finished import ROWS_A_PAGE, FinishedJob, Position, finished_jobs, told_until
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 1.0
+# Each looks once a second.
+MOST_STREAMS = 200
+
+
+class Events:
+    """The streams of this process. Between two looks a stream holds no thread and no connection."""
+
+    def __init__(self, looks: Looks, counting: Counting) -> None:
+        self._looks, self._counting = looks, counting
+        self._open = 0
+
+    @property
+    def full(self) -> bool:
+        return self._open >= MOST_STREAMS
+
+    async def of(
+        self, batch_id: uuid.UUID, producer_id: uuid.UUID, after: Position | None
+    ) -> AsyncIterator[bytes]:
+        """Events in pieces, up to that of the batch's end, or until Postgres goes away."""
+        self._open += 1
+        try:
+            async for piece in _Stream(self._looks, self._counting, batch_id, producer_id, after).pieces():
+                yield piece
+        except PostgresAwayError as error:
+            log.warning("the events of the batch %s end: %s", batch_id, error)
+        finally:
+            self._open -= 1
+
+
+class _Stream:
+    """One client's way along a batch."""
+
+    def __init__(
+        self,
+        looks: Looks,
+        counting: Counting,
+        batch_id: uuid.UUID,
+        producer_id: uuid.UUID,
+        after: Position | None,
+    ) -> None:
+        self._looks, self._counting = looks, counting
+        self._batch_id, self._producer_id = batch_id, producer_id
+        self._at = after
+        self._told: str | None = None
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        while True:
+            began_at = time.monotonic()
+            counted = await self._counting.of(self._batch_id, self._producer_id)
+            if counted is None:
+                return
+            progress = self._progress(counted)
+            if progress is not None:
+                yield progress
+            until = await self._looks.quick(told_until)
+            while page := await self._looks.quick(
+                lambda connection: finished_jobs(connection, self._batch_id, self._at, until)  # noqa: B023
+            ):
+                self._at = page[-1].position
+                yield b"".join(map(_job, page))
+                if len(page) < ROWS_A_PAGE:
+                    break
+            finished_at = counted.status.finished_at
+            if finished_at is not None and finished_at < until:
+                yield _event("finished", counted.view().model_dump_json(), self._at, last=True)
+                return
+            await asyncio.sleep(max(LOOK_EVERY_S - (time.monotonic() - began_at), 0))
+
+    def _progress(self, counted: CountedBatch) -> bytes | None:
+        told = f"{counted.status.counts}{counted.credits}{counted.status.paused_at}"
+        if told == self._told:
+            return None
+        self._told = told
+        return _event("progress", counted.view().model_dump_json(), None)
+
+
+def _job(job: FinishedJob) -> bytes:
+    told = {
+        "id": str(job.id),
+        "external_id": job.external_id,
+        "return_form": job.return_form,
+        "state": job.state,
+        "code": job.code,
+    }
+    return _event("job", json.dumps(told), job.position)
+
+
+def _event(name: str, data: str, at: Position | None, *, last: bool = False) -> bytes:
+    return ServerSentEvent(data, event=name, id=event_id(at, last=last) if at else None).encode()

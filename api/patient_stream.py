@@ -1,0 +1,19 @@
+"""A file sent while it is written, to a client that takes it in."""
+
+from anyio import fail_after
+from fastapi.responses import StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
+
+# A client that takes nothing for so long is cut off: what it holds here is for those who read.
+SEND_WITHIN_S = 30.0
+
+
+class PatientStream(StreamingResponse):
+    """Ends with TimeoutError, and the connection with it, if a piece is not taken within SEND_WITHIN_S."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sent_in_time(message: Message) -> None:
+            with fail_after(SEND_WITHIN_S):
+                await send(message)
+
+        await super().__call__(scope, receive, sent_in_time)

@@ -1,0 +1,74 @@
+"""What a producer does to a batch of its own: cancel, retry, pause, resume."""
+
+import time
+import uuid
+from collections.abc import Callable
+from http import HTTPStatus
+
+from anyio import to_thread
+from fastapi import APIRouter
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from api.access import AtHand, ProducerId, Services
+from api.documented import problems
+from api.routes.batch_looks import own_batch
+from api.routes.jobs import require_own_batch
+from api.schemas import BatchView
+from jobs import pausing
+from jobs.moving import cancel_batch, retry_batch
+
+router = APIRouter(
+    prefix="/v1/batches/{batch_id}", tags=["batches"], responses=problems(HTTPStatus.NOT_FOUND)
+)
+
+
+Action = Callable[[Engine, uuid.UUID], object]
+
+
+@router.post("/cancel")
+async def cancel(batch_id: uuid.UUID, at_hand: AtHand, producer_id: ProducerId) -> BatchView:
+    """Withdraw all jobs that are queued or held. What runs ends by itself.
+
+    The answer comes when all are: a million take about a minute. Whoever has no answer may ask again.
+    """
+    return await _act(at_hand, batch_id, producer_id, cancel_batch)
+
+
+@router.post("/retry")
+async def retry(batch_id: uuid.UUID, at_hand: AtHand, producer_id: ProducerId) -> BatchView:
+    """Put all jobs that failed or are held back in line; called again they cost again."""
+    return await _act(at_hand, batch_id, producer_id, retry_batch)
+
+
+@router.post("/pause")
+async def pause(batch_id: uuid.UUID, at_hand: AtHand, producer_id: ProducerId) -> BatchView:
+    """Let no further call of it go out. What is out is finished and copied."""
+    return await _act(at_hand, batch_id, producer_id, _in_a_transaction(pausing.pause))
+
+
+@router.post("/resume")
+async def resume(batch_id: uuid.UUID, at_hand: AtHand, producer_id: ProducerId) -> BatchView:
+    """Let its calls go out again."""
+    return await _act(at_hand, batch_id, producer_id, _in_a_transaction(pausing.resume))
+
+
+async def _act(at_hand: Services, batch_id: uuid.UUID, producer_id: uuid.UUID, action: Action) -> BatchView:
+    await to_thread.run_sync(
+        _act_on_own, at_hand.engine, batch_id, producer_id, action, limiter=at_hand.moves
+    )
+    return (await own_batch(at_hand, batch_id, producer_id, since=time.monotonic())).view()
+
+
+def _act_on_own(engine: Engine, batch_id: uuid.UUID, producer_id: uuid.UUID, action: Action) -> None:
+    with Session(engine) as session:
+        require_own_batch(session, batch_id, producer_id)
+    action(engine, batch_id)
+
+
+def _in_a_transaction(change: Callable[[Session, uuid.UUID | None], bool]) -> Action:
+    def changed(engine: Engine, batch_id: uuid.UUID) -> None:
+        with Session(engine) as session, session.begin():
+            change(session, batch_id)
+
+    return changed

@@ -1,0 +1,108 @@
+"""Batches: count their jobs, and follow them."""
+
+import time
+import uuid
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Request, Response
+from sse_starlette import EventSourceResponse
+
+from api.access import AtHand, ProducerId, Services
+from api.conditional import Wait, answer, etag_of, is_news_awaited
+from api.counting import CountedBatch
+from api.cursors import read_event_id
+from api.documented import NOT_MODIFIED, problems
+from api.problems import ProblemError
+from api.routes.jobs import unknown_batch
+from api.schemas import BatchView
+
+router = APIRouter(prefix="/v1/batches", tags=["batches"])
+
+KEEP_ALIVE_EVERY_S = 15
+# A client that takes nothing for so long is cut off.
+SEND_WITHIN_S = 20
+LONGEST_EVENT_ID = 64
+
+EVENTS: dict[str, Any] = {
+    "description": "`progress`: the batch, when it changed, at most once a second; `job`: one that ended;"
+    " `finished`: the batch, at the end",
+    "content": {
+        "text/event-stream": {
+            "schema": {"type": "string"},
+            "example": 'id: AAY…\\nevent: job\\ndata: {"id": "01a2…", "external_id": "SKU-4471",'
+            ' "return_form": "rgba", "state": "succeeded", "code": null}\\n\\n',
+        }
+    },
+}
+
+
+@router.get("/{batch_id}", response_model=BatchView, responses=NOT_MODIFIED | problems(HTTPStatus.NOT_FOUND))
+async def get(
+    batch_id: uuid.UUID, request: Request, at_hand: AtHand, producer_id: ProducerId, wait: Wait = 0
+) -> Response:
+    """A batch with its jobs counted by state.
+
+    With `wait` the answer comes when nothing of it moves any more (all jobs are final or held), or after so
+    many seconds.
+    """
+    counted = await own_batch(at_hand, batch_id, producer_id)
+    if wait and counted.moving and is_news_awaited(request, _etag(counted)):
+        rests = await at_hand.watch.batch_rests(request, batch_id, wait)
+        counted = await own_batch(at_hand, batch_id, producer_id, since=time.monotonic() if rests else 0)
+    body = counted.view().model_dump_json()
+    return answer(request, body, _etag(counted), look_again_s=counted.look_again_s)
+
+
+@router.get(
+    "/{batch_id}/events",
+    response_class=EventSourceResponse,
+    responses={
+        **problems(HTTPStatus.NOT_FOUND),
+        200: EVENTS,
+        204: {"description": "You had its `finished` event"},
+    },
+)
+async def get_events(
+    batch_id: uuid.UUID,
+    at_hand: AtHand,
+    producer_id: ProducerId,
+    last_event_id: Annotated[
+        str | None, Header(max_length=LONGEST_EVENT_ID, description="Go on behind this event")
+    ] = None,
+) -> Response:
+    """Follow a batch: each job as it ends, in that order, from the first one on or behind `Last-Event-ID`.
+
+    The stream ends with the batch. Told once; after a connection that broke, the last events may come again.
+    """
+    counted = await own_batch(at_hand, batch_id, producer_id)
+    after, ended = read_event_id(last_event_id) if last_event_id else (None, False)
+    if ended and after is not None and counted.status.finished_at == after.finished_at:
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+    if at_hand.events.full:
+        raise ProblemError(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "too-many-streams",
+            f"too many streams are open; poll GET /v1/batches/{batch_id} or try again later",
+        )
+    return EventSourceResponse(
+        at_hand.events.of(batch_id, producer_id, after), ping=KEEP_ALIVE_EVERY_S, send_timeout=SEND_WITHIN_S
+    )
+
+
+async def own_batch(
+    at_hand: Services, batch_id: uuid.UUID, producer_id: uuid.UUID, *, since: float = 0.0
+) -> CountedBatch:
+    """The producer's batch, counted within the last second and not before `since`, on the monotonic clock.
+
+    Raises a problem 404 if there is none such.
+    """
+    counted = await at_hand.counting.of(batch_id, producer_id, since=since)
+    if counted is None:
+        raise unknown_batch(batch_id)
+    return counted
+
+
+def _etag(counted: CountedBatch) -> str:
+    # What is left changes with every second, though nothing happens.
+    return etag_of(counted.view().model_dump_json(exclude={"eta_seconds"}))

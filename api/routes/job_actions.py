@@ -1,0 +1,99 @@
+"""What a producer does to one job of its own: cancel, retry, release, delete."""
+
+import uuid
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from sqlalchemy.orm import Session
+
+from api.access import AtHand, ProducerId, Services, Transaction
+from api.documented import problems
+from api.problems import ProblemError
+from api.routes.jobs import own_job
+from api.schemas import JobView, view_job
+from jobs import store
+from jobs.approval import NEEDS_APPROVAL
+from jobs.database import Database
+from jobs.deleting import delete_job, give_up_cutout, is_being_taken
+from jobs.states import FINAL_STATES, State
+
+router = APIRouter(
+    prefix="/v1/jobs/{job_id}", tags=["jobs"], responses=problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
+)
+
+Action = Callable[[Database, uuid.UUID], bool]
+
+
+@router.post("/cancel")
+def cancel(job_id: uuid.UUID, session: Transaction, producer_id: ProducerId) -> JobView:
+    """Withdraw a job that is queued or held; what runs ends by itself. One that is cancelled stays so."""
+    return _act(session, job_id, producer_id, store.cancel, (*store.CANCELLABLE, State.CANCELLED))
+
+
+@router.post("/retry")
+def retry(job_id: uuid.UUID, session: Transaction, producer_id: ProducerId) -> JobView:
+    """Put a job that failed or is held back in line, with all its tries; called again it costs again."""
+    return _act(session, job_id, producer_id, store.retry, store.RETRIABLE)
+
+
+@router.post("/release")
+def release(job_id: uuid.UUID, session: Transaction, producer_id: ProducerId) -> JobView:
+    """Put a job that is held back in line, with all its tries; called again it costs again."""
+    return _act(session, job_id, producer_id, store.release, (State.HELD,))
+
+
+@router.delete("", status_code=HTTPStatus.NO_CONTENT)
+def delete(
+    job_id: uuid.UUID,
+    at_hand: AtHand,
+    producer_id: ProducerId,
+    *,
+    objects: Annotated[
+        bool, Query(description="Also its cutout in the bucket, unless another job was served from it")
+    ] = False,
+) -> None:
+    """Forget a job that has ended. What it cost stays in the ledger, and its batch goes on counting it."""
+    with Session(at_hand.engine) as session, session.begin():
+        job = own_job(session, job_id, producer_id)
+        if job.state not in FINAL_STATES:
+            raise _not_now(job_id, job.state, sorted(FINAL_STATES))
+    # First what it stored: should the bucket be away, the job is still there to be deleted again.
+    if objects:
+        _delete_cutout(at_hand, job_id, producer_id)
+    with Session(at_hand.engine) as session, session.begin():
+        if not delete_job(session, job_id, producer_id):
+            raise _not_now(job_id, own_job(session, job_id, producer_id).state, sorted(FINAL_STATES))
+
+
+def _delete_cutout(at_hand: Services, job_id: uuid.UUID, producer_id: uuid.UUID) -> None:
+    with Session(at_hand.engine) as session, session.begin():
+        key = give_up_cutout(session, job_id, producer_id)
+    if key is None:
+        return
+    with Session(at_hand.engine) as session:
+        taken = is_being_taken(session, job_id, key)
+    if not taken:
+        at_hand.bucket.delete(key)
+
+
+def _act(
+    session: Session, job_id: uuid.UUID, producer_id: uuid.UUID, action: Action, states: tuple[State, ...]
+) -> JobView:
+    before = own_job(session, job_id, producer_id)
+    moved = action(session, job_id)
+    job = own_job(session, job_id, producer_id)
+    if not moved and before.code == NEEDS_APPROVAL and job.state == State.HELD:
+        remedy = f"approve its batch {job.batch_id}, or cancel it"
+        raise ProblemError(HTTPStatus.CONFLICT, "needs-approval", f"the job waits for approval; {remedy}")
+    if not moved and job.state not in states:
+        raise _not_now(job_id, job.state, states)
+    return view_job(job)
+
+
+def _not_now(job_id: uuid.UUID, state: str, states: "tuple[State, ...] | list[State]") -> ProblemError:
+    allowed = " or ".join(states)
+    return ProblemError(
+        HTTPStatus.CONFLICT, "wrong-state", f"the job {job_id} is {state}; this is for one that is {allowed}"
+    )

@@ -1,0 +1,46 @@
+"""Moving all jobs of a batch that may be moved, in chunks: retried or cancelled."""
+
+import uuid
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import ColumnElement, Engine
+from sqlalchemy.orm import Session
+
+from jobs import store
+from jobs.database import Database
+from jobs.ingest.ledger import abandon
+from jobs.job_ids import find_ids
+from jobs.models import JOBS
+
+# A commit each: workers take up the first while the last are still moved.
+JOBS_A_CHUNK = 5000
+
+Move = Callable[[Database, Sequence[uuid.UUID]], int]
+
+
+def cancel_batch(engine: Engine, batch_id: uuid.UUID) -> int:
+    """Withdraw what waits, and what is still being ingested; returns how many. What runs ends by itself."""
+    with Session(engine) as session, session.begin():
+        # Before its jobs are looked for: what is being ingested into it ends here.
+        abandon(session, batch_id)
+    return move(engine, store.cancel_all, JOBS.c.batch_id == batch_id, JOBS.c.state.in_(store.CANCELLABLE))
+
+
+def retry_batch(engine: Engine, batch_id: uuid.UUID) -> int:
+    """Put what failed or is held back in line, with all tries; returns how many."""
+    return move(engine, store.retry_all, JOBS.c.batch_id == batch_id, JOBS.c.state.in_(store.RETRIABLE))
+
+
+def move(engine: Engine, change: Move, *which: ColumnElement[bool]) -> int:
+    """Move those of these jobs that can be moved; returns how many.
+
+    They are chosen once: what fails again meanwhile is not moved again.
+    """
+    with find_ids(engine, *which) as ids:
+        return sum(move_chunk(engine, change, chunk) for chunk in ids.pages(JOBS_A_CHUNK))
+
+
+def move_chunk(engine: Engine, change: Move, ids: Sequence[uuid.UUID]) -> int:
+    """Move what can be moved of these, in a transaction of its own."""
+    with engine.begin() as connection:
+        return change(connection, ids)

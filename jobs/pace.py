@@ -1,0 +1,68 @@
+"""How fast the line moves now, and so when a look at a job is worth while."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import func, select
+
+from jobs.database import Database
+from jobs.explain import calls_a_second
+from jobs.models import Limit, Line
+from jobs.seen import SeenJob
+from jobs.states import FINAL_STATES, Standing, State, Step
+
+SOONEST_S = 1
+LATEST_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The line's present place, the calls a second that the limits allow, and how long one takes, in seconds.
+
+    None is what nothing is known of yet.
+    """
+
+    present: float
+    paused: bool
+    calls_a_second: float | None
+    call_seconds: float | None
+
+    def seconds_for(self, job: SeenJob) -> int | None:
+        """In how many seconds, 1 to 60, the job may have moved on; None once it is final.
+
+        A guess from below where several batches share the line: a place in it counts its own batch's jobs.
+        """
+        if job.state in FINAL_STATES:
+            return None
+        return min(max(math.ceil(self._guess(job)), SOONEST_S), LATEST_S)
+
+    def seconds_for_many(self, jobs: int) -> float | None:
+        """How long so many calls take at least."""
+        return jobs / self.calls_a_second if self.calls_a_second else None
+
+    def _guess(self, job: SeenJob) -> float:
+        if job.state == State.HELD or job.standing == Standing.PARKED:
+            return LATEST_S
+        if job.state == State.RUNNING:
+            return self.call_seconds or SOONEST_S if job.step == Step.CALL else SOONEST_S
+        if job.standing == Standing.RESTING:
+            return (job.scheduled_at - datetime.now(UTC)).total_seconds()
+        if job.standing == Standing.HANDED_OUT or job.step == Step.COPY:
+            return SOONEST_S
+        if self.paused:
+            return LATEST_S
+        return (self.seconds_for_many(1) or 0) * max(job.place - self.present, 0)
+
+
+def look_at_pace(database: Database, accounts: Sequence[str], ceiling: float | None) -> Pace:
+    """How it stands now, for these accounts of the endpoint, or for all if none are named."""
+    line = database.execute(select(Line.present, Line.paused_at)).one()
+    call_seconds = select(func.max(Limit.latency_seconds)).where(Limit.latency_seconds > 0)
+    return Pace(
+        present=line.present,
+        paused=line.paused_at is not None,
+        calls_a_second=calls_a_second(database, accounts, ceiling),
+        call_seconds=database.scalar(call_seconds),
+    )

@@ -82,7 +82,9 @@ class _Stream:
                     break
             finished_at = counted.status.finished_at
             if finished_at is not None and finished_at < until:
-                yield _event("finished", counted.view().model_dump_json(), self._at, last=True)
+                last = self._at.id if self._at else self._batch_id
+                end = Position(finished_at, last)
+                yield _event("finished", counted.view().model_dump_json(), end, last=True)
                 return
             await asyncio.sleep(max(LOOK_EVERY_S - (time.monotonic() - began_at), 0))
 

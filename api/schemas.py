@@ -52,6 +52,9 @@ NextCursor = Annotated[
     ),
 ]
 ExternalId = Annotated[str, Field(min_length=1, max_length=LONGEST_EXTERNAL_ID, examples=["SKU-4471"])]
+# Postgres takes no NUL in a text.
+PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+Code = Annotated[str, Field(min_length=1, max_length=100, pattern=PRINTABLE)]
 PriorityName = Annotated[str, AfterValidator(_known_priority), Field(examples=["normal"])]
 
 

@@ -76,7 +76,7 @@ async def get_events(
     The stream ends with the batch. Told once; after a connection that broke, the last events may come again.
     """
     counted = await own_batch(at_hand, batch_id, producer_id)
-    after, ended = read_event_id(last_event_id) if last_event_id else (None, False)
+    after, ended = (None, False) if last_event_id is None else read_event_id(last_event_id)
     if ended and after is not None and counted.status.finished_at == after.finished_at:
         return Response(status_code=HTTPStatus.NO_CONTENT)
     if at_hand.events.full:

@@ -17,6 +17,7 @@ from api.documented import problems
 from api.patient_stream import PatientStream
 from api.problems import ProblemError
 from api.routes.jobs import require_own_batch
+from api.schemas import Code
 from jobs.results_manifest import (
     CutoutLinks,
     Format,
@@ -83,7 +84,7 @@ async def get_results(
         list[State] | None, Query(max_length=MOST_FILTERS, description="Only jobs in these states")
     ] = None,
     code: Annotated[
-        list[str] | None, Query(max_length=MOST_FILTERS, description="Only jobs with these error codes")
+        list[Code] | None, Query(max_length=MOST_FILTERS, description="Only jobs with these error codes")
     ] = None,
     as_input: Annotated[
         bool, Query(description="The manifest that went in, in its own format, with columns cutout_… added")

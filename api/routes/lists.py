@@ -9,21 +9,19 @@ from pydantic import AwareDatetime
 from api.access import AtHand, ProducerId
 from api.cursors import page_cursor, read_page_cursor
 from api.documented import problems
-from api.schemas import BatchList, ExternalId, JobList, summarize, view_job
+from api.schemas import PRINTABLE, BatchList, Code, ExternalId, JobList, summarize, view_job
 from jobs.listing import MOST_A_PAGE, Order, Place, Wanted, list_batches, list_jobs
 from jobs.states import State
 
 router = APIRouter(prefix="/v1", responses=problems())
 
 MOST_FILTERS = 20
-LONGEST_CODE = 100
 CURSOR_LENGTH = 64
 
 Limit = Annotated[int, Query(ge=1, le=MOST_A_PAGE, description="The most that a page holds")]
 Cursor = Annotated[
     str | None, Query(max_length=CURSOR_LENGTH, description="`next_cursor` of the page before, same filters")
 ]
-Code = Annotated[str, Query(min_length=1, max_length=LONGEST_CODE)]
 
 
 def _wanted(
@@ -32,7 +30,9 @@ def _wanted(
         list[State] | None, Query(max_length=MOST_FILTERS, description="May be repeated: any of them")
     ] = None,
     batch: Annotated[uuid.UUID | None, Query(description="Only jobs of this batch")] = None,
-    external_id: Annotated[ExternalId | None, Query(description="Only jobs of this id of yours")] = None,
+    external_id: Annotated[
+        ExternalId | None, Query(pattern=PRINTABLE, description="Only jobs of this id of yours")
+    ] = None,
     code: Annotated[
         list[Code] | None,
         Query(max_length=MOST_FILTERS, description="Only with this `error.code`; may be repeated"),
@@ -59,7 +59,7 @@ async def get_jobs(
     filters it ends, so that each page costs as little as the first. Go on while there is a `next_cursor`.
     """
     query = f"jobs {order} {wanted}"
-    place = Place(order, read_page_cursor(cursor, query) if cursor else None, limit)
+    place = Place(order, None if cursor is None else read_page_cursor(cursor, query), limit)
     page = await at_hand.looks.slow(lambda connection: list_jobs(connection, producer_id, wanted, place))
     return JobList(data=[view_job(job) for job in page.rows], next_cursor=_next(page.next_after, query))
 
@@ -74,7 +74,7 @@ async def get_batches(
 ) -> BatchList:
     """Your batches, without their counts: `GET /v1/batches/{batch_id}` has those."""
     query = f"batches {order}"
-    place = Place(order, read_page_cursor(cursor, query) if cursor else None, limit)
+    place = Place(order, None if cursor is None else read_page_cursor(cursor, query), limit)
     page = await at_hand.looks.quick(lambda connection: list_batches(connection, producer_id, place))
     return BatchList(
         data=[summarize(batch) for batch in page.rows], next_cursor=_next(page.next_after, query)

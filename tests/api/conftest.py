@@ -1,26 +1,40 @@
+import socket
+import subprocess
+import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import httpx
 import pytest
 import uvicorn
-from sqlalchemy import Engine
+from fastapi import FastAPI
+from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
+from api.access import Services
 from api.app import create_app
+from jobs.models import Producer
 from jobs.producers import create_producer
 from jobs.settings import Settings
 from jobs.storage import Bucket
+from tests.support.system import wait_until
 
 
 @contextmanager
 def serve(settings: Settings) -> Iterator[httpx.Client]:
+    """A client, without a key, of an app on these settings."""
+    with serve_app(create_app(settings)) as client:
+        yield client
+
+
+@contextmanager
+def serve_app(app: FastAPI) -> Iterator[httpx.Client]:
     """A client, without a key, of the app served on a real port."""
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(settings), host="127.0.0.1", port=0, log_level="warning")
-    )
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
@@ -36,10 +50,23 @@ def serve(settings: Settings) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def client(settings: Settings, bucket: Bucket) -> Iterator[httpx.Client]:
-    """A client, without a key, of an app with small bounds."""
-    with serve(settings.model_copy(update={"max_source_bytes": 1_000_000, "max_batch_jobs": 3})) as client:
+def app(settings: Settings) -> FastAPI:
+    """The app with small bounds."""
+    return create_app(settings.model_copy(update={"max_source_bytes": 1_000_000, "max_batch_jobs": 3}))
+
+
+@pytest.fixture
+def client(app: FastAPI, bucket: Bucket) -> Iterator[httpx.Client]:
+    """A client of it, without a key."""
+    with serve_app(app) as client:
         yield client
+
+
+@pytest.fixture
+def services_of(client: httpx.Client, app: FastAPI) -> Services:
+    """What the served app holds, to look at."""
+    found: Services = app.state.services
+    return found
 
 
 def key_for(engine: Engine, name: str) -> dict[str, str]:
@@ -49,8 +76,43 @@ def key_for(engine: Engine, name: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
+def producer_of(engine: Engine, name: str = "shop") -> uuid.UUID:
+    """The producer of that name."""
+    with Session(engine) as session:
+        return session.scalars(select(Producer.id).where(Producer.name == name)).one()
+
+
 @pytest.fixture
 def shop(client: httpx.Client, engine: Engine) -> httpx.Client:
     """The same with the key of a producer."""
     client.headers.update(key_for(engine, "shop"))
     return client
+
+
+@dataclass(frozen=True)
+class Served:
+    """The API in a process of its own."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+
+@pytest.fixture
+def served(environment: dict[str, str], bucket: Bucket) -> Iterator[Served]:
+    """`cutout api`, ready."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    process = subprocess.Popen([sys.executable, "-m", "api", "127.0.0.1", str(port)], env=environment)
+    served = Served(f"http://127.0.0.1:{port}", process)
+
+    def answers() -> bool:
+        try:
+            return httpx.get(f"{served.url}/healthz").is_success
+        except httpx.TransportError:
+            return False
+
+    wait_until(answers, "the API answers")
+    yield served
+    process.kill()
+    process.wait()

@@ -3,12 +3,14 @@ import io
 import json
 import time
 import uuid
+from contextlib import ExitStack
 
 import httpx
 import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
+from api import patient_stream
 from jobs.models import Producer
 from jobs.outcomes import Fail
 from jobs.storage import Bucket
@@ -92,3 +94,79 @@ class TestResultsOverHttp:
         with shop.stream("GET", f"/v1/batches/{batch_id}/results") as answer:
             next(answer.iter_lines())
         assert shop.get(f"/v1/batches/{batch_id}").json()["total"] == MANY + 3
+
+    def test_are_of_the_codes_asked_for(self, shop: httpx.Client, engine: Engine) -> None:
+        """As by `cutout results --code`."""
+        query = {"code": ["=BROKEN", "OTHER"], "format": "ndjson"}
+        answer = shop.get(f"/v1/batches/{batch_of(engine)}/results", params=query)
+        assert [json.loads(line)["external_id"] for line in answer.text.splitlines()] == ["b"]
+        bad = shop.get(f"/v1/batches/{batch_of(engine)}/results", params={"code": "a\x00"})
+        assert bad.status_code == 422
+
+    def test_are_the_manifest_with_columns_added(
+        self, shop: httpx.Client, engine: Engine, bucket: Bucket
+    ) -> None:
+        """As by `cutout results --as-input`, if it came from one; other filters do not go with it."""
+        batch_id = batch_of(engine)
+        path = f"/v1/batches/{batch_id}/results"
+        without = shop.get(path, params={"as_input": "true"})
+        assert (without.status_code, without.json()["type"]) == (409, "urn:cutout:problem:no-manifest")
+        manifest = b"external_id,source,title\r\na,https://shop.example/a.jpg,Shoe\r\n"
+        bucket.put_pieces([manifest], key="manifests/a", media_type="text/csv")
+        ingest = (
+            "INSERT INTO ingests (batch_id, fingerprint, kind, manifest_key, records, finished_at)"
+            " VALUES (:batch, 'x', 'CSV manifest', 'manifests/a', 1, now())"
+        )
+        with engine.begin() as connection:
+            connection.execute(text(ingest), {"batch": batch_id})
+        (row,) = csv.DictReader(io.StringIO(shop.get(path, params={"as_input": "true"}).text, newline=""))
+        assert (row["title"], row["cutout_state"], row["cutout_key"]) == (
+            "Shoe",
+            "succeeded",
+            "cutouts/a.png",
+        )
+        refused = shop.get(path, params={"as_input": "true", "state": "failed"})
+        assert (refused.status_code, refused.json()["field"]) == (422, "as_input")
+
+    def test_hold_no_connection_while_nobody_reads(self, shop: httpx.Client, engine: Engine) -> None:
+        """Many clients that stop reading leave the database to others."""
+        batch_id = batch_of(engine)
+        with engine.begin() as connection:
+            more = (
+                "INSERT INTO jobs (batch_id, source, state, place, finished_at, code) SELECT :batch, 's',"
+                " 'failed', 0, now(), 'BROKEN' FROM generate_series(1, :many)"
+            )
+            connection.execute(text(more), {"batch": batch_id, "many": MANY})
+        with ExitStack() as stack:
+            for _ in range(45):
+                path = f"/v1/batches/{batch_id}/results"
+                answer = stack.enter_context(shop.stream("GET", path, timeout=60))
+                next(answer.iter_bytes())
+            time.sleep(1)
+            with engine.connect() as connection:
+                busy = (
+                    "SELECT count(*) FROM pg_stat_activity"
+                    " WHERE application_name LIKE 'cutout-api%' AND state <> 'idle'"
+                )
+                assert connection.execute(text(busy)).scalar_one() == 0
+            assert shop.get("/v1/jobs").is_success
+
+
+def test_a_client_that_reads_nothing_is_cut_off(
+    shop: httpx.Client, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not keep what it asked for waiting for ever."""
+    monkeypatch.setattr(patient_stream, "SEND_WITHIN_S", 1.0)
+    batch_id = batch_of(engine)
+    with engine.begin() as connection:
+        more = (
+            "INSERT INTO jobs (batch_id, source, state, place, finished_at, code, message) SELECT :batch, 's',"
+            " 'failed', 0, now(), 'BROKEN', repeat('x', 500) FROM generate_series(1, 40000)"
+        )
+        connection.execute(text(more), {"batch": batch_id})
+    with shop.stream("GET", f"/v1/batches/{batch_id}/results") as answer:
+        pieces = answer.iter_bytes()
+        next(pieces)
+        time.sleep(4)
+        with pytest.raises(httpx.RemoteProtocolError):
+            list(pieces)

@@ -1,0 +1,273 @@
+import uuid
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
+
+from jobs import ledger, store
+from jobs.approval import MESSAGE, NEEDS_APPROVAL
+from jobs.models import JOBS, RESULTS, Job
+from jobs.outcomes import Fail, Hold, StoredObject, Succeeded
+from jobs.states import AttemptOutcome
+from jobs.storage import Bucket
+from jobs.store import Answer, Making, retry_all
+from tests.api.conftest import key_for, producer_of
+from tests.api.test_jobs import problem_of
+from tests.support.fates import DONE, Fates, make_batch
+from tests.support.steps import begin, claim_one, new_worker
+
+EVERY: Fates = {"done": DONE, "bad": Fail("BROKEN", "m"), "held": Hold("LOOK", "m"), "new": None}
+MAKING = Making("/cutout", 1)
+PICTURE = b"p" * 32
+
+
+@pytest.fixture
+def batch_id(shop: httpx.Client, engine: Engine) -> uuid.UUID:
+    """A batch with a job of each kind."""
+    return make_batch(engine, EVERY, producer_id=producer_of(engine))
+
+
+@pytest.fixture
+def ids(shop: httpx.Client, batch_id: uuid.UUID) -> dict[str, str]:
+    """Its jobs' ids by their names."""
+    return {job["external_id"]: job["id"] for job in shop.get("/v1/jobs").json()["data"]}
+
+
+class TestOneJob:
+    @pytest.mark.parametrize(
+        ("action", "name", "state"),
+        [
+            ("cancel", "new", "cancelled"),
+            ("cancel", "held", "cancelled"),
+            ("retry", "bad", "queued"),
+            ("retry", "held", "queued"),
+            ("release", "held", "queued"),
+        ],
+    )
+    def test_is_moved(
+        self, shop: httpx.Client, ids: dict[str, str], action: str, name: str, state: str
+    ) -> None:
+        """The answer is the job as it is then."""
+        moved = shop.post(f"/v1/jobs/{ids[name]}/{action}").raise_for_status().json()
+        assert (moved["state"], moved["error"]) == (state, None)
+        assert shop.get(f"/v1/jobs/{ids[name]}").json() == moved
+
+    @pytest.mark.parametrize(
+        ("action", "name"),
+        [
+            ("cancel", "done"),
+            ("cancel", "bad"),
+            ("retry", "done"),
+            ("retry", "new"),
+            ("release", "bad"),
+            ("release", "new"),
+            ("release", "done"),
+        ],
+    )
+    def test_in_another_state_is_left_alone(
+        self, shop: httpx.Client, ids: dict[str, str], action: str, name: str
+    ) -> None:
+        """A problem 409 says which state it is in and which it is for; nothing changes."""
+        before = shop.get(f"/v1/jobs/{ids[name]}").json()
+        told = problem_of(shop.post(f"/v1/jobs/{ids[name]}/{action}"), 409)
+        assert before["state"] in told["detail"]
+        assert shop.get(f"/v1/jobs/{ids[name]}").json() == before
+
+    def test_that_runs_is_not_cancelled(
+        self, shop: httpx.Client, engine: Engine, ids: dict[str, str]
+    ) -> None:
+        """What a worker holds ends by itself."""
+        with Session(engine) as session, session.begin():
+            claim_one(session, new_worker(session))
+        assert "running" in problem_of(shop.post(f"/v1/jobs/{ids['new']}/cancel"), 409)["detail"]
+
+    def test_is_cancelled_as_often_as_asked(self, shop: httpx.Client, ids: dict[str, str]) -> None:
+        """Whoever had no answer may ask again."""
+        answers = [shop.post(f"/v1/jobs/{ids['new']}/cancel") for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [200, 200]
+        assert answers[0].json() == answers[1].json()
+
+    def test_that_waits_for_approval_is_not_released(
+        self, shop: httpx.Client, engine: Engine, ids: dict[str, str]
+    ) -> None:
+        """Only the approval of its batch lets it go."""
+        with engine.begin() as connection:
+            held = JOBS.update().where(JOBS.c.external_id == "held")
+            connection.execute(held.values(code=NEEDS_APPROVAL, message=MESSAGE))
+        for action in ("retry", "release"):
+            told = problem_of(shop.post(f"/v1/jobs/{ids['held']}/{action}"), 409)
+            assert told["type"] == "urn:cutout:problem:needs-approval"
+
+    @pytest.mark.parametrize("action", ["cancel", "retry", "release", ""])
+    def test_of_another_producer_is_not_there(
+        self, shop: httpx.Client, engine: Engine, ids: dict[str, str], action: str
+    ) -> None:
+        """404 for its id, an unknown one, and 422 for none; its job stays as it is."""
+        method = "POST" if action else "DELETE"
+        other = key_for(engine, "other")
+        for job_id, status in ((ids["held"], 404), (uuid.uuid4(), 404), ("nonsense", 422)):
+            path = f"/v1/jobs/{job_id}/{action}".rstrip("/")
+            problem_of(shop.request(method, path, headers=other), status)
+        assert shop.get(f"/v1/jobs/{ids['held']}").json()["state"] == "held"
+
+
+class TestABatch:
+    def test_is_cancelled_but_for_what_has_ended(self, shop: httpx.Client, batch_id: uuid.UUID) -> None:
+        """The answer has the counts after it."""
+        batch = shop.post(f"/v1/batches/{batch_id}/cancel").raise_for_status().json()
+        assert {state: count for state, count in batch["counts"].items() if count} == {
+            "succeeded": 1,
+            "failed": 1,
+            "cancelled": 2,
+        }
+        assert batch["finished_at"] is not None
+
+    def test_that_is_still_read_is_read_no_further(
+        self, shop: httpx.Client, engine: Engine, batch_id: uuid.UUID
+    ) -> None:
+        """Cancelling it ends its ingest, as by `cutout cancel`."""
+        ingest = "INSERT INTO ingests (batch_id, fingerprint, kind) VALUES (:batch, 'x', 'CSV')"
+        with engine.begin() as connection:
+            connection.execute(text(ingest), {"batch": batch_id})
+        assert shop.post(f"/v1/batches/{batch_id}/cancel").json()["finished_at"] is not None
+
+    def test_is_retried_where_it_failed_or_is_held(self, shop: httpx.Client, batch_id: uuid.UUID) -> None:
+        """What succeeded stays."""
+        counts = shop.post(f"/v1/batches/{batch_id}/retry").raise_for_status().json()["counts"]
+        assert (counts["queued"], counts["succeeded"], counts["failed"], counts["held"]) == (3, 1, 0, 0)
+
+    def test_is_paused_and_resumed_as_often_as_asked(self, shop: httpx.Client, batch_id: uuid.UUID) -> None:
+        """Each answer says how it stands, at once."""
+        said = [
+            shop.post(f"/v1/batches/{batch_id}/{action}").raise_for_status().json()["paused_at"]
+            for action in ("pause", "pause", "resume", "resume")
+        ]
+        assert said[0] is not None
+        assert said[1:] == [said[0], None, None]
+
+    @pytest.mark.parametrize("action", ["cancel", "retry", "pause", "resume"])
+    def test_of_another_producer_is_not_there(
+        self, shop: httpx.Client, engine: Engine, batch_id: uuid.UUID, action: str
+    ) -> None:
+        """404, and nothing changes."""
+        before = shop.get(f"/v1/batches/{batch_id}").json()
+        problem_of(shop.post(f"/v1/batches/{batch_id}/{action}", headers=key_for(engine, "other")), 404)
+        problem_of(shop.post(f"/v1/batches/{uuid.uuid4()}/{action}"), 404)
+        assert shop.get(f"/v1/batches/{batch_id}").json() == before
+
+
+def bought(engine: Engine, bucket: Bucket, key: str = "cutouts/a.png") -> uuid.UUID:
+    """A job of the shop's that bought its cutout and stored it."""
+    batch_id = make_batch(engine, {"a": None}, producer_id=producer_of(engine))
+    sha256 = bucket.put_cutout(b"picture", key=key, media_type="image/png", metadata={})
+    with Session(engine) as session, session.begin():
+        claim = claim_one(session, new_worker(session))
+        store.take_result(session, claim, PICTURE, MAKING)
+        store.end_attempt(session, begin(session, claim), Answer(AttemptOutcome.CHARGED))
+        store.settle(session, claim, Succeeded(StoredObject(key, sha256, "image/png", 7, 1, 1)))
+        assert session.get_one(Job, claim.job_id).batch_id == batch_id
+        return claim.job_id
+
+
+class TestDeleting:
+    @pytest.mark.parametrize("name", ["done", "bad"])
+    def test_takes_the_job_away(
+        self, shop: httpx.Client, batch_id: uuid.UUID, ids: dict[str, str], name: str
+    ) -> None:
+        """It is not there any more: not by its id, in no list and no results; its name is free again."""
+        assert shop.delete(f"/v1/jobs/{ids[name]}").status_code == 204
+        problem_of(shop.get(f"/v1/jobs/{ids[name]}"), 404)
+        problem_of(shop.delete(f"/v1/jobs/{ids[name]}"), 404)
+        assert name not in {job["external_id"] for job in shop.get("/v1/jobs").json()["data"]}
+        assert ids[name] not in shop.get(f"/v1/batches/{batch_id}/results").text
+        again = {"source_url": "https://a.example/a.jpg", "external_id": name, "batch_id": str(batch_id)}
+        assert shop.post("/v1/jobs", json=again).status_code == 201
+
+    def test_leaves_the_counts_and_the_ledger(
+        self, shop: httpx.Client, engine: Engine, bucket: Bucket
+    ) -> None:
+        """What it cost was spent, and every number goes on adding up."""
+        job_id = bought(engine, bucket)
+        with Session(engine) as session:
+            path = f"/v1/batches/{session.get_one(Job, job_id).batch_id}"
+            before = ledger.totals(session)
+        batch = shop.get(path).json()
+        shop.delete(f"/v1/jobs/{job_id}?objects=true").raise_for_status()
+        with Session(engine) as session:
+            assert ledger.totals(session) == before
+            row = session.get_one(Job, job_id)
+            assert (row.source, row.external_id, row.key, row.producer_id) == ("", None, None, None)
+        assert shop.get(path).json() == batch
+        assert batch["credits"] == 1
+
+    @pytest.mark.parametrize("name", ["held", "new"])
+    def test_is_for_what_has_ended(self, shop: httpx.Client, ids: dict[str, str], name: str) -> None:
+        """A problem 409 says so, and it is still there."""
+        problem_of(shop.delete(f"/v1/jobs/{ids[name]}"), 409)
+        assert shop.get(f"/v1/jobs/{ids[name]}").is_success
+
+    def test_is_not_undone_by_a_retry(
+        self, shop: httpx.Client, engine: Engine, batch_id: uuid.UUID, ids: dict[str, str]
+    ) -> None:
+        """A deleted job that had failed is not put in line with the others of its batch."""
+        shop.delete(f"/v1/jobs/{ids['bad']}").raise_for_status()
+        assert shop.post(f"/v1/batches/{batch_id}/retry").json()["counts"]["failed"] == 1
+        with engine.begin() as connection:
+            assert retry_all(connection, [uuid.UUID(ids["bad"])]) == 0
+
+
+class TestDeletingTheCutout:
+    def test_takes_it_out_of_the_bucket(self, shop: httpx.Client, engine: Engine, bucket: Bucket) -> None:
+        """The object is gone, and nobody is served from it any more."""
+        job_id = bought(engine, bucket)
+        shop.delete(f"/v1/jobs/{job_id}", params={"objects": "true"}).raise_for_status()
+        assert bucket.keys("cutouts/") == []
+        with engine.connect() as connection:
+            assert connection.execute(RESULTS.select()).all() == []
+
+    def test_does_not_happen_unless_asked(self, shop: httpx.Client, engine: Engine, bucket: Bucket) -> None:
+        """The cutout stays in the bucket, and others may be served from it."""
+        shop.delete(f"/v1/jobs/{bought(engine, bucket)}").raise_for_status()
+        assert bucket.keys("cutouts/") == ["cutouts/a.png"]
+        with engine.connect() as connection:
+            assert len(connection.execute(RESULTS.select()).all()) == 1
+
+    @pytest.mark.parametrize("ended", [True, False])
+    def test_leaves_what_another_job_was_served(
+        self, shop: httpx.Client, engine: Engine, bucket: Bucket, ended: bool
+    ) -> None:
+        """A job that has the same cutout keeps it, and one that found it and is about to have it."""
+        job_id = bought(engine, bucket)
+        make_batch(engine, {"twin": None}, producer_id=producer_of(engine))
+        with Session(engine) as session, session.begin():
+            twin = claim_one(session, new_worker(session))
+            found = store.take_result(session, twin, PICTURE, MAKING)
+            assert isinstance(found, StoredObject)
+            if ended:
+                store.settle(session, twin, Succeeded(found, reused=True))
+        shop.delete(f"/v1/jobs/{job_id}", params={"objects": "true"}).raise_for_status()
+        assert bucket.keys("cutouts/") == ["cutouts/a.png"]
+        with Session(engine) as session, session.begin():
+            if not ended:
+                store.settle(session, twin, Succeeded(found, reused=True))
+        view = shop.get(f"/v1/jobs/{twin.job_id}").json()
+        assert httpx.get(shop.get(view["result"]["url"]).headers["location"]).content == b"picture"
+
+    def test_that_fails_leaves_the_job(
+        self, shop: httpx.Client, engine: Engine, bucket: Bucket, broken: None
+    ) -> None:
+        """The bucket does not do as asked: a problem 503, and the job can be deleted again."""
+        job_id = uuid.UUID(shop.get("/v1/jobs").json()["data"][0]["id"])
+        problem_of(shop.delete(f"/v1/jobs/{job_id}", params={"objects": "true"}), 503)
+        assert shop.get(f"/v1/jobs/{job_id}").json()["state"] == "succeeded"
+
+    @pytest.fixture
+    def broken(self, shop: httpx.Client, engine: Engine, bucket: Bucket) -> Iterator[None]:
+        """The shop's job has a cutout in a bucket that is not there."""
+        bought(engine, bucket)
+        bucket.delete("cutouts/a.png")
+        bucket._client.delete_bucket(Bucket=bucket.name)
+        yield
+        bucket.create()

@@ -1,0 +1,320 @@
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+
+import httpx
+import pytest
+from sqlalchemy import Engine, event, text, update
+from sqlalchemy.orm import Session
+
+from api import watch
+from api.access import Services
+from jobs import accounts, limits, pausing, producers, store
+from jobs.models import JOBS
+from jobs.settings import Settings
+from jobs.states import AttemptOutcome
+from jobs.store import Answer
+from tests.api.conftest import Served, key_for, producer_of
+from tests.api.test_jobs import SOURCE, problem_of
+from tests.support.fates import DONE, make_batch
+from tests.support.steps import begin, claim_one, new_worker
+from tests.support.system import wait_until
+
+DELIVERED_WITHIN_S = 0.25
+LONG = 20
+
+
+def new_job(shop: httpx.Client) -> str:
+    job_id: str = shop.post("/v1/jobs", json={"source_url": SOURCE}).json()["id"]
+    return job_id
+
+
+def claim(engine: Engine) -> None:
+    """A worker takes the first job in line."""
+    with Session(engine) as session, session.begin():
+        claim_one(session, new_worker(session))
+
+
+def change(engine: Engine, **values: object) -> None:
+    with engine.begin() as connection:
+        connection.execute(update(JOBS).values(**values))
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(8) as pool:
+        yield pool
+
+
+class TestATag:
+    def test_spares_what_the_client_has(self, shop: httpx.Client, engine: Engine) -> None:
+        """304 without a body while nothing changes, and the new body with a new tag once something does."""
+        path = f"/v1/jobs/{new_job(shop)}"
+        first = shop.get(path)
+        same = shop.get(path, headers={"If-None-Match": first.headers["etag"]})
+        assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", first.headers["etag"])
+        claim(engine)
+        other = shop.get(path, headers={"If-None-Match": first.headers["etag"]})
+        assert (other.status_code, other.json()["state"]) == (200, "running")
+        assert other.headers["etag"] != first.headers["etag"]
+
+    @pytest.mark.parametrize(
+        ("given", "status"), [("*", 304), ('"x", {}', 304), ('"x"', 200), ("", 200), ("W/", 200)]
+    )
+    def test_is_read_as_the_standard_says(self, shop: httpx.Client, given: str, status: int) -> None:
+        """A list, weak or strong, or anything that there is."""
+        path = f"/v1/jobs/{new_job(shop)}"
+        tag = shop.get(path).headers["etag"]
+        assert shop.get(path, headers={"If-None-Match": given.format(tag)}).status_code == status
+        assert shop.get(path, headers={"If-None-Match": tag.removeprefix("W/")}).status_code == 304
+
+    def test_of_a_batch_does_not_change_with_time_alone(self, shop: httpx.Client, engine: Engine) -> None:
+        """What is left of it does, and is left out."""
+        path = f"/v1/batches/{make_batch(engine, {'a': DONE, 'b': None}, producer_id=producer_of(engine))}"
+        tag = shop.get(path).headers["etag"]
+        time.sleep(1.1)
+        assert shop.get(path, headers={"If-None-Match": tag}).status_code == 304
+        claim(engine)
+        time.sleep(1.1)
+        changed = shop.get(path, headers={"If-None-Match": tag})
+        assert (changed.status_code, changed.json()["counts"]["running"]) == (200, 1)
+
+
+class TestRetryAfter:
+    def test_says_how_long_it_takes(self, shop: httpx.Client, engine: Engine, settings: Settings) -> None:
+        """Seconds by the place in line and the rate that was learned, and from 1 to 60."""
+        job_id = new_job(shop)
+        account = accounts.account_name(settings.endpoint_api_keys[0].get_secret_value())
+        with engine.begin() as connection:
+            accounts.ensure(connection, account)
+            limits.keep(connection, account, limits.Standing(4, None, 0, 0, 2, 2, None, None, None))
+
+        def seconds(**values: object) -> int:
+            change(engine, **values)
+            return int(shop.get(f"/v1/jobs/{job_id}").headers["retry-after"])
+
+        assert seconds(place=20.0) == 10
+        assert seconds(place=2000.0) == 60
+        assert seconds(place=0.0) == 1
+        tomorrow = JOBS.c.created_at + timedelta(days=1)
+        assert seconds(standing="resting", scheduled_at=tomorrow) == 60
+        assert seconds(state="held", standing=None, code="LOOK") == 60
+
+    def test_is_not_said_of_what_is_final(self, shop: httpx.Client, engine: Engine) -> None:
+        """Nothing will come of another look, at the job or at its batch."""
+        batch_id = make_batch(engine, {"a": DONE}, producer_id=producer_of(engine))
+        (job,) = shop.get("/v1/jobs").json()["data"]
+        assert "retry-after" not in shop.get(f"/v1/jobs/{job['id']}").headers
+        assert "retry-after" not in shop.get(f"/v1/batches/{batch_id}").headers
+
+
+class TestWaiting:
+    def test_for_a_job_ends_at_its_change(
+        self, shop: httpx.Client, engine: Engine, pool: ThreadPoolExecutor
+    ) -> None:
+        """The answer comes within a quarter of a second of the change, with the new state."""
+        job_id = new_job(shop)
+        asked = pool.submit(shop.get, f"/v1/jobs/{job_id}?wait={LONG}")
+        time.sleep(0.5)
+        assert not asked.done()
+        claim(engine)
+        changed_at = time.monotonic()
+        assert asked.result().json()["state"] == "running"
+        assert time.monotonic() - changed_at < DELIVERED_WITHIN_S
+
+    def test_for_a_job_ends_with_time(self, shop: httpx.Client) -> None:
+        """Nothing changed: the same answer, or 304 to a client that has it."""
+        path = f"/v1/jobs/{new_job(shop)}?wait=0.5"
+        began_at = time.monotonic()
+        first = shop.get(path)
+        assert (first.status_code, first.json()["state"]) == (200, "queued")
+        assert 0.5 <= time.monotonic() - began_at < 2
+        assert shop.get(path, headers={"If-None-Match": first.headers["etag"]}).status_code == 304
+
+    def test_for_what_is_final_or_new_to_the_client_does_not_happen(
+        self, shop: httpx.Client, engine: Engine
+    ) -> None:
+        """There is an answer at once."""
+        make_batch(engine, {"a": DONE}, producer_id=producer_of(engine))
+        (done,) = shop.get("/v1/jobs").json()["data"]
+        began_at = time.monotonic()
+        assert shop.get(f"/v1/jobs/{done['id']}?wait={LONG}").json()["state"] == "succeeded"
+        old = {"If-None-Match": '"old"'}
+        assert shop.get(f"/v1/jobs/{new_job(shop)}?wait={LONG}", headers=old).status_code == 200
+        assert time.monotonic() - began_at < 2
+
+    def test_for_a_batch_ends_when_nothing_of_it_moves(
+        self, shop: httpx.Client, engine: Engine, pool: ThreadPoolExecutor
+    ) -> None:
+        """Not at each job's change; and the counts are those of the end."""
+        path = f"/v1/batches/{make_batch(engine, {'a': None}, producer_id=producer_of(engine))}"
+        assert shop.get(path).json()["counts"]["queued"] == 1
+        asked = pool.submit(shop.get, f"{path}?wait={LONG}")
+        claim(engine)
+        time.sleep(0.5)
+        assert not asked.done()
+        change(engine, state="failed", worker_id=None, code="BROKEN", finished_at=JOBS.c.created_at)
+        changed_at = time.monotonic()
+        batch = asked.result().json()
+        assert time.monotonic() - changed_at < DELIVERED_WITHIN_S
+        assert (batch["counts"]["failed"], batch["finished_at"] is None) == (1, False)
+
+    @pytest.mark.parametrize("wait", ["-1", "61", "nan", "inf", "long", ""])
+    def test_out_of_bounds_is_refused(self, shop: httpx.Client, wait: str) -> None:
+        """A problem names the parameter, for jobs and batches."""
+        for path in ("jobs", "batches"):
+            answer = shop.get(f"/v1/{path}/{uuid.uuid4()}", params={"wait": wait})
+            assert problem_of(answer, 422)["field"] == "wait"
+
+    def test_for_what_is_not_there_is_a_404_at_once(self, shop: httpx.Client) -> None:
+        """Nobody waits for it to appear."""
+        for path in ("jobs", "batches"):
+            problem_of(shop.get(f"/v1/{path}/{uuid.uuid4()}?wait={LONG}"), 404)
+
+    def test_takes_no_thread_and_no_connection(
+        self, shop: httpx.Client, engine: Engine, services_of: Services
+    ) -> None:
+        """More wait than there are of either, and a look beside them is quick."""
+        job_id = new_job(shop)
+        sockets = [_ask(shop, f"/v1/jobs/{job_id}?wait={LONG}") for _ in range(60)]
+        wait_until(lambda: len(services_of.watch) == 60, "60 wait")
+        began_at = time.monotonic()
+        assert shop.get(f"/v1/jobs/{job_id}").json()["state"] == "queued"
+        assert time.monotonic() - began_at < 1
+        claim(engine)
+        assert [b'"state":"running"' in _read(asked) for asked in sockets] == [True] * 60
+
+    def test_ends_with_the_connection(self, shop: httpx.Client, services_of: Services) -> None:
+        """A client that leaves gives its place up, long before its time is over."""
+        asked = _ask(shop, f"/v1/jobs/{new_job(shop)}?wait=60")
+        wait_until(lambda: len(services_of.watch) == 1, "it waits")
+        asked.close()
+        wait_until(lambda: len(services_of.watch) == 0, "it is gone", within_s=5)
+
+    def test_past_the_bound_is_answered_at_once(
+        self, shop: httpx.Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As a look without waiting, and it says when to look again."""
+        monkeypatch.setattr(watch, "MOST_WAITING", 0)
+        began_at = time.monotonic()
+        answer = shop.get(f"/v1/jobs/{new_job(shop)}?wait={LONG}")
+        assert (answer.json()["state"], "retry-after" in answer.headers) == ("queued", True)
+        assert time.monotonic() - began_at < 2
+
+
+class TestCounts:
+    def test_are_looked_up_once_a_second_for_everybody(
+        self, shop: httpx.Client, engine: Engine, pool: ThreadPoolExecutor
+    ) -> None:
+        """Many pollers for more than a second: two or three counts in the database."""
+        path = f"/v1/batches/{make_batch(engine, dict.fromkeys('abc'), producer_id=producer_of(engine))}"
+        counted = []
+
+        @event.listens_for(Engine, "before_cursor_execute")
+        def seen(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+            if "GROUP BY jobs.state" in statement:
+                counted.append(statement)
+
+        began_at = time.monotonic()
+
+        def poll() -> int:
+            answers = 0
+            while time.monotonic() - began_at < 1.5:
+                assert shop.get(path).json()["total"] == 3
+                answers += 1
+            return answers
+
+        try:
+            polled = [asked.result() for asked in [pool.submit(poll) for _ in range(8)]]
+        finally:
+            event.remove(Engine, "before_cursor_execute", seen)
+        assert sum(polled) > 20
+        assert 1 <= len(counted) <= 3
+
+    def test_are_a_second_old_at_most(self, shop: httpx.Client, engine: Engine) -> None:
+        """What changed is seen a second later, and a credit with it once the batch is finished."""
+        path = f"/v1/batches/{make_batch(engine, {'a': None}, producer_id=producer_of(engine))}"
+        assert shop.get(path).json()["credits"] == 0
+        with Session(engine) as session, session.begin():
+            claimed = claim_one(session, new_worker(session))
+            store.end_attempt(session, begin(session, claimed), Answer(AttemptOutcome.CHARGED))
+        change(engine, state="cancelled", worker_id=None, finished_at=JOBS.c.created_at)
+        time.sleep(1.0)
+        batch = shop.get(path).json()
+        assert (batch["counts"]["cancelled"], batch["credits"]) == (1, 1)
+        assert (batch["finished_at"] is None, batch["eta_seconds"]) == (False, None)
+
+    def test_of_a_batch_that_is_still_read_are_not_final(self, shop: httpx.Client, engine: Engine) -> None:
+        """More of it may come."""
+        batch_id = make_batch(engine, {"a": DONE}, producer_id=producer_of(engine))
+        ingest = "INSERT INTO ingests (batch_id, fingerprint, kind) VALUES (:batch, 'x', 'CSV')"
+        with engine.begin() as connection:
+            connection.execute(text(ingest), {"batch": batch_id})
+        assert shop.get(f"/v1/batches/{batch_id}").json()["finished_at"] is None
+
+    def test_tell_how_long_it_takes(self, shop: httpx.Client, engine: Engine) -> None:
+        """By how fast its jobs end; nothing while it is paused."""
+        batch_id = make_batch(engine, dict.fromkeys("abcd"), producer_id=producer_of(engine))
+        path = f"/v1/batches/{batch_id}"
+        assert shop.get(path).json()["eta_seconds"] is None
+        time.sleep(1.1)
+        shop.post(f"/v1/jobs/{shop.get('/v1/jobs').json()['data'][0]['id']}/cancel").raise_for_status()
+        assert 3 <= shop.get(path).json()["eta_seconds"] <= 6
+        with Session(engine) as session, session.begin():
+            pausing.pause(session, batch_id)
+        time.sleep(1.1)
+        assert shop.get(path).json()["eta_seconds"] is None
+
+
+def test_a_revoked_key_is_refused_within_two_seconds(shop: httpx.Client, engine: Engine) -> None:
+    """A process remembers whose a key is for a second."""
+    path = f"/v1/jobs/{new_job(shop)}"
+    assert shop.get(path).is_success
+    with Session(engine) as session, session.begin():
+        producers.revoke_producer(session, producer_of(engine))
+    time.sleep(1.1)
+    problem_of(shop.get(path), 401)
+
+
+def test_another_producer_shares_no_counts(shop: httpx.Client, engine: Engine) -> None:
+    """A batch that was counted for its producer is not there for another."""
+    batch_id = make_batch(engine, {"a": None}, producer_id=producer_of(engine))
+    assert shop.get(f"/v1/batches/{batch_id}").is_success
+    problem_of(shop.get(f"/v1/batches/{batch_id}", headers=key_for(engine, "other")), 404)
+
+
+def test_a_process_that_ends_answers_who_waits(served: Served, engine: Engine) -> None:
+    """At SIGTERM a request that waits is answered with what there is, and the process ends."""
+    headers = key_for(engine, "shop")
+    job_id = httpx.post(f"{served.url}/v1/jobs", json={"source_url": SOURCE}, headers=headers).json()["id"]
+    answers: Future[httpx.Response] = Future()
+
+    def ask() -> None:
+        answers.set_result(httpx.get(f"{served.url}/v1/jobs/{job_id}?wait=60", headers=headers, timeout=60))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    time.sleep(1)
+    served.process.terminate()
+    assert answers.result(10).json()["state"] == "queued"
+    assert served.process.wait(10) == 0
+    thread.join()
+
+
+def _ask(client: httpx.Client, path: str) -> socket.socket:
+    """A request by hand, whose answer nobody reads yet."""
+    asked = socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=20)
+    asked.sendall(
+        f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {client.headers['Authorization']}\r\n"
+        "Connection: close\r\n\r\n".encode()
+    )
+    return asked
+
+
+def _read(asked: socket.socket) -> bytes:
+    with asked:
+        return b"".join(iter(lambda: asked.recv(65536), b""))

@@ -160,8 +160,9 @@ def test_a_client_that_reads_nothing_is_cut_off(
     batch_id = batch_of(engine)
     with engine.begin() as connection:
         more = (
-            "INSERT INTO jobs (batch_id, source, state, place, finished_at, code, message) SELECT :batch, 's',"
-            " 'failed', 0, now(), 'BROKEN', repeat('x', 500) FROM generate_series(1, 40000)"
+            "INSERT INTO jobs (batch_id, source, state, place, finished_at, code, message)"
+            " SELECT :batch, 's', 'failed', 0, now(), 'BROKEN', repeat('x', 500)"
+            " FROM generate_series(1, 40000)"
         )
         connection.execute(text(more), {"batch": batch_id})
     with shop.stream("GET", f"/v1/batches/{batch_id}/results") as answer:

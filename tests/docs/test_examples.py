@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -38,22 +38,7 @@ def test_the_examples_with_curl_lead_to_a_cutout(system: System, shop: str, tmp_
     assert shutil.which("curl"), "this test runs README.md's examples: install curl"
     examples = EXAMPLE.findall(README.read_text())
     assert len(examples) > 1
-    (tmp_path / "photos").symlink_to(ROOT / "photos")
-    ran = subprocess.run(
-        ["bash", "-eu", "-o", "pipefail", "-c", "\n".join(examples)],  # noqa: S607
-        cwd=tmp_path,
-        env=system.environment
-        | {
-            "CUTOUT_API_URL": str(system.client.base_url),
-            "CUTOUT_API_KEY": system.client.headers["authorization"].split()[1],
-            "PICTURE_URL": f"http://{shop}{PICTURE}",
-            "no_proxy": "127.0.0.1",
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    ran = _run(examples, system, shop, tmp_path)
     assert ran.returncode == 0, ran.stdout + ran.stderr + system.log("worker")
     uploaded, fetched, planned, approved = (
         json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")
@@ -65,3 +50,39 @@ def test_the_examples_with_curl_lead_to_a_cutout(system: System, shop: str, tmp_
     assert "3,source,no address," in ran.stdout
     assert approved["id"] == planned["id"]
     system.until("SELECT bool_and(state = 'succeeded') AND count(*) = 3 FROM jobs")
+
+
+def test_the_examples_of_the_api_lead_to_a_finished_batch(system: System, shop: str, tmp_path: Path) -> None:
+    """Typed in one after the other, those of docs/api.md wait, poll, follow a batch to its end, list it."""
+    ran = _run(EXAMPLE.findall((ROOT / "docs" / "api.md").read_text()), system, shop, tmp_path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr + system.log("worker")
+    lines = ran.stdout.splitlines()
+    assert "304" in lines
+    waited, batch, of_batch, of_name, batches = (json.loads(line) for line in lines if line.startswith("{"))
+    assert (waited["external_id"], batch["counts"]["succeeded"]) == ("SKU-4480", 1)
+    assert [line for line in lines if line.startswith("event: ")][-1] == "event: finished"
+    assert [job["external_id"] for job in of_batch["data"]] == ["SKU-4481"]
+    assert [job["id"] for job in of_name["data"]] == [waited["id"]]
+    assert [each["name"] for each in batches["data"]] == ["spring"]
+
+
+def _run(
+    examples: Sequence[str], system: System, shop: str, directory: Path
+) -> subprocess.CompletedProcess[str]:
+    """What a person sees who types them in one after the other."""
+    (directory / "photos").symlink_to(ROOT / "photos")
+    return subprocess.run(
+        ["bash", "-eu", "-o", "pipefail", "-c", "\n".join(examples)],  # noqa: S607
+        cwd=directory,
+        env=system.environment
+        | {
+            "CUTOUT_API_URL": str(system.client.base_url),
+            "CUTOUT_API_KEY": system.client.headers["authorization"].split()[1],
+            "PICTURE_URL": f"http://{shop}{PICTURE}",
+            "no_proxy": "127.0.0.1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )

@@ -46,8 +46,8 @@ class Fresh(Generic[K, V]):
             if age_s < GOOD_FOR_S + held.took_s:
                 return held.value
             return await asyncio.shield(look)
-        if key in self._looks:
-            # It may have begun before `since`.
+        if since and key in self._looks:
+            # It may have begun too early.
             await asyncio.shield(self._looks[key])
             return await self.get(key, since=since)
         return await asyncio.shield(self._begin(key))

@@ -5,7 +5,7 @@ be looked at; after MOST_EXAMINED rows the page ends, full or not, and the next 
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
@@ -29,6 +29,7 @@ LAST_MILLISECOND = 2**48 - 1
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
+Walk = Select[uuid.UUID, State, str | None, datetime]
 LOOKED_AT = (JOBS.c.id, JOBS.c.state, JOBS.c.code, JOBS.c.created_at)
 
 
@@ -85,10 +86,17 @@ class ListedBatch:
 
 def list_jobs(database: Database, producer_id: uuid.UUID, wanted: Wanted, place: Place) -> Page[SeenJob]:
     """The producer's jobs that are wanted."""
-    looked_at = _looked_at(producer_id, wanted, place)
-    chosen = select(looked_at.c.id).where(*_fitting(looked_at, wanted))
-    ids = list(database.scalars(_ordered(chosen, looked_at.c.id, place).limit(place.limit + 1)))
-    next_after = ids[place.limit - 1] if len(ids) > place.limit else _end(database, looked_at, place)
+    fits = _fitting(wanted)
+    if wanted.external_id is not None:
+        end, found = None, _named(producer_id, wanted.external_id, wanted.batch_id, place)
+    else:
+        walk = _walk(producer_id, wanted, place)
+        # Before what is looked at: jobs that come in between are on this side of it.
+        end = _end(database, walk) if fits else None
+        found = _up_to(walk, end, place)
+    chosen = select(found.c.id).where(*(fit(found) for fit in fits))
+    ids = list(database.scalars(_ordered(chosen, found.c.id, place).limit(place.limit + 1)))
+    next_after = ids[place.limit - 1] if len(ids) > place.limit else end
     shown = SEEN.where(JOBS.c.id == any_(literal(ids[: place.limit], ARRAY(Uuid))))
     rows = [as_seen(row) for row in database.execute(_ordered(shown, JOBS.c.id, place))]
     return Page(rows, next_after)
@@ -103,23 +111,31 @@ def list_batches(database: Database, producer_id: uuid.UUID, place: Place) -> Pa
     return Page(batches, batches[-1].id if len(rows) > place.limit else None)
 
 
-def _looked_at(producer_id: uuid.UUID, wanted: Wanted, place: Place) -> Subquery:
-    """The jobs among which those that fit are sought: of one name, or the next MOST_EXAMINED in order."""
-    if wanted.external_id is not None:
-        return _named(producer_id, wanted.external_id, wanted.batch_id, _behind(JOBS.c.id, place))
+def _walk(producer_id: uuid.UUID, wanted: Wanted, place: Place) -> Walk:
+    """All jobs from the page's begin on that an index leads to, whether or not they fit."""
     within = [JOBS.c.producer_id == producer_id, *_behind(JOBS.c.id, place), *_time_bounds(wanted)]
     if wanted.batch_id is not None:
         within.append(JOBS.c.batch_id == wanted.batch_id)
-    walk = select(*LOOKED_AT).where(*within)
-    return _ordered(walk, JOBS.c.id, place).limit(MOST_EXAMINED).subquery("looked_at")
+    return _ordered(select(*LOOKED_AT).where(*within), JOBS.c.id, place)
 
 
-def _named(
-    producer_id: uuid.UUID, external_id: str, batch_id: uuid.UUID | None, behind: list[ColumnElement[bool]]
-) -> Subquery:
+def _end(database: Database, walk: Walk) -> uuid.UUID | None:
+    """The last id that this page looks at, if more may follow it."""
+    return database.scalar(walk.with_only_columns(JOBS.c.id).offset(MOST_EXAMINED - 1).limit(1))
+
+
+def _up_to(walk: Walk, end: uuid.UUID | None, place: Place) -> Subquery:
+    if end is not None:
+        walk = walk.where(JOBS.c.id >= end if place.order is Order.NEWEST else JOBS.c.id <= end)
+    # The limit also keeps the filters out of it, for which Postgres might choose another way than the index.
+    return walk.limit(2 * MOST_EXAMINED).subquery("looked_at")
+
+
+def _named(producer_id: uuid.UUID, external_id: str, batch_id: uuid.UUID | None, place: Place) -> Subquery:
+    """The jobs of one name, which are few."""
     # By the index of batch and name: a probe for each of the producer's batches, and one for jobs without.
     named = select(*LOOKED_AT).where(
-        JOBS.c.external_id == external_id, JOBS.c.producer_id == producer_id, *behind
+        JOBS.c.external_id == external_id, JOBS.c.producer_id == producer_id, *_behind(JOBS.c.id, place)
     )
     own = BATCHES.c.producer_id == producer_id
     in_batches = named.join(BATCHES, BATCHES.c.id == JOBS.c.batch_id).where(own)
@@ -128,24 +144,17 @@ def _named(
     return union_all(in_batches, named.where(JOBS.c.batch_id.is_(None))).subquery("looked_at")
 
 
-def _fitting(looked_at: Subquery, wanted: Wanted) -> list[ColumnElement[bool]]:
-    column = looked_at.c
-    fits: list[ColumnElement[bool]] = []
+def _fitting(wanted: Wanted) -> list[Callable[[Subquery], ColumnElement[bool]]]:
+    fits: list[Callable[[Subquery], ColumnElement[bool]]] = []
     if wanted.states:
-        fits.append(column.state.in_(wanted.states))
+        fits.append(lambda found: found.c.state.in_(wanted.states))
     if wanted.codes:
-        fits.append(column.code.in_(wanted.codes))
+        fits.append(lambda found: found.c.code.in_(wanted.codes))
     if wanted.created_after is not None:
-        fits.append(column.created_at >= wanted.created_after)
+        fits.append(lambda found: found.c.created_at >= wanted.created_after)
     if wanted.created_before is not None:
-        fits.append(column.created_at < wanted.created_before)
+        fits.append(lambda found: found.c.created_at < wanted.created_before)
     return fits
-
-
-def _end(database: Database, looked_at: Subquery, place: Place) -> uuid.UUID | None:
-    """The last id that was looked at, if more may follow it."""
-    ids = _ordered(select(looked_at.c.id), looked_at.c.id, place)
-    return database.scalar(ids.offset(MOST_EXAMINED - 1).limit(1))
 
 
 def _behind(column: ColumnElement[uuid.UUID], place: Place) -> list[ColumnElement[bool]]:

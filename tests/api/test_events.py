@@ -154,12 +154,15 @@ class TestEvents:
         monkeypatch.setattr(events, "MOST_STREAMS", 1)
         path = f"/v1/batches/{make_batch(engine, {'a': None}, producer_id=producer_of(engine))}/events"
         with shop.stream("GET", path) as answer:
-            next(read(answer))
+            # Kept: as garbage it would close the stream.
+            came = read(answer)
+            next(came)
             refused = problem_of(shop.get(path), 503)
             assert refused["type"] == "urn:cutout:problem:too-many-streams"
         wait_until(lambda: not services_of.events.full, "the stream is over", within_s=5)
         with shop.stream("GET", path) as answer:
-            assert next(read(answer)).name == "progress"
+            came = read(answer)
+            assert next(came).name == "progress"
 
 
 def test_a_page_is_read_by_an_index_in_order(engine: Engine) -> None:
@@ -190,6 +193,7 @@ def test_a_process_that_ends_closes_its_streams(served: Served, engine: Engine) 
     headers = key_for(engine, "shop")
     batch_id = make_batch(engine, {"a": None}, producer_id=producer_of(engine))
     with httpx.stream("GET", f"{served.url}/v1/batches/{batch_id}/events", headers=headers) as answer:
-        next(read(answer))
+        came = read(answer)
+        next(came)
         served.process.terminate()
         assert served.process.wait(10) == 0

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 GOOD_FOR_S = 1.0
+# Asked for without a pause, a value is given out while the next is looked up, unless that takes too long.
+SLACK_S = 0.05
+LONGEST_LOOK_S = 5.0
 MOST_KEPT = 1000
 
 K = TypeVar("K", bound=Hashable)
@@ -16,11 +19,23 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class _Held(Generic[V]):
-    """A value, when the look that found it was begun, and how long that took."""
+    """A value, and when the look that found it was begun."""
 
     value: V
     begun_at: float
-    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Look(Generic[V]):
+    """A look on its way."""
+
+    task: "asyncio.Task[V | None]"
+    begun_at: float
+
+    def may_wait(self, held: _Held[V]) -> bool:
+        """Whether the value before it will do until it is over."""
+        was_asked_for = self.begun_at - held.begun_at < GOOD_FOR_S + SLACK_S
+        return was_asked_for and time.monotonic() - self.begun_at < LONGEST_LOOK_S
 
 
 class Fresh(Generic[K, V]):
@@ -33,29 +48,27 @@ class Fresh(Generic[K, V]):
     def __init__(self, look: Callable[[K], Awaitable[V | None]]) -> None:
         self._look = look
         self._held: OrderedDict[K, _Held[V]] = OrderedDict()
-        self._looks: dict[K, asyncio.Task[V | None]] = {}
+        self._looks: dict[K, _Look[V]] = {}
 
     async def get(self, key: K, *, since: float = 0.0) -> V | None:
         """The value, looked up not before `since` on the monotonic clock."""
         held = self._held.get(key)
         if held is not None and held.begun_at >= since:
-            age_s = time.monotonic() - held.begun_at
-            if age_s < GOOD_FOR_S:
+            if time.monotonic() - held.begun_at < GOOD_FOR_S:
                 return held.value
             look = self._begin(key)
-            if age_s < GOOD_FOR_S + held.took_s:
-                return held.value
-            return await asyncio.shield(look)
+            return held.value if look.may_wait(held) else await asyncio.shield(look.task)
         if since and key in self._looks:
             # It may have begun too early.
-            await asyncio.shield(self._looks[key])
+            await asyncio.shield(self._looks[key].task)
             return await self.get(key, since=since)
-        return await asyncio.shield(self._begin(key))
+        return await asyncio.shield(self._begin(key).task)
 
-    def _begin(self, key: K) -> "asyncio.Task[V | None]":
+    def _begin(self, key: K) -> _Look[V]:
         if key not in self._looks:
-            task = asyncio.create_task(self._look_up(key))
-            self._looks[key] = task
+            begun_at = time.monotonic()
+            task = asyncio.create_task(self._look_up(key, begun_at))
+            self._looks[key] = _Look(task, begun_at)
             task.add_done_callback(lambda done: self._end(key, done))
         return self._looks[key]
 
@@ -65,13 +78,12 @@ class Fresh(Generic[K, V]):
             # Whoever waits gets it; if nobody does any more, it is not reported as lost.
             done.exception()
 
-    async def _look_up(self, key: K) -> V | None:
-        begun_at = time.monotonic()
+    async def _look_up(self, key: K, begun_at: float) -> V | None:
         value = await self._look(key)
         if value is None:
             self._held.pop(key, None)
             return None
-        self._held[key] = _Held(value, begun_at, time.monotonic() - begun_at)
+        self._held[key] = _Held(value, begun_at)
         self._held.move_to_end(key)
         while len(self._held) > MOST_KEPT:
             self._held.popitem(last=False)

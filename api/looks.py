@@ -30,6 +30,8 @@ class Looks:
             name="cutout-api-looks",
             check_first=False,
             autocommit=True,
+            # A count takes one processor and leaves the others to those who answer.
+            server_settings={"max_parallel_workers_per_gather": "0"},
         )
         self._quick, self._slow = CapacityLimiter(QUICK), CapacityLimiter(SLOW)
 

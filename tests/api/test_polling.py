@@ -243,7 +243,7 @@ class TestCounts:
             claimed = claim_one(session, new_worker(session))
             store.end_attempt(session, begin(session, claimed), Answer(AttemptOutcome.CHARGED))
         change(engine, state="cancelled", worker_id=None, finished_at=JOBS.c.created_at)
-        time.sleep(1.0)
+        time.sleep(1.1)
         batch = shop.get(path).json()
         assert (batch["counts"]["cancelled"], batch["credits"]) == (1, 1)
         assert (batch["finished_at"] is None, batch["eta_seconds"]) == (False, None)

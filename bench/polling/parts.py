@@ -40,9 +40,7 @@ class Parts:
                     for job in random.choices(self._filled.waiting, k=A_ROUND):  # noqa: S311
                         seconds.append(ok(await client.get(f"{path}/{job}")).seconds)
         bare, ours = (statistics.median(seconds) for seconds in took.values())
-        what = (
-            f"`GET /v1/jobs/{{id}}`: {ours * 1000:.2f} ms; bare route with one SELECT: {bare * 1000:.2f} ms"
-        )
+        what = f"`GET /v1/jobs/{{id}}`, {ours * 1000:.2f} ms, beside a bare route, {bare * 1000:.2f} ms"
         return [Row(what, ours / bare, 1.5, "times")]
 
     async def jobs_at_a_rate(self) -> list[Row]:

@@ -9,9 +9,11 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from jobs import figures
 from jobs.database import is_away
+from jobs.explain import Installation
 from jobs.figures import Figures
 from jobs.settings import Settings
 from jobs.shared_answer import SharedAnswer
@@ -66,6 +68,10 @@ NAMED = {
     "cutout_workers": ("Worker processes heard within the last minute", ()),
     "cutout_worker_heartbeat_age_seconds": ("Since the worker was last heard, for an hour", ("host", "pid")),
     "cutout_unfinished_ingests": ("Ingests that are under way or were interrupted", ()),
+    "cutout_late_schedules": (
+        "Schedules whose run has not fired, or whose window will not suffice",
+        ("lateness",),
+    ),
 }
 
 HEARD_WITHIN_S = 60.0
@@ -97,8 +103,8 @@ class DatabaseMetrics(Collector):
         return iter(families.filled())
 
     def _look(self) -> Figures:
-        with self._engine.connect() as connection:
-            return figures.look(connection)
+        with Session(self._engine) as session:
+            return figures.look(session, Installation.of(self._known))
 
 
 @contextmanager
@@ -147,6 +153,8 @@ def _fill(families: _Families, found: Figures, known: Settings) -> None:
     for row in found.workers:
         add("cutout_worker_heartbeat_age_seconds", row.heartbeat_age_s, row.host, row.pid)
     add("cutout_unfinished_ingests", found.unfinished_ingests)
+    for lateness, schedules in found.late_schedules.items():
+        add("cutout_late_schedules", schedules, lateness)
 
 
 def _fill_jobs(families: _Families, found: Figures, known: Settings) -> None:

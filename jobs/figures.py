@@ -3,6 +3,7 @@
 Final jobs are not counted here: there may be millions of them, and workers count what they settle.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,10 +25,12 @@ from sqlalchemy import (
     select,
     union_all,
 )
+from sqlalchemy.orm import Session
 
-from jobs.database import Database
+from jobs.explain import Installation
 from jobs.leader import a_dispatcher_leads
 from jobs.models import ACCOUNTS, ATTEMPTS, BREAKER, INGESTS, JOBS, LIMITS, LINE, SPENDING, WORKERS, constant
+from jobs.schedules.late import Lateness, late_runs
 from jobs.states import AttemptOutcome, Priority, Standing, State, Step
 
 # A worker that was silent for longer is history; its row stays.
@@ -54,9 +57,10 @@ class Figures:
     bucket_away: bool
     day_spent: int
     unfinished_ingests: int
+    late_schedules: dict[Lateness, int]
 
 
-def look(database: Database) -> Figures:
+def look(database: Session, known: Installation) -> Figures:
     """Look once. The statements may see moments a little apart."""
     jobs = database.execute(JOBS_UNDER_WAY).all()
     waits = database.execute(FIRST_IN_LINE).one()
@@ -75,7 +79,13 @@ def look(database: Database) -> Figures:
         bucket_away=rest.bucket_away,
         day_spent=rest.day_spent or 0,
         unfinished_ingests=rest.unfinished_ingests,
+        late_schedules=_late(database, known),
     )
+
+
+def _late(session: Session, known: Installation) -> dict[Lateness, int]:
+    found = Counter(finding.lateness for finding in late_runs(session, known))
+    return {lateness: found[lateness] for lateness in Lateness}
 
 
 def _seconds(span: ColumnElement[Any]) -> ColumnElement[float]:

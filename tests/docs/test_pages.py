@@ -19,7 +19,16 @@ STATES_PAGE = ROOT / "docs" / "job_states.md"
 OPERATIONS_PAGE = ROOT / "docs" / "operations.md"
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 # Made when something runs, not kept in the repository.
-MADE = ("demo-output/", ".cutout/", ".venv/", "sources/", "cutouts/", "manifests/", "results/BATCH")
+MADE = (
+    "reports/",
+    "demo-output/",
+    ".cutout/",
+    ".venv/",
+    "sources/",
+    "cutouts/",
+    "manifests/",
+    "results/BATCH",
+)
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 

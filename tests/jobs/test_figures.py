@@ -1,4 +1,5 @@
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from prometheus_client.registry import Collector
@@ -8,8 +9,11 @@ from sqlalchemy.orm import Session
 from jobs import figures
 from jobs.database import connect
 from jobs.database_metrics import NAMED, DatabaseMetrics
+from jobs.explain import Installation
+from jobs.schedules.late import Lateness
 from jobs.settings import Settings
 from jobs.states import Priority
+from tests.jobs.schedules.steps import due_since, new_schedule
 from tests.support.working import somebody_works
 
 
@@ -44,7 +48,7 @@ class TestTheFigures:
         insert(session, 2, state="'held'", standing="NULL", code="'NO_ANSWER'")
         insert(session, 5, state="'held'", standing="'parked'", code="'OVER_BUDGET'")
         insert(session, 9, state="'failed'", standing="NULL", code="'X_Y'", finished_at="now()")
-        found = figures.look(session)
+        found = figures.look(session, NOBODY)
         assert {(row.state, row.standing, row.step): row.jobs for row in found.jobs} == {
             ("queued", "in_line", "call"): 3,
             ("queued", "in_line", "copy"): 0,
@@ -64,7 +68,7 @@ class TestTheFigures:
         insert(session, **paid(5), standing="'resting'", scheduled_at="now() + interval '1 hour'")
         insert(session, **paid(7), state="'running'", standing="NULL", worker_id="uuidv7()")
         insert(session, **paid(1), lifeboat_key="'k'")
-        found = figures.look(session)
+        found = figures.look(session, NOBODY)
         assert sum(row.at_risk for row in found.jobs) == 3
         assert found.next_expiry_s == pytest.approx(5 * 3600, abs=1)
 
@@ -75,7 +79,7 @@ class TestTheFigures:
         insert(session, priority="0", scheduled_at="now() - interval '5 seconds'")
         insert(session, standing="'resting'", scheduled_at="now() - interval '40 seconds'")
         insert(session, standing="'handed_out'", scheduled_at="now() + interval '40 seconds'")
-        found = figures.look(session)
+        found = figures.look(session, NOBODY)
         assert found.first_in_line == pytest.approx({Priority.INTERACTIVE: 5, Priority.NORMAL: 180}, abs=1)
         assert found.overdue_s == pytest.approx(40, abs=1)
 
@@ -88,15 +92,28 @@ class TestTheFigures:
                     ('b', 7, now() - interval '2 hours')
             """)
         )
-        (row,) = figures.look(session).workers
+        (row,) = figures.look(session, NOBODY).workers
         assert (row.host, row.pid) == ("a", 7)
         assert row.heartbeat_age_s == pytest.approx(4, abs=1)
 
     def test_tell_a_dispatcher_of_another_database_apart(self, engine: Engine, shared_engine: Engine) -> None:
         """The lock of a dispatcher that leads elsewhere on the same server counts for nothing here."""
-        with somebody_works(engine), engine.connect() as here, shared_engine.connect() as elsewhere:
-            assert figures.look(here).dispatcher_leads
-            assert not figures.look(elsewhere).dispatcher_leads
+        with somebody_works(engine), Session(engine) as here, Session(shared_engine) as elsewhere:
+            assert figures.look(here, NOBODY).dispatcher_leads
+            assert not figures.look(elsewhere, NOBODY).dispatcher_leads
+
+    def test_count_schedules_that_are_late(self, session: Session) -> None:
+        """One whose time and grace are over, and that nobody fired."""
+        schedule = new_schedule(session)
+        assert figures.look(session, NOBODY).late_schedules == {
+            Lateness.NOT_FIRED: 0,
+            Lateness.WINDOW_TOO_SHORT: 0,
+        }
+        due_since(session, schedule, datetime.now(UTC) - timedelta(hours=1))
+        assert figures.look(session, NOBODY).late_schedules[Lateness.NOT_FIRED] == 1
+
+
+NOBODY = Installation([])
 
 
 def names(collector: Collector) -> set[str]:

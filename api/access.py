@@ -2,27 +2,15 @@
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import Depends, Header, Request
-from sqlalchemy import Engine
+from fastapi import Depends, Request
 from sqlalchemy.orm import Session
 
-from api.problems import ProblemError
-from jobs.producers import find_producer
-from jobs.settings import Settings
-from jobs.storage import Bucket
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """The process's connections, made once when it starts."""
-
-    settings: Settings
-    engine: Engine
-    bucket: Bucket
+from api.authentication import authenticate, require, usual_scope
+from api.idempotency import begin_effect
+from api.services import Services
+from jobs.scopes import Scope
 
 
 def services(request: Request) -> Services:
@@ -30,34 +18,39 @@ def services(request: Request) -> Services:
     return found
 
 
-def transaction(at_hand: Annotated[Services, Depends(services)]) -> Iterator[Session]:
+AtHand = Annotated[Services, Depends(services)]
+
+
+def transaction(at_hand: AtHand) -> Iterator[Session]:
     """A session whose transaction commits when the route returns, before the answer is sent."""
     with Session(at_hand.engine) as session, session.begin():
         yield session
 
 
-def producer(
-    at_hand: Annotated[Services, Depends(services)],
-    authorization: Annotated[str | None, Header(description="Bearer and a producer's API key")] = None,
-) -> uuid.UUID:
-    """The producer whose key the request bears; a problem 401 without one."""
-    scheme, _, key = (authorization or "").partition(" ")
-    if scheme.lower() != "bearer" or not key:
-        raise ProblemError(
-            HTTPStatus.UNAUTHORIZED, "no-key", "send the header `Authorization: Bearer KEY` with your API key"
-        )
-    with Session(at_hand.engine) as session:
-        found = find_producer(session, key.strip())
-    if found is None:
-        raise ProblemError(
-            HTTPStatus.UNAUTHORIZED,
-            "wrong-key",
-            "this API key is unknown or revoked; ask for one made by `cutout keys`",
-        )
-    return found
+async def producer(request: Request, at_hand: AtHand) -> uuid.UUID:
+    """The producer whose key the request bears, if the key may look (GET) or enqueue (any other method)."""
+    known = await authenticate(request, at_hand)
+    require(known, usual_scope(request))
+    return known.producer_id
 
 
-AtHand = Annotated[Services, Depends(services)]
+async def administrator(request: Request, at_hand: AtHand) -> uuid.UUID:
+    """The producer whose key the request bears, if the key has the scope `admin`."""
+    known = await authenticate(request, at_hand)
+    require(known, Scope.ADMIN)
+    return known.producer_id
+
+
+ProducerId = Annotated[uuid.UUID, Depends(producer)]
+AdminId = Annotated[uuid.UUID, Depends(administrator)]
+
+
+def effect(request: Request, at_hand: AtHand) -> Iterator[Session]:
+    """The transaction of a POST: what it does and what is answered under its Idempotency-Key, or neither."""
+    with begin_effect(request, at_hand.engine) as session:
+        yield session
+
+
 # scope="function": committed before the answer goes out, so that 201 means durable.
 Transaction = Annotated[Session, Depends(transaction, scope="function")]
-ProducerId = Annotated[uuid.UUID, Depends(producer)]
+Effect = Annotated[Session, Depends(effect, scope="function")]

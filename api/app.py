@@ -5,12 +5,17 @@ from contextlib import asynccontextmanager, nullcontext
 
 from fastapi import FastAPI
 
-from api.access import Services
-from api.body_limit import BodyLimit
-from api.problems import answer_with_problems
+from api.body_limit import BodyLimit, limits_of
+from api.error_answers import answer_with_problems
+from api.last_use import LastUse
+from api.openapi import describe
+from api.rate_limit import RequestLimit
 from api.readiness import Readiness, connect_to_watch
 from api.requests import Requests
 from api.routes import batches, health, jobs, schedules, webhooks
+from api.secure_headers import SecureHeaders
+from api.services import Services
+from api.slow_clients import SlowClients
 from jobs.database import connect
 from jobs.database_metrics import DatabaseMetrics, exposed
 from jobs.settings import Settings, settings
@@ -18,8 +23,8 @@ from jobs.storage import Bucket
 
 # As many as starlette's thread pool has threads, so that no route waits for a connection.
 CONNECTIONS = 40
-ROOM_FOR_FIELDS = 64 * 1024
-LARGEST_LIST_BYTES = 16_000_000
+# No statement of a request may take longer; reading results is many short ones.
+PATIENCE = {"statement_timeout": "30s", "lock_timeout": "10s"}
 
 
 def create_app(given: Settings | None = None) -> FastAPI:
@@ -28,14 +33,22 @@ def create_app(given: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        engine = connect(known.database_url.get_secret_value(), connections=CONNECTIONS, name="cutout-api")
+        engine = connect(
+            known.database_url.get_secret_value(),
+            connections=CONNECTIONS,
+            name="cutout-api",
+            server_settings=PATIENCE,
+        )
         bucket = Bucket(known, connections=CONNECTIONS)
-        app.state.services = Services(known, engine, bucket)
+        last_use = LastUse(engine)
+        limit = RequestLimit(known.api_requests_per_second)
+        app.state.services = Services(known, engine, bucket, limit, last_use)
         watch = connect_to_watch(known)
         app.state.readiness = Readiness(known, watch, bucket)
         with exposed(DatabaseMetrics(watch, known)) if known.metrics_address else nullcontext():
             yield
         watch.dispose()
+        last_use.stop()
         engine.dispose()
         bucket.close()
 
@@ -45,13 +58,13 @@ def create_app(given: Settings | None = None) -> FastAPI:
         version="1",
         lifespan=lifespan,
     )
-    app.add_middleware(
-        BodyLimit,
-        max_bytes=max(known.max_source_bytes + ROOM_FOR_FIELDS, LARGEST_LIST_BYTES),
-        manifest_bytes=known.max_manifest_bytes,
-    )
+    # The last one added is the first one that a request meets.
+    app.add_middleware(SlowClients)
+    app.add_middleware(BodyLimit, limit=limits_of(known))
     app.add_middleware(Requests)
+    app.add_middleware(SecureHeaders)
     answer_with_problems(app)
     for routes in (jobs, batches, schedules, webhooks, health):
         app.include_router(routes.router)
+    describe(app, known)
     return app

@@ -1,12 +1,15 @@
 """What goes over the wire. States and forms are the words of jobs.states, no others."""
 
+import re
+import unicodedata
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from annotated_types import Len
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
 from jobs.batches import BatchStatus, IngestState, IngestStatus
 from jobs.enqueue import LONGEST_EXTERNAL_ID, LONGEST_SOURCE, NewJob
@@ -18,12 +21,34 @@ from jobs.prices import DOLLARS_A_CREDIT
 from jobs.states import PRIORITIES, ReturnForm, State, Step
 from jobs.webhooks.addresses import LONGEST_URL
 
+# For the schema, which knows no categories of characters.
+PLAIN = r"^[^\u0000-\u001f\u007f-\u009f]*$"
+WEB_ADDRESS = (
+    r"^[Hh][Tt][Tt][Pp][Ss]?://[A-Za-z0-9._-]+(:[0-9]{1,5})?"
+    r"([/?#][^\u0000-\u0020\u007f-\u009f]*)?$"
+)
+
 
 def _web_address(value: str) -> str:
     if not value.lower().startswith(("https://", "http://")):
         raise ValueError(
             "must begin with https://; to send a picture itself, upload it as multipart field `image`"
         )
+    return value
+
+
+def _source_address(value: str) -> str:
+    if not re.fullmatch(WEB_ADDRESS[1:-1], _web_address(value)):
+        raise ValueError(
+            "is no address of the web: write https://host/path, the host a name in ASCII, without user or"
+            " password, blanks percent-encoded"
+        )
+    return value
+
+
+def _plain(value: str) -> str:
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
+        raise ValueError("has control characters; remove them")
     return value
 
 
@@ -39,8 +64,21 @@ def _known_priority(value: str) -> str:
     return value
 
 
-ExternalId = Annotated[str, Field(min_length=1, max_length=LONGEST_EXTERNAL_ID, examples=["SKU-4471"])]
-PriorityName = Annotated[str, AfterValidator(_known_priority), Field(examples=["normal"])]
+# Text that Postgres, logs and headers can hold.
+PlainText = Annotated[str, AfterValidator(_plain), Field(json_schema_extra={"pattern": PLAIN})]
+ExternalId = Annotated[PlainText, Field(min_length=1, max_length=LONGEST_EXTERNAL_ID, examples=["SKU-4471"])]
+PriorityName = Annotated[
+    str, AfterValidator(_known_priority), Field(json_schema_extra={"enum": list(PRIORITIES)})
+]
+SourceUrl = Annotated[
+    str,
+    Field(
+        max_length=LONGEST_SOURCE,
+        examples=["https://shop.example/p/4471.jpg"],
+        json_schema_extra={"pattern": WEB_ADDRESS},
+    ),
+    AfterValidator(_source_address),
+]
 
 
 WebhookUrl = Annotated[
@@ -77,11 +115,7 @@ class JobOptions(BaseModel):
 class JobRequest(JobOptions):
     """A job whose picture is fetched from an address."""
 
-    source_url: Annotated[
-        str,
-        Field(max_length=LONGEST_SOURCE, examples=["https://shop.example/p/4471.jpg"]),
-        AfterValidator(_web_address),
-    ]
+    source_url: SourceUrl
 
 
 class BatchJobRequest(BaseModel):
@@ -90,7 +124,7 @@ class BatchJobRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     external_id: ExternalId
-    source_url: Annotated[str, Field(max_length=LONGEST_SOURCE), AfterValidator(_web_address)]
+    source_url: SourceUrl
     return_form: ReturnForm | None = None
 
 
@@ -100,8 +134,9 @@ def _distinct(value: object) -> object:
 
 
 ReturnForms = Annotated[
-    list[ReturnForm],
-    BeforeValidator(_distinct),
+    # Strict JSON has no enumerations, and what was made a list is no JSON any more.
+    list[Annotated[ReturnForm, Strict(False)]],
+    BeforeValidator(_distinct, json_schema_input_type=ReturnForm | Annotated[list[ReturnForm], Len(1)]),
     Field(min_length=1, description="What to get of each picture: one form or a list of them"),
 ]
 
@@ -111,11 +146,11 @@ class BatchOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Annotated[str, Field(min_length=1, max_length=200, examples=["spring catalog"])]
+    name: Annotated[PlainText, Field(min_length=1, max_length=200, examples=["spring catalog"])]
     return_form: ReturnForms = [ReturnForm.RGBA]
     priority: PriorityName = "normal"
     weight: Annotated[
-        float, Field(gt=0, le=1000, description="Its share of the endpoint beside other batches")
+        float, Field(ge=0.001, le=1000, description="Its share of the endpoint beside other batches")
     ] = 1.0
     budget: Annotated[
         int | None, Field(ge=0, le=2**31 - 1, description="Credits it may cost; jobs over it are held")
@@ -126,7 +161,8 @@ class BatchOptions(BaseModel):
         False
     )
     encoding: Annotated[
-        str | None, Field(max_length=40, description="Of a manifest, if it is not UTF-8: latin-1, cp1252 …")
+        PlainText | None,
+        Field(max_length=40, description="Of a manifest, if it is not UTF-8: latin-1, cp1252 …"),
     ] = None
 
     def to_order(self, columns: Mapping[str, str], producer_id: uuid.UUID) -> Order:
@@ -148,7 +184,7 @@ class ManifestQuery(BatchOptions):
     """What the query says of a manifest that is the body."""
 
     map: Annotated[
-        str | None,
+        PlainText | None,
         Field(
             max_length=2000,
             description="Which column is which",
@@ -170,12 +206,12 @@ class BatchRequest(BatchOptions):
     webhook_url: WebhookUrl | None = None
     jobs: list[BatchJobRequest] = []
     manifest_url: Annotated[
-        str | None,
-        Field(max_length=LONGEST_SOURCE, examples=["https://shop.example/export.csv"]),
+        Annotated[str, Field(max_length=LONGEST_SOURCE, json_schema_extra={"pattern": WEB_ADDRESS})] | None,
+        Field(examples=["https://shop.example/export.csv"]),
         AfterValidator(_manifest_address),
     ] = None
     map: Annotated[
-        dict[str, str],
+        dict[PlainText, PlainText],
         Field(
             description="Which column of the manifest is which",
             examples=[{"external_id": "SKU", "source": "Image URL"}],

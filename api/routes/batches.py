@@ -5,24 +5,30 @@ from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, StreamingResponse
 from pydantic import ValidationError
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from api.access import AtHand, ProducerId, Services, Transaction
-from api.manifests import MEDIA_TYPES, is_manifest, keep_list, keep_upload, request_batch
+from api.access import AdminId, AtHand, Effect, ProducerId, Transaction
+from api.idempotency import begin_effect, keep
+from api.manifests import MEDIA_TYPES, keep_list, keep_upload, left_behind
+from api.openapi import problems, query_of, schema_of
 from api.problems import ProblemError, invalid_request
+from api.router import JSON, require_kind, v1_router
 from api.routes.jobs import LINK_SECONDS, require_own_batch
 from api.routes.webhooks import require_own_webhook
 from api.schemas import BatchRequest, BatchView, ManifestQuery, view_batch
+from api.services import Services
 from jobs import logs
 from jobs.approval import approve
 from jobs.batches import batch_status, ingest_status
 from jobs.enqueue import create_batch, enqueue_all
 from jobs.ingest import Order
+from jobs.ingest.requests import request_ingest
+from jobs.quotas import take_quota
 from jobs.results_manifest import (
     CutoutLinks,
     Format,
@@ -33,17 +39,23 @@ from jobs.results_manifest import (
 from jobs.results_manifest.formats import MEDIA_TYPES as RESULT_TYPES
 from jobs.states import State
 
-router = APIRouter(prefix="/v1/batches", tags=["batches"])
+UPLOADED = "an upload"
+
+router = v1_router("/v1/batches", "batches")
 
 
 REQUEST_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": BatchRequest.model_json_schema()},
-            **{media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in MEDIA_TYPES},
+            JSON: {"schema": schema_of(BatchRequest)},
+            **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in sorted(MEDIA_TYPES)},
         },
-    }
+    },
+    "parameters": query_of(ManifestQuery, "Of a manifest that is the body: "),
+    **problems(
+        "invalid-job", "invalid-webhook", "too-many-jobs", "two-sources", "empty-manifest", "quota-reached"
+    ),
 }
 
 
@@ -61,30 +73,26 @@ async def create(request: Request, at_hand: AtHand, producer_id: ProducerId) -> 
     manifest (CSV, TSV, NDJSON, a Shopify or Google Merchant export, a zip of pictures) is kept and then read:
     look at `ingest`. As the body it has its options in the query.
     """
-    media_type = request.headers.get("content-type", "application/json")
     try:
-        if is_manifest(media_type):
+        if require_kind(request, JSON, *sorted(MEDIA_TYPES)) != JSON:
             # Before the body: what cannot be is not sent for nothing.
             given: dict[str, Any] = dict(request.query_params)
             if "return_form" in given:
                 given["return_form"] = request.query_params.getlist("return_form")
-            order = _order_of_query(ManifestQuery.model_validate(given), producer_id)
+            asked_of = ManifestQuery.model_validate(given)
+            order = asked_of.to_order(_columns(asked_of.columns), producer_id)
             return await run_in_threadpool(_of_upload, at_hand, request, order)
-        asked = BatchRequest.model_validate_json(await request.body())
+        asked = BatchRequest.model_validate_json(await request.body(), strict=True)
     except ValidationError as error:
         return invalid_request(error.errors())
-    return await run_in_threadpool(_of_request, at_hand, asked, producer_id)
-
-
-def _order_of_query(asked: ManifestQuery, producer_id: uuid.UUID) -> Order:
-    return asked.to_order(_columns(asked.columns), producer_id)
+    return await run_in_threadpool(_of_request, at_hand, request, asked, producer_id)
 
 
 def _of_upload(at_hand: Services, request: Request, order: Order) -> Response:
-    return _answer(at_hand, request_batch(at_hand, order, manifest_key=keep_upload(at_hand, request)))
+    return _ask(at_hand, request, order, manifest_key=keep_upload(at_hand, request))
 
 
-def _of_request(at_hand: Services, asked: BatchRequest, producer_id: uuid.UUID) -> Response:
+def _of_request(at_hand: Services, request: Request, asked: BatchRequest, producer_id: uuid.UUID) -> Response:
     most = at_hand.settings.max_batch_jobs
     if len(asked.jobs) > most:
         raise ProblemError(
@@ -103,12 +111,13 @@ def _of_request(at_hand: Services, asked: BatchRequest, producer_id: uuid.UUID) 
                 field="manifest_url",
             )
         order = asked.to_order(_columns(asked.columns), producer_id)
-        return _answer(at_hand, request_batch(at_hand, order, source=asked.manifest_url))
+        return _ask(at_hand, request, order, source=asked.manifest_url)
     jobs = asked.to_new_jobs()
     if asked.plan:
-        key = keep_list(at_hand, jobs)
-        return _answer(at_hand, request_batch(at_hand, asked.to_order({}, producer_id), manifest_key=key))
-    with Session(at_hand.engine) as session, session.begin():
+        order = asked.to_order({}, producer_id)
+        return _ask(at_hand, request, order, manifest_key=keep_list(at_hand, jobs))
+    with begin_effect(request, at_hand.engine) as session:
+        take_quota(session, producer_id, len(jobs))
         batch_id = create_batch(
             session,
             asked.name,
@@ -119,7 +128,27 @@ def _of_request(at_hand: Services, asked: BatchRequest, producer_id: uuid.UUID) 
             webhook_url=asked.webhook_url,
         ).id
         enqueue_all(session, jobs, batch_id=batch_id)
-    return _answer(at_hand, batch_id, HTTPStatus.CREATED)
+        return _answer(request, session, batch_id, HTTPStatus.CREATED)
+
+
+def _ask(
+    at_hand: Services,
+    request: Request,
+    order: Order,
+    *,
+    source: str = UPLOADED,
+    manifest_key: str | None = None,
+) -> Response:
+    """Ask for the batch; it is there at once, its jobs come as the manifest is read."""
+    with (
+        left_behind(at_hand.bucket, manifest_key),
+        begin_effect(request, at_hand.engine) as session,
+    ):
+        if order.producer_id is not None:
+            # How many it has nobody knows yet: there must be room for one.
+            take_quota(session, order.producer_id, 1)
+        batch_id = request_ingest(session, source, order, manifest_key=manifest_key)
+        return _answer(request, session, batch_id, HTTPStatus.ACCEPTED)
 
 
 def _columns(read: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:
@@ -131,34 +160,35 @@ def _columns(read: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:
         ) from None
 
 
-def _answer(at_hand: Services, batch_id: uuid.UUID, status: HTTPStatus = HTTPStatus.ACCEPTED) -> Response:
-    with Session(at_hand.engine) as session:
-        found = batch_status(session, batch_id)
-    if found is None:
-        raise LookupError(f"batch {batch_id} vanished")
+def _answer(request: Request, session: Session, batch_id: uuid.UUID, status: HTTPStatus) -> Response:
     logs.note(batch_id=str(batch_id))
-    return Response(
-        view_batch(found).model_dump_json(),
+    answer = Response(
+        _view(session, batch_id).model_dump_json(),
         status_code=status,
-        media_type="application/json",
+        media_type=JSON,
         headers={"Location": f"/v1/batches/{batch_id}"},
     )
+    keep(request, answer)
+    return answer
 
 
-@router.post("/{batch_id}/approve")
-def approve_batch(batch_id: uuid.UUID, at_hand: AtHand, producer_id: ProducerId) -> BatchView:
+@router.post("/{batch_id}/approve", openapi_extra=problems("not-awaiting-approval"))
+def approve_batch(batch_id: uuid.UUID, session: Effect, producer_id: AdminId) -> BatchView:
     """Let the jobs of a batch go that was made with `plan`, at the price that its plan says."""
-    with Session(at_hand.engine) as session, session.begin():
-        require_own_batch(session, batch_id, producer_id)
-        if not approve(session, batch_id):
-            raise ProblemError(
-                HTTPStatus.CONFLICT, "not-awaiting-approval", f"the batch {batch_id} waits for no approval"
-            )
-    with Session(at_hand.engine) as session:
-        return _view(session, batch_id)
+    require_own_batch(session, batch_id, producer_id)
+    if not approve(session, batch_id):
+        raise ProblemError(
+            HTTPStatus.CONFLICT, "not-awaiting-approval", f"the batch {batch_id} waits for no approval"
+        )
+    return _view(session, batch_id)
 
 
-@router.get("/{batch_id}/rejects", status_code=HTTPStatus.TEMPORARY_REDIRECT, response_class=RedirectResponse)
+@router.get(
+    "/{batch_id}/rejects",
+    status_code=HTTPStatus.TEMPORARY_REDIRECT,
+    response_class=RedirectResponse,
+    openapi_extra=problems("no-rejects"),
+)
 def get_rejects(batch_id: uuid.UUID, at_hand: AtHand, producer_id: ProducerId) -> RedirectResponse:
     """Redirect to the rows of the manifest that no job could be made of (CSV), good for five minutes."""
     with Session(at_hand.engine) as session:
@@ -192,7 +222,11 @@ def _view(session: Session, batch_id: uuid.UUID) -> BatchView:
     return view_batch(status)
 
 
-@router.get("/{batch_id}/results", response_class=StreamingResponse)
+@router.get(
+    "/{batch_id}/results",
+    response_class=StreamingResponse,
+    responses={HTTPStatus.OK: {"content": {kind: {} for kind in RESULT_TYPES.values()}}},
+)
 def get_results(
     batch_id: uuid.UUID,
     at_hand: AtHand,

@@ -42,6 +42,7 @@ PROBLEM = {
         "remedy": {"type": "string", "description": "What to do about problems of this type."},
     },
 }
+BINARY = {"type": "string", "format": "binary", "minLength": 1}
 IDEMPOTENCY = {
     "name": HEADER,
     "in": "header",
@@ -85,7 +86,8 @@ def form_schema_of(model: type[BaseModel], *, file: str) -> dict[str, Any]:
         if kinds:
             rest = {word: value for word, value in field.items() if word not in ("anyOf", "default")}
             made["properties"][name] = rest | kinds[0]
-    made["properties"][file] = {"type": "string", "format": "binary"}
+    made["properties"][file] = BINARY
+    made["title"] = f"{made['title']}Form"
     return made | {"required": [*made.get("required", []), file]}
 
 
@@ -109,14 +111,14 @@ def _completed(document: dict[str, Any], known: Settings) -> dict[str, Any]:
     schemas["Problem"] = PROBLEM
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    for name, example in EXAMPLES.items():
-        schemas[name]["examples"] = [example]
-    schemas["BatchRequest"]["properties"]["jobs"]["maxItems"] = known.max_batch_jobs
     for path, operations in document["paths"].items():
         for method in METHODS:
             if method in operations:
                 _complete(operations[method], method, guarded=path.startswith(GUARDED))
                 schemas.update(_lifted(operations[method]))
+    for name, example in EXAMPLES.items():
+        schemas[name]["examples"] = [example]
+    schemas["BatchRequest"]["properties"]["jobs"]["maxItems"] = known.max_batch_jobs
     _link(document["paths"])
     return document
 
@@ -125,23 +127,29 @@ def _lifted(operation: dict[str, Any]) -> dict[str, Any]:
     """What a body's own schema defines, which is to stand among the components."""
     found: dict[str, Any] = {}
     for body in operation.get("requestBody", {}).get("content", {}).values():
-        found |= body["schema"].pop("$defs", {})
+        schema = body["schema"]
+        found |= schema.pop("$defs", {})
+        if "title" in schema:
+            found[schema["title"]] = schema
+            body["schema"] = {"$ref": f"#/components/schemas/{schema['title']}"}
     return found
 
 
 def _link(paths: dict[str, Any]) -> None:
-    """Say that the id in a 201 answer is the one in the paths below."""
+    """Say that the id in the answer to a POST is the one in the paths below."""
     for path, operations in paths.items():
-        made = operations.get("post", {}).get("responses", {}).get("201")
-        if made is None:
-            continue
+        answers = operations.get("post", {}).get("responses", {})
+        made = [answers[status] for status in ("201", "202") if status in answers]
         for below, others in paths.items():
             name = re.fullmatch(re.escape(path) + r"/\{(\w+)\}(/\w+)?", below)
-            if name and "get" in others:
-                made.setdefault("links", {})[others["get"]["operationId"]] = {
-                    "operationId": others["get"]["operationId"],
-                    "parameters": {name[1]: "$response.body#/id"},
-                }
+            if name:
+                called = [others[method]["operationId"] for method in METHODS if method in others]
+                parameters = {name[1]: "$response.body#/id"}
+                for answer in made:
+                    answer["links"] = answer.get("links", {}) | {
+                        operation: {"operationId": operation, "parameters": parameters}
+                        for operation in called
+                    }
 
 
 def _complete(operation: dict[str, Any], method: str, *, guarded: bool) -> None:

@@ -151,6 +151,11 @@ PROBLEM_TYPES = {
         "The batch has a list of jobs and a manifest",
         "Make a batch of each.",
     ),
+    "nothing-to-plan": ProblemType(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "There is nothing to approve of",
+        "Send the jobs with the batch, or a manifest; later ones would not wait for approval.",
+    ),
     "empty-manifest": ProblemType(
         HTTPStatus.UNPROCESSABLE_ENTITY, "The manifest has 0 bytes", "Send the file itself."
     ),

@@ -15,7 +15,7 @@ from jobs.batches import BatchStatus, IngestState, IngestStatus
 from jobs.enqueue import LONGEST_EXTERNAL_ID, LONGEST_SOURCE, NewJob
 from jobs.ingest import Order, Reading
 from jobs.manifest import parse_columns
-from jobs.manifest.columns import require_targets
+from jobs.manifest.columns import TARGETS, require_targets
 from jobs.models import Job
 from jobs.prices import DOLLARS_A_CREDIT
 from jobs.states import PRIORITIES, ReturnForm, State, Step
@@ -87,6 +87,10 @@ WebhookUrl = Annotated[
         max_length=LONGEST_URL,
         description="Is told, signed, when it has ended; see GET /v1/webhooks/deliveries",
         examples=["https://shop.example/hooks/cutout"],
+        # Not all that are taken: those of ports and hosts that anyone would choose.
+        json_schema_extra={
+            "pattern": r"^https://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,3})?(/[!\u0022$-~]*)?$"
+        },
     ),
 ]
 
@@ -187,8 +191,9 @@ class ManifestQuery(BatchOptions):
         PlainText | None,
         Field(
             max_length=2000,
-            description="Which column is which",
+            description='Which column is which, e.g. external_id=SKU,source="Image URL"',
             examples=['external_id=SKU,source="Image URL"'],
+            json_schema_extra={"pattern": f"^({'|'.join(TARGETS)})=[A-Za-z0-9_. -]*[A-Za-z0-9]$"},
         ),
     ] = None
 
@@ -214,6 +219,7 @@ class BatchRequest(BatchOptions):
         dict[PlainText, PlainText],
         Field(
             description="Which column of the manifest is which",
+            json_schema_extra={"propertyNames": {"enum": list(TARGETS)}},
             examples=[{"external_id": "SKU", "source": "Image URL"}],
         ),
     ] = {}

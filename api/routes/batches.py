@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from api.access import AdminId, AtHand, Effect, ProducerId, Transaction
 from api.idempotency import begin_effect, keep
 from api.manifests import MEDIA_TYPES, keep_list, keep_upload, left_behind
-from api.openapi import problems, query_of, schema_of
+from api.openapi import BINARY, problems, query_of, schema_of
 from api.problems import ProblemError, invalid_request
 from api.router import JSON, require_kind, v1_router
 from api.routes.jobs import LINK_SECONDS, require_own_batch
@@ -49,12 +49,18 @@ REQUEST_BODY: dict[str, Any] = {
         "required": True,
         "content": {
             JSON: {"schema": schema_of(BatchRequest)},
-            **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in sorted(MEDIA_TYPES)},
+            **{kind: {"schema": BINARY} for kind in sorted(MEDIA_TYPES)},
         },
     },
     "parameters": query_of(ManifestQuery, "Of a manifest that is the body: "),
     **problems(
-        "invalid-job", "invalid-webhook", "too-many-jobs", "two-sources", "empty-manifest", "quota-reached"
+        "invalid-job",
+        "invalid-webhook",
+        "too-many-jobs",
+        "two-sources",
+        "nothing-to-plan",
+        "empty-manifest",
+        "quota-reached",
     ),
 }
 
@@ -82,6 +88,13 @@ async def create(request: Request, at_hand: AtHand, producer_id: ProducerId) -> 
             asked_of = ManifestQuery.model_validate(given)
             order = asked_of.to_order(_columns(asked_of.columns), producer_id)
             return await run_in_threadpool(_of_upload, at_hand, request, order)
+        if request.query_params:
+            raise ProblemError(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                "invalid-request",
+                "the query is for a manifest as the body; put the options of a list into the list",
+                field=next(iter(request.query_params)),
+            )
         asked = BatchRequest.model_validate_json(await request.body(), strict=True)
     except ValidationError as error:
         return invalid_request(error.errors())
@@ -114,6 +127,13 @@ def _of_request(at_hand: Services, request: Request, asked: BatchRequest, produc
         return _ask(at_hand, request, order, source=asked.manifest_url)
     jobs = asked.to_new_jobs()
     if asked.plan:
+        if not jobs:
+            raise ProblemError(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                "nothing-to-plan",
+                "there are no jobs whose price could be told; send them with `plan`, or a manifest_url",
+                field="plan",
+            )
         order = asked.to_order({}, producer_id)
         return _ask(at_hand, request, order, manifest_key=keep_list(at_hand, jobs))
     with begin_effect(request, at_hand.engine) as session:

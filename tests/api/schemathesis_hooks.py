@@ -6,6 +6,7 @@ from typing import Any
 
 import schemathesis
 
+JSON = "application/json"
 KEY = "Idempotency-Key"
 USABLE_KEY = re.compile(r"[!-~][ -~]{0,254}")
 ID = "external_id"
@@ -14,30 +15,40 @@ USABLE_ID = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,255}")
 
 @schemathesis.hook
 def before_call(_context: schemathesis.HookContext, case: schemathesis.Case[Any], **_: Any) -> None:
-    """Make what must be unique so, which no schema can say: keys of requests, external ids in a batch.
-
-    Otherwise the few that it thinks of come again, and such requests are refused (422) before what is in them
-    is looked at.
-    """
+    """Make right what no schema can say; else requests are refused before what is in them is looked at."""
     headers: Any = case.headers or {}
     if KEY in headers:
+        # The few that it thinks of come again with other bodies.
         headers[KEY] = _unique(headers[KEY], USABLE_KEY)
     if case.meta is not None and case.meta.generation.mode.is_negative:
         return
-    if case.method == "POST" and case.path == "/v1/batches" and case.media_type != "application/json":
-        # The query belongs to a manifest alone, which needs a name; beside JSON it is not looked at.
-        query: Any = case.query
+    if case.method == "POST" and case.path == "/v1/batches":
+        _mend_query(case)
+    if case.media_type == JSON and isinstance(case.body, dict):
+        _mend_body(case.body)
+
+
+def _mend_query(case: schemathesis.Case[Any]) -> None:
+    """A manifest has its options in the query, a name among them; a list has them in its body."""
+    query: Any = case.query
+    if case.media_type == JSON:
+        query.clear()
+    else:
         query.setdefault("name", "manifest")
-    body: Any = case.body
-    jobs = [body, *_list_in(body)] if isinstance(body, dict) else []
-    for job in jobs:
+        # It knows of some media types no way to write them, and sends nothing.
+        case.body = case.body or b"external_id,source\n"
+
+
+def _mend_body(body: dict[str, Any]) -> None:
+    """Ids are unique in a batch; it has jobs or a manifest, and one of them if it is to be planned."""
+    jobs = body.get("jobs") or []
+    if jobs:
+        body.pop("manifest_url", None)
+    elif not body.get("manifest_url"):
+        body.pop("plan", None)
+    for job in (body, *jobs):
         if isinstance(job, dict) and ID in job:
             job[ID] = _unique(job[ID], USABLE_ID)
-
-
-def _list_in(body: dict[str, Any]) -> list[Any]:
-    jobs = body.get("jobs")
-    return jobs if isinstance(jobs, list) else []
 
 
 def _unique(value: Any, usable: re.Pattern[str]) -> Any:

@@ -24,6 +24,9 @@ from tests.api.test_jobs import SOURCE, problem_of
 BY_HAND = {jobs.create_job, batches.create}
 
 
+ONE = {"external_id": "a", "source_url": SOURCE}
+
+
 def keyed(key: str = "k-1") -> dict[str, str]:
     return {"Idempotency-Key": key}
 
@@ -92,7 +95,7 @@ class TestAPostThatIsSentAgain:
             assert problem_of(answer, 422)["type"].endswith("idempotency-key-reused")
         assert (count(engine, "batches"), len(bucket.keys("manifests/"))) == (1, 1)
 
-    @pytest.mark.parametrize("body", [{"manifest_url": "https://a/m.csv"}, {"plan": True}])
+    @pytest.mark.parametrize("body", [{"manifest_url": "https://a/m.csv"}, {"plan": True, "jobs": [ONE]}])
     def test_may_ask_for_a_reading(self, shop: httpx.Client, engine: Engine, body: dict[str, Any]) -> None:
         """Of an address, or of a list that is to be approved first."""
         first = shop.post("/v1/batches", json=body | {"name": "n"}, headers=keyed())
@@ -117,6 +120,14 @@ class TestAPostThatIsSentAgain:
             "Idempotency-Key",
         )
         assert (count(engine, "jobs"), count(engine, "batches")) == (1, 0)
+
+    def test_with_nothing_to_plan_is_refused(
+        self, shop: httpx.Client, engine: Engine, bucket: Bucket
+    ) -> None:
+        """Jobs that came later would not wait for approval."""
+        answer = shop.post("/v1/batches", json={"name": "n", "plan": True}, headers=keyed())
+        assert problem_of(answer, 422)["field"] == "plan"
+        assert (count(engine, "batches"), bucket.keys("")) == (0, [])
 
     def test_after_a_refusal_may_be_mended(self, shop: httpx.Client) -> None:
         """What was refused had no effect and left no answer: the key is still free."""

@@ -36,7 +36,7 @@ def _mend_query(case: schemathesis.Case[Any]) -> None:
     else:
         query.setdefault("name", "manifest")
         # It knows of some media types no way to write them, and sends nothing.
-        case.body = case.body or b"external_id,source\n"
+        case.body = case.body or "external_id,source\n"
 
 
 def _mend_body(body: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from api.problems import ProblemError, invalid_request, problem
 from jobs.database import is_away
-from jobs.enqueue import InvalidJobError
+from jobs.enqueueing import InvalidJobError
 from jobs.quotas import QuotaReachedError, count_anew
 from jobs.schedules.errors import InvalidScheduleError
 from jobs.storage import StorageError

@@ -11,7 +11,7 @@ from fastapi import Request
 
 from api.problems import ProblemError
 from api.services import Services
-from jobs.enqueue import NewJob
+from jobs.enqueueing import NewJob
 from jobs.storage import Bucket
 
 MEDIA_TYPES = {

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field, Strict
 
 from api.schemas import WEB_ADDRESS, PlainText, PriorityName, ReturnForms, WebhookUrl
-from jobs.enqueue import LONGEST_SOURCE
+from jobs.enqueueing import LONGEST_SOURCE
 from jobs.manifest.columns import TARGETS, require_targets
 from jobs.models import Run, Schedule
 from jobs.schedules.catching_up import Fire

@@ -12,7 +12,7 @@ from annotated_types import Len
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
 from jobs.batches import BatchStatus, IngestState, IngestStatus
-from jobs.enqueue import LONGEST_EXTERNAL_ID, LONGEST_SOURCE, NewJob
+from jobs.enqueueing import LONGEST_EXTERNAL_ID, LONGEST_SOURCE, NewJob
 from jobs.ingest import Order, Reading
 from jobs.manifest import parse_columns
 from jobs.manifest.columns import TARGETS, require_targets

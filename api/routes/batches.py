@@ -25,7 +25,7 @@ from api.services import Services
 from jobs import logs
 from jobs.approval import approve
 from jobs.batches import batch_status, ingest_status
-from jobs.enqueue import create_batch, enqueue_all
+from jobs.enqueueing import create_batch, enqueue_all
 from jobs.ingest import Order
 from jobs.ingest.requests import request_ingest
 from jobs.quotas import take_quota

@@ -24,7 +24,7 @@ from api.services import Services
 from api.uploads import meaning_of, store_upload
 from jobs import logs
 from jobs.batches import credits_of
-from jobs.enqueue import enqueue
+from jobs.enqueueing import enqueue
 from jobs.explain import Installation, explain
 from jobs.models import Batch, Job
 from jobs.quotas import take_quota

@@ -2,7 +2,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from jobs.enqueue import NewJob, enqueue_all
+from jobs.enqueueing import NewJob, enqueue_all
 from jobs.models import Producer
 from jobs.producers import create_producer, set_quota
 from jobs.quotas import QuotaReachedError, take_quota

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from api.openapi import methods_at
 from api.problems import ProblemError, invalid_request, problem
 from jobs.database import is_away
 from jobs.enqueueing import InvalidJobError
@@ -79,8 +80,13 @@ async def _invalid_request(_: Request, error: RequestValidationError) -> JSONRes
     return invalid_request(list(error.errors()))
 
 
-async def _refused_by_framework(_: Request, error: HTTPException) -> JSONResponse:
+async def _refused_by_framework(request: Request, error: HTTPException) -> JSONResponse:
     status = HTTPStatus(error.status_code)
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        # The framework names the methods of the first route at the address alone.
+        allowed = methods_at(request.app, request.url.path)
+        if allowed:
+            error.headers = {"Allow": ", ".join(allowed)}
     kind = KINDS.get(status) or status.phrase.lower().replace(" ", "-")
     return problem(status, kind, str(error.detail), headers=error.headers)
 

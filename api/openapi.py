@@ -105,6 +105,17 @@ def describe(app: FastAPI, known: Settings) -> None:
     app.openapi = document  # type: ignore[method-assign]
 
 
+def methods_at(app: FastAPI, address: str) -> list[str]:
+    """What may be done at an address, by the document; nothing for one that it does not have."""
+    return sorted(
+        method.upper()
+        for path, operations in app.openapi()["paths"].items()
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), address)
+        for method in METHODS
+        if method in operations
+    )
+
+
 def _completed(document: dict[str, Any], known: Settings) -> dict[str, Any]:
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     document["components"]["securitySchemes"] = SECURITY

@@ -126,7 +126,7 @@ PROBLEM_TYPES = {
         "Mend the part that `field` names; nothing was stored.",
     ),
     "too-many-schedules": ProblemType(
-        HTTPStatus.UNPROCESSABLE_ENTITY, "You have too many schedules", "Remove one first."
+        HTTPStatus.CONFLICT, "You have too many schedules", "Remove one first."
     ),
     "invalid-webhook": ProblemType(
         HTTPStatus.UNPROCESSABLE_ENTITY,

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, Strict
 
-from api.schemas import WEB_ADDRESS, PlainText, PriorityName, ReturnForms, WebhookUrl
+from api.schemas import WEB_ADDRESS, WHOLE, PlainText, PriorityName, ReturnForms, WebhookUrl
 from jobs.enqueueing import LONGEST_SOURCE
 from jobs.manifest.columns import TARGETS, require_targets
 from jobs.models import Run, Schedule
@@ -27,7 +27,7 @@ from jobs.schedules.windows import parse_window
 from jobs.schedules.words import AtWindowEnd, CatchUp, Overlap, RunState
 from jobs.states import PRIORITIES, Priority, ReturnForm
 
-Credits = Annotated[int, Strict(), Field(ge=0, le=MOST_CREDITS)]
+Credits = Annotated[int, Strict(), Field(ge=0, le=MOST_CREDITS), WHOLE]
 
 
 class ScheduleRequest(BaseModel):
@@ -76,8 +76,8 @@ class ScheduleRequest(BaseModel):
     ] = {}
     overlap: Overlap = Overlap.SKIP
     catch_up: CatchUp = CatchUp.LATEST
-    jitter_seconds: Annotated[int, Strict(), Field(ge=0)] = 0
-    grace_seconds: Annotated[int, Strict(), Field(ge=LEAST_GRACE_S, le=MOST_GRACE_S)] = 300
+    jitter_seconds: Annotated[int, Strict(), Field(ge=0), WHOLE] = 0
+    grace_seconds: Annotated[int, Strict(), Field(ge=LEAST_GRACE_S, le=MOST_GRACE_S), WHOLE] = 300
     shrinks_to: Annotated[
         float,
         Strict(),

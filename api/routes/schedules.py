@@ -51,7 +51,7 @@ def create(
     require_own_webhook(at_hand.settings, asked.webhook_url)
     if _count(session, producer_id) >= MOST_SCHEDULES:
         raise ProblemError(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
+            HTTPStatus.CONFLICT,
             "too-many-schedules",
             f"you have {MOST_SCHEDULES} schedules, no more are taken; remove one first",
         )

@@ -11,6 +11,13 @@ KEY = "Idempotency-Key"
 USABLE_KEY = re.compile(r"[!-~][ -~]{0,254}")
 ID = "external_id"
 USABLE_ID = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,255}")
+# Texts of languages of their own.
+WITH_A_GRAMMAR = {
+    "cron": "15 1 * * *",
+    "zone": "Europe/Paris",
+    "window": "01:00-06:00",
+    "webhook_url": "https://shop.example/hooks/cutout",
+}
 
 
 @schemathesis.hook
@@ -26,6 +33,13 @@ def before_call(_context: schemathesis.HookContext, case: schemathesis.Case[Any]
         _mend_query(case)
     if case.media_type == JSON and isinstance(case.body, dict):
         _mend_body(case.body)
+        if case.path == "/v1/schedules":
+            # One name each, https alone, a jitter shorter than the time between two runs.
+            case.body |= {
+                "name": str(uuid.uuid4()),
+                "manifest_url": "https://a.example/b",
+                "jitter_seconds": 9,
+            }
 
 
 def _mend_query(case: schemathesis.Case[Any]) -> None:
@@ -35,12 +49,14 @@ def _mend_query(case: schemathesis.Case[Any]) -> None:
         query.clear()
     else:
         query.setdefault("name", "manifest")
+        _put_in(query, {"map": 'external_id=SKU,source="Image URL"'})
         # It knows of some media types no way to write them, and sends nothing.
         case.body = case.body or "external_id,source\n"
 
 
 def _mend_body(body: dict[str, Any]) -> None:
     """Ids are unique in a batch; it has jobs or a manifest, and one of them if it is to be planned."""
+    _put_in(body, WITH_A_GRAMMAR)
     jobs = body.get("jobs") or []
     if jobs:
         body.pop("manifest_url", None)
@@ -49,6 +65,11 @@ def _mend_body(body: dict[str, Any]) -> None:
     for job in (body, *jobs):
         if isinstance(job, dict) and ID in job:
             job[ID] = _unique(job[ID], USABLE_ID)
+
+
+def _put_in(fields: dict[str, Any], known: dict[str, str]) -> None:
+    """Set those of the known fields that are there and are text."""
+    fields |= {name: value for name, value in known.items() if isinstance(fields.get(name), str)}
 
 
 def _unique(value: Any, usable: re.Pattern[str]) -> Any:

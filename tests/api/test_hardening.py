@@ -233,6 +233,11 @@ class TestAnAddress:
         problem_of(answer, 405)
         assert "POST" in answer.headers["allow"]
 
+    def test_names_all_its_methods(self, shop: httpx.Client) -> None:
+        """Also where several routes share it."""
+        answer = shop.put(f"/v1/schedules/{uuid.UUID(int=1)}")
+        assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET")
+
     def test_of_another_producer_is_a_404(self, shop: httpx.Client, engine: Engine) -> None:
         """Not a 403, which would say that it is there."""
         job = shop.post("/v1/jobs", json={"source_url": SOURCE}).json()["id"]

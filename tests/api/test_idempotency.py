@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from api.access import effect
 from api.app import create_app
-from api.routes import batches, jobs, webhooks
+from api.routes import batches, jobs, schedules, webhooks
 from jobs.idempotency import lock_key, prune_answers
 from jobs.producers import list_producers, revoke_producer
 from jobs.settings import Settings
@@ -202,11 +202,11 @@ def test_every_post_can_be_sent_again(settings: Settings) -> None:
     create_app(settings)
     posts = [
         route
-        for router in (jobs.router, batches.router, webhooks.router)
+        for router in (jobs.router, batches.router, schedules.router, webhooks.router)
         for route in router.routes
         if isinstance(route, APIRoute) and "POST" in (route.methods or ())
     ]
-    assert len(posts) >= 4
+    assert len(posts) >= 8
     for route in posts:
         within = {dependency.call for dependency in route.dependant.dependencies}
         assert effect in within or route.endpoint in BY_HAND, route.path

@@ -38,6 +38,13 @@ check: $(READY) ## Lint, format, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml $(OURS)
+
+OURS := api cli cutout_client jobs local migrations sandbox worker
+
+.PHONY: audit
+audit: $(READY) ## Ask whether the locked dependencies have known holes; needs the network
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.lock
 
 .PHONY: format
 format: $(READY) ## Format the code and mend what the linter can

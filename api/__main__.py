@@ -6,6 +6,7 @@ from types import FrameType
 
 import uvicorn
 
+from api.server import server_options
 from jobs import logs, traces
 from jobs.metrics_server import serve_metrics
 from jobs.settings import settings
@@ -20,9 +21,13 @@ def main(host: str, port: str) -> None:
     logs.configure(known)
     traces.start(known, "cutout-api")
     serve_metrics(known.metrics_address)
-    uvicorn.run(
-        "api.app:create_app", factory=True, host=host, port=int(port), access_log=False, log_config=None
+    options = server_options(
+        app="api.app:create_app", factory=True, host=host, port=int(port), log_config=None
     )
+    server = uvicorn.Server(options)
+    server.run()
+    if not server.started:
+        sys.exit(1)
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:

@@ -2,84 +2,15 @@
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Annotated
 
-from anyio import CapacityLimiter
-from fastapi import Depends, Header, Request
-from sqlalchemy import Engine
+from fastapi import Depends, Request
 from sqlalchemy.orm import Session
 
-from api.counting import Counting
-from api.events import Events
-from api.fresh import Fresh
-from api.looks import CONNECTIONS as LOOKS
-from api.looks import Looks
-from api.problems import ProblemError
-from api.watch import Watch
-from jobs.database import connect
-from jobs.explain import Installation
-from jobs.pace import Pace, look_at_pace
-from jobs.producers import find_producer
-from jobs.settings import Settings
-from jobs.storage import Bucket
-
-# With those for looks no more than a process had before there were any.
-CONNECTIONS = 40 - LOOKS
-# Moving a million jobs takes about a minute; other requests are not to wait for a thread behind it.
-MOVES_AT_ONCE = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """The process's connections, made once when it starts."""
-
-    settings: Settings
-    engine: Engine
-    bucket: Bucket
-    looks: Looks
-    # A key that was revoked is refused a second later.
-    keys: Fresh[str, uuid.UUID]
-    pace: Fresh[None, Pace]
-    counting: Counting
-    watch: Watch
-    events: Events
-    moves: CapacityLimiter
-
-    def close(self) -> None:
-        self.engine.dispose()
-        self.looks.close()
-        self.bucket.close()
-
-
-def open_services(known: Settings) -> Services:
-    """To be called on the event loop."""
-    looks = Looks(known)
-    installation = Installation.of(known)
-
-    async def find_key(key: str) -> uuid.UUID | None:
-        return await looks.quick(lambda connection: find_producer(connection, key))
-
-    async def find_pace(_: None) -> Pace:
-        return await looks.quick(
-            lambda connection: look_at_pace(connection, installation.accounts, installation.calls_per_second)
-        )
-
-    pace = Fresh(find_pace)
-    counting = Counting(looks, pace)
-    return Services(
-        settings=known,
-        engine=connect(known.database_url.get_secret_value(), connections=CONNECTIONS, name="cutout-api"),
-        bucket=Bucket(known, connections=CONNECTIONS),
-        looks=looks,
-        keys=Fresh(find_key),
-        pace=pace,
-        counting=counting,
-        watch=Watch(looks),
-        events=Events(looks, counting),
-        moves=CapacityLimiter(MOVES_AT_ONCE),
-    )
+from api.authentication import authenticate, require, usual_scope
+from api.idempotency import begin_effect
+from api.services import Services
+from jobs.scopes import Scope
 
 
 def services(request: Request) -> Services:
@@ -87,33 +18,39 @@ def services(request: Request) -> Services:
     return found
 
 
-def transaction(at_hand: Annotated[Services, Depends(services)]) -> Iterator[Session]:
+AtHand = Annotated[Services, Depends(services)]
+
+
+def transaction(at_hand: AtHand) -> Iterator[Session]:
     """A session whose transaction commits when the route returns, before the answer is sent."""
     with Session(at_hand.engine) as session, session.begin():
         yield session
 
 
-async def producer(
-    at_hand: Annotated[Services, Depends(services)],
-    authorization: Annotated[str | None, Header(description="Bearer and a producer's API key")] = None,
-) -> uuid.UUID:
-    """The producer whose key the request bears; a problem 401 without one."""
-    scheme, _, key = (authorization or "").partition(" ")
-    if scheme.lower() != "bearer" or not key:
-        raise ProblemError(
-            HTTPStatus.UNAUTHORIZED, "no-key", "send the header `Authorization: Bearer KEY` with your API key"
-        )
-    found = await at_hand.keys.get(key.strip())
-    if found is None:
-        raise ProblemError(
-            HTTPStatus.UNAUTHORIZED,
-            "wrong-key",
-            "this API key is unknown or revoked; ask for one made by `cutout keys`",
-        )
-    return found
+async def producer(request: Request, at_hand: AtHand) -> uuid.UUID:
+    """The producer whose key the request bears, if the key may look (GET) or enqueue (any other method)."""
+    known = await authenticate(request, at_hand)
+    require(known, usual_scope(request))
+    return known.producer_id
 
 
-AtHand = Annotated[Services, Depends(services)]
+async def administrator(request: Request, at_hand: AtHand) -> uuid.UUID:
+    """The producer whose key the request bears, if the key has the scope `admin`."""
+    known = await authenticate(request, at_hand)
+    require(known, Scope.ADMIN)
+    return known.producer_id
+
+
+ProducerId = Annotated[uuid.UUID, Depends(producer)]
+AdminId = Annotated[uuid.UUID, Depends(administrator)]
+
+
+def effect(request: Request, at_hand: AtHand) -> Iterator[Session]:
+    """The transaction of a POST: what it does and what is answered under its Idempotency-Key, or neither."""
+    with begin_effect(request, at_hand.engine) as session:
+        yield session
+
+
 # scope="function": committed before the answer goes out, so that 201 means durable.
 Transaction = Annotated[Session, Depends(transaction, scope="function")]
-ProducerId = Annotated[uuid.UUID, Depends(producer)]
+Effect = Annotated[Session, Depends(effect, scope="function")]

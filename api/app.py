@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager, nullcontext
 
 from fastapi import FastAPI
 
-from api.access import open_services
-from api.body_limit import BodyLimit
-from api.problems import answer_with_problems
+from api.body_limit import BodyLimit, limits_of
+from api.error_answers import answer_with_problems
+from api.openapi import describe
 from api.readiness import Readiness, connect_to_watch
 from api.requests import Requests
 from api.routes import (
@@ -22,11 +22,12 @@ from api.routes import (
     schedules,
     webhooks,
 )
+from api.secure_headers import SecureHeaders
+from api.services import open_services
+from api.slow_clients import SlowClients
 from jobs.database_metrics import DatabaseMetrics, exposed
 from jobs.settings import Settings, settings
 
-ROOM_FOR_FIELDS = 64 * 1024
-LARGEST_LIST_BYTES = 16_000_000
 ROUTES = (
     lists,
     jobs,
@@ -61,13 +62,13 @@ def create_app(given: Settings | None = None) -> FastAPI:
         version="1",
         lifespan=lifespan,
     )
-    app.add_middleware(
-        BodyLimit,
-        max_bytes=max(known.max_source_bytes + ROOM_FOR_FIELDS, LARGEST_LIST_BYTES),
-        manifest_bytes=known.max_manifest_bytes,
-    )
+    # The last one added is the first one that a request meets.
+    app.add_middleware(SlowClients)
+    app.add_middleware(BodyLimit, limit=limits_of(known))
     app.add_middleware(Requests)
+    app.add_middleware(SecureHeaders)
     answer_with_problems(app)
     for routes in ROUTES:
         app.include_router(routes.router)
+    describe(app, known)
     return app

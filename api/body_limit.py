@@ -1,33 +1,58 @@
-"""Cuts off request bodies that are larger than anything a route takes, before they fill a disk."""
+"""Cuts off request bodies that are larger than the route takes, before they fill a disk or the memory."""
 
+from collections.abc import Callable
 from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.manifests import is_manifest
 from api.problems import ProblemError, problem
+from jobs.settings import Settings
+
+USUAL_BYTES = 64 * 1024
+LIST_BYTES = 16_000_000
+ROOM_FOR_FIELDS = 64 * 1024
+MULTIPART = "multipart/form-data"
+
+Limit = Callable[[Scope, str], int]
+
+
+def limits_of(known: Settings) -> Limit:
+    """How many bytes a request's body may have, by its path and media type.
+
+    FastAPI's own `max_body_size` knows the route alone: the same one takes a picture and a short text.
+    """
+    larger = {
+        ("/v1/jobs", MULTIPART): known.max_source_bytes + ROOM_FOR_FIELDS,
+        ("/v1/batches", "application/json"): LIST_BYTES,
+    }
+
+    def limit(scope: Scope, kind: str) -> int:
+        if scope["method"] == "POST" and scope["path"] == "/v1/batches" and is_manifest(kind):
+            return known.max_manifest_bytes
+        return larger.get((scope["path"], kind), USUAL_BYTES)
+
+    return limit
 
 
 class BodyLimit:
-    """ASGI middleware: at most `max_bytes` of body, by the declared length and by what really comes.
+    """ASGI middleware: no more of a body than `limit` says, by the declared length and by what comes."""
 
-    A manifest, which goes to the bucket as it comes, may have `manifest_bytes`.
-    """
-
-    def __init__(self, app: ASGIApp, max_bytes: int, manifest_bytes: int) -> None:
-        self.app, self.max_bytes, self.manifest_bytes = app, max_bytes, manifest_bytes
+    def __init__(self, app: ASGIApp, limit: Limit) -> None:
+        self.app, self.limit = app, limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        most = self._most(scope, headers.get(b"content-type", b"").decode("latin-1"))
+        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
+        most = self.limit(scope, kind)
+        text = f"the request's body has more than {most} bytes, the limit here"
         declared = headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > most:
-            await problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", _text(most))(
-                scope, receive, send
-            )
+            answer = problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", text)
+            await answer(scope, receive, send)
             return
         came = 0
 
@@ -36,15 +61,7 @@ class BodyLimit:
             message = await receive()
             came += len(message.get("body", b""))
             if came > most:
-                raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", _text(most))
+                raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", text)
             return message
 
         await self.app(scope, counted, send)
-
-    def _most(self, scope: Scope, media_type: str) -> int:
-        is_batch = scope["method"] == "POST" and scope["path"].rstrip("/") == "/v1/batches"
-        return self.manifest_bytes if is_batch and is_manifest(media_type) else self.max_bytes
-
-
-def _text(most: int) -> str:
-    return f"the request's body has more than {most} bytes, the limit"

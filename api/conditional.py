@@ -1,7 +1,7 @@
 """Answers that a client need not be sent twice: ETag, If-None-Match, and when to look again."""
 
 import hashlib
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 
@@ -19,6 +19,11 @@ Wait = Annotated[
         examples=[30],
     ),
 ]
+
+
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
+    304: {"description": "What you have by `If-None-Match` is what there is"}
+}
 
 
 def etag_of(text: str) -> str:

@@ -3,17 +3,16 @@
 import json
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from http import HTTPStatus
 
 from anyio import from_thread
 from fastapi import Request
-from sqlalchemy.orm import Session
 
-from api.access import Services
 from api.problems import ProblemError
-from jobs.enqueue import NewJob
-from jobs.ingest import Order
-from jobs.ingest.requests import request_ingest
+from api.services import Services
+from jobs.enqueueing import NewJob
+from jobs.storage import Bucket
 
 MEDIA_TYPES = {
     "application/gzip",
@@ -28,7 +27,6 @@ MEDIA_TYPES = {
     "text/tab-separated-values",
     "text/xml",
 }
-UPLOADED = "an upload"
 
 
 def is_manifest(media_type: str) -> bool:
@@ -75,9 +73,12 @@ def _line(job: NewJob) -> bytes:
     return json.dumps(row).encode() + b"\n"
 
 
-def request_batch(
-    at_hand: Services, order: Order, *, source: str = UPLOADED, manifest_key: str | None = None
-) -> uuid.UUID:
-    """Ask for the batch; it is there at once, its jobs come as the manifest is read."""
-    with Session(at_hand.engine) as session, session.begin():
-        return request_ingest(session, source, order, manifest_key=manifest_key)
+@contextmanager
+def left_behind(bucket: Bucket, key: str | None) -> Iterator[None]:
+    """Remove the manifest from the bucket if what is done with it fails, or was done before."""
+    try:
+        yield
+    except Exception:
+        if key is not None:
+            bucket.delete(key)
+        raise

@@ -23,7 +23,7 @@ NO_ROUTE = "none"
 
 
 class Requests:
-    """ASGI middleware, the outermost. A request keeps the id that its `X-Request-ID` gives, or gets one."""
+    """ASGI middleware, outermost but for headers. A request keeps its `X-Request-ID`, or gets one."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -80,7 +80,9 @@ class _Answer:
 
 def _broken(request_id: str) -> ASGIApp:
     text = f"an error that nobody expected; name the request {request_id} to whoever runs this API"
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", text)
+    # The server closes the connection after an error; whoever waits on it is to know.
+    close = {"Connection": "close"}
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", text, headers=close)
 
 
 def _write_down(scope: Scope, answer: _Answer, ids: logs.Ids) -> str:

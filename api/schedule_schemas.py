@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, Strict
 
-from api.schemas import PriorityName, ReturnForms, WebhookUrl
-from jobs.enqueue import LONGEST_SOURCE
-from jobs.manifest.columns import require_targets
+from api.schemas import WEB_ADDRESS, WHOLE, PlainText, PriorityName, ReturnForms, WebhookUrl
+from jobs.enqueueing import LONGEST_SOURCE
+from jobs.manifest.columns import TARGETS, require_targets
 from jobs.models import Run, Schedule
 from jobs.schedules.catching_up import Fire
 from jobs.schedules.cron import FIELDS, LONGEST_EXPRESSION
@@ -27,7 +27,7 @@ from jobs.schedules.windows import parse_window
 from jobs.schedules.words import AtWindowEnd, CatchUp, Overlap, RunState
 from jobs.states import PRIORITIES, Priority, ReturnForm
 
-Credits = Annotated[int | None, Field(ge=0, le=MOST_CREDITS)]
+Credits = Annotated[int, Strict(), Field(ge=0, le=MOST_CREDITS), WHOLE]
 
 
 class ScheduleRequest(BaseModel):
@@ -35,9 +35,14 @@ class ScheduleRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME, examples=["nightly"])]
+    name: Annotated[PlainText, Field(min_length=1, max_length=LONGEST_NAME, examples=["nightly"])]
     manifest_url: Annotated[
-        str, Field(max_length=LONGEST_SOURCE, examples=["https://shop.example/export.csv"])
+        str,
+        Field(
+            max_length=LONGEST_SOURCE,
+            examples=["https://shop.example/export.csv"],
+            json_schema_extra={"pattern": WEB_ADDRESS},
+        ),
     ]
     cron: Annotated[
         str,
@@ -47,33 +52,35 @@ class ScheduleRequest(BaseModel):
             examples=["15 1 * * *"],
         ),
     ]
-    zone: Annotated[str, Field(max_length=LONGEST_ZONE, examples=["Europe/Paris"])] = "UTC"
+    zone: Annotated[PlainText, Field(max_length=LONGEST_ZONE, examples=["Europe/Paris"])] = "UTC"
     window: Annotated[
         str | None, Field(max_length=20, description="Calls go out only then", examples=["01:00-06:00"])
     ] = None
     at_window_end: AtWindowEnd = AtWindowEnd.WAIT
     return_form: ReturnForms = [ReturnForm.RGBA]
     priority: PriorityName = "bulk"
-    weight: Annotated[float, Field(gt=0, le=1000)] = 1.0
-    budget: Annotated[Credits, Field(description="Credits that a run may cost")] = None
-    month_budget: Annotated[Credits, Field(description="Credits that a calendar month's runs may cost")] = (
-        None
-    )
-    reuse: bool = True
-    encoding: Annotated[str | None, Field(max_length=40)] = None
+    weight: Annotated[float, Strict(), Field(ge=0.001, le=1000)] = 1.0
+    budget: Annotated[Credits | None, Field(description="Credits that a run may cost")] = None
+    month_budget: Annotated[
+        Credits | None, Field(description="Credits that a calendar month's runs may cost")
+    ] = None
+    reuse: Annotated[bool, Strict()] = True
+    encoding: Annotated[PlainText | None, Field(max_length=40)] = None
     map: Annotated[
-        dict[str, str],
+        dict[PlainText, PlainText],
         Field(
             description="Which column of the manifest is which",
+            json_schema_extra={"propertyNames": {"enum": list(TARGETS)}},
             examples=[{"external_id": "SKU", "source": "Image URL"}],
         ),
     ] = {}
     overlap: Overlap = Overlap.SKIP
     catch_up: CatchUp = CatchUp.LATEST
-    jitter_seconds: Annotated[int, Field(ge=0)] = 0
-    grace_seconds: Annotated[int, Field(ge=LEAST_GRACE_S, le=MOST_GRACE_S)] = 300
+    jitter_seconds: Annotated[int, Strict(), Field(ge=0), WHOLE] = 0
+    grace_seconds: Annotated[int, Strict(), Field(ge=LEAST_GRACE_S, le=MOST_GRACE_S), WHOLE] = 300
     shrinks_to: Annotated[
         float,
+        Strict(),
         Field(
             ge=0,
             le=1,

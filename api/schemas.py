@@ -1,23 +1,35 @@
 """What goes over the wire. States and forms are the words of jobs.states, no others."""
 
+import re
+import unicodedata
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from annotated_types import Len
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
 from jobs.batches import BatchStatus, IngestState, IngestStatus
-from jobs.enqueue import LONGEST_EXTERNAL_ID, LONGEST_SOURCE, NewJob
+from jobs.enqueueing import LONGEST_EXTERNAL_ID, LONGEST_SOURCE, NewJob
 from jobs.ingest import Order, Reading
 from jobs.listing import ListedBatch
 from jobs.manifest import parse_columns
-from jobs.manifest.columns import require_targets
+from jobs.manifest.columns import TARGETS, require_targets
 from jobs.prices import DOLLARS_A_CREDIT
 from jobs.seen import SeenJob
 from jobs.states import PRIORITIES, ReturnForm, State, Step
 from jobs.webhooks.addresses import LONGEST_URL
+
+# For the schema, which knows no categories of characters.
+PLAIN = r"^[^\u0000-\u001f\u007f-\u009f]*$"
+WEB_ADDRESS = (
+    r"^[Hh][Tt][Tt][Pp][Ss]?://[A-Za-z0-9._-]+(:[0-9]{1,5})?"
+    r"([/?#][^\u0000-\u0020\u007f-\u009f]*)?$"
+)
+PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+WEBHOOK_ADDRESS = rf"^https://[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(:{PORT})?([/?][!\u0022$-~]*)?$"
 
 
 def _web_address(value: str) -> str:
@@ -28,10 +40,30 @@ def _web_address(value: str) -> str:
     return value
 
 
+def _source_address(value: str) -> str:
+    if not re.fullmatch(WEB_ADDRESS[1:-1], _web_address(value)):
+        raise ValueError(
+            "is no address of the web: write https://host/path, the host a name in ASCII, without user or"
+            " password, blanks percent-encoded"
+        )
+    return value
+
+
+def _plain(value: str) -> str:
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
+        raise ValueError("has control characters; remove them")
+    return value
+
+
 def _manifest_address(value: str | None) -> str | None:
     if value is not None:
         NewJob(_web_address(value))
     return value
+
+
+def _whole(value: object) -> object:
+    # JSON has one kind of number: 5.0 is as whole as 5.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _known_priority(value: str) -> str:
@@ -51,19 +83,34 @@ NextCursor = Annotated[
         description="`cursor` of the next page; null on the last", examples=["AaIFGUcHdXqcHg9vOkwrEXBhZ2U"]
     ),
 ]
-ExternalId = Annotated[str, Field(min_length=1, max_length=LONGEST_EXTERNAL_ID, examples=["SKU-4471"])]
-# Postgres takes no NUL in a text.
-PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
-Code = Annotated[str, Field(min_length=1, max_length=100, pattern=PRINTABLE)]
-PriorityName = Annotated[str, AfterValidator(_known_priority), Field(examples=["normal"])]
+# Text that Postgres, logs and headers can hold.
+PlainText = Annotated[str, AfterValidator(_plain), Field(json_schema_extra={"pattern": PLAIN})]
+ExternalId = Annotated[PlainText, Field(min_length=1, max_length=LONGEST_EXTERNAL_ID, examples=["SKU-4471"])]
+Code = Annotated[PlainText, Field(min_length=1, max_length=100)]
+PriorityName = Annotated[
+    str, AfterValidator(_known_priority), Field(json_schema_extra={"enum": list(PRIORITIES)})
+]
+SourceUrl = Annotated[
+    str,
+    Field(
+        max_length=LONGEST_SOURCE,
+        examples=["https://shop.example/p/4471.jpg"],
+        json_schema_extra={"pattern": WEB_ADDRESS},
+    ),
+    AfterValidator(_source_address),
+]
 
 
+WHOLE = BeforeValidator(_whole)
+Credits = Annotated[int, Field(ge=0, le=2**31 - 1), WHOLE]
 WebhookUrl = Annotated[
     str,
     Field(
         max_length=LONGEST_URL,
         description="Is told, signed, when it has ended; see GET /v1/webhooks/deliveries",
         examples=["https://shop.example/hooks/cutout"],
+        # In full it is in jobs/webhooks/addresses.py: an address in brackets may do, and http to known hosts.
+        json_schema_extra={"pattern": WEBHOOK_ADDRESS},
     ),
 ]
 
@@ -92,11 +139,7 @@ class JobOptions(BaseModel):
 class JobRequest(JobOptions):
     """A job whose picture is fetched from an address."""
 
-    source_url: Annotated[
-        str,
-        Field(max_length=LONGEST_SOURCE, examples=["https://shop.example/p/4471.jpg"]),
-        AfterValidator(_web_address),
-    ]
+    source_url: SourceUrl
 
 
 class BatchJobRequest(BaseModel):
@@ -105,18 +148,21 @@ class BatchJobRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     external_id: ExternalId
-    source_url: Annotated[str, Field(max_length=LONGEST_SOURCE), AfterValidator(_web_address)]
+    source_url: SourceUrl
     return_form: ReturnForm | None = None
 
 
 def _distinct(value: object) -> object:
     """One form or several; a repeated one counts once."""
-    return list(dict.fromkeys(value)) if isinstance(value, list) else [value]
+    if not isinstance(value, list):
+        return [value]
+    return [form for n, form in enumerate(value) if form not in value[:n]]
 
 
 ReturnForms = Annotated[
-    list[ReturnForm],
-    BeforeValidator(_distinct),
+    # Strict JSON has no enumerations, and what was made a list is no JSON any more.
+    list[Annotated[ReturnForm, Strict(False)]],
+    BeforeValidator(_distinct, json_schema_input_type=ReturnForm | Annotated[list[ReturnForm], Len(1)]),
     Field(min_length=1, description="What to get of each picture: one form or a list of them"),
 ]
 
@@ -126,22 +172,21 @@ class BatchOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Annotated[str, Field(min_length=1, max_length=200, examples=["spring catalog"])]
+    name: Annotated[PlainText, Field(min_length=1, max_length=200, examples=["spring catalog"])]
     return_form: ReturnForms = [ReturnForm.RGBA]
     priority: PriorityName = "normal"
     weight: Annotated[
-        float, Field(gt=0, le=1000, description="Its share of the endpoint beside other batches")
+        float, Field(ge=0.001, le=1000, description="Its share of the endpoint beside other batches")
     ] = 1.0
-    budget: Annotated[
-        int | None, Field(ge=0, le=2**31 - 1, description="Credits it may cost; jobs over it are held")
-    ] = None
+    budget: Annotated[Credits | None, Field(description="Credits it may cost; jobs over it are held")] = None
     reuse: Annotated[bool, Field(description="Take cutouts that were bought before")] = True
     plan: Annotated[bool, Field(description="Hold all jobs until the batch is approved")] = False
     strict: Annotated[bool, Field(description="Of a manifest: stop at the first row that is rejected")] = (
         False
     )
     encoding: Annotated[
-        str | None, Field(max_length=40, description="Of a manifest, if it is not UTF-8: latin-1, cp1252 …")
+        PlainText | None,
+        Field(max_length=40, description="Of a manifest, if it is not UTF-8: latin-1, cp1252 …"),
     ] = None
 
     def to_order(self, columns: Mapping[str, str], producer_id: uuid.UUID) -> Order:
@@ -163,10 +208,10 @@ class ManifestQuery(BatchOptions):
     """What the query says of a manifest that is the body."""
 
     map: Annotated[
-        str | None,
+        PlainText | None,
         Field(
             max_length=2000,
-            description="Which column is which",
+            description='Which column is which, e.g. external_id=SKU,source="Image URL"',
             examples=['external_id=SKU,source="Image URL"'],
         ),
     ] = None
@@ -185,14 +230,15 @@ class BatchRequest(BatchOptions):
     webhook_url: WebhookUrl | None = None
     jobs: list[BatchJobRequest] = []
     manifest_url: Annotated[
-        str | None,
-        Field(max_length=LONGEST_SOURCE, examples=["https://shop.example/export.csv"]),
+        Annotated[str, Field(max_length=LONGEST_SOURCE, json_schema_extra={"pattern": WEB_ADDRESS})] | None,
+        Field(examples=["https://shop.example/export.csv"]),
         AfterValidator(_manifest_address),
     ] = None
     map: Annotated[
-        dict[str, str],
+        dict[PlainText, PlainText],
         Field(
             description="Which column of the manifest is which",
+            json_schema_extra={"propertyNames": {"enum": list(TARGETS)}},
             examples=[{"external_id": "SKU", "source": "Image URL"}],
         ),
     ] = {}
@@ -244,16 +290,6 @@ class IngestView(BaseModel):
     rejects_url: str | None
     error: str | None
     plan: PlanView | None
-
-
-class ProblemView(BaseModel):
-    """Why a request was refused (RFC 9457). `type` is for programs, `detail` says what to do."""
-
-    type: Annotated[str, Field(examples=["urn:cutout:problem:unknown-job"])]
-    title: Annotated[str, Field(examples=["Not Found"])]
-    status: Annotated[int, Field(examples=[404])]
-    detail: Annotated[str, Field(examples=[f"you have no job {A_JOB}"])]
-    field: Annotated[str | None, Field(description="The part of the request at fault")] = None
 
 
 class ErrorView(BaseModel):

@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import BinaryIO
 
 from api.problems import ProblemError
+from api.schemas import JobOptions
 from jobs.sources import upload_source
 from jobs.storage import Bucket
 
@@ -23,3 +24,11 @@ def store_upload(bucket: Bucket, body: BinaryIO, *, max_bytes: int) -> str:
             field="image",
         )
     return upload_source(bucket, body)
+
+
+def meaning_of(asked: JobOptions, source: str) -> bytes:
+    """What an upload asks for, for its Idempotency-Key: the same picture and options in any form's bytes.
+
+    Two forms of the same fields differ by the boundary that the client made up. `source` names the content.
+    """
+    return f"upload {source} {asked.model_dump_json()}".encode()

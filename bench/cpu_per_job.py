@@ -21,7 +21,7 @@ from bench.picture import picture_of
 from cli.stack import Stack, StackOptions, run_stack
 from jobs.batches import batch_status
 from jobs.database import connect
-from jobs.enqueue import NewJob, create_batch, enqueue_all
+from jobs.enqueueing import NewJob, create_batch, enqueue_all
 from jobs.sources import upload_source
 from jobs.states import ReturnForm, State
 from jobs.storage import Bucket

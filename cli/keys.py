@@ -1,6 +1,7 @@
-"""Producers' API keys."""
+"""Producers' API keys, and how much each producer may ask for."""
 
 import uuid
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -8,34 +9,95 @@ from sqlalchemy.orm import Session
 
 from cli.console import fail, out
 from cli.database import open_database, plain_errors
-from jobs.producers import create_producer, list_producers, revoke_producer
+from jobs.api_keys import list_keys, make_key, revoke_keys
+from jobs.models import ApiKey, Producer
+from jobs.producers import set_quota
+from jobs.scopes import USUAL_SCOPES, Scope
 
 app = typer.Typer(no_args_is_help=True, help="Make, list and revoke the API keys of producers.")
 
+NO_QUOTA = "none"
+LARGEST_QUOTA = 2**31 - 1
+LONGEST_NUMBER = 10
+
 
 @app.command("make")
-def make(name: Annotated[str, typer.Argument(help="Who will use it, e.g. storefront.")]) -> None:
+def make(
+    name: Annotated[str, typer.Argument(help="Who will use it, e.g. storefront.")],
+    scope: Annotated[
+        list[Scope] | None, typer.Option(help="What it may do; repeat it for more [default: enqueue, read].")
+    ] = None,
+    producer: Annotated[
+        uuid.UUID | None,
+        typer.Option(help="Another key of this producer, as `list` shows it [default: a new one]."),
+    ] = None,
+    days: Annotated[int | None, typer.Option(min=1, max=36_500, help="Refused after so many days.")] = None,
+) -> None:
     """Make a key and print it once; only its hash is kept."""
+    expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
     with plain_errors(), Session(open_database()) as session, session.begin():
-        producer, key = create_producer(session, name)
-        out.print(f"{producer.id}  {name}", style="dim", markup=False)
-        out.print(key)
+        owner = _producer(session, producer, name)
+        key, text = make_key(session, owner, name, scopes=scope or USUAL_SCOPES, expires_at=expires_at)
+        out.print(f"{key.id}  producer {owner}  {','.join(key.scopes)}  {name}", style="dim", markup=False)
+        out.print(text)
 
 
 @app.command("list")
 def list_() -> None:
-    """List the producers that have a key."""
+    """List the keys: id, made, state, scopes, last used, producer, quota, name."""
     with plain_errors(), Session(open_database()) as session:
-        for producer in list_producers(session):
-            state = "revoked" if producer.revoked_at else "valid"
-            made = f"{producer.created_at:%Y-%m-%d}"
-            out.print(f"{producer.id}  {made}  {state:7}  {producer.name}", markup=False)
+        for key, producer in list_keys(session):
+            quota = "" if producer.job_quota is None else f"  quota {producer.job_quota:,}"
+            out.print(
+                f"{key.id}  {key.created_at:%Y-%m-%d}  {_state(key):7}  {','.join(key.scopes):12}"
+                f"  {_used(key):16}  producer {producer.id}{quota}  {key.name}",
+                markup=False,
+            )
 
 
 @app.command("revoke")
-def revoke(producer_id: Annotated[uuid.UUID, typer.Argument(help="As `cutout keys list` shows it.")]) -> None:
-    """Refuse a producer's key from now on."""
+def revoke(
+    key_id: Annotated[uuid.UUID, typer.Argument(help="As `cutout keys list` shows it, or a producer's id.")],
+) -> None:
+    """Refuse a key, or all keys of a producer, from now on."""
     with plain_errors(), Session(open_database()) as session, session.begin():
-        if not revoke_producer(session, producer_id):
-            fail(f"no valid key belongs to {producer_id}; see `cutout keys list`")
-    out.print(f"{producer_id} is revoked")
+        revoked = revoke_keys(session, key_id)
+        if not revoked:
+            fail(f"no valid key is or belongs to {key_id}; see `cutout keys list`")
+    out.print(f"{key_id} is revoked" if revoked == 1 else f"{revoked} keys of {key_id} are revoked")
+
+
+@app.command("quota")
+def quota(
+    producer_id: Annotated[uuid.UUID, typer.Argument(help="As `cutout keys list` shows it.")],
+    jobs: Annotated[str, typer.Argument(help="The most unfinished jobs it may have, or `none` for any.")],
+) -> None:
+    """Bound how many unfinished jobs a producer may have; more are refused over HTTP."""
+    if jobs != NO_QUOTA and not (jobs.isdecimal() and jobs.isascii() and len(jobs) <= LONGEST_NUMBER):
+        fail(f"{jobs!r} is no number of jobs; write one from 0 to {LARGEST_QUOTA} or `{NO_QUOTA}`")
+    most = None if jobs == NO_QUOTA else min(int(jobs), LARGEST_QUOTA)
+    with plain_errors(), Session(open_database()) as session, session.begin():
+        if not set_quota(session, producer_id, most):
+            fail(f"there is no producer {producer_id}; see `cutout keys list`")
+    out.print(f"{producer_id} may have {'any number of' if most is None else f'{most:,}'} unfinished jobs")
+
+
+def _producer(session: Session, producer_id: uuid.UUID | None, name: str) -> uuid.UUID:
+    if producer_id is None:
+        made = Producer(name=name)
+        session.add(made)
+        session.flush()
+        return made.id
+    if session.get(Producer, producer_id) is None:
+        fail(f"there is no producer {producer_id}; see `cutout keys list`")
+    return producer_id
+
+
+def _state(key: ApiKey) -> str:
+    if key.revoked_at:
+        return "revoked"
+    return "expired" if key.expires_at and key.expires_at <= datetime.now(UTC) else "valid"
+
+
+def _used(key: ApiKey) -> str:
+    return f"{key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never used"

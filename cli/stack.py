@@ -13,8 +13,9 @@ from pathlib import Path
 import httpx
 from sqlalchemy.orm import Session
 
+from jobs.api_keys import renew_key
 from jobs.database import connect
-from jobs.producers import create_producer
+from jobs.scopes import Scope
 from jobs.settings import PREFIX, Settings, load_settings
 from jobs.storage import Bucket
 from local import Child, LocalServices, keep_secret
@@ -96,7 +97,7 @@ def run_stack(options: StackOptions) -> Iterator[Stack]:
         if options.sandbox:
             starter.start_sandbox(options.sandbox_latency_s)
         settings = load_settings(**_as_fields(environment))
-        environment["CUTOUT_API_KEY"] = _prepare(settings)
+        environment["CUTOUT_API_KEY"] = _prepare(settings, options.data_dir)
         stack = Stack(options, settings, environment)
         starter.start("api", "cli", "api", "--port", str(api_port))
         starter.start("dispatcher", "cli", "dispatcher")
@@ -160,13 +161,14 @@ class _Starter:
         raise StackError(f"{name} did not get ready in {READY_WITHIN_S:.0f} s; see {child.log}")
 
 
-def _prepare(settings: Settings) -> str:
-    """Make the schema, the bucket and a producer; returns the producer's key."""
+def _prepare(settings: Settings, data_dir: Path) -> str:
+    """Make the schema, the bucket and a producer; returns a key of it, in place of the last start's."""
     engine = connect(settings.database_url.get_secret_value(), connections=1, name="cutout-up")
     upgrade(engine)
     Bucket(settings).create()
     with Session(engine) as session, session.begin():
-        _, key = create_producer(session, "this machine")
+        # Named by the data directory, since others may use the same database.
+        _, key = renew_key(session, "this machine", f"{socket.gethostname()}:{data_dir}", scopes=list(Scope))
     engine.dispose()
     return key
 

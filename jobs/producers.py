@@ -1,33 +1,30 @@
-"""Producers and their API keys. A key is shown once; only its hash is kept."""
+"""Producers: who enqueues over HTTP, each with keys and, if need be, a quota."""
 
-import hashlib
-import secrets
 import uuid
+from collections.abc import Collection
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from jobs.database import Database
+from jobs.api_keys import find_key, make_key, revoke_keys
 from jobs.models import Producer
-
-KEY_PREFIX = "cutout_"
-KEY_BYTES = 32
+from jobs.scopes import USUAL_SCOPES, Scope
 
 
-def create_producer(session: Session, name: str) -> tuple[Producer, str]:
-    """Add a producer; returns it with its key, which cannot be shown again."""
-    key = KEY_PREFIX + secrets.token_urlsafe(KEY_BYTES)
-    producer = Producer(name=name, key_sha256=_hash(key))
+def create_producer(
+    session: Session, name: str, *, scopes: Collection[Scope] = USUAL_SCOPES
+) -> tuple[Producer, str]:
+    """Add a producer with a first key; returns both; the key cannot be shown again."""
+    producer = Producer(name=name)
     session.add(producer)
     session.flush()
-    return producer, key
+    return producer, make_key(session, producer.id, name, scopes=scopes)[1]
 
 
-def find_producer(database: Database, key: str) -> uuid.UUID | None:
-    """The producer whose key this is, or None. The look-up is by hash: its time tells nothing."""
-    return database.scalar(
-        select(Producer.id).where(Producer.key_sha256 == _hash(key), Producer.revoked_at.is_(None))
-    )
+def find_producer(session: Session, key: str) -> uuid.UUID | None:
+    """The producer whose key this is, or None."""
+    found = find_key(session, key)
+    return found.producer_id if found else None
 
 
 def list_producers(session: Session) -> list[Producer]:
@@ -36,16 +33,17 @@ def list_producers(session: Session) -> list[Producer]:
 
 
 def revoke_producer(session: Session, producer_id: uuid.UUID) -> bool:
-    """Refuse the producer's key from now on; False if there is no such producer or it is revoked already."""
-    revoked = session.execute(
+    """Refuse all keys of the producer from now on; False if it had no valid one."""
+    return revoke_keys(session, producer_id) > 0
+
+
+def set_quota(session: Session, producer_id: uuid.UUID, job_quota: int | None) -> bool:
+    """Let the producer have so many unfinished jobs, None for any number; False if there is no such one."""
+    changed = session.execute(
         update(Producer)
-        .where(Producer.id == producer_id, Producer.revoked_at.is_(None))
-        .values(revoked_at=func.now())
+        .where(Producer.id == producer_id)
+        # Taken by nobody knows how much so far: the next POST that would pass the quota counts.
+        .values(job_quota=job_quota, quota_taken=job_quota or 0, quota_counted_at=None)
         .returning(Producer.id)
     )
-    return revoked.first() is not None
-
-
-def _hash(key: str) -> bytes:
-    # The key has 256 random bits: a fast hash is as good as a slow one.
-    return hashlib.sha256(key.encode()).digest()
+    return changed.first() is not None

@@ -184,6 +184,13 @@ class Settings(BaseSettings):
     most_calls_per_job: int = Field(
         200, gt=0, le=10_000, description="A job that called so often without a result is held"
     )
+    api_requests_per_second: float = Field(
+        200.0,
+        gt=0,
+        le=1_000_000,
+        allow_inf_nan=False,
+        description="Requests that one API process takes of one key, on average of ten seconds",
+    )
     api_url: str = Field("http://127.0.0.1:8000", description="Where producers reach the API")
     api_key: SecretStr | None = Field(
         None,

@@ -125,6 +125,7 @@ def unlink_sockets(ports: Iterable[int]) -> None:
     """Remove what weed leaves in /tmp for these ports; left by root, it hinders another user's weed."""
     for port in ports:
         for number in (port, port + SECOND):
-            for socket in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):  # noqa: S108 - weed's choice
+            # weed's choice
+            for socket in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):  # noqa: S108  # nosec B108
                 with suppress(PermissionError, FileNotFoundError):
                     socket.unlink()

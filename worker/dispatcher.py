@@ -32,6 +32,7 @@ from worker.keeper import Keeper
 from worker.limit_watch import LimitWatch
 from worker.part import Part
 from worker.probe import bucket_works
+from worker.pruning import Pruning
 from worker.publisher import Publisher
 from worker.schedule_keeper import ScheduleKeeper
 from worker.slots import limiter_of
@@ -107,6 +108,7 @@ class Dispatcher:
                 self._webhooks.look,
                 self._reports.look,
                 self._schedules.look,
+                Pruning().look,
             )
         ]
 

@@ -3,25 +3,21 @@
 import time
 import uuid
 from collections.abc import Callable
-from http import HTTPStatus
 
 from anyio import to_thread
-from fastapi import APIRouter
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from api.access import AtHand, ProducerId, Services
-from api.documented import problems
+from api.access import AtHand, ProducerId
+from api.router import v1_router
 from api.routes.batch_looks import own_batch
 from api.routes.jobs import require_own_batch
 from api.schemas import BatchView
+from api.services import Services
 from jobs import pausing
 from jobs.moving import cancel_batch, retry_batch
 
-router = APIRouter(
-    prefix="/v1/batches/{batch_id}", tags=["batches"], responses=problems(HTTPStatus.NOT_FOUND)
-)
-
+router = v1_router("/v1/batches/{batch_id}", "batches")
 
 Action = Callable[[Engine, uuid.UUID], object]
 

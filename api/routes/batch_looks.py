@@ -5,19 +5,21 @@ import uuid
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import Header, Request, Response
 from sse_starlette import EventSourceResponse
 
-from api.access import AtHand, ProducerId, Services
-from api.conditional import Wait, answer, etag_of, is_news_awaited
+from api.access import AtHand, ProducerId
+from api.conditional import NOT_MODIFIED, Wait, answer, etag_of, is_news_awaited
 from api.counting import CountedBatch
 from api.cursors import read_event_id
-from api.documented import NOT_MODIFIED, problems
+from api.openapi import problems
 from api.problems import ProblemError
+from api.router import v1_router
 from api.routes.jobs import unknown_batch
 from api.schemas import BatchView
+from api.services import Services
 
-router = APIRouter(prefix="/v1/batches", tags=["batches"])
+router = v1_router("/v1/batches", "batches")
 
 KEEP_ALIVE_EVERY_S = 15
 # A client that takes nothing for so long is cut off.
@@ -37,7 +39,7 @@ EVENTS: dict[str, Any] = {
 }
 
 
-@router.get("/{batch_id}", response_model=BatchView, responses=NOT_MODIFIED | problems(HTTPStatus.NOT_FOUND))
+@router.get("/{batch_id}", response_model=BatchView, responses=NOT_MODIFIED)
 async def get(
     batch_id: uuid.UUID, request: Request, at_hand: AtHand, producer_id: ProducerId, wait: Wait = 0
 ) -> Response:
@@ -58,10 +60,10 @@ async def get(
     "/{batch_id}/events",
     response_class=EventSourceResponse,
     responses={
-        **problems(HTTPStatus.NOT_FOUND),
         200: EVENTS,
         204: {"description": "You had its `finished` event"},
     },
+    openapi_extra=problems("too-many-streams", "wrong-cursor"),
 )
 async def get_events(
     batch_id: uuid.UUID,

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy.orm import Session
 
-from api.access import AtHand, ProducerId, Services
-from api.documented import problems
+from api.access import AtHand, ProducerId
+from api.openapi import problems
 from api.patient_stream import PatientStream
 from api.problems import ProblemError
+from api.router import v1_router
 from api.routes.jobs import require_own_batch
 from api.schemas import Code
+from api.services import Services
 from jobs.results_manifest import (
     CutoutLinks,
     Format,
@@ -32,7 +34,7 @@ from jobs.results_manifest import (
 from jobs.results_manifest.formats import MEDIA_TYPES
 from jobs.states import State
 
-router = APIRouter(prefix="/v1/batches", tags=["batches"])
+router = v1_router("/v1/batches", "batches")
 
 MOST_FILTERS = 20
 ANY_TYPE = "application/octet-stream"
@@ -70,7 +72,8 @@ class _Asked:
 @router.get(
     "/{batch_id}/results",
     response_class=PatientStream,
-    responses={**problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT), 200: FILE},
+    responses={200: FILE},
+    openapi_extra=problems("no-manifest"),
 )
 async def get_results(
     batch_id: uuid.UUID,

@@ -5,36 +5,53 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from api.access import AtHand, ProducerId, Services
-from api.documented import problems
-from api.manifests import MEDIA_TYPES, is_manifest, keep_list, keep_upload, request_batch
+from api.access import AdminId, AtHand, Effect, ProducerId
+from api.idempotency import begin_effect, keep
+from api.manifests import MEDIA_TYPES, keep_list, keep_upload, left_behind
+from api.openapi import BINARY, problems, query_of, schema_of
 from api.problems import ProblemError, invalid_request
+from api.router import JSON, require_kind, v1_router
 from api.routes.jobs import LINK_SECONDS, require_own_batch, unknown_batch
 from api.routes.webhooks import require_own_webhook
 from api.schemas import BatchRequest, BatchView, ManifestQuery, view_batch
+from api.services import Services
 from jobs import logs
 from jobs.approval import approve
 from jobs.batches import batch_status, ingest_status
-from jobs.enqueue import create_batch, enqueue_all
+from jobs.enqueueing import create_batch, enqueue_all
 from jobs.ingest import Order
+from jobs.ingest.requests import request_ingest
+from jobs.quotas import take_quota
 
-router = APIRouter(prefix="/v1/batches", tags=["batches"])
+UPLOADED = "an upload"
+
+router = v1_router("/v1/batches", "batches")
 
 
 REQUEST_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": BatchRequest.model_json_schema()},
-            **{media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in MEDIA_TYPES},
+            JSON: {"schema": schema_of(BatchRequest)},
+            **{kind: {"schema": BINARY} for kind in sorted(MEDIA_TYPES)},
         },
-    }
+    },
+    "parameters": query_of(ManifestQuery, "Of a manifest that is the body: "),
+    **problems(
+        "invalid-job",
+        "invalid-webhook",
+        "too-many-jobs",
+        "two-sources",
+        "nothing-to-plan",
+        "empty-manifest",
+        "quota-reached",
+    ),
 }
 
 
@@ -43,7 +60,6 @@ REQUEST_BODY: dict[str, Any] = {
     status_code=HTTPStatus.CREATED,
     response_model=BatchView,
     responses={
-        **problems(HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
         202: {"model": BatchView, "description": "A manifest is read; see `ingest`"},
     },
     openapi_extra=REQUEST_BODY,
@@ -55,30 +71,33 @@ async def create(request: Request, at_hand: AtHand, producer_id: ProducerId) -> 
     manifest (CSV, TSV, NDJSON, a Shopify or Google Merchant export, a zip of pictures) is kept and then read:
     look at `ingest`. As the body it has its options in the query.
     """
-    media_type = request.headers.get("content-type", "application/json")
     try:
-        if is_manifest(media_type):
+        if require_kind(request, JSON, *sorted(MEDIA_TYPES)) != JSON:
             # Before the body: what cannot be is not sent for nothing.
             given: dict[str, Any] = dict(request.query_params)
             if "return_form" in given:
                 given["return_form"] = request.query_params.getlist("return_form")
-            order = _order_of_query(ManifestQuery.model_validate(given), producer_id)
+            asked_of = ManifestQuery.model_validate(given)
+            order = asked_of.to_order(_columns(asked_of.columns), producer_id)
             return await run_in_threadpool(_of_upload, at_hand, request, order)
-        asked = BatchRequest.model_validate_json(await request.body())
+        if request.query_params:
+            raise ProblemError(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                "invalid-request",
+                "the query is for a manifest as the body; put the options of a list into the list",
+                field=next(iter(request.query_params)),
+            )
+        asked = BatchRequest.model_validate_json(await request.body(), strict=True)
     except ValidationError as error:
         return invalid_request(error.errors())
-    return await run_in_threadpool(_of_request, at_hand, asked, producer_id)
-
-
-def _order_of_query(asked: ManifestQuery, producer_id: uuid.UUID) -> Order:
-    return asked.to_order(_columns(asked.columns), producer_id)
+    return await run_in_threadpool(_of_request, at_hand, request, asked, producer_id)
 
 
 def _of_upload(at_hand: Services, request: Request, order: Order) -> Response:
-    return _answer(at_hand, request_batch(at_hand, order, manifest_key=keep_upload(at_hand, request)))
+    return _ask(at_hand, request, order, manifest_key=keep_upload(at_hand, request))
 
 
-def _of_request(at_hand: Services, asked: BatchRequest, producer_id: uuid.UUID) -> Response:
+def _of_request(at_hand: Services, request: Request, asked: BatchRequest, producer_id: uuid.UUID) -> Response:
     most = at_hand.settings.max_batch_jobs
     if len(asked.jobs) > most:
         raise ProblemError(
@@ -97,12 +116,20 @@ def _of_request(at_hand: Services, asked: BatchRequest, producer_id: uuid.UUID) 
                 field="manifest_url",
             )
         order = asked.to_order(_columns(asked.columns), producer_id)
-        return _answer(at_hand, request_batch(at_hand, order, source=asked.manifest_url))
+        return _ask(at_hand, request, order, source=asked.manifest_url)
     jobs = asked.to_new_jobs()
     if asked.plan:
-        key = keep_list(at_hand, jobs)
-        return _answer(at_hand, request_batch(at_hand, asked.to_order({}, producer_id), manifest_key=key))
-    with Session(at_hand.engine) as session, session.begin():
+        if not jobs:
+            raise ProblemError(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                "nothing-to-plan",
+                "there are no jobs whose price could be told; send them with `plan`, or a manifest_url",
+                field="plan",
+            )
+        order = asked.to_order({}, producer_id)
+        return _ask(at_hand, request, order, manifest_key=keep_list(at_hand, jobs))
+    with begin_effect(request, at_hand.engine) as session:
+        take_quota(session, producer_id, len(jobs))
         batch_id = create_batch(
             session,
             asked.name,
@@ -113,7 +140,27 @@ def _of_request(at_hand: Services, asked: BatchRequest, producer_id: uuid.UUID) 
             webhook_url=asked.webhook_url,
         ).id
         enqueue_all(session, jobs, batch_id=batch_id)
-    return _answer(at_hand, batch_id, HTTPStatus.CREATED)
+        return _answer(request, session, batch_id, HTTPStatus.CREATED)
+
+
+def _ask(
+    at_hand: Services,
+    request: Request,
+    order: Order,
+    *,
+    source: str = UPLOADED,
+    manifest_key: str | None = None,
+) -> Response:
+    """Ask for the batch; it is there at once, its jobs come as the manifest is read."""
+    with (
+        left_behind(at_hand.bucket, manifest_key),
+        begin_effect(request, at_hand.engine) as session,
+    ):
+        if order.producer_id is not None:
+            # How many it has nobody knows yet: there must be room for one.
+            take_quota(session, order.producer_id, 1)
+        batch_id = request_ingest(session, source, order, manifest_key=manifest_key)
+        return _answer(request, session, batch_id, HTTPStatus.ACCEPTED)
 
 
 def _columns(read: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:
@@ -125,38 +172,34 @@ def _columns(read: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:
         ) from None
 
 
-def _answer(at_hand: Services, batch_id: uuid.UUID, status: HTTPStatus = HTTPStatus.ACCEPTED) -> Response:
-    with Session(at_hand.engine) as session:
-        found = batch_status(session, batch_id)
-    if found is None:
-        raise LookupError(f"batch {batch_id} vanished")
+def _answer(request: Request, session: Session, batch_id: uuid.UUID, status: HTTPStatus) -> Response:
     logs.note(batch_id=str(batch_id))
-    return Response(
-        view_batch(found).model_dump_json(),
+    answer = Response(
+        _view(session, batch_id).model_dump_json(),
         status_code=status,
-        media_type="application/json",
+        media_type=JSON,
         headers={"Location": f"/v1/batches/{batch_id}"},
     )
+    keep(request, answer)
+    return answer
 
 
-@router.post("/{batch_id}/approve", responses=problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT))
-def approve_batch(batch_id: uuid.UUID, at_hand: AtHand, producer_id: ProducerId) -> BatchView:
+@router.post("/{batch_id}/approve", openapi_extra=problems("not-awaiting-approval"))
+def approve_batch(batch_id: uuid.UUID, session: Effect, producer_id: AdminId) -> BatchView:
     """Let the jobs of a batch go that was made with `plan`, at the price that its plan says."""
-    with Session(at_hand.engine) as session, session.begin():
-        require_own_batch(session, batch_id, producer_id)
-        if not approve(session, batch_id):
-            raise ProblemError(
-                HTTPStatus.CONFLICT, "not-awaiting-approval", f"the batch {batch_id} waits for no approval"
-            )
-    with Session(at_hand.engine) as session:
-        return _view(session, batch_id)
+    require_own_batch(session, batch_id, producer_id)
+    if not approve(session, batch_id):
+        raise ProblemError(
+            HTTPStatus.CONFLICT, "not-awaiting-approval", f"the batch {batch_id} waits for no approval"
+        )
+    return _view(session, batch_id)
 
 
 @router.get(
     "/{batch_id}/rejects",
     status_code=HTTPStatus.TEMPORARY_REDIRECT,
     response_class=RedirectResponse,
-    responses=problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+    openapi_extra=problems("no-rejects"),
 )
 def get_rejects(batch_id: uuid.UUID, at_hand: AtHand, producer_id: ProducerId) -> RedirectResponse:
     """Redirect to the rows of the manifest that no job could be made of (CSV), good for five minutes."""

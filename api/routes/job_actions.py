@@ -5,46 +5,46 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from sqlalchemy.orm import Session
 
-from api.access import AtHand, ProducerId, Services, Transaction
-from api.documented import problems
+from api.access import AtHand, Effect, ProducerId
+from api.openapi import problems
 from api.problems import ProblemError
+from api.router import v1_router
 from api.routes.jobs import own_job
 from api.schemas import JobView, view_job
+from api.services import Services
 from jobs import store
 from jobs.approval import NEEDS_APPROVAL
 from jobs.database import Database
 from jobs.deleting import delete_job, give_up_cutout, is_being_taken
 from jobs.states import FINAL_STATES, State
 
-router = APIRouter(
-    prefix="/v1/jobs/{job_id}", tags=["jobs"], responses=problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
-)
+router = v1_router("/v1/jobs/{job_id}", "jobs")
 
 Action = Callable[[Database, uuid.UUID], bool]
 
 
-@router.post("/cancel")
-def cancel(job_id: uuid.UUID, session: Transaction, producer_id: ProducerId) -> JobView:
+@router.post("/cancel", openapi_extra=problems("wrong-state"))
+def cancel(job_id: uuid.UUID, session: Effect, producer_id: ProducerId) -> JobView:
     """Withdraw a job that is queued or held; what runs ends by itself. One that is cancelled stays so."""
     return _act(session, job_id, producer_id, store.cancel, (*store.CANCELLABLE, State.CANCELLED))
 
 
-@router.post("/retry")
-def retry(job_id: uuid.UUID, session: Transaction, producer_id: ProducerId) -> JobView:
+@router.post("/retry", openapi_extra=problems("wrong-state", "needs-approval"))
+def retry(job_id: uuid.UUID, session: Effect, producer_id: ProducerId) -> JobView:
     """Put a job that failed or is held back in line, with all its tries; called again it costs again."""
     return _act(session, job_id, producer_id, store.retry, store.RETRIABLE)
 
 
-@router.post("/release")
-def release(job_id: uuid.UUID, session: Transaction, producer_id: ProducerId) -> JobView:
+@router.post("/release", openapi_extra=problems("wrong-state", "needs-approval"))
+def release(job_id: uuid.UUID, session: Effect, producer_id: ProducerId) -> JobView:
     """Put a job that is held back in line, with all its tries; called again it costs again."""
     return _act(session, job_id, producer_id, store.release, (State.HELD,))
 
 
-@router.delete("", status_code=HTTPStatus.NO_CONTENT)
+@router.delete("", status_code=HTTPStatus.NO_CONTENT, openapi_extra=problems("wrong-state"))
 def delete(
     job_id: uuid.UUID,
     at_hand: AtHand,

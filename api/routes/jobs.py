@@ -5,7 +5,7 @@ from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any, BinaryIO
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
@@ -13,73 +13,65 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.datastructures import UploadFile
 
-from api.access import AtHand, ProducerId, Services, Transaction
-from api.conditional import Wait, answer, etag_of, is_news_awaited
-from api.documented import NOT_MODIFIED, problems
+from api.access import AtHand, ProducerId, Transaction
+from api.conditional import NOT_MODIFIED, Wait, answer, etag_of, is_news_awaited
+from api.idempotency import begin_effect, keep
+from api.openapi import form_schema_of, problems, schema_of
 from api.problems import ProblemError, invalid_request
+from api.router import JSON, require_kind, v1_router
 from api.routes.webhooks import require_own_webhook
 from api.schemas import ExplanationView, JobOptions, JobRequest, JobView, view_job
-from api.uploads import store_upload
+from api.services import Services
+from api.uploads import meaning_of, store_upload
 from jobs import logs
 from jobs.database import Database
-from jobs.enqueue import enqueue
+from jobs.enqueueing import enqueue
 from jobs.explain import Installation, explain
 from jobs.models import Batch, Job
+from jobs.quotas import take_quota
 from jobs.seen import SeenJob, find_job
 from jobs.states import FINAL_STATES, State
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = v1_router("/v1/jobs", "jobs")
 
 LINK_SECONDS = 300
 MULTIPART = "multipart/form-data"
 UPLOAD_FIELDS = 8
+LONGEST_FIELD_BYTES = 16 * 1024
 
 REQUEST_BODY: dict[str, Any] = {
+    **problems(
+        "invalid-job",
+        "invalid-webhook",
+        "no-image",
+        "empty-image",
+        "image-too-large",
+        "quota-reached",
+        "unknown-batch",
+    ),
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": JobRequest.model_json_schema()},
-            MULTIPART: {
-                "schema": {
-                    "type": "object",
-                    "required": ["image"],
-                    "properties": {
-                        "image": {"type": "string", "format": "binary"},
-                        **JobOptions.model_json_schema()["properties"],
-                    },
-                }
-            },
+            JSON: {"schema": schema_of(JobRequest)},
+            MULTIPART: {"schema": form_schema_of(JobOptions, file="image")},
         },
-    }
+    },
 }
 
 
-@router.post(
-    "",
-    status_code=HTTPStatus.CREATED,
-    response_model=JobView,
-    openapi_extra=REQUEST_BODY,
-    responses=problems(HTTPStatus.NOT_FOUND, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
-)
+@router.post("", status_code=HTTPStatus.CREATED, response_model=JobView, openapi_extra=REQUEST_BODY)
 async def create_job(request: Request, at_hand: AtHand, producer_id: ProducerId) -> Response:
     """Enqueue one picture: as multipart field `image`, or by its address as JSON `source_url`."""
     try:
-        if request.headers.get("content-type", "").startswith(MULTIPART):
-            view = await _from_upload(request, at_hand, producer_id)
-        else:
-            asked = JobRequest.model_validate_json(await request.body())
-            view = await run_in_threadpool(_enqueue, at_hand, producer_id, asked, asked.source_url)
+        if require_kind(request, JSON, MULTIPART) == MULTIPART:
+            return await _from_upload(request, at_hand, producer_id)
+        asked = JobRequest.model_validate_json(await request.body(), strict=True)
     except ValidationError as error:
         return invalid_request(error.errors())
-    return Response(
-        view.model_dump_json(),
-        status_code=HTTPStatus.CREATED,
-        media_type="application/json",
-        headers={"Location": f"/v1/jobs/{view.id}"},
-    )
+    return await run_in_threadpool(_enqueue, request, at_hand, producer_id, asked, asked.source_url)
 
 
-@router.get("/{job_id}", response_model=JobView, responses=NOT_MODIFIED | problems(HTTPStatus.NOT_FOUND))
+@router.get("/{job_id}", response_model=JobView, responses=NOT_MODIFIED)
 async def get_job(
     job_id: uuid.UUID, request: Request, at_hand: AtHand, producer_id: ProducerId, wait: Wait = 0
 ) -> Response:
@@ -92,7 +84,7 @@ async def get_job(
     return answer(request, body, etag, look_again_s=pace.seconds_for(job) if pace else None)
 
 
-@router.get("/{job_id}/explanation", responses=problems(HTTPStatus.NOT_FOUND))
+@router.get("/{job_id}/explanation")
 def get_explanation(
     job_id: uuid.UUID, session: Transaction, at_hand: AtHand, producer_id: ProducerId
 ) -> ExplanationView:
@@ -106,7 +98,7 @@ def get_explanation(
     "/{job_id}/result",
     status_code=HTTPStatus.TEMPORARY_REDIRECT,
     response_class=RedirectResponse,
-    responses=problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+    openapi_extra=problems("no-result"),
 )
 def get_result(
     job_id: uuid.UUID, session: Transaction, at_hand: AtHand, producer_id: ProducerId
@@ -126,8 +118,9 @@ def get_result(
     )
 
 
-async def _from_upload(request: Request, at_hand: Services, producer_id: uuid.UUID) -> JobView:
-    async with request.form(max_files=1, max_fields=UPLOAD_FIELDS) as form:
+async def _from_upload(request: Request, at_hand: Services, producer_id: uuid.UUID) -> Response:
+    limits = {"max_files": 1, "max_fields": UPLOAD_FIELDS, "max_part_size": LONGEST_FIELD_BYTES}
+    async with request.form(**limits) as form:
         image = form.get("image")
         if not isinstance(image, UploadFile):
             raise ProblemError(
@@ -137,26 +130,42 @@ async def _from_upload(request: Request, at_hand: Services, producer_id: uuid.UU
                 field="image",
             )
         asked = JobOptions.model_validate({name: value for name, value in form.items() if name != "image"})
-        return await run_in_threadpool(_store_and_enqueue, at_hand, producer_id, asked, image.file)
+        return await run_in_threadpool(_store_and_enqueue, request, at_hand, producer_id, asked, image.file)
 
 
 def _store_and_enqueue(
-    at_hand: Services, producer_id: uuid.UUID, asked: JobOptions, body: BinaryIO
-) -> JobView:
+    request: Request, at_hand: Services, producer_id: uuid.UUID, asked: JobOptions, body: BinaryIO
+) -> Response:
     require_own_webhook(at_hand.settings, asked.webhook_url)
     # The picture goes first: a job never names a source that is not there.
     source = store_upload(at_hand.bucket, body, max_bytes=at_hand.settings.max_source_bytes)
-    return _enqueue(at_hand, producer_id, asked, source)
+    return _enqueue(request, at_hand, producer_id, asked, source, meaning=meaning_of(asked, source))
 
 
-def _enqueue(at_hand: Services, producer_id: uuid.UUID, asked: JobOptions, source: str) -> JobView:
+def _enqueue(
+    request: Request,
+    at_hand: Services,
+    producer_id: uuid.UUID,
+    asked: JobOptions,
+    source: str,
+    *,
+    meaning: bytes | None = None,
+) -> Response:
     require_own_webhook(at_hand.settings, asked.webhook_url)
-    with Session(at_hand.engine) as session, session.begin():
+    with begin_effect(request, at_hand.engine, meaning=meaning) as session:
         if asked.batch_id is not None:
             require_own_batch(session, asked.batch_id, producer_id)
+        take_quota(session, producer_id, 1)
         job_id = enqueue(session, asked.to_new_job(source), batch_id=asked.batch_id, producer_id=producer_id)
         logs.note(job_id=str(job_id))
-        return view_job(own_job(session, job_id, producer_id))
+        made = Response(
+            view_job(own_job(session, job_id, producer_id)).model_dump_json(),
+            status_code=HTTPStatus.CREATED,
+            media_type=JSON,
+            headers={"Location": f"/v1/jobs/{job_id}"},
+        )
+        keep(request, made)
+        return made
 
 
 def require_own_batch(session: Session, batch_id: uuid.UUID, producer_id: uuid.UUID) -> None:

@@ -8,12 +8,12 @@ from pydantic import AwareDatetime
 
 from api.access import AtHand, ProducerId
 from api.cursors import page_cursor, read_page_cursor
-from api.documented import problems
-from api.schemas import PRINTABLE, BatchList, Code, ExternalId, JobList, summarize, view_job
+from api.openapi import problems
+from api.schemas import BatchList, Code, ExternalId, JobList, summarize, view_job
 from jobs.listing import MOST_A_PAGE, Order, Place, Wanted, list_batches, list_jobs
 from jobs.states import State
 
-router = APIRouter(prefix="/v1", responses=problems())
+router = APIRouter(prefix="/v1")
 
 MOST_FILTERS = 20
 CURSOR_LENGTH = 64
@@ -30,9 +30,7 @@ def _wanted(
         list[State] | None, Query(max_length=MOST_FILTERS, description="May be repeated: any of them")
     ] = None,
     batch: Annotated[uuid.UUID | None, Query(description="Only jobs of this batch")] = None,
-    external_id: Annotated[
-        ExternalId | None, Query(pattern=PRINTABLE, description="Only jobs of this id of yours")
-    ] = None,
+    external_id: Annotated[ExternalId | None, Query(description="Only jobs of this id of yours")] = None,
     code: Annotated[
         list[Code] | None,
         Query(max_length=MOST_FILTERS, description="Only with this `error.code`; may be repeated"),
@@ -43,7 +41,7 @@ def _wanted(
     return Wanted(tuple(state or ()), batch, external_id, tuple(code or ()), created_after, created_before)
 
 
-@router.get("/jobs", tags=["jobs"])
+@router.get("/jobs", tags=["jobs"], openapi_extra=problems("wrong-cursor"))
 async def get_jobs(
     at_hand: AtHand,
     producer_id: ProducerId,
@@ -64,7 +62,7 @@ async def get_jobs(
     return JobList(data=[view_job(job) for job in page.rows], next_cursor=_next(page.next_after, query))
 
 
-@router.get("/batches", tags=["batches"])
+@router.get("/batches", tags=["batches"], openapi_extra=problems("wrong-cursor"))
 async def get_batches(
     at_hand: AtHand,
     producer_id: ProducerId,

@@ -4,13 +4,15 @@ import uuid
 from http import HTTPStatus
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from fastapi.responses import RedirectResponse
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from api.access import AtHand, ProducerId, Transaction
+from api.access import AdminId, AtHand, Effect, ProducerId, Transaction
+from api.openapi import problems
 from api.problems import ProblemError
+from api.router import v1_router
 from api.routes.jobs import LINK_SECONDS
 from api.routes.webhooks import require_own_webhook
 from api.schedule_schemas import (
@@ -25,7 +27,7 @@ from api.schedule_schemas import (
 from jobs.models import Run, Schedule
 from jobs.schedules import keeping
 
-router = APIRouter(prefix="/v1/schedules", tags=["schedules"])
+router = v1_router("/v1/schedules", "schedules")
 
 # A producer's: each costs the dispatcher a look at its time.
 MOST_SCHEDULES = 100
@@ -33,19 +35,23 @@ COMING, MOST_COMING = 10, 100
 LATEST, MOST_LATEST = 20, 100
 
 
-@router.post("", status_code=HTTPStatus.CREATED)
+@router.post(
+    "",
+    status_code=HTTPStatus.CREATED,
+    openapi_extra=problems("invalid-schedule", "invalid-webhook", "too-many-schedules"),
+)
 def create(
     asked: ScheduleRequest,
-    session: Transaction,
+    session: Effect,
     at_hand: AtHand,
-    producer_id: ProducerId,
+    producer_id: AdminId,
     response: Response,
 ) -> ScheduleView:
     """Repeat a batch of a manifest's address. It fires from now on."""
     require_own_webhook(at_hand.settings, asked.webhook_url)
     if _count(session, producer_id) >= MOST_SCHEDULES:
         raise ProblemError(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
+            HTTPStatus.CONFLICT,
             "too-many-schedules",
             f"you have {MOST_SCHEDULES} schedules, no more are taken; remove one first",
         )
@@ -68,13 +74,13 @@ def get(schedule_id: uuid.UUID, session: Transaction, producer_id: ProducerId) -
 
 
 @router.delete("/{schedule_id}", status_code=HTTPStatus.NO_CONTENT)
-def delete(schedule_id: uuid.UUID, session: Transaction, producer_id: ProducerId) -> None:
+def delete(schedule_id: uuid.UUID, session: Transaction, producer_id: AdminId) -> None:
     """Remove a schedule. A run that is under way goes on."""
     keeping.remove(session, _own(session, schedule_id, producer_id).id)
 
 
 @router.post("/{schedule_id}/pause")
-def pause(schedule_id: uuid.UUID, session: Transaction, producer_id: ProducerId) -> ScheduleView:
+def pause(schedule_id: uuid.UUID, session: Effect, producer_id: AdminId) -> ScheduleView:
     """Fire no further run; one that is under way goes on. Nothing changes if it is paused already."""
     schedule = _own(session, schedule_id, producer_id)
     keeping.pause(session, schedule.id)
@@ -83,7 +89,7 @@ def pause(schedule_id: uuid.UUID, session: Transaction, producer_id: ProducerId)
 
 
 @router.post("/{schedule_id}/resume")
-def resume(schedule_id: uuid.UUID, session: Transaction, producer_id: ProducerId) -> ScheduleView:
+def resume(schedule_id: uuid.UUID, session: Effect, producer_id: AdminId) -> ScheduleView:
     """Fire again, from now on: runs that fell into the pause are not made up for."""
     schedule = _own(session, schedule_id, producer_id)
     keeping.resume(session, schedule)
@@ -91,11 +97,11 @@ def resume(schedule_id: uuid.UUID, session: Transaction, producer_id: ProducerId
     return view_schedule(schedule)
 
 
-@router.post("/{schedule_id}/run", status_code=HTTPStatus.CREATED)
+@router.post("/{schedule_id}/run", status_code=HTTPStatus.CREATED, openapi_extra=problems("fired-already"))
 def run(
     schedule_id: uuid.UUID,
-    session: Transaction,
-    producer_id: ProducerId,
+    session: Effect,
+    producer_id: AdminId,
     *,
     even_if_shrunk: Annotated[
         bool, Query(description="Believe a source that has lost most of its pictures")
@@ -139,6 +145,7 @@ def get_runs(
     "/{schedule_id}/runs/{run_id}/report",
     status_code=HTTPStatus.TEMPORARY_REDIRECT,
     response_class=RedirectResponse,
+    openapi_extra=problems("no-report"),
 )
 def get_report(
     schedule_id: uuid.UUID,

@@ -5,17 +5,18 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel
 
-from api.access import ProducerId, Transaction
+from api.access import Effect, ProducerId, Transaction
 from api.problems import ProblemError
+from api.router import v1_router
 from jobs.models import Delivery
 from jobs.settings import Settings
 from jobs.states import DeliveryState
 from jobs.webhooks import InvalidWebhookError, find_deliveries, replay, require_webhooks
 
-router = APIRouter(prefix="/v1/webhooks/deliveries", tags=["webhooks"])
+router = v1_router("/v1/webhooks/deliveries", "webhooks")
 
 LONGEST_PAGE = 100
 
@@ -57,7 +58,7 @@ def find(
 
 
 @router.post("/{delivery_id}/replay", status_code=HTTPStatus.ACCEPTED)
-def send_again(delivery_id: uuid.UUID, session: Transaction, producer_id: ProducerId) -> DeliveryView:
+def send_again(delivery_id: uuid.UUID, session: Effect, producer_id: ProducerId) -> DeliveryView:
     """Send a message again, under its id and with a new signature, and for a day if need be."""
     replayed = replay(session, delivery_id, producer_id=producer_id)
     if replayed is None:

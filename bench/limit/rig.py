@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from cli.stack import Stack, StackOptions, run_stack
 from jobs.database import connect
-from jobs.enqueue import NewJob, create_batch, enqueue_all
+from jobs.enqueueing import NewJob, create_batch, enqueue_all
 from jobs.sources import upload_source
 from jobs.storage import Bucket
 

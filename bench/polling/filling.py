@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from jobs.enqueue import create_batch
+from jobs.enqueueing import create_batch
 from jobs.producers import create_producer
 
 # Half of them have ended, one in fifty of these failed; the others wait.

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from jobs.enqueue import LONGEST_SOURCE, InvalidJobError, NewJob
+from jobs.enqueueing import LONGEST_SOURCE, InvalidJobError, NewJob
 from jobs.ingest.errors import UnusableError
 from jobs.manifest.values import UNUSABLE
 from jobs.settings import Settings

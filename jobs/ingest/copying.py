@@ -52,7 +52,7 @@ COUNT = bindparam("count", type_=BigInteger)
 # First of all, and in a statement of its own: the next one then sees an approval that it waited for.
 LOCK_BATCH = select(BATCHES.c.id).where(BATCHES.c.id == THE_BATCH).with_for_update()
 
-# Start-time fair queueing, as jobs.enqueue does it. A duplicate leaves its place empty.
+# Start-time fair queueing, as jobs.enqueueing does it. A duplicate leaves its place empty.
 TAKE_PLACES = (
     update(BATCHES)
     .where(BATCHES.c.id == THE_BATCH)

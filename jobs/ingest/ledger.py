@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.orm import Session
 
 from jobs.database import Database
-from jobs.enqueue import create_batch
+from jobs.enqueueing import create_batch
 from jobs.ingest.chunks import Counts
 from jobs.ingest.errors import IngestError
 from jobs.ingest.orders import Order

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Interval, and_, bindparam, func, insert, sele
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.orm import Session
 
-from jobs.enqueue import create_batch
+from jobs.enqueueing import create_batch
 from jobs.ingest.orders import STRICT, Order
 from jobs.models import INGESTS, Batch, Ingest
 from jobs.store.words import cut

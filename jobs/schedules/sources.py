@@ -2,7 +2,7 @@
 
 import unicodedata
 
-from jobs.enqueue import LONGEST_SOURCE, InvalidJobError, NewJob
+from jobs.enqueueing import LONGEST_SOURCE, InvalidJobError, NewJob
 from jobs.schedules.errors import InvalidScheduleError
 from jobs.storage import split_address
 

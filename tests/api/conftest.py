@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,27 +14,32 @@ import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
+from starlette.types import ASGIApp
 
-from api.access import Services
 from api.app import create_app
+from api.server import server_options
+from api.services import Services
 from jobs.models import Producer
 from jobs.producers import create_producer
+from jobs.scopes import Scope
 from jobs.settings import Settings
 from jobs.storage import Bucket
 from tests.support.system import wait_until
 
 
 @contextmanager
-def serve(settings: Settings) -> Iterator[httpx.Client]:
-    """A client, without a key, of an app on these settings."""
-    with serve_app(create_app(settings)) as client:
+def serve(
+    settings: Settings, *, behind: Callable[[ASGIApp], ASGIApp] = lambda app: app
+) -> Iterator[httpx.Client]:
+    """A client, without a key, of the app served on a real port, `behind` what stands before it."""
+    with serve_app(behind(create_app(settings))) as client:
         yield client
 
 
 @contextmanager
-def serve_app(app: FastAPI) -> Iterator[httpx.Client]:
+def serve_app(app: ASGIApp) -> Iterator[httpx.Client]:
     """A client, without a key, of the app served on a real port."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
+    server = uvicorn.Server(server_options(app=app, host="127.0.0.1", port=0, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
@@ -52,7 +57,8 @@ def serve_app(app: FastAPI) -> Iterator[httpx.Client]:
 @pytest.fixture
 def app(settings: Settings) -> FastAPI:
     """The app with small bounds."""
-    return create_app(settings.model_copy(update={"max_source_bytes": 1_000_000, "max_batch_jobs": 3}))
+    bounds = {"max_source_bytes": 1_000_000, "max_batch_jobs": 3, "api_requests_per_second": 10_000}
+    return create_app(settings.model_copy(update=bounds))
 
 
 @pytest.fixture
@@ -69,10 +75,10 @@ def services_of(client: httpx.Client, app: FastAPI) -> Services:
     return found
 
 
-def key_for(engine: Engine, name: str) -> dict[str, str]:
-    """The header of a new producer."""
+def key_for(engine: Engine, name: str, *, scopes: Collection[Scope] = tuple(Scope)) -> dict[str, str]:
+    """The header of a new producer, whose key may do everything."""
     with Session(engine) as session, session.begin():
-        _, key = create_producer(session, name)
+        _, key = create_producer(session, name, scopes=scopes)
     return {"Authorization": f"Bearer {key}"}
 
 

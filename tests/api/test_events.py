@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from api import events
-from api.access import Services
+from api.services import Services
 from jobs.finished import ROWS_A_PAGE, finished_jobs, told_until
 from jobs.outcomes import Fail
 from jobs.store import settle

@@ -107,7 +107,9 @@ class TestPostingAJob:
     def test_with_text_that_is_no_json_is_a_problem(self, shop: httpx.Client) -> None:
         """A body that cannot be read is refused as such."""
         problem_of(shop.post("/v1/jobs", content=b"{", headers={"content-type": "application/json"}), 422)
-        problem_of(shop.post("/v1/jobs", content=b"\xff\xfe"), 422)
+        problem_of(
+            shop.post("/v1/jobs", content=b"\xff\xfe", headers={"content-type": "application/json"}), 422
+        )
 
     def test_without_the_picture_says_how_to_send_it(self, shop: httpx.Client) -> None:
         """A form without the file names the field."""

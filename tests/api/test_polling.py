@@ -12,7 +12,7 @@ from sqlalchemy import Engine, event, text, update
 from sqlalchemy.orm import Session
 
 from api import watch
-from api.access import Services
+from api.services import Services
 from jobs import accounts, limits, pausing, producers, store
 from jobs.models import JOBS
 from jobs.settings import Settings

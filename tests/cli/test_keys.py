@@ -1,3 +1,5 @@
+import uuid
+
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
@@ -11,20 +13,46 @@ class TestKeys:
         made = cutout("keys", "make", "[/shop]")
         assert made.code == 0
         first, key = made.stdout.splitlines()
-        producer_id, name = first.split()
-        assert (key[:7], name) == ("cutout_", "[/shop]")
+        key_id, _, producer_id, scopes, name = first.split()
+        assert (key[:7], scopes, name) == ("cutout_", "enqueue,read", "[/shop]")
         listed = cutout("keys", "list")
-        assert (listed.code, listed.stdout.split()[0]) == (0, producer_id)
-        assert listed.stdout.split()[2:] == ["valid", "[/shop]"]
+        assert (listed.code, listed.stdout.split()[0]) == (0, key_id)
+        assert listed.stdout.split()[2:] == [
+            "valid", "enqueue,read", "never", "used", "producer", producer_id, "[/shop]",
+        ]  # fmt: skip
         assert key not in listed.stdout
 
     def test_that_are_revoked_are_listed_so(self, cutout: Cutout, engine: Engine) -> None:
-        """A second revoking finds nothing to revoke and exits 2, as does an id that is none."""
+        """By the key's id or its producer's; a second time finds nothing, as does an id that is none."""
         with Session(engine) as session, session.begin():
             producer_id = create_producer(session, "shop")[0].id
         assert cutout("keys", "revoke", str(producer_id)).stdout == f"{producer_id} is revoked\n"
         assert cutout("keys", "list").stdout.split()[2] == "revoked"
         again = cutout("keys", "revoke", str(producer_id))
         assert (again.code, len(again.stderr.splitlines())) == (2, 1)
-        assert f"no valid key belongs to {producer_id}" in again.stderr
+        assert f"no valid key is or belongs to {producer_id}" in again.stderr
         assert cutout("keys", "revoke", "shop").code == 2
+
+    def test_of_one_producer_may_be_several(self, cutout: Cutout) -> None:
+        """Each with scopes and an end of its own; revoking one leaves the other."""
+        first = cutout("keys", "make", "shop").stdout.split()
+        options = ("--producer", first[2], "--scope", "read", "--scope", "admin", "--days", "3")
+        second = cutout("keys", "make", "reports", *options).stdout.split()
+        assert (second[2], second[3]) == (first[2], "admin,read")
+        assert cutout("keys", "revoke", first[0]).code == 0
+        states = [line.split()[2] for line in cutout("keys", "list").stdout.splitlines()]
+        assert states == ["revoked", "valid"]
+        unknown = cutout("keys", "make", "x", "--producer", str(uuid.UUID(int=1)))
+        assert (unknown.code, "there is no producer" in unknown.stderr) == (2, True)
+        assert cutout("keys", "make", "x", "--scope", "root").code == 2
+
+    def test_have_a_quota_of_their_producer(self, cutout: Cutout) -> None:
+        """It is shown in the list until it is taken away; what is no number is refused."""
+        producer_id = cutout("keys", "make", "shop").stdout.split()[2]
+        assert cutout("keys", "quota", producer_id, "1000").stdout.endswith("1,000 unfinished jobs\n")
+        assert "quota 1,000" in cutout("keys", "list").stdout
+        assert cutout("keys", "quota", producer_id, "none").stdout.endswith("any number of unfinished jobs\n")
+        assert "quota" not in cutout("keys", "list").stdout
+        for wrong in ("-1", "many", "9" * 30):
+            assert cutout("keys", "quota", producer_id, "--", wrong).code == 2
+        assert cutout("keys", "quota", str(uuid.UUID(int=1)), "5").code == 2

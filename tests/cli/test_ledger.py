@@ -10,7 +10,7 @@ from sqlalchemy import Engine, select, text, update
 from sqlalchemy.orm import Session
 
 from jobs import accounts, store
-from jobs.enqueue import NewJob, enqueue
+from jobs.enqueueing import NewJob, enqueue
 from jobs.models import Attempt, CreditReading
 from jobs.outcomes import Fail, StoredObject, Succeeded
 from jobs.states import AttemptOutcome

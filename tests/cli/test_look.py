@@ -5,7 +5,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from cli.look import NAMED_FAILURES
-from jobs.enqueue import NewJob, enqueue
+from jobs.enqueueing import NewJob, enqueue
 from jobs.outcomes import Fail, Hold, StoredObject, Succeeded
 from tests.cli.command import Cutout
 from tests.support.fates import Fates

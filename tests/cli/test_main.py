@@ -5,7 +5,7 @@ import pytest
 from cli.main import COMMANDS
 from tests.cli.command import Cutout
 
-KEYS = ["keys make", "keys list", "keys revoke"]
+KEYS = ["keys make", "keys list", "keys revoke", "keys quota"]
 # What needs the settings, and enough words that nothing else is at fault.
 OF_SETTINGS = [
     "ingest .", "status 0", "results 0", "ledger", "retry 0", "cancel 0", "doctor", "keys list",

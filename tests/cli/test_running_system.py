@@ -116,7 +116,7 @@ class TestARunningSystem:
 
     def test_knows_a_key_until_it_is_revoked(self, cutout: Cutout, system: System) -> None:
         """The API takes the key that `keys make` printed, and answers 401 after `keys revoke`."""
-        producer_id, *_, key = cutout("keys", "make", "shop").stdout.split()
+        key_id, *_, key = cutout("keys", "make", "shop").stdout.split()
         assert post_batch(system, key) == 201
-        assert cutout("keys", "revoke", producer_id).code == 0
+        assert cutout("keys", "revoke", key_id).code == 0
         assert post_batch(system, key) == 401

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from jobs import accounts, breaker, workers
-from jobs.enqueue import NewJob, enqueue_all
+from jobs.enqueueing import NewJob, enqueue_all
 from jobs.settings import Settings
 from jobs.storage import Bucket
 from local import LocalServices

@@ -3,7 +3,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from jobs.enqueue import InvalidJobError, NewJob, create_batch, enqueue, enqueue_all
+from jobs.enqueueing import InvalidJobError, NewJob, create_batch, enqueue, enqueue_all
 from jobs.line import hand_out_calls
 from jobs.models import Job
 from jobs.producers import create_producer

@@ -6,7 +6,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from jobs import accounts, breaker, limits, pausing, store, workers
-from jobs.enqueue import NewJob, create_batch, enqueue, enqueue_all
+from jobs.enqueueing import NewJob, create_batch, enqueue, enqueue_all
 from jobs.explain import Explanation, Installation, explain
 from jobs.leader import LEADER_LOCK
 from jobs.limits import Standing

@@ -7,7 +7,7 @@ from sqlalchemy import insert, select, text, update
 from sqlalchemy.orm import Session
 
 from jobs import ledger, store
-from jobs.enqueue import NewJob, create_batch, enqueue, enqueue_all
+from jobs.enqueueing import NewJob, create_batch, enqueue, enqueue_all
 from jobs.ledger import Totals
 from jobs.models import Attempt, Job
 from jobs.outcomes import Lost, Outcome, StoredObject, Succeeded

@@ -5,7 +5,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from jobs import accounts, store
-from jobs.enqueue import NewJob, create_batch, enqueue, enqueue_all
+from jobs.enqueueing import NewJob, create_batch, enqueue, enqueue_all
 from jobs.line import hand_out_calls, hand_out_copies, survey, wake
 from jobs.models import Job
 from jobs.outcomes import Snooze

@@ -6,7 +6,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from jobs import pausing, store
-from jobs.enqueue import NewJob, create_batch, enqueue_all
+from jobs.enqueueing import NewJob, create_batch, enqueue_all
 from jobs.line import hand_out_calls, hand_out_copies, survey, unpark
 from jobs.models import Batch, Job
 from jobs.outcomes import Hold

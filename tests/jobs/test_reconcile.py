@@ -6,7 +6,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from jobs import accounts
-from jobs.enqueue import NewJob, enqueue
+from jobs.enqueueing import NewJob, enqueue
 from jobs.models import Attempt, CreditReading
 from jobs.reconcile import (
     LONGEST_CALL,

@@ -6,7 +6,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from jobs import store
-from jobs.enqueue import NewJob, enqueue
+from jobs.enqueueing import NewJob, enqueue
 from jobs.outcomes import Hold, StoredObject
 from jobs.store import Claim, Making, Mine, Theirs
 from tests.support.steps import SOURCE, claim_one, new_worker

@@ -5,7 +5,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from jobs import accounts, store
-from jobs.enqueue import NewJob, enqueue
+from jobs.enqueueing import NewJob, enqueue
 from jobs.models import Attempt, Job
 from jobs.outcomes import Fail, Hold, Lost, Outcome, Retry, Snooze, StoredObject, Succeeded, Unknown
 from jobs.states import AttemptOutcome, Standing, State, Step

@@ -11,7 +11,7 @@ from typing import TypeVar
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from jobs.enqueue import InvalidJobError, NewJob, create_batch, enqueue_all
+from jobs.enqueueing import InvalidJobError, NewJob, create_batch, enqueue_all
 from jobs.sources import upload_source
 from jobs.states import ReturnForm
 from jobs.storage import StorageError

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from jobs import store
-from jobs.enqueue import NewJob, create_batch, enqueue
+from jobs.enqueueing import NewJob, create_batch, enqueue
 from jobs.outcomes import StoredObject, Succeeded
 from jobs.states import AttemptOutcome
 from jobs.storage import Bucket

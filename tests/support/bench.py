@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
-from jobs.enqueue import NewJob, create_batch, enqueue
+from jobs.enqueueing import NewJob, create_batch, enqueue
 from jobs.line import hand_out_calls, hand_out_copies
 from jobs.models import Attempt, Job
 from jobs.sources import upload_source

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from jobs.enqueue import NewJob, create_batch, enqueue
+from jobs.enqueueing import NewJob, create_batch, enqueue
 from jobs.outcomes import Outcome, StoredObject, Succeeded
 from jobs.states import ReturnForm
 from jobs.store import settle

@@ -6,7 +6,7 @@ from datetime import timedelta
 from sqlalchemy.orm import Session
 
 from jobs import accounts, store, workers
-from jobs.enqueue import NewJob, enqueue
+from jobs.enqueueing import NewJob, enqueue
 from jobs.line import hand_out_calls, hand_out_copies
 from jobs.states import Step
 from jobs.store import Claim

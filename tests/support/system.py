@@ -17,8 +17,9 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from jobs.database import connect
-from jobs.enqueue import NewJob, enqueue_all
+from jobs.enqueueing import NewJob, enqueue_all
 from jobs.producers import create_producer
+from jobs.scopes import Scope
 
 READY_WITHIN_S = 40.0
 
@@ -163,7 +164,7 @@ class System:
         self.start("worker", "worker")
         if self._api:
             with Session(self.engine) as session, session.begin():
-                _, key = create_producer(session, "test")
+                _, key = create_producer(session, "test", scopes=list(Scope))
             self.client.headers["Authorization"] = f"Bearer {key}"
             self._wait_for_api()
         self._wait_for_worker("worker")

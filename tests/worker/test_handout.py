@@ -15,7 +15,7 @@ import redis
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from jobs.enqueue import NewJob, enqueue_all
+from jobs.enqueueing import NewJob, enqueue_all
 from jobs.line import hand_out_calls
 from jobs.sources import upload_source
 from jobs.storage import Bucket

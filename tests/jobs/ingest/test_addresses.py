@@ -1,6 +1,6 @@
 import pytest
 
-from jobs.enqueue import NewJob
+from jobs.enqueueing import NewJob
 from jobs.ingest.addresses import USUAL, Addresses
 from jobs.ingest.errors import UnusableError
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from jobs import approval
-from jobs.enqueue import NewJob, create_batch, enqueue_all
+from jobs.enqueueing import NewJob, create_batch, enqueue_all
 from jobs.ingest import Counts, Ingest, IngestError, Order, Reading, RejectsFile, open_source
 from jobs.ingest import chunks as ingest_chunks
 from jobs.line import hand_out_calls, unpark

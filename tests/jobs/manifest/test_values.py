@@ -1,6 +1,6 @@
 import pytest
 
-from jobs import enqueue
+from jobs import enqueueing
 from jobs.manifest import values
 from jobs.manifest.values import external_id_fault, source_fault
 from jobs.states import Priority, ReturnForm
@@ -54,8 +54,8 @@ class TestTheLimits:
     def test_are_those_of_a_job(self) -> None:
         """What is read can be enqueued."""
         assert (values.LONGEST_EXTERNAL_ID, values.LONGEST_SOURCE) == (
-            enqueue.LONGEST_EXTERNAL_ID,
-            enqueue.LONGEST_SOURCE,
+            enqueueing.LONGEST_EXTERNAL_ID,
+            enqueueing.LONGEST_SOURCE,
         )
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from jobs import store
-from jobs.enqueue import NewJob, enqueue
+from jobs.enqueueing import NewJob, enqueue
 from jobs.models import Batch, Run, Schedule
 from jobs.outcomes import Fail, Outcome
 from jobs.reports import gather, keep_report, runs_to_report

@@ -8,7 +8,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from jobs import store
-from jobs.enqueue import NewJob, enqueue
+from jobs.enqueueing import NewJob, enqueue
 from jobs.models import Batch, Ingest, Job
 from jobs.outcomes import Fail, Hold
 from jobs.results_manifest import ended, ended_batches, keep_results, write_results

@@ -5,7 +5,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from jobs import accounts, limits
-from jobs.enqueue import NewJob, enqueue_all
+from jobs.enqueueing import NewJob, enqueue_all
 from jobs.explain import Installation
 from jobs.models import Schedule
 from jobs.schedules.check import check_schedules

@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from jobs import store
-from jobs.enqueue import NewJob, enqueue_all
+from jobs.enqueueing import NewJob, enqueue_all
 from jobs.models import Batch, Ingest, Run, Schedule
 from jobs.outcomes import Fail, Hold, Outcome
 from jobs.schedules.firing import fire

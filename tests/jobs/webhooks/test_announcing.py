@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from jobs import store
-from jobs.enqueue import InvalidJobError, NewJob, create_batch, enqueue
+from jobs.enqueueing import InvalidJobError, NewJob, create_batch, enqueue
 from jobs.models import Delivery, Ingest, Job
 from jobs.outcomes import Fail, Hold, Outcome, Retry
 from jobs.producers import create_producer

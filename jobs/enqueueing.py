@@ -12,7 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from jobs import traces
 from jobs.models import Batch, Job, Line, Producer
-from jobs.states import Priority, ReturnForm, Standing
+from jobs.states import PRIORITIES, Priority, ReturnForm, Standing
 from jobs.webhooks.addresses import InvalidWebhookError, check_webhook_url
 
 LONGEST_EXTERNAL_ID = 255
@@ -43,6 +43,15 @@ class NewJob:
         if self.external_id is not None:
             _check_external_id(self.external_id)
         _check_webhook(self.webhook_url)
+
+
+def new_job(source: str, external_id: str | None, return_form: str, priority: str) -> NewJob:
+    """The same from plain words. Raises InvalidJobError for one that is none of ours."""
+    if return_form not in set(ReturnForm):
+        raise InvalidJobError("return_form", f"{return_form!r} is not one of {', '.join(ReturnForm)}")
+    if priority not in PRIORITIES:
+        raise InvalidJobError("priority", f"{priority!r} is not one of {', '.join(PRIORITIES)}")
+    return NewJob(source, external_id, ReturnForm(return_form), PRIORITIES[priority])
 
 
 def create_batch(

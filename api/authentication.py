@@ -1,0 +1,77 @@
+"""Who is asking, and whether they may."""
+
+import math
+from http import HTTPStatus
+
+from fastapi import Request
+
+from api.problems import ProblemError
+from api.services import Services
+from jobs.api_keys import KnownKey, hash_of
+from jobs.scopes import Scope, allows
+
+LOOKING = frozenset({"GET", "HEAD"})
+
+
+async def authenticate(request: Request, at_hand: Services) -> KnownKey:
+    """The key that the request bears; a problem 401 without a valid one, 429 if it sends too many requests.
+
+    Asked again about the same request, it answers from memory.
+    """
+    known: KnownKey | None = getattr(request.state, "key", None)
+    if known is None:
+        text = _bearer(request.headers.get("authorization", ""))
+        _limit(at_hand, hash_of(text))
+        known = await at_hand.keys.get(text)
+        if known is None:
+            raise ProblemError(
+                HTTPStatus.UNAUTHORIZED,
+                "wrong-key",
+                "this API key is unknown, revoked or expired; ask for one made by `cutout keys make`",
+            )
+        request.state.key = known
+        at_hand.last_use.note(known.id)
+    return known
+
+
+def usual_scope(request: Request) -> Scope:
+    """What a request needs unless its route says otherwise."""
+    return Scope.READ if request.method in LOOKING else Scope.ENQUEUE
+
+
+def require(known: KnownKey, needed: Scope) -> None:
+    """Raise a problem 403 unless the key has the scope."""
+    if not allows(known.scopes, needed):
+        raise ProblemError(
+            HTTPStatus.FORBIDDEN,
+            "scope-missing",
+            f"this needs the scope `{needed}`, and this key has {', '.join(known.scopes)};"
+            f" ask for a key made by `cutout keys make NAME --scope {needed} --producer {known.producer_id}`",
+        )
+
+
+def _bearer(header: str) -> str:
+    scheme, _, key = header.partition(" ")
+    if scheme.lower() != "bearer" or not key.strip():
+        raise ProblemError(
+            HTTPStatus.UNAUTHORIZED, "no-key", "send the header `Authorization: Bearer KEY` with your API key"
+        )
+    return key.strip()
+
+
+def _limit(at_hand: Services, key: bytes) -> None:
+    limit = at_hand.limit
+    wait = limit.wait_for(key)
+    if wait:
+        seconds = math.ceil(wait)
+        raise ProblemError(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            "rate-limited",
+            f"this key may send {limit.per_second:g} requests a second; wait {seconds} s",
+            headers={
+                "Retry-After": str(seconds),
+                # As draft-ietf-httpapi-ratelimit-headers has them.
+                "RateLimit-Policy": f'"key";q={limit.burst:.0f};w={limit.burst / limit.per_second:.0f}',
+                "RateLimit": f'"key";r=0;t={seconds}',
+            },
+        )

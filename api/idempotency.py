@@ -1,0 +1,150 @@
+"""POSTs under an Idempotency-Key: sent again, they do nothing and are answered as the first time."""
+
+import hashlib
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+
+from fastapi import Request, Response
+from fastapi.concurrency import run_in_threadpool
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+from starlette.types import Message
+
+from api.problems import ProblemError
+from api.strict_json import JsonRequest
+from jobs.idempotency import KeptAnswer, find_answer, keep_answer, lock_key
+
+HEADER = "Idempotency-Key"
+REPLAYED = "Idempotent-Replayed"
+USABLE = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,254}")
+AGAIN_AFTER_S = 1
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class _AnsweredBeforeError(Exception):
+    def __init__(self, answer: KeptAnswer) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class Once:
+    """One request under a key: what it asks for, by its hash, and the transaction it is carried out in."""
+
+    def __init__(self, producer_id: uuid.UUID, key: str, request: Request) -> None:
+        self._producer_id, self._key = producer_id, key
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        target = f"{request.method} {request.url.path}?{request.url.query} {kind}\n"
+        self._hash = hashlib.sha256(target.encode("utf-8", "surrogatepass"))
+        self._session: Session | None = None
+
+    def read(self, body: bytes) -> None:
+        """Take in a piece of the body."""
+        self._hash.update(body)
+
+    def begin(self, session: Session, meaning: bytes | None) -> None:
+        """Look, in the transaction that is to have the effect, whether it was had before.
+
+        `meaning` stands for the body where the same request may come in other bytes.
+        """
+        if meaning is not None:
+            self._hash = hashlib.sha256(meaning)
+        if not lock_key(session, self._producer_id, self._key):
+            raise ProblemError(
+                HTTPStatus.CONFLICT,
+                "idempotency-key-in-use",
+                f"a request with the {HEADER} {self._key!r} is being carried out; send it again in a second",
+                headers={"Retry-After": str(AGAIN_AFTER_S)},
+            )
+        before = find_answer(session, self._producer_id, self._key)
+        if before is None:
+            self._session = session
+        elif before.request_sha256 == self._hash.digest():
+            raise _AnsweredBeforeError(before)
+        else:
+            raise ProblemError(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                "idempotency-key-reused",
+                f"the {HEADER} {self._key!r} came with another request before; make a new key for a new one",
+                field=HEADER,
+            )
+
+    def keep(self, answer: Response) -> None:
+        """Keep a good answer in the transaction, if it is still open and nothing was kept yet."""
+        session, self._session = self._session, None
+        if (
+            session is not None
+            and session.in_transaction()
+            and answer.status_code < HTTPStatus.MULTIPLE_CHOICES
+        ):
+            kept = KeptAnswer(
+                self._hash.digest(),
+                answer.status_code,
+                answer.headers.get("content-type"),
+                answer.headers.get("location"),
+                bytes(answer.body),
+            )
+            keep_answer(session, self._producer_id, self._key, kept)
+
+
+@contextmanager
+def begin_effect(request: Request, engine: Engine, *, meaning: bytes | None = None) -> Iterator[Session]:
+    """A transaction for what a request does; for a request that was answered before it is never entered.
+
+    A route that makes its answer inside calls `keep` with it; for one that has the session by dependency, it
+    is kept on the way out.
+    """
+    once: Once | None = getattr(request.state, "once", None)
+    with Session(engine) as session, session.begin():
+        if once is not None:
+            once.begin(session, meaning)
+        yield session
+
+
+def keep(request: Request, answer: Response) -> None:
+    """Keep the answer in the transaction that `begin_effect` opened, if the request has a key."""
+    once: Once | None = getattr(request.state, "once", None)
+    if once is not None:
+        once.keep(answer)
+
+
+async def answer_once(request: Request, handle: Handler) -> Response:
+    """The answer of `handle`, or the one that was given to the same request under the same key before.
+
+    Only good answers are kept: a refused request had no effect, and may be mended under its key.
+    """
+    key = request.headers.get(HEADER)
+    if key is None:
+        return await handle(JsonRequest(request.scope, request.receive))
+    if not USABLE.fullmatch(key):
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "invalid-idempotency-key",
+            f"the {HEADER} must have 1 to 255 printable ASCII characters, such as a UUID",
+            field=HEADER,
+        )
+    once = request.state.once = Once(request.state.key.producer_id, key, request)
+
+    async def receive() -> Message:
+        message = await request.receive()
+        once.read(message.get("body", b""))
+        return message
+
+    try:
+        answer = await handle(JsonRequest(request.scope, receive))
+    except _AnsweredBeforeError as before:
+        return _as_before(before.answer)
+    await run_in_threadpool(once.keep, answer)
+    return answer
+
+
+def _as_before(kept: KeptAnswer) -> Response:
+    headers = {REPLAYED: "true"}
+    if kept.media_type:
+        headers["Content-Type"] = kept.media_type
+    if kept.location:
+        headers["Location"] = kept.location
+    return Response(kept.body, status_code=kept.status, headers=headers)

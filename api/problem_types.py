@@ -1,0 +1,216 @@
+"""Every type of problem: its status, its title, and what to do about it. docs/problems.md shows them."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+PREFIX = "urn:cutout:problem:"
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemType:
+    """A type never changes its meaning; what was wrong in one case the document's `detail` says."""
+
+    status: HTTPStatus
+    title: str
+    remedy: str
+
+
+PROBLEM_TYPES = {
+    "bad-request": ProblemType(
+        HTTPStatus.BAD_REQUEST, "The request cannot be read", "Send the request as HTTP and OpenAPI have it."
+    ),
+    "no-key": ProblemType(
+        HTTPStatus.UNAUTHORIZED,
+        "The request bears no API key",
+        "Send the header `Authorization: Bearer KEY`.",
+    ),
+    "wrong-key": ProblemType(
+        HTTPStatus.UNAUTHORIZED,
+        "The API key is unknown, revoked or expired",
+        "Ask the operator for a key made by `cutout keys make`.",
+    ),
+    "scope-missing": ProblemType(
+        HTTPStatus.FORBIDDEN,
+        "The API key may not do this",
+        "Use a key with the scope that `detail` names; the operator makes one by `cutout keys make --scope`.",
+    ),
+    "not-found": ProblemType(
+        HTTPStatus.NOT_FOUND, "There is no such address", "See the routes at `/docs` or in `/openapi.json`."
+    ),
+    "unknown-job": ProblemType(
+        HTTPStatus.NOT_FOUND,
+        "You have no such job",
+        "Use an id that `POST /v1/jobs` gave to a key of the same producer.",
+    ),
+    "unknown-batch": ProblemType(
+        HTTPStatus.NOT_FOUND,
+        "You have no such batch",
+        "Use an id that `POST /v1/batches` gave to a key of the same producer.",
+    ),
+    "unknown-schedule": ProblemType(
+        HTTPStatus.NOT_FOUND,
+        "You have no such schedule",
+        "Use an id that `GET /v1/schedules` gave to a key of the same producer.",
+    ),
+    "unknown-delivery": ProblemType(
+        HTTPStatus.NOT_FOUND,
+        "You have no such delivery",
+        "Use an id that `GET /v1/webhooks/deliveries` gave; old ones are forgotten.",
+    ),
+    "method-not-allowed": ProblemType(
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        "The address does not know this method",
+        "Use a method that the header `Allow` names.",
+    ),
+    "too-slow": ProblemType(
+        HTTPStatus.REQUEST_TIMEOUT,
+        "The request's body came too slowly",
+        "Send it again over a better connection, with the same Idempotency-Key; nothing was stored.",
+    ),
+    "no-result": ProblemType(
+        HTTPStatus.CONFLICT,
+        "The job has no cutout",
+        "If it is queued or running, look again later; else its `error` says what to do.",
+    ),
+    "not-awaiting-approval": ProblemType(
+        HTTPStatus.CONFLICT,
+        "The batch waits for no approval",
+        "Nothing; it was approved or cancelled, or was made without `plan`.",
+    ),
+    "fired-already": ProblemType(
+        HTTPStatus.CONFLICT,
+        "A run was fired at this very instant",
+        "Look at the schedule's runs; fire another if that is not the one.",
+    ),
+    "wrong-state": ProblemType(
+        HTTPStatus.CONFLICT,
+        "The job's state does not allow this",
+        "See which states do in `detail`; look at the job again.",
+    ),
+    "needs-approval": ProblemType(
+        HTTPStatus.CONFLICT, "The job waits for approval", "Approve its batch, or cancel it."
+    ),
+    "no-manifest": ProblemType(
+        HTTPStatus.CONFLICT,
+        "The batch has no manifest to write into",
+        "Leave `as_input` out, or look again once the manifest is read.",
+    ),
+    "no-report": ProblemType(
+        HTTPStatus.CONFLICT, "The run has no report yet", "Look again once the run has ended."
+    ),
+    "no-rejects": ProblemType(
+        HTTPStatus.CONFLICT,
+        "The batch has no file of rejects",
+        "Look at its `ingest`: the file is there once the manifest is read, if any row was rejected.",
+    ),
+    "idempotency-key-in-use": ProblemType(
+        HTTPStatus.CONFLICT,
+        "The same request is being carried out at this moment",
+        "Send it again after `Retry-After` seconds, with the same Idempotency-Key.",
+    ),
+    "body-too-large": ProblemType(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "The request's body is too large",
+        "Send less at once; `detail` names the limit.",
+    ),
+    "image-too-large": ProblemType(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "The picture has too many bytes",
+        "Save it smaller; `detail` names the limit, which the operator sets by `CUTOUT_MAX_SOURCE_BYTES`.",
+    ),
+    "unsupported-media-type": ProblemType(
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        "The body is of a kind that is not taken here",
+        "Send a `Content-Type` that `detail` names, and a body of that kind.",
+    ),
+    "invalid-request": ProblemType(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "The request does not fit its schema",
+        "Mend the part that `field` names; `/openapi.json` has the schema.",
+    ),
+    "invalid-job": ProblemType(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "The job cannot be enqueued as it stands",
+        "Mend the part that `field` names; nothing was stored.",
+    ),
+    "invalid-schedule": ProblemType(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "The schedule cannot be kept as it stands",
+        "Mend the part that `field` names; nothing was stored.",
+    ),
+    "too-many-schedules": ProblemType(
+        HTTPStatus.CONFLICT, "You have too many schedules", "Remove one first."
+    ),
+    "invalid-webhook": ProblemType(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "The webhook's address cannot be told",
+        "Mend the address as `detail` says.",
+    ),
+    "no-image": ProblemType(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "The form has no picture",
+        "Send the picture as the file field `image`.",
+    ),
+    "empty-image": ProblemType(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "The picture has 0 bytes", "Send the file itself."
+    ),
+    "too-many-jobs": ProblemType(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "The list has too many jobs",
+        "Split the list, or raise the limit that `detail` names.",
+    ),
+    "two-sources": ProblemType(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "The batch has a list of jobs and a manifest",
+        "Make a batch of each.",
+    ),
+    "nothing-to-plan": ProblemType(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "There is nothing to approve of",
+        "Send the jobs with the batch, or a manifest; later ones would not wait for approval.",
+    ),
+    "empty-manifest": ProblemType(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "The manifest has 0 bytes", "Send the file itself."
+    ),
+    "invalid-idempotency-key": ProblemType(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "The Idempotency-Key cannot be used",
+        "Send 1 to 255 printable ASCII characters, such as a UUID.",
+    ),
+    "idempotency-key-reused": ProblemType(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "The Idempotency-Key belongs to another request",
+        "Make a new key for a new request; send an old one only to repeat its request unchanged.",
+    ),
+    "wrong-cursor": ProblemType(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "The cursor or event id was not given by this list",
+        "Begin at the first page, or leave `Last-Event-ID` out.",
+    ),
+    "rate-limited": ProblemType(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "The API key sends too many requests",
+        "Wait `Retry-After` seconds; the operator sets the limit by `CUTOUT_API_REQUESTS_PER_SECOND`.",
+    ),
+    "quota-reached": ProblemType(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "The producer has too many unfinished jobs",
+        "Enqueue more once some have ended; the operator sets the quota by `cutout keys quota`.",
+    ),
+    "internal-error": ProblemType(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "An error that nobody expected",
+        "Send it again with the same Idempotency-Key; if it lasts, report it.",
+    ),
+    "too-many-streams": ProblemType(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "Too many streams of events are open",
+        "Poll the batch with `wait`, or try again later.",
+    ),
+    "storage-unavailable": ProblemType(
+        HTTPStatus.SERVICE_UNAVAILABLE, "The bucket does not do as asked", "Send it again later."
+    ),
+    "database-unavailable": ProblemType(
+        HTTPStatus.SERVICE_UNAVAILABLE, "The database does not answer in time", "Send it again later."
+    ),
+}

@@ -1,0 +1,57 @@
+"""Routes under /v1: who asks is known before the body is read, and a POST can safely be sent again."""
+
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
+
+from api.authentication import LOOKING, authenticate, require, usual_scope
+from api.idempotency import answer_once
+from api.problems import ProblemError
+
+JSON = "application/json"
+
+
+class Route(APIRoute):
+    """A route of ours. What only looks is FastAPI's own; what changes something is guarded."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        if self.methods is None or self.methods <= LOOKING:
+            return handle
+        takes_json = self.body_field is not None
+
+        async def guarded(request: Request) -> Response:
+            known = await authenticate(request, request.app.state.services)
+            require(known, usual_scope(request))
+            if takes_json:
+                require_kind(request, JSON)
+            return await answer_once(request, handle)
+
+        return guarded
+
+
+def v1_router(prefix: str, tag: str) -> APIRouter:
+    """A router for the routes below `prefix`."""
+    return APIRouter(prefix=prefix, tags=[tag], route_class=Route)
+
+
+def require_kind(request: Request, *taken: str) -> str:
+    """The media type of the body, which must be one of these; a problem 415 if it is not.
+
+    A request without a body has the first.
+    """
+    headers = request.headers
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not kind and headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
+        return taken[0]
+    if kind not in taken:
+        raise ProblemError(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "unsupported-media-type",
+            f"the Content-Type is {kind[:100]!r}; send {' or '.join(taken)}",
+            field="Content-Type",
+        )
+    return kind

@@ -1,0 +1,79 @@
+"""What schemathesis cannot know from the document."""
+
+import re
+import uuid
+from typing import Any
+
+import schemathesis
+
+JSON = "application/json"
+KEY = "Idempotency-Key"
+USABLE_KEY = re.compile(r"[!-~][ -~]{0,254}")
+ID = "external_id"
+USABLE_ID = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,255}")
+# Texts of languages of their own.
+WITH_A_GRAMMAR = {
+    "cron": "15 1 * * *",
+    "zone": "Europe/Paris",
+    "window": "01:00-06:00",
+    "webhook_url": "https://shop.example/hooks/cutout",
+}
+
+
+@schemathesis.hook
+def before_call(_context: schemathesis.HookContext, case: schemathesis.Case[Any], **_: Any) -> None:
+    """Make right what no schema can say; else requests are refused before what is in them is looked at."""
+    headers: Any = case.headers or {}
+    if KEY in headers:
+        # The few that it thinks of come again with other bodies.
+        headers[KEY] = _unique(headers[KEY], USABLE_KEY)
+    if case.meta is not None and case.meta.generation.mode.is_negative:
+        return
+    if case.method == "POST" and case.path == "/v1/batches":
+        _mend_query(case)
+    if case.media_type == JSON and isinstance(case.body, dict):
+        _mend_body(case.body)
+        if case.path == "/v1/schedules":
+            # One name each, https alone, a jitter shorter than the time between two runs.
+            case.body |= {
+                "name": str(uuid.uuid4()),
+                "manifest_url": "https://a.example/b",
+                "jitter_seconds": 9,
+            }
+
+
+def _mend_query(case: schemathesis.Case[Any]) -> None:
+    """A manifest has its options in the query, a name among them; a list has them in its body."""
+    query: Any = case.query
+    if case.media_type == JSON:
+        query.clear()
+    else:
+        query.setdefault("name", "manifest")
+        _put_in(query, {"map": 'external_id=SKU,source="Image URL"'})
+        # It knows of some media types no way to write them, and sends nothing.
+        case.body = case.body or "external_id,source\n"
+
+
+def _mend_body(body: dict[str, Any]) -> None:
+    """Ids are unique in a batch; it has jobs or a manifest, and one of them if it is to be planned."""
+    _put_in(body, WITH_A_GRAMMAR)
+    jobs = body.get("jobs") or []
+    if jobs:
+        body.pop("manifest_url", None)
+    elif not body.get("manifest_url"):
+        body.pop("plan", None)
+    for job in (body, *jobs):
+        if isinstance(job, dict) and ID in job:
+            job[ID] = _unique(job[ID], USABLE_ID)
+
+
+def _put_in(fields: dict[str, Any], known: dict[str, str]) -> None:
+    """Set those of the known fields that are there and are text."""
+    fields |= {name: value for name, value in known.items() if isinstance(fields.get(name), str)}
+
+
+def _unique(value: Any, usable: re.Pattern[str]) -> Any:
+    """Another one of the same length, if that is long enough; what is of no use stays as it is."""
+    if not isinstance(value, str) or not usable.fullmatch(value):
+        return value
+    return f"{uuid.uuid4()}{value}"[: max(len(value), 36)]

@@ -1,0 +1,218 @@
+import threading
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.routing import APIRoute
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
+
+from api.access import effect
+from api.app import create_app
+from api.routes import batches, jobs, schedules, webhooks
+from jobs.idempotency import lock_key, prune_answers
+from jobs.producers import list_producers, revoke_producer
+from jobs.settings import Settings
+from jobs.storage import Bucket
+from tests.api.conftest import key_for
+from tests.api.test_jobs import SOURCE, problem_of
+
+# They open the transaction themselves, after the body was read.
+BY_HAND = {jobs.create_job, batches.create}
+
+
+ONE = {"external_id": "a", "source_url": SOURCE}
+
+
+def keyed(key: str = "k-1") -> dict[str, str]:
+    return {"Idempotency-Key": key}
+
+
+def count(engine: Engine, table: str) -> int:
+    with engine.connect() as connection:
+        query = f"SELECT count(*) FROM {table}"  # noqa: S608 - one of our tables
+        return int(connection.execute(text(query)).scalar_one())
+
+
+@pytest.fixture
+def held(shop: httpx.Client, engine: Engine) -> Iterator[str]:
+    """A key under which a request is being carried out for as long as the test lasts."""
+    with Session(engine) as session, session.begin():
+        (producer,) = list_producers(session)
+        assert lock_key(session, producer.id, "k-1")
+        yield "k-1"
+
+
+class TestAPostThatIsSentAgain:
+    @pytest.mark.parametrize(
+        ("path", "body", "table"),
+        [
+            ("/v1/jobs", {"source_url": SOURCE, "external_id": "SKU"}, "jobs"),
+            ("/v1/batches", {"name": "b", "jobs": [{"external_id": "a", "source_url": SOURCE}]}, "batches"),
+        ],
+    )
+    def test_has_one_effect_and_one_answer(
+        self, shop: httpx.Client, engine: Engine, path: str, body: dict[str, Any], table: str
+    ) -> None:
+        """Byte for byte the first answer, its status and Location, and a header that says so."""
+        first = shop.post(path, json=body, headers=keyed())
+        again = shop.post(path, json=body, headers=keyed())
+        assert (first.status_code, again.status_code) == (201, 201)
+        assert (again.content, again.headers["location"]) == (first.content, first.headers["location"])
+        assert again.headers["content-type"] == first.headers["content-type"]
+        assert (first.headers.get("idempotent-replayed"), again.headers["idempotent-replayed"]) == (
+            None,
+            "true",
+        )
+        assert count(engine, table) == 1
+        assert shop.post(path, json=body, headers=keyed("k-2")).content != first.content
+        assert count(engine, table) == 2
+
+    def test_may_be_an_upload_in_another_form(self, shop: httpx.Client, engine: Engine, photo: bytes) -> None:
+        """The same picture and fields, whatever boundary the client made up; another picture is refused."""
+
+        def upload(picture: bytes) -> httpx.Response:
+            return shop.post("/v1/jobs", files={"image": ("a.jpg", picture)}, headers=keyed())
+
+        first, again = upload(photo), upload(photo)
+        assert (first.request.headers["content-type"] != again.request.headers["content-type"]) is True
+        assert (again.content, count(engine, "jobs")) == (first.content, 1)
+        assert problem_of(upload(photo + b"x"), 422)["type"].endswith("idempotency-key-reused")
+
+    def test_may_be_a_manifest(self, shop: httpx.Client, engine: Engine, bucket: Bucket) -> None:
+        """One batch and one object in the bucket; another manifest, or other options, are refused."""
+        rows, csv = b"external_id,source\na,https://a/b.jpg\n", {"Content-Type": "text/csv"}
+
+        def send(name: str, body: bytes) -> httpx.Response:
+            return shop.post("/v1/batches", params={"name": name}, content=body, headers=keyed() | csv)
+
+        first, again = send("n", rows), send("n", rows)
+        assert (first.status_code, again.status_code, again.content) == (202, 202, first.content)
+        for answer in (send("other", rows), send("n", rows + b"c,https://a/c.jpg\n")):
+            assert problem_of(answer, 422)["type"].endswith("idempotency-key-reused")
+        assert (count(engine, "batches"), len(bucket.keys("manifests/"))) == (1, 1)
+
+    @pytest.mark.parametrize("body", [{"manifest_url": "https://a/m.csv"}, {"plan": True, "jobs": [ONE]}])
+    def test_may_ask_for_a_reading(self, shop: httpx.Client, engine: Engine, body: dict[str, Any]) -> None:
+        """Of an address, or of a list that is to be approved first."""
+        first = shop.post("/v1/batches", json=body | {"name": "n"}, headers=keyed())
+        again = shop.post("/v1/batches", json=body | {"name": "n"}, headers=keyed())
+        assert (first.status_code, again.content, count(engine, "batches")) == (202, first.content, 1)
+
+    @pytest.mark.parametrize(
+        ("path", "body"),
+        [
+            ("/v1/jobs", {"source_url": SOURCE, "return_form": "mask"}),
+            ("/v1/batches", {"name": "b"}),
+        ],
+    )
+    def test_for_something_else_is_refused(
+        self, shop: httpx.Client, engine: Engine, path: str, body: dict[str, Any]
+    ) -> None:
+        """Another body, or the key at another address: 422, and nothing happens."""
+        shop.post("/v1/jobs", json={"source_url": SOURCE}, headers=keyed())
+        problem = problem_of(shop.post(path, json=body, headers=keyed()), 422)
+        assert (problem["type"], problem["field"]) == (
+            "urn:cutout:problem:idempotency-key-reused",
+            "Idempotency-Key",
+        )
+        assert (count(engine, "jobs"), count(engine, "batches")) == (1, 0)
+
+    def test_with_nothing_to_plan_is_refused(
+        self, shop: httpx.Client, engine: Engine, bucket: Bucket
+    ) -> None:
+        """Jobs that came later would not wait for approval."""
+        answer = shop.post("/v1/batches", json={"name": "n", "plan": True}, headers=keyed())
+        assert problem_of(answer, 422)["field"] == "plan"
+        assert (count(engine, "batches"), bucket.keys("")) == (0, [])
+
+    def test_after_a_refusal_may_be_mended(self, shop: httpx.Client) -> None:
+        """What was refused had no effect and left no answer: the key is still free."""
+        assert shop.post("/v1/jobs", json={"source_url": "ftp://a/b"}, headers=keyed()).status_code == 422
+        assert shop.post("/v1/jobs", json={"source_url": SOURCE}, headers=keyed()).status_code == 201
+
+    def test_while_the_first_is_under_way_is_told_so_at_once(self, shop: httpx.Client, held: str) -> None:
+        """409 with a time to come back; no thread waits."""
+        answer = shop.post("/v1/jobs", json={"source_url": SOURCE}, headers=keyed(held))
+        assert problem_of(answer, 409)["type"].endswith("idempotency-key-in-use")
+        assert answer.headers["retry-after"] == "1"
+        assert shop.post("/v1/jobs", json={"source_url": SOURCE}, headers=keyed("other")).status_code == 201
+
+    def test_by_many_at_once_has_one_effect(self, shop: httpx.Client, engine: Engine) -> None:
+        """Each of twenty twins has the one answer or is told that it is under way."""
+        start = threading.Barrier(20)
+
+        def post(_: int) -> httpx.Response:
+            start.wait()
+            return shop.post("/v1/jobs", json={"source_url": SOURCE}, headers=keyed())
+
+        with ThreadPoolExecutor(20) as pool:
+            answers = list(pool.map(post, range(20)))
+        assert {answer.status_code for answer in answers} <= {201, 409}
+        assert len({answer.content for answer in answers if answer.status_code == 201}) == 1
+        assert count(engine, "jobs") == 1
+
+    def test_shows_nothing_to_others(self, shop: httpx.Client, engine: Engine) -> None:
+        """Another producer's equal key is its own; a revoked key is told nothing."""
+        mine = shop.post("/v1/jobs", json={"source_url": SOURCE}, headers=keyed())
+        other = key_for(engine, "other")
+        theirs = shop.post("/v1/jobs", json={"source_url": SOURCE}, headers=keyed() | other)
+        assert mine.json()["id"] != theirs.json()["id"]
+        with Session(engine) as session, session.begin():
+            revoke_producer(session, list_producers(session)[0].id)
+        problem_of(shop.post("/v1/jobs", json={"source_url": SOURCE}, headers=keyed()), 401)
+
+    @pytest.mark.parametrize("key", ["", "x" * 256, "caf\u00e9", "a\tb"])
+    def test_under_an_unusable_key_is_refused(self, shop: httpx.Client, engine: Engine, key: str) -> None:
+        """1 to 255 printable characters, or 422 and nothing happens."""
+        headers = {"Idempotency-Key": key.encode("latin-1")}
+        answer = shop.post("/v1/jobs", json={"source_url": SOURCE}, headers=headers)  # type: ignore[arg-type]
+        assert problem_of(answer, 422)["type"].endswith("invalid-idempotency-key")
+        assert count(engine, "jobs") == 0
+
+
+def test_an_effect_without_its_answer_cannot_be(shop: httpx.Client, engine: Engine) -> None:
+    """Where the answer cannot be kept, nothing of the request is: it may be sent again and is done once."""
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE idempotency_keys ADD CHECK (status = 0) NOT VALID"))
+    answer = shop.post("/v1/jobs", json={"source_url": SOURCE}, headers=keyed())
+    assert problem_of(answer, 500)["type"].endswith("internal-error")
+    answer = shop.post("/v1/batches", json={"name": "b"}, headers=keyed())
+    assert answer.status_code == 500
+    assert (count(engine, "jobs"), count(engine, "batches")) == (0, 0)
+
+
+def test_answers_are_forgotten_after_a_day(shop: httpx.Client, engine: Engine) -> None:
+    """Younger ones stay."""
+    for key in ("old", "new"):
+        shop.post("/v1/jobs", json={"source_url": SOURCE}, headers=keyed(key))
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE idempotency_keys SET created_at = now() - interval '25 hours' WHERE key = 'old'")
+        )
+        assert prune_answers(connection) == 1
+        assert connection.execute(text("SELECT key FROM idempotency_keys")).scalars().all() == ["new"]
+
+
+def test_every_post_can_be_sent_again(settings: Settings) -> None:
+    """Each POST under /v1 has its effect in the transaction that keeps its answer."""
+    create_app(settings)
+    posts = [
+        route
+        for router in (jobs.router, batches.router, schedules.router, webhooks.router)
+        for route in router.routes
+        if isinstance(route, APIRoute) and "POST" in (route.methods or ())
+    ]
+    assert len(posts) >= 8
+    for route in posts:
+        within = {dependency.call for dependency in route.dependant.dependencies}
+        assert effect in within or route.endpoint in BY_HAND, route.path
+
+
+def test_keys_are_any_printable_text(shop: httpx.Client) -> None:
+    """A UUID, a SKU with blanks, 255 characters."""
+    for key in (str(uuid.uuid4()), "SKU 4471 / white", "~" * 255):
+        assert shop.post("/v1/jobs", json={"source_url": SOURCE}, headers=keyed(key)).status_code == 201

@@ -1,0 +1,50 @@
+"""The whole OpenAPI document, tried out by a tool that nobody here wrote."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import Engine
+
+from jobs.settings import Settings
+from jobs.storage import Bucket
+from tests.api.conftest import key_for, serve
+
+ROOT = Path(__file__).parents[2]
+CONFIG = Path(__file__).with_name("schemathesis.toml")
+# With fewer, whole kinds of input are left out; these take half a minute.
+MAX_EXAMPLES = 20
+
+
+@pytest.fixture
+def api(settings: Settings, engine: Engine, bucket: Bucket) -> Iterator[httpx.Client]:
+    """The API with webhooks and without a limit that such a tool would meet; its bucket is there."""
+    assert bucket.name
+    chosen = {"api_requests_per_second": 10_000, "webhook_secret": SecretStr("s" * 32)}
+    with serve(settings.model_copy(update=chosen)) as client:
+        client.headers.update(key_for(engine, "shop"))
+        yield client
+
+
+@pytest.mark.timeout(240)
+def test_the_document_is_kept_by_the_api(api: httpx.Client, tmp_path: Path) -> None:
+    """All checks and phases of schemathesis, on the app over a real port, find nothing, and no 500."""
+    command = [
+        *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run"),
+        f"{api.base_url}/openapi.json",
+        *("--phases", "examples,coverage,fuzzing,stateful", "--checks", "all", "--mode", "all"),
+        *("--max-examples", str(MAX_EXAMPLES), "--seed", "1", "--request-timeout", "20"),
+        *("--no-shrink", "--workers", "1"),
+    ]
+    environment = os.environ | {
+        "CUTOUT_TEST_KEY": api.headers["authorization"].split()[1],
+        "SCHEMATHESIS_HOOKS": "tests.api.schemathesis_hooks",
+        "PYTHONPATH": str(ROOT),
+    }
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout[-20_000:] + ran.stderr[-2_000:]

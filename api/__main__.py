@@ -24,6 +24,8 @@ def main(host: str, port: str) -> None:
     options = server_options(
         app="api.app:create_app", factory=True, host=host, port=int(port), log_config=None
     )
+    # Before the server takes its signals: those who wait are told that it ends by what is imported here.
+    options.load()
     server = uvicorn.Server(options)
     server.run()
     if not server.started:

@@ -8,6 +8,9 @@ from fastapi import Query, Request, Response
 TAG_BYTES = 12
 JSON = "application/json"
 LONGEST_WAIT_S = 60
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
+    304: {"description": "What you have by `If-None-Match` is what there is"}
+}
 
 Wait = Annotated[
     float,
@@ -19,11 +22,6 @@ Wait = Annotated[
         examples=[30],
     ),
 ]
-
-
-NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
-    304: {"description": "What you have by `If-None-Match` is what there is"}
-}
 
 
 def etag_of(text: str) -> str:

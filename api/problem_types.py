@@ -72,6 +72,21 @@ PROBLEM_TYPES = {
         "The job has no cutout",
         "If it is queued or running, look again later; else its `error` says what to do.",
     ),
+    "wrong-state": ProblemType(
+        HTTPStatus.CONFLICT,
+        "The job's state does not allow this",
+        "Look at the job; `detail` says in which states it can be done.",
+    ),
+    "needs-approval": ProblemType(
+        HTTPStatus.CONFLICT,
+        "The job waits until its batch is approved",
+        "Approve the batch, or cancel it.",
+    ),
+    "no-manifest": ProblemType(
+        HTTPStatus.CONFLICT,
+        "There is no manifest that the results could be put into",
+        "Leave `as_input` out; or look again once the batch's `ingest` is read.",
+    ),
     "not-awaiting-approval": ProblemType(
         HTTPStatus.CONFLICT,
         "The batch waits for no approval",
@@ -81,19 +96,6 @@ PROBLEM_TYPES = {
         HTTPStatus.CONFLICT,
         "A run was fired at this very instant",
         "Look at the schedule's runs; fire another if that is not the one.",
-    ),
-    "wrong-state": ProblemType(
-        HTTPStatus.CONFLICT,
-        "The job's state does not allow this",
-        "See which states do in `detail`; look at the job again.",
-    ),
-    "needs-approval": ProblemType(
-        HTTPStatus.CONFLICT, "The job waits for approval", "Approve its batch, or cancel it."
-    ),
-    "no-manifest": ProblemType(
-        HTTPStatus.CONFLICT,
-        "The batch has no manifest to write into",
-        "Leave `as_input` out, or look again once the manifest is read.",
     ),
     "no-report": ProblemType(
         HTTPStatus.CONFLICT, "The run has no report yet", "Look again once the run has ended."
@@ -146,6 +148,11 @@ PROBLEM_TYPES = {
         "The webhook's address cannot be told",
         "Mend the address as `detail` says.",
     ),
+    "wrong-cursor": ProblemType(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "The cursor or event id was not given out for this",
+        "Begin without one; then send what the answer before gave, with the same filters.",
+    ),
     "no-image": ProblemType(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "The form has no picture",
@@ -182,11 +189,6 @@ PROBLEM_TYPES = {
         "The Idempotency-Key belongs to another request",
         "Make a new key for a new request; send an old one only to repeat its request unchanged.",
     ),
-    "wrong-cursor": ProblemType(
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        "The cursor or event id was not given by this list",
-        "Begin at the first page, or leave `Last-Event-ID` out.",
-    ),
     "rate-limited": ProblemType(
         HTTPStatus.TOO_MANY_REQUESTS,
         "The API key sends too many requests",
@@ -204,8 +206,8 @@ PROBLEM_TYPES = {
     ),
     "too-many-streams": ProblemType(
         HTTPStatus.SERVICE_UNAVAILABLE,
-        "Too many streams of events are open",
-        "Poll the batch with `wait`, or try again later.",
+        "Too many event streams are open",
+        "Poll the batch, or open the stream again later.",
     ),
     "storage-unavailable": ProblemType(
         HTTPStatus.SERVICE_UNAVAILABLE, "The bucket does not do as asked", "Send it again later."

@@ -33,9 +33,9 @@ class Route(APIRoute):
         return guarded
 
 
-def v1_router(prefix: str, tag: str) -> APIRouter:
+def v1_router(prefix: str, *tags: str) -> APIRouter:
     """A router for the routes below `prefix`."""
-    return APIRouter(prefix=prefix, tags=[tag], route_class=Route)
+    return APIRouter(prefix=prefix, tags=list(tags), route_class=Route)
 
 
 def require_kind(request: Request, *taken: str) -> str:

@@ -36,8 +36,8 @@ class Services:
     engine: Engine
     bucket: Bucket
     looks: Looks
-    # A key that was revoked is refused a second later.
-    keys: Fresh[str, KnownKey]
+    # By their hashes. A key that was revoked may look for a second more.
+    keys: Fresh[bytes, KnownKey]
     limit: RequestLimit
     last_use: LastUse
     pace: Fresh[None, Pace]
@@ -58,8 +58,15 @@ def open_services(known: Settings) -> Services:
     looks = Looks(known)
     installation = Installation.of(known)
 
-    async def look_for_key(text: str) -> KnownKey | None:
-        return await looks.quick(lambda connection: find_key(connection, text))
+    engine = connect(
+        known.database_url.get_secret_value(),
+        connections=CONNECTIONS,
+        name="cutout-api",
+        server_settings=PATIENCE,
+    )
+
+    async def find(key_sha256: bytes) -> KnownKey | None:
+        return await looks.quick(lambda connection: find_key(connection, key_sha256))
 
     async def find_pace(_: None) -> Pace:
         return await looks.quick(
@@ -68,18 +75,12 @@ def open_services(known: Settings) -> Services:
 
     pace = Fresh(find_pace)
     counting = Counting(looks, pace)
-    engine = connect(
-        known.database_url.get_secret_value(),
-        connections=CONNECTIONS,
-        name="cutout-api",
-        server_settings=PATIENCE,
-    )
     return Services(
         settings=known,
         engine=engine,
         bucket=Bucket(known, connections=CONNECTIONS),
         looks=looks,
-        keys=Fresh(look_for_key),
+        keys=Fresh(find),
         limit=RequestLimit(known.api_requests_per_second),
         last_use=LastUse(engine),
         pace=pace,

@@ -49,11 +49,11 @@ def make_key(
     return key, text
 
 
-def find_key(database: Database, text: str) -> KnownKey | None:
-    """The valid key of this text, or None. It is looked up by its hash: the time taken tells nothing."""
+def find_key(database: Database, key_sha256: bytes) -> KnownKey | None:
+    """The valid key with this hash, or None. It is looked up by its hash: the time taken tells nothing."""
     row = database.execute(
         select(ApiKey.id, ApiKey.producer_id, ApiKey.scopes).where(
-            ApiKey.key_sha256 == hash_of(text),
+            ApiKey.key_sha256 == key_sha256,
             ApiKey.revoked_at.is_(None),
             or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()),
         )

@@ -6,7 +6,8 @@ from collections.abc import Collection
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from jobs.api_keys import find_key, make_key, revoke_keys
+from jobs.api_keys import find_key, hash_of, make_key, revoke_keys
+from jobs.database import Database
 from jobs.models import Producer
 from jobs.scopes import USUAL_SCOPES, Scope
 
@@ -21,9 +22,9 @@ def create_producer(
     return producer, make_key(session, producer.id, name, scopes=scopes)[1]
 
 
-def find_producer(session: Session, key: str) -> uuid.UUID | None:
+def find_producer(database: Database, key: str) -> uuid.UUID | None:
     """The producer whose key this is, or None."""
-    found = find_key(session, key)
+    found = find_key(database, hash_of(key))
     return found.producer_id if found else None
 
 

@@ -3,13 +3,16 @@
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 
-from anyio import to_thread
+from anyio import from_thread, to_thread
+from fastapi import Request, Response
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from api.access import AtHand, ProducerId
-from api.router import v1_router
+from api.idempotency import begin_effect, keep
+from api.router import JSON, v1_router
 from api.routes.batch_looks import own_batch
 from api.routes.jobs import require_own_batch
 from api.schemas import BatchView
@@ -22,44 +25,52 @@ router = v1_router("/v1/batches/{batch_id}", "batches")
 Action = Callable[[Engine, uuid.UUID], object]
 
 
-@router.post("/cancel")
-async def cancel(batch_id: uuid.UUID, at_hand: AtHand, producer_id: ProducerId) -> BatchView:
+@router.post("/cancel", response_model=BatchView)
+async def cancel(batch_id: uuid.UUID, request: Request, at_hand: AtHand, producer_id: ProducerId) -> Response:
     """Withdraw all jobs that are queued or held. What runs ends by itself.
 
     The answer comes when all are: a million take about a minute. Whoever has no answer may ask again.
     """
-    return await _act(at_hand, batch_id, producer_id, cancel_batch)
+    return await _act(request, at_hand, batch_id, producer_id, cancel_batch)
 
 
-@router.post("/retry")
-async def retry(batch_id: uuid.UUID, at_hand: AtHand, producer_id: ProducerId) -> BatchView:
+@router.post("/retry", response_model=BatchView)
+async def retry(batch_id: uuid.UUID, request: Request, at_hand: AtHand, producer_id: ProducerId) -> Response:
     """Put all jobs that failed or are held back in line; called again they cost again."""
-    return await _act(at_hand, batch_id, producer_id, retry_batch)
+    return await _act(request, at_hand, batch_id, producer_id, retry_batch)
 
 
-@router.post("/pause")
-async def pause(batch_id: uuid.UUID, at_hand: AtHand, producer_id: ProducerId) -> BatchView:
+@router.post("/pause", response_model=BatchView)
+async def pause(batch_id: uuid.UUID, request: Request, at_hand: AtHand, producer_id: ProducerId) -> Response:
     """Let no further call of it go out. What is out is finished and copied."""
-    return await _act(at_hand, batch_id, producer_id, _in_a_transaction(pausing.pause))
+    return await _act(request, at_hand, batch_id, producer_id, _in_a_transaction(pausing.pause))
 
 
-@router.post("/resume")
-async def resume(batch_id: uuid.UUID, at_hand: AtHand, producer_id: ProducerId) -> BatchView:
+@router.post("/resume", response_model=BatchView)
+async def resume(batch_id: uuid.UUID, request: Request, at_hand: AtHand, producer_id: ProducerId) -> Response:
     """Let its calls go out again."""
-    return await _act(at_hand, batch_id, producer_id, _in_a_transaction(pausing.resume))
+    return await _act(request, at_hand, batch_id, producer_id, _in_a_transaction(pausing.resume))
 
 
-async def _act(at_hand: Services, batch_id: uuid.UUID, producer_id: uuid.UUID, action: Action) -> BatchView:
-    await to_thread.run_sync(
-        _act_on_own, at_hand.engine, batch_id, producer_id, action, limiter=at_hand.moves
+async def _act(
+    request: Request, at_hand: Services, batch_id: uuid.UUID, producer_id: uuid.UUID, action: Action
+) -> Response:
+    return await to_thread.run_sync(
+        _act_on_own, request, at_hand, batch_id, producer_id, action, limiter=at_hand.moves
     )
-    return (await own_batch(at_hand, batch_id, producer_id, since=time.monotonic())).view()
 
 
-def _act_on_own(engine: Engine, batch_id: uuid.UUID, producer_id: uuid.UUID, action: Action) -> None:
-    with Session(engine) as session:
+def _act_on_own(
+    request: Request, at_hand: Services, batch_id: uuid.UUID, producer_id: uuid.UUID, action: Action
+) -> Response:
+    # The action has transactions of its own, a portion each: this one holds the idempotency key meanwhile.
+    with begin_effect(request, at_hand.engine) as session:
         require_own_batch(session, batch_id, producer_id)
-    action(engine, batch_id)
+        action(at_hand.engine, batch_id)
+        counted = from_thread.run(partial(own_batch, at_hand, batch_id, producer_id, since=time.monotonic()))
+        answer = Response(counted.view().model_dump_json(), media_type=JSON)
+        keep(request, answer)
+        return answer
 
 
 def _in_a_transaction(change: Callable[[Session, uuid.UUID | None], bool]) -> Action:

@@ -59,10 +59,7 @@ async def get(
 @router.get(
     "/{batch_id}/events",
     response_class=EventSourceResponse,
-    responses={
-        200: EVENTS,
-        204: {"description": "You had its `finished` event"},
-    },
+    responses={200: EVENTS, 204: {"description": "You had its `finished` event"}},
     openapi_extra=problems("too-many-streams", "wrong-cursor"),
 )
 async def get_events(

@@ -23,22 +23,24 @@ from jobs.states import FINAL_STATES, State
 
 router = v1_router("/v1/jobs/{job_id}", "jobs")
 
+NOT_NOW = problems("wrong-state", "needs-approval")
+
 Action = Callable[[Database, uuid.UUID], bool]
 
 
-@router.post("/cancel", openapi_extra=problems("wrong-state"))
+@router.post("/cancel", openapi_extra=NOT_NOW)
 def cancel(job_id: uuid.UUID, session: Effect, producer_id: ProducerId) -> JobView:
     """Withdraw a job that is queued or held; what runs ends by itself. One that is cancelled stays so."""
     return _act(session, job_id, producer_id, store.cancel, (*store.CANCELLABLE, State.CANCELLED))
 
 
-@router.post("/retry", openapi_extra=problems("wrong-state", "needs-approval"))
+@router.post("/retry", openapi_extra=NOT_NOW)
 def retry(job_id: uuid.UUID, session: Effect, producer_id: ProducerId) -> JobView:
     """Put a job that failed or is held back in line, with all its tries; called again it costs again."""
     return _act(session, job_id, producer_id, store.retry, store.RETRIABLE)
 
 
-@router.post("/release", openapi_extra=problems("wrong-state", "needs-approval"))
+@router.post("/release", openapi_extra=NOT_NOW)
 def release(job_id: uuid.UUID, session: Effect, producer_id: ProducerId) -> JobView:
     """Put a job that is held back in line, with all its tries; called again it costs again."""
     return _act(session, job_id, producer_id, store.release, (State.HELD,))

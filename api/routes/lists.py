@@ -3,17 +3,18 @@
 import uuid
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 from pydantic import AwareDatetime
 
 from api.access import AtHand, ProducerId
 from api.cursors import page_cursor, read_page_cursor
 from api.openapi import problems
+from api.router import v1_router
 from api.schemas import BatchList, Code, ExternalId, JobList, summarize, view_job
 from jobs.listing import MOST_A_PAGE, Order, Place, Wanted, list_batches, list_jobs
 from jobs.states import State
 
-router = APIRouter(prefix="/v1")
+router = v1_router("/v1")
 
 MOST_FILTERS = 20
 CURSOR_LENGTH = 64

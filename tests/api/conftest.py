@@ -31,7 +31,7 @@ from tests.support.system import wait_until
 def serve(
     settings: Settings, *, behind: Callable[[ASGIApp], ASGIApp] = lambda app: app
 ) -> Iterator[httpx.Client]:
-    """A client, without a key, of the app served on a real port, `behind` what stands before it."""
+    """A client, without a key, of an app on these settings, `behind` what stands before it."""
     with serve_app(behind(create_app(settings))) as client:
         yield client
 

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from api.last_use import LastUse
 from api.rate_limit import RequestLimit
-from jobs.api_keys import find_key
+from jobs.api_keys import find_key, hash_of
 from jobs.producers import create_producer, list_producers, set_quota
 from jobs.scopes import Scope
 from jobs.settings import Settings
@@ -106,7 +106,7 @@ def test_the_last_use_is_written_down(engine: Engine) -> None:
     """At the end at the latest, and once for many requests."""
     with Session(engine) as session, session.begin():
         _, key = create_producer(session, "shop")
-        found = find_key(session, key)
+        found = find_key(session, hash_of(key))
     assert found is not None
     uses = LastUse(engine)
     for _ in range(100):

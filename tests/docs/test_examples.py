@@ -1,5 +1,6 @@
 """The examples of README.md, run as they stand there."""
 
+import csv
 import json
 import re
 import shutil
@@ -58,12 +59,20 @@ def test_the_examples_of_the_api_lead_to_a_finished_batch(system: System, shop: 
     assert ran.returncode == 0, ran.stdout + ran.stderr + system.log("worker")
     lines = ran.stdout.splitlines()
     assert "304" in lines
-    waited, batch, of_batch, of_name, batches = (json.loads(line) for line in lines if line.startswith("{"))
+    waited, batch, of_batch, of_name, batches, planned = (
+        json.loads(line) for line in lines if line.startswith("{")
+    )
     assert (waited["external_id"], batch["counts"]["succeeded"]) == ("SKU-4480", 1)
     assert [line for line in lines if line.startswith("event: ")][-1] == "event: finished"
     assert [job["external_id"] for job in of_batch["data"]] == ["SKU-4481"]
     assert [job["id"] for job in of_name["data"]] == [waited["id"]]
     assert [each["name"] for each in batches["data"]] == ["spring"]
+    assert (planned["ingest"]["rejects"], planned["ingest"]["plan"]["calls"]) == (1, 1)
+    assert "3,source,photos/local.jpg," in ran.stdout
+    rows = csv.DictReader((tmp_path / "with-cutouts.csv").read_text().splitlines())
+    assert [row["cutout_state"] for row in rows] == ["succeeded", "rejected"]
+    nights, runs = (json.loads(line) for line in lines if line.startswith("["))
+    assert (len(nights), runs) == (2, [])
 
 
 def _run(

@@ -14,6 +14,8 @@ from tests.cli.command import Cutout
 KILLS_VARIABLE = "CUTOUT_TEST_KILLS"
 KILLS = int(os.environ.get(KILLS_VARIABLE, "8"))
 ROWS, EVERY = 40_000, 400
+CHUNK = 10_000
+CHUNKS = ROWS // CHUNK
 SESSIONS = """
     SELECT pid FROM pg_stat_activity
     WHERE datname = current_database() AND application_name = 'cutout-cli'
@@ -59,7 +61,8 @@ class TestAnIngestThatIsKilled:
         whole_s = self._run(cutout, engine, manifest)[0]
         manifest.touch()
         for _ in range(KILLS):
-            _, said = self._run(cutout, engine, manifest, kill_after_s=moments.uniform(0, whole_s))
+            moment = moments.randrange(ROWS), moments.uniform(0, whole_s / CHUNKS)
+            _, said = self._run(cutout, engine, manifest, kill_at=moment)
             went_on += "goes on" in said
         ran = cutout.ended(cutout.start("ingest", manifest.name))
         assert ran.code == 1
@@ -77,19 +80,30 @@ class TestAnIngestThatIsKilled:
         ]
 
     def _run(
-        self, cutout: Cutout, engine: Engine, manifest: Path, *, kill_after_s: float | None = None
+        self, cutout: Cutout, engine: Engine, manifest: Path, *, kill_at: tuple[int, float] | None = None
     ) -> tuple[float, str]:
-        """Seconds from its first word with Postgres to its end, and what it said on stderr."""
+        """Seconds from its first word with Postgres to its end, and what it said on stderr.
+
+        It is killed once so many rows are stored, and so many seconds later: a moment that a machine which is
+        slower now than it was before does not shift past the end.
+        """
         before = self._sessions(engine)
         process = cutout.start("ingest", manifest.name)
         while process.poll() is None and self._sessions(engine) <= before:
             time.sleep(0.01)
         began_at = time.monotonic()
-        if kill_after_s is not None:
-            time.sleep(kill_after_s)
+        if kill_at is not None:
+            rows, later_s = kill_at
+            while process.poll() is None and self._stored(engine) < rows // CHUNK * CHUNK:
+                time.sleep(0.01)
+            time.sleep(later_s)
             process.kill()
         _, said = process.communicate()
         return time.monotonic() - began_at, said
+
+    def _stored(self, engine: Engine) -> int:
+        with engine.connect() as connection:
+            return connection.scalar(text("SELECT max(records) FROM ingests WHERE finished_at IS NULL")) or 0
 
     def _sessions(self, engine: Engine) -> set[int]:
         with engine.connect() as connection:

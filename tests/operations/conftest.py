@@ -1,3 +1,3 @@
-from tests.api.conftest import client
+from tests.api.conftest import app, client
 
-__all__ = ["client"]
+__all__ = ["app", "client"]

@@ -75,14 +75,11 @@ class TestTwins:
         sandbox.fault("code", code="PROCESSING_FAILURE", next=1)
         reusing.work()
         second = reusing.enqueue(photo)
-        reusing.change(first, "standing = 'resting', scheduled_at = now() + interval '1 hour'")
-        with reusing.engine.begin() as connection:
-            connection.execute(text("UPDATE jobs SET standing = 'parked' WHERE id = :id"), {"id": first})
+        reusing.change(first, "state = 'running', standing = NULL, worker_id = uuidv7()")
         reusing.work()
         assert reusing.job(second).code == "TWIN_IS_BOUGHT"
         assert reusing.attempts(second) == []
-        with reusing.engine.begin() as connection:
-            connection.execute(text("UPDATE jobs SET standing = 'in_line' WHERE id = :id"), {"id": first})
+        reusing.change(first, "state = 'queued', standing = 'in_line', worker_id = NULL")
         for _ in range(2):
             reusing.work()
         assert [reusing.job(job_id).state for job_id in (first, second)] == [State.SUCCEEDED] * 2

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, Strict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 
 from api.schemas import WEB_ADDRESS, WHOLE, PlainText, PriorityName, ReturnForms, WebhookUrl
 from jobs.enqueueing import LONGEST_SOURCE
@@ -86,6 +86,8 @@ class ScheduleRequest(BaseModel):
             le=1,
             description="A run fails if less than this share of the last run's pictures is left",
         ),
+        # Smaller ones are none to Postgres, which would refuse them.
+        AfterValidator(lambda share: round(share, 6)),
     ] = 0.5
 
     webhook_url: WebhookUrl | None = None

@@ -1,10 +1,11 @@
 """A producer's jobs and batches by pages."""
 
+import re
 import uuid
 from typing import Annotated
 
 from fastapi import Depends, Query
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BeforeValidator
 
 from api.access import AtHand, ProducerId
 from api.cursors import page_cursor, read_page_cursor
@@ -25,6 +26,16 @@ Cursor = Annotated[
 ]
 
 
+def _written_out(value: object) -> object:
+    # Numbers would be taken for seconds or milliseconds, as they come.
+    if isinstance(value, str) and not re.match(r"\d{4}-\d\d-\d\d[Tt ]", value):
+        raise ValueError("must be a date and time with its zone, such as 2026-11-22T09:15:00Z")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out)]
+
+
 def _wanted(
     *,
     state: Annotated[
@@ -36,8 +47,8 @@ def _wanted(
         list[Code] | None,
         Query(max_length=MOST_FILTERS, description="Only with this `error.code`; may be repeated"),
     ] = None,
-    created_after: Annotated[AwareDatetime | None, Query(description="At this time or later")] = None,
-    created_before: Annotated[AwareDatetime | None, Query(description="Before this time")] = None,
+    created_after: Annotated[Moment | None, Query(description="At this time or later")] = None,
+    created_before: Annotated[Moment | None, Query(description="Before this time")] = None,
 ) -> Wanted:
     return Wanted(tuple(state or ()), batch, external_id, tuple(code or ()), created_after, created_before)
 

@@ -119,6 +119,7 @@ class TestListingJobs:
             ({"code": "\x00"}, "code.0"),
             ({"code": ["A"] * 21}, "code"),
             ({"created_after": "yesterday"}, "created_after"),
+            ({"created_after": "1764150000"}, "created_after"),
             ({"created_after": "2026-01-01T00:00:00"}, "created_after"),
             ({"cursor": ""}, "cursor"),
             ({"cursor": "nonsense"}, "cursor"),

@@ -124,6 +124,11 @@ OUTSIDE_THE_SCHEMA: list[tuple[dict[str, Any], str]] = [
 
 
 class TestWhatIsRefused:
+    def test_is_not_what_is_next_to_nothing(self, shop: httpx.Client) -> None:
+        """A share too small for its column counts as none."""
+        answer = shop.post("/v1/schedules", json=ORDER | {"shrinks_to": 1e-143})
+        assert (answer.status_code, answer.json()["shrinks_to"]) == (201, 0.0)
+
     def test_names_the_field(self, shop: httpx.Client) -> None:
         """A problem document of a stable type; nothing is kept."""
         for wrong, field in IMPOSSIBLE:

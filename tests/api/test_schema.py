@@ -17,7 +17,7 @@ from tests.api.conftest import key_for, serve
 
 ROOT = Path(__file__).parents[2]
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-# With fewer, whole kinds of input are left out; these take half a minute.
+# With fewer, whole kinds of input are left out; these take some 40 s.
 MAX_EXAMPLES = 20
 
 

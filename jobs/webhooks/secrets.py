@@ -7,7 +7,8 @@ import uuid
 
 from pydantic import SecretStr
 
-SECRET_PREFIX = "whsec_"  # noqa: S105 - begins every secret of Standard Webhooks
+# Begins every secret of Standard Webhooks.
+SECRET_PREFIX = "whsec_"  # noqa: S105  # nosec B105
 
 
 def secret_of(master: SecretStr, owner: uuid.UUID, version: int) -> str:

@@ -46,7 +46,12 @@ def main() -> None:
     if strange := set(asked.parts) - PARTS.keys():
         parser.error(f"no part is called {', '.join(sorted(strange))}; there are {', '.join(PARTS)}")
     with tempfile.TemporaryDirectory() as directory, LocalServices(Path(directory)) as services:
-        os.environ |= {**services.environment(), "CUTOUT_S3_BUCKET": "bench-polling"}
+        os.environ |= {
+            **services.environment(),
+            "CUTOUT_S3_BUCKET": "bench-polling",
+            # One key asks for all.
+            "CUTOUT_API_REQUESTS_PER_SECOND": "10000",
+        }
         engine = connect(settings().database_url.get_secret_value(), connections=2)
         upgrade(engine)
         Bucket(settings()).create()

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from sqlalchemy import Engine, bindparam, event, select
 
 from api.app import create_app
+from api.server import server_options
 from jobs.database import connect
 from jobs.models import JOBS
 from jobs.settings import settings
@@ -50,4 +51,7 @@ def create() -> FastAPI:
 
 
 if __name__ == "__main__":
-    uvicorn.run(create, factory=True, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
+    options = server_options(
+        app=create, factory=True, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning"
+    )
+    uvicorn.Server(options).run()

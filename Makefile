@@ -59,7 +59,7 @@ soak: $(READY) ## Kill at random while 3,000 jobs run, and audit; e.g. ARGS='--m
 
 .PHONY: lock
 lock: $(READY) ## Renew the locked dependencies
-	$(BIN)/uv pip compile --upgrade $(LOCK) pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --upgrade $(LOCK) --extra traces pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --upgrade $(LOCK) --all-extras -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \

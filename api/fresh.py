@@ -58,10 +58,9 @@ class Fresh(Generic[K, V]):
                 return held.value
             look = self._begin(key)
             return held.value if look.may_wait(held) else await asyncio.shield(look.task)
-        if since and key in self._looks:
-            # It may have begun too early.
+        while key in self._looks and self._looks[key].begun_at < since:
+            # It began too early.
             await asyncio.shield(self._looks[key].task)
-            return await self.get(key, since=since)
         return await asyncio.shield(self._begin(key).task)
 
     def _begin(self, key: K) -> _Look[V]:
@@ -69,17 +68,16 @@ class Fresh(Generic[K, V]):
             begun_at = time.monotonic()
             task = asyncio.create_task(self._look_up(key, begun_at))
             self._looks[key] = _Look(task, begun_at)
-            task.add_done_callback(lambda done: self._end(key, done))
+            # Whoever waits gets an error; if nobody does any more, it is not reported as lost.
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return self._looks[key]
 
-    def _end(self, key: K, done: "asyncio.Task[V | None]") -> None:
-        del self._looks[key]
-        if not done.cancelled():
-            # Whoever waits gets it; if nobody does any more, it is not reported as lost.
-            done.exception()
-
     async def _look_up(self, key: K, begun_at: float) -> V | None:
-        value = await self._look(key)
+        try:
+            value = await self._look(key)
+        finally:
+            # Before the task is done: who waited for it must not find it again.
+            del self._looks[key]
         if value is None:
             self._held.pop(key, None)
             return None

@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 
-from api.schemas import WEB_ADDRESS, WHOLE, PlainText, PriorityName, ReturnForms, WebhookUrl
+from api.schemas import WEB_ADDRESS, WHOLE, ColumnMap, PlainText, PriorityName, ReturnForms, WebhookUrl
 from jobs.enqueueing import LONGEST_SOURCE
-from jobs.manifest.columns import TARGETS, require_targets
+from jobs.manifest.columns import require_targets
 from jobs.models import Run, Schedule
 from jobs.schedules.catching_up import Fire
 from jobs.schedules.cron import FIELDS, LONGEST_EXPRESSION
@@ -66,14 +66,7 @@ class ScheduleRequest(BaseModel):
     ] = None
     reuse: Annotated[bool, Strict()] = True
     encoding: Annotated[PlainText | None, Field(max_length=40)] = None
-    map: Annotated[
-        dict[PlainText, PlainText],
-        Field(
-            description="Which column of the manifest is which",
-            json_schema_extra={"propertyNames": {"enum": list(TARGETS)}},
-            examples=[{"external_id": "SKU", "source": "Image URL"}],
-        ),
-    ] = {}
+    map: ColumnMap = {}
     overlap: Overlap = Overlap.SKIP
     catch_up: CatchUp = CatchUp.LATEST
     jitter_seconds: Annotated[int, Strict(), Field(ge=0), WHOLE] = 0

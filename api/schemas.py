@@ -101,6 +101,14 @@ SourceUrl = Annotated[
 ]
 
 
+ColumnMap = Annotated[
+    dict[PlainText, PlainText],
+    Field(
+        description="Which column of the manifest is which",
+        json_schema_extra={"propertyNames": {"enum": list(TARGETS)}},
+        examples=[{"external_id": "SKU", "source": "Image URL"}],
+    ),
+]
 WHOLE = BeforeValidator(_whole)
 Credits = Annotated[int, Field(ge=0, le=2**31 - 1), WHOLE]
 WebhookUrl = Annotated[
@@ -234,14 +242,7 @@ class BatchRequest(BatchOptions):
         Field(examples=["https://shop.example/export.csv"]),
         AfterValidator(_manifest_address),
     ] = None
-    map: Annotated[
-        dict[PlainText, PlainText],
-        Field(
-            description="Which column of the manifest is which",
-            json_schema_extra={"propertyNames": {"enum": list(TARGETS)}},
-            examples=[{"external_id": "SKU", "source": "Image URL"}],
-        ),
-    ] = {}
+    map: ColumnMap = {}
 
     def to_order(self, columns: Mapping[str, str], producer_id: uuid.UUID) -> Order:
         # Not an option of a query: a webhook's address may hold a token.

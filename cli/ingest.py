@@ -44,6 +44,19 @@ from worker.endpoint.image import PREPARATION
 CONNECTIONS_TO_BUCKET = 10
 OF_A_MANIFEST = "Of a manifest"
 BEFORE_SPENDING = "Before spending"
+ColumnsOption = Annotated[
+    str,
+    typer.Option(
+        "--map",
+        metavar="TARGET=COLUMN,…",
+        help='Which column is which: `external_id=SKU,source="Image URL"`.',
+        rich_help_panel=OF_A_MANIFEST,
+    ),
+]
+EncodingOption = Annotated[
+    str | None,
+    typer.Option(help="If it is not UTF-8: latin-1, cp1252 …", rich_help_panel=OF_A_MANIFEST),
+]
 
 
 def ingest(
@@ -73,19 +86,8 @@ def ingest(
     priority: Annotated[
         str, typer.Option(help=f"{', '.join(PRIORITIES)}; a row may say otherwise.")
     ] = "normal",
-    map_: Annotated[
-        str,
-        typer.Option(
-            "--map",
-            metavar="TARGET=COLUMN,…",
-            help='Which column is which: `external_id=SKU,source="Image URL"`.',
-            rich_help_panel=OF_A_MANIFEST,
-        ),
-    ] = "",
-    encoding: Annotated[
-        str | None,
-        typer.Option(help="If it is not UTF-8: latin-1, cp1252 …", rich_help_panel=OF_A_MANIFEST),
-    ] = None,
+    map_: ColumnsOption = "",
+    encoding: EncodingOption = None,
     rejects: Annotated[Path, typer.Option(help="Where rows go that no job can be made of, and why.")] = Path(
         "rejects.csv"
     ),

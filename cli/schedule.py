@@ -8,7 +8,15 @@ from sqlalchemy.orm import Session
 
 from cli.console import Exit, err, fail, out
 from cli.database import open_database, plain_errors
-from cli.ingest import BEFORE_SPENDING, OF_A_MANIFEST, columns_of, one_of_priorities, producer_of
+from cli.ingest import (
+    BEFORE_SPENDING,
+    OF_A_MANIFEST,
+    ColumnsOption,
+    EncodingOption,
+    columns_of,
+    one_of_priorities,
+    producer_of,
+)
 from cli.scheduled import (
     describe_next,
     describe_report,
@@ -115,19 +123,8 @@ def add(
     reuse: Annotated[
         bool, typer.Option(help="Take cutouts that were bought before.", rich_help_panel=BEFORE_SPENDING)
     ] = True,
-    map_: Annotated[
-        str,
-        typer.Option(
-            "--map",
-            metavar="TARGET=COLUMN,…",
-            help='Which column is which: `external_id=SKU,source="Image URL"`.',
-            rich_help_panel=OF_A_MANIFEST,
-        ),
-    ] = "",
-    encoding: Annotated[
-        str | None,
-        typer.Option(help="If it is not UTF-8: latin-1, cp1252 …", rich_help_panel=OF_A_MANIFEST),
-    ] = None,
+    map_: ColumnsOption = "",
+    encoding: EncodingOption = None,
     keys: Annotated[
         bool,
         typer.Option(

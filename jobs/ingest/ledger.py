@@ -100,18 +100,23 @@ def take_up(connection: Connection, batch_id: uuid.UUID, fingerprint: bytes, kin
     return Unfinished(batch_id, Counts(*found[1:]), found.manifest_key)
 
 
+def make_batch(session: Session, order: Order) -> uuid.UUID:
+    """The batch that the order is for, without jobs, in the caller's transaction."""
+    return create_batch(
+        session,
+        order.name,
+        producer_id=order.producer_id,
+        weight=order.weight,
+        budget=order.budget,
+        reuse=order.reuse,
+        webhook_url=order.webhook_url,
+    ).id
+
+
 def begin(connection: Connection, order: Order, fingerprint: bytes, kind: str) -> uuid.UUID:
     """Make the batch and its ingest, in the caller's transaction."""
     with Session(connection, join_transaction_mode="rollback_only") as session:
-        batch_id = create_batch(
-            session,
-            order.name,
-            producer_id=order.producer_id,
-            weight=order.weight,
-            budget=order.budget,
-            reuse=order.reuse,
-            webhook_url=order.webhook_url,
-        ).id
+        batch_id = make_batch(session, order)
     connection.execute(
         insert(INGESTS).values(batch_id=batch_id, fingerprint=fingerprint, kind=kind, options=order.options)
     )

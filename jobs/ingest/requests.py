@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Interval, and_, bindparam, func, insert, sele
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.orm import Session
 
-from jobs.enqueueing import create_batch
+from jobs.ingest.ledger import make_batch
 from jobs.ingest.orders import STRICT, Order
 from jobs.models import INGESTS, Batch, Ingest
 from jobs.store.words import cut
@@ -57,15 +57,7 @@ def request_ingest(
     `source` is what `cutout ingest` takes, or the https address of a manifest. With `manifest_key` the
     manifest lies in the bucket already and `source` says where it came from.
     """
-    batch_id = create_batch(
-        session,
-        order.name,
-        producer_id=order.producer_id,
-        weight=order.weight,
-        budget=order.budget,
-        reuse=order.reuse,
-        webhook_url=order.webhook_url,
-    ).id
+    batch_id = make_batch(session, order)
     session.execute(
         insert(INGESTS).values(
             batch_id=batch_id,

@@ -132,6 +132,9 @@ def _queued(session: Session, job: Job, known: Installation) -> Explanation:
         return Explanation(State(job.state), "resting", words, until=job.scheduled_at)
     if job.standing == Standing.HANDED_OUT:
         return _handed_out(job)
+    if job.standing == Standing.SERVING:
+        words = "its cutout was bought before; a worker looks whether the bucket still holds it"
+        return Explanation(State(job.state), "serving", words, until=job.scheduled_at)
     if job.step == Step.COPY:
         return _of(job, "copy", "it is paid for; its copy is next, before any call")
     return _in_line(session, job, known)

@@ -96,8 +96,10 @@ def _ago(moment: ColumnElement[Any]) -> ColumnElement[float]:
     return _seconds(func.now() - moment)
 
 
+# Those that the dispatcher brings back in line if nothing becomes of them by `scheduled_at`.
+AWAITED = (Standing.HANDED_OUT, Standing.SERVING, Standing.RESTING)
 IN_LINE = JOBS.c.standing == constant(Standing.IN_LINE)
-ON_ITS_WAY = JOBS.c.standing.in_([constant(Standing.HANDED_OUT), constant(Standing.RESTING)])
+ON_ITS_WAY = JOBS.c.standing.in_([constant(standing) for standing in AWAITED])
 # Paid for, and neither in the bucket nor in the lifeboat.
 AT_RISK = and_(JOBS.c.result_expires_at.is_not(None), JOBS.c.lifeboat_key.is_(None))
 PAID = (
@@ -197,7 +199,7 @@ THE_REST = select(
             select(_ago(func.min(JOBS.c.scheduled_at)))
             .where(JOBS.c.standing == constant(standing))
             .scalar_subquery()
-            for standing in (Standing.HANDED_OUT, Standing.RESTING)
+            for standing in AWAITED
         )
     ).label("overdue_s"),
 )

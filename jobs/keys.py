@@ -26,6 +26,11 @@ def sha256_in_key(key: str) -> bytes | None:
     return bytes.fromhex(found[1]) if found else None
 
 
+def uploaded_sources(bucket: str) -> str:
+    """The pattern of uploaded sources' addresses in a bucket, for Postgres; it captures their SHA-256."""
+    return f"^s3://{re.escape(bucket)}/{UPLOADED.pattern}$"
+
+
 def cutout_key(
     template: str,
     *,

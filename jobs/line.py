@@ -33,6 +33,7 @@ from jobs.models import ACCOUNTS, BATCHES, BREAKER, JOBS, LINE, constant
 from jobs.pausing import RESTS
 from jobs.states import Standing, State, Step
 from jobs.store.ledger import DAY_IS_SPENT
+from jobs.store.serving import IS_BOUGHT, NO_SHELF, HandedOut, Shelf
 
 MOST_WOKEN = 1000
 # Parked by one statement, and such statements in one tick: a paused batch is out of the way within seconds.
@@ -42,11 +43,17 @@ MOST_BATCHES = 10
 
 IN_LINE = constant(Standing.IN_LINE)
 HANDED_OUT = constant(Standing.HANDED_OUT)
+SERVING = constant(Standing.SERVING)
 RESTING = constant(Standing.RESTING)
 PARKED = constant(Standing.PARKED)
 RUNNING = constant(State.RUNNING)
 
-DUE = select(JOBS.c.id).where(JOBS.c.standing.in_([RESTING, HANDED_OUT]), JOBS.c.scheduled_at <= func.now())
+# How a job leaves the line for a worker.
+WAYS = (Standing.HANDED_OUT, Standing.SERVING)
+
+DUE = select(JOBS.c.id).where(
+    JOBS.c.standing.in_([RESTING, HANDED_OUT, SERVING]), JOBS.c.scheduled_at <= func.now()
+)
 
 WAKE = (
     update(JOBS)
@@ -123,11 +130,11 @@ COPIES_DYING = COPIES_IN_LINE.where(
 BATCH_RESTS = select(BATCHES.c.id).where(BATCHES.c.id == JOBS.c.batch_id, RESTS).exists()
 
 
-def _handed(in_line: Select[uuid.UUID], standing: ColumnElement[str]) -> CTE:
+def _handed(in_line: Select[uuid.UUID], standing: ColumnElement[str], *which: ColumnElement[bool]) -> CTE:
     first = in_line.limit(bindparam("count")).with_for_update(skip_locked=True).scalar_subquery()
     return (
         update(JOBS)
-        .where(JOBS.c.id.in_(first))
+        .where(JOBS.c.id.in_(first), *which)
         .values(
             standing=standing,
             fence=JOBS.c.fence + 1,
@@ -146,14 +153,14 @@ def _handed(in_line: Select[uuid.UUID], standing: ColumnElement[str]) -> CTE:
     )
 
 
-def _calls() -> Select[uuid.UUID, int, bool]:
+def _calls() -> Select[uuid.UUID, int, str]:
     """The first in line; those of a batch that rests are parked instead, once for as long as it does."""
-    handed = _handed(CALLS_IN_LINE, case((BATCH_RESTS, PARKED), else_=HANDED_OUT))
-    goes = handed.c.standing == HANDED_OUT
+    handed = _handed(CALLS_IN_LINE, case((BATCH_RESTS, PARKED), (IS_BOUGHT, SERVING), else_=HANDED_OUT))
+    goes = handed.c.standing != PARKED
     furthest = select(func.max(handed.c.place)).where(goes).scalar_subquery()
     parked = select(handed.c.batch_id).where(not_(goes))
     return (
-        select(handed.c.id, handed.c.fence, goes.label("goes"))
+        select(handed.c.id, handed.c.fence, handed.c.standing)
         .order_by(handed.c.priority, handed.c.place)
         .add_cte(
             update(LINE).values(present=func.greatest(LINE.c.present, furthest)).cte("advanced"),
@@ -170,6 +177,15 @@ def _copies(in_line: Select[uuid.UUID]) -> Select[uuid.UUID, int]:
     return select(handed.c.id, handed.c.fence).order_by(handed.c.result_expires_at)
 
 
+def _bought() -> Select[uuid.UUID, int]:
+    """Those of the first in line that need no call.
+
+    The line's present stays where it is: who is passed over would come behind whoever is enqueued next.
+    """
+    handed = _handed(CALLS_IN_LINE, SERVING, IS_BOUGHT, not_(BATCH_RESTS))
+    return select(handed.c.id, handed.c.fence).order_by(handed.c.priority, handed.c.place)
+
+
 def _park() -> Update:
     head = CALLS_IN_LINE.add_columns(JOBS.c.batch_id).limit(MOST_PARKED).subquery()
     resting = select(head.c.id).join(BATCHES, BATCHES.c.id == head.c.batch_id).where(RESTS)
@@ -182,6 +198,7 @@ def _park() -> Update:
 
 PARK = _park()
 HAND_OUT_CALLS = _calls()
+HAND_OUT_BOUGHT = _bought()
 HAND_OUT_COPIES = _copies(COPIES_IN_LINE)
 HAND_OUT_DYING = _copies(COPIES_DYING)
 
@@ -189,7 +206,8 @@ HAND_OUT_DYING = _copies(COPIES_DYING)
 @dataclass(frozen=True, slots=True)
 class Survey:
     """What there is to do: whether jobs are due to rejoin the line, and for each step whether any stand in
-    line and how many are outstanding, that is handed out or running.
+    line and how many are outstanding, that is handed out or running. `serving` jobs are handed out without
+    a need for a call.
 
     Calls may go out for the accounts in `open_accounts`, unless the line is `paused`, the bucket `away` or
     the day's budget `spent`. `parked` says that jobs which were parked may rejoin the line.
@@ -203,6 +221,7 @@ class Survey:
     parked: bool
     in_line: dict[Step, bool]
     outstanding: dict[Step, int]
+    serving: int
 
     @property
     def calls_may_go(self) -> bool:
@@ -230,6 +249,7 @@ SURVEY = select(
     select(BREAKER.c.id).where(BREAKER.c.opened_at.is_not(None)).exists(),
     DAY_IS_SPENT,
     PARKED_BATCHES.exists(),
+    select(func.count()).select_from(JOBS).where(JOBS.c.standing == SERVING).scalar_subquery(),
     *(query.scalar_subquery() for step in Step for query in _surveyed(step)),
 )
 
@@ -237,7 +257,7 @@ SURVEY = select(
 def survey(database: Database, accounts: Sequence[str], day_budget: int | None = None) -> Survey:
     """Look, in one query, at all that a dispatcher must know before it moves anything."""
     asked = {"accounts": list(accounts), "day_budget": day_budget}
-    due, open_accounts, paused, away, spent, parked, *counts = database.execute(SURVEY, asked).one()
+    due, open_accounts, paused, away, spent, parked, serving, *counts = database.execute(SURVEY, asked).one()
     by_step = {step: counts[3 * n : 3 * n + 3] for n, step in enumerate(Step)}
     return Survey(
         due=due,
@@ -248,6 +268,7 @@ def survey(database: Database, accounts: Sequence[str], day_budget: int | None =
         parked=parked,
         in_line={step: bool(found) for step, (found, _, _) in by_step.items()},
         outstanding={step: handed_out + running for step, (_, handed_out, running) in by_step.items()},
+        serving=serving,
     )
 
 
@@ -271,25 +292,50 @@ def unpark(database: Database) -> int:
     return moved
 
 
-HandedOut = list[tuple[uuid.UUID, int]]
-"""Ids and new fences, in order. Publish them after the commit; unclaimed ones come back after their lease."""
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """Whose turn it is: for a call, or to be served from what was bought.
+
+    Publish them after the commit; unclaimed ones come back after their lease.
+    """
+
+    calls: HandedOut
+    served: HandedOut
+
+
+def hand_out(
+    database: Database, count: int, *, lease: timedelta, shelf: Shelf | None = None, room: int = 0
+) -> Turns:
+    """Take the first in line, by priority and place, until `count` of them are for a call.
+
+    Those that the shelf has a cutout for are taken on the way, up to `room` of them and what comes with the
+    last round; jobs of batches that rest are parked. After MOST_ROUNDS fewer may be taken than there are.
+    """
+    turns = Turns([], [])
+    on_the_shelf = shelf.as_parameters() if shelf else NO_SHELF
+    for _ in range(MOST_ROUNDS):
+        left = count - len(turns.calls)
+        rows = database.execute(HAND_OUT_CALLS, {"count": left, "lease": lease, **on_the_shelf}).all()
+        calls, served = (
+            [(row.id, row.fence) for row in rows if row.standing == standing] for standing in WAYS
+        )
+        turns.calls.extend(calls)
+        turns.served.extend(served)
+        if len(calls) == len(rows) or len(turns.calls) == count:
+            break
+        if served:
+            if len(turns.served) >= room:
+                break
+            more = {"count": room - len(turns.served), "lease": lease, **on_the_shelf}
+            turns.served.extend((row.id, row.fence) for row in database.execute(HAND_OUT_BOUGHT, more))
+        if len(calls) + len(served) < len(rows):
+            database.execute(PARK)
+    return turns
 
 
 def hand_out_calls(database: Database, count: int, *, lease: timedelta) -> HandedOut:
-    """Take the first `count` jobs in line for a call, by priority and place.
-
-    Jobs of batches that rest are parked on the way. After MOST_ROUNDS fewer may be taken than there are.
-    """
-    handed_out: HandedOut = []
-    for _ in range(MOST_ROUNDS):
-        room = count - len(handed_out)
-        rows = database.execute(HAND_OUT_CALLS, {"count": room, "lease": lease}).all()
-        goes = [(row.id, row.fence) for row in rows if row.goes]
-        handed_out += goes
-        if len(goes) == len(rows) or len(goes) == room:
-            break
-        database.execute(PARK)
-    return handed_out
+    """Take the first `count` jobs in line for a call each, whatever was bought before."""
+    return hand_out(database, count, lease=lease).calls
 
 
 def hand_out_copies(

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class SignedUpload:
-    """Where to PUT an object, and the headers that must go with it."""
+class SignedRequest:
+    """A link, and the headers that must go with it."""
 
     url: str
     headers: dict[str, str]

@@ -267,7 +267,7 @@ class Job(Base):
             "ix_jobs_due",
             "standing",
             "scheduled_at",
-            postgresql_where=text("standing IN ('handed_out', 'resting')"),
+            postgresql_where=text("standing IN ('handed_out', 'serving', 'resting')"),
         ),
         Index("ix_jobs_parked", "batch_id", "place", postgresql_where=text("standing = 'parked'")),
         Index("ix_jobs_running", "worker_id", postgresql_where=text("state = 'running'")),

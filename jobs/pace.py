@@ -49,7 +49,7 @@ class Pace:
             return self.call_seconds or SOONEST_S if job.step == Step.CALL else SOONEST_S
         if job.standing == Standing.RESTING:
             return (job.scheduled_at - datetime.now(UTC)).total_seconds()
-        if job.standing == Standing.HANDED_OUT or job.step == Step.COPY:
+        if job.standing in (Standing.HANDED_OUT, Standing.SERVING) or job.step == Step.COPY:
             return SOONEST_S
         if self.paused:
             return LATEST_S

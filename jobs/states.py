@@ -46,6 +46,10 @@ class Standing(StrEnum):
     HANDED_OUT = "handed_out"
     """A message with its fence is on its way; unless claimed by `scheduled_at`, it rejoins the line."""
 
+    SERVING = "serving"
+    """Its cutout was bought before, and no call is needed: a worker ends it without a claim once it saw that
+    the bucket still holds the cutout. Otherwise it rejoins the line, by `scheduled_at` at the latest."""
+
     RESTING = "resting"
     """Not now: rejoins the line at `scheduled_at`."""
 

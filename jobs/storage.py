@@ -17,7 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.handlers import add_expect_header
 
-from jobs.links import Links, SignedUpload
+from jobs.links import Links, SignedRequest
 from jobs.many_links import ManyLinks
 from jobs.object_parts import put_parts
 from jobs.object_reader import open_pieces
@@ -202,7 +202,7 @@ class Bucket:
 
     def presign_put(
         self, key: str, *, sha256: bytes, media_type: str, metadata: dict[str, str], seconds: int
-    ) -> SignedUpload:
+    ) -> SignedRequest:
         """A link that takes exactly these bytes under `key`, with the headers it is signed for."""
         headers = {
             "Content-Type": media_type,
@@ -210,7 +210,13 @@ class Bucket:
             **{f"x-amz-meta-{name}": value for name, value in metadata.items()},
         }
         with _plain_errors(self.name, key):
-            return SignedUpload(self._links.sign("PUT", key, headers, seconds), headers)
+            return SignedRequest(self._links.sign("PUT", key, headers, seconds), headers)
+
+    def presign_head(self, key: str, *, seconds: int) -> SignedRequest:
+        """A link that tells of an object and its checksum, with the headers it is signed for."""
+        headers = {"x-amz-checksum-mode": "ENABLED"}
+        with _plain_errors(self.name, key):
+            return SignedRequest(self._links.sign("HEAD", key, headers, seconds), headers)
 
     def create(self) -> None:
         """Make the bucket unless it is there. For local servers; production names an existing one."""

@@ -13,6 +13,7 @@ from jobs.settings import settings
 from jobs.states import Step
 from worker.context import WorkerContext
 from worker.process import process
+from worker.serving import serve
 
 known = settings()
 
@@ -87,3 +88,9 @@ def _stop(**_: Any) -> None:
 def process_job(job_id: str, fence: int) -> None:
     """Carry one job out, if it is still to be done under this fence."""
     process(_contexts[0], uuid.UUID(job_id), fence)
+
+
+@app.task(name="cutout.serve")
+def serve_jobs(handed_out: list[tuple[str, int]]) -> None:
+    """Hand over what was bought before to those of these jobs that still wait for it under their fence."""
+    serve(_contexts[0], [(uuid.UUID(job_id), fence) for job_id, fence in handed_out])

@@ -23,17 +23,19 @@ from jobs.results_manifest import ended_batches, keep_results
 from jobs.settings import Settings, settings
 from jobs.states import Step
 from jobs.storage import Bucket
-from jobs.store import Bounds
+from jobs.store import Bounds, HandedOut, Shelf
 from worker import dispatcher_metrics as metrics
 from worker.background import Question
 from worker.credit_watch import Credits
 from worker.endpoint.limiter import Ceilings
+from worker.errands import Errand
 from worker.keeper import Keeper
 from worker.limit_watch import LimitWatch
 from worker.part import Part
 from worker.probe import bucket_works
 from worker.pruning import Pruning
 from worker.publisher import Publisher
+from worker.reuse import MAKING
 from worker.schedule_keeper import ScheduleKeeper
 from worker.slots import limiter_of
 from worker.watch import HeartWatch
@@ -49,6 +51,7 @@ LOOK_AT_WORKERS_S = 0.8
 KEEP_LIMITS_EVERY_S = 1.0
 REDIS_TIMEOUT_S = 5
 MOST_COPIES_OUTSTANDING = 200
+MOST_SERVING = 500
 LAST_MESSAGES_WITHIN_S = 2.0
 LAST_WEBHOOKS_WITHIN_S = 5.0
 # Whatever keeps the process after SIGTERM, such as a frozen Postgres, is left to the next leader.
@@ -86,6 +89,7 @@ class Dispatcher:
         self._limits = _watch_limits(known, list(self._keys))
         self._keep_limits_at = 0.0
         self._publisher = Publisher(self._lease)
+        self._shelf = Shelf(MAKING, known.s3_bucket) if known.reuse else None
         bucket = Bucket(known, connections=1)
         self._credits = {name: Credits(known.endpoint_url, secret) for name, secret in self._keys.items()}
         self._bucket_works = Question("the bucket's probe", lambda: bucket_works(bucket))
@@ -230,14 +234,14 @@ class Dispatcher:
 
     def _hand_out_copies(self, connection: Connection, found: Survey) -> None:
         room = MOST_COPIES_OUTSTANDING - found.outstanding[Step.COPY]
-        if found.in_line[Step.COPY] and room > 0 and self._publisher.idle(Step.COPY):
+        if found.in_line[Step.COPY] and room > 0 and self._publisher.idle(Errand.COPY):
             dying_within = self._dying_within if found.away else None
             copies = line.hand_out_copies(connection, room, lease=self._lease, dying_within=dying_within)
-            metrics.HANDED_OUT.labels(Step.COPY).inc(len(copies))
-            self._publisher.send(Step.COPY, copies)
+            self._send(Errand.COPY, copies)
 
     def _hand_out_calls(self, connection: Connection, found: Survey) -> None:
-        if not (found.in_line[Step.CALL] and found.calls_may_go and self._publisher.idle(Step.CALL)):
+        idle = self._publisher.idle(Errand.CALL) and self._publisher.idle(Errand.SERVE)
+        if not (found.in_line[Step.CALL] and found.calls_may_go and idle):
             return
         window = self._limits.window(found.open_accounts)
         metrics.WINDOW.set(window)
@@ -245,9 +249,14 @@ class Dispatcher:
         if room <= 0:
             self._limits.widen(found.open_accounts)
         else:
-            calls = line.hand_out_calls(connection, room, lease=self._lease)
-            metrics.HANDED_OUT.labels(Step.CALL).inc(len(calls))
-            self._publisher.send(Step.CALL, calls)
+            serving_room = MOST_SERVING - found.serving
+            turns = line.hand_out(connection, room, lease=self._lease, shelf=self._shelf, room=serving_room)
+            self._send(Errand.CALL, turns.calls)
+            self._send(Errand.SERVE, turns.served)
+
+    def _send(self, errand: Errand, handed_out: HandedOut) -> None:
+        metrics.HANDED_OUT.labels(errand).inc(len(handed_out))
+        self._publisher.send(errand, handed_out)
 
 
 def _watch_limits(known: Settings, accounts_known: list[str]) -> LimitWatch:

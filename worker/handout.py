@@ -1,38 +1,55 @@
-"""Messages for jobs that were handed out: the job's id and its fence, nothing else."""
+"""Messages for jobs that were handed out: their ids and fences, nothing else."""
 
 import logging
 import uuid
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import redis
 from kombu.exceptions import KombuError
 
-from jobs.states import Step
-from worker.app import app, process_job
+from jobs.store import HandedOut
+from worker.app import app, process_job, serve_jobs
+from worker.errands import QUEUES, Errand
 
 log = logging.getLogger(__name__)
 
+# Few enough that a thread is free again within a second, many enough that Celery's work for each is small.
+PARCEL = 25
 
-def publish(step: Step, handed_out: list[tuple[uuid.UUID, int]], *, lease: timedelta) -> int:
-    """Send a message for each job, all in one go; returns how many went out, which is all or none.
+
+def publish(errand: Errand, handed_out: HandedOut, *, lease: timedelta) -> int:
+    """Send all these jobs' messages in one go; returns for how many jobs, which is all or none.
 
     What did not go out, or is lost on its way, is handed out again when its lease ends.
     """
     expires = (datetime.now(UTC) + lease).isoformat()
     try:
         with app.producer_pool.acquire(block=True, timeout=5) as producer, producer.batch():
-            for job_id, fence in handed_out:
-                producer.publish(**_message(job_id, fence, expires), routing_key=step, serializer="json")
+            for task, arguments in _tasks(errand, handed_out):
+                message = _message(task, arguments, expires)
+                producer.publish(**message, routing_key=QUEUES[errand], serializer="json")
     except (KombuError, redis.RedisError, OSError) as error:
-        log.warning("Redis is away (%s): %d messages did not go out", type(error).__name__, len(handed_out))
+        kind = type(error).__name__
+        log.warning("Redis is away (%s): the messages of %d jobs did not go out", kind, len(handed_out))
         return 0
     return len(handed_out)
 
 
-def _message(job_id: uuid.UUID, fence: int, expires: str) -> dict[str, Any]:
-    """What process_job.apply_async would send, without the rest of its work: a fifth of the CPU."""
+def _tasks(errand: Errand, handed_out: HandedOut) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    named = [(str(job_id), fence) for job_id, fence in handed_out]
+    if errand is Errand.SERVE:
+        for start in range(0, len(named), PARCEL):
+            yield serve_jobs.name, (named[start : start + PARCEL],)
+    else:
+        for job in named:
+            yield process_job.name, job
+
+
+def _message(task: str, arguments: tuple[Any, ...], expires: str) -> dict[str, Any]:
+    """What apply_async would send, without the rest of its work: a fifth of the CPU."""
     made = app.amqp.create_task_message(
-        str(uuid.uuid4()), process_job.name, (str(job_id), fence), expires=expires, origin="dispatcher"
+        str(uuid.uuid4()), task, arguments, expires=expires, origin="dispatcher"
     )
     return {"body": made.body, "headers": made.headers, **made.properties}

@@ -44,11 +44,18 @@ def call_ended(verdict: str, answer: Answer) -> None:
     CALLS.labels(verdict, answer.outcome, code_label(answer.code)).inc()
 
 
+def served(jobs: int) -> None:
+    """Count jobs that ended with what was bought before."""
+    SETTLED.labels("reused", "").inc(jobs)
+
+
 def settled(outcome: Outcome) -> None:
     """Count what became of a job."""
     if isinstance(outcome, Succeeded):
-        SETTLED.labels("reused" if outcome.reused else "succeeded", "").inc()
-        if not outcome.reused:
+        if outcome.reused:
+            served(1)
+        else:
+            SETTLED.labels("succeeded", "").inc()
             COPIED_BYTES.inc(outcome.stored.size_bytes)
     else:
         SETTLED.labels(type(outcome).__name__.lower(), code_label(outcome.code)).inc()

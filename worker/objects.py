@@ -10,6 +10,7 @@ from http import HTTPStatus
 
 import httpx
 
+from jobs.outcomes import StoredObject
 from jobs.storage import Bucket
 from worker.network import Fetched, FetchError, GuardedTransport, NotModified, Timeouts, fetch
 
@@ -52,12 +53,20 @@ class ObjectLinks:
             return self._bucket.put_cutout(data, key=key, media_type=media_type, metadata=metadata)
         return sha256
 
+    def holds(self, stored: StoredObject) -> bool:
+        """Whether the bucket holds a cutout as it was stored; raises StorageError as Bucket.holds does."""
+        expected = base64.b64encode(stored.sha256).decode()
+        link = self._bucket.presign_head(stored.key, seconds=LINK_SECONDS)
+        if self._stored(httpx.Request("HEAD", link.url, headers=link.headers)) == expected:
+            return True
+        return self._bucket.holds(stored.key, sha256=stored.sha256, size_bytes=stored.size_bytes)
+
     def close(self) -> None:
         """Close this thread's connections."""
         self._transport.close()
 
     def _stored(self, request: httpx.Request) -> str | None:
-        """The checksum that the server computed of what it stored; None if it did not store or say so."""
+        """The checksum that the server computed of what it stored; None if it did not do or say so."""
         try:
             with closing(self._transport.handle_request(request)) as answer:
                 answer.read()

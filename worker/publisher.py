@@ -4,18 +4,16 @@ import logging
 import queue
 import threading
 import time
-import uuid
 from datetime import timedelta
 
-from jobs.states import Step
+from jobs.store import HandedOut
+from worker.errands import Errand
 from worker.handout import publish
 
 log = logging.getLogger(__name__)
 
 TRY_AGAIN_S = 1.0
 LOOK_EVERY_S = 0.05
-
-HandedOut = list[tuple[uuid.UUID, int]]
 
 
 class Publisher:
@@ -26,25 +24,25 @@ class Publisher:
 
     def __init__(self, lease: timedelta) -> None:
         self._lease = lease
-        self._parcels: queue.SimpleQueue[tuple[Step, HandedOut, float]] = queue.SimpleQueue()
-        self._under_way: set[Step] = set()
+        self._parcels: queue.SimpleQueue[tuple[Errand, HandedOut, float]] = queue.SimpleQueue()
+        self._under_way: set[Errand] = set()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
 
     def start(self) -> None:
         """Begin to send."""
         self._thread.start()
 
-    def idle(self, step: Step) -> bool:
-        """Whether all messages of that step went out or were given up. While not, jobs are better off in
+    def idle(self, errand: Errand) -> bool:
+        """Whether all messages of that errand went out or were given up. While not, jobs are better off in
         line, and nothing may be sent.
         """
-        return step not in self._under_way
+        return errand not in self._under_way
 
-    def send(self, step: Step, handed_out: HandedOut) -> None:
+    def send(self, errand: Errand, handed_out: HandedOut) -> None:
         """Send a message for each job, soon."""
         if handed_out:
-            self._under_way.add(step)
-            self._parcels.put((step, handed_out, time.monotonic() + self._lease.total_seconds()))
+            self._under_way.add(errand)
+            self._parcels.put((errand, handed_out, time.monotonic() + self._lease.total_seconds()))
 
     def flush(self, within_s: float) -> None:
         """Wait until all has gone out, no longer than `within_s` seconds."""
@@ -54,16 +52,16 @@ class Publisher:
 
     def _run(self) -> None:
         while True:
-            step, rest, until = self._parcels.get()
-            rest = rest[self._publish(step, rest) :]
+            errand, rest, until = self._parcels.get()
+            rest = rest[self._publish(errand, rest) :]
             while rest and time.monotonic() < until:
                 time.sleep(TRY_AGAIN_S)
-                rest = rest[self._publish(step, rest) :]
-            self._under_way.discard(step)
+                rest = rest[self._publish(errand, rest) :]
+            self._under_way.discard(errand)
 
-    def _publish(self, step: Step, handed_out: HandedOut) -> int:
+    def _publish(self, errand: Errand, handed_out: HandedOut) -> int:
         try:
-            return publish(step, handed_out, lease=self._lease)
+            return publish(errand, handed_out, lease=self._lease)
         except Exception:
             log.exception("messages met an error that nobody expected")
             return 0

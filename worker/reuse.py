@@ -14,6 +14,7 @@ from worker.endpoint.image import PREPARATION
 log = logging.getLogger(__name__)
 
 MAKING = Making(CUT_OUT_PATH, PREPARATION)
+BROKEN = "the bucket does not hold %s any more as it was stored: it is bought again"
 TWIN_SNOOZE_S = 3.0
 STORAGE_AWAY_SNOOZE_S = 15.0
 
@@ -32,12 +33,12 @@ def served(context: WorkerContext, claim: Claim, sha256: bytes) -> Outcome | Non
 
 def _handed_over(context: WorkerContext, claim: Claim, sha256: bytes, stored: StoredObject) -> Outcome | None:
     try:
-        intact = context.bucket.holds(stored.key, sha256=stored.sha256, size_bytes=stored.size_bytes)
+        intact = context.objects.holds(stored)
     except StorageError as error:
         return Snooze("STORAGE_AWAY", str(error), STORAGE_AWAY_SNOOZE_S)
     if intact:
         return Succeeded(stored, reused=True)
-    log.warning("the bucket does not hold %s any more as it was stored: it is bought again", stored.key)
+    log.warning(BROKEN, stored.key)
     disown = partial(store.disown_result, claim=claim, sha256=sha256, making=MAKING, broken=stored)
     if context.patiently(disown):
         return None

@@ -17,6 +17,7 @@ from jobs.store.reuse import (
     remember_source,
     take_result,
 )
+from jobs.store.serving import Bought, HandedOut, Shelf, disown, find_bought, put_back, put_off, serve
 from jobs.store.settling import Bounds, settle
 
 __all__ = [
@@ -24,21 +25,28 @@ __all__ = [
     "NOT_SENT",
     "RETRIABLE",
     "Answer",
+    "Bought",
     "Bounds",
     "Claim",
+    "HandedOut",
     "Making",
     "Mine",
     "NotBegun",
     "PaidResult",
     "Remembered",
+    "Shelf",
     "Theirs",
     "begin_attempt",
     "cancel",
     "cancel_all",
     "claim",
+    "disown",
     "disown_result",
     "end_attempt",
+    "find_bought",
     "hand_back",
+    "put_back",
+    "put_off",
     "recall_source",
     "record_result",
     "release",
@@ -46,6 +54,7 @@ __all__ = [
     "retry",
     "retry_all",
     "save_in_lifeboat",
+    "serve",
     "settle",
     "take_result",
 ]

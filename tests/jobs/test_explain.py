@@ -43,6 +43,14 @@ def why(session: Session, job_id: object = None) -> Explanation:
     return explain(session, job, KNOWN)
 
 
+def test_a_job_that_needs_no_call_says_so(running: Session) -> None:
+    """Its cutout was bought before."""
+    job_id = enqueue(running, NewJob(SOURCE))
+    running.execute(text("UPDATE jobs SET standing = 'serving'"))
+    explained = why(running, job_id)
+    assert (explained.why, explained.until) == ("serving", running.get_one(Job, job_id).scheduled_at)
+
+
 class TestAJobOutsideItsWindow:
     @pytest.mark.parametrize(
         ("window", "words"),

@@ -1,0 +1,229 @@
+"""Jobs that need no call are served by the parcel: nothing of them is claimed, one statement ends them all.
+
+What their row is changed by says under which fence they were handed out, as a claim would.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    Column,
+    ColumnElement,
+    Integer,
+    Interval,
+    LargeBinary,
+    Text,
+    Update,
+    Uuid,
+    and_,
+    bindparam,
+    func,
+    null,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.sql.selectable import TableValuedAlias
+
+from jobs.database import Database
+from jobs.keys import uploaded_sources
+from jobs.models import BATCHES, JOBS, RESULTS, constant
+from jobs.outcomes import Snooze, StoredObject
+from jobs.states import Standing, State, Step
+from jobs.store.reuse import STORED, Making
+from jobs.store.words import cut
+
+HandedOut = list[tuple[uuid.UUID, int]]
+"""Ids and new fences, in order."""
+
+SERVING = constant(Standing.SERVING)
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """What jobs may be served from: cutouts made so, of sources that were uploaded into this bucket.
+
+    The address of such a source says what it is. Any other may have changed: a worker has to look first.
+    """
+
+    making: Making
+    bucket: str
+
+    def as_parameters(self) -> dict[str, Any]:
+        """The values that IS_BOUGHT waits for."""
+        return {
+            "has_shelf": True,
+            "uploaded": uploaded_sources(self.bucket),
+            "by_endpoint": self.making.endpoint,
+            "by_preparation": self.making.preparation,
+        }
+
+
+NO_SHELF = {"has_shelf": False, "uploaded": "", "by_endpoint": "", "by_preparation": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """A job in a parcel, and the cutout that was bought of its source."""
+
+    job_id: uuid.UUID
+    fence: int
+    source_sha256: bytes
+    stored: StoredObject
+
+
+ITS_CONTENT = func.decode(func.substring(JOBS.c.source, bindparam("uploaded", type_=Text)), "hex")
+ITS_RESULT = and_(
+    RESULTS.c.source_sha256 == ITS_CONTENT,
+    RESULTS.c.return_form == JOBS.c.return_form,
+    RESULTS.c.endpoint == bindparam("by_endpoint", type_=Text),
+    RESULTS.c.preparation == bindparam("by_preparation", type_=RESULTS.c.preparation.type),
+    RESULTS.c.key.is_not(None),
+)
+IS_BOUGHT: ColumnElement[bool] = and_(
+    bindparam("has_shelf", type_=Boolean),
+    select(RESULTS.c.buyer).where(ITS_RESULT).correlate(JOBS).exists(),
+    ~select(BATCHES.c.id).where(BATCHES.c.id == JOBS.c.batch_id, ~BATCHES.c.reuse).exists(),
+)
+
+
+def _parcel(**more: Any) -> TableValuedAlias:
+    """The rows that arrays of parameters stand for: ids, fences and what else is named with its type."""
+    types = {"id": Uuid(), "fence": Integer()} | more
+    arrays = [bindparam(f"its_{name}", type_=ARRAY(kind)) for name, kind in types.items()]
+    columns = [Column(name, kind) for name, kind in types.items()]
+    return func.unnest(*arrays).table_valued(*columns, name="parcel").render_derived()
+
+
+def _of(parcel: TableValuedAlias) -> ColumnElement[bool]:
+    return and_(JOBS.c.id == parcel.c.id, JOBS.c.fence == parcel.c.fence, JOBS.c.standing == SERVING)
+
+
+HANDED = _parcel()
+FIND = (
+    select(JOBS.c.id, JOBS.c.fence, RESULTS.c.source_sha256, *(RESULTS.c[name] for name in STORED))
+    .select_from(HANDED)
+    .join(JOBS, _of(HANDED))
+    .join(RESULTS, ITS_RESULT)
+)
+
+FOUND = _parcel(source_sha256=LargeBinary(), key=Text(), sha256=LargeBinary())
+
+
+def _serve() -> Update:
+    # Locked: whoever deletes a cutout waits for these jobs to have it, or they find it gone.
+    offered = (
+        select(FOUND.c.id, FOUND.c.fence, RESULTS.c.source_sha256, *(RESULTS.c[name] for name in STORED))
+        .select_from(FOUND)
+        .join(JOBS, _of(FOUND))
+        .join(
+            RESULTS,
+            and_(
+                ITS_RESULT,
+                RESULTS.c.source_sha256 == FOUND.c.source_sha256,
+                RESULTS.c.key == FOUND.c.key,
+                RESULTS.c.sha256 == FOUND.c.sha256,
+            ),
+        )
+        .with_for_update(read=True, key_share=True, of=RESULTS)
+        .cte("offered")
+    )
+    return (
+        update(JOBS)
+        .where(
+            JOBS.c.id == offered.c.id,
+            JOBS.c.fence == offered.c.fence,
+            JOBS.c.standing == SERVING,
+            # A paid result that came late belongs to the copy.
+            JOBS.c.step == constant(Step.CALL),
+        )
+        .values(
+            state=constant(State.SUCCEEDED),
+            standing=null(),
+            finished_at=func.now(),
+            code=null(),
+            message=null(),
+            reused=true(),
+            source_sha256=offered.c.source_sha256,
+            **{name: offered.c[name] for name in STORED},
+        )
+        .returning(JOBS.c.id)
+    )
+
+
+SERVE = _serve()
+BACK_IN_LINE = update(JOBS).where(_of(HANDED)).values(standing=constant(Standing.IN_LINE))
+REST = (
+    update(JOBS)
+    .where(_of(HANDED))
+    .values(
+        standing=constant(Standing.RESTING),
+        scheduled_at=func.now() + bindparam("rest", type_=Interval),
+        code=bindparam("why", type_=Text),
+        message=bindparam("words", type_=Text),
+    )
+)
+# Only what was found broken, and only once: another may have bought it anew since.
+DISOWN = (
+    update(RESULTS)
+    .where(
+        JOBS.c.id == bindparam("next_buyer", type_=Uuid),
+        ITS_RESULT,
+        RESULTS.c.key == bindparam("broken_key", type_=Text),
+        RESULTS.c.sha256 == bindparam("broken_sha256", type_=LargeBinary),
+    )
+    .values(**{name: null() for name in STORED}, stored_at=null(), buyer=JOBS.c.id)
+)
+
+
+def find_bought(database: Database, handed_out: HandedOut, shelf: Shelf) -> list[Bought]:
+    """What these jobs may be served from, without those whose job was taken or whose cutout is gone."""
+    rows = database.execute(FIND, _parameters(handed_out) | shelf.as_parameters())
+    return [
+        Bought(row.id, row.fence, row.source_sha256, StoredObject(*(getattr(row, name) for name in STORED)))
+        for row in rows
+    ]
+
+
+def serve(database: Database, served: Sequence[Bought], shelf: Shelf) -> int:
+    """End jobs whose cutouts the bucket was seen to hold; returns how many, the rest was taken meanwhile."""
+    cutouts = {
+        "its_source_sha256": [each.source_sha256 for each in served],
+        "its_key": [each.stored.key for each in served],
+        "its_sha256": [each.stored.sha256 for each in served],
+    }
+    handed_out = [(each.job_id, each.fence) for each in served]
+    return len(database.scalars(SERVE, _parameters(handed_out) | cutouts | shelf.as_parameters()).all())
+
+
+def put_back(database: Database, handed_out: HandedOut) -> None:
+    """Put what was not served back in line, at once."""
+    database.execute(BACK_IN_LINE, _parameters(handed_out))
+
+
+def put_off(database: Database, handed_out: HandedOut, why: Snooze) -> None:
+    """Let what cannot be served now rest."""
+    words = {"rest": timedelta(seconds=why.seconds), "why": why.code, "words": cut(why.message)}
+    database.execute(REST, _parameters(handed_out) | words)
+
+
+def disown(database: Database, broken: Bought, shelf: Shelf) -> None:
+    """Forget a cutout that the bucket does not hold any more; back in line, this job buys it anew."""
+    of_it = {
+        "next_buyer": broken.job_id,
+        "broken_key": broken.stored.key,
+        "broken_sha256": broken.stored.sha256,
+    }
+    database.execute(DISOWN, of_it | shelf.as_parameters())
+
+
+def _parameters(handed_out: HandedOut) -> dict[str, Any]:
+    return {
+        "its_id": [job_id for job_id, _ in handed_out],
+        "its_fence": [fence for _, fence in handed_out],
+    }

@@ -63,7 +63,6 @@ class LimitWatch:
         self._counts: dict[str, deque[tuple[float, int]]] = {name: deque() for name in limiters}
         self._more = 0.0
         self._looks: dict[str, Look] = {}
-        self._untouched_at: dict[str, float] = {}
         self._thread = threading.Thread(target=self._run, name="limit watch", daemon=True)
 
     def start(self) -> None:
@@ -86,15 +85,8 @@ class LimitWatch:
         So it is where jobs need no call, being served from what was bought, or take long to get to one.
         """
         looks = self.looks()
-        idle = all(
-            self._is_idle(looks[name].figures) if name in looks else self._is_untouched(name)
-            for name in accounts
-        )
+        idle = all(name in looks and self._is_idle(looks[name].figures) for name in accounts)
         self._more = min(self._more * 1.5 + SPARE_JOBS, MOST_MORE) if idle else self._more / 2
-
-    def _is_untouched(self, name: str) -> bool:
-        """Whether Redis said within the last seconds that it knows of no call."""
-        return time.monotonic() - self._untouched_at.get(name, -math.inf) < FRESH_FOR_S
 
     def _is_idle(self, figures: Figures) -> bool:
         if figures.circuit_s or figures.rest_s:
@@ -126,10 +118,8 @@ class LimitWatch:
                 except Exception:
                     log.exception("the watch over the limits met an error that nobody expected")
                     continue
-                now = time.monotonic()
-                if figures is None:
-                    self._untouched_at[name] = now
-                else:
+                if figures is not None:
+                    now = time.monotonic()
                     self._looks[name] = Look(now, figures, self._rate(name, now, figures.begun))
             time.sleep(LOOK_EVERY_S)
 

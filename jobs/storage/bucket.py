@@ -11,10 +11,6 @@ from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
-from jobs.links import Links, SignedUpload
-from jobs.many_links import ManyLinks
-from jobs.object_parts import put_parts
-from jobs.object_reader import open_pieces
 from jobs.settings import Settings
 from jobs.storage.addresses import split_address
 from jobs.storage.connection import connect
@@ -27,6 +23,10 @@ from jobs.storage.errors import (
     code_of,
     plain_errors,
 )
+from jobs.storage.links import Links, SignedUpload
+from jobs.storage.many_links import ManyLinks
+from jobs.storage.object_parts import put_parts
+from jobs.storage.object_reader import open_pieces
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef

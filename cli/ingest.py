@@ -13,6 +13,15 @@ from sqlalchemy.orm import Session
 from cli.console import Exit, err, fail, out
 from cli.database import open_database, plain_errors
 from cli.look import describe_batch, exit_of_batch, name_failures
+from cli.ordering import (
+    BEFORE_SPENDING,
+    OF_A_MANIFEST,
+    ColumnsOption,
+    EncodingOption,
+    columns_of,
+    one_of_priorities,
+    producer_of,
+)
 from cli.planned import print_estimate
 from cli.reading import Meter
 from cli.watch import wait_for_batch
@@ -31,8 +40,7 @@ from jobs.ingest import (
     open_source,
 )
 from jobs.ingest.source import Source
-from jobs.manifest import ManifestError, parse_columns
-from jobs.producers import find_producer
+from jobs.manifest import ManifestError
 from jobs.settings import Settings, settings
 from jobs.states import PRIORITIES, ReturnForm
 from jobs.storage import Bucket, StorageError
@@ -42,21 +50,6 @@ from worker.endpoint.client import CUT_OUT_PATH
 from worker.endpoint.image import PREPARATION
 
 CONNECTIONS_TO_BUCKET = 10
-OF_A_MANIFEST = "Of a manifest"
-BEFORE_SPENDING = "Before spending"
-ColumnsOption = Annotated[
-    str,
-    typer.Option(
-        "--map",
-        metavar="TARGET=COLUMN,…",
-        help='Which column is which: `external_id=SKU,source="Image URL"`.',
-        rich_help_panel=OF_A_MANIFEST,
-    ),
-]
-EncodingOption = Annotated[
-    str | None,
-    typer.Option(help="If it is not UTF-8: latin-1, cp1252 …", rich_help_panel=OF_A_MANIFEST),
-]
 
 
 def ingest(
@@ -152,14 +145,6 @@ def _name_of(source: str) -> str:
     return word.rstrip("/").rpartition("/")[2].encode(errors="replace").decode() or source
 
 
-def columns_of(text: str) -> dict[str, str]:
-    """What --map says."""
-    try:
-        return parse_columns(text) if text else {}
-    except ValueError as error:
-        fail(f"--map: {error}")
-
-
 def _webhook(known: Settings, url: str | None) -> str | None:
     try:
         if url is not None:
@@ -167,24 +152,6 @@ def _webhook(known: Settings, url: str | None) -> str | None:
     except InvalidWebhookError as error:
         fail(f"--webhook: {error}")
     return url
-
-
-def one_of_priorities(word: str) -> str:
-    """The word, if it is one."""
-    if word not in PRIORITIES:
-        fail(f"--priority: {word!r} is not one of {', '.join(PRIORITIES)}")
-    return word
-
-
-def producer_of(engine: Engine, known: Settings) -> uuid.UUID | None:
-    """Whose key the settings have, if they have one."""
-    if not known.api_key:
-        return None
-    with Session(engine) as session:
-        producer_id = find_producer(session, known.api_key.get_secret_value())
-    if producer_id is None:
-        fail("CUTOUT_API_KEY is no producer's key, or it was revoked; see `cutout keys list`, or unset it")
-    return producer_id
 
 
 @contextmanager

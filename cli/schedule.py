@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from cli.console import Exit, err, fail, out
 from cli.database import open_database, plain_errors
-from cli.ingest import (
+from cli.ordering import (
     BEFORE_SPENDING,
     OF_A_MANIFEST,
     ColumnsOption,

@@ -15,7 +15,7 @@ from api.problems import ProblemError
 from api.router import v1_router
 from api.routes.jobs import LINK_SECONDS
 from api.routes.webhooks import require_own_webhook
-from api.schedule_schemas import (
+from api.schemas import (
     ComingRun,
     RunView,
     ScheduleRequest,

@@ -134,7 +134,10 @@ def test_a_decision_has_a_number_a_date_and_a_status(page: Path) -> None:
 def _codes_in_the_code() -> set[str]:
     codes = set()
     for path in [*(ROOT / "worker").rglob("*.py"), *(ROOT / "jobs").rglob("*.py")]:
+        if path.name == "__init__.py":
+            # What a package gives away are names in capitals too.
+            continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 codes |= set(re.findall(r"\A[A-Z]+(?:_[A-Z]+)+\Z", node.value))
-    return codes - {"SSL_CERT_FILE", "LONGEST_RECORD"} - set(VERDICTS)
+    return codes - {"SSL_CERT_FILE"} - set(VERDICTS)

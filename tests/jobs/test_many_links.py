@@ -7,8 +7,8 @@ from botocore.auth import S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from jobs.many_links import ManyLinks
 from jobs.storage import Bucket
+from jobs.storage.many_links import ManyLinks
 
 KEYS = ["a.png", "cutouts/ü 1/SKU+4471=é~.png", "a?b#c%20&d'e", "x" * 300]
 BASES = [

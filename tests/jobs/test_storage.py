@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from jobs import object_reader
 from jobs.settings import Settings
 from jobs.sources import upload_source
 from jobs.storage import (
@@ -15,6 +14,7 @@ from jobs.storage import (
     ObjectTooLargeError,
     StorageError,
     StorageRefusedError,
+    object_reader,
 )
 
 DATA = b"cutout" * 1000

@@ -1,17 +1,14 @@
-"""Schedules and their runs over the wire."""
+"""What producers ask of schedules."""
 
 import uuid
-from datetime import datetime
-from typing import Annotated, Any
-from zoneinfo import ZoneInfo
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 
-from api.schemas import WEB_ADDRESS, WHOLE, ColumnMap, PlainText, PriorityName, ReturnForms, WebhookUrl
+from api.schemas.addresses import WEB_ADDRESS, WebhookUrl
+from api.schemas.fields import WHOLE, ColumnMap, PlainText, PriorityName, ReturnForms
 from jobs.enqueueing import LONGEST_SOURCE
 from jobs.manifest.columns import require_targets
-from jobs.models import Run, Schedule
-from jobs.schedules.catching_up import Fire
 from jobs.schedules.cron import FIELDS, LONGEST_EXPRESSION
 from jobs.schedules.errors import InvalidScheduleError
 from jobs.schedules.local_time import LONGEST_ZONE
@@ -24,8 +21,8 @@ from jobs.schedules.orders import (
     Options,
 )
 from jobs.schedules.windows import parse_window
-from jobs.schedules.words import AtWindowEnd, CatchUp, Overlap, RunState
-from jobs.states import PRIORITIES, Priority, ReturnForm
+from jobs.schedules.words import AtWindowEnd, CatchUp, Overlap
+from jobs.states import PRIORITIES, ReturnForm
 
 Credits = Annotated[int, Strict(), Field(ge=0, le=MOST_CREDITS), WHOLE]
 
@@ -124,90 +121,3 @@ class ScheduleRequest(BaseModel):
             self.encoding,
             foreign=True,
         )
-
-
-class ScheduleView(BaseModel):
-    """A schedule as it was ordered. `next_due_at` is `next_fire_at` and its jitter; neither while paused."""
-
-    id: uuid.UUID
-    name: str
-    manifest_url: str
-    cron: str
-    zone: str
-    window: str | None
-    at_window_end: AtWindowEnd
-    return_form: list[ReturnForm]
-    priority: str
-    weight: float
-    budget: int | None
-    month_budget: int | None
-    reuse: bool
-    encoding: str | None
-    map: dict[str, str]
-    overlap: Overlap
-    catch_up: CatchUp
-    jitter_seconds: int
-    grace_seconds: int
-    shrinks_to: float
-    created_at: datetime
-    paused_at: datetime | None
-    next_fire_at: datetime | None
-    next_due_at: datetime | None
-
-
-class RunView(BaseModel):
-    """One run: when it was ordered for, what it came to, and why if it went wrong."""
-
-    id: uuid.UUID
-    fire_at: datetime
-    fired_at: datetime
-    state: RunState
-    batch_id: uuid.UUID | None
-    note: str | None
-    counts: dict[str, int] | None
-    started_at: datetime | None
-    finished_at: datetime | None
-    report_url: str | None
-
-
-class ComingRun(BaseModel):
-    """When a run is ordered for, in UTC and as the zone's clocks show it, and when it is due."""
-
-    fire_at: datetime
-    local: datetime
-    due_at: datetime
-
-
-def view_schedule(schedule: Schedule) -> ScheduleView:
-    options = Options.of(schedule.options)
-    start, end = schedule.window_start, schedule.window_end
-    waits = schedule.paused_at is not None
-    copied: dict[str, Any] = {
-        name: getattr(schedule, name) for name in ScheduleView.model_fields if hasattr(schedule, name)
-    }
-    return ScheduleView(
-        **copied
-        | {
-            "manifest_url": schedule.source,
-            "window": f"{start:%H:%M}-{end:%H:%M}" if start and end else None,
-            "return_form": list(options.forms),
-            "priority": Priority(options.priority).name.lower(),
-            "weight": options.weight,
-            "budget": schedule.run_budget,
-            "reuse": options.reuse,
-            "encoding": options.encoding,
-            "map": dict(options.columns),
-            "next_fire_at": None if waits else schedule.next_fire_at,
-            "next_due_at": None if waits else schedule.next_due_at,
-        }
-    )
-
-
-def view_run(run: Run) -> RunView:
-    fields = {name: getattr(run, name) for name in RunView.model_fields if hasattr(run, name)}
-    url = f"/v1/schedules/{run.schedule_id}/runs/{run.id}/report"
-    return RunView(**fields, report_url=url if run.report_key else None)
-
-
-def view_coming(run: Fire, zone: str) -> ComingRun:
-    return ComingRun(fire_at=run.fire_at, local=run.fire_at.astimezone(ZoneInfo(zone)), due_at=run.due_at)

@@ -10,7 +10,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import NoCredentialsError
 
-from jobs.many_links import ManyLinks
+from jobs.storage.many_links import ManyLinks
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

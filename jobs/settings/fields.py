@@ -1,26 +1,13 @@
-"""The settings, read from the environment and from a file `.env`; every name begins with CUTOUT_."""
+"""Each setting with its bounds, its default and its meaning."""
 
-import json
-import re
 from enum import StrEnum
-from functools import cache
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
-PREFIX = "CUTOUT_"
-PLAIN_HTTP = "http://"
-SHORTEST_WEBHOOK_SECRET = 32
-HOST_ENTRY = re.compile(r"(http://)?(\*\.)?([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
-METRICS_ADDRESS = re.compile(r"([\w.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
-TEMPLATE_FIELDS = frozenset({"batch", "external_id", "return_form", "job", "ext"})
-
-AUTO = "auto"
-VERDICTS_EXAMPLE = '{"PROCESSING_FAILURE": {"verdict": "retry", "tries": 3, "first_seconds": 5}}'
+from jobs.settings import checks
+from jobs.settings.words import PREFIX, VERDICTS_EXAMPLE
 
 
 class LogFormat(StrEnum):
@@ -221,203 +208,40 @@ class Settings(BaseSettings):
         None, description="Send traces there by OTLP over HTTP, e.g. http://collector:4318/v1/traces"
     )
 
-    @field_validator(
+    _words = field_validator(
         "endpoint_api_keys",
         "result_hosts",
         "source_private_hosts",
         "source_buckets",
         "webhook_private_hosts",
         mode="before",
-    )
-    @classmethod
-    def _split(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        words = [word.strip() for word in value.split(",")]
-        if not all(words):
-            raise ValueError("has an empty entry; separate the entries by single commas")
-        return tuple(words)
-
-    @field_validator("result_hosts", "source_private_hosts", "webhook_private_hosts")
-    @classmethod
-    def _hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
-        for host in hosts:
-            if not HOST_ENTRY.fullmatch(host):
-                raise ValueError(f"has the entry {host!r}; write host, host:port or *.domain")
-        return hosts
-
-    @field_validator("endpoint_api_keys")
-    @classmethod
-    def _distinct(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        if len(set(keys)) < len(keys):
-            raise ValueError("names a key twice; name each once")
-        return keys
-
-    @field_validator("verdicts", mode="before")
-    @classmethod
-    def _json(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        try:
-            return json.loads(value)
-        except ValueError as error:
-            raise ValueError(f"is not JSON ({error}); write {VERDICTS_EXAMPLE}") from None
-
-    @field_validator("calls_per_second", "calls_in_flight", mode="before")
-    @classmethod
-    def _auto(cls, value: object) -> object:
-        return None if isinstance(value, str) and value.strip().lower() == AUTO else value
-
-    @field_validator("database_url")
-    @classmethod
-    def _postgres(cls, value: SecretStr) -> SecretStr:
-        try:
-            url = make_url(value.get_secret_value())
-        except (ArgumentError, ValueError):
-            raise ValueError(
-                "is not a database URL; write postgresql://user:password@host:5432/name"
-            ) from None
-        if url.get_backend_name() != "postgresql":
-            raise ValueError(f"names the database {url.get_backend_name()!r}; cutout needs postgresql")
-        if "@" in (url.host or ""):
-            raise ValueError("has an @ in its user or password; write it as %40")
-        return SecretStr(url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False))
-
-    @field_validator("redis_url")
-    @classmethod
-    def _redis(cls, value: SecretStr) -> SecretStr:
-        if not _is_url(value.get_secret_value(), ("redis", "rediss")):
-            raise ValueError("is not a Redis URL; write redis://:password@host:6379/0")
-        return value
-
-    @field_validator(
+    )(checks.split)
+    _hosts = field_validator("result_hosts", "source_private_hosts", "webhook_private_hosts")(checks.hosts)
+    _distinct = field_validator("endpoint_api_keys")(checks.distinct)
+    _json = field_validator("verdicts", mode="before")(checks.json_of)
+    _auto = field_validator("calls_per_second", "calls_in_flight", mode="before")(checks.auto)
+    _postgres = field_validator("database_url")(checks.postgres)
+    _redis = field_validator("redis_url")(checks.redis)
+    _http = field_validator(
         "endpoint_url",
         "s3_endpoint_url",
         "s3_public_endpoint_url",
         "lifeboat_s3_endpoint_url",
         "traces_url",
-    )
-    @classmethod
-    def _http(cls, value: str | None) -> str | None:
-        if value is not None and not _is_url(value, ("http", "https")):
-            raise ValueError("is not an address; write https://host (or http://host:port for a local server)")
-        return value.rstrip("/") if value else value
-
-    @field_validator("metrics_address")
-    @classmethod
-    def _address(cls, value: str | None) -> str | None:
-        if value is not None and not (
-            METRICS_ADDRESS.fullmatch(value) and _is_url(f"http://{value}", ("http",))
-        ):
-            raise ValueError(f"is {value!r}; write host:port, such as 127.0.0.1:9808")
-        return value
-
-    @field_validator("s3_secret_key", "lifeboat_s3_secret_key")
-    @classmethod
-    def _pair(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        access_key = str(info.field_name).replace("secret", "access")
-        if (secret is None) != (info.data.get(access_key) is None):
-            raise ValueError(f"and {PREFIX}{access_key.upper()} go together; set both or neither")
-        return secret
-
-    @field_validator("webhook_secret")
-    @classmethod
-    def _long(cls, secret: SecretStr | None) -> SecretStr | None:
-        if secret is not None and len(secret.get_secret_value()) < SHORTEST_WEBHOOK_SECRET:
-            raise ValueError(
-                f"has {len(secret.get_secret_value())} characters; make one up by `openssl rand -hex 32`"
-            )
-        return secret
-
-    @field_validator("lifeboat_dir")
-    @classmethod
-    def _lifeboat(cls, value: str | None) -> str | None:
-        if value and "://" in value and not re.fullmatch(r"s3://[a-z0-9.-]{3,63}(/[\w./-]*)?", value):
-            raise ValueError(f"{value!r} is neither a directory nor s3://bucket/prefix")
-        return value
-
-    @field_validator("key_template")
-    @classmethod
-    def _template(cls, value: str) -> str:
-        try:
-            value.format_map(dict.fromkeys(TEMPLATE_FIELDS, "x"))
-        except (KeyError, ValueError, IndexError, AttributeError):
-            known = " ".join(f"{{{name}}}" for name in sorted(TEMPLATE_FIELDS))
-            raise ValueError(f"{value!r} cannot be filled in; it may use {known}") from None
-        if "{external_id}" not in value and "{job}" not in value:
-            raise ValueError(f"{value!r} would give all jobs one key; use {{external_id}} or {{job}}")
-        if value.startswith("/") or ".." in value.split("/"):
-            raise ValueError(f"{value!r} must not begin with / or climb with ..")
-        return value
+    )(checks.http)
+    _address = field_validator("metrics_address")(checks.address)
+    _pair = field_validator("s3_secret_key", "lifeboat_s3_secret_key")(checks.pair)
+    _long = field_validator("webhook_secret")(checks.long_enough)
+    _lifeboat = field_validator("lifeboat_dir")(checks.lifeboat)
+    _template = field_validator("key_template")(checks.template)
 
     def require_endpoint_api_keys(self) -> tuple[SecretStr, ...]:
         """The endpoint's keys, one at least; raises SettingsError if none is set."""
         if not self.endpoint_api_keys:
-            raise SettingsError(_line("endpoint_api_keys", "is missing"))
+            raise SettingsError(line_of("endpoint_api_keys", "is missing"))
         return self.endpoint_api_keys
 
 
-def load_settings(**overrides: Any) -> Settings:
-    """Read the settings; raises SettingsError with one line for each that is missing or wrong."""
-    try:
-        return Settings(**overrides)
-    except UnicodeDecodeError as error:
-        raise SettingsError("the file .env is not UTF-8; save it again as UTF-8") from error
-    except ValidationError as error:
-        lines = [_line(str(problem["loc"][0]), _reason(problem)) for problem in error.errors()]  # type: ignore[arg-type]
-    raise SettingsError("\n".join(lines))
-
-
-@cache
-def settings() -> Settings:
-    """The settings of this process, read once."""
-    return load_settings()
-
-
-def example() -> str:
-    """The text of .env.example, made from the fields above."""
-    lines = ["# The settings of cutout. Copy this file to .env, or set the variables in the environment."]
-    for name, field in Settings.model_fields.items():
-        lines += ["", f"# {field.description}"]
-        if field.is_required():
-            lines.append(f"{PREFIX}{name.upper()}=")
-        else:
-            lines.append(f"# {PREFIX}{name.upper()}={written_default(name)}")
-    return "\n".join(lines) + "\n"
-
-
-def written_default(name: str) -> str:
-    """A setting's default as its variable would say it, empty if it is unset."""
-    default = Settings.model_fields[name].default
-    if name in ("calls_per_second", "calls_in_flight"):
-        return AUTO
-    if isinstance(default, tuple):
-        return ",".join(default)
-    return "" if default is None or default == {} else str(default)
-
-
-def _is_url(value: str, schemes: tuple[str, ...]) -> bool:
-    try:
-        parts = urlsplit(value)
-        return (
-            parts.scheme in schemes
-            and bool(parts.hostname)
-            and parts.port != 0
-            and not re.search(r"\s", value)
-        )
-    except ValueError:
-        return False
-
-
-def _line(name: str, reason: str) -> str:
+def line_of(name: str, reason: str) -> str:
+    """What is said of a setting that is missing or wrong."""
     return f"{PREFIX}{name.upper()} {reason} ({Settings.model_fields[name].description})"
-
-
-def _reason(problem: dict[str, Any]) -> str:
-    if problem["type"] == "missing":
-        return "is missing"
-    if problem["type"] == "value_error":
-        return str(problem["ctx"]["error"])
-    # The text of the value itself stays out: it may be a secret.
-    inside = "".join(f"{part}: " for part in problem["loc"][1:])
-    return f"is wrong: {inside}{problem['msg'][0].lower()}{problem['msg'][1:]}"

@@ -5,56 +5,33 @@ import hashlib
 import uuid
 from collections.abc import Iterable, Iterator
 from copy import copy
-from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple
 
-import boto3
-import botocore.session
-from boto3.exceptions import Boto3Error, S3UploadFailedError
 from boto3.s3.transfer import TransferConfig
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.handlers import add_expect_header
+from botocore.exceptions import ClientError
 
-from jobs.links import Links, SignedRequest
-from jobs.many_links import ManyLinks
-from jobs.object_parts import put_parts
-from jobs.object_reader import open_pieces
 from jobs.settings import Settings
+from jobs.storage.addresses import split_address
+from jobs.storage.connection import connect
+from jobs.storage.errors import (
+    MISSING_BUCKET,
+    MISSING_OBJECT,
+    ObjectMissingError,
+    ObjectTooLargeError,
+    StorageError,
+    code_of,
+    plain_errors,
+)
+from jobs.storage.links import Links, SignedRequest
+from jobs.storage.many_links import ManyLinks
+from jobs.storage.object_parts import put_parts
+from jobs.storage.object_reader import open_pieces
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
-MISSING_OBJECT = {"NoSuchKey", "404", "NotFound"}
-MISSING_BUCKET = {"NoSuchBucket"}
 PARTS = TransferConfig(multipart_chunksize=8 * 1024 * 1024, max_concurrency=2)
-CONNECT_TIMEOUT_S = 5
-READ_TIMEOUT_S = 30
-TRIES = 3
-TOO_LARGE = {"EntityTooLarge", "KeyTooLongError", "MetadataTooLarge"}
-REFUSED = {"AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Forbidden"}
-
-
-class StorageError(Exception):
-    """The bucket did not do as asked, and may later."""
-
-
-class ObjectMissingError(StorageError):
-    """There is no such object."""
-
-
-class BucketMissingError(StorageError):
-    """There is no such bucket: CUTOUT_S3_BUCKET or the server is wrong."""
-
-
-class StorageRefusedError(StorageError):
-    """The credentials do not allow it."""
-
-
-class ObjectTooLargeError(StorageError):
-    """The object is larger than asked for, or it or its name is larger than the server takes."""
 
 
 class ListedObject(NamedTuple):
@@ -65,22 +42,13 @@ class ListedObject(NamedTuple):
     etag: str
 
 
-def split_address(source: str) -> tuple[str, str] | None:
-    """Bucket and key of an `s3://` address, the key as it stands; None for any other address."""
-    scheme, found, rest = source.partition("s3://")
-    if scheme or not found:
-        return None
-    name, _, key = rest.partition("/")
-    return name, key
-
-
 class Bucket:
     """One bucket, as the settings name it. Safe to share between threads."""
 
     def __init__(self, settings: Settings, *, connections: int = 10) -> None:
-        self._client = _connect(settings, settings.s3_endpoint_url, connections)
+        self._client = connect(settings, settings.s3_endpoint_url, connections)
         public = settings.s3_public_endpoint_url
-        self._public_client = _connect(settings, public, connections) if public else self._client
+        self._public_client = connect(settings, public, connections) if public else self._client
         self._turn_to(settings.s3_bucket)
 
     def put_source(self, body: IO[bytes], *, key: str, sha256: bytes) -> str:
@@ -103,7 +71,7 @@ class Bucket:
 
     def read(self, key: str, *, max_bytes: int) -> bytes:
         """The object's bytes; raises ObjectMissingError, or ObjectTooLargeError past `max_bytes`."""
-        with _plain_errors(self.name, key):
+        with plain_errors(self.name, key):
             answer = self._client.get_object(Bucket=self.name, Key=key)
             with answer["Body"] as body:
                 if answer["ContentLength"] > max_bytes:
@@ -128,11 +96,11 @@ class Bucket:
 
         Reading raises StorageError if the bucket does not answer or the object was replaced meanwhile.
         """
-        with _plain_errors(self.name, key):
+        with plain_errors(self.name, key):
             head = self._client.head_object(Bucket=self.name, Key=key)
 
         def read_range(start: int, end: int) -> bytes:
-            with _plain_errors(self.name, key):
+            with plain_errors(self.name, key):
                 answer = self._client.get_object(
                     Bucket=self.name, Key=key, Range=f"bytes={start}-{end - 1}", IfMatch=head["ETag"]
                 )
@@ -153,23 +121,23 @@ class Bucket:
         """
         if not self._found:
             self.require()
-        with _plain_errors(self.name, key):
+        with plain_errors(self.name, key):
             put_parts(self._client, pieces, bucket=self.name, key=key, media_type=media_type)
 
     def delete(self, key: str) -> None:
         """Remove an object, if it is there."""
-        with _plain_errors(self.name, key):
+        with plain_errors(self.name, key):
             self._client.delete_object(Bucket=self.name, Key=key)
 
     def keys(self, prefix: str) -> list[str]:
         """The keys of all objects that begin with `prefix`."""
-        with _plain_errors(self.name):
+        with plain_errors(self.name):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
             return [found["Key"] for page in pages for found in page.get("Contents", [])]
 
     def listed(self, prefix: str) -> Iterator[ListedObject]:
         """All objects that begin with `prefix` in the order of their keys, a page at a time."""
-        with _plain_errors(self.name):
+        with plain_errors(self.name):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
             for page in pages:
                 for found in page.get("Contents", []):
@@ -177,7 +145,7 @@ class Bucket:
 
     def put_file(self, path: Path, *, key: str) -> None:
         """Store a file of any size, in parts that are read as they are sent. Raises OSError as well."""
-        with _plain_errors(self.name, key):
+        with plain_errors(self.name, key):
             self._client.upload_file(str(path), self.name, key, Config=PARTS)
 
     def sibling(self, name: str) -> "Bucket":
@@ -192,12 +160,12 @@ class Bucket:
         A `public` one is for others: it goes to the address at which they reach the server.
         """
         links = self._public_links if public else self._links
-        with _plain_errors(self.name, key):
+        with plain_errors(self.name, key):
             return links.sign("GET", key, {}, seconds)
 
     def many_links(self, *, seconds: int) -> ManyLinks:
         """Makes links for others that read objects without credentials for `seconds` from now."""
-        with _plain_errors(self.name):
+        with plain_errors(self.name):
             return self._public_links.many(seconds)
 
     def presign_put(
@@ -209,22 +177,22 @@ class Bucket:
             "x-amz-checksum-sha256": base64.b64encode(sha256).decode(),
             **{f"x-amz-meta-{name}": value for name, value in metadata.items()},
         }
-        with _plain_errors(self.name, key):
+        with plain_errors(self.name, key):
             return SignedRequest(self._links.sign("PUT", key, headers, seconds), headers)
 
     def presign_head(self, key: str, *, seconds: int) -> SignedRequest:
         """A link that tells of an object and its checksum, with the headers it is signed for."""
         headers = {"x-amz-checksum-mode": "ENABLED"}
-        with _plain_errors(self.name, key):
+        with plain_errors(self.name, key):
             return SignedRequest(self._links.sign("HEAD", key, headers, seconds), headers)
 
     def create(self) -> None:
         """Make the bucket unless it is there. For local servers; production names an existing one."""
-        with _plain_errors(self.name):
+        with plain_errors(self.name):
             try:
                 self._client.head_bucket(Bucket=self.name)
             except ClientError as error:
-                if _code(error) not in MISSING_OBJECT | MISSING_BUCKET:
+                if code_of(error) not in MISSING_OBJECT | MISSING_BUCKET:
                     raise
                 self._client.create_bucket(Bucket=self.name)
 
@@ -233,7 +201,7 @@ class Bucket:
 
         Some servers make a missing bucket at the first write, which would hide a misspelt name.
         """
-        with _plain_errors(self.name):
+        with plain_errors(self.name):
             self._client.head_bucket(Bucket=self.name)
         self._found = True
 
@@ -265,7 +233,7 @@ class Bucket:
         self, key: str, body: bytes | IO[bytes], *, sha256: bytes, media_type: str, metadata: dict[str, str]
     ) -> str | None:
         expected = base64.b64encode(sha256).decode()
-        with _plain_errors(self.name, key):
+        with plain_errors(self.name, key):
             answer = self._client.put_object(
                 Bucket=self.name,
                 Key=key,
@@ -283,81 +251,5 @@ class Bucket:
         return self._head(key)["ContentLength"]
 
     def _head(self, key: str) -> "HeadObjectOutputTypeDef":
-        with _plain_errors(self.name, key):
+        with plain_errors(self.name, key):
             return self._client.head_object(Bucket=self.name, Key=key, ChecksumMode="ENABLED")
-
-
-class _plain_errors:  # noqa: N801 - reads as a statement where it is used
-    """Turns boto3's errors into ours, without request ids or addresses."""
-
-    def __init__(self, bucket: str, key: str | None = None) -> None:
-        self.bucket, self.key = bucket, key
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, S3UploadFailedError):
-            # It tells in its text alone what it found.
-            error = error.__context__ or error
-        if isinstance(error, ClientError):
-            raise self._translate(error) from None
-        if isinstance(error, BotoCoreError | Boto3Error):
-            raise StorageError(f"the S3 server did not answer: {type(error).__name__}") from None
-
-    def _translate(self, error: ClientError) -> StorageError:
-        code = _code(error)
-        if code in MISSING_BUCKET or (code in MISSING_OBJECT and self.key is None):
-            return BucketMissingError(
-                f"the bucket {self.bucket!r} does not exist: create it or mend CUTOUT_S3_BUCKET"
-            )
-        if code in MISSING_OBJECT:
-            return ObjectMissingError(f"the bucket {self.bucket!r} holds no object {self.key!r}")
-        if code in TOO_LARGE:
-            return ObjectTooLargeError(f"the S3 server answered {code} to the object {self.key!r}")
-        if code in REFUSED:
-            return StorageRefusedError(
-                f"the S3 server refused ({code}): check CUTOUT_S3_ACCESS_KEY and CUTOUT_S3_SECRET_KEY"
-            )
-        return StorageError(f"the S3 server answered {code}")
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", "without a code"))
-
-
-@cache
-def _session() -> boto3.session.Session:
-    # One for the process: each would read botocore's descriptions of S3 anew, for some 100 ms.
-    core = botocore.session.get_session()
-    # No time that the server says is read here, and to parse them takes two thirds of a listing.
-    core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
-    return boto3.session.Session(botocore_session=core)
-
-
-def _connect(settings: Settings, endpoint_url: str | None, connections: int) -> "S3Client":
-    secret = settings.s3_secret_key
-    client: S3Client = _session().client(
-        "s3",
-        endpoint_url=endpoint_url,
-        region_name=settings.s3_region,
-        aws_access_key_id=settings.s3_access_key,
-        aws_secret_access_key=secret.get_secret_value() if secret else None,
-        config=Config(
-            max_pool_connections=connections,
-            connect_timeout=CONNECT_TIMEOUT_S,
-            read_timeout=READ_TIMEOUT_S,
-            retries={"mode": "standard", "max_attempts": TRIES},
-            s3={
-                "addressing_style": "path" if endpoint_url else "auto",
-                # The signature covers the checksum, which covers the bytes: hashing them once is enough.
-                "payload_signing_enabled": False,
-            },
-            signature_version="s3v4",
-            # Ours is SHA-256; boto3 would add a CRC of its own to every request.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        ),
-    )
-    # boto3 would ask leave (Expect: 100-continue) before every body, which pays only for large ones.
-    client.meta.events.unregister("before-call.s3", add_expect_header)
-    return client

@@ -1,0 +1,34 @@
+"""What goes over the wire. States and forms are the words of jobs.states, no others."""
+
+from api.schemas.batch_requests import BatchRequest, ManifestQuery
+from api.schemas.batch_views import BatchList, BatchSummary, BatchView, summarize, view_batch
+from api.schemas.fields import Code, ExternalId
+from api.schemas.job_requests import JobOptions, JobRequest
+from api.schemas.job_views import ExplanationView, JobList, JobView, view_job
+from api.schemas.schedule_requests import ScheduleRequest
+from api.schemas.schedule_views import ComingRun, RunView, ScheduleView, view_coming, view_run, view_schedule
+
+__all__ = [
+    "BatchList",
+    "BatchRequest",
+    "BatchSummary",
+    "BatchView",
+    "Code",
+    "ComingRun",
+    "ExplanationView",
+    "ExternalId",
+    "JobList",
+    "JobOptions",
+    "JobRequest",
+    "JobView",
+    "ManifestQuery",
+    "RunView",
+    "ScheduleRequest",
+    "ScheduleView",
+    "summarize",
+    "view_batch",
+    "view_coming",
+    "view_job",
+    "view_run",
+    "view_schedule",
+]

@@ -1,0 +1,113 @@
+"""What producers ask of batches."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.schemas.addresses import ManifestUrl, SourceUrl, WebhookUrl
+from api.schemas.fields import ColumnMap, Credits, ExternalId, PlainText, PriorityName, ReturnForms
+from jobs.enqueueing import NewJob
+from jobs.ingest import Order, Reading
+from jobs.manifest import parse_columns
+from jobs.manifest.columns import require_targets
+from jobs.states import PRIORITIES, ReturnForm
+
+
+class BatchJobRequest(BaseModel):
+    """A job of a batch. Without a return form it has the batch's."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    external_id: ExternalId
+    source_url: SourceUrl
+    return_form: ReturnForm | None = None
+
+
+class BatchOptions(BaseModel):
+    """What can be said of a batch beside its pictures."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[PlainText, Field(min_length=1, max_length=200, examples=["spring catalog"])]
+    return_form: ReturnForms = [ReturnForm.RGBA]
+    priority: PriorityName = "normal"
+    weight: Annotated[
+        float, Field(ge=0.001, le=1000, description="Its share of the endpoint beside other batches")
+    ] = 1.0
+    budget: Annotated[Credits | None, Field(description="Credits it may cost; jobs over it are held")] = None
+    reuse: Annotated[bool, Field(description="Take cutouts that were bought before")] = True
+    plan: Annotated[bool, Field(description="Hold all jobs until the batch is approved")] = False
+    strict: Annotated[bool, Field(description="Of a manifest: stop at the first row that is rejected")] = (
+        False
+    )
+    encoding: Annotated[
+        PlainText | None,
+        Field(max_length=40, description="Of a manifest, if it is not UTF-8: latin-1, cp1252 …"),
+    ] = None
+
+    def to_order(self, columns: Mapping[str, str], producer_id: uuid.UUID) -> Order:
+        return Order(
+            self.name,
+            forms=tuple(self.return_form),
+            priority=PRIORITIES[self.priority],
+            weight=self.weight,
+            budget=self.budget,
+            reuse=self.reuse,
+            plan=self.plan,
+            strict=self.strict,
+            reading=Reading(columns, self.encoding, foreign=True),
+            producer_id=producer_id,
+        )
+
+
+class ManifestQuery(BatchOptions):
+    """What the query says of a manifest that is the body."""
+
+    map: Annotated[
+        PlainText | None,
+        Field(
+            max_length=2000,
+            description='Which column is which, e.g. external_id=SKU,source="Image URL"',
+            examples=['external_id=SKU,source="Image URL"'],
+        ),
+    ] = None
+
+    def columns(self) -> dict[str, str]:
+        """Raises ValueError."""
+        return parse_columns(self.map) if self.map else {}
+
+
+class BatchRequest(BatchOptions):
+    """Jobs to be enqueued together, all or none, or a manifest to be fetched from an address.
+
+    More can be added one by one with their `batch_id`.
+    """
+
+    webhook_url: WebhookUrl | None = None
+    jobs: list[BatchJobRequest] = []
+    manifest_url: ManifestUrl = None
+    map: ColumnMap = {}
+
+    def to_order(self, columns: Mapping[str, str], producer_id: uuid.UUID) -> Order:
+        # Not an option of a query: a webhook's address may hold a token.
+        return replace(super().to_order(columns, producer_id), webhook_url=self.webhook_url)
+
+    def columns(self) -> dict[str, str]:
+        """Raises ValueError."""
+        require_targets(self.map)
+        return self.map
+
+    def to_new_jobs(self) -> list[NewJob]:
+        return [
+            NewJob(
+                source=job.source_url,
+                external_id=job.external_id,
+                return_form=form,
+                priority=PRIORITIES[self.priority],
+            )
+            for job in self.jobs
+            for form in ([job.return_form] if job.return_form else self.return_form)
+        ]

@@ -1,0 +1,69 @@
+"""Fields that several resources have, and what they may hold."""
+
+import unicodedata
+from typing import Annotated
+
+from annotated_types import Len
+from pydantic import AfterValidator, BeforeValidator, Field, Strict
+
+from jobs.enqueueing import LONGEST_EXTERNAL_ID
+from jobs.manifest.columns import TARGETS
+from jobs.states import PRIORITIES, ReturnForm
+
+# For the schema, which knows no categories of characters.
+PLAIN = r"^[^\u0000-\u001f\u007f-\u009f]*$"
+
+
+def _plain(value: str) -> str:
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
+        raise ValueError("has control characters; remove them")
+    return value
+
+
+def _whole(value: object) -> object:
+    # JSON has one kind of number: 5.0 is as whole as 5.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _known_priority(value: str) -> str:
+    if value not in PRIORITIES:
+        raise ValueError(f"{value!r} is not one of {', '.join(PRIORITIES)}")
+    return value
+
+
+def _distinct(value: object) -> object:
+    """One form or several; a repeated one counts once."""
+    if not isinstance(value, list):
+        return [value]
+    return [form for n, form in enumerate(value) if form not in value[:n]]
+
+
+# Text that Postgres, logs and headers can hold.
+PlainText = Annotated[str, AfterValidator(_plain), Field(json_schema_extra={"pattern": PLAIN})]
+ExternalId = Annotated[PlainText, Field(min_length=1, max_length=LONGEST_EXTERNAL_ID, examples=["SKU-4471"])]
+Code = Annotated[PlainText, Field(min_length=1, max_length=100)]
+PriorityName = Annotated[
+    str, AfterValidator(_known_priority), Field(json_schema_extra={"enum": list(PRIORITIES)})
+]
+ReturnForms = Annotated[
+    # Strict JSON has no enumerations, and what was made a list is no JSON any more.
+    list[Annotated[ReturnForm, Strict(False)]],
+    BeforeValidator(_distinct, json_schema_input_type=ReturnForm | Annotated[list[ReturnForm], Len(1)]),
+    Field(min_length=1, description="What to get of each picture: one form or a list of them"),
+]
+ColumnMap = Annotated[
+    dict[PlainText, PlainText],
+    Field(
+        description="Which column of the manifest is which",
+        json_schema_extra={"propertyNames": {"enum": list(TARGETS)}},
+        examples=[{"external_id": "SKU", "source": "Image URL"}],
+    ),
+]
+WHOLE = BeforeValidator(_whole)
+Credits = Annotated[int, Field(ge=0, le=2**31 - 1), WHOLE]
+NextCursor = Annotated[
+    str | None,
+    Field(
+        description="`cursor` of the next page; null on the last", examples=["AaIFGUcHdXqcHg9vOkwrEXBhZ2U"]
+    ),
+]

@@ -1,0 +1,49 @@
+"""How far the reading of a manifest is, as its producer sees it."""
+
+import uuid
+from dataclasses import asdict
+
+from pydantic import BaseModel
+
+from jobs.batches import IngestState, IngestStatus
+from jobs.prices import DOLLARS_A_CREDIT
+
+
+class PlanView(BaseModel):
+    """What a batch will cost: `calls` cost a credit each, if the batch is approved."""
+
+    already_bought: int
+    same_picture: int
+    calls: int
+    dollars: float
+
+
+class IngestView(BaseModel):
+    """How far the reading of a batch's manifest is: pictures = jobs + rejects + duplicates.
+
+    `error` says why it ended before all was read. `plan` is there once all is read, if approval is needed.
+    """
+
+    state: IngestState
+    kind: str
+    records: int
+    pictures: int
+    jobs: int
+    rejects: int
+    duplicates: int
+    rejects_url: str | None
+    error: str | None
+    plan: PlanView | None
+
+
+def view_ingest(batch_id: uuid.UUID, ingest: IngestStatus) -> IngestView:
+    """How far the reading of this batch's manifest is."""
+    plan = ingest.plan
+    return IngestView(
+        state=ingest.state,
+        kind=ingest.kind,
+        **asdict(ingest.counts),
+        rejects_url=f"/v1/batches/{batch_id}/rejects" if ingest.rejects_key else None,
+        error=ingest.error,
+        plan=PlanView(**plan, dollars=round(plan["calls"] * DOLLARS_A_CREDIT, 3)) if plan else None,
+    )

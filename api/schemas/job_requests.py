@@ -1,0 +1,37 @@
+"""What producers ask of jobs."""
+
+import uuid
+
+from pydantic import BaseModel, ConfigDict
+
+from api.schemas.addresses import SourceUrl, WebhookUrl
+from api.schemas.fields import ExternalId, PriorityName
+from jobs.enqueueing import NewJob
+from jobs.states import PRIORITIES, ReturnForm
+
+
+class JobOptions(BaseModel):
+    """What can be said of a job beside its picture."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    external_id: ExternalId | None = None
+    return_form: ReturnForm = ReturnForm.RGBA
+    priority: PriorityName = "normal"
+    batch_id: uuid.UUID | None = None
+    webhook_url: WebhookUrl | None = None
+
+    def to_new_job(self, source: str) -> NewJob:
+        return NewJob(
+            source=source,
+            external_id=self.external_id,
+            return_form=self.return_form,
+            priority=PRIORITIES[self.priority],
+            webhook_url=self.webhook_url,
+        )
+
+
+class JobRequest(JobOptions):
+    """A job whose picture is fetched from an address."""
+
+    source_url: SourceUrl

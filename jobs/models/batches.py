@@ -1,0 +1,54 @@
+"""Jobs enqueued together."""
+
+import uuid
+from datetime import datetime
+from typing import cast
+
+from sqlalchemy import REAL, CheckConstraint, DateTime, Double, ForeignKey, Index, Table, Text, Uuid, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from jobs.database import Base
+from jobs.models.columns import NEW_ID, NOW, address
+
+
+class Batch(Base):
+    """Jobs enqueued together. `last_place` is the place in line of its latest job.
+
+    `spent` counts, once there is a budget, the calls that cost a credit or may: a call takes its credit here
+    before it goes out. `parked` says that jobs of it were taken out of the line while it was paused or over
+    its budget; `shift` is added to their places when they come back, so that nobody has to wait for it.
+    Calls go out from `opens_at` until before `closes_at`, each without a bound if it is not set.
+    """
+
+    __tablename__ = "batches"
+    __table_args__ = (
+        CheckConstraint("weight > 0", name="weight_is_positive"),
+        CheckConstraint("budget >= 0 AND spent >= 0", name="budget_is_not_negative"),
+        address("webhook_url"),
+        CheckConstraint("opens_at < closes_at", name="window_has_a_length"),
+        Index("ix_batches_parked", "id", postgresql_where=text("parked")),
+        Index("ix_batches_without_results", "id", postgresql_where=text("results_key IS NULL")),
+        Index("ix_batches_closes_at", "closes_at", postgresql_where=text("closes_at IS NOT NULL")),
+        Index("ix_batches_producer", "producer_id", "id", postgresql_where=text("producer_id IS NOT NULL")),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, server_default=NEW_ID)
+    producer_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("producers.id"))
+    name: Mapped[str] = mapped_column(Text)
+    weight: Mapped[float] = mapped_column(REAL, server_default=text("1"))
+    last_place: Mapped[float] = mapped_column(Double, server_default=text("0"))
+    paused_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    opens_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    closes_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    reuse: Mapped[bool] = mapped_column(server_default=text("true"))
+    results_key: Mapped[str | None] = mapped_column(Text)
+    # Told by a trigger, in the transaction that writes `results_key`.
+    webhook_url: Mapped[str | None] = mapped_column(Text)
+    budget: Mapped[int | None]
+    spent: Mapped[int] = mapped_column(server_default=text("0"))
+    parked: Mapped[bool] = mapped_column(server_default=text("false"))
+    shift: Mapped[float | None] = mapped_column(Double)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+
+
+BATCHES = cast("Table", Batch.__table__)

@@ -1,0 +1,160 @@
+"""The jobs, and what can never be of them."""
+
+import uuid
+from datetime import datetime
+from typing import cast
+
+from sqlalchemy import (
+    CheckConstraint,
+    DateTime,
+    Double,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from jobs.database import Base
+from jobs.models.columns import NEW_ID, NOW, address
+from jobs.models.words import one_of
+from jobs.states import FINAL_STATES, Priority, ReturnForm, Standing, State, Step
+
+
+class Job(Base):
+    """One picture's cutout.
+
+    `fence` counts handings-out: the message carries it, the claim needs it, and every later write of
+    that claim repeats it. `tries` counts what went wrong in the present step, never what had to wait.
+    A deleted job is emptied and no longer its producer's; its row stays for the ledger.
+    """
+
+    __tablename__ = "jobs"
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, server_default=NEW_ID)
+    producer_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("producers.id"))
+    batch_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("batches.id"))
+    external_id: Mapped[str | None] = mapped_column(Text)
+    source: Mapped[str] = mapped_column(Text)
+    source_sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
+    return_form: Mapped[ReturnForm] = mapped_column(Text, server_default=ReturnForm.RGBA)
+    details: Mapped[dict[str, str] | None] = mapped_column(JSONB)
+    # Told by a trigger, in the transaction that makes the job final or held.
+    webhook_url: Mapped[str | None] = mapped_column(Text)
+
+    state: Mapped[State] = mapped_column(Text, server_default=State.QUEUED)
+    step: Mapped[Step] = mapped_column(Text, server_default=Step.CALL)
+    standing: Mapped[Standing | None] = mapped_column(Text)
+    priority: Mapped[int] = mapped_column(SmallInteger, server_default=text(str(int(Priority.NORMAL))))
+    place: Mapped[float] = mapped_column(Double)
+    scheduled_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    fence: Mapped[int] = mapped_column(server_default=text("0"))
+    tries: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    # No foreign key: a claim must not lock the row that carries its worker's heartbeat.
+    worker_id: Mapped[uuid.UUID | None] = mapped_column(Uuid)
+
+    result_url: Mapped[str | None] = mapped_column(Text)
+    result_expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    sent_width: Mapped[int | None]
+    sent_height: Mapped[int | None]
+    lifeboat_key: Mapped[str | None] = mapped_column(Text)
+
+    key: Mapped[str | None] = mapped_column(Text)
+    sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
+    media_type: Mapped[str | None] = mapped_column(Text)
+    size_bytes: Mapped[int | None]
+    width: Mapped[int | None]
+    height: Mapped[int | None]
+    reused: Mapped[bool] = mapped_column(server_default=text("false"))
+
+    code: Mapped[str | None] = mapped_column(Text)
+    message: Mapped[str | None] = mapped_column(Text)
+    # The W3C traceparent of the request that enqueued it, while traces are sent.
+    trace: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    deleted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+    __table_args__ = (
+        UniqueConstraint("batch_id", "external_id", "return_form"),
+        CheckConstraint(one_of("state", State), name="state_is_known"),
+        CheckConstraint(one_of("step", Step), name="step_is_known"),
+        CheckConstraint(one_of("standing", Standing), name="standing_is_known"),
+        CheckConstraint(one_of("return_form", ReturnForm), name="return_form_is_known"),
+        CheckConstraint(
+            f"({one_of('state', sorted(FINAL_STATES))}) = (finished_at IS NOT NULL)",
+            name="final_if_and_only_if_finished",
+        ),
+        CheckConstraint(
+            "(state = 'queued') = (standing IS NOT NULL) OR state = 'held' AND standing = 'parked'",
+            name="queued_if_and_only_if_standing",
+        ),
+        CheckConstraint(
+            "(state = 'running') = (worker_id IS NOT NULL)", name="running_if_and_only_if_claimed"
+        ),
+        CheckConstraint(
+            "(state = 'succeeded' AND deleted_at IS NULL) = (key IS NOT NULL)"
+            " AND (key IS NULL) = (sha256 IS NULL)",
+            name="succeeded_if_and_only_if_stored",
+        ),
+        CheckConstraint(
+            "deleted_at IS NULL OR finished_at IS NOT NULL AND producer_id IS NULL AND external_id IS NULL",
+            name="deleted_is_final_and_emptied",
+        ),
+        CheckConstraint(
+            "state NOT IN ('failed', 'held') OR code IS NOT NULL", name="failed_and_held_say_why"
+        ),
+        CheckConstraint(
+            "(result_url IS NULL) = (result_expires_at IS NULL) AND (step = 'copy' OR result_url IS NULL)",
+            name="result_url_belongs_to_the_copy",
+        ),
+        CheckConstraint(
+            "state <> 'succeeded' OR result_url IS NULL", name="result_url_is_forgotten_once_copied"
+        ),
+        CheckConstraint(
+            "lifeboat_key IS NULL OR result_url IS NOT NULL", name="lifeboat_holds_a_paid_result"
+        ),
+        address("webhook_url"),
+        Index("ix_jobs_line", "step", "priority", "place", postgresql_where=text("standing = 'in_line'")),
+        Index(
+            "ix_jobs_copies",
+            "result_expires_at",
+            postgresql_where=text("standing = 'in_line' AND step = 'copy'"),
+        ),
+        Index(
+            "ix_jobs_due",
+            "standing",
+            "scheduled_at",
+            postgresql_where=text("standing IN ('handed_out', 'serving', 'resting')"),
+        ),
+        Index("ix_jobs_parked", "batch_id", "place", postgresql_where=text("standing = 'parked'")),
+        Index("ix_jobs_running", "worker_id", postgresql_where=text("state = 'running'")),
+        Index("ix_jobs_held", "code", "standing", postgresql_where=text("state = 'held'")),
+        Index("ix_jobs_batch_state", "batch_id", "state", postgresql_where=text("batch_id IS NOT NULL")),
+        # Producers list jobs by these two. Jobs that have no producer cost them nothing.
+        Index("ix_jobs_producer", "producer_id", "id", postgresql_where=text("producer_id IS NOT NULL")),
+        Index(
+            "ix_jobs_producer_batch",
+            "batch_id",
+            "id",
+            postgresql_where=text("producer_id IS NOT NULL AND batch_id IS NOT NULL"),
+        ),
+        # A job comes into the next two when it ends, not when it is enqueued.
+        Index(
+            "ix_jobs_finished",
+            "batch_id",
+            "finished_at",
+            "id",
+            postgresql_where=text("finished_at IS NOT NULL AND batch_id IS NOT NULL"),
+        ),
+        Index("ix_jobs_key", "key", postgresql_using="hash", postgresql_where=text("key IS NOT NULL")),
+    )
+
+
+JOBS = cast("Table", Job.__table__)

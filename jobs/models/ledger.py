@@ -1,0 +1,91 @@
+"""What was paid for, what may be spent, and what the endpoint says is left."""
+
+import uuid
+from datetime import date, datetime
+from typing import cast
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Date,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from jobs.database import Base
+from jobs.models.columns import NOW
+from jobs.models.words import one_of
+from jobs.states import AttemptOutcome
+
+
+class Attempt(Base):
+    """One paid call that was begun: the ledger. Written before the request goes out.
+
+    It begins as `unknown` without an end, which is the truth if its worker dies. `unknown_at` says when it
+    was given up as unknown and stays, should its worker come back and tell; `lost_at` that what it paid for
+    died before it was stored.
+    """
+
+    __tablename__ = "attempts"
+    __table_args__ = (
+        UniqueConstraint("job_id", "number"),
+        CheckConstraint(one_of("outcome", AttemptOutcome), name="outcome_is_known"),
+        CheckConstraint("outcome = 'unknown' OR ended_at IS NOT NULL", name="a_known_outcome_has_an_end"),
+        CheckConstraint("lost_at IS NULL OR outcome = 'charged'", name="only_what_was_paid_can_be_lost"),
+        Index("ix_attempts_begun_at", "begun_at"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id"))
+    number: Mapped[int] = mapped_column(SmallInteger)
+    fence: Mapped[int]
+    worker_id: Mapped[uuid.UUID] = mapped_column(Uuid)
+    account: Mapped[str] = mapped_column(ForeignKey("accounts.name"))
+    image_sha256: Mapped[bytes] = mapped_column(LargeBinary)
+    outcome: Mapped[AttemptOutcome] = mapped_column(Text, server_default=AttemptOutcome.UNKNOWN)
+    begun_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    unknown_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    lost_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    http_status: Mapped[int | None] = mapped_column(SmallInteger)
+    code: Mapped[str | None] = mapped_column(Text)
+    message: Mapped[str | None] = mapped_column(Text)
+    request_id: Mapped[str | None] = mapped_column(Text)
+    log_id: Mapped[str | None] = mapped_column(Text)
+
+
+class Spending(Base):
+    """Credits that calls of a day (UTC) cost or may have cost, counted while there is a budget for days."""
+
+    __tablename__ = "spending"
+    __table_args__ = (CheckConstraint("spent >= 0", name="spent_is_not_negative"),)
+
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    spent: Mapped[int] = mapped_column(server_default=text("0"))
+
+
+class CreditReading(Base):
+    """What the endpoint said an account had left, to hold the ledger against."""
+
+    __tablename__ = "credit_readings"
+    __table_args__ = (Index("ix_credit_readings_account_read_at", "account", "read_at"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    account: Mapped[str] = mapped_column(ForeignKey("accounts.name"))
+    read_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    balance: Mapped[float] = mapped_column(Double)
+
+
+ATTEMPTS = cast("Table", Attempt.__table__)
+SPENDING = cast("Table", Spending.__table__)

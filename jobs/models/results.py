@@ -1,0 +1,62 @@
+"""What was bought before, and of which pictures."""
+
+import uuid
+from datetime import datetime
+from typing import cast
+
+from sqlalchemy import CheckConstraint, DateTime, LargeBinary, SmallInteger, Table, Text, Uuid
+from sqlalchemy.orm import Mapped, mapped_column
+
+from jobs.database import Base
+from jobs.models.columns import NOW
+from jobs.models.words import one_of
+from jobs.states import ReturnForm
+
+
+class Result(Base):
+    """A cutout by what it was made of, bought once for all jobs by the job `buyer`.
+
+    The primary key decides which of two jobs for the same picture calls. Until stored, it is its buyer's
+    for as long as that job is under way.
+    """
+
+    __tablename__ = "results"
+    __table_args__ = (
+        CheckConstraint(one_of("return_form", ReturnForm), name="return_form_is_known"),
+        CheckConstraint(
+            "(stored_at IS NULL) = (key IS NULL) AND (key IS NULL) = (sha256 IS NULL)",
+            name="stored_under_a_key",
+        ),
+    )
+
+    source_sha256: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    return_form: Mapped[ReturnForm] = mapped_column(Text, primary_key=True)
+    endpoint: Mapped[str] = mapped_column(Text, primary_key=True)
+    preparation: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    buyer: Mapped[uuid.UUID] = mapped_column(Uuid)
+    key: Mapped[str | None] = mapped_column(Text)
+    sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
+    media_type: Mapped[str | None] = mapped_column(Text)
+    size_bytes: Mapped[int | None]
+    width: Mapped[int | None]
+    height: Mapped[int | None]
+    stored_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class Source(Base):
+    """What is remembered of a picture on the web or in a bucket: it is fetched again only if it changed.
+
+    `address_sha256` is of its address, `etag` and `last_modified` are its server's words.
+    """
+
+    __tablename__ = "sources"
+
+    address_sha256: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    etag: Mapped[str | None] = mapped_column(Text)
+    last_modified: Mapped[str | None] = mapped_column(Text)
+    content_sha256: Mapped[bytes] = mapped_column(LargeBinary)
+    seen_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+
+
+RESULTS = cast("Table", Result.__table__)
+SOURCES = cast("Table", Source.__table__)

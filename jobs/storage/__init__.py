@@ -1,0 +1,22 @@
+"""The bucket, as everyone here sees it: objects by their keys, errors in plain words, links to both."""
+
+from jobs.storage.addresses import split_address
+from jobs.storage.bucket import Bucket, ListedObject
+from jobs.storage.errors import (
+    BucketMissingError,
+    ObjectMissingError,
+    ObjectTooLargeError,
+    StorageError,
+    StorageRefusedError,
+)
+
+__all__ = [
+    "Bucket",
+    "BucketMissingError",
+    "ListedObject",
+    "ObjectMissingError",
+    "ObjectTooLargeError",
+    "StorageError",
+    "StorageRefusedError",
+    "split_address",
+]

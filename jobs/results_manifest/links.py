@@ -14,6 +14,6 @@ class CutoutLinks:
 
     def __init__(self, bucket: Bucket, hours: int = LINK_HOURS) -> None:
         """Raises StorageError if the settings have no credentials to sign with."""
-        links = bucket.many_links(seconds=hours * 3600)
-        self.to = links.to
-        self.expires_at = links.signed_at + timedelta(hours=hours)
+        signer = bucket.signer(seconds=hours * 3600)
+        self.to = signer.link
+        self.expires_at = signer.signed_at + timedelta(hours=hours)

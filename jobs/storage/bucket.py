@@ -24,9 +24,9 @@ from jobs.storage.errors import (
     plain_errors,
 )
 from jobs.storage.links import Links, SignedRequest
-from jobs.storage.many_links import ManyLinks
 from jobs.storage.object_parts import put_parts
 from jobs.storage.object_reader import open_pieces
+from jobs.storage.signer import Signer
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
@@ -163,10 +163,10 @@ class Bucket:
         with plain_errors(self.name, key):
             return links.sign("GET", key, {}, seconds)
 
-    def many_links(self, *, seconds: int) -> ManyLinks:
-        """Makes links for others that read objects without credentials for `seconds` from now."""
+    def signer(self, *, seconds: int) -> Signer:
+        """Signs links for others that read objects without credentials for `seconds` from now."""
         with plain_errors(self.name):
-            return self._public_links.many(seconds)
+            return self._public_links.signer(seconds)
 
     def presign_put(
         self, key: str, *, sha256: bytes, media_type: str, metadata: dict[str, str], seconds: int

@@ -40,7 +40,7 @@ class CountedBatch:
         """In how many seconds, 1 to 60, a look is worth while; None once it is finished."""
         if self.status.finished_at is not None:
             return None
-        if self.status.paused_at is not None or not self.moving:
+        if self.status.rests or not self.moving:
             return LATEST_S
         return min(max(self.eta_seconds or SOONEST_S, SOONEST_S), LATEST_S)
 
@@ -112,7 +112,7 @@ class Counting:
     async def _eta(self, status: BatchStatus, known: _Known) -> int | None:
         moving = status.counts[State.QUEUED] + status.counts[State.RUNNING]
         speed = known.speed(status.done + status.counts[State.HELD])
-        if not moving or status.paused_at is not None:
+        if not moving or status.rests:
             return None
         if speed is not None:
             return math.ceil(moving / speed)

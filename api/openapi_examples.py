@@ -48,6 +48,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "name": "spring catalog",
         "created_at": AT,
         "paused_at": None,
+        "opens_at": None,
+        "closes_at": None,
         "budget": None,
         "results_url": f"/v1/batches/{BATCH_ID}/results",
         "results_key": None,

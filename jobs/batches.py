@@ -2,7 +2,7 @@
 
 import uuid
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from sqlalchemy import func, select
@@ -16,7 +16,17 @@ from jobs.states import FINAL_STATES, AttemptOutcome, State
 UUID_HEX_DIGITS = 32
 SHOWN = [
     BATCHES.c[name]
-    for name in ("id", "name", "created_at", "paused_at", "budget", "producer_id", "results_key")
+    for name in (
+        "id",
+        "name",
+        "created_at",
+        "paused_at",
+        "opens_at",
+        "closes_at",
+        "budget",
+        "producer_id",
+        "results_key",
+    )
 ]
 
 
@@ -58,10 +68,20 @@ class BatchStatus:
     counts: dict[State, int]
     finished_at: datetime | None
     paused_at: datetime | None = None
+    opens_at: datetime | None = None
+    closes_at: datetime | None = None
     budget: int | None = None
     ingest: IngestStatus | None = None
     producer_id: uuid.UUID | None = None
     results_key: str | None = None
+
+    @property
+    def rests(self) -> bool:
+        """Whether no call of it may go out: it is paused, or outside its window by this machine's clock."""
+        now = datetime.now(UTC)
+        opened = self.opens_at is None or self.opens_at <= now
+        closed = self.closes_at is not None and self.closes_at <= now
+        return self.paused_at is not None or not opened or closed
 
     @property
     def total(self) -> int:

@@ -80,6 +80,8 @@ class ListedBatch:
     name: str
     created_at: datetime
     paused_at: datetime | None
+    opens_at: datetime | None
+    closes_at: datetime | None
     budget: int | None
     results_key: str | None
 

@@ -21,6 +21,10 @@ class BatchSummary(BaseModel):
     name: Annotated[str, Field(examples=["spring catalog"])]
     created_at: Annotated[datetime, Field(examples=[A_MOMENT])]
     paused_at: Annotated[datetime | None, Field(description="No call of it goes out since then")]
+    opens_at: Annotated[datetime | None, Field(description="No call of it goes out before")]
+    closes_at: Annotated[
+        datetime | None, Field(description="No call of it goes out from then until its next window")
+    ]
     budget: Annotated[int | None, Field(description="Credits that it may cost")]
     results_url: Annotated[
         str, Field(description="What became of each job", examples=[f"/v1/batches/{A_BATCH}/results"])
@@ -71,6 +75,8 @@ def view_batch(batch: BatchStatus, credits_: int = 0, eta_seconds: int | None = 
         created_at=batch.created_at,
         finished_at=batch.finished_at,
         paused_at=batch.paused_at,
+        opens_at=batch.opens_at,
+        closes_at=batch.closes_at,
         budget=batch.budget,
         total=batch.total,
         counts=batch.counts,
@@ -89,6 +95,8 @@ def summarize(batch: ListedBatch) -> BatchSummary:
         name=batch.name,
         created_at=batch.created_at,
         paused_at=batch.paused_at,
+        opens_at=batch.opens_at,
+        closes_at=batch.closes_at,
         budget=batch.budget,
         results_url=_results_url(batch.id),
         results_key=batch.results_key,

@@ -270,6 +270,20 @@ class TestCounts:
         assert shop.get(path).json()["eta_seconds"] is None
 
 
+@pytest.mark.parametrize("window", ["opens_at = '2999-01-01 22:00+00'", "closes_at = '2001-01-02 06:00+00'"])
+def test_a_batch_outside_its_window_says_so(shop: httpx.Client, engine: Engine, window: str) -> None:
+    """Nobody guesses how long it takes, and nobody need look again soon."""
+    batch_id = make_batch(engine, dict.fromkeys("ab"), producer_id=producer_of(engine))
+    with engine.begin() as connection:
+        connection.execute(text(f"UPDATE batches SET {window}"))  # noqa: S608 - the test's own words
+    answer = shop.get(f"/v1/batches/{batch_id}")
+    name, _, moment = window.partition(" = ")
+    assert answer.json()[name].startswith(moment[1:11])
+    assert (answer.json()["eta_seconds"], answer.headers["retry-after"]) == (None, "60")
+    (listed,) = shop.get("/v1/batches").json()["data"]
+    assert listed[name] == answer.json()[name]
+
+
 def test_a_revoked_key_is_refused_within_two_seconds(shop: httpx.Client, engine: Engine) -> None:
     """A process remembers whose a key is for a second."""
     path = f"/v1/jobs/{new_job(shop)}"

@@ -1,12 +1,11 @@
 import socket
-import subprocess
-import sys
 import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import pytest
@@ -24,6 +23,7 @@ from jobs.producers import create_producer
 from jobs.scopes import Scope
 from jobs.settings import Settings
 from jobs.storage import Bucket
+from tests.support.forked import Forked, start_module
 from tests.support.system import wait_until
 
 
@@ -100,16 +100,17 @@ class Served:
     """The API in a process of its own."""
 
     url: str
-    process: subprocess.Popen[bytes]
+    process: Forked
 
 
 @pytest.fixture
-def served(environment: dict[str, str], bucket: Bucket) -> Iterator[Served]:
+def served(environment: dict[str, str], bucket: Bucket, tmp_path: Path) -> Iterator[Served]:
     """`cutout api`, ready."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    process = subprocess.Popen([sys.executable, "-m", "api", "127.0.0.1", str(port)], env=environment)
+    log = tmp_path / "api.log"
+    process = start_module("api", "127.0.0.1", str(port), environment=environment, log=log)
     served = Served(f"http://127.0.0.1:{port}", process)
 
     def answers() -> bool:

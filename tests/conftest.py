@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import Engine, TextClause, create_engine, make_url, text
 from sqlalchemy.orm import Session
 
 from jobs.database import connect
@@ -25,6 +25,11 @@ SHARED = "cutout_shared"
 def url_of(services: LocalServices, database: str) -> str:
     """The address of another database on the same server."""
     return make_url(services.database_url).set(database=database).render_as_string(hide_password=False)
+
+
+def copy_of(template: str, name: str) -> TextClause:
+    """The statement that makes a database: through the log, as is the default, takes twice the CPU."""
+    return text(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -74,7 +79,7 @@ def database_url(services: LocalServices, admin: Engine, template: str) -> Itera
     """A migrated, empty database for this test alone."""
     name = f"test_{uuid.uuid4().hex}"
     with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+        connection.execute(copy_of(template, name))
     yield url_of(services, name)
     with admin.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
@@ -133,7 +138,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 def shared_engine(services: LocalServices, admin: Engine, template: str) -> Iterator[Engine]:
     """A migrated database in which nothing is ever committed."""
     with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {SHARED} TEMPLATE {template}"))
+        connection.execute(copy_of(template, SHARED))
     engine = connect(url_of(services, SHARED))
     yield engine
     engine.dispose()

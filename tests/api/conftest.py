@@ -24,6 +24,7 @@ from jobs.scopes import Scope
 from jobs.settings import Settings
 from jobs.storage import Bucket
 from tests.support.forked import Forked, start_module
+from tests.support.plain_http import NO_TLS
 from tests.support.system import wait_until
 
 
@@ -47,7 +48,7 @@ def serve_app(app: ASGIApp) -> Iterator[httpx.Client]:
         time.sleep(0.005)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20.0) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20.0, verify=NO_TLS) as client:
             yield client
     finally:
         server.should_exit = True
@@ -115,7 +116,7 @@ def served(environment: dict[str, str], bucket: Bucket, tmp_path: Path) -> Itera
 
     def answers() -> bool:
         try:
-            return httpx.get(f"{served.url}/healthz").is_success
+            return httpx.get(f"{served.url}/healthz", verify=NO_TLS).is_success
         except httpx.TransportError:
             return False
 

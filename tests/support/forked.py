@@ -16,6 +16,8 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, NoReturn
 
+from cli.main import COMMANDS
+
 # No program itself, since each is run as __main__; nothing that imports worker.app, which reads the settings.
 IMPORTED_ONCE = [
     "api.app",
@@ -25,8 +27,7 @@ IMPORTED_ONCE = [
     "celery.fixups.django",
     "celery.worker.components",
     "celery.worker.consumer",
-    "cli.main",
-    "cli.processes",
+    *COMMANDS.values(),
     "httpx",
     "jobs.health",
     "jobs.ingest.planned",

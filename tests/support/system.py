@@ -20,6 +20,7 @@ from jobs.enqueueing import NewJob, enqueue_all
 from jobs.producers import create_producer
 from jobs.scopes import Scope
 from tests.support.forked import Forked, start_cutout
+from tests.support.plain_http import NO_TLS
 
 READY_WITHIN_S = 40.0
 
@@ -39,7 +40,8 @@ class System:
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             self._port = str(listener.getsockname()[1])
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self._port}", timeout=20.0)
+        url = f"http://127.0.0.1:{self._port}"
+        self.client = httpx.Client(base_url=url, timeout=20.0, verify=NO_TLS)
 
     def start(self, name: str, *command: str) -> Forked:
         """Start `cutout COMMAND` under a name that also names its log."""

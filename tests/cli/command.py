@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import make_url
 
+from cli.main import main
 from tests.support.forked import Forked, live_in, speak_into
 
 ENDS_WITHIN_S = 60.0
@@ -86,6 +87,4 @@ def _run(
     live_in(environment)
     os.chdir(directory)
     sys.argv = ["cutout", *arguments]
-    from cli.main import main  # noqa: PLC0415 - nothing of ours is imported in a test's own process
-
     main()

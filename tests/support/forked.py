@@ -11,12 +11,13 @@ import runpy
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from cli.main import COMMANDS
+from cli.main import COMMANDS, main
 
 # No program itself, since each is run as __main__; nothing that imports worker.app, which reads the settings.
 IMPORTED_ONCE = [
@@ -124,40 +125,25 @@ def live_in(environment: Mapping[str, str]) -> None:
     os.environ.update(environment)
 
 
-class _BecomesError(BaseException):
-    """The command would now be replaced by the program of a module."""
-
-
 def _run_cutout(words: list[str], environment: dict[str, str], log: Path) -> None:
-    from cli import main, processes  # noqa: PLC0415 - nothing of ours is imported in a test's own process
-
-    def become(module: str, *arguments: str) -> NoReturn:
-        raise _BecomesError(module, *arguments)
-
-    _begin(environment, log)
-    processes._become = become
-    sys.argv = ["cutout", *words]
-    try:
-        main.main()
-    except _BecomesError as program:
-        _run(*program.args)
+    with _begun(environment, log):
+        sys.argv = ["cutout", *words]
+        main()
 
 
 def _run_module(name: str, words: list[str], environment: dict[str, str], log: Path) -> None:
-    _begin(environment, log)
-    _run(name, *words)
+    with _begun(environment, log):
+        sys.argv = [name, *words]
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
 
 
-def _begin(environment: Mapping[str, str], log: Path) -> None:
+@contextmanager
+def _begun(environment: Mapping[str, str], log: Path) -> Iterator[None]:
     os.setsid()
     speak_into(log, log)
     live_in(environment)
-
-
-def _run(module: str, *arguments: str) -> None:
-    sys.argv = [module, *arguments]
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        yield
     finally:
         # multiprocessing ends without them.
         atexit._run_exitfuncs()

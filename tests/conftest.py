@@ -22,6 +22,44 @@ TEMPLATE = "cutout_template"
 SHARED = "cutout_shared"
 
 
+# They mostly wait: for the silence of what was killed, the end of a lease, the answer to a slow call. The
+# longest stand first, so that none is begun last.
+WAITING = (
+    "tests/api/test_schema.py",
+    "tests/soak/test_soak.py",
+    "tests/cli/test_ingest_killed.py",
+    "tests/faults/",
+    "tests/flow/",
+    "tests/operations/",
+)
+# The last tests are short ones, so that all workers end at about the same time.
+SPREAD_OVER = 0.8
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Under xdist, spread what waits among what works: one worker's waits are the others' time."""
+    if not hasattr(config, "workerinput"):
+        return
+    scopes: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        scopes.setdefault(item.nodeid.rpartition("::")[0], []).append(item)
+    waiting = [tests for part in WAITING for name, tests in scopes.items() if name.startswith(part)]
+    working = [tests for name, tests in scopes.items() if not name.startswith(WAITING)]
+    items[:] = _spread(waiting, working)
+
+
+def _spread(waiting: list[list[pytest.Item]], working: list[list[pytest.Item]]) -> list[pytest.Item]:
+    between = SPREAD_OVER * sum(map(len, working)) / max(len(waiting), 1)
+    spread: list[pytest.Item] = []
+    worked, left = 0, list(reversed(waiting))
+    for tests in working:
+        while left and worked >= between * (len(waiting) - len(left)):
+            spread += left.pop()
+        spread += tests
+        worked += len(tests)
+    return spread + [test for tests in reversed(left) for test in tests]
+
+
 def url_of(services: LocalServices, database: str) -> str:
     """The address of another database on the same server."""
     return make_url(services.database_url).set(database=database).render_as_string(hide_password=False)

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import Engine, TextClause, create_engine, make_url, text
 from sqlalchemy.orm import Session
@@ -14,6 +15,7 @@ from jobs.settings import Settings, load_settings
 from jobs.storage import Bucket
 from local import LocalServices
 from migrations.run import upgrade
+from tests.support.plain_http import NO_TLS
 from tests.support.sandbox import Sandbox
 
 # Whoever runs the tests may have a Postgres of their own (local/binaries.py).
@@ -88,6 +90,13 @@ def services(
     """The three servers, started once."""
     with LocalServices(tmp_path_factory.mktemp("services"), durable=False) as started:
         yield started
+
+
+def make_room(services: LocalServices, bucket: str) -> None:
+    """Let SeaweedFS make the bucket's volume now: the first write would wait 200 ms for it."""
+    assert services.seaweed is not None
+    url = f"http://127.0.0.1:{services.seaweed.port('master')}/vol/grow"
+    httpx.get(url, params={"collection": bucket, "count": 1}, verify=NO_TLS).raise_for_status()
 
 
 @pytest.fixture(scope="session")
@@ -193,10 +202,11 @@ def session(shared_engine: Engine) -> Iterator[Session]:
 
 
 @pytest.fixture
-def bucket(settings: Settings) -> Iterator[Bucket]:
+def bucket(settings: Settings, services: LocalServices) -> Iterator[Bucket]:
     """This test's bucket, made and empty."""
     bucket = Bucket(settings)
     bucket.create()
+    make_room(services, bucket.name)
     yield bucket
     bucket.close()
 

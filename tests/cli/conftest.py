@@ -9,7 +9,7 @@ from jobs.settings import load_settings
 from jobs.storage import Bucket
 from local import LocalServices
 from tests.cli.command import Cutout
-from tests.conftest import copy_of, url_of
+from tests.conftest import copy_of, make_room, url_of
 from tests.support import fates as fates_of
 from tests.support.fates import Fates
 from tests.support.pictures import encoded, plain
@@ -68,6 +68,7 @@ def system(
     settings = {key.removeprefix("CUTOUT_").lower(): value for key, value in environment.items()}
     bucket = Bucket(load_settings(**settings))
     bucket.create()
+    make_room(services, bucket.name)
     bucket.close()
     with System(environment, tmp_path_factory.mktemp("system")) as running:
         yield running

@@ -1,6 +1,6 @@
 """The long-running processes, each in the foreground until SIGTERM. A supervisor or `cutout up` runs them."""
 
-import os
+import runpy
 import sys
 import uuid
 from typing import Annotated
@@ -69,5 +69,6 @@ def sandbox(context: typer.Context) -> None:
 
 
 def _become(module: str, *arguments: str) -> None:
-    # Replaces this process, so that a supervisor's signals reach the real one.
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - our own modules
+    # In this process, whose signals a supervisor sends: what is imported already need not be again.
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -1,12 +1,11 @@
 import socket
-import subprocess
-import sys
 import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import pytest
@@ -24,6 +23,8 @@ from jobs.producers import create_producer
 from jobs.scopes import Scope
 from jobs.settings import Settings
 from jobs.storage import Bucket
+from tests.support.forked import Forked, start_module
+from tests.support.plain_http import NO_TLS
 from tests.support.system import wait_until
 
 
@@ -47,7 +48,7 @@ def serve_app(app: ASGIApp) -> Iterator[httpx.Client]:
         time.sleep(0.005)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20.0) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20.0, verify=NO_TLS) as client:
             yield client
     finally:
         server.should_exit = True
@@ -100,21 +101,22 @@ class Served:
     """The API in a process of its own."""
 
     url: str
-    process: subprocess.Popen[bytes]
+    process: Forked
 
 
 @pytest.fixture
-def served(environment: dict[str, str], bucket: Bucket) -> Iterator[Served]:
+def served(environment: dict[str, str], bucket: Bucket, tmp_path: Path) -> Iterator[Served]:
     """`cutout api`, ready."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    process = subprocess.Popen([sys.executable, "-m", "api", "127.0.0.1", str(port)], env=environment)
+    log = tmp_path / "api.log"
+    process = start_module("api", "127.0.0.1", str(port), environment=environment, log=log)
     served = Served(f"http://127.0.0.1:{port}", process)
 
     def answers() -> bool:
         try:
-            return httpx.get(f"{served.url}/healthz").is_success
+            return httpx.get(f"{served.url}/healthz", verify=NO_TLS).is_success
         except httpx.TransportError:
             return False
 

@@ -1,6 +1,5 @@
 """The `cutout` command as its user runs it: a process with its own environment, directory and streams."""
 
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -11,20 +10,10 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import make_url
 
+from cli.main import main
+from tests.support.forked import Forked, live_in, speak_into
+
 ENDS_WITHIN_S = 60.0
-# A fresh interpreter imports these for most of a second; here each command is forked from one that has.
-IMPORTED_ONCE = [
-    "httpx",
-    "jobs.health",
-    "jobs.producers",
-    "jobs.sources",
-    "migrations.run",
-    "psycopg",
-    "rich.progress",
-    "sqlalchemy.dialects.postgresql.psycopg",
-    "typer.rich_utils",
-    "worker.endpoint.client",
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +31,18 @@ class Cutout:
     def __init__(self, environment: Mapping[str, str], directory: Path) -> None:
         self.environment = {**os.environ, **environment}
         self.directory = directory
-        self._fork = multiprocessing.get_context("forkserver")
-        self._fork.set_forkserver_preload(IMPORTED_ONCE)
 
     def __call__(self, *arguments: str | Path, settings: Mapping[str, str] | None = None) -> Ran:
         """Run it to its end with these settings changed; an empty one is as good as unset."""
         environment = self.environment | dict(settings or {})
         said = self.directory / ".stdout", self.directory / ".stderr"
         words = [str(argument) for argument in arguments]
-        process = self._fork.Process(target=_run, args=(words, environment, self.directory, *said))
-        process.start()
-        process.join(ENDS_WITHIN_S)
-        if process.exitcode is None:
+        process = Forked(_run, words, environment, self.directory, *said)
+        try:
+            process.wait(ENDS_WITHIN_S)
+        except subprocess.TimeoutExpired:
             process.kill()
-            process.join()
-        code = process.exitcode
-        process.close()
-        assert code is not None
+        code = process.wait()
         return self.checked(Ran(code, *(path.read_text() for path in said)), environment)
 
     def start(self, *arguments: str | Path, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
@@ -99,12 +83,8 @@ def secrets_of(environment: Mapping[str, str]) -> set[str]:
 def _run(
     arguments: list[str], environment: dict[str, str], directory: Path, stdout: Path, stderr: Path
 ) -> None:
-    for stream, path in ((1, stdout), (2, stderr)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), stream)
-    os.environ.clear()
-    os.environ.update(environment)
+    speak_into(stdout, stderr, flags=os.O_TRUNC)
+    live_in(environment)
     os.chdir(directory)
     sys.argv = ["cutout", *arguments]
-    from cli.main import main  # noqa: PLC0415 - as late as a fresh interpreter would
-
     main()

@@ -9,7 +9,7 @@ from jobs.settings import load_settings
 from jobs.storage import Bucket
 from local import LocalServices
 from tests.cli.command import Cutout
-from tests.conftest import url_of
+from tests.conftest import copy_of, make_room, url_of
 from tests.support import fates as fates_of
 from tests.support.fates import Fates
 from tests.support.pictures import encoded, plain
@@ -51,7 +51,7 @@ def system(
     sandbox.reset()
     name = f"cli_{uuid.uuid4().hex}"
     with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+        connection.execute(copy_of(template, name))
     environment = {
         **services.environment(),
         "CUTOUT_DATABASE_URL": url_of(services, name),
@@ -68,6 +68,7 @@ def system(
     settings = {key.removeprefix("CUTOUT_").lower(): value for key, value in environment.items()}
     bucket = Bucket(load_settings(**settings))
     bucket.create()
+    make_room(services, bucket.name)
     bucket.close()
     with System(environment, tmp_path_factory.mktemp("system")) as running:
         yield running

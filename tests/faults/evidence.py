@@ -3,7 +3,6 @@
 import hashlib
 from dataclasses import dataclass
 
-import httpx
 from sqlalchemy import text
 
 from jobs.storage import Bucket
@@ -49,14 +48,9 @@ def whole(system: System, bucket: Bucket) -> int:
 
 def arrived(sandbox: Sandbox) -> int:
     """How many calls reached the sandbox since it started; those of other tests count too."""
-    return int(_statistics(sandbox)["arrived"])
+    return sandbox.stats()["arrived"]
 
 
 def in_flight(sandbox: Sandbox) -> int:
     """How many calls the sandbox has not answered yet."""
-    return int(_statistics(sandbox)["in_flight"])
-
-
-def _statistics(sandbox: Sandbox) -> dict[str, int]:
-    answer: dict[str, int] = httpx.get(f"{sandbox.url}/sandbox/stats").raise_for_status().json()
-    return answer
+    return sandbox.stats()["in_flight"]

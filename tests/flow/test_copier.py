@@ -1,7 +1,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from jobs.storage import Bucket
@@ -63,4 +62,4 @@ class TestACopier:
 
 def in_flight(sandbox: Sandbox) -> int:
     """How many calls the sandbox has not answered yet."""
-    return int(httpx.get(f"{sandbox.url}/sandbox/stats").raise_for_status().json()["in_flight"])
+    return sandbox.stats()["in_flight"]

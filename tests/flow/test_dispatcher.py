@@ -1,8 +1,6 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,22 +18,22 @@ from jobs.settings import Settings
 from jobs.storage import Bucket
 from local import LocalServices
 from tests.support.fates import DONE, make_batch
+from tests.support.forked import Forked, start_module
 from tests.support.sandbox import Sandbox
 from tests.support.steps import SOURCE, claim_new, new_worker
 
-Start = Callable[[], "subprocess.Popen[bytes]"]
+Start = Callable[[], Forked]
 WITHIN_S = 20.0
 
 
 @pytest.fixture
 def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
     """Starts dispatchers; no worker runs, so that what they hand out stays handed out."""
-    running: list[subprocess.Popen[bytes]] = []
+    running: list[Forked] = []
 
-    def start_one() -> "subprocess.Popen[bytes]":
-        with (tmp_path / f"dispatcher-{len(running)}.log").open("wb") as log:
-            command = [sys.executable, "-m", "worker.dispatcher"]
-            running.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
+    def start_one() -> Forked:
+        log = tmp_path / f"dispatcher-{len(running)}.log"
+        running.append(start_module("worker.dispatcher", environment=environment, log=log))
         return running[-1]
 
     yield start_one

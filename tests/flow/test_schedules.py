@@ -1,7 +1,5 @@
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from datetime import time as clock
@@ -16,6 +14,7 @@ from jobs.schedules import keeping
 from jobs.schedules.orders import NewSchedule
 from jobs.schedules.words import Overlap
 from jobs.storage import Bucket
+from tests.support.forked import Forked, start_module
 from tests.support.pictures import encoded, plain
 from tests.support.sandbox import Sandbox
 from tests.support.system import System, wait_until
@@ -79,7 +78,7 @@ def test_runs_are_neither_missed_nor_doubled_when_the_leader_is_killed(
     """Two dispatchers, a schedule of every second, kill -9 for whichever fired the first ones."""
     with Session(engine) as session, session.begin():
         keeping.add(session, NewSchedule("often", "/nowhere", EACH_SECOND, overlap=Overlap.QUEUE))
-    processes: list[subprocess.Popen[bytes]] = []
+    processes: list[Forked] = []
 
     def scalar(query: str) -> int:
         with engine.connect() as connection:
@@ -87,11 +86,8 @@ def test_runs_are_neither_missed_nor_doubled_when_the_leader_is_killed(
 
     try:
         for n in range(2):
-            with (tmp_path / f"{n}.log").open("wb") as log:
-                command = [sys.executable, "-m", "worker.dispatcher"]
-                processes.append(
-                    subprocess.Popen(command, env=os.environ | environment, stdout=log, stderr=log)
-                )
+            log = tmp_path / f"{n}.log"
+            processes.append(start_module("worker.dispatcher", environment=os.environ | environment, log=log))
             # The first one leads.
             wait_until(lambda: scalar("SELECT count(*) FROM runs") > 2, "the first runs")
         processes[0].send_signal(signal.SIGKILL)

@@ -1,12 +1,12 @@
 """A system whose processes each serve metrics."""
 
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.forked import Forked
 from tests.support.ports import free_port
 from tests.support.system import System
 
@@ -20,7 +20,7 @@ class MeasuredSystem(System):
         super().__init__(environment, logs)
         self.addresses: dict[str, str] = {}
 
-    def start(self, name: str, *command: str) -> subprocess.Popen[bytes]:
+    def start(self, name: str, *command: str) -> Forked:
         """Start it with an address for its metrics."""
         self.addresses[name] = f"127.0.0.1:{free_port()}"
         self.environment = self.environment | {"CUTOUT_METRICS_ADDRESS": self.addresses[name]}

@@ -70,6 +70,11 @@ class Sandbox:
         """How many calls were charged."""
         return len(self.ledger()["charges"])
 
+    def stats(self) -> dict[str, int]:
+        """How many calls arrived and how many are not answered yet, since it started."""
+        answer: dict[str, int] = self._control.get("/stats").raise_for_status().json()
+        return answer
+
     def reset(self) -> None:
         """No faults, no charges, no latency, no limits, and credits enough."""
         self._control.delete("/faults").raise_for_status()

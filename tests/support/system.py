@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +19,8 @@ from jobs.database import connect
 from jobs.enqueueing import NewJob, enqueue_all
 from jobs.producers import create_producer
 from jobs.scopes import Scope
+from tests.support.forked import Forked, start_cutout
+from tests.support.plain_http import NO_TLS
 
 READY_WITHIN_S = 40.0
 
@@ -34,25 +35,19 @@ class System:
         self.environment = {**os.environ, "CUTOUT_SPOOL_DIR": str(logs / "spool"), **environment}
         self._logs = logs
         self._api = api
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, Forked] = {}
         self.engine = connect(environment["CUTOUT_DATABASE_URL"])
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             self._port = str(listener.getsockname()[1])
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self._port}", timeout=20.0)
+        url = f"http://127.0.0.1:{self._port}"
+        self.client = httpx.Client(base_url=url, timeout=20.0, verify=NO_TLS)
 
-    def start(self, name: str, *command: str) -> subprocess.Popen[bytes]:
+    def start(self, name: str, *command: str) -> Forked:
         """Start `cutout COMMAND` under a name that also names its log."""
-        with (self._logs / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "cli", *command],
-                env=self.environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        self.processes[name] = process
-        return process
+        log = self._logs / f"{name}.log"
+        self.processes[name] = start_cutout(command, environment=self.environment, log=log)
+        return self.processes[name]
 
     def __enter__(self) -> Self:
         try:

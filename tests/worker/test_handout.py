@@ -19,6 +19,7 @@ from jobs.enqueueing import NewJob, enqueue_all
 from jobs.line import hand_out_calls
 from jobs.sources import upload_source
 from jobs.storage import Bucket
+from tests.support.forked import Forked, start_cutout
 from tests.support.sandbox import Sandbox
 
 # In a process of its own, since worker.app reads the settings when it is imported.
@@ -45,7 +46,7 @@ class Scene:
         self._engine = engine
         self._source = source
         self._log = logs / "worker.log"
-        self.workers: list[subprocess.Popen[bytes]] = []
+        self.workers: list[Forked] = []
 
     def hand_out(self, count: int) -> HandedOut:
         """Enqueue so many jobs and hand them out, without a message."""
@@ -74,9 +75,7 @@ class Scene:
 
     def start_worker(self) -> None:
         """Start a real one."""
-        with self._log.open("wb") as log:
-            command = [sys.executable, "-m", "cli", "worker"]
-            self.workers.append(subprocess.Popen(command, env=self.environment, stdout=log, stderr=log))
+        self.workers.append(start_cutout(["worker"], environment=self.environment, log=self._log))
 
     def jobs(self, condition: str) -> set[uuid.UUID]:
         """The ids of the jobs of which it is true."""

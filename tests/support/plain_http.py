@@ -1,0 +1,7 @@
+"""What a client needs that speaks plain HTTP alone."""
+
+import ssl
+
+# It trusts nobody, and is there at once: httpx would read the certificates of the world for every client,
+# which takes 50 ms.
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -147,8 +147,9 @@ class TestPostgresAway:
         assert "/results/" not in system.log("worker")
         assert "Traceback" not in system.log("worker")
 
+        # It waits for Postgres, so that its start does not compete with the silence of the one before.
+        system.start("worker-2", "worker")
         postgres.restart()
-        system.start_worker("worker-2")
         system.until("SELECT bool_and(state = 'succeeded') FROM jobs", within_s=60)
         assert sandbox.charges() == 3
         assert system.scalar("SELECT bool_and(outcome = 'charged') FROM attempts")

@@ -2,6 +2,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,13 @@ def work_goes_on(system: System, count: int) -> None:
 def all_is_paid_once(system: System, sandbox: Sandbox, bucket: Bucket, jobs: int = JOBS) -> None:
     system.until(DONE, within_s=80)
     assert sandbox.charges() == jobs
-    assert ledger(system) == Ledger(charged=jobs, not_charged=0, unknown=0, doubted=0, lost=0)
+    # Redis may go between a call's line in the ledger and its turn: then the call does not go out.
+    others = system.scalar(
+        "SELECT count(*) FROM attempts WHERE outcome = 'not_charged' AND code <> 'NOT_SENT'"
+    )
+    assert others == 0
+    paid = replace(ledger(system), not_charged=0)
+    assert paid == Ledger(charged=jobs, not_charged=0, unknown=0, doubted=0, lost=0)
     assert whole(system, bucket) == jobs
 
 

@@ -1,6 +1,7 @@
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Engine, text
@@ -232,7 +233,9 @@ class TestAWindow:
 
     def test_that_closes_too_early_makes_the_run_late_and_the_rest_wait(self, session: Session) -> None:
         """What is left goes on in the next window, as one that rests until then."""
-        schedule = new_schedule(session, window=parse_window("01:00-06:00"))
+        now = datetime.now(ZoneInfo("Europe/Paris"))
+        just_closed = f"{now - timedelta(hours=5):%H:%M}-{now - timedelta(hours=1):%H:%M}"
+        schedule = new_schedule(session, window=parse_window(just_closed))
         run = begun(session, schedule)
         read(session, run, [DONE, None, None])
         see_through(session)

@@ -14,7 +14,6 @@ from worker.endpoint.image import PREPARATION
 log = logging.getLogger(__name__)
 
 MAKING = Making(CUT_OUT_PATH, PREPARATION)
-BROKEN = "the bucket does not hold %s any more as it was stored: it is bought again"
 TWIN_SNOOZE_S = 3.0
 STORAGE_AWAY_SNOOZE_S = 15.0
 
@@ -31,14 +30,23 @@ def served(context: WorkerContext, claim: Claim, sha256: bytes) -> Outcome | Non
             return _handed_over(context, claim, sha256, found)
 
 
-def _handed_over(context: WorkerContext, claim: Claim, sha256: bytes, stored: StoredObject) -> Outcome | None:
+def is_held(context: WorkerContext, stored: StoredObject) -> bool | Snooze:
+    """Whether the bucket holds a cutout as it was stored, or that it cannot be asked now."""
     try:
-        intact = context.objects.holds(stored)
+        held = context.objects.holds(stored)
     except StorageError as error:
         return Snooze("STORAGE_AWAY", str(error), STORAGE_AWAY_SNOOZE_S)
-    if intact:
+    if not held:
+        log.warning("the bucket does not hold %s any more as it was stored: it is bought again", stored.key)
+    return held
+
+
+def _handed_over(context: WorkerContext, claim: Claim, sha256: bytes, stored: StoredObject) -> Outcome | None:
+    held = is_held(context, stored)
+    if isinstance(held, Snooze):
+        return held
+    if held:
         return Succeeded(stored, reused=True)
-    log.warning(BROKEN, stored.key)
     disown = partial(store.disown_result, claim=claim, sha256=sha256, making=MAKING, broken=stored)
     if context.patiently(disown):
         return None

@@ -6,11 +6,10 @@ from functools import partial
 from jobs import store
 from jobs.database import PostgresAwayError
 from jobs.outcomes import Snooze
-from jobs.storage import StorageError
 from jobs.store import Bought, HandedOut, Shelf
 from worker.context import WorkerContext
 from worker.metrics import served
-from worker.reuse import BROKEN, MAKING, STORAGE_AWAY_SNOOZE_S
+from worker.reuse import MAKING, is_held
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +39,11 @@ def _look(context: WorkerContext, found: list[Bought], shelf: Shelf) -> tuple[li
     for each in found:
         if context.stopping.is_set():
             break
-        try:
-            if context.objects.holds(each.stored):
-                intact.append(each)
-                continue
-        except StorageError as error:
-            return intact, Snooze("STORAGE_AWAY", str(error), STORAGE_AWAY_SNOOZE_S)
-        log.warning(BROKEN, each.stored.key)
+        held = is_held(context, each.stored)
+        if isinstance(held, Snooze):
+            return intact, held
+        if held:
+            intact.append(each)
+            continue
         context.patiently(partial(store.disown, broken=each, shelf=shelf))
     return intact, None

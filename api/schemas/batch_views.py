@@ -2,7 +2,7 @@
 
 import uuid
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
@@ -70,38 +70,32 @@ class BatchList(BaseModel):
 def view_batch(batch: BatchStatus, credits_: int = 0, eta_seconds: int | None = None) -> BatchView:
     """The batch with its counts; `credits_` is what it cost."""
     return BatchView(
-        id=batch.id,
-        name=batch.name,
-        created_at=batch.created_at,
+        **_summary(batch),
         finished_at=batch.finished_at,
-        paused_at=batch.paused_at,
-        opens_at=batch.opens_at,
-        closes_at=batch.closes_at,
-        budget=batch.budget,
         total=batch.total,
         counts=batch.counts,
         credits=credits_,
         eta_seconds=eta_seconds,
         ingest=view_ingest(batch.id, batch.ingest) if batch.ingest else None,
-        results_url=_results_url(batch.id),
-        results_key=batch.results_key,
     )
 
 
 def summarize(batch: ListedBatch) -> BatchSummary:
     """The batch without counts."""
     return BatchSummary(
-        id=batch.id,
-        name=batch.name,
-        created_at=batch.created_at,
-        paused_at=batch.paused_at,
-        opens_at=batch.opens_at,
-        closes_at=batch.closes_at,
-        budget=batch.budget,
-        results_url=_results_url(batch.id),
-        results_key=batch.results_key,
+        **_summary(batch),
     )
 
 
-def _results_url(batch_id: uuid.UUID) -> str:
-    return f"/v1/batches/{batch_id}/results"
+def _summary(batch: BatchStatus | ListedBatch) -> dict[str, Any]:
+    return {
+        "id": batch.id,
+        "name": batch.name,
+        "created_at": batch.created_at,
+        "paused_at": batch.paused_at,
+        "opens_at": batch.opens_at,
+        "closes_at": batch.closes_at,
+        "budget": batch.budget,
+        "results_url": f"/v1/batches/{batch.id}/results",
+        "results_key": batch.results_key,
+    }

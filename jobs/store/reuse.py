@@ -83,15 +83,12 @@ TAKE = (
 )
 STORED = tuple(StoredObject.__slots__)
 FIND = select(*(RESULTS.c[name] for name in STORED)).where(IDENTITY)
+NOT_STORED = {**{name: null() for name in STORED}, "stored_at": null()}
 # Only what was found broken, and only once: another may have bought it anew since.
 DISOWN = (
     update(RESULTS)
     .where(IDENTITY, RESULTS.c.key == bindparam("broken_key"), select(JOBS.c.id).where(FENCED).exists())
-    .values(
-        **{name: null() for name in STORED},
-        stored_at=null(),
-        buyer=bindparam("claimed_job", type_=RESULTS.c.buyer.type),
-    )
+    .values(**NOT_STORED, buyer=bindparam("claimed_job", type_=RESULTS.c.buyer.type))
     .returning(RESULTS.c.buyer)
 )
 PUBLISH = (

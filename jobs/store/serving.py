@@ -35,7 +35,7 @@ from jobs.keys import uploaded_sources
 from jobs.models import BATCHES, JOBS, RESULTS, constant
 from jobs.outcomes import Snooze, StoredObject
 from jobs.states import Standing, State, Step
-from jobs.store.reuse import STORED, Making
+from jobs.store.reuse import NOT_STORED, STORED, Making
 from jobs.store.words import cut
 
 HandedOut = list[tuple[uuid.UUID, int]]
@@ -177,7 +177,7 @@ DISOWN = (
         RESULTS.c.key == bindparam("broken_key", type_=Text),
         RESULTS.c.sha256 == bindparam("broken_sha256", type_=LargeBinary),
     )
-    .values(**{name: null() for name in STORED}, stored_at=null(), buyer=JOBS.c.id)
+    .values(**NOT_STORED, buyer=JOBS.c.id)
 )
 
 

@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 from cli.console import Exit, fail, out
 from cli.database import find_one, open_database, plain_errors
 from jobs import store
-from jobs.ingest.ledger import abandon
-from jobs.models import JOBS, Batch, Job
-from jobs.moving import Move, move
+from jobs.cancelling import unfinished
+from jobs.models import JOBS, Job
+from jobs.moving import Move, cancel_batch, move
 
 Identifier = Annotated[str, typer.Argument(metavar="ID", help="A batch or job.")]
 
@@ -38,9 +38,24 @@ def retry(
 
 
 def cancel(identifier: Identifier) -> None:
-    """Withdraw jobs that wait. What runs at this moment ends by itself."""
-    moved = _move(identifier, store.cancel_all, [JOBS.c.state.in_(store.CANCELLABLE)])
-    _report(moved, "cancelled", " or ".join(store.CANCELLABLE))
+    """Withdraw jobs. Nothing more is bought for them; what is paid for is copied and ends as succeeded."""
+    engine = open_database()
+    with plain_errors():
+        with Session(engine, expire_on_commit=False) as session:
+            found = find_one(session, identifier)
+        if isinstance(found, Job):
+            its = JOBS.c.id == found.id
+            moved = move(engine, store.cancel_all, its, JOBS.c.state.in_(store.CANCELLABLE))
+        else:
+            its = JOBS.c.batch_id == found.id
+            moved = cancel_batch(engine, found.id)
+        with Session(engine) as session:
+            left = unfinished(session, its)
+    if not moved + left:
+        fail("nothing of it is still to end", Exit.FAILED)
+    out.print(f"{moved:,} cancelled")
+    if left:
+        out.print(f"{left:,} run or are paid for; they end by themselves, and no call of them begins")
 
 
 def _move(identifier: str, change: Move, only: Sequence[ColumnElement[bool]]) -> int:
@@ -48,10 +63,6 @@ def _move(identifier: str, change: Move, only: Sequence[ColumnElement[bool]]) ->
     with plain_errors():
         with Session(engine, expire_on_commit=False) as session:
             found = find_one(session, identifier)
-            if isinstance(found, Batch) and change is store.cancel_all:
-                # Before its jobs are looked for: what is being ingested into it ends here.
-                abandon(session, found.id)
-                session.commit()
         its = JOBS.c.id == found.id if isinstance(found, Job) else JOBS.c.batch_id == found.id
         return move(engine, change, its, *only)
 

@@ -2,7 +2,7 @@
 
 import uuid
 
-from sqlalchemy import and_, func, literal, select, true, update
+from sqlalchemy import and_, func, literal, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 
 from jobs.database import Database
@@ -27,7 +27,8 @@ IS_APPROVED = (
 def approve(database: Database, batch_id: uuid.UUID) -> bool:
     """Let the batch's jobs go, within its budget; False if it waits for no approval.
 
-    The dispatcher brings them into line. Rows of it that are still being read follow them.
+    The dispatcher brings them into line: all of them, for only there it shows which need no call. Those that
+    the budget leaves no credit for are held again. Rows of it that are still being read follow them.
     """
     # In the order in which an ingest takes them, which may be adding to the batch now.
     database.execute(select(BATCHES.c.id).where(BATCHES.c.id == batch_id).with_for_update())
@@ -41,10 +42,7 @@ def approve(database: Database, batch_id: uuid.UUID) -> bool:
         .values(options=INGESTS.c.options.op("||")(literal({APPROVED: True}, JSONB)))
         .returning(INGESTS.c.batch_id)
     )
-    if approved is None:
-        return False
-    database.execute(update(BATCHES).where(BATCHES.c.id == batch_id).values(parked=true()))
-    return True
+    return approved is not None
 
 
 def awaiting(database: Database, batch_id: uuid.UUID) -> int:

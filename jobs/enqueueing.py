@@ -98,8 +98,8 @@ def enqueue_all(
 ) -> list[uuid.UUID]:
     """Enqueue jobs in order, all or none; returns their ids in the same order.
 
-    A batch's jobs are its producer's. Raises InvalidJobError if the batch has one of the external ids in
-    the same return form already.
+    A batch's jobs are its producer's. Raises InvalidJobError if the batch was cancelled, or has one of the
+    external ids in the same return form already.
     """
     if not jobs:
         return []
@@ -110,7 +110,7 @@ def enqueue_all(
         batch = session.execute(select(Batch.weight, Batch.producer_id).where(Batch.id == batch_id)).one()
         producer_id = batch.producer_id
         # Its results, if it had ended, are to be written anew.
-        row = update(Batch).where(Batch.id == batch_id).values(results_key=None)
+        row = update(Batch).where(Batch.id == batch_id, Batch.cancelled_at.is_(None)).values(results_key=None)
         flow = _Flow(row, Batch.last_place, 1.0 / batch.weight)
     trace = traces.present()
     rows = [
@@ -162,7 +162,9 @@ def _take_places(session: Session, flow: _Flow | None, count: int) -> list[float
         flow.row.values({flow.last_place: func.greatest(flow.last_place, present) + flow.share * count})
         .returning(flow.last_place)
         .execution_options(synchronize_session=False)
-    ).one()
+    ).first()
+    if last is None:
+        raise InvalidJobError("batch_id", "the batch was cancelled; enqueue into another one")
     return [last - flow.share * (count - 1 - n) for n in range(count)]
 
 

@@ -30,6 +30,7 @@ from sqlalchemy.orm import Session
 from jobs.explain import Installation
 from jobs.leader import a_dispatcher_leads
 from jobs.models import ACCOUNTS, ATTEMPTS, BREAKER, INGESTS, JOBS, LIMITS, LINE, SPENDING, WORKERS, constant
+from jobs.parked import IS_OVER_BUDGET, WAITS_FOR_ITS_BATCH
 from jobs.schedules.late import Lateness, late_runs
 from jobs.states import AttemptOutcome, Priority, Standing, State, Step
 
@@ -116,6 +117,10 @@ def _under_way(
     return select(*kind, func.count().label("jobs"), *counted)
 
 
+def _counted(which: ColumnElement[bool]) -> ColumnElement[int]:
+    return select(func.count()).select_from(JOBS).where(which).scalar_subquery()
+
+
 # Each part has a partial index of its own. Only calls are parked.
 JOBS_UNDER_WAY = union_all(
     _under_way(State.QUEUED, constant(Standing.IN_LINE), constant(Step.CALL), *NOT_PAID).where(
@@ -127,8 +132,12 @@ JOBS_UNDER_WAY = union_all(
     _under_way(State.QUEUED, JOBS.c.standing, JOBS.c.step, *PAID)
     .where(ON_ITS_WAY)
     .group_by(JOBS.c.standing, JOBS.c.step),
-    _under_way(State.QUEUED, constant(Standing.PARKED), constant(Step.CALL), *NOT_PAID).where(
-        JOBS.c.standing == constant(Standing.PARKED)
+    select(
+        constant(State.QUEUED).label("state"),
+        constant(Standing.PARKED).label("standing"),
+        constant(Step.CALL).label("step"),
+        (_counted(WAITS_FOR_ITS_BATCH) + _counted(IS_OVER_BUDGET)).label("jobs"),
+        *NOT_PAID,
     ),
     _under_way(State.RUNNING, cast(literal(""), Text), JOBS.c.step, *PAID)
     .where(JOBS.c.state == constant(State.RUNNING))

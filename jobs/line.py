@@ -13,24 +13,19 @@ from sqlalchemy import (
     Select,
     Text,
     Update,
-    and_,
     any_,
     bindparam,
     case,
-    false,
     func,
     not_,
-    null,
-    or_,
     select,
-    true,
     update,
 )
 
-from jobs.approval import IS_APPROVED, NEEDS_APPROVAL
+from jobs.blocking import BATCH_IS_BLOCKED, BLOCKED
 from jobs.database import Database
 from jobs.models import ACCOUNTS, BATCHES, BREAKER, JOBS, LINE, constant
-from jobs.pausing import RESTS
+from jobs.parked import IS_ANY_PARKED
 from jobs.states import Standing, State, Step
 from jobs.store.ledger import DAY_IS_SPENT
 from jobs.store.serving import IS_BOUGHT, NO_SHELF, HandedOut, Shelf
@@ -39,7 +34,6 @@ MOST_WOKEN = 1000
 # Parked by one statement, and such statements in one tick: a paused batch is out of the way within seconds.
 MOST_PARKED = 2000
 MOST_ROUNDS = 5
-MOST_BATCHES = 10
 
 IN_LINE = constant(Standing.IN_LINE)
 HANDED_OUT = constant(Standing.HANDED_OUT)
@@ -62,54 +56,6 @@ WAKE = (
     .returning(JOBS.c.id)
 )
 
-# Within its budget, or without one; a batch that rests, or rests again, keeps what is parked.
-PARKED_BATCHES = select(BATCHES.c.id).where(BATCHES.c.parked, not_(RESTS))
-THE_BATCH = BATCHES.c.id == bindparam("batch", type_=BATCHES.c.id.type)
-ITS_PARKED = and_(JOBS.c.batch_id == bindparam("batch", type_=BATCHES.c.id.type), JOBS.c.standing == PARKED)
-PRESENT = select(LINE.c.present).scalar_subquery()
-
-SHIFT = (
-    update(BATCHES)
-    .where(THE_BATCH, BATCHES.c.shift.is_(None))
-    .values(
-        shift=func.greatest(PRESENT - select(func.min(JOBS.c.place)).where(ITS_PARKED).scalar_subquery(), 0.0)
-    )
-)
-
-
-def _unpark() -> Update:
-    of_batch = select(BATCHES.c.budget - BATCHES.c.spent).where(THE_BATCH).scalar_subquery()
-    room = func.least(func.coalesce(of_batch, MOST_WOKEN), MOST_WOKEN)
-    waits = select(JOBS.c.id).where(ITS_PARKED).order_by(JOBS.c.place)
-    queued = waits.where(JOBS.c.state == constant(State.QUEUED)).limit(MOST_WOKEN)
-    may_go = or_(JOBS.c.code != NEEDS_APPROVAL, select(BATCHES.c.id).where(THE_BATCH, IS_APPROVED).exists())
-    held = waits.where(JOBS.c.state == constant(State.HELD), may_go).limit(func.greatest(room, 0))
-    return (
-        update(JOBS)
-        .where(or_(JOBS.c.id.in_(queued), JOBS.c.id.in_(held)), THE_BATCH, BATCHES.c.id == JOBS.c.batch_id)
-        .values(
-            state=constant(State.QUEUED),
-            standing=IN_LINE,
-            place=JOBS.c.place + func.coalesce(BATCHES.c.shift, 0.0),
-            scheduled_at=func.now(),
-            code=null(),
-            message=null(),
-        )
-        .returning(JOBS.c.id)
-    )
-
-
-UNPARK = _unpark()
-ALL_BACK = (
-    update(BATCHES)
-    .where(THE_BATCH)
-    .values(
-        parked=false(),
-        last_place=BATCHES.c.last_place + func.coalesce(BATCHES.c.shift, 0.0),
-        shift=null(),
-    )
-)
-
 CALLS_IN_LINE = (
     select(JOBS.c.id)
     .where(JOBS.c.standing == IN_LINE, JOBS.c.step == constant(Step.CALL))
@@ -125,9 +71,6 @@ COPIES_DYING = COPIES_IN_LINE.where(
     JOBS.c.result_expires_at <= func.now() + bindparam("dying_within", type_=Interval),
     JOBS.c.lifeboat_key.is_(None),
 )
-
-
-BATCH_RESTS = select(BATCHES.c.id).where(BATCHES.c.id == JOBS.c.batch_id, RESTS).exists()
 
 
 def _handed(in_line: Select[uuid.UUID], standing: ColumnElement[str], *which: ColumnElement[bool]) -> CTE:
@@ -154,21 +97,14 @@ def _handed(in_line: Select[uuid.UUID], standing: ColumnElement[str], *which: Co
 
 
 def _calls() -> Select[uuid.UUID, int, str]:
-    """The first in line; those of a batch that rests are parked instead, once for as long as it does."""
-    handed = _handed(CALLS_IN_LINE, case((BATCH_RESTS, PARKED), (IS_BOUGHT, SERVING), else_=HANDED_OUT))
+    """The first in line; those of a batch that is blocked are parked instead, once for as long as it is."""
+    handed = _handed(CALLS_IN_LINE, case((BATCH_IS_BLOCKED, PARKED), (IS_BOUGHT, SERVING), else_=HANDED_OUT))
     goes = handed.c.standing != PARKED
     furthest = select(func.max(handed.c.place)).where(goes).scalar_subquery()
-    parked = select(handed.c.batch_id).where(not_(goes))
     return (
         select(handed.c.id, handed.c.fence, handed.c.standing)
         .order_by(handed.c.priority, handed.c.place)
-        .add_cte(
-            update(LINE).values(present=func.greatest(LINE.c.present, furthest)).cte("advanced"),
-            update(BATCHES)
-            .where(BATCHES.c.id.in_(parked), not_(BATCHES.c.parked))
-            .values(parked=true())
-            .cte("parked"),
-        )
+        .add_cte(update(LINE).values(present=func.greatest(LINE.c.present, furthest)).cte("advanced"))
     )
 
 
@@ -182,16 +118,16 @@ def _bought() -> Select[uuid.UUID, int]:
 
     The line's present stays where it is: who is passed over would come behind whoever is enqueued next.
     """
-    handed = _handed(CALLS_IN_LINE, SERVING, IS_BOUGHT, not_(BATCH_RESTS))
+    handed = _handed(CALLS_IN_LINE, SERVING, IS_BOUGHT, not_(BATCH_IS_BLOCKED))
     return select(handed.c.id, handed.c.fence).order_by(handed.c.priority, handed.c.place)
 
 
 def _park() -> Update:
     head = CALLS_IN_LINE.add_columns(JOBS.c.batch_id).limit(MOST_PARKED).subquery()
-    resting = select(head.c.id).join(BATCHES, BATCHES.c.id == head.c.batch_id).where(RESTS)
+    blocked = select(head.c.id).join(BATCHES, BATCHES.c.id == head.c.batch_id).where(BLOCKED)
     return (
         update(JOBS)
-        .where(JOBS.c.id.in_(resting), JOBS.c.standing == IN_LINE, BATCH_RESTS)
+        .where(JOBS.c.id.in_(blocked), JOBS.c.standing == IN_LINE, BATCH_IS_BLOCKED)
         .values(standing=PARKED)
     )
 
@@ -210,7 +146,7 @@ class Survey:
     a need for a call.
 
     Calls may go out for the accounts in `open_accounts`, unless the line is `paused`, the bucket `away` or
-    the day's budget `spent`. `parked` says that jobs which were parked may rejoin the line.
+    the day's budget `spent`. `parked` says that there are parked jobs, whether or not they may come back.
     """
 
     due: bool
@@ -248,7 +184,7 @@ SURVEY = select(
     select(LINE.c.id).where(LINE.c.paused_at.is_not(None)).exists(),
     select(BREAKER.c.id).where(BREAKER.c.opened_at.is_not(None)).exists(),
     DAY_IS_SPENT,
-    PARKED_BATCHES.exists(),
+    IS_ANY_PARKED,
     select(func.count()).select_from(JOBS).where(JOBS.c.standing == SERVING).scalar_subquery(),
     *(query.scalar_subquery() for step in Step for query in _surveyed(step)),
 )
@@ -277,21 +213,6 @@ def wake(database: Database) -> int:
     return len(database.scalars(WAKE).all())
 
 
-def unpark(database: Database) -> int:
-    """Put jobs back in line whose batch does not rest any more, or may spend again; returns how many.
-
-    They come behind what is in line now: places were given out while they were away.
-    """
-    moved = 0
-    for batch_id in database.scalars(PARKED_BATCHES.limit(MOST_BATCHES)).all():
-        database.execute(SHIFT, {"batch": batch_id})
-        back = len(database.scalars(UNPARK, {"batch": batch_id}).all())
-        moved += back
-        if back < MOST_WOKEN:
-            database.execute(ALL_BACK, {"batch": batch_id})
-    return moved
-
-
 @dataclass(frozen=True, slots=True)
 class Turns:
     """Whose turn it is: for a call, or to be served from what was bought.
@@ -309,7 +230,7 @@ def hand_out(
     """Take the first in line, by priority and place, until `count` of them are for a call.
 
     Those that the shelf has a cutout for are taken on the way, up to `room` of them and what comes with the
-    last round; jobs of batches that rest are parked. After MOST_ROUNDS fewer may be taken than there are.
+    last round; jobs of blocked batches are parked. After MOST_ROUNDS fewer may be taken than there are.
     """
     turns = Turns([], [])
     on_the_shelf = shelf.as_parameters() if shelf else NO_SHELF

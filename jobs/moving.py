@@ -7,8 +7,8 @@ from sqlalchemy import ColumnElement, Engine
 from sqlalchemy.orm import Session
 
 from jobs import store
+from jobs.cancelling import begin_cancelling
 from jobs.database import Database
-from jobs.ingest.ledger import abandon
 from jobs.job_ids import find_ids
 from jobs.models import JOBS
 
@@ -19,10 +19,13 @@ Move = Callable[[Database, Sequence[uuid.UUID]], int]
 
 
 def cancel_batch(engine: Engine, batch_id: uuid.UUID) -> int:
-    """Withdraw what waits, and what is still being ingested; returns how many. What runs ends by itself."""
+    """Withdraw what is not paid for, and what is still being ingested; returns how many are withdrawn by now.
+
+    What runs or is paid for ends by itself. The same again finishes what was interrupted.
+    """
     with Session(engine) as session, session.begin():
-        # Before its jobs are looked for: what is being ingested into it ends here.
-        abandon(session, batch_id)
+        # Before its jobs are looked for: what is being ingested into it ends here, and no call begins.
+        begin_cancelling(session, batch_id)
     return move(engine, store.cancel_all, JOBS.c.batch_id == batch_id, JOBS.c.state.in_(store.CANCELLABLE))
 
 

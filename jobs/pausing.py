@@ -2,7 +2,7 @@
 
 import uuid
 
-from sqlalchemy import and_, func, not_, null, or_, select, true, update
+from sqlalchemy import and_, func, not_, null, or_, select, update
 
 from jobs.database import Database
 from jobs.models import ATTEMPTS, BATCHES, JOBS, LINE
@@ -37,15 +37,17 @@ def resume(database: Database, batch_id: uuid.UUID | None = None) -> bool:
 def set_budget(database: Database, batch_id: uuid.UUID, budget: int | None) -> None:
     """Bound what the batch's calls may cost, in credits; None lifts the bound. What was held for it may go.
 
+    In the caller's transaction, which must be one: it holds the batch's row from the count on.
+
     Calls that are out when a first budget is set may be missing from what counts as spent: a batch that must
     keep to a budget from its first job on gets it when it is made.
     """
+    # First, and in a statement of its own: the next one then counts each call whose credit was taken before.
+    database.execute(select(BATCHES.c.id).where(BATCHES.c.id == batch_id).with_for_update())
     spent = (
         select(func.count())
         .join(JOBS, JOBS.c.id == ATTEMPTS.c.job_id)
         .where(JOBS.c.batch_id == batch_id, ATTEMPTS.c.outcome != AttemptOutcome.NOT_CHARGED)
         .scalar_subquery()
     )
-    database.execute(
-        update(BATCHES).where(BATCHES.c.id == batch_id).values(budget=budget, spent=spent, parked=true())
-    )
+    database.execute(update(BATCHES).where(BATCHES.c.id == batch_id).values(budget=budget, spent=spent))

@@ -18,6 +18,7 @@ from jobs.database import connect
 from jobs.leader import LEADER_LOCK
 from jobs.line import Survey
 from jobs.metrics_server import serve_metrics
+from jobs.parked import Parked
 from jobs.reports import keep_report, runs_to_report
 from jobs.results_manifest import ended_batches, keep_results
 from jobs.settings import Settings, settings
@@ -86,6 +87,7 @@ class Dispatcher:
         self._bounds = Bounds(known.retry_unknown, known.retry_lost)
         self._watch = HeartWatch(known.worker_silence_seconds)
         self._look_at = 0.0
+        self._parked = Parked()
         self._limits = _watch_limits(known, list(self._keys))
         self._keep_limits_at = 0.0
         self._publisher = Publisher(self._lease)
@@ -182,7 +184,7 @@ class Dispatcher:
 
     def _unpark(self, connection: Connection, found: Survey) -> None:
         if found.parked:
-            line.unpark(connection)
+            self._parked.bring_back(connection)
 
     def _keep_limits(self, connection: Connection, _found: Survey) -> None:
         """Write down what was learned: Redis may lose it, and people want to see it."""

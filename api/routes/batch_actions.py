@@ -27,9 +27,10 @@ Action = Callable[[Engine, uuid.UUID], object]
 
 @router.post("/cancel", response_model=BatchView)
 async def cancel(batch_id: uuid.UUID, request: Request, at_hand: AtHand, producer_id: ProducerId) -> Response:
-    """Withdraw all jobs that are queued or held. What runs ends by itself.
+    """Withdraw all jobs. Nothing more is bought; what is paid for is still copied and ends as succeeded.
 
-    The answer comes when all are: a million take about a minute. Whoever has no answer may ask again.
+    It is `cancelling` until the last of these has ended. The answer comes when all others are withdrawn: a
+    million take about a minute. Whoever has no answer may ask again.
     """
     return await _act(request, at_hand, batch_id, producer_id, cancel_batch)
 

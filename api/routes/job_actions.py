@@ -30,7 +30,11 @@ Action = Callable[[Database, uuid.UUID], bool]
 
 @router.post("/cancel", openapi_extra=NOT_NOW)
 def cancel(job_id: uuid.UUID, session: Effect, producer_id: ProducerId) -> JobView:
-    """Withdraw a job that is queued or held; what runs ends by itself. One that is cancelled stays so."""
+    """Withdraw a job that has not ended. One that is cancelled stays so.
+
+    What is paid for is still copied, and the job ends as succeeded; what runs ends by itself, and no call of
+    it begins any more. `cancelled_at` says that it was asked for.
+    """
     return _act(session, job_id, producer_id, store.cancel, (*store.CANCELLABLE, State.CANCELLED))
 
 

@@ -17,7 +17,6 @@ from sqlalchemy import (
     Text,
     bindparam,
     func,
-    or_,
     select,
     text,
     update,
@@ -26,7 +25,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as insert_new
 from sqlalchemy.exc import OperationalError
 
-from jobs.approval import IS_APPROVED, MESSAGE, NEEDS_APPROVAL
+from jobs.approval import MESSAGE, NEEDS_APPROVAL
 from jobs.ingest.chunks import Chunk
 from jobs.models import BATCHES, JOBS, LINE
 from jobs.states import Standing, State
@@ -49,7 +48,7 @@ COPY = f"COPY {STAGED.name} ({', '.join(STAGED.columns.keys())}) FROM STDIN"
 THE_BATCH = bindparam("batch", type_=BATCHES.c.id.type)
 COUNT = bindparam("count", type_=BigInteger)
 
-# First of all, and in a statement of its own: the next one then sees an approval that it waited for.
+# First of all: approving and cancelling take the batch and its ingest in this order too.
 LOCK_BATCH = select(BATCHES.c.id).where(BATCHES.c.id == THE_BATCH).with_for_update()
 
 # Start-time fair queueing, as jobs.enqueueing does it. A duplicate leaves its place empty.
@@ -59,8 +58,6 @@ TAKE_PLACES = (
     .values(
         last_place=func.greatest(BATCHES.c.last_place, select(LINE.c.present).scalar_subquery())
         + COUNT / BATCHES.c.weight,
-        # Approved while its rows still come: these may go as the others did.
-        parked=or_(BATCHES.c.parked, IS_APPROVED),
     )
     .returning(BATCHES.c.last_place, BATCHES.c.weight, BATCHES.c.producer_id)
 )

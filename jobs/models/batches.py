@@ -15,9 +15,11 @@ class Batch(Base):
     """Jobs enqueued together. `last_place` is the place in line of its latest job.
 
     `spent` counts, once there is a budget, the calls that cost a credit or may: a call takes its credit here
-    before it goes out. `parked` says that jobs of it were taken out of the line while it was paused or over
-    its budget; `shift` is added to their places when they come back, so that nobody has to wait for it.
-    Calls go out from `opens_at` until before `closes_at`, each without a bound if it is not set.
+    before it goes out. `shift` is added to the places of its parked jobs when they come back, so that nobody
+    has to wait for it. Calls go out from `opens_at` until before `closes_at`, each without a bound if it is
+    not set. Since `cancelled_at` nothing more is bought for it; what was paid for is still copied.
+
+    `parked` is of the release before, whose programs may still run; nothing reads it.
     """
 
     __tablename__ = "batches"
@@ -26,7 +28,6 @@ class Batch(Base):
         CheckConstraint("budget >= 0 AND spent >= 0", name="budget_is_not_negative"),
         address("webhook_url"),
         CheckConstraint("opens_at < closes_at", name="window_has_a_length"),
-        Index("ix_batches_parked", "id", postgresql_where=text("parked")),
         Index("ix_batches_without_results", "id", postgresql_where=text("results_key IS NULL")),
         Index("ix_batches_closes_at", "closes_at", postgresql_where=text("closes_at IS NOT NULL")),
         Index("ix_batches_producer", "producer_id", "id", postgresql_where=text("producer_id IS NOT NULL")),
@@ -38,6 +39,7 @@ class Batch(Base):
     weight: Mapped[float] = mapped_column(REAL, server_default=text("1"))
     last_place: Mapped[float] = mapped_column(Double, server_default=text("0"))
     paused_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    cancelled_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     opens_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     closes_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     reuse: Mapped[bool] = mapped_column(server_default=text("true"))

@@ -79,6 +79,8 @@ class Job(Base):
     trace: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
     finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    # Since it was asked for no call of it begins; its state says what came of it.
+    cancelled_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     deleted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
     __table_args__ = (
@@ -133,7 +135,19 @@ class Job(Base):
             "scheduled_at",
             postgresql_where=text("standing IN ('handed_out', 'serving', 'resting')"),
         ),
-        Index("ix_jobs_parked", "batch_id", "place", postgresql_where=text("standing = 'parked'")),
+        # Of each parked job in one of these two: what its batch keeps back, and what it has no credits for.
+        Index(
+            "ix_jobs_parked",
+            "batch_id",
+            "place",
+            postgresql_where=text("standing = 'parked' AND code IS DISTINCT FROM 'OVER_BUDGET'"),
+        ),
+        Index(
+            "ix_jobs_over_budget",
+            "batch_id",
+            "place",
+            postgresql_where=text("standing = 'parked' AND code = 'OVER_BUDGET'"),
+        ),
         Index("ix_jobs_running", "worker_id", postgresql_where=text("state = 'running'")),
         Index("ix_jobs_held", "code", "standing", postgresql_where=text("state = 'held'")),
         Index("ix_jobs_batch_state", "batch_id", "state", postgresql_where=text("batch_id IS NOT NULL")),

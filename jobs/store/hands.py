@@ -1,14 +1,31 @@
-"""What a person or producer does to a job that no worker holds."""
+"""What a person or producer does to a job."""
 
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import ARRAY, Select, Uuid, and_, any_, bindparam, case, func, null, or_, select, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Select,
+    Uuid,
+    and_,
+    any_,
+    bindparam,
+    case,
+    func,
+    not_,
+    null,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from jobs.approval import NEEDS_APPROVAL
 from jobs.database import Database
-from jobs.models import BATCHES, JOBS
-from jobs.states import Standing, State, Step
+from jobs.models import ATTEMPTS, BATCHES, JOBS, constant
+from jobs.states import AttemptOutcome, Standing, State, Step
 
 # What holds a job whose paid result is gone or is not what was asked for.
 USELESS = ["RESULT_EXPIRED", "RESULT_WRONG"]
@@ -16,24 +33,71 @@ USELESS = ["RESULT_EXPIRED", "RESULT_WRONG"]
 
 THESE = JOBS.c.id == any_(bindparam("ids", type_=ARRAY(Uuid)))
 RETRIABLE = (State.FAILED, State.HELD)
-CANCELLABLE = (State.QUEUED, State.HELD)
+CANCELLABLE = (State.QUEUED, State.HELD, State.RUNNING)
 
-CANCEL = (
-    update(JOBS)
-    .where(THESE, JOBS.c.state.in_(CANCELLABLE))
-    .values(
-        state=State.CANCELLED,
-        standing=None,
-        finished_at=func.now(),
-        step=Step.CALL,
-        result_url=None,
-        result_expires_at=None,
-        lifeboat_key=None,
-        code=None,
-        message=None,
+
+def _cancel() -> ReturningUpdate[uuid.UUID, str]:
+    """Withdraw what is not paid for. What is goes on to its copy; what a worker holds is marked for it.
+
+    A paid result that is dropped, since it was found useless, is a loss in the ledger.
+    """
+    is_paid = JOBS.c.result_url.is_not(None)
+    goes_on = or_(
+        JOBS.c.state == State.RUNNING,
+        and_(is_paid, or_(JOBS.c.state == State.QUEUED, JOBS.c.code.is_(None), JOBS.c.code.not_in(USELESS))),
     )
-    .returning(JOBS.c.id)
-)
+    these = (
+        select(
+            JOBS.c.id,
+            goes_on.label("goes_on"),
+            and_(goes_on, JOBS.c.state == State.HELD).label("is_released"),
+            and_(is_paid, not_(goes_on)).label("is_dropped"),
+        )
+        .where(THESE, JOBS.c.state.in_(CANCELLABLE))
+        .order_by(JOBS.c.id)
+        .with_for_update()
+        .cte("these")
+    )
+    last = (
+        select(func.max(ATTEMPTS.c.id))
+        .join(these, these.c.id == ATTEMPTS.c.job_id)
+        .where(these.c.is_dropped, ATTEMPTS.c.outcome == AttemptOutcome.CHARGED)
+        .group_by(ATTEMPTS.c.job_id)
+    )
+    lost = (
+        update(ATTEMPTS)
+        .where(ATTEMPTS.c.id.in_(last), ATTEMPTS.c.lost_at.is_(None))
+        .values(lost_at=func.now())
+        .cte("lost")
+    )
+
+    def either(released: Any, ended: Any, name: str) -> ColumnElement[Any]:
+        kept = JOBS.c[name]
+        return case((these.c.is_released, released), (these.c.goes_on, kept), else_=ended)
+
+    def kept_if_paid(name: str) -> ColumnElement[Any]:
+        return case((these.c.goes_on, JOBS.c[name]), else_=null())
+
+    return (
+        update(JOBS)
+        .where(JOBS.c.id == these.c.id)
+        .values(
+            state=either(constant(State.QUEUED), constant(State.CANCELLED), "state"),
+            standing=either(constant(Standing.IN_LINE), null(), "standing"),
+            scheduled_at=either(func.now(), JOBS.c.scheduled_at, "scheduled_at"),
+            step=case((these.c.goes_on, JOBS.c.step), else_=constant(Step.CALL)),
+            code=either(null(), null(), "code"),
+            message=either(null(), null(), "message"),
+            finished_at=case((these.c.goes_on, JOBS.c.finished_at), else_=func.now()),
+            cancelled_at=func.coalesce(JOBS.c.cancelled_at, func.now()),
+            **{name: kept_if_paid(name) for name in ("result_url", "result_expires_at", "lifeboat_key")},
+        )
+        .returning(JOBS.c.id, JOBS.c.state)
+        .add_cte(lost)
+    )
+
+
+CANCEL = _cancel()
 
 LIVES = and_(
     or_(JOBS.c.result_expires_at > func.now(), JOBS.c.lifeboat_key.is_not(None)), JOBS.c.code.not_in(USELESS)
@@ -49,6 +113,7 @@ def _retry(*states: State) -> Select[uuid.UUID]:
             state=State.QUEUED,
             standing=Standing.IN_LINE,
             finished_at=None,
+            cancelled_at=None,
             scheduled_at=func.now(),
             tries=0,
             code=None,
@@ -65,7 +130,8 @@ def _retry(*states: State) -> Select[uuid.UUID]:
     return select(retried.c.id).add_cte(
         update(BATCHES)
         .where(BATCHES.c.id.in_(select(retried.c.batch_id)))
-        .values(results_key=null())
+        # A person wants something of it again: what is withdrawn stays so.
+        .values(results_key=null(), cancelled_at=null())
         .cte("unwritten")
     )
 
@@ -75,8 +141,12 @@ RELEASE = _retry(State.HELD)
 
 
 def cancel(database: Database, job_id: uuid.UUID) -> bool:
-    """Withdraw a job that no worker holds; False if there is none such. A credit that it cost stays spent."""
-    return bool(cancel_all(database, [job_id]))
+    """Withdraw a job that has not ended; False if it has. A credit that it cost stays spent.
+
+    What is paid for is still copied, and it ends as succeeded then. What a worker holds ends by that worker,
+    which begins no call for it any more.
+    """
+    return database.execute(CANCEL, {"ids": [job_id]}).first() is not None
 
 
 def retry(database: Database, job_id: uuid.UUID) -> bool:
@@ -101,5 +171,6 @@ def retry_all(database: Database, job_ids: Sequence[uuid.UUID]) -> int:
 
 
 def cancel_all(database: Database, job_ids: Sequence[uuid.UUID]) -> int:
-    """Withdraw those of these jobs that no worker holds; returns how many."""
-    return len(database.scalars(CANCEL, {"ids": list(job_ids)}).all())
+    """The same with each of these jobs; returns how many are withdrawn by now."""
+    rows = database.execute(CANCEL, {"ids": list(job_ids)})
+    return sum(row.state == State.CANCELLED for row in rows)

@@ -20,12 +20,12 @@ from sqlalchemy import (
     null,
     or_,
     select,
-    true,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.dml import ReturningInsert
 
+from jobs.blocking import AWAITS_APPROVAL, BATCH_IS_BLOCKED, JOB_IS_CANCELLED
 from jobs.database import Database
 from jobs.models import ACCOUNTS, ATTEMPTS, BATCHES, BREAKER, JOBS, LINE, SPENDING, constant
 from jobs.pausing import RESTS
@@ -55,10 +55,18 @@ ACCOUNT_IS_OPEN = (
 BUCKET_IS_THERE = select(BREAKER.c.id).where(BREAKER.c.opened_at.is_(None)).exists()
 LINE_MOVES = select(LINE.c.id).where(LINE.c.paused_at.is_(None)).exists()
 BATCH_IS_PAUSED = select(BATCHES.c.id).where(THE_BATCH, BATCHES.c.paused_at.is_not(None)).exists()
+BATCH_AWAITS_APPROVAL = select(BATCHES.c.id).where(THE_BATCH, AWAITS_APPROVAL).exists()
 BATCH_RESTS = select(BATCHES.c.id).where(THE_BATCH, RESTS).exists()
 HAS_BUDGET = select(BATCHES.c.id).where(THE_BATCH, BATCHES.c.budget.is_not(None)).exists()
 BATCH_IS_SPENT = select(BATCHES.c.id).where(THE_BATCH, BATCHES.c.spent >= BATCHES.c.budget).exists()
-MAY_CALL = and_(FENCED, ACCOUNT_IS_OPEN, BUCKET_IS_THERE, LINE_MOVES, not_(BATCH_RESTS))
+MAY_CALL = and_(
+    FENCED,
+    JOBS.c.cancelled_at.is_(None),
+    ACCOUNT_IS_OPEN,
+    BUCKET_IS_THERE,
+    LINE_MOVES,
+    not_(BATCH_IS_BLOCKED),
+)
 
 TODAY = cast(func.timezone("UTC", func.now()), Date)
 DAY_BUDGET = bindparam("day_budget", type_=Integer)
@@ -92,11 +100,23 @@ def _begin(condition: ColumnElement[bool]) -> ReturningInsert[int]:
 
 
 def _begin_within_budgets() -> ReturningInsert[int]:
-    """Each budget gives its credit first, under its row's lock, so that any number of workers keep to it."""
+    """Each budget gives its credit first, under its row's lock, so that any number of workers keep to it.
+
+    The batch's row is locked before the day's credit is taken: from then on it cannot refuse, so that no
+    credit of the day is taken for a call that does not begin.
+    """
+    its_batch = select(JOBS.c.batch_id).where(MAY_CALL, not_(BEGUN_ALREADY)).scalar_subquery()
+    has_credit = (
+        select(BATCHES.c.id)
+        .where(BATCHES.c.id == its_batch, BATCHES.c.spent < BATCHES.c.budget)
+        .with_for_update()
+        .cte("has_credit")
+    )
+    batch_would = or_(not_(HAS_BUDGET), select(has_credit.c.id).exists())
     credit = insert(SPENDING).from_select(
         ["day", "spent"],
         select(TODAY, literal(1)).where(
-            select(JOBS.c.id).where(MAY_CALL, not_(BATCH_IS_SPENT)).exists(),
+            select(JOBS.c.id).where(MAY_CALL, batch_would).exists(),
             DAY_BUDGET.is_not(None),
             not_(BEGUN_ALREADY),
         ),
@@ -114,9 +134,8 @@ def _begin_within_budgets() -> ReturningInsert[int]:
     of_batch = (
         update(BATCHES)
         .where(
-            BATCHES.c.id == select(JOBS.c.batch_id).where(MAY_CALL).scalar_subquery(),
-            BATCHES.c.spent < BATCHES.c.budget,
-            not_(BEGUN_ALREADY),
+            BATCHES.c.id == select(has_credit.c.id).scalar_subquery(),
+            BATCHES.c.budget.is_not(None),
             day_allows,
         )
         .values(spent=BATCHES.c.spent + 1)
@@ -133,9 +152,11 @@ BEGIN_WITHIN_BUDGETS = _begin_within_budgets()
 WHY_NOT = select(
     case(
         (not_(select(JOBS.c.id).where(FENCED).exists()), "lost"),
+        (JOB_IS_CANCELLED, "cancelled"),
         (not_(ACCOUNT_IS_OPEN), "account"),
         (not_(BUCKET_IS_THERE), "bucket"),
         (or_(not_(LINE_MOVES), BATCH_IS_PAUSED), "paused"),
+        (BATCH_AWAITS_APPROVAL, "approval"),
         (BATCH_RESTS, "window"),
         (BATCH_IS_SPENT, "budget"),
         (DAY_IS_SPENT, "day"),
@@ -159,7 +180,7 @@ END = (
     )
 )
 
-# A call that cost nothing gives its credit back, once, and what was held for want of one may go.
+# A call that cost nothing gives its credit back, once.
 TAKEN = (
     select(ATTEMPTS.c.job_id, ATTEMPTS.c.begun_at)
     .where(ATTEMPTS.c.id == bindparam("attempt_id"), ATTEMPTS.c.outcome == constant(AttemptOutcome.UNKNOWN))
@@ -178,11 +199,13 @@ GIVE_BACK = (
         BATCHES.c.id == select(JOBS.c.batch_id).join(TAKEN, TAKEN.c.job_id == JOBS.c.id).scalar_subquery(),
         BATCHES.c.budget.is_not(None),
     )
-    .values(spent=func.greatest(BATCHES.c.spent - 1, 0), parked=true())
+    .values(spent=func.greatest(BATCHES.c.spent - 1, 0))
     .add_cte(END.cte("ended"), GIVE_BACK_DAY)
 )
 
 IS_HELD = JOBS.c.state == constant(State.HELD)
+# Its batch may be blocked for longer than the result lives.
+IS_HELD_OR_PARKED = or_(IS_HELD, JOBS.c.standing == constant(Standing.PARKED))
 
 RECORD = (
     update(JOBS)
@@ -200,7 +223,7 @@ RECORD = (
     .values(
         # A held job waited for just this.
         state=case((IS_HELD, constant(State.QUEUED)), else_=JOBS.c.state),
-        standing=case((IS_HELD, constant(Standing.IN_LINE)), else_=JOBS.c.standing),
+        standing=case((IS_HELD_OR_PARKED, constant(Standing.IN_LINE)), else_=JOBS.c.standing),
         step=constant(Step.COPY),
         tries=0,
         result_url=bindparam("paid_url"),
@@ -212,6 +235,19 @@ RECORD = (
     )
     .returning(JOBS.c.result_expires_at)
     .add_cte(END.cte("ended"))
+)
+
+# It came too late for a job that ended without a cutout: nobody copies it any more.
+CAME_TOO_LATE = (
+    update(ATTEMPTS)
+    .where(
+        ATTEMPTS.c.id == bindparam("attempt_id"),
+        ATTEMPTS.c.outcome == constant(AttemptOutcome.CHARGED),
+        JOBS.c.id == ATTEMPTS.c.job_id,
+        JOBS.c.finished_at.is_not(None),
+        JOBS.c.key.is_(None),
+    )
+    .values(lost_at=func.coalesce(ATTEMPTS.c.lost_at, func.now()))
 )
 
 SAVE = update(JOBS).where(FENCED).values(lifeboat_key=bindparam("saved_as")).returning(JOBS.c.id)
@@ -226,8 +262,12 @@ class NotBegun(StrEnum):
     """The account is paused."""
     BUCKET = "bucket"
     """The bucket takes nothing."""
+    CANCELLED = "cancelled"
+    """The job or its batch was cancelled."""
     PAUSED = "paused"
     """The batch or the whole line is paused."""
+    APPROVAL = "approval"
+    """The batch waits for approval."""
     WINDOW = "window"
     """The batch's window is not open."""
     BUDGET = "budget"
@@ -282,6 +322,7 @@ def record_result(
     result = {"paid_url": url, "paid_lifetime": lifetime, "sent_w": sent[0], "sent_h": sent[1]}
     expires_at = database.scalar(RECORD, claim.as_parameters() | _end(attempt_id, answer) | result)
     if expires_at is None:
+        database.execute(CAME_TOO_LATE, {"attempt_id": attempt_id})
         return claim
     return replace(claim, step=Step.COPY, tries=0, result=PaidResult(url, expires_at, *sent))
 

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, assert_never
 
-from sqlalchemy import ColumnElement, bindparam, func, null, select, update
+from sqlalchemy import CTE, ColumnElement, bindparam, func, not_, null, select, update
 
 from jobs.backoff import BACKOFF
+from jobs.blocking import JOB_IS_CANCELLED
 from jobs.database import Database
 from jobs.models import ATTEMPTS, JOBS, constant
 from jobs.outcomes import Fail, Hold, Lost, Outcome, Retry, Snooze, StoredObject, Succeeded, Unknown
@@ -41,22 +42,23 @@ SUCCEED = (
     .add_cte(PUBLISH)
 )
 
-# The result at hand is the last one paid for.
-LOSE = (
-    update(ATTEMPTS)
-    .where(
-        ATTEMPTS.c.id
-        == select(func.max(ATTEMPTS.c.id))
+
+def _lose(*conditions: ColumnElement[bool]) -> CTE:
+    # The result at hand is the last one paid for.
+    last = (
+        select(func.max(ATTEMPTS.c.id))
         .where(
             ATTEMPTS.c.job_id == bindparam("claimed_job"),
             ATTEMPTS.c.outcome == AttemptOutcome.CHARGED,
-            select(JOBS.c.id).where(FENCED, AT_ITS_STEP).exists(),
+            select(JOBS.c.id).where(FENCED, AT_ITS_STEP, *conditions).exists(),
         )
         .scalar_subquery()
     )
-    .values(lost_at=func.now())
-    .cte("lost")
-)
+    return update(ATTEMPTS).where(ATTEMPTS.c.id == last).values(lost_at=func.now()).cte("lost")
+
+
+LOSE = _lose()
+LOSE_IF_CANCELLED = _lose(JOB_IS_CANCELLED)
 
 # An error between the call and its end in the ledger leaves that end open.
 GIVE_UP = (
@@ -77,6 +79,22 @@ CALL_AGAIN = {
     "result_expires_at": None,
     "lifeboat_key": None,
 }
+# Of a job that was cancelled while a worker had it.
+END_CANCELLED = (
+    update(JOBS)
+    .where(FENCED, AT_ITS_STEP, JOB_IS_CANCELLED)
+    .values(
+        CALL_AGAIN
+        | {
+            "state": State.CANCELLED,
+            "worker_id": None,
+            "finished_at": func.now(),
+            "code": None,
+            "message": None,
+        }
+    )
+    .returning(JOBS.c.id)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +116,26 @@ def settle(database: Database, claim: Claim, outcome: Outcome, bounds: Bounds = 
     else:
         values = _values(database, claim, outcome, bounds)
         change = update(JOBS).where(FENCED, AT_ITS_STEP).values(values).returning(JOBS.c.id)
+        if not _ends_anyhow(claim, values):
+            change = change.where(not_(JOB_IS_CANCELLED))
         if isinstance(outcome, Lost):
             change = change.add_cte(LOSE)
+        if isinstance(outcome, Hold) and claim.step is Step.COPY:
+            change = change.add_cte(LOSE_IF_CANCELLED)
         if isinstance(outcome, Unknown):
             change, parameters = change.add_cte(GIVE_UP), parameters | {"why": outcome.code}
-    if database.scalar(change, parameters | {"claimed_step": claim.step}):
+    parameters |= {"claimed_step": claim.step}
+    if database.scalar(change, parameters) or database.scalar(END_CANCELLED, parameters):
         return True
     # Another worker's paid result arrived meanwhile: the job goes on from there, whatever came of this call.
     again = update(JOBS).where(FENCED).values(_rest(0.0, None, None)).returning(JOBS.c.id)
     return database.scalar(again, claim.as_parameters()) is not None
+
+
+def _ends_anyhow(claim: Claim, values: dict[str, Any]) -> bool:
+    """Whether cancelling changes nothing: it has failed, or what was paid for is still copied."""
+    is_copied = claim.step is Step.COPY and "step" not in values and values["state"] == State.QUEUED
+    return is_copied or values["state"] == State.FAILED
 
 
 def _values(database: Database, claim: Claim, outcome: Outcome, bounds: Bounds) -> dict[str, Any]:

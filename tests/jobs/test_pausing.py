@@ -7,9 +7,10 @@ from sqlalchemy.orm import Session
 
 from jobs import pausing, store
 from jobs.enqueueing import NewJob, create_batch, enqueue_all
-from jobs.line import hand_out_calls, hand_out_copies, survey, unpark
+from jobs.line import hand_out_calls, hand_out_copies, survey
 from jobs.models import Batch, Job
 from jobs.outcomes import Hold
+from jobs.parked import unpark
 from jobs.states import AttemptOutcome, State
 from jobs.store import Answer, Claim, NotBegun
 from tests.support.steps import ACCOUNT, LEASE, SOURCE, claim_one, new_worker
@@ -104,7 +105,7 @@ class TestABatchOutsideItsWindow:
         set_window(session, waits, *window)
         assert owners(session, 5) == [other] * 3
         assert standings(session, waits) == {"parked": 60}
-        assert not survey(session, [ACCOUNT]).parked
+        assert unpark(session) == 0
         set_window(session, waits, "0 seconds", "1 second")
         assert survey(session, [ACCOUNT]).parked
         assert unpark(session) == 60
@@ -205,7 +206,7 @@ class TestABudget:
         for _ in range(2):
             store.end_attempt(session, attempt_id, FREE)
         batch = session.get_one(Batch, batch_id, populate_existing=True)
-        assert (batch.spent, batch.parked) == (0, True)
+        assert batch.spent == 0
         assert session.scalar(text("SELECT spent FROM spending")) == 0
 
     @pytest.mark.parametrize("outcome", [AttemptOutcome.CHARGED, AttemptOutcome.UNKNOWN])

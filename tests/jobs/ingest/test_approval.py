@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from jobs import approval, pausing, store
 from jobs.explain import Installation, explain
-from jobs.line import unpark
 from jobs.models import Job
+from jobs.parked import unpark
 from jobs.states import State
 from tests.jobs.ingest.conftest import Run
 

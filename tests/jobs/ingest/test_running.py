@@ -13,9 +13,10 @@ from jobs import approval
 from jobs.enqueueing import NewJob, create_batch, enqueue_all
 from jobs.ingest import Counts, Ingest, IngestError, Order, Reading, RejectsFile, open_source
 from jobs.ingest import chunks as ingest_chunks
-from jobs.line import hand_out_calls, unpark
+from jobs.line import hand_out_calls
 from jobs.models import Ingest as Row
 from jobs.models import Job
+from jobs.parked import unpark
 from jobs.settings import Settings
 from jobs.storage import Bucket
 from tests.jobs.ingest.conftest import Run

@@ -1,0 +1,39 @@
+"""Withdrawing a batch: from the first statement on nothing more is bought for it, wherever its jobs are."""
+
+import uuid
+
+from sqlalchemy import ColumnElement, func, or_, select, update
+
+from jobs.database import Database
+from jobs.ingest.ledger import abandon
+from jobs.models import BATCHES, INGESTS, JOBS
+from jobs.states import FINAL_STATES, State
+
+UNFINISHED = [state for state in State if state not in FINAL_STATES]
+HAS_MORE = or_(
+    select(JOBS.c.id).where(JOBS.c.batch_id == BATCHES.c.id, JOBS.c.state.in_(UNFINISHED)).exists(),
+    select(INGESTS.c.batch_id)
+    .where(INGESTS.c.batch_id == BATCHES.c.id, INGESTS.c.finished_at.is_(None))
+    .exists(),
+)
+
+
+def begin_cancelling(database: Database, batch_id: uuid.UUID) -> None:
+    """Let no call of the batch begin from now on and read no further into it, in the caller's transaction.
+
+    Its jobs are to be cancelled after the commit. A batch that has ended stays as it ended.
+    """
+    # In the order in which an ingest takes them, which may be adding to the batch now.
+    database.execute(select(BATCHES.c.id).where(BATCHES.c.id == batch_id).with_for_update())
+    database.execute(
+        update(BATCHES)
+        .where(BATCHES.c.id == batch_id, BATCHES.c.cancelled_at.is_(None), HAS_MORE)
+        .values(cancelled_at=func.now())
+    )
+    abandon(database, batch_id)
+
+
+def unfinished(database: Database, which: ColumnElement[bool]) -> int:
+    """How many of these jobs are still to end."""
+    counted = select(func.count()).where(which, JOBS.c.state.in_(UNFINISHED))
+    return database.scalar(counted) or 0

@@ -1,0 +1,250 @@
+"""Jobs out of the line because of their batch. They come back as soon as the batch's own facts say so.
+
+Nothing marks a batch that has such jobs: an index of parked jobs is walked by batch, some of them a tick.
+"""
+
+import uuid
+from dataclasses import dataclass
+
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    Text,
+    Update,
+    Uuid,
+    and_,
+    bindparam,
+    func,
+    literal,
+    literal_column,
+    not_,
+    null,
+    or_,
+    select,
+    true,
+    update,
+)
+
+from jobs.blocking import BLOCKED, IS_CANCELLED
+from jobs.database import Database
+from jobs.models import BATCHES, JOBS, LINE, constant
+from jobs.states import Standing, State, Step
+from jobs.store import cancel_all
+
+# Batches with parked jobs that one tick looks at; those that may go on come back so many at a time.
+MOST_LOOKED_AT = 200
+MOST_BATCHES = 10
+MOST_BROUGHT_BACK = 1000
+OVER_BUDGET = literal_column("'OVER_BUDGET'", Text)
+NIL = uuid.UUID(int=0)
+
+IN_LINE = constant(Standing.IN_LINE)
+QUEUED = constant(State.QUEUED)
+IS_PARKED = JOBS.c.standing == constant(Standing.PARKED)
+# Each of these two has a partial index of its own, which the planner knows by these very words.
+IS_OVER_BUDGET = and_(IS_PARKED, JOBS.c.code == OVER_BUDGET)
+WAITS_FOR_ITS_BATCH = and_(IS_PARKED, JOBS.c.code.is_distinct_from(OVER_BUDGET))
+IS_ANY_PARKED = or_(
+    select(JOBS.c.id).where(IS_OVER_BUDGET).exists(), select(JOBS.c.id).where(WAITS_FOR_ITS_BATCH).exists()
+)
+
+HAS_CREDITS = or_(BATCHES.c.budget.is_(None), BATCHES.c.spent < BATCHES.c.budget)
+BATCH = bindparam("batch", type_=Uuid)
+THE_BATCH = BATCHES.c.id == BATCH
+PRESENT = select(LINE.c.present).scalar_subquery()
+BACK = {
+    "state": QUEUED,
+    "standing": IN_LINE,
+    "scheduled_at": func.now(),
+    "code": null(),
+    "message": null(),
+}
+
+
+def _walk(which: ColumnElement[bool], may_go: ColumnElement[bool]) -> Select[uuid.UUID, bool, bool]:
+    """The next batches that have such jobs, whether each may go on, and whether it is cancelled.
+
+    A step goes to the next batch in the index, however many jobs one of them has there.
+    """
+    first = (
+        select(JOBS.c.batch_id, literal(1, Integer).label("n"))
+        .where(which, JOBS.c.batch_id > bindparam("after", type_=Uuid))
+        .order_by(JOBS.c.batch_id)
+        .limit(1)
+    )
+    walk = select(first.subquery()).cte("walk", recursive=True)
+    following = (
+        select(JOBS.c.batch_id)
+        .where(which, JOBS.c.batch_id > walk.c.batch_id)
+        .order_by(JOBS.c.batch_id)
+        .limit(1)
+        .lateral()
+    )
+    walk = walk.union_all(
+        select(following.c.batch_id, walk.c.n + 1)
+        .join_from(walk, following, true())
+        .where(walk.c.n < bindparam("most", type_=Integer))
+    )
+    return (
+        select(BATCHES.c.id, and_(not_(BLOCKED), may_go), IS_CANCELLED)
+        .join_from(walk, BATCHES, BATCHES.c.id == walk.c.batch_id)
+        .order_by(BATCHES.c.id)
+    )
+
+
+# Their places are moved by what the line went on while they were away, all of one batch by the same.
+FIRST_PLACE = select(func.min(JOBS.c.place)).where(JOBS.c.batch_id == BATCH, WAITS_FOR_ITS_BATCH)
+SHIFT = (
+    update(BATCHES)
+    .where(THE_BATCH, BATCHES.c.shift.is_(None))
+    .values(shift=func.greatest(PRESENT - FIRST_PLACE.scalar_subquery(), 0.0))
+)
+ALL_BACK = (
+    update(BATCHES)
+    .where(THE_BATCH)
+    .values(last_place=BATCHES.c.last_place + func.coalesce(BATCHES.c.shift, 0.0), shift=null())
+)
+
+
+def _first(which: ColumnElement[bool]) -> Select[uuid.UUID]:
+    return select(JOBS.c.id).where(JOBS.c.batch_id == BATCH, which).order_by(JOBS.c.place)
+
+
+def _bring_back() -> Update:
+    first = _first(WAITS_FOR_ITS_BATCH).limit(MOST_BROUGHT_BACK)
+    return (
+        update(JOBS)
+        .where(JOBS.c.id.in_(first), IS_PARKED, THE_BATCH, not_(BLOCKED), JOBS.c.batch_id == BATCHES.c.id)
+        .values(place=JOBS.c.place + func.coalesce(BATCHES.c.shift, 0.0), **BACK)
+        .returning(JOBS.c.id)
+    )
+
+
+def _bring_back_within_budget() -> Update:
+    """As many as there are credits that nobody else may take: behind the batch's last job, as if new."""
+    # Begun calls are in `spent` too until they end: then there is room again, and this is asked again.
+    under_way = (
+        select(JOBS.c.id)
+        .where(
+            JOBS.c.batch_id == BATCH,
+            JOBS.c.state.in_([QUEUED, constant(State.RUNNING)]),
+            JOBS.c.step == constant(Step.CALL),
+        )
+        .limit(MOST_BROUGHT_BACK)
+        .subquery()
+    )
+    credits_left = func.least(
+        func.coalesce(BATCHES.c.budget - BATCHES.c.spent, MOST_BROUGHT_BACK), MOST_BROUGHT_BACK
+    )
+    room = credits_left - select(func.count()).select_from(under_way).scalar_subquery()
+    may_go = select(func.greatest(room, 0)).where(THE_BATCH, not_(BLOCKED)).scalar_subquery()
+    first = _first(IS_OVER_BUDGET).add_columns(JOBS.c.place).limit(func.coalesce(may_go, 0)).subquery()
+    going = select(
+        first.c.id,
+        func.row_number().over(order_by=first.c.place).label("n"),
+        func.count().over().label("jobs"),
+    ).cte("going")
+    jobs = select(func.count()).select_from(going).scalar_subquery()
+    behind = (
+        update(BATCHES)
+        .where(THE_BATCH, select(going.c.id).exists())
+        .values(last_place=func.greatest(BATCHES.c.last_place, PRESENT) + jobs / BATCHES.c.weight)
+        .returning(BATCHES.c.last_place, BATCHES.c.weight)
+        .cte("behind")
+    )
+    return (
+        update(JOBS)
+        .where(JOBS.c.id == going.c.id, IS_PARKED, behind.c.weight > 0)
+        .values(place=behind.c.last_place - (going.c.jobs - going.c.n) / behind.c.weight, **BACK)
+        .returning(JOBS.c.id)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """Parked jobs that come back by the same rule, and the statements for them."""
+
+    walk: Select[uuid.UUID, bool, bool]
+    bring_back: Update
+    some: Select[uuid.UUID]
+    are_shifted: bool
+
+
+WAITING = _Kind(
+    _walk(WAITS_FOR_ITS_BATCH, true()),
+    _bring_back(),
+    _first(WAITS_FOR_ITS_BATCH).limit(MOST_BROUGHT_BACK),
+    are_shifted=True,
+)
+WITHOUT_CREDITS = _Kind(
+    _walk(IS_OVER_BUDGET, HAS_CREDITS),
+    _bring_back_within_budget(),
+    _first(IS_OVER_BUDGET).limit(MOST_BROUGHT_BACK),
+    are_shifted=False,
+)
+
+
+class _Round:
+    """A walk through all batches that have parked jobs of a kind, some of them at a time, in turn.
+
+    A batch with more jobs than come back at once is not left until they are: there may be many others whose
+    jobs stay.
+    """
+
+    def __init__(self, kind: _Kind) -> None:
+        self._kind = kind
+        self._after = NIL
+        self._unfinished: list[uuid.UUID] = []
+
+    def bring_back(self, database: Database) -> int:
+        going, cancelled = self._next(database)
+        begun, self._unfinished = self._unfinished, []
+        moved = sum(self._withdraw(database, batch_id) for batch_id in cancelled)
+        return moved + sum(self._bring_back(database, batch_id) for batch_id in dict.fromkeys(begun + going))
+
+    def _next(self, database: Database) -> tuple[list[uuid.UUID], list[uuid.UUID]]:
+        """The next batches whose jobs may go, and those that are cancelled."""
+        most = MOST_BATCHES - len(self._unfinished) // 2
+        rows = database.execute(self._kind.walk, {"after": self._after, "most": MOST_LOOKED_AT}).all()
+        moving = [(batch_id, cancelled) for batch_id, may_go, cancelled in rows if may_go or cancelled]
+        if len(moving) > most:
+            moving = moving[:most]
+            self._after = moving[-1][0]
+        else:
+            self._after = rows[-1][0] if len(rows) == MOST_LOOKED_AT else NIL
+        return [each for each, gone in moving if not gone], [each for each, gone in moving if gone]
+
+    def _withdraw(self, database: Database, batch_id: uuid.UUID) -> int:
+        return cancel_all(database, database.scalars(self._kind.some, {"batch": batch_id}).all())
+
+    def _bring_back(self, database: Database, batch_id: uuid.UUID) -> int:
+        its = {"batch": batch_id}
+        if self._kind.are_shifted:
+            database.execute(SHIFT, its)
+        moved = len(database.scalars(self._kind.bring_back, its).all())
+        if moved == MOST_BROUGHT_BACK:
+            self._unfinished.append(batch_id)
+        elif self._kind.are_shifted:
+            database.execute(ALL_BACK, its)
+        return moved
+
+
+class Parked:
+    """Where a dispatcher is on its walk; another begins anew."""
+
+    def __init__(self) -> None:
+        self._rounds = [_Round(WAITING), _Round(WITHOUT_CREDITS)]
+
+    def bring_back(self, database: Database) -> int:
+        """Put jobs back in line whose batch lets them go on now; returns how many.
+
+        Those of a batch that was cancelled meanwhile are withdrawn. What waited for its batch comes in behind
+        what is in line now; what waited for credits behind the rest of its batch, within its budget.
+        """
+        return sum(each.bring_back(database) for each in self._rounds)
+
+
+def unpark(database: Database) -> int:
+    """The same once, from the first batch on."""
+    return Parked().bring_back(database)

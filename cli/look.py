@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from cli.console import Exit, fail, out
 from cli.database import find_one, open_database, plain_errors
 from cli.watch import wait_for_batch
-from jobs.batches import BatchStatus, IngestState, batch_status
+from jobs.batches import BatchState, BatchStatus, IngestState, batch_status
 from jobs.models import Job
 from jobs.states import FINAL_STATES, State
 
@@ -51,6 +51,8 @@ def describe_job(job: Job) -> None:
         out.print(
             f"  {job.key}  {job.width}x{job.height} {job.media_type}, {job.size_bytes:,} bytes", markup=False
         )
+    if job.cancelled_at and job.state not in FINAL_STATES:
+        out.print("  cancelling: no call of it begins; what is paid for is copied")
     if job.code:
         out.print(f"  {job.code}: {job.message}", markup=False)
     if job.state == State.QUEUED and job.scheduled_at > job.created_at:
@@ -66,6 +68,10 @@ def describe_batch(batch: BatchStatus) -> None:
         f"batch {batch.id}  {batch.name}: {batch.done:,} of {batch.total:,} done; {counts or 'no jobs'}",
         markup=False,
     )
+    if batch.state is BatchState.CANCELLING:
+        out.print("  cancelling: no call of it begins; what runs or is paid for ends by itself")
+    elif batch.state is BatchState.CANCELLED:
+        out.print("  cancelled")
     if batch.ingest and batch.ingest.state != IngestState.READ:
         read = batch.ingest.counts
         out.print(

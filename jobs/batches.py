@@ -21,6 +21,7 @@ SHOWN = [
         "name",
         "created_at",
         "paused_at",
+        "cancelled_at",
         "opens_at",
         "closes_at",
         "budget",
@@ -38,6 +39,18 @@ class IngestState(StrEnum):
     READ = "read"
     FAILED = "failed"
     """Ended before all was read; what was enqueued goes on."""
+
+
+class BatchState(StrEnum):
+    """How a batch stands as a whole; derived, and written down nowhere."""
+
+    ACTIVE = "active"
+    """Jobs of it are still to end, held ones among them, or its source is still read."""
+    FINISHED = "finished"
+    CANCELLING = "cancelling"
+    """Nothing more is bought; what runs or was paid for is still to end."""
+    CANCELLED = "cancelled"
+    """It was cancelled, and all jobs have ended, some of them perhaps as succeeded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +87,13 @@ class BatchStatus:
     ingest: IngestStatus | None = None
     producer_id: uuid.UUID | None = None
     results_key: str | None = None
+    cancelled_at: datetime | None = None
+
+    @property
+    def state(self) -> BatchState:
+        if self.cancelled_at is None:
+            return BatchState.FINISHED if self.finished_at else BatchState.ACTIVE
+        return BatchState.CANCELLED if self.finished_at else BatchState.CANCELLING
 
     @property
     def rests(self) -> bool:

@@ -9,7 +9,8 @@ from sqlalchemy import ColumnElement, func, select, true, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from jobs.accounts import account_name
-from jobs.approval import IS_APPROVED, NEEDS_APPROVAL
+from jobs.approval import NEEDS_APPROVAL
+from jobs.blocking import AWAITS_APPROVAL
 from jobs.database import Database
 from jobs.leader import a_dispatcher_leads
 from jobs.models import Account, Attempt, Batch, Breaker, Job, Limit, Line, Spending, Worker
@@ -91,41 +92,59 @@ def _of(job: Job, why: str, words: str, remedy: str | None = None) -> Explanatio
 
 
 def _held(session: Session, job: Job) -> Explanation:
-    if job.code == NEEDS_APPROVAL:
-        remedy = (
-            f"`cutout approve {job.batch_id}` lets its batch go, `cutout cancel {job.batch_id}` withdraws it"
-        )
-        if session.scalar(select(Batch.id).where(Batch.id == job.batch_id, IS_APPROVED)) is None:
-            return _of(job, job.code, "its batch waits for approval; nothing of it is paid for", remedy)
-        batch = session.get_one(Batch, job.batch_id)
-        if batch.budget is None or batch.spent < batch.budget:
-            return _of(job, job.code, "its batch was approved; the dispatcher brings its jobs into line")
     if job.standing == Standing.PARKED:
-        batch = session.get_one(Batch, job.batch_id)
-        words = f"its batch has spent {batch.spent:,} of its budget of {batch.budget or 0:,} credits"
-        return _of(job, job.code or "", words, f"raise it with `cutout budget {batch.id} CREDITS`")
+        return _held_by_its_batch(session, job, session.get_one(Batch, job.batch_id))
     calls = session.scalar(select(func.count()).where(Attempt.job_id == job.id))
     words = f"{job.code}: {job.message} ({calls} call{'' if calls == 1 else 's'} so far)"
     return _of(job, job.code or "", words, f"release it with `cutout retry {job.id}`, or `cutout cancel` it")
+
+
+def _held_by_its_batch(session: Session, job: Job, batch: Batch) -> Explanation:
+    """What of the batch keeps it back now; the dispatcher asks the same, and keeps nothing of it in mind."""
+    code = job.code or ""
+    if job.code != NEEDS_APPROVAL and batch.budget is not None and batch.spent >= batch.budget:
+        words = f"its batch has spent {batch.spent:,} of its budget of {batch.budget:,} credits"
+        return _of(job, code, words, f"raise it with `cutout budget {batch.id} CREDITS`")
+    stopped = next(_batch_stops(session, job, batch), None) or next(_nobody_moves_it(session, job), None)
+    if stopped:
+        return stopped
+    if job.code == NEEDS_APPROVAL:
+        return _of(job, code, "its batch was approved; the dispatcher brings its jobs into line")
+    left = "credits left" if batch.budget is None else f"{batch.budget - batch.spent:,} credits left"
+    words = f"its batch has {left}, which its jobs under way may take; it comes into line once they do not"
+    return _of(job, code, words, f"raise it with `cutout budget {batch.id} CREDITS` to let more go at once")
 
 
 def _running(session: Session, job: Job) -> Explanation:
     worker = session.get(Worker, job.worker_id)
     where = f"worker {worker.pid} on {worker.host}" if worker else "a worker"
     if job.step == Step.COPY:
-        return _of(job, "copying", f"{where} copies its paid result into the bucket")
+        return _of(job, "copying", f"{where} copies its paid result into the bucket{_though(session, job)}")
     begun_at = session.scalar(
         select(func.max(Attempt.begun_at)).where(Attempt.job_id == job.id, Attempt.ended_at.is_(None))
     )
     if begun_at is None:
-        return _of(job, "preparing", f"{where} prepares its picture or waits for a slot of the limit")
-    return _of(job, "calling", f"{where} called the endpoint {_ago(begun_at)} ago")
+        words = f"{where} prepares its picture or waits for a slot of the limit{_though(session, job)}"
+        return _of(job, "preparing", words)
+    return _of(job, "calling", f"{where} called the endpoint {_ago(begun_at)} ago{_though(session, job)}")
+
+
+def _though(session: Session, job: Job) -> str:
+    """What cancelling changes for a job that goes on all the same."""
+    batch = session.get(Batch, job.batch_id) if job.batch_id else None
+    cancelled_at = job.cancelled_at or (batch.cancelled_at if batch else None)
+    if cancelled_at is None:
+        return ""
+    return f"; it was cancelled at {_at(cancelled_at)}: no call of it begins, and what is paid for is copied"
 
 
 def _queued(session: Session, job: Job, known: Installation) -> Explanation:
     stopped = next(_stoppages(session, job, known), None)
     if stopped:
         return stopped
+    if job.standing == Standing.PARKED:
+        words = "its batch kept it back and may go on; the dispatcher brings its jobs back into line"
+        return _of(job, "coming-back", words)
     if job.standing == Standing.RESTING and job.scheduled_at > datetime.now(UTC):
         reason = f"after {job.code}: {job.message}" if job.code else "as ordered"
         words = f"it goes on at {_at(job.scheduled_at)}, {reason}"
@@ -136,18 +155,13 @@ def _queued(session: Session, job: Job, known: Installation) -> Explanation:
         words = "its cutout was bought before; a worker looks whether the bucket still holds it"
         return Explanation(State(job.state), "serving", words, until=job.scheduled_at)
     if job.step == Step.COPY:
-        return _of(job, "copy", "it is paid for; its copy is next, before any call")
+        return _of(job, "copy", f"it is paid for; its copy is next, before any call{_though(session, job)}")
     return _in_line(session, job, known)
 
 
 def _stoppages(session: Session, job: Job, known: Installation) -> Iterator[Explanation]:
     """What keeps this job from moving whatever its place, the most telling first."""
-    if not a_dispatcher_leads(session):
-        yield _of(
-            job, "no-dispatcher", "no dispatcher leads, so nothing is handed out", "start `cutout dispatcher`"
-        )
-    if not heard_lately(session):
-        yield _of(job, "no-worker", "no worker was heard within the last minute", "start `cutout worker`")
+    yield from _nobody_moves_it(session, job)
     breaker = session.scalars(select(Breaker)).one()
     if breaker.opened_at is not None:
         words = f"the bucket does not take cutouts since {_at(breaker.opened_at)}: {breaker.reason}"
@@ -160,11 +174,8 @@ def _stoppages(session: Session, job: Job, known: Installation) -> Iterator[Expl
             job, "paused", f"all calls are paused since {_at(paused_at)}", "`cutout resume` lets them go on"
         )
     batch = session.get(Batch, job.batch_id) if job.batch_id else None
-    if batch is not None and batch.paused_at is not None:
-        words = f"its batch is paused since {_at(batch.paused_at)}"
-        yield _of(job, "batch-paused", words, f"`cutout resume --batch {batch.id}` lets it go on")
     if batch is not None:
-        yield from _window_stops(job, batch)
+        yield from _batch_stops(session, job, batch)
     if known.day_budget is not None:
         spent = session.scalar(
             select(Spending.spent).where(
@@ -175,6 +186,29 @@ def _stoppages(session: Session, job: Job, known: Installation) -> Iterator[Expl
             words = f"the day's budget of {known.day_budget:,} credits is spent; calls go on at 00:00 UTC"
             yield _of(job, "day-budget", words, "raise CUTOUT_DAY_BUDGET to go on today")
     yield from _accounts_stop(session, job, known)
+
+
+def _nobody_moves_it(session: Session, job: Job) -> Iterator[Explanation]:
+    if not a_dispatcher_leads(session):
+        yield _of(
+            job, "no-dispatcher", "no dispatcher leads, so nothing is handed out", "start `cutout dispatcher`"
+        )
+    if not heard_lately(session):
+        yield _of(job, "no-worker", "no worker was heard within the last minute", "start `cutout worker`")
+
+
+def _batch_stops(session: Session, job: Job, batch: Batch) -> Iterator[Explanation]:
+    """What jobs.blocking asks of the batch."""
+    if batch.cancelled_at is not None:
+        words = f"its batch was cancelled at {_at(batch.cancelled_at)}; nothing more of it is bought"
+        yield _of(job, "batch-cancelled", words, f"`cutout cancel {batch.id}` again withdraws what is left")
+    if session.scalar(select(Batch.id).where(Batch.id == batch.id, AWAITS_APPROVAL)) is not None:
+        remedy = f"`cutout approve {batch.id}` lets its batch go, `cutout cancel {batch.id}` withdraws it"
+        yield _of(job, NEEDS_APPROVAL, "its batch waits for approval; nothing of it is paid for", remedy)
+    if batch.paused_at is not None:
+        words = f"its batch is paused since {_at(batch.paused_at)}"
+        yield _of(job, "batch-paused", words, f"`cutout resume --batch {batch.id}` lets it go on")
+    yield from _window_stops(job, batch)
 
 
 def _window_stops(job: Job, batch: Batch) -> Iterator[Explanation]:

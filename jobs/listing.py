@@ -84,6 +84,7 @@ class ListedBatch:
     closes_at: datetime | None
     budget: int | None
     results_key: str | None
+    cancelled_at: datetime | None
 
 
 def list_jobs(database: Database, producer_id: uuid.UUID, wanted: Wanted, place: Place) -> Page[SeenJob]:

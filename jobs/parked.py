@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from jobs.blocking import BLOCKED, IS_CANCELLED
 from jobs.database import Database
-from jobs.models import BATCHES, JOBS, LINE, constant
+from jobs.models import ATTEMPTS, BATCHES, JOBS, LINE, constant
 from jobs.states import Standing, State, Step
 from jobs.store import cancel_all
 
@@ -123,13 +123,15 @@ def _bring_back() -> Update:
 
 def _bring_back_within_budget() -> Update:
     """As many as there are credits that nobody else may take: behind the batch's last job, as if new."""
-    # Begun calls are in `spent` too until they end: then there is room again, and this is asked again.
+    # The credit of a call that is out is in `spent` already.
+    is_out = select(ATTEMPTS.c.id).where(ATTEMPTS.c.job_id == JOBS.c.id, ATTEMPTS.c.ended_at.is_(None))
     under_way = (
         select(JOBS.c.id)
         .where(
             JOBS.c.batch_id == BATCH,
             JOBS.c.state.in_([QUEUED, constant(State.RUNNING)]),
             JOBS.c.step == constant(Step.CALL),
+            not_(is_out.exists()),
         )
         .limit(MOST_BROUGHT_BACK)
         .subquery()
@@ -150,12 +152,12 @@ def _bring_back_within_budget() -> Update:
         update(BATCHES)
         .where(THE_BATCH, select(going.c.id).exists())
         .values(last_place=func.greatest(BATCHES.c.last_place, PRESENT) + jobs / BATCHES.c.weight)
-        .returning(BATCHES.c.last_place, BATCHES.c.weight)
+        .returning(BATCHES.c.id, BATCHES.c.last_place, BATCHES.c.weight)
         .cte("behind")
     )
     return (
         update(JOBS)
-        .where(JOBS.c.id == going.c.id, IS_PARKED, behind.c.weight > 0)
+        .where(JOBS.c.id == going.c.id, IS_PARKED, JOBS.c.batch_id == behind.c.id)
         .values(place=behind.c.last_place - (going.c.jobs - going.c.n) / behind.c.weight, **BACK)
         .returning(JOBS.c.id)
     )

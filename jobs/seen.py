@@ -26,6 +26,7 @@ class SeenJob(NamedTuple):
     scheduled_at: datetime
     created_at: datetime
     finished_at: datetime | None
+    cancelled_at: datetime | None
     code: str | None
     message: str | None
     key: str | None

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from api.schemas.examples import A_BATCH, A_MOMENT
 from api.schemas.fields import NextCursor
 from api.schemas.ingest_views import IngestView, view_ingest
-from jobs.batches import BatchStatus
+from jobs.batches import BatchState, BatchStatus
 from jobs.listing import ListedBatch
 from jobs.states import State
 
@@ -24,6 +24,9 @@ class BatchSummary(BaseModel):
     opens_at: Annotated[datetime | None, Field(description="No call of it goes out before")]
     closes_at: Annotated[
         datetime | None, Field(description="No call of it goes out from then until its next window")
+    ]
+    cancelled_at: Annotated[
+        datetime | None, Field(description="No call of it begins since then; paid results are still copied")
     ]
     budget: Annotated[int | None, Field(description="Credits that it may cost")]
     results_url: Annotated[
@@ -41,6 +44,13 @@ class BatchSummary(BaseModel):
 class BatchView(BatchSummary):
     """A batch with its jobs counted by state, at most a second ago; exact once it is finished."""
 
+    state: Annotated[
+        BatchState,
+        Field(
+            description="active until its last job has ended, then finished; or cancelling, then cancelled",
+            examples=["active"],
+        ),
+    ]
     finished_at: Annotated[datetime | None, Field(description="When the last job of it ended; null before")]
     total: Annotated[int, Field(description="The sum of the counts", examples=[12_391])]
     counts: Annotated[
@@ -71,6 +81,7 @@ def view_batch(batch: BatchStatus, credits_: int = 0, eta_seconds: int | None = 
     """The batch with its counts; `credits_` is what it cost."""
     return BatchView(
         **_summary(batch),
+        state=batch.state,
         finished_at=batch.finished_at,
         total=batch.total,
         counts=batch.counts,
@@ -95,6 +106,7 @@ def _summary(batch: BatchStatus | ListedBatch) -> dict[str, Any]:
         "paused_at": batch.paused_at,
         "opens_at": batch.opens_at,
         "closes_at": batch.closes_at,
+        "cancelled_at": batch.cancelled_at,
         "budget": batch.budget,
         "results_url": f"/v1/batches/{batch.id}/results",
         "results_key": batch.results_key,

@@ -51,6 +51,10 @@ class JobView(BaseModel):
     finished_at: Annotated[
         datetime | None, Field(description="Set if and only if the state is final", examples=[A_MOMENT])
     ]
+    cancelled_at: Annotated[
+        datetime | None,
+        Field(description="No call of it begins since then; a paid result is still copied", examples=[None]),
+    ]
     error: ErrorView | None
     result: ResultView | None
 
@@ -90,6 +94,7 @@ def view_job(job: SeenJob) -> JobView:
         scheduled_at=job.scheduled_at,
         created_at=job.created_at,
         finished_at=job.finished_at,
+        cancelled_at=job.cancelled_at,
         error=ErrorView(code=job.code, message=job.message) if job.code else None,
         result=_view_result(job),
     )

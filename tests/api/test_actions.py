@@ -8,14 +8,14 @@ from sqlalchemy.orm import Session
 from jobs import ledger, store
 from jobs.approval import MESSAGE, NEEDS_APPROVAL
 from jobs.models import JOBS, RESULTS, Job
-from jobs.outcomes import Fail, Hold, StoredObject, Succeeded
+from jobs.outcomes import Fail, Hold, Snooze, StoredObject, Succeeded
 from jobs.states import AttemptOutcome
 from jobs.storage import Bucket
 from jobs.store import Answer, Making, retry_all
 from tests.api.conftest import key_for, producer_of
 from tests.api.test_jobs import problem_of
 from tests.support.fates import DONE, Fates, make_batch
-from tests.support.steps import begin, claim_one, new_worker
+from tests.support.steps import begin, claim_one, new_worker, paid
 
 EVERY: Fates = {"done": DONE, "bad": Fail("BROKEN", "m"), "held": Hold("LOOK", "m"), "new": None}
 MAKING = Making("/cutout", 1)
@@ -74,13 +74,18 @@ class TestOneJob:
         assert before["state"] in told["detail"]
         assert shop.get(f"/v1/jobs/{ids[name]}").json() == before
 
-    def test_that_runs_is_not_cancelled(
+    def test_that_runs_is_cancelled_by_its_worker(
         self, shop: httpx.Client, engine: Engine, ids: dict[str, str]
     ) -> None:
-        """What a worker holds ends by itself."""
+        """It is marked, and ends once its worker is done with it; asking again changes nothing."""
         with Session(engine) as session, session.begin():
-            claim_one(session, new_worker(session))
-        assert "running" in problem_of(shop.post(f"/v1/jobs/{ids['new']}/cancel"), 409)["detail"]
+            claim = claim_one(session, new_worker(session))
+        asked = [shop.post(f"/v1/jobs/{ids['new']}/cancel").raise_for_status().json() for _ in range(2)]
+        assert (asked[0]["state"], asked[1]) == ("running", asked[0])
+        assert asked[0]["cancelled_at"] is not None
+        with Session(engine) as session, session.begin():
+            store.settle(session, claim, Snooze("LIMIT_REACHED", "x", 1.0))
+        assert shop.get(f"/v1/jobs/{ids['new']}").json()["state"] == "cancelled"
 
     def test_is_cancelled_as_often_as_asked(self, shop: httpx.Client, ids: dict[str, str]) -> None:
         """Whoever had no answer may ask again."""
@@ -122,6 +127,25 @@ class TestABatch:
             "cancelled": 2,
         }
         assert batch["finished_at"] is not None
+        assert batch["state"] == "cancelled"
+        listed = shop.get("/v1/batches").json()["data"]
+        assert [each["cancelled_at"] for each in listed] == [batch["cancelled_at"]]
+
+    def test_is_cancelling_until_what_is_paid_for_is_copied(
+        self, shop: httpx.Client, engine: Engine, batch_id: uuid.UUID
+    ) -> None:
+        """Its state says so, and asking again changes nothing."""
+        with Session(engine) as session, session.begin():
+            paid(session, claim_one(session, new_worker(session)))
+        told = [shop.post(f"/v1/batches/{batch_id}/cancel").raise_for_status().json() for _ in range(2)]
+        assert [(each["state"], each["finished_at"]) for each in told] == [("cancelling", None)] * 2
+        assert told[0]["cancelled_at"] == told[1]["cancelled_at"]
+
+    def test_that_was_cancelled_takes_no_more_jobs(self, shop: httpx.Client, batch_id: uuid.UUID) -> None:
+        """It says so; another batch takes them."""
+        shop.post(f"/v1/batches/{batch_id}/cancel").raise_for_status()
+        job = {"source_url": "https://shop.example/z.jpg", "batch_id": str(batch_id)}
+        assert "was cancelled" in problem_of(shop.post("/v1/jobs", json=job), 422)["detail"]
 
     def test_that_is_still_read_is_read_no_further(
         self, shop: httpx.Client, engine: Engine, batch_id: uuid.UUID

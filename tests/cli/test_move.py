@@ -104,7 +104,7 @@ class TestCancel:
 class TestNothingToMove:
     @pytest.mark.parametrize(
         ("command", "said"),
-        [("retry", "nothing of it is failed or held\n"), ("cancel", "nothing of it is queued or held\n")],
+        [("retry", "nothing of it is failed or held\n"), ("cancel", "nothing of it is still to end\n")],
     )
     def test_is_said_and_is_1(
         self, cutout: Cutout, engine: Engine, make_batch: MakeBatch, command: str, said: str

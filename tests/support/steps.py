@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 from jobs import accounts, store, workers
 from jobs.enqueueing import NewJob, enqueue
 from jobs.line import hand_out_calls, hand_out_copies
-from jobs.states import Step
-from jobs.store import Claim
+from jobs.states import AttemptOutcome, Step
+from jobs.store import Answer, Claim
 
 LEASE = timedelta(seconds=60)
 SOURCE = "https://shop.example/a.jpg"
@@ -48,3 +48,16 @@ def begin(session: Session, claim: Claim, number: int = 1) -> int:
     attempt_id = store.begin_attempt(session, claim, number=number, account=ACCOUNT, image_sha256=b"x" * 32)
     assert isinstance(attempt_id, int)
     return attempt_id
+
+
+def paid(session: Session, claim: Claim, number: int = 1) -> Claim:
+    """The claim after a paid call."""
+    return record(session, claim, begin(session, claim, number))
+
+
+def record(session: Session, claim: Claim, attempt_id: int) -> Claim:
+    """The claim once its call was answered with a result."""
+    answer = Answer(AttemptOutcome.CHARGED, http_status=200)
+    return store.record_result(
+        session, claim, attempt_id, answer, url="https://r/1", lifetime=timedelta(days=1), sent=(10, 20)
+    )

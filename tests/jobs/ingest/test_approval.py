@@ -8,10 +8,13 @@ from sqlalchemy.orm import Session
 
 from jobs import approval, pausing, store
 from jobs.explain import Installation, explain
+from jobs.leader import LEADER_LOCK
 from jobs.models import Job
+from jobs.outcomes import Hold
 from jobs.parked import unpark
 from jobs.states import State
 from tests.jobs.ingest.conftest import Run
+from tests.support.steps import begin, claim_one, new_worker
 
 WEB = "https://shop.example/a.jpg"
 
@@ -58,7 +61,7 @@ class TestAPlannedBatch:
                 case "budget":
                     pausing.set_budget(connection, batch_id, 100)
                 case "refund":
-                    connection.execute(text("UPDATE batches SET parked = true"))
+                    connection.execute(text("UPDATE batches SET spent = 0"))
                 case "resume":
                     pausing.pause(connection, batch_id)
                     pausing.resume(connection, batch_id)
@@ -74,31 +77,43 @@ class TestAPlannedBatch:
     def test_goes_within_its_budget_once_approved(
         self, planned: Callable[..., uuid.UUID], engine: Engine
     ) -> None:
-        """Three credits let three jobs go; more of them, the rest."""
+        """All come into line, for any may need no call. Three credits let three begin; two more, the rest."""
         batch_id = planned(budget=3)
-        with engine.begin() as connection:
-            assert approval.awaiting(connection, batch_id) == 5
-            assert approval.approve(connection, batch_id)
-            assert not approval.approve(connection, batch_id)
-            assert unpark(connection) == 3
-            assert unpark(connection) == 0
-            pausing.set_budget(connection, batch_id, 5)
-            assert unpark(connection) == 2
-            assert states(connection) == {"in_line": 5}
+        with Session(engine) as session, session.begin():
+            assert approval.awaiting(session, batch_id) == 5
+            assert approval.approve(session, batch_id)
+            assert not approval.approve(session, batch_id)
+            assert unpark(session) == 5
+            worker_id = new_worker(session)
+            for n in range(5):
+                claim = claim_one(session, worker_id)
+                if n < 3:
+                    begin(session, claim)
+                else:
+                    store.settle(session, claim, Hold("OVER_BUDGET", "x", parked=True))
+            assert unpark(session) == 0
+            pausing.set_budget(session, batch_id, 5)
+            assert unpark(session) == 2
+            assert states(session.connection()) == {"in_line": 2, "running": 3}
 
     def test_explains_what_it_waits_for_after_approval(
         self, planned: Callable[..., uuid.UUID], engine: Engine
     ) -> None:
-        """The dispatcher, or its budget."""
+        """The dispatcher, whatever its budget: whether it needs a credit shows in the line."""
         batch_id = planned(budget=3)
         with Session(engine) as session, session.begin():
             approval.approve(session, batch_id)
+            session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LEADER_LOCK})
+            new_worker(session)
             job = session.query(Job).first()
             assert job is not None
             assert "the dispatcher brings its jobs into line" in explain(session, job, Installation(())).text
             pausing.set_budget(session, batch_id, 0)
             session.expire_all()
-            assert "of its budget of 0 credits" in explain(session, job, Installation(())).text
+            assert "the dispatcher brings its jobs into line" in explain(session, job, Installation(())).text
+            pausing.pause(session, batch_id)
+            session.expire_all()
+            assert explain(session, job, Installation(())).why == "batch-paused"
 
     def test_that_was_not_planned_waits_for_none(
         self, run: Run, written: Callable[[str], Path], engine: Engine

@@ -15,13 +15,6 @@ MESSAGE = "it waits for approval; look at the plan, then `cutout approve` its ba
 PLAN, APPROVED = "plan", "approved"
 
 UNAPPROVED = and_(JOBS.c.state == State.HELD, JOBS.c.code == NEEDS_APPROVAL)
-# Of the batch in an outer statement.
-IS_APPROVED = (
-    select(INGESTS.c.batch_id)
-    .where(INGESTS.c.batch_id == BATCHES.c.id, INGESTS.c.options.has_key(APPROVED))
-    .correlate(BATCHES)
-    .exists()
-)
 
 
 def approve(database: Database, batch_id: uuid.UUID) -> bool:

@@ -1,18 +1,21 @@
 """What keeps all jobs of a batch from being called: one predicate over the batch's own facts, no flag."""
 
-from sqlalchemy import and_, not_, or_, select
+from sqlalchemy import not_, or_, select
 
-from jobs.approval import IS_APPROVED, PLAN
+from jobs.approval import APPROVED, PLAN
 from jobs.models import BATCHES, INGESTS, JOBS
 from jobs.pausing import RESTS
 
 IS_CANCELLED = BATCHES.c.cancelled_at.is_not(None)
-AWAITS_APPROVAL = and_(
+AWAITS_APPROVAL = (
     select(INGESTS.c.batch_id)
-    .where(INGESTS.c.batch_id == BATCHES.c.id, INGESTS.c.options.has_key(PLAN))
+    .where(
+        INGESTS.c.batch_id == BATCHES.c.id,
+        INGESTS.c.options.has_key(PLAN),
+        not_(INGESTS.c.options.has_key(APPROVED)),
+    )
     .correlate(BATCHES)
-    .exists(),
-    not_(IS_APPROVED),
+    .exists()
 )
 # Of the batch in an outer statement. Its budget is not in here: what was bought before needs none.
 BLOCKED = or_(RESTS, IS_CANCELLED, AWAITS_APPROVAL)

@@ -18,6 +18,8 @@ from migrations.run import upgrade
 from tests.support.plain_http import NO_TLS
 from tests.support.sandbox import Sandbox
 
+pytest_plugins = ["pytester", "tests.support.tiers"]
+
 # Whoever runs the tests may have a Postgres of their own (local/binaries.py).
 POSTGRES_BIN = "CUTOUT_LOCAL_POSTGRES_BIN"
 TEMPLATE = "cutout_template"

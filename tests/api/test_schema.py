@@ -31,6 +31,7 @@ def api(settings: Settings, engine: Engine, bucket: Bucket) -> Iterator[httpx.Cl
         yield client
 
 
+@pytest.mark.long("a fuzz of the whole API; the tests beside it have each route")
 @pytest.mark.timeout(240)
 def test_the_document_is_kept_by_the_api(api: httpx.Client, tmp_path: Path) -> None:
     """All checks and phases of schemathesis, on the app over a real port, find nothing, and no 500."""

@@ -136,6 +136,7 @@ class TestAnAnswer:
         assert codes(system) == ["ERROR_ILLEGAL_FILE"] * 3
 
 
+@pytest.mark.long("waits for the circuit's probes; tests/worker/test_limiter.py opens and closes it")
 class TestAnEndpointThatFailsForEverybody:
     def test_costs_no_job_its_tries(self, start: Start, sandbox: Sandbox, source: str) -> None:
         """Twenty jobs live through nine failures in a row; once they are a run, no try is used up."""

@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 
 from jobs.approval import IS_APPROVED, NEEDS_APPROVAL
+from jobs.chosen import is_among
 from jobs.database import Database
 from jobs.models import ACCOUNTS, BATCHES, BREAKER, JOBS, LINE, constant
 from jobs.pausing import RESTS
@@ -57,7 +58,7 @@ DUE = select(JOBS.c.id).where(
 
 WAKE = (
     update(JOBS)
-    .where(JOBS.c.id.in_(DUE.limit(MOST_WOKEN).with_for_update(skip_locked=True).scalar_subquery()))
+    .where(is_among(JOBS.c.id, DUE.limit(MOST_WOKEN).with_for_update(skip_locked=True)))
     .values(standing=IN_LINE)
     .returning(JOBS.c.id)
 )
@@ -131,10 +132,10 @@ BATCH_RESTS = select(BATCHES.c.id).where(BATCHES.c.id == JOBS.c.batch_id, RESTS)
 
 
 def _handed(in_line: Select[uuid.UUID], standing: ColumnElement[str], *which: ColumnElement[bool]) -> CTE:
-    first = in_line.limit(bindparam("count")).with_for_update(skip_locked=True).scalar_subquery()
+    first = in_line.limit(bindparam("count")).with_for_update(skip_locked=True)
     return (
         update(JOBS)
-        .where(JOBS.c.id.in_(first), *which)
+        .where(is_among(JOBS.c.id, first), *which)
         .values(
             standing=standing,
             fence=JOBS.c.fence + 1,

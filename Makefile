@@ -28,11 +28,16 @@ demo: $(READY) ## Cut out the 12 photos in all four forms, on this machine alone
 up: $(READY) ## Run everything on this machine until Ctrl-C
 	$(BIN)/cutout up
 
-.PHONY: test
+PYTEST := $(BIN)/pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder --timeout 300
+
+.PHONY: test test-all
 # Where it is set, every process compiles anew what it imports: 7 s of CPU for each of pytest's workers.
-test: export PYTHONDONTWRITEBYTECODE =
-test: $(READY) ## Run the tests on real servers and processes
-	$(BIN)/pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder --timeout 300
+test test-all: export PYTHONDONTWRITEBYTECODE =
+test: $(READY) ## Run each behaviour's test on real servers and processes, some minutes
+	$(PYTEST) -m 'not long' $(ARGS)
+
+test-all: $(READY) ## Run all tests, the long ones too: soak, kill points, fuzz of the API
+	$(PYTEST) $(ARGS)
 
 .PHONY: check
 check: $(READY) ## Lint, format, types, import contracts

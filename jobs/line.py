@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 
 from jobs.blocking import BATCH_IS_BLOCKED, BLOCKED
+from jobs.chosen import is_among
 from jobs.database import Database
 from jobs.models import ACCOUNTS, BATCHES, BREAKER, JOBS, LINE, constant
 from jobs.parked import IS_ANY_PARKED
@@ -51,7 +52,7 @@ DUE = select(JOBS.c.id).where(
 
 WAKE = (
     update(JOBS)
-    .where(JOBS.c.id.in_(DUE.limit(MOST_WOKEN).with_for_update(skip_locked=True).scalar_subquery()))
+    .where(is_among(JOBS.c.id, DUE.limit(MOST_WOKEN).with_for_update(skip_locked=True)))
     .values(standing=IN_LINE)
     .returning(JOBS.c.id)
 )
@@ -74,10 +75,10 @@ COPIES_DYING = COPIES_IN_LINE.where(
 
 
 def _handed(in_line: Select[uuid.UUID], standing: ColumnElement[str], *which: ColumnElement[bool]) -> CTE:
-    first = in_line.limit(bindparam("count")).with_for_update(skip_locked=True).scalar_subquery()
+    first = in_line.limit(bindparam("count")).with_for_update(skip_locked=True)
     return (
         update(JOBS)
-        .where(JOBS.c.id.in_(first), *which)
+        .where(is_among(JOBS.c.id, first), *which)
         .values(
             standing=standing,
             fence=JOBS.c.fence + 1,

@@ -52,6 +52,8 @@ class PidFile:
         """Empty the file and give the lock up; harmless when it is not held."""
         if self._descriptor is not None:
             os.ftruncate(self._descriptor, 0)
+            # Closing is not enough: a process that is being forked has the same open file until its exec.
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = None
 

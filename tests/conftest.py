@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import Engine, TextClause, create_engine, make_url, text
+from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.orm import Session
 
 from jobs.database import connect
@@ -15,8 +15,11 @@ from jobs.settings import Settings, load_settings
 from jobs.storage import Bucket
 from local import LocalServices
 from migrations.run import upgrade
+from tests.support.databases import Databases, copy_of
 from tests.support.plain_http import NO_TLS
 from tests.support.sandbox import Sandbox
+
+pytest_plugins = ["pytester", "tests.support.tiers"]
 
 # Whoever runs the tests may have a Postgres of their own (local/binaries.py).
 POSTGRES_BIN = "CUTOUT_LOCAL_POSTGRES_BIN"
@@ -65,11 +68,6 @@ def _spread(waiting: list[list[pytest.Item]], working: list[list[pytest.Item]]) 
 def url_of(services: LocalServices, database: str) -> str:
     """The address of another database on the same server."""
     return make_url(services.database_url).set(database=database).render_as_string(hide_password=False)
-
-
-def copy_of(template: str, name: str) -> TextClause:
-    """The statement that makes a database: through the log, as is the default, takes twice the CPU."""
-    return text(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -121,15 +119,18 @@ def template(services: LocalServices, admin: Engine) -> str:
     return TEMPLATE
 
 
+@pytest.fixture(scope="session")
+def databases(admin: Engine, template: str) -> Databases:
+    """Databases that tests use one after the other."""
+    return Databases(admin, template)
+
+
 @pytest.fixture
-def database_url(services: LocalServices, admin: Engine, template: str) -> Iterator[str]:
+def database_url(services: LocalServices, databases: Databases) -> Iterator[str]:
     """A migrated, empty database for this test alone."""
-    name = f"test_{uuid.uuid4().hex}"
-    with admin.connect() as connection:
-        connection.execute(copy_of(template, name))
+    name = databases.take()
     yield url_of(services, name)
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    databases.give_back(name)
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,7 @@ from sqlalchemy import (
     update,
 )
 
+from jobs.chosen import is_among
 from jobs.models import DELIVERIES, constant
 from jobs.states import DeliveryState
 
@@ -126,14 +127,13 @@ FAILED = (
 GIVE_UP_OLD = (
     update(DELIVERIES)
     .where(
-        DELIVERIES.c.id.in_(
+        is_among(
+            DELIVERIES.c.id,
             select(DELIVERIES.c.id)
             # One that is out now was taken before its day was over, and is written down within its lease.
             .where(WAITS, DELIVERIES.c.give_up_at <= func.now() - LEASE)
             .limit(PORTION)
-            .with_for_update(skip_locked=True)
-            .correlate(None)
-            .scalar_subquery()
+            .with_for_update(skip_locked=True),
         )
     )
     .values(
@@ -144,14 +144,13 @@ GIVE_UP_OLD = (
 )
 
 FORGET = delete(DELIVERIES).where(
-    DELIVERIES.c.id.in_(
+    is_among(
+        DELIVERIES.c.id,
         select(DELIVERIES.c.id)
         .where(DELIVERIES.c.finished_at < func.now() - bindparam("kept", type_=Interval))
         .order_by(DELIVERIES.c.finished_at)
         .limit(PORTION)
-        .with_for_update(skip_locked=True)
-        .correlate(None)
-        .scalar_subquery()
+        .with_for_update(skip_locked=True),
     )
 )
 

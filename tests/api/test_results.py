@@ -128,6 +128,7 @@ class TestResultsOverHttp:
         refused = shop.get(path, params={"as_input": "true", "state": "failed"})
         assert (refused.status_code, refused.json()["field"]) == (422, "as_input")
 
+    @pytest.mark.long("readers that stall for seconds; the tests beside it read results")
     def test_hold_no_connection_while_nobody_reads(self, shop: httpx.Client, engine: Engine) -> None:
         """Many clients that stop reading leave the database to others."""
         batch_id = batch_of(engine)
@@ -152,6 +153,7 @@ class TestResultsOverHttp:
             assert shop.get("/v1/jobs").is_success
 
 
+@pytest.mark.long("waits until a stalled reader is cut off; the tests beside it read results")
 def test_a_client_that_reads_nothing_is_cut_off(
     shop: httpx.Client, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

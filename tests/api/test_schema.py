@@ -31,14 +31,15 @@ def api(settings: Settings, engine: Engine, bucket: Bucket) -> Iterator[httpx.Cl
         yield client
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.long("a fuzz of the whole API; the tests beside it have each route")
+@pytest.mark.timeout(600)
 def test_the_document_is_kept_by_the_api(api: httpx.Client, tmp_path: Path) -> None:
     """All checks and phases of schemathesis, on the app over a real port, find nothing, and no 500."""
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run"),
         f"{api.base_url}/openapi.json",
         *("--phases", "examples,coverage,fuzzing,stateful", "--checks", "all", "--mode", "all"),
-        *("--max-examples", str(MAX_EXAMPLES), "--seed", "1", "--request-timeout", "20"),
+        *("--max-examples", str(MAX_EXAMPLES), "--seed", "1", "--request-timeout", "60"),
         *("--no-shrink", "--workers", "1"),
     ]
     environment = os.environ | {

@@ -12,6 +12,7 @@ from sqlalchemy import make_url
 
 from cli.main import main
 from tests.support.forked import Forked, live_in, speak_into
+from tests.support.machine import scaled
 
 ENDS_WITHIN_S = 60.0
 
@@ -39,7 +40,7 @@ class Cutout:
         words = [str(argument) for argument in arguments]
         process = Forked(_run, words, environment, self.directory, *said)
         try:
-            process.wait(ENDS_WITHIN_S)
+            process.wait(scaled(ENDS_WITHIN_S))
         except subprocess.TimeoutExpired:
             process.kill()
         code = process.wait()

@@ -1,16 +1,16 @@
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from jobs.settings import load_settings
 from jobs.storage import Bucket
 from local import LocalServices
 from tests.cli.command import Cutout
-from tests.conftest import copy_of, make_room, url_of
+from tests.conftest import make_room, url_of
 from tests.support import fates as fates_of
+from tests.support.databases import Databases
 from tests.support.fates import Fates
 from tests.support.pictures import encoded, plain
 from tests.support.sandbox import Sandbox
@@ -42,16 +42,13 @@ def make_batch(engine: Engine) -> Callable[[str, Fates], str]:
 @pytest.fixture(scope="class")
 def system(
     services: LocalServices,
-    admin: Engine,
-    template: str,
+    databases: Databases,
     sandbox: Sandbox,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[System]:
     """API, dispatcher and one worker, shared by the tests of a class."""
     sandbox.reset()
-    name = f"cli_{uuid.uuid4().hex}"
-    with admin.connect() as connection:
-        connection.execute(copy_of(template, name))
+    name = databases.take()
     environment = {
         **services.environment(),
         "CUTOUT_DATABASE_URL": url_of(services, name),
@@ -72,5 +69,4 @@ def system(
     bucket.close()
     with System(environment, tmp_path_factory.mktemp("system")) as running:
         yield running
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    databases.give_back(name)

@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.deploy import dockerfile
 from tests.deploy.compose import ROOT, environment_of, seconds
+from tests.support.machine import scaled
 
 # What stands for the image's own interpreter and script.
 PROGRAMS = {"cutout": [sys.executable, "-m", "cli"], "python": [sys.executable]}
@@ -92,7 +93,7 @@ class Container:
     def wait_until_healthy(self, within_s: float = 30.0) -> None:
         """Run the health check until it passes; fails if the process ends or time is up."""
         assert self._process is not None
-        deadline = time.monotonic() + within_s
+        deadline = time.monotonic() + scaled(within_s)
         while not self.check_health():
             assert self._process.poll() is None, self.log
             assert time.monotonic() < deadline, f"not healthy: {self._complaint}{self.log}"
@@ -102,13 +103,13 @@ class Container:
         """Send the signal that Docker sends; returns the exit code."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(within_s)
+        return self._process.wait(scaled(within_s))
 
     def kill(self) -> None:
         """End what is left of it."""
         if self._process is not None and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait(10)
+            self._process.wait(scaled(10))
 
     def _command(self, words: Sequence[str]) -> list[str | Path]:
         entrypoint = self._service.get(

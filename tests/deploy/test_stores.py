@@ -15,6 +15,7 @@ from local.binaries import valkey_server, weed
 from local.ports import keep_ports
 from tests.deploy.compose import load_services, required_variables
 from tests.deploy.container import Container
+from tests.support.machine import scaled
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -96,7 +97,7 @@ def test_redis(tmp_path: Path) -> None:
 
 
 def _wait(look: Callable[[], object]) -> None:
-    deadline = time.monotonic() + READY_WITHIN_S
+    deadline = time.monotonic() + scaled(READY_WITHIN_S)
     while True:
         try:
             look()

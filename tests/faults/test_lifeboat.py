@@ -150,6 +150,9 @@ def all_is_paid_once(outage: Outage, bucket: Bucket, jobs: int) -> None:
     assert whole(outage.system, bucket) == jobs
 
 
+@pytest.mark.long(
+    "an outage that outlasts results, told in seconds; tests/worker/test_lifeboat.py has each step"
+)
 class TestTwentyHoursWithoutStorage:
     @pytest.mark.timeout(180)
     def test_cost_no_paid_result(self, outage: Outage, bucket: Bucket, lifeboat: Path) -> None:
@@ -161,6 +164,9 @@ class TestTwentyHoursWithoutStorage:
         wait_until(lambda: not list(lifeboat.glob("*")), "the lifeboat is empty")
 
 
+@pytest.mark.long(
+    "an outage that outlasts results, told in seconds; tests/worker/test_lifeboat.py has each step"
+)
 class TestStorageAwayForLongerThanAResultLives:
     JOBS = 12
     OUTAGE_S = 20.0
@@ -190,6 +196,9 @@ class TestStorageAwayForLongerThanAResultLives:
         all_is_paid_once(outage, bucket, self.JOBS)
 
 
+@pytest.mark.long(
+    "an outage that outlasts results, told in seconds; tests/worker/test_lifeboat.py has each step"
+)
 class TestALifeboatThatTakesNothing:
     JOBS = 3
     OUTAGE_S = 12.0

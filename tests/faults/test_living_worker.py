@@ -62,6 +62,9 @@ def is_paid_once(system: System, sandbox: Sandbox, bucket: Bucket) -> None:
     assert whole(system, bucket) == 1
 
 
+@pytest.mark.long(
+    "a call that lasts longer than the shortest silence, 5 s; tests/worker/test_watch.py judges hearts"
+)
 class TestALongCall:
     @pytest.mark.timeout(LONG_CALL_S + SPARE_S)
     def test_is_never_robbed_of_its_job(

@@ -57,6 +57,7 @@ def all_is_paid_once(system: System, sandbox: Sandbox, bucket: Bucket) -> None:
     assert whole(system, bucket) == JOBS
 
 
+@pytest.mark.long("an outage longer than a worker's silence; tests/jobs/test_database.py waits for Postgres")
 class TestPostgresKilledWithCallsOut:
     def test_loses_nothing_when_it_comes_back(
         self,

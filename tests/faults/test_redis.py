@@ -93,6 +93,7 @@ def all_is_paid_once(system: System, sandbox: Sandbox, bucket: Bucket, jobs: int
     assert whole(system, bucket) == jobs
 
 
+@pytest.mark.long("load over an outage of several seconds; tests/worker/test_limiter.py loses Redis in small")
 class TestRedisLostUnderLoad:
     def test_to_a_kill_comes_back_empty_and_costs_a_delay(
         self, system: System, valkey: ValkeyServer, sandbox: Sandbox, bucket: Bucket, shop: str

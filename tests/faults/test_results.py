@@ -63,6 +63,7 @@ class TestATruncatedResult:
         assert ledger(system) == Ledger(charged=1, not_charged=0, unknown=0, doubted=0, lost=1)
 
 
+@pytest.mark.long("waits between tries for a result that is gone; tests/worker/test_copy.py has each try")
 class TestAResultThatIsGone:
     def test_is_recorded_as_lost(self, system: System, sandbox: Sandbox, shop: str) -> None:
         """The job is held, with a credit that bought nothing; nothing is bought again unasked."""

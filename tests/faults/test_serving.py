@@ -23,6 +23,7 @@ def system(environment: dict[str, str], proxy: Proxy, sandbox: Sandbox, tmp_path
         yield running
 
 
+@pytest.mark.long("waits for the lease of a message; tests/jobs/test_serving.py serves and puts back")
 def test_a_worker_killed_while_it_serves_loses_nothing_and_buys_nothing(
     system: System, proxy: Proxy, sandbox: Sandbox, bucket: Bucket
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from local import LocalServices, PostgresServer
+from tests.support.machine import scaled
 from tests.support.sandbox import Sandbox
 from tests.support.system import System, wait_until
 
@@ -64,6 +65,9 @@ def call(system: System, sandbox: Sandbox, shop: str, count: int) -> None:
 
 @pytest.mark.usefixtures("bucket")
 class TestSigterm:
+    @pytest.mark.long(
+        "waits for calls of several seconds; tests/worker/test_stopping.py ends workers in process"
+    )
     def test_lets_a_worker_finish_its_calls_and_hand_back_the_rest(
         self, system: System, sandbox: Sandbox, shop: str
     ) -> None:
@@ -73,8 +77,8 @@ class TestSigterm:
         system.until("SELECT count(*) = 4 FROM attempts")
         told_at = time.monotonic()
         system.processes["worker"].send_signal(signal.SIGTERM)
-        assert system.processes["worker"].wait(30) == 0
-        assert time.monotonic() - told_at < LATENCY_S + SOME_SECONDS
+        assert system.processes["worker"].wait(scaled(30)) == 0
+        assert time.monotonic() - told_at < scaled(LATENCY_S + SOME_SECONDS)
 
         assert all_charged(system)
         states = system.row(
@@ -92,6 +96,7 @@ class TestSigterm:
         assert sandbox.charges() == 20
         assert all_charged(system)
 
+    @pytest.mark.long("load on several workers, ended one by one; tests/worker/test_stopping.py ends one")
     @pytest.mark.timeout(240)  # six workers are started
     def test_of_one_worker_after_another_under_load_costs_nothing(
         self, system: System, sandbox: Sandbox, shop: str
@@ -128,6 +133,9 @@ class TestPostgresAway:
         assert all_charged(system)
         assert spooled(system) == []
 
+    @pytest.mark.long(
+        "waits out the patience of a worker that ends; tests/worker/test_spool.py keeps and replays answers"
+    )
     @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGKILL])
     def test_while_the_worker_ends_loses_no_paid_result(
         self, system: System, postgres: PostgresServer, sandbox: Sandbox, shop: str, by: signal.Signals
@@ -138,7 +146,7 @@ class TestPostgresAway:
         worker = system.processes["worker"]
         if by is signal.SIGTERM:
             worker.send_signal(by)
-            assert worker.wait(LATENCY_S + 10 + SOME_SECONDS) == 0
+            assert worker.wait(scaled(LATENCY_S + 10 + SOME_SECONDS)) == 0
             assert "is left to the rescue" in system.log("worker")
         else:
             wait_until(lambda: len(spooled(system)) == 3, "three files in the spool")

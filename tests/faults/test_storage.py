@@ -43,6 +43,7 @@ def all_is_paid_once(system: System, sandbox: Sandbox, bucket: Bucket, jobs: int
 
 
 class TestStorageThatTakesNothing:
+    @pytest.mark.long("waits for the breaker's probes; tests/jobs/test_breaker.py opens and closes it")
     @pytest.mark.parametrize("mode", [Mode.REFUSE, Mode.FORBID])
     def test_stops_the_calls_until_it_takes_cutouts_again(
         self, mode: Mode, *, system: System, proxy: Proxy, sandbox: Sandbox, bucket: Bucket, shop: str
@@ -107,6 +108,7 @@ class TestStorageThatHangs:
 
 
 class TestSlowStorage:
+    @pytest.mark.long("waits for slow uploads; tests/worker/test_copy.py stores cutouts")
     def test_slows_and_does_not_stop(
         self, system: System, proxy: Proxy, sandbox: Sandbox, bucket: Bucket, shop: str
     ) -> None:

@@ -21,6 +21,9 @@ def system(environment: dict[str, str], shop: str, bucket: Bucket, tmp_path: Pat
         yield running
 
 
+@pytest.mark.long(
+    "waits for the silence of a dead worker, 5 s at least; tests/jobs/test_workers.py rescues without"
+)
 class TestAWorkerFrozenInTheCall:
     def freeze(self, system: System, sandbox: Sandbox, shop: str) -> str:
         """Freeze the worker that calls, until its call is charged and given up; its answer waits for it."""
@@ -79,6 +82,9 @@ class TestAWorkerFrozenInTheCall:
         assert whole(system, bucket) == 1
 
 
+@pytest.mark.long(
+    "waits for the silence of a dead worker, 5 s at least; tests/jobs/test_workers.py rescues without"
+)
 class TestAWorkerFrozenInTheCopy:
     def test_overwrites_nothing_that_another_completed(
         self, proxy: Proxy, system: System, sandbox: Sandbox, bucket: Bucket, shop: str

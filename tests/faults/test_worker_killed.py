@@ -40,6 +40,9 @@ def forget_statement(system: System) -> None:
     system.execute(f"SELECT pg_terminate_backend(pid, 5000) {WAITS_FOR_A_LOCK}")
 
 
+@pytest.mark.long(
+    "waits for the silence of a dead worker, 5 s at least; tests/jobs/test_workers.py rescues without"
+)
 class TestAWorkerKilledBeforeTheCall:
     INTENT = "LOCK TABLE attempts IN SHARE MODE"
 
@@ -77,6 +80,9 @@ class TestAWorkerKilledBeforeTheCall:
         assert whole(system, bucket) == 1
 
 
+@pytest.mark.long(
+    "waits for the silence of a dead worker, 5 s at least; tests/jobs/test_workers.py rescues without"
+)
 class TestAWorkerKilledDuringTheCall:
     @pytest.mark.parametrize(("fault", "charges"), [("hang", 1), ("hang_after", 2)])
     def test_leaves_one_unknown_and_the_job_is_called_once_more(
@@ -94,6 +100,9 @@ class TestAWorkerKilledDuringTheCall:
         assert whole(system, bucket) == 1
 
 
+@pytest.mark.long(
+    "waits for the silence of a dead worker, 5 s at least; tests/jobs/test_workers.py rescues without"
+)
 class TestAWorkerKilledBetweenAnswerAndRecord:
     JOB = "SELECT FROM jobs FOR UPDATE"
 
@@ -134,6 +143,9 @@ class TestAWorkerKilledBetweenAnswerAndRecord:
         assert whole(system, bucket) == 1
 
 
+@pytest.mark.long(
+    "waits for the silence of a dead worker, 5 s at least; tests/jobs/test_workers.py rescues without"
+)
 class TestAWorkerKilledDuringTheCopy:
     def test_costs_nothing(
         self,

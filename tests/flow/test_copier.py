@@ -30,6 +30,7 @@ def system(environment: dict[str, str], shop: str, bucket: Bucket, tmp_path: Pat
 
 
 class TestACopier:
+    @pytest.mark.long("fills every thread with a call of seconds; tests/worker/test_copy.py copies")
     def test_copies_while_every_thread_is_in_a_call(
         self, system: System, sandbox: Sandbox, shop: str
     ) -> None:

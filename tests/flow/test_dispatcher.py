@@ -19,6 +19,7 @@ from jobs.storage import Bucket
 from local import LocalServices
 from tests.support.fates import DONE, make_batch
 from tests.support.forked import Forked, start_module
+from tests.support.machine import scaled
 from tests.support.sandbox import Sandbox
 from tests.support.steps import SOURCE, claim_new, new_worker
 
@@ -84,7 +85,7 @@ def frozen(pid: int) -> Iterator[None]:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WITHIN_S
+    deadline = time.monotonic() + scaled(WITHIN_S)
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -123,8 +124,9 @@ class TestADispatcher:
         enqueue(engine, 1)
         killed_at = time.monotonic()
         wait_until(lambda: handed_out(engine) == 2)
-        assert time.monotonic() - killed_at < 10
+        assert time.monotonic() - killed_at < scaled(10)
 
+    @pytest.mark.long("waits until Postgres ends a silent session, 10 s; the test before it kills the leader")
     def test_takes_over_when_the_leader_is_frozen(
         self,
         start: Start,
@@ -145,7 +147,7 @@ class TestADispatcher:
             frozen_at = time.monotonic()
             enqueue(engine, 1)
             wait_until(lambda: handed_out(engine) == 2)
-            assert time.monotonic() - frozen_at < 15
+            assert time.monotonic() - frozen_at < scaled(15)
         wait_until(lambda: "Postgres is away" in (tmp_path / "dispatcher-0.log").read_text())
         wait_until(lambda: dispatchers(engine) == 2)
         enqueue(engine, 1)
@@ -153,6 +155,9 @@ class TestADispatcher:
         assert (tmp_path / "dispatcher-0.log").read_text().count("this dispatcher leads") == 1
         assert leader.poll() is None
 
+    @pytest.mark.long(
+        "an outage of several seconds; test_does_the_rest_while_redis_is_frozen has a shorter one"
+    )
     def test_outlives_a_redis_that_is_away(
         self, start: Start, engine: Engine, environment: dict[str, str], tmp_path: Path
     ) -> None:
@@ -185,7 +190,7 @@ class TestADispatcher:
                 workers.leave(session, worker_id)
             began = time.monotonic()
             wait_until(lambda: scalar(engine, "SELECT count(*) FROM jobs WHERE standing = 'in_line'") == 1)
-            assert time.monotonic() - began < 4
+            assert time.monotonic() - began < scaled(4)
         wait_until(lambda: messages(settings) >= 3)
         assert scalar(engine, "SELECT max(fence) FROM jobs") == 2
 
@@ -200,7 +205,7 @@ class TestADispatcher:
         wait_until(lambda: dispatchers(engine) == 1)
         began = time.monotonic()
         wait_until(lambda: scalar(engine, "SELECT count(*) FROM jobs WHERE state = 'running'") == 1)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < scaled(3)
         with engine.connect() as connection:
             assert connection.scalar(text("SELECT worker_id FROM jobs WHERE state = 'running'")) == stayer
 
@@ -225,8 +230,11 @@ class TestADispatcher:
         enqueue(engine, 1)
         wait_until(lambda: handed_out(engine) == 1)
         dispatcher.terminate()
-        assert dispatcher.wait(5) == 0
+        assert dispatcher.wait(scaled(5)) == 0
 
+    @pytest.mark.long(
+        "waits out the patience of a dispatcher that ends, 10 s; the test before it ends one at once"
+    )
     def test_ends_though_its_postgres_is_frozen(self, start: Start, engine: Engine) -> None:
         """What cannot be waited for is left to the next leader."""
         dispatcher = start()
@@ -236,7 +244,7 @@ class TestADispatcher:
             time.sleep(1)  # some ticks: one of them now waits for its answer
             began = time.monotonic()
             dispatcher.terminate()
-            assert dispatcher.wait(15) == 0
+            assert dispatcher.wait(scaled(15)) == 0
             assert time.monotonic() - began > 1
 
 
@@ -281,7 +289,7 @@ class TestAnOpenBreaker:
                 session.commit()
                 wait_until(lambda: handed_out(engine) == 1)
                 dispatcher.terminate()
-                assert dispatcher.wait(5) == 0
+                assert dispatcher.wait(scaled(5)) == 0
 
 
 PROBE_BUCKET = "UPDATE breaker SET probe_at = now() WHERE opened_at IS NOT NULL"

@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from jobs.states import ReturnForm
 from jobs.storage import Bucket
+from tests.support.machine import scaled
 from tests.support.sandbox import Sandbox
 from tests.support.system import System
 
@@ -57,7 +58,7 @@ class TestTheMainPath:
     def test_survives_messages_that_are_lost(self, system: System, sandbox: Sandbox, photo: bytes) -> None:
         """A job whose message vanished is handed out again once its lease ends, and is paid once."""
         system.processes["worker"].send_signal(signal.SIGTERM)
-        assert system.processes["worker"].wait(20) == 0
+        assert system.processes["worker"].wait(scaled(20)) == 0
         batch = post_all(system, photo, 2)
         system.until("SELECT count(*) = 2 FROM jobs WHERE standing = 'handed_out'")
         redis.Redis.from_url(system.environment["CUTOUT_REDIS_URL"]).flushall()
@@ -69,6 +70,9 @@ class TestTheMainPath:
 
 
 class TestAWorkerKilled:
+    @pytest.mark.long(
+        "waits for the silence of a dead worker, 5 s at least; tests/jobs/test_workers.py rescues without"
+    )
     @pytest.mark.usefixtures("bucket")
     def test_in_the_middle_of_its_calls_loses_no_job(
         self, environment: dict[str, str], sandbox: Sandbox, photo: bytes, tmp_path: Path

@@ -38,6 +38,9 @@ def drop(bucket: Bucket) -> Callable[[int, int], None]:
     return put
 
 
+@pytest.mark.long(
+    "three nights end to end; tests/jobs/schedules/ and tests/jobs/ingest/test_memory.py have each rule"
+)
 def test_three_nights_buy_only_what_changed(
     system: System, bucket: Bucket, sandbox: Sandbox, drop: Callable[..., None]
 ) -> None:

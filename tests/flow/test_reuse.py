@@ -1,5 +1,7 @@
 from pathlib import Path
 
+import pytest
+
 from jobs.sources import upload_source
 from jobs.storage import Bucket
 from tests.support.sandbox import Sandbox
@@ -31,6 +33,9 @@ class TestTwins:
             assert system.scalar("SELECT count(*) FROM attempts") == 1
         assert sandbox.charges() == 1
 
+    @pytest.mark.long(
+        "waits for the silence of a dead worker, 5 s at least; tests/jobs/test_workers.py rescues without"
+    )
     def test_outlive_the_worker_that_bought_for_them(
         self, environment: dict[str, str], sandbox: Sandbox, bucket: Bucket, tmp_path: Path
     ) -> None:

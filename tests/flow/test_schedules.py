@@ -59,6 +59,7 @@ class TestANight:
         counts = {name: run["counts"][name] for name in ("jobs", "succeeded", "held", "credits", "new")}
         assert counts == {"jobs": 3, "succeeded": 2, "held": 1, "credits": 2, "new": 3}
 
+    @pytest.mark.long("waits for an ingester's tries; tests/jobs/ingest/ has sources that vanished")
     def test_whose_source_has_vanished_fails_and_says_so(self, night: System, tmp_path: Path) -> None:
         """The next one is not kept from beginning."""
         with Session(night.engine) as session, session.begin():
@@ -72,6 +73,7 @@ class TestANight:
         night.until("SELECT count(*) = 2 FROM runs WHERE state = 'failed'")
 
 
+@pytest.mark.long("fires for 10 s while leaders are killed; tests/jobs/schedules/test_firing.py fires once")
 def test_runs_are_neither_missed_nor_doubled_when_the_leader_is_killed(
     environment: dict[str, str], engine: Engine, bucket: Bucket, tmp_path: Path
 ) -> None:

@@ -55,6 +55,7 @@ def told(messages: list[Message], secret: str) -> list[dict[str, Any]]:
 
 
 class TestAProducerThatAsksToBeTold:
+    @pytest.mark.long("waits for a second try; tests/worker/webhooks/test_notifier.py tries again")
     def test_hears_of_the_job_and_then_of_its_batch(
         self, system: System, receiver: Receiver, photo: bytes, bucket: Bucket
     ) -> None:
@@ -80,6 +81,7 @@ class TestAProducerThatAsksToBeTold:
         system.until(ALL_DELIVERED.format(2))
         assert "token" not in system.log("dispatcher") + system.log("worker") + system.log("api")
 
+    @pytest.mark.long("waits for leases of killed dispatchers; tests/jobs/webhooks/ has them in Postgres")
     def test_hears_of_every_job_though_dispatchers_are_killed(
         self, system: System, receiver: Receiver, photo: bytes
     ) -> None:

@@ -1,6 +1,7 @@
 import uuid
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
@@ -49,6 +50,16 @@ class TestHandingOut:
         assert len(hand_out_calls(session, 2, lease=LEASE)) == 2
         assert len(hand_out_calls(session, 2, lease=LEASE)) == 1
         assert hand_out_calls(session, 2, lease=LEASE) == []
+
+    @pytest.mark.parametrize("step", Step)
+    def test_keeps_to_its_count_in_every_plan(self, session: Session, step: Step) -> None:
+        """Also where the planner knows no better than to loop, as with the statistics of an emptied table."""
+        for _ in range(20):
+            paid_for(session, hours=1) if step is Step.COPY else enqueue(session, NewJob(SOURCE))
+        for kind in ("hashjoin", "mergejoin", "material", "hashagg", "sort"):
+            session.execute(text(f"SET LOCAL enable_{kind} = off"))
+        take = hand_out_copies if step is Step.COPY else hand_out_calls
+        assert len(take(session, 3, lease=LEASE)) == 3
 
     def test_takes_only_jobs_at_the_step(self, session: Session) -> None:
         """Copies have a line of their own."""

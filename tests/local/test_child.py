@@ -12,6 +12,7 @@ import pytest
 
 from local import Child, PidFile
 from local.lifeline import Lifeline
+from tests.support.machine import scaled
 
 SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(100)"]
 STUBBORN = """
@@ -37,7 +38,7 @@ def child(path: Path, command: list[str], *, grace_seconds: float = 10) -> Child
 
 
 def first_line(log: Path) -> str:
-    give_up_at = time.monotonic() + 10
+    give_up_at = time.monotonic() + scaled(10)
     while not log.read_text().endswith("\n"):
         assert time.monotonic() < give_up_at
         time.sleep(0.01)
@@ -49,7 +50,7 @@ def test_stop_is_gentle(tmp_path: Path) -> None:
     with child(tmp_path, SLEEPER) as process:
         assert first_line(tmp_path / "log") == "up"
         started_at = time.monotonic()
-    assert time.monotonic() - started_at < 1
+    assert time.monotonic() - started_at < scaled(1)
     assert process.exit_code == -signal.SIGTERM
     assert process.pid is None
 
@@ -77,7 +78,7 @@ def test_stop_leaves_no_grandchild(tmp_path: Path) -> None:
 def test_it_ends_by_itself(tmp_path: Path) -> None:
     """Waiting gives the exit code; a process that goes on past the time is not touched."""
     with child(tmp_path, [sys.executable, "-c", "raise SystemExit(7)"]) as process:
-        assert process.wait(10) == 7
+        assert process.wait(scaled(10)) == 7
     with child(tmp_path, SLEEPER) as process:
         with pytest.raises(TimeoutError, match=r"0\.01 s"):
             process.wait(0.01)
@@ -92,7 +93,7 @@ def test_it_starts_again(tmp_path: Path) -> None:
         process.start()
     assert process.pid
     os.kill(process.pid, signal.SIGKILL)
-    assert process.wait(10) == -signal.SIGKILL
+    assert process.wait(scaled(10)) == -signal.SIGKILL
     process.start()
     process.kill()
     assert process.exit_code == -signal.SIGKILL

@@ -15,6 +15,7 @@ import pytest
 
 from local import LocalServices
 from local.seaweed import unlink_sockets
+from tests.support.machine import scaled
 
 PARENT = """
 import json, signal, sys, time
@@ -61,7 +62,7 @@ def family(tmp_path: Path) -> Iterator[Family]:
 
 
 def living(processes: list[psutil.Process], within_seconds: float) -> list[psutil.Process]:
-    give_up_at = time.monotonic() + within_seconds
+    give_up_at = time.monotonic() + scaled(within_seconds)
     while alive := [process for process in processes if process.is_running() and not is_zombie(process)]:
         if time.monotonic() > give_up_at:
             break

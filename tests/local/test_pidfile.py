@@ -61,6 +61,21 @@ def test_one_owner_at_a_time(tmp_path: Path) -> None:
     PidFile(tmp_path / "pid").acquire()
 
 
+def test_a_released_lock_is_free_although_a_child_inherited_its_file(tmp_path: Path) -> None:
+    """A process that was forked while the lock was held, and has not called exec yet, does not keep it."""
+    held = PidFile(tmp_path / "pid")
+    held.acquire()
+    child = os.fork()
+    if not child:
+        signal.pause()
+    try:
+        held.release()
+        PidFile(tmp_path / "pid").acquire()
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
 def test_a_zombie_does_not_live() -> None:
     """A process has no identity once it has ended, even while its parent has not asked how."""
     with subprocess.Popen([sys.executable, "-c", ""]) as process:

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.machine import scaled
 from tests.support.ports import free_port
 from tests.support.system import System, wait_until
 
@@ -32,7 +33,7 @@ def flower(system: System, log: Path) -> Iterator[httpx.Client]:
             yield client
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(scaled(20))
 
 
 def asked(client: httpx.Client, path: str) -> dict[str, Any]:
@@ -45,6 +46,7 @@ def asked(client: httpx.Client, path: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long("starts Flower, which takes its time")
 @pytest.mark.usefixtures("bucket")
 def test_flower_shows_workers_and_tasks(environment: dict[str, str], photo: bytes, tmp_path: Path) -> None:
     """On the Celery app as it is, Flower finds the worker with its queues and sees its tasks go by."""

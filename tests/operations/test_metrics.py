@@ -73,6 +73,7 @@ def test_a_refusal_is_counted_by_verdict_and_code(
     assert worker["cutout_jobs_settled_total", "PROCESSING_FAILURE", "retry"] == 1
 
 
+@pytest.mark.long("starts every process beside a port that is taken")
 @pytest.mark.usefixtures("bucket")
 def test_an_address_that_is_taken_keeps_nobody_from_work(environment: dict[str, str], tmp_path: Path) -> None:
     """A second worker at the address of the first works without metrics, and serves them once it is free."""

@@ -46,6 +46,9 @@ class TestATrace:
         for secret in (sandbox.key, key, "/results/", "Signature="):
             assert all(secret.encode() not in body for body in collector.bodies)
 
+    @pytest.mark.long(
+        "waits out an exporter's time limit; test_leads_from_the_producers_span_to_the_copy sends traces"
+    )
     def test_that_nobody_takes_holds_nothing_up(
         self, environment: dict[str, str], photo: bytes, tmp_path: Path
     ) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from sandbox.arguments import parse_arguments
 from tests.sandbox.client import Client, error_code
+from tests.support.machine import scaled
 
 COMMAND = [sys.executable, "-m", "sandbox"]
 
@@ -41,7 +42,7 @@ class TestEnd:
                 while not client.read("stats")["in_flight"]:
                     time.sleep(0.02)
                 process.send_signal(stop)
-                assert process.wait(8) == 0
+                assert process.wait(scaled(8)) == 0
                 hung.join()
         assert answers == [b""]
 
@@ -56,7 +57,7 @@ class TestEnd:
                 while not client.read("stats")["in_flight"]:
                     time.sleep(0.02)
                 process.terminate()
-                assert process.wait(8) == 0
+                assert process.wait(scaled(8)) == 0
                 call.join()
         assert statuses == [200]
 

@@ -8,6 +8,7 @@ from tests.soak.options import Options
 from tests.soak.soak import run_soak
 
 
+@pytest.mark.long("the soak in about a minute")
 @pytest.mark.timeout(300)
 def test_every_promise_is_kept_while_anything_is_killed(tmp_path: Path) -> None:
     """200 jobs and 10 kills of everything that can die: nothing lost, no charge unexplained."""

@@ -9,6 +9,8 @@ from typing import Any, Self
 
 from svix.webhooks import Webhook
 
+from tests.support.machine import scaled
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -44,7 +46,7 @@ class Receiver:
 
     def wait_for(self, count: int, *, within_s: float = 20.0) -> list[Message]:
         """The messages once there are so many."""
-        deadline = time.monotonic() + within_s
+        deadline = time.monotonic() + scaled(within_s)
         while len(self.messages) < count:
             assert time.monotonic() < deadline, f"{len(self.messages)} of {count} messages"
             time.sleep(0.02)

@@ -10,6 +10,8 @@ from typing import Any, Self
 
 import httpx
 
+from tests.support.machine import scaled
+
 READY_WITHIN_S = 20.0
 
 
@@ -49,7 +51,7 @@ class Sandbox:
     ) -> None:
         self._control.close()
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(scaled(10))
         if self._process.stdout:
             self._process.stdout.close()
 
@@ -82,7 +84,7 @@ class Sandbox:
         self.set(latency=0.0, calls_per_second=None, calls_in_flight=None, credits={self.key: 1_000_000})
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + READY_WITHIN_S
+        deadline = time.monotonic() + scaled(READY_WITHIN_S)
         while True:
             try:
                 self._control.get("/stats").raise_for_status()

@@ -20,6 +20,7 @@ from jobs.enqueueing import NewJob, enqueue_all
 from jobs.producers import create_producer
 from jobs.scopes import Scope
 from tests.support.forked import Forked, start_cutout
+from tests.support.machine import scaled
 from tests.support.plain_http import NO_TLS
 
 READY_WITHIN_S = 40.0
@@ -66,7 +67,7 @@ class System:
             process.terminate()
         for process in self.processes.values():
             try:
-                process.wait(30)
+                process.wait(scaled(30))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -78,7 +79,7 @@ class System:
 
     def finished(self, batch_id: str, *, within_s: float = 60.0) -> dict[str, int]:
         """The batch's counts once every job is final or held."""
-        deadline = time.monotonic() + within_s
+        deadline = time.monotonic() + scaled(within_s)
         while True:
             counts: dict[str, int] = (
                 self.client.get(f"/v1/batches/{batch_id}").raise_for_status().json()["counts"]
@@ -165,13 +166,13 @@ class System:
         self._wait_for_worker("worker")
 
     def _wait_for_worker(self, name: str) -> None:
-        deadline = time.monotonic() + READY_WITHIN_S
+        deadline = time.monotonic() + scaled(READY_WITHIN_S)
         while " ready." not in self.log(name):
             assert time.monotonic() < deadline, self.log(name)
             time.sleep(0.05)
 
     def _wait_for_api(self) -> None:
-        deadline = time.monotonic() + READY_WITHIN_S
+        deadline = time.monotonic() + scaled(READY_WITHIN_S)
         while time.monotonic() < deadline:
             assert self.processes["api"].poll() is None, self.log("api")
             try:
@@ -185,7 +186,7 @@ class System:
 
 def wait_until(condition: Callable[[], bool], what: str, *, within_s: float = READY_WITHIN_S) -> None:
     """Wait until a condition holds; fails with `what` when it does not in time."""
-    deadline = time.monotonic() + within_s
+    deadline = time.monotonic() + scaled(within_s)
     while not condition():
         assert time.monotonic() < deadline, f"not within {within_s} s: {what}"
         time.sleep(0.05)

@@ -5,12 +5,13 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.support.machine import scaled
 from worker import background
 from worker.background import Question
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + scaled(10)
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -46,7 +47,7 @@ class TestAQuestion:
 
         def ask() -> bool:
             asked.append(threading.current_thread())
-            return answer.wait(10)
+            return answer.wait(scaled(10))
 
         question = Question("slow", ask)
         question.ask()

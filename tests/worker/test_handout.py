@@ -20,6 +20,7 @@ from jobs.line import hand_out_calls
 from jobs.sources import upload_source
 from jobs.storage import Bucket
 from tests.support.forked import Forked, start_cutout
+from tests.support.machine import scaled
 from tests.support.sandbox import Sandbox
 
 # In a process of its own, since worker.app reads the settings when it is imported.
@@ -84,7 +85,7 @@ class Scene:
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Wait until it is true."""
-        deadline = time.monotonic() + WITHIN_S
+        deadline = time.monotonic() + scaled(WITHIN_S)
         while not condition():
             assert time.monotonic() < deadline, self._log.read_text()[-3000:]
             time.sleep(0.05)
@@ -100,7 +101,7 @@ def scene(
     for worker in scene.workers:
         worker.terminate()
     for worker in scene.workers:
-        worker.wait(30)
+        worker.wait(scaled(30))
 
 
 class TestMessages:
@@ -126,6 +127,7 @@ class TestMessages:
         assert scene.jobs("state = 'succeeded'") == {job for job, _ in timely}
         assert scene.jobs("standing = 'handed_out'") == {job for job, _ in late}
 
+    @pytest.mark.long("waits out a broker's time limit; the tests beside it send messages")
     def test_that_cannot_go_out_raise_nothing(self, scene: Scene) -> None:
         """Without Redis none went out."""
         scene.environment["CUTOUT_REDIS_URL"] = "redis://127.0.0.1:9/0"
@@ -133,6 +135,7 @@ class TestMessages:
 
 
 class TestAWorker:
+    @pytest.mark.long("fills every thread of a worker with calls; the tests beside it take messages")
     def test_takes_no_more_messages_than_it_has_threads(self, scene: Scene, sandbox: Sandbox) -> None:
         """The rest stays in Redis, where another worker finds it; each job that ends makes room for one."""
         scene.environment["CUTOUT_WORKER_THREADS"] = "2"

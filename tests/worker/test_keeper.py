@@ -13,6 +13,7 @@ from jobs.results_manifest import ended_batches, keep_results
 from jobs.settings import Settings
 from jobs.storage import Bucket
 from tests.support.fates import DONE, make_batch
+from tests.support.machine import scaled
 from worker import keeper as module
 from worker.keeper import Keeper
 
@@ -34,7 +35,7 @@ def survey(engine: Engine) -> Survey:
 def look(keeper: Keeper, engine: Engine, found: Survey | None = None) -> None:
     with engine.connect() as connection:
         keeper.look(connection, found or survey(engine))
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + scaled(20)
     while keeper._writing.awaited:
         assert time.monotonic() < deadline
         time.sleep(0.01)

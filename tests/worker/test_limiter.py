@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from jobs.settings import Settings
+from tests.support.machine import scaled
 from worker.endpoint import limiter as limiter_module
 from worker.endpoint.limiter import Ceilings, Ending, Learned, Limiter, LimiterAway, LimitReached
 
@@ -234,7 +235,7 @@ class TestWhatIsLearned:
         end(limiter, Ending.SLOW, rest_s=0.6)
         began = time.monotonic()
         end(make_limiter(), Ending.OK)
-        assert 0.5 < time.monotonic() - began < 1.2
+        assert 0.5 < time.monotonic() - began < scaled(1.2)
         end(limiter, Ending.SLOW, rest_s=30.0)
         with pytest.raises(LimitReached) as reached, limiter.slot(longest_wait_s=1):
             pass

@@ -12,6 +12,7 @@ from jobs.schedules.firing import fire
 from jobs.schedules.keeping import pause, remove, resume, run_now
 from jobs.schedules.words import CatchUp
 from tests.jobs.schedules.steps import A_DAY, due_since, new_schedule, pass_by, runs, states
+from tests.support.machine import scaled
 
 EACH_SECOND = "* * * * * *"
 
@@ -60,7 +61,7 @@ class TestFiring:
             own = connect(url, connections=1, autocommit=True)
             fired = 0
             with own.connect() as connection:
-                ready.wait(10)
+                ready.wait(scaled(10))
                 for _ in range(20):
                     fired += fire(connection)
             own.dispose()

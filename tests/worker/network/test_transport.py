@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.machine import scaled
 from tests.support.system import wait_until
 from tests.worker.wire import answering, deaf, dribbling, read_request, response, serving, silent
 from worker.network import AddressPolicy, AddressRefused, GuardedTransport, HostList, Timeouts
@@ -55,7 +56,7 @@ class TestDeadline:
         began = time.monotonic()
         with serving(dribbling(prefix)) as url, pytest.raises(httpx.ReadTimeout):
             get(GuardedTransport(), url, deadline_s=0.4)
-        assert 0.3 < time.monotonic() - began < 1.5
+        assert 0.3 < time.monotonic() - began < scaled(1.5)
 
     def test_ends_a_look_up_that_hangs(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A name server that does not answer is waited for until the deadline, not its own thirty seconds."""
@@ -65,7 +66,7 @@ class TestDeadline:
         with pytest.raises(httpx.ConnectTimeout, match="not resolved"):
             get(GuardedTransport(), "http://slow.example/", deadline_s=0.3)
         released.set()
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < scaled(1.5)
 
     def test_ends_a_handshake_that_hangs(self) -> None:
         """A server that takes the connection and never speaks TLS ends with the deadline."""
@@ -90,13 +91,13 @@ class TestDeadline:
         began = time.monotonic()
         with serving(silent) as url, pytest.raises(httpx.ReadTimeout):
             get(GuardedTransport(Timeouts(read=0.2, total=30)), url)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < scaled(5)
 
 
 def _hanging(released: threading.Event) -> Callable[..., list[Any]]:
     def look_up(*_: object, flags: int = 0, **__: object) -> list[Any]:
         if not flags & socket.AI_NUMERICHOST:
-            released.wait(10)
+            released.wait(scaled(10))
         raise socket.gaierror(socket.EAI_NONAME, "no answer")
 
     return look_up

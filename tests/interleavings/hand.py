@@ -1,0 +1,26 @@
+"""A claimed job in the hands of a worker, as far as the worker has got with it."""
+
+import uuid
+from dataclasses import dataclass
+
+from jobs.store import Claim
+
+
+@dataclass(eq=False)
+class Hand:
+    """`attempt_id` once a call was begun, `url` once the endpoint charged for it and the answer is unread."""
+
+    worker: uuid.UUID
+    claim: Claim
+    attempt_id: int | None = None
+    url: str | None = None
+
+    @property
+    def is_calling(self) -> bool:
+        """Whether a call of it is out."""
+        return self.attempt_id is not None
+
+    @property
+    def copies(self) -> bool:
+        """Whether its next step is the copy."""
+        return self.claim.result is not None

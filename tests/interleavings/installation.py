@@ -1,0 +1,269 @@
+"""A whole installation without its processes: the store's own statements on real Postgres, one at a time.
+
+What a dispatcher, a worker, a person or the time would do is a method; nothing else changes the database but
+the clock, which is moved by moving the rows.
+"""
+
+import uuid
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import Engine, RowMapping, text
+from sqlalchemy.orm import Session
+
+from jobs import accounts, approval, breaker, pausing, store, workers
+from jobs.cancelling import begin_cancelling
+from jobs.enqueueing import NewJob, create_batch, enqueue_all
+from jobs.explain import Explanation, Installation as Settings, explain
+from jobs.line import hand_out, hand_out_copies, wake
+from jobs.models import Job
+from jobs.outcomes import Fail, Lost, Outcome, Retry, Snooze, StoredObject, Succeeded, Unknown
+from jobs.parked import Parked
+from jobs.states import AttemptOutcome, Step
+from jobs.store import Answer, Bounds, NotBegun
+from tests.interleavings.endpoint import Endpoint
+from tests.interleavings.hand import Hand
+from worker.judging import not_begun
+
+ACCOUNT = "account"
+LEASE = timedelta(seconds=60)
+BOUNDS = Bounds(unknown=1, lost=0)
+CHARGED = Answer(AttemptOutcome.CHARGED, http_status=200)
+REFUSED = Answer(AttemptOutcome.NOT_CHARGED, http_status=500, code="PROCESSING_FAILURE")
+NO_ANSWER = Answer(AttemptOutcome.UNKNOWN, code="NO_ANSWER")
+PLANNED = "INSERT INTO ingests (batch_id, fingerprint, kind, options) VALUES (:id, 'x', 'CSV', '{\"plan\": true}')"
+HELD_FOR_APPROVAL = (
+    "UPDATE jobs SET state = 'held', standing = 'parked', code = 'NEEDS_APPROVAL', message = 'x'"
+    " WHERE batch_id = :id"
+)
+MOVED_CLOCK = "UPDATE jobs SET scheduled_at = now() WHERE scheduled_at > now()"
+
+
+class World:
+    """One database, its workers and what they hold, and the endpoint with the truth."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self.endpoint = Endpoint()
+        self.batches: list[uuid.UUID] = []
+        self.messages: list[tuple[uuid.UUID, int]] = []
+        self.workers: dict[uuid.UUID, bool] = {}
+        self.hands: list[Hand] = []
+        # Answers that a dead worker left in its spool.
+        self.spooled: list[Hand] = []
+        self._parked = Parked()
+        self._sources = 0
+        with self._engine.connect() as connection:
+            accounts.ensure(connection, ACCOUNT)
+
+    # What a producer does.
+
+    def order(self, count: int, *, budget: int | None = None, plan: bool = False) -> uuid.UUID:
+        """A batch of so many jobs, each with a picture of its own."""
+        with Session(self._engine) as session, session.begin():
+            batch_id = create_batch(session, "batch", budget=budget).id
+            self._sources += count
+            numbers = range(self._sources - count, self._sources)
+            jobs = [NewJob(f"https://shop.example/{n}.jpg", str(n)) for n in numbers]
+            enqueue_all(session, jobs, batch_id=batch_id)
+            if plan:
+                session.execute(text(PLANNED), {"id": batch_id})
+                session.execute(text(HELD_FOR_APPROVAL), {"id": batch_id})
+        self.batches.append(batch_id)
+        return batch_id
+
+    # What a person does.
+
+    def pause(self, batch_id: uuid.UUID | None) -> None:
+        with self._engine.connect() as connection:
+            pausing.pause(connection, batch_id)
+
+    def resume(self, batch_id: uuid.UUID | None) -> None:
+        with self._engine.connect() as connection:
+            pausing.resume(connection, batch_id)
+
+    def set_window(self, batch_id: uuid.UUID, *, is_open: bool | None) -> None:
+        """A window that is open or over, or none."""
+        closes = {True: "now() + interval '1 hour'", False: "now() - interval '1 minute'", None: "NULL"}[is_open]
+        self._execute(f"UPDATE batches SET closes_at = {closes} WHERE id = :id", id=batch_id)  # noqa: S608
+
+    def set_budget(self, batch_id: uuid.UUID, budget: int | None) -> None:
+        with Session(self._engine) as session, session.begin():
+            pausing.set_budget(session, batch_id, budget)
+
+    def approve(self, batch_id: uuid.UUID) -> None:
+        with Session(self._engine) as session, session.begin():
+            approval.approve(session, batch_id)
+
+    def cancel_batch(self, batch_id: uuid.UUID, *, and_its_jobs: bool = True) -> None:
+        """The first step of cancelling, and the second unless the API dies between them."""
+        with Session(self._engine) as session, session.begin():
+            begin_cancelling(session, batch_id)
+        if and_its_jobs:
+            ids = self.jobs("batch_id = :id", id=batch_id)
+            with self._engine.begin() as connection:
+                store.cancel_all(connection, ids)
+
+    def cancel(self, job_id: uuid.UUID) -> None:
+        with self._engine.begin() as connection:
+            store.cancel(connection, job_id)
+
+    def retry(self, job_id: uuid.UUID) -> None:
+        with self._engine.begin() as connection:
+            store.retry(connection, job_id)
+
+    def trip_breaker(self) -> None:
+        with self._engine.connect() as connection:
+            breaker.trip(connection, "test")
+
+    def close_breaker(self) -> None:
+        with self._engine.connect() as connection:
+            breaker.close(connection)
+
+    # What the dispatcher does.
+
+    def tick(self, count: int) -> None:
+        """Wake, bring back, and hand out so many calls and copies; the messages are on their way."""
+        with self._engine.connect() as connection:
+            wake(connection)
+            self._parked.bring_back(connection)
+            self.messages += hand_out_copies(connection, count, lease=LEASE)
+            self.messages += hand_out(connection, count, lease=LEASE).calls
+
+    def rescue(self) -> None:
+        """Take the jobs of dead workers from them."""
+        gone = [worker for worker, lives in self.workers.items() if not lives]
+        with self._engine.connect() as connection:
+            workers.rescue(connection, gone, BOUNDS)
+
+    # What a worker does.
+
+    def start_worker(self) -> None:
+        with self._engine.connect() as connection:
+            self.workers[workers.register(connection, host="here", pid=len(self.workers) + 1)] = True
+
+    def deliver(self, message: tuple[uuid.UUID, int], worker: uuid.UUID) -> None:
+        """A message arrives, perhaps not for the first time."""
+        job_id, fence = message
+        if any((hand.claim.job_id, hand.claim.fence) == message for hand in self.hands):
+            return  # it is carried already
+        with self._engine.connect() as connection:
+            claim = store.claim(connection, job_id, fence, worker)
+        if claim is not None:
+            self.hands.append(Hand(worker, claim))
+
+    def begin(self, hand: Hand) -> int | NotBegun:
+        """Write the intent down, or settle the job for it may not be called."""
+        with self._engine.connect() as connection:
+            begun = store.begin_attempt(
+                connection, hand.claim, number=hand.claim.attempts + 1, account=ACCOUNT, image_sha256=b"x" * 32
+            )
+        if isinstance(begun, NotBegun):
+            self.settle(hand, not_begun(begun))
+        else:
+            hand.attempt_id = begun
+        return begun
+
+    def read_answer(self, hand: Hand) -> None:
+        """A charged call's answer is written down; the job goes on with the copy."""
+        assert hand.attempt_id is not None
+        assert hand.url is not None
+        with self._engine.connect() as connection:
+            claim = store.record_result(
+                connection,
+                hand.claim,
+                hand.attempt_id,
+                CHARGED,
+                url=hand.url,
+                lifetime=timedelta(days=1),
+                sent=(10, 20),
+            )
+        hand.attempt_id = hand.url = None
+        hand.claim = claim
+        if claim.result is None:
+            # Fenced out, or ended meanwhile: whatever is left of it is settled in vain.
+            self.settle(hand, Snooze("NOT_BEGUN", "the claim was lost", 0.0))
+
+    def end_call(self, hand: Hand, answer: Answer, outcome: Outcome) -> None:
+        """A call ends without a result."""
+        assert hand.attempt_id is not None
+        with self._engine.connect() as connection:
+            store.end_attempt(connection, hand.attempt_id, answer)
+        hand.attempt_id = hand.url = None
+        self.settle(hand, outcome)
+
+    def refuse(self, hand: Hand) -> None:
+        self.end_call(hand, REFUSED, Retry(Step.CALL, "PROCESSING_FAILURE", "refused"))
+
+    def drop_answer(self, hand: Hand) -> None:
+        self.end_call(hand, NO_ANSWER, Unknown("NO_ANSWER", "no answer"))
+
+    def settle(self, hand: Hand, outcome: Outcome) -> None:
+        with self._engine.connect() as connection:
+            store.settle(connection, hand.claim, outcome, BOUNDS)
+        self.hands.remove(hand)
+
+    def store_cutout(self, hand: Hand) -> None:
+        key = f"cutouts/{hand.claim.job_id}.png"
+        self.settle(hand, Succeeded(StoredObject(key, b"s" * 32, "image/png", 100, 10, 20)))
+
+    def fail_copy(self, hand: Hand) -> None:
+        self.settle(hand, Retry(Step.COPY, "STORAGE_AWAY", "the bucket is unreachable"))
+
+    def lose_result(self, hand: Hand) -> None:
+        self.settle(hand, Lost("RESULT_EXPIRED", "it is gone"))
+
+    def fail_source(self, hand: Hand) -> None:
+        self.settle(hand, Fail("SOURCE_MISSING", "the source is missing"))
+
+    def kill(self, worker: uuid.UUID, *, keeps_answers: bool) -> None:
+        """A worker dies with what it holds; an answer may lie in its spool."""
+        self.workers[worker] = False
+        for hand in [hand for hand in self.hands if hand.worker == worker]:
+            self.hands.remove(hand)
+            if hand.url is not None and keeps_answers:
+                self.spooled.append(hand)
+
+    def replay(self) -> None:
+        """Another worker writes down what the spool holds."""
+        with self._engine.connect() as connection:
+            for hand in self.spooled:
+                assert hand.attempt_id is not None
+                assert hand.url is not None
+                store.record_result(
+                    connection,
+                    hand.claim,
+                    hand.attempt_id,
+                    CHARGED,
+                    url=hand.url,
+                    lifetime=timedelta(days=1),
+                    sent=(10, 20),
+                )
+        self.spooled.clear()
+
+    # The time.
+
+    def let_time_pass(self) -> None:
+        """Every rest and every lease is over."""
+        self._execute(MOVED_CLOCK)
+
+    # What can be seen.
+
+    def jobs(self, which: str = "true", **values: object) -> Sequence[uuid.UUID]:
+        """Ids by a condition."""
+        with self._engine.connect() as connection:
+            return connection.scalars(text(f"SELECT id FROM jobs WHERE {which} ORDER BY id"), values).all()  # noqa: S608
+
+    def rows(self, query: str, **values: object) -> Sequence[RowMapping]:
+        """The rows of a query."""
+        with self._engine.connect() as connection:
+            return connection.execute(text(query), values).mappings().all()
+
+    def explain(self, job_id: uuid.UUID) -> Explanation:
+        """The system's own word on why a job waits."""
+        with Session(self._engine) as session:
+            return explain(session, session.get_one(Job, job_id), Settings(()))
+
+    def _execute(self, statement: str, **values: object) -> None:
+        with self._engine.connect() as connection:
+            connection.execute(text(statement), values)

@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 from jobs import accounts, approval, breaker, pausing, store, workers
 from jobs.cancelling import begin_cancelling
 from jobs.enqueueing import NewJob, create_batch, enqueue_all
-from jobs.explain import Explanation, Installation as Settings, explain
+from jobs.explain import Explanation, explain
+from jobs.explain import Installation as Settings
 from jobs.line import hand_out, hand_out_copies, wake
 from jobs.models import Job
 from jobs.outcomes import Fail, Lost, Outcome, Retry, Snooze, StoredObject, Succeeded, Unknown
@@ -31,7 +32,10 @@ BOUNDS = Bounds(unknown=1, lost=0)
 CHARGED = Answer(AttemptOutcome.CHARGED, http_status=200)
 REFUSED = Answer(AttemptOutcome.NOT_CHARGED, http_status=500, code="PROCESSING_FAILURE")
 NO_ANSWER = Answer(AttemptOutcome.UNKNOWN, code="NO_ANSWER")
-PLANNED = "INSERT INTO ingests (batch_id, fingerprint, kind, options) VALUES (:id, 'x', 'CSV', '{\"plan\": true}')"
+PLANNED = (
+    "INSERT INTO ingests (batch_id, fingerprint, kind, options, finished_at)"
+    " VALUES (:id, 'x', 'CSV', '{\"plan\": true}', now())"
+)
 HELD_FOR_APPROVAL = (
     "UPDATE jobs SET state = 'held', standing = 'parked', code = 'NEEDS_APPROVAL', message = 'x'"
     " WHERE batch_id = :id"
@@ -43,7 +47,9 @@ class World:
     """One database, its workers and what they hold, and the endpoint with the truth."""
 
     def __init__(self, engine: Engine) -> None:
+        # Workers and dispatchers commit each statement by itself; people's commands have transactions.
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._transactions = engine
         self.endpoint = Endpoint()
         self.batches: list[uuid.UUID] = []
         self.messages: list[tuple[uuid.UUID, int]] = []
@@ -60,7 +66,7 @@ class World:
 
     def order(self, count: int, *, budget: int | None = None, plan: bool = False) -> uuid.UUID:
         """A batch of so many jobs, each with a picture of its own."""
-        with Session(self._engine) as session, session.begin():
+        with Session(self._transactions) as session, session.begin():
             batch_id = create_batch(session, "batch", budget=budget).id
             self._sources += count
             numbers = range(self._sources - count, self._sources)
@@ -84,32 +90,34 @@ class World:
 
     def set_window(self, batch_id: uuid.UUID, *, is_open: bool | None) -> None:
         """A window that is open or over, or none."""
-        closes = {True: "now() + interval '1 hour'", False: "now() - interval '1 minute'", None: "NULL"}[is_open]
+        closes = {True: "now() + interval '1 hour'", False: "now() - interval '1 minute'", None: "NULL"}[
+            is_open
+        ]
         self._execute(f"UPDATE batches SET closes_at = {closes} WHERE id = :id", id=batch_id)  # noqa: S608
 
     def set_budget(self, batch_id: uuid.UUID, budget: int | None) -> None:
-        with Session(self._engine) as session, session.begin():
+        with Session(self._transactions) as session, session.begin():
             pausing.set_budget(session, batch_id, budget)
 
     def approve(self, batch_id: uuid.UUID) -> None:
-        with Session(self._engine) as session, session.begin():
+        with Session(self._transactions) as session, session.begin():
             approval.approve(session, batch_id)
 
     def cancel_batch(self, batch_id: uuid.UUID, *, and_its_jobs: bool = True) -> None:
         """The first step of cancelling, and the second unless the API dies between them."""
-        with Session(self._engine) as session, session.begin():
+        with Session(self._transactions) as session, session.begin():
             begin_cancelling(session, batch_id)
         if and_its_jobs:
             ids = self.jobs("batch_id = :id", id=batch_id)
-            with self._engine.begin() as connection:
+            with self._transactions.begin() as connection:
                 store.cancel_all(connection, ids)
 
     def cancel(self, job_id: uuid.UUID) -> None:
-        with self._engine.begin() as connection:
+        with self._transactions.begin() as connection:
             store.cancel(connection, job_id)
 
     def retry(self, job_id: uuid.UUID) -> None:
-        with self._engine.begin() as connection:
+        with self._transactions.begin() as connection:
             store.retry(connection, job_id)
 
     def trip_breaker(self) -> None:
@@ -156,7 +164,11 @@ class World:
         """Write the intent down, or settle the job for it may not be called."""
         with self._engine.connect() as connection:
             begun = store.begin_attempt(
-                connection, hand.claim, number=hand.claim.attempts + 1, account=ACCOUNT, image_sha256=b"x" * 32
+                connection,
+                hand.claim,
+                number=hand.claim.attempts + 1,
+                account=ACCOUNT,
+                image_sha256=b"x" * 32,
             )
         if isinstance(begun, NotBegun):
             self.settle(hand, not_begun(begun))
@@ -261,7 +273,7 @@ class World:
 
     def explain(self, job_id: uuid.UUID) -> Explanation:
         """The system's own word on why a job waits."""
-        with Session(self._engine) as session:
+        with Session(self._transactions) as session:
             return explain(session, session.get_one(Job, job_id), Settings(()))
 
     def _execute(self, statement: str, **values: object) -> None:

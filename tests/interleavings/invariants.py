@@ -44,7 +44,8 @@ def nothing_waits_for_nothing(world: World) -> None:
     """After enough ticks no job is parked whose batch lets it go on, and every other wait has a reason."""
     world.tick(0)
     world.tick(0)
-    assert world.rows(FORGOTTEN) == []
+    forgotten = world.rows(FORGOTTEN)
+    assert forgotten == [], forgotten
     for job_id in world.jobs(UNFINISHED):
         said = world.explain(job_id)
         assert said.why, job_id
@@ -55,12 +56,14 @@ def everything_ends(world: World) -> None:
     """With nothing in the way, every job ends or is held for a person; asked again, it ends."""
     _unblock(world)
     _work(world)
-    assert world.rows(f"{ITS_STATE} WHERE {UNFINISHED} AND state <> 'held'") == []
+    left = world.rows(f"{ITS_STATE} WHERE {UNFINISHED} AND state <> 'held'")
+    assert left == [], left
     assert world.rows("SELECT id FROM jobs WHERE state = 'held' AND (code IS NULL OR message IS NULL)") == []
     for job_id in world.jobs("state = 'held'"):
         world.retry(job_id)
     _work(world)
-    assert world.rows(f"{ITS_STATE} WHERE {UNFINISHED}") == []
+    left = world.rows(f"{ITS_STATE} WHERE {UNFINISHED}")
+    assert left == [], left
     assert world.rows(OPEN) == []
     charges_are_in_the_ledger(world)
 
@@ -91,7 +94,7 @@ def _work(world: World) -> None:
         for message in world.messages:
             world.deliver(message, worker)
         world.messages.clear()
-        if not world.hands and not world.jobs("standing IN ('in_line', 'resting', 'handed_out')"):
+        if not world.hands and not world.jobs("standing IS NOT NULL"):
             return
         for hand in list(world.hands):
             if not hand.copies and isinstance(world.begin(hand), int):

@@ -48,7 +48,7 @@ def state_of(session: Session, claim: Claim) -> tuple[str, str, str | None]:
 
 
 def lost(session: Session) -> int:
-    return session.execute(text("SELECT count(lost_at) FROM attempts")).scalar_one()
+    return int(session.execute(text("SELECT count(lost_at) FROM attempts")).scalar_one())
 
 
 def copy_again(session: Session, claim: Claim) -> Claim:
@@ -217,6 +217,7 @@ class TestABatch:
                 found = batch_status(session, batch_id)
                 assert found is not None
                 assert found.state is state
+        assert found is not None
         assert (found.counts[State.CANCELLED], found.counts[State.SUCCEEDED]) == (3, 1)
 
     def test_is_withdrawn_by_the_dispatcher_if_the_command_died(self, session: Session) -> None:

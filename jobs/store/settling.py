@@ -135,7 +135,7 @@ def settle(database: Database, claim: Claim, outcome: Outcome, bounds: Bounds = 
 def _ends_anyhow(claim: Claim, values: dict[str, Any]) -> bool:
     """Whether cancelling changes nothing: it has failed, or what was paid for is still copied."""
     is_copied = claim.step is Step.COPY and "step" not in values and values["state"] == State.QUEUED
-    return is_copied or values["state"] == State.FAILED
+    return bool(is_copied or values["state"] == State.FAILED)
 
 
 def _values(database: Database, claim: Claim, outcome: Outcome, bounds: Bounds) -> dict[str, Any]:

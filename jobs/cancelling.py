@@ -2,20 +2,12 @@
 
 import uuid
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import ColumnElement, func, select, update
 
 from jobs.database import Database
 from jobs.ingest.ledger import abandon
-from jobs.models import BATCHES, INGESTS, JOBS
-from jobs.states import FINAL_STATES, State
-
-UNFINISHED = [state for state in State if state not in FINAL_STATES]
-HAS_MORE = or_(
-    select(JOBS.c.id).where(JOBS.c.batch_id == BATCHES.c.id, JOBS.c.state.in_(UNFINISHED)).exists(),
-    select(INGESTS.c.batch_id)
-    .where(INGESTS.c.batch_id == BATCHES.c.id, INGESTS.c.finished_at.is_(None))
-    .exists(),
-)
+from jobs.models import BATCHES, JOBS
+from jobs.schedules.nights import HAS_MORE, UNFINISHED
 
 
 def begin_cancelling(database: Database, batch_id: uuid.UUID) -> None:

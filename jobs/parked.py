@@ -108,7 +108,9 @@ ALL_BACK = (
 
 
 def _first(which: ColumnElement[bool]) -> Select[uuid.UUID]:
-    return select(JOBS.c.id).where(JOBS.c.batch_id == BATCH, which).order_by(JOBS.c.place)
+    its = select(JOBS.c.id).where(JOBS.c.batch_id == BATCH, which).order_by(JOBS.c.place)
+    # Whoever cancels some of them has locked them, in another order.
+    return its.with_for_update(skip_locked=True)
 
 
 def _bring_back() -> Update:

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from bench.limit import ceiling, dispatch, many_calls, newcomer, unknown
+from bench.limit import blocked, ceiling, dispatch, many_calls, newcomer, unknown
 from bench.limit.row import Row
 
 PARTS: dict[str, Callable[[], list[Row]]] = {
@@ -11,6 +11,7 @@ PARTS: dict[str, Callable[[], list[Row]]] = {
     "unknown": unknown.measure,
     "newcomer": newcomer.measure,
     "dispatch": dispatch.measure,
+    "blocked": blocked.measure,
     "many-calls": many_calls.measure,
 }
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import case, func, select
+from sqlalchemy import and_, case, func, select
 from sqlalchemy.orm import Session
 
 from jobs.models import Batch, Run, Schedule
@@ -23,10 +23,12 @@ def budget_of(session: Session, schedule: Schedule, run: Run) -> int | None:
 def _spent_in_its_month(session: Session, schedule: Schedule, run: Run) -> int:
     """By the schedule's batches of the calendar month, by its zone, in which the run fires.
 
-    A batch that still has something to do counts with its whole budget: it may yet spend that.
+    A batch that still has something to do counts with its whole budget: it may yet spend that, unless it was
+    cancelled.
     """
     begins_at, ends_at = _month(run.fire_at, zone_of(schedule.zone))
-    counted = case((HAS_MORE, func.greatest(Batch.budget, Batch.spent)), else_=Batch.spent)
+    may_spend = and_(HAS_MORE, Batch.cancelled_at.is_(None))
+    counted = case((may_spend, func.greatest(Batch.budget, Batch.spent)), else_=Batch.spent)
     its = (Run.schedule_id == schedule.id, Run.fire_at >= begins_at, Run.fire_at < ends_at)
     spent = session.scalar(select(func.sum(counted)).join(Run, Run.batch_id == Batch.id).where(*its))
     return int(spent or 0)

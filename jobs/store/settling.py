@@ -125,7 +125,7 @@ def settle(database: Database, claim: Claim, outcome: Outcome, bounds: Bounds = 
         if isinstance(outcome, Unknown):
             change, parameters = change.add_cte(GIVE_UP), parameters | {"why": outcome.code}
     parameters |= {"claimed_step": claim.step}
-    if database.scalar(change, parameters) or database.scalar(END_CANCELLED, parameters):
+    if any(database.scalar(each, parameters) is not None for each in (change, END_CANCELLED)):
         return True
     # Another worker's paid result arrived meanwhile: the job goes on from there, whatever came of this call.
     again = update(JOBS).where(FENCED).values(_rest(0.0, None, None)).returning(JOBS.c.id)
@@ -135,7 +135,7 @@ def settle(database: Database, claim: Claim, outcome: Outcome, bounds: Bounds = 
 def _ends_anyhow(claim: Claim, values: dict[str, Any]) -> bool:
     """Whether cancelling changes nothing: it has failed, or what was paid for is still copied."""
     is_copied = claim.step is Step.COPY and "step" not in values and values["state"] == State.QUEUED
-    return is_copied or values["state"] == State.FAILED
+    return bool(is_copied or values["state"] == State.FAILED)
 
 
 def _values(database: Database, claim: Claim, outcome: Outcome, bounds: Bounds) -> dict[str, Any]:

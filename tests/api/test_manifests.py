@@ -11,6 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import Engine, text
 
+from jobs.parked import unpark
 from jobs.settings import Settings
 from jobs.storage import Bucket
 from tests.api.conftest import key_for
@@ -155,7 +156,7 @@ class TestAManifestThatIsSent:
         assert plan == {"already_bought": 0, "same_picture": 0, "calls": 3, "dollars": 0.009}
         assert shop.post(f"/v1/batches/{batch['id']}/approve").status_code == 200
         with engine.connect() as connection:
-            assert connection.scalar(text("SELECT parked FROM batches"))
+            assert unpark(connection) == 3
         again = shop.post(f"/v1/batches/{batch['id']}/approve")
         assert (again.status_code, again.json()["type"]) == (409, "urn:cutout:problem:not-awaiting-approval")
 

@@ -28,7 +28,7 @@ def made(engine: Engine, jobs: int, budget: int) -> tuple[uuid.UUID, list[Claim]
 def is_waiting(engine: Engine, count: int) -> Callable[[], bool]:
     def asked() -> bool:
         with engine.connect() as connection:
-            return connection.execute(text(WAITING)).scalar_one() >= count
+            return int(connection.execute(text(WAITING)).scalar_one()) >= count
 
     return asked
 

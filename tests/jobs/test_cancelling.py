@@ -1,5 +1,7 @@
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 from sqlalchemy import Engine, text
@@ -10,7 +12,7 @@ from jobs.batches import BatchState, batch_status
 from jobs.cancelling import begin_cancelling
 from jobs.enqueueing import InvalidJobError, NewJob, enqueue
 from jobs.explain import Installation, explain
-from jobs.line import hand_out_copies
+from jobs.line import hand_out_calls, hand_out_copies
 from jobs.models import Job
 from jobs.moving import cancel_batch, retry_batch
 from jobs.outcomes import Fail, Hold, Lost, Outcome, Retry, Snooze, StoredObject, Succeeded, Unknown
@@ -48,7 +50,7 @@ def state_of(session: Session, claim: Claim) -> tuple[str, str, str | None]:
 
 
 def lost(session: Session) -> int:
-    return session.execute(text("SELECT count(lost_at) FROM attempts")).scalar_one()
+    return int(session.execute(text("SELECT count(lost_at) FROM attempts")).scalar_one())
 
 
 def copy_again(session: Session, claim: Claim) -> Claim:
@@ -217,6 +219,7 @@ class TestABatch:
                 found = batch_status(session, batch_id)
                 assert found is not None
                 assert found.state is state
+        assert found is not None
         assert (found.counts[State.CANCELLED], found.counts[State.SUCCEEDED]) == (3, 1)
 
     def test_is_withdrawn_by_the_dispatcher_if_the_command_died(self, session: Session) -> None:
@@ -229,6 +232,33 @@ class TestABatch:
         found = batch_status(session, batch_id)
         assert found is not None
         assert (found.state, found.counts[State.CANCELLED]) == (BatchState.CANCELLED, 3)
+
+    def test_is_withdrawn_while_the_dispatcher_moves_its_jobs(self, engine: Engine) -> None:
+        """Neither waits for the other in a circle, and each job ends once."""
+        with Session(engine) as session, session.begin():
+            batch_id = batch_of(session, 3000)
+            # In another order than their ids.
+            session.execute(text("UPDATE jobs SET place = -place"))
+        done = Event()
+
+        def dispatch() -> None:
+            parked = Parked()
+            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                while not done.is_set():
+                    hand_out_calls(connection, 1, lease=LEASE)
+                    parked.bring_back(connection)
+
+        with ThreadPoolExecutor(1) as pool:
+            dispatching = pool.submit(dispatch)
+            try:
+                cancel_batch(engine, batch_id)
+            finally:
+                done.set()
+            dispatching.result()
+        with Session(engine) as session:
+            found = batch_status(session, batch_id)
+            assert found is not None
+            assert (found.state, found.counts[State.CANCELLED]) == (BatchState.CANCELLED, 3000)
 
     def test_that_has_ended_stays_finished(self, engine: Engine) -> None:
         """There is nothing to cancel."""

@@ -1,6 +1,7 @@
 import time
 import uuid
 from collections import Counter
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -28,7 +29,7 @@ PLANNED = (
 )
 
 
-def planned(session: Session, sources: list[str], **order: int) -> uuid.UUID:
+def planned(session: Session, sources: list[str], **order: Any) -> uuid.UUID:
     """A batch that waits for approval, one job for each source."""
     batch_id = create_batch(session, "planned", **order).id
     enqueue_all(session, [NewJob(each, str(n)) for n, each in enumerate(sources)], batch_id=batch_id)

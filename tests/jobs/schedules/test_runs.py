@@ -4,19 +4,20 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from jobs import store
+from jobs.cancelling import begin_cancelling
 from jobs.enqueueing import NewJob, enqueue_all
-from jobs.models import Batch, Ingest, Run, Schedule
-from jobs.outcomes import Fail, Hold, Outcome
+from jobs.models import Batch, Ingest, Job, Run, Schedule
+from jobs.outcomes import Fail, Hold, Outcome, Snooze
 from jobs.schedules.firing import fire
 from jobs.schedules.keeping import run_now
 from jobs.schedules.starting import start, startable
 from jobs.schedules.windows import parse_window
-from jobs.states import Priority, ReturnForm
+from jobs.states import Priority, ReturnForm, Step
 from tests.jobs.schedules.steps import (
     A_DAY,
     due_since,
@@ -28,7 +29,7 @@ from tests.jobs.schedules.steps import (
     states,
 )
 from tests.support.fates import DONE
-from tests.support.steps import SOURCE, claim_one, new_worker
+from tests.support.steps import SOURCE, claim_one, new_worker, paid
 
 BROKEN = Fail("IMAGE_DAMAGED", "it cannot be read")
 TOO_DEAR = Hold("OVER_BUDGET", "no credits", parked=True)
@@ -130,6 +131,27 @@ class TestARunBegins:
         see_through(session)
         assert states(session, schedule) == ["ingesting", "skipped"]
         assert "another run of its schedule was under way" in (runs(session, schedule)[1].note or "")
+
+    def test_not_while_the_one_before_it_is_being_cancelled(self, session: Session) -> None:
+        """What that one paid for is still copied; then it has ended, and the next one begins."""
+        schedule = new_schedule(session, overlap="queue")
+        first = begun(session, schedule)
+        assert first.batch_id
+        read(session, first, [None, None])
+        claim = paid(session, claim_one(session, new_worker(session)))
+        store.settle(session, claim, Snooze("STORAGE_AWAY", "x", 0.0))
+        begin_cancelling(session, first.batch_id)
+        ids = session.scalars(select(Job.id).where(Job.batch_id == first.batch_id)).all()
+        assert store.cancel_all(session, ids) == 1
+        assert run_now(session, schedule.id)
+        for _ in range(2):
+            see_through(session)
+        assert states(session, schedule) == ["working", "waiting"]
+        session.execute(text("UPDATE jobs SET standing = 'in_line' WHERE step = 'copy'"))
+        store.settle(session, claim_one(session, claim.worker_id, Step.COPY), DONE)
+        for _ in range(2):
+            see_through(session)
+        assert states(session, schedule) == ["partial", "ingesting"]
 
     def test_once_though_two_leaders_begin_it(self, engine: Engine) -> None:
         """The other's transaction fails on the index; there is one batch."""
@@ -353,8 +375,11 @@ class TestBudgets:
             see_through(session)
         assert budgets == [100, 100, 40, 0, 100]
 
-    def test_of_a_month_counts_what_an_open_batch_may_still_spend(self, session: Session) -> None:
-        """Two batches of a month never cost more together, whichever calls first."""
+    @pytest.mark.parametrize(("is_cancelled", "left"), [(False, 30), (True, 70)])
+    def test_of_a_month_counts_what_an_open_batch_may_still_spend(
+        self, session: Session, left: int, *, is_cancelled: bool
+    ) -> None:
+        """Two batches of a month never cost more together; a cancelled one calls no more."""
         schedule = new_schedule(session, run_budget=70, month_budget=100, window=parse_window("01:00-06:00"))
         first = self.fired_at(session, schedule, datetime(2026, 6, 1, 23, 15, tzinfo=UTC))
         self.spend(session, first.batch_id, 10)
@@ -363,8 +388,11 @@ class TestBudgets:
         move_window(session, first, closed_ago=timedelta(seconds=1))
         see_through(session)
         assert states(session, schedule) == ["late"]
+        assert first.batch_id
+        if is_cancelled:
+            begin_cancelling(session, first.batch_id)
         second = self.fired_at(session, schedule, datetime(2026, 6, 2, 23, 15, tzinfo=UTC))
-        assert session.get_one(Batch, second.batch_id).budget == 30
+        assert session.get_one(Batch, second.batch_id).budget == left
 
 
 class TestImpossibleRuns:

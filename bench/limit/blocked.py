@@ -1,0 +1,89 @@
+"""What it costs a tick to look after jobs whose batches keep them back."""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy import Connection, text
+
+from bench.limit.row import Row
+from jobs.database import connect
+from jobs.line import survey
+from jobs.parked import Parked
+from local import LocalServices
+from migrations.run import upgrade
+
+ALL_BATCHES, BLOCKED, JOBS_EACH, OTHERS = 105_000, 1_000, 100, 200_000
+TIMES, MOST_TICKS = 101, 50
+GOAL_MS = 5.0
+
+FILL = """
+    INSERT INTO batches (name) SELECT 'b' FROM generate_series(1, :batches);
+    INSERT INTO ingests (batch_id, fingerprint, kind, finished_at)
+    SELECT id, uuid_send(id), 'CSV', now() FROM batches;
+    UPDATE batches SET paused_at = now(), budget = 0
+    WHERE id IN (SELECT id FROM batches ORDER BY id LIMIT :blocked);
+    INSERT INTO jobs (batch_id, source, place, standing) SELECT id, 's', n, 'parked'
+    FROM batches, generate_series(1, :each) n WHERE paused_at IS NOT NULL;
+    INSERT INTO jobs (source, place, standing) SELECT 's', n, 'in_line' FROM generate_series(1, :others) n
+"""
+OVER_BUDGET = """
+    UPDATE jobs SET state = 'held', code = 'OVER_BUDGET' WHERE standing = 'parked';
+    UPDATE batches SET paused_at = NULL WHERE paused_at IS NOT NULL
+"""
+LAST = "(SELECT batch_id FROM jobs WHERE standing = 'parked' ORDER BY batch_id DESC LIMIT 1)"
+
+
+def measure() -> list[Row]:
+    """Rows for batches that are paused, and for batches without credits; none of their jobs may go."""
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        LocalServices(Path(directory), durable=False) as services,
+    ):
+        engine = connect(services.database_url, connections=1)
+        upgrade(engine)
+        with engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            counts = {"batches": ALL_BATCHES, "blocked": BLOCKED, "each": JOBS_EACH, "others": OTHERS}
+            _do(connection, FILL, counts)
+            rows = _look(connection, "paused")
+            _do(connection, OVER_BUDGET, {})
+            rows += _look(connection, "without credits")
+            connection.execute(text(f"UPDATE batches SET budget = NULL WHERE id = {LAST}"))  # noqa: S608
+            rows.append(_ticks_until_back(connection))
+        engine.dispose()
+    return rows
+
+
+def _do(connection: Connection, statements: str, counts: dict[str, int]) -> None:
+    for statement in (*statements.split(";"), "VACUUM ANALYZE jobs", "VACUUM ANALYZE batches, ingests"):
+        connection.execute(text(statement), counts)
+
+
+def _look(connection: Connection, why: str) -> list[Row]:
+    parked = Parked()
+    where = f"{BLOCKED * JOBS_EACH:,} jobs of {BLOCKED:,} batches {why}"
+    seen = _median_ms(lambda: survey(connection, []))
+    walked = _median_ms(lambda: parked.bring_back(connection))
+    return [
+        Row(f"a survey with {where}", f"{seen:.2f} ms", f"{GOAL_MS} ms", seen <= GOAL_MS),
+        Row(f"a tick's walk with {where}", f"{walked:.2f} ms", f"{GOAL_MS} ms", walked <= GOAL_MS),
+    ]
+
+
+def _median_ms(work: Callable[[], object]) -> float:
+    took = []
+    for _ in range(TIMES):
+        began = time.perf_counter()
+        work()
+        took.append(time.perf_counter() - began)
+    return statistics.median(took) * 1000
+
+
+def _ticks_until_back(connection: Connection) -> Row:
+    parked, ticks = Parked(), 1
+    while not parked.bring_back(connection) and ticks < MOST_TICKS:
+        ticks += 1
+    return Row(f"ticks until the last of {BLOCKED:,} batches is back in line", str(ticks))

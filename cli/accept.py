@@ -14,12 +14,14 @@ from jobs.models import Job
 from jobs.states import State
 from jobs.unexpected import Unexpected
 
-WITHIN_S = 20.0
 LOOK_EVERY_S = 0.2
 
 
 def accept(
     identifier: Annotated[str, typer.Argument(metavar="JOB", help="A held job, or the beginning of its id.")],
+    wait: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="How long to wait for the worker that copies it.")
+    ] = 20,
 ) -> None:
     """Make what came for a held job its cutout, though it is not what was ordered. It costs no call."""
     engine = open_database()
@@ -30,7 +32,7 @@ def accept(
         if not accepted:
             fail(f"the job {job.id} moved on at this moment; look at it with `cutout status`", Exit.FAILED)
         out.print(f"accepted {found.key}, {found.width}x{found.height} {found.media_type}", markup=False)
-        _say_what_became(engine, job)
+        _say_what_became(engine, job, wait)
 
 
 def _look(engine: Engine, identifier: str) -> tuple[Job, Unexpected]:
@@ -50,9 +52,8 @@ def _look(engine: Engine, identifier: str) -> tuple[Job, Unexpected]:
     return job, found
 
 
-def _say_what_became(engine: Engine, job: Job) -> None:
-    """Wait a little for the worker that copies it."""
-    ends_at = time.monotonic() + WITHIN_S
+def _say_what_became(engine: Engine, job: Job, wait_s: float) -> None:
+    ends_at = time.monotonic() + wait_s
     while True:
         with Session(engine) as session:
             now = session.get_one(Job, job.id)
@@ -61,7 +62,7 @@ def _say_what_became(engine: Engine, job: Job) -> None:
                 return
             if now.state in (State.HELD, State.CANCELLED, State.FAILED):
                 fail(f"the job {job.id} is {now.state}: {now.code}: {now.message}", Exit.FAILED)
-        if time.monotonic() > ends_at:
+        if time.monotonic() >= ends_at:
             out.print(f"no worker has copied it yet; `cutout status {job.id}` says when one has")
             raise typer.Exit(Exit.UNFINISHED)
         time.sleep(LOOK_EVERY_S)

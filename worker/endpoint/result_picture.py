@@ -24,6 +24,8 @@ _TYPES = {
     "TIFF": ("tif", "image/tiff"),
 }
 _OPAQUE = (255, 255)
+_RIFF_HEADER = 8  # bytes that its own length leaves out
+_LONGEST_WEBP = 64_000_000  # bytes; Pillow reads it whole, whatever is asked of it
 # A picture of more pixels is decoded by one thread at a time, so that all together need no more memory.
 _LARGE_PIXELS = 8_000_000
 _ONE_LARGE = threading.Lock()
@@ -100,6 +102,8 @@ def _png(data: Blob) -> ResultPicture:
 
 def _other(data: Blob) -> ResultPicture:
     is_jpeg = data[:3] == b"\xff\xd8\xff"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        _check_webp(data)
     try:
         with unfit_on_error():
             image = Image.open(stream_of(data), formats=FORMATS)
@@ -114,8 +118,6 @@ def _other(data: Blob) -> ResultPicture:
         ) from error
     if is_jpeg and data[-2:] != b"\xff\xd9":
         raise ResultDamaged(f"the JPEG of {len(data)} bytes breaks off", FoundFile(data))
-    if image.format == "WEBP" and len(data) < 8 + int.from_bytes(data[4:8], "little"):
-        raise ResultDamaged(f"the WEBP of {len(data)} bytes breaks off", FoundFile(data))
     extension, media_type = _TYPES[image.format or ""]
     read = ResultPicture(
         data, extension, media_type, image.mode, image.has_transparency_data, image.width, image.height
@@ -123,3 +125,10 @@ def _other(data: Blob) -> ResultPicture:
     if frames > 1 and not is_jpeg:
         raise ResultWrong(f"a {extension} of {frames} frames", read.found)
     return read
+
+
+def _check_webp(data: Blob) -> None:
+    if len(data) < _RIFF_HEADER + int.from_bytes(data[4:8], "little"):
+        raise ResultDamaged(f"the WEBP of {len(data)} bytes breaks off", FoundFile(data))
+    if len(data) > _LONGEST_WEBP:
+        raise ResultWrong(f"a WEBP of {len(data)} bytes, which does not fit into memory", FoundFile(data))

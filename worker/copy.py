@@ -38,6 +38,8 @@ REST_OF_A_GONE_RESULT_S = 120.0
 # A page under status 200 instead of a picture is most likely about an outage, which passes.
 LOOKS_AT_A_TEXT = 5
 REST_OF_A_TEXT_S = 60.0
+# Each download may break off elsewhere; so many of them are enough for a person to see.
+MOST_DAMAGED_KEPT = 5
 
 
 def copy(context: WorkerContext, claim: Claim) -> tuple[Claim, Outcome]:
@@ -125,18 +127,19 @@ def _damaged(
     context: WorkerContext, claim: Claim, result: PaidResult, error: ResultDamaged
 ) -> tuple[Claim, Outcome]:
     """Another download may be whole, so there is one; what came is kept all the same."""
-    try:
-        claim, kept = unexpected.keep(context, claim, error.found, str(error))
-    except StorageError as trouble:
-        _trip(context, trouble)
-        return claim, _again(context, claim, "STORAGE_AWAY", f"{error}; {trouble}")
+    is_text, kept = isinstance(error, ResultText), claim.unexpected
+    if is_text or kept is None or kept.looks < MOST_DAMAGED_KEPT:
+        try:
+            claim, kept = unexpected.keep(context, claim, error.found, str(error))
+        except StorageError as trouble:
+            _trip(context, trouble)
+            return claim, _again(context, claim, "STORAGE_AWAY", f"{error}; {trouble}")
     if seconds_left(context, result) <= 0:
         return _dead(context, claim, result, f"{error}, and its time is over")
-    if not isinstance(error, ResultText):
-        return claim, _again(context, claim, "RESULT_UNAVAILABLE", str(error))
-    if kept.looks < LOOKS_AT_A_TEXT:
-        return claim, _again(context, claim, "RESULT_UNAVAILABLE", str(error), after_s=REST_OF_A_TEXT_S)
-    return claim, Hold(CODE, f"{error}; it is kept as {kept.key}")
+    if is_text and kept.looks >= LOOKS_AT_A_TEXT:
+        return claim, Hold(CODE, f"{error}; it is kept as {kept.key}")
+    rest_s = REST_OF_A_TEXT_S if is_text else None
+    return claim, _again(context, claim, "RESULT_UNAVAILABLE", str(error), after_s=rest_s)
 
 
 def _gone(context: WorkerContext, claim: Claim, result: PaidResult, reason: str) -> tuple[Claim, Outcome]:

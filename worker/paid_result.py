@@ -11,7 +11,8 @@ from jobs.store import Claim, PaidResult
 from jobs.store.words import cut
 from jobs.unexpected import Unexpected
 from worker.context import WorkerContext
-from worker.endpoint.errors import ResultError, ResultWrong
+from worker.endpoint.errors import ResultDamaged, ResultError, ResultWrong
+from worker.endpoint.found import FoundFile
 from worker.endpoint.result import MAX_RESULT_BYTES
 from worker.endpoint.result_check import CutoutImage, check_result
 from worker.lifeboat import LifeboatError
@@ -116,7 +117,14 @@ def _from_lifeboat(context: WorkerContext, claim: Claim, result: PaidResult, key
 
 
 def _check(claim: Claim, result: PaidResult, data: Blob) -> CutoutImage:
-    return check_result(data, claim.return_form, result.sent_width, result.sent_height)
+    try:
+        return check_result(data, claim.return_form, result.sent_width, result.sent_height)
+    except ResultError:
+        raise
+    except Exception as error:
+        # Whatever a bug of ours makes of the bytes, they are paid for.
+        log.exception("the result of job %s cannot be judged", claim.job_id)
+        raise ResultDamaged(f"it cannot be judged: {type(error).__name__}", FoundFile(data)) from error
 
 
 def _write_down(context: WorkerContext, claim: Claim) -> Claim:

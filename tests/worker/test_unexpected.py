@@ -24,7 +24,12 @@ from tests.support.plain_http import NO_TLS
 from tests.support.proxy import Mode, Proxy
 from tests.support.sandbox import Sandbox
 from tests.support.web import serve
-from worker.copy import LOOKS_AT_A_TEXT, REST_OF_A_GONE_RESULT_S, TRIES_OF_A_GONE_RESULT
+from worker.copy import (
+    LOOKS_AT_A_TEXT,
+    MOST_DAMAGED_KEPT,
+    REST_OF_A_GONE_RESULT_S,
+    TRIES_OF_A_GONE_RESULT,
+)
 from worker.endpoint.answer import MAX_RAW, Refused, judge
 from worker.network.blob import IN_MEMORY_BYTES
 
@@ -226,6 +231,36 @@ class TestATextInsteadOfAPicture:
         assert (bench.job(job_id).state, bench.job(job_id).code) == (State.HELD, "RESULT_EXPIRED")
         assert bench.attempts(job_id)[0].lost_at is not None
         assert bench.bucket.keys("unexpected/") == [kept(bench, job_id).key]
+
+    def test_that_is_cut_elsewhere_each_time_fills_no_bucket(
+        self, bench: Bench, sandbox: Sandbox, photo: bytes
+    ) -> None:
+        """Some of them are kept, however long it lasts."""
+        sandbox.fault("truncated_image", next=1)
+        job_id = bench.enqueue(photo)
+        whole = bench.context.results.download
+        with pytest.MonkeyPatch.context() as patch:
+            for cut in range(1, MOST_DAMAGED_KEPT + 4):
+                patch.setattr(bench.context.results, "download", lambda url, cut=cut: whole(url)[:-cut])
+                bench.work()
+        assert bench.job(job_id).code == "RESULT_UNAVAILABLE"
+        assert len(bench.bucket.keys("unexpected/")) == MOST_DAMAGED_KEPT
+
+    def test_that_a_bug_of_ours_cannot_judge_is_kept_as_well(
+        self, bench: Bench, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is paid for, whatever we make of it."""
+        monkeypatch.setattr("worker.paid_result.check_result", _broken)
+        job_id = bench.done(photo).id
+        assert (bench.job(job_id).state, bench.job(job_id).code) == (State.QUEUED, "RESULT_UNAVAILABLE")
+        assert bench.bucket.keys("unexpected/") == [kept(bench, job_id).key]
+        monkeypatch.undo()
+        bench.work()
+        assert bench.job(job_id).state == State.SUCCEEDED
+
+
+def _broken(*_: object) -> None:
+    raise IndexError("a bug")
 
 
 class TestAccepting:

@@ -4,6 +4,7 @@ import io
 import logging
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from PIL import Image
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from jobs import breaker, store
@@ -23,6 +24,7 @@ from tests.support.bench import Bench
 from tests.support.plain_http import NO_TLS
 from tests.support.proxy import Mode, Proxy
 from tests.support.sandbox import Sandbox
+from tests.support.system import wait_until
 from tests.support.web import serve
 from worker.copy import (
     LOOKS_AT_A_TEXT,
@@ -304,6 +306,22 @@ class TestAccepting:
                 before.unexpected,
             )
 
+    @pytest.mark.parametrize("move", [store.retry, store.cancel])
+    def test_at_the_same_moment_as_another_move_comes_second(
+        self, bench: Bench, sandbox: Sandbox, photo: bytes, move: Callable[..., bool]
+    ) -> None:
+        """It waits for the other's transaction and then finds nothing to accept."""
+        sandbox.fault("opaque_image", next=1)
+        job_id = bench.done(photo).id
+        found = kept(bench, job_id)
+        with ThreadPoolExecutor(1) as pool:
+            with bench.engine.begin() as connection:
+                assert move(connection, job_id)
+                accepting = pool.submit(accept, bench, job_id, found)
+                wait_until(lambda: _waits_for_a_lock(bench), "accept waits for the row")
+            assert not accepting.result(10)
+        assert not kept(bench, job_id).accepted
+
     def test_takes_only_what_was_looked_at(self, bench: Bench, sandbox: Sandbox, photo: bytes) -> None:
         """Other bytes that came meanwhile are not accepted unseen."""
         sandbox.fault("opaque_image", next=1)
@@ -436,6 +454,12 @@ class TestAnAnswerThatIsNotUnderstood:
         answer = judge(502, {}, b"bad gateway")
         assert isinstance(answer, Refused)
         assert answer.raw is None
+
+
+def _waits_for_a_lock(bench: Bench) -> bool:
+    waiting = text("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
+    with bench.engine.connect() as connection:
+        return bool(connection.execute(waiting).scalar_one())
 
 
 def accept(bench: Bench, job_id: uuid.UUID, found: Unexpected) -> bool:

@@ -29,7 +29,9 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "size_bytes": 48213,
             "width": 1200,
             "height": 1600,
+            "warning": None,
         },
+        "unexpected": None,
     },
     "ExplanationView": {
         "state": "queued",

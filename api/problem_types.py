@@ -72,6 +72,11 @@ PROBLEM_TYPES = {
         "The job has no cutout",
         "If it is queued or running, look again later; else its `error` says what to do.",
     ),
+    "nothing-unexpected": ProblemType(
+        HTTPStatus.CONFLICT,
+        "Nothing unexpected came for the job",
+        "Nothing; its cutout, if there is one, is at its `result`.",
+    ),
     "wrong-state": ProblemType(
         HTTPStatus.CONFLICT,
         "The job's state does not allow this",

@@ -8,9 +8,10 @@ from sqlalchemy.orm import Session
 
 from cli.console import fail, out
 from cli.database import find_batch, find_one, open_database, plain_errors
+from cli.unexpected import name_unexpected
 from jobs.explain import Explanation, Installation
 from jobs.explain import explain as explain_job
-from jobs.models import Job
+from jobs.models import Attempt, Job
 from jobs.settings import settings
 
 
@@ -18,12 +19,23 @@ def explain(
     identifier: Annotated[
         str, typer.Argument(metavar="JOB", help="A job's id or its beginning, or BATCH:EXTERNAL_ID.")
     ],
+    *,
+    answer: Annotated[
+        bool,
+        typer.Option(
+            "--answer",
+            help="Also print answers of the endpoint that were not understood. They are secrets: whoever has"
+            " the URL in one has the picture.",
+        ),
+    ] = False,
 ) -> None:
     """Say why a job is not done yet, or what became of it, and what can be done about it."""
     known = Installation.of(settings())
     with plain_errors(), Session(open_database()) as session:
         for job in _jobs(session, identifier):
             _print(job, explain_job(session, job, known))
+            if answer:
+                _print_answers(session, job)
 
 
 def _jobs(session: Session, identifier: str) -> list[Job]:
@@ -49,3 +61,22 @@ def _print(job: Job, why: Explanation) -> None:
     out.print(f"  {why.text}", markup=False)
     if why.remedy:
         out.print(f"  {why.remedy}", markup=False)
+    name_unexpected(job)
+
+
+def _print_answers(session: Session, job: Job) -> None:
+    kept = session.execute(
+        select(Attempt.number, Attempt.begun_at, Attempt.raw_answer)
+        .where(Attempt.job_id == job.id, Attempt.raw_answer.is_not(None))
+        .order_by(Attempt.number)
+    ).all()
+    for number, begun_at, raw in kept:
+        out.print(f"  answer to call {number} of {begun_at:%Y-%m-%d %H:%M:%S} UTC, a secret:")
+        out.print(_printable(raw or ""), markup=False)
+    if not kept:
+        out.print("  every answer to its calls was understood, and none is kept")
+
+
+def _printable(raw: str) -> str:
+    """The text without what moves a terminal's cursor."""
+    return "".join(each if each.isprintable() or each in "\n\t" else repr(each)[1:-1] for each in raw)

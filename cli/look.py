@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from cli.console import Exit, fail, out
 from cli.database import find_one, open_database, plain_errors
+from cli.unexpected import name_unexpected
 from cli.watch import wait_for_batch
 from jobs.batches import BatchState, BatchStatus, IngestState, batch_status
 from jobs.models import Job
@@ -53,10 +54,13 @@ def describe_job(job: Job) -> None:
         )
     if job.cancelled_at and job.state not in FINAL_STATES:
         out.print("  cancelling: no call of it begins; what is paid for is copied")
+    if job.warning:
+        out.print(f"  warning: {job.warning}", markup=False)
     if job.code:
         out.print(f"  {job.code}: {job.message}", markup=False)
     if job.state == State.QUEUED and job.scheduled_at > job.created_at:
         out.print(f"  next at {job.scheduled_at:%Y-%m-%d %H:%M:%S} UTC, step {job.step}, tries {job.tries}")
+    name_unexpected(job)
     if job.state in (State.HELD, State.FAILED):
         out.print(f"  go on with `cutout retry {job.id}`")
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "results": "cli.results",
     "explain": "cli.explain",
     "ledger": "cli.ledger",
+    "accept": "cli.accept",
     "retry": "cli.move",
     "cancel": "cli.move",
     "pause": "cli.hold",

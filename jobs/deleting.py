@@ -9,8 +9,9 @@ import uuid
 from sqlalchemy import ColumnElement, and_, delete, func, null, select, update
 from sqlalchemy.orm import Session
 
-from jobs.models import JOBS, RESULTS
+from jobs.models import ATTEMPTS, JOBS, RESULTS
 from jobs.states import FINAL_STATES, State
+from jobs.store.losses import lose_results_of
 
 EMPTIED = (
     "producer_id",
@@ -27,6 +28,8 @@ EMPTIED = (
     "result_url",
     "result_expires_at",
     "lifeboat_key",
+    "unexpected",
+    "warning",
 )
 
 
@@ -75,13 +78,18 @@ def is_being_taken(session: Session, job_id: uuid.UUID, key: str) -> bool:
 
 def delete_job(session: Session, job_id: uuid.UUID, producer_id: uuid.UUID) -> bool:
     """Empty the producer's job; False unless there is one that has ended."""
+    this = _own_and_final(job_id, producer_id)
     emptied = (
         update(JOBS)
-        .where(_own_and_final(job_id, producer_id))
+        .where(this)
         .values(**dict.fromkeys(EMPTIED, null()), source="", deleted_at=func.now())
         .returning(JOBS.c.id)
+        .cte("emptied")
     )
-    return session.scalar(emptied) is not None
+    deleted: uuid.UUID | None = session.scalar(select(emptied.c.id).add_cte(lose_results_of(this)))
+    if deleted is not None:
+        session.execute(update(ATTEMPTS).where(ATTEMPTS.c.job_id == deleted).values(raw_answer=null()))
+    return deleted is not None
 
 
 def _own_and_final(job_id: uuid.UUID, producer_id: uuid.UUID) -> ColumnElement[bool]:

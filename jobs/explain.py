@@ -16,6 +16,7 @@ from jobs.leader import a_dispatcher_leads
 from jobs.models import Account, Attempt, Batch, Breaker, Job, Limit, Line, Spending, Worker
 from jobs.settings import Settings
 from jobs.states import Standing, State, Step
+from jobs.unexpected import CODE, Unexpected
 from jobs.workers import heard_lately
 
 # Counting further would cost more than the figure is worth.
@@ -57,7 +58,8 @@ def explain(session: Session, job: Job, known: Installation) -> Explanation:
     """Why the job is where it is. Looks at what holds everything up before it looks at the place in line."""
     match job.state:
         case State.SUCCEEDED:
-            return _of(job, "done", f"its cutout is stored as {job.key}")
+            warned = f", with a warning: {job.warning}" if job.warning else ""
+            return _of(job, "done", f"its cutout is stored as {job.key}{warned}")
         case State.CANCELLED:
             return _of(job, "cancelled", "it was withdrawn")
         case State.FAILED:
@@ -96,7 +98,38 @@ def _held(session: Session, job: Job) -> Explanation:
         return _held_by_its_batch(session, job, session.get_one(Batch, job.batch_id))
     calls = session.scalar(select(func.count()).where(Attempt.job_id == job.id))
     words = f"{job.code}: {job.message} ({calls} call{'' if calls == 1 else 's'} so far)"
-    return _of(job, job.code or "", words, f"release it with `cutout retry {job.id}`, or `cutout cancel` it")
+    return _of(job, job.code or "", words, _remedy_of_held(session, job))
+
+
+def _remedy_of_held(session: Session, job: Job) -> str:
+    """Say what a retry would do: it asks a result's URL first, and calls again only without one."""
+    found = Unexpected.of(job.unexpected)
+    remedies = []
+    if job.code == CODE and found is not None and found.is_picture:
+        remedies.append(f"`cutout accept {job.id}` makes what came its cutout")
+    if _has_raw_answer(session, job):
+        remedies.append(f"`cutout explain {job.id} --answer` shows the endpoint's answer, which is a secret")
+    remedies.append(_what_a_retry_does(job))
+    return f"{'; '.join(remedies)}; or `cutout cancel` it"
+
+
+def _what_a_retry_does(job: Job) -> str:
+    retry = f"`cutout retry {job.id}`"
+    if job.result_url is None:
+        return f"release it with {retry}, for another call"
+    if job.lifeboat_key is not None:
+        return f"{retry} goes on with the copy from the lifeboat, without a call"
+    if job.result_expires_at is not None and job.result_expires_at > datetime.now(UTC):
+        until = _at(job.result_expires_at)
+        if job.code == "RESULT_EXPIRED":
+            return f"{retry} asks its URL once more (until {until}), then calls again for another credit"
+        return f"{retry} fetches its result anew (until {until}), without a call"
+    return f"{retry} calls again, for another credit: the paid result is past its time"
+
+
+def _has_raw_answer(session: Session, job: Job) -> bool:
+    kept = select(Attempt.id).where(Attempt.job_id == job.id, Attempt.raw_answer.is_not(None)).exists()
+    return bool(session.scalar(select(kept)))
 
 
 def _held_by_its_batch(session: Session, job: Job, batch: Batch) -> Explanation:
@@ -155,6 +188,9 @@ def _queued(session: Session, job: Job, known: Installation) -> Explanation:
         words = "its cutout was bought before; a worker looks whether the bucket still holds it"
         return Explanation(State(job.state), "serving", words, until=job.scheduled_at)
     if job.step == Step.COPY:
+        found = Unexpected.of(job.unexpected)
+        if found is not None and found.accepted:
+            return _of(job, "copy", f"{found.key} was accepted; its copy is next, without any call")
         return _of(job, "copy", f"it is paid for; its copy is next, before any call{_though(session, job)}")
     return _in_line(session, job, known)
 

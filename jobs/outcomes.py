@@ -10,7 +10,10 @@ from jobs.states import Step
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """A cutout in the bucket: its key, and its bytes' SHA-256, type and size (bytes, pixels)."""
+    """A cutout in the bucket: its key, and its bytes' SHA-256, type and size (bytes, pixels).
+
+    `warning` says in what it differs from what was ordered, though it is what was bought.
+    """
 
     key: str
     sha256: bytes
@@ -18,6 +21,7 @@ class StoredObject:
     size_bytes: int
     width: int
     height: int
+    warning: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ class Retry:
     """It went wrong and may go right: counts as a try of `step`, and fails the job after the last one.
 
     `after_seconds` and `most_tries` override the step's backoff, where the endpoint or its code says better;
-    `at_most_seconds` bounds it, where time runs out.
+    `at_most_seconds` bounds it, where time runs out. `gone`: the result's own server said that it is gone.
     """
 
     step: Step
@@ -42,6 +46,7 @@ class Retry:
     after_seconds: float | None = None
     most_tries: int | None = None
     at_most_seconds: float | None = None
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +76,15 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The paid result died before it was stored: a credit is gone. Bounded, then held."""
+    """The paid result died before it was stored: a credit is gone. Bounded, then held.
+
+    `gone`: its own server said so. `again`: a person has seen the loss and retried, so it is called again.
+    """
 
     code: str
     message: str
+    gone: bool = False
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import uuid
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Row, Select, Uuid, bindparam, func, select
 
@@ -35,6 +35,8 @@ class SeenJob(NamedTuple):
     size_bytes: int | None
     width: int | None
     height: int | None
+    warning: str | None
+    unexpected: dict[str, Any] | None
     credits: int
 
 

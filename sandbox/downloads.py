@@ -1,12 +1,16 @@
 """The route of the result URLs."""
 
+import asyncio
+
 from fastapi import APIRouter, Request
 from starlette.responses import PlainTextResponse, Response
 
 from sandbox.results import Result
+from sandbox.spoiling import spoil
 from sandbox.state import sandbox_of
 
 UNAVAILABLE_DOWNLOADS = 2
+UNSTEADY = (503, 503, 404)
 
 router = APIRouter()
 
@@ -20,17 +24,16 @@ async def download(name: str, request: Request) -> Response:
         return PlainTextResponse("no such result, or it is dead", 404)
     if result.fault == "result_unavailable" and result.downloads < UNAVAILABLE_DOWNLOADS:
         return PlainTextResponse("service unavailable", 503)
+    if result.fault == "result_unsteady" and result.downloads < len(UNSTEADY):
+        return PlainTextResponse("not now", UNSTEADY[result.downloads])
     try:
         picture = await sandbox.cutouts.picture(result)
     except FileNotFoundError:
         return PlainTextResponse("the result died while it was made", 404)
     except OSError as undecodable:
         return PlainTextResponse(f"the picture cannot be decoded: {undecodable}", 500)
-    return Response(_served(picture, result), media_type=_media_type(result))
-
-
-def _served(picture: bytes, result: Result) -> bytes:
-    return picture[: len(picture) // 2] if result.fault == "truncated_image" else picture
+    served, media_type = await asyncio.to_thread(spoil, picture, result.fault, _media_type(result))
+    return Response(served, media_type=media_type)
 
 
 def _media_type(result: Result) -> str:

@@ -24,6 +24,17 @@ Kind = Literal[
     "truncated_image",  # the URL serves half of the picture's bytes, its Content-Length agreeing
     "result_gone",  # the URL is dead at once
     "result_unavailable",  # the URL answers 503 to the first two downloads
+    "result_unsteady",  # the URL answers 503, 503 and 404 to the first three downloads
+    "url_elsewhere",  # 200 with the URL in `data.elements[0]`
+    "long_url",  # 200 with an `image_url` of more than 5,000 characters, which works
+    # The call is charged, and what the URL serves is whole and not as it is documented.
+    "palette_image",  # a PNG with a palette, one of whose colours is transparent
+    "grey_alpha_image",  # a PNG of grey and alpha
+    "webp_image",  # a WEBP without loss
+    "opaque_image",  # a PNG of the picture as it was sent, without alpha
+    "small_image",  # half as wide and half as high
+    "large_image",  # 70 MB: the picture, and a chunk that decoders skip
+    "html_result",  # an HTML page
 ]
 
 FAULTS_KEPT = 100

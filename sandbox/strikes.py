@@ -1,6 +1,7 @@
 """What each fault does to the call it strikes."""
 
 import asyncio
+from typing import Any
 
 from fastapi import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
@@ -9,6 +10,8 @@ from sandbox.connection import Dropped, DroppedMidway
 from sandbox.error_codes import CallRefusedError
 from sandbox.faults import Fault
 from sandbox.state import Sandbox
+
+LONG_URL = 5000
 
 
 async def strike_before_charge(fault: Fault, request: Request, sandbox: Sandbox) -> Response | None:
@@ -29,7 +32,8 @@ async def strike_before_charge(fault: Fault, request: Request, sandbox: Sandbox)
             return None
 
 
-def spoil_data(fault: Fault, data: dict[str, str]) -> dict[str, str] | None:
+def spoil_data(fault: Fault, data: dict[str, str]) -> dict[str, Any] | None:
+    """What the answer to a charged call has as its `data`."""
     match fault.kind:
         case "data_null":
             return None
@@ -37,6 +41,10 @@ def spoil_data(fault: Fault, data: dict[str, str]) -> dict[str, str] | None:
             return {"image_url": ""}
         case "ftp_url":
             return {"image_url": data["image_url"].replace("http", "ftp", 1)}
+        case "url_elsewhere":
+            return {"elements": [data["image_url"]]}
+        case "long_url":
+            return {"image_url": f"{data['image_url']}?signature={'0' * LONG_URL}"}
         case _:
             return data
 

@@ -163,6 +163,7 @@ def _refusal(answer: Refused) -> Answer:
         message=answer.message,
         request_id=answer.request_id,
         log_id=answer.log_id,
+        raw_answer=answer.raw,
     )
 
 

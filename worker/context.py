@@ -152,7 +152,8 @@ class WorkerContext:
         entries = self.settings.result_hosts
         private = [entry.removeprefix(PLAIN_HTTP) for entry in entries if entry.startswith(PLAIN_HTTP)]
         public = [entry for entry in entries if not entry.startswith(PLAIN_HTTP)]
-        return ResultDownloader(HostList.parse(public), private=HostList.parse(private))
+        spool = Path(self.settings.spool_dir)
+        return ResultDownloader(HostList.parse(public), private=HostList.parse(private), directory=spool)
 
     def _beat(self) -> None:
         pause = timedelta(seconds=self.settings.worker_silence_seconds / HEARTBEATS_WITHIN_SILENCE)

@@ -6,17 +6,26 @@ Whatever does not work by link is done again by boto3, which succeeds or says ex
 import base64
 import hashlib
 from contextlib import closing
+from functools import partial
 from http import HTTPStatus
+from pathlib import Path
 
 import httpx
 
 from jobs.outcomes import StoredObject
 from jobs.storage import Bucket
-from worker.network import Fetched, FetchError, GuardedTransport, NotModified, Timeouts, fetch
+from worker.network import Blob, Fetched, FetchError, GuardedTransport, NotModified, Timeouts, fetch, gather
 
+PIECE_BYTES = 1_048_576
 TIMEOUTS = Timeouts(connect=5, write=30, read=30, total=60)
 LINK_SECONDS = 300
 CHECKSUM = "x-amz-checksum-sha256"
+
+
+def read_object(bucket: Bucket, key: str, directory: Path) -> Blob:
+    """An object of any size; a large one lies in `directory` meanwhile. Raises StorageError, and OSError."""
+    with bucket.open(key) as stream:
+        return gather(iter(partial(stream.read, PIECE_BYTES), b""), directory)
 
 
 class ObjectLinks:
@@ -42,8 +51,11 @@ class ObjectLinks:
         except FetchError:
             return Fetched(bucket.read(key, max_bytes=max_bytes), "")
 
-    def put_cutout(self, data: bytes, *, key: str, media_type: str, metadata: dict[str, str]) -> bytes:
+    def put_cutout(self, data: Blob, *, key: str, media_type: str, metadata: dict[str, str]) -> bytes:
         """Store a cutout, verified, and return its SHA-256; raises StorageError as Bucket.put_cutout does."""
+        if not isinstance(data, bytes):
+            # It may take longer than a link is given.
+            return self._bucket.put_cutout(data, key=key, media_type=media_type, metadata=metadata)
         sha256 = hashlib.sha256(data).digest()
         upload = self._bucket.presign_put(
             key, sha256=sha256, media_type=media_type, metadata=metadata, seconds=LINK_SECONDS

@@ -1,15 +1,23 @@
 """The paid result's bytes: fetched from where they are, saved where they last."""
 
+import hashlib
 import logging
 from functools import partial
+from pathlib import Path
 
 from jobs import store
+from jobs.storage import ObjectMissingError, ObjectTooLargeError
 from jobs.store import Claim, PaidResult
+from jobs.store.words import cut
+from jobs.unexpected import Unexpected
 from worker.context import WorkerContext
-from worker.endpoint.errors import ResultError
+from worker.endpoint.errors import ResultDamaged, ResultError, ResultWrong
+from worker.endpoint.found import FoundFile
 from worker.endpoint.result import MAX_RESULT_BYTES
 from worker.endpoint.result_check import CutoutImage, check_result
 from worker.lifeboat import LifeboatError
+from worker.network import Blob
+from worker.objects import read_object
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +25,8 @@ log = logging.getLogger(__name__)
 def fetch(context: WorkerContext, claim: Claim, result: PaidResult) -> tuple[CutoutImage, bool]:
     """The checked result, and whether it came from the lifeboat: so it does if it was saved there.
 
-    Raises ResultError; or LifeboatError if it was saved and neither the lifeboat nor the URL gives it.
+    Raises ResultError, with what came if anything did; or LifeboatError if it was saved and neither the
+    lifeboat nor the URL gives it.
     """
     if result.lifeboat_key is None:
         return _from_url(context, claim, result), False
@@ -32,11 +41,26 @@ def fetch(context: WorkerContext, claim: Claim, result: PaidResult) -> tuple[Cut
             raise error from None
 
 
-def save(context: WorkerContext, claim: Claim, cutout: CutoutImage) -> Claim:
+def read_accepted(context: WorkerContext, found: Unexpected) -> CutoutImage:
+    """The unexpected result that a person has accepted. Raises StorageError, also if it is not as it was."""
+    try:
+        data = read_object(context.bucket, found.key, Path(context.settings.spool_dir))
+    except OSError as error:
+        room = f"{found.key} finds no room in CUTOUT_SPOOL_DIR ({error.strerror}): make room there"
+        raise ObjectTooLargeError(room) from error
+    if hashlib.sha256(data).hexdigest() != found.sha256:
+        raise ObjectMissingError(f"{found.key} is not the object any more that was stored")
+    if found.width is None or found.height is None:
+        raise ObjectMissingError(f"{found.key} is no picture")
+    warning = cut(f"accepted by a person: {found.reason}")
+    return CutoutImage(data, found.media_type, found.extension, found.width, found.height, warning)
+
+
+def save(context: WorkerContext, claim: Claim, data: Blob) -> Claim:
     """Into the lifeboat, if there is one: first the bytes, then the word of it. Raises LifeboatError."""
     if context.lifeboat is None:
         return claim
-    context.lifeboat.save(str(claim.job_id), cutout.data)
+    context.lifeboat.save(str(claim.job_id), data)
     log.warning("the result of job %s is saved in the lifeboat %s", claim.job_id, context.lifeboat)
     return _write_down(context, claim)
 
@@ -53,6 +77,8 @@ def find_unwritten(context: WorkerContext, claim: Claim, result: PaidResult) -> 
         return None
     try:
         _check(claim, result, data)
+    except ResultWrong:
+        pass  # that is for a person to see: it is what was paid for
     except ResultError as error:
         log.error("the lifeboat has job %s, but not its result: %s", claim.job_id, error)  # noqa: TRY400
         return None
@@ -83,12 +109,22 @@ def _from_lifeboat(context: WorkerContext, claim: Claim, result: PaidResult, key
         raise LifeboatError(f"the lifeboat {lifeboat} has no {key}; all workers must share one lifeboat")
     try:
         return _check(claim, result, data)
+    except ResultWrong as error:
+        error.saved = True
+        raise
     except ResultError as error:
         raise LifeboatError(f"the lifeboat {lifeboat} has {key} damaged: {error}") from error
 
 
-def _check(claim: Claim, result: PaidResult, data: bytes) -> CutoutImage:
-    return check_result(data, claim.return_form, result.sent_width, result.sent_height)
+def _check(claim: Claim, result: PaidResult, data: Blob) -> CutoutImage:
+    try:
+        return check_result(data, claim.return_form, result.sent_width, result.sent_height)
+    except ResultError:
+        raise
+    except Exception as error:
+        # Whatever a bug of ours makes of the bytes, they are paid for.
+        log.exception("the result of job %s cannot be judged", claim.job_id)
+        raise ResultDamaged(f"it cannot be judged: {type(error).__name__}", FoundFile(data)) from error
 
 
 def _write_down(context: WorkerContext, claim: Claim) -> Claim:

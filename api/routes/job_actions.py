@@ -20,6 +20,7 @@ from jobs.approval import NEEDS_APPROVAL
 from jobs.database import Database
 from jobs.deleting import delete_job, give_up_cutout, is_being_taken
 from jobs.states import FINAL_STATES, State
+from jobs.unexpected import Unexpected, prefix_of
 
 router = v1_router("/v1/jobs/{job_id}", "jobs")
 
@@ -57,7 +58,11 @@ def delete(
     producer_id: ProducerId,
     *,
     objects: Annotated[
-        bool, Query(description="Also its cutout in the bucket, unless another job was served from it")
+        bool,
+        Query(
+            description="Also its cutout in the bucket, unless another job was served from it, and what came"
+            " unexpectedly for it"
+        ),
     ] = False,
 ) -> None:
     """Forget a job that has ended. What it cost stays in the ledger, and its batch goes on counting it."""
@@ -65,9 +70,12 @@ def delete(
         job = own_job(session, job_id, producer_id)
         if job.state not in FINAL_STATES:
             raise _not_now(job_id, job.state, sorted(FINAL_STATES))
+        unexpected = Unexpected.of(job.unexpected)
     # First what it stored: should the bucket be away, the job is still there to be deleted again.
     if objects:
         _delete_cutout(at_hand, job_id, producer_id)
+        if unexpected is not None:
+            _delete_unexpected(at_hand, job_id)
     with Session(at_hand.engine) as session, session.begin():
         if not delete_job(session, job_id, producer_id):
             raise _not_now(job_id, own_job(session, job_id, producer_id).state, sorted(FINAL_STATES))
@@ -81,6 +89,12 @@ def _delete_cutout(at_hand: Services, job_id: uuid.UUID, producer_id: uuid.UUID)
     with Session(at_hand.engine) as session:
         taken = is_being_taken(session, job_id, key)
     if not taken:
+        at_hand.bucket.delete(key)
+
+
+def _delete_unexpected(at_hand: Services, job_id: uuid.UUID) -> None:
+    # The row names the last of them alone.
+    for key in at_hand.bucket.keys(prefix_of(job_id)):
         at_hand.bucket.delete(key)
 
 

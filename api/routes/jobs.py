@@ -31,6 +31,7 @@ from jobs.models import Batch, Job
 from jobs.quotas import take_quota
 from jobs.seen import SeenJob, find_job
 from jobs.states import FINAL_STATES, State
+from jobs.unexpected import Unexpected
 
 router = v1_router("/v1/jobs", "jobs")
 
@@ -112,8 +113,30 @@ def get_result(
         raise ProblemError(
             HTTPStatus.CONFLICT, "no-result", f"the job is {job.state} and has no cutout; {hint}"
         )
+    return _redirect(at_hand, job.key)
+
+
+@router.get(
+    "/{job_id}/unexpected",
+    status_code=HTTPStatus.TEMPORARY_REDIRECT,
+    response_class=RedirectResponse,
+    openapi_extra=problems("nothing-unexpected"),
+)
+def get_unexpected(
+    job_id: uuid.UUID, session: Transaction, at_hand: AtHand, producer_id: ProducerId
+) -> RedirectResponse:
+    """Redirect to what came for a paid call and was not what was bought, by a link good for five minutes."""
+    found = Unexpected.of(own_job(session, job_id, producer_id).unexpected)
+    if found is None:
+        raise ProblemError(
+            HTTPStatus.CONFLICT, "nothing-unexpected", f"nothing unexpected came for the job {job_id}"
+        )
+    return _redirect(at_hand, found.key)
+
+
+def _redirect(at_hand: Services, key: str) -> RedirectResponse:
     return RedirectResponse(
-        at_hand.bucket.presign(job.key, seconds=LINK_SECONDS, public=True),
+        at_hand.bucket.presign(key, seconds=LINK_SECONDS, public=True),
         headers={"Cache-Control": "no-store"},
     )
 

@@ -10,6 +10,7 @@ from api.schemas.examples import A_BATCH, A_JOB, A_MOMENT
 from api.schemas.fields import NextCursor
 from jobs.seen import SeenJob
 from jobs.states import ReturnForm, State, Step
+from jobs.unexpected import Unexpected
 
 
 class ErrorView(BaseModel):
@@ -31,6 +32,25 @@ class ResultView(BaseModel):
     size_bytes: Annotated[int, Field(examples=[812_345])]
     width: Annotated[int, Field(examples=[1200])]
     height: Annotated[int, Field(examples=[1600])]
+    warning: Annotated[
+        str | None,
+        Field(
+            description="In what it differs from what was ordered",
+            examples=["600x800 pixels for the 1200x1600 sent"],
+        ),
+    ]
+
+
+class UnexpectedView(BaseModel):
+    """What came for a paid call and is not what was bought. It is kept until a person decides."""
+
+    reason: Annotated[str, Field(examples=["a RGB png of 1200x1600 has no alpha of use, as 'rgba'"])]
+    url: Annotated[str, Field(description="Redirects to it", examples=[f"/v1/jobs/{A_JOB}/unexpected"])]
+    media_type: Annotated[str, Field(examples=["image/png"])]
+    size_bytes: Annotated[int, Field(examples=[812_345])]
+    width: Annotated[int | None, Field(description="Null if it is no picture", examples=[1200])]
+    height: Annotated[int | None, Field(examples=[1600])]
+    accepted: Annotated[bool, Field(description="Whether a person has made it the cutout")]
 
 
 class JobView(BaseModel):
@@ -57,6 +77,7 @@ class JobView(BaseModel):
     ]
     error: ErrorView | None
     result: ResultView | None
+    unexpected: UnexpectedView | None
 
 
 class JobList(BaseModel):
@@ -97,6 +118,7 @@ def view_job(job: SeenJob) -> JobView:
         cancelled_at=job.cancelled_at,
         error=ErrorView(code=job.code, message=job.message) if job.code else None,
         result=_view_result(job),
+        unexpected=_view_unexpected(job),
     )
 
 
@@ -111,5 +133,21 @@ def _view_result(job: SeenJob) -> ResultView | None:
         "size_bytes": job.size_bytes,
         "width": job.width,
         "height": job.height,
+        "warning": job.warning,
     }
     return ResultView(**fields)
+
+
+def _view_unexpected(job: SeenJob) -> UnexpectedView | None:
+    found = Unexpected.of(job.unexpected)
+    if found is None:
+        return None
+    return UnexpectedView(
+        reason=found.reason,
+        url=f"/v1/jobs/{job.id}/unexpected",
+        media_type=found.media_type,
+        size_bytes=found.size_bytes,
+        width=found.width,
+        height=found.height,
+        accepted=found.accepted,
+    )

@@ -2,7 +2,7 @@
 
 import uuid
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 
 from sqlalchemy import (
     CheckConstraint,
@@ -64,6 +64,10 @@ class Job(Base):
     sent_width: Mapped[int | None]
     sent_height: Mapped[int | None]
     lifeboat_key: Mapped[str | None] = mapped_column(Text)
+    # Times that the result's own server said that it is gone: `tries` counts whatever went wrong.
+    gone_tries: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    # Bytes that were paid for and are not what was bought: jobs/unexpected.py.
+    unexpected: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
 
     key: Mapped[str | None] = mapped_column(Text)
     sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
@@ -71,6 +75,7 @@ class Job(Base):
     size_bytes: Mapped[int | None]
     width: Mapped[int | None]
     height: Mapped[int | None]
+    warning: Mapped[str | None] = mapped_column(Text)
     reused: Mapped[bool] = mapped_column(server_default=text("false"))
 
     code: Mapped[str | None] = mapped_column(Text)

@@ -63,6 +63,8 @@ class Attempt(Base):
     message: Mapped[str | None] = mapped_column(Text)
     request_id: Mapped[str | None] = mapped_column(Text)
     log_id: Mapped[str | None] = mapped_column(Text)
+    # Secret: the body of an answer that was not understood, which may hold the URL of what was paid for.
+    raw_answer: Mapped[str | None] = mapped_column(Text)
 
 
 class Spending(Base):

@@ -40,6 +40,7 @@ class Result(Base):
     size_bytes: Mapped[int | None]
     width: Mapped[int | None]
     height: Mapped[int | None]
+    warning: Mapped[str | None] = mapped_column(Text)
     stored_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
 

@@ -68,6 +68,7 @@ def _cells(row: ResultRow, links: CutoutLinks | None) -> tuple[object, ...]:
         media_type=safe(row.media_type),
         error_code=safe(row.error_code),
         error_message=safe(row.error_message),
+        warning=safe(row.warning),
         request_id=safe(row.request_id),
     )[:-1]
     cells = (*cells[:REUSED], "true" if row.reused else "false", *cells[REUSED + 1 :])

@@ -33,6 +33,7 @@ class ResultRow(NamedTuple):
     attempts: int
     error_code: str | None
     error_message: str | None
+    warning: str | None
     request_id: str | None
     job_id: str
     details: str | None

@@ -5,8 +5,9 @@ import hashlib
 import uuid
 from collections.abc import Iterable, Iterator
 from copy import copy
+from mmap import mmap
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
@@ -58,8 +59,8 @@ class Bucket:
         self._put(key, body, sha256=sha256, media_type="application/octet-stream", metadata={})
         return f"s3://{self.name}/{key}"
 
-    def put_cutout(self, data: bytes, *, key: str, media_type: str, metadata: dict[str, str]) -> bytes:
-        """Store a cutout, verified, and return its SHA-256.
+    def put_cutout(self, data: bytes | mmap, *, key: str, media_type: str, metadata: dict[str, str]) -> bytes:
+        """Store a cutout, verified, and return its SHA-256. A mapped file is sent as it is read.
 
         The server computes the checksum of what it received; if it does not say so, it is asked for the size.
         """
@@ -230,14 +231,20 @@ class Bucket:
         self._links, self._public_links = Links(self._client, name), Links(self._public_client, name)
 
     def _put(
-        self, key: str, body: bytes | IO[bytes], *, sha256: bytes, media_type: str, metadata: dict[str, str]
+        self,
+        key: str,
+        body: bytes | mmap | IO[bytes],
+        *,
+        sha256: bytes,
+        media_type: str,
+        metadata: dict[str, str],
     ) -> str | None:
         expected = base64.b64encode(sha256).decode()
         with plain_errors(self.name, key):
             answer = self._client.put_object(
                 Bucket=self.name,
                 Key=key,
-                Body=body,
+                Body=cast("bytes", body),  # or whatever can be read
                 ContentType=media_type,
                 Metadata=metadata,
                 ChecksumSHA256=expected,

@@ -19,6 +19,7 @@ from jobs.store.reuse import (
 )
 from jobs.store.serving import Bought, HandedOut, Shelf, disown, find_bought, put_back, put_off, serve
 from jobs.store.settling import Bounds, settle
+from jobs.store.unexpected import accept, save_unexpected
 
 __all__ = [
     "CANCELLABLE",
@@ -36,6 +37,7 @@ __all__ = [
     "Remembered",
     "Shelf",
     "Theirs",
+    "accept",
     "begin_attempt",
     "cancel",
     "cancel_all",
@@ -54,6 +56,7 @@ __all__ = [
     "retry",
     "retry_all",
     "save_in_lifeboat",
+    "save_unexpected",
     "serve",
     "settle",
     "take_result",

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, func, null, or_, select, 
 from jobs.database import Database
 from jobs.models import ATTEMPTS, BATCHES, JOBS, constant
 from jobs.states import ReturnForm, Standing, State, Step
+from jobs.unexpected import Unexpected
 
 # The code of an attempt whose request did not go out whole.
 NOT_SENT = "NOT_SENT"
@@ -38,7 +39,8 @@ class Claim:
 
     `attempts` counts the ledger's rows of this job, `calls` those of them that went out. `has_budget` says
     that each call takes a credit from its batch's budget first, `reuses` that a cutout bought before will do.
-    `trace` is the traceparent of the request that enqueued it.
+    `trace` is the traceparent of the request that enqueued it. `gone_tries` counts how often the result's own
+    server said that it is gone, `unexpected` names bytes that were paid for and are not what was bought.
     """
 
     job_id: uuid.UUID
@@ -56,6 +58,8 @@ class Claim:
     has_budget: bool = False
     reuses: bool = True
     trace: str | None = None
+    gone_tries: int = 0
+    unexpected: Unexpected | None = None
 
     def as_parameters(self) -> dict[str, Any]:
         """The values that FENCED waits for."""
@@ -95,6 +99,8 @@ CLAIM = (
         JOBS.c.sent_height,
         JOBS.c.lifeboat_key,
         JOBS.c.trace,
+        JOBS.c.gone_tries,
+        JOBS.c.unexpected,
         select(BATCHES.c.id)
         .where(BATCHES.c.id == JOBS.c.batch_id, BATCHES.c.budget.is_not(None))
         .exists()
@@ -149,6 +155,8 @@ def claim(database: Database, job_id: uuid.UUID, fence: int, worker_id: uuid.UUI
         has_budget=row.has_budget,
         reuses=row.reuses,
         trace=row.trace,
+        gone_tries=row.gone_tries,
+        unexpected=Unexpected.of(row.unexpected),
     )
 
 

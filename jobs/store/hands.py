@@ -26,10 +26,11 @@ from jobs.approval import NEEDS_APPROVAL
 from jobs.database import Database
 from jobs.models import ATTEMPTS, BATCHES, JOBS, constant
 from jobs.states import AttemptOutcome, Standing, State, Step
+from jobs.store.losses import lose_results_of
+from jobs.store.unexpected import NOT_ACCEPTED
 
 # What holds a job whose paid result is gone or is not what was asked for.
-USELESS = ["RESULT_EXPIRED", "RESULT_WRONG"]
-
+USELESS = ["RESULT_EXPIRED", "RESULT_UNEXPECTED"]
 
 THESE = JOBS.c.id == any_(bindparam("ids", type_=ARRAY(Uuid)))
 RETRIABLE = (State.FAILED, State.HELD)
@@ -99,16 +100,16 @@ def _cancel() -> ReturningUpdate[uuid.UUID, str]:
 
 CANCEL = _cancel()
 
-LIVES = and_(
-    or_(JOBS.c.result_expires_at > func.now(), JOBS.c.lifeboat_key.is_not(None)), JOBS.c.code.not_in(USELESS)
-)
+# Whatever its code: a server may have been wrong, and asking it again costs nothing.
+LIVES = or_(JOBS.c.result_expires_at > func.now(), JOBS.c.lifeboat_key.is_not(None))
 
 
 def _retry(*states: State) -> Select[uuid.UUID]:
+    # What waits for approval is not released like this.
+    may_go = and_(THESE, JOBS.c.state.in_(states), JOBS.c.code != NEEDS_APPROVAL, JOBS.c.deleted_at.is_(None))
     retried = (
         update(JOBS)
-        # What waits for approval is not released like this.
-        .where(THESE, JOBS.c.state.in_(states), JOBS.c.code != NEEDS_APPROVAL, JOBS.c.deleted_at.is_(None))
+        .where(may_go)
         .values(
             state=State.QUEUED,
             standing=Standing.IN_LINE,
@@ -122,6 +123,8 @@ def _retry(*states: State) -> Select[uuid.UUID]:
             result_url=case((LIVES, JOBS.c.result_url), else_=null()),
             result_expires_at=case((LIVES, JOBS.c.result_expires_at), else_=null()),
             lifeboat_key=case((LIVES, JOBS.c.lifeboat_key), else_=null()),
+            gone_tries=case((LIVES, JOBS.c.gone_tries), else_=0),
+            unexpected=NOT_ACCEPTED,
         )
         .returning(JOBS.c.id, JOBS.c.batch_id)
         .cte("retried")
@@ -132,7 +135,8 @@ def _retry(*states: State) -> Select[uuid.UUID]:
         .where(BATCHES.c.id.in_(select(retried.c.batch_id)))
         # A person wants something of it again: what is withdrawn stays so.
         .values(results_key=null(), cancelled_at=null())
-        .cte("unwritten")
+        .cte("unwritten"),
+        lose_results_of(may_go, not_(LIVES)),
     )
 
 
@@ -154,8 +158,8 @@ def retry(database: Database, job_id: uuid.UUID) -> bool:
 
     One that waits for approval is let go by that alone.
 
-    It goes on with the copy while its paid result is worth it; else it will be called again, for another
-    credit.
+    While its paid result has not expired it goes on with the copy, whatever held it; else the loss is
+    written down and it will be called again, for another credit.
     """
     return bool(retry_all(database, [job_id]))
 

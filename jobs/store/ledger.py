@@ -1,6 +1,6 @@
 """The ledger: a line before each paid call, its end after it, and the result it brought."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 
@@ -36,7 +36,10 @@ from jobs.store.words import cut
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the ledger keeps of a call's end."""
+    """What the ledger keeps of a call's end.
+
+    `raw_answer` is secret: an answer that was not understood may hold the URL of what was paid for.
+    """
 
     outcome: AttemptOutcome
     http_status: int | None = None
@@ -44,6 +47,7 @@ class Answer:
     message: str | None = None
     request_id: str | None = None
     log_id: str | None = None
+    raw_answer: str | None = field(default=None, repr=False)
 
 
 THE_BATCH = BATCHES.c.id == JOBS.c.batch_id

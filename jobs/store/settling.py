@@ -60,6 +60,23 @@ def _lose(*conditions: ColumnElement[bool]) -> CTE:
 LOSE = _lose()
 LOSE_IF_CANCELLED = _lose(JOB_IS_CANCELLED)
 
+# A result that was declared lost, and that its URL gave after all.
+FIND_AGAIN = (
+    update(ATTEMPTS)
+    .where(
+        ATTEMPTS.c.id
+        == select(func.max(ATTEMPTS.c.id))
+        .where(
+            ATTEMPTS.c.job_id == bindparam("claimed_job"),
+            ATTEMPTS.c.outcome == AttemptOutcome.CHARGED,
+            select(JOBS.c.id).where(FENCED, AT_ITS_STEP).exists(),
+        )
+        .scalar_subquery()
+    )
+    .values(lost_at=null())
+    .cte("found_again")
+)
+
 # An error between the call and its end in the ledger leaves that end open.
 GIVE_UP = (
     update(ATTEMPTS)
@@ -78,6 +95,7 @@ CALL_AGAIN = {
     "result_url": None,
     "result_expires_at": None,
     "lifeboat_key": None,
+    "gone_tries": 0,
 }
 # Of a job that was cancelled while a worker had it.
 END_CANCELLED = (
@@ -112,7 +130,8 @@ def settle(database: Database, claim: Claim, outcome: Outcome, bounds: Bounds = 
     """Turn what happened into the job's next state. False if the claim was lost: nothing is changed then."""
     parameters = claim.as_parameters()
     if isinstance(outcome, Succeeded):
-        change, parameters = SUCCEED, parameters | _stored(outcome)
+        change = SUCCEED.add_cte(FIND_AGAIN) if claim.gone_tries else SUCCEED
+        parameters |= _stored(outcome)
     else:
         values = _values(database, claim, outcome, bounds)
         change = update(JOBS).where(FENCED, AT_ITS_STEP).values(values).returning(JOBS.c.id)
@@ -151,8 +170,9 @@ def _values(database: Database, claim: Claim, outcome: Outcome, bounds: Bounds) 
                 return _held(code, message)
             return _rest(BACKOFF[Step.CALL].first_seconds, code, message)
         case Lost(code, message):
-            if _count(database, claim, ATTEMPTS.c.lost_at.is_not(None)) >= bounds.lost:
-                return _held(code, message)
+            lost = _count(database, claim, ATTEMPTS.c.lost_at.is_not(None))
+            if not outcome.again and lost >= bounds.lost:
+                return _held(code, message) | _counted(gone=outcome.gone)
             return _rest(0.0, code, message) | CALL_AGAIN
         case Hold(code, message, parked):
             return _held(code, message) | {"standing": Standing.PARKED if parked else None}
@@ -170,7 +190,11 @@ def _retry(claim: Claim, outcome: Retry) -> dict[str, Any]:
     delay = backoff.delay(tries) if outcome.after_seconds is None else outcome.after_seconds
     if outcome.at_most_seconds is not None:
         delay = min(delay, outcome.at_most_seconds)
-    return {**_rest(delay, outcome.code, outcome.message), "tries": tries}
+    return {**_rest(delay, outcome.code, outcome.message), "tries": tries} | _counted(gone=outcome.gone)
+
+
+def _counted(*, gone: bool) -> dict[str, Any]:
+    return {"gone_tries": JOBS.c.gone_tries + 1} if gone else {}
 
 
 def _rest(seconds: float, code: str | None, message: str | None) -> dict[str, Any]:

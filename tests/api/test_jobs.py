@@ -76,7 +76,7 @@ class TestPostingAJob:
         assert set(view) == {
             "id", "batch_id", "external_id", "return_form", "state", "step", "tries", "credits",
             "scheduled_at",
-            "created_at", "finished_at", "cancelled_at", "error", "result",
+            "created_at", "finished_at", "cancelled_at", "error", "result", "unexpected",
         }  # fmt: skip
 
     @pytest.mark.parametrize(

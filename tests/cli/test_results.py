@@ -18,7 +18,7 @@ from tests.support.fates import DONE, Fates
 
 COLUMNS = [
     "external_id", "return_form", "state", "key", "sha256", "media_type", "width", "height", "size_bytes",
-    "reused", "credits", "attempts", "error_code", "error_message", "request_id", "job_id",
+    "reused", "credits", "attempts", "error_code", "error_message", "warning", "request_id", "job_id",
 ]  # fmt: skip
 MakeBatch = Callable[[str, Fates], str]
 

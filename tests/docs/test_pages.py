@@ -28,6 +28,7 @@ MADE = (
     "cutouts/",
     "manifests/",
     "results/BATCH",
+    "unexpected/",
 )
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

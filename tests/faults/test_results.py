@@ -69,7 +69,7 @@ class TestAResultThatIsGone:
         """The job is held, with a credit that bought nothing; nothing is bought again unasked."""
         sandbox.fault("result_gone", next=1)
         system.enqueue(shop)
-        system.until(HELD)
+        system.until(HELD, without_rests=True)
         assert system.scalar("SELECT code FROM jobs") == "RESULT_EXPIRED"
         assert sandbox.charges() == 1
         assert ledger(system) == Ledger(charged=1, not_charged=0, unknown=0, doubted=0, lost=1)
@@ -81,7 +81,7 @@ class TestAResultThatIsGone:
         """With CUTOUT_RETRY_LOST=1 the job is called once more: two charges, one of them lost."""
         sandbox.fault("result_gone", next=1)
         system.enqueue(shop)
-        system.until(DONE)
+        system.until(DONE, without_rests=True)
         assert sandbox.charges() == 2
         assert ledger(system) == Ledger(charged=2, not_charged=0, unknown=0, doubted=0, lost=1)
         assert whole(system, bucket) == 1
@@ -92,6 +92,6 @@ class TestAResultThatIsGone:
         before = arrived(sandbox)
         sandbox.fault("result_gone", next=3)
         system.enqueue(shop)
-        system.until(HELD)
+        system.until(HELD, without_rests=True)
         assert arrived(sandbox) - before == sandbox.charges() == 2
         assert ledger(system) == Ledger(charged=2, not_charged=0, unknown=0, doubted=0, lost=2)

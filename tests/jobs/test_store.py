@@ -380,13 +380,41 @@ class TestByHand:
         store.retry(session, claim.job_id)
         assert job_of(session, claim).step == Step.COPY
 
-    @pytest.mark.parametrize("code", ["RESULT_EXPIRED", "RESULT_WRONG"])
-    def test_a_held_copy_whose_result_is_useless_is_called_again(self, session: Session, code: str) -> None:
-        """What was deleted early or is not what was asked for is bought anew, as its message says."""
+    @pytest.mark.parametrize("code", ["RESULT_EXPIRED", "RESULT_WRONG", "RESULT_UNEXPECTED"])
+    def test_a_held_copy_asks_the_url_first_whatever_held_it(self, session: Session, code: str) -> None:
+        """A server that said that it was gone, or gave something else, may have been wrong."""
         claim = bought(session, claim_new(session, new_worker(session)))
         store.settle(session, claim, Hold(code, "y"))
         store.retry(session, claim.job_id)
+        job = job_of(session, claim)
+        assert (job.step, job.result_url is None) == (Step.COPY, False)
+        assert session.scalars(select(Attempt.lost_at)).one() is None
+
+    @pytest.mark.parametrize("code", ["RESULT_UNEXPECTED", "SOMEBODY_STOPPED_IT"])
+    def test_a_retry_that_drops_a_paid_url_writes_the_loss(self, session: Session, code: str) -> None:
+        """Past its time it is bought anew: whatever held the job, the ledger says that the first is lost."""
+        claim = bought(session, claim_new(session, new_worker(session)))
+        store.settle(session, claim, Hold(code, "y"))
+        session.execute(text("UPDATE jobs SET result_expires_at = now()"))
+        store.retry(session, claim.job_id)
         assert (job_of(session, claim).step, job_of(session, claim).result_url) == (Step.CALL, None)
+        assert session.scalars(select(Attempt.lost_at)).one() is not None
+
+    def test_a_retry_of_many_writes_the_loss_of_those_that_it_drops_alone(self, session: Session) -> None:
+        """Each by its own last paid call; a call that cost nothing, and a job that stays, have none."""
+        worker_id = new_worker(session)
+        claims = []
+        for dropped in (True, False):
+            claim = claim_new(session, worker_id)
+            store.end_attempt(session, begin(session, claim), Answer(AttemptOutcome.NOT_CHARGED, code="X"))
+            claim = record(session, claim, begin(session, claim, 2))
+            store.settle(session, claim, Hold("X", "y"))
+            if dropped:
+                session.execute(text("UPDATE jobs SET result_expires_at = now()"))
+            claims.append(claim)
+        assert store.retry_all(session, [claim.job_id for claim in claims]) == 2
+        lost = select(Attempt.job_id, Attempt.number).where(Attempt.lost_at.is_not(None))
+        assert session.execute(lost).all() == [(claims[0].job_id, 2)]
 
     def test_a_held_copy_whose_result_is_in_the_lifeboat_goes_on_with_its_copy(
         self, session: Session

@@ -126,6 +126,63 @@ class TestSpoiledResult:
         url = client.call(picture).json()["data"]["image_url"]
         assert [client.http.get(url).status_code for _ in range(3)] == [503, 503, 200]
 
+    def test_unsteady_is_unavailable_then_gone_then_there(self, client: Client, picture: bytes) -> None:
+        """503, 503 and 404 come before the picture."""
+        client.fault("result_unsteady")
+        url = client.call(picture).json()["data"]["image_url"]
+        assert [client.http.get(url).status_code for _ in range(4)] == [503, 503, 404, 200]
+
+    @pytest.mark.parametrize(
+        ("kind", "media_type", "mode"),
+        [
+            ("palette_image", "image/png", "P"),
+            ("grey_alpha_image", "image/png", "LA"),
+            ("webp_image", "image/webp", "RGBA"),
+            ("opaque_image", "image/png", "RGB"),
+        ],
+    )
+    def test_another_encoding_is_whole(
+        self, client: Client, picture: bytes, kind: str, media_type: str, mode: str
+    ) -> None:
+        """The picture as a CDN might serve it, under the type that it has then; and charged."""
+        client.fault(kind)
+        result = client.cut_out(picture)
+        assert (result.headers["content-type"], decoded(result.content).mode) == (media_type, mode)
+        assert client.charges() == 1
+
+    def test_small_image_is_half_as_large(self, client: Client, picture: bytes) -> None:
+        """Half as wide and half as high, rounded up."""
+        width, height = decoded(client.cut_out(picture).content).size
+        client.fault("small_image")
+        assert decoded(client.cut_out(picture).content).size == ((width + 1) // 2, (height + 1) // 2)
+
+    def test_large_image_is_the_same_picture(self, client: Client, picture: bytes) -> None:
+        """70 MB that decode to what it is otherwise."""
+        client.fault("large_image")
+        large = client.cut_out(picture).content
+        assert len(large) > 70_000_000
+        assert decoded(large).size == decoded(client.cut_out(picture).content).size
+
+    def test_html_result_is_a_page(self, client: Client, picture: bytes) -> None:
+        """200, text/html, as an outage behind a CDN."""
+        client.fault("html_result")
+        result = client.cut_out(picture)
+        assert (result.status_code, result.text[:9]) == (200, "<!doctype")
+
+
+class TestSpoiledAnswer:
+    def test_url_elsewhere(self, client: Client, picture: bytes) -> None:
+        """200 with the URL in another field, where it works."""
+        client.fault("url_elsewhere")
+        (url,) = client.call(picture).json()["data"]["elements"]
+        assert (client.http.get(url).status_code, client.charges()) == (200, 1)
+
+    def test_long_url(self, client: Client, picture: bytes) -> None:
+        """The URL is longer than most fields, and works."""
+        client.fault("long_url")
+        url = client.call(picture).json()["data"]["image_url"]
+        assert (len(url) > 5000, client.http.get(url).status_code) == (True, 200)
+
 
 class TestCode:
     def test_carries_retry_after_if_ordered(self, client: Client, picture: bytes) -> None:

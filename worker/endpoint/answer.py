@@ -5,7 +5,7 @@ import math
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
@@ -19,6 +19,7 @@ MAX_TEXT = 500  # characters kept of a message of theirs
 MAX_NAME = 100  # and of a code or an id
 MAX_URL = 4096
 MAX_RETRY_AFTER_S = 3600.0
+MAX_RAW = 65_536  # characters kept of an answer that was not understood
 
 _FAILURE_STATUS = re.compile(r"[45][0-9]{2}")
 _URL = re.compile(r"https?://\S+", re.IGNORECASE)
@@ -49,6 +50,8 @@ class Refused:
     log_id: str = ""
     retry_after_s: float | None = None
     may_be_charged: bool = False
+    # Secret: the body of an answer that claims success and was not understood. It may hold a result's URL.
+    raw: str | None = field(default=None, repr=False)
 
 
 def judge(status: int, headers: Mapping[str, str], body: bytes) -> Accepted | Refused:
@@ -60,7 +63,8 @@ def judge(status: int, headers: Mapping[str, str], body: bytes) -> Accepted | Re
     url = _result_url(envelope)
     if url and succeeded(status, envelope):
         return Accepted(url, _name(envelope.get("request_id")), _name(envelope.get("log_id")))
-    return refusal(status, headers, envelope)
+    refused = refusal(status, headers, envelope)
+    return replace(refused, raw=_raw(body)) if refused.code == NOT_UNDERSTOOD else refused
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -123,6 +127,11 @@ def _text(value: object) -> str:
         return ""
     words = " ".join(value[: 4 * MAX_TEXT].split())
     return _URL.sub("<url>", "".join(c for c in words if c.isprintable()))[:MAX_TEXT]
+
+
+def _raw(body: bytes) -> str:
+    """The body as Postgres takes it: UTF-8, whatever is none escaped, without NUL, and bounded."""
+    return body[:MAX_RAW].decode(errors="backslashreplace").replace("\0", "\\x00")[:MAX_RAW]
 
 
 def _name(value: object) -> str:

@@ -8,11 +8,15 @@ EndpointError
     - ResultGone          deleted: the endpoint keeps a result for 24 hours
     - ResultUrlRefused    its host is not in the allow-list, or not public
     - ResultUnavailable   may be there next time
-    - ResultWrong         not the picture that was asked for
+      + ResultDamaged     bytes came, and the next download may be whole
+      + ResultText        a text came instead, most likely a page about an outage
+    - ResultWrong         whole, and lacks what was bought
 
 No message holds a result URL or an API key.
 """
 # ruff: noqa: N818 - the names say what happened, and `Error` would say nothing more
+
+from worker.endpoint.found import FoundFile
 
 
 class EndpointError(Exception):
@@ -52,5 +56,20 @@ class ResultUnavailable(ResultError):
     pass
 
 
-class ResultWrong(ResultError):
+class ResultDamaged(ResultUnavailable):
+    def __init__(self, message: str, found: FoundFile) -> None:
+        super().__init__(message)
+        self.found = found
+
+
+class ResultText(ResultDamaged):
     pass
+
+
+class ResultWrong(ResultError):
+    """`saved`: its bytes came from the lifeboat."""
+
+    def __init__(self, message: str, found: FoundFile) -> None:
+        super().__init__(message)
+        self.found = found
+        self.saved = False

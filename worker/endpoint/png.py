@@ -4,6 +4,8 @@ import struct
 import zlib
 from dataclasses import dataclass
 
+from worker.network import Blob
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHUNK_OVERHEAD = 12  # length, type and CRC
 
@@ -19,9 +21,9 @@ class PngHeader:
     chunks: frozenset[bytes]
 
 
-def read_png(data: bytes, *, check_crc: bool = False) -> PngHeader | None:
+def read_png(data: Blob, *, check_crc: bool = False) -> PngHeader | None:
     """Walk the chunks; None if the file is damaged or breaks off before IEND. Nothing is decoded."""
-    if not data.startswith(SIGNATURE + b"\0\0\0\x0dIHDR"):
+    if data[:16] != SIGNATURE + b"\0\0\0\x0dIHDR":
         return None
     view, position, chunks = memoryview(data), len(SIGNATURE), set()
     while position + _CHUNK_OVERHEAD <= len(data):

@@ -1,25 +1,31 @@
 """Fetching the paid result from where the endpoint left it."""
 
+from contextlib import closing
 from http import HTTPStatus
+from pathlib import Path
 from typing import Self
 
 import httpx
 
-from worker.endpoint.errors import ResultGone, ResultUnavailable, ResultUrlRefused, ResultWrong
+from worker.endpoint.errors import ResultGone, ResultUnavailable, ResultUrlRefused
 from worker.network import (
+    IN_MEMORY_BYTES,
     AddressPolicy,
     BadStatus,
+    Blob,
     FetchError,
     GuardedTransport,
     HostList,
     TooLarge,
     UrlRefused,
-    fetch,
+    fetch_pieces,
+    gather,
     port_of,
 )
 
-MAX_RESULT_BYTES = 64_000_000  # a four-channel PNG of 1999x1999 is 16 MB before it is packed
-DEADLINE_S = 60.0
+# A four-channel PNG of 1999x1999 is 16 MB before it is packed; what is paid for is kept far beyond that.
+MAX_RESULT_BYTES = 512_000_000
+DEADLINE_S = 110.0
 MAX_REDIRECTS = 3
 
 
@@ -36,27 +42,32 @@ class ResultDownloader:
         private: HostList | None = None,
         max_bytes: int = MAX_RESULT_BYTES,
         deadline_s: float = DEADLINE_S,
+        directory: Path | None = None,
     ) -> None:
+        """Large results lie in `directory` while they are looked at, without a name."""
         self._private = HostList(hosts.local().patterns + (private or HostList()).patterns)
         self._hosts = HostList(hosts.patterns + self._private.patterns)
         self._max_bytes = max_bytes
         self._deadline_s = deadline_s
+        self._directory = directory
         self._transport = GuardedTransport(policy=AddressPolicy(exempt=self._private))
 
-    def download(self, url: str) -> bytes:
+    def download(self, url: str) -> Blob:
         """Download a result, of which `check_result` is to judge what it is.
 
-        Raises ResultGone, ResultUrlRefused, ResultUnavailable, or ResultWrong if it is too large.
+        Raises ResultGone, ResultUrlRefused, or ResultUnavailable, also if it is too large.
         """
+        pieces = fetch_pieces(
+            self._transport,
+            url,
+            max_bytes=self._max_bytes,
+            deadline_s=self._deadline_s,
+            max_redirects=MAX_REDIRECTS,
+            check_url=self._check_url,
+        )
         try:
-            return fetch(
-                self._transport,
-                url,
-                max_bytes=self._max_bytes,
-                deadline_s=self._deadline_s,
-                max_redirects=MAX_REDIRECTS,
-                check_url=self._check_url,
-            ).data
+            with closing(pieces):
+                return gather(pieces, self._directory)
         except BadStatus as error:
             if error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
                 raise ResultGone(f"deleted ({error}): the endpoint keeps a result for 24 hours") from error
@@ -64,9 +75,14 @@ class ResultDownloader:
         except UrlRefused as error:
             raise ResultUrlRefused(str(error)) from error
         except TooLarge as error:
-            raise ResultWrong(f"the result is too large: {error}") from error
+            raise ResultUnavailable(f"the result is too large: {error}") from error
         except FetchError as error:
             raise ResultUnavailable(str(error)) from error
+        except OSError as error:
+            raise ResultUnavailable(
+                f"a result of more than {IN_MEMORY_BYTES:,} bytes finds no room in {self._directory}"
+                f" ({error.strerror}): make room there, or name a larger CUTOUT_SPOOL_DIR"
+            ) from error
 
     def close(self) -> None:
         self._transport.close()

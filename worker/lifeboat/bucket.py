@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from jobs.settings import Settings
 from jobs.storage import (
@@ -12,7 +13,9 @@ from jobs.storage import (
     StorageError,
     StorageRefusedError,
 )
-from worker.lifeboat.errors import LifeboatError, check_key, is_key
+from worker.lifeboat.errors import LifeboatError, LifeboatFullError, check_key, is_key
+from worker.network import IN_MEMORY_BYTES, Blob
+from worker.objects import read_object
 
 S3 = "s3://"
 
@@ -24,25 +27,28 @@ class BucketLifeboat:
         name, _, prefix = (settings.lifeboat_dir or "").removeprefix(S3).partition("/")
         self._name = name
         self._prefix = f"{prefix.strip('/')}/".lstrip("/")
+        self._directory = Path(settings.spool_dir)
         self._bucket = Bucket(_of_its_own(settings, name), connections=settings.worker_threads)
         self._found = False
 
     def __str__(self) -> str:
         return f"{S3}{self._name}/{self._prefix}"
 
-    def save(self, key: str, data: bytes) -> None:
+    def save(self, key: str, data: Blob) -> None:
         """Save an entry, verified by the server's checksum; raises LifeboatError."""
         name = self._key(key)
         with self._plain_errors():
             self._find()
             self._bucket.put_cutout(data, key=name, media_type="application/octet-stream", metadata={})
 
-    def read(self, key: str, *, max_bytes: int) -> bytes | None:
+    def read(self, key: str, *, max_bytes: int) -> Blob | None:
         """An entry's bytes; None if there is none such. Raises LifeboatError, also past `max_bytes`."""
         name = self._key(key)
         with self._plain_errors():
             try:
-                return self._bucket.read(name, max_bytes=max_bytes)
+                if not IN_MEMORY_BYTES < self._bucket.describe(name).size <= max_bytes:
+                    return self._bucket.read(name, max_bytes=max_bytes)
+                return read_object(self._bucket, name, self._directory)
             except ObjectMissingError:
                 return None
 
@@ -77,6 +83,11 @@ class BucketLifeboat:
             yield
         except StorageError as error:
             raise LifeboatError(f"the lifeboat {self}: {_in_its_words(error, self._name)}") from None
+        except OSError as error:
+            raise LifeboatFullError(
+                f"a result of the lifeboat {self} finds no room in {self._directory} ({error.strerror}):"
+                " make room there, or name a larger CUTOUT_SPOOL_DIR"
+            ) from None
 
 
 def _in_its_words(error: StorageError, name: str) -> str:

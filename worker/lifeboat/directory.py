@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from worker.lifeboat.errors import LifeboatError, LifeboatFullError, check_key, is_key
+from worker.network import IN_MEMORY_BYTES, Blob, mapped
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 UNFINISHED = ".part"
@@ -26,7 +27,7 @@ class DirectoryLifeboat:
     def __str__(self) -> str:
         return str(self._directory)
 
-    def save(self, key: str, data: bytes) -> None:
+    def save(self, key: str, data: Blob) -> None:
         """Save an entry so that it outlives a power cut, whole or not at all; raises LifeboatError."""
         path = self._path(key)
         unfinished = self._directory / f".{key}.{uuid.uuid4().hex}{UNFINISHED}"
@@ -41,7 +42,7 @@ class DirectoryLifeboat:
                 raise
             _sync(self._directory)
 
-    def read(self, key: str, *, max_bytes: int) -> bytes | None:
+    def read(self, key: str, *, max_bytes: int) -> Blob | None:
         """An entry's bytes; None if there is none such. Raises LifeboatError, also past `max_bytes`."""
         path = self._path(key)
         with self._plain_errors("read"):
@@ -55,7 +56,7 @@ class DirectoryLifeboat:
                     raise LifeboatError(
                         f"{path} is no file of at most {max_bytes} bytes: it is none of ours; move it away"
                     )
-                return file.read()
+                return mapped(file) if found.st_size > IN_MEMORY_BYTES else file.read()
 
     def remove(self, key: str) -> None:
         """Remove an entry, if it is there; raises LifeboatError."""
@@ -103,7 +104,7 @@ def _make(directory: Path) -> None:
         _sync(directory.parent)
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: Blob) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
         file.write(data)

@@ -6,6 +6,7 @@ URL is a secret.
 """
 
 from worker.network.addresses import AddressPolicy, is_public
+from worker.network.blob import IN_MEMORY_BYTES, Blob, gather, mapped, stream_of
 from worker.network.errors import (
     AddressRefused,
     BadStatus,
@@ -24,9 +25,11 @@ from worker.network.hosts import HostList, HostPattern, is_local, port_of
 from worker.network.transport import GuardedTransport, Timeouts
 
 __all__ = [
+    "IN_MEMORY_BYTES",
     "AddressPolicy",
     "AddressRefused",
     "BadStatus",
+    "Blob",
     "DeadlinePassed",
     "FetchError",
     "Fetched",
@@ -43,8 +46,11 @@ __all__ = [
     "UrlRefused",
     "fetch",
     "fetch_pieces",
+    "gather",
     "is_local",
     "is_public",
+    "mapped",
     "port_of",
     "read_bounded",
+    "stream_of",
 ]

@@ -20,7 +20,24 @@ from tests.support.fates import DONE, make_batch
 # What Postgres stores as text.
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 ROW = ResultRow(
-    "SKU", "rgba", "failed", None, None, None, None, None, None, False, 0, 1, "BROKEN", "m", "r", "j", None
+    "SKU",
+    "rgba",
+    "failed",
+    None,
+    None,
+    None,
+    None,
+    None,
+    None,
+    False,
+    0,
+    1,
+    "BROKEN",
+    "m",
+    None,
+    "r",
+    "j",
+    None,
 )
 
 

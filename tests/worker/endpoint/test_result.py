@@ -11,7 +11,7 @@ from tests.worker.endpoint.pictures import encoded
 from tests.worker.wire import answering, closing_after, response, serving
 from worker.endpoint.answer import Accepted
 from worker.endpoint.client import EndpointClient
-from worker.endpoint.errors import ResultError, ResultGone, ResultUnavailable, ResultUrlRefused, ResultWrong
+from worker.endpoint.errors import ResultError, ResultGone, ResultUnavailable, ResultUrlRefused
 from worker.endpoint.image import PreparedImage
 from worker.endpoint.result import ResultDownloader
 from worker.endpoint.result_check import check_result
@@ -90,12 +90,12 @@ class TestFailures:
             (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nhalf", ResultUnavailable),
             (b"", ResultUnavailable),
             (response(b"?", headers="Content-Encoding: br\r\n"), ResultUnavailable),
-            (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n", ResultWrong),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n", ResultUnavailable),
         ],
-        ids=["410", "403", "500", "cut off", "closed", "packed", "100 MB"],
+        ids=["410", "403", "500", "cut off", "closed", "packed", "1 GB"],
     )
     def test_are_told_apart(self, served: bytes, error: type[ResultError], local: ResultDownloader) -> None:
-        """Deleted, passing and useless are errors of their own."""
+        """Deleted is an error of its own; whatever may pass is tried until the result's time is over."""
         with serving(closing_after(served)) as url, pytest.raises(error):
             local.download(url)
 

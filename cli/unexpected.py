@@ -1,0 +1,29 @@
+"""What came unexpectedly for a job: a line and a link."""
+
+from cli.console import out
+from jobs.models import Job
+from jobs.settings import settings
+from jobs.storage import Bucket, StorageError
+from jobs.unexpected import Unexpected
+
+LINK_SECONDS = 3600
+
+
+def name_unexpected(job: Job) -> None:
+    """Print what came for the job and was not what was bought, with a link good for an hour."""
+    found = Unexpected.of(job.unexpected)
+    if found is None:
+        return
+    size = f"{found.width}x{found.height} " if found.is_picture else ""
+    word = "accepted" if found.accepted else "unexpected"
+    out.print(
+        f"  {word}: {found.key}  {size}{found.media_type}, {found.size_bytes:,} bytes: {found.reason}",
+        markup=False,
+    )
+    bucket = Bucket(settings())
+    try:
+        out.print(f"  {bucket.presign(found.key, seconds=LINK_SECONDS, public=True)}", markup=False)
+    except StorageError as error:
+        out.print(f"  no link to it: {error}", markup=False)
+    finally:
+        bucket.close()

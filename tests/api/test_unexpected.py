@@ -1,0 +1,140 @@
+"""What came unexpectedly for a job, as its producer sees it."""
+
+import hashlib
+import uuid
+from collections.abc import Callable
+
+import httpx
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
+
+from jobs import store
+from jobs.outcomes import Fail, Hold, Outcome, StoredObject, Succeeded
+from jobs.states import AttemptOutcome
+from jobs.storage import Bucket
+from jobs.store import Answer
+from jobs.unexpected import CODE, Unexpected, unexpected_key
+from tests.api.conftest import key_for, producer_of
+from tests.api.test_jobs import problem_of
+from tests.support.fates import make_batch
+from tests.support.steps import begin, claim_one, new_worker
+
+DATA = b"\x89PNG without alpha"
+
+
+@pytest.fixture
+def surprised(engine: Engine, bucket: Bucket) -> Callable[[Outcome], uuid.UUID]:
+    """Makes a job of the shop's for which two unexpected things came, and which ended like this."""
+
+    def make(outcome: Outcome) -> uuid.UUID:
+        make_batch(engine, {"a": None}, producer_id=producer_of(engine))
+        with Session(engine) as session, session.begin():
+            claim = claim_one(session, new_worker(session))
+            raw = Answer(AttemptOutcome.CHARGED, raw_answer="https://secret.example/results/1")
+            store.end_attempt(session, begin(session, claim), raw)
+            for data in (b"<html>", DATA):
+                sha256 = hashlib.sha256(data).hexdigest()
+                key = unexpected_key(claim.job_id, sha256, "png")
+                bucket.put_cutout(data, key=key, media_type="image/png", metadata={})
+                found = Unexpected(key, "it has no alpha", sha256, "image/png", "png", len(data), 60, 40)
+                store.save_unexpected(session, claim, found)
+            store.settle(session, claim, outcome)
+            return claim.job_id
+
+    return make
+
+
+HELD = Hold(CODE, "it has no alpha")
+
+
+class TestAnUnexpectedResult:
+    def test_is_shown_with_a_link_to_its_bytes(
+        self, shop: httpx.Client, surprised: Callable[[Outcome], uuid.UUID]
+    ) -> None:
+        """The job says what came, and its link redirects to the bytes; the endpoint's answer is not shown."""
+        job_id = surprised(HELD)
+        answer = shop.get(f"/v1/jobs/{job_id}")
+        view = answer.json()
+        assert (view["state"], view["error"]["code"], view["result"]) == ("held", CODE, None)
+        assert view["unexpected"] == {
+            "reason": "it has no alpha",
+            "url": f"/v1/jobs/{job_id}/unexpected",
+            "media_type": "image/png",
+            "size_bytes": len(DATA),
+            "width": 60,
+            "height": 40,
+            "accepted": False,
+        }
+        redirect = shop.get(view["unexpected"]["url"])
+        assert (redirect.status_code, redirect.headers["cache-control"]) == (307, "no-store")
+        assert httpx.get(redirect.headers["location"]).content == DATA
+        explained = shop.get(f"/v1/jobs/{job_id}/explanation").text
+        assert "secret.example" not in answer.text + explained
+
+    def test_is_its_producers_alone(
+        self, shop: httpx.Client, engine: Engine, surprised: Callable[[Outcome], uuid.UUID]
+    ) -> None:
+        """Another's is a 404, and a job without one a 409."""
+        path = f"/v1/jobs/{surprised(HELD)}/unexpected"
+        problem_of(shop.get(path, headers=key_for(engine, "other")), 404)
+        job = shop.post("/v1/jobs", json={"source_url": "https://shop.example/a.jpg"}).json()
+        assert job["unexpected"] is None
+        problem_of(shop.get(f"/v1/jobs/{job['id']}/unexpected"), 409)
+
+    def test_is_deleted_with_the_jobs_objects(
+        self,
+        shop: httpx.Client,
+        engine: Engine,
+        bucket: Bucket,
+        surprised: Callable[[Outcome], uuid.UUID],
+    ) -> None:
+        """All that ever came for it, and the answer that was kept; another job's stays."""
+        surprised(HELD)
+        job_id = surprised(Fail("X", "y"))
+        assert len(bucket.keys("unexpected/")) == 4
+        shop.delete(f"/v1/jobs/{job_id}", params={"objects": "true"}).raise_for_status()
+        assert len(bucket.keys("unexpected/")) == 2
+        with engine.connect() as connection:
+            kept = text(
+                "SELECT unexpected, raw_answer FROM jobs, attempts WHERE job_id = jobs.id AND job_id = :id"
+            )
+            assert connection.execute(kept, {"id": job_id}).one() == (None, None)
+
+    def test_stays_when_the_job_alone_is_deleted(
+        self, shop: httpx.Client, bucket: Bucket, surprised: Callable[[Outcome], uuid.UUID]
+    ) -> None:
+        """Objects go only when that is asked for."""
+        shop.delete(f"/v1/jobs/{surprised(Fail('X', 'y'))}").raise_for_status()
+        assert len(bucket.keys("unexpected/")) == 2
+
+
+class TestAWarning:
+    def test_stands_with_the_result_and_in_the_results(self, shop: httpx.Client, engine: Engine) -> None:
+        """Whoever fetches the cutout is told in what it differs from what was ordered."""
+        batch_id = make_batch(engine, {"a": None}, producer_id=producer_of(engine))
+        stored = StoredObject(
+            "cutouts/a.png", b"\xab" * 32, "image/png", 7, 30, 20, "30x20 for the 60x40 sent"
+        )
+        with Session(engine) as session, session.begin():
+            claim = claim_one(session, new_worker(session))
+            store.settle(session, claim, Succeeded(stored))
+        view = shop.get(f"/v1/jobs/{claim.job_id}").json()
+        assert view["result"]["warning"] == "30x20 for the 60x40 sent"
+        assert ",30x20 for the 60x40 sent," in shop.get(f"/v1/batches/{batch_id}/results").text
+
+
+class TestDeletingAJobWhosePaidResultLives:
+    def test_writes_the_loss(self, shop: httpx.Client, engine: Engine) -> None:
+        """Its URL goes with the row, so what was paid for it is lost."""
+        make_batch(engine, {"a": None}, producer_id=producer_of(engine))
+        with Session(engine) as session, session.begin():
+            claim = claim_one(session, new_worker(session))
+            store.end_attempt(session, begin(session, claim), Answer(AttemptOutcome.CHARGED))
+            store.settle(session, claim, Fail("X", "y"))
+            session.execute(
+                text("UPDATE jobs SET step = 'copy', result_url = 'https://x', result_expires_at = now()")
+            )
+        shop.delete(f"/v1/jobs/{claim.job_id}").raise_for_status()
+        with engine.connect() as connection:
+            assert connection.execute(text("SELECT lost_at FROM attempts")).scalar_one() is not None

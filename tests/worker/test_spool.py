@@ -1,17 +1,20 @@
 import json
 import logging
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from jobs import store, workers
+from jobs.database import is_away
 from jobs.models import Attempt, Job
 from jobs.outcomes import StoredObject, Succeeded
 from jobs.states import AttemptOutcome, State, Step
@@ -125,6 +128,24 @@ class TestAFile:
         assert "cannot be written" in caplog.text
 
 
+@contextmanager
+def refusing(engine: Engine, state: str) -> Iterator[None]:
+    """Postgres raises this SQLSTATE for every change of the ledger, while the context lasts."""
+    make = (
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"  # noqa: S608 - of this file alone
+        f" $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{state}'; END $$"
+    )
+    with engine.begin() as connection:
+        connection.execute(text(make))
+        connection.execute(
+            text("CREATE TRIGGER refuse BEFORE UPDATE ON attempts EXECUTE FUNCTION refuse()")
+        )
+    yield
+    with engine.begin() as connection:
+        connection.execute(text("DROP TRIGGER refuse ON attempts"))
+        connection.execute(text("DROP FUNCTION refuse"))
+
+
 class TestReplay:
     def test_without_a_directory_does_nothing(self, spool: Spool, directory: Path, engine: Engine) -> None:
         """Nothing is left, and nothing is made."""
@@ -200,6 +221,37 @@ class TestReplay:
         assert list(directory.iterdir()) == []
 
 
+class TestAnAnswerThatIsNotWritten:
+    def test_is_named_until_it_is(self, spool: Spool, engine: Engine, end: CallEnd) -> None:
+        """Its worker says that it carries the job, so that nobody calls anew what is paid for."""
+        assert spool.unwritten() == set()
+        leave(spool, end)
+        assert spool.unwritten() == {(end.job_id, end.fence)}
+        replay(spool, engine)
+        assert spool.unwritten() == set()
+
+    def test_is_named_no_more_once_another_worker_wrote_it(
+        self, spool: Spool, directory: Path, engine: Engine, end: CallEnd
+    ) -> None:
+        """Workers of a machine share the directory."""
+        leave(spool, end)
+        replay(Spool(directory), engine)
+        replay(spool, engine)
+        assert spool.unwritten() == set()
+
+    def test_is_kept_in_memory_where_the_disk_takes_nothing(
+        self, tmp_path: Path, engine: Engine, end: CallEnd
+    ) -> None:
+        """It is written from there, whatever became of the thread that had it."""
+        (tmp_path / "file").touch()
+        spool = Spool(tmp_path / "file" / "spool")
+        leave(spool, end)
+        assert spool.unwritten() == {(end.job_id, end.fence)}
+        replay(spool, engine)
+        assert job_of(engine, end).result_url == URL
+        assert spool.unwritten() == set()
+
+
 class TestWhatCannotBeReplayed:
     @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"url": "%s"}' % URL.encode(), b"[]"])
     def test_is_moved_aside_and_hinders_nothing(
@@ -224,14 +276,69 @@ class TestWhatCannotBeReplayed:
         assert str(directory / "0.json") in caplog.text
         assert URL not in caplog.text
 
-    def test_because_postgres_refuses_it_is_moved_aside(
-        self, spool: Spool, directory: Path, engine: Engine, end: CallEnd
+    def test_because_postgres_refuses_it_stays_and_hinders_nothing(
+        self, spool: Spool, directory: Path, engine: Engine, call_out: Callable[[], tuple[Claim, int]]
     ) -> None:
-        """What no repetition can mend does not keep a worker from starting."""
-        leave(spool, replace(end, paid=replace(PAID, url="https://results.example/\0")))
+        """It is tried again with each heartbeat, and neither a start nor the others wait for it."""
+        refused, good = (end_of(*call_out()) for _ in range(2))
+        leave(spool, replace(refused, paid=replace(PAID, url="https://results.example/\0")))
+        leave(spool, good)
         replay(spool, engine)
         (path,) = directory.iterdir()
-        assert path.name.endswith(".json.bad")
+        assert path.name.endswith(f"{refused.job_id}.json")
+        assert job_of(engine, good).result_url == URL
+
+    @pytest.mark.parametrize(
+        ("state", "raised"),
+        [
+            ("25006", True),
+            ("57P01", True),
+            ("57P03", True),
+            ("53100", True),
+            ("53300", True),
+            ("40001", True),
+            ("40P01", True),
+            ("55P03", True),
+            ("26000", True),
+            ("42P05", True),
+            ("42501", False),
+            ("42703", False),
+            ("22021", False),
+            ("23514", False),
+            ("XX000", False),
+        ],
+    )
+    def test_for_whatever_error_of_postgres_stays_and_is_used_later(
+        self, spool: Spool, directory: Path, engine: Engine, end: CallEnd, state: str, raised: bool
+    ) -> None:
+        """Only those of a Postgres that cannot do its work now are raised, to be waited for."""
+        leave(spool, end)
+        with refusing(engine, state):
+            if raised:
+                with pytest.raises(DBAPIError):
+                    replay(spool, engine)
+            else:
+                replay(spool, engine)
+            assert [path.suffix for path in directory.iterdir()] == [".json"]
+        replay(spool, engine)
+        assert job_of(engine, end).result_url == URL
+        assert list(directory.iterdir()) == []
+
+    def test_because_postgres_takes_no_writes_stays_where_it_is(
+        self, spool: Spool, directory: Path, engine: Engine, end: CallEnd
+    ) -> None:
+        """A server that is a replica for some seconds: the answer waits, and is used afterwards."""
+        leave(spool, end)
+        read_only = text("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(read_only)
+            with pytest.raises(DBAPIError, match="read-only") as caught:
+                spool.replay(connection)
+            assert is_away(caught.value)
+            assert caught.value.connection_invalidated
+        assert [path.suffix for path in directory.iterdir()] == [".json"]
+        replay(spool, engine)
+        assert job_of(engine, end).result_url == URL
 
     def test_because_it_is_of_another_database_stays_for_that_one(
         self,

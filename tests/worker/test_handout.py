@@ -114,7 +114,7 @@ class TestMessages:
         assert [each["timelimit"] for each in headers] == [[None, None]] * 5
 
     def test_count_as_long_as_their_fence_does(self, scene: Scene) -> None:
-        """A worker carries a job out whose lease is over and that was not handed out again; not one that was."""
+        """A worker carries a job out though its lease is over, unless it was handed out again."""
         late, again = scene.hand_out(2, lease=timedelta(0)), scene.hand_out(3)
         assert scene.publish(late) == 2
         assert scene.publish([(job_id, fence - 1) for job_id, fence in again]) == 3

@@ -100,11 +100,10 @@ class TestARunningJobThatNobodyCarries:
         system.enqueue(shop)
         system.until(DONE)
         system.execute(
-            "UPDATE jobs SET state = 'running', finished_at = NULL, key = NULL, sha256 = NULL, "
+            "WITH opened AS (UPDATE attempts SET outcome = 'unknown', ended_at = NULL) "
+            "UPDATE jobs SET state = 'running', step = 'call', finished_at = NULL, key = NULL, sha256 = NULL, "
             "worker_id = (SELECT id FROM workers WHERE left_at IS NULL)"
         )
-        system.execute("UPDATE attempts SET outcome = 'unknown', ended_at = NULL")
-        system.execute("UPDATE jobs SET step = 'call'")
         system.until("SELECT bool_and(unknown_at IS NOT NULL AND ended_at IS NOT NULL) FROM attempts")
         system.until(DONE, within_s=30)
         assert sandbox.charges() == 2

@@ -13,6 +13,15 @@ from jobs.unreachable import is_unreachable
 
 # What psycopg prepares a statement after.
 RUNS_BEFORE_PREPARED = 5
+# Read-only and in recovery, of a pooler, a password, a lock; then by class: the connection, serialization,
+# resources, shutdown and cancelled statements.
+NOT_NOW = (
+    *("25006", "25P03", "25P04", "26000", "28P01", "42P05", "55000", "55P03", "58030"),
+    *("08000", "08003", "08006", "08P01"),
+    *("40001", "40003", "40P01"),
+    *("53000", "53100", "53200", "53300"),
+    *("57014", "57P01", "57P02", "57P03", "57P04", "57P05"),
+)
 READ_ONLY = text("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
 ANY_WRITE = text("INSERT INTO workers (host, pid) VALUES ('h', 1)")
 ASK = text("SELECT :one + 1")
@@ -37,36 +46,7 @@ def error_of(engine: Engine, state: str) -> DBAPIError:
 class TestAnError:
     @pytest.mark.parametrize(
         "state",
-        # fmt: off
-        [
-            "25006",
-            "25P03",
-            "25P04",
-            "26000",
-            "28P01",
-            "42P05",
-            "55000",
-            "55P03",
-            "58030",
-            "08000",
-            "08003",
-            "08006",
-            "08P01",
-            "40001",
-            "40003",
-            "40P01",
-            "53000",
-            "53100",
-            "53200",
-            "53300",
-            "57014",
-            "57P01",
-            "57P02",
-            "57P03",
-            "57P04",
-            "57P05",
-        ],
-        # fmt: on
+        NOT_NOW,
     )
     def test_of_a_postgres_that_cannot_do_its_work_is_known_by_its_sqlstate(
         self, one: Engine, state: str

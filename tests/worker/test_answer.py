@@ -5,13 +5,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import make_url, text
+from sqlalchemy import Connection, Engine, make_url, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from jobs.audit import CHECKS, audit
+from jobs.database import patiently
 from jobs.line import hand_out_calls
 from jobs.states import AttemptOutcome, Standing, State, Step
 from jobs.store import NOT_SENT, Bounds
@@ -21,7 +24,7 @@ from tests.support.sandbox import Sandbox
 from tests.support.steps import LEASE
 from tests.support.system import wait_until
 from tests.worker.test_spool import refusing
-from worker import call
+from worker import call, context
 from worker.endpoint import limiter
 from worker.process import process
 
@@ -131,6 +134,52 @@ class TestAnAnswerThatPostgresRefuses:
             process(bench.context, job_id, fence)
         replay(bench)
         assert [attempt.outcome for attempt in bench.attempts(job_id)] == [AttemptOutcome.NOT_CHARGED]
+
+
+class TestAJobThatItsThreadGaveUp:
+    def test_since_its_verdict_cannot_be_written_goes_on_once_it_can(
+        self, bench: Bench, sandbox: Sandbox, photo: bytes
+    ) -> None:
+        """Neither as it is nor as held: the auditor sees that its living worker does not carry it."""
+        job_id, fence = hand_out(bench, photo)
+        with refusing(
+            bench.engine, "42501", "BEFORE UPDATE OF finished_at, code ON jobs", "NEW.step = 'copy'"
+        ):
+            with pytest.raises(DBAPIError):
+                process(bench.context, job_id, fence)
+            beat(bench)
+        assert (bench.job(job_id).state, rescued(bench)) == (State.RUNNING, 0)
+        beat(bench)
+        assert rescued(bench) == 1
+        bench.work()
+        assert bench.job(job_id).state == State.SUCCEEDED
+        assert sandbox.charges() == 1
+
+    def test_after_an_outage_longer_than_its_patience_goes_on(
+        self, cut_off: Bench, line: Proxy, sandbox: Sandbox, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A day without Postgres: the answer is in the spool, and the job is not left running for ever."""
+
+        def for_a_while(engine: Engine, work: Callable[[Connection], object], **named: Any) -> object:
+            return patiently(engine, work, **named | {"give_up_after_s": min(named["give_up_after_s"], 0.5)})
+
+        monkeypatch.setattr(context, "patiently", for_a_while)
+        job_id, fence = hand_out(cut_off, photo)
+        sandbox.set(latency=0.5)
+        with beside(cut_off, job_id, fence) as begun:
+            wait_until(lambda: bool(cut_off.attempts(job_id)), "a call")
+            line.set(Mode.REFUSE)
+            begun.result(timeout=20)
+        line.set(Mode.PASS)
+        assert cut_off.job(job_id).state == State.RUNNING
+        beat(cut_off, times=2)
+        assert rescued(cut_off) == 0
+        replay(cut_off)
+        beat(cut_off)
+        assert rescued(cut_off) == 1
+        cut_off.work()
+        assert cut_off.job(job_id).state == State.SUCCEEDED
+        assert sandbox.charges() == 1
 
 
 class TestAServerThatTakesNoWritesForAWhile:

@@ -129,8 +129,10 @@ class TestAFile:
 
 
 @contextmanager
-def refusing(engine: Engine, state: str) -> Iterator[None]:
-    """Postgres raises this SQLSTATE for every change of the ledger, while the context lasts."""
+def refusing(
+    engine: Engine, state: str, on: str = "BEFORE UPDATE ON attempts", condition: str = "true"
+) -> Iterator[None]:
+    """Postgres raises this SQLSTATE for every change of the ledger, or such a one, while the context lasts."""
     make = (
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
         f" $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{state}'; END $$"
@@ -138,11 +140,12 @@ def refusing(engine: Engine, state: str) -> Iterator[None]:
     with engine.begin() as connection:
         connection.execute(text(make))
         connection.execute(
-            text("CREATE TRIGGER refuse BEFORE UPDATE ON attempts FOR EACH ROW EXECUTE FUNCTION refuse()")
+            text(f"CREATE TRIGGER refuse {on} FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION refuse()")
         )
     yield
+    table = on.rsplit(maxsplit=1)[-1]
     with engine.begin() as connection:
-        connection.execute(text("DROP TRIGGER refuse ON attempts"))
+        connection.execute(text(f"DROP TRIGGER refuse ON {table}"))
         connection.execute(text("DROP FUNCTION refuse"))
 
 

@@ -142,9 +142,8 @@ class TestAJobThatItsThreadGaveUp:
     ) -> None:
         """Neither as it is nor as held: the auditor sees that its living worker does not carry it."""
         job_id, fence = hand_out(bench, photo)
-        with refusing(
-            bench.engine, "42501", "BEFORE UPDATE OF finished_at, code ON jobs", "NEW.step = 'copy'"
-        ):
+        ends = "OLD.state = 'running' AND NEW.state <> 'running'"
+        with refusing(bench.engine, "42501", "BEFORE UPDATE ON jobs", ends):
             with pytest.raises(DBAPIError):
                 process(bench.context, job_id, fence)
             beat(bench)

@@ -132,7 +132,7 @@ class TestAFile:
 def refusing(
     engine: Engine, state: str, on: str = "BEFORE UPDATE ON attempts", condition: str = "true"
 ) -> Iterator[None]:
-    """Postgres raises this SQLSTATE for every change of the ledger, or such a one, while the context lasts."""
+    """Postgres raises this SQLSTATE for changes of the ledger, or such as these, while the context lasts."""
     make = (
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
         f" $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{state}'; END $$"

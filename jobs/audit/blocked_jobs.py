@@ -18,7 +18,7 @@ from jobs.states import Standing, State
 from jobs.store import Bounds
 
 # Of each batch the first in place are looked at: its parked jobs are nearly always of one kind.
-MOST_LOOKED_AT = 1000
+MOST_LOOKED_AT = 100
 
 IS_PARKED = JOBS.c.standing == constant(Standing.PARKED)
 

@@ -2,9 +2,9 @@
 
 import uuid
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import Select, and_, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select, update
 
 from jobs.approval import NEEDS_APPROVAL
 from jobs.audit.check import MOST_FOUND, AuditCheck, Finding, Scope
@@ -53,29 +53,29 @@ BLOCKED = (NEEDS_APPROVAL, "OVER_BUDGET")
 USELESS = ("RESULT_EXPIRED", "RESULT_WRONG")
 IS_HELD = JOBS.c.state == constant(State.HELD)
 # As ranges of the index, which passes over the rows of these codes.
-HELD_OTHERWISE = (
-    select(JOBS.c.id)
-    .where(
-        IS_HELD,
-        or_(
-            JOBS.c.code < BLOCKED[0],
-            and_(JOBS.c.code > BLOCKED[0], JOBS.c.code < BLOCKED[1]),
-            JOBS.c.code > BLOCKED[1],
-        ),
-    )
-    .limit(MOST_LOOKED_AT)
+OTHERWISE = or_(
+    JOBS.c.code < BLOCKED[0],
+    and_(JOBS.c.code > BLOCKED[0], JOBS.c.code < BLOCKED[1]),
+    JOBS.c.code > BLOCKED[1],
 )
-HELD = (
-    select(JOBS.c.id, JOBS.c.code, JOBS.c.result_expires_at)
-    .where(
-        IS_HELD,
-        IS_PAID,
-        JOBS.c.code.not_in(USELESS),
-        JOBS.c.lifeboat_key.is_(None),
-        JOBS.c.result_expires_at > func.now(),
+
+
+def _held(*scope: ColumnElement[bool]) -> Select[uuid.UUID, str, datetime]:
+    looked_at = select(JOBS).where(IS_HELD, *scope).limit(MOST_LOOKED_AT).subquery().c
+    return (
+        select(looked_at.id, looked_at.code, looked_at.result_expires_at)
+        .where(
+            looked_at.step == constant(Step.COPY),
+            looked_at.result_url.is_not(None),
+            looked_at.code.not_in(USELESS),
+            looked_at.lifeboat_key.is_(None),
+            looked_at.result_expires_at > func.now(),
+        )
+        .limit(MOST_FOUND)
     )
-    .limit(MOST_FOUND)
-)
+
+
+HELD = _held(OTHERWISE)
 
 
 def find_queued(database: Database, scope: Scope) -> Sequence[Finding]:
@@ -98,7 +98,7 @@ def repair(database: Database, found: Sequence[Finding], _bounds: Bounds) -> int
 
 def find_held(database: Database, scope: Scope) -> Sequence[Finding]:
     """Paid results that live and that only a person lets be copied."""
-    of = JOBS.c.id.in_(HELD_OTHERWISE) if scope.job_id is None else JOBS.c.id == scope.job_id
+    query = HELD if scope.job_id is None else _held(JOBS.c.id == scope.job_id)
     return [
         Finding(
             "job",
@@ -106,7 +106,7 @@ def find_held(database: Database, scope: Scope) -> Sequence[Finding]:
             f"it is held ({row.code}), and its paid result dies at {row.result_expires_at:%Y-%m-%d %H:%MZ}",
             f"`cutout retry {row.id}` copies it, as long as it lives",
         )
-        for row in database.execute(HELD.where(of))
+        for row in database.execute(query)
     ]
 
 

@@ -8,7 +8,7 @@ has given the job up. No clock is asked.
 import uuid
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, and_, column, func, not_, select
+from sqlalchemy import ColumnElement, Select, TableValuedAlias, and_, column, func, not_, select, true
 
 from jobs.audit.check import MOST_FOUND, AuditCheck, Finding, Scope
 from jobs.database import Database
@@ -20,33 +20,55 @@ from jobs.workers import rescue_where
 BEATS_AFTER_THE_CLAIM = 2
 
 
-def _is_given_up() -> ColumnElement[bool]:
-    carried = (
+IS_RUNNING = JOBS.c.state == constant(State.RUNNING)
+SAYS_SO_SINCE = and_(
+    WORKERS.c.id == JOBS.c.worker_id,
+    WORKERS.c.carried_jobs.is_not(None),
+    WORKERS.c.beats >= func.coalesce(JOBS.c.claimed_at_beat, 0) + BEATS_AFTER_THE_CLAIM,
+)
+
+
+def _carried() -> TableValuedAlias:
+    return (
         func.unnest(WORKERS.c.carried_jobs, WORKERS.c.carried_fences)
         .table_valued(column("job", JOBS.c.id.type), column("fence", JOBS.c.fence.type), name="carried")
         .render_derived()
     )
-    is_carried = (
-        select(carried.c.job)
-        .where(carried.c.job == JOBS.c.id, carried.c.fence == JOBS.c.fence)
-        .correlate(JOBS, WORKERS)
+
+
+def _find() -> Select[uuid.UUID, str, str, int]:
+    """What all workers carry is put together once, and held against what runs."""
+    carried, holders = _carried(), select(JOBS.c.worker_id).where(IS_RUNNING)
+    all_carried = (
+        select(carried.c.job, carried.c.fence)
+        .select_from(WORKERS.join(carried, true()))
+        .where(WORKERS.c.id.in_(holders))
+        .cte("all_carried")
+    )
+    is_carried = select(all_carried.c.job).where(
+        all_carried.c.job == JOBS.c.id, all_carried.c.fence == JOBS.c.fence
+    )
+    return (
+        select(JOBS.c.id, JOBS.c.step, WORKERS.c.host, WORKERS.c.pid)
+        .where(IS_RUNNING, SAYS_SO_SINCE, not_(is_carried.correlate(JOBS).exists()))
+        .limit(MOST_FOUND)
+    )
+
+
+def _gave_it_up() -> ColumnElement[bool]:
+    """Of the job in an outer statement."""
+    carried = _carried()
+    is_carried = select(carried.c.job).where(carried.c.job == JOBS.c.id, carried.c.fence == JOBS.c.fence)
+    return (
+        select(WORKERS.c.id)
+        .where(SAYS_SO_SINCE, not_(is_carried.correlate(JOBS, WORKERS).exists()))
+        .correlate(JOBS)
         .exists()
     )
-    return and_(
-        WORKERS.c.id == JOBS.c.worker_id,
-        WORKERS.c.carried_jobs.is_not(None),
-        WORKERS.c.beats >= func.coalesce(JOBS.c.claimed_at_beat, 0) + BEATS_AFTER_THE_CLAIM,
-        not_(is_carried),
-    )
 
 
-GIVEN_UP = _is_given_up()
-FIND = (
-    select(JOBS.c.id, JOBS.c.step, WORKERS.c.host, WORKERS.c.pid)
-    .where(JOBS.c.state == constant(State.RUNNING), GIVEN_UP)
-    .limit(MOST_FOUND)
-)
-ITS_WORKER_GAVE_IT_UP = select(WORKERS.c.id).where(GIVEN_UP).correlate(JOBS).exists()
+FIND = _find()
+ITS_WORKER_GAVE_IT_UP = _gave_it_up()
 
 
 def find(database: Database, scope: Scope) -> Sequence[Finding]:

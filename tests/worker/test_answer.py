@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from jobs import store
 from jobs.audit import CHECKS, audit
 from jobs.database import patiently
 from jobs.line import hand_out_calls
@@ -225,13 +226,13 @@ class TestASlot:
         """No call goes out, and the job waits out of the slot: nothing was begun, nothing is charged."""
         monkeypatch.setattr(call, "BEGIN_PATIENCE_S", 0.5)
         job_id, fence = hand_out(cut_off, photo)
-        begin = call.store.begin_attempt
+        begin = store.begin_attempt
 
-        def cut(*arguments: object, **named: object) -> object:
+        def cut(*arguments: Any, **named: Any) -> object:
             line.set(Mode.REFUSE)
-            return begin(*arguments, **named)  # type: ignore[arg-type]
+            return begin(*arguments, **named)
 
-        monkeypatch.setattr(call.store, "begin_attempt", cut)
+        monkeypatch.setattr(store, "begin_attempt", cut)
         with beside(cut_off, job_id, fence) as begun:
             wait_until(lambda: open_calls(cut_off) == 1, "a slot")
             wait_until(lambda: open_calls(cut_off) == 0, "a slot that is free again")

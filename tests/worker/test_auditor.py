@@ -33,11 +33,11 @@ def clock() -> Clock:
 
 
 def repaired(check: str) -> float:
-    return metrics.AUDIT_REPAIRED.labels(check)._value.get()
+    return float(metrics.AUDIT_REPAIRED.labels(check)._value.get())
 
 
 def found(check: str) -> float:
-    return metrics.AUDIT_FINDINGS.labels(check)._value.get()
+    return float(metrics.AUDIT_FINDINGS.labels(check)._value.get())
 
 
 def look(auditor: Auditor, engine: Engine, times: int = 1) -> None:

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.orm import Session
 
 from cli.console import fail
 from jobs.batches import find_by_prefix
-from jobs.database import connect
+from jobs.database import connect, is_away
 from jobs.models import Batch, Job
 from jobs.settings import settings
 
@@ -24,10 +24,13 @@ def plain_errors() -> Iterator[None]:
     """Turn what a missing or empty database brings up into one line with the remedy."""
     try:
         yield
-    except OperationalError as error:
-        fail(f"the database does not answer: {str(error.orig).strip().splitlines()[0]}; try `cutout doctor`")
-    except ProgrammingError:
-        fail("the database does not have cutout's tables; run `cutout migrate`")
+    except DBAPIError as error:
+        if is_away(error):
+            said = str(error.orig).strip().splitlines()[0]
+            fail(f"the database does not answer: {said}; try `cutout doctor`")
+        if isinstance(error, ProgrammingError):
+            fail("the database does not have cutout's tables; run `cutout migrate`")
+        raise
 
 
 def find_one(session: Session, prefix: str, *, batch_first: bool = False) -> Batch | Job:

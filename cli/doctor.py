@@ -7,6 +7,7 @@ import typer
 from cli.console import Exit, out
 from cli.database import open_database
 from jobs.accounts import account_name
+from jobs.audit.health import check_audit
 from jobs.health import Check, check_services
 from jobs.schedules.check import check_schedules
 from jobs.settings import Settings, SettingsError, settings
@@ -19,12 +20,13 @@ from worker.endpoint.errors import EndpointError
 
 
 def doctor() -> None:
-    """Check database, schema, Redis, bucket, the endpoint's key and credits, schedules; say what to do."""
+    """Check database, schema, Redis, bucket, endpoint and credits, schedules, audit; say what to do."""
     known, engine = settings(), open_database()
     checks = [
         *check_services(known, engine, Bucket(known), pending=pending),
         *check_endpoint(known),
         *check_schedules(known, engine),
+        *check_audit(engine),
     ]
     for check in checks:
         mark = "[green]ok[/]   " if check.ok else "[red]wrong[/]"

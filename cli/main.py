@@ -28,6 +28,7 @@ COMMANDS = {
     "budget": "cli.hold",
     "limits": "cli.limits",
     "doctor": "cli.doctor",
+    "audit": "cli.audit",
     "keys": "cli.keys",
     "webhooks": "cli.webhooks",
     "migrate": "cli.migrate",

@@ -7,9 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, MetaData, create_engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFreeError
 from sqlalchemy.orm import DeclarativeBase, Session
+
+from jobs.unreachable import is_unreachable, renew_connections
+from jobs.unreachable import sqlstate as sqlstate_of
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +61,7 @@ def connect(
     `server_settings` are settings of Postgres for these sessions, their values without blanks.
     """
     chosen = {"timezone": "UTC"} | dict(server_settings or {})
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=connections,
         max_overflow=0,
@@ -78,6 +81,8 @@ def connect(
             "tcp_user_timeout": VANISHED_AFTER_S * 1000,
         },
     )
+    renew_connections(engine)
+    return engine
 
 
 class PostgresAwayError(Exception):
@@ -109,13 +114,17 @@ def patiently(
 
 
 def is_away(error: Exception) -> bool:
-    """Whether the error says that Postgres did not answer, rather than that it did not agree.
+    """Whether the error says that Postgres cannot do its work now, rather than that it did not agree.
 
-    Where it froze or its network vanished, the engine's connections all wait for it and none is free.
+    So does PostgresAwayError, once patience with it is over.
     """
-    if isinstance(error, DBAPIError):
-        return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
-    return isinstance(error, NoConnectionFreeError)
+    return isinstance(error, PostgresAwayError) or is_unreachable(error)
+
+
+def kind_of(error: Exception) -> str:
+    """The error's kind, with its SQLSTATE if it has one, for a log: its own text may hold secrets."""
+    kind, code = type(getattr(error, "orig", None) or error).__name__, sqlstate_of(error)
+    return f"{kind} {code}" if code else kind
 
 
 class _Patience:
@@ -132,7 +141,7 @@ class _Patience:
     def pause(self, error: Exception) -> None:
         """Wait, and at most until told to stop; raises PostgresAwayError once patience is over."""
         self._hurry_if_stopping()
-        kind = type(getattr(error, "orig", None) or error).__name__
+        kind = kind_of(error)
         if time.monotonic() + self._delay > self._ends_at:
             raise PostgresAwayError(f"Postgres is away ({kind})") from error
         log.warning("postgres is away (%s), trying again in %.1f s", kind, self._delay)

@@ -1,7 +1,7 @@
 """Why a job is not done yet, or what became of it: the one question that everybody asks."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
@@ -10,12 +10,13 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from jobs.accounts import account_name
 from jobs.approval import NEEDS_APPROVAL
+from jobs.audit import findings_of
 from jobs.blocking import AWAITS_APPROVAL
 from jobs.database import Database
 from jobs.leader import a_dispatcher_leads
 from jobs.models import Account, Attempt, Batch, Breaker, Job, Limit, Line, Spending, Worker
 from jobs.settings import Settings
-from jobs.states import Standing, State, Step
+from jobs.states import FINAL_STATES, Standing, State, Step
 from jobs.unexpected import CODE, Unexpected
 from jobs.workers import heard_lately
 
@@ -56,6 +57,20 @@ class Installation:
 
 def explain(session: Session, job: Job, known: Installation) -> Explanation:
     """Why the job is where it is. Looks at what holds everything up before it looks at the place in line."""
+    return _with_findings(session, job, _explain(session, job, known))
+
+
+def _with_findings(session: Session, job: Job, found: Explanation) -> Explanation:
+    """What the auditor finds of the job and its batch comes on top."""
+    if job.state in FINAL_STATES:
+        return found
+    for _, finding in findings_of(session, job.id, job.batch_id):
+        words = f"{found.text}. The auditor finds of its {finding.subject} {finding.id}: {finding.text}"
+        found = replace(found, text=words, remedy=finding.remedy)
+    return found
+
+
+def _explain(session: Session, job: Job, known: Installation) -> Explanation:
     match job.state:
         case State.SUCCEEDED:
             warned = f", with a warning: {job.warning}" if job.warning else ""

@@ -17,6 +17,10 @@ from jobs.workers import heard_lately
 REDIS_TIMEOUT_S = 3
 
 
+class ReadOnlyError(Exception):
+    """Postgres answers and takes no writes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One thing that was looked at: `found` says "ok" or what is wrong, `remedy` what to do then.
@@ -103,14 +107,15 @@ def _what_stops_calls(database: Database) -> tuple[str | None, str]:
 def _check(name: str, look: Callable[[], None], remedy: str) -> Check:
     try:
         look()
-    except (SQLAlchemyError, redis.RedisError, StorageError) as error:
+    except (SQLAlchemyError, ReadOnlyError, redis.RedisError, StorageError) as error:
         return Check(name, ok=False, found=_first_line(error), remedy=remedy, cause=error)
     return Check(name, ok=True, found="ok")
 
 
 def _select(engine: Engine) -> None:
     with engine.connect() as connection:
-        connection.execute(text("SELECT 1"))
+        if connection.scalar(text("SHOW transaction_read_only")) == "on":
+            raise ReadOnlyError("it takes no writes: a replica answers, or it was made read-only")
 
 
 def _ping(settings: Settings) -> None:

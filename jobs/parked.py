@@ -223,15 +223,25 @@ class _Round:
         return cancel_all(database, database.scalars(self._kind.some, {"batch": batch_id}).all())
 
     def _bring_back(self, database: Database, batch_id: uuid.UUID) -> int:
-        its = {"batch": batch_id}
-        if self._kind.are_shifted:
-            database.execute(SHIFT, its)
-        moved = len(database.scalars(self._kind.bring_back, its).all())
+        moved = _bring_some_back(database, batch_id, self._kind)
         if moved == MOST_BROUGHT_BACK:
             self._unfinished.append(batch_id)
-        elif self._kind.are_shifted:
-            database.execute(ALL_BACK, its)
         return moved
+
+
+def _bring_some_back(database: Database, batch_id: uuid.UUID, kind: _Kind) -> int:
+    its = {"batch": batch_id}
+    if kind.are_shifted:
+        database.execute(SHIFT, its)
+    moved = len(database.scalars(kind.bring_back, its).all())
+    if kind.are_shifted and moved < MOST_BROUGHT_BACK:
+        database.execute(ALL_BACK, its)
+    return moved
+
+
+def bring_back(database: Database, batch_id: uuid.UUID, *, over_budget: bool) -> int:
+    """Put jobs of one batch back in line that may go on now, at most MOST_BROUGHT_BACK; returns how many."""
+    return _bring_some_back(database, batch_id, WITHOUT_CREDITS if over_budget else WAITING)
 
 
 class Parked:

@@ -2,18 +2,53 @@
 
 import uuid
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import ARRAY, ColumnElement, Integer, Uuid, bindparam, func, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as insert_or_update
+from sqlalchemy.sql.dml import ReturningInsert
 
 from jobs.database import Database
-from jobs.models import Attempt, Job, Worker
+from jobs.models import WORKERS, Attempt, Job, Worker
 from jobs.outcomes import Outcome, Snooze, Unknown
 from jobs.states import AttemptOutcome, ReturnForm, State, Step
 from jobs.store import Bounds, Claim, settle
 
 MOST_RESCUED = 200
 HEARD_WITHIN = timedelta(seconds=60)
+# Of a worker that has no row: it is given a silence like any other.
+NEVER_HEARD = datetime.min.replace(tzinfo=UTC)
+
+JobsInHand = Collection[tuple[uuid.UUID, int]]
+"""Jobs with their fences."""
+
+
+def _beat() -> ReturningInsert[int]:
+    new = insert_or_update(WORKERS).values(
+        id=bindparam("worker"), host=bindparam("host"), pid=bindparam("pid"), beats=bindparam("beat")
+    )
+    return new.on_conflict_do_update(
+        index_elements=["id"],
+        set_={
+            "heartbeat_at": func.now(),
+            "beats": WORKERS.c.beats + 1,
+            "carried_jobs": bindparam("jobs", type_=ARRAY(Uuid)),
+            "carried_fences": bindparam("fences", type_=ARRAY(Integer)),
+        },
+    ).returning(WORKERS.c.beats)
+
+
+BEAT = _beat()
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A worker process as its row names it."""
+
+    id: uuid.UUID
+    host: str
+    pid: int
 
 
 def register(database: Database, *, host: str, pid: int) -> uuid.UUID:
@@ -21,9 +56,15 @@ def register(database: Database, *, host: str, pid: int) -> uuid.UUID:
     return database.scalars(insert(Worker).values(host=host, pid=pid).returning(Worker.id)).one()
 
 
-def beat(database: Database, worker_id: uuid.UUID) -> None:
-    """Say that the worker lives, by the database's clock."""
-    database.execute(update(Worker).where(Worker.id == worker_id).values(heartbeat_at=func.now()))
+def beat(database: Database, who: Identity, carried: JobsInHand = (), *, last: int = 0) -> int:
+    """Say that the worker lives, by the database's clock, and what it carries; returns the beat's number.
+
+    A row that is gone, lost with a failover or a restore, is added anew with the number after `last`. That
+    beat says nothing of what is carried: it may be older than a claim made while there was no row.
+    """
+    jobs, fences = [job for job, _ in carried], [fence for _, fence in carried]
+    said = {"worker": who.id, "host": who.host, "pid": who.pid, "beat": last + 1}
+    return database.scalars(BEAT, said | {"jobs": jobs, "fences": fences}).one()
 
 
 def leave(database: Database, worker_id: uuid.UUID) -> None:
@@ -32,14 +73,17 @@ def leave(database: Database, worker_id: uuid.UUID) -> None:
 
 
 def heartbeats(database: Database) -> dict[uuid.UUID, datetime | None]:
-    """The last heartbeat of every worker that holds jobs; None for one that has left."""
+    """The last heartbeat of every worker that holds jobs; None for one that has left.
+
+    One without a row is not known to have left: its heartbeat is always the same.
+    """
     holders = select(Job.worker_id).where(Job.state == State.RUNNING).distinct().subquery()
     rows = database.execute(
         select(holders.c.worker_id, Worker.heartbeat_at, Worker.left_at).outerjoin_from(
             holders, Worker, Worker.id == holders.c.worker_id
         )
     )
-    return {row.worker_id: None if row.left_at else row.heartbeat_at for row in rows}
+    return {row.worker_id: None if row.left_at else row.heartbeat_at or NEVER_HEARD for row in rows}
 
 
 def heard_lately(database: Database) -> bool:
@@ -54,9 +98,14 @@ def rescue(database: Database, gone: Collection[uuid.UUID], bounds: Bounds) -> i
     A call that was begun and has no known end is an unknown charge; anything else just goes on later.
     Each statement may be the last one of a dispatcher that dies: the next rescue ends the same.
     """
+    return rescue_where(database, Job.worker_id.in_(gone), bounds)
+
+
+def rescue_where(database: Database, orphaned: ColumnElement[bool], bounds: Bounds) -> int:
+    """The same with those running jobs of which `orphaned` is true."""
     orphans = database.execute(
         select(Job.id, Job.fence, Job.worker_id, Job.step, Job.tries, Job.return_form, Job.source)
-        .where(Job.state == State.RUNNING, Job.worker_id.in_(gone))
+        .where(Job.state == State.RUNNING, orphaned)
         .limit(MOST_RESCUED)
         .with_for_update(skip_locked=True)
     ).all()

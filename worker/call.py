@@ -3,23 +3,22 @@
 import hashlib
 import logging
 import time
-from contextlib import suppress
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from jobs import accounts, store
 from jobs.backoff import BACKOFF
-from jobs.database import PostgresAwayError
+from jobs.database import PostgresAwayError, kind_of
 from jobs.outcomes import Fail, Hold, Outcome, Snooze, Unknown
 from jobs.states import AttemptOutcome, Step
 from jobs.store import NOT_SENT, Answer, Claim, NotBegun
-from worker.call_end import CallEnd, Paid
+from worker.call_end import AnswerNotWrittenError, CallEnd, Paid
 from worker.context import WorkerContext
 from worker.endpoint.answer import Accepted, Refused
 from worker.endpoint.errors import NoAnswer, NotSent, UnfitImage
 from worker.endpoint.image import PreparedImage, prepare, refit
-from worker.endpoint.limiter import Ending, LimiterAway, LimitReached, Slot
+from worker.endpoint.limiter import Ending, LimiterAway, LimitReached, Slot, SlotLapsed
 from worker.endpoint.verdicts import Verdict
 from worker.judging import NOT_BEGUN_SNOOZE_S, Refusal, judge, not_begun
 from worker.metrics import call_ended
@@ -31,6 +30,8 @@ from worker.stage import CALL, PREPARE, TURN, Stage
 log = logging.getLogger(__name__)
 
 LONGEST_WAIT_FOR_SLOT_S = 3.0
+# Whoever holds a slot and cannot reach Postgres keeps it from the others.
+BEGIN_PATIENCE_S = 3.0
 STOPPING = Snooze("WORKER_STOPPING", "its worker ends; it goes on elsewhere", 0.0)
 
 
@@ -75,32 +76,53 @@ def _buy(
         image_sha256=hashlib.sha256(image.data).digest(),
         day_budget=context.settings.day_budget,
     )
-    with context.slots.slot(longest_wait_s=LONGEST_WAIT_FOR_SLOT_S, prepared_s=prepared_s) as (account, slot):
-        if context.stopping.is_set():
-            return STOPPING
-        attempt_id = context.patiently(partial(begin, account=account.name))
-        if isinstance(attempt_id, NotBegun):
-            return not_begun(attempt_id)
-        try:
-            bought = _exchange(context, claim, attempt_id, image, (account, slot))
-        except PostgresAwayError:
-            raise
-        except Exception as error:
-            # From here on the request may have gone out: whatever went wrong, the charge is in doubt.
-            log.exception("a call of job %s ended in an error that nobody expected", claim.job_id)
-            return Unknown("INTERNAL_ERROR", f"{type(error).__name__} in the worker; see its log")
-    if isinstance(bought, Refusal):
-        return replace(bought, circuit_is_open=slot.circuit_is_open)
-    return bought
+    try:
+        with context.slots.slot(longest_wait_s=LONGEST_WAIT_FOR_SLOT_S, prepared_s=prepared_s) as held:
+            account, slot = held
+            if context.stopping.is_set():
+                return STOPPING
+            attempt_id = context.patiently(
+                partial(begin, account=account.name), give_up_after_s=BEGIN_PATIENCE_S
+            )
+            if isinstance(attempt_id, NotBegun):
+                return not_begun(attempt_id)
+            slot.keep()
+            try:
+                heard = _exchange(context, claim, image, held)
+            except Exception as error:
+                # From here on the request may have gone out: whatever went wrong, the charge is in doubt.
+                log.exception("a call of job %s ended in an error that nobody expected", claim.job_id)
+                return Unknown("INTERNAL_ERROR", f"{type(error).__name__} in the worker; see its log")
+    except (PostgresAwayError, SlotLapsed) as error:
+        return _withdraw(context, claim, number, error)
+    # The slot is free: however long it takes to write the answer down, others may call meanwhile.
+    return _write_down(context, claim, attempt_id, heard, (account.name, slot))
+
+
+def _withdraw(context: WorkerContext, claim: Claim, number: int, error: Exception) -> Outcome:
+    """No call went out, and it may be written down all the same."""
+    why = f"no call went out: {error}"
+    context.patiently(partial(store.withdraw_attempt, claim=claim, number=number, why=why))
+    return Snooze("NOT_BEGUN", why, NOT_BEGUN_SNOOZE_S)
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """A call's end: what the ledger keeps of it, what it brought, and what becomes of the job.
+
+    Without a `then` the job goes on with its copy.
+    """
+
+    answer: Answer
+    then: Outcome | Refusal | None = None
+    paid: Paid | None = None
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 def _exchange(
-    context: WorkerContext,
-    claim: Claim,
-    attempt_id: int,
-    image: PreparedImage,
-    at: tuple[AccountAtHand, Slot],
-) -> Claim | Outcome | Refusal:
+    context: WorkerContext, claim: Claim, image: PreparedImage, at: tuple[AccountAtHand, Slot]
+) -> _Heard:
+    """The call itself. Nothing is written down here: the slot is held."""
     account, slot = at
     # Whatever comes but an answer: the endpoint does not do its work.
     slot.ended(Ending.FAILED, job=claim.job_id)
@@ -113,42 +135,61 @@ def _exchange(
     except (NotSent, LimiterAway) as error:
         not_sent = Answer(AttemptOutcome.NOT_CHARGED, code=NOT_SENT, message=str(error))
         call_ended("not-sent", not_sent)
-        _end(context, claim, attempt_id, not_sent)
-        return Snooze(NOT_SENT, str(error), BACKOFF[Step.CALL].delay(claim.attempts + 1))
+        delay_s = BACKOFF[Step.CALL].delay(claim.attempts + 1)
+        return _Heard(not_sent, Snooze(NOT_SENT, str(error), delay_s))
     except NoAnswer as error:
         unknown = Answer(AttemptOutcome.UNKNOWN, code="NO_ANSWER", message=str(error))
         call_ended("no-answer", unknown)
-        _end(context, claim, attempt_id, unknown)
-        return Unknown("NO_ANSWER", f"{error}; the endpoint may have charged a credit")
+        return _Heard(unknown, Unknown("NO_ANSWER", f"{error}; the endpoint may have charged a credit"))
     if isinstance(answer, Refused):
         refusal = Refusal(answer, context.policies.of(answer.code, answer.verdict))
         slot.ended(refusal.ending, rest_s=answer.retry_after_s, job=claim.job_id)
         refused = _refusal(answer)
         call_ended(refusal.policy.verdict, refused)
-        _end(context, claim, attempt_id, refused)
-        if refusal.policy.verdict is Verdict.PAUSE and not answer.may_be_charged:
-            _pause(context, account.name, answer)
-        return refusal
+        return _Heard(refused, refusal)
     slot.ended(Ending.OK, took_s=time.monotonic() - began)
     lifetime = timedelta(seconds=context.settings.result_lifetime_seconds)
-    paid = Paid(answer.result_url, lifetime, image.width, image.height)
     accepted = _acceptance(answer)
     call_ended("ok", accepted)
-    return _end(context, claim, attempt_id, accepted, paid)
+    return _Heard(accepted, paid=Paid(answer.result_url, lifetime, image.width, image.height))
 
 
-def _end(
-    context: WorkerContext, claim: Claim, attempt_id: int, answer: Answer, paid: Paid | None = None
-) -> Claim:
-    """Write the call's end into the ledger; into the spool first, if Postgres may not live to take it."""
-    end = CallEnd(claim.job_id, claim.fence, claim.worker_id, attempt_id, answer, paid)
+def _write_down(
+    context: WorkerContext, claim: Claim, attempt_id: int, heard: _Heard, at: tuple[str, Slot]
+) -> Claim | Outcome | Refusal:
+    account, slot = at
+    claim = _end(context, claim, attempt_id, heard)
+    if heard.then is None:
+        return claim
+    if not isinstance(heard.then, Refusal):
+        return heard.then
+    refused = heard.then.answer
+    if heard.then.policy.verdict is Verdict.PAUSE and not refused.may_be_charged:
+        _pause(context, account, refused)
+    return replace(heard.then, circuit_is_open=slot.circuit_is_open)
+
+
+def _end(context: WorkerContext, claim: Claim, attempt_id: int, heard: _Heard) -> Claim:
+    """Write the call's end into the ledger; into the spool first, if that did not succeed at once.
+
+    Raises AnswerNotWrittenError for what Postgres refuses, whatever it is: the spool holds the answer then.
+    """
+    end = CallEnd(claim.job_id, claim.fence, claim.worker_id, attempt_id, heard.answer, heard.paid, heard.at)
     write = partial(end.write, claim=claim)
     # A worker that ends may be killed while it waits for a Postgres that does not answer.
     if not context.stopping.is_set():
-        with suppress(PostgresAwayError):
+        try:
             return context.patiently(write, give_up_after_s=0.0)
-    with context.spool.keeping(end):
-        return context.patiently(write)
+        except Exception as error:  # noqa: BLE001 - what was paid for is on disk before anything is raised
+            log.warning("the end of a call of job %s goes to the spool (%s)", claim.job_id, kind_of(error))
+    try:
+        with context.spool.keeping(end):
+            return context.patiently(write)
+    except PostgresAwayError:
+        raise
+    except Exception as error:
+        log.exception("Postgres refuses the end of a call of job %s", claim.job_id)
+        raise AnswerNotWrittenError(f"its answer is in the spool ({kind_of(error)})") from error
 
 
 def _acceptance(answer: Accepted) -> Answer:

@@ -13,6 +13,10 @@ from jobs.states import ReturnForm, Step
 from jobs.store import Answer, Claim
 
 
+class AnswerNotWrittenError(Exception):
+    """Postgres refuses the end of a call. The spool has it; the job must not be called anew meanwhile."""
+
+
 @dataclass(frozen=True, slots=True)
 class Paid:
     """What the call brought: a URL, which is a secret and dies `lifetime` after the answer.

@@ -20,6 +20,11 @@ class Carried:
     def __len__(self) -> int:
         return len(self._taken)
 
+    def now(self) -> set[tuple[uuid.UUID, int]]:
+        """Each job in hand, with its fence. Whoever claims holds first, so that no claim is missing here."""
+        with self._lock:
+            return set(self._taken)
+
     @contextmanager
     def hold(self, job_id: uuid.UUID, fence: int) -> Iterator[bool]:
         """Whether the job was free under this fence; it is this thread's while the context lasts."""

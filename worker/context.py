@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs import accounts, breaker, workers
-from jobs.database import A_DAY_S, PostgresAwayError, connect, patiently
+from jobs.database import A_DAY_S, PostgresAwayError, connect, kind_of, patiently
 from jobs.settings import PLAIN_HTTP, Settings
 from jobs.storage import Bucket, BucketMissingError, StorageError, StorageRefusedError
 from worker.carried import Carried
@@ -52,6 +52,7 @@ class WorkerContext:
     """
 
     worker_id: uuid.UUID
+    _who: workers.Identity
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -79,6 +80,7 @@ class WorkerContext:
         self.spool = Spool(Path(settings.spool_dir))
         self.stopping = threading.Event()
         self._ended = threading.Event()
+        self._last_beat = 0
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -92,7 +94,9 @@ class WorkerContext:
         self._find_bucket()
         for name in self.slots.names:
             self.patiently(partial(accounts.ensure, name=name))
-        self.worker_id = self.patiently(partial(workers.register, host=socket.gethostname(), pid=os.getpid()))
+        host, pid = socket.gethostname(), os.getpid()
+        self.worker_id = self.patiently(partial(workers.register, host=host, pid=pid))
+        self._who = workers.Identity(self.worker_id, host, pid)
         self._heart.start()
         IN_HAND.set_function(lambda: len(self.carried))
         THREADS.set(self.settings.worker_threads)
@@ -123,6 +127,14 @@ class WorkerContext:
         Raises PostgresAwayError after `give_up_after_s` seconds, and soon once this worker stops.
         """
         return patiently(self.engine, work, give_up_after_s=give_up_after_s, stopping=self.stopping)
+
+    def beat(self, database: Connection) -> None:
+        """Say that this worker lives and what it carries: jobs in hand, or whose answer is not written down.
+
+        What is carried is looked up at the last moment, and after the beat before this one was written.
+        """
+        carried = self.carried.now() | self.spool.unwritten()
+        self._last_beat = workers.beat(database, self._who, carried, last=self._last_beat)
 
     def _find_bucket(self) -> None:
         try:
@@ -160,11 +172,11 @@ class WorkerContext:
         while not self._ended.wait(pause.total_seconds()):
             try:
                 with self.engine.connect() as connection:
-                    workers.beat(connection, self.worker_id)
+                    self.beat(connection)
                     # A worker that had to end while Postgres was away may have shared this spool.
                     self.spool.replay(connection)
             except SQLAlchemyError as error:
-                log.warning("no heartbeat: %s", type(error).__name__)
+                log.warning("no heartbeat: %s", kind_of(error))
             except Exception:
                 # A heart that stops makes a living worker look dead.
                 log.exception("the heartbeat met an error that nobody expected")

@@ -11,10 +11,9 @@ from types import FrameType
 
 import redis
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import InterfaceError, OperationalError
 
 from jobs import accounts, breaker, limits, line, logs, workers
-from jobs.database import connect
+from jobs.database import connect, is_away, kind_of
 from jobs.leader import LEADER_LOCK
 from jobs.line import Survey
 from jobs.metrics_server import serve_metrics
@@ -26,6 +25,7 @@ from jobs.states import Step
 from jobs.storage import Bucket
 from jobs.store import Bounds, HandedOut, Shelf
 from worker import dispatcher_metrics as metrics
+from worker.auditor import Auditor
 from worker.background import Question
 from worker.credit_watch import Credits
 from worker.endpoint.limiter import Ceilings
@@ -99,6 +99,7 @@ class Dispatcher:
         self._results = Keeper(known, "results", ended_batches, keep_results)
         self._reports = Keeper(known, "reports", runs_to_report, keep_report)
         self._schedules = ScheduleKeeper(known)
+        self._auditor = Auditor(self._bounds)
         self._parts = [
             Part(work)
             for work in (
@@ -114,6 +115,7 @@ class Dispatcher:
                 self._webhooks.look,
                 self._reports.look,
                 self._schedules.look,
+                self._auditor.look,
                 Pruning().look,
             )
         ]
@@ -133,10 +135,12 @@ class Dispatcher:
                     with metrics.LEADS.track_inprogress():
                         self._lead(connection)
                 continue
-            except (OperationalError, InterfaceError) as error:
-                log.warning("Postgres is away (%s), trying again", type(error.orig).__name__)
-            except Exception:
-                log.exception("the dispatcher met an error that nobody expected, trying again")
+            except Exception as error:
+                if is_away(error):
+                    log.warning("Postgres is away (%s), trying again", kind_of(error))
+                else:
+                    log.exception("the dispatcher met an error that nobody expected, trying again")
+            self._auditor.rest()
             # The lock goes with the session: whoever is better off may lead.
             self._engine.dispose()
             self._stopping.wait(STANDBY_S)

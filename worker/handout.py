@@ -1,9 +1,11 @@
-"""Messages for jobs that were handed out: their ids and fences, nothing else."""
+"""Messages for jobs that were handed out: their ids and fences, nothing else.
+
+None expires: that would be judged by two hosts' clocks. The fence in Postgres says whether one still counts.
+"""
 
 import logging
 import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import redis
@@ -19,16 +21,15 @@ log = logging.getLogger(__name__)
 PARCEL = 25
 
 
-def publish(errand: Errand, handed_out: HandedOut, *, lease: timedelta) -> int:
+def publish(errand: Errand, handed_out: HandedOut) -> int:
     """Send all these jobs' messages in one go; returns for how many jobs, which is all or none.
 
     What did not go out, or is lost on its way, is handed out again when its lease ends.
     """
-    expires = (datetime.now(UTC) + lease).isoformat()
     try:
         with app.producer_pool.acquire(block=True, timeout=5) as producer, producer.batch():
             for task, arguments in _tasks(errand, handed_out):
-                message = _message(task, arguments, expires)
+                message = _message(task, arguments)
                 producer.publish(**message, routing_key=QUEUES[errand], serializer="json")
     except (KombuError, redis.RedisError, OSError) as error:
         kind = type(error).__name__
@@ -47,9 +48,7 @@ def _tasks(errand: Errand, handed_out: HandedOut) -> Iterator[tuple[str, tuple[A
             yield process_job.name, job
 
 
-def _message(task: str, arguments: tuple[Any, ...], expires: str) -> dict[str, Any]:
+def _message(task: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
     """What apply_async would send, without the rest of its work: a fifth of the CPU."""
-    made = app.amqp.create_task_message(
-        str(uuid.uuid4()), task, arguments, expires=expires, origin="dispatcher"
-    )
+    made = app.amqp.create_task_message(str(uuid.uuid4()), task, arguments, origin="dispatcher")
     return {"body": made.body, "headers": made.headers, **made.properties}

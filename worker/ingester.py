@@ -12,7 +12,7 @@ from types import FrameType
 from sqlalchemy import Connection, Engine
 
 from jobs import logs
-from jobs.database import connect, is_away
+from jobs.database import connect, is_away, kind_of
 from jobs.ingest import Ingest, IngestError, Progress, RejectsFile, StrictError, open_source
 from jobs.ingest.memory import Memory
 from jobs.ingest.opening import open_object
@@ -65,7 +65,7 @@ class Ingester:
             except Exception as error:
                 if not is_away(error):
                     raise
-                log.warning("Postgres is away (%s), trying again", type(error).__name__)
+                log.warning("Postgres is away (%s), trying again", kind_of(error))
                 self._stopping.wait(POSTGRES_AWAY_S)
 
     def serve(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 
 from sqlalchemy import Connection, Engine
 
-from jobs.database import Database, connect
+from jobs.database import Database, connect, is_away, kind_of
 from jobs.line import Survey
 from jobs.settings import Settings
 from jobs.storage import Bucket, StorageError
@@ -57,6 +57,10 @@ class Keeper:
     def _write(self) -> bool:
         try:
             self._write_all()
+        except Exception as error:
+            if not is_away(error):
+                raise
+            log.warning("Postgres is away (%s); the %s are written later", kind_of(error), self._what)
         finally:
             # That happens seldom: no connection is kept until the next one ends.
             self._engine.dispose()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
+from jobs.database import is_away, kind_of
 from jobs.line import Survey
 
 log = logging.getLogger(__name__)
@@ -31,8 +32,11 @@ class Part:
             return
         try:
             self._work(connection, found)
-        except Exception:
+        except Exception as error:
             if connection.invalidated:
                 raise
             self._rests_until = time.monotonic() + REST_AFTER_ERROR_S
-            log.exception("a part of the tick met an error that nobody expected")
+            if is_away(error):
+                log.warning("a part of the tick waits for Postgres (%s)", kind_of(error))
+            else:
+                log.exception("a part of the tick met an error that nobody expected")

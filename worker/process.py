@@ -10,6 +10,7 @@ from jobs.outcomes import Hold, Outcome, Retry, Succeeded
 from jobs.states import Step
 from jobs.store import Bounds, Claim
 from worker.call import call
+from worker.call_end import AnswerNotWrittenError
 from worker.context import WorkerContext
 from worker.copy import copy
 from worker.deadline import next_try_within
@@ -31,7 +32,7 @@ def process(context: WorkerContext, job_id: uuid.UUID, fence: int) -> None:
                 context.patiently(partial(store.hand_back, job_id=job_id, fence=fence))
             else:
                 _process(context, job_id, fence)
-        except PostgresAwayError as error:
+        except (PostgresAwayError, AnswerNotWrittenError) as error:
             log.warning("job %s is left to the rescue: %s", job_id, error)
 
 
@@ -66,7 +67,7 @@ def _settle(context: WorkerContext, claim: Claim, outcome: Outcome) -> bool:
     except PostgresAwayError:
         raise
     except Exception as error:
-        # Nobody rescues a job from a living worker: what cannot be written as it is goes to a person.
+        # Carried out again, it would only fail again: what cannot be written as it is goes to a person.
         log.exception("what became of job %s cannot be written", claim.job_id)
         reason = f"{type(error).__name__} when its outcome was written; see the worker's log"
         hold = Hold("INTERNAL_ERROR", reason)
@@ -82,7 +83,7 @@ def _carry_out(context: WorkerContext, claim: Claim) -> tuple[Claim, Outcome]:
             claim = called
         with Stage(COPY):
             return copy(context, claim)
-    except PostgresAwayError:
+    except (PostgresAwayError, AnswerNotWrittenError):
         raise
     except Exception as error:
         # Whatever a picture, a server or a bug of ours brings up must not take the job with it.

@@ -61,7 +61,7 @@ class Publisher:
 
     def _publish(self, errand: Errand, handed_out: HandedOut) -> int:
         try:
-            return publish(errand, handed_out, lease=self._lease)
+            return publish(errand, handed_out)
         except Exception:
             log.exception("messages met an error that nobody expected")
             return 0

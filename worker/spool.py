@@ -5,16 +5,18 @@ Files hold result URLs, which are secrets: theirs is mode 0600, and nothing of t
 
 import logging
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from jobs.database import is_away
+from jobs.database import A_DAY_S, is_away, kind_of
 from worker.call_end import CallEnd
 
 log = logging.getLogger(__name__)
@@ -24,37 +26,65 @@ BAD = ".bad"
 FORMAT = TypeAdapter(CallEnd)
 
 
+@dataclass(frozen=True, slots=True)
+class _Unwritten:
+    """An end of a call of this process that Postgres has not taken, since when (monotonic)."""
+
+    end: CallEnd
+    since: float
+    on_disk: bool
+
+
 class Spool:
     """One directory, made when first needed; all workers of a machine may share it. Safe between threads."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._foreign: set[str] = set()
+        self._refused: dict[str, str] = {}
+        self._own: dict[str, _Unwritten] = {}
 
     @contextmanager
     def keeping(self, end: CallEnd) -> Iterator[None]:
         """Hold `end` on disk while the context lasts, and beyond it if it ends in an exception.
 
-        Where the disk does not take it, the context goes on with what is in memory.
+        Where the disk does not take it, it is held in memory as long as the process lives.
         """
         path = self._directory / f"{end.attempt_id}-{end.job_id}{SUFFIX}"
+        on_disk = True
         try:
             self._write(path, FORMAT.dump_json(end))
         except OSError as error:
+            on_disk = False
             log.error("%s cannot be written (%s): an answer is kept in memory alone", path, error.strerror)  # noqa: TRY400
-            yield
-        else:
-            yield
+        self._own[path.name] = _Unwritten(end, time.monotonic(), on_disk)
+        yield
+        if on_disk:
             self._remove(path)
+        self._own.pop(path.name, None)
+
+    def unwritten(self) -> set[tuple[uuid.UUID, int]]:
+        """Job and fence of each end of this process that Postgres has not taken: nobody may call them anew.
+
+        After a day, when what was paid for is dead, they are not named any more.
+        """
+        oldest = time.monotonic() - A_DAY_S
+        return {(one.end.job_id, one.end.fence) for one in list(self._own.values()) if one.since > oldest}
 
     def replay(self, database: Connection) -> None:
         """Write down every end that was left here, by whichever worker. Two may do so at once.
 
-        Raises the error of a Postgres that is away: repeat it then. What cannot be used is moved aside.
+        Raises the error of a Postgres that is away: repeat it then. What Postgres refuses stays for the next
+        time, and only a file that cannot be read is moved aside.
         """
         for path in sorted(self._directory.glob(f"*{SUFFIX}")):
             if path.name not in self._foreign:
                 self._replay_one(database, path)
+        for name, one in list(self._own.items()):
+            if not one.on_disk:
+                self._replay_from_memory(database, name, one.end)
+            elif not (self._directory / name).exists():
+                self._own.pop(name, None)
 
     def check(self) -> None:
         """Say so in the log if nothing could be written here: an outage is too late to find out."""
@@ -65,23 +95,44 @@ class Spool:
     def _replay_one(self, database: Connection, path: Path) -> None:
         try:
             end = FORMAT.validate_json(path.read_bytes())
-            if not end.is_of(database):
-                log.error("%s is of a call that this database does not know: left where it is", path)
-                self._foreign.add(path.name)
-                return
-            end.write(database)
         except FileNotFoundError:
             return  # another worker was quicker
         except OSError as error:
             log.error("%s cannot be read (%s)", path, error.strerror)  # noqa: TRY400
             return
-        except (ValueError, DBAPIError) as error:
-            if isinstance(error, DBAPIError) and is_away(error):
-                raise
+        except ValueError as error:
             self._move_aside(path, error)
             return
+        if self._is_written(database, path.name, end):
+            self._remove(path)
+            self._own.pop(path.name, None)
+
+    def _replay_from_memory(self, database: Connection, name: str, end: CallEnd) -> None:
+        if self._is_written(database, name, end):
+            self._own.pop(name, None)
+
+    def _is_written(self, database: Connection, name: str, end: CallEnd) -> bool:
+        path = self._directory / name
+        try:
+            if not end.is_of(database):
+                log.error("%s is of a call that this database does not know: left where it is", path)
+                self._foreign.add(name)
+                self._own.pop(name, None)
+                return False
+            end.write(database)
+        except DBAPIError as error:
+            if is_away(error):
+                raise
+            self._say_that_it_is_refused(path, kind_of(error))
+            return False
         log.info("the end of a call of job %s was written down from the spool", end.job_id)
-        self._remove(path)
+        return True
+
+    def _say_that_it_is_refused(self, path: Path, kind: str) -> None:
+        """Once for each kind of error: it is tried again with each heartbeat."""
+        if self._refused.get(path.name) != kind:
+            self._refused[path.name] = kind
+            log.error("Postgres does not take %s (%s): it stays and is tried again", path, kind)
 
     def _write(self, path: Path, data: bytes) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)

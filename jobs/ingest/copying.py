@@ -23,12 +23,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as insert_new
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from jobs.approval import MESSAGE, NEEDS_APPROVAL
 from jobs.ingest.chunks import Chunk
 from jobs.models import BATCHES, JOBS, LINE
 from jobs.states import Standing, State
+from jobs.unreachable import is_unreachable
 
 STAGED = Table(
     "staged_jobs",
@@ -107,10 +108,12 @@ def stage(connection: Connection, chunk: Chunk) -> None:
     try:
         with raw.cursor() as cursor, cursor.copy(COPY) as copy:
             copy.write("".join(chunk.lines))
-    except psycopg.OperationalError as error:
+    except psycopg.Error as error:
+        if not is_unreachable(error):
+            raise
         # As SQLAlchemy would say it, past which this goes.
         connection.invalidate(error)
-        raise OperationalError(COPY, None, error) from error
+        raise DBAPIError(COPY, None, error, connection_invalidated=True) from error
 
 
 def add_jobs(connection: Connection, batch_id: uuid.UUID, chunk: Chunk, standings: Standings) -> int:

@@ -58,6 +58,8 @@ class Job(Base):
     tries: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     # No foreign key: a claim must not lock the row that carries its worker's heartbeat.
     worker_id: Mapped[uuid.UUID | None] = mapped_column(Uuid)
+    # Of that worker, when it claimed the job; NULL if it was not in the table then.
+    claimed_at_beat: Mapped[int | None]
 
     result_url: Mapped[str | None] = mapped_column(Text)
     result_expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

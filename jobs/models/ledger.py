@@ -44,6 +44,7 @@ class Attempt(Base):
         CheckConstraint("outcome = 'unknown' OR ended_at IS NOT NULL", name="a_known_outcome_has_an_end"),
         CheckConstraint("lost_at IS NULL OR outcome = 'charged'", name="only_what_was_paid_can_be_lost"),
         Index("ix_attempts_begun_at", "begun_at"),
+        Index("ix_attempts_open", "begun_at", postgresql_where=text("ended_at IS NULL")),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)

@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime
 from typing import cast
 
-from sqlalchemy import DateTime, Table, Text, Uuid
+from sqlalchemy import ARRAY, DateTime, Integer, Table, Text, Uuid, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from jobs.database import Base
@@ -12,7 +12,11 @@ from jobs.models.columns import NEW_ID, NOW
 
 
 class Worker(Base):
-    """A worker process. Silent for too long, or once it has left, its jobs are rescued."""
+    """A worker process. Silent for too long, or once it has left, its jobs are rescued.
+
+    `beats` counts its heartbeats. Each says which jobs it carries, and under which fence; so does not the one
+    that adds a row anew, nor a worker of an older version.
+    """
 
     __tablename__ = "workers"
 
@@ -21,6 +25,9 @@ class Worker(Base):
     pid: Mapped[int]
     started_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
     heartbeat_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    beats: Mapped[int] = mapped_column(server_default=text("0"))
+    carried_jobs: Mapped[list[uuid.UUID] | None] = mapped_column(ARRAY(Uuid))
+    carried_fences: Mapped[list[int] | None] = mapped_column(ARRAY(Integer))
     left_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
 

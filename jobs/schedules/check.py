@@ -1,9 +1,10 @@
 """Lateness as one more check of health. Jobs are taken all the same."""
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.orm import Session
 
+from jobs.database import is_away
 from jobs.explain import Installation
 from jobs.health import Check
 from jobs.schedules.late import Finding, late_runs, schedules_exist
@@ -19,8 +20,10 @@ def check_schedules(known: Settings, engine: Engine) -> list[Check]:
     """
     try:
         found = _look(known, engine)
-    except (OperationalError, ProgrammingError):
-        return []
+    except DBAPIError as error:
+        if is_away(error) or isinstance(error, ProgrammingError):
+            return []
+        raise
     return [_late(finding.text, finding.remedy) for finding in found or ()] or _well(found)
 
 

@@ -6,7 +6,15 @@ The statements on every job's way are built once: building one costs more than r
 
 from jobs.store.claims import NOT_SENT, Claim, PaidResult, claim, hand_back
 from jobs.store.hands import CANCELLABLE, RETRIABLE, cancel, cancel_all, release, retry, retry_all
-from jobs.store.ledger import Answer, NotBegun, begin_attempt, end_attempt, record_result, save_in_lifeboat
+from jobs.store.ledger import (
+    Answer,
+    NotBegun,
+    begin_attempt,
+    end_attempt,
+    record_result,
+    save_in_lifeboat,
+    withdraw_attempt,
+)
 from jobs.store.reuse import (
     Making,
     Mine,
@@ -60,4 +68,5 @@ __all__ = [
     "serve",
     "settle",
     "take_result",
+    "withdraw_attempt",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, bindparam, func, null, or_, select, update
 
 from jobs.database import Database
-from jobs.models import ATTEMPTS, BATCHES, JOBS, constant
+from jobs.models import ATTEMPTS, BATCHES, JOBS, WORKERS, constant
 from jobs.states import ReturnForm, Standing, State, Step
 from jobs.unexpected import Unexpected
 
@@ -85,7 +85,14 @@ CLAIM = (
         # Again by the same worker: the first claim's answer was lost with the connection.
         or_(JOBS.c.standing == constant(Standing.HANDED_OUT), JOBS.c.worker_id == bindparam("claimed_by")),
     )
-    .values(state=RUNNING, standing=null(), worker_id=bindparam("claimed_by"))
+    .values(
+        state=RUNNING,
+        standing=null(),
+        worker_id=bindparam("claimed_by"),
+        claimed_at_beat=select(WORKERS.c.beats)
+        .where(WORKERS.c.id == bindparam("claimed_by"))
+        .scalar_subquery(),
+    )
     .returning(
         JOBS.c.batch_id,
         JOBS.c.external_id,

@@ -30,7 +30,7 @@ from jobs.database import Database
 from jobs.models import ACCOUNTS, ATTEMPTS, BATCHES, BREAKER, JOBS, LINE, SPENDING, constant
 from jobs.pausing import RESTS
 from jobs.states import AttemptOutcome, Standing, State, Step
-from jobs.store.claims import FENCED, Claim, PaidResult
+from jobs.store.claims import FENCED, NOT_SENT, Claim, PaidResult
 from jobs.store.words import cut
 
 
@@ -301,6 +301,19 @@ def begin_attempt(
     if attempt_id is not None:
         return attempt_id
     return NotBegun(database.scalars(WHY_NOT, claim.as_parameters() | intent).one())
+
+
+def withdraw_attempt(database: Database, claim: Claim, number: int, why: str) -> None:
+    """End a call that did not go out, if it was written down: the answer to that may have been lost."""
+    begun = select(ATTEMPTS.c.id).where(
+        ATTEMPTS.c.job_id == claim.job_id,
+        ATTEMPTS.c.number == number,
+        ATTEMPTS.c.fence == claim.fence,
+        ATTEMPTS.c.ended_at.is_(None),
+    )
+    attempt_id = database.scalar(begun)
+    if attempt_id is not None:
+        end_attempt(database, attempt_id, Answer(AttemptOutcome.NOT_CHARGED, code=NOT_SENT, message=why))
 
 
 def end_attempt(database: Database, attempt_id: int, answer: Answer) -> None:

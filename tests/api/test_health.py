@@ -40,6 +40,23 @@ class TestReadiness:
         bucket._client.delete_bucket(Bucket=bucket.name)
         assert bucket.name in checks(client, 503)["bucket"]
 
+    def test_names_a_database_that_takes_no_writes(self, client: httpx.Client, engine: Engine) -> None:
+        """It answers and can take no job; whoever sends one is told to come again."""
+        headers = key_for(engine, "shop")
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(
+                text(f"ALTER DATABASE {engine.url.database} SET default_transaction_read_only = on")
+            )
+            connection.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            )
+        assert "not as it should be" in checks(client, 503)["database"]
+        answer = client.post("/v1/batches", json={"name": "b"}, headers=headers)
+        assert (answer.status_code, answer.json()["type"]) == (503, "urn:cutout:problem:database-unavailable")
+
     def test_without_dispatcher_and_worker_jobs_are_taken_all_the_same(self, client: httpx.Client) -> None:
         """Both are named, and the API stays ready."""
         found = checks(client, 200)

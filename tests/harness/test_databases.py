@@ -3,6 +3,7 @@
 import pytest
 from sqlalchemy import Engine, NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from jobs.enqueueing import NewJob, enqueue
 from local import LocalServices
@@ -37,9 +38,9 @@ def test_one_that_was_used_comes_back_as_new(
     """Under another name, with the rows of the template, its sequences at their start, nobody in it."""
     first = own.take()
     stray = create_engine(url_of(services, first), poolclass=NullPool)
-    with stray.begin() as connection:
-        enqueue(connection, NewJob("https://shop.example/a.jpg"))
-        connection.execute(text("UPDATE line SET paused_at = now()"))
+    with Session(stray) as session, session.begin():
+        enqueue(session, NewJob("https://shop.example/a.jpg"))
+        session.execute(text("UPDATE line SET paused_at = now()"))
     database = oid(admin, first)
     with stray.connect() as connection:
         own.give_back(first)

@@ -123,6 +123,6 @@ class TestHeartbeats:
             session.commit()
             before = workers.heartbeats(session)[worker_id]
             session.commit()
-            workers.beat(session, worker_id)
+            workers.beat(session, workers.Identity(worker_id, "test", 1))
             session.commit()
             assert workers.heartbeats(session)[worker_id] != before

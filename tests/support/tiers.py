@@ -6,8 +6,8 @@ fails if a test of the first tier took over OVER_BUDGET times its budget.
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -51,12 +51,12 @@ class Times:
 
     def __init__(self, budget_s: float) -> None:
         self._budget_s = budget_s
-        self._by_test: Counter[str] = Counter()
+        self._by_test: defaultdict[str, float] = defaultdict(float)
         self._over: dict[str, float] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add a phase of a test; on an over-long one, look at how busy the machine is."""
-        self._by_test[report.nodeid] += report.duration  # type: ignore[assignment]
+        self._by_test[report.nodeid] += report.duration
         took, most = self._by_test[report.nodeid], OVER_BUDGET * self._budget_s
         if "long" not in report.keywords and took > most and took > most * slowness():
             self._over[report.nodeid] = took
@@ -72,17 +72,21 @@ class Times:
         """Print the seconds of each package and of the slowest tests."""
         if not self._by_test:
             return
-        packages: Counter[str] = Counter()
+        packages: defaultdict[str, float] = defaultdict(float)
         for test, seconds in self._by_test.items():
-            packages["/".join(test.partition("::")[0].split("/")[:2])] += seconds  # type: ignore[assignment]
+            packages["/".join(test.partition("::")[0].split("/")[:2])] += seconds
         terminalreporter.section("seconds by package, all workers together")
-        for package, seconds in packages.most_common():
+        for package, seconds in _slowest_first(packages):
             terminalreporter.write_line(f"{seconds:8.1f}  {package}")
         terminalreporter.section(f"the {SLOWEST} slowest tests")
-        for test, seconds in self._by_test.most_common(SLOWEST):
+        for test, seconds in _slowest_first(self._by_test)[:SLOWEST]:
             terminalreporter.write_line(f"{seconds:8.1f}  {test}")
         for test, seconds in self._over.items():
             limit = f"{OVER_BUDGET} times the {self._budget_s:g} s of the first tier"
             terminalreporter.write_line(
                 f"OVER BUDGET: {test} took {seconds:.1f} s, more than {limit}", red=True
             )
+
+
+def _slowest_first(seconds: Mapping[str, float]) -> list[tuple[str, float]]:
+    return sorted(seconds.items(), key=lambda each: each[1], reverse=True)

@@ -1,17 +1,20 @@
 import json
 import logging
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from jobs import store, workers
+from jobs.database import is_away
 from jobs.models import Attempt, Job
 from jobs.outcomes import StoredObject, Succeeded
 from jobs.states import AttemptOutcome, State, Step
@@ -125,6 +128,27 @@ class TestAFile:
         assert "cannot be written" in caplog.text
 
 
+@contextmanager
+def refusing(
+    engine: Engine, state: str, on: str = "BEFORE UPDATE ON attempts", condition: str = "true"
+) -> Iterator[None]:
+    """Postgres raises this SQLSTATE for changes of the ledger, or such as these, while the context lasts."""
+    make = (
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        f" $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{state}'; END $$"
+    )
+    with engine.begin() as connection:
+        connection.execute(text(make))
+        connection.execute(
+            text(f"CREATE TRIGGER refuse {on} FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION refuse()")
+        )
+    yield
+    table = on.rsplit(maxsplit=1)[-1]
+    with engine.begin() as connection:
+        connection.execute(text(f"DROP TRIGGER refuse ON {table}"))
+        connection.execute(text("DROP FUNCTION refuse"))
+
+
 class TestReplay:
     def test_without_a_directory_does_nothing(self, spool: Spool, directory: Path, engine: Engine) -> None:
         """Nothing is left, and nothing is made."""
@@ -200,6 +224,37 @@ class TestReplay:
         assert list(directory.iterdir()) == []
 
 
+class TestAnAnswerThatIsNotWritten:
+    def test_is_named_until_it_is(self, spool: Spool, engine: Engine, end: CallEnd) -> None:
+        """Its worker says that it carries the job, so that nobody calls anew what is paid for."""
+        assert spool.unwritten() == set()
+        leave(spool, end)
+        assert spool.unwritten() == {(end.job_id, end.fence)}
+        replay(spool, engine)
+        assert spool.unwritten() == set()
+
+    def test_is_named_no_more_once_another_worker_wrote_it(
+        self, spool: Spool, directory: Path, engine: Engine, end: CallEnd
+    ) -> None:
+        """Workers of a machine share the directory."""
+        leave(spool, end)
+        replay(Spool(directory), engine)
+        replay(spool, engine)
+        assert spool.unwritten() == set()
+
+    def test_is_kept_in_memory_where_the_disk_takes_nothing(
+        self, tmp_path: Path, engine: Engine, end: CallEnd
+    ) -> None:
+        """It is written from there, whatever became of the thread that had it."""
+        (tmp_path / "file").touch()
+        spool = Spool(tmp_path / "file" / "spool")
+        leave(spool, end)
+        assert spool.unwritten() == {(end.job_id, end.fence)}
+        replay(spool, engine)
+        assert job_of(engine, end).result_url == URL
+        assert spool.unwritten() == set()
+
+
 class TestWhatCannotBeReplayed:
     @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"url": "%s"}' % URL.encode(), b"[]"])
     def test_is_moved_aside_and_hinders_nothing(
@@ -224,14 +279,57 @@ class TestWhatCannotBeReplayed:
         assert str(directory / "0.json") in caplog.text
         assert URL not in caplog.text
 
-    def test_because_postgres_refuses_it_is_moved_aside(
-        self, spool: Spool, directory: Path, engine: Engine, end: CallEnd
+    def test_because_postgres_refuses_it_stays_and_hinders_nothing(
+        self, spool: Spool, directory: Path, engine: Engine, call_out: Callable[[], tuple[Claim, int]]
     ) -> None:
-        """What no repetition can mend does not keep a worker from starting."""
-        leave(spool, replace(end, paid=replace(PAID, url="https://results.example/\0")))
+        """It is tried again with each heartbeat, and neither a start nor the others wait for it."""
+        refused, good = (end_of(*call_out()) for _ in range(2))
+        leave(spool, replace(refused, paid=replace(PAID, url="https://results.example/\0")))
+        leave(spool, good)
         replay(spool, engine)
         (path,) = directory.iterdir()
-        assert path.name.endswith(".json.bad")
+        assert path.name.endswith(f"{refused.job_id}.json")
+        assert job_of(engine, good).result_url == URL
+
+    @pytest.mark.parametrize("state", ["25006", "57P03", "53100", "40001", "55P03", "26000", "42P05"])
+    def test_for_a_postgres_that_cannot_now_is_raised_and_used_later(
+        self, spool: Spool, directory: Path, engine: Engine, end: CallEnd, state: str
+    ) -> None:
+        """It is waited for, and the file stays."""
+        leave(spool, end)
+        with refusing(engine, state), pytest.raises(DBAPIError):
+            replay(spool, engine)
+        assert [path.suffix for path in directory.iterdir()] == [".json"]
+        replay(spool, engine)
+        assert job_of(engine, end).result_url == URL
+
+    @pytest.mark.parametrize("state", ["42501", "42703", "23514", "XX000"])
+    def test_for_any_other_error_of_postgres_is_used_later(
+        self, spool: Spool, directory: Path, engine: Engine, end: CallEnd, state: str
+    ) -> None:
+        """A botched GRANT or an upgrade in the wrong order costs no paid result."""
+        leave(spool, end)
+        with refusing(engine, state):
+            replay(spool, engine)
+        assert [path.suffix for path in directory.iterdir()] == [".json"]
+        replay(spool, engine)
+        assert job_of(engine, end).result_url == URL
+
+    def test_because_postgres_takes_no_writes_stays_where_it_is(
+        self, spool: Spool, directory: Path, engine: Engine, end: CallEnd
+    ) -> None:
+        """A server that is a replica for some seconds: the answer waits, and is used afterwards."""
+        leave(spool, end)
+        read_only = text("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(read_only)
+            with pytest.raises(DBAPIError, match="read-only") as caught:
+                spool.replay(connection)
+            assert is_away(caught.value)
+            assert caught.value.connection_invalidated
+        assert [path.suffix for path in directory.iterdir()] == [".json"]
+        replay(spool, engine)
+        assert job_of(engine, end).result_url == URL
 
     def test_because_it_is_of_another_database_stays_for_that_one(
         self,

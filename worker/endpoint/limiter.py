@@ -5,6 +5,7 @@ server's. What is learned and how: limiter.lua.
 """
 
 import logging
+import math
 import threading
 import time
 import uuid
@@ -24,6 +25,9 @@ MICROSECONDS = 1_000_000
 # A worker that died holds its slots for so long; a living one says every RENEW_S that its calls are open.
 LEASE_S = 10.0
 RENEW_S = 3.0
+# So long a slot is renewed before its call is known to go out: whoever cannot write the call down by then has
+# lost it, and the others wait no longer than this and a lease.
+BEGIN_WITHIN_S = 5.0
 # After Redis lost its state, time for every worker to say which calls it has open.
 REST_AFTER_LOSS_S = 4.0
 FIRST_LEVEL = 3.0
@@ -47,6 +51,10 @@ class LimitReached(LimiterError):  # noqa: N818 - an answer, not a fault
 
 class LimiterAway(LimiterError):  # noqa: N818 - an answer, not a fault
     """Redis does not answer; calling without it could break the limit."""
+
+
+class SlotLapsed(LimiterError):  # noqa: N818 - an answer, not a fault
+    """The slot was held for too long without a call; another may have it now."""
 
 
 class Ending(StrEnum):
@@ -123,13 +131,26 @@ class Figures:
 class Slot:
     """A call that may go out now. Say how it ended; whether the circuit is open then is known afterwards."""
 
-    def __init__(self, caller: str, taken_at: int, turn_at: float, take_turn: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        caller: str,
+        taken_at: int,
+        turn_at: float,
+        *,
+        take_turn: Callable[[], float],
+        keep: Callable[[str], None],
+    ) -> None:
         self.caller = caller
         self.taken_at = taken_at
         self._turn_at = turn_at
         self._take_turn = take_turn
+        self._keep = keep
         self.circuit_is_open = False
         self._ending: tuple[Ending, float, str] = (Ending.UNUSED, 0.0, "")
+
+    def keep(self) -> None:
+        """Hold the slot until it is given back: the call is written down and goes out. Raises SlotLapsed."""
+        self._keep(self.caller)
 
     def await_turn(self) -> None:
         """Wait for the very moment, once all is ready but the request itself. Raises LimiterAway.
@@ -167,7 +188,8 @@ class Limiter:
         rate = ceilings.calls_per_second
         self._gap = int(MICROSECONDS / rate) if rate else 0
         self._recall = recall
-        self._open: set[str] = set()
+        # Until when each is renewed, monotonic.
+        self._open: dict[str, float] = {}
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._keeper: threading.Thread | None = None
@@ -220,9 +242,9 @@ class Limiter:
             match answer:
                 case [1, wait, taken_at]:
                     turn_at = time.monotonic() + wait / MICROSECONDS
-                    self._keep(caller)
+                    self._renew(caller, until=turn_at + BEGIN_WITHIN_S)
                     time.sleep(max(wait / MICROSECONDS - LEAD_S, 0.0))
-                    return Slot(caller, taken_at, turn_at, self._take_turn)
+                    return Slot(caller, taken_at, turn_at, take_turn=self._take_turn, keep=self._keep)
                 case [0, wait]:
                     time.sleep(wait / MICROSECONDS)
                 case [-1, wait]:
@@ -236,7 +258,7 @@ class Limiter:
     def _give_back(self, slot: Slot) -> None:
         """Free the slot, and learn from its call's end. Without Redis it is free once its lease is over."""
         with self._lock:
-            self._open.discard(slot.caller)
+            self._open.pop(slot.caller, None)
         with suppress(redis.RedisError):
             slot.circuit_is_open = bool(self._run("give_back", *slot.as_arguments()))
 
@@ -255,7 +277,13 @@ class Limiter:
 
     def _keep(self, caller: str) -> None:
         with self._lock:
-            self._open.add(caller)
+            if self._open[caller] < time.monotonic():
+                raise SlotLapsed(f"no call went out within {BEGIN_WITHIN_S:.0f} s of its slot's turn")
+            self._open[caller] = math.inf
+
+    def _renew(self, caller: str, *, until: float) -> None:
+        with self._lock:
+            self._open[caller] = until
             if self._keeper is None:
                 self._keeper = threading.Thread(target=self._keep_open, name="slots", daemon=True)
                 self._keeper.start()
@@ -264,8 +292,9 @@ class Limiter:
         while not self._closed.wait(RENEW_S):
             # Under the lock: a slot given back meanwhile must not come alive again.
             with self._lock, suppress(redis.RedisError):
-                if self._open:
-                    self._run("renew", int(LEASE_S * MICROSECONDS), *self._open)
+                now = time.monotonic()
+                if held := [caller for caller, until in self._open.items() if until >= now]:
+                    self._run("renew", int(LEASE_S * MICROSECONDS), *held)
 
     def _ask(self, command: str, *arguments: float | str) -> Any:
         try:

@@ -5,8 +5,6 @@ import time
 from datetime import timedelta
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as NoConnectionFreeError
 
 from jobs.database import connect, is_away
 from jobs.line import Survey
@@ -66,7 +64,7 @@ class Notifier:
     def _look(self) -> bool:
         try:
             self._look_and_ask()
-        except (DBAPIError, NoConnectionFreeError) as error:
+        except Exception as error:
             if not is_away(error):
                 raise
             log.warning("Postgres is away; webhooks wait")

@@ -4,10 +4,8 @@ import logging
 from functools import partial
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as NoConnectionFreeError
 
-from jobs.database import PostgresAwayError, is_away, patiently
+from jobs.database import is_away, patiently
 from jobs.settings import Settings
 from jobs.states import DeliveryState
 from jobs.webhooks import INSTALLATION, secret_of, standing_of
@@ -37,8 +35,8 @@ class Sender:
         try:
             while host := self._turns.next():
                 self._turn(host)
-        except (DBAPIError, NoConnectionFreeError, PostgresAwayError) as error:
-            if not isinstance(error, PostgresAwayError) and not is_away(error):
+        except Exception as error:
+            if not is_away(error):
                 raise
             log.warning("Postgres is away; webhooks wait, and one that was out may be sent again")
         return True

@@ -50,7 +50,7 @@ COPY_NOW = (
 # Of these codes there may be as many as there are jobs, and none is at its copy.
 BLOCKED = (NEEDS_APPROVAL, "OVER_BUDGET")
 # These say themselves that their result is of no use.
-USELESS = ("RESULT_EXPIRED", "RESULT_WRONG")
+USELESS = ("RESULT_EXPIRED", "RESULT_UNEXPECTED")
 IS_HELD = JOBS.c.state == constant(State.HELD)
 # As ranges of the index, which passes over the rows of these codes.
 OTHERWISE = or_(

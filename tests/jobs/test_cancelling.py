@@ -94,7 +94,7 @@ class TestAJobThatIsPaidFor:
         assert state_of(session, claim) == (State.QUEUED, Step.COPY, "in_line")
         assert lost(session) == 0
 
-    @pytest.mark.parametrize("code", ["RESULT_WRONG", "RESULT_EXPIRED"])
+    @pytest.mark.parametrize("code", ["RESULT_UNEXPECTED", "RESULT_EXPIRED"])
     def test_is_a_recorded_loss_if_its_result_is_useless(self, session: Session, code: str) -> None:
         """The URL is dropped, and the ledger says so."""
         claim = paid(session, in_hand(session))
@@ -104,7 +104,7 @@ class TestAJobThatIsPaidFor:
         assert lost(session) == 1
 
     @pytest.mark.parametrize("cancel", [by_job, by_batch])
-    @pytest.mark.parametrize("outcome", [Lost("RESULT_EXPIRED", "x"), Hold("RESULT_WRONG", "x")])
+    @pytest.mark.parametrize("outcome", [Lost("RESULT_EXPIRED", "x"), Hold("RESULT_UNEXPECTED", "x")])
     @pytest.mark.parametrize("bound", [0, 1])
     def test_is_a_recorded_loss_if_its_copy_fails_for_good(
         self, session: Session, cancel: Cancel, outcome: Outcome, bound: int

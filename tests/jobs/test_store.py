@@ -380,7 +380,7 @@ class TestByHand:
         store.retry(session, claim.job_id)
         assert job_of(session, claim).step == Step.COPY
 
-    @pytest.mark.parametrize("code", ["RESULT_EXPIRED", "RESULT_WRONG", "RESULT_UNEXPECTED"])
+    @pytest.mark.parametrize("code", ["RESULT_EXPIRED", "RESULT_UNEXPECTED"])
     def test_a_held_copy_asks_the_url_first_whatever_held_it(self, session: Session, code: str) -> None:
         """A server that said that it was gone, or gave something else, may have been wrong."""
         claim = bought(session, claim_new(session, new_worker(session)))

@@ -91,6 +91,8 @@ def _buy(
             return Unknown("INTERNAL_ERROR", f"{type(error).__name__} in the worker; see its log")
     if isinstance(bought, Refusal):
         return replace(bought, circuit_is_open=slot.circuit_is_open)
+    if isinstance(bought, Unknown):
+        return replace(bought, in_outage=slot.circuit_is_open)
     return bought
 
 

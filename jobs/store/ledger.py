@@ -27,9 +27,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.dml import ReturningInsert
 
 from jobs.database import Database
-from jobs.models import ACCOUNTS, ATTEMPTS, BATCHES, BREAKER, JOBS, LINE, SPENDING, constant
+from jobs.models import ACCOUNTS, ATTEMPTS, BATCHES, JOBS, LINE, SPENDING, constant
 from jobs.pausing import RESTS
 from jobs.states import AttemptOutcome, Standing, State, Step
+from jobs.stops import BUCKET_IS_AWAY, ITS_CALL_IS_STOPPED
 from jobs.store.claims import FENCED, Claim, PaidResult
 from jobs.store.words import cut
 
@@ -52,13 +53,12 @@ ACCOUNT_IS_OPEN = (
     .where(ACCOUNTS.c.name == bindparam("account"), ACCOUNTS.c.paused_at.is_(None))
     .exists()
 )
-BUCKET_IS_THERE = select(BREAKER.c.id).where(BREAKER.c.opened_at.is_(None)).exists()
 LINE_MOVES = select(LINE.c.id).where(LINE.c.paused_at.is_(None)).exists()
 BATCH_IS_PAUSED = select(BATCHES.c.id).where(THE_BATCH, BATCHES.c.paused_at.is_not(None)).exists()
 BATCH_RESTS = select(BATCHES.c.id).where(THE_BATCH, RESTS).exists()
 HAS_BUDGET = select(BATCHES.c.id).where(THE_BATCH, BATCHES.c.budget.is_not(None)).exists()
 BATCH_IS_SPENT = select(BATCHES.c.id).where(THE_BATCH, BATCHES.c.spent >= BATCHES.c.budget).exists()
-MAY_CALL = and_(FENCED, ACCOUNT_IS_OPEN, BUCKET_IS_THERE, LINE_MOVES, not_(BATCH_RESTS))
+MAY_CALL = and_(FENCED, ACCOUNT_IS_OPEN, not_(ITS_CALL_IS_STOPPED), LINE_MOVES, not_(BATCH_RESTS))
 
 TODAY = cast(func.timezone("UTC", func.now()), Date)
 DAY_BUDGET = bindparam("day_budget", type_=Integer)
@@ -134,7 +134,8 @@ WHY_NOT = select(
     case(
         (not_(select(JOBS.c.id).where(FENCED).exists()), "lost"),
         (not_(ACCOUNT_IS_OPEN), "account"),
-        (not_(BUCKET_IS_THERE), "bucket"),
+        (BUCKET_IS_AWAY, "bucket"),
+        (ITS_CALL_IS_STOPPED, "results"),
         (or_(not_(LINE_MOVES), BATCH_IS_PAUSED), "paused"),
         (BATCH_RESTS, "window"),
         (BATCH_IS_SPENT, "budget"),
@@ -226,6 +227,8 @@ class NotBegun(StrEnum):
     """The account is paused."""
     BUCKET = "bucket"
     """The bucket takes nothing."""
+    RESULTS = "results"
+    """Paid results cannot be fetched, or too many of them wait."""
     PAUSED = "paused"
     """The batch or the whole line is paused."""
     WINDOW = "window"

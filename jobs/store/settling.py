@@ -4,14 +4,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, assert_never
 
-from sqlalchemy import ColumnElement, bindparam, func, null, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, func, null, select, update
 
 from jobs.backoff import BACKOFF
 from jobs.database import Database
 from jobs.models import ATTEMPTS, JOBS, constant
 from jobs.outcomes import Fail, Hold, Lost, Outcome, Retry, Snooze, StoredObject, Succeeded, Unknown
 from jobs.states import AttemptOutcome, Standing, State, Step
+from jobs.stops import a_result_was_fetched
 from jobs.store.claims import FENCED, Claim
+from jobs.store.outages import excuse
 from jobs.store.reuse import PUBLISH
 from jobs.store.words import cut
 
@@ -38,7 +40,10 @@ SUCCEED = (
         **{name: bindparam(f"new_{name}") for name in StoredObject.__slots__},
     )
     .returning(JOBS.c.id)
-    .add_cte(PUBLISH)
+    .add_cte(
+        PUBLISH,
+        a_result_was_fetched().where(select(JOBS.c.id).where(FENCED, AT_ITS_STEP).exists()).cte("fetched"),
+    )
 )
 
 # The result at hand is the last one paid for.
@@ -70,6 +75,11 @@ GIVE_UP = (
     .cte("given_up")
 )
 
+COUNTS_AGAINST_IT = and_(ATTEMPTS.c.outcome == AttemptOutcome.UNKNOWN, ~ATTEMPTS.c.in_outage)
+
+# Storage that does not give a source for so long will not.
+SOURCE_PATIENCE = timedelta(hours=24)
+
 CALL_AGAIN = {
     "step": Step.CALL,
     "tries": 0,
@@ -94,7 +104,10 @@ def settle(database: Database, claim: Claim, outcome: Outcome, bounds: Bounds = 
     """Turn what happened into the job's next state. False if the claim was lost: nothing is changed then."""
     parameters = claim.as_parameters()
     if isinstance(outcome, Succeeded):
-        change, parameters = SUCCEED, parameters | _stored(outcome)
+        change, parameters = (
+            SUCCEED,
+            parameters | _stored(outcome) | {"was_fetched": _was_fetched(claim, outcome)},
+        )
     else:
         values = _values(database, claim, outcome, bounds)
         change = update(JOBS).where(FENCED, AT_ITS_STEP).values(values).returning(JOBS.c.id)
@@ -113,12 +126,16 @@ def _values(database: Database, claim: Claim, outcome: Outcome, bounds: Bounds) 
     match outcome:
         case Retry():
             return _retry(claim, outcome)
-        case Snooze(code, message, seconds):
+        case Snooze(code, message, seconds, of_source):
+            if of_source:
+                return _wait_for_source(database, claim, outcome)
             return _rest(seconds, code, message)
         case Fail(code, message):
             return _failed(code, message)
-        case Unknown(code, message):
-            if _count(database, claim, ATTEMPTS.c.outcome == AttemptOutcome.UNKNOWN) > bounds.unknown:
+        case Unknown(code, message, in_outage):
+            if in_outage:
+                excuse(database, claim)
+            elif _count(database, claim, COUNTS_AGAINST_IT) > bounds.unknown:
                 return _held(code, message)
             return _rest(BACKOFF[Step.CALL].first_seconds, code, message)
         case Lost(code, message):
@@ -144,12 +161,29 @@ def _retry(claim: Claim, outcome: Retry) -> dict[str, Any]:
     return {**_rest(delay, outcome.code, outcome.message), "tries": tries}
 
 
+def _wait_for_source(database: Database, claim: Claim, why: Snooze) -> dict[str, Any]:
+    """Rest, for a day of nothing else at most; the day is of Postgres' clock."""
+    over = select(JOBS.c.source_failed_at < func.now() - SOURCE_PATIENCE).where(FENCED)
+    if database.scalar(over, claim.as_parameters()):
+        message = f"{why.message}; so it was for {SOURCE_PATIENCE.total_seconds() / 3600:.0f} hours"
+        return _failed("SOURCE_UNAVAILABLE", message) | {"source_failed_at": None}
+    since = func.coalesce(JOBS.c.source_failed_at, func.now())
+    return _rest(why.seconds, why.code, why.message) | {"source_failed_at": since}
+
+
+def _was_fetched(claim: Claim, outcome: Succeeded) -> bool:
+    """Whether its result came from the endpoint's host: neither bought before nor from the lifeboat."""
+    result = claim.result
+    return not outcome.reused and result is not None and result.lifeboat_key is None
+
+
 def _rest(seconds: float, code: str | None, message: str | None) -> dict[str, Any]:
     return {
         "state": State.QUEUED,
         "standing": Standing.RESTING,
         "worker_id": None,
         "scheduled_at": func.now() + timedelta(seconds=seconds),
+        "source_failed_at": None,
         "code": code,
         "message": cut(message),
     }

@@ -5,7 +5,7 @@ fetched, or too many of them wait. The dispatcher asks from time to time whether
 """
 
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, bindparam, case, func, update
 from sqlalchemy.dialects.postgresql import insert
@@ -24,7 +24,7 @@ TRIPS = case((BREAKER.c.closed_at > func.now() - CALM, func.least(BREAKER.c.trip
 THIS = BREAKER.c.kind == bindparam("of_kind")
 
 
-def next_probe(trips: ColumnElement[int] | int) -> ColumnElement[object]:
+def next_probe(trips: ColumnElement[int] | int) -> ColumnElement[datetime]:
     """When a breaker that was opened so often of late is to be asked again."""
     return func.now() + func.make_interval(
         0, 0, 0, 0, 0, 0, func.least(func.power(2, trips), LONGEST_PROBE_S)

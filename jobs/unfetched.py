@@ -4,7 +4,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, bindparam, func, select, text, update
+from sqlalchemy import ColumnElement, ScalarSelect, and_, bindparam, func, select, text, update
 
 from jobs.breaker import OPENED
 from jobs.database import Database
@@ -43,20 +43,17 @@ OPEN = (
 
 AT_RISK = and_(JOBS.c.step == constant(Step.COPY), JOBS.c.lifeboat_key.is_(None))
 RESTS = JOBS.c.standing == constant(Standing.RESTING)
+
+
+def _count(part: ColumnElement[bool]) -> ScalarSelect[int]:
+    return select(func.count()).select_from(JOBS).where(AT_RISK, part).scalar_subquery()
+
+
 # Each part has a partial index.
-UNDER_WAY = (
-    JOBS.c.standing == constant(Standing.IN_LINE),
-    JOBS.c.standing.in_([constant(Standing.HANDED_OUT), constant(Standing.RESTING)]),
-    JOBS.c.state == constant(State.RUNNING),
-)
 COUNT = select(
-    sum(
-        (
-            select(func.count()).select_from(JOBS).where(AT_RISK, part).scalar_subquery()
-            for part in UNDER_WAY[1:]
-        ),
-        start=select(func.count()).select_from(JOBS).where(AT_RISK, UNDER_WAY[0]).scalar_subquery(),
-    )
+    _count(JOBS.c.standing == constant(Standing.IN_LINE))
+    + _count(JOBS.c.standing.in_([constant(Standing.HANDED_OUT), constant(Standing.RESTING)]))
+    + _count(JOBS.c.state == constant(State.RUNNING))
 )
 
 # The one that was paid last says most of what would be bought now.

@@ -31,11 +31,14 @@ from worker.stage import CALL, PREPARE, TURN, Stage
 log = logging.getLogger(__name__)
 
 LONGEST_WAIT_FOR_SLOT_S = 3.0
+CUT_OFF = Snooze("WORKER_CUT_OFF", "its worker asks whether it reaches the bucket", 1.0)
 STOPPING = Snooze("WORKER_STOPPING", "its worker ends; it goes on elsewhere", 0.0)
 
 
 def call(context: WorkerContext, claim: Claim) -> Claim | Outcome:
     """Buy the cutout: the claim with its paid result, or why there is none."""
+    if not context.bucket_watch.may_buy:
+        return CUT_OFF
     if claim.calls >= context.settings.most_calls_per_job:
         reason = f"called {claim.calls} times without a result; raise CUTOUT_MOST_CALLS_PER_JOB or cancel it"
         return Hold("TOO_MANY_CALLS", reason)
@@ -78,6 +81,8 @@ def _buy(
     with context.slots.slot(longest_wait_s=LONGEST_WAIT_FOR_SLOT_S, prepared_s=prepared_s) as (account, slot):
         if context.stopping.is_set():
             return STOPPING
+        if not context.bucket_watch.may_buy:
+            return CUT_OFF
         attempt_id = context.patiently(partial(begin, account=account.name))
         if isinstance(attempt_id, NotBegun):
             return not_begun(attempt_id)

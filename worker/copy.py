@@ -2,13 +2,11 @@
 
 import logging
 from datetime import UTC, datetime
-from functools import partial
 
-from jobs import breaker
 from jobs.keys import cutout_key
 from jobs.outcomes import Hold, Lost, Outcome, Retry, Snooze, StoredObject, Succeeded
 from jobs.states import Step
-from jobs.storage import ObjectMissingError, ObjectTooLargeError, StorageError
+from jobs.storage import StorageError
 from jobs.store import Claim, PaidResult
 from worker import paid_result
 from worker.context import WorkerContext
@@ -68,7 +66,7 @@ def _put_away(
     try:
         return claim, Succeeded(_store(context, claim, cutout))
     except StorageError as error:
-        _trip(context, error)
+        context.bucket_watch.suspect(error)
         return claim, _again(context, claim, code, f"{trouble}{error}")
 
 
@@ -91,14 +89,6 @@ def _store(context: WorkerContext, claim: Claim, cutout: CutoutImage) -> StoredO
         width=cutout.width,
         height=cutout.height,
     )
-
-
-def _trip(context: WorkerContext, error: StorageError) -> None:
-    """Stop all calls, unless it is this one object that the bucket does not take."""
-    if isinstance(error, ObjectMissingError | ObjectTooLargeError):
-        return
-    if context.patiently(partial(breaker.trip, reason=str(error))):
-        log.error("the bucket does not take cutouts, so calls stop until it does: %s", error)
 
 
 def _is_due(context: WorkerContext, result: PaidResult) -> bool:

@@ -126,18 +126,14 @@ def _values(database: Database, claim: Claim, outcome: Outcome, bounds: Bounds) 
     match outcome:
         case Retry():
             return _retry(claim, outcome)
-        case Snooze(code, message, seconds, of_source):
-            if of_source:
-                return _wait_for_source(database, claim, outcome)
+        case Snooze(of_source=True):
+            return _wait_for_source(database, claim, outcome)
+        case Snooze(code, message, seconds):
             return _rest(seconds, code, message)
         case Fail(code, message):
             return _failed(code, message)
-        case Unknown(code, message, in_outage):
-            if in_outage:
-                excuse(database, claim)
-            elif _count(database, claim, COUNTS_AGAINST_IT) > bounds.unknown:
-                return _held(code, message)
-            return _rest(BACKOFF[Step.CALL].first_seconds, code, message)
+        case Unknown():
+            return _unknown(database, claim, outcome, bounds)
         case Lost(code, message):
             if _count(database, claim, ATTEMPTS.c.lost_at.is_not(None)) >= bounds.lost:
                 return _held(code, message)
@@ -161,12 +157,20 @@ def _retry(claim: Claim, outcome: Retry) -> dict[str, Any]:
     return {**_rest(delay, outcome.code, outcome.message), "tries": tries}
 
 
+def _unknown(database: Database, claim: Claim, outcome: Unknown, bounds: Bounds) -> dict[str, Any]:
+    if outcome.in_outage:
+        excuse(database, claim)
+    elif _count(database, claim, COUNTS_AGAINST_IT) > bounds.unknown:
+        return _held(outcome.code, outcome.message)
+    return _rest(BACKOFF[Step.CALL].first_seconds, outcome.code, outcome.message)
+
+
 def _wait_for_source(database: Database, claim: Claim, why: Snooze) -> dict[str, Any]:
     """Rest, for a day of nothing else at most; the day is of Postgres' clock."""
     over = select(JOBS.c.source_failed_at < func.now() - SOURCE_PATIENCE).where(FENCED)
     if database.scalar(over, claim.as_parameters()):
         message = f"{why.message}; so it was for {SOURCE_PATIENCE.total_seconds() / 3600:.0f} hours"
-        return _failed("SOURCE_UNAVAILABLE", message) | {"source_failed_at": None}
+        return _failed("SOURCE_UNAVAILABLE", message)
     since = func.coalesce(JOBS.c.source_failed_at, func.now())
     return _rest(why.seconds, why.code, why.message) | {"source_failed_at": since}
 
@@ -194,13 +198,20 @@ def _failed(code: str, message: str) -> dict[str, Any]:
         "state": State.FAILED,
         "worker_id": None,
         "finished_at": func.now(),
+        "source_failed_at": None,
         "code": code,
         "message": cut(message),
     }
 
 
 def _held(code: str, message: str) -> dict[str, Any]:
-    return {"state": State.HELD, "worker_id": None, "code": code, "message": cut(message)}
+    return {
+        "state": State.HELD,
+        "worker_id": None,
+        "source_failed_at": None,
+        "code": code,
+        "message": cut(message),
+    }
 
 
 def _count(database: Database, claim: Claim, condition: ColumnElement[bool]) -> int:

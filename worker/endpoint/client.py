@@ -89,7 +89,7 @@ class EndpointClient:
         self.close()
 
     def _exchange(self, request: httpx.Request) -> tuple[int, httpx.Headers, bytes, bool]:
-        """The answer's status, headers and body, and whether the whole request had gone out before it came."""
+        """The answer's status, headers and body, and whether the whole request went out before it came."""
         if not isinstance(request.stream, httpx.SyncByteStream):
             raise TypeError("the body of the request is asynchronous")
         body = request.stream = _CountedBody(request.stream)

@@ -58,16 +58,20 @@ class TestJobsThatNoWorkerCarries:
     def test_do_not_keep_the_probe_from_going_out(
         self, system: System, sandbox: Sandbox, bucket: Bucket, shop: str
     ) -> None:
-        """They fill the window of an endpoint that fails; one call asks all the same, and the rest goes on."""
+        """They fill the window of an endpoint that fails; a call asks all the same, and the rest goes on."""
         sandbox.fault("code", code="AI_SERVICE_ERROR", share=1.0)
         system.enqueue(shop, 12)
         system.until(CIRCUIT_IS_OPEN, without_rests=True)
+        system.execute("UPDATE line SET paused_at = now()")
+        system.until("SELECT count(*) = 0 FROM jobs WHERE state = 'running' OR standing = 'handed_out'")
         system.execute(
             "UPDATE jobs SET state = 'running', standing = NULL,"
             " worker_id = (SELECT id FROM workers LIMIT 1)"
             " WHERE id IN (SELECT id FROM jobs WHERE state = 'queued' LIMIT 4)"
         )
         sandbox.clear_faults()
+        assert system.scalar(CIRCUIT_IS_OPEN)
+        system.execute("UPDATE line SET paused_at = NULL")
         system.until("SELECT count(*) = 8 FROM jobs WHERE state = 'succeeded'", without_rests=True)
         system.until("SELECT count(*) = 0 FROM limits WHERE circuit_until IS NOT NULL")
         assert whole(system, bucket) == 8

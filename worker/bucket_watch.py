@@ -128,7 +128,8 @@ class BucketWatch:
         try:
             return bool(self._run_on_postgres(work, give_up_after_s=TELL_WITHIN_S))
         except (PostgresAwayError, SQLAlchemyError) as error:
-            log.warning("the watch over the bucket cannot ask Postgres: %s", type(error).__name__)
+            if not self._ended.is_set():
+                log.warning("the watch over the bucket cannot ask Postgres: %s", type(error).__name__)
             return False
 
     def _accuse(self, database: Connection) -> bool:

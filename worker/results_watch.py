@@ -17,6 +17,8 @@ LOOK_EVERY_S = 1.0
 ALWAYS_ALLOWED = 32
 # More results than so many times the calls that are out stop new calls.
 TIMES_THE_CALLS = 2
+# Probes without a copy that could be tried: those that count as under way are stuck then.
+PATIENCE = 3
 
 
 class ResultsWatch:
@@ -26,6 +28,7 @@ class ResultsWatch:
         self._limits = limits
         self._look_at = 0.0
         self._was_stopped = False
+        self._in_vain = 0
         self.one_may_call = False
         """Whether one job is to call although results cannot be fetched: there is no other to try."""
 
@@ -46,7 +49,12 @@ class ResultsWatch:
             waiting = unfetched.count(connection)
             self._bound(connection, waiting, most_open, stopped=Stop.BACKLOG in found.stops)
             if stopped and breaker.due_for_probe(connection, of=Stop.RESULTS):
-                self.one_may_call = not unfetched.try_one(connection) and waiting == 0
+                self._probe(connection, waiting)
+
+    def _probe(self, connection: Connection, waiting: int) -> None:
+        """Try a result that is paid for; where there is none, or none that moves, let one job buy another."""
+        self._in_vain = 0 if unfetched.try_one(connection) else self._in_vain + 1
+        self.one_may_call = self._in_vain > 0 and (waiting == 0 or self._in_vain >= PATIENCE)
 
     def _bound(self, connection: Connection, waiting: int, most_open: int, *, stopped: bool) -> None:
         allowed = max(TIMES_THE_CALLS * most_open, ALWAYS_ALLOWED)

@@ -28,6 +28,7 @@ def system(
     environment: dict[str, str],
     services: LocalServices,
     proxy: Proxy,
+    *,
     shop: str,
     bucket: Bucket,
     tmp_path: Path,

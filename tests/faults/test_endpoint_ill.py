@@ -1,3 +1,4 @@
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from jobs.storage import Bucket
 from tests.faults.evidence import ledger, whole
 from tests.support.sandbox import Sandbox
 from tests.support.system import System
+
+log = logging.getLogger(__name__)
 
 CIRCUIT_IS_OPEN = "SELECT count(*) = 1 FROM limits WHERE circuit_until IS NOT NULL"
 DONE = "SELECT bool_and(state = 'succeeded') FROM jobs"
@@ -37,6 +40,7 @@ class TestAGatewayThatGivesUpOnChargedCalls:
         sandbox.clear_faults()
         system.until(DONE, within_s=60, without_rests=True)
         found = ledger(system)
+        log.warning("%d charges of the endpoint; %s", sandbox.charges(), found)
         assert found.not_charged == 0
         assert found.unknown >= 8
         assert sandbox.charges() <= found.charged + found.unknown

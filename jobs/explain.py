@@ -227,7 +227,7 @@ def _accounts_stop(session: Session, job: Job, known: Installation) -> Iterator[
         select(Limit.circuit_until, circuit_is_open(Limit)).where(_among(Limit.account, known.accounts))
     ).all()
     if its_limits and all(is_open for _, is_open in its_limits):
-        until = min(until for until, _ in its_limits)
+        until = min(until for until, _ in its_limits if until is not None)
         tried = f"at {_at(until)}" if until > datetime.now(UTC) else "now"
         words = f"the endpoint fails for all jobs; one call tries it again {tried}"
         yield Explanation(State(job.state), "circuit", words, until=until)

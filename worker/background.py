@@ -51,10 +51,9 @@ class Question:
         except Exception:
             log.exception("%s met an error that nobody expected", self._name)
             yes = False
-        if yes:
-            self._yes_at = time.monotonic()
-        else:
-            self._no_at = time.monotonic()
+        # One answer at a time: an older one is about what was then.
+        now = time.monotonic()
+        self._yes_at, self._no_at = (now, None) if yes else (None, now)
 
 
 def _is_fresh(said_at: float | None) -> bool:

@@ -1,4 +1,4 @@
-"""The breakers: never buy what cannot be brought home.
+"""The breakers: never buy what cannot be fetched and stored.
 
 Closed, calls go out. With any of them open, none does: the bucket takes no cutouts, paid results cannot be
 fetched, or too many of them wait. The dispatcher asks from time to time whether that is over.

@@ -1,4 +1,4 @@
-"""Results that cannot be fetched stop new calls: never buy what cannot be brought home."""
+"""Results that cannot be fetched stop new calls: never buy what cannot be fetched and stored."""
 
 import logging
 from functools import partial

@@ -1,4 +1,4 @@
-"""What stops new calls by itself: never buy what cannot be brought home."""
+"""What stops new calls by itself: never buy what cannot be fetched and stored."""
 
 import uuid
 from datetime import datetime

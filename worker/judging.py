@@ -19,9 +19,7 @@ NOT_BEGUN: dict[NotBegun, Outcome] = {
     NotBegun.AGAIN: Snooze("NOT_BEGUN", "what may be called changed meanwhile", 0.0),
     NotBegun.ACCOUNT: Snooze("NOT_BEGUN", "the account is paused", NOT_BEGUN_SNOOZE_S),
     NotBegun.BUCKET: Snooze("NOT_BEGUN", "the bucket is away", NOT_BEGUN_SNOOZE_S),
-    NotBegun.RESULTS: Snooze(
-        "NOT_BEGUN", "paid results cannot be fetched or stored in time", NOT_BEGUN_SNOOZE_S
-    ),
+    NotBegun.RESULTS: Snooze("NOT_BEGUN", "paid results cannot be fetched or stored", NOT_BEGUN_SNOOZE_S),
     NotBegun.PAUSED: Snooze("PAUSED_BY_HAND", "it was paused by hand", PAUSED_SNOOZE_S),
     NotBegun.WINDOW: Snooze("WINDOW_CLOSED", "its batch's window is not open", PAUSED_SNOOZE_S),
     NotBegun.DAY: Snooze("DAY_BUDGET_SPENT", "the day's budget of credits is spent", NOT_BEGUN_SNOOZE_S),

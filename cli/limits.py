@@ -50,8 +50,9 @@ def _print_account(session: Session, known: Settings, name: str, now: datetime) 
         _line("latency", f"{limit.latency_seconds:.2f} s a call")
         if limit.rests_until and limit.rests_until > now:
             _line("rests", f"until {_time(limit.rests_until)}, as the endpoint asked")
-        if limit.circuit_until and limit.circuit_until > now:
-            _line("circuit", f"open: the endpoint fails for all; tried again at {_time(limit.circuit_until)}")
+        if limit.circuit_until:
+            due = f"at {_time(limit.circuit_until)}" if limit.circuit_until > now else "now"
+            _line("circuit", f"open: the endpoint fails for all; one call tries it again {due}")
     for answer in _slow_answers(session, known, name):
         _line("slow", answer)
     if account is not None:

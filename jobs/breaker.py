@@ -1,14 +1,19 @@
-"""The breaker between calls and the bucket: never buy what cannot be stored.
+"""The breakers: never buy what cannot be fetched and stored.
 
-Closed, calls go out. Open, none does, and the dispatcher asks the bucket from time to time.
+Closed, calls go out. With any of them open, none does: the bucket takes no cutouts, paid results cannot be
+fetched, or too many of them wait. The dispatcher asks from time to time whether that is over.
 """
 
-from datetime import timedelta
+import uuid
+from datetime import datetime, timedelta
 
-from sqlalchemy import case, func, literal, null, update
+from sqlalchemy import ColumnElement, bindparam, case, func, update
+from sqlalchemy.dialects.postgresql import insert
 
 from jobs.database import Database
 from jobs.models import BREAKER
+from jobs.states import Stop
+from jobs.stops import CLOSED, IS_CLOSED, IS_OPEN
 from jobs.store.words import cut
 
 # A breaker that opens again so soon was closed too early: its probes come half as often.
@@ -16,43 +21,57 @@ CALM = timedelta(minutes=1)
 LONGEST_PROBE_S = 60
 
 TRIPS = case((BREAKER.c.closed_at > func.now() - CALM, func.least(BREAKER.c.trips + 1, 10)), else_=1)
+THIS = BREAKER.c.kind == bindparam("of_kind")
 
 
-def _next_probe(trips: object) -> object:
+def next_probe(trips: ColumnElement[int] | int) -> ColumnElement[datetime]:
+    """When a breaker that was opened so often of late is to be asked again."""
     return func.now() + func.make_interval(
         0, 0, 0, 0, 0, 0, func.least(func.power(2, trips), LONGEST_PROBE_S)
     )
 
 
-OPEN = (
-    update(BREAKER)
-    .where(BREAKER.c.opened_at.is_(None))
-    .values(opened_at=func.now(), trips=TRIPS, probe_at=_next_probe(TRIPS))
-    .returning(BREAKER.c.id)
+_NEW = insert(BREAKER).values(
+    kind=bindparam("of_kind"),
+    opened_at=func.now(),
+    reason=bindparam("why"),
+    trips=1,
+    probe_at=next_probe(1),
 )
+OPENED = {"opened_at": func.now(), "trips": TRIPS, "probe_at": next_probe(TRIPS)}
+OPEN = _NEW.on_conflict_do_update(
+    index_elements=["kind"], set_={**OPENED, "reason": _NEW.excluded.reason}, where=IS_CLOSED
+).returning(BREAKER.c.kind)
 
 PUT_OFF = (
     update(BREAKER)
-    .where(BREAKER.c.probe_at <= func.now())
-    .values(probe_at=_next_probe(BREAKER.c.trips))
-    .returning(BREAKER.c.id)
+    .where(THIS, BREAKER.c.probe_at <= func.now())
+    .values(probe_at=next_probe(BREAKER.c.trips))
+    .returning(BREAKER.c.kind)
+)
+
+CLOSE = update(BREAKER).where(THIS, IS_OPEN).values(**CLOSED, closed_at=func.now())
+
+LET_ONE_CALL = (
+    update(BREAKER).where(THIS, IS_OPEN).values(probe_job=bindparam("of_job", type_=BREAKER.c.probe_job.type))
 )
 
 
-def trip(database: Database, reason: str) -> bool:
-    """Stop all calls, for the bucket did not take a cutout; False if they are stopped already."""
-    return database.scalar(OPEN.values(reason=literal(cut(reason)))) is not None
+def trip(database: Database, reason: str, *, of: Stop = Stop.BUCKET) -> bool:
+    """Stop all calls, for a reason; False if this breaker has stopped them already."""
+    return database.scalar(OPEN, {"of_kind": of, "why": cut(reason)}) is not None
 
 
-def due_for_probe(database: Database) -> bool:
-    """Whether the bucket is to be asked again; puts the next probe off, 2 s at first and then longer."""
-    return database.scalar(PUT_OFF) is not None
+def due_for_probe(database: Database, *, of: Stop = Stop.BUCKET) -> bool:
+    """Whether to look if the trouble is over; puts the next probe off, 2 s at first and then longer."""
+    return database.scalar(PUT_OFF, {"of_kind": of}) is not None
 
 
-def close(database: Database) -> None:
-    """Let calls go out again, for the bucket takes cutouts."""
-    database.execute(
-        update(BREAKER)
-        .where(BREAKER.c.opened_at.is_not(None))
-        .values(opened_at=null(), reason=null(), probe_at=null(), closed_at=func.now())
-    )
+def close(database: Database, *, of: Stop = Stop.BUCKET) -> None:
+    """Let calls go out again, for the trouble is over."""
+    database.execute(CLOSE, {"of_kind": of})
+
+
+def let_one_call(database: Database, job_id: uuid.UUID) -> None:
+    """Let this one job call although results cannot be fetched, to see whether its result can."""
+    database.execute(LET_ONE_CALL, {"of_kind": Stop.RESULTS, "of_job": job_id})

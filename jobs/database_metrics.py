@@ -17,7 +17,7 @@ from jobs.explain import Installation
 from jobs.figures import Figures
 from jobs.settings import Settings
 from jobs.shared_answer import SharedAnswer
-from jobs.states import Standing
+from jobs.states import Standing, Stop
 
 log = logging.getLogger(__name__)
 
@@ -57,9 +57,14 @@ NAMED = {
     "cutout_limit_circuit_open": ("Whether the endpoint fails for all jobs", ("account",)),
     "cutout_limit_age_seconds": ("Since a dispatcher last wrote the limit down", ("account",)),
     "cutout_calls_stopped": (
-        "Whether no call goes out: paused by a person, bucket away, day's budget spent",
+        "Whether no call goes out: paused by a person, stopped by a breaker, or day's budget spent",
         ("reason",),
     ),
+    "cutout_results_not_fetched": (
+        "At which host paid results cannot be fetched, and why; missing while they can",
+        ("host", "code"),
+    ),
+    "cutout_workers_cut_off": ("Worker processes that do not reach the bucket", ()),
     "cutout_day_spent_credits": (
         "Credits that today's calls cost or may have cost, while there is a budget",
         (),
@@ -144,7 +149,13 @@ def _fill(families: _Families, found: Figures, known: Settings) -> None:
     for outcome, calls in found.calls.items():
         add("cutout_calls_of_the_last_hour", calls, outcome)
     add("cutout_calls_stopped", found.line_paused, "paused")
-    add("cutout_calls_stopped", found.bucket_away, "bucket")
+    open_kinds = {row.kind for row in found.stops}
+    for kind in Stop:
+        add("cutout_calls_stopped", kind in open_kinds, kind)
+    for row in found.stops:
+        if row.kind == Stop.RESULTS:
+            add("cutout_results_not_fetched", 1, row.host, row.code)
+    add("cutout_workers_cut_off", found.cut_off_workers)
     budget = known.day_budget
     add("cutout_calls_stopped", budget is not None and found.day_spent >= budget, "day-budget")
     add("cutout_day_spent_credits", found.day_spent)

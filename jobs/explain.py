@@ -1,6 +1,6 @@
 """Why a job is not done yet, or what became of it: the one question that everybody asks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Self
@@ -12,16 +12,19 @@ from jobs.accounts import account_name
 from jobs.approval import NEEDS_APPROVAL
 from jobs.audit import findings_of
 from jobs.blocking import AWAITS_APPROVAL
+from jobs.cut_off import cut_off_workers, others_reach_it
 from jobs.database import Database
 from jobs.leader import a_dispatcher_leads
+from jobs.limits import circuit_is_open
 from jobs.models import Account, Attempt, Batch, Breaker, Job, Limit, Line, Spending, Worker
 from jobs.settings import Settings
-from jobs.states import FINAL_STATES, Standing, State, Step
+from jobs.states import FINAL_STATES, Standing, State, Step, Stop
 from jobs.unexpected import CODE, Unexpected
 from jobs.workers import heard_lately
 
 # Counting further would cost more than the figure is worth.
 MOST_COUNTED = 100_000
+SEE_TO_RESULTS = "see whether workers reach that host, and whether CUTOUT_RESULT_HOSTS names it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,12 +216,16 @@ def _queued(session: Session, job: Job, known: Installation) -> Explanation:
 def _stoppages(session: Session, job: Job, known: Installation) -> Iterator[Explanation]:
     """What keeps this job from moving whatever its place, the most telling first."""
     yield from _nobody_moves_it(session, job)
-    breaker = session.scalars(select(Breaker)).one()
-    if breaker.opened_at is not None:
-        words = f"the bucket does not take cutouts since {_at(breaker.opened_at)}: {breaker.reason}"
+    breakers = session.scalars(select(Breaker).where(Breaker.opened_at.is_not(None))).all()
+    stops = {Stop(breaker.kind): breaker for breaker in breakers}
+    if Stop.BUCKET in stops:
+        bucket = stops[Stop.BUCKET]
+        words = f"the bucket does not take cutouts since {_at(bucket.opened_at)}: {bucket.reason}"
         yield _of(job, "storage", words, "mend the bucket; calls go on by themselves")
     if job.step == Step.COPY:
         return
+    yield from _results_stop(job, stops)
+    yield from _workers_stop(session, job)
     paused_at = session.scalars(select(Line.paused_at)).one()
     if paused_at is not None:
         yield _of(
@@ -262,6 +269,25 @@ def _batch_stops(session: Session, job: Job, batch: Batch) -> Iterator[Explanati
     yield from _window_stops(job, batch)
 
 
+def _results_stop(job: Job, stops: Mapping[Stop, Breaker]) -> Iterator[Explanation]:
+    if Stop.RESULTS in stops:
+        results = stops[Stop.RESULTS]
+        words = f"paid results cannot be fetched since {_at(results.opened_at)}: {results.reason}"
+        yield _of(job, "results", words, f"{SEE_TO_RESULTS}; calls go on once one is stored")
+    if Stop.BACKLOG in stops:
+        backlog = stops[Stop.BACKLOG]
+        words = f"calls wait for copies since {_at(backlog.opened_at)}: {backlog.reason}"
+        yield _of(job, "backlog", words, "see why copies are slow; calls go on by themselves")
+
+
+def _workers_stop(session: Session, job: Job) -> Iterator[Explanation]:
+    away = cut_off_workers(session)
+    if away and not others_reach_it(session):
+        first = away[0]
+        words = f"no worker reaches the bucket since {_at(first.since)}: {first.reason}"
+        yield _of(job, "workers-cut-off", words, "see to the workers' network and keys; calls go on then")
+
+
 def _window_stops(job: Job, batch: Batch) -> Iterator[Explanation]:
     now = datetime.now(UTC)
     if batch.opens_at is not None and batch.opens_at > now:
@@ -282,10 +308,14 @@ def _accounts_stop(session: Session, job: Job, known: Installation) -> Iterator[
         yield Explanation(
             State(job.state), "account-paused", words, "see `cutout limits`", until=first.probe_at
         )
-    circuits = session.scalars(select(Limit.circuit_until).where(_among(Limit.account, known.accounts))).all()
-    if circuits and all(until and until > datetime.now(UTC) for until in circuits):
-        words = f"the endpoint fails for all jobs; it is tried again at {_at(circuits[0])}"
-        yield Explanation(State(job.state), "circuit", words, until=circuits[0])
+    its_limits = session.execute(
+        select(Limit.circuit_until, circuit_is_open(Limit)).where(_among(Limit.account, known.accounts))
+    ).all()
+    if its_limits and all(is_open for _, is_open in its_limits):
+        until = min(until for until, _ in its_limits if until is not None)
+        tried = f"at {_at(until)}" if until > datetime.now(UTC) else "now"
+        words = f"the endpoint fails for all jobs; one call tries it again {tried}"
+        yield Explanation(State(job.state), "circuit", words, until=until)
 
 
 def _handed_out(job: Job) -> Explanation:

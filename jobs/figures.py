@@ -27,9 +27,23 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
+from jobs.cut_off import IS_CUT_OFF
 from jobs.explain import Installation
 from jobs.leader import a_dispatcher_leads
-from jobs.models import ACCOUNTS, ATTEMPTS, BREAKER, INGESTS, JOBS, LIMITS, LINE, SPENDING, WORKERS, constant
+from jobs.limits import circuit_is_open
+from jobs.models import (
+    ACCOUNTS,
+    ATTEMPTS,
+    BREAKER,
+    INGESTS,
+    JOBS,
+    LIMITS,
+    LINE,
+    SPENDING,
+    WORKERS,
+    Limit,
+    constant,
+)
 from jobs.parked import IS_OVER_BUDGET, WAITS_FOR_ITS_BATCH
 from jobs.schedules.late import Lateness, late_runs
 from jobs.states import AttemptOutcome, Priority, Standing, State, Step
@@ -55,7 +69,8 @@ class Figures:
     next_expiry_s: float | None
     dispatcher_leads: bool
     line_paused: bool
-    bucket_away: bool
+    stops: Rows
+    cut_off_workers: int
     day_spent: int
     unfinished_ingests: int
     late_schedules: dict[Lateness, int]
@@ -77,7 +92,8 @@ def look(database: Session, known: Installation) -> Figures:
         next_expiry_s=min((row.expiry_s for row in jobs if row.expiry_s is not None), default=None),
         dispatcher_leads=a_dispatcher_leads(database),
         line_paused=rest.line_paused,
-        bucket_away=rest.bucket_away,
+        stops=database.execute(OPEN_BREAKERS).all(),
+        cut_off_workers=rest.cut_off_workers,
         day_spent=rest.day_spent or 0,
         unfinished_ingests=rest.unfinished_ingests,
         late_schedules=_late(database, known),
@@ -182,9 +198,11 @@ ACCOUNTS_AND_LIMITS = select(
     LIMITS.c.waiting,
     LIMITS.c.calls_per_second,
     LIMITS.c.latency_seconds,
-    func.coalesce(LIMITS.c.circuit_until > func.now(), False).label("circuit_open"),
+    func.coalesce(circuit_is_open(Limit), False).label("circuit_open"),
     _ago(LIMITS.c.seen_at).label("limit_age_s"),
 ).outerjoin_from(ACCOUNTS, LIMITS, LIMITS.c.account == ACCOUNTS.c.name)
+
+OPEN_BREAKERS = select(BREAKER.c.kind, BREAKER.c.host, BREAKER.c.code).where(BREAKER.c.opened_at.is_not(None))
 
 # One that was started anew in its container has the host and the pid of the one before.
 WORKERS_HEARD = (
@@ -196,7 +214,7 @@ WORKERS_HEARD = (
 TODAY = cast(func.timezone("UTC", func.now()), SPENDING.c.day.type)
 THE_REST = select(
     select(LINE.c.id).where(LINE.c.paused_at.is_not(None)).exists().label("line_paused"),
-    select(BREAKER.c.id).where(BREAKER.c.opened_at.is_not(None)).exists().label("bucket_away"),
+    select(func.count()).select_from(WORKERS).where(IS_CUT_OFF).scalar_subquery().label("cut_off_workers"),
     select(SPENDING.c.spent).where(SPENDING.c.day == TODAY).scalar_subquery().label("day_spent"),
     select(func.count())
     .select_from(INGESTS)

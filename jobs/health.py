@@ -7,14 +7,19 @@ import redis
 from sqlalchemy import Engine, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from jobs.cut_off import cut_off_workers
 from jobs.database import Database
+from jobs.explain import SEE_TO_RESULTS
 from jobs.leader import a_dispatcher_leads
-from jobs.models import Account, Breaker, Line
+from jobs.limits import circuit_is_open
+from jobs.models import Account, Breaker, Limit, Line
 from jobs.settings import Settings
+from jobs.states import Stop
 from jobs.storage import Bucket, StorageError
 from jobs.workers import heard_lately
 
 REDIS_TIMEOUT_S = 3
+OPEN_BREAKERS = select(Breaker.kind, Breaker.reason).where(Breaker.opened_at.is_not(None))
 
 
 class ReadOnlyError(Exception):
@@ -79,11 +84,7 @@ def check_moving(engine: Engine) -> list[Check]:
                 None if a_dispatcher_leads(connection) else "none leads, so nothing is handed out",
                 "start `cutout dispatcher`",
             ),
-            _moving(
-                "worker",
-                None if heard_lately(connection) else "none was heard within the last minute",
-                "start `cutout worker`",
-            ),
+            _moving("worker", *_what_ails_workers(connection)),
             _moving("calls", *_what_stops_calls(connection)),
         ]
 
@@ -95,12 +96,40 @@ def _moving(name: str, wrong: str | None, remedy: str) -> Check:
 def _what_stops_calls(database: Database) -> tuple[str | None, str]:
     if database.scalar(select(Line.paused_at)) is not None:
         return "all calls are paused by hand", "`cutout resume` lets them go on"
-    if database.scalar(select(Breaker.opened_at)) is not None:
+    breakers = {row.kind: row for row in database.execute(OPEN_BREAKERS)}
+    if Stop.BUCKET in breakers:
         return "the bucket does not take cutouts", "mend the bucket; calls go on by themselves"
+    if Stop.RESULTS in breakers:
+        return "paid results cannot be fetched", f"{SEE_TO_RESULTS} ({breakers[Stop.RESULTS].reason})"
+    if Stop.BACKLOG in breakers:
+        return "too many paid results wait for their copy", f"see why: {breakers[Stop.BACKLOG].reason}"
     accounts, paused = database.execute(select(func.count(), func.count(Account.paused_at))).one()
     if accounts and accounts == paused:
         codes = sorted({str(code) for code in database.scalars(select(Account.pause_code))})
         return f"every account is paused: {', '.join(codes)}", "see `cutout limits`"
+    limits = database.execute(
+        select(func.count(), func.count().filter(circuit_is_open(Limit)))
+        .join(Account, Account.name == Limit.account)
+        .where(Account.paused_at.is_(None))
+    ).one()
+    if limits[0] and limits[0] == limits[1]:
+        return (
+            "the endpoint fails for all jobs",
+            "see `cutout limits`; it is tried again by itself",
+        )
+    return None, ""
+
+
+def _what_ails_workers(database: Database) -> tuple[str | None, str]:
+    if not heard_lately(database):
+        return "none was heard within the last minute", "start `cutout worker`"
+    away = cut_off_workers(database)
+    if away:
+        named = "; ".join(f"{worker.pid} on {worker.host}: {worker.reason}" for worker in away)
+        return (
+            f"{len(away)} do not reach the bucket and make no calls",
+            f"see to the network of {named}",
+        )
     return None, ""
 
 

@@ -1,14 +1,16 @@
 """What was learned of each account's limit: kept here, so that it survives Redis, and shown to people."""
 
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from jobs.database import Database
 from jobs.models import LIMITS, Attempt, Job, Limit
 from jobs.states import AttemptOutcome, State, Step
+
+SEEN_OF_LATE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,15 @@ class Standing:
     slow_at: datetime | None
     rests_until: datetime | None
     circuit_until: datetime | None
+
+
+def circuit_is_open(limit: type[Limit]) -> ColumnElement[bool]:
+    """Whether the endpoint fails for all jobs of the account, as it was seen within the last minute.
+
+    The time of the next probe says it even when it is past: then that probe is due, or out.
+    """
+    of_late = or_(limit.circuit_until > func.now(), limit.seen_at > func.now() - SEEN_OF_LATE)
+    return and_(limit.circuit_until.is_not(None), of_late)
 
 
 def keep(database: Database, account: str, standing: Standing) -> None:

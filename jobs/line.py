@@ -24,10 +24,11 @@ from sqlalchemy import (
 
 from jobs.blocking import BATCH_IS_BLOCKED, BLOCKED
 from jobs.chosen import is_among
+from jobs.cut_off import IS_CUT_OFF
 from jobs.database import Database
-from jobs.models import ACCOUNTS, BATCHES, BREAKER, JOBS, LINE, constant
+from jobs.models import ACCOUNTS, BATCHES, BREAKER, JOBS, LINE, WORKERS, constant
 from jobs.parked import IS_ANY_PARKED
-from jobs.states import Standing, State, Step
+from jobs.states import Standing, State, Step, Stop
 from jobs.store.ledger import DAY_IS_SPENT
 from jobs.store.serving import IS_BOUGHT, NO_SHELF, HandedOut, Shelf
 
@@ -148,14 +149,16 @@ class Survey:
     line and how many are outstanding, that is handed out or running. `serving` jobs are handed out without
     a need for a call.
 
-    Calls may go out for the accounts in `open_accounts`, unless the line is `paused`, the bucket `away` or
-    the day's budget `spent`. `parked` says that there are parked jobs, whether or not they may come back.
+    Calls may go out for the accounts in `open_accounts`, unless the line is `paused`, a breaker is open
+    (`stops`) or the day's budget `spent`. `parked` says that there are parked jobs, whether or not they may
+    come back, `cut_off` that a living worker does not reach the bucket.
     """
 
     due: bool
     open_accounts: frozenset[str]
     paused: bool
-    away: bool
+    stops: frozenset[Stop]
+    cut_off: bool
     spent: bool
     parked: bool
     in_line: dict[Step, bool]
@@ -163,8 +166,18 @@ class Survey:
     serving: int
 
     @property
+    def away(self) -> bool:
+        """Whether the bucket takes no cutouts."""
+        return Stop.BUCKET in self.stops
+
+    @property
     def calls_may_go(self) -> bool:
-        return bool(self.open_accounts) and not (self.paused or self.away or self.spent)
+        return self.may_probe and not self.stops
+
+    @property
+    def may_probe(self) -> bool:
+        """Whether nothing but a breaker stops the calls."""
+        return bool(self.open_accounts) and not (self.paused or self.spent)
 
 
 def _surveyed(step: Step) -> list[Select[int]]:
@@ -185,7 +198,8 @@ SURVEY = select(
     .where(ACCOUNTS.c.name == any_(bindparam("accounts", type_=ARRAY(Text))), ACCOUNTS.c.paused_at.is_(None))
     .scalar_subquery(),
     select(LINE.c.id).where(LINE.c.paused_at.is_not(None)).exists(),
-    select(BREAKER.c.id).where(BREAKER.c.opened_at.is_not(None)).exists(),
+    select(func.array_agg(BREAKER.c.kind)).where(BREAKER.c.opened_at.is_not(None)).scalar_subquery(),
+    select(WORKERS.c.id).where(IS_CUT_OFF).exists(),
     DAY_IS_SPENT,
     IS_ANY_PARKED,
     select(func.count()).select_from(JOBS).where(JOBS.c.standing == SERVING).scalar_subquery(),
@@ -196,13 +210,15 @@ SURVEY = select(
 def survey(database: Database, accounts: Sequence[str], day_budget: int | None = None) -> Survey:
     """Look, in one query, at all that a dispatcher must know before it moves anything."""
     asked = {"accounts": list(accounts), "day_budget": day_budget}
-    due, open_accounts, paused, away, spent, parked, serving, *counts = database.execute(SURVEY, asked).one()
+    row = database.execute(SURVEY, asked).one()
+    due, open_accounts, paused, stops, cut_off, spent, parked, serving, *counts = row
     by_step = {step: counts[3 * n : 3 * n + 3] for n, step in enumerate(Step)}
     return Survey(
         due=due,
         open_accounts=frozenset(open_accounts or ()),
         paused=paused,
-        away=away,
+        stops=frozenset(map(Stop, stops or ())),
+        cut_off=cut_off,
         spent=bool(spent),
         parked=parked,
         in_line={step: bool(found) for step, (found, _, _) in by_step.items()},

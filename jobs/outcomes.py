@@ -51,11 +51,15 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Snooze:
-    """Not now, through no fault of the job's: comes back after `seconds`, no try used."""
+    """Not now, through no fault of the job's: comes back after `seconds`, no try used.
+
+    `of_source` says that its storage does not give the source: after a day of nothing else the job fails.
+    """
 
     code: str
     message: str
     seconds: float
+    of_source: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +72,14 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """The request went out and no answer came: a credit may be spent. Bounded, then held."""
+    """The request went out and no answer came: a credit may be spent. Bounded, then held.
+
+    `in_outage`: the endpoint fails for all jobs, so this does not count against the job's bound.
+    """
 
     code: str
     message: str
+    in_outage: bool = False
 
 
 @dataclass(frozen=True, slots=True)

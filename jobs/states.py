@@ -94,6 +94,19 @@ class AttemptOutcome(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Stop(StrEnum):
+    """What stops new calls by itself: which breaker."""
+
+    BUCKET = "bucket"
+    """The bucket takes no cutouts."""
+
+    RESULTS = "results"
+    """Paid results cannot be fetched, or are of a wrong kind."""
+
+    BACKLOG = "backlog"
+    """Too many paid results are saved nowhere yet."""
+
+
 class Change(StrEnum):
     """Why a run of a schedule enqueued a picture."""
 

@@ -18,6 +18,7 @@ Kind = Literal[
     "hang_after",  # as hang
     "drop_after",  # as drop_before
     "drop_midway",  # closes the connection in the middle of the answer
+    "gateway_after",  # 504 with a proxy's HTML page, or another `status`
     "data_null",  # 200 with `data: null`
     "no_url",  # 200 with an empty `data.image_url`
     "ftp_url",  # 200 with an `ftp://` URL
@@ -44,7 +45,7 @@ class Fault(BaseModel):
     """One fault, for the `next` calls or for a `share` of all calls.
 
     Only calls that would otherwise succeed are struck and counted. `seconds` is for the hangs, `code`
-    and `retry_after` (seconds, sent as the header) for `code`.
+    and `retry_after` (seconds, sent as the header) for `code`, `status` for `gateway_after`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -55,6 +56,7 @@ class Fault(BaseModel):
     share: float | None = Field(default=None, gt=0, le=1)
     retry_after: float | None = Field(default=None, ge=0)
     seconds: float = Field(600, ge=0)
+    status: int = Field(504, ge=300, le=599)
     struck: int = 0
 
     @model_validator(mode="after")

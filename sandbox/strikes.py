@@ -58,6 +58,9 @@ async def strike_after_charge(fault: Fault, request: Request, sandbox: Sandbox, 
             return Dropped()
         case "drop_midway":
             return DroppedMidway(answer.body, media_type=answer.media_type)
+        case "gateway_after":
+            page = "<html><head><title>Gateway time-out</title></head><body>nginx</body></html>"
+            return HTMLResponse(page, fault.status)
         case _:
             return answer
 

@@ -71,6 +71,12 @@ def _start(**_: Any) -> None:
     serve_metrics(settings().metrics_address)
 
 
+@signals.worker_ready.connect
+def _take_messages(sender: Any, **_: Any) -> None:
+    for context in _contexts:
+        context.intake.bind(sender)
+
+
 @signals.worker_shutting_down.connect
 def _begin_to_stop(**_: Any) -> None:
     # Sent from within the signal's handler: nothing here may lock what the main thread may hold.

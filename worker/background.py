@@ -22,6 +22,7 @@ class Question:
         self._ask = ask
         self._thread: threading.Thread | None = None
         self._yes_at: float | None = None
+        self._no_at: float | None = None
 
     def ask(self) -> None:
         """Ask, unless an answer is awaited already."""
@@ -37,11 +38,23 @@ class Question:
     def answered_yes(self) -> bool:
         """Whether the answer was yes within the last 5 s; said once."""
         yes_at, self._yes_at = self._yes_at, None
-        return yes_at is not None and time.monotonic() - yes_at < ANSWER_KEPT_S
+        return _is_fresh(yes_at)
+
+    def answered_no(self) -> bool:
+        """Whether the answer was no within the last 5 s, or an error; said once."""
+        no_at, self._no_at = self._no_at, None
+        return _is_fresh(no_at)
 
     def _run(self) -> None:
         try:
-            if self._ask():
-                self._yes_at = time.monotonic()
+            yes = self._ask()
         except Exception:
             log.exception("%s met an error that nobody expected", self._name)
+            yes = False
+        # One answer at a time: an older one is about what was then.
+        now = time.monotonic()
+        self._yes_at, self._no_at = (now, None) if yes else (None, now)
+
+
+def _is_fresh(said_at: float | None) -> bool:
+    return said_at is not None and time.monotonic() - said_at < ANSWER_KEPT_S

@@ -32,11 +32,14 @@ log = logging.getLogger(__name__)
 LONGEST_WAIT_FOR_SLOT_S = 3.0
 # Whoever holds a slot and cannot reach Postgres keeps it from the others.
 BEGIN_PATIENCE_S = 3.0
+CUT_OFF = Snooze("WORKER_CUT_OFF", "its worker asks whether it reaches the bucket", 1.0)
 STOPPING = Snooze("WORKER_STOPPING", "its worker ends; it goes on elsewhere", 0.0)
 
 
 def call(context: WorkerContext, claim: Claim) -> Claim | Outcome:
     """Buy the cutout: the claim with its paid result, or why there is none."""
+    if not context.bucket_watch.may_buy:
+        return CUT_OFF
     if claim.calls >= context.settings.most_calls_per_job:
         reason = f"called {claim.calls} times without a result; raise CUTOUT_MOST_CALLS_PER_JOB or cancel it"
         return Hold("TOO_MANY_CALLS", reason)
@@ -81,6 +84,8 @@ def _buy(
             account, slot = held
             if context.stopping.is_set():
                 return STOPPING
+            if not context.bucket_watch.may_buy:
+                return CUT_OFF
             attempt_id = context.patiently(
                 partial(begin, account=account.name), give_up_after_s=BEGIN_PATIENCE_S
             )
@@ -161,6 +166,8 @@ def _write_down(
     claim = _end(context, claim, attempt_id, heard)
     if heard.then is None:
         return claim
+    if isinstance(heard.then, Unknown):
+        return replace(heard.then, in_outage=slot.circuit_is_open)
     if not isinstance(heard.then, Refusal):
         return heard.then
     refused = heard.then.answer

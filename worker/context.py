@@ -16,19 +16,22 @@ import redis
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobs import accounts, breaker, workers
+from jobs import accounts, workers
 from jobs.database import A_DAY_S, PostgresAwayError, connect, kind_of, patiently
 from jobs.settings import PLAIN_HTTP, Settings
 from jobs.storage import Bucket, BucketMissingError, StorageError, StorageRefusedError
+from worker.bucket_watch import BucketWatch
 from worker.carried import Carried
 from worker.endpoint.client import CALL_TIMEOUTS
 from worker.endpoint.result import ResultDownloader
 from worker.endpoint.verdicts import Policies
+from worker.intake import Intake
 from worker.lifeboat import Lifeboat, open_lifeboat, sweep
 from worker.metrics import IN_HAND, THREADS
 from worker.network import HostList, Timeouts
 from worker.objects import ObjectLinks
 from worker.per_thread import PerThread
+from worker.probe import bucket_works
 from worker.slots import Slots
 from worker.sources import HostTurns, SourceFetcher
 from worker.spool import Spool
@@ -64,6 +67,8 @@ class WorkerContext:
             autocommit=True,
         )
         self.bucket = Bucket(settings, connections=settings.worker_threads)
+        self.intake = Intake()
+        self.bucket_watch = BucketWatch(lambda: bucket_works(self.bucket), self.patiently, self.intake)
         self.lifeboat: Lifeboat | None = open_lifeboat(settings)
         self._redis = redis.Redis.from_url(
             settings.redis_url.get_secret_value(),
@@ -75,7 +80,8 @@ class WorkerContext:
         self._results = PerThread(self._make_downloader)
         self._objects = PerThread(lambda: ObjectLinks(self.bucket))
         hosts = HostTurns(settings.source_fetches_per_host)
-        self._sources = PerThread(lambda: SourceFetcher(settings, self.bucket, self.objects, hosts))
+        watch = self.bucket_watch
+        self._sources = PerThread(lambda: SourceFetcher(settings, self.bucket, self.objects, hosts, watch))
         self.carried = Carried()
         self.spool = Spool(Path(settings.spool_dir))
         self.stopping = threading.Event()
@@ -86,18 +92,19 @@ class WorkerContext:
     def start(self) -> None:
         """Write down what a worker before this one left in the spool; then register and begin to beat.
 
-        Never buy what has no place: needs the bucket to be known by its name and keys. One that is only away
-        stops the calls; what was paid may have to be saved meanwhile.
+        Never buy what has no place: needs the bucket to be known by its name and keys. While it is only away,
+        this worker makes no calls; what was paid may have to be saved meanwhile.
         """
         self.spool.check()
         self.patiently(self.spool.replay)
-        self._find_bucket()
+        trouble = self._find_bucket()
         for name in self.slots.names:
             self.patiently(partial(accounts.ensure, name=name))
         host, pid = socket.gethostname(), os.getpid()
         self.worker_id = self.patiently(partial(workers.register, host=host, pid=pid))
         self._who = workers.Identity(self.worker_id, host, pid)
         self._heart.start()
+        self.bucket_watch.start(self.worker_id, trouble)
         IN_HAND.set_function(lambda: len(self.carried))
         THREADS.set(self.settings.worker_threads)
         if self.lifeboat:
@@ -107,6 +114,7 @@ class WorkerContext:
         """Say goodbye, so that what had to be left is rescued at once. No job may be in hand any more."""
         self.stopping.set()
         self._ended.set()
+        self.bucket_watch.stop()
         self._heart.join(GOODBYE_WITHIN_S)
         self.engine.dispose()
         for connections in (
@@ -136,14 +144,15 @@ class WorkerContext:
         carried = self.carried.now() | self.spool.unwritten()
         self._last_beat = workers.beat(database, self._who, carried, last=self._last_beat)
 
-    def _find_bucket(self) -> None:
+    def _find_bucket(self) -> str:
+        """What is wrong with the bucket, nothing if it is there."""
         try:
             self.bucket.require()
         except (BucketMissingError, StorageRefusedError):
             raise
         except StorageError as error:
-            log.error("the bucket is away, so calls stop until it is back: %s", error)  # noqa: TRY400
-            self.patiently(partial(breaker.trip, reason=str(error)))
+            return str(error)
+        return ""
 
     @property
     def results(self) -> ResultDownloader:

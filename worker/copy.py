@@ -6,11 +6,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
-from jobs import breaker
 from jobs.keys import cutout_key
 from jobs.outcomes import Hold, Lost, Outcome, Retry, Snooze, StoredObject, Succeeded
 from jobs.states import Step
-from jobs.storage import ObjectMissingError, ObjectTooLargeError, StorageError
+from jobs.storage import ObjectMissingError, StorageError
 from jobs.store import Claim, PaidResult
 from jobs.unexpected import CODE, Unexpected
 from worker import paid_result, unexpected
@@ -94,7 +93,7 @@ def _put_away(
     try:
         return into_bucket(context, claim)
     except StorageError as error:
-        _trip(context, error)
+        context.bucket_watch.suspect(error)
         return claim, _again(context, claim, code, f"{trouble}{error}")
 
 
@@ -118,7 +117,7 @@ def _copy_accepted(context: WorkerContext, claim: Claim, found: Unexpected) -> t
     except ObjectMissingError as error:
         return claim, Hold(CODE, f"{error}; it cannot be accepted")
     except StorageError as error:
-        _trip(context, error)
+        context.bucket_watch.suspect(error)
         return claim, _again(context, claim, "STORAGE_AWAY", str(error))
     return _put_away(context, claim, cutout.data, partial(_succeed, cutout=cutout), save=False)
 
@@ -132,7 +131,7 @@ def _damaged(
         try:
             claim, kept = unexpected.keep(context, claim, error.found, str(error))
         except StorageError as trouble:
-            _trip(context, trouble)
+            context.bucket_watch.suspect(trouble)
             return claim, _again(context, claim, "STORAGE_AWAY", f"{error}; {trouble}")
     if seconds_left(context, result) <= 0:
         return _dead(context, claim, result, f"{error}, and its time is over")
@@ -170,14 +169,6 @@ def _store(context: WorkerContext, claim: Claim, cutout: CutoutImage) -> StoredO
         height=cutout.height,
         warning=cutout.warning,
     )
-
-
-def _trip(context: WorkerContext, error: StorageError) -> None:
-    """Stop all calls, unless it is this one object that the bucket does not take."""
-    if isinstance(error, ObjectMissingError | ObjectTooLargeError):
-        return
-    if context.patiently(partial(breaker.trip, reason=str(error))):
-        log.error("the bucket does not take cutouts, so calls stop until it does: %s", error)
 
 
 def _is_due(context: WorkerContext, result: PaidResult) -> bool:

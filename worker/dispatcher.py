@@ -21,21 +21,21 @@ from jobs.parked import Parked
 from jobs.reports import keep_report, runs_to_report
 from jobs.results_manifest import ended_batches, keep_results
 from jobs.settings import Settings, settings
-from jobs.states import Step
+from jobs.states import Step, Stop
 from jobs.storage import Bucket
 from jobs.store import Bounds, HandedOut, Shelf
 from worker import dispatcher_metrics as metrics
 from worker.auditor import Auditor
-from worker.background import Question
+from worker.bucket_probe import BucketProbe
 from worker.credit_watch import Credits
 from worker.endpoint.limiter import Ceilings
 from worker.errands import Errand
 from worker.keeper import Keeper
 from worker.limit_watch import LimitWatch
 from worker.part import Part
-from worker.probe import bucket_works
 from worker.pruning import Pruning
 from worker.publisher import Publisher
+from worker.results_watch import ResultsWatch
 from worker.reuse import MAKING
 from worker.schedule_keeper import ScheduleKeeper
 from worker.slots import limiter_of
@@ -94,7 +94,8 @@ class Dispatcher:
         self._shelf = Shelf(MAKING, known.s3_bucket) if known.reuse else None
         bucket = Bucket(known, connections=1)
         self._credits = {name: Credits(known.endpoint_url, secret) for name, secret in self._keys.items()}
-        self._bucket_works = Question("the bucket's probe", lambda: bucket_works(bucket))
+        self._bucket_probe = BucketProbe(bucket)
+        self._unfetched = ResultsWatch(self._limits)
         self._webhooks = Notifier(known)
         self._results = Keeper(known, "results", ended_batches, keep_results)
         self._reports = Keeper(known, "reports", runs_to_report, keep_report)
@@ -108,7 +109,8 @@ class Dispatcher:
                 self._unpark,
                 self._keep_limits,
                 self._look_at_accounts,
-                self._probe_bucket,
+                self._bucket_probe.look,
+                self._unfetched.look,
                 self._hand_out_copies,
                 self._hand_out_calls,
                 self._results.look,
@@ -228,16 +230,6 @@ class Dispatcher:
             if accounts.pause(connection, name, code=accounts.BELOW_RESERVE, message=message):
                 log.warning("the account %s is paused: %s", name, message)
 
-    def _probe_bucket(self, connection: Connection, found: Survey) -> None:
-        """Ask, from time to time, whether the bucket takes a small object again."""
-        if not found.away:
-            return
-        if self._bucket_works.answered_yes():
-            breaker.close(connection)
-            log.info("the bucket takes cutouts again")
-        elif breaker.due_for_probe(connection):
-            self._bucket_works.ask()
-
     def _hand_out_copies(self, connection: Connection, found: Survey) -> None:
         room = MOST_COPIES_OUTSTANDING - found.outstanding[Step.COPY]
         if found.in_line[Step.COPY] and room > 0 and self._publisher.idle(Errand.COPY):
@@ -247,11 +239,17 @@ class Dispatcher:
 
     def _hand_out_calls(self, connection: Connection, found: Survey) -> None:
         idle = self._publisher.idle(Errand.CALL) and self._publisher.idle(Errand.SERVE)
-        if not (found.in_line[Step.CALL] and found.calls_may_go and idle):
+        if not (found.in_line[Step.CALL] and found.may_probe and idle):
+            return
+        if found.stops:
+            if found.stops == {Stop.RESULTS} and self._unfetched.one_may_call:
+                self._let_one_call(connection)
             return
         window = self._limits.window(found.open_accounts)
         metrics.WINDOW.set(window)
         room = window - found.outstanding[Step.CALL]
+        if room <= 0 and self._limits.probe_is_due(found.open_accounts):
+            room = 1
         if room <= 0:
             self._limits.widen(found.open_accounts)
         else:
@@ -259,6 +257,14 @@ class Dispatcher:
             turns = line.hand_out(connection, room, lease=self._lease, shelf=self._shelf, room=serving_room)
             self._send(Errand.CALL, turns.calls)
             self._send(Errand.SERVE, turns.served)
+
+    def _let_one_call(self, connection: Connection) -> None:
+        """Results cannot be fetched, and there is none left to try: one job buys another."""
+        self._unfetched.one_may_call = False
+        calls = line.hand_out_calls(connection, 1, lease=self._lease)
+        for job_id, _ in calls:
+            breaker.let_one_call(connection, job_id)
+        self._send(Errand.CALL, calls)
 
     def _send(self, errand: Errand, handed_out: HandedOut) -> None:
         metrics.HANDED_OUT.labels(errand).inc(len(handed_out))

@@ -22,6 +22,7 @@ NOT_BEGUN: dict[NotBegun, Outcome] = {
     # Settling ends such a job.
     NotBegun.CANCELLED: Snooze("NOT_BEGUN", "it was cancelled", 0.0),
     NotBegun.APPROVAL: Snooze("NOT_BEGUN", "its batch waits for approval", PAUSED_SNOOZE_S),
+    NotBegun.RESULTS: Snooze("NOT_BEGUN", "paid results cannot be fetched or stored", NOT_BEGUN_SNOOZE_S),
     NotBegun.PAUSED: Snooze("PAUSED_BY_HAND", "it was paused by hand", PAUSED_SNOOZE_S),
     NotBegun.WINDOW: Snooze("WINDOW_CLOSED", "its batch's window is not open", PAUSED_SNOOZE_S),
     NotBegun.DAY: Snooze("DAY_BUDGET_SPENT", "the day's budget of credits is spent", NOT_BEGUN_SNOOZE_S),
@@ -65,7 +66,8 @@ def judge(claim: Claim, refusal: Refusal) -> Outcome:
     answer, policy = refusal.answer, refusal.policy
     code, message = answer.code, answer.message
     if answer.may_be_charged:
-        return Unknown(code, f"{message}; the endpoint may have charged a credit")
+        doubt = f"{message}; the endpoint may have charged a credit"
+        return Unknown(code, doubt, in_outage=refusal.circuit_is_open)
     match policy.verdict:
         case Verdict.RETRY | Verdict.UNKNOWN:
             rest = _rest(refusal, claim.tries + 1)

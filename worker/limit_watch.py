@@ -27,6 +27,10 @@ IDLE_BELOW = 0.5
 MOST_MORE = 400
 # Once the endpoint fails for everybody, only a probe is needed.
 JOBS_WITH_CIRCUIT_OPEN = 2
+# A probe that no worker takes to the endpoint within is followed by another.
+PROBE_WITHIN_S = 5.0
+PROBE_AHEAD_S = 0.5
+MOST_OPEN_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,8 @@ class LimitWatch:
         self._first_level = ceilings.first_level
         self._counts: dict[str, deque[tuple[float, int]]] = {name: deque() for name in limiters}
         self._more = 0.0
+        self._probed_at = -PROBE_WITHIN_S
+        self._open_of_late: deque[tuple[float, int]] = deque()
         self._looks: dict[str, Look] = {}
         self._thread = threading.Thread(target=self._run, name="limit watch", daemon=True)
 
@@ -87,6 +93,27 @@ class LimitWatch:
         looks = self.looks()
         idle = all(name in looks and self._is_idle(looks[name].figures) for name in accounts)
         self._more = min(self._more * 1.5 + SPARE_JOBS, MOST_MORE) if idle else self._more / 2
+
+    def probe_is_due(self, accounts: Collection[str]) -> bool:
+        """Whether a call must go out to ask if the endpoint does its work again; said once in a while.
+
+        The limits alone say so, not the jobs that are outstanding: some may never reach a worker's hands.
+        """
+        now, looks = time.monotonic(), self.looks()
+        due = any(name in looks and _awaits_probe(looks[name].figures) for name in accounts)
+        if not due or now - self._probed_at < PROBE_WITHIN_S:
+            return False
+        self._probed_at = now
+        return True
+
+    def most_open(self) -> int:
+        """The most calls that were open at once within the last minute, over all accounts."""
+        now = time.monotonic()
+        calls = self._open_of_late
+        calls.append((now, sum(look.figures.open_calls for look in self.looks().values())))
+        while now - calls[0][0] > MOST_OPEN_WITHIN_S:
+            calls.popleft()
+        return max(count for _, count in calls)
 
     def _is_idle(self, figures: Figures) -> bool:
         if figures.circuit_s or figures.rest_s:
@@ -132,3 +159,7 @@ class LimitWatch:
             counts.popleft()
         since, before = counts[0]
         return (begun - before) / (now - since) if now > since else 0.0
+
+
+def _awaits_probe(figures: Figures) -> bool:
+    return 0 < figures.circuit_s <= PROBE_AHEAD_S and figures.open_calls + figures.waiting == 0

@@ -19,6 +19,7 @@ STAGE_SECONDS = Histogram(
 )
 COPIED_BYTES = Counter("cutout_copied_bytes", "Bytes of cutouts stored in the bucket")
 IN_HAND = Gauge("cutout_jobs_in_hand", "Jobs that this worker carries now")
+CUT_OFF = Gauge("cutout_worker_cut_off", "Whether this worker does not reach the bucket, and makes no calls")
 THREADS = Gauge("cutout_worker_threads", "Jobs that this worker can carry at once")
 
 # Codes of ours are few; those of the endpoint's are counted by name if it documents them.

@@ -15,6 +15,7 @@ from worker.endpoint.errors import ResultDamaged, ResultError, ResultWrong
 from worker.endpoint.found import FoundFile
 from worker.endpoint.result import MAX_RESULT_BYTES
 from worker.endpoint.result_check import CutoutImage, check_result
+from worker.fetch_failures import count_failure
 from worker.lifeboat import LifeboatError
 from worker.network import Blob
 from worker.objects import read_object
@@ -97,7 +98,11 @@ def forget(context: WorkerContext, claim: Claim) -> None:
 
 
 def _from_url(context: WorkerContext, claim: Claim, result: PaidResult) -> CutoutImage:
-    return _check(claim, result, context.results.download(result.url))
+    try:
+        return _check(claim, result, context.results.download(result.url))
+    except ResultError as error:
+        count_failure(context, claim, result, error)
+        raise
 
 
 def _from_lifeboat(context: WorkerContext, claim: Claim, result: PaidResult, key: str) -> CutoutImage:

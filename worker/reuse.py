@@ -35,6 +35,7 @@ def is_held(context: WorkerContext, stored: StoredObject) -> bool | Snooze:
     try:
         held = context.objects.holds(stored)
     except StorageError as error:
+        context.bucket_watch.suspect(error)
         return Snooze("STORAGE_AWAY", str(error), STORAGE_AWAY_SNOOZE_S)
     if not held:
         log.warning("the bucket does not hold %s any more as it was stored: it is bought again", stored.key)

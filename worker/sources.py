@@ -23,6 +23,7 @@ from jobs.storage import (
     split_address,
 )
 from jobs.store import Remembered
+from worker.bucket_watch import BucketWatch
 from worker.network import (
     AddressPolicy,
     BadStatus,
@@ -37,10 +38,10 @@ from worker.network import (
 )
 from worker.network.hosts import port_of
 from worker.objects import ObjectLinks
+from worker.source_troubles import storage_trouble
 
 DEADLINE_S = 60.0
 MOST_REDIRECTS = 5
-STORAGE_AWAY_SNOOZE_S = 15.0
 BUSY_SNOOZE_S = 1.0
 MAY_PASS = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 
@@ -113,8 +114,16 @@ class HostTurns:
 class SourceFetcher:
     """Reads sources. One per thread; `hosts` are shared by all."""
 
-    def __init__(self, settings: Settings, bucket: Bucket, objects: ObjectLinks, hosts: HostTurns) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        bucket: Bucket,
+        objects: ObjectLinks,
+        hosts: HostTurns,
+        watch: BucketWatch,
+    ) -> None:
         self._hosts = hosts
+        self._watch = watch
         self._bucket = bucket
         self._objects = objects
         self._max_bytes = settings.max_source_bytes
@@ -146,7 +155,10 @@ class SourceFetcher:
         except ObjectTooLargeError as error:
             raise SourceError(Fail("SOURCE_TOO_LARGE", str(error))) from error
         except StorageError as error:
-            raise SourceError(Snooze("STORAGE_AWAY", str(error), STORAGE_AWAY_SNOOZE_S)) from error
+            outcome = storage_trouble(error, self._watch.works)
+            if isinstance(outcome, Snooze):
+                self._watch.suspect(error)
+            raise SourceError(outcome) from error
         except NotModified:
             raise
         except FetchError as error:
@@ -175,6 +187,8 @@ class SourceFetcher:
                 Fail("SOURCE_MISSING", f"there is no bucket {name!r}; mend the address")
             ) from error
         except StorageRefusedError as error:
+            if not self._watch.works():
+                raise
             raise SourceError(Fail("SOURCE_REFUSED", f"the bucket {name!r}: {error}")) from error
 
     def _from_web(self, source: str, remembered: Remembered | None) -> SourcePicture:

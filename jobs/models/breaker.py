@@ -1,36 +1,48 @@
-"""Whether the bucket takes cutouts."""
+"""What stops new calls by itself: never buy what cannot be fetched and stored."""
 
+import uuid
 from datetime import datetime
 from typing import cast
 
-from sqlalchemy import CheckConstraint, DateTime, SmallInteger, Table, Text, text
+from sqlalchemy import CheckConstraint, DateTime, SmallInteger, Table, Text, Uuid, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from jobs.database import Base
 from jobs.models.columns import NOW
+from jobs.models.words import one_of
+from jobs.states import Stop
 
 
 class Breaker(Base):
-    """Whether the bucket takes cutouts. Open, no call goes out: never buy what cannot be stored. One row.
+    """A breaker; one row a kind. Open, no call goes out. A kind without a row is closed.
 
-    `trips` counts the openings since storage last held for a while; each makes the next probe wait longer.
+    `trips` counts the openings since it was last closed for a while; each makes the next probe wait longer.
+    `host` and `code` say where results cannot be fetched and why. `failed_jobs` are the jobs of the last
+    results that were not fetched, with no success between; `probe_job` may call all the same.
     """
 
     __tablename__ = "breaker"
     __table_args__ = (
-        CheckConstraint("id = 1", name="there_is_one_bucket"),
+        CheckConstraint(one_of("kind", Stop), name="kind_is_known"),
         CheckConstraint(
             "(opened_at IS NULL) = (reason IS NULL) AND (opened_at IS NULL) = (probe_at IS NULL)",
             name="open_with_a_reason_and_a_probe",
         ),
     )
 
-    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, server_default=text("1"))
+    kind: Mapped[Stop] = mapped_column(Text, primary_key=True, server_default=Stop.BUCKET)
+    # Read by the release before this one, which runs while this one's migration does.
+    id: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))
     opened_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     reason: Mapped[str | None] = mapped_column(Text)
+    host: Mapped[str | None] = mapped_column(Text)
+    code: Mapped[str | None] = mapped_column(Text)
     probe_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     closed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
     trips: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    failed_jobs: Mapped[list[uuid.UUID]] = mapped_column(ARRAY(Uuid), server_default=text("'{}'::uuid[]"))
+    probe_job: Mapped[uuid.UUID | None] = mapped_column(Uuid)
 
 
 BREAKER = cast("Table", Breaker.__table__)

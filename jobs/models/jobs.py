@@ -43,6 +43,8 @@ class Job(Base):
     external_id: Mapped[str | None] = mapped_column(Text)
     source: Mapped[str] = mapped_column(Text)
     source_sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
+    # Since when its storage does not give the source; empty once anything else became of the job.
+    source_failed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     return_form: Mapped[ReturnForm] = mapped_column(Text, server_default=ReturnForm.RGBA)
     details: Mapped[dict[str, str] | None] = mapped_column(JSONB)
     # Told by a trigger, in the transaction that makes the job final or held.

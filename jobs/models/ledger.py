@@ -34,7 +34,8 @@ class Attempt(Base):
 
     It begins as `unknown` without an end, which is the truth if its worker dies. `unknown_at` says when it
     was given up as unknown and stays, should its worker come back and tell; `lost_at` that what it paid for
-    died before it was stored.
+    died before it was stored. `in_outage` marks a call of unknown outcome that was made while the
+    endpoint failed for all jobs: it does not count against its job.
     """
 
     __tablename__ = "attempts"
@@ -59,6 +60,7 @@ class Attempt(Base):
     ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     unknown_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     lost_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    in_outage: Mapped[bool] = mapped_column(server_default=text("false"))
     http_status: Mapped[int | None] = mapped_column(SmallInteger)
     code: Mapped[str | None] = mapped_column(Text)
     message: Mapped[str | None] = mapped_column(Text)

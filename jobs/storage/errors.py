@@ -10,7 +10,9 @@ REFUSED = {"AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch",
 
 
 class StorageError(Exception):
-    """The bucket did not do as asked, and may later."""
+    """The bucket did not do as asked, and may later. `code` is the S3 server's own word, if it answered."""
+
+    code = ""
 
 
 class ObjectMissingError(StorageError):
@@ -42,7 +44,9 @@ class plain_errors:  # noqa: N801 - reads as a statement where it is used
             # It tells in its text alone what it found.
             error = error.__context__ or error
         if isinstance(error, ClientError):
-            raise self._translate(error) from None
+            translated = self._translate(error)
+            translated.code = code_of(error)
+            raise translated from None
         if isinstance(error, BotoCoreError | Boto3Error):
             raise StorageError(f"the S3 server did not answer: {type(error).__name__}") from None
 

@@ -27,9 +27,10 @@ from sqlalchemy.sql.dml import ReturningInsert
 
 from jobs.blocking import AWAITS_APPROVAL, BATCH_IS_BLOCKED, JOB_IS_CANCELLED
 from jobs.database import Database
-from jobs.models import ACCOUNTS, ATTEMPTS, BATCHES, BREAKER, JOBS, LINE, SPENDING, constant
+from jobs.models import ACCOUNTS, ATTEMPTS, BATCHES, JOBS, LINE, SPENDING, constant
 from jobs.pausing import RESTS
 from jobs.states import AttemptOutcome, Standing, State, Step
+from jobs.stops import BUCKET_IS_AWAY, ITS_CALL_IS_STOPPED
 from jobs.store.claims import FENCED, NOT_SENT, Claim, PaidResult
 from jobs.store.words import cut
 
@@ -56,18 +57,19 @@ ACCOUNT_IS_OPEN = (
     .where(ACCOUNTS.c.name == bindparam("account"), ACCOUNTS.c.paused_at.is_(None))
     .exists()
 )
-BUCKET_IS_THERE = select(BREAKER.c.id).where(BREAKER.c.opened_at.is_(None)).exists()
 LINE_MOVES = select(LINE.c.id).where(LINE.c.paused_at.is_(None)).exists()
 BATCH_IS_PAUSED = select(BATCHES.c.id).where(THE_BATCH, BATCHES.c.paused_at.is_not(None)).exists()
 BATCH_AWAITS_APPROVAL = select(BATCHES.c.id).where(THE_BATCH, AWAITS_APPROVAL).exists()
 BATCH_RESTS = select(BATCHES.c.id).where(THE_BATCH, RESTS).exists()
 HAS_BUDGET = select(BATCHES.c.id).where(THE_BATCH, BATCHES.c.budget.is_not(None)).exists()
 BATCH_IS_SPENT = select(BATCHES.c.id).where(THE_BATCH, BATCHES.c.spent >= BATCHES.c.budget).exists()
+# A call begins only at its step: where a late result has arrived, the copy is next.
 MAY_CALL = and_(
     FENCED,
+    JOBS.c.step == constant(Step.CALL),
     JOBS.c.cancelled_at.is_(None),
     ACCOUNT_IS_OPEN,
-    BUCKET_IS_THERE,
+    not_(ITS_CALL_IS_STOPPED),
     LINE_MOVES,
     not_(BATCH_IS_BLOCKED),
 )
@@ -158,7 +160,8 @@ WHY_NOT = select(
         (not_(select(JOBS.c.id).where(FENCED).exists()), "lost"),
         (JOB_IS_CANCELLED, "cancelled"),
         (not_(ACCOUNT_IS_OPEN), "account"),
-        (not_(BUCKET_IS_THERE), "bucket"),
+        (BUCKET_IS_AWAY, "bucket"),
+        (ITS_CALL_IS_STOPPED, "results"),
         (or_(not_(LINE_MOVES), BATCH_IS_PAUSED), "paused"),
         (BATCH_AWAITS_APPROVAL, "approval"),
         (BATCH_RESTS, "window"),
@@ -268,6 +271,8 @@ class NotBegun(StrEnum):
     """The bucket takes nothing."""
     CANCELLED = "cancelled"
     """The job or its batch was cancelled."""
+    RESULTS = "results"
+    """Paid results cannot be fetched, or too many of them wait."""
     PAUSED = "paused"
     """The batch or the whole line is paused."""
     APPROVAL = "approval"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, assert_never
 
-from sqlalchemy import CTE, ColumnElement, bindparam, func, not_, null, select, update
+from sqlalchemy import CTE, ColumnElement, and_, bindparam, func, not_, null, select, update
 
 from jobs.backoff import BACKOFF
 from jobs.blocking import JOB_IS_CANCELLED
@@ -12,7 +12,9 @@ from jobs.database import Database
 from jobs.models import ATTEMPTS, JOBS, constant
 from jobs.outcomes import Fail, Hold, Lost, Outcome, Retry, Snooze, StoredObject, Succeeded, Unknown
 from jobs.states import AttemptOutcome, Standing, State, Step
+from jobs.stops import a_result_was_fetched
 from jobs.store.claims import FENCED, Claim
+from jobs.store.outages import excuse
 from jobs.store.reuse import PUBLISH
 from jobs.store.words import cut
 
@@ -39,7 +41,10 @@ SUCCEED = (
         **{name: bindparam(f"new_{name}") for name in StoredObject.__slots__},
     )
     .returning(JOBS.c.id)
-    .add_cte(PUBLISH)
+    .add_cte(
+        PUBLISH,
+        a_result_was_fetched().where(select(JOBS.c.id).where(FENCED, AT_ITS_STEP).exists()).cte("fetched"),
+    )
 )
 
 
@@ -89,6 +94,11 @@ GIVE_UP = (
     .cte("given_up")
 )
 
+COUNTS_AGAINST_IT = and_(ATTEMPTS.c.outcome == AttemptOutcome.UNKNOWN, ~ATTEMPTS.c.in_outage)
+
+# Storage that does not give a source for so long will not.
+SOURCE_PATIENCE = timedelta(hours=24)
+
 CALL_AGAIN = {
     "step": Step.CALL,
     "tries": 0,
@@ -131,7 +141,7 @@ def settle(database: Database, claim: Claim, outcome: Outcome, bounds: Bounds = 
     parameters = claim.as_parameters()
     if isinstance(outcome, Succeeded):
         change = SUCCEED.add_cte(FIND_AGAIN) if claim.gone_tries else SUCCEED
-        parameters |= _stored(outcome)
+        parameters |= _stored(outcome) | {"was_fetched": _was_fetched(claim, outcome)}
     else:
         values = _values(database, claim, outcome, bounds)
         change = update(JOBS).where(FENCED, AT_ITS_STEP).values(values).returning(JOBS.c.id)
@@ -161,14 +171,14 @@ def _values(database: Database, claim: Claim, outcome: Outcome, bounds: Bounds) 
     match outcome:
         case Retry():
             return _retry(claim, outcome)
+        case Snooze(of_source=True):
+            return _wait_for_source(database, claim, outcome)
         case Snooze(code, message, seconds):
             return _rest(seconds, code, message)
         case Fail(code, message):
             return _failed(code, message)
-        case Unknown(code, message):
-            if _count(database, claim, ATTEMPTS.c.outcome == AttemptOutcome.UNKNOWN) > bounds.unknown:
-                return _held(code, message)
-            return _rest(BACKOFF[Step.CALL].first_seconds, code, message)
+        case Unknown():
+            return _unknown(database, claim, outcome, bounds)
         case Lost(code, message):
             lost = _count(database, claim, ATTEMPTS.c.lost_at.is_not(None))
             if not outcome.again and lost >= bounds.lost:
@@ -197,12 +207,38 @@ def _counted(*, gone: bool) -> dict[str, Any]:
     return {"gone_tries": JOBS.c.gone_tries + 1} if gone else {}
 
 
+def _unknown(database: Database, claim: Claim, outcome: Unknown, bounds: Bounds) -> dict[str, Any]:
+    if outcome.in_outage:
+        excuse(database, claim)
+    elif _count(database, claim, COUNTS_AGAINST_IT) > bounds.unknown:
+        return _held(outcome.code, outcome.message)
+    return _rest(BACKOFF[Step.CALL].first_seconds, outcome.code, outcome.message)
+
+
+def _wait_for_source(database: Database, claim: Claim, why: Snooze) -> dict[str, Any]:
+    """Rest, for a day of nothing else at most; the day is of Postgres' clock."""
+    over = select(JOBS.c.source_failed_at < func.now() - SOURCE_PATIENCE).where(FENCED)
+    if database.scalar(over, claim.as_parameters()):
+        message = f"{why.message}; so it was for {SOURCE_PATIENCE.total_seconds() / 3600:.0f} hours"
+        return _failed("SOURCE_UNAVAILABLE", message)
+    since = func.coalesce(JOBS.c.source_failed_at, func.now())
+    return _rest(why.seconds, why.code, why.message) | {"source_failed_at": since}
+
+
+def _was_fetched(claim: Claim, outcome: Succeeded) -> bool:
+    """Whether its result came from the endpoint's host: neither bought before, nor kept by us since."""
+    result, kept = claim.result, claim.unexpected
+    is_kept = kept is not None and kept.accepted
+    return not (outcome.reused or is_kept) and result is not None and result.lifeboat_key is None
+
+
 def _rest(seconds: float, code: str | None, message: str | None) -> dict[str, Any]:
     return {
         "state": State.QUEUED,
         "standing": Standing.RESTING,
         "worker_id": None,
         "scheduled_at": func.now() + timedelta(seconds=seconds),
+        "source_failed_at": None,
         "code": code,
         "message": cut(message),
     }
@@ -213,13 +249,20 @@ def _failed(code: str, message: str) -> dict[str, Any]:
         "state": State.FAILED,
         "worker_id": None,
         "finished_at": func.now(),
+        "source_failed_at": None,
         "code": code,
         "message": cut(message),
     }
 
 
 def _held(code: str, message: str) -> dict[str, Any]:
-    return {"state": State.HELD, "worker_id": None, "code": code, "message": cut(message)}
+    return {
+        "state": State.HELD,
+        "worker_id": None,
+        "source_failed_at": None,
+        "code": code,
+        "message": cut(message),
+    }
 
 
 def _count(database: Database, claim: Claim, condition: ColumnElement[bool]) -> int:

@@ -7,7 +7,9 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine, make_url, text
 
+from jobs import breaker
 from jobs.settings import Settings
+from jobs.states import Stop
 from jobs.storage import Bucket
 from tests.api.conftest import key_for, serve
 from tests.support.machine import scaled
@@ -77,6 +79,18 @@ class TestReadiness:
                 text("UPDATE breaker SET opened_at = now(), reason = 'away', probe_at = now()")
             )
         assert checks(client, 200)["calls"] == "the bucket does not take cutouts"
+        with engine.begin() as connection:
+            breaker.close(connection)
+            breaker.trip(connection, "results at r.example: RESULT_UNAVAILABLE", of=Stop.RESULTS)
+        assert checks(client, 200)["calls"] == "paid results cannot be fetched"
+        with engine.begin() as connection:
+            breaker.close(connection, of=Stop.RESULTS)
+            breaker.trip(connection, "99 paid results", of=Stop.BACKLOG)
+        assert checks(client, 200)["calls"] == "too many paid results wait for their copy"
+        with engine.begin() as connection:
+            breaker.close(connection, of=Stop.BACKLOG)
+            connection.execute(text("INSERT INTO limits VALUES ('b', 1, 1, 0, 0, 0, 0, NULL, NULL, now())"))
+        assert checks(client, 200)["calls"] == "the endpoint fails for all jobs"
         with engine.begin() as connection:
             connection.execute(text("UPDATE line SET paused_at = now()"))
         assert checks(client, 200)["calls"] == "all calls are paused by hand"

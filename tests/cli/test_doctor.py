@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, make_url, text
 
+from jobs import breaker
+from jobs.states import Stop
 from local import LocalServices
 from tests.cli.command import Cutout, Ran
 from tests.conftest import url_of
@@ -95,6 +97,24 @@ class TestTheDoctor:
         assert red_lines(cutout("doctor")) == {
             "calls": "all calls are paused by hand next: `cutout resume` lets them go on"
         }
+
+    def test_says_at_which_host_results_cannot_be_fetched(self, cutout: Cutout, engine: Engine) -> None:
+        """And why, so that somebody can see to it within the day that they live."""
+        with engine.begin() as connection:
+            breaker.trip(connection, "results at r.example: RESULT_HOST_REFUSED: moved", of=Stop.RESULTS)
+        found = red_lines(cutout("doctor"))
+        assert list(found) == ["calls"]
+        assert "paid results cannot be fetched" in found["calls"]
+        assert "results at r.example: RESULT_HOST_REFUSED: moved" in found["calls"]
+
+    def test_names_a_worker_that_does_not_reach_the_bucket(self, cutout: Cutout, engine: Engine) -> None:
+        """By its pid and host, with what it was told."""
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE workers SET cut_off_at = now(), cut_off_reason = 'no route'"))
+            pid, host = connection.execute(text("SELECT pid, host FROM workers")).one()
+        found = red_lines(cutout("doctor"))
+        assert list(found) == ["worker"]
+        assert f"{pid} on {host}: no route" in found["worker"]
 
     def test_sees_that_redis_is_down(self, cutout: Cutout) -> None:
         """The next step names the variable."""

@@ -12,7 +12,7 @@ from jobs.leader import LEADER_LOCK
 from jobs.limits import Standing
 from jobs.models import Job
 from jobs.outcomes import Fail, Hold, Retry, StoredObject, Succeeded
-from jobs.states import AttemptOutcome, Step
+from jobs.states import AttemptOutcome, Step, Stop
 from tests.support.steps import ACCOUNT, SOURCE, begin, claim_new, hand_out_one, new_worker
 
 KNOWN = Installation([ACCOUNT], calls_per_second=None, day_budget=5)
@@ -119,6 +119,36 @@ class TestAJobInLine:
                 ),
                 "circuit",
                 "the endpoint fails for all jobs",
+            ),
+            (
+                lambda s: s.execute(
+                    text(
+                        "INSERT INTO limits VALUES (:name, 1, 1, 0, 0, 0, 0, NULL, NULL,"
+                        " now() - interval '1 second')"
+                    ),
+                    {"name": ACCOUNT},
+                ),
+                "circuit",
+                "one call tries it again now",
+            ),
+            (
+                lambda s: breaker.trip(
+                    s, "results at r.example: RESULT_UNAVAILABLE: no route", of=Stop.RESULTS
+                ),
+                "results",
+                "results at r.example: RESULT_UNAVAILABLE: no route",
+            ),
+            (
+                lambda s: breaker.trip(s, "99 paid results are saved nowhere yet", of=Stop.BACKLOG),
+                "backlog",
+                "99 paid results",
+            ),
+            (
+                lambda s: s.execute(
+                    text("UPDATE workers SET cut_off_at = now(), cut_off_reason = 'no route'")
+                ),
+                "workers-cut-off",
+                "no worker reaches the bucket",
             ),
         ],
     )

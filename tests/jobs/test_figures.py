@@ -1,4 +1,5 @@
 import threading
+import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -6,13 +7,15 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session
 
-from jobs import figures
+from jobs import accounts, figures, unfetched, workers
+from jobs.cut_off import cut_off
 from jobs.database import connect
 from jobs.database_metrics import NAMED, DatabaseMetrics
 from jobs.explain import Installation
 from jobs.schedules.late import Lateness
 from jobs.settings import Settings
 from jobs.states import Priority
+from jobs.unfetched import Failure
 from tests.jobs.schedules.steps import due_since, new_schedule
 from tests.support.working import somebody_works
 
@@ -38,6 +41,42 @@ def paid(hours: int) -> dict[str, str]:
 
 
 class TestTheFigures:
+    def test_tell_what_stops_calls_by_itself(self, session: Session) -> None:
+        """Each open breaker, where results cannot be fetched, and the workers that are cut off."""
+        found = figures.look(session, NOBODY)
+        assert (list(found.stops), found.cut_off_workers) == ([], 0)
+        for _ in range(5):
+            failure = Failure("r.example", "RESULT_HOST_REFUSED", "moved")
+            unfetched.failed(session, uuid.uuid4(), datetime.now(UTC) + timedelta(hours=1), failure)
+        cut_off(session, workers.register(session, host="h", pid=1), "no route")
+        found = figures.look(session, NOBODY)
+        assert [tuple(row) for row in found.stops] == [("results", "r.example", "RESULT_HOST_REFUSED")]
+        assert found.cut_off_workers == 1
+
+    @pytest.mark.parametrize(
+        ("until", "seen", "expected"),
+        [
+            ("now() + interval '1 minute'", "now()", True),
+            # Its probe is due or out, and has not succeeded.
+            ("now() - interval '1 second'", "now()", True),
+            ("now() - interval '1 hour'", "now() - interval '1 hour'", False),
+            ("NULL", "now()", False),
+        ],
+    )
+    def test_say_that_a_circuit_is_open_for_as_long_as_it_is(
+        self, session: Session, until: str, seen: str, *, expected: bool
+    ) -> None:
+        """Also at the moment of its probe."""
+        accounts.ensure(session, "a")
+        session.execute(
+            text(
+                "INSERT INTO limits (account, level, top, open_calls, waiting, calls_per_second,"  # noqa: S608
+                f" latency_seconds, circuit_until, seen_at) VALUES ('a', 1, 1, 0, 0, 0, 0, {until}, {seen})"
+            )
+        )
+        (row,) = figures.look(session, NOBODY).accounts
+        assert row.circuit_open is expected
+
     def test_count_jobs_where_they_stand(self, session: Session) -> None:
         """Queued by standing and step, running by step, held by code; final ones nowhere."""
         insert(session, 3)

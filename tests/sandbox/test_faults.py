@@ -212,6 +212,14 @@ class TestPlan:
         assert 15 < struck < 45
         assert client.read("faults")[0]["struck"] == struck
 
+    def test_a_gateway_answers_for_a_call_that_was_charged(self, client: Client, picture: bytes) -> None:
+        """The page is a proxy's, with its status; the charge behind it stands in the ledger."""
+        before = client.read("ledger")["total"]
+        client.fault("gateway_after", status=524)
+        answer = client.call(picture)
+        assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (524, "text/html")
+        assert client.read("ledger")["total"] != before
+
     def test_faults_wait_in_order_until_cleared(self, client: Client, picture: bytes) -> None:
         """The first ordered strikes first; after DELETE none does."""
         client.fault("not_json")

@@ -47,6 +47,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self.stalled = 0
+        self._answers: dict[bytes, bytes] = {}
 
     @property
     def url(self) -> str:
@@ -60,6 +61,12 @@ class Proxy:
         self._mode = mode
         if mode is Mode.REFUSE:
             self.cut()
+
+    def answer(self, part: str, status: int, code: str) -> None:
+        """Answer requests whose first line has `part` as an S3 server does that refuses them with `code`."""
+        body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>no</Message></Error>"
+        head = f"HTTP/1.1 {status} Refused\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}"
+        self._answers[part.encode()] = f"{head}\r\n\r\n{body}".encode()
 
     def cut(self) -> None:
         """Reset every connection that is open now."""
@@ -116,6 +123,9 @@ class Proxy:
         try:
             while data := source.recv(CHUNK):
                 self._wait(len(data))
+                if asks and (answer := self._answer_to(data)):
+                    source.sendall(answer)
+                    continue
                 if asks and self._mode is Mode.FORBID:
                     data = SIGNATURE.sub(rb"\g<1>00000000", data)
                 target.sendall(data)
@@ -123,6 +133,10 @@ class Proxy:
             pass
         for end in (source, target):
             _shut(end)
+
+    def _answer_to(self, data: bytes) -> bytes | None:
+        first_line = data.split(b"\r\n", 1)[0]
+        return next((answer for part, answer in self._answers.items() if part in first_line), None)
 
     def _wait(self, size: int) -> None:
         if self._mode is Mode.STALL:

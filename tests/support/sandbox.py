@@ -59,6 +59,10 @@ class Sandbox:
         """Ask for a fault, such as the next two calls answering a code."""
         self._control.post("/faults", json={"kind": kind, **options}).raise_for_status()
 
+    def clear_faults(self) -> None:
+        """Let no further call go wrong."""
+        self._control.delete("/faults").raise_for_status()
+
     def set(self, **settings: Any) -> None:
         """Change settings at run time."""
         self._control.post("/settings", json=settings).raise_for_status()

@@ -41,6 +41,20 @@ class TestAQuestion:
         question.ask()
         wait_until(question.answered_yes)
 
+    def test_has_one_answer_at_a_time(self) -> None:
+        """A no that nobody looked for is not said after a later yes."""
+        answers = [True, False]
+        question = Question("changed", answers.pop)
+        for _ in range(2):
+            question.ask()
+            wait_until(lambda: alone("changed"))
+        assert not question.answered_no()
+        assert question.answered_yes()
+        question = Question("no", lambda: False)
+        question.ask()
+        wait_until(question.answered_no)
+        assert not question.answered_no()
+
     def test_keeps_nobody_waiting(self) -> None:
         """Asking returns at once; asked again meanwhile, it is not asked twice; its thread ends with us."""
         answer, asked = threading.Event(), []

@@ -9,15 +9,16 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from jobs import breaker
+from jobs.cut_off import cut_off_workers
 from jobs.models import Breaker, Job
 from jobs.settings import Settings
 from jobs.states import State, Step
-from jobs.storage import BucketMissingError
+from jobs.storage import BucketMissingError, StorageError
 from local import LocalServices
 from tests.support.bench import Bench
 from tests.support.proxy import Mode, Proxy
 from tests.support.sandbox import Sandbox
+from tests.support.system import wait_until
 from tests.support.web import serve
 from worker.context import WorkerContext
 from worker.copy import TRIES_OF_A_GONE_RESULT
@@ -95,6 +96,11 @@ def is_open(bench: Bench) -> bool:
         return session.scalars(select(Breaker.opened_at)).one() is not None
 
 
+def cut_off_reasons(bench: Bench) -> list[str]:
+    with Session(bench.engine) as session:
+        return [worker.reason for worker in cut_off_workers(session)]
+
+
 def said(caplog: pytest.LogCaptureFixture) -> str:
     """What was logged as an error."""
     return "\n".join(line.getMessage() for line in caplog.records if line.levelno >= logging.ERROR)
@@ -105,16 +111,21 @@ class TestWhileTheBucketIsAway:
     def test_the_copy_waits_and_no_further_call_is_begun(
         self, shaky: Bench, proxy: Proxy, source: str, sandbox: Sandbox, mode: Mode
     ) -> None:
-        """The first failed copy stops all calls, and nothing that was paid is paid again afterwards."""
+        """The first failed copy stops this worker's calls; what was paid is not paid again afterwards.
+
+        A worker that is alone in it stops nobody else.
+        """
         proxy.set(mode)
         first = shaky.done(source)
         assert (first.state, first.step, first.code) == (State.QUEUED, Step.COPY, "STORAGE_AWAY")
-        assert is_open(shaky)
         second = shaky.done(source)
-        assert (second.state, second.step, shaky.attempts(second.id)) == (State.QUEUED, Step.CALL, [])
+        assert (second.state, second.step, second.code) == (State.QUEUED, Step.CALL, "WORKER_CUT_OFF")
+        assert shaky.attempts(second.id) == []
+        wait_until(lambda: cut_off_reasons(shaky) != [], "it says so to everybody")
+        assert not is_open(shaky)
         proxy.set(Mode.PASS)
-        with shaky.engine.begin() as connection:
-            breaker.close(connection)
+        wait_until(lambda: shaky.context.bucket_watch.may_buy, "it goes on by itself")
+        assert cut_off_reasons(shaky) == []
         shaky.work()
         assert {shaky.job(first.id).state, shaky.job(second.id).state} == {State.SUCCEEDED}
         assert sandbox.charges() == 2
@@ -122,19 +133,31 @@ class TestWhileTheBucketIsAway:
     def test_the_stop_is_said_once_and_loudly(
         self, shaky: Bench, proxy: Proxy, source: str, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Whoever opens the breaker says why; those who find it open say nothing more."""
+        """It says why when it begins, and nothing more."""
         proxy.set(Mode.FORBID)
         shaky.done(source)
+        wait_until(lambda: cut_off_reasons(shaky) != [], "it knows")
         shaky.work()
-        assert said(caplog).count("calls stop until it does: the S3 server refused") == 1
+        assert said(caplog).count("makes no calls until it does: the S3 server refused") == 1
+
+    def test_two_workers_are_believed(
+        self, make_shaky: Callable[..., Bench], proxy: Proxy, source: str
+    ) -> None:
+        """The second one that finds the bucket away opens the breaker for all."""
+        first, second = make_shaky(), make_shaky()
+        proxy.set(Mode.REFUSE)
+        first.done(source)
+        wait_until(lambda: cut_off_reasons(first) != [], "one says so")
+        assert not is_open(first)
+        second.context.bucket_watch.suspect(StorageError("refused"))
+        wait_until(lambda: is_open(first), "two voices open the breaker")
 
     def test_a_worker_starts_and_buys_nothing(
         self, make_shaky: Callable[..., Bench], proxy: Proxy, source: str
     ) -> None:
-        """It is needed to save what was paid; the dispatcher's probe lets the calls go out again."""
+        """It is needed to save what was paid; it makes no call until it reaches the bucket."""
         proxy.set(Mode.REFUSE)
         bench = make_shaky()
-        assert is_open(bench)
         job = bench.done(source)
         assert (job.state, bench.attempts(job.id)) == (State.QUEUED, [])
 
@@ -153,7 +176,7 @@ class TestWhileTheBucketIsAway:
         job = bench.done(photo)
         assert (job.state, job.step, job.code) == (State.QUEUED, Step.COPY, "STORAGE_AWAY")
         assert "KeyTooLongError" in (job.message or "")
-        assert not is_open(bench)
+        assert bench.context.bucket_watch.may_buy
 
 
 class TestTheNextTry:

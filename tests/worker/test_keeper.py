@@ -11,6 +11,7 @@ from jobs.line import Survey
 from jobs.models import Batch
 from jobs.results_manifest import ended_batches, keep_results
 from jobs.settings import Settings
+from jobs.states import Stop
 from jobs.storage import Bucket
 from tests.support.fates import DONE, make_batch
 from tests.support.machine import scaled
@@ -70,7 +71,7 @@ class TestTheKeeperOfResults:
     def test_waits_for_the_bucket(self, keeper: Keeper, engine: Engine) -> None:
         """While it is known to be away nothing is tried."""
         make_batch(engine, {"a": DONE})
-        look(keeper, engine, replace(survey(engine), away=True))
+        look(keeper, engine, replace(survey(engine), stops=frozenset({Stop.BUCKET})))
         assert keys(engine) == {None}
 
     def test_lets_a_batch_rest_that_cannot_be_written(

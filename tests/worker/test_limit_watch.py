@@ -50,6 +50,16 @@ class TestTheWindow:
         """Jobs are better off in line than waiting in a worker's thread."""
         assert watch(figures).window(["a"]) == 2
 
+    def test_lets_a_probe_out_whatever_is_outstanding(self) -> None:
+        """Due, with no call out and none waiting, it is said once in a while; else it is not."""
+        assert not watch(IDLE).probe_is_due(["a"])
+        assert not watch(changed(circuit_s=30.0)).probe_is_due(["a"])
+        assert not watch(changed(circuit_s=0.000001, open_calls=1)).probe_is_due(["a"])
+        assert not watch(changed(circuit_s=0.000001, waiting=1)).probe_is_due(["a"])
+        watching = watch(changed(circuit_s=0.000001))
+        assert watching.probe_is_due(["a"])
+        assert not watching.probe_is_due(["a"])
+
     def test_adds_up_over_accounts(self) -> None:
         """Each has a limit of its own."""
         watching = watch(IDLE)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,6 +21,10 @@ MAX_NAME = 100  # and of a code or an id
 MAX_URL = 4096
 MAX_RETRY_AFTER_S = 3600.0
 MAX_RAW = 65_536  # characters kept of an answer that was not understood
+
+# Refusals of a gateway that come before the endpoint has seen the request: `gateway_refusals.tsv`.
+_, *_ROWS = Path(__file__).with_name("gateway_refusals.tsv").read_text(encoding="utf-8").splitlines()
+GATEWAY_REFUSALS = frozenset(int(row.split("\t")[0]) for row in _ROWS)
 
 _FAILURE_STATUS = re.compile(r"[45][0-9]{2}")
 _URL = re.compile(r"https?://\S+", re.IGNORECASE)
@@ -39,7 +44,8 @@ class Refused:
     """A call that brought no result.
 
     `code` is the endpoint's own, else `HTTP_<status>`, else ANSWER_NOT_UNDERSTOOD. A failed call is not
-    charged; `may_be_charged` marks an answer that claims success, or does not clearly claim failure.
+    charged. `may_be_charged` marks an answer that claims success, or does not clearly claim failure; and one
+    that the endpoint itself did not give, unless its status says that the endpoint was not reached.
     """
 
     verdict: Verdict
@@ -54,16 +60,19 @@ class Refused:
     raw: str | None = field(default=None, repr=False)
 
 
-def judge(status: int, headers: Mapping[str, str], body: bytes) -> Accepted | Refused:
+def judge(
+    status: int, headers: Mapping[str, str], body: bytes, *, went_out: bool = True
+) -> Accepted | Refused:
     """Judge the answer to a call. Every field of the three envelopes on record may be absent or of any type.
 
     A success is HTTP 200, a JSON object, no error code in any of its places, and a `data.image_url`.
+    `went_out` says whether the whole request was sent before the answer came.
     """
     envelope = parse(body)
     url = _result_url(envelope)
     if url and succeeded(status, envelope):
         return Accepted(url, _name(envelope.get("request_id")), _name(envelope.get("log_id")))
-    refused = refusal(status, headers, envelope)
+    refused = refusal(status, headers, envelope, went_out=went_out)
     return replace(refused, raw=_raw(body)) if refused.code == NOT_UNDERSTOOD else refused
 
 
@@ -87,12 +96,21 @@ def succeeded(status: int, envelope: Mapping[str, Any]) -> bool:
     )
 
 
-def refusal(status: int, headers: Mapping[str, str], envelope: Mapping[str, Any]) -> Refused:
+def refusal(
+    status: int, headers: Mapping[str, str], envelope: Mapping[str, Any], *, went_out: bool = True
+) -> Refused:
     """Classify by the code string, and by the status only without one: 48 codes changed their status."""
     detail = _detail(envelope)
     code = _name(detail.get("code")) or _name(envelope.get("error_code_str"))
     claimed = _claimed_status(status, envelope)
     succeeded_after_all = claimed // 100 == 2  # noqa: PLR2004 - the class of HTTP statuses
+    retry_after_s = _retry_after_s(headers.get("retry-after", ""))
+    if succeeded_after_all:
+        may_be_charged = code not in VERDICTS
+    else:
+        may_be_charged = (
+            went_out and not _is_the_endpoints(envelope) and _may_follow_a_charge(status, retry_after_s)
+        )
     return Refused(
         verdict=verdict_of(code, claimed),
         code=code or (NOT_UNDERSTOOD if succeeded_after_all else f"HTTP_{claimed}"),
@@ -100,9 +118,26 @@ def refusal(status: int, headers: Mapping[str, str], envelope: Mapping[str, Any]
         http_status=status,
         request_id=_name(envelope.get("request_id")),
         log_id=_name(envelope.get("log_id")),
-        retry_after_s=_retry_after_s(headers.get("retry-after", "")),
-        may_be_charged=succeeded_after_all and code not in VERDICTS,
+        retry_after_s=retry_after_s,
+        may_be_charged=may_be_charged,
     )
+
+
+def _is_the_endpoints(envelope: Mapping[str, Any]) -> bool:
+    """Whether the endpoint itself gave this failure. Gateways too send JSON, some with a request's id."""
+    detail = _detail(envelope)
+    if _name(detail.get("code")) or _name(envelope.get("error_code_str")):
+        return True
+    if _FAILURE_STATUS.fullmatch(str(envelope.get("error_code"))):
+        return True
+    return bool(_name(envelope.get("request_id"))) and bool(detail or _name(envelope.get("log_id")))
+
+
+def _may_follow_a_charge(status: int, retry_after_s: float | None) -> bool:
+    """Whether an answer of a gateway's may hide a call that the endpoint finished and charged."""
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return retry_after_s is None
+    return status not in GATEWAY_REFUSALS
 
 
 def _detail(envelope: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -16,8 +16,8 @@ from worker.network import FetchError, GuardedTransport, Timeouts, read_bounded
 CUT_OUT_PATH = "/api/cutout/general/commodity-background-removal"
 CREDITS_PATH = "/api/common/query-credits"
 
-# Gateways give up after some 60 s and say so; an answer is worth waiting for, since without one a charge
-# stays unknown. So the read limit, which is the wait for the first byte, lies well beyond that.
+# Gateways give up after some 60 s and say so; the endpoint's own answer is worth waiting for, since without
+# it a charge stays unknown. So the read limit, which is the wait for the first byte, lies well beyond that.
 CALL_TIMEOUTS = Timeouts(connect=5, write=30, read=90, total=120)
 CREDITS_DEADLINE_S = 15.0
 
@@ -67,14 +67,15 @@ class EndpointClient:
             data=None if plain else {"return_form": return_form},
             files={"image": (image.file_name, image.data, image.media_type)},
         )
-        return judge(*self._exchange(request))
+        status, headers, body, went_out = self._exchange(request)
+        return judge(status, headers, body, went_out=went_out)
 
     def credits(self) -> list[CreditPool] | Refused:
         """Ask for the account's credits, which costs none. Raises NotSent or NoAnswer."""
         request = httpx.Request(
             "GET", self._credits_url, headers=self._headers, extensions={"deadline_s": CREDITS_DEADLINE_S}
         )
-        status, headers, body = self._exchange(request)
+        status, headers, body, _ = self._exchange(request)
         envelope = parse(body)
         return credit_pools(envelope) if succeeded(status, envelope) else refusal(status, headers, envelope)
 
@@ -87,7 +88,8 @@ class EndpointClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _exchange(self, request: httpx.Request) -> tuple[int, httpx.Headers, bytes]:
+    def _exchange(self, request: httpx.Request) -> tuple[int, httpx.Headers, bytes, bool]:
+        """The answer's status, headers and body, and whether the whole request went out before it came."""
         if not isinstance(request.stream, httpx.SyncByteStream):
             raise TypeError("the body of the request is asynchronous")
         body = request.stream = _CountedBody(request.stream)
@@ -98,8 +100,9 @@ class EndpointClient:
             if body.went_out:
                 raise NoAnswer(f"the request went out and no answer came ({reason})") from error
             raise NotSent(f"the request did not go out whole ({reason})") from error
+        went_out = body.went_out
         with closing(response):
-            return response.status_code, response.headers, _read(response)
+            return response.status_code, response.headers, _read(response), went_out
 
 
 def _url(base_url: str, path: str) -> httpx.URL:

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.endpoint.answer import MAX_NAME, MAX_TEXT, NOT_UNDERSTOOD, Accepted, Refused, judge
+from worker.endpoint.answer import (
+    GATEWAY_REFUSALS,
+    MAX_NAME,
+    MAX_TEXT,
+    NOT_UNDERSTOOD,
+    Accepted,
+    Refused,
+    judge,
+)
 from worker.endpoint.verdicts import Verdict
 
 URL = "https://ai-result-rapidapi.ailabtools.com/s3cret.png"
@@ -138,10 +146,63 @@ class TestFailure:
         assert (answer.code, answer.verdict, answer.may_be_charged) == ("HTTP_429", Verdict.SLOW, False)
 
     def test_without_json_is_judged_by_the_status(self) -> None:
-        """A gateway's plain text is a failure of its status."""
+        """A gateway's plain text is a failure of its status; nobody knows what the endpoint did behind it."""
         answer = judge(502, {}, b"bad gateway")
         assert isinstance(answer, Refused)
-        assert (answer.code, answer.verdict, answer.may_be_charged) == ("HTTP_502", Verdict.RETRY, False)
+        assert (answer.code, answer.verdict, answer.may_be_charged) == ("HTTP_502", Verdict.RETRY, True)
+
+
+class TestAnAnswerThatTheEndpointDidNotGive:
+    @pytest.mark.parametrize("status", [303, 304, 408, 499, 500, 502, 503, 504, 520, 524])
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"",
+            b"<html>Gateway time-out</html>",
+            b'{"message": "Endpoint request timed out"}',
+            b'{"message": "An invalid response was received", "request_id": "from-the-gateway"}',
+            b'{"request_id": "r-1", "error_detail": {"code": "PROC',
+        ],
+    )
+    def test_may_follow_a_charge(self, status: int, body: bytes) -> None:
+        """A proxy's page, a gateway's JSON, a body that broke off: the call behind it may be finished."""
+        answer = judge(status, {}, body)
+        assert isinstance(answer, Refused)
+        assert (answer.code, answer.may_be_charged) == (f"HTTP_{status}", True)
+
+    @pytest.mark.parametrize("status", sorted(GATEWAY_REFUSALS))
+    def test_costs_nothing_where_the_endpoint_was_not_reached(self, status: int) -> None:
+        """Redirects, and refusals of the caller or of the request, come before any work."""
+        answer = judge(status, {}, b"<html>No</html>")
+        assert isinstance(answer, Refused)
+        assert not answer.may_be_charged
+
+    def test_costs_nothing_where_it_asks_to_come_back_later(self) -> None:
+        """503 with Retry-After refuses; 503 alone may be a server that broke down at its work."""
+        answer = judge(503, {"retry-after": "5"}, b"<html>Busy</html>")
+        assert isinstance(answer, Refused)
+        assert not answer.may_be_charged
+
+    @pytest.mark.parametrize("status", [408, 500, 502, 504])
+    def test_costs_nothing_before_the_whole_request_went_out(self, status: int) -> None:
+        """The endpoint cannot cut out half a picture."""
+        answer = judge(status, {}, b"", went_out=False)
+        assert isinstance(answer, Refused)
+        assert not answer.may_be_charged
+
+    @pytest.mark.parametrize(
+        "envelope",
+        [
+            {"error_detail": {"code": "SOMETHING_NEW"}},
+            {"error_code_str": "SOMETHING_NEW"},
+            {"error_code": 500, "error_msg": "Server error"},
+            {"request_id": "r-1", "log_id": "l-1"},
+            {"request_id": "r-1", "error_detail": {"message": "Server error"}},
+        ],
+    )
+    def test_is_told_from_the_endpoints_own_failures(self, envelope: dict[str, Any]) -> None:
+        """What bears its envelope is its own word, and its failures are not charged."""
+        assert not refused(envelope, status=500).may_be_charged
 
 
 class TestMessage:

@@ -140,7 +140,8 @@ class TestRefusal:
     @pytest.mark.parametrize(
         ("kind", "judgement"),
         [
-            ("not_json", ("HTTP_502", False)),
+            ("not_json", ("HTTP_502", True)),
+            ("gateway_after", ("HTTP_504", True)),
             ("html", ("ANSWER_NOT_UNDERSTOOD", True)),
             ("data_null", ("ANSWER_NOT_UNDERSTOOD", True)),
             ("no_url", ("ANSWER_NOT_UNDERSTOOD", True)),

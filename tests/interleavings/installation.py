@@ -12,6 +12,7 @@ from sqlalchemy import Engine, RowMapping, text
 from sqlalchemy.orm import Session
 
 from jobs import accounts, approval, breaker, pausing, store, workers
+from jobs.audit import CHECKS, EVERYTHING, audit
 from jobs.cancelling import begin_cancelling
 from jobs.enqueueing import NewJob, create_batch, enqueue_all
 from jobs.explain import Explanation, explain
@@ -138,6 +139,13 @@ class World:
             self.messages += hand_out_copies(connection, count, lease=LEASE)
             self.messages += hand_out(connection, count, lease=LEASE).calls
 
+    def audit(self) -> None:
+        """Every check of the auditor, repaired; what only a second look confirms is there at the second."""
+        with self._engine.connect() as connection:
+            for check in CHECKS:
+                seen = {finding.id for finding in check.find(connection, EVERYTHING)}
+                audit(connection, check, BOUNDS, seen)
+
     def rescue(self) -> None:
         """Take the jobs of dead workers from them."""
         gone = [worker for worker, lives in self.workers.items() if not lives]
@@ -227,6 +235,16 @@ class World:
 
     def fail_source(self, hand: Hand) -> None:
         self.settle(hand, Fail("SOURCE_MISSING", "the source is missing"))
+
+    def forget(self, hand: Hand) -> None:
+        """A worker's thread gives a job up without a word, and the worker lives."""
+        self.hands.remove(hand)
+
+    def beat(self, worker: uuid.UUID) -> None:
+        """Say that it lives and what it carries."""
+        carried = [(hand.claim.job_id, hand.claim.fence) for hand in self.hands if hand.worker == worker]
+        with self._engine.connect() as connection:
+            workers.beat(connection, workers.Identity(worker, "here", 1), carried)
 
     def kill(self, worker: uuid.UUID, *, keeps_answers: bool) -> None:
         """A worker dies with what it holds; an answer may lie in its spool."""

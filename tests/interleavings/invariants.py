@@ -52,6 +52,19 @@ def nothing_waits_for_nothing(world: World) -> None:
         assert said.text, job_id
 
 
+def nobody_is_forgotten(world: World) -> None:
+    """What a living worker does not carry any more is taken from it after two heartbeats."""
+    for _ in range(2):
+        for worker, lives in world.workers.items():
+            if lives:
+                world.beat(worker)
+    world.rescue()
+    world.audit()
+    carried = {hand.claim.job_id for hand in world.hands}
+    left = [job_id for job_id in world.jobs("state = 'running'") if job_id not in carried]
+    assert left == [], left
+
+
 def everything_ends(world: World) -> None:
     """With nothing in the way, every job ends or is held for a person; asked again, it ends."""
     _unblock(world)

@@ -41,6 +41,7 @@ class Interleavings(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             invariants.nothing_waits_for_nothing(self.world)
+            invariants.nobody_is_forgotten(self.world)
             invariants.everything_ends(self.world)
         finally:
             type(self).give_back(self._engine)
@@ -108,6 +109,10 @@ class Interleavings(RuleBasedStateMachine):
         self.world.rescue()
 
     @rule()
+    def audit(self) -> None:
+        self.world.audit()
+
+    @rule()
     def let_time_pass(self) -> None:
         self.world.let_time_pass()
 
@@ -164,6 +169,16 @@ class Interleavings(RuleBasedStateMachine):
     @rule(n=PICK, end=st.sampled_from([World.store_cutout, World.fail_copy, World.lose_result]))
     def copy(self, n: int, end: Callable[[World, Hand], None]) -> None:
         end(self.world, self._one_of(self._hands(lambda hand: hand.copies), n))
+
+    @precondition(lambda self: self.world.hands)
+    @rule(n=PICK)
+    def forget(self, n: int) -> None:
+        self.world.forget(self._one_of(self.world.hands, n))
+
+    @precondition(lambda self: self._living())
+    @rule(n=PICK)
+    def beat(self, n: int) -> None:
+        self.world.beat(self._one_of(self._living(), n))
 
     @precondition(lambda self: self._living())
     @rule(n=PICK, keeps_answers=st.booleans())

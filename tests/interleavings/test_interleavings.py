@@ -13,7 +13,7 @@ from tests.support.databases import Databases
 
 SOME = settings(
     deadline=None,
-    max_examples=12,
+    max_examples=6,
     stateful_step_count=40,
     derandomize=True,
     database=None,
@@ -39,11 +39,11 @@ def machine(databases: Databases, services: LocalServices) -> type[Interleavings
 
 
 def test_some_interleavings_keep_the_promises(machine: type[Interleavings]) -> None:
-    """A dozen of them, always the same."""
+    """Some of them, always the same."""
     run_state_machine_as_test(machine, settings=SOME)
 
 
-@pytest.mark.long("a hundred interleavings; the test before it has a dozen")
+@pytest.mark.long("a hundred interleavings; the test before it has six")
 def test_many_interleavings_keep_the_promises(machine: type[Interleavings]) -> None:
     """Other ones in each run; what breaks is shrunk to its least steps."""
     many = settings(SOME, max_examples=100, stateful_step_count=60, derandomize=False, phases=list(Phase))

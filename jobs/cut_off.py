@@ -2,7 +2,7 @@
 
 import uuid
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import and_, func, null, select, update
 
@@ -13,6 +13,8 @@ from jobs.workers import HEARD_WITHIN
 
 LIVES = and_(WORKERS.c.left_at.is_(None), WORKERS.c.heartbeat_at > func.now() - HEARD_WITHIN)
 IS_CUT_OFF = and_(WORKERS.c.cut_off_at.is_not(None), LIVES)
+# So long after its last heartbeat copies are left to another worker; it may have died since.
+TRUSTED_FOR = timedelta(seconds=10)
 # Voices that open the breaker on the bucket; the dispatcher's own probe may be one of them.
 VOICES = 2
 
@@ -56,5 +58,6 @@ def cut_off_workers(database: Database) -> list[CutOffWorker]:
 
 def others_reach_it(database: Database) -> bool:
     """Whether a living worker reaches the bucket, so that copies are better left to it."""
-    healthy = select(WORKERS.c.id).where(WORKERS.c.cut_off_at.is_(None), LIVES)
+    fresh = WORKERS.c.heartbeat_at > func.now() - TRUSTED_FOR
+    healthy = select(WORKERS.c.id).where(WORKERS.c.cut_off_at.is_(None), LIVES, fresh)
     return database.scalar(select(healthy.exists())) is True

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 FIRST_LOOK_S = 1.0
-LONGEST_LOOK_S = 15.0
+LONGEST_LOOK_S = 5.0
 TELL_WITHIN_S = 2.0
 TRUSTED_FOR_S = 5.0
 

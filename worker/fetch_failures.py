@@ -32,6 +32,6 @@ def _code(error: ResultError) -> str:
         case ResultUrlRefused():
             return "RESULT_HOST_REFUSED"
         case ResultWrong():
-            return "RESULT_WRONG"
+            return "RESULT_UNEXPECTED"
         case _:
             return "RESULT_UNAVAILABLE"

@@ -186,7 +186,7 @@ class TestTheDoctor:
     def test_names_a_schedule_that_is_late(self, cutout: Cutout, engine: Engine) -> None:
         """A red line with the next step and exit code 1; without lateness a green one."""
         add(cutout)
-        assert cutout("doctor").stdout.splitlines()[-1] == "ok     schedules     ok"
+        assert "ok     schedules     ok" in cutout("doctor").stdout.splitlines()
         with engine.begin() as connection:
             connection.execute(
                 text(
@@ -196,7 +196,7 @@ class TestTheDoctor:
             )
         ran = cutout("doctor")
         assert ran.code == 1
-        assert ran.stdout.splitlines()[-2:] == [
-            "wrong  schedules     nightly: the run of 2026-06-01 23:15:00 UTC has not fired",
-            "                     next: start `cutout dispatcher`, or see its log",
-        ]
+        late = "wrong  schedules     nightly: the run of 2026-06-01 23:15:00 UTC has not fired"
+        said = ran.stdout.splitlines()
+        remedy = "                     next: start `cutout dispatcher`, or see its log"
+        assert said[said.index(late) + 1] == remedy

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from jobs.storage import Bucket
-from tests.faults.evidence import Ledger, in_flight, ledger, whole
+from tests.faults.evidence import Ledger, ledger, whole
 from tests.support.sandbox import Sandbox
-from tests.support.system import System, wait_until
+from tests.support.system import System
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def test_stop_the_calls_until_one_can_be_fetched(
     sandbox.set(latency=0.2)
     system.enqueue(shop, JOBS)
     system.until(OPEN)
-    wait_until(lambda: in_flight(sandbox) == 0, "the calls in flight end")
+    system.until("SELECT count(*) = 0 FROM attempts WHERE ended_at IS NULL")
     bought = sandbox.charges()
     out, after = system.scalar(OUT_AT_THE_FIFTH_FAILURE), system.scalar(BEGUN_AFTER)
     log.warning("%d calls out at the fifth failure, %d begun after it, %d charged", out, after, bought)
@@ -75,11 +75,11 @@ def test_are_probed_by_one_new_call_where_none_is_left_to_try(
     """Once all that was paid is held, each rest buys one result, and no more."""
     system.enqueue(shop, JOBS)
     system.until(OPEN)
-    wait_until(lambda: in_flight(sandbox) == 0, "the calls in flight end")
+    system.until("SELECT count(*) = 0 FROM attempts WHERE ended_at IS NULL")
     for probe in range(2):
         system.until("SELECT count(*) = 0 FROM jobs WHERE state = 'running'")
         system.execute(
-            "UPDATE jobs SET state = 'held', standing = NULL, code = 'RESULT_WRONG'"
+            "UPDATE jobs SET state = 'held', standing = NULL, code = 'RESULT_UNEXPECTED'"
             " WHERE step = 'copy' AND state = 'queued'"
         )
         bought = sandbox.charges()

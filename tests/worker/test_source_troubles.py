@@ -9,6 +9,7 @@ from local import LocalServices
 from tests.support.bench import Bench
 from tests.support.proxy import Mode, Proxy
 from tests.support.sandbox import Sandbox
+from tests.support.system import wait_until
 from worker.source_troubles import LASTING, storage_trouble
 
 
@@ -83,10 +84,13 @@ class TestASourceInTheBucket:
         job = bench.job(job_id)
         assert (job.state, job.code) == (State.QUEUED, "STORAGE_AWAY")
         assert job.source_failed_at is not None
+        trusted = bench.context.bucket_watch
         bench.change(job_id, "source_failed_at = now() - interval '23 hours 59 minutes'")
+        wait_until(lambda: trusted.may_buy, "the bucket answers the worker")
         bench.work()
         assert bench.job(job_id).state == State.QUEUED
         bench.change(job_id, "source_failed_at = now() - interval '24 hours 1 minute'")
+        wait_until(lambda: trusted.may_buy, "the bucket answers the worker")
         bench.work()
         job = bench.job(job_id)
         assert (job.state, job.code, job.source_failed_at) == (State.FAILED, "SOURCE_UNAVAILABLE", None)

@@ -205,8 +205,8 @@ def one_more_is_done(system: System, shop: str) -> None:
     work_goes_on(system, done + 1)
 
 
-def lasting(client: "redis.Redis", queue: str) -> list[str]:
+def lasting(client: "redis.Redis", queue: str) -> list[Any]:
     """The messages in the queue; Celery drops none of them by itself."""
-    messages: list[str] = [raw.decode() for raw in client.lrange(queue, 0, -1)]
+    messages: list[Any] = client.lrange(queue, 0, -1)
     assert not any(json.loads(message)["headers"]["expires"] for message in messages)
     return messages

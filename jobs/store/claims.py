@@ -77,13 +77,25 @@ FENCED: ColumnElement[bool] = and_(
 
 ITS_ATTEMPTS = select(func.count()).where(ATTEMPTS.c.job_id == JOBS.c.id)
 
+# The first answer may have been lost with the connection. Not so once a call was begun: its thread gave the
+# job up with that call's end unknown, which is for the rescue to judge, and not for another call.
+IS_ITS_OWN = and_(
+    JOBS.c.worker_id == bindparam("claimed_by"),
+    ~select(ATTEMPTS.c.id)
+    .where(
+        ATTEMPTS.c.job_id == JOBS.c.id,
+        ATTEMPTS.c.fence == JOBS.c.fence,
+        ATTEMPTS.c.ended_at.is_(None),
+    )
+    .exists(),
+)
+
 CLAIM = (
     update(JOBS)
     .where(
         JOBS.c.id == bindparam("claimed_job"),
         JOBS.c.fence == bindparam("claimed_fence"),
-        # Again by the same worker: the first claim's answer was lost with the connection.
-        or_(JOBS.c.standing == constant(Standing.HANDED_OUT), JOBS.c.worker_id == bindparam("claimed_by")),
+        or_(JOBS.c.standing == constant(Standing.HANDED_OUT), IS_ITS_OWN),
     )
     .values(
         state=RUNNING,
@@ -136,7 +148,8 @@ HAND_BACK = (
 def claim(database: Database, job_id: uuid.UUID, fence: int, worker_id: uuid.UUID) -> Claim | None:
     """Take a job that was handed out under `fence`. None for a message late, or repeated to another worker.
 
-    The same worker gets the same claim again: it must not ask twice at once.
+    The same worker gets the same claim again until it begins a call: it must not ask twice at once. With the
+    end of its call open the job is the rescue's.
     """
     row = database.execute(
         CLAIM, {"claimed_job": job_id, "claimed_fence": fence, "claimed_by": worker_id}

@@ -21,6 +21,11 @@ class Hand:
         return self.attempt_id is not None
 
     @property
+    def may_begin(self) -> bool:
+        """Whether its next step is to begin a call."""
+        return not (self.is_calling or self.copies)
+
+    @property
     def copies(self) -> bool:
         """Whether its next step is the copy."""
         return self.claim.result is not None

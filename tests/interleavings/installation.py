@@ -6,6 +6,7 @@ the clock, which is moved by moving the rows.
 
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import timedelta
 
 from sqlalchemy import Engine, RowMapping, text
@@ -22,7 +23,7 @@ from jobs.models import Job
 from jobs.outcomes import Fail, Lost, Outcome, Retry, Snooze, StoredObject, Succeeded, Unknown
 from jobs.parked import Parked
 from jobs.states import AttemptOutcome, Step
-from jobs.store import Answer, Bounds, NotBegun
+from jobs.store import Answer, Bounds, Claim, NotBegun
 from tests.interleavings.endpoint import Endpoint
 from tests.interleavings.hand import Hand
 from worker.judging import not_begun
@@ -41,7 +42,18 @@ HELD_FOR_APPROVAL = (
     "UPDATE jobs SET state = 'held', standing = 'parked', code = 'NEEDS_APPROVAL', message = 'x'"
     " WHERE batch_id = :id"
 )
-MOVED_CLOCK = "UPDATE jobs SET scheduled_at = now() WHERE scheduled_at > now()"
+MOVED_CLOCK = (
+    "UPDATE jobs SET scheduled_at = now() WHERE scheduled_at > now()",
+    "UPDATE attempts SET begun_at = begun_at - interval '1 hour' WHERE ended_at IS NULL",
+)
+UNKNOWN = "SELECT count(*) FROM attempts WHERE job_id = :id AND outcome = 'unknown'"
+TAKES_A_RESULT = "id = :id AND finished_at IS NULL AND result_url IS NULL"
+HAS_THE_RESULT = "id = :id AND step = 'copy' AND result_url = :url"
+LOCK_BATCHES = "SELECT id FROM batches ORDER BY id FOR UPDATE"
+BLOCKED = (
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0"
+)
 
 
 class World:
@@ -58,6 +70,10 @@ class World:
         self.hands: list[Hand] = []
         # Answers that a dead worker left in its spool.
         self.spooled: list[Hand] = []
+        # Calls that were begun and not looked at yet, by their attempts.
+        self.begun: dict[int, Hand] = {}
+        # How many unknown charges each job had when a person let it go on all the same.
+        self.accepted_unknown: dict[uuid.UUID, int] = {}
         self._parked = Parked()
         self._sources = 0
         with self._engine.connect() as connection:
@@ -119,7 +135,9 @@ class World:
 
     def retry(self, job_id: uuid.UUID) -> None:
         with self._transactions.begin() as connection:
-            store.retry(connection, job_id)
+            unknown = connection.scalar(text(UNKNOWN), {"id": job_id})
+            if store.retry(connection, job_id):
+                self.accepted_unknown[job_id] = unknown or 0
 
     def trip_breaker(self) -> None:
         with self._engine.connect() as connection:
@@ -146,13 +164,17 @@ class World:
                 seen = {finding.id for finding in check.find(connection, EVERYTHING)}
                 audit(connection, check, BOUNDS, seen)
 
-    def rescue(self) -> None:
-        """Take the jobs of dead workers from them."""
-        gone = [worker for worker, lives in self.workers.items() if not lives]
+    def rescue(self, *, silent: uuid.UUID | None = None) -> None:
+        """Take the jobs of dead workers from them, and those of one that is only silent."""
+        gone = [worker for worker, lives in self.workers.items() if not lives or worker == silent]
         with self._engine.connect() as connection:
             workers.rescue(connection, gone, BOUNDS)
 
     # What a worker does.
+
+    @property
+    def living(self) -> list[uuid.UUID]:
+        return [worker for worker, lives in self.workers.items() if lives]
 
     def start_worker(self) -> None:
         with self._engine.connect() as connection:
@@ -161,33 +183,68 @@ class World:
     def deliver(self, message: tuple[uuid.UUID, int], worker: uuid.UUID) -> None:
         """A message arrives, perhaps not for the first time."""
         job_id, fence = message
-        if any((hand.claim.job_id, hand.claim.fence) == message for hand in self.hands):
-            return  # it is carried already
+        if message in self._carried(worker):
+            return
         with self._engine.connect() as connection:
             claim = store.claim(connection, job_id, fence, worker)
         if claim is not None:
             self.hands.append(Hand(worker, claim))
 
-    def begin(self, hand: Hand) -> int | NotBegun:
+    def begin(self, hand: Hand) -> None:
         """Write the intent down, or settle the job for it may not be called."""
+        self._note_begun(hand, self._begin(hand))
+
+    def begin_at_once(self, hands: Sequence[Hand]) -> None:
+        """The same by several workers, all of which have asked before the first of them is answered."""
+        if not hands:
+            return
+        with ThreadPoolExecutor(len(hands)) as pool:
+            with self._transactions.begin() as connection:
+                connection.execute(text(LOCK_BATCHES))
+                asked = [pool.submit(self._begin, hand) for hand in hands]
+                self._until_all_wait(asked)
+            answers = [each.result() for each in asked]
+        for hand, answer in zip(hands, answers, strict=True):
+            self._note_begun(hand, answer)
+
+    def _until_all_wait(self, asked: Sequence[Future[int | NotBegun]]) -> None:
+        """Each is answered, for it needs no credit, or waits for the lock that somebody holds."""
         with self._engine.connect() as connection:
-            begun = store.begin_attempt(
+            while connection.scalar(text(BLOCKED)) < sum(not each.done() for each in asked):
+                wait(asked, timeout=0.002)
+
+    def _begin(self, hand: Hand) -> int | NotBegun:
+        with self._engine.connect() as connection:
+            return store.begin_attempt(
                 connection,
                 hand.claim,
                 number=hand.claim.attempts + 1,
                 account=ACCOUNT,
                 image_sha256=b"x" * 32,
             )
-        if isinstance(begun, NotBegun):
-            self.settle(hand, not_begun(begun))
+
+    def _note_begun(self, hand: Hand, answer: int | NotBegun) -> None:
+        if isinstance(answer, NotBegun):
+            self.settle(hand, not_begun(answer))
         else:
-            hand.attempt_id = begun
-        return begun
+            hand.attempt_id = answer
+            self.begun[answer] = hand
 
     def read_answer(self, hand: Hand) -> None:
         """A charged call's answer is written down; the job goes on with the copy."""
+        claim = self._record(hand)
+        hand.attempt_id = hand.url = None
+        hand.claim = claim
+        if claim.result is None:
+            # The job has ended meanwhile, or has another result: whatever is left is settled in vain.
+            self.settle(hand, Snooze("NOT_BEGUN", "the claim was lost", 0.0))
+
+    def _record(self, hand: Hand) -> Claim:
+        """What was paid for is the job's from here on, whoever holds it, unless it needs none."""
         assert hand.attempt_id is not None
         assert hand.url is not None
+        its = {"id": hand.claim.job_id}
+        takes_it = self.jobs(TAKES_A_RESULT, **its)
         with self._engine.connect() as connection:
             claim = store.record_result(
                 connection,
@@ -198,11 +255,9 @@ class World:
                 lifetime=timedelta(days=1),
                 sent=(10, 20),
             )
-        hand.attempt_id = hand.url = None
-        hand.claim = claim
-        if claim.result is None:
-            # Fenced out, or ended meanwhile: whatever is left of it is settled in vain.
-            self.settle(hand, Snooze("NOT_BEGUN", "the claim was lost", 0.0))
+        if takes_it:
+            assert self.jobs(HAS_THE_RESULT, **its, url=hand.url), f"job {its['id']} lost its paid result"
+        return claim
 
     def end_call(self, hand: Hand, answer: Answer, outcome: Outcome) -> None:
         """A call ends without a result."""
@@ -242,9 +297,11 @@ class World:
 
     def beat(self, worker: uuid.UUID) -> None:
         """Say that it lives and what it carries."""
-        carried = [(hand.claim.job_id, hand.claim.fence) for hand in self.hands if hand.worker == worker]
         with self._engine.connect() as connection:
-            workers.beat(connection, workers.Identity(worker, "here", 1), carried)
+            workers.beat(connection, workers.Identity(worker, "here", 1), self._carried(worker))
+
+    def _carried(self, worker: uuid.UUID) -> set[tuple[uuid.UUID, int]]:
+        return {(hand.claim.job_id, hand.claim.fence) for hand in self.hands if hand.worker == worker}
 
     def kill(self, worker: uuid.UUID, *, keeps_answers: bool) -> None:
         """A worker dies with what it holds; an answer may lie in its spool."""
@@ -256,26 +313,16 @@ class World:
 
     def replay(self) -> None:
         """Another worker writes down what the spool holds."""
-        with self._engine.connect() as connection:
-            for hand in self.spooled:
-                assert hand.attempt_id is not None
-                assert hand.url is not None
-                store.record_result(
-                    connection,
-                    hand.claim,
-                    hand.attempt_id,
-                    CHARGED,
-                    url=hand.url,
-                    lifetime=timedelta(days=1),
-                    sent=(10, 20),
-                )
+        for hand in self.spooled:
+            self._record(hand)
         self.spooled.clear()
 
     # The time.
 
     def let_time_pass(self) -> None:
-        """Every rest and every lease is over."""
-        self._execute(MOVED_CLOCK)
+        """Every rest and every lease is over, and calls that are out were begun long ago."""
+        for statement in MOVED_CLOCK:
+            self._execute(statement)
 
     # What can be seen.
 

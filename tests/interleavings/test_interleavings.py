@@ -15,7 +15,7 @@ from tests.support.databases import Databases
 
 SOME = settings(
     deadline=None,
-    max_examples=15,
+    max_examples=40,
     stateful_step_count=40,
     derandomize=True,
     database=None,

@@ -1,0 +1,133 @@
+"""What a producer, a person, the time or a process does between two steps of work."""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tests.interleavings.installation import World
+
+MOST_BATCHES = 4
+
+
+def one_of(things: Any, n: int) -> Any:
+    """An element by a number of any size."""
+    return things[n % len(things)]
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """One of them: `n` chooses among batches, jobs, workers and ways, `budget` is what a batch gets."""
+
+    world: World
+    n: int
+    budget: int | None
+
+    @property
+    def _batch(self) -> uuid.UUID:
+        found: uuid.UUID = one_of(self.world.batches, self.n // 2)
+        return found
+
+    @property
+    def _job(self) -> uuid.UUID:
+        found: uuid.UUID = one_of(self.world.jobs(), self.n)
+        return found
+
+    @property
+    def _is_odd(self) -> bool:
+        return self.n % 2 == 1
+
+    def order(self) -> None:
+        """A producer enqueues, now and then a plan that waits for approval."""
+        if len(self.world.batches) < MOST_BATCHES:
+            self.world.order(1 + self.n % 4, budget=self.budget, plan=self.n % 3 == 0)
+
+    def pause(self) -> None:
+        self.world.pause(self._batch if self._is_odd else None)
+
+    def resume(self) -> None:
+        self.world.resume(self._batch if self._is_odd else None)
+
+    def set_window(self) -> None:
+        self.world.set_window(self._batch, is_open=self._is_odd)
+
+    def set_budget(self) -> None:
+        self.world.set_budget(self._batch, self.budget)
+
+    def approve(self) -> None:
+        self.world.approve(self._batch)
+
+    def cancel_batch(self) -> None:
+        self.world.cancel_batch(self._batch, and_its_jobs=self._is_odd)
+
+    def cancel_job(self) -> None:
+        self.world.cancel(self._job)
+
+    def cancel_carried_job(self) -> None:
+        """While a worker has it: that is the hard case, and a job by chance is seldom one."""
+        if self.world.hands:
+            self.world.cancel(one_of(self.world.hands, self.n).claim.job_id)
+
+    def retry(self) -> None:
+        self.world.retry(self._job)
+
+    def trip_breaker(self) -> None:
+        self.world.trip_breaker()
+
+    def close_breaker(self) -> None:
+        self.world.close_breaker()
+
+    def let_time_pass(self) -> None:
+        self.world.let_time_pass()
+
+    def rescue(self) -> None:
+        self.world.rescue()
+
+    def rescue_from_the_living(self) -> None:
+        """A worker's heartbeats do not arrive for too long, and it works on."""
+        if self.world.hands:
+            self.world.rescue(silent=one_of(self.world.hands, self.n).worker)
+
+    def audit(self) -> None:
+        self.world.audit()
+
+    def replay(self) -> None:
+        self.world.replay()
+
+    def kill(self) -> None:
+        """A worker dies, and another is started."""
+        if self.world.living:
+            self.world.kill(one_of(self.world.living, self.n // 2), keeps_answers=self._is_odd)
+        self.world.start_worker()
+
+    def beat(self) -> None:
+        if self.world.living:
+            self.world.beat(one_of(self.world.living, self.n))
+
+    def begin_at_once(self) -> None:
+        """All calls that workers may begin are begun at the same moment."""
+        self.world.begin_at_once([hand for hand in self.world.hands if hand.may_begin])
+
+
+DISTURBANCES: list[Callable[[Disturbance], None]] = [
+    Disturbance.order,
+    Disturbance.pause,
+    Disturbance.resume,
+    Disturbance.set_window,
+    Disturbance.set_budget,
+    Disturbance.approve,
+    Disturbance.cancel_batch,
+    Disturbance.cancel_job,
+    Disturbance.cancel_carried_job,
+    Disturbance.retry,
+    Disturbance.trip_breaker,
+    Disturbance.close_breaker,
+    Disturbance.let_time_pass,
+    Disturbance.rescue,
+    Disturbance.rescue_from_the_living,
+    Disturbance.audit,
+    Disturbance.replay,
+    Disturbance.kill,
+    Disturbance.beat,
+    Disturbance.begin_at_once,
+]

@@ -43,13 +43,15 @@ class Disturbance:
             self.world.order(1 + self.n % 4, budget=self.budget, plan=self.n % 3 == 0)
 
     def pause(self) -> None:
-        self.world.pause(self._batch if self._is_odd else None)
+        self.world.pause(self._batch if self.n % 4 else None)
 
     def resume(self) -> None:
-        self.world.resume(self._batch if self._is_odd else None)
+        """Everything, for a person who finds work paused looks for all that pauses it."""
+        for batch_id in [None, *self.world.batches]:
+            self.world.resume(batch_id)
 
     def set_window(self) -> None:
-        self.world.set_window(self._batch, is_open=self._is_odd)
+        self.world.set_window(self._batch, is_open=self.n % 4 > 0)
 
     def set_budget(self) -> None:
         self.world.set_budget(self._batch, self.budget)
@@ -58,6 +60,7 @@ class Disturbance:
         self.world.approve(self._batch)
 
     def cancel_batch(self) -> None:
+        """Or only as far as the API gets before it dies."""
         self.world.cancel_batch(self._batch, and_its_jobs=self._is_odd)
 
     def cancel_job(self) -> None:

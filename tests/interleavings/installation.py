@@ -63,6 +63,7 @@ class World:
         # Workers and dispatchers commit each statement by itself; people's commands have transactions.
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._transactions = engine
+        self._connection = self._engine.connect()
         self.endpoint = Endpoint()
         self.batches: list[uuid.UUID] = []
         self.messages: list[tuple[uuid.UUID, int]] = []
@@ -76,8 +77,11 @@ class World:
         self.accepted_unknown: dict[uuid.UUID, int] = {}
         self._parked = Parked()
         self._sources = 0
-        with self._engine.connect() as connection:
-            accounts.ensure(connection, ACCOUNT)
+        accounts.ensure(self._connection, ACCOUNT)
+
+    def close(self) -> None:
+        """Give up what holds the database."""
+        self._connection.close()
 
     # What a producer does.
 
@@ -98,12 +102,10 @@ class World:
     # What a person does.
 
     def pause(self, batch_id: uuid.UUID | None) -> None:
-        with self._engine.connect() as connection:
-            pausing.pause(connection, batch_id)
+        pausing.pause(self._connection, batch_id)
 
     def resume(self, batch_id: uuid.UUID | None) -> None:
-        with self._engine.connect() as connection:
-            pausing.resume(connection, batch_id)
+        pausing.resume(self._connection, batch_id)
 
     def set_window(self, batch_id: uuid.UUID, *, is_open: bool | None) -> None:
         """A window that is open or over, or none."""
@@ -140,35 +142,30 @@ class World:
                 self.accepted_unknown[job_id] = unknown or 0
 
     def trip_breaker(self) -> None:
-        with self._engine.connect() as connection:
-            breaker.trip(connection, "test")
+        breaker.trip(self._connection, "test")
 
     def close_breaker(self) -> None:
-        with self._engine.connect() as connection:
-            breaker.close(connection)
+        breaker.close(self._connection)
 
     # What the dispatcher does.
 
     def tick(self, count: int) -> None:
         """Wake, bring back, and hand out so many calls and copies; the messages are on their way."""
-        with self._engine.connect() as connection:
-            wake(connection)
-            self._parked.bring_back(connection)
-            self.messages += hand_out_copies(connection, count, lease=LEASE)
-            self.messages += hand_out(connection, count, lease=LEASE).calls
+        wake(self._connection)
+        self._parked.bring_back(self._connection)
+        self.messages += hand_out_copies(self._connection, count, lease=LEASE)
+        self.messages += hand_out(self._connection, count, lease=LEASE).calls
 
     def audit(self) -> None:
         """Every check of the auditor, repaired; what only a second look confirms is there at the second."""
-        with self._engine.connect() as connection:
-            for check in CHECKS:
-                seen = {finding.id for finding in check.find(connection, EVERYTHING)}
-                audit(connection, check, BOUNDS, seen)
+        for check in CHECKS:
+            seen = {finding.id for finding in check.find(self._connection, EVERYTHING)}
+            audit(self._connection, check, BOUNDS, seen)
 
     def rescue(self, *, silent: uuid.UUID | None = None) -> None:
         """Take the jobs of dead workers from them, and those of one that is only silent."""
         gone = [worker for worker, lives in self.workers.items() if not lives or worker == silent]
-        with self._engine.connect() as connection:
-            workers.rescue(connection, gone, BOUNDS)
+        workers.rescue(self._connection, gone, BOUNDS)
 
     # What a worker does.
 
@@ -177,16 +174,14 @@ class World:
         return [worker for worker, lives in self.workers.items() if lives]
 
     def start_worker(self) -> None:
-        with self._engine.connect() as connection:
-            self.workers[workers.register(connection, host="here", pid=len(self.workers) + 1)] = True
+        self.workers[workers.register(self._connection, host="here", pid=len(self.workers) + 1)] = True
 
     def deliver(self, message: tuple[uuid.UUID, int], worker: uuid.UUID) -> None:
         """A message arrives, perhaps not for the first time."""
         job_id, fence = message
         if message in self._carried(worker):
             return
-        with self._engine.connect() as connection:
-            claim = store.claim(connection, job_id, fence, worker)
+        claim = store.claim(self._connection, job_id, fence, worker)
         if claim is not None:
             self.hands.append(Hand(worker, claim))
 
@@ -209,9 +204,8 @@ class World:
 
     def _until_all_wait(self, asked: Sequence[Future[int | NotBegun]]) -> None:
         """Each is answered, for it needs no credit, or waits for the lock that somebody holds."""
-        with self._engine.connect() as connection:
-            while connection.scalar(text(BLOCKED)) < sum(not each.done() for each in asked):
-                wait(asked, timeout=0.002)
+        while self._connection.scalar(text(BLOCKED)) < sum(not each.done() for each in asked):
+            wait(asked, timeout=0.002)
 
     def _begin(self, hand: Hand) -> int | NotBegun:
         with self._engine.connect() as connection:
@@ -245,16 +239,15 @@ class World:
         assert hand.url is not None
         its = {"id": hand.claim.job_id}
         takes_it = self.jobs(TAKES_A_RESULT, **its)
-        with self._engine.connect() as connection:
-            claim = store.record_result(
-                connection,
-                hand.claim,
-                hand.attempt_id,
-                CHARGED,
-                url=hand.url,
-                lifetime=timedelta(days=1),
-                sent=(10, 20),
-            )
+        claim = store.record_result(
+            self._connection,
+            hand.claim,
+            hand.attempt_id,
+            CHARGED,
+            url=hand.url,
+            lifetime=timedelta(days=1),
+            sent=(10, 20),
+        )
         if takes_it:
             assert self.jobs(HAS_THE_RESULT, **its, url=hand.url), f"job {its['id']} lost its paid result"
         return claim
@@ -262,8 +255,7 @@ class World:
     def end_call(self, hand: Hand, answer: Answer, outcome: Outcome) -> None:
         """A call ends without a result."""
         assert hand.attempt_id is not None
-        with self._engine.connect() as connection:
-            store.end_attempt(connection, hand.attempt_id, answer)
+        store.end_attempt(self._connection, hand.attempt_id, answer)
         hand.attempt_id = hand.url = None
         self.settle(hand, outcome)
 
@@ -274,8 +266,7 @@ class World:
         self.end_call(hand, NO_ANSWER, Unknown("NO_ANSWER", "no answer"))
 
     def settle(self, hand: Hand, outcome: Outcome) -> None:
-        with self._engine.connect() as connection:
-            store.settle(connection, hand.claim, outcome, BOUNDS)
+        store.settle(self._connection, hand.claim, outcome, BOUNDS)
         self.hands.remove(hand)
 
     def store_cutout(self, hand: Hand) -> None:
@@ -297,8 +288,7 @@ class World:
 
     def beat(self, worker: uuid.UUID) -> None:
         """Say that it lives and what it carries."""
-        with self._engine.connect() as connection:
-            workers.beat(connection, workers.Identity(worker, "here", 1), self._carried(worker))
+        workers.beat(self._connection, workers.Identity(worker, "here", 1), self._carried(worker))
 
     def _carried(self, worker: uuid.UUID) -> set[tuple[uuid.UUID, int]]:
         return {(hand.claim.job_id, hand.claim.fence) for hand in self.hands if hand.worker == worker}
@@ -328,13 +318,11 @@ class World:
 
     def jobs(self, which: str = "true", **values: object) -> Sequence[uuid.UUID]:
         """Ids by a condition."""
-        with self._engine.connect() as connection:
-            return connection.scalars(text(f"SELECT id FROM jobs WHERE {which} ORDER BY id"), values).all()  # noqa: S608
+        return self._connection.scalars(text(f"SELECT id FROM jobs WHERE {which} ORDER BY id"), values).all()  # noqa: S608
 
     def rows(self, query: str, **values: object) -> Sequence[RowMapping]:
         """The rows of a query."""
-        with self._engine.connect() as connection:
-            return connection.execute(text(query), values).mappings().all()
+        return self._connection.execute(text(query), values).mappings().all()
 
     def explain(self, job_id: uuid.UUID) -> Explanation:
         """The system's own word on why a job waits."""
@@ -342,5 +330,4 @@ class World:
             return explain(session, session.get_one(Job, job_id), Settings(()))
 
     def _execute(self, statement: str, **values: object) -> None:
-        with self._engine.connect() as connection:
-            connection.execute(text(statement), values)
+        self._connection.execute(text(statement), values)

@@ -67,6 +67,14 @@ class TestClaiming:
         store.settle(session, claim, Snooze("X", "y", 0))
         assert store.claim(session, claim.job_id, claim.fence, worker_id) is None
 
+    def test_gives_the_same_worker_nothing_whose_call_has_no_end(self, session: Session) -> None:
+        """Its thread gave the job up, and a repeated message is no leave to pay once more."""
+        claim = claim_new(session, worker_id := new_worker(session))
+        attempt_id = begin(session, claim)
+        assert store.claim(session, claim.job_id, claim.fence, worker_id) is None
+        store.end_attempt(session, attempt_id, Answer(AttemptOutcome.NOT_CHARGED))
+        assert store.claim(session, claim.job_id, claim.fence, worker_id) is not None
+
     def test_finds_nothing_behind_a_late_message(self, session: Session) -> None:
         """After the job was handed out again, the older message claims nothing."""
         worker_id = new_worker(session)

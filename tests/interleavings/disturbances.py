@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.interleavings.installation import World
 
-MOST_BATCHES = 4
+MOST_BATCHES = 6
 
 
 def one_of(things: Any, n: int) -> Any:
@@ -37,16 +37,20 @@ class Disturbance:
     def _is_odd(self) -> bool:
         return self.n % 2 == 1
 
+    def nothing(self) -> None:
+        """Work goes on."""
+
     def order(self) -> None:
         """A producer enqueues, now and then a plan that waits for approval."""
         if len(self.world.batches) < MOST_BATCHES:
-            self.world.order(1 + self.n % 4, budget=self.budget, plan=self.n % 3 == 0)
+            self.world.order(2 + self.n % 4, budget=self.budget, plan=self.n % 3 == 0)
 
     def pause(self) -> None:
         self.world.pause(self._batch if self.n % 4 else None)
 
     def resume(self) -> None:
-        """Everything, for a person who finds work paused looks for all that pauses it."""
+        """Everything: a person who finds that nothing moves looks for all that may keep it."""
+        self.world.close_breaker()
         for batch_id in [None, *self.world.batches]:
             self.world.resume(batch_id)
 
@@ -72,13 +76,12 @@ class Disturbance:
             self.world.cancel(one_of(self.world.hands, self.n).claim.job_id)
 
     def retry(self) -> None:
-        self.world.retry(self._job)
+        """A job that can be retried, if there is one."""
+        can_be = self.world.jobs("state IN ('failed', 'held')") or self.world.jobs()
+        self.world.retry(one_of(can_be, self.n))
 
     def trip_breaker(self) -> None:
         self.world.trip_breaker()
-
-    def close_breaker(self) -> None:
-        self.world.close_breaker()
 
     def let_time_pass(self) -> None:
         self.world.let_time_pass()
@@ -112,10 +115,17 @@ class Disturbance:
         self.world.begin_at_once([hand for hand in self.world.hands if hand.may_begin])
 
 
+# Without jobs, or with all of them blocked, nothing else shows much.
 DISTURBANCES: list[Callable[[Disturbance], None]] = [
+    Disturbance.nothing,
     Disturbance.order,
-    Disturbance.pause,
+    Disturbance.order,
     Disturbance.resume,
+    Disturbance.resume,
+    Disturbance.let_time_pass,
+    Disturbance.let_time_pass,
+    Disturbance.pause,
+    Disturbance.trip_breaker,
     Disturbance.set_window,
     Disturbance.set_budget,
     Disturbance.approve,
@@ -123,9 +133,6 @@ DISTURBANCES: list[Callable[[Disturbance], None]] = [
     Disturbance.cancel_job,
     Disturbance.cancel_carried_job,
     Disturbance.retry,
-    Disturbance.trip_breaker,
-    Disturbance.close_breaker,
-    Disturbance.let_time_pass,
     Disturbance.rescue,
     Disturbance.rescue_from_the_living,
     Disturbance.audit,

@@ -1,11 +1,13 @@
 """Every job can still move, or is final, or has a reason; charges equal the ledger; no budget is passed."""
 
 from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
 from jobs.database import connect
 from local import LocalServices
@@ -25,26 +27,32 @@ SOME = settings(
 
 
 @pytest.fixture
-def machine(databases: Databases, services: LocalServices) -> type[Interleavings]:
-    """The machine, each of its runs on a database of its own."""
+def machine(databases: Databases, services: LocalServices) -> Iterator[type[Interleavings]]:
+    """The machine, each of its runs on a database of its own, by one engine: it compiles a statement once."""
+    names = [databases.take()]
+    engine = connect(url_of(services, names[0]))
+
+    @event.listens_for(engine, "do_connect")
+    def to_the_newest(_dialect: object, _record: object, _args: object, options: dict[str, Any]) -> None:
+        options["dbname"] = names[-1]
 
     def new_engine() -> Engine:
-        return connect(url_of(services, databases.take()))
+        names.append(databases.take())
+        return engine
 
     def give_back(engine: Engine) -> None:
-        name = engine.url.database
         engine.dispose()
-        assert name is not None
-        databases.give_back(name)
+        databases.give_back(names.pop())
 
-    names = {"new_engine": new_engine, "give_back": give_back, "reached": Counter()}
-    return type("OnPostgres", (Interleavings,), names)
+    its = {"new_engine": new_engine, "give_back": give_back, "reached": Counter()}
+    yield type("OnPostgres", (Interleavings,), its)
+    engine.dispose()
+    databases.give_back(names.pop())
 
 
 def test_some_interleavings_keep_the_promises(machine: type[Interleavings]) -> None:
     """Some of them, always the same."""
     run_state_machine_as_test(machine, settings=SOME)
-    print(machine.reached)
     # An order of steps in which nobody calls shows nothing.
     assert machine.reached["charged"] > SOME.max_examples
 

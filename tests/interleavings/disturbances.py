@@ -90,9 +90,11 @@ class Disturbance:
         self.world.rescue()
 
     def rescue_from_the_living(self) -> None:
-        """A worker's heartbeats do not arrive for too long, and it works on."""
+        """A worker's heartbeats do not arrive, it works on, and its jobs are handed out once more."""
         if self.world.hands:
             self.world.rescue(silent=one_of(self.world.hands, self.n).worker)
+            self.world.let_time_pass()
+            self.world.tick(1 + self.n % 4)
 
     def audit(self) -> None:
         self.world.audit()

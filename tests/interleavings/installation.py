@@ -30,7 +30,6 @@ from worker.judging import not_begun
 
 ACCOUNT = "account"
 LEASE = timedelta(seconds=60)
-BOUNDS = Bounds(unknown=1, lost=0)
 CHARGED = Answer(AttemptOutcome.CHARGED, http_status=200)
 REFUSED = Answer(AttemptOutcome.NOT_CHARGED, http_status=500, code="PROCESSING_FAILURE")
 NO_ANSWER = Answer(AttemptOutcome.UNKNOWN, code="NO_ANSWER")
@@ -65,6 +64,7 @@ class World:
         self._transactions = engine
         self._connection = self._engine.connect()
         self.endpoint = Endpoint()
+        self.bounds = Bounds(unknown=1, lost=0)
         self.batches: list[uuid.UUID] = []
         self.messages: list[tuple[uuid.UUID, int]] = []
         self.workers: dict[uuid.UUID, bool] = {}
@@ -160,12 +160,12 @@ class World:
         """Every check of the auditor, repaired; what only a second look confirms is there at the second."""
         for check in CHECKS:
             seen = {finding.id for finding in check.find(self._connection, EVERYTHING)}
-            audit(self._connection, check, BOUNDS, seen)
+            audit(self._connection, check, self.bounds, seen)
 
     def rescue(self, *, silent: uuid.UUID | None = None) -> None:
         """Take the jobs of dead workers from them, and those of one that is only silent."""
         gone = [worker for worker, lives in self.workers.items() if not lives or worker == silent]
-        workers.rescue(self._connection, gone, BOUNDS)
+        workers.rescue(self._connection, gone, self.bounds)
 
     # What a worker does.
 
@@ -266,7 +266,7 @@ class World:
         self.end_call(hand, NO_ANSWER, Unknown("NO_ANSWER", "no answer"))
 
     def settle(self, hand: Hand, outcome: Outcome) -> None:
-        store.settle(self._connection, hand.claim, outcome, BOUNDS)
+        store.settle(self._connection, hand.claim, outcome, self.bounds)
         self.hands.remove(hand)
 
     def store_cutout(self, hand: Hand) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import RowMapping
 
-from tests.interleavings.installation import BOUNDS, World
+from tests.interleavings.installation import World
 
 ROUNDS = 60
 LEDGER = """
@@ -92,7 +92,7 @@ def only_allowed_calls_were_begun(world: World) -> None:
     """No call begins that a person, a budget or an unknown charge forbids, nor one whose result is there."""
     for attempt_id, hand in world.begun.items():
         job_id = hand.claim.job_id
-        most_unknown = max(BOUNDS.unknown, world.accepted_unknown.get(job_id, 0))
+        most_unknown = max(world.bounds.unknown, world.accepted_unknown.get(job_id, 0))
         rows = world.rows(MUST_NOT_BEGIN, job=job_id, attempt=attempt_id, most_unknown=most_unknown)
         _none(rows, f"only allowed calls begin; at most {most_unknown} charges may be unknown")
     world.begun.clear()

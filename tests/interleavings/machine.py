@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sqlalchemy import Engine
 
+from jobs.store import Bounds
 from tests.interleavings import invariants
 from tests.interleavings.disturbances import DISTURBANCES, Disturbance, one_of
 from tests.interleavings.hand import Hand
@@ -75,9 +76,10 @@ class Interleavings(RuleBasedStateMachine):
             self.world.close()
             type(self).give_back(self._engine)
 
-    @initialize(budget=st.none() | st.integers(0, 3))
-    def start(self, budget: int | None) -> None:
+    @initialize(budget=st.none() | st.integers(0, 3), most_unknown=st.integers(0, 1))
+    def start(self, budget: int | None, most_unknown: int) -> None:
         """Something to interleave."""
+        self.world.bounds = Bounds(unknown=most_unknown)
         self.world.start_worker()
         self.world.order(4, budget=budget)
         self.world.order(4)

@@ -113,8 +113,20 @@ class Disturbance:
             self.world.beat(one_of(self.world.living, self.n))
 
     def begin_at_once(self) -> None:
-        """All calls that workers may begin are begun at the same moment."""
+        """All messages arrive, and all calls that may begin are begun at the same moment."""
+        self.world.tick(2 + self.n % 3)
+        if self.world.living:
+            for n, message in enumerate(self.world.messages):
+                self.world.deliver(message, one_of(self.world.living, n))
+            self.world.messages.clear()
         self.world.begin_at_once([hand for hand in self.world.hands if hand.may_begin])
+
+    def give_up_and_get_again(self) -> None:
+        """A worker's thread gives a job up without a word, and the job's message comes to that worker again."""
+        if self.world.hands:
+            hand = one_of(self.world.hands, self.n)
+            self.world.forget(hand)
+            self.world.deliver((hand.claim.job_id, hand.claim.fence), hand.worker)
 
 
 # Without jobs, or with all of them blocked, nothing else shows much.
@@ -142,4 +154,5 @@ DISTURBANCES: list[Callable[[Disturbance], None]] = [
     Disturbance.kill,
     Disturbance.beat,
     Disturbance.begin_at_once,
+    Disturbance.give_up_and_get_again,
 ]

@@ -8,6 +8,8 @@ from typing import Any
 from tests.interleavings.installation import World
 
 MOST_BATCHES = 6
+# A connection each, of the pool's five: one is the world's, one holds the lock that they wait for.
+MOST_AT_ONCE = 3
 
 
 def one_of(things: Any, n: int) -> Any:
@@ -36,9 +38,6 @@ class Disturbance:
     @property
     def _is_odd(self) -> bool:
         return self.n % 2 == 1
-
-    def nothing(self) -> None:
-        """Work goes on."""
 
     def order(self) -> None:
         """A producer enqueues, now and then a plan that waits for approval."""
@@ -92,9 +91,28 @@ class Disturbance:
     def rescue_from_the_living(self) -> None:
         """A worker's heartbeats do not arrive, it works on, and its jobs are handed out once more."""
         if self.world.hands:
-            self.world.rescue(silent=one_of(self.world.hands, self.n).worker)
-            self.world.let_time_pass()
-            self.world.tick(1 + self.n % 4)
+            self._rescue_from(one_of(self.world.hands, self.n).worker)
+
+    def answer_late(self) -> None:
+        """The same, and others have its jobs when the answer to one of its calls arrives."""
+        calling = [hand for hand in self.world.hands if hand.is_calling]
+        if calling:
+            hand = one_of(calling, self.n)
+            self._rescue_from(hand.worker)
+            self._deliver_all()
+            self.world.charge(hand)
+            self.world.read_answer(hand)
+
+    def _rescue_from(self, silent: uuid.UUID) -> None:
+        self.world.rescue(silent=silent)
+        self.world.let_time_pass()
+        self.world.tick(1 + self.n % 4)
+
+    def _deliver_all(self) -> None:
+        if self.world.living:
+            for n, message in enumerate(self.world.messages):
+                self.world.deliver(message, one_of(self.world.living, n))
+            self.world.messages.clear()
 
     def audit(self) -> None:
         self.world.audit()
@@ -113,26 +131,22 @@ class Disturbance:
             self.world.beat(one_of(self.world.living, self.n))
 
     def begin_at_once(self) -> None:
-        """All messages arrive, and all calls that may begin are begun at the same moment."""
+        """All messages arrive, and some calls begin at the same moment, of batches with a budget first."""
         self.world.tick(2 + self.n % 3)
-        if self.world.living:
-            for n, message in enumerate(self.world.messages):
-                self.world.deliver(message, one_of(self.world.living, n))
-            self.world.messages.clear()
-        self.world.begin_at_once([hand for hand in self.world.hands if hand.may_begin])
+        self._deliver_all()
+        may_begin = [hand for hand in self.world.hands if hand.may_begin]
+        self.world.begin_at_once(sorted(may_begin, key=lambda hand: not hand.claim.has_budget)[:MOST_AT_ONCE])
 
     def give_up_and_get_again(self) -> None:
-        """A worker's thread gives a job up without a word, and the job's message comes to that worker again."""
+        """A worker's thread gives a job up without a word, and its message comes to that worker again."""
         if self.world.hands:
             hand = one_of(self.world.hands, self.n)
             self.world.forget(hand)
             self.world.deliver((hand.claim.job_id, hand.claim.fence), hand.worker)
 
 
-# Without jobs, or with all of them blocked, nothing else shows much.
+# Hypothesis prefers the first. Without jobs, or with all of them blocked, nothing else shows much.
 DISTURBANCES: list[Callable[[Disturbance], None]] = [
-    Disturbance.nothing,
-    Disturbance.order,
     Disturbance.order,
     Disturbance.resume,
     Disturbance.resume,
@@ -149,6 +163,7 @@ DISTURBANCES: list[Callable[[Disturbance], None]] = [
     Disturbance.retry,
     Disturbance.rescue,
     Disturbance.rescue_from_the_living,
+    Disturbance.answer_late,
     Disturbance.audit,
     Disturbance.replay,
     Disturbance.kill,

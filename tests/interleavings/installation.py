@@ -224,6 +224,11 @@ class World:
             hand.attempt_id = answer
             self.begun[answer] = hand
 
+    def charge(self, hand: Hand) -> None:
+        """The call succeeds, unless it has already; the answer is unread."""
+        if hand.url is None:
+            hand.url = self.endpoint.charge(hand.claim.job_id)
+
     def read_answer(self, hand: Hand) -> None:
         """A charged call's answer is written down; the job goes on with the copy."""
         claim = self._record(hand)

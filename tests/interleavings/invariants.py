@@ -178,7 +178,7 @@ def _work(world: World) -> None:
         only_allowed_calls_were_begun(world)
         for hand in list(world.hands):
             if hand.is_calling:
-                hand.url = world.endpoint.charge(hand.claim.job_id)
+                world.charge(hand)
                 world.read_answer(hand)
         for hand in list(world.hands):
             world.store_cutout(hand)

@@ -149,5 +149,5 @@ class Interleavings(RuleBasedStateMachine):
             case How.IS_LOST:
                 self.world.drop_answer(hand)
             case _:
-                hand.url = self.world.endpoint.charge(hand.claim.job_id)
+                self.world.charge(hand)
                 self.reached["charged"] += 1

@@ -131,18 +131,25 @@ class Disturbance:
             self.world.beat(one_of(self.world.living, self.n))
 
     def begin_at_once(self) -> None:
-        """All messages arrive, and some calls begin at the same moment, of batches with a budget first."""
+        """All messages arrive, and some calls begin at the same moment, if it can be for one last credit."""
         self.world.tick(2 + self.n % 3)
         self._deliver_all()
         may_begin = [hand for hand in self.world.hands if hand.may_begin]
-        self.world.begin_at_once(sorted(may_begin, key=lambda hand: not hand.claim.has_budget)[:MOST_AT_ONCE])
+        may_begin.sort(key=lambda hand: (not hand.claim.has_budget, hand.claim.batch_id))
+        if may_begin and may_begin[0].claim.has_budget:
+            self.world.leave_one_credit(may_begin[0].claim.batch_id)
+        self.world.begin_at_once(may_begin[:MOST_AT_ONCE])
 
     def give_up_and_get_again(self) -> None:
-        """A worker's thread gives a job up without a word, and its message comes to that worker again."""
+        """A worker's thread gives a job up, during its call if one has any; its message comes again."""
+        calling = [hand for hand in self.world.hands if hand.is_calling]
         if self.world.hands:
-            hand = one_of(self.world.hands, self.n)
+            hand = one_of(calling or self.world.hands, self.n)
             self.world.forget(hand)
             self.world.deliver((hand.claim.job_id, hand.claim.fence), hand.worker)
+            for again in [its for its in self.world.hands if its.claim.job_id == hand.claim.job_id]:
+                if again.may_begin:
+                    self.world.begin(again)
 
 
 # Hypothesis prefers the first. Without jobs, or with all of them blocked, nothing else shows much.

@@ -17,7 +17,7 @@ from tests.support.databases import Databases
 
 SOME = settings(
     deadline=None,
-    max_examples=40,
+    max_examples=6,
     stateful_step_count=20,
     derandomize=True,
     database=None,

@@ -155,6 +155,7 @@ class Disturbance:
 # Hypothesis prefers the first. Without jobs, or with all of them blocked, nothing else shows much.
 DISTURBANCES: list[Callable[[Disturbance], None]] = [
     Disturbance.order,
+    Disturbance.give_up_and_get_again,
     Disturbance.resume,
     Disturbance.resume,
     Disturbance.let_time_pass,
@@ -176,5 +177,4 @@ DISTURBANCES: list[Callable[[Disturbance], None]] = [
     Disturbance.kill,
     Disturbance.beat,
     Disturbance.begin_at_once,
-    Disturbance.give_up_and_get_again,
 ]

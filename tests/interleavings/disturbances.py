@@ -70,9 +70,13 @@ class Disturbance:
         self.world.cancel(self._job)
 
     def cancel_carried_job(self) -> None:
-        """While a worker has it: that is the hard case, and a job by chance is seldom one."""
+        """While a worker has it, best just before its call, which the worker tries to begin all the same."""
+        may_begin = [hand for hand in self.world.hands if hand.may_begin]
         if self.world.hands:
-            self.world.cancel(one_of(self.world.hands, self.n).claim.job_id)
+            hand = one_of(may_begin or self.world.hands, self.n)
+            self.world.cancel(hand.claim.job_id)
+            if may_begin and self._is_odd:
+                self.world.begin(hand)
 
     def retry(self) -> None:
         """A job that can be retried, if there is one."""

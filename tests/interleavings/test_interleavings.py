@@ -17,8 +17,8 @@ from tests.support.databases import Databases
 
 SOME = settings(
     deadline=None,
-    max_examples=6,
-    stateful_step_count=20,
+    max_examples=4,
+    stateful_step_count=15,
     derandomize=True,
     database=None,
     suppress_health_check=list(HealthCheck),
@@ -57,7 +57,7 @@ def test_some_interleavings_keep_the_promises(machine: type[Interleavings]) -> N
     assert machine.reached["charged"] > SOME.max_examples
 
 
-@pytest.mark.long("a hundred interleavings; the test before it has six")
+@pytest.mark.long("a hundred interleavings; the test before it has four")
 def test_many_interleavings_keep_the_promises(machine: type[Interleavings]) -> None:
     """Other ones in each run; what breaks is shrunk to its least steps."""
     many = settings(SOME, max_examples=100, stateful_step_count=30, derandomize=False, phases=list(Phase))

@@ -329,9 +329,8 @@ class World:
 
     def jobs(self, which: str = "true", **values: object) -> Sequence[uuid.UUID]:
         """Ids by a condition, in the order of enqueueing: ids are random, and a failure is to be found again."""
-        return self._connection.scalars(
-            text(f"SELECT id FROM jobs WHERE {which} ORDER BY length(source), source"), values
-        ).all()  # noqa: S608
+        query = f"SELECT id FROM jobs WHERE {which} ORDER BY length(source), source"  # noqa: S608
+        return self._connection.scalars(text(query), values).all()
 
     def rows(self, query: str, **values: object) -> Sequence[RowMapping]:
         """The rows of a query."""

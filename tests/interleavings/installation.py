@@ -328,7 +328,7 @@ class World:
     # What can be seen.
 
     def jobs(self, which: str = "true", **values: object) -> Sequence[uuid.UUID]:
-        """Ids by a condition, in the order of enqueueing: ids are random, and a failure is to be found again."""
+        """Ids by a condition, in the order of enqueueing, so that a failure is found again."""
         query = f"SELECT id FROM jobs WHERE {which} ORDER BY length(source), source"  # noqa: S608
         return self._connection.scalars(text(query), values).all()
 

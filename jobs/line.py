@@ -128,10 +128,10 @@ def _park() -> Update:
     head = CALLS_IN_LINE.add_columns(JOBS.c.batch_id).limit(MOST_PARKED).subquery()
     blocked = select(head.c.id).join(BATCHES, BATCHES.c.id == head.c.batch_id).where(BLOCKED)
     # Whoever cancels them has locked them, in another order.
-    free = select(JOBS.c.id).where(JOBS.c.id.in_(blocked)).with_for_update(skip_locked=True).scalar_subquery()
+    free = select(JOBS.c.id).where(is_among(JOBS.c.id, blocked)).with_for_update(skip_locked=True)
     return (
         update(JOBS)
-        .where(JOBS.c.id.in_(free), JOBS.c.standing == IN_LINE, BATCH_IS_BLOCKED)
+        .where(is_among(JOBS.c.id, free), JOBS.c.standing == IN_LINE, BATCH_IS_BLOCKED)
         .values(standing=PARKED)
     )
 

@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 
 from jobs.blocking import BLOCKED, IS_CANCELLED
+from jobs.chosen import is_among
 from jobs.database import Database
 from jobs.models import ATTEMPTS, BATCHES, JOBS, LINE, constant
 from jobs.states import Standing, State, Step
@@ -117,7 +118,9 @@ def _bring_back() -> Update:
     first = _first(WAITS_FOR_ITS_BATCH).limit(MOST_BROUGHT_BACK)
     return (
         update(JOBS)
-        .where(JOBS.c.id.in_(first), IS_PARKED, THE_BATCH, not_(BLOCKED), JOBS.c.batch_id == BATCHES.c.id)
+        .where(
+            is_among(JOBS.c.id, first), IS_PARKED, THE_BATCH, not_(BLOCKED), JOBS.c.batch_id == BATCHES.c.id
+        )
         .values(place=JOBS.c.place + func.coalesce(BATCHES.c.shift, 0.0), **BACK)
         .returning(JOBS.c.id)
     )

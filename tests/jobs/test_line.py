@@ -5,11 +5,12 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from jobs import accounts, store
+from jobs import accounts, pausing, store
 from jobs.enqueueing import NewJob, create_batch, enqueue, enqueue_all
 from jobs.line import hand_out_calls, hand_out_copies, survey, wake
 from jobs.models import Job
 from jobs.outcomes import Snooze
+from jobs.parked import unpark
 from jobs.states import Priority, Standing, Step
 from tests.support.steps import ACCOUNT, LEASE, SOURCE, claim_new, hand_out_one, new_worker
 
@@ -60,6 +61,18 @@ class TestHandingOut:
             session.execute(text(f"SET LOCAL enable_{kind} = off"))
         take = hand_out_copies if step is Step.COPY else hand_out_calls
         assert len(take(session, 3, lease=LEASE)) == 3
+
+    def test_parks_quickly_in_every_plan(self, session: Session) -> None:
+        """Each query that chooses rows runs once: run for each row, a thousand would take minutes."""
+        batch = create_batch(session, "b")
+        enqueue_all(session, [NewJob(SOURCE)] * 1000, batch_id=batch.id)
+        pausing.pause(session, batch.id)
+        for kind in ("hashjoin", "mergejoin", "material", "hashagg", "sort"):
+            session.execute(text(f"SET LOCAL enable_{kind} = off"))
+        session.execute(text("SET LOCAL statement_timeout = '4s'"))
+        assert hand_out_calls(session, 10, lease=LEASE) == []
+        pausing.resume(session, batch.id)
+        assert unpark(session) == 1000
 
     def test_takes_only_jobs_at_the_step(self, session: Session) -> None:
         """Copies have a line of their own."""

@@ -65,6 +65,7 @@ class TestReadiness:
         assert "none leads" in found["dispatcher"]
         assert "none was heard" in found["worker"]
 
+    @pytest.mark.long("waits out the age of a look for each reason; tests/cli/test_doctor.py has the reasons")
     def test_names_what_stops_the_calls(self, client: httpx.Client, engine: Engine) -> None:
         """Accounts that are all paused, a bucket that is away and a person's pause, the last first."""
         pause = "INSERT INTO accounts (name, paused_at, pause_code, probe_at) VALUES (:name, {0}, {1}, {0})"

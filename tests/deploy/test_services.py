@@ -17,6 +17,10 @@ from tests.support.machine import scaled
 from worker.endpoint.result import ResultDownloader
 from worker.network import HostList
 
+pytestmark = pytest.mark.long(
+    "starts every service that docker-compose.yml declares; tests/deploy/test_compose.py reads it"
+)
+
 SANDBOX_KEY = "sandbox-key"  # what docker-compose.yml tells to set
 DONE_WITHIN_S = 30.0
 

@@ -58,6 +58,9 @@ def client(url: str, secret: str) -> "S3Client":
     )
 
 
+@pytest.mark.long(
+    "starts the bucket as it is declared and waits until it is healthy; tests/local/ starts it otherwise"
+)
 def test_s3(s3_url: str) -> None:
     """One node takes its credentials from the environment, refuses others, and makes no bucket unasked."""
     s3, stranger = client(s3_url, VARIABLES["S3_SECRET_KEY"]), client(s3_url, "wrong")

@@ -59,6 +59,9 @@ def rate(system: System) -> float:
     return COUNTED / (time.monotonic() - began)
 
 
+@pytest.mark.long(
+    "three workers under load, twice over seconds; tests/worker/test_copy.py suspects the bucket"
+)
 def test_leaves_the_others_at_their_rate(
     system: System, proxy: Proxy, sandbox: Sandbox, bucket: Bucket, shop: str
 ) -> None:
@@ -88,6 +91,7 @@ def test_leaves_the_others_at_their_rate(
     assert whole(system, bucket) == JOBS
 
 
+@pytest.mark.long("an outage of several seconds; tests/worker/test_lifeboat.py has each step")
 def test_that_is_the_only_one_saves_results_that_die(
     environment: dict[str, str], system: System, proxy: Proxy, sandbox: Sandbox, shop: str
 ) -> None:

@@ -27,6 +27,9 @@ def system(environment: dict[str, str], shop: str, bucket: Bucket, tmp_path: Pat
         yield running
 
 
+@pytest.mark.long(
+    "waits for the circuit's probes; tests/worker/endpoint/test_answer.py judges a gateway's answers"
+)
 class TestAGatewayThatGivesUpOnChargedCalls:
     def test_leaves_no_charge_out_of_the_ledger_and_no_job_held(
         self, system: System, sandbox: Sandbox, bucket: Bucket, shop: str
@@ -58,6 +61,7 @@ class TestAGatewayThatGivesUpOnChargedCalls:
         assert sandbox.charges() <= 3
 
 
+@pytest.mark.long("waits for the circuit's probes; tests/worker/test_limit_watch.py lets one go out")
 class TestJobsThatNoWorkerCarries:
     def test_do_not_keep_the_probe_from_going_out(
         self, system: System, sandbox: Sandbox, bucket: Bucket, shop: str

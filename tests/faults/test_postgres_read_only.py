@@ -45,6 +45,9 @@ def is_read_only(system: System) -> bool:
     return bool(system.scalar("SELECT current_setting('transaction_read_only') = 'on'"))
 
 
+@pytest.mark.long(
+    "an outage of several seconds; tests/worker/test_answer.py and tests/worker/test_spool.py have each step"
+)
 class TestPostgresReadOnlyWithCallsOut:
     def test_costs_no_answer_and_leaves_no_job(
         self, system: System, sandbox: Sandbox, shop: str, bucket: Bucket, admin: Engine

@@ -40,6 +40,7 @@ def system(environment: dict[str, str], shop: str, bucket: Bucket, tmp_path: Pat
         yield running
 
 
+@pytest.mark.long("waits for copies that fail; tests/jobs/test_unfetched.py counts them")
 def test_stop_the_calls_until_one_can_be_fetched(
     system: System, sandbox: Sandbox, bucket: Bucket, shop: str
 ) -> None:
@@ -69,6 +70,7 @@ def test_stop_the_calls_until_one_can_be_fetched(
     assert sandbox.charges() == whole(system, bucket) == JOBS
 
 
+@pytest.mark.long("waits for several probes; tests/jobs/test_unfetched.py grants them")
 def test_are_probed_by_one_new_call_where_none_is_left_to_try(
     system: System, sandbox: Sandbox, shop: str
 ) -> None:

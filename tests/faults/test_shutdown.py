@@ -120,6 +120,7 @@ class TestSigterm:
 
 @pytest.mark.usefixtures("bucket")
 class TestPostgresAway:
+    @pytest.mark.long("an outage of several seconds; tests/worker/test_spool.py keeps and replays answers")
     def test_while_calls_are_out_costs_nothing(
         self, system: System, postgres: PostgresServer, sandbox: Sandbox, shop: str
     ) -> None:

@@ -55,6 +55,9 @@ def system(
         to_postgres.set(Mode.PASS)
 
 
+@pytest.mark.long(
+    "waits for the silence of a worker, 5 s at least; tests/worker/test_answer.py gives slots back"
+)
 class TestAWorkerCutOffFromPostgres:
     def test_keeps_no_slot_from_the_others(
         self, system: System, to_postgres: Proxy, sandbox: Sandbox, shop: str, bucket: Bucket
@@ -77,6 +80,9 @@ class TestAWorkerCutOffFromPostgres:
         assert whole(system, bucket) == 2 * LIMIT
 
 
+@pytest.mark.long(
+    "waits for the silence of a worker, 5 s at least; tests/jobs/test_workers.py beats without a row"
+)
 class TestAWorkerWithoutItsRow:
     def test_is_not_robbed_and_has_it_again(
         self, system: System, sandbox: Sandbox, shop: str, bucket: Bucket
@@ -93,6 +99,7 @@ class TestAWorkerWithoutItsRow:
         assert whole(system, bucket) == 3 * LIMIT
 
 
+@pytest.mark.long("waits for two heartbeats and a look; tests/jobs/test_audit.py has both at once")
 class TestARunningJobThatNobodyCarries:
     def test_is_taken_from_its_living_worker(
         self, system: System, sandbox: Sandbox, shop: str, bucket: Bucket

@@ -2,14 +2,16 @@
 
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from sqlalchemy import Connection, Engine, MetaData, NullPool, TextClause, create_engine, text
+from sqlalchemy.exc import OperationalError
 
 # A table that held more is slow to read, and its statistics are others than those of a new one.
 MOST_ROWS = 2_000
 OTHERS_END_WITHIN_MS = 10_000
+TRIES = 5
 
 SCHEMA = text(
     """
@@ -71,9 +73,9 @@ class Databases:
         """End the sessions of a database and empty it for the next test; drop one that was changed."""
         spare = f"spare_{uuid.uuid4().hex}"
         with self._admin.connect() as connection:
-            connection.execute(END_OTHERS, {"name": name, "within_ms": OTHERS_END_WITHIN_MS})
-            connection.execute(text(f"ALTER DATABASE {name} RENAME TO {spare}"))
-            if self._emptied(spare):
+            if not _renamed(connection, name, spare):
+                connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+            elif self._emptied(spare):
                 self._spare.append(spare)
             else:
                 connection.execute(text(f"DROP DATABASE {spare} WITH (FORCE)"))
@@ -98,6 +100,16 @@ class Databases:
         engine = create_engine(self._admin.url.set(database=name), poolclass=NullPool)
         with engine.connect() as connection:
             yield connection
+
+
+def _renamed(connection: Connection, name: str, spare: str) -> bool:
+    """End the sessions and rename; whoever is ended may come back between the two. False if somebody stays."""
+    for _ in range(TRIES):
+        connection.execute(END_OTHERS, {"name": name, "within_ms": OTHERS_END_WITHIN_MS})
+        with suppress(OperationalError):
+            connection.execute(text(f"ALTER DATABASE {name} RENAME TO {spare}"))
+            return True
+    return False
 
 
 def _rows(connection: Connection) -> dict[str, Any]:

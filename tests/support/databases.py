@@ -103,7 +103,7 @@ class Databases:
 
 
 def _renamed(connection: Connection, name: str, spare: str) -> bool:
-    """End the sessions and rename; whoever is ended may come back between the two. False if somebody stays."""
+    """End the sessions and rename; one may come back between the two. False if it stays."""
     for _ in range(TRIES):
         connection.execute(END_OTHERS, {"name": name, "within_ms": OTHERS_END_WITHIN_MS})
         with suppress(OperationalError):

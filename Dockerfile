@@ -1,4 +1,5 @@
-# docker-compose.yml builds both targets: `cutout`, the default, and `sandbox`, which adds numpy.
+# docker-compose.yml builds two targets: `cutout`, the default, and `sandbox`, which adds numpy. The target `heif` is
+# `cutout` with the decoder of HEIC (docs/pictures.md): name it in docker-compose.yml for the workers.
 #
 # The base is pinned by tag, so that a rebuild takes Python's and Debian's security fixes. To pin it by digest,
 # append @sha256:... from `docker buildx imagetools inspect python:3.13-slim-trixie`.
@@ -22,6 +23,13 @@ COPY requirements-dev.lock ./
 # Of all that development needs, the entry of numpy with its hashes.
 RUN awk '/^[^ ]/ {keep = /^numpy==/} keep' requirements-dev.lock > numpy.lock \
     && pip --python /opt/venv install --no-cache-dir --only-binary=:all: --require-hashes --no-deps -r numpy.lock
+
+
+FROM dependencies AS heif-dependencies
+COPY requirements-dev.lock ./
+# The extra `heif`: pillow-heif needs nothing but Pillow, which is there.
+RUN awk '/^[^ ]/ {keep = /^pillow-heif==/} keep' requirements-dev.lock > heif.lock \
+    && pip --python /opt/venv install --no-cache-dir --only-binary=:all: --require-hashes --no-deps -r heif.lock
 
 
 FROM python AS runtime
@@ -54,6 +62,10 @@ CMD ["--help"]
 
 FROM runtime AS sandbox
 COPY --from=sandbox-dependencies /opt/venv /opt/venv
+
+
+FROM runtime AS heif
+COPY --from=heif-dependencies /opt/venv /opt/venv
 
 
 FROM runtime AS cutout

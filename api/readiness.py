@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.database import connect
-from jobs.health import Check, check_bucket, check_database, check_moving, check_redis
+from jobs.health import Check, check_database, check_moving, check_redis, find_bucket
 from jobs.schedules.check import count_late
 from jobs.settings import Settings
 from jobs.shared_answer import SharedAnswer
@@ -17,7 +17,7 @@ from migrations.run import pending
 
 log = logging.getLogger(__name__)
 
-# Anyone may ask, and each look writes a small object.
+# Anyone may ask.
 FRESH_S = 1.0
 PATIENCE_S = 3.0
 # Figures and readiness, each asked by one thread at a time.
@@ -43,7 +43,7 @@ class Readiness:
         self._looks = {
             "database": _shared("database", lambda: _look_at_database(known, engine)),
             "redis": _shared("redis", lambda: [check_redis(known)]),
-            "bucket": _shared("bucket", lambda: [check_bucket(bucket)]),
+            "bucket": _shared("bucket", lambda: [find_bucket(bucket)]),
         }
         self._wrong: set[str] = set()
 

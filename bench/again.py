@@ -14,21 +14,21 @@ import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
 from sqlalchemy import text
 
 from bench.limit.rig import Rig, rig
 from jobs.storage import Bucket
-from worker.endpoint.client import CUT_OUT_PATH
-from worker.endpoint.image import PREPARATION
+from worker.making import making_of
 
 CUTOUT = b"a cutout"
 BOUGHT = """
-    INSERT INTO results (source_sha256, return_form, endpoint, preparation, buyer, key, sha256, media_type,
-        size_bytes, width, height, stored_at)
-    SELECT sha256(n::text::bytea), 'rgba', :endpoint, :preparation, uuidv7(), 'cutouts/' || n, :sha256,
-        'image/png', :size, 1, 1, now() FROM generate_series(1, :rows) n
+    INSERT INTO bought_results (source_sha256, return_form, endpoint, preparation, bucket, scope, buyer, key,
+        sha256, media_type, size_bytes, width, height, stored_at)
+    SELECT sha256(n::text::bytea), 'rgba', :endpoint, :preparation, :bucket, :scope, uuidv7(),
+        'cutouts/' || n, :sha256, 'image/png', :size, 1, 1, now() FROM generate_series(1, :rows) n
 """
 PUTS_AT_ONCE = 8
 GIVE_UP_AFTER_S = 1200.0
@@ -69,8 +69,7 @@ def _buy(running: Rig, rows: int) -> None:
         connection.execute(
             text(BOUGHT),
             {
-                "endpoint": CUT_OUT_PATH,
-                "preparation": PREPARATION,
+                **asdict(making_of(running.stack.settings)),
                 "sha256": sha256,
                 "size": len(CUTOUT),
                 "rows": rows,

@@ -9,6 +9,8 @@ from cli.database import open_database
 from jobs.accounts import account_name
 from jobs.audit.health import check_audit
 from jobs.health import Check, check_services
+from jobs.redis_health import check_redis_setup
+from jobs.results_manifest.late import check_results
 from jobs.schedules.check import check_schedules
 from jobs.settings import Settings, SettingsError, settings
 from jobs.storage import Bucket
@@ -17,15 +19,19 @@ from worker.endpoint.answer import Refused
 from worker.endpoint.client import EndpointClient
 from worker.endpoint.credits import usable
 from worker.endpoint.errors import EndpointError
+from worker.endpoint.image_heif import HEIF_REMEDY, is_heif_decoded
 
 
 def doctor() -> None:
-    """Check database, schema, Redis, bucket, endpoint and credits, schedules, audit; say what to do."""
+    """Check database, Redis, clocks, bucket, formats, endpoint, credits, schedules; say what to do."""
     known, engine = settings(), open_database()
     checks = [
         *check_services(known, engine, Bucket(known), pending=pending),
+        *check_redis_setup(known, engine),
+        check_formats(),
         *check_endpoint(known),
         *check_schedules(known, engine),
+        *check_results(engine),
         *check_audit(engine),
     ]
     for check in checks:
@@ -36,6 +42,12 @@ def doctor() -> None:
             out.print(f"{'':21}next: {check.remedy}", markup=False)
     if not all(check.ok for check in checks):
         raise typer.Exit(Exit.FAILED)
+
+
+def check_formats() -> Check:
+    """Whether pictures of phones (HEIC) are decoded here; a worker's machine may have other packages."""
+    found = "HEIC is decoded" if is_heif_decoded() else f"HEIC is not decoded; {HEIF_REMEDY}"
+    return Check("formats", ok=True, found=found, needed=False)
 
 
 def check_endpoint(known: Settings) -> Iterator[Check]:

@@ -1,5 +1,6 @@
 """Why a job waits."""
 
+import unicodedata
 from typing import Annotated
 
 import typer
@@ -47,11 +48,18 @@ def _jobs(session: Session, identifier: str) -> list[Job]:
         fail(f"{found.id} is a batch; name a job of it as {found.id}:EXTERNAL_ID, or see `cutout status`")
     owner = find_batch(session, batch)
     jobs = session.scalars(
-        select(Job).where(Job.batch_id == owner.id, Job.external_id == external_id).order_by(Job.id)
+        select(Job)
+        .where(Job.batch_id == owner.id, Job.external_id.in_(spellings(external_id)))
+        .order_by(Job.id)
     ).all()
     if not jobs:
         fail(f"the batch {owner.id} has no job with the external_id {external_id!r}")
     return list(jobs)
+
+
+def spellings(external_id: str) -> set[str]:
+    """The id with its accents as keyboards, and as macOS's file names have them."""
+    return {external_id, *(unicodedata.normalize(form, external_id) for form in ("NFC", "NFD"))}
 
 
 def _print(job: Job, why: Explanation) -> None:

@@ -17,12 +17,18 @@ from cli.ordering import (
     BEFORE_SPENDING,
     OF_A_MANIFEST,
     ColumnsOption,
+    DelimiterOption,
     EncodingOption,
+    ExcludeOption,
+    IncludeOption,
+    ManyOption,
     columns_of,
+    delimiter_of,
     one_of_priorities,
+    patterns_of,
     producer_of,
 )
-from cli.planned import print_estimate
+from cli.planned import print_estimate, print_remarks, print_skipped
 from cli.reading import Meter
 from cli.watch import wait_for_batch
 from cli.words import counted
@@ -42,11 +48,11 @@ from jobs.ingest import (
 from jobs.ingest.source import Source
 from jobs.manifest import ManifestError
 from jobs.settings import Settings, settings
-from jobs.states import PRIORITIES, ReturnForm
+from jobs.states import PRIORITIES, JobMessages, ReturnForm
 from jobs.storage import Bucket, StorageError
 from jobs.store import Making
 from jobs.webhooks import InvalidWebhookError, require_webhooks
-from worker.endpoint.client import CUT_OUT_PATH
+from worker.endpoint.client import call_url
 from worker.endpoint.image import PREPARATION
 
 CONNECTIONS_TO_BUCKET = 10
@@ -57,7 +63,7 @@ def ingest(
         str,
         typer.Argument(
             help="A directory or zip of pictures, s3://bucket/prefix, or a manifest: CSV, TSV, NDJSON, a"
-            " Shopify product export, a Google Merchant feed."
+            " Shopify product export, a Google Merchant feed. docs/exports/ has a mapping for each shop."
         ),
     ],
     *,
@@ -81,6 +87,10 @@ def ingest(
     ] = "normal",
     map_: ColumnsOption = "",
     encoding: EncodingOption = None,
+    delimiter: DelimiterOption = None,
+    many: ManyOption = False,
+    include: IncludeOption = None,
+    exclude: ExcludeOption = None,
     rejects: Annotated[Path, typer.Option(help="Where rows go that no job can be made of, and why.")] = Path(
         "rejects.csv"
     ),
@@ -108,11 +118,27 @@ def ingest(
         str | None,
         typer.Option(metavar="URL", help="Is told when the batch has ended; see docs/webhooks.md."),
     ] = None,
+    webhook_jobs: Annotated[
+        JobMessages, typer.Option(help="What the webhook is told of its jobs.")
+    ] = JobMessages.NONE,
     wait: Annotated[
         bool, typer.Option("--wait", help="Watch the batch until nothing moves any more.")
     ] = False,
 ) -> None:
-    """Enqueue a batch: a job for each picture. Interrupted, the same command goes on where it stopped."""
+    """Enqueue a batch: a job for each picture. Interrupted, the same command goes on where it stopped.
+
+    Taken: JPEG, PNG, WEBP, TIFF, BMP and GIF by their bytes, whatever the files are called; HEIC and AVIF
+    where this installation decodes them; files of 0 bytes or too many are rejected by name.
+
+    Skipped, and counted by reason: files that are no pictures, camera raw, PSD; system folders and shadows
+    (@eaDir, #recycle, $RECYCLE.BIN, .Trash-…, __MACOSX, ._…); what --exclude names or --include does not.
+
+    Rejected, each with its line and reason in rejects.csv: rows without an id or a picture; an id that two
+    rows give to different pictures, unless --many numbers them; files that are not there; addresses that
+    can never work. Identical rows are duplicates. In a Shopify export a product without any picture is one.
+
+    Refused whole, with nothing stored: what is no text or archive, or breaks off; bombs; pipes and devices.
+    """
     known, engine = settings(), open_database()
     with plain_errors():
         producer_id = producer_of(engine, known)
@@ -125,18 +151,32 @@ def ingest(
         reuse=reuse,
         plan=plan,
         strict=strict,
-        reading=Reading(columns_of(map_), encoding, keys),
+        reading=Reading(
+            columns_of(map_),
+            encoding,
+            keys,
+            delimiter=delimiter_of(delimiter),
+            many=many,
+            include=patterns_of("--include", include),
+            exclude=patterns_of("--exclude", exclude),
+        ),
         producer_id=producer_id,
         webhook_url=_webhook(known, webhook),
+        webhook_jobs=webhook_jobs,
     )
     bucket = Bucket(known, connections=CONNECTIONS_TO_BUCKET)
     with _plain_ends(), plain_errors():
         opened = open_source(source, order.reading, known, bucket)
         with closing(opened), RejectsFile(rejects) as file:
             if dry_run:
-                raise typer.Exit(_estimate(engine, opened, order, known, file))
+                raise typer.Exit(_estimate(opened, order, known, file, (engine, bucket)))
+            # Before money is spent; some are known only once all is read.
+            before = opened.remarks()
+            print_remarks(before)
             done = _ingest(Ingest(engine, bucket, opened, order, file))
-    raise typer.Exit(_report(engine, done, rejects, order, wait=wait))
+            print_remarks([remark for remark in opened.remarks() if remark not in before])
+            print_skipped(opened.skipped.as_json())
+    raise typer.Exit(_report(engine, done, rejects, order, skipped=opened.skipped.total, wait=wait))
 
 
 def _name_of(source: str) -> str:
@@ -165,14 +205,16 @@ def _plain_ends() -> Iterator[None]:
         fail(str(error))
 
 
-def _estimate(engine: Engine, source: Source, order: Order, known: Settings, rejects: RejectsFile) -> Exit:
+def _estimate(
+    source: Source, order: Order, known: Settings, rejects: RejectsFile, stores: tuple[Engine, Bucket]
+) -> Exit:
+    engine, bucket = stores
     out.print(f"{source.kind} · {source.extent.total:,} {source.extent.unit}", markup=False)
 
     with Meter() as meter:
-        making = Making(CUT_OUT_PATH, PREPARATION) if order.reuse and known.reuse else None
-        found = estimate(
-            engine, known.s3_bucket, source, order, making, on_reject=rejects.add, watch=meter.show
-        )
+        made_by = Making(call_url(known.endpoint_url), PREPARATION, known.s3_bucket)
+        making = made_by if order.reuse and known.reuse else None
+        found = estimate(engine, bucket, source, order, making, on_reject=rejects.add, watch=meter.show)
     rejects.flush()
     with Session(engine) as session:
         print_estimate(session, found, known, rejects.path)
@@ -203,13 +245,13 @@ def _say_what_is_stored(run: Ingest) -> None:
         err.print(f"the same command goes on with it; `cutout cancel {run.batch_id}` withdraws it")
 
 
-def _report(engine: Engine, done: Ingested, rejects: Path, order: Order, *, wait: bool) -> Exit:
+def _report(engine: Engine, done: Ingested, rejects: Path, order: Order, *, skipped: int, wait: bool) -> Exit:
     counts = done.counts
     if done.batch_id is None:
         fail(f"{counts.rejects:,} rejected, see {rejects}; nothing is left to enqueue", Exit.FAILED)
     out.print(
         f"batch {done.batch_id}: {counts.jobs:,} enqueued, {counts.rejects:,} rejected,"
-        f" {counted(counts.duplicates, 'duplicate')}",
+        f" {counted(counts.duplicates, 'duplicate')}{f', {skipped:,} skipped' if skipped else ''}",
         markup=False,
     )
     if counts.rejects:

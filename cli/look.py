@@ -12,6 +12,7 @@ from cli.database import find_one, open_database, plain_errors
 from cli.unexpected import name_unexpected
 from cli.watch import wait_for_batch
 from jobs.batches import BatchState, BatchStatus, IngestState, batch_status
+from jobs.ingest.skipped import said
 from jobs.models import Job
 from jobs.states import FINAL_STATES, State
 
@@ -41,6 +42,7 @@ def status(
         if counted is None:
             fail(f"the batch {found.id} is gone")
         describe_batch(counted)
+        describe_skipped(counted)
         name_failures(session, counted)
         raise typer.Exit(exit_of_batch(counted))
 
@@ -83,6 +85,16 @@ def describe_batch(batch: BatchStatus) -> None:
             f" {read.rejects:,} rejected",
             markup=False,
         )
+
+
+def describe_skipped(batch: BatchStatus) -> None:
+    """Print the files of a batch's source that are not taken, and what is to be said of it."""
+    if batch.ingest is None:
+        return
+    for reason in batch.ingest.skipped:
+        out.print(f"  skipped {said(reason)}", markup=False)
+    for remark in batch.ingest.remarks:
+        out.print(f"  note: {remark}", markup=False)
 
 
 def name_failures(session: Session, batch: BatchStatus) -> None:

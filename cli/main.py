@@ -29,6 +29,7 @@ COMMANDS = {
     "limits": "cli.limits",
     "doctor": "cli.doctor",
     "audit": "cli.audit",
+    "forget-missing": "cli.forget_missing",
     "keys": "cli.keys",
     "webhooks": "cli.webhooks",
     "migrate": "cli.migrate",
@@ -66,7 +67,7 @@ def make_app(names: list[str]) -> typer.Typer:
     )
     app.callback()(lambda: None)
     for name in names:
-        command = getattr(import_module(COMMANDS[name]), "app" if name in GROUPS else name)
+        command = getattr(import_module(COMMANDS[name]), "app" if name in GROUPS else name.replace("-", "_"))
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:

@@ -2,14 +2,17 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.orm import Session
 
-from cli.console import out
+from cli.console import err, out
 from cli.words import counted, in_words
 from jobs.accounts import credits_left
 from jobs.explain import Installation, calls_a_second
 from jobs.ingest import Estimate
+from jobs.ingest.sample import Sample
+from jobs.ingest.skipped import said
 from jobs.prices import DOLLARS_A_CREDIT
 from jobs.settings import Settings
 
@@ -23,11 +26,29 @@ def print_estimate(session: Session, found: Estimate, known: Settings, rejects: 
     _row("pictures", counts.pictures)
     _row("rejected", counts.rejects, f"{rejects} ({_reasons(found.reasons)})" if counts.rejects else "")
     _row("duplicates", counts.duplicates)
+    _row("skipped", sum(reason["count"] for reason in found.skipped))
     _row("already bought", found.bought, "0 credits")
+    if found.sample.missing:
+        missing = found.sample.missing_of(found.bought)
+        _row("of them missing", missing, _missing(found.sample, missing))
     if found.twins:
         _row("same picture", found.twins, "0 credits")
     _row("to buy", found.calls, _price(found.calls, _balance(session, known)))
     out.print(f"  {_speed(session, found.calls, known)}", markup=False)
+    print_skipped(found.skipped)
+    print_remarks(found.remarks)
+
+
+def print_skipped(skipped: list[dict[str, Any]]) -> None:
+    """Print which files are not taken, a line a reason, on stderr."""
+    for reason in skipped:
+        err.print(f"skipped {said(reason)}")
+
+
+def print_remarks(remarks: list[str]) -> None:
+    """Print what is to be said of a source, on stderr."""
+    for remark in remarks:
+        err.print(f"note: {remark}")
 
 
 def _row(what: str, count: int, more: str = "") -> None:
@@ -38,6 +59,11 @@ def _reasons(reasons: Counter[str]) -> str:
     shown = [f"{count:,} {reason}" for reason, count in reasons.most_common(SHOWN_REASONS)]
     left = sum(reasons.values()) - sum(count for _, count in reasons.most_common(SHOWN_REASONS))
     return ", ".join([*shown, *([f"{left:,} for other reasons"] if left else [])])
+
+
+def _missing(sample: Sample, missing: int) -> str:
+    seen = f"the bucket lacks {sample.missing} of {sample.asked} that it was asked for"
+    return f"{seen}; bought anew they cost about {counted(missing, 'credit')}"
 
 
 def _price(calls: int, balance: float | None) -> str:

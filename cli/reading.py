@@ -55,8 +55,10 @@ class Meter:
         counts, passed = progress.counts, max(time.monotonic() - self._began_at, 0.001)
         first = self._first or progress
         rate = (counts.records - first.counts.records) / passed
+        skipped = f"{progress.skipped:,} skipped, " if progress.skipped else ""
         words = (
-            f"{counts.records:,} rows, {counts.jobs:,} jobs, {counts.rejects:,} rejected, {rate:,.0f} rows/s"
+            f"{counts.records:,} rows, {counts.jobs:,} jobs, {counts.rejects:,} rejected, {skipped}"
+            f"{rate:,.0f} rows/s"
         )
         read = progress.position - first.position
         if read <= 0 or progress.position >= progress.extent.total:

@@ -12,9 +12,15 @@ from cli.ordering import (
     BEFORE_SPENDING,
     OF_A_MANIFEST,
     ColumnsOption,
+    DelimiterOption,
     EncodingOption,
+    ExcludeOption,
+    IncludeOption,
+    ManyOption,
     columns_of,
+    delimiter_of,
     one_of_priorities,
+    patterns_of,
     producer_of,
 )
 from cli.scheduled import (
@@ -60,7 +66,10 @@ def add(
     ],
     cron: Annotated[
         str,
-        typer.Option(help="Five fields: minute, hour, day, month, weekday.", rich_help_panel=WHEN),
+        typer.Option(
+            help="Five fields: minute, hour, day, month, weekday; or @daily and the like.",
+            rich_help_panel=WHEN,
+        ),
     ],
     tz: Annotated[str, typer.Option(help="Its time zone, e.g. Europe/Paris.", rich_help_panel=WHEN)] = "UTC",
     window: Annotated[
@@ -125,6 +134,10 @@ def add(
     ] = True,
     map_: ColumnsOption = "",
     encoding: EncodingOption = None,
+    delimiter: DelimiterOption = None,
+    many: ManyOption = False,
+    include: IncludeOption = None,
+    exclude: ExcludeOption = None,
     keys: Annotated[
         bool,
         typer.Option(
@@ -144,6 +157,10 @@ def add(
         columns_of(map_),
         encoding,
         keys,
+        delimiter=delimiter_of(delimiter),
+        many=many,
+        include=patterns_of("--include", include),
+        exclude=patterns_of("--exclude", exclude),
     )
     engine = open_database()
     try:

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from cli.console import fail, out
 from cli.words import counted, in_words
+from jobs.ingest.skipped import said as said_of
 from jobs.models import Run, Schedule
 from jobs.reports import Report
 from jobs.schedules.keeping import coming_runs, listed
@@ -15,7 +16,18 @@ from jobs.schedules.orders import Options
 from jobs.schedules.words import AtWindowEnd, RunState
 
 UTC_FORM, LOCAL_FORM = "%Y-%m-%d %H:%M:%S UTC", "%a %Y-%m-%d %H:%M:%S %Z"
-COUNTED = ("new", "changed", "again", "unchanged", "vanished", "succeeded", "failed", "held", "rejected")
+COUNTED = (
+    "new",
+    "changed",
+    "again",
+    "unchanged",
+    "vanished",
+    "succeeded",
+    "failed",
+    "held",
+    "rejected",
+    "skipped",
+)
 COLOURS = {RunState.SUCCEEDED: "green", RunState.FAILED: "red", RunState.LATE: "red"}
 
 
@@ -96,6 +108,10 @@ def describe_report(report: Report, key: str) -> None:
         f"  {counted(report.charged, 'credit')}, {report.unknown:,} perhaps, {report.saved:,} saved by reuse",
         markup=False,
     )
+    for found in report.skipped:
+        out.print(f"  skipped {said_of(found)}", markup=False)
+    for remark in report.remarks:
+        out.print(f"  {remark}", markup=False)
     for trouble in report.troubles:
         said = f": {trouble.message}" if trouble.message else ""
         out.print(f"  {trouble.jobs:,} {trouble.state} {trouble.code}{said}", markup=False)

@@ -1,9 +1,10 @@
 """Looking jobs and batches up: what a producer or an operator sees of them."""
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -55,7 +56,10 @@ class BatchState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class IngestStatus:
-    """How far the reading of a batch's source is, and where its rejects are."""
+    """How far the reading of a batch's source is, and where its rejects are.
+
+    `skipped` has the files that are not taken: `reason`, `count` and the first `names` of each.
+    """
 
     kind: str
     counts: Counts
@@ -63,6 +67,8 @@ class IngestStatus:
     error: str | None
     rejects_key: str | None
     plan: dict[str, int] | None
+    skipped: list[dict[str, Any]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def state(self) -> IngestState:
@@ -164,6 +170,8 @@ def ingest_status(database: Database, batch_id: uuid.UUID) -> IngestStatus | Non
         found.error,
         found.rejects_key,
         found.plan,
+        found.skipped or [],
+        found.remarks or [],
     )
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFreeError
 from sqlalchemy.orm import DeclarativeBase, Session
 
+from jobs.pooler import DIRECT, bear_pooler
 from jobs.unreachable import is_unreachable, renew_connections
 from jobs.unreachable import sqlstate as sqlstate_of
 
@@ -60,7 +61,7 @@ def connect(
     `autocommit` commits each statement by itself and saves the two round trips of a transaction.
     `server_settings` are settings of Postgres for these sessions, their values without blanks.
     """
-    chosen = {"timezone": "UTC"} | dict(server_settings or {})
+    chosen = {"timezone": "UTC", DIRECT: "on"} | dict(server_settings or {})
     engine = create_engine(
         url,
         pool_size=connections,
@@ -82,6 +83,7 @@ def connect(
         },
     )
     renew_connections(engine)
+    bear_pooler(engine, server_settings or {})
     return engine
 
 

@@ -64,6 +64,10 @@ NAMED = {
         "At which host paid results cannot be fetched, and why; missing while they can",
         ("host", "code"),
     ),
+    "cutout_missing_cutouts": (
+        "Cutouts that were bought and asked for and that the bucket lacks, once too many to buy them anew",
+        (),
+    ),
     "cutout_workers_cut_off": ("Worker processes that do not reach the bucket", ()),
     "cutout_day_spent_credits": (
         "Credits that today's calls cost or may have cost, while there is a budget",
@@ -73,6 +77,10 @@ NAMED = {
     "cutout_workers": ("Worker processes heard within the last minute", ()),
     "cutout_worker_heartbeat_age_seconds": ("Since the worker was last heard, for an hour", ("host", "pid")),
     "cutout_unfinished_ingests": ("Ingests that are under way or were interrupted", ()),
+    "cutout_oldest_snapshot_seconds": (
+        "How long the oldest snapshot has been held, by whichever session: nothing is cleaned up meanwhile",
+        (),
+    ),
     "cutout_late_schedules": (
         "Schedules whose run has not fired, or whose window will not suffice",
         ("lateness",),
@@ -156,6 +164,8 @@ def _fill(families: _Families, found: Figures, known: Settings) -> None:
         if row.kind == Stop.RESULTS:
             add("cutout_results_not_fetched", 1, row.host, row.code)
     add("cutout_workers_cut_off", found.cut_off_workers)
+    missing = found.missing_cutouts
+    add("cutout_missing_cutouts", missing.cutouts if missing.stopped else 0)
     budget = known.day_budget
     add("cutout_calls_stopped", budget is not None and found.day_spent >= budget, "day-budget")
     add("cutout_day_spent_credits", found.day_spent)
@@ -164,6 +174,7 @@ def _fill(families: _Families, found: Figures, known: Settings) -> None:
     for row in found.workers:
         add("cutout_worker_heartbeat_age_seconds", row.heartbeat_age_s, row.host, row.pid)
     add("cutout_unfinished_ingests", found.unfinished_ingests)
+    add("cutout_oldest_snapshot_seconds", found.oldest_snapshot_s)
     for lateness, schedules in found.late_schedules.items():
         add("cutout_late_schedules", schedules, lateness)
 

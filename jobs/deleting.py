@@ -18,6 +18,7 @@ EMPTIED = (
     "external_id",
     "source_sha256",
     "details",
+    "manifest_source",
     "message",
     "key",
     "sha256",

@@ -11,8 +11,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from jobs import traces
+from jobs.addresses import not_an_address
 from jobs.models import Batch, Job, Line, Producer
-from jobs.states import PRIORITIES, Priority, ReturnForm, Standing
+from jobs.states import PRIORITIES, JobMessages, Priority, ReturnForm, Standing
 from jobs.webhooks.addresses import InvalidWebhookError, check_webhook_url
 
 LONGEST_EXTERNAL_ID = 255
@@ -63,12 +64,16 @@ def create_batch(
     budget: int | None = None,
     reuse: bool = True,
     webhook_url: str | None = None,
+    webhook_jobs: JobMessages = JobMessages.NONE,
 ) -> Batch:
     """A batch without jobs. `weight` is its share of the endpoint beside other batches; `budget` the most
     credits that its calls may cost, None without a bound: jobs over it are held. Without `reuse` cutouts
-    that were bought before are bought again. `webhook_url` is told when the batch has ended.
+    that were bought before are bought again. `webhook_url` is told when the batch has ended, and of
+    its jobs what `webhook_jobs` says.
     """
     _check_webhook(webhook_url)
+    if webhook_url is None and webhook_jobs is not JobMessages.NONE:
+        raise InvalidJobError("webhook_jobs", "webhook_jobs is given without a webhook_url; give both")
     batch = Batch(
         name=name,
         producer_id=producer_id,
@@ -76,6 +81,7 @@ def create_batch(
         budget=budget,
         reuse=reuse,
         webhook_url=webhook_url,
+        webhook_jobs=webhook_jobs,
     )
     session.add(batch)
     session.flush()
@@ -104,11 +110,17 @@ def enqueue_all(
     if not jobs:
         return []
     _refuse_duplicates(jobs)
+    tells = None
     if batch_id is None:
         flow = _producer_flow(producer_id)
     else:
-        batch = session.execute(select(Batch.weight, Batch.producer_id).where(Batch.id == batch_id)).one()
+        batch = session.execute(
+            select(Batch.weight, Batch.producer_id, Batch.webhook_url, Batch.webhook_jobs).where(
+                Batch.id == batch_id
+            )
+        ).one()
         producer_id = batch.producer_id
+        tells = None if batch.webhook_jobs == JobMessages.NONE else batch.webhook_url
         # Its results, if it had ended, are to be written anew.
         row = update(Batch).where(Batch.id == batch_id, Batch.cancelled_at.is_(None)).values(results_key=None)
         flow = _Flow(row, Batch.last_place, 1.0 / batch.weight)
@@ -124,7 +136,7 @@ def enqueue_all(
             "place": place,
             "standing": Standing.IN_LINE,
             "trace": trace,
-            "webhook_url": job.webhook_url,
+            "webhook_url": job.webhook_url or tells,
         }
         for job, place in zip(jobs, _take_places(session, flow, len(jobs)), strict=True)
     ]
@@ -209,6 +221,8 @@ def _check_source(value: str) -> None:
         raise InvalidJobError(
             "source", f"the source {value!r} has blanks or control characters; percent-encode them"
         )
+    if fault := not_an_address(value):
+        raise InvalidJobError("source", f"the source {value[:200]!r} {fault}")
     try:
         parts = urlsplit(value)
         usable = (

@@ -18,12 +18,16 @@ from jobs.leader import a_dispatcher_leads
 from jobs.limits import circuit_is_open
 from jobs.models import Account, Attempt, Batch, Breaker, Job, Limit, Line, Spending, Worker
 from jobs.settings import Settings
-from jobs.states import FINAL_STATES, Standing, State, Step, Stop
+from jobs.states import FINAL_STATES, AttemptOutcome, Standing, State, Step, Stop
+from jobs.store import missing
 from jobs.unexpected import CODE, Unexpected
 from jobs.workers import heard_lately
 
 # Counting further would cost more than the figure is worth.
 MOST_COUNTED = 100_000
+SEE_TO_MISSING = (
+    "see what emptied the bucket and put the objects back; or `cutout forget-missing` has them bought anew"
+)
 SEE_TO_RESULTS = "see whether workers reach that host, and whether CUTOUT_RESULT_HOSTS names it"
 
 
@@ -76,8 +80,7 @@ def _with_findings(session: Session, job: Job, found: Explanation) -> Explanatio
 def _explain(session: Session, job: Job, known: Installation) -> Explanation:
     match job.state:
         case State.SUCCEEDED:
-            warned = f", with a warning: {job.warning}" if job.warning else ""
-            return _of(job, "done", f"its cutout is stored as {job.key}{warned}")
+            return _done(session, job)
         case State.CANCELLED:
             return _of(job, "cancelled", "it was withdrawn")
         case State.FAILED:
@@ -109,6 +112,20 @@ def _among(column: InstrumentedAttribute[str], names: Sequence[str]) -> ColumnEl
 
 def _of(job: Job, why: str, words: str, remedy: str | None = None) -> Explanation:
     return Explanation(State(job.state), why, words, remedy)
+
+
+def _done(session: Session, job: Job) -> Explanation:
+    """Where the cutout is, and which picture it is of where the source held several."""
+    said = session.scalar(
+        select(Attempt.message)
+        .where(
+            Attempt.job_id == job.id, Attempt.outcome == AttemptOutcome.CHARGED, Attempt.message.is_not(None)
+        )
+        .order_by(Attempt.id.desc())
+        .limit(1)
+    )
+    warned = f", with a warning: {job.warning}" if job.warning else ""
+    return _of(job, "done", f"its cutout is stored as {job.key}{warned}{f'; {said}' if said else ''}")
 
 
 def _held(session: Session, job: Job) -> Explanation:
@@ -196,10 +213,14 @@ def _queued(session: Session, job: Job, known: Installation) -> Explanation:
     if job.standing == Standing.PARKED:
         words = "its batch kept it back and may go on; the dispatcher brings its jobs back into line"
         return _of(job, "coming-back", words)
+    if job.code == missing.CODE and missing.look(session).stopped:
+        return _of(job, "cutout-missing", f"it waits, for {job.message}", SEE_TO_MISSING)
     if job.standing == Standing.RESTING and job.scheduled_at > datetime.now(UTC):
         reason = f"after {job.code}: {job.message}" if job.code else "as ordered"
         words = f"it goes on at {_at(job.scheduled_at)}, {reason}"
         return Explanation(State(job.state), "resting", words, until=job.scheduled_at)
+    if job.standing == Standing.WAITING:
+        return _waiting(session, job)
     if job.standing == Standing.HANDED_OUT:
         return _handed_out(job)
     if job.standing == Standing.SERVING:
@@ -316,6 +337,16 @@ def _accounts_stop(session: Session, job: Job, known: Installation) -> Iterator[
         tried = f"at {_at(until)}" if until > datetime.now(UTC) else "now"
         words = f"the endpoint fails for all jobs; one call tries it again {tried}"
         yield Explanation(State(job.state), "circuit", words, until=until)
+
+
+def _waiting(session: Session, job: Job) -> Explanation:
+    words = (
+        "another job buys the cutout of the same picture; it goes on, in its old place, once that one is done"
+    )
+    buyer = session.get(Job, job.waits_for)
+    if buyer is None or buyer.producer_id != job.producer_id:
+        return _of(job, "twin", words)
+    return _of(job, "twin", f"{words}: {buyer.id}", f"see `cutout explain {buyer.id}`")
 
 
 def _handed_out(job: Job) -> Explanation:

@@ -46,7 +46,9 @@ from jobs.models import (
 )
 from jobs.parked import IS_OVER_BUDGET, WAITS_FOR_ITS_BATCH
 from jobs.schedules.late import Lateness, late_runs
+from jobs.snapshots import oldest_snapshot
 from jobs.states import AttemptOutcome, Priority, Standing, State, Step
+from jobs.store import missing
 
 # A worker that was silent for longer is history; its row stays.
 WORKERS_OF_LATE = timedelta(hours=1)
@@ -71,9 +73,11 @@ class Figures:
     line_paused: bool
     stops: Rows
     cut_off_workers: int
+    missing_cutouts: missing.Missing
     day_spent: int
     unfinished_ingests: int
     late_schedules: dict[Lateness, int]
+    oldest_snapshot_s: float
 
 
 def look(database: Session, known: Installation) -> Figures:
@@ -94,15 +98,22 @@ def look(database: Session, known: Installation) -> Figures:
         line_paused=rest.line_paused,
         stops=database.execute(OPEN_BREAKERS).all(),
         cut_off_workers=rest.cut_off_workers,
+        missing_cutouts=missing.look(database),
         day_spent=rest.day_spent or 0,
         unfinished_ingests=rest.unfinished_ingests,
         late_schedules=_late(database, known),
+        oldest_snapshot_s=_oldest_snapshot_s(database),
     )
 
 
 def _late(session: Session, known: Installation) -> dict[Lateness, int]:
     found = Counter(finding.lateness for finding in late_runs(session, known))
     return {lateness: found[lateness] for lateness in Lateness}
+
+
+def _oldest_snapshot_s(session: Session) -> float:
+    oldest = oldest_snapshot(session)
+    return 0.0 if oldest is None else oldest.age_s
 
 
 def _seconds(span: ColumnElement[Any]) -> ColumnElement[float]:
@@ -148,6 +159,9 @@ JOBS_UNDER_WAY = union_all(
     _under_way(State.QUEUED, JOBS.c.standing, JOBS.c.step, *PAID)
     .where(ON_ITS_WAY)
     .group_by(JOBS.c.standing, JOBS.c.step),
+    _under_way(State.QUEUED, constant(Standing.WAITING), constant(Step.CALL), *NOT_PAID).where(
+        JOBS.c.standing == constant(Standing.WAITING)
+    ),
     select(
         constant(State.QUEUED).label("state"),
         constant(Standing.PARKED).label("standing"),

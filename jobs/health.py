@@ -9,13 +9,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.cut_off import cut_off_workers
 from jobs.database import Database
-from jobs.explain import SEE_TO_RESULTS
+from jobs.explain import SEE_TO_MISSING, SEE_TO_RESULTS
 from jobs.leader import a_dispatcher_leads
 from jobs.limits import circuit_is_open
 from jobs.models import Account, Breaker, Limit, Line
 from jobs.settings import Settings
+from jobs.snapshots import LONG, oldest_snapshot
 from jobs.states import Stop
 from jobs.storage import Bucket, StorageError
+from jobs.store import missing
 from jobs.workers import heard_lately
 
 REDIS_TIMEOUT_S = 3
@@ -49,9 +51,24 @@ def check_services(
     `pending` says whether migrations are to be run: what it looks at lies outside this package.
     """
     database = check_database(engine, pending)
-    services = [check_redis(settings), check_bucket(bucket)]
+    services = [check_redis(settings), *check_bucket(bucket)]
     ready = all(check.ok for check in database)
-    return [*database, *services, *(check_moving(engine) if ready else ())]
+    return [*database, *services, *((*check_moving(engine), *check_snapshots(engine)) if ready else ())]
+
+
+def check_snapshots(engine: Engine) -> list[Check]:
+    """A snapshot that has been held for long; nothing if none has."""
+    with engine.connect() as connection:
+        oldest = oldest_snapshot(connection)
+    if oldest is None or oldest.age_s < LONG.total_seconds():
+        return []
+    minutes = oldest.age_s / 60
+    found = (
+        f"session {oldest.pid} ({oldest.application}) has held a snapshot for {minutes:,.0f} minutes:"
+        " Postgres cleans nothing up, and statements grow slower"
+    )
+    remedy = "let it end, or end it by pg_terminate_backend; see docs/operations.md"
+    return [Check("snapshots", ok=False, found=found, remedy=remedy, needed=False)]
 
 
 def check_database(engine: Engine, pending: Callable[[Engine], bool]) -> list[Check]:
@@ -70,9 +87,33 @@ def check_redis(settings: Settings) -> Check:
     return _check("redis", lambda: _ping(settings), "start Redis or mend CUTOUT_REDIS_URL")
 
 
-def check_bucket(bucket: Bucket) -> Check:
-    """The bucket, by a small object."""
-    return _check("bucket", bucket.check, "mend the CUTOUT_S3_ settings or create the bucket")
+SEE_TO_BUCKET = "mend the CUTOUT_S3_ settings or create the bucket"
+END_VERSIONS = "add a lifecycle rule that ends noncurrent versions, see docs/operations.md"
+
+
+def check_bucket(bucket: Bucket) -> list[Check]:
+    """The bucket, by a small object, and whether it keeps what is deleted."""
+    found = _check("bucket", bucket.check, SEE_TO_BUCKET)
+    return [found, *(_check_versions(bucket) if found.ok else ())]
+
+
+def find_bucket(bucket: Bucket) -> Check:
+    """The bucket, without writing anything."""
+    return _check("bucket", bucket.require, SEE_TO_BUCKET)
+
+
+def _check_versions(bucket: Bucket) -> list[Check]:
+    """Nothing of a bucket that keeps no versions, or whose keys may not ask."""
+    try:
+        if not bucket.keeps_versions():
+            return []
+        ends = bucket.ends_versions()
+    except StorageError:
+        return []
+    if ends:
+        return [Check("versions", ok=True, found="old versions of objects are kept until a rule ends them")]
+    found = "the bucket keeps old versions for ever: what is deleted stays there, and is paid for"
+    return [Check("versions", ok=True, found=found, remedy=END_VERSIONS, needed=False)]
 
 
 def check_moving(engine: Engine) -> list[Check]:
@@ -86,6 +127,7 @@ def check_moving(engine: Engine) -> list[Check]:
             ),
             _moving("worker", *_what_ails_workers(connection)),
             _moving("calls", *_what_stops_calls(connection)),
+            _moving("cutouts", *_what_is_missing(connection)),
         ]
 
 
@@ -118,6 +160,13 @@ def _what_stops_calls(database: Database) -> tuple[str | None, str]:
             "see `cutout limits`; it is tried again by itself",
         )
     return None, ""
+
+
+def _what_is_missing(database: Database) -> tuple[str | None, str]:
+    found = missing.look(database)
+    if not found.stopped:
+        return None, ""
+    return f"the bucket lacks {found.cutouts:,} that were bought and are asked for", SEE_TO_MISSING
 
 
 def _what_ails_workers(database: Database) -> tuple[str | None, str]:

@@ -4,13 +4,16 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import (
     ARRAY,
     CTE,
     ColumnElement,
+    DateTime,
     Interval,
     Select,
+    Subquery,
     Text,
     Update,
     any_,
@@ -19,6 +22,7 @@ from sqlalchemy import (
     func,
     not_,
     select,
+    true,
     update,
 )
 
@@ -26,11 +30,13 @@ from jobs.blocking import BATCH_IS_BLOCKED, BLOCKED
 from jobs.chosen import is_among
 from jobs.cut_off import IS_CUT_OFF
 from jobs.database import Database
+from jobs.marks import Marks
 from jobs.models import ACCOUNTS, BATCHES, BREAKER, JOBS, LINE, WORKERS, constant
 from jobs.parked import IS_ANY_PARKED
 from jobs.states import Standing, State, Step, Stop
 from jobs.store.ledger import DAY_IS_SPENT
 from jobs.store.serving import IS_BOUGHT, NO_SHELF, HandedOut, Shelf
+from jobs.twins import IS_ANY_WAITING
 
 MOST_WOKEN = 1000
 # Parked by one statement, and such statements in one tick: a paused batch is out of the way within seconds.
@@ -48,7 +54,9 @@ RUNNING = constant(State.RUNNING)
 WAYS = (Standing.HANDED_OUT, Standing.SERVING)
 
 DUE = select(JOBS.c.id).where(
-    JOBS.c.standing.in_([RESTING, HANDED_OUT, SERVING]), JOBS.c.scheduled_at <= func.now()
+    JOBS.c.standing.in_([RESTING, HANDED_OUT, SERVING]),
+    JOBS.c.scheduled_at <= func.now(),
+    JOBS.c.scheduled_at >= bindparam("due_since", type_=DateTime(timezone=True)),
 )
 
 WAKE = (
@@ -151,7 +159,8 @@ class Survey:
 
     Calls may go out for the accounts in `open_accounts`, unless the line is `paused`, a breaker is open
     (`stops`) or the day's budget `spent`. `parked` says that there are parked jobs, whether or not they may
-    come back, `cut_off` that a living worker does not reach the bucket.
+    come back, `waiting` that some wait for another one, `cut_off` that a living worker does not reach the
+    bucket.
     """
 
     due: bool
@@ -161,6 +170,7 @@ class Survey:
     cut_off: bool
     spent: bool
     parked: bool
+    waiting: bool
     in_line: dict[Step, bool]
     outstanding: dict[Step, int]
     serving: int
@@ -180,39 +190,69 @@ class Survey:
         return bool(self.open_accounts) and not (self.paused or self.spent)
 
 
-def _surveyed(step: Step) -> list[Select[int]]:
-    at = JOBS.c.step == constant(step)
-    count = select(func.count()).select_from(JOBS)
-    return [
-        select(func.count()).select_from(
-            select(JOBS.c.id).where(JOBS.c.standing == IN_LINE, at).limit(1).subquery()
-        ),
-        count.where(JOBS.c.standing == HANDED_OUT, at),
-        count.where(JOBS.c.state == RUNNING, at),
-    ]
+def _is_in_line(step: Step) -> ColumnElement[bool]:
+    return select(JOBS.c.id).where(JOBS.c.standing == IN_LINE, JOBS.c.step == constant(step)).exists()
 
 
-SURVEY = select(
-    DUE.exists(),
-    select(func.array_agg(ACCOUNTS.c.name))
-    .where(ACCOUNTS.c.name == any_(bindparam("accounts", type_=ARRAY(Text))), ACCOUNTS.c.paused_at.is_(None))
-    .scalar_subquery(),
-    select(LINE.c.id).where(LINE.c.paused_at.is_not(None)).exists(),
-    select(func.array_agg(BREAKER.c.kind)).where(BREAKER.c.opened_at.is_not(None)).scalar_subquery(),
-    select(WORKERS.c.id).where(IS_CUT_OFF).exists(),
-    DAY_IS_SPENT,
-    IS_ANY_PARKED,
-    select(func.count()).select_from(JOBS).where(JOBS.c.standing == SERVING).scalar_subquery(),
-    *(query.scalar_subquery() for step in Step for query in _surveyed(step)),
-)
+def _outstanding(name: str, *which: ColumnElement[bool]) -> Subquery:
+    """Of each step how many, how many of them need no call, and when the first one's lease ends."""
+    serving = JOBS.c.standing == SERVING
+    return (
+        select(
+            *(func.count().filter(JOBS.c.step == constant(step), serving.is_not(True)) for step in Step),
+            func.count().filter(serving),
+            func.min(JOBS.c.scheduled_at),
+        )
+        .where(*which, JOBS.c.scheduled_at >= bindparam("since", type_=DateTime(timezone=True)))
+        .subquery(name)
+    )
 
 
-def survey(database: Database, accounts: Sequence[str], day_budget: int | None = None) -> Survey:
-    """Look, in one query, at all that a dispatcher must know before it moves anything."""
-    asked = {"accounts": list(accounts), "day_budget": day_budget}
+def _survey() -> Select[*tuple[Any, ...]]:
+    # In the order of their indexes, and each looked through once.
+    handed_out = _outstanding("handed_out", JOBS.c.standing.in_([HANDED_OUT, SERVING]))
+    running = _outstanding("running", JOBS.c.state == RUNNING)
+    *handed, serving, first_handed = handed_out.c
+    *ran, _, first_running = running.c
+    return select(
+        DUE.exists(),
+        select(func.array_agg(ACCOUNTS.c.name))
+        .where(
+            ACCOUNTS.c.name == any_(bindparam("accounts", type_=ARRAY(Text))), ACCOUNTS.c.paused_at.is_(None)
+        )
+        .scalar_subquery(),
+        select(LINE.c.id).where(LINE.c.paused_at.is_not(None)).exists(),
+        select(func.array_agg(BREAKER.c.kind)).where(BREAKER.c.opened_at.is_not(None)).scalar_subquery(),
+        select(WORKERS.c.id).where(IS_CUT_OFF).exists(),
+        DAY_IS_SPENT,
+        IS_ANY_PARKED,
+        IS_ANY_WAITING,
+        func.now(),
+        func.least(first_handed, first_running),
+        serving,
+        *(_is_in_line(step) for step in Step),
+        *(handed[n] + ran[n] for n in range(len(Step))),
+    ).select_from(handed_out.join(running, true()))
+
+
+SURVEY = _survey()
+
+
+def survey(
+    database: Database, accounts: Sequence[str], day_budget: int | None = None, marks: Marks | None = None
+) -> Survey:
+    """Look, in one query, at all that a dispatcher must know before it moves anything.
+
+    With marks, which it moves on, it looks no further back than need be.
+    """
+    marks = marks or Marks()
+    marks.begin()
+    asked: dict[str, Any] = {"accounts": list(accounts), "day_budget": day_budget}
+    asked |= {"since": marks.outstanding, "due_since": marks.due}
     row = database.execute(SURVEY, asked).one()
-    due, open_accounts, paused, stops, cut_off, spent, parked, serving, *counts = row
-    by_step = {step: counts[3 * n : 3 * n + 3] for n, step in enumerate(Step)}
+    due, open_accounts, paused, stops, cut_off, spent, parked, waiting, now, first, serving, *by_step = row
+    marks.take(now, first, due=due)
+    steps = len(Step)
     return Survey(
         due=due,
         open_accounts=frozenset(open_accounts or ()),
@@ -221,15 +261,17 @@ def survey(database: Database, accounts: Sequence[str], day_budget: int | None =
         cut_off=cut_off,
         spent=bool(spent),
         parked=parked,
-        in_line={step: bool(found) for step, (found, _, _) in by_step.items()},
-        outstanding={step: handed_out + running for step, (_, handed_out, running) in by_step.items()},
+        waiting=waiting,
+        in_line=dict(zip(Step, map(bool, by_step[:steps]), strict=True)),
+        outstanding=dict(zip(Step, by_step[steps:], strict=True)),
         serving=serving,
     )
 
 
-def wake(database: Database) -> int:
+def wake(database: Database, marks: Marks | None = None) -> int:
     """Put jobs back in line that rested long enough or whose message was never claimed; returns how many."""
-    return len(database.scalars(WAKE).all())
+    since = (marks or Marks()).due
+    return len(database.scalars(WAKE, {"due_since": since}).all())
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 "Not now" (Snooze) is another word than "failed" (Retry): it never uses up a try.
 """
 
+import uuid
 from dataclasses import dataclass
 
 from jobs.states import Step
@@ -26,10 +27,11 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """The cutout is stored and verified; `reused` if it was bought before, by another job."""
+    """The cutout is stored and verified, in `bucket`; `reused` if it was bought before, by another job."""
 
     stored: StoredObject
     reused: bool = False
+    bucket: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +56,14 @@ class Snooze:
     """Not now, through no fault of the job's: comes back after `seconds`, no try used.
 
     `of_source` says that its storage does not give the source: after a day of nothing else the job fails.
+    `waits_for` is a job that buys the cutout of the same picture: this one comes back when that one is done.
     """
 
     code: str
     message: str
     seconds: float
     of_source: bool = False
+    waits_for: uuid.UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,14 @@ class Unknown:
     code: str
     message: str
     in_outage: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerDied:
+    """Its worker died with it while no call of it was out: no try used, and counted."""
+
+    code: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,4 +116,4 @@ class Hold:
     parked: bool = False
 
 
-Outcome = Succeeded | Retry | Snooze | Fail | Unknown | Lost | Hold
+Outcome = Succeeded | Retry | Snooze | Fail | Unknown | WorkerDied | Lost | Hold

@@ -47,6 +47,8 @@ class Pace:
             return LATEST_S
         if job.state == State.RUNNING:
             return self.call_seconds or SOONEST_S if job.step == Step.CALL else SOONEST_S
+        if job.standing == Standing.WAITING:
+            return self.call_seconds or SOONEST_S
         if job.standing == Standing.RESTING:
             return (job.scheduled_at - datetime.now(UTC)).total_seconds()
         if job.standing in (Standing.HANDED_OUT, Standing.SERVING) or job.step == Step.COPY:

@@ -53,6 +53,10 @@ class Standing(StrEnum):
     RESTING = "resting"
     """Not now: rejoins the line at `scheduled_at`."""
 
+    WAITING = "waiting"
+    """Another job, `waits_for`, buys the cutout of the same picture. The dispatcher puts it back in line once
+    that one has it, or does not buy it any more."""
+
     PARKED = "parked"
     """Its batch is paused or outside its window, or (held) has spent its budget: the dispatcher puts it back
     in line after that."""
@@ -114,6 +118,19 @@ class Change(StrEnum):
     CHANGED = "changed"
     AGAIN = "again"
     """It is as it was and its last jobs did not all succeed, or its source does not say what it is."""
+
+
+class JobMessages(StrEnum):
+    """What a batch's webhook is told of its jobs."""
+
+    NONE = "none"
+    """Nothing: of the batch alone."""
+
+    EACH = "each"
+    """A message for each."""
+
+    DIGEST = "digest"
+    """A message for many, some seconds late."""
 
 
 class DeliveryState(StrEnum):

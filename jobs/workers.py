@@ -5,19 +5,37 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ARRAY, ColumnElement, Integer, Uuid, bindparam, func, insert, select, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Integer,
+    Uuid,
+    bindparam,
+    false,
+    func,
+    insert,
+    not_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 from sqlalchemy.sql.dml import ReturningInsert
 
 from jobs.database import Database
 from jobs.models import WORKERS, Attempt, Job, Worker
-from jobs.outcomes import Outcome, Snooze, Unknown
+from jobs.outcomes import Hold, Outcome, Snooze, Unknown, WorkerDied
 from jobs.states import AttemptOutcome, ReturnForm, State, Step
 from jobs.store import Bounds, Claim, settle
 
 MOST_RESCUED = 200
+# The last of them with nothing else in hand: worker/alone.py.
+MOST_DEATHS = 3
 HEARD_WITHIN = timedelta(seconds=60)
 # Of a worker that has no row: it is given a silence like any other.
+NOBODY: ColumnElement[bool] = false()
+SAID_GOODBYE = (
+    select(Worker.id).where(Worker.id == Job.worker_id, Worker.left_at.is_not(None)).correlate(Job).exists()
+)
 NEVER_HEARD = datetime.min.replace(tzinfo=UTC)
 
 JobsInHand = Collection[tuple[uuid.UUID, int]]
@@ -86,9 +104,9 @@ def heartbeats(database: Database) -> dict[uuid.UUID, datetime | None]:
     return {row.worker_id: None if row.left_at else row.heartbeat_at or NEVER_HEARD for row in rows}
 
 
-def heard_lately(database: Database) -> bool:
-    """Whether any worker that has not left was heard within the last minute."""
-    heard = select(Worker.id).where(Worker.left_at.is_(None), Worker.heartbeat_at > func.now() - HEARD_WITHIN)
+def heard_lately(database: Database, *, within: timedelta = HEARD_WITHIN) -> bool:
+    """Whether any worker that has not left was heard within that time, a minute by default."""
+    heard = select(Worker.id).where(Worker.left_at.is_(None), Worker.heartbeat_at > func.now() - within)
     return bool(database.scalar(select(heard.exists())))
 
 
@@ -98,13 +116,25 @@ def rescue(database: Database, gone: Collection[uuid.UUID], bounds: Bounds) -> i
     A call that was begun and has no known end is an unknown charge; anything else just goes on later.
     Each statement may be the last one of a dispatcher that dies: the next rescue ends the same.
     """
-    return rescue_where(database, Job.worker_id.in_(gone), bounds)
+    return rescue_where(database, Job.worker_id.in_(gone), bounds, died=not_(SAID_GOODBYE))
 
 
-def rescue_where(database: Database, orphaned: ColumnElement[bool], bounds: Bounds) -> int:
-    """The same with those running jobs of which `orphaned` is true."""
+def rescue_where(
+    database: Database, orphaned: ColumnElement[bool], bounds: Bounds, *, died: ColumnElement[bool] = NOBODY
+) -> int:
+    """The same with those running jobs of which `orphaned` is true; where `died` is, it counts as a death."""
     orphans = database.execute(
-        select(Job.id, Job.fence, Job.worker_id, Job.step, Job.tries, Job.return_form, Job.source)
+        select(
+            Job.id,
+            Job.fence,
+            Job.worker_id,
+            Job.step,
+            Job.tries,
+            Job.return_form,
+            Job.source,
+            Job.deaths,
+            died.label("died"),
+        )
         .where(Job.state == State.RUNNING, orphaned)
         .limit(MOST_RESCUED)
         .with_for_update(skip_locked=True)
@@ -123,12 +153,13 @@ def rescue_where(database: Database, orphaned: ColumnElement[bool], bounds: Boun
             attempts=0,
             calls=0,
             result=None,
+            deaths=row.deaths,
         )
-        settle(database, claim, _what_became_of(database, claim), bounds)
+        settle(database, claim, _what_became_of(database, claim, died=row.died), bounds)
     return len(orphans)
 
 
-def _what_became_of(database: Database, claim: Claim) -> Outcome:
+def _what_became_of(database: Database, claim: Claim, *, died: bool) -> Outcome:
     in_doubt = (
         update(Attempt)
         .where(
@@ -148,4 +179,10 @@ def _what_became_of(database: Database, claim: Claim) -> Outcome:
         return Unknown(
             "WORKER_GONE", "the worker died during the call; the endpoint may have charged a credit"
         )
-    return Snooze("WORKER_GONE", "its worker died; it goes on where it was", 0.0)
+    if not died or called:
+        return Snooze("WORKER_GONE", "its worker died; it goes on where it was", 0.0)
+    deaths = claim.deaths + 1
+    if deaths >= MOST_DEATHS:
+        words = f"{deaths} workers died with it, the last one with nothing else in hand; look at the picture"
+        return Hold("PICTURE_KILLS_WORKER", words)
+    return WorkerDied("WORKER_GONE", f"its worker died; it goes on where it was (death {deaths})")

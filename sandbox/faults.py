@@ -14,6 +14,7 @@ Kind = Literal[
     "drop_before",  # closes the connection, not one byte sent
     "not_json",  # 502 with the plain text `bad gateway`
     "html",  # 200 with an HTML page
+    "gateway_before",  # 403 with a firewall's HTML page, or another `status`
     # The call is charged.
     "hang_after",  # as hang
     "drop_after",  # as drop_before
@@ -45,7 +46,7 @@ class Fault(BaseModel):
     """One fault, for the `next` calls or for a `share` of all calls.
 
     Only calls that would otherwise succeed are struck and counted. `seconds` is for the hangs, `code`
-    and `retry_after` (seconds, sent as the header) for `code`, `status` for `gateway_after`.
+    and `retry_after` (seconds, sent as the header) for `code`, `status` for the gateways'.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -56,7 +57,7 @@ class Fault(BaseModel):
     share: float | None = Field(default=None, gt=0, le=1)
     retry_after: float | None = Field(default=None, ge=0)
     seconds: float = Field(600, ge=0)
-    status: int = Field(504, ge=300, le=599)
+    status: int | None = Field(None, ge=300, le=599)
     struck: int = 0
 
     @model_validator(mode="after")

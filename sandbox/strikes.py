@@ -28,6 +28,9 @@ async def strike_before_charge(fault: Fault, request: Request, sandbox: Sandbox)
             return PlainTextResponse("bad gateway", 502)
         case "html":
             return HTMLResponse("<!doctype html><title>Welcome</title><h1>It works!</h1>")
+        case "gateway_before":
+            page = "<html><head><title>Request blocked</title></head><body>firewall</body></html>"
+            return HTMLResponse(page, fault.status or 403)
         case _:
             return None
 
@@ -60,7 +63,7 @@ async def strike_after_charge(fault: Fault, request: Request, sandbox: Sandbox, 
             return DroppedMidway(answer.body, media_type=answer.media_type)
         case "gateway_after":
             page = "<html><head><title>Gateway time-out</title></head><body>nginx</body></html>"
-            return HTMLResponse(page, fault.status)
+            return HTMLResponse(page, fault.status or 504)
         case _:
             return answer
 

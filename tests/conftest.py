@@ -1,8 +1,10 @@
 """Real servers for every test: one Postgres, Valkey and SeaweedFS a run, a database and bucket a test."""
 
 import os
+import resource
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import httpx
@@ -216,3 +218,20 @@ def bucket(settings: Settings, services: LocalServices) -> Iterator[Bucket]:
 def photo() -> bytes:
     """A real product photo that the endpoint takes as it is."""
     return (Path(__file__).parent.parent / "photos" / "eniko-kis-663725-unsplash.jpg").read_bytes()
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextManager[None]]:
+    """Makes a context in which no file of this process grows past 100 bytes; ids are kept in files alone."""
+    monkeypatch.setattr("jobs.job_ids.KEPT_IN_MEMORY", 1)
+
+    @contextmanager
+    def make() -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return make

@@ -6,8 +6,9 @@ import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Self
 
-from jobs import accounts, store
+from jobs import accounts, doubts, store
 from jobs.backoff import BACKOFF
 from jobs.database import PostgresAwayError, kind_of
 from jobs.outcomes import Fail, Hold, Outcome, Snooze, Unknown
@@ -17,12 +18,13 @@ from worker.call_end import AnswerNotWrittenError, CallEnd, Paid
 from worker.context import WorkerContext
 from worker.endpoint.answer import Accepted, Refused
 from worker.endpoint.errors import NoAnswer, NotSent, UnfitImage
-from worker.endpoint.image import PreparedImage, prepare, refit
-from worker.endpoint.limiter import Ending, LimiterAway, LimitReached, Slot, SlotLapsed
+from worker.endpoint.image import PreparedImage
+from worker.endpoint.limiter import Ending, LimiterAway, LimiterError, LimitReached, Slot, SlotLapsed
 from worker.endpoint.verdicts import Verdict
 from worker.judging import NOT_BEGUN_SNOOZE_S, Refusal, judge, not_begun
 from worker.metrics import call_ended
-from worker.obtaining import obtain
+from worker.obtaining import Obtained, obtain
+from worker.reuse import served_as_sent
 from worker.slots import AccountAtHand, NoAccountOpenError
 from worker.sources import SourceError
 from worker.stage import CALL, PREPARE, TURN, Stage
@@ -47,12 +49,14 @@ def call(context: WorkerContext, claim: Claim) -> Claim | Outcome:
     try:
         with Stage(PREPARE):
             source = obtain(context, claim)
-            if not isinstance(source, bytes):
+            if not isinstance(source, Obtained):
                 return source
-            image = prepare(source)
-        answer = _buy(context, claim, image, claim.attempts + 1, prepared_s=time.monotonic() - began)
+            prepared = context.preparer.prepare(source.data, in_child=claim.deaths > 0)
+            picture = Picture.of(source, prepared)
+        answer = _buy(context, claim, picture, claim.attempts + 1, prepared_s=time.monotonic() - began)
         if isinstance(answer, Refusal) and answer.policy.verdict is Verdict.REFIT:
-            answer = _buy(context, claim, refit(source), claim.attempts + 2)
+            again = Picture.of(source, context.preparer.refit(source.data))
+            answer = _buy(context, claim, again, claim.attempts + 2)
     except SourceError as error:
         return error.outcome
     except UnfitImage as error:
@@ -66,17 +70,46 @@ def call(context: WorkerContext, claim: Claim) -> Claim | Outcome:
     return judge(claim, answer) if isinstance(answer, Refusal) else answer
 
 
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What is sent, and the SHA-256 of it and of the source that it was made of."""
+
+    image: PreparedImage
+    sha256: bytes
+    source_sha256: bytes
+    made_otherwise: bool
+
+    @classmethod
+    def of(cls, source: Obtained, image: PreparedImage) -> Self:
+        """Most pictures are sent as they are: their bytes are hashed once."""
+        sha256 = hashlib.sha256(image.data).digest()
+        source_sha256 = source.sha256
+        if source_sha256 is None:
+            is_untouched = image.data is source.data
+            source_sha256 = sha256 if is_untouched else hashlib.sha256(source.data).digest()
+        return cls(image, sha256, source_sha256, source.made_otherwise)
+
+
 def _buy(
-    context: WorkerContext, claim: Claim, image: PreparedImage, number: int, *, prepared_s: float = -1.0
+    context: WorkerContext, claim: Claim, picture: Picture, number: int, *, prepared_s: float = -1.0
 ) -> Claim | Outcome | Refusal:
-    """One paid call with its two lines in the ledger, unless this worker ends or the call may not go out."""
+    """One paid call with its two lines in the ledger, unless this worker ends or the call may not go out.
+
+    Nor is there one for a picture that another preparation made into the same bytes and bought.
+    """
+    if picture.made_otherwise:
+        outcome = served_as_sent(context, claim, picture.source_sha256, picture.sha256)
+        if outcome is not None:
+            return outcome
     if context.stopping.is_set():
         return STOPPING
     begin = partial(
         store.begin_attempt,
         claim=claim,
         number=number,
-        image_sha256=hashlib.sha256(image.data).digest(),
+        image_sha256=picture.sha256,
+        source_sha256=picture.source_sha256,
+        making=context.making,
         day_budget=context.settings.day_budget,
     )
     try:
@@ -90,10 +123,10 @@ def _buy(
                 partial(begin, account=account.name), give_up_after_s=BEGIN_PATIENCE_S
             )
             if isinstance(attempt_id, NotBegun):
-                return not_begun(attempt_id)
+                return _not_begun(context, claim, attempt_id, picture.source_sha256)
             slot.keep()
             try:
-                heard = _exchange(context, claim, image, held)
+                heard = _exchange(context, claim, picture.image, held)
             except Exception as error:
                 # From here on the request may have gone out: whatever went wrong, the charge is in doubt.
                 log.exception("a call of job %s ended in an error that nobody expected", claim.job_id)
@@ -102,6 +135,18 @@ def _buy(
         return _withdraw(context, claim, number, error)
     # The slot is free: however long it takes to write the answer down, others may call meanwhile.
     return _write_down(context, claim, attempt_id, heard, (account.name, slot))
+
+
+def _not_begun(context: WorkerContext, claim: Claim, why: NotBegun, source_sha256: bytes) -> Outcome:
+    if why is NotBegun.HELD:
+        find = partial(
+            store.find_held_picture, claim=claim, source_sha256=source_sha256, making=context.making
+        )
+        held = context.patiently(find, give_up_after_s=BEGIN_PATIENCE_S)
+        if held is not None:
+            message = f"the same picture is held as job {held.job_id}: {held.message}; retry either of them"
+            return Hold(held.code, message)
+    return not_begun(why)
 
 
 def _withdraw(context: WorkerContext, claim: Claim, number: int, error: Exception) -> Outcome:
@@ -136,8 +181,10 @@ def _exchange(
             slot.await_turn()
         began = time.monotonic()
         with Stage(CALL):
-            answer = account.clients.get().cut_out(image, claim.return_form)
-    except (NotSent, LimiterAway) as error:
+            answer = account.clients.get().cut_out(image, claim.return_form, departure=slot)
+    except (NotSent, LimiterError) as error:
+        if isinstance(error, LimiterError):
+            slot.ended(Ending.UNUSED)
         not_sent = Answer(AttemptOutcome.NOT_CHARGED, code=NOT_SENT, message=str(error))
         call_ended("not-sent", not_sent)
         delay_s = BACKOFF[Step.CALL].delay(claim.attempts + 1)
@@ -152,9 +199,9 @@ def _exchange(
         refused = _refusal(answer)
         call_ended(refusal.policy.verdict, refused)
         return _Heard(refused, refusal)
-    slot.ended(Ending.OK, took_s=time.monotonic() - began)
+    slot.ended(Ending.OK, took_s=time.monotonic() - (slot.sent_at or began))
     lifetime = timedelta(seconds=context.settings.result_lifetime_seconds)
-    accepted = _acceptance(answer)
+    accepted = _acceptance(answer, image)
     call_ended("ok", accepted)
     return _Heard(accepted, paid=Paid(answer.result_url, lifetime, image.width, image.height))
 
@@ -171,9 +218,10 @@ def _write_down(
     if not isinstance(heard.then, Refusal):
         return heard.then
     refused = heard.then.answer
+    met_alone = None
     if heard.then.policy.verdict is Verdict.PAUSE and not refused.may_be_charged:
-        _pause(context, account, refused)
-    return replace(heard.then, circuit_is_open=slot.circuit_is_open)
+        met_alone = _pause(context, account, claim, refused)
+    return replace(heard.then, circuit_is_open=slot.circuit_is_open, met_alone=met_alone)
 
 
 def _end(context: WorkerContext, claim: Claim, attempt_id: int, heard: _Heard) -> Claim:
@@ -199,8 +247,14 @@ def _end(context: WorkerContext, claim: Claim, attempt_id: int, heard: _Heard) -
         raise AnswerNotWrittenError(f"its answer is in the spool ({kind_of(error)})") from error
 
 
-def _acceptance(answer: Accepted) -> Answer:
-    return Answer(AttemptOutcome.CHARGED, http_status=200, request_id=answer.request_id, log_id=answer.log_id)
+def _acceptance(answer: Accepted, image: PreparedImage) -> Answer:
+    return Answer(
+        AttemptOutcome.CHARGED,
+        http_status=200,
+        message="; ".join(image.said) or None,
+        request_id=answer.request_id,
+        log_id=answer.log_id,
+    )
 
 
 def _refusal(answer: Refused) -> Answer:
@@ -215,7 +269,18 @@ def _refusal(answer: Refused) -> Answer:
     )
 
 
-def _pause(context: WorkerContext, account: str, answer: Refused) -> None:
-    pause = partial(accounts.pause, name=account, code=answer.code, message=answer.message)
-    if context.patiently(pause):
+def _pause(context: WorkerContext, account: str, claim: Claim, answer: Refused) -> int | None:
+    """Stop the account's calls. What a firewall may have said of this picture alone takes another job's word.
+
+    Returns how often this job met it without such a word; None if the account stands still.
+    """
+    code, message, met_alone = answer.code, answer.message, None
+    if answer.is_the_endpoints:
+        paused = context.patiently(partial(accounts.pause, name=account, code=code, message=message))
+    else:
+        doubting = partial(doubts.doubt, name=account, job_id=claim.job_id, code=code, message=message)
+        doubt = context.patiently(doubting)
+        paused, met_alone = doubt.pauses, doubt.met_alone
+    if paused:
         log.warning("the account %s is paused: %s %s", account, answer.code, answer.message)
+    return met_alone

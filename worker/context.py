@@ -7,26 +7,28 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import redis
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs import accounts, workers
 from jobs.database import A_DAY_S, PostgresAwayError, connect, kind_of, patiently
 from jobs.settings import PLAIN_HTTP, Settings
 from jobs.storage import Bucket, BucketMissingError, StorageError, StorageRefusedError
+from worker.alone import Room
 from worker.bucket_watch import BucketWatch
 from worker.carried import Carried
 from worker.endpoint.client import CALL_TIMEOUTS
+from worker.endpoint.preparing import Preparer
 from worker.endpoint.result import ResultDownloader
 from worker.endpoint.verdicts import Policies
 from worker.intake import Intake
 from worker.lifeboat import Lifeboat, open_lifeboat, sweep
+from worker.making import making_of
 from worker.metrics import IN_HAND, THREADS
 from worker.network import HostList, Timeouts
 from worker.objects import ObjectLinks
@@ -43,6 +45,9 @@ T = TypeVar("T")
 HEARTBEATS_WITHIN_SILENCE = 6
 # A thread holds a connection only for the length of one short transaction.
 DATABASE_CONNECTIONS = 8
+# A row that a person or a chunk of an ingest keeps locked: the statement is repeated, and its connection
+# serves others meanwhile. Shorter than a call waits to begin (BEGIN_PATIENCE_S).
+LOCK_PATIENCE = {"lock_timeout": "2s"}
 REDIS_TIMEOUT_S = 5
 # A goodbye is a courtesy: without it, silence says the same a little later.
 GOODBYE_WITHIN_S = 3.0
@@ -59,14 +64,11 @@ class WorkerContext:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.engine = connect(
-            settings.database_url.get_secret_value(),
-            connections=DATABASE_CONNECTIONS,
-            name="cutout-worker",
-            check_first=False,
-            autocommit=True,
-        )
+        self.engine = _connect(settings, DATABASE_CONNECTIONS)
+        # Of the heart alone: however long the threads wait for Postgres, this worker is not taken for dead.
+        self._heart_engine = _connect(settings, 1)
         self.bucket = Bucket(settings, connections=settings.worker_threads)
+        self.making = making_of(settings)
         self.intake = Intake()
         self.bucket_watch = BucketWatch(lambda: bucket_works(self.bucket), self.patiently, self.intake)
         self.lifeboat: Lifeboat | None = open_lifeboat(settings)
@@ -83,11 +85,14 @@ class WorkerContext:
         watch = self.bucket_watch
         self._sources = PerThread(lambda: SourceFetcher(settings, self.bucket, self.objects, hosts, watch))
         self.carried = Carried()
+        self.room = Room()
+        self.preparer = Preparer(settings.prepare_memory_bytes)
         self.spool = Spool(Path(settings.spool_dir))
         self.stopping = threading.Event()
         self._ended = threading.Event()
         self._last_beat = 0
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._replayer = threading.Thread(target=self._replay, name="spool", daemon=True)
 
     def start(self) -> None:
         """Write down what a worker before this one left in the spool; then register and begin to beat.
@@ -104,6 +109,7 @@ class WorkerContext:
         self.worker_id = self.patiently(partial(workers.register, host=host, pid=pid))
         self._who = workers.Identity(self.worker_id, host, pid)
         self._heart.start()
+        self._replayer.start()
         self.bucket_watch.start(self.worker_id, trouble)
         IN_HAND.set_function(lambda: len(self.carried))
         THREADS.set(self.settings.worker_threads)
@@ -117,7 +123,9 @@ class WorkerContext:
         self.bucket_watch.stop()
         self._heart.join(GOODBYE_WITHIN_S)
         self.engine.dispose()
+        self._heart_engine.dispose()
         for connections in (
+            self.preparer,
             self.slots,
             self._results,
             self._sources,
@@ -177,19 +185,31 @@ class WorkerContext:
         return ResultDownloader(HostList.parse(public), private=HostList.parse(private), directory=spool)
 
     def _beat(self) -> None:
-        pause = timedelta(seconds=self.settings.worker_silence_seconds / HEARTBEATS_WITHIN_SILENCE)
-        while not self._ended.wait(pause.total_seconds()):
+        while not self._ended.wait(self._pause_s):
             try:
-                with self.engine.connect() as connection:
+                with self._heart_engine.connect() as connection:
                     self.beat(connection)
-                    # A worker that had to end while Postgres was away may have shared this spool.
-                    self.spool.replay(connection)
             except SQLAlchemyError as error:
                 log.warning("no heartbeat: %s", kind_of(error))
             except Exception:
                 # A heart that stops makes a living worker look dead.
                 log.exception("the heartbeat met an error that nobody expected")
         self._say_goodbye()
+
+    def _replay(self) -> None:
+        """Write down what is in the spool: a worker that had to end while Postgres was away may share it."""
+        while not self._ended.wait(self._pause_s):
+            try:
+                with self.engine.connect() as connection:
+                    self.spool.replay(connection)
+            except SQLAlchemyError as error:
+                log.warning("the spool is not written down: %s", kind_of(error))
+            except Exception:
+                log.exception("the spool met an error that nobody expected")
+
+    @property
+    def _pause_s(self) -> float:
+        return self.settings.worker_silence_seconds / HEARTBEATS_WITHIN_SILENCE
 
     def _say_goodbye(self) -> None:
         def goodbye(connection: Connection) -> None:
@@ -198,9 +218,20 @@ class WorkerContext:
             workers.leave(connection, self.worker_id)
 
         try:
-            self.patiently(goodbye, give_up_after_s=GOODBYE_WITHIN_S)
+            patiently(self._heart_engine, goodbye, give_up_after_s=GOODBYE_WITHIN_S, stopping=self.stopping)
         except (PostgresAwayError, SQLAlchemyError) as error:
             log.warning("no goodbye: %s", type(error).__name__)
+
+
+def _connect(settings: Settings, connections: int) -> Engine:
+    return connect(
+        settings.database_url.get_secret_value(),
+        connections=connections,
+        name="cutout-worker",
+        check_first=False,
+        autocommit=True,
+        server_settings=LOCK_PATIENCE,
+    )
 
 
 def _call_timeouts(settings: Settings) -> Timeouts:

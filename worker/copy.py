@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 
 from jobs.keys import cutout_key
@@ -100,7 +99,7 @@ def _put_away(
 def _succeed(context: WorkerContext, claim: Claim, cutout: CutoutImage) -> tuple[Claim, Outcome]:
     if cutout.warning:
         log.warning("the cutout of job %s is not quite as ordered: %s", claim.job_id, cutout.warning)
-    return claim, Succeeded(_store(context, claim, cutout))
+    return claim, Succeeded(_store(context, claim, cutout), bucket=context.bucket.name)
 
 
 def _hold_unexpected(
@@ -172,8 +171,7 @@ def _store(context: WorkerContext, claim: Claim, cutout: CutoutImage) -> StoredO
 
 
 def _is_due(context: WorkerContext, result: PaidResult) -> bool:
-    left = result.expires_at - datetime.now(UTC)
-    return left.total_seconds() < context.settings.lifeboat_seconds
+    return result.left_s < context.settings.lifeboat_seconds
 
 
 def _again(

@@ -13,9 +13,11 @@ import redis
 from sqlalchemy import Connection, Engine, text
 
 from jobs import accounts, breaker, limits, line, logs, workers
+from jobs.credits_left import CreditsLeft
 from jobs.database import connect, is_away, kind_of
 from jobs.leader import LEADER_LOCK
 from jobs.line import Survey
+from jobs.marks import Marks
 from jobs.metrics_server import serve_metrics
 from jobs.parked import Parked
 from jobs.reports import keep_report, runs_to_report
@@ -24,6 +26,7 @@ from jobs.settings import Settings, settings
 from jobs.states import Step, Stop
 from jobs.storage import Bucket
 from jobs.store import Bounds, HandedOut, Shelf
+from jobs.twins import Twins
 from worker import dispatcher_metrics as metrics
 from worker.auditor import Auditor
 from worker.bucket_probe import BucketProbe
@@ -32,13 +35,14 @@ from worker.endpoint.limiter import Ceilings
 from worker.errands import Errand
 from worker.keeper import Keeper
 from worker.limit_watch import LimitWatch
+from worker.making import making_of
 from worker.part import Part
 from worker.pruning import Pruning
 from worker.publisher import Publisher
 from worker.results_watch import ResultsWatch
-from worker.reuse import MAKING
 from worker.schedule_keeper import ScheduleKeeper
 from worker.slots import limiter_of
+from worker.takers import Takers
 from worker.watch import HeartWatch
 from worker.webhooks import Notifier
 
@@ -87,13 +91,17 @@ class Dispatcher:
         self._bounds = Bounds(known.retry_unknown, known.retry_lost)
         self._watch = HeartWatch(known.worker_silence_seconds)
         self._look_at = 0.0
+        self._marks = Marks()
         self._parked = Parked()
+        self._twins = Twins()
         self._limits = _watch_limits(known, list(self._keys))
         self._keep_limits_at = 0.0
         self._publisher = Publisher(self._lease)
-        self._shelf = Shelf(MAKING, known.s3_bucket) if known.reuse else None
+        self._takers = Takers(known.worker_silence_seconds)
+        self._shelf = Shelf(making_of(known)) if known.reuse else None
         bucket = Bucket(known, connections=1)
         self._credits = {name: Credits(known.endpoint_url, secret) for name, secret in self._keys.items()}
+        self._credits_left = {name: CreditsLeft(name) for name in self._keys}
         self._bucket_probe = BucketProbe(bucket)
         self._unfetched = ResultsWatch(self._limits)
         self._webhooks = Notifier(known)
@@ -107,6 +115,7 @@ class Dispatcher:
                 self._rescue,
                 self._wake,
                 self._unpark,
+                self._look_at_twins,
                 self._keep_limits,
                 self._look_at_accounts,
                 self._bucket_probe.look,
@@ -162,9 +171,10 @@ class Dispatcher:
         for name in self._keys:
             accounts.ensure(connection, name)
         self._watch = HeartWatch(self._settings.worker_silence_seconds)
+        self._marks = Marks()
         while not self._stopping.is_set():
             began = time.monotonic()
-            found = line.survey(connection, list(self._keys), self._settings.day_budget)
+            found = line.survey(connection, list(self._keys), self._settings.day_budget, self._marks)
             for part in self._parts:
                 part.run(connection, found)
             metrics.TICK.observe(time.monotonic() - began)
@@ -186,11 +196,15 @@ class Dispatcher:
 
     def _wake(self, connection: Connection, found: Survey) -> None:
         if found.due:
-            line.wake(connection)
+            line.wake(connection, self._marks)
 
     def _unpark(self, connection: Connection, found: Survey) -> None:
         if found.parked:
             self._parked.bring_back(connection)
+
+    def _look_at_twins(self, connection: Connection, found: Survey) -> None:
+        if found.waiting:
+            self._twins.look(connection)
 
     def _keep_limits(self, connection: Connection, _found: Survey) -> None:
         """Write down what was learned: Redis may lose it, and people want to see it."""
@@ -224,7 +238,7 @@ class Dispatcher:
 
     def _keep_reserve(self, connection: Connection, name: str) -> None:
         """Stop an account before the endpoint refuses it."""
-        left, reserve = accounts.credits_left(connection, name), self._settings.credit_reserve
+        left, reserve = self._credits_left[name].look(connection), self._settings.credit_reserve
         if left is not None and left < reserve + 1:
             message = f"{left:,.0f} credits left of which {reserve:,} are reserved; buy credits"
             if accounts.pause(connection, name, code=accounts.BELOW_RESERVE, message=message):
@@ -232,14 +246,16 @@ class Dispatcher:
 
     def _hand_out_copies(self, connection: Connection, found: Survey) -> None:
         room = MOST_COPIES_OUTSTANDING - found.outstanding[Step.COPY]
-        if found.in_line[Step.COPY] and room > 0 and self._publisher.idle(Errand.COPY):
+        if not (found.in_line[Step.COPY] and room > 0 and self._publisher.idle(Errand.COPY)):
+            return
+        if self._takers.live(connection):
             dying_within = self._dying_within if found.away else None
             copies = line.hand_out_copies(connection, room, lease=self._lease, dying_within=dying_within)
             self._send(Errand.COPY, copies)
 
     def _hand_out_calls(self, connection: Connection, found: Survey) -> None:
         idle = self._publisher.idle(Errand.CALL) and self._publisher.idle(Errand.SERVE)
-        if not (found.in_line[Step.CALL] and found.may_probe and idle):
+        if not (found.in_line[Step.CALL] and found.may_probe and idle and self._takers.live(connection)):
             return
         if found.stops:
             if found.stops == {Stop.RESULTS} and self._unfetched.one_may_call:

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 # Few enough that a thread is free again within a second, many enough that Celery's work for each is small.
 PARCEL = 25
+# More messages than any window has, some 1 KB each: nobody takes them, and the limit needs the memory.
+MOST_QUEUED = 20_000
 
 
 def publish(errand: Errand, handed_out: HandedOut) -> int:
@@ -27,10 +29,15 @@ def publish(errand: Errand, handed_out: HandedOut) -> int:
     What did not go out, or is lost on its way, is handed out again when its lease ends.
     """
     try:
-        with app.producer_pool.acquire(block=True, timeout=5) as producer, producer.batch():
-            for task, arguments in _tasks(errand, handed_out):
-                message = _message(task, arguments)
-                producer.publish(**message, routing_key=QUEUES[errand], serializer="json")
+        with app.producer_pool.acquire(block=True, timeout=5) as producer:
+            queued = producer.channel.queue_declare(queue=QUEUES[errand]).message_count
+            if queued + len(handed_out) > MOST_QUEUED:
+                log.warning("%d messages in the queue %s: no worker takes them", queued, QUEUES[errand])
+                return 0
+            with producer.batch():
+                for task, arguments in _tasks(errand, handed_out):
+                    message = _message(task, arguments)
+                    producer.publish(**message, routing_key=QUEUES[errand], serializer="json")
     except (KombuError, redis.RedisError, OSError) as error:
         kind = type(error).__name__
         log.warning("Redis is away (%s): the messages of %d jobs did not go out", kind, len(handed_out))

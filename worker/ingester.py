@@ -24,8 +24,8 @@ from jobs.manifest import ManifestError
 from jobs.metrics_server import serve_metrics
 from jobs.settings import Settings, settings
 from jobs.storage import Bucket, StorageError
+from worker.making import making_of
 from worker.network import BadStatus, FetchError, Unfinished, fetch_pieces
-from worker.reuse import MAKING
 from worker.sources import MOST_REDIRECTS, Web, is_lasting
 
 log = logging.getLogger(__name__)
@@ -128,7 +128,8 @@ class Ingester:
                     requested=request.batch_id,
                 )
                 reuse = request.order.reuse and self._settings.reuse
-                plan = partial(plan_batch, making=MAKING if reuse else None)
+                making = making_of(self._settings) if reuse else None
+                plan = partial(plan_batch, making=making, bucket=self._bucket)
                 done = ingest.run(
                     on_resume=_say_it_goes_on, watch=self._watch, at_end=plan if request.order.plan else None
                 )
@@ -182,8 +183,8 @@ def main() -> None:
     known = settings()
     logs.configure(known)
     serve_metrics(known.metrics_address)
-    # One holds the request, one stores its jobs, one looks at what is remembered.
-    engine = connect(known.database_url.get_secret_value(), connections=3, name="cutout-ingester")
+    # One holds the request, one stores its jobs, one looks at what is remembered, one has made ids.
+    engine = connect(known.database_url.get_secret_value(), connections=4, name="cutout-ingester")
     bucket = Bucket(known, connections=CONNECTIONS_TO_BUCKET)
     ingester = Ingester(known, engine, bucket)
 

@@ -11,6 +11,9 @@ from worker.endpoint.verdicts import Policy, Verdict
 
 NOT_BEGUN_SNOOZE_S = 5.0
 PAUSED_SNOOZE_S = 2.0
+# Of an answer that a firewall seems to give to one picture: 5 s and 30 s between, then a person decides.
+MOST_MET_ALONE = 3
+LONGER_EACH_TIME = 6
 # Its quota is shared with the endpoint's other customers.
 SHARED_QUOTA = "AI_SERVICE_FLOW_RESTRICTION"
 
@@ -26,6 +29,8 @@ NOT_BEGUN: dict[NotBegun, Outcome] = {
     NotBegun.PAUSED: Snooze("PAUSED_BY_HAND", "it was paused by hand", PAUSED_SNOOZE_S),
     NotBegun.WINDOW: Snooze("WINDOW_CLOSED", "its batch's window is not open", PAUSED_SNOOZE_S),
     NotBegun.DAY: Snooze("DAY_BUDGET_SPENT", "the day's budget of credits is spent", NOT_BEGUN_SNOOZE_S),
+    # Unless it is not held any more, it is told as what.
+    NotBegun.HELD: Snooze("NOT_BEGUN", "the same picture was held a moment ago", 0.0),
     NotBegun.BUDGET: Hold(
         "OVER_BUDGET", "its batch has spent its budget; raise it with `cutout budget`", parked=True
     ),
@@ -34,11 +39,15 @@ NOT_BEGUN: dict[NotBegun, Outcome] = {
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A refused call and what is to be done about its code."""
+    """A refused call and what is to be done about its code.
+
+    `met_alone` counts, where it would stop the account and no other job met it, how often this one did.
+    """
 
     answer: Refused
     policy: Policy
     circuit_is_open: bool = False
+    met_alone: int | None = None
 
     @property
     def ending(self) -> Ending:
@@ -80,9 +89,22 @@ def judge(claim: Claim, refusal: Refusal) -> Outcome:
                 return Hold("TOO_MANY_CALLS", f"refused {claim.calls + 1} times, last by {code}: {message}")
             return Snooze(code, message, _rest(refusal, claim.calls + 1))
         case Verdict.PAUSE:
-            return Snooze(code, message, NOT_BEGUN_SNOOZE_S)
+            return _paused(refusal)
         case Verdict.REFIT | Verdict.FAIL:
             return Fail(code, message)
+
+
+def _paused(refusal: Refusal) -> Outcome:
+    code, message, times = refusal.answer.code, refusal.answer.message, refusal.met_alone
+    if times is None:
+        return Snooze(code, message, NOT_BEGUN_SNOOZE_S)
+    if times >= MOST_MET_ALONE:
+        words = (
+            f"answered {code} {times} times ({message}), not by the endpoint itself, and no other job met it:"
+            " a firewall before the endpoint seems to refuse this picture"
+        )
+        return Hold("REFUSED_BEFORE_ENDPOINT", words)
+    return Snooze(code, message, NOT_BEGUN_SNOOZE_S * LONGER_EACH_TIME ** (times - 1))
 
 
 def _rest(refusal: Refusal, tries_used: int) -> float:

@@ -76,6 +76,9 @@ class Keeper:
                 del self._rests_until[one]
             except StorageError as error:
                 log.warning("the %s of %s are not written: %s", self._what, one, error)
+            except OSError as error:
+                # A full disk of this machine: others need less of it, and later there may be room.
+                log.error("the %s of %s are not written: %s", self._what, one, error)  # noqa: TRY400
 
 
 def _connect(known: Settings) -> Engine:

@@ -1,5 +1,6 @@
-"""From a claim to the bytes that are to be sent, unless no call is needed for them."""
+"""The way to the bytes that are to be sent, unless no call is needed for them."""
 
+from dataclasses import dataclass, field
 from functools import partial
 
 from jobs import store
@@ -10,27 +11,42 @@ from worker.context import WorkerContext
 from worker.reuse import served
 
 
-def obtain(context: WorkerContext, claim: Claim) -> bytes | Outcome:
-    """The source's bytes, or what became of the job without a call. Raises SourceError.
+@dataclass(frozen=True, slots=True)
+class Obtained:
+    """A source's bytes, and their SHA-256 if it is known by now.
+
+    `made_otherwise`: a cutout of them was bought under another preparation.
+    """
+
+    data: bytes = field(repr=False)
+    sha256: bytes | None = None
+    made_otherwise: bool = False
+
+
+def obtain(context: WorkerContext, claim: Claim) -> Obtained | Outcome:
+    """The source, or what became of the job without a call. Raises SourceError.
 
     What is known of the source is asked first: an unchanged picture is not even fetched.
     """
     if not (claim.reuses and context.settings.reuse):
-        return context.sources.read(claim.source)
+        return Obtained(context.sources.read(claim.source))
     key = context.bucket.key_of(claim.source)
     uploaded = sha256_in_key(key) if key else None
     if uploaded is None:
         return _obtain_unknown(context, claim)
-    return served(context, claim, uploaded) or context.sources.read(claim.source)
+    mine = served(context, claim, uploaded)
+    if not isinstance(mine, store.Mine):
+        return mine
+    return Obtained(context.sources.read(claim.source), uploaded, mine.made_otherwise)
 
 
-def _obtain_unknown(context: WorkerContext, claim: Claim) -> bytes | Outcome:
+def _obtain_unknown(context: WorkerContext, claim: Claim) -> Obtained | Outcome:
     """Of a source whose bytes may change behind its address."""
     remembered = context.patiently(partial(store.recall_source, address=claim.source))
     picture = context.sources.read_changed(claim.source, remembered)
     if picture is None and remembered is not None:
         outcome = served(context, claim, remembered.content_sha256)
-        if outcome is not None:
+        if not isinstance(outcome, store.Mine):
             return outcome
         picture = context.sources.read_changed(claim.source, None)
     if picture is None:
@@ -38,4 +54,7 @@ def _obtain_unknown(context: WorkerContext, claim: Claim) -> bytes | Outcome:
     seen = picture.remembered
     if (picture.etag or picture.last_modified) and seen != remembered:
         context.patiently(partial(store.remember_source, address=claim.source, seen=seen))
-    return served(context, claim, seen.content_sha256) or picture.data
+    mine = served(context, claim, seen.content_sha256)
+    if not isinstance(mine, store.Mine):
+        return mine
+    return Obtained(picture.data, seen.content_sha256, mine.made_otherwise)

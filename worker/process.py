@@ -6,7 +6,7 @@ from functools import partial
 
 from jobs import logs, store, traces
 from jobs.database import PostgresAwayError
-from jobs.outcomes import Hold, Outcome, Retry, Succeeded
+from jobs.outcomes import Hold, Outcome, Retry, Snooze, Succeeded
 from jobs.states import Step
 from jobs.store import Bounds, Claim
 from worker.call import call
@@ -19,6 +19,11 @@ from worker.paid_result import forget
 from worker.stage import COPY, Stage
 
 log = logging.getLogger(__name__)
+
+DEATHS_BEFORE_ALONE = 2
+# Calls that are out when it begins to wait end by their deadline; their copies take a while.
+ALONE_AFTER_A_CALL_S = 60.0
+NOT_ALONE = Snooze("WAITS_TO_BE_ALONE", "workers died with it: one must have nothing else in hand", 5.0)
 
 
 def process(context: WorkerContext, job_id: uuid.UUID, fence: int) -> None:
@@ -37,7 +42,10 @@ def process(context: WorkerContext, job_id: uuid.UUID, fence: int) -> None:
 
 
 def _process(context: WorkerContext, job_id: uuid.UUID, fence: int) -> None:
-    with context.carried.hold(job_id, fence) as free:
+    with context.carried.hold(job_id, fence) as free, context.room.shared(context.stopping):
+        if context.stopping.is_set():
+            context.patiently(partial(store.hand_back, job_id=job_id, fence=fence))
+            return
         claim = free and context.patiently(
             partial(store.claim, job_id=job_id, fence=fence, worker_id=context.worker_id)
         )
@@ -47,7 +55,10 @@ def _process(context: WorkerContext, job_id: uuid.UUID, fence: int) -> None:
         if claim.batch_id is not None:
             logs.note(batch_id=str(claim.batch_id))
         with traces.joined("job", claim.trace, {"cutout.job_id": str(job_id)}):
-            claim, outcome = _carry_out(context, claim)
+            if claim.deaths < DEATHS_BEFORE_ALONE:
+                claim, outcome = _carry_out(context, claim)
+            else:
+                claim, outcome = _carry_out_alone(context, claim)
             _settle_and_tell(context, claim, outcome)
 
 
@@ -72,6 +83,16 @@ def _settle(context: WorkerContext, claim: Claim, outcome: Outcome) -> bool:
         reason = f"{type(error).__name__} when its outcome was written; see the worker's log"
         hold = Hold("INTERNAL_ERROR", reason)
         return context.patiently(partial(store.settle, claim=claim, outcome=hold))
+
+
+def _carry_out_alone(context: WorkerContext, claim: Claim) -> tuple[Claim, Outcome]:
+    """Should it kill this worker too, no call of another job is out, and none is put in doubt."""
+    within_s = context.settings.call_deadline_seconds + ALONE_AFTER_A_CALL_S
+    with context.room.alone(context.stopping, within_s=within_s) as is_alone:
+        if is_alone:
+            log.warning("job %s is carried out alone: %d workers died with it", claim.job_id, claim.deaths)
+            return _carry_out(context, claim)
+    return claim, NOT_ALONE
 
 
 def _carry_out(context: WorkerContext, claim: Claim) -> tuple[Claim, Outcome]:

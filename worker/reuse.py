@@ -2,32 +2,46 @@
 
 import logging
 from functools import partial
+from typing import Any
 
 from jobs import store
 from jobs.outcomes import Outcome, Snooze, StoredObject, Succeeded
 from jobs.storage import StorageError
-from jobs.store import Claim, Making, Mine, Theirs
+from jobs.store import BoughtBefore, Claim, Mine, Theirs
 from worker.context import WorkerContext
-from worker.endpoint.client import CUT_OUT_PATH
-from worker.endpoint.image import PREPARATION
 
 log = logging.getLogger(__name__)
 
-MAKING = Making(CUT_OUT_PATH, PREPARATION)
-TWIN_SNOOZE_S = 3.0
+# Asked again at once: its claim was lost, or another job has just begun to buy it anew.
+TWIN_SNOOZE_S = 1.0
 STORAGE_AWAY_SNOOZE_S = 15.0
 
 
-def served(context: WorkerContext, claim: Claim, sha256: bytes) -> Outcome | None:
-    """What became of the job without a call: its cutout is there, or another job buys it. None: buy it."""
-    found = context.patiently(partial(store.take_result, claim=claim, sha256=sha256, making=MAKING))
+def served(context: WorkerContext, claim: Claim, sha256: bytes) -> Outcome | Mine:
+    """What became of the job without a call: its cutout is there, or another job buys it. Mine: buy it."""
+    found = context.patiently(partial(store.take_result, claim=claim, sha256=sha256, making=context.making))
     match found:
         case Mine():
-            return None
-        case Theirs():
-            return Snooze("TWIN_IS_BOUGHT", "another job buys the cutout of the same picture", TWIN_SNOOZE_S)
-        case StoredObject():
-            return _handed_over(context, claim, sha256, found)
+            return found
+        case Theirs(buyer):
+            words = "another job buys the cutout of the same picture"
+            return Snooze("TWIN_IS_BOUGHT", words, TWIN_SNOOZE_S, waits_for=buyer)
+        case BoughtBefore():
+            # Made from the same bytes by another preparation, it may be there all the same.
+            return _handed_over(context, claim, sha256, found) or Mine(made_otherwise=True)
+
+
+def served_as_sent(context: WorkerContext, claim: Claim, sha256: bytes, sent_sha256: bytes) -> Outcome | None:
+    """What became of a job whose picture another preparation made into the same bytes. None: buy it."""
+    of_it: dict[str, Any] = {"claim": claim, "sha256": sha256}
+    of_it |= {"making": context.making, "sent_sha256": sent_sha256}
+    found = context.patiently(partial(store.find_made_otherwise, **of_it))
+    if found is None:
+        return None
+    outcome = _handed_over(context, claim, sha256, found)
+    if isinstance(outcome, Succeeded):
+        context.patiently(partial(store.adopt_result, found=found, **of_it))
+    return outcome
 
 
 def is_held(context: WorkerContext, stored: StoredObject) -> bool | Snooze:
@@ -38,17 +52,16 @@ def is_held(context: WorkerContext, stored: StoredObject) -> bool | Snooze:
         context.bucket_watch.suspect(error)
         return Snooze("STORAGE_AWAY", str(error), STORAGE_AWAY_SNOOZE_S)
     if not held:
-        log.warning("the bucket does not hold %s any more as it was stored: it is bought again", stored.key)
+        log.warning("the bucket does not hold %s any more as it was stored", stored.key)
     return held
 
 
-def _handed_over(context: WorkerContext, claim: Claim, sha256: bytes, stored: StoredObject) -> Outcome | None:
-    held = is_held(context, stored)
+def _handed_over(context: WorkerContext, claim: Claim, sha256: bytes, found: BoughtBefore) -> Outcome | None:
+    held = is_held(context, found.stored)
     if isinstance(held, Snooze):
         return held
-    if held:
-        return Succeeded(stored, reused=True)
-    disown = partial(store.disown_result, claim=claim, sha256=sha256, making=MAKING, broken=stored)
-    if context.patiently(disown):
-        return None
-    return Snooze("TWIN_IS_BOUGHT", "another job buys the same cutout anew", TWIN_SNOOZE_S)
+    if not held:
+        return context.patiently(partial(store.miss_result, claim=claim, sha256=sha256, broken=found))
+    if found.missed:
+        context.patiently(partial(store.find_again, claim=claim, sha256=sha256, found=found))
+    return Succeeded(found.stored, reused=True)

@@ -1,6 +1,7 @@
 """A parcel of jobs whose cutouts were bought before: the bucket is asked for each, then all end at once."""
 
 import logging
+import uuid
 from functools import partial
 
 from jobs import store
@@ -9,7 +10,7 @@ from jobs.outcomes import Snooze
 from jobs.store import Bought, HandedOut, Shelf
 from worker.context import WorkerContext
 from worker.metrics import served
-from worker.reuse import MAKING, is_held
+from worker.reuse import is_held
 
 log = logging.getLogger(__name__)
 
@@ -19,31 +20,43 @@ def serve(context: WorkerContext, handed_out: HandedOut) -> None:
 
     A message that is late or repeated finds nothing to do.
     """
-    shelf = Shelf(MAKING, context.bucket.name)
+    shelf = Shelf(context.making)
     try:
         found = context.patiently(partial(store.find_bought, handed_out=handed_out, shelf=shelf))
-        intact, away = _look(context, found, shelf)
+        intact, away, waiting = _look(context, found, shelf)
         done = context.patiently(partial(store.serve, served=intact, shelf=shelf)) if intact else 0
         served(done)
+        for job, why in waiting:
+            context.patiently(partial(store.put_off, handed_out=[job], why=why))
         if away:
             context.patiently(partial(store.put_off, handed_out=handed_out, why=away))
-        elif done < len(handed_out):
+        elif done + len(waiting) < len(handed_out):
             context.patiently(partial(store.put_back, handed_out=handed_out))
     except PostgresAwayError as error:
         log.warning("%d jobs are left until their lease is over: %s", len(handed_out), error)
 
 
-def _look(context: WorkerContext, found: list[Bought], shelf: Shelf) -> tuple[list[Bought], Snooze | None]:
-    """Those whose cutouts are intact, and why the bucket could not be asked any further."""
+_Waiting = list[tuple[tuple[uuid.UUID, int], Snooze]]
+
+
+def _look(
+    context: WorkerContext, found: list[Bought], shelf: Shelf
+) -> tuple[list[Bought], Snooze | None, _Waiting]:
+    """Those whose cutouts are intact, why the bucket could not be asked any further, and what is missing."""
     intact: list[Bought] = []
+    waiting: _Waiting = []
     for each in found:
         if context.stopping.is_set():
             break
         held = is_held(context, each.stored)
         if isinstance(held, Snooze):
-            return intact, held
+            return intact, held, waiting
         if held:
             intact.append(each)
+            if each.missed:
+                context.patiently(partial(store.find_it_again, found=each, shelf=shelf))
             continue
-        context.patiently(partial(store.disown, broken=each, shelf=shelf))
-    return intact, None
+        wait = context.patiently(partial(store.miss, broken=each, shelf=shelf))
+        if wait:
+            waiting.append(((each.job_id, each.fence), wait))
+    return intact, None, waiting

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 
@@ -24,6 +24,7 @@ from jobs.storage import (
 )
 from jobs.store import Remembered
 from worker.bucket_watch import BucketWatch
+from worker.endpoint.image_pages import login_page_at
 from worker.network import (
     AddressPolicy,
     BadStatus,
@@ -43,6 +44,8 @@ from worker.source_troubles import storage_trouble
 DEADLINE_S = 60.0
 MOST_REDIRECTS = 5
 BUSY_SNOOZE_S = 1.0
+# Parameters of links that are good for some time: S3, CloudFront and Google, Azure, and others.
+SIGNATURES = {"x-amz-signature", "signature", "x-goog-signature", "sig", "expires", "token", "hmac"}
 MAY_PASS = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 
 
@@ -162,7 +165,7 @@ class SourceFetcher:
         except NotModified:
             raise
         except FetchError as error:
-            raise SourceError(_what_it_means(error)) from error
+            raise SourceError(_what_it_means(error, source)) from error
 
     def close(self) -> None:
         """Close this thread's connections."""
@@ -202,6 +205,9 @@ class SourceFetcher:
             etag=remembered.etag if remembered else None,
             last_modified=remembered.last_modified if remembered else None,
         )
+        page = login_page_at(fetched.redirected_to, fetched.data)
+        if page is not None:
+            raise SourceError(Fail(page.code, page.message))
         return SourcePicture(fetched.data, fetched.etag, fetched.last_modified)
 
 
@@ -210,12 +216,36 @@ def is_lasting(status: int) -> bool:
     return status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in MAY_PASS
 
 
-def _what_it_means(error: FetchError) -> Outcome:
+def _what_it_means(error: FetchError, source: str) -> Outcome:
     match error:
         case UrlRefused():
             return Fail("SOURCE_REFUSED", f"the source's address is refused: {error}")
         case TooLarge():
             return Fail("SOURCE_TOO_LARGE", f"the source is too large: {error}")
         case BadStatus() if is_lasting(error.status):
-            return Fail("SOURCE_MISSING", f"the source's server answered {error}; mend its address")
+            return _refusal(error, source)
     return Retry(Step.CALL, "SOURCE_UNAVAILABLE", f"the source could not be fetched: {error}")
+
+
+def _refusal(error: BadStatus, source: str) -> Fail:
+    """A lasting answer other than 200: each has a code and a remedy of its own."""
+    answered = f"the source's server answered {error}"
+    match error.status:
+        case HTTPStatus.UNAUTHORIZED:
+            remedy = "the address needs a login: give a public or signed address, or upload the picture"
+            return Fail("SOURCE_NEEDS_LOGIN", f"{answered}; {remedy}")
+        case HTTPStatus.FORBIDDEN if _is_signed(source):
+            remedy = "the signed link has most likely expired: give a fresh one"
+            return Fail("SOURCE_FORBIDDEN", f"{answered}; {remedy}")
+        case HTTPStatus.FORBIDDEN:
+            remedy = "it refuses this program: allow the user agent `cutout` there, or upload the picture"
+            return Fail("SOURCE_FORBIDDEN", f"{answered}; {remedy}")
+        case HTTPStatus.NOT_FOUND | HTTPStatus.GONE:
+            return Fail("SOURCE_MISSING", f"{answered}; nothing is at this address: correct it")
+    remedy = "open the address in a browser that is not logged in, and give one that shows the picture alone"
+    return Fail("SOURCE_STATUS", f"{answered}; {remedy}")
+
+
+def _is_signed(source: str) -> bool:
+    names = {name.lower() for name, _ in parse_qsl(urlsplit(source).query)}
+    return not names.isdisjoint(SIGNATURES)

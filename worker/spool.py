@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from jobs.database import A_DAY_S, is_away, kind_of
+from jobs.unreachable import LOCK_TIMEOUT, sqlstate
 from worker.call_end import CallEnd
 
 log = logging.getLogger(__name__)
@@ -74,17 +75,23 @@ class Spool:
     def replay(self, database: Connection) -> None:
         """Write down every end that was left here, by whichever worker. Two may do so at once.
 
-        Raises the error of a Postgres that is away: repeat it then. What Postgres refuses stays for the next
-        time, and only a file that cannot be read is moved aside.
+        Raises the error of a Postgres that is away: repeat it then. An end whose rows others keep locked is
+        passed over, and its error raised after the last one. What Postgres refuses stays for the next time,
+        and only a file that cannot be read is moved aside.
         """
+        locked: list[DBAPIError] = []
         for path in sorted(self._directory.glob(f"*{SUFFIX}")):
             if path.name not in self._foreign:
-                self._replay_one(database, path)
+                with _passing_over(locked):
+                    self._replay_one(database, path)
         for name, one in list(self._own.items()):
             if not one.on_disk:
-                self._replay_from_memory(database, name, one.end)
+                with _passing_over(locked):
+                    self._replay_from_memory(database, name, one.end)
             elif not (self._directory / name).exists():
                 self._own.pop(name, None)
+        if locked:
+            raise locked[0]
 
     def check(self) -> None:
         """Say so in the log if nothing could be written here: an outage is too late to find out."""
@@ -168,3 +175,13 @@ class Spool:
             path.rename(path.with_name(path.name + BAD))
         except OSError as problem:
             log.error("%s cannot be renamed (%s)", path, problem.strerror)  # noqa: TRY400
+
+
+@contextmanager
+def _passing_over(locked: list[DBAPIError]) -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if sqlstate(error) != LOCK_TIMEOUT:
+            raise
+        locked.append(error)

@@ -75,8 +75,9 @@ async def create(request: Request, at_hand: AtHand, producer_id: ProducerId) -> 
         if require_kind(request, JSON, *sorted(MEDIA_TYPES)) != JSON:
             # Before the body: what cannot be is not sent for nothing.
             given: dict[str, Any] = dict(request.query_params)
-            if "return_form" in given:
-                given["return_form"] = request.query_params.getlist("return_form")
+            for name in ("return_form", "include", "exclude"):
+                if name in given:
+                    given[name] = request.query_params.getlist(name)
             asked_of = ManifestQuery.model_validate(given)
             order = asked_of.to_order(_columns(asked_of.columns), producer_id)
             return await run_in_threadpool(_of_upload, at_hand, request, order)
@@ -138,6 +139,7 @@ def _of_request(at_hand: Services, request: Request, asked: BatchRequest, produc
             budget=asked.budget,
             reuse=asked.reuse,
             webhook_url=asked.webhook_url,
+            webhook_jobs=asked.webhook_jobs,
         ).id
         enqueue_all(session, jobs, batch_id=batch_id)
         return _answer(request, session, batch_id, HTTPStatus.CREATED)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Query, Response
 from sqlalchemy.orm import Session
 
 from api.access import AtHand, Effect, ProducerId
@@ -56,6 +56,7 @@ def delete(
     job_id: uuid.UUID,
     at_hand: AtHand,
     producer_id: ProducerId,
+    response: Response,
     *,
     objects: Annotated[
         bool,
@@ -65,7 +66,11 @@ def delete(
         ),
     ] = False,
 ) -> None:
-    """Forget a job that has ended. What it cost stays in the ledger, and its batch goes on counting it."""
+    """Forget a job that has ended. What it cost stays in the ledger, and its batch goes on counting it.
+
+    The header `Cutout-Old-Version: kept` in the answer says that the bucket keeps versions, and with them the
+    objects deleted.
+    """
     with Session(at_hand.engine) as session, session.begin():
         job = own_job(session, job_id, producer_id)
         if job.state not in FINAL_STATES:
@@ -73,29 +78,26 @@ def delete(
         unexpected = Unexpected.of(job.unexpected)
     # First what it stored: should the bucket be away, the job is still there to be deleted again.
     if objects:
-        _delete_cutout(at_hand, job_id, producer_id)
+        keys = _keys_of_cutout(at_hand, job_id, producer_id)
         if unexpected is not None:
-            _delete_unexpected(at_hand, job_id)
+            # The row names the last of them alone.
+            keys += at_hand.bucket.keys(prefix_of(job_id))
+        kept = [at_hand.bucket.delete(key) for key in keys]
+        if any(kept):
+            response.headers["Cutout-Old-Version"] = "kept"
     with Session(at_hand.engine) as session, session.begin():
         if not delete_job(session, job_id, producer_id):
             raise _not_now(job_id, own_job(session, job_id, producer_id).state, sorted(FINAL_STATES))
 
 
-def _delete_cutout(at_hand: Services, job_id: uuid.UUID, producer_id: uuid.UUID) -> None:
+def _keys_of_cutout(at_hand: Services, job_id: uuid.UUID, producer_id: uuid.UUID) -> list[str]:
+    """The cutout's key, unless another job has it."""
     with Session(at_hand.engine) as session, session.begin():
         key = give_up_cutout(session, job_id, producer_id)
     if key is None:
-        return
+        return []
     with Session(at_hand.engine) as session:
-        taken = is_being_taken(session, job_id, key)
-    if not taken:
-        at_hand.bucket.delete(key)
-
-
-def _delete_unexpected(at_hand: Services, job_id: uuid.UUID) -> None:
-    # The row names the last of them alone.
-    for key in at_hand.bucket.keys(prefix_of(job_id)):
-        at_hand.bucket.delete(key)
+        return [] if is_being_taken(session, job_id, key) else [key]
 
 
 def _act(

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from jobs.addresses import not_an_address
 from jobs.enqueueing import LONGEST_SOURCE, NewJob
 from jobs.webhooks.addresses import LONGEST_URL
 
@@ -17,6 +18,8 @@ WEBHOOK_ADDRESS = rf"^https://[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(:{PORT})?
 
 
 def _web_address(value: str) -> str:
+    if fault := not_an_address(value):
+        raise ValueError(fault)
     if not value.lower().startswith(("https://", "http://")):
         raise ValueError(
             "must begin with https://; to send a picture itself, upload it as multipart field `image`"

@@ -8,12 +8,21 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas.addresses import ManifestUrl, SourceUrl, WebhookUrl
-from api.schemas.fields import ColumnMap, Credits, ExternalId, PlainText, PriorityName, ReturnForms
+from api.schemas.fields import (
+    ColumnMap,
+    Credits,
+    Delimiter,
+    ExternalId,
+    Patterns,
+    PlainText,
+    PriorityName,
+    ReturnForms,
+)
 from jobs.enqueueing import NewJob
 from jobs.ingest import Order, Reading
 from jobs.manifest import parse_columns
 from jobs.manifest.columns import require_targets
-from jobs.states import PRIORITIES, ReturnForm
+from jobs.states import PRIORITIES, JobMessages, ReturnForm
 
 
 class BatchJobRequest(BaseModel):
@@ -45,8 +54,17 @@ class BatchOptions(BaseModel):
     )
     encoding: Annotated[
         PlainText | None,
-        Field(max_length=40, description="Of a manifest, if it is not UTF-8: latin-1, cp1252 …"),
+        Field(
+            max_length=40,
+            description="Of a manifest, or of names in a zip, if it is not UTF-8: latin-1, cp1252 …",
+        ),
     ] = None
+    delimiter: Delimiter = None
+    many: Annotated[
+        bool, Field(description="Of a manifest: one id may stand for several pictures, which are numbered")
+    ] = False
+    include: Patterns = []
+    exclude: Patterns = []
 
     def to_order(self, columns: Mapping[str, str], producer_id: uuid.UUID) -> Order:
         return Order(
@@ -58,7 +76,15 @@ class BatchOptions(BaseModel):
             reuse=self.reuse,
             plan=self.plan,
             strict=self.strict,
-            reading=Reading(columns, self.encoding, foreign=True),
+            reading=Reading(
+                columns,
+                self.encoding,
+                foreign=True,
+                delimiter=self.delimiter,
+                many=self.many,
+                include=tuple(self.include),
+                exclude=tuple(self.exclude),
+            ),
             producer_id=producer_id,
         )
 
@@ -87,13 +113,18 @@ class BatchRequest(BatchOptions):
     """
 
     webhook_url: WebhookUrl | None = None
+    webhook_jobs: Annotated[
+        JobMessages,
+        Field(description="What `webhook_url` is told of its jobs: nothing, of each, or of many at once"),
+    ] = JobMessages.NONE
     jobs: list[BatchJobRequest] = []
     manifest_url: ManifestUrl = None
     map: ColumnMap = {}
 
     def to_order(self, columns: Mapping[str, str], producer_id: uuid.UUID) -> Order:
         # Not an option of a query: a webhook's address may hold a token.
-        return replace(super().to_order(columns, producer_id), webhook_url=self.webhook_url)
+        order = super().to_order(columns, producer_id)
+        return replace(order, webhook_url=self.webhook_url, webhook_jobs=self.webhook_jobs)
 
     def columns(self) -> dict[str, str]:
         """Raises ValueError."""

@@ -7,7 +7,9 @@ from annotated_types import Len
 from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
 from jobs.enqueueing import LONGEST_EXTERNAL_ID
-from jobs.manifest.columns import TARGETS
+from jobs.ingest.choosing import LONGEST_PATTERN, MOST_PATTERNS
+from jobs.manifest.columns import MAPPABLE
+from jobs.manifest.delimited import read_delimiter
 from jobs.states import PRIORITIES, ReturnForm
 
 # For the schema, which knows no categories of characters.
@@ -55,9 +57,17 @@ ColumnMap = Annotated[
     dict[PlainText, PlainText],
     Field(
         description="Which column of the manifest is which",
-        json_schema_extra={"propertyNames": {"enum": list(TARGETS)}},
+        json_schema_extra={"propertyNames": {"enum": list(MAPPABLE)}},
         examples=[{"external_id": "SKU", "source": "Image URL"}],
     ),
+]
+Delimiter = Annotated[
+    Annotated[str, AfterValidator(read_delimiter)] | None,
+    Field(description="Of a delimited manifest, if its header does not show it: one character, or `tab`"),
+]
+Patterns = Annotated[
+    list[Annotated[PlainText, Field(min_length=1, max_length=LONGEST_PATTERN)]],
+    Field(max_length=MOST_PATTERNS, description="Patterns for the files of a zip, as of a shell"),
 ]
 WHOLE = BeforeValidator(_whole)
 Credits = Annotated[int, Field(ge=0, le=2**31 - 1), WHOLE]

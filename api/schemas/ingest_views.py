@@ -10,18 +10,32 @@ from jobs.prices import DOLLARS_A_CREDIT
 
 
 class PlanView(BaseModel):
-    """What a batch will cost: `calls` cost a credit each, if the batch is approved."""
+    """What a batch will cost: `calls` cost a credit each, if the batch is approved.
+
+    About `missing` of those `already_bought` are not in the bucket any more, and cost a credit more if they
+    are bought anew.
+    """
 
     already_bought: int
     same_picture: int
     calls: int
     dollars: float
+    missing: int = 0
+
+
+class SkippedView(BaseModel):
+    """Files that are not taken for one reason, with the first names."""
+
+    reason: str
+    count: int
+    names: list[str]
 
 
 class IngestView(BaseModel):
     """How far the reading of a batch's manifest is: pictures = jobs + rejects + duplicates.
 
-    `error` says why it ended before all was read. `plan` is there once all is read, if approval is needed.
+    `skipped` are files of a zip that are not taken; `remarks` are sentences for people. `error` says why it
+    ended before all was read. `plan` is there once all is read, if approval is needed.
     """
 
     state: IngestState
@@ -31,6 +45,8 @@ class IngestView(BaseModel):
     jobs: int
     rejects: int
     duplicates: int
+    skipped: list[SkippedView]
+    remarks: list[str]
     rejects_url: str | None
     error: str | None
     plan: PlanView | None
@@ -43,6 +59,8 @@ def view_ingest(batch_id: uuid.UUID, ingest: IngestStatus) -> IngestView:
         state=ingest.state,
         kind=ingest.kind,
         **asdict(ingest.counts),
+        skipped=[SkippedView(**found) for found in ingest.skipped],
+        remarks=ingest.remarks,
         rejects_url=f"/v1/batches/{batch_id}/rejects" if ingest.rejects_key else None,
         error=ingest.error,
         plan=PlanView(**plan, dollars=round(plan["calls"] * DOLLARS_A_CREDIT, 3)) if plan else None,

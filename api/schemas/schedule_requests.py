@@ -6,10 +6,19 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 
 from api.schemas.addresses import WEB_ADDRESS, WebhookUrl
-from api.schemas.fields import WHOLE, ColumnMap, PlainText, PriorityName, ReturnForms
+from api.schemas.fields import (
+    WHOLE,
+    ColumnMap,
+    Delimiter,
+    Patterns,
+    PlainText,
+    PriorityName,
+    ReturnForms,
+)
 from jobs.enqueueing import LONGEST_SOURCE
 from jobs.manifest.columns import require_targets
-from jobs.schedules.cron import FIELDS, LONGEST_EXPRESSION
+from jobs.schedules.cron import LONGEST_EXPRESSION
+from jobs.schedules.cron_words import FIELDS
 from jobs.schedules.errors import InvalidScheduleError
 from jobs.schedules.local_time import LONGEST_ZONE
 from jobs.schedules.orders import (
@@ -45,7 +54,7 @@ class ScheduleRequest(BaseModel):
         str,
         Field(
             max_length=LONGEST_EXPRESSION,
-            description="Minute, hour, day, month, weekday",
+            description="Minute, hour, day, month, weekday; or @hourly, @daily, @weekly, @monthly, @yearly",
             examples=["15 1 * * *"],
         ),
     ]
@@ -64,6 +73,12 @@ class ScheduleRequest(BaseModel):
     reuse: Annotated[bool, Strict()] = True
     encoding: Annotated[PlainText | None, Field(max_length=40)] = None
     map: ColumnMap = {}
+    delimiter: Delimiter = None
+    many: Annotated[
+        bool, Strict(), Field(description="One id may stand for several pictures, which are numbered")
+    ] = False
+    include: Patterns = []
+    exclude: Patterns = []
     overlap: Overlap = Overlap.SKIP
     catch_up: CatchUp = CatchUp.LATEST
     jitter_seconds: Annotated[int, Strict(), Field(ge=0), WHOLE] = 0
@@ -120,4 +135,8 @@ class ScheduleRequest(BaseModel):
             self.map,
             self.encoding,
             foreign=True,
+            delimiter=self.delimiter,
+            many=self.many,
+            include=tuple(self.include),
+            exclude=tuple(self.exclude),
         )

@@ -32,6 +32,10 @@ class ScheduleView(BaseModel):
     reuse: bool
     encoding: str | None
     map: dict[str, str]
+    delimiter: str | None
+    many: bool
+    include: list[str]
+    exclude: list[str]
     overlap: Overlap
     catch_up: CatchUp
     jitter_seconds: int
@@ -85,6 +89,10 @@ def view_schedule(schedule: Schedule) -> ScheduleView:
             "reuse": options.reuse,
             "encoding": options.encoding,
             "map": dict(options.columns),
+            "delimiter": options.delimiter,
+            "many": options.many,
+            "include": list(options.include),
+            "exclude": list(options.exclude),
             "next_fire_at": None if waits else schedule.next_fire_at,
             "next_due_at": None if waits else schedule.next_due_at,
         }

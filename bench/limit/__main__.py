@@ -3,11 +3,15 @@
 import argparse
 from collections.abc import Callable
 
-from bench.limit import blocked, ceiling, dispatch, many_calls, newcomer, unknown
+from bench.limit import alone, blocked, ceiling, dispatch, many_calls, newcomer, unknown
 from bench.limit.row import Row
 
 PARTS: dict[str, Callable[[], list[Row]]] = {
     "ceiling": ceiling.measure,
+    "ceiling-30": ceiling.idle_30,
+    "ceiling-30-busy": ceiling.busy_30,
+    "ceiling-100": ceiling.idle_100,
+    "alone": alone.measure,
     "unknown": unknown.measure,
     "newcomer": newcomer.measure,
     "dispatch": dispatch.measure,
@@ -20,7 +24,7 @@ def main() -> None:
     """Measure what is asked for, and print a row for each figure."""
     parser = argparse.ArgumentParser(prog="python -m bench.limit", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)} [default: all]")
-    asked = parser.parse_args().parts or list(PARTS)
+    asked = parser.parse_args().parts or [part for part in PARTS if not part.startswith("ceiling-")]
     if strange := set(asked) - PARTS.keys():
         parser.error(f"no part is called {', '.join(sorted(strange))}; there are {', '.join(PARTS)}")
     print("| What | Measured | Goal | |")

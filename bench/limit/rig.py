@@ -35,6 +35,14 @@ class Rig:
     engine: Engine
     source: str
 
+    @property
+    def port(self) -> int:
+        """The sandbox's port."""
+        port = self.sandbox.base_url.port
+        if port is None:
+            raise ValueError(f"the sandbox at {self.sandbox.base_url} has no port of its own")
+        return port
+
     def enqueue(self, count: int) -> str:
         """A batch of so many jobs for the picture; returns its id."""
         with Session(self.engine) as session, session.begin():

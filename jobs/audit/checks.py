@@ -4,7 +4,7 @@ A new one: a file with `find`, `repair` if it can be, and its AuditCheck; then i
 label of `cutout_audit_repaired_total` and `cutout_audit_findings`.
 """
 
-from jobs.audit import blocked_jobs, open_attempts, paid_results, running
+from jobs.audit import blocked_jobs, open_attempts, paid_results, running, twins
 from jobs.audit.check import AuditCheck
 
 CHECKS: tuple[AuditCheck, ...] = (
@@ -14,4 +14,5 @@ CHECKS: tuple[AuditCheck, ...] = (
     paid_results.HELD_WITH_A_RESULT,
     blocked_jobs.BLOCKED_JOBS,
     blocked_jobs.UNSPENT,
+    twins.CHECK,
 )

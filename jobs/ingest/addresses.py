@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from jobs.addresses import invisible_ends, not_an_address
 from jobs.enqueueing import LONGEST_SOURCE, InvalidJobError, NewJob
 from jobs.ingest.errors import UnusableError
 from jobs.manifest.values import UNUSABLE
@@ -48,13 +49,19 @@ class Addresses:
             return source
         scheme = SCHEME.match(source)
         if not scheme:
+            if source.startswith("//") and (fault := not_an_address(source)):
+                raise UnusableError(fault)
             return None
+        if fault := invisible_ends(source):
+            raise UnusableError(fault)
         match scheme[0].lower():
             case "https://" | "http://":
                 return self._from_web(source)
             case "s3://":
                 return self._from_bucket(f"s3://{source[len('s3://') :]}")
             case other:
+                if fault := not_an_address(source):
+                    raise UnusableError(fault)
                 raise UnusableError(f"begins with {other[:40]}; name a file, an https:// or an s3:// address")
 
     def of_key(self, key: str) -> str:

@@ -1,6 +1,8 @@
 """A zip archive of pictures."""
 
+import lzma
 import os
+import re
 import struct
 import tempfile
 import zipfile
@@ -11,11 +13,23 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
+from jobs.ingest.archive_names import known_encoding, name_of
+from jobs.ingest.choosing import Choice
 from jobs.ingest.contents import Content, require_size
 from jobs.ingest.errors import IngestError, UnusableError
 from jobs.ingest.files import SourceFile
-from jobs.ingest.naming import LOOKED_FOR, PictureFile, file_records, is_picture, name_pictures
+from jobs.ingest.kinds import (
+    ENOUGH_BYTES,
+    LOOKED_FOR,
+    UNREADABLE,
+    is_picture_name,
+    reason_by_bytes,
+    reason_by_name,
+)
+from jobs.ingest.naming import PictureFile, file_records, name_pictures
+from jobs.ingest.skipped import Reason, Skipped, told
 from jobs.ingest.source import Extent
+from jobs.ingest.system_files import system_reason
 from jobs.manifest import Record
 from jobs.storage import Bucket
 
@@ -33,17 +47,40 @@ END_64_LOCATOR = struct.Struct("<4sLQL")
 END_64 = struct.Struct("<4sQ2H2L4Q")
 LONGEST_COMMENT = 65_535
 IS_ENCRYPTED = 0x1
+ENCRYPTED = "encrypted: pack it without a password"
+DRIVE = re.compile(r"[A-Za-z]:/")
+UNPACKING_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OSError,
+)
 
 
 class Archive:
     """Members are unpacked one by one, into memory or a temporary file."""
 
     kind = "zip archive of pictures"
+    is_manifest = False
+    numbering = None
 
-    def __init__(self, path: Path, *, max_bytes: int, copy_of: SourceFile | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_bytes: int,
+        copy_of: SourceFile | None = None,
+        encoding: str | None = None,
+        choice: Choice | None = None,
+    ) -> None:
         """Raises IngestError for what is no zip archive, is a bomb, or holds no picture.
 
-        With `copy_of` the file at `path` is a temporary one, and is removed when this is closed.
+        With `copy_of` the file at `path` is a temporary one, and is removed when this is closed. `encoding`
+        is that of names that do not say theirs.
         """
         self._max_bytes = max_bytes
         self._read = 0
@@ -51,6 +88,7 @@ class Archive:
         its_own: list[str | int] = [str(path.resolve()), found.st_size, found.st_mtime_ns]
         self.identity = copy_of.identity if copy_of else its_own
         self._copy = path if copy_of else None
+        codec = known_encoding(encoding)
         _require_short_list(path)
         try:
             self._zip = zipfile.ZipFile(path)
@@ -58,13 +96,14 @@ class Archive:
             raise IngestError(f"{path} is damaged: {error}; copy or pack it again") from error
         members = [member for member in self._zip.infolist() if not member.is_dir()]
         _refuse_bomb(path, members, found.st_size)
-        self._files = [
-            PictureFile(member.filename, f"{member.CRC:08x} {member.file_size}")
-            for member in members
-            if _is_wanted(member.filename)
-        ]
+        self.skipped = Skipped()
+        self._uncertain = Reason()
+        self._members: dict[str, zipfile.ZipInfo] = {}
+        self._files: list[PictureFile] = []
+        for number, member in enumerate(members, start=1):
+            self._take(number, member, choice or Choice(), codec)
         if not self._files:
-            raise IngestError(f"{path} holds no pictures; {LOOKED_FOR}")
+            raise IngestError(f"{path} holds no pictures; {LOOKED_FOR}{told(self.skipped)}")
         self.extent = Extent(len(self._files), "files")
 
     def records(self) -> Iterator[Record]:
@@ -76,13 +115,23 @@ class Archive:
         return self._read
 
     def locate(self, name: str) -> str | Content:
-        if name.startswith("/") or "\\" in name or ".." in PurePosixPath(name).parts:
+        if name.startswith("/") or DRIVE.match(name) or ".." in PurePosixPath(name).parts:
             raise UnusableError("leads out of the archive; pack it under a plain name")
-        member = self._zip.getinfo(name)
+        member = self._members[name]
         if member.flag_bits & IS_ENCRYPTED:
             raise UnusableError("is encrypted; pack it without a password")
         require_size(member.file_size, self._max_bytes)
         return _MemberContent(self._zip, member)
+
+    def remarks(self) -> list[str]:
+        if not self._uncertain.count:
+            return []
+        names = ", ".join(self._uncertain.names)
+        remark = (
+            f"{self._uncertain.count:,} names are in an encoding that the archive does not tell, and are read"
+            f" as cp437: {names}; if they are wrong, say another, for instance `--encoding cp932`"
+        )
+        return [remark]
 
     def keep(self, _bucket: Bucket, _key: str) -> bool:
         return False
@@ -91,6 +140,39 @@ class Archive:
         self._zip.close()
         if self._copy:
             self._copy.unlink(missing_ok=True)
+
+    def _take(self, number: int, member: zipfile.ZipInfo, choice: Choice, codec: str | None) -> None:
+        name, is_certain = name_of(member, codec)
+        if name.endswith("/"):
+            # A folder, as other machines than zipfile's write it.
+            return
+        if reason := self._reason(member, name, choice):
+            self.skipped.add(reason, name)
+            return
+        if not is_certain:
+            self._uncertain.add(name)
+        version = f"{member.CRC:08x} {member.file_size}"
+        if name in self._members:
+            again = f"is the name of two files of the archive, and this is member {number}; give it another"
+            self._files.append(PictureFile(name, version, again))
+            return
+        self._members[name] = member
+        self._files.append(PictureFile(name, version))
+
+    def _reason(self, member: zipfile.ZipInfo, name: str, choice: Choice) -> str | None:
+        """Why the member is not taken; None for a picture."""
+        if reason := system_reason(name) or choice.reason(name) or reason_by_name(name):
+            return reason
+        return None if is_picture_name(name) else self._reason_by_content(member)
+
+    def _reason_by_content(self, member: zipfile.ZipInfo) -> str | None:
+        if member.flag_bits & IS_ENCRYPTED:
+            return ENCRYPTED
+        try:
+            with self._zip.open(member) as file:
+                return reason_by_bytes(file.read(ENOUGH_BYTES))
+        except UNPACKING_ERRORS:
+            return UNREADABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +185,7 @@ class _MemberContent:
         with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES) as file:
             try:
                 self._unpack(cast("BinaryIO", file))
-            except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+            except UNPACKING_ERRORS as error:
                 raise UnusableError(f"cannot be unpacked: {error}; pack it again") from error
             file.seek(0)
             yield cast("BinaryIO", file)
@@ -116,11 +198,6 @@ class _MemberContent:
                 if unpacked > self.member.file_size:
                     raise UnusableError("unpacks to more than the archive says; pack it again")
                 file.write(block)
-
-
-def _is_wanted(name: str) -> bool:
-    # macOS packs a shadow of every file, which has the ending of a picture and is none.
-    return is_picture(name) and not name.startswith("__MACOSX/")
 
 
 def _refuse_bomb(path: Path, members: list[zipfile.ZipInfo], packed_bytes: int) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from itertools import islice
 
 from jobs.ingest.contents import Content, Keep, Stored, open_content
 from jobs.ingest.errors import UnusableError
@@ -55,11 +56,16 @@ class Chunk:
     unchanged: int = 0
     sighting: Sighting = field(default_factory=Sighting)
 
-    def counts(self, jobs: int) -> Counts:
-        """With `jobs` stored, the rest of the lines are duplicates."""
+    def counts(self, jobs: int, conflicts: int = 0) -> Counts:
+        """With `jobs` stored and `conflicts` rejected, the rest of the lines are duplicates."""
         rows = len(self.lines)
         pictures = rows + self.rejects + self.unchanged
-        return Counts(self.records, pictures, jobs, self.rejects, rows - jobs, self.unchanged)
+        rejects, duplicates = self.rejects + conflicts, rows - jobs - conflicts
+        return Counts(self.records, pictures, jobs, rejects, duplicates, self.unchanged)
+
+
+FindConflicts = Callable[[Chunk], list[Reject]]
+"""The rejects for pictures of a chunk whose external id and form is another stored picture's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,9 @@ class ChunkReader:
         on_reject: Callable[[Reject], None],
         *,
         memory: Memory | None = None,
+        records: Iterator[Record] | None = None,
     ) -> None:
+        """`records` are the source's own if they are not given."""
         self._source = source
         self._asking = asking
         self._tails = {(form, rank): f"\t{form}\t{int(rank)}\t" for form in ReturnForm for rank in Priority}
@@ -90,35 +98,40 @@ class ChunkReader:
         self._pool = pool
         self._on_reject = on_reject
         self._memory = memory
-        self._records: Iterator[Record] = source.records()
+        self._records = source.records() if records is None else records
 
-    def skip(self, records: int) -> int:
+    def skip(self, records: int, find_conflicts: FindConflicts) -> int:
         """Read past what is stored, telling its rejects again; returns how many records there were.
 
         Pictures are opened once more, since one that could not be read was rejected.
         """
         skipped = 0
-        while skipped < records and (record := next(self._records, None)):
-            skipped += 1
-            reading = _Reading()
-            self._take(record, reading)
+        while skipped < records:
+            reading, took = self._read_some(min(MOST_RECORDS, records - skipped))
+            if not took:
+                break
+            skipped += took
             self._keep_contents(reading, _look_at)
-            for rejected in reading.rejects:
-                self._on_reject(rejected)
+            if self._source.is_manifest:
+                passed = Chunk()
+                self._write_all(passed, reading)
+                reading.rejects += find_conflicts(passed)
+            self._tell(reading)
         return skipped
 
     def read(self) -> Chunk | None:
         """The next chunk, or None at the end. Its rejects were told before it is given."""
-        reading = _Reading()
-        records = 0
-        for record in self._records:
+        reading, records = self._read_some(MOST_RECORDS)
+        return self._finish(reading, records) if records else None
+
+    def _read_some(self, most: int) -> tuple["_Reading", int]:
+        reading, records = _Reading(), 0
+        for record in islice(self._records, most):
             records += 1
             self._take(record, reading)
-            if records >= MOST_RECORDS or reading.is_full:
+            if reading.is_full:
                 break
-        if not records:
-            return None
-        return self._finish(reading, records)
+        return reading, records
 
     def _take(self, record: Record, reading: "_Reading") -> None:
         rejects = list(record.rejects)
@@ -140,12 +153,13 @@ class ChunkReader:
             self._set_aside(reading, chunk, self._memory)
         self._keep_contents(reading, self._keep)
         chunk.rejects = reading.rejected
-        for _, picture, place in reading.entries:
-            self._write(chunk.lines, picture, place)
-        reading.rejects.sort(key=_line)
-        for rejected in reading.rejects:
-            self._on_reject(rejected)
+        self._write_all(chunk, reading)
+        self._tell(reading)
         return chunk
+
+    def _tell(self, reading: "_Reading") -> None:
+        for rejected in sorted(reading.rejects, key=_line):
+            self._on_reject(rejected)
 
     def _set_aside(self, reading: "_Reading", chunk: Chunk, memory: Memory) -> None:
         """Pictures that are as they were when last seen; their bytes are not even read."""
@@ -181,7 +195,11 @@ class ChunkReader:
                 kept.append(entry)
         reading.entries = kept
 
-    def _write(self, lines: list[str], picture: Picture, place: "_Place") -> None:
+    def _write_all(self, chunk: Chunk, reading: "_Reading") -> None:
+        for line, picture, place in reading.entries:
+            self._write(chunk.lines, line, picture, place)
+
+    def _write(self, lines: list[str], line: int, picture: Picture, place: "_Place") -> None:
         if isinstance(place, str):
             address, sha256 = place, "\\N"
         else:
@@ -190,8 +208,12 @@ class ChunkReader:
         details = _escape(json.dumps(picture.metadata)) if picture.metadata else "\\N"
         priority = self._asking.priority if picture.priority is None else picture.priority
         head = f"{_escape(picture.external_id)}\t{_escape(address)}\t{sha256}"
+        named = "\\N"
+        if self._source.is_manifest and picture.source != address:
+            named = _escape(picture.source)
         for form in self._forms(picture):
-            lines.append(f"{len(lines)}\t{head}{self._tails[form, priority]}{details}\n")
+            tail = f"{self._tails[form, priority]}{details}\t{line}\t{named}\n"
+            lines.append(f"{len(lines)}\t{head}{tail}")
 
 
 _Place = str | Stored | Content

@@ -15,6 +15,14 @@ from jobs.sources import upload_source
 from jobs.storage import Bucket
 
 
+class LeadsOutError(UnusableError):
+    """The name is of a file outside."""
+
+
+class MissingFileError(UnusableError):
+    """No file is called so."""
+
+
 class Content(Protocol):
     """The bytes of a picture, which are read only when it is its turn."""
 
@@ -81,14 +89,18 @@ def open_content(content: Content) -> Iterator[BinaryIO]:
 
 
 def find_file(directory: Path, name: str, *, max_bytes: int) -> FileContent:
-    """The picture `name` below `directory`; raises UnusableError unless it is a readable file inside it."""
+    """The picture `name` below `directory`; raises UnusableError unless it is a readable file inside it,
+    MissingFileError if there is none of that name.
+    """
     try:
         path = (directory / name).resolve()
         if not path.is_relative_to(directory):
-            raise UnusableError(f"leads out of {directory}; put the picture inside")
+            raise LeadsOutError(f"leads out of {directory}; put the picture inside")
         found = path.stat()
-    except FileNotFoundError:
-        raise UnusableError(f"is no file in {directory}; put the picture there or mend its name") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingFileError(
+            f"is no file in {directory}; put the picture there or correct its name"
+        ) from None
     except (OSError, RuntimeError):
         # Too long, a circle of links.
         raise UnusableError("cannot be the name of a file; mend it") from None

@@ -12,10 +12,13 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Select,
     SmallInteger,
     Table,
     Text,
+    and_,
     bindparam,
+    case,
     func,
     select,
     text,
@@ -27,8 +30,9 @@ from sqlalchemy.exc import DBAPIError
 
 from jobs.approval import MESSAGE, NEEDS_APPROVAL
 from jobs.ingest.chunks import Chunk
+from jobs.ingest.conflicts import Conflict
 from jobs.models import BATCHES, JOBS, LINE
-from jobs.states import Standing, State
+from jobs.states import JobMessages, Standing, State
 from jobs.unreachable import is_unreachable
 
 STAGED = Table(
@@ -41,6 +45,8 @@ STAGED = Table(
     Column("return_form", Text),
     Column("priority", SmallInteger),
     Column("details", JSONB),
+    Column("manifest_line", BigInteger),
+    Column("manifest_source", Text),
     prefixes=["TEMPORARY"],
     postgresql_on_commit="DELETE ROWS",
 )
@@ -60,11 +66,25 @@ TAKE_PLACES = (
         last_place=func.greatest(BATCHES.c.last_place, select(LINE.c.present).scalar_subquery())
         + COUNT / BATCHES.c.weight,
     )
-    .returning(BATCHES.c.last_place, BATCHES.c.weight, BATCHES.c.producer_id)
+    .returning(
+        BATCHES.c.last_place,
+        BATCHES.c.weight,
+        BATCHES.c.producer_id,
+        case((BATCHES.c.webhook_jobs != JobMessages.NONE, BATCHES.c.webhook_url)),
+    )
 )
 
-ALIKE = ("external_id", "source", "source_sha256", "return_form", "priority", "details")
-GIVEN = ("batch_id", "producer_id", "state", "standing", "code", "message")
+ALIKE = (
+    "external_id",
+    "source",
+    "source_sha256",
+    "return_form",
+    "priority",
+    "details",
+    "manifest_line",
+    "manifest_source",
+)
+GIVEN = ("batch_id", "producer_id", "state", "standing", "code", "message", "webhook_url")
 ADD_NEW = (
     insert_new(JOBS)
     .from_select(
@@ -79,6 +99,35 @@ ADD_NEW = (
     .on_conflict_do_nothing(index_elements=["batch_id", "external_id", "return_form"])
     .execution_options(preserve_rowcount=True)
 )
+
+# Rows of one external id and form: with one source they are duplicates, with another they are conflicts.
+CONFLICTS = (
+    select(STAGED.c.manifest_line, STAGED.c.external_id, JOBS.c.manifest_line)
+    .join_from(
+        STAGED,
+        JOBS,
+        and_(
+            JOBS.c.batch_id == THE_BATCH,
+            JOBS.c.external_id == STAGED.c.external_id,
+            JOBS.c.return_form == STAGED.c.return_form,
+        ),
+    )
+    .where(
+        func.coalesce(JOBS.c.manifest_source, JOBS.c.source)
+        != func.coalesce(STAGED.c.manifest_source, STAGED.c.source)
+    )
+    .order_by(STAGED.c.n)
+)
+# An older release did not write the lines down: its own rows are none.
+CONFLICTS_WITH_ROWS = CONFLICTS.where(JOBS.c.manifest_line.is_not(None))
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What came of a chunk: how many jobs are new, and which pictures have the id of another one."""
+
+    jobs: int = 0
+    conflicts: tuple[Conflict, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,17 +165,17 @@ def stage(connection: Connection, chunk: Chunk) -> None:
         raise DBAPIError(COPY, None, error, connection_invalidated=True) from error
 
 
-def add_jobs(connection: Connection, batch_id: uuid.UUID, chunk: Chunk, standings: Standings) -> int:
+def add_jobs(connection: Connection, batch_id: uuid.UUID, chunk: Chunk, standings: Standings) -> Added:
     """Make jobs of a chunk, in order and with places in line, in the caller's transaction.
 
-    Returns how many are new: the others' external id and form the batch has already.
+    The batch has the others' external id and form already: for the same source, or for another one.
     """
     if not chunk.lines:
-        return 0
+        return Added()
     stage(connection, chunk)
     connection.execute(LOCK_BATCH, {"batch": batch_id})
     counted = {"batch": batch_id, "count": len(chunk.lines)}
-    last, weight, producer_id = connection.execute(TAKE_PLACES, counted).one()
+    last, weight, producer_id, webhook_url = connection.execute(TAKE_PLACES, counted).one()
     added = connection.execute(
         ADD_NEW,
         {
@@ -139,6 +188,26 @@ def add_jobs(connection: Connection, batch_id: uuid.UUID, chunk: Chunk, standing
             "standing": standings.standing,
             "code": standings.code,
             "message": standings.message,
+            "webhook_url": webhook_url,
         },
     )
-    return added.rowcount
+    if added.rowcount == len(chunk.lines):
+        return Added(added.rowcount)
+    return Added(added.rowcount, _conflicts(connection, CONFLICTS, batch_id))
+
+
+def find_conflicts(connection: Connection, batch_id: uuid.UUID, chunk: Chunk) -> tuple[Conflict, ...]:
+    """Pictures of a chunk that was stored before whose id is another one's. Nothing is stored."""
+    if not chunk.lines:
+        return ()
+    try:
+        stage(connection, chunk)
+        return _conflicts(connection, CONFLICTS_WITH_ROWS, batch_id)
+    finally:
+        connection.rollback()
+
+
+def _conflicts(
+    connection: Connection, statement: Select[*tuple[object, ...]], batch_id: uuid.UUID
+) -> tuple[Conflict, ...]:
+    return tuple(Conflict._make(row) for row in connection.execute(statement, {"batch": batch_id}))

@@ -1,23 +1,29 @@
 """What an ingest would make and cost, without storing anything.
 
 Rows pass through tables of the database session's own, so that memory here does not grow with them: one row
-of eight bytes for each job, and one for each picture to buy.
+of three numbers for each job, and one of a number for each picture to buy.
 """
 
+import random
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
 from jobs.ingest.chunks import Chunk, ChunkReader, Counts
+from jobs.ingest.conflicts import Conflict, rejects_of
 from jobs.ingest.contents import Hash
 from jobs.ingest.copying import prepare, stage
+from jobs.ingest.numbering import named_records
 from jobs.ingest.orders import Order
 from jobs.ingest.progress import Progress, Watch
+from jobs.ingest.sample import MOST_SAMPLED, SAMPLE, Sample, Sampled, as_parameters, look
 from jobs.ingest.source import Source
 from jobs.manifest import Reject
+from jobs.storage import Bucket
 from jobs.store import Making
 
 HASHES_AT_ONCE = 2
@@ -25,10 +31,11 @@ MOST_REASONS = 20
 OTHER_REASONS = "for other reasons"
 
 SEEN = (
-    "CREATE TEMPORARY TABLE seen_jobs (hash bigint PRIMARY KEY)",
+    "CREATE TEMPORARY TABLE seen_jobs (hash bigint PRIMARY KEY, named bigint, line bigint)",
     "CREATE TEMPORARY TABLE seen_pictures (hash bigint PRIMARY KEY)",
 )
 JOB = "hashtextextended(return_form || ' ' || external_id, 0)"
+NAMED = "hashtextextended(coalesce(manifest_source, source), 0)"
 PICTURE = "hashtextextended(return_form || ' ' || source, 0)"
 # A picture is known by its bytes, or by what its address held when it was last fetched.
 CONTENT = """
@@ -39,28 +46,40 @@ CONTENT = """
 """
 COUNT = f"""
     WITH new AS (
-        INSERT INTO seen_jobs SELECT {JOB} FROM staged_jobs ON CONFLICT DO NOTHING RETURNING hash
+        INSERT INTO seen_jobs SELECT {JOB}, {NAMED}, manifest_line FROM staged_jobs ORDER BY n
+        ON CONFLICT DO NOTHING RETURNING hash
     ), jobs AS (
         SELECT DISTINCT ON (hash) {PICTURE} AS picture, return_form, {CONTENT} AS content
         FROM staged_jobs JOIN new ON hash = {JOB} ORDER BY hash, n
     ), judged AS (
-        SELECT picture, :reuse AND EXISTS (
-            SELECT FROM results r
-            WHERE r.source_sha256 = content AND r.return_form = jobs.return_form AND r.stored_at IS NOT NULL
-            AND r.endpoint = :endpoint AND r.preparation = :preparation
-        ) AS bought FROM jobs
+        SELECT picture, r.key IS NOT NULL AS bought, r.key, r.sha256, r.size_bytes
+        FROM jobs LEFT JOIN bought_results r
+        ON :reuse AND r.source_sha256 = content AND r.return_form = jobs.return_form AND r.key IS NOT NULL
+            AND r.endpoint = :endpoint AND r.preparation = :preparation AND r.bucket = :bucket
+            AND r.scope = :scope
     ), wanted AS (
         INSERT INTO seen_pictures SELECT picture FROM judged WHERE NOT bought
         ON CONFLICT DO NOTHING RETURNING hash
     )
-    SELECT count(*), count(*) FILTER (WHERE bought), (SELECT count(*) FROM wanted) FROM judged
+    SELECT count(*) AS jobs, count(*) FILTER (WHERE bought) AS bought,
+        (SELECT count(*) FROM wanted) AS calls,
+        (
+            SELECT json_agg(json_build_array(key, encode(sha256, 'hex'), size_bytes)) FROM ({SAMPLE}) s
+        ) AS sample
+    FROM judged
+"""  # noqa: S608 - made of the constants above
+
+CONFLICTS = f"""
+    SELECT manifest_line, external_id, line FROM staged_jobs JOIN seen_jobs ON hash = {JOB}
+    WHERE named <> {NAMED} ORDER BY n
 """  # noqa: S608 - made of the constants above
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """What would come of a source: `bought` jobs have a result, `twins` share one call with another job of
-    it, `calls` cost a credit each. `reasons` counts the rejects.
+    it, `calls` cost a credit each. `reasons` counts the rejects, `skipped` says which files are not taken.
+    `sample` says how many of those bought are still in the bucket.
     """
 
     counts: Counts = field(default_factory=Counts)
@@ -68,11 +87,14 @@ class Estimate:
     twins: int = 0
     calls: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    skipped: list[dict[str, Any]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    sample: Sample = field(default_factory=Sample)
 
 
 def estimate(
     engine: Engine,
-    bucket: str,
+    bucket: Bucket,
     source: Source,
     order: Order,
     making: Making | None,
@@ -80,7 +102,7 @@ def estimate(
     on_reject: Callable[[Reject], None],
     watch: Watch,
 ) -> Estimate:
-    """Read all of the source and store nothing; files of this machine are hashed.
+    """Read all of the source and store nothing; files of this machine are hashed, cutouts sampled.
 
     `making` says which results would do for those jobs, None that none is to be used again.
 
@@ -94,33 +116,48 @@ def estimate(
         known = reason in reasons or len(reasons) < MOST_REASONS
         reasons[reason if known else OTHER_REASONS] += 1
 
-    found = Estimate(reasons=reasons)
+    found, sampled = Estimate(reasons=reasons), list[Sampled]()
     with engine.connect() as connection, ThreadPoolExecutor(HASHES_AT_ONCE) as pool:
         prepare(connection)
         for statement in SEEN:
             connection.execute(text(statement))
         connection.commit()
-        reader = ChunkReader(source, order.asking, Hash(bucket), pool, reject)
-        while chunk := reader.read():
-            found = _with_chunk(connection, found, chunk, making=making)
-            watch(Progress(found.counts, source.position(), source.extent))
-    return found
+        with named_records(engine, source) as records:
+            reader = ChunkReader(source, order.asking, Hash(bucket.name), pool, reject, records=records)
+            while chunk := reader.read():
+                found, conflicts, more = _with_chunk(connection, found, chunk, making=making)
+                for rejected in rejects_of(conflicts):
+                    reject(rejected)
+                sampled = _some_of([*sampled, *more])
+                watch(Progress(found.counts, source.position(), source.extent, source.skipped.total))
+    found = replace(found, skipped=source.skipped.as_json(), remarks=source.remarks())
+    return replace(found, sample=look(bucket, sampled))
 
 
-def _with_chunk(connection: Connection, found: Estimate, chunk: Chunk, *, making: Making | None) -> Estimate:
+def _some_of(sampled: list[Sampled]) -> list[Sampled]:
+    return random.sample(sampled, min(len(sampled), MOST_SAMPLED))
+
+
+def _with_chunk(
+    connection: Connection, found: Estimate, chunk: Chunk, *, making: Making | None
+) -> tuple[Estimate, list[Conflict], list[Sampled]]:
     jobs = bought = calls = 0
+    conflicts: list[Conflict] = []
+    sample: list[Sampled] = []
     if chunk.lines:
         with connection.begin():
             stage(connection, chunk)
-            wanted = asdict(making) if making else {"endpoint": "", "preparation": 0}
-            asked = wanted | {"reuse": making is not None}
-            jobs, bought, calls = connection.execute(text(COUNT), asked).one()
+            jobs, bought, calls, rows = connection.execute(text(COUNT), as_parameters(making)).one()
+            sample = [Sampled(key, bytes.fromhex(sha256), size) for key, sha256, size in rows or ()]
+            if jobs < len(chunk.lines):
+                conflicts = [Conflict._make(row) for row in connection.execute(text(CONFLICTS))]
     if making is None:
         calls = jobs
-    return replace(
+    more = replace(
         found,
-        counts=found.counts + chunk.counts(jobs),
+        counts=found.counts + chunk.counts(jobs, len(conflicts)),
         bought=found.bought + bought,
         twins=found.twins + jobs - bought - calls,
         calls=found.calls + calls,
     )
+    return more, conflicts, sample

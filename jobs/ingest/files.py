@@ -31,6 +31,9 @@ class SourceFile(Protocol):
     def keep(self, bucket: Bucket, key: str) -> None:
         """Store a copy of the whole file. Raises IngestError or StorageError."""
 
+    def again(self) -> "SourceFile":
+        """The same file from its begin. Raises IngestError if it changed, and as reading does."""
+
 
 class LocalFile:
     """A file of this machine; says its name where the system says only what went wrong."""
@@ -71,6 +74,9 @@ class LocalFile:
         except OSError as error:
             raise self._unreadable(error) from error
 
+    def again(self) -> SourceFile:
+        return _unchanged(self, LocalFile(self._path))
+
     def _unreadable(self, error: OSError) -> IngestError:
         return IngestError(f"{self._path} cannot be read: {error.strerror or error}")
 
@@ -102,6 +108,16 @@ class ObjectFile:
     def keep(self, bucket: Bucket, key: str) -> None:
         with self._bucket.open(self._key) as file:
             bucket.put_pieces(iter(lambda: file.read(BLOCK_BYTES), b""), key=key, media_type="text/plain")
+
+    def again(self) -> SourceFile:
+        return _unchanged(self, ObjectFile(self._bucket, self._bucket.describe(self._key)))
+
+
+def _unchanged(before: SourceFile, now: SourceFile) -> SourceFile:
+    if now.identity != before.identity:
+        now.close()
+        raise IngestError(f"{before.name} changed while it was read; give the same command again")
+    return now
 
 
 def copy_to_disk(file: SourceFile) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import Connection, bindparam, func, insert, or_, select, text, update
+from sqlalchemy import Connection, bindparam, func, insert, null, or_, select, text, update
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.orm import Session
 
@@ -15,6 +15,7 @@ from jobs.enqueueing import create_batch
 from jobs.ingest.chunks import Counts
 from jobs.ingest.errors import IngestError
 from jobs.ingest.orders import Order
+from jobs.ingest.skipped import Skipped
 from jobs.models import INGESTS
 
 # A command that was killed a moment ago still holds it, until Postgres notices.
@@ -110,6 +111,7 @@ def make_batch(session: Session, order: Order) -> uuid.UUID:
         budget=order.budget,
         reuse=order.reuse,
         webhook_url=order.webhook_url,
+        webhook_jobs=order.webhook_jobs,
     ).id
 
 
@@ -146,6 +148,15 @@ def finish(
         update(INGESTS)
         .where(INGESTS.c.batch_id == batch_id)
         .values(finished_at=func.now(), manifest_key=manifest_key, rejects_key=rejects_key, changes=changes)
+    )
+
+
+def tell(connection: Connection, batch_id: uuid.UUID, skipped: Skipped, remarks: list[str]) -> None:
+    """Write down what is not taken of the source, and what is to be said of it."""
+    connection.execute(
+        update(INGESTS)
+        .where(INGESTS.c.batch_id == batch_id)
+        .values(skipped=skipped.as_json() or null(), remarks=remarks or null())
     )
 
 

@@ -1,18 +1,35 @@
 """A manifest: a file that names pictures, row by row."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from jobs.addresses import not_an_address, perhaps_an_address
 from jobs.ingest.addresses import Addresses
-from jobs.ingest.contents import Content, find_file
+from jobs.ingest.contents import Content
 from jobs.ingest.errors import IngestError, UnusableError
 from jobs.ingest.files import SourceFile
-from jobs.ingest.source import Extent
+from jobs.ingest.skipped import Skipped
+from jobs.ingest.source import Extent, Numbering
+from jobs.ingest.spellings import Spellings
+from jobs.manifest import Manifest as OpenManifest
 from jobs.manifest import Record, open_manifest
 from jobs.storage import Bucket
+
+ROWS_LOOKED_AT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestReading:
+    """How a manifest is to be read."""
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    encoding: str | None = None
+    delimiter: str | None = None
+    many: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +40,7 @@ class Places:
     max_bytes: int
     directory: Path | None = None
     keys: bool = False
+    spellings: Spellings = field(default_factory=Spellings)
 
     def locate(self, name: str) -> str | Content:
         """The picture's address, or its bytes. Raises UnusableError if it can be neither."""
@@ -32,32 +50,42 @@ class Places:
         if address is not None:
             return address
         if self.directory is None:
-            raise UnusableError("is no address; give an https:// one")
-        return find_file(self.directory, name, max_bytes=self.max_bytes)
+            raise UnusableError(not_an_address(name) or _no_address(name))
+        return self.spellings.find(self.directory, name, max_bytes=self.max_bytes)
+
+
+def _no_address(name: str) -> str:
+    address = perhaps_an_address(name)
+    return f"is no address; {f'write {address}' if address else 'give an https:// one'}"
 
 
 class Manifest:
     """The rows of a manifest file."""
 
-    def __init__(
-        self, file: SourceFile, places: Places, *, columns: Mapping[str, str], encoding: str | None
-    ) -> None:
+    is_manifest = True
+
+    def __init__(self, file: SourceFile, places: Places, reading: ManifestReading) -> None:
         """Read as far as the header. Raises ManifestError, or IngestError if the file cannot be read."""
         self._file = file
         self._places = places
+        self._reading = reading
         self.identity = file.identity
         self.extent = Extent(file.size, "bytes")
-        try:
-            self._manifest = open_manifest(
-                cast("BinaryIO", file), name=file.name, encoding=encoding, columns=columns
-            )
-        except BaseException:
-            file.close()
-            raise
-        self.kind = self._manifest.kind
+        self.skipped = Skipped()
+        self._opened: OpenManifest | None = self._open()
+        self.kind = self._opened.kind
+        self._makes_ids = self._opened.makes_ids
+
+    @cached_property
+    def numbering(self) -> Numbering | None:
+        """Also where one of the first rows holds several addresses."""
+        if self._reading.many or self._makes_ids or self._has_lists():
+            return Numbering(self._reading.many)
+        return None
 
     def records(self) -> Iterator[Record]:
-        records = self._manifest.records
+        opened, self._opened = self._opened or self._reopened(), None
+        records = opened.records
         first = next(records, None)
         if first is None:
             raise IngestError(f"{self._file.name} has no rows below its first line; export it again")
@@ -69,9 +97,36 @@ class Manifest:
     def locate(self, name: str) -> str | Content:
         return self._places.locate(name)
 
+    def remarks(self) -> list[str]:
+        return self._places.spellings.remarks()
+
     def keep(self, bucket: Bucket, key: str) -> bool:
         self._file.keep(bucket, key)
         return True
 
     def close(self) -> None:
         self._file.close()
+
+    def _has_lists(self) -> bool:
+        first_rows = islice(self.records(), ROWS_LOOKED_AT)
+        return any(picture.made for record in first_rows for picture in record.pictures)
+
+    def _reopened(self) -> OpenManifest:
+        before, self._file = self._file, self._file.again()
+        before.close()
+        return self._open()
+
+    def _open(self) -> OpenManifest:
+        reading = self._reading
+        try:
+            return open_manifest(
+                cast("BinaryIO", self._file),
+                name=self._file.name,
+                encoding=reading.encoding,
+                columns=reading.columns,
+                delimiter=reading.delimiter,
+                many=reading.many,
+            )
+        except BaseException:
+            self._file.close()
+            raise

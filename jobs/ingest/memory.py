@@ -26,7 +26,8 @@ class Sighting:
     unchanged: list[str] = field(default_factory=list)
 
 
-# As it was, and made of it what was to be made, or on its way.
+# As it was, and made of it what was to be made, or on its way, or waiting for a person: bought anew each
+# night, it would cost a credit each night.
 UNCHANGED = text("""
     SELECT p.external_id FROM unnest(:ids, :versions) AS now (external_id, version)
     JOIN pictures p ON p.schedule_id = :schedule AND p.external_id = now.external_id
@@ -35,6 +36,7 @@ UNCHANGED = text("""
     AND NOT EXISTS (
         SELECT FROM jobs j WHERE j.batch_id = p.batch_id AND j.external_id = p.external_id
         AND j.state NOT IN ('succeeded', 'queued', 'running')
+        AND NOT (j.state = 'held' AND j.standing IS NULL)
     )
 """)
 REMEMBER = text("""

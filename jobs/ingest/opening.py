@@ -5,19 +5,23 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
+from jobs.addresses import not_an_address
 from jobs.ingest.addresses import Addresses
 from jobs.ingest.archive import Archive
+from jobs.ingest.choosing import Choice
 from jobs.ingest.directory import Directory
 from jobs.ingest.errors import IngestError, UnusableError
 from jobs.ingest.files import LocalFile, ObjectFile, SourceFile, copy_to_disk
-from jobs.ingest.manifest import Manifest, Places
-from jobs.ingest.naming import is_picture
+from jobs.ingest.kinds import is_picture_name
+from jobs.ingest.manifest import Manifest, ManifestReading, Places
 from jobs.ingest.prefix import Prefix
 from jobs.ingest.source import Source
 from jobs.settings import Settings
 from jobs.storage import Bucket, ListedObject, ObjectMissingError, StorageRefusedError, split_address
 
+MANY = "many"
 ZIP_BEGINS = (b"PK\3\4", b"PK\5\6")
 
 
@@ -25,12 +29,56 @@ ZIP_BEGINS = (b"PK\3\4", b"PK\5\6")
 class Reading:
     """How a manifest is to be read: which column is which, in what encoding, and whether bare names are keys
     of the bucket. One that is `foreign` came over the network: its rows name pictures on the web alone.
+
+    With `many` one id may stand for several pictures. `include` and `exclude` are patterns for the files of
+    a directory, an archive or a prefix.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
     encoding: str | None = None
     keys: bool = False
     foreign: bool = False
+    delimiter: str | None = None
+    many: bool = False
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    def more(self) -> dict[str, Any]:
+        """What is kept of it beside columns, encoding and keys; nothing of what was not asked for."""
+        found: dict[str, Any] = {"delimiter": self.delimiter, MANY: self.many}
+        found |= {"include": list(self.include), "exclude": list(self.exclude)}
+        return {name: value for name, value in found.items() if value}
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any], *, foreign: bool) -> Self:
+        """From what was kept."""
+        return cls(
+            kept["columns"],
+            kept["encoding"],
+            kept["keys"],
+            foreign,
+            kept.get("delimiter"),
+            kept.get(MANY, False),
+            tuple(kept.get("include", ())),
+            tuple(kept.get("exclude", ())),
+        )
+
+    @property
+    def choice(self) -> Choice:
+        return Choice(self.include, self.exclude)
+
+    def refuse_for(self, what: str) -> None:
+        """Raise IngestError for what means nothing of a directory, archive or prefix."""
+        for option, given in (
+            ("--map", self.columns),
+            ("--delimiter", self.delimiter),
+            ("--many", self.many),
+            ("--keys", self.keys),
+        ):
+            if given:
+                raise IngestError(
+                    f"{what} is no manifest, of which {option} says something; leave {option} out"
+                )
 
 
 def open_source(named: str, reading: Reading, known: Settings, bucket: Bucket) -> Source:
@@ -43,7 +91,10 @@ def open_source(named: str, reading: Reading, known: Settings, bucket: Bucket) -
         return _on_this_machine(named, reading, known)
     addresses = Addresses.of(known)
     found = _look_for(named, bucket, addresses)
-    return open_object(*found, reading, known) if found else Prefix(named, bucket, addresses)
+    if found:
+        return open_object(*found, reading, known)
+    reading.refuse_for(named)
+    return Prefix(named, bucket, addresses, max_bytes=known.max_source_bytes, choice=reading.choice)
 
 
 def open_object(bucket: Bucket, found: ListedObject, reading: Reading, known: Settings) -> Source:
@@ -51,7 +102,7 @@ def open_object(bucket: Bucket, found: ListedObject, reading: Reading, known: Se
     file = ObjectFile(bucket, found)
     if file.begin() in ZIP_BEGINS:
         with closing(file):
-            return Archive(copy_to_disk(file), max_bytes=known.max_source_bytes, copy_of=file)
+            return _archive(copy_to_disk(file), reading, known, copy_of=file)
     return _manifest(file, reading, known, directory=None)
 
 
@@ -60,28 +111,51 @@ def _on_this_machine(named: str, reading: Reading, known: Settings) -> Source:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            return Directory(path, max_bytes=known.max_source_bytes)
+            reading.refuse_for(named)
+            return Directory(path, max_bytes=known.max_source_bytes, choice=reading.choice)
         if not stat.S_ISREG(mode):
             raise IngestError(f"{named} is a pipe or a device; save it to a file and name that")
         file = LocalFile(path)
         if file.begin() in ZIP_BEGINS:
             file.close()
-            return Archive(path, max_bytes=known.max_source_bytes)
+            return _archive(path, reading, known)
     except (OSError, ValueError) as error:
         raise _not_there(named, error) from error
     return _manifest(file, reading, known, directory=path.resolve().parent)
 
 
+def _archive(path: Path, reading: Reading, known: Settings, *, copy_of: SourceFile | None = None) -> Archive:
+    try:
+        reading.refuse_for(copy_of.name if copy_of else str(path))
+        return Archive(
+            path,
+            max_bytes=known.max_source_bytes,
+            copy_of=copy_of,
+            encoding=reading.encoding,
+            choice=reading.choice,
+        )
+    except BaseException:
+        if copy_of:
+            path.unlink(missing_ok=True)
+        raise
+
+
 def _manifest(file: SourceFile, reading: Reading, known: Settings, *, directory: Path | None) -> Manifest:
+    if reading.choice:
+        file.close()
+        raise IngestError(
+            f"{file.name} is a manifest; --include and --exclude choose files of a directory, zip or prefix"
+        )
     addresses = Addresses.on_the_web(known) if reading.foreign else Addresses.of(known)
     places = Places(addresses, known.max_source_bytes, directory, reading.keys)
-    return Manifest(file, places, columns=reading.columns, encoding=reading.encoding)
+    how = ManifestReading(reading.columns, reading.encoding, reading.delimiter, reading.many)
+    return Manifest(file, places, how)
 
 
 def _look_for(named: str, bucket: Bucket, addresses: Addresses) -> tuple[Bucket, ListedObject] | None:
     """The object that an address names, with its bucket; None where it may be a prefix."""
     name, key = split_address(named) or ("", "")
-    if not key or key.endswith("/") or is_picture(key):
+    if not key or key.endswith("/") or is_picture_name(key):
         return None
     try:
         addresses.require_bucket(name)
@@ -97,6 +171,13 @@ def _look_for(named: str, bucket: Bucket, addresses: Addresses) -> tuple[Bucket,
 
 
 def _not_there(named: str, error: OSError | ValueError) -> IngestError:
+    if named.lower().startswith(("https://", "http://")):
+        return IngestError(
+            f"{named[:200]} is an address: download it and name the file, or let `cutout schedule` or"
+            " `manifest_url` of the API fetch it"
+        )
+    if fault := not_an_address(named):
+        return IngestError(f"{named[:200]} {fault}")
     if isinstance(error, FileNotFoundError):
         return IngestError(f"{named} is neither a directory nor a file")
     reason = error.strerror if isinstance(error, OSError) else str(error)

@@ -9,7 +9,7 @@ from jobs.ingest.chunks import Asking
 from jobs.ingest.opening import Reading
 from jobs.ingest.source import Source, fingerprint
 from jobs.models import Batch, Ingest
-from jobs.states import Priority, ReturnForm
+from jobs.states import JobMessages, Priority, ReturnForm
 
 FOREIGN, STRICT, SCHEDULE, SHRINKS_TO = "foreign", "strict", "schedule", "shrinks_to"
 
@@ -36,6 +36,7 @@ class Order:
     schedule_id: uuid.UUID | None = None
     shrinks_to: float = 0.0
     webhook_url: str | None = None
+    webhook_jobs: JobMessages = JobMessages.NONE
 
     @property
     def asking(self) -> Asking:
@@ -52,6 +53,7 @@ class Order:
             "encoding": self.reading.encoding,
             "keys": self.reading.keys,
             **{word: True for word, asked in self._flags.items() if asked},
+            **self.reading.more(),
             **({SCHEDULE: str(self.schedule_id), SHRINKS_TO: self.shrinks_to} if self.schedule_id else {}),
         }
 
@@ -72,11 +74,12 @@ class Order:
             reuse=batch.reuse,
             plan=PLAN in kept,
             strict=STRICT in kept,
-            reading=Reading(kept["columns"], kept["encoding"], kept["keys"], FOREIGN in kept),
+            reading=Reading.of(kept, foreign=FOREIGN in kept),
             producer_id=batch.producer_id,
             schedule_id=uuid.UUID(kept[SCHEDULE]) if SCHEDULE in kept else None,
             shrinks_to=kept.get(SHRINKS_TO, 0.0),
             webhook_url=batch.webhook_url,
+            webhook_jobs=JobMessages(batch.webhook_jobs),
         )
 
     def fingerprint(self, source: Source, requested: uuid.UUID | None = None) -> bytes:

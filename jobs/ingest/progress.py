@@ -9,11 +9,12 @@ from jobs.ingest.source import Extent
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`position` of `extent` was read; `counts` is what is stored."""
+    """`position` of `extent` was read; `counts` is what is stored; `skipped` files are not taken."""
 
     counts: Counts
     position: int
     extent: Extent
+    skipped: int = 0
 
 
 Watch = Callable[[Progress], None]

@@ -7,6 +7,7 @@ from typing import Self, TextIO
 
 from jobs.formulas import safe
 from jobs.ingest.errors import IngestError
+from jobs.ingest.readable import readable
 from jobs.manifest import Reject
 from jobs.storage import Bucket
 
@@ -33,7 +34,7 @@ class RejectsFile:
             if self._file is None:
                 self._file = self._begin()
             cells = (reject.column, reject.value, reject.reason)
-            self._rows.writerow([reject.line, *map(safe, cells)])
+            self._rows.writerow([reject.line, *(safe(readable(cell)) for cell in cells)])
         except OSError as error:
             raise self._unwritable(error) from error
 

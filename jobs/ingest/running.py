@@ -1,23 +1,26 @@
 """An ingest from its begin, or from where it stopped, to its end."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine
 
 from jobs.ingest import ledger
-from jobs.ingest.chunks import Chunk, ChunkReader, Counts
+from jobs.ingest.chunks import Chunk, ChunkReader, Counts, FindConflicts
+from jobs.ingest.conflicts import rejects_of
 from jobs.ingest.contents import Upload
-from jobs.ingest.copying import Standings, add_jobs, prepare
+from jobs.ingest.copying import Standings, add_jobs, find_conflicts, prepare
 from jobs.ingest.errors import IngestError
 from jobs.ingest.memory import Memory
+from jobs.ingest.numbering import named_records
 from jobs.ingest.orders import Order
 from jobs.ingest.progress import Progress, Watch
+from jobs.ingest.readable import readable
 from jobs.ingest.rejects import RejectsFile
 from jobs.ingest.source import Source
-from jobs.manifest import Reject
+from jobs.manifest import Record, Reject
 from jobs.storage import Bucket
 
 UPLOADS_AT_ONCE = 8
@@ -86,7 +89,8 @@ class Ingest:
             self._bucket.require()
             prepare(connection)
             connection.commit()
-            self._read(connection, watch)
+            with named_records(self._engine, self._source) as records:
+                self._read(connection, records, watch)
             if self.batch_id is None:
                 return Ingested(None, self._unstored)
             manifest_key = manifest_key or self._keep_manifest(self.batch_id)
@@ -95,6 +99,7 @@ class Ingest:
                 at_end(connection, self.batch_id)
             changes = self._memory.finish(connection) if self._memory else None
             ledger.finish(connection, self.batch_id, manifest_key, rejects_key, changes)
+            ledger.tell(connection, self.batch_id, self._source.skipped, self._source.remarks())
             connection.commit()
         return Ingested(self.batch_id, self.counts)
 
@@ -106,11 +111,13 @@ class Ingest:
         if found is None:
             return None
         self.batch_id, self.counts = found.batch_id, found.counts
+        ledger.tell(connection, found.batch_id, self._source.skipped, self._source.remarks())
+        connection.commit()
         if found.counts.records:
             on_resume(found.batch_id, found.counts)
         return found.manifest_key
 
-    def _read(self, connection: Connection, watch: Watch) -> None:
+    def _read(self, connection: Connection, records: Iterator[Record], watch: Watch) -> None:
         with ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool, ThreadPoolExecutor(1) as writer:
             reader = ChunkReader(
                 self._source,
@@ -119,39 +126,68 @@ class Ingest:
                 pool,
                 self._reject,
                 memory=self._memory,
+                records=records,
             )
-            if reader.skip(self.counts.records) < self.counts.records:
+            if reader.skip(self.counts.records, self._conflicts(connection)) < self.counts.records:
                 raise IngestError(f"the source is shorter than what was read of it for batch {self.batch_id}")
-            stored: Future[None] | None = None
+            stored: Future[list[Reject]] | None = None
             while chunk := reader.read():
                 self._rejects.flush()
                 if stored:
-                    stored.result()
+                    self._tell(stored.result())
                 stored = writer.submit(self._store, connection, chunk)
-                watch(Progress(self.counts, self._source.position(), self._source.extent))
+                self._watch(watch)
             if stored:
-                stored.result()
-            watch(Progress(self.counts, self._source.position(), self._source.extent))
+                self._tell(stored.result())
+            self._rejects.flush()
+            self._watch(watch)
+
+    def _watch(self, watch: Watch) -> None:
+        source = self._source
+        watch(Progress(self.counts, source.position(), source.extent, source.skipped.total))
+
+    def _conflicts(self, connection: Connection) -> FindConflicts:
+        """Of what was stored before; told again, since rejects are written anew."""
+
+        def find(chunk: Chunk) -> list[Reject]:
+            assert self.batch_id is not None  # noqa: S101 - something of it was stored
+            return rejects_of(find_conflicts(connection, self.batch_id, chunk))
+
+        return find
+
+    def _tell(self, rejects: list[Reject]) -> None:
+        for rejected in rejects:
+            self._rejects.add(rejected)
 
     def _reject(self, rejected: Reject) -> None:
         self._rejects.add(rejected)
         if self._order.strict:
             where = f"line {rejected.line}, {rejected.column or 'the whole row'}"
-            raise StrictError(f"{where}: {rejected.value!r} {rejected.reason}")
+            raise StrictError(f"{where}: {readable(rejected.value)!r} {rejected.reason}")
 
-    def _store(self, connection: Connection, chunk: Chunk) -> None:
+    def _store(self, connection: Connection, chunk: Chunk) -> list[Reject]:
+        """Gives the rejects that only the database could know of."""
         if self.batch_id is None and not chunk.lines:
             self._unstored += chunk.counts(0)
-            return
+            return []
         with connection.begin():
-            batch_id = self.batch_id or ledger.begin(
-                connection, self._order, self._fingerprint, self._source.kind
-            )
-            more = self._unstored + chunk.counts(add_jobs(connection, batch_id, chunk, self._standings))
+            batch_id = self.batch_id or self._begin(connection)
+            added = add_jobs(connection, batch_id, chunk, self._standings)
+            rejects = rejects_of(added.conflicts)
+            if rejects and self._order.strict:
+                # Before anything of the chunk is stored.
+                self._reject(rejects[0])
+            more = self._unstored + chunk.counts(added.jobs, len(added.conflicts))
             if self._memory:
                 self._memory.remember(connection, chunk.sighting)
             ledger.move_on(connection, batch_id, self.counts.records, more)
         self.batch_id, self.counts, self._unstored = batch_id, self.counts + more, Counts()
+        return rejects
+
+    def _begin(self, connection: Connection) -> uuid.UUID:
+        batch_id = ledger.begin(connection, self._order, self._fingerprint, self._source.kind)
+        ledger.tell(connection, batch_id, self._source.skipped, self._source.remarks())
+        return batch_id
 
     def _keep_manifest(self, batch_id: uuid.UUID) -> str | None:
         key = f"manifests/{batch_id}"

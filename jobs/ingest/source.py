@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from jobs.ingest.contents import Content
+from jobs.ingest.skipped import Skipped
 from jobs.manifest import Record
 from jobs.storage import Bucket
 
@@ -17,6 +18,13 @@ class Extent:
 
     total: int
     unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Numbering:
+    """With `many` the pictures of one id are numbered; without it only ids that were made are looked at."""
+
+    many: bool
 
 
 class Source(Protocol):
@@ -33,8 +41,25 @@ class Source(Protocol):
     @property
     def extent(self) -> Extent: ...
 
+    @property
+    def is_manifest(self) -> bool:
+        """Whether its records are rows that name pictures; else they are the pictures themselves."""
+
+    @property
+    def numbering(self) -> Numbering | None:
+        """How ids are made of products' ids and numbers; None where none are."""
+
+    @property
+    def skipped(self) -> Skipped:
+        """The files that are not taken, by reason."""
+
+    def remarks(self) -> list[str]:
+        """Sentences for whoever asked, on what was read so far."""
+
     def records(self) -> Iterator[Record]:
-        """Every record. Raises IngestError, ManifestError or StorageError where no more can be read."""
+        """Every record, anew each time. Raises IngestError, ManifestError or StorageError where no more can
+        be read.
+        """
 
     def position(self) -> int:
         """How much was read, in the unit of the extent."""

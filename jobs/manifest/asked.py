@@ -5,6 +5,7 @@ from typing import NamedTuple, Self
 
 from jobs.manifest.columns import Header
 from jobs.manifest.drafts import Cell, Draft
+from jobs.manifest.values import RANKS
 
 
 class Spot(NamedTuple):
@@ -26,19 +27,33 @@ class Spot(NamedTuple):
 
 
 class Asked:
-    """What rows ask for their pictures."""
+    """What rows ask for their pictures.
+
+    A column `priority` that nobody mapped may be the shop's own: words that are not ours mean nothing there.
+    """
 
     def __init__(self, header: Header, columns: Mapping[str, str]) -> None:
         """Raises ManifestError if a mapped column is not there."""
         self._return_form, self._priority = (
             self._find(header, columns, target) for target in ("return_form", "priority")
         )
+        self._is_priority_ours = "priority" in columns
 
     def _find(self, header: Header, columns: Mapping[str, str], target: str) -> Spot:
+        if columns.get(target) == "":
+            return Spot(target, None)
         spot = Spot.find(header, columns.get(target, target))
         if spot.place is None and target in columns:
             raise header.missing({target: columns[target]})
         return spot
 
     def draft(self, line: int, cells: Sequence[str]) -> Draft:
-        return Draft(line, self._return_form.cell(cells), self._priority.cell(cells))
+        priority = self._priority.cell(cells)
+        if not self._is_priority_ours:
+            priority = ours_alone(priority)
+        return Draft(line, self._return_form.cell(cells), priority)
+
+
+def ours_alone(priority: Cell) -> Cell:
+    """The cell, empty if what it says is another program's word."""
+    return priority if priority.value in RANKS else priority._replace(value="")

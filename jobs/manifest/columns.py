@@ -1,13 +1,13 @@
 """Which column of a manifest holds what."""
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from jobs.manifest.records import ManifestError
 
 NEEDED = ("external_id", "source")
 TARGETS = (*NEEDED, "return_form", "priority")
+MAPPABLE = (*TARGETS, "position")
 MOST_SHOWN = 60
 EXAMPLE = '`external_id=SKU,source="Image URL"`'
 
@@ -21,6 +21,7 @@ def parse_columns(text: str) -> dict[str, str]:
     """The user's `external_id=SKU,source="Image URL"` as a dictionary from target to column.
 
     A column's name that has a comma or begins with a quote is put in quotes, quotes within are doubled.
+    `priority=` says that no column is the priority, not even one of that name.
     Raises ValueError, saying what is wrong.
     """
     columns: dict[str, str] = {}
@@ -30,9 +31,7 @@ def parse_columns(text: str) -> dict[str, str]:
         if not pair:
             raise ValueError(f"{rest[:200]!r} is not target=column; write {EXAMPLE}")
         target, column = pair["target"].strip(), _column(pair)
-        _require_target(target)
-        if not column:
-            raise ValueError(f"no column is named for {target}; write {EXAMPLE}")
+        _require_target(target, column)
         if target in columns:
             raise ValueError(f"{target} is mapped twice, to {columns[target]!r} and {column!r}; keep one")
         columns[target] = column
@@ -47,15 +46,17 @@ def _column(pair: re.Match[str]) -> str:
     return (pair["bare"] or "").strip()
 
 
-def _require_target(target: str) -> None:
-    if target not in TARGETS:
-        raise ValueError(f"{target[:200]!r} cannot be mapped; map {', '.join(TARGETS)}")
+def _require_target(target: str, column: str) -> None:
+    if target not in MAPPABLE:
+        raise ValueError(f"{target[:200]!r} cannot be mapped; map {', '.join(MAPPABLE)}")
+    if target in NEEDED and not column.strip():
+        raise ValueError(f"no column is named for {target}; write {EXAMPLE}")
 
 
 def require_targets(columns: Mapping[str, str]) -> None:
     """Raises ValueError if `columns` maps what cannot be mapped."""
-    for target in columns:
-        _require_target(target)
+    for target, column in columns.items():
+        _require_target(target, column)
 
 
 def fold(column: str) -> str:
@@ -78,12 +79,6 @@ class Header:
         if len(places) > 1:
             raise self._repeated(column)
         return places[0] if places else None
-
-    def require_unique(self) -> None:
-        """Raises ManifestError if two columns have one name; columns without a name may be many."""
-        name, count = next(iter(Counter(filter(None, self.folded)).most_common(1)), ("", 0))
-        if count > 1:
-            raise self._repeated(self.names[self.folded.index(name)])
 
     def _repeated(self, column: str) -> ManifestError:
         return ManifestError(

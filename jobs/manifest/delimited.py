@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from jobs.manifest.lines import RecordLines
 from jobs.manifest.records import LONGEST_RECORD, Found, ManifestError, Record, reject
 
-DELIMITERS = (",", ";", "\t", "|")
+# Of two that the header has as many of, the one that names of columns hold more rarely.
+DELIMITERS = ("\t", "|", ";", ",")
+WORDS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
+FORBIDDEN = frozenset('"\r\n\0 ')
 # Excel's own line above the header.
 SEPARATOR_LINE = re.compile(r'"?sep=([,;\t|])"?\s*', re.IGNORECASE)
 QUOTED = re.compile(r'"[^"]*"')
@@ -19,10 +22,21 @@ ReadCells = Callable[[int, Sequence[str]], Found]
 """What the row that begins in the line gives."""
 
 
+def read_delimiter(word: str) -> str:
+    """The delimiter that a person means: one character, or `tab`. Raises ValueError."""
+    character = WORDS.get(word.lower(), word)
+    if len(character) != 1 or character in FORBIDDEN:
+        raise ValueError(
+            f"{word[:20]!r} is no delimiter; give one character, such as ; or |, or the word tab"
+        )
+    return character
+
+
 def find_delimiter(header: str) -> str:
     """The delimiter that the header line has most of outside quotes; a comma if it has none."""
     bare = QUOTED.sub("", header)
-    return max(DELIMITERS, key=bare.count)
+    most = max(DELIMITERS, key=bare.count)
+    return most if most in bare else ","
 
 
 def is_blank(cells: Sequence[str]) -> bool:
@@ -78,16 +92,22 @@ def _line_of_last_quote(held: list[str], delimiter: str) -> int:
 def read_records(
     rows: Iterator[list[str]], lines: RecordLines, width: int, delimiter: str, read: ReadCells
 ) -> Iterator[Record]:
-    """A record for each row that is not blank; a row of another width than the header's is rejected whole."""
+    """A record for each row that is not blank. Spreadsheets leave out empty cells at the end of a row, or
+    write some more: such a row is as wide as the header; one with more values is rejected whole.
+    """
     for cells in rows:
         if is_blank(cells):
             continue
-        if lines.fault is None and len(cells) == width:
+        fault = lines.fault
+        if fault is None and len(cells) == width:
             yield Record(lines.begun, tuple(cells), *read(lines.begun, cells))
+        elif fault is None and not any(map(str.strip, cells[width:])):
+            fitted = [*cells[:width], *[""] * (width - len(cells))]
+            yield Record(lines.begun, tuple(cells), *read(lines.begun, fitted))
         else:
-            reason = lines.fault or (
-                f"has {len(cells)} cells where the header has {width}; look for a delimiter that is missing"
-                " or stands outside quotes"
+            reason = fault or (
+                f"has {len(cells)} cells where the header has {width}; look for a delimiter that stands"
+                " outside quotes, or say another with `--delimiter`"
             )
             whole = reject(lines.begun, "", delimiter.join(cells), reason)
             yield Record(lines.begun, tuple(cells), (), (whole,))

@@ -1,9 +1,12 @@
 """From a record's values to its pictures and rejects."""
 
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from jobs.manifest.records import Found, Picture, Reject, reject
+from jobs.manifest.several import addresses_of, may_be_several, numbered
 from jobs.manifest.values import (
     LONGEST_EXTERNAL_ID,
     LONGEST_SOURCE,
@@ -52,25 +55,74 @@ def usual_picture(
         and source.isprintable()
         and return_form in RETURN_FORMS
         and priority in RANKS
+        and not may_be_several(source)
     ):
         return Picture(external_id, source, RETURN_FORMS[return_form], RANKS[priority], metadata)
     return None
 
 
-def read_picture(line: int, cells: PlainCells, metadata: dict[str, str] | None) -> Found:
-    """The one picture of a plain record, or a reject for each of its values that is at fault."""
+def read_pictures(
+    line: int,
+    cells: PlainCells,
+    metadata: dict[str, str] | None,
+    *,
+    sources: Sequence[str] | None = None,
+    many: bool = False,
+) -> Found:
+    """The pictures of a plain record, mostly one, or a reject for each of its values that is at fault.
+
+    Several addresses are numbered in the order of the alphabet, or with `many` together with those of other
+    records. `sources` are given where the format has lists.
+    """
     external_id, source, return_form, priority = cells
-    faults = (
+    named = addresses_of(source.value) if sources is None else list(dict.fromkeys(sources))
+    faults = [
         (external_id, external_id_fault(external_id.value)),
-        (source, source_fault(source.value)),
+        *((Cell(source.column, name), source_fault(name)) for name in named or [""]),
         (return_form, return_form_fault(return_form.value)),
         (priority, priority_fault(priority.value)),
-    )
+    ]
+    if len(named) > 1 and not many:
+        longest = numbered(external_id.value, len(named))
+        faults[0] = (
+            Cell(external_id.column, longest),
+            external_id_fault(longest if external_id.value else ""),
+        )
     rejects = tuple(reject(line, *cell, fault) for cell, fault in faults if fault)
     if rejects:
         return (), rejects
     form, rank = RETURN_FORMS[return_form.value], RANKS[priority.value]
-    return (Picture(external_id.value, source.value, form, rank, metadata),), ()
+    numbers = {name: number for number, name in enumerate(sorted(named), start=1)}
+    return (
+        tuple(
+            Picture(
+                external_id.value if many else numbered(external_id.value, numbers[name]),
+                name,
+                form,
+                rank,
+                metadata,
+                made=not many and numbers[name] > 1,
+            )
+            for name in named
+        ),
+        (),
+    )
+
+
+WHOLE_NUMBER = re.compile(r"([0-9]{1,9})(?:\.0*)?", re.ASCII)
+NO_NUMBER = "is not a whole number; number the product's pictures 1, 2, 3"
+
+
+def with_position(line: int, found: Found, position: Cell) -> Found:
+    """The pictures with their place among those of their id; an empty cell leaves it to their addresses."""
+    if not position.value:
+        return found
+    number = WHOLE_NUMBER.fullmatch(position.value)
+    pictures, rejects = found
+    if not number:
+        return (), (*rejects, reject(line, *position, NO_NUMBER))
+    place = int(number[1])
+    return tuple(replace(picture, position=place) for picture in pictures), rejects
 
 
 class Draft:
@@ -93,8 +145,11 @@ class Draft:
     def reject(self, cell: Cell, reason: str) -> None:
         self.rejects.append(reject(self.line, *cell, reason))
 
-    def add(self, external_id: Cell, source: Cell) -> None:
-        """Take a picture, or reject what is wrong with it. What a record asks in vain makes no picture."""
+    def add(self, external_id: Cell, source: Cell, *, made: bool = False) -> None:
+        """Take a picture, or reject what is wrong with it. What a record asks in vain makes no picture.
+
+        `made` says that the id is not the catalog's own.
+        """
         id_fault, fault = external_id_fault(external_id.value), source_fault(source.value)
         if id_fault:
             self.reject(external_id, id_fault)
@@ -103,7 +158,7 @@ class Draft:
         if self._plan and not (id_fault or fault):
             plan = self._plan
             self.pictures.append(
-                Picture(external_id.value, source.value, plan.return_form, plan.priority, None)
+                Picture(external_id.value, source.value, plan.return_form, plan.priority, None, made=made)
             )
 
     def found(self) -> Found:

@@ -6,10 +6,13 @@ from itertools import chain
 from typing import NoReturn
 from xml.parsers import expat
 
+from jobs.manifest.asked import ours_alone
 from jobs.manifest.drafts import Cell, Draft
+from jobs.manifest.feed_characters import Characters, character_fault, restored
 from jobs.manifest.google import ADDITIONAL, IMAGE_LINK, add_pictures
 from jobs.manifest.lines import Text
-from jobs.manifest.records import LONGEST_RECORD, ManifestError, Record
+from jobs.manifest.records import LONGEST_RECORD, ManifestError, Record, Reject, reject
+from jobs.manifest.several import addresses_of
 
 ROOTS = frozenset({"rss", "feed", "rdf"})
 ITEMS = frozenset({"item", "entry"})
@@ -48,6 +51,7 @@ class _FeedParser:
         self._finished: list[Record] = []
         self._path: list[str] = []
         self._item: _Item | None = None
+        self._characters = Characters()
         self._fed = 0
         self._moved_at = 0
         self._expat = parser = expat.ParserCreate(namespace_separator=BETWEEN_NAMESPACE_AND_NAME)
@@ -62,10 +66,10 @@ class _FeedParser:
     def feed(self, text: str) -> ManifestError | None:
         """Read on; an error is given back so that the records before it are not lost."""
         self._fed += len(text)
-        return self._parse(text)
+        return self._parse(self._characters.replaced(text))
 
     def close(self) -> ManifestError | None:
-        return self._parse("", final=True)
+        return self._parse(self._characters.replaced("", final=True), final=True)
 
     def take(self) -> list[Record]:
         """The records that were finished since."""
@@ -162,10 +166,14 @@ class _Item:
         self.depth = depth
         self.cells: dict[str, list[str]] = {}
         self.texts: list[str] = []
+        self.rejects: list[Reject] = []
 
     def close(self, path: list[str]) -> None:
         text = "".join(self.texts).strip()
         self.texts.clear()
+        if fault := character_fault(text):
+            text = restored(text)
+            self.rejects.append(reject(self.line, path[-1], text, fault))
         if text:
             self.cells.setdefault("/".join(path), []).append(text)
 
@@ -178,8 +186,17 @@ class _ItemReader:
 
     def read(self, item: _Item) -> Record:
         cells = item.cells
-        draft = Draft(item.line, self._first(cells, "return_form"), self._first(cells, "priority"))
-        additional = [Cell(f"g:{ADDITIONAL}", text) for text in _find(cells, ADDITIONAL)]
+        if item.rejects:
+            return Record(item.line, cells, (), tuple(item.rejects))
+        priority = self._first(cells, "priority")
+        if "priority" not in self._names:
+            priority = ours_alone(priority)
+        draft = Draft(item.line, self._first(cells, "return_form"), priority)
+        additional = [
+            Cell(f"g:{ADDITIONAL}", address)
+            for text in _find(cells, ADDITIONAL)
+            for address in addresses_of(text)
+        ]
         add_pictures(draft, self._first(cells, "external_id"), self._first(cells, "source"), additional)
         return Record(item.line, cells, *draft.found())
 

@@ -10,6 +10,7 @@ from jobs.manifest.columns import Header
 from jobs.manifest.delimited import ReadCells
 from jobs.manifest.drafts import Cell, Draft
 from jobs.manifest.records import Found
+from jobs.manifest.several import listed
 
 MOST_ADDITIONAL = 10
 IMAGE_LINK = "image_link"
@@ -37,7 +38,7 @@ def add_pictures(draft: Draft, external_id: Cell, main: Cell, additional: Sequen
     if main.value:
         draft.add(external_id, main)
     for number, source in enumerate(additional[:MOST_ADDITIONAL], start=2):
-        draft.add(Cell(external_id.column, f"{external_id.value}/{number}"), source)
+        draft.add(Cell(external_id.column, f"{external_id.value}/{number}"), source, made=True)
     if len(additional) > MOST_ADDITIONAL:
         draft.reject(
             additional[MOST_ADDITIONAL],
@@ -68,8 +69,7 @@ class _GoogleCells:
         additional = [
             Cell(ADDITIONAL, address)
             for place in self._additional
-            for address in map(str.strip, cells[place].split(","))
-            if address
+            for address in listed(cells[place].strip())
         ]
         add_pictures(draft, self._id.cell(cells), self._main.cell(cells), additional)
         return draft.found()

@@ -5,12 +5,13 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from jobs.manifest.columns import NEEDED, TARGETS, fold
-from jobs.manifest.drafts import Cell, PlainCells, read_picture, usual_picture
+from jobs.manifest.drafts import Cell, PlainCells, read_pictures, usual_picture, with_position
 from jobs.manifest.lines import Text, bounded_lines
-from jobs.manifest.records import ManifestError, Record, Reject, reject
+from jobs.manifest.records import Found, ManifestError, Record, Reject, reject
+from jobs.manifest.several import BEGINS
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -19,12 +20,15 @@ class _LineError(ValueError):
     """The line is no object that can be used; the text says why."""
 
 
-def read_ndjson(text: Text, columns: Mapping[str, str], *, name: str) -> Iterator[Record]:
+def read_ndjson(text: Text, columns: Mapping[str, str], *, name: str, many: bool = False) -> Iterator[Record]:
     """A record for each line that is not blank; a line that is no usable object is rejected whole.
+
+    Objects and lists that are no target are kept as JSON. A target may be a path into an object,
+    `featuredImage.url`, and the source a list of addresses.
 
     Raises ManifestError if the first object stands over several lines.
     """
-    reader = _ObjectReader(columns)
+    reader = _ObjectReader(columns, many=many)
     for number, line in enumerate(bounded_lines(text, name=name), start=text.line):
         found = line.strip()
         if number == text.line and found == "{":
@@ -75,12 +79,16 @@ def _refuse_constant(constant: str) -> NoReturn:
 
 
 class _ObjectReader:
-    def __init__(self, columns: Mapping[str, str]) -> None:
+    def __init__(self, columns: Mapping[str, str], *, many: bool) -> None:
         self._columns = {target: columns.get(target, target) for target in TARGETS}
         self._folded = {target: fold(column) for target, column in self._columns.items()}
+        self._position = columns.get("position", "position") if many else None
+        self._many = many
+        self._is_priority_theirs = "priority" not in columns and not columns.keys().isdisjoint(NEEDED)
 
     def read(self, line: int, found: dict[str, Any]) -> Record:
-        keys = self._find_keys(found)
+        targets = self._find_targets(found)
+        taken = {target.key for target in targets.values() if target}
         texts, rejects = _read_texts(line, found)
         rejects += [
             reject(
@@ -90,30 +98,93 @@ class _ObjectReader:
                 f"is not in the object; name it, or say which it is with `--map {target}=NAME`",
             )
             for target, column in self._columns.items()
-            if keys[target] is None and target in NEEDED
+            if targets[target] is None and target in NEEDED
         ]
         if rejects:
             return Record(line, found, (), tuple(rejects))
-        taken = set(keys.values())
+        sources = _list_of(targets["source"])
+        values = {}
+        for name, target in targets.items():
+            try:
+                listed = sources is not None and name == "source"
+                values[name] = "" if target is None or listed else _scalar(target.value).strip()
+            except _LineError as error:
+                assert target is not None  # noqa: S101 - it has a value
+                rejects.append(reject(line, _shown(target.name), _shown(target.value), str(error)))
+        if rejects:
+            return Record(line, found, (), tuple(rejects))
         metadata = {key: text for key, text in texts.items() if text and key not in taken} or None
-        external_id, source, form, priority = values = [
-            "" if key is None else texts[key].strip() for key in keys.values()
-        ]
-        if picture := usual_picture(external_id, source, form, priority, metadata):
-            return Record(line, found, (picture,), ())
-        named = [
-            Cell(key or self._columns[target], value)
-            for (target, key), value in zip(keys.items(), values, strict=True)
-        ]
-        return Record(line, found, *read_picture(line, PlainCells(*named), metadata))
+        if sources is None and (
+            picture := usual_picture(
+                values["external_id"], values["source"], values["return_form"], values["priority"], metadata
+            )
+        ):
+            pictures: Found = (picture,), ()
+        else:
+            named = [
+                Cell(target.name if target else self._columns[name], values[name])
+                for name, target in targets.items()
+            ]
+            pictures = read_pictures(line, PlainCells(*named), metadata, sources=sources, many=self._many)
+        if self._position is not None:
+            position = _Target.find(found, _folded(found), self._position, fold(self._position))
+            if position:
+                cell = Cell(position.name, _text(position.value).strip())
+                pictures = with_position(line, pictures, cell)
+        return Record(line, found, *pictures)
 
-    def _find_keys(self, found: Mapping[str, Any]) -> dict[str, str | None]:
-        """Where the targets stand, in the order of TARGETS: under the very name, else in any letter case."""
-        folded = {fold(key): key for key in found}
-        return {
-            target: column if column in found else folded.get(self._folded[target])
+    def _find_targets(self, found: Mapping[str, Any]) -> dict[str, "_Target | None"]:
+        """In the order of TARGETS: under the very name, else in any letter case, else along the path."""
+        folded = _folded(found)
+        targets = {
+            target: _Target.find(found, folded, column, self._folded[target]) if column else None
             for target, column in self._columns.items()
         }
+        if self._is_priority_theirs:
+            targets["priority"] = None
+        return targets
+
+
+class _Target(NamedTuple):
+    """A value that is asked for, and the key of the object under which it stands."""
+
+    key: str
+    name: str
+    value: Any
+
+    @classmethod
+    def find(
+        cls, found: Mapping[str, Any], keys: Mapping[str, str], column: str, folded: str
+    ) -> "_Target | None":
+        if column in found:
+            return cls(column, column, found[column])
+        if (key := keys.get(folded)) is not None:
+            return cls(key, key, found[key])
+        return cls._along(found, column)
+
+    @classmethod
+    def _along(cls, found: Mapping[str, Any], column: str) -> "_Target | None":
+        if "." not in column:
+            return None
+        value: Any = found
+        for step in column.split("."):
+            if not isinstance(value, dict) or step not in value:
+                return None
+            value = value[step]
+        # The object around it is kept.
+        return cls("", column, value)
+
+
+def _folded(found: Mapping[str, Any]) -> dict[str, str]:
+    return {fold(key): key for key in found}
+
+
+def _list_of(target: _Target | None) -> list[str] | None:
+    """A list of addresses; None for anything else, which is one value or none."""
+    if target is None or not isinstance(target.value, list) or not target.value:
+        return None
+    texts = [text.strip() for text in target.value if isinstance(text, str) and BEGINS.match(text.strip())]
+    return texts if len(texts) == len(target.value) else None
 
 
 def _read_texts(line: int, found: Mapping[str, Any]) -> tuple[dict[str, str], list[Reject]]:
@@ -129,6 +200,18 @@ def _read_texts(line: int, found: Mapping[str, Any]) -> tuple[dict[str, str], li
 
 
 def _text(value: object) -> str:
+    if isinstance(value, dict | list):
+        return _as_json(value)
+    return _scalar(value)
+
+
+def _as_json(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    # Half a character is written out.
+    return json.dumps(value) if SURROGATE.search(text) else text
+
+
+def _scalar(value: object) -> str:
     match value:
         case None:
             return ""

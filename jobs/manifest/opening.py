@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import BinaryIO
 
@@ -9,7 +10,6 @@ from jobs.manifest.columns import NEEDED, Header, require_targets
 from jobs.manifest.decoding import count_breaks, decoded, find_encoding
 from jobs.manifest.delimited import (
     SEPARATOR_LINE,
-    ReadCells,
     find_delimiter,
     is_blank,
     read_records,
@@ -43,15 +43,26 @@ class Manifest:
     header: tuple[str, ...] = ()
     """The first row as it was written; empty where the format has none."""
     delimiter: str | None = None
+    makes_ids: bool = False
+    """Whether several pictures of a product get ids that are made of the product's."""
 
     def __iter__(self) -> Iterator[Record]:
         return self.records
 
 
 def open_manifest(
-    stream: BinaryIO, *, name: str, encoding: str | None = None, columns: Mapping[str, str] | None = None
+    stream: BinaryIO,
+    *,
+    name: str,
+    encoding: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    delimiter: str | None = None,
+    many: bool = False,
 ) -> Manifest:
     """Recognise the format and read as far as the header. `name` is for messages.
+
+    `delimiter` is that of a delimited file, if its header does not show it. With `many` one id may stand
+    for several pictures, which are to be numbered.
 
     `encoding` is that of a file without a mark of its own, UTF-8 if not given. `columns` is from target to
     column, as of `parse_columns`. Where it maps external_id or source, a delimited file is read as a plain
@@ -60,21 +71,26 @@ def open_manifest(
     """
     mapped = dict(columns or {})
     require_targets(mapped)
+    if "position" in mapped and not many:
+        raise ManifestError(
+            f"the column {mapped['position'][:60]!r} is mapped as position, by which pictures of one id are"
+            " numbered: say `--many` as well"
+        )
     chunks = unpacked(stream, name=name)
     first = next(chunks, b"")
     codec = find_encoding(first, encoding, name=name)
     text = _find_start(decoded(chain((first,), chunks), codec, name=name), name=name)
     match text.start.lstrip()[0]:
         case "{":
-            return Manifest("NDJSON manifest", codec, read_ndjson(text, mapped, name=name))
+            return Manifest("NDJSON manifest", codec, read_ndjson(text, mapped, name=name, many=many))
         case "<":
-            return Manifest(GOOGLE, codec, read_feed(text, mapped, name=name))
+            return Manifest(GOOGLE, codec, read_feed(text, mapped, name=name), makes_ids=True)
         case "[":
             raise ManifestError(
                 f"{name} is a JSON array; write one object a line, for instance with `jq -c '.[]'`"
             )
         case _:
-            return _open_delimited(text, mapped, codec, name=name)
+            return _open_delimited(text, mapped, codec, name=name, delimiter=delimiter, many=many)
 
 
 def _find_start(texts: Iterator[str], *, name: str) -> Text:
@@ -108,19 +124,30 @@ def _refuse_binary(start: str, name: str) -> None:
     raise ManifestError(f"{name} is no text: its first line has NUL bytes; export it as CSV, TSV or NDJSON")
 
 
-def _open_delimited(text: Text, mapped: Mapping[str, str], codec: str, *, name: str) -> Manifest:
+def _open_delimited(
+    text: Text, mapped: Mapping[str, str], codec: str, *, name: str, delimiter: str | None, many: bool
+) -> Manifest:
     lines = bounded_lines(text, name=name)
     first, begun = next(lines), text.line
     if separator := SEPARATOR_LINE.fullmatch(first):
-        delimiter, begun = separator[1], begun + 1
+        delimiter, begun = delimiter or separator[1], begun + 1
     else:
-        delimiter, lines = find_delimiter(first), chain((first,), lines)
+        delimiter, lines = delimiter or find_delimiter(first), chain((first,), lines)
     held = RecordLines(lines, name=name, begun=begun)
     rows = read_rows(held, delimiter, name=name)
     header = _read_header(rows, held, name)
-    kind, reader = _recognise(header, mapped, delimiter)
-    records = read_records(rows, held, len(header.names), delimiter, reader)
-    return Manifest(kind, codec, records, header.names, delimiter)
+    records = partial(read_records, rows, held, len(header.names), delimiter)
+    if mapped.keys().isdisjoint(NEEDED) and not has_plain_columns(header):
+        if is_shopify(header):
+            shopify = shopify_reader(header, mapped)
+            judged = shopify.judged(records(shopify))
+            return Manifest(SHOPIFY, codec, judged, header.names, delimiter, makes_ids=True)
+        if is_google(header):
+            google = records(google_reader(header, mapped))
+            return Manifest(GOOGLE, codec, google, header.names, delimiter, makes_ids=True)
+    kind = "TSV manifest" if delimiter == "\t" else "CSV manifest"
+    plain = plain_reader(header, mapped, many=many)
+    return Manifest(kind, codec, records(plain), header.names, delimiter)
 
 
 def _read_header(rows: Iterator[list[str]], lines: RecordLines, name: str) -> Header:
@@ -132,13 +159,3 @@ def _read_header(rows: Iterator[list[str]], lines: RecordLines, name: str) -> He
             f"the names of columns in line {lines.begun} of {name} cannot be read: it {lines.fault}"
         )
     return Header(cells, file=name)
-
-
-def _recognise(header: Header, mapped: Mapping[str, str], delimiter: str) -> tuple[str, ReadCells]:
-    if mapped.keys().isdisjoint(NEEDED) and not has_plain_columns(header):
-        if is_shopify(header):
-            return SHOPIFY, shopify_reader(header, mapped)
-        if is_google(header):
-            return GOOGLE, google_reader(header, mapped)
-    kind = "TSV manifest" if delimiter == "\t" else "CSV manifest"
-    return kind, plain_reader(header, mapped)

@@ -20,6 +20,8 @@ class Picture:
     """One picture that a record names. What `source` means is not checked here.
 
     `version` is what its source says of its present state: another one, another picture; None: nothing.
+    `made` says that the id was made of a product's and a number. `position` is the picture's place among
+    those of its id.
     """
 
     external_id: str
@@ -28,6 +30,8 @@ class Picture:
     priority: Priority | None
     metadata: dict[str, str] | None
     version: str | None = None
+    made: bool = False
+    position: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

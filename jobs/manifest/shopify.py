@@ -1,13 +1,13 @@
 """Shopify's product export, in its older spelling and that of 2025 (help.shopify.com, "Using CSV files")."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from jobs.manifest.asked import Asked, Spot
 from jobs.manifest.columns import Header
-from jobs.manifest.delimited import ReadCells
-from jobs.manifest.drafts import Cell, Draft
-from jobs.manifest.records import Found
+from jobs.manifest.drafts import NO_NUMBER, Cell, Draft
+from jobs.manifest.records import Found, Record, reject
 
 HANDLE = ("Handle", "URL handle")
 IMAGE = ("Image Src", "Product image URL")
@@ -17,6 +17,12 @@ SKU = ("Variant SKU", "SKU")
 
 # Shopify takes 250 pictures a product.
 MOST_REMEMBERED = 500
+# It takes 2,048 variants; rows of a product are held back until one has a picture.
+MOST_HELD = 5_000
+MOST_HANDLES = 100_000
+NO_PICTURE = (
+    "no picture: none of the product's rows has an image or a variant image; give it one or leave it out"
+)
 WHOLE_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
@@ -28,12 +34,12 @@ def _has(header: Header, spellings: Sequence[str]) -> bool:
     return Spot.find(header, *spellings).place is not None
 
 
-def shopify_reader(header: Header, columns: Mapping[str, str]) -> ReadCells:
+def shopify_reader(header: Header, columns: Mapping[str, str]) -> "ShopifyCells":
     """What reads rows in their order: those of a product stand together under one handle.
 
     Raises ManifestError if a column that is used stands there twice, or a mapped one not at all.
     """
-    return _ShopifyCells(header, Asked(header, columns))
+    return ShopifyCells(header, Asked(header, columns))
 
 
 class _Product:
@@ -43,6 +49,7 @@ class _Product:
         self.handle = handle
         self.rows = 0
         self.images = 0
+        self.has_picture = False
         self._sources: set[str] = set()
 
     def remember(self, source: str) -> bool:
@@ -54,13 +61,19 @@ class _Product:
         return True
 
 
-class _ShopifyCells:
+class ShopifyCells:
+    """What reads a row. Most rows are variants without a picture of their own, which is how Shopify writes
+    them: `judged` finds the products that have none at all.
+    """
+
     def __init__(self, header: Header, asked: Asked) -> None:
         self._asked = asked
         self._handle, self._image, self._position, self._variant_image, self._sku = (
             Spot.find(header, *spellings) for spellings in (HANDLE, IMAGE, POSITION, VARIANT_IMAGE, SKU)
         )
         self._product = _Product("")
+        # Hashes of handles whose product has a picture, for rows that do not stand together.
+        self._with_pictures: set[int] = set()
 
     def __call__(self, line: int, cells: Sequence[str]) -> Found:
         draft = self._asked.draft(line, cells)
@@ -69,17 +82,44 @@ class _ShopifyCells:
         )
         self._turn_to(handle.value)
         if not image.value and not variant.value:
-            draft.reject(image, "no picture: the row has neither an image nor a variant image")
-        elif not handle.value:
+            return (), ()
+        self._product.has_picture = True
+        if not handle.value:
             draft.reject(handle, "is empty; give each row its product's handle")
         else:
             self._add_image(draft, image, self._position.cell(cells))
             self._add_variant(draft, variant, self._sku.cell(cells).value)
         return draft.found()
 
+    def judged(self, records: Iterator[Record]) -> Iterator[Record]:
+        """The records, of which the first one of each product without any picture is a reject."""
+        product, held = self._product, list[Record]()
+        for record in records:
+            if self._product is not product:
+                yield from self._released(held, product)
+                product, held = self._product, []
+            held.append(record)
+            if product.has_picture or len(held) > MOST_HELD:
+                yield from self._released(held, product)
+                product.has_picture, held = True, []
+        yield from self._released(held, product)
+
+    def _released(self, held: list[Record], product: _Product) -> Iterator[Record]:
+        judged = product.has_picture
+        for record in held:
+            if judged or record.rejects:
+                yield record
+            else:
+                judged = True
+                missing = reject(record.line, self._image.column, "", NO_PICTURE)
+                yield replace(record, rejects=(missing,))
+
     def _turn_to(self, handle: str) -> None:
         if handle != self._product.handle:
+            if self._product.has_picture and len(self._with_pictures) < MOST_HANDLES:
+                self._with_pictures.add(hash(self._product.handle))
             self._product = _Product(handle)
+            self._product.has_picture = hash(handle) in self._with_pictures
         self._product.rows += 1
 
     def _add_image(self, draft: Draft, image: Cell, position: Cell) -> None:
@@ -89,12 +129,13 @@ class _ShopifyCells:
         product.images += 1
         product.remember(image.value)
         if position.value and not WHOLE_NUMBER.fullmatch(position.value):
-            draft.reject(position, "is not a whole number; number the product's pictures 1, 2, 3")
+            draft.reject(position, NO_NUMBER)
             return
         number = int(position.value or product.images)
-        draft.add(Cell(self._handle.column, f"{product.handle}/{number}"), image)
+        draft.add(Cell(self._handle.column, f"{product.handle}/{number}"), image, made=True)
 
     def _add_variant(self, draft: Draft, variant: Cell, sku: str) -> None:
         product = self._product
         if variant.value and product.remember(variant.value):
-            draft.add(Cell(self._handle.column, f"{product.handle}/variant/{sku or product.rows}"), variant)
+            name = f"{product.handle}/variant/{sku or product.rows}"
+            draft.add(Cell(self._handle.column, name), variant, made=True)

@@ -16,6 +16,9 @@ RANKS: dict[str, Priority | None] = {"": None, **PRIORITIES}
 # Unicode's categories Cc and Cs.
 UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
+# A byte of a file's name that Python could not decode.
+UNDECODED_BASE, UNDECODED_FIRST, UNDECODED_LAST = 0xDC00, "\udc80", "\udcff"
+
 
 def external_id_fault(value: str) -> str | None:
     """What is wrong with it and what to do, or None."""
@@ -39,6 +42,9 @@ def character_fault(value: str) -> str | None:
     # isprintable is the fast way for nearly all; the rest may be rare letters, which are fine.
     if value.isprintable() or not (found := UNUSABLE.search(value)):
         return None
+    if UNDECODED_FIRST <= found[0] <= UNDECODED_LAST:
+        byte = ord(found[0]) - UNDECODED_BASE
+        return f"has the byte 0x{byte:02X} at place {found.start() + 1}, which is no UTF-8; rename it"
     return f"has the control character U+{ord(found[0]):04X} at place {found.start() + 1}; remove it"
 
 

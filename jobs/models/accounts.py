@@ -1,9 +1,10 @@
 """The accounts at the endpoint, and how fast each may be called."""
 
+import uuid
 from datetime import datetime
 from typing import cast
 
-from sqlalchemy import CheckConstraint, DateTime, Double, ForeignKey, Table, Text
+from sqlalchemy import CheckConstraint, DateTime, Double, ForeignKey, Table, Text, Uuid
 from sqlalchemy.orm import Mapped, mapped_column
 
 from jobs.database import Base
@@ -11,7 +12,11 @@ from jobs.models.columns import NOW
 
 
 class Account(Base):
-    """An API key at the endpoint, named by a fingerprint. Paused, no call of it goes out."""
+    """An API key at the endpoint, named by a fingerprint. Paused, no call of it goes out.
+
+    `doubted_job` was the last to meet an answer, `doubted_code`, that would pause it had the endpoint itself
+    given it: another job that meets it too does.
+    """
 
     __tablename__ = "accounts"
     __table_args__ = (
@@ -26,6 +31,9 @@ class Account(Base):
     pause_code: Mapped[str | None] = mapped_column(Text)
     pause_message: Mapped[str | None] = mapped_column(Text)
     probe_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    doubted_job: Mapped[uuid.UUID | None] = mapped_column(Uuid)
+    doubted_code: Mapped[str | None] = mapped_column(Text)
+    doubted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     credits: Mapped[float | None] = mapped_column(Double)
     credits_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 

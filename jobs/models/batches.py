@@ -9,6 +9,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from jobs.database import Base
 from jobs.models.columns import NEW_ID, NOW, address
+from jobs.models.words import one_of
+from jobs.states import JobMessages
 
 
 class Batch(Base):
@@ -27,8 +29,14 @@ class Batch(Base):
         CheckConstraint("weight > 0", name="weight_is_positive"),
         CheckConstraint("budget >= 0 AND spent >= 0", name="budget_is_not_negative"),
         address("webhook_url"),
+        CheckConstraint(one_of("webhook_jobs", JobMessages), name="webhook_jobs_is_known"),
         CheckConstraint("opens_at < closes_at", name="window_has_a_length"),
-        Index("ix_batches_without_results", "id", postgresql_where=text("results_key IS NULL")),
+        # A batch that never got a job has no place, and no results to come.
+        Index(
+            "ix_batches_without_results",
+            "id",
+            postgresql_where=text("results_key IS NULL AND last_place > 0"),
+        ),
         Index("ix_batches_closes_at", "closes_at", postgresql_where=text("closes_at IS NOT NULL")),
         Index("ix_batches_producer", "producer_id", "id", postgresql_where=text("producer_id IS NOT NULL")),
     )
@@ -46,6 +54,7 @@ class Batch(Base):
     results_key: Mapped[str | None] = mapped_column(Text)
     # Told by a trigger, in the transaction that writes `results_key`.
     webhook_url: Mapped[str | None] = mapped_column(Text)
+    webhook_jobs: Mapped[JobMessages] = mapped_column(Text, server_default=JobMessages.NONE)
     budget: Mapped[int | None]
     spent: Mapped[int] = mapped_column(server_default=text("0"))
     parked: Mapped[bool] = mapped_column(server_default=text("false"))

@@ -31,6 +31,7 @@ class Ingest(Base):
 
     With a `source` it was requested: an ingester reads it, once `due_at`, and again after trouble that may
     pass. `error` says why it ended before all was read; `plan` what it will cost, if somebody must approve.
+    `skipped` counts files that are not taken, by reason; `remarks` are sentences for whoever asked.
     """
 
     __tablename__ = "ingests"
@@ -69,6 +70,8 @@ class Ingest(Base):
     duplicates: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     unchanged: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     changes: Mapped[dict[str, int] | None] = mapped_column(JSONB)
+    skipped: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB)
+    remarks: Mapped[list[str] | None] = mapped_column(JSONB)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
     finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 

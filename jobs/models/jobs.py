@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
     DateTime,
     Double,
@@ -33,6 +34,8 @@ class Job(Base):
     `fence` counts handings-out: the message carries it, the claim needs it, and every later write of
     that claim repeats it. `tries` counts what went wrong in the present step, never what had to wait.
     A deleted job is emptied and no longer its producer's; its row stays for the ledger.
+    A job of a manifest knows the line that its record begins in, and the source as it is written there
+    (`manifest_source`; null where that is `source` itself): results go back to that row and to no other.
     """
 
     __tablename__ = "jobs"
@@ -47,6 +50,8 @@ class Job(Base):
     source_failed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     return_form: Mapped[ReturnForm] = mapped_column(Text, server_default=ReturnForm.RGBA)
     details: Mapped[dict[str, str] | None] = mapped_column(JSONB)
+    manifest_line: Mapped[int | None] = mapped_column(BigInteger)
+    manifest_source: Mapped[str | None] = mapped_column(Text)
     # Told by a trigger, in the transaction that makes the job final or held.
     webhook_url: Mapped[str | None] = mapped_column(Text)
 
@@ -56,8 +61,12 @@ class Job(Base):
     priority: Mapped[int] = mapped_column(SmallInteger, server_default=text(str(int(Priority.NORMAL))))
     place: Mapped[float] = mapped_column(Double)
     scheduled_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    # Of a job that stands `waiting`: which one buys the cutout of the same picture.
+    waits_for: Mapped[uuid.UUID | None] = mapped_column(Uuid)
     fence: Mapped[int] = mapped_column(server_default=text("0"))
     tries: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    # Workers that died with it at its present step and no call of it out: one more may be its own doing.
+    deaths: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     # No foreign key: a claim must not lock the row that carries its worker's heartbeat.
     worker_id: Mapped[uuid.UUID | None] = mapped_column(Uuid)
     # Of that worker, when it claimed the job; NULL if it was not in the table then.
@@ -68,6 +77,8 @@ class Job(Base):
     sent_width: Mapped[int | None]
     sent_height: Mapped[int | None]
     lifeboat_key: Mapped[str | None] = mapped_column(Text)
+    # The call that brought the result; it stays when the result's URL is forgotten.
+    result_attempt: Mapped[int | None] = mapped_column(BigInteger)
     # Times that the result's own server said that it is gone: `tries` counts whatever went wrong.
     gone_tries: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     # Bytes that were paid for and are not what was bought: jobs/unexpected.py.
@@ -91,6 +102,8 @@ class Job(Base):
     # Since it was asked for no call of it begins; its state says what came of it.
     cancelled_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     deleted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    # A person retried it: that the same picture is held as another job does not hold it any more.
+    released_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
     __table_args__ = (
         UniqueConstraint("batch_id", "external_id", "return_form"),
@@ -106,6 +119,7 @@ class Job(Base):
             "(state = 'queued') = (standing IS NOT NULL) OR state = 'held' AND standing = 'parked'",
             name="queued_if_and_only_if_standing",
         ),
+        CheckConstraint("standing <> 'waiting' OR waits_for IS NOT NULL", name="waits_for_somebody"),
         CheckConstraint(
             "(state = 'running') = (worker_id IS NOT NULL)", name="running_if_and_only_if_claimed"
         ),
@@ -144,6 +158,13 @@ class Job(Base):
             "scheduled_at",
             postgresql_where=text("standing IN ('handed_out', 'serving', 'resting')"),
         ),
+        Index(
+            "ix_jobs_waiting",
+            "waits_for",
+            "priority",
+            "place",
+            postgresql_where=text("standing = 'waiting'"),
+        ),
         # Of each parked job in one of these two: what its batch keeps back, and what it has no credits for.
         Index(
             "ix_jobs_parked",
@@ -157,8 +178,15 @@ class Job(Base):
             "place",
             postgresql_where=text("standing = 'parked' AND code = 'OVER_BUDGET'"),
         ),
-        Index("ix_jobs_running", "worker_id", postgresql_where=text("state = 'running'")),
+        # By the end of their lease, in which they were handed out: see jobs/marks.py.
+        Index("ix_jobs_running", "scheduled_at", postgresql_where=text("state = 'running'")),
         Index("ix_jobs_held", "code", "standing", postgresql_where=text("state = 'held'")),
+        # Pictures that wait for a person, which are few.
+        Index(
+            "ix_jobs_held_pictures",
+            "source_sha256",
+            postgresql_where=text("state = 'held' AND standing IS NULL"),
+        ),
         Index("ix_jobs_batch_state", "batch_id", "state", postgresql_where=text("batch_id IS NOT NULL")),
         # Producers list jobs by these two. Jobs that have no producer cost them nothing.
         Index("ix_jobs_producer", "producer_id", "id", postgresql_where=text("producer_id IS NOT NULL")),

@@ -35,7 +35,8 @@ class Attempt(Base):
     It begins as `unknown` without an end, which is the truth if its worker dies. `unknown_at` says when it
     was given up as unknown and stays, should its worker come back and tell; `lost_at` that what it paid for
     died before it was stored. `in_outage` marks a call of unknown outcome that was made while the
-    endpoint failed for all jobs: it does not count against its job.
+    endpoint failed for all jobs: it does not count against its job. `source_sha256`, `endpoint`,
+    `preparation` and `scope` are of the identity of what was asked for (`jobs/store/identity.py`).
     """
 
     __tablename__ = "attempts"
@@ -46,6 +47,12 @@ class Attempt(Base):
         CheckConstraint("lost_at IS NULL OR outcome = 'charged'", name="only_what_was_paid_can_be_lost"),
         Index("ix_attempts_begun_at", "begun_at"),
         Index("ix_attempts_open", "begun_at", postgresql_where=text("ended_at IS NULL")),
+        # A call that is answered never comes into it.
+        Index(
+            "ix_attempts_in_doubt",
+            "source_sha256",
+            postgresql_where=text("unknown_at IS NOT NULL OR lost_at IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
@@ -55,6 +62,10 @@ class Attempt(Base):
     worker_id: Mapped[uuid.UUID] = mapped_column(Uuid)
     account: Mapped[str] = mapped_column(ForeignKey("accounts.name"))
     image_sha256: Mapped[bytes] = mapped_column(LargeBinary)
+    source_sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
+    endpoint: Mapped[str | None] = mapped_column(Text)
+    preparation: Mapped[int | None] = mapped_column(SmallInteger)
+    scope: Mapped[str | None] = mapped_column(Text)
     outcome: Mapped[AttemptOutcome] = mapped_column(Text, server_default=AttemptOutcome.UNKNOWN)
     begun_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
     ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

@@ -5,10 +5,12 @@ from datetime import datetime
 from typing import cast
 
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
     Computed,
     DateTime,
     ForeignKey,
+    Identity,
     Index,
     SmallInteger,
     Table,
@@ -44,9 +46,8 @@ class Delivery(Base):
     state: Mapped[DeliveryState] = mapped_column(Text, server_default=DeliveryState.WAITING)
     tries: Mapped[int] = mapped_column(server_default=text("0"))
     due_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
-    give_up_at: Mapped[datetime] = mapped_column(
-        DateTime(timezone=True), server_default=text("(now() + '1 day'::interval)")
-    )
+    # A day after the first try.
+    give_up_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     last_status: Mapped[int | None] = mapped_column(SmallInteger)
     last_error: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
@@ -68,6 +69,19 @@ class Delivery(Base):
             "ix_deliveries_undelivered", "producer_id", "id", postgresql_where=text("state <> 'delivered'")
         ),
     )
+
+
+class Digest(Base):
+    """A job that ended or is held, of a batch whose webhook is told of many in one message; until it is."""
+
+    __tablename__ = "digests"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    batch_id: Mapped[uuid.UUID] = mapped_column(Uuid)
+    producer_id: Mapped[uuid.UUID | None] = mapped_column(Uuid)
+    url: Mapped[str] = mapped_column(Text)
+    job: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
 
 
 class WebhookSecret(Base):

@@ -39,6 +39,7 @@ class Report:
     """What a run came to. Credits are `charged` for sure, `unknown` perhaps, and `saved` by reuse.
 
     `counts` holds the pictures that were new, changed, unchanged and so on, the rejects, the jobs by state.
+    `skipped` has the files of the source that are not taken, by reason, with the first names.
     """
 
     run_id: uuid.UUID
@@ -56,6 +57,8 @@ class Report:
     saved: int = 0
     troubles: list[Trouble] = field(default_factory=list)
     slowest: list[SlowCall] = field(default_factory=list)
+    skipped: list[dict[str, Any]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     rejects_key: str | None = None
     results_key: str | None = None
 
@@ -105,6 +108,8 @@ def _with_batch(session: Session, report: Report, batch_id: uuid.UUID) -> Report
             "saved": session.scalars(reused).one(),
             "troubles": _troubles(session, batch_id),
             "slowest": _slowest(session, batch_id),
+            "skipped": (ingest.skipped if ingest else None) or [],
+            "remarks": (ingest.remarks if ingest else None) or [],
             "rejects_key": ingest.rejects_key if ingest else None,
         }
     )

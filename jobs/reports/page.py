@@ -18,7 +18,7 @@ dt { font-size: .8rem; opacity: .7; } dd { margin: 0; font-size: 1.3rem; font-va
 table { border-collapse: collapse; width: 100%; } td, th { text-align: left; padding: .3rem .5rem .3rem 0; }
 tr { border-bottom: 1px solid var(--line); vertical-align: top; } .number { text-align: right; }
 """
-PICTURES = ("new", "changed", "again", "unchanged", "vanished", "rejected")
+PICTURES = ("new", "changed", "again", "unchanged", "vanished", "rejected", "skipped")
 JOBS = ("succeeded", "failed", "held", "queued", "running", "cancelled")
 
 
@@ -43,6 +43,7 @@ def page(report: Report) -> str:
 {_tiles({name: report.counts.get(name, 0) for name in PICTURES})}
 <h2>Jobs</h2>
 {_tiles({name: report.counts[name] for name in JOBS if report.counts.get(name)})}
+{_skipped(report)}
 {_troubles(report)}
 {_slowest(report)}
 {_files(report)}
@@ -68,6 +69,12 @@ def _tiles(figures: dict[str, int]) -> str:
         return '<p class="soft">none</p>'
     tiles = (f"<div><dt>{escape(name)}</dt><dd>{figure:,}</dd></div>" for name, figure in figures.items())
     return f"<dl>{''.join(tiles)}</dl>"
+
+
+def _skipped(report: Report) -> str:
+    rows = ([f"{found['count']:,}", found["reason"], ", ".join(found["names"])] for found in report.skipped)
+    remarks = "".join(f"<p>{escape(remark)}</p>" for remark in report.remarks)
+    return remarks + _table("Files that were not taken", ["files", "reason", "for example"], rows)
 
 
 def _troubles(report: Report) -> str:

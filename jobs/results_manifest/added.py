@@ -14,6 +14,7 @@ STATE, KEY, URL, SHA256, WIDTH, HEIGHT, ERROR, REQUEST_ID, REUSED = (
 )
 ALL_ADDED = (STATE, KEY, URL, SHA256, WIDTH, HEIGHT, ERROR, REQUEST_ID, REUSED)
 REJECTED = "rejected"
+WITHOUT_PICTURE = "without a picture"
 # A record of several pictures counts as the first of these that one of them is.
 WORST_FIRST = (State.FAILED, State.HELD, State.QUEUED, State.RUNNING, State.CANCELLED, REJECTED)
 
@@ -36,6 +37,8 @@ class Added:
 
         There an empty value keeps its place: the second key is that of the second picture.
         """
+        if has_no_picture(record):
+            return [""] * len(self.names)
         values = [self._values(row) for row in found] or [self._values(None)]
         joined = values[0] if len(values) == 1 else [_joined(cells) for cells in zip(*values, strict=True)]
         joined[self._error] = _errors(record, found)
@@ -56,8 +59,15 @@ class Added:
         return [row.state, key, *link, sha256, width, height, "", request_id, reused]
 
 
-def standing(found: Found) -> str:
+def has_no_picture(record: Record) -> bool:
+    """Whether it names none and need not, as a variant of a product that has one."""
+    return not record.pictures and not record.rejects
+
+
+def standing(record: Record, found: Found) -> str:
     """What the record counts as."""
+    if has_no_picture(record):
+        return WITHOUT_PICTURE
     states = {row.state if row else REJECTED for row in found} or {REJECTED}
     if len(states) == 1:
         return states.pop()

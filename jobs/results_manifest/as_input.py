@@ -3,13 +3,17 @@
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ARRAY, Engine, Text, Uuid, any_, bindparam, select
+from sqlalchemy import ARRAY, Engine, Text, Uuid, any_, bindparam, func, select
 from sqlalchemy.orm import Session
 
+from jobs.ingest.numbering import read_names
+from jobs.ingest.opening import MANY
+from jobs.ingest.source import Numbering
 from jobs.manifest import Manifest, Picture, Record, open_manifest
 from jobs.models import JOBS, Ingest
 from jobs.results_manifest.added import Added, Found, standing
@@ -22,7 +26,13 @@ from jobs.storage import Bucket
 RECORDS_A_CHUNK = 1000
 FORMS = tuple(ReturnForm)
 
-ITS_JOBS = select(JOBS.c.id).where(
+ITS_JOBS = select(
+    JOBS.c.id,
+    JOBS.c.external_id,
+    JOBS.c.return_form,
+    JOBS.c.manifest_line,
+    func.coalesce(JOBS.c.manifest_source, JOBS.c.source).label("named"),
+).where(
     JOBS.c.batch_id == bindparam("batch", type_=Uuid),
     JOBS.c.external_id == any_(bindparam("names", type_=ARRAY(Text))),
 )
@@ -45,6 +55,10 @@ class Kept:
     def forms(self) -> tuple[ReturnForm, ...]:
         """What was asked of a picture whose record asks for nothing; empty if nobody wrote it down."""
         return tuple(ReturnForm(form) for form in self.options.get("forms") or ())
+
+    @property
+    def many(self) -> bool:
+        return bool(self.options.get(MANY))
 
     @property
     def columns(self) -> dict[str, str]:
@@ -71,19 +85,31 @@ def write_as_input(
     cannot be read further, and StorageError.
     """
     added = Added(links)
-    with bucket.open(kept.key) as stream:
-        manifest = _open(stream, kept)
+    with ExitStack() as stack:
+        manifest = _open(stack.enter_context(bucket.open(kept.key)), kept)
+        records = manifest.records
+        if kept.many:
+            # As it was numbered when it went in.
+            first = _open(stack.enter_context(bucket.open(kept.key)), kept)
+            records = stack.enter_context(read_names(engine, first.records, Numbering(many=True))).of(records)
         writer, head = make_writer(manifest, kept.columns, added.names)
         yield head
-        while chunk := list(islice(manifest.records, RECORDS_A_CHUNK)):
+        while chunk := list(islice(records, RECORDS_A_CHUNK)):
             look = _Jobs(engine, kept, chunk)
             found = [(record, look.of(record)) for record in chunk]
             yield writer.records((record, added.cells(record, jobs)) for record, jobs in found)
-            tally.update(standing(jobs) for _, jobs in found)
+            tally.update(standing(record, jobs) for record, jobs in found)
 
 
 def _open(stream: Any, kept: Kept) -> Manifest:
-    return open_manifest(stream, name=kept.key, encoding=kept.options.get("encoding"), columns=kept.columns)
+    return open_manifest(
+        stream,
+        name=kept.key,
+        encoding=kept.options.get("encoding"),
+        columns=kept.columns,
+        delimiter=kept.options.get("delimiter"),
+        many=kept.many,
+    )
 
 
 class _Jobs:
@@ -93,17 +119,27 @@ class _Jobs:
         self._forms = kept.forms
         names = {picture.external_id for record in chunk for picture in record.pictures}
         with engine.connect() as connection:
-            ids = connection.scalars(ITS_JOBS, {"batch": kept.batch_id, "names": list(names)}).all()
+            jobs = connection.execute(ITS_JOBS, {"batch": kept.batch_id, "names": list(names)}).all()
+        # A release before this one wrote no rows down: there an id is all that is known.
+        self._named = {
+            (job.external_id, job.return_form): None if job.manifest_line is None else job.named
+            for job in jobs
+        }
         self._rows: dict[tuple[str | None, str], ResultRow] = {
-            (row.external_id, row.return_form): row for row in read_rows(engine, ids)
+            (row.external_id, row.return_form): row for row in read_rows(engine, [job.id for job in jobs])
         }
 
     def of(self, record: Record) -> Found:
         return [
-            self._rows.get((picture.external_id, form))
-            for picture in record.pictures
-            for form in self._forms_of(picture)
+            self._job_of(picture, form) for picture in record.pictures for form in self._forms_of(picture)
         ]
+
+    def _job_of(self, picture: Picture, form: ReturnForm) -> ResultRow | None:
+        """The picture's own job: one for another picture of that id is none of it."""
+        named = self._named.get((picture.external_id, form))
+        if named is not None and named != picture.source:
+            return None
+        return self._rows.get((picture.external_id, form))
 
     def _forms_of(self, picture: Picture) -> Sequence[ReturnForm]:
         if picture.return_form:

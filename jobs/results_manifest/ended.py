@@ -15,6 +15,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     func,
+    literal_column,
     select,
     update,
 )
@@ -46,10 +47,14 @@ STILL_READ = (
 
 HAS_ENDED = and_(first_job().is_not(None), first_job(*UNFINISHED).is_(None), STILL_READ.is_(None))
 
+# Of the index: whatever was enqueued into a batch got a place behind 0.
+HAD_JOBS = BATCHES.c.last_place > literal_column("0")
+
 ENDED = (
     select(BATCHES.c.id)
     .where(
         BATCHES.c.results_key.is_(None),
+        HAD_JOBS,
         BATCHES.c.id != all_(bindparam("but", type_=ARRAY(Uuid))),
         HAS_ENDED,
     )

@@ -74,6 +74,9 @@ class _DelimitedCells:
         return _delimited((self._row(tuple(record.cells), ours) for record, ours in records), self._delimiter)
 
     def _row(self, cells: Sequence[str], ours: Sequence[str]) -> Iterable[object]:
+        if not any(map(str.strip, cells[self._width :])):
+            # A spreadsheet wrote more empty cells than the header has.
+            cells = cells[: self._width]
         if len(cells) > self._width:
             # It was rejected for it. Ours would stand under the wrong names, and its own may not be moved.
             return cells

@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
+from jobs.schedules.cron_words import fields_of, what_is_wrong
 from jobs.schedules.errors import InvalidScheduleError
 from jobs.schedules.local_time import A_SECOND, instant_of, jump_between, offset_at, reading_at, zone_of
 
 LONGEST_EXPRESSION = 200
-FIELDS, FIELDS_WITH_SECONDS = 5, 6
 EVERY_HOUR = set(range(24))
 # No zone's clocks jumped twice in a day.
 A_DAY = timedelta(days=1)
@@ -74,22 +74,20 @@ class Cron:
 def cron_of(expression: str, zone_name: str) -> Cron:
     """Read an expression. Raises InvalidScheduleError if it is none, or can never fire, or for the zone."""
     zone = zone_of(zone_name)
-    fields = expression.split()
-    if len(expression) > LONGEST_EXPRESSION or len(fields) not in (FIELDS, FIELDS_WITH_SECONDS):
+    if len(expression) > LONGEST_EXPRESSION:
         raise InvalidScheduleError(
             "cron",
             f"the cron expression {expression[:LONGEST_EXPRESSION]!r} does not have five fields, or six with"
             " seconds first; write one like '15 1 * * *'",
         )
     # cronsim treats expressions of five fields in its own way when clocks change.
-    with_seconds = " ".join(fields if len(fields) == FIELDS_WITH_SECONDS else ["0", *fields])
+    fields = fields_of(expression)
+    with_seconds = " ".join(fields)
     try:
         simulated = CronSim(with_seconds, ANY_READING)
     except CronSimError as error:
         field = str(error).removeprefix("Bad ")
-        raise InvalidScheduleError(
-            "cron", f"the cron expression {expression!r} never fires: there is no such {field}; mend it"
-        ) from error
+        raise InvalidScheduleError("cron", what_is_wrong(expression, fields, field)) from error
     if next(simulated, None) is None:
         raise InvalidScheduleError("cron", f"the cron expression {expression!r} never fires; mend its days")
     return Cron(with_seconds, zone, simulated.hours == EVERY_HOUR)

@@ -33,6 +33,7 @@ class Tally:
     by_state: dict[State, int]
     over_budget: int
     rejected: int
+    skipped: int
     changes: Mapping[str, int]
     credits: int
 
@@ -51,7 +52,8 @@ class Tally:
 
     def as_json(self) -> dict[str, int]:
         states = {str(state): count for state, count in self.by_state.items()}
-        whole = {"jobs": self.total, "rejected": self.rejected, "credits": self.credits}
+        whole = {"jobs": self.total, "rejected": self.rejected, "skipped": self.skipped}
+        whole["credits"] = self.credits
         return {**whole, **states, **self.changes}
 
 
@@ -113,7 +115,8 @@ def tally(session: Session, batch_id: uuid.UUID) -> Tally:
     over_budget = sum(over for state, _, over in rows if state == State.HELD)
     ingest = session.get_one(Ingest, batch_id)
     spent = credits_of_batch(session, batch_id)
-    return Tally(by_state, over_budget, ingest.rejects, ingest.changes or {}, spent)
+    skipped = sum(found["count"] for found in ingest.skipped or ())
+    return Tally(by_state, over_budget, ingest.rejects, skipped, ingest.changes or {}, spent)
 
 
 def _locked(session: Session, run_id: uuid.UUID, state: RunState) -> Run | None:

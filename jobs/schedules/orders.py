@@ -39,6 +39,23 @@ class Options:
     encoding: str | None = None
     keys: bool = False
     foreign: bool = False
+    delimiter: str | None = None
+    many: bool = False
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    @property
+    def reading(self) -> Reading:
+        return Reading(
+            self.columns,
+            self.encoding,
+            self.keys,
+            self.foreign,
+            self.delimiter,
+            self.many,
+            self.include,
+            self.exclude,
+        )
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -50,13 +67,15 @@ class Options:
             "encoding": self.encoding,
             "keys": self.keys,
             "foreign": self.foreign,
+            **self.reading.more(),
         }
 
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> Self:
         """From what as_json() gave."""
         forms = tuple(ReturnForm(form) for form in kept["forms"])
-        return cls(**{**kept, "forms": forms, "priority": Priority(kept["priority"])})
+        patterns = {name: tuple(kept[name]) for name in ("include", "exclude") if name in kept}
+        return cls(**{**kept, **patterns, "forms": forms, "priority": Priority(kept["priority"])})
 
     def order(self, name: str) -> Order:
         """The same of one run, without what differs from run to run."""
@@ -66,7 +85,7 @@ class Options:
             priority=self.priority,
             weight=self.weight,
             reuse=self.reuse,
-            reading=Reading(self.columns, self.encoding, self.keys, self.foreign),
+            reading=self.reading,
         )
 
 

@@ -2,6 +2,7 @@
 
 import unicodedata
 
+from jobs.addresses import not_an_address
 from jobs.enqueueing import LONGEST_SOURCE, InvalidJobError, NewJob
 from jobs.schedules.errors import InvalidScheduleError
 from jobs.storage import split_address
@@ -22,6 +23,8 @@ def require_source(source: str, *, on_the_web: bool = False) -> None:
         except InvalidJobError as error:
             raise _invalid(str(error)) from None
         return
+    if fault := not_an_address(source):
+        raise _invalid(f"the source {shown!r} {fault}")
     if on_the_web:
         raise _invalid(f"the source {shown!r} does not begin with {WEB[0]}; give the address of a manifest")
     if len(source) > LONGEST_SOURCE:

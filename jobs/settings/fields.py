@@ -162,6 +162,12 @@ class Settings(BaseSettings):
     )
 
     worker_threads: int = Field(32, gt=0, le=1000, description="Jobs that one worker process carries at once")
+    prepare_memory_bytes: int = Field(
+        2_000_000_000,
+        ge=300_000_000,
+        le=100_000_000_000,
+        description="Most memory of a process that decodes pictures; a worker starts two once it needs them",
+    )
     worker_silence_seconds: float = Field(
         30.0, ge=5, le=3600, description="A worker silent for so long is gone and its jobs are rescued"
     )

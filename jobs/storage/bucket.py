@@ -32,6 +32,7 @@ from jobs.storage.signer import Signer
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
+NO_LIFECYCLE = "NoSuchLifecycleConfiguration"
 PARTS = TransferConfig(multipart_chunksize=8 * 1024 * 1024, max_concurrency=2)
 
 
@@ -110,6 +111,13 @@ class Bucket:
 
         return open_pieces(head["ContentLength"], read_range)
 
+    def begin(self, key: str, size: int) -> bytes:
+        """The first bytes of an object that has any; raises ObjectMissingError."""
+        with plain_errors(self.name, key):
+            answer = self._client.get_object(Bucket=self.name, Key=key, Range=f"bytes=0-{size - 1}")
+            with answer["Body"] as body:
+                return body.read(size)
+
     def describe(self, key: str) -> ListedObject:
         """What a listing would say of the object; raises ObjectMissingError."""
         found = self._head(key)
@@ -125,10 +133,26 @@ class Bucket:
         with plain_errors(self.name, key):
             put_parts(self._client, pieces, bucket=self.name, key=key, media_type=media_type)
 
-    def delete(self, key: str) -> None:
-        """Remove an object, if it is there."""
+    def delete(self, key: str) -> bool:
+        """Remove an object, if it is there; returns whether a versioned bucket keeps it as an old version."""
         with plain_errors(self.name, key):
-            self._client.delete_object(Bucket=self.name, Key=key)
+            return self._client.delete_object(Bucket=self.name, Key=key).get("DeleteMarker", False)
+
+    def keeps_versions(self) -> bool:
+        """Whether what is deleted or replaced stays as an old version; StorageRefusedError if not told."""
+        with plain_errors(self.name):
+            return "Status" in self._client.get_bucket_versioning(Bucket=self.name)
+
+    def ends_versions(self) -> bool:
+        """Whether a lifecycle rule removes old versions in time; raises StorageRefusedError if not told."""
+        with plain_errors(self.name):
+            try:
+                rules = self._client.get_bucket_lifecycle_configuration(Bucket=self.name)["Rules"]
+            except ClientError as error:
+                if code_of(error) != NO_LIFECYCLE:
+                    raise
+                return False
+        return any(rule["Status"] == "Enabled" and "NoncurrentVersionExpiration" in rule for rule in rules)
 
     def keys(self, prefix: str) -> list[str]:
         """The keys of all objects that begin with `prefix`."""
@@ -207,7 +231,10 @@ class Bucket:
         self._found = True
 
     def check(self) -> None:
-        """Find the bucket, then write, read and delete a small object; raises what went wrong."""
+        """Find the bucket, then write, read and delete a small object; raises what went wrong.
+
+        Each look leaves an old version in a versioned bucket: `require` is for those who look often.
+        """
         self.require()
         key, data = f"cutout-check/{uuid.uuid4()}", b"cutout"
         self.put_cutout(data, key=key, media_type="text/plain", metadata={})

@@ -5,6 +5,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 MISSING_OBJECT = {"NoSuchKey", "404", "NotFound"}
 MISSING_BUCKET = {"NoSuchBucket"}
+ARCHIVED = "InvalidObjectState"
 TOO_LARGE = {"EntityTooLarge", "KeyTooLongError", "MetadataTooLarge"}
 REFUSED = {"AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Forbidden"}
 
@@ -25,6 +26,10 @@ class BucketMissingError(StorageError):
 
 class StorageRefusedError(StorageError):
     """The credentials do not allow it."""
+
+
+class ObjectArchivedError(StorageError):
+    """The object must be restored before it can be read."""
 
 
 class ObjectTooLargeError(StorageError):
@@ -58,6 +63,8 @@ class plain_errors:  # noqa: N801 - reads as a statement where it is used
             )
         if code in MISSING_OBJECT:
             return ObjectMissingError(f"the bucket {self.bucket!r} holds no object {self.key!r}")
+        if code == ARCHIVED:
+            return ObjectArchivedError(f"the object {self.key!r} is archived; restore it first")
         if code in TOO_LARGE:
             return ObjectTooLargeError(f"the S3 server answered {code} to the object {self.key!r}")
         if code in REFUSED:

@@ -6,6 +6,8 @@ The statements on every job's way are built once: building one costs more than r
 
 from jobs.store.claims import NOT_SENT, Claim, PaidResult, claim, hand_back
 from jobs.store.hands import CANCELLABLE, RETRIABLE, cancel, cancel_all, release, retry, retry_all
+from jobs.store.held_pictures import HeldPicture, find_held_picture
+from jobs.store.identity import Making
 from jobs.store.ledger import (
     Answer,
     NotBegun,
@@ -16,16 +18,29 @@ from jobs.store.ledger import (
     withdraw_attempt,
 )
 from jobs.store.reuse import (
-    Making,
+    BoughtBefore,
     Mine,
     Remembered,
     Theirs,
-    disown_result,
+    adopt_result,
+    find_again,
+    find_made_otherwise,
+    miss_result,
     recall_source,
     remember_source,
     take_result,
 )
-from jobs.store.serving import Bought, HandedOut, Shelf, disown, find_bought, put_back, put_off, serve
+from jobs.store.serving import (
+    Bought,
+    HandedOut,
+    Shelf,
+    find_bought,
+    find_it_again,
+    miss,
+    put_back,
+    put_off,
+    serve,
+)
 from jobs.store.settling import Bounds, settle
 from jobs.store.unexpected import accept, save_unexpected
 
@@ -35,9 +50,11 @@ __all__ = [
     "RETRIABLE",
     "Answer",
     "Bought",
+    "BoughtBefore",
     "Bounds",
     "Claim",
     "HandedOut",
+    "HeldPicture",
     "Making",
     "Mine",
     "NotBegun",
@@ -46,15 +63,20 @@ __all__ = [
     "Shelf",
     "Theirs",
     "accept",
+    "adopt_result",
     "begin_attempt",
     "cancel",
     "cancel_all",
     "claim",
-    "disown",
-    "disown_result",
     "end_attempt",
+    "find_again",
     "find_bought",
+    "find_held_picture",
+    "find_it_again",
+    "find_made_otherwise",
     "hand_back",
+    "miss",
+    "miss_result",
     "put_back",
     "put_off",
     "recall_source",

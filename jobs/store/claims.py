@@ -1,11 +1,25 @@
 """Claiming a job, and the fence that goes with a claim."""
 
+import math
+import time
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, null, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    and_,
+    bindparam,
+    cast,
+    extract,
+    func,
+    null,
+    or_,
+    select,
+    update,
+)
 
 from jobs.database import Database
 from jobs.models import ATTEMPTS, BATCHES, JOBS, WORKERS, constant
@@ -20,7 +34,8 @@ NOT_SENT = "NOT_SENT"
 class PaidResult:
     """What a paid call brought: a URL that is a secret and dies, and the size of what was sent (pixels).
 
-    `lifeboat_key` names the bytes in the lifeboat, once they are saved there.
+    `lifeboat_key` names the bytes in the lifeboat, once they are saved there. `dies_at` is its expiry by
+    `time.monotonic()`, told from Postgres' clock: this machine's may be wrong.
     """
 
     url: str
@@ -28,6 +43,12 @@ class PaidResult:
     sent_width: int
     sent_height: int
     lifeboat_key: str | None = None
+    dies_at: float = -math.inf
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until its URL dies."""
+        return self.dies_at - time.monotonic()
 
     def __repr__(self) -> str:
         return f"PaidResult(url=<secret>, expires_at={self.expires_at.isoformat()})"
@@ -41,6 +62,7 @@ class Claim:
     that each call takes a credit from its batch's budget first, `reuses` that a cutout bought before will do.
     `trace` is the traceparent of the request that enqueued it. `gone_tries` counts how often the result's own
     server said that it is gone, `unexpected` names bytes that were paid for and are not what was bought.
+    `deaths` counts the workers that died with it at its present step, with no call of it out.
     """
 
     job_id: uuid.UUID
@@ -60,6 +82,7 @@ class Claim:
     trace: str | None = None
     gone_tries: int = 0
     unexpected: Unexpected | None = None
+    deaths: int = 0
 
     def as_parameters(self) -> dict[str, Any]:
         """The values that FENCED waits for."""
@@ -71,8 +94,9 @@ RUNNING = constant(State.RUNNING)
 FENCED: ColumnElement[bool] = and_(
     JOBS.c.id == bindparam("claimed_job"),
     JOBS.c.fence == bindparam("claimed_fence"),
+    # By a constraint only a running job has one. Its state is not asked for: both together would let the
+    # index of running jobs be chosen, which has all that this worker did since the oldest snapshot.
     JOBS.c.worker_id == bindparam("claimed_by"),
-    JOBS.c.state == RUNNING,
 )
 
 ITS_ATTEMPTS = select(func.count()).where(ATTEMPTS.c.job_id == JOBS.c.id)
@@ -114,12 +138,14 @@ CLAIM = (
         JOBS.c.tries,
         JOBS.c.result_url,
         JOBS.c.result_expires_at,
+        cast(extract("epoch", JOBS.c.result_expires_at - func.clock_timestamp()), Double).label("left_s"),
         JOBS.c.sent_width,
         JOBS.c.sent_height,
         JOBS.c.lifeboat_key,
         JOBS.c.trace,
         JOBS.c.gone_tries,
         JOBS.c.unexpected,
+        JOBS.c.deaths,
         select(BATCHES.c.id)
         .where(BATCHES.c.id == JOBS.c.batch_id, BATCHES.c.budget.is_not(None))
         .exists()
@@ -157,7 +183,12 @@ def claim(database: Database, job_id: uuid.UUID, fence: int, worker_id: uuid.UUI
     if row is None:
         return None
     result = PaidResult(
-        row.result_url, row.result_expires_at, row.sent_width, row.sent_height, row.lifeboat_key
+        row.result_url,
+        row.result_expires_at,
+        row.sent_width,
+        row.sent_height,
+        row.lifeboat_key,
+        dies_at=time.monotonic() + (row.left_s or 0.0),
     )
     return Claim(
         job_id=job_id,
@@ -177,6 +208,7 @@ def claim(database: Database, job_id: uuid.UUID, fence: int, worker_id: uuid.UUI
         trace=row.trace,
         gone_tries=row.gone_tries,
         unexpected=Unexpected.of(row.unexpected),
+        deaths=row.deaths,
     )
 
 

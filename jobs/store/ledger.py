@@ -1,5 +1,6 @@
 """The ledger: a line before each paid call, its end after it, and the result it brought."""
 
+import time
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
@@ -32,6 +33,8 @@ from jobs.pausing import RESTS
 from jobs.states import AttemptOutcome, Standing, State, Step
 from jobs.stops import BUCKET_IS_AWAY, ITS_CALL_IS_STOPPED
 from jobs.store.claims import FENCED, NOT_SENT, Claim, PaidResult
+from jobs.store.held_pictures import PICTURE_IS_HELD
+from jobs.store.identity import OF, Making, identity
 from jobs.store.words import cut
 
 
@@ -72,7 +75,9 @@ MAY_CALL = and_(
     not_(ITS_CALL_IS_STOPPED),
     LINE_MOVES,
     not_(BATCH_IS_BLOCKED),
+    not_(PICTURE_IS_HELD),
 )
+MADE_OF = ("source_sha256", "endpoint", "preparation", "scope")
 
 TODAY = cast(func.timezone("UTC", func.now()), Date)
 DAY_BUDGET = bindparam("day_budget", type_=Integer)
@@ -88,7 +93,7 @@ BEGUN_ALREADY = (
 
 def _begin(condition: ColumnElement[bool]) -> ReturningInsert[int]:
     new = insert(ATTEMPTS).from_select(
-        ["job_id", "number", "fence", "worker_id", "account", "image_sha256"],
+        ["job_id", "number", "fence", "worker_id", "account", "image_sha256", *MADE_OF],
         select(
             JOBS.c.id,
             NUMBER,
@@ -96,6 +101,7 @@ def _begin(condition: ColumnElement[bool]) -> ReturningInsert[int]:
             JOBS.c.worker_id,
             bindparam("account", type_=ATTEMPTS.c.account.type),
             bindparam("image_sha256", type_=ATTEMPTS.c.image_sha256.type),
+            *(OF[name] for name in MADE_OF),
         ).where(MAY_CALL, condition),
     )
     return new.on_conflict_do_update(
@@ -167,6 +173,7 @@ WHY_NOT = select(
         (BATCH_RESTS, "window"),
         (BATCH_IS_SPENT, "budget"),
         (DAY_IS_SPENT, "day"),
+        (PICTURE_IS_HELD, "held"),
         else_="again",
     )
 ).where(JOBS.c.id == bindparam("claimed_job"))
@@ -211,8 +218,8 @@ GIVE_BACK = (
 )
 
 IS_HELD = JOBS.c.state == constant(State.HELD)
-# Its batch may be blocked for longer than the result lives.
-IS_HELD_OR_PARKED = or_(IS_HELD, JOBS.c.standing == constant(Standing.PARKED))
+# Its batch may be blocked, or another job buy the same cutout, for longer than the result lives.
+GOES_ON = or_(IS_HELD, JOBS.c.standing.in_([constant(Standing.PARKED), constant(Standing.WAITING)]))
 
 RECORD = (
     update(JOBS)
@@ -230,10 +237,12 @@ RECORD = (
     .values(
         # A held job waited for just this.
         state=case((IS_HELD, constant(State.QUEUED)), else_=JOBS.c.state),
-        standing=case((IS_HELD_OR_PARKED, constant(Standing.IN_LINE)), else_=JOBS.c.standing),
+        standing=case((GOES_ON, constant(Standing.IN_LINE)), else_=JOBS.c.standing),
         step=constant(Step.COPY),
         tries=0,
+        deaths=0,
         result_url=bindparam("paid_url"),
+        result_attempt=bindparam("attempt_id"),
         result_expires_at=func.now() + bindparam("paid_lifetime", type_=Interval),
         sent_width=bindparam("sent_w"),
         sent_height=bindparam("sent_h"),
@@ -283,6 +292,8 @@ class NotBegun(StrEnum):
     """The batch has spent its budget."""
     DAY = "day"
     """The day's budget is spent."""
+    HELD = "held"
+    """The same picture is held for a person, as another job."""
     AGAIN = "again"
     """It changed while we asked."""
 
@@ -294,18 +305,23 @@ def begin_attempt(
     number: int,
     account: str,
     image_sha256: bytes,
+    source_sha256: bytes,
+    making: Making,
     day_budget: int | None = None,
 ) -> int | NotBegun:
     """Write down that a paid call is about to go out, and return the attempt's id; or why it must not.
+
+    What it is made of is written down with it: the job's source may be another by the time of the answer.
 
     Safe to repeat for the same `number`: the first row stands and its id is returned.
     """
     statement = BEGIN_WITHIN_BUDGETS if claim.has_budget or day_budget is not None else BEGIN
     intent = {"number": number, "account": account, "image_sha256": image_sha256, "day_budget": day_budget}
-    attempt_id: int | None = database.scalar(statement, claim.as_parameters() | intent)
+    parameters = claim.as_parameters() | intent | identity(source_sha256, claim.return_form, making)
+    attempt_id: int | None = database.scalar(statement, parameters)
     if attempt_id is not None:
         return attempt_id
-    return NotBegun(database.scalars(WHY_NOT, claim.as_parameters() | intent).one())
+    return NotBegun(database.scalars(WHY_NOT, parameters).one())
 
 
 def withdraw_attempt(database: Database, claim: Claim, number: int, why: str) -> None:
@@ -341,12 +357,14 @@ def record_result(
 
     The job's next step is the copy, whoever holds it. `sent` is the size of the picture sent, in pixels.
     """
-    result = {"paid_url": url, "paid_lifetime": lifetime, "sent_w": sent[0], "sent_h": sent[1]}
-    expires_at = database.scalar(RECORD, claim.as_parameters() | _end(attempt_id, answer) | result)
+    paid = {"paid_url": url, "paid_lifetime": lifetime, "sent_w": sent[0], "sent_h": sent[1]}
+    expires_at = database.scalar(RECORD, claim.as_parameters() | _end(attempt_id, answer) | paid)
     if expires_at is None:
         database.execute(CAME_TOO_LATE, {"attempt_id": attempt_id})
         return claim
-    return replace(claim, step=Step.COPY, tries=0, result=PaidResult(url, expires_at, *sent))
+    dies_at = time.monotonic() + lifetime.total_seconds()
+    result = PaidResult(url, expires_at, *sent, dies_at=dies_at)
+    return replace(claim, step=Step.COPY, tries=0, result=result)
 
 
 def save_in_lifeboat(database: Database, claim: Claim, key: str) -> Claim:

@@ -1,24 +1,20 @@
-"""The same picture is not bought twice: results by content, and whose it is to buy one."""
+"""The same picture is not bought twice: results by their identity, and whose it is to buy one."""
 
 import hashlib
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, replace
+from typing import Any
 
-from sqlalchemy import Boolean, and_, bindparam, func, literal_column, null, or_, select, update
+from sqlalchemy import Boolean, Row, and_, bindparam, func, literal_column, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from jobs.database import Database
-from jobs.models import JOBS, RESULTS, SOURCES
-from jobs.outcomes import StoredObject
+from jobs.models import ATTEMPTS, JOBS, RESULTS, SOURCES
+from jobs.outcomes import Snooze, StoredObject
 from jobs.states import Standing, State
+from jobs.store import missing
 from jobs.store.claims import FENCED, Claim
-
-
-@dataclass(frozen=True, slots=True)
-class Making:
-    """What a cutout is made by, beside its source and form: the endpoint, and our preparation's version."""
-
-    endpoint: str
-    preparation: int
+from jobs.store.identity import IDENTITY, OF, PARTS, Making, identity, is_identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,38 +28,49 @@ class Remembered:
 
 @dataclass(frozen=True, slots=True)
 class Mine:
-    """The result is this job's to buy."""
+    """The result is this job's to buy; `made_otherwise` if it was bought under another preparation."""
+
+    made_otherwise: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Theirs:
-    """Another job is buying it now."""
+    """Another job, `buyer`, is buying it now; None if this claim was lost."""
+
+    buyer: uuid.UUID | None
 
 
-IDENTITY = and_(
-    RESULTS.c.source_sha256 == bindparam("of_sha256", type_=RESULTS.c.source_sha256.type),
-    RESULTS.c.return_form == bindparam("of_form", type_=RESULTS.c.return_form.type),
-    RESULTS.c.endpoint == bindparam("of_endpoint", type_=RESULTS.c.endpoint.type),
-    RESULTS.c.preparation == bindparam("of_preparation", type_=RESULTS.c.preparation.type),
-)
-# As text: an expression would bring `results` into the subquery, and ask about any row but the one at hand.
+@dataclass(frozen=True, slots=True)
+class BoughtBefore:
+    """The cutout as it was stored, and by what it was made; `missed` if the bucket was seen without it."""
+
+    stored: StoredObject
+    making: Making
+    missed: bool = False
+
+
+IT_IS_FENCED = select(JOBS.c.id).where(FENCED).exists()
+# As text: an expression would bring the table into the subquery, and ask about any row but the one at hand.
 ITS_BUYER_IS_OUT = literal_column(
-    "NOT EXISTS (SELECT FROM jobs WHERE jobs.id = results.buyer"  # noqa: S608 - our own words
+    f"NOT EXISTS (SELECT FROM jobs WHERE jobs.id = {RESULTS.name}.buyer"
     f" AND jobs.state IN ('{State.QUEUED}', '{State.RUNNING}')"
-    f" AND jobs.standing IS DISTINCT FROM '{Standing.PARKED}')",
+    f" AND (jobs.standing IS NULL OR jobs.standing NOT IN ('{Standing.PARKED}', '{Standing.WAITING}')))",
     Boolean,
 )
-_NEW = insert(RESULTS).from_select(
-    ["source_sha256", "return_form", "endpoint", "preparation", "buyer"],
-    select(
-        bindparam("of_sha256", type_=RESULTS.c.source_sha256.type),
-        JOBS.c.return_form,
-        bindparam("of_endpoint", type_=RESULTS.c.endpoint.type),
-        bindparam("of_preparation", type_=RESULTS.c.preparation.type),
-        JOBS.c.id,
-    ).where(FENCED),
+_OTHERS = RESULTS.alias("others")
+SAME_PICTURE = ("source_sha256", "return_form", "endpoint", "bucket", "scope")
+MADE_OTHERWISE = (
+    select(_OTHERS.c.buyer)
+    .where(
+        is_identity(_OTHERS, *SAME_PICTURE),
+        _OTHERS.c.preparation != OF["preparation"],
+        _OTHERS.c.key.is_not(None),
+    )
+    .exists()
 )
-# Whoever bought it before is done without it (failed, held or cancelled), or waits parked, perhaps for hours.
+_NEW = insert(RESULTS).from_select([*PARTS, "buyer"], select(*OF.values(), JOBS.c.id).where(FENCED))
+# Whoever bought it before is done without it (failed, held or cancelled), or waits: parked, perhaps for
+# hours, or for who buys another picture, since its source was changed.
 TAKE = (
     _NEW.on_conflict_do_update(
         index_elements=[*RESULTS.primary_key.columns],
@@ -73,35 +80,58 @@ TAKE = (
             or_(RESULTS.c.buyer == _NEW.excluded.buyer, ITS_BUYER_IS_OUT),
         ),
     )
-    .returning(RESULTS.c.buyer)
-    .add_cte(
-        update(JOBS)
-        .where(FENCED)
-        .values(source_sha256=bindparam("of_sha256", type_=JOBS.c.source_sha256.type))
-        .cte("marked")
+    .returning(MADE_OTHERWISE)
+    .add_cte(update(JOBS).where(FENCED).values(source_sha256=OF["source_sha256"]).cte("marked"))
+)
+STORED = missing.STORED
+FOUND = (*(RESULTS.c[name] for name in STORED), RESULTS.c.preparation, RESULTS.c.missing_since)
+FIND = select(RESULTS.c.buyer, *FOUND).where(IDENTITY)
+FIND_MADE_OTHERWISE = (
+    select(*FOUND)
+    .where(
+        is_identity(RESULTS, *SAME_PICTURE),
+        RESULTS.c.preparation != OF["preparation"],
+        RESULTS.c.image_sha256 == bindparam("sent_sha256", type_=RESULTS.c.image_sha256.type),
+        RESULTS.c.key.is_not(None),
+    )
+    .order_by(RESULTS.c.preparation.desc())
+    .limit(1)
+)
+ADOPT = (
+    update(RESULTS)
+    .where(IDENTITY, RESULTS.c.key.is_(None), IT_IS_FENCED)
+    .values(
+        **{name: bindparam(f"new_{name}", type_=RESULTS.c[name].type) for name in STORED},
+        image_sha256=bindparam("sent_sha256", type_=RESULTS.c.image_sha256.type),
+        stored_at=func.now(),
     )
 )
-STORED = tuple(StoredObject.__slots__)
-FIND = select(*(RESULTS.c[name] for name in STORED)).where(IDENTITY)
-NOT_STORED = {**{name: null() for name in STORED}, "stored_at": null()}
 # Only what was found broken, and only once: another may have bought it anew since.
+AS_IT_WAS = and_(IDENTITY, RESULTS.c.key == bindparam("broken_key"), IT_IS_FENCED)
+MARK = missing.mark(AS_IT_WAS)
 DISOWN = (
-    update(RESULTS)
-    .where(IDENTITY, RESULTS.c.key == bindparam("broken_key"), select(JOBS.c.id).where(FENCED).exists())
-    .values(**NOT_STORED, buyer=bindparam("claimed_job", type_=RESULTS.c.buyer.type))
+    missing.disown(AS_IT_WAS)
+    .values(buyer=bindparam("claimed_job", type_=RESULTS.c.buyer.type))
     .returning(RESULTS.c.buyer)
 )
+FOUND_AGAIN = missing.found_again(AS_IT_WAS)
+# Of what the call was made for that brought the result, whatever the job's source is by now.
 PUBLISH = (
     update(RESULTS)
     .where(
-        RESULTS.c.buyer == bindparam("claimed_job"),
-        RESULTS.c.key.is_(None),
-        RESULTS.c.return_form == JOBS.c.return_form,
-        RESULTS.c.source_sha256 == JOBS.c.source_sha256,
         FENCED,
+        JOBS.c.step == bindparam("claimed_step"),
+        ~bindparam("new_reused", type_=Boolean),
+        ATTEMPTS.c.id == JOBS.c.result_attempt,
+        *(RESULTS.c[name] == ATTEMPTS.c[name] for name in ("source_sha256", "endpoint", "preparation")),
+        RESULTS.c.scope == ATTEMPTS.c.scope,
+        RESULTS.c.return_form == JOBS.c.return_form,
+        RESULTS.c.bucket == bindparam("new_bucket"),
+        RESULTS.c.key.is_(None),
     )
     .values(
         **{name: bindparam(f"new_{name}", type_=RESULTS.c[name].type) for name in STORED},
+        image_sha256=ATTEMPTS.c.image_sha256,
         stored_at=func.now(),
     )
     .cte("published")
@@ -110,23 +140,61 @@ PUBLISH = (
 
 def take_result(
     database: Database, claim: Claim, sha256: bytes, making: Making
-) -> Mine | Theirs | StoredObject:
+) -> Mine | Theirs | BoughtBefore:
     """Whose it is to buy the cutout of a source with this SHA-256; the cutout if it was bought before."""
-    parameters = claim.as_parameters() | _identity(claim, sha256, making)
-    if database.scalar(TAKE, parameters) is not None:
-        return Mine()
+    parameters = claim.as_parameters() | identity(sha256, claim.return_form, making)
+    made_otherwise = database.scalar(TAKE, parameters)
+    if made_otherwise is not None:
+        return Mine(made_otherwise=made_otherwise)
     row = database.execute(FIND, parameters).first()
     if row is None or row.key is None:
-        return Theirs()
-    return StoredObject(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+        return Theirs(row.buyer if row else None)
+    return _bought_before(row, making)
 
 
-def disown_result(
-    database: Database, claim: Claim, sha256: bytes, making: Making, broken: StoredObject
-) -> bool:
-    """Forget a cutout that the bucket does not hold any more; this job buys it anew. False: ask again."""
-    parameters = claim.as_parameters() | _identity(claim, sha256, making) | {"broken_key": broken.key}
-    return database.scalar(DISOWN, parameters) is not None
+def find_made_otherwise(
+    database: Database, claim: Claim, sha256: bytes, making: Making, *, sent_sha256: bytes
+) -> BoughtBefore | None:
+    """A cutout of the same source that another preparation made of the same bytes."""
+    parameters = identity(sha256, claim.return_form, making) | {"sent_sha256": sent_sha256}
+    row = database.execute(FIND_MADE_OTHERWISE, parameters).first()
+    return None if row is None else _bought_before(row, making)
+
+
+def adopt_result(
+    database: Database,
+    claim: Claim,
+    sha256: bytes,
+    making: Making,
+    found: BoughtBefore,
+    *,
+    sent_sha256: bytes,
+) -> None:
+    """Let whoever asks next be served from this cutout, which another preparation made of the same bytes."""
+    parameters = claim.as_parameters() | identity(sha256, claim.return_form, making)
+    new = {f"new_{name}": getattr(found.stored, name) for name in STORED}
+    database.execute(ADOPT, parameters | new | {"sent_sha256": sent_sha256})
+
+
+def miss_result(database: Database, claim: Claim, sha256: bytes, broken: BoughtBefore) -> Snooze | None:
+    """Note that the bucket does not hold this cutout as it was stored; None if this job is to buy it anew."""
+    parameters = claim.as_parameters() | identity(sha256, claim.return_form, broken.making)
+    parameters |= {"broken_key": broken.stored.key}
+    row = database.execute(MARK, parameters).first()
+    if row is None:
+        return Snooze("TWIN_IS_BOUGHT", "another job buys the same cutout anew", 0.0)
+    wait = missing.why_wait(broken.stored.key, seen_before=row[0], seen_of_late=row[1])
+    if wait is not None:
+        return wait
+    if database.scalar(DISOWN, parameters) is None:
+        return Snooze("TWIN_IS_BOUGHT", "another job buys the same cutout anew", 0.0)
+    return None
+
+
+def find_again(database: Database, claim: Claim, sha256: bytes, found: BoughtBefore) -> None:
+    """Note that the bucket holds a cutout that was missing."""
+    parameters = claim.as_parameters() | identity(sha256, claim.return_form, found.making)
+    database.execute(FOUND_AGAIN, parameters | {"broken_key": found.stored.key})
 
 
 def recall_source(database: Database, address: str) -> Remembered | None:
@@ -153,10 +221,7 @@ def address_sha256(address: str) -> bytes:
     return hashlib.sha256(address.encode()).digest()
 
 
-def _identity(claim: Claim, sha256: bytes, making: Making) -> dict[str, object]:
-    return {
-        "of_sha256": sha256,
-        "of_form": claim.return_form,
-        "of_endpoint": making.endpoint,
-        "of_preparation": making.preparation,
-    }
+def _bought_before(row: Row[Any], making: Making) -> BoughtBefore:
+    stored = StoredObject(*(getattr(row, name) for name in STORED))
+    made = replace(making, preparation=row.preparation)
+    return BoughtBefore(stored, made, missed=row.missing_since is not None)

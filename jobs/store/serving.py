@@ -35,7 +35,9 @@ from jobs.keys import uploaded_sources
 from jobs.models import BATCHES, JOBS, RESULTS, constant
 from jobs.outcomes import Snooze, StoredObject
 from jobs.states import Standing, State, Step
-from jobs.store.reuse import NOT_STORED, STORED, Making
+from jobs.store import missing
+from jobs.store.identity import Making
+from jobs.store.missing import STORED
 from jobs.store.words import cut
 
 HandedOut = list[tuple[uuid.UUID, int]]
@@ -46,43 +48,52 @@ SERVING = constant(Standing.SERVING)
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """What jobs may be served from: cutouts made so, of sources that were uploaded into this bucket.
+    """What jobs may be served from: cutouts made so, of sources that were uploaded into the same bucket.
 
     The address of such a source says what it is. Any other may have changed: a worker has to look first.
     """
 
     making: Making
-    bucket: str
 
     def as_parameters(self) -> dict[str, Any]:
         """The values that IS_BOUGHT waits for."""
         return {
             "has_shelf": True,
-            "uploaded": uploaded_sources(self.bucket),
-            "by_endpoint": self.making.endpoint,
-            "by_preparation": self.making.preparation,
+            "uploaded": uploaded_sources(self.making.bucket),
+            **{f"by_{name}": getattr(self.making, name) for name in MADE_BY},
         }
 
 
-NO_SHELF = {"has_shelf": False, "uploaded": "", "by_endpoint": "", "by_preparation": 0}
+MADE_BY = ("endpoint", "preparation", "bucket", "scope")
+NO_SHELF = {
+    "has_shelf": False,
+    "uploaded": "",
+    "by_endpoint": "",
+    "by_preparation": 0,
+    "by_bucket": "",
+    "by_scope": "",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Bought:
-    """A job in a parcel, and the cutout that was bought of its source."""
+    """A job in a parcel, and the cutout that was bought of its source.
+
+    `missed` if the bucket was seen without it.
+    """
 
     job_id: uuid.UUID
     fence: int
     source_sha256: bytes
     stored: StoredObject
+    missed: bool = False
 
 
 ITS_CONTENT = func.decode(func.substring(JOBS.c.source, bindparam("uploaded", type_=Text)), "hex")
 ITS_RESULT = and_(
     RESULTS.c.source_sha256 == ITS_CONTENT,
     RESULTS.c.return_form == JOBS.c.return_form,
-    RESULTS.c.endpoint == bindparam("by_endpoint", type_=Text),
-    RESULTS.c.preparation == bindparam("by_preparation", type_=RESULTS.c.preparation.type),
+    *(RESULTS.c[name] == bindparam(f"by_{name}", type_=RESULTS.c[name].type) for name in MADE_BY),
     RESULTS.c.key.is_not(None),
 )
 IS_BOUGHT: ColumnElement[bool] = and_(
@@ -106,7 +117,13 @@ def _of(parcel: TableValuedAlias) -> ColumnElement[bool]:
 
 HANDED = _parcel()
 FIND = (
-    select(JOBS.c.id, JOBS.c.fence, RESULTS.c.source_sha256, *(RESULTS.c[name] for name in STORED))
+    select(
+        JOBS.c.id,
+        JOBS.c.fence,
+        RESULTS.c.source_sha256,
+        RESULTS.c.missing_since,
+        *(RESULTS.c[name] for name in STORED),
+    )
     .select_from(HANDED)
     .join(JOBS, _of(HANDED))
     .join(RESULTS, ITS_RESULT)
@@ -169,23 +186,28 @@ REST = (
     )
 )
 # Only what was found broken, and only once: another may have bought it anew since.
-DISOWN = (
-    update(RESULTS)
-    .where(
-        JOBS.c.id == bindparam("next_buyer", type_=Uuid),
-        ITS_RESULT,
-        RESULTS.c.key == bindparam("broken_key", type_=Text),
-        RESULTS.c.sha256 == bindparam("broken_sha256", type_=LargeBinary),
-    )
-    .values(**NOT_STORED, buyer=JOBS.c.id)
+AS_IT_WAS = and_(
+    JOBS.c.id == bindparam("its_job", type_=Uuid),
+    ITS_RESULT,
+    RESULTS.c.key == bindparam("its_key", type_=Text),
+    RESULTS.c.sha256 == bindparam("its_sha256", type_=LargeBinary),
 )
+MARK = missing.mark(AS_IT_WAS)
+DISOWN = missing.disown(AS_IT_WAS).values(buyer=JOBS.c.id)
+FOUND_AGAIN = missing.found_again(AS_IT_WAS)
 
 
 def find_bought(database: Database, handed_out: HandedOut, shelf: Shelf) -> list[Bought]:
     """What these jobs may be served from, without those whose job was taken or whose cutout is gone."""
     rows = database.execute(FIND, _parameters(handed_out) | shelf.as_parameters())
     return [
-        Bought(row.id, row.fence, row.source_sha256, StoredObject(*(getattr(row, name) for name in STORED)))
+        Bought(
+            row.id,
+            row.fence,
+            row.source_sha256,
+            StoredObject(*(getattr(row, name) for name in STORED)),
+            missed=row.missing_since is not None,
+        )
         for row in rows
     ]
 
@@ -212,14 +234,30 @@ def put_off(database: Database, handed_out: HandedOut, why: Snooze) -> None:
     database.execute(REST, _parameters(handed_out) | words)
 
 
-def disown(database: Database, broken: Bought, shelf: Shelf) -> None:
-    """Forget a cutout that the bucket does not hold any more; back in line, this job buys it anew."""
-    of_it = {
-        "next_buyer": broken.job_id,
-        "broken_key": broken.stored.key,
-        "broken_sha256": broken.stored.sha256,
-    }
-    database.execute(DISOWN, of_it | shelf.as_parameters())
+def miss(database: Database, broken: Bought, shelf: Shelf) -> Snooze | None:
+    """Note that the bucket does not hold this cutout as it was stored.
+
+    None if it may be bought anew: back in line, this job does so.
+    """
+    parameters = _of_it(broken, shelf)
+    row = database.execute(MARK, parameters).first()
+    if row is None:
+        return None
+    wait = missing.why_wait(broken.stored.key, seen_before=row[0], seen_of_late=row[1])
+    if wait is None:
+        database.execute(DISOWN, parameters)
+    return wait
+
+
+def find_it_again(database: Database, found: Bought, shelf: Shelf) -> None:
+    """Note that the bucket holds a cutout that was missing."""
+    database.execute(FOUND_AGAIN, _of_it(found, shelf))
+
+
+def _of_it(bought: Bought, shelf: Shelf) -> dict[str, Any]:
+    stored = bought.stored
+    of_it = {"its_job": bought.job_id, "its_key": stored.key, "its_sha256": stored.sha256}
+    return of_it | shelf.as_parameters()
 
 
 def _parameters(handed_out: HandedOut) -> dict[str, Any]:

@@ -4,21 +4,47 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, assert_never
 
-from sqlalchemy import CTE, ColumnElement, and_, bindparam, func, not_, null, select, update
+from sqlalchemy import CTE, ColumnElement, and_, bindparam, case, func, not_, null, select, update
 
 from jobs.backoff import BACKOFF
 from jobs.blocking import JOB_IS_CANCELLED
 from jobs.database import Database
 from jobs.models import ATTEMPTS, JOBS, constant
-from jobs.outcomes import Fail, Hold, Lost, Outcome, Retry, Snooze, StoredObject, Succeeded, Unknown
+from jobs.outcomes import (
+    Fail,
+    Hold,
+    Lost,
+    Outcome,
+    Retry,
+    Snooze,
+    StoredObject,
+    Succeeded,
+    Unknown,
+    WorkerDied,
+)
 from jobs.states import AttemptOutcome, Standing, State, Step
 from jobs.stops import a_result_was_fetched
 from jobs.store.claims import FENCED, Claim
+from jobs.store.held_pictures import in_doubt_elsewhere
 from jobs.store.outages import excuse
 from jobs.store.reuse import PUBLISH
 from jobs.store.words import cut
 
 AT_ITS_STEP = JOBS.c.step == bindparam("claimed_step")
+PAID_SOURCE = (
+    select(ATTEMPTS.c.source_sha256)
+    .where(ATTEMPTS.c.id == JOBS.c.result_attempt)
+    .correlate(JOBS)
+    .scalar_subquery()
+)
+LAST_SOURCE = (
+    select(ATTEMPTS.c.source_sha256)
+    .where(ATTEMPTS.c.job_id == JOBS.c.id)
+    .order_by(ATTEMPTS.c.id.desc())
+    .limit(1)
+    .correlate(JOBS)
+    .scalar_subquery()
+)
 
 SUCCEED = (
     update(JOBS)
@@ -38,6 +64,11 @@ SUCCEED = (
             )
         },
         reused=bindparam("new_reused"),
+        # Of what its cutout was made: it may have been asked for with another since.
+        source_sha256=case(
+            (bindparam("new_reused"), JOBS.c.source_sha256),
+            else_=func.coalesce(PAID_SOURCE, JOBS.c.source_sha256),
+        ),
         **{name: bindparam(f"new_{name}") for name in StoredObject.__slots__},
     )
     .returning(JOBS.c.id)
@@ -106,7 +137,10 @@ CALL_AGAIN = {
     "result_expires_at": None,
     "lifeboat_key": None,
     "gone_tries": 0,
+    "deaths": 0,
 }
+# Rests that come after the part that a picture can kill its worker by.
+AFTER_PREPARATION = frozenset({"LIMIT_REACHED", "LIMITER_AWAY", "NOT_BEGUN"})
 # Of a job that was cancelled while a worker had it.
 END_CANCELLED = (
     update(JOBS)
@@ -127,7 +161,7 @@ END_CANCELLED = (
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How many unknown charges and how many lost results a job may repeat before it is held."""
+    """How many unknown charges and how many lost results of a picture are repeated before its job is held."""
 
     unknown: int = 1
     lost: int = 0
@@ -144,6 +178,8 @@ def settle(database: Database, claim: Claim, outcome: Outcome, bounds: Bounds = 
         parameters |= _stored(outcome) | {"was_fetched": _was_fetched(claim, outcome)}
     else:
         values = _values(database, claim, outcome, bounds)
+        if claim.deaths and _survived(outcome):
+            values = {"deaths": 0} | values
         change = update(JOBS).where(FENCED, AT_ITS_STEP).values(values).returning(JOBS.c.id)
         if not _ends_anyhow(claim, values):
             change = change.where(not_(JOB_IS_CANCELLED))
@@ -167,14 +203,19 @@ def _ends_anyhow(claim: Claim, values: dict[str, Any]) -> bool:
     return bool(is_copied or values["state"] == State.FAILED)
 
 
+def _survived(outcome: Outcome) -> bool:
+    """Whether a worker came through with it: what is put off before anything was done says nothing."""
+    return not isinstance(outcome, Snooze) or outcome.code in AFTER_PREPARATION
+
+
 def _values(database: Database, claim: Claim, outcome: Outcome, bounds: Bounds) -> dict[str, Any]:
     match outcome:
         case Retry():
             return _retry(claim, outcome)
-        case Snooze(of_source=True):
-            return _wait_for_source(database, claim, outcome)
-        case Snooze(code, message, seconds):
-            return _rest(seconds, code, message)
+        case WorkerDied():
+            return _rest(0.0, outcome.code, outcome.message) | {"deaths": JOBS.c.deaths + 1}
+        case Snooze():
+            return _snooze(database, claim, outcome)
         case Fail(code, message):
             return _failed(code, message)
         case Unknown():
@@ -190,6 +231,15 @@ def _values(database: Database, claim: Claim, outcome: Outcome, bounds: Bounds) 
             raise TypeError("a success has a statement of its own")
         case _:
             assert_never(outcome)
+
+
+def _snooze(database: Database, claim: Claim, why: Snooze) -> dict[str, Any]:
+    if why.of_source:
+        return _wait_for_source(database, claim, why)
+    rest = _rest(why.seconds, why.code, why.message)
+    if why.waits_for is None:
+        return rest
+    return rest | {"standing": Standing.WAITING, "waits_for": why.waits_for}
 
 
 def _retry(claim: Claim, outcome: Retry) -> dict[str, Any]:
@@ -259,6 +309,8 @@ def _held(code: str, message: str) -> dict[str, Any]:
     return {
         "state": State.HELD,
         "worker_id": None,
+        # Other jobs for the same picture are held as well.
+        "source_sha256": func.coalesce(LAST_SOURCE, JOBS.c.source_sha256),
         "source_failed_at": None,
         "code": code,
         "message": cut(message),
@@ -266,10 +318,14 @@ def _held(code: str, message: str) -> dict[str, Any]:
 
 
 def _count(database: Database, claim: Claim, condition: ColumnElement[bool]) -> int:
-    counted = select(func.count()).where(ATTEMPTS.c.job_id == claim.job_id, condition)
-    return database.scalars(counted).one()
+    """Of this job, and of others for the same picture."""
+    its_own = select(func.count()).where(ATTEMPTS.c.job_id == claim.job_id, condition)
+    others = in_doubt_elsewhere(claim.job_id, condition)
+    counted: int = database.scalars(select(its_own.scalar_subquery() + others.scalar_subquery())).one()
+    return counted
 
 
 def _stored(outcome: Succeeded) -> dict[str, Any]:
     fields = {name: getattr(outcome.stored, name) for name in StoredObject.__slots__}
-    return {f"new_{name}": value for name, value in fields.items()} | {"new_reused": outcome.reused}
+    where = {"new_reused": outcome.reused, "new_bucket": outcome.bucket}
+    return {f"new_{name}": value for name, value in fields.items()} | where

@@ -2,15 +2,12 @@
 
 import uuid
 from collections.abc import Sequence
-from datetime import timedelta
 
 from sqlalchemy import func, null, select, update
 from sqlalchemy.orm import Session
 
 from jobs.models import DELIVERIES, Delivery, constant
 from jobs.states import DeliveryState
-
-GIVE_UP_AFTER = timedelta(days=1)
 
 
 def find_deliveries(
@@ -47,7 +44,7 @@ def replay(
         finished_at=null(),
         tries=0,
         due_at=func.now(),
-        give_up_at=func.now() + GIVE_UP_AFTER,
+        give_up_at=null(),
     )
     replayed = session.scalar(change.returning(DELIVERIES.c.id))
     return None if replayed is None else session.get_one(Delivery, replayed, populate_existing=True)

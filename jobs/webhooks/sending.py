@@ -22,6 +22,7 @@ from sqlalchemy import (
     delete,
     func,
     null,
+    or_,
     select,
     text,
     true,
@@ -33,6 +34,7 @@ from jobs.models import DELIVERIES, constant
 from jobs.states import DeliveryState
 
 LEASE = timedelta(seconds=60)
+GIVE_UP_AFTER = timedelta(days=1)
 MOST_HOSTS = 500
 # In one statement, so that none lasts.
 PORTION = 500
@@ -68,7 +70,7 @@ NEXT = (
         WAITS,
         DELIVERIES.c.host == bindparam("its_host", type_=Text),
         DELIVERIES.c.due_at <= func.now(),
-        DELIVERIES.c.give_up_at > func.now(),
+        or_(DELIVERIES.c.give_up_at.is_(None), DELIVERIES.c.give_up_at > func.now()),
     )
     .order_by(DELIVERIES.c.due_at)
     .limit(1)
@@ -78,7 +80,12 @@ NEXT = (
 TAKE = (
     update(DELIVERIES)
     .where(DELIVERIES.c.id == NEXT)
-    .values(tries=DELIVERIES.c.tries + 1, due_at=func.now() + LEASE)
+    .values(
+        tries=DELIVERIES.c.tries + 1,
+        due_at=func.now() + LEASE,
+        # The day begins with the first try: nothing is given up untried.
+        give_up_at=func.coalesce(DELIVERIES.c.give_up_at, func.now() + GIVE_UP_AFTER),
+    )
     .returning(
         DELIVERIES.c.id,
         DELIVERIES.c.producer_id,
@@ -203,9 +210,9 @@ def failed(
 
 
 def give_up_old(connection: Connection) -> int:
-    """Give up what waited for a day without being taken, 500 at most; returns how many.
+    """Give up what was tried, and not again before its day was over, 500 at most; returns how many.
 
-    Those of a receiver that does not answer may not all have their turn within the day.
+    Those of a receiver that does not answer may not all have another turn within the day.
     """
     return connection.execute(GIVE_UP_OLD).rowcount
 

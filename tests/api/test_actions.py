@@ -9,16 +9,14 @@ from jobs import ledger, store
 from jobs.approval import MESSAGE, NEEDS_APPROVAL
 from jobs.models import JOBS, RESULTS, Job
 from jobs.outcomes import Fail, Hold, Snooze, StoredObject, Succeeded
-from jobs.states import AttemptOutcome
 from jobs.storage import Bucket
-from jobs.store import Answer, Making, retry_all
+from jobs.store import BoughtBefore, retry_all
 from tests.api.conftest import key_for, producer_of
 from tests.api.test_jobs import problem_of
 from tests.support.fates import DONE, Fates, make_batch
-from tests.support.steps import begin, claim_one, new_worker, paid
+from tests.support.steps import MAKING, claim_one, new_worker, paid
 
 EVERY: Fates = {"done": DONE, "bad": Fail("BROKEN", "m"), "held": Hold("LOOK", "m"), "new": None}
-MAKING = Making("/cutout", 1)
 PICTURE = b"p" * 32
 
 
@@ -188,8 +186,9 @@ def bought(engine: Engine, bucket: Bucket, key: str = "cutouts/a.png") -> uuid.U
     with Session(engine) as session, session.begin():
         claim = claim_one(session, new_worker(session))
         store.take_result(session, claim, PICTURE, MAKING)
-        store.end_attempt(session, begin(session, claim), Answer(AttemptOutcome.CHARGED))
-        store.settle(session, claim, Succeeded(StoredObject(key, sha256, "image/png", 7, 1, 1)))
+        claim = paid(session, claim, source_sha256=PICTURE)
+        stored = StoredObject(key, sha256, "image/png", 7, 1, 1)
+        store.settle(session, claim, Succeeded(stored, bucket=MAKING.bucket))
         assert session.get_one(Job, claim.job_id).batch_id == batch_id
         return claim.job_id
 
@@ -245,10 +244,23 @@ class TestDeletingTheCutout:
     def test_takes_it_out_of_the_bucket(self, shop: httpx.Client, engine: Engine, bucket: Bucket) -> None:
         """The object is gone, and nobody is served from it any more."""
         job_id = bought(engine, bucket)
-        shop.delete(f"/v1/jobs/{job_id}", params={"objects": "true"}).raise_for_status()
+        answer = shop.delete(f"/v1/jobs/{job_id}", params={"objects": "true"}).raise_for_status()
+        assert "Cutout-Old-Version" not in answer.headers
         assert bucket.keys("cutouts/") == []
         with engine.connect() as connection:
             assert connection.execute(RESULTS.select()).all() == []
+
+    def test_says_that_a_versioned_bucket_keeps_it(
+        self, shop: httpx.Client, engine: Engine, bucket: Bucket
+    ) -> None:
+        """It is no object any more, and the picture is still there as an old version."""
+        bucket._client.put_bucket_versioning(
+            Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"}
+        )
+        path = f"/v1/jobs/{bought(engine, bucket)}"
+        answer = shop.delete(path, params={"objects": "true"}).raise_for_status()
+        assert answer.headers["Cutout-Old-Version"] == "kept"
+        assert bucket.keys("cutouts/") == []
 
     def test_does_not_happen_unless_asked(self, shop: httpx.Client, engine: Engine, bucket: Bucket) -> None:
         """The cutout stays in the bucket, and others may be served from it."""
@@ -267,14 +279,14 @@ class TestDeletingTheCutout:
         with Session(engine) as session, session.begin():
             twin = claim_one(session, new_worker(session))
             found = store.take_result(session, twin, PICTURE, MAKING)
-            assert isinstance(found, StoredObject)
+            assert isinstance(found, BoughtBefore)
             if ended:
-                store.settle(session, twin, Succeeded(found, reused=True))
+                store.settle(session, twin, Succeeded(found.stored, reused=True))
         shop.delete(f"/v1/jobs/{job_id}", params={"objects": "true"}).raise_for_status()
         assert bucket.keys("cutouts/") == ["cutouts/a.png"]
         with Session(engine) as session, session.begin():
             if not ended:
-                store.settle(session, twin, Succeeded(found, reused=True))
+                store.settle(session, twin, Succeeded(found.stored, reused=True))
         view = shop.get(f"/v1/jobs/{twin.job_id}").json()
         assert httpx.get(shop.get(view["result"]["url"]).headers["location"]).content == b"picture"
 

@@ -30,12 +30,25 @@ def checks(client: httpx.Client, status: int) -> dict[str, str]:
     return found
 
 
+def keep_versions(bucket: Bucket) -> None:
+    bucket._client.put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"})
+
+
 class TestReadiness:
     def test_is_all_ok_on_good_servers(self, client: httpx.Client, engine: Engine) -> None:
         """Ready means that database, schema, Redis and bucket all answer; here jobs move too."""
         assert client.get("/healthz").json() == {"status": "alive"}
         with somebody_works(engine):
-            assert checks(client, 200) == dict.fromkeys((*NEEDED, "dispatcher", "worker", "calls"), "ok")
+            assert checks(client, 200) == dict.fromkeys(
+                (*NEEDED, "dispatcher", "worker", "calls", "cutouts"), "ok"
+            )
+
+    def test_writes_nothing_into_the_bucket(self, client: httpx.Client, bucket: Bucket) -> None:
+        """Whoever asks, and however often: a versioned bucket would keep what each look wrote."""
+        keep_versions(bucket)
+        checks(client, 200)
+        found = bucket._client.list_object_versions(Bucket=bucket.name)
+        assert (found.get("Versions", []), found.get("DeleteMarkers", [])) == ([], [])
 
     def test_names_a_missing_bucket(self, client: httpx.Client, bucket: Bucket) -> None:
         """Without its bucket the API is not ready, and says which bucket."""

@@ -80,15 +80,17 @@ class TestAManifestThatIsSent:
             b"d,/etc/passwd\n"
             + f"e,s3://{bucket.name}/sources/aa/secret\n".encode()
             + b"f,file:///etc/passwd\n"
-            b"a,https://shop.example/again.jpg\n"
+            b"a,https://shop.example/a.jpg\n"
+            b"b,https://shop.example/another.jpg\n"
         )
         batch = read(
             shop, ingester, shop.post("/v1/batches", params={"name": "n"}, content=rows, headers=CSV)
         )
         ingest = batch["ingest"]
-        assert (ingest["pictures"], ingest["jobs"], ingest["rejects"], ingest["duplicates"]) == (7, 2, 4, 1)
+        assert (ingest["pictures"], ingest["jobs"], ingest["rejects"], ingest["duplicates"]) == (8, 2, 5, 1)
         lines = rejects(shop, batch).splitlines()
-        assert [line.split(",")[0] for line in lines] == ["line", "4", "5", "6", "7"]
+        assert [line.split(",")[0] for line in lines] == ["line", "4", "5", "6", "7", "9"]
+        assert "line 3 names one and line 9 another" in lines[-1]
 
     def test_of_rejects_alone_is_finished(self, shop: httpx.Client, ingester: Ingester) -> None:
         """There is nothing to wait for."""
@@ -153,7 +155,8 @@ class TestAManifestThatIsSent:
         assert batch["counts"]["held"] == 3
         plan = batch["ingest"]["plan"]
         # The tests' environment buys each picture anew.
-        assert plan == {"already_bought": 0, "same_picture": 0, "calls": 3, "dollars": 0.009}
+        priced = {"calls": 3, "dollars": 0.009}
+        assert plan == {"already_bought": 0, "missing": 0, "same_picture": 0} | priced
         assert shop.post(f"/v1/batches/{batch['id']}/approve").status_code == 200
         with engine.connect() as connection:
             assert unpark(connection) == 3
@@ -301,3 +304,69 @@ class TestWhatIsRefused:
             answer = shop.request(method, f"/v1/batches/{batch_id}/{what}", headers=others)
             assert answer.status_code == 404
         assert shop.get(f"/v1/batches/{batch_id}/rejects").status_code == 409
+
+
+@pytest.mark.usefixtures("by_itself")
+class TestWhatIsSaidOfASource:
+    def test_counts_the_files_of_a_zip_that_are_not_taken(
+        self, shop: httpx.Client, ingester: Ingester
+    ) -> None:
+        """By reason with the first names; patterns choose, and names are read as told."""
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            for name in ("a.jpg", "b.png", "old/c.jpg", "notes.txt", "@eaDir/a.jpg"):
+                archive.writestr(name, b"\xff\xd8\xff\xe0" if name != "notes.txt" else b"x")
+        answer = shop.post(
+            "/v1/batches",
+            params={"name": "n", "include": ["*.jpg", "*.png", "*.txt"], "exclude": ["old", "*.png"]},
+            content=packed.getvalue(),
+            headers={"Content-Type": "application/zip"},
+        )
+        ingest = read(shop, ingester, answer)["ingest"]
+        assert ingest["jobs"] == 1
+        assert sorted((found["reason"], found["count"], found["names"]) for found in ingest["skipped"]) == [
+            ("excluded by a pattern", 2, ["b.png", "old/c.jpg"]),
+            ("no picture", 1, ["notes.txt"]),
+            ("of a system folder", 1, ["@eaDir/a.jpg"]),
+        ]
+        assert ingest["remarks"] == []
+
+    def test_may_number_the_pictures_of_an_id(
+        self, shop: httpx.Client, ingester: Ingester, engine: Engine
+    ) -> None:
+        """By the same options as the command's, sent or at an address."""
+        rows = b"SKU|Pic, main\nA|https://shop.example/b.jpg\nA|https://shop.example/a.jpg\n"
+        options = {"name": "n", "many": True, "delimiter": "|"}
+        columns = {"external_id": "SKU", "source": "Pic, main"}
+        with serve({"/m.csv": rows}) as host:
+            body = {**options, "map": columns, "manifest_url": f"http://{host}/m.csv"}
+            assert read(shop, ingester, shop.post("/v1/batches", json=body))["ingest"]["jobs"] == 2
+        mapped = 'external_id=SKU,source="Pic, main"'
+        query = {"name": "n", "delimiter": "|", "many": "true", "map": mapped}
+        answer = shop.post("/v1/batches", params=query, content=rows, headers=CSV)
+        assert read(shop, ingester, answer)["ingest"]["jobs"] == 2
+        with engine.connect() as connection:
+            ids = connection.execute(text("SELECT external_id, source FROM jobs ORDER BY id")).all()
+        pair = [("A-2", "https://shop.example/b.jpg"), ("A", "https://shop.example/a.jpg")]
+        assert [tuple(row) for row in ids] == pair * 2
+
+    def test_of_a_list_with_a_plan_rejects_a_second_picture_of_an_id(
+        self, shop: httpx.Client, ingester: Ingester
+    ) -> None:
+        """It is read as a manifest; without a plan the list is refused whole."""
+        jobs = [
+            {"external_id": "a", "source_url": f"https://shop.example/{name}.jpg"} for name in ("x", "y", "x")
+        ]
+        answer = shop.post("/v1/batches", json={"name": "n", "jobs": jobs})
+        assert (answer.status_code, "comes twice as rgba" in answer.text) == (422, True)
+        ingest = read(
+            shop, ingester, shop.post("/v1/batches", json={"name": "n", "plan": True, "jobs": jobs})
+        )
+        counts = ingest["ingest"]
+        assert (counts["jobs"], counts["rejects"], counts["duplicates"]) == (1, 1, 1)
+
+    @pytest.mark.parametrize("query", ["delimiter=ab", "delimiter=", "include=", "many=perhaps"])
+    def test_is_refused_if_it_means_nothing(self, shop: httpx.Client, query: str) -> None:
+        """Before the body is stored."""
+        answer = shop.post(f"/v1/batches?name=n&{query}", content=ROWS, headers=CSV)
+        assert answer.status_code == 422

@@ -13,6 +13,7 @@ from jobs.storage import Bucket
 from jobs.webhooks import announce
 from tests.api.conftest import key_for
 from tests.api.test_jobs import SOURCE, problem_of
+from tests.support.web import WebServer
 from worker.ingester import Ingester
 
 URL = "https://shop.example/hook?token=secret"
@@ -52,6 +53,38 @@ class TestAskingToBeTold:
         with Session(engine) as session:
             assert session.query(Batch).one().webhook_url == URL
             assert session.query(Job).one().webhook_url is None
+
+    @pytest.mark.parametrize("tells", ["each", "digest"])
+    def test_goes_with_a_batchs_jobs_by_choice(self, shop: httpx.Client, engine: Engine, tells: str) -> None:
+        """Of jobs that are sent with it and of those that are added."""
+        jobs = [{"external_id": "a", "source_url": SOURCE}]
+        body = {"name": "b", "webhook_url": URL, "webhook_jobs": tells, "jobs": jobs}
+        batch = shop.post("/v1/batches", json=body).raise_for_status().json()
+        more = {"external_id": "b", "source_url": SOURCE, "batch_id": batch["id"]}
+        shop.post("/v1/jobs", json=more).raise_for_status()
+        with Session(engine) as session:
+            assert session.query(Batch).one().webhook_jobs == tells
+            assert [job.webhook_url for job in session.query(Job)] == [URL, URL]
+
+    def test_with_its_jobs_needs_an_address(self, shop: httpx.Client) -> None:
+        """Nobody could be told of them."""
+        body = {"name": "b", "webhook_jobs": "digest", "jobs": [{"external_id": "a", "source_url": SOURCE}]}
+        assert problem_of(shop.post("/v1/batches", json=body), 422)["field"] == "webhook_jobs"
+
+    def test_goes_with_a_manifests_jobs(self, shop: httpx.Client, settings: Settings, engine: Engine) -> None:
+        """Those that the ingester makes."""
+        pixels = b"external_id,source\na,https://shop.example/a.jpg\n"
+        with WebServer() as web:
+            url = web.serve("/export.csv", pixels, etag=None)
+            body = {"name": "b", "webhook_url": URL, "webhook_jobs": "digest", "manifest_url": url}
+            answer = shop.post("/v1/batches", json=body)
+            known = settings.model_copy(update={"source_private_hosts": (web.host,)})
+            answer.raise_for_status()
+            bucket = Bucket(settings)
+            assert Ingester(known, engine, bucket).serve()
+            bucket.close()
+        with Session(engine) as session:
+            assert session.query(Job).one().webhook_url == URL
 
     def test_goes_with_a_manifest(self, shop: httpx.Client, settings: Settings, engine: Engine) -> None:
         """That cannot be read: what is told is why, since a batch without a job never ends."""

@@ -1,19 +1,31 @@
 import re
+import sys
 import uuid
 from collections.abc import Iterator
 
 import pytest
+import redis
 from sqlalchemy import Engine, make_url, text
+from sqlalchemy.orm import Session
 
+from cli.doctor import check_formats
 from jobs import breaker
+from jobs.settings import Settings
 from jobs.states import Stop
+from jobs.storage import Bucket
 from local import LocalServices
 from tests.cli.command import Cutout, Ran
 from tests.conftest import url_of
+from tests.jobs.test_serving import buy
+from tests.support.fates import DONE, make_batch
 from tests.support.sandbox import Sandbox
 from tests.support.working import somebody_works
+from worker.endpoint.image_heif import is_heif_decoded
 
-CHECKS = ["database", "migrations", "redis", "bucket", "dispatcher", "worker", "calls", "endpoint", "audit"]
+CHECKS = [
+    *("database", "migrations", "redis", "bucket", "dispatcher", "worker", "calls", "cutouts"),
+    *("eviction", "clocks", "formats", "endpoint", "results", "audit"),
+]
 # Nothing listens there: ports below 1024 are not given to the servers of tests.
 CLOSED = "127.0.0.1:1"
 
@@ -60,6 +72,18 @@ def test_the_doctor_sees_that_nobody_works(cutout: Cutout) -> None:
     assert found["worker"].endswith("next: start `cutout worker`")
 
 
+def test_the_doctor_names_the_extra_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system that decodes no HEIC is well, and says what to install for it."""
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    is_heif_decoded.cache_clear()
+    check = check_formats()
+    is_heif_decoded.cache_clear()
+    assert (check.ok, check.name) == (True, "formats")
+    assert check.found.startswith(
+        "HEIC is not decoded; install the extra `heif` (pip install 'cutout[heif]')"
+    )
+
+
 @pytest.mark.usefixtures("bucket", "_works")
 class TestTheDoctor:
     def test_finds_a_good_system_well(self, cutout: Cutout, sandbox: Sandbox) -> None:
@@ -69,6 +93,26 @@ class TestTheDoctor:
         assert [line.split()[:2] for line in ran.stdout.splitlines()] == [["ok", name] for name in CHECKS]
         assert " credits\n" in ran.stdout
         assert sandbox.charges() == 0
+
+    def test_says_that_the_bucket_keeps_what_is_deleted(self, cutout: Cutout, bucket: Bucket) -> None:
+        """A green line with what to do about it: keeping versions is no fault, and old ones are paid for."""
+        bucket._client.put_bucket_versioning(
+            Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"}
+        )
+        ran = cutout("doctor")
+        assert ran.code == 0
+        assert "ok     versions      the bucket keeps old versions for ever" in ran.stdout
+        assert "next: add a lifecycle rule that ends noncurrent versions" in ran.stdout
+
+    def test_sees_results_that_are_late(self, cutout: Cutout, engine: Engine) -> None:
+        """Of a batch that ended long ago, for whatever reason; not of one that ended just now."""
+        batch = make_batch(engine, {"a": DONE})
+        assert cutout("doctor").code == 0
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE jobs SET finished_at = now() - interval '16 minutes'"))
+        found = red_lines(cutout("doctor"))
+        assert list(found) == ["results"]
+        assert str(batch) in found["results"]
 
     def test_sees_that_the_database_is_down(self, cutout: Cutout) -> None:
         """The migrations are not looked at then, and the other checks are made all the same."""
@@ -107,6 +151,22 @@ class TestTheDoctor:
         assert "paid results cannot be fetched" in found["calls"]
         assert "results at r.example: RESULT_HOST_REFUSED: moved" in found["calls"]
 
+    def test_sees_that_cutouts_are_missing(self, cutout: Cutout, engine: Engine) -> None:
+        """Many at once are bought anew only after a person has said so."""
+        with Session(engine) as session, session.begin():
+            for n in range(1, 5):
+                buy(session, n)
+            lately = "UPDATE bought_results SET missing_since = now(), missing_seen_at = now()"
+            session.execute(text(lately))
+        found = red_lines(cutout("doctor"))
+        assert list(found) == ["cutouts"]
+        assert "the bucket lacks 4 that were bought" in found["cutouts"]
+        assert "cutout forget-missing" in found["cutouts"]
+        forgot = cutout("forget-missing")
+        assert forgot.stdout.strip() == "4 cutouts will be bought anew by the jobs that ask for them"
+        assert cutout("doctor").code == 0
+        assert cutout("forget-missing").code == 1
+
     def test_names_a_worker_that_does_not_reach_the_bucket(self, cutout: Cutout, engine: Engine) -> None:
         """By its pid and host, with what it was told."""
         with engine.begin() as connection:
@@ -115,6 +175,18 @@ class TestTheDoctor:
         found = red_lines(cutout("doctor"))
         assert list(found) == ["worker"]
         assert f"{pid} on {host}: no route" in found["worker"]
+
+    def test_sees_that_redis_may_evict_the_limit(self, cutout: Cutout, settings: Settings) -> None:
+        """A policy that drops keys without an expiry is red, whatever the memory is now."""
+        with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
+            client.config_set("maxmemory-policy", "allkeys-lru")
+            try:
+                found = red_lines(cutout("doctor"))
+            finally:
+                client.config_set("maxmemory-policy", "noeviction")
+        assert list(found) == ["eviction"]
+        assert "maxmemory-policy is allkeys-lru" in found["eviction"]
+        assert "next: set `maxmemory-policy noeviction`" in found["eviction"]
 
     def test_sees_that_redis_is_down(self, cutout: Cutout) -> None:
         """The next step names the variable."""

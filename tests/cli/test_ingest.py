@@ -1,4 +1,5 @@
 import csv
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -240,3 +241,73 @@ class TestIngesting:
             f"detached; the batch goes on. Look again with `cutout status {job.batch_id} --watch`"
             in ran.stderr
         )
+
+
+JPEG = b"\xff\xd8\xff\xe0\0\x10JFIF\0"
+
+
+@pytest.mark.usefixtures("bucket")
+class TestWhatIsNotTaken:
+    @pytest.fixture
+    def drop(self, tmp_path: Path) -> Path:
+        """Two pictures, one under no picture's name, and what is none."""
+        drop = tmp_path / "drop"
+        for name in ("a.jpg", "photo", "notes.txt", "film.mov", "@eaDir/a.jpg", "thumbs/a.jpg"):
+            (drop / name).parent.mkdir(parents=True, exist_ok=True)
+            (drop / name).write_bytes(b"text" if name in {"notes.txt", "film.mov"} else JPEG)
+        return drop
+
+    def test_is_counted_by_reason(self, cutout: Cutout, drop: Path, engine: Engine) -> None:
+        """Beforehand, at the end and later; by name with a pattern."""
+        said = [
+            "skipped 2 no picture: film.mov, notes.txt",
+            "skipped 1 of a system folder: @eaDir/a.jpg",
+            "skipped 1 excluded by a pattern: thumbs/a.jpg",
+        ]
+        planned = cutout("ingest", drop, "--exclude", "thumbs", "--dry-run")
+        assert planned.stderr.splitlines() == said
+        assert re.search(r"^  skipped +4$", planned.stdout, re.MULTILINE)
+        ran = cutout("ingest", drop, "--exclude", "thumbs")
+        assert (ran.code, ran.stderr.splitlines()) == (0, said)
+        assert ": 2 enqueued, 0 rejected, 0 duplicates, 4 skipped\n" in ran.stdout
+        with engine.connect() as connection:
+            batch_id = connection.scalar(text("SELECT id FROM batches"))
+        assert [line.strip() for line in cutout("status", str(batch_id)).stdout.splitlines()[1:4]] == said
+
+    def test_is_remarked_before_anything_is_stored(self, cutout: Cutout, bucket: Bucket) -> None:
+        """A prefix that is no folder."""
+        for key in ("photos/a.jpg", "photos-old/b.jpg"):
+            bucket.put_cutout(JPEG, key=key, media_type="image/jpeg", metadata={})
+        ran = cutout("ingest", f"s3://{bucket.name}/photos")
+        assert ran.stderr.startswith(
+            f"note: s3://{bucket.name}/photos is a prefix and no folder: 1 of 2 pictures"
+        )
+
+    def test_is_in_the_help(self, cutout: Cutout) -> None:
+        """What is taken, skipped, rejected and refused, and where mappings are."""
+        said = " ".join(cutout("ingest", "--help").stdout.split())
+        for words in (
+            "Taken:",
+            "Skipped, and counted by reason:",
+            "Rejected, each",
+            "Refused whole",
+            "docs/exports/",
+        ):
+            assert words in said
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            (("--delimiter", "ab"), "--delimiter: 'ab' is no delimiter"),
+            (("--exclude", ""), "--exclude: the pattern '' does not have 1 to 200 characters"),
+            (("--map", "source="), "--map: no column is named for source"),
+            (("--many",), "is no manifest, of which --many says something; leave --many out"),
+        ],
+    )
+    def test_is_asked_for_in_words_that_mean_something(
+        self, cutout: Cutout, drop: Path, options: tuple[str, ...], said: str
+    ) -> None:
+        """One line, and nothing is stored."""
+        ran = cutout("ingest", drop, *options)
+        assert (ran.code, ran.stdout) == (2, "")
+        assert said in ran.stderr

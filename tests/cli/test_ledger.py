@@ -18,7 +18,7 @@ from jobs.store import Answer
 from tests.cli.command import Cutout, Ran
 from tests.support.fates import Fates
 from tests.support.sandbox import Sandbox
-from tests.support.steps import SOURCE, begin, claim_one, new_worker
+from tests.support.steps import SOURCE, ask_to_begin, begin, claim_one, new_worker
 from tests.support.system import System
 from tests.support.web import serve
 from worker.endpoint.answer import Accepted
@@ -68,7 +68,7 @@ def buy(engine: Engine, sandbox: Sandbox, picture: bytes) -> None:
         enqueue(session, NewJob(SOURCE))
         claim = claim_one(session, new_worker(session))
         accounts.ensure(session, name)
-        attempt_id = store.begin_attempt(session, claim, number=1, account=name, image_sha256=b"x")
+        attempt_id = ask_to_begin(session, claim, account=name)
         assert isinstance(attempt_id, int)
     call(sandbox, picture)
     with Session(engine) as session, session.begin():

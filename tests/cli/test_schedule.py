@@ -3,6 +3,8 @@ import re
 import pytest
 from sqlalchemy import Engine, text
 
+from jobs.ingest import Reading
+from jobs.schedules.orders import Options
 from tests.cli.command import Cutout, Ran
 
 NIGHTLY = ("--source", "s3://studio-drop/", "--cron", "15 1 * * *", "--tz", "Europe/Paris")
@@ -200,3 +202,19 @@ class TestTheDoctor:
         said = ran.stdout.splitlines()
         remedy = "                     next: start `cutout dispatcher`, or see its log"
         assert said[said.index(late) + 1] == remedy
+
+
+def test_a_schedule_reads_as_an_ingest_would(cutout: Cutout, engine: Engine) -> None:
+    """Its options for manifests and files are kept, and asked of every run; those not given are not."""
+    words = ("--delimiter", "tab", "--many", "--exclude", "old", "--exclude", "*.gif")
+    for name, more in (("plain", ()), ("full", words)):
+        source = ("--source", "https://shop.example/m.csv", "--cron", "@daily")
+        assert cutout("schedule", "add", name, *source, *more).code == 0
+    with engine.connect() as connection:
+        kept = {
+            row.name: row.options for row in connection.execute(text("SELECT name, options FROM schedules"))
+        }
+    reading = Options.of(kept["full"]).order("n").reading
+    assert (reading.delimiter, reading.many, reading.exclude) == ("\t", True, ("old", "*.gif"))
+    assert "many" not in kept["plain"]
+    assert Options.of(kept["plain"]).order("n").reading == Reading()

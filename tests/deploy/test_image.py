@@ -38,25 +38,29 @@ class TestDockerfile:
         assert {i.stage: re.findall(r"-r (\S+)", i.rest) for i in installs} == {
             "dependencies": ["requirements.lock"],
             "sandbox-dependencies": ["numpy.lock"],
+            "heif-dependencies": ["heif.lock"],
         }
         for install in installs:
             assert {"--require-hashes", "--no-cache-dir", "--only-binary=:all:"} <= set(install.rest.split())
 
-    def test_numpy_is_taken_from_the_lock(self, tmp_path: Path) -> None:
-        """The sandbox's extra is numpy, cut out of the development lock with its hashes."""
-        assert [
-            re.split(r"\W", name)[0] for name in PROJECT["project"]["optional-dependencies"]["sandbox"]
-        ] == ["numpy"]
-        (run,) = [i.rest for i in INSTRUCTIONS if i.word == "RUN" and "numpy.lock" in i.rest]
+    @pytest.mark.parametrize(
+        ("extra", "package", "lock"),
+        [("sandbox", "numpy", "numpy.lock"), ("heif", "pillow-heif", "heif.lock")],
+    )
+    def test_an_extra_is_taken_from_the_lock(
+        self, tmp_path: Path, extra: str, package: str, lock: str
+    ) -> None:
+        """An extra of one package is cut out of the development lock with its hashes."""
+        names = PROJECT["project"]["optional-dependencies"][extra]
+        assert [re.split(r"[^\w-]", name)[0] for name in names] == [package]
+        (run,) = [i.rest for i in INSTRUCTIONS if i.word == "RUN" and lock in i.rest]
         subprocess.run(
-            ["/bin/sh", "-c", run.split("&&")[0].replace("numpy.lock", str(tmp_path / "numpy.lock"))],
-            cwd=ROOT,
-            check=True,
+            ["/bin/sh", "-c", run.split("&&")[0].replace(lock, str(tmp_path / lock))], cwd=ROOT, check=True
         )
-        entries = re.split(r"\n(?=\S)", (tmp_path / "numpy.lock").read_text().strip())
+        entries = re.split(r"\n(?=\S)", (tmp_path / lock).read_text().strip())
         assert entries
         for entry in entries:
-            assert entry.startswith("numpy==")
+            assert entry.startswith(f"{package}==")
             assert "--hash=sha256:" in entry
 
     def test_runs_the_command_as_a_fixed_user(self) -> None:

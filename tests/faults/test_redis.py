@@ -145,8 +145,9 @@ class TestAMessage:
 
     @pytest.fixture
     def idle(self, system: System) -> System:
-        """The system without a worker, so that messages stay where they are."""
+        """The system with a worker that is heard and takes nothing, so that messages stay where they are."""
         system.end("worker")
+        system.execute("INSERT INTO workers (host, pid, heartbeat_at) VALUES ('', 1, now() + interval '1 h')")
         return system
 
     def test_delivered_many_times_is_carried_out_once(

@@ -28,8 +28,9 @@ WITHIN_S = 20.0
 
 
 @pytest.fixture
-def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
-    """Starts dispatchers; no worker runs, so that what they hand out stays handed out."""
+def start(environment: dict[str, str], engine: Engine, tmp_path: Path) -> Iterator[Start]:
+    """Starts dispatchers; a worker is heard and takes nothing: what they hand out stays so."""
+    execute(engine, "INSERT INTO workers (host, pid, heartbeat_at) VALUES ('', 1, now() + interval '1 h')")
     running: list[Forked] = []
 
     def start_one() -> Forked:

@@ -4,6 +4,7 @@ What a dispatcher, a worker, a person or the time would do is a method; nothing 
 the clock, which is moved by moving the rows.
 """
 
+import hashlib
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -26,6 +27,7 @@ from jobs.states import AttemptOutcome, Step
 from jobs.store import Answer, Bounds, Claim, NotBegun
 from tests.interleavings.endpoint import Endpoint
 from tests.interleavings.hand import Hand
+from tests.support.steps import MAKING
 from worker.judging import not_begun
 
 ACCOUNT = "account"
@@ -221,6 +223,8 @@ class World:
                 number=hand.claim.attempts + 1,
                 account=ACCOUNT,
                 image_sha256=b"x" * 32,
+                source_sha256=hashlib.sha256(hand.claim.source.encode()).digest(),
+                making=MAKING,
             )
 
     def _note_begun(self, hand: Hand, answer: int | NotBegun) -> None:

@@ -8,7 +8,7 @@ from jobs.line import hand_out_copies, survey
 from jobs.models import Attempt, Breaker
 from jobs.states import AttemptOutcome
 from jobs.store import Answer, Claim, NotBegun
-from tests.support.steps import ACCOUNT, LEASE, begin, claim_new, new_worker
+from tests.support.steps import ACCOUNT, LEASE, ask_to_begin, begin, claim_new, new_worker
 
 CHARGED = Answer(AttemptOutcome.CHARGED, http_status=200)
 TWO_HOURS = timedelta(hours=2)
@@ -67,7 +67,7 @@ class TestOpening:
         """Open, no attempt is begun and nothing stands in the ledger; closed, it is."""
         claim = claim_new(session, new_worker(session))
         breaker.trip(session, "refused")
-        begun = store.begin_attempt(session, claim, number=1, account=ACCOUNT, image_sha256=b"x")
+        begun = ask_to_begin(session, claim)
         assert begun is NotBegun.BUCKET
         assert session.scalars(select(Attempt)).all() == []
         breaker.close(session)

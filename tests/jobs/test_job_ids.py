@@ -1,8 +1,12 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from jobs.enqueueing import NewJob, enqueue_all
-from jobs.job_ids import find_ids
+from jobs.job_ids import NoRoomForIdsError, find_ids
 from jobs.models import JOBS
 from tests.support.steps import SOURCE
 
@@ -29,3 +33,13 @@ class TestTheIdsFound:
             (page,) = ids.pages(10)
             assert len(page) == ids.total == 1
             assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+    def test_need_room_on_the_disk(self, engine: Engine, full_disk: Callable[[], Any]) -> None:
+        """The error says how much, where and what to do; a moment later there may be room."""
+        with Session(engine) as session, session.begin():
+            enqueue_all(session, [NewJob(SOURCE)] * 25)
+        found = find_ids(engine, JOBS.c.source == SOURCE)
+        with full_disk(), pytest.raises(NoRoomForIdsError, match=r"25 jobs or more need .* TMPDIR"), found:
+            pass
+        with find_ids(engine, JOBS.c.source == SOURCE) as ids:
+            assert ids.total == 25

@@ -13,7 +13,7 @@ from jobs.outcomes import Hold
 from jobs.parked import unpark
 from jobs.states import AttemptOutcome, State
 from jobs.store import Answer, Claim, NotBegun
-from tests.support.steps import ACCOUNT, LEASE, SOURCE, claim_one, new_worker
+from tests.support.steps import ACCOUNT, LEASE, SOURCE, ask_to_begin, claim_one, new_worker
 
 FREE = Answer(AttemptOutcome.NOT_CHARGED, http_status=500, code="PROCESSING_FAILURE")
 
@@ -26,7 +26,7 @@ def batch_of(session: Session, count: int, **order: Any) -> uuid.UUID:
 
 
 def begin(session: Session, claim: Claim, **more: Any) -> int | NotBegun:
-    return store.begin_attempt(session, claim, number=1, account=ACCOUNT, image_sha256=b"x", **more)
+    return ask_to_begin(session, claim, **more)
 
 
 def owners(session: Session, count: int) -> list[uuid.UUID | None]:

@@ -7,12 +7,11 @@ from sqlalchemy.orm import Session
 
 from jobs import store
 from jobs.enqueueing import NewJob, enqueue
-from jobs.outcomes import Hold, StoredObject
-from jobs.store import Claim, Making, Mine, Theirs
-from tests.support.steps import SOURCE, claim_one, new_worker
+from jobs.outcomes import Hold
+from jobs.store import BoughtBefore, Claim, Mine, Theirs
+from tests.support.steps import MAKING, SOURCE, SOURCE_SHA256, claim_one, new_worker
 
-MAKING = Making("/endpoint", 1)
-SHA256 = b"s" * 32
+SHA256 = SOURCE_SHA256
 
 
 def claims(engine: Engine, count: int) -> list[Claim]:
@@ -24,7 +23,7 @@ def claims(engine: Engine, count: int) -> list[Claim]:
         return [claim_one(session, worker_id) for _ in range(count)]
 
 
-def take(engine: Engine, claim: Claim, sha256: bytes = SHA256) -> Mine | Theirs | StoredObject:
+def take(engine: Engine, claim: Claim, sha256: bytes = SHA256) -> Mine | Theirs | BoughtBefore:
     with Session(engine) as session, session.begin():
         return store.take_result(session, claim, sha256, MAKING)
 
@@ -39,7 +38,7 @@ class TestTwoJobsForOnePicture:
                 asked = pool.submit(take, engine, second)
                 time.sleep(0.5)
                 assert not asked.done()
-            assert asked.result(10) == Theirs()
+            assert asked.result(10) == Theirs(first.job_id)
 
     def test_are_told_apart_from_jobs_for_other_pictures(self, engine: Engine) -> None:
         """That others are being bought says nothing of this one, whose buyer is gone."""
@@ -68,7 +67,7 @@ class TestTwoJobsForOnePicture:
         first, second = claims(engine, 2)
         assert [take(engine, claim) for claim in (first, second, first, second)] == [
             Mine(),
-            Theirs(),
+            Theirs(first.job_id),
             Mine(),
-            Theirs(),
+            Theirs(first.job_id),
         ]

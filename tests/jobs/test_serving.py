@@ -16,7 +16,7 @@ from jobs.states import Standing, State, Step
 from jobs.store import Making, Shelf
 from tests.support.steps import LEASE
 
-SHELF = Shelf(Making("/endpoint", 1), "my-bucket")
+SHELF = Shelf(Making("/endpoint", 1, "my-bucket"))
 ROOM = 500
 
 
@@ -32,13 +32,15 @@ def buy(session: Session, n: int, **changed: object) -> None:
         "form": "rgba",
         "endpoint": "/endpoint",
         "preparation": 1,
+        "bucket": "my-bucket",
+        "scope": "",
         "key": f"cutouts/{n}",
     } | changed
     session.execute(
         text(
-            "INSERT INTO results (source_sha256, return_form, endpoint, preparation, buyer, key, sha256,"
-            " media_type, size_bytes, width, height, stored_at) VALUES (:sha256, :form, :endpoint,"
-            " :preparation, uuidv7(), :key, :sha256, 'image/png', 1, 2, 3, now())"
+            "INSERT INTO bought_results (source_sha256, return_form, endpoint, preparation, bucket, scope,"
+            " buyer, key, sha256, media_type, size_bytes, width, height, stored_at) VALUES (:sha256, :form,"
+            " :endpoint, :preparation, :bucket, :scope, uuidv7(), :key, :sha256, 'image/png', 1, 2, 3, now())"
         ),
         values,
     )
@@ -74,13 +76,19 @@ class TestHandingOut:
 
     @pytest.mark.parametrize(
         "changed",
-        [{"form": "mask"}, {"endpoint": "/other"}, {"preparation": 2}],
+        [
+            {"form": "mask"},
+            {"endpoint": "/other"},
+            {"preparation": 2},
+            {"bucket": "other"},
+            {"scope": "shop"},
+        ],
         ids=lambda it: next(iter(it)),
     )
     def test_takes_nothing_for_bought_that_is_made_otherwise(
         self, session: Session, changed: dict[str, object]
     ) -> None:
-        """Another form, endpoint or preparation is another cutout."""
+        """Another form, endpoint, preparation, bucket or scope is another cutout."""
         enqueue_all(session, [NewJob(source(1))])
         buy(session, 1, **changed)
         assert take(session).served == []
@@ -192,9 +200,9 @@ class TestServing:
         [
             "UPDATE jobs SET state = 'cancelled', standing = NULL, finished_at = now()",
             "UPDATE jobs SET step = 'copy', result_url = 'https://r/1', result_expires_at = now()",
-            "DELETE FROM results",
-            "UPDATE results SET key = 'cutouts/anew'",
-            "UPDATE results SET sha256 = 'other'",
+            "DELETE FROM bought_results",
+            "UPDATE bought_results SET key = 'cutouts/anew'",
+            "UPDATE bought_results SET sha256 = 'other'",
         ],
     )
     def test_leaves_alone_what_changed_meanwhile(
@@ -210,8 +218,12 @@ class TestServing:
     ) -> None:
         """Once: a second job that finds the same does not take it away. Back in line, it is for a call."""
         first, *_ = store.find_bought(session, parcel, SHELF)
-        store.disown(session, first, SHELF)
-        row = session.execute(text("SELECT buyer, stored_at FROM results WHERE key IS NULL")).one()
+        wait = store.miss(session, first, SHELF)
+        assert wait
+        assert wait.code == "CUTOUT_MISSING"
+        session.execute(text("UPDATE bought_results SET missing_since = missing_since - interval '1 hour'"))
+        assert store.miss(session, first, SHELF) is None
+        row = session.execute(text("SELECT buyer, stored_at FROM bought_results WHERE key IS NULL")).one()
         assert (row.buyer, row.stored_at) == (first.job_id, None)
         store.put_back(session, parcel)
         assert ids(take(session).calls) == {first.job_id}
@@ -244,7 +256,7 @@ class TestDeletingACutout:
 
 def _delete_results(engine: Engine) -> int:
     with engine.begin() as connection:
-        return connection.execute(text("DELETE FROM results")).rowcount
+        return connection.execute(text("DELETE FROM bought_results")).rowcount
 
 
 def test_calls_alone_pass_over_the_shelf(session: Session) -> None:

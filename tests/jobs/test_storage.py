@@ -1,6 +1,7 @@
 import hashlib
 import io
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -16,6 +17,9 @@ from jobs.storage import (
     StorageRefusedError,
     object_reader,
 )
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import LifecycleRuleTypeDef
 
 DATA = b"cutout" * 1000
 
@@ -116,6 +120,31 @@ class TestTrouble:
         bucket.check()
         with pytest.raises(BucketMissingError):
             Bucket(settings.model_copy(update={"s3_bucket": "no-such-bucket"})).check()
+
+
+class TestABucketThatKeepsVersions:
+    def test_says_that_what_is_deleted_stays(self, bucket: Bucket) -> None:
+        """Without versions a deleted object is gone."""
+        for keeps in (False, True):
+            bucket.put_cutout(DATA, key="a", media_type="image/png", metadata={})
+            assert (bucket.keeps_versions(), bucket.delete("a")) == (keeps, keeps)
+            bucket._client.put_bucket_versioning(
+                Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"}
+            )
+
+    def test_is_told_from_one_that_ends_them(self, bucket: Bucket) -> None:
+        """By the lifecycle rule that does so."""
+        assert not bucket.ends_versions()
+        rule: LifecycleRuleTypeDef = {
+            "ID": "old",
+            "Status": "Enabled",
+            "Filter": {"Prefix": ""},
+            "NoncurrentVersionExpiration": {"NoncurrentDays": 30},
+        }
+        bucket._client.put_bucket_lifecycle_configuration(
+            Bucket=bucket.name, LifecycleConfiguration={"Rules": [rule]}
+        )
+        assert bucket.ends_versions()
 
 
 class TestAnObjectInPieces:

@@ -11,7 +11,16 @@ from jobs.outcomes import Fail, Hold, Lost, Outcome, Retry, Snooze, StoredObject
 from jobs.states import AttemptOutcome, Standing, State, Step
 from jobs.store import Answer, Bounds, Claim, NotBegun
 from jobs.store.words import LONGEST_MESSAGE
-from tests.support.steps import ACCOUNT, SOURCE, begin, claim_new, claim_one, hand_out_one, new_worker
+from tests.support.steps import (
+    ACCOUNT,
+    SOURCE,
+    ask_to_begin,
+    begin,
+    claim_new,
+    claim_one,
+    hand_out_one,
+    new_worker,
+)
 
 DAY = timedelta(days=1)
 CHARGED = Answer(AttemptOutcome.CHARGED, http_status=200)
@@ -104,7 +113,7 @@ class TestTheLedger:
         """Without the job there is no row and no call."""
         claim = claim_new(session, new_worker(session))
         store.settle(session, claim, Snooze("X", "y", 0))
-        begun = store.begin_attempt(session, claim, number=1, account=ACCOUNT, image_sha256=b"x")
+        begun = ask_to_begin(session, claim)
         assert begun is NotBegun.LOST
         assert session.scalars(select(Attempt)).all() == []
 
@@ -112,7 +121,7 @@ class TestTheLedger:
         """A pause stops even jobs that are in a worker's hands already."""
         claim = claim_new(session, new_worker(session))
         accounts.pause(session, ACCOUNT, code="ERROR_NOT_ENOUGH_CREDITS", message="empty")
-        begun = store.begin_attempt(session, claim, number=1, account=ACCOUNT, image_sha256=b"x")
+        begun = ask_to_begin(session, claim)
         assert begun is NotBegun.ACCOUNT
 
     def test_has_one_row_though_its_transaction_is_repeated(self, session: Session) -> None:

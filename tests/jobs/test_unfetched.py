@@ -12,7 +12,7 @@ from jobs.outcomes import Retry, StoredObject, Succeeded, Unknown
 from jobs.states import AttemptOutcome, State, Step, Stop
 from jobs.store import Answer, Bounds, Claim, NotBegun
 from jobs.unfetched import Failure
-from tests.support.steps import ACCOUNT, begin, claim_new, claim_one, new_worker
+from tests.support.steps import ACCOUNT, ask_to_begin, begin, claim_new, claim_one, new_worker
 
 CHARGED = Answer(AttemptOutcome.CHARGED, http_status=200)
 IN_DOUBT = Answer(AttemptOutcome.UNKNOWN, code="HTTP_504")
@@ -51,7 +51,7 @@ class TestResultsThatCannotBeFetched:
         assert fail(session, *jobs, uuid.uuid4()) == [False, False, False, False, True, False]
         assert survey(session, [ACCOUNT]).stops == {Stop.RESULTS}
         assert (row(session).host, row(session).code) == ("r.example", "RESULT_UNAVAILABLE")
-        begun = store.begin_attempt(session, claim, number=1, account=ACCOUNT, image_sha256=b"x")
+        begun = ask_to_begin(session, claim)
         assert begun is NotBegun.RESULTS
 
     def test_of_fewer_than_three_jobs_stop_nothing(self, session: Session, jobs: list[uuid.UUID]) -> None:
@@ -94,10 +94,10 @@ class TestResultsThatCannotBeFetched:
         probe, other = claim_new(session, worker_id), claim_new(session, worker_id)
         fail(session, *jobs)
         breaker.let_one_call(session, probe.job_id)
-        begun = store.begin_attempt(session, other, number=1, account=ACCOUNT, image_sha256=b"x")
+        begun = ask_to_begin(session, other)
         assert begun is NotBegun.RESULTS
         breaker.trip(session, "refused")
-        begun = store.begin_attempt(session, probe, number=1, account=ACCOUNT, image_sha256=b"x")
+        begun = ask_to_begin(session, probe)
         assert begun is NotBegun.BUCKET
         breaker.close(session)
         assert begin(session, probe)

@@ -1,14 +1,16 @@
+import uuid
+
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, text, update
 from sqlalchemy.orm import Session
 
 from jobs import store, workers
 from jobs.models import Attempt, Job
-from jobs.outcomes import Succeeded
+from jobs.outcomes import Hold, Outcome, Retry, Snooze, Succeeded
 from jobs.states import AttemptOutcome, State, Step
-from jobs.store import Answer, Bounds
+from jobs.store import Answer, Bounds, Claim
 from tests.jobs.test_store import STORED, bought
-from tests.support.steps import begin, claim_new, new_worker
+from tests.support.steps import begin, claim_new, claim_one, new_worker, paid
 
 BOUNDS = Bounds()
 
@@ -54,7 +56,7 @@ class TestRescue:
         """The call was given up, the job not settled: the next rescue holds it, as the first would have."""
         claim = claim_new(session, new_worker(session))
         begin(session, claim)
-        workers._what_became_of(session, claim)
+        workers._what_became_of(session, claim, died=True)
         rescue(session, Bounds(unknown=0))
         assert session.get_one(Job, claim.job_id).state == State.HELD
 
@@ -126,3 +128,64 @@ class TestHeartbeats:
             workers.beat(session, workers.Identity(worker_id, "test", 1))
             session.commit()
             assert workers.heartbeats(session)[worker_id] != before
+
+
+class TestAJobWhoseWorkersDie:
+    def claim(self, session: Session, worker_id: uuid.UUID) -> Claim:
+        """The job again, at once."""
+        session.execute(text("UPDATE jobs SET standing = 'in_line' WHERE standing = 'resting'"))
+        return claim_one(session, worker_id)
+
+    def test_is_held_after_the_third(self, session: Session) -> None:
+        """By a code of its own: tried for ever, it would end one worker after the other."""
+        claim_new(session, new_worker(session))
+        rescue(session)
+        for deaths in (1, 2):
+            claim = self.claim(session, new_worker(session))
+            assert claim.deaths == deaths
+            rescue(session)
+        job = session.get_one(Job, claim.job_id)
+        assert (job.state, job.code, job.tries) == (State.HELD, "PICTURE_KILLS_WORKER", 0)
+
+    def test_and_said_goodbye_are_not_counted(self, session: Session) -> None:
+        """A worker that was told to end, and did, was not killed by what it left."""
+        for _ in range(4):
+            worker_id = new_worker(session)
+            claim = (
+                claim_new(session, worker_id)
+                if not session.scalar(select(Job.id))
+                else self.claim(session, worker_id)
+            )
+            assert claim.deaths == 0
+            workers.leave(session, worker_id)
+            rescue(session)
+
+    @pytest.mark.parametrize(
+        ("outcome", "deaths"),
+        [
+            (Snooze("LIMIT_REACHED", "later", 0.0), 0),
+            (Retry(Step.CALL, "PROCESSING_FAILURE", "refused"), 0),
+            (Snooze("WORKER_STOPPING", "its worker ends", 0.0), 1),
+        ],
+        ids=lambda value: getattr(value, "code", None),
+    )
+    def test_starts_afresh_once_one_came_through_with_it(
+        self, session: Session, outcome: Outcome, deaths: int
+    ) -> None:
+        """What was put off before it was prepared says nothing."""
+        claim_new(session, new_worker(session))
+        rescue(session)
+        store.settle(session, self.claim(session, new_worker(session)), outcome)
+        assert session.scalars(select(Job.deaths)).one() == deaths
+
+    def test_starts_afresh_at_its_copy_and_by_hand(self, session: Session) -> None:
+        """A paid result is progress, and so is a person's word."""
+        claim_new(session, new_worker(session))
+        rescue(session)
+        claim = paid(session, self.claim(session, new_worker(session)))
+        assert session.scalars(select(Job.deaths)).one() == 0
+        session.execute(update(Job).values(deaths=2))
+        store.settle(session, claim, Hold("LOOK", "for a person"))
+        session.execute(update(Job).values(deaths=2))
+        assert store.retry(session, claim.job_id)
+        assert session.scalars(select(Job.deaths)).one() == 0

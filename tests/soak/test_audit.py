@@ -22,7 +22,7 @@ from tests.soak.orders import Placed
 from tests.soak.pictures import picture
 from tests.soak.plan import FIRST, LAST, Kind, Mischief, draw_plan
 from tests.soak.report import Report
-from tests.support.steps import ACCOUNT, SOURCE, claim_one, new_worker
+from tests.support.steps import ACCOUNT, MAKING, SOURCE, claim_one, new_worker
 from worker.endpoint.image import prepare
 
 LIFETIME_S = 100.0
@@ -54,6 +54,8 @@ class Books:
             number=number,
             account=ACCOUNT,
             image_sha256=hashlib.sha256(picture(1)).digest(),
+            source_sha256=claim.job_id.bytes,
+            making=MAKING,
         )
         assert isinstance(attempt_id, int)
         return attempt_id

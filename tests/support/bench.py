@@ -13,6 +13,7 @@ from jobs.models import Attempt, Job
 from jobs.sources import upload_source
 from jobs.states import ReturnForm
 from jobs.storage import Bucket
+from jobs.twins import Twins
 from tests.support.steps import LEASE
 from worker.context import WorkerContext
 from worker.process import process
@@ -37,6 +38,7 @@ class Bench:
         """Hand out what is in line or rests, and process it."""
         with Session(self.engine) as session, session.begin():
             session.execute(text("UPDATE jobs SET standing = 'in_line' WHERE standing = 'resting'"))
+            Twins().look(session)
             handed_out = hand_out_calls(session, 10, lease=LEASE)
             handed_out += hand_out_copies(session, 10, lease=LEASE)
         for job_id, fence in handed_out:

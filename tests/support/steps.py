@@ -9,11 +9,13 @@ from jobs import accounts, store, workers
 from jobs.enqueueing import NewJob, enqueue
 from jobs.line import hand_out_calls, hand_out_copies
 from jobs.states import AttemptOutcome, Step
-from jobs.store import Answer, Claim
+from jobs.store import Answer, Claim, Making, NotBegun
 
 LEASE = timedelta(seconds=60)
 SOURCE = "https://shop.example/a.jpg"
 ACCOUNT = "account"
+MAKING = Making("https://endpoint.example/cutout", 1, "my-bucket")
+SOURCE_SHA256 = b"s" * 32
 
 
 def new_worker(session: Session) -> uuid.UUID:
@@ -43,16 +45,54 @@ def claim_new(session: Session, worker_id: uuid.UUID) -> Claim:
     return claim_one(session, worker_id)
 
 
-def begin(session: Session, claim: Claim, number: int = 1) -> int:
+def ask_to_begin(
+    session: Session,
+    claim: Claim,
+    number: int = 1,
+    *,
+    source_sha256: bytes | None = None,
+    making: Making = MAKING,
+    account: str = ACCOUNT,
+    day_budget: int | None = None,
+) -> int | NotBegun:
+    """What is said to a call of that job; unless it is given, its picture is no other job's."""
+    return store.begin_attempt(
+        session,
+        claim,
+        number=number,
+        account=account,
+        image_sha256=b"x" * 32,
+        source_sha256=source_sha256 or claim.job_id.bytes,
+        making=making,
+        day_budget=day_budget,
+    )
+
+
+def begin(
+    session: Session,
+    claim: Claim,
+    number: int = 1,
+    *,
+    source_sha256: bytes | None = None,
+    making: Making = MAKING,
+) -> int:
     """A call of that job, about to go out."""
-    attempt_id = store.begin_attempt(session, claim, number=number, account=ACCOUNT, image_sha256=b"x" * 32)
-    assert isinstance(attempt_id, int)
-    return attempt_id
+    begun = ask_to_begin(session, claim, number, source_sha256=source_sha256, making=making)
+    assert isinstance(begun, int)
+    return begun
 
 
-def paid(session: Session, claim: Claim, number: int = 1) -> Claim:
+def paid(
+    session: Session,
+    claim: Claim,
+    number: int = 1,
+    *,
+    source_sha256: bytes | None = None,
+    making: Making = MAKING,
+) -> Claim:
     """The claim after a paid call."""
-    return record(session, claim, begin(session, claim, number))
+    begun = begin(session, claim, number, source_sha256=source_sha256, making=making)
+    return record(session, claim, begun)
 
 
 def record(session: Session, claim: Claim, attempt_id: int) -> Claim:

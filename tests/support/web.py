@@ -9,14 +9,14 @@ from typing import Self
 
 
 @contextmanager
-def serve(pages: Mapping[str, bytes | str]) -> Iterator[str]:
-    """Serve bytes at their paths, redirects where the page is text; gives `host:port`."""
+def serve(pages: Mapping[str, bytes | str | int]) -> Iterator[str]:
+    """Serve bytes at their paths, redirects where the page is text, or a bare status; gives `host:port`."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            page = pages.get(self.path)
+            page = pages.get(self.path.partition("?")[0], 404)
             body = page if isinstance(page, bytes) else b""
-            self.send_response(404 if page is None else 200 if isinstance(page, bytes) else 302)
+            self.send_response(page if isinstance(page, int) else 200 if isinstance(page, bytes) else 302)
             if isinstance(page, str):
                 self.send_header("Location", page)
             self.send_header("Content-Length", str(len(body)))

@@ -1,12 +1,15 @@
 from collections.abc import Callable, Iterator
 
 import pytest
+import redis
 from sqlalchemy import Engine
 
 from jobs.settings import Settings
 from jobs.storage import Bucket
 from tests.support.bench import Bench
+from tests.worker.limiting import MakeLimiter
 from worker.context import WorkerContext
+from worker.endpoint.limiter import Ceilings, Learned, Limiter
 
 
 @pytest.fixture
@@ -35,3 +38,27 @@ def reusing(make_bench: Callable[..., Bench]) -> Bench:
 def bench(make_bench: Callable[..., Bench]) -> Bench:
     """A bench with the test's settings."""
     return make_bench()
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[redis.Redis]:
+    """A connection to the real Redis."""
+    with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
+        yield client
+
+
+@pytest.fixture
+def make_limiter(client: redis.Redis, settings: Settings) -> Iterator[MakeLimiter]:
+    """Limiters of one account, as several processes would make them."""
+    made: list[Limiter] = []
+
+    def make(
+        *, rate: float | None = 1000.0, in_flight: int | None = 100, learned: Learned | None = None
+    ) -> Limiter:
+        ceilings = Ceilings(rate, in_flight)
+        made.append(Limiter(client, settings.redis_prefix, ceilings, lambda: learned))
+        return made[-1]
+
+    yield make
+    for limiter in made:
+        limiter.close()

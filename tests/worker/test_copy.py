@@ -2,7 +2,7 @@ import logging
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
@@ -221,6 +221,24 @@ class TestTheNextTry:
 
 
 class TestTheLifeboat:
+    def test_is_due_by_the_clock_of_postgres(
+        self, shaky: Bench, proxy: Proxy, source: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A worker whose own clock is three hours behind saves a result that has an hour left."""
+
+        class Behind(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+                return datetime.now(tz) - timedelta(hours=3)
+
+        # Whether or not it is looked at there.
+        monkeypatch.setattr("worker.copy.datetime", Behind, raising=False)
+        proxy.set(Mode.FORBID)
+        job_id = shaky.done(source).id
+        shaky.change(job_id, f"{AN_HOUR_LEFT}, {MANY_TRIES}")
+        shaky.work()
+        assert shaky.job(job_id).lifeboat_key is not None
+
     def test_takes_a_result_whose_time_runs_out_and_gives_it_to_the_bucket(
         self, shaky: Bench, proxy: Proxy, source: str, lifeboat: Path, sandbox: Sandbox
     ) -> None:

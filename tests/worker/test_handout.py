@@ -54,10 +54,10 @@ class Scene:
             enqueue_all(session, [NewJob(self._source)] * count)
             return hand_out_calls(session, count, lease=lease)
 
-    def publish(self, handed_out: HandedOut) -> int:
+    def publish(self, handed_out: HandedOut, script: str = PUBLISH) -> int:
         """How many went out, published from another process."""
         ran = subprocess.run(
-            [sys.executable, "-c", PUBLISH],
+            [sys.executable, "-c", script],
             input=json.dumps([(str(job_id), fence) for job_id, fence in handed_out]),
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -150,3 +150,14 @@ class TestAWorker:
         scene.until(all_done)
         assert min(sums) == 6
         assert scene.messages() == []
+
+
+class TestAQueueThatNobodyEmpties:
+    def test_takes_no_more_messages(self, scene: Scene) -> None:
+        """A worker that lives and takes nothing: the queue is bounded, so that Redis does not fill up."""
+        bounded = PUBLISH.replace(
+            "import json", "from worker import handout; handout.MOST_QUEUED = 8\nimport json", 1
+        )
+        handed_out = [(uuid.uuid4(), fence) for fence in range(1, 6)]
+        assert [scene.publish(handed_out, bounded) for _ in range(3)] == [5, 0, 0]
+        assert len(scene.messages()) == 5

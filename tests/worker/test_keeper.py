@@ -1,6 +1,8 @@
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
@@ -89,3 +91,18 @@ class TestTheKeeperOfResults:
         keeper._rests_until[batch] = 0.0
         look(keeper, engine)
         assert keys(engine) == {f"results/{batch}.csv"}
+
+    @pytest.mark.usefixtures("bucket")
+    def test_writes_the_others_though_one_finds_the_disk_full(
+        self, keeper: Keeper, engine: Engine, full_disk: Callable[[], Any], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The large batch rests for a minute and is named; those that fit are written."""
+        large = make_batch(engine, {str(n): DONE for n in range(10)})
+        small = make_batch(engine, {"a": DONE})
+        with full_disk():
+            look(keeper, engine)
+        assert keys(engine) == {None, f"results/{small}.csv"}
+        (said,) = [record.message for record in caplog.records if record.levelno == logging.ERROR]
+        assert f"the results of {large} are not written" in said
+        assert "TMPDIR" in said
+        assert keeper._rests_until.keys() == {large}

@@ -15,8 +15,8 @@ from tests.support.bench import Bench
 from tests.support.pictures import encoded, plain
 from tests.support.sandbox import Sandbox
 from tests.support.steps import LEASE
+from tests.worker.test_reuse import let_minutes_pass
 from worker.objects import ObjectLinks
-from worker.reuse import MAKING
 from worker.serving import serve
 
 MOST = 50
@@ -26,7 +26,7 @@ def parcel(bench: Bench, *sources: bytes) -> HandedOut:
     """A job for each of these pictures, whose cutouts are bought, on their way to be served."""
     enqueued = [bench.enqueue(source) for source in sources]
     with Session(bench.engine) as session, session.begin():
-        shelf = Shelf(MAKING, bench.bucket.name)
+        shelf = Shelf(bench.context.making)
         turns = hand_out(session, MOST, lease=LEASE, shelf=shelf, room=MOST)
     assert turns.calls == []
     fences = dict(turns.served)
@@ -71,6 +71,11 @@ class TestAParcel:
         else:
             reusing.bucket.put_cutout(b"else", key=broken.key, media_type="image/png", metadata={})
         served = parcel(reusing, photo, other)
+        serve(reusing.context, served)
+        missed, _ = jobs(reusing, served)
+        assert (missed.standing, missed.code) == (Standing.RESTING, "CUTOUT_MISSING")
+        let_minutes_pass(reusing)
+        reusing.change(missed.id, "standing = 'serving'")
         serve(reusing.context, served)
         assert standings(reusing, served) == [IN_LINE, DONE]
         reusing.work()
@@ -122,7 +127,7 @@ class TestAParcel:
         reusing.done(photo)
         served = parcel(reusing, photo)
         with reusing.engine.begin() as connection:
-            connection.execute(text("DELETE FROM results"))
+            connection.execute(text("DELETE FROM bought_results"))
         serve(reusing.context, served)
         assert standings(reusing, served) == [IN_LINE]
         reusing.work()

@@ -166,6 +166,25 @@ class TestReplay:
         assert (attempt.outcome, attempt.request_id) == (AttemptOutcome.CHARGED, "r-1")
         assert list(directory.iterdir()) == []
 
+    def test_passes_over_what_others_keep_locked(
+        self, spool: Spool, engine: Engine, call_out: Callable[[], tuple[Claim, int]]
+    ) -> None:
+        """One locked job does not keep the results of the others; its own is still told to be missing."""
+        ends = [end_of(*call_out()) for _ in range(3)]
+        for one in ends:
+            leave(spool, one)
+        lock = text("SELECT FROM jobs WHERE id = :id FOR UPDATE")
+        with engine.begin() as other:
+            other.execute(lock, {"id": min(ends, key=lambda one: one.attempt_id).job_id})
+            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.execute(text("SET lock_timeout = '50ms'"))
+                with pytest.raises(DBAPIError, match="lock timeout"):
+                    spool.replay(connection)
+                connection.execute(text("RESET lock_timeout"))
+            assert sorted(job_of(engine, one).step for one in ends) == [Step.CALL, Step.COPY, Step.COPY]
+        replay(spool, engine)
+        assert {job_of(engine, one).step for one in ends} == {Step.COPY}
+
     def test_writes_down_a_refusal(
         self, spool: Spool, engine: Engine, call_out: Callable[[], tuple[Claim, int]]
     ) -> None:

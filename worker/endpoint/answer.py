@@ -46,6 +46,7 @@ class Refused:
     `code` is the endpoint's own, else `HTTP_<status>`, else ANSWER_NOT_UNDERSTOOD. A failed call is not
     charged. `may_be_charged` marks an answer that claims success, or does not clearly claim failure; and one
     that the endpoint itself did not give, unless its status says that the endpoint was not reached.
+    `is_the_endpoints`: it has the endpoint's envelope, so no firewall or gateway before it made it up.
     """
 
     verdict: Verdict
@@ -56,6 +57,7 @@ class Refused:
     log_id: str = ""
     retry_after_s: float | None = None
     may_be_charged: bool = False
+    is_the_endpoints: bool = True
     # Secret: the body of an answer that claims success and was not understood. It may hold a result's URL.
     raw: str | None = field(default=None, repr=False)
 
@@ -103,14 +105,13 @@ def refusal(
     detail = _detail(envelope)
     code = _name(detail.get("code")) or _name(envelope.get("error_code_str"))
     claimed = _claimed_status(status, envelope)
+    is_the_endpoints = _is_the_endpoints(envelope)
     succeeded_after_all = claimed // 100 == 2  # noqa: PLR2004 - the class of HTTP statuses
     retry_after_s = _retry_after_s(headers.get("retry-after", ""))
     if succeeded_after_all:
         may_be_charged = code not in VERDICTS
     else:
-        may_be_charged = (
-            went_out and not _is_the_endpoints(envelope) and _may_follow_a_charge(status, retry_after_s)
-        )
+        may_be_charged = went_out and not is_the_endpoints and _may_follow_a_charge(status, retry_after_s)
     return Refused(
         verdict=verdict_of(code, claimed),
         code=code or (NOT_UNDERSTOOD if succeeded_after_all else f"HTTP_{claimed}"),
@@ -120,6 +121,7 @@ def refusal(
         log_id=_name(envelope.get("log_id")),
         retry_after_s=retry_after_s,
         may_be_charged=may_be_charged,
+        is_the_endpoints=is_the_endpoints,
     )
 
 

@@ -1,9 +1,9 @@
 """Calling the endpoint. No call is ever repeated here: repeating costs money, so it is decided elsewhere."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Self
+from typing import Protocol, Self
 
 import httpx
 
@@ -26,6 +26,18 @@ CREDITS_DEADLINE_S = 15.0
 KEEPALIVE_EXPIRY_S = 3.0
 
 MAX_ANSWER_BYTES = 1_000_000
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Departure(Protocol):
+    """The moment at which a call goes out: waited for with the connection open."""
+
+    def await_permission(self) -> None:
+        """Wait until the first byte may be sent. What this raises is raised, and nothing was sent."""
+
+    def sent(self) -> None:
+        """Note that the first byte has gone out."""
 
 
 class EndpointClient:
@@ -54,7 +66,9 @@ class EndpointClient:
         }
         self._transport = GuardedTransport(timeouts, keepalive_expiry_s=KEEPALIVE_EXPIRY_S)
 
-    def cut_out(self, image: PreparedImage, return_form: str | None = None) -> Accepted | Refused:
+    def cut_out(
+        self, image: PreparedImage, return_form: str | None = None, *, departure: Departure | None = None
+    ) -> Accepted | Refused:
         """Make one paid call, for None or "rgba" (the endpoint's default), "mask", "whiteBK" or "crop".
 
         Raises NotSent if the request did not go out whole, NoAnswer if it did and no answer came.
@@ -67,7 +81,10 @@ class EndpointClient:
             data=None if plain else {"return_form": return_form},
             files={"image": (image.file_name, image.data, image.media_type)},
         )
-        status, headers, body, went_out = self._exchange(request)
+        if departure is not None:
+            request.extensions["before_first_byte"] = departure.await_permission
+        note_sent = departure.sent if departure is not None else None
+        status, headers, body, went_out = self._exchange(request, note_sent)
         return judge(status, headers, body, went_out=went_out)
 
     def credits(self) -> list[CreditPool] | Refused:
@@ -88,11 +105,13 @@ class EndpointClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _exchange(self, request: httpx.Request) -> tuple[int, httpx.Headers, bytes, bool]:
+    def _exchange(
+        self, request: httpx.Request, note_sent: Callable[[], None] | None = None
+    ) -> tuple[int, httpx.Headers, bytes, bool]:
         """The answer's status, headers and body, and whether the whole request went out before it came."""
         if not isinstance(request.stream, httpx.SyncByteStream):
             raise TypeError("the body of the request is asynchronous")
-        body = request.stream = _CountedBody(request.stream)
+        body = request.stream = _CountedBody(request.stream, note_sent)
         try:
             response = self._transport.handle_request(request)
         except httpx.TransportError as error:
@@ -103,6 +122,15 @@ class EndpointClient:
         went_out = body.went_out
         with closing(response):
             return response.status_code, response.headers, _read(response), went_out
+
+
+def call_url(base_url: str) -> str:
+    """The address of paid calls: scheme, host, port unless it is the scheme's own, and path.
+
+    Raises ValueError for a base URL that is none.
+    """
+    url = _url(base_url, CUT_OUT_PATH)
+    return str(url.copy_with(port=None) if url.port == DEFAULT_PORTS.get(url.scheme) else url)
 
 
 def _url(base_url: str, path: str) -> httpx.URL:
@@ -116,14 +144,20 @@ def _url(base_url: str, path: str) -> httpx.URL:
 
 
 class _CountedBody(httpx.SyncByteStream):
-    """Knows whether its last byte was handed over: the next part is asked for once the last is written."""
+    """Knows whether its last byte was handed over: the next part is asked for once the last is written.
+
+    The first is asked for once the head of the request is written, which is noted.
+    """
 
     went_out = False
 
-    def __init__(self, parts: httpx.SyncByteStream) -> None:
+    def __init__(self, parts: httpx.SyncByteStream, note_sent: Callable[[], None] | None) -> None:
         self._parts = parts
+        self._note_sent = note_sent
 
     def __iter__(self) -> Iterator[bytes]:
+        if self._note_sent is not None:
+            self._note_sent()
         yield from _joined(self._parts)
         self.went_out = True
 

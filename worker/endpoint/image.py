@@ -8,21 +8,25 @@ from dataclasses import dataclass, field
 
 from worker.endpoint.image_check import Limits, reasons_to_fit
 from worker.endpoint.image_fit import Fitted, fit
-from worker.endpoint.image_open import open_image, unfit_on_error
+from worker.endpoint.image_open import OpenedImage, open_image, unfit_on_error
 
 ENDPOINT_LIMITS = Limits(max_side=1999, max_bytes=2_999_999)
 # For a picture that the endpoint refused although it was inside the limits as we read them.
 PLAIN_LIMITS = Limits(max_side=1600, max_bytes=1_999_999)
 
 # Grows when the same source would be sent as other bytes: cutouts made before are then made anew.
-PREPARATION = 1
+# 2: colours, orientation and pages as docs/pictures.md says.
+PREPARATION = 2
 
 _EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "BMP": "bmp"}
 
 
 @dataclass(frozen=True)
 class PreparedImage:
-    """A picture ready to be sent, its size in pixels; `changes` tells people what was done to it."""
+    """A picture ready to be sent, its size in pixels; `changes` tells people what was done to it.
+
+    `said` is the part of it that they have to know: which of several pictures was taken.
+    """
 
     data: bytes = field(repr=False)
     media_type: str
@@ -30,25 +34,44 @@ class PreparedImage:
     width: int
     height: int
     changes: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
 
 
 def prepare(source: bytes) -> PreparedImage:
-    """Give the picture as it is if the endpoint surely takes it, else fitted. Raises UnfitImage."""
-    image = open_image(source)
+    """Give the picture as it is if the endpoint surely takes it, else fitted. Raises UnfitImage.
+
+    A picture that is sent as it is is not decoded.
+    """
+    opened = open_image(source)
+    return _as_it_is(opened) or _prepared(opened, fit(opened, ENDPOINT_LIMITS, keep_alpha=True))
+
+
+def as_it_is(source: bytes) -> PreparedImage | None:
+    """The picture byte for byte if the endpoint surely takes it so; only headers are read.
+
+    Raises UnfitImage.
+    """
+    return _as_it_is(open_image(source))
+
+
+def _as_it_is(opened: OpenedImage) -> PreparedImage | None:
     with unfit_on_error():
-        reasons = reasons_to_fit(image, source, ENDPOINT_LIMITS)
+        reasons = reasons_to_fit(opened, ENDPOINT_LIMITS)
     if reasons:
-        return _prepared(fit(image, ENDPOINT_LIMITS, keep_alpha=True))
-    return PreparedImage(source, *_names(str(image.format)), image.width, image.height)
+        return None
+    image = opened.image
+    return PreparedImage(opened.source, *_names(str(image.format)), image.width, image.height)
 
 
 def refit(source: bytes) -> PreparedImage:
     """Encode the picture as the plainest there is: a smaller baseline JPEG, RGB. Raises UnfitImage."""
-    return _prepared(fit(open_image(source), PLAIN_LIMITS, keep_alpha=False))
+    opened = open_image(source)
+    return _prepared(opened, fit(opened, PLAIN_LIMITS, keep_alpha=False))
 
 
-def _prepared(fitted: Fitted) -> PreparedImage:
-    return PreparedImage(fitted.data, *_names(fitted.format), fitted.width, fitted.height, fitted.changes)
+def _prepared(opened: OpenedImage, fitted: Fitted) -> PreparedImage:
+    names, size = _names(fitted.format), (fitted.width, fitted.height)
+    return PreparedImage(fitted.data, *names, *size, fitted.changes, opened.said)
 
 
 def _names(image_format: str) -> tuple[str, str]:

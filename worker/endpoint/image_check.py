@@ -1,13 +1,17 @@
-"""Whether a picture may be sent byte for byte as it is. Only headers are read."""
+"""Whether a picture may be sent byte for byte as it is. Its structure is read, its pixels are not decoded."""
 
 import struct
 from dataclasses import dataclass
 
-from PIL import ExifTags, Image
+from PIL import Image
 
+from worker.endpoint.errors import UnfitImage
+from worker.endpoint.image_colours import needs_profile
+from worker.endpoint.image_jpeg import check_scans
+from worker.endpoint.image_open import OpenedImage
+from worker.endpoint.image_orientation import UPRIGHT
 from worker.endpoint.png import read_png
-
-UPRIGHT = 1  # the EXIF orientation of a picture that needs no turning
+from worker.endpoint.png_alpha import is_wholly_transparent
 
 
 @dataclass(frozen=True)
@@ -18,15 +22,21 @@ class Limits:
     max_bytes: int
 
 
-def reasons_to_fit(image: Image.Image, source: bytes, limits: Limits) -> list[str]:
-    """Give the reasons why a picture just opened cannot be sent as it is; none if it can."""
-    reasons = []
+def reasons_to_fit(opened: OpenedImage, limits: Limits) -> list[str]:
+    """Give the reasons why a picture just opened cannot be sent as it is; none if it can.
+
+    Raises UnfitImage for one without pixels, or of which nothing is to be seen.
+    """
+    image, source = opened.image, opened.source
+    reasons = [] if opened.turn == UPRIGHT else [f"orientation is {opened.turn}"]
     if image.format not in _FORMAT_CHECKS:
         reasons.append(f"{image.format} is not taken")
     else:
         reasons += _FORMAT_CHECKS[image.format](image, source)
     if image.mode not in ("RGB", "RGBA"):
         reasons.append(f"colours are {image.mode}")
+    elif needs_profile(image):
+        reasons.append("the profile is of other colours than sRGB")
     if max(image.size) > limits.max_side:
         reasons.append(f"{image.width}x{image.height} is more than {limits.max_side} pixels")
     if len(source) > limits.max_bytes:
@@ -34,31 +44,33 @@ def reasons_to_fit(image: Image.Image, source: bytes, limits: Limits) -> list[st
     return reasons
 
 
-def orientation(image: Image.Image) -> int:
-    """Give the EXIF orientation, 1 to 8; anything else reads as upright."""
-    if image.format == "PNG" and "exif" not in image.info:
-        return UPRIGHT  # Pillow would decode the whole picture to look behind it
-    value = image.getexif().get(ExifTags.Base.Orientation)
-    return value if isinstance(value, int) and 1 <= value <= 8 else UPRIGHT  # noqa: PLR2004 - as said above
+def transparent() -> UnfitImage:
+    """The error for a picture of which nothing is to be seen."""
+    return UnfitImage(
+        "IMAGE_TRANSPARENT",
+        "every pixel is wholly transparent; send the picture with something to be seen in it",
+    )
 
 
-def _check_jpeg(image: Image.Image, source: bytes) -> list[str]:
-    reasons = [] if orientation(image) == UPRIGHT else ["turned by EXIF"]
+def _check_jpeg(_image: Image.Image, source: bytes) -> list[str]:
+    check_scans(source)
     # Without the end marker it may be truncated, or only be followed by something: decoding will tell.
-    return reasons if source.endswith(b"\xff\xd9") else [*reasons, "no end marker at the end"]
+    return [] if source.endswith(b"\xff\xd9") else ["no end marker at the end"]
 
 
 def _check_png(image: Image.Image, source: bytes) -> list[str]:
-    header = read_png(source)
+    header = read_png(source, check_crc=True)
     if header is None:
         return ["chunks are damaged"]  # or break off: decoding will tell
+    if not header.pixel_bytes:
+        raise UnfitImage("IMAGE_TRUNCATED", "the PNG has no pixels; send the whole file")
+    if image.mode == "RGBA" and header.bit_depth == 8 and is_wholly_transparent(source, header):  # noqa: PLR2004
+        raise transparent()
     reasons = []
     if header.bit_depth != 8:  # noqa: PLR2004 - bits a channel
         reasons.append(f"{header.bit_depth} bits a channel")
     if b"tRNS" in header.chunks:
         reasons.append("transparent by colour")
-    if b"eXIf" in header.chunks and ("exif" not in image.info or orientation(image) != UPRIGHT):
-        reasons.append("turned by EXIF")
     return reasons
 
 

@@ -2,15 +2,19 @@
 
 import io
 import threading
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
-from PIL import Image, ImageCms
+from PIL import Image
 
 from worker.endpoint.errors import UnfitImage
-from worker.endpoint.image_check import UPRIGHT, Limits, orientation
-from worker.endpoint.image_open import MIN_SIDE, unfit_on_error
+from worker.endpoint.image_check import Limits, transparent
+from worker.endpoint.image_colours import to_srgb
+from worker.endpoint.image_jpeg import check_pixels, check_scans
+from worker.endpoint.image_open import MIN_SIDE, OpenedImage, unfit_on_error
+from worker.endpoint.image_orientation import UPRIGHT
 
 _QUALITIES = (95, 90, 85, 75, 60)
 _CRISP = 90  # from this quality on, colours are kept at full resolution
@@ -24,7 +28,8 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+_WITH_ALPHA = ("LA", "RGBA")
+_FULL_RANGE = 65535
 
 # However many threads a process has, it works on two pictures at a time, and on one large one: 80 megapixels
 # were measured to take 50 MB as JPEG, 400 as PNG, 700 with alpha, 1,200 as WEBP.
@@ -42,17 +47,17 @@ class Fitted:
     changes: tuple[str, ...]
 
 
-def fit(image: Image.Image, limits: Limits, *, keep_alpha: bool) -> Fitted:
+def fit(opened: OpenedImage, limits: Limits, *, keep_alpha: bool) -> Fitted:
     """Encode a picture just opened as upright sRGB of 8 bits inside the limits, without metadata.
 
-    Raises UnfitImage if it turns out damaged, or too narrow once its longer side fits.
+    Raises UnfitImage if it turns out damaged or wholly transparent, or too narrow once its longer side fits.
     """
-    large = image.width * image.height > _LARGE_PIXELS and image.format not in ("JPEG", "MPO")
-    with _LARGE_WORKBENCH if large else nullcontext(), _WORKBENCHES, unfit_on_error():
-        changes: list[str] = []
-        image = _decoded(image, limits.max_side, changes)
-        turn = orientation(image)
-        image = _upright(_in_srgb(image, changes), turn, changes)
+    image = opened.image
+    with _workbench(image), unfit_on_error():
+        changes = list(opened.said)
+        profile = image.info.get("icc_profile")
+        image = _decoded(opened, limits.max_side, changes)
+        image = _upright(_in_srgb(image, profile, changes), opened.turn, changes)
         if image.mode == "RGBA" and keep_alpha:
             data = _png(image)
             if len(data) <= limits.max_bytes:
@@ -60,8 +65,15 @@ def fit(image: Image.Image, limits: Limits, *, keep_alpha: bool) -> Fitted:
         return _as_jpeg(_opaque(image, changes), limits.max_bytes, changes)
 
 
-def _decoded(image: Image.Image, max_side: int, changes: list[str]) -> Image.Image:
-    before = image.size
+@contextmanager
+def _workbench(image: Image.Image) -> Iterator[None]:
+    large = image.width * image.height > _LARGE_PIXELS and image.format not in ("JPEG", "MPO")
+    with _LARGE_WORKBENCH if large else nullcontext(), _WORKBENCHES:
+        yield
+
+
+def _decoded(opened: OpenedImage, max_side: int, changes: list[str]) -> Image.Image:
+    image, before = opened.image, opened.image.size
     ratio = min(1.0, max_side / max(before))
     size = (max(1, round(before[0] * ratio)), max(1, round(before[1] * ratio)))
     if min(size) < MIN_SIDE:
@@ -69,59 +81,78 @@ def _decoded(image: Image.Image, max_side: int, changes: list[str]) -> Image.Ima
             "IMAGE_TOO_SMALL",
             f"{before[0]}x{before[1]} pixels become {size[0]}x{size[1]} once the longer side fits; crop it",
         )
-    image.draft(None, size)  # lets JPEG decode at an eighth, a quarter or half of its size
-    image.load()
-    image = _resizable(image)
-    if image.size != size:
-        image = image.resize(size, Image.Resampling.LANCZOS)
+    jpeg = check_scans(opened.source) if image.format in ("JPEG", "MPO") else None
+    box = _load(image, size)
+    if jpeg is not None:
+        check_pixels(jpeg, image, opened.source)
+    image = _resizable(_in_range(image, opened))
+    if image.size != size or box != (0, 0, *size):
+        image = image.resize(size, Image.Resampling.LANCZOS, box)
+    if image.mode in _WITH_ALPHA and image.getchannel("A").getextrema() == (0, 0):
+        raise transparent()
     if before != size:
         changes.append(f"shrunk from {before[0]}x{before[1]} to {size[0]}x{size[1]}")
     return image
 
 
+def _load(image: Image.Image, size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Decode, a JPEG at an eighth, a quarter or half of its size; give the part that the picture takes up.
+
+    A scaled JPEG ends with a part of a pixel, so its box is not a whole number of them.
+    """
+    drafted = image.draft(None, size) if image.format in ("JPEG", "MPO") else None
+    image.load()
+    return drafted[1] if drafted else (0, 0, *image.size)
+
+
+def _in_range(image: Image.Image, opened: OpenedImage) -> Image.Image:
+    """Give a grey picture of more than 8 bits the range of 16, with black at 0."""
+    if not image.mode.startswith("I;16"):
+        return image
+    if image.mode != "I;16":
+        image = image.convert("I").convert("I;16")
+    scale = _FULL_RANGE / opened.levels
+    if opened.is_white_zero:
+        return image.point(lambda level: level * -scale + _FULL_RANGE)
+    return image if scale == 1 else image.point(lambda level: level * scale + 0.5)
+
+
 def _resizable(image: Image.Image) -> Image.Image:
     """Give a mode that can be resized and of which all conversions are known."""
     mode = image.mode
-    if mode.startswith("I;16"):
+    if mode == "I;16":
         return image
-    if "transparency" in image.info or mode in ("PA", "LA", "La", "RGBa"):
+    if mode in ("La", "LA") or ("transparency" in image.info and mode in ("1", "L")):
+        return image.convert("LA")
+    if "transparency" in image.info or mode in ("PA", "RGBa"):
         return image.convert("RGBA")
-    if mode in ("1", "P", "RGBX", "YCbCr"):
+    if mode == "1":
+        return image.convert("L")
+    if mode in ("P", "RGBX", "YCbCr"):
         return image.convert("RGB")
     if mode in ("L", "RGB", "RGBA", "CMYK"):
         return image
     raise UnfitImage("IMAGE_FORMAT_UNSUPPORTED", f"colours of the kind {mode}; save it as 8-bit RGB")
 
 
-def _in_srgb(image: Image.Image, changes: list[str]) -> Image.Image:
+def _in_srgb(image: Image.Image, profile: bytes | None, changes: list[str]) -> Image.Image:
     """Convert through the picture's own profile if it has a usable one, and drop all metadata."""
-    profile = image.info.get("icc_profile")
-    if image.mode.startswith("I;16"):
+    if image.mode == "I;16":
         changes.append("16 to 8 bits a channel")
-        image = image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
-    target = "RGBA" if image.mode == "RGBA" else "RGB"
+    target = "RGBA" if image.mode in _WITH_ALPHA else "RGB"
     if image.mode != target:
-        changes.append(f"{'grey' if image.mode == 'L' else image.mode} to {target}")
-    try:
-        converted = _through(profile, image, target) if profile else None
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        converted = None  # broken, or a profile of other colours than the picture's
-    if converted is None:
-        converted = image.convert(target)
+        changes.append(f"{'grey' if image.mode in ('L', 'LA', 'I;16') else image.mode} to {target}")
+    converted = to_srgb(image, profile)
     converted.info.clear()
     if target == "RGBA" and converted.getchannel("A").getextrema() == (255, 255):
         return converted.convert("RGB")
     return converted
 
 
-def _through(profile: bytes, image: Image.Image, target: str) -> Image.Image | None:
-    return ImageCms.profileToProfile(image, io.BytesIO(profile), _SRGB, outputMode=target)
-
-
 def _upright(image: Image.Image, turn: int, changes: list[str]) -> Image.Image:
     if turn == UPRIGHT:
         return image
-    changes.append(f"turned upright (EXIF orientation {turn})")
+    changes.append(f"turned upright (orientation {turn})")
     return image.transpose(_TURNS[turn])
 
 

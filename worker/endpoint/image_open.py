@@ -3,30 +3,46 @@
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from PIL import Image, UnidentifiedImageError
 
 from worker.endpoint.errors import UnfitImage
+from worker.endpoint.image_jpeg import read_jpeg, refuse_unsupported
+from worker.endpoint.image_kinds import kind_of, raw_refused
+from worker.endpoint.image_orientation import UPRIGHT, orientation
+from worker.endpoint.image_page import Page, choose_page
 
 MIN_SIDE = 33  # pixels; sibling endpoints want more than 32x32
 MAX_PIXELS = 80_000_000  # some 320 MB decoded
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")  # a JPEG with a second view opens as "MPO"
 
 # Pillow's own ceiling warns at one size and raises at another; MAX_PIXELS is lower than both.
 Image.MAX_IMAGE_PIXELS = None
 
-_REMEDY = "send a JPEG, PNG, BMP, WEBP, GIF or TIFF"
-_OTHERS = {
-    "HEIC or AVIF": (4, (b"ftyphei", b"ftyphev", b"ftypmif", b"ftypmsf", b"ftypavi")),
-    "JPEG 2000": (4, (b"jP  ",)),
-    "JPEG XL": (0, (b"\xff\x0a", b"\0\0\0\x0cJXL ")),
-    "Photoshop": (0, (b"8BPS",)),
-    "PDF": (0, (b"%PDF",)),
-    "PostScript": (0, (b"%!PS",)),
-    "SVG": (0, (b"<svg",)),
-    "icon": (0, (b"\0\0\x01\0",)),
-}
-_OURS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"GIF8", b"RIFF", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_UNREAD = (
+    "unsupported",
+    "not supported",
+    "not yet supported",
+    "not available",
+    "unknown pixel",
+    "unknown compression",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedImage:
+    """A picture just opened. `turn` is the orientation that is to be applied once it is decoded.
+
+    `levels` is the highest value of a grey picture of more than 8 bits, `said` tells people which of several
+    pictures was taken.
+    """
+
+    image: Image.Image
+    source: bytes = field(repr=False)
+    turn: int = UPRIGHT
+    levels: int = 65535
+    is_white_zero: bool = False
+    said: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -41,41 +57,72 @@ def unfit_on_error() -> Iterator[None]:
             "IMAGE_TOO_MANY_PIXELS", "the picture takes too much memory; send a smaller one"
         ) from None
     except Exception as error:
-        if "truncated" in str(error).lower() or isinstance(error, EOFError):
+        text = str(error).lower()
+        if "truncated" in text or isinstance(error, EOFError):
             raise UnfitImage("IMAGE_TRUNCATED", "the picture breaks off; send the whole file") from error
         reason = f"{type(error).__name__}: {error}"[:200]
+        if any(words in text for words in _UNREAD):
+            message = f"a picture of a kind that is not read ({reason}); save it as JPEG or PNG"
+            raise UnfitImage("IMAGE_FORMAT_UNSUPPORTED", message) from error
         raise UnfitImage("IMAGE_DAMAGED", f"the picture cannot be read ({reason}); save it anew") from error
 
 
-def open_image(source: bytes) -> Image.Image:
+def open_image(source: bytes) -> OpenedImage:
     """Open a picture by its bytes alone, without decoding it.
 
     Raises UnfitImage for what is no picture, or one that no fitting can mend: animated, too large to decode,
-    too small.
+    too small, a camera raw.
     """
     if not source:
         raise UnfitImage("IMAGE_EMPTY", "the file is empty (0 bytes); send a picture")
+    kind = kind_of(source)
     with unfit_on_error():
-        try:
-            image = Image.open(io.BytesIO(source), formats=FORMATS)
-        except UnidentifiedImageError:
-            raise _unidentified(source) from None
-        _check_size(*image.size)
-        _check_animation(image)
-        return image
+        return _open_tiff(source) if kind == "TIFF" else _open(source, kind)
 
 
-def _unidentified(source: bytes) -> UnfitImage:
-    for name, (offset, marks) in _OTHERS.items():
-        if source[offset : offset + 12].startswith(marks):
-            return UnfitImage("IMAGE_FORMAT_UNSUPPORTED", f"{name} is not supported; {_REMEDY}")
-    if source.startswith(_OURS):
+def _open(source: bytes, kind: str) -> OpenedImage:
+    try:
+        image = Image.open(io.BytesIO(source), formats=(kind,))
+    except UnidentifiedImageError:
+        raise _unidentified(source, kind) from None
+    _check_size(*image.size)
+    _check_animation(image)
+    return OpenedImage(image, source, orientation(image, source), said=_one_of_several(image))
+
+
+def _open_tiff(source: bytes) -> OpenedImage:
+    """Open the full-size picture of a TIFF, wherever in the file it is."""
+    page = choose_page(source)
+    if page.raw is not None:
+        raise raw_refused(page.raw)
+    if page.size is not None:
+        _check_size(*page.size)
+    try:
+        image = Image.open(io.BytesIO(page.source), formats=("TIFF",))
+    except (UnidentifiedImageError, KeyError):
+        raise _unidentified_tiff(page) from None
+    _check_size(*image.size)
+    if page.profile:
+        image.info["icc_profile"] = page.profile
+    turn = orientation(image, source)
+    if page.turn is not None:
+        turn = page.turn
+    return OpenedImage(image, source, turn, page.levels, page.is_white_zero, page.said)
+
+
+def _unidentified(source: bytes, kind: str) -> UnfitImage:
+    if kind == "JPEG":
+        refuse_unsupported(read_jpeg(source))
+    return UnfitImage("IMAGE_DAMAGED", "the picture's header is damaged or breaks off; send the whole file")
+
+
+def _unidentified_tiff(page: Page) -> UnfitImage:
+    if page.is_whole:
         return UnfitImage(
-            "IMAGE_DAMAGED", "the picture's header is damaged or breaks off; send the whole file"
+            "IMAGE_FORMAT_UNSUPPORTED",
+            f"a TIFF of {page.kind} is not read; save it as 8 or 16 bits a channel, RGB",
         )
-    return UnfitImage(
-        "IMAGE_NOT_A_PICTURE", f"the file starts with {source[:8]!r}, which no picture does; {_REMEDY}"
-    )
+    return UnfitImage("IMAGE_DAMAGED", "the picture's header is damaged or breaks off; send the whole file")
 
 
 def _check_size(width: int, height: int) -> None:
@@ -88,6 +135,13 @@ def _check_size(width: int, height: int) -> None:
 
 
 def _check_animation(image: Image.Image) -> None:
-    # A TIFF of several pages or a JPEG with a second view has a first picture that is the one meant.
-    if image.format not in ("TIFF", "MPO") and getattr(image, "is_animated", False):
+    # A JPEG with a second view has a first picture that is the one meant, and a HEIC names its main one.
+    if image.format not in ("MPO", "HEIF") and getattr(image, "is_animated", False):
         raise UnfitImage("IMAGE_ANIMATED", f"the {image.format} is animated; send one of its frames")
+
+
+def _one_of_several(image: Image.Image) -> tuple[str, ...]:
+    frames = getattr(image, "n_frames", 1)
+    if frames == 1:
+        return ()
+    return (f"picture {image.tell() + 1} of {frames} taken: the main one",)

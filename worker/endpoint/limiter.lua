@@ -2,13 +2,18 @@
 --
 -- KEYS  1 state (hash)   2 open calls by the end of their lease
 --       3 who waits, in order   4 the same by when they last asked
--- ARGV  1 the command   2 most calls open   3 microseconds between calls, 0 without a ceiling
---       then the command's own, as each says
+--       5 calls that were permitted to be sent, by when they no longer count in the window
+-- ARGV  1 the command   2 most calls open   3 most calls in a window, 0 without a ceiling
+--       4 microseconds of the window   5 calls sent of late: CALLER:MICROSECONDS since its permission was asked for
+--       then the command's own, from ARGV[6], as each says
 --
 -- Times are microseconds of this server's clock. `level` is how many calls may be open: it doubles every
 -- CLIMB_S until the first slow answer. A slow answer halves it and leaves a ceiling a little below where it
 -- stood; it is back at that ceiling in BACK_S, waits there, and then tries a little more, ever faster. Only
 -- time in which somebody waits for the level counts.
+--
+-- A call counts in the window when it is permitted, and until a window after it was sent. So no more than
+-- `most_sent` calls are ever on their way to their first byte or sent within the last window.
 local CLIMB_S, BACK_S, TRY_S = 3, 4, 75
 -- Where so many calls take longer than TRY_S, that long: fewer than one in a hundred may be refused.
 local TRY_CALLS = 200
@@ -17,13 +22,21 @@ local RUN, RUN_JOBS, FIRST_PROBE, LONGEST_PROBE = 5, 3, 1000000, 60000000
 -- Open calls are renewed every 3 s: a silence of twice that may have outlived their leases.
 local SILENCE, REST = 6000000, 4000000
 local LEAST_LOOK, MOST_LOOK, WAITER_FORGOTTEN = 15000, 200000, 1000000
+-- What the network may delay one call more than a later one.
+local GUARD = 5000
+-- So long a call counts whose sender does not say that it was sent.
+local UNSENT = 3000000
+local LEAST_WAIT, MOST_WAIT = 1000, 50000
+local LEASE, BOUND = 10000000, 250000
 local FIELDS = {'base', 'top', 'climbs', 'bound_s', 'bound_until', 'at', 'turn', 'fell_at', 'rest_until',
   'latency', 'prepare', 'flow_at', 'run', 'circuit', 'opened_at', 'probe_at', 'begun', 'slow', 'slow_at',
-  'ticket', 'heard'}
+  'ticket', 'heard', 'rest_for', 'again', 'opens', 'sends'}
+-- Fields that hold a time that is over.
+local PAST = {'at', 'fell_at', 'flow_at', 'opened_at', 'slow_at', 'heard'}
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local most, gap = tonumber(ARGV[2]), tonumber(ARGV[3])
+local most, most_sent, window = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 
 local function load()
   local found = redis.call('HMGET', KEYS[1], unpack(FIELDS))
@@ -35,6 +48,7 @@ end
 
 local function save(state)
   local words = {}
+  state.opens, state.sends = redis.call('ZCARD', KEYS[2]), redis.call('ZCARD', KEYS[5])
   for _, name in ipairs(FIELDS) do
     words[#words + 1] = name
     words[#words + 1] = string.format('%.17g', state[name])
@@ -53,16 +67,66 @@ local function level_of(state)
   return math.min(level, most)
 end
 
+local function rest(state, length)
+  if now + length > state.rest_until then state.rest_until, state.rest_for = now + length, length end
+end
+
+-- Time between the turns of two calls. The window lets a little fewer through, so that some wait for room in it.
+local function spacing(state)
+  local gap = most_sent > 0 and window / most_sent or 0
+  local level = level_of(state)
+  if level < 1 then gap = math.max(gap, math.max(state.latency, 1000000) / level) end
+  return gap
+end
+
+local function clamp_scores(key, latest)
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', key, '(' .. string.format('%.17g', latest), '+inf')) do
+    redis.call('ZADD', key, latest, member)
+  end
+end
+
+-- No time may lie further ahead than it is ever set: another server's clock, or this one, was ahead.
+local function follow_clock(state)
+  if state.heard > now then
+    clamp_scores(KEYS[2], now + LEASE)
+    clamp_scores(KEYS[4], now)
+    clamp_scores(KEYS[5], now + window + GUARD)
+  end
+  for _, name in ipairs(PAST) do state[name] = math.min(state[name], now) end
+  state.bound_until = math.min(state.bound_until, now + BOUND)
+  state.rest_until = math.min(state.rest_until, now + state.rest_for)
+  state.probe_at = math.min(state.probe_at, now + state.circuit)
+  state.again = math.min(state.again, now + window + GUARD)
+  local gap = spacing(state)
+  if state.turn > now + LEASE + gap then state.turn = now + gap end
+end
+
+-- What is missing was evicted or lost: wait until those who know have said it, or until it would be over.
+local function miss_what_is_lost(state)
+  if redis.call('ZCARD', KEYS[2]) < state.opens then rest(state, REST) end
+  if redis.call('ZCARD', KEYS[5]) < state.sends then rest(state, window + GUARD) end
+end
+
+-- Calls whose first byte went out: from now on it is known until when they count.
+local function note_sent(state)
+  for caller, late in string.gmatch(ARGV[5], '(%w+):(%d+)') do
+    local score = redis.call('ZSCORE', KEYS[5], caller)
+    if score then redis.call('ZADD', KEYS[5], tonumber(score) - UNSENT + late, caller) end
+  end
+end
+
 -- Let time pass, and forget calls and callers that died.
 local function advance(state)
-  if now - state.heard > SILENCE and redis.call('ZCARD', KEYS[2]) > 0 then
-    state.rest_until = math.max(state.rest_until, now + REST)
-  end
+  follow_clock(state)
+  miss_what_is_lost(state)
+  if now - state.heard > SILENCE and redis.call('ZCARD', KEYS[2]) > 0 then rest(state, REST) end
   state.heard = now
   local bound = math.min(now, state.bound_until) - state.at
   if bound > 0 and level_of(state) < most then state.bound_s = state.bound_s + bound / 1000000 end
-  state.at = math.max(state.at, now)
+  state.at = now
+  note_sent(state)
   redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
+  redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', now)
   local silent = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now - WAITER_FORGOTTEN)
   for _, caller in ipairs(silent) do
     redis.call('ZREM', KEYS[3], caller)
@@ -95,8 +159,19 @@ function commands.restore()
   if load() then return 0 end
   local state = {}
   for _, name in ipairs(FIELDS) do state[name] = 0 end
-  state.base, state.top, state.climbs = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-  state.rest_until, state.at, state.heard = now + tonumber(ARGV[7]), now, now
+  state.base, state.top, state.climbs = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+  state.at, state.heard = now, now
+  rest(state, tonumber(ARGV[9]))
+  save(state)
+  return 1
+end
+
+-- met: this server did not know the script, so it is another one, or began anew: what it holds may be old.
+function commands.met()
+  local state = load()
+  if not state then return 0 end
+  advance(state)
+  rest(state, REST)
   save(state)
   return 1
 end
@@ -106,14 +181,15 @@ end
 function commands.take()
   local state = load()
   if not state then return {-2} end
-  local caller, patience, lease = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+  local caller, lease = ARGV[6], tonumber(ARGV[8])
+  local patience = math.min(tonumber(ARGV[7]), LEASE)
   advance(state)
   local level = level_of(state)
   local shut = state.rest_until - now
   if state.circuit > 0 then shut = math.max(shut, state.probe_at - now) end
   local rank = redis.call('ZRANK', KEYS[3], caller) or redis.call('ZCARD', KEYS[3])
   local free = allowed(state, level) - redis.call('ZCARD', KEYS[2])
-  local wait = math.max(state.turn, now) - now
+  local wait = math.max(state.turn, state.again, now) - now
   local answer
   if shut <= 0 and rank < free then
     if wait > patience then
@@ -121,16 +197,14 @@ function commands.take()
       answer = {-1, wait}
     else
       leave(caller)
-      local between = gap
-      if level < 1 then between = math.max(gap, math.max(state.latency, 1000000) / level) end
-      state.turn = now + wait + between
+      state.turn = now + wait + spacing(state)
       state.begun = state.begun + 1
-      if tonumber(ARGV[7]) >= 0 then state.prepare = average(state.prepare, tonumber(ARGV[7])) end
+      if tonumber(ARGV[9]) >= 0 then state.prepare = average(state.prepare, tonumber(ARGV[9])) end
       redis.call('ZADD', KEYS[2], now + wait + lease, caller)
       answer = {1, wait, now}
     end
   else
-    if shut <= 0 and free <= 0 then state.bound_until = now + 250000 end
+    if shut <= 0 and free <= 0 then state.bound_until = now + BOUND end
     local look = math.min(LEAST_LOOK * (1 + math.max(rank - math.max(free, 0), 0)), MOST_LOOK)
     if shut > 0 then look = math.max(look, math.min(shut, MOST_LOOK)) end
     if math.max(look, shut) > patience then
@@ -150,14 +224,39 @@ function commands.take()
   return answer
 end
 
--- turn: another turn for a call that holds its slot and missed its own; microseconds to wait.
-function commands.turn()
+-- send CALLER LEASE: {1, 0} the call may be sent now; {0, wait} ask again after; {-2} nothing is known here.
+function commands.send()
+  local state = load()
+  if not state then return {-2} end
+  local caller = ARGV[6]
+  advance(state)
+  redis.call('ZADD', KEYS[2], now + tonumber(ARGV[7]), caller)
+  redis.call('ZREM', KEYS[5], caller)
+  local answer
+  if state.rest_until > now then
+    answer = {0, math.ceil(state.rest_until - now)}
+  elseif redis.call('ZCARD', KEYS[5]) < most_sent then
+    redis.call('ZADD', KEYS[5], now + window + GUARD + UNSENT, caller)
+    answer = {1, 0}
+  else
+    -- Each who is sent away comes back for another room, and soon: somebody else may have left one.
+    local after = math.max(state.again, now)
+    local room = redis.call('ZRANGEBYSCORE', KEYS[5], '(' .. string.format('%.17g', after), '+inf',
+      'WITHSCORES', 'LIMIT', 0, 1)
+    state.again = math.min(tonumber(room[2]) or after, after + MOST_WAIT)
+    answer = {0, math.ceil(math.max(state.again - now, LEAST_WAIT))}
+  end
+  save(state)
+  return answer
+end
+
+-- sent: only to say which calls were sent.
+function commands.sent()
   local state = load()
   if not state then return 0 end
-  local wait = math.max(state.turn, now) - now
-  state.turn = now + wait + gap
+  advance(state)
   save(state)
-  return math.floor(wait)
+  return 1
 end
 
 local function fall(state, begun)
@@ -196,11 +295,11 @@ end
 -- give_back CALLER TAKEN_AT ENDING FIGURE JOB: a call whose slot was taken then has ended as `ok` (FIGURE: how long it
 -- took), `slow` or `flow` (how long to rest), `failed` or `unused`. Answers 1 while the circuit is open.
 function commands.give_back()
-  redis.call('ZREM', KEYS[2], ARGV[4])
   local state = load()
+  if state then advance(state) end
+  redis.call('ZREM', KEYS[2], ARGV[6])
   if not state then return 0 end
-  advance(state)
-  local begun, ending, figure = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
+  local begun, ending, figure = tonumber(ARGV[7]), ARGV[8], tonumber(ARGV[9])
   if ending == 'ok' then
     if figure > 0 then state.latency = average(state.latency, figure) end
     state.run, state.circuit = 0, 0
@@ -212,29 +311,25 @@ function commands.give_back()
     if age > FLOW_FORGOTTEN then state.flow_at = now
     elseif begun > state.flow_at + LONE_FLOW then fall(state, begun) end
   elseif ending == 'failed' then
-    fail(state, begun, ARGV[8])
+    fail(state, begun, ARGV[10])
   end
-  if (ending == 'slow' or ending == 'flow') and figure > 0 then
-    state.rest_until = math.max(state.rest_until, now + figure)
-  end
+  if (ending == 'slow' or ending == 'flow') and figure > 0 then rest(state, figure) end
   save(state)
   return state.circuit > 0 and 1 or 0
 end
 
 -- leave CALLER: waits no more.
 function commands.leave()
-  leave(ARGV[4])
+  leave(ARGV[6])
   return 0
 end
 
 -- renew LEASE CALLER...: these calls are open still, whatever was forgotten here.
 function commands.renew()
   local state = load()
-  if state then
-    advance(state)
-    save(state)
-  end
-  for i = 5, #ARGV do redis.call('ZADD', KEYS[2], now + tonumber(ARGV[4]), ARGV[i]) end
+  if state then advance(state) end
+  for i = 7, #ARGV do redis.call('ZADD', KEYS[2], now + tonumber(ARGV[6]), ARGV[i]) end
+  if state then save(state) end
   return 0
 end
 
@@ -242,6 +337,7 @@ end
 function commands.look()
   local state = load()
   if not state then return {} end
+  follow_clock(state)
   local level = level_of(state)
   local figures = {level, state.top, state.climbs, redis.call('ZCOUNT', KEYS[2], now, '+inf'),
     redis.call('ZCARD', KEYS[3]), state.latency, state.prepare, state.begun, state.slow,

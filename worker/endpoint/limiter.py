@@ -1,7 +1,7 @@
 """One limit for all workers of an account: calls per second and calls in flight, kept and learned in Redis.
 
-A slot is waited for in order and reserves its turn: the caller sleeps until then. All times are the Redis
-server's. What is learned and how: limiter.lua.
+A slot is waited for in order and reserves its turn: the caller sleeps until then, and asks once more right
+before the first byte. All times are the Redis server's. What is learned and how: limiter.lua.
 """
 
 import logging
@@ -30,10 +30,17 @@ RENEW_S = 3.0
 BEGIN_WITHIN_S = 5.0
 # After Redis lost its state, time for every worker to say which calls it has open.
 REST_AFTER_LOSS_S = 4.0
+# A sent call counts for so much longer than the window: what the network may delay one more than a later one.
+GUARD_S = 0.005
 FIRST_LEVEL = 3.0
 # A slot is given so long before its turn, for what has to be written down between the two.
 LEAD_S = 0.1
-LATE_S = 0.01
+# Past its turn, a call waits no longer for room in its second.
+SEND_WITHIN_S = 5.0
+# A permission that was asked for so long ago is asked for anew; limiter.lua counts it for longer.
+PERMISSION_S = 1.0
+# Sent calls are told to Redis with the next command, or within this; sooner than they would no longer count.
+TELL_SENT_S = 0.25
 NO_CEILING = 10_000
 
 
@@ -85,6 +92,16 @@ class Ceilings:
         return self.calls_in_flight or NO_CEILING
 
     @property
+    def calls_in_window(self) -> int:
+        """The most calls sent in any window; 0 without a ceiling on the rate."""
+        return math.ceil(self.calls_per_second or 0)
+
+    @property
+    def window_s(self) -> float:
+        """The window's length: a second, or longer where the rate is no whole number."""
+        return self.calls_in_window / self.calls_per_second if self.calls_per_second else 0.0
+
+    @property
     def known(self) -> bool:
         """Whether somebody knows the limit, so that nothing need be found out."""
         return self.calls_per_second is not None and self.calls_in_flight is not None
@@ -131,35 +148,38 @@ class Figures:
 class Slot:
     """A call that may go out now. Say how it ended; whether the circuit is open then is known afterwards."""
 
-    def __init__(
-        self,
-        caller: str,
-        taken_at: int,
-        turn_at: float,
-        *,
-        take_turn: Callable[[], float],
-        keep: Callable[[str], None],
-    ) -> None:
+    def __init__(self, limiter: "Limiter", caller: str, taken_at: int, turn_at: float) -> None:
         self.caller = caller
         self.taken_at = taken_at
-        self._turn_at = turn_at
-        self._take_turn = take_turn
-        self._keep = keep
         self.circuit_is_open = False
+        self.sent_at: float | None = None
+        """When its first byte had gone out, monotonic."""
+        self._limiter = limiter
+        self._turn_at = turn_at
+        self._permitted_at: float | None = None
         self._ending: tuple[Ending, float, str] = (Ending.UNUSED, 0.0, "")
 
     def keep(self) -> None:
         """Hold the slot until it is given back: the call is written down and goes out. Raises SlotLapsed."""
-        self._keep(self.caller)
+        self._limiter.keep(self.caller)
 
     def await_turn(self) -> None:
-        """Wait for the very moment, once all is ready but the request itself. Raises LimiterAway.
+        """Wait until shortly before the call may be sent."""
+        time.sleep(max(self._turn_at - time.monotonic(), 0.0))
 
-        A turn that was missed is lost: those who were late together would go all at once.
+    def await_permission(self) -> None:
+        """Wait until the call may be sent, at once: all must be ready but its first byte.
+
+        Raises LimitReached and LimiterAway.
         """
-        while (late := time.monotonic() - self._turn_at) > LATE_S:
-            self._turn_at += late + self._take_turn()
-        time.sleep(max(-late, 0.0))
+        self._permitted_at = self._limiter.await_permission(self.caller)
+
+    def sent(self) -> None:
+        """Say that the first byte has gone out: the call counts for a second from now."""
+        self.sent_at = time.monotonic()
+        if self._permitted_at is not None:
+            self._limiter.note_sent(self.caller, self.sent_at - self._permitted_at)
+            self._permitted_at = None
 
     def ended(
         self, ending: Ending, *, took_s: float = 0.0, rest_s: float | None = None, job: object = ""
@@ -170,7 +190,9 @@ class Slot:
         self._ending = (ending, took_s or rest_s or 0.0, str(job))
 
     def as_arguments(self) -> list[int | str]:
-        """What give_back needs."""
+        """What give_back needs. A call that was permitted and broke off counts as sent by now."""
+        if self._permitted_at is not None:
+            self.sent()
         ending, figure, job = self._ending
         return [self.caller, self.taken_at, ending, int(figure * MICROSECONDS), job]
 
@@ -182,14 +204,17 @@ class Limiter:
         self, client: "redis.Redis", name: str, ceilings: Ceilings, recall: Callable[[], Learned | None]
     ) -> None:
         """`name` separates accounts. `recall` says what was learned, where Redis does not know."""
-        self._script = client.register_script(SCRIPT)
-        self._keys = [f"{name}:{part}" for part in ("state", "open", "waiting", "asked")]
+        self._client = client
+        # Each account has a script of its own, so that each notices a server that does not know it.
+        self._script = client.register_script(f"{SCRIPT}\n-- {name!r}\n")
+        # One hash tag: a cluster holds all keys of an account in one place.
+        self._keys = [f"{{{name}}}:{part}" for part in ("state", "open", "waiting", "asked", "sent")]
         self._ceilings = ceilings
-        rate = ceilings.calls_per_second
-        self._gap = int(MICROSECONDS / rate) if rate else 0
         self._recall = recall
         # Until when each is renewed, monotonic.
         self._open: dict[str, float] = {}
+        # Callers with the microseconds from asking for permission to the first byte.
+        self._sent: list[tuple[str, int]] = []
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._keeper: threading.Thread | None = None
@@ -233,6 +258,37 @@ class Limiter:
         """Say no more that calls are open."""
         self._closed.set()
 
+    def keep(self, caller: str) -> None:
+        """Renew the caller's slot until it is given back. Raises SlotLapsed."""
+        with self._lock:
+            if self._open[caller] < time.monotonic():
+                raise SlotLapsed(f"no call went out within {BEGIN_WITHIN_S:.0f} s of its slot's turn")
+            self._open[caller] = math.inf
+
+    def await_permission(self, caller: str) -> float | None:
+        """Wait until the caller may send; returns when it asked, None without a ceiling on the rate."""
+        if not self._ceilings.calls_in_window:
+            return None
+        deadline = time.monotonic() + SEND_WITHIN_S
+        while True:
+            asked_at = time.monotonic()
+            match self._ask("send", caller, int(LEASE_S * MICROSECONDS)):
+                case [1, _]:
+                    if time.monotonic() - asked_at < PERMISSION_S:
+                        return asked_at
+                case [0, wait]:
+                    wait_s = wait / MICROSECONDS
+                    if time.monotonic() + wait_s > deadline:
+                        raise LimitReached(wait_s)
+                    time.sleep(wait_s)
+                case _:
+                    self._restore()
+
+    def note_sent(self, caller: str, late_s: float) -> None:
+        """Tell Redis soon that the caller's first byte went out so long after permission was asked for."""
+        with self._lock:
+            self._sent.append((caller, math.ceil(late_s * MICROSECONDS)))
+
     def _take(self, deadline: float, prepared_s: float) -> Slot:
         caller = uuid.uuid4().hex
         lease, prepared = int(LEASE_S * MICROSECONDS), int(prepared_s * MICROSECONDS)
@@ -244,7 +300,7 @@ class Limiter:
                     turn_at = time.monotonic() + wait / MICROSECONDS
                     self._renew(caller, until=turn_at + BEGIN_WITHIN_S)
                     time.sleep(max(wait / MICROSECONDS - LEAD_S, 0.0))
-                    return Slot(caller, taken_at, turn_at, take_turn=self._take_turn, keep=self._keep)
+                    return Slot(self, caller, taken_at, turn_at)
                 case [0, wait]:
                     time.sleep(wait / MICROSECONDS)
                 case [-1, wait]:
@@ -252,34 +308,30 @@ class Limiter:
                 case _:
                     self._restore()
 
-    def _take_turn(self) -> float:
-        return self._ask("turn") / MICROSECONDS if self._gap else 0.0
-
     def _give_back(self, slot: Slot) -> None:
         """Free the slot, and learn from its call's end. Without Redis it is free once its lease is over."""
         with self._lock:
             self._open.pop(slot.caller, None)
+        arguments = slot.as_arguments()
         with suppress(redis.RedisError):
-            slot.circuit_is_open = bool(self._run("give_back", *slot.as_arguments()))
+            slot.circuit_is_open = bool(self._run("give_back", *arguments))
 
     def _restore(self) -> None:
         """Redis has lost the state, or never had one."""
         learned = self._recall()
-        rest = int(REST_AFTER_LOSS_S * MICROSECONDS) if learned and learned.open_calls else 0
+        rest = 0.0
+        if learned:
+            # Whatever was sent before is no longer of this second then.
+            rest = max(self._ceilings.window_s + GUARD_S, REST_AFTER_LOSS_S if learned.open_calls else 0.0)
         level, top = (learned.level, learned.top) if learned else (None, None)
         first, most = self._ceilings.first_level, self._ceilings.most
         if level is not None and top is not None:
-            self._ask("restore", level, top, 0, rest)
+            begin: tuple[float, float, int] = (level, top, 0)
         elif self._ceilings.known:
-            self._ask("restore", first, most, 0, rest)
+            begin = (first, most, 0)
         else:
-            self._ask("restore", max(level or first, first), most, 1, rest)
-
-    def _keep(self, caller: str) -> None:
-        with self._lock:
-            if self._open[caller] < time.monotonic():
-                raise SlotLapsed(f"no call went out within {BEGIN_WITHIN_S:.0f} s of its slot's turn")
-            self._open[caller] = math.inf
+            begin = (max(level or first, first), most, 1)
+        self._ask("restore", *begin, int(rest * MICROSECONDS))
 
     def _renew(self, caller: str, *, until: float) -> None:
         with self._lock:
@@ -289,12 +341,22 @@ class Limiter:
                 self._keeper.start()
 
     def _keep_open(self) -> None:
-        while not self._closed.wait(RENEW_S):
-            # Under the lock: a slot given back meanwhile must not come alive again.
-            with self._lock, suppress(redis.RedisError):
-                now = time.monotonic()
-                if held := [caller for caller, until in self._open.items() if until >= now]:
-                    self._run("renew", int(LEASE_S * MICROSECONDS), *held)
+        renewed = time.monotonic()
+        while not self._closed.wait(min(RENEW_S, TELL_SENT_S)):
+            if time.monotonic() - renewed >= RENEW_S:
+                renewed = time.monotonic()
+                self._renew_open()
+            elif self._sent:
+                with suppress(redis.RedisError):
+                    self._run("sent")
+
+    def _renew_open(self) -> None:
+        # Under the lock: a slot given back meanwhile must not come alive again.
+        with self._lock:
+            now = time.monotonic()
+            if held := [caller for caller, until in self._open.items() if until >= now]:
+                with suppress(redis.RedisError):
+                    self._run_with("renew", "", int(LEASE_S * MICROSECONDS), *held)
 
     def _ask(self, command: str, *arguments: float | str) -> Any:
         try:
@@ -303,4 +365,26 @@ class Limiter:
             raise LimiterAway(f"Redis does not answer ({type(error).__name__})") from error
 
     def _run(self, command: str, *arguments: float | str) -> Any:
-        return self._script(keys=self._keys, args=[command, self._ceilings.most, self._gap, *arguments])
+        with self._lock:
+            sent, self._sent = self._sent, []
+        try:
+            told = " ".join(f"{caller}:{late}" for caller, late in sent)
+            return self._run_with(command, told, *arguments)
+        except redis.RedisError:
+            with self._lock:
+                self._sent += sent
+            raise
+
+    def _run_with(self, command: str, told: str, *arguments: float | str) -> Any:
+        ceilings = self._ceilings
+        window = int(ceilings.window_s * MICROSECONDS)
+        words = [ceilings.most, ceilings.calls_in_window, window, told, *arguments]
+        try:
+            return self._evaluate(command, *words)
+        except redis.exceptions.NoScriptError:
+            self._client.script_load(self._script.script)
+            self._evaluate("met", *words[:3], "")
+            return self._evaluate(command, *words)
+
+    def _evaluate(self, command: str, *words: float | str) -> Any:
+        return self._client.evalsha(self._script.sha, len(self._keys), *self._keys, command, *words)

@@ -8,7 +8,7 @@ from PIL import Image, ImageChops
 
 from worker.endpoint.errors import ResultDamaged, ResultText, ResultWrong, UnfitImage
 from worker.endpoint.found import FoundFile
-from worker.endpoint.image_open import FORMATS, MAX_PIXELS, unfit_on_error
+from worker.endpoint.image_open import MAX_PIXELS, unfit_on_error
 from worker.endpoint.png import SIGNATURE, read_png
 from worker.network import Blob, stream_of
 
@@ -23,6 +23,8 @@ _TYPES = {
     "BMP": ("bmp", "image/bmp"),
     "TIFF": ("tif", "image/tiff"),
 }
+# A JPEG with a second view opens as MPO.
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 _OPAQUE = (255, 255)
 _RIFF_HEADER = 8  # bytes that its own length leaves out
 _LONGEST_WEBP = 64_000_000  # bytes; Pillow reads it whole, whatever is asked of it
@@ -73,7 +75,7 @@ class ResultPicture:
     def _decoded(self, mode: str) -> Image.Image:
         try:
             with _ONE_LARGE if self.width * self.height > _LARGE_PIXELS else nullcontext(), unfit_on_error():
-                return Image.open(stream_of(self.data), formats=FORMATS).convert(mode)
+                return Image.open(stream_of(self.data), formats=_FORMATS).convert(mode)
         except UnfitImage as error:
             raise ResultDamaged(f"the {self.extension} is damaged: {error}", FoundFile(self.data)) from error
 
@@ -106,7 +108,7 @@ def _other(data: Blob) -> ResultPicture:
         _check_webp(data)
     try:
         with unfit_on_error():
-            image = Image.open(stream_of(data), formats=FORMATS)
+            image = Image.open(stream_of(data), formats=_FORMATS)
             frames = getattr(image, "n_frames", 1)
     except UnfitImage as error:
         if is_jpeg:

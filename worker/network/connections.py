@@ -42,6 +42,13 @@ class Connections:
             self._kept.pop(origin if origin in self._kept else next(iter(self._kept))).close()
         self._kept[origin] = connection
 
+    def give_back_unused(self, origin: Origin, connection: httpcore.HTTP11Connection) -> None:
+        """Keep a connection on which nothing was sent; one that is new is closed, since it never expires."""
+        if connection.is_idle():
+            self.give_back(origin, connection)
+        else:
+            connection.close()
+
     def close(self) -> None:
         """Close those that are kept."""
         while self._kept:

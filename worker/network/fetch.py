@@ -4,7 +4,7 @@ import time
 import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import httpx
 
@@ -27,12 +27,16 @@ _GZIP_OR_ZLIB = 47  # the wbits of zlib that tell the two apart by their header
 
 @dataclass(frozen=True)
 class Fetched:
-    """What was downloaded, and what its server says of it: claims, not facts. No media type is ""."""
+    """What was downloaded, and what its server says of it: claims, not facts. No media type is "".
+
+    `redirected_to` is the path of the address that it came from, "" if that is the address asked for.
+    """
 
     data: bytes = field(repr=False)
     media_type: str
     etag: str | None = None
     last_modified: str | None = None
+    redirected_to: str = ""
 
 
 def fetch(
@@ -58,7 +62,9 @@ def fetch(
     with _last_hop(transport, url, way, conditions) as response:
         if response.status_code == httpx.codes.NOT_MODIFIED and conditions:
             raise NotModified("as it was")
-        return _downloaded(response, max_bytes)
+        fetched = _downloaded(response, max_bytes)
+        path = response.request.url.path
+        return fetched if response.request.url == httpx.URL(url) else replace(fetched, redirected_to=path)
 
 
 def fetch_pieces(

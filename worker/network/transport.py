@@ -11,7 +11,7 @@ import httpx
 
 from worker.network.addresses import AddressPolicy
 from worker.network.backend import GuardedBackend
-from worker.network.connections import DEFAULT_PORTS, Connections
+from worker.network.connections import DEFAULT_PORTS, Connections, Origin
 from worker.network.stream import Allowance
 
 
@@ -30,6 +30,8 @@ class GuardedTransport(httpx.BaseTransport):
 
     Raises the exceptions of httpx, and AddressRefused. A request may carry its own deadline in
     `extensions={"deadline_s": ...}`; the other timeouts are the transport's, whatever a client says.
+    With `extensions={"before_first_byte": ...}` that is called once a connection is open, right before the
+    request goes out on it; what it raises is raised.
     """
 
     def __init__(
@@ -58,12 +60,31 @@ class GuardedTransport(httpx.BaseTransport):
             extensions={"timeout": allowances},
         )
         with _as_httpx():
-            connection = self._connections.take(origin, allowances["connect"])
+            before = request.extensions.get("before_first_byte")
+            connection = self._take(origin, allowances["connect"], before)
             answer = connection.handle_request(inner)
         give_back = functools.partial(self._connections.give_back, origin, connection)
         return httpx.Response(
             answer.status, headers=answer.headers, stream=_Body(answer, give_back), request=request
         )
+
+    def _take(
+        self, origin: Origin, connect_timeout: float, before_first_byte: Callable[[], None] | None
+    ) -> httpcore.HTTP11Connection:
+        """A connection on which the first byte may go out now."""
+        while True:
+            connection = self._connections.take(origin, connect_timeout)
+            if before_first_byte is None:
+                return connection
+            try:
+                before_first_byte()
+            except BaseException:
+                self._connections.give_back_unused(origin, connection)
+                raise
+            # It may have been waited for so long that the server closed the connection.
+            if not connection.has_expired():
+                return connection
+            connection.close()
 
     def close(self) -> None:
         self._connections.close()

@@ -1,6 +1,7 @@
 """Sends what waits for producers' servers, beside the dispatcher's tick."""
 
 import logging
+import threading
 import time
 from datetime import timedelta
 
@@ -9,6 +10,7 @@ from sqlalchemy import Connection
 from jobs.database import connect, is_away
 from jobs.line import Survey
 from jobs.settings import Settings
+from jobs.webhooks.digests import tell_digests
 from jobs.webhooks.sending import MOST_HOSTS, PORTION, forget, give_up_old, waiting_hosts
 from worker.background import Question
 from worker.webhooks.sender import Sender
@@ -25,7 +27,7 @@ CONNECTIONS = 4
 
 
 class Notifier:
-    """A thread looks for receivers with something due; up to eight others, asked by it, send.
+    """A thread looks for receivers with something due; others, asked by it and by one another, send.
 
     They have connections of their own, so the tick waits for none of it. Should the process end, what was out
     is sent again by the next leader, under the same id.
@@ -41,9 +43,10 @@ class Notifier:
             autocommit=True,
         )
         self._turns = Turns()
-        self._hands = [Sender(known, self._engine, self._turns) for _ in range(SENDERS)]
+        self._hands = [Sender(known, self._engine, self._turns, self._ask_for_more) for _ in range(SENDERS)]
         self._senders = [Question("the sending of webhooks", hand.run) for hand in self._hands]
         self._looking = Question("the look for webhooks", self._look)
+        self._asking = threading.Lock()
         self._after = ""
         self._look_at = self._prune_at = self._say_at = 0.0
 
@@ -72,6 +75,8 @@ class Notifier:
 
     def _look_and_ask(self) -> None:
         with self._engine.connect() as connection:
+            # First, so that what it makes is found at this look.
+            tell_digests(connection)
             if len(self._turns) < MOST_HOSTS:
                 hosts, self._after = waiting_hosts(connection, self._after)
                 self._turns.add(hosts)
@@ -80,10 +85,19 @@ class Notifier:
         if given_up:
             log.warning("%d webhooks are given up: they waited for a day", given_up)
         if self._can_sign:
-            for sender in self._senders[: len(self._turns) * 2]:
-                sender.ask()
+            self._ask_for_more()
         elif self._turns:
             self._say_that_it_cannot_sign()
+
+    def _ask_for_more(self) -> None:
+        """Set as many senders to work as may send now."""
+        if self._asking.acquire(blocking=False):
+            try:
+                idle = (sender for sender in self._senders if not sender.awaited)
+                for sender, _ in zip(idle, range(self._turns.wanted), strict=False):
+                    sender.ask()
+            finally:
+                self._asking.release()
 
     def _prune(self, connection: Connection) -> None:
         now = time.monotonic()

@@ -1,6 +1,8 @@
 """One thread's work: take a message, send it, write down what came of it."""
 
 import logging
+import time
+from collections.abc import Callable
 from functools import partial
 
 from sqlalchemy import Connection, Engine
@@ -22,12 +24,18 @@ WRITTEN_WITHIN_S = LEASE.total_seconds() - 2 * DEADLINE_S
 
 
 class Sender:
-    """Sends until there is nothing that may go now. `turns` are shared with the others."""
+    """Sends until there is nothing that may go now. `turns` are shared with the others.
 
-    def __init__(self, known: Settings, engine: Engine, turns: Turns) -> None:
+    `ask_for_more` sets others to work: a receiver that answers is sent more at a time.
+    """
+
+    def __init__(
+        self, known: Settings, engine: Engine, turns: Turns, ask_for_more: Callable[[], None]
+    ) -> None:
         self._master = known.webhook_secret
         self._engine = engine
         self._turns = turns
+        self._ask_for_more = ask_for_more
         self._postman = Postman(HostList.parse(known.webhook_private_hosts))
 
     def run(self) -> bool:
@@ -46,16 +54,19 @@ class Sender:
         self._postman.close()
 
     def _turn(self, host: str) -> None:
-        ill, more = None, False
+        ill, more, took_s = None, False, 0.0
         try:
             with self._engine.connect() as connection:
                 taken, secrets = self._take(connection, host)
             if taken is not None:
+                began = time.monotonic()
                 verdict = self._send(taken, secrets)
-                ill, more = verdict.ill, True
+                ill, more, took_s = verdict.ill, True, time.monotonic() - began
                 self._write_down(taken, verdict)
         finally:
-            self._turns.done(host, ill=ill, more=more)
+            self._turns.done(host, ill=ill, more=more, took_s=took_s)
+        if more:
+            self._ask_for_more()
 
     def _take(self, connection: Connection, host: str) -> tuple[Taken | None, list[str]]:
         if self._master is None:

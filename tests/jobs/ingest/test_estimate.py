@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Engine, insert, text
 
 from jobs.ingest import Estimate, Order, Reading, estimate, open_source
+from jobs.ingest.sample import Sample
 from jobs.models import RESULTS, SOURCES
 from jobs.settings import Settings
 from jobs.storage import Bucket
@@ -21,19 +22,30 @@ SHA = hashlib.sha256(b"picture").digest()
 @pytest.fixture
 def estimated(engine: Engine, bucket: Bucket, settings: Settings) -> Callable[..., Estimate]:
     def run(path: Path, *, reuse: bool = True, **order: Any) -> Estimate:
-        asked, making = Order("test", **order), Making("e", 1) if reuse else None
+        asked, making = Order("test", **order), Making("e", 1, bucket.name) if reuse else None
         with closing(open_source(str(path), Reading(), settings, bucket)) as source:
             return estimate(
-                engine, bucket.name, source, asked, making, on_reject=lambda _: None, watch=lambda _: None
+                engine, bucket, source, asked, making, on_reject=lambda _: None, watch=lambda _: None
             )
 
     return run
 
 
-def bought(engine: Engine, sha256: bytes, form: str = "rgba", *, stored: bool = True) -> None:
+def bought(engine: Engine, bucket: Bucket, sha256: bytes, form: str = "rgba", *, stored: bool = True) -> None:
     """A result of the bucket, or one that is only on its way."""
-    known = {"source_sha256": sha256, "return_form": form, "endpoint": "e", "preparation": 1}
-    done = {"key": "k", "sha256": b"x", "stored_at": text("now()")} if stored else {}
+    known = {
+        "source_sha256": sha256,
+        "return_form": form,
+        "endpoint": "e",
+        "preparation": 1,
+        "bucket": bucket.name,
+        "scope": "",
+    }
+    key = f"cutouts/{sha256.hex()}.{form}"
+    if stored:
+        bucket.put_cutout(b"cutout", key=key, media_type="image/png", metadata={})
+    of_it = {"key": key, "sha256": hashlib.sha256(b"cutout").digest(), "size_bytes": 6}
+    done = of_it | {"stored_at": text("now()")} if stored else {}
     with engine.begin() as connection:
         connection.execute(insert(RESULTS).values(buyer=uuid.uuid4(), **known, **done))
 
@@ -58,7 +70,11 @@ class TestAnEstimate:
                 assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar() == 0  # noqa: S608
 
     def test_knows_what_was_bought_before(
-        self, estimated: Callable[..., Estimate], written: Callable[[str], Path], engine: Engine
+        self,
+        estimated: Callable[..., Estimate],
+        written: Callable[[str], Path],
+        engine: Engine,
+        bucket: Bucket,
     ) -> None:
         """By a file's bytes, or what an address held when it was last fetched; in the form wanted."""
         with engine.begin() as connection:
@@ -68,24 +84,44 @@ class TestAnEstimate:
                 )
             )
         path = written(f"external_id,source\na,a.jpg\nb,{WEB}\nc,{WEB}?other\n")
-        bought(engine, SHA, "mask")
-        bought(engine, b"web", stored=False)
+        bought(engine, bucket, SHA, "mask")
+        bought(engine, bucket, b"web", stored=False)
         assert (estimated(path).bought, estimated(path).calls) == (0, 3)
-        bought(engine, SHA)
+        bought(engine, bucket, SHA)
         assert (estimated(path).bought, estimated(path).calls) == (1, 2)
-        bought(engine, b"web", "mask")
+        bought(engine, bucket, b"web", "mask")
         found = estimated(path, forms=("mask",))
         assert (found.bought, found.calls) == (2, 1)
         assert estimated(path, reuse=False).calls == 3
 
     def test_does_not_count_what_was_made_otherwise(
-        self, estimated: Callable[..., Estimate], written: Callable[[str], Path], engine: Engine
+        self,
+        estimated: Callable[..., Estimate],
+        written: Callable[[str], Path],
+        engine: Engine,
+        bucket: Bucket,
     ) -> None:
         """A result of another endpoint, or of another preparation, will not do."""
-        bought(engine, SHA)
+        bought(engine, bucket, SHA)
         with engine.begin() as connection:
-            connection.execute(text("UPDATE results SET preparation = 2"))
+            connection.execute(text("UPDATE bought_results SET preparation = 2"))
         assert estimated(written("external_id,source\na,a.jpg\n")).bought == 0
+
+    def test_says_what_the_bucket_does_not_hold_any_more(
+        self,
+        estimated: Callable[..., Estimate],
+        written: Callable[[str], Path],
+        engine: Engine,
+        bucket: Bucket,
+    ) -> None:
+        """It asks for a sample, so that nobody is surprised by what is bought anew."""
+        bought(engine, bucket, SHA)
+        path = written("external_id,source\na,a.jpg\n")
+        assert estimated(path).sample == Sample(asked=1)
+        for key in bucket.keys("cutouts/"):
+            bucket.delete(key)
+        found = estimated(path)
+        assert (found.bought, found.sample.missing_of(found.bought)) == (1, 1)
 
     def test_counts_one_call_for_the_same_picture(
         self, estimated: Callable[..., Estimate], written: Callable[[str], Path]

@@ -122,11 +122,9 @@ class TestARow:
         assert len(rejected()) == 2
         assert (counts.records, counts.pictures, counts.rejects) == (2, 2, 1)
 
-    def test_that_repeats_an_external_id_is_a_duplicate(
-        self, run: Run, written: Written, stored: Stored
-    ) -> None:
+    def test_that_repeats_another_is_a_duplicate(self, run: Run, written: Written, stored: Stored) -> None:
         """The first is taken; in another form it is another job."""
-        rows = f"external_id,source,return_form\na,{WEB},\na,{WEB}?2,\na,{WEB},mask\n"
+        rows = f"external_id,source,return_form\na,{WEB},\na,{WEB},\na,{WEB},mask\n"
         counts = run(written(rows)).counts
         assert (counts.pictures, counts.jobs, counts.duplicates) == (3, 2, 1)
         assert [(job.source, job.return_form) for job in stored()] == [(WEB, "rgba"), (WEB, "mask")]

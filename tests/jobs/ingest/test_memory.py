@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from jobs.ingest import Order
+from jobs.ingest import Order, Reading
 from jobs.ingest.requests import request_ingest
 from jobs.settings import Settings
 from jobs.storage import Bucket
@@ -94,6 +94,19 @@ class TestARun:
         changes, jobs, _ = run(source)
         assert (jobs, changes["again"], changes["unchanged"]) == (["b"], 1, 1)
 
+    @pytest.mark.parametrize(("standing", "again"), [("NULL", []), ("'parked'", ["a"])])
+    def test_leaves_alone_what_waits_for_a_person(
+        self, run: Run, bucket: Bucket, engine: Engine, standing: str, again: list[str]
+    ) -> None:
+        """What is held would cost a credit each night; not so what only its batch keeps back."""
+        put(bucket, "a.jpg", b"a")
+        run(f"s3://{bucket.name}/drop/")
+        with engine.begin() as connection:
+            held = f"UPDATE jobs SET state = 'held', standing = {standing}, code = 'RESULT_EXPIRED'"  # noqa: S608
+            connection.execute(text(held))
+        changes, jobs, _ = run(f"s3://{bucket.name}/drop/")
+        assert (jobs, changes["unchanged"]) == (again, 1 - len(again))
+
     def test_passes_over_unchanged_files(self, run: Run, tmp_path: Path, engine: Engine) -> None:
         """A directory's files are known by size and time."""
         for name in ("a.jpg", "b.jpg"):
@@ -134,3 +147,18 @@ class TestARun:
         assert error
         assert "has 4 pictures and had 10 at the last run" in error
         assert run(source)[0]["vanished"] in {6, 7}
+
+    def test_counts_what_is_not_taken(self, run: Run, tmp_path: Path, engine: Engine) -> None:
+        """Of a run over a directory: by reason, though nothing changed."""
+        (tmp_path / "a.jpg").write_bytes(b"a")
+        (tmp_path / "b.psd").write_bytes(b"8BPS")
+        (tmp_path / "old").mkdir()
+        (tmp_path / "old" / "c.jpg").write_bytes(b"c")
+        for jobs in (["a"], []):
+            assert run(str(tmp_path), reading=Reading(exclude=("old",)))[1] == jobs
+            with engine.connect() as connection:
+                skipped = connection.scalar(
+                    text("SELECT skipped FROM ingests ORDER BY created_at DESC LIMIT 1")
+                )
+            assert {found["names"][0] for found in skipped} == {"b.psd", "old/c.jpg"}
+            end(engine)

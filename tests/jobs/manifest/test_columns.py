@@ -95,12 +95,24 @@ class TestAHeader:
         assert "940 more" in message
         assert len(message) < 6000
 
-    @pytest.mark.parametrize("header", ["external_id,source,Source", "external_id,source,size,Size "])
-    def test_must_not_repeat_a_name(self, header: str) -> None:
-        """Which of two columns is meant cannot be known, and metadata would lose one."""
+    @pytest.mark.parametrize("header", ["external_id,source,Source", "external_id,source,priority,Priority "])
+    def test_must_not_repeat_a_name_that_is_used(self, header: str) -> None:
+        """Which of two columns is meant cannot be known."""
         _, message = failure(f"{header}\nA,a.jpg,b\n")
         assert "has more than one column" in message
         assert "rename or remove one" in message
+
+    def test_may_repeat_a_name_that_nobody_asked_for(self) -> None:
+        """BigCommerce does so: both are kept, the second one under a number, whatever else is called so."""
+        text = "external_id,source,File,File (2),File,Size,Size \nA,a.jpg,1,2,3,4,5\n"
+        (picture,) = pictures(read(text))
+        assert picture.metadata == {
+            "File": "1",
+            "File (2)": "2",
+            "File (3)": "3",
+            "Size": "4",
+            "Size (2)": "5",
+        }
 
     def test_may_have_columns_without_a_name(self) -> None:
         """Spreadsheets leave empty columns behind; they are no metadata."""

@@ -12,6 +12,7 @@ from tests.jobs.manifest.reading import (
     opened,
     pictures,
     read,
+    rejects,
 )
 
 HEADER = "external_id,source,note\n"
@@ -75,8 +76,16 @@ class TestRows:
         (picture,) = pictures(read(f'{HEADER}A,a.jpg,"{"x" * 500_000}"\n'))
         assert picture.metadata == {"note": "x" * 500_000}
 
-    @pytest.mark.parametrize(("row", "count"), [("A,a.jpg", 2), ("A", 1), ("A,a.jpg,x,y", 4)])
-    def test_of_another_width_are_rejected(self, row: str, count: int) -> None:
+    def test_may_lack_empty_cells_at_their_end(self) -> None:
+        """Excel leaves them out in blocks of rows, and other programs write some more."""
+        records = read(HEADER + "A,a.jpg\nB,b.jpg,,,\nC,c.jpg,x, \nD\n")
+        assert named(records) == [("A", "a.jpg"), ("B", "b.jpg"), ("C", "c.jpg")]
+        assert records[2].pictures[0].metadata == {"note": "x"}
+        assert [record.cells for record in records[:2]] == [("A", "a.jpg"), ("B", "b.jpg", "", "", "")]
+        assert [(reject.line, reject.column) for reject in rejects(records)] == [(5, "source")]
+
+    @pytest.mark.parametrize(("row", "count"), [("A,a.jpg,x,y", 4), ("A,a.jpg,,,y", 5)])
+    def test_of_more_values_than_names_are_rejected(self, row: str, count: int) -> None:
         """Which cell is which cannot be known; the rows around it are read."""
         text = f"{HEADER}A,a.jpg,\n{row}\nB,b.jpg,\n"
         reject = only_reject(text)

@@ -1,5 +1,9 @@
+import io
+import time
+
 import pytest
 
+from jobs.manifest import open_manifest
 from tests.jobs.manifest.reading import (
     endless_failure,
     export,
@@ -175,3 +179,45 @@ class TestEndlessXml:
         taken, message = endless_failure(start, piece)
         assert taken < 1.3 * 1024**2
         assert "has an item or a tag of more than 1,048,576 characters in line 3" in message
+
+
+class TestACharacterThatXmlDoesNotAllow:
+    @pytest.mark.parametrize(
+        ("title", "said"),
+        [
+            ("T\x0b3", "has the control character U+000B at place 2; remove it"),
+            ("T&#11;", "has the control character U+000B at place 2; remove it"),
+            ("T&#x1F;", "has the control character U+001F at place 2; remove it"),
+            ("<![CDATA[T\x08]]>", "has the control character U+0008 at place 2; remove it"),
+            ("T\ufffe", "has a character that XML does not allow at place 2; remove it"),
+            ("H&M", "has a bare & at place 2; write &amp;"),
+            ("a & b", "has a bare & at place 3; write &amp;"),
+        ],
+    )
+    @pytest.mark.parametrize("piece", [1, 7, 100_000], ids=lambda size: f"{size} bytes at a time")
+    def test_rejects_its_item_and_names_it(self, title: str, said: str, piece: int) -> None:
+        """The others are read, however the file comes."""
+
+        class Trickle(io.BytesIO):
+            def read(self, size: int | None = -1) -> bytes:
+                return super().read(min(size or 1, piece))
+
+        bad = f"<item><g:id>B</g:id><title>{title}</title><g:image_link>b.jpg</g:image_link></item>"
+        content = f"{RSS}<title>{title}</title>{ITEM}\n{bad}{ITEM}{END}".encode("utf-8", "surrogatepass")
+        records = list(open_manifest(Trickle(content), name="list.csv"))
+        assert named(records) == [("A", "a.jpg")] * 2
+        (reject,) = rejects(records)
+        assert (reject.column, reject.reason) == ("title", said)
+
+    @pytest.mark.parametrize("title", ["<![CDATA[H&M &#11; <b>]]>", "H&amp;M", "&#65;&#x41;", "<!-- & -->T"])
+    def test_is_not_seen_in_what_is_right(self, title: str) -> None:
+        """CDATA, references, comments."""
+        item = f"<item><g:id>B</g:id><title>{title}</title><g:image_link>b.jpg</g:image_link></item>"
+        assert named(read(f"{RSS}{item}{END}")) == [("B", "b.jpg")]
+
+    def test_costs_no_more_for_many(self) -> None:
+        """A million of them in one item end at its bound, at once."""
+        begun = time.process_time()
+        _, message = failure(f"{RSS}<item><title>{'a&' * 1_000_000}</title></item>{END}")
+        assert "has an item or a tag of more than" in message
+        assert time.process_time() - begun < 10

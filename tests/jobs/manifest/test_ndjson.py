@@ -18,7 +18,7 @@ GOOD = '{"external_id": "A", "source": "a.jpg"}\n'
 
 class TestObjects:
     def test_give_a_picture_each(self) -> None:
-        """Scalars become texts, null and empty ones are left out, blank lines are skipped."""
+        """Values become texts, null and empty ones are left out, blank lines are skipped."""
         manifest = opened(export("catalog.ndjson"))
         records = list(manifest)
         assert (manifest.kind, manifest.header, manifest.delimiter) == ("NDJSON manifest", (), None)
@@ -31,6 +31,7 @@ class TestObjects:
                 {"colour": "grün", "stock": "12", "price": "12.5", "new": "true"},
             ),
             Picture("4471", "https://shop.example/2.jpg", None, None, None),
+            Picture("SKU-3", "https://shop.example/3.jpg", None, None, {"sizes": "[38, 39]"}),
         ]
         assert [record.line for record in records] == [1, 3, 4]
 
@@ -48,6 +49,30 @@ class TestObjects:
         (picture,) = pictures(read(text, columns={"external_id": "SKU", "source": "image url"}))
         assert (picture.external_id, picture.source, picture.metadata) == ("A", "a.jpg", {"sku": "low"})
 
+    def test_may_hold_lists_and_objects(self) -> None:
+        """What is no target is kept as JSON, half characters and all."""
+        more = '"tags": ["été", 1], "p": {"amount": "10"}, "h": ["\\ud800"]'
+        text = f'{{"external_id": "A", "source": "a.jpg", {more}}}'
+        (picture,) = pictures(read(text))
+        assert picture.metadata == {"tags": '["été", 1]', "p": '{"amount": "10"}', "h": '["\\ud800"]'}
+
+    def test_may_be_mapped_into_an_object(self) -> None:
+        """As Shopify's bulk export has it."""
+        text = '{"id": "gid://p/1", "featuredImage": {"url": "https://x/a.jpg"}, "a.b": "c"}'
+        columns = {"external_id": "id", "source": "featuredImage.url"}
+        (picture,) = pictures(read(text, columns=columns))
+        assert (picture.external_id, picture.source) == ("gid://p/1", "https://x/a.jpg")
+        missing = only_reject('{"id": "1", "featuredImage": null}', columns=columns)
+        assert (missing.column, missing.reason.partition(";")[0]) == (
+            "featuredImage.url",
+            "is not in the object",
+        )
+
+    def test_may_list_several_pictures(self) -> None:
+        """Each gets its own id by the order of its address, in the order of the list."""
+        text = '{"external_id": "A", "source": ["https://x/b.jpg", "https://x/a.jpg", "https://x/b.jpg"]}'
+        assert named(read(text)) == [("A-2", "https://x/b.jpg"), ("A", "https://x/a.jpg")]
+
 
 class TestALineThatIsRejected:
     @pytest.mark.parametrize(
@@ -62,7 +87,8 @@ class TestALineThatIsRejected:
             ('{"external_id": "A", "source": "a", "source": "b"}', "", "has the name 'source' twice"),
             (f'{{"external_id": "A", "source": "a", "n": {"9" * 5000}}}', "", "a number that is too long"),
             ('{"a": ' + "[" * 100_000, "", "is nested too deeply"),
-            ('{"external_id": "A", "source": "a", "x": {"b": 1}}', "x", "is an object or a list"),
+            ('{"external_id": {"b": 1}, "source": "a"}', "external_id", "is an object or a list"),
+            ('{"external_id": "A", "source": ["https://x/a", 1]}', "source", "is an object or a list"),
             ('{"external_id": "A", "source": ["a"]}', "source", "is an object or a list"),
             ('{"external_id": "A", "source": "a", "x": 1e999}', "x", "is too large a number"),
             ('{"external_id": "\\ud800", "source": "a"}', "external_id", "has half a character, \\ud800"),

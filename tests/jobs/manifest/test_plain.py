@@ -1,4 +1,10 @@
-from jobs.manifest import Picture
+import io
+from typing import ClassVar
+
+import pytest
+
+from jobs.manifest import Picture, open_manifest
+from jobs.manifest.delimited import read_delimiter
 from jobs.states import Priority, ReturnForm
 from tests.jobs.manifest.reading import export, named, opened, pictures, read, rejects
 
@@ -77,3 +83,66 @@ class TestWhatExcelWrites:
             (4, "SKU-2"),
         ]
         assert records[0].cells[2] == "two\rlines"  # type: ignore[index]
+
+
+class TestAColumnOfTheShop:
+    MAPPED: ClassVar = {"external_id": "SKU", "source": "Image"}
+
+    def test_named_priority_is_the_shop_s_unless_mapped(self) -> None:
+        """Where the columns are mapped, its words are kept and mean nothing, even if one is ours."""
+        text = "SKU,Image,priority,state\nA,a.jpg,1,new\nB,b.jpg,High,\nC,c.jpg,bulk,\n"
+        found = pictures(read(text, columns=self.MAPPED))
+        assert [picture.priority for picture in found] == [None] * 3
+        assert [(picture.metadata or {})["priority"] for picture in found] == ["1", "High", "bulk"]
+        assert (found[0].metadata or {})["state"] == "new"
+        mapped = read(text, columns={**self.MAPPED, "priority": "priority"})
+        assert [len(record.pictures) for record in mapped] == [0, 0, 1]
+
+    def test_may_be_said_to_be_none_of_ours(self) -> None:
+        """Of a manifest in our own words too, and in NDJSON."""
+        columns = {"priority": ""}
+        (picture,) = pictures(read("external_id,source,priority\nA,a.jpg,High\n", columns=columns))
+        assert picture.metadata == {"priority": "High"}
+        line = '{"external_id": "A", "source": "a.jpg", "priority": "High"}'
+        assert pictures(read(line, columns=columns))[0].metadata == {"priority": "High"}
+
+    def test_in_a_known_export_means_nothing_if_it_is_no_word_of_ours(self) -> None:
+        """A feed's own priority; one that was added for us is heeded."""
+        found = pictures(read("id,image_link,priority\nA,a.jpg,1\nB,b.jpg,bulk\n"))
+        assert [picture.priority for picture in found] == [None, Priority.BULK]
+
+    def test_of_woocommerce_says_what_needs_no_picture(self) -> None:
+        """A variation has its parent's; a product without one is a reject."""
+        text = (
+            "Type,SKU,Parent,Images\nvariable,A,,a.jpg\nvariation,A-1,A,\nvariation,A-2,A,b.jpg\nsimple,B,,\n"
+        )
+        records = read(text, columns={"external_id": "SKU", "source": "Images"})
+        assert named(records) == [("A", "a.jpg"), ("A-2", "b.jpg")]
+        assert [reject.line for reject in rejects(records)] == [5]
+
+
+class TestTheDelimiter:
+    def test_is_a_tab_where_a_name_holds_a_comma(self) -> None:
+        """A header of two columns has one of each."""
+        manifest = opened("external_id\tsource\nA\ta.jpg\n")
+        assert manifest.delimiter == "\t"
+        text = "SKU\tPicture, main\nA\ta.jpg\n"
+        columns = {"external_id": "SKU", "source": "Picture, main"}
+        assert named(read(text, columns=columns)) == [("A", "a.jpg")]
+
+    def test_may_be_said(self) -> None:
+        """Whatever the header looks like."""
+        text = "external_id:source:a,b,c,d\nA:a.jpg:x\n"
+        raw = io.BytesIO(text.encode())
+        assert named(list(open_manifest(raw, name="m", delimiter=":"))) == [("A", "a.jpg")]
+
+    @pytest.mark.parametrize(("word", "meant"), [("tab", "\t"), ("\\t", "\t"), (";", ";"), ("pipe", "|")])
+    def test_may_be_a_word(self, word: str, meant: str) -> None:
+        """A shell makes it hard to write a tab."""
+        assert read_delimiter(word) == meant
+
+    @pytest.mark.parametrize("word", ["", "ab", '"', "\n", " "])
+    def test_must_be_one_character(self, word: str) -> None:
+        """That is no quote, blank or line end."""
+        with pytest.raises(ValueError, match="is no delimiter; give one character"):
+            read_delimiter(word)

@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+
 import pytest
 
 from jobs.manifest import ManifestError, Record
@@ -126,3 +128,53 @@ class TestARowWithoutAPicture:
         """Its picture could not be named."""
         (reject,) = rejects(rows(",Boot,,b.jpg,1,"))
         assert (reject.column, reject.reason) == ("Handle", "is empty; give each row its product's handle")
+
+
+def shop_of(products: int) -> Iterator[str]:
+    """An export with the shape of public ones: sizes without a picture, more pictures than sizes, rows of
+    pictures alone, a variant's own picture, and of every thousandth product none at all.
+    """
+    yield HEADER
+    for n in range(products):
+        pictures = 0 if n % 1000 == 999 else 1 + n % 4
+        sizes = 1 + n % 7
+        for row in range(max(pictures, sizes)):
+            title = "Shirt" if row == 0 else ""
+            sku = f"S-{n}-{row}" if row < sizes else ""
+            image, position = (f"{n}-{row}.jpg", row + 1) if row < pictures else ("", "")
+            variant = f"{n}-v.jpg" if pictures and row == sizes - 1 and n % 5 == 0 else ""
+            yield f"shirt-{n},{title},{sku},{image},{position},{variant}\n"
+
+
+class TestAVariantWithoutAPicture:
+    def test_is_no_reject_in_ten_thousand_products(self) -> None:
+        """Each of ten products that have none is one, by its first row, and nobody else."""
+        records = read("".join(shop_of(10_000)))
+        found = rejects(records)
+        assert len(found) == 10
+        assert {reject.reason.partition(":")[0] for reject in found} == {"no picture"}
+        cells = {record.line: list(record.cells) for record in records}
+        assert all(cells[reject.line][1] == "Shirt" for reject in found)
+        assert [record.line for record in records] == list(range(2, len(records) + 2))
+        images = sum(bool(row[3]) + bool(row[5]) for row in cells.values())
+        assert len(named(records)) == images
+
+    @pytest.mark.parametrize("where", ["behind it", "before it", "apart from it"])
+    def test_belongs_to_its_product_wherever_its_picture_stands(self, where: str) -> None:
+        """Rows of one product may come picture last, or with others between."""
+        picture, variant, other = "boot,,,b.jpg,1,", "boot,,S,,,", "sock,,,s.jpg,1,"
+        orders = {
+            "behind it": (variant, picture),
+            "before it": (picture, variant),
+            "apart from it": (picture, other, variant),
+        }
+        found = rows(*orders[where])
+        assert rejects(found) == []
+        assert ("boot/1", "b.jpg") in named(found)
+
+    def test_is_not_held_back_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A product of more rows than any has is judged by those that were seen."""
+        monkeypatch.setattr("jobs.manifest.shopify.MOST_HELD", 3)
+        found = rows(*["boot,,S,,,"] * 9, "boot,,,b.jpg,1,")
+        assert [reject.line for reject in rejects(found)] == [2]
+        assert len(found) == 10

@@ -42,7 +42,12 @@ def run_id(engine: Engine) -> uuid.UUID:
             enqueue(session, NewJob(SOURCE, name), batch_id=batch.id)
             store.settle(session, claim_one(session, worker_id), outcome)
         finish_ingest(session, run.batch_id, {"rejects": 1, "pictures": 1})
-        session.execute(text("""UPDATE ingests SET changes = '{"new": 3, "vanished": 2}'"""))
+        session.execute(
+            text("""
+                UPDATE ingests SET changes = '{"new": 3, "vanished": 2}', remarks = '["<look>"]',
+                    skipped = '[{"reason": "HEIC", "count": 7, "names": ["<a>.heic"]}]'
+            """)
+        )
         see_through(session)
         see_through(session)
         run = runs(session, schedule)[-1]
@@ -56,6 +61,11 @@ def test_tells_what_a_run_came_to(engine: Engine, run_id: uuid.UUID) -> None:
         report = gather(session, run_id)
     assert (report.schedule, report.state) == ("<nightly>", RunState.PARTIAL)
     assert (report.counts["new"], report.counts["vanished"], report.counts["rejected"]) == (3, 2, 1)
+    assert report.counts["skipped"] == 7
+    assert report.skipped == [{"reason": "HEIC", "count": 7, "names": ["<a>.heic"]}]
+    assert report.as_json()["skipped"] == report.skipped
+    assert "<td>7</td><td>HEIC</td><td>&lt;a&gt;.heic</td>" in page(report)
+    assert "<p>&lt;look&gt;</p>" in page(report)
     assert report.troubles == [Trouble(State.FAILED, "IMAGE_DAMAGED", 2, "<b>it</b> cannot be read")]
     assert report.seconds is not None
 

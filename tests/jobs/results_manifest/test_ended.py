@@ -13,6 +13,7 @@ from jobs.models import Batch, Ingest, Job
 from jobs.outcomes import Fail, Hold
 from jobs.results_manifest import ended, ended_batches, keep_results, write_results
 from jobs.storage import Bucket
+from tests.support.explained import explained, rows_looked_at
 from tests.support.fates import DONE, make_batch
 from tests.support.steps import SOURCE, claim_one, new_worker
 
@@ -52,6 +53,22 @@ class TestABatchThatEnded:
             claim_one(session, new_worker(session))
         assert look(engine) == {over}
         assert look(engine, over) == set()
+
+    def test_is_found_without_a_look_at_those_that_never_had_a_job(self, engine: Engine) -> None:
+        """A schedule whose catalog did not change makes such a batch every night."""
+        over = make_batch(engine, {"a": DONE})
+        with Session(engine) as session, session.begin():
+            session.execute(text("INSERT INTO batches (name) SELECT 'empty' FROM generate_series(1, 1000)"))
+            session.execute(
+                text(
+                    "INSERT INTO ingests (batch_id, fingerprint, kind, finished_at)"
+                    " SELECT id, 'x', 'k', now() FROM batches WHERE name = 'empty'"
+                )
+            )
+        with engine.connect() as connection:
+            plan = connection.scalar(explained(ended.ENDED), {"but": []})
+        assert look(engine) == {over}
+        assert max(rows_looked_at(plan[0]["Plan"])) <= 2
 
     def test_is_not_one_that_is_still_read(self, engine: Engine) -> None:
         """While its manifest is read, more jobs come, even if all so far are done."""

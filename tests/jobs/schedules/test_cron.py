@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import islice, takewhile
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -216,7 +217,7 @@ class TestWhatCannotFire:
         assert refused.value.field == "cron"
         assert repr(expression) in str(refused.value)
 
-    @pytest.mark.parametrize("expression", ["", "@daily", "* * *", "* * * * * * *", "* " * 5000])
+    @pytest.mark.parametrize("expression", ["", "* * *", "* * * * * * *", "* " * 5000])
     def test_has_five_or_six_fields(self, expression: str) -> None:
         """Anything else says how to write one, and is not repeated at full length."""
         with pytest.raises(InvalidScheduleError, match="write one like '15 1") as refused:
@@ -235,3 +236,59 @@ class TestWhatCannotFire:
     def test_a_leap_day_does_fire(self) -> None:
         """Once in four years is not never."""
         assert cron_of("0 0 29 2 *", "UTC").next_after(BEGIN) == datetime(2028, 2, 29, tzinfo=UTC)
+
+
+class TestWhatPeopleWrite:
+    @pytest.mark.parametrize(
+        ("written", "same"),
+        [
+            ("0 2 * * SAT-SUN", "0 2 * * 6,0"),
+            ("0 2 * * FRI-MON", "0 2 * * 5,6,0,1"),
+            ("0 2 * * Monday,thu.", "0 2 * * 1,4"),
+            ("0 2 * * 5-7", "0 2 * * 5,6,0"),
+            ("0 2 * * 7-2", "0 2 * * 0-2"),
+            ("0 2 * * 7-7", "0 2 * * 0"),
+            ("0 2 * NOV-FEB 1", "0 2 * 11,12,1,2 1"),
+            ("30 22-4/2 * * *", "30 22,0,2,4 * * *"),
+            ("@daily", "0 0 * * *"),
+            ("@Hourly", "0 * * * *"),
+            ("@weekly", "0 0 * * 0"),
+            ("@monthly", "0 0 1 * *"),
+            ("@yearly", "0 0 1 1 *"),
+            ("0 0 2 ? * MON-FRI", "0 2 * * 1-5"),
+            ("0 0 2 * * ?", "0 2 * * *"),
+            ("0 0 2 1 * ? *", "0 2 1 * *"),
+        ],
+    )
+    def test_fires_when_they_mean(self, written: str, same: str) -> None:
+        """The instants of a year are those of the plain spelling."""
+        ends = BEGIN + timedelta(days=366)
+        first, second = (
+            [*takewhile(lambda at: at < ends, islice(cron_of(one, PARIS).after(BEGIN), 10_000))]
+            for one in (written, same)
+        )
+        assert first == second
+        assert first
+
+    @pytest.mark.parametrize(
+        ("written", "said"),
+        [
+            ("@every 1h", "is none of @hourly, @daily"),
+            ("@reboot", "is none of @hourly, @daily"),
+            ("0 24 * * *", r"no such hour \('24'\): write 0 to 23"),
+            ("0 2 * * 8", r"no such day-of-week \('8'\): write 0 to 6 or SUN to SAT"),
+            ("0 2 32 * *", r"no such day-of-month \('32'\): write 1 to 31"),
+            ("0 2 * 13 *", "no such month .* write 1 to 12 or JAN to DEC"),
+            (
+                "0 0 2 ? * 2-6",
+                "which counts Sunday as 1 and not as 0: write the day of the week '2-6' by name",
+            ),
+            ("0 2 ? * ?", "has a . that says nothing"),
+            ("? 2 * * *", "has a . that says nothing"),
+            ("0 0 2 ? * MON 2027", "does not have five fields"),
+        ],
+    )
+    def test_is_told_the_right_spelling_where_it_may_mean_two_things(self, written: str, said: str) -> None:
+        """Or none."""
+        with pytest.raises(InvalidScheduleError, match=said):
+            cron_of(written, PARIS)

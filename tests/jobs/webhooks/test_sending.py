@@ -106,6 +106,7 @@ class TestADelivery:
     def test_is_given_up_once_a_day_is_over(self, connection: Connection) -> None:
         """A rest that would end past the day is not begun."""
         announce_to(connection, "a.example")
+        failed(connection, taken_from(connection), "answered 500", status=500, rest=REST)
         pass_time(connection, "23:59:50")
         taken = taken_from(connection)
         rest = timedelta(seconds=30)
@@ -125,15 +126,27 @@ class TestADelivery:
 
 
 class TestWhatWaitedForADay:
-    def test_is_given_up_though_it_never_had_its_turn(self, connection: Connection) -> None:
+    def test_and_never_had_its_turn_is_sent(self, connection: Connection) -> None:
+        """Its day begins with its first try: a receiver behind by a day misses nothing."""
+        (its_id,) = announce_to(connection, "a.example")
+        pass_time(connection, "2 days")
+        assert give_up_old(connection) == 0
+        taken = taken_from(connection)
+        assert taken.id == its_id
+        failed(connection, taken, "answered 500", status=500, rest=REST)
+        pass_time(connection, "23:59:50")
+        assert taken_from(connection).id == its_id
+
+    def test_since_its_first_try_is_given_up(self, connection: Connection) -> None:
         """A minute after the day, so that what is out then is written down first."""
         (its_id,) = announce_to(connection, "a.example")
+        taken_from(connection)
         pass_time(connection, "1 day")
         assert take(connection, "a.example") is None
         assert give_up_old(connection) == 0
         pass_time(connection, "61 s")
         assert give_up_old(connection) == 1
-        assert state_of(connection, its_id) == ("given_up", 0, None, "a day is over")
+        assert state_of(connection, its_id) == ("given_up", 1, None, "a day is over")
 
     def test_keeps_the_reason_of_its_last_try(self, connection: Connection) -> None:
         """Which says more than that the day is over."""

@@ -89,10 +89,10 @@ class TestRefused:
         [
             (b"", "IMAGE_EMPTY"),
             (b"hello, world", "IMAGE_NOT_A_PICTURE"),
-            (b"<!doctype html><title>404</title>", "IMAGE_NOT_A_PICTURE"),
+            (b"<!doctype html><title>404</title>", "IMAGE_IS_WEB_PAGE"),
             (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "IMAGE_FORMAT_UNSUPPORTED"),
-            (b"\0\0\0\x18ftypheic" + bytes(50), "IMAGE_FORMAT_UNSUPPORTED"),
-            (b"\0\0\0\x18ftypavif" + bytes(50), "IMAGE_FORMAT_UNSUPPORTED"),
+            (b"\0\0\0\x18ftypheic" + bytes(50), "IMAGE_DAMAGED"),
+            (b"\0\0\0\x18ftypavif" + bytes(50), "IMAGE_DAMAGED"),
             (b"8BPS" + bytes(50), "IMAGE_FORMAT_UNSUPPORTED"),
             (b"%PDF-1.7", "IMAGE_FORMAT_UNSUPPORTED"),
             (encoded("JPEG2000"), "IMAGE_FORMAT_UNSUPPORTED"),

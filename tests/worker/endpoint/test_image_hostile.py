@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bench.preparation.pictures import tiff, xmp_of
+from bench.preparation.profiles import ADOBE_RGB, rgb_profile
 from tests.worker.endpoint.pictures import encoded, frames, picture, saved, turned_by_exif
+from tests.worker.endpoint.tiffs import Ifd, tiff_of
 from worker.endpoint.errors import UnfitImage
 from worker.endpoint.image import ENDPOINT_LIMITS, PreparedImage, prepare, refit
 from worker.endpoint.image_open import MIN_SIDE
@@ -30,6 +34,13 @@ SEEDS = {
     "TIFF": encoded("TIFF", "RGBA"),
     "packed TIFF": encoded("TIFF", compression="tiff_lzw"),
     "JPEG in TIFF": encoded("TIFF", compression="jpeg"),
+    "pages": tiff_of(Ifd((40, 40), tags={254: [1]}), Ifd((64, 48), sub=[Ifd((50, 50), tags={254: [1]})])),
+    "BigTIFF": tiff_of(Ifd((40, 40), tags={254: [1]}, sub=[Ifd((64, 48))]), big=True),
+    "white-is-zero TIFF": tiff(np.zeros((48, 64)), 0, order=">"),
+    "AVIF": encoded("AVIF", "RGBA"),
+    "profile": encoded("JPEG", icc_profile=rgb_profile(ADOBE_RGB)),
+    "XMP": encoded("JPEG", xmp=xmp_of(6)),
+    "restarts": encoded("JPEG", restart_marker_blocks=1),
 }
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from worker.webhooks import turns as turns_module
-from worker.webhooks.turns import AT_ONCE, UNPROVEN_AT_ONCE, Turns
+from worker.webhooks.turns import AT_FIRST, MOST_AT_ONCE, QUICK_S, UNPROVEN_AT_ONCE, Turns
 
 
 @pytest.fixture
@@ -20,6 +20,14 @@ def prove(turns: Turns, *names: str) -> None:
         turns.done(name, ill=False, more=False)
 
 
+def taken_at_once(turns: Turns) -> int:
+    """How many turns can be had now."""
+    count = 0
+    while turns.next():
+        count += 1
+    return count
+
+
 class TestTurns:
     def test_go_round(self) -> None:
         """A receiver with ten thousand messages does not come before the others again and again."""
@@ -33,19 +41,30 @@ class TestTurns:
             turns.done(name, ill=False, more=True)
         assert taken == ["a", "b", "a", "b"]
 
-    def test_are_few_at_a_time_for_one_receiver(self) -> None:
-        """One until it has answered, then two."""
+    def test_are_more_at_a_time_for_one_that_answers(self) -> None:
+        """One until it has answered; then one more for each quick answer, up to a bound."""
         turns = Turns()
         turns.add(["a"])
-        assert turns.next() == "a"
-        turns.add(["a"])
-        assert turns.next() is None
+        assert taken_at_once(turns) == 1
         turns.done("a", ill=False, more=True)
-        for _ in range(AT_ONCE):
-            turns.add(["a"])
-            assert turns.next() == "a"
+        assert taken_at_once(turns) == AT_FIRST + 1
+        for _ in range(MOST_AT_ONCE):
+            turns.done("a", ill=False, more=True)
+            taken_at_once(turns)
+        assert turns._hosts["a"].sending == MOST_AT_ONCE
+        assert turns.wanted == 0
+
+    def test_are_few_for_one_that_is_slow(self) -> None:
+        """Each answer of a second or more takes back what it was given; so does an error."""
+        turns = Turns()
+        prove(turns, "a")
         turns.add(["a"])
-        assert turns.next() is None
+        assert taken_at_once(turns) == AT_FIRST + 1
+        turns.done("a", ill=False, more=True, took_s=QUICK_S)
+        assert taken_at_once(turns) == 0
+        for _ in range(AT_FIRST):
+            turns.done("a", ill=False, more=True, took_s=QUICK_S)
+        assert taken_at_once(turns) == AT_FIRST
 
     def test_leave_room_for_those_that_answer(self) -> None:
         """Any number of dead addresses takes half of the senders at most."""

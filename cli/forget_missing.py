@@ -1,0 +1,21 @@
+"""Cutouts that the bucket lacks: a person's word that they are to be bought anew."""
+
+from sqlalchemy.orm import Session
+
+from cli.console import Exit, fail, out
+from cli.database import open_database, plain_errors
+from cli.words import counted
+from jobs.store import missing
+
+
+def forget_missing() -> None:
+    """Let cutouts that were bought and that the bucket lacks be bought anew by the jobs that wait for them.
+
+    Each costs a credit. `cutout doctor` says how many there are; put the objects back instead, and none is
+    bought. Exit code 1 if none is missing.
+    """
+    with plain_errors(), Session(open_database()) as session, session.begin():
+        forgotten = missing.forget(session)
+    if not forgotten:
+        fail("no cutout was seen to be missing", Exit.FAILED)
+    out.print(f"{counted(forgotten, 'cutout')} will be bought anew by the jobs that ask for them")

@@ -1,0 +1,44 @@
+"""Jobs that wait for another one to buy the cutout of their picture, and what that one does."""
+
+import uuid
+from collections.abc import Sequence
+
+from jobs.audit.check import MOST_FOUND, AuditCheck, Finding, Scope
+from jobs.database import Database
+from jobs.store import Bounds
+from jobs.twins import left_by_their_buyers, wake_twins_of
+
+CONFIRMED_AFTER_S = 60.0
+
+
+def find(database: Database, scope: Scope) -> Sequence[Finding]:
+    """Jobs whose buyer has ended, is held, or waits itself."""
+    return [
+        Finding(
+            "job",
+            row.id,
+            f"it waits for job {row.waits_for} to buy the same cutout, and that one does not buy it any more",
+            "the dispatcher that leads puts it back in line",
+        )
+        for row in left_by_their_buyers(database, MOST_FOUND, scope.job_id)
+    ]
+
+
+def repair(database: Database, found: Sequence[Finding], _bounds: Bounds) -> int:
+    """Let them go on, as a step of the dispatcher would; returns how many of them."""
+    ids = {finding.id for finding in found}
+    left = left_by_their_buyers(database, MOST_FOUND)
+    buyers: set[uuid.UUID] = {row.waits_for for row in left if row.id in ids}
+    for buyer in buyers:
+        wake_twins_of(database, buyer)
+    still = {row.id for row in left_by_their_buyers(database, MOST_FOUND)}
+    return len(ids - still)
+
+
+CHECK = AuditCheck(
+    "twins",
+    "jobs that wait for another's cutout wait for one that is under way",
+    find,
+    repair,
+    confirmed_after_s=CONFIRMED_AFTER_S,
+)

@@ -1,0 +1,204 @@
+"""Jobs that wait for another one, which buys the cutout of the same picture.
+
+Nothing tells them that it is done: the dispatcher walks an index of those that are waited for, some of them
+a tick, and asks each buyer's own row. So no end of a buyer is missed, and no twin that began to wait a moment
+too late.
+"""
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    Integer,
+    Select,
+    SmallInteger,
+    Update,
+    Uuid,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    true,
+    tuple_,
+    update,
+)
+
+from jobs.database import Database
+from jobs.models import JOBS, constant
+from jobs.states import Standing, State, Step
+
+# Buyers that one tick looks at, and twins of one of them that go on at once.
+MOST_LOOKED_AT = 200
+MOST_WOKEN = 1000
+NIL = uuid.UUID(int=0)
+
+WAITING = constant(Standing.WAITING)
+IS_WAITING = JOBS.c.standing == WAITING
+IS_ANY_WAITING = select(JOBS.c.id).where(IS_WAITING).exists()
+BUYER = bindparam("buyer", type_=Uuid)
+
+
+def is_under_way(table: Any) -> ColumnElement[bool]:
+    """Whether a job buys what others wait for: jobs.store.take_result asks the same of a result's buyer."""
+    gave_up = table.c.standing.in_([WAITING, constant(Standing.PARKED)])
+    return and_(
+        table.c.state.in_([constant(State.QUEUED), constant(State.RUNNING)]),
+        or_(table.c.standing.is_(None), not_(gave_up)),
+    )
+
+
+THE_BUYER = JOBS.alias("the_buyer")
+IT_IS_UNDER_WAY = select(THE_BUYER.c.id).where(THE_BUYER.c.id == BUYER, is_under_way(THE_BUYER)).exists()
+IT_SUCCEEDED = (
+    select(THE_BUYER.c.id)
+    .where(THE_BUYER.c.id == BUYER, THE_BUYER.c.state == constant(State.SUCCEEDED))
+    .exists()
+)
+
+
+def _walk() -> Select[*tuple[Any, ...]]:
+    """The next buyers that are waited for: whether each is under way, and the best of its twins' places.
+
+    A step goes to the next buyer in the index, however many twins one of them has.
+    """
+    first = (
+        select(JOBS.c.waits_for, literal(1, Integer).label("n"))
+        .where(IS_WAITING, JOBS.c.waits_for > bindparam("after", type_=Uuid))
+        .order_by(JOBS.c.waits_for)
+        .limit(1)
+    )
+    walk = select(first.subquery()).cte("walk", recursive=True)
+    following = (
+        select(JOBS.c.waits_for)
+        .where(IS_WAITING, JOBS.c.waits_for > walk.c.waits_for)
+        .order_by(JOBS.c.waits_for)
+        .limit(1)
+        .lateral()
+    )
+    walk = walk.union_all(
+        select(following.c.waits_for, walk.c.n + 1)
+        .join_from(walk, following, true())
+        .where(walk.c.n < bindparam("most", type_=Integer))
+    )
+    buyers = JOBS.alias("buyers")
+    best = (
+        select(JOBS.c.priority, JOBS.c.place)
+        .where(IS_WAITING, JOBS.c.waits_for == walk.c.waits_for)
+        .order_by(JOBS.c.priority, JOBS.c.place)
+        .limit(1)
+        .lateral("best")
+    )
+    return (
+        select(
+            walk.c.waits_for,
+            func.coalesce(is_under_way(buyers), False).label("under_way"),
+            and_(
+                buyers.c.step == constant(Step.CALL),
+                tuple_(best.c.priority, best.c.place) < tuple_(buyers.c.priority, buyers.c.place),
+            ).label("is_behind"),
+            best.c.priority,
+            best.c.place,
+        )
+        .select_from(walk)
+        .join(best, true())
+        .outerjoin(buyers, buyers.c.id == walk.c.waits_for)
+        .order_by(walk.c.waits_for)
+    )
+
+
+def _wake() -> Update:
+    """All twins of a buyer that has the cutout. Of one that does not buy it, the first of each picture.
+
+    The others wait for that one then: only one of them can buy it, and each may fail in turn.
+    """
+    some = (
+        select(JOBS.c.id, JOBS.c.source_sha256, JOBS.c.return_form, JOBS.c.priority, JOBS.c.place)
+        .where(IS_WAITING, JOBS.c.waits_for == BUYER, not_(IT_IS_UNDER_WAY))
+        .order_by(JOBS.c.priority, JOBS.c.place)
+        .limit(MOST_WOKEN)
+        # Whoever cancels some of them has locked them, in another order.
+        .with_for_update(skip_locked=True, of=JOBS)
+        .cte("some")
+    )
+    first = (
+        func.first_value(some.c.id)
+        .over(
+            partition_by=[some.c.source_sha256, some.c.return_form],
+            order_by=[some.c.priority, some.c.place, some.c.id],
+        )
+        .label("first")
+    )
+    ranked = select(some.c.id, first).cte("ranked")
+    goes = or_(ranked.c.id == ranked.c.first, IT_SUCCEEDED)
+    return (
+        update(JOBS)
+        .where(JOBS.c.id == ranked.c.id, IS_WAITING, JOBS.c.waits_for == BUYER)
+        .values(
+            standing=case((goes, constant(Standing.IN_LINE)), else_=WAITING),
+            waits_for=case((goes, JOBS.c.waits_for), else_=ranked.c.first),
+            scheduled_at=func.now(),
+        )
+        .returning(JOBS.c.id)
+    )
+
+
+WALK = _walk()
+WAKE = _wake()
+LEND = (
+    update(JOBS)
+    .where(
+        JOBS.c.id == BUYER,
+        is_under_way(JOBS),
+        JOBS.c.step == constant(Step.CALL),
+        tuple_(JOBS.c.priority, JOBS.c.place)
+        > tuple_(bindparam("its_priority", type_=SmallInteger), bindparam("its_place", type_=Double)),
+    )
+    .values(
+        priority=bindparam("its_priority", type_=SmallInteger), place=bindparam("its_place", type_=Double)
+    )
+)
+IS_LEFT = and_(
+    IS_WAITING,
+    ~select(THE_BUYER.c.id)
+    .where(THE_BUYER.c.id == JOBS.c.waits_for, is_under_way(THE_BUYER))
+    .correlate(JOBS)
+    .exists(),
+)
+
+
+def wake_twins_of(database: Database, buyer: uuid.UUID) -> int:
+    """Let twins go on that wait for this job, at most MOST_WOKEN, unless it buys; returns how many."""
+    return len(database.scalars(WAKE, {"buyer": buyer}).all())
+
+
+def left_by_their_buyers(database: Database, most: int, job_id: uuid.UUID | None = None) -> Sequence[Any]:
+    """Jobs that wait for one that does not buy any more, each with that one."""
+    found = select(JOBS.c.id, JOBS.c.waits_for).where(IS_LEFT).limit(most)
+    return database.execute(found if job_id is None else found.where(JOBS.c.id == job_id)).all()
+
+
+class Twins:
+    """Where a dispatcher is on its walk; another begins anew."""
+
+    def __init__(self) -> None:
+        self._after = NIL
+
+    def look(self, database: Database) -> int:
+        """Wake whose buyer is done, give each buyer its twins' best place; returns how many moved."""
+        rows = database.execute(WALK, {"after": self._after, "most": MOST_LOOKED_AT}).all()
+        self._after = rows[-1].waits_for if len(rows) == MOST_LOOKED_AT else NIL
+        moved = 0
+        for row in rows:
+            if not row.under_way:
+                moved += wake_twins_of(database, row.waits_for)
+            elif row.is_behind:
+                lent = {"its_priority": row.priority, "its_place": row.place}
+                database.execute(LEND, {"buyer": row.waits_for} | lent)
+        return moved

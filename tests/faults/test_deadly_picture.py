@@ -1,0 +1,45 @@
+"""A picture that ends whichever worker has it in hand, among good ones."""
+
+from pathlib import Path
+
+import pytest
+
+from jobs.storage import Bucket
+from tests.support.sandbox import Sandbox
+from tests.support.system import System, wait_until
+from tests.worker.wire import serving, silent
+
+GOOD = 40
+IN_HAND = "SELECT count(*) = 1 FROM jobs WHERE state = 'running' AND source LIKE '%deadly%'"
+DEATHS = "SELECT deaths FROM jobs WHERE source LIKE '%deadly%'"
+GOOD_DONE = "SELECT bool_and(state = 'succeeded') FROM jobs WHERE source NOT LIKE '%deadly%'"
+
+
+@pytest.mark.long("waits three times for the silence of a dead worker; tests/jobs/test_workers.py does not")
+def test_a_picture_that_ends_three_workers_is_held(
+    environment: dict[str, str], sandbox: Sandbox, shop: str, bucket: Bucket, tmp_path: Path
+) -> None:
+    """The third death is that of a worker with nothing else in hand: no call is in doubt by it."""
+    assert bucket
+    sandbox.set(latency=0.3)
+    with serving(silent) as address:
+        host = address.removeprefix("http://")
+        environment["CUTOUT_SOURCE_PRIVATE_HOSTS"] += f",{host}"
+        with System(environment, tmp_path, api=False) as system:
+            system.enqueue(f"{address}/deadly.jpg")
+            system.enqueue(shop, GOOD)
+            for death in (1, 2):
+                system.until(IN_HAND, without_rests=True)
+                name = f"worker-{death}"
+                system.kill("worker" if death == 1 else f"worker-{death - 1}")
+                system.start_worker(name)
+                wait_until(lambda death=death: system.scalar(DEATHS) == death, "a death")  # type: ignore[misc]
+            wait_until(lambda: "is carried out alone" in system.log("worker-2"), "it is alone")
+            doubted = system.scalar("SELECT count(*) FROM attempts WHERE unknown_at IS NOT NULL")
+            assert system.scalar("SELECT count(*) FROM attempts WHERE ended_at IS NULL") == 0
+            system.kill("worker-2")
+            system.start_worker("worker-3")
+            system.until("SELECT count(*) = 1 FROM jobs WHERE code = 'PICTURE_KILLS_WORKER'")
+            system.until(GOOD_DONE, without_rests=True)
+            after = system.scalar("SELECT count(*) FROM attempts WHERE unknown_at IS NOT NULL")
+            assert after == doubted

@@ -1,0 +1,73 @@
+"""Without a worker, messages do not pile up in Redis."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
+
+from jobs.enqueueing import NewJob, enqueue_all
+from jobs.settings import Settings
+from jobs.storage import Bucket
+from tests.support.forked import start_cutout
+from tests.support.machine import scaled
+from tests.support.system import wait_until
+
+LEASES = 3
+ALIVE = "INSERT INTO workers (host, pid, heartbeat_at) VALUES ('here', 1, now() + interval '1 hour')"
+RETURNED = "SELECT count(*) = 0 FROM jobs WHERE standing = 'handed_out'"
+LEASE_IS_OVER = "UPDATE jobs SET scheduled_at = now() - interval '1 s' WHERE standing = 'handed_out'"
+
+
+class Line:
+    """Jobs in Postgres and their messages in Redis."""
+
+    def __init__(self, engine: Engine, client: redis.Redis, queue: str) -> None:
+        self.engine, self._client, self._queue = engine, client, queue
+
+    def messages(self) -> int:
+        return int(self._client.llen(self._queue))
+
+    def execute(self, statement: str) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(text(statement))
+
+    def holds(self, condition: str) -> bool:
+        with self.engine.connect() as connection:
+            return bool(connection.scalar(text(condition)))
+
+
+@pytest.fixture
+def line(
+    environment: dict[str, str], engine: Engine, settings: Settings, bucket: Bucket, tmp_path: Path
+) -> Iterator[Line]:
+    """A dispatcher with jobs in line, and a worker that has just been heard and takes nothing."""
+    assert bucket
+    with Session(engine) as session, session.begin():
+        enqueue_all(session, [NewJob("s3://bucket/picture.jpg")] * 300)
+        session.execute(text(ALIVE))
+    dispatcher = start_cutout(
+        ("dispatcher",), environment={**os.environ, **environment}, log=tmp_path / "dispatcher.log"
+    )
+    with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
+        yield Line(engine, client, f"{settings.redis_prefix}call")
+    dispatcher.terminate()
+    dispatcher.wait(scaled(30))
+
+
+def test_messages_do_not_pile_up_over_several_leases(line: Line) -> None:
+    """The window goes out once; when the worker has left, nothing follows until one is heard again."""
+    wait_until(lambda: line.messages() > 0, "the window of a worker that lives", within_s=20)
+    line.execute("UPDATE workers SET left_at = now()")
+    line.execute("UPDATE workers SET heartbeat_at = now() - interval '1 hour'")
+    before = None
+    for _ in range(LEASES):
+        line.execute(LEASE_IS_OVER)
+        wait_until(lambda: line.holds(RETURNED), "the jobs back in line")
+        before = before or line.messages()
+    assert line.messages() == before
+    line.execute("UPDATE workers SET left_at = NULL, heartbeat_at = now() + interval '1 hour'")
+    wait_until(lambda: line.messages() > before, "messages for the worker that is heard again")

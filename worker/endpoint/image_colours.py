@@ -1,0 +1,92 @@
+"""Colours brought to sRGB through the picture's own profile."""
+
+import hashlib
+import io
+import threading
+from itertools import product
+
+from PIL import Image, ImageCms
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+_UNUSABLE = (ImageCms.PyCMSError, OSError, ValueError, TypeError)
+_SPACES = {"RGB": "RGB", "L": "GRAY", "I;16": "GRAY", "CMYK": "CMYK"}
+_GREY = ("L", "I;16")
+
+# sRGB as other programs write it differs from ours by rounding; so many levels are invisible.
+_ALIKE_LEVELS = 2
+_STEPS = (0, 36, 73, 109, 146, 182, 219, 255)
+_MOST_KNOWN = 256
+_known: dict[bytes, bool] = {}
+_known_lock = threading.Lock()
+
+
+def needs_profile(image: Image.Image) -> bool:
+    """Whether an RGB or RGBA picture has a usable profile of other colours than sRGB.
+
+    Each profile is looked at once: catalogs have few.
+    """
+    data = image.info.get("icc_profile")
+    if not data:
+        return False
+    digest = hashlib.sha256(data).digest()
+    known = _known.get(digest)
+    if known is None:
+        known = _differs_from_srgb(data)
+        with _known_lock:
+            if len(_known) >= _MOST_KNOWN:
+                _known.clear()
+            _known[digest] = known
+    return known
+
+
+def to_srgb(image: Image.Image, data: bytes | None) -> Image.Image:
+    """An RGB or RGBA picture of a picture of mode L, LA, I;16, RGB, RGBA or CMYK; `data` is its profile.
+
+    A profile that is broken, or of another kind of colours than the picture's, is as good as none.
+    """
+    if image.mode in ("RGBA", "LA"):
+        converted = to_srgb(image.convert(image.mode[:-1]), data)
+        converted.putalpha(image.getchannel("A"))
+        return converted
+    profile = _read(data)
+    if profile is not None:
+        space = profile.profile.xcolor_space.strip()
+        if image.mode in _GREY and space == "RGB":
+            image = _eight_bits(image).convert("RGB")
+        if _SPACES[image.mode] == space:
+            through = _converted(image, profile)
+            if through is not None:
+                return through
+    return _eight_bits(image).convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    if image.mode != "I;16":
+        return image
+    return image.convert("I").point(lambda level: level * (1 / 257) + 0.5).convert("L")
+
+
+def _read(data: bytes | None) -> ImageCms.ImageCmsProfile | None:
+    try:
+        return ImageCms.ImageCmsProfile(io.BytesIO(data)) if data else None
+    except _UNUSABLE:
+        return None
+
+
+def _converted(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image | None:
+    try:
+        return ImageCms.profileToProfile(image, profile, SRGB, outputMode="RGB")
+    except _UNUSABLE:
+        return None
+
+
+def _differs_from_srgb(data: bytes) -> bool:
+    profile = _read(data)
+    if profile is None or profile.profile.xcolor_space.strip() != "RGB":
+        return False
+    patches = bytes(level for colour in product(_STEPS, repeat=3) for level in colour)
+    before = Image.frombytes("RGB", (len(_STEPS) ** 2, len(_STEPS)), patches)
+    after = _converted(before, profile)
+    return after is not None and any(
+        abs(old - new) > _ALIKE_LEVELS for old, new in zip(patches, after.tobytes(), strict=True)
+    )

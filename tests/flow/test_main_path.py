@@ -9,17 +9,18 @@ from sqlalchemy import text
 from jobs.states import ReturnForm
 from jobs.storage import Bucket
 from tests.support.machine import scaled
+from tests.support.pictures import numbered
 from tests.support.sandbox import Sandbox
 from tests.support.system import System
 
 
 def post_all(system: System, photo: bytes, count: int) -> str:
-    """A batch of the photo in `count` jobs, uploaded one by one."""
+    """A batch of `count` jobs, each for a picture of its own, uploaded one by one."""
     batch: str = system.client.post("/v1/batches", json={"name": "flow"}).raise_for_status().json()["id"]
     for number in range(count):
         system.client.post(
             "/v1/jobs",
-            files={"image": ("a.jpg", photo)},
+            files={"image": ("a.jpg", numbered(photo, number))},
             data={
                 "external_id": f"SKU-{number // 4}",
                 "return_form": list(ReturnForm)[number % 4],

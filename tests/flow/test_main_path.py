@@ -61,7 +61,9 @@ class TestTheMainPath:
         system.processes["worker"].send_signal(signal.SIGTERM)
         assert system.processes["worker"].wait(scaled(20)) == 0
         # Heard just now, it died before it took anything: nothing is handed out where no worker lives.
-        system.execute("INSERT INTO workers (host, pid) VALUES ('gone', 1)")
+        system.execute(
+            "INSERT INTO workers (host, pid, heartbeat_at) VALUES ('gone', 1, now() + interval '1 h')"
+        )
         batch = post_all(system, photo, 2)
         system.until("SELECT count(*) = 2 FROM jobs WHERE standing = 'handed_out'")
         redis.Redis.from_url(system.environment["CUTOUT_REDIS_URL"]).flushall()

@@ -24,9 +24,9 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from jobs.approval import NEEDS_APPROVAL
 from jobs.database import Database
-from jobs.models import ATTEMPTS, BATCHES, JOBS, constant
-from jobs.states import AttemptOutcome, Standing, State, Step
-from jobs.store.losses import lose_results_of
+from jobs.models import BATCHES, JOBS, constant
+from jobs.states import Standing, State, Step
+from jobs.store.losses import last_paid, lose, lose_results_of
 from jobs.store.unexpected import NOT_ACCEPTED
 
 # What holds a job whose paid result is gone or is not what was asked for.
@@ -59,18 +59,6 @@ def _cancel() -> ReturningUpdate[uuid.UUID, str]:
         .with_for_update()
         .cte("these")
     )
-    last = (
-        select(func.max(ATTEMPTS.c.id))
-        .join(these, these.c.id == ATTEMPTS.c.job_id)
-        .where(these.c.is_dropped, ATTEMPTS.c.outcome == AttemptOutcome.CHARGED)
-        .group_by(ATTEMPTS.c.job_id)
-    )
-    lost = (
-        update(ATTEMPTS)
-        .where(ATTEMPTS.c.id.in_(last), ATTEMPTS.c.lost_at.is_(None))
-        .values(lost_at=func.now())
-        .cte("lost")
-    )
 
     def either(released: Any, ended: Any, name: str) -> ColumnElement[Any]:
         kept = JOBS.c[name]
@@ -94,7 +82,7 @@ def _cancel() -> ReturningUpdate[uuid.UUID, str]:
             **{name: kept_if_paid(name) for name in ("result_url", "result_expires_at", "lifeboat_key")},
         )
         .returning(JOBS.c.id, JOBS.c.state)
-        .add_cte(lost)
+        .add_cte(lose(last_paid(these, these.c.is_dropped)))
     )
 
 

@@ -26,6 +26,7 @@ from jobs.states import AttemptOutcome, Standing, State, Step
 from jobs.stops import a_result_was_fetched
 from jobs.store.claims import FENCED, Claim
 from jobs.store.held_pictures import in_doubt_elsewhere
+from jobs.store.losses import last_paid
 from jobs.store.outages import excuse
 from jobs.store.reuse import PUBLISH
 from jobs.store.words import cut
@@ -79,39 +80,16 @@ SUCCEED = (
 )
 
 
-def _lose(*conditions: ColumnElement[bool]) -> CTE:
-    # The result at hand is the last one paid for.
-    last = (
-        select(func.max(ATTEMPTS.c.id))
-        .where(
-            ATTEMPTS.c.job_id == bindparam("claimed_job"),
-            ATTEMPTS.c.outcome == AttemptOutcome.CHARGED,
-            select(JOBS.c.id).where(FENCED, AT_ITS_STEP, *conditions).exists(),
-        )
-        .scalar_subquery()
-    )
-    return update(ATTEMPTS).where(ATTEMPTS.c.id == last).values(lost_at=func.now()).cte("lost")
+def _mark(name: str, lost_at: ColumnElement[Any], *conditions: ColumnElement[bool]) -> CTE:
+    """Write into the ledger whether the claim's result at hand is lost."""
+    last = last_paid(JOBS, FENCED, AT_ITS_STEP, *conditions).scalar_subquery()
+    return update(ATTEMPTS).where(ATTEMPTS.c.id == last).values(lost_at=lost_at).cte(name)
 
 
-LOSE = _lose()
-LOSE_IF_CANCELLED = _lose(JOB_IS_CANCELLED)
-
+LOSE = _mark("lost", func.now())
+LOSE_IF_CANCELLED = _mark("lost", func.now(), JOB_IS_CANCELLED)
 # A result that was declared lost, and that its URL gave after all.
-FIND_AGAIN = (
-    update(ATTEMPTS)
-    .where(
-        ATTEMPTS.c.id
-        == select(func.max(ATTEMPTS.c.id))
-        .where(
-            ATTEMPTS.c.job_id == bindparam("claimed_job"),
-            ATTEMPTS.c.outcome == AttemptOutcome.CHARGED,
-            select(JOBS.c.id).where(FENCED, AT_ITS_STEP).exists(),
-        )
-        .scalar_subquery()
-    )
-    .values(lost_at=null())
-    .cte("found_again")
-)
+FIND_AGAIN = _mark("found_again", null())
 
 # An error between the call and its end in the ledger leaves that end open.
 GIVE_UP = (

@@ -4,6 +4,7 @@ import pytest
 
 from jobs.storage import Bucket
 from local import LocalServices
+from tests.support.pictures import numbered
 from tests.support.proxy import Proxy
 from tests.support.web import serve
 
@@ -17,8 +18,11 @@ def environment(environment: dict[str, str]) -> dict[str, str]:
 
 @pytest.fixture
 def shop(environment: dict[str, str], photo: bytes) -> Iterator[str]:
-    """The address of a photo at a web server that workers may ask, so that sources need no bucket."""
-    with serve({"/a.jpg": photo}) as host:
+    """The address of photos at a web server that workers may ask, so that sources need no bucket.
+
+    There is another one for each number in the query, as `System.enqueue_different` asks for them.
+    """
+    with serve({"/a.jpg": lambda query: numbered(photo, int(query or 0))}) as host:
         environment["CUTOUT_SOURCE_PRIVATE_HOSTS"] = host
         yield f"http://{host}/a.jpg"
 

@@ -67,7 +67,7 @@ def test_leaves_the_others_at_their_rate(
 ) -> None:
     """It alone stops taking work, says so, and comes back by itself; the breaker stays closed for all."""
     sandbox.set(latency=0.2)
-    system.enqueue(shop, JOBS)
+    system.enqueue_different(shop, JOBS)
     system.until("SELECT count(*) > 3 FROM jobs WHERE state = 'succeeded'")
     healthy = rate(system)
     proxy.set(Mode.REFUSE)
@@ -100,7 +100,7 @@ def test_that_is_the_only_one_saves_results_that_die(
     for name in ("worker", "worker-2"):
         system.end(name)
     proxy.set(Mode.REFUSE)
-    system.enqueue(shop, 10)
+    system.enqueue_different(shop, 10)
     system.until(CUT_OFF)
     system.execute("UPDATE jobs SET scheduled_at = now() WHERE standing = 'resting' AND step = 'copy'")
     tried = "SELECT bool_or(tries >= 2) FROM jobs WHERE step = 'copy'"

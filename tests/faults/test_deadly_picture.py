@@ -27,7 +27,7 @@ def test_a_picture_that_ends_three_workers_is_held(
         environment["CUTOUT_SOURCE_PRIVATE_HOSTS"] += f",{host}"
         with System(environment, tmp_path, api=False) as system:
             system.enqueue(f"{address}/deadly.jpg")
-            system.enqueue(shop, GOOD)
+            system.enqueue_different(shop, GOOD)
             for death in (1, 2):
                 system.until(IN_HAND, without_rests=True)
                 name = f"worker-{death}"

@@ -49,7 +49,7 @@ class TestALeaderThatDies:
     ) -> None:
         """Another leads within 10 s, or 15 s if Postgres must find out; each job is called once."""
         sandbox.set(latency=0.3)
-        system.enqueue(shop, JOBS)
+        system.enqueue_different(shop, JOBS)
         work_goes_on(system, 8)
         first = leader(system)
         second = "standby" if first == "dispatcher" else "dispatcher"
@@ -70,7 +70,7 @@ class TestALeaderThatDies:
     ) -> None:
         """Both dispatchers are killed five times and started again, as a supervisor would."""
         sandbox.set(latency=0.3)
-        system.enqueue(shop, JOBS)
+        system.enqueue_different(shop, JOBS)
         for deaths in range(5):
             work_goes_on(system, 8 * deaths + 4)
             for name in ("dispatcher", "standby"):

@@ -36,7 +36,7 @@ class TestAGatewayThatGivesUpOnChargedCalls:
     ) -> None:
         """Each 504 is an unknown charge; a bad hour holds no job, and afterwards all succeed."""
         sandbox.fault("gateway_after", share=1.0)
-        system.enqueue(shop, 12)
+        system.enqueue_different(shop, 12)
         system.until(CIRCUIT_IS_OPEN, without_rests=True)
         system.until("SELECT count(*) >= 8 FROM attempts WHERE ended_at IS NOT NULL", without_rests=True)
         assert system.scalar("SELECT count(*) FROM jobs WHERE state = 'held'") == 0
@@ -54,7 +54,7 @@ class TestAGatewayThatGivesUpOnChargedCalls:
         sandbox.fault("gateway_after", share=1.0)
         with Session(system.engine) as session, session.begin():
             batch = create_batch(session, "b")
-            enqueue_all(session, [NewJob(shop, str(n)) for n in range(3)], batch_id=batch.id)
+            enqueue_all(session, [NewJob(f"{shop}?{n}", str(n)) for n in range(3)], batch_id=batch.id)
             set_budget(session, batch.id, 3)
         system.until("SELECT spent >= 3 FROM batches", without_rests=True)
         system.until("SELECT count(*) >= 1 FROM jobs WHERE code = 'OVER_BUDGET'", without_rests=True)
@@ -68,7 +68,7 @@ class TestJobsThatNoWorkerCarries:
     ) -> None:
         """They fill the window of an endpoint that fails; a call asks all the same, and the rest goes on."""
         sandbox.fault("code", code="AI_SERVICE_ERROR", share=1.0)
-        system.enqueue(shop, 12)
+        system.enqueue_different(shop, 12)
         system.until(CIRCUIT_IS_OPEN, without_rests=True)
         system.execute("UPDATE line SET paused_at = now()")
         system.until("SELECT count(*) = 0 FROM jobs WHERE state = 'running' OR standing = 'handed_out'")

@@ -87,7 +87,7 @@ class Outage:
     def begin(self, jobs: int) -> None:
         """Let the jobs be paid while no upload gets through; then storage is down."""
         self._proxy.set(Mode.STALL)
-        self.system.enqueue(self._shop, jobs)
+        self.system.enqueue_different(self._shop, jobs)
         self.system.until("SELECT bool_and(step = 'copy') FROM jobs")
         assert self.charges() == jobs
         with self.system.engine.connect() as connection:
@@ -234,7 +234,7 @@ class TestALifeboatThatTakesNothing:
         assert ledger(system) == self.ALL_LOST
         assert not list(full_disk.iterdir())
         outage.end()
-        system.enqueue(shop)
+        system.enqueue_different(shop)
         system.until("SELECT count(*) = 1 FROM jobs WHERE state = 'succeeded'")
         assert outage.charges() == self.JOBS + 1
         assert ledger(system) == replace(self.ALL_LOST, charged=self.JOBS + 1)

@@ -76,7 +76,7 @@ class TestALongCall:
         """
         assert calls_of > SILENCE_S
         began = time.monotonic()
-        system.enqueue(shop)
+        system.enqueue_different(shop)
         system.until(DONE, within_s=LONG_CALL_S + SPARE_S / 2)
         assert time.monotonic() - began >= calls_of
         is_paid_once(system, sandbox, bucket)
@@ -87,7 +87,7 @@ class TestALongCall:
         self, system: System, postgres: PostgresServer, sandbox: Sandbox, bucket: Bucket, shop: str
     ) -> None:
         """No heart can beat meanwhile: when Postgres is back the watch begins anew, and nobody is rescued."""
-        system.enqueue(shop)
+        system.enqueue_different(shop)
         wait_until(lambda: in_flight(sandbox) == 1, "the call")
         postgres.kill()
         time.sleep(SILENCE_S + 2)

@@ -31,13 +31,15 @@ def system(environment: dict[str, str], shop: str, bucket: Bucket, tmp_path: Pat
 def test_a_lock_longer_than_the_silence(system: System, sandbox: Sandbox, shop: str) -> None:
     """Calls of other jobs that are out meanwhile are not doubted, and the batch goes on when it is free."""
     sandbox.set(latency=LOCKED_S, latency_spread=0.0)
-    system.enqueue(shop, CALLED)
+    system.enqueue_different(shop, CALLED)
     wait_until(lambda: in_flight(sandbox) == CALLED, "calls of other jobs")
     with system.engine.connect() as connection:
         with Session(system.engine) as session, session.begin():
             batch = create_batch(session, "b", budget=100)
             batch_id = batch.id
-            enqueue_all(session, [NewJob(shop)] * BLOCKED, batch_id=batch_id)
+            enqueue_all(
+                session, [NewJob(f"{shop}?{CALLED + 1 + n}") for n in range(BLOCKED)], batch_id=batch_id
+            )
         connection.execute(text("SELECT FROM batches WHERE id = :id FOR UPDATE"), {"id": batch_id})
         time.sleep(LOCKED_S)
         connection.rollback()

@@ -44,7 +44,7 @@ def under_load(system: System, sandbox: Sandbox, shop: str) -> Callable[[], None
 
     def begin() -> None:
         sandbox.set(latency=1.0)
-        system.enqueue(shop, JOBS)
+        system.enqueue_different(shop, JOBS)
         wait_until(lambda: in_flight(sandbox) >= 4 and sandbox.charges() > 0, "calls are out")
 
     return begin

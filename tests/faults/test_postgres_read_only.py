@@ -54,7 +54,7 @@ class TestPostgresReadOnlyWithCallsOut:
     ) -> None:
         """Each paid result that arrives meanwhile is used afterwards: one charge a job, none in doubt."""
         sandbox.set(latency=1.0)
-        system.enqueue(shop, CALLS)
+        system.enqueue_different(shop, CALLS)
         wait_until(lambda: in_flight(sandbox) == CALLS, "calls are out")
         with read_only(admin):
             wait_until(lambda: is_read_only(system), "no writes")
@@ -74,7 +74,7 @@ class TestPostgresReadOnlyWithCallsOut:
     ) -> None:
         """Killed meanwhile: the next worker waits for Postgres with the answers, and uses them."""
         sandbox.set(latency=1.0)
-        system.enqueue(shop, CALLS)
+        system.enqueue_different(shop, CALLS)
         wait_until(lambda: in_flight(sandbox) == CALLS, "calls are out")
         spool = Path(system.environment["CUTOUT_SPOOL_DIR"])
         with read_only(admin):

@@ -99,7 +99,7 @@ class TestRedisLostUnderLoad:
         self, system: System, valkey: ValkeyServer, sandbox: Sandbox, bucket: Bucket, shop: str
     ) -> None:
         """Messages and limit are gone for good; each job is called and stored once."""
-        system.enqueue(shop, JOBS)
+        system.enqueue_different(shop, JOBS)
         work_goes_on(system, 8)
         valkey.kill()
         shutil.rmtree(valkey.directory / "data")
@@ -110,7 +110,7 @@ class TestRedisLostUnderLoad:
         self, system: System, client: "redis.Redis", sandbox: Sandbox, bucket: Bucket, shop: str
     ) -> None:
         """What was on its way is handed out again once its lease is over."""
-        system.enqueue(shop, JOBS)
+        system.enqueue_different(shop, JOBS)
         for count in (8, 24):
             work_goes_on(system, count)
             client.flushall()
@@ -121,7 +121,7 @@ class TestRedisLostUnderLoad:
         self, line_to_redis: Proxy, system: System, sandbox: Sandbox, bucket: Bucket, shop: str, *, mode: Mode
     ) -> None:
         """Refusing or silent for longer than a lease; calls go on when it is back, each job's once."""
-        system.enqueue(shop, JOBS)
+        system.enqueue_different(shop, JOBS)
         work_goes_on(system, 8)
         line_to_redis.set(mode)
         time.sleep(AWAY_S)
@@ -154,7 +154,7 @@ class TestAMessage:
         self, idle: System, client: "redis.Redis", queue: str, sandbox: Sandbox, *, bucket: Bucket, shop: str
     ) -> None:
         """Four copies of each, to two workers at once, and again when all is done."""
-        idle.enqueue(shop, 8)
+        idle.enqueue_different(shop, 8)
         wait_until(lambda: client.llen(queue) == 8, "messages")
         messages = lasting(client, queue)
         client.lpush(queue, *(messages * 3))
@@ -170,7 +170,7 @@ class TestAMessage:
         self, idle: System, client: "redis.Redis", queue: str, sandbox: Sandbox, *, bucket: Bucket, shop: str
     ) -> None:
         """Its job was handed out again: whichever comes first, the job is called under the newer fence."""
-        idle.enqueue(shop, 4)
+        idle.enqueue_different(shop, 4)
         wait_until(lambda: client.llen(queue) == 4, "messages")
         stale = lasting(client, queue)
         idle.execute("UPDATE jobs SET scheduled_at = now()")
@@ -188,7 +188,7 @@ class TestAMessage:
     ) -> None:
         """A job put off by the endpoint is not called before its time by a message of before."""
         sandbox.fault("code", code="PROCESSING_FAILURE", next=1, retry_after=100)
-        idle.enqueue(shop)
+        idle.enqueue_different(shop)
         wait_until(lambda: client.llen(queue) == 1, "a message")
         messages = lasting(client, queue)
         idle.start_worker("worker-2")
@@ -203,7 +203,7 @@ class TestAMessage:
 def one_more_is_done(system: System, shop: str) -> None:
     """Enqueue one more job and wait until it has succeeded: whatever lay in the queue before it is read."""
     done = system.scalar("SELECT count(*) FROM jobs WHERE state = 'succeeded'")
-    system.enqueue(shop)
+    system.enqueue_different(shop)
     work_goes_on(system, done + 1)
 
 

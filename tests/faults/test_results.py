@@ -30,7 +30,7 @@ class TestAnEndpointThatDropsAfterCharging:
     def test_is_called_once_more(self, system: System, sandbox: Sandbox, bucket: Bucket, shop: str) -> None:
         """The credit that bought nothing is in the ledger as unknown, at once and for good."""
         sandbox.fault("drop_after", next=1)
-        system.enqueue(shop)
+        system.enqueue_different(shop)
         system.until(DONE)
         assert sandbox.charges() == 2
         assert ledger(system) == Ledger(charged=1, not_charged=0, unknown=1, doubted=1, lost=0)
@@ -39,7 +39,7 @@ class TestAnEndpointThatDropsAfterCharging:
     def test_twice_holds_the_job(self, system: System, sandbox: Sandbox, shop: str) -> None:
         """One repetition is the bound: then a person decides, and no third call goes out."""
         sandbox.fault("drop_after", next=3)
-        system.enqueue(shop)
+        system.enqueue_different(shop)
         system.until(HELD)
         assert system.scalar("SELECT code FROM jobs") == "NO_ANSWER"
         assert sandbox.charges() == 2
@@ -52,7 +52,7 @@ class TestATruncatedResult:
     ) -> None:
         """Another download may be whole, so the copy goes on; once its time is over it is lost and held."""
         sandbox.fault("truncated_image", next=1)
-        system.enqueue(shop)
+        system.enqueue_different(shop)
         tried = "SELECT tries >= 5 AND step = 'copy' AND code = 'RESULT_UNAVAILABLE' FROM jobs"
         system.until(tried, without_rests=True)
         assert ledger(system) == Ledger(charged=1, not_charged=0, unknown=0, doubted=0, lost=0)
@@ -68,7 +68,7 @@ class TestAResultThatIsGone:
     def test_is_recorded_as_lost(self, system: System, sandbox: Sandbox, shop: str) -> None:
         """The job is held, with a credit that bought nothing; nothing is bought again unasked."""
         sandbox.fault("result_gone", next=1)
-        system.enqueue(shop)
+        system.enqueue_different(shop)
         system.until(HELD, without_rests=True)
         assert system.scalar("SELECT code FROM jobs") == "RESULT_EXPIRED"
         assert sandbox.charges() == 1
@@ -80,7 +80,7 @@ class TestAResultThatIsGone:
     ) -> None:
         """With CUTOUT_RETRY_LOST=1 the job is called once more: two charges, one of them lost."""
         sandbox.fault("result_gone", next=1)
-        system.enqueue(shop)
+        system.enqueue_different(shop)
         system.until(DONE, without_rests=True)
         assert sandbox.charges() == 2
         assert ledger(system) == Ledger(charged=2, not_charged=0, unknown=0, doubted=0, lost=1)
@@ -91,7 +91,7 @@ class TestAResultThatIsGone:
         """The second loss holds the job; both are in the ledger."""
         before = arrived(sandbox)
         sandbox.fault("result_gone", next=3)
-        system.enqueue(shop)
+        system.enqueue_different(shop)
         system.until(HELD, without_rests=True)
         assert arrived(sandbox) - before == sandbox.charges() == 2
         assert ledger(system) == Ledger(charged=2, not_charged=0, unknown=0, doubted=0, lost=2)

@@ -46,7 +46,7 @@ def test_stop_the_calls_until_one_can_be_fetched(
 ) -> None:
     """No call begins after the fifth failure; probes try what is paid; all goes on by itself."""
     sandbox.set(latency=0.2)
-    system.enqueue(shop, JOBS)
+    system.enqueue_different(shop, JOBS)
     system.until(OPEN)
     system.until("SELECT count(*) = 0 FROM attempts WHERE ended_at IS NULL")
     bought = sandbox.charges()
@@ -75,7 +75,7 @@ def test_are_probed_by_one_new_call_where_none_is_left_to_try(
     system: System, sandbox: Sandbox, shop: str
 ) -> None:
     """Once all that was paid is held, each rest buys one result, and no more."""
-    system.enqueue(shop, JOBS)
+    system.enqueue_different(shop, JOBS)
     system.until(OPEN)
     system.until("SELECT count(*) = 0 FROM attempts WHERE ended_at IS NULL")
     for probe in range(2):
@@ -97,9 +97,13 @@ def test_of_which_too_many_wait_stop_the_calls_too(
     system: System, sandbox: Sandbox, bucket: Bucket, shop: str
 ) -> None:
     """Nothing fails, and the copies do not keep up: calls wait until they have."""
-    system.enqueue(shop, 40)
+    system.enqueue_different(shop, JOBS)
     system.until(OPEN)
     assert bucket
+    # What a worker has in hand is not changed below, and would be missing among what waits.
+    system.until(
+        "SELECT count(*) = 0 FROM jobs WHERE step = 'call' AND (state = 'running' OR standing = 'handed_out')"
+    )
     system.execute(
         "UPDATE jobs SET step = 'copy', standing = 'resting', scheduled_at = now() + interval '1 hour',"
         " result_url = 'https://left.example/x', result_expires_at = now() + interval '1 day'"

@@ -58,7 +58,7 @@ def calls_of(system: System, name: str) -> int:
 def call(system: System, sandbox: Sandbox, shop: str, count: int) -> None:
     """Let so many calls be out."""
     sandbox.set(latency=LATENCY_S)
-    system.enqueue(shop, count)
+    system.enqueue_different(shop, count)
     out = "SELECT count(*) FROM attempts WHERE ended_at IS NULL"
     wait_until(lambda: system.scalar(out) == count, f"{count} calls out")
 
@@ -73,7 +73,7 @@ class TestSigterm:
     ) -> None:
         """Of 20 jobs, those being paid for are finished, the others queued at once for another worker."""
         sandbox.set(latency=LATENCY_S)
-        system.enqueue(shop, 20)
+        system.enqueue_different(shop, 20)
         system.until("SELECT count(*) = 4 FROM attempts")
         told_at = time.monotonic()
         system.processes["worker"].send_signal(signal.SIGTERM)
@@ -108,7 +108,7 @@ class TestSigterm:
         for name in ("worker", "worker-2", "worker-3"):
             system.start_worker(f"new-{name}")
             # More than the other three have threads for.
-            system.enqueue(shop, 20)
+            system.enqueue_different(shop, 20)
             wait_until(lambda: calls_of(system, name) > 0, f"calls of {name} are out")  # noqa: B023
             system.end(name)
             assert system.processes[name].returncode == 0

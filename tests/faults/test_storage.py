@@ -51,7 +51,7 @@ class TestStorageThatTakesNothing:
         """Down, or with changed keys: no more is bought than was in hand, and all goes on by itself."""
         before = arrived(sandbox)
         proxy.set(mode)
-        system.enqueue(shop, JOBS)
+        system.enqueue_different(shop, JOBS)
         system.until(OPEN)
         wait_until(lambda: in_flight(sandbox) == 0, "the calls in flight end")
         bought = arrived(sandbox) - before
@@ -75,7 +75,7 @@ class TestStorageThatTakesNothing:
     ) -> None:
         """When it is back, the copies go by the expiry of their results, not by their place in line."""
         proxy.set(Mode.REFUSE)
-        system.enqueue(shop, THREADS)
+        system.enqueue_different(shop, THREADS)
         system.until("SELECT bool_and(step = 'copy' AND standing IS NOT NULL) FROM jobs")
         system.kill("worker")
         system.execute(LAST_IN_LINE_DIES_FIRST)
@@ -100,7 +100,7 @@ class TestStorageThatHangs:
         """Whoever waits for an upload begins no call; when it moves again, so does everything."""
         before = arrived(sandbox)
         proxy.set(Mode.STALL)
-        system.enqueue(shop, JOBS)
+        system.enqueue_different(shop, JOBS)
         wait_until(lambda: proxy.stalled >= THREADS, "every thread waits for its upload")
         assert arrived(sandbox) - before == THREADS
         proxy.set(Mode.PASS)
@@ -114,7 +114,7 @@ class TestSlowStorage:
     ) -> None:
         """Uploads of seconds each are no outage: the breaker stays closed, each job is paid once."""
         proxy.set(Mode.SLOW, bytes_per_second=250_000)
-        system.enqueue(shop, 2 * THREADS)
+        system.enqueue_different(shop, 2 * THREADS)
         all_is_paid_once(system, sandbox, bucket, 2 * THREADS)
         assert system.scalar("SELECT trips = 0 FROM breaker")
 

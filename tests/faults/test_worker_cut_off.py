@@ -64,13 +64,13 @@ class TestAWorkerCutOffFromPostgres:
     ) -> None:
         """It had all calls that the limit allows; when they are answered, the others have them."""
         sandbox.set(latency=1.0)
-        system.enqueue(shop, LIMIT)
+        system.enqueue_different(shop, LIMIT)
         wait_until(lambda: in_flight(sandbox) == LIMIT, "all calls are out")
         to_postgres.set(Mode.REFUSE)
         # On another machine: it has neither the line nor the spool of the first.
         system.environment["CUTOUT_SPOOL_DIR"] += "-of-another"
         system.start_worker("well")
-        system.enqueue(shop, LIMIT)
+        system.enqueue_different(shop, LIMIT)
         # The first ones are rescued and called anew, each with its doubt on record.
         system.until(DONE, within_s=30)
         to_postgres.set(Mode.PASS)
@@ -89,7 +89,7 @@ class TestAWorkerWithoutItsRow:
     ) -> None:
         """A failover lost the row, with calls out and more to come: nothing is called twice."""
         sandbox.set(latency=1.0)
-        system.enqueue(shop, 3 * LIMIT)
+        system.enqueue_different(shop, 3 * LIMIT)
         wait_until(lambda: in_flight(sandbox) == LIMIT, "calls are out")
         system.execute("DELETE FROM workers")
         system.until(DONE, within_s=30)
@@ -105,7 +105,7 @@ class TestARunningJobThatNobodyCarries:
         self, system: System, sandbox: Sandbox, shop: str, bucket: Bucket
     ) -> None:
         """Whatever left it so: it goes on, and its call without an end is unknown."""
-        system.enqueue(shop)
+        system.enqueue_different(shop)
         system.until(DONE)
         system.execute(
             "WITH opened AS (UPDATE attempts SET outcome = 'unknown', ended_at = NULL) "

@@ -28,7 +28,7 @@ class TestAWorkerFrozenInTheCall:
     def freeze(self, system: System, sandbox: Sandbox, shop: str) -> str:
         """Freeze the worker that calls, until its call is charged and given up; its answer waits for it."""
         sandbox.set(latency=1.0)
-        system.enqueue(shop)
+        system.enqueue_different(shop)
         wait_until(lambda: in_flight(sandbox) == 1, "the call")
         frozen = system.holder()
         system.freeze(frozen)
@@ -92,7 +92,7 @@ class TestAWorkerFrozenInTheCopy:
         """Its upload fails under its hands and is done again too late: row and object stay as they are."""
         system.start_worker("worker-2")
         proxy.set(Mode.STALL)
-        system.enqueue(shop)
+        system.enqueue_different(shop)
         wait_until(lambda: proxy.stalled > 0, "the upload")
         frozen = system.holder()
         system.freeze(frozen)

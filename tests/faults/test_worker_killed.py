@@ -51,7 +51,7 @@ class TestAWorkerKilledBeforeTheCall:
     ) -> None:
         """The job is called once, by the next worker."""
         before = arrived(sandbox)
-        system.enqueue(shop)
+        system.enqueue_different(shop)
         with worker_kept_at(system, self.INTENT):
             system.kill("worker")
             forget_statement(system)
@@ -68,7 +68,7 @@ class TestAWorkerKilledBeforeTheCall:
     ) -> None:
         """Nobody can know that the call did not go out: it is recorded as unknown, and called once more."""
         before = arrived(sandbox)
-        system.enqueue(shop)
+        system.enqueue_different(shop)
         with worker_kept_at(system, self.INTENT):
             system.kill("worker")
         system.until("SELECT count(*) = 1 FROM attempts")
@@ -90,7 +90,7 @@ class TestAWorkerKilledDuringTheCall:
     ) -> None:
         """Whether or not the endpoint charged, the ledger owns up to one call of unknown outcome."""
         sandbox.fault(fault, next=1)
-        system.enqueue(shop)
+        system.enqueue_different(shop)
         wait_until(lambda: in_flight(sandbox) == 1 and sandbox.charges() == charges - 1, "the call")
         system.kill("worker")
         system.start_worker("worker-2")
@@ -110,7 +110,7 @@ class TestAWorkerKilledBetweenAnswerAndRecord:
     def killed(self, system: System, sandbox: Sandbox, shop: str) -> Iterator[None]:
         """The worker was charged, waits to record it, and is killed."""
         sandbox.set(latency=1.0)
-        system.enqueue(shop)
+        system.enqueue_different(shop)
         system.until("SELECT count(*) = 1 FROM attempts")
         with worker_kept_at(system, self.JOB):
             assert sandbox.charges() == 1
@@ -157,7 +157,7 @@ class TestAWorkerKilledDuringTheCopy:
     ) -> None:
         """The next worker goes on with the copy; nothing is called again."""
         proxy.set(Mode.STALL)
-        system.enqueue(shop)
+        system.enqueue_different(shop)
         system.until("SELECT count(*) = 1 FROM jobs WHERE state = 'running' AND step = 'copy'")
         wait_until(lambda: proxy.stalled > 0, "the upload")
         system.kill("worker")

@@ -320,9 +320,11 @@ class TestAPausedAccount:
         sandbox.set(credits={sandbox.key: 0})
         enqueue(engine, 1)
         start()
-        time.sleep(3)
-        probe_now(engine)
-        time.sleep(1)
+        found_empty = "SELECT count(*) FROM accounts WHERE credits = 0 AND paused_at IS NOT NULL"
+        for _ in range(2):
+            execute(engine, "UPDATE accounts SET credits = NULL")
+            probe_now(engine)
+            wait_until(lambda: scalar(engine, found_empty) == 1)
         assert handed_out(engine) == 0
         sandbox.set(credits={sandbox.key: 1000})
         probe_now(engine)

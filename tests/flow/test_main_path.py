@@ -9,17 +9,18 @@ from sqlalchemy import text
 from jobs.states import ReturnForm
 from jobs.storage import Bucket
 from tests.support.machine import scaled
+from tests.support.pictures import numbered
 from tests.support.sandbox import Sandbox
 from tests.support.system import System
 
 
 def post_all(system: System, photo: bytes, count: int) -> str:
-    """A batch of the photo in `count` jobs, uploaded one by one."""
+    """A batch of `count` jobs, each for a picture of its own, uploaded one by one."""
     batch: str = system.client.post("/v1/batches", json={"name": "flow"}).raise_for_status().json()["id"]
     for number in range(count):
         system.client.post(
             "/v1/jobs",
-            files={"image": ("a.jpg", photo)},
+            files={"image": ("a.jpg", numbered(photo, number))},
             data={
                 "external_id": f"SKU-{number // 4}",
                 "return_form": list(ReturnForm)[number % 4],
@@ -60,7 +61,9 @@ class TestTheMainPath:
         system.processes["worker"].send_signal(signal.SIGTERM)
         assert system.processes["worker"].wait(scaled(20)) == 0
         # Heard just now, it died before it took anything: nothing is handed out where no worker lives.
-        system.execute("INSERT INTO workers (host, pid) VALUES ('gone', 1)")
+        system.execute(
+            "INSERT INTO workers (host, pid, heartbeat_at) VALUES ('gone', 1, now() + interval '1 h')"
+        )
         batch = post_all(system, photo, 2)
         system.until("SELECT count(*) = 2 FROM jobs WHERE standing = 'handed_out'")
         redis.Redis.from_url(system.environment["CUTOUT_REDIS_URL"]).flushall()

@@ -30,6 +30,7 @@ def pooled_url(database_url: str) -> Iterator[str]:
 def _through_the_pooler(pooled_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever system a test starts."""
     monkeypatch.setattr(PooledSystem, "pooled_url", pooled_url)
+    monkeypatch.setattr("tests.flow.test_main_path.System", PooledSystem)
     monkeypatch.setattr("tests.flow.test_reuse.System", PooledSystem)
 
 

@@ -21,6 +21,13 @@ def plain(width: int = 60, height: int = 40, mode: str = "RGB") -> Image.Image:
     return image.convert(mode)
 
 
+def numbered(jpeg: bytes, number: int) -> bytes:
+    """The same picture as another file: the number stands in a comment of the JPEG."""
+    comment = f"picture {number}".encode()
+    start = 2
+    return jpeg[:start] + struct.pack(">2sH", b"\xff\xfe", 2 + len(comment)) + comment + jpeg[start:]
+
+
 def bomb(side: int = 30_000) -> bytes:
     """A PNG of side x side pixels in some 100 KB."""
 

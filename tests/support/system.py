@@ -1,5 +1,6 @@
 """Our processes, real ones, on a test's own database, bucket and sandbox."""
 
+import itertools
 import os
 import signal
 import socket
@@ -36,6 +37,7 @@ class System:
         self.environment = {**os.environ, "CUTOUT_SPOOL_DIR": str(logs / "spool"), **environment}
         self._logs = logs
         self._api = api
+        self._numbers = itertools.count(1)
         self.processes: dict[str, Forked] = {}
         self.engine = connect(environment["CUTOUT_DATABASE_URL"])
         with socket.socket() as listener:
@@ -116,6 +118,11 @@ class System:
         """Enqueue jobs for one picture, each in its own right."""
         with Session(self.engine) as session, session.begin():
             enqueue_all(session, [NewJob(source)] * count)
+
+    def enqueue_different(self, shop: str, count: int = 1) -> None:
+        """Enqueue jobs for a picture each, at a server that makes one for every number in the query."""
+        with Session(self.engine) as session, session.begin():
+            enqueue_all(session, [NewJob(f"{shop}?{next(self._numbers)}") for _ in range(count)])
 
     def holder(self) -> str:
         """The name of the worker that holds the one running job."""

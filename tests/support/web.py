@@ -2,19 +2,25 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
 
 @contextmanager
-def serve(pages: Mapping[str, bytes | str | int]) -> Iterator[str]:
-    """Serve bytes at their paths, redirects where the page is text, or a bare status; gives `host:port`."""
+def serve(pages: Mapping[str, bytes | str | int | Callable[[str], bytes]]) -> Iterator[str]:
+    """Serve bytes at their paths, redirects where the page is text, or a bare status; gives `host:port`.
+
+    A page that is a function makes its bytes from the query, the text after the question mark.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            page = pages.get(self.path.partition("?")[0], 404)
+            path, _, query = self.path.partition("?")
+            page = pages.get(path, 404)
+            if callable(page):
+                page = page(query)
             body = page if isinstance(page, bytes) else b""
             self.send_response(page if isinstance(page, int) else 200 if isinstance(page, bytes) else 302)
             if isinstance(page, str):

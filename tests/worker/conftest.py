@@ -6,7 +6,10 @@ from sqlalchemy import Engine
 
 from jobs.settings import Settings
 from jobs.storage import Bucket
+from local import LocalServices
 from tests.support.bench import Bench
+from tests.support.proxy import Proxy
+from tests.support.web import serve
 from tests.worker.limiting import MakeLimiter
 from worker.context import WorkerContext
 from worker.endpoint.limiter import Ceilings, Learned, Limiter
@@ -38,6 +41,21 @@ def reusing(make_bench: Callable[..., Bench]) -> Bench:
 def bench(make_bench: Callable[..., Bench]) -> Bench:
     """A bench with the test's settings."""
     return make_bench()
+
+
+@pytest.fixture
+def proxy(services: LocalServices) -> Iterator[Proxy]:
+    """The line to the bucket."""
+    assert services.seaweed is not None
+    with Proxy(services.seaweed.port("s3")) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def shop(photo: bytes) -> Iterator[str]:
+    """A web server with a photo, so that sources need no bucket; gives `host:port`."""
+    with serve({"/a.jpg": photo}) as host:
+        yield host
 
 
 @pytest.fixture

@@ -14,12 +14,10 @@ from jobs.models import Breaker, Job
 from jobs.settings import Settings
 from jobs.states import State, Step
 from jobs.storage import BucketMissingError, StorageError
-from local import LocalServices
 from tests.support.bench import Bench
 from tests.support.proxy import Mode, Proxy
 from tests.support.sandbox import Sandbox
 from tests.support.system import wait_until
-from tests.support.web import serve
 from worker.context import WorkerContext
 from worker.copy import TRIES_OF_A_GONE_RESULT
 
@@ -30,21 +28,6 @@ DEAD_URL = "result_url = regexp_replace(result_url, '/results/.', '/results/x')"
 NO_SERVER = "result_url = 'http://127.0.0.1:9/results/x.png'"
 # So many that a rest is minutes long, unless something bounds it.
 MANY_TRIES = "tries = 20"
-
-
-@pytest.fixture
-def proxy(services: LocalServices) -> Iterator[Proxy]:
-    """The line to the bucket."""
-    assert services.seaweed is not None
-    with Proxy(services.seaweed.port("s3")) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def shop(photo: bytes) -> Iterator[str]:
-    """A web server with a photo, so that sources need no bucket; gives `host:port`."""
-    with serve({"/a.jpg": photo}) as host:
-        yield host
 
 
 @pytest.fixture

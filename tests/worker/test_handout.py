@@ -1,8 +1,6 @@
 import io
 import json
 import os
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -22,20 +20,10 @@ from jobs.storage import Bucket
 from tests.support.forked import Forked, start_cutout
 from tests.support.machine import scaled
 from tests.support.sandbox import Sandbox
+from tests.worker.publishing import HandedOut, publish
 
-# In a process of its own, since worker.app reads the settings when it is imported.
-PUBLISH = """
-import json, sys, uuid
-from worker.errands import Errand
-from worker.handout import publish
-handed_out = json.load(sys.stdin)
-pairs = [(uuid.UUID(job_id), fence) for job_id, fence in handed_out]
-print(publish(Errand.CALL, pairs))
-"""
 WITHIN_S = 40.0
 LEASE = timedelta(seconds=600)
-
-HandedOut = list[tuple[uuid.UUID, int]]
 
 
 class Scene:
@@ -54,18 +42,9 @@ class Scene:
             enqueue_all(session, [NewJob(self._source)] * count)
             return hand_out_calls(session, count, lease=lease)
 
-    def publish(self, handed_out: HandedOut, script: str = PUBLISH) -> int:
+    def publish(self, handed_out: HandedOut, **bounds: int) -> int:
         """How many went out, published from another process."""
-        ran = subprocess.run(
-            [sys.executable, "-c", script],
-            input=json.dumps([(str(job_id), fence) for job_id, fence in handed_out]),
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-            timeout=WITHIN_S,
-        )
-        return int(ran.stdout)
+        return publish(handed_out, self.environment, self._log.parent, **bounds)
 
     def messages(self) -> list[dict[str, Any]]:
         """The calls that lie in Redis, the oldest first."""
@@ -155,9 +134,6 @@ class TestAWorker:
 class TestAQueueThatNobodyEmpties:
     def test_takes_no_more_messages(self, scene: Scene) -> None:
         """A worker that lives and takes nothing: the queue is bounded, so that Redis does not fill up."""
-        bounded = PUBLISH.replace(
-            "import json", "from worker import handout; handout.MOST_QUEUED = 8\nimport json", 1
-        )
         handed_out = [(uuid.uuid4(), fence) for fence in range(1, 6)]
-        assert [scene.publish(handed_out, bounded) for _ in range(3)] == [5, 0, 0]
+        assert [scene.publish(handed_out, MOST_QUEUED=8) for _ in range(3)] == [5, 0, 0]
         assert len(scene.messages()) == 5

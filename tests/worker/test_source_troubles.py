@@ -1,11 +1,10 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from jobs.outcomes import Fail, Snooze
 from jobs.states import State
 from jobs.storage import StorageError
-from local import LocalServices
 from tests.support.bench import Bench
 from tests.support.proxy import Mode, Proxy
 from tests.support.sandbox import Sandbox
@@ -40,14 +39,6 @@ def test_of_a_bucket_that_does_not_work_at_all_nothing_lasts(code: str) -> None:
 def test_what_may_pass_is_waited_for(code: str) -> None:
     """Also keys: they are mended without the job."""
     assert isinstance(storage_trouble(answered(code), lambda: True), Snooze)
-
-
-@pytest.fixture
-def proxy(services: LocalServices) -> Iterator[Proxy]:
-    """The line to the bucket."""
-    assert services.seaweed is not None
-    with Proxy(services.seaweed.port("s3")) as proxy:
-        yield proxy
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import io
 import logging
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,13 +19,11 @@ from jobs import breaker, store
 from jobs.models import Job, Result
 from jobs.states import ReturnForm, State, Step
 from jobs.unexpected import CODE, Unexpected, prefix_of
-from local import LocalServices
 from tests.support.bench import Bench
 from tests.support.plain_http import NO_TLS
 from tests.support.proxy import Mode, Proxy
 from tests.support.sandbox import Sandbox
 from tests.support.system import wait_until
-from tests.support.web import serve
 from worker.copy import (
     LOOKS_AT_A_TEXT,
     MOST_DAMAGED_KEPT,
@@ -467,18 +465,3 @@ def accept(bench: Bench, job_id: uuid.UUID, found: Unexpected) -> bool:
     """As a person does by `cutout accept`."""
     with bench.engine.begin() as connection:
         return store.accept(connection, job_id, found)
-
-
-@pytest.fixture
-def proxy(services: LocalServices) -> Iterator[Proxy]:
-    """The line to the bucket."""
-    assert services.seaweed is not None
-    with Proxy(services.seaweed.port("s3")) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def shop(photo: bytes) -> Iterator[str]:
-    """A web server with a photo, so that sources need no bucket; gives `host:port`."""
-    with serve({"/a.jpg": photo}) as host:
-        yield host

@@ -4,14 +4,15 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Update, func, insert, select, update
+from sqlalchemy import Update, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from jobs import traces
 from jobs.addresses import not_an_address
 from jobs.characters import CONTROL, find_unusable, name_fault
-from jobs.models import Batch, Job, Line, Producer
+from jobs.inserting import insert_jobs
+from jobs.models import Batch, Line, Producer
 from jobs.states import PRIORITIES, JobMessages, Priority, ReturnForm, Standing
 from jobs.web_addresses import address_fault
 from jobs.webhooks.addresses import InvalidWebhookError, check_webhook_url
@@ -126,25 +127,26 @@ def enqueue_all(
         # Its results, if it had ended, are to be written anew.
         row = update(Batch).where(Batch.id == batch_id, Batch.cancelled_at.is_(None)).values(results_key=None)
         flow = _Flow(row, Batch.last_place, 1.0 / batch.weight)
-    trace = traces.present()
+    same = {
+        "batch_id": batch_id,
+        "producer_id": producer_id,
+        "standing": Standing.IN_LINE,
+        "trace": traces.present(),
+    }
     rows = [
         {
-            "batch_id": batch_id,
-            "producer_id": producer_id,
             "external_id": job.external_id,
             "source": job.source,
             "return_form": job.return_form,
             "priority": int(job.priority),
             "place": place,
-            "standing": Standing.IN_LINE,
-            "trace": trace,
             "webhook_url": job.webhook_url or tells,
         }
         for job, place in zip(jobs, _take_places(session, flow, len(jobs)), strict=True)
     ]
     try:
         with session.begin_nested():
-            return list(session.scalars(insert(Job).returning(Job.id, sort_by_parameter_order=True), rows))
+            return insert_jobs(session, rows, same)
     except IntegrityError as error:
         raise InvalidJobError(
             "external_id",

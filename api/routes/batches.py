@@ -11,7 +11,8 @@ from fastapi.responses import RedirectResponse
 from sqlalchemy.orm import Session
 
 from api.access import AdminId, AtHand, Effect, ProducerId
-from api.idempotency import begin_effect, keep
+from api.idempotency import begin_effect, hold_alike, keep
+from api.large_bodies import LARGE_BYTES
 from api.manifests import MEDIA_TYPES, keep_list, keep_upload, left_behind
 from api.openapi import BINARY, problems, query_of, schema_of
 from api.problems import ProblemError
@@ -91,14 +92,17 @@ async def create(request: Request, at_hand: AtHand, producer_id: ProducerId) -> 
             field=next(iter(request.query_params)),
         )
     asked = await read_model(request, BatchRequest)
-    return await run_in_threadpool(_of_request, at_hand, request, asked, producer_id)
+    body = await request.body()
+    return await run_in_threadpool(_of_request, at_hand, request, asked, producer_id, body)
 
 
 def _of_upload(at_hand: Services, request: Request, order: Order) -> Response:
     return _ask(at_hand, request, order, manifest_key=keep_upload(at_hand, request))
 
 
-def _of_request(at_hand: Services, request: Request, asked: BatchRequest, producer_id: uuid.UUID) -> Response:
+def _of_request(
+    at_hand: Services, request: Request, asked: BatchRequest, producer_id: uuid.UUID, body: bytes
+) -> Response:
     require_own_webhook(at_hand.settings, asked.webhook_url)
     if asked.manifest_url is not None:
         if asked.jobs:
@@ -124,6 +128,8 @@ def _of_request(at_hand: Services, request: Request, asked: BatchRequest, produc
         order = asked.to_order({}, producer_id)
         return _ask(at_hand, request, order, manifest_key=keep_list(at_hand, jobs))
     with begin_effect(request, at_hand.engine) as session:
+        if len(body) > LARGE_BYTES:
+            hold_alike(request, session, body)
         take_quota(session, producer_id, len(jobs))
         batch_id = create_batch(
             session,

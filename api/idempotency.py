@@ -105,7 +105,7 @@ def begin_effect(request: Request, engine: Engine, *, meaning: bytes | None = No
 
 
 def hold_alike(request: Request, session: Session, body: bytes) -> None:
-    """Shut out, until the transaction ends, the same request without a key; a problem 409 if one is under way.
+    """Shut out the same request without a key until the transaction ends; a problem 409 if one is under way.
 
     A client that gave up waiting sends it again, and would have all of it done twice.
     """
@@ -116,8 +116,8 @@ def hold_alike(request: Request, session: Session, body: bytes) -> None:
         raise ProblemError(
             HTTPStatus.CONFLICT,
             "idempotency-key-in-use",
-            f"the same request is being carried out at this moment; wait, and send an {HEADER} to be given its"
-            " answer",
+            "the same request is being carried out at this moment; wait for it, and send requests with an"
+            f" {HEADER} to be given their answer again",
             headers={"Retry-After": str(AGAIN_AFTER_S)},
         )
 

@@ -32,7 +32,7 @@ class LargeBodies:
             raise ProblemError(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 "too-many-large-bodies",
-                f"{MOST_OF_A_PRODUCER} of your requests with more than {LARGE_BYTES} bytes are under way here;"
+                f"{MOST_OF_A_PRODUCER} of your requests with more than {LARGE_BYTES} bytes are under way;"
                 f" wait {AGAIN_AFTER_S} s, or send them one after another",
                 headers=again,
             )

@@ -34,7 +34,7 @@ class JsonRequest(Request):
     """
 
     async def body(self) -> bytes:
-        """The whole body; raises a problem 422 once it has too much of anything, 429 or 503 for want of room."""
+        """The whole body; raises a problem 422 for too much of anything, 429 or 503 for want of a place."""
         if not hasattr(self, "_body"):
             bounds = JsonBounds(self._most_jobs())
             pieces = []

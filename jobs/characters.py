@@ -1,4 +1,4 @@
-"""Characters that names and ids of producers may not have: those that steer what shows them, or that nobody sees.
+"""Characters that names and ids may not have: those that steer what shows them, or that nobody sees.
 
 Control characters, line and paragraph separators, marks of direction and blanks of no width make two ids
 look alike, turn the text behind them round, or end a line of a log. A joiner (U+200C, U+200D) is part of
@@ -8,7 +8,7 @@ writing in many languages, and is taken between two characters that are not ASCI
 import re
 import unicodedata
 
-# Unicode's Cc, Cs, Zl and Zp; Cf but for the seven signs of numbers that are seen; and what else is ignorable.
+# Unicode's Cc, Cs, Zl and Zp; Cf but for signs before numbers, which are seen; and what else is ignorable.
 CONTROLS = "\\u0000-\\u001f\\u007f-\\u009f"
 HALVES = "\\ud800-\\udfff"
 SEPARATORS = "\\u2028\\u2029"

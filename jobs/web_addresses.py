@@ -36,7 +36,7 @@ class Place:
 
 
 def address_fault(url: str) -> str | None:
-    """What keeps an http:// or https:// address from ever working, and what to write; None if nothing does."""
+    """Why an http:// or https:// address can never work, and what to write; None if it may."""
     found = _place(url)
     return found if isinstance(found, str) else None
 

@@ -37,8 +37,8 @@ def check_webhook_url(url: str) -> None:
         )
     if found is None or not found["place"].isascii() or address_fault(url):
         raise InvalidWebhookError(
-            "the webhook's address is not an https:// address with a host in ASCII that can be, and a port from"
-            " 1 to 65535 or none; write https://host/path"
+            "the webhook's address is not an https:// address with a possible host in ASCII, and no port or"
+            " one from 1 to 65535; write https://host/path"
         )
 
 

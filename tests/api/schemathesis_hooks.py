@@ -71,8 +71,13 @@ def _mend_query(case: schemathesis.Case[Any]) -> None:
 
 
 def _mend_body(body: dict[str, Any]) -> None:
-    """Ids are unique in a batch; it has jobs or a manifest, and one of them if it is to be planned."""
+    """Ids are unique in a batch; it has jobs or a manifest, and one of them if it is to be planned.
+
+    What is told of its jobs goes to the webhook that it has.
+    """
     _put_in(body, WITH_A_GRAMMAR)
+    if not body.get("webhook_url"):
+        body.pop("webhook_jobs", None)
     jobs = body.get("jobs") or []
     if jobs:
         body.pop("manifest_url", None)

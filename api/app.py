@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from api.body_limit import BodyLimit, limits_of
 from api.error_answers import answer_with_problems
 from api.openapi import describe
+from api.query_limit import QueryLimit
 from api.readiness import Readiness, connect_to_watch
 from api.requests import Requests
 from api.routes import (
@@ -65,6 +66,7 @@ def create_app(given: Settings | None = None) -> FastAPI:
     # The last one added is the first one that a request meets.
     app.add_middleware(SlowClients)
     app.add_middleware(BodyLimit, limit=limits_of(known))
+    app.add_middleware(QueryLimit)
     app.add_middleware(Requests)
     app.add_middleware(SecureHeaders)
     answer_with_problems(app)

@@ -5,11 +5,11 @@ from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.large_bodies import LARGE_BYTES
 from api.manifests import is_manifest
 from api.problems import ProblemError, problem
 from jobs.settings import Settings
 
-USUAL_BYTES = 64 * 1024
 LIST_BYTES = 16_000_000
 ROOM_FOR_FIELDS = 64 * 1024
 MULTIPART = "multipart/form-data"
@@ -30,7 +30,7 @@ def limits_of(known: Settings) -> Limit:
     def limit(scope: Scope, kind: str) -> int:
         if scope["method"] == "POST" and scope["path"] == "/v1/batches" and is_manifest(kind):
             return known.max_manifest_bytes
-        return larger.get((scope["path"], kind), USUAL_BYTES)
+        return larger.get((scope["path"], kind), LARGE_BYTES)
 
     return limit
 

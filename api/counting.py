@@ -75,17 +75,18 @@ class Counting:
     def __init__(self, looks: Looks, pace: Fresh[None, Pace]) -> None:
         self._looks, self._pace = looks, pace
         self._known: OrderedDict[uuid.UUID, _Known] = OrderedDict()
-        self.batches: Fresh[uuid.UUID, CountedBatch] = Fresh(self._count)
+        self._batches: Fresh[tuple[uuid.UUID, uuid.UUID], CountedBatch] = Fresh(self._count)
 
     async def of(
         self, batch_id: uuid.UUID, producer_id: uuid.UUID, *, since: float = 0.0
     ) -> CountedBatch | None:
         """The producer's batch with this id; None if there is none, or it is another's."""
-        counted = await self.batches.get(batch_id, since=since)
-        return counted if counted is not None and counted.status.producer_id == producer_id else None
+        return await self._batches.get((producer_id, batch_id), since=since)
 
-    async def _count(self, batch_id: uuid.UUID) -> CountedBatch | None:
-        status = await self._looks.slow(lambda connection: batch_status(connection, batch_id))
+    async def _count(self, whose: tuple[uuid.UUID, uuid.UUID]) -> CountedBatch | None:
+        producer_id, batch_id = whose
+        # Another's takes as long to be refused as none: it is neither counted nor found in memory.
+        status = await self._looks.slow(lambda connection: batch_status(connection, batch_id, producer_id))
         if status is None:
             return None
         known = self._known.setdefault(batch_id, _Known())

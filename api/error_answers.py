@@ -77,8 +77,8 @@ async def _storage_away(_: Request, error: StorageError) -> JSONResponse:
     return problem(HTTPStatus.SERVICE_UNAVAILABLE, "storage-unavailable", text, headers=LATER)
 
 
-async def _invalid_request(_: Request, error: RequestValidationError) -> JSONResponse:
-    return invalid_request(list(error.errors()))
+async def _invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
+    return await _problem(request, invalid_request(error.errors()))
 
 
 async def _refused_by_framework(request: Request, error: HTTPException) -> JSONResponse:

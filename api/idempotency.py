@@ -104,6 +104,24 @@ def begin_effect(request: Request, engine: Engine, *, meaning: bytes | None = No
         yield session
 
 
+def hold_alike(request: Request, session: Session, body: bytes) -> None:
+    """Shut out the same request without a key until the transaction ends; a problem 409 if one is under way.
+
+    A client that gave up waiting sends it again, and would have all of it done twice.
+    """
+    if getattr(request.state, "once", None) is not None:
+        return
+    digest = hashlib.sha256(f"{request.method} {request.url.path}\n".encode() + body).hexdigest()
+    if not lock_key(session, request.state.key.producer_id, digest):
+        raise ProblemError(
+            HTTPStatus.CONFLICT,
+            "idempotency-key-in-use",
+            "the same request is being carried out at this moment; wait for it, and send requests with an"
+            f" {HEADER} to be given their answer again",
+            headers={"Retry-After": str(AGAIN_AFTER_S)},
+        )
+
+
 def keep(request: Request, answer: Response) -> None:
     """Keep the answer in the transaction that `begin_effect` opened, if the request has a key."""
     once: Once | None = getattr(request.state, "once", None)

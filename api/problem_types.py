@@ -204,6 +204,16 @@ PROBLEM_TYPES = {
         "The producer has too many unfinished jobs",
         "Enqueue more once some have ended; the operator sets the quota by `cutout keys quota`.",
     ),
+    "too-many-large-bodies": ProblemType(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "You have too many large requests under way at once",
+        "Send lists of jobs one after another, or wait `Retry-After` seconds.",
+    ),
+    "large-bodies-full": ProblemType(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "Too many large requests are under way",
+        "Send it again after `Retry-After` seconds.",
+    ),
     "internal-error": ProblemType(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "An error that nobody expected",

@@ -1,6 +1,6 @@
 """Errors as RFC 9457 problem documents: a stable type, what was wrong, and what to do about it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -49,11 +49,11 @@ def problem(
     )
 
 
-def invalid_request(errors: list[Any]) -> JSONResponse:
-    """The problem for a request that does not fit its schema: its first fault, by field."""
+def invalid_request(errors: Sequence[Any]) -> ProblemError:
+    """The problem of a request that does not fit its schema: its first fault, by field."""
     first = errors[0]
     field = ".".join(str(part) for part in first["loc"] if part not in ("body", "path", "query", "header"))
-    return problem(
+    return ProblemError(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "invalid-request",
         f"{field or 'the body'}: {first['msg']}",

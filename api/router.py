@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from api.authentication import LOOKING, authenticate, require, usual_scope
 from api.idempotency import answer_once
 from api.problems import ProblemError
+from api.strict_json import give_back_place
 
 JSON = "application/json"
 
@@ -28,7 +29,10 @@ class Route(APIRoute):
             require(known, usual_scope(request))
             if takes_json:
                 require_kind(request, JSON)
-            return await answer_once(request, handle)
+            try:
+                return await answer_once(request, handle)
+            finally:
+                give_back_place(request)
 
         return guarded
 

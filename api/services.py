@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 from api.counting import Counting
 from api.events import Events
 from api.fresh import Fresh
+from api.large_bodies import LargeBodies
 from api.last_use import LastUse
 from api.looks import CONNECTIONS as LOOKS
 from api.looks import Looks
@@ -45,6 +46,7 @@ class Services:
     watch: Watch
     events: Events
     moves: CapacityLimiter
+    large_bodies: LargeBodies
 
     def close(self) -> None:
         self.last_use.stop()
@@ -88,4 +90,5 @@ def open_services(known: Settings) -> Services:
         watch=Watch(looks),
         events=Events(looks, counting),
         moves=CapacityLimiter(MOVES_AT_ONCE),
+        large_bodies=LargeBodies(),
     )

@@ -1,16 +1,54 @@
-"""JSON as RFC 8259 has it: no NaN, no lone surrogates, no depth or length that breaks the reader."""
+"""JSON as RFC 8259 has it, no more of it than any schema needs, and validated off the event loop.
 
+Every JSON body comes this way: no NaN, no lone surrogates, no depth, width or length that breaks the reader.
+"""
+
+from asyncio import sleep
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
+from anyio import to_thread
 from fastapi import Request
+from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
-from api.problems import ProblemError
+from api.json_bounds import JsonBounds
+from api.large_bodies import LARGE_BYTES
+from api.problems import ProblemError, invalid_request
+
+# Reading so much takes less than handing it to a thread and back would be worth.
+INLINE_BYTES = 8 * 1024
+# Counting what so many are made of takes some ms at worst; then others have their turn.
+SLICE_BYTES = 8 * 1024
+# The routes that take a list of jobs.
+WITH_JOBS = frozenset({"/v1/batches"})
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class JsonRequest(Request):
-    """A request whose JSON is read strictly; what cannot be read is a problem 422."""
+    """A request whose JSON is bounded as it comes and read strictly; what cannot be read is a problem 422.
+
+    A body of more than LARGE_BYTES has a place in `large_bodies` until `give_back_place` is called.
+    """
+
+    async def body(self) -> bytes:
+        """The whole body; raises a problem 422 for too much of anything, 429 or 503 for want of a place."""
+        if not hasattr(self, "_body"):
+            bounds = JsonBounds(self._most_jobs())
+            pieces = []
+            size = 0
+            async for piece in self.stream():
+                size += len(piece)
+                if size > LARGE_BYTES:
+                    self._take_place()
+                for start in range(0, len(piece), SLICE_BYTES):
+                    bounds.feed(piece[start : start + SLICE_BYTES])
+                    await sleep(0)
+                pieces.append(piece)
+            self._body = b"".join(pieces)
+        return self._body
 
     async def json(self) -> Any:
         """The body's value."""
@@ -19,3 +57,48 @@ class JsonRequest(Request):
         except ValueError as error:
             text = f"the body is not JSON that can be read: {error}"
             raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", text) from error
+
+    def _most_jobs(self) -> int:
+        most: int = self.app.state.services.settings.max_batch_jobs
+        return most if self.scope["path"] in WITH_JOBS else 0
+
+    def _take_place(self) -> None:
+        if not getattr(self.state, "has_place", False):
+            self.app.state.services.large_bodies.take(self.state.key.producer_id)
+            self.state.has_place = True
+
+
+def give_back_place(request: Request) -> None:
+    """To be called once a request is answered, whatever became of it."""
+    if getattr(request.state, "has_place", False):
+        request.state.has_place = False
+        request.app.state.services.large_bodies.give_back(request.state.key.producer_id)
+
+
+async def read_model(request: Request, model: type[Model]) -> Model:
+    """The JSON body as the model; raises a problem 422 for the first of its faults."""
+    body = await request.body()
+    if len(body) <= INLINE_BYTES:
+        return _validated(model, body)
+    validations = request.app.state.services.large_bodies.validations
+    return await to_thread.run_sync(_validated, model, body, limiter=validations)
+
+
+def validated(model: type[Model], fields: Mapping[str, Any]) -> Model:
+    """Fields of a form or a query as the model; raises a problem 422 for the first of their faults."""
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        raise _first_fault(error) from None
+
+
+def _validated(model: type[Model], body: bytes) -> Model:
+    try:
+        return model.model_validate_json(body, strict=True)
+    except ValidationError as error:
+        raise _first_fault(error) from None
+
+
+def _first_fault(error: ValidationError) -> ProblemError:
+    # What was at fault is not told, only where and why: it may be anything, and large.
+    return invalid_request(error.errors(include_url=False, include_context=False, include_input=False))

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from cli.console import Exit, err, fail, out
 from cli.database import open_database, plain_errors
 from cli.look import describe_batch, exit_of_batch, name_failures
+from cli.names import plain_name
 from cli.ordering import (
     BEFORE_SPENDING,
     OF_A_MANIFEST,
@@ -33,6 +34,7 @@ from cli.reading import Meter
 from cli.watch import wait_for_batch
 from cli.words import counted
 from jobs.batches import batch_status
+from jobs.characters import visible
 from jobs.ingest import (
     Counts,
     Ingest,
@@ -143,7 +145,7 @@ def ingest(
     with plain_errors():
         producer_id = producer_of(engine, known)
     order = Order(
-        name or _name_of(source),
+        plain_name("--name", name) if name else _name_of(source),
         forms=tuple(dict.fromkeys(return_form)),
         priority=PRIORITIES[one_of_priorities(priority)],
         weight=weight,
@@ -180,9 +182,9 @@ def ingest(
 
 
 def _name_of(source: str) -> str:
-    """The last word of it, without what is no text."""
+    """The last word of it, with what is no text or not seen written out."""
     word = source if source.startswith("s3://") else str(Path(source).resolve())
-    return word.rstrip("/").rpartition("/")[2].encode(errors="replace").decode() or source
+    return visible(word.rstrip("/").rpartition("/")[2].encode(errors="replace").decode()) or visible(source)
 
 
 def _webhook(known: Settings, url: str | None) -> str | None:

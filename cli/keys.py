@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from cli.console import fail, out
 from cli.database import open_database, plain_errors
+from cli.names import plain_name
 from jobs.api_keys import list_keys, make_key, revoke_keys
 from jobs.models import ApiKey, Producer
 from jobs.producers import set_quota
@@ -34,6 +35,7 @@ def make(
     days: Annotated[int | None, typer.Option(min=1, max=36_500, help="Refused after so many days.")] = None,
 ) -> None:
     """Make a key and print it once; only its hash is kept."""
+    plain_name("NAME", name)
     expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
     with plain_errors(), Session(open_database()) as session, session.begin():
         owner = _producer(session, producer, name)

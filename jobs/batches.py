@@ -118,11 +118,15 @@ class BatchStatus:
         return sum(self.counts[state] for state in FINAL_STATES)
 
 
-def batch_status(database: Database, batch_id: uuid.UUID) -> BatchStatus | None:
+def batch_status(
+    database: Database, batch_id: uuid.UUID, producer_id: uuid.UUID | None = None
+) -> BatchStatus | None:
     """The batch with its counts, or None; finished once all was read into it and all its jobs are final.
 
-    A deleted job counts as it ended.
+    A deleted job counts as it ended. With `producer_id` only that producer's batch is counted.
     """
+    if producer_id is not None and not is_batch_of(database, batch_id, producer_id):
+        return None
     # The counts come first: what was final by then is final in what is read after them.
     counts = _counts(database, batch_id)
     batch = database.execute(select(*SHOWN).where(BATCHES.c.id == batch_id)).first()
@@ -135,6 +139,12 @@ def batch_status(database: Database, batch_id: uuid.UUID) -> BatchStatus | None:
         ingest=ingest,
         **batch._mapping,  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
     )
+
+
+def is_batch_of(database: Database, batch_id: uuid.UUID, producer_id: uuid.UUID) -> bool:
+    """Whether there is such a batch, and it is the producer's."""
+    owner = select(BATCHES.c.id).where(BATCHES.c.id == batch_id, BATCHES.c.producer_id == producer_id)
+    return database.scalar(owner) is not None
 
 
 def _counts(database: Database, batch_id: uuid.UUID) -> dict[State, int]:

@@ -1,24 +1,25 @@
 """Enqueueing: from a picture's address to a durable job with a place in line."""
 
-import unicodedata
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-from sqlalchemy import Update, func, insert, select, update
+from sqlalchemy import Update, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from jobs import traces
 from jobs.addresses import not_an_address
-from jobs.models import Batch, Job, Line, Producer
+from jobs.characters import CONTROL, find_unusable, name_fault
+from jobs.inserting import insert_jobs
+from jobs.models import Batch, Line, Producer
 from jobs.states import PRIORITIES, JobMessages, Priority, ReturnForm, Standing
+from jobs.web_addresses import address_fault
 from jobs.webhooks.addresses import InvalidWebhookError, check_webhook_url
 
 LONGEST_EXTERNAL_ID = 255
 LONGEST_SOURCE = 2048
-SOURCE_SCHEMES = ("https", "http", "s3")
+BUCKET_SCHEME = "s3://"
 
 
 class InvalidJobError(ValueError):
@@ -71,6 +72,8 @@ def create_batch(
     that were bought before are bought again. `webhook_url` is told when the batch has ended, and of
     its jobs what `webhook_jobs` says.
     """
+    if fault := name_fault(name):
+        raise InvalidJobError("name", f"the batch's name {name!r} {fault}")
     _check_webhook(webhook_url)
     if webhook_url is None and webhook_jobs is not JobMessages.NONE:
         raise InvalidJobError("webhook_jobs", "webhook_jobs is given without a webhook_url; give both")
@@ -124,25 +127,26 @@ def enqueue_all(
         # Its results, if it had ended, are to be written anew.
         row = update(Batch).where(Batch.id == batch_id, Batch.cancelled_at.is_(None)).values(results_key=None)
         flow = _Flow(row, Batch.last_place, 1.0 / batch.weight)
-    trace = traces.present()
+    same = {
+        "batch_id": batch_id,
+        "producer_id": producer_id,
+        "standing": Standing.IN_LINE,
+        "trace": traces.present(),
+    }
     rows = [
         {
-            "batch_id": batch_id,
-            "producer_id": producer_id,
             "external_id": job.external_id,
             "source": job.source,
             "return_form": job.return_form,
             "priority": int(job.priority),
             "place": place,
-            "standing": Standing.IN_LINE,
-            "trace": trace,
             "webhook_url": job.webhook_url or tells,
         }
         for job, place in zip(jobs, _take_places(session, flow, len(jobs)), strict=True)
     ]
     try:
         with session.begin_nested():
-            return list(session.scalars(insert(Job).returning(Job.id, sort_by_parameter_order=True), rows))
+            return insert_jobs(session, rows, same)
     except IntegrityError as error:
         raise InvalidJobError(
             "external_id",
@@ -199,8 +203,8 @@ def _check_external_id(value: str) -> None:
         raise InvalidJobError(
             "external_id", f"external_id has {len(value)} characters; use 1 to {LONGEST_EXTERNAL_ID}"
         )
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
-        raise InvalidJobError("external_id", f"external_id {value!r} has control characters; remove them")
+    if fault := name_fault(value):
+        raise InvalidJobError("external_id", f"external_id {value!r} {fault}")
 
 
 def _check_webhook(url: str | None) -> None:
@@ -217,20 +221,16 @@ def _check_source(value: str) -> None:
         raise InvalidJobError(
             "source", f"the source has {len(value)} characters; use at most {LONGEST_SOURCE}"
         )
-    if any(unicodedata.category(character) in ("Cc", "Cs") or character == " " for character in value):
+    in_bucket = value.startswith(BUCKET_SCHEME)
+    # A key may have what an address of the web has percent-encoded.
+    if " " in value or (CONTROL.search(value) if in_bucket else find_unusable(value)):
         raise InvalidJobError(
-            "source", f"the source {value!r} has blanks or control characters; percent-encode them"
+            "source", f"the source {value!r} has blanks, control or invisible characters; percent-encode them"
         )
-    if fault := not_an_address(value):
+    if fault := not_an_address(value) or (_bucket_fault(value) if in_bucket else address_fault(value)):
         raise InvalidJobError("source", f"the source {value[:200]!r} {fault}")
-    try:
-        parts = urlsplit(value)
-        usable = (
-            parts.scheme in SOURCE_SCHEMES and bool(parts.hostname) and not (parts.username or parts.password)
-        )
-    except ValueError:
-        usable = False
-    if not usable:
-        raise InvalidJobError(
-            "source", f"the source {value[:200]!r} is not an https:// address without a password"
-        )
+
+
+def _bucket_fault(value: str) -> str | None:
+    name = value.removeprefix(BUCKET_SCHEME).partition("/")[0]
+    return None if name and "@" not in name else "names no bucket; write s3://bucket/key"

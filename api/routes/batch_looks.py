@@ -18,6 +18,7 @@ from api.router import v1_router
 from api.routes.jobs import unknown_batch
 from api.schemas import BatchView
 from api.services import Services
+from jobs.states import FINAL_STATES, ReturnForm
 
 router = v1_router("/v1/batches", "batches")
 
@@ -26,14 +27,46 @@ KEEP_ALIVE_EVERY_S = 15
 SEND_WITHIN_S = 20
 LONGEST_EVENT_ID = 64
 
+
+def _event(name: str, data: dict[str, Any], *more: str) -> dict[str, Any]:
+    """The schema of one kind of event; its data is JSON in one line."""
+    return {
+        "type": "object",
+        "required": ["event", "data", *more],
+        "properties": {
+            "event": {"const": name},
+            "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": data},
+            "id": {"type": "string", "description": "For `Last-Event-ID`", "maxLength": LONGEST_EVENT_ID},
+        },
+    }
+
+
+BATCH = {"$ref": "#/components/schemas/BatchView"}
+ENDED_JOB = {
+    "type": "object",
+    "required": ["id", "external_id", "return_form", "state", "code"],
+    "properties": {
+        "id": {"type": "string", "format": "uuid"},
+        "external_id": {"type": ["string", "null"]},
+        "return_form": {"type": "string", "enum": [*ReturnForm]},
+        "state": {"type": "string", "enum": sorted(FINAL_STATES)},
+        "code": {"type": ["string", "null"]},
+    },
+}
 EVENTS: dict[str, Any] = {
     "description": "`progress`: the batch, when it changed, at most once a second; `job`: one that ended;"
     " `finished`: the batch, at the end",
     "content": {
         "text/event-stream": {
-            "schema": {"type": "string"},
-            "example": 'id: AAY…\\nevent: job\\ndata: {"id": "01a2…", "external_id": "SKU-4471",'
-            ' "return_form": "rgba", "state": "succeeded", "code": null}\\n\\n',
+            # Of each event, as OpenAPI 3.1 has it of a stream.
+            "schema": {
+                "title": "BatchEvent",
+                "oneOf": [
+                    _event("progress", BATCH),
+                    _event("job", ENDED_JOB, "id"),
+                    _event("finished", BATCH, "id"),
+                ],
+            },
         }
     },
 }

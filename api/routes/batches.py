@@ -8,19 +8,21 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
-from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from api.access import AdminId, AtHand, Effect, ProducerId
-from api.idempotency import begin_effect, keep
+from api.idempotency import begin_effect, hold_alike, keep
+from api.large_bodies import LARGE_BYTES
 from api.manifests import MEDIA_TYPES, keep_list, keep_upload, left_behind
 from api.openapi import BINARY, problems, query_of, schema_of
-from api.problems import ProblemError, invalid_request
+from api.problems import ProblemError
+from api.reachable import require_reachable
 from api.router import JSON, require_kind, v1_router
 from api.routes.jobs import LINK_SECONDS, require_own_batch, unknown_batch
 from api.routes.webhooks import require_own_webhook
 from api.schemas import BatchRequest, BatchView, ManifestQuery, view_batch
 from api.services import Services
+from api.strict_json import read_model, validated
 from jobs import logs
 from jobs.approval import approve
 from jobs.batches import batch_status, ingest_status
@@ -47,6 +49,8 @@ REQUEST_BODY: dict[str, Any] = {
         "invalid-job",
         "invalid-webhook",
         "too-many-jobs",
+        "too-many-large-bodies",
+        "large-bodies-full",
         "two-sources",
         "nothing-to-plan",
         "empty-manifest",
@@ -71,42 +75,34 @@ async def create(request: Request, at_hand: AtHand, producer_id: ProducerId) -> 
     manifest (CSV, TSV, NDJSON, a Shopify or Google Merchant export, a zip of pictures) is kept and then read:
     look at `ingest`. As the body it has its options in the query.
     """
-    try:
-        if require_kind(request, JSON, *sorted(MEDIA_TYPES)) != JSON:
-            # Before the body: what cannot be is not sent for nothing.
-            given: dict[str, Any] = dict(request.query_params)
-            for name in ("return_form", "include", "exclude"):
-                if name in given:
-                    given[name] = request.query_params.getlist(name)
-            asked_of = ManifestQuery.model_validate(given)
-            order = asked_of.to_order(_columns(asked_of.columns), producer_id)
-            return await run_in_threadpool(_of_upload, at_hand, request, order)
-        if request.query_params:
-            raise ProblemError(
-                HTTPStatus.UNPROCESSABLE_ENTITY,
-                "invalid-request",
-                "the query is for a manifest as the body; put the options of a list into the list",
-                field=next(iter(request.query_params)),
-            )
-        asked = BatchRequest.model_validate_json(await request.body(), strict=True)
-    except ValidationError as error:
-        return invalid_request(error.errors())
-    return await run_in_threadpool(_of_request, at_hand, request, asked, producer_id)
+    if require_kind(request, JSON, *sorted(MEDIA_TYPES)) != JSON:
+        # Before the body: what cannot be is not sent for nothing.
+        given: dict[str, Any] = dict(request.query_params)
+        for name in ("return_form", "include", "exclude"):
+            if name in given:
+                given[name] = request.query_params.getlist(name)
+        asked_of = validated(ManifestQuery, given)
+        order = asked_of.to_order(_columns(asked_of.columns), producer_id)
+        return await run_in_threadpool(_of_upload, at_hand, request, order)
+    if request.query_params:
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "invalid-request",
+            "the query is for a manifest as the body; put the options of a list into the list",
+            field=next(iter(request.query_params)),
+        )
+    asked = await read_model(request, BatchRequest)
+    body = await request.body()
+    return await run_in_threadpool(_of_request, at_hand, request, asked, producer_id, body)
 
 
 def _of_upload(at_hand: Services, request: Request, order: Order) -> Response:
     return _ask(at_hand, request, order, manifest_key=keep_upload(at_hand, request))
 
 
-def _of_request(at_hand: Services, request: Request, asked: BatchRequest, producer_id: uuid.UUID) -> Response:
-    most = at_hand.settings.max_batch_jobs
-    if len(asked.jobs) > most:
-        raise ProblemError(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            "too-many-jobs",
-            f"the list has {len(asked.jobs)} jobs, at most {most} are taken; split it, or send a manifest",
-            field="jobs",
-        )
+def _of_request(
+    at_hand: Services, request: Request, asked: BatchRequest, producer_id: uuid.UUID, body: bytes
+) -> Response:
     require_own_webhook(at_hand.settings, asked.webhook_url)
     if asked.manifest_url is not None:
         if asked.jobs:
@@ -116,8 +112,10 @@ def _of_request(at_hand: Services, request: Request, asked: BatchRequest, produc
                 "there are jobs and a manifest_url; make a batch of each",
                 field="manifest_url",
             )
+        require_reachable(at_hand.settings, [asked.manifest_url], field="manifest_url")
         order = asked.to_order(_columns(asked.columns), producer_id)
         return _ask(at_hand, request, order, source=asked.manifest_url)
+    require_reachable(at_hand.settings, (job.source_url for job in asked.jobs), field="source_url")
     jobs = asked.to_new_jobs()
     if asked.plan:
         if not jobs:
@@ -130,6 +128,8 @@ def _of_request(at_hand: Services, request: Request, asked: BatchRequest, produc
         order = asked.to_order({}, producer_id)
         return _ask(at_hand, request, order, manifest_key=keep_list(at_hand, jobs))
     with begin_effect(request, at_hand.engine) as session:
+        if len(body) > LARGE_BYTES:
+            hold_alike(request, session, body)
         take_quota(session, producer_id, len(jobs))
         batch_id = create_batch(
             session,

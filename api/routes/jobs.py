@@ -8,7 +8,6 @@ from typing import Any, BinaryIO
 from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
-from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.datastructures import UploadFile
@@ -17,11 +16,13 @@ from api.access import AtHand, ProducerId, Transaction
 from api.conditional import NOT_MODIFIED, Wait, answer, etag_of, is_news_awaited
 from api.idempotency import begin_effect, keep
 from api.openapi import form_schema_of, problems, schema_of
-from api.problems import ProblemError, invalid_request
+from api.problems import ProblemError
+from api.reachable import require_reachable
 from api.router import JSON, require_kind, v1_router
 from api.routes.webhooks import require_own_webhook
 from api.schemas import ExplanationView, JobOptions, JobRequest, JobView, view_job
 from api.services import Services
+from api.strict_json import read_model, validated
 from api.uploads import meaning_of, store_upload
 from jobs import logs
 from jobs.database import Database
@@ -63,12 +64,10 @@ REQUEST_BODY: dict[str, Any] = {
 @router.post("", status_code=HTTPStatus.CREATED, response_model=JobView, openapi_extra=REQUEST_BODY)
 async def create_job(request: Request, at_hand: AtHand, producer_id: ProducerId) -> Response:
     """Enqueue one picture: as multipart field `image`, or by its address as JSON `source_url`."""
-    try:
-        if require_kind(request, JSON, MULTIPART) == MULTIPART:
-            return await _from_upload(request, at_hand, producer_id)
-        asked = JobRequest.model_validate_json(await request.body(), strict=True)
-    except ValidationError as error:
-        return invalid_request(error.errors())
+    if require_kind(request, JSON, MULTIPART) == MULTIPART:
+        return await _from_upload(request, at_hand, producer_id)
+    asked = await read_model(request, JobRequest)
+    require_reachable(at_hand.settings, [asked.source_url], field="source_url")
     return await run_in_threadpool(_enqueue, request, at_hand, producer_id, asked, asked.source_url)
 
 
@@ -152,7 +151,7 @@ async def _from_upload(request: Request, at_hand: Services, producer_id: uuid.UU
                 "send the picture as file field `image`",
                 field="image",
             )
-        asked = JobOptions.model_validate({name: value for name, value in form.items() if name != "image"})
+        asked = validated(JobOptions, {name: value for name, value in form.items() if name != "image"})
         return await run_in_threadpool(_store_and_enqueue, request, at_hand, producer_id, asked, image.file)
 
 

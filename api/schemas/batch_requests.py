@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 from api.schemas.addresses import ManifestUrl, SourceUrl, WebhookUrl
 from api.schemas.fields import (
@@ -117,7 +117,8 @@ class BatchRequest(BatchOptions):
         JobMessages,
         Field(description="What `webhook_url` is told of its jobs: nothing, of each, or of many at once"),
     ] = JobMessages.NONE
-    jobs: list[BatchJobRequest] = []
+    # A list is at fault with its first item: nobody reads what else is wrong with the others.
+    jobs: Annotated[list[BatchJobRequest], FailFast()] = []
     manifest_url: ManifestUrl = None
     map: ColumnMap = {}
 

@@ -1,24 +1,25 @@
 """Fields that several resources have, and what they may hold."""
 
-import unicodedata
 from typing import Annotated
 
 from annotated_types import Len
 from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
+from jobs.characters import PATTERN, name_fault
 from jobs.enqueueing import LONGEST_EXTERNAL_ID
 from jobs.ingest.choosing import LONGEST_PATTERN, MOST_PATTERNS
 from jobs.manifest.columns import MAPPABLE
-from jobs.manifest.delimited import read_delimiter
+from jobs.manifest.delimited import WORDS, read_delimiter
 from jobs.states import PRIORITIES, ReturnForm
 
-# For the schema, which knows no categories of characters.
-PLAIN = r"^[^\u0000-\u001f\u007f-\u009f]*$"
+# As jobs.manifest.delimited reads it: one character, or a word for it in any letter case.
+WORDS_OF_DELIMITERS = "|".join("".join(f"[{c.upper()}{c}]" for c in word) for word in WORDS if word.isalpha())
+DELIMITER = rf"^([^\u0000\r\n\u0020\u0022]|\\[Tt]|{WORDS_OF_DELIMITERS})$"
 
 
 def _plain(value: str) -> str:
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
-        raise ValueError("has control characters; remove them")
+    if fault := name_fault(value):
+        raise ValueError(fault)
     return value
 
 
@@ -41,7 +42,7 @@ def _distinct(value: object) -> object:
 
 
 # Text that Postgres, logs and headers can hold.
-PlainText = Annotated[str, AfterValidator(_plain), Field(json_schema_extra={"pattern": PLAIN})]
+PlainText = Annotated[str, AfterValidator(_plain), Field(json_schema_extra={"pattern": PATTERN})]
 ExternalId = Annotated[PlainText, Field(min_length=1, max_length=LONGEST_EXTERNAL_ID, examples=["SKU-4471"])]
 Code = Annotated[PlainText, Field(min_length=1, max_length=100)]
 PriorityName = Annotated[
@@ -62,7 +63,7 @@ ColumnMap = Annotated[
     ),
 ]
 Delimiter = Annotated[
-    Annotated[str, AfterValidator(read_delimiter)] | None,
+    Annotated[str, AfterValidator(read_delimiter), Field(json_schema_extra={"pattern": DELIMITER})] | None,
     Field(description="Of a delimited manifest, if its header does not show it: one character, or `tab`"),
 ]
 Patterns = Annotated[

@@ -3,27 +3,34 @@
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from jobs.addresses import invisible_ends, not_an_address
+from jobs.characters import CONTROL
 from jobs.enqueueing import LONGEST_SOURCE, InvalidJobError, NewJob
 from jobs.ingest.errors import UnusableError
-from jobs.manifest.values import UNUSABLE
 from jobs.settings import Settings
 from jobs.storage import split_address
+from jobs.web_addresses import reach_fault
 
 # The usual address, known to be good without a closer look: that would take as long as reading the row.
-USUAL = re.compile(r"https://[A-Za-z0-9][A-Za-z0-9.-]*+(?::[0-9]{1,4})?+(?:[/?][!-~]*+)?")
+# Up to eight labels of 30 characters make a host that is short enough, and the last one no number.
+USUAL = re.compile(
+    r"https://(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,28}[A-Za-z0-9])?+\.){1,7}+(?!(?i:localhost)\b)"
+    r"[A-Za-z][A-Za-z0-9]{0,29}+(?::[1-9][0-9]{0,3})?+(?:[/?][!-~]*+)?"
+)
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Checks addresses. `bucket` is our own; `others` are those that pictures may be read from as well."""
+    """Checks addresses. `bucket` is our own; `others` are those that pictures may be read from as well.
+
+    `private` are hosts that may be on private addresses, and asked by http.
+    """
 
     bucket: str
     others: Sequence[str] = ()
-    plain_http: bool = False
+    private: Sequence[str] = ()
     web_alone: bool = False
     buckets: Collection[str] = field(init=False)
 
@@ -33,12 +40,12 @@ class Addresses:
     @classmethod
     def of(cls, known: Settings) -> "Addresses":
         """As the settings allow."""
-        return cls(known.s3_bucket, known.source_buckets, bool(known.source_private_hosts))
+        return cls(known.s3_bucket, known.source_buckets, known.source_private_hosts)
 
     @classmethod
     def on_the_web(cls, known: Settings) -> "Addresses":
         """Those that somebody on the network may name: in our buckets lie the pictures of others, too."""
-        return cls("", plain_http=bool(known.source_private_hosts), web_alone=True)
+        return cls("", private=known.source_private_hosts, web_alone=True)
 
     def check(self, source: str) -> str | None:
         """The address as a job is to have it, or None if it is none but perhaps a name.
@@ -81,8 +88,8 @@ class Addresses:
             NewJob(source)
         except InvalidJobError as error:
             raise UnusableError(str(error)) from None
-        if urlsplit(source).scheme == "http" and not self.plain_http:
-            raise UnusableError("not https; give an https:// address")
+        if fault := reach_fault(source, self.private):
+            raise UnusableError(fault)
         return source
 
     def _from_bucket(self, source: str) -> str:
@@ -93,7 +100,7 @@ class Addresses:
             raise UnusableError("names no object; write s3://bucket/key")
         if len(source) > LONGEST_SOURCE:
             raise UnusableError(f"the address has {len(source)} characters; use at most {LONGEST_SOURCE}")
-        if UNUSABLE.search(source):
+        if CONTROL.search(source):
             raise UnusableError("has control characters; rename the object")
         self.require_bucket(name)
         return source

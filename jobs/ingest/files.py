@@ -10,6 +10,8 @@ from jobs.ingest.errors import IngestError
 from jobs.storage import Bucket, ListedObject
 
 BLOCK_BYTES = 1024 * 1024
+# Whatever it is: nobody's browser is to show it.
+MANIFEST = "application/octet-stream"
 
 
 class SourceFile(Protocol):
@@ -70,7 +72,7 @@ class LocalFile:
 
     def keep(self, bucket: Bucket, key: str) -> None:
         try:
-            bucket.put_file(self._path, key=key)
+            bucket.put_file(self._path, key=key, media_type=MANIFEST)
         except OSError as error:
             raise self._unreadable(error) from error
 
@@ -107,7 +109,7 @@ class ObjectFile:
 
     def keep(self, bucket: Bucket, key: str) -> None:
         with self._bucket.open(self._key) as file:
-            bucket.put_pieces(iter(lambda: file.read(BLOCK_BYTES), b""), key=key, media_type="text/plain")
+            bucket.put_pieces(iter(lambda: file.read(BLOCK_BYTES), b""), key=key, media_type=MANIFEST)
 
     def again(self) -> SourceFile:
         return _unchanged(self, ObjectFile(self._bucket, self._bucket.describe(self._key)))

@@ -5,12 +5,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
+from jobs.characters import visible
 from jobs.formulas import safe
 from jobs.ingest.errors import IngestError
 from jobs.ingest.readable import readable
 from jobs.manifest import Reject
 from jobs.storage import Bucket
 
+MEDIA_TYPE = "text/csv; charset=utf-8"
 COLUMNS = ["line", "column", "value", "reason"]
 
 
@@ -34,7 +36,7 @@ class RejectsFile:
             if self._file is None:
                 self._file = self._begin()
             cells = (reject.column, reject.value, reject.reason)
-            self._rows.writerow([reject.line, *(safe(readable(cell)) for cell in cells)])
+            self._rows.writerow([reject.line, *(safe(visible(readable(cell))) for cell in cells)])
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -50,7 +52,7 @@ class RejectsFile:
         """Store a copy of it. Raises IngestError or StorageError."""
         self.flush()
         try:
-            bucket.put_file(self.path, key=key)
+            bucket.put_file(self.path, key=key, media_type=MEDIA_TYPE)
         except OSError as error:
             raise IngestError(f"{self.path} cannot be read: {error.strerror or error}") from error
 

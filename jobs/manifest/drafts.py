@@ -51,6 +51,8 @@ def usual_picture(
     if (
         0 < len(external_id) <= LONGEST_EXTERNAL_ID
         and 0 < len(source) <= LONGEST_SOURCE
+        # Others need a closer look: some letters are not seen either.
+        and external_id.isascii()
         and external_id.isprintable()
         and source.isprintable()
         and return_form in RETURN_FORMS

@@ -1,7 +1,6 @@
 """Which values a picture can have."""
 
-import re
-
+from jobs.characters import CONTROL, name_fault
 from jobs.states import PRIORITIES, Priority, ReturnForm
 
 LONGEST_EXTERNAL_ID = 255
@@ -13,9 +12,6 @@ RETURN_FORMS: dict[str, ReturnForm | None] = {"": None} | {form.value: form for 
 RANKS: dict[str, Priority | None] = {"": None, **PRIORITIES}
 """By the word in a cell; an empty cell leaves it to the caller."""
 
-# Unicode's categories Cc and Cs.
-UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-
 # A byte of a file's name that Python could not decode.
 UNDECODED_BASE, UNDECODED_FIRST, UNDECODED_LAST = 0xDC00, "\udc80", "\udcff"
 
@@ -26,7 +22,7 @@ def external_id_fault(value: str) -> str | None:
         return "is empty; give each picture its own id"
     if len(value) > LONGEST_EXTERNAL_ID:
         return f"has {len(value)} characters; use 1 to {LONGEST_EXTERNAL_ID}"
-    return character_fault(value)
+    return character_fault(value) or name_fault(value)
 
 
 def source_fault(value: str) -> str | None:
@@ -40,7 +36,7 @@ def source_fault(value: str) -> str | None:
 
 def character_fault(value: str) -> str | None:
     # isprintable is the fast way for nearly all; the rest may be rare letters, which are fine.
-    if value.isprintable() or not (found := UNUSABLE.search(value)):
+    if value.isprintable() or not (found := CONTROL.search(value)):
         return None
     if UNDECODED_FIRST <= found[0] <= UNDECODED_LAST:
         byte = ord(found[0]) - UNDECODED_BASE

@@ -1,6 +1,5 @@
 """What is asked of a schedule, checked as far as it can be before a night."""
 
-import unicodedata
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from datetime import UTC, datetime, time, timedelta
 from itertools import islice, pairwise
 from typing import Any, Self
 
+from jobs.characters import name_fault
 from jobs.ingest.opening import Reading
 from jobs.ingest.orders import Order
 from jobs.schedules.cron import Cron, cron_of
@@ -136,8 +136,8 @@ def _require_name(name: str) -> None:
         raise InvalidScheduleError(
             "name", f"the name {name[:LONGEST_NAME]!r} does not have 1 to {LONGEST_NAME} characters; mend it"
         )
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
-        raise InvalidScheduleError("name", f"the name {name!r} has control characters; remove them")
+    if fault := name_fault(name):
+        raise InvalidScheduleError("name", f"the name {name!r} {fault}")
 
 
 def _require_webhook(url: str) -> None:

@@ -1,8 +1,7 @@
 """What a schedule may read: the same as an ingest, by a name that means the same on every machine."""
 
-import unicodedata
-
 from jobs.addresses import not_an_address
+from jobs.characters import CONTROL
 from jobs.enqueueing import LONGEST_SOURCE, InvalidJobError, NewJob
 from jobs.schedules.errors import InvalidScheduleError
 from jobs.storage import split_address
@@ -29,7 +28,7 @@ def require_source(source: str, *, on_the_web: bool = False) -> None:
         raise _invalid(f"the source {shown!r} does not begin with {WEB[0]}; give the address of a manifest")
     if len(source) > LONGEST_SOURCE:
         raise _invalid(f"the source has {len(source)} characters; use at most {LONGEST_SOURCE}")
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in source):
+    if CONTROL.search(source):
         raise _invalid(f"the source {shown!r} has control characters; remove them")
     if source.startswith(BUCKET):
         if not (split_address(source) or ("", ""))[0]:

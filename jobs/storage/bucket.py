@@ -168,10 +168,12 @@ class Bucket:
                 for found in page.get("Contents", []):
                     yield ListedObject(found["Key"], found["Size"], found.get("ETag", ""))
 
-    def put_file(self, path: Path, *, key: str) -> None:
+    def put_file(self, path: Path, *, key: str, media_type: str) -> None:
         """Store a file of any size, in parts that are read as they are sent. Raises OSError as well."""
         with plain_errors(self.name, key):
-            self._client.upload_file(str(path), self.name, key, Config=PARTS)
+            self._client.upload_file(
+                str(path), self.name, key, ExtraArgs={"ContentType": media_type}, Config=PARTS
+            )
 
     def sibling(self, name: str) -> "Bucket":
         """Another bucket on the same server, over the same connections."""

@@ -9,8 +9,10 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import Engine, text
 
+from api.app import create_app
 from jobs.parked import unpark
 from jobs.settings import Settings
 from jobs.storage import Bucket
@@ -20,6 +22,13 @@ from worker.ingester import Ingester
 
 CSV = {"Content-Type": "text/csv"}
 ROWS = b"external_id,source\na,https://shop.example/a.jpg\nb,https://shop.example/b.jpg\n"
+
+
+@pytest.fixture
+def app(settings: Settings) -> FastAPI:
+    """One that takes addresses of this machine, among them one that the ingester may not fetch from."""
+    hosts = ("127.0.0.1", "127.0.0.2")
+    return create_app(settings.model_copy(update={"source_private_hosts": hosts, "max_batch_jobs": 3}))
 
 
 @pytest.fixture
@@ -218,10 +227,15 @@ class TestAManifestAtAnAddress:
             ingest = read(shop, ingester, answer)["ingest"]
         assert "more than the 10000 allowed" in ingest["error"]
 
-    @pytest.mark.parametrize("host", ["127.0.0.2", "169.254.169.254", "[::1]", "2130706433", "localhost"])
-    def test_inside_is_refused(self, shop: httpx.Client, ingester: Ingester, host: str) -> None:
+    @pytest.mark.parametrize("host", ["127.0.0.3", "169.254.169.254", "[::1]", "2130706433", "localhost"])
+    def test_inside_is_refused_at_once(self, shop: httpx.Client, host: str) -> None:
         """No address that is not public, however it is written."""
         answer = shop.post("/v1/batches", json={"name": "n", "manifest_url": f"https://{host}/m.csv"})
+        assert (answer.status_code, answer.json()["field"]) == (422, "manifest_url")
+
+    def test_inside_is_never_connected_to(self, shop: httpx.Client, ingester: Ingester) -> None:
+        """Whoever fetches looks again where the address leads."""
+        answer = shop.post("/v1/batches", json={"name": "n", "manifest_url": "https://127.0.0.2/m.csv"})
         ingest = read(shop, ingester, answer)["ingest"]
         assert ingest["state"] == "failed"
         assert "cannot be read" in ingest["error"]

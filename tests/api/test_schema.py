@@ -11,9 +11,11 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
+from jobs.scopes import Scope
 from jobs.settings import Settings
 from jobs.storage import Bucket
-from tests.api.conftest import key_for, serve
+from tests.api.conftest import key_for, producer_of, serve
+from tests.support.fates import DONE, make_batch
 
 ROOT = Path(__file__).parents[2]
 CONFIG = Path(__file__).with_name("schemathesis.toml")
@@ -22,19 +24,26 @@ MAX_EXAMPLES = 20
 
 
 @pytest.fixture
-def api(settings: Settings, engine: Engine, bucket: Bucket) -> Iterator[httpx.Client]:
+def api(settings: Settings, bucket: Bucket) -> Iterator[httpx.Client]:
     """The API with webhooks and without a limit that such a tool would meet; its bucket is there."""
     assert bucket.name
     chosen = {"api_requests_per_second": 10_000, "webhook_secret": SecretStr("s" * 32)}
     with serve(settings.model_copy(update=chosen)) as client:
-        client.headers.update(key_for(engine, "shop"))
         yield client
 
 
 @pytest.mark.long("a fuzz of the whole API; the tests beside it have each route")
 @pytest.mark.timeout(600)
-def test_the_document_is_kept_by_the_api(api: httpx.Client, tmp_path: Path) -> None:
-    """All checks and phases of schemathesis, on the app over a real port, find nothing, and no 500."""
+@pytest.mark.parametrize("scopes", [tuple(Scope), *((scope,) for scope in Scope)], ids="+".join)
+def test_the_document_is_kept_by_the_api(
+    api: httpx.Client, engine: Engine, tmp_path: Path, scopes: tuple[Scope, ...]
+) -> None:
+    """All checks and phases of schemathesis, on the app over a real port, find nothing, and no 500.
+
+    Whatever the key may do: with every scope, and with each of them alone.
+    """
+    key = key_for(engine, "shop", scopes=scopes)
+    finished = make_batch(engine, {"a": DONE, "b": DONE}, producer_id=producer_of(engine))
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run"),
         f"{api.base_url}/openapi.json",
@@ -45,7 +54,8 @@ def test_the_document_is_kept_by_the_api(api: httpx.Client, tmp_path: Path) -> N
         *("--no-shrink", "--workers", "1"),
     ]
     environment = os.environ | {
-        "CUTOUT_TEST_KEY": api.headers["authorization"].split()[1],
+        "CUTOUT_TEST_KEY": key["Authorization"].split()[1],
+        "CUTOUT_TEST_FINISHED_BATCH": str(finished),
         "SCHEMATHESIS_HOOKS": "tests.api.schemathesis_hooks",
         "PYTHONPATH": str(ROOT),
     }

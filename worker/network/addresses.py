@@ -15,12 +15,13 @@ _REFUSED = tuple(
         "192.88.99.0/24",  # 6to4 relays
         "168.63.129.16/32",  # Azure's host agent, on a public address
         "64:ff9b:1::/48",  # NAT64 for local use
-        "2001::/32",  # Teredo: carries an IPv4 address
+        "2001::/23",  # IETF protocol assignments; Teredo, which carries an IPv4 address, is in it
         "2002::/16",  # 6to4: carries an IPv4 address
-        "fec0::/10",  # site-local
-        "::/96",  # IPv4-compatible
+        "3fff::/20",  # documentation
     )
 )
+# Of all others none is a host's on the public internet, whatever will be assigned of them.
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -30,6 +31,8 @@ def is_public(address: str) -> bool:
     if isinstance(ip, IPv6Address):
         ip = _embedded_ipv4(ip) or ip
     if any(ip in network for network in _REFUSED):
+        return False
+    if isinstance(ip, IPv6Address) and ip not in _GLOBAL_UNICAST:
         return False
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified or ip.is_loopback)
 

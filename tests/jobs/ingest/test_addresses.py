@@ -33,10 +33,10 @@ class TestAnAddress:
         ("source", "said"),
         [
             ("http://shop.example/a.jpg", "not https"),
-            ("https://user:pw@shop.example/a", "without a password"),
-            ("https:///a.jpg", "not an https:// address"),
+            ("https://user:pw@shop.example/a", "without a user or password"),
+            ("https:///a.jpg", "has no host"),
             ("https://shop.example/a b.jpg", "has blanks"),
-            ("https://[::1/a.jpg", "not an https:// address"),
+            ("https://[::1/a.jpg", "is no address of the web"),
             ("ftp://shop.example/a.jpg", "begins with ftp://"),
             ("file:///etc/passwd", "begins with file://"),
             ("s3://other/a.jpg", "names the bucket 'other'.*CUTOUT_SOURCE_BUCKETS"),
@@ -52,18 +52,23 @@ class TestAnAddress:
             ADDRESSES.check(source)
 
     def test_of_plain_http_is_taken_where_hosts_may_be_private(self) -> None:
-        """Then the worker decides, which knows the host."""
-        assert Addresses("ours", plain_http=True).check("http://10.0.0.1/a") == "http://10.0.0.1/a"
+        """That very host is, and no other."""
+        inside = Addresses("ours", private=("10.0.0.1",))
+        assert inside.check("http://10.0.0.1/a") == "http://10.0.0.1/a"
+        for other in ("http://10.0.0.2/a", "https://10.0.0.2/a"):
+            with pytest.raises(UnusableError):
+                inside.check(other)
 
     @pytest.mark.parametrize(
         "source",
         [
-            "https://a",
+            "https://a.b",
             "https://a-b.c:1/x@y",
-            "https://a/?q#f",
-            "https://a?q",
-            "https://a/%20",
-            "https://a/\\",
+            "https://a.b/?q#f",
+            "https://a.b?q",
+            "https://a.b/%20",
+            "https://a.b/\\",
+            "https://" + "a23456789-123456789-1234567890." * 7 + "b" * 30,
         ],
     )
     def test_that_is_usual_would_pass_the_close_look_too(self, source: str) -> None:

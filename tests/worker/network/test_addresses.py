@@ -1,7 +1,11 @@
 """Which addresses are public."""
 
+from ipaddress import ip_network
+from urllib.parse import urlsplit
+
 import pytest
 
+from tests.jobs.test_web_addresses import INSIDE
 from worker.network import AddressPolicy, AddressRefused, HostList, is_public
 
 NOT_PUBLIC = [
@@ -46,7 +50,68 @@ NOT_PUBLIC = [
 ]
 
 
+# The special-purpose registries of IANA for IPv4 (as of 2024-10) and IPv6 (2025-06): what is not globally
+# reachable, and the multicast and site-local blocks, which have registries of their own.
+REGISTERED = [
+    "0.0.0.0/8",
+    "0.0.0.0/32",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.0.2.0/24",
+    "192.88.99.0/24",
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+    "224.0.0.0/4",
+    "240.0.0.0/4",
+    "255.255.255.255/32",
+    "::1/128",
+    "::/128",
+    "::ffff:0:0/120",
+    "64:ff9b:1::/48",
+    "100::/64",
+    "100:0:0:1::/64",
+    "2001::/23",
+    "2001::/32",
+    "2001:2::/48",
+    "2001:10::/28",
+    "2001:db8::/32",
+    "2002::/16",
+    "3fff::/20",
+    "5f00::/16",
+    "fc00::/7",
+    "fe80::/10",
+    "fec0::/10",
+    "ff00::/8",
+]
+
+
 class TestIsPublic:
+    @pytest.mark.parametrize("network", REGISTERED)
+    def test_refuses_every_special_block(self, network: str) -> None:
+        """Its first address, its last and one in its midst, whatever the Python that runs here knows."""
+        block = ip_network(network)
+        for place in (0, block.num_addresses // 2, block.num_addresses - 1):
+            assert not is_public(str(block[place]))
+
+    def test_refuses_what_is_not_assigned_in_ipv6(self) -> None:
+        """All global unicast lies in 2000::/3 (RFC 4291); a later registry finds the rest refused."""
+        for first in range(0x10000):
+            if first >> 13 != 1:
+                assert not is_public(f"{first:x}:1234::1"), f"{first:x}"
+
+    @pytest.mark.parametrize("url", INSIDE)
+    def test_refuses_what_the_doors_refuse(self, url: str) -> None:
+        """A look at the spelling never refuses what could be fetched."""
+        host = urlsplit(url).hostname or ""
+        if host[0].isdigit() or ":" in host:
+            assert not is_public(host)
+
     @pytest.mark.parametrize("address", NOT_PUBLIC)
     def test_refuses_what_is_not_of_the_public_internet(self, address: str) -> None:
         """Private, loopback, link-local, metadata, multicast, reserved and hidden IPv4 are not public."""

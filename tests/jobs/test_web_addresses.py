@@ -1,0 +1,124 @@
+"""Addresses that can never work, at every door."""
+
+from collections.abc import Callable
+
+import pytest
+
+from jobs.enqueueing import InvalidJobError, NewJob
+from jobs.ingest.addresses import Addresses
+from jobs.ingest.errors import UnusableError
+from jobs.schedules.errors import InvalidScheduleError
+from jobs.schedules.sources import require_source
+from jobs.web_addresses import address_fault, reach_fault
+from jobs.webhooks.addresses import InvalidWebhookError, check_webhook_url
+
+NEVER = [
+    "https://example.com:99999/",
+    "https://example.com:65536/",
+    "https://example.com:0/",
+    "https://example.com:/a",
+    "https://example.com:8a/",
+    "https://a..b/",
+    "https://.a.b/",
+    "https://-a.b/",
+    "https://a-.b/",
+    "https://*.b/",
+    "https://a,b/",
+    "https://%61.b/",
+    f"https://{'a' * 64}.b/",
+    f"https://{'a.' * 127}bc/",
+    f"https://{'a' * 300}/",
+    "https://1.2.3/",
+    "https://1.2.3.4.5/",
+    "https://1.2.3.256/",
+    "https://01.2.3.4/",
+    "https://2130706433/",
+    "https://0x7f.0.0.1/",
+    "https://a.0x/",
+    "https://[::1/",
+    "https://[::g]/",
+    "https://[1.2.3.4]/",
+    "https://u@a.b/",
+    "https:///a",
+]
+POSSIBLE = [
+    "https://example.com",
+    "https://example.com:65535/a",
+    "HTTPS://EXAMPLE.COM./a?b#c@d",
+    "https://a_b.example/a",
+    f"https://{'a' * 63}.b/",
+    "https://8.8.8.8/",
+    "https://[2606:4700::1111]:8443/a",
+    "https://a-1.2b.c3/",
+]
+INSIDE = [
+    "https://localhost/",
+    "https://LOCALHOST./",
+    "https://a.localhost/",
+    "https://127.0.0.1/",
+    "https://10.0.0.1:8443/",
+    "https://169.254.169.254/latest",
+    "https://[::1]/",
+    "https://[fd00::1]/",
+    "https://[::ffff:127.0.0.1]/",
+    "https://224.0.0.1/",
+    "https://0.0.0.0/",
+    "http://shop.example/",
+]
+
+DOORS: list[Callable[[str], object]] = [
+    NewJob,
+    check_webhook_url,
+    require_source,
+    Addresses("", web_alone=True).check,
+]
+REFUSALS = (InvalidJobError, InvalidWebhookError, InvalidScheduleError, UnusableError)
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("url", NEVER)
+def test_what_can_never_work_is_refused(door: Callable[[str], object], url: str) -> None:
+    """Ports that are none, hosts that are none, numbers that are no address."""
+    with pytest.raises(REFUSALS):
+        door(url)
+
+
+@pytest.mark.parametrize("url", POSSIBLE)
+def test_what_may_work_is_taken(url: str) -> None:
+    """Any name, any public number, any port."""
+    assert address_fault(url) is None
+    assert reach_fault(url, ()) is None
+
+
+@pytest.mark.parametrize("url", INSIDE)
+def test_what_lies_inside_is_for_hosts_that_are_named(url: str) -> None:
+    """So is plain http; a name is looked at when it is connected to."""
+    assert address_fault(url) is None
+    assert reach_fault(url, ()) is not None
+    assert reach_fault(url, ("other.example", "127.0.0.2", "127.0.0.1:1")) is not None
+    with pytest.raises(UnusableError):
+        Addresses("", web_alone=True).check(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "entry"),
+    [
+        ("http://127.0.0.1:8080/a", "127.0.0.1"),
+        ("http://127.0.0.1:8080/a", "127.0.0.1:8080"),
+        ("https://127.0.0.1/a", "127.0.0.1:443"),
+        ("http://[::1]:80/a", "::1"),
+        ("http://[0:0:0:0:0:0:0:1]:80/a", "[::1]:80"),
+        ("http://Pictures.Shop.example/a", "pictures.shop.example"),
+        ("http://a.b.shop.example/a", "*.shop.example"),
+        ("http://xn--bcher-kva.example/a", "bücher.example"),
+        ("http://bücher.example/a", "xn--bcher-kva.example"),
+    ],
+)
+def test_a_named_host_may_be_inside(url: str, entry: str) -> None:
+    """However it is written in the setting or in the address."""
+    assert reach_fault(url, (entry,)) is None
+
+
+def test_no_fault_tells_a_password() -> None:
+    """What stands before the host is left out."""
+    assert "hush" not in str(address_fault("https://me:hush@shop.example:0/"))

@@ -14,6 +14,9 @@ LIST_BYTES = 16_000_000
 ROOM_FOR_FIELDS = 64 * 1024
 MULTIPART = "multipart/form-data"
 
+# Of a request's state.
+MOST_BYTES = "most_bytes"
+
 Limit = Callable[[Scope, str], int]
 
 
@@ -35,6 +38,14 @@ def limits_of(known: Settings) -> Limit:
     return limit
 
 
+def _largest(headers: dict[bytes, bytes], most: int) -> int:
+    """How many bytes the body has at most, 0 without one."""
+    declared = headers.get(b"content-length")
+    if declared is not None and declared.isdigit():
+        return min(int(declared), most)
+    return most if b"transfer-encoding" in headers else 0
+
+
 class BodyLimit:
     """ASGI middleware: no more of a body than `limit` says, by the declared length and by what comes."""
 
@@ -48,6 +59,7 @@ class BodyLimit:
         headers = dict(scope["headers"])
         kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
         most = self.limit(scope, kind)
+        scope.setdefault("state", {})[MOST_BYTES] = _largest(headers, most)
         text = f"the request's body has more than {most} bytes, the limit here"
         declared = headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > most:

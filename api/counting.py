@@ -75,18 +75,19 @@ class Counting:
     def __init__(self, looks: Looks, pace: Fresh[None, Pace]) -> None:
         self._looks, self._pace = looks, pace
         self._known: OrderedDict[uuid.UUID, _Known] = OrderedDict()
-        self.batches: Fresh[uuid.UUID, CountedBatch] = Fresh(self._count)
+        # By batch and who asks: what one has counted is on its own account.
+        self.batches: Fresh[tuple[uuid.UUID, uuid.UUID], CountedBatch] = Fresh(self._count)
 
     async def of(
         self, batch_id: uuid.UUID, producer_id: uuid.UUID, *, since: float = 0.0
     ) -> CountedBatch | None:
         """The producer's batch with this id; None if there is none, or it is another's."""
-        counted = await self.batches.get(batch_id, since=since)
-        return counted if counted is not None and counted.status.producer_id == producer_id else None
+        return await self.batches.get((batch_id, producer_id), since=since)
 
-    async def _count(self, batch_id: uuid.UUID) -> CountedBatch | None:
-        status = await self._looks.slow(lambda connection: batch_status(connection, batch_id))
-        if status is None:
+    async def _count(self, asked: tuple[uuid.UUID, uuid.UUID]) -> CountedBatch | None:
+        batch_id, producer_id = asked
+        status = await self._looks.slow(lambda connection: batch_status(connection, batch_id), of=producer_id)
+        if status is None or status.producer_id != producer_id:
             return None
         known = self._known.setdefault(batch_id, _Known())
         self._known.move_to_end(batch_id)
@@ -103,7 +104,9 @@ class Counting:
 
     async def _count_credits(self, status: BatchStatus, known: _Known) -> int:
         began_at = time.monotonic()
-        credits_ = await self._looks.slow(lambda connection: credits_of_batch(connection, status.id))
+        credits_ = await self._looks.slow(
+            lambda connection: credits_of_batch(connection, status.id), of=status.producer_id
+        )
         ended_at = time.monotonic()
         known.credits_again_at = ended_at + (ended_at - began_at) / CREDITS_SHARE
         known.credits, known.credits_of = credits_, status.finished_at

@@ -6,12 +6,11 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from api.access import AdminId, AtHand, Effect, ProducerId
+from api.access import AdminId, AtHand, Effect, ProducerId, Turn
 from api.idempotency import begin_effect, keep
 from api.manifests import MEDIA_TYPES, keep_list, keep_upload, left_behind
 from api.openapi import BINARY, problems, query_of, schema_of
@@ -80,7 +79,7 @@ async def create(request: Request, at_hand: AtHand, producer_id: ProducerId) -> 
                     given[name] = request.query_params.getlist(name)
             asked_of = ManifestQuery.model_validate(given)
             order = asked_of.to_order(_columns(asked_of.columns), producer_id)
-            return await run_in_threadpool(_of_upload, at_hand, request, order)
+            return await _of_upload(at_hand, request, order, producer_id)
         if request.query_params:
             raise ProblemError(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -91,11 +90,13 @@ async def create(request: Request, at_hand: AtHand, producer_id: ProducerId) -> 
         asked = BatchRequest.model_validate_json(await request.body(), strict=True)
     except ValidationError as error:
         return invalid_request(error.errors())
-    return await run_in_threadpool(_of_request, at_hand, request, asked, producer_id)
+    return await at_hand.threads.run(producer_id, _of_request, at_hand, request, asked, producer_id)
 
 
-def _of_upload(at_hand: Services, request: Request, order: Order) -> Response:
-    return _ask(at_hand, request, order, manifest_key=keep_upload(at_hand, request))
+async def _of_upload(at_hand: Services, request: Request, order: Order, producer_id: uuid.UUID) -> Response:
+    # However slowly the body comes, it holds none of the threads that other requests need.
+    key = await at_hand.upload_threads.run(producer_id, keep_upload, at_hand, request)
+    return await at_hand.threads.finish(producer_id, _ask, at_hand, request, order, manifest_key=key)
 
 
 def _of_request(at_hand: Services, request: Request, asked: BatchRequest, producer_id: uuid.UUID) -> Response:
@@ -203,7 +204,9 @@ def approve_batch(batch_id: uuid.UUID, session: Effect, producer_id: AdminId) ->
     response_class=RedirectResponse,
     openapi_extra=problems("no-rejects"),
 )
-def get_rejects(batch_id: uuid.UUID, at_hand: AtHand, producer_id: ProducerId) -> RedirectResponse:
+def get_rejects(
+    batch_id: uuid.UUID, at_hand: AtHand, producer_id: ProducerId, _turn: Turn
+) -> RedirectResponse:
     """Redirect to the rows of the manifest that no job could be made of (CSV), good for five minutes."""
     with Session(at_hand.engine) as session:
         require_own_batch(session, batch_id, producer_id)

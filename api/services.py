@@ -32,6 +32,8 @@ MOVES_AT_ONCE = 4
 SMALL_BODIES = 400
 # Results of batches that are sent while they are read.
 DOWNLOADS = 40
+# Writing them is work for the interpreter, which all requests share.
+DOWNLOADS_AT_WORK = 4
 # No statement of a request may take longer; reading results is many short ones.
 PATIENCE = {"statement_timeout": "30s", "lock_timeout": "10s"}
 
@@ -55,6 +57,7 @@ class Services:
     threads: Threads
     # For what writes into the bucket, however slowly it comes.
     upload_threads: Threads
+    download_threads: Threads
     move_threads: Threads
     moves: Places
     small_bodies: Places
@@ -102,6 +105,7 @@ def open_services(known: Settings) -> Services:
         events=Events(looks, counting),
         threads=Threads("common", current_default_thread_limiter(), CONNECTIONS),
         upload_threads=Threads("uploads", CapacityLimiter(known.api_uploads), known.api_uploads),
+        download_threads=Threads("downloads", CapacityLimiter(DOWNLOADS_AT_WORK), DOWNLOADS_AT_WORK),
         move_threads=Threads("moves", CapacityLimiter(MOVES_AT_ONCE), MOVES_AT_ONCE),
         moves=Places("moves", "changes of a whole batch", MOVES_AT_ONCE),
         small_bodies=Places("bodies", "requests with a body", SMALL_BODIES),

@@ -2,7 +2,7 @@
 
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -61,13 +61,10 @@ class _Asked:
     async def sent(self, at_hand: Services, producer_id: uuid.UUID) -> AsyncIterator[bytes]:
         """The pieces of the file, each read in a turn of the producer."""
         pieces = self.pieces(at_hand)
-        try:
-            while (piece := await at_hand.threads.finish(producer_id, next, pieces, None)) is not None:
-                yield piece
-        finally:
-            pieces.close()
+        while (piece := await at_hand.download_threads.finish(producer_id, next, pieces, None)) is not None:
+            yield piece
 
-    def pieces(self, at_hand: Services) -> Generator[bytes]:
+    def pieces(self, at_hand: Services) -> Iterator[bytes]:
         """The file. Between two pieces no connection is held, however slowly they are read."""
         with ExitStack() as stack:
             if self.kept is None:

@@ -36,7 +36,7 @@ def _written_out(value: object) -> object:
 Moment = Annotated[AwareDatetime, BeforeValidator(_written_out)]
 
 
-def _wanted(
+async def _wanted(
     *,
     state: Annotated[
         list[State] | None, Query(max_length=MOST_FILTERS, description="May be repeated: any of them")

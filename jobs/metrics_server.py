@@ -5,6 +5,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from wsgiref.util import request_uri
 
 from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app, start_http_server
 
@@ -35,8 +37,8 @@ def shown(path: str, page: Page) -> Iterator[None]:
 
 def _with_pages(metrics: "WSGIApplication") -> "WSGIApplication":
     def serve(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        page = _pages.get(environ.get("PATH_INFO", ""))
-        if page is None or environ["REQUEST_METHOD"] != "GET":
+        page = _pages.get(urlsplit(request_uri(environ)).path)
+        if page is None:
             return metrics(environ, start_response)
         is_well, document = page()
         start_response(

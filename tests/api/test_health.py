@@ -1,23 +1,31 @@
+import asyncio
 import json
+import logging
+import threading
 import time
 import uuid
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from anyio import to_thread
 from fastapi import FastAPI
 from pydantic import SecretStr
 from sqlalchemy import Engine, make_url, text
 
 from api.app import create_app
 from api.readiness import Readiness
+from api.services import Services
 from jobs import breaker
+from jobs.metrics_server import serve_metrics
 from jobs.settings import Settings
 from jobs.states import Stop
 from jobs.storage import Bucket
 from tests.api.conftest import key_for, serve_app
 from tests.support.machine import scaled
+from tests.support.ports import free_port
 from tests.support.proxy import Mode, Proxy
+from tests.support.system import wait_until
 from tests.support.working import somebody_works
 
 NEEDED = ("database", "migrations", "redis", "bucket", "requests")
@@ -120,6 +128,72 @@ class TestReadiness:
         with engine.begin() as connection:
             connection.execute(text("UPDATE line SET paused_at = now()"))
         assert checks(client, app, 200)["calls"] == "all calls are paused by hand"
+
+    def test_borrows_what_requests_borrow(self, client: httpx.Client, app: FastAPI) -> None:
+        """While every thread of the common pool hangs the process is not ready, and says why to insiders."""
+        services: Services = app.state.services
+        loop = app.state.readiness._loop
+        limiter, free = services.threads.limiter, threading.Event()
+
+        async def hang() -> None:
+            await to_thread.run_sync(free.wait, limiter=limiter)
+
+        hung = [asyncio.run_coroutine_threadsafe(hang(), loop) for _ in range(int(limiter.total_tokens))]
+        wait_until(lambda: limiter.borrowed_tokens == limiter.total_tokens, "all hang")
+        try:
+            found = checks(client, app, 503)
+            assert "40 of 40 threads are borrowed" in found["requests"]
+            assert found["database"] == "ok"
+            assert client.get("/healthz").status_code == 200
+            # However often it is asked, it waits for one thread.
+            assert client.get("/readyz").status_code == 503
+            assert limiter.statistics().tasks_waiting == 1
+        finally:
+            free.set()
+        assert [one.result() for one in hung] == [None] * len(hung)
+        assert checks(client, app, 200)["requests"] == "ok"
+
+    def test_writes_nothing_into_the_log(
+        self, client: httpx.Client, app: FastAPI, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Anybody may ask as often as he likes: only what changed is said."""
+        caplog.set_level(logging.INFO)
+        checks(client, app, 200)
+        caplog.clear()
+        checks(client, app, 200)
+        assert [r for r in caplog.records if not r.name.startswith(("httpx", "httpcore"))] == []
+
+    def test_with_a_newer_schema_is_ready(self, client: httpx.Client, app: FastAPI, engine: Engine) -> None:
+        """An upgrade migrates first, and what runs goes on; with an older one it is not ready."""
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        assert checks(client, app, 200)["migrations"] == "ok"
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+        assert "older" in checks(client, app, 503)["migrations"]
+        with engine.begin() as connection:
+            connection.execute(text("DELETE FROM alembic_version"))
+        assert "older" in checks(client, app, 503)["migrations"]
+
+    @pytest.mark.usefixtures("bucket")
+    def test_is_told_to_insiders_at_the_metrics_address(self, settings: Settings) -> None:
+        """With all that was found, and with the metrics of threads and places."""
+        port = free_port()
+        known = settings.model_copy(update={"metrics_address": f"127.0.0.1:{port}"})
+        serve_metrics(known.metrics_address)
+        with serve_app(create_app(known)) as client:
+            assert client.get("/readyz").json() == {"status": "ready"}
+            page = httpx.get(f"http://127.0.0.1:{port}/readyz")
+            assert (page.status_code, page.json()["checks"]["bucket"]) == (200, "ok")
+            metrics = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+            for line in (
+                'cutout_api_threads{pool="common"} 40.0',
+                'cutout_api_threads_borrowed{pool="uploads"} 0.0',
+                'cutout_api_places_taken{kind="streams"} 0.0',
+                "cutout_event_loop_lag_seconds ",
+            ):
+                assert line in metrics
+        assert "cutout_http_requests_total" in httpx.get(f"http://127.0.0.1:{port}/readyz").text
 
     @pytest.mark.usefixtures("bucket")
     def test_tells_strangers_nothing(self, settings: Settings) -> None:

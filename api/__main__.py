@@ -4,9 +4,8 @@ import signal
 import sys
 from types import FrameType
 
-import uvicorn
-
-from api.server import server_options
+from api.ending import end_in_time
+from api.server import Server, server_options
 from jobs import logs, traces
 from jobs.metrics_server import serve_metrics
 from jobs.settings import settings
@@ -22,14 +21,24 @@ def main(host: str, port: str) -> None:
     traces.start(known, "cutout-api")
     serve_metrics(known.metrics_address)
     options = server_options(
-        app="api.app:create_app", factory=True, host=host, port=int(port), log_config=None
+        app="api.app:create_app",
+        factory=True,
+        host=host,
+        port=int(port),
+        log_config=None,
+        forwarded_allow_ips=list(known.api_trusted_proxies),
+        timeout_graceful_shutdown=known.api_stop_seconds,
     )
     # Before the server takes its signals: those who wait are told that it ends by what is imported here.
     options.load()
-    server = uvicorn.Server(options)
-    server.run()
-    if not server.started:
-        sys.exit(1)
+    server = Server(options, drain_s=known.api_drain_seconds)
+    try:
+        server.run()
+        if not server.started:
+            sys.exit(1)
+    finally:
+        if server.started:
+            end_in_time()
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:

@@ -1,7 +1,7 @@
 """What a route needs at hand: a database session, the bucket, the settings, and who is asking."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -13,7 +13,8 @@ from api.services import Services
 from jobs.scopes import Scope
 
 
-def services(request: Request) -> Services:
+async def services(request: Request) -> Services:
+    """What the process has at hand. A coroutine: it takes no thread."""
     found: Services = request.app.state.services
     return found
 
@@ -21,7 +22,18 @@ def services(request: Request) -> Services:
 AtHand = Annotated[Services, Depends(services)]
 
 
-def transaction(at_hand: AtHand) -> Iterator[Session]:
+async def turn(request: Request, at_hand: AtHand) -> AsyncIterator[None]:
+    """One of the producer's turns at a thread and a connection, for a route that is no coroutine."""
+    known = await authenticate(request, at_hand)
+    async with at_hand.threads.turn(known.producer_id):
+        yield
+
+
+# scope="function": over when the transaction is, which is begun after it.
+Turn = Annotated[None, Depends(turn, scope="function")]
+
+
+def transaction(at_hand: AtHand, _turn: Turn) -> Iterator[Session]:
     """A session whose transaction commits when the route returns, before the answer is sent."""
     with Session(at_hand.engine) as session, session.begin():
         yield session
@@ -45,7 +57,7 @@ ProducerId = Annotated[uuid.UUID, Depends(producer)]
 AdminId = Annotated[uuid.UUID, Depends(administrator)]
 
 
-def effect(request: Request, at_hand: AtHand) -> Iterator[Session]:
+def effect(request: Request, at_hand: AtHand, _turn: Turn) -> Iterator[Session]:
     """The transaction of a POST: what it does and what is answered under its Idempotency-Key, or neither."""
     with begin_effect(request, at_hand.engine) as session:
         yield session

@@ -1,12 +1,16 @@
 """The HTTP front door."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import ExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 
 from api.body_limit import BodyLimit, limits_of
 from api.error_answers import answer_with_problems
+from api.hosts import Hosts
+from api.leaving import LEAVING, CloseWhenLeaving, Leaving
+from api.loop_lag import watch_loop
 from api.openapi import describe
 from api.query_limit import QueryLimit
 from api.readiness import Readiness, connect_to_watch
@@ -16,6 +20,7 @@ from api.routes import (
     batch_looks,
     batch_results,
     batches,
+    docs,
     health,
     job_actions,
     jobs,
@@ -27,6 +32,7 @@ from api.secure_headers import SecureHeaders
 from api.services import open_services
 from api.slow_clients import SlowClients
 from jobs.database_metrics import DatabaseMetrics, exposed
+from jobs.metrics_server import shown
 from jobs.settings import Settings, settings
 
 ROUTES = (
@@ -39,6 +45,7 @@ ROUTES = (
     batch_results,
     schedules,
     webhooks,
+    docs,
     health,
 )
 
@@ -48,12 +55,17 @@ def create_app(given: Settings | None = None) -> FastAPI:
     known = given or settings()
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Leaving]]:
         app.state.services = open_services(known)
-        watch = connect_to_watch(known)
-        app.state.readiness = Readiness(known, watch, app.state.services.bucket)
-        with exposed(DatabaseMetrics(watch, known)) if known.metrics_address else nullcontext():
-            yield
+        watch, leaving = connect_to_watch(known), Leaving()
+        app.state.readiness = Readiness(known, watch, app.state.services, leaving)
+        watching = asyncio.create_task(watch_loop())
+        with ExitStack() as stack:
+            if known.metrics_address:
+                stack.enter_context(exposed(DatabaseMetrics(watch, known)))
+                stack.enter_context(shown("/readyz", app.state.readiness.page))
+            yield {LEAVING: leaving}
+        watching.cancel()
         watch.dispose()
         app.state.services.close()
 
@@ -62,13 +74,21 @@ def create_app(given: Settings | None = None) -> FastAPI:
         description="Enqueue product photos, poll their jobs, fetch the cutouts.",
         version="1",
         lifespan=lifespan,
+        # They would name the host that the request does, before anybody asked for its key.
+        redirect_slashes=False,
+        # Pages that load their scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
     )
     # The last one added is the first one that a request meets.
     app.add_middleware(SlowClients)
     app.add_middleware(BodyLimit, limit=limits_of(known))
     app.add_middleware(QueryLimit)
+    app.add_middleware(Hosts, hosts=known.api_hosts)
     app.add_middleware(Requests)
     app.add_middleware(SecureHeaders)
+    app.add_middleware(CloseWhenLeaving)
     answer_with_problems(app)
     for routes in ROUTES:
         app.include_router(routes.router)

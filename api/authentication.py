@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from fastapi import Request
 
+from api.keys import SHAPE, TooManyMissesError
 from api.problems import ProblemError
 from api.services import Services
 from jobs.api_keys import KnownKey, hash_of
@@ -21,12 +22,7 @@ async def authenticate(request: Request, at_hand: Services) -> KnownKey:
     """
     known: KnownKey | None = getattr(request.state, "key", None)
     if known is None:
-        text = _bearer(request.headers.get("authorization", ""))
-        key_sha256 = hash_of(text)
-        _limit(at_hand, key_sha256)
-        # Whoever only looks may do so by what was known within the last second.
-        since = 0.0 if request.method in LOOKING else time.monotonic()
-        known = await at_hand.keys.get(key_sha256, since=since)
+        known = await _find(request, at_hand, _bearer(request.headers.get("authorization", "")))
         if known is None:
             raise ProblemError(
                 HTTPStatus.UNAUTHORIZED,
@@ -36,6 +32,27 @@ async def authenticate(request: Request, at_hand: Services) -> KnownKey:
         request.state.key = known
         at_hand.last_use.note(known.id)
     return known
+
+
+async def _find(request: Request, at_hand: Services, text: str) -> KnownKey | None:
+    # Whoever only looks may do so by what was known within the last second.
+    since = 0.0 if request.method in LOOKING else time.monotonic()
+    if not SHAPE.fullmatch(text):
+        return None
+    key_sha256 = hash_of(text)
+    try:
+        if not await at_hand.keys.is_valid(key_sha256, request.client.host if request.client else ""):
+            return None
+    except TooManyMissesError as error:
+        seconds = math.ceil(error.wait_s)
+        raise ProblemError(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            "too-many-wrong-keys",
+            f"too many unknown API keys came from your address, or from all; wait {seconds} s",
+            headers={"Retry-After": str(seconds)},
+        ) from None
+    _limit(at_hand, key_sha256)
+    return await at_hand.keys.get(key_sha256, since=since)
 
 
 def usual_scope(request: Request) -> Scope:

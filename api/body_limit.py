@@ -5,14 +5,16 @@ from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.large_bodies import LARGE_BYTES
 from api.manifests import is_manifest
 from api.problems import ProblemError, problem
+from api.sizes import LIST_BYTES, USUAL_BYTES
 from jobs.settings import Settings
 
-LIST_BYTES = 16_000_000
 ROOM_FOR_FIELDS = 64 * 1024
 MULTIPART = "multipart/form-data"
+
+# Of a request's state.
+MOST_BYTES = "most_bytes"
 
 Limit = Callable[[Scope, str], int]
 
@@ -30,9 +32,17 @@ def limits_of(known: Settings) -> Limit:
     def limit(scope: Scope, kind: str) -> int:
         if scope["method"] == "POST" and scope["path"] == "/v1/batches" and is_manifest(kind):
             return known.max_manifest_bytes
-        return larger.get((scope["path"], kind), LARGE_BYTES)
+        return larger.get((scope["path"], kind), USUAL_BYTES)
 
     return limit
+
+
+def _largest(headers: dict[bytes, bytes], most: int) -> int:
+    """How many bytes the body has at most, 0 without one."""
+    declared = headers.get(b"content-length")
+    if declared is not None and declared.isdigit():
+        return min(int(declared), most)
+    return most if b"transfer-encoding" in headers else 0
 
 
 class BodyLimit:
@@ -48,6 +58,7 @@ class BodyLimit:
         headers = dict(scope["headers"])
         kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
         most = self.limit(scope, kind)
+        scope.setdefault("state", {})[MOST_BYTES] = _largest(headers, most)
         text = f"the request's body has more than {most} bytes, the limit here"
         declared = headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > most:

@@ -75,18 +75,21 @@ class Counting:
     def __init__(self, looks: Looks, pace: Fresh[None, Pace]) -> None:
         self._looks, self._pace = looks, pace
         self._known: OrderedDict[uuid.UUID, _Known] = OrderedDict()
-        self._batches: Fresh[tuple[uuid.UUID, uuid.UUID], CountedBatch] = Fresh(self._count)
+        # By batch and who asks: what one has counted is on its own account.
+        self.batches: Fresh[tuple[uuid.UUID, uuid.UUID], CountedBatch] = Fresh(self._count)
 
     async def of(
         self, batch_id: uuid.UUID, producer_id: uuid.UUID, *, since: float = 0.0
     ) -> CountedBatch | None:
         """The producer's batch with this id; None if there is none, or it is another's."""
-        return await self._batches.get((producer_id, batch_id), since=since)
+        return await self.batches.get((batch_id, producer_id), since=since)
 
-    async def _count(self, whose: tuple[uuid.UUID, uuid.UUID]) -> CountedBatch | None:
-        producer_id, batch_id = whose
+    async def _count(self, asked: tuple[uuid.UUID, uuid.UUID]) -> CountedBatch | None:
+        batch_id, producer_id = asked
         # Another's takes as long to be refused as none: it is neither counted nor found in memory.
-        status = await self._looks.slow(lambda connection: batch_status(connection, batch_id, producer_id))
+        status = await self._looks.slow(
+            lambda connection: batch_status(connection, batch_id, producer_id), of=producer_id
+        )
         if status is None:
             return None
         known = self._known.setdefault(batch_id, _Known())
@@ -104,7 +107,9 @@ class Counting:
 
     async def _count_credits(self, status: BatchStatus, known: _Known) -> int:
         began_at = time.monotonic()
-        credits_ = await self._looks.slow(lambda connection: credits_of_batch(connection, status.id))
+        credits_ = await self._looks.slow(
+            lambda connection: credits_of_batch(connection, status.id), of=status.producer_id
+        )
         ended_at = time.monotonic()
         known.credits_again_at = ended_at + (ended_at - began_at) / CREDITS_SHARE
         known.credits, known.credits_of = credits_, status.finished_at

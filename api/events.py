@@ -12,6 +12,8 @@ from sse_starlette import ServerSentEvent
 from api.counting import CountedBatch, Counting
 from api.cursors import event_id
 from api.looks import Looks
+from api.places import Places
+from api.problems import ProblemError
 from jobs.database import PostgresAwayError
 from jobs.finished import ROWS_A_PAGE, FinishedJob, Position, finished_jobs, told_until
 
@@ -27,24 +29,17 @@ class Events:
 
     def __init__(self, looks: Looks, counting: Counting) -> None:
         self._looks, self._counting = looks, counting
-        self._open = 0
-
-    @property
-    def full(self) -> bool:
-        return self._open >= MOST_STREAMS
+        self.places = Places("streams", "event streams", MOST_STREAMS)
 
     async def of(
         self, batch_id: uuid.UUID, producer_id: uuid.UUID, after: Position | None
     ) -> AsyncIterator[bytes]:
-        """Events in pieces, up to that of the batch's end, or until Postgres goes away."""
-        self._open += 1
+        """Events in pieces, up to that of the batch's end, or until there is no look at it in time."""
         try:
             async for piece in _Stream(self._looks, self._counting, batch_id, producer_id, after).pieces():
                 yield piece
-        except PostgresAwayError as error:
+        except (PostgresAwayError, ProblemError) as error:
             log.warning("the events of the batch %s end: %s", batch_id, error)
-        finally:
-            self._open -= 1
 
 
 class _Stream:
@@ -72,9 +67,10 @@ class _Stream:
             progress = self._progress(counted)
             if progress is not None:
                 yield progress
-            until = await self._looks.quick(told_until)
+            until = await self._looks.quick(told_until, of=self._producer_id)
             while page := await self._looks.quick(
-                lambda connection: finished_jobs(connection, self._batch_id, self._at, until)  # noqa: B023
+                lambda connection: finished_jobs(connection, self._batch_id, self._at, until),  # noqa: B023
+                of=self._producer_id,
             ):
                 self._at = page[-1].position
                 yield b"".join(map(_job, page))

@@ -50,6 +50,14 @@ class Fresh(Generic[K, V]):
         self._held: OrderedDict[K, _Held[V]] = OrderedDict()
         self._looks: dict[K, _Look[V]] = {}
 
+    def remembers(self, key: K) -> bool:
+        """Whether there was a value when it was last looked up."""
+        return key in self._held
+
+    def is_looked_up(self, key: K) -> bool:
+        """Whether a look for it is on its way."""
+        return key in self._looks
+
     async def get(self, key: K, *, since: float = 0.0) -> V | None:
         """The value, looked up not before `since` on the monotonic clock."""
         held = self._held.get(key)

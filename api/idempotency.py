@@ -72,6 +72,11 @@ class Once:
                 field=HEADER,
             )
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the transaction was begun and the answer is not yet kept in it."""
+        return self._session is not None
+
     def keep(self, answer: Response) -> None:
         """Keep a good answer in the transaction, if it is still open and nothing was kept yet."""
         session, self._session = self._session, None
@@ -155,7 +160,8 @@ async def answer_once(request: Request, handle: Handler) -> Response:
         answer = await handle(JsonRequest(request.scope, receive))
     except _AnsweredBeforeError as before:
         return _as_before(before.answer)
-    await run_in_threadpool(once.keep, answer)
+    if once.is_open:
+        await run_in_threadpool(once.keep, answer)
     return answer
 
 

@@ -183,8 +183,8 @@ def _common_problems(operation: dict[str, Any], method: str, *, guarded: bool) -
     yield "internal-error"
     if not guarded:
         return
-    yield from ("no-key", "wrong-key", "scope-missing", "rate-limited", "database-unavailable")
-    yield "storage-unavailable"
+    yield from ("no-key", "wrong-key", "scope-missing", "rate-limited", "too-many-wrong-keys")
+    yield from ("too-many-at-once", "busy", "database-unavailable", "storage-unavailable")
     parameters = operation.get("parameters", [])
     if parameters or "requestBody" in operation:
         yield "invalid-request"

@@ -6,14 +6,19 @@ from starlette.types import Message, Receive, Scope, Send
 
 # A client that takes nothing for so long is cut off: what it holds here is for those who read.
 SEND_WITHIN_S = 30.0
+# 300 MB at 85 kB/s.
+WHOLE_WITHIN_S = 3600.0
 
 
 class PatientStream(StreamingResponse):
-    """Ends with TimeoutError, and the connection with it, if a piece is not taken within SEND_WITHIN_S."""
+    """Ends with TimeoutError, and the connection with it, if a piece is not taken within SEND_WITHIN_S, or
+    all within WHOLE_WITHIN_S.
+    """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def sent_in_time(message: Message) -> None:
             with fail_after(SEND_WITHIN_S):
                 await send(message)
 
-        await super().__call__(scope, receive, sent_in_time)
+        with fail_after(WHOLE_WITHIN_S):
+            await super().__call__(scope, receive, sent_in_time)

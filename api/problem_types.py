@@ -115,6 +115,11 @@ PROBLEM_TYPES = {
         "The same request is being carried out at this moment",
         "Send it again after `Retry-After` seconds, with the same Idempotency-Key.",
     ),
+    "wrong-host": ProblemType(
+        HTTPStatus.MISDIRECTED_REQUEST,
+        "The request is for another host",
+        "Ask for the API by its own name; the operator names its hosts by `CUTOUT_API_HOSTS`.",
+    ),
     "body-too-large": ProblemType(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "The request's body is too large",
@@ -199,20 +204,20 @@ PROBLEM_TYPES = {
         "The API key sends too many requests",
         "Wait `Retry-After` seconds; the operator sets the limit by `CUTOUT_API_REQUESTS_PER_SECOND`.",
     ),
+    "too-many-at-once": ProblemType(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "The producer has too many requests of this kind under way",
+        "Wait `Retry-After` seconds and until one has ended; send fewer at once.",
+    ),
+    "too-many-wrong-keys": ProblemType(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "Too many API keys that are unknown were tried",
+        "Wait `Retry-After` seconds, and send a key made by `cutout keys make`.",
+    ),
     "quota-reached": ProblemType(
         HTTPStatus.TOO_MANY_REQUESTS,
         "The producer has too many unfinished jobs",
         "Enqueue more once some have ended; the operator sets the quota by `cutout keys quota`.",
-    ),
-    "too-many-large-bodies": ProblemType(
-        HTTPStatus.TOO_MANY_REQUESTS,
-        "You have too many large requests under way at once",
-        "Send lists of jobs one after another, or wait `Retry-After` seconds.",
-    ),
-    "large-bodies-full": ProblemType(
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        "Too many large requests are under way",
-        "Send it again after `Retry-After` seconds.",
     ),
     "internal-error": ProblemType(
         HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -223,6 +228,11 @@ PROBLEM_TYPES = {
         HTTPStatus.SERVICE_UNAVAILABLE,
         "Too many event streams are open",
         "Poll the batch, or open the stream again later.",
+    ),
+    "busy": ProblemType(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "The API has too many requests of this kind under way",
+        "Send it again after `Retry-After` seconds.",
     ),
     "storage-unavailable": ProblemType(
         HTTPStatus.SERVICE_UNAVAILABLE, "The bucket does not do as asked", "Send it again later."

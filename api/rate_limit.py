@@ -48,3 +48,10 @@ class RequestLimit:
                 bucket.tokens -= 1
                 return 0.0
             return (1 - bucket.tokens) / self.per_second
+
+    def give_back(self, key: bytes) -> None:
+        """Give back the token that was taken last."""
+        with self._lock:
+            bucket = self._buckets.get(key)
+            if bucket is not None:
+                bucket.tokens = min(self.burst, bucket.tokens + 1)

@@ -1,6 +1,8 @@
 """Routes under /v1: who asks is known before the body is read, and a POST can safely be sent again."""
 
+import uuid
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from http import HTTPStatus
 from typing import Any
 
@@ -8,9 +10,11 @@ from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 
 from api.authentication import LOOKING, authenticate, require, usual_scope
+from api.body_limit import MOST_BYTES
 from api.idempotency import answer_once
 from api.problems import ProblemError
-from api.strict_json import give_back_place
+from api.services import Services
+from api.sizes import USUAL_BYTES
 
 JSON = "application/json"
 
@@ -29,12 +33,19 @@ class Route(APIRoute):
             require(known, usual_scope(request))
             if takes_json:
                 require_kind(request, JSON)
-            try:
+            with _place_for_body(request, known.producer_id), ExitStack() as request.state.places:
                 return await answer_once(request, handle)
-            finally:
-                give_back_place(request)
 
         return guarded
+
+
+def _place_for_body(request: Request, producer_id: uuid.UUID) -> AbstractContextManager[None]:
+    """A place for as long as the body comes and what it asks for is done; a problem 429 past the share."""
+    at_hand: Services = request.app.state.services
+    most_bytes: int = getattr(request.state, MOST_BYTES)
+    if not most_bytes:
+        return nullcontext()
+    return (at_hand.small_bodies if most_bytes <= USUAL_BYTES else at_hand.uploads).held(producer_id)
 
 
 def v1_router(prefix: str, *tags: str) -> APIRouter:

@@ -6,10 +6,19 @@ read its answer.
 """
 
 import asyncio
+import logging
+import signal
+import time
+from types import FrameType
 from typing import Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from api.leaving import LEAVING
+
+log = logging.getLogger(__name__)
 
 HEAD_WITHIN_S = 10.0
 # Some 50 kB of an answer must be read in so long.
@@ -18,13 +27,34 @@ READ_WITHIN_S = 30.0
 LONGEST_HEAD = 32 * 1024
 
 
+class BoundedConnection(h11.Connection):
+    """Takes no head of more than LONGEST_HEAD bytes, also not in one piece: h11 itself bounds parts."""
+
+    def next_event(self) -> Any:
+        event = super().next_event()
+        if isinstance(event, h11.Request) and _size_of_head(event) > LONGEST_HEAD:
+            raise h11.RemoteProtocolError("the head is too long", error_status_hint=431)
+        return event
+
+
+def _size_of_head(event: h11.Request) -> int:
+    # Each header has a colon, a blank and an end of line beside its text.
+    headers = sum(len(name) + len(value) + 4 for name, value in event.headers)
+    return len(event.method) + len(event.target) + len(" HTTP/1.1\r\n ") + headers + 2
+
+
 class BoundedProtocol(H11Protocol):
     """Cuts off who sends no whole head of a request within 10 s, or does not read an answer for 30 s."""
 
     head_within_s = HEAD_WITHIN_S
     read_within_s = READ_WITHIN_S
+    conn: h11.Connection
     _waits: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.conn = BoundedConnection(h11.SERVER, LONGEST_HEAD)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -65,6 +95,30 @@ class BoundedProtocol(H11Protocol):
         if self._waits is not None:
             self._waits.cancel()
             self._waits = None
+
+
+class Server(uvicorn.Server):
+    """At SIGTERM it serves on for `drain_s`, not ready, and then takes no more; a second signal ends that."""
+
+    def __init__(self, config: uvicorn.Config, *, drain_s: float) -> None:
+        super().__init__(config)
+        self._drain_s = drain_s
+        self._leave_at: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take a signal."""
+        if sig != signal.SIGTERM or self._leave_at is not None or not self.started:
+            super().handle_exit(sig, frame)
+            return
+        log.info("told to end: /readyz says so for %g s, then no more is taken", self._drain_s)
+        self.lifespan.state[LEAVING].begun = True
+        self._leave_at = time.monotonic() + self._drain_s
+
+    async def on_tick(self, counter: int) -> bool:
+        """Part of uvicorn's loop, ten times a second."""
+        if self._leave_at is not None and not self.should_exit and time.monotonic() >= self._leave_at:
+            super().handle_exit(signal.SIGTERM, None)
+        return await super().on_tick(counter)
 
 
 def server_options(**more: Any) -> uvicorn.Config:

@@ -3,18 +3,21 @@
 from dataclasses import dataclass
 
 from anyio import CapacityLimiter
+from anyio.to_thread import current_default_thread_limiter
 from sqlalchemy import Engine
 
 from api.counting import Counting
 from api.events import Events
 from api.fresh import Fresh
-from api.large_bodies import LargeBodies
+from api.keys import Keys
 from api.last_use import LastUse
 from api.looks import CONNECTIONS as LOOKS
 from api.looks import Looks
+from api.places import Places
 from api.rate_limit import RequestLimit
+from api.sizes import USUAL_BYTES
+from api.threads import Threads
 from api.watch import Watch
-from jobs.api_keys import KnownKey, find_key
 from jobs.database import connect
 from jobs.explain import Installation
 from jobs.pace import Pace, look_at_pace
@@ -24,7 +27,17 @@ from jobs.storage import Bucket
 # With those for looks no more than a process had before there were any.
 CONNECTIONS = 40 - LOOKS
 # Moving a million jobs takes about a minute; other requests are not to wait for a thread behind it.
-MOVES_AT_ONCE = 2
+# Each needs two connections.
+MOVES_AT_ONCE = 4
+# Bodies of 64 kB at most, which are in memory; larger ones count as uploads.
+SMALL_BODIES = 400
+# Larger JSON, up to 16 MB each, which is in memory until it is answered.
+LARGE_BODIES = 8
+VALIDATED_AT_ONCE = 2
+# Results of batches that are sent while they are read.
+DOWNLOADS = 40
+# Writing them is work for the interpreter, which all requests share.
+DOWNLOADS_AT_WORK = 4
 # No statement of a request may take longer; reading results is many short ones.
 PATIENCE = {"statement_timeout": "30s", "lock_timeout": "10s"}
 
@@ -37,16 +50,26 @@ class Services:
     engine: Engine
     bucket: Bucket
     looks: Looks
-    # By their hashes. A key that was revoked may look for a second more.
-    keys: Fresh[bytes, KnownKey]
+    keys: Keys
     limit: RequestLimit
     last_use: LastUse
     pace: Fresh[None, Pace]
     counting: Counting
     watch: Watch
     events: Events
-    moves: CapacityLimiter
-    large_bodies: LargeBodies
+    # For what takes a session of `engine`: the threads that the framework uses, too.
+    threads: Threads
+    # For what writes into the bucket, however slowly it comes.
+    upload_threads: Threads
+    download_threads: Threads
+    move_threads: Threads
+    # Large bodies are validated off the event loop, and share one interpreter with it.
+    validations: CapacityLimiter
+    moves: Places
+    small_bodies: Places
+    large_bodies: Places
+    uploads: Places
+    downloads: Places
 
     def close(self) -> None:
         self.last_use.stop()
@@ -67,12 +90,10 @@ def open_services(known: Settings) -> Services:
         server_settings=PATIENCE,
     )
 
-    async def find(key_sha256: bytes) -> KnownKey | None:
-        return await looks.quick(lambda connection: find_key(connection, key_sha256))
-
     async def find_pace(_: None) -> Pace:
         return await looks.quick(
-            lambda connection: look_at_pace(connection, installation.accounts, installation.calls_per_second)
+            lambda connection: look_at_pace(connection, installation.accounts, installation.calls_per_second),
+            of=None,
         )
 
     pace = Fresh(find_pace)
@@ -82,13 +103,21 @@ def open_services(known: Settings) -> Services:
         engine=engine,
         bucket=Bucket(known, connections=CONNECTIONS),
         looks=looks,
-        keys=Fresh(find),
+        keys=Keys(looks),
         limit=RequestLimit(known.api_requests_per_second),
         last_use=LastUse(engine),
         pace=pace,
         counting=counting,
         watch=Watch(looks),
         events=Events(looks, counting),
-        moves=CapacityLimiter(MOVES_AT_ONCE),
-        large_bodies=LargeBodies(),
+        threads=Threads("common", current_default_thread_limiter(), CONNECTIONS),
+        upload_threads=Threads("uploads", CapacityLimiter(known.api_uploads), known.api_uploads),
+        download_threads=Threads("downloads", CapacityLimiter(DOWNLOADS_AT_WORK), DOWNLOADS_AT_WORK),
+        move_threads=Threads("moves", CapacityLimiter(MOVES_AT_ONCE), MOVES_AT_ONCE),
+        validations=CapacityLimiter(VALIDATED_AT_ONCE),
+        moves=Places("moves", "changes of a whole batch", MOVES_AT_ONCE),
+        large_bodies=Places("large_bodies", f"JSON bodies of more than {USUAL_BYTES:,} bytes", LARGE_BODIES),
+        small_bodies=Places("bodies", "requests with a body", SMALL_BODIES),
+        uploads=Places("uploads", "uploads", known.api_uploads),
+        downloads=Places("downloads", "downloads of results", DOWNLOADS),
     )

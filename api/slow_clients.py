@@ -11,6 +11,8 @@ from api.problems import ProblemError
 # A body may take so long, and as long again as its bytes take at the slowest rate.
 GRACE_S = 20.0
 SLOWEST_BYTES_PER_SECOND = 16 * 1024
+# 5 GB at 11 Mbit/s. Whoever is slower sends parts, or names an address.
+WHOLE_WITHIN_S = 3600.0
 
 
 class SlowClients:
@@ -21,6 +23,7 @@ class SlowClients:
 
     grace_s = GRACE_S
     slowest = SLOWEST_BYTES_PER_SECOND
+    whole_within_s = WHOLE_WITHIN_S
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -29,13 +32,14 @@ class SlowClients:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        ends_at, whole = 0.0, False
+        began_at, ends_at, whole = 0.0, 0.0, False
 
         async def in_time() -> Message:
-            nonlocal ends_at, whole
+            nonlocal began_at, ends_at, whole
             if whole:
                 return await receive()
-            ends_at = ends_at or time.monotonic() + self.grace_s
+            began_at = began_at or time.monotonic()
+            ends_at = min(ends_at or began_at + self.grace_s, began_at + self.whole_within_s)
             try:
                 async with asyncio.timeout(ends_at - time.monotonic()):
                     message = await receive()
@@ -43,7 +47,8 @@ class SlowClients:
                 raise ProblemError(
                     HTTPStatus.REQUEST_TIMEOUT,
                     "too-slow",
-                    f"the body came slower than {self.slowest:g} bytes a second; nothing was stored",
+                    f"the body came slower than {self.slowest:g} bytes a second, or took longer than"
+                    f" {self.whole_within_s:g} s; nothing was stored",
                     headers={"Connection": "close"},
                 ) from None
             whole = not message.get("more_body", False)

@@ -14,8 +14,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from api.json_bounds import JsonBounds
-from api.large_bodies import LARGE_BYTES
 from api.problems import ProblemError, invalid_request
+from api.sizes import USUAL_BYTES
 
 # Reading so much takes less than handing it to a thread and back would be worth.
 INLINE_BYTES = 8 * 1024
@@ -30,7 +30,7 @@ Model = TypeVar("Model", bound=BaseModel)
 class JsonRequest(Request):
     """A request whose JSON is bounded as it comes and read strictly; what cannot be read is a problem 422.
 
-    A body of more than LARGE_BYTES has a place in `large_bodies` until `give_back_place` is called.
+    A body of more than USUAL_BYTES has one of `large_bodies`' places until its request is answered.
     """
 
     async def body(self) -> bytes:
@@ -41,7 +41,7 @@ class JsonRequest(Request):
             size = 0
             async for piece in self.stream():
                 size += len(piece)
-                if size > LARGE_BYTES:
+                if size > USUAL_BYTES >= size - len(piece):
                     self._take_place()
                 for start in range(0, len(piece), SLICE_BYTES):
                     bounds.feed(piece[start : start + SLICE_BYTES])
@@ -63,16 +63,8 @@ class JsonRequest(Request):
         return most if self.scope["path"] in WITH_JOBS else 0
 
     def _take_place(self) -> None:
-        if not getattr(self.state, "has_place", False):
-            self.app.state.services.large_bodies.take(self.state.key.producer_id)
-            self.state.has_place = True
-
-
-def give_back_place(request: Request) -> None:
-    """To be called once a request is answered, whatever became of it."""
-    if getattr(request.state, "has_place", False):
-        request.state.has_place = False
-        request.app.state.services.large_bodies.give_back(request.state.key.producer_id)
+        place = self.app.state.services.large_bodies.held(self.state.key.producer_id)
+        self.state.places.enter_context(place)
 
 
 async def read_model(request: Request, model: type[Model]) -> Model:
@@ -80,7 +72,7 @@ async def read_model(request: Request, model: type[Model]) -> Model:
     body = await request.body()
     if len(body) <= INLINE_BYTES:
         return _validated(model, body)
-    validations = request.app.state.services.large_bodies.validations
+    validations = request.app.state.services.validations
     return await to_thread.run_sync(_validated, model, body, limiter=validations)
 
 

@@ -13,13 +13,15 @@ from sqlalchemy import Connection
 from sse_starlette.sse import AppStatus
 
 from api.looks import Looks
+from api.places import Places
 from jobs.database import PostgresAwayError
 from jobs.watching import Sighting, batches_at_rest, changed_jobs
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.1
-# Each costs some 60 KB. Whoever comes when there are so many is answered at once.
+# Each costs some 60 KB. Whoever comes when there are so many is answered at once, with what there is; past
+# its own share a producer is refused.
 MOST_WAITING = 2000
 
 K = TypeVar("K", bound=Hashable)
@@ -48,7 +50,7 @@ class _Waiting(Generic[K]):
     async def look(self, looks: Looks) -> None:
         keys = list(self._futures)
         if keys:
-            self._wake(await looks.quick(lambda connection: self._ask(connection, keys)))
+            self._wake(await looks.quick(lambda connection: self._ask(connection, keys), of=None))
 
     def wake_all(self) -> None:
         self._wake(list(self._futures))
@@ -65,24 +67,36 @@ class Watch:
 
     def __init__(self, looks: Looks) -> None:
         self._looks = looks
+        self._places = Places("waits", "requests that wait", MOST_WAITING)
         self._jobs: _Waiting[Sighting] = _Waiting(changed_jobs)
         self._batches: _Waiting[uuid.UUID] = _Waiting(batches_at_rest)
         self._looking: asyncio.Task[None] | None = None
 
-    async def job_changes(self, request: Request, job_id: uuid.UUID, state: str, seconds: float) -> bool:
-        """Wait until the job is not in this state; False after so many seconds, or if the client is gone."""
-        return await self._wait(self._jobs, (job_id, state), request, seconds)
+    async def job_changes(
+        self, request: Request, of: uuid.UUID, job_id: uuid.UUID, state: str, seconds: float
+    ) -> bool:
+        """Wait until the job is not in this state; False after so many seconds, or if the client is gone.
 
-    async def batch_rests(self, request: Request, batch_id: uuid.UUID, seconds: float) -> bool:
+        Raises a problem 429 if the producer that asks, `of`, waits for too much already.
+        """
+        return await self._wait(self._jobs, (job_id, state), request, of, seconds)
+
+    async def batch_rests(self, request: Request, of: uuid.UUID, batch_id: uuid.UUID, seconds: float) -> bool:
         """Wait until nothing of the batch moves any more, likewise."""
-        return await self._wait(self._batches, batch_id, request, seconds)
+        return await self._wait(self._batches, batch_id, request, of, seconds)
 
     def __len__(self) -> int:
         return len(self._jobs) + len(self._batches)
 
-    async def _wait(self, waiting: _Waiting[K], key: K, request: Request, seconds: float) -> bool:
-        if len(self) >= MOST_WAITING or AppStatus.should_exit:
+    async def _wait(
+        self, waiting: _Waiting[K], key: K, request: Request, of: uuid.UUID, seconds: float
+    ) -> bool:
+        if self._places.full or AppStatus.should_exit:
             return False
+        with self._places.held(of):
+            return await self._wait_in_place(waiting, key, request, seconds)
+
+    async def _wait_in_place(self, waiting: _Waiting[K], key: K, request: Request, seconds: float) -> bool:
         change = waiting.add(key)
         gone = asyncio.create_task(_gone(request))
         if self._looking is None:

@@ -90,6 +90,8 @@ def run_stack(options: StackOptions) -> Iterator[Stack]:
             "CUTOUT_SPOOL_DIR": str(options.data_dir / "spool"),
             "CUTOUT_WEBHOOK_SECRET": keep_secret(options.data_dir / "webhook-secret"),
         }
+        # No balancer is before it that would have to be told first.
+        kept["CUTOUT_API_DRAIN_SECONDS"] = "0"
         environment = {**kept, **options.defaults, **_ours(), **services.environment()}
         api_port = options.port or _free_port()
         environment["CUTOUT_API_URL"] = f"http://127.0.0.1:{api_port}"

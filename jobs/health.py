@@ -77,7 +77,7 @@ def check_database(engine: Engine, pending: Callable[[Engine], bool]) -> list[Ch
     if not reachable.ok:
         return [reachable, Check("migrations", ok=False, found="not looked at, the database is away")]
     if pending(engine):
-        found = "the schema is not the newest"
+        found = "the schema is older than this program"
         return [reachable, Check("migrations", ok=False, found=found, remedy="run `cutout migrate`")]
     return [reachable, Check("migrations", ok=True, found="ok")]
 

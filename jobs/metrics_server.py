@@ -1,15 +1,52 @@
-"""Serves a process's metrics for Prometheus, on an address of their own that is not the public's."""
+"""Serves a process's metrics for Prometheus, and what else is for insiders, on an address of their own."""
 
 import logging
 import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from wsgiref.util import request_uri
 
-from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
+from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app, start_http_server
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 log = logging.getLogger(__name__)
 
 TRY_AGAIN_S = 5.0
 # A client that sends nothing lets its thread go after so long.
 CLIENT_TIMEOUT_S = 10
+
+
+# What is served besides the metrics: whether all is well, and a JSON document.
+Page = Callable[[], tuple[bool, bytes]]
+_pages: dict[str, Page] = {}
+
+
+@contextmanager
+def shown(path: str, page: Page) -> Iterator[None]:
+    """Show a page there while the context lasts: 200 if all is well, else 503."""
+    _pages[path] = page
+    try:
+        yield
+    finally:
+        del _pages[path]
+
+
+def _with_pages(metrics: "WSGIApplication") -> "WSGIApplication":
+    def serve(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        page = _pages.get(urlsplit(request_uri(environ)).path)
+        if page is None:
+            return metrics(environ, start_response)
+        is_well, document = page()
+        start_response(
+            "200 OK" if is_well else "503 Service Unavailable", [("Content-Type", "application/json")]
+        )
+        return [document]
+
+    return serve
 
 
 def serve_metrics(address: str | None, registry: CollectorRegistry = REGISTRY) -> None:
@@ -46,6 +83,7 @@ def _serve(host: str, port: int, registry: CollectorRegistry) -> bool:
             error.strerror,
         )
         return False
+    server.set_app(_with_pages(make_wsgi_app(registry)))
     server.RequestHandlerClass.timeout = CLIENT_TIMEOUT_S  # type: ignore[attr-defined]
     log.info("metrics are served at %s:%d", host, port)
     return True

@@ -165,6 +165,8 @@ def environment(
         "CUTOUT_SPOOL_DIR": str(tmp_path / "spool"),
         # A message lost on its way is handed out again well within a test's patience.
         "CUTOUT_MESSAGE_LEASE_SECONDS": "10",
+        # No balancer has to be told first that it ends.
+        "CUTOUT_API_DRAIN_SECONDS": "0",
     }
 
 

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable
 from functools import partial
 
-from anyio import from_thread, to_thread
+from anyio import from_thread
 from fastapi import Request, Response
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
@@ -32,13 +32,13 @@ async def cancel(batch_id: uuid.UUID, request: Request, at_hand: AtHand, produce
     It is `cancelling` until the last of these has ended. The answer comes when all others are withdrawn: a
     million take about a minute. Whoever has no answer may ask again.
     """
-    return await _act(request, at_hand, batch_id, producer_id, cancel_batch)
+    return await _move(request, at_hand, batch_id, producer_id, cancel_batch)
 
 
 @router.post("/retry", response_model=BatchView)
 async def retry(batch_id: uuid.UUID, request: Request, at_hand: AtHand, producer_id: ProducerId) -> Response:
     """Put all jobs that failed or are held back in line; called again they cost again."""
-    return await _act(request, at_hand, batch_id, producer_id, retry_batch)
+    return await _move(request, at_hand, batch_id, producer_id, retry_batch)
 
 
 @router.post("/pause", response_model=BatchView)
@@ -56,9 +56,19 @@ async def resume(batch_id: uuid.UUID, request: Request, at_hand: AtHand, produce
 async def _act(
     request: Request, at_hand: Services, batch_id: uuid.UUID, producer_id: uuid.UUID, action: Action
 ) -> Response:
-    return await to_thread.run_sync(
-        _act_on_own, request, at_hand, batch_id, producer_id, action, limiter=at_hand.moves
+    return await at_hand.threads.run(
+        producer_id, _act_on_own, request, at_hand, batch_id, producer_id, action
     )
+
+
+async def _move(
+    request: Request, at_hand: Services, batch_id: uuid.UUID, producer_id: uuid.UUID, action: Action
+) -> Response:
+    """The same for what may take a minute."""
+    with at_hand.moves.held(producer_id):
+        return await at_hand.move_threads.run(
+            None, _act_on_own, request, at_hand, batch_id, producer_id, action
+        )
 
 
 def _act_on_own(

@@ -2,10 +2,11 @@
 
 import time
 import uuid
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import Header, Request, Response
+from fastapi import Depends, Header, Request, Response
 from sse_starlette import EventSourceResponse
 
 from api.access import AtHand, ProducerId
@@ -13,6 +14,7 @@ from api.conditional import NOT_MODIFIED, Wait, answer, etag_of, is_news_awaited
 from api.counting import CountedBatch
 from api.cursors import read_event_id
 from api.openapi import problems
+from api.places import AGAIN_AFTER_S
 from api.problems import ProblemError
 from api.router import v1_router
 from api.routes.jobs import unknown_batch
@@ -72,6 +74,24 @@ EVENTS: dict[str, Any] = {
 }
 
 
+async def _stream_place(at_hand: AtHand, producer_id: ProducerId) -> AsyncIterator[None]:
+    """A place for a stream until its last byte is sent."""
+    places = at_hand.events.places
+    if places.full:
+        raise ProblemError(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "too-many-streams",
+            f"{places.most} streams are open; poll the batch, or try again later",
+            headers={"Retry-After": str(AGAIN_AFTER_S)},
+        )
+    with places.held(producer_id):
+        yield
+
+
+# scope="request": over when the answer has been sent, or could not be.
+StreamPlace = Annotated[None, Depends(_stream_place, scope="request")]
+
+
 @router.get("/{batch_id}", response_model=BatchView, responses=NOT_MODIFIED)
 async def get(
     batch_id: uuid.UUID, request: Request, at_hand: AtHand, producer_id: ProducerId, wait: Wait = 0
@@ -83,7 +103,7 @@ async def get(
     """
     counted = await own_batch(at_hand, batch_id, producer_id)
     if wait and counted.moving and is_news_awaited(request, _etag(counted)):
-        rests = await at_hand.watch.batch_rests(request, batch_id, wait)
+        rests = await at_hand.watch.batch_rests(request, producer_id, batch_id, wait)
         counted = await own_batch(at_hand, batch_id, producer_id, since=time.monotonic() if rests else 0)
     body = counted.view().model_dump_json()
     return answer(request, body, _etag(counted), look_again_s=counted.look_again_s)
@@ -99,6 +119,7 @@ async def get_events(
     batch_id: uuid.UUID,
     at_hand: AtHand,
     producer_id: ProducerId,
+    _place: StreamPlace,
     last_event_id: Annotated[
         str | None, Header(max_length=LONGEST_EVENT_ID, description="Go on behind this event")
     ] = None,
@@ -111,12 +132,6 @@ async def get_events(
     after, ended = (None, False) if last_event_id is None else read_event_id(last_event_id)
     if ended and after is not None and counted.status.finished_at == after.finished_at:
         return Response(status_code=HTTPStatus.NO_CONTENT)
-    if at_hand.events.full:
-        raise ProblemError(
-            HTTPStatus.SERVICE_UNAVAILABLE,
-            "too-many-streams",
-            f"too many streams are open; poll GET /v1/batches/{batch_id} or try again later",
-        )
     return EventSourceResponse(
         at_hand.events.of(batch_id, producer_id, after), ping=KEEP_ALIVE_EVERY_S, send_timeout=SEND_WITHIN_S
     )

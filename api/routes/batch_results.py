@@ -2,14 +2,13 @@
 
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import Query
-from fastapi.concurrency import run_in_threadpool
+from fastapi import Depends, Query
 from sqlalchemy.orm import Session
 
 from api.access import AtHand, ProducerId
@@ -59,6 +58,12 @@ class _Asked:
     def file_name(self) -> str:
         return f"results-{self.selection.batch_id}" + ("" if self.kept else f".{self.form}")
 
+    async def sent(self, at_hand: Services, producer_id: uuid.UUID) -> AsyncIterator[bytes]:
+        """The pieces of the file, each read in a turn of the producer."""
+        pieces = self.pieces(at_hand)
+        while (piece := await at_hand.download_threads.finish(producer_id, next, pieces, None)) is not None:
+            yield piece
+
     def pieces(self, at_hand: Services) -> Iterator[bytes]:
         """The file. Between two pieces no connection is held, however slowly they are read."""
         with ExitStack() as stack:
@@ -67,6 +72,16 @@ class _Asked:
                 yield from write_results(found, self.form, self.links)
             else:
                 yield from write_as_input(at_hand.engine, at_hand.bucket, self.kept, self.links, Counter())
+
+
+async def _download_place(at_hand: AtHand, producer_id: ProducerId) -> AsyncIterator[None]:
+    """A place for a file until its last byte is sent."""
+    with at_hand.downloads.held(producer_id):
+        yield
+
+
+# scope="request": over when the answer has been sent, or could not be.
+DownloadPlace = Annotated[None, Depends(_download_place, scope="request")]
 
 
 @router.get(
@@ -79,6 +94,7 @@ async def get_results(
     batch_id: uuid.UUID,
     at_hand: AtHand,
     producer_id: ProducerId,
+    _place: DownloadPlace,
     *,
     form: Annotated[
         Format | None, Query(alias="format", description="CSV (the default), or a JSON object a line")
@@ -102,13 +118,13 @@ async def get_results(
             "as_input gives the whole manifest in its own format; leave format, state and code out",
             field="as_input",
         )
-    kept = await run_in_threadpool(_check, at_hand, batch_id, producer_id, as_input)
-    maker = await run_in_threadpool(CutoutLinks, at_hand.bucket) if links else None
+    kept = await at_hand.threads.run(producer_id, _check, at_hand, batch_id, producer_id, as_input)
+    maker = await at_hand.threads.run(producer_id, CutoutLinks, at_hand.bucket) if links else None
     asked = _Asked(
         Selection(batch_id, tuple(state or ()), tuple(code or ())), form or Format.CSV, maker, kept
     )
     return PatientStream(
-        asked.pieces(at_hand),
+        asked.sent(at_hand, producer_id),
         media_type=ANY_TYPE if kept else MEDIA_TYPES[asked.form],
         headers={
             "Content-Disposition": f'attachment; filename="{asked.file_name}"',
@@ -117,7 +133,7 @@ async def get_results(
     )
 
 
-def _check(at_hand: Services, batch_id: uuid.UUID, producer_id: uuid.UUID, as_input: bool) -> Kept | None:  # noqa: FBT001 - run_in_threadpool passes it on by place
+def _check(at_hand: Services, batch_id: uuid.UUID, producer_id: uuid.UUID, as_input: bool) -> Kept | None:  # noqa: FBT001 - it is passed on by place
     with Session(at_hand.engine) as session:
         require_own_batch(session, batch_id, producer_id)
         try:

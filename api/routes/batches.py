@@ -6,13 +6,11 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 from sqlalchemy.orm import Session
 
-from api.access import AdminId, AtHand, Effect, ProducerId
+from api.access import AdminId, AtHand, Effect, ProducerId, Turn
 from api.idempotency import begin_effect, hold_alike, keep
-from api.large_bodies import LARGE_BYTES
 from api.manifests import MEDIA_TYPES, keep_list, keep_upload, left_behind
 from api.openapi import BINARY, problems, query_of, schema_of
 from api.problems import ProblemError
@@ -22,6 +20,7 @@ from api.routes.jobs import LINK_SECONDS, require_own_batch, unknown_batch
 from api.routes.webhooks import require_own_webhook
 from api.schemas import BatchRequest, BatchView, ManifestQuery, view_batch
 from api.services import Services
+from api.sizes import USUAL_BYTES
 from api.strict_json import read_model, validated
 from jobs import logs
 from jobs.approval import approve
@@ -49,8 +48,6 @@ REQUEST_BODY: dict[str, Any] = {
         "invalid-job",
         "invalid-webhook",
         "too-many-jobs",
-        "too-many-large-bodies",
-        "large-bodies-full",
         "two-sources",
         "nothing-to-plan",
         "empty-manifest",
@@ -83,7 +80,7 @@ async def create(request: Request, at_hand: AtHand, producer_id: ProducerId) -> 
                 given[name] = request.query_params.getlist(name)
         asked_of = validated(ManifestQuery, given)
         order = asked_of.to_order(_columns(asked_of.columns), producer_id)
-        return await run_in_threadpool(_of_upload, at_hand, request, order)
+        return await _of_upload(at_hand, request, order, producer_id)
     if request.query_params:
         raise ProblemError(
             HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -93,11 +90,13 @@ async def create(request: Request, at_hand: AtHand, producer_id: ProducerId) -> 
         )
     asked = await read_model(request, BatchRequest)
     body = await request.body()
-    return await run_in_threadpool(_of_request, at_hand, request, asked, producer_id, body)
+    return await at_hand.threads.run(producer_id, _of_request, at_hand, request, asked, producer_id, body)
 
 
-def _of_upload(at_hand: Services, request: Request, order: Order) -> Response:
-    return _ask(at_hand, request, order, manifest_key=keep_upload(at_hand, request))
+async def _of_upload(at_hand: Services, request: Request, order: Order, producer_id: uuid.UUID) -> Response:
+    # However slowly the body comes, it holds none of the threads that other requests need.
+    key = await at_hand.upload_threads.run(producer_id, keep_upload, at_hand, request)
+    return await at_hand.threads.finish(producer_id, _ask, at_hand, request, order, manifest_key=key)
 
 
 def _of_request(
@@ -128,7 +127,7 @@ def _of_request(
         order = asked.to_order({}, producer_id)
         return _ask(at_hand, request, order, manifest_key=keep_list(at_hand, jobs))
     with begin_effect(request, at_hand.engine) as session:
-        if len(body) > LARGE_BYTES:
+        if len(body) > USUAL_BYTES:
             hold_alike(request, session, body)
         take_quota(session, producer_id, len(jobs))
         batch_id = create_batch(
@@ -203,7 +202,9 @@ def approve_batch(batch_id: uuid.UUID, session: Effect, producer_id: AdminId) ->
     response_class=RedirectResponse,
     openapi_extra=problems("no-rejects"),
 )
-def get_rejects(batch_id: uuid.UUID, at_hand: AtHand, producer_id: ProducerId) -> RedirectResponse:
+def get_rejects(
+    batch_id: uuid.UUID, at_hand: AtHand, producer_id: ProducerId, _turn: Turn
+) -> RedirectResponse:
     """Redirect to the rows of the manifest that no job could be made of (CSV), good for five minutes."""
     with Session(at_hand.engine) as session:
         require_own_batch(session, batch_id, producer_id)

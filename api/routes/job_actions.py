@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Query, Response
 from sqlalchemy.orm import Session
 
-from api.access import AtHand, Effect, ProducerId
+from api.access import AtHand, Effect, ProducerId, Turn
 from api.openapi import problems
 from api.problems import ProblemError
 from api.router import v1_router
@@ -57,6 +57,7 @@ def delete(
     at_hand: AtHand,
     producer_id: ProducerId,
     response: Response,
+    _turn: Turn,
     *,
     objects: Annotated[
         bool,

@@ -6,7 +6,6 @@ from http import HTTPStatus
 from typing import Any, BinaryIO
 
 from fastapi import Request, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -68,7 +67,9 @@ async def create_job(request: Request, at_hand: AtHand, producer_id: ProducerId)
         return await _from_upload(request, at_hand, producer_id)
     asked = await read_model(request, JobRequest)
     require_reachable(at_hand.settings, [asked.source_url], field="source_url")
-    return await run_in_threadpool(_enqueue, request, at_hand, producer_id, asked, asked.source_url)
+    return await at_hand.threads.run(
+        producer_id, _enqueue, request, at_hand, producer_id, asked, asked.source_url
+    )
 
 
 @router.get("/{job_id}", response_model=JobView, responses=NOT_MODIFIED)
@@ -78,7 +79,7 @@ async def get_job(
     """Where a job is, and why. With `wait`, at the change of its state or after so many seconds."""
     job, body, etag = await _look(at_hand, job_id, producer_id)
     if wait and job.state not in FINAL_STATES and is_news_awaited(request, etag):
-        await at_hand.watch.job_changes(request, job_id, job.state, wait)
+        await at_hand.watch.job_changes(request, producer_id, job_id, job.state, wait)
         job, body, etag = await _look(at_hand, job_id, producer_id)
     pace = await at_hand.pace.get(None)
     return answer(request, body, etag, look_again_s=pace.seconds_for(job) if pace else None)
@@ -152,16 +153,17 @@ async def _from_upload(request: Request, at_hand: Services, producer_id: uuid.UU
                 field="image",
             )
         asked = validated(JobOptions, {name: value for name, value in form.items() if name != "image"})
-        return await run_in_threadpool(_store_and_enqueue, request, at_hand, producer_id, asked, image.file)
+        # The picture goes first: a job never names a source that is not there.
+        source = await at_hand.upload_threads.run(producer_id, _store, at_hand, asked, image.file)
+    meaning = meaning_of(asked, source)
+    return await at_hand.threads.finish(
+        producer_id, _enqueue, request, at_hand, producer_id, asked, source, meaning=meaning
+    )
 
 
-def _store_and_enqueue(
-    request: Request, at_hand: Services, producer_id: uuid.UUID, asked: JobOptions, body: BinaryIO
-) -> Response:
+def _store(at_hand: Services, asked: JobOptions, body: BinaryIO) -> str:
     require_own_webhook(at_hand.settings, asked.webhook_url)
-    # The picture goes first: a job never names a source that is not there.
-    source = store_upload(at_hand.bucket, body, max_bytes=at_hand.settings.max_source_bytes)
-    return _enqueue(request, at_hand, producer_id, asked, source, meaning=meaning_of(asked, source))
+    return store_upload(at_hand.bucket, body, max_bytes=at_hand.settings.max_source_bytes)
 
 
 def _enqueue(
@@ -216,6 +218,8 @@ def unknown_job(job_id: uuid.UUID) -> ProblemError:
 
 async def _look(at_hand: Services, job_id: uuid.UUID, producer_id: uuid.UUID) -> tuple[SeenJob, str, str]:
     """The job, what is told of it, and the tag of that."""
-    job = await at_hand.looks.quick(lambda connection: own_job(connection, job_id, producer_id))
+    job = await at_hand.looks.quick(
+        lambda connection: own_job(connection, job_id, producer_id), of=producer_id
+    )
     body = view_job(job).model_dump_json()
     return job, body, etag_of(body)

@@ -36,7 +36,7 @@ def _written_out(value: object) -> object:
 Moment = Annotated[AwareDatetime, BeforeValidator(_written_out)]
 
 
-def _wanted(
+async def _wanted(
     *,
     state: Annotated[
         list[State] | None, Query(max_length=MOST_FILTERS, description="May be repeated: any of them")
@@ -70,7 +70,9 @@ async def get_jobs(
     """
     query = f"jobs {order} {wanted}"
     place = Place(order, None if cursor is None else read_page_cursor(cursor, query), limit)
-    page = await at_hand.looks.slow(lambda connection: list_jobs(connection, producer_id, wanted, place))
+    page = await at_hand.looks.slow(
+        lambda connection: list_jobs(connection, producer_id, wanted, place), of=producer_id
+    )
     return JobList(data=[view_job(job) for job in page.rows], next_cursor=_next(page.next_after, query))
 
 
@@ -85,7 +87,9 @@ async def get_batches(
     """Your batches, without their counts: `GET /v1/batches/{batch_id}` has those."""
     query = f"batches {order}"
     place = Place(order, None if cursor is None else read_page_cursor(cursor, query), limit)
-    page = await at_hand.looks.quick(lambda connection: list_batches(connection, producer_id, place))
+    page = await at_hand.looks.quick(
+        lambda connection: list_batches(connection, producer_id, place), of=producer_id
+    )
     return BatchList(
         data=[summarize(batch) for batch in page.rows], next_cursor=_next(page.next_after, query)
     )

@@ -2,6 +2,7 @@
 
 import json
 import re
+from ipaddress import ip_network
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationInfo
@@ -12,6 +13,7 @@ from jobs.settings.words import AUTO, PREFIX, VERDICTS_EXAMPLE
 
 SHORTEST_WEBHOOK_SECRET = 32
 HOST_ENTRY = re.compile(r"(http://)?(\*\.)?([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
+HOST_NAME = re.compile(r"(\*\.)?[\w.-]+|\[[0-9A-Fa-f:.]+\]")
 METRICS_ADDRESS = re.compile(r"([\w.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 TEMPLATE_FIELDS = frozenset({"batch", "external_id", "return_form", "job", "ext"})
 
@@ -31,6 +33,24 @@ def hosts(entries: tuple[str, ...]) -> tuple[str, ...]:
     for host in entries:
         if not HOST_ENTRY.fullmatch(host):
             raise ValueError(f"has the entry {host!r}; write host, host:port or *.domain")
+    return entries
+
+
+def names(entries: tuple[str, ...]) -> tuple[str, ...]:
+    """Each is a host or *.domain, without a port."""
+    for host in entries:
+        if not HOST_NAME.fullmatch(host):
+            raise ValueError(f"has the entry {host!r}; write host or *.domain, without a port")
+    return tuple(host.lower() for host in entries)
+
+
+def networks(entries: tuple[str, ...]) -> tuple[str, ...]:
+    """Each is an address or a network of addresses."""
+    for entry in entries:
+        try:
+            ip_network(entry)
+        except ValueError as error:
+            raise ValueError(f"has the entry {entry!r} ({error}); write 10.0.0.7 or 10.0.0.0/24") from None
     return entries
 
 

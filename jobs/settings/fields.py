@@ -184,6 +184,32 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="Requests that one API process takes of one key, on average of ten seconds",
     )
+    api_uploads: int = Field(
+        40,
+        ge=4,
+        le=1000,
+        description="Bodies of more than 64 kB that one API process takes at once, a quarter of them of one"
+        " producer; each may rest in the temporary directory",
+    )
+    api_hosts: WordList = Field(
+        (),
+        description="Hosts by which the API may be asked for, e.g. cutout.example; unset, by any. Health is"
+        " told to all",
+    )
+    api_trusted_proxies: WordList = Field(
+        ("127.0.0.1",),
+        description="Addresses or networks of proxies before the API, whose X-Forwarded-For and"
+        " X-Forwarded-Proto are believed",
+    )
+    api_drain_seconds: float = Field(
+        5.0,
+        ge=0,
+        le=600,
+        description="After SIGTERM the API goes on for so long while /readyz says 503, then takes no more",
+    )
+    api_stop_seconds: int = Field(
+        50, ge=1, le=3600, description="What the API has under way then may take so long, and is broken off"
+    )
     api_url: str = Field("http://127.0.0.1:8000", description="Where producers reach the API")
     api_key: SecretStr | None = Field(
         None,
@@ -220,9 +246,13 @@ class Settings(BaseSettings):
         "source_private_hosts",
         "source_buckets",
         "webhook_private_hosts",
+        "api_hosts",
+        "api_trusted_proxies",
         mode="before",
     )(checks.split)
     _hosts = field_validator("result_hosts", "source_private_hosts", "webhook_private_hosts")(checks.hosts)
+    _names = field_validator("api_hosts")(checks.names)
+    _networks = field_validator("api_trusted_proxies")(checks.networks)
     _distinct = field_validator("endpoint_api_keys")(checks.distinct)
     _json = field_validator("verdicts", mode="before")(checks.json_of)
     _auto = field_validator("calls_per_second", "calls_in_flight", mode="before")(checks.auto)

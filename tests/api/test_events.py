@@ -10,7 +10,6 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from api import events
 from api.services import Services
 from jobs.finished import ROWS_A_PAGE, finished_jobs, told_until
 from jobs.outcomes import Fail
@@ -153,7 +152,7 @@ class TestEvents:
         self, shop: httpx.Client, engine: Engine, services_of: Services, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Past it there is a problem 503; a client that left makes room."""
-        monkeypatch.setattr(events, "MOST_STREAMS", 1)
+        monkeypatch.setattr(services_of.events.places, "most", 1)
         path = f"/v1/batches/{make_batch(engine, {'a': None}, producer_id=producer_of(engine))}/events"
         with shop.stream("GET", path) as answer:
             # Kept: as garbage it would close the stream.
@@ -161,7 +160,7 @@ class TestEvents:
             next(came)
             refused = problem_of(shop.get(path), 503)
             assert refused["type"] == "urn:cutout:problem:too-many-streams"
-        wait_until(lambda: not services_of.events.full, "the stream is over", within_s=5)
+        wait_until(lambda: not services_of.events.places.full, "the stream is over", within_s=5)
         with shop.stream("GET", path) as answer:
             came = read(answer)
             assert next(came).name == "progress"

@@ -1,32 +1,48 @@
+import asyncio
+import json
+import logging
+import threading
 import time
 import uuid
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from anyio import to_thread
+from fastapi import FastAPI
 from pydantic import SecretStr
 from sqlalchemy import Engine, make_url, text
 
+from api.app import create_app
+from api.readiness import Readiness
+from api.services import Services
 from jobs import breaker
+from jobs.metrics_server import serve_metrics
 from jobs.settings import Settings
 from jobs.states import Stop
 from jobs.storage import Bucket
-from tests.api.conftest import key_for, serve
+from tests.api.conftest import key_for, serve_app
 from tests.support.machine import scaled
+from tests.support.ports import free_port
 from tests.support.proxy import Mode, Proxy
+from tests.support.system import wait_until
 from tests.support.working import somebody_works
 
-NEEDED = ("database", "migrations", "redis", "bucket")
+NEEDED = ("database", "migrations", "redis", "bucket", "requests")
 # What waits longest is told to give up after 3 s.
 QUICKLY_S = 5.0
 
 
-def checks(client: httpx.Client, status: int) -> dict[str, str]:
-    """What /readyz names, once its last look is old."""
+def checks(client: httpx.Client, app: FastAPI, status: int) -> dict[str, str]:
+    """What insiders are told, once the last look is old; strangers learn no more than the status."""
     time.sleep(1.1)
     answer = client.get("/readyz")
-    assert answer.status_code == status, answer.text
-    found: dict[str, str] = answer.json()["checks"]
+    told = {200: "ready", 503: "not ready"}
+    assert (answer.status_code, answer.json()) == (status, {"status": told[status]})
+    readiness: Readiness = app.state.readiness
+    ready, page = readiness.page()
+    assert ready == (status == 200)
+    found: dict[str, str] = json.loads(page)["checks"]
     return found
 
 
@@ -35,27 +51,29 @@ def keep_versions(bucket: Bucket) -> None:
 
 
 class TestReadiness:
-    def test_is_all_ok_on_good_servers(self, client: httpx.Client, engine: Engine) -> None:
+    def test_is_all_ok_on_good_servers(self, client: httpx.Client, app: FastAPI, engine: Engine) -> None:
         """Ready means that database, schema, Redis and bucket all answer; here jobs move too."""
         assert client.get("/healthz").json() == {"status": "alive"}
         with somebody_works(engine):
-            assert checks(client, 200) == dict.fromkeys(
+            assert checks(client, app, 200) == dict.fromkeys(
                 (*NEEDED, "dispatcher", "worker", "calls", "cutouts"), "ok"
             )
 
-    def test_writes_nothing_into_the_bucket(self, client: httpx.Client, bucket: Bucket) -> None:
+    def test_writes_nothing_into_the_bucket(self, client: httpx.Client, app: FastAPI, bucket: Bucket) -> None:
         """Whoever asks, and however often: a versioned bucket would keep what each look wrote."""
         keep_versions(bucket)
-        checks(client, 200)
+        checks(client, app, 200)
         found = bucket._client.list_object_versions(Bucket=bucket.name)
         assert (found.get("Versions", []), found.get("DeleteMarkers", [])) == ([], [])
 
-    def test_names_a_missing_bucket(self, client: httpx.Client, bucket: Bucket) -> None:
+    def test_names_a_missing_bucket(self, client: httpx.Client, app: FastAPI, bucket: Bucket) -> None:
         """Without its bucket the API is not ready, and says which bucket."""
         bucket._client.delete_bucket(Bucket=bucket.name)
-        assert bucket.name in checks(client, 503)["bucket"]
+        assert bucket.name in checks(client, app, 503)["bucket"]
 
-    def test_names_a_database_that_takes_no_writes(self, client: httpx.Client, engine: Engine) -> None:
+    def test_names_a_database_that_takes_no_writes(
+        self, client: httpx.Client, app: FastAPI, engine: Engine
+    ) -> None:
         """It answers and can take no job; whoever sends one is told to come again."""
         headers = key_for(engine, "shop")
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -68,63 +86,127 @@ class TestReadiness:
                     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
                 )
             )
-        assert "not as it should be" in checks(client, 503)["database"]
+        assert "takes no writes" in checks(client, app, 503)["database"]
         answer = client.post("/v1/batches", json={"name": "b"}, headers=headers)
         assert (answer.status_code, answer.json()["type"]) == (503, "urn:cutout:problem:database-unavailable")
 
-    def test_without_dispatcher_and_worker_jobs_are_taken_all_the_same(self, client: httpx.Client) -> None:
+    def test_without_dispatcher_and_worker_jobs_are_taken_all_the_same(
+        self, client: httpx.Client, app: FastAPI
+    ) -> None:
         """Both are named, and the API stays ready."""
-        found = checks(client, 200)
+        found = checks(client, app, 200)
         assert "none leads" in found["dispatcher"]
         assert "none was heard" in found["worker"]
 
     @pytest.mark.long("waits out the age of a look for each reason; tests/cli/test_doctor.py has the reasons")
-    def test_names_what_stops_the_calls(self, client: httpx.Client, engine: Engine) -> None:
+    def test_names_what_stops_the_calls(self, client: httpx.Client, app: FastAPI, engine: Engine) -> None:
         """Accounts that are all paused, a bucket that is away and a person's pause, the last first."""
         pause = "INSERT INTO accounts (name, paused_at, pause_code, probe_at) VALUES (:name, {0}, {1}, {0})"
         with engine.begin() as connection:
             connection.execute(text(pause.format("now()", "'NO_CREDITS'")), {"name": "a"})
-        assert checks(client, 200)["calls"] == "every account is paused: NO_CREDITS"
+        assert checks(client, app, 200)["calls"] == "every account is paused: NO_CREDITS"
         with engine.begin() as connection:
             connection.execute(text(pause.format("NULL", "NULL")), {"name": "b"})
-        assert checks(client, 200)["calls"] == "ok"
+        assert checks(client, app, 200)["calls"] == "ok"
         with engine.begin() as connection:
             connection.execute(
                 text("UPDATE breaker SET opened_at = now(), reason = 'away', probe_at = now()")
             )
-        assert checks(client, 200)["calls"] == "the bucket does not take cutouts"
+        assert checks(client, app, 200)["calls"] == "the bucket does not take cutouts"
         with engine.begin() as connection:
             breaker.close(connection)
             breaker.trip(connection, "results at r.example: RESULT_UNAVAILABLE", of=Stop.RESULTS)
-        assert checks(client, 200)["calls"] == "paid results cannot be fetched"
+        assert checks(client, app, 200)["calls"] == "paid results cannot be fetched"
         with engine.begin() as connection:
             breaker.close(connection, of=Stop.RESULTS)
             breaker.trip(connection, "99 paid results", of=Stop.BACKLOG)
-        assert checks(client, 200)["calls"] == "too many paid results wait for their copy"
+        assert checks(client, app, 200)["calls"] == "too many paid results wait for their copy"
         with engine.begin() as connection:
             breaker.close(connection, of=Stop.BACKLOG)
             connection.execute(text("INSERT INTO limits VALUES ('b', 1, 1, 0, 0, 0, 0, NULL, NULL, now())"))
-        assert checks(client, 200)["calls"] == "the endpoint fails for all jobs"
+        assert checks(client, app, 200)["calls"] == "the endpoint fails for all jobs"
         with engine.begin() as connection:
             connection.execute(text("UPDATE line SET paused_at = now()"))
-        assert checks(client, 200)["calls"] == "all calls are paused by hand"
+        assert checks(client, app, 200)["calls"] == "all calls are paused by hand"
+
+    def test_borrows_what_requests_borrow(self, client: httpx.Client, app: FastAPI) -> None:
+        """While every thread of the common pool hangs the process is not ready, and says why to insiders."""
+        services: Services = app.state.services
+        loop = app.state.readiness._loop
+        limiter, free = services.threads.limiter, threading.Event()
+
+        async def hang() -> None:
+            await to_thread.run_sync(free.wait, limiter=limiter)
+
+        hung = [asyncio.run_coroutine_threadsafe(hang(), loop) for _ in range(int(limiter.total_tokens))]
+        wait_until(lambda: limiter.borrowed_tokens == limiter.total_tokens, "all hang")
+        try:
+            found = checks(client, app, 503)
+            assert "40 of 40 threads are borrowed" in found["requests"]
+            assert found["database"] == "ok"
+            assert client.get("/healthz").status_code == 200
+            # However often it is asked, it waits for one thread.
+            assert client.get("/readyz").status_code == 503
+            assert limiter.statistics().tasks_waiting == 1
+        finally:
+            free.set()
+        assert [one.result() for one in hung] == [None] * len(hung)
+        assert checks(client, app, 200)["requests"] == "ok"
+
+    def test_writes_nothing_into_the_log(
+        self, client: httpx.Client, app: FastAPI, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Anybody may ask as often as he likes: only what changed is said."""
+        caplog.set_level(logging.INFO)
+        checks(client, app, 200)
+        caplog.clear()
+        checks(client, app, 200)
+        assert [r for r in caplog.records if not r.name.startswith(("httpx", "httpcore"))] == []
+
+    def test_with_a_newer_schema_is_ready(self, client: httpx.Client, app: FastAPI, engine: Engine) -> None:
+        """An upgrade migrates first, and what runs goes on; with an older one it is not ready."""
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        assert checks(client, app, 200)["migrations"] == "ok"
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+        assert "older" in checks(client, app, 503)["migrations"]
+        with engine.begin() as connection:
+            connection.execute(text("DELETE FROM alembic_version"))
+        assert "older" in checks(client, app, 503)["migrations"]
 
     @pytest.mark.usefixtures("bucket")
-    def test_tells_strangers_no_address_and_no_user(self, settings: Settings) -> None:
-        """A Postgres and a Redis that are not there are named without what they, or their settings, say."""
+    def test_is_told_to_insiders_at_the_metrics_address(self, settings: Settings) -> None:
+        """With all that was found, and with the metrics of threads and places."""
+        port = free_port()
+        known = settings.model_copy(update={"metrics_address": f"127.0.0.1:{port}"})
+        serve_metrics(known.metrics_address)
+        with serve_app(create_app(known)) as client:
+            assert client.get("/readyz").json() == {"status": "ready"}
+            page = httpx.get(f"http://127.0.0.1:{port}/readyz")
+            assert (page.status_code, page.json()["checks"]["bucket"]) == (200, "ok")
+            metrics = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+            for line in (
+                'cutout_api_threads{pool="common"} 40.0',
+                'cutout_api_threads_borrowed{pool="uploads"} 0.0',
+                'cutout_api_places_taken{kind="streams"} 0.0',
+                "cutout_event_loop_lag_seconds ",
+            ):
+                assert line in metrics
+        assert "cutout_http_requests_total" in httpx.get(f"http://127.0.0.1:{port}/readyz").text
+
+    @pytest.mark.usefixtures("bucket")
+    def test_tells_strangers_nothing(self, settings: Settings) -> None:
+        """A Postgres and a Redis that are not there are named to insiders alone, no password to anybody."""
         away = {
             "database_url": SecretStr("postgresql+psycopg://somebody:pass-word@127.0.0.1:1/db"),
             "redis_url": SecretStr("redis://:pass-word@127.0.0.1:1/0"),
         }
-        with serve(settings.model_copy(update=away)) as client:
-            answer = client.get("/readyz")
-        assert answer.status_code == 503
-        found = answer.json()["checks"]
-        assert found["bucket"] == "ok"
-        assert "not there" in found["database"]
-        assert "not there" in found["redis"]
-        for secret in ("somebody", "pass-word", "127.0.0.1"):
-            assert secret not in answer.text
+        app = create_app(settings.model_copy(update=away))
+        with serve_app(app) as client:
+            found = checks(client, app, 503)
+        assert (found["bucket"], found["database"] == "ok", found["redis"] == "ok") == ("ok", False, False)
+        assert "pass-word" not in str(found)
 
 
 @pytest.mark.long("waits out every time limit of a frozen Postgres; the tests beside it read readiness")
@@ -137,19 +219,21 @@ class TestWithPostgresFrozen:
         with Proxy(url.port) as proxy:
             through = url.set(host="127.0.0.1", port=urlsplit(proxy.url).port)
             secret = SecretStr(through.render_as_string(hide_password=False))
-            with serve(settings.model_copy(update={"database_url": secret})) as client:
+            app = create_app(settings.model_copy(update={"database_url": secret}))
+            with serve_app(app) as client:
                 client.headers.update(key_for(engine, "shop"))
                 assert client.get("/readyz").status_code == 200
                 proxy.set(Mode.STALL)
                 hang_all_threads(client)
                 began = time.monotonic()
-                found = checks(client, 503)
+                found = checks(client, app, 503)
                 assert found["database"] == "no answer within 3 s"
                 assert (found["redis"], found["bucket"]) == ("ok", "ok")
+                assert found["requests"].startswith("no thread and connection within 3 s")
                 assert client.get("/healthz").json() == {"status": "alive"}
                 assert time.monotonic() - began < scaled(QUICKLY_S)
                 proxy.set(Mode.PASS)
-                assert checks(client, 200)["database"] == "ok"
+                assert checks(client, app, 200)["database"] == "ok"
 
 
 def hang_all_threads(client: httpx.Client) -> None:

@@ -154,7 +154,7 @@ class TestPlaces:
         body = a_list(1000, "https://shop.example/" + "p" * 100 + "{}")
         with self.held(client, shop, body), self.held(client, shop, body) as second:
             refused = self.until_refused(client, shop, body)
-            assert problem_of(refused, 429)["type"].endswith("too-many-large-bodies")
+            assert problem_of(refused, 429)["type"].endswith("too-many-at-once")
             assert int(refused.headers["retry-after"]) > 0
             few = {"name": "b", "jobs": []}
             assert client.post("/v1/batches", json=few, headers=shop).status_code == 201

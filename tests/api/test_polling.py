@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy import Engine, event, text, update
 from sqlalchemy.orm import Session
 
-from api import watch
 from api.services import Services
 from jobs import accounts, limits, pausing, producers, store
 from jobs.models import JOBS
@@ -197,10 +196,10 @@ class TestWaiting:
         wait_until(lambda: len(services_of.watch) == 0, "it is gone", within_s=5)
 
     def test_past_the_bound_is_answered_at_once(
-        self, shop: httpx.Client, monkeypatch: pytest.MonkeyPatch
+        self, shop: httpx.Client, services_of: Services, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """As a look without waiting, and it says when to look again."""
-        monkeypatch.setattr(watch, "MOST_WAITING", 0)
+        monkeypatch.setattr(services_of.watch._places, "most", 0)
         began_at = time.monotonic()
         answer = shop.get(f"/v1/jobs/{new_job(shop)}?wait={LONG}")
         assert (answer.json()["state"], "retry-after" in answer.headers) == ("queued", True)

@@ -3,6 +3,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
+from fastapi import FastAPI
 from sqlalchemy import Engine, text
 
 from api.routes.schedules import MOST_SCHEDULES
@@ -191,11 +192,11 @@ class TestAnotherProducersSchedule:
 
 
 class TestReadiness:
-    def test_counts_what_is_late_and_stays(self, shop: httpx.Client, engine: Engine) -> None:
+    def test_counts_what_is_late_and_stays(self, shop: httpx.Client, app: FastAPI, engine: Engine) -> None:
         """Whoever asks without a key reads no names; the API is ready all the same."""
-        assert "schedules" not in checks(shop, 200)
+        assert "schedules" not in checks(shop, app, 200)
         create(shop)
-        assert checks(shop, 200)["schedules"] == "ok"
+        assert checks(shop, app, 200)["schedules"] == "ok"
         with engine.begin() as connection:
             connection.execute(
                 text(
@@ -203,4 +204,4 @@ class TestReadiness:
                     " next_due_at = now() - interval '1 day'"
                 )
             )
-        assert checks(shop, 200)["schedules"] == "1 late or about to be; see `cutout doctor`"
+        assert checks(shop, app, 200)["schedules"] == "1 late or about to be; see `cutout doctor`"

@@ -1,0 +1,215 @@
+"""Requests without a key that is known: cheap for the process, and bounded."""
+
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from sqlalchemy import Engine, event
+
+from api import keys
+from api.keys import network_of
+from api.services import Services
+from jobs.settings import Settings
+from tests.api.conftest import key_for, serve
+from tests.api.test_hardening import raw
+from tests.api.test_jobs import SOURCE, problem_of
+from tests.support.machine import scaled
+
+
+def made_up() -> dict[str, str]:
+    """The header of a key as a real one looks."""
+    return {"Authorization": f"Bearer cutout_{secrets.token_urlsafe(32)}"}
+
+
+@contextmanager
+def looked_up() -> Iterator[list[str]]:
+    """The statements that ask for keys while it lasts."""
+    asked: list[str] = []
+
+    def seen(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "api_keys" in statement:
+            asked.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", seen)
+    try:
+        yield asked
+    finally:
+        event.remove(Engine, "before_cursor_execute", seen)
+
+
+class TestAWrongKey:
+    @pytest.mark.parametrize(
+        "text",
+        ["x", "cutout_", "cutout_short", "cutout_" + "a" * 44, "CUTOUT_" + "a" * 43, "cutout_" + "é" * 43],
+    )
+    def test_that_cannot_be_one_costs_no_query(self, client: httpx.Client, text: str) -> None:
+        """Prefix, length and characters are looked at first."""
+        with looked_up() as asked:
+            headers = {"Authorization": f"Bearer {text}".encode("latin-1")}
+            problem_of(client.get("/v1/jobs", headers=headers), 401)  # type: ignore[arg-type]
+        assert asked == []
+
+    def test_sent_again_costs_one_query_a_second(self, client: httpx.Client) -> None:
+        """For looking and for posting."""
+        headers = made_up()
+        began = time.monotonic()
+        with looked_up() as asked:
+            for _ in range(10):
+                problem_of(client.get("/v1/jobs", headers=headers), 401)
+                problem_of(client.post("/v1/jobs", json={"source_url": SOURCE}, headers=headers), 401)
+        assert 1 <= len(asked) <= 1 + (time.monotonic() - began)
+
+    def test_is_refused_unasked_after_too_many(self, client: httpx.Client, engine: Engine) -> None:
+        """429 says when to come back; who has a key goes on, and a new key is known at once elsewhere."""
+        known = key_for(engine, "shop")
+        assert client.get("/v1/jobs", headers=known).status_code == 200
+        began = time.monotonic()
+        with looked_up() as asked:
+            answers = [client.get("/v1/jobs", headers=made_up()) for _ in range(80)]
+        refused = [answer for answer in answers if answer.status_code == 429]
+        most = 50 + 5 * (time.monotonic() - began) + 1
+        assert len(asked) <= most
+        assert len(answers) - len(refused) <= most
+        assert refused, "none was refused"
+        assert problem_of(refused[0], 429)["type"].endswith("too-many-wrong-keys")
+        assert int(refused[0].headers["retry-after"]) >= 1
+        for _ in range(30):
+            assert client.get("/v1/jobs", headers=known).status_code == 200
+        assert client.post("/v1/jobs", json={"source_url": SOURCE}, headers=known).status_code == 201
+
+    def test_of_many_addresses_is_bounded_for_all(
+        self, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """By the address that a proxy tells, one does not use another's up; all together have a bound."""
+        monkeypatch.setattr(keys, "MISSES_OF_AN_ADDRESS", 0.2)
+        monkeypatch.setattr(keys, "MISSES_OF_ALL", 0.5)
+
+        def status(client: httpx.Client, address: str) -> int:
+            headers = made_up() | {"X-Forwarded-For": address}
+            return client.get("/v1/jobs", headers=headers).status_code
+
+        with serve(settings) as client:
+            one = [status(client, "192.0.2.1") for _ in range(4)]
+            assert (one[:2], one[-1]) == ([401, 401], 429)
+            assert status(client, "192.0.2.2") == 401
+            assert 429 in [status(client, f"192.0.2.{n}") for n in range(3, 13)]
+
+    def test_that_becomes_valid_is_known_a_second_later(
+        self, client: httpx.Client, engine: Engine, services_of: Services
+    ) -> None:
+        """A key that is known gives back what its first look took."""
+        for name in ("a", "b"):
+            assert client.get("/v1/jobs", headers=key_for(engine, name)).status_code == 200
+        assert services_of.keys._of_all._buckets[keys.EVERYBODY].tokens > 199
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.2", False),
+        ("2001:db8::1", "2001:db8::2", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("fe80::1%eth0", "fe80::2", True),
+        ("", "", True),
+        ("testclient", "other", False),
+    ],
+)
+def test_an_address_is_counted_with_its_network(one: str, other: str, same: bool) -> None:  # noqa: FBT001 - a case
+    """A line of IPv6 has 2^64 addresses: they count as one."""
+    assert (network_of(one) == network_of(other)) == same
+
+
+class TestAHead:
+    @pytest.mark.parametrize("size", [33_000, 40_000, 200_000])
+    def test_that_is_too_long_is_refused_in_one_piece(self, client: httpx.Client, size: int) -> None:
+        """Whether in one header, in many, or in the address."""
+        for head in (
+            f"GET /healthz HTTP/1.1\r\nHost: x\r\nA: {'a' * size}\r\n\r\n",
+            "GET /healthz HTTP/1.1\r\nHost: x\r\n" + "A: b\r\n" * (size // 6) + "\r\n",
+            f"GET /healthz?{'a' * size} HTTP/1.1\r\nHost: x\r\n\r\n",
+        ):
+            assert raw(client, head.encode()).startswith(b"HTTP/1.1 400")
+
+    def test_behind_another_request_is_bounded_too(self, client: httpx.Client) -> None:
+        """The second of two in one piece."""
+        first = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+        second = f"GET /healthz HTTP/1.1\r\nHost: x\r\nA: {'a' * 40_000}\r\n\r\n"
+        said = raw(client, first + second.encode())
+        assert (said.count(b"200 OK"), said.count(b"HTTP/1.1 400")) == (1, 1)
+
+    def test_of_32_kb_is_taken(self, client: httpx.Client) -> None:
+        """As the operations page says."""
+        head = f"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nA: {'a' * 32_000}\r\n\r\n"
+        assert raw(client, head.encode()).startswith(b"HTTP/1.1 200")
+
+
+class TestHosts:
+    @pytest.mark.parametrize("path", ["/v1/jobs/", "/healthz/", "/v1/batches/", "/docs/"])
+    def test_a_slash_too_many_leads_nowhere(self, client: httpx.Client, path: str) -> None:
+        """No redirect to whatever host the request names."""
+        for method in ("GET", "POST"):
+            answer = client.request(method, path, headers={"Host": "evil.example"})
+            assert problem_of(answer, 404)["type"].endswith("not-found")
+            assert "location" not in answer.headers
+
+    @pytest.mark.parametrize(
+        ("host", "taken"),
+        [
+            ("cutout.example", True),
+            ("CUTOUT.example:8443", True),
+            ("eu.shop.example", True),
+            ("[2001:db8::1]:80", True),
+            ("shop.example", False),
+            ("evilshop.example", False),
+            ("evil.example", False),
+            ("cutout.example.evil.example", False),
+            ("", False),
+        ],
+    )
+    def test_that_are_not_named_are_refused(self, settings: Settings, host: str, taken: bool) -> None:  # noqa: FBT001 - a case
+        """421, but for the balancer's question, which comes by the address."""
+        hosts = ("cutout.example", "*.shop.example", "[2001:db8::1]")
+        with serve(settings.model_copy(update={"api_hosts": hosts})) as client:
+            answer = client.get("/v1/jobs", headers={"Host": host})
+            assert answer.status_code == (401 if taken else 421)
+            if not taken:
+                assert problem_of(answer, 421)["type"].endswith("wrong-host")
+            assert client.get("/healthz", headers={"Host": host}).status_code == 200
+
+
+class TestTheDocs:
+    def test_load_nothing_from_elsewhere_and_run_no_script(self, client: httpx.Client) -> None:
+        """Every route and schema is on the page, which has its own style alone."""
+        answer = client.get("/docs")
+        policy = answer.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'")
+        for word in ("http", "unsafe", "script-src", "*"):
+            assert word not in policy
+        for word in ("<script", "//cdn", "src=", "@import", "url("):
+            assert word not in answer.text
+        document = client.get("/openapi.json").json()
+        for path, operations in document["paths"].items():
+            for method in operations:
+                assert f"{method.upper()} {path}</h2>" in answer.text
+        for name in document["components"]["schemas"]:
+            assert f'<h2 id="{name}">' in answer.text
+
+    def test_have_no_other_page(self, client: httpx.Client) -> None:
+        """Nothing of the framework's own."""
+        for path in ("/redoc", "/docs/oauth2-redirect"):
+            problem_of(client.get(path), 404)
+
+
+def test_a_flood_of_wrong_keys_does_not_slow_who_has_one(client: httpx.Client, engine: Engine) -> None:
+    """Looks for keys that are unknown have threads and connections of their own."""
+    known = key_for(engine, "shop")
+    assert client.get("/v1/jobs", headers=known).status_code == 200
+    for _ in range(100):
+        client.get("/v1/jobs", headers=made_up())
+    began = time.monotonic()
+    assert client.post("/v1/jobs", json={"source_url": SOURCE}, headers=known).status_code == 201
+    assert time.monotonic() - began < scaled(0.5)

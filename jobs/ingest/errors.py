@@ -11,5 +11,9 @@ class IngestError(Exception):
         super().__init__(readable(text))
 
 
+class NoRoomError(IngestError):
+    """This machine has no room for a copy now; it may have later."""
+
+
 class UnusableError(ValueError):
     """No job can be made of one picture; the text is the reason for its line among the rejects."""

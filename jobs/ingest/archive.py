@@ -5,7 +5,7 @@ import re
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -28,6 +28,7 @@ from jobs.ingest.kinds import (
 from jobs.ingest.naming import PictureFile, file_records, name_pictures
 from jobs.ingest.skipped import Reason, Skipped, told
 from jobs.ingest.source import Extent
+from jobs.ingest.stopping import Check, never_stops
 from jobs.ingest.system_files import system_reason
 from jobs.manifest import Record
 from jobs.storage import Bucket
@@ -70,11 +71,11 @@ class Archive:
         copy_of: SourceFile | None = None,
         encoding: str | None = None,
         choice: Choice | None = None,
-        check: Callable[[], None] = lambda: None,
+        check: Check = never_stops,
     ) -> None:
         """Raises IngestError for what is no zip archive, is a bomb, or holds no picture.
 
-        With `copy_of` the file at `path` is a temporary one, and is removed when this is closed. `encoding`
+        With `copy_of` the file at `path` is a temporary one, and loses its name once it is open. `encoding`
         is that of names that do not say theirs. `check` is called while the members are looked through.
         """
         self._max_bytes = max_bytes
@@ -82,20 +83,21 @@ class Archive:
         found = path.stat()
         its_own: list[str | int] = [str(path.resolve()), found.st_size, found.st_mtime_ns]
         self.identity = copy_of.identity if copy_of else its_own
-        self._copy = path if copy_of else None
         codec = known_encoding(encoding)
-        self._file, self._zip = _opened(path)
+        self._name = copy_of.name if copy_of else str(path)
+        self._file, self._zip = _opened(path, self._name)
+        if copy_of:
+            # It is open: without a name it goes with this process, however that ends.
+            path.unlink(missing_ok=True)
         try:
-            self._look_through(path, found.st_size, codec, choice or Choice(), check)
+            self._look_through(found.st_size, codec, choice or Choice(), check)
         except BaseException:
             self._close_file()
             raise
 
-    def _look_through(
-        self, path: Path, size: int, codec: str | None, choice: Choice, check: Callable[[], None]
-    ) -> None:
+    def _look_through(self, size: int, codec: str | None, choice: Choice, check: Check) -> None:
         members = [member for member in self._zip.infolist() if not member.is_dir()]
-        _refuse_bomb(path, members, size)
+        _refuse_bomb(self._name, members, size)
         self.skipped = Skipped()
         self._uncertain = Reason()
         self._members: dict[str, zipfile.ZipInfo] = {}
@@ -104,7 +106,7 @@ class Archive:
             check()
             self._take(number, member, choice, codec)
         if not self._files:
-            raise IngestError(f"{path} holds no pictures; {LOOKED_FOR}{told(self.skipped)}")
+            raise IngestError(f"{self._name} holds no pictures; {LOOKED_FOR}{told(self.skipped)}")
         self.extent = Extent(len(self._files), "files")
 
     def records(self) -> Iterator[Record]:
@@ -140,8 +142,6 @@ class Archive:
 
     def close(self) -> None:
         self._close_file()
-        if self._copy:
-            self._copy.unlink(missing_ok=True)
 
     def _close_file(self) -> None:
         self._zip.close()
@@ -212,25 +212,25 @@ class _MemberContent:
                 file.write(block)
 
 
-def _refuse_bomb(path: Path, members: list[zipfile.ZipInfo], packed_bytes: int) -> None:
+def _refuse_bomb(name: str, members: list[zipfile.ZipInfo], packed_bytes: int) -> None:
     unpacked = sum(member.file_size for member in members)
     if unpacked > UNSUSPICIOUS_BYTES and unpacked > MOST_UNPACKED_RATIO * packed_bytes:
         raise IngestError(
-            f"{path} is refused: its {packed_bytes:,} bytes would unpack to {unpacked:,}, which pictures"
+            f"{name} is refused: its {packed_bytes:,} bytes would unpack to {unpacked:,}, which pictures"
             " never do; look where it comes from"
         )
 
 
-def _opened(path: Path) -> tuple[ArchiveFile, zipfile.ZipFile]:
+def _opened(path: Path, name: str) -> tuple[ArchiveFile, zipfile.ZipFile]:
     """Raises IngestError. The file is the caller's to close: zipfile closes none that it was given."""
-    declared = declared_members(path)
-    file = ArchiveFile(path)
+    declared = declared_members(path, name)
+    file = ArchiveFile(path, name)
     try:
         opened = zipfile.ZipFile(file)
-        require_one_list(path, declared, file.listed)
+        require_one_list(name, declared, file.listed)
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError) as error:
         file.close()
-        raise IngestError(f"{path} is damaged: {error}; copy or pack it again") from error
+        raise IngestError(f"{name} is damaged: {error}; copy or pack it again") from error
     except BaseException:
         file.close()
         raise

@@ -35,7 +35,7 @@ CONNECTIONS = 4 * READ_AT_ONCE + FETCHED_AT_ONCE + 1
 # What has not stopped by then is left as if this process had been killed.
 STOP_WITHIN_S = 4.0
 MOST_DEATHS = 3
-READER_DIED = "READER_DIED"
+SOURCE_KILLS_INGESTER = "SOURCE_KILLS_INGESTER"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class _Held:
 
 
 class Ingester:
-    """One process, several requests at a time, of each producer a few. Killed anywhere, the next one goes on."""
+    """One process, several requests at a time, a few of each producer. Killed anywhere, another goes on."""
 
     def __init__(
         self, known: Settings, engine: Engine, bucket: Bucket, *, reader: Reader | None = None
@@ -160,9 +160,9 @@ class Ingester:
                 fail_request(
                     connection,
                     request.batch_id,
-                    f"{READER_DIED}: reading it has ended the process that read it {request.deaths} times at"
-                    " the same place; save it anew, as CSV or as a zip of fewer pictures",
-                    READER_DIED,
+                    f"reading it has ended the process that read it {request.deaths} times at the same place;"
+                    " save it anew, as CSV or as a zip of fewer pictures",
+                    SOURCE_KILLS_INGESTER,
                 )
             elif request.deaths:
                 # It may have been the others' neighbour: by itself it ends nobody else.

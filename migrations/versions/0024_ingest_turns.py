@@ -8,15 +8,14 @@ down_revision = "0021"
 branch_labels = None
 depends_on = None
 
+ZERO = sa.text("0")
 NOBODY = sa.text("'00000000-0000-0000-0000-000000000000'")
 
 
 def upgrade() -> None:
     op.add_column("ingests", sa.Column("asked_by", sa.Uuid(), server_default=NOBODY, nullable=False))
     op.add_column("ingests", sa.Column("to_fetch", sa.Boolean(), server_default=sa.false(), nullable=False))
-    op.add_column(
-        "ingests", sa.Column("deaths", sa.SmallInteger(), server_default=sa.text("0"), nullable=False)
-    )
+    op.add_column("ingests", sa.Column("deaths", sa.SmallInteger(), server_default=ZERO, nullable=False))
     op.add_column("ingests", sa.Column("code", sa.Text()))
     op.execute("""
         UPDATE ingests i SET

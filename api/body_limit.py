@@ -13,6 +13,7 @@ USUAL_BYTES = 64 * 1024
 LIST_BYTES = 16_000_000
 ROOM_FOR_FIELDS = 64 * 1024
 MULTIPART = "multipart/form-data"
+ZIP = "application/zip"
 
 Limit = Callable[[Scope, str], int]
 
@@ -29,7 +30,8 @@ def limits_of(known: Settings) -> Limit:
 
     def limit(scope: Scope, kind: str) -> int:
         if scope["method"] == "POST" and scope["path"] == "/v1/batches" and is_manifest(kind):
-            return known.max_manifest_bytes
+            most = known.max_manifest_bytes
+            return min(most, known.max_archive_bytes) if kind == ZIP else most
         return larger.get((scope["path"], kind), USUAL_BYTES)
 
     return limit

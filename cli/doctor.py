@@ -1,5 +1,6 @@
 """Is everything there that a job needs? One line each."""
 
+import tempfile
 from collections.abc import Iterator
 
 import typer
@@ -20,6 +21,7 @@ from worker.endpoint.client import EndpointClient
 from worker.endpoint.credits import usable
 from worker.endpoint.errors import EndpointError
 from worker.endpoint.image_heif import HEIF_REMEDY, is_heif_decoded
+from worker.ingest_room import free_bytes, needed_bytes
 
 
 def doctor() -> None:
@@ -29,6 +31,7 @@ def doctor() -> None:
         *check_services(known, engine, Bucket(known), pending=pending),
         *check_redis_setup(known, engine),
         check_formats(),
+        check_archives(known),
         *check_endpoint(known),
         *check_schedules(known, engine),
         *check_results(engine),
@@ -48,6 +51,16 @@ def check_formats() -> Check:
     """Whether pictures of phones (HEIC) are decoded here; a worker's machine may have other packages."""
     found = "HEIC is decoded" if is_heif_decoded() else f"HEIC is not decoded; {HEIF_REMEDY}"
     return Check("formats", ok=True, found=found, needed=False)
+
+
+def check_archives(known: Settings) -> Check:
+    """Whether an ingester on this machine has room for archives; another machine may have another disk."""
+    free, needed = free_bytes(), needed_bytes(known)
+    found = f"{tempfile.gettempdir()} has {free:,} bytes free; an ingester here needs up to {needed:,}"
+    remedy = (
+        None if free >= needed else "if one runs here, make room, set TMPDIR or less CUTOUT_MAX_ARCHIVE_BYTES"
+    )
+    return Check("archives", ok=True, found=found, remedy=remedy, needed=False)
 
 
 def check_endpoint(known: Settings) -> Iterator[Check]:

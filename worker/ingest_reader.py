@@ -29,6 +29,7 @@ from jobs.ingest.shrinking import refuse_shrunk
 from jobs.ingest.source import Source
 from jobs.ingest.stopping import Stop, StoppedError
 from jobs.manifest import ManifestError
+from jobs.producers_words import producers_words
 from jobs.settings import Settings
 from jobs.storage import Bucket, StorageError
 from worker.ingest_room import Room
@@ -123,8 +124,10 @@ class Reader:
         if request.order.schedule_id:
             memory = Memory(self._engine, request.order.schedule_id, request.batch_id)
             refuse_shrunk(open_, memory, request.order.shrinks_to)
+        words = producers_words if request.order.reading.foreign else str
         with closing(open_()) as source, tempfile.TemporaryDirectory() as room:
-            with RejectsFile(Path(room) / "rejects.csv", most=MOST_REJECTS_LISTED) as rejects:
+            path = Path(room) / "rejects.csv"
+            with RejectsFile(path, most=MOST_REJECTS_LISTED, words=words) as rejects:
                 ingest = Ingest(
                     self._engine,
                     self._bucket,

@@ -66,6 +66,11 @@ class Room:
             )
 
 
+def needed_bytes(known: Settings) -> int:
+    """What the disk should hold: an archive of each of two producers, and what is unpacked of one."""
+    return 2 * known.max_archive_bytes + UNPACKED_AT_ONCE * known.max_source_bytes
+
+
 def free_bytes() -> int:
     """What is free for temporary files."""
     return shutil.disk_usage(Path(tempfile.gettempdir())).free

@@ -1,6 +1,7 @@
 """The file that says which rows were left out, and why."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
@@ -20,12 +21,16 @@ class RejectsFile:
     `count` says how many there were, of which at most `most` are written down.
     """
 
-    def __init__(self, path: Path, *, most: int | None = None) -> None:
-        """Forget what an earlier run left under this name. Raises IngestError."""
+    def __init__(self, path: Path, *, most: int | None = None, words: Callable[[str], str] = str) -> None:
+        """Forget what an earlier run left under this name. Raises IngestError.
+
+        `words` makes of a reason what those who read the file are to be told.
+        """
         self.path = path
         self.count = 0
         self.first: Reject | None = None
         self._most = most
+        self._words = words
         self._file: TextIO | None = None
         try:
             if path.is_file():
@@ -43,7 +48,7 @@ class RejectsFile:
         try:
             if self._file is None:
                 self._file = self._begin()
-            cells = (reject.column, reject.value, reject.reason)
+            cells = (reject.column, reject.value, self._words(reject.reason))
             self._rows.writerow([reject.line, *(safe(readable(cell)) for cell in cells)])
         except OSError as error:
             raise self._unwritable(error) from error

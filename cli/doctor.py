@@ -10,6 +10,7 @@ from cli.database import open_database
 from jobs.accounts import account_name
 from jobs.audit.health import check_audit
 from jobs.health import Check, check_services
+from jobs.ingest.temporary import free_bytes, needed_bytes
 from jobs.redis_health import check_redis_setup
 from jobs.results_manifest.late import check_results
 from jobs.schedules.check import check_schedules
@@ -21,7 +22,6 @@ from worker.endpoint.client import EndpointClient
 from worker.endpoint.credits import usable
 from worker.endpoint.errors import EndpointError
 from worker.endpoint.image_heif import HEIF_REMEDY, is_heif_decoded
-from worker.ingest_room import free_bytes, needed_bytes
 
 
 def doctor() -> None:
@@ -57,9 +57,8 @@ def check_archives(known: Settings) -> Check:
     """Whether an ingester on this machine has room for archives; another machine may have another disk."""
     free, needed = free_bytes(), needed_bytes(known)
     found = f"{tempfile.gettempdir()} has {free:,} bytes free; an ingester here needs up to {needed:,}"
-    remedy = (
-        None if free >= needed else "if one runs here, make room, set TMPDIR or less CUTOUT_MAX_ARCHIVE_BYTES"
-    )
+    see_to = "if one runs here: make room, set TMPDIR, or set a smaller CUTOUT_MAX_ARCHIVE_BYTES"
+    remedy = "" if free >= needed else see_to
     return Check("archives", ok=True, found=found, remedy=remedy, needed=False)
 
 

@@ -1,19 +1,15 @@
 """Room for zip archives, which are copied whole before they are read, on the disk for temporary files."""
 
-import shutil
 import tempfile
 import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from jobs.ingest.errors import IngestError, NoRoomError
 from jobs.ingest.files import SourceFile
+from jobs.ingest.temporary import free_bytes, unpacked_bytes
 from jobs.settings import Settings
-
-# Of an archive that is being read, so many pictures are unpacked at the same time.
-UNPACKED_AT_ONCE = 8
 
 
 class Room:
@@ -21,7 +17,7 @@ class Room:
 
     def __init__(self, known: Settings) -> None:
         self._most = known.max_archive_bytes
-        self._beside = UNPACKED_AT_ONCE * known.max_source_bytes
+        self._beside = unpacked_bytes(known)
         self._lock = threading.Lock()
         self._copies: dict[uuid.UUID, tuple[uuid.UUID, int]] = {}
         self._copying: dict[uuid.UUID, int] = {}
@@ -64,13 +60,3 @@ class Room:
                 f"{file.name} has {file.size:,} bytes, its pictures take up to {self._beside:,} beside them,"
                 f" and {tempfile.gettempdir()} has room for {free:,}: make room, or set TMPDIR"
             )
-
-
-def needed_bytes(known: Settings) -> int:
-    """What the disk should hold: an archive of each of two producers, and what is unpacked of one."""
-    return 2 * known.max_archive_bytes + UNPACKED_AT_ONCE * known.max_source_bytes
-
-
-def free_bytes() -> int:
-    """What is free for temporary files."""
-    return shutil.disk_usage(Path(tempfile.gettempdir())).free

@@ -16,6 +16,7 @@ from jobs import logs
 from jobs.database import connect, is_away, kind_of
 from jobs.ingest.requests import Request, ended_of, fail_request, next_request, put_down
 from jobs.ingest.stopping import Stop
+from jobs.ingest.temporary import free_bytes, needed_bytes
 from jobs.metrics_server import serve_metrics
 from jobs.settings import Settings, settings
 from jobs.storage import Bucket
@@ -216,6 +217,14 @@ def main() -> None:
     known = settings()
     logs.configure(known)
     serve_metrics(known.metrics_address)
+    free, needed = free_bytes(), needed_bytes(known)
+    if free < needed:
+        log.warning(
+            "the disk for temporary files has %s bytes free, and archives with their pictures need up to %s:"
+            " make room, set TMPDIR, or set a smaller CUTOUT_MAX_ARCHIVE_BYTES",
+            f"{free:,}",
+            f"{needed:,}",
+        )
     engine = connect(known.database_url.get_secret_value(), connections=CONNECTIONS, name="cutout-ingester")
     bucket = Bucket(known, connections=CONNECTIONS_TO_BUCKET)
     ingester = Ingester(known, engine, bucket)

@@ -29,6 +29,11 @@ Room = Callable[[SourceFile], AbstractContextManager[None]]
 """Makes room for the copy of a file while it is copied. Raises IngestError for one that is not to be."""
 
 
+def any_room(_file: SourceFile) -> AbstractContextManager[None]:
+    """Lets the system say whether there is room."""
+    return nullcontext()
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """How a manifest is to be read: which column is which, in what encoding, and whether bare names are keys
@@ -109,7 +114,7 @@ def open_object(
     *,
     name: str | None = None,
     check: Check = never_stops,
-    room: Room = nullcontext,
+    room: Room = any_room,
 ) -> Source:
     """The manifest or zip archive that an object of a bucket is. Raises as open_source.
 

@@ -33,7 +33,7 @@ class TestProducersWords:
                 "its batch has spent its budget; raise it with `cutout budget`",
                 "its batch has spent its budget",
             ),
-            ("/tmp/cutout-x1 is refused: it is a bomb", "it is a bomb"),
+            ("/var/run/cutout-x1 is refused: it is a bomb", "it is a bomb"),
             ("s3://cutouts/manifests/uploads/1 is empty", NOTHING_LEFT),
             ("make room, or set TMPDIR", "make room"),
         ],

@@ -27,6 +27,7 @@ from worker import ingest_reader
 from worker.ingest_places import Places
 from worker.ingest_reader import Reader
 from worker.ingester import CONNECTIONS, MOST_DEATHS, Ingester
+from worker.network import Patience
 
 HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
 
@@ -259,7 +260,7 @@ class TestADownload:
         self, desk: Desk, start: Callable[..., Callable[[], bool]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It is tried again later, as one that breaks off."""
-        monkeypatch.setattr(ingest_reader, "Patience", lambda rate, stopped: patience(rate, stopped, 0.3))
+        monkeypatch.setattr(ingest_reader, "Patience", lambda rate, stopped: Patience(rate, stopped, 0.3))
         with serving(drip) as address:
             batch_id = desk.ask(None, f"{address}/m.csv")
             start(least_rate=16_384.0)
@@ -268,9 +269,6 @@ class TestADownload:
                 "it rests",
                 within_s=5.0,
             )
-
-
-patience = ingest_reader.Patience
 
 
 class TestAFileThatEndsItsReader:

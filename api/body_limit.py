@@ -12,6 +12,7 @@ from jobs.settings import Settings
 
 ROOM_FOR_FIELDS = 64 * 1024
 MULTIPART = "multipart/form-data"
+ZIP = "application/zip"
 
 # Of a request's state.
 MOST_BYTES = "most_bytes"
@@ -31,7 +32,8 @@ def limits_of(known: Settings) -> Limit:
 
     def limit(scope: Scope, kind: str) -> int:
         if scope["method"] == "POST" and scope["path"] == "/v1/batches" and is_manifest(kind):
-            return known.max_manifest_bytes
+            most = known.max_manifest_bytes
+            return min(most, known.max_archive_bytes) if kind == ZIP else most
         return larger.get((scope["path"], kind), USUAL_BYTES)
 
     return limit

@@ -12,6 +12,7 @@ from fastapi import Request
 from api.problems import ProblemError
 from api.services import Services
 from jobs.enqueueing import NewJob
+from jobs.ingest.archive_sizes import archives_within
 from jobs.storage import Bucket
 
 MEDIA_TYPES = {
@@ -37,7 +38,8 @@ def is_manifest(media_type: str) -> bool:
 def keep_upload(at_hand: Services, request: Request) -> str:
     """Stream the request's body into the bucket; returns its key. To be called in a thread of the pool.
 
-    A body that breaks off leaves nothing. Raises ProblemError for one without bytes, and StorageError.
+    A body that breaks off leaves nothing. Raises ProblemError for one without bytes and for a zip archive
+    that no ingester has room for, and StorageError.
     """
     key = f"manifests/uploads/{uuid.uuid4()}"
     stream = request.stream().__aiter__()
@@ -57,7 +59,14 @@ def keep_upload(at_hand: Services, request: Request) -> str:
                 "the body has 0 bytes; send the file itself",
             )
 
-    at_hand.bucket.put_pieces(pieces(), key=key, media_type="application/octet-stream")
+    most = at_hand.settings.max_archive_bytes
+    too_large = ProblemError(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "body-too-large",
+        f"the body is a zip archive of more than {most} bytes, the limit for those; pack several",
+    )
+    bounded = archives_within(pieces(), most, too_large)
+    at_hand.bucket.put_pieces(bounded, key=key, media_type="application/octet-stream")
     return key
 
 

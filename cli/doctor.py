@@ -1,5 +1,6 @@
 """Is everything there that a job needs? One line each."""
 
+import tempfile
 from collections.abc import Iterator
 
 import typer
@@ -9,6 +10,7 @@ from cli.database import open_database
 from jobs.accounts import account_name
 from jobs.audit.health import check_audit
 from jobs.health import Check, check_services
+from jobs.ingest.temporary import free_bytes, needed_bytes
 from jobs.redis_health import check_redis_setup
 from jobs.results_manifest.late import check_results
 from jobs.schedules.check import check_schedules
@@ -29,6 +31,7 @@ def doctor() -> None:
         *check_services(known, engine, Bucket(known), pending=pending),
         *check_redis_setup(known, engine),
         check_formats(),
+        check_archives(known),
         *check_endpoint(known),
         *check_schedules(known, engine),
         *check_results(engine),
@@ -48,6 +51,15 @@ def check_formats() -> Check:
     """Whether pictures of phones (HEIC) are decoded here; a worker's machine may have other packages."""
     found = "HEIC is decoded" if is_heif_decoded() else f"HEIC is not decoded; {HEIF_REMEDY}"
     return Check("formats", ok=True, found=found, needed=False)
+
+
+def check_archives(known: Settings) -> Check:
+    """Whether an ingester on this machine has room for archives; another machine may have another disk."""
+    free, needed = free_bytes(), needed_bytes(known)
+    found = f"{tempfile.gettempdir()} has {free:,} bytes free; an ingester here needs up to {needed:,}"
+    see_to = "if one runs here: make room, set TMPDIR, or set a smaller CUTOUT_MAX_ARCHIVE_BYTES"
+    remedy = "" if free >= needed else see_to
+    return Check("archives", ok=True, found=found, remedy=remedy, needed=False)
 
 
 def check_endpoint(known: Settings) -> Iterator[Check]:

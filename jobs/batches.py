@@ -69,6 +69,7 @@ class IngestStatus:
     plan: dict[str, int] | None
     skipped: list[dict[str, Any]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    code: str | None = None
 
     @property
     def state(self) -> IngestState:
@@ -182,6 +183,7 @@ def ingest_status(database: Database, batch_id: uuid.UUID) -> IngestStatus | Non
         found.plan,
         found.skipped or [],
         found.remarks or [],
+        found.code,
     )
 
 

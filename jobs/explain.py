@@ -64,7 +64,7 @@ class Installation:
 
 def explain(session: Session, job: Job, known: Installation) -> Explanation:
     """Why the job is where it is. Looks at what holds everything up before it looks at the place in line."""
-    return _with_findings(session, job, _explain(session, job, known))
+    return _with_findings(session, job, without_findings(session, job, known))
 
 
 def _with_findings(session: Session, job: Job, found: Explanation) -> Explanation:
@@ -77,7 +77,8 @@ def _with_findings(session: Session, job: Job, found: Explanation) -> Explanatio
     return found
 
 
-def _explain(session: Session, job: Job, known: Installation) -> Explanation:
+def without_findings(session: Session, job: Job, known: Installation) -> Explanation:
+    """Why the job is where it is, without what the auditor finds of it."""
     match job.state:
         case State.SUCCEEDED:
             return _done(session, job)

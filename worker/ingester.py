@@ -1,181 +1,215 @@
 """Reads requested manifests and other sources into their batches. Run as many as you like."""
 
 import logging
+import os
 import signal
-import tempfile
 import threading
-from contextlib import closing
-from functools import partial
-from pathlib import Path
+import time
+import uuid
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from types import FrameType
 
 from sqlalchemy import Connection, Engine
 
 from jobs import logs
 from jobs.database import connect, is_away, kind_of
-from jobs.ingest import Ingest, IngestError, Progress, RejectsFile, StrictError, open_source
-from jobs.ingest.memory import Memory
-from jobs.ingest.opening import open_object
-from jobs.ingest.planned import plan_batch
-from jobs.ingest.requests import Request, fail_request, keep_manifest, next_request, rest_request
-from jobs.ingest.shrinking import refuse_shrunk
-from jobs.ingest.source import Source
-from jobs.manifest import ManifestError
+from jobs.ingest.requests import Request, ended_of, fail_request, next_request, put_down
+from jobs.ingest.stopping import Stop
+from jobs.ingest.temporary import free_bytes, needed_bytes
 from jobs.metrics_server import serve_metrics
 from jobs.settings import Settings, settings
-from jobs.storage import Bucket, StorageError
-from worker.making import making_of
-from worker.network import BadStatus, FetchError, Unfinished, fetch_pieces
-from worker.sources import MOST_REDIRECTS, Web, is_lasting
+from jobs.storage import Bucket
+from worker.ingest_apart import read_apart
+from worker.ingest_places import Places
+from worker.ingest_reader import Reader, Work
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.5
 POSTGRES_AWAY_S = 2.0
-CONNECTIONS_TO_BUCKET = 10
-MANIFEST_DEADLINE_S = 3600.0
-# 30 s, 1 min, 2 min ... together some 5 h.
-FIRST_REST_S, LONGEST_REST_S, MOST_TRIES = 30.0, 3600.0, 12
+CONNECTIONS_TO_BUCKET = 40
+READ_AT_ONCE, FETCHED_AT_ONCE = 4, 8
+# Of each that is read: one holds the request, one stores its jobs, one looks at what is remembered, one has
+# made ids. One holds each that is fetched, and one looks for more.
+CONNECTIONS = 4 * READ_AT_ONCE + FETCHED_AT_ONCE + 1
+# What has not stopped by then is left as if this process had been killed.
+STOP_WITHIN_S = 4.0
+MOST_DEATHS = 3
+SOURCE_KILLS_INGESTER = "SOURCE_KILLS_INGESTER"
 
 
-class _StoppingError(Exception):
-    """This process is to end; another goes on from the last chunk."""
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    """Requests that wait for the same: to be fetched, or to be read."""
+
+    to_fetch: bool
+    places: Places
+    work: Work
+
+
+@dataclass(slots=True)
+class _Held:
+    """A request that a thread of this process is at."""
+
+    request: Request
+    stop: Stop
+    thread: threading.Thread | None = field(default=None)
 
 
 class Ingester:
-    """One process, one request at a time. Killed anywhere, the next one goes on where it was."""
+    """One process, several requests at a time, a few of each producer. Killed anywhere, another goes on."""
 
-    def __init__(self, known: Settings, engine: Engine, bucket: Bucket) -> None:
-        self._settings = known
+    def __init__(
+        self, known: Settings, engine: Engine, bucket: Bucket, *, reader: Reader | None = None
+    ) -> None:
+        """`engine` gives CONNECTIONS at a time. `reader` is one for these settings if it is not given."""
         self._engine = engine
-        self._bucket = bucket
-        self._web = Web(known)
+        self._reader = reader or Reader(known, engine, bucket)
         self._stopping = threading.Event()
+        self._lanes = (
+            _Lane(to_fetch=False, places=Places(READ_AT_ONCE), work=self._reader.read),
+            _Lane(to_fetch=True, places=Places(FETCHED_AT_ONCE), work=self._reader.fetch),
+        )
+        self._lock = threading.Lock()
+        self._held: dict[uuid.UUID, _Held] = {}
+        # Their reading ended with Postgres, which is no fault of theirs.
+        self._owed: dict[uuid.UUID, int] = {}
 
     def stop(self) -> None:
-        """Make run() return after the present chunk."""
+        """Make run() return within some seconds."""
         self._stopping.set()
 
-    def run(self) -> None:
-        """Carry requests out until stopped."""
+    def run(self) -> bool:
+        """Carry requests out until stopped; returns whether all of them have ended by then."""
         while not self._stopping.is_set():
             try:
-                if not self.serve():
-                    self._stopping.wait(LOOK_EVERY_S)
+                started = [self._start_next(lane) for lane in self._lanes]
+                self._look_after()
             except Exception as error:
                 if not is_away(error):
                     raise
                 log.warning("Postgres is away (%s), trying again", kind_of(error))
                 self._stopping.wait(POSTGRES_AWAY_S)
+                continue
+            if not any(started):
+                self._stopping.wait(LOOK_EVERY_S)
+        return self._end()
 
     def serve(self) -> bool:
-        """Carry out the first request that is due; False if there is none."""
-        with self._engine.connect() as connection, next_request(connection) as request:
+        """Carry out the request whose turn it is, by the caller's thread; False if there is none."""
+        served = False
+        for lane in reversed(self._lanes):
+            with (
+                self._engine.connect() as connection,
+                next_request(connection, to_fetch=lane.to_fetch) as request,
+            ):
+                if request is not None:
+                    self._carry_out(lane, connection, request, Stop())
+                    served = True
+        return served
+
+    def _start_next(self, lane: _Lane) -> bool:
+        """Whether there was one to be taken up, and a place for it."""
+        if not lane.places.free:
+            return False
+        with ExitStack() as context:
+            connection = context.enter_context(self._engine.connect())
+            taking = next_request(connection, to_fetch=lane.to_fetch, full=lane.places.full())
+            request = context.enter_context(taking)
             if request is None:
                 return False
-            with logs.about(batch_id=str(request.batch_id)):
-                self._carry_out(connection, request)
+            held = _Held(request, Stop())
+            held.thread = threading.Thread(
+                target=self._serve,
+                args=(lane, connection, held, context.pop_all()),
+                name=f"ingest {request.batch_id}",
+                daemon=True,
+            )
+            lane.places.take(request.asked_by)
+            with self._lock:
+                self._held[request.batch_id] = held
+            held.thread.start()
         return True
 
-    def _carry_out(self, connection: Connection, request: Request) -> None:
-        batch_id = request.batch_id
+    def _serve(self, lane: _Lane, connection: Connection, held: _Held, context: ExitStack) -> None:
+        batch_id = held.request.batch_id
         try:
-            self._ingest(connection, request)
-        except _StoppingError:
-            log.info("the ingest of batch %s is left to the next", batch_id)
-        except StrictError as error:
-            self._fail(connection, request, f"stopped, since nothing was to be rejected, at {error}")
-        except (IngestError, ManifestError) as error:
-            self._fail(connection, request, str(error))
-        except (StorageError, FetchError) as error:
-            why = f"the source cannot be read: {error}"
-            if _may_pass(error):
-                self._rest(connection, request, why)
-            else:
-                self._fail(connection, request, why)
+            with context:
+                try:
+                    self._carry_out(lane, connection, held.request, held.stop)
+                finally:
+                    self._let_go(lane, held)
         except Exception as error:
             if is_away(error):
-                raise
-            # It must not stand in the way of the others for ever.
-            log.exception("the ingest of batch %s met an error that nobody expected", batch_id)
-            self._rest(connection, request, f"an error that nobody expected ({type(error).__name__})")
+                log.warning("Postgres is away (%s), batch %s is read later", kind_of(error), batch_id)
+                with self._lock:
+                    self._owed[batch_id] = held.request.deaths
+            else:
+                log.exception("the reader of batch %s met an error that nobody expected", batch_id)
 
-    def _rest(self, connection: Connection, request: Request, why: str) -> None:
-        if request.tries + 1 >= MOST_TRIES:
-            self._fail(connection, request, why)
+    def _let_go(self, lane: _Lane, held: _Held) -> None:
+        """Before its lock goes: the next one may take it up at once."""
+        lane.places.give_back(held.request.asked_by)
+        with self._lock:
+            del self._held[held.request.batch_id]
+
+    def _carry_out(self, lane: _Lane, connection: Connection, request: Request, stop: Stop) -> None:
+        with logs.about(batch_id=str(request.batch_id)):
+            if request.deaths >= MOST_DEATHS:
+                log.error("batch %s has ended %d readers and is given up", request.batch_id, request.deaths)
+                fail_request(
+                    connection,
+                    request.batch_id,
+                    f"reading it has ended the process that read it {request.deaths} times at the same place;"
+                    " save it anew, as CSV or as a zip of fewer pictures",
+                    SOURCE_KILLS_INGESTER,
+                )
+            elif request.deaths:
+                # It may have been the others' neighbour: by itself it ends nobody else.
+                read_apart(connection, request, stop)
+            else:
+                lane.work(connection, request, stop)
+
+    def _look_after(self) -> None:
+        """Stop what was cancelled, and let others go on with what Postgres ended."""
+        with self._lock:
+            held, owed = dict(self._held), dict(self._owed)
+        if not held and not owed:
             return
-        rest_s = min(FIRST_REST_S * 2**request.tries, LONGEST_REST_S)
-        log.warning("the ingest of batch %s rests for %.0f s: %s", request.batch_id, rest_s, why)
-        rest_request(connection, request.batch_id, rest_s)
+        with self._engine.connect() as connection:
+            for batch_id in ended_of(connection, held):
+                held[batch_id].stop.set()
+            for batch_id, deaths in owed.items():
+                put_down(connection, batch_id, deaths)
+                with self._lock:
+                    del self._owed[batch_id]
 
-    def _fail(self, connection: Connection, request: Request, why: str) -> None:
-        log.warning("the ingest of batch %s failed: %s", request.batch_id, why)
-        fail_request(connection, request.batch_id, why)
+    def _end(self) -> bool:
+        ends_at = time.monotonic() + STOP_WITHIN_S
+        with self._lock:
+            held = list(self._held.values())
+        for each in held:
+            each.stop.set()
+        for each in held:
+            if each.thread:
+                each.thread.join(max(0.0, ends_at - time.monotonic()))
+        with self._lock:
+            left = list(self._held.values())
+        if left:
+            self._leave(left)
+        return not left
 
-    def _ingest(self, connection: Connection, request: Request) -> None:
-        open_ = partial(self._open, request, self._find_manifest(connection, request))
-        if request.order.schedule_id:
-            memory = Memory(self._engine, request.order.schedule_id, request.batch_id)
-            refuse_shrunk(open_, memory, request.order.shrinks_to)
-        with closing(open_()) as source, tempfile.TemporaryDirectory() as room:
-            with RejectsFile(Path(room) / "rejects.csv") as rejects:
-                ingest = Ingest(
-                    self._engine,
-                    self._bucket,
-                    source,
-                    request.order,
-                    rejects,
-                    requested=request.batch_id,
-                )
-                reuse = request.order.reuse and self._settings.reuse
-                making = making_of(self._settings) if reuse else None
-                plan = partial(plan_batch, making=making, bucket=self._bucket)
-                done = ingest.run(
-                    on_resume=_say_it_goes_on, watch=self._watch, at_end=plan if request.order.plan else None
-                )
-            log.info("batch %s has %d jobs, %s", request.batch_id, done.counts.jobs, source.kind)
-
-    def _find_manifest(self, connection: Connection, request: Request) -> str | None:
-        """The key of the manifest in the bucket; None where the source is something else."""
-        if request.manifest_key or not request.source.lower().startswith(("https://", "http://")):
-            return request.manifest_key
-        return self._download(connection, request)
-
-    def _open(self, request: Request, key: str | None) -> Source:
-        reading = request.order.reading
-        if key is None:
-            return open_source(request.source, reading, self._settings, self._bucket)
-        return open_object(self._bucket, self._bucket.describe(key), reading, self._settings)
-
-    def _download(self, connection: Connection, request: Request) -> str:
-        """Into the bucket first: what is read twice must be the same twice."""
-        key = f"manifests/{request.batch_id}"
-        pieces = fetch_pieces(
-            self._web.transport,
-            request.source,
-            max_bytes=self._settings.max_manifest_bytes,
-            deadline_s=MANIFEST_DEADLINE_S,
-            max_redirects=MOST_REDIRECTS,
-            check_url=self._web.check,
-        )
-        with closing(pieces):
-            self._bucket.put_pieces(pieces, key=key, media_type="application/octet-stream")
-        keep_manifest(connection, request.batch_id, key)
-        return key
-
-    def _watch(self, _progress: Progress) -> None:
-        if self._stopping.is_set():
-            raise _StoppingError
-
-
-def _may_pass(error: Exception) -> bool:
-    if isinstance(error, BadStatus):
-        return not is_lasting(error.status)
-    return isinstance(error, StorageError | Unfinished)
-
-
-def _say_it_goes_on(batch_id: object, _counts: object) -> None:
-    log.info("the ingest of batch %s goes on where it stopped", batch_id)
+    def _leave(self, left: list[_Held]) -> None:
+        log.warning("%d ingests are left in the middle; another goes on from their last chunk", len(left))
+        try:
+            with self._engine.connect() as connection:
+                for each in left:
+                    put_down(connection, each.request.batch_id, each.request.deaths)
+        except Exception as error:
+            if not is_away(error):
+                raise
+            log.warning("Postgres is away (%s): this counts as a death of their reader", kind_of(error))
 
 
 def main() -> None:
@@ -183,8 +217,15 @@ def main() -> None:
     known = settings()
     logs.configure(known)
     serve_metrics(known.metrics_address)
-    # One holds the request, one stores its jobs, one looks at what is remembered, one has made ids.
-    engine = connect(known.database_url.get_secret_value(), connections=4, name="cutout-ingester")
+    free, needed = free_bytes(), needed_bytes(known)
+    if free < needed:
+        log.warning(
+            "the disk for temporary files has %s bytes free, and archives with their pictures need up to %s:"
+            " make room, set TMPDIR, or set a smaller CUTOUT_MAX_ARCHIVE_BYTES",
+            f"{free:,}",
+            f"{needed:,}",
+        )
+    engine = connect(known.database_url.get_secret_value(), connections=CONNECTIONS, name="cutout-ingester")
     bucket = Bucket(known, connections=CONNECTIONS_TO_BUCKET)
     ingester = Ingester(known, engine, bucket)
 
@@ -193,7 +234,10 @@ def main() -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handle)
-    ingester.run()
+    if not ingester.run():
+        # Their threads would be waited for.
+        logging.shutdown()
+        os._exit(0)
 
 
 if __name__ == "__main__":

@@ -26,11 +26,12 @@ from api.uploads import meaning_of, store_upload
 from jobs import logs
 from jobs.database import Database
 from jobs.enqueueing import enqueue
-from jobs.explain import Installation, explain
+from jobs.explain import Installation, without_findings
 from jobs.models import Batch, Job
 from jobs.quotas import take_quota
 from jobs.seen import SeenJob, find_job
 from jobs.states import FINAL_STATES, State
+from jobs.told import told
 from jobs.unexpected import Unexpected
 
 router = v1_router("/v1/jobs", "jobs")
@@ -91,7 +92,8 @@ def get_explanation(
 ) -> ExplanationView:
     """Why a job is not done yet, or what became of it."""
     own_job(session, job_id, producer_id)
-    why = explain(session, session.get_one(Job, job_id), Installation.of(at_hand.settings))
+    job = session.get_one(Job, job_id)
+    why = told(job, without_findings(session, job, Installation.of(at_hand.settings)))
     return ExplanationView(**asdict(why))
 
 

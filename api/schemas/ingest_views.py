@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from jobs.batches import IngestState, IngestStatus
 from jobs.prices import DOLLARS_A_CREDIT
+from jobs.producers_words import producers_words
 
 
 class PlanView(BaseModel):
@@ -35,7 +36,8 @@ class IngestView(BaseModel):
     """How far the reading of a batch's manifest is: pictures = jobs + rejects + duplicates.
 
     `skipped` are files of a zip that are not taken; `remarks` are sentences for people. `error` says why it
-    ended before all was read. `plan` is there once all is read, if approval is needed.
+    ended before all was read, and `code` the same for programs, if it has one: SOURCE_KILLS_INGESTER,
+    TOO_MANY_REJECTS. `plan` is there once all is read, if approval is needed.
     """
 
     state: IngestState
@@ -49,6 +51,7 @@ class IngestView(BaseModel):
     remarks: list[str]
     rejects_url: str | None
     error: str | None
+    code: str | None
     plan: PlanView | None
 
 
@@ -60,8 +63,9 @@ def view_ingest(batch_id: uuid.UUID, ingest: IngestStatus) -> IngestView:
         kind=ingest.kind,
         **asdict(ingest.counts),
         skipped=[SkippedView(**found) for found in ingest.skipped],
-        remarks=ingest.remarks,
+        remarks=[producers_words(remark) for remark in ingest.remarks],
         rejects_url=f"/v1/batches/{batch_id}/rejects" if ingest.rejects_key else None,
-        error=ingest.error,
+        error=producers_words(ingest.error) if ingest.error else None,
+        code=ingest.code,
         plan=PlanView(**plan, dollars=round(plan["calls"] * DOLLARS_A_CREDIT, 3)) if plan else None,
     )

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from api.schemas.examples import A_BATCH, A_JOB, A_MOMENT
 from api.schemas.fields import NextCursor
+from jobs.producers_words import producers_words
 from jobs.seen import SeenJob
 from jobs.states import ReturnForm, State, Step
 from jobs.unexpected import Unexpected
@@ -116,10 +117,16 @@ def view_job(job: SeenJob) -> JobView:
         created_at=job.created_at,
         finished_at=job.finished_at,
         cancelled_at=job.cancelled_at,
-        error=ErrorView(code=job.code, message=job.message) if job.code else None,
+        error=_view_error(job),
         result=_view_result(job),
         unexpected=_view_unexpected(job),
     )
+
+
+def _view_error(job: SeenJob) -> ErrorView | None:
+    if not job.code:
+        return None
+    return ErrorView(code=job.code, message=producers_words(job.message) if job.message else None)
 
 
 def _view_result(job: SeenJob) -> ResultView | None:

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel
 
 from jobs.models import Run, Schedule
+from jobs.producers_words import producers_words
 from jobs.schedules.catching_up import Fire
 from jobs.schedules.orders import Options
 from jobs.schedules.words import AtWindowEnd, CatchUp, Overlap, RunState
@@ -102,6 +103,8 @@ def view_schedule(schedule: Schedule) -> ScheduleView:
 def view_run(run: Run) -> RunView:
     fields = {name: getattr(run, name) for name in RunView.model_fields if hasattr(run, name)}
     url = f"/v1/schedules/{run.schedule_id}/runs/{run.id}/report"
+    if run.note:
+        fields["note"] = producers_words(run.note)
     return RunView(**fields, report_url=url if run.report_key else None)
 
 

@@ -1,9 +1,7 @@
 """A zip archive of pictures."""
 
-import lzma
-import os
+import errno
 import re
-import struct
 import tempfile
 import zipfile
 import zlib
@@ -13,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
+from jobs.ingest.archive_list import ArchiveFile, declared_members, require_one_list
 from jobs.ingest.archive_names import known_encoding, name_of
 from jobs.ingest.choosing import Choice
 from jobs.ingest.contents import Content, require_size
-from jobs.ingest.errors import IngestError, UnusableError
+from jobs.ingest.errors import IngestError, NoRoomError, UnusableError
 from jobs.ingest.files import SourceFile
 from jobs.ingest.kinds import (
     ENOUGH_BYTES,
@@ -29,30 +28,26 @@ from jobs.ingest.kinds import (
 from jobs.ingest.naming import PictureFile, file_records, name_pictures
 from jobs.ingest.skipped import Reason, Skipped, told
 from jobs.ingest.source import Extent
+from jobs.ingest.stopping import Check, never_stops
 from jobs.ingest.system_files import system_reason
 from jobs.manifest import Record
 from jobs.storage import Bucket
 
-MOST_MEMBERS = 100_000
-# The list of members is read whole.
-LONGEST_LIST_BYTES = 32 * 1024 * 1024
+# zipfile unpacks these no further than asked; of the others a kilobyte may become gigabytes at once.
+TAKEN_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 # Pictures hardly shrink in a zip; what unpacks to so much more is a bomb.
 MOST_UNPACKED_RATIO = 100
 UNSUSPICIOUS_BYTES = 100_000_000
 IN_MEMORY_BYTES = 1024 * 1024
 BLOCK_BYTES = 64 * 1024
 
-END = struct.Struct("<4s4H2LH")
-END_64_LOCATOR = struct.Struct("<4sLQL")
-END_64 = struct.Struct("<4sQ2H2L4Q")
-LONGEST_COMMENT = 65_535
 IS_ENCRYPTED = 0x1
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 ENCRYPTED = "encrypted: pack it without a password"
 DRIVE = re.compile(r"[A-Za-z]:/")
 UNPACKING_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
-    lzma.LZMAError,
     EOFError,
     NotImplementedError,
     RuntimeError,
@@ -76,34 +71,42 @@ class Archive:
         copy_of: SourceFile | None = None,
         encoding: str | None = None,
         choice: Choice | None = None,
+        check: Check = never_stops,
     ) -> None:
         """Raises IngestError for what is no zip archive, is a bomb, or holds no picture.
 
-        With `copy_of` the file at `path` is a temporary one, and is removed when this is closed. `encoding`
-        is that of names that do not say theirs.
+        With `copy_of` the file at `path` is a temporary one, and loses its name once it is open. `encoding`
+        is that of names that do not say theirs. `check` is called while the members are looked through.
         """
         self._max_bytes = max_bytes
         self._read = 0
         found = path.stat()
         its_own: list[str | int] = [str(path.resolve()), found.st_size, found.st_mtime_ns]
         self.identity = copy_of.identity if copy_of else its_own
-        self._copy = path if copy_of else None
         codec = known_encoding(encoding)
-        _require_short_list(path)
+        self._name = copy_of.name if copy_of else str(path)
+        self._file, self._zip = _opened(path, self._name)
+        if copy_of:
+            # It is open: without a name it goes with this process, however that ends.
+            path.unlink(missing_ok=True)
         try:
-            self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError) as error:
-            raise IngestError(f"{path} is damaged: {error}; copy or pack it again") from error
+            self._look_through(found.st_size, codec, choice or Choice(), check)
+        except BaseException:
+            self._close_file()
+            raise
+
+    def _look_through(self, size: int, codec: str | None, choice: Choice, check: Check) -> None:
         members = [member for member in self._zip.infolist() if not member.is_dir()]
-        _refuse_bomb(path, members, found.st_size)
+        _refuse_bomb(self._name, members, size)
         self.skipped = Skipped()
         self._uncertain = Reason()
         self._members: dict[str, zipfile.ZipInfo] = {}
         self._files: list[PictureFile] = []
         for number, member in enumerate(members, start=1):
-            self._take(number, member, choice or Choice(), codec)
+            check()
+            self._take(number, member, choice, codec)
         if not self._files:
-            raise IngestError(f"{path} holds no pictures; {LOOKED_FOR}{told(self.skipped)}")
+            raise IngestError(f"{self._name} holds no pictures; {LOOKED_FOR}{told(self.skipped)}")
         self.extent = Extent(len(self._files), "files")
 
     def records(self) -> Iterator[Record]:
@@ -120,6 +123,7 @@ class Archive:
         member = self._members[name]
         if member.flag_bits & IS_ENCRYPTED:
             raise UnusableError("is encrypted; pack it without a password")
+        _require_method(member)
         require_size(member.file_size, self._max_bytes)
         return _MemberContent(self._zip, member)
 
@@ -137,9 +141,11 @@ class Archive:
         return False
 
     def close(self) -> None:
+        self._close_file()
+
+    def _close_file(self) -> None:
         self._zip.close()
-        if self._copy:
-            self._copy.unlink(missing_ok=True)
+        self._file.close()
 
     def _take(self, number: int, member: zipfile.ZipInfo, choice: Choice, codec: str | None) -> None:
         name, is_certain = name_of(member, codec)
@@ -169,6 +175,7 @@ class Archive:
         if member.flag_bits & IS_ENCRYPTED:
             return ENCRYPTED
         try:
+            _require_method(member)
             with self._zip.open(member) as file:
                 return reason_by_bytes(file.read(ENOUGH_BYTES))
         except UNPACKING_ERRORS:
@@ -186,6 +193,11 @@ class _MemberContent:
             try:
                 self._unpack(cast("BinaryIO", file))
             except UNPACKING_ERRORS as error:
+                if isinstance(error, OSError) and error.errno in NO_ROOM:
+                    raise NoRoomError(
+                        f"{tempfile.gettempdir()} has no room for a picture: {error.strerror}; make room, or"
+                        " set TMPDIR"
+                    ) from error
                 raise UnusableError(f"cannot be unpacked: {error}; pack it again") from error
             file.seek(0)
             yield cast("BinaryIO", file)
@@ -200,43 +212,33 @@ class _MemberContent:
                 file.write(block)
 
 
-def _refuse_bomb(path: Path, members: list[zipfile.ZipInfo], packed_bytes: int) -> None:
+def _refuse_bomb(name: str, members: list[zipfile.ZipInfo], packed_bytes: int) -> None:
     unpacked = sum(member.file_size for member in members)
     if unpacked > UNSUSPICIOUS_BYTES and unpacked > MOST_UNPACKED_RATIO * packed_bytes:
         raise IngestError(
-            f"{path} is refused: its {packed_bytes:,} bytes would unpack to {unpacked:,}, which pictures"
+            f"{name} is refused: its {packed_bytes:,} bytes would unpack to {unpacked:,}, which pictures"
             " never do; look where it comes from"
         )
 
 
-def _require_short_list(path: Path) -> None:
-    """Before zipfile reads the whole list into memory."""
-    members, list_bytes = _read_end(path)
-    if members > MOST_MEMBERS or list_bytes > LONGEST_LIST_BYTES:
-        raise IngestError(
-            f"{path} lists {members:,} files in {list_bytes:,} bytes; at most {MOST_MEMBERS:,} in"
-            f" {LONGEST_LIST_BYTES:,} are taken: unpack it and ingest the directory, or pack several"
+def _opened(path: Path, name: str) -> tuple[ArchiveFile, zipfile.ZipFile]:
+    """Raises IngestError. The file is the caller's to close: zipfile closes none that it was given."""
+    declared = declared_members(path, name)
+    file = ArchiveFile(path, name)
+    try:
+        opened = zipfile.ZipFile(file)
+        require_one_list(name, declared, file.listed)
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError) as error:
+        file.close()
+        raise IngestError(f"{name} is damaged: {error}; copy or pack it again") from error
+    except BaseException:
+        file.close()
+        raise
+    return file, opened
+
+
+def _require_method(member: zipfile.ZipInfo) -> None:
+    if member.compress_type not in TAKEN_METHODS:
+        raise UnusableError(
+            f"is packed by method {member.compress_type} of zip; pack it again with the usual one, Deflate"
         )
-
-
-def _read_end(path: Path) -> tuple[int, int]:
-    """How many members the archive has and how many bytes their list takes (APPNOTE.TXT, 4.3.14 on)."""
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        begin = max(0, size - END.size - LONGEST_COMMENT - END_64_LOCATOR.size)
-        file.seek(begin)
-        tail = file.read()
-        place = tail.rfind(b"PK\5\6")
-        if place < 0 or place + END.size > len(tail):
-            raise IngestError(f"{path} is cut off or no zip archive; copy or pack it again")
-        *_, members, list_bytes, _, _ = END.unpack_from(tail, place)
-        before = place - END_64_LOCATOR.size
-        if before < 0 or tail[before : before + 4] != b"PK\6\7":
-            return members, list_bytes
-        _, _, end_64, _ = END_64_LOCATOR.unpack_from(tail, before)
-        file.seek(min(end_64, size))
-        found = file.read(END_64.size)
-        if len(found) < END_64.size:
-            raise IngestError(f"{path} is damaged: its list of files is not where it says; pack it again")
-        *_, members, list_bytes, _ = END_64.unpack(found)
-        return members, list_bytes

@@ -4,11 +4,19 @@ from jobs.ingest.readable import readable
 
 
 class IngestError(Exception):
-    """The ingest cannot begin or go on; the text says what is wrong and what to do."""
+    """The ingest cannot begin or go on; the text says what is wrong and what to do.
 
-    def __init__(self, text: str) -> None:
+    `code` is for programs, where there is one.
+    """
+
+    def __init__(self, text: str, *, code: str | None = None) -> None:
         # It may hold the name of a file, and goes to terminals, logs and the database.
         super().__init__(readable(text))
+        self.code = code
+
+
+class NoRoomError(IngestError):
+    """This machine has no room for a copy now; it may have later."""
 
 
 class UnusableError(ValueError):

@@ -6,7 +6,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Protocol, cast
 
-from jobs.ingest.errors import IngestError
+from jobs.ingest.errors import IngestError, NoRoomError
+from jobs.ingest.stopping import Check, never_stops
 from jobs.storage import Bucket, ListedObject
 
 BLOCK_BYTES = 1024 * 1024
@@ -84,14 +85,21 @@ class LocalFile:
 
 
 class ObjectFile:
-    """An object of a bucket, read in pieces: no connection is held between them."""
+    """An object of a bucket, read in pieces: no connection is held between them.
 
-    def __init__(self, bucket: Bucket, found: ListedObject) -> None:
+    `name` is what messages call it, its address if not given; `check` is called before each piece.
+    """
+
+    def __init__(
+        self, bucket: Bucket, found: ListedObject, *, name: str | None = None, check: Check = never_stops
+    ) -> None:
         """Raises StorageError."""
         self._bucket = bucket
         self._key = found.key
-        self.name = f"s3://{bucket.name}/{found.key}"
-        self.identity: list[str | int] = [self.name, found.size, found.etag]
+        self._check = check
+        address = f"s3://{bucket.name}/{found.key}"
+        self.name = name or address
+        self.identity: list[str | int] = [address, found.size, found.etag]
         self.size = found.size
         self.position = 0
         self._file = cast("BufferedReader", bucket.open(found.key))
@@ -100,6 +108,7 @@ class ObjectFile:
         return self._file.peek(4)[:4]
 
     def read(self, size: int) -> bytes:
+        self._check()
         data = self._file.read(size)
         self.position += len(data)
         return data
@@ -112,7 +121,8 @@ class ObjectFile:
             bucket.put_pieces(iter(lambda: file.read(BLOCK_BYTES), b""), key=key, media_type=MANIFEST)
 
     def again(self) -> SourceFile:
-        return _unchanged(self, ObjectFile(self._bucket, self._bucket.describe(self._key)))
+        found = self._bucket.describe(self._key)
+        return _unchanged(self, ObjectFile(self._bucket, found, name=self.name, check=self._check))
 
 
 def _unchanged(before: SourceFile, now: SourceFile) -> SourceFile:
@@ -125,7 +135,7 @@ def _unchanged(before: SourceFile, now: SourceFile) -> SourceFile:
 def copy_to_disk(file: SourceFile) -> Path:
     """A temporary file with all that is left of `file`, for what must be read back and forth.
 
-    Raises IngestError if this machine has no room for it. Removing it is the caller's.
+    Raises NoRoomError if this machine has none for it. Removing it is the caller's.
     """
     with tempfile.NamedTemporaryFile(prefix="cutout-", delete=False) as copy:
         path = Path(copy.name)
@@ -135,7 +145,7 @@ def copy_to_disk(file: SourceFile) -> Path:
         except OSError as error:
             path.unlink(missing_ok=True)
             room = shutil.disk_usage(path.parent).free
-            raise IngestError(
+            raise NoRoomError(
                 f"{file.name} has {file.size:,} bytes and {path.parent} room for {room:,}: {error.strerror};"
                 " make room, or set TMPDIR"
             ) from error

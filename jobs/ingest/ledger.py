@@ -30,7 +30,8 @@ MOVE_ON = (
         INGESTS.c.finished_at.is_(None),
         INGESTS.c.records == bindparam("before"),
     )
-    .values({name: INGESTS.c[name] + bindparam(f"more_{name}") for name in Counts.__slots__})
+    # Whoever reads it has come further than the last one, who may have died of it.
+    .values({name: INGESTS.c[name] + bindparam(f"more_{name}") for name in Counts.__slots__} | {"deaths": 0})
 )
 
 

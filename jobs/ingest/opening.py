@@ -1,8 +1,8 @@
 """From what a person names to a source."""
 
 import stat
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -10,6 +10,7 @@ from typing import Any, Self
 from jobs.addresses import not_an_address
 from jobs.ingest.addresses import Addresses
 from jobs.ingest.archive import Archive
+from jobs.ingest.archive_sizes import ZIP_BEGINS
 from jobs.ingest.choosing import Choice
 from jobs.ingest.directory import Directory
 from jobs.ingest.errors import IngestError, UnusableError
@@ -18,11 +19,19 @@ from jobs.ingest.kinds import is_picture_name
 from jobs.ingest.manifest import Manifest, ManifestReading, Places
 from jobs.ingest.prefix import Prefix
 from jobs.ingest.source import Source
+from jobs.ingest.stopping import Check, never_stops
 from jobs.settings import Settings
 from jobs.storage import Bucket, ListedObject, ObjectMissingError, StorageRefusedError, split_address
 
 MANY = "many"
-ZIP_BEGINS = (b"PK\3\4", b"PK\5\6")
+
+Room = Callable[[SourceFile], AbstractContextManager[None]]
+"""Makes room for the copy of a file while it is copied. Raises IngestError for one that is not to be."""
+
+
+def any_room(_file: SourceFile) -> AbstractContextManager[None]:
+    """Lets the system say whether there is room."""
+    return nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +106,26 @@ def open_source(named: str, reading: Reading, known: Settings, bucket: Bucket) -
     return Prefix(named, bucket, addresses, max_bytes=known.max_source_bytes, choice=reading.choice)
 
 
-def open_object(bucket: Bucket, found: ListedObject, reading: Reading, known: Settings) -> Source:
-    """The manifest or zip archive that an object of a bucket is. Raises as open_source."""
-    file = ObjectFile(bucket, found)
+def open_object(
+    bucket: Bucket,
+    found: ListedObject,
+    reading: Reading,
+    known: Settings,
+    *,
+    name: str | None = None,
+    check: Check = never_stops,
+    room: Room = any_room,
+) -> Source:
+    """The manifest or zip archive that an object of a bucket is. Raises as open_source.
+
+    `name` is what messages call it. `check` is called while it is read, `room` before an archive is copied.
+    """
+    file = ObjectFile(bucket, found, name=name, check=check)
     if file.begin() in ZIP_BEGINS:
         with closing(file):
-            return _archive(copy_to_disk(file), reading, known, copy_of=file)
+            with room(file):
+                path = copy_to_disk(file)
+            return _archive(path, reading, known, copy_of=file, check=check)
     return _manifest(file, reading, known, directory=None)
 
 
@@ -124,7 +147,14 @@ def _on_this_machine(named: str, reading: Reading, known: Settings) -> Source:
     return _manifest(file, reading, known, directory=path.resolve().parent)
 
 
-def _archive(path: Path, reading: Reading, known: Settings, *, copy_of: SourceFile | None = None) -> Archive:
+def _archive(
+    path: Path,
+    reading: Reading,
+    known: Settings,
+    *,
+    copy_of: SourceFile | None = None,
+    check: Check = never_stops,
+) -> Archive:
     try:
         reading.refuse_for(copy_of.name if copy_of else str(path))
         return Archive(
@@ -133,6 +163,7 @@ def _archive(path: Path, reading: Reading, known: Settings, *, copy_of: SourceFi
             copy_of=copy_of,
             encoding=reading.encoding,
             choice=reading.choice,
+            check=check,
         )
     except BaseException:
         if copy_of:

@@ -1,6 +1,7 @@
 """The file that says which rows were left out, and why."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
@@ -17,11 +18,21 @@ COLUMNS = ["line", "column", "value", "reason"]
 
 
 class RejectsFile:
-    """Begun with the first reject, anew each time: a run that goes on reads the earlier rows again."""
+    """Begun with the first reject, anew each time: a run that goes on reads the earlier rows again.
 
-    def __init__(self, path: Path) -> None:
-        """Forget what an earlier run left under this name. Raises IngestError."""
+    `count` says how many there were, of which at most `most` are written down.
+    """
+
+    def __init__(self, path: Path, *, most: int | None = None, words: Callable[[str], str] = str) -> None:
+        """Forget what an earlier run left under this name. Raises IngestError.
+
+        `words` makes of a reason what those who read the file are to be told.
+        """
         self.path = path
+        self.count = 0
+        self.first: Reject | None = None
+        self._most = most
+        self._words = words
         self._file: TextIO | None = None
         try:
             if path.is_file():
@@ -32,10 +43,14 @@ class RejectsFile:
 
     def add(self, reject: Reject) -> None:
         """Raises IngestError if it cannot be written."""
+        self.count += 1
+        self.first = self.first or reject
+        if self._most is not None and self.count > self._most:
+            return
         try:
             if self._file is None:
                 self._file = self._begin()
-            cells = (reject.column, reject.value, reject.reason)
+            cells = (reject.column, reject.value, self._words(reject.reason))
             self._rows.writerow([reject.line, *(safe(visible(readable(cell))) for cell in cells)])
         except OSError as error:
             raise self._unwritable(error) from error
@@ -50,6 +65,7 @@ class RejectsFile:
 
     def keep(self, bucket: Bucket, key: str) -> None:
         """Store a copy of it. Raises IngestError or StorageError."""
+        self._say_how_many()
         self.flush()
         try:
             bucket.put_file(self.path, key=key, media_type=MEDIA_TYPE)
@@ -70,6 +86,15 @@ class RejectsFile:
         except OSError as trouble:
             if error is None:
                 raise self._unwritable(trouble) from trouble
+
+    def _say_how_many(self) -> None:
+        if self._most is None or self.count <= self._most or self._file is None:
+            return
+        more = f"{self.count - self._most:,} more were rejected; the first {self._most:,} are listed"
+        try:
+            self._rows.writerow(["", "", "", more])
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def _begin(self) -> TextIO:
         file = self.path.open("w", newline="", encoding="utf-8", errors="backslashreplace")

@@ -1,52 +1,109 @@
 """Ingests that somebody asked for and an ingester carries out: requested, taken up, ended."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import Connection, Interval, and_, bindparam, func, insert, select, text, update
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    Interval,
+    Uuid,
+    and_,
+    bindparam,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.orm import Session
 
 from jobs.ingest.ledger import make_batch
 from jobs.ingest.orders import STRICT, Order
-from jobs.models import INGESTS, Batch, Ingest
+from jobs.models import INGESTS, NOBODY, Batch, Ingest
 from jobs.store.words import cut
 
 NOT_READ_YET = "not read yet"
-# One that is being read by another is passed over.
+# Of one producer; those that are being read by others are passed over.
 MOST_LOOKED_AT = 20
+MOST_TRIED = 400
 LOCK = "hashtextextended('ingest ' || :batch, 0)"
 
 UNFINISHED = and_(
     INGESTS.c.batch_id == bindparam("batch", type_=INGESTS.c.batch_id.type), INGESTS.c.finished_at.is_(None)
 )
-DUE = (
-    select(INGESTS.c.batch_id)
-    .where(INGESTS.c.source.is_not(None), INGESTS.c.finished_at.is_(None), INGESTS.c.due_at <= func.now())
-    .order_by(INGESTS.c.due_at)
-    .limit(MOST_LOOKED_AT)
+# A step of the index for each producer that has any, however many it has; the one that waited longest for a
+# turn comes first.
+DUE = text("""
+    WITH RECURSIVE waiting (asked_by) AS (
+        (
+            SELECT asked_by FROM ingests
+            WHERE source IS NOT NULL AND finished_at IS NULL AND to_fetch = :to_fetch
+            ORDER BY asked_by LIMIT 1
+        )
+        UNION ALL
+        SELECT (
+            SELECT i.asked_by FROM ingests i
+            WHERE i.source IS NOT NULL AND i.finished_at IS NULL AND i.to_fetch = :to_fetch
+            AND i.asked_by > w.asked_by
+            ORDER BY i.asked_by LIMIT 1
+        )
+        FROM waiting w WHERE w.asked_by IS NOT NULL
+    )
+    SELECT due.batch_id FROM waiting w
+    LEFT JOIN ingest_turns t ON t.asked_by = w.asked_by
+    CROSS JOIN LATERAL (
+        SELECT i.batch_id, i.due_at FROM ingests i
+        WHERE i.source IS NOT NULL AND i.finished_at IS NULL AND i.to_fetch = :to_fetch
+        AND i.asked_by = w.asked_by AND i.due_at <= now()
+        ORDER BY i.due_at LIMIT :each
+    ) due
+    WHERE w.asked_by <> ALL (:full)
+    ORDER BY t.taken_at NULLS FIRST, due.due_at LIMIT :most
+""").bindparams(bindparam("full", type_=ARRAY(Uuid)))
+TAKE_UP = update(INGESTS).where(UNFINISHED).values(deaths=INGESTS.c.deaths + 1)
+TAKE_TURN = text("""
+    INSERT INTO ingest_turns (asked_by, taken_at) VALUES (:asked_by, clock_timestamp())
+    ON CONFLICT (asked_by) DO UPDATE SET taken_at = excluded.taken_at
+""").bindparams(bindparam("asked_by", type_=Uuid))
+FAIL = (
+    update(INGESTS)
+    .where(UNFINISHED)
+    .values(finished_at=func.now(), error=bindparam("why"), code=bindparam("its_code"))
 )
-FAIL = update(INGESTS).where(UNFINISHED).values(finished_at=func.now(), error=bindparam("why"))
 REST = (
     update(INGESTS)
     .where(UNFINISHED)
-    .values(due_at=func.now() + bindparam("rest", type_=Interval), tries=INGESTS.c.tries + 1)
+    .values(due_at=func.now() + bindparam("rest", type_=Interval), tries=INGESTS.c.tries + 1, deaths=0)
 )
-KEEP_MANIFEST = update(INGESTS).where(UNFINISHED).values(manifest_key=bindparam("key"))
+PUT_DOWN = update(INGESTS).where(UNFINISHED).values(deaths=func.least(INGESTS.c.deaths, bindparam("before")))
+KEEP_MANIFEST = (
+    update(INGESTS).where(UNFINISHED).values(manifest_key=bindparam("key"), to_fetch=False, deaths=0)
+)
+ENDED = select(INGESTS.c.batch_id).where(
+    INGESTS.c.batch_id == func.any(bindparam("these", type_=ARRAY(Uuid))), INGESTS.c.finished_at.is_not(None)
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What an ingester is to read, and into which batch. `manifest_key` once it lies in our bucket."""
+    """What an ingester is to read, and into which batch. `manifest_key` once it lies in our bucket.
+
+    `deaths` says how many processes that had taken it up have died since it last came any further.
+    """
 
     batch_id: uuid.UUID
     source: str
     order: Order
     manifest_key: str | None
     tries: int
+    asked_by: uuid.UUID = NOBODY
+    to_fetch: bool = False
+    deaths: int = 0
 
 
 def request_ingest(
@@ -66,29 +123,43 @@ def request_ingest(
             source=source,
             due_at=func.now(),
             manifest_key=manifest_key,
+            asked_by=order.producer_id or NOBODY,
+            to_fetch=manifest_key is None and is_on_the_web(source),
             options=order.options | ({STRICT: True} if order.strict else {}),
         )
     )
     return batch_id
 
 
-@contextmanager
-def next_request(connection: Connection) -> Iterator[Request | None]:
-    """The first due request that nobody is at, None if there is none; it is this session's meanwhile.
+def is_on_the_web(source: str) -> bool:
+    """Whether it is to be downloaded."""
+    return source.lower().startswith(("https://", "http://"))
 
-    Whoever dies loses it at once to the next.
+
+@contextmanager
+def next_request(
+    connection: Connection, *, to_fetch: bool, full: Collection[uuid.UUID] = ()
+) -> Iterator[Request | None]:
+    """The due request whose turn it is, None if there is none; it is this session's meanwhile.
+
+    Producers take turns, but for those that are `full`. To be taken up counts as a death until it comes any
+    further or is put down: whoever dies of it writes nothing. Whoever dies loses it at once to the next.
     """
-    for batch_id in connection.scalars(DUE).all():
+    looked = {"to_fetch": to_fetch, "full": list(full), "each": MOST_LOOKED_AT, "most": MOST_TRIED}
+    for batch_id in connection.scalars(DUE, looked).all():
         key = {"batch": str(batch_id)}
         if not connection.scalar(text(f"SELECT pg_try_advisory_lock({LOCK})"), key):
             continue
         try:
             # Looked up under the lock: it may have ended meanwhile.
-            request = _find(connection, batch_id)
-            connection.commit()
-            if request:
+            request = find_request(connection, batch_id)
+            if request and request.to_fetch == to_fetch:
+                connection.execute(TAKE_UP, {"batch": batch_id})
+                connection.execute(TAKE_TURN, {"asked_by": request.asked_by})
+                connection.commit()
                 yield request
                 return
+            connection.commit()
         finally:
             # With the connection the lock is gone as well.
             with suppress(DBAPIError, PendingRollbackError):
@@ -99,9 +170,9 @@ def next_request(connection: Connection) -> Iterator[Request | None]:
     yield None
 
 
-def fail_request(connection: Connection, batch_id: uuid.UUID, why: str) -> None:
+def fail_request(connection: Connection, batch_id: uuid.UUID, why: str, code: str | None = None) -> None:
     """End a request that cannot be carried out; what is enqueued of it goes on."""
-    connection.execute(FAIL, {"batch": batch_id, "why": cut(why)})
+    connection.execute(FAIL, {"batch": batch_id, "why": cut(why), "its_code": code})
     connection.commit()
 
 
@@ -111,17 +182,38 @@ def rest_request(connection: Connection, batch_id: uuid.UUID, seconds: float) ->
     connection.commit()
 
 
+def put_down(connection: Connection, batch_id: uuid.UUID, deaths: int) -> None:
+    """Let another go on with a request: that its reader ended is no fault of it. `deaths` is as it was."""
+    connection.execute(PUT_DOWN, {"batch": batch_id, "before": deaths})
+    connection.commit()
+
+
+def ended_of(connection: Connection, batch_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
+    """Those of these requests that have ended, as one does whose batch is cancelled."""
+    ended = set(connection.scalars(ENDED, {"these": list(batch_ids)}))
+    connection.commit()
+    return ended
+
+
 def keep_manifest(connection: Connection, batch_id: uuid.UUID, key: str) -> None:
     """Say where in the bucket the manifest lies now: it is read from there, also by whoever goes on."""
     connection.execute(KEEP_MANIFEST, {"batch": batch_id, "key": key})
     connection.commit()
 
 
-def _find(connection: Connection, batch_id: uuid.UUID) -> Request | None:
+def find_request(connection: Connection, batch_id: uuid.UUID) -> Request | None:
+    """The request as it stands; None if it has ended, or was never made."""
     with Session(connection, join_transaction_mode="rollback_only") as session:
         ingest = session.get(Ingest, batch_id)
         if ingest is None or ingest.source is None or ingest.finished_at is not None:
             return None
-        batch = session.get_one(Batch, batch_id)
-        order = Order.of(ingest, batch)
-        return Request(batch_id, ingest.source, order, ingest.manifest_key, ingest.tries)
+        return Request(
+            batch_id,
+            ingest.source,
+            Order.of(ingest, session.get_one(Batch, batch_id)),
+            ingest.manifest_key,
+            ingest.tries,
+            ingest.asked_by,
+            ingest.to_fetch,
+            ingest.deaths,
+        )

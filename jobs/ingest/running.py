@@ -20,6 +20,7 @@ from jobs.ingest.progress import Progress, Watch
 from jobs.ingest.readable import readable
 from jobs.ingest.rejects import RejectsFile
 from jobs.ingest.source import Source
+from jobs.ingest.stopping import Check, CheckedKeep, checked, never_stops
 from jobs.manifest import Record, Reject
 from jobs.storage import Bucket
 
@@ -77,12 +78,15 @@ class Ingest:
         on_resume: Callable[[uuid.UUID, Counts], None],
         watch: Watch,
         at_end: Callable[[Connection, uuid.UUID], None] | None = None,
+        check: Check = never_stops,
     ) -> Ingested:
         """Store all. Safe to interrupt anywhere: the same once more goes on, after telling `on_resume`.
 
-        `at_end` is done in the transaction that says that all was read.
+        `at_end` is done in the transaction that says that all was read. `check` is called before each record
+        and each picture that is kept.
 
-        Raises IngestError, ManifestError, StorageError, and StrictError at a reject if none may be.
+        Raises IngestError, ManifestError, StorageError, StrictError at a reject if none may be, and what
+        `check` raises.
         """
         with self._engine.connect() as connection, ledger.only_one(connection, self._fingerprint):
             manifest_key = self._find(connection, on_resume)
@@ -90,7 +94,7 @@ class Ingest:
             prepare(connection)
             connection.commit()
             with named_records(self._engine, self._source) as records:
-                self._read(connection, records, watch)
+                self._read(connection, checked(records, check), watch, check)
             if self.batch_id is None:
                 return Ingested(None, self._unstored)
             manifest_key = manifest_key or self._keep_manifest(self.batch_id)
@@ -117,12 +121,12 @@ class Ingest:
             on_resume(found.batch_id, found.counts)
         return found.manifest_key
 
-    def _read(self, connection: Connection, records: Iterator[Record], watch: Watch) -> None:
+    def _read(self, connection: Connection, records: Iterator[Record], watch: Watch, check: Check) -> None:
         with ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool, ThreadPoolExecutor(1) as writer:
             reader = ChunkReader(
                 self._source,
                 self._order.asking,
-                Upload(self._bucket),
+                CheckedKeep(Upload(self._bucket), check),
                 pool,
                 self._reject,
                 memory=self._memory,

@@ -10,6 +10,10 @@ from jobs.manifest.records import ManifestError
 CHUNK = 65_536
 GZIP = b"\x1f\x8b"
 WITH_GZIP_HEADER = 31
+# A member ends by copying all that is behind it in its piece.
+PIECE = 4096
+# bgzip and `cat a.gz b.gz` make members of thousands of bytes; each costs more than its bytes.
+FREE_MEMBERS, LEAST_MEMBER_BYTES = 1000, 100
 ENOUGH_TO_KNOW = 1024
 # Catalogs shrink to a tenth, the most repetitive to a fiftieth; what shrinks to less is a bomb.
 MOST_UNPACKED_RATIO = 200
@@ -57,20 +61,30 @@ def _gunzipped(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
     """Each member of a gzip file; never more than a chunk is unpacked at a time."""
     unpacker = zlib.decompressobj(WITH_GZIP_HEADER)
     bounds = _Bounds(name)
-    for chunk in chunks:
-        packed = chunk
-        bounds.packed += len(chunk)
+    for piece in _pieces(chunks, bounds):
+        packed = piece
         while packed:
             if unpacker.eof:
                 # Tapes and some tools fill up with zeros.
                 packed = packed.lstrip(b"\0")
                 if not packed:
                     break
+                bounds.begin_member()
                 unpacker = zlib.decompressobj(WITH_GZIP_HEADER)
             yield from bounds.checked(_unpack(unpacker, packed, name))
             packed = unpacker.unused_data
     if not unpacker.eof:
         raise ManifestError(f"{name} is cut off: its gzip data end too early; copy or export it again")
+
+
+def _pieces(chunks: Iterable[bytes], bounds: "_Bounds") -> Iterator[bytes]:
+    """Whole chunks of the first member, small pieces once there are several."""
+    for chunk in chunks:
+        bounds.packed += len(chunk)
+        if bounds.members == 1:
+            yield chunk
+        else:
+            yield from (chunk[begin : begin + PIECE] for begin in range(0, len(chunk), PIECE))
 
 
 class _Bounds:
@@ -79,6 +93,14 @@ class _Bounds:
     def __init__(self, name: str) -> None:
         self._name = name
         self.packed = self.unpacked = 0
+        self.members = 1
+
+    def begin_member(self) -> None:
+        self.members += 1
+        if self.members > FREE_MEMBERS + self.packed // LEAST_MEMBER_BYTES:
+            raise ManifestError(
+                f"{self._name} has {self.members:,} gzip members in {self.packed:,} bytes; pack it in one"
+            )
 
     def checked(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         for chunk in chunks:

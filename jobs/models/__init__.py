@@ -8,7 +8,7 @@ from jobs.models.accounts import ACCOUNTS, LIMITS, Account, Limit
 from jobs.models.batches import BATCHES, Batch
 from jobs.models.breaker import BREAKER, Breaker
 from jobs.models.idempotency import IdempotencyKey
-from jobs.models.ingests import INGESTS, Ingest
+from jobs.models.ingests import INGESTS, NOBODY, Ingest, IngestTurn
 from jobs.models.jobs import JOBS, Job
 from jobs.models.ledger import ATTEMPTS, SPENDING, Attempt, CreditReading, Spending
 from jobs.models.line import LINE, Line
@@ -29,6 +29,7 @@ __all__ = [
     "JOBS",
     "LIMITS",
     "LINE",
+    "NOBODY",
     "RESULTS",
     "RUNS",
     "SCHEDULES",
@@ -46,6 +47,7 @@ __all__ = [
     "Digest",
     "IdempotencyKey",
     "Ingest",
+    "IngestTurn",
     "Job",
     "Limit",
     "Line",

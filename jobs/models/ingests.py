@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     DateTime,
     ForeignKey,
@@ -14,6 +15,8 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    Uuid,
+    false,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -21,6 +24,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from jobs.database import Base
 from jobs.models.columns import NOW
+
+# The operator, whose ingests take turns with those of producers.
+NOBODY = uuid.UUID(int=0)
 
 
 class Ingest(Base):
@@ -31,6 +37,10 @@ class Ingest(Base):
 
     With a `source` it was requested: an ingester reads it, once `due_at`, and again after trouble that may
     pass. `error` says why it ended before all was read; `plan` what it will cost, if somebody must approve.
+    `asked_by` is the producer, or NOBODY for the operator. One that is `to_fetch` is downloaded before it is
+    read. `deaths` counts how often it was taken up since it last came any further, or ended in good order.
+    `code` says for programs what `error` says, where it has one.
+
     `skipped` counts files that are not taken, by reason; `remarks` are sentences for whoever asked.
     """
 
@@ -41,6 +51,13 @@ class Ingest(Base):
         CheckConstraint("error IS NULL OR finished_at IS NOT NULL", name="an_error_ends_it"),
         Index(
             "ix_ingests_requested",
+            "due_at",
+            postgresql_where=text("source IS NOT NULL AND finished_at IS NULL"),
+        ),
+        Index(
+            "ix_ingests_turns",
+            "to_fetch",
+            "asked_by",
             "due_at",
             postgresql_where=text("source IS NOT NULL AND finished_at IS NULL"),
         ),
@@ -59,6 +76,10 @@ class Ingest(Base):
     due_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     tries: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     error: Mapped[str | None] = mapped_column(Text)
+    code: Mapped[str | None] = mapped_column(Text)
+    asked_by: Mapped[uuid.UUID] = mapped_column(Uuid, server_default=text(f"'{NOBODY}'"))
+    to_fetch: Mapped[bool] = mapped_column(Boolean, server_default=false())
+    deaths: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     manifest_key: Mapped[str | None] = mapped_column(Text)
     rejects_key: Mapped[str | None] = mapped_column(Text)
     plan: Mapped[dict[str, int] | None] = mapped_column(JSONB)
@@ -74,6 +95,15 @@ class Ingest(Base):
     remarks: Mapped[list[str] | None] = mapped_column(JSONB)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
     finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class IngestTurn(Base):
+    """When an ingest of a producer was last taken up: whoever waited longest is next."""
+
+    __tablename__ = "ingest_turns"
+
+    asked_by: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True)
+    taken_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 
 
 INGESTS = cast("Table", Ingest.__table__)

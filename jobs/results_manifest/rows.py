@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from jobs.job_ids import JobIds, find_ids
 from jobs.models import ATTEMPTS, JOBS, constant
+from jobs.producers_words import producers_words
 from jobs.states import AttemptOutcome, State
 
 ROWS_A_PAGE = 2000
@@ -82,7 +83,12 @@ ROWS = _rows()
 def read_rows(engine: Engine, ids: Sequence[uuid.UUID]) -> list[ResultRow]:
     """These jobs as they are now, in the order enqueued."""
     with engine.connect() as connection:
-        return [ResultRow._make(row) for row in connection.execute(ROWS, {"ids": ids}).all()]
+        rows = map(ResultRow._make, connection.execute(ROWS, {"ids": ids}))
+        return [_told(row) if row.error_message else row for row in rows]
+
+
+def _told(row: ResultRow) -> ResultRow:
+    return row._replace(error_message=producers_words(row.error_message or ""))
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,6 +147,13 @@ class Settings(BaseSettings):
         le=50_000_000_000,
         description="A manifest that the API is sent, or fetches, may not be larger, in bytes",
     )
+    max_archive_bytes: int = Field(
+        800_000_000,
+        gt=0,
+        le=50_000_000_000,
+        description="A zip archive that the API is sent, or fetches, may not be larger, in bytes;"
+        " an ingester's disk for temporary files must hold two",
+    )
     max_batch_jobs: int = Field(10_000, gt=0, le=1_000_000, description="Jobs in one POST of a batch")
     source_private_hosts: WordList = Field(
         (),

@@ -17,6 +17,7 @@ from jobs.parked import unpark
 from jobs.settings import Settings
 from jobs.storage import Bucket
 from tests.api.conftest import key_for
+from tests.api.conftest import serve as serve_api
 from tests.support.web import serve
 from worker.ingester import Ingester
 
@@ -220,6 +221,20 @@ class TestAManifestAtAnAddress:
         with engine.connect() as connection:
             assert connection.scalar(text("SELECT tries = 1 AND due_at > now() FROM ingests"))
 
+    def test_that_is_a_zip_too_large_to_be_copied_fails(
+        self, shop: httpx.Client, settings: Settings, engine: Engine, bucket: Bucket
+    ) -> None:
+        """As one that is sent does."""
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr("a.jpg", bytes(300_000))
+        changed = {"source_private_hosts": ("127.0.0.1",), "max_archive_bytes": 100_000}
+        ingester = Ingester(settings.model_copy(update=changed), engine, bucket)
+        with serve({"/m.zip": packed.getvalue()}) as host:
+            answer = shop.post("/v1/batches", json={"name": "n", "manifest_url": f"http://{host}/m.zip"})
+            ingest = read(shop, ingester, answer)["ingest"]
+        assert "it is a zip archive, of which at most 100,000 bytes are taken" in ingest["error"]
+
     def test_that_is_too_large_fails(self, shop: httpx.Client, ingester: Ingester) -> None:
         """Nothing of it is kept."""
         with serve({"/m.csv": ROWS * 1000}) as host:
@@ -308,6 +323,27 @@ class TestWhatIsRefused:
             )
             large.sendall(head.encode())
             assert b"413" in large.recv(100)
+
+    @pytest.mark.parametrize("kind", ["application/zip", "application/octet-stream"])
+    def test_a_zip_that_no_ingester_has_room_for(
+        self, settings: Settings, engine: Engine, bucket: Bucket, kind: str
+    ) -> None:
+        """It is said at once, whatever it is called and whether it says its size; nothing of it is kept."""
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr("a.jpg", bytes(300_000))
+        body = packed.getvalue()
+        with serve_api(settings.model_copy(update={"max_archive_bytes": 100_000})) as small:
+            small.headers.update(key_for(engine, "small"))
+            for content in (body, (body[begin : begin + 7000] for begin in range(0, len(body), 7000))):
+                answer = small.post("/v1/batches?name=n", content=content, headers={"Content-Type": kind})
+                assert (answer.status_code, answer.json()["type"]) == (
+                    413,
+                    "urn:cutout:problem:body-too-large",
+                )
+            rows = b"external_id,source\n" + ROWS[-44:] * 5000
+            assert small.post("/v1/batches?name=n", content=rows, headers=CSV).status_code == 202
+        assert len(bucket.keys("manifests/")) == 1
 
     def test_rejects_of_another_producer(self, shop: httpx.Client, engine: Engine) -> None:
         """404, as if there were none."""

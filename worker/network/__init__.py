@@ -22,6 +22,7 @@ from worker.network.errors import (
 )
 from worker.network.fetch import Fetched, fetch, fetch_pieces, read_bounded
 from worker.network.hosts import HostList, HostPattern, is_local, port_of
+from worker.network.patience import Patience
 from worker.network.transport import GuardedTransport, Timeouts
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "HostList",
     "HostPattern",
     "NotModified",
+    "Patience",
     "RedirectRefused",
     "Timeouts",
     "TooLarge",

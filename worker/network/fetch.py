@@ -1,7 +1,6 @@
 """Download, bounded in bytes, time and redirects."""
 
 import time
-import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -11,7 +10,6 @@ import httpx
 from worker.network.errors import (
     BadStatus,
     DeadlinePassed,
-    FetchError,
     NotModified,
     RedirectRefused,
     TooLarge,
@@ -19,10 +17,11 @@ from worker.network.errors import (
     Unreachable,
     UrlRefused,
 )
+from worker.network.patience import Patience, Wait
+from worker.network.unpacking import unpacked
 
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "cutout"}
 LONGEST_VALIDATOR = 500
-_GZIP_OR_ZLIB = 47  # the wbits of zlib that tell the two apart by their header
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def fetch(
     validators = {"If-None-Match": etag, "If-Modified-Since": None if etag else last_modified}
     conditions = {name: value for name, value in validators.items() if value}
     way = _Way(deadline_s, max_redirects, check_url)
-    with _last_hop(transport, url, way, conditions) as response:
+    with _last_hop(transport, url, way, conditions) as (response, _):
         if response.status_code == httpx.codes.NOT_MODIFIED and conditions:
             raise NotModified("as it was")
         fetched = _downloaded(response, max_bytes)
@@ -75,12 +74,17 @@ def fetch_pieces(
     deadline_s: float,
     max_redirects: int = 0,
     check_url: Callable[[httpx.URL], None] = lambda _: None,
+    patience: Patience | None = None,
 ) -> Generator[bytes]:
-    """The same piece by piece, for what is too large for memory. Raises FetchError, also half way."""
-    with _last_hop(transport, url, _Way(deadline_s, max_redirects, check_url), {}) as response:
+    """The same piece by piece, for what is too large for memory. Raises FetchError, also half way.
+
+    With a `patience` it raises DeadlinePassed for what comes too slowly too, and once it is stopped.
+    """
+    way = _Way(deadline_s, max_redirects, check_url, patience)
+    with _last_hop(transport, url, way, {}) as (response, wait):
         if response.status_code != httpx.codes.OK:
             raise BadStatus(response.status_code)
-        yield from _bounded(response, max_bytes)
+        yield from _bounded(response, max_bytes, wait)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +94,13 @@ class _Way:
     deadline_s: float
     max_redirects: int
     check_url: Callable[[httpx.URL], None]
+    patience: Patience | None = None
 
 
 @contextmanager
 def _last_hop(
     transport: httpx.BaseTransport, url: str, way: _Way, conditions: Mapping[str, str]
-) -> Iterator[httpx.Response]:
+) -> Iterator[tuple[httpx.Response, Wait | None]]:
     """The first answer that is no redirect."""
     ends_at = time.monotonic() + way.deadline_s
     hop = _parsed(url)
@@ -103,10 +108,14 @@ def _last_hop(
     for _ in range(way.max_redirects + 1):
         left = ends_at - time.monotonic()
         headers = {**_HEADERS, **conditions}
-        request = httpx.Request("GET", hop, headers=headers, extensions={"deadline_s": left})
+        wait = Wait(way.patience) if way.patience else None
+        extensions = {"deadline_s": left, "interrupted": wait}
+        request = httpx.Request("GET", hop, headers=headers, extensions=extensions)
         with closing(_answer(transport, request)) as response:
+            if wait:
+                wait.head_is_here()
             if not response.has_redirect_location:
-                yield response
+                yield response, wait
                 return
             hop = _next_hop(hop, response.headers["location"], way.check_url)
     raise RedirectRefused(f"more than {way.max_redirects} redirects; give the address that they lead to")
@@ -117,15 +126,19 @@ def read_bounded(response: httpx.Response, max_bytes: int) -> bytes:
 
     Raises TooLarge, Truncated, DeadlinePassed. The response is still to be closed.
     """
-    return b"".join(_bounded(response, max_bytes))
+    # Not a list of parts: a server may send them by the byte.
+    held = bytearray()
+    for part in _bounded(response, max_bytes):
+        held += part
+    return bytes(held)
 
 
-def _bounded(response: httpx.Response, max_bytes: int) -> Iterator[bytes]:
+def _bounded(response: httpx.Response, max_bytes: int, wait: Wait | None = None) -> Iterator[bytes]:
     declared = response.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared[:18]) > max_bytes:
         raise TooLarge(f"{declared[:18]} bytes, more than the {max_bytes} allowed")
     room = max_bytes
-    for part in _unpacked(response, max_bytes):
+    for part in _content(response, max_bytes, wait):
         room -= len(part)
         if room < 0:
             raise TooLarge(f"more than the {max_bytes} bytes allowed")
@@ -184,22 +197,14 @@ def _validator(response: httpx.Response, name: str) -> str | None:
     )
 
 
-def _unpacked(response: httpx.Response, max_bytes: int) -> Iterator[bytes]:
-    packing = response.headers.get("content-encoding", "identity").strip().lower()
+def _content(response: httpx.Response, max_bytes: int, wait: Wait | None) -> Iterator[bytes]:
+    parts = _received(response)
+    if wait:
+        parts = wait.steady(parts)
+    packing = response.headers.get("content-encoding", "").strip().lower()
     if packing in ("", "identity"):
-        yield from _received(response)
-        return
-    if packing not in ("gzip", "x-gzip", "deflate"):
-        raise FetchError(f"the body came packed as {packing[:20]!r}, which was not asked for")
-    unpacker = zlib.decompressobj(_GZIP_OR_ZLIB)
-    try:
-        for part in _received(response):
-            # One byte more than allowed is enough to be found too large; what is behind it stays packed.
-            yield unpacker.decompress(part, max_bytes + 1)
-    except zlib.error as error:
-        raise FetchError(f"the body cannot be unpacked: {error}") from error
-    if not unpacker.eof:
-        raise Truncated("the packed body broke off")
+        return parts
+    return unpacked(parts, packing, max_bytes=max_bytes)
 
 
 def _received(response: httpx.Response) -> Iterator[bytes]:

@@ -4,23 +4,31 @@ import select
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from typing import Any, Self
 
 import httpcore
+
+ASK_EVERY_S = 0.5
+
+Interrupted = Callable[[], str | None]
+"""Why a request is not to be waited for any longer; None while it is."""
 
 
 class Allowance(float):
     """Seconds that one operation may take, in a request that must be over at `ends_at` (monotonic clock).
 
     httpcore hands its timeouts through to the backend untouched, so the deadline of a request travels in
-    them: no state is shared between requests or threads.
+    them: no state is shared between requests or threads. `interrupted` is asked while nothing comes.
     """
 
     ends_at: float
+    interrupted: Interrupted | None
 
-    def __new__(cls, seconds: float, ends_at: float) -> Self:
+    def __new__(cls, seconds: float, ends_at: float, interrupted: Interrupted | None = None) -> Self:
         allowance = super().__new__(cls, seconds)
         allowance.ends_at = ends_at
+        allowance.interrupted = interrupted
         return allowance
 
 
@@ -43,12 +51,28 @@ class DeadlineStream(httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
+            if isinstance(timeout, Allowance) and timeout.interrupted is not None:
+                return self._read_unless(timeout.interrupted, max_bytes, timeout)
             self._allow(seconds_left(timeout, httpcore.ReadTimeout))
             return self._sock.recv(max_bytes)
         except TimeoutError as error:
             raise httpcore.ReadTimeout(str(error)) from error
         except OSError as error:
             raise httpcore.ReadError(str(error)) from error
+
+    def _read_unless(self, interrupted: Interrupted, max_bytes: int, timeout: Allowance) -> bytes:
+        gives_up_at = time.monotonic() + float(timeout)
+        while True:
+            if reason := interrupted():
+                raise httpcore.ReadTimeout(reason)
+            left = min(seconds_left(timeout, httpcore.ReadTimeout) or 0.0, gives_up_at - time.monotonic())
+            self._allow(min(max(left, 0.001), ASK_EVERY_S))
+            try:
+                return self._sock.recv(max_bytes)
+            except TimeoutError:
+                # TLS as well goes on where a wait for the rest of a record ended.
+                if left <= ASK_EVERY_S:
+                    raise
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         # A view: TLS takes 16 KB at a time, and cutting the rest off as bytes copies megabytes.

@@ -12,7 +12,7 @@ import httpx
 from worker.network.addresses import AddressPolicy
 from worker.network.backend import GuardedBackend
 from worker.network.connections import DEFAULT_PORTS, Connections, Origin
-from worker.network.stream import Allowance
+from worker.network.stream import Allowance, Interrupted
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class GuardedTransport(httpx.BaseTransport):
 
     Raises the exceptions of httpx, and AddressRefused. A request may carry its own deadline in
     `extensions={"deadline_s": ...}`; the other timeouts are the transport's, whatever a client says.
+    `extensions={"interrupted": ...}` is asked twice a second while nothing comes: a reason ends the request.
     With `extensions={"before_first_byte": ...}` that is called once a connection is open, right before the
     request goes out on it; what it raises is raised.
     """
@@ -48,7 +49,9 @@ class GuardedTransport(httpx.BaseTransport):
         if not isinstance(request.stream, httpx.SyncByteStream):
             raise TypeError("the body of the request is asynchronous")
         url = request.url
-        allowances = self._allowances(request.extensions.get("deadline_s"))
+        allowances = self._allowances(
+            request.extensions.get("deadline_s"), request.extensions.get("interrupted")
+        )
         if url.raw_scheme not in DEFAULT_PORTS:
             raise httpx.UnsupportedProtocol(f"neither http nor https, but {url.scheme!r}")
         origin = (url.raw_scheme, url.raw_host, url.port or DEFAULT_PORTS[url.raw_scheme])
@@ -89,14 +92,14 @@ class GuardedTransport(httpx.BaseTransport):
     def close(self) -> None:
         self._connections.close()
 
-    def _allowances(self, deadline_s: float | None) -> dict[str, float]:
+    def _allowances(self, deadline_s: float | None, interrupted: Interrupted | None) -> dict[str, float]:
         limits = self._timeouts
         total = limits.total if deadline_s is None else deadline_s
         ends_at = time.monotonic() + total
         return {
             "connect": Allowance(limits.connect, ends_at),
             "write": Allowance(limits.write, ends_at),
-            "read": Allowance(limits.read, ends_at),
+            "read": Allowance(limits.read, ends_at, interrupted),
         }
 
 

@@ -1,4 +1,6 @@
+import errno
 import struct
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from jobs.ingest import IngestError
-from jobs.ingest.archive import MOST_MEMBERS, Archive
+from jobs.ingest.archive import Archive
+from jobs.ingest.archive_list import MOST_MEMBERS
+from jobs.ingest.errors import NoRoomError
 from jobs.models import Job
 from jobs.storage import Bucket
 from tests.jobs.ingest.conftest import Run
@@ -111,3 +115,91 @@ class TestAnArchive:
         path.write_bytes(content)
         assert run(path).batch_id is None
         assert "is encrypted" in rejected()[0][3]
+
+    @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+    def test_rejects_a_member_that_bursts_at_once(
+        self, run: Run, tmp_path: Path, rejected: Callable[[], list[list[str]]], method: int
+    ) -> None:
+        """A few kilobytes that say they are one, and unpack to megabytes in one go."""
+        path = tmp_path / "photos.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("bad.jpg", bytes(8_000_000), method)
+            archive.writestr("bad", bytes(8_000_000), method)
+            archive.writestr("good.jpg", b"good")
+        path.write_bytes(path.read_bytes().replace(struct.pack("<L", 8_000_000), struct.pack("<L", 1000)))
+        tracemalloc.start()
+        try:
+            assert run(path).counts.jobs == 1
+            assert tracemalloc.get_traced_memory()[1] < 6_000_000
+        finally:
+            tracemalloc.stop()
+        assert "is packed by method" in rejected()[0][3]
+
+    def test_without_room_for_a_member_ends(
+        self, run: Run, packed: Packed, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A full disk is no fault of the picture: nothing is rejected for it."""
+
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr("jobs.ingest.archive._MemberContent._unpack", full)
+        with pytest.raises(NoRoomError, match="has no room for a picture"):
+            run(packed({"a.jpg": b"a"}))
+
+
+def listed(members: int) -> bytes:
+    """A list of so many members."""
+    entry = struct.pack("<4s6H3L5H2L", b"PK\1\2", 20, 20, 0, 0, 0, 0, 0, 1, 1, 5, 0, 0, 0, 0, 0, 0)
+    return (entry + b"a.jpg") * members
+
+
+def end_of(members: int, list_bytes: int, begin: int) -> bytes:
+    """The record of 64 bits."""
+    return struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, members, members, list_bytes, begin)
+
+
+SHORT_END = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+
+
+class TestAnArchiveThatLiesAboutItsList:
+    def test_by_a_second_record_is_refused(self, tmp_path: Path) -> None:
+        """The locator names a record of one member, and another stands before it."""
+        path, members = tmp_path / "lies.zip", listed(1000)
+        fake = end_of(1, 60, 0)
+        content = fake + members + end_of(1000, len(members), len(fake))
+        path.write_bytes(content + struct.pack("<4sLQL", b"PK\6\7", 0, 0, 1) + SHORT_END)
+        with pytest.raises(IngestError, match="its two lists of files differ"):
+            Archive(path, max_bytes=100)
+
+    def test_by_its_short_record_is_refused(self, tmp_path: Path) -> None:
+        """The two records say different numbers."""
+        path, members = tmp_path / "lies.zip", listed(10)
+        content = members + end_of(10, len(members), 0)
+        content += struct.pack("<4sLQL", b"PK\6\7", 0, len(members), 1)
+        path.write_bytes(content + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, 51, 0, 0))
+        with pytest.raises(IngestError, match="its two lists of files differ"):
+            Archive(path, max_bytes=100)
+
+    @pytest.mark.parametrize("says", [1, 999])
+    def test_about_their_number_is_refused(self, tmp_path: Path, says: int) -> None:
+        """What zipfile reads is counted."""
+        path, members = tmp_path / "lies.zip", listed(1000)
+        end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, says, says, len(members), 0, 0)
+        path.write_bytes(members + end)
+        with pytest.raises(IngestError, match="its two lists of files differ"):
+            Archive(path, max_bytes=100)
+
+    def test_about_very_many_takes_no_memory(self, tmp_path: Path) -> None:
+        """They are counted before anything is made of them."""
+        path, members = tmp_path / "lies.zip", listed(200_000)
+        end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, len(members), 0, 0)
+        path.write_bytes(members + end)
+        size = path.stat().st_size
+        tracemalloc.start()
+        try:
+            with pytest.raises(IngestError, match="lists 200,000 files"):
+                Archive(path, max_bytes=100)
+            assert tracemalloc.get_traced_memory()[1] < 1.2 * size
+        finally:
+            tracemalloc.stop()

@@ -57,6 +57,11 @@ class TestGzip:
         assert len(records) == 20_000
         assert "list.csv is damaged" in message
 
+    def test_of_endless_tiny_members_is_an_error(self) -> None:
+        """Each of them costs more than its bytes."""
+        packed = gzip.compress(TEXT) + gzip.compress(b"") * 20_000
+        assert "gzip members in" in failure(packed)[1]
+
 
 class TestABomb:
     @pytest.mark.parametrize("piece", [b"x" * 50_000_000, b"\0" * 50_000_000])

@@ -2,8 +2,11 @@
 
 import gzip
 import socket
+import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import httpx
 import pytest
@@ -27,13 +30,17 @@ from worker.network import (
     FetchError,
     GuardedTransport,
     HostList,
+    Patience,
     RedirectRefused,
     TooLarge,
     Truncated,
     Unreachable,
     UrlRefused,
     fetch,
+    fetch_pieces,
 )
+
+MEGABYTE = bytes(range(256)) * 4096
 
 
 @pytest.fixture
@@ -115,6 +122,120 @@ class TestBody:
         packed = response(b"?", headers="Content-Encoding: br\r\n")
         with serving(answering(packed)) as url, pytest.raises(FetchError, match="'br'"):
             download(url)
+
+    def test_of_several_gzip_members_is_unpacked_whole(self, download: Callable[..., Fetched]) -> None:
+        """As a file of several members is; zeros may fill it up."""
+        body = b"".join(gzip.compress(b"%d," % n) for n in range(40)) + bytes(600)
+        packed = response(body, headers="Content-Encoding: gzip\r\n")
+        with serving(answering(packed)) as url:
+            assert download(url, max_bytes=5000).data == b"".join(b"%d," % n for n in range(40))
+
+    @pytest.mark.parametrize("packing", ["gzip", "x-gzip", "deflate"])
+    def test_with_bytes_behind_its_packed_end_is_refused(
+        self, download: Callable[..., Fetched], packing: str
+    ) -> None:
+        """At once: what is behind costs no time that grows with its square."""
+        pack = zlib.compress if packing == "deflate" else gzip.compress
+        body = response(pack(b"hello") + MEGABYTE * 20, headers=f"Content-Encoding: {packing}\r\n")
+        began = time.process_time()
+        with serving(answering(body)) as url, pytest.raises(FetchError, match="more bytes behind its end"):
+            download(url, max_bytes=50_000_000)
+        assert time.process_time() - began < scaled(1.0)
+
+    def test_of_endless_tiny_members_is_refused(self, download: Callable[..., Fetched]) -> None:
+        """Each of them costs more than its bytes."""
+        body = response(gzip.compress(b"") * 50_000, headers="Content-Encoding: gzip\r\n")
+        with serving(answering(body)) as url, pytest.raises(FetchError, match="gzip members"):
+            download(url, max_bytes=50_000_000)
+
+    @pytest.mark.parametrize(
+        "packed",
+        [
+            gzip.compress(b"x") + bytes(2_000_000),
+            # A name in the head of a member, and blocks of nothing.
+            b"\x1f\x8b\x08\x08" + bytes(6) + b"n" * 2_000_000,
+            gzip.compress(b"")[:10] + b"\0\0\0\xff\xff" * 400_000,
+        ],
+    )
+    def test_that_unpacks_to_nothing_is_bounded_packed(
+        self, download: Callable[..., Fetched], packed: bytes
+    ) -> None:
+        """The bound holds for the bytes that came, too."""
+        head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n"
+        with serving(closing_after(head, packed)) as url, pytest.raises(TooLarge, match="packed bytes"):
+            download(url, max_bytes=1_000_000)
+
+    def test_that_comes_by_the_byte_takes_memory_as_any_other(self, download: Callable[..., Fetched]) -> None:
+        """Parts are gathered as they come."""
+        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        with serving(closing_after(head, b"1\r\nx\r\n" * 5000 + b"0\r\n\r\n")) as url:
+            assert download(url, max_bytes=5000).data == b"x" * 5000
+
+
+def pull(url: str, patience: Patience) -> int:
+    """How many bytes came in pieces."""
+    through = GuardedTransport()
+    with (
+        closing(through),
+        closing(fetch_pieces(through, url, max_bytes=10**9, deadline_s=60, patience=patience)) as pieces,
+    ):
+        return sum(map(len, pieces))
+
+
+def dripping(connection: socket.socket, *, head: bytes, drop: bytes, every_s: float) -> None:
+    """Send a little again and again, until the client goes."""
+    read_request(connection)
+    connection.sendall(head)
+    while True:
+        connection.sendall(drop)
+        time.sleep(every_s)
+
+
+class TestPatience:
+    @pytest.mark.parametrize(
+        ("head", "drop"),
+        [
+            (b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
+            # Of a chunk's extension nothing ever comes out.
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;", b"x"),
+        ],
+    )
+    def test_ends_with_a_body_that_drips(self, head: bytes, drop: bytes) -> None:
+        """Long before the deadline, whatever it is that drips."""
+        patience = Patience(least_rate=1000, window_s=0.4)
+        with (
+            serving(lambda connection: dripping(connection, head=head, drop=drop, every_s=0.05)) as url,
+            pytest.raises(DeadlinePassed, match="are the least"),
+        ):
+            pull(url, patience)
+
+    def test_does_not_end_with_a_body_that_is_fast_enough(self) -> None:
+        """A window that brought enough begins another."""
+        body = b"x" * 100_000
+
+        def behave(connection: socket.socket) -> None:
+            read_request(connection)
+            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            for _ in range(8):
+                connection.sendall(body)
+                time.sleep(0.1)
+            connection.close()
+
+        patience = Patience(least_rate=1000, window_s=0.2)
+        with serving(behave) as url:
+            assert pull(url, patience) == 8 * len(body)
+
+    @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"])
+    def test_ends_when_it_is_stopped(self, head: bytes) -> None:
+        """Within a second, before an answer and inside one, though nothing comes."""
+        stopped = threading.Event()
+        patience = Patience(is_stopped=stopped.is_set)
+        with serving(stopping_after(head)) as url:
+            threading.Timer(0.2, stopped.set).start()
+            began = time.monotonic()
+            with pytest.raises(DeadlinePassed, match="stopped"):
+                pull(url, patience)
+            assert time.monotonic() - began < scaled(2.0)
 
 
 class TestFailure:

@@ -1,0 +1,56 @@
+"""A process that carries out one request, whose id it is given, and is the first to go when memory is short.
+
+An ingester that holds the request starts it. It stops when its input ends, as it does when that one dies.
+"""
+
+import logging
+import os
+import resource
+import sys
+import threading
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+from jobs import logs
+from jobs.database import connect
+from jobs.ingest.requests import find_request
+from jobs.ingest.stopping import Stop
+from jobs.settings import settings
+from jobs.storage import Bucket
+from worker.endpoint.prepare_child import KILL_ME_FIRST
+from worker.ingest_reader import Reader
+
+# As the ingester has them for one that is read.
+CONNECTIONS, CONNECTIONS_TO_BUCKET = 4, 10
+STOP_WITHIN_S = 3.0
+
+
+def main() -> None:
+    """Carry it out."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(KILL_ME_FIRST)
+    known, batch_id, stop = settings(), uuid.UUID(sys.argv[1]), Stop()
+    logs.configure(known)
+    threading.Thread(target=_stop_with_input, args=(stop,), daemon=True).start()
+    engine = connect(known.database_url.get_secret_value(), connections=CONNECTIONS, name="cutout-ingester")
+    reader = Reader(known, engine, Bucket(known, connections=CONNECTIONS_TO_BUCKET))
+    with engine.connect() as connection, logs.about(batch_id=str(batch_id)):
+        request = find_request(connection, batch_id)
+        connection.commit()
+        if request is not None:
+            work = reader.fetch if request.to_fetch else reader.read
+            work(connection, request, stop)
+
+
+def _stop_with_input(stop: Stop) -> None:
+    sys.stdin.buffer.read()
+    stop.set()
+    threading.Event().wait(STOP_WITHIN_S)
+    logging.shutdown()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

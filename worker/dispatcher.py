@@ -23,7 +23,7 @@ from jobs.parked import Parked
 from jobs.reports import keep_report, runs_to_report
 from jobs.results_manifest import ended_batches, keep_results
 from jobs.settings import Settings, settings
-from jobs.states import Step, Stop
+from jobs.states import Reuse, Step, Stop
 from jobs.storage import Bucket
 from jobs.store import Bounds, HandedOut, Shelf
 from jobs.twins import Twins
@@ -98,7 +98,7 @@ class Dispatcher:
         self._keep_limits_at = 0.0
         self._publisher = Publisher(self._lease)
         self._takers = Takers(known.worker_silence_seconds)
-        self._shelf = Shelf(making_of(known)) if known.reuse else None
+        self._shelf = Shelf(making_of(known), known.reuse) if known.reuse is not Reuse.OFF else None
         bucket = Bucket(known, connections=1)
         self._credits = {name: Credits(known.endpoint_url, secret) for name, secret in self._keys.items()}
         self._credits_left = {name: CreditsLeft(name) for name in self._keys}

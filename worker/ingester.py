@@ -5,6 +5,7 @@ import signal
 import tempfile
 import threading
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, Engine
 
 from jobs import logs
 from jobs.database import connect, is_away, kind_of
-from jobs.ingest import Ingest, IngestError, Progress, RejectsFile, StrictError, open_source
+from jobs.ingest import Ingest, IngestError, Order, Progress, RejectsFile, StrictError, open_source
 from jobs.ingest.memory import Memory
 from jobs.ingest.opening import open_object
 from jobs.ingest.planned import plan_batch
@@ -23,7 +24,9 @@ from jobs.ingest.source import Source
 from jobs.manifest import ManifestError
 from jobs.metrics_server import serve_metrics
 from jobs.settings import Settings, settings
+from jobs.states import Reuse
 from jobs.storage import Bucket, StorageError
+from jobs.store import Making, scope_of
 from worker.making import making_of
 from worker.network import BadStatus, FetchError, Unfinished, fetch_pieces
 from worker.sources import MOST_REDIRECTS, Web, is_lasting
@@ -127,13 +130,19 @@ class Ingester:
                     rejects,
                     requested=request.batch_id,
                 )
-                reuse = request.order.reuse and self._settings.reuse
-                making = making_of(self._settings) if reuse else None
+                making = self._making(request.order)
                 plan = partial(plan_batch, making=making, bucket=self._bucket)
                 done = ingest.run(
                     on_resume=_say_it_goes_on, watch=self._watch, at_end=plan if request.order.plan else None
                 )
             log.info("batch %s has %d jobs, %s", request.batch_id, done.counts.jobs, source.kind)
+
+    def _making(self, order: Order) -> Making | None:
+        """The identity that the batch's pictures may have been bought under; None if none will do."""
+        reuse = self._settings.reuse
+        if reuse is Reuse.OFF or not order.reuse:
+            return None
+        return replace(making_of(self._settings), scope=scope_of(reuse, order.producer_id))
 
     def _find_manifest(self, connection: Connection, request: Request) -> str | None:
         """The key of the manifest in the bucket; None where the source is something else."""

@@ -122,7 +122,7 @@ class Ingest:
             reader = ChunkReader(
                 self._source,
                 self._order.asking,
-                Upload(self._bucket),
+                Upload(self._bucket, self._order.producer_id),
                 pool,
                 self._reject,
                 memory=self._memory,

@@ -71,6 +71,28 @@ class Bucket:
             raise StorageError(f"the bucket {self.name} does not hold {key} as it was sent")
         return sha256
 
+    def copy(
+        self, key: str, *, to: str, sha256: bytes, size_bytes: int, media_type: str, metadata: dict[str, str]
+    ) -> None:
+        """Copy an object within the bucket, with metadata of its own; verified as `holds` does.
+
+        Raises ObjectMissingError, or StorageError if what came is not what was wanted.
+        """
+        with plain_errors(self.name, to):
+            self._client.copy_object(
+                Bucket=self.name,
+                Key=to,
+                CopySource={"Bucket": self.name, "Key": key},
+                MetadataDirective="REPLACE",
+                TaggingDirective="REPLACE",
+                Tagging="",
+                ChecksumAlgorithm="SHA256",
+                ContentType=media_type,
+                Metadata=metadata,
+            )
+        if not self.holds(to, sha256=sha256, size_bytes=size_bytes):
+            raise StorageError(f"the bucket {self.name} does not hold {to} as it was copied")
+
     def read(self, key: str, *, max_bytes: int) -> bytes:
         """The object's bytes; raises ObjectMissingError, or ObjectTooLargeError past `max_bytes`."""
         with plain_errors(self.name, key):

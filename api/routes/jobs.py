@@ -113,7 +113,7 @@ def get_result(
         raise ProblemError(
             HTTPStatus.CONFLICT, "no-result", f"the job is {job.state} and has no cutout; {hint}"
         )
-    return _redirect(at_hand, job.key)
+    return _redirect(at_hand, job.key, job.media_type)
 
 
 @router.get(
@@ -131,12 +131,12 @@ def get_unexpected(
         raise ProblemError(
             HTTPStatus.CONFLICT, "nothing-unexpected", f"nothing unexpected came for the job {job_id}"
         )
-    return _redirect(at_hand, found.key)
+    return _redirect(at_hand, found.key, found.media_type)
 
 
-def _redirect(at_hand: Services, key: str) -> RedirectResponse:
+def _redirect(at_hand: Services, key: str, media_type: str | None) -> RedirectResponse:
     return RedirectResponse(
-        at_hand.bucket.presign(key, seconds=LINK_SECONDS, public=True),
+        at_hand.bucket.presign_public(key, seconds=LINK_SECONDS, media_type=media_type),
         headers={"Cache-Control": "no-store"},
     )
 

@@ -27,6 +27,7 @@ from jobs.storage.errors import (
 from jobs.storage.links import Links, SignedRequest
 from jobs.storage.object_parts import put_parts
 from jobs.storage.object_reader import open_pieces
+from jobs.storage.shown import shown_as
 from jobs.storage.signer import Signer
 
 if TYPE_CHECKING:
@@ -201,14 +202,17 @@ class Bucket:
         other._turn_to(name)  # noqa: SLF001 - it is one of us
         return other
 
-    def presign(self, key: str, *, seconds: int, public: bool = False) -> str:
-        """A link that reads the object without credentials for `seconds`. Treat it as a secret.
-
-        A `public` one is for others: it goes to the address at which they reach the server.
-        """
-        links = self._public_links if public else self._links
+    def presign(self, key: str, *, seconds: int) -> str:
+        """A link that reads the object without credentials for `seconds`. Treat it as a secret."""
         with plain_errors(self.name, key):
-            return links.sign("GET", key, {}, seconds)
+            return self._links.sign("GET", key, {}, seconds)
+
+    def presign_public(self, key: str, *, seconds: int, media_type: str | None = None) -> str:
+        """The same for others: to the address at which they reach the server, and with the type and the
+        treatment by a browser signed into it (`shown_as`).
+        """
+        with plain_errors(self.name, key):
+            return self._public_links.sign("GET", key, {}, seconds, shown_as(key, media_type))
 
     def signer(self, *, seconds: int) -> Signer:
         """Signs links for others that read objects without credentials for `seconds` from now."""

@@ -22,7 +22,7 @@ from api.router import JSON, require_kind, v1_router
 from api.routes.webhooks import require_own_webhook
 from api.schemas import ExplanationView, JobOptions, JobRequest, JobView, view_job
 from api.services import Services
-from api.uploads import meaning_of, store_upload
+from api.uploads import make_sure_of_upload, meaning_of, store_upload
 from jobs import logs
 from jobs.database import Database
 from jobs.enqueueing import enqueue
@@ -30,6 +30,7 @@ from jobs.explain import Installation, explain
 from jobs.models import Batch, Job
 from jobs.quotas import take_quota
 from jobs.seen import SeenJob, find_job
+from jobs.source_removal import hold_sources
 from jobs.states import FINAL_STATES, State
 from jobs.unexpected import Unexpected
 
@@ -161,8 +162,13 @@ def _store_and_enqueue(
 ) -> Response:
     require_own_webhook(at_hand.settings, asked.webhook_url)
     # The picture goes first: a job never names a source that is not there.
-    source = store_upload(at_hand.bucket, body, max_bytes=at_hand.settings.max_source_bytes)
-    return _enqueue(request, at_hand, producer_id, asked, source, meaning=meaning_of(asked, source))
+    most = at_hand.settings.max_source_bytes
+    source = store_upload(at_hand.bucket, body, max_bytes=most, producer_id=producer_id)
+    made = _enqueue(
+        request, at_hand, producer_id, asked, source, meaning=meaning_of(asked, source, producer_id)
+    )
+    make_sure_of_upload(at_hand.bucket, source, body, producer_id)
+    return made
 
 
 def _enqueue(
@@ -178,6 +184,8 @@ def _enqueue(
     with begin_effect(request, at_hand.engine, meaning=meaning) as session:
         if asked.batch_id is not None:
             require_own_batch(session, asked.batch_id, producer_id)
+        if meaning is not None:
+            hold_sources(session, producer_id)
         take_quota(session, producer_id, 1)
         job_id = enqueue(session, asked.to_new_job(source), batch_id=asked.batch_id, producer_id=producer_id)
         logs.note(job_id=str(job_id))

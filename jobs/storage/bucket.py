@@ -116,6 +116,14 @@ class Bucket:
             return checksum == base64.b64encode(sha256).decode()
         return found["ContentLength"] == size_bytes
 
+    def has(self, key: str) -> bool:
+        """Whether there is an object under this key."""
+        try:
+            self._head(key)
+        except ObjectMissingError:
+            return False
+        return True
+
     def open(self, key: str) -> BinaryIO:
         """A stream of the object's bytes that keeps 4 MiB in memory; raises ObjectMissingError.
 

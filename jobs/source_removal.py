@@ -9,7 +9,7 @@ the bucket has answered.
 import uuid
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, exists, func, literal_column, or_, select
+from sqlalchemy import Boolean, ColumnElement, Engine, Exists, exists, func, literal_column, or_, select
 from sqlalchemy.orm import Session
 
 from jobs.keys import sha256_in_key
@@ -17,7 +17,7 @@ from jobs.models import BATCHES, INGESTS, JOBS
 from jobs.storage import Bucket
 
 # As its index has it.
-IS_UPLOADED = literal_column("source ~ '^s3://[^/]+/sources/'")
+IS_UPLOADED: ColumnElement[bool] = literal_column("source ~ '^s3://[^/]+/sources/'", Boolean)
 IN_USE = "another job of yours has the same source"
 IN_UPLOAD = "a manifest of yours that may hold it is being read; delete it again afterwards"
 
@@ -67,10 +67,10 @@ def remove_source(
         return SourceLeft(key, old_version=bucket.delete(key))
 
 
-def _is_being_read(producer_id: uuid.UUID | None) -> exists:
+def _is_being_read(producer_id: uuid.UUID | None) -> Exists:
     its = or_(BATCHES.c.producer_id.is_not_distinct_from(producer_id), BATCHES.c.producer_id.is_(None))
     return exists().where(INGESTS.c.batch_id == BATCHES.c.id, INGESTS.c.finished_at.is_(None), its)
 
 
-def _lock_of(producer_id: uuid.UUID | None) -> object:
+def _lock_of(producer_id: uuid.UUID | None) -> ColumnElement[int]:
     return func.hashtextextended(f"sources of {producer_id}", 0)

@@ -21,7 +21,8 @@ from jobs.marks import Marks
 from jobs.metrics_server import serve_metrics
 from jobs.parked import Parked
 from jobs.reports import keep_report, runs_to_report
-from jobs.results_manifest import ended_batches, keep_results
+from jobs.reports.anew import keep_results_and_reports
+from jobs.results_manifest import ended_batches
 from jobs.settings import Settings, settings
 from jobs.states import Reuse, Step, Stop
 from jobs.storage import Bucket
@@ -105,7 +106,7 @@ class Dispatcher:
         self._bucket_probe = BucketProbe(bucket)
         self._unfetched = ResultsWatch(self._limits)
         self._webhooks = Notifier(known)
-        self._results = Keeper(known, "results", ended_batches, keep_results)
+        self._results = Keeper(known, "results", ended_batches, keep_results_and_reports)
         self._reports = Keeper(known, "reports", runs_to_report, keep_report)
         self._schedules = ScheduleKeeper(known)
         self._auditor = Auditor(self._bounds)

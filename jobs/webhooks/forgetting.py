@@ -14,7 +14,10 @@ OF_IT = """
     producer_id IS NOT DISTINCT FROM :producer AND id >= :since AND position(:job IN payload) > 0
 """
 FORGET = text(
-    f"DELETE FROM deliveries WHERE {OF_IT} AND type LIKE 'job.%' AND payload::json -> 'data' ->> 'id' = :job"  # noqa: S608 - made of the constant above
+    f"""
+    DELETE FROM deliveries
+    WHERE {OF_IT} AND type LIKE 'job.%' AND payload::json -> 'data' ->> 'id' = :job RETURNING id
+    """  # noqa: S608 - made of the constant above
 ).bindparams(ID, *ITS)
 TAKE_OUT = text(
     f"""
@@ -30,7 +33,7 @@ TAKE_OUT = text(
             )
         )
     )::text
-    WHERE {OF_IT} AND type = 'jobs.digest'
+    WHERE {OF_IT} AND type = 'jobs.digest' RETURNING id
     """  # noqa: S608 - made of the constant above
 ).bindparams(ID, *ITS)
 EMPTY = text(
@@ -40,9 +43,9 @@ EMPTY = text(
         AND json_array_length(payload::json -> 'data' -> 'jobs') = 0
     """
 ).bindparams(*ITS)
-PUT_ASIDE = text("DELETE FROM digests WHERE batch_id = :batch AND job::json ->> 'id' = :job").bindparams(
-    ID, bindparam("batch", type_=Uuid)
-)
+PUT_ASIDE = text(
+    "DELETE FROM digests WHERE batch_id = :batch AND job::json ->> 'id' = :job RETURNING id"
+).bindparams(ID, bindparam("batch", type_=Uuid))
 
 
 def forget_job(
@@ -58,13 +61,13 @@ def forget_job(
     One that is being sent at this moment arrives all the same.
     """
     its = {"job": str(job_id), "producer": producer_id, "since": _first_id(since)}
-    told = database.execute(FORGET, its).rowcount
-    taken_out = database.execute(TAKE_OUT, its).rowcount
+    told = len(database.scalars(FORGET, its).all())
+    taken_out = len(database.scalars(TAKE_OUT, its).all())
     if taken_out:
         database.execute(EMPTY, its)
     if batch_id is not None:
-        told += database.execute(PUT_ASIDE, its | {"batch": batch_id}).rowcount
-    return int(told + taken_out)
+        told += len(database.scalars(PUT_ASIDE, its | {"batch": batch_id}).all())
+    return told + taken_out
 
 
 def _first_id(moment: datetime) -> uuid.UUID:

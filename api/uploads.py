@@ -1,16 +1,20 @@
 """Uploaded pictures are checked for size alone: what is in them the worker finds out."""
 
+import logging
 import os
+import uuid
 from http import HTTPStatus
 from typing import BinaryIO
 
 from api.problems import ProblemError
 from api.schemas import JobOptions
 from jobs.sources import upload_source
-from jobs.storage import Bucket
+from jobs.storage import Bucket, StorageError
+
+log = logging.getLogger(__name__)
 
 
-def store_upload(bucket: Bucket, body: BinaryIO, *, max_bytes: int) -> str:
+def store_upload(bucket: Bucket, body: BinaryIO, *, max_bytes: int, producer_id: uuid.UUID) -> str:
     """Store a picture that lies in a seekable file; returns its address in the bucket."""
     size = body.seek(0, os.SEEK_END)
     if size == 0:
@@ -23,12 +27,25 @@ def store_upload(bucket: Bucket, body: BinaryIO, *, max_bytes: int) -> str:
             f"the uploaded picture has {size} bytes, at most {max_bytes} are taken",
             field="image",
         )
-    return upload_source(bucket, body)
+    return upload_source(bucket, body, producer_id)
 
 
-def meaning_of(asked: JobOptions, source: str) -> bytes:
+def make_sure_of_upload(bucket: Bucket, source: str, body: BinaryIO, producer_id: uuid.UUID) -> None:
+    """Store a picture again that was deleted before its job was seen (`jobs/source_removal.py`)."""
+    key = bucket.key_of(source)
+    try:
+        if key is not None and not bucket.has(key):
+            upload_source(bucket, body, producer_id)
+    except StorageError as error:
+        # The job is there, and most likely its picture too: a refusal would have it sent a second time.
+        log.warning("whether the bucket still has an upload could not be asked: %s", error)
+
+
+def meaning_of(asked: JobOptions, source: str, producer_id: uuid.UUID) -> bytes:
     """What an upload asks for, for its Idempotency-Key: the same picture and options in any form's bytes.
 
     Two forms of the same fields differ by the boundary that the client made up. `source` names the content.
     """
-    return f"upload {source} {asked.model_dump_json()}".encode()
+    # As it was before each producer had a folder: what is sent again across an upgrade is the same.
+    content = source.replace(f"/sources/{producer_id}/", "/sources/")
+    return f"upload {content} {asked.model_dump_json()}".encode()

@@ -20,7 +20,9 @@ from pathlib import Path
 from sqlalchemy import text
 
 from bench.limit.rig import Rig, rig
+from jobs.states import Reuse
 from jobs.storage import Bucket
+from jobs.store.identity import owner_of
 from worker.making import making_of
 
 CUTOUT = b"a cutout"
@@ -40,7 +42,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=20_000, help="rows of the catalog")
     parser.add_argument("--workers", type=int, default=2, help="worker processes")
     options = parser.parse_args()
-    with rig(workers=options.workers, reuse=True, worker_threads=16) as running:
+    with rig(workers=options.workers, reuse=Reuse.PRODUCER, worker_threads=16) as running:
         _buy(running, options.rows)
         ingested_s = _ingest(running, options.rows)
         began = time.monotonic()
@@ -69,7 +71,7 @@ def _buy(running: Rig, rows: int) -> None:
         connection.execute(
             text(BOUGHT),
             {
-                **asdict(making_of(running.stack.settings)),
+                **asdict(making_of(running.stack.settings)) | {"scope": owner_of(None)},
                 "sha256": sha256,
                 "size": len(CUTOUT),
                 "rows": rows,

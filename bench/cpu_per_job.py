@@ -48,7 +48,7 @@ def main() -> None:
         "CUTOUT_CALLS_IN_FLIGHT": str(options.threads),
         "CUTOUT_WORKER_THREADS": str(options.threads),
         # Every job is to call, though they are all of one picture.
-        "CUTOUT_REUSE": "false",
+        "CUTOUT_REUSE": "off",
     }
     with tempfile.TemporaryDirectory() as directory:
         stack_options = StackOptions(Path(directory), sandbox_latency_s=options.latency, defaults=pace)

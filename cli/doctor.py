@@ -16,6 +16,7 @@ from jobs.results_manifest.late import check_results
 from jobs.schedules.check import check_schedules
 from jobs.settings import Settings, SettingsError, settings
 from jobs.storage import Bucket
+from jobs.stored_as_said import check_objects
 from migrations.run import pending
 from worker.endpoint.answer import Refused
 from worker.endpoint.client import EndpointClient
@@ -27,8 +28,10 @@ from worker.endpoint.image_heif import HEIF_REMEDY, is_heif_decoded
 def doctor() -> None:
     """Check database, Redis, clocks, bucket, formats, endpoint, credits, schedules; say what to do."""
     known, engine = settings(), open_database()
+    bucket = Bucket(known)
     checks = [
-        *check_services(known, engine, Bucket(known), pending=pending),
+        *check_services(known, engine, bucket, pending=pending),
+        *check_objects(engine, bucket),
         *check_redis_setup(known, engine),
         check_formats(),
         check_archives(known),

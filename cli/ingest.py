@@ -50,9 +50,9 @@ from jobs.ingest import (
 from jobs.ingest.source import Source
 from jobs.manifest import ManifestError
 from jobs.settings import Settings, settings
-from jobs.states import PRIORITIES, JobMessages, ReturnForm
+from jobs.states import PRIORITIES, JobMessages, ReturnForm, Reuse
 from jobs.storage import Bucket, StorageError
-from jobs.store import Making
+from jobs.store import Making, scope_of
 from jobs.webhooks import InvalidWebhookError, require_webhooks
 from worker.endpoint.client import call_url
 from worker.endpoint.image import PREPARATION
@@ -214,8 +214,9 @@ def _estimate(
     out.print(f"{source.kind} · {source.extent.total:,} {source.extent.unit}", markup=False)
 
     with Meter() as meter:
-        made_by = Making(call_url(known.endpoint_url), PREPARATION, known.s3_bucket)
-        making = made_by if order.reuse and known.reuse else None
+        scope = scope_of(known.reuse, order.producer_id)
+        made_by = Making(call_url(known.endpoint_url), PREPARATION, known.s3_bucket, scope)
+        making = made_by if order.reuse and known.reuse is not Reuse.OFF else None
         found = estimate(engine, bucket, source, order, making, on_reject=rejects.add, watch=meter.show)
     rejects.flush()
     with Session(engine) as session:

@@ -30,6 +30,7 @@ COMMANDS = {
     "doctor": "cli.doctor",
     "audit": "cli.audit",
     "forget-missing": "cli.forget_missing",
+    "erase": "cli.erase",
     "keys": "cli.keys",
     "webhooks": "cli.webhooks",
     "migrate": "cli.migrate",

@@ -22,7 +22,8 @@ def name_unexpected(job: Job) -> None:
     )
     bucket = Bucket(settings())
     try:
-        out.print(f"  {bucket.presign(found.key, seconds=LINK_SECONDS, public=True)}", markup=False)
+        link = bucket.presign_public(found.key, seconds=LINK_SECONDS, media_type=found.media_type)
+        out.print(f"  {link}", markup=False)
     except StorageError as error:
         out.print(f"  no link to it: {error}", markup=False)
     finally:

@@ -125,7 +125,8 @@ def enqueue_all(
         producer_id = batch.producer_id
         tells = None if batch.webhook_jobs == JobMessages.NONE else batch.webhook_url
         # Its results, if it had ended, are to be written anew.
-        row = update(Batch).where(Batch.id == batch_id, Batch.cancelled_at.is_(None)).values(results_key=None)
+        row = update(Batch).where(Batch.id == batch_id, Batch.cancelled_at.is_(None))
+        row = row.values(results_key=None, results_unwritten_at=None)
         flow = _Flow(row, Batch.last_place, 1.0 / batch.weight)
     same = {
         "batch_id": batch_id,

@@ -7,17 +7,22 @@ import uuid
 from jobs.states import ReturnForm
 
 UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-UPLOADED = re.compile(r"sources/[0-9a-f]{2}/([0-9a-f]{64})")
+UPLOADED = re.compile(r"sources/(?:[0-9a-f-]{36}/)?[0-9a-f]{2}/([0-9a-f]{64})")
 LONGEST_NAME = 128
 HASH_DIGITS = 16
 # A name that already ends like one we derive could meet a derived one: it gets a hash as well.
 LOOKS_DERIVED = re.compile(rf"(-[0-9a-f]{{{HASH_DIGITS}}}|\.({'|'.join(ReturnForm)}))$")
 WITHOUT_BATCH = "jobs"
+WITHOUT_PRODUCER = "operator"
 
 
-def source_key(sha256_hex: str) -> str:
-    """Where an uploaded source lies: by its content, so that the same picture is kept once."""
-    return f"sources/{sha256_hex[:2]}/{sha256_hex}"
+def source_key(sha256_hex: str, producer_id: uuid.UUID | None = None) -> str:
+    """Where an uploaded source lies: by its content, so that each producer's picture is kept once.
+
+    No two producers share one: the one could not delete it without harm to the other.
+    """
+    owner = "" if producer_id is None else f"{producer_id}/"
+    return f"sources/{owner}{sha256_hex[:2]}/{sha256_hex}"
 
 
 def sha256_in_key(key: str) -> bytes | None:
@@ -35,6 +40,7 @@ def cutout_key(
     template: str,
     *,
     job_id: uuid.UUID,
+    producer_id: uuid.UUID | None = None,
     batch_id: uuid.UUID | None,
     external_id: str | None,
     return_form: ReturnForm,
@@ -52,8 +58,14 @@ def cutout_key(
         external_id=name,
         return_form=return_form,
         job=job_id,
+        producer=producer_id or WITHOUT_PRODUCER,
         ext=extension,
     )
+
+
+def extension_of(media_type: str) -> str:
+    """The extension of a cutout of this type, without a dot."""
+    return {"image/jpeg": "jpg", "image/tiff": "tif"}.get(media_type, media_type.rpartition("/")[2])
 
 
 def safe_name(external_id: str) -> str:

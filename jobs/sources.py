@@ -1,6 +1,7 @@
-"""Pictures that a producer hands over lie in the bucket, named by their content: each is kept once."""
+"""Pictures that a producer hands over lie in the bucket, named by their content: each is kept once for it."""
 
 import hashlib
+import uuid
 from io import BufferedReader
 from typing import BinaryIO, cast
 
@@ -8,9 +9,9 @@ from jobs.keys import source_key
 from jobs.storage import Bucket
 
 
-def upload_source(bucket: Bucket, body: BinaryIO) -> str:
-    """Store the picture in a seekable file; returns its `s3://` address."""
+def upload_source(bucket: Bucket, body: BinaryIO, producer_id: uuid.UUID | None = None) -> str:
+    """Store the picture in a seekable file; returns its `s3://` address, which no other producer's is."""
     body.seek(0)
     digest = hashlib.file_digest(cast("BufferedReader", body), "sha256")
     body.seek(0)
-    return bucket.put_source(body, key=source_key(digest.hexdigest()), sha256=digest.digest())
+    return bucket.put_source(body, key=source_key(digest.hexdigest(), producer_id), sha256=digest.digest())

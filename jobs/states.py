@@ -62,6 +62,17 @@ class Standing(StrEnum):
     in line after that."""
 
 
+class Reuse(StrEnum):
+    """Whose purchases a job may be served from (CUTOUT_REUSE)."""
+
+    PRODUCER = "producer"
+    """Those of its own producer; jobs without a producer have those of one another."""
+    ALL = "all"
+    """Those of any producer: what another one bought is copied to a key of the job's own."""
+    OFF = "off"
+    """None: each job buys its own."""
+
+
 class ReturnForm(StrEnum):
     """What the endpoint returns."""
 

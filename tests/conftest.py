@@ -161,7 +161,7 @@ def environment(
         "CUTOUT_CALLS_IN_FLIGHT": "100",
         "CUTOUT_WORKER_THREADS": "8",
         # Most tests count calls for one photo; those of reuse say so.
-        "CUTOUT_REUSE": "false",
+        "CUTOUT_REUSE": "off",
         "CUTOUT_SPOOL_DIR": str(tmp_path / "spool"),
         # A message lost on its way is handed out again well within a test's patience.
         "CUTOUT_MESSAGE_LEASE_SECONDS": "10",

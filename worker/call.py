@@ -109,7 +109,7 @@ def _buy(
         number=number,
         image_sha256=picture.sha256,
         source_sha256=picture.source_sha256,
-        making=context.making,
+        making=context.making_for(claim.producer_id),
         day_budget=context.settings.day_budget,
     )
     try:
@@ -139,11 +139,14 @@ def _buy(
 
 def _not_begun(context: WorkerContext, claim: Claim, why: NotBegun, source_sha256: bytes) -> Outcome:
     if why is NotBegun.HELD:
-        find = partial(
-            store.find_held_picture, claim=claim, source_sha256=source_sha256, making=context.making
-        )
+        making = context.making_for(claim.producer_id)
+        find = partial(store.find_held_picture, claim=claim, source_sha256=source_sha256, making=making)
         held = context.patiently(find, give_up_after_s=BEGIN_PATIENCE_S)
         if held is not None:
+            if not held.is_own:
+                return Hold(
+                    held.code, "the same picture is held for another producer; retry this job to call"
+                )
             message = f"the same picture is held as job {held.job_id}: {held.message}; retry either of them"
             return Hold(held.code, message)
     return not_begun(why)

@@ -19,6 +19,7 @@ from jobs import accounts, workers
 from jobs.database import A_DAY_S, PostgresAwayError, connect, kind_of, patiently
 from jobs.settings import PLAIN_HTTP, Settings
 from jobs.storage import Bucket, BucketMissingError, StorageError, StorageRefusedError
+from jobs.store import Making, scope_of
 from worker.alone import Room
 from worker.bucket_watch import BucketWatch
 from worker.carried import Carried
@@ -93,6 +94,10 @@ class WorkerContext:
         self._last_beat = 0
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._replayer = threading.Thread(target=self._replay, name="spool", daemon=True)
+
+    def making_for(self, producer_id: uuid.UUID | None) -> Making:
+        """The identity of what a producer's jobs buy, but for source and form."""
+        return replace(self.making, scope=scope_of(self.settings.reuse, producer_id))
 
     def start(self) -> None:
         """Write down what a worker before this one left in the spool; then register and begin to beat.

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from jobs.keys import cutout_key
 from jobs.outcomes import Hold, Lost, Outcome, Retry, Snooze, StoredObject, Succeeded
 from jobs.states import Step
 from jobs.storage import ObjectMissingError, StorageError
@@ -24,6 +23,7 @@ from worker.endpoint.errors import (
 )
 from worker.endpoint.found import FoundFile
 from worker.endpoint.result_check import CutoutImage
+from worker.handing_over import key_for, metadata_for
 from worker.lifeboat import LifeboatError
 from worker.network import Blob
 
@@ -149,15 +149,7 @@ def _gone(context: WorkerContext, claim: Claim, result: PaidResult, reason: str)
 
 
 def _store(context: WorkerContext, claim: Claim, cutout: CutoutImage) -> StoredObject:
-    key = cutout_key(
-        context.settings.key_template,
-        job_id=claim.job_id,
-        batch_id=claim.batch_id,
-        external_id=claim.external_id,
-        return_form=claim.return_form,
-        extension=cutout.extension,
-    )
-    metadata = {"job": str(claim.job_id), "fence": str(claim.fence), "form": claim.return_form}
+    key, metadata = key_for(context, claim, cutout.extension), metadata_for(claim)
     sha256 = context.objects.put_cutout(cutout.data, key=key, media_type=cutout.media_type, metadata=metadata)
     return StoredObject(
         key=key,

@@ -21,9 +21,10 @@ from jobs.marks import Marks
 from jobs.metrics_server import serve_metrics
 from jobs.parked import Parked
 from jobs.reports import keep_report, runs_to_report
-from jobs.results_manifest import ended_batches, keep_results
+from jobs.reports.anew import keep_results_and_reports
+from jobs.results_manifest import ended_batches
 from jobs.settings import Settings, settings
-from jobs.states import Step, Stop
+from jobs.states import Reuse, Step, Stop
 from jobs.storage import Bucket
 from jobs.store import Bounds, HandedOut, Shelf
 from jobs.twins import Twins
@@ -98,14 +99,14 @@ class Dispatcher:
         self._keep_limits_at = 0.0
         self._publisher = Publisher(self._lease)
         self._takers = Takers(known.worker_silence_seconds)
-        self._shelf = Shelf(making_of(known)) if known.reuse else None
+        self._shelf = Shelf(making_of(known), known.reuse) if known.reuse is not Reuse.OFF else None
         bucket = Bucket(known, connections=1)
         self._credits = {name: Credits(known.endpoint_url, secret) for name, secret in self._keys.items()}
         self._credits_left = {name: CreditsLeft(name) for name in self._keys}
         self._bucket_probe = BucketProbe(bucket)
         self._unfetched = ResultsWatch(self._limits)
         self._webhooks = Notifier(known)
-        self._results = Keeper(known, "results", ended_batches, keep_results)
+        self._results = Keeper(known, "results", ended_batches, keep_results_and_reports)
         self._reports = Keeper(known, "reports", runs_to_report, keep_report)
         self._schedules = ScheduleKeeper(known)
         self._auditor = Auditor(self._bounds)

@@ -5,13 +5,14 @@ import tempfile
 import uuid
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
 from jobs.database import is_away
-from jobs.ingest import Ingest, IngestError, Progress, RejectsFile, StrictError, open_source
+from jobs.ingest import Ingest, IngestError, Order, Progress, RejectsFile, StrictError, open_source
 from jobs.ingest.archive_sizes import archives_within
 from jobs.ingest.errors import NoRoomError
 from jobs.ingest.memory import Memory
@@ -31,7 +32,9 @@ from jobs.ingest.stopping import Stop, StoppedError
 from jobs.manifest import ManifestError
 from jobs.producers_words import producers_words
 from jobs.settings import Settings
+from jobs.states import Reuse
 from jobs.storage import Bucket, StorageError
+from jobs.store import Making, scope_of
 from worker.ingest_room import Room
 from worker.making import making_of
 from worker.network import BadStatus, FetchError, Patience, TooLarge, Unfinished, fetch_pieces
@@ -136,9 +139,7 @@ class Reader:
                     rejects,
                     requested=request.batch_id,
                 )
-                reuse = request.order.reuse and self._settings.reuse
-                making = making_of(self._settings) if reuse else None
-                plan = partial(plan_batch, making=making, bucket=self._bucket)
+                plan = partial(plan_batch, making=self._making(request.order), bucket=self._bucket)
                 done = ingest.run(
                     on_resume=_say_it_goes_on,
                     watch=partial(_watch, stop, rejects),
@@ -146,6 +147,13 @@ class Reader:
                     check=stop.check,
                 )
             log.info("batch %s has %d jobs, %s", request.batch_id, done.counts.jobs, source.kind)
+
+    def _making(self, order: Order) -> Making | None:
+        """The identity that the batch's pictures may have been bought under; None if none will do."""
+        reuse = self._settings.reuse
+        if reuse is Reuse.OFF or not order.reuse:
+            return None
+        return replace(making_of(self._settings), scope=scope_of(reuse, order.producer_id))
 
     def _find_manifest(self, connection: Connection, request: Request, stop: Stop) -> str | None:
         """The key of the manifest in the bucket; None where the source is something else."""

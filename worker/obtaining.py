@@ -6,6 +6,7 @@ from functools import partial
 from jobs import store
 from jobs.keys import sha256_in_key
 from jobs.outcomes import Outcome
+from jobs.states import Reuse
 from jobs.store import Claim
 from worker.context import WorkerContext
 from worker.reuse import served
@@ -28,7 +29,7 @@ def obtain(context: WorkerContext, claim: Claim) -> Obtained | Outcome:
 
     What is known of the source is asked first: an unchanged picture is not even fetched.
     """
-    if not (claim.reuses and context.settings.reuse):
+    if not claim.reuses or context.settings.reuse is Reuse.OFF:
         return Obtained(context.sources.read(claim.source))
     key = context.bucket.key_of(claim.source)
     uploaded = sha256_in_key(key) if key else None

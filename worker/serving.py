@@ -2,6 +2,7 @@
 
 import logging
 import uuid
+from dataclasses import replace
 from functools import partial
 
 from jobs import store
@@ -10,7 +11,7 @@ from jobs.outcomes import Snooze
 from jobs.store import Bought, HandedOut, Shelf
 from worker.context import WorkerContext
 from worker.metrics import served
-from worker.reuse import is_held
+from worker.reuse import copy_of, is_held
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ def serve(context: WorkerContext, handed_out: HandedOut) -> None:
 
     A message that is late or repeated finds nothing to do.
     """
-    shelf = Shelf(context.making)
+    shelf = Shelf(context.making, context.settings.reuse)
     try:
         found = context.patiently(partial(store.find_bought, handed_out=handed_out, shelf=shelf))
         intact, away, waiting = _look(context, found, shelf)
@@ -48,15 +49,24 @@ def _look(
     for each in found:
         if context.stopping.is_set():
             break
-        held = is_held(context, each.stored)
+        held = is_held(context, each.stored, is_own=each.is_own)
         if isinstance(held, Snooze):
             return intact, held, waiting
         if held:
-            intact.append(each)
             if each.missed:
                 context.patiently(partial(store.find_it_again, found=each, shelf=shelf))
+            mine = each if each.is_own else _copied(context, each)
+            if isinstance(mine, Snooze):
+                waiting.append(((each.job_id, each.fence), mine))
+            else:
+                intact.append(mine)
             continue
         wait = context.patiently(partial(store.miss, broken=each, shelf=shelf))
         if wait:
             waiting.append(((each.job_id, each.fence), wait))
     return intact, None, waiting
+
+
+def _copied(context: WorkerContext, bought: Bought) -> Bought | Snooze:
+    stored = copy_of(context, bought, bought.stored)
+    return stored if isinstance(stored, Snooze) else replace(bought, copied_to=stored.key)

@@ -216,7 +216,7 @@ def get_rejects(
             f"the batch {batch_id} has no rejects; they are there once its manifest is read",
         )
     return RedirectResponse(
-        at_hand.bucket.presign(ingest.rejects_key, seconds=LINK_SECONDS, public=True),
+        at_hand.bucket.presign_public(ingest.rejects_key, seconds=LINK_SECONDS),
         headers={"Cache-Control": "no-store"},
     )
 

@@ -14,13 +14,12 @@ from api.problems import ProblemError
 from api.router import v1_router
 from api.routes.jobs import own_job
 from api.schemas import JobView, view_job
-from api.services import Services
+from api.schemas.deletion_views import DeletionView, view_deletion
 from jobs import store
 from jobs.approval import NEEDS_APPROVAL
 from jobs.database import Database
-from jobs.deleting import delete_job, give_up_cutout, is_being_taken
+from jobs.deleting import OLD_VERSION, Deletion, delete_job, delete_objects, find_doomed, keep_objects
 from jobs.states import FINAL_STATES, State
-from jobs.unexpected import Unexpected, prefix_of
 
 router = v1_router("/v1/jobs/{job_id}", "jobs")
 
@@ -51,7 +50,7 @@ def release(job_id: uuid.UUID, session: Effect, producer_id: ProducerId) -> JobV
     return _act(session, job_id, producer_id, store.release, (State.HELD,))
 
 
-@router.delete("", status_code=HTTPStatus.NO_CONTENT, openapi_extra=problems("wrong-state"))
+@router.delete("", openapi_extra=problems("wrong-state"))
 def delete(
     job_id: uuid.UUID,
     at_hand: AtHand,
@@ -62,43 +61,33 @@ def delete(
     objects: Annotated[
         bool,
         Query(
-            description="Also its cutout in the bucket, unless another job was served from it, and what came"
-            " unexpectedly for it"
+            description="Also its cutout in the bucket and its uploaded source, unless another job of yours"
+            " has it, and what came unexpectedly for it"
         ),
     ] = False,
-) -> None:
-    """Forget a job that has ended. What it cost stays in the ledger, and its batch goes on counting it.
+) -> DeletionView:
+    """Forget a job that has ended, and say what was removed, and what was kept and why.
 
-    The header `Cutout-Old-Version: kept` in the answer says that the bucket keeps versions, and with them the
-    objects deleted.
+    What it cost stays in the ledger, and its batch goes on counting it. Messages of webhooks about it are
+    deleted, and the results of its batch written anew without it. The header `Cutout-Old-Version: kept` in
+    the answer says that the bucket keeps versions, and with them the objects deleted.
     """
+    told = Deletion()
     with Session(at_hand.engine) as session, session.begin():
-        job = own_job(session, job_id, producer_id)
-        if job.state not in FINAL_STATES:
-            raise _not_now(job_id, job.state, sorted(FINAL_STATES))
-        unexpected = Unexpected.of(job.unexpected)
+        job = find_doomed(session, job_id, producer_id)
+        if job is None:
+            raise _not_now(job_id, own_job(session, job_id, producer_id).state, sorted(FINAL_STATES))
     # First what it stored: should the bucket be away, the job is still there to be deleted again.
     if objects:
-        keys = _keys_of_cutout(at_hand, job_id, producer_id)
-        if unexpected is not None:
-            # The row names the last of them alone.
-            keys += at_hand.bucket.keys(prefix_of(job_id))
-        kept = [at_hand.bucket.delete(key) for key in keys]
-        if any(kept):
-            response.headers["Cutout-Old-Version"] = "kept"
+        delete_objects(at_hand.engine, at_hand.bucket, job, told)
+    else:
+        keep_objects(at_hand.bucket, job, told)
+    if any(part.why == OLD_VERSION for part in told.kept):
+        response.headers["Cutout-Old-Version"] = "kept"
     with Session(at_hand.engine) as session, session.begin():
-        if not delete_job(session, job_id, producer_id):
+        if not delete_job(session, job, told):
             raise _not_now(job_id, own_job(session, job_id, producer_id).state, sorted(FINAL_STATES))
-
-
-def _keys_of_cutout(at_hand: Services, job_id: uuid.UUID, producer_id: uuid.UUID) -> list[str]:
-    """The cutout's key, unless another job has it."""
-    with Session(at_hand.engine) as session, session.begin():
-        key = give_up_cutout(session, job_id, producer_id)
-    if key is None:
-        return []
-    with Session(at_hand.engine) as session:
-        return [] if is_being_taken(session, job_id, key) else [key]
+    return view_deletion(job_id, told)
 
 
 def _act(

@@ -22,7 +22,7 @@ from api.routes.webhooks import require_own_webhook
 from api.schemas import ExplanationView, JobOptions, JobRequest, JobView, view_job
 from api.services import Services
 from api.strict_json import read_model, validated
-from api.uploads import meaning_of, store_upload
+from api.uploads import make_sure_of_upload, meaning_of, store_upload
 from jobs import logs
 from jobs.database import Database
 from jobs.enqueueing import enqueue
@@ -30,6 +30,7 @@ from jobs.explain import Installation, without_findings
 from jobs.models import Batch, Job
 from jobs.quotas import take_quota
 from jobs.seen import SeenJob, find_job
+from jobs.source_removal import hold_sources
 from jobs.states import FINAL_STATES, State
 from jobs.told import told
 from jobs.unexpected import Unexpected
@@ -115,7 +116,7 @@ def get_result(
         raise ProblemError(
             HTTPStatus.CONFLICT, "no-result", f"the job is {job.state} and has no cutout; {hint}"
         )
-    return _redirect(at_hand, job.key)
+    return _redirect(at_hand, job.key, job.media_type)
 
 
 @router.get(
@@ -133,12 +134,12 @@ def get_unexpected(
         raise ProblemError(
             HTTPStatus.CONFLICT, "nothing-unexpected", f"nothing unexpected came for the job {job_id}"
         )
-    return _redirect(at_hand, found.key)
+    return _redirect(at_hand, found.key, found.media_type)
 
 
-def _redirect(at_hand: Services, key: str) -> RedirectResponse:
+def _redirect(at_hand: Services, key: str, media_type: str | None) -> RedirectResponse:
     return RedirectResponse(
-        at_hand.bucket.presign(key, seconds=LINK_SECONDS, public=True),
+        at_hand.bucket.presign_public(key, seconds=LINK_SECONDS, media_type=media_type),
         headers={"Cache-Control": "no-store"},
     )
 
@@ -156,16 +157,23 @@ async def _from_upload(request: Request, at_hand: Services, producer_id: uuid.UU
             )
         asked = validated(JobOptions, {name: value for name, value in form.items() if name != "image"})
         # The picture goes first: a job never names a source that is not there.
-        source = await at_hand.upload_threads.run(producer_id, _store, at_hand, asked, image.file)
-    meaning = meaning_of(asked, source)
-    return await at_hand.threads.finish(
-        producer_id, _enqueue, request, at_hand, producer_id, asked, source, meaning=meaning
-    )
+        source = await at_hand.upload_threads.run(
+            producer_id, _store, at_hand, asked, image.file, producer_id
+        )
+        meaning = meaning_of(asked, source, producer_id)
+        made = await at_hand.threads.finish(
+            producer_id, _enqueue, request, at_hand, producer_id, asked, source, meaning=meaning
+        )
+        await at_hand.upload_threads.finish(
+            producer_id, make_sure_of_upload, at_hand.bucket, source, image.file, producer_id
+        )
+        return made
 
 
-def _store(at_hand: Services, asked: JobOptions, body: BinaryIO) -> str:
+def _store(at_hand: Services, asked: JobOptions, body: BinaryIO, producer_id: uuid.UUID) -> str:
     require_own_webhook(at_hand.settings, asked.webhook_url)
-    return store_upload(at_hand.bucket, body, max_bytes=at_hand.settings.max_source_bytes)
+    most = at_hand.settings.max_source_bytes
+    return store_upload(at_hand.bucket, body, max_bytes=most, producer_id=producer_id)
 
 
 def _enqueue(
@@ -181,6 +189,8 @@ def _enqueue(
     with begin_effect(request, at_hand.engine, meaning=meaning) as session:
         if asked.batch_id is not None:
             require_own_batch(session, asked.batch_id, producer_id)
+        if meaning is not None:
+            hold_sources(session, producer_id)
         take_quota(session, producer_id, 1)
         job_id = enqueue(session, asked.to_new_job(source), batch_id=asked.batch_id, producer_id=producer_id)
         logs.note(job_id=str(job_id))

@@ -169,7 +169,7 @@ def get_report(
         )
     key = found.removesuffix("json") + form
     return RedirectResponse(
-        at_hand.bucket.presign(key, seconds=LINK_SECONDS, public=True), headers={"Cache-Control": "no-store"}
+        at_hand.bucket.presign_public(key, seconds=LINK_SECONDS), headers={"Cache-Control": "no-store"}
     )
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import stat
+import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -58,11 +59,12 @@ class Upload:
     """Keeps pictures in the bucket. May be called by several threads."""
 
     bucket: Bucket
+    producer_id: uuid.UUID | None = None
 
     def __call__(self, content: Content) -> Stored:
         """Raises StorageError if the bucket does not take it."""
         with open_content(content) as file:
-            address = upload_source(self.bucket, file)
+            address = upload_source(self.bucket, file, self.producer_id)
         return Stored(address, bytes.fromhex(address.rpartition("/")[2]))
 
 

@@ -126,7 +126,7 @@ class Ingest:
             reader = ChunkReader(
                 self._source,
                 self._order.asking,
-                CheckedKeep(Upload(self._bucket), check),
+                CheckedKeep(Upload(self._bucket, self._order.producer_id), check),
                 pool,
                 self._reject,
                 memory=self._memory,

@@ -52,6 +52,8 @@ class Batch(Base):
     closes_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     reuse: Mapped[bool] = mapped_column(server_default=text("true"))
     results_key: Mapped[str | None] = mapped_column(Text)
+    # Since a job of it was deleted its results wait to be written anew; that it has ended is told already.
+    results_unwritten_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     # Told by a trigger, in the transaction that writes `results_key`.
     webhook_url: Mapped[str | None] = mapped_column(Text)
     webhook_jobs: Mapped[JobMessages] = mapped_column(Text, server_default=JobMessages.NONE)

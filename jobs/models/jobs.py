@@ -204,6 +204,13 @@ class Job(Base):
             "id",
             postgresql_where=text("finished_at IS NOT NULL AND batch_id IS NOT NULL"),
         ),
+        # Which jobs need an uploaded source; jobs with any other pay nothing.
+        Index(
+            "ix_jobs_uploaded",
+            "source",
+            postgresql_using="hash",
+            postgresql_where=text("source ~ '^s3://[^/]+/sources/'"),
+        ),
         Index("ix_jobs_key", "key", postgresql_using="hash", postgresql_where=text("key IS NOT NULL")),
     )
 

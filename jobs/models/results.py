@@ -17,10 +17,11 @@ class Result(Base):
     """A cutout by its identity: what it was made of and by, for whom, and in which bucket it lies.
 
     The primary key decides which of two jobs for the same picture calls: until the cutout is stored, the row
-    is its `buyer`'s for as long as that job is under way. `endpoint` is the address that was called, `scope`
-    whose cutout it is, `image_sha256` of the bytes that were sent. `missing_since` says since when the bucket
-    was seen not to hold the cutout, `missing_seen_at` when it was last seen so; the latter stays when the
-    cutout is bought anew.
+    is its `buyer`'s for as long as that job is under way; then it names the job whose object it is.
+    `endpoint` is the address that was called, `image_sha256` of the bytes that were sent. `scope` says whose
+    jobs are served from it: a producer's id, `operator` for jobs without one, or empty for all.
+    `missing_since` says since when the bucket was seen not to hold the cutout, `missing_seen_at` when it was
+    last seen so; the latter stays when the cutout is bought anew.
     """
 
     __tablename__ = "bought_results"

@@ -34,9 +34,29 @@ def keep_report(engine: Engine, bucket: Bucket, run_id: uuid.UUID) -> bool:
 
     Two who do it at once write the same. Raises StorageError.
     """
+    report = write_report(engine, bucket, run_id)
+    with Session(engine) as session, session.begin():
+        kept = session.scalar(
+            update(Run)
+            .where(Run.id == run_id, Run.report_key.is_(None))
+            .values(report_key=f"{folder_of(run_id)}/report.json")
+            .returning(Run.schedule_id)
+        )
+        if kept is not None:
+            _announce(session, kept, report)
+        return kept is not None
+
+
+def folder_of(run_id: uuid.UUID) -> str:
+    """Where a run's report lies."""
+    return f"reports/{run_id}"
+
+
+def write_report(engine: Engine, bucket: Bucket, run_id: uuid.UUID) -> Report:
+    """Write a run's report and its results as they are now into the bucket. Raises StorageError."""
     with Session(engine) as session:
         report = gather(session, run_id)
-    folder = f"reports/{run_id}"
+    folder = folder_of(run_id)
     if report.batch_id is not None:
         report = replace(report, results_key=_keep_results(engine, bucket, report.batch_id, folder))
     written = json.dumps(report.as_json(), indent=2)
@@ -45,16 +65,7 @@ def keep_report(engine: Engine, bucket: Bucket, run_id: uuid.UUID) -> bool:
         ("report.json", written, "application/json"),
     ):
         bucket.put_pieces([text.encode()], key=f"{folder}/{name}", media_type=media_type)
-    with Session(engine) as session, session.begin():
-        kept = session.scalar(
-            update(Run)
-            .where(Run.id == run_id, Run.report_key.is_(None))
-            .values(report_key=f"{folder}/report.json")
-            .returning(Run.schedule_id)
-        )
-        if kept is not None:
-            _announce(session, kept, report)
-        return kept is not None
+    return report
 
 
 def _announce(session: Session, schedule_id: uuid.UUID, report: Report) -> None:

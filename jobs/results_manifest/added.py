@@ -51,7 +51,7 @@ class Added:
     def _values(self, row: ResultRow | None) -> list[str]:
         if row is None:
             return [REJECTED, *[""] * (len(self.names) - 1)]
-        link = [self.links.to(row.key) if row.key else ""] if self.links else []
+        link = [self.links.to(row.key, row.media_type) if row.key else ""] if self.links else []
         width = "" if row.width is None else str(row.width)
         height = "" if row.height is None else str(row.height)
         reused = "true" if row.reused else "false"

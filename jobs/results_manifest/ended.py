@@ -74,18 +74,26 @@ def keep_results(engine: Engine, bucket: Bucket, batch_id: uuid.UUID) -> bool:
     """
     with engine.connect() as connection:
         before = connection.execute(_standing(batch_id)).one()
-    key = f"results/{batch_id}.csv"
+    key = results_key(batch_id)
     with open_results(engine, Selection(batch_id)) as results:
         bucket.put_pieces(write_results(results, Format.CSV), key=key, media_type=MEDIA_TYPES[Format.CSV])
     return _record(engine, batch_id, key, before)
 
 
-def _standing(batch_id: uuid.UUID) -> Select[int, datetime | None]:
-    """How many jobs the batch has and when the last one ended: one that ran again ended later."""
-    return select(func.count(), func.max(JOBS.c.finished_at)).where(JOBS.c.batch_id == batch_id)
+def results_key(batch_id: uuid.UUID) -> str:
+    """Where a batch's results lie once it has ended."""
+    return f"results/{batch_id}.csv"
 
 
-def _record(engine: Engine, batch_id: uuid.UUID, key: str, before: Row[int, datetime | None]) -> bool:
+def _standing(batch_id: uuid.UUID) -> Select[int, int, datetime | None]:
+    """How many jobs the batch has, how many were deleted, and when the last one ended: one that ran again
+    ended later.
+    """
+    jobs, deleted = func.count(), func.count(JOBS.c.deleted_at)
+    return select(jobs, deleted, func.max(JOBS.c.finished_at)).where(JOBS.c.batch_id == batch_id)
+
+
+def _record(engine: Engine, batch_id: uuid.UUID, key: str, before: Row[int, int, datetime | None]) -> bool:
     its = BATCHES.c.id == batch_id
     with engine.begin() as connection:
         # Whoever puts a job in line changes this row in the same transaction: it is seen below, or waits and
@@ -94,5 +102,5 @@ def _record(engine: Engine, batch_id: uuid.UUID, key: str, before: Row[int, date
         unchanged = connection.execute(_standing(batch_id)).one() == before
         if not (unchanged and connection.scalar(select(HAS_ENDED).where(its))):
             return False
-        connection.execute(update(BATCHES).where(its).values(results_key=key))
+        connection.execute(update(BATCHES).where(its).values(results_key=key, results_unwritten_at=None))
     return True

@@ -89,4 +89,4 @@ def _line(row: ResultRow, links: CutoutLinks | None) -> str:
 
 
 def _link(row: ResultRow, links: CutoutLinks) -> tuple[str | None, str | None]:
-    return (links.to(row.key), links.expires_at.isoformat()) if row.key else (None, None)
+    return (links.to(row.key, row.media_type), links.expires_at.isoformat()) if row.key else (None, None)

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from jobs.storage import Bucket
+from jobs.storage import Bucket, shown_as
 
 LINK_HOURS = 24
 # S3 signs no link for longer than a week.
@@ -14,6 +14,9 @@ class CutoutLinks:
 
     def __init__(self, bucket: Bucket, hours: int = LINK_HOURS) -> None:
         """Raises StorageError if the settings have no credentials to sign with."""
-        signer = bucket.signer(seconds=hours * 3600)
-        self.to = signer.link
-        self.expires_at = signer.signed_at + timedelta(hours=hours)
+        self._signer = bucket.signer(seconds=hours * 3600)
+        self.expires_at = self._signer.signed_at + timedelta(hours=hours)
+
+    def to(self, key: str, media_type: str | None = None) -> str:
+        """The link to one cutout, which a browser shows."""
+        return self._signer.link(key, parameters=shown_as(key, media_type))

@@ -3,6 +3,7 @@
 import json
 import re
 from ipaddress import ip_network
+from string import Formatter
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationInfo
@@ -10,12 +11,15 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from jobs.settings.words import AUTO, PREFIX, VERDICTS_EXAMPLE
+from jobs.states import Reuse
 
 SHORTEST_WEBHOOK_SECRET = 32
 HOST_ENTRY = re.compile(r"(http://)?(\*\.)?([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 HOST_NAME = re.compile(r"(\*\.)?[\w.-]+|\[[0-9A-Fa-f:.]+\]")
 METRICS_ADDRESS = re.compile(r"([\w.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
-TEMPLATE_FIELDS = frozenset({"batch", "external_id", "return_form", "job", "ext"})
+TEMPLATE_FIELDS = frozenset({"batch", "external_id", "return_form", "job", "producer", "ext"})
+# What else is put into the bucket.
+KEPT_PREFIXES = ("sources/", "manifests/", "rejects/", "results/", "reports/", "unexpected/", "cutout-check/")
 
 
 def split(value: object) -> object:
@@ -134,18 +138,43 @@ def lifeboat(value: str | None) -> str | None:
     return value
 
 
+def reuse(value: object) -> object:
+    """One of the words; true and false, as they were before there were borders, are the default and off."""
+    word = str(value).strip().lower()
+    word = {"true": Reuse.PRODUCER, "false": Reuse.OFF}.get(word, word)
+    if word not in set(Reuse):
+        raise ValueError(f"is {value!r}; write producer, all or off")
+    return Reuse(word)
+
+
 def template(value: str) -> str:
     """A template that can be filled in and gives each job a key of its own."""
-    try:
-        value.format_map(dict.fromkeys(TEMPLATE_FIELDS, "x"))
-    except (KeyError, ValueError, IndexError, AttributeError):
-        known = " ".join(f"{{{name}}}" for name in sorted(TEMPLATE_FIELDS))
-        raise ValueError(f"{value!r} cannot be filled in; it may use {known}") from None
-    if "{external_id}" not in value and "{job}" not in value:
-        raise ValueError(f"{value!r} would give all jobs one key; use {{external_id}} or {{job}}")
+    fields = _fields_of(value)
+    if "job" not in fields and not {"batch", "external_id"} <= fields:
+        raise ValueError(
+            f"{value!r} would give two jobs one key; use {{job}}, or {{batch}} together with {{external_id}}"
+        )
     if value.startswith("/") or ".." in value.split("/"):
         raise ValueError(f"{value!r} must not begin with / or climb with ..")
+    if value.startswith(("{external_id}", *KEPT_PREFIXES)):
+        raise ValueError(
+            f"{value!r} may meet what else lies in the bucket ({' '.join(KEPT_PREFIXES)});"
+            " let it begin with a folder of its own, such as cutouts/"
+        )
     return value
+
+
+def _fields_of(value: str) -> set[str]:
+    """The names in a template, each filled in whole: cut short or looked into, two values could be one."""
+    try:
+        parts = [part for part in Formatter().parse(value) if part[1] is not None]
+    except ValueError:
+        parts = [("", None, "", None)]
+    fields = {str(name) for _, name, form, conversion in parts if not (form or conversion)}
+    if len(parts) > 0 and (not fields <= TEMPLATE_FIELDS or any(form or how for _, _, form, how in parts)):
+        known = " ".join(f"{{{name}}}" for name in sorted(TEMPLATE_FIELDS))
+        raise ValueError(f"{value!r} cannot be filled in; it may use {known}")
+    return fields
 
 
 def _is_url(value: str, schemes: tuple[str, ...]) -> bool:

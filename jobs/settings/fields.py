@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from jobs.settings import checks
 from jobs.settings.words import PREFIX, VERDICTS_EXAMPLE
+from jobs.states import Reuse
 
 
 class LogFormat(StrEnum):
@@ -64,7 +65,8 @@ class Settings(BaseSettings):
     )
     key_template: str = Field(
         "cutouts/{batch}/{external_id}.{ext}",
-        description="Where a cutout goes; knows {batch} {external_id} {return_form} {job} {ext}",
+        description="Where a cutout goes; needs {job}, or {batch} and {external_id}; knows {producer}"
+        " {return_form} {ext} as well",
     )
 
     endpoint_url: str = Field("https://www.ailabapi.com", description="The endpoint's base, without a path")
@@ -114,8 +116,10 @@ class Settings(BaseSettings):
         0, ge=0, le=10, description="So many lost results (paid, never stored) a job may buy again, then held"
     )
 
-    reuse: bool = Field(
-        True, description="A picture that was bought before is served from what is stored, in any batch"
+    reuse: Reuse = Field(
+        Reuse.PRODUCER,
+        description="Whose purchases a job is served from: producer, those of its own producer; all, any"
+        " producer's, by a copy; off, none",
     )
 
     lifeboat_dir: str | None = Field(
@@ -276,6 +280,7 @@ class Settings(BaseSettings):
     _pair = field_validator("s3_secret_key", "lifeboat_s3_secret_key")(checks.pair)
     _long = field_validator("webhook_secret")(checks.long_enough)
     _lifeboat = field_validator("lifeboat_dir")(checks.lifeboat)
+    _reuse = field_validator("reuse", mode="before")(checks.reuse)
     _template = field_validator("key_template")(checks.template)
 
     def require_endpoint_api_keys(self) -> tuple[SecretStr, ...]:

@@ -9,6 +9,7 @@ from jobs.storage.errors import (
     StorageError,
     StorageRefusedError,
 )
+from jobs.storage.shown import shown_as
 
 __all__ = [
     "Bucket",
@@ -18,5 +19,6 @@ __all__ = [
     "ObjectTooLargeError",
     "StorageError",
     "StorageRefusedError",
+    "shown_as",
     "split_address",
 ]

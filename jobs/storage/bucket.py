@@ -27,6 +27,7 @@ from jobs.storage.errors import (
 from jobs.storage.links import Links, SignedRequest
 from jobs.storage.object_parts import put_parts
 from jobs.storage.object_reader import open_pieces
+from jobs.storage.shown import shown_as
 from jobs.storage.signer import Signer
 
 if TYPE_CHECKING:
@@ -71,6 +72,28 @@ class Bucket:
             raise StorageError(f"the bucket {self.name} does not hold {key} as it was sent")
         return sha256
 
+    def copy(
+        self, key: str, *, to: str, sha256: bytes, size_bytes: int, media_type: str, metadata: dict[str, str]
+    ) -> None:
+        """Copy an object within the bucket, with metadata of its own; verified as `holds` does.
+
+        Raises ObjectMissingError, or StorageError if what came is not what was wanted.
+        """
+        with plain_errors(self.name, to):
+            self._client.copy_object(
+                Bucket=self.name,
+                Key=to,
+                CopySource={"Bucket": self.name, "Key": key},
+                MetadataDirective="REPLACE",
+                TaggingDirective="REPLACE",
+                Tagging="",
+                ChecksumAlgorithm="SHA256",
+                ContentType=media_type,
+                Metadata=metadata,
+            )
+        if not self.holds(to, sha256=sha256, size_bytes=size_bytes):
+            raise StorageError(f"the bucket {self.name} does not hold {to} as it was copied")
+
     def read(self, key: str, *, max_bytes: int) -> bytes:
         """The object's bytes; raises ObjectMissingError, or ObjectTooLargeError past `max_bytes`."""
         with plain_errors(self.name, key):
@@ -92,6 +115,14 @@ class Bucket:
         if checksum:
             return checksum == base64.b64encode(sha256).decode()
         return found["ContentLength"] == size_bytes
+
+    def has(self, key: str) -> bool:
+        """Whether there is an object under this key."""
+        try:
+            self._head(key)
+        except ObjectMissingError:
+            return False
+        return True
 
     def open(self, key: str) -> BinaryIO:
         """A stream of the object's bytes that keeps 4 MiB in memory; raises ObjectMissingError.
@@ -181,14 +212,17 @@ class Bucket:
         other._turn_to(name)  # noqa: SLF001 - it is one of us
         return other
 
-    def presign(self, key: str, *, seconds: int, public: bool = False) -> str:
-        """A link that reads the object without credentials for `seconds`. Treat it as a secret.
-
-        A `public` one is for others: it goes to the address at which they reach the server.
-        """
-        links = self._public_links if public else self._links
+    def presign(self, key: str, *, seconds: int) -> str:
+        """A link that reads the object without credentials for `seconds`. Treat it as a secret."""
         with plain_errors(self.name, key):
-            return links.sign("GET", key, {}, seconds)
+            return self._links.sign("GET", key, {}, seconds)
+
+    def presign_public(self, key: str, *, seconds: int, media_type: str | None = None) -> str:
+        """The same for others: to the address at which they reach the server, and with the type and the
+        treatment by a browser signed into it (`shown_as`).
+        """
+        with plain_errors(self.name, key):
+            return self._public_links.sign("GET", key, {}, seconds, shown_as(key, media_type))
 
     def signer(self, *, seconds: int) -> Signer:
         """Signs links for others that read objects without credentials for `seconds` from now."""

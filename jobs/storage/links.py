@@ -1,6 +1,7 @@
 """Signed links into one bucket, made without the rest of boto3."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import NoCredentialsError
 
-from jobs.storage.signer import Signer
+from jobs.storage.signer import NONE, Signer
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -39,9 +40,16 @@ class Links:
         probe = self._client.generate_presigned_url("get_object", Params={"Bucket": self._bucket, "Key": "x"})
         return probe.partition("?")[0].removesuffix("x")
 
-    def sign(self, method: str, key: str, headers: dict[str, str], seconds: int) -> str:
+    def sign(
+        self,
+        method: str,
+        key: str,
+        headers: dict[str, str],
+        seconds: int,
+        parameters: Mapping[str, str] = NONE,
+    ) -> str:
         """A link, good for `seconds`, for one method, key and headers; BotoCoreError without credentials."""
-        return self._signer_of_late(seconds).link(key, method, headers)
+        return self._signer_of_late(seconds).link(key, method, headers, parameters)
 
     def signer(self, seconds: int) -> Signer:
         """Signs links from now on, good for `seconds`; BotoCoreError without credentials."""

@@ -44,11 +44,22 @@ class Signer:
         for part in scope.split("/"):
             self._key = hmac.digest(self._key, part.encode(), "sha256")
 
-    def link(self, key: str, method: str = "GET", headers: Mapping[str, str] = NONE) -> str:
-        """The link for one method and object, to be asked with just these headers. Treat it as a secret."""
+    def link(
+        self,
+        key: str,
+        method: str = "GET",
+        headers: Mapping[str, str] = NONE,
+        parameters: Mapping[str, str] = NONE,
+    ) -> str:
+        """The link for one method and object, to be asked with just these headers. Treat it as a secret.
+
+        `parameters` go into its query; they are of small letters, which sort behind what is there.
+        """
         name = quote(key, safe="/~")
         signed = sorted([("host", self._host), *((each.lower(), value) for each, value in headers.items())])
         query = self._query + "%3B".join(each for each, _ in signed)
+        if parameters:
+            query += f"&{urlencode(sorted(parameters.items()), quote_via=quote, safe='-_.~')}"
         lines = "\n".join(f"{each}:{' '.join(value.split())}" for each, value in signed)
         names = ";".join(each for each, _ in signed)
         request = f"{method}\n{self._path}{name}\n{query}\n{lines}\n\n{names}\nUNSIGNED-PAYLOAD"

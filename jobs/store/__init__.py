@@ -7,7 +7,7 @@ The statements on every job's way are built once: building one costs more than r
 from jobs.store.claims import NOT_SENT, Claim, PaidResult, claim, hand_back
 from jobs.store.hands import CANCELLABLE, RETRIABLE, cancel, cancel_all, release, retry, retry_all
 from jobs.store.held_pictures import HeldPicture, find_held_picture
-from jobs.store.identity import Making
+from jobs.store.identity import Making, scope_of
 from jobs.store.ledger import (
     Answer,
     NotBegun,
@@ -87,6 +87,7 @@ __all__ = [
     "retry_all",
     "save_in_lifeboat",
     "save_unexpected",
+    "scope_of",
     "serve",
     "settle",
     "take_result",

@@ -83,6 +83,7 @@ class Claim:
     gone_tries: int = 0
     unexpected: Unexpected | None = None
     deaths: int = 0
+    producer_id: uuid.UUID | None = None
 
     def as_parameters(self) -> dict[str, Any]:
         """The values that FENCED waits for."""
@@ -130,6 +131,7 @@ CLAIM = (
         .scalar_subquery(),
     )
     .returning(
+        JOBS.c.producer_id,
         JOBS.c.batch_id,
         JOBS.c.external_id,
         JOBS.c.source,
@@ -209,6 +211,7 @@ def claim(database: Database, job_id: uuid.UUID, fence: int, worker_id: uuid.UUI
         gone_tries=row.gone_tries,
         unexpected=Unexpected.of(row.unexpected),
         deaths=row.deaths,
+        producer_id=row.producer_id,
     )
 
 

@@ -124,7 +124,7 @@ def _retry(*states: State) -> Select[uuid.UUID]:
         update(BATCHES)
         .where(BATCHES.c.id.in_(select(retried.c.batch_id)))
         # A person wants something of it again: what is withdrawn stays so.
-        .values(results_key=null(), cancelled_at=null())
+        .values(results_key=null(), results_unwritten_at=null(), cancelled_at=null())
         .cte("unwritten"),
         lose_results_of(may_go, not_(LIVES)),
     )

@@ -18,11 +18,12 @@ from jobs.store.identity import OF, Making, identity
 
 @dataclass(frozen=True, slots=True)
 class HeldPicture:
-    """The job that is held, and why."""
+    """The job that is held, and why; `is_own` if it is of the same producer, for no other is told of it."""
 
     job_id: uuid.UUID
     code: str
     message: str
+    is_own: bool
 
 
 _HELD = JOBS.alias("held_job")
@@ -61,13 +62,18 @@ def find_held_picture(
 ) -> HeldPicture | None:
     """The job as which this claim's picture is held, the first one; None if there is none any more."""
     found = (
-        select(_HELD.c.id, _HELD.c.code, _HELD.c.message)
+        select(
+            _HELD.c.id,
+            _HELD.c.code,
+            _HELD.c.message,
+            _HELD.c.producer_id.is_not_distinct_from(JOBS.c.producer_id).label("is_own"),
+        )
         .where(JOBS.c.id == claim.job_id, *_held(JOBS.c.id, JOBS.c.return_form))
         .order_by(_HELD.c.id)
         .limit(1)
     )
     row = database.execute(found, identity(source_sha256, claim.return_form, making)).first()
-    return None if row is None else HeldPicture(row.id, row.code, row.message or "")
+    return None if row is None else HeldPicture(row.id, row.code, row.message or "", row.is_own)
 
 
 def in_doubt_elsewhere(job_id: uuid.UUID, *which: ColumnElement[bool]) -> Select[int]:

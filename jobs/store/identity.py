@@ -1,14 +1,16 @@
 """The identity of what was bought: decided in docs/decisions/0018-the-identity-of-what-was-bought.md."""
 
+import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, and_, bindparam
+from sqlalchemy import ColumnElement, FromClause, Text, and_, bindparam, cast, func, literal, or_, select
 
-from jobs.models import RESULTS
-from jobs.states import ReturnForm
+from jobs.keys import WITHOUT_PRODUCER
+from jobs.models import JOBS, RESULTS
+from jobs.states import ReturnForm, Reuse
 
-# Whose cutouts they are. One scope today, shared by all producers of an installation.
+# Scopes: a producer's own is its id. SHARED is of all producers together.
 SHARED = ""
 
 
@@ -24,6 +26,41 @@ class Making:
     preparation: int
     bucket: str
     scope: str = SHARED
+
+
+def scope_of(reuse: Reuse, producer_id: uuid.UUID | None) -> str:
+    """The scope that a producer's jobs buy in and are served from."""
+    return SHARED if reuse is Reuse.ALL else owner_of(producer_id)
+
+
+def owner_of(producer_id: uuid.UUID | None) -> str:
+    """The scope of one producer alone, or of all jobs without one."""
+    return WITHOUT_PRODUCER if producer_id is None else str(producer_id)
+
+
+def owner_in(table: FromClause) -> ColumnElement[str]:
+    """The same of a row with a producer's id, in SQL."""
+    return func.coalesce(cast(table.c.producer_id, Text), literal(WITHOUT_PRODUCER, Text))
+
+
+def is_own(own: FromClause = JOBS) -> ColumnElement[bool]:
+    """Whether a result's object was made for the producer of the job in `own`: only then is its key shown.
+
+    In a scope of one producer it always was. Among all, the result's buyer says whose it is; a buyer that was
+    deleted says nothing.
+    """
+    buyer = JOBS.alias("its_buyer")
+    return or_(
+        RESULTS.c.scope != literal(SHARED, Text),
+        select(buyer.c.id)
+        .where(
+            buyer.c.id == RESULTS.c.buyer,
+            buyer.c.deleted_at.is_(None),
+            buyer.c.producer_id.is_not_distinct_from(own.c.producer_id),
+        )
+        .correlate(RESULTS, own)
+        .exists(),
+    )
 
 
 PARTS = ("source_sha256", "return_form", "endpoint", "preparation", "bucket", "scope")

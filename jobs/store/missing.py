@@ -103,14 +103,18 @@ def forget(database: Database) -> int:
     return forgotten
 
 
-def why_wait(key: str, *, seen_before: bool, seen_of_late: int) -> Snooze | None:
-    """What becomes of a job whose cutout is missing: it waits; None if the cutout may be bought anew."""
+def why_wait(key: str | None, *, seen_before: bool, seen_of_late: int) -> Snooze | None:
+    """What becomes of a job whose cutout is missing: it waits; None if the cutout may be bought anew.
+
+    `key` is None where the object is another producer's, which is not named.
+    """
+    it = key or "its cutout"
     if not seen_before:
-        words = f"the bucket does not hold {key}, which was bought; it is looked for again first"
+        words = f"the bucket does not hold {it}, which was bought; it is looked for again first"
         return Snooze(CODE, words, SECOND_LOOK.total_seconds())
     if seen_of_late >= TOO_MANY:
         words = (
-            f"the bucket does not hold {key} and {seen_of_late - 1:,} more cutouts that were bought;"
+            f"the bucket does not hold {it} and {seen_of_late - 1:,} more cutouts that were bought;"
             " none is bought anew until they are there again or `cutout forget-missing` says so"
         )
         return Snooze(CODE, words, HELD_BACK_S)

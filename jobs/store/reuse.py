@@ -5,7 +5,7 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Boolean, Row, and_, bindparam, func, literal_column, or_, select, update
+from sqlalchemy import Boolean, Row, and_, bindparam, case, func, literal_column, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from jobs.database import Database
@@ -14,7 +14,7 @@ from jobs.outcomes import Snooze, StoredObject
 from jobs.states import Standing, State
 from jobs.store import missing
 from jobs.store.claims import FENCED, Claim
-from jobs.store.identity import IDENTITY, OF, PARTS, Making, identity, is_identity
+from jobs.store.identity import IDENTITY, OF, PARTS, Making, identity, is_identity, is_own
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,15 @@ class Theirs:
 
 @dataclass(frozen=True, slots=True)
 class BoughtBefore:
-    """The cutout as it was stored, and by what it was made; `missed` if the bucket was seen without it."""
+    """The cutout as it was stored, and by what it was made; `missed` if the bucket was seen without it.
+
+    `is_own` if its object was made for the same producer: any other is copied before it is handed over.
+    """
 
     stored: StoredObject
     making: Making
     missed: bool = False
+    is_own: bool = True
 
 
 IT_IS_FENCED = select(JOBS.c.id).where(FENCED).exists()
@@ -84,7 +88,13 @@ TAKE = (
     .add_cte(update(JOBS).where(FENCED).values(source_sha256=OF["source_sha256"]).cte("marked"))
 )
 STORED = missing.STORED
-FOUND = (*(RESULTS.c[name] for name in STORED), RESULTS.c.preparation, RESULTS.c.missing_since)
+IS_OWN = case(
+    (
+        RESULTS.c.key.is_not(None),
+        select(JOBS.c.id).where(JOBS.c.id == bindparam("claimed_job"), is_own()).exists(),
+    )
+).label("is_own")
+FOUND = (*(RESULTS.c[name] for name in STORED), RESULTS.c.preparation, RESULTS.c.missing_since, IS_OWN)
 FIND = select(RESULTS.c.buyer, *FOUND).where(IDENTITY)
 FIND_MADE_OTHERWISE = (
     select(*FOUND)
@@ -133,6 +143,8 @@ PUBLISH = (
         **{name: bindparam(f"new_{name}", type_=RESULTS.c[name].type) for name in STORED},
         image_sha256=ATTEMPTS.c.image_sha256,
         stored_at=func.now(),
+        # Another may have taken the row meanwhile: its buyer says whose the object is.
+        buyer=JOBS.c.id,
     )
     .cte("published")
 )
@@ -156,8 +168,8 @@ def find_made_otherwise(
     database: Database, claim: Claim, sha256: bytes, making: Making, *, sent_sha256: bytes
 ) -> BoughtBefore | None:
     """A cutout of the same source that another preparation made of the same bytes."""
-    parameters = identity(sha256, claim.return_form, making) | {"sent_sha256": sent_sha256}
-    row = database.execute(FIND_MADE_OTHERWISE, parameters).first()
+    parameters = claim.as_parameters() | identity(sha256, claim.return_form, making)
+    row = database.execute(FIND_MADE_OTHERWISE, parameters | {"sent_sha256": sent_sha256}).first()
     return None if row is None else _bought_before(row, making)
 
 
@@ -166,13 +178,16 @@ def adopt_result(
     claim: Claim,
     sha256: bytes,
     making: Making,
-    found: BoughtBefore,
+    stored: StoredObject,
     *,
     sent_sha256: bytes,
 ) -> None:
-    """Let whoever asks next be served from this cutout, which another preparation made of the same bytes."""
+    """Let whoever asks next be served from this cutout, which another preparation made of the same bytes.
+
+    `stored` is as this job has it.
+    """
     parameters = claim.as_parameters() | identity(sha256, claim.return_form, making)
-    new = {f"new_{name}": getattr(found.stored, name) for name in STORED}
+    new = {f"new_{name}": getattr(stored, name) for name in STORED}
     database.execute(ADOPT, parameters | new | {"sent_sha256": sent_sha256})
 
 
@@ -183,7 +198,9 @@ def miss_result(database: Database, claim: Claim, sha256: bytes, broken: BoughtB
     row = database.execute(MARK, parameters).first()
     if row is None:
         return Snooze("TWIN_IS_BOUGHT", "another job buys the same cutout anew", 0.0)
-    wait = missing.why_wait(broken.stored.key, seen_before=row[0], seen_of_late=row[1])
+    wait = missing.why_wait(
+        broken.stored.key if broken.is_own else None, seen_before=row[0], seen_of_late=row[1]
+    )
     if wait is not None:
         return wait
     if database.scalar(DISOWN, parameters) is None:
@@ -224,4 +241,4 @@ def address_sha256(address: str) -> bytes:
 def _bought_before(row: Row[Any], making: Making) -> BoughtBefore:
     stored = StoredObject(*(getattr(row, name) for name in STORED))
     made = replace(making, preparation=row.preparation)
-    return BoughtBefore(stored, made, missed=row.missing_since is not None)
+    return BoughtBefore(stored, made, missed=row.missing_since is not None, is_own=bool(row.is_own))

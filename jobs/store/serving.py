@@ -34,9 +34,9 @@ from jobs.database import Database
 from jobs.keys import uploaded_sources
 from jobs.models import BATCHES, JOBS, RESULTS, constant
 from jobs.outcomes import Snooze, StoredObject
-from jobs.states import Standing, State, Step
+from jobs.states import ReturnForm, Reuse, Standing, State, Step
 from jobs.store import missing
-from jobs.store.identity import Making
+from jobs.store.identity import Making, is_own, owner_in
 from jobs.store.missing import STORED
 from jobs.store.words import cut
 
@@ -54,6 +54,7 @@ class Shelf:
     """
 
     making: Making
+    reuse: Reuse = Reuse.ALL
 
     def as_parameters(self) -> dict[str, Any]:
         """The values that IS_BOUGHT waits for."""
@@ -61,10 +62,11 @@ class Shelf:
             "has_shelf": True,
             "uploaded": uploaded_sources(self.making.bucket),
             **{f"by_{name}": getattr(self.making, name) for name in MADE_BY},
+            "by_scope": self.making.scope if self.reuse is Reuse.ALL else None,
         }
 
 
-MADE_BY = ("endpoint", "preparation", "bucket", "scope")
+MADE_BY = ("endpoint", "preparation", "bucket")
 NO_SHELF = {
     "has_shelf": False,
     "uploaded": "",
@@ -79,7 +81,8 @@ NO_SHELF = {
 class Bought:
     """A job in a parcel, and the cutout that was bought of its source.
 
-    `missed` if the bucket was seen without it.
+    `missed` if the bucket was seen without it. A cutout that is not the producer's own is copied to a key of
+    the job's, for which the job's own fields are here; `copied_to` is that key.
     """
 
     job_id: uuid.UUID
@@ -87,13 +90,22 @@ class Bought:
     source_sha256: bytes
     stored: StoredObject
     missed: bool = False
+    is_own: bool = True
+    return_form: ReturnForm = ReturnForm.RGBA
+    producer_id: uuid.UUID | None = None
+    batch_id: uuid.UUID | None = None
+    external_id: str | None = None
+    copied_to: str | None = None
 
 
 ITS_CONTENT = func.decode(func.substring(JOBS.c.source, bindparam("uploaded", type_=Text)), "hex")
+# One scope of all, or that of the job's own producer.
+ITS_SCOPE = func.coalesce(bindparam("by_scope", type_=Text), owner_in(JOBS))
 ITS_RESULT = and_(
     RESULTS.c.source_sha256 == ITS_CONTENT,
     RESULTS.c.return_form == JOBS.c.return_form,
     *(RESULTS.c[name] == bindparam(f"by_{name}", type_=RESULTS.c[name].type) for name in MADE_BY),
+    RESULTS.c.scope == ITS_SCOPE,
     RESULTS.c.key.is_not(None),
 )
 IS_BOUGHT: ColumnElement[bool] = and_(
@@ -115,6 +127,7 @@ def _of(parcel: TableValuedAlias) -> ColumnElement[bool]:
     return and_(JOBS.c.id == parcel.c.id, JOBS.c.fence == parcel.c.fence, JOBS.c.standing == SERVING)
 
 
+OF_THE_JOB = ("return_form", "producer_id", "batch_id", "external_id")
 HANDED = _parcel()
 FIND = (
     select(
@@ -122,6 +135,8 @@ FIND = (
         JOBS.c.fence,
         RESULTS.c.source_sha256,
         RESULTS.c.missing_since,
+        is_own().label("is_own"),
+        *(JOBS.c[name] for name in OF_THE_JOB),
         *(RESULTS.c[name] for name in STORED),
     )
     .select_from(HANDED)
@@ -129,13 +144,19 @@ FIND = (
     .join(RESULTS, ITS_RESULT)
 )
 
-FOUND = _parcel(source_sha256=LargeBinary(), key=Text(), sha256=LargeBinary())
+FOUND = _parcel(source_sha256=LargeBinary(), key=Text(), sha256=LargeBinary(), copied_to=Text())
 
 
 def _serve() -> Update:
     # Locked: whoever deletes a cutout waits for these jobs to have it, or they find it gone.
     offered = (
-        select(FOUND.c.id, FOUND.c.fence, RESULTS.c.source_sha256, *(RESULTS.c[name] for name in STORED))
+        select(
+            FOUND.c.id,
+            FOUND.c.fence,
+            FOUND.c.copied_to,
+            RESULTS.c.source_sha256,
+            *(RESULTS.c[name] for name in STORED),
+        )
         .select_from(FOUND)
         .join(JOBS, _of(FOUND))
         .join(
@@ -167,7 +188,8 @@ def _serve() -> Update:
             message=null(),
             reused=true(),
             source_sha256=offered.c.source_sha256,
-            **{name: offered.c[name] for name in STORED},
+            **{name: offered.c[name] for name in STORED if name != "key"},
+            key=func.coalesce(offered.c.copied_to, offered.c.key),
         )
         .returning(JOBS.c.id)
     )
@@ -207,6 +229,11 @@ def find_bought(database: Database, handed_out: HandedOut, shelf: Shelf) -> list
             row.source_sha256,
             StoredObject(*(getattr(row, name) for name in STORED)),
             missed=row.missing_since is not None,
+            is_own=row.is_own,
+            return_form=ReturnForm(row.return_form),
+            producer_id=row.producer_id,
+            batch_id=row.batch_id,
+            external_id=row.external_id,
         )
         for row in rows
     ]
@@ -218,6 +245,7 @@ def serve(database: Database, served: Sequence[Bought], shelf: Shelf) -> int:
         "its_source_sha256": [each.source_sha256 for each in served],
         "its_key": [each.stored.key for each in served],
         "its_sha256": [each.stored.sha256 for each in served],
+        "its_copied_to": [each.copied_to for each in served],
     }
     handed_out = [(each.job_id, each.fence) for each in served]
     return len(database.scalars(SERVE, _parameters(handed_out) | cutouts | shelf.as_parameters()).all())
@@ -243,7 +271,8 @@ def miss(database: Database, broken: Bought, shelf: Shelf) -> Snooze | None:
     row = database.execute(MARK, parameters).first()
     if row is None:
         return None
-    wait = missing.why_wait(broken.stored.key, seen_before=row[0], seen_of_late=row[1])
+    key = broken.stored.key if broken.is_own else None
+    wait = missing.why_wait(key, seen_before=row[0], seen_of_late=row[1])
     if wait is None:
         database.execute(DISOWN, parameters)
     return wait

@@ -51,7 +51,7 @@ def _accept() -> Select[uuid.UUID]:
     return select(accepted.c.id).add_cte(
         update(BATCHES)
         .where(BATCHES.c.id.in_(select(accepted.c.batch_id)))
-        .values(results_key=null())
+        .values(results_key=null(), results_unwritten_at=null())
         .cte("unwritten")
     )
 

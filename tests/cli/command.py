@@ -46,6 +46,13 @@ class Cutout:
         code = process.wait()
         return self.checked(Ran(code, *(path.read_text() for path in said)), environment)
 
+    def begin(self, *arguments: str | Path) -> Forked:
+        """The same, still running, as a process that may be killed."""
+        said = self.directory / ".begun_stdout", self.directory / ".begun_stderr"
+        return Forked(
+            _run, [str(argument) for argument in arguments], self.environment, self.directory, *said
+        )
+
     def start(self, *arguments: str | Path, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
         """The same in an interpreter of its own, still running."""
         return subprocess.Popen(

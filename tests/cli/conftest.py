@@ -60,7 +60,7 @@ def system(
         "CUTOUT_CALLS_PER_SECOND": "1000",
         "CUTOUT_CALLS_IN_FLIGHT": "100",
         "CUTOUT_WORKER_THREADS": "4",
-        "CUTOUT_REUSE": "false",
+        "CUTOUT_REUSE": "off",
     }
     settings = {key.removeprefix("CUTOUT_").lower(): value for key, value in environment.items()}
     bucket = Bucket(load_settings(**settings))

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from cli.doctor import check_formats
 from jobs import breaker
+from jobs.models import Job
 from jobs.settings import Settings
 from jobs.states import Stop
 from jobs.storage import Bucket
@@ -23,7 +24,7 @@ from tests.support.working import somebody_works
 from worker.endpoint.image_heif import is_heif_decoded
 
 CHECKS = [
-    *("database", "migrations", "redis", "bucket", "dispatcher", "worker", "calls", "cutouts"),
+    *("database", "migrations", "redis", "bucket", "dispatcher", "worker", "calls", "cutouts", "objects"),
     *("eviction", "clocks", "formats", "endpoint", "results", "audit"),
 ]
 # Nothing listens there: ports below 1024 are not given to the servers of tests.
@@ -93,6 +94,25 @@ class TestTheDoctor:
         assert [line.split()[:2] for line in ran.stdout.splitlines()] == [["ok", name] for name in CHECKS]
         assert " credits\n" in ran.stdout
         assert sandbox.charges() == 0
+
+    def test_sees_an_object_that_another_has_replaced(
+        self, cutout: Cutout, engine: Engine, bucket: Bucket
+    ) -> None:
+        """By its hash, with the key and the job; one that is not there may have been deleted on purpose."""
+        make_batch(engine, {"a": DONE, "b": DONE})
+        with Session(engine) as session, session.begin():
+            first, second = session.query(Job).order_by(Job.id)
+            for job in (first, second):
+                job.key = f"cutouts/{job.external_id}.png"
+                data = job.external_id.encode() if job.external_id else b""
+                job.sha256 = bucket.put_cutout(data, key=job.key, media_type="image/png", metadata={})
+                job.size_bytes = len(data)
+            first_id = first.id
+        assert cutout("doctor").code == 0
+        bucket.delete("cutouts/b.png")
+        assert cutout("doctor").code == 0
+        bucket.put_cutout(b"c", key="cutouts/a.png", media_type="image/png", metadata={})
+        assert f"cutouts/a.png of job {first_id}" in red_lines(cutout("doctor"))["objects"]
 
     def test_says_that_the_bucket_keeps_what_is_deleted(self, cutout: Cutout, bucket: Bucket) -> None:
         """A green line with what to do about it: keeping versions is no fault, and old ones are paid for."""

@@ -77,7 +77,7 @@ class TestADryRun:
         (tmp_path / "photos").mkdir()
         for name in ("a.png", "b.png"):
             (tmp_path / "photos" / name).write_bytes(picture)
-        ran = cutout("ingest", "photos", "--dry-run", settings={"CUTOUT_REUSE": "true"})
+        ran = cutout("ingest", "photos", "--dry-run", settings={"CUTOUT_REUSE": "producer"})
         said = {" ".join(line.split()) for line in ran.stdout.splitlines()}
         assert ran.code == 0
         assert "same picture 1 0 credits" in said

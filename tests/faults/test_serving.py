@@ -18,7 +18,7 @@ PHOTO = Path(__file__).parents[2] / "photos" / "eniko-kis-663725-unsplash.jpg"
 def system(environment: dict[str, str], proxy: Proxy, sandbox: Sandbox, tmp_path: Path) -> Iterator[System]:
     """Dispatcher and one worker that reuses what was bought; the proxy stands before its bucket."""
     sandbox.reset()
-    settings = environment | {"CUTOUT_REUSE": "true", "CUTOUT_S3_ENDPOINT_URL": proxy.url}
+    settings = environment | {"CUTOUT_REUSE": "producer", "CUTOUT_S3_ENDPOINT_URL": proxy.url}
     with System(settings, tmp_path, api=False) as running:
         yield running
 

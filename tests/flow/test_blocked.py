@@ -31,7 +31,7 @@ COUNTED = text("SELECT state, count(*) FROM jobs WHERE batch_id = :id GROUP BY 1
 @pytest.fixture
 def system(environment: dict[str, str], bucket: Bucket, tmp_path: Path) -> Iterator[System]:
     """Dispatcher and worker; two calls at a time, and no picture is bought twice."""
-    settings = environment | {"CUTOUT_REUSE": "true", "CUTOUT_CALLS_IN_FLIGHT": "2"}
+    settings = environment | {"CUTOUT_REUSE": "producer", "CUTOUT_CALLS_IN_FLIGHT": "2"}
     with System(settings, tmp_path, api=False) as running:
         yield running
 

@@ -22,7 +22,7 @@ ENDED = "SELECT count(*) = {} FROM runs WHERE report_key IS NOT NULL"
 @pytest.fixture
 def system(environment: dict[str, str], bucket: Bucket, tmp_path: Path) -> Iterator[System]:
     """Dispatcher, worker and ingester, which take what was bought before."""
-    with System(environment | {"CUTOUT_REUSE": "true"}, tmp_path, api=False) as running:
+    with System(environment | {"CUTOUT_REUSE": "producer"}, tmp_path, api=False) as running:
         running.start("ingester", "ingester")
         yield running
 

@@ -23,7 +23,7 @@ class TestTwins:
     ) -> None:
         """Thirty jobs for one picture, through two workers at once: one charge, one cutout, all succeed."""
         sandbox.set(latency=0.5)
-        settings = environment | {"CUTOUT_REUSE": "true"}
+        settings = environment | {"CUTOUT_REUSE": "producer"}
         with System(settings, tmp_path, api=False) as system:
             system.start_worker("worker-2")
             system.enqueue(upload(bucket), TWINS)
@@ -41,7 +41,7 @@ class TestTwins:
     ) -> None:
         """Killed in the call, its charge is unknown; the job calls once more, and the twins share that."""
         sandbox.set(latency=1.5)
-        settings = environment | {"CUTOUT_REUSE": "true", "CUTOUT_WORKER_SILENCE_SECONDS": "5"}
+        settings = environment | {"CUTOUT_REUSE": "producer", "CUTOUT_WORKER_SILENCE_SECONDS": "5"}
         with System(settings, tmp_path, api=False) as system:
             system.enqueue(upload(bucket), 5)
             system.until("SELECT count(*) = 1 FROM attempts")
@@ -57,7 +57,7 @@ class TestTwins:
         self, environment: dict[str, str], sandbox: Sandbox, bucket: Bucket, tmp_path: Path
     ) -> None:
         """Four hundred jobs served from one cutout do not wait for a limit of one call in 2 s."""
-        settings = environment | {"CUTOUT_REUSE": "true", "CUTOUT_CALLS_PER_SECOND": "0.5"}
+        settings = environment | {"CUTOUT_REUSE": "producer", "CUTOUT_CALLS_PER_SECOND": "0.5"}
         with System(settings, tmp_path, api=False) as system:
             source = upload(bucket)
             system.enqueue(source)

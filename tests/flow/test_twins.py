@@ -21,7 +21,7 @@ def test_a_thousand_twins_are_handed_out_once(
     """While the result of the one call cannot be fetched they wait in Postgres; then all are served."""
     sandbox.fault("result_unavailable", next=1)
     # Nothing is handed out again because the machine is busy.
-    settings = environment | {"CUTOUT_REUSE": "true", "CUTOUT_MESSAGE_LEASE_SECONDS": "600"}
+    settings = environment | {"CUTOUT_REUSE": "producer", "CUTOUT_MESSAGE_LEASE_SECONDS": "600"}
     with System(settings, tmp_path, api=False) as system:
         with PHOTO.open("rb") as file:
             source = upload_source(bucket, file)

@@ -7,9 +7,11 @@ from sqlalchemy.orm import Session
 
 from jobs import store
 from jobs.enqueueing import NewJob, enqueue
-from jobs.outcomes import Hold
+from jobs.models import Result
+from jobs.outcomes import Hold, StoredObject, Succeeded
+from jobs.producers import create_producer
 from jobs.store import BoughtBefore, Claim, Mine, Theirs
-from tests.support.steps import MAKING, SOURCE, SOURCE_SHA256, claim_one, new_worker
+from tests.support.steps import MAKING, SOURCE, SOURCE_SHA256, claim_one, new_worker, paid
 
 SHA256 = SOURCE_SHA256
 
@@ -71,3 +73,20 @@ class TestTwoJobsForOnePicture:
             Mine(),
             Theirs(first.job_id),
         ]
+
+
+def test_whoever_publishes_is_known_as_the_owner(session: Session) -> None:
+    """A's result comes after B has taken its place as the buyer: to B its key is another's, to A its own."""
+    a, b = (create_producer(session, name)[0].id for name in ("a", "b"))
+    worker_id = new_worker(session)
+    for owner in (a, b, a, b):
+        enqueue(session, NewJob(SOURCE), producer_id=owner)
+    late, buyer, *others = (claim_one(session, worker_id) for _ in range(4))
+    assert store.take_result(session, late, SHA256, MAKING) == Mine()
+    late = paid(session, late, source_sha256=SHA256)
+    session.execute(text("UPDATE bought_results SET buyer = :id"), {"id": buyer.job_id})
+    stored = StoredObject("cutouts/of-a.png", b"c" * 32, "image/png", 1, 2, 3)
+    assert store.settle(session, late, Succeeded(stored, bucket=MAKING.bucket))
+    assert session.query(Result).one().buyer == late.job_id
+    seen = [store.take_result(session, each, SHA256, MAKING) for each in (*others, buyer)]
+    assert [isinstance(each, BoughtBefore) and each.is_own for each in seen] == [True, False, False]

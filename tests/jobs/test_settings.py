@@ -91,7 +91,21 @@ class TestAMissingOrWrongSetting:
             ("s3_secret_key", "only-one-of-the-two", "both or neither"),
             ("endpoint_url", "www.ailabapi.com", "https://"),
             ("key_template", "cutouts/{nobody}.png", "{external_id}"),
-            ("key_template", "cutouts/all.{ext}", "all jobs one key"),
+            ("key_template", "cutouts/all.{ext}", "two jobs one key"),
+            ("key_template", "cutouts/{external_id}.{ext}", "{batch} together with {external_id}"),
+            ("key_template", "{producer}/{external_id}.{ext}", "{batch} together with {external_id}"),
+            ("key_template", "cutouts/{batch}.{ext}", "two jobs one key"),
+            ("key_template", "cutouts/{{job}}.{ext}", "two jobs one key"),
+            ("key_template", "cutouts/{job:.4}", "cannot be filled in"),
+            ("key_template", "cutouts/{batch}/{external_id:.1}", "cannot be filled in"),
+            ("key_template", "cutouts/{job!r}", "cannot be filled in"),
+            ("key_template", "cutouts/{job.int}", "cannot be filled in"),
+            ("key_template", "cutouts/{job", "cannot be filled in"),
+            ("key_template", "cutouts/{}", "cannot be filled in"),
+            ("key_template", "results/{batch}/{external_id}", "a folder of its own"),
+            ("key_template", "sources/{job}", "a folder of its own"),
+            ("key_template", "{external_id}/{batch}", "a folder of its own"),
+            ("reuse", "some", "producer, all or off"),
             ("key_template", "../{job}", ".."),
             ("key_template", "{external_id!q}", "cannot be filled in"),
             ("s3_bucket", "x", "at least 3"),
@@ -133,3 +147,19 @@ class TestAMissingOrWrongSetting:
 def test_the_example_file_documents_every_setting() -> None:
     """.env.example is what the settings say of themselves."""
     assert (Path(__file__).parents[2] / ".env.example").read_text() == example()
+
+
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [("all", "all"), (" Producer ", "producer"), ("true", "producer"), ("False", "off"), ("off", "off")],
+)
+def test_reuse_knows_the_words_of_before(value: str, meant: str) -> None:
+    """An installation that had switched it off, or on, goes on without another's cutouts."""
+    assert load(reuse=value).reuse == meant
+
+
+@pytest.mark.parametrize(
+    "template", ["cutouts/{job}", "c/{producer}/{batch}/{external_id}.{ext}", "{return_form}/{job}.{ext}"]
+)
+def test_a_template_with_a_key_for_each_job_is_taken(template: str) -> None:
+    assert load(key_template=template).key_template == template

@@ -27,12 +27,18 @@ class Bench:
     bucket: Bucket
     context: WorkerContext
 
-    def enqueue(self, source: bytes | str, form: ReturnForm = ReturnForm.RGBA) -> uuid.UUID:
-        """A new job in line."""
-        address = source if isinstance(source, str) else upload_source(self.bucket, io.BytesIO(source))
+    def enqueue(
+        self, source: bytes | str, form: ReturnForm = ReturnForm.RGBA, *, producer_id: uuid.UUID | None = None
+    ) -> uuid.UUID:
+        """A new job in line, of a batch of its own."""
+        address = source if isinstance(source, str) else self.upload(source, producer_id)
         with Session(self.engine) as session, session.begin():
-            batch = create_batch(session, "b")
-            return enqueue(session, NewJob(address, "SKU", form), batch_id=batch.id)
+            batch = create_batch(session, "b", producer_id=producer_id)
+            return enqueue(session, NewJob(address, "SKU", form), batch_id=batch.id, producer_id=producer_id)
+
+    def upload(self, source: bytes, producer_id: uuid.UUID | None = None) -> str:
+        """A picture as an uploaded source."""
+        return upload_source(self.bucket, io.BytesIO(source), producer_id)
 
     def work(self) -> None:
         """Hand out what is in line or rests, and process it."""

@@ -5,6 +5,7 @@ import redis
 from sqlalchemy import Engine
 
 from jobs.settings import Settings
+from jobs.states import Reuse
 from jobs.storage import Bucket
 from local import LocalServices
 from tests.support.bench import Bench
@@ -34,7 +35,7 @@ def make_bench(engine: Engine, bucket: Bucket, settings: Settings) -> Iterator[C
 @pytest.fixture
 def reusing(make_bench: Callable[..., Bench]) -> Bench:
     """A bench that serves what was bought before."""
-    return make_bench(reuse=True)
+    return make_bench(reuse=Reuse.PRODUCER)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from jobs.states import State
+from jobs.states import Reuse, State
 from tests.support.bench import Bench
 from tests.support.sandbox import Sandbox
 from worker.endpoint.client import CUT_OUT_PATH, call_url
@@ -17,12 +17,12 @@ def test_a_trial_at_the_sandbox_is_not_served_as_the_endpoints(
     make_bench: Callable[..., Bench], sandbox: Sandbox, photo: bytes
 ) -> None:
     """Whoever goes live on the same database buys anew."""
-    trial = make_bench(reuse=True)
+    trial = make_bench(reuse=Reuse.PRODUCER)
     trial.done(photo)
     known = trial.context.settings
     hosts = tuple(host.replace("127.0.0.1", "localhost") for host in known.result_hosts)
     live = make_bench(
-        reuse=True,
+        reuse=Reuse.PRODUCER,
         endpoint_url=known.endpoint_url.replace("127.0.0.1", "localhost"),
         result_hosts=(*known.result_hosts, *hosts),
     )
@@ -77,9 +77,9 @@ class TestANewPreparation:
         assert sandbox.charges() == 1
 
 
-@pytest.mark.parametrize("reuse", [True, False])
+@pytest.mark.parametrize("reuse", [Reuse.PRODUCER, Reuse.OFF])
 def test_a_picture_that_waits_for_a_person_is_not_called_as_another_job(
-    make_bench: Callable[..., Bench], sandbox: Sandbox, photo: bytes, *, reuse: bool
+    make_bench: Callable[..., Bench], sandbox: Sandbox, photo: bytes, *, reuse: Reuse
 ) -> None:
     """It is held for the same reason, and says as which job. A retry of it calls."""
     bench = make_bench(reuse=reuse, retry_unknown=0)

@@ -29,7 +29,9 @@ def carry_as_parcel(bench: Bench) -> None:
     """What was bought by the parcel, the rest by claims, as the dispatcher hands it out."""
     with Session(bench.engine) as session, session.begin():
         session.query(Job).filter(Job.standing == Standing.RESTING).update({"standing": Standing.IN_LINE})
-        turns = hand_out(session, 0, lease=LEASE, shelf=Shelf(bench.context.making), room=50)
+        turns = hand_out(
+            session, 0, lease=LEASE, shelf=Shelf(bench.context.making, bench.context.settings.reuse), room=50
+        )
         served: HandedOut = [*turns.served]
     if served:
         serve(bench.context, served)

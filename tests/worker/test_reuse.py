@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import text
 
 from jobs.models import Job
-from jobs.states import ReturnForm, State
+from jobs.states import ReturnForm, Reuse, State
 from jobs.storage import Bucket
 from jobs.store import recall_source
 from tests.support.bench import Bench
@@ -173,7 +173,7 @@ class TestAPictureInABucket:
         other = bucket.sibling(f"{bucket.name}-drop")
         other.create()
         other.put_cutout(photo, key="a.jpg", media_type="image/jpeg", metadata={})
-        bench = make_bench(reuse=True, source_buckets=(other.name,))
+        bench = make_bench(reuse=Reuse.PRODUCER, source_buckets=(other.name,))
         address = f"s3://{other.name}/a.jpg"
         assert [bench.done(address).reused for _ in range(2)] == [False, True]
         with bench.engine.connect() as connection:
@@ -183,7 +183,7 @@ class TestAPictureInABucket:
 @pytest.fixture
 def web_bench(make_bench: Callable[..., Bench], web: WebServer) -> Bench:
     """A bench that may fetch from that server, and reuses."""
-    return make_bench(reuse=True, source_private_hosts=(web.host,))
+    return make_bench(reuse=Reuse.PRODUCER, source_private_hosts=(web.host,))
 
 
 def test_a_host_is_not_asked_for_more_at_once_than_is_polite(

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from jobs.line import hand_out
 from jobs.models import Job
-from jobs.states import Standing, State
+from jobs.states import Reuse, Standing, State
 from jobs.storage import Bucket
 from jobs.store import HandedOut, Shelf
 from tests.support.bench import Bench
@@ -26,7 +26,7 @@ def parcel(bench: Bench, *sources: bytes) -> HandedOut:
     """A job for each of these pictures, whose cutouts are bought, on their way to be served."""
     enqueued = [bench.enqueue(source) for source in sources]
     with Session(bench.engine) as session, session.begin():
-        shelf = Shelf(bench.context.making)
+        shelf = Shelf(bench.context.making, bench.context.settings.reuse)
         turns = hand_out(session, MOST, lease=LEASE, shelf=shelf, room=MOST)
     assert turns.calls == []
     fences = dict(turns.served)
@@ -138,7 +138,7 @@ def test_a_link_tells_whether_the_bucket_holds_a_cutout(
     make_bench: Callable[..., Bench], photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By one request and its checksum: boto3 is not needed to see that it is there."""
-    bench = make_bench(reuse=True)
+    bench = make_bench(reuse=Reuse.PRODUCER)
     bench.done(photo)
     monkeypatch.setattr(Bucket, "holds", lambda *_, **__: pytest.fail("boto3 was asked"))
     served = parcel(bench, photo)

@@ -1,0 +1,62 @@
+"""Erasing all that is kept of a picture."""
+
+import re
+from collections import Counter
+from typing import Annotated
+
+import typer
+
+from cli.console import Exit, fail, out
+from cli.database import open_database, plain_errors
+from jobs.erasing import erase as erase_all
+from jobs.erasing import find
+from jobs.settings import settings
+from jobs.storage import Bucket, StorageError
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def erase(
+    source_sha256: Annotated[
+        str, typer.Option("--source-sha256", metavar="HEX", help="The SHA-256 of the picture's bytes.")
+    ],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Erase it; else only say what would go.")] = False,
+) -> None:
+    """Erase a picture: its cutouts, sources, jobs, messages and lines in results, of all producers.
+
+    What its calls cost stays in the ledger. Safe to interrupt and to repeat. Exit code 1 if nothing is kept
+    of it, 3 if jobs for it have to end first: then repeat it.
+    """
+    digits = source_sha256.strip().lower()
+    if not SHA256.fullmatch(digits):
+        fail(f"{source_sha256!r} is no SHA-256; give 64 hexadecimal digits, as `sha256sum FILE` prints them")
+    sha256, bucket = bytes.fromhex(digits), Bucket(settings(), connections=1)
+    try:
+        with plain_errors():
+            engine = open_database()
+            found = find(engine, bucket, sha256)
+            if not found:
+                fail(f"nothing is kept of {digits}", Exit.FAILED)
+            if not yes:
+                _say("would erase", found.counted())
+                out.print("nothing is changed; the same with --yes erases it")
+                return
+            erased = erase_all(engine, bucket, sha256)
+    except StorageError as error:
+        fail(f"{error}; what is left is erased by the same command", Exit.FAILED)
+    finally:
+        bucket.close()
+    _say("erased", erased.removed)
+    for line in dict.fromkeys(erased.kept):
+        out.print(f"kept    {line}", markup=False)
+    if erased.unfinished:
+        for job_id in erased.unfinished:
+            out.print(f"waits   job {job_id}: a worker has it, or its paid result is copied first")
+        raise typer.Exit(Exit.UNFINISHED)
+
+
+def _say(word: str, counts: Counter[str]) -> None:
+    for what, count in counts.items():
+        if count:
+            out.print(f"{word}  {count:,} {what}")

@@ -1,0 +1,28 @@
+"""Results that are written anew after a deletion, and the reports of schedules' runs that repeat them."""
+
+import uuid
+
+from sqlalchemy import Engine, select
+
+from jobs.models import BATCHES, RUNS
+from jobs.reports.keeping import write_report
+from jobs.results_manifest import keep_results
+from jobs.storage import Bucket
+
+UNWRITTEN = (
+    select(RUNS.c.id)
+    .join(BATCHES, BATCHES.c.id == RUNS.c.batch_id)
+    .where(BATCHES.c.results_unwritten_at.is_not(None), RUNS.c.report_key.is_not(None))
+)
+
+
+def keep_results_and_reports(engine: Engine, bucket: Bucket, batch_id: uuid.UUID) -> bool:
+    """Write a batch's results, after the reports that were there before a job of it was deleted.
+
+    The batch's row says that they are to be written until the results are. Raises StorageError.
+    """
+    with engine.connect() as connection:
+        runs = connection.scalars(UNWRITTEN.where(BATCHES.c.id == batch_id)).all()
+    for run_id in runs:
+        write_report(engine, bucket, run_id)
+    return keep_results(engine, bucket, batch_id)

@@ -56,8 +56,8 @@ class TestALateSender:
             third.await_permission()
             third.sent()
             assert time.monotonic() - began < scaled(1.3)
-            second.sent()
             late = time.monotonic()
+            second.sent()
             fourth = stack.enter_context(make_limiter(rate=2).slot(longest_wait_s=5))
             fourth.await_permission()
             assert time.monotonic() - late > 0.9

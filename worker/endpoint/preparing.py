@@ -88,7 +88,7 @@ class Preparer:
                 child.end()
 
     def _take_idle(self) -> "_Child | None":
-        """One that waits for a picture; those that somebody ended meanwhile say nothing about the next one."""
+        """One that waits for a picture; those that were ended meanwhile say nothing of the next picture."""
         with self._lock:
             while self._idle:
                 child = self._idle.pop()

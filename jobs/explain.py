@@ -194,11 +194,8 @@ def _running(session: Session, job: Job) -> Explanation:
     if begun_at is None:
         words = f"{where} prepares its picture or waits for a slot of the limit{_though(session, job)}"
         return _of(job, "preparing", words)
-    return _of(
-        job,
-        "calling",
-        f"{where} called the endpoint {_words(_now(session) - begun_at)} ago{_though(session, job)}",
-    )
+    ago = _words(_now(session) - begun_at)
+    return _of(job, "calling", f"{where} called the endpoint {ago} ago{_though(session, job)}")
 
 
 def _though(session: Session, job: Job) -> str:

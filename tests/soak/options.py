@@ -56,8 +56,8 @@ def parse(command_line: list[str] | None = None) -> Options:
     parser = argparse.ArgumentParser(
         prog="python -m tests.soak",
         description="Run many jobs through 4 worker processes while a seeded killer strikes at random and an"
-        " operator orders, pauses, raises, approves and cancels, then print one table. Exit code 1 if a promise"
-        " was broken: then one line for each, and the logs stay.",
+        " operator orders, pauses, raises, approves and cancels, then print one table. Exit code 1 if a"
+        " promise was broken: then one line for each, and the logs stay.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 
+from jobs.explain import Installation
 from tests.soak.audit import Charge, audit
 from tests.soak.killer import Killer
 from tests.soak.operator import Operator
@@ -82,7 +83,7 @@ def run_soak(options: Options, directory: Path) -> Report:
             lifetime_s=options.result_lifetime_s,
             held=actors.operator.held,
         )
-        findings.silent = [*silent, *silent_jobs(system.engine, system.settings)]
+        findings.silent = [*silent, *silent_jobs(system.engine, Installation.of(system.settings))]
         findings.began_outside += actors.operator.nights.calls_outside()
         most_in_flight = int(system.control_json("/stats?seconds=1")["max_in_flight"])
     seconds = time.monotonic() - began
@@ -128,7 +129,7 @@ def _wait(system: System, options: Options, actors: Actors, running: list[Future
             return []
         system.tend()
         if silent is None and all(work.done() for work in acting):
-            silent = silent_jobs(system.engine, system.settings)
+            silent = silent_jobs(system.engine, Installation.of(system.settings))
             actors.operator.finish()
             ends_at = time.monotonic() + scaled(PATIENCE_S)
         if silent is not None:

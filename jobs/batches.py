@@ -2,7 +2,7 @@
 
 import uuid
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from jobs.database import Database
 from jobs.ingest import Counts
 from jobs.models import BATCHES, INGESTS, JOBS, Attempt, Batch, Job
+from jobs.pausing import RESTS
 from jobs.states import FINAL_STATES, AttemptOutcome, State
 
 UUID_HEX_DIGITS = 32
@@ -87,6 +88,7 @@ class BatchStatus:
     created_at: datetime
     counts: dict[State, int]
     finished_at: datetime | None
+    rests: bool = False
     paused_at: datetime | None = None
     opens_at: datetime | None = None
     closes_at: datetime | None = None
@@ -101,14 +103,6 @@ class BatchStatus:
         if self.cancelled_at is None:
             return BatchState.FINISHED if self.finished_at else BatchState.ACTIVE
         return BatchState.CANCELLED if self.finished_at else BatchState.CANCELLING
-
-    @property
-    def rests(self) -> bool:
-        """Whether no call of it may go out: it is paused, or outside its window by this machine's clock."""
-        now = datetime.now(UTC)
-        opened = self.opens_at is None or self.opens_at <= now
-        closed = self.closes_at is not None and self.closes_at <= now
-        return self.paused_at is not None or not opened or closed
 
     @property
     def total(self) -> int:
@@ -130,7 +124,7 @@ def batch_status(
         return None
     # The counts come first: what was final by then is final in what is read after them.
     counts = _counts(database, batch_id)
-    batch = database.execute(select(*SHOWN).where(BATCHES.c.id == batch_id)).first()
+    batch = database.execute(select(*SHOWN, RESTS.label("rests")).where(BATCHES.c.id == batch_id)).first()
     if batch is None:
         return None
     ingest = ingest_status(database, batch_id)

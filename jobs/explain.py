@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Self
 
 from sqlalchemy import ColumnElement, func, select, true, tuple_
@@ -145,17 +145,17 @@ def _remedy_of_held(session: Session, job: Job) -> str:
         remedies.append(f"`cutout accept {job.id}` makes what came its cutout")
     if _has_raw_answer(session, job):
         remedies.append(f"`cutout explain {job.id} --answer` shows the endpoint's answer, which is a secret")
-    remedies.append(_what_a_retry_does(job))
+    remedies.append(_what_a_retry_does(session, job))
     return f"{'; '.join(remedies)}; or `cutout cancel` it"
 
 
-def _what_a_retry_does(job: Job) -> str:
+def _what_a_retry_does(session: Session, job: Job) -> str:
     retry = f"`cutout retry {job.id}`"
     if job.result_url is None:
         return f"release it with {retry}, for another call"
     if job.lifeboat_key is not None:
         return f"{retry} goes on with the copy from the lifeboat, without a call"
-    if job.result_expires_at is not None and job.result_expires_at > datetime.now(UTC):
+    if job.result_expires_at is not None and job.result_expires_at > _now(session):
         until = _at(job.result_expires_at)
         if job.code == "RESULT_EXPIRED":
             return f"{retry} asks its URL once more (until {until}), then calls again for another credit"
@@ -195,7 +195,8 @@ def _running(session: Session, job: Job) -> Explanation:
     if begun_at is None:
         words = f"{where} prepares its picture or waits for a slot of the limit{_though(session, job)}"
         return _of(job, "preparing", words)
-    return _of(job, "calling", f"{where} called the endpoint {_ago(begun_at)} ago{_though(session, job)}")
+    ago = _words(_now(session) - begun_at)
+    return _of(job, "calling", f"{where} called the endpoint {ago} ago{_though(session, job)}")
 
 
 def _though(session: Session, job: Job) -> str:
@@ -216,7 +217,7 @@ def _queued(session: Session, job: Job, known: Installation) -> Explanation:
         return _of(job, "coming-back", words)
     if job.code == missing.CODE and missing.look(session).stopped:
         return _of(job, "cutout-missing", f"it waits, for {job.message}", SEE_TO_MISSING)
-    if job.standing == Standing.RESTING and job.scheduled_at > datetime.now(UTC):
+    if job.standing == Standing.RESTING and job.scheduled_at > _now(session):
         reason = f"after {job.code}: {job.message}" if job.code else "as ordered"
         words = f"it goes on at {_at(job.scheduled_at)}, {reason}"
         return Explanation(State(job.state), "resting", words, until=job.scheduled_at)
@@ -288,7 +289,7 @@ def _batch_stops(session: Session, job: Job, batch: Batch) -> Iterator[Explanati
     if batch.paused_at is not None:
         words = f"its batch is paused since {_at(batch.paused_at)}"
         yield _of(job, "batch-paused", words, f"`cutout resume --batch {batch.id}` lets it go on")
-    yield from _window_stops(job, batch)
+    yield from _window_stops(session, job, batch)
 
 
 def _results_stop(job: Job, stops: Mapping[Stop, Breaker]) -> Iterator[Explanation]:
@@ -310,8 +311,8 @@ def _workers_stop(session: Session, job: Job) -> Iterator[Explanation]:
         yield _of(job, "workers-cut-off", words, "see to the workers' network and keys; calls go on then")
 
 
-def _window_stops(job: Job, batch: Batch) -> Iterator[Explanation]:
-    now = datetime.now(UTC)
+def _window_stops(session: Session, job: Job, batch: Batch) -> Iterator[Explanation]:
+    now = _now(session)
     if batch.opens_at is not None and batch.opens_at > now:
         words = f"its window opens at {_at(batch.opens_at)}"
         yield Explanation(State(job.state), "window", words, until=batch.opens_at)
@@ -335,7 +336,7 @@ def _accounts_stop(session: Session, job: Job, known: Installation) -> Iterator[
     ).all()
     if its_limits and all(is_open for _, is_open in its_limits):
         until = min(until for until, _ in its_limits if until is not None)
-        tried = f"at {_at(until)}" if until > datetime.now(UTC) else "now"
+        tried = f"at {_at(until)}" if until > _now(session) else "now"
         words = f"the endpoint fails for all jobs; one call tries it again {tried}"
         yield Explanation(State(job.state), "circuit", words, until=until)
 
@@ -378,15 +379,16 @@ def _in_line(session: Session, job: Job, known: Installation) -> Explanation:
         return Explanation(State(job.state), "in-line", words, ahead=ahead)
     wait = timedelta(seconds=ahead / rate)
     words += f"; at {rate:.1f} calls/s its turn comes in about {_words(wait)}"
-    return Explanation(State(job.state), "in-line", words, ahead=ahead, until=datetime.now(UTC) + wait)
+    return Explanation(State(job.state), "in-line", words, ahead=ahead, until=_now(session) + wait)
 
 
 def _at(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else "no time"
 
 
-def _ago(moment: datetime) -> str:
-    return _words(datetime.now(UTC) - moment)
+def _now(session: Session) -> datetime:
+    """By Postgres' clock, which set the times that are compared with it; this machine's may be wrong."""
+    return session.scalars(select(func.now())).one()
 
 
 def _words(span: timedelta) -> str:

@@ -1,7 +1,7 @@
 """What was learned of each account's limit: kept here, so that it survives Redis, and shown to people."""
 
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
@@ -15,7 +15,11 @@ SEEN_OF_LATE = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a limit stands: calls, calls a second, seconds. `top` is None before the first slow answer."""
+    """How a limit stands: calls, calls a second, seconds. `top` is None before the first slow answer.
+
+    Times are spans from now, since whoever looked may have a wrong clock: since the last slow answer, until
+    the rest that was asked for ends, until the open circuit's next probe.
+    """
 
     level: float
     top: float | None
@@ -23,9 +27,9 @@ class Standing:
     waiting: int
     calls_per_second: float
     latency_seconds: float
-    slow_at: datetime | None
-    rests_until: datetime | None
-    circuit_until: datetime | None
+    slow_since: timedelta | None
+    rests_for: timedelta | None
+    circuit_for: timedelta | None
 
 
 def circuit_is_open(limit: type[Limit]) -> ColumnElement[bool]:
@@ -40,6 +44,12 @@ def circuit_is_open(limit: type[Limit]) -> ColumnElement[bool]:
 def keep(database: Database, account: str, standing: Standing) -> None:
     """Write down how the account's limit stands now."""
     values = asdict(standing)
+    since, rests_for, circuit_for = (values.pop(name) for name in ("slow_since", "rests_for", "circuit_for"))
+    values |= {
+        "slow_at": None if since is None else func.now() - since,
+        "rests_until": None if rests_for is None else func.now() + rests_for,
+        "circuit_until": None if circuit_for is None else func.now() + circuit_for,
+    }
     new = insert(LIMITS).values(account=account, **values)
     database.execute(
         new.on_conflict_do_update(index_elements=["account"], set_=values | {"seen_at": func.now()})

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import func, select
 
@@ -21,13 +21,14 @@ LATEST_S = 60
 class Pace:
     """The line's present place, the calls a second that the limits allow, and how long one takes, in seconds.
 
-    None is what nothing is known of yet.
+    None is what nothing is known of yet. `now` is when it was looked at, by Postgres' clock.
     """
 
     present: float
     paused: bool
     calls_a_second: float | None
     call_seconds: float | None
+    now: datetime
 
     def seconds_for(self, job: SeenJob) -> int | None:
         """In how many seconds, 1 to 60, the job may have moved on; None once it is final.
@@ -50,7 +51,7 @@ class Pace:
         if job.standing == Standing.WAITING:
             return self.call_seconds or SOONEST_S
         if job.standing == Standing.RESTING:
-            return (job.scheduled_at - datetime.now(UTC)).total_seconds()
+            return (job.scheduled_at - self.now).total_seconds()
         if job.standing in (Standing.HANDED_OUT, Standing.SERVING) or job.step == Step.COPY:
             return SOONEST_S
         if self.paused:
@@ -60,11 +61,12 @@ class Pace:
 
 def look_at_pace(database: Database, accounts: Sequence[str], ceiling: float | None) -> Pace:
     """How it stands now, for these accounts of the endpoint, or for all if none are named."""
-    line = database.execute(select(Line.present, Line.paused_at)).one()
+    line = database.execute(select(Line.present, Line.paused_at, func.now().label("now"))).one()
     call_seconds = select(func.max(Limit.latency_seconds)).where(Limit.latency_seconds > 0)
     return Pace(
         present=line.present,
         paused=line.paused_at is not None,
         calls_a_second=calls_a_second(database, accounts, ceiling),
         call_seconds=database.scalar(call_seconds),
+        now=line.now,
     )

@@ -106,6 +106,12 @@ def _parser() -> argparse.ArgumentParser:
         help="until a result URL answers 404 (default %(default).0f, a day)",
     )
     option(
+        "--results-url",
+        default=defaults.results_url,
+        metavar="URL",
+        help="base of the result URLs (default: the address that was called)",
+    )
+    option(
         "--envelope",
         choices=get_args(Shape),
         default=defaults.envelope,

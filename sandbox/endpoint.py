@@ -84,7 +84,8 @@ def _charged(
     name = sandbox.results.publish(
         upload, image_sha256, fault.kind if fault else None, lifetime=sandbox.settings.url_lifetime
     )
-    data = {"image_url": f"{request.base_url}results/{name}"}
+    base = sandbox.settings.results_url or str(request.base_url)
+    data = {"image_url": f"{base.rstrip('/')}/results/{name}"}
     answered = spoil_data(fault, data) if fault else data
     return JSONResponse(envelope.success(sandbox.settings.envelope, answered, request_id))
 

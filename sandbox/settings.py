@@ -16,6 +16,9 @@ class Settings(BaseModel):
     latency: float = Field(default=2.1, ge=0, description="median seconds of a call; 0 answers at once")
     latency_spread: float = Field(default=0.25, ge=0, le=3, description="sigma of the log-normal latency")
     url_lifetime: float = Field(default=DAY, ge=0, description="seconds until a result URL answers 404")
+    results_url: str | None = Field(
+        default=None, description="base of the result URLs, if not the address that was called"
+    )
     envelope: Shape = Field(default="page", description="the JSON around every answer")
     statuses: Statuses = Field(default="current", description="HTTP statuses of the error codes")
     calls_per_second: float | None = Field(default=None, gt=0, description="limit of each account")

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from jobs.limits import Standing
 from worker.endpoint.limiter import Ceilings, Figures, Limiter, LimiterAway
@@ -43,7 +43,7 @@ class Look:
 
     def standing(self) -> Standing:
         """The same for people and for the time after Redis lost it."""
-        figures, now = self.figures, datetime.now(UTC)
+        figures = self.figures
         return Standing(
             level=figures.level,
             top=figures.top,
@@ -51,9 +51,9 @@ class Look:
             waiting=figures.waiting,
             calls_per_second=self.calls_per_second,
             latency_seconds=figures.latency_s,
-            slow_at=None if figures.slow_ago_s is None else now - timedelta(seconds=figures.slow_ago_s),
-            rests_until=now + timedelta(seconds=figures.rest_s) if figures.rest_s else None,
-            circuit_until=now + timedelta(seconds=figures.circuit_s) if figures.circuit_s else None,
+            slow_since=None if figures.slow_ago_s is None else timedelta(seconds=figures.slow_ago_s),
+            rests_for=timedelta(seconds=figures.rest_s) if figures.rest_s else None,
+            circuit_for=timedelta(seconds=figures.circuit_s) if figures.circuit_s else None,
         )
 
 

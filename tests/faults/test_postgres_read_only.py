@@ -3,14 +3,14 @@
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from jobs.storage import Bucket
 from tests.faults.evidence import Ledger, in_flight, ledger, whole
+from tests.support.read_only import read_only
 from tests.support.sandbox import Sandbox
 from tests.support.system import System, wait_until
 
@@ -25,20 +25,6 @@ def system(environment: dict[str, str], shop: str, bucket: Bucket, tmp_path: Pat
     assert shop, bucket
     with System(environment, tmp_path, api=False) as running:
         yield running
-
-
-@contextmanager
-def read_only(admin: Engine) -> Iterator[None]:
-    """Every session of the server's takes no writes from now on, until the context ends."""
-    with admin.connect() as connection:
-        connection.execute(text("SET default_transaction_read_only = off"))
-        connection.execute(text("ALTER SYSTEM SET default_transaction_read_only = on"))
-        connection.execute(text("SELECT pg_reload_conf()"))
-        try:
-            yield
-        finally:
-            connection.execute(text("ALTER SYSTEM RESET default_transaction_read_only"))
-            connection.execute(text("SELECT pg_reload_conf()"))
 
 
 def is_read_only(system: System) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.states import Priority
 from tests.interleavings.installation import World
 
 MOST_BATCHES = 6
@@ -43,6 +44,26 @@ class Disturbance:
         """A producer enqueues, now and then a plan that waits for approval."""
         if len(self.world.batches) < MOST_BATCHES:
             self.world.order(2 + self.n % 4, budget=self.budget, plan=self.n % 3 == 0)
+
+    def order_again(self) -> None:
+        """The same pictures once more, in another batch, now and then in a hurry."""
+        if len(self.world.batches) < MOST_BATCHES:
+            priority = Priority.INTERACTIVE if self._is_odd else Priority.BULK
+            self.world.order_again(2 + self.n % 4, skip=self.n // 4, budget=self.budget, priority=priority)
+
+    def serve(self) -> None:
+        """A parcel of jobs arrives whose cutouts were bought before, and now and then comes once more."""
+        if self.world.parcels:
+            parcel = one_of(self.world.parcels, self.n // 4)
+            self.world.serve(parcel)
+            if self.n % 4:
+                self.world.parcels.remove(parcel)
+
+    def lose_cutout(self) -> None:
+        self.world.lose_cutout(self.n)
+
+    def forget_missing(self) -> None:
+        self.world.forget_missing()
 
     def pause(self) -> None:
         self.world.pause(self._batch if self.n % 4 else None)
@@ -138,6 +159,8 @@ class Disturbance:
         """All messages arrive, and some calls begin at the same moment, if it can be for one last credit."""
         self.world.tick(2 + self.n % 3)
         self._deliver_all()
+        for hand in [hand for hand in self.world.hands if hand.asks]:
+            self.world.ask(hand)
         may_begin = [hand for hand in self.world.hands if hand.may_begin]
         may_begin.sort(key=lambda hand: (not hand.claim.has_budget, hand.claim.batch_id))
         if may_begin and may_begin[0].claim.has_budget:
@@ -152,6 +175,8 @@ class Disturbance:
             self.world.forget(hand)
             self.world.deliver((hand.claim.job_id, hand.claim.fence), hand.worker)
             for again in [its for its in self.world.hands if its.claim.job_id == hand.claim.job_id]:
+                if again.asks:
+                    self.world.ask(again)
                 if again.may_begin:
                     self.world.begin(again)
 
@@ -159,6 +184,9 @@ class Disturbance:
 # Hypothesis prefers the first. Without jobs, or with all of them blocked, nothing else shows much.
 DISTURBANCES: list[Callable[[Disturbance], None]] = [
     Disturbance.order,
+    Disturbance.order_again,
+    Disturbance.order_again,
+    Disturbance.serve,
     Disturbance.give_up_and_get_again,
     Disturbance.resume,
     Disturbance.resume,
@@ -181,4 +209,6 @@ DISTURBANCES: list[Callable[[Disturbance], None]] = [
     Disturbance.kill,
     Disturbance.beat,
     Disturbance.begin_at_once,
+    Disturbance.lose_cutout,
+    Disturbance.forget_missing,
 ]

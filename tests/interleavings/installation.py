@@ -4,8 +4,8 @@ What a dispatcher, a worker, a person or the time would do is a method; nothing 
 the clock, which is moved by moving the rows.
 """
 
-import hashlib
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import timedelta
@@ -21,17 +21,33 @@ from jobs.explain import Explanation, explain
 from jobs.explain import Installation as Settings
 from jobs.line import hand_out, hand_out_copies, wake
 from jobs.models import Job
-from jobs.outcomes import Fail, Lost, Outcome, Retry, Snooze, StoredObject, Succeeded, Unknown
+from jobs.outcomes import Fail, Hold, Lost, Outcome, Retry, Snooze, StoredObject, Succeeded, Unknown
 from jobs.parked import Parked
-from jobs.states import AttemptOutcome, Step
-from jobs.store import Answer, Bounds, Claim, NotBegun
+from jobs.states import AttemptOutcome, Priority, Step
+from jobs.store import (
+    Answer,
+    Bought,
+    BoughtBefore,
+    Bounds,
+    Claim,
+    HandedOut,
+    Mine,
+    NotBegun,
+    Shelf,
+    Theirs,
+    missing,
+)
+from jobs.twins import Twins
 from tests.interleavings.endpoint import Endpoint
 from tests.interleavings.hand import Hand
+from tests.interleavings.pictures import sha256_of, source_of
 from tests.support.steps import MAKING
 from worker.judging import not_begun
 
 ACCOUNT = "account"
 LEASE = timedelta(seconds=60)
+SHELF = Shelf(MAKING)
+MOST_SERVED = 10
 CHARGED = Answer(AttemptOutcome.CHARGED, http_status=200)
 REFUSED = Answer(AttemptOutcome.NOT_CHARGED, http_status=500, code="PROCESSING_FAILURE")
 NO_ANSWER = Answer(AttemptOutcome.UNKNOWN, code="NO_ANSWER")
@@ -46,11 +62,18 @@ HELD_FOR_APPROVAL = (
 MOVED_CLOCK = (
     "UPDATE jobs SET scheduled_at = now() WHERE scheduled_at > now()",
     "UPDATE attempts SET begun_at = begun_at - interval '1 hour' WHERE ended_at IS NULL",
+    # A second look at a cutout that is missing counts by then, and the first one counts still.
+    "UPDATE bought_results SET missing_since = missing_since - interval '5 minutes'",
 )
 UNKNOWN = "SELECT count(*) FROM attempts WHERE job_id = :id AND outcome = 'unknown'"
 TAKES_A_RESULT = "id = :id AND finished_at IS NULL AND result_url IS NULL"
 HAS_THE_RESULT = "id = :id AND step = 'copy' AND result_url = :url"
 LOCK_BATCHES = "SELECT id FROM batches ORDER BY id FOR UPDATE"
+# In the order of enqueueing, so that a failure is found again.
+BOUGHT_CUTOUTS = (
+    "SELECT key FROM jobs WHERE key = ANY(:keys) AND NOT reused ORDER BY length(source), source, batch_id"
+)
+PICTURE_OF = "SELECT source_sha256 FROM jobs WHERE key = :key AND NOT reused"
 BLOCKED = (
     "SELECT count(*) FROM pg_stat_activity"
     " WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0"
@@ -77,8 +100,15 @@ class World:
         self.begun: dict[int, Hand] = {}
         # How many unknown charges each job had when a person let it go on all the same.
         self.accepted_unknown: dict[uuid.UUID, int] = {}
+        # Jobs whose cutouts were bought before, on their way to a worker.
+        self.parcels: list[HandedOut] = []
+        # What the bucket holds.
+        self.cutouts: set[str] = set()
+        # How often somebody deleted the cutout of a source.
+        self.deleted: Counter[bytes] = Counter()
         self._parked = Parked()
-        self._sources = 0
+        self._twins = Twins()
+        self._pictures = 0
         accounts.ensure(self._connection, ACCOUNT)
 
     def close(self) -> None:
@@ -89,11 +119,28 @@ class World:
 
     def order(self, count: int, *, budget: int | None = None, plan: bool = False) -> uuid.UUID:
         """A batch of so many jobs, each with a picture of its own."""
+        self._pictures += count
+        return self._order(range(self._pictures - count, self._pictures), budget=budget, plan=plan)
+
+    def order_again(
+        self, count: int, *, skip: int, budget: int | None = None, priority: Priority = Priority.NORMAL
+    ) -> uuid.UUID:
+        """A batch of so many pictures that were ordered before, if there are as many."""
+        first = skip % self._pictures
+        numbers = range(first, min(first + count, self._pictures))
+        return self._order(numbers, budget=budget, priority=priority)
+
+    def _order(
+        self,
+        numbers: Sequence[int],
+        *,
+        budget: int | None,
+        plan: bool = False,
+        priority: Priority = Priority.NORMAL,
+    ) -> uuid.UUID:
         with Session(self._transactions) as session, session.begin():
             batch_id = create_batch(session, "batch", budget=budget).id
-            self._sources += count
-            numbers = range(self._sources - count, self._sources)
-            jobs = [NewJob(f"https://shop.example/{n}.jpg", str(n)) for n in numbers]
+            jobs = [NewJob(source_of(n), str(n), priority=priority) for n in numbers]
             enqueue_all(session, jobs, batch_id=batch_id)
             if plan:
                 session.execute(text(PLANNED), {"id": batch_id})
@@ -161,8 +208,11 @@ class World:
         """Wake, bring back, and hand out so many calls and copies; the messages are on their way."""
         wake(self._connection)
         self._parked.bring_back(self._connection)
+        self._twins.look(self._connection)
         self.messages += hand_out_copies(self._connection, count, lease=LEASE)
-        self.messages += hand_out(self._connection, count, lease=LEASE).calls
+        turns = hand_out(self._connection, count, lease=LEASE, shelf=SHELF, room=MOST_SERVED)
+        self.messages += turns.calls
+        self.parcels += [turns.served] if turns.served else []
 
     def audit(self) -> None:
         """Every check of the auditor, repaired; what only a second look confirms is there at the second."""
@@ -192,6 +242,39 @@ class World:
         claim = store.claim(self._connection, job_id, fence, worker)
         if claim is not None:
             self.hands.append(Hand(worker, claim))
+
+    def ask(self, hand: Hand) -> None:
+        """Ask whose it is to buy the cutout: this job goes on, waits for the one that does, or is served."""
+        sha256 = sha256_of(hand.claim.source)
+        found = store.take_result(self._connection, hand.claim, sha256, MAKING)
+        match found:
+            case Mine():
+                hand.buys = True
+            case Theirs(buyer):
+                self.settle(hand, Snooze("TWIN_IS_BOUGHT", "another buys it", 1.0, waits_for=buyer))
+            case BoughtBefore() if found.stored.key in self.cutouts:
+                if found.missed:
+                    store.find_again(self._connection, hand.claim, sha256, found)
+                self.settle(hand, Succeeded(found.stored, reused=True))
+            case BoughtBefore():
+                wait = store.miss_result(self._connection, hand.claim, sha256, found)
+                hand.buys = wait is None
+                if wait:
+                    self.settle(hand, wait)
+
+    def serve(self, parcel: HandedOut) -> None:
+        """End the jobs of a parcel whose cutouts the bucket holds; the others go back in line, or rest."""
+        intact: list[Bought] = []
+        for each in store.find_bought(self._connection, parcel, SHELF):
+            if each.stored.key in self.cutouts:
+                intact.append(each)
+                if each.missed:
+                    store.find_it_again(self._connection, each, SHELF)
+            elif wait := store.miss(self._connection, each, SHELF):
+                store.put_off(self._connection, [(each.job_id, each.fence)], wait)
+        if intact:
+            store.serve(self._connection, intact, SHELF)
+        store.put_back(self._connection, parcel)
 
     def begin(self, hand: Hand) -> None:
         """Write the intent down, or settle the job for it may not be called."""
@@ -223,16 +306,24 @@ class World:
                 number=hand.claim.attempts + 1,
                 account=ACCOUNT,
                 image_sha256=b"x" * 32,
-                source_sha256=hashlib.sha256(hand.claim.source.encode()).digest(),
+                source_sha256=sha256_of(hand.claim.source),
                 making=MAKING,
             )
 
     def _note_begun(self, hand: Hand, answer: int | NotBegun) -> None:
         if isinstance(answer, NotBegun):
-            self.settle(hand, not_begun(answer))
+            self.settle(hand, self._why(hand, answer))
         else:
             hand.attempt_id = answer
             self.begun[answer] = hand
+
+    def _why(self, hand: Hand, answer: NotBegun) -> Outcome:
+        if answer is NotBegun.HELD:
+            sha256 = sha256_of(hand.claim.source)
+            held = store.find_held_picture(self._connection, hand.claim, sha256, MAKING)
+            if held is not None:
+                return Hold(held.code, f"the same picture is held as job {held.job_id}")
+        return not_begun(answer)
 
     def charge(self, hand: Hand) -> None:
         """The call succeeds, unless it has already; the answer is unread."""
@@ -286,7 +377,9 @@ class World:
 
     def store_cutout(self, hand: Hand) -> None:
         key = f"cutouts/{hand.claim.job_id}.png"
-        self.settle(hand, Succeeded(StoredObject(key, b"s" * 32, "image/png", 100, 10, 20)))
+        self.cutouts.add(key)
+        stored = StoredObject(key, b"s" * 32, "image/png", 100, 10, 20)
+        self.settle(hand, Succeeded(stored, bucket=MAKING.bucket))
 
     def fail_copy(self, hand: Hand) -> None:
         self.settle(hand, Retry(Step.COPY, "STORAGE_AWAY", "the bucket is unreachable"))
@@ -321,6 +414,20 @@ class World:
         for hand in self.spooled:
             self._record(hand)
         self.spooled.clear()
+
+    # The bucket.
+
+    def lose_cutout(self, n: int) -> None:
+        """Somebody deletes one of those that the bucket holds."""
+        keys = self._connection.scalars(text(BOUGHT_CUTOUTS), {"keys": list(self.cutouts)}).all()
+        if keys:
+            lost = keys[n % len(keys)]
+            self.cutouts.remove(lost)
+            self.deleted.update(self._connection.scalars(text(PICTURE_OF), {"key": lost}))
+
+    def forget_missing(self) -> None:
+        """A person lets what is missing be bought anew."""
+        missing.forget(self._connection)
 
     # The time.
 

@@ -1,10 +1,12 @@
 """What holds after each step, and once everything that kept jobs back is gone."""
 
+import uuid
 from collections.abc import Sequence
 
 from sqlalchemy import RowMapping
 
 from tests.interleavings.installation import World
+from tests.interleavings.twins import every_success_has_a_cutout_that_was_stored, only_its_buyer_calls
 
 ROUNDS = 60
 LEDGER = """
@@ -141,6 +143,7 @@ def everything_ends(world: World) -> None:
     _none(world.rows(OPEN), "every call has an end once all jobs have")
     _none(world.rows(UNSTORED), "what was paid for is stored, or written down as lost")
     charges_are_in_the_ledger(world)
+    every_success_has_a_cutout_that_was_stored(world)
 
 
 def _unblock(world: World) -> None:
@@ -158,7 +161,18 @@ def _unblock(world: World) -> None:
     world.let_time_pass()
     world.audit()
     world.messages.clear()
+    world.parcels.clear()
+    world.forget_missing()
     world.start_worker()
+
+
+def _deliver(world: World, worker: uuid.UUID) -> None:
+    for message in world.messages:
+        world.deliver(message, worker)
+    world.messages.clear()
+    for parcel in world.parcels:
+        world.serve(parcel)
+    world.parcels.clear()
 
 
 def _work(world: World) -> None:
@@ -167,14 +181,16 @@ def _work(world: World) -> None:
     for _ in range(ROUNDS):
         world.let_time_pass()
         world.tick(100)
-        for message in world.messages:
-            world.deliver(message, worker)
-        world.messages.clear()
+        _deliver(world, worker)
         if not world.hands and not world.jobs("standing IS NOT NULL"):
             return
         for hand in list(world.hands):
+            if hand.asks:
+                world.ask(hand)
+        for hand in list(world.hands):
             if hand.may_begin:
                 world.begin(hand)
+        only_its_buyer_calls(world)
         only_allowed_calls_were_begun(world)
         for hand in list(world.hands):
             if hand.is_calling:

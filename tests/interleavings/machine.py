@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlalchemy import Engine
 
 from jobs.store import Bounds
-from tests.interleavings import invariants
+from tests.interleavings import invariants, twins
 from tests.interleavings.disturbances import DISTURBANCES, Disturbance, one_of
 from tests.interleavings.hand import Hand
 from tests.interleavings.installation import World
@@ -70,6 +70,8 @@ class Interleavings(RuleBasedStateMachine):
             # What broke a step is not to be hidden by what follows from it.
             if sys.exc_info()[0] is None:
                 invariants.nothing_waits_for_nothing(self.world)
+                twins.nobody_waits_for_who_does_not_buy(self.world)
+                twins.a_buyer_goes_in_the_place_of_its_first_twin(self.world)
                 invariants.nobody_is_forgotten(self.world)
                 invariants.everything_ends(self.world)
         finally:
@@ -105,6 +107,10 @@ class Interleavings(RuleBasedStateMachine):
         self._look_at_what_was_begun()
 
     @invariant()
+    def no_picture_is_paid_twice_without_a_trace(self) -> None:
+        twins.no_picture_is_paid_twice_without_a_trace(self.world)
+
+    @invariant()
     def charges_are_in_the_ledger(self) -> None:
         invariants.charges_are_in_the_ledger(self.world)
 
@@ -120,6 +126,7 @@ class Interleavings(RuleBasedStateMachine):
 
     def _look_at_what_was_begun(self) -> None:
         self.reached["begun"] += len(self.world.begun)
+        twins.only_its_buyer_calls(self.world)
         invariants.only_allowed_calls_were_begun(self.world)
 
     def _deliver(self, message: tuple[uuid.UUID, int], to: int) -> None:
@@ -139,8 +146,14 @@ class Interleavings(RuleBasedStateMachine):
             self._call(hand, how)
         elif how is How.FAILS:
             self.world.fail_source(hand)
+        elif hand.asks:
+            self._ask(hand)
         else:
             self.world.begin(hand)
+
+    def _ask(self, hand: Hand) -> None:
+        self.world.ask(hand)
+        self.reached["bought by another"] += hand not in self.world.hands
 
     def _call(self, hand: Hand, how: How) -> None:
         match how:

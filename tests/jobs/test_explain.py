@@ -23,9 +23,9 @@ LEARNED = Standing(
     waiting=0,
     calls_per_second=0.0,
     latency_seconds=2.0,
-    slow_at=None,
-    rests_until=None,
-    circuit_until=None,
+    slow_since=None,
+    rests_for=None,
+    circuit_for=None,
 )
 
 

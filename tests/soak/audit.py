@@ -15,6 +15,8 @@ from sqlalchemy import Connection, Engine, select
 from jobs.models import ATTEMPTS, JOBS
 from jobs.states import FINAL_STATES, AttemptOutcome, State
 from jobs.storage import Bucket, StorageError
+from tests.soak.operator import Held
+from tests.soak.pictures import is_poison
 from worker.objects import ObjectLinks
 from worker.per_thread import PerThread
 
@@ -43,15 +45,22 @@ class Findings:
     succeeded: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     held: Counter[str] = field(default_factory=Counter)
+    cancelled: int = 0
     lost: list[str] = field(default_factory=list)
     charged: int = 0
     charged_more_than_once: int = 0
-    of_these_unknown: int = 0
+    of_these_recorded: int = 0
     unknown: int = 0
     never_ended: list[str] = field(default_factory=list)
     unaccounted: list[str] = field(default_factory=list)
     untold: list[Charge] = field(default_factory=list)
     results_lost: int = 0
+    lost_by_cancelling: int = 0
+    spare_results: int = 0
+    silent: list[str] = field(default_factory=list)
+    over_budget: list[str] = field(default_factory=list)
+    began_outside: list[str] = field(default_factory=list)
+    astray: list[str] = field(default_factory=list)
     latest_copy: float = 0.0
 
 
@@ -63,18 +72,22 @@ def audit(
     batch_id: uuid.UUID,
     external_ids: Collection[str],
     lifetime_s: float,
+    held: Held | None = None,
 ) -> Findings:
-    """Look at every job of the batch, which should have these external ids, and at every charge.
+    """Look at every job and every charge; the batch should have these external ids.
 
-    `lifetime_s` is how long a result lives. Each object is read and held against its job's SHA-256.
+    `lifetime_s` is how long a result lives, `held` what an operator ordered and held back. Each object is
+    read and held against its job's SHA-256.
     """
+    held = held or Held()
     with engine.connect() as connection:
-        jobs = _rows(connection, JOBS, JOBS.c.batch_id == batch_id)
-        attempts = _rows(connection, ATTEMPTS, ATTEMPTS.c.job_id.in_([job.id for job in jobs]))
-    findings = Findings(jobs=len(external_ids))
+        jobs = _rows(connection, JOBS)
+        attempts = _rows(connection, ATTEMPTS)
+    findings = Findings(jobs=len(jobs))
     _count_jobs(findings, jobs)
     findings.lost = [
-        *_missing_rows(jobs, external_ids),
+        *_missing_rows([job for job in jobs if job.batch_id == batch_id], external_ids),
+        *_missing_orders(jobs, held),
         *_unfinished(jobs),
         *_missing_objects(bucket, [job for job in jobs if job.state == State.SUCCEEDED]),
     ]
@@ -83,13 +96,18 @@ def audit(
         f"attempt {attempt.id} of job {attempt.job_id}" for attempt in attempts if attempt.ended_at is None
     ]
     findings.results_lost = sum(attempt.lost_at is not None for attempt in attempts)
+    findings.lost_by_cancelling = _lost_by_cancelling(jobs, attempts, held)
+    findings.spare_results = _spare(jobs, attempts)
+    findings.over_budget = _over_budget(jobs, attempts, held)
+    findings.began_outside = _began_while_quiet(jobs, attempts, held)
+    findings.astray = _astray(jobs, held)
     findings.latest_copy = _latest_copy(jobs, attempts, lifetime_s)
     _count_charges(findings, attempts, charges)
     return findings
 
 
-def _rows(connection: Connection, table: Any, where: Any) -> list[Row]:
-    return list(connection.execute(select(table).where(where)))
+def _rows(connection: Connection, table: Any) -> list[Row]:
+    return list(connection.execute(select(table)))
 
 
 def _count_jobs(findings: Findings, jobs: Iterable[Row]) -> None:
@@ -101,11 +119,78 @@ def _count_jobs(findings: Findings, jobs: Iterable[Row]) -> None:
                 findings.failed[job.code] += 1
             case State.HELD:
                 findings.held[job.code] += 1
+            case State.CANCELLED:
+                findings.cancelled += 1
 
 
 def _missing_rows(jobs: Iterable[Row], external_ids: Iterable[str]) -> list[str]:
     found = {job.external_id for job in jobs}
     return [f"job {number} is not in the table" for number in external_ids if number not in found]
+
+
+def _missing_orders(jobs: Iterable[Row], held: Held) -> list[str]:
+    found = Counter(job.batch_id for job in jobs)
+    return [
+        f"batch {order.batch_id} has {found[order.batch_id]} jobs, and {order.jobs} were enqueued"
+        for order in held.ordered
+        if found[order.batch_id] != order.jobs
+    ]
+
+
+def _lost_by_cancelling(jobs: Iterable[Row], attempts: Iterable[Row], held: Held) -> int:
+    """Results that came for jobs which somebody had withdrawn."""
+    withdrawn = {job.id for job in jobs if held.cancelled & {job.id, job.batch_id}}
+    return sum(attempt.lost_at is not None and attempt.job_id in withdrawn for attempt in attempts)
+
+
+def _spare(jobs: Iterable[Row], attempts: Iterable[Row]) -> int:
+    """Results that came late, for a job that had another one by then: whether they lived, nobody looked."""
+    paid = Counter(
+        attempt.job_id
+        for attempt in attempts
+        if attempt.outcome == AttemptOutcome.CHARGED and attempt.lost_at is None
+    )
+    return sum(max(paid[job.id] - 1, 0) for job in jobs)
+
+
+def _over_budget(jobs: Iterable[Row], attempts: Iterable[Row], held: Held) -> list[str]:
+    batch_of = {job.id: job.batch_id for job in jobs}
+    spent = Counter(
+        batch_of[attempt.job_id] for attempt in attempts if attempt.outcome != AttemptOutcome.NOT_CHARGED
+    )
+    return [
+        f"batch {order.batch_id} spent {spent[order.batch_id]} of {order.budget} credits"
+        for order in held.ordered
+        if order.budget is not None and spent[order.batch_id] > order.budget
+    ] + [
+        f"batch {order.batch_id} was not approved and spent {spent[order.batch_id]}"
+        for order in held.ordered
+        if order.awaits_approval and spent[order.batch_id]
+    ]
+
+
+def _began_while_quiet(jobs: Iterable[Row], attempts: Sequence[Row], held: Held) -> list[str]:
+    batch_of = {job.id: job.batch_id for job in jobs}
+    return [
+        f"attempt {attempt.id} of job {attempt.job_id} began at {attempt.begun_at}, within {quiet}"
+        for quiet in held.quiet
+        for attempt in attempts
+        if quiet.begins_at < attempt.begun_at < quiet.ends_at
+        and quiet.batch_id in (None, batch_of[attempt.job_id])
+    ]
+
+
+def _astray(jobs: Iterable[Row], held: Held) -> list[str]:
+    """Jobs in an end that nobody ordered: cancelled by themselves, or failed over a good picture."""
+    return [
+        f"job {job.external_id} ({job.id}) was cancelled by nobody"
+        for job in jobs
+        if job.state == State.CANCELLED and not held.cancelled & {job.id, job.batch_id}
+    ] + [
+        f"job {job.external_id} ({job.id}) failed: {job.code}: {job.message}"
+        for job in jobs
+        if job.state == State.FAILED and not is_poison(int(job.external_id))
+    ]
 
 
 def _unfinished(jobs: Iterable[Row]) -> list[str]:
@@ -148,35 +233,35 @@ def _latest_copy(jobs: Iterable[Row], attempts: Iterable[Row], lifetime_s: float
 
 
 def _count_charges(findings: Findings, attempts: Sequence[Row], charges: Collection[Charge]) -> None:
-    """Hold the sandbox's ledger against ours, charge by charge and job by job."""
+    """Hold the sandbox's ledger against ours, charge by charge and picture by picture."""
     findings.charged = len(charges)
     told = {attempt.request_id for attempt in attempts if attempt.outcome == AttemptOutcome.CHARGED}
     findings.untold = [charge for charge in charges if charge.request_id not in told]
-    job_of = {attempt.image_sha256.hex(): attempt.job_id for attempt in attempts}
-    charged = Counter(job_of.get(charge.image_sha256) for charge in charges)
-    untold = Counter(job_of.get(charge.image_sha256) for charge in findings.untold)
-    # In doubt until now, which an untold charge may be; and ever in doubt, which a repeated call needs.
-    unknown = _by_job(attempts, lambda attempt: attempt.outcome == AttemptOutcome.UNKNOWN)
-    doubted = _by_job(attempts, lambda attempt: attempt.unknown_at is not None)
-    for job_id, count in charged.items():
-        if job_id is not None:
+    sent = _by_picture(attempts, lambda _attempt: True)
+    charged = Counter(charge.image_sha256 for charge in charges)
+    untold = Counter(charge.image_sha256 for charge in findings.untold)
+    # In doubt until now, which an untold charge may be; ever in doubt or lost, which a repeated call needs.
+    unknown = _by_picture(attempts, lambda attempt: attempt.outcome == AttemptOutcome.UNKNOWN)
+    recorded = _by_picture(attempts, lambda attempt: bool(attempt.unknown_at or attempt.lost_at))
+    for picture, count in charged.items():
+        if sent[picture]:
             findings.charged_more_than_once += count - 1
-            findings.of_these_unknown += min(count - 1, doubted[job_id])
+            findings.of_these_recorded += min(count - 1, recorded[picture])
     findings.unaccounted = [
-        *_beyond(untold, unknown),
+        *_beyond(untold, unknown, sent),
         *_charged_by_us_alone(attempts, {charge.request_id for charge in charges}),
     ]
 
 
-def _by_job(attempts: Iterable[Row], counts: Callable[[Row], bool]) -> Counter[uuid.UUID]:
-    return Counter(attempt.job_id for attempt in attempts if counts(attempt))
+def _by_picture(attempts: Iterable[Row], counts: Callable[[Row], bool]) -> Counter[str]:
+    return Counter(attempt.image_sha256.hex() for attempt in attempts if counts(attempt))
 
 
-def _beyond(untold: Mapping[uuid.UUID | None, int], unknown: Mapping[uuid.UUID, int]) -> list[str]:
+def _beyond(untold: Mapping[str, int], unknown: Mapping[str, int], sent: Mapping[str, int]) -> list[str]:
     lines = []
-    for job_id, count in untold.items():
-        in_doubt = 0 if job_id is None else unknown.get(job_id, 0)
-        whose = f"job {job_id}" if job_id else "a picture that no attempt sent"
+    for picture, count in untold.items():
+        in_doubt = unknown.get(picture, 0)
+        whose = f"the picture {picture}" if picture in sent else "a picture that no attempt sent"
         lines += [f"a charge for {whose} that the ledger knows nothing of"] * max(count - in_doubt, 0)
     return lines
 

@@ -8,15 +8,19 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import redis
 from sqlalchemy import Connection, text
 
 from local import Child
 from local.server import Server
+from tests.soak.lines import WITH_LINES, WorkerLines
 from tests.soak.places import Place
 from tests.soak.plan import Kind, Strike
 from tests.soak.system import System
+from tests.support.proxy import Mode, Proxy
+from tests.support.read_only import read_only
 
 # A statement that was on its way when its worker was struck is done by then; a rescue comes later.
 COUNT_AFTER_S = 1.0
@@ -45,7 +49,7 @@ class Killer:
     def __init__(self, system: System, strikes: Sequence[Strike]) -> None:
         self._system = system
         self._strikes = strikes
-        self._locks = {kind: threading.Lock() for kind in ("Postgres", "Redis", "bucket")}
+        self._locks = {kind: threading.Lock() for kind in ("Postgres", "Redis", "bucket", "results")}
         self._began = time.monotonic()
         self.struck: list[Struck] = []
         self.wrong: list[str] = []
@@ -63,29 +67,34 @@ class Killer:
             strike_done.result()
 
     def _strike(self, strike: Strike) -> None:
-        services = self._system.services
-        assert services.postgres
-        assert services.valkey
-        assert services.seaweed
-        match strike.kind:
-            case Kind.WORKER_KILLED:
-                self._kill_process(strike, self._system.workers)
-            case Kind.DISPATCHER_KILLED:
-                self._kill_process(strike, self._system.dispatchers)
-            case Kind.WORKER_FROZEN:
-                self._freeze_worker(strike)
-            case Kind.WORKER_REPLACED:
-                self._replace_worker(strike)
-            case Kind.REDIS_KILLED:
-                self._kill_server(strike, "Redis", services.valkey)
-            case Kind.REDIS_EMPTIED:
-                self._empty_redis(strike)
-            case Kind.POSTGRES_KILLED:
-                self._kill_server(strike, "Postgres", services.postgres)
-            case Kind.BUCKET_KILLED:
-                self._kill_server(strike, "bucket", services.seaweed)
-            case Kind.BUCKET_FROZEN:
-                self._freeze_bucket(strike, services.seaweed)
+        STRIKES[strike.kind](self, strike)
+
+    def _kill_worker(self, strike: Strike) -> None:
+        self._kill_process(strike, self._system.workers)
+
+    def _kill_dispatcher(self, strike: Strike) -> None:
+        self._kill_process(strike, self._system.dispatchers)
+
+    def _kill_api(self, strike: Strike) -> None:
+        self._kill_process(strike, self._system.apis)
+
+    def _kill_ingester(self, strike: Strike) -> None:
+        self._kill_process(strike, self._system.ingesters)
+
+    def _kill_redis(self, strike: Strike) -> None:
+        self._kill_server(strike, "Redis", self._system.services.valkey)
+
+    def _kill_postgres(self, strike: Strike) -> None:
+        self._kill_server(strike, "Postgres", self._system.services.postgres)
+
+    def _kill_bucket(self, strike: Strike) -> None:
+        self._kill_server(strike, "bucket", self._system.services.seaweed)
+
+    def _cut_off_from_postgres(self, strike: Strike) -> None:
+        self._cut_off(strike, lambda lines: lines.postgres)
+
+    def _cut_off_from_bucket(self, strike: Strike) -> None:
+        self._cut_off(strike, lambda lines: lines.bucket)
 
     def _kill_process(self, strike: Strike, places: Sequence[Place]) -> None:
         with _one_of(places, strike.which) as place:
@@ -114,7 +123,8 @@ class Killer:
         if before.exit_code and at_work:
             self.wrong.append(f"{_log_name(before)} ended with code {before.exit_code} after SIGTERM")
 
-    def _kill_server(self, strike: Strike, name: str, server: Server) -> None:
+    def _kill_server(self, strike: Strike, name: str, server: Server | None) -> None:
+        assert server is not None
         with self._locks[name]:
             at_s = self._now()
             server.kill()
@@ -122,12 +132,52 @@ class Killer:
             server.start()
             self._note(at_s, strike, f"{name}, away for {self._now() - at_s:.1f} s")
 
-    def _freeze_bucket(self, strike: Strike, server: Server) -> None:
+    def _freeze_bucket(self, strike: Strike) -> None:
+        server = self._system.services.seaweed
         with self._locks["bucket"]:
+            assert server is not None
             assert server.pid is not None
             self._note(self._now(), strike, f"bucket, for {strike.seconds:.1f} s")
             with _frozen(server.pid, strike.seconds):
                 pass
+
+    def _take_no_writes(self, strike: Strike) -> None:
+        with self._locks["Postgres"]:
+            self._note(self._now(), strike, f"Postgres, for {strike.seconds:.1f} s")
+            with read_only(self._system.engine):
+                time.sleep(strike.seconds)
+
+    def _cut_off(self, strike: Strike, line: Callable[[WorkerLines], Proxy]) -> None:
+        """Refused or, every other time, only silent."""
+        mode = Mode.STALL if strike.which * 1000 % 2 < 1 else Mode.REFUSE
+        with _one_of(self._system.workers[:WITH_LINES], strike.which) as place:
+            at_s, pid = self._now(), place.child.pid
+            proxy = line(self._system.lines.workers[self._system.workers.index(place)])
+            proxy.set(mode)
+            try:
+                begun = time.monotonic()
+                in_flight = self._open_calls(pid) if strike.kind is Kind.WORKER_WITHOUT_POSTGRES else 0
+                time.sleep(max(strike.seconds - (time.monotonic() - begun), 0.0))
+            finally:
+                proxy.set(Mode.PASS)
+            self._note(at_s, strike, f"{_log_name(place.child)}, {mode} {strike.seconds:.1f} s", in_flight)
+
+    def _refuse_results(self, strike: Strike) -> None:
+        with self._locks["results"]:
+            self._note(self._now(), strike, f"results, for {strike.seconds:.1f} s")
+            self._system.lines.results.set(Mode.REFUSE)
+            time.sleep(strike.seconds)
+            self._system.lines.results.set(Mode.PASS)
+
+    def _kill_decoders(self, strike: Strike) -> None:
+        """As a picture would that crashes its decoder."""
+        with _one_of(self._system.workers, strike.which) as place:
+            ended = 0
+            for pid in _decoders_of(place.child.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSEGV)
+                    ended += 1
+            self._note(self._now(), strike, f"{ended} of {_log_name(place.child)}")
 
     def _empty_redis(self, strike: Strike) -> None:
         with self._locks["Redis"]:
@@ -152,6 +202,26 @@ class Killer:
         return time.monotonic() - self._began
 
 
+STRIKES: dict[Kind, Callable[[Killer, Strike], None]] = {
+    Kind.WORKER_KILLED: Killer._kill_worker,
+    Kind.WORKER_FROZEN: Killer._freeze_worker,
+    Kind.WORKER_REPLACED: Killer._replace_worker,
+    Kind.DISPATCHER_KILLED: Killer._kill_dispatcher,
+    Kind.REDIS_KILLED: Killer._kill_redis,
+    Kind.REDIS_EMPTIED: Killer._empty_redis,
+    Kind.POSTGRES_KILLED: Killer._kill_postgres,
+    Kind.BUCKET_KILLED: Killer._kill_bucket,
+    Kind.BUCKET_FROZEN: Killer._freeze_bucket,
+    Kind.POSTGRES_READ_ONLY: Killer._take_no_writes,
+    Kind.WORKER_WITHOUT_POSTGRES: Killer._cut_off_from_postgres,
+    Kind.WORKER_WITHOUT_BUCKET: Killer._cut_off_from_bucket,
+    Kind.RESULTS_REFUSED: Killer._refuse_results,
+    Kind.DECODER_KILLED: Killer._kill_decoders,
+    Kind.API_KILLED: Killer._kill_api,
+    Kind.INGESTER_KILLED: Killer._kill_ingester,
+}
+
+
 @contextmanager
 def _one_of(places: Sequence[Place], which: float) -> Iterator[Place]:
     """The place that was drawn, or the next that is at work and that nobody strikes; locked."""
@@ -166,6 +236,17 @@ def _one_of(places: Sequence[Place], which: float) -> Iterator[Place]:
                     place.lock.release()
                 return
         time.sleep(LOOK_S)
+
+
+def _decoders_of(worker: int | None) -> list[int]:
+    """The processes that decode pictures for a worker."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parent = int((each / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == worker and b"prepare_child" in (each / "cmdline").read_bytes():
+                found.append(int(each.name))
+    return found
 
 
 @contextmanager

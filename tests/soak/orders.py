@@ -21,11 +21,12 @@ UNACKNOWLEDGED = "unacked"
 
 @dataclass
 class Placed:
-    """An order; `placed_at` and `struck_at` are Unix seconds, None while it has struck nothing."""
+    """An order for so many calls; `placed_at` and `struck_at` (None: not yet) are Unix seconds."""
 
     kind: Mischief
     placed_at: float
     struck_at: float | None = None
+    calls: int = 1
 
 
 class Orders:
@@ -55,11 +56,14 @@ class Orders:
             placed.struck_at = time.time() if self._repeat(late=order.kind is Mischief.LATE) else None
             return
         fault = {"kind": order.kind, "next": 1, **order.options}
+        placed.calls = int(str(fault["next"]))
         self._system.control.post("/faults", json=fault).raise_for_status()
         while not stopping.wait(LOOK_S):
             if not self._system.control_json("/faults"):
                 placed.struck_at = time.time()
                 return
+        placed.calls = sum(left["struck"] for left in self._system.control_json("/faults"))
+        placed.struck_at = time.time() if placed.calls else None
 
     def _repeat(self, *, late: bool) -> int:
         """Send all messages that wait or are worked on a second time; returns how many."""

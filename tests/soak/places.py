@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from local import Child, PidFile
@@ -16,10 +16,20 @@ AT_WORK = {"worker": " ready.", "dispatcher": "this dispatcher leads"}
 class Place:
     """Holds one process of ours at a time. Hold `lock` to strike it or to follow it by another."""
 
-    def __init__(self, name: str, command: str, directory: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        directory: Path,
+        environment: Mapping[str, str],
+        *,
+        clock_off_s: float = 0.0,
+    ) -> None:
+        """`cutout COMMAND`; `clock_off_s` says how fast its clock is, or slow if less than 0."""
         self.name = name
         self.lock = threading.Lock()
         self._command = command
+        self._module = ["tests.soak.off_clock", str(clock_off_s)] if clock_off_s else ["cli"]
         self._directory = directory
         self._environment = environment
         self._starts = 0
@@ -28,7 +38,7 @@ class Place:
     @property
     def at_work(self) -> bool:
         """Whether it runs and has begun to work, as its log says."""
-        log, word = self.child.log, AT_WORK[self._command]
+        log, word = self.child.log, AT_WORK.get(self._command[0], "")
         return self.child.pid is not None and log is not None and word in log.read_text(errors="replace")
 
     def follow(self) -> Child:
@@ -40,7 +50,7 @@ class Place:
         self._starts += 1
         directory = self._directory / f"{self.name}.{self._starts}"
         child = Child(
-            [sys.executable, "-m", "cli", self._command],
+            [sys.executable, "-m", *self._module, *self._command],
             pid_file=PidFile(directory / "pid"),
             log=directory / "log",
             environment=self._environment,

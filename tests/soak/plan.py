@@ -11,6 +11,8 @@ SILENCE_S = 5.0
 FREEZE_S = 7.0
 # When the first and the last strike come, as shares of the time.
 FIRST, LAST = 0.02, 0.9
+# How long the operator holds something back.
+HOLD_S = (1.0, 3.0)
 
 
 class Kind(StrEnum):
@@ -25,6 +27,13 @@ class Kind(StrEnum):
     POSTGRES_KILLED = "Postgres killed"
     BUCKET_KILLED = "bucket killed"
     BUCKET_FROZEN = "bucket frozen"
+    POSTGRES_READ_ONLY = "Postgres read-only"
+    WORKER_WITHOUT_POSTGRES = "worker cut off from Postgres alone"
+    WORKER_WITHOUT_BUCKET = "worker cut off from the bucket alone"
+    RESULTS_REFUSED = "result host refused"
+    DECODER_KILLED = "decoding process killed"
+    API_KILLED = "API killed"
+    INGESTER_KILLED = "ingester killed"
 
 
 WEIGHTS = {
@@ -37,6 +46,13 @@ WEIGHTS = {
     Kind.POSTGRES_KILLED: 2,
     Kind.BUCKET_KILLED: 2,
     Kind.BUCKET_FROZEN: 1,
+    Kind.POSTGRES_READ_ONLY: 3,
+    Kind.WORKER_WITHOUT_POSTGRES: 3,
+    Kind.WORKER_WITHOUT_BUCKET: 3,
+    Kind.RESULTS_REFUSED: 3,
+    Kind.DECODER_KILLED: 1,
+    Kind.API_KILLED: 1,
+    Kind.INGESTER_KILLED: 1,
 }
 
 
@@ -49,6 +65,7 @@ class Mischief(StrEnum):
     TRUNCATED_IMAGE = "truncated_image"
     RESULT_UNAVAILABLE = "result_unavailable"
     RESULT_GONE = "result_gone"
+    GATEWAY_AFTER = "gateway_after"
     CODE = "code"
     REPEATED = "messages repeated"
     LATE = "messages repeated late"
@@ -61,15 +78,52 @@ MISCHIEF_WEIGHTS = {
     Mischief.TRUNCATED_IMAGE: 1,
     Mischief.RESULT_UNAVAILABLE: 3,
     Mischief.RESULT_GONE: 2,
+    Mischief.GATEWAY_AFTER: 3,
     Mischief.CODE: 6,
     Mischief.REPEATED: 3,
     Mischief.LATE: 3,
 }
 HANG_S = 3.0
+# A gateway gives up on so many calls in a row; all of them are charged.
+MOST_AT_GATEWAY = 4
+
+
+class Deed(StrEnum):
+    """What the operator does, by the command or over HTTP."""
+
+    PAUSE_ALL = "everything paused and resumed"
+    PAUSE_BATCH = "batch paused and resumed"
+    PLAN = "batch planned"
+    APPROVE = "plan approved"
+    BOUND = "batch with a budget ordered"
+    RAISE = "budget raised"
+    AGAIN = "pictures ordered again"
+    CANCEL_JOB = "job cancelled"
+    CANCEL_BATCH = "batch cancelled"
+    RETRY = "failed and held jobs retried"
+    RUN_SCHEDULE = "schedule run by hand"
+    PAUSE_SCHEDULE = "schedule paused and resumed"
+
+
+DEED_WEIGHTS = {
+    Deed.PAUSE_ALL: 2,
+    Deed.PAUSE_BATCH: 3,
+    Deed.PLAN: 2,
+    Deed.APPROVE: 2,
+    Deed.BOUND: 2,
+    Deed.RAISE: 3,
+    Deed.AGAIN: 3,
+    Deed.CANCEL_JOB: 3,
+    Deed.CANCEL_BATCH: 2,
+    Deed.RETRY: 2,
+    Deed.RUN_SCHEDULE: 2,
+    Deed.PAUSE_SCHEDULE: 1,
+}
+FIRST_DEEDS = (Deed.PLAN, Deed.BOUND)
 # Two that say "again" and two that say "not so fast"; none is charged.
 CODES = ("PROCESSING_FAILURE", "ERROR_GATEWAY", "EXCEEDING_LIMITS", "AI_SERVICE_FLOW_RESTRICTION")
 
-K = TypeVar("K", Kind, Mischief)
+K = TypeVar("K", Kind, Mischief, Deed)
 
 
 @dataclass(frozen=True)
@@ -92,15 +146,26 @@ class Order:
 
 
 @dataclass(frozen=True)
+class Act:
+    """`at_s` and how long it lasts in seconds; `which` (0 to 1) picks among several batches, jobs or ways."""
+
+    at_s: float
+    kind: Deed
+    which: float
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Plan:
-    """Everything that shall strike, in order."""
+    """Everything that shall strike, and what the operator does, in order."""
 
     strikes: list[Strike]
     orders: list[Order]
+    acts: list[Act]
 
 
 def draw_plan(*, kills: int, seconds: float, seed: int) -> Plan:
-    """Draw `kills` strikes and as many orders (at least one of each kind of order) over `seconds`."""
+    """Draw `kills` strikes and as many orders and acts (at least one of each kind) over `seconds`."""
     rng = random.Random(seed)  # noqa: S311 - a plan that can be repeated
     kinds = _draw(rng, WEIGHTS, kills)
     strikes = [
@@ -112,7 +177,19 @@ def draw_plan(*, kills: int, seconds: float, seed: int) -> Plan:
     mischief.sort(key=lambda kind: kind is not Mischief.TRUNCATED_IMAGE)
     times = _times(rng, len(mischief), seconds)
     orders = [Order(at_s, kind, _options(rng, kind)) for at_s, kind in zip(times, mischief, strict=True)]
-    return Plan(strikes, orders)
+    return Plan(strikes, orders, _acts(rng, kills, seconds))
+
+
+def _acts(rng: random.Random, kills: int, seconds: float) -> list[Act]:
+    deeds = _draw(rng, DEED_WEIGHTS, max(kills, len(Deed)))
+    # One of each that the others are done to, before those.
+    for deed in FIRST_DEEDS:
+        deeds.remove(deed)
+    deeds = [*FIRST_DEEDS, *deeds]
+    return [
+        Act(at_s, deed, rng.random(), rng.uniform(*HOLD_S))
+        for at_s, deed in zip(_times(rng, len(deeds), seconds), deeds, strict=True)
+    ]
 
 
 def _draw(rng: random.Random, weights: Mapping[K, int], count: int) -> list[K]:
@@ -138,8 +215,12 @@ def _duration(rng: random.Random, kind: Kind) -> float:
             return rng.choice([0.0, rng.uniform(3, 8)])
         case Kind.BUCKET_KILLED:
             return rng.uniform(2, 6)
-        case Kind.BUCKET_FROZEN:
+        case Kind.BUCKET_FROZEN | Kind.RESULTS_REFUSED:
             return rng.uniform(2, 5)
+        case Kind.POSTGRES_READ_ONLY:
+            return rng.uniform(2, 7)
+        case Kind.WORKER_WITHOUT_POSTGRES | Kind.WORKER_WITHOUT_BUCKET:
+            return rng.choice([rng.uniform(2, 4), FREEZE_S])
         case _:
             return 0.0
 
@@ -150,5 +231,7 @@ def _options(rng: random.Random, kind: Mischief) -> dict[str, object]:
             return {"code": rng.choice(CODES)}
         case Mischief.HANG_AFTER:
             return {"seconds": HANG_S}
+        case Mischief.GATEWAY_AFTER:
+            return {"next": rng.randint(1, MOST_AT_GATEWAY)}
         case _:
             return {}

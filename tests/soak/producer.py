@@ -33,7 +33,7 @@ class Producer:
         self._system = system
         self._jobs = jobs
         with Session(system.engine) as session, session.begin():
-            self.batch_id: uuid.UUID = create_batch(session, "soak").id
+            self.batch_id: uuid.UUID = create_batch(session, "soak", producer_id=system.producer_id).id
 
     def run(self, stopping: threading.Event) -> None:
         """Enqueue them all, however often a server is away; sooner ended by `stopping`."""

@@ -2,15 +2,16 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tests.soak.audit import ANSWERED_WITHIN_S, Findings
 from tests.soak.killer import Struck
 from tests.soak.orders import Placed
 from tests.soak.plan import Mischief
+from tests.soak.system import CALLS_IN_FLIGHT
 
 # What leaves a charge in doubt, and what costs a paid result.
-DOUBTFUL = {Mischief.DROP_AFTER, Mischief.DROP_MIDWAY, Mischief.HANG_AFTER}
+DOUBTFUL = {Mischief.DROP_AFTER, Mischief.DROP_MIDWAY, Mischief.HANG_AFTER, Mischief.GATEWAY_AFTER}
 DEADLY = {Mischief.RESULT_GONE, Mischief.TRUNCATED_IMAGE}
 LINES_SHOWN = 5
 
@@ -26,11 +27,13 @@ class Report:
     placed: Sequence[Placed]
     wrong: Sequence[str] = ()
     ended: Sequence[str] = ()
+    deeds: Counter[str] = field(default_factory=Counter)
+    most_in_flight: int = 0
 
     @property
     def in_flight(self) -> int:
         """Calls in flight at the kills: begun by struck workers, or robbed of their answer by an order."""
-        answers = sum(order.kind in DOUBTFUL and order.struck_at is not None for order in self.placed)
+        answers = sum(order.calls for order in self.placed if order.kind in DOUBTFUL and order.struck_at)
         return answers + sum(strike.in_flight for strike in self.struck)
 
     @property
@@ -45,21 +48,27 @@ class Report:
             *_shown("lost", found.lost),
             *_shown("unaccounted", found.unaccounted),
             *_shown("calls that nobody ended", found.never_ended),
+            *_shown("waits without a reason", found.silent),
+            *_shown("calls beyond a budget or an approval", found.over_budget),
+            *_shown("calls begun during a pause or outside a window", found.began_outside),
+            *_shown("ended otherwise than ordered", found.astray),
             *_shown("wrong", self.wrong),
         ]
-        if found.charged_more_than_once > found.of_these_unknown:
+        if found.charged_more_than_once > found.of_these_recorded:
             lines.append(
-                f"double charges: {found.charged_more_than_once}, of these recorded as unknown only"
-                f" {found.of_these_unknown}"
+                f"double charges: {found.charged_more_than_once}, of these recorded as unknown or lost only"
+                f" {found.of_these_recorded}"
             )
+        if self.most_in_flight > CALLS_IN_FLIGHT:
+            lines.append(f"calls at once: {self.most_in_flight}, allowed are {CALLS_IN_FLIGHT}")
         if found.unknown > self.in_flight:
             lines.append(
                 f"recorded unknowns: {found.unknown}, calls in flight at the kills only {self.in_flight}"
             )
-        if not len(self.deadly) - self._hidden_losses() <= found.results_lost <= len(self.deadly):
-            lines.append(
-                f"results lost: {found.results_lost} recorded, {len(self.deadly)} ordered and struck"
-            )
+        lost = found.results_lost - found.lost_by_cancelling
+        unseen = self._hidden_losses() + found.spare_results + found.lost_by_cancelling
+        if not len(self.deadly) - unseen <= lost <= len(self.deadly):
+            lines.append(f"results lost: {lost} recorded, {len(self.deadly)} ordered and struck")
         return lines
 
     def table(self) -> str:
@@ -70,20 +79,27 @@ class Report:
             ("succeeded", found.succeeded),
             *_counted("failed", found.failed),
             *_counted("held", found.held),
+            ("cancelled, as asked", found.cancelled),
             ("lost", len(found.lost)),
+            ("waiting without a reason", len(found.silent)),
             ("charged", found.charged),
             ("charged more than once", found.charged_more_than_once),
-            ("of these recorded as unknown", found.of_these_unknown),
+            ("of these recorded as unknown or lost", found.of_these_recorded),
             ("recorded unknowns", found.unknown),
             ("calls in flight at the kills", self.in_flight),
             ("unaccounted charges", len(found.unaccounted)),
+            ("calls beyond a budget or an approval", len(found.over_budget)),
+            ("calls begun during a pause or outside a window", len(found.began_outside)),
+            (f"most calls at once, of {CALLS_IN_FLIGHT} allowed", self.most_in_flight),
             ("paid results lost, as recorded", found.results_lost),
             ("paid results lost, as ordered", len(self.deadly)),
+            ("paid results that came for cancelled jobs", found.lost_by_cancelling),
             ("latest copy, as a share of its deadline", f"{found.latest_copy:.3f}"),
             ("kills", len(self.struck)),
             *_counted("kills", Counter(strike.kind.value for strike in self.struck)),
             ("ended by themselves, and followed by others", len(self.ended)),
             *_counted("orders", Counter(order.kind.value for order in self.placed if order.struck_at)),
+            *_counted("acts of the operator", self.deeds),
         ]
         lines = [f"`{self.command}`, {self.seconds:.0f} s:", "", "| What | Number |", "|---|---:|"]
         return "\n".join([*lines, *(f"| {name} | {number} |" for name, number in rows)])

@@ -75,9 +75,7 @@ class Preparer:
     @contextmanager
     def _child(self) -> "Iterator[_Child]":
         with self._free:
-            with self._lock:
-                child = self._idle.pop() if self._idle else None
-            child = child or _Child(self._memory, self._within_s)
+            child = self._take_idle() or _Child(self._memory, self._within_s)
             try:
                 yield child
             except BaseException:
@@ -88,6 +86,16 @@ class Preparer:
                     self._idle.append(child)
             else:
                 child.end()
+
+    def _take_idle(self) -> "_Child | None":
+        """One that waits for a picture; those that were ended meanwhile say nothing of the next picture."""
+        with self._lock:
+            while self._idle:
+                child = self._idle.pop()
+                if child.is_fit:
+                    return child
+                child.end()
+        return None
 
 
 class _Child:

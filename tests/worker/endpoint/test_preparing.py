@@ -1,6 +1,7 @@
 import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,14 @@ def preparer() -> Iterator[Preparer]:
 def large() -> bytes:
     """Two seconds of work: 40 megapixels that must be decoded whole."""
     return encoded(plain(8000, 5000), "TIFF", compression="tiff_lzw")
+
+
+def ended(child: int) -> bool:
+    """Whether a process has ended, seen by its parent or not."""
+    try:
+        return (Path("/proc") / str(child) / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 def children() -> set[int]:
@@ -107,6 +116,19 @@ class TestAPictureThatIsFitted:
         assert "signal 11" in errors[0].message
         small = encoded(plain(2500, 400), "PNG")
         assert preparer.prepare(small) == prepare(small)
+
+    def test_is_not_blamed_for_processes_that_ended_before_it(self, preparer: Preparer) -> None:
+        """The kernel ends them first when memory is short: all that are idle, perhaps at once."""
+        source = encoded(plain(2500, 400), "WEBP")
+        with ThreadPoolExecutor(2) as pool:
+            together = threading.Barrier(2)
+            list(pool.map(lambda _: (together.wait(), preparer.prepare(source)), range(2)))
+        idle = children()
+        for child in idle:
+            os.kill(child, 9)
+        wait_until(lambda: all(ended(child) for child in idle), "their end")
+        assert preparer.prepare(source) == prepare(source)
+        assert not children() & idle
 
     def test_and_takes_too_long_is_ended(self, large: bytes) -> None:
         """A decoder that never comes back does not keep its thread."""

@@ -1,0 +1,26 @@
+"""Whether each job that waits says why: one of each kind is asked, as a person would ask it."""
+
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
+
+from jobs.explain import Installation, explain
+from jobs.models import Job
+from jobs.states import State
+
+# One of each kind of waiting.
+WAITING = text(
+    "SELECT DISTINCT ON (batch_id, state, standing, step, code) id FROM jobs WHERE finished_at IS NULL"
+    " ORDER BY batch_id, state, standing, step, code, id"
+)
+
+
+def silent_jobs(engine: Engine, installation: Installation) -> list[str]:
+    """A line for each job that waits and of which nobody can see why."""
+    with Session(engine) as session:
+        lines = []
+        for job_id in session.scalars(WAITING).all():
+            job = session.get_one(Job, job_id, populate_existing=True)
+            found = explain(session, job, installation)
+            if not (found.why and found.text) or (job.state == State.HELD and found.remedy is None):
+                lines.append(f"job {job_id} is {job.state} {job.standing or ''}: {found}")
+    return lines

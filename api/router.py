@@ -17,6 +17,7 @@ from api.services import Services
 from api.sizes import USUAL_BYTES
 
 JSON = "application/json"
+LONGEST_KIND = 300
 
 
 class Route(APIRoute):
@@ -59,6 +60,14 @@ def require_kind(request: Request, *taken: str) -> str:
     A request without a body has the first.
     """
     headers = request.headers
+    # Taking its parameters apart costs far more than their bytes; a boundary has 70 characters at most.
+    if len(headers.get("content-type", "")) > LONGEST_KIND:
+        raise ProblemError(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "unsupported-media-type",
+            f"the Content-Type has more than {LONGEST_KIND} characters; send {' or '.join(taken)}",
+            field="Content-Type",
+        )
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if not kind and headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
         return taken[0]

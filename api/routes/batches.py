@@ -14,7 +14,7 @@ from api.idempotency import begin_effect, hold_alike, keep
 from api.manifests import MEDIA_TYPES, keep_list, keep_upload, left_behind
 from api.openapi import BINARY, problems, query_of, schema_of
 from api.problems import ProblemError
-from api.reachable import require_reachable
+from api.reachable import unreachable_fault
 from api.router import JSON, require_kind, v1_router
 from api.routes.jobs import LINK_SECONDS, require_own_batch, unknown_batch
 from api.routes.webhooks import require_own_webhook
@@ -25,7 +25,7 @@ from api.strict_json import read_model, validated
 from jobs import logs
 from jobs.approval import approve
 from jobs.batches import batch_status, ingest_status
-from jobs.enqueueing import create_batch, enqueue_all
+from jobs.enqueueing import InvalidJobError, create_batch, enqueue_all
 from jobs.ingest import Order
 from jobs.ingest.requests import request_ingest
 from jobs.quotas import take_quota
@@ -111,10 +111,12 @@ def _of_request(
                 "there are jobs and a manifest_url; make a batch of each",
                 field="manifest_url",
             )
-        require_reachable(at_hand.settings, [asked.manifest_url], field="manifest_url")
+        if fault := unreachable_fault(at_hand.settings, [asked.manifest_url]):
+            raise InvalidJobError("manifest_url", fault)
         order = asked.to_order(_columns(asked.columns), producer_id)
         return _ask(at_hand, request, order, source=asked.manifest_url)
-    require_reachable(at_hand.settings, (job.source_url for job in asked.jobs), field="source_url")
+    if fault := unreachable_fault(at_hand.settings, (job.source_url for job in asked.jobs)):
+        raise InvalidJobError("source_url", fault)
     jobs = asked.to_new_jobs()
     if asked.plan:
         if not jobs:

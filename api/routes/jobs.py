@@ -16,7 +16,7 @@ from api.conditional import NOT_MODIFIED, Wait, answer, etag_of, is_news_awaited
 from api.idempotency import begin_effect, keep
 from api.openapi import form_schema_of, problems, schema_of
 from api.problems import ProblemError
-from api.reachable import require_reachable
+from api.reachable import unreachable_fault
 from api.router import JSON, require_kind, v1_router
 from api.routes.webhooks import require_own_webhook
 from api.schemas import ExplanationView, JobOptions, JobRequest, JobView, view_job
@@ -25,7 +25,7 @@ from api.strict_json import read_model, validated
 from api.uploads import make_sure_of_upload, meaning_of, store_upload
 from jobs import logs
 from jobs.database import Database
-from jobs.enqueueing import enqueue
+from jobs.enqueueing import InvalidJobError, enqueue
 from jobs.explain import Installation, without_findings
 from jobs.models import Batch, Job
 from jobs.quotas import take_quota
@@ -68,7 +68,8 @@ async def create_job(request: Request, at_hand: AtHand, producer_id: ProducerId)
     if require_kind(request, JSON, MULTIPART) == MULTIPART:
         return await _from_upload(request, at_hand, producer_id)
     asked = await read_model(request, JobRequest)
-    require_reachable(at_hand.settings, [asked.source_url], field="source_url")
+    if fault := unreachable_fault(at_hand.settings, [asked.source_url]):
+        raise InvalidJobError("source_url", fault)
     return await at_hand.threads.run(
         producer_id, _enqueue, request, at_hand, producer_id, asked, asked.source_url
     )

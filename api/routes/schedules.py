@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from api.access import AdminId, AtHand, Effect, ProducerId, Transaction
 from api.openapi import problems
 from api.problems import ProblemError
-from api.reachable import require_reachable
+from api.reachable import unreachable_fault
 from api.router import v1_router
 from api.routes.jobs import LINK_SECONDS
 from api.routes.webhooks import require_own_webhook
@@ -27,6 +27,7 @@ from api.schemas import (
 )
 from jobs.models import Run, Schedule
 from jobs.schedules import keeping
+from jobs.schedules.errors import InvalidScheduleError
 
 router = v1_router("/v1/schedules", "schedules")
 
@@ -50,7 +51,8 @@ def create(
 ) -> ScheduleView:
     """Repeat a batch of a manifest's address. It fires from now on."""
     require_own_webhook(at_hand.settings, asked.webhook_url)
-    require_reachable(at_hand.settings, [asked.manifest_url], field="manifest_url", kind="invalid-schedule")
+    if fault := unreachable_fault(at_hand.settings, [asked.manifest_url]):
+        raise InvalidScheduleError("source", fault)
     if _count(session, producer_id) >= MOST_SCHEDULES:
         raise ProblemError(
             HTTPStatus.CONFLICT,

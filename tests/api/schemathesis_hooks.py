@@ -30,17 +30,16 @@ def before_call(_context: schemathesis.HookContext, case: schemathesis.Case[Any]
     if KEY in headers:
         # The few that it thinks of come again with other bodies.
         headers[KEY] = _unique(headers[KEY], USABLE_KEY)
-    if case.path.endswith("/events") and _is_an_id(case.path_parameters.get("batch_id")):
-        # The stream ends with the batch, and no worker carries those out that are made meanwhile.
-        case.path_parameters["batch_id"] = os.environ["CUTOUT_TEST_FINISHED_BATCH"]
+    _end_stream(case)
     query: Any = case.query or {}
     if _is_a_wait(query.get("wait")):
         # Nothing changes meanwhile.
         query["wait"] = 0.1
     if case.meta is not None and case.meta.generation.mode.is_negative:
         return
-    # A page's cursor is what the page before gave, with its filters.
+    # A page's cursor is what the page before gave, with its filters; so is a stream's.
     query.pop("cursor", None)
+    headers.pop("last-event-id", None)
     if query.get("as_input"):
         # The manifest as it came in has a format of its own, and all rows.
         for name in ("format", "state", "code"):
@@ -56,6 +55,12 @@ def before_call(_context: schemathesis.HookContext, case: schemathesis.Case[Any]
                 "manifest_url": "https://a.example/b",
                 "jitter_seconds": 9,
             }
+
+
+def _end_stream(case: schemathesis.Case[Any]) -> None:
+    """A stream ends with its batch, and no worker carries those out that are made meanwhile."""
+    if case.path.endswith("/events") and _is_an_id(case.path_parameters.get("batch_id")):
+        case.path_parameters["batch_id"] = os.environ["CUTOUT_TEST_FINISHED_BATCH"]
 
 
 def _mend_query(case: schemathesis.Case[Any]) -> None:

@@ -194,12 +194,35 @@ class TestAQuery:
         problem = problem_of(client.get(f"{path}?{'a&' * 5000}"), 422)
         assert "200 fields" in problem["detail"]
 
+    def test_of_many_bytes_is_refused(self, client: httpx.Client) -> None:
+        """A look needs no such filter."""
+        assert "8192 bytes" in problem_of(client.get(f"/v1/jobs?code={'%41' * 3000}"), 422)["detail"]
+
     def test_of_many_patterns_is_taken(self, client: httpx.Client, engine: Engine) -> None:
         """As many as a manifest may have."""
         patterns = "&".join(f"include=a{n}&exclude=b{n}" for n in range(50))
         headers = key_for(engine, "shop") | {"Content-Type": "text/csv"}
         path = f"/v1/batches?name=n&{patterns}"
         assert client.post(path, content=b"external_id,source\n", headers=headers).status_code == 202
+
+
+class TestAHeader:
+    @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/batches", "/v1/schedules"])
+    def test_that_names_the_kind_is_bounded(self, client: httpx.Client, engine: Engine, path: str) -> None:
+        """Its parameters are never taken apart."""
+        for kind in ("multipart/form-data; boundary=x", "application/json", "text/csv"):
+            headers = key_for(engine, "shop") | {"Content-Type": kind + ";" * 20_000}
+            problem_of(client.post(path, content=b"{}", headers=headers), 415)
+
+    def test_of_many_tags_is_read_in_part(self, client: httpx.Client, engine: Engine) -> None:
+        """The first fifty; what comes behind them is as if it were not there."""
+        key = key_for(engine, "shop")
+        job = client.post("/v1/jobs", json={"source_url": "https://shop.example/a"}, headers=key).json()["id"]
+        tag = client.get(f"/v1/jobs/{job}", headers=key).headers["etag"]
+        for before, status in ((49, 304), (50, 200)):
+            tags = 'W/"x",' * before + tag
+            found = client.get(f"/v1/jobs/{job}", headers=key | {"If-None-Match": tags})
+            assert found.status_code == status
 
 
 class TestASmallBody:

@@ -301,6 +301,31 @@ def test_another_producer_shares_no_counts(shop: httpx.Client, engine: Engine) -
     problem_of(shop.get(f"/v1/batches/{batch_id}", headers=key_for(engine, "other")), 404)
 
 
+def test_another_producers_batch_is_looked_for_as_one_that_is_not_there(
+    shop: httpx.Client, engine: Engine
+) -> None:
+    """By the same statements, and not in memory: how long the answer takes tells nothing either."""
+    batch_id = make_batch(engine, {"a": None}, producer_id=producer_of(engine))
+    other = key_for(engine, "other")
+
+    def statements_of(looked_for: uuid.UUID) -> list[str]:
+        found: list[str] = []
+
+        def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+            if "batches" in statement or "FROM jobs" in statement:
+                found.append(statement)
+
+        event.listen(Engine, "before_cursor_execute", note)
+        try:
+            problem_of(shop.get(f"/v1/batches/{looked_for}", headers=other), 404)
+        finally:
+            event.remove(Engine, "before_cursor_execute", note)
+        return found
+
+    assert shop.get(f"/v1/batches/{batch_id}").is_success
+    assert statements_of(batch_id) == statements_of(uuid.uuid4()) != []
+
+
 def test_a_process_that_ends_answers_who_waits(served: Served, engine: Engine) -> None:
     """At SIGTERM a request that waits is answered with what there is, and the process ends."""
     headers = key_for(engine, "shop")

@@ -1,9 +1,12 @@
 from pathlib import Path
 
+import httpx
 import pytest
 
 from jobs.ingest import IngestError, RejectsFile
 from jobs.manifest import Reject
+from jobs.storage import Bucket
+from tests.support.plain_http import NO_TLS
 
 
 def write(path: Path, value: str) -> None:
@@ -12,11 +15,26 @@ def write(path: Path, value: str) -> None:
 
 
 class TestTheFileOfRejects:
-    @pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r"])
+    @pytest.mark.parametrize("begin", ["=", "+", "-", "@", " =", "\uff1d"])
     def test_runs_no_formula(self, tmp_path: Path, begin: str) -> None:
         """What a spreadsheet would take for one gets a quote before it."""
         write(tmp_path / "r.csv", f"{begin}1+1")
         assert f"'{begin}1+1" in (tmp_path / "r.csv").read_bytes().decode()
+
+    def test_steers_no_terminal(self, tmp_path: Path) -> None:
+        """Controls, line ends and marks of direction are written out, so that a row is a line."""
+        write(tmp_path / "r.csv", "\x1b[31m\x00\ta\r\nb\u2028\u202egnp.exe\x9b")
+        _, row, end = (tmp_path / "r.csv").read_bytes().decode().split("\r\n")
+        assert row == r"2,source,\x1b[31m\x00\ta\r\nb\u2028\u202egnp.exe\x9b,is wrong; mend it"
+        assert end == ""
+
+    def test_is_stored_as_csv(self, tmp_path: Path, bucket: Bucket) -> None:
+        """Of a type that no browser guesses."""
+        with RejectsFile(tmp_path / "r.csv") as file:
+            file.add(Reject(2, "source", "x", "is wrong; mend it"))
+            file.keep(bucket, "rejects/a.csv")
+        answer = httpx.get(bucket.presign("rejects/a.csv", seconds=60), verify=NO_TLS)
+        assert answer.headers["content-type"] == "text/csv; charset=utf-8"
 
     def test_takes_what_is_no_text(self, tmp_path: Path) -> None:
         """A byte that is not UTF-8 is written so that it can be read."""

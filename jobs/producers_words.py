@@ -1,6 +1,8 @@
 """Texts of errors as producers are to read them: nothing of what runs here."""
 
+import json
 import re
+from typing import Any
 
 # Settings, commands of operators, files and objects of ours.
 INTERNAL = re.compile(
@@ -23,3 +25,15 @@ def producers_words(text: str) -> str:
         kept += (separator if kept else "") + clause
         separator = after
     return kept.strip() or NOTHING_LEFT
+
+
+def producers_payload(payload: str) -> str:
+    """A message in JSON whose texts of errors are as producers are to read them."""
+    if not INTERNAL.search(payload):
+        return payload
+    return json.dumps(json.loads(payload, object_hook=_with_words), ensure_ascii=False)
+
+
+def _with_words(found: dict[str, Any]) -> dict[str, Any]:
+    message = found.get("message")
+    return found | {"message": producers_words(message)} if isinstance(message, str) else found

@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import FrameType
 
 from sqlalchemy import Connection, Engine
@@ -48,13 +48,12 @@ class _Lane:
     work: Work
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Held:
     """A request that a thread of this process is at."""
 
     request: Request
     stop: Stop
-    thread: threading.Thread | None = field(default=None)
 
 
 class Ingester:
@@ -73,6 +72,7 @@ class Ingester:
         )
         self._lock = threading.Lock()
         self._held: dict[uuid.UUID, _Held] = {}
+        self._threads: set[threading.Thread] = set()
         # Their reading ended with Postgres, which is no fault of theirs.
         self._owed: dict[uuid.UUID, int] = {}
 
@@ -120,7 +120,7 @@ class Ingester:
             if request is None:
                 return False
             held = _Held(request, Stop())
-            held.thread = threading.Thread(
+            thread = threading.Thread(
                 target=self._serve,
                 args=(lane, connection, held, context.pop_all()),
                 name=f"ingest {request.batch_id}",
@@ -129,7 +129,8 @@ class Ingester:
             lane.places.take(request.asked_by)
             with self._lock:
                 self._held[request.batch_id] = held
-            held.thread.start()
+                self._threads.add(thread)
+            thread.start()
         return True
 
     def _serve(self, lane: _Lane, connection: Connection, held: _Held, context: ExitStack) -> None:
@@ -147,6 +148,9 @@ class Ingester:
                     self._owed[batch_id] = held.request.deaths
             else:
                 log.exception("the reader of batch %s met an error that nobody expected", batch_id)
+        finally:
+            with self._lock:
+                self._threads.discard(threading.current_thread())
 
     def _let_go(self, lane: _Lane, held: _Held) -> None:
         """Before its lock goes: the next one may take it up at once."""
@@ -188,12 +192,11 @@ class Ingester:
     def _end(self) -> bool:
         ends_at = time.monotonic() + STOP_WITHIN_S
         with self._lock:
-            held = list(self._held.values())
+            held, threads = list(self._held.values()), list(self._threads)
         for each in held:
             each.stop.set()
-        for each in held:
-            if each.thread:
-                each.thread.join(max(0.0, ends_at - time.monotonic()))
+        for thread in threads:
+            thread.join(max(0.0, ends_at - time.monotonic()))
         with self._lock:
             left = list(self._held.values())
         if left:

@@ -1,7 +1,7 @@
 """The figures of a run that has ended."""
 
 import uuid
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from jobs.models import Attempt, Ingest, Job, Run, Schedule
+from jobs.producers_words import producers_words
 from jobs.schedules.words import RunState
 from jobs.states import AttemptOutcome, State
 
@@ -91,7 +92,21 @@ def gather(session: Session, run_id: uuid.UUID) -> Report:
         batch_id=run.batch_id,
         counts=dict(run.counts or {}),
     )
-    return report if run.batch_id is None else _with_batch(session, report, run.batch_id)
+    if run.batch_id is not None:
+        report = _with_batch(session, report, run.batch_id)
+    return report if schedule.producer_id is None else _for_producer(report)
+
+
+def _for_producer(report: Report) -> Report:
+    return replace(
+        report,
+        note=report.note and producers_words(report.note),
+        remarks=[producers_words(remark) for remark in report.remarks],
+        troubles=[
+            replace(trouble, message=trouble.message and producers_words(trouble.message))
+            for trouble in report.troubles
+        ],
+    )
 
 
 def _with_batch(session: Session, report: Report, batch_id: uuid.UUID) -> Report:

@@ -6,7 +6,7 @@ import pytest
 
 from jobs.explain import Explanation
 from jobs.models import Job
-from jobs.producers_words import INTERNAL, NOTHING_LEFT, producers_words
+from jobs.producers_words import INTERNAL, NOTHING_LEFT, producers_payload, producers_words
 from jobs.states import State
 from jobs.told import STOPPED, told
 
@@ -41,6 +41,13 @@ class TestProducersWords:
     def test_leave_out_what_runs_here(self, text: str, words: str) -> None:
         """By the clause; what is left can be read."""
         assert producers_words(text) == words
+
+    def test_hold_for_messages_of_webhooks(self) -> None:
+        """In each job of them; the rest is as it was."""
+        payload = '{"type": "x", "data": {"jobs": [{"id": "é", "message": "full; raise CUTOUT_SPOOL_DIR"}]}}'
+        told = '{"type": "x", "data": {"jobs": [{"id": "é", "message": "full"}]}}'
+        assert producers_payload(payload) == told
+        assert producers_payload('{"message":"full"}') == '{"message":"full"}'
 
 
 def job(state: State) -> Job:

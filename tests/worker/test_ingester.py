@@ -204,6 +204,23 @@ class TestStopping:
             assert time.monotonic() - began < scaled(5.0)
         assert desk.look("deaths = 0 AND finished_at IS NULL", batch_id)
 
+    def test_by_signal_ends_the_process_in_good_order(
+        self, environment: dict[str, str], desk: Desk, tmp_path: Path
+    ) -> None:
+        """SIGTERM while a manifest drips: it says goodbye within seconds."""
+        with serving(drip) as address:
+            environment["CUTOUT_SOURCE_PRIVATE_HOSTS"] = address.removeprefix("http://")
+            batch_id = desk.ask(None, f"{address}/m.csv")
+            system = System(environment, tmp_path, api=False)
+            try:
+                process = system.start("ingester", "ingester")
+                wait_until(lambda: desk.is_taken(batch_id), "taken")
+                process.terminate()
+                assert process.wait(scaled(5.0)) == 0
+            finally:
+                system.__exit__(None, None, None)
+        assert desk.look("deaths = 0 AND finished_at IS NULL", batch_id)
+
     def test_by_cancelling_ends_a_download(
         self, desk: Desk, start: Callable[..., Callable[[], bool]], bucket: Bucket
     ) -> None:

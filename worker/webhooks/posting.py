@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import httpx
 from standardwebhooks import Webhook
 
+from jobs.producers_words import producers_payload
 from jobs.webhooks.sending import Taken
 from worker.network import (
     AddressPolicy,
@@ -46,6 +47,8 @@ class Postman:
 
         Raises UrlRefused, DeadlinePassed or Unreachable, whose texts have no address.
         """
+        if taken.producer_id is not None:
+            taken = replace(taken, payload=producers_payload(taken.payload))
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "cutout",

@@ -61,7 +61,7 @@ bench: $(READY) ## CPU per job beside a bare loop
 	$(BIN)/python -m bench.cpu_per_job
 
 .PHONY: soak
-soak: $(READY) ## Kill at random while 3,000 jobs run, and audit; e.g. ARGS='--minutes 1 --jobs 300 --kills 15'
+soak: $(READY) ## Kill and act at random while 3,000 jobs run, and audit; e.g. ARGS='--jobs 200 --kills 16'
 	$(BIN)/python -m tests.soak $(ARGS)
 
 .PHONY: lock

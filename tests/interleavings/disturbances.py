@@ -8,7 +8,7 @@ from typing import Any
 from jobs.states import Priority
 from tests.interleavings.installation import World
 
-MOST_BATCHES = 6
+MOST_BATCHES = 8
 # A connection each, of the pool's five: one is the world's, one holds the lock that they wait for.
 MOST_AT_ONCE = 3
 

@@ -208,11 +208,15 @@ class World:
         """Wake, bring back, and hand out so many calls and copies; the messages are on their way."""
         wake(self._connection)
         self._parked.bring_back(self._connection)
-        self._twins.look(self._connection)
+        self.look_at_twins()
         self.messages += hand_out_copies(self._connection, count, lease=LEASE)
         turns = hand_out(self._connection, count, lease=LEASE, shelf=SHELF, room=MOST_SERVED)
         self.messages += turns.calls
         self.parcels += [turns.served] if turns.served else []
+
+    def look_at_twins(self) -> None:
+        """Let twins go on whose buyer is done, and lend their places to the others."""
+        self._twins.look(self._connection)
 
     def audit(self) -> None:
         """Every check of the auditor, repaired; what only a second look confirms is there at the second."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sqlalchemy import Engine
 
+from jobs.states import Priority
 from jobs.store import Bounds
 from tests.interleavings import invariants, twins
 from tests.interleavings.disturbances import DISTURBANCES, Disturbance, one_of
@@ -70,8 +71,6 @@ class Interleavings(RuleBasedStateMachine):
             # What broke a step is not to be hidden by what follows from it.
             if sys.exc_info()[0] is None:
                 invariants.nothing_waits_for_nothing(self.world)
-                twins.nobody_waits_for_who_does_not_buy(self.world)
-                twins.a_buyer_goes_in_the_place_of_its_first_twin(self.world)
                 invariants.nobody_is_forgotten(self.world)
                 invariants.everything_ends(self.world)
         finally:
@@ -86,6 +85,7 @@ class Interleavings(RuleBasedStateMachine):
         self.world.order(4, budget=budget)
         self.world.order(4)
         self.world.tick(4)
+        self.world.order_again(6, skip=0, priority=Priority.INTERACTIVE)
 
     @rule(
         steps=st.lists(STEP, min_size=2, max_size=8),
@@ -109,6 +109,12 @@ class Interleavings(RuleBasedStateMachine):
     @invariant()
     def no_picture_is_paid_twice_without_a_trace(self) -> None:
         twins.no_picture_is_paid_twice_without_a_trace(self.world)
+
+    @invariant()
+    def twins_wait_for_their_buyer_alone(self) -> None:
+        self.world.look_at_twins()
+        twins.nobody_waits_for_who_does_not_buy(self.world)
+        twins.a_buyer_goes_in_the_place_of_its_first_twin(self.world)
 
     @invariant()
     def charges_are_in_the_ledger(self) -> None:

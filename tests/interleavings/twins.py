@@ -42,13 +42,11 @@ def _none(rows: Sequence[RowMapping], promise: str) -> None:
 
 def nobody_waits_for_who_does_not_buy(world: World) -> None:
     """After a look at the twins, each job that waits for another waits for one that is under way."""
-    world.tick(0)
     _none(world.rows(FOR_NOBODY), "no twin is forgotten while its buyer is gone")
 
 
 def a_buyer_goes_in_the_place_of_its_first_twin(world: World) -> None:
     """After a look, no job stands behind one that waits for it."""
-    world.tick(0)
     _none(world.rows(BEHIND), "a buyer has the best place of its twins")
 
 

@@ -107,7 +107,7 @@ def refusal(
     claimed = _claimed_status(status, envelope)
     is_the_endpoints = _is_the_endpoints(envelope)
     succeeded_after_all = claimed // 100 == 2  # noqa: PLR2004 - the class of HTTP statuses
-    retry_after_s = _retry_after_s(headers.get("retry-after", ""))
+    retry_after_s = _retry_after_s(headers.get("retry-after", ""), headers.get("date", ""))
     if succeeded_after_all:
         may_be_charged = code not in VERDICTS
     else:
@@ -187,13 +187,24 @@ def _result_url(envelope: Mapping[str, Any]) -> str | None:
     return url if parsed.scheme in ("http", "https") and parsed.host else None
 
 
-def _retry_after_s(value: str) -> float | None:
-    """Read seconds or an HTTP date, as seconds from now, at most an hour."""
+def _retry_after_s(value: str, date: str) -> float | None:
+    """Read seconds or an HTTP date, as seconds from now, at most an hour.
+
+    Now is the answer's own `date` if it has one: this machine's clock may be wrong.
+    """
     try:
         seconds = float(value)
     except ValueError:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - time.time()
-        except (ValueError, OverflowError, OSError):
+        until = _unix_time(value)
+        if until is None:
             return None
+        now = _unix_time(date)
+        seconds = until - (time.time() if now is None else now)
     return None if math.isnan(seconds) else min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
+
+
+def _unix_time(http_date: str) -> float | None:
+    try:
+        return parsedate_to_datetime(http_date).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.clock import off_by
 from worker.endpoint.answer import (
     GATEWAY_REFUSALS,
     MAX_NAME,
@@ -241,6 +242,14 @@ class TestRetryAfter:
         seconds = refused({}, 503, **{"retry-after": formatdate(time.time() + 60, usegmt=True)}).retry_after_s
         assert seconds is not None
         assert 50 < seconds <= 60
+
+    @pytest.mark.parametrize("off_s", [-90.0, 90.0])
+    def test_reads_a_date_by_the_endpoints_clock(self, off_s: float) -> None:
+        """Both dates are its own: it does not matter that this machine's clock is wrong."""
+        now = time.time()
+        dates = {"date": formatdate(now, usegmt=True), "retry-after": formatdate(now + 60, usegmt=True)}
+        with off_by(off_s):
+            assert refused({}, 503, **dates).retry_after_s == 60
 
     def test_is_absent_without_the_header(self) -> None:
         """Without the header there is no figure."""

@@ -8,6 +8,7 @@ from typing import Self
 from sqlalchemy import ColumnElement, func, select, true, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from jobs import downloads
 from jobs.accounts import account_name
 from jobs.approval import NEEDS_APPROVAL
 from jobs.audit import findings_of
@@ -221,6 +222,8 @@ def _queued(session: Session, job: Job, known: Installation) -> Explanation:
         return Explanation(State(job.state), "resting", words, until=job.scheduled_at)
     if job.standing == Standing.WAITING:
         return _waiting(session, job)
+    if downloads.is_over_bound(session, job):
+        return _source_limit(job)
     if job.standing == Standing.HANDED_OUT:
         return _handed_out(job)
     if job.standing == Standing.SERVING:
@@ -347,6 +350,14 @@ def _waiting(session: Session, job: Job) -> Explanation:
     if buyer is None or buyer.producer_id != job.producer_id:
         return _of(job, "twin", words)
     return _of(job, "twin", f"{words}: {buyer.id}", f"see `cutout explain {buyer.id}`")
+
+
+def _source_limit(job: Job) -> Explanation:
+    words = (
+        "as many pictures of its producer are being fetched from the web as may be beside those of others;"
+        " it goes on, in its old place, as these are there or fail"
+    )
+    return _of(job, "source-limit", words, "see that the servers of its pictures answer, or upload them")
 
 
 def _handed_out(job: Job) -> Explanation:

@@ -83,6 +83,7 @@ class Claim:
     gone_tries: int = 0
     unexpected: Unexpected | None = None
     deaths: int = 0
+    producer_id: uuid.UUID | None = None
 
     def as_parameters(self) -> dict[str, Any]:
         """The values that FENCED waits for."""
@@ -131,6 +132,7 @@ CLAIM = (
     )
     .returning(
         JOBS.c.batch_id,
+        JOBS.c.producer_id,
         JOBS.c.external_id,
         JOBS.c.source,
         JOBS.c.return_form,
@@ -195,6 +197,7 @@ def claim(database: Database, job_id: uuid.UUID, fence: int, worker_id: uuid.UUI
         fence=fence,
         worker_id=worker_id,
         batch_id=row.batch_id,
+        producer_id=row.producer_id,
         external_id=row.external_id,
         source=row.source,
         return_form=ReturnForm(row.return_form),

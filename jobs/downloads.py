@@ -2,8 +2,9 @@
 
 A server that is slow, or never answers, keeps a thread of a worker for as long as it likes up to a deadline.
 The places for such jobs are three quarters of all threads, so that calls, copies and uploaded pictures always
-find some. A producer gets another place only while it holds fewer than are free: alone it has half of them,
-beside one other producer that does the same a third; one that comes later finds some free.
+find some. A producer gets another place only while it holds fewer than are free: half of them at most, and
+whoever comes later finds some free. Are there none, since many producers' servers are slow at once, then one that
+holds no place gets one of a few that are left for this alone.
 """
 
 import uuid
@@ -21,6 +22,7 @@ from jobs.states import Standing, Step
 from jobs.workers import call_threads
 
 SHARE_OF_THREADS = 0.75
+SHARE_WITH_THE_LAST = 0.9
 # Most sources are there by then; a longer way to a call is a slow source's.
 SLOW_AFTER = timedelta(seconds=2)
 # Jobs over their producer's bound that are moved out of the way at a time, to get at those behind.
@@ -127,28 +129,34 @@ BRING_BACK = text(
 
 @dataclass(frozen=True, slots=True)
 class Downloads:
-    """Places that there are, and those held by each producer; `slow` of the jobs are long on their way.
+    """Places among so many threads, and those held by each producer; `slow` of the jobs are long on their way.
 
     Jobs without a producer count as one producer's.
     """
 
-    places: int
+    threads: int
     held: Mapping[uuid.UUID, int] = field(default_factory=dict)
     slow: int = 0
 
     @property
+    def taken(self) -> int:
+        """Places that all of them hold."""
+        return sum(self.held.values())
+
+    @property
     def free(self) -> int:
         """Places that nobody holds."""
-        return max(self.places - sum(self.held.values()), 0)
+        return max(places_of(self.threads) - self.taken, 0)
 
     @property
     def room(self) -> int:
         """How many more may take one now, of all producers; half of what is free is left for the next look."""
-        return _half(self.free)
+        return _half(self.free) or int(self.taken < int(self.threads * SHARE_WITH_THE_LAST))
 
     def room_of(self, owner: uuid.UUID | None) -> int:
         """How many more of this producer may take one now."""
-        return _half(self.free - self.held.get(owner or NIL, 0))
+        held = self.held.get(owner or NIL, 0)
+        return _half(self.free - held) if held else self.room
 
     def as_parameters(self) -> dict[str, Any]:
         """The values that HOLD_BACK and BRING_BACK wait for."""
@@ -174,7 +182,7 @@ def look(database: Database, threads: int, *, lease: timedelta, since: datetime 
     asked = {"lease": lease, "slow_after": SLOW_AFTER, "since": since}
     rows = database.execute(LOOK, asked).all()
     held = {row.owner: row.held for row in rows}
-    return Downloads(places_of(threads), held, sum(row.slow for row in rows))
+    return Downloads(threads, held, sum(row.slow for row in rows))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from sqlalchemy import ARRAY, DateTime, Integer, Uuid, bindparam, text
 from jobs.database import Database
 from jobs.marks import EVER
 from jobs.models import Job
+from jobs.models.columns import OWNER
 from jobs.states import Standing, Step
 from jobs.workers import call_threads
 
@@ -30,7 +31,6 @@ MOST_PASSED = 20
 MOST_PRODUCERS = 200
 NIL = uuid.UUID(int=0)
 
-OWNER = "COALESCE(producer_id, '00000000-0000-0000-0000-000000000000'::uuid)"
 # The standings and steps are written out, for the partial indexes to be known by them.
 LOOK = text(
     f"""

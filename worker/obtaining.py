@@ -37,7 +37,9 @@ def obtain(context: WorkerContext, claim: Claim) -> Obtained | Outcome:
     mine = served(context, claim, uploaded)
     if not isinstance(mine, store.Mine):
         return mine
-    return Obtained(context.sources.read(claim.source, owner=claim.producer_id), uploaded, mine.made_otherwise)
+    return Obtained(
+        context.sources.read(claim.source, owner=claim.producer_id), uploaded, mine.made_otherwise
+    )
 
 
 def _obtain_unknown(context: WorkerContext, claim: Claim) -> Obtained | Outcome:

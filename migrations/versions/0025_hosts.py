@@ -27,9 +27,7 @@ def upgrade() -> None:
         "receivers",
         sa.Column("owner", sa.Uuid(), nullable=False),
         sa.Column("host", sa.Text(), nullable=False),
-        sa.Column(
-            "proven_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False
-        ),
+        sa.Column("proven_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("owner", "host", name=op.f("pk_receivers")),
     )
     op.create_index("ix_receivers_proven_at", "receivers", ["proven_at"])

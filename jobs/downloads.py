@@ -3,8 +3,8 @@
 A server that is slow, or never answers, keeps a thread of a worker for as long as it likes up to a deadline.
 The places for such jobs are three quarters of all threads, so that calls, copies and uploaded pictures always
 find some. A producer gets another place only while it holds fewer than are free: half of them at most, and
-whoever comes later finds some free. Are there none, since many producers' servers are slow at once, then one that
-holds no place gets one of a few that are left for this alone.
+whoever comes later finds some free. Are there none, since many producers' servers are slow at once, then one
+that holds no place gets one of a few that are left for this alone.
 """
 
 import uuid
@@ -34,7 +34,8 @@ NIL = uuid.UUID(int=0)
 # The standings and steps are written out, for the partial indexes to be known by them.
 LOOK = text(
     f"""
-    SELECT owner, count(*) AS held, count(*) FILTER (WHERE scheduled_at < now() + :lease - :slow_after) AS slow
+    SELECT owner, count(*) AS held,
+        count(*) FILTER (WHERE scheduled_at < now() + :lease - :slow_after) AS slow
     FROM (
         SELECT id, {OWNER} AS owner, scheduled_at, step, source FROM jobs
         WHERE standing = 'handed_out' AND scheduled_at >= :since
@@ -129,7 +130,7 @@ BRING_BACK = text(
 
 @dataclass(frozen=True, slots=True)
 class Downloads:
-    """Places among so many threads, and those held by each producer; `slow` of the jobs are long on their way.
+    """Places among so many threads, and those that each producer holds; `slow` jobs are long on their way.
 
     Jobs without a producer count as one producer's.
     """
@@ -150,7 +151,10 @@ class Downloads:
 
     @property
     def room(self) -> int:
-        """How many more may take one now, of all producers; half of what is free is left for the next look."""
+        """How many more may take one now, of all producers; half of what is free is left for the next look.
+
+        If nothing is, it is one, for a producer that holds none.
+        """
         return _half(self.free) or int(self.taken < int(self.threads * SHARE_WITH_THE_LAST))
 
     def room_of(self, owner: uuid.UUID | None) -> int:
@@ -209,7 +213,7 @@ class Returns:
         self._first = NIL
 
     def bring_back(self, database: Database, downloads: Downloads) -> int:
-        """Put as many of each producer back in line as may go now; returns how many. They keep their places."""
+        """Put as many of each producer back in line, in their old places, as may go now; returns how many."""
         asked = downloads.as_parameters() | {"first": self._first, "most": MOST_PRODUCERS}
         row = database.execute(BRING_BACK, asked).one()
         self._first = row.last if row.producers == MOST_PRODUCERS else NIL

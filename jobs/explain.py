@@ -222,8 +222,6 @@ def _queued(session: Session, job: Job, known: Installation) -> Explanation:
         return Explanation(State(job.state), "resting", words, until=job.scheduled_at)
     if job.standing == Standing.WAITING:
         return _waiting(session, job)
-    if downloads.is_over_bound(session, job):
-        return _source_limit(job)
     if job.standing == Standing.HANDED_OUT:
         return _handed_out(job)
     if job.standing == Standing.SERVING:
@@ -366,6 +364,8 @@ def _handed_out(job: Job) -> Explanation:
 
 
 def _in_line(session: Session, job: Job, known: Installation) -> Explanation:
+    if downloads.is_over_bound(session, job):
+        return _source_limit(job)
     ahead = (
         session.scalar(
             select(func.count()).select_from(

@@ -67,7 +67,7 @@ BEAT = _beat()
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A worker process as its row names it. `call_threads`: jobs at the step `call` that it carries at once."""
+    """A worker process as its row names it; `call_threads` jobs at the step `call` are carried at once."""
 
     id: uuid.UUID
     host: str
@@ -121,7 +121,7 @@ def heard_lately(database: Database, *, within: timedelta = HEARD_WITHIN) -> boo
 def call_threads(database: Database, *, within: timedelta = HEARD_WITHIN) -> int | None:
     """Jobs at the step `call` that all workers heard within that time carry at once; None if none was heard.
 
-    A worker that does not reach the bucket carries none. Of one that does not say it, USUAL_THREADS are taken.
+    A worker that does not reach the bucket carries none. One that does not say it counts as USUAL_THREADS.
     """
     carries = func.coalesce(Worker.call_threads, USUAL_THREADS)
     heard = select(func.count(), func.sum(carries).filter(Worker.cut_off_at.is_(None))).where(

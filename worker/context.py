@@ -97,8 +97,7 @@ class WorkerContext:
     def start(self, *, call_threads: int | None = None) -> None:
         """Write down what a worker before this one left in the spool; then register and begin to beat.
 
-        `call_threads` is how many jobs at the step `call` it carries at once, by default as many as the settings
-        say.
+        It says that it carries `call_threads` jobs at the step `call` at once, by default what is set.
 
         Never buy what has no place: needs the bucket to be known by its name and keys. While it is only away,
         this worker makes no calls; what was paid may have to be saved meanwhile.

@@ -33,8 +33,8 @@ class Waiting(NamedTuple):
     proven: bool
 
 
-# From each producer to the next by the index, and within each from one host to the next: what it costs depends on
-# the hosts alone, however many deliveries wait for one of them.
+# From each producer to the next by the index, and within each from one host to the next: what it costs
+# depends on the hosts alone, however many deliveries wait for one of them.
 LOOK = text(
     f"""
     WITH RECURSIVE owners (owner, n) AS (
@@ -138,5 +138,5 @@ def disprove(connection: Connection, receiver: Receiver) -> None:
 
 
 def forget_receivers(connection: Connection, kept: timedelta) -> int:
-    """Delete what was proven longer ago than `kept`, 500 at most; returns how many. They prove themselves anew."""
+    """Delete those proven longer ago than `kept`, 500 at most, to be proven anew; returns how many."""
     return connection.execute(FORGET, {"kept": kept}).rowcount

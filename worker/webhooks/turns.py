@@ -1,6 +1,6 @@
 """Whose turn it is: producers one after the other, and the receivers of each one after the other.
 
-So a receiver that is slow or dead holds up none but itself, and a producer with many of them none but its own.
+So a receiver that is slow or dead holds up none but itself, and a producer with many of them only its own.
 """
 
 import threading
@@ -18,8 +18,8 @@ AT_FIRST = 2
 MOST_AT_ONCE = SENDERS // 2
 # From one that takes longer, more at a time would only wait there.
 QUICK_S = 2.0
-# So many senders at most are with receivers that never answered or last did not, and so many of them with those
-# of one producer: receivers that do answer find one free, however many dead addresses there are.
+# So many senders at most are with receivers that never answered or last did not, and so many of them with
+# those of one producer: receivers that do answer find one free, however many dead addresses there are.
 UNPROVEN_AT_ONCE = SENDERS // 3
 UNPROVEN_OF_ONE = 4
 # A producer that has none of these gets one all the same, while so many senders are idle.
@@ -95,7 +95,7 @@ class Turns:
             )
 
     def add(self, found: Iterable[Waiting]) -> None:
-        """Give these a turn, unless they wait for one; whether one answered before is asked of it if unknown here."""
+        """Give these a turn, unless they wait for one. What was learned here stands above what they say."""
         with self._lock:
             for receiver, proven in found:
                 owner = self._owners.setdefault(receiver.owner, _Owner())

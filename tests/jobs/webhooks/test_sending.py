@@ -212,7 +212,7 @@ class TestTheReceiversThatWait:
             connection.execute(
                 text(
                     "INSERT INTO deliveries (producer_id, url, type, payload) SELECT :owner,"
-                    " 'https://' || n || '.' || :owner || '.example/', 'x', '{}' FROM generate_series(1, :n) n"
+                    " 'https://' || n || '.example/', 'x', '{}' FROM generate_series(1, :n) n"
                 ),
                 {"owner": owner, "n": count},
             )

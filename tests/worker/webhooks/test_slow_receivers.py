@@ -8,9 +8,10 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, insert, text
 from sqlalchemy.orm import Session
 
+from jobs.models import RECEIVERS
 from jobs.producers import create_producer
 from jobs.settings import Settings
 from jobs.webhooks import announce
@@ -23,13 +24,14 @@ from worker.webhooks import posting
 from worker.webhooks.turns import SENDERS
 
 HANGING = 1000
+DRIPPING = 60
 # Of a message that nothing stands in the way of: found within half a second.
 AT_ONCE_S = 2.0
 
 
 @pytest.fixture
 def known(settings: Settings) -> Settings:
-    hosts = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
+    hosts = tuple(f"127.0.0.{n}" for n in range(1, DRIPPING + 1))
     return settings.model_copy(update={"webhook_secret": MASTER, "webhook_private_hosts": hosts})
 
 
@@ -125,10 +127,8 @@ class TestAnotherProducersMessage:
         running = Running(known, engine)
         with silent_ports() as ports:
             with engine.begin() as connection:
-                known_before = [{"a": a, "host": host} for host in ports]
-                connection.execute(
-                    text("INSERT INTO receivers (owner, host) VALUES (:a, :host)"), known_before
-                )
+                known_before = [{"owner": a, "host": host} for host in ports]
+                connection.execute(insert(RECEIVERS), known_before)
             tell(engine, a, *ports)
             running.until(lambda: sending(running) == SENDERS // 2)
             took = [seconds_to_arrive(running, engine, b, receiver) for _ in range(3)]
@@ -143,7 +143,7 @@ class TestAnotherProducersMessage:
         a, b = producers(engine)
         running = Running(known, engine)
         with dripping() as port:
-            tell(engine, a, *[f"127.0.0.{1 + n % 3}:{port}" for n in range(30)])
+            tell(engine, a, *[f"127.0.0.{1 + n}:{port}" for n in range(DRIPPING)])
             running.until(lambda: sending(running) > 0)
             took = seconds_to_arrive(running, engine, b, receiver)
             running._notifier._turns.stop()
@@ -180,7 +180,7 @@ class TestWhatIsKnownOfAReceiver:
                 return int(connection.execute(query).scalar_one())
 
         wait_until(lambda: proven() == 1, "proof")
-        receiver.always = lambda handler: time.sleep(1.0)
+        receiver.always = lambda _handler: time.sleep(1.0)
         tell(engine, b, receiver.host)
         running.until(lambda: proven() == 0)
         running.end()

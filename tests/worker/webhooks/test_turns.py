@@ -106,7 +106,7 @@ class TestTurns:
         assert len(all_taken(turns)) == AT_FIRST
 
     def test_leave_room_for_those_that_answer(self) -> None:
-        """Any number of dead addresses of one producer takes four senders at most, of its own and of others'."""
+        """Any number of dead addresses of one producer takes four senders at most."""
         turns = Turns()
         prove(turns, its("good"))
         add(turns, *(its(f"dead{n}") for n in range(100)))

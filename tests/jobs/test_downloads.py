@@ -1,22 +1,25 @@
 """Jobs whose pictures lie on the web: how many of each producer are under way at a time."""
 
+import time
 import uuid
 from collections import Counter
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from jobs import downloads, workers
-from jobs.downloads import Downloads, Returns, is_over_bound, places_of
+from jobs.downloads import Downloads, Returns, places_of
 from jobs.enqueueing import NewJob, create_batch, enqueue_all
 from jobs.explain import Installation, explain
+from jobs.leader import LEADER_LOCK
 from jobs.line import hand_out, survey
 from jobs.models import Job
 from jobs.producers import create_producer
-from jobs.states import Priority, Standing
-from tests.support.steps import ACCOUNT, LEASE, begin, claim_one, new_worker
+from jobs.states import Priority
+from tests.support.machine import scaled
+from tests.support.steps import ACCOUNT, LEASE, begin, claim_new, claim_one, new_worker, record
 
 THREADS = 32
 WEB = "https://shop.example/p/{}.jpg"
@@ -149,21 +152,29 @@ class TestAProducersDownloads:
 
     def test_are_explained(self, session: Session) -> None:
         """A job that waits for its producer's other downloads says so, in line or out of it."""
-        a, b = producer(session, "a"), producer(session, "b")
+        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LEADER_LOCK})
         workers.register(session, host="h", pid=1, call_threads=THREADS)
+        a, b = producer(session, "a"), producer(session, "b")
         put_in_line(session, a, 60)
-        waiting = put_in_line(session, b, 1, source=UPLOADED) and put_in_line(session, a, 1)
         for _ in range(10):
             tick(session, room=3)
-        job = session.get_one(Job, waiting[0])
-        for standing in (Standing.IN_LINE, Standing.SOURCE_LIMIT):
-            job.standing = standing
-            session.flush()
-            assert is_over_bound(session, job)
-        other = session.get_one(Job, put_in_line(session, b, 1)[0])
-        assert not is_over_bound(session, other)
-        found = explain(session, job, Installation([ACCOUNT]))
-        assert found.why in ("source-limit", "no-dispatcher")
+        (waits,), (goes,) = put_in_line(session, a, 1), put_in_line(session, b, 1)
+        explained = [explain(session, session.get_one(Job, each), Installation([])) for each in (waits, goes)]
+        assert [each.why for each in explained] == ["source-limit", "in-line"]
+        session.execute(text("UPDATE jobs SET standing = 'source_limit' WHERE id = :id"), {"id": waits})
+        session.expire_all()
+        assert explain(session, session.get_one(Job, waits), Installation([])).why == "source-limit"
+
+    def test_late_results_go_on_at_once(self, session: Session) -> None:
+        """A job over the bound whose call was paid after all is copied."""
+        claim = claim_new(session, new_worker(session))
+        attempt = begin(session, claim)
+        session.execute(
+            text("UPDATE jobs SET state = 'queued', worker_id = NULL, fence = 9, standing = 'source_limit'")
+        )
+        record(session, claim, attempt)
+        row = session.execute(text("SELECT standing, step FROM jobs")).one()
+        assert (row.standing, row.step) == ("in_line", "copy")
 
     def test_are_bounded_where_batches_are_parked_among_them(self, session: Session) -> None:
         """Rounds that park what is blocked do not look past the bound."""
@@ -192,3 +203,28 @@ def test_threads_are_those_of_workers_that_may_call(session: Session) -> None:
     session.execute(text("UPDATE workers SET cut_off_at = now(), cut_off_reason = 'x' WHERE pid = 4"))
     assert workers.call_threads(session) == 8 + workers.USUAL_THREADS
     assert workers.call_threads(session, within=timedelta(0)) is None
+
+
+def test_a_look_costs_the_same_whatever_waits(engine: Engine) -> None:
+    """30,000 of a producer out of the line and 30,000 in it are not read to find those that may go."""
+    with Session(engine) as session, session.begin():
+        a, b = producer(session, "a"), producer(session, "b")
+    with engine.connect() as connection:
+        autocommit = connection.execution_options(isolation_level="AUTOCOMMIT")
+        autocommit.execute(
+            text(
+                "INSERT INTO jobs (producer_id, source, standing, place)"
+                " SELECT :a, 'https://shop.example/' || n, standing, n"
+                " FROM generate_series(1, 30000) n, unnest(ARRAY['in_line', 'source_limit']) AS standing"
+            ),
+            {"a": a},
+        )
+        autocommit.execute(text("VACUUM ANALYZE jobs"))
+    with Session(engine) as session, session.begin():
+        put_in_line(session, b, 10)
+        while tick(session):
+            pass
+        began = time.perf_counter()
+        for _ in range(10):
+            tick(session, room=5)
+        assert (time.perf_counter() - began) / 10 < scaled(0.05)

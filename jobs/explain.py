@@ -8,6 +8,7 @@ from typing import Self
 from sqlalchemy import ColumnElement, func, select, true, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from jobs import downloads
 from jobs.accounts import account_name
 from jobs.approval import NEEDS_APPROVAL
 from jobs.audit import findings_of
@@ -351,12 +352,22 @@ def _waiting(session: Session, job: Job) -> Explanation:
     return _of(job, "twin", f"{words}: {buyer.id}", f"see `cutout explain {buyer.id}`")
 
 
+def _source_limit(job: Job) -> Explanation:
+    words = (
+        "as many pictures of its producer are being fetched from the web as may be beside those of others;"
+        " it goes on, in its old place, as these are there or fail"
+    )
+    return _of(job, "source-limit", words, "see that the servers of its pictures answer, or upload them")
+
+
 def _handed_out(job: Job) -> Explanation:
     words = f"it is on its way to a worker; unless taken, it is handed out again at {_at(job.scheduled_at)}"
     return Explanation(State(job.state), "handed-out", words, until=job.scheduled_at)
 
 
 def _in_line(session: Session, job: Job, known: Installation) -> Explanation:
+    if downloads.is_over_bound(session, job):
+        return _source_limit(job)
     ahead = (
         session.scalar(
             select(func.count()).select_from(

@@ -162,6 +162,9 @@ JOBS_UNDER_WAY = union_all(
     _under_way(State.QUEUED, constant(Standing.WAITING), constant(Step.CALL), *NOT_PAID).where(
         JOBS.c.standing == constant(Standing.WAITING)
     ),
+    _under_way(State.QUEUED, constant(Standing.SOURCE_LIMIT), constant(Step.CALL), *NOT_PAID).where(
+        JOBS.c.standing == constant(Standing.SOURCE_LIMIT)
+    ),
     select(
         constant(State.QUEUED).label("state"),
         constant(Standing.PARKED).label("standing"),

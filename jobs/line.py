@@ -1,7 +1,7 @@
 """The line: what the dispatcher hands out, in order, at a cost that does not grow with the backlog."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -30,6 +30,7 @@ from jobs.blocking import BATCH_IS_BLOCKED, BLOCKED
 from jobs.chosen import is_among
 from jobs.cut_off import IS_CUT_OFF
 from jobs.database import Database
+from jobs.downloads import Downloads, hold_back
 from jobs.marks import Marks
 from jobs.models import ACCOUNTS, BATCHES, BREAKER, JOBS, LINE, WORKERS, constant
 from jobs.parked import IS_ANY_PARKED
@@ -48,6 +49,7 @@ HANDED_OUT = constant(Standing.HANDED_OUT)
 SERVING = constant(Standing.SERVING)
 RESTING = constant(Standing.RESTING)
 PARKED = constant(Standing.PARKED)
+SOURCE_LIMIT = constant(Standing.SOURCE_LIMIT)
 RUNNING = constant(State.RUNNING)
 
 # How a job leaves the line for a worker.
@@ -159,8 +161,8 @@ class Survey:
 
     Calls may go out for the accounts in `open_accounts`, unless the line is `paused`, a breaker is open
     (`stops`) or the day's budget `spent`. `parked` says that there are parked jobs, whether or not they may
-    come back, `waiting` that some wait for another one, `cut_off` that a living worker does not reach the
-    bucket.
+    come back, `limited` that some are over their producer's bound on downloads, `waiting` that some wait for
+    another one, `cut_off` that a living worker does not reach the bucket.
     """
 
     due: bool
@@ -170,6 +172,7 @@ class Survey:
     cut_off: bool
     spent: bool
     parked: bool
+    limited: bool
     waiting: bool
     in_line: dict[Step, bool]
     outstanding: dict[Step, int]
@@ -226,6 +229,7 @@ def _survey() -> Select[*tuple[Any, ...]]:
         select(WORKERS.c.id).where(IS_CUT_OFF).exists(),
         DAY_IS_SPENT,
         IS_ANY_PARKED,
+        select(JOBS.c.id).where(JOBS.c.standing == SOURCE_LIMIT).exists(),
         IS_ANY_WAITING,
         func.now(),
         func.least(first_handed, first_running),
@@ -250,7 +254,8 @@ def survey(
     asked: dict[str, Any] = {"accounts": list(accounts), "day_budget": day_budget}
     asked |= {"since": marks.outstanding, "due_since": marks.due}
     row = database.execute(SURVEY, asked).one()
-    due, open_accounts, paused, stops, cut_off, spent, parked, waiting, now, first, serving, *by_step = row
+    due, open_accounts, paused, stops, cut_off, spent, parked, limited, waiting, *rest = row
+    now, first, serving, *by_step = rest
     marks.take(now, first, due=due)
     steps = len(Step)
     return Survey(
@@ -261,6 +266,7 @@ def survey(
         cut_off=cut_off,
         spent=bool(spent),
         parked=parked,
+        limited=limited,
         waiting=waiting,
         in_line=dict(zip(Step, map(bool, by_step[:steps]), strict=True)),
         outstanding=dict(zip(Step, by_step[steps:], strict=True)),
@@ -286,17 +292,29 @@ class Turns:
 
 
 def hand_out(
-    database: Database, count: int, *, lease: timedelta, shelf: Shelf | None = None, room: int = 0
+    database: Database,
+    count: int,
+    *,
+    lease: timedelta,
+    shelf: Shelf | None = None,
+    room: int = 0,
+    downloads: Callable[[], Downloads] | None = None,
 ) -> Turns:
     """Take the first in line, by priority and place, until `count` of them are for a call.
 
     Those that the shelf has a cutout for are taken on the way, up to `room` of them and what comes with the
-    last round; jobs of blocked batches are parked. After MOST_ROUNDS fewer may be taken than there are.
+    last round; jobs of blocked batches are parked. With `downloads`, which is looked at before each round,
+    jobs over their producer's bound are passed over. After MOST_ROUNDS fewer may be taken than there are.
     """
     turns = Turns([], [])
     on_the_shelf = shelf.as_parameters() if shelf else NO_SHELF
     for _ in range(MOST_ROUNDS):
         left = count - len(turns.calls)
+        if downloads is not None:
+            held_back = hold_back(database, downloads(), left)
+            if held_back.may_go == 0 and held_back.moved:
+                continue
+            left = held_back.may_go
         rows = database.execute(HAND_OUT_CALLS, {"count": left, "lease": lease, **on_the_shelf}).all()
         calls, served = (
             [(row.id, row.fence) for row in rows if row.standing == standing] for standing in WAYS

@@ -44,7 +44,7 @@ class Pace:
         return jobs / self.calls_a_second if self.calls_a_second else None
 
     def _guess(self, job: SeenJob) -> float:
-        if job.state == State.HELD or job.standing == Standing.PARKED:
+        if job.state == State.HELD or job.standing in (Standing.PARKED, Standing.SOURCE_LIMIT):
             return LATEST_S
         if job.state == State.RUNNING:
             return self.call_seconds or SOONEST_S if job.step == Step.CALL else SOONEST_S

@@ -57,6 +57,10 @@ class Standing(StrEnum):
     """Another job, `waits_for`, buys the cutout of the same picture. The dispatcher puts it back in line once
     that one has it, or does not buy it any more."""
 
+    SOURCE_LIMIT = "source_limit"
+    """Its producer has as many sources on the web being downloaded as it may: the dispatcher puts it back in
+    line as they end."""
+
     PARKED = "parked"
     """Its batch is paused or outside its window, or (held) has spent its budget: the dispatcher puts it back
     in line after that."""

@@ -47,7 +47,7 @@ BUYER = bindparam("buyer", type_=Uuid)
 
 def is_under_way(table: Any) -> ColumnElement[bool]:
     """Whether a job buys what others wait for: jobs.store.take_result asks the same of a result's buyer."""
-    gave_up = table.c.standing.in_([WAITING, constant(Standing.PARKED)])
+    gave_up = table.c.standing.in_([WAITING, constant(Standing.PARKED), constant(Standing.SOURCE_LIMIT)])
     return and_(
         table.c.state.in_([constant(State.QUEUED), constant(State.RUNNING)]),
         or_(table.c.standing.is_(None), not_(gave_up)),

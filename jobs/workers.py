@@ -31,6 +31,7 @@ MOST_RESCUED = 200
 # The last of them with nothing else in hand: worker/alone.py.
 MOST_DEATHS = 3
 HEARD_WITHIN = timedelta(seconds=60)
+USUAL_THREADS = 32
 # Of a worker that has no row: it is given a silence like any other.
 NOBODY: ColumnElement[bool] = false()
 SAID_GOODBYE = (
@@ -44,7 +45,11 @@ JobsInHand = Collection[tuple[uuid.UUID, int]]
 
 def _beat() -> ReturningInsert[int]:
     new = insert_or_update(WORKERS).values(
-        id=bindparam("worker"), host=bindparam("host"), pid=bindparam("pid"), beats=bindparam("beat")
+        id=bindparam("worker"),
+        host=bindparam("host"),
+        pid=bindparam("pid"),
+        call_threads=bindparam("call_threads"),
+        beats=bindparam("beat"),
     )
     return new.on_conflict_do_update(
         index_elements=["id"],
@@ -62,16 +67,18 @@ BEAT = _beat()
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A worker process as its row names it."""
+    """A worker process as its row names it; `call_threads` jobs at the step `call` are carried at once."""
 
     id: uuid.UUID
     host: str
     pid: int
+    call_threads: int | None = None
 
 
-def register(database: Database, *, host: str, pid: int) -> uuid.UUID:
+def register(database: Database, *, host: str, pid: int, call_threads: int | None = None) -> uuid.UUID:
     """Add a worker process; returns its id."""
-    return database.scalars(insert(Worker).values(host=host, pid=pid).returning(Worker.id)).one()
+    new = insert(Worker).values(host=host, pid=pid, call_threads=call_threads)
+    return database.scalars(new.returning(Worker.id)).one()
 
 
 def beat(database: Database, who: Identity, carried: JobsInHand = (), *, last: int = 0) -> int:
@@ -81,7 +88,8 @@ def beat(database: Database, who: Identity, carried: JobsInHand = (), *, last: i
     beat says nothing of what is carried: it may be older than a claim made while there was no row.
     """
     jobs, fences = [job for job, _ in carried], [fence for _, fence in carried]
-    said = {"worker": who.id, "host": who.host, "pid": who.pid, "beat": last + 1}
+    said = {"worker": who.id, "host": who.host, "pid": who.pid, "call_threads": who.call_threads}
+    said |= {"beat": last + 1}
     return database.scalars(BEAT, said | {"jobs": jobs, "fences": fences}).one()
 
 
@@ -108,6 +116,19 @@ def heard_lately(database: Database, *, within: timedelta = HEARD_WITHIN) -> boo
     """Whether any worker that has not left was heard within that time, a minute by default."""
     heard = select(Worker.id).where(Worker.left_at.is_(None), Worker.heartbeat_at > func.now() - within)
     return bool(database.scalar(select(heard.exists())))
+
+
+def call_threads(database: Database, *, within: timedelta = HEARD_WITHIN) -> int | None:
+    """Jobs at the step `call` that all workers heard within that time carry at once; None if none was heard.
+
+    A worker that does not reach the bucket carries none. One that does not say it counts as USUAL_THREADS.
+    """
+    carries = func.coalesce(Worker.call_threads, USUAL_THREADS)
+    heard = select(func.count(), func.sum(carries).filter(Worker.cut_off_at.is_(None))).where(
+        Worker.left_at.is_(None), Worker.heartbeat_at > func.now() - within
+    )
+    count, threads = database.execute(heard).one()
+    return int(threads or 0) if count else None
 
 
 def rescue(database: Database, gone: Collection[uuid.UUID], bounds: Bounds) -> int:

@@ -58,11 +58,12 @@ def _configure_logging(**_: Any) -> None:
 
 
 @signals.worker_init.connect
-def _start(**_: Any) -> None:
+def _start(sender: Any, **_: Any) -> None:
+    takes_calls = Step.CALL in sender.app.amqp.queues.consume_from
     context = WorkerContext(settings())
     try:
         traces.start(settings(), "cutout-worker")
-        context.start()
+        context.start(call_threads=sender.concurrency if takes_calls else 0)
     except Exception as error:
         # Celery would log what a signal's handler raises and go on without a context.
         logging.getLogger(__name__).exception("the worker cannot start")

@@ -99,8 +99,10 @@ class WorkerContext:
         """The identity of what a producer's jobs buy, but for source and form."""
         return replace(self.making, scope=scope_of(self.settings.reuse, producer_id))
 
-    def start(self) -> None:
+    def start(self, *, call_threads: int | None = None) -> None:
         """Write down what a worker before this one left in the spool; then register and begin to beat.
+
+        It says that it carries `call_threads` jobs at the step `call` at once, by default what is set.
 
         Never buy what has no place: needs the bucket to be known by its name and keys. While it is only away,
         this worker makes no calls; what was paid may have to be saved meanwhile.
@@ -111,8 +113,10 @@ class WorkerContext:
         for name in self.slots.names:
             self.patiently(partial(accounts.ensure, name=name))
         host, pid = socket.gethostname(), os.getpid()
-        self.worker_id = self.patiently(partial(workers.register, host=host, pid=pid))
-        self._who = workers.Identity(self.worker_id, host, pid)
+        threads = self.settings.worker_threads if call_threads is None else call_threads
+        said = {"host": host, "pid": pid, "call_threads": threads}
+        self.worker_id = self.patiently(lambda database: workers.register(database, **said))
+        self._who = workers.Identity(self.worker_id, host, pid, threads)
         self._heart.start()
         self._replayer.start()
         self.bucket_watch.start(self.worker_id, trouble)

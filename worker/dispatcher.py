@@ -7,12 +7,13 @@ import signal
 import threading
 import time
 from datetime import timedelta
+from functools import partial
 from types import FrameType
 
 import redis
 from sqlalchemy import Connection, Engine, text
 
-from jobs import accounts, breaker, limits, line, logs, workers
+from jobs import accounts, breaker, downloads, limits, line, logs, workers
 from jobs.credits_left import CreditsLeft
 from jobs.database import connect, is_away, kind_of
 from jobs.leader import LEADER_LOCK
@@ -99,6 +100,7 @@ class Dispatcher:
         self._keep_limits_at = 0.0
         self._publisher = Publisher(self._lease)
         self._takers = Takers(known.worker_silence_seconds)
+        self._returns = downloads.Returns()
         self._shelf = Shelf(making_of(known), known.reuse) if known.reuse is not Reuse.OFF else None
         bucket = Bucket(known, connections=1)
         self._credits = {name: Credits(known.endpoint_url, secret) for name, secret in self._keys.items()}
@@ -256,7 +258,8 @@ class Dispatcher:
 
     def _hand_out_calls(self, connection: Connection, found: Survey) -> None:
         idle = self._publisher.idle(Errand.CALL) and self._publisher.idle(Errand.SERVE)
-        if not (found.in_line[Step.CALL] and found.may_probe and idle and self._takers.live(connection)):
+        is_any = found.in_line[Step.CALL] or found.limited
+        if not (is_any and found.may_probe and idle and self._takers.live(connection)):
             return
         if found.stops:
             if found.stops == {Stop.RESULTS} and self._unfetched.one_may_call:
@@ -264,16 +267,32 @@ class Dispatcher:
             return
         window = self._limits.window(found.open_accounts)
         metrics.WINDOW.set(window)
-        room = window - found.outstanding[Step.CALL]
+        look = partial(self._look_at_downloads, connection)
+        present = look()
+        # What waits for a slow server keeps no call from going out. Calls that wait for a slot look alike.
+        slow = max(present.slow - self._limits.waiting(found.open_accounts), 0)
+        room = window - found.outstanding[Step.CALL] + slow
         if room <= 0 and self._limits.probe_is_due(found.open_accounts):
             room = 1
         if room <= 0:
             self._limits.widen(found.open_accounts)
         else:
-            serving_room = MOST_SERVING - found.serving
-            turns = line.hand_out(connection, room, lease=self._lease, shelf=self._shelf, room=serving_room)
+            if found.limited:
+                self._returns.bring_back(connection, present)
+            turns = line.hand_out(
+                connection,
+                room,
+                lease=self._lease,
+                shelf=self._shelf,
+                room=MOST_SERVING - found.serving,
+                downloads=look,
+            )
             self._send(Errand.CALL, turns.calls)
             self._send(Errand.SERVE, turns.served)
+
+    def _look_at_downloads(self, connection: Connection) -> downloads.Downloads:
+        threads = self._takers.call_threads
+        return downloads.look(connection, threads, lease=self._lease, since=self._marks.outstanding)
 
     def _let_one_call(self, connection: Connection) -> None:
         """Results cannot be fetched, and there is none left to try: one job buys another."""

@@ -94,6 +94,11 @@ class LimitWatch:
         idle = all(name in looks and self._is_idle(looks[name].figures) for name in accounts)
         self._more = min(self._more * 1.5 + SPARE_JOBS, MOST_MORE) if idle else self._more / 2
 
+    def waiting(self, accounts: Collection[str]) -> int:
+        """How many calls wait for a slot of these accounts."""
+        looks = self.looks()
+        return sum(looks[name].figures.waiting for name in accounts if name in looks)
+
     def probe_is_due(self, accounts: Collection[str]) -> bool:
         """Whether a call must go out to ask if the endpoint does its work again; said once in a while.
 

@@ -30,7 +30,7 @@ def obtain(context: WorkerContext, claim: Claim) -> Obtained | Outcome:
     What is known of the source is asked first: an unchanged picture is not even fetched.
     """
     if not claim.reuses or context.settings.reuse is Reuse.OFF:
-        return Obtained(context.sources.read(claim.source))
+        return Obtained(context.sources.read(claim.source, owner=claim.producer_id))
     key = context.bucket.key_of(claim.source)
     uploaded = sha256_in_key(key) if key else None
     if uploaded is None:
@@ -38,18 +38,20 @@ def obtain(context: WorkerContext, claim: Claim) -> Obtained | Outcome:
     mine = served(context, claim, uploaded)
     if not isinstance(mine, store.Mine):
         return mine
-    return Obtained(context.sources.read(claim.source), uploaded, mine.made_otherwise)
+    return Obtained(
+        context.sources.read(claim.source, owner=claim.producer_id), uploaded, mine.made_otherwise
+    )
 
 
 def _obtain_unknown(context: WorkerContext, claim: Claim) -> Obtained | Outcome:
     """Of a source whose bytes may change behind its address."""
     remembered = context.patiently(partial(store.recall_source, address=claim.source))
-    picture = context.sources.read_changed(claim.source, remembered)
+    picture = context.sources.read_changed(claim.source, remembered, owner=claim.producer_id)
     if picture is None and remembered is not None:
         outcome = served(context, claim, remembered.content_sha256)
         if not isinstance(outcome, store.Mine):
             return outcome
-        picture = context.sources.read_changed(claim.source, None)
+        picture = context.sources.read_changed(claim.source, None, owner=claim.producer_id)
     if picture is None:
         raise TypeError("a source that nothing is remembered of cannot be unchanged")
     seen = picture.remembered

@@ -2,6 +2,8 @@
 
 import hashlib
 import threading
+import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +35,7 @@ from worker.network import (
     GuardedTransport,
     HostList,
     NotModified,
+    Timeouts,
     TooLarge,
     UrlRefused,
     fetch,
@@ -42,6 +45,9 @@ from worker.objects import ObjectLinks
 from worker.source_troubles import storage_trouble
 
 DEADLINE_S = 60.0
+# A server that is silent for so long, at first or half way, does not get the rest of the time.
+SILENCE_S = 10.0
+TIMEOUTS = Timeouts(write=SILENCE_S, read=SILENCE_S, total=DEADLINE_S)
 MOST_REDIRECTS = 5
 BUSY_SNOOZE_S = 1.0
 # Parameters of links that are good for some time: S3, CloudFront and Google, Azure, and others.
@@ -76,7 +82,7 @@ class Web:
 
     def __init__(self, settings: Settings) -> None:
         self._private = HostList.parse(settings.source_private_hosts)
-        self.transport = GuardedTransport(policy=AddressPolicy(self._private))
+        self.transport = GuardedTransport(TIMEOUTS, policy=AddressPolicy(self._private))
 
     def check(self, url: httpx.URL) -> None:
         """Raises UrlRefused for an address that may not be asked."""
@@ -87,30 +93,34 @@ class Web:
 
 
 class HostTurns:
-    """Few requests at a time to one server: a catalog's pictures often lie at one, and it is not ours."""
+    """Few requests at a time to one server: a catalog's pictures often lie at one, and it is not ours.
+
+    A producer that has none there gets one all the same: others, at a server that several use, must not keep
+    it away.
+    """
 
     def __init__(self, at_once: int) -> None:
         self._at_once = at_once
         self._lock = threading.Lock()
-        self._hosts: dict[str, int] = {}
+        self._hosts: dict[str, Counter[uuid.UUID | None]] = {}
 
     @contextmanager
-    def turn(self, host: str) -> Iterator[None]:
+    def turn(self, host: str, owner: uuid.UUID | None = None) -> Iterator[None]:
         """Hold a place at the host. Raises SourceError if all are taken: the job comes back soon."""
         with self._lock:
-            taken = self._hosts.get(host, 0)
-            if taken >= self._at_once:
-                busy = f"{taken} pictures are being fetched from {host}; more than that is impolite"
+            held = self._hosts.setdefault(host, Counter())
+            if held[owner] and held.total() >= self._at_once:
+                busy = f"{held[owner]} pictures are being fetched from {host}; more than that is impolite"
                 raise SourceError(Snooze("SOURCE_BUSY", busy, BUSY_SNOOZE_S))
-            self._hosts[host] = taken + 1
+            held[owner] += 1
         try:
             yield
         finally:
             with self._lock:
-                left = self._hosts[host] - 1
-                if left:
-                    self._hosts[host] = left
-                else:
+                held[owner] -= 1
+                if not held[owner]:
+                    del held[owner]
+                if not held:
                     del self._hosts[host]
 
 
@@ -133,25 +143,27 @@ class SourceFetcher:
         self._buckets = frozenset(settings.source_buckets)
         self._web = Web(settings)
 
-    def read(self, source: str) -> bytes:
-        """The picture's bytes; raises SourceError."""
-        return self._read(source, None).data
+    def read(self, source: str, *, owner: uuid.UUID | None = None) -> bytes:
+        """The picture's bytes, for a job of the producer `owner`; raises SourceError."""
+        return self._read(source, None, owner).data
 
-    def read_changed(self, source: str, remembered: Remembered | None) -> SourcePicture | None:
+    def read_changed(
+        self, source: str, remembered: Remembered | None, *, owner: uuid.UUID | None = None
+    ) -> SourcePicture | None:
         """The picture, None if its server says that it is as remembered; raises SourceError."""
         try:
-            return self._read(source, remembered)
+            return self._read(source, remembered, owner)
         except NotModified:
             return None
 
-    def _read(self, source: str, remembered: Remembered | None) -> SourcePicture:
+    def _read(self, source: str, remembered: Remembered | None, owner: uuid.UUID | None) -> SourcePicture:
         address = split_address(source)
         try:
             if address is not None:
                 fetched = self._from_bucket(*address, remembered)
                 # The tag says all; the time is no finer than a second.
                 return SourcePicture(fetched.data, fetched.etag)
-            with self._hosts.turn(urlsplit(source).netloc):
+            with self._hosts.turn(urlsplit(source).netloc, owner):
                 return self._from_web(source, remembered)
         except ObjectMissingError as error:
             raise SourceError(Fail("SOURCE_MISSING", f"{error}; upload it again")) from error

@@ -20,6 +20,8 @@ class Takers:
         self._silence = timedelta(seconds=silence_s)
         self._live = True
         self._look_at = 0.0
+        self.call_threads = workers.USUAL_THREADS
+        """Jobs at the step `call` that all of them carry at once, when last looked at."""
 
     def live(self, connection: Connection) -> bool:
         """Whether any worker was heard within its silence."""
@@ -27,7 +29,9 @@ class Takers:
         if self._live and now < self._look_at:
             return True
         self._look_at = now + LOOK_EVERY_S
-        live = workers.heard_lately(connection, within=self._silence)
+        threads = workers.call_threads(connection, within=self._silence)
+        live = threads is not None
+        self.call_threads = threads or 0
         if live != self._live:
             log.warning("a worker lives again" if live else "no worker lives: nothing is handed out")
         self._live = live

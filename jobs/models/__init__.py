@@ -15,7 +15,7 @@ from jobs.models.line import LINE, Line
 from jobs.models.producers import ApiKey, Producer
 from jobs.models.results import RESULTS, SOURCES, Result, Source
 from jobs.models.schedules import RUNS, SCHEDULES, Picture, Run, Schedule
-from jobs.models.webhooks import DELIVERIES, WEBHOOK_SECRETS, Delivery, Digest, WebhookSecret
+from jobs.models.webhooks import DELIVERIES, RECEIVERS, WEBHOOK_SECRETS, Delivery, Digest, WebhookSecret
 from jobs.models.words import constant
 from jobs.models.workers import WORKERS, Worker
 
@@ -30,6 +30,7 @@ __all__ = [
     "LIMITS",
     "LINE",
     "NOBODY",
+    "RECEIVERS",
     "RESULTS",
     "RUNS",
     "SCHEDULES",

@@ -4,6 +4,8 @@ from sqlalchemy import CheckConstraint, text
 
 NEW_ID = text("uuidv7()")
 NOW = text("now()")
+# Of an index: the producer, or the nil UUID for what belongs to none. As Postgres writes it.
+OWNER = "COALESCE(producer_id, '00000000-0000-0000-0000-000000000000'::uuid)"
 
 
 def address(column: str) -> CheckConstraint:

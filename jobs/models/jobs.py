@@ -23,7 +23,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from jobs.database import Base
-from jobs.models.columns import NEW_ID, NOW, address
+from jobs.models.columns import NEW_ID, NOW, OWNER, address
 from jobs.models.words import one_of
 from jobs.states import FINAL_STATES, Priority, ReturnForm, Standing, State, Step
 
@@ -164,6 +164,13 @@ class Job(Base):
             "priority",
             "place",
             postgresql_where=text("standing = 'waiting'"),
+        ),
+        Index(
+            "ix_jobs_source_limit",
+            text(OWNER),
+            "priority",
+            "place",
+            postgresql_where=text("standing = 'source_limit'"),
         ),
         # Of each parked job in one of these two: what its batch keeps back, and what it has no credits for.
         Index(

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from jobs.database import Base
-from jobs.models.columns import NEW_ID, NOW, address
+from jobs.models.columns import NEW_ID, NOW, OWNER, address
 from jobs.models.words import one_of
 from jobs.states import DeliveryState
 
@@ -61,7 +61,13 @@ class Delivery(Base):
         ),
         CheckConstraint("state <> 'given_up' OR last_error IS NOT NULL", name="given_up_says_why"),
         CheckConstraint("tries >= 0", name="tries_are_not_negative"),
-        Index("ix_deliveries_due", "host", "due_at", postgresql_where=text("state = 'waiting'")),
+        Index(
+            "ix_deliveries_due_by_owner",
+            text(OWNER),
+            "host",
+            "due_at",
+            postgresql_where=text("state = 'waiting'"),
+        ),
         Index("ix_deliveries_give_up_at", "give_up_at", postgresql_where=text("state = 'waiting'")),
         Index("ix_deliveries_finished_at", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
         Index("ix_deliveries_producer_id_id", "producer_id", "id"),
@@ -99,5 +105,21 @@ class WebhookSecret(Base):
     overlap_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
 
+class Receiver(Base):
+    """A host that answered an owner's webhook last; without a row it never did, or did not when last asked.
+
+    The owner is as in WebhookSecret. Each owner proves a host for itself alone.
+    """
+
+    __tablename__ = "receivers"
+
+    owner: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True)
+    host: Mapped[str] = mapped_column(Text, primary_key=True)
+    proven_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+
+    __table_args__ = (Index("ix_receivers_proven_at", "proven_at"),)
+
+
 DELIVERIES = cast("Table", Delivery.__table__)
 WEBHOOK_SECRETS = cast("Table", WebhookSecret.__table__)
+RECEIVERS = cast("Table", Receiver.__table__)

@@ -31,6 +31,8 @@ class Worker(Base):
     carried_jobs: Mapped[list[uuid.UUID] | None] = mapped_column(ARRAY(Uuid))
     carried_fences: Mapped[list[int] | None] = mapped_column(ARRAY(Integer))
     left_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    # Jobs at the step `call` that it carries at once; unknown of a worker of an older version.
+    call_threads: Mapped[int | None]
     cut_off_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     cut_off_reason: Mapped[str | None] = mapped_column(Text)
 

@@ -197,6 +197,7 @@ def claim(database: Database, job_id: uuid.UUID, fence: int, worker_id: uuid.UUI
         fence=fence,
         worker_id=worker_id,
         batch_id=row.batch_id,
+        producer_id=row.producer_id,
         external_id=row.external_id,
         source=row.source,
         return_form=ReturnForm(row.return_form),
@@ -211,7 +212,6 @@ def claim(database: Database, job_id: uuid.UUID, fence: int, worker_id: uuid.UUI
         gone_tries=row.gone_tries,
         unexpected=Unexpected.of(row.unexpected),
         deaths=row.deaths,
-        producer_id=row.producer_id,
     )
 
 

@@ -218,8 +218,10 @@ GIVE_BACK = (
 )
 
 IS_HELD = JOBS.c.state == constant(State.HELD)
-# Its batch may be blocked, or another job buy the same cutout, for longer than the result lives.
-GOES_ON = or_(IS_HELD, JOBS.c.standing.in_([constant(Standing.PARKED), constant(Standing.WAITING)]))
+# Its batch may be blocked, its producer's downloads last, or another job buy the same cutout, for longer than
+# the result lives.
+STAYS = [Standing.PARKED, Standing.SOURCE_LIMIT, Standing.WAITING]
+GOES_ON = or_(IS_HELD, JOBS.c.standing.in_([constant(standing) for standing in STAYS]))
 
 RECORD = (
     update(JOBS)

@@ -58,7 +58,8 @@ IT_IS_FENCED = select(JOBS.c.id).where(FENCED).exists()
 ITS_BUYER_IS_OUT = literal_column(
     f"NOT EXISTS (SELECT FROM jobs WHERE jobs.id = {RESULTS.name}.buyer"
     f" AND jobs.state IN ('{State.QUEUED}', '{State.RUNNING}')"
-    f" AND (jobs.standing IS NULL OR jobs.standing NOT IN ('{Standing.PARKED}', '{Standing.WAITING}')))",
+    " AND (jobs.standing IS NULL OR jobs.standing NOT IN"
+    f" ('{Standing.PARKED}', '{Standing.SOURCE_LIMIT}', '{Standing.WAITING}')))",
     Boolean,
 )
 _OTHERS = RESULTS.alias("others")

@@ -4,6 +4,7 @@ A trigger puts each job aside in the transaction that ends or holds it; here the
 in one statement, so that none is missed and none is told of twice.
 """
 
+import time
 import uuid
 from datetime import timedelta
 
@@ -14,14 +15,17 @@ MOST_JOBS = 200
 LATEST = timedelta(seconds=5)
 # Looked at at a time, in the order in which they were put aside.
 MOST_LOOKED_AT = 5000
+# Whoever looks for digests finds receivers as well, for everybody.
+LONGEST_S = 0.25
 
 DUE = text(
     """
     SELECT batch_id FROM (
-        SELECT batch_id, created_at FROM digests ORDER BY id LIMIT :most
+        SELECT batch_id, producer_id, created_at FROM digests ORDER BY id LIMIT :most
     ) AS first
-    GROUP BY batch_id
+    GROUP BY batch_id, producer_id
     HAVING count(*) >= :full OR min(created_at) <= now() - :latest
+    ORDER BY row_number() OVER (PARTITION BY producer_id ORDER BY min(created_at)), min(created_at)
     """
 ).bindparams(
     bindparam("most", MOST_LOOKED_AT, type_=Integer),
@@ -56,10 +60,12 @@ TELL = text(
 def tell_digests(connection: Connection) -> int:
     """Announce what was put aside long enough, or is enough for a message; returns of how many jobs.
 
-    Each message commits by itself.
+    Each message commits by itself; one of each producer first, and no more than go within LONGEST_S.
     """
     batches: list[uuid.UUID] = list(connection.scalars(DUE))
-    told = 0
+    told, ends_at = 0, time.monotonic() + LONGEST_S
     for batch_id in batches:
+        if told and time.monotonic() > ends_at:
+            break
         told += sum(row.jobs for row in connection.execute(TELL, {"batch": batch_id}))
     return told

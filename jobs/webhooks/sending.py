@@ -1,4 +1,4 @@
-"""What the dispatcher's sender asks of the database: which receivers wait, what to send, what came of it.
+"""What the dispatcher's sender asks of the database: what to send, and what came of it.
 
 Each is one statement that commits by itself. Whoever takes a delivery moves its `due_at` on by a lease:
 should the process die, it is due again after that, and is sent a second time under the same id.
@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from sqlalchemy import (
     Connection,
     DateTime,
-    Integer,
     Interval,
     SmallInteger,
     Text,
@@ -21,53 +20,36 @@ from sqlalchemy import (
     cast,
     delete,
     func,
+    literal_column,
     null,
     or_,
     select,
-    text,
     true,
     update,
 )
 
 from jobs.chosen import is_among
 from jobs.models import DELIVERIES, constant
+from jobs.models.columns import OWNER
 from jobs.states import DeliveryState
+from jobs.webhooks.receivers import Receiver
 
 LEASE = timedelta(seconds=60)
 GIVE_UP_AFTER = timedelta(days=1)
-MOST_HOSTS = 500
 # In one statement, so that none lasts.
 PORTION = 500
 TOO_OLD = "a day is over"
 
 WAITS = DELIVERIES.c.state == constant(DeliveryState.WAITING)
 
-# From each host to the next by the index on (host, due_at): what it costs depends on the hosts alone, however
-# many deliveries wait for one of them.
-HOSTS = text(
-    """
-    WITH RECURSIVE found (host, due_at, steps) AS (
-        (
-            SELECT host, due_at, 1 FROM deliveries WHERE state = 'waiting' AND host > :after
-            ORDER BY host, due_at LIMIT 1
-        )
-        UNION ALL
-        SELECT next.host, next.due_at, found.steps + 1
-        FROM found
-        CROSS JOIN LATERAL (
-            SELECT host, due_at FROM deliveries WHERE state = 'waiting' AND host > found.host
-            ORDER BY host, due_at LIMIT 1
-        ) next
-        WHERE found.steps < :most
-    )
-    SELECT host, due_at <= now() AS due FROM found
-    """
-).bindparams(bindparam("after", type_=Text), bindparam("most", MOST_HOSTS, type_=Integer))
+# As the index has it.
+OWNER_OF_IT = literal_column(OWNER, Uuid)
 
 NEXT = (
     select(DELIVERIES.c.id)
     .where(
         WAITS,
+        bindparam("its_owner", type_=Uuid) == OWNER_OF_IT,
         DELIVERIES.c.host == bindparam("its_host", type_=Text),
         DELIVERIES.c.due_at <= func.now(),
         or_(DELIVERIES.c.give_up_at.is_(None), DELIVERIES.c.give_up_at > func.now()),
@@ -177,18 +159,9 @@ class Taken:
     taken_at: datetime
 
 
-def waiting_hosts(connection: Connection, after: str = "") -> tuple[list[str], str]:
-    """Receivers with a delivery that is due, of the next 500 that have any; and after which to go on.
-
-    It is "" once the last has been looked at.
-    """
-    rows = connection.execute(HOSTS, {"after": after, "most": MOST_HOSTS}).all()
-    return [host for host, due in rows if due], rows[-1][0] if len(rows) == MOST_HOSTS else ""
-
-
-def take(connection: Connection, host: str) -> Taken | None:
+def take(connection: Connection, receiver: Receiver) -> Taken | None:
     """Take the receiver's next delivery that is due; None if there is none."""
-    row = connection.execute(TAKE, {"its_host": host}).first()
+    row = connection.execute(TAKE, {"its_owner": receiver.owner, "its_host": receiver.host}).first()
     return None if row is None else Taken(*row)
 
 

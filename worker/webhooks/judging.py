@@ -28,20 +28,21 @@ OVERLOADED = {
 class Verdict:
     """Delivered if there is no `reason`. Else it is sent again after `rest`, never without one.
 
-    `ill`: the receiver does not answer or says that it cannot now, so the other messages for it wait as well.
+    `ill`: the receiver does not answer or says that it cannot now, so the other messages for it wait as well;
+    None if it was not asked.
     """
 
     status: int | None
     reason: str | None = None
     rest: timedelta | None = None
-    ill: bool = False
+    ill: bool | None = False
 
 
 def judge(answer: Received | FetchError, tries: int) -> Verdict:
     """The verdict on the try number `tries`, the first being 1."""
     match answer:
         case UrlRefused():
-            return Verdict(None, _printable(str(answer)))
+            return Verdict(None, _printable(str(answer)), ill=None)
         case FetchError():
             return Verdict(None, _printable(str(answer)), _rest(tries), ill=True)
     status = answer.status

@@ -11,7 +11,8 @@ from jobs.database import connect, is_away
 from jobs.line import Survey
 from jobs.settings import Settings
 from jobs.webhooks.digests import tell_digests
-from jobs.webhooks.sending import MOST_HOSTS, PORTION, forget, give_up_old, waiting_hosts
+from jobs.webhooks.receivers import Search, forget_receivers
+from jobs.webhooks.sending import PORTION, forget, give_up_old
 from worker.background import Question
 from worker.webhooks.sender import Sender
 from worker.webhooks.turns import SENDERS, Turns
@@ -47,7 +48,7 @@ class Notifier:
         self._senders = [Question("the sending of webhooks", hand.run) for hand in self._hands]
         self._looking = Question("the look for webhooks", self._look)
         self._asking = threading.Lock()
-        self._after = ""
+        self._search = Search()
         self._look_at = self._prune_at = self._say_at = 0.0
 
     def look(self, _connection: Connection, _found: Survey) -> None:
@@ -77,9 +78,7 @@ class Notifier:
         with self._engine.connect() as connection:
             # First, so that what it makes is found at this look.
             tell_digests(connection)
-            if len(self._turns) < MOST_HOSTS:
-                hosts, self._after = waiting_hosts(connection, self._after)
-                self._turns.add(hosts)
+            self._turns.add(self._search.look(connection))
             given_up = give_up_old(connection)
             self._prune(connection)
         if given_up:
@@ -101,7 +100,10 @@ class Notifier:
 
     def _prune(self, connection: Connection) -> None:
         now = time.monotonic()
-        if now >= self._prune_at and forget(connection, self._kept) < PORTION:
+        if now < self._prune_at:
+            return
+        forgotten = max(forget(connection, self._kept), forget_receivers(connection, self._kept))
+        if forgotten < PORTION:
             self._prune_at = now + PRUNE_EVERY_S
 
     def _say_that_it_cannot_sign(self) -> None:

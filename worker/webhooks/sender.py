@@ -10,12 +10,13 @@ from sqlalchemy import Connection, Engine
 from jobs.database import is_away, patiently
 from jobs.settings import Settings
 from jobs.states import DeliveryState
-from jobs.webhooks import INSTALLATION, secret_of, standing_of
+from jobs.webhooks import secret_of, standing_of
+from jobs.webhooks.receivers import Receiver, disprove, prove
 from jobs.webhooks.sending import LEASE, Taken, delivered, failed, take
 from worker.network import FetchError, HostList
 from worker.webhooks.judging import Verdict, judge
 from worker.webhooks.posting import DEADLINE_S, Postman
-from worker.webhooks.turns import Turns
+from worker.webhooks.turns import Turn, Turns
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +42,8 @@ class Sender:
     def run(self) -> bool:
         """Always True, as a question's answer."""
         try:
-            while host := self._turns.next():
-                self._turn(host)
+            while turn := self._turns.next():
+                self._turn(turn)
         except Exception as error:
             if not is_away(error):
                 raise
@@ -53,30 +54,29 @@ class Sender:
         """Close its connections to receivers; it must not be running."""
         self._postman.close()
 
-    def _turn(self, host: str) -> None:
+    def _turn(self, turn: Turn) -> None:
         ill, more, took_s = None, False, 0.0
         try:
             with self._engine.connect() as connection:
-                taken, secrets = self._take(connection, host)
+                taken, secrets = self._take(connection, turn.receiver)
             if taken is not None:
                 began = time.monotonic()
                 verdict = self._send(taken, secrets)
                 ill, more, took_s = verdict.ill, True, time.monotonic() - began
-                self._write_down(taken, verdict)
+                self._write_down(taken, verdict, turn)
         finally:
-            self._turns.done(host, ill=ill, more=more, took_s=took_s)
+            self._turns.done(turn.receiver, ill=ill, more=more, took_s=took_s)
         if more:
             self._ask_for_more()
 
-    def _take(self, connection: Connection, host: str) -> tuple[Taken | None, list[str]]:
+    def _take(self, connection: Connection, receiver: Receiver) -> tuple[Taken | None, list[str]]:
         if self._master is None:
             return None, []
-        taken = take(connection, host)
+        taken = take(connection, receiver)
         if taken is None:
             return None, []
-        owner = taken.producer_id or INSTALLATION
-        versions = standing_of(connection, owner).signing
-        return taken, [secret_of(self._master, owner, version) for version in versions]
+        versions = standing_of(connection, receiver.owner).signing
+        return taken, [secret_of(self._master, receiver.owner, version) for version in versions]
 
     def _send(self, taken: Taken, secrets: list[str]) -> Verdict:
         try:
@@ -84,17 +84,19 @@ class Sender:
         except FetchError as error:
             return judge(error, taken.tries)
 
-    def _write_down(self, taken: Taken, verdict: Verdict) -> None:
+    def _write_down(self, taken: Taken, verdict: Verdict, turn: Turn) -> None:
         state = patiently(
             self._engine,
-            partial(_write, taken=taken, verdict=verdict),
+            partial(_write, taken=taken, verdict=verdict, turn=turn),
             give_up_after_s=WRITTEN_WITHIN_S,
         )
         if state is DeliveryState.GIVEN_UP:
             log.warning("the webhook %s to %s is given up: %s", taken.id, taken.host, verdict.reason)
 
 
-def _write(connection: Connection, taken: Taken, verdict: Verdict) -> DeliveryState | None:
+def _write(connection: Connection, taken: Taken, verdict: Verdict, turn: Turn) -> DeliveryState | None:
+    if verdict.ill is not None and verdict.ill == turn.proven:
+        (disprove if verdict.ill else prove)(connection, turn.receiver)
     if verdict.reason is None:
         delivered(connection, taken, verdict.status or 0)
         return DeliveryState.DELIVERED

@@ -7,7 +7,8 @@ from sqlalchemy.orm import Session
 from jobs.models import Delivery
 from jobs.producers import create_producer
 from jobs.states import DeliveryState
-from jobs.webhooks import announce, find_deliveries, replay
+from jobs.webhooks import INSTALLATION, announce, find_deliveries, replay
+from jobs.webhooks.receivers import Receiver
 from jobs.webhooks.sending import delivered, failed, take
 
 URL = "https://a.example/hook?token=x"
@@ -36,7 +37,7 @@ class TestFinding:
     def test_may_be_of_one_state(self, session: Session) -> None:
         """Those given up, for one."""
         first, second = announced(session), announced(session)
-        taken = take(session.connection(), "a.example")
+        taken = take(session.connection(), Receiver(INSTALLATION, "a.example"))
         assert taken is not None
         failed(session.connection(), taken, "refused", status=None, rest=None)
         given_up = find_deliveries(session, state=DeliveryState.GIVEN_UP, limit=10)
@@ -49,14 +50,14 @@ class TestReplaying:
     def test_sends_again_under_the_same_id(self, session: Session) -> None:
         """What was delivered or given up waits once more, for a day, with all its tries."""
         its_id = announced(session)
-        taken = take(session.connection(), "a.example")
+        taken = take(session.connection(), Receiver(INSTALLATION, "a.example"))
         assert taken is not None
         delivered(session.connection(), taken, 200)
         session.execute(text("UPDATE deliveries SET give_up_at = now() - interval '1 day'"))
         again = replay(session, its_id)
         assert again is not None
         assert (again.id, again.state, again.tries, again.finished_at) == (its_id, "waiting", 0, None)
-        retaken = take(session.connection(), "a.example")
+        retaken = take(session.connection(), Receiver(INSTALLATION, "a.example"))
         assert retaken is not None
         fresh = session.scalar(text("SELECT give_up_at - now() = interval '1 day' FROM deliveries"))
         assert fresh is True
@@ -65,7 +66,7 @@ class TestReplaying:
     def test_voids_the_try_that_is_out(self, session: Session) -> None:
         """Its answer is not written down: the replay was asked for after it."""
         its_id = announced(session)
-        taken = take(session.connection(), "a.example")
+        taken = take(session.connection(), Receiver(INSTALLATION, "a.example"))
         assert taken is not None
         assert replay(session, its_id)
         delivered(session.connection(), taken, 200)

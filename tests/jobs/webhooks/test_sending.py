@@ -7,9 +7,13 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.orm import Session
 
+from jobs.producers import create_producer
 from jobs.states import DeliveryState
-from jobs.webhooks import announce, sending
+from jobs.webhooks import INSTALLATION, announce
+from jobs.webhooks import receivers as module
+from jobs.webhooks.receivers import Receiver, Search, disprove, forget_receivers, prove
 from jobs.webhooks.sending import (
     Taken,
     delivered,
@@ -17,7 +21,6 @@ from jobs.webhooks.sending import (
     forget,
     give_up_old,
     take,
-    waiting_hosts,
 )
 from tests.support.machine import scaled
 
@@ -35,8 +38,12 @@ def announce_to(connection: Connection, *hosts: str) -> list[uuid.UUID]:
     return [announce(connection, url=f"https://{host}/hook", kind="x", data={}) for host in hosts]
 
 
+def receiver(host: str, owner: uuid.UUID = INSTALLATION) -> Receiver:
+    return Receiver(owner, host)
+
+
 def taken_from(connection: Connection, host: str = "a.example") -> Taken:
-    taken = take(connection, host)
+    taken = take(connection, receiver(host))
     assert taken is not None
     return taken
 
@@ -57,15 +64,20 @@ def pass_time(connection: Connection, interval: str) -> None:
     connection.execute(text(f"UPDATE deliveries SET {moved}"))  # noqa: S608 - a test's own words
 
 
+def producers(engine: Engine, count: int) -> list[uuid.UUID]:
+    with Session(engine) as session, session.begin():
+        return [create_producer(session, str(n))[0].id for n in range(count)]
+
+
 class TestADelivery:
     def test_is_taken_once(self, connection: Connection) -> None:
         """Whoever comes second finds nothing, until the lease is over: then nobody lived to tell."""
         (its_id,) = announce_to(connection, "a.example")
         taken = taken_from(connection)
         assert (taken.id, taken.tries, taken.host) == (its_id, 1, "a.example")
-        assert take(connection, "a.example") is None
+        assert take(connection, receiver("a.example")) is None
         pass_time(connection, "59 s")
-        assert take(connection, "a.example") is None
+        assert take(connection, receiver("a.example")) is None
         pass_time(connection, "2 s")
         assert taken_from(connection).id == its_id
 
@@ -83,7 +95,7 @@ class TestADelivery:
         delivered(connection, taken_from(connection), 202)
         assert state_of(connection, its_id) == ("delivered", 1, 202, None)
         pass_time(connection, "1 day")
-        assert waiting_hosts(connection) == ([], "")
+        assert waiting_hosts(connection) == []
 
     def test_that_failed_is_due_after_its_rest(self, connection: Connection) -> None:
         """And says how it failed."""
@@ -92,7 +104,7 @@ class TestADelivery:
         state = failed(connection, taken, "answered 500", status=500, rest=REST)
         assert state is DeliveryState.WAITING
         assert state_of(connection, its_id) == ("waiting", 1, 500, "answered 500")
-        assert waiting_hosts(connection) == ([], "")
+        assert waiting_hosts(connection) == []
         pass_time(connection, "6 s")
         assert taken_from(connection).tries == 2
 
@@ -142,7 +154,7 @@ class TestWhatWaitedForADay:
         (its_id,) = announce_to(connection, "a.example")
         taken_from(connection)
         pass_time(connection, "1 day")
-        assert take(connection, "a.example") is None
+        assert take(connection, receiver("a.example")) is None
         assert give_up_old(connection) == 0
         pass_time(connection, "61 s")
         assert give_up_old(connection) == 1
@@ -171,20 +183,75 @@ class TestForgetting:
         assert connection.scalar(text("SELECT count(*) FROM deliveries WHERE state = 'waiting'")) == 1
 
 
-class TestTheHostsThatWait:
+def waiting_hosts(connection: Connection, search: Search | None = None) -> list[str]:
+    return [found.receiver.host for found in (search or Search()).look(connection)]
+
+
+class TestTheReceiversThatWait:
     def test_are_each_named_once(self, connection: Connection) -> None:
         """However many messages wait for them; those whose messages all rest are not due."""
         announce_to(connection, *["b.example"] * 5, "a.example", "c.example:8443")
         failed(connection, taken_from(connection), "answered 500", status=500, rest=REST)
-        assert waiting_hosts(connection) == (["b.example", "c.example:8443"], "")
+        assert waiting_hosts(connection) == ["b.example", "c.example:8443"]
 
     def test_are_looked_at_in_portions(self, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
         """So that any number of addresses costs little at a time; and begun anew after the last."""
-        monkeypatch.setattr(sending, "MOST_HOSTS", 2)
+        monkeypatch.setattr(module, "MOST_HOSTS", 2)
+        monkeypatch.setattr(module, "LEAST_HOSTS", 1)
         announce_to(connection, "a.example", "b.example", "c.example")
-        first, after = waiting_hosts(connection)
-        rest, last = waiting_hosts(connection, after)
-        assert (first, rest, last) == (["a.example", "b.example"], ["c.example"], "")
+        search = Search()
+        looks = [waiting_hosts(connection, search) for _ in range(3)]
+        assert looks == [["a.example", "b.example"], ["c.example"], ["a.example", "b.example"]]
+
+    def test_are_found_at_once_beside_anothers_thousands(
+        self, connection: Connection, engine: Engine
+    ) -> None:
+        """Each look has some of every producer."""
+        a, b = producers(engine, 2)
+        for owner, count in ((a, 3000), (b, 1)):
+            connection.execute(
+                text(
+                    "INSERT INTO deliveries (producer_id, url, type, payload) SELECT :owner,"
+                    " 'https://' || n || '.example/', 'x', '{}' FROM generate_series(1, :n) n"
+                ),
+                {"owner": owner, "n": count},
+            )
+        search, seen = Search(), set()
+        for _ in range(13):
+            found = search.look(connection)
+            assert sum(each.receiver.owner == b for each in found) == 1
+            seen |= {each.receiver for each in found}
+        assert len(seen) == 3001
+
+    def test_of_many_producers_are_all_found(
+        self, connection: Connection, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Look by look, with any number of receivers each."""
+        monkeypatch.setattr(module, "MOST_OWNERS", 3)
+        monkeypatch.setattr(module, "LEAST_HOSTS", 1)
+        monkeypatch.setattr(module, "MOST_HOSTS", 6)
+        expected = set()
+        for owner in producers(engine, 8):
+            for n in range(4):
+                announce(connection, url=f"https://{n}.example/", kind="x", data={}, producer_id=owner)
+                expected.add(Receiver(owner, f"{n}.example"))
+        search, seen = Search(), set()
+        for _ in range(20):
+            seen |= {each.receiver for each in search.look(connection)}
+        assert seen == expected
+
+    def test_say_whether_they_answered(self, connection: Connection) -> None:
+        """For each producer on its own; kept for the next leader, and for some days."""
+        announce_to(connection, "a.example", "b.example")
+        for _ in range(2):
+            prove(connection, receiver("a.example"))
+        prove(connection, receiver("b.example", uuid.uuid4()))
+        assert [found.proven for found in Search().look(connection)] == [True, False]
+        assert forget_receivers(connection, timedelta(days=30)) == 0
+        disprove(connection, receiver("a.example"))
+        assert [found.proven for found in Search().look(connection)] == [False, False]
+        connection.execute(text("UPDATE receivers SET proven_at = now() - interval '31 days'"))
+        assert forget_receivers(connection, timedelta(days=30)) == 1
 
     def test_cost_the_same_whatever_waits_for_one(self, connection: Connection) -> None:
         """100,000 messages for a dead receiver are not read to find the next."""
@@ -196,7 +263,7 @@ class TestTheHostsThatWait:
         )
         announce_to(connection, "b.example")
         connection.execute(text("VACUUM ANALYZE deliveries"))
-        assert waiting_hosts(connection)[0] == ["a.example", "b.example"]
+        assert waiting_hosts(connection) == ["a.example", "b.example"]
         began = time.perf_counter()
         for _ in range(20):
             waiting_hosts(connection)

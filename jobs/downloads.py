@@ -1,0 +1,230 @@
+"""Jobs whose source lies on the web, between the line and their call: how many each producer may have there.
+
+A server that is slow, or never answers, keeps a thread of a worker for as long as it likes up to a deadline.
+The places for such jobs are three quarters of all threads, so that calls, copies and uploaded pictures always
+find some. A producer gets another place only while it holds fewer than are free: half of them at most, and
+whoever comes later finds some free. Are there none, since many producers' servers are slow at once, then one
+that holds no place gets one of a few that are left for this alone.
+"""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ARRAY, DateTime, Integer, Uuid, bindparam, text
+
+from jobs.database import Database
+from jobs.marks import EVER
+from jobs.models import Job
+from jobs.models.columns import OWNER
+from jobs.states import Standing, Step
+from jobs.workers import call_threads
+
+SHARE_OF_THREADS = 0.75
+SHARE_WITH_THE_LAST = 0.9
+# Most sources are there by then; a longer way to a call is a slow source's.
+SLOW_AFTER = timedelta(seconds=2)
+# Jobs over their producer's bound that are moved out of the way at a time, to get at those behind.
+MOST_PASSED = 20
+MOST_PRODUCERS = 200
+NIL = uuid.UUID(int=0)
+
+# The standings and steps are written out, for the partial indexes to be known by them.
+LOOK = text(
+    f"""
+    SELECT owner, count(*) AS held,
+        count(*) FILTER (WHERE scheduled_at < now() + :lease - :slow_after) AS slow
+    FROM (
+        SELECT id, {OWNER} AS owner, scheduled_at, step, source FROM jobs
+        WHERE standing = 'handed_out' AND scheduled_at >= :since
+        UNION ALL
+        SELECT id, {OWNER} AS owner, scheduled_at, step, source FROM jobs
+        WHERE state = 'running' AND scheduled_at >= :since
+    ) outstanding
+    WHERE step = 'call' AND source LIKE 'http%'
+    AND NOT EXISTS (SELECT FROM attempts WHERE attempts.job_id = outstanding.id AND attempts.ended_at IS NULL)
+    GROUP BY owner
+    """  # noqa: S608 - constants
+).bindparams(bindparam("since", type_=DateTime(timezone=True)))
+
+# Of the first in line: those that may go now, counted, and those over a bound, out of the way.
+HOLD_BACK = text(
+    f"""
+    WITH head AS MATERIALIZED (
+        SELECT id, {OWNER} AS owner, priority, place, source LIKE 'http%' AS is_download FROM jobs
+        WHERE standing = 'in_line' AND step = 'call' ORDER BY priority, place LIMIT :count
+    ),
+    numbered AS (
+        SELECT head.*, row_number() OVER (PARTITION BY owner ORDER BY priority, place) AS n
+        FROM head WHERE is_download
+    ),
+    bounded AS (
+        SELECT numbered.*, n <= coalesce(known.room, :room_of_others) AS may_go
+        FROM numbered LEFT JOIN unnest(:owners, :rooms) AS known (name, room) ON known.name = numbered.owner
+    ),
+    over AS (
+        SELECT id FROM (
+            SELECT id, may_go, count(*) FILTER (WHERE may_go) OVER (ORDER BY priority, place, id) AS nth
+            FROM bounded
+        ) each WHERE NOT may_go OR nth > :room_of_all
+    ),
+    moved AS (
+        UPDATE jobs SET standing = '{Standing.SOURCE_LIMIT}'
+        WHERE id = ANY (ARRAY(
+            SELECT id FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM over)) AND standing = 'in_line'
+            FOR UPDATE SKIP LOCKED
+        )) AND standing = 'in_line'
+        RETURNING id
+    )
+    SELECT (SELECT count(*) FROM head) - (SELECT count(*) FROM over) AS may_go,
+        (SELECT count(*) FROM moved) AS moved
+    """  # noqa: S608 - constants
+).bindparams(bindparam("owners", type_=ARRAY(Uuid)), bindparam("rooms", type_=ARRAY(Integer)))
+
+# From each producer to the next by the index, whatever the number of its jobs; some of the jobs of each.
+BRING_BACK = text(
+    f"""
+    WITH RECURSIVE walk (owner, n) AS (
+        (
+            SELECT {OWNER}, 1 FROM jobs WHERE standing = 'source_limit' AND {OWNER} >= :first
+            ORDER BY {OWNER} LIMIT 1
+        )
+        UNION ALL
+        SELECT following.owner, n + 1 FROM walk CROSS JOIN LATERAL (
+            SELECT {OWNER} AS owner FROM jobs WHERE standing = 'source_limit' AND {OWNER} > walk.owner
+            ORDER BY {OWNER} LIMIT 1
+        ) following
+        WHERE n < :most
+    ),
+    known AS (SELECT * FROM unnest(:owners, :rooms) AS known (name, room)),
+    chosen AS (
+        SELECT their.id FROM walk LEFT JOIN known ON known.name = walk.owner
+        CROSS JOIN LATERAL (
+            SELECT id FROM jobs WHERE standing = 'source_limit' AND {OWNER} = walk.owner
+            ORDER BY priority, place
+            LIMIT least(
+                coalesce(known.room, :room_of_others), greatest(:room_of_all / (SELECT count(*) FROM walk), 1)
+            )
+        ) their
+    ),
+    moved AS (
+        UPDATE jobs SET standing = 'in_line'
+        WHERE id = ANY (ARRAY(
+            SELECT id FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM chosen)) AND standing = 'source_limit'
+            FOR UPDATE SKIP LOCKED
+        )) AND standing = 'source_limit'
+        RETURNING id
+    )
+    SELECT count(*) AS producers, (array_agg(owner ORDER BY owner DESC))[1] AS last,
+        (SELECT count(*) FROM moved) AS moved
+    FROM walk
+    """  # noqa: S608 - constants
+).bindparams(
+    bindparam("owners", type_=ARRAY(Uuid)),
+    bindparam("rooms", type_=ARRAY(Integer)),
+    bindparam("first", type_=Uuid),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Downloads:
+    """Places among so many threads, and those that each producer holds; `slow` jobs are long on their way.
+
+    Jobs without a producer count as one producer's.
+    """
+
+    threads: int
+    held: Mapping[uuid.UUID, int] = field(default_factory=dict)
+    slow: int = 0
+
+    @property
+    def taken(self) -> int:
+        """Places that all of them hold."""
+        return sum(self.held.values())
+
+    @property
+    def free(self) -> int:
+        """Places that nobody holds."""
+        return max(places_of(self.threads) - self.taken, 0)
+
+    @property
+    def room(self) -> int:
+        """How many more may take one now, of all producers; half of what is free is left for the next look.
+
+        If nothing is, it is one, for a producer that holds none.
+        """
+        return _half(self.free) or int(self.taken < int(self.threads * SHARE_WITH_THE_LAST))
+
+    def room_of(self, owner: uuid.UUID | None) -> int:
+        """How many more of this producer may take one now."""
+        held = self.held.get(owner or NIL, 0)
+        return _half(self.free - held) if held else self.room
+
+    def as_parameters(self) -> dict[str, Any]:
+        """The values that HOLD_BACK and BRING_BACK wait for."""
+        return {
+            "owners": list(self.held),
+            "rooms": [self.room_of(owner) for owner in self.held],
+            "room_of_others": self.room,
+            "room_of_all": self.room,
+        }
+
+
+def _half(places: int) -> int:
+    return max(-(-places // 2), 0)
+
+
+def places_of(threads: int) -> int:
+    """The places for downloads on so many threads; one at least."""
+    return max(int(threads * SHARE_OF_THREADS), 1)
+
+
+def look(database: Database, threads: int, *, lease: timedelta, since: datetime = EVER) -> Downloads:
+    """Count them, among `threads` of all workers. `since` is how far back to look, as jobs.marks has it."""
+    asked = {"lease": lease, "slow_after": SLOW_AFTER, "since": since}
+    rows = database.execute(LOOK, asked).all()
+    held = {row.owner: row.held for row in rows}
+    return Downloads(threads, held, sum(row.slow for row in rows))
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """Of the first in line so many may go; so many others were moved out of their way."""
+
+    may_go: int
+    moved: int
+
+
+def hold_back(database: Database, downloads: Downloads, count: int) -> HeldBack:
+    """Move those of the first in line that are over a bound out of the way, for the others to be handed out.
+
+    At most `count` may go. Where none may and some were moved, others may be behind them.
+    """
+    row = database.execute(HOLD_BACK, downloads.as_parameters() | {"count": count + MOST_PASSED}).one()
+    return HeldBack(min(row.may_go, count), row.moved)
+
+
+class Returns:
+    """Where a dispatcher is on its walk through the producers whose jobs were moved out of the way."""
+
+    def __init__(self) -> None:
+        self._first = NIL
+
+    def bring_back(self, database: Database, downloads: Downloads) -> int:
+        """Put as many of each producer back in line, in their old places, as may go now; returns how many."""
+        asked = downloads.as_parameters() | {"first": self._first, "most": MOST_PRODUCERS}
+        row = database.execute(BRING_BACK, asked).one()
+        self._first = row.last if row.producers == MOST_PRODUCERS else NIL
+        return int(row.moved)
+
+
+def is_over_bound(database: Database, job: Job) -> bool:
+    """Whether nothing but its producer's bound keeps a queued job where it is, as it stands now."""
+    if job.standing == Standing.SOURCE_LIMIT:
+        return True
+    if job.standing != Standing.IN_LINE or job.step != Step.CALL or not job.source.startswith("http"):
+        return False
+    threads = call_threads(database)
+    return threads is not None and look(database, threads, lease=timedelta(0)).room_of(job.producer_id) == 0

@@ -31,7 +31,8 @@ class Ingest(Base):
 
     With a `source` it was requested: an ingester reads it, once `due_at`, and again after trouble that may
     pass. `error` says why it ended before all was read; `plan` what it will cost, if somebody must approve.
-    `skipped` counts files that are not taken, by reason; `remarks` are sentences for whoever asked.
+    `skipped` counts files that are not taken, by reason; `remarks` are sentences for whoever asked. While it
+    rests for want of room, `code` and `message` say so.
     """
 
     __tablename__ = "ingests"
@@ -58,6 +59,8 @@ class Ingest(Base):
     source: Mapped[str | None] = mapped_column(Text)
     due_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     tries: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    code: Mapped[str | None] = mapped_column(Text)
+    message: Mapped[str | None] = mapped_column(Text)
     error: Mapped[str | None] = mapped_column(Text)
     manifest_key: Mapped[str | None] = mapped_column(Text)
     rejects_key: Mapped[str | None] = mapped_column(Text)

@@ -28,6 +28,10 @@ from jobs.models.words import one_of
 from jobs.states import FINAL_STATES, Priority, ReturnForm, Standing, State, Step
 
 
+# Whose line a job stands in. The index below has it in these very words.
+OWNER = "COALESCE(producer_id, '00000000-0000-0000-0000-000000000000'::uuid)"
+
+
 class Job(Base):
     """One picture's cutout.
 
@@ -146,7 +150,15 @@ class Job(Base):
             "lifeboat_key IS NULL OR result_url IS NOT NULL", name="lifeboat_holds_a_paid_result"
         ),
         address("webhook_url"),
-        Index("ix_jobs_line", "step", "priority", "place", postgresql_where=text("standing = 'in_line'")),
+        # A line for each producer: see jobs/shares.py.
+        Index(
+            "ix_jobs_line_of_producer",
+            "step",
+            text(OWNER),
+            "priority",
+            "place",
+            postgresql_where=text("standing = 'in_line'"),
+        ),
         Index(
             "ix_jobs_copies",
             "result_expires_at",

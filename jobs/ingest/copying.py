@@ -31,7 +31,8 @@ from sqlalchemy.exc import DBAPIError
 from jobs.approval import MESSAGE, NEEDS_APPROVAL
 from jobs.ingest.chunks import Chunk
 from jobs.ingest.conflicts import Conflict
-from jobs.models import BATCHES, JOBS, LINE
+from jobs.models import BATCHES, JOBS
+from jobs.shares import present_of
 from jobs.states import JobMessages, Standing, State
 from jobs.unreachable import is_unreachable
 
@@ -63,7 +64,7 @@ TAKE_PLACES = (
     update(BATCHES)
     .where(BATCHES.c.id == THE_BATCH)
     .values(
-        last_place=func.greatest(BATCHES.c.last_place, select(LINE.c.present).scalar_subquery())
+        last_place=func.greatest(BATCHES.c.last_place, present_of(BATCHES.c.producer_id))
         + COUNT / BATCHES.c.weight,
     )
     .returning(

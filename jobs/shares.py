@@ -1,0 +1,170 @@
+"""Each producer's share of the calls: who is next across producers, whatever stands in each one's own line.
+
+A producer's virtual time is its calls divided by its share; the smallest is served first, so that those with jobs
+in line share evenly, however many jobs or batches each has. A priority is worth LEAD calls: an interactive job
+goes before that many normal ones of others, and then its producer waits for its turn as they do.
+`docs/decisions/0023-shares-by-producer.md` has the rule.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    CTE,
+    Double,
+    Insert,
+    Integer,
+    Select,
+    Update,
+    Uuid,
+    and_,
+    bindparam,
+    func,
+    literal,
+    literal_column,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.sql.elements import ColumnElement
+
+from jobs.models import JOBS, LINE, PRODUCERS, SHARES, constant
+from jobs.models.jobs import OWNER
+from jobs.states import Priority, Standing, Step
+
+# Calls that one step of priority is worth to a producer of share 1, across producers.
+LEAD = 10
+# A producer that could not be served has no more than this to make up for: the most that priorities delay it.
+MOST_LAG = float(LEAD * (max(Priority) + 1))
+
+IN_LINE = constant(Standing.IN_LINE)
+CALL = constant(Step.CALL)
+COUNT = bindparam("count", type_=Integer)
+# Whose line a job stands in; the nil UUID stands for jobs without a producer.
+OWNER_OF_JOB = literal_column(OWNER.replace("producer_id", "jobs.producer_id"), Uuid)
+NIL = literal_column(OWNER.removeprefix("COALESCE(producer_id, ").removesuffix(")"), Uuid)
+WAITS_FOR_A_CALL = and_(JOBS.c.standing == IN_LINE, JOBS.c.step == CALL)
+
+
+def present_of(producer_id: ColumnElement[Any]) -> ColumnElement[float]:
+    """The place that a producer's line has come to: new jobs stand behind it."""
+    its = select(SHARES.c.present).where(SHARES.c.owner == func.coalesce(producer_id, NIL))
+    return func.coalesce(its.correlate_except(SHARES).scalar_subquery(), literal_column("0"))
+
+
+def line_of(owner: ColumnElement[Any]) -> Select[Any]:
+    """Jobs in line for a call of one owner, in order, read from the index."""
+    return (
+        select(JOBS.c.id)
+        .where(WAITS_FOR_A_CALL, OWNER_OF_JOB == owner)
+        .order_by(JOBS.c.priority, JOBS.c.place)
+        .correlate_except(JOBS)
+    )
+
+
+def owners_in_line() -> CTE:
+    """Who has a job in line for a call: a step of the index for each, however many jobs one has there."""
+    waiting = select(OWNER_OF_JOB.label("owner")).where(WAITS_FOR_A_CALL).order_by(OWNER_OF_JOB).limit(1)
+    owners = select(waiting.subquery("first_owner")).cte("owners", recursive=True)
+    following = waiting.where(OWNER_OF_JOB > owners.c.owner).correlate_except(JOBS).lateral("next_owner")
+    return owners.union_all(select(following.c.owner).join_from(owners, following, true()))
+
+
+def may_be_served() -> CTE:
+    """Owners with jobs in line that are not suspended, with their weight and virtual time.
+
+    Whoever was idle begins at the line's virtual time: nobody saves calls up.
+    """
+    owners = owners_in_line()
+    return (
+        select(
+            owners.c.owner,
+            func.coalesce(PRODUCERS.c.share, literal_column("1")).cast(Double).label("weight"),
+            func.greatest(SHARES.c.virtual_time, LINE.c.virtual_time).label("virtual_time"),
+        )
+        .select_from(owners)
+        .join(LINE, true())
+        .outerjoin(SHARES, SHARES.c.owner == owners.c.owner)
+        .outerjoin(PRODUCERS, PRODUCERS.c.id == owners.c.owner)
+        .where(PRODUCERS.c.suspended_at.is_(None))
+        .cte("served")
+    )
+
+
+def _key(served: CTE, priority: ColumnElement[int], before: ColumnElement[int] | int) -> ColumnElement[float]:
+    return served.c.virtual_time + (before + priority * LEAD) / served.c.weight
+
+
+def turns(served: CTE) -> CTE:
+    """How many of the next `count` calls each owner gets.
+
+    Only those that come first with their first job can have any of them: of no more than `count` owners more
+    is read than that.
+    """
+    head = line_of(served.c.owner).with_only_columns(JOBS.c.priority).limit(1).lateral("head")
+    first = (
+        select(served.c.owner, served.c.weight, served.c.virtual_time)
+        .join_from(served, head, true())
+        .order_by(_key(served, head.c.priority, literal(0, Integer)), served.c.owner)
+        .limit(COUNT)
+        .cte("first")
+    )
+    some = line_of(first.c.owner).with_only_columns(JOBS.c.priority).limit(COUNT).lateral("some")
+    before = func.row_number().over(partition_by=first.c.owner, order_by=some.c.priority) - 1
+    taken = (
+        select(first.c.owner)
+        .join_from(first, some, true())
+        .order_by(_key(first, some.c.priority, before), first.c.owner)
+        .limit(COUNT)
+        .subquery("taken")
+    )
+    return select(taken.c.owner, func.count().label("jobs")).group_by(taken.c.owner).cte("turns")
+
+
+def next_in_line(served: CTE) -> Select[Any]:
+    """The next `count` jobs in line, locked; one that somebody else has locked is passed over."""
+    its = turns(served)
+    # The inner limit is a number that the planner knows; rows are locked as the outer one asks for them.
+    some = line_of(its.c.owner).limit(COUNT).with_for_update(skip_locked=True).subquery("locked")
+    locked = select(some.c.id).limit(its.c.jobs).lateral("chosen")
+    return select(locked.c.id).join_from(its, locked, true())
+
+
+def in_turn(served: CTE, handed: CTE) -> Select[Any]:
+    """Ids and fences of what was handed out, in the order of its owners' turns."""
+    before = func.row_number().over(
+        partition_by=handed.c.owner, order_by=(handed.c.priority, handed.c.place)
+    )
+    return (
+        select(handed.c.id, handed.c.fence)
+        .join_from(handed, served, served.c.owner == handed.c.owner)
+        .order_by(_key(served, handed.c.priority, before), handed.c.owner)
+    )
+
+
+def charge(served: CTE, went: CTE) -> Insert:
+    """Count what went out against its owners' shares; `went` has owner, jobs and the furthest place of each."""
+    new = insert(SHARES).from_select(
+        ["owner", "virtual_time", "present"],
+        select(
+            served.c.owner, served.c.virtual_time + went.c.jobs / served.c.weight, went.c.furthest
+        ).join_from(served, went, went.c.owner == served.c.owner),
+    )
+    return new.on_conflict_do_update(
+        index_elements=["owner"],
+        set_={
+            "virtual_time": new.excluded.virtual_time,
+            "present": func.greatest(SHARES.c.present, new.excluded.present),
+        },
+    )
+
+
+def pass_time(served: CTE, went: CTE) -> Update:
+    """Move the line's virtual time on to that of whoever had least; who cannot be served does not stop it."""
+    virtual_time = served.c.virtual_time + func.coalesce(went.c.jobs, 0) / served.c.weight
+    least = (
+        select(func.greatest(func.min(virtual_time), func.max(virtual_time) - MOST_LAG))
+        .join_from(served, went, went.c.owner == served.c.owner, isouter=True)
+        .scalar_subquery()
+    )
+    return update(LINE).values(virtual_time=func.greatest(LINE.c.virtual_time, least))

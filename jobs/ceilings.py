@@ -15,6 +15,8 @@ from jobs.models import BATCHES, PRODUCERS, Producer
 from jobs.states import Priority
 
 NO_CEILING = int(min(Priority))
+# The outer statement may be about the same table.
+_ITS = PRODUCERS.alias("its_producer")
 
 
 class AboveCeilingError(ValueError):
@@ -55,8 +57,8 @@ class Ceilings:
 
 def top_priority_of(producer_id: ColumnElement[Any] | Any) -> ColumnElement[int]:
     """The best priority of the jobs of the producer in an outer statement."""
-    its = select(PRODUCERS.c.top_priority).where(PRODUCERS.c.id == producer_id)
-    return func.coalesce(its.correlate_except(PRODUCERS).scalar_subquery(), literal_column(str(NO_CEILING)))
+    its = select(_ITS.c.top_priority).where(_ITS.c.id == producer_id).correlate_except(_ITS)
+    return func.coalesce(its.scalar_subquery(), literal_column(str(NO_CEILING)))
 
 
 def weight_within(producer_id: uuid.UUID, weight: float) -> ColumnElement[float]:
@@ -74,7 +76,10 @@ def ceilings_of(session: Session, producer_id: uuid.UUID | None) -> Ceilings:
 
 
 def set_ceilings(session: Session, producer_id: uuid.UUID, **ceilings: float | None) -> bool:
-    """Set `top_priority`, `most_weight` or `share` for what is enqueued from now on; False without a producer."""
+    """Set `top_priority`, `most_weight` or `share` for what is enqueued from now on.
+
+    False if there is no such producer.
+    """
     changed = session.execute(
         update(Producer).where(Producer.id == producer_id).values(ceilings).returning(Producer.id)
     )

@@ -69,7 +69,8 @@ def create_batch(
     webhook_jobs: JobMessages = JobMessages.NONE,
 ) -> Batch:
     """A batch without jobs. `weight` is its share beside its producer's other batches, bounded by that
-    producer's ceiling; `budget` the most credits that its calls may cost, None without a bound: jobs over it are held. Without `reuse` cutouts
+    producer's ceiling; `budget` the most credits that its calls may cost, None without a bound: jobs over it
+    are held. Without `reuse` cutouts
     that were bought before are bought again. `webhook_url` is told when the batch has ended, and of
     its jobs what `webhook_jobs` says.
     """

@@ -135,7 +135,7 @@ def _copies(in_line: Select[uuid.UUID]) -> Select[uuid.UUID, int]:
 def _bought() -> Select[uuid.UUID, int]:
     """Those of the first in line that need no call.
 
-    The present of their line stays where it is: who is passed over would come behind whoever is enqueued next.
+    The present of their line stays where it is: who is passed over would come behind who is enqueued next.
     """
     served = shares.may_be_served()
     chosen = shares.next_in_line(served)

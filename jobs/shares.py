@@ -1,8 +1,8 @@
 """Each producer's share of the calls: who is next across producers, whatever stands in each one's own line.
 
-A producer's virtual time is its calls divided by its share; the smallest is served first, so that those with jobs
-in line share evenly, however many jobs or batches each has. A priority is worth LEAD calls: an interactive job
-goes before that many normal ones of others, and then its producer waits for its turn as they do.
+A producer's virtual time is its calls divided by its share; the smallest is served first, so that those with
+jobs in line share evenly, however many jobs or batches each has. A priority is worth LEAD calls: so many
+interactive jobs go before the normal ones of others, and then their producer waits for its turn as they do.
 `docs/decisions/0023-shares-by-producer.md` has the rule.
 """
 
@@ -18,6 +18,7 @@ from sqlalchemy import (
     Uuid,
     and_,
     bindparam,
+    case,
     func,
     literal,
     literal_column,
@@ -56,18 +57,26 @@ def line_of(owner: ColumnElement[Any]) -> Select[Any]:
     """Jobs in line for a call of one owner, in order, read from the index."""
     return (
         select(JOBS.c.id)
-        .where(WAITS_FOR_A_CALL, OWNER_OF_JOB == owner)
+        .where(WAITS_FOR_A_CALL, owner == OWNER_OF_JOB)
         .order_by(JOBS.c.priority, JOBS.c.place)
         .correlate_except(JOBS)
     )
 
 
 def owners_in_line() -> CTE:
-    """Who has a job in line for a call: a step of the index for each, however many jobs one has there."""
-    waiting = select(OWNER_OF_JOB.label("owner")).where(WAITS_FOR_A_CALL).order_by(OWNER_OF_JOB).limit(1)
-    owners = select(waiting.subquery("first_owner")).cte("owners", recursive=True)
-    following = waiting.where(OWNER_OF_JOB > owners.c.owner).correlate_except(JOBS).lateral("next_owner")
-    return owners.union_all(select(following.c.owner).join_from(owners, following, true()))
+    """Who has a job in line for a call, and the best priority of each.
+
+    A step of the index for each, however many jobs one has there.
+    """
+    first = (
+        select(OWNER_OF_JOB.label("owner"), JOBS.c.priority)
+        .where(WAITS_FOR_A_CALL)
+        .order_by(OWNER_OF_JOB, JOBS.c.priority, JOBS.c.place)
+        .limit(1)
+    )
+    owners = select(first.subquery("first_owner")).cte("owners", recursive=True)
+    following = first.where(owners.c.owner < OWNER_OF_JOB).correlate_except(JOBS).lateral("next_owner")
+    return owners.union_all(select(following).join_from(owners, following, true()))
 
 
 def may_be_served() -> CTE:
@@ -76,14 +85,15 @@ def may_be_served() -> CTE:
     Whoever was idle begins at the line's virtual time: nobody saves calls up.
     """
     owners = owners_in_line()
+    present = select(LINE.c.virtual_time).scalar_subquery()
     return (
         select(
             owners.c.owner,
+            owners.c.priority,
             func.coalesce(PRODUCERS.c.share, literal_column("1")).cast(Double).label("weight"),
-            func.greatest(SHARES.c.virtual_time, LINE.c.virtual_time).label("virtual_time"),
+            func.greatest(SHARES.c.virtual_time, present).label("virtual_time"),
         )
         .select_from(owners)
-        .join(LINE, true())
         .outerjoin(SHARES, SHARES.c.owner == owners.c.owner)
         .outerjoin(PRODUCERS, PRODUCERS.c.id == owners.c.owner)
         .where(PRODUCERS.c.suspended_at.is_(None))
@@ -92,24 +102,21 @@ def may_be_served() -> CTE:
 
 
 def _key(served: CTE, priority: ColumnElement[int], before: ColumnElement[int] | int) -> ColumnElement[float]:
-    return served.c.virtual_time + (before + priority * LEAD) / served.c.weight
+    return served.c.virtual_time + before / served.c.weight + priority * LEAD
 
 
 def turns(served: CTE) -> CTE:
     """How many of the next `count` calls each owner gets.
 
-    Only those that come first with their first job can have any of them: of no more than `count` owners more
-    is read than that.
+    Only those that come first with their first job can have any of them, and with `count` of these none has a
+    job behind the last one's: not more of the lines is read than that.
     """
-    head = line_of(served.c.owner).with_only_columns(JOBS.c.priority).limit(1).lateral("head")
-    first = (
-        select(served.c.owner, served.c.weight, served.c.virtual_time)
-        .join_from(served, head, true())
-        .order_by(_key(served, head.c.priority, literal(0, Integer)), served.c.owner)
-        .limit(COUNT)
-        .cte("first")
-    )
-    some = line_of(first.c.owner).with_only_columns(JOBS.c.priority).limit(COUNT).lateral("some")
+    key = _key(served, served.c.priority, literal(0, Integer))
+    first = select(served, key.label("key")).order_by(key, served.c.owner).limit(COUNT).cte("first")
+    last = select(case((func.count() >= COUNT, func.max(first.c.key)))).scalar_subquery()
+    most = func.least(COUNT, func.floor((last - first.c.key) * first.c.weight) + 1)
+    near = line_of(first.c.owner).with_only_columns(JOBS.c.priority).limit(COUNT).subquery("near")
+    some = select(near).limit(most.cast(Integer)).lateral("some")
     before = func.row_number().over(partition_by=first.c.owner, order_by=some.c.priority) - 1
     taken = (
         select(first.c.owner)
@@ -132,9 +139,7 @@ def next_in_line(served: CTE) -> Select[Any]:
 
 def in_turn(served: CTE, handed: CTE) -> Select[Any]:
     """Ids and fences of what was handed out, in the order of its owners' turns."""
-    before = func.row_number().over(
-        partition_by=handed.c.owner, order_by=(handed.c.priority, handed.c.place)
-    )
+    before = func.row_number().over(partition_by=handed.c.owner, order_by=(handed.c.priority, handed.c.place))
     return (
         select(handed.c.id, handed.c.fence)
         .join_from(handed, served, served.c.owner == handed.c.owner)
@@ -143,7 +148,7 @@ def in_turn(served: CTE, handed: CTE) -> Select[Any]:
 
 
 def charge(served: CTE, went: CTE) -> Insert:
-    """Count what went out against its owners' shares; `went` has owner, jobs and the furthest place of each."""
+    """Count what went out against its owners' shares; `went` has each one's jobs and furthest place."""
     new = insert(SHARES).from_select(
         ["owner", "virtual_time", "present"],
         select(

@@ -19,8 +19,8 @@ class Batch(Base):
     `spent` counts, once there is a budget, the calls that cost a credit or may: a call takes its credit here
     before it goes out. `shift` is added to the places of its parked jobs when they come back, so that nobody
     has to wait for it. `paused_at` is its producer's pause, `paused_by_operator_at` the operator's, which its
-    producer does not lift. Calls go out from `opens_at` until before `closes_at`, each without a bound if it is
-    not set. Since `cancelled_at` nothing more is bought for it; what was paid for is still copied.
+    producer does not lift. Calls go out from `opens_at` until before `closes_at`, each without a bound if it
+    is not set. Since `cancelled_at` nothing more is bought for it; what was paid for is still copied.
 
     `parked` is of the release before, whose programs may still run; nothing reads it.
     """

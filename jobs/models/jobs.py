@@ -27,7 +27,6 @@ from jobs.models.columns import NEW_ID, NOW, address
 from jobs.models.words import one_of
 from jobs.states import FINAL_STATES, Priority, ReturnForm, Standing, State, Step
 
-
 # Whose line a job stands in. The index below has it in these very words.
 OWNER = "COALESCE(producer_id, '00000000-0000-0000-0000-000000000000'::uuid)"
 

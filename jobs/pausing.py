@@ -13,7 +13,9 @@ WINDOW_IS_OPEN = and_(
     or_(BATCHES.c.closes_at.is_(None), BATCHES.c.closes_at > func.now()),
 )
 # Of a batch: no call of it may go out now. Whoever hands calls out or begins one asks this.
-RESTS = not_(and_(BATCHES.c.paused_at.is_(None), WINDOW_IS_OPEN))
+# Its producer's pause and the operator's are two: neither lifts the other.
+IS_PAUSED = or_(BATCHES.c.paused_at.is_not(None), BATCHES.c.paused_by_operator_at.is_not(None))
+RESTS = or_(IS_PAUSED, not_(WINDOW_IS_OPEN))
 
 
 def pause(database: Database, batch_id: uuid.UUID | None = None) -> bool:

@@ -82,7 +82,7 @@ async def get_job(
         await at_hand.watch.job_changes(request, job_id, job.state, wait)
         job, body, etag = await _look(at_hand, job_id, producer_id)
     pace = await at_hand.pace.get(None)
-    return answer(request, body, etag, look_again_s=pace.seconds_for(job) if pace else None)
+    return answer(request, body, etag, look_again_s=pace.seconds_for(job, producer_id) if pace else None)
 
 
 @router.get("/{job_id}/explanation")

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from jobs.database import Database
 from jobs.models import ATTEMPTS, JOBS, RESULTS, SOURCES
 from jobs.outcomes import Snooze, StoredObject
-from jobs.states import Standing, State
+from jobs.states import Standing, State, Step
 from jobs.store import missing
 from jobs.store.claims import FENCED, Claim
 from jobs.store.identity import IDENTITY, OF, PARTS, Making, identity, is_identity
@@ -54,7 +54,9 @@ IT_IS_FENCED = select(JOBS.c.id).where(FENCED).exists()
 ITS_BUYER_IS_OUT = literal_column(
     f"NOT EXISTS (SELECT FROM jobs WHERE jobs.id = {RESULTS.name}.buyer"
     f" AND jobs.state IN ('{State.QUEUED}', '{State.RUNNING}')"
-    f" AND (jobs.standing IS NULL OR jobs.standing NOT IN ('{Standing.PARKED}', '{Standing.WAITING}')))",
+    f" AND (jobs.standing IS NULL OR jobs.standing NOT IN ('{Standing.PARKED}', '{Standing.WAITING}')"
+    f" AND (jobs.step = '{Step.COPY}' OR NOT EXISTS (SELECT FROM producers"
+    " WHERE producers.id = jobs.producer_id AND producers.suspended_at IS NOT NULL))))",
     Boolean,
 )
 _OTHERS = RESULTS.alias("others")

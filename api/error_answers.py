@@ -14,8 +14,10 @@ from starlette.requests import ClientDisconnect
 
 from api.openapi import methods_at
 from api.problems import ProblemError, invalid_request, problem
+from jobs.ceilings import AboveCeilingError
 from jobs.database import PostgresAwayError, is_away
 from jobs.enqueueing import InvalidJobError
+from jobs.pausing import PausedByOperatorError
 from jobs.quotas import QuotaReachedError, count_anew
 from jobs.schedules.errors import InvalidScheduleError
 from jobs.storage import StorageError
@@ -41,6 +43,8 @@ def answer_with_problems(app: FastAPI) -> None:
         InvalidJobError: _invalid_job,
         InvalidScheduleError: _invalid_schedule,
         QuotaReachedError: _quota_reached,
+        AboveCeilingError: _above_ceiling,
+        PausedByOperatorError: _paused_by_operator,
         StorageError: _storage_away,
         RequestValidationError: _invalid_request,
         HTTPException: _refused_by_framework,
@@ -65,6 +69,14 @@ def _quota_reached(request: Request, error: QuotaReachedError) -> JSONResponse:
     with Session(request.app.state.services.engine) as session, session.begin():
         count_anew(session, error.producer_id)
     return problem(HTTPStatus.TOO_MANY_REQUESTS, "quota-reached", str(error), headers=AFTER_QUOTA)
+
+
+async def _above_ceiling(_: Request, error: AboveCeilingError) -> JSONResponse:
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "above-ceiling", str(error), field=error.field)
+
+
+async def _paused_by_operator(_: Request, error: PausedByOperatorError) -> JSONResponse:
+    return problem(HTTPStatus.CONFLICT, "paused-by-operator", str(error))
 
 
 async def _invalid_schedule(_: Request, error: InvalidScheduleError) -> JSONResponse:

@@ -22,6 +22,7 @@ SHOWN = [
         "name",
         "created_at",
         "paused_at",
+        "paused_by_operator_at",
         "cancelled_at",
         "opens_at",
         "closes_at",
@@ -87,6 +88,7 @@ class BatchStatus:
     counts: dict[State, int]
     finished_at: datetime | None
     paused_at: datetime | None = None
+    paused_by_operator_at: datetime | None = None
     opens_at: datetime | None = None
     closes_at: datetime | None = None
     budget: int | None = None
@@ -107,7 +109,8 @@ class BatchStatus:
         now = datetime.now(UTC)
         opened = self.opens_at is None or self.opens_at <= now
         closed = self.closes_at is not None and self.closes_at <= now
-        return self.paused_at is not None or not opened or closed
+        paused = self.paused_at is not None or self.paused_by_operator_at is not None
+        return paused or not opened or closed
 
     @property
     def total(self) -> int:

@@ -375,7 +375,7 @@ def _in_line(session: Session, job: Job, known: Installation) -> Explanation:
                 select(Job.id)
                 .where(
                     WAITS_FOR_A_CALL,
-                    OWNER_OF_JOB == func.coalesce(cast(literal(job.producer_id), Uuid), NIL),
+                    func.coalesce(cast(literal(job.producer_id), Uuid), NIL) == OWNER_OF_JOB,
                     tuple_(Job.priority, Job.place) < tuple_(job.priority, job.place),
                 )
                 .limit(MOST_COUNTED)

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from api.access import AtHand, ProducerId
 from api.idempotency import begin_effect, keep
+from api.openapi import problems
 from api.router import JSON, v1_router
 from api.routes.batch_looks import own_batch
 from api.routes.jobs import require_own_batch
@@ -47,9 +48,9 @@ async def pause(batch_id: uuid.UUID, request: Request, at_hand: AtHand, producer
     return await _act(request, at_hand, batch_id, producer_id, _in_a_transaction(pausing.pause))
 
 
-@router.post("/resume", response_model=BatchView)
+@router.post("/resume", response_model=BatchView, openapi_extra=problems("paused-by-operator"))
 async def resume(batch_id: uuid.UUID, request: Request, at_hand: AtHand, producer_id: ProducerId) -> Response:
-    """Let its calls go out again."""
+    """Let its calls go out again. What an operator paused, an operator lets go on."""
     return await _act(request, at_hand, batch_id, producer_id, _in_a_transaction(pausing.resume))
 
 

@@ -73,10 +73,12 @@ def get(schedule_id: uuid.UUID, session: Transaction, producer_id: ProducerId) -
     return view_schedule(_own(session, schedule_id, producer_id))
 
 
-@router.delete("/{schedule_id}", status_code=HTTPStatus.NO_CONTENT)
+@router.delete(
+    "/{schedule_id}", status_code=HTTPStatus.NO_CONTENT, openapi_extra=problems("paused-by-operator")
+)
 def delete(schedule_id: uuid.UUID, session: Transaction, producer_id: AdminId) -> None:
-    """Remove a schedule. A run that is under way goes on."""
-    keeping.remove(session, _own(session, schedule_id, producer_id).id)
+    """Remove a schedule. A run that is under way goes on. One that an operator paused stays until it goes on."""
+    keeping.remove(session, _going(session, schedule_id, producer_id).id)
 
 
 @router.post("/{schedule_id}/pause")
@@ -88,16 +90,23 @@ def pause(schedule_id: uuid.UUID, session: Effect, producer_id: AdminId) -> Sche
     return view_schedule(schedule)
 
 
-@router.post("/{schedule_id}/resume")
+@router.post("/{schedule_id}/resume", openapi_extra=problems("paused-by-operator"))
 def resume(schedule_id: uuid.UUID, session: Effect, producer_id: AdminId) -> ScheduleView:
-    """Fire again, from now on: runs that fell into the pause are not made up for."""
+    """Fire again, from now on: runs that fell into the pause are not made up for.
+
+    What an operator paused, an operator lets go on.
+    """
     schedule = _own(session, schedule_id, producer_id)
     keeping.resume(session, schedule)
     session.refresh(schedule)
     return view_schedule(schedule)
 
 
-@router.post("/{schedule_id}/run", status_code=HTTPStatus.CREATED, openapi_extra=problems("fired-already"))
+@router.post(
+    "/{schedule_id}/run",
+    status_code=HTTPStatus.CREATED,
+    openapi_extra=problems("fired-already", "paused-by-operator"),
+)
 def run(
     schedule_id: uuid.UUID,
     session: Effect,
@@ -108,7 +117,7 @@ def run(
     ] = False,
 ) -> RunView:
     """Fire one run now, beside those of the clock, in the same window and budgets."""
-    schedule = _own(session, schedule_id, producer_id)
+    schedule = _going(session, schedule_id, producer_id)
     run_id = keeping.run_now(session, schedule.id, even_if_shrunk=even_if_shrunk)
     if run_id is None:
         raise ProblemError(
@@ -184,6 +193,14 @@ def _own(session: Session, schedule_id: uuid.UUID, producer_id: uuid.UUID) -> Sc
             f"you have no schedule {schedule_id}",
             field="schedule_id",
         )
+    return schedule
+
+
+def _going(session: Session, schedule_id: uuid.UUID, producer_id: uuid.UUID) -> Schedule:
+    """The producer's schedule, locked; raises PausedByOperatorError if an operator paused it."""
+    schedule = _own(session, schedule_id, producer_id)
+    session.refresh(schedule, with_for_update=True)
+    keeping.require_no_operators_pause(schedule)
     return schedule
 
 

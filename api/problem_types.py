@@ -32,7 +32,7 @@ PROBLEM_TYPES = {
     "producer-suspended": ProblemType(
         HTTPStatus.FORBIDDEN,
         "The producer is suspended",
-        "Ask the operator; nothing is lost meanwhile, and all goes on once `cutout producers resume` is done.",
+        "Ask the operator; nothing is lost, and all goes on once the operator resumes the producer.",
     ),
     "scope-missing": ProblemType(
         HTTPStatus.FORBIDDEN,

@@ -31,6 +31,7 @@ COMMANDS = {
     "audit": "cli.audit",
     "forget-missing": "cli.forget_missing",
     "keys": "cli.keys",
+    "producers": "cli.producers",
     "webhooks": "cli.webhooks",
     "migrate": "cli.migrate",
     "api": "cli.processes",
@@ -40,7 +41,7 @@ COMMANDS = {
     "sandbox": "cli.processes",
 }
 # Commands with commands of their own.
-GROUPS = ("keys", "schedule", "webhooks")
+GROUPS = ("keys", "producers", "schedule", "webhooks")
 # Options that the sandbox explains itself.
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 

@@ -59,7 +59,8 @@ class BatchState(StrEnum):
 class IngestStatus:
     """How far the reading of a batch's source is, and where its rejects are.
 
-    `skipped` has the files that are not taken: `reason`, `count` and the first `names` of each.
+    `skipped` has the files that are not taken: `reason`, `count` and the first `names` of each. `code` and
+    `message` say why it rests, if it does.
     """
 
     kind: str
@@ -70,6 +71,8 @@ class IngestStatus:
     plan: dict[str, int] | None
     skipped: list[dict[str, Any]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    code: str | None = None
+    message: str | None = None
 
     @property
     def state(self) -> IngestState:
@@ -175,6 +178,8 @@ def ingest_status(database: Database, batch_id: uuid.UUID) -> IngestStatus | Non
         found.plan,
         found.skipped or [],
         found.remarks or [],
+        found.code,
+        found.message,
     )
 
 

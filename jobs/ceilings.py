@@ -55,6 +55,9 @@ class Ceilings:
             )
 
 
+UNBOUNDED = Ceilings()
+
+
 def top_priority_of(producer_id: ColumnElement[Any] | Any) -> ColumnElement[int]:
     """The best priority of the jobs of the producer in an outer statement."""
     its = select(_ITS.c.top_priority).where(_ITS.c.id == producer_id).correlate_except(_ITS)
@@ -72,7 +75,7 @@ def ceilings_of(session: Session, producer_id: uuid.UUID | None) -> Ceilings:
     row = session.execute(
         select(Producer.top_priority, Producer.most_weight).where(Producer.id == producer_id)
     ).first()
-    return Ceilings() if row is None else Ceilings.of(*row)
+    return UNBOUNDED if row is None else Ceilings.of(*row)
 
 
 def set_ceilings(session: Session, producer_id: uuid.UUID, **ceilings: float | None) -> bool:

@@ -38,7 +38,8 @@ class Explanation:
     """`why` is stable, for programs; `text` is for people, and `remedy` says what they can do, if anything
     can be done.
 
-    `ahead` counts its producer's calls before this one, at most 100,000; `until` is when it is expected to move on.
+    `ahead` counts its producer's calls before this one, at most 100,000; `until` is when it is expected to
+    move on.
     """
 
     state: State

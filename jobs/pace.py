@@ -33,8 +33,8 @@ class Pace:
     def seconds_for(self, job: SeenJob, producer_id: uuid.UUID) -> int | None:
         """In how many seconds, 1 to 60, the producer's job may have moved on; None once it is final.
 
-        A guess from below where several batches share its line, or several producers the calls: a place counts
-        its own batch's jobs.
+        A guess from below where several batches share its line, or several producers the calls: a place
+        counts its own batch's jobs.
         """
         if job.state in FINAL_STATES:
             return None
@@ -66,7 +66,7 @@ def look_at_pace(database: Database, accounts: Sequence[str], ceiling: float | N
     shares = database.execute(select(Share.owner, Share.present))
     call_seconds = select(func.max(Limit.latency_seconds)).where(Limit.latency_seconds > 0)
     return Pace(
-        presents={owner: present for owner, present in shares},
+        presents={row.owner: row.present for row in shares},
         paused=database.scalar(select(Line.paused_at)) is not None,
         calls_a_second=calls_a_second(database, accounts, ceiling),
         call_seconds=database.scalar(call_seconds),

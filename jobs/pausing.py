@@ -46,8 +46,8 @@ def pause(database: Database, batch_id: uuid.UUID | None = None, by: By = By.PRO
 def resume(database: Database, batch_id: uuid.UUID | None = None, by: By = By.PRODUCER) -> bool:
     """Let calls go out again; False if they were not paused, or are paused by the other one alone.
 
-    An operator's resuming ends every pause of a batch that has no producer. Raises PausedByOperatorError where a
-    producer resumes what an operator paused; its own pause stays as well then.
+    An operator's resuming ends every pause of a batch that has no producer. Raises PausedByOperatorError
+    where a producer resumes what an operator paused; its own pause stays as well then.
     """
     if batch_id is None:
         change = update(LINE).where(LINE.c.paused_at.is_not(None)).values(paused_at=null())

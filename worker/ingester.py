@@ -4,6 +4,7 @@ import logging
 import signal
 import tempfile
 import threading
+import time
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,15 @@ from jobs.ingest import Ingest, IngestError, Progress, RejectsFile, StrictError,
 from jobs.ingest.memory import Memory
 from jobs.ingest.opening import open_object
 from jobs.ingest.planned import plan_batch
-from jobs.ingest.requests import Request, fail_request, keep_manifest, next_request, rest_request
+from jobs.ingest.requests import (
+    Request,
+    fail_request,
+    keep_manifest,
+    next_request,
+    rest_for_room,
+    rest_request,
+)
+from jobs.ingest.room import NoRoomError, Room
 from jobs.ingest.shrinking import refuse_shrunk
 from jobs.ingest.source import Source
 from jobs.manifest import ManifestError
@@ -36,6 +45,8 @@ CONNECTIONS_TO_BUCKET = 10
 MANIFEST_DEADLINE_S = 3600.0
 # 30 s, 1 min, 2 min ... together some 5 h.
 FIRST_REST_S, LONGEST_REST_S, MOST_TRIES = 30.0, 3600.0, 12
+# For want of room: an ingest that rests takes a twentieth of a process at most.
+FIRST_ROOM_REST_S, RESTS_TIMES = 5.0, 20.0
 
 
 class _StoppingError(Exception):
@@ -79,10 +90,15 @@ class Ingester:
 
     def _carry_out(self, connection: Connection, request: Request) -> None:
         batch_id = request.batch_id
+        began = time.monotonic()
         try:
+            # Before its source is opened, which may be large.
+            Room(request.order.producer_id).look(connection)
             self._ingest(connection, request)
         except _StoppingError:
             log.info("the ingest of batch %s is left to the next", batch_id)
+        except NoRoomError as error:
+            self._rest_for_room(connection, request, error, time.monotonic() - began)
         except StrictError as error:
             self._fail(connection, request, f"stopped, since nothing was to be rejected, at {error}")
         except (IngestError, ManifestError) as error:
@@ -99,6 +115,14 @@ class Ingester:
             # It must not stand in the way of the others for ever.
             log.exception("the ingest of batch %s met an error that nobody expected", batch_id)
             self._rest(connection, request, f"an error that nobody expected ({type(error).__name__})")
+
+    def _rest_for_room(
+        self, connection: Connection, request: Request, why: NoRoomError, took_s: float
+    ) -> None:
+        """What was stored is read again first: the longer that takes, the longer it rests."""
+        rest_s = min(max(FIRST_ROOM_REST_S, took_s * RESTS_TIMES), LONGEST_REST_S)
+        log.info("the ingest of batch %s rests for %.0f s: %s", request.batch_id, rest_s, why)
+        rest_for_room(connection, request.batch_id, rest_s, why.code, str(why))
 
     def _rest(self, connection: Connection, request: Request, why: str) -> None:
         if request.tries + 1 >= MOST_TRIES:

@@ -36,10 +36,14 @@ async def cancel(batch_id: uuid.UUID, request: Request, at_hand: AtHand, produce
     return await _act(request, at_hand, batch_id, producer_id, cancel_batch)
 
 
-@router.post("/retry", response_model=BatchView)
+@router.post("/retry", response_model=BatchView, openapi_extra=problems("quota-reached"))
 async def retry(batch_id: uuid.UUID, request: Request, at_hand: AtHand, producer_id: ProducerId) -> Response:
-    """Put all jobs that failed or are held back in line; called again they cost again."""
-    return await _act(request, at_hand, batch_id, producer_id, retry_batch)
+    """Put all jobs that failed or are held back in line; called again they cost again.
+
+    Those that failed count against the quota again. Where it ends, the others are left as they are.
+    """
+    retry_own = partial(retry_batch, producer_id=producer_id)
+    return await _act(request, at_hand, batch_id, producer_id, retry_own)
 
 
 @router.post("/pause", response_model=BatchView)

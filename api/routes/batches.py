@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from api.access import AdminId, AtHand, Effect, ProducerId
+from api.authentication import ceilings_of
 from api.idempotency import begin_effect, keep
 from api.manifests import MEDIA_TYPES, keep_list, keep_upload, left_behind
 from api.openapi import BINARY, problems, query_of, schema_of
@@ -20,6 +21,7 @@ from api.router import JSON, require_kind, v1_router
 from api.routes.jobs import LINK_SECONDS, require_own_batch, unknown_batch
 from api.routes.webhooks import require_own_webhook
 from api.schemas import BatchRequest, BatchView, ManifestQuery, view_batch
+from api.schemas.batch_requests import BatchOptions
 from api.services import Services
 from jobs import logs
 from jobs.approval import approve
@@ -28,6 +30,7 @@ from jobs.enqueueing import create_batch, enqueue_all
 from jobs.ingest import Order
 from jobs.ingest.requests import request_ingest
 from jobs.quotas import take_quota
+from jobs.states import PRIORITIES
 
 UPLOADED = "an upload"
 
@@ -45,6 +48,7 @@ REQUEST_BODY: dict[str, Any] = {
     "parameters": query_of(ManifestQuery, "Of a manifest that is the body: "),
     **problems(
         "invalid-job",
+        "above-ceiling",
         "invalid-webhook",
         "too-many-jobs",
         "two-sources",
@@ -80,6 +84,7 @@ async def create(request: Request, at_hand: AtHand, producer_id: ProducerId) -> 
                     given[name] = request.query_params.getlist(name)
             asked_of = ManifestQuery.model_validate(given)
             order = asked_of.to_order(_columns(asked_of.columns), producer_id)
+            _require_within(request, asked_of)
             return await run_in_threadpool(_of_upload, at_hand, request, order)
         if request.query_params:
             raise ProblemError(
@@ -108,6 +113,7 @@ def _of_request(at_hand: Services, request: Request, asked: BatchRequest, produc
             field="jobs",
         )
     require_own_webhook(at_hand.settings, asked.webhook_url)
+    _require_within(request, asked)
     if asked.manifest_url is not None:
         if asked.jobs:
             raise ProblemError(
@@ -143,6 +149,12 @@ def _of_request(at_hand: Services, request: Request, asked: BatchRequest, produc
         ).id
         enqueue_all(session, jobs, batch_id=batch_id)
         return _answer(request, session, batch_id, HTTPStatus.CREATED)
+
+
+def _require_within(request: Request, asked: BatchOptions) -> None:
+    ceilings = ceilings_of(request)
+    ceilings.require_priority(PRIORITIES[asked.priority])
+    ceilings.require_weight(asked.weight)
 
 
 def _ask(

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from starlette.datastructures import UploadFile
 
 from api.access import AtHand, ProducerId, Transaction
+from api.authentication import ceilings_of
 from api.conditional import NOT_MODIFIED, Wait, answer, etag_of, is_news_awaited
 from api.idempotency import begin_effect, keep
 from api.openapi import form_schema_of, problems, schema_of
@@ -30,7 +31,7 @@ from jobs.explain import Installation, explain
 from jobs.models import Batch, Job
 from jobs.quotas import take_quota
 from jobs.seen import SeenJob, find_job
-from jobs.states import FINAL_STATES, State
+from jobs.states import FINAL_STATES, PRIORITIES, State
 from jobs.unexpected import Unexpected
 
 router = v1_router("/v1/jobs", "jobs")
@@ -160,6 +161,7 @@ def _store_and_enqueue(
     request: Request, at_hand: Services, producer_id: uuid.UUID, asked: JobOptions, body: BinaryIO
 ) -> Response:
     require_own_webhook(at_hand.settings, asked.webhook_url)
+    ceilings_of(request).require_priority(PRIORITIES[asked.priority])
     # The picture goes first: a job never names a source that is not there.
     source = store_upload(at_hand.bucket, body, max_bytes=at_hand.settings.max_source_bytes)
     return _enqueue(request, at_hand, producer_id, asked, source, meaning=meaning_of(asked, source))
@@ -175,6 +177,7 @@ def _enqueue(
     meaning: bytes | None = None,
 ) -> Response:
     require_own_webhook(at_hand.settings, asked.webhook_url)
+    ceilings_of(request).require_priority(PRIORITIES[asked.priority])
     with begin_effect(request, at_hand.engine, meaning=meaning) as session:
         if asked.batch_id is not None:
             require_own_batch(session, asked.batch_id, producer_id)

@@ -4,12 +4,13 @@ import uuid
 from http import HTTPStatus
 from typing import Annotated, Literal
 
-from fastapi import Query, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import RedirectResponse
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from api.access import AdminId, AtHand, Effect, ProducerId, Transaction
+from api.authentication import ceilings_of
 from api.openapi import problems
 from api.problems import ProblemError
 from api.router import v1_router
@@ -26,6 +27,7 @@ from api.schemas import (
 )
 from jobs.models import Run, Schedule
 from jobs.schedules import keeping
+from jobs.states import PRIORITIES
 
 router = v1_router("/v1/schedules", "schedules")
 
@@ -38,17 +40,22 @@ LATEST, MOST_LATEST = 20, 100
 @router.post(
     "",
     status_code=HTTPStatus.CREATED,
-    openapi_extra=problems("invalid-schedule", "invalid-webhook", "too-many-schedules"),
+    openapi_extra=problems("invalid-schedule", "above-ceiling", "invalid-webhook", "too-many-schedules"),
 )
 def create(
     asked: ScheduleRequest,
+    request: Request,
     session: Effect,
     at_hand: AtHand,
     producer_id: AdminId,
+    *,
     response: Response,
 ) -> ScheduleView:
     """Repeat a batch of a manifest's address. It fires from now on."""
     require_own_webhook(at_hand.settings, asked.webhook_url)
+    ceilings = ceilings_of(request)
+    ceilings.require_priority(PRIORITIES[asked.priority])
+    ceilings.require_weight(asked.weight)
     if _count(session, producer_id) >= MOST_SCHEDULES:
         raise ProblemError(
             HTTPStatus.CONFLICT,
@@ -77,7 +84,7 @@ def get(schedule_id: uuid.UUID, session: Transaction, producer_id: ProducerId) -
     "/{schedule_id}", status_code=HTTPStatus.NO_CONTENT, openapi_extra=problems("paused-by-operator")
 )
 def delete(schedule_id: uuid.UUID, session: Transaction, producer_id: AdminId) -> None:
-    """Remove a schedule. A run that is under way goes on. One that an operator paused stays until it goes on."""
+    """Remove a schedule. A run that is under way goes on. One that an operator paused stays."""
     keeping.remove(session, _going(session, schedule_id, producer_id).id)
 
 

@@ -34,7 +34,8 @@ class SkippedView(BaseModel):
 class IngestView(BaseModel):
     """How far the reading of a batch's manifest is: pictures = jobs + rejects + duplicates.
 
-    `skipped` are files of a zip that are not taken; `remarks` are sentences for people. `error` says why it
+    `skipped` are files of a zip that are not taken; `remarks` are sentences for people. While it rests for
+    want of room, `code` is QUOTA_REACHED and `message` says so; it goes on by itself. `error` says why it
     ended before all was read. `plan` is there once all is read, if approval is needed.
     """
 
@@ -48,6 +49,8 @@ class IngestView(BaseModel):
     skipped: list[SkippedView]
     remarks: list[str]
     rejects_url: str | None
+    code: str | None
+    message: str | None
     error: str | None
     plan: PlanView | None
 
@@ -62,6 +65,8 @@ def view_ingest(batch_id: uuid.UUID, ingest: IngestStatus) -> IngestView:
         skipped=[SkippedView(**found) for found in ingest.skipped],
         remarks=ingest.remarks,
         rejects_url=f"/v1/batches/{batch_id}/rejects" if ingest.rejects_key else None,
+        code=ingest.code,
+        message=ingest.message,
         error=ingest.error,
         plan=PlanView(**plan, dollars=round(plan["calls"] * DOLLARS_A_CREDIT, 3)) if plan else None,
     )

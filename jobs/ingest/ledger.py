@@ -30,7 +30,10 @@ MOVE_ON = (
         INGESTS.c.finished_at.is_(None),
         INGESTS.c.records == bindparam("before"),
     )
-    .values({name: INGESTS.c[name] + bindparam(f"more_{name}") for name in Counts.__slots__})
+    .values(
+        {name: INGESTS.c[name] + bindparam(f"more_{name}") for name in Counts.__slots__}
+        | {"code": null(), "message": null()}
+    )
 )
 
 
@@ -147,7 +150,14 @@ def finish(
     connection.execute(
         update(INGESTS)
         .where(INGESTS.c.batch_id == batch_id)
-        .values(finished_at=func.now(), manifest_key=manifest_key, rejects_key=rejects_key, changes=changes)
+        .values(
+            finished_at=func.now(),
+            manifest_key=manifest_key,
+            rejects_key=rejects_key,
+            changes=changes,
+            code=null(),
+            message=null(),
+        )
     )
 
 
@@ -165,5 +175,5 @@ def abandon(database: Database, batch_id: uuid.UUID) -> None:
     database.execute(
         update(INGESTS)
         .where(INGESTS.c.batch_id == batch_id, INGESTS.c.finished_at.is_(None))
-        .values(finished_at=func.now())
+        .values(finished_at=func.now(), code=null(), message=null())
     )

@@ -3,16 +3,31 @@
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from sqlalchemy import Connection, Interval, and_, bindparam, func, insert, select, text, update
+from sqlalchemy import (
+    Connection,
+    Interval,
+    Text,
+    and_,
+    bindparam,
+    func,
+    insert,
+    not_,
+    null,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.orm import Session
 
+from jobs.blocking import is_suspended
+from jobs.ceilings import ceilings_of
 from jobs.ingest.ledger import make_batch
 from jobs.ingest.orders import STRICT, Order
-from jobs.models import INGESTS, Batch, Ingest
+from jobs.models import BATCHES, INGESTS, Batch, Ingest
 from jobs.store.words import cut
 
 NOT_READ_YET = "not read yet"
@@ -25,15 +40,35 @@ UNFINISHED = and_(
 )
 DUE = (
     select(INGESTS.c.batch_id)
-    .where(INGESTS.c.source.is_not(None), INGESTS.c.finished_at.is_(None), INGESTS.c.due_at <= func.now())
+    .join(BATCHES, BATCHES.c.id == INGESTS.c.batch_id)
+    .where(
+        INGESTS.c.source.is_not(None),
+        INGESTS.c.finished_at.is_(None),
+        INGESTS.c.due_at <= func.now(),
+        not_(is_suspended(BATCHES.c.producer_id)),
+    )
     .order_by(INGESTS.c.due_at)
     .limit(MOST_LOOKED_AT)
 )
-FAIL = update(INGESTS).where(UNFINISHED).values(finished_at=func.now(), error=bindparam("why"))
+FAIL = (
+    update(INGESTS)
+    .where(UNFINISHED)
+    .values(finished_at=func.now(), error=bindparam("why"), code=null(), message=null())
+)
 REST = (
     update(INGESTS)
     .where(UNFINISHED)
     .values(due_at=func.now() + bindparam("rest", type_=Interval), tries=INGESTS.c.tries + 1)
+)
+# To rest for want of room is no trouble: it may be for as long as it takes.
+REST_FOR_ROOM = (
+    update(INGESTS)
+    .where(UNFINISHED)
+    .values(
+        due_at=func.now() + bindparam("rest", type_=Interval),
+        code=bindparam("why", type_=Text),
+        message=bindparam("words", type_=Text),
+    )
 )
 KEEP_MANIFEST = update(INGESTS).where(UNFINISHED).values(manifest_key=bindparam("key"))
 
@@ -111,6 +146,15 @@ def rest_request(connection: Connection, batch_id: uuid.UUID, seconds: float) ->
     connection.commit()
 
 
+def rest_for_room(
+    connection: Connection, batch_id: uuid.UUID, seconds: float, code: str, message: str
+) -> None:
+    """Let a request be looked at again later, with the reason why it rests; its tries are left to it."""
+    rest = {"rest": timedelta(seconds=seconds), "why": code, "words": message}
+    connection.execute(REST_FOR_ROOM, {"batch": batch_id} | rest)
+    connection.commit()
+
+
 def keep_manifest(connection: Connection, batch_id: uuid.UUID, key: str) -> None:
     """Say where in the bucket the manifest lies now: it is read from there, also by whoever goes on."""
     connection.execute(KEEP_MANIFEST, {"batch": batch_id, "key": key})
@@ -123,5 +167,5 @@ def _find(connection: Connection, batch_id: uuid.UUID) -> Request | None:
         if ingest is None or ingest.source is None or ingest.finished_at is not None:
             return None
         batch = session.get_one(Batch, batch_id)
-        order = Order.of(ingest, batch)
+        order = replace(Order.of(ingest, batch), ceilings=ceilings_of(session, batch.producer_id))
         return Request(batch_id, ingest.source, order, ingest.manifest_key, ingest.tries)

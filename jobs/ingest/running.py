@@ -19,6 +19,7 @@ from jobs.ingest.orders import Order
 from jobs.ingest.progress import Progress, Watch
 from jobs.ingest.readable import readable
 from jobs.ingest.rejects import RejectsFile
+from jobs.ingest.room import Room
 from jobs.ingest.source import Source
 from jobs.manifest import Record, Reject
 from jobs.storage import Bucket
@@ -65,6 +66,7 @@ class Ingest:
         self._memory: Memory | None = None
         if requested and order.schedule_id:
             self._memory = Memory(engine, order.schedule_id, requested)
+        self._room = Room(order.producer_id)
         self._standings = Standings.awaiting_approval() if order.plan else Standings()
         # Until there is a job there is no batch: a manifest of rejects alone leaves nothing behind.
         self._unstored = Counts()
@@ -82,13 +84,15 @@ class Ingest:
 
         `at_end` is done in the transaction that says that all was read.
 
-        Raises IngestError, ManifestError, StorageError, and StrictError at a reject if none may be.
+        Raises IngestError, ManifestError, StorageError, StrictError at a reject if none may be, and
+        NoRoomError where the same once more goes on later.
         """
         with self._engine.connect() as connection, ledger.only_one(connection, self._fingerprint):
             manifest_key = self._find(connection, on_resume)
             self._bucket.require()
             prepare(connection)
             connection.commit()
+            self._room.look(connection, 0)
             with named_records(self._engine, self._source) as records:
                 self._read(connection, records, watch)
             if self.batch_id is None:
@@ -131,16 +135,24 @@ class Ingest:
             if reader.skip(self.counts.records, self._conflicts(connection)) < self.counts.records:
                 raise IngestError(f"the source is shorter than what was read of it for batch {self.batch_id}")
             stored: Future[list[Reject]] | None = None
-            while chunk := reader.read():
+            while chunk := reader.read(self._room.left):
                 self._rejects.flush()
                 if stored:
                     self._tell(stored.result())
+                self._find_room(connection, len(chunk.lines))
                 stored = writer.submit(self._store, connection, chunk)
                 self._watch(watch)
             if stored:
                 self._tell(stored.result())
             self._rejects.flush()
             self._watch(watch)
+
+    def _find_room(self, connection: Connection, jobs: int) -> None:
+        """For a chunk, while none is being stored. What was read of it is read again after a rest."""
+        if self._room.left is not None and jobs > self._room.left:
+            self._room.look(connection, jobs)
+        if self._room.left is not None:
+            self._room.left -= jobs
 
     def _watch(self, watch: Watch) -> None:
         source = self._source
@@ -171,8 +183,11 @@ class Ingest:
             self._unstored += chunk.counts(0)
             return []
         with connection.begin():
+            # First: whoever adds a single job to the batch takes these in this order too.
+            self._room.take(connection, len(chunk.lines))
             batch_id = self.batch_id or self._begin(connection)
             added = add_jobs(connection, batch_id, chunk, self._standings)
+            self._room.give_back(connection, len(chunk.lines) - added.jobs)
             rejects = rejects_of(added.conflicts)
             if rejects and self._order.strict:
                 # Before anything of the chunk is stored.

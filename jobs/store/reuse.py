@@ -9,7 +9,7 @@ from sqlalchemy import Boolean, Row, and_, bindparam, func, literal_column, or_,
 from sqlalchemy.dialects.postgresql import insert
 
 from jobs.database import Database
-from jobs.models import ATTEMPTS, JOBS, RESULTS, SOURCES
+from jobs.models import ATTEMPTS, JOBS, PRODUCERS, RESULTS, SOURCES
 from jobs.outcomes import Snooze, StoredObject
 from jobs.states import Standing, State, Step
 from jobs.store import missing
@@ -52,10 +52,10 @@ class BoughtBefore:
 IT_IS_FENCED = select(JOBS.c.id).where(FENCED).exists()
 # As text: an expression would bring the table into the subquery, and ask about any row but the one at hand.
 ITS_BUYER_IS_OUT = literal_column(
-    f"NOT EXISTS (SELECT FROM jobs WHERE jobs.id = {RESULTS.name}.buyer"
+    f"NOT EXISTS (SELECT FROM jobs WHERE jobs.id = {RESULTS.name}.buyer"  # noqa: S608 - words of ours
     f" AND jobs.state IN ('{State.QUEUED}', '{State.RUNNING}')"
     f" AND (jobs.standing IS NULL OR jobs.standing NOT IN ('{Standing.PARKED}', '{Standing.WAITING}')"
-    f" AND (jobs.step = '{Step.COPY}' OR NOT EXISTS (SELECT FROM producers"
+    f" AND (jobs.step = '{Step.COPY}' OR NOT EXISTS (SELECT FROM {PRODUCERS.name}"
     " WHERE producers.id = jobs.producer_id AND producers.suspended_at IS NOT NULL))))",
     Boolean,
 )

@@ -21,6 +21,7 @@ from sqlalchemy import (
     cast,
     delete,
     func,
+    not_,
     null,
     or_,
     select,
@@ -28,7 +29,9 @@ from sqlalchemy import (
     true,
     update,
 )
+from sqlalchemy.orm import Session
 
+from jobs.blocking import is_suspended
 from jobs.chosen import is_among
 from jobs.models import DELIVERIES, constant
 from jobs.states import DeliveryState
@@ -77,14 +80,19 @@ NEXT = (
     .with_for_update(skip_locked=True)
     .scalar_subquery()
 )
+# What a suspended producer's receivers are not sent is looked at again then, unless it is resumed before.
+PUT_OFF_FOR = timedelta(days=1)
+SUSPENDED = is_suspended(DELIVERIES.c.producer_id)
 TAKE = (
     update(DELIVERIES)
     .where(DELIVERIES.c.id == NEXT)
     .values(
-        tries=DELIVERIES.c.tries + 1,
-        due_at=func.now() + LEASE,
+        tries=DELIVERIES.c.tries + case((SUSPENDED, 0), else_=1),
+        due_at=func.now() + case((SUSPENDED, PUT_OFF_FOR), else_=LEASE),
         # The day begins with the first try: nothing is given up untried.
-        give_up_at=func.coalesce(DELIVERIES.c.give_up_at, func.now() + GIVE_UP_AFTER),
+        give_up_at=case(
+            (SUSPENDED, null()), else_=func.coalesce(DELIVERIES.c.give_up_at, func.now() + GIVE_UP_AFTER)
+        ),
     )
     .returning(
         DELIVERIES.c.id,
@@ -96,7 +104,38 @@ TAKE = (
         DELIVERIES.c.tries,
         DELIVERIES.c.due_at,
         func.now(),
+        SUSPENDED.label("suspended"),
     )
+)
+# The rest of that producer's for this receiver, so many at once. Its day begins anew when it is resumed.
+PUT_OFF = (
+    update(DELIVERIES)
+    .where(
+        is_among(
+            DELIVERIES.c.id,
+            select(DELIVERIES.c.id)
+            .where(
+                WAITS,
+                DELIVERIES.c.host == bindparam("its_host", type_=Text),
+                DELIVERIES.c.due_at <= func.now(),
+                SUSPENDED,
+            )
+            .limit(PORTION)
+            .with_for_update(skip_locked=True),
+        )
+    )
+    .values(due_at=func.now() + PUT_OFF_FOR, give_up_at=null())
+)
+# In the transactions that suspend and resume a producer. One that is out now is sent again.
+STOP_ALL = (
+    update(DELIVERIES)
+    .where(WAITS, DELIVERIES.c.producer_id == bindparam("of_producer", type_=Uuid))
+    .values(due_at=func.now() + PUT_OFF_FOR, give_up_at=null())
+)
+SEND_ALL = (
+    update(DELIVERIES)
+    .where(WAITS, DELIVERIES.c.producer_id == bindparam("of_producer", type_=Uuid))
+    .values(due_at=func.now())
 )
 
 TAKEN = (
@@ -138,7 +177,7 @@ GIVE_UP_OLD = (
             DELIVERIES.c.id,
             select(DELIVERIES.c.id)
             # One that is out now was taken before its day was over, and is written down within its lease.
-            .where(WAITS, DELIVERIES.c.give_up_at <= func.now() - LEASE)
+            .where(WAITS, DELIVERIES.c.give_up_at <= func.now() - LEASE, not_(SUSPENDED))
             .limit(PORTION)
             .with_for_update(skip_locked=True),
         )
@@ -187,9 +226,15 @@ def waiting_hosts(connection: Connection, after: str = "") -> tuple[list[str], s
 
 
 def take(connection: Connection, host: str) -> Taken | None:
-    """Take the receiver's next delivery that is due; None if there is none."""
-    row = connection.execute(TAKE, {"its_host": host}).first()
-    return None if row is None else Taken(*row)
+    """Take the receiver's next delivery that is due; None if there is none.
+
+    Those of a suspended producer are put off untried.
+    """
+    while (row := connection.execute(TAKE, {"its_host": host}).first()) is not None:
+        if not row.suspended:
+            return Taken(*row[:-1])
+        connection.execute(PUT_OFF, {"its_host": host})
+    return None
 
 
 def delivered(connection: Connection, taken: Taken, status: int) -> None:
@@ -215,6 +260,16 @@ def give_up_old(connection: Connection) -> int:
     Those of a receiver that does not answer may not all have another turn within the day.
     """
     return connection.execute(GIVE_UP_OLD).rowcount
+
+
+def stop_all(session: Session, producer_id: uuid.UUID) -> None:
+    """Send none of a producer's messages until `send_all`, and give none up."""
+    session.execute(STOP_ALL, {"of_producer": producer_id})
+
+
+def send_all(session: Session, producer_id: uuid.UUID) -> None:
+    """Send a producer's messages that wait, from now on."""
+    session.execute(SEND_ALL, {"of_producer": producer_id})
 
 
 def forget(connection: Connection, kept: timedelta) -> int:

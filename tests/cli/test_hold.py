@@ -41,9 +41,8 @@ class TestPause:
         batch = make_batch("b", {"new": None})
         with Session(engine) as session, session.begin():
             producer, _ = create_producer(session, "shop")
-            session.execute(
-                text("UPDATE batches SET paused_at = now(), producer_id = :id"), {"id": producer.id}
-            )
+            its = "UPDATE batches SET paused_at = now(), producer_id = :id"
+            session.execute(text(its), {"id": producer.id})
         assert cutout("pause", "--batch", batch).code == 0
         assert cutout("resume", "--as-producer", "--batch", batch).code == 1
         ran = cutout("resume", "--batch", batch)

@@ -27,6 +27,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.elements import ColumnElement
 
 from jobs.models import JOBS, LINE, PRODUCERS, SHARES, constant
@@ -47,7 +48,7 @@ NIL = literal_column(OWNER.removeprefix("COALESCE(producer_id, ").removesuffix("
 WAITS_FOR_A_CALL = and_(JOBS.c.standing == IN_LINE, JOBS.c.step == CALL)
 
 
-def present_of(producer_id: ColumnElement[Any]) -> ColumnElement[float]:
+def present_of(producer_id: ColumnElement[Any] | InstrumentedAttribute[Any]) -> ColumnElement[float]:
     """The place that a producer's line has come to: new jobs stand behind it."""
     its = select(SHARES.c.present).where(SHARES.c.owner == func.coalesce(producer_id, NIL))
     return func.coalesce(its.correlate_except(SHARES).scalar_subquery(), literal_column("0"))

@@ -1,7 +1,6 @@
 """Quota, ceilings and suspension hold for lists, manifests, schedules and retries alike."""
 
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -16,6 +15,7 @@ from jobs import store, suspending
 from jobs.batches import batch_status
 from jobs.ceilings import set_ceilings
 from jobs.enqueueing import NewJob, create_batch, enqueue
+from jobs.ingest.opening import open_object
 from jobs.ingest.requests import request_ingest
 from jobs.line import hand_out_calls
 from jobs.models import Batch, Ingest, Job
@@ -329,7 +329,7 @@ class TestACeiling:
 
 
 @pytest.fixture
-def suspended(shop: httpx.Client, engine: Engine, producer_id: uuid.UUID) -> Iterator[uuid.UUID]:
+def suspended(shop: httpx.Client, engine: Engine, producer_id: uuid.UUID) -> uuid.UUID:
     """A producer with a queued job, a schedule and a manifest that is not read yet, suspended."""
     shop.post("/v1/jobs", json={"source_url": PICTURE}).raise_for_status()
     shop.post("/v1/schedules", json=SCHEDULE).raise_for_status()
@@ -407,22 +407,28 @@ class TestASuspendedProducer:
             assert [each for each, _ in hand_out_calls(session, 5, lease=LEASE)] == [job_id]
 
     def test_stops_a_reading_that_is_under_way(
-        self, shop: httpx.Client, engine: Engine, ingester: Ingester, producer_id: uuid.UUID
+        self,
+        shop: httpx.Client,
+        engine: Engine,
+        ingester: Ingester,
+        producer_id: uuid.UUID,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """The next chunk is not stored; the ingest rests with a code and goes on when it is resumed."""
         send(shop, rows_of(3))
-        look = ingester._find_manifest
+        open_ = open_object
 
-        def suspend_then_find(*given: Any) -> str | None:
+        def suspend_then_open(*given: Any) -> Any:
             with Session(engine) as session, session.begin():
                 assert suspending.suspend(session, producer_id)
-            return look(*given)
+            return open_(*given)
 
-        ingester._find_manifest = suspend_then_find  # type: ignore[method-assign]
+        # Between the look for room and the reading.
+        monkeypatch.setattr("worker.ingester.open_object", suspend_then_open)
         assert ingester.serve()
         assert scalar(engine, "SELECT code FROM ingests") == "PRODUCER_SUSPENDED"
         assert unfinished(engine) == 0
-        ingester._find_manifest = look  # type: ignore[method-assign]
+        monkeypatch.undo()
         with Session(engine) as session, session.begin():
             assert suspending.resume(session, producer_id)
         assert serve_now(engine, ingester)

@@ -10,14 +10,16 @@ from api.keys import SHAPE, TooManyMissesError
 from api.problems import ProblemError
 from api.services import Services
 from jobs.api_keys import KnownKey, hash_of
+from jobs.ceilings import Ceilings
 from jobs.scopes import Scope, allows
 
 LOOKING = frozenset({"GET", "HEAD"})
 
 
 async def authenticate(request: Request, at_hand: Services) -> KnownKey:
-    """The key that the request bears; a problem 401 without a valid one, 429 if it sends too many requests.
+    """The key that the request bears.
 
+    A problem 401 without a valid one, 403 if its producer is suspended, 429 if it sends too many requests.
     Asked again about the same request, it answers from memory.
     """
     known: KnownKey | None = getattr(request.state, "key", None)
@@ -29,9 +31,21 @@ async def authenticate(request: Request, at_hand: Services) -> KnownKey:
                 "wrong-key",
                 "this API key is unknown, revoked or expired; ask for one made by `cutout keys make`",
             )
+        if known.suspended:
+            raise ProblemError(
+                HTTPStatus.FORBIDDEN,
+                "producer-suspended",
+                "the operator suspended this producer: its keys are refused, its jobs wait; ask the operator",
+            )
         request.state.key = known
         at_hand.last_use.note(known.id)
     return known
+
+
+def ceilings_of(request: Request) -> Ceilings:
+    """What the producer of an authenticated request may ask for."""
+    known: KnownKey = request.state.key
+    return known.ceilings
 
 
 async def _find(request: Request, at_hand: Services, text: str) -> KnownKey | None:

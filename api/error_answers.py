@@ -17,8 +17,10 @@ from starlette.requests import ClientDisconnect
 from api.openapi import methods_at
 from api.problems import ProblemError, invalid_request, problem
 from api.services import Services
+from jobs.ceilings import AboveCeilingError
 from jobs.database import PostgresAwayError, is_away
 from jobs.enqueueing import InvalidJobError
+from jobs.pausing import PausedByOperatorError
 from jobs.quotas import QuotaReachedError, count_anew
 from jobs.schedules.errors import InvalidScheduleError
 from jobs.storage import StorageError
@@ -44,6 +46,8 @@ def answer_with_problems(app: FastAPI) -> None:
         InvalidJobError: _invalid_job,
         InvalidScheduleError: _invalid_schedule,
         QuotaReachedError: _quota_reached,
+        AboveCeilingError: _above_ceiling,
+        PausedByOperatorError: _paused_by_operator,
         StorageError: _storage_away,
         RequestValidationError: _invalid_request,
         HTTPException: _refused_by_framework,
@@ -75,6 +79,14 @@ async def _quota_reached(request: Request, error: QuotaReachedError) -> JSONResp
 def _count_anew(at_hand: Services, producer_id: uuid.UUID) -> None:
     with Session(at_hand.engine) as session, session.begin():
         count_anew(session, producer_id)
+
+
+async def _above_ceiling(_: Request, error: AboveCeilingError) -> JSONResponse:
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "above-ceiling", str(error), field=error.field)
+
+
+async def _paused_by_operator(_: Request, error: PausedByOperatorError) -> JSONResponse:
+    return problem(HTTPStatus.CONFLICT, "paused-by-operator", str(error))
 
 
 async def _invalid_schedule(_: Request, error: InvalidScheduleError) -> JSONResponse:

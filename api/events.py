@@ -85,7 +85,9 @@ class _Stream:
             await asyncio.sleep(max(LOOK_EVERY_S - (time.monotonic() - began_at), 0))
 
     def _progress(self, counted: CountedBatch) -> bytes | None:
-        told = f"{counted.status.counts}{counted.credits}{counted.status.paused_at}{counted.status.opens_at}"
+        status = counted.status
+        paused = (status.paused_at, status.paused_by_operator_at, status.opens_at)
+        told = f"{status.counts}{counted.credits}{paused}"
         if told == self._told:
             return None
         self._told = told

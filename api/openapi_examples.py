@@ -51,6 +51,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "name": "spring catalog",
         "created_at": AT,
         "paused_at": None,
+        "paused_by_operator_at": None,
         "opens_at": None,
         "closes_at": None,
         "cancelled_at": None,

@@ -29,6 +29,11 @@ PROBLEM_TYPES = {
         "The API key is unknown, revoked or expired",
         "Ask the operator for a key made by `cutout keys make`.",
     ),
+    "producer-suspended": ProblemType(
+        HTTPStatus.FORBIDDEN,
+        "The producer is suspended",
+        "Ask the operator; nothing is lost, and all goes on once the operator resumes the producer.",
+    ),
     "scope-missing": ProblemType(
         HTTPStatus.FORBIDDEN,
         "The API key may not do this",
@@ -97,6 +102,11 @@ PROBLEM_TYPES = {
         "The batch waits for no approval",
         "Nothing; it was approved or cancelled, or was made without `plan`.",
     ),
+    "paused-by-operator": ProblemType(
+        HTTPStatus.CONFLICT,
+        "An operator paused this",
+        "Ask the operator to let it go on; a producer lifts its own pause alone.",
+    ),
     "fired-already": ProblemType(
         HTTPStatus.CONFLICT,
         "A run was fired at this very instant",
@@ -144,6 +154,11 @@ PROBLEM_TYPES = {
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "The job cannot be enqueued as it stands",
         "Mend the part that `field` names; nothing was stored.",
+    ),
+    "above-ceiling": ProblemType(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "The priority or weight is above what you may ask for",
+        "Ask for what `detail` names at most; the operator sets the ceilings by `cutout producers limit`.",
     ),
     "invalid-schedule": ProblemType(
         HTTPStatus.UNPROCESSABLE_ENTITY,

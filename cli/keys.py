@@ -10,10 +10,12 @@ from sqlalchemy.orm import Session
 from cli.console import fail, out
 from cli.database import open_database, plain_errors
 from cli.names import plain_name
+from cli.producers import describe
 from jobs.api_keys import list_keys, make_key, revoke_keys
 from jobs.models import ApiKey, Producer
 from jobs.producers import set_quota
 from jobs.scopes import USUAL_SCOPES, Scope
+from jobs.suspending import has_valid_key, under_way
 
 app = typer.Typer(no_args_is_help=True, help="Make, list and revoke the API keys of producers.")
 
@@ -61,12 +63,20 @@ def list_() -> None:
 def revoke(
     key_id: Annotated[uuid.UUID, typer.Argument(help="As `cutout keys list` shows it, or a producer's id.")],
 ) -> None:
-    """Refuse a key, or all keys of a producer, from now on."""
+    """Refuse a key, or all keys of a producer, from now on. What is enqueued goes on, as it says then."""
     with plain_errors(), Session(open_database()) as session, session.begin():
         revoked = revoke_keys(session, key_id)
         if not revoked:
             fail(f"no valid key is or belongs to {key_id}; see `cutout keys list`")
+        key = session.get(ApiKey, key_id)
+        owner = key.producer_id if key else key_id
+        left = None if has_valid_key(session, owner) else describe(under_way(session, owner))
     out.print(f"{key_id} is revoked" if revoked == 1 else f"{revoked} keys of {key_id} are revoked")
+    if left is not None:
+        out.print(
+            f"the producer {owner} has no valid key any more, and goes on with {left};"
+            f" `cutout producers suspend {owner}` stops that"
+        )
 
 
 @app.command("quota")

@@ -80,9 +80,9 @@ def describe_batch(batch: BatchStatus) -> None:
         out.print("  cancelled")
     if batch.ingest and batch.ingest.state != IngestState.READ:
         read = batch.ingest.counts
+        why = batch.ingest.error or batch.ingest.message or "its source is still read"
         out.print(
-            f"  {batch.ingest.error or 'its source is still read'}: {read.records:,} rows so far,"
-            f" {read.rejects:,} rejected",
+            f"  {why}: {read.records:,} rows so far, {read.rejects:,} rejected",
             markup=False,
         )
 

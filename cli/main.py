@@ -32,6 +32,7 @@ COMMANDS = {
     "forget-missing": "cli.forget_missing",
     "erase": "cli.erase",
     "keys": "cli.keys",
+    "producers": "cli.producers",
     "webhooks": "cli.webhooks",
     "migrate": "cli.migrate",
     "api": "cli.processes",
@@ -41,7 +42,7 @@ COMMANDS = {
     "sandbox": "cli.processes",
 }
 # Commands with commands of their own.
-GROUPS = ("keys", "schedule", "webhooks")
+GROUPS = ("keys", "producers", "schedule", "webhooks")
 # Options that the sandbox explains itself.
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 

@@ -32,6 +32,7 @@ from cli.scheduled import (
     list_line,
 )
 from jobs.models import Schedule
+from jobs.pausing import By, PausedByOperatorError
 from jobs.reports import gather
 from jobs.schedules import keeping
 from jobs.schedules.errors import InvalidScheduleError
@@ -245,25 +246,47 @@ def pause(name: NameArgument) -> None:
     """Fire no further run. One that is under way goes on; `cutout pause --batch` stops that."""
     with plain_errors(), Session(open_database()) as session, session.begin():
         schedule = find_schedule(session, name)
-        if not keeping.pause(session, schedule.id):
+        if not keeping.pause(session, schedule.id, By.OPERATOR):
             fail(f"{schedule.name} is paused already", Exit.FAILED)
         said = schedule.name
     out.print(f"{said} is paused; `cutout schedule resume {said}` lets it fire again", markup=False)
 
 
 @app.command("resume")
-def resume(name: NameArgument) -> None:
+def resume(
+    name: NameArgument,
+    *,
+    as_producer: Annotated[
+        bool, typer.Option("--as-producer", help="Lift its producer's own pause, not an operator's.")
+    ] = False,
+) -> None:
     """Let a schedule fire again, from now on: runs that fell into the pause are not made up for."""
+    by = By.PRODUCER if as_producer else By.OPERATOR
     try:
         with plain_errors(), Session(open_database()) as session, session.begin():
             schedule = find_schedule(session, name)
-            if not keeping.resume(session, schedule):
-                fail(f"{schedule.name} is not paused", Exit.FAILED)
+            if not keeping.resume(session, schedule, by):
+                fail(f"{schedule.name} is not paused{_by_whom(schedule)}", Exit.FAILED)
             session.refresh(schedule)
+            if keeping.is_paused(schedule):
+                out.print(f"{schedule.name} is not paused{_by_whom(schedule)}", markup=False)
+                return
             out.print(f"{schedule.name} goes on", markup=False)
             describe_next(session, schedule, 1)
+    except PausedByOperatorError as error:
+        fail(str(error), Exit.FAILED)
     except InvalidScheduleError as error:
         fail(str(error))
+
+
+def _by_whom(schedule: Schedule) -> str:
+    """What of a pause is left for its producer to lift."""
+    if schedule.paused_at is None:
+        return ""
+    return (
+        f" by an operator; its producer paused it at {schedule.paused_at:%Y-%m-%d %H:%M:%S} UTC,"
+        f" and lets it go on, or `cutout schedule resume --as-producer {schedule.name}`"
+    )
 
 
 @app.command("run")

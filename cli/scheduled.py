@@ -48,14 +48,22 @@ def list_line(session: Session, schedule: Schedule) -> str:
     """Its id, name, rhythm and next run."""
     fires = coming_runs(session, schedule, 1)
     upcoming = f"next {fires[0].due_at:{UTC_FORM}}" if fires else "never again"
-    state = f"paused since {schedule.paused_at:{UTC_FORM}}" if schedule.paused_at else upcoming
+    paused = _paused(schedule)
+    state = paused or upcoming
     return f"{schedule.id}  {schedule.name:20}  {schedule.cron} {schedule.zone}  {state}"
+
+
+def _paused(schedule: Schedule) -> str | None:
+    """Since when, and by whom if that was an operator."""
+    if schedule.paused_by_operator_at is not None:
+        return f"paused since {schedule.paused_by_operator_at:{UTC_FORM}} by an operator"
+    return f"paused since {schedule.paused_at:{UTC_FORM}}" if schedule.paused_at else None
 
 
 def describe_next(session: Session, schedule: Schedule, count: int) -> None:
     """Print the coming runs, each in UTC and as clocks there show it."""
-    if schedule.paused_at is not None:
-        out.print(f"paused since {schedule.paused_at:{UTC_FORM}}; if it went on, it would fire", markup=False)
+    if paused := _paused(schedule):
+        out.print(f"{paused}; if it went on, it would fire", markup=False)
     for run in coming_runs(session, schedule, count):
         spread = f"  begins {run.due_at:{UTC_FORM}}" if run.due_at != run.fire_at else ""
         out.print(f"{run.fire_at:{UTC_FORM}}  {_local(run.fire_at, schedule.zone)}{spread}", markup=False)
@@ -74,8 +82,8 @@ def _ordered(schedule: Schedule) -> Iterator[tuple[str, str]]:
     options = Options.of(schedule.options)
     yield "source", schedule.source
     yield "cron", f"{schedule.cron} {schedule.zone}"
-    if schedule.paused_at is not None:
-        yield "paused", f"since {schedule.paused_at:{UTC_FORM}}"
+    if paused := _paused(schedule):
+        yield "paused", paused.removeprefix("paused ")
     if schedule.window_start is not None:
         then = "runs on" if schedule.at_window_end == AtWindowEnd.RUN_ON else "waits for the next one"
         yield "window", f"{schedule.window_start:%H:%M}-{schedule.window_end:%H:%M}; what is left {then}"

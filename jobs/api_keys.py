@@ -10,6 +10,7 @@ from datetime import datetime
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
+from jobs.ceilings import UNBOUNDED, Ceilings
 from jobs.database import Database
 from jobs.models import ApiKey, Producer
 from jobs.scopes import USUAL_SCOPES, Scope
@@ -20,11 +21,13 @@ KEY_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class KnownKey:
-    """A valid key: whose it is and what it may do."""
+    """A valid key: whose it is, what it may do, what its producer may ask for, whether that is suspended."""
 
     id: uuid.UUID
     producer_id: uuid.UUID
     scopes: tuple[str, ...]
+    ceilings: Ceilings = UNBOUNDED
+    suspended: bool = False
 
 
 def make_key(
@@ -52,13 +55,26 @@ def make_key(
 def find_key(database: Database, key_sha256: bytes) -> KnownKey | None:
     """The valid key with this hash, or None. It is looked up by its hash: the time taken tells nothing."""
     row = database.execute(
-        select(ApiKey.id, ApiKey.producer_id, ApiKey.scopes).where(
+        select(
+            ApiKey.id,
+            ApiKey.producer_id,
+            ApiKey.scopes,
+            Producer.top_priority,
+            Producer.most_weight,
+            Producer.suspended_at,
+        )
+        .join(Producer, Producer.id == ApiKey.producer_id)
+        .where(
             ApiKey.key_sha256 == key_sha256,
             ApiKey.revoked_at.is_(None),
             or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()),
         )
     ).one_or_none()
-    return KnownKey(row.id, row.producer_id, tuple(row.scopes)) if row else None
+    if row is None:
+        return None
+    ceilings = Ceilings.of(row.top_priority, row.most_weight)
+    suspended = row.suspended_at is not None
+    return KnownKey(row.id, row.producer_id, tuple(row.scopes), ceilings, suspended=suspended)
 
 
 def list_keys(session: Session) -> Sequence[tuple[ApiKey, Producer]]:

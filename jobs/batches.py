@@ -23,6 +23,7 @@ SHOWN = [
         "name",
         "created_at",
         "paused_at",
+        "paused_by_operator_at",
         "cancelled_at",
         "opens_at",
         "closes_at",
@@ -59,7 +60,8 @@ class BatchState(StrEnum):
 class IngestStatus:
     """How far the reading of a batch's source is, and where its rejects are.
 
-    `skipped` has the files that are not taken: `reason`, `count` and the first `names` of each.
+    `skipped` has the files that are not taken: `reason`, `count` and the first `names` of each. `code` and
+    `message` say why it rests, if it does.
     """
 
     kind: str
@@ -71,6 +73,7 @@ class IngestStatus:
     skipped: list[dict[str, Any]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     code: str | None = None
+    message: str | None = None
 
     @property
     def state(self) -> IngestState:
@@ -90,6 +93,7 @@ class BatchStatus:
     finished_at: datetime | None
     rests: bool = False
     paused_at: datetime | None = None
+    paused_by_operator_at: datetime | None = None
     opens_at: datetime | None = None
     closes_at: datetime | None = None
     budget: int | None = None
@@ -178,6 +182,7 @@ def ingest_status(database: Database, batch_id: uuid.UUID) -> IngestStatus | Non
         found.skipped or [],
         found.remarks or [],
         found.code,
+        found.message,
     )
 
 

@@ -1,9 +1,11 @@
-"""What keeps all jobs of a batch from being called: one predicate over the batch's own facts, no flag."""
+"""What keeps all jobs of a batch or a producer from being called: predicates over its own facts, no flag."""
 
-from sqlalchemy import not_, or_, select
+from typing import Any
+
+from sqlalchemy import ColumnElement, not_, or_, select
 
 from jobs.approval import APPROVED, PLAN
-from jobs.models import BATCHES, INGESTS, JOBS
+from jobs.models import BATCHES, INGESTS, JOBS, PRODUCERS
 from jobs.pausing import RESTS
 
 IS_CANCELLED = BATCHES.c.cancelled_at.is_not(None)
@@ -26,3 +28,14 @@ BATCH_IS_BLOCKED = select(BATCHES.c.id).where(OF_THE_JOB, BLOCKED).correlate(JOB
 BATCH_IS_CANCELLED = select(BATCHES.c.id).where(OF_THE_JOB, IS_CANCELLED).correlate(JOBS).exists()
 # Asked to end by itself or with its batch: what it paid for is still copied, and nothing more is bought.
 JOB_IS_CANCELLED = or_(JOBS.c.cancelled_at.is_not(None), BATCH_IS_CANCELLED)
+
+
+def is_suspended(producer_id: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether the producer in an outer statement is suspended; what has no producer never is."""
+    its = PRODUCERS.alias("suspended")
+    suspended = select(its.c.id).where(its.c.id == producer_id, its.c.suspended_at.is_not(None))
+    return suspended.correlate_except(its).exists()
+
+
+# Its jobs stay in line and are not handed out (jobs/shares.py), and no call of those that were begins.
+PRODUCER_IS_SUSPENDED = is_suspended(JOBS.c.producer_id)

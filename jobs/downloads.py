@@ -13,7 +13,21 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ARRAY, DateTime, Integer, Uuid, bindparam, text
+from sqlalchemy import (
+    ARRAY,
+    CTE,
+    DateTime,
+    Integer,
+    Select,
+    Uuid,
+    bindparam,
+    column,
+    func,
+    not_,
+    or_,
+    select,
+    text,
+)
 
 from jobs.database import Database
 from jobs.marks import EVER
@@ -26,10 +40,12 @@ SHARE_OF_THREADS = 0.75
 SHARE_WITH_THE_LAST = 0.9
 # Most sources are there by then; a longer way to a call is a slow source's.
 SLOW_AFTER = timedelta(seconds=2)
-# Jobs over their producer's bound that are moved out of the way at a time, to get at those behind.
-MOST_PASSED = 20
 MOST_PRODUCERS = 200
 NIL = uuid.UUID(int=0)
+MOST_ROOM = 1_000_000
+
+OWNERS = bindparam("owners", type_=ARRAY(Uuid))
+ROOMS = bindparam("rooms", type_=ARRAY(Integer))
 
 # The standings and steps are written out, for the partial indexes to be known by them.
 LOOK = text(
@@ -48,40 +64,6 @@ LOOK = text(
     GROUP BY owner
     """  # noqa: S608 - constants
 ).bindparams(bindparam("since", type_=DateTime(timezone=True)))
-
-# Of the first in line: those that may go now, counted, and those over a bound, out of the way.
-HOLD_BACK = text(
-    f"""
-    WITH head AS MATERIALIZED (
-        SELECT id, {OWNER} AS owner, priority, place, source LIKE 'http%' AS is_download FROM jobs
-        WHERE standing = 'in_line' AND step = 'call' ORDER BY priority, place LIMIT :count
-    ),
-    numbered AS (
-        SELECT head.*, row_number() OVER (PARTITION BY owner ORDER BY priority, place) AS n
-        FROM head WHERE is_download
-    ),
-    bounded AS (
-        SELECT numbered.*, n <= coalesce(known.room, :room_of_others) AS may_go
-        FROM numbered LEFT JOIN unnest(:owners, :rooms) AS known (name, room) ON known.name = numbered.owner
-    ),
-    over AS (
-        SELECT id FROM (
-            SELECT id, may_go, count(*) FILTER (WHERE may_go) OVER (ORDER BY priority, place, id) AS nth
-            FROM bounded
-        ) each WHERE NOT may_go OR nth > :room_of_all
-    ),
-    moved AS (
-        UPDATE jobs SET standing = '{Standing.SOURCE_LIMIT}'
-        WHERE id = ANY (ARRAY(
-            SELECT id FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM over)) AND standing = 'in_line'
-            FOR UPDATE SKIP LOCKED
-        )) AND standing = 'in_line'
-        RETURNING id
-    )
-    SELECT (SELECT count(*) FROM head) - (SELECT count(*) FROM over) AS may_go,
-        (SELECT count(*) FROM moved) AS moved
-    """  # noqa: S608 - constants
-).bindparams(bindparam("owners", type_=ARRAY(Uuid)), bindparam("rooms", type_=ARRAY(Integer)))
 
 # From each producer to the next by the index, whatever the number of its jobs; some of the jobs of each.
 BRING_BACK = text(
@@ -128,6 +110,34 @@ BRING_BACK = text(
 )
 
 
+def over_bound(chosen: CTE) -> Select[Any]:
+    """Ids of the chosen jobs that are over their producer's bound; `chosen` has id, owner, source and order.
+
+    Where all together are too many, each producer's first come first.
+    """
+    rooms = func.unnest(OWNERS, ROOMS).table_valued(column("name", Uuid), column("room", Integer))
+    known = rooms.render_derived(name="known")
+    n = func.row_number().over(partition_by=chosen.c.owner, order_by=(chosen.c.priority, chosen.c.place))
+    numbered = (
+        select(chosen.c.id, chosen.c.owner, n.label("n"))
+        .where(chosen.c.source.like("http%"))
+        .subquery("numbered")
+    )
+    room = func.coalesce(known.c.room, bindparam("room_of_others", type_=Integer))
+    may_go = (numbered.c.n <= room).label("may_go")
+    bounded = (
+        select(numbered, may_go)
+        .select_from(numbered)
+        .outerjoin(known, known.c.name == numbered.c.owner)
+        .subquery("bounded")
+    )
+    nth = func.count().filter(bounded.c.may_go).over(order_by=(bounded.c.n, bounded.c.owner))
+    each = select(bounded.c.id, bounded.c.may_go, nth.label("nth")).subquery("each_one")
+    return select(each.c.id).where(
+        or_(not_(each.c.may_go), each.c.nth > bindparam("room_of_all", type_=Integer))
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Downloads:
     """Places among so many threads, and those that each producer holds; `slow` jobs are long on their way.
@@ -163,13 +173,22 @@ class Downloads:
         return _half(self.free - held) if held else self.room
 
     def as_parameters(self) -> dict[str, Any]:
-        """The values that HOLD_BACK and BRING_BACK wait for."""
+        """The values that is_over_bound_of and BRING_BACK wait for."""
         return {
             "owners": list(self.held),
             "rooms": [self.room_of(owner) for owner in self.held],
             "room_of_others": self.room,
             "room_of_all": self.room,
         }
+
+
+UNBOUNDED: dict[str, Any] = {
+    "owners": [],
+    "rooms": [],
+    "room_of_others": MOST_ROOM,
+    "room_of_all": MOST_ROOM,
+}
+"""The same where nothing is bounded."""
 
 
 def _half(places: int) -> int:
@@ -187,23 +206,6 @@ def look(database: Database, threads: int, *, lease: timedelta, since: datetime 
     rows = database.execute(LOOK, asked).all()
     held = {row.owner: row.held for row in rows}
     return Downloads(threads, held, sum(row.slow for row in rows))
-
-
-@dataclass(frozen=True, slots=True)
-class HeldBack:
-    """Of the first in line so many may go; so many others were moved out of their way."""
-
-    may_go: int
-    moved: int
-
-
-def hold_back(database: Database, downloads: Downloads, count: int) -> HeldBack:
-    """Move those of the first in line that are over a bound out of the way, for the others to be handed out.
-
-    At most `count` may go. Where none may and some were moved, others may be behind them.
-    """
-    row = database.execute(HOLD_BACK, downloads.as_parameters() | {"count": count + MOST_PASSED}).one()
-    return HeldBack(min(row.may_go, count), row.moved)
 
 
 class Returns:

@@ -4,15 +4,17 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Update, func, select, update
+from sqlalchemy import Update, func, null, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from jobs import traces
 from jobs.addresses import not_an_address
+from jobs.ceilings import top_priority_of, weight_within
 from jobs.characters import CONTROL, find_unusable, name_fault
 from jobs.inserting import insert_jobs
-from jobs.models import Batch, Line, Producer
+from jobs.models import Batch, Producer
+from jobs.shares import present_of
 from jobs.states import PRIORITIES, JobMessages, Priority, ReturnForm, Standing
 from jobs.web_addresses import address_fault
 from jobs.webhooks.addresses import InvalidWebhookError, check_webhook_url
@@ -67,8 +69,9 @@ def create_batch(
     webhook_url: str | None = None,
     webhook_jobs: JobMessages = JobMessages.NONE,
 ) -> Batch:
-    """A batch without jobs. `weight` is its share of the endpoint beside other batches; `budget` the most
-    credits that its calls may cost, None without a bound: jobs over it are held. Without `reuse` cutouts
+    """A batch without jobs. `weight` is its share beside its producer's other batches, bounded by that
+    producer's ceiling; `budget` the most credits that its calls may cost, None without a bound: jobs over it
+    are held. Without `reuse` cutouts
     that were bought before are bought again. `webhook_url` is told when the batch has ended, and of
     its jobs what `webhook_jobs` says.
     """
@@ -80,7 +83,7 @@ def create_batch(
     batch = Batch(
         name=name,
         producer_id=producer_id,
-        weight=weight,
+        weight=weight if producer_id is None else weight_within(producer_id, weight),
         budget=budget,
         reuse=reuse,
         webhook_url=webhook_url,
@@ -127,7 +130,8 @@ def enqueue_all(
         # Its results, if it had ended, are to be written anew.
         row = update(Batch).where(Batch.id == batch_id, Batch.cancelled_at.is_(None))
         row = row.values(results_key=None, results_unwritten_at=None)
-        flow = _Flow(row, Batch.last_place, 1.0 / batch.weight)
+        flow = _Flow(row, Batch.last_place, 1.0 / batch.weight, Batch.producer_id)
+    places, ceiling = _take_places(session, flow, len(jobs))
     same = {
         "batch_id": batch_id,
         "producer_id": producer_id,
@@ -139,11 +143,11 @@ def enqueue_all(
             "external_id": job.external_id,
             "source": job.source,
             "return_form": job.return_form,
-            "priority": int(job.priority),
+            "priority": max(int(job.priority), ceiling),
             "place": place,
             "webhook_url": job.webhook_url or tells,
         }
-        for job, place in zip(jobs, _take_places(session, flow, len(jobs)), strict=True)
+        for job, place in zip(jobs, places, strict=True)
     ]
     try:
         with session.begin_nested():
@@ -157,32 +161,38 @@ def enqueue_all(
 
 @dataclass(frozen=True, slots=True)
 class _Flow:
-    """Who shares the line with whom: a row that keeps its last place, and the room that one job takes."""
+    """Who shares a producer's line with whom: a row that keeps its last place, and the room one job takes."""
 
     row: Update
     last_place: InstrumentedAttribute[float]
     share: float
+    producer_id: InstrumentedAttribute[uuid.UUID | None] | InstrumentedAttribute[uuid.UUID]
 
 
 def _producer_flow(producer_id: uuid.UUID | None) -> _Flow | None:
     if producer_id is None:
         return None
-    return _Flow(update(Producer).where(Producer.id == producer_id), Producer.last_place, 1.0)
+    return _Flow(update(Producer).where(Producer.id == producer_id), Producer.last_place, 1.0, Producer.id)
 
 
-def _take_places(session: Session, flow: _Flow | None, count: int) -> list[float]:
-    """Start-time fair queueing: a flow's next job stands one share behind its last or the line's present."""
+def _take_places(session: Session, flow: _Flow | None, count: int) -> tuple[list[float], int]:
+    """Places, and the best priority that the producer's jobs may have.
+
+    Start-time fair queueing: a flow's next job stands one share behind its last or the present of the
+    producer's line.
+    """
     if flow is None:
-        return [session.scalars(select(Line.present)).one()] * count
-    present = select(Line.present).scalar_subquery()
-    last = session.scalars(
-        flow.row.values({flow.last_place: func.greatest(flow.last_place, present) + flow.share * count})
-        .returning(flow.last_place)
+        return [session.scalars(select(present_of(null()))).one()] * count, min(Priority)
+    place = func.greatest(flow.last_place, present_of(flow.producer_id)) + flow.share * count
+    taken = session.execute(
+        flow.row.values({flow.last_place: place})
+        .returning(flow.last_place, top_priority_of(flow.producer_id))
         .execution_options(synchronize_session=False)
     ).first()
-    if last is None:
+    if taken is None:
         raise InvalidJobError("batch_id", "the batch was cancelled; enqueue into another one")
-    return [last - flow.share * (count - 1 - n) for n in range(count)]
+    last, ceiling = taken
+    return [last - flow.share * (count - 1 - n) for n in range(count)], ceiling
 
 
 def _refuse_duplicates(jobs: Sequence[NewJob]) -> None:

@@ -1,11 +1,12 @@
 """Why a job is not done yet, or what became of it: the one question that everybody asks."""
 
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Self
 
-from sqlalchemy import ColumnElement, func, select, true, tuple_
+from sqlalchemy import ColumnElement, Uuid, cast, func, literal, select, true, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from jobs import downloads
@@ -17,8 +18,9 @@ from jobs.cut_off import cut_off_workers, others_reach_it
 from jobs.database import Database
 from jobs.leader import a_dispatcher_leads
 from jobs.limits import circuit_is_open
-from jobs.models import Account, Attempt, Batch, Breaker, Job, Limit, Line, Spending, Worker
+from jobs.models import Account, Attempt, Batch, Breaker, Job, Limit, Line, Producer, Spending, Worker
 from jobs.settings import Settings
+from jobs.shares import NIL, OWNER_OF_JOB, WAITS_FOR_A_CALL, may_be_served
 from jobs.states import FINAL_STATES, AttemptOutcome, Standing, State, Step, Stop
 from jobs.store import missing
 from jobs.unexpected import CODE, Unexpected
@@ -37,7 +39,8 @@ class Explanation:
     """`why` is stable, for programs; `text` is for people, and `remedy` says what they can do, if anything
     can be done.
 
-    `ahead` counts the calls before this one, at most 100,000; `until` is when it is expected to move on.
+    `ahead` counts its producer's calls before this one, at most 100,000; `until` is when it is expected to
+    move on.
     """
 
     state: State
@@ -248,6 +251,7 @@ def _stoppages(session: Session, job: Job, known: Installation) -> Iterator[Expl
         yield _of(job, "storage", words, "mend the bucket; calls go on by themselves")
     if job.step == Step.COPY:
         return
+    yield from _producer_stops(session, job)
     yield from _results_stop(job, stops)
     yield from _workers_stop(session, job)
     paused_at = session.scalars(select(Line.paused_at)).one()
@@ -270,6 +274,13 @@ def _stoppages(session: Session, job: Job, known: Installation) -> Iterator[Expl
     yield from _accounts_stop(session, job, known)
 
 
+def _producer_stops(session: Session, job: Job) -> Iterator[Explanation]:
+    producer = session.get(Producer, job.producer_id) if job.producer_id else None
+    if producer is not None and producer.suspended_at is not None:
+        words = f"its producer is suspended since {_at(producer.suspended_at)}"
+        yield _of(job, "producer-suspended", words, f"`cutout producers resume {producer.id}` lets it go on")
+
+
 def _nobody_moves_it(session: Session, job: Job) -> Iterator[Explanation]:
     if not a_dispatcher_leads(session):
         yield _of(
@@ -287,9 +298,13 @@ def _batch_stops(session: Session, job: Job, batch: Batch) -> Iterator[Explanati
     if session.scalar(select(Batch.id).where(Batch.id == batch.id, AWAITS_APPROVAL)) is not None:
         remedy = f"`cutout approve {batch.id}` lets its batch go, `cutout cancel {batch.id}` withdraws it"
         yield _of(job, NEEDS_APPROVAL, "its batch waits for approval; nothing of it is paid for", remedy)
+    if batch.paused_by_operator_at is not None:
+        words = f"an operator paused its batch at {_at(batch.paused_by_operator_at)}"
+        yield _of(job, "batch-paused", words, f"`cutout resume --batch {batch.id}` lets it go on")
     if batch.paused_at is not None:
         words = f"its batch is paused since {_at(batch.paused_at)}"
-        yield _of(job, "batch-paused", words, f"`cutout resume --batch {batch.id}` lets it go on")
+        remedy = f"its producer lets it go on, or `cutout resume --as-producer --batch {batch.id}`"
+        yield _of(job, "batch-paused", words, remedy)
     yield from _window_stops(session, job, batch)
 
 
@@ -373,8 +388,8 @@ def _in_line(session: Session, job: Job, known: Installation) -> Explanation:
             select(func.count()).select_from(
                 select(Job.id)
                 .where(
-                    Job.standing == Standing.IN_LINE,
-                    Job.step == Step.CALL,
+                    WAITS_FOR_A_CALL,
+                    func.coalesce(cast(literal(job.producer_id), Uuid), NIL) == OWNER_OF_JOB,
                     tuple_(Job.priority, Job.place) < tuple_(job.priority, job.place),
                 )
                 .limit(MOST_COUNTED)
@@ -383,7 +398,7 @@ def _in_line(session: Session, job: Job, known: Installation) -> Explanation:
         )
         or 0
     )
-    rate = calls_a_second(session, known.accounts, known.calls_per_second)
+    rate = (calls_a_second(session, known.accounts, known.calls_per_second) or 0) * _part_of(session, job)
     count = f"{'at least ' if ahead == MOST_COUNTED else ''}{ahead:,}"
     words = f"it stands in line behind {count} other{'' if ahead == 1 else 's'}"
     if not rate:
@@ -391,6 +406,15 @@ def _in_line(session: Session, job: Job, known: Installation) -> Explanation:
     wait = timedelta(seconds=ahead / rate)
     words += f"; at {rate:.1f} calls/s its turn comes in about {_words(wait)}"
     return Explanation(State(job.state), "in-line", words, ahead=ahead, until=_now(session) + wait)
+
+
+def _part_of(session: Session, job: Job) -> float:
+    """Which part of the calls its producer gets now, by the shares of those that have jobs in line."""
+    served = may_be_served()
+    owner = job.producer_id or uuid.UUID(int=0)
+    its = func.max(served.c.weight).filter(served.c.owner == owner)
+    part: float | None = session.scalar(select(its / func.sum(served.c.weight)))
+    return part or 1.0
 
 
 def _at(moment: datetime | None) -> str:

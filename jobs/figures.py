@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     Double,
     Row,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     literal,
     null,
     select,
+    true,
     union_all,
 )
 from sqlalchemy.orm import Session
@@ -46,6 +48,7 @@ from jobs.models import (
 )
 from jobs.parked import IS_OVER_BUDGET, WAITS_FOR_ITS_BATCH
 from jobs.schedules.late import Lateness, late_runs
+from jobs.shares import line_of, may_be_served
 from jobs.snapshots import oldest_snapshot
 from jobs.states import AttemptOutcome, Priority, Standing, State, Step
 from jobs.store import missing
@@ -185,17 +188,16 @@ HELD = (
 )
 
 
-def _first(priority: Priority) -> ColumnElement[float]:
-    return (
-        select(_ago(JOBS.c.scheduled_at))
-        .where(IN_LINE, JOBS.c.step == constant(Step.CALL), JOBS.c.priority == priority)
-        .order_by(JOBS.c.place)
-        .limit(1)
-        .scalar_subquery()
-    )
+def _first(served: CTE, priority: Priority) -> ColumnElement[float]:
+    """Of each producer's first job, how long the longest waits. Those of suspended ones wait for a person."""
+    its = line_of(served.c.owner).with_only_columns(JOBS.c.scheduled_at).where(JOBS.c.priority == priority)
+    first = its.limit(1).lateral(f"first_{priority.name}")
+    waits = select(_ago(func.min(first.c.scheduled_at))).select_from(served).join(first, true())
+    return waits.scalar_subquery()
 
 
-FIRST_IN_LINE = select(*(_first(priority) for priority in Priority))
+SERVED = may_be_served()
+FIRST_IN_LINE = select(*(_first(SERVED, priority) for priority in Priority))
 
 OUT = and_(ATTEMPTS.c.outcome == constant(AttemptOutcome.UNKNOWN), ATTEMPTS.c.ended_at.is_(None))
 OUTCOME = case((ATTEMPTS.c.lost_at.is_not(None), "lost"), (OUT, "out"), else_=ATTEMPTS.c.outcome)

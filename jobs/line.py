@@ -11,14 +11,17 @@ from sqlalchemy import (
     CTE,
     ColumnElement,
     DateTime,
+    Integer,
     Interval,
     Select,
     Subquery,
     Text,
     Update,
+    Uuid,
     any_,
     bindparam,
     case,
+    column,
     func,
     not_,
     select,
@@ -26,14 +29,16 @@ from sqlalchemy import (
     update,
 )
 
+from jobs import shares
 from jobs.blocking import BATCH_IS_BLOCKED, BLOCKED
 from jobs.chosen import is_among
 from jobs.cut_off import IS_CUT_OFF
 from jobs.database import Database
-from jobs.downloads import Downloads, hold_back
+from jobs.downloads import UNBOUNDED, Downloads, over_bound
 from jobs.marks import Marks
 from jobs.models import ACCOUNTS, BATCHES, BREAKER, JOBS, LINE, WORKERS, constant
 from jobs.parked import IS_ANY_PARKED
+from jobs.shares import OWNER_OF_JOB
 from jobs.states import Standing, State, Step, Stop
 from jobs.store.ledger import DAY_IS_SPENT
 from jobs.store.serving import IS_BOUGHT, NO_SHELF, HandedOut, Shelf
@@ -68,11 +73,6 @@ WAKE = (
     .returning(JOBS.c.id)
 )
 
-CALLS_IN_LINE = (
-    select(JOBS.c.id)
-    .where(JOBS.c.standing == IN_LINE, JOBS.c.step == constant(Step.CALL))
-    .order_by(JOBS.c.priority, JOBS.c.place)
-)
 COPIES_IN_LINE = (
     select(JOBS.c.id)
     .where(JOBS.c.standing == IN_LINE, JOBS.c.step == constant(Step.COPY))
@@ -85,11 +85,10 @@ COPIES_DYING = COPIES_IN_LINE.where(
 )
 
 
-def _handed(in_line: Select[uuid.UUID], standing: ColumnElement[str], *which: ColumnElement[bool]) -> CTE:
-    first = in_line.limit(bindparam("count")).with_for_update(skip_locked=True)
+def _handed(chosen: Select[Any], standing: ColumnElement[str], *which: ColumnElement[bool]) -> CTE:
     return (
         update(JOBS)
-        .where(is_among(JOBS.c.id, first), *which)
+        .where(is_among(JOBS.c.id, chosen), *which)
         .values(
             standing=standing,
             fence=JOBS.c.fence + 1,
@@ -103,39 +102,63 @@ def _handed(in_line: Select[uuid.UUID], standing: ColumnElement[str], *which: Co
             JOBS.c.place,
             JOBS.c.batch_id,
             JOBS.c.result_expires_at,
+            OWNER_OF_JOB.label("owner"),
         )
         .cte("handed")
     )
 
 
-def _calls() -> Select[uuid.UUID, int, str]:
-    """The first in line; those of a batch that is blocked are parked instead, once for as long as it is."""
-    handed = _handed(CALLS_IN_LINE, case((BATCH_IS_BLOCKED, PARKED), (IS_BOUGHT, SERVING), else_=HANDED_OUT))
-    goes = handed.c.standing != PARKED
-    furthest = select(func.max(handed.c.place)).where(goes).scalar_subquery()
+def _calls() -> Select[uuid.UUID, int, str, uuid.UUID]:
+    """The first in line. Instead those of a batch that is blocked are parked, once for as long as it is, and
+    those over their producer's bound on downloads stand aside.
+    """
+    served = shares.may_be_served()
+    chosen = shares.next_in_line(served).cte("chosen")
+    handed = _handed(
+        select(chosen.c.id),
+        case(
+            (BATCH_IS_BLOCKED, PARKED),
+            (IS_BOUGHT, SERVING),
+            (is_among(JOBS.c.id, over_bound(chosen)), SOURCE_LIMIT),
+            else_=HANDED_OUT,
+        ),
+    )
+    went = (
+        select(handed.c.owner, func.count().label("jobs"), func.max(handed.c.place).label("furthest"))
+        .where(handed.c.standing.in_([HANDED_OUT, SERVING]))
+        .group_by(handed.c.owner)
+        .cte("went")
+    )
     return (
-        select(handed.c.id, handed.c.fence, handed.c.standing)
-        .order_by(handed.c.priority, handed.c.place)
-        .add_cte(update(LINE).values(present=func.greatest(LINE.c.present, furthest)).cte("advanced"))
+        shares.in_turn(served, handed)
+        .add_columns(handed.c.standing, handed.c.owner)
+        .add_cte(shares.charge(served, went).cte("charged"), shares.pass_time(served, went).cte("passed"))
     )
 
 
 def _copies(in_line: Select[uuid.UUID]) -> Select[uuid.UUID, int]:
-    handed = _handed(in_line, HANDED_OUT)
+    first = in_line.limit(bindparam("count")).with_for_update(skip_locked=True)
+    handed = _handed(first, HANDED_OUT)
     return select(handed.c.id, handed.c.fence).order_by(handed.c.result_expires_at)
 
 
 def _bought() -> Select[uuid.UUID, int]:
     """Those of the first in line that need no call.
 
-    The line's present stays where it is: who is passed over would come behind whoever is enqueued next.
+    The present of their line stays where it is: who is passed over would come behind who is enqueued next.
     """
-    handed = _handed(CALLS_IN_LINE, SERVING, IS_BOUGHT, not_(BATCH_IS_BLOCKED))
-    return select(handed.c.id, handed.c.fence).order_by(handed.c.priority, handed.c.place)
+    served = shares.may_be_served()
+    chosen = shares.next_in_line(served).cte("chosen")
+    return shares.in_turn(served, _handed(select(chosen.c.id), SERVING, IS_BOUGHT, not_(BATCH_IS_BLOCKED)))
 
 
 def _park() -> Update:
-    head = CALLS_IN_LINE.add_columns(JOBS.c.batch_id).limit(MOST_PARKED).subquery()
+    """What else of these owners' lines is blocked, near their heads."""
+    asked = func.unnest(bindparam("owners", type_=ARRAY(Uuid))).table_valued(column("owner", Uuid))
+    owners = asked.render_derived(name="owners")
+    near = shares.line_of(owners.c.owner).add_columns(JOBS.c.batch_id)
+    its = near.limit(bindparam("each", type_=Integer)).lateral("its")
+    head = select(its.c.id, its.c.batch_id).select_from(owners).join(its, true()).subquery()
     blocked = select(head.c.id).join(BATCHES, BATCHES.c.id == head.c.batch_id).where(BLOCKED)
     # Whoever cancels them has locked them, in another order.
     free = select(JOBS.c.id).where(is_among(JOBS.c.id, blocked)).with_for_update(skip_locked=True)
@@ -300,7 +323,7 @@ def hand_out(
     room: int = 0,
     downloads: Callable[[], Downloads] | None = None,
 ) -> Turns:
-    """Take the first in line, by priority and place, until `count` of them are for a call.
+    """Take the first in line, by their producers' shares, until `count` of them are for a call.
 
     Those that the shelf has a cutout for are taken on the way, up to `room` of them and what comes with the
     last round; jobs of blocked batches are parked. With `downloads`, which is looked at before each round,
@@ -310,12 +333,9 @@ def hand_out(
     on_the_shelf = shelf.as_parameters() if shelf else NO_SHELF
     for _ in range(MOST_ROUNDS):
         left = count - len(turns.calls)
-        if downloads is not None:
-            held_back = hold_back(database, downloads(), left)
-            if held_back.may_go == 0 and held_back.moved:
-                continue
-            left = held_back.may_go
-        rows = database.execute(HAND_OUT_CALLS, {"count": left, "lease": lease, **on_the_shelf}).all()
+        bounds = downloads().as_parameters() if downloads is not None else UNBOUNDED
+        asked = {"count": left, "lease": lease, **on_the_shelf, **bounds}
+        rows = database.execute(HAND_OUT_CALLS, asked).all()
         calls, served = (
             [(row.id, row.fence) for row in rows if row.standing == standing] for standing in WAYS
         )
@@ -328,13 +348,13 @@ def hand_out(
                 break
             more = {"count": room - len(turns.served), "lease": lease, **on_the_shelf}
             turns.served.extend((row.id, row.fence) for row in database.execute(HAND_OUT_BOUGHT, more))
-        if len(calls) + len(served) < len(rows):
-            database.execute(PARK)
+        if owners := list({row.owner for row in rows if row.standing == Standing.PARKED}):
+            database.execute(PARK, {"owners": owners, "each": MOST_PARKED // len(owners)})
     return turns
 
 
 def hand_out_calls(database: Database, count: int, *, lease: timedelta) -> HandedOut:
-    """Take the first `count` jobs in line for a call each, whatever was bought before."""
+    """Take the next `count` jobs in line for a call each, whatever was bought before."""
     return hand_out(database, count, lease=lease).calls
 
 

@@ -80,6 +80,7 @@ class ListedBatch:
     name: str
     created_at: datetime
     paused_at: datetime | None
+    paused_by_operator_at: datetime | None
     opens_at: datetime | None
     closes_at: datetime | None
     budget: int | None

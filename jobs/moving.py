@@ -3,14 +3,16 @@
 import uuid
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import ColumnElement, Engine
+from sqlalchemy import ARRAY, ColumnElement, Engine, Uuid, any_, literal, select
 from sqlalchemy.orm import Session
 
 from jobs import store
 from jobs.cancelling import begin_cancelling
 from jobs.database import Database
 from jobs.job_ids import find_ids
-from jobs.models import JOBS
+from jobs.models import JOBS, PRODUCERS
+from jobs.quotas import QuotaReachedError, take_up_to
+from jobs.states import State
 
 # A commit each: workers take up the first while the last are still moved.
 JOBS_A_CHUNK = 5000
@@ -29,9 +31,28 @@ def cancel_batch(engine: Engine, batch_id: uuid.UUID) -> int:
     return move(engine, store.cancel_all, JOBS.c.batch_id == batch_id, JOBS.c.state.in_(store.CANCELLABLE))
 
 
-def retry_batch(engine: Engine, batch_id: uuid.UUID) -> int:
-    """Put what failed or is held back in line, with all tries; returns how many."""
-    return move(engine, store.retry_all, JOBS.c.batch_id == batch_id, JOBS.c.state.in_(store.RETRIABLE))
+def retry_batch(engine: Engine, batch_id: uuid.UUID, producer_id: uuid.UUID) -> int:
+    """Put what failed or is held back in line for its producer, with all tries; returns how many.
+
+    What has failed counts against the quota again, as held jobs do already. Raises QuotaReachedError where
+    the room ends; what was put back until then goes on.
+    """
+    retriable = (JOBS.c.batch_id == batch_id, JOBS.c.state.in_(store.RETRIABLE))
+    with find_ids(engine, *retriable) as ids:
+        return sum(_retry_within_quota(engine, chunk, producer_id) for chunk in ids.pages(JOBS_A_CHUNK))
+
+
+def _retry_within_quota(engine: Engine, ids: Sequence[uuid.UUID], producer_id: uuid.UUID) -> int:
+    these = JOBS.c.id == any_(literal(list(ids), ARRAY(Uuid)))
+    with engine.begin() as connection:
+        failed = connection.scalars(select(JOBS.c.id).where(these, JOBS.c.state == State.FAILED)).all()
+        granted = take_up_to(connection, producer_id, len(failed)) if failed else 0
+        left = set(failed[granted:])
+        moved = store.retry_all(connection, [each for each in ids if each not in left])
+        if not left:
+            return moved
+        quota = connection.scalars(select(PRODUCERS.c.job_quota).where(PRODUCERS.c.id == producer_id)).one()
+    raise QuotaReachedError(producer_id, quota or 0, len(left))
 
 
 def move(engine: Engine, change: Move, *which: ColumnElement[bool]) -> int:

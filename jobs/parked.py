@@ -29,7 +29,8 @@ from sqlalchemy import (
 from jobs.blocking import BLOCKED, IS_CANCELLED
 from jobs.chosen import is_among
 from jobs.database import Database
-from jobs.models import ATTEMPTS, BATCHES, JOBS, LINE, constant
+from jobs.models import ATTEMPTS, BATCHES, JOBS, constant
+from jobs.shares import present_of
 from jobs.states import Standing, State, Step
 from jobs.store import cancel_all
 
@@ -53,7 +54,7 @@ IS_ANY_PARKED = or_(
 HAS_CREDITS = or_(BATCHES.c.budget.is_(None), BATCHES.c.spent < BATCHES.c.budget)
 BATCH = bindparam("batch", type_=Uuid)
 THE_BATCH = BATCHES.c.id == BATCH
-PRESENT = select(LINE.c.present).scalar_subquery()
+PRESENT = present_of(BATCHES.c.producer_id)
 BACK = {
     "state": QUEUED,
     "standing": IN_LINE,

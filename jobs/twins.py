@@ -30,6 +30,7 @@ from sqlalchemy import (
     update,
 )
 
+from jobs.blocking import is_suspended
 from jobs.database import Database
 from jobs.models import JOBS, constant
 from jobs.states import Standing, State, Step
@@ -46,11 +47,15 @@ BUYER = bindparam("buyer", type_=Uuid)
 
 
 def is_under_way(table: Any) -> ColumnElement[bool]:
-    """Whether a job buys what others wait for: jobs.store.take_result asks the same of a result's buyer."""
+    """Whether a job buys what others wait for: jobs.store.take_result asks the same of a result's buyer.
+
+    A suspended producer's does not buy, unless it is running or paid for.
+    """
     gave_up = table.c.standing.in_([WAITING, constant(Standing.PARKED), constant(Standing.SOURCE_LIMIT)])
+    buys = or_(table.c.step == constant(Step.COPY), not_(is_suspended(table.c.producer_id)))
     return and_(
         table.c.state.in_([constant(State.QUEUED), constant(State.RUNNING)]),
-        or_(table.c.standing.is_(None), not_(gave_up)),
+        or_(table.c.standing.is_(None), and_(not_(gave_up), buys)),
     )
 
 
@@ -89,22 +94,25 @@ def _walk() -> Select[*tuple[Any, ...]]:
     )
     buyers = JOBS.alias("buyers")
     best = (
-        select(JOBS.c.priority, JOBS.c.place)
+        select(JOBS.c.producer_id, JOBS.c.priority, JOBS.c.place)
         .where(IS_WAITING, JOBS.c.waits_for == walk.c.waits_for)
         .order_by(JOBS.c.priority, JOBS.c.place)
         .limit(1)
         .lateral("best")
     )
+    # Places of two producers are in two lines: another's twin lends its priority alone.
+    is_its_own = best.c.producer_id.is_not_distinct_from(buyers.c.producer_id)
+    place = case((is_its_own, best.c.place), else_=buyers.c.place)
     return (
         select(
             walk.c.waits_for,
             func.coalesce(is_under_way(buyers), False).label("under_way"),
             and_(
                 buyers.c.step == constant(Step.CALL),
-                tuple_(best.c.priority, best.c.place) < tuple_(buyers.c.priority, buyers.c.place),
+                tuple_(best.c.priority, place) < tuple_(buyers.c.priority, buyers.c.place),
             ).label("is_behind"),
             best.c.priority,
-            best.c.place,
+            place.label("place"),
         )
         .select_from(walk)
         .join(best, true())

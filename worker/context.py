@@ -114,8 +114,9 @@ class WorkerContext:
             self.patiently(partial(accounts.ensure, name=name))
         host, pid = socket.gethostname(), os.getpid()
         threads = self.settings.worker_threads if call_threads is None else call_threads
-        said = {"host": host, "pid": pid, "call_threads": threads}
-        self.worker_id = self.patiently(lambda database: workers.register(database, **said))
+        self.worker_id = self.patiently(
+            lambda database: workers.register(database, host=host, pid=pid, call_threads=threads)
+        )
         self._who = workers.Identity(self.worker_id, host, pid, threads)
         self._heart.start()
         self._replayer.start()

@@ -72,6 +72,8 @@ ENDS_SILENT_SESSIONS = {
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "10s",
+    # To compile the statement that hands out would take longer than to run it, each time.
+    "jit": "off",
 }
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import tempfile
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import closing
@@ -18,12 +19,14 @@ from jobs.ingest.errors import NoRoomError
 from jobs.ingest.memory import Memory
 from jobs.ingest.opening import open_object
 from jobs.ingest.planned import plan_batch
+from jobs.ingest.quota_room import IngestRestsError, QuotaRoom
 from jobs.ingest.requests import (
     Request,
     fail_request,
     is_on_the_web,
     keep_manifest,
     put_down,
+    rest_for_room,
     rest_request,
 )
 from jobs.ingest.shrinking import refuse_shrunk
@@ -46,6 +49,8 @@ MANIFEST_DEADLINE_S = 3600.0
 LEAST_BYTES_PER_SECOND = 16 * 1024
 # 30 s, 1 min, 2 min ... together some 5 h.
 FIRST_REST_S, LONGEST_REST_S, MOST_TRIES = 30.0, 3600.0, 12
+# For want of room: an ingest that rests takes a twentieth of a process at most.
+FIRST_ROOM_REST_S, RESTS_TIMES = 5.0, 20.0
 MOST_REJECTS_LISTED = 10_000
 # Of a source most of whose pictures are rejected, no more are looked at.
 ABSURD_REJECTS, LEAST_TAKEN = 100_000, 0.1
@@ -80,8 +85,13 @@ class Reader:
 
     def _judged(self, work: Work, connection: Connection, request: Request, stop: Stop) -> None:
         batch_id = request.batch_id
+        began = time.monotonic()
         try:
+            # Before its source is opened, which may be large.
+            QuotaRoom(request.order.producer_id).look(connection)
             work(connection, request, stop)
+        except IngestRestsError as error:
+            _rest_for_room(connection, request, error, time.monotonic() - began)
         except Exception as error:
             if stop.is_set() or isinstance(error, StoppedError):
                 log.info("the ingest of batch %s is stopped here", batch_id)
@@ -209,6 +219,13 @@ def _rest(connection: Connection, request: Request, why: str, *, told: str | Non
     rest_s = min(FIRST_REST_S * 2**request.tries, LONGEST_REST_S)
     log.warning("the ingest of batch %s rests for %.0f s: %s", request.batch_id, rest_s, why)
     rest_request(connection, request.batch_id, rest_s)
+
+
+def _rest_for_room(connection: Connection, request: Request, why: IngestRestsError, took_s: float) -> None:
+    """What was stored is read again first: the longer that takes, the longer it rests."""
+    rest_s = min(max(FIRST_ROOM_REST_S, took_s * RESTS_TIMES), LONGEST_REST_S)
+    log.info("the ingest of batch %s rests for %.0f s: %s", request.batch_id, rest_s, why)
+    rest_for_room(connection, request.batch_id, rest_s, why.why, str(why))
 
 
 def _fail(connection: Connection, request: Request, why: str, code: str | None = None) -> None:

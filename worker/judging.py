@@ -26,6 +26,7 @@ NOT_BEGUN: dict[NotBegun, Outcome] = {
     NotBegun.CANCELLED: Snooze("NOT_BEGUN", "it was cancelled", 0.0),
     NotBegun.APPROVAL: Snooze("NOT_BEGUN", "its batch waits for approval", PAUSED_SNOOZE_S),
     NotBegun.RESULTS: Snooze("NOT_BEGUN", "paid results cannot be fetched or stored", NOT_BEGUN_SNOOZE_S),
+    NotBegun.SUSPENDED: Snooze("PRODUCER_SUSPENDED", "its producer is suspended", PAUSED_SNOOZE_S),
     NotBegun.PAUSED: Snooze("PAUSED_BY_HAND", "it was paused by hand", PAUSED_SNOOZE_S),
     NotBegun.WINDOW: Snooze("WINDOW_CLOSED", "its batch's window is not open", PAUSED_SNOOZE_S),
     NotBegun.DAY: Snooze("DAY_BUDGET_SPENT", "the day's budget of credits is spent", NOT_BEGUN_SNOOZE_S),

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from api.access import AtHand, ProducerId
 from api.idempotency import begin_effect, keep
+from api.openapi import problems
 from api.router import JSON, v1_router
 from api.routes.batch_looks import own_batch
 from api.routes.jobs import require_own_batch
@@ -35,10 +36,14 @@ async def cancel(batch_id: uuid.UUID, request: Request, at_hand: AtHand, produce
     return await _move(request, at_hand, batch_id, producer_id, cancel_batch)
 
 
-@router.post("/retry", response_model=BatchView)
+@router.post("/retry", response_model=BatchView, openapi_extra=problems("quota-reached"))
 async def retry(batch_id: uuid.UUID, request: Request, at_hand: AtHand, producer_id: ProducerId) -> Response:
-    """Put all jobs that failed or are held back in line; called again they cost again."""
-    return await _move(request, at_hand, batch_id, producer_id, retry_batch)
+    """Put all jobs that failed or are held back in line; called again they cost again.
+
+    Those that failed count against the quota again. Where it ends, the others are left as they are.
+    """
+    retry_own = partial(retry_batch, producer_id=producer_id)
+    return await _move(request, at_hand, batch_id, producer_id, retry_own)
 
 
 @router.post("/pause", response_model=BatchView)
@@ -47,9 +52,9 @@ async def pause(batch_id: uuid.UUID, request: Request, at_hand: AtHand, producer
     return await _act(request, at_hand, batch_id, producer_id, _in_a_transaction(pausing.pause))
 
 
-@router.post("/resume", response_model=BatchView)
+@router.post("/resume", response_model=BatchView, openapi_extra=problems("paused-by-operator"))
 async def resume(batch_id: uuid.UUID, request: Request, at_hand: AtHand, producer_id: ProducerId) -> Response:
-    """Let its calls go out again."""
+    """Let its calls go out again. What an operator paused, an operator lets go on."""
     return await _act(request, at_hand, batch_id, producer_id, _in_a_transaction(pausing.resume))
 
 

@@ -10,6 +10,7 @@ from fastapi.responses import RedirectResponse
 from sqlalchemy.orm import Session
 
 from api.access import AdminId, AtHand, Effect, ProducerId, Turn
+from api.authentication import ceilings_of
 from api.idempotency import begin_effect, hold_alike, keep
 from api.manifests import MEDIA_TYPES, keep_list, keep_upload, left_behind
 from api.openapi import BINARY, problems, query_of, schema_of
@@ -19,6 +20,7 @@ from api.router import JSON, require_kind, v1_router
 from api.routes.jobs import LINK_SECONDS, require_own_batch, unknown_batch
 from api.routes.webhooks import require_own_webhook
 from api.schemas import BatchRequest, BatchView, ManifestQuery, view_batch
+from api.schemas.batch_requests import BatchOptions
 from api.services import Services
 from api.sizes import USUAL_BYTES
 from api.strict_json import read_model, validated
@@ -29,6 +31,7 @@ from jobs.enqueueing import InvalidJobError, create_batch, enqueue_all
 from jobs.ingest import Order
 from jobs.ingest.requests import request_ingest
 from jobs.quotas import take_quota
+from jobs.states import PRIORITIES
 
 UPLOADED = "an upload"
 
@@ -46,6 +49,7 @@ REQUEST_BODY: dict[str, Any] = {
     "parameters": query_of(ManifestQuery, "Of a manifest that is the body: "),
     **problems(
         "invalid-job",
+        "above-ceiling",
         "invalid-webhook",
         "too-many-jobs",
         "two-sources",
@@ -80,6 +84,7 @@ async def create(request: Request, at_hand: AtHand, producer_id: ProducerId) -> 
                 given[name] = request.query_params.getlist(name)
         asked_of = validated(ManifestQuery, given)
         order = asked_of.to_order(_columns(asked_of.columns), producer_id)
+        _require_within(request, asked_of)
         return await _of_upload(at_hand, request, order, producer_id)
     if request.query_params:
         raise ProblemError(
@@ -103,6 +108,7 @@ def _of_request(
     at_hand: Services, request: Request, asked: BatchRequest, producer_id: uuid.UUID, body: bytes
 ) -> Response:
     require_own_webhook(at_hand.settings, asked.webhook_url)
+    _require_within(request, asked)
     if asked.manifest_url is not None:
         if asked.jobs:
             raise ProblemError(
@@ -144,6 +150,12 @@ def _of_request(
         ).id
         enqueue_all(session, jobs, batch_id=batch_id)
         return _answer(request, session, batch_id, HTTPStatus.CREATED)
+
+
+def _require_within(request: Request, asked: BatchOptions) -> None:
+    ceilings = ceilings_of(request)
+    ceilings.require_priority(PRIORITIES[asked.priority])
+    ceilings.require_weight(asked.weight)
 
 
 def _ask(

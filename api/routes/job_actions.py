@@ -18,7 +18,15 @@ from api.schemas.deletion_views import DeletionView, view_deletion
 from jobs import store
 from jobs.approval import NEEDS_APPROVAL
 from jobs.database import Database
-from jobs.deleting import OLD_VERSION, Deletion, delete_job, delete_objects, find_doomed, keep_objects
+from jobs.deleting import (
+    OLD_VERSION,
+    Deletion,
+    delete_job,
+    delete_objects,
+    find_doomed,
+    keep_objects,
+)
+from jobs.quotas import take_quota
 from jobs.states import FINAL_STATES, State
 
 router = v1_router("/v1/jobs/{job_id}", "jobs")
@@ -38,9 +46,14 @@ def cancel(job_id: uuid.UUID, session: Effect, producer_id: ProducerId) -> JobVi
     return _act(session, job_id, producer_id, store.cancel, (*store.CANCELLABLE, State.CANCELLED))
 
 
-@router.post("/retry", openapi_extra=NOT_NOW)
+@router.post("/retry", openapi_extra=problems("wrong-state", "needs-approval", "quota-reached"))
 def retry(job_id: uuid.UUID, session: Effect, producer_id: ProducerId) -> JobView:
-    """Put a job that failed or is held back in line, with all its tries; called again it costs again."""
+    """Put a job that failed or is held back in line, with all its tries; called again it costs again.
+
+    One that failed counts against the quota again.
+    """
+    if own_job(session, job_id, producer_id).state == State.FAILED:
+        take_quota(session, producer_id, 1)
     return _act(session, job_id, producer_id, store.retry, store.RETRIABLE)
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from starlette.datastructures import UploadFile
 
 from api.access import AtHand, ProducerId, Transaction
+from api.authentication import ceilings_of
 from api.conditional import NOT_MODIFIED, Wait, answer, etag_of, is_news_awaited
 from api.idempotency import begin_effect, keep
 from api.openapi import form_schema_of, problems, schema_of
@@ -31,7 +32,7 @@ from jobs.models import Batch, Job
 from jobs.quotas import take_quota
 from jobs.seen import SeenJob, find_job
 from jobs.source_removal import hold_sources
-from jobs.states import FINAL_STATES, State
+from jobs.states import FINAL_STATES, PRIORITIES, State
 from jobs.told import told
 from jobs.unexpected import Unexpected
 
@@ -85,7 +86,7 @@ async def get_job(
         await at_hand.watch.job_changes(request, producer_id, job_id, job.state, wait)
         job, body, etag = await _look(at_hand, job_id, producer_id)
     pace = await at_hand.pace.get(None)
-    return answer(request, body, etag, look_again_s=pace.seconds_for(job) if pace else None)
+    return answer(request, body, etag, look_again_s=pace.seconds_for(job, producer_id) if pace else None)
 
 
 @router.get("/{job_id}/explanation")
@@ -157,6 +158,7 @@ async def _from_upload(request: Request, at_hand: Services, producer_id: uuid.UU
                 field="image",
             )
         asked = validated(JobOptions, {name: value for name, value in form.items() if name != "image"})
+        ceilings_of(request).require_priority(PRIORITIES[asked.priority])
         # The picture goes first: a job never names a source that is not there.
         source = await at_hand.upload_threads.run(
             producer_id, _store, at_hand, asked, image.file, producer_id
@@ -187,6 +189,7 @@ def _enqueue(
     meaning: bytes | None = None,
 ) -> Response:
     require_own_webhook(at_hand.settings, asked.webhook_url)
+    ceilings_of(request).require_priority(PRIORITIES[asked.priority])
     with begin_effect(request, at_hand.engine, meaning=meaning) as session:
         if asked.batch_id is not None:
             require_own_batch(session, asked.batch_id, producer_id)

@@ -4,12 +4,13 @@ import uuid
 from http import HTTPStatus
 from typing import Annotated, Literal
 
-from fastapi import Query, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import RedirectResponse
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from api.access import AdminId, AtHand, Effect, ProducerId, Transaction
+from api.authentication import ceilings_of
 from api.openapi import problems
 from api.problems import ProblemError
 from api.reachable import unreachable_fault
@@ -28,6 +29,7 @@ from api.schemas import (
 from jobs.models import Run, Schedule
 from jobs.schedules import keeping
 from jobs.schedules.errors import InvalidScheduleError
+from jobs.states import PRIORITIES
 
 router = v1_router("/v1/schedules", "schedules")
 
@@ -40,19 +42,24 @@ LATEST, MOST_LATEST = 20, 100
 @router.post(
     "",
     status_code=HTTPStatus.CREATED,
-    openapi_extra=problems("invalid-schedule", "invalid-webhook", "too-many-schedules"),
+    openapi_extra=problems("invalid-schedule", "above-ceiling", "invalid-webhook", "too-many-schedules"),
 )
 def create(
     asked: ScheduleRequest,
+    request: Request,
     session: Effect,
     at_hand: AtHand,
     producer_id: AdminId,
+    *,
     response: Response,
 ) -> ScheduleView:
     """Repeat a batch of a manifest's address. It fires from now on."""
     require_own_webhook(at_hand.settings, asked.webhook_url)
     if fault := unreachable_fault(at_hand.settings, [asked.manifest_url]):
         raise InvalidScheduleError("source", fault)
+    ceilings = ceilings_of(request)
+    ceilings.require_priority(PRIORITIES[asked.priority])
+    ceilings.require_weight(asked.weight)
     if _count(session, producer_id) >= MOST_SCHEDULES:
         raise ProblemError(
             HTTPStatus.CONFLICT,
@@ -77,10 +84,12 @@ def get(schedule_id: uuid.UUID, session: Transaction, producer_id: ProducerId) -
     return view_schedule(_own(session, schedule_id, producer_id))
 
 
-@router.delete("/{schedule_id}", status_code=HTTPStatus.NO_CONTENT)
+@router.delete(
+    "/{schedule_id}", status_code=HTTPStatus.NO_CONTENT, openapi_extra=problems("paused-by-operator")
+)
 def delete(schedule_id: uuid.UUID, session: Transaction, producer_id: AdminId) -> None:
-    """Remove a schedule. A run that is under way goes on."""
-    keeping.remove(session, _own(session, schedule_id, producer_id).id)
+    """Remove a schedule. A run that is under way goes on. One that an operator paused stays."""
+    keeping.remove(session, _going(session, schedule_id, producer_id).id)
 
 
 @router.post("/{schedule_id}/pause")
@@ -92,16 +101,23 @@ def pause(schedule_id: uuid.UUID, session: Effect, producer_id: AdminId) -> Sche
     return view_schedule(schedule)
 
 
-@router.post("/{schedule_id}/resume")
+@router.post("/{schedule_id}/resume", openapi_extra=problems("paused-by-operator"))
 def resume(schedule_id: uuid.UUID, session: Effect, producer_id: AdminId) -> ScheduleView:
-    """Fire again, from now on: runs that fell into the pause are not made up for."""
+    """Fire again, from now on: runs that fell into the pause are not made up for.
+
+    What an operator paused, an operator lets go on.
+    """
     schedule = _own(session, schedule_id, producer_id)
     keeping.resume(session, schedule)
     session.refresh(schedule)
     return view_schedule(schedule)
 
 
-@router.post("/{schedule_id}/run", status_code=HTTPStatus.CREATED, openapi_extra=problems("fired-already"))
+@router.post(
+    "/{schedule_id}/run",
+    status_code=HTTPStatus.CREATED,
+    openapi_extra=problems("fired-already", "paused-by-operator"),
+)
 def run(
     schedule_id: uuid.UUID,
     session: Effect,
@@ -112,7 +128,7 @@ def run(
     ] = False,
 ) -> RunView:
     """Fire one run now, beside those of the clock, in the same window and budgets."""
-    schedule = _own(session, schedule_id, producer_id)
+    schedule = _going(session, schedule_id, producer_id)
     run_id = keeping.run_now(session, schedule.id, even_if_shrunk=even_if_shrunk)
     if run_id is None:
         raise ProblemError(
@@ -188,6 +204,14 @@ def _own(session: Session, schedule_id: uuid.UUID, producer_id: uuid.UUID) -> Sc
             f"you have no schedule {schedule_id}",
             field="schedule_id",
         )
+    return schedule
+
+
+def _going(session: Session, schedule_id: uuid.UUID, producer_id: uuid.UUID) -> Schedule:
+    """The producer's schedule, locked; raises PausedByOperatorError if an operator paused it."""
+    schedule = _own(session, schedule_id, producer_id)
+    session.refresh(schedule, with_for_update=True)
+    keeping.require_no_operators_pause(schedule)
     return schedule
 
 

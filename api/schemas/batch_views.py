@@ -21,6 +21,9 @@ class BatchSummary(BaseModel):
     name: Annotated[str, Field(examples=["spring catalog"])]
     created_at: Annotated[datetime, Field(examples=[A_MOMENT])]
     paused_at: Annotated[datetime | None, Field(description="No call of it goes out since then")]
+    paused_by_operator_at: Annotated[
+        datetime | None, Field(description="No call of it goes out since then, and only an operator lifts it")
+    ]
     opens_at: Annotated[datetime | None, Field(description="No call of it goes out before")]
     closes_at: Annotated[
         datetime | None, Field(description="No call of it goes out from then until its next window")
@@ -104,6 +107,7 @@ def _summary(batch: BatchStatus | ListedBatch) -> dict[str, Any]:
         "name": batch.name,
         "created_at": batch.created_at,
         "paused_at": batch.paused_at,
+        "paused_by_operator_at": batch.paused_by_operator_at,
         "opens_at": batch.opens_at,
         "closes_at": batch.closes_at,
         "cancelled_at": batch.cancelled_at,

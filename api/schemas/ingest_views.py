@@ -37,7 +37,8 @@ class IngestView(BaseModel):
 
     `skipped` are files of a zip that are not taken; `remarks` are sentences for people. `error` says why it
     ended before all was read, and `code` the same for programs, if it has one: SOURCE_KILLS_INGESTER,
-    TOO_MANY_REJECTS. `plan` is there once all is read, if approval is needed.
+    TOO_MANY_REJECTS. While it rests for want of room, `code` is QUOTA_REACHED and `message` says so; it goes
+    on by itself. `plan` is there once all is read, if approval is needed.
     """
 
     state: IngestState
@@ -50,8 +51,9 @@ class IngestView(BaseModel):
     skipped: list[SkippedView]
     remarks: list[str]
     rejects_url: str | None
-    error: str | None
     code: str | None
+    message: str | None
+    error: str | None
     plan: PlanView | None
 
 
@@ -65,7 +67,8 @@ def view_ingest(batch_id: uuid.UUID, ingest: IngestStatus) -> IngestView:
         skipped=[SkippedView(**found) for found in ingest.skipped],
         remarks=[producers_words(remark) for remark in ingest.remarks],
         rejects_url=f"/v1/batches/{batch_id}/rejects" if ingest.rejects_key else None,
-        error=producers_words(ingest.error) if ingest.error else None,
         code=ingest.code,
+        message=ingest.message,
+        error=producers_words(ingest.error) if ingest.error else None,
         plan=PlanView(**plan, dollars=round(plan["calls"] * DOLLARS_A_CREDIT, 3)) if plan else None,
     )

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from jobs.models import Run, Schedule
 from jobs.producers_words import producers_words
 from jobs.schedules.catching_up import Fire
+from jobs.schedules.keeping import is_paused
 from jobs.schedules.orders import Options
 from jobs.schedules.words import AtWindowEnd, CatchUp, Overlap, RunState
 from jobs.states import Priority, ReturnForm
@@ -44,6 +45,7 @@ class ScheduleView(BaseModel):
     shrinks_to: float
     created_at: datetime
     paused_at: datetime | None
+    paused_by_operator_at: datetime | None
     next_fire_at: datetime | None
     next_due_at: datetime | None
 
@@ -74,7 +76,7 @@ class ComingRun(BaseModel):
 def view_schedule(schedule: Schedule) -> ScheduleView:
     options = Options.of(schedule.options)
     start, end = schedule.window_start, schedule.window_end
-    waits = schedule.paused_at is not None
+    waits = is_paused(schedule)
     copied: dict[str, Any] = {
         name: getattr(schedule, name) for name in ScheduleView.model_fields if hasattr(schedule, name)
     }

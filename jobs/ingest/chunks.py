@@ -6,6 +6,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from itertools import islice
 
+from jobs.ceilings import UNBOUNDED, AboveCeilingError, Ceilings
 from jobs.ingest.contents import Content, Keep, Stored, open_content
 from jobs.ingest.errors import UnusableError
 from jobs.ingest.memory import Memory, Seen, Sighting
@@ -70,10 +71,11 @@ FindConflicts = Callable[[Chunk], list[Reject]]
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """What a picture gets whose row does not ask for anything."""
+    """What a picture gets whose row does not ask for anything, and the best priority that it may ask for."""
 
     forms: Sequence[ReturnForm]
     priority: Priority
+    ceilings: Ceilings = UNBOUNDED
 
 
 class ChunkReader:
@@ -119,13 +121,19 @@ class ChunkReader:
             self._tell(reading)
         return skipped
 
-    def read(self) -> Chunk | None:
-        """The next chunk, or None at the end. Its rejects were told before it is given."""
-        reading, records = self._read_some(MOST_RECORDS)
+    def read(self, most_jobs: int | None = None) -> Chunk | None:
+        """The next chunk, or None at the end. Its rejects were told before it is given.
+
+        It makes no more jobs than `most_jobs`, or is one record.
+        """
+        most = MOST_PICTURES
+        if most_jobs is not None:
+            most = min(max(most_jobs // len(self._asking.forms), 1), MOST_PICTURES)
+        reading, records = self._read_some(MOST_RECORDS, most)
         return self._finish(reading, records) if records else None
 
-    def _read_some(self, most: int) -> tuple["_Reading", int]:
-        reading, records = _Reading(), 0
+    def _read_some(self, most: int, most_pictures: int = MOST_PICTURES) -> tuple["_Reading", int]:
+        reading, records = _Reading(most_pictures), 0
         for record in islice(self._records, most):
             records += 1
             self._take(record, reading)
@@ -141,11 +149,23 @@ class ChunkReader:
             except UnusableError as error:
                 rejects.append(_rejected(record.line, picture, error))
                 continue
+            if fault := self._above_ceiling(record.line, picture):
+                rejects.append(fault)
+                continue
             reading.add(record.line, picture, place)
         if rejects:
             # Faults in several cells of a row that names one picture are one picture.
             reading.rejected += len(rejects) if record.pictures else 1
             reading.rejects += rejects
+
+    def _above_ceiling(self, line: int, picture: Picture) -> Reject | None:
+        if picture.priority is None:
+            return None
+        try:
+            self._asking.ceilings.require_priority(picture.priority)
+        except AboveCeilingError as error:
+            return reject(line, "priority", picture.priority.name.lower(), str(error))
+        return None
 
     def _finish(self, reading: "_Reading", records: int) -> Chunk:
         chunk = Chunk(records=records)
@@ -223,7 +243,8 @@ _Entry = tuple[int, Picture, _Place]
 class _Reading:
     """What is read of a chunk so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_pictures: int) -> None:
+        self._most_pictures = most_pictures
         self.entries: list[_Entry] = []
         self.rejects: list[Reject] = []
         self.rejected = 0
@@ -233,7 +254,7 @@ class _Reading:
     @property
     def is_full(self) -> bool:
         return (
-            len(self.entries) >= MOST_PICTURES
+            len(self.entries) >= self._most_pictures
             or self.contents >= MOST_CONTENTS
             or self._characters >= MOST_CHARACTERS
         )

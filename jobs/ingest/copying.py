@@ -29,9 +29,11 @@ from sqlalchemy.dialects.postgresql import insert as insert_new
 from sqlalchemy.exc import DBAPIError
 
 from jobs.approval import MESSAGE, NEEDS_APPROVAL
+from jobs.ceilings import top_priority_of
 from jobs.ingest.chunks import Chunk
 from jobs.ingest.conflicts import Conflict
-from jobs.models import BATCHES, JOBS, LINE
+from jobs.models import BATCHES, JOBS
+from jobs.shares import present_of
 from jobs.states import JobMessages, Standing, State
 from jobs.unreachable import is_unreachable
 
@@ -63,7 +65,7 @@ TAKE_PLACES = (
     update(BATCHES)
     .where(BATCHES.c.id == THE_BATCH)
     .values(
-        last_place=func.greatest(BATCHES.c.last_place, select(LINE.c.present).scalar_subquery())
+        last_place=func.greatest(BATCHES.c.last_place, present_of(BATCHES.c.producer_id))
         + COUNT / BATCHES.c.weight,
     )
     .returning(
@@ -71,6 +73,7 @@ TAKE_PLACES = (
         BATCHES.c.weight,
         BATCHES.c.producer_id,
         case((BATCHES.c.webhook_jobs != JobMessages.NONE, BATCHES.c.webhook_url)),
+        top_priority_of(BATCHES.c.producer_id),
     )
 )
 
@@ -92,7 +95,12 @@ ADD_NEW = (
         select(
             bindparam("last", type_=JOBS.c.place.type)
             - (COUNT - 1 - STAGED.c.n) / bindparam("weight", type_=JOBS.c.place.type),
-            *(STAGED.c[name] for name in ALIKE),
+            *(
+                func.greatest(STAGED.c.priority, bindparam("top_priority", type_=JOBS.c.priority.type))
+                if name == "priority"
+                else STAGED.c[name]
+                for name in ALIKE
+            ),
             *(bindparam(name, type_=JOBS.c[name].type) for name in GIVEN),
         ).order_by(STAGED.c.n),
     )
@@ -175,13 +183,14 @@ def add_jobs(connection: Connection, batch_id: uuid.UUID, chunk: Chunk, standing
     stage(connection, chunk)
     connection.execute(LOCK_BATCH, {"batch": batch_id})
     counted = {"batch": batch_id, "count": len(chunk.lines)}
-    last, weight, producer_id, webhook_url = connection.execute(TAKE_PLACES, counted).one()
+    last, weight, producer_id, webhook_url, top_priority = connection.execute(TAKE_PLACES, counted).one()
     added = connection.execute(
         ADD_NEW,
         {
             "count": len(chunk.lines),
             "last": last,
             "weight": weight,
+            "top_priority": top_priority,
             "batch_id": batch_id,
             "producer_id": producer_id,
             "state": standings.state,

@@ -31,7 +31,10 @@ MOVE_ON = (
         INGESTS.c.records == bindparam("before"),
     )
     # Whoever reads it has come further than the last one, who may have died of it.
-    .values({name: INGESTS.c[name] + bindparam(f"more_{name}") for name in Counts.__slots__} | {"deaths": 0})
+    .values(
+        {name: INGESTS.c[name] + bindparam(f"more_{name}") for name in Counts.__slots__}
+        | {"deaths": 0, "code": null(), "message": null()}
+    )
 )
 
 
@@ -148,7 +151,14 @@ def finish(
     connection.execute(
         update(INGESTS)
         .where(INGESTS.c.batch_id == batch_id)
-        .values(finished_at=func.now(), manifest_key=manifest_key, rejects_key=rejects_key, changes=changes)
+        .values(
+            finished_at=func.now(),
+            manifest_key=manifest_key,
+            rejects_key=rejects_key,
+            changes=changes,
+            code=null(),
+            message=null(),
+        )
     )
 
 
@@ -166,5 +176,5 @@ def abandon(database: Database, batch_id: uuid.UUID) -> None:
     database.execute(
         update(INGESTS)
         .where(INGESTS.c.batch_id == batch_id, INGESTS.c.finished_at.is_(None))
-        .values(finished_at=func.now())
+        .values(finished_at=func.now(), code=null(), message=null())
     )

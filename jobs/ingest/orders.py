@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from jobs.approval import PLAN
+from jobs.ceilings import UNBOUNDED, Ceilings
 from jobs.ingest.chunks import Asking
 from jobs.ingest.opening import Reading
 from jobs.ingest.source import Source, fingerprint
@@ -37,10 +38,12 @@ class Order:
     shrinks_to: float = 0.0
     webhook_url: str | None = None
     webhook_jobs: JobMessages = JobMessages.NONE
+    # Of its producer, when it is read.
+    ceilings: Ceilings = field(default=UNBOUNDED, compare=False)
 
     @property
     def asking(self) -> Asking:
-        return Asking(self.forms, self.priority)
+        return Asking(self.forms, self.priority, self.ceilings)
 
     @property
     def options(self) -> dict[str, Any]:

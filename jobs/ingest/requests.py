@@ -3,18 +3,20 @@
 import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from sqlalchemy import (
     ARRAY,
     Connection,
     Interval,
+    Text,
     Uuid,
     and_,
     bindparam,
     func,
     insert,
+    null,
     select,
     text,
     update,
@@ -22,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.orm import Session
 
+from jobs.ceilings import ceilings_of
 from jobs.ingest.ledger import make_batch
 from jobs.ingest.orders import STRICT, Order
 from jobs.models import INGESTS, NOBODY, Batch, Ingest
@@ -63,6 +66,7 @@ DUE = text("""
         ORDER BY i.due_at LIMIT :each
     ) due
     WHERE w.asked_by <> ALL (:full)
+    AND NOT EXISTS (SELECT FROM producers p WHERE p.id = w.asked_by AND p.suspended_at IS NOT NULL)
     ORDER BY t.taken_at NULLS FIRST, due.due_at LIMIT :most
 """).bindparams(bindparam("full", type_=ARRAY(Uuid)))
 TAKE_UP = update(INGESTS).where(UNFINISHED).values(deaths=INGESTS.c.deaths + 1)
@@ -73,7 +77,7 @@ TAKE_TURN = text("""
 FAIL = (
     update(INGESTS)
     .where(UNFINISHED)
-    .values(finished_at=func.now(), error=bindparam("why"), code=bindparam("its_code"))
+    .values(finished_at=func.now(), error=bindparam("why"), code=bindparam("its_code"), message=null())
 )
 REST = (
     update(INGESTS)
@@ -86,6 +90,17 @@ KEEP_MANIFEST = (
 )
 ENDED = select(INGESTS.c.batch_id).where(
     INGESTS.c.batch_id == func.any(bindparam("these", type_=ARRAY(Uuid))), INGESTS.c.finished_at.is_not(None)
+)
+# To rest for want of room is no trouble: it may be for as long as it takes.
+REST_FOR_ROOM = (
+    update(INGESTS)
+    .where(UNFINISHED)
+    .values(
+        due_at=func.now() + bindparam("rest", type_=Interval),
+        deaths=0,
+        code=bindparam("why", type_=Text),
+        message=bindparam("words", type_=Text),
+    )
 )
 
 
@@ -195,6 +210,15 @@ def ended_of(connection: Connection, batch_ids: Collection[uuid.UUID]) -> set[uu
     return ended
 
 
+def rest_for_room(
+    connection: Connection, batch_id: uuid.UUID, seconds: float, code: str, message: str
+) -> None:
+    """Let a request be looked at again later, with the reason why it rests; its tries are left to it."""
+    rest = {"rest": timedelta(seconds=seconds), "why": code, "words": message}
+    connection.execute(REST_FOR_ROOM, {"batch": batch_id} | rest)
+    connection.commit()
+
+
 def keep_manifest(connection: Connection, batch_id: uuid.UUID, key: str) -> None:
     """Say where in the bucket the manifest lies now: it is read from there, also by whoever goes on."""
     connection.execute(KEEP_MANIFEST, {"batch": batch_id, "key": key})
@@ -207,10 +231,11 @@ def find_request(connection: Connection, batch_id: uuid.UUID) -> Request | None:
         ingest = session.get(Ingest, batch_id)
         if ingest is None or ingest.source is None or ingest.finished_at is not None:
             return None
+        batch = session.get_one(Batch, batch_id)
         return Request(
             batch_id,
             ingest.source,
-            Order.of(ingest, session.get_one(Batch, batch_id)),
+            replace(Order.of(ingest, batch), ceilings=ceilings_of(session, batch.producer_id)),
             ingest.manifest_key,
             ingest.tries,
             ingest.asked_by,

@@ -17,6 +17,7 @@ from jobs.ingest.memory import Memory
 from jobs.ingest.numbering import named_records
 from jobs.ingest.orders import Order
 from jobs.ingest.progress import Progress, Watch
+from jobs.ingest.quota_room import QuotaRoom
 from jobs.ingest.readable import readable
 from jobs.ingest.rejects import RejectsFile
 from jobs.ingest.source import Source
@@ -66,6 +67,7 @@ class Ingest:
         self._memory: Memory | None = None
         if requested and order.schedule_id:
             self._memory = Memory(engine, order.schedule_id, requested)
+        self._room = QuotaRoom(order.producer_id)
         self._standings = Standings.awaiting_approval() if order.plan else Standings()
         # Until there is a job there is no batch: a manifest of rejects alone leaves nothing behind.
         self._unstored = Counts()
@@ -85,14 +87,15 @@ class Ingest:
         `at_end` is done in the transaction that says that all was read. `check` is called before each record
         and each picture that is kept.
 
-        Raises IngestError, ManifestError, StorageError, StrictError at a reject if none may be, and what
-        `check` raises.
+        Raises IngestError, ManifestError, StorageError, StrictError at a reject if none may be, what `check`
+        raises, and IngestRestsError where the same once more goes on later.
         """
         with self._engine.connect() as connection, ledger.only_one(connection, self._fingerprint):
             manifest_key = self._find(connection, on_resume)
             self._bucket.require()
             prepare(connection)
             connection.commit()
+            self._room.look(connection, 0)
             with named_records(self._engine, self._source) as records:
                 self._read(connection, checked(records, check), watch, check)
             if self.batch_id is None:
@@ -135,16 +138,24 @@ class Ingest:
             if reader.skip(self.counts.records, self._conflicts(connection)) < self.counts.records:
                 raise IngestError(f"the source is shorter than what was read of it for batch {self.batch_id}")
             stored: Future[list[Reject]] | None = None
-            while chunk := reader.read():
+            while chunk := reader.read(self._room.left):
                 self._rejects.flush()
                 if stored:
                     self._tell(stored.result())
+                self._find_room(connection, len(chunk.lines))
                 stored = writer.submit(self._store, connection, chunk)
                 self._watch(watch)
             if stored:
                 self._tell(stored.result())
             self._rejects.flush()
             self._watch(watch)
+
+    def _find_room(self, connection: Connection, jobs: int) -> None:
+        """For a chunk, while none is being stored. What was read of it is read again after a rest."""
+        if self._room.left is not None and jobs > self._room.left:
+            self._room.look(connection, jobs)
+        if self._room.left is not None:
+            self._room.left -= jobs
 
     def _watch(self, watch: Watch) -> None:
         source = self._source
@@ -175,8 +186,11 @@ class Ingest:
             self._unstored += chunk.counts(0)
             return []
         with connection.begin():
+            # First: whoever adds a single job to the batch takes these in this order too.
+            self._room.take(connection, len(chunk.lines))
             batch_id = self.batch_id or self._begin(connection)
             added = add_jobs(connection, batch_id, chunk, self._standings)
+            self._room.give_back(connection, len(chunk.lines) - added.jobs)
             rejects = rejects_of(added.conflicts)
             if rejects and self._order.strict:
                 # Before anything of the chunk is stored.

@@ -11,8 +11,8 @@ from jobs.models.idempotency import IdempotencyKey
 from jobs.models.ingests import INGESTS, NOBODY, Ingest, IngestTurn
 from jobs.models.jobs import JOBS, Job
 from jobs.models.ledger import ATTEMPTS, SPENDING, Attempt, CreditReading, Spending
-from jobs.models.line import LINE, Line
-from jobs.models.producers import ApiKey, Producer
+from jobs.models.line import LINE, SHARES, Line, Share
+from jobs.models.producers import PRODUCERS, ApiKey, Producer
 from jobs.models.results import RESULTS, SOURCES, Result, Source
 from jobs.models.schedules import RUNS, SCHEDULES, Picture, Run, Schedule
 from jobs.models.webhooks import DELIVERIES, RECEIVERS, WEBHOOK_SECRETS, Delivery, Digest, WebhookSecret
@@ -30,10 +30,12 @@ __all__ = [
     "LIMITS",
     "LINE",
     "NOBODY",
+    "PRODUCERS",
     "RECEIVERS",
     "RESULTS",
     "RUNS",
     "SCHEDULES",
+    "SHARES",
     "SOURCES",
     "SPENDING",
     "WEBHOOK_SECRETS",
@@ -57,6 +59,7 @@ __all__ = [
     "Result",
     "Run",
     "Schedule",
+    "Share",
     "Source",
     "Spending",
     "WebhookSecret",

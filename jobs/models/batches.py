@@ -18,8 +18,9 @@ class Batch(Base):
 
     `spent` counts, once there is a budget, the calls that cost a credit or may: a call takes its credit here
     before it goes out. `shift` is added to the places of its parked jobs when they come back, so that nobody
-    has to wait for it. Calls go out from `opens_at` until before `closes_at`, each without a bound if it is
-    not set. Since `cancelled_at` nothing more is bought for it; what was paid for is still copied.
+    has to wait for it. `paused_at` is its producer's pause, `paused_by_operator_at` the operator's, which its
+    producer does not lift. Calls go out from `opens_at` until before `closes_at`, each without a bound if it
+    is not set. Since `cancelled_at` nothing more is bought for it; what was paid for is still copied.
 
     `parked` is of the release before, whose programs may still run; nothing reads it.
     """
@@ -47,6 +48,7 @@ class Batch(Base):
     weight: Mapped[float] = mapped_column(REAL, server_default=text("1"))
     last_place: Mapped[float] = mapped_column(Double, server_default=text("0"))
     paused_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    paused_by_operator_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     cancelled_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     opens_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     closes_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

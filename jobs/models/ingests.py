@@ -39,7 +39,8 @@ class Ingest(Base):
     pass. `error` says why it ended before all was read; `plan` what it will cost, if somebody must approve.
     `asked_by` is the producer, or NOBODY for the operator. One that is `to_fetch` is downloaded before it is
     read. `deaths` counts how often it was taken up since it last came any further, or ended in good order.
-    `code` says for programs what `error` says, where it has one.
+    `code` says for programs what `error` says, where it has one. While it rests for want of room, `code` and
+    `message` say so.
 
     `skipped` counts files that are not taken, by reason; `remarks` are sentences for whoever asked.
     """
@@ -75,8 +76,9 @@ class Ingest(Base):
     source: Mapped[str | None] = mapped_column(Text)
     due_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     tries: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
-    error: Mapped[str | None] = mapped_column(Text)
     code: Mapped[str | None] = mapped_column(Text)
+    message: Mapped[str | None] = mapped_column(Text)
+    error: Mapped[str | None] = mapped_column(Text)
     asked_by: Mapped[uuid.UUID] = mapped_column(Uuid, server_default=text(f"'{NOBODY}'"))
     to_fetch: Mapped[bool] = mapped_column(Boolean, server_default=false())
     deaths: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))

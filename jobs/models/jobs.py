@@ -146,7 +146,15 @@ class Job(Base):
             "lifeboat_key IS NULL OR result_url IS NOT NULL", name="lifeboat_holds_a_paid_result"
         ),
         address("webhook_url"),
-        Index("ix_jobs_line", "step", "priority", "place", postgresql_where=text("standing = 'in_line'")),
+        # A line for each producer: see jobs/shares.py.
+        Index(
+            "ix_jobs_line_of_producer",
+            "step",
+            text(OWNER),
+            "priority",
+            "place",
+            postgresql_where=text("standing = 'in_line'"),
+        ),
         Index(
             "ix_jobs_copies",
             "result_expires_at",

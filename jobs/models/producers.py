@@ -2,8 +2,22 @@
 
 import uuid
 from datetime import datetime
+from typing import cast
 
-from sqlalchemy import CheckConstraint, DateTime, Double, ForeignKey, Index, LargeBinary, Text, Uuid, text
+from sqlalchemy import (
+    REAL,
+    CheckConstraint,
+    DateTime,
+    Double,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -11,6 +25,7 @@ from jobs.database import Base
 from jobs.models.columns import NEW_ID, NOW
 from jobs.models.words import array_of
 from jobs.scopes import Scope
+from jobs.states import Priority
 
 
 class Producer(Base):
@@ -18,6 +33,9 @@ class Producer(Base):
 
     Without `job_quota` it may have any number of unfinished jobs. `quota_taken` is never less than it has,
     but for jobs that were put back by hand; it is counted anew where it would stand in the way.
+    `share` is its weight beside other producers. No job of it is of a better priority than `top_priority`, no
+    batch weighs more than `most_weight`, unless these are not set. Since `suspended_at` its keys are refused,
+    and neither its jobs, its ingests, its schedules nor its webhooks go on.
     `key_sha256` is what programs of the release before know a producer by.
     """
 
@@ -33,7 +51,19 @@ class Producer(Base):
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
     revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
-    __table_args__ = (CheckConstraint("job_quota >= 0 AND quota_taken >= 0", name="quota_is_not_negative"),)
+    suspended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    share: Mapped[float] = mapped_column(REAL, server_default=text("1"))
+    top_priority: Mapped[int | None] = mapped_column(SmallInteger)
+    most_weight: Mapped[float | None] = mapped_column(REAL)
+
+    __table_args__ = (
+        CheckConstraint("job_quota >= 0 AND quota_taken >= 0", name="quota_is_not_negative"),
+        CheckConstraint("share > 0", name="share_is_positive"),
+        CheckConstraint(
+            f"top_priority BETWEEN {min(Priority):d} AND {max(Priority):d}", name="top_priority_is_known"
+        ),
+        CheckConstraint("most_weight > 0", name="most_weight_is_positive"),
+    )
 
 
 class ApiKey(Base):
@@ -54,3 +84,6 @@ class ApiKey(Base):
     last_used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+PRODUCERS = cast("Table", Producer.__table__)

@@ -33,7 +33,7 @@ class Schedule(Base):
     `options` are of the order that each run makes; `next_due_at` is `next_fire_at` and its jitter. A source
     that has less than the share `shrinks_to` of the last run's pictures left is taken only by a run that is
     `even_if_shrunk`. A schedule that was removed keeps its row for its runs; one that never fires again is
-    paused.
+    paused. The operator's pause is beside the producer's own, which alone the producer lifts.
     """
 
     __tablename__ = "schedules"
@@ -81,6 +81,7 @@ class Schedule(Base):
     shrinks_to: Mapped[float] = mapped_column(REAL, server_default=text("0.5"))
     webhook_url: Mapped[str | None] = mapped_column(Text)
     paused_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    paused_by_operator_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     next_fire_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     next_due_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)

@@ -8,9 +8,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import DateTime, Row, Text, Uuid, and_, bindparam, case, column, func, null, select, update
+from sqlalchemy import (
+    DateTime,
+    Row,
+    Text,
+    Uuid,
+    and_,
+    bindparam,
+    case,
+    column,
+    func,
+    not_,
+    null,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
+from jobs.blocking import is_suspended
 from jobs.database import Database
 from jobs.models import RUNS, SCHEDULES, constant
 from jobs.schedules.catching_up import Fire, Look, Rhythm, look
@@ -22,7 +37,12 @@ MOST_SCHEDULES = 1000
 # Of all schedules in one look: what else the leader does must not wait for a long outage to be caught up.
 MOST_RUNS = 10_000
 
-FIRES_ON = and_(SCHEDULES.c.paused_at.is_(None), SCHEDULES.c.removed_at.is_(None))
+FIRES_ON = and_(
+    SCHEDULES.c.paused_at.is_(None),
+    SCHEDULES.c.paused_by_operator_at.is_(None),
+    SCHEDULES.c.removed_at.is_(None),
+    not_(is_suspended(SCHEDULES.c.producer_id)),
+)
 DUE = (
     select(
         SCHEDULES.c.id,

@@ -4,12 +4,13 @@ import uuid
 from datetime import datetime
 from itertools import islice
 
-from sqlalchemy import delete, func, null, select, update
+from sqlalchemy import ColumnElement, delete, func, null, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from jobs.models import Picture, Run, Schedule
+from jobs.pausing import By, PausedByOperatorError
 from jobs.schedules.catching_up import Fire
 from jobs.schedules.cron import cron_of
 from jobs.schedules.errors import InvalidScheduleError
@@ -74,28 +75,48 @@ def coming_runs(session: Session, schedule: Schedule, count: int) -> list[Fire]:
     """What `next` shows: from now on, or after what has been fired ahead of a clock that was set back."""
     now = _now(session)
     fires = next_runs(schedule, now, count)
-    if schedule.paused_at is None and schedule.next_fire_at > now:
+    if not is_paused(schedule) and schedule.next_fire_at > now:
         fires = [Fire(schedule.next_fire_at, schedule.next_due_at)]
         fires += next_runs(schedule, schedule.next_fire_at, count - 1)
     return fires
 
 
-def pause(session: Session, schedule_id: uuid.UUID) -> bool:
+def is_paused(schedule: Schedule) -> bool:
+    """Whether its producer or an operator paused it."""
+    return schedule.paused_at is not None or schedule.paused_by_operator_at is not None
+
+
+def require_no_operators_pause(schedule: Schedule) -> None:
+    """Raise PausedByOperatorError for what a producer does to a schedule that an operator paused."""
+    if schedule.paused_by_operator_at is not None:
+        raise PausedByOperatorError("schedule")
+
+
+def pause(session: Session, schedule_id: uuid.UUID, by: By = By.PRODUCER) -> bool:
     """Fire no further run; False if that is so already. A run under way goes on."""
-    return _change(session, schedule_id, paused=False, paused_at=func.now())
+    return _change(session, schedule_id, getattr(Schedule, by).is_(None), **{by: func.now()})
 
 
-def resume(session: Session, schedule: Schedule) -> bool:
-    """Fire again, from now on: what fell into the pause is not caught up. False if it was not paused."""
+def resume(session: Session, schedule: Schedule, by: By = By.PRODUCER) -> bool:
+    """Fire again, from now on: what fell into the pause is not caught up. False if it was not paused.
+
+    Each lifts its own pause, an operator every pause of a schedule that has no producer. Raises
+    PausedByOperatorError where a producer resumes what an operator paused.
+    """
+    if by is By.PRODUCER:
+        # Locked, so that no operator pauses it meanwhile.
+        session.refresh(schedule, with_for_update=True)
+        require_no_operators_pause(schedule)
     fires = next_runs(schedule, _now(session), 1)
     if not fires:
         raise InvalidScheduleError("cron", f"the cron expression {schedule.cron!r} never fires again")
     first = fires[0]
+    lifted = [by] if by is By.PRODUCER or schedule.producer_id is not None else list(By)
     return _change(
         session,
         schedule.id,
-        paused=True,
-        paused_at=null(),
+        or_(*(getattr(Schedule, each).is_not(None) for each in lifted)),
+        **dict.fromkeys(lifted, null()),
         next_fire_at=first.fire_at,
         next_due_at=first.due_at,
     )
@@ -138,12 +159,10 @@ def latest_runs(session: Session, schedule_id: uuid.UUID, count: int) -> list[Ru
     return list(session.scalars(runs))
 
 
-def _change(session: Session, schedule_id: uuid.UUID, *, paused: bool, **values: object) -> bool:
-    change = update(Schedule).where(
-        Schedule.id == schedule_id,
-        Schedule.removed_at.is_(None),
-        Schedule.paused_at.is_not(None) if paused else Schedule.paused_at.is_(None),
-    )
+def _change(
+    session: Session, schedule_id: uuid.UUID, condition: ColumnElement[bool], **values: object
+) -> bool:
+    change = update(Schedule).where(Schedule.id == schedule_id, Schedule.removed_at.is_(None), condition)
     return session.scalar(change.values(**values).returning(Schedule.id)) is not None
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from jobs.explain import Installation, calls_a_second
 from jobs.models import Batch, Job, Run, Schedule
+from jobs.schedules.firing import FIRES_ON
 from jobs.schedules.words import UNDER_WAY, AtWindowEnd
 from jobs.states import State, Step
 
@@ -49,8 +50,7 @@ def schedules_exist(session: Session) -> bool:
 def _not_fired(session: Session) -> Iterator[Finding]:
     overdue = select(Schedule.id, Schedule.name, Schedule.next_fire_at).where(
         Schedule.next_due_at + Schedule.grace_seconds * A_SECOND < func.now(),
-        Schedule.paused_at.is_(None),
-        Schedule.removed_at.is_(None),
+        FIRES_ON,
     )
     for row in session.execute(overdue.order_by(Schedule.next_due_at)):
         words = f"{row.name}: the run of {_at(row.next_fire_at)} has not fired"

@@ -6,8 +6,9 @@ from dataclasses import replace
 from sqlalchemy import func, select, true, update
 from sqlalchemy.orm import Session, aliased
 
+from jobs.blocking import is_suspended
 from jobs.ingest.requests import request_ingest
-from jobs.models import Run, Schedule
+from jobs.models import SCHEDULES, Run, Schedule
 from jobs.schedules.budgets import budget_of
 from jobs.schedules.errors import InvalidScheduleError
 from jobs.schedules.local_time import reading_at, zone_of
@@ -42,7 +43,11 @@ ITS_FIRST = (
     .limit(1)
     .lateral()
 )
-STARTABLE = select(ITS_FIRST.c.id).join_from(Schedule, ITS_FIRST, true()).where(~OTHER_IS_UNDER_WAY)
+STARTABLE = (
+    select(ITS_FIRST.c.id)
+    .join_from(Schedule, ITS_FIRST, true())
+    .where(~OTHER_IS_UNDER_WAY, ~is_suspended(SCHEDULES.c.producer_id))
+)
 
 
 def skip_overlapping(session: Session) -> int:

@@ -26,10 +26,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.dml import ReturningInsert
 
-from jobs.blocking import AWAITS_APPROVAL, BATCH_IS_BLOCKED, JOB_IS_CANCELLED
+from jobs.blocking import AWAITS_APPROVAL, BATCH_IS_BLOCKED, JOB_IS_CANCELLED, PRODUCER_IS_SUSPENDED
 from jobs.database import Database
 from jobs.models import ACCOUNTS, ATTEMPTS, BATCHES, JOBS, LINE, SPENDING, constant
-from jobs.pausing import RESTS
+from jobs.pausing import IS_PAUSED, RESTS
 from jobs.states import AttemptOutcome, Standing, State, Step
 from jobs.stops import BUCKET_IS_AWAY, ITS_CALL_IS_STOPPED
 from jobs.store.claims import FENCED, NOT_SENT, Claim, PaidResult
@@ -61,7 +61,7 @@ ACCOUNT_IS_OPEN = (
     .exists()
 )
 LINE_MOVES = select(LINE.c.id).where(LINE.c.paused_at.is_(None)).exists()
-BATCH_IS_PAUSED = select(BATCHES.c.id).where(THE_BATCH, BATCHES.c.paused_at.is_not(None)).exists()
+BATCH_IS_PAUSED = select(BATCHES.c.id).where(THE_BATCH, IS_PAUSED).exists()
 BATCH_AWAITS_APPROVAL = select(BATCHES.c.id).where(THE_BATCH, AWAITS_APPROVAL).exists()
 BATCH_RESTS = select(BATCHES.c.id).where(THE_BATCH, RESTS).exists()
 HAS_BUDGET = select(BATCHES.c.id).where(THE_BATCH, BATCHES.c.budget.is_not(None)).exists()
@@ -75,6 +75,7 @@ MAY_CALL = and_(
     not_(ITS_CALL_IS_STOPPED),
     LINE_MOVES,
     not_(BATCH_IS_BLOCKED),
+    not_(PRODUCER_IS_SUSPENDED),
     not_(PICTURE_IS_HELD),
 )
 MADE_OF = ("source_sha256", "endpoint", "preparation", "scope")
@@ -168,6 +169,7 @@ WHY_NOT = select(
         (not_(ACCOUNT_IS_OPEN), "account"),
         (BUCKET_IS_AWAY, "bucket"),
         (ITS_CALL_IS_STOPPED, "results"),
+        (PRODUCER_IS_SUSPENDED, "suspended"),
         (or_(not_(LINE_MOVES), BATCH_IS_PAUSED), "paused"),
         (BATCH_AWAITS_APPROVAL, "approval"),
         (BATCH_RESTS, "window"),
@@ -284,6 +286,8 @@ class NotBegun(StrEnum):
     """The job or its batch was cancelled."""
     RESULTS = "results"
     """Paid results cannot be fetched, or too many of them wait."""
+    SUSPENDED = "suspended"
+    """Its producer is suspended."""
     PAUSED = "paused"
     """The batch or the whole line is paused."""
     APPROVAL = "approval"

@@ -9,9 +9,9 @@ from sqlalchemy import Boolean, Row, and_, bindparam, case, func, literal_column
 from sqlalchemy.dialects.postgresql import insert
 
 from jobs.database import Database
-from jobs.models import ATTEMPTS, JOBS, RESULTS, SOURCES
+from jobs.models import ATTEMPTS, JOBS, PRODUCERS, RESULTS, SOURCES
 from jobs.outcomes import Snooze, StoredObject
-from jobs.states import Standing, State
+from jobs.states import Standing, State, Step
 from jobs.store import missing
 from jobs.store.claims import FENCED, Claim
 from jobs.store.identity import IDENTITY, OF, PARTS, Making, identity, is_identity, is_own
@@ -56,10 +56,12 @@ class BoughtBefore:
 IT_IS_FENCED = select(JOBS.c.id).where(FENCED).exists()
 # As text: an expression would bring the table into the subquery, and ask about any row but the one at hand.
 ITS_BUYER_IS_OUT = literal_column(
-    f"NOT EXISTS (SELECT FROM jobs WHERE jobs.id = {RESULTS.name}.buyer"
+    f"NOT EXISTS (SELECT FROM jobs WHERE jobs.id = {RESULTS.name}.buyer"  # noqa: S608 - words of ours
     f" AND jobs.state IN ('{State.QUEUED}', '{State.RUNNING}')"
     " AND (jobs.standing IS NULL OR jobs.standing NOT IN"
-    f" ('{Standing.PARKED}', '{Standing.SOURCE_LIMIT}', '{Standing.WAITING}')))",
+    f" ('{Standing.PARKED}', '{Standing.SOURCE_LIMIT}', '{Standing.WAITING}')"
+    f" AND (jobs.step = '{Step.COPY}' OR NOT EXISTS (SELECT FROM {PRODUCERS.name}"
+    " WHERE producers.id = jobs.producer_id AND producers.suspended_at IS NOT NULL))))",
     Boolean,
 )
 _OTHERS = RESULTS.alias("others")

@@ -21,13 +21,16 @@ from sqlalchemy import (
     delete,
     func,
     literal_column,
+    not_,
     null,
     or_,
     select,
     true,
     update,
 )
+from sqlalchemy.orm import Session
 
+from jobs.blocking import is_suspended
 from jobs.chosen import is_among
 from jobs.models import DELIVERIES, constant
 from jobs.models.columns import OWNER
@@ -59,14 +62,19 @@ NEXT = (
     .with_for_update(skip_locked=True)
     .scalar_subquery()
 )
+# What a suspended producer's receivers are not sent is looked at again then, unless it is resumed before.
+PUT_OFF_FOR = timedelta(days=1)
+SUSPENDED = is_suspended(DELIVERIES.c.producer_id)
 TAKE = (
     update(DELIVERIES)
     .where(DELIVERIES.c.id == NEXT)
     .values(
-        tries=DELIVERIES.c.tries + 1,
-        due_at=func.now() + LEASE,
+        tries=DELIVERIES.c.tries + case((SUSPENDED, 0), else_=1),
+        due_at=func.now() + case((SUSPENDED, PUT_OFF_FOR), else_=LEASE),
         # The day begins with the first try: nothing is given up untried.
-        give_up_at=func.coalesce(DELIVERIES.c.give_up_at, func.now() + GIVE_UP_AFTER),
+        give_up_at=case(
+            (SUSPENDED, null()), else_=func.coalesce(DELIVERIES.c.give_up_at, func.now() + GIVE_UP_AFTER)
+        ),
     )
     .returning(
         DELIVERIES.c.id,
@@ -78,7 +86,39 @@ TAKE = (
         DELIVERIES.c.tries,
         DELIVERIES.c.due_at,
         func.now(),
+        SUSPENDED.label("suspended"),
     )
+)
+# The rest of that producer's for this receiver, so many at once. Its day begins anew when it is resumed.
+PUT_OFF = (
+    update(DELIVERIES)
+    .where(
+        is_among(
+            DELIVERIES.c.id,
+            select(DELIVERIES.c.id)
+            .where(
+                WAITS,
+                bindparam("its_owner", type_=Uuid) == OWNER_OF_IT,
+                DELIVERIES.c.host == bindparam("its_host", type_=Text),
+                DELIVERIES.c.due_at <= func.now(),
+                SUSPENDED,
+            )
+            .limit(PORTION)
+            .with_for_update(skip_locked=True),
+        )
+    )
+    .values(due_at=func.now() + PUT_OFF_FOR, give_up_at=null())
+)
+# In the transactions that suspend and resume a producer. One that is out now is sent again.
+STOP_ALL = (
+    update(DELIVERIES)
+    .where(WAITS, DELIVERIES.c.producer_id == bindparam("of_producer", type_=Uuid))
+    .values(due_at=func.now() + PUT_OFF_FOR, give_up_at=null())
+)
+SEND_ALL = (
+    update(DELIVERIES)
+    .where(WAITS, DELIVERIES.c.producer_id == bindparam("of_producer", type_=Uuid))
+    .values(due_at=func.now())
 )
 
 TAKEN = (
@@ -120,7 +160,7 @@ GIVE_UP_OLD = (
             DELIVERIES.c.id,
             select(DELIVERIES.c.id)
             # One that is out now was taken before its day was over, and is written down within its lease.
-            .where(WAITS, DELIVERIES.c.give_up_at <= func.now() - LEASE)
+            .where(WAITS, DELIVERIES.c.give_up_at <= func.now() - LEASE, not_(SUSPENDED))
             .limit(PORTION)
             .with_for_update(skip_locked=True),
         )
@@ -160,9 +200,16 @@ class Taken:
 
 
 def take(connection: Connection, receiver: Receiver) -> Taken | None:
-    """Take the receiver's next delivery that is due; None if there is none."""
-    row = connection.execute(TAKE, {"its_owner": receiver.owner, "its_host": receiver.host}).first()
-    return None if row is None else Taken(*row)
+    """Take the receiver's next delivery that is due; None if there is none.
+
+    Those of a suspended producer are put off untried.
+    """
+    its = {"its_owner": receiver.owner, "its_host": receiver.host}
+    while (row := connection.execute(TAKE, its).first()) is not None:
+        if not row.suspended:
+            return Taken(*row[:-1])
+        connection.execute(PUT_OFF, its)
+    return None
 
 
 def delivered(connection: Connection, taken: Taken, status: int) -> None:
@@ -188,6 +235,16 @@ def give_up_old(connection: Connection) -> int:
     Those of a receiver that does not answer may not all have another turn within the day.
     """
     return connection.execute(GIVE_UP_OLD).rowcount
+
+
+def stop_all(session: Session, producer_id: uuid.UUID) -> None:
+    """Send none of a producer's messages until `send_all`, and give none up."""
+    session.execute(STOP_ALL, {"of_producer": producer_id})
+
+
+def send_all(session: Session, producer_id: uuid.UUID) -> None:
+    """Send a producer's messages that wait, from now on."""
+    session.execute(SEND_ALL, {"of_producer": producer_id})
 
 
 def forget(connection: Connection, kept: timedelta) -> int:

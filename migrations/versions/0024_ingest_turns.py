@@ -16,7 +16,6 @@ def upgrade() -> None:
     op.add_column("ingests", sa.Column("asked_by", sa.Uuid(), server_default=NOBODY, nullable=False))
     op.add_column("ingests", sa.Column("to_fetch", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.add_column("ingests", sa.Column("deaths", sa.SmallInteger(), server_default=ZERO, nullable=False))
-    op.add_column("ingests", sa.Column("code", sa.Text()))
     op.execute("""
         UPDATE ingests i SET
             asked_by = coalesce(b.producer_id, i.asked_by),
@@ -40,5 +39,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("ingest_turns")
     op.drop_index("ix_ingests_turns", table_name="ingests")
-    for name in ("code", "deaths", "to_fetch", "asked_by"):
+    for name in ("deaths", "to_fetch", "asked_by"):
         op.drop_column("ingests", name)

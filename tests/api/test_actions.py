@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from jobs import ledger, store
+from jobs import ledger, pausing, store
 from jobs.approval import MESSAGE, NEEDS_APPROVAL
 from jobs.models import JOBS, RESULTS, Job
 from jobs.outcomes import Fail, Hold, Snooze, StoredObject, Succeeded
@@ -167,6 +167,31 @@ class TestABatch:
         ]
         assert said[0] is not None
         assert said[1:] == [said[0], None, None]
+
+    def test_is_not_resumed_from_an_operators_pause(
+        self, shop: httpx.Client, engine: Engine, batch_id: uuid.UUID
+    ) -> None:
+        """409, and neither pause is lifted; the batch shows both, and goes on once the operator says so."""
+        url = f"/v1/batches/{batch_id}"
+        assert shop.get(url).json()["paused_by_operator_at"] is None
+        with Session(engine) as session, session.begin():
+            pausing.pause(session, batch_id, pausing.By.OPERATOR)
+        shop.post(f"{url}/pause").raise_for_status()
+        for _ in range(2):
+            refused = shop.post(f"{url}/resume")
+            assert (refused.status_code, refused.json()["type"]) == (
+                409,
+                "urn:cutout:problem:paused-by-operator",
+            )
+        shown = shop.post(f"{url}/pause").json()
+        assert shown["paused_at"]
+        assert shown["paused_by_operator_at"]
+        listed = shop.get("/v1/batches").json()["data"][0]
+        assert listed["paused_by_operator_at"] == shown["paused_by_operator_at"]
+        with Session(engine) as session, session.begin():
+            assert pausing.resume(session, batch_id, pausing.By.OPERATOR)
+        going = shop.post(f"{url}/resume").json()
+        assert (going["paused_at"], going["paused_by_operator_at"]) == (None, None)
 
     @pytest.mark.parametrize("action", ["cancel", "retry", "pause", "resume"])
     def test_of_another_producer_is_not_there(

@@ -3,10 +3,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
+import pytest
 from fastapi import FastAPI
 from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
 
 from api.routes.schedules import MOST_SCHEDULES
+from jobs.models import Schedule
+from jobs.pausing import By
+from jobs.schedules import keeping
 from tests.api.conftest import key_for
 from tests.api.test_health import checks
 
@@ -79,6 +84,23 @@ class TestASchedule:
             going = shop.post(f"{url}/resume").json()
             assert going["paused_at"] is None
             assert going["next_fire_at"]
+
+    @pytest.mark.parametrize("what", ["resume", "run", "remove"])
+    def test_that_an_operator_paused_stays_so(self, shop: httpx.Client, engine: Engine, what: str) -> None:
+        """Neither resumed nor run nor made anew under its name by its producer; it shows who paused it."""
+        made = create(shop)
+        url = f"/v1/schedules/{made['id']}"
+        with Session(engine) as session, session.begin():
+            assert keeping.pause(session, uuid.UUID(made["id"]), By.OPERATOR)
+        refused = shop.delete(url) if what == "remove" else shop.post(f"{url}/{what}")
+        assert (refused.status_code, refused.json()["type"]) == (409, "urn:cutout:problem:paused-by-operator")
+        shown = shop.get(url).json()
+        assert shown["paused_by_operator_at"]
+        assert (shown["paused_at"], shown["next_fire_at"]) == (None, None)
+        assert shop.get(f"{url}/runs").json() == []
+        with Session(engine) as session, session.begin():
+            assert keeping.resume(session, session.get_one(Schedule, uuid.UUID(made["id"])), By.OPERATOR)
+        assert shop.post(f"{url}/resume").json()["next_fire_at"]
 
     def test_is_run_by_hand(self, shop: httpx.Client) -> None:
         """The run waits for the dispatcher and is on record."""

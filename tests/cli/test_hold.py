@@ -2,7 +2,9 @@ from collections.abc import Callable
 
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
 
+from jobs.producers import create_producer
 from tests.cli.command import Cutout
 from tests.support.fates import Fates
 
@@ -25,12 +27,40 @@ class TestPause:
             0,
             f"the batch {batch} is paused; `cutout resume --batch {batch}` lets it go on\n",
         )
-        assert scalar(engine, "SELECT count(*) FROM batches WHERE paused_at IS NOT NULL") == 1
+        assert scalar(engine, "SELECT count(*) FROM batches WHERE paused_by_operator_at IS NOT NULL") == 1
         ran = cutout("pause", "--batch", batch)
         assert (ran.code, ran.stderr) == (1, f"the batch {batch} is paused already\n")
         assert cutout("resume", "--batch", batch).stdout == f"the batch {batch} goes on\n"
         assert cutout("resume", "--batch", batch).code == 1
-        assert scalar(engine, "SELECT count(*) FROM batches WHERE paused_at IS NULL") == 1
+        assert scalar(engine, "SELECT count(*) FROM batches WHERE paused_by_operator_at IS NULL") == 1
+
+    def test_of_a_producer_is_not_the_operators_to_lift_unawares(
+        self, cutout: Cutout, engine: Engine, make_batch: MakeBatch
+    ) -> None:
+        """It stays, and is lifted in the producer's place if that is asked for, not past an operator's."""
+        batch = make_batch("b", {"new": None})
+        with Session(engine) as session, session.begin():
+            producer, _ = create_producer(session, "shop")
+            its = "UPDATE batches SET paused_at = now(), producer_id = :id"
+            session.execute(text(its), {"id": producer.id})
+        assert cutout("pause", "--batch", batch).code == 0
+        assert cutout("resume", "--as-producer", "--batch", batch).code == 1
+        ran = cutout("resume", "--batch", batch)
+        assert ran.code == 0
+        assert "is not paused by an operator; its producer paused it at" in ran.stdout
+        again = cutout("resume", "--batch", batch)
+        assert (again.code, "its producer paused it at" in again.stderr) == (1, True)
+        ran = cutout("resume", "--as-producer", "--batch", batch)
+        assert ran.stdout == f"the batch {batch} goes on\n"
+
+    def test_of_before_the_two_were_told_apart_is_lifted(
+        self, cutout: Cutout, engine: Engine, make_batch: MakeBatch
+    ) -> None:
+        """A batch that has no producer has one pause, in whichever column it is."""
+        batch = make_batch("b", {"new": None})
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE batches SET paused_at = now()"))
+        assert cutout("resume", "--batch", batch).stdout == f"the batch {batch} goes on\n"
 
     def test_of_everything_shows_in_the_limits(self, cutout: Cutout, engine: Engine) -> None:
         """Without a batch it is the whole line."""

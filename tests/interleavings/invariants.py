@@ -17,7 +17,8 @@ LEDGER = """
 # The batch's own facts, told anew: no statement of ours is asked.
 FORGOTTEN = """
     SELECT jobs.id, jobs.state, jobs.standing, jobs.code FROM jobs JOIN batches ON batches.id = batch_id
-    WHERE standing = 'parked' AND paused_at IS NULL AND batches.cancelled_at IS NULL
+    WHERE standing = 'parked' AND paused_at IS NULL AND paused_by_operator_at IS NULL
+        AND batches.cancelled_at IS NULL
         AND (opens_at IS NULL OR opens_at <= now()) AND (closes_at IS NULL OR closes_at > now())
         AND NOT EXISTS (
             SELECT FROM ingests WHERE ingests.batch_id = batches.id
@@ -51,7 +52,8 @@ MUST_NOT_BEGIN = """
     ) AS charges
     WHERE jobs.id = :job AND (
         jobs.step <> 'call' OR jobs.cancelled_at IS NOT NULL OR batches.cancelled_at IS NOT NULL
-        OR paused_at IS NOT NULL OR opens_at > now() OR closes_at <= now() OR charges.of_batch > budget
+        OR paused_at IS NOT NULL OR paused_by_operator_at IS NOT NULL
+        OR opens_at > now() OR closes_at <= now() OR charges.of_batch > budget
         OR awaits_approval OR line_is_paused OR charges.unknown > :most_unknown
     )
 """

@@ -17,6 +17,7 @@ from jobs.models import Job
 from jobs.moving import cancel_batch, retry_batch
 from jobs.outcomes import Fail, Hold, Lost, Outcome, Retry, Snooze, StoredObject, Succeeded, Unknown
 from jobs.parked import Parked
+from jobs.producers import create_producer
 from jobs.states import State, Step
 from jobs.store import Bounds, Claim, NotBegun
 from jobs.workers import rescue
@@ -274,12 +275,13 @@ class TestABatch:
     def test_goes_on_with_what_is_retried(self, engine: Engine) -> None:
         """What failed of it may be retried as before; what was withdrawn stays so, what runs ends."""
         with Session(engine) as session, session.begin():
+            producer_id = create_producer(session, "shop")[0].id
             batch_id = batch_of(session, 3)
             worker_id = new_worker(session)
             store.settle(session, claim_one(session, worker_id), Fail("X", "y"))
             running = claim_one(session, worker_id)
         assert cancel_batch(engine, batch_id) == 1
-        assert retry_batch(engine, batch_id) == 1
+        assert retry_batch(engine, batch_id, producer_id) == 1
         with Session(engine) as session, session.begin():
             assert try_to_begin(session, running) is NotBegun.CANCELLED
             assert isinstance(begin(session, claim_one(session, worker_id)), int)

@@ -12,6 +12,7 @@ from jobs.leader import LEADER_LOCK
 from jobs.limits import Standing
 from jobs.models import Job
 from jobs.outcomes import Fail, Hold, Retry, StoredObject, Succeeded
+from jobs.producers import create_producer
 from jobs.states import AttemptOutcome, Step, Stop
 from tests.support.steps import ACCOUNT, SOURCE, begin, claim_new, hand_out_one, new_worker
 
@@ -169,7 +170,25 @@ class TestAJobInLine:
         explained = why(running, job_id)
         assert (explained.why, explained.remedy) == (
             "batch-paused",
-            f"`cutout resume --batch {batch.id}` lets it go on",
+            f"its producer lets it go on, or `cutout resume --as-producer --batch {batch.id}`",
+        )
+        pausing.pause(running, batch.id, pausing.By.OPERATOR)
+        explained = why(running, job_id)
+        assert explained.text.startswith("an operator paused its batch at")
+        assert explained.remedy == f"`cutout resume --batch {batch.id}` lets it go on"
+
+    def test_names_its_producers_suspension(self, running: Session) -> None:
+        """Before what keeps its batch back, which resuming the producer leaves as it is."""
+        producer, _ = create_producer(running, "shop")
+        batch = create_batch(running, "b", producer_id=producer.id)
+        (job_id,) = enqueue_all(running, [NewJob(SOURCE, "a")], batch_id=batch.id)
+        pausing.pause(running, batch.id)
+        running.execute(text("UPDATE producers SET suspended_at = now()"))
+        running.expire_all()
+        explained = why(running, job_id)
+        assert (explained.why, explained.remedy) == (
+            "producer-suspended",
+            f"`cutout producers resume {producer.id}` lets it go on",
         )
 
 

@@ -148,7 +148,7 @@ class TestHandingOut:
             buy(session, n)
         turns = take(session, 1)
         assert (len(turns.served), ids(turns.calls)) == (50, {jobs[1]})
-        present = session.scalar(text("SELECT present FROM line"))
+        present = session.scalar(text("SELECT present FROM shares"))
         assert present == session.get_one(Job, jobs[1]).place
 
 

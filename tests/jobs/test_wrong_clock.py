@@ -1,5 +1,6 @@
 """What people are told does not depend on the clock of the machine that tells it: Postgres' own is asked."""
 
+import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -72,7 +73,7 @@ def test_a_job_rests(running: Session) -> None:
     settle(running, claim, Snooze("LIMIT_REACHED", "later", 30.0))
     assert why(running, claim.job_id) == "resting"
     (row,) = running.execute(SEEN).all()
-    assert look_at_pace(running, [], None).seconds_for(as_seen(row)) == 30
+    assert look_at_pace(running, [], None).seconds_for(as_seen(row), uuid.uuid4()) == 30
 
 
 def test_what_a_limit_learned(session: Session) -> None:

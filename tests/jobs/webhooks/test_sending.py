@@ -42,8 +42,8 @@ def receiver(host: str, owner: uuid.UUID = INSTALLATION) -> Receiver:
     return Receiver(owner, host)
 
 
-def taken_from(connection: Connection, host: str = "a.example") -> Taken:
-    taken = take(connection, receiver(host))
+def taken_from(connection: Connection, host: str = "a.example", owner: uuid.UUID = INSTALLATION) -> Taken:
+    taken = take(connection, receiver(host, owner))
     assert taken is not None
     return taken
 

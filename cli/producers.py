@@ -1,0 +1,156 @@
+"""Producers: who may ask for how much, and who is suspended."""
+
+import uuid
+from typing import Annotated
+
+import typer
+from sqlalchemy.orm import Session
+
+from cli.console import Exit, fail, out
+from cli.database import open_database, plain_errors
+from cli.ordering import one_of_priorities
+from cli.words import counted
+from jobs import suspending
+from jobs.ceilings import set_ceilings
+from jobs.models import Producer
+from jobs.producers import list_producers, set_quota
+from jobs.states import PRIORITIES, Priority
+from jobs.suspending import UnderWay
+
+app = typer.Typer(no_args_is_help=True, help="List, bound, suspend and resume producers.")
+
+NONE = "none"
+ProducerArgument = Annotated[uuid.UUID, typer.Argument(metavar="PRODUCER", help="As `list` shows it.")]
+
+
+@app.command("list")
+def list_() -> None:
+    """List the producers: id, made, state, quota, ceilings, share, name."""
+    with plain_errors(), Session(open_database()) as session:
+        for producer in list_producers(session):
+            state = "suspended" if producer.suspended_at else "active"
+            limits = ", ".join(limits_of(producer)) or "no limits"
+            out.print(
+                f"{producer.id}  {producer.created_at:%Y-%m-%d}  {state:9}  {limits}  {producer.name}",
+                markup=False,
+            )
+
+
+@app.command("show")
+def show(producer_id: ProducerArgument) -> None:
+    """Show one: its limits, and what of it goes on."""
+    with plain_errors(), Session(open_database()) as session:
+        producer = _find(session, producer_id)
+        out.print(f"producer {producer.id}  {producer.name}", markup=False)
+        if producer.suspended_at:
+            out.print(f"  suspended since {producer.suspended_at:%Y-%m-%d %H:%M:%S} UTC")
+        for limit in limits_of(producer) or ["no limits"]:
+            out.print(f"  {limit}")
+        out.print(f"  {describe(suspending.under_way(session, producer_id))}")
+
+
+@app.command("limit")
+def limit(
+    producer_id: ProducerArgument,
+    quota: Annotated[
+        str | None, typer.Option(metavar="JOBS", help="The most unfinished jobs, or `none` for any number.")
+    ] = None,
+    priority: Annotated[
+        str | None, typer.Option(help="The best priority that it may ask for, or `none` for any.")
+    ] = None,
+    weight: Annotated[
+        str | None, typer.Option(help="The largest weight of its batches, or `none` for any.")
+    ] = None,
+    share: Annotated[
+        float | None,
+        typer.Option(min=0.001, max=1000, help="Its share of the calls beside others [default: 1]."),
+    ] = None,
+) -> None:
+    """Bound what a producer may ask for, from now on; what is enqueued stays as it is. A share holds now."""
+    changed: dict[str, float | None] = {}
+    if priority is not None:
+        changed["top_priority"] = None if priority == NONE else PRIORITIES[one_of_priorities(priority)]
+    if weight is not None:
+        changed["most_weight"] = None if weight == NONE else _number("--weight", weight)
+    if share is not None:
+        changed["share"] = share
+    if not changed and quota is None:
+        fail("give one of --quota, --priority, --weight and --share")
+    with plain_errors(), Session(open_database()) as session, session.begin():
+        producer = _find(session, producer_id)
+        if changed:
+            set_ceilings(session, producer_id, **changed)
+        if quota is not None:
+            set_quota(session, producer_id, None if quota == NONE else int(_number("--quota", quota)))
+        session.refresh(producer)
+        said = ", ".join(limits_of(producer)) or "no limits"
+    out.print(f"{producer_id} has {said}")
+
+
+@app.command("suspend")
+def suspend(producer_id: ProducerArgument) -> None:
+    """Refuse its keys and let nothing of it go on: no call, no schedule, no manifest, no message.
+
+    Calls that are out end, and paid results are copied. Nothing is lost: `resume` lets all go on.
+    """
+    with plain_errors(), Session(open_database()) as session, session.begin():
+        _find(session, producer_id)
+        if not suspending.suspend(session, producer_id):
+            fail(f"{producer_id} is suspended already", Exit.FAILED)
+        going = suspending.under_way(session, producer_id)
+    out.print(f"{producer_id} is suspended, with {describe(going)}")
+    out.print(f"`cutout producers resume {producer_id}` lets it go on")
+
+
+@app.command("resume")
+def resume(producer_id: ProducerArgument) -> None:
+    """Let a producer go on from where it was. Runs that fell into the suspension are not made up for."""
+    with plain_errors(), Session(open_database()) as session, session.begin():
+        _find(session, producer_id)
+        if not suspending.resume(session, producer_id):
+            fail(f"{producer_id} is not suspended", Exit.FAILED)
+        going = suspending.under_way(session, producer_id)
+    out.print(f"{producer_id} goes on, with {describe(going)}")
+
+
+def limits_of(producer: Producer) -> list[str]:
+    """What bounds it, in words; nothing if it has no bound and a share of 1."""
+    limits = []
+    if producer.job_quota is not None:
+        limits.append(f"a quota of {counted(producer.job_quota, 'job')}")
+    if producer.top_priority is not None:
+        limits.append(f"priority {Priority(producer.top_priority).name.lower()} at best")
+    if producer.most_weight is not None:
+        limits.append(f"weight {producer.most_weight:g} at most")
+    if producer.share != 1:
+        limits.append(f"a share of {producer.share:g}")
+    return limits
+
+
+def describe(going: UnderWay) -> str:
+    """What of a producer goes on, in words."""
+    return (
+        f"{counted(going.queued, 'job')} queued, {going.running:,} running, {going.held:,} held,"
+        f" {counted(going.ingests, 'manifest')} to read, {counted(going.schedules, 'schedule')},"
+        f" {counted(going.deliveries, 'message')} to send"
+    )
+
+
+def _find(session: Session, producer_id: uuid.UUID) -> Producer:
+    producer = session.get(Producer, producer_id)
+    if producer is None:
+        fail(f"there is no producer {producer_id}; see `cutout producers list`")
+    return producer
+
+
+def _number(option: str, word: str) -> float:
+    try:
+        number = float(word)
+    except ValueError:
+        number = -1.0
+    largest = 2**31 - 1
+    if option == "--quota" and not (word.isascii() and word.isdecimal() and number <= largest):
+        fail(f"{option} {word!r} is no number of jobs; write one from 0 to {largest} or `{NONE}`")
+    if option == "--weight" and not 0.001 <= number <= 1000:  # noqa: PLR2004 - as batches may have it
+        fail(f"{option} {word!r} is no weight; write one from 0.001 to 1000 or `{NONE}`")
+    return number

@@ -75,7 +75,7 @@ class TestAdd:
             (("--window", "1-6"), "write one like 01:00-06:00"),
             (("--source", "ftp://studio/drop"), "the source 'ftp://studio/drop' is no https:// address"),
             (("--source", "s3://"), "names no bucket; write s3://bucket/prefix"),
-            (("--source", "https://me:secret@shop.example/"), "address without a password"),
+            (("--source", "https://me:secret@shop.example/"), "without a user or password"),
             (("--jitter", "90000"), "the jitter of 90000 s is not less than"),
             (("--at-window-end", "stop"), "'stop' is not one of wait, run-on"),
             (("--priority", "urgent"), "'urgent' is not one of"),

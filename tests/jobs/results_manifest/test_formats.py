@@ -79,9 +79,7 @@ class TestACellOfText:
         assert cell != value or unicodedata.normalize("NFKC", value).strip()[:1] not in SIGNS
 
     @pytest.mark.parametrize("before", ["", " ", "\xa0", "\u3000", "\u200b", "\ufeff \u202e", "\n", "\0"])
-    @pytest.mark.parametrize(
-        "sign", [*sorted(SIGNS), "\uff1d", "\uff0b", "\uff0d", "\uff20", "\ufe66", "\u207a"]
-    )
+    @pytest.mark.parametrize("sign", [*"=+-@", *"\uff1d\uff0b\uff0d\uff20\ufe66\u207a"])
     def test_is_guarded_behind_what_nobody_sees(self, before: str, sign: str) -> None:
         """Importers trim blanks and fold wide and small signs to plain ones."""
         assert safe(f"{before}{sign}1+1") == f"'{before}{sign}1+1"

@@ -278,6 +278,22 @@ class TestASlowClient:
         assert time.monotonic() - began < scaled(5)
         assert stored(engine) == 0
 
+    def test_has_a_bound_for_the_whole_body(
+        self, settings: Settings, engine: Engine, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """However long its bytes would be waited for at the least rate; of a manifest nothing is stored."""
+        monkeypatch.setattr(SlowClients, "whole_within_s", 0.5)
+        with serve(settings) as client:
+            client.headers.update(key_for(engine, "shop"))
+            for path, kind in (("/v1/batches?name=b", "text/csv"), ("/v1/jobs", "application/json")):
+                lines = (f"Content-Type: {kind}", "Content-Length: 60000")
+                began = time.monotonic()
+                said = raw(client, head(client, path, *lines), *[b" " * 100] * 12, rest_s=0.1)
+                assert said.startswith(b"HTTP/1.1 408")
+                assert b"longer than 0.5 s" in said
+                assert time.monotonic() - began < scaled(5)
+        assert (stored(engine), bucket.keys("")) == (0, [])
+
     def test_may_rest_between_two_requests(self, hurried: httpx.Client) -> None:
         """A connection that is kept alive is not taken for a slow one."""
         get = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"

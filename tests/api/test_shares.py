@@ -1,15 +1,19 @@
 """One producer takes a quarter of what a process has, whatever it sends and however slowly."""
 
+import asyncio
 import itertools
+import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from inspect import isasyncgenfunction, iscoroutinefunction
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from anyio import to_thread
+from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from sqlalchemy import Engine, text
@@ -18,7 +22,9 @@ from sqlalchemy.orm import Session
 from api.access import turn
 from api.app import ROUTES, create_app
 from api.places import share_of
+from api.problems import ProblemError
 from api.services import Services
+from api.threads import Threads
 from jobs.models import Producer
 from jobs.producers import set_quota
 from jobs.settings import Settings
@@ -237,6 +243,45 @@ class TestDownloads:
 
 
 class TestTurns:
+    @pytest.mark.parametrize("pool", ["threads", "upload_threads", "download_threads", "_quick", "_slow"])
+    def test_of_one_producer_hang_without_holding_up_another(
+        self, app: FastAPI, services_of: Services, pool: str
+    ) -> None:
+        """In each pool it works on a quarter of the threads; what it asks beyond waits behind that."""
+        threads: Threads = getattr(services_of, pool, None) or getattr(services_of.looks, pool)
+        loop = app.state.readiness._loop
+        one, other, free = uuid.uuid4(), uuid.uuid4(), threading.Event()
+
+        def ask(of: uuid.UUID, work: Callable[[], bool]) -> "Future[bool]":
+            return asyncio.run_coroutine_threadsafe(threads.run(of, work), loop)
+
+        asked = [ask(one, free.wait) for _ in range(MANY)]
+        wait_until(lambda: threads.limiter.borrowed_tokens == threads.share, "they hang")
+        assert ask(other, lambda: True).result(scaled(2))
+        assert threads.limiter.statistics().tasks_waiting == 0
+        free.set()
+        assert all(answer.result(scaled(5)) for answer in asked)
+
+    def test_end_with_a_refusal_and_none_is_lost(self, app: FastAPI, services_of: Services) -> None:
+        """Who waited in vain is told to come again; then as many as before may work."""
+        threads, loop = services_of.threads, app.state.readiness._loop
+        free, one = threading.Event(), uuid.uuid4()
+
+        async def ask() -> bool:
+            async with threads.turn(one, patience_s=0.1):
+                return await to_thread.run_sync(free.wait, limiter=threads.limiter)
+
+        asked = [asyncio.run_coroutine_threadsafe(ask(), loop) for _ in range(threads.share + 3)]
+        wait_until(lambda: sum(answer.done() for answer in asked) == 3, "three are refused")
+        refused = [answer for answer in asked if answer.done()]
+        for answer in refused:
+            with pytest.raises(ProblemError, match="429"):
+                answer.result()
+        free.set()
+        assert all(answer.result(scaled(5)) for answer in asked if answer not in refused)
+        assert asyncio.run_coroutine_threadsafe(ask(), loop).result(scaled(5))
+        assert threads._turns == {}
+
     def test_wait_for_each_other_and_for_a_time(self, shop: httpx.Client, services_of: Services) -> None:
         """Many requests at once of one producer are all served, a few at a time."""
         job_id = shop.post("/v1/jobs", json={"source_url": SOURCE}).json()["id"]

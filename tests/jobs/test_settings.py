@@ -109,6 +109,11 @@ class TestAMissingOrWrongSetting:
             ("key_template", "../{job}", ".."),
             ("key_template", "{external_id!q}", "cannot be filled in"),
             ("s3_bucket", "x", "at least 3"),
+            ("api_hosts", "cutout.example:8000", "without a port"),
+            ("api_hosts", "https://cutout.example", "without a port"),
+            ("api_trusted_proxies", "proxy", "10.0.0.0/24"),
+            ("api_trusted_proxies", "10.0.0.1/24", "has host bits set"),
+            ("api_uploads", "3", "greater than or equal to 4"),
         ],
     )
     def test_says_what_is_wrong(self, name: str, value: str, said: str) -> None:

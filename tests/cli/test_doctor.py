@@ -25,7 +25,7 @@ from worker.endpoint.image_heif import is_heif_decoded
 
 CHECKS = [
     *("database", "migrations", "redis", "bucket", "dispatcher", "worker", "calls", "cutouts", "objects"),
-    *("eviction", "clocks", "formats", "endpoint", "results", "audit"),
+    *("eviction", "clocks", "formats", "archives", "endpoint", "results", "audit"),
 ]
 # Nothing listens there: ports below 1024 are not given to the servers of tests.
 CLOSED = "127.0.0.1:1"

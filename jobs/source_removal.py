@@ -18,6 +18,8 @@ from jobs.storage import Bucket
 
 # As its index has it.
 IS_UPLOADED: ColumnElement[bool] = literal_column("source ~ '^s3://[^/]+/sources/'", Boolean)
+# A bucket that is slow to delete keeps the producer's own uploads waiting, and no connection for long.
+SOON = func.set_config("lock_timeout", "2s", literal_column("true"))
 IN_USE = "another job of yours has the same source"
 IN_UPLOAD = "a manifest of yours that may hold it is being read; delete it again afterwards"
 
@@ -35,8 +37,11 @@ class SourceLeft:
 
 
 def hold_sources(session: Session, producer_id: uuid.UUID | None) -> None:
-    """Let no source of the producer be removed until the transaction ends."""
-    session.execute(select(func.pg_advisory_xact_lock_shared(_lock_of(producer_id))))
+    """Let no source of the producer be removed until the transaction ends.
+
+    Raises DBAPIError, for a lock that was not to be had in time, while one is being removed.
+    """
+    session.execute(select(SOON, func.pg_advisory_xact_lock_shared(_lock_of(producer_id))))
 
 
 def uploaded_key(bucket: Bucket, source: str) -> str | None:
@@ -56,7 +61,7 @@ def remove_source(
     if key is None:
         return None
     with Session(engine) as session, session.begin():
-        session.execute(select(func.pg_advisory_xact_lock(_lock_of(producer_id))))
+        session.execute(select(SOON, func.pg_advisory_xact_lock(_lock_of(producer_id))))
         others = select(JOBS.c.id).where(JOBS.c.source == source, IS_UPLOADED)
         if job_id is not None:
             others = others.where(JOBS.c.id != job_id)

@@ -187,8 +187,19 @@ def wake_twins_of(database: Database, buyer: uuid.UUID) -> int:
 
 
 def left_by_their_buyers(database: Database, most: int, job_id: uuid.UUID | None = None) -> Sequence[Any]:
-    """Jobs that wait for one that does not buy any more, each with that one."""
-    found = select(JOBS.c.id, JOBS.c.waits_for).where(IS_LEFT).limit(most)
+    """Jobs that wait for one that does not buy any more, each with that one, and whether it is of the same
+    producer: no other is told of it.
+    """
+    is_own = (
+        select(THE_BUYER.c.id)
+        .where(
+            THE_BUYER.c.id == JOBS.c.waits_for,
+            THE_BUYER.c.producer_id.is_not_distinct_from(JOBS.c.producer_id),
+        )
+        .correlate(JOBS)
+        .exists()
+    )
+    found = select(JOBS.c.id, JOBS.c.waits_for, is_own.label("is_own")).where(IS_LEFT).limit(most)
     return database.execute(found if job_id is None else found.where(JOBS.c.id == job_id)).all()
 
 

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 from jobs.audit.check import MOST_FOUND, AuditCheck, Finding, Scope
 from jobs.database import Database
@@ -17,11 +18,15 @@ def find(database: Database, scope: Scope) -> Sequence[Finding]:
         Finding(
             "job",
             row.id,
-            f"it waits for job {row.waits_for} to buy the same cutout, and that one does not buy it any more",
+            f"it waits for {_named(row)} to buy the same cutout, and that one does not buy it any more",
             "the dispatcher that leads puts it back in line",
         )
         for row in left_by_their_buyers(database, MOST_FOUND, scope.job_id)
     ]
+
+
+def _named(row: Any) -> str:
+    return f"job {row.waits_for}" if row.is_own else "the job of another producer"
 
 
 def repair(database: Database, found: Sequence[Finding], _bounds: Bounds) -> int:

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import time
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Self
 
@@ -125,6 +125,7 @@ def _buy(
             if isinstance(attempt_id, NotBegun):
                 return _not_begun(context, claim, attempt_id, picture.source_sha256)
             slot.keep()
+            begun = time.monotonic()
             try:
                 heard = _exchange(context, claim, picture.image, held)
             except Exception as error:
@@ -134,6 +135,7 @@ def _buy(
     except (PostgresAwayError, SlotLapsed) as error:
         return _withdraw(context, claim, number, error)
     # The slot is free: however long it takes to write the answer down, others may call meanwhile.
+    heard = replace(heard, after=timedelta(seconds=heard.at - begun))
     return _write_down(context, claim, attempt_id, heard, (account.name, slot))
 
 
@@ -163,13 +165,15 @@ def _withdraw(context: WorkerContext, claim: Claim, number: int, error: Exceptio
 class _Heard:
     """A call's end: what the ledger keeps of it, what it brought, and what becomes of the job.
 
-    Without a `then` the job goes on with its copy.
+    Without a `then` the job goes on with its copy. `at` is when it came (monotonic), `after` how long after
+    the call was begun.
     """
 
     answer: Answer
     then: Outcome | Refusal | None = None
     paid: Paid | None = None
-    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    at: float = field(default_factory=time.monotonic)
+    after: timedelta | None = None
 
 
 def _exchange(
@@ -232,7 +236,15 @@ def _end(context: WorkerContext, claim: Claim, attempt_id: int, heard: _Heard) -
 
     Raises AnswerNotWrittenError for what Postgres refuses, whatever it is: the spool holds the answer then.
     """
-    end = CallEnd(claim.job_id, claim.fence, claim.worker_id, attempt_id, heard.answer, heard.paid, heard.at)
+    end = CallEnd(
+        claim.job_id,
+        claim.fence,
+        claim.worker_id,
+        attempt_id,
+        heard.answer,
+        heard.paid,
+        answered_after=heard.after,
+    )
     write = partial(end.write, claim=claim)
     # A worker that ends may be killed while it waits for a Postgres that does not answer.
     if not context.stopping.is_set():

@@ -36,7 +36,9 @@ def _now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class CallEnd:
-    """Which call ended, how, and when its answer came by this machine's clock."""
+    """Which call ended, how, and when its answer came: by this machine's clock, which somebody may set, and
+    how long after the call was begun. Files of an older version do not say the latter.
+    """
 
     job_id: uuid.UUID
     fence: int
@@ -45,6 +47,7 @@ class CallEnd:
     answer: Answer
     paid: Paid | None = None
     answered_at: datetime = field(default_factory=_now)
+    answered_after: timedelta | None = None
 
     def write(self, database: Database, claim: Claim | None = None) -> Claim:
         """Write it down; safe to repeat. Returns the claim that goes on, with what was paid for."""
@@ -58,8 +61,15 @@ class CallEnd:
             self.attempt_id,
             self.answer,
             url=self.paid.url,
-            lifetime=self.paid.lifetime - max(_now() - self.answered_at, timedelta(0)),
+            lifetime=self.paid.lifetime - self._age(),
+            answered_after=self.answered_after,
             sent=(self.paid.sent_width, self.paid.sent_height),
+        )
+
+    def _age(self) -> timedelta:
+        """Of the answer, where nothing else tells it."""
+        return (
+            timedelta(0) if self.answered_after is not None else max(_now() - self.answered_at, timedelta(0))
         )
 
     def is_of(self, database: Database) -> bool:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from sqlalchemy import (
     ColumnElement,
     Date,
+    Double,
     Integer,
     Interval,
     Text,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     bindparam,
     case,
     cast,
+    extract,
     func,
     literal,
     not_,
@@ -219,6 +221,13 @@ GIVE_BACK = (
     .add_cte(END.cte("ended"), GIVE_BACK_DAY)
 )
 
+# By Postgres' clock alone: that of the worker that heard it, or writes it down, may have been set meanwhile.
+ANSWERED_AT = func.coalesce(
+    select(ATTEMPTS.c.begun_at).where(ATTEMPTS.c.id == bindparam("attempt_id")).scalar_subquery()
+    + bindparam("answered_after", type_=Interval),
+    func.now(),
+)
+
 IS_HELD = JOBS.c.state == constant(State.HELD)
 # Its batch may be blocked, its producer's downloads last, or another job buy the same cutout, for longer than
 # the result lives.
@@ -247,13 +256,16 @@ RECORD = (
         deaths=0,
         result_url=bindparam("paid_url"),
         result_attempt=bindparam("attempt_id"),
-        result_expires_at=func.now() + bindparam("paid_lifetime", type_=Interval),
+        result_expires_at=ANSWERED_AT + bindparam("paid_lifetime", type_=Interval),
         sent_width=bindparam("sent_w"),
         sent_height=bindparam("sent_h"),
         code=null(),
         message=null(),
     )
-    .returning(JOBS.c.result_expires_at)
+    .returning(
+        JOBS.c.result_expires_at,
+        cast(extract("epoch", JOBS.c.result_expires_at - func.clock_timestamp()), Double).label("left_s"),
+    )
     .add_cte(END.cte("ended"))
 )
 
@@ -358,18 +370,21 @@ def record_result(
     url: str,
     lifetime: timedelta,
     sent: tuple[int, int],
+    answered_after: timedelta | None = None,
 ) -> Claim:
     """Write down a call's end and its paid result, before anything else is done with it.
 
-    The job's next step is the copy, whoever holds it. `sent` is the size of the picture sent, in pixels.
+    The job's next step is the copy, whoever holds it. `sent` is the size of the picture sent, in pixels. The
+    result lives for `lifetime` from its answer on, which came `answered_after` its call was begun; from now
+    on if that is not said.
     """
     paid = {"paid_url": url, "paid_lifetime": lifetime, "sent_w": sent[0], "sent_h": sent[1]}
-    expires_at = database.scalar(RECORD, claim.as_parameters() | _end(attempt_id, answer) | paid)
-    if expires_at is None:
+    paid |= {"answered_after": answered_after}
+    row = database.execute(RECORD, claim.as_parameters() | _end(attempt_id, answer) | paid).first()
+    if row is None:
         database.execute(CAME_TOO_LATE, {"attempt_id": attempt_id})
         return claim
-    dies_at = time.monotonic() + lifetime.total_seconds()
-    result = PaidResult(url, expires_at, *sent, dies_at=dies_at)
+    result = PaidResult(url, row.result_expires_at, *sent, dies_at=time.monotonic() + row.left_s)
     return replace(claim, step=Step.COPY, tries=0, result=result)
 
 

@@ -125,3 +125,13 @@ class TestUrl:
             thread.join()
         assert len(got) == 5
         assert len(set(got)) == 1
+
+
+def test_results_may_lie_at_another_address(client: Client, picture: bytes) -> None:
+    """Which is where their URLs lead, whatever address was called."""
+    client.set(results_url="http://elsewhere.example:81/base/")
+    try:
+        url = client.call(picture).json()["data"]["image_url"]
+    finally:
+        client.set(results_url=None)
+    assert url.startswith("http://elsewhere.example:81/base/results/")

@@ -19,6 +19,7 @@ from jobs.models import Attempt, Job
 from jobs.outcomes import StoredObject, Succeeded
 from jobs.states import AttemptOutcome, State, Step
 from jobs.store import Answer, Bounds, Claim
+from tests.support.clock import off_by
 from tests.support.steps import begin, claim_new, new_worker
 from worker.call_end import CallEnd, Paid
 from worker.spool import Spool
@@ -207,6 +208,22 @@ class TestReplay:
         expires_at = job_of(engine, end).result_expires_at
         assert expires_at is not None
         assert abs(expires_at - (answered_at + timedelta(hours=24))) < timedelta(seconds=10)
+
+    @pytest.mark.parametrize("off_s", [-90_000.0, 90_000.0])
+    def test_does_not_care_that_the_clock_was_set_meanwhile(
+        self, spool: Spool, engine: Engine, end: CallEnd, off_s: float
+    ) -> None:
+        """By a day and more: the answer's time is told from its call's, which Postgres knows."""
+        with off_by(off_s):
+            late = replace(end, answered_at=datetime.now(UTC), answered_after=timedelta(seconds=3))
+        leave(spool, late)
+        hours = "UPDATE attempts SET begun_at = begun_at - interval '2 h'"
+        with engine.begin() as connection:
+            connection.execute(text(hours))
+        replay(spool, engine)
+        expires_at = job_of(engine, end).result_expires_at
+        assert expires_at is not None
+        assert expires_at == attempt_of(engine, end).begun_at + timedelta(seconds=3) + PAID.lifetime
 
     def test_brings_a_result_to_a_job_that_was_given_up(
         self, spool: Spool, engine: Engine, end: CallEnd

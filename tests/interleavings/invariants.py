@@ -15,7 +15,8 @@ LEDGER = """
 # The batch's own facts, told anew: no statement of ours is asked.
 FORGOTTEN = """
     SELECT jobs.id, jobs.state, jobs.standing, jobs.code FROM jobs JOIN batches ON batches.id = batch_id
-    WHERE standing = 'parked' AND paused_at IS NULL AND paused_by_operator_at IS NULL AND batches.cancelled_at IS NULL
+    WHERE standing = 'parked' AND paused_at IS NULL AND paused_by_operator_at IS NULL
+        AND batches.cancelled_at IS NULL
         AND (opens_at IS NULL OR opens_at <= now()) AND (closes_at IS NULL OR closes_at > now())
         AND NOT EXISTS (
             SELECT FROM ingests WHERE ingests.batch_id = batches.id

@@ -109,8 +109,8 @@ class WorkerContext:
             self.patiently(partial(accounts.ensure, name=name))
         host, pid = socket.gethostname(), os.getpid()
         threads = self.settings.worker_threads if call_threads is None else call_threads
-        said = {"host": host, "pid": pid, "call_threads": threads}
-        self.worker_id = self.patiently(lambda database: workers.register(database, **said))
+        register = partial(workers.register, host=host, pid=pid, call_threads=threads)
+        self.worker_id = self.patiently(register)
         self._who = workers.Identity(self.worker_id, host, pid, threads)
         self._heart.start()
         self._replayer.start()

@@ -114,9 +114,8 @@ class WorkerContext:
             self.patiently(partial(accounts.ensure, name=name))
         host, pid = socket.gethostname(), os.getpid()
         threads = self.settings.worker_threads if call_threads is None else call_threads
-        self.worker_id = self.patiently(
-            lambda database: workers.register(database, host=host, pid=pid, call_threads=threads)
-        )
+        register = partial(workers.register, host=host, pid=pid, call_threads=threads)
+        self.worker_id = self.patiently(register)
         self._who = workers.Identity(self.worker_id, host, pid, threads)
         self._heart.start()
         self._replayer.start()

@@ -122,7 +122,7 @@ class Search:
         """Behind what was seen of each producer; from its first receiver on where that was all."""
         others = {owner: after for owner, after in self._after.items() if owner not in seen}
         is_all = self._first == INSTALLATION and len(seen) < MOST_OWNERS
-        self._after = dict(full) if is_all else {**others, **full}
+        self._after = {**({} if is_all else others), **full}
         self._first = max(seen) if len(seen) == MOST_OWNERS else INSTALLATION
 
 

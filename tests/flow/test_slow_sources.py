@@ -24,12 +24,12 @@ from tests.worker.wire import Behaviour, dribbling, serving, silent, stopping_af
 
 PHOTO = Path(__file__).parents[2] / "photos" / "eniko-kis-663725-unsplash.jpg"
 WAITING_JOBS = 60
-SERVERS = 5
 TAKES_S = 2.0
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
 SLOW: dict[str, list[Behaviour]] = {
-    "silent": [silent],
-    "dripping": [dribbling(b""), dribbling(HEAD), stopping_after(HEAD)],
+    "silent": [silent] * 5,
+    "silent at one host": [silent],
+    "dripping": [dribbling(b""), dribbling(HEAD), stopping_after(HEAD)] * 2,
 }
 
 
@@ -79,8 +79,7 @@ def test_take_no_longer(
     sandbox.set(latency=TAKES_S, latency_spread=0.0)
     with ExitStack() as stack:
         stack.callback(sandbox.set, latency_spread=0.25)
-        behaviours = cycle(SLOW[kind])
-        servers = [stack.enter_context(serving(next(behaviours))) for _ in range(SERVERS)]
+        servers = cycle([stack.enter_context(serving(behaviour)) for behaviour in SLOW[kind]])
         system = stack.enter_context(System(settings, logs, api=False))
         a, b = producer(system, "a"), producer(system, "b")
         with PHOTO.open("rb") as file:
@@ -90,9 +89,7 @@ def test_take_no_longer(
         alone = {
             source: median([seconds_of(system, source, b) for _ in range(3)]) for source in (uploaded, shop)
         }
-        waiting = [
-            NewJob(f"{servers[n % SERVERS]}/{n}", priority=Priority.INTERACTIVE) for n in range(WAITING_JOBS)
-        ]
+        waiting = [NewJob(f"{next(servers)}/{n}", priority=Priority.INTERACTIVE) for n in range(WAITING_JOBS)]
         with Session(system.engine) as session, session.begin():
             enqueue_all(session, waiting, producer_id=a)
         at_once = seconds_of(system, uploaded, b)

@@ -83,6 +83,7 @@ class TestTheFigures:
         insert(session, 2, standing="'resting'", scheduled_at="now() + interval '1 hour'")
         insert(session, 1, standing="'handed_out'", scheduled_at="now() + interval '1 minute'")
         insert(session, 4, standing="'parked'")
+        insert(session, 7, standing="'source_limit'")
         insert(session, 6, standing="'waiting'", waits_for="uuidv7()")
         insert(session, 2, state="'running'", standing="NULL", worker_id="uuidv7()")
         insert(session, 2, state="'held'", standing="NULL", code="'NO_ANSWER'")
@@ -95,6 +96,7 @@ class TestTheFigures:
             ("queued", "resting", "call"): 2,
             ("queued", "handed_out", "call"): 1,
             ("queued", "waiting", "call"): 6,
+            ("queued", "source_limit", "call"): 7,
             ("queued", "parked", "call"): 9,
             ("running", "", "call"): 2,
         }

@@ -22,6 +22,10 @@ from tests.api.test_actions import bought
 from tests.support.machine import scaled
 
 HOOK = "https://shop.example/hook"
+WAITS = text(
+    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
 
 
 def upload(client: httpx.Client, photo: bytes, headers: dict[str, str] | None = None, **fields: str) -> str:
@@ -138,6 +142,9 @@ class TestTheSource:
                     job_id=uuid.UUID(job_id),
                 )
                 enqueue(session, NewJob(source, "again"), producer_id=producer_id)
+                with engine.connect() as connection:
+                    while not removal.done() and not connection.scalar(WAITS):
+                        pass
                 assert not removal.done()
             left = removal.result(scaled(10.0))
         assert left is not None
@@ -157,8 +164,7 @@ class TestTheSource:
             made = pool.submit(upload, shop, photo)
             while not (keys := bucket.keys("sources/")):
                 pass
-            waits = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
-            while not connection.scalar(waits):
+            while not connection.scalar(WAITS):
                 pass
             bucket.delete(keys[0])
             connection.rollback()

@@ -83,7 +83,7 @@ class TestBesideAnOldSnapshot:
             own.scalar(explained(line.SURVEY), asked | {"since": since.outstanding, "due_since": since.due})
             for since in (Marks(), marks)
         )
-        assert buffers(near[0]["Plan"]) < buffers(far[0]["Plan"]) / 2
+        assert buffers(near[0]["Plan"]) < buffers(far[0]["Plan"]) * 0.6
         assert store.settle(own, claim, Snooze("C", "m", 0.0))
         assert line.survey(own, [ACCOUNT], marks=marks).outstanding[Step.CALL] == 0
 

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from jobs import traces
-from jobs.addresses import not_an_address
+from jobs.addresses import invisible_ends, not_an_address
 from jobs.ceilings import top_priority_of, weight_within
 from jobs.characters import CONTROL, find_unusable, name_fault
 from jobs.inserting import insert_jobs
@@ -232,7 +232,9 @@ def _check_source(value: str) -> None:
         raise InvalidJobError(
             "source", f"the source has {len(value)} characters; use at most {LONGEST_SOURCE}"
         )
-    in_bucket = value.startswith(BUCKET_SCHEME)
+    if fault := invisible_ends(value):
+        raise InvalidJobError("source", f"the source {value[:200]!r} {fault}")
+    in_bucket = value.lower().startswith(BUCKET_SCHEME)
     # A key may have what an address of the web has percent-encoded.
     if " " in value or (CONTROL.search(value) if in_bucket else find_unusable(value)):
         raise InvalidJobError(
@@ -243,5 +245,5 @@ def _check_source(value: str) -> None:
 
 
 def _bucket_fault(value: str) -> str | None:
-    name = value.removeprefix(BUCKET_SCHEME).partition("/")[0]
+    name = value[len(BUCKET_SCHEME) :].partition("/")[0]
     return None if name and "@" not in name else "names no bucket; write s3://bucket/key"

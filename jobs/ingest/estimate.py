@@ -5,6 +5,7 @@ of three numbers for each job, and one of a number for each picture to buy.
 """
 
 import random
+import re
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,8 @@ from jobs.store import Making
 HASHES_AT_ONCE = 2
 MOST_REASONS = 20
 OTHER_REASONS = "for other reasons"
+# The same reason with another value is one reason.
+VALUE = re.compile(r"'(?:[^'\\]|\\.)*'")
 
 SEEN = (
     "CREATE TEMPORARY TABLE seen_jobs (hash bigint PRIMARY KEY, named bigint, line bigint)",
@@ -112,7 +115,7 @@ def estimate(
 
     def reject(rejected: Reject) -> None:
         on_reject(rejected)
-        reason = rejected.reason.partition(";")[0].partition(":")[0]
+        reason = VALUE.sub("…", rejected.reason).partition(";")[0].partition(":")[0]
         known = reason in reasons or len(reasons) < MOST_REASONS
         reasons[reason if known else OTHER_REASONS] += 1
 

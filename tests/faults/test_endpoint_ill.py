@@ -37,7 +37,8 @@ class TestAGatewayThatGivesUpOnChargedCalls:
         """Each 504 is an unknown charge; a bad hour holds no job, and afterwards all succeed."""
         sandbox.fault("gateway_after", share=1.0)
         system.enqueue_different(shop, 12)
-        system.until(CIRCUIT_IS_OPEN, without_rests=True)
+        # With their rests: before it is open, a second unknown charge would hold a job.
+        system.until(CIRCUIT_IS_OPEN)
         system.until("SELECT count(*) >= 8 FROM attempts WHERE ended_at IS NOT NULL", without_rests=True)
         assert system.scalar("SELECT count(*) FROM jobs WHERE state = 'held'") == 0
         sandbox.clear_faults()
@@ -80,6 +81,8 @@ class TestJobsThatNoWorkerCarries:
         sandbox.clear_faults()
         assert system.scalar(CIRCUIT_IS_OPEN)
         system.execute("UPDATE line SET paused_at = NULL")
-        system.until("SELECT count(*) = 8 FROM jobs WHERE state = 'succeeded'", without_rests=True)
+        system.until("SELECT count(*) >= 8 FROM jobs WHERE state = 'succeeded'", without_rests=True)
         system.until("SELECT count(*) = 0 FROM limits WHERE circuit_until IS NOT NULL")
-        assert whole(system, bucket) == 8
+        # Those that no worker carries are found out by then, or later.
+        system.until("SELECT count(*) = 12 FROM jobs WHERE state = 'succeeded'", without_rests=True)
+        assert whole(system, bucket) == 12

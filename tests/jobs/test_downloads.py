@@ -101,6 +101,28 @@ class TestAProducersDownloads:
         out = sum((tick(session, room=4) for _ in range(10)), Counter())
         assert out == {b: 3}
 
+    def test_leave_others_their_turns_in_a_small_window(self, session: Session) -> None:
+        """Of one there are far more over its bound than are moved in some ticks: others are not behind."""
+        a, b = producer(session, "a"), producer(session, "b")
+        put_in_line(session, a, 2000)
+        for _ in range(5):
+            tick(session, room=4)
+        put_in_line(session, b, 10, source=UPLOADED)
+        out = sum((tick(session, room=4) for _ in range(4)), Counter())
+        assert out[b] == 10
+
+    def test_take_free_places_in_no_fixed_order(self, session: Session) -> None:
+        """With one place for all, the producer that is the last by its id has it in its turn."""
+        owners = sorted(producer(session, str(number)) for number in range(4))
+        for owner in owners:
+            put_in_line(session, owner, 40)
+        went: Counter[uuid.UUID | None] = Counter()
+        for _ in range(40):
+            went += tick(session, threads=2)
+            for owner in owners:
+                settle_all(session, owner)
+        assert all(went[owner] for owner in owners)
+
     def test_come_back_in_their_order(self, session: Session) -> None:
         """As places become free, the first ones first."""
         a, b = producer(session, "a"), producer(session, "b")

@@ -35,6 +35,7 @@ from sqlalchemy import (
 
 from jobs.blocking import BATCH_IS_BLOCKED, PRODUCER_IS_SUSPENDED, is_suspended
 from jobs.database import Database
+from jobs.downloads import is_on_the_web
 from jobs.models import JOBS, constant
 from jobs.states import Standing, State, Step
 
@@ -140,7 +141,7 @@ BUYER_STANDS_ASIDE = (
 STANDS = case(
     (BATCH_IS_BLOCKED, constant(Standing.PARKED)),
     (PRODUCER_IS_SUSPENDED, constant(Standing.IN_LINE)),
-    (and_(JOBS.c.source.like("http%"), BUYER_STANDS_ASIDE), constant(Standing.SOURCE_LIMIT)),
+    (and_(is_on_the_web(JOBS.c.source), BUYER_STANDS_ASIDE), constant(Standing.SOURCE_LIMIT)),
     else_=null(),
 )
 

@@ -77,6 +77,24 @@ class TestAProducersDownloads:
         out = sum((tick(session) for _ in range(10)), Counter())
         assert out == {a: places_of(THREADS) // 2}
 
+    @pytest.mark.parametrize("scheme", ["http", "HTTPS", "Http"])
+    def test_are_known_however_their_scheme_is_written(self, session: Session, scheme: str) -> None:
+        """Capitals are as good as small letters."""
+        a = producer(session, "a")
+        put_in_line(session, a, 100, source=scheme + "://shop.example/{}.jpg")
+        out = sum((tick(session) for _ in range(10)), Counter())
+        assert out == {a: places_of(THREADS) // 2}
+
+    def test_that_come_back_wait_since_before_now(self, session: Session) -> None:
+        """The lease of a handing out that was none says nothing of them."""
+        put_in_line(session, producer(session, "a"), 40)
+        tick(session)
+        settle_all(session, session.scalars(text("SELECT id FROM producers")).one())
+        Returns().bring_back(session, downloads.look(session, THREADS, lease=LEASE))
+        ahead = "SELECT count(*) FROM jobs WHERE standing = 'in_line' AND scheduled_at > now()"
+        assert standings(session)["in_line"]
+        assert session.scalars(text(ahead)).one() == 0
+
     def test_leave_places_for_whoever_comes(self, session: Session) -> None:
         """Each further producer finds some, and gets them at the next tick."""
         for number in range(8):

@@ -1,19 +1,20 @@
 """Answers that would stop an account, had the endpoint itself given them.
 
 A firewall before the endpoint may refuse one picture, or all calls. It is all calls if two jobs meet the same
-within ten minutes and no call that began between them was charged.
+within ten minutes and no call that began between them was charged. Two of one producer, whose pictures may be
+made for it, are not believed while calls of others are out or began between them: those meet it as well.
 """
 
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import Text, Uuid, and_, bindparam, case, func, not_, select, update
+from sqlalchemy import Text, Uuid, and_, bindparam, case, func, not_, or_, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from jobs.accounts import PROBE_AFTER
 from jobs.database import Database
-from jobs.models import ACCOUNTS, ATTEMPTS
+from jobs.models import ACCOUNTS, ATTEMPTS, JOBS
 from jobs.states import AttemptOutcome
 from jobs.store.words import cut
 
@@ -29,12 +30,35 @@ A_CALL_WENT_WELL = (
     .correlate(ACCOUNTS)
     .exists()
 )
+_JOB, _DOUBTED, _CALLER = (JOBS.alias(name) for name in ("this_job", "doubted_before", "calling_job"))
+THE_JOB = _JOB.c.id == bindparam("job", type_=Uuid)
+IT_IS_ANOTHER_PRODUCERS = (
+    select(_JOB.c.id)
+    .join(_DOUBTED, _DOUBTED.c.producer_id.is_distinct_from(_JOB.c.producer_id))
+    .where(THE_JOB, _DOUBTED.c.id == ACCOUNTS.c.doubted_job)
+    .correlate(ACCOUNTS)
+    .exists()
+)
+OTHERS_CALL = (
+    select(ATTEMPTS.c.id)
+    .join(_CALLER, _CALLER.c.id == ATTEMPTS.c.job_id)
+    .join(_JOB, _CALLER.c.producer_id.is_distinct_from(_JOB.c.producer_id))
+    .where(
+        THE_JOB,
+        ATTEMPTS.c.account == ACCOUNTS.c.name,
+        or_(ATTEMPTS.c.ended_at.is_(None), ATTEMPTS.c.begun_at > ACCOUNTS.c.doubted_at),
+        ATTEMPTS.c.begun_at > func.now() - WITHIN,
+    )
+    .correlate(ACCOUNTS)
+    .exists()
+)
 ANOTHER_MET_IT = and_(
     ACCOUNTS.c.paused_at.is_(None),
     ACCOUNTS.c.doubted_job != bindparam("job", type_=Uuid),
     ACCOUNTS.c.doubted_code == bindparam("its_code", type_=Text),
     ACCOUNTS.c.doubted_at > func.now() - WITHIN,
     not_(A_CALL_WENT_WELL),
+    or_(IT_IS_ANOTHER_PRODUCERS, not_(OTHERS_CALL)),
 )
 
 

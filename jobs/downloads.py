@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import (
     ARRAY,
     CTE,
+    ColumnElement,
     DateTime,
     Integer,
     Select,
@@ -34,6 +35,7 @@ from jobs.marks import EVER
 from jobs.models import Job
 from jobs.models.columns import OWNER
 from jobs.states import Standing, Step
+from jobs.storage.addresses import split_address
 from jobs.workers import call_threads
 
 SHARE_OF_THREADS = 0.75
@@ -46,6 +48,8 @@ MOST_ROOM = 1_000_000
 
 OWNERS = bindparam("owners", type_=ARRAY(Uuid))
 ROOMS = bindparam("rooms", type_=ARRAY(Integer))
+# Any other address is of the web. A scheme of the web may be written in capitals, that of a bucket may not.
+IN_A_BUCKET = "s3://%"
 
 # The standings and steps are written out, for the partial indexes to be known by them.
 LOOK = text(
@@ -59,7 +63,7 @@ LOOK = text(
         SELECT id, {OWNER} AS owner, scheduled_at, step, source FROM jobs
         WHERE state = 'running' AND scheduled_at >= :since
     ) outstanding
-    WHERE step = 'call' AND source LIKE 'http%'
+    WHERE step = 'call' AND source NOT LIKE '{IN_A_BUCKET}'
     AND NOT EXISTS (SELECT FROM attempts WHERE attempts.job_id = outstanding.id AND attempts.ended_at IS NULL)
     GROUP BY owner
     """  # noqa: S608 - constants
@@ -92,7 +96,7 @@ BRING_BACK = text(
         ) their
     ),
     moved AS (
-        UPDATE jobs SET standing = 'in_line'
+        UPDATE jobs SET standing = 'in_line', scheduled_at = least(scheduled_at, now())
         WHERE id = ANY (ARRAY(
             SELECT id FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM chosen)) AND standing = 'source_limit'
             FOR UPDATE SKIP LOCKED
@@ -110,17 +114,22 @@ BRING_BACK = text(
 )
 
 
+def is_on_the_web(source: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether a job's source is fetched from a server that may be slow."""
+    return source.not_like(IN_A_BUCKET)
+
+
 def over_bound(chosen: CTE) -> Select[Any]:
     """Ids of the chosen jobs that are over their producer's bound; `chosen` has id, owner, source and order.
 
-    Where all together are too many, each producer's first come first.
+    Where all together are too many, each producer's first come first, in no order that one could rely on.
     """
     rooms = func.unnest(OWNERS, ROOMS).table_valued(column("name", Uuid), column("room", Integer))
     known = rooms.render_derived(name="known")
     n = func.row_number().over(partition_by=chosen.c.owner, order_by=(chosen.c.priority, chosen.c.place))
     numbered = (
         select(chosen.c.id, chosen.c.owner, n.label("n"))
-        .where(chosen.c.source.like("http%"))
+        .where(is_on_the_web(chosen.c.source))
         .subquery("numbered")
     )
     room = func.coalesce(known.c.room, bindparam("room_of_others", type_=Integer))
@@ -131,7 +140,7 @@ def over_bound(chosen: CTE) -> Select[Any]:
         .outerjoin(known, known.c.name == numbered.c.owner)
         .subquery("bounded")
     )
-    nth = func.count().filter(bounded.c.may_go).over(order_by=(bounded.c.n, bounded.c.owner))
+    nth = func.count().filter(bounded.c.may_go).over(order_by=(bounded.c.n, func.random()))
     each = select(bounded.c.id, bounded.c.may_go, nth.label("nth")).subquery("each_one")
     return select(each.c.id).where(
         or_(not_(each.c.may_go), each.c.nth > bindparam("room_of_all", type_=Integer))
@@ -226,7 +235,7 @@ def is_over_bound(database: Database, job: Job) -> bool:
     """Whether nothing but its producer's bound keeps a queued job where it is, as it stands now."""
     if job.standing == Standing.SOURCE_LIMIT:
         return True
-    if job.standing != Standing.IN_LINE or job.step != Step.CALL or not job.source.startswith("http"):
+    if job.standing != Standing.IN_LINE or job.step != Step.CALL or split_address(job.source):
         return False
     threads = call_threads(database)
     return threads is not None and look(database, threads, lease=timedelta(0)).room_of(job.producer_id) == 0

@@ -57,6 +57,9 @@ PARKED = constant(Standing.PARKED)
 SOURCE_LIMIT = constant(Standing.SOURCE_LIMIT)
 RUNNING = constant(State.RUNNING)
 
+# Producers that have no turn in this statement.
+LEFT_OUT = bindparam("left_out", type_=ARRAY(Uuid))
+
 # How a job leaves the line for a worker.
 WAYS = (Standing.HANDED_OUT, Standing.SERVING)
 
@@ -111,9 +114,12 @@ def _handed(chosen: Select[Any], standing: ColumnElement[str], *which: ColumnEle
 def _calls() -> Select[uuid.UUID, int, str, uuid.UUID]:
     """The first in line. Instead those of a batch that is blocked are parked, once for as long as it is, and
     those over their producer's bound on downloads stand aside.
+
+    Each counts against its producer's share. If what cannot go did not, its producer would stay the first,
+    and the others would have no turn until all of it is out of the way.
     """
     served = shares.may_be_served()
-    chosen = shares.next_in_line(served).cte("chosen")
+    chosen = shares.next_in_line(served, besides=LEFT_OUT).cte("chosen")
     handed = _handed(
         select(chosen.c.id),
         case(
@@ -124,8 +130,11 @@ def _calls() -> Select[uuid.UUID, int, str, uuid.UUID]:
         ),
     )
     went = (
-        select(handed.c.owner, func.count().label("jobs"), func.max(handed.c.place).label("furthest"))
-        .where(handed.c.standing.in_([HANDED_OUT, SERVING]))
+        select(
+            handed.c.owner,
+            func.count().label("jobs"),
+            func.max(handed.c.place).filter(handed.c.standing.in_([HANDED_OUT, SERVING])).label("furthest"),
+        )
         .group_by(handed.c.owner)
         .cte("went")
     )
@@ -327,14 +336,16 @@ def hand_out(
 
     Those that the shelf has a cutout for are taken on the way, up to `room` of them and what comes with the
     last round; jobs of blocked batches are parked. With `downloads`, which is looked at before each round,
-    jobs over their producer's bound are passed over. After MOST_ROUNDS fewer may be taken than there are.
+    jobs over their producer's bound are passed over, and it has no turn in a further round. After MOST_ROUNDS
+    fewer may be taken than there are.
     """
     turns = Turns([], [])
+    left_out: set[uuid.UUID] = set()
     on_the_shelf = shelf.as_parameters() if shelf else NO_SHELF
     for _ in range(MOST_ROUNDS):
         left = count - len(turns.calls)
         bounds = downloads().as_parameters() if downloads is not None else UNBOUNDED
-        asked = {"count": left, "lease": lease, **on_the_shelf, **bounds}
+        asked = {"count": left, "lease": lease, "left_out": list(left_out), **on_the_shelf, **bounds}
         rows = database.execute(HAND_OUT_CALLS, asked).all()
         calls, served = (
             [(row.id, row.fence) for row in rows if row.standing == standing] for standing in WAYS
@@ -343,6 +354,7 @@ def hand_out(
         turns.served.extend(served)
         if len(calls) == len(rows) or len(turns.calls) == count:
             break
+        left_out |= {row.owner for row in rows if row.standing == Standing.SOURCE_LIMIT}
         if served:
             if len(turns.served) >= room:
                 break

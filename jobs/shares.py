@@ -1,6 +1,6 @@
 """Each producer's share of the calls: who is next across producers, whatever stands in each one's own line.
 
-A producer's virtual time is its calls divided by its share; the smallest is served first, so that those with
+A producer's virtual time is its turns divided by its share; the smallest is served first, so that those with
 jobs in line share evenly, however many jobs or batches each has. A priority is worth LEAD calls: so many
 interactive jobs go before the normal ones of others, and then their producer waits for its turn as they do.
 `docs/decisions/0023-shares-by-producer.md` has the rule.
@@ -10,12 +10,14 @@ from typing import Any
 
 from sqlalchemy import (
     CTE,
+    BindParameter,
     Double,
     Insert,
     Integer,
     Select,
     Update,
     Uuid,
+    all_,
     and_,
     bindparam,
     case,
@@ -106,14 +108,16 @@ def _key(served: CTE, priority: ColumnElement[int], before: ColumnElement[int] |
     return served.c.virtual_time + before / served.c.weight + priority * LEAD
 
 
-def turns(served: CTE) -> CTE:
-    """How many of the next `count` calls each owner gets.
+def turns(served: CTE, besides: BindParameter[Any] | None = None) -> CTE:
+    """How many of the next `count` calls each owner gets, without those in the array `besides`.
 
     Only those that come first with their first job can have any of them, and with `count` of these none has a
     job behind the last one's: not more of the lines is read than that.
     """
     key = _key(served, served.c.priority, literal(0, Integer))
-    first = select(served, key.label("key")).order_by(key, served.c.owner).limit(COUNT).cte("first")
+    which = true() if besides is None else served.c.owner != all_(besides)
+    by_key = select(served, key.label("key")).where(which).order_by(key, served.c.owner)
+    first = by_key.limit(COUNT).cte("first")
     last = select(case((func.count() >= COUNT, func.max(first.c.key)))).scalar_subquery()
     most = func.least(COUNT, func.floor((last - first.c.key) * first.c.weight) + 1)
     near = line_of(first.c.owner).with_only_columns(JOBS.c.priority).limit(COUNT).subquery("near")
@@ -129,9 +133,9 @@ def turns(served: CTE) -> CTE:
     return select(taken.c.owner, func.count().label("jobs")).group_by(taken.c.owner).cte("turns")
 
 
-def next_in_line(served: CTE) -> Select[Any]:
+def next_in_line(served: CTE, besides: BindParameter[Any] | None = None) -> Select[Any]:
     """The next `count` jobs in line, locked; one that somebody else has locked is passed over."""
-    its = turns(served)
+    its = turns(served, besides)
     # The inner limit is a number that the planner knows; rows are locked as the outer one asks for them.
     line = line_of(its.c.owner).add_columns(JOBS.c.priority, JOBS.c.place, JOBS.c.source)
     some = line.limit(COUNT).with_for_update(skip_locked=True).subquery("locked")
@@ -150,11 +154,16 @@ def in_turn(served: CTE, handed: CTE) -> Select[Any]:
 
 
 def charge(served: CTE, went: CTE) -> Insert:
-    """Count what went out against its owners' shares; `went` has each one's jobs and furthest place."""
+    """Count what had a turn against its owners' shares.
+
+    `went` has each one's jobs, and the furthest place that went out.
+    """
     new = insert(SHARES).from_select(
         ["owner", "virtual_time", "present"],
         select(
-            served.c.owner, served.c.virtual_time + went.c.jobs / served.c.weight, went.c.furthest
+            served.c.owner,
+            served.c.virtual_time + went.c.jobs / served.c.weight,
+            func.coalesce(went.c.furthest, literal_column("0")),
         ).join_from(served, went, went.c.owner == served.c.owner),
     )
     return new.on_conflict_do_update(

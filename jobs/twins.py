@@ -15,14 +15,17 @@ from sqlalchemy import (
     Integer,
     Select,
     SmallInteger,
+    Text,
     Update,
     Uuid,
     and_,
     bindparam,
     case,
+    cast,
     func,
     literal,
     not_,
+    null,
     or_,
     select,
     true,
@@ -30,14 +33,16 @@ from sqlalchemy import (
     update,
 )
 
-from jobs.blocking import is_suspended
+from jobs.blocking import BATCH_IS_BLOCKED, PRODUCER_IS_SUSPENDED, is_suspended
 from jobs.database import Database
+from jobs.downloads import is_on_the_web
 from jobs.models import JOBS, constant
 from jobs.states import Standing, State, Step
 
-# Buyers that one tick looks at, and twins of one of them that go on at once.
+# Buyers that one tick looks at, twins of one of them that are moved at once, and of all in one tick.
 MOST_LOOKED_AT = 200
 MOST_WOKEN = 1000
+MOST_MOVED = 5000
 NIL = uuid.UUID(int=0)
 
 WAITING = constant(Standing.WAITING)
@@ -121,13 +126,41 @@ def _walk() -> Select[*tuple[Any, ...]]:
     )
 
 
+BUYER_STANDS_ASIDE = (
+    select(THE_BUYER.c.id)
+    .where(
+        THE_BUYER.c.id == BUYER,
+        THE_BUYER.c.standing == constant(Standing.SOURCE_LIMIT),
+        THE_BUYER.c.producer_id.is_not_distinct_from(JOBS.c.producer_id),
+    )
+    .correlate(JOBS)
+    .exists()
+)
+# Where a twin stands that could not buy either. To make one after the other the buyer would move all of them
+# for each of them.
+STANDS = case(
+    (BATCH_IS_BLOCKED, constant(Standing.PARKED)),
+    (PRODUCER_IS_SUSPENDED, constant(Standing.IN_LINE)),
+    (and_(is_on_the_web(JOBS.c.source), BUYER_STANDS_ASIDE), constant(Standing.SOURCE_LIMIT)),
+    else_=null(),
+)
+
+
 def _wake() -> Update:
     """All twins of a buyer that has the cutout. Of one that does not buy it, the first of each picture.
 
-    The others wait for that one then: only one of them can buy it, and each may fail in turn.
+    The others wait for that one then: only one of them can buy it, and each may fail in turn. What is kept
+    back itself does not wait any more.
     """
     some = (
-        select(JOBS.c.id, JOBS.c.source_sha256, JOBS.c.return_form, JOBS.c.priority, JOBS.c.place)
+        select(
+            JOBS.c.id,
+            JOBS.c.source_sha256,
+            JOBS.c.return_form,
+            JOBS.c.priority,
+            JOBS.c.place,
+            cast(STANDS, Text).label("stands"),
+        )
         .where(IS_WAITING, JOBS.c.waits_for == BUYER, not_(IT_IS_UNDER_WAY))
         .order_by(JOBS.c.priority, JOBS.c.place)
         .limit(MOST_WOKEN)
@@ -138,19 +171,23 @@ def _wake() -> Update:
     first = (
         func.first_value(some.c.id)
         .over(
-            partition_by=[some.c.source_sha256, some.c.return_form],
+            partition_by=[some.c.source_sha256, some.c.return_form, some.c.stands.is_(None)],
             order_by=[some.c.priority, some.c.place, some.c.id],
         )
         .label("first")
     )
-    ranked = select(some.c.id, first).cte("ranked")
-    goes = or_(ranked.c.id == ranked.c.first, IT_SUCCEEDED)
+    ranked = select(some.c.id, some.c.stands, first).cte("ranked")
+    waits_on = and_(ranked.c.stands.is_(None), ranked.c.id != ranked.c.first, not_(IT_SUCCEEDED))
     return (
         update(JOBS)
         .where(JOBS.c.id == ranked.c.id, IS_WAITING, JOBS.c.waits_for == BUYER)
         .values(
-            standing=case((goes, constant(Standing.IN_LINE)), else_=WAITING),
-            waits_for=case((goes, JOBS.c.waits_for), else_=ranked.c.first),
+            standing=case(
+                (waits_on, WAITING),
+                (IT_SUCCEEDED, constant(Standing.IN_LINE)),
+                else_=func.coalesce(ranked.c.stands, constant(Standing.IN_LINE)),
+            ),
+            waits_for=case((waits_on, ranked.c.first), else_=JOBS.c.waits_for),
             scheduled_at=func.now(),
         )
         .returning(JOBS.c.id)
@@ -182,7 +219,7 @@ IS_LEFT = and_(
 
 
 def wake_twins_of(database: Database, buyer: uuid.UUID) -> int:
-    """Let twins go on that wait for this job, at most MOST_WOKEN, unless it buys; returns how many."""
+    """Let twins go on that wait for this job, unless it buys; returns how many were moved."""
     return len(database.scalars(WAKE, {"buyer": buyer}).all())
 
 
@@ -213,8 +250,12 @@ class Twins:
         """Wake whose buyer is done, give each buyer its twins' best place; returns how many moved."""
         rows = database.execute(WALK, {"after": self._after, "most": MOST_LOOKED_AT}).all()
         self._after = rows[-1].waits_for if len(rows) == MOST_LOOKED_AT else NIL
-        moved = 0
+        moved, before = 0, NIL
         for row in rows:
+            if moved >= MOST_MOVED:
+                self._after = before
+                break
+            before = row.waits_for
             if not row.under_way:
                 moved += wake_twins_of(database, row.waits_for)
             elif row.is_behind:

@@ -8,6 +8,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 LONGEST_HOST = 253
 LONGEST_LABEL = 63
@@ -39,6 +40,15 @@ def address_fault(url: str) -> str | None:
     """Why an http:// or https:// address can never work, and what to write; None if it may."""
     found = _place(url)
     return found if isinstance(found, str) else None
+
+
+def server_of(url: str) -> str:
+    """The server of an address, one however its host and port are spelled; as it stands if it is none."""
+    found = _place(url)
+    if isinstance(found, str):
+        return urlsplit(url).netloc
+    host = f"[{found.host}]" if ":" in found.host else found.host
+    return host if found.port == DEFAULT_PORTS[found.scheme] else f"{host}:{found.port}"
 
 
 def reach_fault(url: str, private: Iterable[str]) -> str | None:

@@ -265,7 +265,7 @@ class Dispatcher:
             return
         if found.stops:
             if found.stops == {Stop.RESULTS} and self._unfetched.one_may_call:
-                self._let_one_call(connection)
+                self._let_one_call(connection, found)
             return
         window = self._limits.window(found.open_accounts)
         metrics.WINDOW.set(window)
@@ -296,9 +296,12 @@ class Dispatcher:
         threads = self._takers.call_threads
         return downloads.look(connection, threads, lease=self._lease, since=self._marks.outstanding)
 
-    def _let_one_call(self, connection: Connection) -> None:
+    def _let_one_call(self, connection: Connection, found: Survey) -> None:
         """Results cannot be fetched, and there is none left to try: one job buys another."""
         self._unfetched.one_may_call = False
+        if found.limited:
+            # There may be no other: nothing else comes back while calls stop.
+            self._returns.bring_back(connection, self._look_at_downloads(connection))
         calls = line.hand_out_calls(connection, 1, lease=self._lease)
         for job_id, _ in calls:
             breaker.let_one_call(connection, job_id)

@@ -25,6 +25,7 @@ from jobs.storage import (
     split_address,
 )
 from jobs.store import Remembered
+from jobs.web_addresses import server_of
 from worker.bucket_watch import BucketWatch
 from worker.endpoint.image_pages import login_page_at
 from worker.network import (
@@ -163,7 +164,7 @@ class SourceFetcher:
                 fetched = self._from_bucket(*address, remembered)
                 # The tag says all; the time is no finer than a second.
                 return SourcePicture(fetched.data, fetched.etag)
-            with self._hosts.turn(urlsplit(source).netloc, owner):
+            with self._hosts.turn(server_of(source), owner):
                 return self._from_web(source, remembered)
         except ObjectMissingError as error:
             raise SourceError(Fail("SOURCE_MISSING", f"{error}; upload it again")) from error

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from jobs import accounts, breaker, workers
 from jobs.enqueueing import NewJob, enqueue_all
 from jobs.settings import Settings
+from jobs.states import Stop
 from jobs.storage import Bucket
 from local import LocalServices
 from tests.support.fates import DONE, make_batch
@@ -104,6 +105,17 @@ class TestADispatcher:
         time.sleep(1)
         assert handed_out(engine) == 3 + 1 + 2  # in flight, for the next 0.4 s, spare
         assert messages(settings) == 6
+
+    @pytest.mark.long("a dispatcher's start, and the first probe of a breaker")
+    def test_tries_results_with_a_job_over_its_producers_bound(self, start: Start, engine: Engine) -> None:
+        """While calls stop for results that cannot be fetched, and no other job is there to try one."""
+        enqueue(engine, 1)
+        execute(engine, "UPDATE jobs SET standing = 'source_limit'")
+        with engine.begin() as connection:
+            breaker.trip(connection, "results at r.example: RESULT_UNAVAILABLE", of=Stop.RESULTS)
+        execute(engine, "UPDATE breaker SET probe_at = now() WHERE kind = 'results'")
+        start()
+        wait_until(lambda: handed_out(engine) == 1)
 
     def test_writes_the_results_of_batches_that_ended(
         self, start: Start, engine: Engine, bucket: Bucket

@@ -77,6 +77,24 @@ class TestAProducersDownloads:
         out = sum((tick(session) for _ in range(10)), Counter())
         assert out == {a: places_of(THREADS) // 2}
 
+    @pytest.mark.parametrize("scheme", ["http", "HTTPS", "Http"])
+    def test_are_known_however_their_scheme_is_written(self, session: Session, scheme: str) -> None:
+        """Capitals are as good as small letters."""
+        a = producer(session, "a")
+        put_in_line(session, a, 100, source=scheme + "://shop.example/{}.jpg")
+        out = sum((tick(session) for _ in range(10)), Counter())
+        assert out == {a: places_of(THREADS) // 2}
+
+    def test_that_come_back_wait_since_before_now(self, session: Session) -> None:
+        """The lease of a handing out that was none says nothing of them."""
+        put_in_line(session, producer(session, "a"), 40)
+        tick(session)
+        settle_all(session, session.scalars(text("SELECT id FROM producers")).one())
+        Returns().bring_back(session, downloads.look(session, THREADS, lease=LEASE))
+        ahead = "SELECT count(*) FROM jobs WHERE standing = 'in_line' AND scheduled_at > now()"
+        assert standings(session)["in_line"]
+        assert session.scalars(text(ahead)).one() == 0
+
     def test_leave_places_for_whoever_comes(self, session: Session) -> None:
         """Each further producer finds some, and gets them at the next tick."""
         for number in range(8):
@@ -100,6 +118,28 @@ class TestAProducersDownloads:
         put_in_line(session, b, 3, priority=Priority.BULK)
         out = sum((tick(session, room=4) for _ in range(10)), Counter())
         assert out == {b: 3}
+
+    def test_leave_others_their_turns_in_a_small_window(self, session: Session) -> None:
+        """Of one there are far more over its bound than are moved in some ticks: others are not behind."""
+        a, b = producer(session, "a"), producer(session, "b")
+        put_in_line(session, a, 2000)
+        for _ in range(5):
+            tick(session, room=4)
+        put_in_line(session, b, 10, source=UPLOADED)
+        out = sum((tick(session, room=4) for _ in range(4)), Counter())
+        assert out[b] == 10
+
+    def test_take_free_places_in_no_fixed_order(self, session: Session) -> None:
+        """With one place for all, the producer that is the last by its id has it in its turn."""
+        owners = sorted(producer(session, str(number)) for number in range(4))
+        for owner in owners:
+            put_in_line(session, owner, 40)
+        went: Counter[uuid.UUID | None] = Counter()
+        for _ in range(40):
+            went += tick(session, threads=2)
+            for owner in owners:
+                settle_all(session, owner)
+        assert all(went[owner] for owner in owners)
 
     def test_come_back_in_their_order(self, session: Session) -> None:
         """As places become free, the first ones first."""

@@ -5,18 +5,26 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from jobs import store
+from jobs import twins as twins_of
 from jobs.audit import audit, findings
 from jobs.audit.twins import CHECK
-from jobs.enqueueing import NewJob, create_batch, enqueue
+from jobs.enqueueing import NewJob, create_batch, enqueue, enqueue_all
 from jobs.line import hand_out_calls
 from jobs.models import Job
 from jobs.outcomes import Fail, Hold, Outcome, Retry, Snooze, StoredObject, Succeeded
+from jobs.producers import create_producer
 from jobs.states import Priority, State, Step
 from jobs.store import Bounds, Claim, Mine, Theirs
 from jobs.twins import Twins
 from tests.support.steps import LEASE, MAKING, SOURCE, begin, claim_one, new_worker, paid, record
 
 SHA256 = b"s" * 32
+KEEP_BACK = {
+    "suspended": "UPDATE producers SET suspended_at = now()",
+    "paused": "UPDATE batches SET paused_at = now();"
+    " UPDATE jobs SET standing = 'parked' WHERE standing = 'in_line'",
+    "source_limit": "UPDATE jobs SET standing = 'source_limit' WHERE standing = 'in_line'",
+}
 STORED = StoredObject("cutouts/a.png", b"c" * 32, "image/png", 100, 10, 20)
 
 
@@ -109,6 +117,41 @@ class TestTwins:
         )
         Twins().look(session)
         assert ask(session, claim_one(session, worker)) is not None
+
+    @pytest.mark.parametrize("kept_back", ["suspended", "paused", "source_limit"])
+    def test_that_cannot_buy_either_are_each_moved_once(self, session: Session, kept_back: str) -> None:
+        """Not all of them again for each that would be the next buyer."""
+        batch_id = create_batch(session, "b", producer_id=create_producer(session, "p")[0].id).id
+        ids = enqueue_all(session, [NewJob(SOURCE, str(n)) for n in range(6)], batch_id=batch_id)
+        session.execute(
+            text("UPDATE jobs SET standing = 'waiting', waits_for = :buyer WHERE id <> :buyer"),
+            {"buyer": ids[0]},
+        )
+        session.execute(text(KEEP_BACK[kept_back]))
+        twins = Twins()
+        assert [twins.look(session) for _ in range(3)] == [5, 0, 0]
+        stands = {"suspended": "in_line", "paused": "parked"}.get(kept_back, kept_back)
+        assert standings(session) == {stands: 6}
+
+    def test_of_many_buyers_are_moved_by_some_ticks(
+        self, session: Session, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A tick ends, and the next one goes on behind the last buyer."""
+        monkeypatch.setattr(twins_of, "MOST_MOVED", 3)
+        pairs = [[enqueue(session, NewJob(SOURCE)) for _ in range(2)] for _ in range(7)]
+        session.execute(
+            text("UPDATE jobs SET standing = 'waiting', waits_for = :buyer WHERE id = :id"),
+            [{"id": twin, "buyer": buyer} for buyer, twin in pairs],
+        )
+        session.execute(
+            text(
+                "UPDATE jobs SET state = 'failed', standing = NULL, finished_at = now(), code = 'X'"
+                " WHERE id = :id"
+            ),
+            [{"id": buyer} for buyer, _ in pairs],
+        )
+        twins = Twins()
+        assert [twins.look(session) for _ in range(4)] == [3, 3, 1, 0]
 
     def test_of_two_pictures_go_on_apart(self, session: Session, worker: uuid.UUID) -> None:
         """A buyer whose source was changed bought two pictures: the first twin of each goes on."""

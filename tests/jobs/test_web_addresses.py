@@ -9,7 +9,7 @@ from jobs.ingest.addresses import Addresses
 from jobs.ingest.errors import UnusableError
 from jobs.schedules.errors import InvalidScheduleError
 from jobs.schedules.sources import require_source
-from jobs.web_addresses import address_fault, reach_fault
+from jobs.web_addresses import address_fault, reach_fault, server_of
 from jobs.webhooks.addresses import InvalidWebhookError, check_webhook_url
 
 NEVER = [
@@ -122,3 +122,18 @@ def test_a_named_host_may_be_inside(url: str, entry: str) -> None:
 def test_no_fault_tells_a_password() -> None:
     """What stands before the host is left out."""
     assert "hush" not in str(address_fault("https://me:hush@shop.example:0/"))
+
+
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [
+        ("https://shop.example/a", "shop.example"),
+        ("HTTPS://Shop.Example:443/a", "shop.example"),
+        ("https://shop.example./a?b", "shop.example"),
+        ("http://shop.example:443/", "shop.example:443"),
+        ("https://[0:0:0:0:0:0:0:1]:8443/", "[::1]:8443"),
+    ],
+)
+def test_a_server_is_one_however_it_is_spelled(url: str, server: str) -> None:
+    """Its places are not more for it."""
+    assert server_of(url) == server

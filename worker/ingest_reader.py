@@ -218,14 +218,14 @@ def _rest(connection: Connection, request: Request, why: str, *, told: str | Non
         return
     rest_s = min(FIRST_REST_S * 2**request.tries, LONGEST_REST_S)
     log.warning("the ingest of batch %s rests for %.0f s: %s", request.batch_id, rest_s, why)
-    rest_request(connection, request.batch_id, rest_s)
+    rest_request(connection, request.batch_id, rest_s, request.deaths)
 
 
 def _rest_for_room(connection: Connection, request: Request, why: IngestRestsError, took_s: float) -> None:
     """What was stored is read again first: the longer that takes, the longer it rests."""
     rest_s = min(max(FIRST_ROOM_REST_S, took_s * RESTS_TIMES), LONGEST_REST_S)
     log.info("the ingest of batch %s rests for %.0f s: %s", request.batch_id, rest_s, why)
-    rest_for_room(connection, request.batch_id, rest_s, why.why, str(why))
+    rest_for_room(connection, request.batch_id, rest_s, request.deaths, code=why.why, message=str(why))
 
 
 def _fail(connection: Connection, request: Request, why: str, code: str | None = None) -> None:

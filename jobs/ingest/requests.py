@@ -79,12 +79,16 @@ FAIL = (
     .where(UNFINISHED)
     .values(finished_at=func.now(), error=bindparam("why"), code=bindparam("its_code"), message=null())
 )
+# Not none: to rest is not to come any further, or a file could end its readers between two rests for ever.
+AS_BEFORE = func.least(INGESTS.c.deaths, bindparam("before"))
 REST = (
     update(INGESTS)
     .where(UNFINISHED)
-    .values(due_at=func.now() + bindparam("rest", type_=Interval), tries=INGESTS.c.tries + 1, deaths=0)
+    .values(
+        due_at=func.now() + bindparam("rest", type_=Interval), tries=INGESTS.c.tries + 1, deaths=AS_BEFORE
+    )
 )
-PUT_DOWN = update(INGESTS).where(UNFINISHED).values(deaths=func.least(INGESTS.c.deaths, bindparam("before")))
+PUT_DOWN = update(INGESTS).where(UNFINISHED).values(deaths=AS_BEFORE)
 KEEP_MANIFEST = (
     update(INGESTS).where(UNFINISHED).values(manifest_key=bindparam("key"), to_fetch=False, deaths=0)
 )
@@ -97,7 +101,7 @@ REST_FOR_ROOM = (
     .where(UNFINISHED)
     .values(
         due_at=func.now() + bindparam("rest", type_=Interval),
-        deaths=0,
+        deaths=AS_BEFORE,
         code=bindparam("why", type_=Text),
         message=bindparam("words", type_=Text),
     )
@@ -191,9 +195,10 @@ def fail_request(connection: Connection, batch_id: uuid.UUID, why: str, code: st
     connection.commit()
 
 
-def rest_request(connection: Connection, batch_id: uuid.UUID, seconds: float) -> None:
-    """Let a request be taken up again later."""
-    connection.execute(REST, {"batch": batch_id, "rest": timedelta(seconds=seconds)})
+def rest_request(connection: Connection, batch_id: uuid.UUID, seconds: float, deaths: int) -> None:
+    """Let a request be taken up again later. `deaths` is as it was."""
+    rest = {"rest": timedelta(seconds=seconds), "before": deaths}
+    connection.execute(REST, {"batch": batch_id} | rest)
     connection.commit()
 
 
@@ -211,10 +216,13 @@ def ended_of(connection: Connection, batch_ids: Collection[uuid.UUID]) -> set[uu
 
 
 def rest_for_room(
-    connection: Connection, batch_id: uuid.UUID, seconds: float, code: str, message: str
+    connection: Connection, batch_id: uuid.UUID, seconds: float, deaths: int, *, code: str, message: str
 ) -> None:
-    """Let a request be looked at again later, with the reason why it rests; its tries are left to it."""
-    rest = {"rest": timedelta(seconds=seconds), "why": code, "words": message}
+    """Let a request be looked at again later, with the reason why it rests; its tries are left to it.
+
+    `deaths` is as it was.
+    """
+    rest = {"rest": timedelta(seconds=seconds), "before": deaths, "why": code, "words": message}
     connection.execute(REST_FOR_ROOM, {"batch": batch_id} | rest)
     connection.commit()
 

@@ -14,12 +14,16 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
 
 from jobs.database import connect
+from jobs.enqueueing import NewJob, enqueue
 from jobs.ingest.requests import fail_request, next_request
+from jobs.producers import set_quota
 from jobs.settings import Settings
 from jobs.storage import Bucket
 from tests.support.machine import scaled
+from tests.support.ports import free_port
 from tests.support.system import System, wait_until
 from tests.worker.ingesting import CSV, Desk
 from tests.worker.wire import read_request, serving, silent
@@ -311,6 +315,44 @@ class TestAFileThatEndsItsReader:
         desk.set_deaths(batch_id, 1)
         assert Ingester(known, desk.engine, bucket).serve()
         assert desk.is_read(batch_id)
+
+    def test_keeps_its_deaths_while_it_rests(
+        self,
+        desk: Desk,
+        known: Settings,
+        bucket: Bucket,
+        environment: dict[str, str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Or it could end the ingester itself between two rests, as often as its producer has no room."""
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        producer = desk.producer("a")
+        with Session(desk.engine) as session, session.begin():
+            set_quota(session, producer, 1)
+            enqueue(session, NewJob("https://shop.example/a.jpg"), producer_id=producer)
+        batch_id = desk.upload(producer)
+        desk.set_deaths(batch_id, 1)
+        assert Ingester(known, desk.engine, bucket).serve()
+        assert desk.look("code", batch_id) == "QUOTA_REACHED"
+        assert desk.look("deaths", batch_id) == 1
+
+    def test_is_not_at_fault_where_postgres_is_away(
+        self,
+        desk: Desk,
+        known: Settings,
+        bucket: Bucket,
+        environment: dict[str, str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """The process of its own ends, and none has died."""
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("CUTOUT_DATABASE_URL", f"postgresql://nobody@127.0.0.1:{free_port()}/none")
+        batch_id = desk.upload(None)
+        desk.set_deaths(batch_id, 1)
+        assert Ingester(known, desk.engine, bucket).serve()
+        assert desk.look("deaths", batch_id) == 1
 
     def test_loses_its_deaths_once_it_comes_further(
         self, desk: Desk, known: Settings, bucket: Bucket

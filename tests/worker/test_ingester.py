@@ -27,7 +27,7 @@ from tests.support.ports import free_port
 from tests.support.system import System, wait_until
 from tests.worker.ingesting import CSV, Desk
 from tests.worker.wire import read_request, serving, silent
-from worker import ingest_reader
+from worker import ingest_reader, ingest_room
 from worker.ingest_places import Places
 from worker.ingest_reader import Reader
 from worker.ingester import CONNECTIONS, MOST_DEATHS, Ingester
@@ -290,6 +290,23 @@ class TestADownload:
                 "it rests",
                 within_s=5.0,
             )
+
+
+class TestAnArchive:
+    def test_waits_for_room_that_others_take_and_loses_no_try(
+        self, desk: Desk, known: Settings, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """However long others have archives: after so many tries it would have failed by their doing."""
+        monkeypatch.setattr(ingest_room, "free_bytes", lambda: 0)
+        packed = BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr("a.jpg", b"x")
+        batch_id = desk.upload(desk.producer("a"), packed.getvalue())
+        reader = Reader(known, desk.engine, bucket)
+        reader._room._copies[uuid.uuid4()] = desk.producer("b"), 1000
+        assert Ingester(known, desk.engine, bucket, reader=reader).serve()
+        assert desk.look("code", batch_id) == "ARCHIVE_ROOM_TAKEN"
+        assert desk.look("tries = 0 AND due_at > now()", batch_id) is True
 
 
 class TestAFileThatEndsItsReader:

@@ -46,7 +46,7 @@ def _largest(headers: Headers, most: int) -> int:
     if "transfer-encoding" in headers:
         return most
     declared = headers.get("content-length", "")
-    return min(int(declared), most) if declared.isdigit() else 0
+    return min(int(declared), most) if declared.isdecimal() else 0
 
 
 class BodyLimit:
@@ -66,7 +66,7 @@ class BodyLimit:
         scope.setdefault("state", {})[MOST_BYTES] = _largest(headers, most)
         text = f"the request's body has more than {most} bytes, the limit here"
         declared = headers.get("content-length", "0")
-        if declared.isdigit() and int(declared) > most:
+        if declared.isdecimal() and int(declared) > most:
             answer = problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", text)
             await answer(scope, receive, send)
             return

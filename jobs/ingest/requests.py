@@ -9,6 +9,7 @@ from datetime import timedelta
 from sqlalchemy import (
     ARRAY,
     Connection,
+    Integer,
     Interval,
     Text,
     Uuid,
@@ -94,6 +95,17 @@ KEEP_MANIFEST = (
 )
 ENDED = select(INGESTS.c.batch_id).where(
     INGESTS.c.batch_id == func.any(bindparam("these", type_=ARRAY(Uuid))), INGESTS.c.finished_at.is_not(None)
+)
+UNFINISHED_OF = (
+    select(INGESTS.c.batch_id)
+    .where(
+        # Both, for the index begins with it.
+        INGESTS.c.to_fetch.in_([False, True]),
+        INGESTS.c.asked_by == bindparam("asked_by", type_=Uuid),
+        INGESTS.c.source.is_not(None),
+        INGESTS.c.finished_at.is_(None),
+    )
+    .limit(bindparam("most", type_=Integer))
 )
 # To rest for want of room is no trouble: it may be for as long as it takes.
 REST_FOR_ROOM = (
@@ -225,6 +237,15 @@ def rest_for_room(
     rest = {"rest": timedelta(seconds=seconds), "before": deaths, "why": code, "words": message}
     connection.execute(REST_FOR_ROOM, {"batch": batch_id} | rest)
     connection.commit()
+
+
+def count_unfinished(connection: Connection, asked_by: uuid.UUID, most: int) -> int:
+    """How many requests somebody has that have not ended, counted as far as `most`."""
+    some = UNFINISHED_OF.subquery()
+    values = {"asked_by": asked_by, "most": most}
+    counted = connection.scalar(select(func.count()).select_from(some), values) or 0
+    connection.commit()
+    return counted
 
 
 def keep_manifest(connection: Connection, batch_id: uuid.UUID, key: str) -> None:

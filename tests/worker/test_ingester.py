@@ -1,5 +1,6 @@
 """Several producers' ingests at the same time: nobody waits for what another one sent."""
 
+import itertools
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import Engine, text
@@ -290,6 +292,28 @@ class TestADownload:
                 "it rests",
                 within_s=5.0,
             )
+
+
+class TestIngestsWithoutRoom:
+    def test_rest_the_longer_the_more_their_producer_has(
+        self, desk: Desk, known: Settings, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Together they take no more of an ingester than one does."""
+        # Each look takes a second.
+        ticks = SimpleNamespace(monotonic=itertools.count().__next__)
+        monkeypatch.setattr(ingest_reader, "time", ticks)
+        rests = []
+        for name, count in (("a", 1), ("b", 100)):
+            producer = desk.producer(name)
+            with Session(desk.engine) as session, session.begin():
+                set_quota(session, producer, 1)
+                enqueue(session, NewJob("https://shop.example/a.jpg"), producer_id=producer)
+            asked = [desk.ask(producer, "an upload", key="none") for _ in range(count)]
+            assert Ingester(known, desk.engine, bucket).serve()
+            rested = [desk.look("code IS NOT NULL", one) for one in asked]
+            rests.append(desk.look("extract(epoch FROM due_at - now())", asked[rested.index(True)]))
+        assert 0 < rests[0] <= 20
+        assert 1000 < rests[1] <= 2000
 
 
 class TestAnArchive:

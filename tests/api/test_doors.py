@@ -418,13 +418,13 @@ class TestASuspendedProducer:
         send(shop, rows_of(3))
         open_ = open_object
 
-        def suspend_then_open(*given: Any) -> Any:
+        def suspend_then_open(*given: Any, **more: Any) -> Any:
             with Session(engine) as session, session.begin():
                 assert suspending.suspend(session, producer_id)
-            return open_(*given)
+            return open_(*given, **more)
 
         # Between the look for room and the reading.
-        monkeypatch.setattr("worker.ingester.open_object", suspend_then_open)
+        monkeypatch.setattr("worker.ingest_reader.open_object", suspend_then_open)
         assert ingester.serve()
         assert scalar(engine, "SELECT code FROM ingests") == "PRODUCER_SUSPENDED"
         assert unfinished(engine) == 0

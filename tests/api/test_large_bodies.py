@@ -131,12 +131,12 @@ class TestTheLargestBody:
                 answers.append(client.post("/v1/batches", content=body, headers=JSON))
 
         with engine.connect() as connection:
-            # Whoever enqueues waits for the line's present, and holds its request meanwhile.
-            connection.execute(text("LOCK TABLE line IN ACCESS EXCLUSIVE MODE"))
+            # Whoever enqueues asks how far its producer's line has come, and holds its request meanwhile.
+            connection.execute(text("LOCK TABLE shares IN ACCESS EXCLUSIVE MODE"))
             first = threading.Thread(target=post)
             first.start()
             deadline = time.monotonic() + scaled(10)
-            waits = text("SELECT count(*) FROM pg_locks WHERE relation = 'line'::regclass AND NOT granted")
+            waits = text("SELECT count(*) FROM pg_locks WHERE relation = 'shares'::regclass AND NOT granted")
             while not connection.scalar(waits):
                 assert time.monotonic() < deadline, "it was never begun"
                 time.sleep(0.01)

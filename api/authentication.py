@@ -42,6 +42,12 @@ async def authenticate(request: Request, at_hand: Services) -> KnownKey:
     return known
 
 
+async def is_still_valid(request: Request, at_hand: Services) -> bool:
+    """Whether the key of an authenticated request would be taken now, as known within the last second."""
+    known = await at_hand.keys.get(hash_of(_bearer(request.headers["authorization"])), since=0.0)
+    return known is not None and not known.suspended
+
+
 def ceilings_of(request: Request) -> Ceilings:
     """What the producer of an authenticated request may ask for."""
     known: KnownKey = request.state.key

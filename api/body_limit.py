@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from http import HTTPStatus
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.manifests import is_manifest
@@ -39,12 +40,13 @@ def limits_of(known: Settings) -> Limit:
     return limit
 
 
-def _largest(headers: dict[bytes, bytes], most: int) -> int:
+def _largest(headers: Headers, most: int) -> int:
     """How many bytes the body has at most, 0 without one."""
-    declared = headers.get(b"content-length")
-    if declared is not None and declared.isdigit():
-        return min(int(declared), most)
-    return most if b"transfer-encoding" in headers else 0
+    # It comes before a length, which then says nothing (RFC 9112, 6.3).
+    if "transfer-encoding" in headers:
+        return most
+    declared = headers.get("content-length", "")
+    return min(int(declared), most) if declared.isdecimal() else 0
 
 
 class BodyLimit:
@@ -57,13 +59,14 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
-        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
+        # The first of several is what the routes see.
+        headers = Headers(scope=scope)
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         most = self.limit(scope, kind)
         scope.setdefault("state", {})[MOST_BYTES] = _largest(headers, most)
         text = f"the request's body has more than {most} bytes, the limit here"
-        declared = headers.get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > most:
+        declared = headers.get("content-length", "0")
+        if declared.isdecimal() and int(declared) > most:
             answer = problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", text)
             await answer(scope, receive, send)
             return

@@ -5,7 +5,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from sse_starlette import ServerSentEvent
 
@@ -32,11 +32,19 @@ class Events:
         self.places = Places("streams", "event streams", MOST_STREAMS)
 
     async def of(
-        self, batch_id: uuid.UUID, producer_id: uuid.UUID, after: Position | None
+        self,
+        batch_id: uuid.UUID,
+        producer_id: uuid.UUID,
+        after: Position | None,
+        may_look: Callable[[], Awaitable[bool]],
     ) -> AsyncIterator[bytes]:
-        """Events in pieces, up to that of the batch's end, or until there is no look at it in time."""
+        """Events in pieces, up to that of the batch's end, or until there is no look at it in time.
+
+        `may_look` says before each look whether the key of who asks is still taken; the stream ends with it.
+        """
+        stream = _Stream(self._looks, self._counting, batch_id, producer_id, after)
         try:
-            async for piece in _Stream(self._looks, self._counting, batch_id, producer_id, after).pieces():
+            async for piece in stream.pieces(may_look):
                 yield piece
         except (PostgresAwayError, ProblemError) as error:
             log.warning("the events of the batch %s end: %s", batch_id, error)
@@ -58,8 +66,8 @@ class _Stream:
         self._at = after
         self._told: str | None = None
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        while True:
+    async def pieces(self, may_look: Callable[[], Awaitable[bool]]) -> AsyncIterator[bytes]:
+        while await may_look():
             began_at = time.monotonic()
             counted = await self._counting.of(self._batch_id, self._producer_id)
             if counted is None:

@@ -11,6 +11,7 @@ from fastapi import Request
 
 from api.problems import ProblemError
 from api.services import Services
+from jobs.database import is_away
 from jobs.enqueueing import NewJob
 from jobs.ingest.archive_sizes import archives_within
 from jobs.storage import Bucket
@@ -84,10 +85,13 @@ def _line(job: NewJob) -> bytes:
 
 @contextmanager
 def left_behind(bucket: Bucket, key: str | None) -> Iterator[None]:
-    """Remove the manifest from the bucket if what is done with it fails, or was done before."""
+    """Remove the manifest from the bucket if what is done with it fails, or was done before.
+
+    Where Postgres went away it stays: the batch may be there, and would have nothing to be read from.
+    """
     try:
         yield
-    except Exception:
-        if key is not None:
+    except Exception as error:
+        if key is not None and not is_away(error):
             bucket.delete(key)
         raise

@@ -64,7 +64,7 @@ class Services:
     download_threads: Threads
     move_threads: Threads
     # Large bodies are validated off the event loop, and share one interpreter with it.
-    validations: CapacityLimiter
+    validations: Threads
     moves: Places
     small_bodies: Places
     large_bodies: Places
@@ -114,7 +114,7 @@ def open_services(known: Settings) -> Services:
         upload_threads=Threads("uploads", CapacityLimiter(known.api_uploads), known.api_uploads),
         download_threads=Threads("downloads", CapacityLimiter(DOWNLOADS_AT_WORK), DOWNLOADS_AT_WORK),
         move_threads=Threads("moves", CapacityLimiter(MOVES_AT_ONCE), MOVES_AT_ONCE),
-        validations=CapacityLimiter(VALIDATED_AT_ONCE),
+        validations=Threads("validations", CapacityLimiter(VALIDATED_AT_ONCE), VALIDATED_AT_ONCE),
         moves=Places("moves", "changes of a whole batch", MOVES_AT_ONCE),
         large_bodies=Places("large_bodies", f"JSON bodies of more than {USUAL_BYTES:,} bytes", LARGE_BODIES),
         small_bodies=Places("bodies", "requests with a body", SMALL_BODIES),

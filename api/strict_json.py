@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-from anyio import to_thread
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from api.json_bounds import JsonBounds
 from api.problems import ProblemError, invalid_request
+from api.services import Services
 from api.sizes import USUAL_BYTES
 
 # Reading so much takes less than handing it to a thread and back would be worth.
@@ -68,12 +68,15 @@ class JsonRequest(Request):
 
 
 async def read_model(request: Request, model: type[Model]) -> Model:
-    """The JSON body as the model; raises a problem 422 for the first of its faults."""
+    """The JSON body as the model; raises a problem 422 for the first of its faults.
+
+    A problem 429 if it gets no turn of its producer.
+    """
     body = await request.body()
     if len(body) <= INLINE_BYTES:
         return _validated(model, body)
-    validations = request.app.state.services.validations
-    return await to_thread.run_sync(_validated, model, body, limiter=validations)
+    at_hand: Services = request.app.state.services
+    return await at_hand.validations.run(request.state.key.producer_id, _validated, model, body)
 
 
 def validated(model: type[Model], fields: Mapping[str, Any]) -> Model:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from jobs.ingest.requests import Request, put_down
 from jobs.ingest.stopping import Stop
+from worker.ingest_child import POSTGRES_AWAY
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +18,7 @@ STOP_WITHIN_S = 3.0
 
 def read_apart(connection: Connection, request: Request, stop: Stop) -> None:
     """Let a process carry out what this session holds, to its end or until stopped. Its death leaves the
-    request as it is: counted as one more.
+    request as it is: counted as one more. Raises if Postgres is away.
     """
     child = subprocess.Popen(  # noqa: S603 - ourselves
         [sys.executable, "-m", "worker.ingest_child", str(request.batch_id)],
@@ -36,7 +37,7 @@ def read_apart(connection: Connection, request: Request, stop: Stop) -> None:
         if child.poll() is None:
             child.kill()
             child.wait()
-    if stop.is_set():
+    if stop.is_set() or child.returncode == POSTGRES_AWAY:
         put_down(connection, request.batch_id, request.deaths)
     elif child.returncode:
         log.error(

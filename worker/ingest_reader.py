@@ -22,6 +22,7 @@ from jobs.ingest.planned import plan_batch
 from jobs.ingest.quota_room import IngestRestsError, QuotaRoom
 from jobs.ingest.requests import (
     Request,
+    count_unfinished,
     fail_request,
     is_on_the_web,
     keep_manifest,
@@ -49,8 +50,9 @@ MANIFEST_DEADLINE_S = 3600.0
 LEAST_BYTES_PER_SECOND = 16 * 1024
 # 30 s, 1 min, 2 min ... together some 5 h.
 FIRST_REST_S, LONGEST_REST_S, MOST_TRIES = 30.0, 3600.0, 12
-# For want of room: an ingest that rests takes a twentieth of a process at most.
+# For want of room: all ingests of one producer that rest take a twentieth of a process at most.
 FIRST_ROOM_REST_S, RESTS_TIMES = 5.0, 20.0
+MOST_RESTING = 100_000
 MOST_REJECTS_LISTED = 10_000
 # Of a source most of whose pictures are rejected, no more are looked at.
 ABSURD_REJECTS, LEAST_TAKEN = 100_000, 0.1
@@ -218,14 +220,17 @@ def _rest(connection: Connection, request: Request, why: str, *, told: str | Non
         return
     rest_s = min(FIRST_REST_S * 2**request.tries, LONGEST_REST_S)
     log.warning("the ingest of batch %s rests for %.0f s: %s", request.batch_id, rest_s, why)
-    rest_request(connection, request.batch_id, rest_s)
+    rest_request(connection, request.batch_id, rest_s, request.deaths)
 
 
 def _rest_for_room(connection: Connection, request: Request, why: IngestRestsError, took_s: float) -> None:
-    """What was stored is read again first: the longer that takes, the longer it rests."""
-    rest_s = min(max(FIRST_ROOM_REST_S, took_s * RESTS_TIMES), LONGEST_REST_S)
+    """What was stored is read again first: the longer that takes, the longer it rests, and the more others of
+    its producer do.
+    """
+    alike = count_unfinished(connection, request.asked_by, MOST_RESTING)
+    rest_s = min(max(FIRST_ROOM_REST_S, took_s * RESTS_TIMES * alike), LONGEST_REST_S)
     log.info("the ingest of batch %s rests for %.0f s: %s", request.batch_id, rest_s, why)
-    rest_for_room(connection, request.batch_id, rest_s, why.why, str(why))
+    rest_for_room(connection, request.batch_id, rest_s, request.deaths, code=why.why, message=str(why))
 
 
 def _fail(connection: Connection, request: Request, why: str, code: str | None = None) -> None:

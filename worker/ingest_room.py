@@ -8,8 +8,11 @@ from contextlib import contextmanager
 
 from jobs.ingest.errors import IngestError, NoRoomError
 from jobs.ingest.files import SourceFile
+from jobs.ingest.quota_room import IngestRestsError
 from jobs.ingest.temporary import free_bytes, unpacked_bytes
 from jobs.settings import Settings
+
+ARCHIVE_ROOM_TAKEN = "ARCHIVE_ROOM_TAKEN"
 
 
 class Room:
@@ -26,7 +29,8 @@ class Room:
     def make(self, batch_id: uuid.UUID, owner: uuid.UUID, file: SourceFile) -> Iterator[None]:
         """Keep room for a copy while it is written, and count it until it is given up.
 
-        Raises IngestError for an archive that is too large, NoRoomError while others take the room.
+        Raises IngestError for an archive that is too large, IngestRestsError while other archives take the
+        room, for as long as that may be, and NoRoomError if it is something else that does.
         """
         if file.size > self._most:
             raise IngestError(
@@ -53,10 +57,17 @@ class Room:
             size for other, (who, size) in self._copies.items() if who == owner and other != batch_id
         )
         if its_own + file.size > self._most:
-            raise NoRoomError(f"{file.name} waits until other archives of the same producer are read")
-        free = free_bytes() - sum(self._copying.values())
-        if file.size + self._beside > free:
-            raise NoRoomError(
-                f"{file.name} has {file.size:,} bytes, its pictures take up to {self._beside:,} beside them,"
-                f" and {tempfile.gettempdir()} has room for {free:,}: make room, or set TMPDIR"
+            raise IngestRestsError(
+                ARCHIVE_ROOM_TAKEN, f"{file.name} waits until other archives of the same producer are read"
             )
+        free = free_bytes() - sum(self._copying.values())
+        if file.size + self._beside <= free:
+            return
+        if self._copies.keys() - {batch_id}:
+            raise IngestRestsError(
+                ARCHIVE_ROOM_TAKEN, f"{file.name} waits until other archives are read, which take the room"
+            )
+        raise NoRoomError(
+            f"{file.name} has {file.size:,} bytes, its pictures take up to {self._beside:,} beside them,"
+            f" and {tempfile.gettempdir()} has room for {free:,}: make room, or set TMPDIR"
+        )

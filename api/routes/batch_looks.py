@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import AsyncIterator
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from fastapi import Depends, Header, Request, Response
 from sse_starlette import EventSourceResponse
 
 from api.access import AtHand, ProducerId
+from api.authentication import is_still_valid
 from api.conditional import NOT_MODIFIED, Wait, answer, etag_of, is_news_awaited
 from api.counting import CountedBatch
 from api.cursors import read_event_id
@@ -117,6 +119,7 @@ async def get(
 )
 async def get_events(
     batch_id: uuid.UUID,
+    request: Request,
     at_hand: AtHand,
     producer_id: ProducerId,
     _place: StreamPlace,
@@ -126,14 +129,17 @@ async def get_events(
 ) -> Response:
     """Follow a batch: each job as it ends, in that order, from the first one on or behind `Last-Event-ID`.
 
-    The stream ends with the batch. Told once; after a connection that broke, the last events may come again.
+    The stream ends with the batch, or once your key is refused. Told once; after a connection that broke, the
+    last events may come again.
     """
     counted = await own_batch(at_hand, batch_id, producer_id)
     after, ended = (None, False) if last_event_id is None else read_event_id(last_event_id)
     if ended and after is not None and counted.status.finished_at == after.finished_at:
         return Response(status_code=HTTPStatus.NO_CONTENT)
     return EventSourceResponse(
-        at_hand.events.of(batch_id, producer_id, after), ping=KEEP_ALIVE_EVERY_S, send_timeout=SEND_WITHIN_S
+        at_hand.events.of(batch_id, producer_id, after, partial(is_still_valid, request, at_hand)),
+        ping=KEEP_ALIVE_EVERY_S,
+        send_timeout=SEND_WITHIN_S,
     )
 
 

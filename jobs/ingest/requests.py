@@ -9,6 +9,7 @@ from datetime import timedelta
 from sqlalchemy import (
     ARRAY,
     Connection,
+    Integer,
     Interval,
     Text,
     Uuid,
@@ -79,17 +80,32 @@ FAIL = (
     .where(UNFINISHED)
     .values(finished_at=func.now(), error=bindparam("why"), code=bindparam("its_code"), message=null())
 )
+# Not none: to rest is not to come any further, or a file could end its readers between two rests for ever.
+AS_BEFORE = func.least(INGESTS.c.deaths, bindparam("before"))
 REST = (
     update(INGESTS)
     .where(UNFINISHED)
-    .values(due_at=func.now() + bindparam("rest", type_=Interval), tries=INGESTS.c.tries + 1, deaths=0)
+    .values(
+        due_at=func.now() + bindparam("rest", type_=Interval), tries=INGESTS.c.tries + 1, deaths=AS_BEFORE
+    )
 )
-PUT_DOWN = update(INGESTS).where(UNFINISHED).values(deaths=func.least(INGESTS.c.deaths, bindparam("before")))
+PUT_DOWN = update(INGESTS).where(UNFINISHED).values(deaths=AS_BEFORE)
 KEEP_MANIFEST = (
     update(INGESTS).where(UNFINISHED).values(manifest_key=bindparam("key"), to_fetch=False, deaths=0)
 )
 ENDED = select(INGESTS.c.batch_id).where(
     INGESTS.c.batch_id == func.any(bindparam("these", type_=ARRAY(Uuid))), INGESTS.c.finished_at.is_not(None)
+)
+UNFINISHED_OF = (
+    select(INGESTS.c.batch_id)
+    .where(
+        # Both, for the index begins with it.
+        INGESTS.c.to_fetch.in_([False, True]),
+        INGESTS.c.asked_by == bindparam("asked_by", type_=Uuid),
+        INGESTS.c.source.is_not(None),
+        INGESTS.c.finished_at.is_(None),
+    )
+    .limit(bindparam("most", type_=Integer))
 )
 # To rest for want of room is no trouble: it may be for as long as it takes.
 REST_FOR_ROOM = (
@@ -97,7 +113,7 @@ REST_FOR_ROOM = (
     .where(UNFINISHED)
     .values(
         due_at=func.now() + bindparam("rest", type_=Interval),
-        deaths=0,
+        deaths=AS_BEFORE,
         code=bindparam("why", type_=Text),
         message=bindparam("words", type_=Text),
     )
@@ -191,9 +207,10 @@ def fail_request(connection: Connection, batch_id: uuid.UUID, why: str, code: st
     connection.commit()
 
 
-def rest_request(connection: Connection, batch_id: uuid.UUID, seconds: float) -> None:
-    """Let a request be taken up again later."""
-    connection.execute(REST, {"batch": batch_id, "rest": timedelta(seconds=seconds)})
+def rest_request(connection: Connection, batch_id: uuid.UUID, seconds: float, deaths: int) -> None:
+    """Let a request be taken up again later. `deaths` is as it was."""
+    rest = {"rest": timedelta(seconds=seconds), "before": deaths}
+    connection.execute(REST, {"batch": batch_id} | rest)
     connection.commit()
 
 
@@ -211,12 +228,24 @@ def ended_of(connection: Connection, batch_ids: Collection[uuid.UUID]) -> set[uu
 
 
 def rest_for_room(
-    connection: Connection, batch_id: uuid.UUID, seconds: float, code: str, message: str
+    connection: Connection, batch_id: uuid.UUID, seconds: float, deaths: int, *, code: str, message: str
 ) -> None:
-    """Let a request be looked at again later, with the reason why it rests; its tries are left to it."""
-    rest = {"rest": timedelta(seconds=seconds), "why": code, "words": message}
+    """Let a request be looked at again later, with the reason why it rests; its tries are left to it.
+
+    `deaths` is as it was.
+    """
+    rest = {"rest": timedelta(seconds=seconds), "before": deaths, "why": code, "words": message}
     connection.execute(REST_FOR_ROOM, {"batch": batch_id} | rest)
     connection.commit()
+
+
+def count_unfinished(connection: Connection, asked_by: uuid.UUID, most: int) -> int:
+    """How many requests somebody has that have not ended, counted as far as `most`."""
+    some = UNFINISHED_OF.subquery()
+    values = {"asked_by": asked_by, "most": most}
+    counted = connection.scalar(select(func.count()).select_from(some), values) or 0
+    connection.commit()
+    return counted
 
 
 def keep_manifest(connection: Connection, batch_id: uuid.UUID, key: str) -> None:

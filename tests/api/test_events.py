@@ -11,9 +11,11 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from api.services import Services
+from jobs.api_keys import revoke_keys
 from jobs.finished import ROWS_A_PAGE, finished_jobs, told_until
 from jobs.outcomes import Fail
 from jobs.store import settle
+from jobs.suspending import suspend
 from tests.api.conftest import Served, key_for, producer_of
 from tests.api.test_jobs import problem_of
 from tests.support.fates import DONE, Fates, make_batch
@@ -57,6 +59,21 @@ def jobs_of(stream: list[Event]) -> list[str]:
 
 
 class TestEvents:
+    @pytest.mark.parametrize("refused", ["revoked", "suspended"])
+    def test_end_when_the_key_is_refused(self, shop: httpx.Client, engine: Engine, refused: str) -> None:
+        """Whoever has a key that leaked does not look on to the batch's end."""
+        producer_id = producer_of(engine)
+        batch_id = make_batch(engine, {"a": None}, producer_id=producer_id)
+        with shop.stream("GET", f"/v1/batches/{batch_id}/events", timeout=scaled(10)) as answer:
+            came = read(answer)
+            assert next(came).name == "progress"
+            with Session(engine) as session, session.begin():
+                if refused == "revoked":
+                    assert revoke_keys(session, producer_id) == 1
+                else:
+                    assert suspend(session, producer_id)
+            assert list(came) == []
+
     def test_tell_of_each_job_and_of_the_end(self, shop: httpx.Client, engine: Engine) -> None:
         """How each ended, in that order, then the batch as it is; then the stream ends."""
         fates: Fates = {"a": DONE, "b": Fail("BROKEN", "m")}

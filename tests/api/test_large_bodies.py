@@ -131,7 +131,7 @@ class TestTheLargestBody:
                 answers.append(client.post("/v1/batches", content=body, headers=JSON))
 
         with engine.connect() as connection:
-            # Whoever enqueues waits for its line's present, and holds its request meanwhile.
+            # Whoever enqueues asks how far its producer's line has come, and holds its request meanwhile.
             connection.execute(text("LOCK TABLE shares IN ACCESS EXCLUSIVE MODE"))
             first = threading.Thread(target=post)
             first.start()

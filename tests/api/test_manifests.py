@@ -13,6 +13,8 @@ from fastapi import FastAPI
 from sqlalchemy import Engine, text
 
 from api.app import create_app
+from api.manifests import left_behind
+from jobs.database import PostgresAwayError
 from jobs.parked import unpark
 from jobs.settings import Settings
 from jobs.storage import Bucket
@@ -420,3 +422,13 @@ class TestWhatIsSaidOfASource:
         """Before the body is stored."""
         answer = shop.post(f"/v1/batches?name=n&{query}", content=ROWS, headers=CSV)
         assert answer.status_code == 422
+
+
+class TestAManifestWhoseBatchMayBeThere:
+    @pytest.mark.parametrize(("error", "stays"), [(PostgresAwayError("away"), True), (ValueError(), False)])
+    def test_stays_where_postgres_went_away(self, bucket: Bucket, error: Exception, stays: bool) -> None:  # noqa: FBT001 - a case
+        """The commit may have been done without an answer; then an ingester reads it."""
+        bucket.put_pieces([b"source\n"], key="manifests/uploads/a", media_type="text/csv")
+        with pytest.raises(type(error)), left_behind(bucket, "manifests/uploads/a"):
+            raise error
+        assert bucket.has("manifests/uploads/a") is stays

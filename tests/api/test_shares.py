@@ -243,7 +243,9 @@ class TestDownloads:
 
 
 class TestTurns:
-    @pytest.mark.parametrize("pool", ["threads", "upload_threads", "download_threads", "_quick", "_slow"])
+    @pytest.mark.parametrize(
+        "pool", ["threads", "upload_threads", "download_threads", "validations", "_quick", "_slow"]
+    )
     def test_of_one_producer_hang_without_holding_up_another(
         self, app: FastAPI, services_of: Services, pool: str
     ) -> None:

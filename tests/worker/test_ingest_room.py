@@ -8,6 +8,7 @@ import pytest
 
 from jobs.ingest.errors import IngestError, NoRoomError
 from jobs.ingest.files import SourceFile
+from jobs.ingest.quota_room import IngestRestsError
 from jobs.settings import Settings
 from worker import ingest_room
 from worker.ingest_room import Room
@@ -38,7 +39,7 @@ class TestRoom:
         first = uuid.uuid4()
         with room.make(first, A, archive(300)):
             pass
-        with pytest.raises(NoRoomError, match="waits until other archives"):
+        with pytest.raises(IngestRestsError, match="waits until other archives of the same"):
             room.make(uuid.uuid4(), A, archive(200)).__enter__()
         with room.make(uuid.uuid4(), B, archive(400)):
             pass
@@ -49,10 +50,17 @@ class TestRoom:
     def test_counts_what_is_being_copied_and_unpacked(self, room: Room) -> None:
         """All of it before any of it is written."""
         with room.make(uuid.uuid4(), A, archive(400)), room.make(uuid.uuid4(), B, archive(400)):
-            with pytest.raises(NoRoomError, match="has room for 200"):
+            with pytest.raises(IngestRestsError, match="waits until other archives are read"):
                 room.make(uuid.uuid4(), uuid.UUID(int=3), archive(121)).__enter__()
             with room.make(uuid.uuid4(), uuid.UUID(int=3), archive(120)):
                 pass
+
+    def test_that_no_archive_takes_is_the_machines(self, room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Waiting for others would be for ever."""
+        monkeypatch.setattr(ingest_room, "free_bytes", lambda: 200)
+        with pytest.raises(NoRoomError, match="has room for 200") as refused:
+            room.make(uuid.uuid4(), A, archive(121)).__enter__()
+        assert not isinstance(refused.value, IngestRestsError)
 
     def test_is_kept_for_a_second_reading(self, room: Room) -> None:
         """The same request opens its archive twice."""

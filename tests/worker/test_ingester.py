@@ -1,5 +1,6 @@
 """Several producers' ingests at the same time: nobody waits for what another one sent."""
 
+import itertools
 import os
 import signal
 import socket
@@ -11,19 +12,24 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
 
 from jobs.database import connect
+from jobs.enqueueing import NewJob, enqueue
 from jobs.ingest.requests import fail_request, next_request
+from jobs.producers import set_quota
 from jobs.settings import Settings
 from jobs.storage import Bucket
 from tests.support.machine import scaled
+from tests.support.ports import free_port
 from tests.support.system import System, wait_until
 from tests.worker.ingesting import CSV, Desk
 from tests.worker.wire import read_request, serving, silent
-from worker import ingest_reader
+from worker import ingest_reader, ingest_room
 from worker.ingest_places import Places
 from worker.ingest_reader import Reader
 from worker.ingester import CONNECTIONS, MOST_DEATHS, Ingester
@@ -288,6 +294,45 @@ class TestADownload:
             )
 
 
+class TestIngestsWithoutRoom:
+    def test_rest_the_longer_the_more_their_producer_has(
+        self, desk: Desk, known: Settings, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Together they take no more of an ingester than one does."""
+        # Each look takes a second.
+        ticks = SimpleNamespace(monotonic=itertools.count().__next__)
+        monkeypatch.setattr(ingest_reader, "time", ticks)
+        rests = []
+        for name, count in (("a", 1), ("b", 100)):
+            producer = desk.producer(name)
+            with Session(desk.engine) as session, session.begin():
+                set_quota(session, producer, 1)
+                enqueue(session, NewJob("https://shop.example/a.jpg"), producer_id=producer)
+            asked = [desk.ask(producer, "an upload", key="none") for _ in range(count)]
+            assert Ingester(known, desk.engine, bucket).serve()
+            rested = [desk.look("code IS NOT NULL", one) for one in asked]
+            rests.append(desk.look("extract(epoch FROM due_at - now())", asked[rested.index(True)]))
+        assert 0 < rests[0] <= 20
+        assert 1000 < rests[1] <= 2000
+
+
+class TestAnArchive:
+    def test_waits_for_room_that_others_take_and_loses_no_try(
+        self, desk: Desk, known: Settings, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """However long others have archives: after so many tries it would have failed by their doing."""
+        monkeypatch.setattr(ingest_room, "free_bytes", lambda: 0)
+        packed = BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr("a.jpg", b"x")
+        batch_id = desk.upload(desk.producer("a"), packed.getvalue())
+        reader = Reader(known, desk.engine, bucket)
+        reader._room._copies[uuid.uuid4()] = desk.producer("b"), 1000
+        assert Ingester(known, desk.engine, bucket, reader=reader).serve()
+        assert desk.look("code", batch_id) == "ARCHIVE_ROOM_TAKEN"
+        assert desk.look("tries = 0 AND due_at > now()", batch_id) is True
+
+
 class TestAFileThatEndsItsReader:
     def test_is_refused_at_its_third_death(self, desk: Desk, known: Settings, bucket: Bucket) -> None:
         """Nobody reads it any more; whoever sent it is told with a code."""
@@ -311,6 +356,44 @@ class TestAFileThatEndsItsReader:
         desk.set_deaths(batch_id, 1)
         assert Ingester(known, desk.engine, bucket).serve()
         assert desk.is_read(batch_id)
+
+    def test_keeps_its_deaths_while_it_rests(
+        self,
+        desk: Desk,
+        known: Settings,
+        bucket: Bucket,
+        environment: dict[str, str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Or it could end the ingester itself between two rests, as often as its producer has no room."""
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        producer = desk.producer("a")
+        with Session(desk.engine) as session, session.begin():
+            set_quota(session, producer, 1)
+            enqueue(session, NewJob("https://shop.example/a.jpg"), producer_id=producer)
+        batch_id = desk.upload(producer)
+        desk.set_deaths(batch_id, 1)
+        assert Ingester(known, desk.engine, bucket).serve()
+        assert desk.look("code", batch_id) == "QUOTA_REACHED"
+        assert desk.look("deaths", batch_id) == 1
+
+    def test_is_not_at_fault_where_postgres_is_away(
+        self,
+        desk: Desk,
+        known: Settings,
+        bucket: Bucket,
+        environment: dict[str, str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """The process of its own ends, and none has died."""
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("CUTOUT_DATABASE_URL", f"postgresql://nobody@127.0.0.1:{free_port()}/none")
+        batch_id = desk.upload(None)
+        desk.set_deaths(batch_id, 1)
+        assert Ingester(known, desk.engine, bucket).serve()
+        assert desk.look("deaths", batch_id) == 1
 
     def test_loses_its_deaths_once_it_comes_further(
         self, desk: Desk, known: Settings, bucket: Bucket

@@ -25,8 +25,11 @@ LEASE_IS_OVER = "UPDATE jobs SET scheduled_at = now() - interval '1 s' WHERE sta
 class Line:
     """Jobs in Postgres and their messages in Redis."""
 
-    def __init__(self, engine: Engine, client: redis.Redis, queue: str) -> None:
-        self.engine, self._client, self._queue = engine, client, queue
+    def __init__(self, engine: Engine, client: redis.Redis, queue: str, log: Path) -> None:
+        self.engine, self._client, self._queue, self._log = engine, client, queue, log
+
+    def logged(self, words: str) -> bool:
+        return words in self._log.read_text()
 
     def messages(self) -> int:
         return int(self._client.llen(self._queue))
@@ -49,11 +52,10 @@ def line(
     with Session(engine) as session, session.begin():
         enqueue_all(session, [NewJob("s3://bucket/picture.jpg")] * 300)
         session.execute(text(ALIVE))
-    dispatcher = start_cutout(
-        ("dispatcher",), environment={**os.environ, **environment}, log=tmp_path / "dispatcher.log"
-    )
+    log = tmp_path / "dispatcher.log"
+    dispatcher = start_cutout(("dispatcher",), environment={**os.environ, **environment}, log=log)
     with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
-        yield Line(engine, client, f"{settings.redis_prefix}call")
+        yield Line(engine, client, f"{settings.redis_prefix}call", log)
     dispatcher.terminate()
     dispatcher.wait(scaled(30))
 
@@ -63,6 +65,8 @@ def test_messages_do_not_pile_up_over_several_leases(line: Line) -> None:
     wait_until(lambda: line.messages() > 0, "the window of a worker that lives", within_s=20)
     line.execute("UPDATE workers SET left_at = now()")
     line.execute("UPDATE workers SET heartbeat_at = now() - interval '1 hour'")
+    # The dispatcher looks once a second.
+    wait_until(lambda: line.logged("no worker lives"), "the dispatcher knows")
     before = None
     for _ in range(LEASES):
         line.execute(LEASE_IS_OVER)

@@ -129,6 +129,7 @@ class TestReadiness:
             connection.execute(text("UPDATE line SET paused_at = now()"))
         assert checks(client, app, 200)["calls"] == "all calls are paused by hand"
 
+    @pytest.mark.long("waits until each pool has hung for seconds")
     def test_borrows_what_requests_borrow(self, client: httpx.Client, app: FastAPI) -> None:
         """While every thread of the common pool hangs the process is not ready, and says why to insiders."""
         services: Services = app.state.services

@@ -74,6 +74,7 @@ class TestResultsOverHttp:
         assert answer.status_code == 422
         assert answer.json()["field"].startswith(query.partition("=")[0])
 
+    @pytest.mark.long("sends some megabytes slowly")
     def test_come_while_they_are_read(self, shop: httpx.Client, engine: Engine) -> None:
         """The first rows of many are there long before the last; a client that has enough may leave."""
         batch_id = batch_of(engine)

@@ -164,6 +164,7 @@ class TestSlowServers:
 
 
 class TestStreams:
+    @pytest.mark.long("fills each pool; the test of turns has the rule")
     def test_of_one_producer_are_a_quarter(
         self, shop: httpx.Client, other: httpx.Client, engine: Engine, services_of: Services
     ) -> None:
@@ -187,6 +188,7 @@ class TestStreams:
 
 
 class TestWaits:
+    @pytest.mark.long("fills each pool; the test of turns has the rule")
     def test_of_one_producer_are_a_quarter(
         self,
         shop: httpx.Client,
@@ -222,6 +224,7 @@ class TestMoves:
 
 
 class TestDownloads:
+    @pytest.mark.long("fills each pool; the test of turns has the rule")
     def test_of_one_producer_are_a_quarter(
         self, shop: httpx.Client, other: httpx.Client, engine: Engine, services_of: Services
     ) -> None:

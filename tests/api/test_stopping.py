@@ -116,6 +116,7 @@ class TestToldToEnd:
         assert served.process.wait(scaled(10)) == 0
         assert time.monotonic() - began >= 1
 
+    @pytest.mark.long("waits out the bound on what hangs")
     def test_work_that_hangs_is_broken_off(self, start: Start, engine: Engine) -> None:
         """A statement that waits for a lock does not hold the process; what it had begun is rolled back."""
         served = start(0, 1)

@@ -114,6 +114,7 @@ class TestWhatAPersonSees:
 
 
 class TestTheWholePath:
+    @pytest.mark.long("runs everything once; tests/worker/test_unexpected.py has the steps")
     def test_from_a_picture_without_alpha_to_its_cutout(
         self, system: System, sandbox: Sandbox, picture: bytes, tmp_path: Path
     ) -> None:

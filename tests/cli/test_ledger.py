@@ -272,6 +272,7 @@ class TestAnEndpointThatDoesNotSay:
 
 
 class TestARunningSystem:
+    @pytest.mark.long("runs everything once; tests/jobs/test_ledger.py has the figures")
     def test_pays_what_its_ledger_says(self, system: System, picture: bytes, tmp_path: Path) -> None:
         """Cutouts through dispatcher and worker: the endpoint's balance and the ledger agree."""
         cutout = Cutout(system.environment, tmp_path)

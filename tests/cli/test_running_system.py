@@ -98,6 +98,7 @@ class TestARunningSystem:
 
         assert cutout("retry", batch_id).stdout == "1 back in line\n"
 
+    @pytest.mark.long("runs everything on a terminal")
     def test_shows_a_bar_on_a_terminal(self, cutout: Cutout, picture: bytes, tmp_path: Path) -> None:
         """The bar ends full and is followed by the counts, within the terminal's 80 columns."""
         (tmp_path / "good.png").write_bytes(picture)
@@ -114,6 +115,7 @@ class TestARunningSystem:
         assert max(map(len, bars)) <= 80
         assert "1 of 1 done; 1 succeeded" in plain
 
+    @pytest.mark.long("runs everything; tests/api/test_keys.py has the rules")
     def test_knows_a_key_until_it_is_revoked(self, cutout: Cutout, system: System) -> None:
         """The API takes the key that `keys make` printed, and answers 401 after `keys revoke`."""
         key_id, *_, key = cutout("keys", "make", "shop").stdout.split()

@@ -73,6 +73,7 @@ def test_s3(s3_url: str) -> None:
         s3.put_object(Bucket="cutuots", Key="a", Body=b"picture")
 
 
+@pytest.mark.long("starts a server as the compose file does")
 def test_redis(tmp_path: Path) -> None:
     """The server asks for the password, keeps what it holds on disk, and drops nothing to make room."""
     (data := tmp_path / "data").mkdir()

@@ -34,6 +34,7 @@ def system(environment: dict[str, str], bucket: Bucket, shop: str, tmp_path: Pat
         yield running
 
 
+@pytest.mark.long("runs everything once for the page")
 def test_the_examples_with_curl_lead_to_a_cutout(system: System, shop: str, tmp_path: Path) -> None:
     """Typed in one after the other, they enqueue, poll, fetch and approve: three succeeded jobs and a PNG."""
     assert shutil.which("curl"), "this test runs README.md's examples: install curl"
@@ -53,6 +54,7 @@ def test_the_examples_with_curl_lead_to_a_cutout(system: System, shop: str, tmp_
     system.until("SELECT bool_and(state = 'succeeded') AND count(*) = 3 FROM jobs")
 
 
+@pytest.mark.long("runs everything once for the page")
 def test_the_examples_of_the_api_lead_to_a_finished_batch(system: System, shop: str, tmp_path: Path) -> None:
     """Typed in one after the other, those of docs/api.md wait, poll, follow a batch to its end, list it."""
     ran = _run(EXAMPLE.findall((ROOT / "docs" / "api.md").read_text()), system, shop, tmp_path)

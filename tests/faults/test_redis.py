@@ -150,6 +150,7 @@ class TestAMessage:
         system.execute("INSERT INTO workers (host, pid, heartbeat_at) VALUES ('', 1, now() + interval '1 h')")
         return system
 
+    @pytest.mark.long("runs everything; tests/jobs/test_store.py has the fence")
     def test_delivered_many_times_is_carried_out_once(
         self, idle: System, client: "redis.Redis", queue: str, sandbox: Sandbox, *, bucket: Bucket, shop: str
     ) -> None:
@@ -166,6 +167,7 @@ class TestAMessage:
         all_is_paid_once(idle, sandbox, bucket, jobs=9)
         assert idle.scalar("SELECT max(fence) FROM jobs") == 1
 
+    @pytest.mark.long("runs everything; tests/jobs/test_store.py has the fence")
     def test_that_is_late_finds_its_fence_gone(
         self, idle: System, client: "redis.Redis", queue: str, sandbox: Sandbox, *, bucket: Bucket, shop: str
     ) -> None:
@@ -183,6 +185,7 @@ class TestAMessage:
         one_more_is_done(idle, shop)
         all_is_paid_once(idle, sandbox, bucket, jobs=5)
 
+    @pytest.mark.long("runs everything; tests/jobs/test_store.py has the fence")
     def test_of_a_job_that_rests_calls_nothing(
         self, idle: System, client: "redis.Redis", queue: str, sandbox: Sandbox, shop: str
     ) -> None:

@@ -27,6 +27,7 @@ def buying_again(environment: dict[str, str]) -> None:
 
 
 class TestAnEndpointThatDropsAfterCharging:
+    @pytest.mark.long("runs everything; tests/worker/test_process.py has the outcome")
     def test_is_called_once_more(self, system: System, sandbox: Sandbox, bucket: Bucket, shop: str) -> None:
         """The credit that bought nothing is in the ledger as unknown, at once and for good."""
         sandbox.fault("drop_after", next=1)
@@ -36,6 +37,7 @@ class TestAnEndpointThatDropsAfterCharging:
         assert ledger(system) == Ledger(charged=1, not_charged=0, unknown=1, doubted=1, lost=0)
         assert whole(system, bucket) == 1
 
+    @pytest.mark.long("runs everything; tests/worker/test_process.py has the outcome")
     def test_twice_holds_the_job(self, system: System, sandbox: Sandbox, shop: str) -> None:
         """One repetition is the bound: then a person decides, and no third call goes out."""
         sandbox.fault("drop_after", next=3)
@@ -47,6 +49,7 @@ class TestAnEndpointThatDropsAfterCharging:
 
 
 class TestATruncatedResult:
+    @pytest.mark.long("runs everything; tests/worker/test_copy.py has the outcome")
     def test_is_fetched_again_until_it_dies_and_never_bought_again(
         self, system: System, sandbox: Sandbox, shop: str
     ) -> None:

@@ -63,6 +63,7 @@ class TestStorageThatTakesNothing:
         assert arrived(sandbox) - before == JOBS
         assert system.scalar(CLOSED)
 
+    @pytest.mark.long("waits for copies to die; tests/worker/test_copy.py has the order")
     def test_gives_way_to_what_dies_first(
         self,
         services: LocalServices,
@@ -94,6 +95,7 @@ class TestStorageThatTakesNothing:
 
 
 class TestStorageThatHangs:
+    @pytest.mark.long("waits while the bucket hangs; tests/worker/test_copy.py has the tries")
     def test_is_waited_for(
         self, system: System, proxy: Proxy, sandbox: Sandbox, bucket: Bucket, shop: str
     ) -> None:

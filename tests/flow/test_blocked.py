@@ -57,6 +57,7 @@ def ended(batch_id: uuid.UUID) -> str:
     return f"SELECT count(*) = 0 FROM jobs WHERE batch_id = '{batch_id}' AND finished_at IS NULL"  # noqa: S608
 
 
+@pytest.mark.long("runs everything; tests/jobs/test_parked.py has the rules")
 def test_a_plan_whose_budget_is_its_price_ends_whole(
     system: System, sandbox: Sandbox, bucket: Bucket
 ) -> None:
@@ -90,6 +91,7 @@ def test_twenty_nights_that_close_together_go_on_in_the_next(
 
 
 class TestACancelledBatch:
+    @pytest.mark.long("runs everything; tests/jobs/test_cancelling.py has the rules")
     def test_keeps_what_it_paid_for(self, system: System, sandbox: Sandbox, bucket: Bucket) -> None:
         """Its results are not there yet when it is cancelled; they are copied, and nothing else is bought."""
         sandbox.fault("result_unavailable", next=3)

@@ -48,6 +48,7 @@ class TestACopier:
         assert sandbox.charges() == 1
         system.kill("caller")
 
+    @pytest.mark.long("waits to see that nothing happens")
     def test_leaves_calls_alone(self, system: System, sandbox: Sandbox, shop: str) -> None:
         """With nobody else there, a call stays in its queue."""
         system.end("caller")

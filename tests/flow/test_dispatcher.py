@@ -126,6 +126,7 @@ class TestADispatcher:
         wait_until(lambda: scalar(engine, "SELECT count(*) FROM batches WHERE results_key IS NOT NULL") == 1)
         assert bucket.read(f"results/{batch_id}.csv", max_bytes=10_000).count(b"\r\n") == 2
 
+    @pytest.mark.long("waits for the leader's silence")
     def test_takes_over_when_the_leader_is_killed(self, start: Start, engine: Engine) -> None:
         """Two run and one leads; after kill -9 the other hands out within ten seconds."""
         leader = start()

@@ -56,6 +56,7 @@ class TestTheMainPath:
         for secret in (sandbox.key, "/results/", password, system.client.headers["authorization"].split()[1]):
             assert secret not in said
 
+    @pytest.mark.long("waits for leases; tests/jobs/test_line.py has the rule")
     def test_survives_messages_that_are_lost(self, system: System, sandbox: Sandbox, photo: bytes) -> None:
         """A job whose message vanished is handed out again once its lease ends, and is paid once."""
         system.processes["worker"].send_signal(signal.SIGTERM)

@@ -32,6 +32,7 @@ def night(environment: dict[str, str], bucket: Bucket, tmp_path: Path) -> Iterat
 
 
 class TestANight:
+    @pytest.mark.long("runs everything for a night")
     def test_waits_for_its_window_and_goes_through_it(
         self, night: System, sandbox: Sandbox, tmp_path: Path
     ) -> None:

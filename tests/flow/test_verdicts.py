@@ -54,6 +54,7 @@ class TestAnAnswer:
         assert codes(system) == ["PROCESSING_FAILURE", None]
         assert (system.scalar("SELECT state FROM jobs"), sandbox.charges()) == ("succeeded", 1)
 
+    @pytest.mark.long("runs everything; tests/worker/endpoint/test_codes.py has the verdicts")
     def test_to_go_slower_halves_the_limit_and_uses_no_try(
         self, start: Start, sandbox: Sandbox, source: str
     ) -> None:
@@ -67,6 +68,7 @@ class TestAnAnswer:
         assert codes(system) == ["EXCEEDING_LIMITS", None]
         assert (system.scalar("SELECT state FROM jobs"), sandbox.charges()) == ("succeeded", 1)
 
+    @pytest.mark.long("runs everything; tests/worker/endpoint/test_codes.py has the verdicts")
     def test_that_the_account_is_empty_pauses_it_until_it_is_topped_up(
         self, start: Start, sandbox: Sandbox, source: str
     ) -> None:
@@ -114,6 +116,7 @@ class TestAnAnswer:
             ["ERROR_ILLEGAL_FILE"],
         )
 
+    @pytest.mark.long("runs everything; tests/worker/endpoint/test_codes.py has the verdicts")
     def test_without_a_meaning_here_is_tried_once_more(
         self, start: Start, sandbox: Sandbox, source: str
     ) -> None:
@@ -125,6 +128,7 @@ class TestAnAnswer:
         assert codes(system) == ["ERROR_CONTENT_NOT_FOUND"] * 2
         assert system.scalar("SELECT state FROM jobs") == "failed"
 
+    @pytest.mark.long("runs everything; tests/worker/endpoint/test_codes.py has the verdicts")
     def test_means_what_a_setting_says(self, start: Start, sandbox: Sandbox, source: str) -> None:
         """CUTOUT_VERDICTS makes a code that fails one that is tried again, as often as it says."""
         sandbox.fault("code", code="ERROR_ILLEGAL_FILE", next=5)
@@ -151,6 +155,7 @@ class TestAnEndpointThatFailsForEverybody:
 
 
 class TestSeveralAccounts:
+    @pytest.mark.long("runs everything; tests/worker/endpoint/test_codes.py has the verdicts")
     def test_share_the_work_and_stand_in_for_one_another(
         self, start: Start, sandbox: Sandbox, source: str
     ) -> None:

@@ -2,6 +2,8 @@
 
 import multiprocessing
 
+import pytest
+
 from tests.support import machine
 
 
@@ -15,6 +17,7 @@ def test_a_limit_is_never_shorter_than_chosen() -> None:
     assert machine.scaled(2.0) >= 2.0
 
 
+@pytest.mark.long("keeps both cores busy for seconds")
 def test_a_limit_grows_with_the_work_of_others() -> None:
     """With several loops a processor beside it, a piece of work takes longer, and limits are longer."""
     context = multiprocessing.get_context("fork")

@@ -37,6 +37,7 @@ def test_the_first_tier_leaves_long_tests_out(pytester: pytest.Pytester) -> None
     run(pytester, "-m", "not long").assert_outcomes(passed=1, deselected=1)
 
 
+@pytest.mark.long("starts pytest anew each time")
 def test_a_short_test_over_its_budget_fails_the_run(pytester: pytest.Pytester) -> None:
     """Ten times the budget and more: the test passed, the run did not."""
     ran = run(pytester, seconds=1.5)
@@ -45,6 +46,7 @@ def test_a_short_test_over_its_budget_fails_the_run(pytester: pytest.Pytester) -
     ran.stdout.fnmatch_lines(["OVER BUDGET: *::test_short took *"])
 
 
+@pytest.mark.long("starts pytest anew each time")
 @pytest.mark.parametrize("reason", ["''", "'slow'", "1, 2", "reason='by a name'"])
 def test_a_long_test_needs_a_reason(pytester: pytest.Pytester, reason: str) -> None:
     """The run is refused when the marker says nothing."""

@@ -77,12 +77,14 @@ def is_zombie(process: psutil.Process) -> bool:
         return True
 
 
+@pytest.mark.long("starts and kills all servers")
 def test_nothing_survives_kill_9(family: Family) -> None:
     """When the parent is killed its children, theirs, and their guard are gone within seconds."""
     family.parent.kill()
     assert living([*family.children, family.guard], within_seconds=10) == []
 
 
+@pytest.mark.long("starts and kills all servers")
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_nothing_survives_the_parent(tmp_path: Path, how: signal.Signals) -> None:
     """Nor do they survive another end of it, Ctrl-C among them."""
@@ -92,6 +94,7 @@ def test_nothing_survives_the_parent(tmp_path: Path, how: signal.Signals) -> Non
         assert living([*family.children, family.guard], within_seconds=5) == []
 
 
+@pytest.mark.long("starts and kills all servers")
 def test_the_next_start_ends_what_was_left(family: Family, tmp_path: Path) -> None:
     """When the guard was killed too, the children live on, until the next start ends every one of them."""
     family.guard.kill()

@@ -97,6 +97,7 @@ def test_one_too_old_for_root(tmp_path: Path, open_directory: Path, monkeypatch:
         PostgresServer(tmp_path / "postgres").start()
 
 
+@pytest.mark.long("starts a server as another user")
 @as_root
 def test_an_ordinary_user(open_directory: Path) -> None:
     """An ordinary user runs all three as themself."""

@@ -86,6 +86,7 @@ def test_seaweed_keeps_its_data(seaweed: SeaweedServer, again: Callable[[Server]
     assert seaweed._request("GET", "/kept/object", b"") == (200, body)
 
 
+@pytest.mark.long("starts a server again and again")
 def test_seaweed_leaves_no_sockets(tmp_path: Path) -> None:
     """The sockets that weed makes in /tmp are gone with it, killed or stopped."""
     server = SeaweedServer(tmp_path, durable=False)

@@ -29,6 +29,7 @@ def new_processes() -> NewProcesses:
     return lambda: set(psutil.Process().children(recursive=True)) - before
 
 
+@pytest.mark.long("starts all servers twice")
 def test_second_start_finds_the_data(tmp_path: Path, new_processes: NewProcesses) -> None:
     """What one run wrote is there in the next, at the same addresses; between them nothing runs."""
     first = LocalServices(tmp_path, durable=False)

@@ -51,6 +51,7 @@ class TestJsonLogs:
         assert any("this dispatcher leads" in line["message"] for line in said["dispatcher"])
         assert all(set(line) <= FIELDS for some in said.values() for line in some)
 
+    @pytest.mark.long("runs everything at the highest log level")
     def test_of_a_whole_flow_hold_no_secret(
         self, environment: dict[str, str], sandbox: Sandbox, photo: bytes, tmp_path: Path
     ) -> None:

@@ -58,6 +58,7 @@ def test_the_metrics_of_all_processes_tell_of_a_batch(
     assert api["cutout_jobs", "in_line", "queued", "call"] == 0
 
 
+@pytest.mark.long("runs everything; the batch's test has the metrics")
 @pytest.mark.usefixtures("bucket")
 def test_a_refusal_is_counted_by_verdict_and_code(
     environment: dict[str, str], sandbox: Sandbox, photo: bytes, tmp_path: Path

@@ -61,6 +61,7 @@ class TestATrace:
             system.end("api", within_s=20)
             assert system.scalar("SELECT count(*) FROM jobs WHERE trace IS NOT NULL") == 1
 
+    @pytest.mark.long("starts a process anew to see its imports")
     def test_unasked_for_costs_nothing(
         self, environment: dict[str, str], photo: bytes, tmp_path: Path
     ) -> None:

@@ -14,6 +14,7 @@ from worker.endpoint.limiter import Ceilings, Ending, Learned, Limiter, LimiterA
 
 
 class TestTheRate:
+    @pytest.mark.long("calls for seconds at a rate")
     def test_is_kept_by_all_callers_together_and_used_whole(self, make_limiter: MakeLimiter) -> None:
         """Sixty slots at 30 a second take 2 s, whoever asks: no faster, and hardly slower."""
         limiters = [make_limiter(rate=30) for _ in range(4)]

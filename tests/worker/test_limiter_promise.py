@@ -36,6 +36,7 @@ def state_key(settings: Settings) -> str:
 
 
 class TestALateSender:
+    @pytest.mark.long("sends for seconds at a rate; the test of one sent call is short")
     def test_makes_no_second_with_more_than_the_ceiling(self, make_limiter: MakeLimiter) -> None:
         """Threads that sleep between their turn and their first byte, for up to a third of a second."""
         lateness = random.Random(7)  # noqa: S311 - lateness, the same each time
@@ -62,6 +63,7 @@ class TestALateSender:
             fourth.await_permission()
             assert time.monotonic() - late > 0.9
 
+    @pytest.mark.long("waits until a permission has run out")
     def test_that_dies_with_its_permission_costs_little(self, make_limiter: MakeLimiter) -> None:
         """Nobody says that its call went out: it counts for some seconds, and then no more."""
         limiter = make_limiter(rate=1)
@@ -73,6 +75,7 @@ class TestALateSender:
             slot.await_permission()
         assert 3 < time.monotonic() - began < scaled(4.5)
 
+    @pytest.mark.long("waits for windows of two seconds")
     def test_of_a_rate_below_one_is_alone_in_its_window(self, make_limiter: MakeLimiter) -> None:
         """Two and a half a second are three in 1.2 s, so no second has more than three."""
         times = send_many([make_limiter(rate=2.5)], 7, threads=7)
@@ -121,6 +124,7 @@ class TestAKeyThatIsLost:
             ended.set()
         assert most == 5
 
+    @pytest.mark.long("waits out a second of each kind")
     def test_of_sent_calls_makes_no_full_second(
         self, make_limiter: MakeLimiter, client: redis.Redis, settings: Settings
     ) -> None:

@@ -102,6 +102,7 @@ class TestWhatWasBoughtInAnotherShape:
         spool = Path(bench.context.settings.spool_dir)
         assert list(spool.iterdir()) == []
 
+    @pytest.mark.long("carries 45 megabytes; a small one's test is short")
     def test_of_many_bytes_survives_in_the_lifeboat(
         self, make_bench: Callable[..., Bench], proxy: Proxy, shop: str, sandbox: Sandbox, tmp_path: Path
     ) -> None:

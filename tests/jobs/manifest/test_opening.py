@@ -88,6 +88,7 @@ class TestStreaming:
         content = b"\xef\xbb\xbfexternal_id,source\r\n\xc3\x84,a.jpg\r\nB,b.jpg\r\n"
         assert named(list(open_manifest(Trickle(content), name="-"))) == [("Ä", "a.jpg"), ("B", "b.jpg")]
 
+    @pytest.mark.long("reads two large manifests in processes of their own")
     def test_needs_the_same_memory_for_any_number_of_rows(self) -> None:
         """Two hundred thousand rows take no more than two thousand."""
         peaks = [peak_of(2_000), peak_of(200_000)]

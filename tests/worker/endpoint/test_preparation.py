@@ -24,12 +24,14 @@ def differing(found: Iterable[Case]) -> list[str]:
 
 
 class TestTheMixedSet:
+    @pytest.mark.long("makes and compares a set of pictures")
     def test_of_small_pictures_is_close_to_what_is_to_be_seen(self) -> None:
         """At most 3 levels in the mean and 24 at the 99th percentile, each picture for itself."""
         found = list(cases(lambda size: size == SMALL))
         assert len(found) > 120
         assert differing(found) == []
 
+    @pytest.mark.long("makes and compares a set of pictures")
     def test_of_large_jpegs_is_close_to_what_is_to_be_seen(self) -> None:
         """Decoding a JPEG at half its size moves no edge."""
         found = list(cases(lambda size: size in SOME_SIZES))

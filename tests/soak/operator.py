@@ -27,6 +27,7 @@ ENQUEUED = re.compile(r"batch (\S+): ([\d,]+) enqueued")
 UNFINISHED_JOB = "SELECT id FROM jobs WHERE finished_at IS NULL ORDER BY md5(id::text || :which) LIMIT 1"
 CLOCK = "SELECT clock_timestamp()"
 PAUSED = "SELECT id FROM batches WHERE paused_at IS NOT NULL"
+PAUSED_BY_OPERATOR = "SELECT id FROM batches WHERE paused_by_operator_at IS NOT NULL"
 
 
 @dataclass
@@ -90,8 +91,13 @@ class Operator:
         """Let everything go on that may; what was never approved, or has spent its budget, stays."""
         self.nights.end()
         self._desk.command("resume")
-        for batch_id in self._system.ask(lambda connection: connection.scalars(text(PAUSED)).all()):
+        for batch_id in self._all(PAUSED_BY_OPERATOR):
+            self._desk.command("resume", "--batch", str(batch_id))
+        for batch_id in self._all(PAUSED):
             self._desk.post(f"/batches/{batch_id}/resume")
+
+    def _all(self, query: str) -> Sequence[uuid.UUID]:
+        return self._system.ask(lambda connection: connection.scalars(text(query)).all())
 
     def _pause_all(self, act: Act) -> str:
         self._desk.command("pause")
@@ -100,17 +106,17 @@ class Operator:
         return "everything"
 
     def _pause_batch(self, act: Act) -> str:
-        """By one door, and by the other again."""
+        """By its producer or by the operator, each of whom lifts its own alone."""
         choices = [self._batch_id, *(order.batch_id for order in self.held.ordered)]
         batch_id = choices[int(act.which * len(choices))]
         if act.which * 1000 % 2 < 1:
             self._desk.post(f"/batches/{batch_id}/pause")
             self._keep_quiet(act, batch_id)
-            self._desk.command("resume", "--batch", str(batch_id))
+            self._desk.post(f"/batches/{batch_id}/resume")
         else:
             self._desk.command("pause", "--batch", str(batch_id))
             self._keep_quiet(act, batch_id)
-            self._desk.post(f"/batches/{batch_id}/resume")
+            self._desk.command("resume", "--batch", str(batch_id))
         return str(batch_id)
 
     def _keep_quiet(self, act: Act, batch_id: uuid.UUID | None) -> None:

@@ -25,7 +25,7 @@ from tests.soak.report import Report
 from tests.soak.system import System
 from tests.support.machine import scaled
 
-# Beyond the time of load and strikes.
+# Beyond the time of load and strikes, and for whatever time nothing more is done.
 PATIENCE_S = 90.0
 LOOK_S = 0.5
 PROGRESS_EVERY_S = 5.0
@@ -120,7 +120,7 @@ def _follow(system: System, options: Options, actors: Actors) -> list[str]:
 def _wait(system: System, options: Options, actors: Actors, running: list[Future[None]]) -> list[str]:
     began = time.monotonic()
     ends_at = began + scaled(options.seconds + PATIENCE_S)
-    said_at = 0.0
+    said_at, done = 0.0, 0
     silent: list[str] | None = None
     # The orders may wait for calls that no longer come.
     *acting, _ = running
@@ -135,6 +135,9 @@ def _wait(system: System, options: Options, actors: Actors, running: list[Future
         if silent is not None:
             actors.operator.nights.open()
         progress = system.ask(_progress)
+        if progress.done > done:
+            done = progress.done
+            ends_at = max(ends_at, time.monotonic() + scaled(PATIENCE_S))
         if time.monotonic() - said_at >= PROGRESS_EVERY_S:
             said_at = time.monotonic()
             sys.stderr.write(

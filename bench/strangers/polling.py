@@ -10,7 +10,7 @@ from bench.strangers.rig import Rig
 from bench.strangers.row import Row
 
 EVERY_S = 0.05
-SECONDS = 15.0
+SECONDS = 10.0
 # The attack is under way before it counts.
 LEAD_S = 3.0
 WORST_S = 1.0

@@ -1,6 +1,4 @@
 import socket
-import threading
-import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -9,14 +7,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 from starlette.types import ASGIApp
 
 from api.app import create_app
-from api.server import server_options
 from api.services import Services
 from jobs.models import Producer
 from jobs.producers import create_producer
@@ -25,6 +21,7 @@ from jobs.settings import Settings
 from jobs.storage import Bucket
 from tests.support.forked import Forked, start_module
 from tests.support.plain_http import NO_TLS
+from tests.support.served import serving
 from tests.support.system import wait_until
 
 
@@ -40,19 +37,8 @@ def serve(
 @contextmanager
 def serve_app(app: ASGIApp) -> Iterator[httpx.Client]:
     """A client, without a key, of the app served on a real port."""
-    server = uvicorn.Server(server_options(app=app, host="127.0.0.1", port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.005)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20.0, verify=NO_TLS) as client:
-            yield client
-    finally:
-        server.should_exit = True
-        thread.join()
+    with serving(app) as url, httpx.Client(base_url=url, timeout=20.0, verify=NO_TLS) as client:
+        yield client
 
 
 @pytest.fixture

@@ -3,9 +3,10 @@
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
-from sqlalchemy import Connection, Engine, MetaData, NullPool, TextClause, create_engine, text
+import psycopg
+from psycopg import sql
+from sqlalchemy import URL, Connection, Engine, MetaData, NullPool, TextClause, create_engine, text
 from sqlalchemy.exc import OperationalError
 
 # A table that held more is slow to read, and its statistics are others than those of a new one.
@@ -13,24 +14,25 @@ MOST_ROWS = 2_000
 OTHERS_END_WITHIN_MS = 10_000
 TRIES = 5
 
-SCHEMA = text(
-    """
+# What is named by its oid has the same one in every copy, and its name takes a while to look up.
+SCHEMA = b"""
     SELECT md5(string_agg(part, ' ' ORDER BY part)) FROM (
-        SELECT concat_ws(' ', oid::regclass, relkind, relnatts, relchecks, reloptions) AS part
+        SELECT concat_ws(' ', oid, relname, relkind, relnatts, relchecks, reloptions) AS part
         FROM pg_class WHERE relnamespace = 'public'::regnamespace
-        UNION ALL SELECT concat_ws(' ', conrelid::regclass, conname, convalidated) FROM pg_constraint
+        UNION ALL SELECT concat_ws(' ', conrelid, conname, convalidated) FROM pg_constraint
         WHERE connamespace = 'public'::regnamespace
-        UNION ALL SELECT concat_ws(' ', tgrelid::regclass, tgname, tgenabled) FROM pg_trigger
+        UNION ALL SELECT concat_ws(' ', tgrelid, tgname, tgenabled) FROM pg_trigger
         WHERE NOT tgisinternal
-        UNION ALL SELECT concat_ws(' ', oid::regprocedure, prosrc) FROM pg_proc
+        UNION ALL SELECT concat_ws(' ', oid, proname, prosrc) FROM pg_proc
         WHERE pronamespace = 'public'::regnamespace
         UNION ALL SELECT nspname::text FROM pg_namespace
         UNION ALL SELECT unnest(setconfig) FROM pg_db_role_setting
         JOIN pg_database ON pg_database.oid = setdatabase AND datname = current_database()
     ) AS parts
-    """
-)
-RESTART_SEQUENCES = text(
+"""
+# No foreign key is looked at: all tables are emptied.
+NO_FOREIGN_KEYS = b"SET session_replication_role = replica"
+RESTART_SEQUENCES = sql.SQL(
     "SELECT setval(format('%I.%I', schemaname, sequencename)::regclass, start_value, false)"
     " FROM pg_sequences WHERE last_value IS NOT NULL"
 )
@@ -56,8 +58,8 @@ class Databases:
         self._template = template
         self._spare: list[str] = []
         with self._inside(template) as connection:
-            self._schema = connection.scalar(SCHEMA)
-            self._rows = _rows(connection)
+            self._schema = connection.execute(SCHEMA).fetchone()
+            self._empty = _emptying(connection, _tables(admin.url.set(database=template)))
 
     def take(self) -> str:
         """Rename an emptied database, or make one; returns its name."""
@@ -82,23 +84,20 @@ class Databases:
 
     def _emptied(self, name: str) -> bool:
         with self._inside(name) as connection:
-            if connection.scalar(SCHEMA) != self._schema:
+            if connection.execute(SCHEMA).fetchone() != self._schema:
                 return False
-            # No foreign key is looked at: all tables are emptied.
-            connection.execute(text("SET session_replication_role = replica"))
-            deleted = connection.scalar(_delete(list(self._rows)))
-            for table, rows in self._rows.items():
-                if rows:
-                    connection.execute(_fill(table), {"rows": rows})
-            connection.execute(RESTART_SEQUENCES)
-            connection.commit()
+            connection.execute(NO_FOREIGN_KEYS)
+            (deleted,) = connection.execute(self._empty).fetchone() or (0,)
         return bool(deleted <= MOST_ROWS)
 
     @contextmanager
-    def _inside(self, name: str) -> Iterator[Connection]:
-        """A connection that is closed when it is left: nobody may be in a database to be renamed."""
-        engine = create_engine(self._admin.url.set(database=name), poolclass=NullPool)
-        with engine.connect() as connection:
+    def _inside(self, name: str) -> Iterator[psycopg.Connection]:
+        """A connection that is closed when it is left: nobody may be in a database to be renamed.
+
+        Without SQLAlchemy, which asks Postgres five questions first.
+        """
+        url = self._admin.url.set(database=name, drivername="postgresql")
+        with psycopg.connect(url.render_as_string(hide_password=False)) as connection:
             yield connection
 
 
@@ -112,24 +111,36 @@ def _renamed(connection: Connection, name: str, spare: str) -> bool:
     return False
 
 
-def _rows(connection: Connection) -> dict[str, Any]:
-    """The rows of each table as JSON."""
-    tables = MetaData()
-    tables.reflect(connection)
-    return {
-        name: connection.scalar(text(f"SELECT json_agg(its)::text FROM {name} AS its"))  # noqa: S608
-        for name in tables.tables
-    }
+def _tables(url: URL) -> list[str]:
+    """The names of all tables."""
+    engine, tables = create_engine(url, poolclass=NullPool), MetaData()
+    tables.reflect(engine)
+    return list(tables.tables)
 
 
-def _delete(tables: list[str]) -> TextClause:
+def _emptying(connection: psycopg.Connection, tables: list[str]) -> sql.Composed:
+    """The statements that make a database as new; the first result is the number of rows there were."""
+    filled = [statement for table in tables if (statement := _fill(connection, table))]
+    return sql.SQL("; ").join([_delete(tables), *filled, RESTART_SEQUENCES])
+
+
+def _delete(tables: list[str]) -> sql.Composed:
     """The statement that empties all tables and says how many rows there were."""
-    deletions = ", ".join(f"of_{name} AS (DELETE FROM {name} RETURNING 1)" for name in tables)  # noqa: S608
-    counts = " + ".join(f"(SELECT count(*) FROM of_{name})" for name in tables)  # noqa: S608
-    return text(f"WITH {deletions} SELECT {counts}")
+    names = [(sql.Identifier(f"of_{name}"), sql.Identifier(name)) for name in tables]
+    deletions = [sql.SQL("{} AS (DELETE FROM {} RETURNING 1)").format(*each) for each in names]
+    counts = [sql.SQL("(SELECT count(*) FROM {})").format(deleted) for deleted, _ in names]
+    return sql.SQL("WITH {} SELECT {}").format(sql.SQL(", ").join(deletions), sql.SQL(" + ").join(counts))
 
 
-def _fill(table: str) -> TextClause:
-    """The statement that puts rows of the template back."""
-    rows = f"json_populate_recordset(NULL::public.{table}, CAST(:rows AS json))"
-    return text(f"INSERT INTO {table} OVERRIDING SYSTEM VALUE SELECT * FROM {rows}")  # noqa: S608
+def _fill(connection: psycopg.Connection, table: str) -> sql.Composed | None:
+    """The statement that puts rows of the template back, if it has any."""
+    # `line` alone would be a type of Postgres'.
+    name = sql.Identifier("public", table)
+    query = sql.SQL("SELECT json_agg(its)::text FROM {} AS its").format(name)
+    (rows,) = connection.execute(query).fetchone() or (None,)
+    if rows is None:
+        return None
+    insert = (
+        "INSERT INTO {} OVERRIDING SYSTEM VALUE SELECT * FROM json_populate_recordset(NULL::{}, {}::json)"
+    )
+    return sql.SQL(insert).format(name, name, sql.Literal(rows))

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import URL, Connection, Engine, MetaData, NullPool, TextClause, create_engine, text
+from sqlalchemy import Connection, Engine, TextClause, text
 from sqlalchemy.exc import OperationalError
 
 # A table that held more is slow to read, and its statistics are others than those of a new one.
@@ -32,6 +32,11 @@ SCHEMA = b"""
 """
 # No foreign key is looked at: all tables are emptied.
 NO_FOREIGN_KEYS = b"SET session_replication_role = replica"
+# Others were never written to. To empty one takes a third of a millisecond, rows or none.
+WRITTEN = b"""
+    SELECT relname FROM pg_class
+    WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND pg_relation_size(oid) > 0
+"""
 RESTART_SEQUENCES = sql.SQL(
     "SELECT setval(format('%I.%I', schemaname, sequencename)::regclass, start_value, false)"
     " FROM pg_sequences WHERE last_value IS NOT NULL"
@@ -59,7 +64,7 @@ class Databases:
         self._spare: list[str] = []
         with self._inside(template) as connection:
             self._schema = connection.execute(SCHEMA).fetchone()
-            self._empty = _emptying(connection, _tables(admin.url.set(database=template)))
+            self._rows = {table: rows for table in _written(connection) if (rows := _rows(connection, table))}
 
     def take(self) -> str:
         """Rename an emptied database, or make one; returns its name."""
@@ -87,7 +92,10 @@ class Databases:
             if connection.execute(SCHEMA).fetchone() != self._schema:
                 return False
             connection.execute(NO_FOREIGN_KEYS)
-            (deleted,) = connection.execute(self._empty).fetchone() or (0,)
+            deletion = _delete(_written(connection))
+            filling = [_fill(table, rows) for table, rows in self._rows.items()]
+            statements = sql.SQL("; ").join([deletion, *filling, RESTART_SEQUENCES])
+            (deleted,) = connection.execute(statements).fetchone() or (0,)
         return bool(deleted <= MOST_ROWS)
 
     @contextmanager
@@ -111,17 +119,9 @@ def _renamed(connection: Connection, name: str, spare: str) -> bool:
     return False
 
 
-def _tables(url: URL) -> list[str]:
-    """The names of all tables."""
-    engine, tables = create_engine(url, poolclass=NullPool), MetaData()
-    tables.reflect(engine)
-    return list(tables.tables)
-
-
-def _emptying(connection: psycopg.Connection, tables: list[str]) -> sql.Composed:
-    """The statements that make a database as new; the first result is the number of rows there were."""
-    filled = [statement for table in tables if (statement := _fill(connection, table))]
-    return sql.SQL("; ").join([_delete(tables), *filled, RESTART_SEQUENCES])
+def _written(connection: psycopg.Connection) -> list[str]:
+    """The names of the tables that may have rows."""
+    return [name for (name,) in connection.execute(WRITTEN)]
 
 
 def _delete(tables: list[str]) -> sql.Composed:
@@ -132,15 +132,16 @@ def _delete(tables: list[str]) -> sql.Composed:
     return sql.SQL("WITH {} SELECT {}").format(sql.SQL(", ").join(deletions), sql.SQL(" + ").join(counts))
 
 
-def _fill(connection: psycopg.Connection, table: str) -> sql.Composed | None:
-    """The statement that puts rows of the template back, if it has any."""
+def _rows(connection: psycopg.Connection, table: str) -> str | None:
+    """The rows of a table as JSON, if it has any."""
+    query = sql.SQL("SELECT json_agg(its)::text FROM {} AS its").format(sql.Identifier(table))
+    (rows,) = connection.execute(query).fetchone() or (None,)
+    return rows
+
+
+def _fill(table: str, rows: str) -> sql.Composed:
+    """The statement that puts rows of the template back."""
     # `line` alone would be a type of Postgres'.
     name = sql.Identifier("public", table)
-    query = sql.SQL("SELECT json_agg(its)::text FROM {} AS its").format(name)
-    (rows,) = connection.execute(query).fetchone() or (None,)
-    if rows is None:
-        return None
-    insert = (
-        "INSERT INTO {} OVERRIDING SYSTEM VALUE SELECT * FROM json_populate_recordset(NULL::{}, {}::json)"
-    )
+    insert = "INSERT INTO {} OVERRIDING SYSTEM VALUE SELECT * FROM json_populate_recordset(NULL::{}, {})"
     return sql.SQL(insert).format(name, name, sql.Literal(rows))

@@ -333,6 +333,13 @@ class TestAnArchive:
         assert desk.look("tries = 0 AND due_at > now()", batch_id) is True
 
 
+@pytest.fixture
+def _inherited(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment that a process which reads one file inherits from its ingester."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+
 class TestAFileThatEndsItsReader:
     def test_is_refused_at_its_third_death(self, desk: Desk, known: Settings, bucket: Bucket) -> None:
         """Nobody reads it any more; whoever sent it is told with a code."""
@@ -341,33 +348,19 @@ class TestAFileThatEndsItsReader:
         assert Ingester(known, desk.engine, bucket).serve()
         assert desk.error(batch_id).startswith("SOURCE_KILLS_INGESTER|reading it has ended")
 
+    @pytest.mark.usefixtures("_inherited")
     def test_is_read_by_a_process_of_its_own_after_the_first(
-        self,
-        desk: Desk,
-        known: Settings,
-        bucket: Bucket,
-        environment: dict[str, str],
-        monkeypatch: pytest.MonkeyPatch,
+        self, desk: Desk, known: Settings, bucket: Bucket
     ) -> None:
         """There one that was a neighbour of the file is read to its end."""
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
         batch_id = desk.upload(None)
         desk.set_deaths(batch_id, 1)
         assert Ingester(known, desk.engine, bucket).serve()
         assert desk.is_read(batch_id)
 
-    def test_keeps_its_deaths_while_it_rests(
-        self,
-        desk: Desk,
-        known: Settings,
-        bucket: Bucket,
-        environment: dict[str, str],
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
+    @pytest.mark.usefixtures("_inherited")
+    def test_keeps_its_deaths_while_it_rests(self, desk: Desk, known: Settings, bucket: Bucket) -> None:
         """Or it could end the ingester itself between two rests, as often as its producer has no room."""
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
         producer = desk.producer("a")
         with Session(desk.engine) as session, session.begin():
             set_quota(session, producer, 1)
@@ -378,17 +371,11 @@ class TestAFileThatEndsItsReader:
         assert desk.look("code", batch_id) == "QUOTA_REACHED"
         assert desk.look("deaths", batch_id) == 1
 
+    @pytest.mark.usefixtures("_inherited")
     def test_is_not_at_fault_where_postgres_is_away(
-        self,
-        desk: Desk,
-        known: Settings,
-        bucket: Bucket,
-        environment: dict[str, str],
-        monkeypatch: pytest.MonkeyPatch,
+        self, desk: Desk, known: Settings, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The process of its own ends, and none has died."""
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
         monkeypatch.setenv("CUTOUT_DATABASE_URL", f"postgresql://nobody@127.0.0.1:{free_port()}/none")
         batch_id = desk.upload(None)
         desk.set_deaths(batch_id, 1)

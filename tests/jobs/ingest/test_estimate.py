@@ -50,6 +50,16 @@ def bought(engine: Engine, bucket: Bucket, sha256: bytes, form: str = "rgba", *,
         connection.execute(insert(RESULTS).values(buyer=uuid.uuid4(), **known, **done))
 
 
+@pytest.fixture
+def of_one_bought(
+    estimated: Callable[..., Estimate], written: Callable[[str], Path], engine: Engine, bucket: Bucket
+) -> Callable[[], Estimate]:
+    """Estimates a manifest of one picture, which was bought before."""
+    bought(engine, bucket, SHA)
+    path = written("external_id,source\na,a.jpg\n")
+    return lambda: estimated(path)
+
+
 class TestAnEstimate:
     def test_stores_nothing(
         self,
@@ -94,33 +104,24 @@ class TestAnEstimate:
         assert (found.bought, found.calls) == (2, 1)
         assert estimated(path, reuse=False).calls == 3
 
+    @pytest.mark.parametrize("other", ["preparation = 2", "endpoint = 'f'"])
     def test_does_not_count_what_was_made_otherwise(
-        self,
-        estimated: Callable[..., Estimate],
-        written: Callable[[str], Path],
-        engine: Engine,
-        bucket: Bucket,
+        self, of_one_bought: Callable[[], Estimate], engine: Engine, other: str
     ) -> None:
         """A result of another endpoint, or of another preparation, will not do."""
-        bought(engine, bucket, SHA)
+        assert of_one_bought().bought == 1
         with engine.begin() as connection:
-            connection.execute(text("UPDATE bought_results SET preparation = 2"))
-        assert estimated(written("external_id,source\na,a.jpg\n")).bought == 0
+            connection.execute(text(f"UPDATE bought_results SET {other}"))  # noqa: S608
+        assert of_one_bought().bought == 0
 
     def test_says_what_the_bucket_does_not_hold_any_more(
-        self,
-        estimated: Callable[..., Estimate],
-        written: Callable[[str], Path],
-        engine: Engine,
-        bucket: Bucket,
+        self, of_one_bought: Callable[[], Estimate], bucket: Bucket
     ) -> None:
         """It asks for a sample, so that nobody is surprised by what is bought anew."""
-        bought(engine, bucket, SHA)
-        path = written("external_id,source\na,a.jpg\n")
-        assert estimated(path).sample == Sample(asked=1)
+        assert of_one_bought().sample == Sample(asked=1)
         for key in bucket.keys("cutouts/"):
             bucket.delete(key)
-        found = estimated(path)
+        found = of_one_bought()
         assert (found.bought, found.sample.missing_of(found.bought)) == (1, 1)
 
     def test_counts_one_call_for_the_same_picture(

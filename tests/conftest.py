@@ -20,6 +20,7 @@ from migrations.run import upgrade
 from tests.support.databases import Databases, copy_of
 from tests.support.plain_http import NO_TLS
 from tests.support.sandbox import Sandbox
+from tests.support.system import System
 
 pytest_plugins = ["pytester", "tests.support.garbage", "tests.support.tiers"]
 
@@ -231,6 +232,40 @@ def bucket(settings: Settings, services: LocalServices, any_bucket: Bucket) -> B
     bucket.create()
     make_room(services, bucket.name)
     return bucket
+
+
+@pytest.fixture(scope="class")
+def shared_system(
+    services: LocalServices,
+    databases: Databases,
+    sandbox: Sandbox,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[System]:
+    """API, dispatcher and one worker, shared by the tests of a class."""
+    sandbox.reset()
+    name = databases.take()
+    environment = {
+        **services.environment(),
+        "CUTOUT_DATABASE_URL": url_of(services, name),
+        "CUTOUT_REDIS_PREFIX": f"{name}:",
+        "CUTOUT_S3_BUCKET": name.replace("_", "-"),
+        "CUTOUT_ENDPOINT_URL": sandbox.url,
+        "CUTOUT_ENDPOINT_API_KEYS": sandbox.key,
+        "CUTOUT_RESULT_HOSTS": sandbox.host,
+        "CUTOUT_CALLS_PER_SECOND": "1000",
+        "CUTOUT_CALLS_IN_FLIGHT": "100",
+        "CUTOUT_WORKER_THREADS": "4",
+        "CUTOUT_REUSE": "off",
+        # No balancer has to be told first that it ends.
+        "CUTOUT_API_DRAIN_SECONDS": "0",
+    }
+    bucket = Bucket(settings_of(environment))
+    bucket.create()
+    make_room(services, bucket.name)
+    bucket.close()
+    with System(environment, tmp_path_factory.mktemp("system")) as running:
+        yield running
+    databases.give_back(name)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The `cutout` command as its user runs it: a process with its own environment, directory and streams."""
 
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -33,14 +34,23 @@ class Cutout:
         self.environment = {**os.environ, **environment}
         self.directory = directory
 
-    def __call__(self, *arguments: str | Path, settings: Mapping[str, str] | None = None) -> Ran:
-        """Run it to its end with these settings changed; an empty one is as good as unset."""
+    def __call__(
+        self,
+        *arguments: str | Path,
+        settings: Mapping[str, str] | None = None,
+        most_bytes: int | None = None,
+        within_s: float = ENDS_WITHIN_S,
+    ) -> Ran:
+        """Run it to its end with these settings changed; an empty one is as good as unset.
+
+        With `most_bytes` the system gives it no more memory.
+        """
         environment = self.environment | dict(settings or {})
         said = self.directory / ".stdout", self.directory / ".stderr"
         words = [str(argument) for argument in arguments]
-        process = Forked(_run, words, environment, self.directory, *said)
+        process = Forked(_run, words, environment, self.directory, said, most_bytes)
         try:
-            process.wait(scaled(ENDS_WITHIN_S))
+            process.wait(scaled(within_s))
         except subprocess.TimeoutExpired:
             process.kill()
         code = process.wait()
@@ -49,9 +59,7 @@ class Cutout:
     def begin(self, *arguments: str | Path) -> Forked:
         """The same, still running, as a process that may be killed."""
         said = self.directory / ".begun_stdout", self.directory / ".begun_stderr"
-        return Forked(
-            _run, [str(argument) for argument in arguments], self.environment, self.directory, *said
-        )
+        return Forked(_run, [str(argument) for argument in arguments], self.environment, self.directory, said)
 
     def start(self, *arguments: str | Path, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
         """The same in an interpreter of its own, still running."""
@@ -89,9 +97,15 @@ def secrets_of(environment: Mapping[str, str]) -> set[str]:
 
 
 def _run(
-    arguments: list[str], environment: dict[str, str], directory: Path, stdout: Path, stderr: Path
+    arguments: list[str],
+    environment: dict[str, str],
+    directory: Path,
+    said: tuple[Path, Path],
+    most_bytes: int | None = None,
 ) -> None:
-    speak_into(stdout, stderr, flags=os.O_TRUNC)
+    if most_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (most_bytes, most_bytes))
+    speak_into(*said, flags=os.O_TRUNC)
     live_in(environment)
     os.chdir(directory)
     sys.argv = ["cutout", *arguments]

@@ -3,9 +3,6 @@
 import gzip
 import os
 import re
-import resource
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from tests.cli.command import Cutout
+from tests.cli.command import Cutout, Ran
 
 WEB = "https://shop.example/a.jpg"
 WITHIN_S = 30.0
@@ -25,22 +22,9 @@ XML_BOMB = """<?xml version="1.0"?>
 """
 
 
-def bounded(cutout: Cutout, *arguments: str) -> subprocess.CompletedProcess[str]:
+def bounded(cutout: Cutout, *arguments: str) -> Ran:
     """The command with its memory and time bounded by the system."""
-
-    def bound() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
-
-    return subprocess.run(
-        [sys.executable, "-m", "cli", "ingest", *arguments],
-        env=cutout.environment,
-        cwd=cutout.directory,
-        capture_output=True,
-        text=True,
-        timeout=WITHIN_S,
-        check=False,
-        preexec_fn=bound,
-    )
+    return cutout("ingest", *arguments, most_bytes=MOST_BYTES, within_s=WITHIN_S)
 
 
 def batches(engine: Engine) -> int:
@@ -98,7 +82,7 @@ class TestBadInput:
         make, said = BAD[bad]
         make(tmp_path / "list")
         ran = bounded(cutout, "list")
-        assert (ran.returncode, ran.stdout, len(ran.stderr.splitlines())) == (2, "", 1), ran.stderr
+        assert (ran.code, ran.stdout, len(ran.stderr.splitlines())) == (2, "", 1), ran.stderr
         assert said in ran.stderr
         assert batches(engine) == 0
 
@@ -106,7 +90,7 @@ class TestBadInput:
     def test_of_devices_is_refused(self, cutout: Cutout) -> None:
         """An endless stream is not begun."""
         ran = bounded(cutout, "/dev/zero")
-        assert (ran.returncode, len(ran.stderr.splitlines())) == (2, 1)
+        assert (ran.code, len(ran.stderr.splitlines())) == (2, 1)
         assert "is a pipe or a device" in ran.stderr
 
     @pytest.mark.usefixtures("bucket")

@@ -66,14 +66,19 @@ class TestAWrongKey:
         """429 says when to come back; who has a key goes on, and a new key is known at once elsewhere."""
         known = key_for(engine, "shop")
         assert client.get("/v1/jobs", headers=known).status_code == 200
-        began = time.monotonic()
+        began, taken = time.monotonic(), 0
+        refused: list[httpx.Response] = []
         with looked_up() as asked:
-            answers = [client.get("/v1/jobs", headers=made_up()) for _ in range(80)]
-        refused = [answer for answer in answers if answer.status_code == 429]
+            # On a busy machine it takes more of them, since some are allowed every second.
+            while not refused or taken + len(refused) < 80:
+                answer = client.get("/v1/jobs", headers=made_up())
+                if answer.status_code == 429:
+                    refused.append(answer)
+                else:
+                    taken += 1
         most = 50 + 5 * (time.monotonic() - began) + 1
         assert len(asked) <= most
-        assert len(answers) - len(refused) <= most
-        assert refused, "none was refused"
+        assert taken <= most
         assert problem_of(refused[0], 429)["type"].endswith("too-many-wrong-keys")
         assert int(refused[0].headers["retry-after"]) >= 1
         for _ in range(30):

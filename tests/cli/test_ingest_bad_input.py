@@ -40,10 +40,8 @@ def zip_bomb(path: Path) -> None:
 
 
 def gzip_bomb(path: Path) -> None:
-    with gzip.open(path, "wb", compresslevel=9) as file:
-        file.write(b"external_id,source\n")
-        for _ in range(300):
-            file.write((b" " * 999 + b"\n") * 1000)
+    header, megabyte = b"external_id,source\n", (b" " * 999 + b"\n") * 1000
+    path.write_bytes(gzip.compress(header) + gzip.compress(megabyte) * 300)
 
 
 def sparse(path: Path) -> None:
@@ -99,7 +97,9 @@ class TestBadInput:
         rows = f"a,{WEB}\n" + "".join(f"{n},none.jpg\n" for n in range(10_000)) + f"b,{WEB}\n"
         (tmp_path / "list.csv").write_text(f"external_id,source\n{rows}")
         ran = cutout("ingest", "list.csv")
-        assert (ran.code, len(ran.stderr.splitlines())) == (1, 1)
+        # Every 5 s it says how far it is.
+        said = [line for line in ran.stderr.splitlines() if not re.match(r"[\d,]+ rows, ", line)]
+        assert (ran.code, len(said)) == (1, 1)
         assert ": 2 enqueued, 10,000 rejected" in ran.stdout
         assert len((tmp_path / "rejects.csv").read_text().splitlines()) == 10_001
 

@@ -150,7 +150,8 @@ class TestListingJobs:
 
 class TestManyJobs:
     @pytest.fixture(scope="class")
-    def engine(self, services: LocalServices, databases: Databases) -> Iterator[Engine]:
+    @classmethod
+    def engine(cls, services: LocalServices, databases: Databases) -> Iterator[Engine]:
         """A database for all of these, since they only read."""
         name = databases.take()
         engine = connect(url_of(services, name))
@@ -159,7 +160,8 @@ class TestManyJobs:
         databases.give_back(name)
 
     @pytest.fixture(scope="class")
-    def producer_id(self, engine: Engine) -> uuid.UUID:
+    @classmethod
+    def producer_id(cls, engine: Engine) -> uuid.UUID:
         """A producer with many jobs, of which the oldest failed."""
         key_for(engine, "shop")
         producer_id = producer_of(engine)

@@ -1,4 +1,5 @@
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -30,13 +31,14 @@ def post_all(system: System, photo: bytes, count: int) -> str:
     return batch
 
 
-class TestASystem:
-    @pytest.fixture
-    def system(self, shared_system: System, sandbox: Sandbox) -> System:
-        """One for all of these, and no charges."""
-        sandbox.reset()
-        return shared_system
+@pytest.fixture
+def system(shared_system: System, sandbox: Sandbox) -> System:
+    """One for all tests of a class, and no charges."""
+    sandbox.reset()
+    return shared_system
 
+
+class TestTheMainPath:
     def test_leads_from_the_api_to_the_bucket(
         self, system: System, sandbox: Sandbox, any_bucket: Bucket, photo: bytes
     ) -> None:
@@ -68,9 +70,16 @@ class TestASystem:
         assert answer.status_code == 401
 
 
-class TestASystemWithoutAWorker:
+class TestLostMessages:
+    @pytest.fixture
+    def system(self, environment: dict[str, str], bucket: Bucket, tmp_path: Path) -> Iterator[System]:
+        """One of its own."""
+        assert bucket
+        with System(environment, tmp_path) as running:
+            yield running
+
     @pytest.mark.long("waits for leases; tests/jobs/test_line.py has the rule")
-    def test_survives_messages_that_are_lost(self, system: System, sandbox: Sandbox, photo: bytes) -> None:
+    def test_are_handed_out_again(self, system: System, sandbox: Sandbox, photo: bytes) -> None:
         """A job whose message vanished is handed out again once its lease ends, and is paid once."""
         system.processes["worker"].send_signal(signal.SIGTERM)
         assert system.processes["worker"].wait(scaled(20)) == 0

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from jobs.database import connect
 from jobs.storage import Bucket
 from tests.flow.test_main_path import TestAWorkerKilled as _TestAWorkerKilled
+from tests.flow.test_main_path import TestLostMessages as _TestLostMessages
 from tests.flow.test_main_path import TestTheMainPath as _TestTheMainPath
 from tests.flow.test_reuse import TestTwins as _TestTwins
 from tests.support.pgbouncer import PROGRAM, PooledSystem, pgbouncer
@@ -47,6 +48,10 @@ def system(environment: dict[str, str], bucket: Bucket, tmp_path: Path) -> Itera
 
 class TestTheMainPath(_TestTheMainPath):
     """Enqueued, called, copied, read."""
+
+
+class TestLostMessages(_TestLostMessages):
+    """Handed out again."""
 
 
 class TestAWorkerKilled(_TestAWorkerKilled):

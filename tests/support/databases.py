@@ -136,7 +136,7 @@ def _rows(connection: psycopg.Connection, table: str) -> str | None:
     """The rows of a table as JSON, if it has any."""
     query = sql.SQL("SELECT json_agg(its)::text FROM {} AS its").format(sql.Identifier(table))
     (rows,) = connection.execute(query).fetchone() or (None,)
-    return rows
+    return None if rows is None else str(rows)
 
 
 def _fill(table: str, rows: str) -> sql.Composed:

@@ -40,8 +40,9 @@ class PromptServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Do what uvicorn does, without its rest."""
-        for listening in [*self.servers, *(sockets or [])]:
-            listening.close()
+        assert not sockets
+        for server in self.servers:
+            server.close()
         for connection in list(self.server_state.connections):
             connection.shutdown()
         state = self.server_state

@@ -1,5 +1,4 @@
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,16 +7,12 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from jobs.database import connect
 from jobs.listing import MOST_EXAMINED, Order, Place, Wanted, list_jobs
 from jobs.models import Producer
 from jobs.outcomes import Fail, Hold
 from jobs.states import State
-from local import LocalServices
 from tests.api.conftest import key_for, producer_of
 from tests.api.test_jobs import problem_of
-from tests.conftest import url_of
-from tests.support.databases import Databases
 from tests.support.fates import DONE, Fates, make_batch
 
 MANY = 2 * MOST_EXAMINED + 1000
@@ -149,19 +144,8 @@ class TestListingJobs:
 
 
 class TestManyJobs:
-    @pytest.fixture(scope="class")
-    @classmethod
-    def engine(cls, services: LocalServices, databases: Databases) -> Iterator[Engine]:
-        """A database for all of these, since they only read."""
-        name = databases.take()
-        engine = connect(url_of(services, name))
-        yield engine
-        engine.dispose()
-        databases.give_back(name)
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def producer_id(cls, engine: Engine) -> uuid.UUID:
+    @pytest.fixture
+    def producer_id(self, engine: Engine) -> uuid.UUID:
         """A producer with many jobs, of which the oldest failed."""
         key_for(engine, "shop")
         producer_id = producer_of(engine)

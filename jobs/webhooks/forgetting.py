@@ -6,6 +6,8 @@ from datetime import datetime
 from sqlalchemy import Text, TextClause, Uuid, bindparam, text
 
 from jobs.database import Database
+from jobs.models.columns import OWNER
+from jobs.webhooks.owners import INSTALLATION
 
 ID = bindparam("job", type_=Text)
 SINCE = bindparam("since", type_=Uuid)
@@ -37,8 +39,9 @@ EMPTY = """
         AND json_array_length(payload::json -> 'data' -> 'jobs') = 0
 """
 PUT_ASIDE = text(
-    "DELETE FROM digests WHERE batch_id = :batch AND job::json ->> 'id' = :job RETURNING id"
-).bindparams(ID, bindparam("batch", type_=Uuid))
+    f"DELETE FROM digests WHERE {OWNER} = :owner AND batch_id = :batch AND job::json ->> 'id' = :job"  # noqa: S608
+    " RETURNING id"
+).bindparams(ID, bindparam("owner", type_=Uuid), bindparam("batch", type_=Uuid))
 
 
 def forget_job(
@@ -56,7 +59,8 @@ def forget_job(
     told = 0
     if batch_id is not None:
         # First: what is being announced at this moment is waited for, and found in its message below.
-        told += len(database.scalars(PUT_ASIDE, {"job": str(job_id), "batch": batch_id}).all())
+        aside = {"job": str(job_id), "owner": producer_id or INSTALLATION, "batch": batch_id}
+        told += len(database.scalars(PUT_ASIDE, aside).all())
     its = {"job": str(job_id), "since": _first_id(since)}
     told += len(database.scalars(_of(producer_id, FORGET), its).all())
     taken_out = len(database.scalars(_of(producer_id, TAKE_OUT), its).all())

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from jobs.producers import create_producer
 from jobs.states import JobMessages
-from jobs.webhooks import forgetting
+from jobs.webhooks import INSTALLATION, forgetting
 from jobs.webhooks.digests import TELL
 from jobs.webhooks.forgetting import forget_job
 from tests.jobs.webhooks.test_digests import ended
@@ -53,7 +53,7 @@ def test_a_digest_that_is_announced_meanwhile_tells_nothing_of_it(engine: Engine
     forgetting_it = threading.Thread(target=forget)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as other:
         with engine.begin() as connection:
-            connection.execute(TELL, {"batch": batch_id}).all()
+            connection.execute(TELL, {"owner": INSTALLATION, "batch": batch_id}).all()
             forgetting_it.start()
             wait_until(lambda: bool(other.scalar(WAITS)), "the lock", within_s=20.0)
         forgetting_it.join(20.0)

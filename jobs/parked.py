@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from sqlalchemy import (
     ColumnElement,
-    Integer,
     Select,
     Text,
     Update,
@@ -16,7 +15,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     func,
-    literal,
     literal_column,
     not_,
     null,
@@ -33,6 +31,7 @@ from jobs.models import ATTEMPTS, BATCHES, JOBS, constant
 from jobs.shares import present_of
 from jobs.states import Standing, State, Step
 from jobs.store import cancel_all
+from jobs.walks import walk_of
 
 # Batches with parked jobs that one tick looks at; of those that may go on, so many a tick, half of them begun
 # by one before if there are as many.
@@ -66,29 +65,8 @@ BACK = {
 
 
 def _walk(which: ColumnElement[bool], may_go: ColumnElement[bool]) -> Select[uuid.UUID, bool, bool]:
-    """The next batches that have such jobs, whether each may go on, and whether it is cancelled.
-
-    A step goes to the next batch in the index, however many jobs one of them has there.
-    """
-    first = (
-        select(JOBS.c.batch_id, literal(1, Integer).label("n"))
-        .where(which, JOBS.c.batch_id > bindparam("after", type_=Uuid))
-        .order_by(JOBS.c.batch_id)
-        .limit(1)
-    )
-    walk = select(first.subquery()).cte("walk", recursive=True)
-    following = (
-        select(JOBS.c.batch_id)
-        .where(which, JOBS.c.batch_id > walk.c.batch_id)
-        .order_by(JOBS.c.batch_id)
-        .limit(1)
-        .lateral()
-    )
-    walk = walk.union_all(
-        select(following.c.batch_id, walk.c.n + 1)
-        .join_from(walk, following, true())
-        .where(walk.c.n < bindparam("most", type_=Integer))
-    )
+    """The next batches that have such jobs, whether each may go on, and whether it is cancelled."""
+    walk = walk_of(JOBS.c.batch_id, which)
     return (
         select(BATCHES.c.id, and_(not_(BLOCKED), may_go), IS_CANCELLED)
         .join_from(walk, BATCHES, BATCHES.c.id == walk.c.batch_id)

@@ -108,7 +108,7 @@ ASIDE = text(
 def put_aside(connection: Connection, name: str, jobs: int) -> uuid.UUID:
     """Jobs of a batch of a producer's own; returns the producer."""
     named = {"name": name}
-    producer = connection.scalars(
+    producer: uuid.UUID = connection.scalars(
         text("INSERT INTO producers (name) VALUES (:name) RETURNING id"), named
     ).one()
     batch = connection.scalars(text("INSERT INTO batches (name) VALUES (:name) RETURNING id"), named).one()

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import ColumnElement, Engine, and_, delete, exists, func, null, select, update
 from sqlalchemy.orm import Session
 
-from jobs.models import ATTEMPTS, BATCHES, INGESTS, JOBS, RESULTS
+from jobs.models import ATTEMPTS, BATCHES, INGESTS, JOBS, RESULTS, RUNS
 from jobs.source_removal import remove_source, uploaded_key
 from jobs.states import FINAL_STATES, State
 from jobs.storage import Bucket
@@ -51,6 +51,7 @@ BEING_SERVED = "another job of yours is being served from it; it goes with that 
 OLD_VERSION = "the bucket keeps versions, and an old one of it until a rule of the bucket ends it"
 WRITTEN_ANEW = "its line goes when the file is written anew, some seconds from now"
 IN_MANIFEST = "the manifest that its batch was read from has its row"
+IN_REPORT = "its run's report repeats it until the batch has ended"
 IN_LEDGER = "what its calls cost, with hashes of what was sent, for the bill"
 
 
@@ -207,6 +208,10 @@ def delete_job(session: Session, job: Doomed, told: Deletion) -> bool:
         told.remove("messages")
     if job.batch_id is not None and unwrite_results(session, job.batch_id):
         told.removed.append(Part("results", why=WRITTEN_ANEW))
+    elif job.batch_id is not None:
+        reports = select(RUNS.c.report_key).where(RUNS.c.batch_id == job.batch_id)
+        kept = session.scalars(reports.where(RUNS.c.report_key.is_not(None)))
+        told.kept.extend(Part("results", key, IN_REPORT) for key in kept)
     told.kept.extend(_kept_elsewhere(session, job))
     return True
 

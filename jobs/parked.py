@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from sqlalchemy import (
     ColumnElement,
-    Integer,
     Select,
     Text,
     Update,
@@ -16,7 +15,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     func,
-    literal,
     literal_column,
     not_,
     null,
@@ -33,8 +31,10 @@ from jobs.models import ATTEMPTS, BATCHES, JOBS, constant
 from jobs.shares import present_of
 from jobs.states import Standing, State, Step
 from jobs.store import cancel_all
+from jobs.walks import walk_of
 
-# Batches with parked jobs that one tick looks at; those that may go on come back so many at a time.
+# Batches with parked jobs that one tick looks at; of those that may go on, so many a tick, half of them begun
+# by one before if there are as many.
 MOST_LOOKED_AT = 200
 MOST_BATCHES = 10
 MOST_BROUGHT_BACK = 1000
@@ -65,29 +65,8 @@ BACK = {
 
 
 def _walk(which: ColumnElement[bool], may_go: ColumnElement[bool]) -> Select[uuid.UUID, bool, bool]:
-    """The next batches that have such jobs, whether each may go on, and whether it is cancelled.
-
-    A step goes to the next batch in the index, however many jobs one of them has there.
-    """
-    first = (
-        select(JOBS.c.batch_id, literal(1, Integer).label("n"))
-        .where(which, JOBS.c.batch_id > bindparam("after", type_=Uuid))
-        .order_by(JOBS.c.batch_id)
-        .limit(1)
-    )
-    walk = select(first.subquery()).cte("walk", recursive=True)
-    following = (
-        select(JOBS.c.batch_id)
-        .where(which, JOBS.c.batch_id > walk.c.batch_id)
-        .order_by(JOBS.c.batch_id)
-        .limit(1)
-        .lateral()
-    )
-    walk = walk.union_all(
-        select(following.c.batch_id, walk.c.n + 1)
-        .join_from(walk, following, true())
-        .where(walk.c.n < bindparam("most", type_=Integer))
-    )
+    """The next batches that have such jobs, whether each may go on, and whether it is cancelled."""
+    walk = walk_of(JOBS.c.batch_id, which)
     return (
         select(BATCHES.c.id, and_(not_(BLOCKED), may_go), IS_CANCELLED)
         .join_from(walk, BATCHES, BATCHES.c.id == walk.c.batch_id)
@@ -196,8 +175,8 @@ WITHOUT_CREDITS = _Kind(
 class _Round:
     """A walk through all batches that have parked jobs of a kind, some of them at a time, in turn.
 
-    A batch with more jobs than come back at once is not left until they are: there may be many others whose
-    jobs stay.
+    A batch with more jobs than come back at once goes on beside those that the walk comes to: there may be
+    many others whose jobs stay.
     """
 
     def __init__(self, kind: _Kind) -> None:
@@ -206,14 +185,16 @@ class _Round:
         self._unfinished: list[uuid.UUID] = []
 
     def bring_back(self, database: Database) -> int:
-        going, cancelled = self._next(database)
-        begun, self._unfinished = self._unfinished, []
+        half = MOST_BATCHES // 2
+        begun, later = self._unfinished[:half], self._unfinished[half:]
+        going, cancelled = self._next(database, MOST_BATCHES - len(begun))
+        self._unfinished = later
         moved = sum(self._withdraw(database, batch_id) for batch_id in cancelled)
-        return moved + sum(self._bring_back(database, batch_id) for batch_id in dict.fromkeys(begun + going))
+        now = dict.fromkeys(begun + [each for each in going if each not in later])
+        return moved + sum(self._bring_back(database, batch_id) for batch_id in now)
 
-    def _next(self, database: Database) -> tuple[list[uuid.UUID], list[uuid.UUID]]:
-        """The next batches whose jobs may go, and those that are cancelled."""
-        most = MOST_BATCHES - len(self._unfinished) // 2
+    def _next(self, database: Database, most: int) -> tuple[list[uuid.UUID], list[uuid.UUID]]:
+        """The next batches whose jobs may go, and those that are cancelled; so many of both at most."""
         rows = database.execute(self._kind.walk, {"after": self._after, "most": MOST_LOOKED_AT}).all()
         moving = [(batch_id, cancelled) for batch_id, may_go, cancelled in rows if may_go or cancelled]
         if len(moving) > most:

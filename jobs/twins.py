@@ -12,7 +12,6 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Double,
-    Integer,
     Select,
     SmallInteger,
     Text,
@@ -23,7 +22,6 @@ from sqlalchemy import (
     case,
     cast,
     func,
-    literal,
     not_,
     null,
     or_,
@@ -38,6 +36,7 @@ from jobs.database import Database
 from jobs.downloads import is_on_the_web
 from jobs.models import JOBS, constant
 from jobs.states import Standing, State, Step
+from jobs.walks import walk_of
 
 # Buyers that one tick looks at, twins of one of them that are moved at once, and of all in one tick.
 MOST_LOOKED_AT = 200
@@ -74,29 +73,8 @@ IT_SUCCEEDED = (
 
 
 def _walk() -> Select[*tuple[Any, ...]]:
-    """The next buyers that are waited for: whether each is under way, and the best of its twins' places.
-
-    A step goes to the next buyer in the index, however many twins one of them has.
-    """
-    first = (
-        select(JOBS.c.waits_for, literal(1, Integer).label("n"))
-        .where(IS_WAITING, JOBS.c.waits_for > bindparam("after", type_=Uuid))
-        .order_by(JOBS.c.waits_for)
-        .limit(1)
-    )
-    walk = select(first.subquery()).cte("walk", recursive=True)
-    following = (
-        select(JOBS.c.waits_for)
-        .where(IS_WAITING, JOBS.c.waits_for > walk.c.waits_for)
-        .order_by(JOBS.c.waits_for)
-        .limit(1)
-        .lateral()
-    )
-    walk = walk.union_all(
-        select(following.c.waits_for, walk.c.n + 1)
-        .join_from(walk, following, true())
-        .where(walk.c.n < bindparam("most", type_=Integer))
-    )
+    """The next buyers that are waited for: whether each is under way, and the best of its twins' places."""
+    walk = walk_of(JOBS.c.waits_for, IS_WAITING)
     buyers = JOBS.alias("buyers")
     best = (
         select(JOBS.c.producer_id, JOBS.c.priority, JOBS.c.place)

@@ -81,6 +81,7 @@ class Digest(Base):
     """A job that ended or is held, of a batch whose webhook is told of many in one message; until it is."""
 
     __tablename__ = "digests"
+    __table_args__ = (Index("ix_digests_turns", text(OWNER), "batch_id", "id"),)
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     batch_id: Mapped[uuid.UUID] = mapped_column(Uuid)

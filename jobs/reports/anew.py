@@ -2,17 +2,25 @@
 
 import uuid
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, or_, select
 
-from jobs.models import BATCHES, RUNS
+from jobs.models import BATCHES, JOBS, RUNS
 from jobs.reports.keeping import write_report
 from jobs.results_manifest import keep_results
 from jobs.storage import Bucket
 
+# A run ends before its batch where a job of it is held: its report may repeat a job that was deleted while
+# there were no results yet to be written anew.
+DELETED_SINCE = (
+    select(JOBS.c.id)
+    .where(JOBS.c.batch_id == RUNS.c.batch_id, JOBS.c.deleted_at >= RUNS.c.finished_at)
+    .correlate(RUNS)
+    .exists()
+)
 UNWRITTEN = (
     select(RUNS.c.id)
     .join(BATCHES, BATCHES.c.id == RUNS.c.batch_id)
-    .where(BATCHES.c.results_unwritten_at.is_not(None), RUNS.c.report_key.is_not(None))
+    .where(RUNS.c.report_key.is_not(None), or_(BATCHES.c.results_unwritten_at.is_not(None), DELETED_SINCE))
 )
 
 

@@ -5,11 +5,11 @@ import uuid
 from collections.abc import Collection
 from dataclasses import replace
 
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, func, select, update
 from sqlalchemy.orm import Session
 
 from jobs.database import Database
-from jobs.models import RUNS, Run, Schedule
+from jobs.models import JOBS, RUNS, Run, Schedule
 from jobs.reports.figures import Report, gather
 from jobs.reports.page import page
 from jobs.results_manifest import Format, Selection, open_results, write_results
@@ -22,6 +22,7 @@ MOST_RUNS = 20
 TO_REPORT = select(RUNS.c.id).where(
     RUNS.c.finished_at.is_not(None), RUNS.c.report_key.is_(None), RUNS.c.state != RunState.SKIPPED
 )
+DELETED = select(func.count(JOBS.c.deleted_at)).join_from(RUNS, JOBS, JOBS.c.batch_id == RUNS.c.batch_id)
 
 
 def runs_to_report(database: Database, but: Collection[uuid.UUID] = ()) -> list[uuid.UUID]:
@@ -30,12 +31,18 @@ def runs_to_report(database: Database, but: Collection[uuid.UUID] = ()) -> list[
 
 
 def keep_report(engine: Engine, bucket: Bucket, run_id: uuid.UUID) -> bool:
-    """Write a run's report and its results into the bucket, and send it; False if another has done so.
+    """Write a run's report and its results into the bucket, and send it; False if another has done so, or a
+    job of it was deleted meanwhile: then it is to be written again.
 
     Two who do it at once write the same. Raises StorageError.
     """
+    deleted = DELETED.where(RUNS.c.id == run_id)
+    with engine.connect() as connection:
+        before = connection.scalar(deleted)
     report = write_report(engine, bucket, run_id)
     with Session(engine) as session, session.begin():
+        if session.scalar(deleted) != before:
+            return False
         kept = session.scalar(
             update(Run)
             .where(Run.id == run_id, Run.report_key.is_(None))

@@ -5,39 +5,68 @@ in one statement, so that none is missed and none is told of twice.
 """
 
 import time
-import uuid
 from datetime import timedelta
 
 from sqlalchemy import Connection, Integer, Interval, Uuid, bindparam, text
 
+from jobs.models.columns import OWNER
+
 # So many jobs a message, some 100 KB; fewer once the first of them has waited so long.
 MOST_JOBS = 200
 LATEST = timedelta(seconds=5)
-# Looked at at a time, in the order in which they were put aside.
-MOST_LOOKED_AT = 5000
+# Producers, and batches of one of them, that one look goes through: what is told makes room for the next.
+MOST_OWNERS = 500
+MOST_BATCHES = 20
 # Whoever looks for digests finds receivers as well, for everybody.
 LONGEST_S = 0.25
 
+# From each producer to the next by the index, and from one batch of it to the next, however many jobs are
+# put aside. Those that do not all have a turn in one look have it in any order: none stays the last.
 DUE = text(
-    """
-    SELECT batch_id FROM (
-        SELECT batch_id, producer_id, created_at FROM digests ORDER BY id LIMIT :most
-    ) AS first
-    GROUP BY batch_id, producer_id
-    HAVING count(*) >= :full OR min(created_at) <= now() - :latest
-    ORDER BY row_number() OVER (PARTITION BY producer_id ORDER BY min(created_at)), min(created_at)
-    """
+    f"""
+    WITH RECURSIVE owners (owner, n) AS (
+        (SELECT {OWNER}, 1 FROM digests ORDER BY {OWNER} LIMIT 1)
+        UNION ALL
+        SELECT following.owner, n + 1 FROM owners CROSS JOIN LATERAL (
+            SELECT {OWNER} AS owner FROM digests WHERE {OWNER} > owners.owner ORDER BY {OWNER} LIMIT 1
+        ) following
+        WHERE n < :most_owners
+    )
+    SELECT owners.owner, found.batch_id
+    FROM owners CROSS JOIN LATERAL (
+        WITH RECURSIVE found (batch_id, since, n) AS (
+            (
+                SELECT batch_id, created_at, 1 FROM digests WHERE {OWNER} = owners.owner
+                ORDER BY {OWNER}, batch_id, id LIMIT 1
+            )
+            UNION ALL
+            SELECT following.batch_id, following.created_at, n + 1 FROM found CROSS JOIN LATERAL (
+                SELECT batch_id, created_at FROM digests
+                WHERE {OWNER} = owners.owner AND batch_id > found.batch_id
+                ORDER BY {OWNER}, batch_id, id LIMIT 1
+            ) following
+            WHERE n < :most_batches
+        )
+        SELECT * FROM found
+    ) found
+    WHERE since <= now() - :latest OR EXISTS (
+        SELECT FROM digests WHERE {OWNER} = owners.owner AND batch_id = found.batch_id
+        OFFSET :full - 1 LIMIT 1
+    )
+    ORDER BY row_number() OVER (PARTITION BY owner ORDER BY since), random()
+    """  # noqa: S608 - constants
 ).bindparams(
-    bindparam("most", MOST_LOOKED_AT, type_=Integer),
+    bindparam("most_owners", MOST_OWNERS, type_=Integer),
+    bindparam("most_batches", MOST_BATCHES, type_=Integer),
     bindparam("full", MOST_JOBS, type_=Integer),
     bindparam("latest", LATEST, type_=Interval),
 )
 TELL = text(
-    """
+    f"""
     WITH taken AS (
         DELETE FROM digests WHERE id = ANY(ARRAY(
-            SELECT id FROM (SELECT id, batch_id FROM digests ORDER BY id LIMIT :most) AS first
-            WHERE batch_id = :batch ORDER BY id LIMIT :full
+            SELECT id FROM digests WHERE {OWNER} = :owner AND batch_id = :batch
+            ORDER BY {OWNER}, batch_id, id LIMIT :full
         ))
         RETURNING id, batch_id, url, job, producer_id
     )
@@ -49,11 +78,11 @@ TELL = text(
         ),
         count(*) AS jobs
     FROM taken GROUP BY batch_id, url, producer_id
-    """
+    """  # noqa: S608 - constants
 ).bindparams(
-    bindparam("most", MOST_LOOKED_AT, type_=Integer),
-    bindparam("full", MOST_JOBS, type_=Integer),
+    bindparam("owner", type_=Uuid),
     bindparam("batch", type_=Uuid),
+    bindparam("full", MOST_JOBS, type_=Integer),
 )
 
 
@@ -62,10 +91,13 @@ def tell_digests(connection: Connection) -> int:
 
     Each message commits by itself; one of each producer first, and no more than go within LONGEST_S.
     """
-    batches: list[uuid.UUID] = list(connection.scalars(DUE))
     told, ends_at = 0, time.monotonic() + LONGEST_S
-    for batch_id in batches:
-        if told and time.monotonic() > ends_at:
-            break
-        told += sum(row.jobs for row in connection.execute(TELL, {"batch": batch_id}))
-    return told
+    while True:
+        before = told
+        for owner, batch_id in connection.execute(DUE).all():
+            if told and time.monotonic() > ends_at:
+                return told
+            its = {"owner": owner, "batch": batch_id}
+            told += sum(row.jobs for row in connection.execute(TELL, its))
+        if told == before:
+            return told

@@ -3,24 +3,22 @@
 import uuid
 from datetime import datetime
 
-from sqlalchemy import Text, Uuid, bindparam, text
+from sqlalchemy import Text, TextClause, Uuid, bindparam, text
 
 from jobs.database import Database
+from jobs.models.columns import OWNER
+from jobs.webhooks.owners import INSTALLATION
 
 ID = bindparam("job", type_=Text)
-ITS = (bindparam("producer", type_=Uuid), bindparam("since", type_=Uuid))
+SINCE = bindparam("since", type_=Uuid)
+OF_PRODUCER, OF_NOBODY = "producer_id = :producer", "producer_id IS NULL"
 # In the order of their index; the text is looked at before it is read as JSON.
-OF_IT = """
-    producer_id IS NOT DISTINCT FROM :producer AND id >= :since AND position(:job IN payload) > 0
-"""
-FORGET = text(
-    f"""
+OF_IT = "{owner} AND id >= :since AND position(:job IN payload) > 0"
+FORGET = f"""
     DELETE FROM deliveries
     WHERE {OF_IT} AND type LIKE 'job.%' AND payload::json -> 'data' ->> 'id' = :job RETURNING id
-    """  # noqa: S608 - made of the constant above
-).bindparams(ID, *ITS)
-TAKE_OUT = text(
-    f"""
+"""  # noqa: S608 - made of the constant above
+TAKE_OUT = f"""
     UPDATE deliveries SET payload = json_build_object(
         'type', payload::json ->> 'type',
         'timestamp', payload::json -> 'timestamp',
@@ -34,18 +32,16 @@ TAKE_OUT = text(
         )
     )::text
     WHERE {OF_IT} AND type = 'jobs.digest' RETURNING id
-    """  # noqa: S608 - made of the constant above
-).bindparams(ID, *ITS)
-EMPTY = text(
-    """
+"""  # noqa: S608 - made of the constant above
+EMPTY = """
     DELETE FROM deliveries
-    WHERE producer_id IS NOT DISTINCT FROM :producer AND id >= :since AND type = 'jobs.digest'
+    WHERE {owner} AND id >= :since AND type = 'jobs.digest'
         AND json_array_length(payload::json -> 'data' -> 'jobs') = 0
-    """
-).bindparams(*ITS)
+"""
 PUT_ASIDE = text(
-    "DELETE FROM digests WHERE batch_id = :batch AND job::json ->> 'id' = :job RETURNING id"
-).bindparams(ID, bindparam("batch", type_=Uuid))
+    f"DELETE FROM digests WHERE {OWNER} = :owner AND batch_id = :batch AND job::json ->> 'id' = :job"  # noqa: S608
+    " RETURNING id"
+).bindparams(ID, bindparam("owner", type_=Uuid), bindparam("batch", type_=Uuid))
 
 
 def forget_job(
@@ -60,14 +56,25 @@ def forget_job(
 
     One that is being sent at this moment arrives all the same.
     """
-    its = {"job": str(job_id), "producer": producer_id, "since": _first_id(since)}
-    told = len(database.scalars(FORGET, its).all())
-    taken_out = len(database.scalars(TAKE_OUT, its).all())
-    if taken_out:
-        database.execute(EMPTY, its)
+    told = 0
     if batch_id is not None:
-        told += len(database.scalars(PUT_ASIDE, its | {"batch": batch_id}).all())
+        # First: what is being announced at this moment is waited for, and found in its message below.
+        aside = {"job": str(job_id), "owner": producer_id or INSTALLATION, "batch": batch_id}
+        told += len(database.scalars(PUT_ASIDE, aside).all())
+    its = {"job": str(job_id), "since": _first_id(since)}
+    told += len(database.scalars(_of(producer_id, FORGET), its).all())
+    taken_out = len(database.scalars(_of(producer_id, TAKE_OUT), its).all())
+    if taken_out:
+        database.execute(_of(producer_id, EMPTY), its)
     return told + taken_out
+
+
+def _of(producer_id: uuid.UUID | None, statement: str) -> TextClause:
+    """The statement about one producer's messages: no index is found by `IS NOT DISTINCT FROM`."""
+    found = text(statement.format(owner=OF_NOBODY if producer_id is None else OF_PRODUCER))
+    if producer_id is not None:
+        found = found.bindparams(bindparam("producer", producer_id, type_=Uuid))
+    return found.bindparams(*(each for each in (ID, SINCE) if f":{each.key}" in statement))
 
 
 def _first_id(moment: datetime) -> uuid.UUID:

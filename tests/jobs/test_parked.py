@@ -1,13 +1,14 @@
 import time
 import uuid
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from jobs import approval, pausing, store
+from jobs import approval, parked, pausing, store
 from jobs.blocking import AWAITS_APPROVAL
 from jobs.enqueueing import NewJob, create_batch, enqueue, enqueue_all
 from jobs.explain import Installation, explain
@@ -162,6 +163,21 @@ class TestJobsOfBlockedBatches:
         assert why(session, job_id) == "coming-back"
         assert unpark(session) == 1
         assert why(session, job_id) == "in-line"
+
+    def test_come_back_of_more_large_batches_than_a_tick_moves(
+        self, session: Session, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """None of them has all its jobs back at once, and there are twice as many as one tick begins."""
+        monkeypatch.setattr(parked, "MOST_BATCHES", 4)
+        monkeypatch.setattr(parked, "MOST_BROUGHT_BACK", 1)
+        monkeypatch.setattr(parked, "WAITING", replace(parked.WAITING, bring_back=parked._bring_back()))
+        batches = [batch_of(session, 6) for _ in range(9)]
+        session.execute(text("UPDATE jobs SET standing = 'parked'"))
+        walk = Parked()
+        moved = [walk.bring_back(session) for _ in range(27)]
+        assert sum(moved) == 54
+        assert max(moved) <= 4
+        assert in_line_of(session, batches) == dict.fromkeys(batches, 6)
 
 
 class TestAnApprovedPlan:

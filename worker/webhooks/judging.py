@@ -70,7 +70,7 @@ def _asked_for(retry_after: str | None) -> timedelta:
     else:
         try:
             at = parsedate_to_datetime(asked)
-        except ValueError:
+        except (ValueError, OverflowError):
             return timedelta(0)
         seconds = (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
     return timedelta(seconds=min(max(seconds, 0.0), MOST_RETRY_AFTER_S))

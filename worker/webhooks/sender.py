@@ -13,7 +13,7 @@ from jobs.states import DeliveryState
 from jobs.webhooks import secret_of, standing_of
 from jobs.webhooks.receivers import Receiver, disprove, prove
 from jobs.webhooks.sending import LEASE, Taken, delivered, failed, take
-from worker.network import FetchError, HostList
+from worker.network import FetchError, HostList, Unreachable
 from worker.webhooks.judging import Verdict, judge
 from worker.webhooks.posting import DEADLINE_S, Postman
 from worker.webhooks.turns import Turn, Turns
@@ -83,6 +83,10 @@ class Sender:
             return judge(self._postman.post(taken, secrets), taken.tries)
         except FetchError as error:
             return judge(error, taken.tries)
+        except Exception as error:
+            # One message or answer must not take the sender from all the others, again and again.
+            log.exception("the webhook %s to %s met an error that nobody expected", taken.id, taken.host)
+            return judge(Unreachable(f"an error that nobody expected ({type(error).__name__})"), taken.tries)
 
     def _write_down(self, taken: Taken, verdict: Verdict, turn: Turn) -> None:
         state = patiently(

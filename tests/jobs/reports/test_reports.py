@@ -3,16 +3,19 @@
 import json
 import uuid
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from jobs import store
+from jobs.deleting import IN_REPORT, Deletion, delete_job, find_doomed
 from jobs.enqueueing import NewJob, enqueue
 from jobs.models import Batch, Run, Schedule
 from jobs.outcomes import Fail, Outcome
 from jobs.reports import gather, keep_report, runs_to_report
+from jobs.reports.anew import keep_results_and_reports
 from jobs.reports.figures import Report, Trouble
 from jobs.reports.page import page
 from jobs.schedules.firing import fire
@@ -100,6 +103,51 @@ def test_is_sent_where_the_schedule_says(engine: Engine, bucket: Bucket, run_id:
         sent = connection.execute(text("SELECT type, payload FROM deliveries")).one()
     assert sent.type == "schedule.report"
     assert json.loads(sent.payload)["data"]["state"] == "partial"
+
+
+def delete(engine: Engine, name: str) -> list[str | None]:
+    """Delete a job by its external id; returns why parts of it are kept."""
+    with Session(engine) as session, session.begin():
+        job_id = session.scalars(text("SELECT id FROM jobs WHERE external_id = :name"), {"name": name}).one()
+        doomed, told = find_doomed(session, job_id, None), Deletion()
+        assert doomed
+        assert delete_job(session, doomed, told)
+    return [part.why for part in told.kept]
+
+
+def test_of_a_run_whose_batch_goes_on_is_written_anew_at_its_end(
+    engine: Engine, bucket: Bucket, run_id: uuid.UUID
+) -> None:
+    """A job is held for a person: until it has ended there are no results, and the report is there."""
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE jobs SET state = 'held', finished_at = NULL WHERE external_id = 'b'"))
+        batch_id = connection.scalar(text("SELECT batch_id FROM runs WHERE id = :id"), {"id": run_id})
+    assert keep_report(engine, bucket, run_id)
+    assert IN_REPORT in delete(engine, "a")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE jobs SET state = 'failed', finished_at = now() WHERE state = 'held'"))
+    assert keep_results_and_reports(engine, bucket, batch_id)
+    rows = bucket.read(f"reports/{run_id}/results.csv", max_bytes=10_000)
+    assert rows.count(b"\n") == 3
+    assert b"\na," not in rows
+
+
+def test_is_not_kept_with_a_job_that_was_deleted_meanwhile(
+    engine: Engine, bucket: Bucket, run_id: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its results are written, and then the job goes before anybody knows that the report is there."""
+    put = bucket.put_pieces
+
+    def put_and_delete(*pieces: Any, **named: Any) -> None:
+        put(*pieces, **named)
+        if named["key"].endswith("report.html"):
+            delete(engine, "a")
+            monkeypatch.undo()
+
+    monkeypatch.setattr(bucket, "put_pieces", put_and_delete)
+    assert not keep_report(engine, bucket, run_id)
+    assert keep_report(engine, bucket, run_id)
+    assert b"\na," not in bucket.read(f"reports/{run_id}/results.csv", max_bytes=10_000)
 
 
 def test_of_a_run_that_has_not_ended_there_is_none(engine: Engine, run_id: uuid.UUID) -> None:

@@ -98,6 +98,43 @@ class TestADigest:
         assert told(connection) == [("job.failed", ["own"]), ("jobs.digest", ["its"])]
 
 
+ASIDE = text(
+    "INSERT INTO digests (batch_id, producer_id, url, job, created_at)"
+    " SELECT :batch, :producer, 'https://a.example', '{}', now() - interval '1 minute'"
+    " FROM generate_series(1, :jobs)"
+)
+
+
+def put_aside(connection: Connection, name: str, jobs: int) -> uuid.UUID:
+    """Jobs of a batch of a producer's own; returns the producer."""
+    named = {"name": name}
+    producer: uuid.UUID = connection.scalars(
+        text("INSERT INTO producers (name) VALUES (:name) RETURNING id"), named
+    ).one()
+    batch = connection.scalars(text("INSERT INTO batches (name) VALUES (:name) RETURNING id"), named).one()
+    connection.execute(ASIDE, {"batch": batch, "producer": producer, "jobs": jobs})
+    return producer
+
+
+class TestManyJobsOfOneProducer:
+    def test_keep_no_other_waiting(self, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+        """However many were put aside before the other's, and with time for one message a look."""
+        monkeypatch.setattr(digests, "LONGEST_S", 0.0)
+        put_aside(connection, "many", 6000)
+        producer = put_aside(connection, "few", 1)
+        its = text("SELECT count(*) FROM deliveries WHERE producer_id = :producer")
+        for _ in range(25):
+            assert tell_digests(connection)
+            if connection.scalar(its, {"producer": producer}):
+                return
+        pytest.fail("its message is not made in 25 looks, of which each makes either's")
+
+    def test_are_told_of_as_long_as_there_is_time(self, connection: Connection) -> None:
+        """Several messages of one batch in one look."""
+        put_aside(connection, "many", 3 * digests.MOST_JOBS)
+        assert tell_digests(connection) == 3 * digests.MOST_JOBS
+
+
 class TestABatchesJobs:
     def test_may_be_told_of_one_by_one(self, engine: Engine, connection: Connection) -> None:
         """In the transaction that ends each."""

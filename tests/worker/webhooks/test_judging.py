@@ -77,7 +77,13 @@ class TestTheRest:
         at = datetime.now(UTC) + timedelta(seconds=300)
         assert 290 < rest_of(503, format_datetime(at, usegmt=True)) <= 300
 
-    @pytest.mark.parametrize("nonsense", ["", "soon", "-5", "1e9", "٣", "Thu, 99 Foo 2026 99:99:99 GMT", "0"])
+    @pytest.mark.parametrize(
+        "nonsense",
+        [
+            *("", "soon", "-5", "1e9", "٣", "Thu, 99 Foo 2026 99:99:99 GMT", "0"),
+            *("1 Jan 9999999999 0:0:0", "1 Jan 2000 99999999999999:0:0", "1 Jan 2000 0:0:0 +99999999999999"),
+        ],
+    )
     def test_is_ours_if_that_cannot_be_read(self, nonsense: str) -> None:
         """Nonsense asks for nothing."""
         assert 4 <= rest_of(429, nonsense) <= 6

@@ -142,6 +142,31 @@ class TestTheNotifier:
         running.until(lambda: counts(engine) == {"given_up": 1})
         assert len(receiver.messages) == 1
 
+    @pytest.mark.parametrize("date", ["1 Jan 9999999999 0:0:0", "1 Jan 2000 0:0:0 +99999999999999"])
+    def test_is_told_no_time_beyond_all_times(
+        self, running: Running, engine: Engine, receiver: Receiver, date: str
+    ) -> None:
+        """An answer's date is a stranger's."""
+        receiver.always = (503, {"Retry-After": date})
+        tell(engine, receiver.url())
+        error = text("SELECT last_error FROM deliveries")
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            running.until(lambda: connection.scalar(error) == "answered 503")
+
+    def test_writes_down_an_error_that_nobody_expected(self, running: Running, engine: Engine) -> None:
+        """A message that cannot be read is tried again like any other, and given up after a day."""
+        with engine.begin() as connection:
+            connection.execute(
+                text(
+                    "WITH p AS (INSERT INTO producers (name) VALUES ('p') RETURNING id)"
+                    " INSERT INTO deliveries (producer_id, url, type, payload)"
+                    " SELECT id, 'https://a.example', 'x', 'CUTOUT_X' FROM p"
+                )
+            )
+        errors = text("SELECT count(*) FROM deliveries WHERE last_error LIKE '%nobody expected (JSON%'")
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            running.until(lambda: connection.scalar(errors) == 1)
+
     def test_lets_no_dead_receiver_hold_up_another(
         self, known: Settings, engine: Engine, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:

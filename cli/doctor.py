@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Iterator
 
 import typer
+from sqlalchemy import Engine
 
 from cli.console import Exit, out
 from cli.database import open_database
@@ -28,26 +29,43 @@ from worker.endpoint.image_heif import HEIF_REMEDY, is_heif_decoded
 def doctor() -> None:
     """Check database, Redis, clocks, bucket, formats, endpoint, credits, schedules; say what to do."""
     known, engine = settings(), open_database()
-    bucket = Bucket(known)
-    checks = [
-        *check_services(known, engine, bucket, pending=pending),
-        *check_objects(engine, bucket),
-        *check_redis_setup(known, engine),
-        check_formats(),
-        check_archives(known),
-        *check_endpoint(known),
-        *check_schedules(known, engine),
-        *check_results(engine),
-        *check_audit(engine),
-    ]
-    for check in checks:
-        mark = "[green]ok[/]   " if check.ok else "[red]wrong[/]"
-        out.print(f"{mark}  {check.name:12}", end="  ")
-        out.print(check.found, markup=False)
-        if check.remedy:
-            out.print(f"{'':21}next: {check.remedy}", markup=False)
-    if not all(check.ok for check in checks):
+    bucket = Bucket(known, connections=1, patient=False)
+    well = True
+    for check in _look(known, engine, bucket):
+        _show(check)
+        well = well and check.ok
+    if not well:
         raise typer.Exit(Exit.FAILED)
+
+
+def _look(known: Settings, engine: Engine, bucket: Bucket) -> Iterator[Check]:
+    """Each check as soon as it is made; none that would wait for what was just found not to answer."""
+    wrong = set()
+    for check in check_services(known, engine, bucket, pending=pending):
+        yield check
+        if not check.ok:
+            wrong.add(check.name)
+    has_database = not wrong & {"database", "migrations"}
+    if has_database and "bucket" not in wrong:
+        yield from check_objects(engine, bucket)
+    if "database" not in wrong:
+        yield from check_redis_setup(known, engine)
+    yield check_formats()
+    yield check_archives(known)
+    yield from check_endpoint(known)
+    if has_database:
+        yield from check_schedules(known, engine)
+        yield from check_results(engine)
+        yield from check_audit(engine)
+
+
+def _show(check: Check) -> None:
+    mark = "[green]ok[/]   " if check.ok else "[red]wrong[/]"
+    out.print(f"{mark}  {check.name:12}", end="  ")
+    out.print(check.found, markup=False)
+    if check.remedy:
+        out.print(f"{'':21}next: {check.remedy}", markup=False)
+    out.file.flush()
 
 
 def check_formats() -> Check:

@@ -1,7 +1,6 @@
 """Everything on one machine: the servers, the sandbox, and our own processes as children."""
 
 import os
-import secrets
 import socket
 import sys
 import time
@@ -18,7 +17,7 @@ from jobs.database import connect
 from jobs.scopes import Scope
 from jobs.settings import PREFIX, Settings, load_settings
 from jobs.storage import Bucket
-from local import Child, LocalServices, keep_secret
+from local import Child, LocalServices, keep_ports, keep_secret
 from migrations.run import upgrade
 
 READY_WITHIN_S = 60.0
@@ -95,7 +94,7 @@ def run_stack(options: StackOptions) -> Iterator[Stack]:
         environment = {**kept, **options.defaults, **_ours(), **services.environment()}
         api_port = options.port or _free_port()
         environment["CUTOUT_API_URL"] = f"http://127.0.0.1:{api_port}"
-        starter = _Starter(context, services, environment)
+        starter = _Starter(context, services, environment, options.data_dir)
         if options.sandbox:
             starter.start_sandbox(options.sandbox_latency_s)
         settings = load_settings(**_as_fields(environment))
@@ -114,10 +113,13 @@ def run_stack(options: StackOptions) -> Iterator[Stack]:
 
 
 class _Starter:
-    def __init__(self, context: ExitStack, services: LocalServices, environment: dict[str, str]) -> None:
+    def __init__(
+        self, context: ExitStack, services: LocalServices, environment: dict[str, str], data_dir: Path
+    ) -> None:
         self._context = context
         self._services = services
         self._environment = environment
+        self._data_dir = data_dir
         self.children: dict[str, Child] = {}
 
     def start(self, name: str, module: str, *arguments: str) -> None:
@@ -137,7 +139,9 @@ class _Starter:
         return {METRICS_ADDRESS: f"{host}:{int(port) + before}"} if port else {}
 
     def start_sandbox(self, latency_s: float) -> None:
-        port, key = _free_port(), secrets.token_hex(16)
+        # The same endpoint and account at the next start: what was bought there is found again.
+        (port,) = keep_ports(self._data_dir / "sandbox-port", 1)
+        key = keep_secret(self._data_dir / "sandbox-key")
         address = f"http://127.0.0.1:{port}"
         self.start(
             "sandbox", "sandbox", "--port", str(port), "--latency", str(latency_s), "--key", f"{key}=1000000"

@@ -1,9 +1,11 @@
 """Checks of what a job needs: one line each, with the next step where it fails."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from sqlalchemy import Engine, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -45,15 +47,18 @@ class Check:
 
 def check_services(
     settings: Settings, engine: Engine, bucket: Bucket, *, pending: Callable[[Engine], bool]
-) -> list[Check]:
-    """Look at database, schema, Redis, bucket, and whether jobs move, in this order.
+) -> Iterator[Check]:
+    """Checks of database, schema, Redis, bucket, and whether jobs move, each made when it is asked for.
 
     `pending` says whether migrations are to be run: what it looks at lies outside this package.
     """
     database = check_database(engine, pending)
-    services = [check_redis(settings), *check_bucket(bucket)]
-    ready = all(check.ok for check in database)
-    return [*database, *services, *((*check_moving(engine), *check_snapshots(engine)) if ready else ())]
+    yield from database
+    yield check_redis(settings)
+    yield from check_bucket(bucket)
+    if all(check.ok for check in database):
+        yield from check_moving(engine)
+        yield from check_snapshots(engine)
 
 
 def check_snapshots(engine: Engine) -> list[Check]:
@@ -201,6 +206,7 @@ def _ping(settings: Settings) -> None:
         settings.redis_url.get_secret_value(),
         socket_timeout=REDIS_TIMEOUT_S,
         socket_connect_timeout=REDIS_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
     )
     with client:
         client.ping()

@@ -6,6 +6,8 @@ from contextlib import suppress
 from statistics import median
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -69,4 +71,5 @@ def _client(settings: Settings) -> "redis.Redis":
         settings.redis_url.get_secret_value(),
         socket_timeout=REDIS_TIMEOUT_S,
         socket_connect_timeout=REDIS_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
     )

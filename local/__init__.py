@@ -6,6 +6,7 @@ Nothing here is for production: point the settings at servers of your own there.
 from local.child import Child
 from local.errors import DirectoryInUseError, LocalServiceError, MissingServerError, ServerStartError
 from local.pidfile import PidFile
+from local.ports import keep_ports
 from local.postgres import PostgresServer
 from local.seaweed import S3Access, SeaweedServer
 from local.secret import keep_secret
@@ -24,5 +25,6 @@ __all__ = [
     "SeaweedServer",
     "ServerStartError",
     "ValkeyServer",
+    "keep_ports",
     "keep_secret",
 ]

@@ -48,10 +48,12 @@ class ListedObject(NamedTuple):
 class Bucket:
     """One bucket, as the settings name it. Safe to share between threads."""
 
-    def __init__(self, settings: Settings, *, connections: int = 10) -> None:
-        self._client = connect(settings, settings.s3_endpoint_url, connections)
+    def __init__(self, settings: Settings, *, connections: int = 10, patient: bool = True) -> None:
+        self._client = connect(settings, settings.s3_endpoint_url, connections, patient=patient)
         public = settings.s3_public_endpoint_url
-        self._public_client = connect(settings, public, connections) if public else self._client
+        self._public_client = (
+            connect(settings, public, connections, patient=patient) if public else self._client
+        )
         self._turn_to(settings.s3_bucket)
 
     def put_source(self, body: IO[bytes], *, key: str, sha256: bytes) -> str:

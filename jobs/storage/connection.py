@@ -16,10 +16,17 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 30
 TRIES = 3
+# Somebody waits at a terminal: a server that stands still is told in seconds, not in minutes.
+ANSWER_WITHIN_S = 5
 
 
-def connect(settings: Settings, endpoint_url: str | None, connections: int) -> "S3Client":
-    """A client that keeps up to `connections` open. Safe to share between threads."""
+def connect(
+    settings: Settings, endpoint_url: str | None, connections: int, *, patient: bool = True
+) -> "S3Client":
+    """A client that keeps up to `connections` open; without patience it tries once, for ANSWER_WITHIN_S.
+
+    Safe to share between threads.
+    """
     secret = settings.s3_secret_key
     client: S3Client = _session().client(
         "s3",
@@ -30,8 +37,8 @@ def connect(settings: Settings, endpoint_url: str | None, connections: int) -> "
         config=Config(
             max_pool_connections=connections,
             connect_timeout=CONNECT_TIMEOUT_S,
-            read_timeout=READ_TIMEOUT_S,
-            retries={"mode": "standard", "max_attempts": TRIES},
+            read_timeout=READ_TIMEOUT_S if patient else ANSWER_WITHIN_S,
+            retries={"mode": "standard", "max_attempts": TRIES if patient else 1},
             s3={
                 "addressing_style": "path" if endpoint_url else "auto",
                 # The signature covers the checksum, which covers the bytes: hashing them once is enough.

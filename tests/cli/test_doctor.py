@@ -1,5 +1,6 @@
 import re
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 
@@ -19,8 +20,10 @@ from tests.cli.command import Cutout, Ran
 from tests.conftest import url_of
 from tests.jobs.test_serving import buy
 from tests.support.fates import DONE, make_batch
+from tests.support.machine import scaled
 from tests.support.sandbox import Sandbox
 from tests.support.working import somebody_works
+from tests.worker.wire import serving, silent
 from worker.endpoint.image_heif import is_heif_decoded
 
 CHECKS = [
@@ -143,6 +146,21 @@ class TestTheDoctor:
         assert list(found) == ["database", "migrations"]
         assert "Connection refused" in found["database"]
         assert found["database"].endswith("next: start Postgres or mend CUTOUT_DATABASE_URL")
+
+    @pytest.mark.long("waits for three servers that never answer; those that refuse are in the first tier")
+    def test_waits_seconds_for_what_stands_still(self, cutout: Cutout) -> None:
+        """A server that takes a connection and never answers: one line each, and nothing asks it again."""
+        began = time.monotonic()
+        with serving(silent) as silence:
+            database = make_url(cutout.environment["CUTOUT_DATABASE_URL"]).set(port=make_url(silence).port)
+            still = {
+                "CUTOUT_DATABASE_URL": database.render_as_string(hide_password=False),
+                "CUTOUT_REDIS_URL": silence.replace("http:", "redis:"),
+                "CUTOUT_S3_ENDPOINT_URL": silence,
+            }
+            found = red_lines(cutout("doctor", settings=still))
+        assert list(found) == ["database", "migrations", "redis", "bucket"]
+        assert time.monotonic() - began < scaled(25.0)
 
     def test_sees_that_the_schema_is_missing(self, cutout: Cutout, fresh_database: str) -> None:
         """A fresh database is to be migrated, which the next step does."""

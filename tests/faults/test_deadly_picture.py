@@ -11,6 +11,8 @@ from tests.worker.wire import serving, silent
 
 GOOD = 40
 IN_HAND = "SELECT count(*) = 1 FROM jobs WHERE state = 'running' AND source LIKE '%deadly%'"
+DEADLY = "SELECT id FROM jobs WHERE source LIKE '%deadly%'"
+HELD = "SELECT state = 'held' AND code = 'PICTURE_KILLS_WORKER' FROM jobs WHERE source LIKE '%deadly%'"
 DEATHS = "SELECT deaths FROM jobs WHERE source LIKE '%deadly%'"
 GOOD_DONE = "SELECT bool_and(state = 'succeeded') FROM jobs WHERE source NOT LIKE '%deadly%'"
 
@@ -36,12 +38,14 @@ def test_a_picture_that_ends_three_workers_is_held(
                 system.kill("worker" if death == 1 else f"worker-{death - 1}")
                 system.start_worker(name)
                 wait_until(lambda death=death: system.scalar(DEATHS) == death, "a death")  # type: ignore[misc]
-            wait_until(lambda: "is carried out alone" in system.log("worker-2"), "it is alone")
+            # On a slow machine a good one may have met both deaths while it was fetched: it goes alone, too.
+            alone = f"job {system.scalar(DEADLY)} is carried out alone"
+            wait_until(lambda: alone in system.log("worker-2"), alone)
             doubted = system.scalar("SELECT count(*) FROM attempts WHERE unknown_at IS NOT NULL")
             assert system.scalar("SELECT count(*) FROM attempts WHERE ended_at IS NULL") == 0
             system.kill("worker-2")
             system.start_worker("worker-3")
-            system.until("SELECT count(*) = 1 FROM jobs WHERE code = 'PICTURE_KILLS_WORKER'")
+            system.until(HELD)
             system.until(GOOD_DONE, without_rests=True)
             after = system.scalar("SELECT count(*) FROM attempts WHERE unknown_at IS NOT NULL")
             assert after == doubted

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Integer,
     Uuid,
     bindparam,
+    exists,
     false,
     func,
     insert,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
+from sqlalchemy.orm import aliased
 from sqlalchemy.sql.dml import ReturningInsert
 
 from jobs.database import Database
@@ -144,6 +146,10 @@ def rescue_where(
     database: Database, orphaned: ColumnElement[bool], bounds: Bounds, *, died: ColumnElement[bool] = NOBODY
 ) -> int:
     """The same with those running jobs of which `orphaned` is true; where `died` is, it counts as a death."""
+    beside = aliased(Job)
+    has_others = exists().where(
+        beside.worker_id == Job.worker_id, beside.state == State.RUNNING, beside.id != Job.id
+    )
     orphans = database.execute(
         select(
             Job.id,
@@ -155,6 +161,7 @@ def rescue_where(
             Job.source,
             Job.deaths,
             died.label("died"),
+            has_others.label("has_others"),
         )
         .where(Job.state == State.RUNNING, orphaned)
         .limit(MOST_RESCUED)
@@ -176,11 +183,12 @@ def rescue_where(
             result=None,
             deaths=row.deaths,
         )
-        settle(database, claim, _what_became_of(database, claim, died=row.died), bounds)
+        outcome = _what_became_of(database, claim, died=row.died, was_alone=not row.has_others)
+        settle(database, claim, outcome, bounds)
     return len(orphans)
 
 
-def _what_became_of(database: Database, claim: Claim, *, died: bool) -> Outcome:
+def _what_became_of(database: Database, claim: Claim, *, died: bool, was_alone: bool) -> Outcome:
     in_doubt = (
         update(Attempt)
         .where(
@@ -203,6 +211,9 @@ def _what_became_of(database: Database, claim: Claim, *, died: bool) -> Outcome:
     if not died or called:
         return Snooze("WORKER_GONE", "its worker died; it goes on where it was", 0.0)
     deaths = claim.deaths + 1
+    if deaths >= MOST_DEATHS and not was_alone:
+        # It still waited to be alone: another job may have ended the worker, and nothing counts against it.
+        return Snooze("WORKER_GONE", "its worker died before it was alone; it goes on where it was", 0.0)
     if deaths >= MOST_DEATHS:
         words = f"{deaths} workers died with it, the last one with nothing else in hand; look at the picture"
         return Hold("PICTURE_KILLS_WORKER", words)

@@ -56,7 +56,7 @@ class TestRescue:
         """The call was given up, the job not settled: the next rescue holds it, as the first would have."""
         claim = claim_new(session, new_worker(session))
         begin(session, claim)
-        workers._what_became_of(session, claim, died=True)
+        workers._what_became_of(session, claim, died=True, was_alone=True)
         rescue(session, Bounds(unknown=0))
         assert session.get_one(Job, claim.job_id).state == State.HELD
 
@@ -146,6 +146,20 @@ class TestAJobWhoseWorkersDie:
             rescue(session)
         job = session.get_one(Job, claim.job_id)
         assert (job.state, job.code, job.tries) == (State.HELD, "PICTURE_KILLS_WORKER", 0)
+
+    def test_is_not_held_for_a_death_before_it_was_alone(self, session: Session) -> None:
+        """Another job of the same worker may have ended it: the third death counts for one that was alone."""
+        job_id = claim_new(session, new_worker(session)).job_id
+        session.execute(update(Job).values(deaths=2))
+        rescue(session)
+        assert session.get_one(Job, job_id).state == State.HELD
+        session.execute(update(Job).values(state=State.QUEUED, standing="in_line", deaths=2))
+        worker_id = new_worker(session)
+        self.claim(session, worker_id)
+        claim_new(session, worker_id)
+        rescue(session)
+        assert session.scalars(select(Job.state)).all() == [State.QUEUED] * 2
+        assert session.get_one(Job, job_id, populate_existing=True).deaths == 2
 
     def test_and_said_goodbye_are_not_counted(self, session: Session) -> None:
         """A worker that was told to end, and did, was not killed by what it left."""

@@ -73,8 +73,8 @@ class Header:
         """Raises ManifestError for more names than any spreadsheet has."""
         if len(names) > MOST_COLUMNS:
             raise ManifestError(
-                f"{file} has {len(names):,} columns, and at most {MOST_COLUMNS:,} are taken; leave out what is"
-                " not needed"
+                f"{file} has {len(names):,} columns, and at most {MOST_COLUMNS:,} are taken; leave out what"
+                " is not needed"
             )
         self.names = tuple(names)
         self.file = file

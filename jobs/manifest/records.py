@@ -53,8 +53,8 @@ class Record:
 
     `cells` is what the file said, to write the record back: a tuple of a delimited file's cells, an NDJSON
     object as it was decoded, or an XML item's texts by element (`g:id`, `g:shipping/g:price`) in lists. An
-    NDJSON line that is no object is the only member of a tuple. With `named` each reject is a picture's, whose
-    id was another one's once all rows were read.
+    NDJSON line that is no object is the only member of a tuple. With `named` each reject is a picture's,
+    whose id was another one's once all rows were read.
     """
 
     line: int

@@ -19,8 +19,8 @@ from jobs.ingest.quota_room import IngestRestsError
 from jobs.manifest import Reject
 from jobs.models import Job
 from jobs.producers import create_producer, set_quota
-from jobs.states import Priority, ReturnForm
 from jobs.settings import Settings
+from jobs.states import Priority, ReturnForm
 from jobs.storage import Bucket
 from tests.jobs.ingest.conftest import Run
 
@@ -80,7 +80,11 @@ class TestRowsOfSeveralPictures:
 
 class TestAChunk:
     def test_ends_where_rejects_are_many(
-        self, settings: Settings, bucket: Bucket, written: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+        self,
+        settings: Settings,
+        bucket: Bucket,
+        written: Callable[..., Path],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """One row may have thousands: they are told before the next ones are read."""
         monkeypatch.setattr(ingest_chunks, "MOST_REJECTS", 100)

@@ -234,6 +234,15 @@ class TestAFolder:
         run(fill(tmp_path / "drop", {f"{name}.jpg": JPEG for name in (decomposed, *both)}))
         assert {job.external_id for job in stored()} == {"Schuh-grün", *both}
 
+    def test_gives_two_folders_that_would_become_one_ids_of_their_own(
+        self, run: Run, stored: Stored, tmp_path: Path
+    ) -> None:
+        """What lies in either of them is taken, as it is from a zip."""
+        both = [f"{name}/deep/1" for name in ("é", unicodedata.normalize("NFD", "é"))]
+        done = run(fill(tmp_path / "drop", {f"{name}.jpg": JPEG + name.encode() for name in both}))
+        assert (done.counts.jobs, done.counts.rejects) == (2, 0)
+        assert sorted(str(job.external_id) for job in stored()) == sorted(both)
+
 
 class TestAnObject:
     def test_of_no_bytes_is_rejected_by_name(

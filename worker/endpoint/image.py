@@ -49,9 +49,9 @@ def prepare(source: bytes) -> PreparedImage:
 def as_it_is(source: bytes) -> PreparedImage | None:
     """The picture byte for byte if the endpoint surely takes it so; only headers are read.
 
-    Nothing is read of one with too many bytes: a hostile header is as long as its file. Raises UnfitImage.
+    Raises UnfitImage.
     """
-    return None if len(source) > ENDPOINT_LIMITS.max_bytes else _as_it_is(open_image(source))
+    return _as_it_is(open_image(source))
 
 
 def _as_it_is(opened: OpenedImage) -> PreparedImage | None:

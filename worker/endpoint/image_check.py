@@ -32,7 +32,7 @@ def reasons_to_fit(opened: OpenedImage, limits: Limits) -> list[str]:
     if image.format not in _FORMAT_CHECKS:
         reasons.append(f"{image.format} is not taken")
     else:
-        reasons += _FORMAT_CHECKS[image.format](image, source, limits)
+        reasons += _FORMAT_CHECKS[image.format](image, source)
     if image.mode not in ("RGB", "RGBA"):
         reasons.append(f"colours are {image.mode}")
     elif needs_profile(image):
@@ -52,21 +52,19 @@ def transparent() -> UnfitImage:
     )
 
 
-def _check_jpeg(_image: Image.Image, source: bytes, _limits: Limits) -> list[str]:
+def _check_jpeg(_image: Image.Image, source: bytes) -> list[str]:
     check_scans(source)
     # Without the end marker it may be truncated, or only be followed by something: decoding will tell.
     return [] if source.endswith(b"\xff\xd9") else ["no end marker at the end"]
 
 
-def _check_png(image: Image.Image, source: bytes, limits: Limits) -> list[str]:
+def _check_png(image: Image.Image, source: bytes) -> list[str]:
     header = read_png(source, check_crc=True)
     if header is None:
         return ["chunks are damaged"]  # or break off: decoding will tell
     if not header.pixel_bytes:
         raise UnfitImage("IMAGE_TRUNCATED", "the PNG has no pixels; send the whole file")
-    # A larger one is decoded anyway; its rows may be millions, of which a few bytes are sent.
-    is_small = max(image.size) <= limits.max_side
-    if is_small and image.mode == "RGBA" and header.bit_depth == 8 and is_wholly_transparent(source, header):  # noqa: PLR2004
+    if image.mode == "RGBA" and header.bit_depth == 8 and is_wholly_transparent(source, header):  # noqa: PLR2004
         raise transparent()
     reasons = []
     if header.bit_depth != 8:  # noqa: PLR2004 - bits a channel
@@ -76,7 +74,7 @@ def _check_png(image: Image.Image, source: bytes, limits: Limits) -> list[str]:
     return reasons
 
 
-def _check_bmp(image: Image.Image, source: bytes, _limits: Limits) -> list[str]:
+def _check_bmp(image: Image.Image, source: bytes) -> list[str]:
     pixels_at, header_size = struct.unpack_from("<I", source, 10)[0], struct.unpack_from("<I", source, 14)[0]
     bits, compression = struct.unpack_from("<HI", source, 28) if header_size >= 40 else (0, 0)  # noqa: PLR2004
     if (bits, compression) != (24, 0):

@@ -16,9 +16,9 @@ _LOGIN_WORDS = (
 _LOGIN_ADDRESS = rb"log-?[io]n|sign-?in|session|sso|saml|oauth"
 _LOGIN = re.compile(
     rb"""type\s*=\s*["']?password"""
-    rb"|<title[^<>]{0,100}>[^<]{0,200}?(?:" + _LOGIN_WORDS + rb")"
-    rb"""|<form[^<>]{0,500}?action\s*=\s*["']?[^"'<>\s]{0,300}?(?:""" + _LOGIN_ADDRESS + rb")"
-    rb"""|http-equiv[^<>]{0,300}?/(?:""" + _LOGIN_ADDRESS + rb""")\b"""
+    rb"|<title[^>]{0,100}>[^<]{0,200}?(?:" + _LOGIN_WORDS + rb")"
+    rb"""|<form[^>]{0,500}?action\s*=\s*["']?[^"'>\s]{0,300}?(?:""" + _LOGIN_ADDRESS + rb")"
+    rb"""|http-equiv[^>]{0,300}?/(?:""" + _LOGIN_ADDRESS + rb""")\b"""
 )
 _LOGIN_PATH = re.compile(
     r"/(?:log-?in|log-?on|sign-?in|sso|saml|oauth2?|auth|account/login|challenge|session)\b"

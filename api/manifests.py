@@ -12,8 +12,9 @@ from fastapi import Request
 from api.problems import ProblemError
 from api.services import Services
 from jobs.database import is_away
-from jobs.enqueueing import NewJob
+from jobs.enqueueing import InvalidJobError, NewJob
 from jobs.ingest.archive_sizes import archives_within
+from jobs.manifest.several import may_be_several
 from jobs.storage import Bucket
 
 MEDIA_TYPES = {
@@ -72,14 +73,26 @@ def keep_upload(at_hand: Services, request: Request) -> str:
 
 
 def keep_list(at_hand: Services, jobs: Sequence[NewJob]) -> str:
-    """Write a list of jobs into the bucket as the manifest that it could have been; returns its key."""
+    """Write a list of jobs into the bucket as the manifest that it could have been; returns its key.
+
+    Raises InvalidJobError for an id that would be another one there.
+    """
+    for job in jobs:
+        if job.external_id is not None and job.external_id != job.external_id.strip():
+            raise InvalidJobError(
+                "external_id",
+                f"external_id {job.external_id!r} begins or ends with a blank, which a batch with `plan` does"
+                " not keep; leave it out",
+            )
     key = f"manifests/uploads/{uuid.uuid4()}"
     at_hand.bucket.put_pieces(map(_line, jobs), key=key, media_type="application/x-ndjson")
     return key
 
 
 def _line(job: NewJob) -> bytes:
-    row = {"external_id": job.external_id, "source": job.source, "return_form": job.return_form}
+    # A list of one: a text may be taken for several addresses.
+    source = [job.source] if may_be_several(job.source) else job.source
+    row = {"external_id": job.external_id, "source": source, "return_form": job.return_form}
     return json.dumps(row).encode() + b"\n"
 
 

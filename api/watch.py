@@ -6,6 +6,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from fastapi import Request
@@ -14,6 +15,7 @@ from sse_starlette.sse import AppStatus
 
 from api.looks import Looks
 from api.places import Places
+from api.problems import ProblemError
 from jobs.database import PostgresAwayError
 from jobs.watching import Sighting, batches_at_rest, changed_jobs
 
@@ -129,6 +131,7 @@ class Watch:
 
 
 async def _gone(request: Request) -> None:
-    """Return when the client has closed its connection."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+    """Return when the client has closed its connection, or sends a body that no look has."""
+    with suppress(ProblemError):
+        while (await request.receive())["type"] != "http.disconnect":
+            pass

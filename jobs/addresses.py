@@ -11,7 +11,7 @@ INVISIBLE += "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufff9\ufffa
 
 BROKEN_SCHEME = re.compile(
     r"(?:https?(?::\\+|:/(?!/)|//+|;//+|:\s+//+|:(?![/\s]))"
-    r"|(?:htp|htps|htpps?|htttps?|hhttps?|ttps?)://)(?P<rest>[^\s/\\:]+\.\S*)",
+    r"|(?:htp|htps|htpps?|htttps?|hhttps?|ttps?)://)(?P<rest>[^\s/\\:][^\s/\\:.]*+\.\S*+)",
     re.IGNORECASE,
 )
 PROPER = re.compile(r"(?:https?|s3)://(?![/\\])", re.IGNORECASE)

@@ -85,8 +85,11 @@ def _place(url: str) -> Place | str:
 
 def _ascii(host: str) -> str:
     """The host as it is looked up; one that cannot be stays as it is."""
+    # In ASCII it is longer yet, and a long one takes its time.
+    if host.isascii() or len(host) > LONGEST_HOST:
+        return host
     try:
-        return host if host.isascii() else host.encode("idna").decode()
+        return host.encode("idna").decode()
     except UnicodeError:
         return host
 

@@ -1,7 +1,7 @@
 """Which files of a folder, archive or prefix are taken: patterns that people give."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import lru_cache
@@ -9,6 +9,8 @@ from functools import lru_cache
 EXCLUDED, NOT_INCLUDED = "excluded by a pattern", "not included by any pattern"
 MOST_PATTERNS = 50
 LONGEST_PATTERN = 200
+# What Python ends the pattern by.
+END = r"\Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,25 +48,18 @@ def pattern_fault(patterns: Sequence[str]) -> str | None:
 
 
 def _matches(patterns: Sequence[str], path: str) -> bool:
-    return any(_is_met(pattern.lower(), path.lower()) for pattern in patterns)
+    lowered = path.lower()
+    return any(_is_met(pattern.lower(), lowered) for pattern in patterns)
 
 
 def _is_met(pattern: str, path: str) -> bool:
+    compiled = _compiled(pattern.strip("/"))
     if "/" in pattern:
-        return bool(_compiled(pattern.strip("/")).match(path)) or any(
-            _compiled(pattern.strip("/")).match(above) for above in _above(path)
-        )
-    return any(_compiled(pattern).match(part) for part in path.split("/"))
-
-
-def _above(path: str) -> Iterator[str]:
-    """The folders that the path lies in, each as a path."""
-    place = path.find("/")
-    while place >= 0:
-        yield path[:place]
-        place = path.find("/", place + 1)
+        return bool(compiled.match(path))
+    return any(compiled.match(part) for part in path.split("/"))
 
 
 @lru_cache(maxsize=2 * MOST_PATTERNS)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(translate(pattern))
+    """Matches from the begin to the end of the path, or of a folder above it."""
+    return re.compile(translate(pattern).removesuffix(END) + r"(?=/|\Z)")

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from itertools import islice
 
 from jobs.ceilings import UNBOUNDED, AboveCeilingError, Ceilings
 from jobs.ingest.contents import Content, Keep, Stored, open_content
@@ -19,6 +18,8 @@ MOST_PICTURES = 10_000
 # Pictures that are uploaded take longer: what a crash may repeat is kept small.
 MOST_CONTENTS = 200
 MOST_RECORDS = 10_000
+# A record may have a reject for each of thousands of values.
+MOST_REJECTS = 10_000
 # Of metadata: a catalog's descriptions may be long.
 MOST_CHARACTERS = 4_000_000
 
@@ -101,6 +102,7 @@ class ChunkReader:
         self._on_reject = on_reject
         self._memory = memory
         self._records = source.records() if records is None else records
+        self._upcoming: Record | None = None
 
     def skip(self, records: int, find_conflicts: FindConflicts) -> int:
         """Read past what is stored, telling its rejects again; returns how many records there were.
@@ -126,20 +128,25 @@ class ChunkReader:
 
         It makes no more jobs than `most_jobs`, or is one record.
         """
-        most = MOST_PICTURES
-        if most_jobs is not None:
-            most = min(max(most_jobs // len(self._asking.forms), 1), MOST_PICTURES)
-        reading, records = self._read_some(MOST_RECORDS, most)
+        reading, records = self._read_some(MOST_RECORDS, most_jobs)
         return self._finish(reading, records) if records else None
 
-    def _read_some(self, most: int, most_pictures: int = MOST_PICTURES) -> tuple["_Reading", int]:
-        reading, records = _Reading(most_pictures), 0
-        for record in islice(self._records, most):
+    def _read_some(self, most: int, most_jobs: int | None = None) -> tuple["_Reading", int]:
+        reading, records, jobs = _Reading(), 0, 0
+        while records < most and not reading.is_full and (record := self._next_record()):
+            if most_jobs is not None:
+                jobs += sum(len(self._forms(picture)) for picture in record.pictures)
+                if records and jobs > most_jobs:
+                    # It begins the next chunk.
+                    self._upcoming = record
+                    break
             records += 1
             self._take(record, reading)
-            if reading.is_full:
-                break
         return reading, records
+
+    def _next_record(self) -> Record | None:
+        record, self._upcoming = self._upcoming, None
+        return record or next(self._records, None)
 
     def _take(self, record: Record, reading: "_Reading") -> None:
         rejects = list(record.rejects)
@@ -155,7 +162,7 @@ class ChunkReader:
             reading.add(record.line, picture, place)
         if rejects:
             # Faults in several cells of a row that names one picture are one picture.
-            reading.rejected += len(rejects) if record.pictures else 1
+            reading.rejected += len(rejects) if record.pictures or record.named else 1
             reading.rejects += rejects
 
     def _above_ceiling(self, line: int, picture: Picture) -> Reject | None:
@@ -243,8 +250,7 @@ _Entry = tuple[int, Picture, _Place]
 class _Reading:
     """What is read of a chunk so far."""
 
-    def __init__(self, most_pictures: int) -> None:
-        self._most_pictures = most_pictures
+    def __init__(self) -> None:
         self.entries: list[_Entry] = []
         self.rejects: list[Reject] = []
         self.rejected = 0
@@ -254,7 +260,8 @@ class _Reading:
     @property
     def is_full(self) -> bool:
         return (
-            len(self.entries) >= self._most_pictures
+            len(self.entries) >= MOST_PICTURES
+            or len(self.rejects) >= MOST_REJECTS
             or self.contents >= MOST_CONTENTS
             or self._characters >= MOST_CHARACTERS
         )

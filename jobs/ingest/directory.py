@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -43,7 +45,7 @@ class Directory:
         self._read = 0
         self.skipped = Skipped()
         digest, count = hashlib.sha256(), 0
-        for files in _Walk(self._path, self._choice, self.skipped.add).folders():
+        for files, _ in _Walk(self._path, self._choice, self.skipped.add).folders():
             for name, version, _ in files:
                 digest.update(f"{name}\0{version}\0".encode("utf-8", "surrogateescape"))
                 count += 1
@@ -73,8 +75,8 @@ class Directory:
         """Nothing is open."""
 
     def _named(self) -> Iterator[tuple[PictureFile, str]]:
-        for files in _Walk(self._path, self._choice, _overlook).folders():
-            yield from name_pictures(files)
+        for files, composed in _Walk(self._path, self._choice, _overlook).folders():
+            yield from name_pictures(files, composed=composed)
 
 
 def _overlook(_reason: str, _name: str, _count: int = 1) -> None:
@@ -89,8 +91,12 @@ class _Walk:
         self._choice = choice
         self._skip = skip
 
-    def folders(self, folder: str = "", depth: int = 0) -> Iterator[list[PictureFile]]:
-        """The pictures of each folder, sorted; links to folders are not followed."""
+    def folders(
+        self, folder: str = "", depth: int = 0, *, composed: bool = True
+    ) -> Iterator[tuple[list[PictureFile], bool]]:
+        """The pictures of each folder, sorted, and whether their names may be composed: not where that makes
+        this folder another one. Links to folders are not followed.
+        """
         if depth > DEEPEST:
             raise IngestError(
                 f"{self._root / folder} lies more than {DEEPEST} folders deep; ingest it by itself"
@@ -108,9 +114,11 @@ class _Walk:
                         deeper.append(path)
         except OSError as error:
             raise IngestError(f"{self._root / folder} cannot be read: {error.strerror}") from error
-        yield files
+        yield files, composed
+        alike = Counter(unicodedata.normalize("NFC", path) for path in deeper)
         for path in deeper:
-            yield from self.folders(path, depth + 1)
+            alone = alike[unicodedata.normalize("NFC", path)] == 1
+            yield from self.folders(path, depth + 1, composed=composed and alone)
 
     def _take(self, entry: os.DirEntry[str], path: str) -> list[PictureFile]:
         if reason := self._reason(entry, path):

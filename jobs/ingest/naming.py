@@ -10,6 +10,9 @@ from jobs.manifest import Picture, Record, Reject
 from jobs.manifest.records import reject
 from jobs.manifest.values import external_id_fault
 
+# Longer ones are no ids; to compose thousands of accents takes seconds, in which no other thread works.
+LONGEST_COMPOSED = 1024
+
 
 class PictureFile(NamedTuple):
     """A picture's file name, and what tells its present state from others; None if nothing does.
@@ -58,6 +61,8 @@ def file_records(named: Iterable[tuple[PictureFile, str]]) -> Iterator[Record]:
 
 
 def _composed(names: Sequence[str]) -> list[str]:
-    composed = [unicodedata.normalize("NFC", name) for name in names]
+    composed = [
+        unicodedata.normalize("NFC", name) if len(name) <= LONGEST_COMPOSED else name for name in names
+    ]
     count = Counter(composed)
     return [one if count[one] == 1 else name for name, one in zip(names, composed, strict=True)]

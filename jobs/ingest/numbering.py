@@ -177,4 +177,4 @@ def _changed(record: Record, changes: dict[int, _Renamed]) -> Record:
             )
         else:
             pictures.append(replace(picture, external_id=renamed.external_id))
-    return replace(record, pictures=tuple(pictures), rejects=(*record.rejects, *rejects))
+    return replace(record, pictures=tuple(pictures), rejects=(*record.rejects, *rejects), named=True)

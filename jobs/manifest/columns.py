@@ -9,10 +9,12 @@ NEEDED = ("external_id", "source")
 TARGETS = (*NEEDED, "return_form", "priority")
 MAPPABLE = (*TARGETS, "position")
 MOST_SHOWN = 60
+# As many as Excel has. A row of a few bytes costs what the header is wide.
+MOST_COLUMNS = 16_384
 EXAMPLE = '`external_id=SKU,source="Image URL"`'
 
 PAIR = re.compile(
-    r'\s*(?P<target>[^=,"]*)=\s*(?:"(?P<quoted>(?:[^"]|"")*+)"\s*|(?P<bare>[^",][^,]*)?)(?P<end>,|$)',
+    r'\s*+(?P<target>[^=,"]*+)=\s*(?:"(?P<quoted>(?:[^"]|"")*+)"\s*|(?P<bare>[^",][^,]*)?)(?P<end>,|$)',
     re.DOTALL,
 )
 
@@ -68,6 +70,12 @@ class Header:
     """A delimited file's column names and where they stand."""
 
     def __init__(self, names: Sequence[str], *, file: str) -> None:
+        """Raises ManifestError for more names than any spreadsheet has."""
+        if len(names) > MOST_COLUMNS:
+            raise ManifestError(
+                f"{file} has {len(names):,} columns, and at most {MOST_COLUMNS:,} are taken; leave out what"
+                " is not needed"
+            )
         self.names = tuple(names)
         self.file = file
         self.folded = [fold(name) for name in names]

@@ -18,6 +18,8 @@ ROOTS = frozenset({"rss", "feed", "rdf"})
 ITEMS = frozenset({"item", "entry"})
 GOOGLE = "base.google.com/ns/"
 DEEPEST = 32
+# Of an item's texts, and of the elements that they stand in: each is named with those above it.
+MOST_CHARACTERS = 4 * LONGEST_RECORD
 # Mostly the page to sign in at, saved in place of the feed.
 WEB_PAGE = re.compile(r"<(!doctype\s+)?html\b", re.IGNORECASE)
 BETWEEN_NAMESPACE_AND_NAME = " "
@@ -134,6 +136,8 @@ class _FeedParser:
         self._moved_at = self._fed
         if self._item and len(self._path) > self._item.depth:
             self._item.close(self._path[self._item.depth :])
+            if self._item.characters > MOST_CHARACTERS:
+                raise self._too_long()
         elif self._item:
             self._finished.append(self._items.read(self._item))
             self._item = None
@@ -165,6 +169,7 @@ class _Item:
         self.begun = begun
         self.depth = depth
         self.cells: dict[str, list[str]] = {}
+        self.characters = 0
         self.texts: list[str] = []
         self.rejects: list[Reject] = []
 
@@ -175,7 +180,9 @@ class _Item:
             text = restored(text)
             self.rejects.append(reject(self.line, path[-1], text, fault))
         if text:
-            self.cells.setdefault("/".join(path), []).append(text)
+            name = "/".join(path)
+            self.characters += len(name) + len(text)
+            self.cells.setdefault(name, []).append(text)
 
 
 class _ItemReader:

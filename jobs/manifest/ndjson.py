@@ -13,6 +13,7 @@ from jobs.manifest.lines import Text, bounded_lines
 from jobs.manifest.records import Found, ManifestError, Record, Reject, reject
 from jobs.manifest.several import BEGINS
 
+TOO_DEEP = "is nested too deeply; write an object of texts and numbers"
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -41,10 +42,9 @@ def read_ndjson(text: Text, columns: Mapping[str, str], *, name: str, many: bool
 
 def _read_line(number: int, text: str, reader: "_ObjectReader") -> Record:
     try:
-        found = _decode(text)
+        return reader.read(number, _decode(text))
     except _LineError as error:
         return Record(number, (text,), (), (reject(number, "", text, str(error)),))
-    return reader.read(number, found)
 
 
 def _decode(text: str) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def _decode(text: str) -> dict[str, Any]:
             f"is not JSON: {error.msg} at place {error.pos + 1}; write one object a line"
         ) from None
     except RecursionError:
-        raise _LineError("is nested too deeply; write an object of texts and numbers") from None
+        raise _LineError(TOO_DEEP) from None
     except _LineError:
         raise
     except ValueError:
@@ -206,7 +206,10 @@ def _text(value: object) -> str:
 
 
 def _as_json(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        raise _LineError(TOO_DEEP) from None
     # Half a character is written out.
     return json.dumps(value) if SURROGATE.search(text) else text
 

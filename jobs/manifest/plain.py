@@ -1,7 +1,7 @@
 """Plain manifests: external_id, source, perhaps return_form and priority; all else is metadata."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import chain, count
 
 from jobs.manifest.columns import NEEDED, TARGETS, Header
 from jobs.manifest.delimited import ReadCells
@@ -102,8 +102,12 @@ def _find_type(header: Header) -> int | None:
 def _metadata_of(names: Sequence[str], used: Sequence[int]) -> list[tuple[str, int]]:
     """The columns that are kept as they are: a name that stands there again gets a number."""
     kept: dict[str, int] = {}
+    numbers: Counter[str] = Counter()
     for place, name in enumerate(names):
         if name and place not in used:
-            again = (f"{name} ({number})" for number in count(2))
-            kept[next(one for one in chain((name,), again) if one not in kept)] = place
+            kept_as = name
+            while kept_as in kept:
+                numbers[name] += 1
+                kept_as = f"{name} ({numbers[name] + 1})"
+            kept[kept_as] = place
     return list(kept.items())

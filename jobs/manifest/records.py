@@ -53,13 +53,15 @@ class Record:
 
     `cells` is what the file said, to write the record back: a tuple of a delimited file's cells, an NDJSON
     object as it was decoded, or an XML item's texts by element (`g:id`, `g:shipping/g:price`) in lists. An
-    NDJSON line that is no object is the only member of a tuple.
+    NDJSON line that is no object is the only member of a tuple. With `named` each reject is a picture's,
+    whose id was another one's once all rows were read.
     """
 
     line: int
     cells: tuple[str, ...] | dict[str, Any]
     pictures: tuple[Picture, ...]
     rejects: tuple[Reject, ...]
+    named: bool = False
 
 
 Found = tuple[tuple[Picture, ...], tuple[Reject, ...]]

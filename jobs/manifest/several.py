@@ -3,7 +3,8 @@
 import re
 
 # A comma, blank, semicolon or bar may stand within an address: what comes behind it must begin another one.
-BETWEEN = re.compile(r"[\s,;|]+(?=(?:https?|s3)://)", re.IGNORECASE)
+# Each run of them is looked at once, from its begin: a cell may have a million.
+BETWEEN = re.compile(r"(?<![\s,;|])[\s,;|]++(?=(?:https?|s3)://)", re.IGNORECASE)
 BEGINS = re.compile(r"(?:https?|s3)://", re.IGNORECASE)
 # No scheme of one address begins behind this place.
 BEHIND_THE_SCHEME = 8

@@ -19,6 +19,8 @@ SKU = ("Variant SKU", "SKU")
 MOST_REMEMBERED = 500
 # It takes 2,048 variants; rows of a product are held back until one has a picture.
 MOST_HELD = 5_000
+# Of their cells, each one more: only a product's first row has a description.
+MOST_CHARACTERS_HELD = 4_000_000
 MOST_HANDLES = 100_000
 NO_PICTURE = (
     "no picture: none of the product's rows has an image or a variant image; give it one or leave it out"
@@ -93,13 +95,14 @@ class ShopifyCells:
 
     def judged(self, records: Iterator[Record]) -> Iterator[Record]:
         """The records, of which the first one of each product without any picture is a reject."""
-        product, held = self._product, list[Record]()
+        product, held, characters = self._product, list[Record](), 0
         for record in records:
             if self._product is not product:
                 yield from self._released(held, product)
-                product, held = self._product, []
+                product, held, characters = self._product, [], 0
             held.append(record)
-            if product.has_picture or len(held) > MOST_HELD:
+            characters += len(record.cells) + sum(map(len, record.cells))
+            if product.has_picture or len(held) > MOST_HELD or characters > MOST_CHARACTERS_HELD:
                 yield from self._released(held, product)
                 product.has_picture, held = True, []
         yield from self._released(held, product)

@@ -194,6 +194,25 @@ class TestAListWithAPlan:
         assert batch["counts"]["held"] == 1
         assert batch["ingest"]["plan"]["calls"] == 1
 
+    def test_has_the_addresses_that_were_sent(
+        self, shop: httpx.Client, ingester: Ingester, engine: Engine
+    ) -> None:
+        """One that holds another is one address, as it is without a plan."""
+        url = "https://shop.example/join?of=https://shop.example/1.jpg,https://shop.example/2.jpg"
+        asked = {"name": "n", "jobs": [{"external_id": "a", "source_url": url}]}
+        assert shop.post("/v1/batches", json=asked).status_code == 201
+        batch = read(shop, ingester, shop.post("/v1/batches", json=asked | {"plan": True}))
+        assert (batch["total"], batch["ingest"]["rejects"]) == (1, 0)
+        with engine.connect() as connection:
+            sources = connection.scalars(text("SELECT source FROM jobs")).all()
+        assert sources == [url, url]
+
+    def test_is_refused_with_an_id_that_it_would_not_keep(self, shop: httpx.Client) -> None:
+        """Rows lose the blanks around their values."""
+        jobs = [{"external_id": " a", "source_url": "https://shop.example/a.jpg"}]
+        answer = shop.post("/v1/batches", json={"name": "n", "plan": True, "jobs": jobs})
+        assert (answer.status_code, answer.json()["field"]) == (422, "external_id")
+
 
 @pytest.mark.usefixtures("by_itself")
 class TestAManifestAtAnAddress:

@@ -1,5 +1,6 @@
 """Addresses that are nearly right get that said, by every door."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from jobs.addresses import not_an_address
 from jobs.enqueueing import InvalidJobError, NewJob
 from jobs.schedules.errors import InvalidScheduleError
 from jobs.schedules.sources import require_source
+from tests.support.machine import scaled
 
 NEARLY = {
     "//cdn.shop.example/a.jpg": "is an address without its scheme; write https://cdn.shop.example/a.jpg",
@@ -84,3 +86,10 @@ class TestARow:
             return str(refused.value)
 
         return locate
+
+
+def test_a_text_of_thousands_of_dots_is_looked_at_at_once() -> None:
+    """It is looked at on an event loop: some ms would be taken from everybody."""
+    began_at = time.thread_time()
+    not_an_address(f"https:{'.' * 40_000} ")
+    assert time.thread_time() - began_at < scaled(0.1)

@@ -1,5 +1,6 @@
 """Addresses that can never work, at every door."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +12,7 @@ from jobs.schedules.errors import InvalidScheduleError
 from jobs.schedules.sources import require_source
 from jobs.web_addresses import address_fault, reach_fault, server_of
 from jobs.webhooks.addresses import InvalidWebhookError, check_webhook_url
+from tests.support.machine import scaled
 
 NEVER = [
     "https://example.com:99999/",
@@ -137,3 +139,11 @@ def test_no_fault_tells_a_password() -> None:
 def test_a_server_is_one_however_it_is_spelled(url: str, server: str) -> None:
     """Its places are not more for it."""
     assert server_of(url) == server
+
+
+def test_a_host_of_thousands_of_letters_is_refused_at_once() -> None:
+    """It is looked at on an event loop: some ms would be taken from everybody."""
+    began_at = time.monotonic()
+    for _ in range(20):
+        assert "which is no name" in (address_fault(f"https://{'ä' * 2000}.example/a.jpg") or "")
+    assert time.monotonic() - began_at < scaled(0.1)

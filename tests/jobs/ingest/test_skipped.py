@@ -2,6 +2,7 @@
 
 import io
 import os
+import time
 import unicodedata
 import zipfile
 from collections.abc import Callable
@@ -14,11 +15,13 @@ from sqlalchemy import Engine, text
 
 from jobs.ingest import IngestError, Order, Reading, estimate, kinds, open_source
 from jobs.ingest.choosing import Choice
+from jobs.ingest.naming import PictureFile, file_records, name_pictures
 from jobs.ingest.readable import readable
 from jobs.models import Job
 from jobs.settings import Settings
 from jobs.storage import Bucket
 from tests.jobs.ingest.conftest import Run
+from tests.support.machine import scaled
 
 JPEG = b"\xff\xd8\xff\xe0\0\x10JFIF\0"
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
@@ -231,6 +234,15 @@ class TestAFolder:
         run(fill(tmp_path / "drop", {f"{name}.jpg": JPEG for name in (decomposed, *both)}))
         assert {job.external_id for job in stored()} == {"Schuh-grün", *both}
 
+    def test_gives_two_folders_that_would_become_one_ids_of_their_own(
+        self, run: Run, stored: Stored, tmp_path: Path
+    ) -> None:
+        """What lies in either of them is taken, as it is from a zip."""
+        both = [f"{name}/deep/1" for name in ("é", unicodedata.normalize("NFD", "é"))]
+        done = run(fill(tmp_path / "drop", {f"{name}.jpg": JPEG + name.encode() for name in both}))
+        assert (done.counts.jobs, done.counts.rejects) == (2, 0)
+        assert sorted(str(job.external_id) for job in stored()) == sorted(both)
+
 
 class TestAnObject:
     def test_of_no_bytes_is_rejected_by_name(
@@ -318,11 +330,31 @@ class TestPatterns:
             ("a/*.jpg", "a/deep/b.jpg", True),
             ("[ab].jpg", "b.jpg", True),
             ("a?c*", "abc.jpg", True),
+            ("a/*b/c", "a/xb/c/d.jpg", True),
+            ("a/*b/c", "a/xb/cd.jpg", False),
+            ("a/*b", "a/b-c/xb/d.jpg", True),
+            ("*a/b", "x/a/bc.jpg", False),
         ],
     )
     def test_are_those_of_a_shell(self, pattern: str, path: str, *, met: bool) -> None:
         """A name, a folder's name, or a path."""
         assert (Choice(exclude=(pattern,)).reason(path) is not None) is met
+
+    def test_take_as_long_as_the_path_is(self) -> None:
+        """Also for thousands of folders in one another, which a zip may name."""
+        began_at = time.monotonic()
+        assert Choice(exclude=("*x/y",)).reason("a/" * 30_000 + "b.jpg") is None
+        assert time.monotonic() - began_at < scaled(0.5)
+
+
+class TestVeryLongNames:
+    def test_are_not_composed(self) -> None:
+        """Thousands of accents on one letter would take seconds; no id is so long."""
+        name = "a" + "\u0301\u0316" * 16_000 + ".jpg"
+        began_at = time.monotonic()
+        (record,) = file_records(name_pictures([PictureFile(name, None)]))
+        assert time.monotonic() - began_at < scaled(0.5)
+        assert [reject.column for reject in record.rejects] == ["name"]
 
 
 class TestReadableNames:

@@ -1,7 +1,10 @@
+import time
+
 import pytest
 
 from jobs.manifest import ManifestError, parse_columns
 from tests.jobs.manifest.reading import failure, named, pictures, read
+from tests.support.machine import scaled
 
 
 class TestParsingTheMap:
@@ -122,3 +125,11 @@ class TestAHeader:
     def test_alone_gives_no_records(self) -> None:
         """Whether that is an error is for the caller to say."""
         assert read("external_id,source\n") == []
+
+
+def test_a_mapping_of_blanks_is_refused_at_once() -> None:
+    """It is read on an event loop: some ms would be taken from everybody."""
+    began_at = time.monotonic()
+    with pytest.raises(ValueError, match="is not target=column"):
+        parse_columns(" " * 20_000)
+    assert time.monotonic() - began_at < scaled(0.5)

@@ -221,3 +221,12 @@ class TestACharacterThatXmlDoesNotAllow:
         _, message = failure(f"{RSS}<item><title>{'a&' * 1_000_000}</title></item>{END}")
         assert "has an item or a tag of more than" in message
         assert time.process_time() - begun < 10
+
+
+class TestAnElementWithALongName:
+    def test_is_not_repeated_for_all_that_stand_in_it(self) -> None:
+        """Named with what is above them, the texts of one item would take gigabytes."""
+        long = "A" * 100_000
+        inside = "".join(f"<b{number}>x</b{number}>" for number in range(100))
+        _, text = failure(f"<rss><channel><item><{long}>{inside}</{long}></item></channel></rss>")
+        assert "an item or a tag of more than 1,048,576 characters in line 1" in text

@@ -1,6 +1,8 @@
+import io
+
 import pytest
 
-from jobs.manifest import Picture
+from jobs.manifest import Picture, open_manifest
 from jobs.states import Priority, ReturnForm
 from tests.jobs.manifest.reading import (
     endless_failure,
@@ -146,3 +148,20 @@ class TestOtherJson:
         taken, message = endless_failure(GOOD.encode() + b'{"external_id": "', b"x" * 65_536)
         assert taken < 1.3 * 1024**2
         assert message.startswith("line 2 of list.csv has more than 1,048,576 characters")
+
+
+class TestValuesThatCannotBeKept:
+    @pytest.mark.parametrize("depth", range(900, 1010))
+    def test_by_their_depth_reject_their_line_alone(self, depth: int) -> None:
+        """Also what can just be read and not be written."""
+        deep = "[" * depth + "]" * depth
+        bad = f'{{"external_id":"a","source":"a.jpg","m":{deep}}}\n'
+        found = read(bad + '{"external_id":"b","source":"b.jpg"}\n')
+        assert named(found)[-1] == ("b", "b.jpg")
+
+    @pytest.mark.parametrize("value", ['"\\u0000"', '"\\ud800"', "1e999"])
+    def test_as_the_position_reject_their_line_alone(self, value: str) -> None:
+        """Where the position is a path into an object."""
+        lines = f'{{"external_id":"a","source":"a.jpg","o":{{"p":{value}}}}}\n' * 2
+        manifest = open_manifest(io.BytesIO(lines.encode()), name="n", columns={"position": "o.p"}, many=True)
+        assert [len(record.rejects) for record in manifest] == [1, 1]

@@ -1,12 +1,14 @@
 import io
+import time
 from typing import ClassVar
 
 import pytest
 
-from jobs.manifest import Picture, open_manifest
+from jobs.manifest import ManifestError, Picture, open_manifest
 from jobs.manifest.delimited import read_delimiter
 from jobs.states import Priority, ReturnForm
 from tests.jobs.manifest.reading import export, named, opened, pictures, read, rejects
+from tests.support.machine import scaled
 
 
 class TestAPlainManifest:
@@ -146,3 +148,30 @@ class TestTheDelimiter:
         """That is no quote, blank or line end."""
         with pytest.raises(ValueError, match="is no delimiter; give one character"):
             read_delimiter(word)
+
+
+class TestHostileManifests:
+    """Seconds of one call are seconds in which no other thread of the process works."""
+
+    @pytest.mark.parametrize("between", [",", " ", ";", "|"])
+    def test_with_a_cell_of_separators_are_read_at_once(self, between: str) -> None:
+        """What stands between two addresses is looked at once, however much there is of it."""
+        cell = f"https://shop.example/a.jpg{between * 1_000_000}x://"
+        began_at = time.monotonic()
+        (record,) = read(f'external_id\tsource\na\t"{cell}"\n')
+        assert time.monotonic() - began_at < scaled(1.0)
+        assert [reject.column for reject in record.rejects] == ["source"]
+
+    def test_with_one_name_for_all_columns_are_read_at_once(self) -> None:
+        """Each gets the next number."""
+        header = ",".join(["external_id", "source", *["note"] * 16_000])
+        began_at = time.monotonic()
+        (picture,) = pictures(read(f"{header}\na,https://shop.example/a.jpg,1,2,3\n"))
+        assert time.monotonic() - began_at < scaled(1.0)
+        assert picture.metadata == {"note": "1", "note (2)": "2", "note (3)": "3"}
+
+    def test_with_more_columns_than_spreadsheets_have_are_refused(self) -> None:
+        """Each row would be made as wide."""
+        header = ",".join(["external_id", "source", *map(str, range(16_383))])
+        with pytest.raises(ManifestError, match=r"list\.csv has 16,385 columns, and at most 16,384"):
+            opened(f"{header}\na,https://shop.example/a.jpg\n")

@@ -1,8 +1,9 @@
+import io
 from collections.abc import Iterator
 
 import pytest
 
-from jobs.manifest import ManifestError, Record
+from jobs.manifest import ManifestError, Record, open_manifest
 from jobs.states import ReturnForm
 from tests.jobs.manifest.reading import export, failure, named, only_reject, opened, pictures, read, rejects
 
@@ -178,3 +179,11 @@ class TestAVariantWithoutAPicture:
         found = rows(*["boot,,S,,,"] * 9, "boot,,,b.jpg,1,")
         assert [reject.line for reject in rejects(found)] == [2]
         assert len(found) == 10
+
+    @pytest.mark.parametrize("row", ["boot," + 1000 * "t" + ",S,,,", "boot,,S,,," + 1000 * ","])
+    def test_is_held_back_in_little_memory(self, row: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Long cells or very many: a few rows of a million characters each are as much as thousands."""
+        monkeypatch.setattr("jobs.manifest.shopify.MOST_CHARACTERS_HELD", 5000)
+        content = io.BytesIO("".join([HEADER, *[f"{row}\n"] * 500]).encode())
+        assert next(open_manifest(content, name="list.csv").records).line == 2
+        assert content.tell() < len(content.getvalue()) / 2

@@ -30,12 +30,14 @@ class Route(APIRoute):
         takes_json = self.body_field is not None
 
         async def guarded(request: Request) -> Response:
-            known = await authenticate(request, request.app.state.services)
+            at_hand: Services = request.app.state.services
+            known = await authenticate(request, at_hand)
             require(known, usual_scope(request))
             if takes_json:
                 require_kind(request, JSON)
             with _place_for_body(request, known.producer_id), ExitStack() as request.state.places:
-                return await answer_once(request, handle)
+                receive = at_hand.reading_time.paced(request.receive, known.producer_id)
+                return await answer_once(Request(request.scope, receive), handle)
 
         return guarded
 

@@ -64,7 +64,7 @@ class BoundedProtocol(H11Protocol):
         self.app = self._closing(self.app)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(cast(asyncio.Transport, LingeringTransport(transport, self, self._end)))
+        super().connection_made(cast("asyncio.Transport", LingeringTransport(transport, self, self._end)))
         self._watch()
 
     def data_received(self, data: bytes) -> None:

@@ -27,7 +27,7 @@ USUAL_TOKENS = 4000
 TOKENS_A_JOB = 16
 JOBS = "jobs"
 
-# An object of so many members at most, none of them an object or a list, is counted in one step: a job, mostly.
+# An object of so many members at most, none of them an object or list, is counted in one step: a job, mostly.
 FLAT_MEMBERS = 8
 TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 MEMBER = rb"\s*+(" + TEXT + rb"\s*+:\s*+(?:" + TEXT + rb'|[^\s"{}\[\],:]{1,1000}+))\s*+'

@@ -1,8 +1,8 @@
 """The end of a connection whose client still sends a body that was already answered.
 
 Closed at once, the client's system would throw away the answer for the bytes that were not read (RFC 9112,
-9.6). Read at full speed, such a body costs as much as one that is wanted. So the end of the answer is sent, and
-the rest is read without use, slowly and for some seconds at most.
+9.6). Read at full speed, such a body costs as much as one that is wanted. So the end of the answer is sent,
+and the rest is read without use, slowly and for some seconds at most.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ WITHIN_S = 3.0
 
 
 class Lingering(asyncio.BufferedProtocol):
-    """Reads into one buffer that is never looked at, with pauses, until the client ends or WITHIN_S are over."""
+    """Reads with pauses into a buffer nobody looks at, until the client ends or `within_s` are over."""
 
     within_s = WITHIN_S
     _unused = bytearray(PIECE_BYTES)
@@ -31,10 +31,10 @@ class Lingering(asyncio.BufferedProtocol):
         self._goes_on: asyncio.TimerHandle | None = None
         Lingering._count += 1
 
-    def get_buffer(self, sizehint: int) -> bytearray:
+    def get_buffer(self, _sizehint: int) -> bytearray:
         return self._unused
 
-    def buffer_updated(self, nbytes: int) -> None:
+    def buffer_updated(self, _nbytes: int) -> None:
         self._transport.pause_reading()
         pause_s = EVERY_S * max(Lingering._count / AT_FULL_SPEED, 1)
         self._goes_on = self._loop.call_later(pause_s, self._transport.resume_reading)

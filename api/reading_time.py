@@ -1,7 +1,7 @@
 """Processor time that goes into reading bodies: one producer has a quarter of what there is.
 
 Reading holds the interpreter, which all requests share. So what a producer's bodies took is counted, by the
-processor's clock, and a body whose producer has taken too much waits; meanwhile its client cannot send either.
+processor's clock, and a body whose producer took too much waits. Meanwhile its client cannot send either.
 """
 
 import time
@@ -25,6 +25,8 @@ BURST_S = 1.0
 LEAST_REST_S = 0.0005
 # To receive a byte and hand it on takes 2 to 5 ns: 200 MB at once, then 50 MB/s.
 S_A_BYTE = 5e-9
+# To begin with a large body, and to close its connection if it is refused.
+S_A_LARGE_BODY = 0.002
 # Past so many producers the one longest unused is forgotten, and owes nothing when it comes again.
 MOST_PRODUCERS = 10_000
 
@@ -87,7 +89,7 @@ class ReadingTime:
             self.spend(of, took)
 
     async def turn(self, of: uuid.UUID) -> None:
-        """Return once the producer may go on: after a rest as long as its work since the last one, at least."""
+        """Return once the producer may go on, after a rest as long as its work since the last one."""
         account = self._account(of)
         pause_s = -account.left / self.share
         if account.since_rest >= LEAST_REST_S:

@@ -13,6 +13,7 @@ from api.authentication import LOOKING, authenticate, require, usual_scope
 from api.body_limit import MOST_BYTES
 from api.idempotency import answer_once
 from api.problems import ProblemError
+from api.reading_time import S_A_LARGE_BODY
 from api.services import Services
 from api.sizes import USUAL_BYTES
 
@@ -48,7 +49,10 @@ def _place_for_body(request: Request, producer_id: uuid.UUID) -> AbstractContext
     most_bytes: int = getattr(request.state, MOST_BYTES)
     if not most_bytes:
         return nullcontext()
-    return (at_hand.small_bodies if most_bytes <= USUAL_BYTES else at_hand.uploads).held(producer_id)
+    if most_bytes <= USUAL_BYTES:
+        return at_hand.small_bodies.held(producer_id)
+    at_hand.reading_time.spend(producer_id, S_A_LARGE_BODY)
+    return at_hand.uploads.held(producer_id)
 
 
 def v1_router(prefix: str, *tags: str) -> APIRouter:

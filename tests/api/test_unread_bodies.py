@@ -121,7 +121,9 @@ class TestAnAnswerBeforeTheBody:
         lines = ("Content-Type: application/pdf", "Content-Length: 60000")
         with asked(shop, path, *lines, start=b"") as connection:
             assert connection.recv(65536).startswith(b"HTTP/1.1 4")
-            connection.sendall(b" " * 60_000 + b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            connection.sendall(
+                b" " * 60_000 + b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            )
             assert b"HTTP/1.1 200" in answer_on(connection)
 
     def test_that_is_a_400_frees_what_the_request_held(

@@ -22,7 +22,7 @@ REFUSALS = Counter(
     "cutout_api_refusals", "Requests refused because a producer's share or all was taken", ["kind", "reason"]
 )
 READING_PAUSED = Counter(
-    "cutout_api_reading_paused_seconds", "Waited by bodies whose producer took its share of the reading"
+    "cutout_api_reading_paused_seconds", "Seconds that bodies waited for their producer's turn to be read"
 )
 
 

@@ -13,7 +13,6 @@ from api.authentication import LOOKING, authenticate, require, usual_scope
 from api.body_limit import MOST_BYTES
 from api.idempotency import answer_once
 from api.problems import ProblemError
-from api.reading_time import S_A_LARGE_BODY
 from api.services import Services
 from api.sizes import USUAL_BYTES
 
@@ -33,11 +32,15 @@ class Route(APIRoute):
         async def guarded(request: Request) -> Response:
             at_hand: Services = request.app.state.services
             known = await authenticate(request, at_hand)
-            require(known, usual_scope(request))
-            if takes_json:
-                require_kind(request, JSON)
-            with _place_for_body(request, known.producer_id), ExitStack() as request.state.places:
-                receive = at_hand.reading_time.paced(request.receive, known.producer_id)
+            producer_id, reading = known.producer_id, at_hand.reading_time
+            with _place_for_body(request, producer_id), ExitStack() as request.state.places:
+                if _is_large(request):
+                    await reading.turn(producer_id)
+                    request.state.places.enter_context(reading.refusals_counted(producer_id))
+                require(known, usual_scope(request))
+                if takes_json:
+                    require_kind(request, JSON)
+                receive = reading.paced(request.receive, producer_id)
                 return await answer_once(Request(request.scope, receive), handle)
 
         return guarded
@@ -49,10 +52,12 @@ def _place_for_body(request: Request, producer_id: uuid.UUID) -> AbstractContext
     most_bytes: int = getattr(request.state, MOST_BYTES)
     if not most_bytes:
         return nullcontext()
-    if most_bytes <= USUAL_BYTES:
-        return at_hand.small_bodies.held(producer_id)
-    at_hand.reading_time.spend(producer_id, S_A_LARGE_BODY)
-    return at_hand.uploads.held(producer_id)
+    return (at_hand.uploads if _is_large(request) else at_hand.small_bodies).held(producer_id)
+
+
+def _is_large(request: Request) -> bool:
+    most_bytes: int = getattr(request.state, MOST_BYTES)
+    return most_bytes > USUAL_BYTES
 
 
 def v1_router(prefix: str, *tags: str) -> APIRouter:

@@ -103,7 +103,6 @@ class TestReadingTime:
 
     def test_counts_threads_and_failures(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """What a thread did for a body is its producer's, also where it ends with an error."""
-
         # Nothing comes back meanwhile.
         monkeypatch.setattr(ReadingTime, "share", 1e-6)
 
@@ -178,6 +177,30 @@ class TestAProducerThatTookItsShare:
         monkeypatch.setattr(reading, "spend", noted)
         shop.post("/v1/batches", content=body, headers=JSON)
         assert sum(spent) >= counted / 3
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type"),
+    [
+        ("/v1/batches", "application/json"),
+        ("/v1/batches?name=b", "application/json"),
+        ("/v1/batches?map=x", "text/csv"),
+        ("/v1/jobs", "multipart/form-data; boundary=x"),
+        ("/v1/batches", "application/zip"),
+    ],
+)
+def test_large_bodies_that_are_refused_have_a_rate(
+    shop: httpx.Client, monkeypatch: pytest.MonkeyPatch, path: str, media_type: str
+) -> None:
+    """However early it is, and on however many connections."""
+    monkeypatch.setattr("api.reading_time.S_A_REFUSAL", 0.05)
+    monkeypatch.setattr(ReadingTime, "burst_s", 0.01)
+    lines = (f"Content-Type: {media_type}", "Content-Length: 900000")
+    refusals, began = 5, time.monotonic()
+    for _ in range(refusals):
+        with asked(shop, path, *lines, start=b"[" * 100) as connection:
+            assert connection.recv(65536).startswith(b"HTTP/1.1 4")
+    assert time.monotonic() - began >= ((refusals - 1) * 0.05 - 0.01) / ReadingTime.share
 
 
 def test_a_manifest_is_paid_for_by_its_bytes(

@@ -27,13 +27,22 @@ USUAL_TOKENS = 4000
 TOKENS_A_JOB = 16
 JOBS = "jobs"
 
+# An object of so many members at most, none of them an object or list, is counted in one step: a job, mostly.
+FLAT_MEMBERS = 8
+TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+MEMBER = rb"\s*+(" + TEXT + rb"\s*+:\s*+(?:" + TEXT + rb'|[^\s"{}\[\],:]{1,1000}+))\s*+'
+FLAT = rb"\{" + MEMBER + (rb"(?:," + MEMBER) * (FLAT_MEMBERS - 1) + rb")?" * (FLAT_MEMBERS - 1) + rb"\}"
+# By the number of the last group that took part: the members of a flat object, or one of these.
 TOKEN = re.compile(
-    rb'"(?P<text>[^"\\]*+(?:\\.[^"\\]*+)*+)(?P<end>"|\\?\Z)'
-    rb"|(?P<mark>[{}\[\],])"
-    rb'|(?P<word>[^\s"{}\[\],:]++)'
-    rb"|(?P<blank>[\s:]{2,}+)",
+    FLAT
+    + rb'|"(?P<text>[^"\\]*+(?:\\.[^"\\]*+)*+)(?P<end>"|\\?\Z)'
+    + rb"|(?P<mark>[{}\[\],])"
+    + rb'|(?P<word>[^\s"{}\[\],:]++)'
+    + rb"|(?P<blank>[\s:]{2,}+)",
     re.DOTALL,
 )
+END, MARK, WORD, BLANK = (TOKEN.groupindex[name] for name in ("end", "mark", "word", "blank"))
+WHOLE_TEXT = re.compile(TEXT, re.DOTALL)
 REST_OF_TEXT = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+(?P<end>"|\\?\Z)', re.DOTALL)
 
 
@@ -66,17 +75,31 @@ class JsonBounds:
         """Count a piece of the body; raises a problem 422 once it has too much of anything."""
         start = self._end_text(piece) if self._in_text else 0
         for token in TOKEN.finditer(piece, start):
-            if token["blank"]:
-                continue
-            self._left -= 1
-            if self._left < 0:
-                _refuse("the body has too many values; send less at once")
-            if token["mark"]:
-                self._count(token["mark"])
-            elif token["word"]:
-                _bound(len(token["word"]), LONGEST_WORD_BYTES, "a number")
-            else:
-                self._begin_text(token["text"], token["end"])
+            kind = token.lastindex or 0
+            if kind <= FLAT_MEMBERS:
+                self._count_flat(kind, token[0])
+            elif kind != BLANK:
+                self._spend(1)
+                if kind == MARK:
+                    self._count(token["mark"])
+                elif kind == WORD:
+                    _bound(len(token["word"]), LONGEST_WORD_BYTES, "a number")
+                else:
+                    self._begin_text(token["text"], token["end"])
+
+    def _spend(self, tokens: int) -> None:
+        self._left -= tokens
+        if self._left < 0:
+            _refuse("the body has too many values; send less at once")
+
+    def _count_flat(self, members: int, whole: bytes) -> None:
+        if len(self._open) == DEEPEST:
+            _refuse_depth()
+        # Braces, names, values, and the commas between.
+        self._spend(3 * members + 1)
+        if len(whole) > LONGEST_TEXT_BYTES:
+            for text in WHOLE_TEXT.finditer(whole):
+                _bound(len(text[0]) - 2, LONGEST_TEXT_BYTES, "a text")
 
     def _begin_text(self, text: bytes, end: bytes) -> None:
         _bound(len(text), LONGEST_TEXT_BYTES, "a text")
@@ -99,7 +122,7 @@ class JsonBounds:
     def _count(self, mark: bytes) -> None:
         if mark in b"{[":
             if len(self._open) == DEEPEST:
-                _refuse(f"the body is nested more than {DEEPEST} levels deep")
+                _refuse_depth()
             name = _name(self._key) if len(self._open) == 1 else ""
             self._open.append(_Container(mark, self._most(mark, name), name))
         elif mark in b"}]":
@@ -135,6 +158,10 @@ def _name(key: bytes) -> str:
         return str(json.loads(b'"' + key + b'"'))[:100]
     except ValueError:
         return ""
+
+
+def _refuse_depth() -> NoReturn:
+    _refuse(f"the body is nested more than {DEEPEST} levels deep")
 
 
 def _bound(length: int, most: int, what: str) -> None:

@@ -21,6 +21,9 @@ PLACES = Gauge("cutout_api_places_taken", "Uploads, waits, event streams and oth
 REFUSALS = Counter(
     "cutout_api_refusals", "Requests refused because a producer's share or all was taken", ["kind", "reason"]
 )
+READING_PAUSED = Counter(
+    "cutout_api_reading_paused_seconds", "Seconds that bodies waited for their producer's turn to be read"
+)
 
 
 def answered(method: str, route: str, status: int, seconds: float) -> None:

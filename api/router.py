@@ -30,12 +30,18 @@ class Route(APIRoute):
         takes_json = self.body_field is not None
 
         async def guarded(request: Request) -> Response:
-            known = await authenticate(request, request.app.state.services)
-            require(known, usual_scope(request))
-            if takes_json:
-                require_kind(request, JSON)
-            with _place_for_body(request, known.producer_id), ExitStack() as request.state.places:
-                return await answer_once(request, handle)
+            at_hand: Services = request.app.state.services
+            known = await authenticate(request, at_hand)
+            producer_id, reading = known.producer_id, at_hand.reading_time
+            with _place_for_body(request, producer_id), ExitStack() as request.state.places:
+                if _is_large(request):
+                    await reading.turn(producer_id)
+                    request.state.places.enter_context(reading.refusals_counted(producer_id))
+                require(known, usual_scope(request))
+                if takes_json:
+                    require_kind(request, JSON)
+                receive = reading.paced(request.receive, producer_id)
+                return await answer_once(Request(request.scope, receive), handle)
 
         return guarded
 
@@ -46,7 +52,12 @@ def _place_for_body(request: Request, producer_id: uuid.UUID) -> AbstractContext
     most_bytes: int = getattr(request.state, MOST_BYTES)
     if not most_bytes:
         return nullcontext()
-    return (at_hand.small_bodies if most_bytes <= USUAL_BYTES else at_hand.uploads).held(producer_id)
+    return (at_hand.uploads if _is_large(request) else at_hand.small_bodies).held(producer_id)
+
+
+def _is_large(request: Request) -> bool:
+    most_bytes: int = getattr(request.state, MOST_BYTES)
+    return most_bytes > USUAL_BYTES
 
 
 def v1_router(prefix: str, *tags: str) -> APIRouter:

@@ -10,13 +10,16 @@ import logging
 import signal
 import time
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import h11
 import uvicorn
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from api.leaving import LEAVING
+from api.lingering import LingeringTransport
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +28,9 @@ HEAD_WITHIN_S = 10.0
 READ_WITHIN_S = 30.0
 # Bytes of a request line and its headers; a key and a cursor need far fewer.
 LONGEST_HEAD = 32 * 1024
+# Of a body that is answered before it came. What is larger, or says no length, is not waited for.
+MOST_UNREAD = 64 * 1024
+CLOSE = (b"connection", b"close")
 
 
 class BoundedConnection(h11.Connection):
@@ -55,9 +61,10 @@ class BoundedProtocol(H11Protocol):
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
         self.conn = BoundedConnection(h11.SERVER, LONGEST_HEAD)
+        self.app = self._closing(self.app)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", LingeringTransport(transport, self, self._end)))
         self._watch()
 
     def data_received(self, data: bytes) -> None:
@@ -80,6 +87,28 @@ class BoundedProtocol(H11Protocol):
             self._unread = None
         super().resume_writing()
 
+    def _closing(self, app: Any) -> ASGIApp:
+        """The app, whose answer before the end of a large body is the last one of its connection."""
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            cycle = self.cycle
+
+            async def closing(message: Message) -> None:
+                if message["type"] == "http.response.start" and cycle.more_body and _is_large(scope):
+                    message["headers"] = [*message.get("headers", ()), CLOSE]
+                await send(message)
+
+            await app(scope, receive, closing)
+
+        return answer
+
+    def _end(self) -> bool:
+        """Whether the client may still send; the app is told that it has gone."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        return self.conn.their_state is h11.ERROR or (self.cycle is not None and self.cycle.more_body)
+
     def _watch(self) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
             self._forget()
@@ -95,6 +124,13 @@ class BoundedProtocol(H11Protocol):
         if self._waits is not None:
             self._waits.cancel()
             self._waits = None
+
+
+def _is_large(scope: Scope) -> bool:
+    """Whether the request's body has, or may have, more than MOST_UNREAD bytes."""
+    headers = Headers(scope=scope)
+    declared = headers.get("content-length", "")
+    return "transfer-encoding" in headers or (declared.isdecimal() and int(declared) > MOST_UNREAD)
 
 
 class Server(uvicorn.Server):

@@ -15,6 +15,7 @@ from api.looks import CONNECTIONS as LOOKS
 from api.looks import Looks
 from api.places import Places
 from api.rate_limit import RequestLimit
+from api.reading_time import ReadingTime
 from api.sizes import USUAL_BYTES
 from api.threads import Threads
 from api.watch import Watch
@@ -65,6 +66,7 @@ class Services:
     move_threads: Threads
     # Large bodies are validated off the event loop, and share one interpreter with it.
     validations: Threads
+    reading_time: ReadingTime
     moves: Places
     small_bodies: Places
     large_bodies: Places
@@ -115,6 +117,7 @@ def open_services(known: Settings) -> Services:
         download_threads=Threads("downloads", CapacityLimiter(DOWNLOADS_AT_WORK), DOWNLOADS_AT_WORK),
         move_threads=Threads("moves", CapacityLimiter(MOVES_AT_ONCE), MOVES_AT_ONCE),
         validations=Threads("validations", CapacityLimiter(VALIDATED_AT_ONCE), VALIDATED_AT_ONCE),
+        reading_time=ReadingTime(),
         moves=Places("moves", "changes of a whole batch", MOVES_AT_ONCE),
         large_bodies=Places("large_bodies", f"JSON bodies of more than {USUAL_BYTES:,} bytes", LARGE_BODIES),
         small_bodies=Places("bodies", "requests with a body", SMALL_BODIES),

@@ -3,9 +3,9 @@
 Every JSON body comes this way: no NaN, no lone surrogates, no depth, width or length that breaks the reader.
 """
 
-from asyncio import sleep
 from collections.abc import Mapping
 from http import HTTPStatus
+from time import thread_time
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -14,13 +14,15 @@ from pydantic_core import from_json
 
 from api.json_bounds import JsonBounds
 from api.problems import ProblemError, invalid_request
+from api.reading_time import ReadingTime
 from api.services import Services
 from api.sizes import USUAL_BYTES
 
 # Reading so much takes less than handing it to a thread and back would be worth.
 INLINE_BYTES = 8 * 1024
-# Counting what so many are made of takes some ms at worst; then others have their turn.
-SLICE_BYTES = 8 * 1024
+# Counting what a kilobyte is made of takes up to 1 ms; then others have their turn.
+LEAST_SLICE, LARGEST_SLICE = 1024, 16 * 1024
+SLICE_S = 0.0005
 # The routes that take a list of jobs.
 WITH_JOBS = frozenset({"/v1/batches"})
 
@@ -33,6 +35,8 @@ class JsonRequest(Request):
     A body of more than USUAL_BYTES has one of `large_bodies`' places until its request is answered.
     """
 
+    _slice = LEAST_SLICE
+
     async def body(self) -> bytes:
         """The whole body; raises a problem 422 for too much of anything, 429 or 503 for want of a place."""
         if not hasattr(self, "_body"):
@@ -43,9 +47,7 @@ class JsonRequest(Request):
                 size += len(piece)
                 if size > USUAL_BYTES >= size - len(piece):
                     self._take_place()
-                for start in range(0, len(piece), SLICE_BYTES):
-                    bounds.feed(piece[start : start + SLICE_BYTES])
-                    await sleep(0)
+                await self._count(bounds, piece)
                 pieces.append(piece)
             self._body = b"".join(pieces)
         return self._body
@@ -57,6 +59,23 @@ class JsonRequest(Request):
         except ValueError as error:
             text = f"the body is not JSON that can be read: {error}"
             raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", text) from error
+
+    async def _count(self, bounds: JsonBounds, piece: bytes) -> None:
+        """Feed the bounds slice by slice; each is as large as takes some SLICE_S."""
+        reading: ReadingTime = self.app.state.services.reading_time
+        producer_id = self.state.key.producer_id
+        start = 0
+        while start < len(piece):
+            part = piece[start : start + self._slice]
+            began = thread_time()
+            reading.measured(producer_id, bounds.feed, part)
+            took = thread_time() - began
+            start += len(part)
+            if took > SLICE_S:
+                self._slice = max(self._slice // 2, LEAST_SLICE)
+            elif took < SLICE_S / 2:
+                self._slice = min(self._slice * 2, LARGEST_SLICE)
+            await reading.turn(producer_id)
 
     def _most_jobs(self) -> int:
         most: int = self.app.state.services.settings.max_batch_jobs
@@ -73,10 +92,11 @@ async def read_model(request: Request, model: type[Model]) -> Model:
     A problem 429 if it gets no turn of its producer.
     """
     body = await request.body()
-    if len(body) <= INLINE_BYTES:
-        return _validated(model, body)
     at_hand: Services = request.app.state.services
-    return await at_hand.validations.run(request.state.key.producer_id, _validated, model, body)
+    reading, producer_id = at_hand.reading_time, request.state.key.producer_id
+    if len(body) <= INLINE_BYTES:
+        return reading.measured(producer_id, _validated, model, body)
+    return await reading.measured_in(at_hand.validations, producer_id, _validated, model, body)
 
 
 def validated(model: type[Model], fields: Mapping[str, Any]) -> Model:

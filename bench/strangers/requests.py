@@ -8,12 +8,14 @@ from bench.strangers.row import Row
 
 
 def json(rig: Rig) -> list[Row]:
-    """Bodies of 16 MB of garbage, one after the other."""
-    return [
-        row
+    """Bodies of garbage, one after the other."""
+    measured = [
+        (f"16 MB of JSON ({kind}{how})", kind, until)
+        for until, how in (("sent", ""), ("answered", ", broken off"))
         for kind in ("jobs", "keys", "deep")
-        for row in _measured(rig, f"16 MB of JSON ({kind})", "json", kind)
     ]
+    measured.append(("60 kB of JSON", "small", "sent"))
+    return [row for what, kind, until in measured for row in _measured(rig, what, "json", kind, until)]
 
 
 def uploads(rig: Rig) -> list[Row]:

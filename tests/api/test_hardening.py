@@ -10,6 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import Engine, text
 
+from api.lingering import Lingering
 from api.server import BoundedProtocol
 from api.slow_clients import SlowClients
 from jobs.settings import Settings
@@ -256,6 +257,7 @@ class TestASlowClient:
         """The app with little patience."""
         monkeypatch.setattr(BoundedProtocol, "head_within_s", 0.5)
         monkeypatch.setattr(BoundedProtocol, "read_within_s", 0.5)
+        monkeypatch.setattr(Lingering, "within_s", 0.5)
         monkeypatch.setattr(SlowClients, "grace_s", 0.5)
         with serve(settings) as client:
             client.headers.update(key_for(engine, "shop"))

@@ -85,7 +85,7 @@ class TestSweep:
         assert not spool.path.exists()
 
     def test_never_keeps_calls_waiting(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Results that died together go little by little, and none is looked for among thousands of others."""
+        """Results that died together go little by little, and none is looked for among all others."""
         spool = Spool()
         results = Results(spool)
         for number in range(DEAD):

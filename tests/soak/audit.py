@@ -12,11 +12,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, select
 
-from jobs.models import ATTEMPTS, JOBS
+from jobs.models import ATTEMPTS, JOBS, WORKERS
 from jobs.states import FINAL_STATES, AttemptOutcome, State
 from jobs.storage import Bucket, StorageError
+from tests.soak.doubts import Call, Doubts, find_doubts
 from tests.soak.operator import Held
 from tests.soak.pictures import is_poison
+from tests.soak.struck import Struck
 from worker.objects import ObjectLinks
 from worker.per_thread import PerThread
 
@@ -50,7 +52,7 @@ class Findings:
     charged: int = 0
     charged_more_than_once: int = 0
     of_these_recorded: int = 0
-    unknown: int = 0
+    doubts: Doubts = field(default_factory=Doubts)
     never_ended: list[str] = field(default_factory=list)
     unaccounted: list[str] = field(default_factory=list)
     untold: list[Charge] = field(default_factory=list)
@@ -69,20 +71,23 @@ def audit(
     bucket: Bucket,
     charges: Collection[Charge],
     *,
+    calls: Collection[Call],
+    struck: Sequence[Struck],
     batch_id: uuid.UUID,
     external_ids: Collection[str],
     lifetime_s: float,
     held: Held | None = None,
 ) -> Findings:
-    """Look at every job and every charge; the batch should have these external ids.
+    """Look at every job, every call and every charge; the batch should have these external ids.
 
-    `lifetime_s` is how long a result lives, `held` what an operator ordered and held back. Each object is
-    read and held against its job's SHA-256.
+    `calls` are the sandbox's own, `struck` what was struck. `lifetime_s` is how long a result lives, `held`
+    what an operator ordered and held back. Each object is read and held against its job's SHA-256.
     """
     held = held or Held()
     with engine.connect() as connection:
         jobs = _rows(connection, JOBS)
         attempts = _rows(connection, ATTEMPTS)
+        workers = _rows(connection, WORKERS)
     findings = Findings(jobs=len(jobs))
     _count_jobs(findings, jobs)
     findings.lost = [
@@ -91,7 +96,7 @@ def audit(
         *_unfinished(jobs),
         *_missing_objects(bucket, [job for job in jobs if job.state == State.SUCCEEDED]),
     ]
-    findings.unknown = sum(attempt.unknown_at is not None for attempt in attempts)
+    findings.doubts = find_doubts(attempts, workers, calls, struck)
     findings.never_ended = [
         f"attempt {attempt.id} of job {attempt.job_id}" for attempt in attempts if attempt.ended_at is None
     ]

@@ -5,15 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.soak.audit import ANSWERED_WITHIN_S, Findings
-from tests.soak.killer import Struck
 from tests.soak.orders import Placed
 from tests.soak.plan import Mischief
+from tests.soak.struck import Struck
 from tests.soak.system import CALLS_IN_FLIGHT
 
-# What leaves a charge in doubt, and what costs a paid result.
-DOUBTFUL = {Mischief.DROP_AFTER, Mischief.DROP_MIDWAY, Mischief.HANG_AFTER, Mischief.GATEWAY_AFTER}
+# What costs a paid result.
 DEADLY = {Mischief.RESULT_GONE, Mischief.TRUNCATED_IMAGE}
 LINES_SHOWN = 5
+# So many strikes on workers must meet a call between them.
+STRIKES_ENOUGH = 5
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,6 @@ class Report:
     most_in_flight: int = 0
 
     @property
-    def in_flight(self) -> int:
-        """Calls in flight at the kills: begun by struck workers, or robbed of their answer by an order."""
-        answers = sum(order.calls for order in self.placed if order.kind in DOUBTFUL and order.struck_at)
-        return answers + sum(strike.in_flight for strike in self.struck)
-
-    @property
     def deadly(self) -> list[Placed]:
         """The orders that cost a paid result."""
         return [order for order in self.placed if order.kind in DEADLY and order.struck_at is not None]
@@ -48,6 +43,8 @@ class Report:
             *_shown("lost", found.lost),
             *_shown("unaccounted", found.unaccounted),
             *_shown("calls that nobody ended", found.never_ended),
+            *_shown("doubts without a cause", found.doubts.needless),
+            *_shown("calls that the ledger does not have", found.doubts.unwritten_calls),
             *_shown("waits without a reason", found.silent),
             *_shown("calls beyond a budget or an approval", found.over_budget),
             *_shown("calls begun during a pause or outside a window", found.began_outside),
@@ -61,9 +58,9 @@ class Report:
             )
         if self.most_in_flight > CALLS_IN_FLIGHT:
             lines.append(f"calls at once: {self.most_in_flight}, allowed are {CALLS_IN_FLIGHT}")
-        if found.unknown > self.in_flight:
+        if found.doubts.strikes_on_workers >= STRIKES_ENOUGH and not found.doubts.strikes_met_calls:
             lines.append(
-                f"recorded unknowns: {found.unknown}, calls in flight at the kills only {self.in_flight}"
+                f"strikes in vain: none of {found.doubts.strikes_on_workers} met a call that was out"
             )
         lost = found.results_lost - found.lost_by_cancelling
         unseen = self._hidden_losses() + found.spare_results + found.lost_by_cancelling
@@ -85,8 +82,13 @@ class Report:
             ("charged", found.charged),
             ("charged more than once", found.charged_more_than_once),
             ("of these recorded as unknown or lost", found.of_these_recorded),
-            ("recorded unknowns", found.unknown),
-            ("calls in flight at the kills", self.in_flight),
+            ("recorded unknowns", found.doubts.total),
+            *_counted("recorded unknowns", found.doubts.causes),
+            ("recorded unknowns without a cause", len(found.doubts.needless)),
+            ("calls that the ledger does not have", len(found.doubts.unwritten_calls)),
+            ("strikes that stop or silence a worker", found.doubts.strikes_on_workers),
+            ("of these met by calls that were out", found.doubts.strikes_met_calls),
+            ("calls out at these strikes", found.doubts.out_at_strikes),
             ("unaccounted charges", len(found.unaccounted)),
             ("calls beyond a budget or an approval", len(found.over_budget)),
             ("calls begun during a pause or outside a window", len(found.began_outside)),
@@ -116,7 +118,7 @@ class Report:
 
 
 def _counted(word: str, counts: Counter[str]) -> list[tuple[str, int]]:
-    if word != "kills" and not counts:
+    if word not in ("kills", "recorded unknowns") and not counts:
         return [(word, 0)]
     return [(f"{word}: {name}", count) for name, count in counts.most_common()]
 

@@ -51,6 +51,7 @@ DEADLY = {Kind.WORKER_KILLED: Cause.KILLED}
 SILENCING = {Kind.WORKER_FROZEN: Cause.FROZEN, Kind.WORKER_WITHOUT_POSTGRES: Cause.CUT_OFF}
 # A worker that ends while Postgres is away cannot say that it sent nothing.
 ENDING = {Kind.WORKER_REPLACED}
+ON_A_CALL = DEADLY.keys() | SILENCING.keys()
 OUTAGES = {Kind.POSTGRES_KILLED, Kind.POSTGRES_READ_ONLY, Kind.REDIS_KILLED}
 
 
@@ -176,7 +177,7 @@ def _could_not_send(attempt: Row, strikes: Iterable[Struck], outages: Sequence[S
         and strike.began_at <= doubted_at
         and strike.began_at - begun_at <= SENT_WITHIN_S + _overlap(outages, begun_at, strike.began_at)
         for strike in strikes
-        if strike.kind in DEADLY.keys() | SILENCING.keys() | ENDING
+        if strike.kind in ON_A_CALL | ENDING
     )
 
 
@@ -241,14 +242,12 @@ def _count_calls_out(
         for strike in by_worker.get(attempt.worker_id, ()) if call else ():
             assert call is not None
             has_come = call.arrived_at <= strike.began_at <= _at(attempt.ended_at or attempt.begun_at)
-            if strike.kind in DEADLY.keys() | SILENCING.keys() and has_come:
+            if strike.kind in ON_A_CALL and has_come:
                 out[id(strike)] += not call.answered_before(strike.began_at)
     found.out_at_strikes = out.total()
     found.strikes_met_calls = sum(count > 0 for count in out.values())
     found.strikes_on_workers = sum(
-        strike.kind in DEADLY.keys() | SILENCING.keys()
-        for strikes in by_worker.values()
-        for strike in strikes
+        strike.kind in ON_A_CALL for strikes in by_worker.values() for strike in strikes
     )
 
 

@@ -50,6 +50,7 @@ class Report:
             *_shown("calls begun during a pause or outside a window", found.began_outside),
             *_shown("ended otherwise than ordered", found.astray),
             *_shown("wrong", self.wrong),
+            *_shown("ended by themselves", self.ended),
         ]
         if found.charged_more_than_once > found.of_these_recorded:
             lines.append(

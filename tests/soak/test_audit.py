@@ -394,6 +394,12 @@ class TestOperator:
         found = replace(report(books.audit()), most_in_flight=CALLS_IN_FLIGHT + 1)
         assert found.broken() == [f"calls at once: {CALLS_IN_FLIGHT + 1}, allowed are {CALLS_IN_FLIGHT}"]
 
+    def test_finds_a_process_that_ended_by_itself(self, books: Books) -> None:
+        """Another follows it, as under a supervisor; nobody had struck it all the same."""
+        books.succeed()
+        found = replace(report(books.audit()), ended=["worker-1.1 ended with code 1"])
+        assert found.broken() == ["ended by themselves: 1: worker-1.1 ended with code 1"]
+
 
 class TestReport:
     def test_shows_every_figure_of_the_table(self, books: Books) -> None:

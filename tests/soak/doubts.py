@@ -6,7 +6,7 @@ between the intent to call and the record of the answer. Any other is a doubt of
 
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -73,11 +73,10 @@ class Call:
 
 @dataclass
 class Doubts:
-    """What was found: the causes of doubts, those without one, and calls that the ledger does not have."""
+    """What was found: the causes of doubts, and those without one."""
 
     causes: Counter[str] = field(default_factory=Counter)
     needless: list[str] = field(default_factory=list)
-    unwritten_calls: list[str] = field(default_factory=list)
     out_at_strikes: int = 0
     strikes_met_calls: int = 0
     strikes_on_workers: int = 0
@@ -89,11 +88,13 @@ class Doubts:
 
 
 def find_doubts(
-    attempts: Sequence[Row], workers: Iterable[Row], calls: Collection[Call], struck: Sequence[Struck]
+    attempts: Sequence[Row],
+    workers: Iterable[Row],
+    call_of: Mapping[int, Call],
+    struck: Sequence[Struck],
 ) -> Doubts:
-    """Hold each attempt that was ever in doubt against the calls that came and the strikes on its worker."""
+    """Hold each attempt that was ever in doubt against its call and the strikes on its worker."""
     found = Doubts()
-    call_of, strangers = match_calls(attempts, calls)
     by_worker = _by_worker(workers, struck)
     outages = [strike for strike in struck if strike.kind in OUTAGES]
     for attempt in attempts:
@@ -105,7 +106,6 @@ def find_doubts(
             found.needless.append(_told(attempt, call, strikes))
         else:
             found.causes[cause.value] += 1
-    found.unwritten_calls = [f"a call at {call.arrived_at:.2f}: {call}" for call in strangers]
     _count_calls_out(found, attempts, call_of, by_worker)
     return found
 

@@ -96,10 +96,10 @@ class Books:
         self.session.execute(doubted, {"after": after_s, "id": attempt_id})
 
     def doubt_one(self, after_s: float) -> None:
-        """A job whose only call is in doubt; it waits for a person."""
+        """A job whose first call is in doubt, and that succeeds by its second."""
         claim = self.claim()
         self.doubt(self.begin(claim), after_s)
-        store.settle(self.session, claim, Hold("NO_ANSWER", "for a person"))
+        self.finish(self.record(claim, self.begin(claim, number=2), self.charge()))
 
     def strike(self, kind: Kind, after_s: float, seconds: float = 0.0, *, pid: int | None = PID) -> None:
         """The worker was struck so many seconds after everything was begun."""
@@ -296,31 +296,40 @@ class TestDoubts:
 
 
 class TestResults:
-    def test_wants_an_order_for_each_loss(self, books: Books) -> None:
-        """A result lost though its URL lived is a broken promise."""
+    @pytest.mark.parametrize(("fault", "is_needless"), [(Mischief.RESULT_GONE, False), (None, True)])
+    def test_wants_an_order_for_each_loss(
+        self, books: Books, fault: str | None, *, is_needless: bool
+    ) -> None:
+        """A result lost though its URL lived is a broken promise, however many others were spoilt."""
         books.succeed()
+        books.calls[0] = replace(books.calls[0], fault=fault)
+        books.session.execute(text("UPDATE attempts SET lost_at = now()"))
+        books.session.execute(text("UPDATE jobs SET result_attempt = NULL"))
         found = books.audit()
-        found.results_lost = 1
-        assert "results lost: 1 recorded, 0 ordered" in broken(found)
+        assert ("results lost that lived: 1" in broken(found)) is is_needless
+        assert (found.losses.recorded, found.losses.ordered) == (1, 1 - is_needless)
 
     def test_wants_a_loss_for_each_order(self, books: Books) -> None:
-        """A result that died must be recorded as lost."""
+        """No job succeeds with a result that was spoilt."""
         books.succeed()
-        now = time.time()
-        gone = Placed(Mischief.RESULT_GONE, now - 60, now - 50)
-        assert "results lost: 0 recorded, 1 ordered" in broken(books.audit(), placed=[gone])
+        books.calls[0] = replace(books.calls[0], fault=Mischief.TRUNCATED_IMAGE)
+        assert "results used that were spoilt: 1" in broken(books.audit())
 
     def test_forgives_a_loss_that_nobody_could_see(self, books: Books) -> None:
-        """The answer with the dead URL never arrived: its charge is in doubt, its loss unknown."""
-        claim = books.claim()
-        in_doubt = books.begin(claim)
-        books.charge_later(fault=Mischief.DROP_AFTER)
-        books.doubt(in_doubt, 1.0)
-        claim = books.record(claim, books.begin(claim, number=2), books.charge())
-        books.finish(claim)
-        now = time.time()
-        gone = Placed(Mischief.RESULT_GONE, now - 5, now)
-        assert broken(books.audit(), [gone]) == ""
+        """The answer came when its worker was dead: the charge is in doubt, and the loss unknown."""
+        books.charge_later(fault=Mischief.RESULT_GONE, answered_s=1.0)
+        books.strike(Kind.WORKER_KILLED, 0.5)
+        books.doubt_one(after_s=SILENCE_S)
+        found = books.audit()
+        assert (broken(found), found.losses.recorded, found.losses.ordered) == ("", 0, 1)
+
+    def test_forgives_the_loss_of_what_was_withdrawn(self, books: Books) -> None:
+        """It came for a job that an operator had cancelled."""
+        books.succeed()
+        books.session.execute(text("UPDATE attempts SET lost_at = now()"))
+        books.held.cancelled.add(books.batch_id)
+        found = books.audit()
+        assert (broken(found), found.losses.by_cancelling) == ("", 1)
 
     def test_tells_how_late_the_latest_copy_was(self, books: Books) -> None:
         """Ten seconds from the result to the job's end, of a hundred that the result lives, are a tenth."""
@@ -399,6 +408,42 @@ class TestOperator:
         books.succeed()
         found = replace(report(books.audit()), ended=["worker-1.1 ended with code 1"])
         assert found.broken() == ["ended by themselves: 1: worker-1.1 ended with code 1"]
+
+
+class TestHeldJobs:
+    def test_have_what_their_code_says(self, books: Books) -> None:
+        """Whoever asks a person without need makes work: no doubt, no loss, no budget, no plan is there."""
+        store.settle(books.session, books.claim(), Hold("CODE", "for a person"))
+        for code in ("NO_ANSWER", "RESULT_EXPIRED", "OVER_BUDGET", "NEEDS_APPROVAL", "INTERNAL_ERROR"):
+            books.session.execute(text("UPDATE jobs SET code = :code"), {"code": code})
+            assert "held without need: 1: job 1 " in broken(books.audit())
+
+    def test_may_have_been_in_doubt_twice(self, books: Books) -> None:
+        """Once is repeated."""
+        for number, is_explained in ((1, False), (2, True)):
+            books.charge_later(fault=Mischief.DROP_AFTER)
+            books.session.execute(text("UPDATE jobs SET state = 'queued', standing = 'in_line', code = NULL"))
+            claim = books.claim()
+            books.doubt(books.begin(claim, number), 1.0)
+            store.settle(books.session, claim, Hold("NO_ANSWER", "for a person"))
+            found = books.audit()
+            assert (found.needlessly_held == []) is is_explained
+
+    def test_may_be_of_a_batch_without_credits_or_approval(self, books: Books) -> None:
+        """The batch's own row, and what the operator did."""
+        store.settle(books.session, books.claim(), Hold("OVER_BUDGET", "it has spent it"))
+        books.session.execute(text("UPDATE batches SET budget = 3, spent = 3"))
+        assert books.audit().needlessly_held == []
+        books.session.execute(text("UPDATE jobs SET code = 'NEEDS_APPROVAL'"))
+        assert books.audit().needlessly_held != []
+        books.held.ordered.append(Ordered(books.batch_id, 1, awaits_approval=True))
+        assert books.audit().needlessly_held == []
+
+    def test_may_be_of_a_picture_that_is_held_as_another_job(self, books: Books) -> None:
+        """Which is looked at itself."""
+        message = "the same picture is held as job 7: no answer; retry either of them"
+        store.settle(books.session, books.claim(), Hold("NO_ANSWER", message))
+        assert books.audit().needlessly_held == []
 
 
 class TestReport:

@@ -20,6 +20,7 @@ from tests.soak.held_jobs import needlessly_held
 from tests.soak.losses import Losses, find_losses
 from tests.soak.operator import Held
 from tests.soak.pictures import is_poison
+from tests.soak.purchases import bought_too_soon
 from tests.soak.struck import Struck
 from worker.objects import ObjectLinks
 from worker.per_thread import PerThread
@@ -52,6 +53,7 @@ class Findings:
     charged: int = 0
     charged_more_than_once: int = 0
     of_these_recorded: int = 0
+    bought_too_soon: list[str] = field(default_factory=list)
     doubts: Doubts = field(default_factory=Doubts)
     unwritten_calls: list[str] = field(default_factory=list)
     never_ended: list[str] = field(default_factory=list)
@@ -102,6 +104,7 @@ def audit(
     findings.never_ended = [
         f"attempt {attempt.id} of job {attempt.job_id}" for attempt in attempts if attempt.ended_at is None
     ]
+    findings.bought_too_soon = bought_too_soon(attempts)
     findings.losses = find_losses(jobs, attempts, call_of, _withdrawn(jobs, held))
     findings.needlessly_held = needlessly_held(jobs, attempts, batches, held)
     findings.over_budget = _over_budget(jobs, attempts, held)

@@ -71,6 +71,9 @@ class Books:
             making=MAKING,
         )
         assert isinstance(attempt_id, int)
+        # A call that repeats another comes long after it.
+        begun = text("UPDATE attempts SET begun_at = now() + (number - 1) * interval '100 s' WHERE id = :id")
+        self.session.execute(begun, {"id": attempt_id})
         return attempt_id
 
     def charge(self, data: bytes | None = None) -> str:
@@ -233,7 +236,16 @@ class TestCharges:
         )
         again = books.record(claim, books.begin(claim, number=2), books.charge())
         books.finish(again)
-        assert broken(books.audit()).startswith("double charges: 1")
+        lines = broken(books.audit())
+        assert "double charges: 1, of these recorded as unknown or lost only 0" in lines
+        assert "bought again too soon: 1" in lines
+
+    def test_finds_a_purchase_before_the_doubt(self, books: Books) -> None:
+        """The sums agree in the end: two charges, one doubt. It came after the second call."""
+        books.charge_later()
+        books.strike(Kind.WORKER_KILLED, 0.5)
+        books.doubt_one(after_s=101.0)
+        assert "bought again too soon: 1: attempt" in broken(books.audit())
 
     def test_finds_a_call_that_nobody_ended(self, books: Books) -> None:
         """Whoever began a call, or the rescue after it, writes down how it ended."""

@@ -113,10 +113,10 @@ def find_doubts(
 def match_calls(attempts: Iterable[Row], calls: Iterable[Call]) -> tuple[dict[int, Call], list[Call]]:
     """The call of each attempt, by its request id or by its picture and time; and the calls of none."""
     by_picture: dict[str, list[Call]] = defaultdict(list)
-    for call in sorted(calls, key=lambda call: call.arrived_at):
+    for came in sorted(calls, key=lambda call: call.arrived_at):
         # What did not come whole has no picture.
-        if call.image_sha256:
-            by_picture[call.image_sha256].append(call)
+        if came.image_sha256:
+            by_picture[came.image_sha256].append(came)
     found: dict[int, Call] = {}
     # Those with a request id first, then the last one first: a call belongs to the last intent before it.
     for attempt in sorted(attempts, key=lambda attempt: (not _is_charged(attempt), -_at(attempt.begun_at))):

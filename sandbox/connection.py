@@ -1,7 +1,7 @@
 """Breaking a connection for real: the client must see no status line, or half a body.
 
-ASGI has no way to close a connection without an answer, so the protocol puts its own close into each
-request's state.
+ASGI has no way to close a connection without an answer, nor to say whether the client has closed it, so the
+protocol puts both into each request's state.
 """
 
 from asyncio import Transport
@@ -12,14 +12,21 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _CLOSE = "close_connection"
+_IS_CLOSING = "connection_is_closing"
 
 
 class ClosableProtocol(H11Protocol):
-    """uvicorn's protocol, with `close_connection` in the state of every request."""
+    """uvicorn's protocol, with the connection's end in the state of every request."""
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as in H11Protocol
         super().connection_made(transport)
-        self.app_state = {**self.app_state, _CLOSE: transport.close}
+        self.app_state = {**self.app_state, _CLOSE: transport.close, _IS_CLOSING: transport.is_closing}
+
+
+def is_open(scope: Scope) -> bool:
+    """Whether neither side has closed the request's connection."""
+    is_closing: Callable[[], bool] = scope["state"][_IS_CLOSING]
+    return not is_closing()
 
 
 class Dropped(Response):

@@ -66,6 +66,17 @@ async def clear_ledger(sandbox: InSandbox) -> None:
     sandbox.ledger.clear()
 
 
+@router.get("/calls")
+async def read_calls(sandbox: InSandbox) -> list[dict[str, Any]]:
+    """Every call: when it came, its picture, charge and fault, and when its answer went out whole."""
+    return sandbox.calls.all()
+
+
+@router.delete("/calls", status_code=204)
+async def clear_calls(sandbox: InSandbox) -> None:
+    sandbox.calls.clear()
+
+
 @router.get("/settings")
 async def read_settings(sandbox: InSandbox) -> dict[str, Any]:
     return sandbox.settings.model_dump() | {"credits": sandbox.accounts.balances()}

@@ -21,7 +21,7 @@ class Cutouts:
         Raises FileNotFoundError if the result died meanwhile, OSError if its pixels cannot be decoded.
         """
         source = self._results.source(result.image_sha256)
-        kept = source.with_suffix(f".{result.return_form or 'rgba'}")
+        kept = self._results.cutout(result.image_sha256, result.return_form)
         if await asyncio.to_thread(kept.exists):
             return await asyncio.to_thread(kept.read_bytes)
         task = self._rendering.get(kept)

@@ -7,6 +7,7 @@ from starlette.responses import JSONResponse, Response
 
 from sandbox import envelope
 from sandbox.accounts import Account
+from sandbox.calls import Call
 from sandbox.error_codes import CallRefusedError
 from sandbox.faults import Fault
 from sandbox.image_limits import check_image
@@ -23,14 +24,15 @@ router = APIRouter()
 async def remove_background(request: Request) -> Response:
     """Check the call and charge it. The picture itself is cut out when its URL is first read."""
     sandbox = sandbox_of(request)
-    with sandbox.statistics.arrival():
+    with sandbox.statistics.arrival(), sandbox.calls.arrival() as call:
         try:
             account = _account(request, sandbox)
             with account.admission.admitted(sandbox.settings):
-                return await _serve(request, sandbox, account)
+                answer = await _serve(request, sandbox, account, call)
         except CallRefusedError as refusal:
             sandbox.statistics.refused[refusal.code.code] += 1
-            return _refused(refusal, sandbox)
+            answer = _refused(refusal, sandbox)
+        return sandbox.calls.delivery(call, answer)
 
 
 @router.get("/api/common/query-credits")
@@ -54,35 +56,42 @@ def _account(request: Request, sandbox: Sandbox) -> Account:
     return sandbox.accounts.holder(request.headers.get(KEY_HEADER))
 
 
-async def _serve(request: Request, sandbox: Sandbox, account: Account) -> Response:
+async def _serve(request: Request, sandbox: Sandbox, account: Account, call: Call) -> Response:
     account.require_credit()
     upload = await read_upload(request)
+    call.image_sha256 = hashlib.sha256(upload.image).hexdigest()
     check_image(upload.image)
     fault = sandbox.faults.draw()
     await sandbox.latency.wait(sandbox.settings)
     if fault is None:
-        return _charged(request, sandbox, account, upload, None)
+        return _charged(request, sandbox, account, upload, call=call)
+    call.fault = fault.kind
     struck = await strike_before_charge(fault, request, sandbox)
     if struck is not None:
         return struck
-    answer = _charged(request, sandbox, account, upload, fault)
+    answer = _charged(request, sandbox, account, upload, call=call, fault=fault)
     return await strike_after_charge(fault, request, sandbox, answer)
 
 
 def _charged(
-    request: Request, sandbox: Sandbox, account: Account, upload: Upload, fault: Fault | None
+    request: Request,
+    sandbox: Sandbox,
+    account: Account,
+    upload: Upload,
+    *,
+    call: Call,
+    fault: Fault | None = None,
 ) -> Response:
     account.pay()
-    request_id = envelope.new_request_id()
-    image_sha256 = hashlib.sha256(upload.image).hexdigest()
+    request_id = call.request_id = envelope.new_request_id()
     sandbox.ledger.record(
         account=account.key,
-        image_sha256=image_sha256,
+        image_sha256=call.image_sha256,
         return_form=upload.return_form,
         request_id=request_id,
     )
     name = sandbox.results.publish(
-        upload, image_sha256, fault.kind if fault else None, lifetime=sandbox.settings.url_lifetime
+        upload, call.image_sha256, fault.kind if fault else None, lifetime=sandbox.settings.url_lifetime
     )
     base = sandbox.settings.results_url or str(request.base_url)
     data = {"image_url": f"{base.rstrip('/')}/results/{name}"}

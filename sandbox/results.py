@@ -5,12 +5,16 @@ import sqlite3
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from sandbox.faults import Kind
 from sandbox.spool import Spool
 from sandbox.upload import ReturnForm, Upload
 
-SWEEP_SECONDS = 60.0
+# With each new result so many dead ones go: more than come, and few enough that no call waits for it.
+SWEPT_AT_ONCE = 4
+SOURCE = ".source"
+CUTOUTS = {None: ".rgba", **{form: f".{form}" for form in get_args(ReturnForm)}}
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,10 @@ class Results:
     def __init__(self, spool: Spool) -> None:
         self._database: sqlite3.Connection = spool.database
         self._directory = spool.path
-        self._swept_at = time.monotonic()
 
     def publish(self, upload: Upload, image_sha256: str, fault: Kind | None, *, lifetime: float) -> str:
         """Keep a picture for `lifetime` seconds and give the unguessable name of its result."""
-        self._sweep_now_and_then()
+        self.sweep()
         source = self.source(image_sha256)
         if not source.exists():
             source.write_bytes(upload.image)
@@ -55,22 +58,24 @@ class Results:
         return Result(**row)
 
     def source(self, image_sha256: str) -> Path:
-        return self._directory / f"{image_sha256}.source"
+        return self._directory / f"{image_sha256}{SOURCE}"
 
-    def _sweep_now_and_then(self) -> None:
-        if time.monotonic() - self._swept_at >= SWEEP_SECONDS:
-            self._swept_at = time.monotonic()
-            self.sweep()
+    def cutout(self, image_sha256: str, return_form: ReturnForm | None) -> Path:
+        """Where the finished cutout is kept once it is made."""
+        return self._directory / f"{image_sha256}{CUTOUTS[return_form]}"
 
-    def sweep(self) -> None:
-        """Forget the dead results, and delete the pictures that no living one leads to."""
+    def sweep(self, most: int = SWEPT_AT_ONCE) -> None:
+        """Forget at most so many dead results, and delete the pictures that no living one leads to."""
         dead = self._database.execute(
-            "DELETE FROM results WHERE dies_at <= ? RETURNING image_sha256", (time.time(),)
+            "DELETE FROM results WHERE name IN"
+            " (SELECT name FROM results WHERE dies_at <= ? ORDER BY dies_at LIMIT ?) RETURNING image_sha256",
+            (time.time(), most),
         ).fetchall()
         for (image_sha256,) in set(map(tuple, dead)):
-            living = self._database.execute(
+            left = self._database.execute(
                 "SELECT 1 FROM results WHERE image_sha256 = ? LIMIT 1", (image_sha256,)
             ).fetchone()
-            if living is None:
-                for picture in self._directory.glob(f"{image_sha256}.*"):
-                    picture.unlink(missing_ok=True)
+            if left is None:
+                # By their names: the directory holds thousands.
+                for suffix in (SOURCE, *CUTOUTS.values()):
+                    (self._directory / f"{image_sha256}{suffix}").unlink(missing_ok=True)

@@ -9,6 +9,9 @@ CREATE TABLE charges (
     at REAL NOT NULL, account TEXT NOT NULL, image_sha256 TEXT NOT NULL,
     return_form TEXT, request_id TEXT NOT NULL);
 CREATE INDEX charges_image ON charges (image_sha256);
+CREATE TABLE calls (
+    arrived_at REAL NOT NULL, image_sha256 TEXT NOT NULL, request_id TEXT, fault TEXT, http_status INTEGER,
+    answered_at REAL);
 CREATE TABLE results (
     name TEXT PRIMARY KEY, image_sha256 TEXT NOT NULL, return_form TEXT,
     dies_at REAL NOT NULL, fault TEXT, downloads INTEGER NOT NULL DEFAULT 0);

@@ -6,6 +6,7 @@ import random
 from starlette.requests import Request
 
 from sandbox.accounts import Accounts
+from sandbox.calls import Calls
 from sandbox.cutouts import Cutouts
 from sandbox.faults import FaultPlan
 from sandbox.latency import Latency
@@ -29,6 +30,7 @@ class Sandbox:
         self.stopping = asyncio.Event()
         self._spool = Spool()
         self.ledger = Ledger(self._spool.database)
+        self.calls = Calls(self._spool.database)
         self.results = Results(self._spool)
         self.cutouts = Cutouts(self.results)
 

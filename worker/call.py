@@ -132,11 +132,13 @@ def _buy(
                 # From here on the request may have gone out: whatever went wrong, the charge is in doubt.
                 log.exception("a call of job %s ended in an error that nobody expected", claim.job_id)
                 return Unknown("INTERNAL_ERROR", f"{type(error).__name__} in the worker; see its log")
+            end = heard.end(claim, attempt_id, begun)
+            # Redis may keep the slot's return waiting, and Postgres the answer.
+            context.spool.watch(end)
     except (PostgresAwayError, SlotLapsed) as error:
         return _withdraw(context, claim, number, error)
     # The slot is free: however long it takes to write the answer down, others may call meanwhile.
-    heard = replace(heard, after=timedelta(seconds=heard.at - begun))
-    return _write_down(context, claim, attempt_id, heard, (account.name, slot))
+    return _write_down(context, claim, end, heard, (account.name, slot))
 
 
 def _not_begun(context: WorkerContext, claim: Claim, why: NotBegun, source_sha256: bytes) -> Outcome:
@@ -165,15 +167,25 @@ def _withdraw(context: WorkerContext, claim: Claim, number: int, error: Exceptio
 class _Heard:
     """A call's end: what the ledger keeps of it, what it brought, and what becomes of the job.
 
-    Without a `then` the job goes on with its copy. `at` is when it came (monotonic), `after` how long after
-    the call was begun.
+    Without a `then` the job goes on with its copy. `at` is when it came (monotonic).
     """
 
     answer: Answer
     then: Outcome | Refusal | None = None
     paid: Paid | None = None
     at: float = field(default_factory=time.monotonic)
-    after: timedelta | None = None
+
+    def end(self, claim: Claim, attempt_id: int, begun: float) -> CallEnd:
+        """What the ledger gets of it; its call was begun at `begun` (monotonic)."""
+        return CallEnd(
+            claim.job_id,
+            claim.fence,
+            claim.worker_id,
+            attempt_id,
+            self.answer,
+            self.paid,
+            answered_after=timedelta(seconds=self.at - begun),
+        )
 
 
 def _exchange(
@@ -214,10 +226,11 @@ def _exchange(
 
 
 def _write_down(
-    context: WorkerContext, claim: Claim, attempt_id: int, heard: _Heard, at: tuple[str, Slot]
+    context: WorkerContext, claim: Claim, end: CallEnd, heard: _Heard, at: tuple[str, Slot]
 ) -> Claim | Outcome | Refusal:
     account, slot = at
-    claim = _end(context, claim, attempt_id, heard)
+    with context.spool.watched(end):
+        claim = _end(context, claim, end)
     if heard.then is None:
         return claim
     if isinstance(heard.then, Unknown):
@@ -231,20 +244,11 @@ def _write_down(
     return replace(heard.then, circuit_is_open=slot.circuit_is_open, met_alone=met_alone)
 
 
-def _end(context: WorkerContext, claim: Claim, attempt_id: int, heard: _Heard) -> Claim:
+def _end(context: WorkerContext, claim: Claim, end: CallEnd) -> Claim:
     """Write the call's end into the ledger; into the spool first, if that did not succeed at once.
 
     Raises AnswerNotWrittenError for what Postgres refuses, whatever it is: the spool holds the answer then.
     """
-    end = CallEnd(
-        claim.job_id,
-        claim.fence,
-        claim.worker_id,
-        attempt_id,
-        heard.answer,
-        heard.paid,
-        answered_after=heard.after,
-    )
     write = partial(end.write, claim=claim)
     # A worker that ends may be killed while it waits for a Postgres that does not answer.
     if not context.stopping.is_set():

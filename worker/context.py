@@ -44,6 +44,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 HEARTBEATS_WITHIN_SILENCE = 6
+# An answer that Postgres has not taken for so long is put on disk, and others look there with each heartbeat.
+TAKEN_WITHIN_S = 1.0
+LOOK_FOR_SLOW_EVERY_S = 0.5
 # A thread holds a connection only for the length of one short transaction.
 DATABASE_CONNECTIONS = 8
 # A row that a person or a chunk of an ingest keeps locked: the statement is repeated, and its connection
@@ -93,6 +96,7 @@ class WorkerContext:
         self._ended = threading.Event()
         self._last_beat = 0
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._keeper = threading.Thread(target=self._keep_slow, name="slow answers", daemon=True)
         self._replayer = threading.Thread(target=self._replay, name="spool", daemon=True)
 
     def making_for(self, producer_id: uuid.UUID | None) -> Making:
@@ -119,6 +123,7 @@ class WorkerContext:
         self._who = workers.Identity(self.worker_id, host, pid, threads)
         self._heart.start()
         self._replayer.start()
+        self._keeper.start()
         self.bucket_watch.start(self.worker_id, trouble)
         IN_HAND.set_function(lambda: len(self.carried))
         THREADS.set(self.settings.worker_threads)
@@ -204,6 +209,14 @@ class WorkerContext:
                 # A heart that stops makes a living worker look dead.
                 log.exception("the heartbeat met an error that nobody expected")
         self._say_goodbye()
+
+    def _keep_slow(self) -> None:
+        """Put answers on disk that Postgres does not take, without waiting for it or for any thread."""
+        while not self._ended.wait(LOOK_FOR_SLOW_EVERY_S):
+            try:
+                self.spool.keep_slow(after_s=TAKEN_WITHIN_S)
+            except Exception:
+                log.exception("the keeping of slow answers met an error that nobody expected")
 
     def _replay(self) -> None:
         """Write down what is in the spool: a worker that had to end while Postgres was away may share it."""

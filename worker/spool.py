@@ -5,11 +5,12 @@ Files hold result URLs, which are secrets: theirs is mode 0600, and nothing of t
 
 import logging
 import os
+import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -36,6 +37,15 @@ class _Unwritten:
     on_disk: bool
 
 
+@dataclass(slots=True)
+class _Watched:
+    """An end of a call that is on its way to Postgres."""
+
+    end: CallEnd
+    since: float = field(default_factory=time.monotonic)
+    path: Path | None = None
+
+
 class Spool:
     """One directory, made when first needed; all workers of a machine may share it. Safe between threads."""
 
@@ -44,6 +54,48 @@ class Spool:
         self._foreign: set[str] = set()
         self._refused: dict[str, str] = {}
         self._own: dict[str, _Unwritten] = {}
+        self._watched: dict[int, _Watched] = {}
+        self._watching = threading.Lock()
+
+    def watch(self, end: CallEnd) -> None:
+        """Let `keep_slow` put `end` on disk unless it is soon in Postgres, which may not even refuse it."""
+        self._watched.setdefault(end.attempt_id, _Watched(end))
+
+    @contextmanager
+    def watched(self, end: CallEnd) -> Iterator[None]:
+        """Watch it until the context ends; on disk it stays if that is by an exception."""
+        self.watch(end)
+        try:
+            yield
+        except BaseException:
+            self._watched.pop(end.attempt_id, None)
+            raise
+        # Under the lock: no file of it is written after this.
+        with self._watching:
+            watched = self._watched.pop(end.attempt_id, None)
+        if watched is not None and watched.path is not None:
+            self._remove(watched.path)
+
+    def keep_slow(self, *, after_s: float) -> None:
+        """Put each end on disk that has been on its way for `after_s` seconds or longer."""
+        latest = time.monotonic() - after_s
+        for attempt_id, watched in list(self._watched.items()):
+            if watched.since > latest or watched.path is not None:
+                continue
+            with self._watching:
+                if attempt_id in self._watched:
+                    self._keep_slow(watched)
+
+    def _keep_slow(self, watched: _Watched) -> None:
+        path = self._path(watched.end)
+        try:
+            self._write(path, FORMAT.dump_json(watched.end))
+        except OSError as error:
+            log.error("%s cannot be written (%s): an answer is kept in memory alone", path, error.strerror)  # noqa: TRY400
+            # Not tried again: `keeping` will, and each error would be one more line.
+            self._watched.pop(watched.end.attempt_id, None)
+        else:
+            watched.path = path
 
     @contextmanager
     def keeping(self, end: CallEnd) -> Iterator[None]:
@@ -51,7 +103,7 @@ class Spool:
 
         Where the disk does not take it, it is held in memory as long as the process lives.
         """
-        path = self._directory / f"{end.attempt_id}-{end.job_id}{SUFFIX}"
+        path = self._path(end)
         on_disk = True
         try:
             self._write(path, FORMAT.dump_json(end))
@@ -140,6 +192,9 @@ class Spool:
         if self._refused.get(path.name) != kind:
             self._refused[path.name] = kind
             log.error("Postgres does not take %s (%s): it stays and is tried again", path, kind)
+
+    def _path(self, end: CallEnd) -> Path:
+        return self._directory / f"{end.attempt_id}-{end.job_id}{SUFFIX}"
 
     def _write(self, path: Path, data: bytes) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)

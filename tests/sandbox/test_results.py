@@ -1,17 +1,19 @@
 """The four forms, the URLs they are behind, and their end."""
 
+import os
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from sandbox.results import Results
+from sandbox.results import SWEPT_AT_ONCE, Results
 from sandbox.spool import Spool
 from sandbox.upload import Upload
 from tests.sandbox.client import Client
 from tests.sandbox.pictures import decoded, encoded, product
 
+DEAD = 20
 PHOTOS = sorted((Path(__file__).parents[2] / "photos").glob("*.jpg"))
 
 
@@ -70,10 +72,10 @@ class TestSweep:
         spool = Spool()
         results = Results(spool)
         upload = Upload(b"bytes", None)
-        results.publish(upload, "dead", None, lifetime=0)
-        results.publish(upload, "living", None, lifetime=0)
+        dead = [results.publish(upload, picture, None, lifetime=60) for picture in ("dead", "living")]
         name = results.publish(upload, "living", None, lifetime=60)
-        results.source("dead").with_suffix(".mask").write_bytes(b"cutout")
+        results.cutout("dead", "mask").write_bytes(b"cutout")
+        spool.database.execute("UPDATE results SET dies_at = 0 WHERE name IN (?, ?)", dead)
         results.sweep()
         assert {path.name for path in spool.path.glob("*.*") if "sqlite" not in path.name} == {
             "living.source"
@@ -81,6 +83,22 @@ class TestSweep:
         assert results.take(name) is not None
         spool.close()
         assert not spool.path.exists()
+
+    def test_never_keeps_calls_waiting(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Results that died together go little by little, and none is looked for among all others."""
+        spool = Spool()
+        results = Results(spool)
+        for number in range(DEAD):
+            results.publish(Upload(b"bytes", None), f"{number}", None, lifetime=60)
+        spool.database.execute("UPDATE results SET dies_at = 0")
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "scandir", None)
+            patched.setattr(os, "listdir", None)
+            results.publish(Upload(b"bytes", None), "new", None, lifetime=60)
+        assert len(list(spool.path.glob("*.source"))) == DEAD + 1 - SWEPT_AT_ONCE
+        results.sweep(most=DEAD)
+        assert [path.name for path in spool.path.glob("*.source")] == ["new.source"]
+        spool.close()
 
 
 class TestUrl:

@@ -12,18 +12,21 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, select
 
-from jobs.models import ATTEMPTS, JOBS
+from jobs.models import ATTEMPTS, BATCHES, JOBS, WORKERS
 from jobs.states import FINAL_STATES, AttemptOutcome, State
 from jobs.storage import Bucket, StorageError
+from tests.soak.doubts import Call, Doubts, find_doubts, match_calls
+from tests.soak.held_jobs import needlessly_held
+from tests.soak.losses import Losses, find_losses
 from tests.soak.operator import Held
 from tests.soak.pictures import is_poison
+from tests.soak.purchases import bought_too_soon
+from tests.soak.struck import Struck
 from worker.objects import ObjectLinks
 from worker.per_thread import PerThread
 
 READS_AT_ONCE = 8
 MOST_BYTES = 10_000_000
-# An answer follows its call's strike within.
-ANSWERED_WITHIN_S = 5.0
 
 Row = Any
 
@@ -50,13 +53,13 @@ class Findings:
     charged: int = 0
     charged_more_than_once: int = 0
     of_these_recorded: int = 0
-    unknown: int = 0
+    bought_too_soon: list[str] = field(default_factory=list)
+    doubts: Doubts = field(default_factory=Doubts)
+    unwritten_calls: list[str] = field(default_factory=list)
     never_ended: list[str] = field(default_factory=list)
     unaccounted: list[str] = field(default_factory=list)
-    untold: list[Charge] = field(default_factory=list)
-    results_lost: int = 0
-    lost_by_cancelling: int = 0
-    spare_results: int = 0
+    losses: Losses = field(default_factory=Losses)
+    needlessly_held: list[str] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
     over_budget: list[str] = field(default_factory=list)
     began_outside: list[str] = field(default_factory=list)
@@ -69,20 +72,24 @@ def audit(
     bucket: Bucket,
     charges: Collection[Charge],
     *,
+    calls: Collection[Call],
+    struck: Sequence[Struck],
     batch_id: uuid.UUID,
     external_ids: Collection[str],
     lifetime_s: float,
     held: Held | None = None,
 ) -> Findings:
-    """Look at every job and every charge; the batch should have these external ids.
+    """Look at every job, every call and every charge; the batch should have these external ids.
 
-    `lifetime_s` is how long a result lives, `held` what an operator ordered and held back. Each object is
-    read and held against its job's SHA-256.
+    `calls` are the sandbox's own, `struck` what was struck. `lifetime_s` is how long a result lives, `held`
+    what an operator ordered and held back. Each object is read and held against its job's SHA-256.
     """
     held = held or Held()
     with engine.connect() as connection:
         jobs = _rows(connection, JOBS)
         attempts = _rows(connection, ATTEMPTS)
+        workers = _rows(connection, WORKERS)
+        batches = _rows(connection, BATCHES)
     findings = Findings(jobs=len(jobs))
     _count_jobs(findings, jobs)
     findings.lost = [
@@ -91,13 +98,15 @@ def audit(
         *_unfinished(jobs),
         *_missing_objects(bucket, [job for job in jobs if job.state == State.SUCCEEDED]),
     ]
-    findings.unknown = sum(attempt.unknown_at is not None for attempt in attempts)
+    call_of, strangers = match_calls(attempts, calls)
+    findings.doubts = find_doubts(attempts, workers, call_of, struck)
+    findings.unwritten_calls = [f"{call}" for call in strangers]
     findings.never_ended = [
         f"attempt {attempt.id} of job {attempt.job_id}" for attempt in attempts if attempt.ended_at is None
     ]
-    findings.results_lost = sum(attempt.lost_at is not None for attempt in attempts)
-    findings.lost_by_cancelling = _lost_by_cancelling(jobs, attempts, held)
-    findings.spare_results = _spare(jobs, attempts)
+    findings.bought_too_soon = bought_too_soon(attempts)
+    findings.losses = find_losses(jobs, attempts, call_of, _withdrawn(jobs, held))
+    findings.needlessly_held = needlessly_held(jobs, attempts, batches, held)
     findings.over_budget = _over_budget(jobs, attempts, held)
     findings.began_outside = _began_while_quiet(jobs, attempts, held)
     findings.astray = _astray(jobs, held)
@@ -137,20 +146,9 @@ def _missing_orders(jobs: Iterable[Row], held: Held) -> list[str]:
     ]
 
 
-def _lost_by_cancelling(jobs: Iterable[Row], attempts: Iterable[Row], held: Held) -> int:
-    """Results that came for jobs which somebody had withdrawn."""
-    withdrawn = {job.id for job in jobs if held.cancelled & {job.id, job.batch_id}}
-    return sum(attempt.lost_at is not None and attempt.job_id in withdrawn for attempt in attempts)
-
-
-def _spare(jobs: Iterable[Row], attempts: Iterable[Row]) -> int:
-    """Results that came late, for a job that had another one by then: whether they lived, nobody looked."""
-    paid = Counter(
-        attempt.job_id
-        for attempt in attempts
-        if attempt.outcome == AttemptOutcome.CHARGED and attempt.lost_at is None
-    )
-    return sum(max(paid[job.id] - 1, 0) for job in jobs)
+def _withdrawn(jobs: Iterable[Row], held: Held) -> set[uuid.UUID]:
+    """Jobs that somebody cancelled, or whose batch."""
+    return {job.id for job in jobs if held.cancelled & {job.id, job.batch_id}}
 
 
 def _over_budget(jobs: Iterable[Row], attempts: Iterable[Row], held: Held) -> list[str]:
@@ -236,10 +234,9 @@ def _count_charges(findings: Findings, attempts: Sequence[Row], charges: Collect
     """Hold the sandbox's ledger against ours, charge by charge and picture by picture."""
     findings.charged = len(charges)
     told = {attempt.request_id for attempt in attempts if attempt.outcome == AttemptOutcome.CHARGED}
-    findings.untold = [charge for charge in charges if charge.request_id not in told]
     sent = _by_picture(attempts, lambda _attempt: True)
     charged = Counter(charge.image_sha256 for charge in charges)
-    untold = Counter(charge.image_sha256 for charge in findings.untold)
+    untold = Counter(charge.image_sha256 for charge in charges if charge.request_id not in told)
     # In doubt until now, which an untold charge may be; ever in doubt or lost, which a repeated call needs.
     unknown = _by_picture(attempts, lambda attempt: attempt.outcome == AttemptOutcome.UNKNOWN)
     recorded = _by_picture(attempts, lambda attempt: bool(attempt.unknown_at or attempt.lost_at))

@@ -1,4 +1,4 @@
-"""The killer: strikes processes and servers as planned, and remembers what was in flight then."""
+"""The killer: strikes processes and servers as planned, and remembers what it struck when."""
 
 import os
 import signal
@@ -7,40 +7,22 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import redis
-from sqlalchemy import Connection, text
 
 from local import Child
 from local.server import Server
 from tests.soak.lines import WITH_LINES, WorkerLines
 from tests.soak.places import Place
 from tests.soak.plan import Kind, Strike
+from tests.soak.struck import Struck
 from tests.soak.system import System
 from tests.support.proxy import Mode, Proxy
 from tests.support.read_only import read_only
 
-# A statement that was on its way when its worker was struck is done by then; a rescue comes later.
-COUNT_AFTER_S = 1.0
 STRIKES_AT_ONCE = 16
 LOOK_S = 0.05
-
-OPEN_CALLS = text(
-    "SELECT count(*) FROM attempts WHERE ended_at IS NULL AND worker_id ="
-    " (SELECT id FROM workers WHERE pid = :pid ORDER BY started_at DESC LIMIT 1)"
-)
-
-
-@dataclass(frozen=True)
-class Struck:
-    """A strike that was carried out: `at_s` seconds after the start, the calls that were in doubt by it."""
-
-    at_s: float
-    kind: Kind
-    target: str
-    in_flight: int = 0
 
 
 class Killer:
@@ -51,12 +33,13 @@ class Killer:
         self._strikes = strikes
         self._locks = {kind: threading.Lock() for kind in ("Postgres", "Redis", "bucket", "results")}
         self._began = time.monotonic()
+        self._began_at = time.time()
         self.struck: list[Struck] = []
         self.wrong: list[str] = []
 
     def run(self, stopping: threading.Event) -> None:
         """Strike as planned, each strike in a thread of its own; raises what went wrong with a server."""
-        self._began = time.monotonic()
+        self._began, self._began_at = time.monotonic(), time.time()
         with ThreadPoolExecutor(STRIKES_AT_ONCE) as pool:
             carried_out = []
             for strike in self._strikes:
@@ -98,108 +81,96 @@ class Killer:
 
     def _kill_process(self, strike: Strike, places: Sequence[Place]) -> None:
         with _one_of(places, strike.which) as place:
-            at_s, pid, name = self._now(), place.child.pid, _log_name(place.child)
+            began_at, pid, name = time.time(), place.child.pid, _log_name(place.child)
             place.child.kill()
-            in_flight = self._open_calls(pid)
-            self._note(at_s, strike, name, in_flight)
+            self._note(began_at, strike, name, pid)
             place.follow()
 
     def _freeze_worker(self, strike: Strike) -> None:
         with _one_of(self._system.workers, strike.which) as place:
-            at_s, pid = self._now(), place.child.pid
+            began_at, pid = time.time(), place.child.pid
             if pid is None:
-                self._note(at_s, strike, f"{_log_name(place.child)}, which had ended")
+                self._note(began_at, strike, f"{_log_name(place.child)}, which had ended")
                 return
             with _frozen(pid, strike.seconds):
-                self._note(at_s, strike, _log_name(place.child), self._open_calls(pid))
+                pass
+            self._note(began_at, strike, _log_name(place.child), pid)
 
     def _replace_worker(self, strike: Strike) -> None:
         with _one_of(self._system.workers, strike.which) as place:
-            at_s, pid, at_work = self._now(), place.child.pid, place.at_work
+            began_at, pid, at_work = time.time(), place.child.pid, place.at_work
             before = place.follow()
         before.stop()
-        # None, unless Postgres was away for longer than it could wait.
-        self._note(at_s, strike, _log_name(before), self._open_calls(pid))
+        self._note(began_at, strike, _log_name(before), pid)
         if before.exit_code and at_work:
             self.wrong.append(f"{_log_name(before)} ended with code {before.exit_code} after SIGTERM")
 
     def _kill_server(self, strike: Strike, name: str, server: Server | None) -> None:
         assert server is not None
         with self._locks[name]:
-            at_s = self._now()
+            began_at = time.time()
             server.kill()
             time.sleep(strike.seconds)
             server.start()
-            self._note(at_s, strike, f"{name}, away for {self._now() - at_s:.1f} s")
+            self._note(began_at, strike, f"{name}, away for {time.time() - began_at:.1f} s")
 
     def _freeze_bucket(self, strike: Strike) -> None:
         server = self._system.services.seaweed
         with self._locks["bucket"]:
             assert server is not None
             assert server.pid is not None
-            self._note(self._now(), strike, f"bucket, for {strike.seconds:.1f} s")
+            began_at = time.time()
             with _frozen(server.pid, strike.seconds):
                 pass
+            self._note(began_at, strike, f"bucket, for {strike.seconds:.1f} s")
 
     def _take_no_writes(self, strike: Strike) -> None:
         with self._locks["Postgres"]:
-            self._note(self._now(), strike, f"Postgres, for {strike.seconds:.1f} s")
+            began_at = time.time()
             with read_only(self._system.engine):
                 time.sleep(strike.seconds)
+            self._note(began_at, strike, f"Postgres, for {strike.seconds:.1f} s")
 
     def _cut_off(self, strike: Strike, line: Callable[[WorkerLines], Proxy]) -> None:
         """Refused or, every other time, only silent."""
         mode = Mode.STALL if strike.which * 1000 % 2 < 1 else Mode.REFUSE
         with _one_of(self._system.workers[:WITH_LINES], strike.which) as place:
-            at_s, pid = self._now(), place.child.pid
+            began_at, pid = time.time(), place.child.pid
             proxy = line(self._system.lines.workers[self._system.workers.index(place)])
             proxy.set(mode)
             try:
-                begun = time.monotonic()
-                in_flight = self._open_calls(pid) if strike.kind is Kind.WORKER_WITHOUT_POSTGRES else 0
-                time.sleep(max(strike.seconds - (time.monotonic() - begun), 0.0))
+                time.sleep(strike.seconds)
             finally:
                 proxy.set(Mode.PASS)
-            self._note(at_s, strike, f"{_log_name(place.child)}, {mode} {strike.seconds:.1f} s", in_flight)
+            self._note(began_at, strike, f"{_log_name(place.child)}, {mode} {strike.seconds:.1f} s", pid)
 
     def _refuse_results(self, strike: Strike) -> None:
         with self._locks["results"]:
-            self._note(self._now(), strike, f"results, for {strike.seconds:.1f} s")
+            began_at = time.time()
             self._system.lines.results.set(Mode.REFUSE)
             time.sleep(strike.seconds)
             self._system.lines.results.set(Mode.PASS)
+            self._note(began_at, strike, f"results, for {strike.seconds:.1f} s")
 
     def _kill_decoders(self, strike: Strike) -> None:
         """As a picture would that crashes its decoder."""
         with _one_of(self._system.workers, strike.which) as place:
-            ended = 0
+            began_at, ended = time.time(), 0
             for pid in _decoders_of(place.child.pid):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGSEGV)
                     ended += 1
-            self._note(self._now(), strike, f"{ended} of {_log_name(place.child)}")
+            self._note(began_at, strike, f"{ended} of {_log_name(place.child)}", place.child.pid)
 
     def _empty_redis(self, strike: Strike) -> None:
         with self._locks["Redis"]:
+            began_at = time.time()
             _patiently(self._system.redis.flushall)
-            self._note(self._now(), strike, "Redis")
+            self._note(began_at, strike, "Redis")
 
-    def _open_calls(self, pid: int | None) -> int:
-        """How many calls a worker that was just struck had begun and not ended."""
-        if pid is None:
-            return 0
-        time.sleep(COUNT_AFTER_S)
-
-        def count(connection: Connection) -> int:
-            return int(connection.execute(OPEN_CALLS, {"pid": pid}).scalar_one())
-
-        return self._system.ask(count)
-
-    def _note(self, at_s: float, strike: Strike, target: str, in_flight: int = 0) -> None:
-        self.struck.append(Struck(at_s, strike.kind, target, in_flight))
-
-    def _now(self) -> float:
-        return time.monotonic() - self._began
+    def _note(self, began_at: float, strike: Strike, target: str, pid: int | None = None) -> None:
+        at_s, ended_at = began_at - self._began_at, time.time()
+        self.struck.append(Struck(at_s, strike.kind, target, began_at, ended_at, pid))
 
 
 STRIKES: dict[Kind, Callable[[Killer, Strike], None]] = {

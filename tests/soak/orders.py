@@ -17,6 +17,9 @@ LOOK_S = 0.1
 # Older than a message's lease: its job has been handed out again.
 LATE_AFTER_S = 8.0
 UNACKNOWLEDGED = "unacked"
+# Calls between two orders: those that find out whether the endpoint is well again must not all be struck, or
+# no other goes out, and no strike on a worker meets one.
+CALLS_BETWEEN = 6
 
 
 @dataclass
@@ -45,6 +48,7 @@ class Orders:
             if stopping.wait(max(began + order.at_s - time.monotonic(), 0.0)):
                 break
             self._place(order, stopping)
+            self._let_calls_pass(stopping)
         self._system.control.delete("/faults").raise_for_status()
         for timer in self._late:
             timer.join()
@@ -64,6 +68,15 @@ class Orders:
                 return
         placed.calls = sum(left["struck"] for left in self._system.control_json("/faults"))
         placed.struck_at = time.time() if placed.calls else None
+
+    def _let_calls_pass(self, stopping: threading.Event) -> None:
+        """Wait until some calls have come that nothing was ordered for."""
+        enough = self._calls_so_far() + CALLS_BETWEEN
+        while self._calls_so_far() < enough and not stopping.wait(LOOK_S):
+            pass
+
+    def _calls_so_far(self) -> int:
+        return int(self._system.control_json("/stats?seconds=1")["arrived"])
 
     def _repeat(self, *, late: bool) -> int:
         """Send all messages that wait or are worked on a second time; returns how many."""

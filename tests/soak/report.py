@@ -4,16 +4,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tests.soak.audit import ANSWERED_WITHIN_S, Findings
-from tests.soak.killer import Struck
+from tests.soak.audit import Findings
 from tests.soak.orders import Placed
-from tests.soak.plan import Mischief
+from tests.soak.struck import Struck
 from tests.soak.system import CALLS_IN_FLIGHT
 
-# What leaves a charge in doubt, and what costs a paid result.
-DOUBTFUL = {Mischief.DROP_AFTER, Mischief.DROP_MIDWAY, Mischief.HANG_AFTER, Mischief.GATEWAY_AFTER}
-DEADLY = {Mischief.RESULT_GONE, Mischief.TRUNCATED_IMAGE}
 LINES_SHOWN = 5
+# So many strikes on workers must meet a call between them.
+STRIKES_ENOUGH = 5
 
 
 @dataclass(frozen=True)
@@ -30,17 +28,6 @@ class Report:
     deeds: Counter[str] = field(default_factory=Counter)
     most_in_flight: int = 0
 
-    @property
-    def in_flight(self) -> int:
-        """Calls in flight at the kills: begun by struck workers, or robbed of their answer by an order."""
-        answers = sum(order.calls for order in self.placed if order.kind in DOUBTFUL and order.struck_at)
-        return answers + sum(strike.in_flight for strike in self.struck)
-
-    @property
-    def deadly(self) -> list[Placed]:
-        """The orders that cost a paid result."""
-        return [order for order in self.placed if order.kind in DEADLY and order.struck_at is not None]
-
     def broken(self) -> list[str]:
         """A line for each promise that was broken; none if all were kept."""
         found = self.findings
@@ -48,11 +35,18 @@ class Report:
             *_shown("lost", found.lost),
             *_shown("unaccounted", found.unaccounted),
             *_shown("calls that nobody ended", found.never_ended),
+            *_shown("doubts without a cause", found.doubts.needless),
+            *_shown("calls that the ledger does not have", found.unwritten_calls),
+            *_shown("bought again too soon", found.bought_too_soon),
+            *_shown("results lost that lived", found.losses.needless),
+            *_shown("results used that were spoilt", found.losses.missed),
+            *_shown("held without need", found.needlessly_held),
             *_shown("waits without a reason", found.silent),
             *_shown("calls beyond a budget or an approval", found.over_budget),
             *_shown("calls begun during a pause or outside a window", found.began_outside),
             *_shown("ended otherwise than ordered", found.astray),
             *_shown("wrong", self.wrong),
+            *_shown("ended by themselves", self.ended),
         ]
         if found.charged_more_than_once > found.of_these_recorded:
             lines.append(
@@ -61,14 +55,10 @@ class Report:
             )
         if self.most_in_flight > CALLS_IN_FLIGHT:
             lines.append(f"calls at once: {self.most_in_flight}, allowed are {CALLS_IN_FLIGHT}")
-        if found.unknown > self.in_flight:
+        if found.doubts.strikes_on_workers >= STRIKES_ENOUGH and not found.doubts.strikes_met_calls:
             lines.append(
-                f"recorded unknowns: {found.unknown}, calls in flight at the kills only {self.in_flight}"
+                f"strikes in vain: none of {found.doubts.strikes_on_workers} met a call that was out"
             )
-        lost = found.results_lost - found.lost_by_cancelling
-        unseen = self._hidden_losses() + found.spare_results + found.lost_by_cancelling
-        if not len(self.deadly) - unseen <= lost <= len(self.deadly):
-            lines.append(f"results lost: {lost} recorded, {len(self.deadly)} ordered and struck")
         return lines
 
     def table(self) -> str:
@@ -85,15 +75,22 @@ class Report:
             ("charged", found.charged),
             ("charged more than once", found.charged_more_than_once),
             ("of these recorded as unknown or lost", found.of_these_recorded),
-            ("recorded unknowns", found.unknown),
-            ("calls in flight at the kills", self.in_flight),
+            ("bought again before the doubt or loss", len(found.bought_too_soon)),
+            ("recorded unknowns", found.doubts.total),
+            *_counted("recorded unknowns", found.doubts.causes),
+            ("recorded unknowns without a cause", len(found.doubts.needless)),
+            ("calls that the ledger does not have", len(found.unwritten_calls)),
+            ("strikes that stop or silence a worker", found.doubts.strikes_on_workers),
+            ("of these met by calls that were out", found.doubts.strikes_met_calls),
+            ("calls out at these strikes", found.doubts.out_at_strikes),
             ("unaccounted charges", len(found.unaccounted)),
             ("calls beyond a budget or an approval", len(found.over_budget)),
             ("calls begun during a pause or outside a window", len(found.began_outside)),
             (f"most calls at once, of {CALLS_IN_FLIGHT} allowed", self.most_in_flight),
-            ("paid results lost, as recorded", found.results_lost),
-            ("paid results lost, as ordered", len(self.deadly)),
-            ("paid results that came for cancelled jobs", found.lost_by_cancelling),
+            ("paid results lost, as recorded", found.losses.recorded),
+            ("of these for cancelled jobs", found.losses.by_cancelling),
+            ("paid results spoilt by an order", found.losses.ordered),
+            ("held without need", len(found.needlessly_held)),
             ("latest copy, as a share of its deadline", f"{found.latest_copy:.3f}"),
             ("kills", len(self.struck)),
             *_counted("kills", Counter(strike.kind.value for strike in self.struck)),
@@ -104,19 +101,9 @@ class Report:
         lines = [f"`{self.command}`, {self.seconds:.0f} s:", "", "| What | Number |", "|---|---:|"]
         return "\n".join([*lines, *(f"| {name} | {number} |" for name, number in rows)])
 
-    def _hidden_losses(self) -> int:
-        """Deadly orders whose answer may have been hidden too, by a kill: nobody could record their loss."""
-        return sum(
-            any(
-                order.placed_at <= charge.at <= (order.struck_at or 0) + ANSWERED_WITHIN_S
-                for charge in self.findings.untold
-            )
-            for order in self.deadly
-        )
-
 
 def _counted(word: str, counts: Counter[str]) -> list[tuple[str, int]]:
-    if word != "kills" and not counts:
+    if word not in ("kills", "recorded unknowns") and not counts:
         return [(word, 0)]
     return [(f"{word}: {name}", count) for name, count in counts.most_common()]
 

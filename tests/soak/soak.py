@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 
 from jobs.explain import Installation
 from tests.soak.audit import Charge, audit
+from tests.soak.doubts import Call
 from tests.soak.killer import Killer
 from tests.soak.operator import Operator
 from tests.soak.options import Options
@@ -78,6 +79,8 @@ def run_soak(options: Options, directory: Path) -> Report:
                 Charge(line["at"], line["image_sha256"], line["request_id"])
                 for line in system.control_json("/ledger")["charges"]
             ],
+            calls=[Call(**line) for line in system.control_json("/calls")],
+            struck=actors.killer.struck,
             batch_id=actors.producer.batch_id,
             external_ids=[str(number) for number in range(options.jobs)],
             lifetime_s=options.result_lifetime_s,

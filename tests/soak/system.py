@@ -24,6 +24,7 @@ from tests.soak.lines import WITH_LINES, Lines
 from tests.soak.options import Options
 from tests.soak.places import Place
 from tests.soak.plan import SILENCE_S
+from tests.soak.times import CALL_DEADLINE_S
 from tests.support.ports import free_port
 from tests.support.sandbox import Sandbox
 
@@ -38,8 +39,6 @@ ROOT = Path(__file__).parents[2]
 # Room for the calls of dead workers: their slots come back when the deadline is over.
 CALLS_IN_FLIGHT = 40
 THREADS = 12
-# Longer than an answer takes on a busy machine, and than a worker is frozen.
-CALL_DEADLINE_S = 20.0
 # A busy machine may keep the sandbox from answering at once.
 CONTROL_TIMEOUT_S = 60.0
 # A result this old goes into the lifeboat, as one does that meets a bucket away.

@@ -19,13 +19,14 @@ from jobs.states import AttemptOutcome
 from jobs.storage import Bucket
 from jobs.store import Answer, Claim
 from tests.soak.audit import Charge, Findings, audit
-from tests.soak.killer import Struck
+from tests.soak.doubts import Call, Cause
 from tests.soak.operator import Held, Ordered, Quiet
 from tests.soak.orders import Placed
 from tests.soak.pictures import picture
-from tests.soak.plan import FIRST, LAST, Deed, Kind, Mischief, draw_plan
+from tests.soak.plan import FIRST, LAST, SILENCE_S, Deed, Kind, Mischief, draw_plan
 from tests.soak.reasons import silent_jobs
-from tests.soak.report import Report
+from tests.soak.report import STRIKES_ENOUGH, Report
+from tests.soak.struck import Struck
 from tests.soak.system import CALLS_IN_FLIGHT
 from tests.support.steps import ACCOUNT, MAKING, SOURCE, claim_one, new_worker
 from worker.endpoint.image import prepare
@@ -33,7 +34,9 @@ from worker.endpoint.image import prepare
 LIFETIME_S = 100.0
 CUTOUT = b"a cutout"
 STORED = StoredObject("cutouts/1.png", hashlib.sha256(CUTOUT).digest(), "image/png", len(CUTOUT), 10, 20)
-A_KILL = Struck(1.0, Kind.WORKER_KILLED, "worker-1.1", in_flight=1)
+# Of the one worker (tests/support/steps.py).
+PID = 1
+NEEDLESS = "doubts without a cause: 1"
 
 
 class Books:
@@ -43,6 +46,10 @@ class Books:
         self.session = session
         self.bucket = bucket
         self.charges: list[Charge] = []
+        self.calls: list[Call] = []
+        self.struck: list[Struck] = []
+        # Everything that is written before the audit is of one transaction, and so of this moment.
+        self.now = float(session.scalars(text("SELECT extract(epoch FROM now())")).one())
         self.batch_id: uuid.UUID = create_batch(session, "soak").id
         self.held = Held()
         self.worker_id = new_worker(session)
@@ -64,14 +71,43 @@ class Books:
             making=MAKING,
         )
         assert isinstance(attempt_id, int)
+        # A call that repeats another comes long after it.
+        begun = text("UPDATE attempts SET begun_at = now() + (number - 1) * interval '100 s' WHERE id = :id")
+        self.session.execute(begun, {"id": attempt_id})
         return attempt_id
 
     def charge(self, data: bytes | None = None) -> str:
-        """A line in the sandbox's ledger; returns its request id."""
+        """A call that the sandbox charged and answered at once; returns its request id."""
         request_id = str(len(self.charges) + 1)
         sha256 = hashlib.sha256(data or picture(1)).hexdigest()
         self.charges.append(Charge(time.time(), sha256, request_id))
+        self.calls.append(Call(self.now + 1, sha256, request_id, answered_at=self.now + 1))
         return request_id
+
+    def charge_later(self, *, answered_s: float | None = None, fault: str | None = None) -> None:
+        """A call that the sandbox charged and answered so many seconds after its begin, or never."""
+        request_id = self.charge()
+        answered_at = None if answered_s is None else self.now + answered_s
+        self.calls[-1] = Call(
+            self.now + 0.1, self.charges[-1].image_sha256, request_id, fault, answered_at=answered_at
+        )
+
+    def doubt(self, attempt_id: int, after_s: float) -> None:
+        """The end of a call that nobody heard, written down so many seconds after its begin."""
+        store.end_attempt(self.session, attempt_id, Answer(AttemptOutcome.UNKNOWN, code="NO_ANSWER"))
+        doubted = text("UPDATE attempts SET unknown_at = begun_at + :after * interval '1 s' WHERE id = :id")
+        self.session.execute(doubted, {"after": after_s, "id": attempt_id})
+
+    def doubt_one(self, after_s: float) -> None:
+        """A job whose first call is in doubt, and that succeeds by its second."""
+        claim = self.claim()
+        self.doubt(self.begin(claim), after_s)
+        self.finish(self.record(claim, self.begin(claim, number=2), self.charge()))
+
+    def strike(self, kind: Kind, after_s: float, seconds: float = 0.0, *, pid: int | None = PID) -> None:
+        """The worker was struck so many seconds after everything was begun."""
+        began_at = self.now + after_s
+        self.struck.append(Struck(after_s, kind, "worker-1.1", began_at, began_at + seconds, pid))
 
     def record(self, claim: Claim, attempt_id: int, request_id: str) -> Claim:
         """The call's end in our ledger."""
@@ -102,6 +138,8 @@ class Books:
             engine,
             self.bucket,
             self.charges,
+            calls=self.calls,
+            struck=self.struck,
             batch_id=self.batch_id,
             external_ids=external_ids,
             lifetime_s=LIFETIME_S,
@@ -119,9 +157,9 @@ def report(findings: Findings, struck: Sequence[Struck] = (), placed: Sequence[P
     return Report("command", 1.0, findings, struck, placed)
 
 
-def broken(findings: Findings, struck: Sequence[Struck] = (), placed: Sequence[Placed] = ()) -> str:
+def broken(findings: Findings, placed: Sequence[Placed] = ()) -> str:
     """The broken promises as one text."""
-    return "\n".join(report(findings, struck, placed).broken())
+    return "\n".join(report(findings, placed=placed).broken())
 
 
 class TestLost:
@@ -176,22 +214,17 @@ class TestCharges:
         assert "which the endpoint did not charge" in broken(books.audit())
 
     def test_lets_a_doubted_call_be_charged_again(self, books: Books) -> None:
-        """The doubt was written down, and one call was in flight at the kills."""
+        """The doubt was written down, and its worker was killed before the answer."""
         claim = books.claim()
         in_doubt = books.begin(claim)
-        books.charge()
-        store.end_attempt(books.session, in_doubt, Answer(AttemptOutcome.UNKNOWN, code="NO_ANSWER"))
+        books.charge_later()
+        books.doubt(in_doubt, SILENCE_S)
+        books.strike(Kind.WORKER_KILLED, 0.5)
         claim = books.record(claim, books.begin(claim, number=2), books.charge())
         books.finish(claim)
         found = books.audit()
-        assert (found.charged_more_than_once, found.of_these_recorded, found.unknown) == (1, 1, 1)
-        assert broken(found, struck=[A_KILL]) == ""
-
-    def test_lets_nobody_doubt_without_a_kill(self, books: Books) -> None:
-        """More unknowns than calls in flight at the kills are doubts of our own making."""
-        claim = books.claim()
-        store.end_attempt(books.session, books.begin(claim), Answer(AttemptOutcome.UNKNOWN, code="NO_ANSWER"))
-        assert "recorded unknowns: 1, calls in flight at the kills only 0" in broken(books.audit())
+        assert (found.charged_more_than_once, found.of_these_recorded, found.doubts.total) == (1, 1, 1)
+        assert broken(found) == ""
 
     def test_misses_the_doubt_about_a_double_charge(self, books: Books) -> None:
         """Two charged calls without a recorded doubt break the promise, even if both are accounted for."""
@@ -203,7 +236,16 @@ class TestCharges:
         )
         again = books.record(claim, books.begin(claim, number=2), books.charge())
         books.finish(again)
-        assert broken(books.audit()).startswith("double charges: 1")
+        lines = broken(books.audit())
+        assert "double charges: 1, of these recorded as unknown or lost only 0" in lines
+        assert "bought again too soon: 1" in lines
+
+    def test_finds_a_purchase_before_the_doubt(self, books: Books) -> None:
+        """The sums agree in the end: two charges, one doubt. It came after the second call."""
+        books.charge_later()
+        books.strike(Kind.WORKER_KILLED, 0.5)
+        books.doubt_one(after_s=101.0)
+        assert "bought again too soon: 1: attempt" in broken(books.audit())
 
     def test_finds_a_call_that_nobody_ended(self, books: Books) -> None:
         """Whoever began a call, or the rescue after it, writes down how it ended."""
@@ -211,32 +253,95 @@ class TestCharges:
         assert "calls that nobody ended: 1" in broken(books.audit())
 
 
-class TestResults:
-    def test_wants_an_order_for_each_loss(self, books: Books) -> None:
-        """A result lost though its URL lived is a broken promise."""
-        books.succeed()
+class TestDoubts:
+    """Each cause, and what is none: tests/soak/test_doubts.py."""
+
+    def test_are_needless_without_a_cause(self, books: Books) -> None:
+        """The call was answered, and its worker lived: a doubt of our own making."""
+        books.charge_later(answered_s=0.5)
+        books.doubt_one(after_s=1.0)
+        assert NEEDLESS in broken(books.audit())
+
+    def test_are_needless_of_calls_that_never_went_out(self, books: Books) -> None:
+        """Nothing came to the sandbox, and nobody struck the worker."""
+        books.doubt_one(after_s=1.0)
+        assert NEEDLESS in broken(books.audit())
+
+    def test_are_not_excused_by_a_withheld_answer_or_a_kill_elsewhere(self, books: Books) -> None:
+        """The sums would agree: an order that was carried out, a worker that was killed, one doubt."""
+        books.charge_later(answered_s=0.5, fault=Mischief.RESULT_GONE)
+        books.strike(Kind.WORKER_KILLED, 0.2, pid=PID + 1)
+        books.doubt_one(after_s=1.0)
+        now = time.time()
+        assert NEEDLESS in broken(books.audit(), [Placed(Mischief.DROP_AFTER, now - 5, now)])
+
+    def test_are_looked_at_even_if_the_answer_came_in_the_end(self, books: Books) -> None:
+        """Somebody doubted, and may have bought again."""
+        claim = books.claim()
+        attempt_id = books.begin(claim)
+        request_id = books.charge()
+        books.doubt(attempt_id, after_s=2.0)
+        books.finish(books.record(claim, attempt_id, request_id))
+        assert NEEDLESS in broken(books.audit())
+
+    def test_show_their_causes(self, books: Books) -> None:
+        """In the table."""
+        books.charge_later(fault=Mischief.DROP_AFTER)
+        books.doubt_one(after_s=1.0)
         found = books.audit()
-        found.results_lost = 1
-        assert "results lost: 1 recorded, 0 ordered" in broken(found)
+        assert broken(found) == ""
+        assert f"| recorded unknowns: {Cause.WITHHELD} | 1 |" in report(found).table()
+
+    def test_are_missing_of_a_call_that_the_ledger_does_not_have(self, books: Books) -> None:
+        """Even one that cost nothing: it was made without its line before it."""
+        books.succeed()
+        sha256 = hashlib.sha256(picture(1)).hexdigest()
+        books.calls.append(Call(books.now + 2, sha256, answered_at=books.now + 3))
+        assert "calls that the ledger does not have: 1" in broken(books.audit())
+
+    def test_are_no_proof_where_no_strike_met_a_call(self, books: Books) -> None:
+        """A soak whose kills meet no call has tried nothing."""
+        for _ in range(STRIKES_ENOUGH):
+            books.strike(Kind.WORKER_KILLED, 30.0)
+        books.succeed()
+        assert f"strikes in vain: none of {STRIKES_ENOUGH} met a call" in broken(books.audit())
+
+
+class TestResults:
+    @pytest.mark.parametrize(("fault", "is_needless"), [(Mischief.RESULT_GONE, False), (None, True)])
+    def test_wants_an_order_for_each_loss(
+        self, books: Books, fault: str | None, *, is_needless: bool
+    ) -> None:
+        """A result lost though its URL lived is a broken promise, however many others were spoilt."""
+        books.succeed()
+        books.calls[0] = replace(books.calls[0], fault=fault)
+        books.session.execute(text("UPDATE attempts SET lost_at = now()"))
+        books.session.execute(text("UPDATE jobs SET result_attempt = NULL"))
+        found = books.audit()
+        assert ("results lost that lived: 1" in broken(found)) is is_needless
+        assert (found.losses.recorded, found.losses.ordered) == (1, 1 - is_needless)
 
     def test_wants_a_loss_for_each_order(self, books: Books) -> None:
-        """A result that died must be recorded as lost."""
+        """No job succeeds with a result that was spoilt."""
         books.succeed()
-        now = time.time()
-        gone = Placed(Mischief.RESULT_GONE, now - 60, now - 50)
-        assert "results lost: 0 recorded, 1 ordered" in broken(books.audit(), placed=[gone])
+        books.calls[0] = replace(books.calls[0], fault=Mischief.TRUNCATED_IMAGE)
+        assert "results used that were spoilt: 1" in broken(books.audit())
 
     def test_forgives_a_loss_that_nobody_could_see(self, books: Books) -> None:
-        """The answer with the dead URL never arrived: its charge is in doubt, its loss unknown."""
-        claim = books.claim()
-        in_doubt = books.begin(claim)
-        books.charge()
-        store.end_attempt(books.session, in_doubt, Answer(AttemptOutcome.UNKNOWN, code="NO_ANSWER"))
-        claim = books.record(claim, books.begin(claim, number=2), books.charge())
-        books.finish(claim)
-        now = time.time()
-        gone = Placed(Mischief.RESULT_GONE, now - 5, now)
-        assert broken(books.audit(), [A_KILL], [gone]) == ""
+        """The answer came when its worker was dead: the charge is in doubt, and the loss unknown."""
+        books.charge_later(fault=Mischief.RESULT_GONE, answered_s=1.0)
+        books.strike(Kind.WORKER_KILLED, 0.5)
+        books.doubt_one(after_s=SILENCE_S)
+        found = books.audit()
+        assert (broken(found), found.losses.recorded, found.losses.ordered) == ("", 0, 1)
+
+    def test_forgives_the_loss_of_what_was_withdrawn(self, books: Books) -> None:
+        """It came for a job that an operator had cancelled."""
+        books.succeed()
+        books.session.execute(text("UPDATE attempts SET lost_at = now()"))
+        books.held.cancelled.add(books.batch_id)
+        found = books.audit()
+        assert (broken(found), found.losses.by_cancelling) == ("", 1)
 
     def test_tells_how_late_the_latest_copy_was(self, books: Books) -> None:
         """Ten seconds from the result to the job's end, of a hundred that the result lives, are a tenth."""
@@ -310,12 +415,55 @@ class TestOperator:
         found = replace(report(books.audit()), most_in_flight=CALLS_IN_FLIGHT + 1)
         assert found.broken() == [f"calls at once: {CALLS_IN_FLIGHT + 1}, allowed are {CALLS_IN_FLIGHT}"]
 
+    def test_finds_a_process_that_ended_by_itself(self, books: Books) -> None:
+        """Another follows it, as under a supervisor; nobody had struck it all the same."""
+        books.succeed()
+        found = replace(report(books.audit()), ended=["worker-1.1 ended with code 1"])
+        assert found.broken() == ["ended by themselves: 1: worker-1.1 ended with code 1"]
+
+
+class TestHeldJobs:
+    def test_have_what_their_code_says(self, books: Books) -> None:
+        """Whoever asks a person without need makes work: no doubt, no loss, no budget, no plan is there."""
+        store.settle(books.session, books.claim(), Hold("CODE", "for a person"))
+        for code in ("NO_ANSWER", "RESULT_EXPIRED", "OVER_BUDGET", "NEEDS_APPROVAL", "INTERNAL_ERROR"):
+            books.session.execute(text("UPDATE jobs SET code = :code"), {"code": code})
+            assert "held without need: 1: job 1 " in broken(books.audit())
+
+    def test_may_have_been_in_doubt_twice(self, books: Books) -> None:
+        """Once is repeated."""
+        for number, is_explained in ((1, False), (2, True)):
+            books.charge_later(fault=Mischief.DROP_AFTER)
+            books.session.execute(text("UPDATE jobs SET state = 'queued', standing = 'in_line', code = NULL"))
+            claim = books.claim()
+            books.doubt(books.begin(claim, number), 1.0)
+            store.settle(books.session, claim, Hold("NO_ANSWER", "for a person"))
+            found = books.audit()
+            assert (found.needlessly_held == []) is is_explained
+
+    def test_may_be_of_a_batch_without_credits_or_approval(self, books: Books) -> None:
+        """The batch's own row, and what the operator did."""
+        store.settle(books.session, books.claim(), Hold("OVER_BUDGET", "it has spent it"))
+        books.session.execute(text("UPDATE batches SET budget = 3, spent = 3"))
+        assert books.audit().needlessly_held == []
+        books.session.execute(text("UPDATE jobs SET code = 'NEEDS_APPROVAL'"))
+        assert books.audit().needlessly_held != []
+        books.held.ordered.append(Ordered(books.batch_id, 1, awaits_approval=True))
+        assert books.audit().needlessly_held == []
+
+    def test_may_be_of_a_picture_that_is_held_as_another_job(self, books: Books) -> None:
+        """Which is looked at itself."""
+        message = "the same picture is held as job 7: no answer; retry either of them"
+        store.settle(books.session, books.claim(), Hold("NO_ANSWER", message))
+        assert books.audit().needlessly_held == []
+
 
 class TestReport:
     def test_shows_every_figure_of_the_table(self, books: Books) -> None:
         """The words are those that the pages quote."""
         books.succeed()
-        table = report(books.audit(), [A_KILL]).table()
+        books.strike(Kind.WORKER_KILLED, 60.0)
+        table = report(books.audit(), books.struck).table()
         for row in (
             "| jobs | 1 |",
             "| succeeded | 1 |",

@@ -28,6 +28,7 @@ from tests.worker.test_spool import refusing
 from worker import call, context
 from worker.endpoint import limiter
 from worker.process import process
+from worker.spool import Spool
 
 RUNNING_JOBS = next(check for check in CHECKS if check.name == "running_jobs")
 
@@ -195,6 +196,29 @@ class TestAServerThatTakesNoWritesForAWhile:
             begun.result(timeout=20)
         assert bench.job(job_id).state == State.SUCCEEDED
         assert sandbox.charges() == 1
+
+
+class TestAServerThatSaysNothing:
+    def test_keeps_no_answer_from_the_disk(
+        self, cut_off: Bench, line: Proxy, sandbox: Sandbox, photo: bytes, tmp_path: Path
+    ) -> None:
+        """Not even an error comes: another worker tells the answer, and a kill would cost nothing."""
+        job_id, fence = hand_out(cut_off, photo)
+        sandbox.set(latency=0.5)
+        with beside(cut_off, job_id, fence) as begun:
+            wait_until(lambda: bool(cut_off.attempts(job_id)), "a call")
+            line.set(Mode.STALL)
+            wait_until(lambda: any((tmp_path / "spool").glob("*.json")), "an answer in the spool")
+            assert not begun.done()
+            with cut_off.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as another:
+                Spool(tmp_path / "spool").replay(another)
+            (attempt,) = cut_off.attempts(job_id)
+            assert (attempt.outcome, cut_off.job(job_id).step) == (AttemptOutcome.CHARGED, Step.COPY)
+            line.set(Mode.PASS)
+            begun.result(timeout=20)
+        assert cut_off.job(job_id).state == State.SUCCEEDED
+        assert sandbox.charges() == 1
+        assert list((tmp_path / "spool").glob("*.json")) == []
 
 
 class TestASlot:

@@ -150,6 +150,55 @@ def refusing(
         connection.execute(text("DROP FUNCTION refuse"))
 
 
+class TestAnAnswerOnItsWay:
+    def test_is_on_disk_once_that_takes_long(self, spool: Spool, directory: Path, end: CallEnd) -> None:
+        """Not before, and only as long as Postgres has not taken it."""
+        with spool.watched(end):
+            spool.keep_slow(after_s=60.0)
+            assert not directory.exists()
+            spool.keep_slow(after_s=0.0)
+            (path,) = directory.iterdir()
+            assert json.loads(path.read_text())["paid"]["url"] == URL
+            spool.keep_slow(after_s=0.0)
+            assert list(directory.iterdir()) == [path]
+        assert list(directory.iterdir()) == []
+        spool.keep_slow(after_s=0.0)
+        assert list(directory.iterdir()) == []
+
+    def test_is_watched_from_its_arrival_on(self, spool: Spool, directory: Path, end: CallEnd) -> None:
+        """Redis may keep its thread waiting before it is written down."""
+        spool.watch(end)
+        spool.keep_slow(after_s=0.0)
+        assert len(list(directory.iterdir())) == 1
+        with spool.watched(end):
+            pass
+        assert list(directory.iterdir()) == []
+
+    def test_stays_on_disk_if_it_did_not_arrive(
+        self, spool: Spool, directory: Path, engine: Engine, end: CallEnd
+    ) -> None:
+        """Whoever looks there next writes it down."""
+        spool.watch(end)
+        spool.keep_slow(after_s=0.0)
+        with pytest.raises(InterruptedError), spool.watched(end):
+            raise InterruptedError
+        assert len(list(directory.iterdir())) == 1
+        replay(Spool(directory), engine)
+        assert attempt_of(engine, end).outcome == AttemptOutcome.CHARGED
+
+    def test_is_told_once_where_the_disk_takes_nothing(
+        self, tmp_path: Path, end: CallEnd, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """One line in the log, however often it is looked at."""
+        (tmp_path / "file").touch()
+        spool = Spool(tmp_path / "file" / "spool")
+        with spool.watched(end):
+            spool.keep_slow(after_s=0.0)
+            spool.keep_slow(after_s=0.0)
+        assert [record.levelno for record in caplog.records] == [logging.ERROR]
+        assert URL not in caplog.text
+
+
 class TestReplay:
     def test_without_a_directory_does_nothing(self, spool: Spool, directory: Path, engine: Engine) -> None:
         """Nothing is left, and nothing is made."""

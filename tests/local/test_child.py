@@ -28,7 +28,7 @@ import sys
 from pathlib import Path
 from local import Child, PidFile
 with Child([sys.executable, "-c", "print(42)"], pid_file=PidFile(Path(sys.argv[1]))) as child:
-    child.wait(10)
+    child.wait(60)
 """
 
 
@@ -61,7 +61,7 @@ def test_stop_ends_in_sigkill(tmp_path: Path) -> None:
         grandchild = psutil.Process(int(first_line(tmp_path / "log")))
         assert grandchild.is_running()
     assert process.exit_code == -signal.SIGKILL
-    psutil.wait_procs([grandchild], timeout=5)
+    psutil.wait_procs([grandchild], timeout=30)
     assert not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE
 
 
@@ -71,7 +71,7 @@ def test_stop_leaves_no_grandchild(tmp_path: Path) -> None:
     with child(tmp_path, [sys.executable, "-c", heeding]) as process:
         grandchild = psutil.Process(int(first_line(tmp_path / "log")))
     assert process.exit_code == -signal.SIGTERM
-    psutil.wait_procs([grandchild], timeout=5)
+    psutil.wait_procs([grandchild], timeout=30)
     assert not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE
 
 

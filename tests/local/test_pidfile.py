@@ -31,7 +31,7 @@ def left_behind(path: Path, pid: int, known_as: str | None) -> PidFile:
 def test_what_was_left_behind_is_ended(tmp_path: Path, stranger: "subprocess.Popen[bytes]") -> None:
     """A process that the file names, and that is still the same, gets the stop signal it was meant to get."""
     left_behind(tmp_path / "pid", stranger.pid, identity(stranger.pid)).acquire()
-    assert stranger.wait(5) == -signal.SIGTERM
+    assert stranger.wait(30) == -signal.SIGTERM
 
 
 def test_a_recycled_pid_is_spared(tmp_path: Path, stranger: "subprocess.Popen[bytes]") -> None:

@@ -31,6 +31,7 @@ from sqlalchemy import (
 )
 
 from jobs.database import Database
+from jobs.line_marks import LineMarks
 from jobs.marks import EVER
 from jobs.models import Job
 from jobs.models.columns import OWNER
@@ -101,11 +102,13 @@ BRING_BACK = text(
             SELECT id FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM chosen)) AND standing = 'source_limit'
             FOR UPDATE SKIP LOCKED
         )) AND standing = 'source_limit'
-        RETURNING id
+        RETURNING {OWNER} AS owner, priority, place
     )
-    SELECT count(*) AS producers, (array_agg(owner ORDER BY owner DESC))[1] AS last,
-        (SELECT count(*) FROM moved) AS moved
-    FROM walk
+    SELECT producers, last, moved.* FROM
+        (SELECT count(*) AS producers, (array_agg(owner ORDER BY owner DESC))[1] AS last FROM walk) walked
+        LEFT JOIN (
+            SELECT owner, priority, min(place) AS place, count(*) AS moved FROM moved GROUP BY owner, priority
+        ) moved ON true
     """  # noqa: S608 - constants
 ).bindparams(
     bindparam("owners", type_=ARRAY(Uuid)),
@@ -223,12 +226,15 @@ class Returns:
     def __init__(self) -> None:
         self._first = NIL
 
-    def bring_back(self, database: Database, downloads: Downloads) -> int:
+    def bring_back(self, database: Database, downloads: Downloads, lines: LineMarks | None = None) -> int:
         """Put as many of each producer back in line, in their old places, as may go now; returns how many."""
         asked = downloads.as_parameters() | {"first": self._first, "most": MOST_PRODUCERS}
-        row = database.execute(BRING_BACK, asked).one()
-        self._first = row.last if row.producers == MOST_PRODUCERS else NIL
-        return int(row.moved)
+        rows = database.execute(BRING_BACK, asked).all()
+        self._first = rows[0].last if rows[0].producers == MOST_PRODUCERS else NIL
+        moved = [row for row in rows if row.moved]
+        if lines is not None:
+            lines.entered(moved)
+        return sum(row.moved for row in moved)
 
 
 def is_over_bound(database: Database, job: Job) -> bool:

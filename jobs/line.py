@@ -11,12 +11,13 @@ from sqlalchemy import (
     CTE,
     ColumnElement,
     DateTime,
+    Double,
     Integer,
     Interval,
+    Row,
     Select,
     Subquery,
     Text,
-    Update,
     Uuid,
     any_,
     bindparam,
@@ -35,10 +36,11 @@ from jobs.chosen import is_among
 from jobs.cut_off import IS_CUT_OFF
 from jobs.database import Database
 from jobs.downloads import UNBOUNDED, Downloads, over_bound
+from jobs.line_marks import LineMarks
+from jobs.line_walk import OWNER_OF_JOB, Line, lines_in_line
 from jobs.marks import Marks
 from jobs.models import ACCOUNTS, BATCHES, BREAKER, JOBS, LINE, WORKERS, constant
 from jobs.parked import IS_ANY_PARKED
-from jobs.shares import OWNER_OF_JOB
 from jobs.states import Standing, State, Step, Stop
 from jobs.store.ledger import DAY_IS_SPENT
 from jobs.store.serving import IS_BOUGHT, NO_SHELF, HandedOut, Shelf
@@ -73,7 +75,7 @@ WAKE = (
     update(JOBS)
     .where(is_among(JOBS.c.id, DUE.limit(MOST_WOKEN).with_for_update(skip_locked=True)))
     .values(standing=IN_LINE)
-    .returning(JOBS.c.id)
+    .returning(JOBS.c.step, OWNER_OF_JOB.label("owner"), JOBS.c.priority, JOBS.c.place)
 )
 
 COPIES_IN_LINE = (
@@ -140,7 +142,7 @@ def _calls() -> Select[uuid.UUID, int, str, uuid.UUID]:
     )
     return (
         shares.in_turn(served, handed)
-        .add_columns(handed.c.standing, handed.c.owner)
+        .add_columns(handed.c.standing, handed.c.owner, handed.c.priority, handed.c.place)
         .add_cte(shares.charge(served, went).cte("charged"), shares.pass_time(served, went).cte("passed"))
     )
 
@@ -158,24 +160,34 @@ def _bought() -> Select[uuid.UUID, int]:
     """
     served = shares.may_be_served()
     chosen = shares.next_in_line(served).cte("chosen")
-    return shares.in_turn(served, _handed(select(chosen.c.id), SERVING, IS_BOUGHT, not_(BATCH_IS_BLOCKED)))
+    handed = _handed(select(chosen.c.id), SERVING, IS_BOUGHT, not_(BATCH_IS_BLOCKED))
+    return shares.in_turn(served, handed).add_columns(handed.c.owner, handed.c.priority, handed.c.place)
 
 
-def _park() -> Update:
-    """What else of these owners' lines is blocked, near their heads."""
-    asked = func.unnest(bindparam("owners", type_=ARRAY(Uuid))).table_valued(column("owner", Uuid))
-    owners = asked.render_derived(name="owners")
-    near = shares.line_of(owners.c.owner).add_columns(JOBS.c.batch_id)
+def _park() -> Select[uuid.UUID, int, float]:
+    """What else of these lines is blocked, from these places on; the last place of each that was."""
+    asked = func.unnest(
+        bindparam("owners", type_=ARRAY(Uuid)),
+        bindparam("priorities", type_=ARRAY(Integer)),
+        bindparam("places", type_=ARRAY(Double)),
+    ).table_valued(column("owner", Uuid), column("priority", Integer), column("place", Double))
+    lines = asked.render_derived(name="lines")
+    near = shares.line_of(lines).add_columns(JOBS.c.batch_id)
     its = near.limit(bindparam("each", type_=Integer)).lateral("its")
-    head = select(its.c.id, its.c.batch_id).select_from(owners).join(its, true()).subquery()
+    head = select(its.c.id, its.c.batch_id).select_from(lines).join(its, true()).subquery()
     blocked = select(head.c.id).join(BATCHES, BATCHES.c.id == head.c.batch_id).where(BLOCKED)
     # Whoever cancels them has locked them, in another order.
     free = select(JOBS.c.id).where(is_among(JOBS.c.id, blocked)).with_for_update(skip_locked=True)
-    return (
+    line = (OWNER_OF_JOB.label("owner"), JOBS.c.priority)
+    parked = (
         update(JOBS)
         .where(is_among(JOBS.c.id, free), JOBS.c.standing == IN_LINE, BATCH_IS_BLOCKED)
         .values(standing=PARKED)
+        .returning(*line, JOBS.c.place)
+        .cte("parked")
     )
+    its_line = (parked.c.owner, parked.c.priority)
+    return select(*its_line, func.max(parked.c.place).label("place")).group_by(*its_line)
 
 
 PARK = _park()
@@ -226,7 +238,9 @@ class Survey:
 
 
 def _is_in_line(step: Step) -> ColumnElement[bool]:
-    return select(JOBS.c.id).where(JOBS.c.standing == IN_LINE, JOBS.c.step == constant(step)).exists()
+    if step is Step.CALL:
+        return select(lines_in_line().c.owner).exists()
+    return COPIES_IN_LINE.order_by(None).exists()
 
 
 def _outstanding(name: str, *which: ColumnElement[bool]) -> Subquery:
@@ -275,7 +289,11 @@ SURVEY = _survey()
 
 
 def survey(
-    database: Database, accounts: Sequence[str], day_budget: int | None = None, marks: Marks | None = None
+    database: Database,
+    accounts: Sequence[str],
+    day_budget: int | None = None,
+    marks: Marks | None = None,
+    lines: LineMarks | None = None,
 ) -> Survey:
     """Look, in one query, at all that a dispatcher must know before it moves anything.
 
@@ -285,6 +303,9 @@ def survey(
     marks.begin()
     asked: dict[str, Any] = {"accounts": list(accounts), "day_budget": day_budget}
     asked |= {"since": marks.outstanding, "due_since": marks.due}
+    if lines is not None:
+        lines.look(database)
+        asked |= lines.as_parameters()
     row = database.execute(SURVEY, asked).one()
     due, open_accounts, paused, stops, cut_off, spent, parked, limited, waiting, *rest = row
     now, first, serving, *by_step = rest
@@ -306,10 +327,13 @@ def survey(
     )
 
 
-def wake(database: Database, marks: Marks | None = None) -> int:
+def wake(database: Database, marks: Marks | None = None, lines: LineMarks | None = None) -> int:
     """Put jobs back in line that rested long enough or whose message was never claimed; returns how many."""
     since = (marks or Marks()).due
-    return len(database.scalars(WAKE, {"due_since": since}).all())
+    rows = database.execute(WAKE, {"due_since": since}).all()
+    if lines is not None:
+        lines.entered(row for row in rows if row.step == Step.CALL)
+    return len(rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +355,7 @@ def hand_out(
     shelf: Shelf | None = None,
     room: int = 0,
     downloads: Callable[[], Downloads] | None = None,
+    lines: LineMarks | None = None,
 ) -> Turns:
     """Take the first in line, by their producers' shares, until `count` of them are for a call.
 
@@ -341,12 +366,14 @@ def hand_out(
     """
     turns = Turns([], [])
     left_out: set[uuid.UUID] = set()
+    lines = lines or LineMarks()
     on_the_shelf = shelf.as_parameters() if shelf else NO_SHELF
     for _ in range(MOST_ROUNDS):
         left = count - len(turns.calls)
         bounds = downloads().as_parameters() if downloads is not None else UNBOUNDED
         asked = {"count": left, "lease": lease, "left_out": list(left_out), **on_the_shelf, **bounds}
-        rows = database.execute(HAND_OUT_CALLS, asked).all()
+        rows = database.execute(HAND_OUT_CALLS, asked | lines.as_parameters()).all()
+        lines.left(rows)
         calls, served = (
             [(row.id, row.fence) for row in rows if row.standing == standing] for standing in WAYS
         )
@@ -359,10 +386,27 @@ def hand_out(
             if len(turns.served) >= room:
                 break
             more = {"count": room - len(turns.served), "lease": lease, **on_the_shelf}
-            turns.served.extend((row.id, row.fence) for row in database.execute(HAND_OUT_BOUGHT, more))
-        if owners := list({row.owner for row in rows if row.standing == Standing.PARKED}):
-            database.execute(PARK, {"owners": owners, "each": MOST_PARKED // len(owners)})
+            bought = database.execute(HAND_OUT_BOUGHT, more | lines.as_parameters()).all()
+            lines.left(bought)
+            turns.served.extend((row.id, row.fence) for row in bought)
+        _park_more(database, [row for row in rows if row.standing == Standing.PARKED], lines)
     return turns
+
+
+def _park_more(database: Database, parked: Sequence[Row[Any]], lines: LineMarks) -> None:
+    """Park what else is blocked in the lines of these jobs, behind them."""
+    places: dict[Line, float] = {}
+    for row in parked:
+        line = (row.owner, row.priority)
+        places[line] = min(row.place, places.get(line, row.place))
+    if places:
+        asked = {
+            "owners": [owner for owner, _ in places],
+            "priorities": [priority for _, priority in places],
+            "places": list(places.values()),
+            "each": MOST_PARKED // len(places),
+        }
+        lines.left(database.execute(PARK, asked))
 
 
 def hand_out_calls(database: Database, count: int, *, lease: timedelta) -> HandedOut:

@@ -18,6 +18,7 @@ from jobs.credits_left import CreditsLeft
 from jobs.database import connect, is_away, kind_of
 from jobs.leader import LEADER_LOCK
 from jobs.line import Survey
+from jobs.line_marks import LineMarks
 from jobs.marks import Marks
 from jobs.metrics_server import serve_metrics
 from jobs.parked import Parked
@@ -96,6 +97,7 @@ class Dispatcher:
         self._watch = HeartWatch(known.worker_silence_seconds)
         self._look_at = 0.0
         self._marks = Marks()
+        self._lines = LineMarks()
         self._parked = Parked()
         self._twins = Twins()
         self._limits = _watch_limits(known, list(self._keys))
@@ -177,9 +179,11 @@ class Dispatcher:
             accounts.ensure(connection, name)
         self._watch = HeartWatch(self._settings.worker_silence_seconds)
         self._marks = Marks()
+        self._lines = LineMarks()
         while not self._stopping.is_set():
             began = time.monotonic()
-            found = line.survey(connection, list(self._keys), self._settings.day_budget, self._marks)
+            budget = self._settings.day_budget
+            found = line.survey(connection, list(self._keys), budget, self._marks, self._lines)
             for part in self._parts:
                 part.run(connection, found)
             metrics.TICK.observe(time.monotonic() - began)
@@ -201,15 +205,15 @@ class Dispatcher:
 
     def _wake(self, connection: Connection, found: Survey) -> None:
         if found.due:
-            line.wake(connection, self._marks)
+            line.wake(connection, self._marks, self._lines)
 
     def _unpark(self, connection: Connection, found: Survey) -> None:
         if found.parked:
-            self._parked.bring_back(connection)
+            self._parked.bring_back(connection, self._lines)
 
     def _look_at_twins(self, connection: Connection, found: Survey) -> None:
         if found.waiting:
-            self._twins.look(connection)
+            self._twins.look(connection, self._lines)
 
     def _keep_limits(self, connection: Connection, _found: Survey) -> None:
         """Write down what was learned: Redis may lose it, and people want to see it."""
@@ -280,7 +284,7 @@ class Dispatcher:
             self._limits.widen(found.open_accounts)
         else:
             if found.limited:
-                self._returns.bring_back(connection, present)
+                self._returns.bring_back(connection, present, self._lines)
             turns = line.hand_out(
                 connection,
                 room,
@@ -288,6 +292,7 @@ class Dispatcher:
                 shelf=self._shelf,
                 room=MOST_SERVING - found.serving,
                 downloads=look,
+                lines=self._lines,
             )
             self._send(Errand.CALL, turns.calls)
             self._send(Errand.SERVE, turns.served)
@@ -301,7 +306,8 @@ class Dispatcher:
         self._unfetched.one_may_call = False
         if found.limited:
             # There may be no other: nothing else comes back while calls stop.
-            self._returns.bring_back(connection, self._look_at_downloads(connection))
+            present = self._look_at_downloads(connection)
+            self._returns.bring_back(connection, present, self._lines)
         calls = line.hand_out_calls(connection, 1, lease=self._lease)
         for job_id, _ in calls:
             breaker.let_one_call(connection, job_id)

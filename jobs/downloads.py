@@ -45,7 +45,6 @@ SHARE_WITH_THE_LAST = 0.9
 SLOW_AFTER = timedelta(seconds=2)
 MOST_PRODUCERS = 200
 NIL = uuid.UUID(int=0)
-MOST_ROOM = 1_000_000
 
 OWNERS = bindparam("owners", type_=ARRAY(Uuid))
 ROOMS = bindparam("rooms", type_=ARRAY(Integer))
@@ -184,23 +183,18 @@ class Downloads:
         held = self.held.get(owner or NIL, 0)
         return _half(self.free - held) if held else self.room
 
+    def may_bind(self, count: int) -> bool:
+        """Whether any of the next `count` jobs may be over a bound, whosever they are."""
+        return min(self.room, *map(self.room_of, self.held), count) < count
+
     def as_parameters(self) -> dict[str, Any]:
-        """The values that is_over_bound_of and BRING_BACK wait for."""
+        """The values that over_bound and BRING_BACK wait for."""
         return {
             "owners": list(self.held),
             "rooms": [self.room_of(owner) for owner in self.held],
             "room_of_others": self.room,
             "room_of_all": self.room,
         }
-
-
-UNBOUNDED: dict[str, Any] = {
-    "owners": [],
-    "rooms": [],
-    "room_of_others": MOST_ROOM,
-    "room_of_all": MOST_ROOM,
-}
-"""The same where nothing is bounded."""
 
 
 def _half(places: int) -> int:

@@ -18,9 +18,9 @@ from jobs.cut_off import cut_off_workers, others_reach_it
 from jobs.database import Database
 from jobs.leader import a_dispatcher_leads
 from jobs.limits import circuit_is_open
+from jobs.line_walk import OWNER_OF_JOB, WAITS_FOR_A_CALL
 from jobs.models import Account, Attempt, Batch, Breaker, Job, Limit, Line, Producer, Spending, Worker
 from jobs.settings import Settings
-from jobs.line_walk import OWNER_OF_JOB, WAITS_FOR_A_CALL
 from jobs.shares import NIL, may_be_served
 from jobs.states import FINAL_STATES, AttemptOutcome, Standing, State, Step, Stop
 from jobs.store import missing

@@ -35,12 +35,13 @@ from jobs.blocking import BATCH_IS_BLOCKED, BLOCKED
 from jobs.chosen import is_among
 from jobs.cut_off import IS_CUT_OFF
 from jobs.database import Database
-from jobs.downloads import UNBOUNDED, Downloads, over_bound
+from jobs.downloads import Downloads, over_bound
 from jobs.line_marks import LineMarks
 from jobs.line_walk import OWNER_OF_JOB, Line, lines_in_line
 from jobs.marks import Marks
 from jobs.models import ACCOUNTS, BATCHES, BREAKER, JOBS, LINE, WORKERS, constant
 from jobs.parked import IS_ANY_PARKED
+from jobs.prepared import Prepared
 from jobs.states import Standing, State, Step, Stop
 from jobs.store.ledger import DAY_IS_SPENT
 from jobs.store.serving import IS_BOUGHT, NO_SHELF, HandedOut, Shelf
@@ -62,6 +63,7 @@ RUNNING = constant(State.RUNNING)
 # Producers that have no turn in this statement.
 LEFT_OUT = bindparam("left_out", type_=ARRAY(Uuid))
 
+BOTH = (False, True)
 # How a job leaves the line for a worker.
 WAYS = (Standing.HANDED_OUT, Standing.SERVING)
 
@@ -113,21 +115,21 @@ def _handed(chosen: Select[Any], standing: ColumnElement[str], *which: ColumnEle
     )
 
 
-def _calls() -> Select[uuid.UUID, int, str, uuid.UUID]:
+def _calls(*, marked: bool, bounded: bool) -> Select[uuid.UUID, int, str, uuid.UUID]:
     """The first in line. Instead those of a batch that is blocked are parked, once for as long as it is, and
     those over their producer's bound on downloads stand aside.
 
     Each counts against its producer's share. If what cannot go did not, its producer would stay the first,
     and the others would have no turn until all of it is out of the way.
     """
-    served = shares.may_be_served()
+    served = shares.may_be_served(marked=marked)
     chosen = shares.next_in_line(served, besides=LEFT_OUT).cte("chosen")
     handed = _handed(
         select(chosen.c.id),
         case(
             (BATCH_IS_BLOCKED, PARKED),
             (IS_BOUGHT, SERVING),
-            (is_among(JOBS.c.id, over_bound(chosen)), SOURCE_LIMIT),
+            *([(is_among(JOBS.c.id, over_bound(chosen)), SOURCE_LIMIT)] if bounded else []),
             else_=HANDED_OUT,
         ),
     )
@@ -153,12 +155,12 @@ def _copies(in_line: Select[uuid.UUID]) -> Select[uuid.UUID, int]:
     return select(handed.c.id, handed.c.fence).order_by(handed.c.result_expires_at)
 
 
-def _bought() -> Select[uuid.UUID, int]:
+def _bought(*, marked: bool) -> Select[uuid.UUID, int]:
     """Those of the first in line that need no call.
 
     The present of their line stays where it is: who is passed over would come behind who is enqueued next.
     """
-    served = shares.may_be_served()
+    served = shares.may_be_served(marked=marked)
     chosen = shares.next_in_line(served).cte("chosen")
     handed = _handed(select(chosen.c.id), SERVING, IS_BOUGHT, not_(BATCH_IS_BLOCKED))
     return shares.in_turn(served, handed).add_columns(handed.c.owner, handed.c.priority, handed.c.place)
@@ -191,8 +193,11 @@ def _park() -> Select[uuid.UUID, int, float]:
 
 
 PARK = _park()
-HAND_OUT_CALLS = _calls()
-HAND_OUT_BOUGHT = _bought()
+# By whether lines are marked, and whether a producer's bound on downloads may keep a job where it is.
+HAND_OUT_CALLS = {
+    (marked, bounded): Prepared(_calls(marked=marked, bounded=bounded)) for marked in BOTH for bounded in BOTH
+}
+HAND_OUT_BOUGHT = {marked: Prepared(_bought(marked=marked)) for marked in BOTH}
 HAND_OUT_COPIES = _copies(COPIES_IN_LINE)
 HAND_OUT_DYING = _copies(COPIES_DYING)
 
@@ -237,9 +242,9 @@ class Survey:
         return bool(self.open_accounts) and not (self.paused or self.spent)
 
 
-def _is_in_line(step: Step) -> ColumnElement[bool]:
+def _is_in_line(step: Step, *, marked: bool) -> ColumnElement[bool]:
     if step is Step.CALL:
-        return select(lines_in_line().c.owner).exists()
+        return select(lines_in_line(marked=marked).c.owner).exists()
     return COPIES_IN_LINE.order_by(None).exists()
 
 
@@ -257,7 +262,7 @@ def _outstanding(name: str, *which: ColumnElement[bool]) -> Subquery:
     )
 
 
-def _survey() -> Select[*tuple[Any, ...]]:
+def _survey(*, marked: bool) -> Select[*tuple[Any, ...]]:
     # In the order of their indexes, and each looked through once.
     handed_out = _outstanding("handed_out", JOBS.c.standing.in_([HANDED_OUT, SERVING]))
     running = _outstanding("running", JOBS.c.state == RUNNING)
@@ -280,12 +285,12 @@ def _survey() -> Select[*tuple[Any, ...]]:
         func.now(),
         func.least(first_handed, first_running),
         serving,
-        *(_is_in_line(step) for step in Step),
+        *(_is_in_line(step, marked=marked) for step in Step),
         *(handed[n] + ran[n] for n in range(len(Step))),
     ).select_from(handed_out.join(running, true()))
 
 
-SURVEY = _survey()
+SURVEY = {marked: Prepared(_survey(marked=marked)) for marked in BOTH}
 
 
 def survey(
@@ -306,7 +311,7 @@ def survey(
     if lines is not None:
         lines.look(database)
         asked |= lines.as_parameters()
-    row = database.execute(SURVEY, asked).one()
+    row = SURVEY[bool(lines)].on(database, asked).one()
     due, open_accounts, paused, stops, cut_off, spent, parked, limited, waiting, *rest = row
     now, first, serving, *by_step = rest
     marks.take(now, first, due=due)
@@ -366,13 +371,15 @@ def hand_out(
     """
     turns = Turns([], [])
     left_out: set[uuid.UUID] = set()
-    lines = lines or LineMarks()
+    lines = LineMarks() if lines is None else lines
     on_the_shelf = shelf.as_parameters() if shelf else NO_SHELF
     for _ in range(MOST_ROUNDS):
         left = count - len(turns.calls)
-        bounds = downloads().as_parameters() if downloads is not None else UNBOUNDED
-        asked = {"count": left, "lease": lease, "left_out": list(left_out), **on_the_shelf, **bounds}
-        rows = database.execute(HAND_OUT_CALLS, asked | lines.as_parameters()).all()
+        bounds = downloads() if downloads is not None else None
+        asked = {"count": left, "lease": lease, "left_out": list(left_out), **on_the_shelf}
+        if is_bounded := bounds is not None and bounds.may_bind(left):
+            asked |= bounds.as_parameters()
+        rows = HAND_OUT_CALLS[bool(lines), is_bounded].on(database, asked | lines.as_parameters()).all()
         lines.left(rows)
         calls, served = (
             [(row.id, row.fence) for row in rows if row.standing == standing] for standing in WAYS
@@ -386,7 +393,7 @@ def hand_out(
             if len(turns.served) >= room:
                 break
             more = {"count": room - len(turns.served), "lease": lease, **on_the_shelf}
-            bought = database.execute(HAND_OUT_BOUGHT, more | lines.as_parameters()).all()
+            bought = HAND_OUT_BOUGHT[bool(lines)].on(database, more | lines.as_parameters()).all()
             lines.left(bought)
             turns.served.extend((row.id, row.fence) for row in bought)
         _park_more(database, [row for row in rows if row.standing == Standing.PARKED], lines)

@@ -3,8 +3,8 @@
 A line is marked once it takes long to find its first job there. Its mark is that job's place, looked for anew
 every few seconds; meanwhile everything begins there. What this dispatcher itself puts back into a line before
 its mark moves the mark back at once. Whatever else comes in before it (a worker gave a job back, a slow
-transaction committed, another dispatcher leads too) is found at the next look: within 3 s, and if looking takes
-long, within 10.
+transaction committed, another dispatcher leads too) is found at the next look: within 3 s, or if looking
+takes long within 10.
 """
 
 import time
@@ -68,8 +68,12 @@ class LineMarks:
         self._parameters: dict[str, Any] | None = None
         self._look_at = self._look_at_others_at = clock()
 
+    def __bool__(self) -> bool:
+        """Whether any line is marked."""
+        return bool(self._marks)
+
     def as_parameters(self) -> dict[str, Any]:
-        """The values that statements over the lines begin from."""
+        """The values that statements over marked lines wait for."""
         if self._parameters is None:
             self._parameters = parameters_of(self._marks) if self._marks else {}
         return self._parameters

@@ -75,12 +75,12 @@ def line_of(line: CTE) -> Select[Any]:
     )
 
 
-def may_be_served() -> Served:
+def may_be_served(*, marked: bool = False) -> Served:
     """Owners with jobs in line that are not suspended, with their weight and virtual time.
 
     Whoever was idle begins at the line's virtual time: nobody saves calls up.
     """
-    lines = lines_in_line()
+    lines = lines_in_line(marked=marked)
     present = select(LINE.c.virtual_time).scalar_subquery()
     best = select(lines.c.owner, func.min(lines.c.priority).label("priority")).group_by(lines.c.owner)
     owners = best.subquery("owners")
@@ -107,8 +107,8 @@ def _key(served: CTE, priority: ColumnElement[int], before: ColumnElement[int] |
 def turns(served: Served, besides: BindParameter[Any] | None = None) -> CTE:
     """How many of the next `count` calls each line gets, without owners in the array `besides`.
 
-    Only owners that come first with their first job can have any of them, and with `count` of these none has a
-    job behind the last one's: not more of the lines is read than that.
+    Only owners that come first with their first job can have any of them, and with `count` of these none has
+    a job behind the last one's: not more of the lines is read than that.
     """
     owners, lines = served.owners, served.lines
     key = _key(owners, owners.c.priority, literal(0, Integer))

@@ -8,7 +8,7 @@ that holds no place gets one of a few that are left for this alone.
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,6 +19,7 @@ from sqlalchemy import (
     ColumnElement,
     DateTime,
     Integer,
+    Interval,
     Select,
     Uuid,
     bindparam,
@@ -121,6 +122,11 @@ def is_on_the_web(source: ColumnElement[str]) -> ColumnElement[bool]:
     return source.not_like(IN_A_BUCKET)
 
 
+def was_handed_out_long_ago(leased_until: ColumnElement[datetime]) -> ColumnElement[bool]:
+    """Whether a job whose lease ends then was handed out for `lease` longer ago than most sources take."""
+    return leased_until < func.now() + bindparam("lease", type_=Interval) - SLOW_AFTER
+
+
 def over_bound(chosen: CTE) -> Select[Any]:
     """Ids of the chosen jobs that are over their producer's bound; `chosen` has id, owner, source and order.
 
@@ -212,6 +218,12 @@ def look(database: Database, threads: int, *, lease: timedelta, since: datetime 
     rows = database.execute(LOOK, asked).all()
     held = {row.owner: row.held for row in rows}
     return Downloads(threads, held, sum(row.slow for row in rows))
+
+
+def first_as(present: Downloads, look: Callable[[], Downloads]) -> Callable[[], Downloads]:
+    """The same look, whose first answer is known."""
+    known = [present]
+    return lambda: known.pop() if known else look()
 
 
 class Returns:

@@ -160,7 +160,7 @@ def enqueue_all(
         ) from error
 
 
-# Far less than one place in all, and told apart by the second in a line that is hundred thousands of places on.
+# Far less than one place in all, and told apart by the second in a line that is 100,000 places on.
 PLACES_BEGIN_AT_S = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 PLACES_A_SECOND = 1e-10
 PLACES_A_JOB = 1e-8

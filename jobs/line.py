@@ -35,7 +35,7 @@ from jobs.blocking import BATCH_IS_BLOCKED, BLOCKED
 from jobs.chosen import is_among
 from jobs.cut_off import IS_CUT_OFF
 from jobs.database import Database
-from jobs.downloads import Downloads, over_bound
+from jobs.downloads import Downloads, over_bound, was_handed_out_long_ago
 from jobs.line_marks import LineMarks
 from jobs.line_walk import OWNER_OF_JOB, Line, lines_in_line
 from jobs.marks import Marks
@@ -206,7 +206,8 @@ HAND_OUT_DYING = _copies(COPIES_DYING)
 class Survey:
     """What there is to do: whether jobs are due to rejoin the line, and for each step whether any stand in
     line and how many are outstanding, that is handed out or running. `serving` jobs are handed out without
-    a need for a call.
+    a need for a call; `long_out` of those at the step `call` were handed out so long ago that they may be on
+    their way from a slow source.
 
     Calls may go out for the accounts in `open_accounts`, unless the line is `paused`, a breaker is open
     (`stops`) or the day's budget `spent`. `parked` says that there are parked jobs, whether or not they may
@@ -226,6 +227,7 @@ class Survey:
     in_line: dict[Step, bool]
     outstanding: dict[Step, int]
     serving: int
+    long_out: int
 
     @property
     def away(self) -> bool:
@@ -256,6 +258,9 @@ def _outstanding(name: str, *which: ColumnElement[bool]) -> Subquery:
             *(func.count().filter(JOBS.c.step == constant(step), serving.is_not(True)) for step in Step),
             func.count().filter(serving),
             func.min(JOBS.c.scheduled_at),
+            func.count().filter(
+                JOBS.c.step == constant(Step.CALL), was_handed_out_long_ago(JOBS.c.scheduled_at)
+            ),
         )
         .where(*which, JOBS.c.scheduled_at >= bindparam("since", type_=DateTime(timezone=True)))
         .subquery(name)
@@ -266,8 +271,8 @@ def _survey(*, marked: bool) -> Select[*tuple[Any, ...]]:
     # In the order of their indexes, and each looked through once.
     handed_out = _outstanding("handed_out", JOBS.c.standing.in_([HANDED_OUT, SERVING]))
     running = _outstanding("running", JOBS.c.state == RUNNING)
-    *handed, serving, first_handed = handed_out.c
-    *ran, _, first_running = running.c
+    *handed, serving, first_handed, long_handed = handed_out.c
+    *ran, _, first_running, long_running = running.c
     return select(
         DUE.exists(),
         select(func.array_agg(ACCOUNTS.c.name))
@@ -285,6 +290,7 @@ def _survey(*, marked: bool) -> Select[*tuple[Any, ...]]:
         func.now(),
         func.least(first_handed, first_running),
         serving,
+        long_handed + long_running,
         *(_is_in_line(step, marked=marked) for step in Step),
         *(handed[n] + ran[n] for n in range(len(Step))),
     ).select_from(handed_out.join(running, true()))
@@ -299,6 +305,8 @@ def survey(
     day_budget: int | None = None,
     marks: Marks | None = None,
     lines: LineMarks | None = None,
+    *,
+    lease: timedelta = timedelta(0),
 ) -> Survey:
     """Look, in one query, at all that a dispatcher must know before it moves anything.
 
@@ -306,15 +314,15 @@ def survey(
     """
     marks = marks or Marks()
     marks.begin()
-    asked: dict[str, Any] = {"accounts": list(accounts), "day_budget": day_budget}
+    asked: dict[str, Any] = {"accounts": list(accounts), "day_budget": day_budget, "lease": lease}
     asked |= {"since": marks.outstanding, "due_since": marks.due}
     if lines is not None:
         lines.look(database)
         asked |= lines.as_parameters()
-    row = SURVEY[bool(lines)].on(database, asked).one()
+    row = SURVEY[lines is not None and lines.are_set].on(database, asked).one()
     due, open_accounts, paused, stops, cut_off, spent, parked, limited, waiting, *rest = row
-    now, first, serving, *by_step = rest
-    marks.take(now, first, due=due)
+    now, first, serving, long_out, *by_step = rest
+    marks.take(now, first, lease, due=due)
     steps = len(Step)
     return Survey(
         due=due,
@@ -329,6 +337,7 @@ def survey(
         in_line=dict(zip(Step, map(bool, by_step[:steps]), strict=True)),
         outstanding=dict(zip(Step, by_step[steps:], strict=True)),
         serving=serving,
+        long_out=long_out,
     )
 
 
@@ -379,7 +388,7 @@ def hand_out(
         asked = {"count": left, "lease": lease, "left_out": list(left_out), **on_the_shelf}
         if is_bounded := bounds is not None and bounds.may_bind(left):
             asked |= bounds.as_parameters()
-        rows = HAND_OUT_CALLS[bool(lines), is_bounded].on(database, asked | lines.as_parameters()).all()
+        rows = HAND_OUT_CALLS[lines.are_set, is_bounded].on(database, asked | lines.as_parameters()).all()
         lines.left(rows)
         calls, served = (
             [(row.id, row.fence) for row in rows if row.standing == standing] for standing in WAYS
@@ -393,7 +402,7 @@ def hand_out(
             if len(turns.served) >= room:
                 break
             more = {"count": room - len(turns.served), "lease": lease, **on_the_shelf}
-            bought = HAND_OUT_BOUGHT[bool(lines)].on(database, more | lines.as_parameters()).all()
+            bought = HAND_OUT_BOUGHT[lines.are_set].on(database, more | lines.as_parameters()).all()
             lines.left(bought)
             turns.served.extend((row.id, row.fence) for row in bought)
         _park_more(database, [row for row in rows if row.standing == Standing.PARKED], lines)

@@ -68,7 +68,8 @@ class LineMarks:
         self._parameters: dict[str, Any] | None = None
         self._look_at = self._look_at_others_at = clock()
 
-    def __bool__(self) -> bool:
+    @property
+    def are_set(self) -> bool:
         """Whether any line is marked."""
         return bool(self._marks)
 

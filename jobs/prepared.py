@@ -1,7 +1,7 @@
 """Statements that run several times a second, made into text once.
 
 SQLAlchemy keeps what it compiled under a key as large as the statement, and goes through all of it at each
-execution to find it. For the largest statements of a dispatcher's tick that is a third of what they cost here.
+execution to find it. For the largest statements of a dispatcher's tick that is a third of their cost here.
 """
 
 from collections.abc import Mapping

@@ -182,13 +182,22 @@ class Dispatcher:
         self._lines = LineMarks()
         while not self._stopping.is_set():
             began = time.monotonic()
-            budget = self._settings.day_budget
-            found = line.survey(connection, list(self._keys), budget, self._marks, self._lines)
+            found = self._survey(connection)
             for part in self._parts:
                 part.run(connection, found)
             metrics.TICK.observe(time.monotonic() - began)
             tick = BUSY_TICK_S if found.in_line[Step.CALL] and found.calls_may_go else TICK_S
             self._stopping.wait(max(tick - (time.monotonic() - began), 0.0))
+
+    def _survey(self, connection: Connection) -> Survey:
+        return line.survey(
+            connection,
+            list(self._keys),
+            self._settings.day_budget,
+            self._marks,
+            self._lines,
+            lease=self._lease,
+        )
 
     def _rescue(self, connection: Connection, _found: Survey) -> None:
         now = time.monotonic()
@@ -274,15 +283,17 @@ class Dispatcher:
         window = self._limits.window(found.open_accounts)
         metrics.WINDOW.set(window)
         look = partial(self._look_at_downloads, connection)
-        present = look()
-        # What waits for a slow server keeps no call from going out. Calls that wait for a slot look alike.
-        slow = max(present.slow - self._limits.waiting(found.open_accounts), 0)
-        room = window - found.outstanding[Step.CALL] + slow
+        room, present = window - found.outstanding[Step.CALL], None
+        if room > 0 or found.long_out:
+            present = look()
+            # What waits for a slow server keeps no call from going out; waiting for a slot looks alike.
+            room += max(present.slow - self._limits.waiting(found.open_accounts), 0)
         if room <= 0 and self._limits.probe_is_due(found.open_accounts):
             room = 1
         if room <= 0:
             self._limits.widen(found.open_accounts)
         else:
+            present = present or look()
             if found.limited:
                 self._returns.bring_back(connection, present, self._lines)
             turns = line.hand_out(
@@ -291,7 +302,7 @@ class Dispatcher:
                 lease=self._lease,
                 shelf=self._shelf,
                 room=MOST_SERVING - found.serving,
-                downloads=look,
+                downloads=downloads.first_as(present, look),
                 lines=self._lines,
             )
             self._send(Errand.CALL, turns.calls)

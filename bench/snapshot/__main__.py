@@ -63,7 +63,7 @@ class Way:
             dispatch = settle = 0.0
             for _ in range(A_PART // A_TICK):
                 began = self._seconds()
-                line.survey(self._connection, [ACCOUNT], marks=self._marks, lines=self._lines)
+                line.survey(self._connection, [ACCOUNT], marks=self._marks, lines=self._lines, lease=LEASE)
                 turns = line.hand_out(self._connection, A_TICK, lease=LEASE, lines=self._lines)
                 handed = self._seconds()
                 self._carry(turns.calls)

@@ -78,7 +78,7 @@ class TestBesideAnOldSnapshot:
             text("UPDATE jobs SET scheduled_at = now() + interval '2 minutes' WHERE state = 'running'")
         )
         assert line.survey(own, [ACCOUNT], marks=marks).outstanding[Step.CALL] == 1
-        asked: dict[str, Any] = {"accounts": [], "day_budget": None}
+        asked: dict[str, Any] = {"accounts": [], "day_budget": None, "lease": LEASE}
         survey = explained(line.SURVEY[False].statement)
         far, near = (
             own.scalar(survey, asked | {"since": since.outstanding, "due_since": since.due})

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Insert, Interval, Text, and_, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, Insert, Interval, Text, and_, bindparam, cast, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from jobs.database import Database
@@ -44,7 +44,7 @@ def circuit_is_open(limit: type[Limit]) -> ColumnElement[bool]:
 
 def _keep() -> Insert:
     since, rests_for, circuit_for = (
-        bindparam(name, type_=Interval) for name in ("slow_since", "rests_for", "circuit_for")
+        cast(bindparam(name, type_=Interval), Interval) for name in ("slow_since", "rests_for", "circuit_for")
     )
     figures = ("level", "top", "open_calls", "waiting", "calls_per_second", "latency_seconds")
     values: dict[str, ColumnElement[Any]] = {

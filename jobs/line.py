@@ -319,7 +319,7 @@ def survey(
     if lines is not None:
         lines.look(database)
         asked |= lines.as_parameters()
-    row = SURVEY[lines is not None and lines.are_set].on(database, asked).one()
+    row: Sequence[Any] = SURVEY[lines is not None and lines.are_set].on(database, asked).one()
     due, open_accounts, paused, stops, cut_off, spent, parked, limited, waiting, *rest = row
     now, first, serving, long_out, *by_step = rest
     marks.take(now, first, lease, due=due)

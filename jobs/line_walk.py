@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.selectable import TableValuedAlias
+from sqlalchemy.types import TypeEngine
 
 from jobs.models import JOBS, constant
 from jobs.models.columns import OWNER
@@ -60,17 +61,14 @@ def parameters_of(marks: Mapping[Line, float]) -> dict[str, Any]:
     }
 
 
-TYPES = {"owners": Uuid, "priorities": Integer, "places": Double}
+ARRAYS: dict[str, TypeEngine[Any]] = {"owners": Uuid(), "priorities": Integer(), "places": Double()}
 
 
 def _table(name: str, **columns: str) -> TableValuedAlias:
     """A table of the arrays in these parameters."""
-    types = [TYPES[parameter.split("_")[1]] for parameter in columns.values()]
-    arrays = [
-        bindparam(parameter, type_=ARRAY(kind))
-        for parameter, kind in zip(columns.values(), types, strict=True)
-    ]
-    named = [column(each, kind) for each, kind in zip(columns, types, strict=True)]
+    types = {each: ARRAYS[parameter.split("_")[1]] for each, parameter in columns.items()}
+    arrays = [bindparam(columns[each], type_=ARRAY(kind)) for each, kind in types.items()]
+    named = [column(each, kind) for each, kind in types.items()]
     return func.unnest(*arrays).table_valued(*named).render_derived(name=name)
 
 

@@ -7,8 +7,9 @@ execution to find it. For the largest statements of a dispatcher's tick that is 
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import CursorResult, Select
+from sqlalchemy import CursorResult
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.selectable import SelectBase
 
 from jobs.database import Database
 
@@ -16,7 +17,7 @@ from jobs.database import Database
 class Prepared:
     """A statement whose values Postgres' driver takes and gives as they are: no enumerations."""
 
-    def __init__(self, statement: Select[Any]) -> None:
+    def __init__(self, statement: SelectBase) -> None:
         self.statement = statement
         self._text = ""
         self._given: Mapping[str, Any] = {}

@@ -13,6 +13,7 @@ from sqlalchemy import (
     CTE,
     BindParameter,
     Double,
+    FromClause,
     Insert,
     Integer,
     Select,
@@ -60,7 +61,7 @@ def present_of(producer_id: ColumnElement[Any] | InstrumentedAttribute[Any]) -> 
     return func.coalesce(its.correlate_except(SHARES).scalar_subquery(), literal_column("0"))
 
 
-def line_of(line: CTE) -> Select[Any]:
+def line_of(line: FromClause) -> Select[Any]:
     """Jobs of one of these lines from its first one on, in order, read from the index."""
     return (
         select(JOBS.c.id)

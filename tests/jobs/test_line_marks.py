@@ -167,14 +167,13 @@ class TestWhatComesInBehindAMark:
         assert new <= dict(dispatcher.hand_out(2 * (PRODUCERS + len(new)))).keys()
         assert producers
 
-    @pytest.mark.parametrize("empties", [False, True])
+    @pytest.mark.parametrize("were_there", [0, 3])
     def test_of_a_better_priority(
-        self, engine: Engine, dispatcher: Dispatcher, producers: list[uuid.UUID], empties: bool
+        self, engine: Engine, dispatcher: Dispatcher, producers: list[uuid.UUID], were_there: int
     ) -> None:
         """Whether or not that line was marked when it was empty."""
-        if empties:
-            for _ in range(3):
-                add(engine, producers[0], Priority.INTERACTIVE)
+        for _ in range(were_there):
+            add(engine, producers[0], Priority.INTERACTIVE)
         dispatcher.goes_on()
         urgent = add(engine, producers[0], Priority.INTERACTIVE)
         assert dispatcher.survey().in_line[Step.CALL]

@@ -21,7 +21,7 @@ from jobs.states import Priority
 LOOK_EVERY_S = 3.0
 LOOK_AT_LEAST_EVERY_S = 10.0
 # To look takes no more than one part in so many of all time, unless that would be too seldom.
-PART_OF_THE_TIME = 50
+PART_OF_THE_TIME = 500
 # Some hundred entries that lead nowhere. Where it takes less, a mark saves nothing.
 WORTH_A_MARK_S = 100e-6
 # Lines of producers that were served of late, which another leader may have left like that.

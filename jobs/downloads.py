@@ -8,7 +8,7 @@ that holds no place gets one of a few that are left for this alone.
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,6 +19,7 @@ from sqlalchemy import (
     ColumnElement,
     DateTime,
     Integer,
+    Interval,
     Select,
     Uuid,
     bindparam,
@@ -31,6 +32,7 @@ from sqlalchemy import (
 )
 
 from jobs.database import Database
+from jobs.line_marks import LineMarks
 from jobs.marks import EVER
 from jobs.models import Job
 from jobs.models.columns import OWNER
@@ -44,7 +46,6 @@ SHARE_WITH_THE_LAST = 0.9
 SLOW_AFTER = timedelta(seconds=2)
 MOST_PRODUCERS = 200
 NIL = uuid.UUID(int=0)
-MOST_ROOM = 1_000_000
 
 OWNERS = bindparam("owners", type_=ARRAY(Uuid))
 ROOMS = bindparam("rooms", type_=ARRAY(Integer))
@@ -101,11 +102,13 @@ BRING_BACK = text(
             SELECT id FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM chosen)) AND standing = 'source_limit'
             FOR UPDATE SKIP LOCKED
         )) AND standing = 'source_limit'
-        RETURNING id
+        RETURNING {OWNER} AS owner, priority, place
     )
-    SELECT count(*) AS producers, (array_agg(owner ORDER BY owner DESC))[1] AS last,
-        (SELECT count(*) FROM moved) AS moved
-    FROM walk
+    SELECT producers, last, moved.* FROM
+        (SELECT count(*) AS producers, (array_agg(owner ORDER BY owner DESC))[1] AS last FROM walk) walked
+        LEFT JOIN (
+            SELECT owner, priority, min(place) AS place, count(*) AS moved FROM moved GROUP BY owner, priority
+        ) moved ON true
     """  # noqa: S608 - constants
 ).bindparams(
     bindparam("owners", type_=ARRAY(Uuid)),
@@ -117,6 +120,11 @@ BRING_BACK = text(
 def is_on_the_web(source: ColumnElement[str]) -> ColumnElement[bool]:
     """Whether a job's source is fetched from a server that may be slow."""
     return source.not_like(IN_A_BUCKET)
+
+
+def was_handed_out_long_ago(leased_until: ColumnElement[datetime]) -> ColumnElement[bool]:
+    """Whether a job whose lease ends then was handed out for `lease` longer ago than most sources take."""
+    return leased_until < func.now() + bindparam("lease", type_=Interval) - SLOW_AFTER
 
 
 def over_bound(chosen: CTE) -> Select[Any]:
@@ -181,23 +189,18 @@ class Downloads:
         held = self.held.get(owner or NIL, 0)
         return _half(self.free - held) if held else self.room
 
+    def may_bind(self, count: int) -> bool:
+        """Whether any of the next `count` jobs may be over a bound, whosever they are."""
+        return min(self.room, *map(self.room_of, self.held), count) < count
+
     def as_parameters(self) -> dict[str, Any]:
-        """The values that is_over_bound_of and BRING_BACK wait for."""
+        """The values that over_bound and BRING_BACK wait for."""
         return {
             "owners": list(self.held),
             "rooms": [self.room_of(owner) for owner in self.held],
             "room_of_others": self.room,
             "room_of_all": self.room,
         }
-
-
-UNBOUNDED: dict[str, Any] = {
-    "owners": [],
-    "rooms": [],
-    "room_of_others": MOST_ROOM,
-    "room_of_all": MOST_ROOM,
-}
-"""The same where nothing is bounded."""
 
 
 def _half(places: int) -> int:
@@ -217,18 +220,27 @@ def look(database: Database, threads: int, *, lease: timedelta, since: datetime 
     return Downloads(threads, held, sum(row.slow for row in rows))
 
 
+def first_as(present: Downloads, look: Callable[[], Downloads]) -> Callable[[], Downloads]:
+    """The same look, whose first answer is known."""
+    known = [present]
+    return lambda: known.pop() if known else look()
+
+
 class Returns:
     """Where a dispatcher is on its walk through the producers whose jobs were moved out of the way."""
 
     def __init__(self) -> None:
         self._first = NIL
 
-    def bring_back(self, database: Database, downloads: Downloads) -> int:
+    def bring_back(self, database: Database, downloads: Downloads, lines: LineMarks | None = None) -> int:
         """Put as many of each producer back in line, in their old places, as may go now; returns how many."""
         asked = downloads.as_parameters() | {"first": self._first, "most": MOST_PRODUCERS}
-        row = database.execute(BRING_BACK, asked).one()
-        self._first = row.last if row.producers == MOST_PRODUCERS else NIL
-        return int(row.moved)
+        rows = database.execute(BRING_BACK, asked).all()
+        self._first = rows[0].last if rows[0].producers == MOST_PRODUCERS else NIL
+        moved = [row for row in rows if row.moved]
+        if lines is not None:
+            lines.entered(moved)
+        return sum(row.moved for row in moved)
 
 
 def is_over_bound(database: Database, job: Job) -> bool:

@@ -18,9 +18,10 @@ from jobs.cut_off import cut_off_workers, others_reach_it
 from jobs.database import Database
 from jobs.leader import a_dispatcher_leads
 from jobs.limits import circuit_is_open
+from jobs.line_walk import OWNER_OF_JOB, WAITS_FOR_A_CALL
 from jobs.models import Account, Attempt, Batch, Breaker, Job, Limit, Line, Producer, Spending, Worker
 from jobs.settings import Settings
-from jobs.shares import NIL, OWNER_OF_JOB, WAITS_FOR_A_CALL, may_be_served
+from jobs.shares import NIL, may_be_served
 from jobs.states import FINAL_STATES, AttemptOutcome, Standing, State, Step, Stop
 from jobs.store import missing
 from jobs.unexpected import CODE, Unexpected
@@ -410,7 +411,7 @@ def _in_line(session: Session, job: Job, known: Installation) -> Explanation:
 
 def _part_of(session: Session, job: Job) -> float:
     """Which part of the calls its producer gets now, by the shares of those that have jobs in line."""
-    served = may_be_served()
+    served = may_be_served().owners
     owner = job.producer_id or uuid.UUID(int=0)
     its = func.max(served.c.weight).filter(served.c.owner == owner)
     part: float | None = session.scalar(select(its / func.sum(served.c.weight)))

@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import (
-    CTE,
     ColumnElement,
     Double,
     Row,
@@ -48,7 +47,7 @@ from jobs.models import (
 )
 from jobs.parked import IS_OVER_BUDGET, WAITS_FOR_ITS_BATCH
 from jobs.schedules.late import Lateness, late_runs
-from jobs.shares import line_of, may_be_served
+from jobs.shares import Served, line_of, may_be_served
 from jobs.snapshots import oldest_snapshot
 from jobs.states import AttemptOutcome, Priority, Standing, State, Step
 from jobs.store import missing
@@ -188,11 +187,15 @@ HELD = (
 )
 
 
-def _first(served: CTE, priority: Priority) -> ColumnElement[float]:
+def _first(served: Served, priority: Priority) -> ColumnElement[float]:
     """Of each producer's first job, how long the longest waits. Those of suspended ones wait for a person."""
-    its = line_of(served.c.owner).with_only_columns(JOBS.c.scheduled_at).where(JOBS.c.priority == priority)
-    first = its.limit(1).lateral(f"first_{priority.name}")
-    waits = select(_ago(func.min(first.c.scheduled_at))).select_from(served).join(first, true())
+    lines, owners = served.lines, served.owners
+    first = line_of(lines).with_only_columns(JOBS.c.scheduled_at).limit(1).lateral(f"first_{priority.name}")
+    waits = (
+        select(_ago(func.min(first.c.scheduled_at)))
+        .select_from(lines.join(owners, owners.c.owner == lines.c.owner).join(first, true()))
+        .where(lines.c.priority == priority)
+    )
     return waits.scalar_subquery()
 
 

@@ -2,8 +2,9 @@
 
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, Insert, Interval, Text, and_, bindparam, cast, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from jobs.database import Database
@@ -41,19 +42,31 @@ def circuit_is_open(limit: type[Limit]) -> ColumnElement[bool]:
     return and_(limit.circuit_until.is_not(None), of_late)
 
 
+def _keep() -> Insert:
+    since, rests_for, circuit_for = (
+        cast(bindparam(name, type_=Interval), Interval) for name in ("slow_since", "rests_for", "circuit_for")
+    )
+    figures = ("level", "top", "open_calls", "waiting", "calls_per_second", "latency_seconds")
+    values: dict[str, ColumnElement[Any]] = {
+        name: bindparam(name, type_=LIMITS.c[name].type) for name in figures
+    }
+    values |= {
+        "slow_at": func.now() - since,
+        "rests_until": func.now() + rests_for,
+        "circuit_until": func.now() + circuit_for,
+    }
+    new = insert(LIMITS).values(account=bindparam("account", type_=Text), **values)
+    changed = {name: new.excluded[name] for name in values} | {"seen_at": func.now()}
+    return new.on_conflict_do_update(index_elements=["account"], set_=changed)
+
+
+KEEP = _keep()
+
+
 def keep(database: Database, account: str, standing: Standing) -> None:
     """Write down how the account's limit stands now."""
-    values = asdict(standing)
-    since, rests_for, circuit_for = (values.pop(name) for name in ("slow_since", "rests_for", "circuit_for"))
-    values |= {
-        "slow_at": None if since is None else func.now() - since,
-        "rests_until": None if rests_for is None else func.now() + rests_for,
-        "circuit_until": None if circuit_for is None else func.now() + circuit_for,
-    }
-    new = insert(LIMITS).values(account=account, **values)
-    database.execute(
-        new.on_conflict_do_update(index_elements=["account"], set_=values | {"seen_at": func.now()})
-    )
+    values = asdict(standing) | {"account": account}
+    database.execute(KEEP, values)
 
 
 def find(database: Database, account: str) -> tuple[float, float | None] | None:

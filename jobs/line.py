@@ -11,12 +11,13 @@ from sqlalchemy import (
     CTE,
     ColumnElement,
     DateTime,
+    Double,
     Integer,
     Interval,
+    Row,
     Select,
     Subquery,
     Text,
-    Update,
     Uuid,
     any_,
     bindparam,
@@ -34,11 +35,13 @@ from jobs.blocking import BATCH_IS_BLOCKED, BLOCKED
 from jobs.chosen import is_among
 from jobs.cut_off import IS_CUT_OFF
 from jobs.database import Database
-from jobs.downloads import UNBOUNDED, Downloads, over_bound
+from jobs.downloads import Downloads, over_bound, was_handed_out_long_ago
+from jobs.line_marks import LineMarks
+from jobs.line_walk import OWNER_OF_JOB, Line, lines_in_line
 from jobs.marks import Marks
 from jobs.models import ACCOUNTS, BATCHES, BREAKER, JOBS, LINE, WORKERS, constant
 from jobs.parked import IS_ANY_PARKED
-from jobs.shares import OWNER_OF_JOB
+from jobs.prepared import Prepared
 from jobs.states import Standing, State, Step, Stop
 from jobs.store.ledger import DAY_IS_SPENT
 from jobs.store.serving import IS_BOUGHT, NO_SHELF, HandedOut, Shelf
@@ -60,6 +63,7 @@ RUNNING = constant(State.RUNNING)
 # Producers that have no turn in this statement.
 LEFT_OUT = bindparam("left_out", type_=ARRAY(Uuid))
 
+BOTH = (False, True)
 # How a job leaves the line for a worker.
 WAYS = (Standing.HANDED_OUT, Standing.SERVING)
 
@@ -73,7 +77,7 @@ WAKE = (
     update(JOBS)
     .where(is_among(JOBS.c.id, DUE.limit(MOST_WOKEN).with_for_update(skip_locked=True)))
     .values(standing=IN_LINE)
-    .returning(JOBS.c.id)
+    .returning(JOBS.c.step, OWNER_OF_JOB.label("owner"), JOBS.c.priority, JOBS.c.place)
 )
 
 COPIES_IN_LINE = (
@@ -111,21 +115,21 @@ def _handed(chosen: Select[Any], standing: ColumnElement[str], *which: ColumnEle
     )
 
 
-def _calls() -> Select[uuid.UUID, int, str, uuid.UUID]:
+def _calls(*, marked: bool, bounded: bool) -> Select[uuid.UUID, int, str, uuid.UUID]:
     """The first in line. Instead those of a batch that is blocked are parked, once for as long as it is, and
     those over their producer's bound on downloads stand aside.
 
     Each counts against its producer's share. If what cannot go did not, its producer would stay the first,
     and the others would have no turn until all of it is out of the way.
     """
-    served = shares.may_be_served()
+    served = shares.may_be_served(marked=marked)
     chosen = shares.next_in_line(served, besides=LEFT_OUT).cte("chosen")
     handed = _handed(
         select(chosen.c.id),
         case(
             (BATCH_IS_BLOCKED, PARKED),
             (IS_BOUGHT, SERVING),
-            (is_among(JOBS.c.id, over_bound(chosen)), SOURCE_LIMIT),
+            *([(is_among(JOBS.c.id, over_bound(chosen)), SOURCE_LIMIT)] if bounded else []),
             else_=HANDED_OUT,
         ),
     )
@@ -140,7 +144,7 @@ def _calls() -> Select[uuid.UUID, int, str, uuid.UUID]:
     )
     return (
         shares.in_turn(served, handed)
-        .add_columns(handed.c.standing, handed.c.owner)
+        .add_columns(handed.c.standing, handed.c.owner, handed.c.priority, handed.c.place)
         .add_cte(shares.charge(served, went).cte("charged"), shares.pass_time(served, went).cte("passed"))
     )
 
@@ -151,36 +155,49 @@ def _copies(in_line: Select[uuid.UUID]) -> Select[uuid.UUID, int]:
     return select(handed.c.id, handed.c.fence).order_by(handed.c.result_expires_at)
 
 
-def _bought() -> Select[uuid.UUID, int]:
+def _bought(*, marked: bool) -> Select[uuid.UUID, int]:
     """Those of the first in line that need no call.
 
     The present of their line stays where it is: who is passed over would come behind who is enqueued next.
     """
-    served = shares.may_be_served()
+    served = shares.may_be_served(marked=marked)
     chosen = shares.next_in_line(served).cte("chosen")
-    return shares.in_turn(served, _handed(select(chosen.c.id), SERVING, IS_BOUGHT, not_(BATCH_IS_BLOCKED)))
+    handed = _handed(select(chosen.c.id), SERVING, IS_BOUGHT, not_(BATCH_IS_BLOCKED))
+    return shares.in_turn(served, handed).add_columns(handed.c.owner, handed.c.priority, handed.c.place)
 
 
-def _park() -> Update:
-    """What else of these owners' lines is blocked, near their heads."""
-    asked = func.unnest(bindparam("owners", type_=ARRAY(Uuid))).table_valued(column("owner", Uuid))
-    owners = asked.render_derived(name="owners")
-    near = shares.line_of(owners.c.owner).add_columns(JOBS.c.batch_id)
+def _park() -> Select[uuid.UUID, int, float]:
+    """What else of these lines is blocked, from these places on; the last place of each that was."""
+    asked = func.unnest(
+        bindparam("owners", type_=ARRAY(Uuid)),
+        bindparam("priorities", type_=ARRAY(Integer)),
+        bindparam("places", type_=ARRAY(Double)),
+    ).table_valued(column("owner", Uuid), column("priority", Integer), column("place", Double))
+    lines = asked.render_derived(name="lines")
+    near = shares.line_of(lines).add_columns(JOBS.c.batch_id)
     its = near.limit(bindparam("each", type_=Integer)).lateral("its")
-    head = select(its.c.id, its.c.batch_id).select_from(owners).join(its, true()).subquery()
+    head = select(its.c.id, its.c.batch_id).select_from(lines).join(its, true()).subquery()
     blocked = select(head.c.id).join(BATCHES, BATCHES.c.id == head.c.batch_id).where(BLOCKED)
     # Whoever cancels them has locked them, in another order.
     free = select(JOBS.c.id).where(is_among(JOBS.c.id, blocked)).with_for_update(skip_locked=True)
-    return (
+    line = (OWNER_OF_JOB.label("owner"), JOBS.c.priority)
+    parked = (
         update(JOBS)
         .where(is_among(JOBS.c.id, free), JOBS.c.standing == IN_LINE, BATCH_IS_BLOCKED)
         .values(standing=PARKED)
+        .returning(*line, JOBS.c.place)
+        .cte("parked")
     )
+    its_line = (parked.c.owner, parked.c.priority)
+    return select(*its_line, func.max(parked.c.place).label("place")).group_by(*its_line)
 
 
 PARK = _park()
-HAND_OUT_CALLS = _calls()
-HAND_OUT_BOUGHT = _bought()
+# By whether lines are marked, and whether a producer's bound on downloads may keep a job where it is.
+HAND_OUT_CALLS = {
+    (marked, bounded): Prepared(_calls(marked=marked, bounded=bounded)) for marked in BOTH for bounded in BOTH
+}
+HAND_OUT_BOUGHT = {marked: Prepared(_bought(marked=marked)) for marked in BOTH}
 HAND_OUT_COPIES = _copies(COPIES_IN_LINE)
 HAND_OUT_DYING = _copies(COPIES_DYING)
 
@@ -189,7 +206,8 @@ HAND_OUT_DYING = _copies(COPIES_DYING)
 class Survey:
     """What there is to do: whether jobs are due to rejoin the line, and for each step whether any stand in
     line and how many are outstanding, that is handed out or running. `serving` jobs are handed out without
-    a need for a call.
+    a need for a call; `long_out` of those at the step `call` were handed out so long ago that they may be on
+    their way from a slow source.
 
     Calls may go out for the accounts in `open_accounts`, unless the line is `paused`, a breaker is open
     (`stops`) or the day's budget `spent`. `parked` says that there are parked jobs, whether or not they may
@@ -209,6 +227,7 @@ class Survey:
     in_line: dict[Step, bool]
     outstanding: dict[Step, int]
     serving: int
+    long_out: int
 
     @property
     def away(self) -> bool:
@@ -225,8 +244,10 @@ class Survey:
         return bool(self.open_accounts) and not (self.paused or self.spent)
 
 
-def _is_in_line(step: Step) -> ColumnElement[bool]:
-    return select(JOBS.c.id).where(JOBS.c.standing == IN_LINE, JOBS.c.step == constant(step)).exists()
+def _is_in_line(step: Step, *, marked: bool) -> ColumnElement[bool]:
+    if step is Step.CALL:
+        return select(lines_in_line(marked=marked).c.owner).exists()
+    return COPIES_IN_LINE.order_by(None).exists()
 
 
 def _outstanding(name: str, *which: ColumnElement[bool]) -> Subquery:
@@ -237,18 +258,21 @@ def _outstanding(name: str, *which: ColumnElement[bool]) -> Subquery:
             *(func.count().filter(JOBS.c.step == constant(step), serving.is_not(True)) for step in Step),
             func.count().filter(serving),
             func.min(JOBS.c.scheduled_at),
+            func.count().filter(
+                JOBS.c.step == constant(Step.CALL), was_handed_out_long_ago(JOBS.c.scheduled_at)
+            ),
         )
         .where(*which, JOBS.c.scheduled_at >= bindparam("since", type_=DateTime(timezone=True)))
         .subquery(name)
     )
 
 
-def _survey() -> Select[*tuple[Any, ...]]:
+def _survey(*, marked: bool) -> Select[*tuple[Any, ...]]:
     # In the order of their indexes, and each looked through once.
     handed_out = _outstanding("handed_out", JOBS.c.standing.in_([HANDED_OUT, SERVING]))
     running = _outstanding("running", JOBS.c.state == RUNNING)
-    *handed, serving, first_handed = handed_out.c
-    *ran, _, first_running = running.c
+    *handed, serving, first_handed, long_handed = handed_out.c
+    *ran, _, first_running, long_running = running.c
     return select(
         DUE.exists(),
         select(func.array_agg(ACCOUNTS.c.name))
@@ -266,16 +290,23 @@ def _survey() -> Select[*tuple[Any, ...]]:
         func.now(),
         func.least(first_handed, first_running),
         serving,
-        *(_is_in_line(step) for step in Step),
+        long_handed + long_running,
+        *(_is_in_line(step, marked=marked) for step in Step),
         *(handed[n] + ran[n] for n in range(len(Step))),
     ).select_from(handed_out.join(running, true()))
 
 
-SURVEY = _survey()
+SURVEY = {marked: Prepared(_survey(marked=marked)) for marked in BOTH}
 
 
 def survey(
-    database: Database, accounts: Sequence[str], day_budget: int | None = None, marks: Marks | None = None
+    database: Database,
+    accounts: Sequence[str],
+    day_budget: int | None = None,
+    marks: Marks | None = None,
+    lines: LineMarks | None = None,
+    *,
+    lease: timedelta = timedelta(0),
 ) -> Survey:
     """Look, in one query, at all that a dispatcher must know before it moves anything.
 
@@ -283,12 +314,15 @@ def survey(
     """
     marks = marks or Marks()
     marks.begin()
-    asked: dict[str, Any] = {"accounts": list(accounts), "day_budget": day_budget}
+    asked: dict[str, Any] = {"accounts": list(accounts), "day_budget": day_budget, "lease": lease}
     asked |= {"since": marks.outstanding, "due_since": marks.due}
-    row = database.execute(SURVEY, asked).one()
+    if lines is not None:
+        lines.look(database)
+        asked |= lines.as_parameters()
+    row: Sequence[Any] = SURVEY[lines is not None and lines.are_set].on(database, asked).one()
     due, open_accounts, paused, stops, cut_off, spent, parked, limited, waiting, *rest = row
-    now, first, serving, *by_step = rest
-    marks.take(now, first, due=due)
+    now, first, serving, long_out, *by_step = rest
+    marks.take(now, first, lease, due=due)
     steps = len(Step)
     return Survey(
         due=due,
@@ -303,13 +337,17 @@ def survey(
         in_line=dict(zip(Step, map(bool, by_step[:steps]), strict=True)),
         outstanding=dict(zip(Step, by_step[steps:], strict=True)),
         serving=serving,
+        long_out=long_out,
     )
 
 
-def wake(database: Database, marks: Marks | None = None) -> int:
+def wake(database: Database, marks: Marks | None = None, lines: LineMarks | None = None) -> int:
     """Put jobs back in line that rested long enough or whose message was never claimed; returns how many."""
     since = (marks or Marks()).due
-    return len(database.scalars(WAKE, {"due_since": since}).all())
+    rows = database.execute(WAKE, {"due_since": since}).all()
+    if lines is not None:
+        lines.entered(row for row in rows if row.step == Step.CALL)
+    return len(rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +369,7 @@ def hand_out(
     shelf: Shelf | None = None,
     room: int = 0,
     downloads: Callable[[], Downloads] | None = None,
+    lines: LineMarks | None = None,
 ) -> Turns:
     """Take the first in line, by their producers' shares, until `count` of them are for a call.
 
@@ -341,12 +380,16 @@ def hand_out(
     """
     turns = Turns([], [])
     left_out: set[uuid.UUID] = set()
+    lines = LineMarks() if lines is None else lines
     on_the_shelf = shelf.as_parameters() if shelf else NO_SHELF
     for _ in range(MOST_ROUNDS):
         left = count - len(turns.calls)
-        bounds = downloads().as_parameters() if downloads is not None else UNBOUNDED
-        asked = {"count": left, "lease": lease, "left_out": list(left_out), **on_the_shelf, **bounds}
-        rows = database.execute(HAND_OUT_CALLS, asked).all()
+        bounds = downloads() if downloads is not None else None
+        asked = {"count": left, "lease": lease, "left_out": list(left_out), **on_the_shelf}
+        if is_bounded := bounds is not None and bounds.may_bind(left):
+            asked |= bounds.as_parameters()
+        rows = HAND_OUT_CALLS[lines.are_set, is_bounded].on(database, asked | lines.as_parameters()).all()
+        lines.left(rows)
         calls, served = (
             [(row.id, row.fence) for row in rows if row.standing == standing] for standing in WAYS
         )
@@ -359,10 +402,27 @@ def hand_out(
             if len(turns.served) >= room:
                 break
             more = {"count": room - len(turns.served), "lease": lease, **on_the_shelf}
-            turns.served.extend((row.id, row.fence) for row in database.execute(HAND_OUT_BOUGHT, more))
-        if owners := list({row.owner for row in rows if row.standing == Standing.PARKED}):
-            database.execute(PARK, {"owners": owners, "each": MOST_PARKED // len(owners)})
+            bought = HAND_OUT_BOUGHT[lines.are_set].on(database, more | lines.as_parameters()).all()
+            lines.left(bought)
+            turns.served.extend((row.id, row.fence) for row in bought)
+        _park_more(database, [row for row in rows if row.standing == Standing.PARKED], lines)
     return turns
+
+
+def _park_more(database: Database, parked: Sequence[Row[Any]], lines: LineMarks) -> None:
+    """Park what else is blocked in the lines of these jobs, behind them."""
+    places: dict[Line, float] = {}
+    for row in parked:
+        line = (row.owner, row.priority)
+        places[line] = min(row.place, places.get(line, row.place))
+    if places:
+        asked = {
+            "owners": [owner for owner, _ in places],
+            "priorities": [priority for _, priority in places],
+            "places": list(places.values()),
+            "each": MOST_PARKED // len(places),
+        }
+        lines.left(database.execute(PARK, asked))
 
 
 def hand_out_calls(database: Database, count: int, *, lease: timedelta) -> HandedOut:

@@ -16,7 +16,8 @@ class Marks:
     none that is due.
 
     A job is handed out with the end of its lease, which a claim leaves as it is: nothing comes in before the
-    first of them that is there now. What rests is never due before the moment at which it was put to rest.
+    first of them that is there now, or before the end of a lease that begins now. What rests
+    is never due before the moment at which it was put to rest.
     """
 
     def __init__(self) -> None:
@@ -30,8 +31,10 @@ class Marks:
             self._all_at = now + ALL_EVERY_S
             self.outstanding = self.due = EVER
 
-    def take(self, now: datetime, first: datetime | None, *, due: bool) -> None:
-        """After it: Postgres' time, when the first outstanding job's lease ends, whether any job was due."""
-        self.outstanding = (first or now) - MARGIN
+    def take(self, now: datetime, first: datetime | None, lease: timedelta, *, due: bool) -> None:
+        """After it: Postgres' time, when the first outstanding job's lease ends, how long leases are, and
+        whether any job was due.
+        """
+        self.outstanding = min(first or now + lease, now + lease) - MARGIN
         if not due:
             self.due = now - DUE_MARGIN

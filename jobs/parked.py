@@ -27,6 +27,8 @@ from sqlalchemy import (
 from jobs.blocking import BLOCKED, IS_CANCELLED
 from jobs.chosen import is_among
 from jobs.database import Database
+from jobs.line_marks import LineMarks
+from jobs.line_walk import OWNER_OF_JOB
 from jobs.models import ATTEMPTS, BATCHES, JOBS, constant
 from jobs.shares import present_of
 from jobs.states import Standing, State, Step
@@ -55,6 +57,7 @@ HAS_CREDITS = or_(BATCHES.c.budget.is_(None), BATCHES.c.spent < BATCHES.c.budget
 BATCH = bindparam("batch", type_=Uuid)
 THE_BATCH = BATCHES.c.id == BATCH
 PRESENT = present_of(BATCHES.c.producer_id)
+STANDS = (OWNER_OF_JOB.label("owner"), JOBS.c.priority, JOBS.c.place)
 BACK = {
     "state": QUEUED,
     "standing": IN_LINE,
@@ -102,7 +105,7 @@ def _bring_back() -> Update:
             is_among(JOBS.c.id, first), IS_PARKED, THE_BATCH, not_(BLOCKED), JOBS.c.batch_id == BATCHES.c.id
         )
         .values(place=JOBS.c.place + func.coalesce(BATCHES.c.shift, 0.0), **BACK)
-        .returning(JOBS.c.id)
+        .returning(*STANDS)
     )
 
 
@@ -144,7 +147,7 @@ def _bring_back_within_budget() -> Update:
         update(JOBS)
         .where(JOBS.c.id == going.c.id, IS_PARKED, JOBS.c.batch_id == behind.c.id)
         .values(place=behind.c.last_place - (going.c.jobs - going.c.n) / behind.c.weight, **BACK)
-        .returning(JOBS.c.id)
+        .returning(*STANDS)
     )
 
 
@@ -184,14 +187,14 @@ class _Round:
         self._after = NIL
         self._unfinished: list[uuid.UUID] = []
 
-    def bring_back(self, database: Database) -> int:
+    def bring_back(self, database: Database, lines: LineMarks | None) -> int:
         half = MOST_BATCHES // 2
         begun, later = self._unfinished[:half], self._unfinished[half:]
         going, cancelled = self._next(database, MOST_BATCHES - len(begun))
         self._unfinished = later
         moved = sum(self._withdraw(database, batch_id) for batch_id in cancelled)
         now = dict.fromkeys(begun + [each for each in going if each not in later])
-        return moved + sum(self._bring_back(database, batch_id) for batch_id in now)
+        return moved + sum(self._bring_back(database, batch_id, lines) for batch_id in now)
 
     def _next(self, database: Database, most: int) -> tuple[list[uuid.UUID], list[uuid.UUID]]:
         """The next batches whose jobs may go, and those that are cancelled; so many of both at most."""
@@ -207,18 +210,23 @@ class _Round:
     def _withdraw(self, database: Database, batch_id: uuid.UUID) -> int:
         return cancel_all(database, database.scalars(self._kind.some, {"batch": batch_id}).all())
 
-    def _bring_back(self, database: Database, batch_id: uuid.UUID) -> int:
-        moved = _bring_some_back(database, batch_id, self._kind)
+    def _bring_back(self, database: Database, batch_id: uuid.UUID, lines: LineMarks | None) -> int:
+        moved = _bring_some_back(database, batch_id, self._kind, lines)
         if moved == MOST_BROUGHT_BACK:
             self._unfinished.append(batch_id)
         return moved
 
 
-def _bring_some_back(database: Database, batch_id: uuid.UUID, kind: _Kind) -> int:
+def _bring_some_back(
+    database: Database, batch_id: uuid.UUID, kind: _Kind, lines: LineMarks | None = None
+) -> int:
     its = {"batch": batch_id}
     if kind.are_shifted:
         database.execute(SHIFT, its)
-    moved = len(database.scalars(kind.bring_back, its).all())
+    rows = database.execute(kind.bring_back, its).all()
+    moved = len(rows)
+    if lines is not None:
+        lines.entered(rows)
     if kind.are_shifted and moved < MOST_BROUGHT_BACK:
         database.execute(ALL_BACK, its)
     return moved
@@ -235,13 +243,13 @@ class Parked:
     def __init__(self) -> None:
         self._rounds = [_Round(WAITING), _Round(WITHOUT_CREDITS)]
 
-    def bring_back(self, database: Database) -> int:
+    def bring_back(self, database: Database, lines: LineMarks | None = None) -> int:
         """Put jobs back in line whose batch lets them go on now; returns how many.
 
         Those of a batch that was cancelled meanwhile are withdrawn. What waited for its batch comes in behind
         what is in line now; what waited for credits behind the rest of its batch, within its budget.
         """
-        return sum(each.bring_back(database) for each in self._rounds)
+        return sum(each.bring_back(database, lines) for each in self._rounds)
 
 
 def unpark(database: Database) -> int:

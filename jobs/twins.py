@@ -34,6 +34,8 @@ from sqlalchemy import (
 from jobs.blocking import BATCH_IS_BLOCKED, PRODUCER_IS_SUSPENDED, is_suspended
 from jobs.database import Database
 from jobs.downloads import is_on_the_web
+from jobs.line_marks import LineMarks
+from jobs.line_walk import OWNER_OF_JOB
 from jobs.models import JOBS, constant
 from jobs.states import Standing, State, Step
 from jobs.walks import walk_of
@@ -168,7 +170,7 @@ def _wake() -> Update:
             waits_for=case((waits_on, ranked.c.first), else_=JOBS.c.waits_for),
             scheduled_at=func.now(),
         )
-        .returning(JOBS.c.id)
+        .returning(JOBS.c.standing, OWNER_OF_JOB.label("owner"), JOBS.c.priority, JOBS.c.place)
     )
 
 
@@ -186,6 +188,7 @@ LEND = (
     .values(
         priority=bindparam("its_priority", type_=SmallInteger), place=bindparam("its_place", type_=Double)
     )
+    .returning(OWNER_OF_JOB.label("owner"), JOBS.c.priority, JOBS.c.place)
 )
 IS_LEFT = and_(
     IS_WAITING,
@@ -196,9 +199,12 @@ IS_LEFT = and_(
 )
 
 
-def wake_twins_of(database: Database, buyer: uuid.UUID) -> int:
+def wake_twins_of(database: Database, buyer: uuid.UUID, lines: LineMarks | None = None) -> int:
     """Let twins go on that wait for this job, unless it buys; returns how many were moved."""
-    return len(database.scalars(WAKE, {"buyer": buyer}).all())
+    rows = database.execute(WAKE, {"buyer": buyer}).all()
+    if lines is not None:
+        lines.entered(row for row in rows if row.standing == Standing.IN_LINE)
+    return len(rows)
 
 
 def left_by_their_buyers(database: Database, most: int, job_id: uuid.UUID | None = None) -> Sequence[Any]:
@@ -224,7 +230,7 @@ class Twins:
     def __init__(self) -> None:
         self._after = NIL
 
-    def look(self, database: Database) -> int:
+    def look(self, database: Database, lines: LineMarks | None = None) -> int:
         """Wake whose buyer is done, give each buyer its twins' best place; returns how many moved."""
         rows = database.execute(WALK, {"after": self._after, "most": MOST_LOOKED_AT}).all()
         self._after = rows[-1].waits_for if len(rows) == MOST_LOOKED_AT else NIL
@@ -235,8 +241,10 @@ class Twins:
                 break
             before = row.waits_for
             if not row.under_way:
-                moved += wake_twins_of(database, row.waits_for)
+                moved += wake_twins_of(database, row.waits_for, lines)
             elif row.is_behind:
                 lent = {"its_priority": row.priority, "its_place": row.place}
-                database.execute(LEND, {"buyer": row.waits_for} | lent)
+                borrowers = database.execute(LEND, {"buyer": row.waits_for} | lent).all()
+                if lines is not None:
+                    lines.entered(borrowers)
         return moved

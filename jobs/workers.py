@@ -9,6 +9,7 @@ from sqlalchemy import (
     ARRAY,
     ColumnElement,
     Integer,
+    Interval,
     Uuid,
     bindparam,
     exists,
@@ -24,7 +25,7 @@ from sqlalchemy.orm import aliased
 from sqlalchemy.sql.dml import ReturningInsert
 
 from jobs.database import Database
-from jobs.models import WORKERS, Attempt, Job, Worker
+from jobs.models import JOBS, WORKERS, Attempt, Job, Worker, constant
 from jobs.outcomes import Hold, Outcome, Snooze, Unknown, WorkerDied
 from jobs.states import AttemptOutcome, ReturnForm, State, Step
 from jobs.store import Bounds, Claim, settle
@@ -40,6 +41,18 @@ SAID_GOODBYE = (
     select(Worker.id).where(Worker.id == Job.worker_id, Worker.left_at.is_not(None)).correlate(Job).exists()
 )
 NEVER_HEARD = datetime.min.replace(tzinfo=UTC)
+
+RUNNING = constant(State.RUNNING)
+_HOLDERS = select(JOBS.c.worker_id).where(JOBS.c.state == RUNNING).distinct().subquery()
+HOLDERS = select(_HOLDERS.c.worker_id, WORKERS.c.heartbeat_at, WORKERS.c.left_at).outerjoin_from(
+    _HOLDERS, WORKERS, WORKERS.c.id == _HOLDERS.c.worker_id
+)
+CALL_THREADS = select(
+    func.count(),
+    func.sum(func.coalesce(WORKERS.c.call_threads, USUAL_THREADS)).filter(WORKERS.c.cut_off_at.is_(None)),
+).where(
+    WORKERS.c.left_at.is_(None), WORKERS.c.heartbeat_at > func.now() - bindparam("within", type_=Interval)
+)
 
 JobsInHand = Collection[tuple[uuid.UUID, int]]
 """Jobs with their fences."""
@@ -105,12 +118,7 @@ def heartbeats(database: Database) -> dict[uuid.UUID, datetime | None]:
 
     One without a row is not known to have left: its heartbeat is always the same.
     """
-    holders = select(Job.worker_id).where(Job.state == State.RUNNING).distinct().subquery()
-    rows = database.execute(
-        select(holders.c.worker_id, Worker.heartbeat_at, Worker.left_at).outerjoin_from(
-            holders, Worker, Worker.id == holders.c.worker_id
-        )
-    )
+    rows = database.execute(HOLDERS)
     return {row.worker_id: None if row.left_at else row.heartbeat_at or NEVER_HEARD for row in rows}
 
 
@@ -125,11 +133,7 @@ def call_threads(database: Database, *, within: timedelta = HEARD_WITHIN) -> int
 
     A worker that does not reach the bucket carries none. One that does not say it counts as USUAL_THREADS.
     """
-    carries = func.coalesce(Worker.call_threads, USUAL_THREADS)
-    heard = select(func.count(), func.sum(carries).filter(Worker.cut_off_at.is_(None))).where(
-        Worker.left_at.is_(None), Worker.heartbeat_at > func.now() - within
-    )
-    count, threads = database.execute(heard).one()
+    count, threads = database.execute(CALL_THREADS, {"within": within}).one()
     return int(threads or 0) if count else None
 
 

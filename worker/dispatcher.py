@@ -18,6 +18,7 @@ from jobs.credits_left import CreditsLeft
 from jobs.database import connect, is_away, kind_of
 from jobs.leader import LEADER_LOCK
 from jobs.line import Survey
+from jobs.line_marks import LineMarks
 from jobs.marks import Marks
 from jobs.metrics_server import serve_metrics
 from jobs.parked import Parked
@@ -96,6 +97,7 @@ class Dispatcher:
         self._watch = HeartWatch(known.worker_silence_seconds)
         self._look_at = 0.0
         self._marks = Marks()
+        self._lines = LineMarks()
         self._parked = Parked()
         self._twins = Twins()
         self._limits = _watch_limits(known, list(self._keys))
@@ -177,14 +179,25 @@ class Dispatcher:
             accounts.ensure(connection, name)
         self._watch = HeartWatch(self._settings.worker_silence_seconds)
         self._marks = Marks()
+        self._lines = LineMarks()
         while not self._stopping.is_set():
             began = time.monotonic()
-            found = line.survey(connection, list(self._keys), self._settings.day_budget, self._marks)
+            found = self._survey(connection)
             for part in self._parts:
                 part.run(connection, found)
             metrics.TICK.observe(time.monotonic() - began)
             tick = BUSY_TICK_S if found.in_line[Step.CALL] and found.calls_may_go else TICK_S
             self._stopping.wait(max(tick - (time.monotonic() - began), 0.0))
+
+    def _survey(self, connection: Connection) -> Survey:
+        return line.survey(
+            connection,
+            list(self._keys),
+            self._settings.day_budget,
+            self._marks,
+            self._lines,
+            lease=self._lease,
+        )
 
     def _rescue(self, connection: Connection, _found: Survey) -> None:
         now = time.monotonic()
@@ -201,15 +214,15 @@ class Dispatcher:
 
     def _wake(self, connection: Connection, found: Survey) -> None:
         if found.due:
-            line.wake(connection, self._marks)
+            line.wake(connection, self._marks, self._lines)
 
     def _unpark(self, connection: Connection, found: Survey) -> None:
         if found.parked:
-            self._parked.bring_back(connection)
+            self._parked.bring_back(connection, self._lines)
 
     def _look_at_twins(self, connection: Connection, found: Survey) -> None:
         if found.waiting:
-            self._twins.look(connection)
+            self._twins.look(connection, self._lines)
 
     def _keep_limits(self, connection: Connection, _found: Survey) -> None:
         """Write down what was learned: Redis may lose it, and people want to see it."""
@@ -270,24 +283,27 @@ class Dispatcher:
         window = self._limits.window(found.open_accounts)
         metrics.WINDOW.set(window)
         look = partial(self._look_at_downloads, connection)
-        present = look()
-        # What waits for a slow server keeps no call from going out. Calls that wait for a slot look alike.
-        slow = max(present.slow - self._limits.waiting(found.open_accounts), 0)
-        room = window - found.outstanding[Step.CALL] + slow
+        room, present = window - found.outstanding[Step.CALL], None
+        if room > 0 or found.long_out:
+            present = look()
+            # What waits for a slow server keeps no call from going out; waiting for a slot looks alike.
+            room += max(present.slow - self._limits.waiting(found.open_accounts), 0)
         if room <= 0 and self._limits.probe_is_due(found.open_accounts):
             room = 1
         if room <= 0:
             self._limits.widen(found.open_accounts)
         else:
+            present = present or look()
             if found.limited:
-                self._returns.bring_back(connection, present)
+                self._returns.bring_back(connection, present, self._lines)
             turns = line.hand_out(
                 connection,
                 room,
                 lease=self._lease,
                 shelf=self._shelf,
                 room=MOST_SERVING - found.serving,
-                downloads=look,
+                downloads=downloads.first_as(present, look),
+                lines=self._lines,
             )
             self._send(Errand.CALL, turns.calls)
             self._send(Errand.SERVE, turns.served)
@@ -301,7 +317,8 @@ class Dispatcher:
         self._unfetched.one_may_call = False
         if found.limited:
             # There may be no other: nothing else comes back while calls stop.
-            self._returns.bring_back(connection, self._look_at_downloads(connection))
+            present = self._look_at_downloads(connection)
+            self._returns.bring_back(connection, present, self._lines)
         calls = line.hand_out_calls(connection, 1, lease=self._lease)
         for job_id, _ in calls:
             breaker.let_one_call(connection, job_id)

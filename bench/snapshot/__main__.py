@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from jobs import accounts, line, store, workers
 from jobs.database import connect
 from jobs.enqueueing import NewJob, enqueue_all
+from jobs.line_marks import LineMarks
 from jobs.marks import Marks
 from jobs.outcomes import StoredObject, Succeeded
 from jobs.states import AttemptOutcome
@@ -51,7 +52,7 @@ class Way:
         self._connection = connection
         accounts.ensure(connection, ACCOUNT)
         self._worker = workers.register(connection, host="bench", pid=1)
-        self._marks = Marks()
+        self._marks, self._lines = Marks(), LineMarks()
         pid = connection.scalar(text("SELECT pg_backend_pid()"))
         self._session = psutil.Process(pid)
 
@@ -62,10 +63,10 @@ class Way:
             dispatch = settle = 0.0
             for _ in range(A_PART // A_TICK):
                 began = self._seconds()
-                line.survey(self._connection, [ACCOUNT], marks=self._marks)
-                handed_out = line.hand_out(self._connection, A_TICK, lease=LEASE).calls
+                line.survey(self._connection, [ACCOUNT], marks=self._marks, lines=self._lines, lease=LEASE)
+                turns = line.hand_out(self._connection, A_TICK, lease=LEASE, lines=self._lines)
                 handed = self._seconds()
-                self._carry(handed_out)
+                self._carry(turns.calls)
                 dispatch += handed - began
                 settle += self._seconds() - handed
             cost.dispatch.append(dispatch)

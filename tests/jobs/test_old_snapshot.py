@@ -78,9 +78,10 @@ class TestBesideAnOldSnapshot:
             text("UPDATE jobs SET scheduled_at = now() + interval '2 minutes' WHERE state = 'running'")
         )
         assert line.survey(own, [ACCOUNT], marks=marks).outstanding[Step.CALL] == 1
-        asked: dict[str, Any] = {"accounts": [], "day_budget": None}
+        asked: dict[str, Any] = {"accounts": [], "day_budget": None, "lease": LEASE}
+        survey = explained(line.SURVEY[False].statement)
         far, near = (
-            own.scalar(explained(line.SURVEY), asked | {"since": since.outstanding, "due_since": since.due})
+            own.scalar(survey, asked | {"since": since.outstanding, "due_since": since.due})
             for since in (Marks(), marks)
         )
         assert buffers(near[0]["Plan"]) < buffers(far[0]["Plan"]) * 0.6

@@ -64,7 +64,7 @@ class Compiled:
 
     def compile(self, dialect: Dialect) -> bytes:
         """Its text. Raises TypeError for a statement that SQLAlchemy completes at each execution."""
-        compiled = cast("SQLCompiler", self.statement.compile(dialect=dialect))
+        compiled = self.statement.compile(dialect=dialect)
         _refuse_what_is_left_to_sqlalchemy(compiled, self.statement)
         names = compiled.bind_names
         self._defaults = {name: bind.effective_value for bind, name in names.items() if not bind.required}

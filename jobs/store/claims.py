@@ -21,6 +21,7 @@ from sqlalchemy import (
     update,
 )
 
+from jobs.compiled import Compiled
 from jobs.database import Database
 from jobs.models import ATTEMPTS, BATCHES, JOBS, WORKERS, constant
 from jobs.states import ReturnForm, Standing, State, Step
@@ -115,7 +116,7 @@ IS_ITS_OWN = and_(
     .exists(),
 )
 
-CLAIM = (
+CLAIM = Compiled(
     update(JOBS)
     .where(
         JOBS.c.id == bindparam("claimed_job"),
@@ -179,9 +180,7 @@ def claim(database: Database, job_id: uuid.UUID, fence: int, worker_id: uuid.UUI
     The same worker gets the same claim again until it begins a call: it must not ask twice at once. With the
     end of its call open the job is the rescue's.
     """
-    row = database.execute(
-        CLAIM, {"claimed_job": job_id, "claimed_fence": fence, "claimed_by": worker_id}
-    ).first()
+    row = CLAIM.first(database, {"claimed_job": job_id, "claimed_fence": fence, "claimed_by": worker_id})
     if row is None:
         return None
     result = PaidResult(

@@ -1,7 +1,7 @@
 """The ledger: a line before each paid call, its end after it, and the result it brought."""
 
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 
@@ -29,6 +29,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.dml import ReturningInsert
 
 from jobs.blocking import AWAITS_APPROVAL, BATCH_IS_BLOCKED, JOB_IS_CANCELLED, PRODUCER_IS_SUSPENDED
+from jobs.compiled import Compiled
 from jobs.database import Database
 from jobs.models import ACCOUNTS, ATTEMPTS, BATCHES, JOBS, LINE, SPENDING, constant
 from jobs.pausing import IS_PAUSED, RESTS
@@ -161,8 +162,8 @@ def _begin_within_budgets() -> ReturningInsert[int]:
     return _begin(and_(day_allows, batch_allows))
 
 
-BEGIN = _begin(not_(HAS_BUDGET))
-BEGIN_WITHIN_BUDGETS = _begin_within_budgets()
+BEGIN = Compiled(_begin(not_(HAS_BUDGET)))
+BEGIN_WITHIN_BUDGETS = Compiled(_begin_within_budgets())
 
 WHY_NOT = select(
     case(
@@ -234,7 +235,7 @@ IS_HELD = JOBS.c.state == constant(State.HELD)
 STAYS = [Standing.PARKED, Standing.SOURCE_LIMIT, Standing.WAITING]
 GOES_ON = or_(IS_HELD, JOBS.c.standing.in_([constant(standing) for standing in STAYS]))
 
-RECORD = (
+RECORD = Compiled(
     update(JOBS)
     .where(
         or_(
@@ -336,7 +337,7 @@ def begin_attempt(
     statement = BEGIN_WITHIN_BUDGETS if claim.has_budget or day_budget is not None else BEGIN
     intent = {"number": number, "account": account, "image_sha256": image_sha256, "day_budget": day_budget}
     parameters = claim.as_parameters() | intent | identity(source_sha256, claim.return_form, making)
-    attempt_id: int | None = database.scalar(statement, parameters)
+    attempt_id: int | None = statement.scalar(database, parameters)
     if attempt_id is not None:
         return attempt_id
     return NotBegun(database.scalars(WHY_NOT, parameters).one())
@@ -380,7 +381,7 @@ def record_result(
     """
     paid = {"paid_url": url, "paid_lifetime": lifetime, "sent_w": sent[0], "sent_h": sent[1]}
     paid |= {"answered_after": answered_after}
-    row = database.execute(RECORD, claim.as_parameters() | _end(attempt_id, answer) | paid).first()
+    row = RECORD.first(database, claim.as_parameters() | _end(attempt_id, answer) | paid)
     if row is None:
         database.execute(CAME_TOO_LATE, {"attempt_id": attempt_id})
         return claim
@@ -397,5 +398,5 @@ def save_in_lifeboat(database: Database, claim: Claim, key: str) -> Claim:
 
 
 def _end(attempt_id: int, answer: Answer) -> dict[str, object]:
-    fields = asdict(answer) | {"message": cut(answer.message)}
-    return {"attempt_id": attempt_id} | {f"new_{name}": value for name, value in fields.items()}
+    fields = {f"new_{name}": getattr(answer, name) for name in Answer.__slots__}
+    return fields | {"attempt_id": attempt_id, "new_message": cut(answer.message)}

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Boolean, Row, and_, bindparam, case, func, literal_column, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from jobs.compiled import Compiled
 from jobs.database import Database
 from jobs.models import ATTEMPTS, JOBS, PRODUCERS, RESULTS, SOURCES
 from jobs.outcomes import Snooze, StoredObject
@@ -78,7 +79,7 @@ MADE_OTHERWISE = (
 _NEW = insert(RESULTS).from_select([*PARTS, "buyer"], select(*OF.values(), JOBS.c.id).where(FENCED))
 # Whoever bought it before is done without it (failed, held or cancelled), or waits: parked, perhaps for
 # hours, or for who buys another picture, since its source was changed.
-TAKE = (
+TAKE = Compiled(
     _NEW.on_conflict_do_update(
         index_elements=[*RESULTS.primary_key.columns],
         set_={"buyer": _NEW.excluded.buyer},
@@ -158,7 +159,7 @@ def take_result(
 ) -> Mine | Theirs | BoughtBefore:
     """Whose it is to buy the cutout of a source with this SHA-256; the cutout if it was bought before."""
     parameters = claim.as_parameters() | identity(sha256, claim.return_form, making)
-    made_otherwise = database.scalar(TAKE, parameters)
+    made_otherwise = TAKE.scalar(database, parameters)
     if made_otherwise is not None:
         return Mine(made_otherwise=made_otherwise)
     row = database.execute(FIND, parameters).first()

@@ -8,6 +8,7 @@ from sqlalchemy import CTE, ColumnElement, and_, bindparam, case, func, not_, nu
 
 from jobs.backoff import BACKOFF
 from jobs.blocking import JOB_IS_CANCELLED
+from jobs.compiled import Compiled
 from jobs.database import Database
 from jobs.models import ATTEMPTS, JOBS, constant
 from jobs.outcomes import (
@@ -47,7 +48,7 @@ LAST_SOURCE = (
     .scalar_subquery()
 )
 
-SUCCEED = (
+_SUCCEED = (
     update(JOBS)
     .where(FENCED, AT_ITS_STEP)
     .values(
@@ -90,6 +91,8 @@ LOSE = _mark("lost", func.now())
 LOSE_IF_CANCELLED = _mark("lost", func.now(), JOB_IS_CANCELLED)
 # A result that was declared lost, and that its URL gave after all.
 FIND_AGAIN = _mark("found_again", null())
+SUCCEED = Compiled(_SUCCEED)
+SUCCEED_AFTER_ALL = Compiled(_SUCCEED.add_cte(FIND_AGAIN))
 
 # An error between the call and its end in the ledger leaves that end open.
 GIVE_UP = (
@@ -150,10 +153,11 @@ BOUNDS = Bounds()
 
 def settle(database: Database, claim: Claim, outcome: Outcome, bounds: Bounds = BOUNDS) -> bool:
     """Turn what happened into the job's next state. False if the claim was lost: nothing is changed then."""
-    parameters = claim.as_parameters()
+    parameters = claim.as_parameters() | {"claimed_step": claim.step}
     if isinstance(outcome, Succeeded):
-        change = SUCCEED.add_cte(FIND_AGAIN) if claim.gone_tries else SUCCEED
         parameters |= _stored(outcome) | {"was_fetched": _was_fetched(claim, outcome)}
+        succeed = SUCCEED_AFTER_ALL if claim.gone_tries else SUCCEED
+        changed = succeed.scalar(database, parameters) is not None
     else:
         values = _values(database, claim, outcome, bounds)
         if claim.deaths and _survived(outcome):
@@ -167,8 +171,8 @@ def settle(database: Database, claim: Claim, outcome: Outcome, bounds: Bounds = 
             change = change.add_cte(LOSE_IF_CANCELLED)
         if isinstance(outcome, Unknown):
             change, parameters = change.add_cte(GIVE_UP), parameters | {"why": outcome.code}
-    parameters |= {"claimed_step": claim.step}
-    if any(database.scalar(each, parameters) is not None for each in (change, END_CANCELLED)):
+        changed = database.scalar(change, parameters) is not None
+    if changed or database.scalar(END_CANCELLED, parameters) is not None:
         return True
     # Another worker's paid result arrived meanwhile: the job goes on from there, whatever came of this call.
     again = update(JOBS).where(FENCED).values(_rest(0.0, None, None)).returning(JOBS.c.id)

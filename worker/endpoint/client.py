@@ -58,12 +58,14 @@ class EndpointClient:
             )
         self._call_url = _url(base_url, path)
         self._credits_url = _url(base_url, CREDITS_PATH)
-        self._headers = {
-            "ailabapi-api-key": api_key,
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "User-Agent": "cutout",
-        }
+        self._headers = httpx.Headers(
+            {
+                "ailabapi-api-key": api_key,
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+                "User-Agent": "cutout",
+            }
+        )
         self._transport = GuardedTransport(timeouts, keepalive_expiry_s=KEEPALIVE_EXPIRY_S)
 
     def cut_out(

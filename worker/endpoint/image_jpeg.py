@@ -14,7 +14,9 @@ from PIL import Image
 from worker.endpoint.errors import UnfitImage
 
 _MARKER = re.compile(rb"\xff+([^\x00\xff])")
-# A marker that is neither a stuffed byte nor a restart ends the pixels of a scan.
+# Neither a stuffed byte nor a filling one.
+_AMONG_PIXELS = re.compile(rb"\xff[\x01-\xfe]")
+# A marker that is no restart ends the pixels of a scan.
 _END_OF_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 _SOS, _EOI = 0xDA, 0xD9
@@ -36,13 +38,17 @@ _FILLED = {"RGB": ((128, 128, 128),), "L": (128,), "CMYK": ((127,) * 4, (128,) *
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """One pass over the pixels: its components, coefficients and missing bits, and where its data lie."""
+    """One pass over the pixels: its components, coefficients and missing bits, and where its data lie.
+
+    `restarts_at` is where the first restart among them is, `end` without one.
+    """
 
     components: tuple[int, ...]
     first: int
     last: int
     missing_bits: int
     begin: int
+    restarts_at: int
     end: int
 
 
@@ -61,12 +67,12 @@ def read_jpeg(source: bytes) -> Jpeg | None:
     frame, precision = 0, 0
     components: tuple[int, ...] = ()
     scans: list[Scan] = []
-    for marker, begin, end, pixels_end in _segments(source):
+    for marker, begin, end, restarts_at, pixels_end in _segments(source):
         if marker in _FRAMES and end - begin >= 6:  # noqa: PLR2004 - bytes before the components
             frame, precision = marker, source[begin]
             components = tuple(source[begin + 6 : end : 3])
         elif marker == _SOS and end > begin:
-            scan = _scan(source, begin, end, pixels_end)
+            scan = _scan(source, begin, end, restarts_at, pixels_end)
             if scan is not None:
                 scans.append(scan)
             if len(scans) > MOST_SCANS:
@@ -146,7 +152,7 @@ def _is_complete(jpeg: Jpeg) -> bool:
 
 def _restarts_in_order(source: bytes, scan: Scan) -> bool:
     """Whether the markers that divide a scan count from 0 to 7 over and over, none left out."""
-    restarts = _RESTART.finditer(source, scan.begin, scan.end)
+    restarts = _RESTART.finditer(source, scan.restarts_at, scan.end)
     return all(found[1][0] & 7 == number % 8 for number, found in enumerate(restarts))
 
 
@@ -156,10 +162,11 @@ def _decoded(source: bytes) -> bytes:
         return image.tobytes()
 
 
-def _segments(source: bytes) -> Iterator[tuple[int, int, int, int]]:
+def _segments(source: bytes) -> Iterator[tuple[int, int, int, int, int]]:
     """Each segment's marker, and where its content begins and ends, until the first picture's end.
 
-    The last number is where the pixels behind it end, which only a scan has.
+    The last numbers are where the pixels behind it have their first restart and where they end, which only a
+    scan has.
     """
     position = 2
     while True:
@@ -177,20 +184,23 @@ def _segments(source: bytes) -> Iterator[tuple[int, int, int, int]]:
         end = position + length
         if length < 2 or end > len(source):  # noqa: PLR2004 - the length counts itself
             return
-        pixels_end = _end_of_scan(source, end) if marker == _SOS else end
-        yield marker, position + 2, end, pixels_end
+        restarts_at, pixels_end = _end_of_scan(source, end) if marker == _SOS else (end, end)
+        yield marker, position + 2, end, restarts_at, pixels_end
         position = pixels_end
 
 
-def _end_of_scan(source: bytes, begin: int) -> int:
-    ended = _END_OF_SCAN.search(source, begin)
-    return ended.start() if ended else len(source)
+def _end_of_scan(source: bytes, begin: int) -> tuple[int, int]:
+    """Where the first restart is and where the pixels end: most have none, and are looked through once."""
+    first = _AMONG_PIXELS.search(source, begin)
+    restarts_at = first.start() if first else len(source)
+    ended = _END_OF_SCAN.search(source, restarts_at)
+    return restarts_at, ended.start() if ended else len(source)
 
 
-def _scan(source: bytes, begin: int, end: int, pixels_end: int) -> Scan | None:
+def _scan(source: bytes, begin: int, end: int, restarts_at: int, pixels_end: int) -> Scan | None:
     number = source[begin]
     if end - begin < 4 + 2 * number:
         return None
     first, last, bits = source[begin + 1 + 2 * number : begin + 4 + 2 * number]
     components = tuple(source[begin + 1 : begin + 1 + 2 * number : 2])
-    return Scan(components, first, last, bits & 15, end, pixels_end)
+    return Scan(components, first, last, bits & 15, end, restarts_at, pixels_end)

@@ -20,7 +20,7 @@ from worker.network.errors import (
 from worker.network.patience import Patience, Wait
 from worker.network.unpacking import unpacked
 
-_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "cutout"}
+_HEADERS = httpx.Headers({"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "cutout"})
 LONGEST_VALIDATOR = 500
 
 
@@ -58,12 +58,13 @@ def fetch(
     validators = {"If-None-Match": etag, "If-Modified-Since": None if etag else last_modified}
     conditions = {name: value for name, value in validators.items() if value}
     way = _Way(deadline_s, max_redirects, check_url)
-    with _last_hop(transport, url, way, conditions) as (response, _):
+    asked = _parsed(url)
+    with _last_hop(transport, asked, way, conditions) as (response, _):
         if response.status_code == httpx.codes.NOT_MODIFIED and conditions:
             raise NotModified("as it was")
         fetched = _downloaded(response, max_bytes)
-        path = response.request.url.path
-        return fetched if response.request.url == httpx.URL(url) else replace(fetched, redirected_to=path)
+        came_from = response.request.url
+        return fetched if came_from == asked else replace(fetched, redirected_to=came_from.path)
 
 
 def fetch_pieces(
@@ -81,7 +82,7 @@ def fetch_pieces(
     With a `patience` it raises DeadlinePassed for what comes too slowly too, and once it is stopped.
     """
     way = _Way(deadline_s, max_redirects, check_url, patience)
-    with _last_hop(transport, url, way, {}) as (response, wait):
+    with _last_hop(transport, _parsed(url), way, {}) as (response, wait):
         if response.status_code != httpx.codes.OK:
             raise BadStatus(response.status_code)
         yield from _bounded(response, max_bytes, wait)
@@ -99,15 +100,14 @@ class _Way:
 
 @contextmanager
 def _last_hop(
-    transport: httpx.BaseTransport, url: str, way: _Way, conditions: Mapping[str, str]
+    transport: httpx.BaseTransport, hop: httpx.URL, way: _Way, conditions: Mapping[str, str]
 ) -> Iterator[tuple[httpx.Response, Wait | None]]:
     """The first answer that is no redirect."""
     ends_at = time.monotonic() + way.deadline_s
-    hop = _parsed(url)
     way.check_url(hop)
     for _ in range(way.max_redirects + 1):
         left = ends_at - time.monotonic()
-        headers = {**_HEADERS, **conditions}
+        headers = httpx.Headers({**_HEADERS, **conditions}) if conditions else _HEADERS
         wait = Wait(way.patience) if way.patience else None
         extensions = {"deadline_s": left, "interrupted": wait}
         request = httpx.Request("GET", hop, headers=headers, extensions=extensions)

@@ -1,0 +1,100 @@
+"""Statements that are run for each job, compiled once.
+
+For each execution SQLAlchemy looks a statement up by all of its parts and describes its result, which takes
+more CPU than the round trip. Here the text goes to psycopg as it is.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import psycopg
+from psycopg.rows import RowFactory, namedtuple_row
+from sqlalchemy import Connection, Dialect
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.types import Double, Float, Numeric, TypeEngine
+
+from jobs.database import Database
+
+BY_NAME = cast("RowFactory[Any]", namedtuple_row)
+
+
+class Compiled:
+    """One statement. All values that change are its parameters; what it returns, psycopg converts alone."""
+
+    def __init__(self, statement: UpdateBase) -> None:
+        self.statement = statement
+        self._text: bytes | None = None
+        self._defaults: dict[str, Any] = {}
+        self._processors: tuple[tuple[str, Callable[[Any], Any]], ...] = ()
+
+    def first(self, database: Database, parameters: Mapping[str, Any]) -> Any:
+        """The first row that it returns, its columns by name; None if there is none. Raises DBAPIError.
+
+        In a session, or a transaction of its own, SQLAlchemy runs it.
+        """
+        if isinstance(database, Connection):
+            fairy = database.connection
+            driver = cast("psycopg.Connection[Any]", fairy.driver_connection)
+            if driver.autocommit:
+                return self._first(database, driver, parameters)
+        return database.execute(self.statement, dict(parameters)).first()
+
+    def scalar(self, database: Database, parameters: Mapping[str, Any]) -> Any:
+        """The first column of that row; None if there is none."""
+        row = self.first(database, parameters)
+        return None if row is None else row[0]
+
+    def _first(
+        self, connection: Connection, driver: "psycopg.Connection[Any]", parameters: Mapping[str, Any]
+    ) -> Any:
+        text = self._text or self.compile(connection.dialect)
+        values = self._defaults | dict(parameters)
+        for name, process in self._processors:
+            values[name] = process(values[name])
+        cursor = driver.cursor(row_factory=BY_NAME)
+        try:
+            cursor.execute(text, values)
+            return cursor.fetchone()
+        except psycopg.Error as error:
+            # As after its own statements: a broken connection leaves the pool, and the error is a DBAPIError.
+            connection._handle_dbapi_exception(error, text.decode(), values, cursor, None)  # type: ignore[arg-type]  # noqa: SLF001
+        finally:
+            cursor.close()
+
+    def compile(self, dialect: Dialect) -> bytes:
+        """Its text. Raises TypeError for a statement that SQLAlchemy completes at each execution."""
+        compiled = self.statement.compile(dialect=dialect)
+        _refuse_what_is_left_to_sqlalchemy(compiled, self.statement)
+        names = compiled.bind_names
+        self._defaults = {name: bind.effective_value for bind, name in names.items() if not bind.required}
+        processors = {
+            name: bind.type.dialect_impl(dialect).bind_processor(dialect) for bind, name in names.items()
+        }
+        self._processors = tuple((name, process) for name, process in processors.items() if process)
+        # Last: another thread that finds it must find the rest as well.
+        self._text = str(compiled).encode()
+        return self._text
+
+
+def _refuse_what_is_left_to_sqlalchemy(compiled: SQLCompiler, statement: UpdateBase) -> None:
+    """Raises TypeError for a statement whose text or values SQLAlchemy completes at each execution."""
+    left = {
+        "lists of parameters": compiled.post_compile_params | compiled.literal_execute_params,
+        "defaults of columns": [*compiled.insert_prefetch, *compiled.update_prefetch],
+        "conversions of": [
+            column.name
+            for column in statement.exported_columns
+            if _is_converted(column.type, compiled.dialect)
+        ],
+    }
+    for what, found in left.items():
+        if found:
+            raise TypeError(f"it has {what} {found}; run it by SQLAlchemy, without Compiled")
+
+
+def _is_converted(returned: TypeEngine[Any], dialect: Dialect) -> bool:
+    # Of these it depends on what comes: only a double is a float by itself.
+    if isinstance(returned, Float | Numeric):
+        return not isinstance(returned, Double)
+    return returned.dialect_impl(dialect).result_processor(dialect, None) is not None

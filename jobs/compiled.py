@@ -1,7 +1,7 @@
-"""Statements that are run for each job, compiled once.
+"""Statements that are run for each job, or several times a second, made into text once.
 
-For each execution SQLAlchemy looks a statement up by all of its parts and describes its result, which takes
-more CPU than the round trip. Here the text goes to psycopg as it is.
+For each execution SQLAlchemy finds a statement by a key of all its parts and describes its result: that takes
+more CPU than the round trip. Here the text goes to the driver as it is.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,9 +9,11 @@ from typing import Any, cast
 
 import psycopg
 from psycopg.rows import RowFactory, namedtuple_row
-from sqlalchemy import Connection, Dialect
+from sqlalchemy import ARRAY, Dialect
+from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.selectable import SelectBase
 from sqlalchemy.types import Double, Float, Numeric, TypeEngine
 
 from jobs.database import Database
@@ -22,32 +24,18 @@ BY_NAME = cast("RowFactory[Any]", namedtuple_row)
 class Compiled:
     """One statement. All values that change are its parameters; what it returns, psycopg converts alone."""
 
-    def __init__(self, statement: UpdateBase) -> None:
+    def __init__(self, statement: UpdateBase | SelectBase) -> None:
         self.statement = statement
-        self._text: bytes | None = None
+        self._text = b""
         self._defaults: dict[str, Any] = {}
         self._processors: tuple[tuple[str, Callable[[Any], Any]], ...] = ()
 
-    def first(self, database: Database, parameters: Mapping[str, Any]) -> Any:
-        """The first row that it returns, its columns by name; None if there is none. Raises DBAPIError.
-
-        In a session, or a transaction of its own, SQLAlchemy runs it.
-        """
-        if isinstance(database, Connection):
-            fairy = database.connection
-            driver = cast("psycopg.Connection[Any]", fairy.driver_connection)
-            if driver.autocommit:
-                return self._first(database, driver, parameters)
-        return database.execute(self.statement, dict(parameters)).first()
-
-    def scalar(self, database: Database, parameters: Mapping[str, Any]) -> Any:
-        """The first column of that row; None if there is none."""
-        row = self.first(database, parameters)
-        return None if row is None else row[0]
-
-    def _first(
-        self, connection: Connection, driver: "psycopg.Connection[Any]", parameters: Mapping[str, Any]
-    ) -> Any:
+    def rows(self, database: Database, parameters: Mapping[str, Any]) -> list[Any]:
+        """The rows that it returns, their columns by name. Raises DBAPIError, as SQLAlchemy does."""
+        connection = database.connection() if isinstance(database, Session) else database
+        driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+        if not driver.autocommit and not connection.in_transaction():
+            connection.begin()
         text = self._text or self.compile(connection.dialect)
         values = self._defaults | dict(parameters)
         for name, process in self._processors:
@@ -55,12 +43,21 @@ class Compiled:
         cursor = driver.cursor(row_factory=BY_NAME)
         try:
             cursor.execute(text, values)
-            return cursor.fetchone()
+            return cursor.fetchall()
         except psycopg.Error as error:
             # As after its own statements: a broken connection leaves the pool, and the error is a DBAPIError.
             connection._handle_dbapi_exception(error, text.decode(), values, cursor, None)  # type: ignore[arg-type]  # noqa: SLF001
         finally:
             cursor.close()
+
+    def first(self, database: Database, parameters: Mapping[str, Any]) -> Any:
+        """The first row; None if there is none."""
+        return next(iter(self.rows(database, parameters)), None)
+
+    def scalar(self, database: Database, parameters: Mapping[str, Any]) -> Any:
+        """The first column of the first row; None if there is none."""
+        row = self.first(database, parameters)
+        return None if row is None else row[0]
 
     def compile(self, dialect: Dialect) -> bytes:
         """Its text. Raises TypeError for a statement that SQLAlchemy completes at each execution."""
@@ -77,13 +74,13 @@ class Compiled:
         return self._text
 
 
-def _refuse_what_is_left_to_sqlalchemy(compiled: SQLCompiler, statement: UpdateBase) -> None:
+def _refuse_what_is_left_to_sqlalchemy(compiled: SQLCompiler, statement: UpdateBase | SelectBase) -> None:
     """Raises TypeError for a statement whose text or values SQLAlchemy completes at each execution."""
     left = {
         "lists of parameters": compiled.post_compile_params | compiled.literal_execute_params,
         "defaults of columns": [*compiled.insert_prefetch, *compiled.update_prefetch],
         "conversions of": [
-            column.name
+            str(column)
             for column in statement.exported_columns
             if _is_converted(column.type, compiled.dialect)
         ],
@@ -95,6 +92,8 @@ def _refuse_what_is_left_to_sqlalchemy(compiled: SQLCompiler, statement: UpdateB
 
 def _is_converted(returned: TypeEngine[Any], dialect: Dialect) -> bool:
     # Of these it depends on what comes: only a double is a float by itself.
+    if isinstance(returned, ARRAY):
+        return _is_converted(returned.item_type, dialect)
     if isinstance(returned, Float | Numeric):
         return not isinstance(returned, Double)
     return returned.dialect_impl(dialect).result_processor(dialect, None) is not None

@@ -33,6 +33,7 @@ from sqlalchemy import (
 from jobs import shares
 from jobs.blocking import BATCH_IS_BLOCKED, BLOCKED
 from jobs.chosen import is_among
+from jobs.compiled import Compiled
 from jobs.cut_off import IS_CUT_OFF
 from jobs.database import Database
 from jobs.downloads import Downloads, over_bound, was_handed_out_long_ago
@@ -41,7 +42,6 @@ from jobs.line_walk import OWNER_OF_JOB, Line, lines_in_line
 from jobs.marks import Marks
 from jobs.models import ACCOUNTS, BATCHES, BREAKER, JOBS, LINE, WORKERS, constant
 from jobs.parked import IS_ANY_PARKED
-from jobs.prepared import Prepared
 from jobs.states import Standing, State, Step, Stop
 from jobs.store.ledger import DAY_IS_SPENT
 from jobs.store.serving import IS_BOUGHT, NO_SHELF, HandedOut, Shelf
@@ -195,9 +195,9 @@ def _park() -> Select[uuid.UUID, int, float]:
 PARK = _park()
 # By whether lines are marked, and whether a producer's bound on downloads may keep a job where it is.
 HAND_OUT_CALLS = {
-    (marked, bounded): Prepared(_calls(marked=marked, bounded=bounded)) for marked in BOTH for bounded in BOTH
+    (marked, bounded): Compiled(_calls(marked=marked, bounded=bounded)) for marked in BOTH for bounded in BOTH
 }
-HAND_OUT_BOUGHT = {marked: Prepared(_bought(marked=marked)) for marked in BOTH}
+HAND_OUT_BOUGHT = {marked: Compiled(_bought(marked=marked)) for marked in BOTH}
 HAND_OUT_COPIES = _copies(COPIES_IN_LINE)
 HAND_OUT_DYING = _copies(COPIES_DYING)
 
@@ -296,7 +296,7 @@ def _survey(*, marked: bool) -> Select[*tuple[Any, ...]]:
     ).select_from(handed_out.join(running, true()))
 
 
-SURVEY = {marked: Prepared(_survey(marked=marked)) for marked in BOTH}
+SURVEY = {marked: Compiled(_survey(marked=marked)) for marked in BOTH}
 
 
 def survey(
@@ -319,7 +319,7 @@ def survey(
     if lines is not None:
         lines.look(database)
         asked |= lines.as_parameters()
-    row: Sequence[Any] = SURVEY[lines is not None and lines.are_set].on(database, asked).one()
+    row: Sequence[Any] = SURVEY[lines is not None and lines.are_set].first(database, asked)
     due, open_accounts, paused, stops, cut_off, spent, parked, limited, waiting, *rest = row
     now, first, serving, long_out, *by_step = rest
     marks.take(now, first, lease, due=due)
@@ -388,7 +388,7 @@ def hand_out(
         asked = {"count": left, "lease": lease, "left_out": list(left_out), **on_the_shelf}
         if is_bounded := bounds is not None and bounds.may_bind(left):
             asked |= bounds.as_parameters()
-        rows = HAND_OUT_CALLS[lines.are_set, is_bounded].on(database, asked | lines.as_parameters()).all()
+        rows = HAND_OUT_CALLS[lines.are_set, is_bounded].rows(database, asked | lines.as_parameters())
         lines.left(rows)
         calls, served = (
             [(row.id, row.fence) for row in rows if row.standing == standing] for standing in WAYS
@@ -402,7 +402,7 @@ def hand_out(
             if len(turns.served) >= room:
                 break
             more = {"count": room - len(turns.served), "lease": lease, **on_the_shelf}
-            bought = HAND_OUT_BOUGHT[lines.are_set].on(database, more | lines.as_parameters()).all()
+            bought = HAND_OUT_BOUGHT[lines.are_set].rows(database, more | lines.as_parameters())
             lines.left(bought)
             turns.served.extend((row.id, row.fence) for row in bought)
         _park_more(database, [row for row in rows if row.standing == Standing.PARKED], lines)

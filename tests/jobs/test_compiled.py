@@ -12,6 +12,7 @@ from sqlalchemy.sql.dml import UpdateBase
 from jobs.compiled import Compiled
 from jobs.database import connect, patiently
 from jobs.enqueueing import NewJob, enqueue
+from jobs.line import HAND_OUT_BOUGHT, HAND_OUT_CALLS, SURVEY
 from jobs.models import JOBS, WORKERS
 from jobs.store.claims import CLAIM
 from jobs.store.ledger import BEGIN, BEGIN_WITHIN_BUDGETS, RECORD
@@ -34,7 +35,11 @@ def one(database_url: str) -> Iterator[Engine]:
 
 
 @pytest.mark.parametrize(
-    "statement", [CLAIM, BEGIN, BEGIN_WITHIN_BUDGETS, RECORD, SUCCEED, SUCCEED_AFTER_ALL, TAKE]
+    "statement",
+    [
+        *(CLAIM, BEGIN, BEGIN_WITHIN_BUDGETS, RECORD, SUCCEED, SUCCEED_AFTER_ALL, TAKE),
+        *(*HAND_OUT_CALLS.values(), *HAND_OUT_BOUGHT.values(), *SURVEY.values()),
+    ],
 )
 def test_each_is_whole_without_sqlalchemy(engine: Engine, statement: Compiled) -> None:
     """Neither a default of a column, nor a list, nor a type that SQLAlchemy converts is in it."""

@@ -13,14 +13,15 @@ from PIL import Image
 
 from worker.endpoint.errors import UnfitImage
 
-_MARKER = re.compile(rb"\xff+([^\x00\xff])")
+# Without the bytes that may fill up before it: to look for any number of them takes the square of that.
+MARKER = re.compile(rb"\xff([^\x00\xff])")
 # A marker that is neither a stuffed byte nor a restart ends the pixels of a scan.
 _END_OF_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _RESTART = re.compile(rb"\xff([\xd0-\xd7])")
-_SOS, _EOI = 0xDA, 0xD9
+SOS, EOI = 0xDA, 0xD9
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL, _PROGRESSIVE = {0xC0, 0xC1, 0xC9}, {0xC2, 0xCA}
-_ALONE = {0x01, *range(0xD0, 0xD9)}
+ALONE = {0x01, *range(0xD0, 0xD9)}
 _KINDS = {0xC3: "lossless", 0xC5: "differential", 0xC6: "differential", 0xC7: "differential lossless"}
 _COEFFICIENTS = 64
 # Encoders make some ten. Each costs a pass over all pixels, and a hostile file may have millions.
@@ -65,7 +66,7 @@ def read_jpeg(source: bytes) -> Jpeg | None:
         if marker in _FRAMES and end - begin >= 6:  # noqa: PLR2004 - bytes before the components
             frame, precision = marker, source[begin]
             components = tuple(source[begin + 6 : end : 3])
-        elif marker == _SOS and end > begin:
+        elif marker == SOS and end > begin:
             scan = _scan(source, begin, end, pixels_end)
             if scan is not None:
                 scans.append(scan)
@@ -163,13 +164,13 @@ def _segments(source: bytes) -> Iterator[tuple[int, int, int, int]]:
     """
     position = 2
     while True:
-        found = _MARKER.search(source, position)
+        found = MARKER.search(source, position)
         if found is None:
             return
         marker, position = found[1][0], found.end()
-        if marker == _EOI:
+        if marker == EOI:
             return
-        if marker in _ALONE:
+        if marker in ALONE:
             continue
         if position + 2 > len(source):
             return
@@ -177,12 +178,12 @@ def _segments(source: bytes) -> Iterator[tuple[int, int, int, int]]:
         end = position + length
         if length < 2 or end > len(source):  # noqa: PLR2004 - the length counts itself
             return
-        pixels_end = _end_of_scan(source, end) if marker == _SOS else end
+        pixels_end = end_of_scan(source, end) if marker == SOS else end
         yield marker, position + 2, end, pixels_end
         position = pixels_end
 
 
-def _end_of_scan(source: bytes, begin: int) -> int:
+def end_of_scan(source: bytes, begin: int) -> int:
     ended = _END_OF_SCAN.search(source, begin)
     return ended.start() if ended else len(source)
 

@@ -138,3 +138,25 @@ def test_results_of_a_manifest_with_several_pictures_a_product_hold_none(
         assert shop.get("/v1/jobs").status_code == 200
         body = b"".join(pieces)
     assert body.count(b"\n") >= 9000
+
+
+def test_waits_for_no_thread_that_others_wait_in(shop: httpx.Client, app: FastAPI, engine: Engine) -> None:
+    """Whoever has the connection gets a thread to go on: the others wait for a turn first, in no thread."""
+    app.state.services.threads.limiter.total_tokens = 2
+    producers = [key_for(engine, f"p{n}") for n in range(8)]
+    asked = [
+        (headers, shop.post("/v1/jobs", json={"source_url": SOURCE}, headers=headers).json()["id"])
+        for headers in producers
+    ]
+    start = threading.Barrier(len(asked))
+
+    def act(one: tuple[dict[str, str], str]) -> set[int]:
+        headers, job = one
+        start.wait()
+        return {
+            shop.post(f"/v1/jobs/{job}/cancel", headers=headers | {"Idempotency-Key": str(n)}).status_code
+            for n in range(5)
+        }
+
+    with ThreadPoolExecutor(len(asked)) as pool:
+        assert set.union(*pool.map(act, asked)) == {200}

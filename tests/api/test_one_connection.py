@@ -1,6 +1,7 @@
 """A request holds one of the connections that all requests share at most: it never waits for a second one."""
 
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from api.app import create_app
 from jobs.settings import Settings
 from jobs.storage import Bucket
 from tests.api.conftest import key_for, serve_app
-from tests.api.test_jobs import SOURCE
+from tests.api.test_jobs import SOURCE, problem_of
 from tests.support.machine import scaled
 from tests.support.plain_http import NO_TLS
 from tests.support.system import wait_until
@@ -160,3 +161,22 @@ def test_waits_for_no_thread_that_others_wait_in(shop: httpx.Client, app: FastAP
 
     with ThreadPoolExecutor(len(asked)) as pool:
         assert set.union(*pool.map(act, asked)) == {200}
+
+
+def test_is_given_back_before_a_quota_is_counted_anew(shop: httpx.Client, engine: Engine) -> None:
+    """Which is a turn of its own: the refusal does not wait for it."""
+    job = paths_of(shop)["job"]
+    shop.post(f"{job}/cancel").raise_for_status()
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE jobs SET state = 'failed', code = 'BROKEN', message = 'b' WHERE state = 'cancelled'")
+        )
+        connection.execute(text("UPDATE producers SET job_quota = 0"))
+    began = time.monotonic()
+    for asked in (
+        shop.post(f"{job}/retry"),
+        shop.post(f"{job}/retry", headers={"Idempotency-Key": "k"}),
+        shop.post("/v1/jobs", json={"source_url": SOURCE}),
+    ):
+        assert problem_of(asked, 429)["type"].endswith("quota-reached")
+    assert time.monotonic() - began < scaled(2)

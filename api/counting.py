@@ -5,13 +5,13 @@ import math
 import time
 import uuid
 from collections import OrderedDict, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from api.fresh import MOST_KEPT, Fresh
 from api.looks import Looks
 from api.schemas import BatchView, view_batch
-from jobs.batches import BatchStatus, batch_status, credits_of_batch
+from jobs.batches import BatchStatus, Pauses, batch_status, credits_of_batch
 from jobs.pace import LATEST_S, SOONEST_S, Pace
 from jobs.states import State
 
@@ -30,6 +30,11 @@ class CountedBatch:
 
     def view(self) -> BatchView:
         return view_batch(self.status, self.credits, self.eta_seconds)
+
+    def with_pauses(self, pauses: Pauses) -> "CountedBatch":
+        """The same batch after it was paused or resumed."""
+        status = replace(self.status, **pauses._asdict())
+        return replace(self, status=status, eta_seconds=None if pauses.rests else self.eta_seconds)
 
     @property
     def moving(self) -> int:

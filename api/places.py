@@ -47,13 +47,7 @@ class Places:
             raise too_many_at_once(share_of(self.most), self.what)
         if self.full:
             metrics.REFUSALS.labels(self.kind, "all").inc()
-            raise ProblemError(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "busy",
-                f"this process has {self.most} {self.what} under way, no more are taken;"
-                f" try again in {AGAIN_AFTER_S} s",
-                headers={"Retry-After": str(AGAIN_AFTER_S)},
-            )
+            raise busy(f"this process has {self.most} {self.what} under way, no more are taken")
         self._count(producer_id, 1)
         try:
             yield
@@ -74,5 +68,15 @@ def too_many_at_once(share: int, what: str) -> ProblemError:
         HTTPStatus.TOO_MANY_REQUESTS,
         "too-many-at-once",
         f"you have {share} {what} under way, the most that one producer may have; wait until one has ended",
+        headers={"Retry-After": str(AGAIN_AFTER_S)},
+    )
+
+
+def busy(why: str) -> ProblemError:
+    """The problem of anybody while producers together have taken everything."""
+    return ProblemError(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "busy",
+        f"{why}; try again in {AGAIN_AFTER_S} s",
         headers={"Retry-After": str(AGAIN_AFTER_S)},
     )

@@ -28,7 +28,7 @@ from jobs.storage import Bucket
 # With those for looks no more than a process had before there were any.
 CONNECTIONS = 40 - LOOKS
 # Moving a million jobs takes about a minute; other requests are not to wait for a thread behind it.
-# Each needs two connections.
+# Each needs two connections: one of all requests' for its portions, and one of `move_keys`.
 MOVES_AT_ONCE = 4
 # Bodies of 64 kB at most, which are in memory; larger ones count as uploads.
 SMALL_BODIES = 400
@@ -49,6 +49,8 @@ class Services:
 
     settings: Settings
     engine: Engine
+    # Each holds an idempotency key while a whole batch is moved on connections of `engine`.
+    move_keys: Engine
     bucket: Bucket
     looks: Looks
     keys: Keys
@@ -76,6 +78,7 @@ class Services:
     def close(self) -> None:
         self.last_use.stop()
         self.engine.dispose()
+        self.move_keys.dispose()
         self.looks.close()
         self.bucket.close()
 
@@ -98,11 +101,18 @@ def open_services(known: Settings) -> Services:
             of=None,
         )
 
+    move_keys = connect(
+        known.database_url.get_secret_value(),
+        connections=MOVES_AT_ONCE,
+        name="cutout-api-moves",
+        server_settings=PATIENCE,
+    )
     pace = Fresh(find_pace)
     counting = Counting(looks, pace)
     return Services(
         settings=known,
         engine=engine,
+        move_keys=move_keys,
         bucket=Bucket(known, connections=CONNECTIONS),
         looks=looks,
         keys=Keys(looks),

@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 from anyio import CapacityLimiter, to_thread
 
 from api import metrics
-from api.places import share_of, too_many_at_once
+from api.places import busy, share_of, too_many_at_once
 
 # A request that is one too many for its producer waits for an earlier one of it.
 PATIENCE_S = 10.0
@@ -36,8 +36,10 @@ class Threads:
 
     def __init__(self, pool: str, limiter: CapacityLimiter, most: int) -> None:
         self.limiter, self.share = limiter, share_of(most)
-        self._pool = pool
+        self._pool, self._most = pool, most
         self._turns: dict[uuid.UUID, _Turns] = {}
+        # Those of all producers: one more would wait in a thread for what others hold that wait for a thread.
+        self._free = asyncio.Semaphore(most)
         metrics.watch_threads(pool, limiter)
 
     async def run(self, of: uuid.UUID | None, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -54,7 +56,10 @@ class Threads:
 
     @asynccontextmanager
     async def turn(self, of: uuid.UUID, *, patience_s: float | None = PATIENCE_S) -> AsyncIterator[None]:
-        """One of the producer's turns, which wait for each other; a problem 429 if there is none in time."""
+        """One of the producer's turns, which wait for each other; a problem 429 if there is none in time.
+
+        A problem 503 if those of all producers are taken for as long.
+        """
         turns = self._turns.setdefault(of, _Turns(asyncio.Semaphore(self.share)))
         if patience_s is not None and turns.asked >= self.share + MOST_WAITING:
             raise self._refusal()
@@ -66,13 +71,27 @@ class Threads:
             except TimeoutError:
                 raise self._refusal() from None
             try:
-                yield
+                async with self._one_of_all(patience_s):
+                    yield
             finally:
                 turns.free.release()
         finally:
             turns.asked -= 1
             if not turns.asked:
                 del self._turns[of]
+
+    @asynccontextmanager
+    async def _one_of_all(self, patience_s: float | None) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(patience_s):
+                await self._free.acquire()
+        except TimeoutError:
+            metrics.REFUSALS.labels(self._pool, "all").inc()
+            raise busy(f"this process has {self._most} requests at work, no more are taken") from None
+        try:
+            yield
+        finally:
+            self._free.release()
 
     async def _run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await to_thread.run_sync(lambda: work(*args, **kwargs), limiter=self.limiter)

@@ -4,7 +4,7 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -82,6 +82,14 @@ class IngestStatus:
         return IngestState.FAILED if self.error else IngestState.READ
 
 
+class Pauses(NamedTuple):
+    """Since when a batch is paused, and by whom; `rests` says whether calls of it may not go out now."""
+
+    paused_at: datetime | None
+    paused_by_operator_at: datetime | None
+    rests: bool
+
+
 @dataclass(frozen=True, slots=True)
 class BatchStatus:
     """A batch and its jobs counted by state; every state is a key of `counts`."""
@@ -138,6 +146,12 @@ def batch_status(
         ingest=ingest,
         **batch._mapping,  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
     )
+
+
+def find_pauses(database: Database, batch_id: uuid.UUID) -> Pauses:
+    """The pauses of a batch that is there."""
+    columns = (BATCHES.c.paused_at, BATCHES.c.paused_by_operator_at, RESTS.label("rests"))
+    return Pauses(*database.execute(select(*columns).where(BATCHES.c.id == batch_id)).one())
 
 
 def is_batch_of(database: Database, batch_id: uuid.UUID, producer_id: uuid.UUID) -> bool:

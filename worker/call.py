@@ -51,11 +51,13 @@ def call(context: WorkerContext, claim: Claim) -> Claim | Outcome:
             source = obtain(context, claim)
             if not isinstance(source, Obtained):
                 return source
-            prepared = context.preparer.prepare(source.data, in_child=claim.deaths > 0)
+            prepared = context.preparer.prepare(
+                source.data, owner=claim.producer_id, in_child=claim.deaths > 0
+            )
             picture = Picture.of(source, prepared)
         answer = _buy(context, claim, picture, claim.attempts + 1, prepared_s=time.monotonic() - began)
         if isinstance(answer, Refusal) and answer.policy.verdict is Verdict.REFIT:
-            again = Picture.of(source, context.preparer.refit(source.data))
+            again = Picture.of(source, context.preparer.refit(source.data, owner=claim.producer_id))
             answer = _buy(context, claim, again, claim.attempts + 2)
     except SourceError as error:
         return error.outcome

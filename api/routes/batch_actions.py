@@ -11,19 +11,22 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from api.access import AtHand, ProducerId
+from api.counting import CountedBatch
 from api.idempotency import begin_effect, keep
 from api.openapi import problems
 from api.router import JSON, v1_router
 from api.routes.batch_looks import own_batch
-from api.routes.jobs import require_own_batch
+from api.routes.jobs import require_own_batch, unknown_batch
 from api.schemas import BatchView
 from api.services import Services
 from jobs import pausing
+from jobs.batches import find_pauses
 from jobs.moving import cancel_batch, retry_batch
 
 router = v1_router("/v1/batches/{batch_id}", "batches")
 
 Action = Callable[[Engine, uuid.UUID], object]
+Change = Callable[[Session, uuid.UUID], object]
 
 
 @router.post("/cancel", response_model=BatchView)
@@ -49,21 +52,45 @@ async def retry(batch_id: uuid.UUID, request: Request, at_hand: AtHand, producer
 @router.post("/pause", response_model=BatchView)
 async def pause(batch_id: uuid.UUID, request: Request, at_hand: AtHand, producer_id: ProducerId) -> Response:
     """Let no further call of it go out. What is out is finished and copied."""
-    return await _act(request, at_hand, batch_id, producer_id, _in_a_transaction(pausing.pause))
+    return await _act(request, at_hand, batch_id, producer_id, pausing.pause)
 
 
 @router.post("/resume", response_model=BatchView, openapi_extra=problems("paused-by-operator"))
 async def resume(batch_id: uuid.UUID, request: Request, at_hand: AtHand, producer_id: ProducerId) -> Response:
     """Let its calls go out again. What an operator paused, an operator lets go on."""
-    return await _act(request, at_hand, batch_id, producer_id, _in_a_transaction(pausing.resume))
+    return await _act(request, at_hand, batch_id, producer_id, pausing.resume)
 
 
 async def _act(
-    request: Request, at_hand: Services, batch_id: uuid.UUID, producer_id: uuid.UUID, action: Action
+    request: Request, at_hand: Services, batch_id: uuid.UUID, producer_id: uuid.UUID, change: Change
 ) -> Response:
-    return await at_hand.threads.run(
-        producer_id, _act_on_own, request, at_hand, batch_id, producer_id, action
+    before = await at_hand.counting.of(batch_id, producer_id)
+    answer = await at_hand.threads.run(
+        producer_id, _change_own, request, at_hand, batch_id, producer_id, (change, before)
     )
+    # What is remembered of the batch is older than the change.
+    await own_batch(at_hand, batch_id, producer_id, since=time.monotonic())
+    return answer
+
+
+def _change_own(
+    request: Request,
+    at_hand: Services,
+    batch_id: uuid.UUID,
+    producer_id: uuid.UUID,
+    how: tuple[Change, CountedBatch | None],
+) -> Response:
+    """The change and its answer in one transaction, on the one connection that the request has a turn at."""
+    with begin_effect(request, at_hand.engine) as session:
+        change, before = how
+        require_own_batch(session, batch_id, producer_id)
+        if before is None:
+            raise unknown_batch(batch_id)
+        change(session, batch_id)
+        after = before.with_pauses(find_pauses(session, batch_id))
+        answer = Response(after.view().model_dump_json(), media_type=JSON)
+        keep(request, answer)
+        return answer
 
 
 async def _move(
@@ -72,26 +99,19 @@ async def _move(
     """The same for what may take a minute."""
     with at_hand.moves.held(producer_id):
         return await at_hand.move_threads.run(
-            None, _act_on_own, request, at_hand, batch_id, producer_id, action
+            None, _move_own, request, at_hand, batch_id, producer_id, action
         )
 
 
-def _act_on_own(
+def _move_own(
     request: Request, at_hand: Services, batch_id: uuid.UUID, producer_id: uuid.UUID, action: Action
 ) -> Response:
-    # The action has transactions of its own, a portion each: this one holds the idempotency key meanwhile.
-    with begin_effect(request, at_hand.engine) as session:
+    # The action has transactions of its own, a portion each. Another one holds the idempotency key meanwhile:
+    # on a connection kept for it, so that nobody waits for a second one of those that all requests share.
+    with begin_effect(request, at_hand.move_keys) as session:
         require_own_batch(session, batch_id, producer_id)
         action(at_hand.engine, batch_id)
         counted = from_thread.run(partial(own_batch, at_hand, batch_id, producer_id, since=time.monotonic()))
         answer = Response(counted.view().model_dump_json(), media_type=JSON)
         keep(request, answer)
         return answer
-
-
-def _in_a_transaction(change: Callable[[Session, uuid.UUID | None], bool]) -> Action:
-    def changed(engine: Engine, batch_id: uuid.UUID) -> None:
-        with Session(engine) as session, session.begin():
-            change(session, batch_id)
-
-    return changed

@@ -5,11 +5,13 @@ brings all ids into tables of a database session of its own, so that memory here
 same source gives the same ids, whatever interrupted the reading before.
 """
 
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import cast
+from tempfile import SpooledTemporaryFile
+from typing import IO, cast
 
 import psycopg
 from sqlalchemy import Connection, Engine, text
@@ -22,6 +24,7 @@ from jobs.manifest.values import LONGEST_EXTERNAL_ID
 
 ROWS_A_COPY = 10_000
 ROWS_A_PAGE = 10_000
+KEPT_IN_MEMORY = 1_048_576
 
 TABLE = """
     CREATE TEMPORARY TABLE named_pictures (
@@ -75,6 +78,11 @@ class Names:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
+    def lines(self) -> Iterator[bytes]:
+        """All of them, a line each, for `WrittenNames`."""
+        for k, renamed in self._renamed():
+            yield json.dumps([k, renamed.external_id, renamed.lines]).encode() + b"\n"
+
     def of(self, records: Iterable[Record]) -> Iterator[Record]:
         """The source's records, each picture under its final id or rejected."""
         renamed = self._renamed()
@@ -98,6 +106,19 @@ class Names:
             if len(page) < ROWS_A_PAGE:
                 return
             after = page[-1].k
+
+
+class WrittenNames(Names):
+    """The same, read from a file of `Names.lines`: no connection is held."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def _renamed(self) -> Iterator[tuple[int, _Renamed]]:
+        self._file.seek(0)
+        for line in self._file:
+            k, external_id, lines = json.loads(line)
+            yield k, _Renamed(external_id, tuple(lines) if lines else None)
 
 
 @contextmanager
@@ -132,6 +153,15 @@ def read_names(engine: Engine, records: Iterable[Record], numbering: Numbering) 
             connection.rollback()
             connection.execute(text("DISCARD TEMP"))
             connection.commit()
+
+
+@contextmanager
+def written_names(engine: Engine, records: Iterable[Record], numbering: Numbering) -> Iterator[WrittenNames]:
+    """The same as `read_names`, for who uses them slowly: on disk, and no connection is held meanwhile."""
+    with SpooledTemporaryFile(KEPT_IN_MEMORY) as file:
+        with read_names(engine, records, numbering) as names:
+            file.writelines(names.lines())
+        yield WrittenNames(file)
 
 
 def _lines(records: Iterable[Record]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ARRAY, Engine, Text, Uuid, any_, bindparam, func, select
 from sqlalchemy.orm import Session
 
-from jobs.ingest.numbering import read_names
+from jobs.ingest.numbering import written_names
 from jobs.ingest.opening import MANY
 from jobs.ingest.source import Numbering
 from jobs.manifest import Manifest, Picture, Record, open_manifest
@@ -89,9 +89,10 @@ def write_as_input(
         manifest = _open(stack.enter_context(bucket.open(kept.key)), kept)
         records = manifest.records
         if kept.many:
-            # As it was numbered when it went in.
+            # As it was numbered when it went in. Whoever reads the file slowly holds no connection meanwhile.
             first = _open(stack.enter_context(bucket.open(kept.key)), kept)
-            records = stack.enter_context(read_names(engine, first.records, Numbering(many=True))).of(records)
+            names = stack.enter_context(written_names(engine, first.records, Numbering(many=True)))
+            records = names.of(records)
         writer, head = make_writer(manifest, kept.columns, added.names)
         yield head
         while chunk := list(islice(records, RECORDS_A_CHUNK)):

@@ -13,16 +13,17 @@ from PIL import Image
 
 from worker.endpoint.errors import UnfitImage
 
-_MARKER = re.compile(rb"\xff+([^\x00\xff])")
+# Without the bytes that may fill up before it: to look for any number of them takes the square of that.
+MARKER = re.compile(rb"\xff([^\x00\xff])")
 # Neither a stuffed byte nor a filling one.
 _AMONG_PIXELS = re.compile(rb"\xff[\x01-\xfe]")
 # A marker that is no restart ends the pixels of a scan.
 _END_OF_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _RESTART = re.compile(rb"\xff([\xd0-\xd7])")
-_SOS, _EOI = 0xDA, 0xD9
+SOS, EOI = 0xDA, 0xD9
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL, _PROGRESSIVE = {0xC0, 0xC1, 0xC9}, {0xC2, 0xCA}
-_ALONE = {0x01, *range(0xD0, 0xD9)}
+ALONE = {0x01, *range(0xD0, 0xD9)}
 _KINDS = {0xC3: "lossless", 0xC5: "differential", 0xC6: "differential", 0xC7: "differential lossless"}
 _COEFFICIENTS = 64
 # Encoders make some ten. Each costs a pass over all pixels, and a hostile file may have millions.
@@ -71,7 +72,7 @@ def read_jpeg(source: bytes) -> Jpeg | None:
         if marker in _FRAMES and end - begin >= 6:  # noqa: PLR2004 - bytes before the components
             frame, precision = marker, source[begin]
             components = tuple(source[begin + 6 : end : 3])
-        elif marker == _SOS and end > begin:
+        elif marker == SOS and end > begin:
             scan = _scan(source, begin, end, restarts_at, pixels_end)
             if scan is not None:
                 scans.append(scan)
@@ -170,13 +171,13 @@ def _segments(source: bytes) -> Iterator[tuple[int, int, int, int, int]]:
     """
     position = 2
     while True:
-        found = _MARKER.search(source, position)
+        found = MARKER.search(source, position)
         if found is None:
             return
         marker, position = found[1][0], found.end()
-        if marker == _EOI:
+        if marker == EOI:
             return
-        if marker in _ALONE:
+        if marker in ALONE:
             continue
         if position + 2 > len(source):
             return
@@ -184,13 +185,18 @@ def _segments(source: bytes) -> Iterator[tuple[int, int, int, int, int]]:
         end = position + length
         if length < 2 or end > len(source):  # noqa: PLR2004 - the length counts itself
             return
-        restarts_at, pixels_end = _end_of_scan(source, end) if marker == _SOS else (end, end)
+        restarts_at, pixels_end = _pixels(source, end) if marker == SOS else (end, end)
         yield marker, position + 2, end, restarts_at, pixels_end
         position = pixels_end
 
 
-def _end_of_scan(source: bytes, begin: int) -> tuple[int, int]:
-    """Where the first restart is and where the pixels end: most have none, and are looked through once."""
+def end_of_scan(source: bytes, begin: int) -> int:
+    """Where the pixels that begin there end."""
+    return _pixels(source, begin)[1]
+
+
+def _pixels(source: bytes, begin: int) -> tuple[int, int]:
+    """Where their first restart is and where they end: most have none, and are looked through once."""
     first = _AMONG_PIXELS.search(source, begin)
     restarts_at = first.start() if first else len(source)
     ended = _END_OF_SCAN.search(source, restarts_at)

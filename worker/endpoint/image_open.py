@@ -12,6 +12,7 @@ from worker.endpoint.image_jpeg import read_jpeg, refuse_unsupported
 from worker.endpoint.image_kinds import kind_of, raw_refused
 from worker.endpoint.image_orientation import UPRIGHT, orientation
 from worker.endpoint.image_page import Page, choose_page
+from worker.endpoint.image_parts import refuse_many_parts
 
 MIN_SIDE = 33  # pixels; sibling endpoints want more than 32x32
 MAX_PIXELS = 80_000_000  # some 320 MB decoded
@@ -71,12 +72,13 @@ def open_image(source: bytes) -> OpenedImage:
     """Open a picture by its bytes alone, without decoding it.
 
     Raises UnfitImage for what is no picture, or one that no fitting can mend: animated, too large to decode,
-    too small, a camera raw.
+    of too many parts, too small, a camera raw.
     """
     if not source:
         raise UnfitImage("IMAGE_EMPTY", "the file is empty (0 bytes); send a picture")
     kind = kind_of(source)
     with unfit_on_error():
+        refuse_many_parts(source, kind)
         return _open_tiff(source) if kind == "TIFF" else _open(source, kind)
 
 

@@ -31,7 +31,7 @@ CFA_REPEAT_DIM, CFA_PATTERN, DNG_VERSION = 33421, 33422, 50706
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4, 13: 4, 16: 8, 17: 8, 18: 8}
 _NUMBERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _MOST_DIRECTORIES = 100
-_MOST_ENTRIES = 1000
+MOST_ENTRIES = 1000
 _MOST_VALUES = 65_536
 _MOST_SUB_IFDS = 16
 _REDUCED, _MASK = 1, 4
@@ -65,6 +65,7 @@ class Tiff:
         self.order = "<" if source[:2] == b"II" else ">"
         self.is_big = source[2:4] in (b"+\0", b"\0+")
         self.broken = False
+        self.has_too_many_entries = False
         self.directories = list(self._read_all())
 
     def numbers(self, directory: Directory, tag: int) -> tuple[int, ...]:
@@ -163,8 +164,9 @@ class Tiff:
             return None
         count = self._number_at(position, head)
         end = position + head + count * size
-        if count > _MOST_ENTRIES or end > len(self._source):
+        if count > MOST_ENTRIES or end > len(self._source):
             self.broken = True
+            self.has_too_many_entries |= end <= len(self._source)
             return None
         entries: dict[int, Entry] = {}
         for at in range(position + head, end, size):

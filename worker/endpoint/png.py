@@ -29,7 +29,7 @@ def read_png(data: Blob, *, check_crc: bool = False) -> PngHeader | None:
     if data[:16] != SIGNATURE + b"\0\0\0\x0dIHDR":
         return None
     view, chunks_seen, pixel_bytes = memoryview(data), set(), 0
-    for name, begin, end in _places(data):
+    for name, begin, end in places(data):
         if check_crc and zlib.crc32(view[begin - 4 : end]) != struct.unpack_from(">I", data, end)[0]:
             return None
         chunks_seen.add(name)
@@ -46,12 +46,12 @@ def read_png(data: Blob, *, check_crc: bool = False) -> PngHeader | None:
 
 def chunks(data: bytes, *, only: Collection[bytes]) -> Iterator[tuple[bytes, bytes]]:
     """The chunks of these names with their data, in the order of the file, as far as it is whole."""
-    for name, begin, end in _places(data):
+    for name, begin, end in places(data):
         if name in only:
             yield name, data[begin:end]
 
 
-def _places(data: Blob) -> Iterator[tuple[bytes, int, int]]:
+def places(data: Blob) -> Iterator[tuple[bytes, int, int]]:
     """Each whole chunk's name and where its data begin and end, IEND last."""
     position = len(SIGNATURE)
     while position + _CHUNK_OVERHEAD <= len(data):

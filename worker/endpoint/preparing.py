@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO, cast
 
 from worker.endpoint.errors import UnfitImage
+from worker.endpoint.fair_places import FairPlaces, Owner
 from worker.endpoint.image import PreparedImage, as_it_is
 from worker.endpoint.prepare_child import read_frame, write_frame
 
@@ -37,20 +38,20 @@ class Preparer:
     def __init__(self, memory_bytes: int, *, within_s: float = PREPARED_WITHIN_S) -> None:
         self._memory = memory_bytes
         self._within_s = within_s
-        self._free = threading.Semaphore(CHILDREN)
+        self.places = FairPlaces(CHILDREN)
         self._lock = threading.Lock()
         self._idle: list[_Child] = []
 
-    def prepare(self, source: bytes, *, in_child: bool = False) -> PreparedImage:
+    def prepare(self, source: bytes, *, owner: Owner = None, in_child: bool = False) -> PreparedImage:
         """The picture as it is if the endpoint surely takes it so, else fitted. Raises UnfitImage.
 
-        `in_child`: even its headers are read in a process of its own.
+        It waits for a process in a turn of its owner. `in_child`: even its headers are read in there.
         """
-        return (None if in_child else as_it_is(source)) or self._ask("prepare", source)
+        return (None if in_child else as_it_is(source)) or self._ask("prepare", source, owner)
 
-    def refit(self, source: bytes) -> PreparedImage:
+    def refit(self, source: bytes, *, owner: Owner = None) -> PreparedImage:
         """The picture as the plainest there is: a smaller baseline JPEG, RGB. Raises UnfitImage."""
-        return self._ask("refit", source)
+        return self._ask("refit", source, owner)
 
     def close(self) -> None:
         """End the processes; none may be at work."""
@@ -59,9 +60,9 @@ class Preparer:
         for child in idle:
             child.end()
 
-    def _ask(self, how: str, source: bytes) -> PreparedImage:
+    def _ask(self, how: str, source: bytes, owner: Owner) -> PreparedImage:
         for left in reversed(range(TRIES)):
-            with self._child() as child:
+            with self._child(owner) as child:
                 answer = child.ask(how, source)
             if answer is not None:
                 return _image(*answer)
@@ -73,8 +74,8 @@ class Preparer:
         )
 
     @contextmanager
-    def _child(self) -> "Iterator[_Child]":
-        with self._free:
+    def _child(self, owner: Owner) -> "Iterator[_Child]":
+        with self.places.held(owner):
             child = self._take_idle() or _Child(self._memory, self._within_s)
             try:
                 yield child

@@ -1,5 +1,6 @@
 import os
 import threading
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -146,3 +147,23 @@ def test_closing_ends_the_processes(photo: bytes) -> None:
     assert len(children()) == 1
     preparer.close()
     assert children() == set()
+
+
+class TestManyCostlyPicturesOfOneOwner:
+    def test_delay_anothers_by_one_of_them(self, preparer: Preparer, large: bytes) -> None:
+        """The other's is the next to be prepared, though it came last."""
+        owner, other = uuid.uuid4(), uuid.uuid4()
+        ended: list[uuid.UUID] = []
+        small = encoded(plain(2500, 400), "PNG")
+
+        def prepared(of: uuid.UUID, source: bytes) -> None:
+            preparer.prepare(source, owner=of)
+            ended.append(of)
+
+        with ThreadPoolExecutor(6) as pool:
+            waiting = [pool.submit(prepared, owner, large) for _ in range(4)]
+            wait_until(lambda: preparer.places.waiting(owner) == 2, "two at work and two that wait")
+            waiting.append(pool.submit(prepared, other, small))
+            for each in waiting:
+                each.result()
+        assert other in ended[:3]

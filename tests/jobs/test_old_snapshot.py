@@ -71,14 +71,14 @@ class TestBesideAnOldSnapshot:
 
     def test_a_survey_looks_no_further_back_than_the_first_job_that_is_out(self, own: Connection) -> None:
         """With marks; it counts the same without."""
-        marks = Marks()
-        line.survey(own, [ACCOUNT], marks=marks)
+        marks, lease = Marks(), timedelta(minutes=2)
+        line.survey(own, [ACCOUNT], marks=marks, lease=lease)
         claim = pass_jobs(own, PASSED)
         own.execute(
             text("UPDATE jobs SET scheduled_at = now() + interval '2 minutes' WHERE state = 'running'")
         )
-        assert line.survey(own, [ACCOUNT], marks=marks).outstanding[Step.CALL] == 1
-        asked: dict[str, Any] = {"accounts": [], "day_budget": None, "lease": LEASE}
+        assert line.survey(own, [ACCOUNT], marks=marks, lease=lease).outstanding[Step.CALL] == 1
+        asked: dict[str, Any] = {"accounts": [], "day_budget": None, "lease": lease}
         survey = explained(line.SURVEY[False].statement)
         far, near = (
             own.scalar(survey, asked | {"since": since.outstanding, "due_since": since.due})

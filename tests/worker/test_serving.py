@@ -15,6 +15,7 @@ from tests.support.bench import Bench
 from tests.support.pictures import encoded, plain
 from tests.support.sandbox import Sandbox
 from tests.support.steps import LEASE
+from tests.support.system import wait_until
 from tests.worker.test_reuse import let_minutes_pass
 from worker.objects import ObjectLinks
 from worker.serving import serve
@@ -96,6 +97,7 @@ class TestAParcel:
         assert [(job.standing, job.code, job.tries) for job in resting] == [
             (Standing.RESTING, "STORAGE_AWAY", 0)
         ] * 2
+        wait_until(lambda: reusing.context.bucket_watch.may_buy, "the bucket answers the worker")
         reusing.work()
         assert standings(reusing, served) == [DONE] * 2
         assert sandbox.charges() == 1

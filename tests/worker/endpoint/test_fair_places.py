@@ -21,6 +21,7 @@ class Users:
 
     places: FairPlaces
     came: list[Owner] = field(default_factory=list)
+    left: list[Owner] = field(default_factory=list)
     leave: dict[Owner, threading.Semaphore] = field(default_factory=dict)
     threads: list[threading.Thread] = field(default_factory=list)
 
@@ -36,8 +37,9 @@ class Users:
     def end(self, owner: Owner) -> None:
         """One of the owner's leaves, and whoever is next comes."""
         all_waiting = sum(self.places.waiting(each) for each in self.leave)
-        before = len(self.came)
+        before, left = len(self.came), len(self.left)
         self.leave[owner].release()
+        wait_until(lambda: len(self.left) == left + 1, "the place is given back")
         wait_until(lambda: len(self.came) == before + min(all_waiting, 1), "the next one")
 
     def _known(self, owner: Owner) -> int:
@@ -47,6 +49,7 @@ class Users:
         with self.places.held(owner):
             self.came.append(owner)
             self.leave[owner].acquire()
+        self.left.append(owner)
 
 
 @contextmanager

@@ -201,14 +201,18 @@ def _select(engine: Engine) -> None:
             raise ReadOnlyError("it takes no writes: a replica answers, or it was made read-only")
 
 
-def _ping(settings: Settings) -> None:
-    client = redis.Redis.from_url(
+def open_redis(settings: Settings) -> "redis.Redis":
+    """A client that asks once and waits REDIS_TIMEOUT_S for each answer: somebody waits at a terminal."""
+    return redis.Redis.from_url(
         settings.redis_url.get_secret_value(),
         socket_timeout=REDIS_TIMEOUT_S,
         socket_connect_timeout=REDIS_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
     )
-    with client:
+
+
+def _ping(settings: Settings) -> None:
+    with open_redis(settings) as client:
         client.ping()
 
 

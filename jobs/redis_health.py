@@ -6,12 +6,10 @@ from contextlib import suppress
 from statistics import median
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobs.health import REDIS_TIMEOUT_S, Check
+from jobs.health import Check, open_redis
 from jobs.settings import Settings
 
 MICROSECONDS = 1_000_000
@@ -30,7 +28,7 @@ def check_redis_setup(settings: Settings, engine: Engine) -> list[Check]:
     """
     eviction = Check("eviction", ok=True, found="not looked at, Redis is away", needed=False)
     clocks = {HOST: 0.0}
-    with suppress(redis.RedisError), _client(settings) as client:
+    with suppress(redis.RedisError), open_redis(settings) as client:
         eviction = judge_eviction(str(client.info("memory").get("maxmemory_policy", "unknown")))
         began = time.time()
         seconds, microseconds = client.time()
@@ -64,12 +62,3 @@ def judge_clocks(clocks: Mapping[str, float]) -> Check:
     if len(clocks) < MAJORITY:
         found += f" of that of {HOST}; either may be wrong"
     return Check("clocks", ok=False, found=found, remedy=SET_CLOCK, needed=False)
-
-
-def _client(settings: Settings) -> "redis.Redis":
-    return redis.Redis.from_url(
-        settings.redis_url.get_secret_value(),
-        socket_timeout=REDIS_TIMEOUT_S,
-        socket_connect_timeout=REDIS_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
-    )

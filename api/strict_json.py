@@ -68,8 +68,11 @@ class JsonRequest(Request):
         while start < len(piece):
             part = piece[start : start + self._slice]
             began = thread_time()
-            reading.measured(producer_id, bounds.feed, part)
-            took = thread_time() - began
+            try:
+                bounds.feed(part)
+            finally:
+                took = thread_time() - began
+                reading.spend(producer_id, took)
             start += len(part)
             if took > SLICE_S:
                 self._slice = max(self._slice // 2, LEAST_SLICE)

@@ -86,10 +86,17 @@ class LingeringTransport:
             return
         self._lingers = True
         self._transport.set_protocol(Lingering(self._transport, self._protocol))
+        if self._tell_the_end():
+            self._transport.resume_reading()
+        else:
+            self._transport.close()
+
+    def _tell_the_end(self) -> bool:
+        """Whether the client could be told that nothing more comes, while it may go on sending."""
+        if not self._transport.can_write_eof():
+            return False
         try:
             self._transport.write_eof()
-        except (OSError, NotImplementedError):
-            # The client has gone, or the end of one direction alone cannot be told.
-            self._transport.close()
-        else:
-            self._transport.resume_reading()
+        except OSError:
+            return False
+        return True

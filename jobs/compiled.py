@@ -68,8 +68,9 @@ class Compiled:
         for bind, name in names.items():
             if bind.required:
                 continue
-            if isinstance(bind.effective_value, int):
-                # A number that the planner knows: with `LIMIT $1` it reckons with a tenth of the table.
+            if bind.unique and isinstance(bind.effective_value, int):
+                # A number that the planner knows: with `LIMIT $1` it reckons with a tenth of the table. One
+                # with a name of its own may be given anew.
                 text = text.replace(f"%({name})s", str(bind.effective_value))
             else:
                 self._defaults[name] = bind.effective_value

@@ -215,10 +215,10 @@ def _what_became_of(database: Database, claim: Claim, *, died: bool, was_alone: 
     if not died or called:
         return Snooze("WORKER_GONE", "its worker died; it goes on where it was", 0.0)
     deaths = claim.deaths + 1
-    if deaths >= MOST_DEATHS and not was_alone:
+    if deaths < MOST_DEATHS:
+        return WorkerDied("WORKER_GONE", f"its worker died; it goes on where it was (death {deaths})")
+    if not was_alone:
         # It still waited to be alone: another job may have ended the worker, and nothing counts against it.
         return Snooze("WORKER_GONE", "its worker died before it was alone; it goes on where it was", 0.0)
-    if deaths >= MOST_DEATHS:
-        words = f"{deaths} workers died with it, the last one with nothing else in hand; look at the picture"
-        return Hold("PICTURE_KILLS_WORKER", words)
-    return WorkerDied("WORKER_GONE", f"its worker died; it goes on where it was (death {deaths})")
+    words = f"{deaths} workers died with it, the last one with nothing else in hand; look at the picture"
+    return Hold("PICTURE_KILLS_WORKER", words)

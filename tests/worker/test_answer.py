@@ -77,6 +77,16 @@ def beside(bench: Bench, job_id: uuid.UUID, fence: int) -> Iterator[Future[None]
         yield threads.submit(process, bench.context, job_id, fence)
 
 
+@contextmanager
+def during_a_call(bench: Bench, sandbox: Sandbox, photo: bytes) -> Iterator[tuple[uuid.UUID, Future[None]]]:
+    """A job whose call of half a second has begun, and its end."""
+    job_id, fence = hand_out(bench, photo)
+    sandbox.set(latency=0.5)
+    with beside(bench, job_id, fence) as begun:
+        wait_until(lambda: bool(bench.attempts(job_id)), "a call")
+        yield job_id, begun
+
+
 def beat(bench: Bench, times: int = 1) -> None:
     """Let the heart beat."""
     for _ in range(times):
@@ -165,10 +175,7 @@ class TestAJobThatItsThreadGaveUp:
             return patiently(engine, work, **named | {"give_up_after_s": min(named["give_up_after_s"], 0.5)})
 
         monkeypatch.setattr(context, "patiently", for_a_while)
-        job_id, fence = hand_out(cut_off, photo)
-        sandbox.set(latency=0.5)
-        with beside(cut_off, job_id, fence) as begun:
-            wait_until(lambda: bool(cut_off.attempts(job_id)), "a call")
+        with during_a_call(cut_off, sandbox, photo) as (job_id, begun):
             line.set(Mode.REFUSE)
             begun.result(timeout=20)
         line.set(Mode.PASS)
@@ -186,10 +193,7 @@ class TestAJobThatItsThreadGaveUp:
 class TestAServerThatTakesNoWritesForAWhile:
     def test_costs_no_answer(self, bench: Bench, sandbox: Sandbox, photo: bytes) -> None:
         """The worker waits for it, as for one that does not answer."""
-        job_id, fence = hand_out(bench, photo)
-        sandbox.set(latency=0.5)
-        with beside(bench, job_id, fence) as begun:
-            wait_until(lambda: bool(bench.attempts(job_id)), "a call")
+        with during_a_call(bench, sandbox, photo) as (job_id, begun):
             with refusing(bench.engine, "25006"):
                 wait_until(lambda: bool(bench.context.spool.unwritten()), "an answer in the spool")
                 assert not begun.done()
@@ -203,10 +207,7 @@ class TestAServerThatSaysNothing:
         self, cut_off: Bench, line: Proxy, sandbox: Sandbox, photo: bytes, tmp_path: Path
     ) -> None:
         """Not even an error comes: another worker tells the answer, and a kill would cost nothing."""
-        job_id, fence = hand_out(cut_off, photo)
-        sandbox.set(latency=0.5)
-        with beside(cut_off, job_id, fence) as begun:
-            wait_until(lambda: bool(cut_off.attempts(job_id)), "a call")
+        with during_a_call(cut_off, sandbox, photo) as (job_id, begun):
             line.set(Mode.STALL)
             wait_until(lambda: any((tmp_path / "spool").glob("*.json")), "an answer in the spool")
             assert not begun.done()
@@ -226,10 +227,7 @@ class TestASlot:
         self, cut_off: Bench, line: Proxy, sandbox: Sandbox, photo: bytes
     ) -> None:
         """A worker that is cut off from Postgres keeps no call from the others."""
-        job_id, fence = hand_out(cut_off, photo)
-        sandbox.set(latency=0.5)
-        with beside(cut_off, job_id, fence) as begun:
-            wait_until(lambda: bool(cut_off.attempts(job_id)), "a call")
+        with during_a_call(cut_off, sandbox, photo) as (job_id, begun):
             line.set(Mode.REFUSE)
             wait_until(lambda: bool(cut_off.context.spool.unwritten()), "an answer in the spool")
             assert open_calls(cut_off) == 0

@@ -1,4 +1,4 @@
-"""What it costs to find a deleted job's messages, and those that are being announced."""
+"""The cost of finding a deleted job's messages, and of those that are being announced."""
 
 import threading
 from datetime import UTC, datetime, timedelta

@@ -76,9 +76,11 @@ class BucketWatch:
         return works
 
     def stop(self) -> None:
-        """Watch no more."""
+        """Watch no more. A statement under way ends, if the bucket that is asked does not take longer."""
         self._ended.set()
         self._suspicion.set()
+        if self._thread.is_alive():
+            self._thread.join(TELL_WITHIN_S)
 
     def _suspect(self, reason: str) -> None:
         if not self._suspicion.is_set():

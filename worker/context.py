@@ -135,7 +135,9 @@ class WorkerContext:
         self.stopping.set()
         self._ended.set()
         self.bucket_watch.stop()
-        self._heart.join(GOODBYE_WITHIN_S)
+        for thread in (self._heart, self._replayer):
+            thread.join(GOODBYE_WITHIN_S)
+        # A connection that a thread still has would stay open.
         self.engine.dispose()
         self._heart_engine.dispose()
         for connections in (

@@ -14,7 +14,7 @@ from jobs.storage import Bucket
 from tests.cli.command import Cutout
 
 DATA = b"a picture"
-OBJECTS = 12
+OBJECTS = 60
 DIGITS = hashlib.sha256(DATA).hexdigest()
 
 

@@ -86,9 +86,10 @@ class TestStorageThatTakesNothing:
             "CUTOUT_WORKER_THREADS": "1",
             "CUTOUT_S3_ENDPOINT_URL": services.s3.endpoint_url,
         }
-        system.start_worker("worker-2")
+        # Before the worker starts: a copied result expires no more.
         by_expiry = ids(system, "result_expires_at")
         assert by_expiry == ids(system, "place DESC")
+        system.start_worker("worker-2")
         proxy.set(Mode.PASS)
         all_is_paid_once(system, sandbox, bucket, THREADS)
         assert ids(system, "finished_at") == by_expiry

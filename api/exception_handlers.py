@@ -22,7 +22,7 @@ from cutout.producers.ceilings import AboveCeilingError
 from cutout.producers.quotas import QuotaReachedError, count_anew
 from cutout.queue.blocks.pauses import PausedByOperatorError
 from cutout.queue.enqueue import InvalidJobError
-from cutout.schedules.definition import InvalidScheduleError
+from cutout.schedules.schedule_errors import InvalidScheduleError
 from cutout.storage import StorageError
 
 # What the framework itself refuses; its other statuses are named for what they are.

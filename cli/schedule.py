@@ -35,7 +35,8 @@ from cutout.enums import PRIORITIES, AtWindowEnd, CatchUp, Overlap, ReturnForm
 from cutout.models import Schedule
 from cutout.queue.blocks.pauses import By, PausedByOperatorError
 from cutout.schedules import gather, manage
-from cutout.schedules.definition import BUCKET, LEAST_GRACE_S, WEB, InvalidScheduleError, NewSchedule, Options
+from cutout.schedules.definition import BUCKET, LEAST_GRACE_S, WEB, NewSchedule, Options
+from cutout.schedules.schedule_errors import InvalidScheduleError
 from cutout.schedules.windows import parse_window
 from cutout.settings import settings
 from cutout.webhooks import InvalidWebhookError, require_webhooks

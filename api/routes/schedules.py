@@ -29,7 +29,7 @@ from api.schemas import (
 from cutout.enums import PRIORITIES
 from cutout.models import Run, Schedule
 from cutout.schedules import manage
-from cutout.schedules.definition import InvalidScheduleError
+from cutout.schedules.schedule_errors import InvalidScheduleError
 
 router = v1_router("/v1/schedules", "schedules")
 

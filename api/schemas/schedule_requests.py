@@ -25,11 +25,11 @@ from cutout.schedules.definition import (
     LONGEST_NAME,
     MOST_CREDITS,
     MOST_GRACE_S,
-    InvalidScheduleError,
     NewSchedule,
     Options,
 )
 from cutout.schedules.local_time import LONGEST_ZONE
+from cutout.schedules.schedule_errors import InvalidScheduleError
 from cutout.schedules.windows import parse_window
 
 Credits = Annotated[int, Strict(), Field(ge=0, le=MOST_CREDITS), WHOLE]

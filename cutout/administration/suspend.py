@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 
 from cutout.enums import DeliveryState, State
 from cutout.models import BATCHES, DELIVERIES, INGESTS, JOBS, SCHEDULES, ApiKey, Producer, Schedule, constant
-from cutout.schedules.definition import InvalidScheduleError
 from cutout.schedules.manage import next_runs
+from cutout.schedules.schedule_errors import InvalidScheduleError
 from cutout.webhooks.outbox import send_all, stop_all
 
 

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 from cutout.schedules.cron_syntax import fields_of, what_is_wrong
-from cutout.schedules.definition import InvalidScheduleError
 from cutout.schedules.local_time import A_SECOND, instant_of, jump_between, offset_at, reading_at, zone_of
+from cutout.schedules.schedule_errors import InvalidScheduleError
 
 LONGEST_EXPRESSION = 200
 EVERY_HOUR = set(range(24))

@@ -2,7 +2,7 @@
 
 import re
 
-from cutout.schedules.definition import InvalidScheduleError
+from cutout.schedules.schedule_errors import InvalidScheduleError
 
 MACROS = {
     "@hourly": "0 * * * *",

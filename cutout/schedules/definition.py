@@ -13,18 +13,10 @@ from cutout.ingest.sources.open_source import Reading
 from cutout.network.url_hints import not_an_address
 from cutout.queue.enqueue import LONGEST_SOURCE, InvalidJobError, NewJob
 from cutout.schedules.cron import Cron, cron_of
+from cutout.schedules.schedule_errors import InvalidScheduleError
 from cutout.storage import split_address
 from cutout.text import CONTROL, name_fault
 from cutout.webhooks.webhook_urls import InvalidWebhookError, check_webhook_url
-
-
-class InvalidScheduleError(ValueError):
-    """A schedule cannot be kept as it stands: `field` is at fault, the text says why and what to do."""
-
-    def __init__(self, field: str, text: str) -> None:
-        super().__init__(text)
-        self.field = field
-
 
 LONGEST_NAME = 100
 LEAST_GRACE_S, MOST_GRACE_S = 30, 7 * 86_400

@@ -30,8 +30,8 @@ from cutout.models import RUNS, SCHEDULES, constant
 from cutout.models.database import Database
 from cutout.producers.suspended import is_suspended
 from cutout.schedules.cron import cron_of
-from cutout.schedules.definition import InvalidScheduleError
 from cutout.schedules.missed_runs import Fire, Look, Rhythm, look
+from cutout.schedules.schedule_errors import InvalidScheduleError
 
 MOST_SCHEDULES = 1000
 # Of all schedules in one look: what else the leader does must not wait for a long outage to be caught up.

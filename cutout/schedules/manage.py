@@ -13,8 +13,9 @@ from cutout.enums import RunState
 from cutout.models import Picture, Run, Schedule
 from cutout.queue.blocks.pauses import By, PausedByOperatorError
 from cutout.schedules.cron import cron_of
-from cutout.schedules.definition import InvalidScheduleError, NewSchedule
+from cutout.schedules.definition import NewSchedule
 from cutout.schedules.missed_runs import Fire, due_at
+from cutout.schedules.schedule_errors import InvalidScheduleError
 
 BY_HAND = "it was run by hand"
 REMOVED = "its schedule was removed"

@@ -14,8 +14,9 @@ from cutout.models import SCHEDULES, Batch, Run, Schedule
 from cutout.producers.suspended import is_suspended
 from cutout.queue.batch_progress import HAS_MORE
 from cutout.schedules.batch_windows import keep_to, window_of
-from cutout.schedules.definition import InvalidScheduleError, Options
+from cutout.schedules.definition import Options
 from cutout.schedules.local_time import instant_of, reading_at, zone_of
+from cutout.schedules.schedule_errors import InvalidScheduleError
 
 # At a time, so that whatever else is to be done about runs comes in between.
 MOST_STARTED = 20

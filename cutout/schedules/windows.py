@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from cutout.schedules.definition import InvalidScheduleError
 from cutout.schedules.local_time import instant_of, reading_at
+from cutout.schedules.schedule_errors import InvalidScheduleError
 
 A_DAY = timedelta(days=1)
 FORM = "%H:%M"

@@ -12,7 +12,8 @@ import typer
 from cli.names import plain_name
 from cutout.manifests.field_rules import external_id_fault
 from cutout.queue.enqueue import InvalidJobError, NewJob
-from cutout.schedules.definition import InvalidScheduleError, NewSchedule, Options
+from cutout.schedules.definition import NewSchedule, Options
+from cutout.schedules.schedule_errors import InvalidScheduleError
 from cutout.text import PATTERN, name_fault, visible
 
 URL = "https://shop.example/a.jpg"

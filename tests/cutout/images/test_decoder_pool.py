@@ -45,7 +45,7 @@ def children() -> set[int]:
     for each in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((each / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == os.getpid() and b"prepare_child" in (each / "cmdline").read_bytes():
+            if parent == os.getpid() and b"decoder_child" in (each / "cmdline").read_bytes():
                 found.add(int(each.name))
         except (OSError, ProcessLookupError):
             continue  # it has just ended

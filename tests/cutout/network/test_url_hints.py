@@ -8,7 +8,8 @@ import pytest
 
 from cutout.network.url_hints import not_an_address
 from cutout.queue.enqueue import InvalidJobError, NewJob
-from cutout.schedules.definition import InvalidScheduleError, require_source
+from cutout.schedules.definition import require_source
+from cutout.schedules.schedule_errors import InvalidScheduleError
 from tests.support.machine import scaled
 
 NEARLY = {

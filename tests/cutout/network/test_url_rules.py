@@ -9,7 +9,8 @@ from cutout.ingest.ingest_errors import UnusableError
 from cutout.ingest.sources.source_urls import Addresses
 from cutout.network.url_rules import address_fault, reach_fault, server_of
 from cutout.queue.enqueue import InvalidJobError, NewJob
-from cutout.schedules.definition import InvalidScheduleError, require_source
+from cutout.schedules.definition import require_source
+from cutout.schedules.schedule_errors import InvalidScheduleError
 from cutout.webhooks.webhook_urls import InvalidWebhookError, check_webhook_url
 from tests.support.machine import scaled
 

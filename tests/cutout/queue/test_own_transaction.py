@@ -83,6 +83,6 @@ class TestEnqueueingInOnesOwnTransaction:
 
 def test_importing_jobs_is_light() -> None:
     """The package alone loads neither SQLAlchemy nor boto3: each of its modules is imported by name."""
-    code = "import jobs, sys; print(sorted({'sqlalchemy', 'boto3', 'pydantic'} & set(sys.modules)))"
+    code = "import cutout, sys; print(sorted({'sqlalchemy', 'boto3', 'pydantic'} & set(sys.modules)))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout == "[]\n"

@@ -23,7 +23,7 @@ from cutout.results.writers import make_writer
 from cutout.storage import Bucket
 from tests.support.fates import DONE, Fates, make_batch
 
-EXPORTS = Path(__file__).parent.parent / "manifest" / "exports"
+EXPORTS = Path(__file__).parent.parent / "manifests" / "exports"
 OTHER = Succeeded(StoredObject("cutouts/b.png", b"\xcd" * 32, "image/png", 1, 30, 40))
 ADDED = [
     "cutout_state", "cutout_key", "cutout_sha256", "cutout_width", "cutout_height", "cutout_error",

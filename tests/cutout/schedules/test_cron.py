@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from cutout.schedules.cron import cron_of
-from cutout.schedules.definition import InvalidScheduleError
+from cutout.schedules.schedule_errors import InvalidScheduleError
 
 PARIS, NEW_YORK, LORD_HOWE = "Europe/Paris", "America/New_York", "Australia/Lord_Howe"
 ZONES = [PARIS, NEW_YORK, LORD_HOWE]

@@ -3,7 +3,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from cutout.schedules.definition import InvalidScheduleError
+from cutout.schedules.schedule_errors import InvalidScheduleError
 from cutout.schedules.windows import Opening, Window, parse_window
 
 PARIS = ZoneInfo("Europe/Paris")

@@ -151,7 +151,7 @@ class TestAMissingOrWrongSetting:
 
 def test_the_example_file_documents_every_setting() -> None:
     """.env.example is what the settings say of themselves."""
-    assert (Path(__file__).parents[2] / ".env.example").read_text() == example()
+    assert (Path(__file__).parents[3] / ".env.example").read_text() == example()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from tests.support.bench import Bench
 from tests.support.sandbox import Sandbox
 
 # The same picture would be held with the job that met the refusal.
-OTHER = Path(__file__).parents[2] / "photos" / "charles-deluvio-695736-unsplash.jpg"
+OTHER = Path(__file__).parents[3] / "photos" / "charles-deluvio-695736-unsplash.jpg"
 PAUSED = text("SELECT pause_code FROM accounts")
 
 

@@ -16,7 +16,7 @@ from cutout.producers.ceilings import Ceilings
 LOOKING = frozenset({"GET", "HEAD"})
 
 
-async def authenticate(request: Request, at_hand: Services) -> KnownKey:
+async def authenticate(request: Request, services: Services) -> KnownKey:
     """The key that the request bears.
 
     A problem 401 without a valid one, 403 if its producer is suspended, 429 if it sends too many requests.
@@ -24,7 +24,7 @@ async def authenticate(request: Request, at_hand: Services) -> KnownKey:
     """
     known: KnownKey | None = getattr(request.state, "key", None)
     if known is None:
-        known = await _find(request, at_hand, _bearer(request.headers.get("authorization", "")))
+        known = await _find(request, services, _bearer(request.headers.get("authorization", "")))
         if known is None:
             raise ProblemError(
                 HTTPStatus.UNAUTHORIZED,
@@ -38,13 +38,13 @@ async def authenticate(request: Request, at_hand: Services) -> KnownKey:
                 "the operator suspended this producer: its keys are refused, its jobs wait; ask the operator",
             )
         request.state.key = known
-        at_hand.last_use.note(known.id)
+        services.last_use.note(known.id)
     return known
 
 
-async def is_still_valid(request: Request, at_hand: Services) -> bool:
+async def is_still_valid(request: Request, services: Services) -> bool:
     """Whether the key of an authenticated request would be taken now, as known within the last second."""
-    known = await at_hand.keys.get(hash_of(_bearer(request.headers["authorization"])), since=0.0)
+    known = await services.keys.get(hash_of(_bearer(request.headers["authorization"])), since=0.0)
     return known is not None and not known.suspended
 
 
@@ -54,14 +54,14 @@ def ceilings_of(request: Request) -> Ceilings:
     return known.ceilings
 
 
-async def _find(request: Request, at_hand: Services, text: str) -> KnownKey | None:
+async def _find(request: Request, services: Services, text: str) -> KnownKey | None:
     # Whoever only looks may do so by what was known within the last second.
     since = 0.0 if request.method in LOOKING else time.monotonic()
     if not SHAPE.fullmatch(text):
         return None
     key_sha256 = hash_of(text)
     try:
-        if not await at_hand.keys.is_valid(key_sha256, request.client.host if request.client else ""):
+        if not await services.keys.is_valid(key_sha256, request.client.host if request.client else ""):
             return None
     except TooManyMissesError as error:
         seconds = math.ceil(error.wait_s)
@@ -71,8 +71,8 @@ async def _find(request: Request, at_hand: Services, text: str) -> KnownKey | No
             f"too many unknown API keys came from your address, or from all; wait {seconds} s",
             headers={"Retry-After": str(seconds)},
         ) from None
-    _limit(at_hand, key_sha256)
-    return await at_hand.keys.get(key_sha256, since=since)
+    _limit(services, key_sha256)
+    return await services.keys.get(key_sha256, since=since)
 
 
 def usual_scope(request: Request) -> Scope:
@@ -100,8 +100,8 @@ def _bearer(header: str) -> str:
     return key.strip()
 
 
-def _limit(at_hand: Services, key: bytes) -> None:
-    limit = at_hand.limit
+def _limit(services: Services, key: bytes) -> None:
+    limit = services.limit
     wait = limit.wait_for(key)
     if wait:
         seconds = math.ceil(wait)

@@ -19,13 +19,13 @@ async def services(request: Request) -> Services:
     return found
 
 
-AtHand = Annotated[Services, Depends(services)]
+ServicesDep = Annotated[Services, Depends(services)]
 
 
-async def turn(request: Request, at_hand: AtHand) -> AsyncIterator[None]:
+async def turn(request: Request, services: ServicesDep) -> AsyncIterator[None]:
     """One of the producer's turns at a thread and a connection, for a route that is no coroutine."""
-    known = await authenticate(request, at_hand)
-    async with at_hand.threads.turn(known.producer_id):
+    known = await authenticate(request, services)
+    async with services.threads.turn(known.producer_id):
         yield
 
 
@@ -33,22 +33,22 @@ async def turn(request: Request, at_hand: AtHand) -> AsyncIterator[None]:
 Turn = Annotated[None, Depends(turn, scope="function")]
 
 
-def transaction(at_hand: AtHand, _turn: Turn) -> Iterator[Session]:
+def transaction(services: ServicesDep, _turn: Turn) -> Iterator[Session]:
     """A session whose transaction commits when the route returns, before the answer is sent."""
-    with Session(at_hand.engine) as session, session.begin():
+    with Session(services.engine) as session, session.begin():
         yield session
 
 
-async def producer(request: Request, at_hand: AtHand) -> uuid.UUID:
+async def producer(request: Request, services: ServicesDep) -> uuid.UUID:
     """The producer whose key the request bears, if the key may look (GET) or enqueue (any other method)."""
-    known = await authenticate(request, at_hand)
+    known = await authenticate(request, services)
     require(known, usual_scope(request))
     return known.producer_id
 
 
-async def administrator(request: Request, at_hand: AtHand) -> uuid.UUID:
+async def administrator(request: Request, services: ServicesDep) -> uuid.UUID:
     """The producer whose key the request bears, if the key has the scope `admin`."""
-    known = await authenticate(request, at_hand)
+    known = await authenticate(request, services)
     require(known, Scope.ADMIN)
     return known.producer_id
 
@@ -57,12 +57,12 @@ ProducerId = Annotated[uuid.UUID, Depends(producer)]
 AdminId = Annotated[uuid.UUID, Depends(administrator)]
 
 
-def effect(request: Request, at_hand: AtHand, _turn: Turn) -> Iterator[Session]:
+def effect(request: Request, services: ServicesDep, _turn: Turn) -> Iterator[Session]:
     """The transaction of a POST: what it does and what is answered under its Idempotency-Key, or neither."""
-    with begin_effect(request, at_hand.engine) as session:
+    with begin_effect(request, services.engine) as session:
         yield session
 
 
 # scope="function": committed before the answer goes out, so that 201 means durable.
 Transaction = Annotated[Session, Depends(transaction, scope="function")]
-Effect = Annotated[Session, Depends(effect, scope="function")]
+IdempotentSession = Annotated[Session, Depends(effect, scope="function")]

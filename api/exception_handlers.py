@@ -69,15 +69,15 @@ async def _invalid_job(_: Request, error: InvalidJobError) -> JSONResponse:
 
 
 async def _quota_reached(request: Request, error: QuotaReachedError) -> JSONResponse:
-    at_hand: Services = request.app.state.services
+    services: Services = request.app.state.services
     # It is counted once a second at most, so whoever has no turn leaves it to the others.
     with suppress(ProblemError):
-        await at_hand.threads.run(error.producer_id, _count_anew, at_hand, error.producer_id)
+        await services.threads.run(error.producer_id, _count_anew, services, error.producer_id)
     return problem(HTTPStatus.TOO_MANY_REQUESTS, "quota-reached", str(error), headers=AFTER_QUOTA)
 
 
-def _count_anew(at_hand: Services, producer_id: uuid.UUID) -> None:
-    with Session(at_hand.engine) as session, session.begin():
+def _count_anew(services: Services, producer_id: uuid.UUID) -> None:
+    with Session(services.engine) as session, session.begin():
         count_anew(session, producer_id)
 
 

@@ -31,7 +31,7 @@ class _AnsweredBeforeError(Exception):
         self.answer = answer
 
 
-class Once:
+class IdempotentRequest:
     """One request under a key: what it asks for, by its hash, and the transaction it is carried out in."""
 
     def __init__(self, producer_id: uuid.UUID, key: str, request: Request) -> None:
@@ -102,7 +102,7 @@ def begin_effect(request: Request, engine: Engine, *, meaning: bytes | None = No
     A route that makes its answer inside calls `keep` with it; for one that has the session by dependency, it
     is kept on the way out.
     """
-    once: Once | None = getattr(request.state, "once", None)
+    once: IdempotentRequest | None = getattr(request.state, "once", None)
     with Session(engine) as session, session.begin():
         if once is not None:
             once.begin(session, meaning)
@@ -129,7 +129,7 @@ def hold_alike(request: Request, session: Session, body: bytes) -> None:
 
 def keep(request: Request, answer: Response) -> None:
     """Keep the answer in the transaction that `begin_effect` opened, if the request has a key."""
-    once: Once | None = getattr(request.state, "once", None)
+    once: IdempotentRequest | None = getattr(request.state, "once", None)
     if once is not None:
         once.keep(answer)
 
@@ -149,7 +149,7 @@ async def answer_once(request: Request, handle: Handler) -> Response:
             f"the {HEADER} must have 1 to 255 printable ASCII characters, such as a UUID",
             field=HEADER,
         )
-    once = request.state.once = Once(request.state.key.producer_id, key, request)
+    once = request.state.once = IdempotentRequest(request.state.key.producer_id, key, request)
 
     async def receive() -> Message:
         message = await request.receive()

@@ -7,8 +7,8 @@ from collections import OrderedDict
 
 from api import metrics
 from api.limits.rate_limit import RequestLimit
-from api.live.read_pool import Looks
-from api.live.single_flight import GOOD_FOR_S, Fresh
+from api.live.read_pool import ReadPool
+from api.live.single_flight import GOOD_FOR_S, FreshCache
 from cutout.producers.api_keys import KEY_PREFIX, KnownKey, find_key
 
 # 32 random bytes in base64url.
@@ -30,9 +30,9 @@ class TooManyMissesError(Exception):
 class Keys:
     """Valid keys by their hashes. One that was revoked may look for a second more."""
 
-    def __init__(self, looks: Looks) -> None:
+    def __init__(self, looks: ReadPool) -> None:
         self._looks = looks
-        self._valid: Fresh[bytes, KnownKey] = Fresh(self._find)
+        self._valid: FreshCache[bytes, KnownKey] = FreshCache(self._find)
         self._misses: OrderedDict[bytes, float] = OrderedDict()
         self._of_address = RequestLimit(MISSES_OF_AN_ADDRESS)
         self._of_all = RequestLimit(MISSES_OF_ALL)

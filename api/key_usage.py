@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 WRITE_EVERY_S = 30.0
 
 
-class LastUse:
+class KeyUsageRecorder:
     """Collects the keys that were used; a thread writes them down until `stop`."""
 
     def __init__(self, engine: Engine) -> None:

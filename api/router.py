@@ -30,9 +30,9 @@ class Route(APIRoute):
         takes_json = self.body_field is not None
 
         async def guarded(request: Request) -> Response:
-            at_hand: Services = request.app.state.services
-            known = await authenticate(request, at_hand)
-            producer_id, reading = known.producer_id, at_hand.reading_time
+            services: Services = request.app.state.services
+            known = await authenticate(request, services)
+            producer_id, reading = known.producer_id, services.reading_time
             with _place_for_body(request, producer_id), ExitStack() as request.state.places:
                 if _is_large(request):
                     await reading.turn(producer_id)
@@ -48,11 +48,11 @@ class Route(APIRoute):
 
 def _place_for_body(request: Request, producer_id: uuid.UUID) -> AbstractContextManager[None]:
     """A place for as long as the body comes and what it asks for is done; a problem 429 past the share."""
-    at_hand: Services = request.app.state.services
+    services: Services = request.app.state.services
     most_bytes: int = getattr(request.state, MOST_BYTES)
     if not most_bytes:
         return nullcontext()
-    return (at_hand.uploads if _is_large(request) else at_hand.small_bodies).held(producer_id)
+    return (services.uploads if _is_large(request) else services.small_bodies).held(producer_id)
 
 
 def _is_large(request: Request) -> bool:

@@ -8,20 +8,20 @@ from sqlalchemy import Engine
 
 from api.bodies.reading_time import ReadingTime
 from api.key_cache import Keys
-from api.key_usage import LastUse
-from api.limits.producer_slots import Places
+from api.key_usage import KeyUsageRecorder
+from api.limits.producer_slots import ProducerSlots
 from api.limits.producer_threads import Threads
 from api.limits.rate_limit import RequestLimit
 from api.limits.sizes import USUAL_BYTES
-from api.live.batch_cache import Counting
+from api.live.batch_cache import BatchCache
 from api.live.long_poll import Watch
 from api.live.read_pool import CONNECTIONS as LOOKS
-from api.live.read_pool import Looks
-from api.live.single_flight import Fresh
+from api.live.read_pool import ReadPool
+from api.live.single_flight import FreshCache
 from api.live.sse import Events
 from cutout.models.database import connect
 from cutout.settings import Settings
-from cutout.status.eta import Pace, look_at_pace
+from cutout.status.eta import QueueRate, read_queue_rate
 from cutout.status.explain import Installation
 from cutout.storage import Bucket
 
@@ -52,12 +52,12 @@ class Services:
     # Each holds an idempotency key while a whole batch is moved on connections of `engine`.
     move_keys: Engine
     bucket: Bucket
-    looks: Looks
+    looks: ReadPool
     keys: Keys
     limit: RequestLimit
-    last_use: LastUse
-    pace: Fresh[None, Pace]
-    counting: Counting
+    last_use: KeyUsageRecorder
+    pace: FreshCache[None, QueueRate]
+    counting: BatchCache
     watch: Watch
     events: Events
     # For what takes a session of `engine`: the threads that the framework uses, too.
@@ -69,11 +69,11 @@ class Services:
     # Large bodies are validated off the event loop, and share one interpreter with it.
     validations: Threads
     reading_time: ReadingTime
-    moves: Places
-    small_bodies: Places
-    large_bodies: Places
-    uploads: Places
-    downloads: Places
+    moves: ProducerSlots
+    small_bodies: ProducerSlots
+    large_bodies: ProducerSlots
+    uploads: ProducerSlots
+    downloads: ProducerSlots
 
     def close(self) -> None:
         self.last_use.stop()
@@ -85,7 +85,7 @@ class Services:
 
 def open_services(known: Settings) -> Services:
     """To be called on the event loop."""
-    looks = Looks(known)
+    looks = ReadPool(known)
     installation = Installation.of(known)
 
     engine = connect(
@@ -95,9 +95,11 @@ def open_services(known: Settings) -> Services:
         server_settings=PATIENCE,
     )
 
-    async def find_pace(_: None) -> Pace:
+    async def find_pace(_: None) -> QueueRate:
         return await looks.quick(
-            lambda connection: look_at_pace(connection, installation.accounts, installation.calls_per_second),
+            lambda connection: read_queue_rate(
+                connection, installation.accounts, installation.calls_per_second
+            ),
             of=None,
         )
 
@@ -107,8 +109,8 @@ def open_services(known: Settings) -> Services:
         name="cutout-api-moves",
         server_settings=PATIENCE,
     )
-    pace = Fresh(find_pace)
-    counting = Counting(looks, pace)
+    pace = FreshCache(find_pace)
+    counting = BatchCache(looks, pace)
     return Services(
         settings=known,
         engine=engine,
@@ -117,7 +119,7 @@ def open_services(known: Settings) -> Services:
         looks=looks,
         keys=Keys(looks),
         limit=RequestLimit(known.api_requests_per_second),
-        last_use=LastUse(engine),
+        last_use=KeyUsageRecorder(engine),
         pace=pace,
         counting=counting,
         watch=Watch(looks),
@@ -128,9 +130,11 @@ def open_services(known: Settings) -> Services:
         move_threads=Threads("moves", CapacityLimiter(MOVES_AT_ONCE), MOVES_AT_ONCE),
         validations=Threads("validations", CapacityLimiter(VALIDATED_AT_ONCE), VALIDATED_AT_ONCE),
         reading_time=ReadingTime(),
-        moves=Places("moves", "changes of a whole batch", MOVES_AT_ONCE),
-        large_bodies=Places("large_bodies", f"JSON bodies of more than {USUAL_BYTES:,} bytes", LARGE_BODIES),
-        small_bodies=Places("bodies", "requests with a body", SMALL_BODIES),
-        uploads=Places("uploads", "uploads", known.api_uploads),
-        downloads=Places("downloads", "downloads of results", DOWNLOADS),
+        moves=ProducerSlots("moves", "changes of a whole batch", MOVES_AT_ONCE),
+        large_bodies=ProducerSlots(
+            "large_bodies", f"JSON bodies of more than {USUAL_BYTES:,} bytes", LARGE_BODIES
+        ),
+        small_bodies=ProducerSlots("bodies", "requests with a body", SMALL_BODIES),
+        uploads=ProducerSlots("uploads", "uploads", known.api_uploads),
+        downloads=ProducerSlots("downloads", "downloads of results", DOWNLOADS),
     )

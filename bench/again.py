@@ -22,7 +22,7 @@ from sqlalchemy import text
 from bench.limit.rig import Rig, rig
 from cutout.enums import Reuse
 from cutout.queue.reuse.identity import owner_of
-from cutout.queue.reuse.recipe import making_of
+from cutout.queue.reuse.recipe import recipe_of
 from cutout.storage import Bucket
 
 CUTOUT = b"a cutout"
@@ -71,7 +71,7 @@ def _buy(running: Rig, rows: int) -> None:
         connection.execute(
             text(BOUGHT),
             {
-                **asdict(making_of(running.stack.settings)) | {"scope": owner_of(None)},
+                **asdict(recipe_of(running.stack.settings)) | {"scope": owner_of(None)},
                 "sha256": sha256,
                 "size": len(CUTOUT),
                 "rows": rows,

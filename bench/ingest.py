@@ -29,7 +29,7 @@ FEW = 10_000
 BLOCK = 10_000
 GOAL_RATIO, GOAL_SECONDS, GOAL_MEGABYTES, GOAL_GROWTH = 2.5, 60.0, 200.0, 1.10
 COPY = """
-    COPY jobs (batch_id, external_id, source, return_form, priority, place, standing) FROM STDIN
+    COPY jobs (batch_id, external_id, source, return_form, priority, virtual_start, queue_state) FROM STDIN
 """
 
 
@@ -110,7 +110,7 @@ def _ingest(engine: Engine, environment: dict[str, str], directory: Path, rows: 
         _emptied(connection)
     ran = _run(environment, directory, rows)
     with engine.connect() as connection:
-        due = connection.execute(text("SELECT count(*) FROM jobs WHERE standing = 'in_line'")).scalar_one()
+        due = connection.execute(text("SELECT count(*) FROM jobs WHERE queue_state = 'ready'")).scalar_one()
     assert due == rows, f"{due:,} of {rows:,} rows are jobs in line"
     return ran
 

@@ -1,4 +1,4 @@
-"""Making what came unexpectedly for a paid call the cutout of its job."""
+"""Make what came unexpectedly for a paid call the cutout of its job."""
 
 import time
 from typing import Annotated

@@ -12,7 +12,7 @@ from cli.console import Exit, err, out
 from cli.database import open_database, plain_errors
 from cutout.audit import CHECKS, EVERYTHING, AuditCheck, Audited
 from cutout.audit import audit as audit_check
-from cutout.queue.settle import Bounds
+from cutout.queue.settle import RetryLimits
 from cutout.settings import settings
 
 
@@ -46,7 +46,7 @@ def _repaired(engine: Engine) -> Iterator[Audited]:
     with _connect(engine) as connection:
         seen = _seen_before(connection)
         for check in CHECKS:
-            bounds = Bounds(known.retry_unknown, known.retry_lost)
+            bounds = RetryLimits(known.retry_unknown, known.retry_lost)
             yield audit_check(connection, check, bounds, seen.get(check.name))
 
 

@@ -41,7 +41,7 @@ from cutout.ingest import (
     Ingest,
     Ingested,
     IngestError,
-    Order,
+    IngestOptions,
     Reading,
     RejectsFile,
     StrictError,
@@ -50,7 +50,7 @@ from cutout.ingest import (
 )
 from cutout.ingest.sources.source import Source
 from cutout.manifests import ManifestError
-from cutout.queue.reuse.identity import Making, scope_of
+from cutout.queue.reuse.identity import Recipe, scope_of
 from cutout.settings import Settings, settings
 from cutout.status.batch_status import batch_status
 from cutout.storage import Bucket, StorageError
@@ -144,7 +144,7 @@ def ingest(
     known, engine = settings(), open_database()
     with plain_errors():
         producer_id = producer_of(engine, known)
-    order = Order(
+    order = IngestOptions(
         plain_name("--name", name) if name else _name_of(source),
         forms=tuple(dict.fromkeys(return_form)),
         priority=PRIORITIES[one_of_priorities(priority)],
@@ -208,16 +208,16 @@ def _plain_ends() -> Iterator[None]:
 
 
 def _estimate(
-    source: Source, order: Order, known: Settings, rejects: RejectsFile, stores: tuple[Engine, Bucket]
+    source: Source, order: IngestOptions, known: Settings, rejects: RejectsFile, stores: tuple[Engine, Bucket]
 ) -> Exit:
     engine, bucket = stores
     out.print(f"{source.kind} · {source.extent.total:,} {source.extent.unit}", markup=False)
 
     with Meter() as meter:
         scope = scope_of(known.reuse, order.producer_id)
-        made_by = Making(call_url(known.endpoint_url), PREPARATION, known.s3_bucket, scope)
-        making = made_by if order.reuse and known.reuse is not Reuse.OFF else None
-        found = estimate(engine, bucket, source, order, making, on_reject=rejects.add, watch=meter.show)
+        made_by = Recipe(call_url(known.endpoint_url), PREPARATION, known.s3_bucket, scope)
+        recipe = made_by if order.reuse and known.reuse is not Reuse.OFF else None
+        found = estimate(engine, bucket, source, order, recipe, on_reject=rejects.add, watch=meter.show)
     rejects.flush()
     with Session(engine) as session:
         print_estimate(session, found, known, rejects.path)
@@ -248,7 +248,9 @@ def _say_what_is_stored(run: Ingest) -> None:
         err.print(f"the same command goes on with it; `cutout cancel {run.batch_id}` withdraws it")
 
 
-def _report(engine: Engine, done: Ingested, rejects: Path, order: Order, *, skipped: int, wait: bool) -> Exit:
+def _report(
+    engine: Engine, done: Ingested, rejects: Path, order: IngestOptions, *, skipped: int, wait: bool
+) -> Exit:
     counts = done.counts
     if done.batch_id is None:
         fail(f"{counts.rejects:,} rejected, see {rejects}; nothing is left to enqueue", Exit.FAILED)

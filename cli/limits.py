@@ -9,7 +9,7 @@ from cli.console import out
 from cli.database import open_database, plain_errors
 from cutout.billing import accounts
 from cutout.endpoint.verdicts import VERDICTS, Policies, Verdict
-from cutout.models import Account, Attempt, Limit, Line
+from cutout.models import Account, Attempt, Limit, QueueClock
 from cutout.settings import AUTO, Settings, settings
 
 SLOW_SHOWN = 5
@@ -23,7 +23,7 @@ def limits() -> None:
     names = [accounts.account_name(key.get_secret_value()) for key in known.require_endpoint_api_keys()]
     with plain_errors(), Session(open_database()) as session:
         now = session.scalars(select(func.now())).one()
-        paused_at = session.scalars(select(Line.paused_at)).one()
+        paused_at = session.scalars(select(QueueClock.paused_at)).one()
         if paused_at:
             out.print(f"all calls are paused since {_time(paused_at)}; `cutout resume` lets them go on")
         for name in names:

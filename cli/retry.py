@@ -11,7 +11,7 @@ from cli.console import Exit, fail, out
 from cli.database import find_one, open_database, plain_errors
 from cutout import queue
 from cutout.models import JOBS, Job
-from cutout.queue.bulk import Move, cancel_batch, move
+from cutout.queue.bulk import Move, apply_in_chunks, cancel_batch
 from cutout.queue.cancel_batch import unfinished
 
 Identifier = Annotated[str, typer.Argument(metavar="ID", help="A batch or job.")]
@@ -45,7 +45,7 @@ def cancel(identifier: Identifier) -> None:
             found = find_one(session, identifier)
         if isinstance(found, Job):
             its = JOBS.c.id == found.id
-            moved = move(engine, queue.cancel_all, its, JOBS.c.state.in_(queue.CANCELLABLE))
+            moved = apply_in_chunks(engine, queue.cancel_all, its, JOBS.c.state.in_(queue.CANCELLABLE))
         else:
             its = JOBS.c.batch_id == found.id
             moved = cancel_batch(engine, found.id)
@@ -64,7 +64,7 @@ def _move(identifier: str, change: Move, only: Sequence[ColumnElement[bool]]) ->
         with Session(engine, expire_on_commit=False) as session:
             found = find_one(session, identifier)
         its = JOBS.c.id == found.id if isinstance(found, Job) else JOBS.c.batch_id == found.id
-        return move(engine, change, its, *only)
+        return apply_in_chunks(engine, change, its, *only)
 
 
 def _report(moved: int, word: str, wanted: str) -> None:

@@ -118,7 +118,7 @@ def add(
             rich_help_panel=BEFORE_SPENDING,
         ),
     ] = None,
-    shrinks_to: Annotated[
+    min_source_share: Annotated[
         float,
         typer.Option(
             min=0,
@@ -177,7 +177,7 @@ def add(
                 catch_up=catch_up,
                 jitter_seconds=jitter,
                 grace_seconds=grace,
-                shrinks_to=shrinks_to,
+                min_source_share=min_source_share,
                 producer_id=producer_of(engine, settings()),
                 webhook_url=webhook,
             )
@@ -290,14 +290,14 @@ def _by_whom(schedule: Schedule) -> str:
 def run(
     name: NameArgument,
     *,
-    even_if_shrunk: Annotated[
-        bool, typer.Option("--even-if-shrunk", help="Believe a source that has lost most of its pictures.")
+    accept_shrunk_source: Annotated[
+        bool, typer.Option("--accept-shrunk", help="Believe a source that has lost most of its pictures.")
     ] = False,
 ) -> None:
     """Fire one run now, beside those of the clock, in the same window and budgets."""
     with plain_errors(), Session(open_database()) as session, session.begin():
         schedule = find_schedule(session, name)
-        run_id = manage.run_now(session, schedule.id, even_if_shrunk=even_if_shrunk)
+        run_id = manage.run_now(session, schedule.id, accept_shrunk_source=accept_shrunk_source)
         if run_id is None:
             fail(f"a run of {schedule.name} was fired at this very instant; look at it first", Exit.FAILED)
         said = schedule.name

@@ -45,7 +45,7 @@ def find_schedule(session: Session, word: str) -> Schedule:
 
 
 def list_line(session: Session, schedule: Schedule) -> str:
-    """Its id, name, rhythm and next run."""
+    """Its id, name, recurrence and next run."""
     fires = coming_runs(session, schedule, 1)
     upcoming = f"next {fires[0].due_at:{UTC_FORM}}" if fires else "never again"
     paused = _paused(schedule)

@@ -13,7 +13,7 @@ from cli.database import open_database, plain_errors
 from cutout.enums import DeliveryState
 from cutout.models import Delivery, Producer
 from cutout.settings import settings
-from cutout.webhooks import INSTALLATION, find_deliveries, replay, rotate, secret_of, standing_of
+from cutout.webhooks import INSTALLATION, find_deliveries, replay, rotate, secret_of, secret_state
 
 app = typer.Typer(no_args_is_help=True, help="Webhooks: secrets, deliveries, sending again.")
 
@@ -55,7 +55,7 @@ def secret(producer: Owner = None) -> None:
     master = _master()
     with plain_errors(), Session(open_database()) as session:
         owner = _owner(session, producer)
-        out.print(secret_of(master, owner, standing_of(session, owner).version), markup=False)
+        out.print(secret_of(master, owner, secret_state(session, owner).version), markup=False)
 
 
 @app.command("rotate")
@@ -70,8 +70,8 @@ def rotate_(
     master = _master()
     with plain_errors(), Session(open_database()) as session, session.begin():
         owner = _owner(session, producer)
-        standing = rotate(session, owner, at_once=at_once)
-    out.print(secret_of(master, owner, standing.version), markup=False)
+        queue_state = rotate(session, owner, at_once=at_once)
+    out.print(secret_of(master, owner, queue_state.version), markup=False)
 
 
 def _master() -> SecretStr:

@@ -39,20 +39,20 @@ class Step(StrEnum):
     COPY = "copy"
 
 
-class Standing(StrEnum):
+class QueueState(StrEnum):
     """Where a queued job stands."""
 
-    IN_LINE = "in_line"
+    READY = "ready"
     """Due; the dispatcher takes it in order of priority and place."""
 
-    HANDED_OUT = "handed_out"
+    DISPATCHED = "dispatched"
     """A message with its fence is on its way; unless claimed by `scheduled_at`, it rejoins the line."""
 
-    SERVING = "serving"
+    REUSING = "reusing"
     """Its cutout was bought before, and no call is needed: a worker ends it without a claim once it saw that
     the bucket still holds the cutout. Otherwise it rejoins the line, by `scheduled_at` at the latest."""
 
-    RESTING = "resting"
+    DELAYED = "delayed"
     """Not now: rejoins the line at `scheduled_at`."""
 
     WAITING = "waiting"
@@ -63,7 +63,7 @@ class Standing(StrEnum):
     """Its producer has as many sources on the web being downloaded as it may: the dispatcher puts it back in
     line as they end."""
 
-    PARKED = "parked"
+    BLOCKED = "blocked"
     """Its batch is paused or outside its window, or (held) has spent its budget: the dispatcher puts it back
     in line after that."""
 

@@ -114,7 +114,7 @@ class PostgresServer(Server):
         return self.directory / "data"
 
     def _seen(self, data: Path) -> str:
-        # Under /root, closed to others, `nobody` can use a directory only by standing in it from the start.
+        # Under /root, closed to others, `nobody` can use a directory only by being in it from the start.
         return "/proc/self/cwd" if self._account else str(data)
 
     def _password(self) -> str:

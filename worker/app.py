@@ -14,7 +14,7 @@ from cutout.telemetry import logs, traces
 from cutout.telemetry.metrics_server import serve_metrics
 from worker.pipeline.context import WorkerContext
 from worker.pipeline.process import process
-from worker.pipeline.serve_reused import serve
+from worker.pipeline.serve_reused import complete_reused
 
 # So long a thread that Redis or a timer woke waits for one that computes, several times a call (5 ms by
 # default): under a ceiling on the rate, a call counts for as much longer.
@@ -104,6 +104,6 @@ def process_job(job_id: str, fence: int) -> None:
 
 
 @app.task(name="cutout.serve")
-def serve_jobs(handed_out: list[tuple[str, int]]) -> None:
+def serve_jobs(dispatched: list[tuple[str, int]]) -> None:
     """Hand over what was bought before to those of these jobs that still wait for it under their fence."""
-    serve(_contexts[0], [(uuid.UUID(job_id), fence) for job_id, fence in handed_out])
+    complete_reused(_contexts[0], [(uuid.UUID(job_id), fence) for job_id, fence in dispatched])

@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 ANSWER_KEPT_S = 5.0
 
 
-class Question:
+class BackgroundTask:
     """A question whose answer may take a while: asked in a thread, one at a time.
 
     The thread is a daemon, since a frozen server may keep it for minutes and the process must end when asked.
@@ -24,18 +24,18 @@ class Question:
         self._yes_at: float | None = None
         self._no_at: float | None = None
 
-    def ask(self) -> None:
-        """Ask, unless an answer is awaited already."""
-        if not self.awaited:
+    def start(self) -> None:
+        """Ask, unless an answer is running already."""
+        if not self.running:
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
 
     @property
-    def awaited(self) -> bool:
+    def running(self) -> bool:
         """Whether it was asked and has no answer yet."""
         return self._thread is not None and self._thread.is_alive()
 
-    def answered_yes(self) -> bool:
+    def take_success(self) -> bool:
         """Whether the answer was yes within the last 5 s; said once."""
         yes_at, self._yes_at = self._yes_at, None
         return _is_fresh(yes_at)

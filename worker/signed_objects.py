@@ -28,7 +28,7 @@ def read_object(bucket: Bucket, key: str, directory: Path) -> Blob:
         return gather(iter(partial(stream.read, PIECE_BYTES), b""), directory)
 
 
-class ObjectLinks:
+class SignedObjectClient:
     """Reads and writes objects. One per thread."""
 
     def __init__(self, bucket: Bucket) -> None:

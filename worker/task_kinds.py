@@ -5,13 +5,13 @@ from enum import StrEnum
 from cutout.enums import Step
 
 
-class Errand(StrEnum):
+class TaskKind(StrEnum):
     """One of these for each kind of message."""
 
     CALL = "call"
     COPY = "copy"
     SERVE = "serve"
-    """For a parcel of jobs: hand over what was bought before. As with a copy, no call is to be waited for."""
+    """For a message of jobs: hand over what was bought before. As with a copy, no call is to be waited for."""
 
 
-QUEUES = {Errand.CALL: Step.CALL, Errand.COPY: Step.COPY, Errand.SERVE: Step.COPY}
+QUEUES = {TaskKind.CALL: Step.CALL, TaskKind.COPY: Step.COPY, TaskKind.SERVE: Step.COPY}

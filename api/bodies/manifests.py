@@ -37,7 +37,7 @@ def is_manifest(media_type: str) -> bool:
     return media_type.partition(";")[0].strip().lower() in MEDIA_TYPES
 
 
-def keep_upload(at_hand: Services, request: Request) -> str:
+def keep_upload(services: Services, request: Request) -> str:
     """Stream the request's body into the bucket; returns its key. To be called in a thread of the pool.
 
     A body that breaks off leaves nothing. Raises ProblemError for one without bytes and for a zip archive
@@ -61,18 +61,18 @@ def keep_upload(at_hand: Services, request: Request) -> str:
                 "the body has 0 bytes; send the file itself",
             )
 
-    most = at_hand.settings.max_archive_bytes
+    most = services.settings.max_archive_bytes
     too_large = ProblemError(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "body-too-large",
         f"the body is a zip archive of more than {most} bytes, the limit for those; pack several",
     )
     bounded = archives_within(pieces(), most, too_large)
-    at_hand.bucket.put_pieces(bounded, key=key, media_type="application/octet-stream")
+    services.bucket.put_pieces(bounded, key=key, media_type="application/octet-stream")
     return key
 
 
-def keep_list(at_hand: Services, jobs: Sequence[NewJob]) -> str:
+def keep_list(services: Services, jobs: Sequence[NewJob]) -> str:
     """Write a list of jobs into the bucket as the manifest that it could have been; returns its key.
 
     Raises InvalidJobError for an id that would be another one there.
@@ -85,7 +85,7 @@ def keep_list(at_hand: Services, jobs: Sequence[NewJob]) -> str:
                 " not keep; leave it out",
             )
     key = f"manifests/uploads/{uuid.uuid4()}"
-    at_hand.bucket.put_pieces(map(_line, jobs), key=key, media_type="application/x-ndjson")
+    services.bucket.put_pieces(map(_line, jobs), key=key, media_type="application/x-ndjson")
     return key
 
 

@@ -95,11 +95,11 @@ async def read_model(request: Request, model: type[Model]) -> Model:
     A problem 429 if it gets no turn of its producer.
     """
     body = await request.body()
-    at_hand: Services = request.app.state.services
-    reading, producer_id = at_hand.reading_time, request.state.key.producer_id
+    services: Services = request.app.state.services
+    reading, producer_id = services.reading_time, request.state.key.producer_id
     if len(body) <= INLINE_BYTES:
         return reading.measured(producer_id, _validated, model, body)
-    return await reading.measured_in(at_hand.validations, producer_id, _validated, model, body)
+    return await reading.measured_in(services.validations, producer_id, _validated, model, body)
 
 
 def validated(model: type[Model], fields: Mapping[str, Any]) -> Model:

@@ -17,7 +17,7 @@ from api.services import Services
 from cutout.models.database import connect
 from cutout.monitoring.health import Check, check_database, check_moving, check_redis, count_late, find_bucket
 from cutout.settings import Settings
-from cutout.telemetry.single_flight import SharedAnswer
+from cutout.telemetry.single_flight import SingleFlight
 from migrations.run import pending
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 # Anyone may ask.
 FRESH_S = 1.0
 PATIENCE_S = 3.0
-# Figures and readiness, each asked by one thread at a time.
+# Overview and readiness, each asked by one thread at a time.
 CONNECTIONS = 2
 STATEMENT_TIMEOUT = {"statement_timeout": "8s"}
 
@@ -42,15 +42,15 @@ def connect_to_watch(known: Settings) -> Engine:
 
 
 class Readiness:
-    """Looks at all that is needed at once. Belongs to one event loop."""
+    """Reads at all that is needed at once. Belongs to one event loop."""
 
-    def __init__(self, known: Settings, watch: Engine, at_hand: Services, leaving: Leaving) -> None:
+    def __init__(self, known: Settings, watch: Engine, services: Services, leaving: Leaving) -> None:
         self._looks = {
             "database": _shared("database", lambda: _look_at_database(known, watch)),
             "redis": _shared("redis", lambda: [check_redis(known)]),
-            "bucket": _shared("bucket", lambda: [find_bucket(at_hand.bucket)]),
+            "bucket": _shared("bucket", lambda: [find_bucket(services.bucket)]),
         }
-        self._requests = RequestsProbe(at_hand)
+        self._requests = RequestsProbe(services)
         self._leaving = leaving
         self._wrong: set[str] = set()
         self._loop = asyncio.get_running_loop()
@@ -93,11 +93,11 @@ def is_ready(checks: Iterable[Check]) -> bool:
     return all(check.ok for check in checks if check.needed)
 
 
-def _shared(name: str, look: Callable[[], list[Check]]) -> SharedAnswer[list[Check]]:
-    return SharedAnswer(f"readiness of {name}", look, fresh_s=FRESH_S)
+def _shared(name: str, look: Callable[[], list[Check]]) -> SingleFlight[list[Check]]:
+    return SingleFlight(f"readiness of {name}", look, fresh_s=FRESH_S)
 
 
-async def _ask(name: str, look: SharedAnswer[list[Check]]) -> list[Check]:
+async def _ask(name: str, look: SingleFlight[list[Check]]) -> list[Check]:
     try:
         return await look.get_soon(PATIENCE_S)
     except TimeoutError:

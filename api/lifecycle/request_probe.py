@@ -16,8 +16,8 @@ FRESH_S = 1.0
 class RequestsProbe:
     """Borrows what a request borrows, one look at a time however many ask. Belongs to one event loop."""
 
-    def __init__(self, at_hand: Services) -> None:
-        self._at_hand = at_hand
+    def __init__(self, services: Services) -> None:
+        self._at_hand = services
         self._look: asyncio.Task[Check] | None = None
         self._ended_at = 0.0
 

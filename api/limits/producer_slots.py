@@ -1,4 +1,4 @@
-"""Places of this process for what lasts: so many in all, and of these a quarter at most for one producer."""
+"""Slots of this process for what lasts: so many in all, and of these a quarter at most for one producer."""
 
 import uuid
 from collections import Counter
@@ -19,7 +19,7 @@ def share_of(most: int) -> int:
     return max(most // PRODUCERS_TO_FILL, 1)
 
 
-class Places:
+class ProducerSlots:
     """Taking a place counts and checks in one step; it is for the event loop alone, which makes it so.
 
     `kind` names the places in the metrics, `what` those who take them in the answers.

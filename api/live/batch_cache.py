@@ -8,12 +8,12 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from api.live.read_pool import Looks
-from api.live.single_flight import MOST_KEPT, Fresh
+from api.live.read_pool import ReadPool
+from api.live.single_flight import MOST_KEPT, FreshCache
 from api.schemas import BatchView, view_batch
 from cutout.enums import State
 from cutout.status.batch_status import BatchStatus, Pauses, batch_status, credits_of_batch
-from cutout.status.eta import LATEST_S, SOONEST_S, Pace
+from cutout.status.eta import LATEST_S, SOONEST_S, QueueRate
 
 # Counting a large batch's credits is work for the database: it takes at most this share of its time.
 CREDITS_SHARE = 0.05
@@ -70,18 +70,18 @@ class _Known:
         return (done - before) / (now - since) if done > before else None
 
 
-class Counting:
+class BatchCache:
     """Counts each batch at most once a second.
 
     Its credits are counted less often, by what it takes, and once more when it is finished:
     then they are exact.
     """
 
-    def __init__(self, looks: Looks, pace: Fresh[None, Pace]) -> None:
+    def __init__(self, looks: ReadPool, pace: FreshCache[None, QueueRate]) -> None:
         self._looks, self._pace = looks, pace
         self._known: OrderedDict[uuid.UUID, _Known] = OrderedDict()
         # By batch and who asks: what one has counted is on its own account.
-        self.batches: Fresh[tuple[uuid.UUID, uuid.UUID], CountedBatch] = Fresh(self._count)
+        self.batches: FreshCache[tuple[uuid.UUID, uuid.UUID], CountedBatch] = FreshCache(self._count)
 
     async def of(
         self, batch_id: uuid.UUID, producer_id: uuid.UUID, *, since: float = 0.0

@@ -13,11 +13,11 @@ from fastapi import Request
 from sqlalchemy import Connection
 from sse_starlette.sse import AppStatus
 
-from api.limits.producer_slots import Places
-from api.live.read_pool import Looks
+from api.limits.producer_slots import ProducerSlots
+from api.live.read_pool import ReadPool
 from api.problems import ProblemError
 from cutout.models.database import PostgresAwayError
-from cutout.status.changes import Sighting, batches_at_rest, changed_jobs
+from cutout.status.changes import SeenState, batches_at_rest, changed_jobs
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class _Waiting(Generic[K]):
         if not self._futures[key]:
             del self._futures[key]
 
-    async def look(self, looks: Looks) -> None:
+    async def look(self, looks: ReadPool) -> None:
         keys = list(self._futures)
         if keys:
             self._wake(await looks.quick(lambda connection: self._ask(connection, keys), of=None))
@@ -65,12 +65,12 @@ class _Waiting(Generic[K]):
 
 
 class Watch:
-    """Lets requests wait for jobs and batches. Looks only while somebody waits."""
+    """Lets requests wait for jobs and batches. Reads only while somebody waits."""
 
-    def __init__(self, looks: Looks) -> None:
+    def __init__(self, looks: ReadPool) -> None:
         self._looks = looks
-        self._places = Places("waits", "requests that wait", MOST_WAITING)
-        self._jobs: _Waiting[Sighting] = _Waiting(changed_jobs)
+        self._places = ProducerSlots("waits", "requests that wait", MOST_WAITING)
+        self._jobs: _Waiting[SeenState] = _Waiting(changed_jobs)
         self._batches: _Waiting[uuid.UUID] = _Waiting(batches_at_rest)
         self._looking: asyncio.Task[None] | None = None
 

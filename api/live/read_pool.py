@@ -22,7 +22,7 @@ T = TypeVar("T")
 Look = Callable[[Connection], T]
 
 
-class Looks:
+class ReadPool:
     """Reads, each a statement or a few, committed one by one; they are repeated should Postgres go away.
 
     Counts of large batches queue by themselves, and leave a look at a job as quick as it is. `of` is the

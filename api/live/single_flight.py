@@ -38,7 +38,7 @@ class _Look(Generic[V]):
         return was_asked_for and time.monotonic() - self.begun_at < LONGEST_LOOK_S
 
 
-class Fresh(Generic[K, V]):
+class FreshCache(Generic[K, V]):
     """Values by key, each looked up by one of those who ask while the others wait for it or use the last one.
 
     A value is at most a second old and, while the next is looked up, older by as long as a look takes.

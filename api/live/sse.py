@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from sse_starlette import ServerSentEvent
 
-from api.limits.producer_slots import Places
-from api.live.batch_cache import CountedBatch, Counting
+from api.limits.producer_slots import ProducerSlots
+from api.live.batch_cache import BatchCache, CountedBatch
 from api.live.cursors import event_id
-from api.live.read_pool import Looks
+from api.live.read_pool import ReadPool
 from api.problems import ProblemError
 from cutout.models.database import PostgresAwayError
 from cutout.status.finished import ROWS_A_PAGE, FinishedJob, Position, finished_jobs, told_until
@@ -27,9 +27,9 @@ MOST_STREAMS = 200
 class Events:
     """The streams of this process. Between two looks a stream holds no thread and no connection."""
 
-    def __init__(self, looks: Looks, counting: Counting) -> None:
+    def __init__(self, looks: ReadPool, counting: BatchCache) -> None:
         self._looks, self._counting = looks, counting
-        self.places = Places("streams", "event streams", MOST_STREAMS)
+        self.places = ProducerSlots("streams", "event streams", MOST_STREAMS)
 
     async def of(
         self,
@@ -55,8 +55,8 @@ class _Stream:
 
     def __init__(
         self,
-        looks: Looks,
-        counting: Counting,
+        looks: ReadPool,
+        counting: BatchCache,
         batch_id: uuid.UUID,
         producer_id: uuid.UUID,
         after: Position | None,

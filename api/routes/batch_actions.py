@@ -10,7 +10,7 @@ from fastapi import Request, Response
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from api.dependencies import AtHand, ProducerId
+from api.dependencies import ProducerId, ServicesDep
 from api.idempotency import begin_effect, keep
 from api.live.batch_cache import CountedBatch
 from api.openapi import problems
@@ -30,58 +30,66 @@ Change = Callable[[Session, uuid.UUID], object]
 
 
 @router.post("/cancel", response_model=BatchView)
-async def cancel(batch_id: uuid.UUID, request: Request, at_hand: AtHand, producer_id: ProducerId) -> Response:
+async def cancel(
+    batch_id: uuid.UUID, request: Request, services: ServicesDep, producer_id: ProducerId
+) -> Response:
     """Withdraw all jobs. Nothing more is bought; what is paid for is still copied and ends as succeeded.
 
     It is `cancelling` until the last of these has ended. The answer comes when all others are withdrawn: a
     million take about a minute. Whoever has no answer may ask again.
     """
-    return await _move(request, at_hand, batch_id, producer_id, cancel_batch)
+    return await _move(request, services, batch_id, producer_id, cancel_batch)
 
 
 @router.post("/retry", response_model=BatchView, openapi_extra=problems("quota-reached"))
-async def retry(batch_id: uuid.UUID, request: Request, at_hand: AtHand, producer_id: ProducerId) -> Response:
+async def retry(
+    batch_id: uuid.UUID, request: Request, services: ServicesDep, producer_id: ProducerId
+) -> Response:
     """Put all jobs that failed or are held back in line; called again they cost again.
 
     Those that failed count against the quota again. Where it ends, the others are left as they are.
     """
     retry_own = partial(retry_batch, producer_id=producer_id)
-    return await _move(request, at_hand, batch_id, producer_id, retry_own)
+    return await _move(request, services, batch_id, producer_id, retry_own)
 
 
 @router.post("/pause", response_model=BatchView)
-async def pause(batch_id: uuid.UUID, request: Request, at_hand: AtHand, producer_id: ProducerId) -> Response:
+async def pause(
+    batch_id: uuid.UUID, request: Request, services: ServicesDep, producer_id: ProducerId
+) -> Response:
     """Let no further call of it go out. What is out is finished and copied."""
-    return await _act(request, at_hand, batch_id, producer_id, pauses.pause)
+    return await _act(request, services, batch_id, producer_id, pauses.pause)
 
 
 @router.post("/resume", response_model=BatchView, openapi_extra=problems("paused-by-operator"))
-async def resume(batch_id: uuid.UUID, request: Request, at_hand: AtHand, producer_id: ProducerId) -> Response:
+async def resume(
+    batch_id: uuid.UUID, request: Request, services: ServicesDep, producer_id: ProducerId
+) -> Response:
     """Let its calls go out again. What an operator paused, an operator lets go on."""
-    return await _act(request, at_hand, batch_id, producer_id, pauses.resume)
+    return await _act(request, services, batch_id, producer_id, pauses.resume)
 
 
 async def _act(
-    request: Request, at_hand: Services, batch_id: uuid.UUID, producer_id: uuid.UUID, change: Change
+    request: Request, services: Services, batch_id: uuid.UUID, producer_id: uuid.UUID, change: Change
 ) -> Response:
-    before = await at_hand.counting.of(batch_id, producer_id)
-    answer = await at_hand.threads.run(
-        producer_id, _change_own, request, at_hand, batch_id, producer_id, (change, before)
+    before = await services.counting.of(batch_id, producer_id)
+    answer = await services.threads.run(
+        producer_id, _change_own, request, services, batch_id, producer_id, (change, before)
     )
     # What is remembered of the batch is older than the change.
-    await own_batch(at_hand, batch_id, producer_id, since=time.monotonic())
+    await own_batch(services, batch_id, producer_id, since=time.monotonic())
     return answer
 
 
 def _change_own(
     request: Request,
-    at_hand: Services,
+    services: Services,
     batch_id: uuid.UUID,
     producer_id: uuid.UUID,
     how: tuple[Change, CountedBatch | None],
 ) -> Response:
     """The change and its answer in one transaction, on the one connection that the request has a turn at."""
-    with begin_effect(request, at_hand.engine) as session:
+    with begin_effect(request, services.engine) as session:
         change, before = how
         require_own_batch(session, batch_id, producer_id)
         if before is None:
@@ -94,24 +102,24 @@ def _change_own(
 
 
 async def _move(
-    request: Request, at_hand: Services, batch_id: uuid.UUID, producer_id: uuid.UUID, action: Action
+    request: Request, services: Services, batch_id: uuid.UUID, producer_id: uuid.UUID, action: Action
 ) -> Response:
     """The same for what may take a minute."""
-    with at_hand.moves.held(producer_id):
-        return await at_hand.move_threads.run(
-            None, _move_own, request, at_hand, batch_id, producer_id, action
+    with services.moves.held(producer_id):
+        return await services.move_threads.run(
+            None, _move_own, request, services, batch_id, producer_id, action
         )
 
 
 def _move_own(
-    request: Request, at_hand: Services, batch_id: uuid.UUID, producer_id: uuid.UUID, action: Action
+    request: Request, services: Services, batch_id: uuid.UUID, producer_id: uuid.UUID, action: Action
 ) -> Response:
     # The action has transactions of its own, a portion each. Another one holds the idempotency key meanwhile:
     # on a connection kept for it, so that nobody waits for a second one of those that all requests share.
-    with begin_effect(request, at_hand.move_keys) as session:
+    with begin_effect(request, services.move_keys) as session:
         require_own_batch(session, batch_id, producer_id)
-        action(at_hand.engine, batch_id)
-        counted = from_thread.run(partial(own_batch, at_hand, batch_id, producer_id, since=time.monotonic()))
+        action(services.engine, batch_id)
+        counted = from_thread.run(partial(own_batch, services, batch_id, producer_id, since=time.monotonic()))
         answer = Response(counted.view().model_dump_json(), media_type=JSON)
         keep(request, answer)
         return answer

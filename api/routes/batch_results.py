@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Query
 from sqlalchemy.orm import Session
 
-from api.dependencies import AtHand, ProducerId
+from api.dependencies import ProducerId, ServicesDep
 from api.openapi import problems
 from api.problems import ProblemError
 from api.router import v1_router
@@ -58,25 +58,25 @@ class _Asked:
     def file_name(self) -> str:
         return f"results-{self.selection.batch_id}" + ("" if self.kept else f".{self.form}")
 
-    async def sent(self, at_hand: Services, producer_id: uuid.UUID) -> AsyncIterator[bytes]:
+    async def sent(self, services: Services, producer_id: uuid.UUID) -> AsyncIterator[bytes]:
         """The pieces of the file, each read in a turn of the producer."""
-        pieces = self.pieces(at_hand)
-        while (piece := await at_hand.download_threads.finish(producer_id, next, pieces, None)) is not None:
+        pieces = self.pieces(services)
+        while (piece := await services.download_threads.finish(producer_id, next, pieces, None)) is not None:
             yield piece
 
-    def pieces(self, at_hand: Services) -> Iterator[bytes]:
+    def pieces(self, services: Services) -> Iterator[bytes]:
         """The file. Between two pieces no connection is held, however slowly they are read."""
         with ExitStack() as stack:
             if self.kept is None:
-                found = stack.enter_context(open_results(at_hand.engine, self.selection))
+                found = stack.enter_context(open_results(services.engine, self.selection))
                 yield from write_results(found, self.form, self.links)
             else:
-                yield from write_as_input(at_hand.engine, at_hand.bucket, self.kept, self.links, Counter())
+                yield from write_as_input(services.engine, services.bucket, self.kept, self.links, Counter())
 
 
-async def _download_place(at_hand: AtHand, producer_id: ProducerId) -> AsyncIterator[None]:
+async def _download_place(services: ServicesDep, producer_id: ProducerId) -> AsyncIterator[None]:
     """A place for a file until its last byte is sent."""
-    with at_hand.downloads.held(producer_id):
+    with services.downloads.held(producer_id):
         yield
 
 
@@ -92,7 +92,7 @@ DownloadPlace = Annotated[None, Depends(_download_place, scope="request")]
 )
 async def get_results(
     batch_id: uuid.UUID,
-    at_hand: AtHand,
+    services: ServicesDep,
     producer_id: ProducerId,
     _place: DownloadPlace,
     *,
@@ -118,13 +118,13 @@ async def get_results(
             "as_input gives the whole manifest in its own format; leave format, state and code out",
             field="as_input",
         )
-    kept = await at_hand.threads.run(producer_id, _check, at_hand, batch_id, producer_id, as_input)
-    maker = await at_hand.threads.run(producer_id, CutoutLinks, at_hand.bucket) if links else None
+    kept = await services.threads.run(producer_id, _check, services, batch_id, producer_id, as_input)
+    maker = await services.threads.run(producer_id, CutoutLinks, services.bucket) if links else None
     asked = _Asked(
         Selection(batch_id, tuple(state or ()), tuple(code or ())), form or Format.CSV, maker, kept
     )
     return PatientStream(
-        asked.sent(at_hand, producer_id),
+        asked.sent(services, producer_id),
         media_type=ANY_TYPE if kept else MEDIA_TYPES[asked.form],
         headers={
             "Content-Disposition": f'attachment; filename="{asked.file_name}"',
@@ -133,8 +133,8 @@ async def get_results(
     )
 
 
-def _check(at_hand: Services, batch_id: uuid.UUID, producer_id: uuid.UUID, as_input: bool) -> Kept | None:  # noqa: FBT001 - it is passed on by place
-    with Session(at_hand.engine) as session:
+def _check(services: Services, batch_id: uuid.UUID, producer_id: uuid.UUID, as_input: bool) -> Kept | None:  # noqa: FBT001 - it is passed on by place
+    with Session(services.engine) as session:
         require_own_batch(session, batch_id, producer_id)
         try:
             return find_manifest(session, batch_id) if as_input else None

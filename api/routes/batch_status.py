@@ -11,7 +11,7 @@ from fastapi import Depends, Header, Request, Response
 from sse_starlette import EventSourceResponse
 
 from api.authentication import is_still_valid
-from api.dependencies import AtHand, ProducerId
+from api.dependencies import ProducerId, ServicesDep
 from api.etag import NOT_MODIFIED, Wait, answer, etag_of, is_news_awaited
 from api.limits.producer_slots import AGAIN_AFTER_S
 from api.live.batch_cache import CountedBatch
@@ -76,9 +76,9 @@ EVENTS: dict[str, Any] = {
 }
 
 
-async def _stream_place(at_hand: AtHand, producer_id: ProducerId) -> AsyncIterator[None]:
+async def _stream_place(services: ServicesDep, producer_id: ProducerId) -> AsyncIterator[None]:
     """A place for a stream until its last byte is sent."""
-    places = at_hand.events.places
+    places = services.events.places
     if places.full:
         raise ProblemError(
             HTTPStatus.SERVICE_UNAVAILABLE,
@@ -96,17 +96,17 @@ StreamPlace = Annotated[None, Depends(_stream_place, scope="request")]
 
 @router.get("/{batch_id}", response_model=BatchView, responses=NOT_MODIFIED)
 async def get(
-    batch_id: uuid.UUID, request: Request, at_hand: AtHand, producer_id: ProducerId, wait: Wait = 0
+    batch_id: uuid.UUID, request: Request, services: ServicesDep, producer_id: ProducerId, wait: Wait = 0
 ) -> Response:
     """A batch with its jobs counted by state.
 
     With `wait` the answer comes when nothing of it moves any more (all jobs are final or held), or after so
     many seconds.
     """
-    counted = await own_batch(at_hand, batch_id, producer_id)
+    counted = await own_batch(services, batch_id, producer_id)
     if wait and counted.moving and is_news_awaited(request, _etag(counted)):
-        rests = await at_hand.watch.batch_rests(request, producer_id, batch_id, wait)
-        counted = await own_batch(at_hand, batch_id, producer_id, since=time.monotonic() if rests else 0)
+        rests = await services.watch.batch_rests(request, producer_id, batch_id, wait)
+        counted = await own_batch(services, batch_id, producer_id, since=time.monotonic() if rests else 0)
     body = counted.view().model_dump_json()
     return answer(request, body, _etag(counted), look_again_s=counted.look_again_s)
 
@@ -120,7 +120,7 @@ async def get(
 async def get_events(
     batch_id: uuid.UUID,
     request: Request,
-    at_hand: AtHand,
+    services: ServicesDep,
     producer_id: ProducerId,
     _place: StreamPlace,
     last_event_id: Annotated[
@@ -132,25 +132,25 @@ async def get_events(
     The stream ends with the batch, or once your key is refused. Told once; after a connection that broke, the
     last events may come again.
     """
-    counted = await own_batch(at_hand, batch_id, producer_id)
+    counted = await own_batch(services, batch_id, producer_id)
     after, ended = (None, False) if last_event_id is None else read_event_id(last_event_id)
     if ended and after is not None and counted.status.finished_at == after.finished_at:
         return Response(status_code=HTTPStatus.NO_CONTENT)
     return EventSourceResponse(
-        at_hand.events.of(batch_id, producer_id, after, partial(is_still_valid, request, at_hand)),
+        services.events.of(batch_id, producer_id, after, partial(is_still_valid, request, services)),
         ping=KEEP_ALIVE_EVERY_S,
         send_timeout=SEND_WITHIN_S,
     )
 
 
 async def own_batch(
-    at_hand: Services, batch_id: uuid.UUID, producer_id: uuid.UUID, *, since: float = 0.0
+    services: Services, batch_id: uuid.UUID, producer_id: uuid.UUID, *, since: float = 0.0
 ) -> CountedBatch:
     """The producer's batch, counted within the last second and not before `since`, on the monotonic clock.
 
     Raises a problem 404 if there is none such.
     """
-    counted = await at_hand.counting.of(batch_id, producer_id, since=since)
+    counted = await services.counting.of(batch_id, producer_id, since=since)
     if counted is None:
         raise unknown_batch(batch_id)
     return counted

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from api.authentication import ceilings_of
 from api.bodies.manifests import MEDIA_TYPES, keep_list, keep_upload, left_behind
 from api.bodies.strict_json import read_model, validated
-from api.dependencies import AdminId, AtHand, Effect, ProducerId, Turn
+from api.dependencies import AdminId, IdempotentSession, ProducerId, ServicesDep, Turn
 from api.idempotency import begin_effect, hold_alike, keep
 from api.limits.reachable import unreachable_fault
 from api.limits.sizes import USUAL_BYTES
@@ -25,7 +25,7 @@ from api.schemas import BatchRequest, BatchView, ManifestQuery, view_batch
 from api.schemas.batch_requests import BatchOptions
 from api.services import Services
 from cutout.enums import PRIORITIES
-from cutout.ingest import Order
+from cutout.ingest import IngestOptions
 from cutout.ingest.pending import request_ingest
 from cutout.producers.quotas import take_quota
 from cutout.queue.blocks.approval import approve
@@ -69,7 +69,7 @@ REQUEST_BODY: dict[str, Any] = {
     },
     openapi_extra=REQUEST_BODY,
 )
-async def create(request: Request, at_hand: AtHand, producer_id: ProducerId) -> Response:
+async def create(request: Request, services: ServicesDep, producer_id: ProducerId) -> Response:
     """Enqueue a batch: a list of jobs, a manifest at an address, or a manifest as the body.
 
     A list is enqueued at once, all or none; an empty one makes a batch to be filled by POST /v1/jobs. A
@@ -85,7 +85,7 @@ async def create(request: Request, at_hand: AtHand, producer_id: ProducerId) -> 
         asked_of = validated(ManifestQuery, given)
         order = asked_of.to_order(_columns(asked_of.columns), producer_id)
         _require_within(request, asked_of)
-        return await _of_upload(at_hand, request, order, producer_id)
+        return await _of_upload(services, request, order, producer_id)
     if request.query_params:
         raise ProblemError(
             HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -95,19 +95,21 @@ async def create(request: Request, at_hand: AtHand, producer_id: ProducerId) -> 
         )
     asked = await read_model(request, BatchRequest)
     body = await request.body()
-    return await at_hand.threads.run(producer_id, _of_request, at_hand, request, asked, producer_id, body)
+    return await services.threads.run(producer_id, _of_request, services, request, asked, producer_id, body)
 
 
-async def _of_upload(at_hand: Services, request: Request, order: Order, producer_id: uuid.UUID) -> Response:
+async def _of_upload(
+    services: Services, request: Request, order: IngestOptions, producer_id: uuid.UUID
+) -> Response:
     # However slowly the body comes, it holds none of the threads that other requests need.
-    key = await at_hand.upload_threads.run(producer_id, keep_upload, at_hand, request)
-    return await at_hand.threads.finish(producer_id, _ask, at_hand, request, order, manifest_key=key)
+    key = await services.upload_threads.run(producer_id, keep_upload, services, request)
+    return await services.threads.finish(producer_id, _ask, services, request, order, manifest_key=key)
 
 
 def _of_request(
-    at_hand: Services, request: Request, asked: BatchRequest, producer_id: uuid.UUID, body: bytes
+    services: Services, request: Request, asked: BatchRequest, producer_id: uuid.UUID, body: bytes
 ) -> Response:
-    require_own_webhook(at_hand.settings, asked.webhook_url)
+    require_own_webhook(services.settings, asked.webhook_url)
     _require_within(request, asked)
     if asked.manifest_url is not None:
         if asked.jobs:
@@ -117,11 +119,11 @@ def _of_request(
                 "there are jobs and a manifest_url; make a batch of each",
                 field="manifest_url",
             )
-        if fault := unreachable_fault(at_hand.settings, [asked.manifest_url]):
+        if fault := unreachable_fault(services.settings, [asked.manifest_url]):
             raise InvalidJobError("manifest_url", fault)
         order = asked.to_order(_columns(asked.columns), producer_id)
-        return _ask(at_hand, request, order, source=asked.manifest_url)
-    if fault := unreachable_fault(at_hand.settings, (job.source_url for job in asked.jobs)):
+        return _ask(services, request, order, source=asked.manifest_url)
+    if fault := unreachable_fault(services.settings, (job.source_url for job in asked.jobs)):
         raise InvalidJobError("source_url", fault)
     jobs = asked.to_new_jobs()
     if asked.plan:
@@ -133,8 +135,8 @@ def _of_request(
                 field="plan",
             )
         order = asked.to_order({}, producer_id)
-        return _ask(at_hand, request, order, manifest_key=keep_list(at_hand, jobs))
-    with begin_effect(request, at_hand.engine) as session:
+        return _ask(services, request, order, manifest_key=keep_list(services, jobs))
+    with begin_effect(request, services.engine) as session:
         if len(body) > USUAL_BYTES:
             hold_alike(request, session, body)
         take_quota(session, producer_id, len(jobs))
@@ -159,17 +161,17 @@ def _require_within(request: Request, asked: BatchOptions) -> None:
 
 
 def _ask(
-    at_hand: Services,
+    services: Services,
     request: Request,
-    order: Order,
+    order: IngestOptions,
     *,
     source: str = UPLOADED,
     manifest_key: str | None = None,
 ) -> Response:
     """Ask for the batch; it is there at once, its jobs come as the manifest is read."""
     with (
-        left_behind(at_hand.bucket, manifest_key),
-        begin_effect(request, at_hand.engine) as session,
+        left_behind(services.bucket, manifest_key),
+        begin_effect(request, services.engine) as session,
     ):
         if order.producer_id is not None:
             # How many it has nobody knows yet: there must be room for one.
@@ -200,7 +202,7 @@ def _answer(request: Request, session: Session, batch_id: uuid.UUID, status: HTT
 
 
 @router.post("/{batch_id}/approve", openapi_extra=problems("not-awaiting-approval"))
-def approve_batch(batch_id: uuid.UUID, session: Effect, producer_id: AdminId) -> BatchView:
+def approve_batch(batch_id: uuid.UUID, session: IdempotentSession, producer_id: AdminId) -> BatchView:
     """Let the jobs of a batch go that was made with `plan`, at the price that its plan says."""
     require_own_batch(session, batch_id, producer_id)
     if not approve(session, batch_id):
@@ -217,10 +219,10 @@ def approve_batch(batch_id: uuid.UUID, session: Effect, producer_id: AdminId) ->
     openapi_extra=problems("no-rejects"),
 )
 def get_rejects(
-    batch_id: uuid.UUID, at_hand: AtHand, producer_id: ProducerId, _turn: Turn
+    batch_id: uuid.UUID, services: ServicesDep, producer_id: ProducerId, _turn: Turn
 ) -> RedirectResponse:
     """Redirect to the rows of the manifest that no job could be made of (CSV), good for five minutes."""
-    with Session(at_hand.engine) as session:
+    with Session(services.engine) as session:
         require_own_batch(session, batch_id, producer_id)
         ingest = ingest_status(session, batch_id)
     if ingest is None or ingest.rejects_key is None:
@@ -230,7 +232,7 @@ def get_rejects(
             f"the batch {batch_id} has no rejects; they are there once its manifest is read",
         )
     return RedirectResponse(
-        at_hand.bucket.presign_public(ingest.rejects_key, seconds=LINK_SECONDS),
+        services.bucket.presign_public(ingest.rejects_key, seconds=LINK_SECONDS),
         headers={"Cache-Control": "no-store"},
     )
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Query, Response
 from sqlalchemy.orm import Session
 
-from api.dependencies import AtHand, Effect, ProducerId, Turn
+from api.dependencies import IdempotentSession, ProducerId, ServicesDep, Turn
 from api.openapi import problems
 from api.problems import ProblemError
 from api.router import v1_router
@@ -37,7 +37,7 @@ Action = Callable[[Database, uuid.UUID], bool]
 
 
 @router.post("/cancel", openapi_extra=NOT_NOW)
-def cancel(job_id: uuid.UUID, session: Effect, producer_id: ProducerId) -> JobView:
+def cancel(job_id: uuid.UUID, session: IdempotentSession, producer_id: ProducerId) -> JobView:
     """Withdraw a job that has not ended. One that is cancelled stays so.
 
     What is paid for is still copied, and the job ends as succeeded; what runs ends by itself, and no call of
@@ -47,7 +47,7 @@ def cancel(job_id: uuid.UUID, session: Effect, producer_id: ProducerId) -> JobVi
 
 
 @router.post("/retry", openapi_extra=problems("wrong-state", "needs-approval", "quota-reached"))
-def retry(job_id: uuid.UUID, session: Effect, producer_id: ProducerId) -> JobView:
+def retry(job_id: uuid.UUID, session: IdempotentSession, producer_id: ProducerId) -> JobView:
     """Put a job that failed or is held back in line, with all its tries; called again it costs again.
 
     One that failed counts against the quota again.
@@ -58,7 +58,7 @@ def retry(job_id: uuid.UUID, session: Effect, producer_id: ProducerId) -> JobVie
 
 
 @router.post("/release", openapi_extra=NOT_NOW)
-def release(job_id: uuid.UUID, session: Effect, producer_id: ProducerId) -> JobView:
+def release(job_id: uuid.UUID, session: IdempotentSession, producer_id: ProducerId) -> JobView:
     """Put a job that is held back in line, with all its tries; called again it costs again."""
     return _act(session, job_id, producer_id, queue.release, (State.HELD,))
 
@@ -66,7 +66,7 @@ def release(job_id: uuid.UUID, session: Effect, producer_id: ProducerId) -> JobV
 @router.delete("", openapi_extra=problems("wrong-state"))
 def delete(
     job_id: uuid.UUID,
-    at_hand: AtHand,
+    services: ServicesDep,
     producer_id: ProducerId,
     response: Response,
     _turn: Turn,
@@ -86,18 +86,18 @@ def delete(
     the answer says that the bucket keeps versions, and with them the objects deleted.
     """
     told = Deletion()
-    with Session(at_hand.engine) as session, session.begin():
+    with Session(services.engine) as session, session.begin():
         job = find_doomed(session, job_id, producer_id)
         if job is None:
             raise _not_now(job_id, own_job(session, job_id, producer_id).state, sorted(FINAL_STATES))
     # First what it stored: should the bucket be away, the job is still there to be deleted again.
     if objects:
-        delete_objects(at_hand.engine, at_hand.bucket, job, told)
+        delete_objects(services.engine, services.bucket, job, told)
     else:
-        keep_objects(at_hand.bucket, job, told)
+        keep_objects(services.bucket, job, told)
     if any(part.why == OLD_VERSION for part in told.kept):
         response.headers["Cutout-Old-Version"] = "kept"
-    with Session(at_hand.engine) as session, session.begin():
+    with Session(services.engine) as session, session.begin():
         if not delete_job(session, job, told):
             raise _not_now(job_id, own_job(session, job_id, producer_id).state, sorted(FINAL_STATES))
     return view_deletion(job_id, told)

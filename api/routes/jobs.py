@@ -14,7 +14,7 @@ from starlette.datastructures import UploadFile
 from api.authentication import ceilings_of
 from api.bodies.strict_json import read_model, validated
 from api.bodies.uploads import make_sure_of_upload, meaning_of, store_upload
-from api.dependencies import AtHand, ProducerId, Transaction
+from api.dependencies import ProducerId, ServicesDep, Transaction
 from api.etag import NOT_MODIFIED, Wait, answer, etag_of, is_news_awaited
 from api.idempotency import begin_effect, keep
 from api.limits.reachable import unreachable_fault
@@ -31,7 +31,7 @@ from cutout.models.database import Database
 from cutout.producers.quotas import take_quota
 from cutout.queue.enqueue import InvalidJobError, enqueue
 from cutout.status.explain import Installation, without_findings
-from cutout.status.job_view import SeenJob, find_job
+from cutout.status.job_view import JobSnapshot, find_job
 from cutout.status.producer_texts import told
 from cutout.storage.unexpected_bytes import Unexpected
 from cutout.telemetry import logs
@@ -64,39 +64,39 @@ REQUEST_BODY: dict[str, Any] = {
 
 
 @router.post("", status_code=HTTPStatus.CREATED, response_model=JobView, openapi_extra=REQUEST_BODY)
-async def create_job(request: Request, at_hand: AtHand, producer_id: ProducerId) -> Response:
+async def create_job(request: Request, services: ServicesDep, producer_id: ProducerId) -> Response:
     """Enqueue one picture: as multipart field `image`, or by its address as JSON `source_url`."""
     if require_kind(request, JSON, MULTIPART) == MULTIPART:
-        return await _from_upload(request, at_hand, producer_id)
+        return await _from_upload(request, services, producer_id)
     asked = await read_model(request, JobRequest)
-    if fault := unreachable_fault(at_hand.settings, [asked.source_url]):
+    if fault := unreachable_fault(services.settings, [asked.source_url]):
         raise InvalidJobError("source_url", fault)
-    return await at_hand.threads.run(
-        producer_id, _enqueue, request, at_hand, producer_id, asked, asked.source_url
+    return await services.threads.run(
+        producer_id, _enqueue, request, services, producer_id, asked, asked.source_url
     )
 
 
 @router.get("/{job_id}", response_model=JobView, responses=NOT_MODIFIED)
 async def get_job(
-    job_id: uuid.UUID, request: Request, at_hand: AtHand, producer_id: ProducerId, wait: Wait = 0
+    job_id: uuid.UUID, request: Request, services: ServicesDep, producer_id: ProducerId, wait: Wait = 0
 ) -> Response:
     """Where a job is, and why. With `wait`, at the change of its state or after so many seconds."""
-    job, body, etag = await _look(at_hand, job_id, producer_id)
+    job, body, etag = await _look(services, job_id, producer_id)
     if wait and job.state not in FINAL_STATES and is_news_awaited(request, etag):
-        await at_hand.watch.job_changes(request, producer_id, job_id, job.state, wait)
-        job, body, etag = await _look(at_hand, job_id, producer_id)
-    pace = await at_hand.pace.get(None)
+        await services.watch.job_changes(request, producer_id, job_id, job.state, wait)
+        job, body, etag = await _look(services, job_id, producer_id)
+    pace = await services.pace.get(None)
     return answer(request, body, etag, look_again_s=pace.seconds_for(job, producer_id) if pace else None)
 
 
 @router.get("/{job_id}/explanation")
 def get_explanation(
-    job_id: uuid.UUID, session: Transaction, at_hand: AtHand, producer_id: ProducerId
+    job_id: uuid.UUID, session: Transaction, services: ServicesDep, producer_id: ProducerId
 ) -> ExplanationView:
     """Why a job is not done yet, or what became of it."""
     own_job(session, job_id, producer_id)
     job = session.get_one(Job, job_id)
-    why = told(job, without_findings(session, job, Installation.of(at_hand.settings)))
+    why = told(job, without_findings(session, job, Installation.of(services.settings)))
     return ExplanationView(**asdict(why))
 
 
@@ -107,7 +107,7 @@ def get_explanation(
     openapi_extra=problems("no-result"),
 )
 def get_result(
-    job_id: uuid.UUID, session: Transaction, at_hand: AtHand, producer_id: ProducerId
+    job_id: uuid.UUID, session: Transaction, services: ServicesDep, producer_id: ProducerId
 ) -> RedirectResponse:
     """Redirect to the cutout, by a link that is good for five minutes."""
     job = own_job(session, job_id, producer_id)
@@ -118,7 +118,7 @@ def get_result(
         raise ProblemError(
             HTTPStatus.CONFLICT, "no-result", f"the job is {job.state} and has no cutout; {hint}"
         )
-    return _redirect(at_hand, job.key, job.media_type)
+    return _redirect(services, job.key, job.media_type)
 
 
 @router.get(
@@ -128,7 +128,7 @@ def get_result(
     openapi_extra=problems("nothing-unexpected"),
 )
 def get_unexpected(
-    job_id: uuid.UUID, session: Transaction, at_hand: AtHand, producer_id: ProducerId
+    job_id: uuid.UUID, session: Transaction, services: ServicesDep, producer_id: ProducerId
 ) -> RedirectResponse:
     """Redirect to what came for a paid call and was not what was bought, by a link good for five minutes."""
     found = Unexpected.of(own_job(session, job_id, producer_id).unexpected)
@@ -136,17 +136,17 @@ def get_unexpected(
         raise ProblemError(
             HTTPStatus.CONFLICT, "nothing-unexpected", f"nothing unexpected came for the job {job_id}"
         )
-    return _redirect(at_hand, found.key, found.media_type)
+    return _redirect(services, found.key, found.media_type)
 
 
-def _redirect(at_hand: Services, key: str, media_type: str | None) -> RedirectResponse:
+def _redirect(services: Services, key: str, media_type: str | None) -> RedirectResponse:
     return RedirectResponse(
-        at_hand.bucket.presign_public(key, seconds=LINK_SECONDS, media_type=media_type),
+        services.bucket.presign_public(key, seconds=LINK_SECONDS, media_type=media_type),
         headers={"Cache-Control": "no-store"},
     )
 
 
-async def _from_upload(request: Request, at_hand: Services, producer_id: uuid.UUID) -> Response:
+async def _from_upload(request: Request, services: Services, producer_id: uuid.UUID) -> Response:
     limits = {"max_files": 1, "max_fields": UPLOAD_FIELDS, "max_part_size": LONGEST_FIELD_BYTES}
     async with request.form(**limits) as form:
         image = form.get("image")
@@ -160,37 +160,37 @@ async def _from_upload(request: Request, at_hand: Services, producer_id: uuid.UU
         asked = validated(JobOptions, {name: value for name, value in form.items() if name != "image"})
         ceilings_of(request).require_priority(PRIORITIES[asked.priority])
         # The picture goes first: a job never names a source that is not there.
-        source = await at_hand.upload_threads.run(
-            producer_id, _store, at_hand, asked, image.file, producer_id
+        source = await services.upload_threads.run(
+            producer_id, _store, services, asked, image.file, producer_id
         )
         meaning = meaning_of(asked, source, producer_id)
-        made = await at_hand.threads.finish(
-            producer_id, _enqueue, request, at_hand, producer_id, asked, source, meaning=meaning
+        made = await services.threads.finish(
+            producer_id, _enqueue, request, services, producer_id, asked, source, meaning=meaning
         )
-        await at_hand.upload_threads.finish(
-            producer_id, make_sure_of_upload, at_hand.bucket, source, image.file, producer_id
+        await services.upload_threads.finish(
+            producer_id, make_sure_of_upload, services.bucket, source, image.file, producer_id
         )
         return made
 
 
-def _store(at_hand: Services, asked: JobOptions, body: BinaryIO, producer_id: uuid.UUID) -> str:
-    require_own_webhook(at_hand.settings, asked.webhook_url)
-    most = at_hand.settings.max_source_bytes
-    return store_upload(at_hand.bucket, body, max_bytes=most, producer_id=producer_id)
+def _store(services: Services, asked: JobOptions, body: BinaryIO, producer_id: uuid.UUID) -> str:
+    require_own_webhook(services.settings, asked.webhook_url)
+    most = services.settings.max_source_bytes
+    return store_upload(services.bucket, body, max_bytes=most, producer_id=producer_id)
 
 
 def _enqueue(
     request: Request,
-    at_hand: Services,
+    services: Services,
     producer_id: uuid.UUID,
     asked: JobOptions,
     source: str,
     *,
     meaning: bytes | None = None,
 ) -> Response:
-    require_own_webhook(at_hand.settings, asked.webhook_url)
+    require_own_webhook(services.settings, asked.webhook_url)
     ceilings_of(request).require_priority(PRIORITIES[asked.priority])
-    with begin_effect(request, at_hand.engine, meaning=meaning) as session:
+    with begin_effect(request, services.engine, meaning=meaning) as session:
         if asked.batch_id is not None:
             require_own_batch(session, asked.batch_id, producer_id)
         if meaning is not None:
@@ -220,7 +220,7 @@ def unknown_batch(batch_id: uuid.UUID) -> ProblemError:
     )
 
 
-def own_job(database: Database, job_id: uuid.UUID, producer_id: uuid.UUID) -> SeenJob:
+def own_job(database: Database, job_id: uuid.UUID, producer_id: uuid.UUID) -> JobSnapshot:
     """The producer's job; raises a problem 404 if there is none such."""
     job = find_job(database, job_id, producer_id)
     if job is None:
@@ -232,9 +232,11 @@ def unknown_job(job_id: uuid.UUID) -> ProblemError:
     return ProblemError(HTTPStatus.NOT_FOUND, "unknown-job", f"you have no job {job_id}", field="job_id")
 
 
-async def _look(at_hand: Services, job_id: uuid.UUID, producer_id: uuid.UUID) -> tuple[SeenJob, str, str]:
+async def _look(
+    services: Services, job_id: uuid.UUID, producer_id: uuid.UUID
+) -> tuple[JobSnapshot, str, str]:
     """The job, what is told of it, and the tag of that."""
-    job = await at_hand.looks.quick(
+    job = await services.looks.quick(
         lambda connection: own_job(connection, job_id, producer_id), of=producer_id
     )
     body = view_job(job).model_dump_json()

@@ -7,13 +7,13 @@ from typing import Annotated
 from fastapi import Depends, Query
 from pydantic import AwareDatetime, BeforeValidator
 
-from api.dependencies import AtHand, ProducerId
+from api.dependencies import ProducerId, ServicesDep
 from api.live.cursors import page_cursor, read_page_cursor
 from api.openapi import problems
 from api.router import v1_router
 from api.schemas import BatchList, Code, ExternalId, JobList, summarize, view_job
 from cutout.enums import State
-from cutout.status.pages import MOST_A_PAGE, Order, Place, Wanted, list_batches, list_jobs
+from cutout.status.pages import MOST_A_PAGE, JobFilter, Order, PageRequest, list_batches, list_jobs
 
 router = v1_router("/v1")
 
@@ -49,16 +49,16 @@ async def _wanted(
     ] = None,
     created_after: Annotated[Moment | None, Query(description="At this time or later")] = None,
     created_before: Annotated[Moment | None, Query(description="Before this time")] = None,
-) -> Wanted:
-    return Wanted(tuple(state or ()), batch, external_id, tuple(code or ()), created_after, created_before)
+) -> JobFilter:
+    return JobFilter(tuple(state or ()), batch, external_id, tuple(code or ()), created_after, created_before)
 
 
 @router.get("/jobs", tags=["jobs"], openapi_extra=problems("wrong-cursor"))
 async def get_jobs(
-    at_hand: AtHand,
+    services: ServicesDep,
     producer_id: ProducerId,
     *,
-    wanted: Annotated[Wanted, Depends(_wanted)],
+    wanted: Annotated[JobFilter, Depends(_wanted)],
     order: Order = Order.NEWEST,
     limit: Limit = 50,
     cursor: Cursor = None,
@@ -69,8 +69,8 @@ async def get_jobs(
     filters it ends, so that each page costs as little as the first. Go on while there is a `next_cursor`.
     """
     query = f"jobs {order} {wanted}"
-    place = Place(order, None if cursor is None else read_page_cursor(cursor, query), limit)
-    page = await at_hand.looks.slow(
+    place = PageRequest(order, None if cursor is None else read_page_cursor(cursor, query), limit)
+    page = await services.looks.slow(
         lambda connection: list_jobs(connection, producer_id, wanted, place), of=producer_id
     )
     return JobList(data=[view_job(job) for job in page.rows], next_cursor=_next(page.next_after, query))
@@ -78,7 +78,7 @@ async def get_jobs(
 
 @router.get("/batches", tags=["batches"], openapi_extra=problems("wrong-cursor"))
 async def get_batches(
-    at_hand: AtHand,
+    services: ServicesDep,
     producer_id: ProducerId,
     order: Order = Order.NEWEST,
     limit: Limit = 50,
@@ -86,8 +86,8 @@ async def get_batches(
 ) -> BatchList:
     """Your batches, without their counts: `GET /v1/batches/{batch_id}` has those."""
     query = f"batches {order}"
-    place = Place(order, None if cursor is None else read_page_cursor(cursor, query), limit)
-    page = await at_hand.looks.quick(
+    place = PageRequest(order, None if cursor is None else read_page_cursor(cursor, query), limit)
+    page = await services.looks.quick(
         lambda connection: list_batches(connection, producer_id, place), of=producer_id
     )
     return BatchList(

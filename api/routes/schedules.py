@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from api.authentication import ceilings_of
-from api.dependencies import AdminId, AtHand, Effect, ProducerId, Transaction
+from api.dependencies import AdminId, IdempotentSession, ProducerId, ServicesDep, Transaction
 from api.limits.reachable import unreachable_fault
 from api.openapi import problems
 from api.problems import ProblemError
@@ -47,15 +47,15 @@ LATEST, MOST_LATEST = 20, 100
 def create(
     asked: ScheduleRequest,
     request: Request,
-    session: Effect,
-    at_hand: AtHand,
+    session: IdempotentSession,
+    services: ServicesDep,
     producer_id: AdminId,
     *,
     response: Response,
 ) -> ScheduleView:
     """Repeat a batch of a manifest's address. It fires from now on."""
-    require_own_webhook(at_hand.settings, asked.webhook_url)
-    if fault := unreachable_fault(at_hand.settings, [asked.manifest_url]):
+    require_own_webhook(services.settings, asked.webhook_url)
+    if fault := unreachable_fault(services.settings, [asked.manifest_url]):
         raise InvalidScheduleError("source", fault)
     ceilings = ceilings_of(request)
     ceilings.require_priority(PRIORITIES[asked.priority])
@@ -93,7 +93,7 @@ def delete(schedule_id: uuid.UUID, session: Transaction, producer_id: AdminId) -
 
 
 @router.post("/{schedule_id}/pause")
-def pause(schedule_id: uuid.UUID, session: Effect, producer_id: AdminId) -> ScheduleView:
+def pause(schedule_id: uuid.UUID, session: IdempotentSession, producer_id: AdminId) -> ScheduleView:
     """Fire no further run; one that is under way goes on. Nothing changes if it is paused already."""
     schedule = _own(session, schedule_id, producer_id)
     manage.pause(session, schedule.id)
@@ -102,7 +102,7 @@ def pause(schedule_id: uuid.UUID, session: Effect, producer_id: AdminId) -> Sche
 
 
 @router.post("/{schedule_id}/resume", openapi_extra=problems("paused-by-operator"))
-def resume(schedule_id: uuid.UUID, session: Effect, producer_id: AdminId) -> ScheduleView:
+def resume(schedule_id: uuid.UUID, session: IdempotentSession, producer_id: AdminId) -> ScheduleView:
     """Fire again, from now on: runs that fell into the pause are not made up for.
 
     What an operator paused, an operator lets go on.
@@ -120,16 +120,16 @@ def resume(schedule_id: uuid.UUID, session: Effect, producer_id: AdminId) -> Sch
 )
 def run(
     schedule_id: uuid.UUID,
-    session: Effect,
+    session: IdempotentSession,
     producer_id: AdminId,
     *,
-    even_if_shrunk: Annotated[
+    accept_shrunk_source: Annotated[
         bool, Query(description="Believe a source that has lost most of its pictures")
     ] = False,
 ) -> RunView:
     """Fire one run now, beside those of the clock, in the same window and budgets."""
     schedule = _going(session, schedule_id, producer_id)
-    run_id = manage.run_now(session, schedule.id, even_if_shrunk=even_if_shrunk)
+    run_id = manage.run_now(session, schedule.id, accept_shrunk_source=accept_shrunk_source)
     if run_id is None:
         raise ProblemError(
             HTTPStatus.CONFLICT, "fired-already", "a run was fired at this very instant; look at its runs"
@@ -171,7 +171,7 @@ def get_report(
     schedule_id: uuid.UUID,
     run_id: uuid.UUID,
     session: Transaction,
-    at_hand: AtHand,
+    services: ServicesDep,
     producer_id: ProducerId,
     *,
     form: Annotated[Literal["json", "html"], Query(alias="format")] = "json",
@@ -187,7 +187,7 @@ def get_report(
         )
     key = found.removesuffix("json") + form
     return RedirectResponse(
-        at_hand.bucket.presign_public(key, seconds=LINK_SECONDS), headers={"Cache-Control": "no-store"}
+        services.bucket.presign_public(key, seconds=LINK_SECONDS), headers={"Cache-Control": "no-store"}
     )
 
 

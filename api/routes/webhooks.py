@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Query
 from pydantic import BaseModel
 
-from api.dependencies import Effect, ProducerId, Transaction
+from api.dependencies import IdempotentSession, ProducerId, Transaction
 from api.problems import ProblemError
 from api.router import v1_router
 from cutout.enums import DeliveryState
@@ -58,7 +58,7 @@ def find(
 
 
 @router.post("/{delivery_id}/replay", status_code=HTTPStatus.ACCEPTED)
-def send_again(delivery_id: uuid.UUID, session: Effect, producer_id: ProducerId) -> DeliveryView:
+def send_again(delivery_id: uuid.UUID, session: IdempotentSession, producer_id: ProducerId) -> DeliveryView:
     """Send a message again, under its id and with a new signature, and for a day if need be."""
     replayed = replay(session, delivery_id, producer_id=producer_id)
     if replayed is None:

@@ -19,7 +19,7 @@ from api.schemas.fields import (
     ReturnForms,
 )
 from cutout.enums import PRIORITIES, JobMessages, ReturnForm
-from cutout.ingest import Order, Reading
+from cutout.ingest import IngestOptions, Reading
 from cutout.manifests import parse_columns
 from cutout.manifests.column_names import require_targets
 from cutout.queue.enqueue import NewJob
@@ -66,8 +66,8 @@ class BatchOptions(BaseModel):
     include: Patterns = []
     exclude: Patterns = []
 
-    def to_order(self, columns: Mapping[str, str], producer_id: uuid.UUID) -> Order:
-        return Order(
+    def to_order(self, columns: Mapping[str, str], producer_id: uuid.UUID) -> IngestOptions:
+        return IngestOptions(
             self.name,
             forms=tuple(self.return_form),
             priority=PRIORITIES[self.priority],
@@ -122,7 +122,7 @@ class BatchRequest(BatchOptions):
     manifest_url: ManifestUrl = None
     map: ColumnMap = {}
 
-    def to_order(self, columns: Mapping[str, str], producer_id: uuid.UUID) -> Order:
+    def to_order(self, columns: Mapping[str, str], producer_id: uuid.UUID) -> IngestOptions:
         # Not an option of a query: a webhook's address may hold a token.
         order = super().to_order(columns, producer_id)
         return replace(order, webhook_url=self.webhook_url, webhook_jobs=self.webhook_jobs)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from api.schemas.examples import A_BATCH, A_JOB, A_MOMENT
 from api.schemas.fields import NextCursor
 from cutout.enums import ReturnForm, State, Step
-from cutout.status.job_view import SeenJob
+from cutout.status.job_view import JobSnapshot
 from cutout.status.producer_texts import producers_words
 from cutout.storage.unexpected_bytes import Unexpected
 
@@ -102,7 +102,7 @@ class ExplanationView(BaseModel):
     until: datetime | None
 
 
-def view_job(job: SeenJob) -> JobView:
+def view_job(job: JobSnapshot) -> JobView:
     """The job as its producer may see it. Never the endpoint's URLs."""
     return JobView(
         id=job.id,
@@ -123,13 +123,13 @@ def view_job(job: SeenJob) -> JobView:
     )
 
 
-def _view_error(job: SeenJob) -> ErrorView | None:
+def _view_error(job: JobSnapshot) -> ErrorView | None:
     if not job.code:
         return None
     return ErrorView(code=job.code, message=producers_words(job.message) if job.message else None)
 
 
-def _view_result(job: SeenJob) -> ResultView | None:
+def _view_result(job: JobSnapshot) -> ResultView | None:
     if job.key is None or job.sha256 is None:
         return None
     fields: dict[str, Any] = {
@@ -145,7 +145,7 @@ def _view_result(job: SeenJob) -> ResultView | None:
     return ResultView(**fields)
 
 
-def _view_unexpected(job: SeenJob) -> UnexpectedView | None:
+def _view_unexpected(job: JobSnapshot) -> UnexpectedView | None:
     found = Unexpected.of(job.unexpected)
     if found is None:
         return None

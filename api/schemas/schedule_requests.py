@@ -82,7 +82,7 @@ class ScheduleRequest(BaseModel):
     catch_up: CatchUp = CatchUp.LATEST
     jitter_seconds: Annotated[int, Strict(), Field(ge=0), WHOLE] = 0
     grace_seconds: Annotated[int, Strict(), Field(ge=LEAST_GRACE_S, le=MOST_GRACE_S), WHOLE] = 300
-    shrinks_to: Annotated[
+    min_source_share: Annotated[
         float,
         Strict(),
         Field(
@@ -116,7 +116,7 @@ class ScheduleRequest(BaseModel):
             catch_up=self.catch_up,
             jitter_seconds=self.jitter_seconds,
             grace_seconds=self.grace_seconds,
-            shrinks_to=self.shrinks_to,
+            min_source_share=self.min_source_share,
             producer_id=producer_id,
             webhook_url=self.webhook_url,
         )

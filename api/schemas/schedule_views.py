@@ -11,7 +11,7 @@ from cutout.enums import AtWindowEnd, CatchUp, Overlap, Priority, ReturnForm, Ru
 from cutout.models import Run, Schedule
 from cutout.schedules.definition import Options
 from cutout.schedules.manage import is_paused
-from cutout.schedules.missed_runs import Fire
+from cutout.schedules.missed_runs import Firing
 from cutout.status.producer_texts import producers_words
 
 
@@ -41,7 +41,7 @@ class ScheduleView(BaseModel):
     catch_up: CatchUp
     jitter_seconds: int
     grace_seconds: int
-    shrinks_to: float
+    min_source_share: float
     created_at: datetime
     paused_at: datetime | None
     paused_by_operator_at: datetime | None
@@ -109,5 +109,5 @@ def view_run(run: Run) -> RunView:
     return RunView(**fields, report_url=url if run.report_key else None)
 
 
-def view_coming(run: Fire, zone: str) -> ComingRun:
+def view_coming(run: Firing, zone: str) -> ComingRun:
     return ComingRun(fire_at=run.fire_at, local=run.fire_at.astimezone(ZoneInfo(zone)), due_at=run.due_at)

@@ -16,7 +16,7 @@ import redis
 from bench.limit.row import Row
 from local import LocalServices
 from sandbox.statistics import busiest_second
-from worker.limiter.limiter import Ceilings, Ending, Limiter, LimitReached
+from worker.limiter.limiter import Ceilings, Limiter, LimiterFeedback, LimitReached
 
 RATES, PROCESSES = (30, 100), 4
 LATENCY_S, WARM_UP_S, SECONDS = 2.1, 5, 60
@@ -88,6 +88,6 @@ def _keep_calling(limiter: Limiter, until: float, times: list[float], waits: lis
                 waits.append(times[-1] - asked)
                 slot.sent()
                 time.sleep(LATENCY_S)
-                slot.ended(Ending.OK, took_s=LATENCY_S)
+                slot.ended(LimiterFeedback.OK, took_s=LATENCY_S)
         except LimitReached as reached:
             time.sleep(reached.retry_in_s)

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, text
 
 from bench.limit.row import Row
 from cutout.models.database import connect
-from cutout.queue.blocks.blocked_jobs import Parked
-from cutout.queue.dispatch import survey
+from cutout.queue.blocks.blocked_jobs import Blocked
+from cutout.queue.dispatch import read_snapshot
 from local import LocalServices
 from migrations.run import upgrade
 
@@ -25,15 +25,15 @@ FILL = """
     SELECT id, uuid_send(id), 'CSV', now() FROM batches;
     UPDATE batches SET paused_at = now(), budget = 0
     WHERE id IN (SELECT id FROM batches ORDER BY id LIMIT :blocked);
-    INSERT INTO jobs (batch_id, source, place, standing) SELECT id, 's', n, 'parked'
+    INSERT INTO jobs (batch_id, source, virtual_start, queue_state) SELECT id, 's', n, 'blocked'
     FROM batches, generate_series(1, :each) n WHERE paused_at IS NOT NULL;
-    INSERT INTO jobs (source, place, standing) SELECT 's', n, 'in_line' FROM generate_series(1, :others) n
+    INSERT INTO jobs (source, virtual_start, queue_state) SELECT 's', n, 'ready' FROM generate_series(1, :others) n
 """
 OVER_BUDGET = """
-    UPDATE jobs SET state = 'held', code = 'OVER_BUDGET' WHERE standing = 'parked';
+    UPDATE jobs SET state = 'held', code = 'OVER_BUDGET' WHERE queue_state = 'blocked';
     UPDATE batches SET paused_at = NULL WHERE paused_at IS NOT NULL
 """
-LAST = "(SELECT batch_id FROM jobs WHERE standing = 'parked' ORDER BY batch_id DESC LIMIT 1)"
+LAST = "(SELECT batch_id FROM jobs WHERE queue_state = 'blocked' ORDER BY batch_id DESC LIMIT 1)"
 
 
 def measure() -> list[Row]:
@@ -63,12 +63,12 @@ def _do(connection: Connection, statements: str, counts: dict[str, int]) -> None
 
 
 def _look(connection: Connection, why: str) -> list[Row]:
-    parked = Parked()
+    blocked = Blocked()
     where = f"{BLOCKED * JOBS_EACH:,} jobs of {BLOCKED:,} batches {why}"
-    seen = _median_ms(lambda: survey(connection, []))
-    walked = _median_ms(lambda: parked.bring_back(connection))
+    seen = _median_ms(lambda: read_snapshot(connection, []))
+    walked = _median_ms(lambda: blocked.bring_back(connection))
     return [
-        Row(f"a survey with {where}", f"{seen:.2f} ms", f"{GOAL_MS} ms", seen <= GOAL_MS),
+        Row(f"a snapshot with {where}", f"{seen:.2f} ms", f"{GOAL_MS} ms", seen <= GOAL_MS),
         Row(f"a tick's walk with {where}", f"{walked:.2f} ms", f"{GOAL_MS} ms", walked <= GOAL_MS),
     ]
 
@@ -83,7 +83,7 @@ def _median_ms(work: Callable[[], object]) -> float:
 
 
 def _ticks_until_back(connection: Connection) -> Row:
-    parked, ticks = Parked(), 1
-    while not parked.bring_back(connection) and ticks < MOST_TICKS:
+    blocked, ticks = Blocked(), 1
+    while not blocked.bring_back(connection) and ticks < MOST_TICKS:
         ticks += 1
     return Row(f"ticks until the last of {BLOCKED:,} batches is back in line", str(ticks))

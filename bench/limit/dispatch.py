@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from bench.limit.row import Row
 from cutout.models.database import connect
-from cutout.queue.dispatch import hand_out_calls
+from cutout.queue.dispatch import dispatch_calls
 from local import LocalServices
 from migrations.run import upgrade
 
@@ -22,17 +22,17 @@ MOST_SHARED_S = 0.025
 
 PRODUCERS = 200
 FILL = """
-    INSERT INTO jobs (source, place, standing) SELECT 'https://shop.example/' || n, n, 'in_line'
+    INSERT INTO jobs (source, virtual_start, queue_state) SELECT 'https://shop.example/' || n, n, 'ready'
     FROM generate_series(1, :count) n
 """
 MAKE_PRODUCERS = "INSERT INTO producers (name) SELECT 'p' || n FROM generate_series(1, :producers) n"
 SHARE_OUT = """
-    UPDATE jobs SET producer_id = its.id, standing = 'in_line'
+    UPDATE jobs SET producer_id = its.id, queue_state = 'ready'
     FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM producers) AS its
-    WHERE its.n = jobs.place::bigint % :producers + 1
+    WHERE its.n = jobs.virtual_start::bigint % :producers + 1
 """
 SNOOZE = """
-    UPDATE jobs SET standing = 'resting', scheduled_at = now() + interval '1 day' WHERE place <= :count
+    UPDATE jobs SET queue_state = 'delayed', scheduled_at = now() + interval '1 day' WHERE virtual_start <= :count
 """
 
 
@@ -49,11 +49,11 @@ def measure() -> list[Row]:
             many = _fill(connection, MANY)
             connection.execute(text(SNOOZE), {"count": SNOOZED})
             connection.commit()
-            snoozed = _hand_out(connection)
+            snoozed = _dispatch(connection)
             connection.execute(text(MAKE_PRODUCERS), {"producers": PRODUCERS})
             connection.execute(text(SHARE_OUT), {"producers": PRODUCERS})
             connection.commit()
-            shared = _hand_out(connection)
+            shared = _dispatch(connection)
         engine.dispose()
     return [
         _row(f"one window of {WINDOW} with {MANY:,} queued", many, few),
@@ -71,10 +71,10 @@ def _fill(connection: Connection, count: int) -> float:
     connection.execute(text("TRUNCATE jobs CASCADE"))
     connection.execute(text(FILL), {"count": count})
     connection.commit()
-    return _hand_out(connection)
+    return _dispatch(connection)
 
 
-def _hand_out(connection: Connection) -> float:
+def _dispatch(connection: Connection) -> float:
     """Median seconds of one window. Each is undone, so that every time the same jobs are at the head."""
     connection.execution_options(isolation_level="AUTOCOMMIT")
     connection.execute(text("VACUUM ANALYZE jobs"))
@@ -83,10 +83,10 @@ def _hand_out(connection: Connection) -> float:
     took = []
     for _ in range(TIMES):
         began = time.perf_counter()
-        handed_out = hand_out_calls(connection, WINDOW, lease=LEASE)
+        dispatched = dispatch_calls(connection, WINDOW, lease=LEASE)
         took.append(time.perf_counter() - began)
-        if len(handed_out) != WINDOW:
-            raise SystemExit(f"{len(handed_out)} jobs were handed out")
+        if len(dispatched) != WINDOW:
+            raise SystemExit(f"{len(dispatched)} jobs were handed out")
         connection.rollback()
     return statistics.median(took)
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, text
 
 A_SECOND = 100
 CLAIM = text(
-    "UPDATE jobs SET state = 'running', standing = NULL, worker_id = uuidv7(), fence = fence + 1"
+    "UPDATE jobs SET state = 'running', queue_state = NULL, worker_id = uuidv7(), fence = fence + 1"
     " WHERE id = :id"
 )
 SUCCEED = text(

@@ -17,11 +17,11 @@ FILL = (
     VALUES ('bench', 40, 40, 0, 20, 2)
     """,
     """
-    INSERT INTO jobs (producer_id, batch_id, external_id, source, state, standing, place, key, sha256,
+    INSERT INTO jobs (producer_id, batch_id, external_id, source, state, queue_state, virtual_start, key, sha256,
         media_type, size_bytes, width, height, code, message, finished_at)
     SELECT :producer, :batch, 'SKU-' || n, 'https://shop.example/pictures/' || n || '.jpg',
         CASE WHEN waits THEN 'queued' WHEN fails THEN 'failed' ELSE 'succeeded' END,
-        CASE WHEN waits THEN 'in_line' END, n,
+        CASE WHEN waits THEN 'ready' END, n,
         CASE WHEN done THEN 'cutouts/' || :batch || '/SKU-' || n || '.png' END,
         CASE WHEN done THEN sha256(n::text::bytea) END,
         CASE WHEN done THEN 'image/png' END, 123456, 1200, 1200,
@@ -63,6 +63,6 @@ def fill(engine: Engine, rows: int) -> Filled:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE jobs, attempts"))
         waiting = connection.scalars(
-            text("SELECT id FROM jobs WHERE standing = 'in_line' ORDER BY id LIMIT 100000")
+            text("SELECT id FROM jobs WHERE queue_state = 'ready' ORDER BY id LIMIT 100000")
         )
         return Filled(key, batch_id, list(waiting))

@@ -12,7 +12,7 @@ FILL = (
     "INSERT INTO batches (id, name) VALUES (:batch, 'bench')",
     # One in fifty failed.
     """
-    INSERT INTO jobs (batch_id, external_id, source, details, state, place, key, sha256, media_type,
+    INSERT INTO jobs (batch_id, external_id, source, details, state, virtual_start, key, sha256, media_type,
         size_bytes, width, height, code, message, finished_at)
     SELECT :batch, 'SKU-' || n, 'https://shop.example/pictures/' || n || '.jpg',
         jsonb_build_object('title', 'Product number ' || n, 'vendor', 'Example'),

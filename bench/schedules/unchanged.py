@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from cutout.ingest import Order
+from cutout.ingest import IngestOptions
 from cutout.ingest.pending import request_ingest
 from cutout.models.database import connect
 from cutout.settings import load_settings
@@ -26,7 +26,7 @@ GOAL_S = 60.0
 FEW = 10_000
 LOOK_EVERY_S = 0.05
 SUCCEED = """
-    UPDATE jobs SET state = 'succeeded', standing = NULL, finished_at = now(), key = 'k', sha256 = '\\x00',
+    UPDATE jobs SET state = 'succeeded', queue_state = NULL, finished_at = now(), key = 'k', sha256 = '\\x00',
         media_type = 'image/png', size_bytes = 1, width = 1, height = 1
     WHERE state = 'queued'
 """
@@ -92,7 +92,7 @@ def _night(engine: Engine, environment: dict[str, str], schedule_id: uuid.UUID, 
     )
     began = time.monotonic()
     with Session(engine) as session, session.begin():
-        batch_id = request_ingest(session, source, Order("night", schedule_id=schedule_id))
+        batch_id = request_ingest(session, source, IngestOptions("night", schedule_id=schedule_id))
     asked = {"batch": batch_id}
     while True:
         with engine.connect() as connection:

@@ -25,7 +25,7 @@ from cutout.queue.attempts.attempts import Answer
 from cutout.queue.attempts.outcomes import StoredObject, Succeeded
 from cutout.queue.enqueue import NewJob, enqueue_all
 from cutout.queue.index_marks import LineMarks
-from cutout.queue.reuse.serve_reused import HandedOut
+from cutout.queue.reuse.serve_reused import Dispatched
 from cutout.queue.snapshot_marks import Marks
 from local import LocalServices
 from migrations.run import upgrade
@@ -34,7 +34,7 @@ JOBS = 20_000
 A_TICK = 100
 A_PART = 2_000
 MOST = 1.5
-MAKING = queue.Making("https://endpoint.example/cutout", 1, "cutouts")
+MAKING = queue.Recipe("https://endpoint.example/cutout", 1, "cutouts")
 LEASE = timedelta(seconds=60)
 ACCOUNT = "bench"
 CHARGED = Answer(AttemptOutcome.CHARGED, http_status=200)
@@ -67,8 +67,10 @@ class Way:
             dispatch = settle = 0.0
             for _ in range(A_PART // A_TICK):
                 began = self._seconds()
-                line.survey(self._connection, [ACCOUNT], marks=self._marks, lines=self._lines, lease=LEASE)
-                turns = line.hand_out(self._connection, A_TICK, lease=LEASE, lines=self._lines)
+                line.read_snapshot(
+                    self._connection, [ACCOUNT], marks=self._marks, lines=self._lines, lease=LEASE
+                )
+                turns = line.dispatch(self._connection, A_TICK, lease=LEASE, lines=self._lines)
                 handed = self._seconds()
                 self._carry(turns.calls)
                 dispatch += handed - began
@@ -77,8 +79,8 @@ class Way:
             cost.settle.append(settle)
         return cost
 
-    def _carry(self, handed_out: HandedOut) -> None:
-        for job_id, fence in handed_out:
+    def _carry(self, dispatched: Dispatched) -> None:
+        for job_id, fence in dispatched:
             claim = queue.claim(self._connection, job_id, fence, self._worker)
             assert claim is not None
             attempt = queue.begin_attempt(
@@ -88,7 +90,7 @@ class Way:
                 account=ACCOUNT,
                 image_sha256=b"x" * 32,
                 source_sha256=job_id.bytes,
-                making=MAKING,
+                recipe=MAKING,
             )
             assert isinstance(attempt, int)
             paid = queue.record_result(

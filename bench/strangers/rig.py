@@ -27,9 +27,9 @@ SILENT_HOSTS = tuple(f"127.0.1.{n}" for n in range(1, 61))
 LATENCY_S = 0.5
 
 JOBS = """
-    INSERT INTO jobs (producer_id, batch_id, external_id, source, state, standing, place)
+    INSERT INTO jobs (producer_id, batch_id, external_id, source, state, queue_state, virtual_start)
     SELECT CAST(:producer AS uuid), CAST(:batch AS uuid), 'SKU-' || n, 'https://shop.example/' || n, 'queued',
-        'in_line', n
+        'ready', n
     FROM generate_series(1, :rows) AS n
 """
 

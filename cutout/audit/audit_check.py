@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from cutout.models.database import Database
-from cutout.queue.settle import Bounds
+from cutout.queue.settle import RetryLimits
 
 # So many a look: a fault that struck more is repaired in as many looks as it takes.
 MOST_FOUND = 200
@@ -36,7 +36,7 @@ EVERYTHING = Scope()
 
 Find = Callable[[Database, Scope], Sequence[Finding]]
 """At most MOST_FOUND rows that do not agree, at a cost that does not grow with what has ended."""
-Repair = Callable[[Database, Sequence[Finding], Bounds], int]
+Repair = Callable[[Database, Sequence[Finding], RetryLimits], int]
 """Repair those that still do not agree; returns how many. Safe to repeat, and safe against whoever else moves
 the same rows: each statement asks again, under the row's lock."""
 

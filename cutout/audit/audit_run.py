@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from cutout.audit.audit_check import EVERYTHING, AuditCheck, Finding, Scope
 from cutout.audit.checks import CHECKS
 from cutout.models.database import Database
-from cutout.queue.settle import Bounds
+from cutout.queue.settle import RetryLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def findings_of(
 def audit(
     database: Database,
     check: AuditCheck,
-    bounds: Bounds,
+    bounds: RetryLimits,
     seen_before: Collection[uuid.UUID | int] | None = None,
 ) -> Audited:
     """Look, and repair what can be. Neither what was repaired is left, nor what somebody else moved.

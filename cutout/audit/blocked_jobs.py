@@ -14,8 +14,8 @@ from cutout.enums import State, Step
 from cutout.models import ATTEMPTS, BATCHES, JOBS, constant
 from cutout.models.database import Database
 from cutout.queue.blocks.blocked_jobs import IS_OVER_BUDGET, WAITS_FOR_ITS_BATCH, bring_back
-from cutout.queue.blocks.conditions import BLOCKED
-from cutout.queue.settle import Bounds
+from cutout.queue.blocks.conditions import IS_BLOCKED
+from cutout.queue.settle import RetryLimits
 
 # A dispatcher looks at a thousand batches a second.
 CONFIRMED_AFTER_S = 10.0
@@ -51,27 +51,27 @@ UNDER_WAY = (
 )
 HAS_CREDITS_LEFT = or_(BATCHES.c.budget.is_(None), BATCHES.c.budget - BATCHES.c.spent > UNDER_WAY)
 # A batch with a shift is on its way back.
-MAY_GO = and_(not_(BLOCKED), BATCHES.c.shift.is_(None))
-MAY_SPEND = and_(not_(BLOCKED), HAS_CREDITS_LEFT)
+MAY_GO = and_(not_(IS_BLOCKED), BATCHES.c.virtual_shift.is_(None))
+MAY_SPEND = and_(not_(IS_BLOCKED), HAS_CREDITS_LEFT)
 
 
 def _batches(
-    database: Database, parked: ColumnElement[bool], may_go: ColumnElement[bool], scope: Scope
+    database: Database, blocked: ColumnElement[bool], may_go: ColumnElement[bool], scope: Scope
 ) -> Sequence[uuid.UUID]:
     found = select(BATCHES.c.id).where(may_go).limit(MOST_FOUND)
     if scope.job_id is None:
-        return database.scalars(found.where(BATCHES.c.id.in_(_batches_with(parked)))).all()
-    its = select(JOBS.c.id).where(JOBS.c.batch_id == scope.batch_id, parked).exists()
+        return database.scalars(found.where(BATCHES.c.id.in_(_batches_with(blocked)))).all()
+    its = select(JOBS.c.id).where(JOBS.c.batch_id == scope.batch_id, blocked).exists()
     return database.scalars(found.where(BATCHES.c.id == scope.batch_id, its)).all()
 
 
 def find_blocked(database: Database, scope: Scope) -> Sequence[Finding]:
-    """Batches that nothing blocks, and whose parked jobs nobody lets go."""
+    """Batches that nothing blocks, and whose blocked jobs nobody lets go."""
     return [
         Finding(
             "batch",
             batch_id,
-            "it is neither paused nor outside its window nor unapproved, and jobs of it stay parked",
+            "it is neither paused nor outside its window nor unapproved, and jobs of it stay blocked",
             "the dispatcher that leads puts them back in line",
         )
         for batch_id in _batches(database, WAITS_FOR_ITS_BATCH, MAY_GO, scope)
@@ -92,7 +92,7 @@ def find_unspent(database: Database, scope: Scope) -> Sequence[Finding]:
 
 
 def _repair(kind: ColumnElement[bool]) -> Repair:
-    def repair(database: Database, found: Sequence[Finding], _bounds: Bounds) -> int:
+    def repair(database: Database, found: Sequence[Finding], _bounds: RetryLimits) -> int:
         """Bring back what one step of the dispatcher would; returns how many batches had such jobs."""
         ids = [finding.id for finding in found if isinstance(finding.id, uuid.UUID)]
         return sum(bring_back(database, batch_id, over_budget=kind is IS_OVER_BUDGET) > 0 for batch_id in ids)
@@ -102,7 +102,7 @@ def _repair(kind: ColumnElement[bool]) -> Repair:
 
 BLOCKED_JOBS = AuditCheck(
     "blocked_jobs",
-    "parked jobs have a batch that is paused, unapproved or outside its window",
+    "blocked jobs have a batch that is paused, unapproved or outside its window",
     find_blocked,
     _repair(WAITS_FOR_ITS_BATCH),
     confirmed_after_s=CONFIRMED_AFTER_S,

@@ -9,7 +9,7 @@ from cutout.audit.audit_check import MOST_FOUND, AuditCheck, Finding, Scope
 from cutout.enums import AttemptOutcome, State
 from cutout.models import ATTEMPTS, JOBS, constant
 from cutout.models.database import Database
-from cutout.queue.settle import Bounds
+from cutout.queue.settle import RetryLimits
 
 CODE = "WORKER_GONE"
 # Whoever ends an attempt and its job writes the two in turn.
@@ -64,7 +64,7 @@ def find(database: Database, scope: Scope) -> Sequence[Finding]:
     ]
 
 
-def repair(database: Database, found: Sequence[Finding], _bounds: Bounds) -> int:
+def repair(database: Database, found: Sequence[Finding], _bounds: RetryLimits) -> int:
     """Close them as unknown. An end that comes later replaces this one."""
     return len(database.scalars(CLOSE, {"ids": [finding.id for finding in found]}).all())
 

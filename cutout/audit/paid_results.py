@@ -7,16 +7,16 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select, update
 
 from cutout.audit.audit_check import MOST_FOUND, AuditCheck, Finding, Scope
-from cutout.enums import Standing, State, Step
+from cutout.enums import QueueState, State, Step
 from cutout.models import JOBS, constant
 from cutout.models.database import Database
 from cutout.queue.blocks.approval import NEEDS_APPROVAL
-from cutout.queue.settle import Bounds
+from cutout.queue.settle import RetryLimits
 
 # The soonest of those that rest; a copy is never put off for longer than its result lives.
 MOST_LOOKED_AT = 10_000
 
-RESTING = constant(Standing.RESTING)
+DELAYED = constant(QueueState.DELAYED)
 IS_PAID = and_(JOBS.c.step == constant(Step.COPY), JOBS.c.result_url.is_not(None))
 # A margin for the copy itself.
 DIES_FIRST = and_(
@@ -25,25 +25,25 @@ DIES_FIRST = and_(
     JOBS.c.scheduled_at > JOBS.c.result_expires_at - timedelta(minutes=1),
     JOBS.c.scheduled_at > func.now() + timedelta(minutes=1),
 )
-HAS_NO_COPY = and_(IS_PAID, JOBS.c.standing == RESTING, DIES_FIRST)
+HAS_NO_COPY = and_(IS_PAID, JOBS.c.queue_state == DELAYED, DIES_FIRST)
 
 
 def _queued(scope: Scope) -> Select[uuid.UUID]:
     if scope.job_id is not None:
         return select(JOBS.c.id).where(JOBS.c.id == scope.job_id, HAS_NO_COPY)
-    resting = (
+    delayed = (
         select(JOBS.c.id)
-        .where(JOBS.c.standing == RESTING)
+        .where(JOBS.c.queue_state == DELAYED)
         .order_by(JOBS.c.scheduled_at)
         .limit(MOST_LOOKED_AT)
     )
-    return select(JOBS.c.id).where(JOBS.c.id.in_(resting), HAS_NO_COPY).limit(MOST_FOUND)
+    return select(JOBS.c.id).where(JOBS.c.id.in_(delayed), HAS_NO_COPY).limit(MOST_FOUND)
 
 
 COPY_NOW = (
     update(JOBS)
     .where(JOBS.c.id.in_(bindparam("ids", expanding=True)), HAS_NO_COPY)
-    .values(standing=constant(Standing.IN_LINE), scheduled_at=func.now())
+    .values(queue_state=constant(QueueState.READY), scheduled_at=func.now())
     .returning(JOBS.c.id)
 )
 
@@ -91,7 +91,7 @@ def find_queued(database: Database, scope: Scope) -> Sequence[Finding]:
     ]
 
 
-def repair(database: Database, found: Sequence[Finding], _bounds: Bounds) -> int:
+def repair(database: Database, found: Sequence[Finding], _bounds: RetryLimits) -> int:
     """Put them in line for their copy now."""
     return len(database.scalars(COPY_NOW, {"ids": [finding.id for finding in found]}).all())
 

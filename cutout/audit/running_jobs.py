@@ -14,7 +14,7 @@ from cutout.audit.audit_check import MOST_FOUND, AuditCheck, Finding, Scope
 from cutout.enums import State
 from cutout.models import JOBS, WORKERS, constant
 from cutout.models.database import Database
-from cutout.queue.settle import Bounds
+from cutout.queue.settle import RetryLimits
 from cutout.queue.workers import rescue_where
 
 BEATS_AFTER_THE_CLAIM = 2
@@ -85,7 +85,7 @@ def find(database: Database, scope: Scope) -> Sequence[Finding]:
     ]
 
 
-def repair(database: Database, found: Sequence[Finding], bounds: Bounds) -> int:
+def repair(database: Database, found: Sequence[Finding], bounds: RetryLimits) -> int:
     """Rescue them as if their worker had died: a call of theirs without an end is unknown."""
     ids = [finding.id for finding in found if isinstance(finding.id, uuid.UUID)]
     return rescue_where(database, and_(JOBS.c.id.in_(ids), ITS_WORKER_GAVE_IT_UP), bounds)

@@ -6,8 +6,8 @@ from typing import Any
 
 from cutout.audit.audit_check import MOST_FOUND, AuditCheck, Finding, Scope
 from cutout.models.database import Database
-from cutout.queue.reuse.same_picture import left_by_their_buyers, wake_twins_of
-from cutout.queue.settle import Bounds
+from cutout.queue.reuse.same_picture import left_by_their_buyers, promote_waiting
+from cutout.queue.settle import RetryLimits
 
 CONFIRMED_AFTER_S = 60.0
 
@@ -29,13 +29,13 @@ def _named(row: Any) -> str:
     return f"job {row.waits_for}" if row.is_own else "the job of another producer"
 
 
-def repair(database: Database, found: Sequence[Finding], _bounds: Bounds) -> int:
+def repair(database: Database, found: Sequence[Finding], _bounds: RetryLimits) -> int:
     """Let them go on, as a step of the dispatcher would; returns how many of them."""
     ids = {finding.id for finding in found}
     left = left_by_their_buyers(database, MOST_FOUND)
     buyers: set[uuid.UUID] = {row.waits_for for row in left if row.id in ids}
     for buyer in buyers:
-        wake_twins_of(database, buyer)
+        promote_waiting(database, buyer)
     still = {row.id for row in left_by_their_buyers(database, MOST_FOUND)}
     return len(ids - still)
 

@@ -15,7 +15,7 @@ SEEN_OF_LATE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LimitState:
     """How a limit stands: calls, calls a second, seconds. `top` is None before the first slow answer.
 
     Times are spans from now, since whoever looked may have a wrong clock: since the last slow answer, until
@@ -63,9 +63,9 @@ def _keep() -> Insert:
 KEEP = _keep()
 
 
-def keep(database: Database, account: str, standing: Standing) -> None:
+def save(database: Database, account: str, state: LimitState) -> None:
     """Write down how the account's limit stands now."""
-    values = asdict(standing) | {"account": account}
+    values = asdict(state) | {"account": account}
     database.execute(KEEP, values)
 
 

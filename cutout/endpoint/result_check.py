@@ -1,4 +1,4 @@
-"""Making sure that a result is the picture that was bought."""
+"""Make sure that a result is the picture that was bought."""
 
 from dataclasses import dataclass, field
 

@@ -4,7 +4,7 @@ from cutout.ingest.chunks import Counts
 from cutout.ingest.estimate import Estimate, estimate
 from cutout.ingest.ingest_errors import IngestError
 from cutout.ingest.ingest_run import Ingest, Ingested, StrictError
-from cutout.ingest.options import Order
+from cutout.ingest.options import IngestOptions
 from cutout.ingest.progress import Progress
 from cutout.ingest.rejects import RejectsFile
 from cutout.ingest.sources.open_source import Reading, open_source
@@ -14,8 +14,8 @@ __all__ = [
     "Estimate",
     "Ingest",
     "IngestError",
+    "IngestOptions",
     "Ingested",
-    "Order",
     "Progress",
     "Reading",
     "RejectsFile",

@@ -28,14 +28,14 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as insert_new
 from sqlalchemy.exc import DBAPIError
 
-from cutout.enums import JobMessages, Standing, State
+from cutout.enums import JobMessages, QueueState, State
 from cutout.ingest.chunks import Chunk
 from cutout.ingest.id_conflicts import Conflict
 from cutout.models import BATCHES, JOBS
 from cutout.models.database_errors import is_unreachable
 from cutout.producers.ceilings import top_priority_of
 from cutout.queue.blocks.approval import MESSAGE, NEEDS_APPROVAL
-from cutout.queue.producer_shares import present_of
+from cutout.queue.producer_shares import virtual_time_of
 
 STAGED = Table(
     "staged_jobs",
@@ -60,16 +60,16 @@ COUNT = bindparam("count", type_=BigInteger)
 # First of all: approving and cancelling take the batch and its ingest in this order too.
 LOCK_BATCH = select(BATCHES.c.id).where(BATCHES.c.id == THE_BATCH).with_for_update()
 
-# Start-time fair queueing, as cutout.queue.enqueue does it. A duplicate leaves its place empty.
+# Start-time fair queueing, as cutout.queue.enqueue does it. A duplicate leaves its virtual start empty.
 TAKE_PLACES = (
     update(BATCHES)
     .where(BATCHES.c.id == THE_BATCH)
     .values(
-        last_place=func.greatest(BATCHES.c.last_place, present_of(BATCHES.c.producer_id))
+        last_virtual_start=func.greatest(BATCHES.c.last_virtual_start, virtual_time_of(BATCHES.c.producer_id))
         + COUNT / BATCHES.c.weight,
     )
     .returning(
-        BATCHES.c.last_place,
+        BATCHES.c.last_virtual_start,
         BATCHES.c.weight,
         BATCHES.c.producer_id,
         case((BATCHES.c.webhook_jobs != JobMessages.NONE, BATCHES.c.webhook_url)),
@@ -87,14 +87,14 @@ ALIKE = (
     "manifest_line",
     "manifest_source",
 )
-GIVEN = ("batch_id", "producer_id", "state", "standing", "code", "message", "webhook_url")
+GIVEN = ("batch_id", "producer_id", "state", "queue_state", "code", "message", "webhook_url")
 ADD_NEW = (
     insert_new(JOBS)
     .from_select(
-        ["place", *ALIKE, *GIVEN],
+        ["virtual_start", *ALIKE, *GIVEN],
         select(
-            bindparam("last", type_=JOBS.c.place.type)
-            - (COUNT - 1 - STAGED.c.n) / bindparam("weight", type_=JOBS.c.place.type),
+            bindparam("last", type_=JOBS.c.virtual_start.type)
+            - (COUNT - 1 - STAGED.c.n) / bindparam("weight", type_=JOBS.c.virtual_start.type),
             *(
                 func.greatest(STAGED.c.priority, bindparam("top_priority", type_=JOBS.c.priority.type))
                 if name == "priority"
@@ -139,17 +139,17 @@ class Added:
 
 
 @dataclass(frozen=True, slots=True)
-class Standings:
+class InitialState:
     """How new jobs stand: in line, or held until somebody approves of them."""
 
     state: State = State.QUEUED
-    standing: Standing = Standing.IN_LINE
+    queue_state: QueueState = QueueState.READY
     code: str | None = None
     message: str | None = None
 
     @classmethod
-    def awaiting_approval(cls) -> "Standings":
-        return cls(State.HELD, Standing.PARKED, NEEDS_APPROVAL, MESSAGE)
+    def awaiting_approval(cls) -> "InitialState":
+        return cls(State.HELD, QueueState.BLOCKED, NEEDS_APPROVAL, MESSAGE)
 
 
 def prepare(connection: Connection) -> None:
@@ -173,8 +173,8 @@ def stage(connection: Connection, chunk: Chunk) -> None:
         raise DBAPIError(COPY, None, error, connection_invalidated=True) from error
 
 
-def add_jobs(connection: Connection, batch_id: uuid.UUID, chunk: Chunk, standings: Standings) -> Added:
-    """Make jobs of a chunk, in order and with places in line, in the caller's transaction.
+def add_jobs(connection: Connection, batch_id: uuid.UUID, chunk: Chunk, queue_states: InitialState) -> Added:
+    """Make jobs of a chunk, in order and with their virtual starts, in the caller's transaction.
 
     The batch has the others' external id and form already: for the same source, or for another one.
     """
@@ -193,10 +193,10 @@ def add_jobs(connection: Connection, batch_id: uuid.UUID, chunk: Chunk, standing
             "top_priority": top_priority,
             "batch_id": batch_id,
             "producer_id": producer_id,
-            "state": standings.state,
-            "standing": standings.standing,
-            "code": standings.code,
-            "message": standings.message,
+            "state": queue_states.state,
+            "queue_state": queue_states.queue_state,
+            "code": queue_states.code,
+            "message": queue_states.message,
             "webhook_url": webhook_url,
         },
     )

@@ -39,7 +39,7 @@ UNCHANGED = text("""
     AND NOT EXISTS (
         SELECT FROM jobs j WHERE j.batch_id = p.batch_id AND j.external_id = p.external_id
         AND j.state NOT IN ('succeeded', 'queued', 'running')
-        AND NOT (j.state = 'held' AND j.standing IS NULL)
+        AND NOT (j.state = 'held' AND j.queue_state IS NULL)
     )
 """)
 REMEMBER = text("""
@@ -79,7 +79,7 @@ UNCHANGED, REMEMBER, SEE, COUNT, CHANGES, STAYED, FORGET = map(
 )
 
 
-class Memory:
+class ChangeDetection:
     """One run's look at the memory of its schedule."""
 
     def __init__(self, engine: Engine, schedule_id: uuid.UUID, batch_id: uuid.UUID) -> None:
@@ -126,11 +126,11 @@ class ShrunkError(IngestError):
     """Too few pictures are left of those that the last run saw."""
 
 
-def refuse_shrunk(open_: Callable[[], Source], memory: Memory, shrinks_to: float) -> None:
-    """Raise ShrunkError if fewer than the share `shrinks_to` of the pictures are left; one with a new name
+def refuse_shrunk(open_: Callable[[], Source], memory: ChangeDetection, min_source_share: float) -> None:
+    """Raise ShrunkError if fewer than the share `min_source_share` of the pictures are left; one with a new name
     counts as well. A manifest is read once for it, and nothing is stored.
     """
-    before = memory.count() if shrinks_to else 0
+    before = memory.count() if min_source_share else 0
     if not before:
         return
     with closing(open_()) as source:
@@ -138,9 +138,9 @@ def refuse_shrunk(open_: Callable[[], Source], memory: Memory, shrinks_to: float
             now = source.extent.total
         else:
             now = sum(len(record.pictures) for record in source.records())
-    if now < shrinks_to * before:
+    if now < min_source_share * before:
         raise ShrunkError(
             f"the source has {now:,} pictures and had {before:,} at the last run, of which at least"
-            f" {shrinks_to:.0%} were to be left: nothing was enqueued or forgotten. If that is right, run the"
-            " schedule with --even-if-shrunk"
+            f" {min_source_share:.0%} were to be left: nothing was enqueued or forgotten. If that is right, run the"
+            " schedule with --accept-shrunk"
         )

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from cutout.ingest.chunks import Counts
 from cutout.ingest.ingest_errors import IngestError
-from cutout.ingest.options import Order
+from cutout.ingest.options import IngestOptions
 from cutout.ingest.skipped_files import Skipped
 from cutout.models import INGESTS
 from cutout.queue.enqueue import create_batch
@@ -83,7 +83,7 @@ def find_unfinished(connection: Connection, fingerprint: bytes) -> Unfinished | 
     return Unfinished(found.batch_id, Counts(*found[2:]), found.manifest_key)
 
 
-def take_up(connection: Connection, batch_id: uuid.UUID, fingerprint: bytes, kind: str) -> Unfinished:
+def resume(connection: Connection, batch_id: uuid.UUID, fingerprint: bytes, kind: str) -> Unfinished:
     """A requested ingest, from its begin or from where it stopped.
 
     Raises IngestError if it has ended, or if its source is not any more what a part was read of.
@@ -104,7 +104,7 @@ def take_up(connection: Connection, batch_id: uuid.UUID, fingerprint: bytes, kin
     return Unfinished(batch_id, Counts(*found[1:]), found.manifest_key)
 
 
-def make_batch(session: Session, order: Order) -> uuid.UUID:
+def make_batch(session: Session, order: IngestOptions) -> uuid.UUID:
     """The batch that the order is for, without jobs, in the caller's transaction."""
     return create_batch(
         session,
@@ -118,7 +118,7 @@ def make_batch(session: Session, order: Order) -> uuid.UUID:
     ).id
 
 
-def begin(connection: Connection, order: Order, fingerprint: bytes, kind: str) -> uuid.UUID:
+def begin(connection: Connection, order: IngestOptions, fingerprint: bytes, kind: str) -> uuid.UUID:
     """Make the batch and its ingest, in the caller's transaction."""
     with Session(connection, join_transaction_mode="rollback_only") as session:
         batch_id = make_batch(session, order)
@@ -128,7 +128,7 @@ def begin(connection: Connection, order: Order, fingerprint: bytes, kind: str) -
     return batch_id
 
 
-def move_on(connection: Connection, batch_id: uuid.UUID, before: int, more: Counts) -> None:
+def advance(connection: Connection, batch_id: uuid.UUID, before: int, more: Counts) -> None:
     """Count a chunk, in the transaction that stores it. Raises IngestError if another was faster."""
     parameters = {f"more_{name}": value for name, value in asdict(more).items()}
     moved = connection.execute(MOVE_ON, {"batch": batch_id, "before": before} | parameters)

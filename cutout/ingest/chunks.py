@@ -6,7 +6,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from cutout.enums import Priority, ReturnForm
-from cutout.ingest.change_detection import Memory, Seen, Sighting
+from cutout.ingest.change_detection import ChangeDetection, Seen, Sighting
 from cutout.ingest.ingest_errors import UnusableError
 from cutout.ingest.sources.contents import Content, Keep, Stored, open_content
 from cutout.ingest.sources.source import Source
@@ -71,7 +71,7 @@ FindConflicts = Callable[[Chunk], list[Reject]]
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class Defaults:
     """What a picture gets whose row does not ask for anything, and the best priority that it may ask for."""
 
     forms: Sequence[ReturnForm]
@@ -85,12 +85,12 @@ class ChunkReader:
     def __init__(
         self,
         source: Source,
-        asking: Asking,
+        asking: Defaults,
         keep: Keep,
         pool: Executor,
         on_reject: Callable[[Reject], None],
         *,
-        memory: Memory | None = None,
+        memory: ChangeDetection | None = None,
         records: Iterator[Record] | None = None,
     ) -> None:
         """`records` are the source's own if they are not given."""
@@ -188,7 +188,7 @@ class ChunkReader:
         for rejected in sorted(reading.rejects, key=_line):
             self._on_reject(rejected)
 
-    def _set_aside(self, reading: "_Reading", chunk: Chunk, memory: Memory) -> None:
+    def _set_aside(self, reading: "_Reading", chunk: Chunk, memory: ChangeDetection) -> None:
         """Pictures that are as they were when last seen; their bytes are not even read."""
         seen = [self._seen(picture) for _, picture, _ in reading.entries]
         unchanged = memory.unchanged(seen)

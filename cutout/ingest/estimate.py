@@ -19,14 +19,14 @@ from cutout.ingest.bulk_insert import prepare, stage
 from cutout.ingest.chunks import Chunk, ChunkReader, Counts
 from cutout.ingest.id_conflicts import Conflict, rejects_of
 from cutout.ingest.numbered_ids import named_records
-from cutout.ingest.options import Order
+from cutout.ingest.options import IngestOptions
 from cutout.ingest.plan_sample import MOST_SAMPLED, SAMPLE, Sample, Sampled, as_parameters, look
 from cutout.ingest.progress import Progress, Watch
 from cutout.ingest.sources.contents import Hash
 from cutout.ingest.sources.source import Source
 from cutout.manifests import Reject
 from cutout.models import INGESTS
-from cutout.queue.reuse.identity import Making
+from cutout.queue.reuse.identity import Recipe
 from cutout.storage import Bucket
 
 HASHES_AT_ONCE = 2
@@ -101,15 +101,15 @@ def estimate(
     engine: Engine,
     bucket: Bucket,
     source: Source,
-    order: Order,
-    making: Making | None,
+    order: IngestOptions,
+    recipe: Recipe | None,
     *,
     on_reject: Callable[[Reject], None],
     watch: Watch,
 ) -> Estimate:
     """Read all of the source and store nothing; files of this machine are hashed, cutouts sampled.
 
-    `making` says which results would do for those jobs, None that none is to be used again.
+    `recipe` says which results would do for those jobs, None that none is to be used again.
 
     Raises IngestError, ManifestError or StorageError where no more can be read.
     """
@@ -130,7 +130,7 @@ def estimate(
         with named_records(engine, source) as records:
             reader = ChunkReader(source, order.asking, Hash(bucket.name), pool, reject, records=records)
             while chunk := reader.read():
-                found, conflicts, more = _with_chunk(connection, found, chunk, making=making)
+                found, conflicts, more = _with_chunk(connection, found, chunk, recipe=recipe)
                 for rejected in rejects_of(conflicts):
                     reject(rejected)
                 sampled = _some_of([*sampled, *more])
@@ -144,7 +144,7 @@ def _some_of(sampled: list[Sampled]) -> list[Sampled]:
 
 
 def _with_chunk(
-    connection: Connection, found: Estimate, chunk: Chunk, *, making: Making | None
+    connection: Connection, found: Estimate, chunk: Chunk, *, recipe: Recipe | None
 ) -> tuple[Estimate, list[Conflict], list[Sampled]]:
     jobs = bought = calls = 0
     conflicts: list[Conflict] = []
@@ -152,11 +152,11 @@ def _with_chunk(
     if chunk.lines:
         with connection.begin():
             stage(connection, chunk)
-            jobs, bought, calls, rows = connection.execute(text(COUNT), as_parameters(making)).one()
+            jobs, bought, calls, rows = connection.execute(text(COUNT), as_parameters(recipe)).one()
             sample = [Sampled(key, bytes.fromhex(sha256), size) for key, sha256, size in rows or ()]
             if jobs < len(chunk.lines):
                 conflicts = [Conflict._make(row) for row in connection.execute(text(CONFLICTS))]
-    if making is None:
+    if recipe is None:
         calls = jobs
     more = replace(
         found,
@@ -194,18 +194,18 @@ PLANNED_COUNT = text(f"""
 CUTOUTS = text(f"{JUDGED} {SAMPLE}")
 
 
-def plan_batch(connection: Connection, batch_id: uuid.UUID, *, making: Making | None, bucket: Bucket) -> None:
+def plan_batch(connection: Connection, batch_id: uuid.UUID, *, recipe: Recipe | None, bucket: Bucket) -> None:
     """Write down what the batch would cost now, in a transaction that the caller ends.
 
-    `making` says which results would do, None that none may. A sample of them is looked for in the bucket
+    `recipe` says which results would do, None that none may. A sample of them is looked for in the bucket
     first, outside any transaction.
     """
-    asked = as_parameters(making) | {"batch": batch_id}
+    asked = as_parameters(recipe) | {"batch": batch_id}
     jobs, bought, pictures = connection.execute(PLANNED_COUNT, asked).one()
     sampled = [Sampled(*row) for row in connection.execute(CUTOUTS, asked)] if bought else []
     connection.commit()
     missing = look(bucket, sampled).missing_of(bought)
-    calls = pictures if making else jobs
+    calls = pictures if recipe else jobs
     plan = {
         "already_bought": bought,
         "same_picture": jobs - bought - calls,

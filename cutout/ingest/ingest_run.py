@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine
 
 from cutout.ingest import checkpoint
-from cutout.ingest.bulk_insert import Standings, add_jobs, find_conflicts, prepare
-from cutout.ingest.change_detection import Memory
+from cutout.ingest.bulk_insert import InitialState, add_jobs, find_conflicts, prepare
+from cutout.ingest.change_detection import ChangeDetection
 from cutout.ingest.chunks import Chunk, ChunkReader, Counts, FindConflicts
 from cutout.ingest.id_conflicts import rejects_of
 from cutout.ingest.ingest_errors import IngestError
 from cutout.ingest.numbered_ids import named_records
-from cutout.ingest.options import Order
+from cutout.ingest.options import IngestOptions
 from cutout.ingest.progress import Progress, Watch
 from cutout.ingest.quota_room import QuotaRoom
 from cutout.ingest.rejects import RejectsFile
@@ -52,7 +52,7 @@ class Ingest:
         engine: Engine,
         bucket: Bucket,
         source: Source,
-        order: Order,
+        order: IngestOptions,
         rejects: RejectsFile,
         *,
         requested: uuid.UUID | None = None,
@@ -64,11 +64,11 @@ class Ingest:
         self._rejects = rejects
         self._fingerprint = order.fingerprint(source, requested)
         self._requested = requested
-        self._memory: Memory | None = None
+        self._memory: ChangeDetection | None = None
         if requested and order.schedule_id:
-            self._memory = Memory(engine, order.schedule_id, requested)
+            self._memory = ChangeDetection(engine, order.schedule_id, requested)
         self._room = QuotaRoom(order.producer_id)
-        self._standings = Standings.awaiting_approval() if order.plan else Standings()
+        self._standings = InitialState.awaiting_approval() if order.plan else InitialState()
         # Until there is a job there is no batch: a manifest of rejects alone leaves nothing behind.
         self._unstored = Counts()
         self.batch_id: uuid.UUID | None = None
@@ -114,7 +114,7 @@ class Ingest:
         if self._requested is None:
             found = checkpoint.find_unfinished(connection, self._fingerprint)
         else:
-            found = checkpoint.take_up(connection, self._requested, self._fingerprint, self._source.kind)
+            found = checkpoint.resume(connection, self._requested, self._fingerprint, self._source.kind)
         if found is None:
             return None
         self.batch_id, self.counts = found.batch_id, found.counts
@@ -198,7 +198,7 @@ class Ingest:
             more = self._unstored + chunk.counts(added.jobs, len(added.conflicts))
             if self._memory:
                 self._memory.remember(connection, chunk.sighting)
-            checkpoint.move_on(connection, batch_id, self.counts.records, more)
+            checkpoint.advance(connection, batch_id, self.counts.records, more)
         self.batch_id, self.counts, self._unstored = batch_id, self.counts + more, Counts()
         return rejects
 

@@ -5,23 +5,23 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from cutout.enums import JobMessages, Priority, ReturnForm
-from cutout.ingest.chunks import Asking
+from cutout.ingest.chunks import Defaults
 from cutout.ingest.sources.open_source import Reading
 from cutout.ingest.sources.source import Source, fingerprint
 from cutout.models import Batch, Ingest
 from cutout.producers.ceilings import UNBOUNDED, Ceilings
 from cutout.queue.blocks.approval import PLAN
 
-FOREIGN, STRICT, SCHEDULE, SHRINKS_TO = "foreign", "strict", "schedule", "shrinks_to"
+FOREIGN, STRICT, SCHEDULE, SHRINKS_TO = "foreign", "strict", "schedule", "min_source_share"
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class IngestOptions:
     """How a batch is to be made of a source. With `plan` its jobs are held until somebody approves; with
     `strict` the first reject ends it.
 
     With a `schedule_id` only what changed since that schedule's last run is enqueued, and nothing at all if
-    fewer than the share `shrinks_to` of the pictures that it saw then are left.
+    fewer than the share `min_source_share` of the pictures that it saw then are left.
     """
 
     name: str
@@ -35,15 +35,15 @@ class Order:
     reading: Reading = field(default_factory=Reading)
     producer_id: uuid.UUID | None = None
     schedule_id: uuid.UUID | None = None
-    shrinks_to: float = 0.0
+    min_source_share: float = 0.0
     webhook_url: str | None = None
     webhook_jobs: JobMessages = JobMessages.NONE
     # Of its producer, when it is read.
     ceilings: Ceilings = field(default=UNBOUNDED, compare=False)
 
     @property
-    def asking(self) -> Asking:
-        return Asking(self.forms, self.priority, self.ceilings)
+    def asking(self) -> Defaults:
+        return Defaults(self.forms, self.priority, self.ceilings)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -57,7 +57,11 @@ class Order:
             "keys": self.reading.keys,
             **{word: True for word, asked in self._flags.items() if asked},
             **self.reading.more(),
-            **({SCHEDULE: str(self.schedule_id), SHRINKS_TO: self.shrinks_to} if self.schedule_id else {}),
+            **(
+                {SCHEDULE: str(self.schedule_id), SHRINKS_TO: self.min_source_share}
+                if self.schedule_id
+                else {}
+            ),
         }
 
     @property
@@ -80,7 +84,7 @@ class Order:
             reading=Reading.of(kept, foreign=FOREIGN in kept),
             producer_id=batch.producer_id,
             schedule_id=uuid.UUID(kept[SCHEDULE]) if SCHEDULE in kept else None,
-            shrinks_to=kept.get(SHRINKS_TO, 0.0),
+            min_source_share=kept.get(SHRINKS_TO, 0.0),
             webhook_url=batch.webhook_url,
             webhook_jobs=JobMessages(batch.webhook_jobs),
         )

@@ -26,7 +26,7 @@ from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.orm import Session
 
 from cutout.ingest.checkpoint import make_batch
-from cutout.ingest.options import STRICT, Order
+from cutout.ingest.options import STRICT, IngestOptions
 from cutout.models import INGESTS, NOBODY, Batch, Ingest
 from cutout.producers.ceilings import ceilings_of
 from cutout.text import cut
@@ -121,7 +121,7 @@ REST_FOR_ROOM = (
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class PendingIngest:
     """What an ingester is to read, and into which batch. `manifest_key` once it lies in our bucket.
 
     `deaths` says how many processes that had taken it up have died since it last came any further.
@@ -129,7 +129,7 @@ class Request:
 
     batch_id: uuid.UUID
     source: str
-    order: Order
+    order: IngestOptions
     manifest_key: str | None
     tries: int
     asked_by: uuid.UUID = NOBODY
@@ -138,7 +138,7 @@ class Request:
 
 
 def request_ingest(
-    session: Session, source: str, order: Order, *, manifest_key: str | None = None
+    session: Session, source: str, order: IngestOptions, *, manifest_key: str | None = None
 ) -> uuid.UUID:
     """Ask for an ingest in the caller's transaction; returns the id of its batch, which has no jobs yet.
 
@@ -170,7 +170,7 @@ def is_on_the_web(source: str) -> bool:
 @contextmanager
 def next_request(
     connection: Connection, *, to_fetch: bool, full: Collection[uuid.UUID] = ()
-) -> Iterator[Request | None]:
+) -> Iterator[PendingIngest | None]:
     """The due request whose turn it is, None if there is none; it is this session's meanwhile.
 
     Producers take turns, but for those that are `full`. To be taken up counts as a death until it comes any
@@ -207,7 +207,7 @@ def fail_request(connection: Connection, batch_id: uuid.UUID, why: str, code: st
     connection.commit()
 
 
-def rest_request(connection: Connection, batch_id: uuid.UUID, seconds: float, deaths: int) -> None:
+def retry_later(connection: Connection, batch_id: uuid.UUID, seconds: float, deaths: int) -> None:
     """Let a request be taken up again later. `deaths` is as it was."""
     rest = {"rest": timedelta(seconds=seconds), "before": deaths}
     connection.execute(REST, {"batch": batch_id} | rest)
@@ -254,17 +254,17 @@ def keep_manifest(connection: Connection, batch_id: uuid.UUID, key: str) -> None
     connection.commit()
 
 
-def find_request(connection: Connection, batch_id: uuid.UUID) -> Request | None:
+def find_request(connection: Connection, batch_id: uuid.UUID) -> PendingIngest | None:
     """The request as it stands; None if it has ended, or was never made."""
     with Session(connection, join_transaction_mode="rollback_only") as session:
         ingest = session.get(Ingest, batch_id)
         if ingest is None or ingest.source is None or ingest.finished_at is not None:
             return None
         batch = session.get_one(Batch, batch_id)
-        return Request(
+        return PendingIngest(
             batch_id,
             ingest.source,
-            replace(Order.of(ingest, batch), ceilings=ceilings_of(session, batch.producer_id)),
+            replace(IngestOptions.of(ingest, batch), ceilings=ceilings_of(session, batch.producer_id)),
             ingest.manifest_key,
             ingest.tries,
             ingest.asked_by,

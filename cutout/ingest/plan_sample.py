@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from cutout.queue.reuse.identity import Making
+from cutout.queue.reuse.identity import Recipe
 from cutout.storage import Bucket
 
 MOST_SAMPLED = 50
@@ -43,6 +43,6 @@ def look(bucket: Bucket, sampled: Sequence[Sampled]) -> Sample:
     return Sample(len(sampled), missing)
 
 
-def as_parameters(making: Making | None) -> dict[str, object]:
+def as_parameters(recipe: Recipe | None) -> dict[str, object]:
     """What a statement asks bought results for; None asks for none."""
-    return asdict(making or Making("", 0, "")) | {"reuse": making is not None}
+    return asdict(recipe or Recipe("", 0, "")) | {"reuse": recipe is not None}

@@ -9,7 +9,7 @@ from typing import Self, TextIO
 from cutout.ingest.ingest_errors import IngestError
 from cutout.ingest.sources.readable_names import readable
 from cutout.manifests import Reject
-from cutout.manifests.csv_injection import safe
+from cutout.manifests.csv_injection import escape_cell
 from cutout.storage import Bucket
 from cutout.text import visible
 
@@ -51,7 +51,7 @@ class RejectsFile:
             if self._file is None:
                 self._file = self._begin()
             cells = (reject.column, reject.value, self._words(reject.reason))
-            self._rows.writerow([reject.line, *(safe(visible(readable(cell))) for cell in cells)])
+            self._rows.writerow([reject.line, *(escape_cell(visible(readable(cell))) for cell in cells)])
         except OSError as error:
             raise self._unwritable(error) from error
 

@@ -8,7 +8,7 @@ SIGNS = frozenset("=+-@")
 STARTS = SIGNS | frozenset("\t\r\n")
 
 
-def safe(text: str | None) -> str | None:
+def escape_cell(text: str | None) -> str | None:
     """The text, led by an apostrophe if a spreadsheet would take it for a formula."""
     return f"'{text}" if text and (text[0] in STARTS or _begins_with_sign(text)) else text
 

@@ -17,7 +17,7 @@ def has_plain_columns(header: Header) -> bool:
 
 
 def plain_reader(header: Header, columns: Mapping[str, str], *, many: bool = False) -> ReadCells:
-    """What reads a row below the header, the targets standing in `columns` or under their own names.
+    """What reads a row below the header, the targets given in `columns` or under their own names.
 
     A column `priority` is ours only in a manifest that was written for us: where external_id or source is
     mapped, another program's word may stand there. With `many` a column of positions says in which order

@@ -12,7 +12,7 @@ from cutout.models.ingests import INGESTS, NOBODY, Ingest, IngestTurn
 from cutout.models.jobs import JOBS, Job
 from cutout.models.ledger import ATTEMPTS, SPENDING, Attempt, CreditReading, Spending
 from cutout.models.producers import PRODUCERS, ApiKey, Producer
-from cutout.models.queue import LINE, SHARES, Line, Share
+from cutout.models.queue import QUEUE_CLOCK, SHARES, QueueClock, Share
 from cutout.models.results import RESULTS, SOURCES, Result, Source
 from cutout.models.schedules import RUNS, SCHEDULES, Picture, Run, Schedule
 from cutout.models.storage_breaker import BREAKER, Breaker
@@ -28,9 +28,9 @@ __all__ = [
     "INGESTS",
     "JOBS",
     "LIMITS",
-    "LINE",
     "NOBODY",
     "PRODUCERS",
+    "QUEUE_CLOCK",
     "RECEIVERS",
     "RESULTS",
     "RUNS",
@@ -53,9 +53,9 @@ __all__ = [
     "IngestTurn",
     "Job",
     "Limit",
-    "Line",
     "Picture",
     "Producer",
+    "QueueClock",
     "Result",
     "Run",
     "Schedule",

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cutout.enums import FINAL_STATES, Priority, ReturnForm, Standing, State, Step
+from cutout.enums import FINAL_STATES, Priority, QueueState, ReturnForm, State, Step
 from cutout.models.columns import NEW_ID, NOW, OWNER, address, one_of
 from cutout.models.database import Base
 
@@ -56,9 +56,9 @@ class Job(Base):
 
     state: Mapped[State] = mapped_column(Text, server_default=State.QUEUED)
     step: Mapped[Step] = mapped_column(Text, server_default=Step.CALL)
-    standing: Mapped[Standing | None] = mapped_column(Text)
+    queue_state: Mapped[QueueState | None] = mapped_column(Text)
     priority: Mapped[int] = mapped_column(SmallInteger, server_default=text(str(int(Priority.NORMAL))))
-    place: Mapped[float] = mapped_column(Double)
+    virtual_start: Mapped[float] = mapped_column(Double)
     scheduled_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
     # Of a job that stands `waiting`: which one buys the cutout of the same picture.
     waits_for: Mapped[uuid.UUID | None] = mapped_column(Uuid)
@@ -108,17 +108,17 @@ class Job(Base):
         UniqueConstraint("batch_id", "external_id", "return_form"),
         CheckConstraint(one_of("state", State), name="state_is_known"),
         CheckConstraint(one_of("step", Step), name="step_is_known"),
-        CheckConstraint(one_of("standing", Standing), name="standing_is_known"),
+        CheckConstraint(one_of("queue_state", QueueState), name="queue_state_is_known"),
         CheckConstraint(one_of("return_form", ReturnForm), name="return_form_is_known"),
         CheckConstraint(
             f"({one_of('state', sorted(FINAL_STATES))}) = (finished_at IS NOT NULL)",
             name="final_if_and_only_if_finished",
         ),
         CheckConstraint(
-            "(state = 'queued') = (standing IS NOT NULL) OR state = 'held' AND standing = 'parked'",
-            name="queued_if_and_only_if_standing",
+            "(state = 'queued') = (queue_state IS NOT NULL) OR state = 'held' AND queue_state = 'blocked'",
+            name="queued_if_and_only_if_queue_state",
         ),
-        CheckConstraint("standing <> 'waiting' OR waits_for IS NOT NULL", name="waits_for_somebody"),
+        CheckConstraint("queue_state <> 'waiting' OR waits_for IS NOT NULL", name="waits_for_somebody"),
         CheckConstraint(
             "(state = 'running') = (worker_id IS NOT NULL)", name="running_if_and_only_if_claimed"
         ),
@@ -151,55 +151,55 @@ class Job(Base):
             "step",
             text(OWNER),
             "priority",
-            "place",
-            postgresql_where=text("standing = 'in_line'"),
+            "virtual_start",
+            postgresql_where=text("queue_state = 'ready'"),
         ),
         Index(
             "ix_jobs_copies",
             "result_expires_at",
-            postgresql_where=text("standing = 'in_line' AND step = 'copy'"),
+            postgresql_where=text("queue_state = 'ready' AND step = 'copy'"),
         ),
         Index(
             "ix_jobs_due",
-            "standing",
+            "queue_state",
             "scheduled_at",
-            postgresql_where=text("standing IN ('handed_out', 'serving', 'resting')"),
+            postgresql_where=text("queue_state IN ('dispatched', 'reusing', 'delayed')"),
         ),
         Index(
             "ix_jobs_waiting",
             "waits_for",
             "priority",
-            "place",
-            postgresql_where=text("standing = 'waiting'"),
+            "virtual_start",
+            postgresql_where=text("queue_state = 'waiting'"),
         ),
         Index(
             "ix_jobs_source_limit",
             text(OWNER),
             "priority",
-            "place",
-            postgresql_where=text("standing = 'source_limit'"),
+            "virtual_start",
+            postgresql_where=text("queue_state = 'source_limit'"),
         ),
-        # Of each parked job in one of these two: what its batch keeps back, and what it has no credits for.
+        # Of each blocked job in one of these two: what its batch keeps back, and what it has no credits for.
         Index(
             "ix_jobs_parked",
             "batch_id",
-            "place",
-            postgresql_where=text("standing = 'parked' AND code IS DISTINCT FROM 'OVER_BUDGET'"),
+            "virtual_start",
+            postgresql_where=text("queue_state = 'blocked' AND code IS DISTINCT FROM 'OVER_BUDGET'"),
         ),
         Index(
             "ix_jobs_over_budget",
             "batch_id",
-            "place",
-            postgresql_where=text("standing = 'parked' AND code = 'OVER_BUDGET'"),
+            "virtual_start",
+            postgresql_where=text("queue_state = 'blocked' AND code = 'OVER_BUDGET'"),
         ),
         # By the end of their lease, in which they were handed out: see cutout/queue/snapshot_marks.py.
         Index("ix_jobs_running", "scheduled_at", postgresql_where=text("state = 'running'")),
-        Index("ix_jobs_held", "code", "standing", postgresql_where=text("state = 'held'")),
+        Index("ix_jobs_held", "code", "queue_state", postgresql_where=text("state = 'held'")),
         # Pictures that wait for a person, which are few.
         Index(
             "ix_jobs_held_pictures",
             "source_sha256",
-            postgresql_where=text("state = 'held' AND standing IS NULL"),
+            postgresql_where=text("state = 'held' AND queue_state IS NULL"),
         ),
         Index("ix_jobs_batch_state", "batch_id", "state", postgresql_where=text("batch_id IS NOT NULL")),
         # Producers list jobs by these two. Jobs that have no producer cost them nothing.

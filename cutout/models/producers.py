@@ -42,7 +42,7 @@ class Producer(Base):
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, server_default=NEW_ID)
     name: Mapped[str] = mapped_column(Text)
     key_sha256: Mapped[bytes | None] = mapped_column(LargeBinary, unique=True)
-    last_place: Mapped[float] = mapped_column(Double, server_default=text("0"))
+    last_virtual_start: Mapped[float] = mapped_column(Double, server_default=text("0"))
     job_quota: Mapped[int | None]
     quota_taken: Mapped[int] = mapped_column(server_default=text("0"))
     quota_counted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

@@ -29,8 +29,8 @@ class Schedule(Base):
     """A batch that repeats. Whoever fires its run moves `next_fire_at` on, if it is still what was read.
 
     `options` are of the order that each run makes; `next_due_at` is `next_fire_at` and its jitter. A source
-    that has less than the share `shrinks_to` of the last run's pictures left is taken only by a run that is
-    `even_if_shrunk`. A schedule that was removed keeps its row for its runs; one that never fires again is
+    that has less than the share `min_source_share` of the last run's pictures left is taken only by a run that is
+    `accept_shrunk_source`. A schedule that was removed keeps its row for its runs; one that never fires again is
     paused. The operator's pause is beside the producer's own, which alone the producer lifts.
     """
 
@@ -43,7 +43,7 @@ class Schedule(Base):
         CheckConstraint("window_start <> window_end", name="window_has_a_length"),
         CheckConstraint("run_budget >= 0 AND month_budget >= 0", name="budgets_are_not_negative"),
         CheckConstraint("jitter_seconds >= 0 AND grace_seconds >= 0", name="durations_are_not_negative"),
-        CheckConstraint("shrinks_to >= 0 AND shrinks_to <= 1", name="shrinks_to_is_a_share"),
+        CheckConstraint("min_source_share >= 0 AND min_source_share <= 1", name="shrinks_to_is_a_share"),
         CheckConstraint("next_due_at >= next_fire_at", name="due_at_its_time_or_later"),
         Index(
             "uq_schedules_producer_id_name",
@@ -76,7 +76,7 @@ class Schedule(Base):
     catch_up: Mapped[CatchUp] = mapped_column(Text, server_default=CatchUp.LATEST)
     jitter_seconds: Mapped[int] = mapped_column(server_default=text("0"))
     grace_seconds: Mapped[int] = mapped_column(server_default=text("300"))
-    shrinks_to: Mapped[float] = mapped_column(REAL, server_default=text("0.5"))
+    min_source_share: Mapped[float] = mapped_column(REAL, server_default=text("0.5"))
     webhook_url: Mapped[str | None] = mapped_column(Text)
     paused_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     paused_by_operator_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
@@ -134,7 +134,7 @@ class Run(Base):
     state: Mapped[RunState] = mapped_column(Text, server_default=RunState.WAITING)
     batch_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("batches.id"))
     closes_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
-    even_if_shrunk: Mapped[bool] = mapped_column(server_default=text("false"))
+    accept_shrunk_source: Mapped[bool] = mapped_column(server_default=text("false"))
     note: Mapped[str | None] = mapped_column(Text)
     counts: Mapped[dict[str, int] | None] = mapped_column(JSONB)
     report_key: Mapped[str | None] = mapped_column(Text)

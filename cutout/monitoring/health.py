@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 
 from cutout.billing.learned_limits import circuit_is_open
 from cutout.enums import Stop
-from cutout.models import Account, Breaker, Limit, Line
+from cutout.models import Account, Breaker, Limit, QueueClock
 from cutout.models.database import Database, is_away
 from cutout.queue.blocks.isolated_workers import cut_off_workers
-from cutout.queue.leader import a_dispatcher_leads
+from cutout.queue.leader import leader_exists
 from cutout.queue.reuse import missing_results
 from cutout.queue.workers import heard_lately
 from cutout.schedules.lateness import Finding, late_runs, schedules_exist
@@ -129,7 +129,7 @@ def check_moving(engine: Engine) -> list[Check]:
         return [
             _moving(
                 "dispatcher",
-                None if a_dispatcher_leads(connection) else "none leads, so nothing is handed out",
+                None if leader_exists(connection) else "none leads, so nothing is handed out",
                 "start `cutout dispatcher`",
             ),
             _moving("worker", *_what_ails_workers(connection)),
@@ -143,7 +143,7 @@ def _moving(name: str, wrong: str | None, remedy: str) -> Check:
 
 
 def _what_stops_calls(database: Database) -> tuple[str | None, str]:
-    if database.scalar(select(Line.paused_at)) is not None:
+    if database.scalar(select(QueueClock.paused_at)) is not None:
         return "all calls are paused by hand", "`cutout resume` lets them go on"
     breakers = {row.kind: row for row in database.execute(OPEN_BREAKERS)}
     if Stop.BUCKET in breakers:

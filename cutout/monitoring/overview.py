@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from cutout.billing.learned_limits import circuit_is_open
-from cutout.enums import AttemptOutcome, Priority, Standing, State, Step
+from cutout.enums import AttemptOutcome, Priority, QueueState, State, Step
 from cutout.models import (
     ACCOUNTS,
     ATTEMPTS,
@@ -37,7 +37,7 @@ from cutout.models import (
     INGESTS,
     JOBS,
     LIMITS,
-    LINE,
+    QUEUE_CLOCK,
     SPENDING,
     WORKERS,
     Limit,
@@ -46,7 +46,7 @@ from cutout.models import (
 from cutout.monitoring.health import oldest_snapshot
 from cutout.queue.blocks.blocked_jobs import IS_OVER_BUDGET, WAITS_FOR_ITS_BATCH
 from cutout.queue.blocks.isolated_workers import IS_CUT_OFF
-from cutout.queue.leader import a_dispatcher_leads
+from cutout.queue.leader import leader_exists
 from cutout.queue.producer_shares import Served, line_of, may_be_served
 from cutout.queue.reuse import missing_results
 from cutout.schedules.lateness import Lateness, late_runs
@@ -60,7 +60,7 @@ Rows = Sequence[Row[*tuple[Any, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class Overview:
     """Rows have the columns that the statements below name. Ages, waits and times left in seconds."""
 
     jobs: Rows
@@ -82,12 +82,12 @@ class Figures:
     oldest_snapshot_s: float
 
 
-def look(database: Session, known: Installation) -> Figures:
+def look(database: Session, known: Installation) -> Overview:
     """Look once. The statements may see moments a little apart."""
     jobs = database.execute(JOBS_UNDER_WAY).all()
     waits = database.execute(FIRST_IN_LINE).one()
     rest = database.execute(THE_REST).one()
-    return Figures(
+    return Overview(
         jobs=jobs,
         held=database.execute(HELD).all(),
         accounts=database.execute(ACCOUNTS_AND_LIMITS).all(),
@@ -96,7 +96,7 @@ def look(database: Session, known: Installation) -> Figures:
         calls={row.fate: row.calls for row in database.execute(CALLS)},
         overdue_s=max(rest.overdue_s or 0.0, 0.0),
         next_expiry_s=min((row.expiry_s for row in jobs if row.expiry_s is not None), default=None),
-        dispatcher_leads=a_dispatcher_leads(database),
+        dispatcher_leads=leader_exists(database),
         line_paused=rest.line_paused,
         stops=database.execute(OPEN_BREAKERS).all(),
         cut_off_workers=rest.cut_off_workers,
@@ -127,9 +127,9 @@ def _ago(moment: ColumnElement[Any]) -> ColumnElement[float]:
 
 
 # Those that the dispatcher brings back in line if nothing becomes of them by `scheduled_at`.
-AWAITED = (Standing.HANDED_OUT, Standing.SERVING, Standing.RESTING)
-IN_LINE = JOBS.c.standing == constant(Standing.IN_LINE)
-ON_ITS_WAY = JOBS.c.standing.in_([constant(standing) for standing in AWAITED])
+AWAITED = (QueueState.DISPATCHED, QueueState.REUSING, QueueState.DELAYED)
+READY = JOBS.c.queue_state == constant(QueueState.READY)
+ON_ITS_WAY = JOBS.c.queue_state.in_([constant(queue_state) for queue_state in AWAITED])
 # Paid for, and neither in the bucket nor in the lifeboat.
 AT_RISK = and_(JOBS.c.result_expires_at.is_not(None), JOBS.c.lifeboat_key.is_(None))
 PAID = (
@@ -140,9 +140,9 @@ NOT_PAID = (literal(0).label("at_risk"), cast(null(), Double).label("expiry_s"))
 
 
 def _under_way(
-    state: State, standing: ColumnElement[str], step: ColumnElement[str], *counted: ColumnElement[Any]
+    state: State, queue_state: ColumnElement[str], step: ColumnElement[str], *counted: ColumnElement[Any]
 ) -> Select[*tuple[Any, ...]]:
-    kind = (constant(state).label("state"), standing.label("standing"), step.label("step"))
+    kind = (constant(state).label("state"), queue_state.label("queue_state"), step.label("step"))
     return select(*kind, func.count().label("jobs"), *counted)
 
 
@@ -150,26 +150,26 @@ def _counted(which: ColumnElement[bool]) -> ColumnElement[int]:
     return select(func.count()).select_from(JOBS).where(which).scalar_subquery()
 
 
-# Each part has a partial index of its own. Only calls are parked.
+# Each part has a partial index of its own. Only calls are blocked.
 JOBS_UNDER_WAY = union_all(
-    _under_way(State.QUEUED, constant(Standing.IN_LINE), constant(Step.CALL), *NOT_PAID).where(
-        IN_LINE, JOBS.c.step == constant(Step.CALL)
+    _under_way(State.QUEUED, constant(QueueState.READY), constant(Step.CALL), *NOT_PAID).where(
+        READY, JOBS.c.step == constant(Step.CALL)
     ),
-    _under_way(State.QUEUED, constant(Standing.IN_LINE), constant(Step.COPY), *PAID).where(
-        IN_LINE, JOBS.c.step == constant(Step.COPY)
+    _under_way(State.QUEUED, constant(QueueState.READY), constant(Step.COPY), *PAID).where(
+        READY, JOBS.c.step == constant(Step.COPY)
     ),
-    _under_way(State.QUEUED, JOBS.c.standing, JOBS.c.step, *PAID)
+    _under_way(State.QUEUED, JOBS.c.queue_state, JOBS.c.step, *PAID)
     .where(ON_ITS_WAY)
-    .group_by(JOBS.c.standing, JOBS.c.step),
-    _under_way(State.QUEUED, constant(Standing.WAITING), constant(Step.CALL), *NOT_PAID).where(
-        JOBS.c.standing == constant(Standing.WAITING)
+    .group_by(JOBS.c.queue_state, JOBS.c.step),
+    _under_way(State.QUEUED, constant(QueueState.WAITING), constant(Step.CALL), *NOT_PAID).where(
+        JOBS.c.queue_state == constant(QueueState.WAITING)
     ),
-    _under_way(State.QUEUED, constant(Standing.SOURCE_LIMIT), constant(Step.CALL), *NOT_PAID).where(
-        JOBS.c.standing == constant(Standing.SOURCE_LIMIT)
+    _under_way(State.QUEUED, constant(QueueState.SOURCE_LIMIT), constant(Step.CALL), *NOT_PAID).where(
+        JOBS.c.queue_state == constant(QueueState.SOURCE_LIMIT)
     ),
     select(
         constant(State.QUEUED).label("state"),
-        constant(Standing.PARKED).label("standing"),
+        constant(QueueState.BLOCKED).label("queue_state"),
         constant(Step.CALL).label("step"),
         (_counted(WAITS_FOR_ITS_BATCH) + _counted(IS_OVER_BUDGET)).label("jobs"),
         *NOT_PAID,
@@ -179,9 +179,9 @@ JOBS_UNDER_WAY = union_all(
     .group_by(JOBS.c.step),
 )
 
-IS_PARKED = func.count(JOBS.c.standing)
+IS_BLOCKED_BY_BATCH = func.count(JOBS.c.queue_state)
 HELD = (
-    select(JOBS.c.code, func.count().label("jobs"), IS_PARKED.label("parked"))
+    select(JOBS.c.code, func.count().label("jobs"), IS_BLOCKED_BY_BATCH.label("blocked"))
     .where(JOBS.c.state == constant(State.HELD))
     .group_by(JOBS.c.code)
 )
@@ -235,7 +235,7 @@ WORKERS_HEARD = (
 
 TODAY = cast(func.timezone("UTC", func.now()), SPENDING.c.day.type)
 THE_REST = select(
-    select(LINE.c.id).where(LINE.c.paused_at.is_not(None)).exists().label("line_paused"),
+    select(QUEUE_CLOCK.c.id).where(QUEUE_CLOCK.c.paused_at.is_not(None)).exists().label("line_paused"),
     select(func.count()).select_from(WORKERS).where(IS_CUT_OFF).scalar_subquery().label("cut_off_workers"),
     select(SPENDING.c.spent).where(SPENDING.c.day == TODAY).scalar_subquery().label("day_spent"),
     select(func.count())
@@ -246,9 +246,9 @@ THE_REST = select(
     func.greatest(
         *(
             select(_ago(func.min(JOBS.c.scheduled_at)))
-            .where(JOBS.c.standing == constant(standing))
+            .where(JOBS.c.queue_state == constant(queue_state))
             .scalar_subquery()
-            for standing in AWAITED
+            for queue_state in AWAITED
         )
     ).label("overdue_s"),
 )

@@ -11,13 +11,13 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from cutout.enums import Standing, Stop
+from cutout.enums import QueueState, Stop
 from cutout.models.database import is_away
 from cutout.monitoring import overview
-from cutout.monitoring.overview import Figures
+from cutout.monitoring.overview import Overview
 from cutout.settings import Settings
 from cutout.status.explain import Installation
-from cutout.telemetry.single_flight import SharedAnswer
+from cutout.telemetry.single_flight import SingleFlight
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ NAMED = {
         "Whether Postgres gave the figures below: 1 or 0, and then they are missing",
         (),
     ),
-    "cutout_jobs": ("Jobs that are queued or running", ("state", "standing", "step")),
+    "cutout_jobs": ("Jobs that are queued or running", ("state", "queue_state", "step")),
     "cutout_held_jobs": ("Jobs that wait for a person, by the code that says why", ("code",)),
     "cutout_first_in_line_wait_seconds": (
         "How long the first in line has waited for its call",
@@ -95,7 +95,7 @@ class DatabaseMetrics(Collector):
 
     def __init__(self, engine: Engine, known: Settings) -> None:
         self._engine, self._known = engine, known
-        self._answer = SharedAnswer("figures", self._look, fresh_s=FRESH_S, rest=REST)
+        self._answer = SingleFlight("figures", self._look, fresh_s=FRESH_S, rest=REST)
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """The metrics without figures: registering must not ask the database."""
@@ -115,7 +115,7 @@ class DatabaseMetrics(Collector):
             _fill(families, found, self._known)
         return iter(families.filled())
 
-    def _look(self) -> Figures:
+    def _look(self) -> Overview:
         with Session(self._engine) as session:
             return overview.look(session, Installation.of(self._known))
 
@@ -150,7 +150,7 @@ class _Families:
         return [family for family in self._by_name.values() if family.samples]
 
 
-def _fill(families: _Families, found: Figures, known: Settings) -> None:
+def _fill(families: _Families, found: Overview, known: Settings) -> None:
     _fill_jobs(families, found, known)
     _fill_accounts(families, found)
     add = families.add
@@ -179,13 +179,13 @@ def _fill(families: _Families, found: Figures, known: Settings) -> None:
         add("cutout_late_schedules", schedules, lateness)
 
 
-def _fill_jobs(families: _Families, found: Figures, known: Settings) -> None:
+def _fill_jobs(families: _Families, found: Overview, known: Settings) -> None:
     add = families.add
-    held_and_parked = sum(row.parked for row in found.held)
+    held_and_parked = sum(row.blocked for row in found.held)
     for row in found.jobs:
-        # Parked are also held ones, which are counted by their code.
-        jobs = row.jobs - held_and_parked if row.standing == Standing.PARKED else row.jobs
-        add("cutout_jobs", max(jobs, 0), row.state, row.standing, row.step)
+        # Blocked are also held ones, which are counted by their code.
+        jobs = row.jobs - held_and_parked if row.queue_state == QueueState.BLOCKED else row.jobs
+        add("cutout_jobs", max(jobs, 0), row.state, row.queue_state, row.step)
     for row in found.held:
         add("cutout_held_jobs", row.jobs, row.code)
     for priority, wait in found.first_in_line.items():
@@ -197,7 +197,7 @@ def _fill_jobs(families: _Families, found: Figures, known: Settings) -> None:
     add("cutout_copy_lag_seconds", max(age, 0.0))
 
 
-def _fill_accounts(families: _Families, found: Figures) -> None:
+def _fill_accounts(families: _Families, found: Overview) -> None:
     add = families.add
     for row in found.accounts:
         add("cutout_account_paused", row.pause_code is not None, row.name, row.pause_code or "")

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from cutout.enums import Standing, State, Step
+from cutout.enums import QueueState, State, Step
 from cutout.models import BATCHES, JOBS, constant
 from cutout.models.database import Database
 from cutout.queue.attempts.losses import last_paid, lose, lose_results_of
@@ -72,7 +72,7 @@ def _cancel() -> ReturningUpdate[uuid.UUID, str]:
         .where(JOBS.c.id == these.c.id)
         .values(
             state=either(constant(State.QUEUED), constant(State.CANCELLED), "state"),
-            standing=either(constant(Standing.IN_LINE), null(), "standing"),
+            queue_state=either(constant(QueueState.READY), null(), "queue_state"),
             scheduled_at=either(func.now(), JOBS.c.scheduled_at, "scheduled_at"),
             step=case((these.c.goes_on, JOBS.c.step), else_=constant(Step.CALL)),
             code=either(null(), null(), "code"),
@@ -100,7 +100,7 @@ def _retry(*states: State) -> Select[uuid.UUID]:
         .where(may_go)
         .values(
             state=State.QUEUED,
-            standing=Standing.IN_LINE,
+            queue_state=QueueState.READY,
             finished_at=None,
             cancelled_at=None,
             released_at=func.now(),

@@ -28,7 +28,9 @@ def cancel_batch(engine: Engine, batch_id: uuid.UUID) -> int:
     with Session(engine) as session, session.begin():
         # Before its jobs are looked for: what is being ingested into it ends here, and no call begins.
         begin_cancelling(session, batch_id)
-    return move(engine, queue.cancel_all, JOBS.c.batch_id == batch_id, JOBS.c.state.in_(queue.CANCELLABLE))
+    return apply_in_chunks(
+        engine, queue.cancel_all, JOBS.c.batch_id == batch_id, JOBS.c.state.in_(queue.CANCELLABLE)
+    )
 
 
 def retry_batch(engine: Engine, batch_id: uuid.UUID, producer_id: uuid.UUID) -> int:
@@ -55,16 +57,16 @@ def _retry_within_quota(engine: Engine, ids: Sequence[uuid.UUID], producer_id: u
     raise QuotaReachedError(producer_id, quota or 0, len(left))
 
 
-def move(engine: Engine, change: Move, *which: ColumnElement[bool]) -> int:
+def apply_in_chunks(engine: Engine, change: Move, *which: ColumnElement[bool]) -> int:
     """Move those of these jobs that can be moved; returns how many.
 
     They are chosen once: what fails again meanwhile is not moved again.
     """
     with find_ids(engine, *which) as ids:
-        return sum(move_chunk(engine, change, chunk) for chunk in ids.pages(JOBS_A_CHUNK))
+        return sum(apply_chunk(engine, change, chunk) for chunk in ids.pages(JOBS_A_CHUNK))
 
 
-def move_chunk(engine: Engine, change: Move, ids: Sequence[uuid.UUID]) -> int:
+def apply_chunk(engine: Engine, change: Move, ids: Sequence[uuid.UUID]) -> int:
     """Move what can be moved of these, in a transaction of its own."""
     with engine.begin() as connection:
         return change(connection, ids)

@@ -21,7 +21,7 @@ from sqlalchemy import (
     update,
 )
 
-from cutout.enums import ReturnForm, Standing, State, Step
+from cutout.enums import QueueState, ReturnForm, State, Step
 from cutout.models import ATTEMPTS, BATCHES, JOBS, WORKERS, constant
 from cutout.models.compiled import Compiled
 from cutout.models.database import Database
@@ -121,11 +121,11 @@ CLAIM = Compiled(
     .where(
         JOBS.c.id == bindparam("claimed_job"),
         JOBS.c.fence == bindparam("claimed_fence"),
-        or_(JOBS.c.standing == constant(Standing.HANDED_OUT), IS_ITS_OWN),
+        or_(JOBS.c.queue_state == constant(QueueState.DISPATCHED), IS_ITS_OWN),
     )
     .values(
         state=RUNNING,
-        standing=null(),
+        queue_state=null(),
         worker_id=bindparam("claimed_by"),
         claimed_at_beat=select(WORKERS.c.beats)
         .where(WORKERS.c.id == bindparam("claimed_by"))
@@ -167,9 +167,9 @@ HAND_BACK = (
     .where(
         JOBS.c.id == bindparam("claimed_job"),
         JOBS.c.fence == bindparam("claimed_fence"),
-        JOBS.c.standing == constant(Standing.HANDED_OUT),
+        JOBS.c.queue_state == constant(QueueState.DISPATCHED),
     )
-    .values(standing=constant(Standing.IN_LINE))
+    .values(queue_state=constant(QueueState.READY))
     .returning(JOBS.c.id)
 )
 

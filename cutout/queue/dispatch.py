@@ -30,34 +30,34 @@ from sqlalchemy import (
     update,
 )
 
-from cutout.enums import Standing, State, Step, Stop
-from cutout.models import ACCOUNTS, BATCHES, BREAKER, JOBS, LINE, WORKERS, constant
+from cutout.enums import QueueState, State, Step, Stop
+from cutout.models import ACCOUNTS, BATCHES, BREAKER, JOBS, QUEUE_CLOCK, WORKERS, constant
 from cutout.models.compiled import Compiled
 from cutout.models.database import Database
 from cutout.models.query_parts import is_among
 from cutout.queue import producer_shares
 from cutout.queue.attempts.attempts import DAY_IS_SPENT
 from cutout.queue.blocks.blocked_jobs import IS_ANY_PARKED
-from cutout.queue.blocks.conditions import BATCH_IS_BLOCKED, BLOCKED
+from cutout.queue.blocks.conditions import BATCH_IS_BLOCKED, IS_BLOCKED
 from cutout.queue.blocks.download_limit import Downloads, over_bound, was_handed_out_long_ago
 from cutout.queue.blocks.isolated_workers import IS_CUT_OFF
 from cutout.queue.index_marks import LineMarks
-from cutout.queue.queue_walk import OWNER_OF_JOB, Line, lines_in_line
+from cutout.queue.queue_walk import OWNER_OF_JOB, QueueClock, lines_in_line
 from cutout.queue.reuse.same_picture import IS_ANY_WAITING
-from cutout.queue.reuse.serve_reused import IS_BOUGHT, NO_SHELF, HandedOut, Shelf
+from cutout.queue.reuse.serve_reused import IS_BOUGHT, NO_REUSE, Dispatched, ReuseScope
 from cutout.queue.snapshot_marks import Marks
 
 MOST_WOKEN = 1000
-# Parked by one statement, and such statements in one tick: a paused batch is out of the way within seconds.
+# Blocked by one statement, and such statements in one tick: a paused batch is out of the way within seconds.
 MOST_PARKED = 2000
 MOST_ROUNDS = 5
 
-IN_LINE = constant(Standing.IN_LINE)
-HANDED_OUT = constant(Standing.HANDED_OUT)
-SERVING = constant(Standing.SERVING)
-RESTING = constant(Standing.RESTING)
-PARKED = constant(Standing.PARKED)
-SOURCE_LIMIT = constant(Standing.SOURCE_LIMIT)
+READY = constant(QueueState.READY)
+DISPATCHED = constant(QueueState.DISPATCHED)
+REUSING = constant(QueueState.REUSING)
+DELAYED = constant(QueueState.DELAYED)
+BLOCKED = constant(QueueState.BLOCKED)
+SOURCE_LIMIT = constant(QueueState.SOURCE_LIMIT)
 RUNNING = constant(State.RUNNING)
 
 # Producers that have no turn in this statement.
@@ -65,10 +65,10 @@ LEFT_OUT = bindparam("left_out", type_=ARRAY(Uuid))
 
 BOTH = (False, True)
 # How a job leaves the line for a worker.
-WAYS = (Standing.HANDED_OUT, Standing.SERVING)
+WAYS = (QueueState.DISPATCHED, QueueState.REUSING)
 
 DUE = select(JOBS.c.id).where(
-    JOBS.c.standing.in_([RESTING, HANDED_OUT, SERVING]),
+    JOBS.c.queue_state.in_([DELAYED, DISPATCHED, REUSING]),
     JOBS.c.scheduled_at <= func.now(),
     JOBS.c.scheduled_at >= bindparam("due_since", type_=DateTime(timezone=True)),
 )
@@ -76,13 +76,13 @@ DUE = select(JOBS.c.id).where(
 WAKE = (
     update(JOBS)
     .where(is_among(JOBS.c.id, DUE.limit(MOST_WOKEN).with_for_update(skip_locked=True)))
-    .values(standing=IN_LINE)
-    .returning(JOBS.c.step, OWNER_OF_JOB.label("owner"), JOBS.c.priority, JOBS.c.place)
+    .values(queue_state=READY)
+    .returning(JOBS.c.step, OWNER_OF_JOB.label("owner"), JOBS.c.priority, JOBS.c.virtual_start)
 )
 
 COPIES_IN_LINE = (
     select(JOBS.c.id)
-    .where(JOBS.c.standing == IN_LINE, JOBS.c.step == constant(Step.COPY))
+    .where(JOBS.c.queue_state == READY, JOBS.c.step == constant(Step.COPY))
     .order_by(JOBS.c.result_expires_at)
 )
 # With the bucket away, only what must be saved elsewhere: it dies soon and is not in the lifeboat yet.
@@ -92,21 +92,21 @@ COPIES_DYING = COPIES_IN_LINE.where(
 )
 
 
-def _handed(chosen: Select[Any], standing: ColumnElement[str], *which: ColumnElement[bool]) -> CTE:
+def _handed(chosen: Select[Any], queue_state: ColumnElement[str], *which: ColumnElement[bool]) -> CTE:
     return (
         update(JOBS)
         .where(is_among(JOBS.c.id, chosen), *which)
         .values(
-            standing=standing,
+            queue_state=queue_state,
             fence=JOBS.c.fence + 1,
             scheduled_at=func.now() + bindparam("lease", type_=Interval),
         )
         .returning(
             JOBS.c.id,
             JOBS.c.fence,
-            JOBS.c.standing,
+            JOBS.c.queue_state,
             JOBS.c.priority,
-            JOBS.c.place,
+            JOBS.c.virtual_start,
             JOBS.c.batch_id,
             JOBS.c.result_expires_at,
             OWNER_OF_JOB.label("owner"),
@@ -116,7 +116,7 @@ def _handed(chosen: Select[Any], standing: ColumnElement[str], *which: ColumnEle
 
 
 def _calls(*, marked: bool, bounded: bool) -> Select[uuid.UUID, int, str, uuid.UUID]:
-    """The first in line. Instead those of a batch that is blocked are parked, once for as long as it is, and
+    """The first in line. Instead those of a batch that is blocked are blocked, once for as long as it is, and
     those over their producer's bound on downloads stand aside.
 
     Each counts against its producer's share. If what cannot go did not, its producer would stay the first,
@@ -127,24 +127,26 @@ def _calls(*, marked: bool, bounded: bool) -> Select[uuid.UUID, int, str, uuid.U
     handed = _handed(
         select(chosen.c.id),
         case(
-            (BATCH_IS_BLOCKED, PARKED),
-            (IS_BOUGHT, SERVING),
+            (BATCH_IS_BLOCKED, BLOCKED),
+            (IS_BOUGHT, REUSING),
             *([(is_among(JOBS.c.id, over_bound(chosen)), SOURCE_LIMIT)] if bounded else []),
-            else_=HANDED_OUT,
+            else_=DISPATCHED,
         ),
     )
     went = (
         select(
             handed.c.owner,
             func.count().label("jobs"),
-            func.max(handed.c.place).filter(handed.c.standing.in_([HANDED_OUT, SERVING])).label("furthest"),
+            func.max(handed.c.virtual_start)
+            .filter(handed.c.queue_state.in_([DISPATCHED, REUSING]))
+            .label("furthest"),
         )
         .group_by(handed.c.owner)
         .cte("went")
     )
     return (
         producer_shares.in_turn(served, handed)
-        .add_columns(handed.c.standing, handed.c.owner, handed.c.priority, handed.c.place)
+        .add_columns(handed.c.queue_state, handed.c.owner, handed.c.priority, handed.c.virtual_start)
         .add_cte(
             producer_shares.charge(served, went).cte("charged"),
             producer_shares.pass_time(served, went).cte("passed"),
@@ -152,9 +154,9 @@ def _calls(*, marked: bool, bounded: bool) -> Select[uuid.UUID, int, str, uuid.U
     )
 
 
-def _copies(in_line: Select[uuid.UUID]) -> Select[uuid.UUID, int]:
-    first = in_line.limit(bindparam("count")).with_for_update(skip_locked=True)
-    handed = _handed(first, HANDED_OUT)
+def _copies(ready: Select[uuid.UUID]) -> Select[uuid.UUID, int]:
+    first = ready.limit(bindparam("count")).with_for_update(skip_locked=True)
+    handed = _handed(first, DISPATCHED)
     return select(handed.c.id, handed.c.fence).order_by(handed.c.result_expires_at)
 
 
@@ -165,57 +167,57 @@ def _bought(*, marked: bool) -> Select[uuid.UUID, int]:
     """
     served = producer_shares.may_be_served(marked=marked)
     chosen = producer_shares.next_in_line(served).cte("chosen")
-    handed = _handed(select(chosen.c.id), SERVING, IS_BOUGHT, not_(BATCH_IS_BLOCKED))
+    handed = _handed(select(chosen.c.id), REUSING, IS_BOUGHT, not_(BATCH_IS_BLOCKED))
     return producer_shares.in_turn(served, handed).add_columns(
-        handed.c.owner, handed.c.priority, handed.c.place
+        handed.c.owner, handed.c.priority, handed.c.virtual_start
     )
 
 
 def _park() -> Select[uuid.UUID, int, float]:
-    """What else of these lines is blocked, from these places on; the last place of each that was."""
+    """What else of these lines is blocked, from these virtual starts on; the last virtual start of each that was."""
     asked = func.unnest(
         bindparam("owners", type_=ARRAY(Uuid)),
         bindparam("priorities", type_=ARRAY(Integer)),
-        bindparam("places", type_=ARRAY(Double)),
-    ).table_valued(column("owner", Uuid), column("priority", Integer), column("place", Double))
+        bindparam("virtual_starts", type_=ARRAY(Double)),
+    ).table_valued(column("owner", Uuid), column("priority", Integer), column("virtual_start", Double))
     lines = asked.render_derived(name="lines")
     near = producer_shares.line_of(lines).add_columns(JOBS.c.batch_id)
     its = near.limit(bindparam("each", type_=Integer)).lateral("its")
     head = select(its.c.id, its.c.batch_id).select_from(lines).join(its, true()).subquery()
-    blocked = select(head.c.id).join(BATCHES, BATCHES.c.id == head.c.batch_id).where(BLOCKED)
+    blocked = select(head.c.id).join(BATCHES, BATCHES.c.id == head.c.batch_id).where(IS_BLOCKED)
     # Whoever cancels them has locked them, in another order.
     free = select(JOBS.c.id).where(is_among(JOBS.c.id, blocked)).with_for_update(skip_locked=True)
     line = (OWNER_OF_JOB.label("owner"), JOBS.c.priority)
-    parked = (
+    now_blocked = (
         update(JOBS)
-        .where(is_among(JOBS.c.id, free), JOBS.c.standing == IN_LINE, BATCH_IS_BLOCKED)
-        .values(standing=PARKED)
-        .returning(*line, JOBS.c.place)
-        .cte("parked")
+        .where(is_among(JOBS.c.id, free), JOBS.c.queue_state == READY, BATCH_IS_BLOCKED)
+        .values(queue_state=BLOCKED)
+        .returning(*line, JOBS.c.virtual_start)
+        .cte("now_blocked")
     )
-    its_line = (parked.c.owner, parked.c.priority)
-    return select(*its_line, func.max(parked.c.place).label("place")).group_by(*its_line)
+    its_line = (now_blocked.c.owner, now_blocked.c.priority)
+    return select(*its_line, func.max(now_blocked.c.virtual_start).label("virtual_start")).group_by(*its_line)
 
 
 PARK = _park()
 # By whether lines are marked, and whether a producer's bound on downloads may keep a job where it is.
-HAND_OUT_CALLS = {
+DISPATCH_CALLS = {
     (marked, bounded): Compiled(_calls(marked=marked, bounded=bounded)) for marked in BOTH for bounded in BOTH
 }
-HAND_OUT_BOUGHT = {marked: Compiled(_bought(marked=marked)) for marked in BOTH}
-HAND_OUT_COPIES = _copies(COPIES_IN_LINE)
-HAND_OUT_DYING = _copies(COPIES_DYING)
+DISPATCH_BOUGHT = {marked: Compiled(_bought(marked=marked)) for marked in BOTH}
+DISPATCH_COPIES = _copies(COPIES_IN_LINE)
+DISPATCH_DYING = _copies(COPIES_DYING)
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class QueueSnapshot:
     """What there is to do: whether jobs are due to rejoin the line, and for each step whether any stand in
     line and how many are outstanding, that is handed out or running. `serving` jobs are handed out without
     a need for a call; `long_out` of those at the step `call` were handed out so long ago that they may be on
     their way from a slow source.
 
     Calls may go out for the accounts in `open_accounts`, unless the line is `paused`, a breaker is open
-    (`stops`) or the day's budget `spent`. `parked` says that there are parked jobs, whether or not they may
+    (`stops`) or the day's budget `spent`. `blocked` says that there are blocked jobs, whether or not they may
     come back, `limited` that some are over their producer's bound on downloads, `waiting` that some wait for
     another one, `cut_off` that a living worker does not reach the bucket.
     """
@@ -226,10 +228,10 @@ class Survey:
     stops: frozenset[Stop]
     cut_off: bool
     spent: bool
-    parked: bool
+    blocked: bool
     limited: bool
     waiting: bool
-    in_line: dict[Step, bool]
+    ready: dict[Step, bool]
     outstanding: dict[Step, int]
     serving: int
     long_out: int
@@ -258,7 +260,7 @@ def _is_in_line(step: Step, *, marked: bool) -> ColumnElement[bool]:
 
 def _outstanding(name: str, *which: ColumnElement[bool]) -> Subquery:
     """Of each step how many, how many of them need no call, and when the first one's lease ends."""
-    serving = JOBS.c.standing == SERVING
+    serving = JOBS.c.queue_state == REUSING
     return (
         select(
             *(func.count().filter(JOBS.c.step == constant(step), serving.is_not(True)) for step in Step),
@@ -273,11 +275,11 @@ def _outstanding(name: str, *which: ColumnElement[bool]) -> Subquery:
     )
 
 
-def _survey(*, marked: bool) -> Select[*tuple[Any, ...]]:
+def _read_snapshot(*, marked: bool) -> Select[*tuple[Any, ...]]:
     # In the order of their indexes, and each looked through once.
-    handed_out = _outstanding("handed_out", JOBS.c.standing.in_([HANDED_OUT, SERVING]))
+    dispatched = _outstanding("dispatched", JOBS.c.queue_state.in_([DISPATCHED, REUSING]))
     running = _outstanding("running", JOBS.c.state == RUNNING)
-    *handed, serving, first_handed, long_handed = handed_out.c
+    *handed, serving, first_handed, long_handed = dispatched.c
     *ran, _, first_running, long_running = running.c
     return select(
         DUE.exists(),
@@ -286,12 +288,12 @@ def _survey(*, marked: bool) -> Select[*tuple[Any, ...]]:
             ACCOUNTS.c.name == any_(bindparam("accounts", type_=ARRAY(Text))), ACCOUNTS.c.paused_at.is_(None)
         )
         .scalar_subquery(),
-        select(LINE.c.id).where(LINE.c.paused_at.is_not(None)).exists(),
+        select(QUEUE_CLOCK.c.id).where(QUEUE_CLOCK.c.paused_at.is_not(None)).exists(),
         select(func.array_agg(BREAKER.c.kind)).where(BREAKER.c.opened_at.is_not(None)).scalar_subquery(),
         select(WORKERS.c.id).where(IS_CUT_OFF).exists(),
         DAY_IS_SPENT,
         IS_ANY_PARKED,
-        select(JOBS.c.id).where(JOBS.c.standing == SOURCE_LIMIT).exists(),
+        select(JOBS.c.id).where(JOBS.c.queue_state == SOURCE_LIMIT).exists(),
         IS_ANY_WAITING,
         func.now(),
         func.least(first_handed, first_running),
@@ -299,13 +301,13 @@ def _survey(*, marked: bool) -> Select[*tuple[Any, ...]]:
         long_handed + long_running,
         *(_is_in_line(step, marked=marked) for step in Step),
         *(handed[n] + ran[n] for n in range(len(Step))),
-    ).select_from(handed_out.join(running, true()))
+    ).select_from(dispatched.join(running, true()))
 
 
-SURVEY = {marked: Compiled(_survey(marked=marked)) for marked in BOTH}
+SURVEY = {marked: Compiled(_read_snapshot(marked=marked)) for marked in BOTH}
 
 
-def survey(
+def read_snapshot(
     database: Database,
     accounts: Sequence[str],
     day_budget: int | None = None,
@@ -313,7 +315,7 @@ def survey(
     lines: LineMarks | None = None,
     *,
     lease: timedelta = timedelta(0),
-) -> Survey:
+) -> QueueSnapshot:
     """Look, in one query, at all that a dispatcher must know before it moves anything.
 
     With marks, which it moves on, it looks no further back than need be.
@@ -326,28 +328,28 @@ def survey(
         lines.look(database)
         asked |= lines.as_parameters()
     row: Sequence[Any] = SURVEY[lines is not None and lines.are_set].first(database, asked)
-    due, open_accounts, paused, stops, cut_off, spent, parked, limited, waiting, *rest = row
+    due, open_accounts, paused, stops, cut_off, spent, blocked, limited, waiting, *rest = row
     now, first, serving, long_out, *by_step = rest
     marks.take(now, first, lease, due=due)
     steps = len(Step)
-    return Survey(
+    return QueueSnapshot(
         due=due,
         open_accounts=frozenset(open_accounts or ()),
         paused=paused,
         stops=frozenset(map(Stop, stops or ())),
         cut_off=cut_off,
         spent=bool(spent),
-        parked=parked,
+        blocked=blocked,
         limited=limited,
         waiting=waiting,
-        in_line=dict(zip(Step, map(bool, by_step[:steps]), strict=True)),
+        ready=dict(zip(Step, map(bool, by_step[:steps]), strict=True)),
         outstanding=dict(zip(Step, by_step[steps:], strict=True)),
         serving=serving,
         long_out=long_out,
     )
 
 
-def wake(database: Database, marks: Marks | None = None, lines: LineMarks | None = None) -> int:
+def promote_due(database: Database, marks: Marks | None = None, lines: LineMarks | None = None) -> int:
     """Put jobs back in line that rested long enough or whose message was never claimed; returns how many."""
     since = (marks or Marks()).due
     rows = database.execute(WAKE, {"due_since": since}).all()
@@ -357,99 +359,99 @@ def wake(database: Database, marks: Marks | None = None, lines: LineMarks | None
 
 
 @dataclass(frozen=True, slots=True)
-class Turns:
+class Dispatch:
     """Whose turn it is: for a call, or to be served from what was bought.
 
     Publish them after the commit; unclaimed ones come back after their lease.
     """
 
-    calls: HandedOut
-    served: HandedOut
+    calls: Dispatched
+    served: Dispatched
 
 
-def hand_out(
+def dispatch(
     database: Database,
     count: int,
     *,
     lease: timedelta,
-    shelf: Shelf | None = None,
+    reuse_scope: ReuseScope | None = None,
     room: int = 0,
     downloads: Callable[[], Downloads] | None = None,
     lines: LineMarks | None = None,
-) -> Turns:
+) -> Dispatch:
     """Take the first in line, by their producers' shares, until `count` of them are for a call.
 
-    Those that the shelf has a cutout for are taken on the way, up to `room` of them and what comes with the
-    last round; jobs of blocked batches are parked. With `downloads`, which is looked at before each round,
+    Those that the reuse_scope has a cutout for are taken on the way, up to `room` of them and what comes with the
+    last round; jobs of blocked batches are blocked. With `downloads`, which is looked at before each round,
     jobs over their producer's bound are passed over, and it has no turn in a further round. After MOST_ROUNDS
     fewer may be taken than there are.
     """
-    turns = Turns([], [])
+    turns = Dispatch([], [])
     left_out: set[uuid.UUID] = set()
     lines = LineMarks() if lines is None else lines
-    on_the_shelf = shelf.as_parameters() if shelf else NO_SHELF
+    on_the_shelf = reuse_scope.as_parameters() if reuse_scope else NO_REUSE
     for _ in range(MOST_ROUNDS):
         left = count - len(turns.calls)
         bounds = downloads() if downloads is not None else None
         asked = {"count": left, "lease": lease, "left_out": list(left_out), **on_the_shelf}
         if is_bounded := bounds is not None and bounds.may_bind(left):
             asked |= bounds.as_parameters()
-        rows = HAND_OUT_CALLS[lines.are_set, is_bounded].rows(database, asked | lines.as_parameters())
+        rows = DISPATCH_CALLS[lines.are_set, is_bounded].rows(database, asked | lines.as_parameters())
         lines.left(rows)
         calls, served = (
-            [(row.id, row.fence) for row in rows if row.standing == standing] for standing in WAYS
+            [(row.id, row.fence) for row in rows if row.queue_state == queue_state] for queue_state in WAYS
         )
         turns.calls.extend(calls)
         turns.served.extend(served)
         if len(calls) == len(rows) or len(turns.calls) == count:
             break
-        left_out |= {row.owner for row in rows if row.standing == Standing.SOURCE_LIMIT}
+        left_out |= {row.owner for row in rows if row.queue_state == QueueState.SOURCE_LIMIT}
         if served:
             if len(turns.served) >= room:
                 break
             more = {"count": room - len(turns.served), "lease": lease, **on_the_shelf}
-            bought = HAND_OUT_BOUGHT[lines.are_set].rows(database, more | lines.as_parameters())
+            bought = DISPATCH_BOUGHT[lines.are_set].rows(database, more | lines.as_parameters())
             lines.left(bought)
             turns.served.extend((row.id, row.fence) for row in bought)
-        _park_more(database, [row for row in rows if row.standing == Standing.PARKED], lines)
+        _park_more(database, [row for row in rows if row.queue_state == QueueState.BLOCKED], lines)
     return turns
 
 
-def _park_more(database: Database, parked: Sequence[Row[Any]], lines: LineMarks) -> None:
+def _park_more(database: Database, blocked: Sequence[Row[Any]], lines: LineMarks) -> None:
     """Park what else is blocked in the lines of these jobs, behind them."""
-    places: dict[Line, float] = {}
-    for row in parked:
+    virtual_starts: dict[QueueClock, float] = {}
+    for row in blocked:
         line = (row.owner, row.priority)
-        places[line] = min(row.place, places.get(line, row.place))
-    if places:
+        virtual_starts[line] = min(row.virtual_start, virtual_starts.get(line, row.virtual_start))
+    if virtual_starts:
         asked = {
-            "owners": [owner for owner, _ in places],
-            "priorities": [priority for _, priority in places],
-            "places": list(places.values()),
-            "each": MOST_PARKED // len(places),
+            "owners": [owner for owner, _ in virtual_starts],
+            "priorities": [priority for _, priority in virtual_starts],
+            "virtual_starts": list(virtual_starts.values()),
+            "each": MOST_PARKED // len(virtual_starts),
         }
         lines.left(database.execute(PARK, asked))
 
 
-def hand_out_calls(database: Database, count: int, *, lease: timedelta) -> HandedOut:
+def dispatch_calls(database: Database, count: int, *, lease: timedelta) -> Dispatched:
     """Take the next `count` jobs in line for a call each, whatever was bought before."""
-    return hand_out(database, count, lease=lease).calls
+    return dispatch(database, count, lease=lease).calls
 
 
-def hand_out_copies(
+def dispatch_copies(
     database: Database, count: int, *, lease: timedelta, dying_within: timedelta | None = None
-) -> HandedOut:
+) -> Dispatched:
     """Take the first `count` jobs in line for a copy, by their results' expiry.
 
     With `dying_within` only those that expire so soon and are not in the lifeboat: the bucket is away.
     """
     if dying_within is None:
-        return _hand_out(database, HAND_OUT_COPIES, count, lease)
-    return _hand_out(database, HAND_OUT_DYING, count, lease, dying_within=dying_within)
+        return _dispatch(database, DISPATCH_COPIES, count, lease)
+    return _dispatch(database, DISPATCH_DYING, count, lease, dying_within=dying_within)
 
 
-def _hand_out(
+def _dispatch(
     database: Database, change: Select[uuid.UUID, int], count: int, lease: timedelta, **more: timedelta
-) -> HandedOut:
+) -> Dispatched:
     rows = database.execute(change, {"count": count, "lease": lease, **more})
     return [(row.id, row.fence) for row in rows]

@@ -1,4 +1,4 @@
-"""Enqueueing: from a picture's address to a durable job with a place in line."""
+"""Enqueueing: from a picture's address to a durable job with a virtual start in line."""
 
 import uuid
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ from sqlalchemy import Double, Update, cast, func, null, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from cutout.enums import PRIORITIES, JobMessages, Priority, ReturnForm, Standing
+from cutout.enums import PRIORITIES, JobMessages, Priority, QueueState, ReturnForm
 from cutout.models import Batch, Producer
 from cutout.network.url_hints import invisible_ends, not_an_address
 from cutout.network.url_rules import address_fault
 from cutout.producers.ceilings import top_priority_of, weight_within
 from cutout.queue.insert_jobs import insert_jobs
-from cutout.queue.producer_shares import present_of
+from cutout.queue.producer_shares import virtual_time_of
 from cutout.telemetry import traces
 from cutout.text import CONTROL, find_unusable, name_fault
 from cutout.webhooks.webhook_urls import InvalidWebhookError, check_webhook_url
@@ -131,12 +131,12 @@ def enqueue_all(
         # Its results, if it had ended, are to be written anew.
         row = update(Batch).where(Batch.id == batch_id, Batch.cancelled_at.is_(None))
         row = row.values(results_key=None, results_unwritten_at=None)
-        flow = _Flow(row, Batch.last_place, 1.0 / batch.weight, Batch.producer_id)
-    places, ceiling = _take_places(session, flow, len(jobs))
+        flow = _Flow(row, Batch.last_virtual_start, 1.0 / batch.weight, Batch.producer_id)
+    virtual_starts, ceiling = _take_virtual_starts(session, flow, len(jobs))
     same = {
         "batch_id": batch_id,
         "producer_id": producer_id,
-        "standing": Standing.IN_LINE,
+        "queue_state": QueueState.READY,
         "trace": traces.present(),
     }
     rows = [
@@ -145,10 +145,10 @@ def enqueue_all(
             "source": job.source,
             "return_form": job.return_form,
             "priority": max(int(job.priority), ceiling),
-            "place": place,
+            "virtual_start": virtual_start,
             "webhook_url": job.webhook_url or tells,
         }
-        for job, place in zip(jobs, places, strict=True)
+        for job, virtual_start in zip(jobs, virtual_starts, strict=True)
     ]
     try:
         with session.begin_nested():
@@ -160,58 +160,62 @@ def enqueue_all(
         ) from error
 
 
-# Far less than one place in all, and told apart by the second in a line that is 100,000 places on.
-PLACES_BEGIN_AT_S = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
-PLACES_A_SECOND = 1e-10
-PLACES_A_JOB = 1e-8
+# Far less than one virtual start in all, and told apart by the second in a line that is 100,000 virtual_starts on.
+VIRTUAL_TIME_BEGINS_AT_S = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+VIRTUAL_TIME_A_SECOND = 1e-10
+VIRTUAL_TIME_A_JOB = 1e-8
 
 
 @dataclass(frozen=True, slots=True)
 class _Flow:
-    """Who shares a producer's line with whom: a row that keeps its last place, and the room one job takes."""
+    """Who shares a producer's line with whom: a row that keeps its last virtual start, and the room one job takes."""
 
     row: Update
-    last_place: InstrumentedAttribute[float]
-    share: float
+    last_virtual_start: InstrumentedAttribute[float]
+    cost: float
     producer_id: InstrumentedAttribute[uuid.UUID | None] | InstrumentedAttribute[uuid.UUID]
 
 
 def _producer_flow(producer_id: uuid.UUID | None) -> _Flow | None:
     if producer_id is None:
         return None
-    return _Flow(update(Producer).where(Producer.id == producer_id), Producer.last_place, 1.0, Producer.id)
+    return _Flow(
+        update(Producer).where(Producer.id == producer_id), Producer.last_virtual_start, 1.0, Producer.id
+    )
 
 
-def _take_places(session: Session, flow: _Flow | None, count: int) -> tuple[list[float], int]:
+def _take_virtual_starts(session: Session, flow: _Flow | None, count: int) -> tuple[list[float], int]:
     """Places, and the best priority that the producer's jobs may have.
 
     Start-time fair queueing: a flow's next job stands one share behind its last or the present of the
     producer's line.
     """
     if flow is None:
-        return _places_of_nobody(session, count), min(Priority)
-    place = func.greatest(flow.last_place, present_of(flow.producer_id)) + flow.share * count
+        return _virtual_starts_of_nobody(session, count), min(Priority)
+    virtual_start = (
+        func.greatest(flow.last_virtual_start, virtual_time_of(flow.producer_id)) + flow.cost * count
+    )
     taken = session.execute(
-        flow.row.values({flow.last_place: place})
-        .returning(flow.last_place, top_priority_of(flow.producer_id))
+        flow.row.values({flow.last_virtual_start: virtual_start})
+        .returning(flow.last_virtual_start, top_priority_of(flow.producer_id))
         .execution_options(synchronize_session=False)
     ).first()
     if taken is None:
         raise InvalidJobError("batch_id", "the batch was cancelled; enqueue into another one")
     last, ceiling = taken
-    return [last - flow.share * (count - 1 - n) for n in range(count)], ceiling
+    return [last - flow.cost * (count - 1 - n) for n in range(count)], ceiling
 
 
-def _places_of_nobody(session: Session, count: int) -> list[float]:
+def _virtual_starts_of_nobody(session: Session, count: int) -> list[float]:
     """Places of single jobs without a producer, for which no row could be locked: right behind the present.
 
     Each has one of its own, by when it was enqueued: where many are the same, one cannot say from where on a
     line is to be looked at.
     """
-    seconds = cast(func.extract("epoch", func.clock_timestamp()), Double) - PLACES_BEGIN_AT_S
-    behind = func.greatest(seconds, 0.0) * PLACES_A_SECOND
-    first = session.scalars(select(present_of(null()) + behind)).one()
-    return [first + n * PLACES_A_JOB for n in range(count)]
+    seconds = cast(func.extract("epoch", func.clock_timestamp()), Double) - VIRTUAL_TIME_BEGINS_AT_S
+    behind = func.greatest(seconds, 0.0) * VIRTUAL_TIME_A_SECOND
+    first = session.scalars(select(virtual_time_of(null()) + behind)).one()
+    return [first + n * VIRTUAL_TIME_A_JOB for n in range(count)]
 
 
 def _refuse_duplicates(jobs: Sequence[NewJob]) -> None:

@@ -1,6 +1,6 @@
 """Where a dispatcher begins to look in each line: beside an old snapshot, the index keeps what left it.
 
-A line is marked once it takes long to find its first job there. Its mark is that job's place, looked for anew
+A line is marked once it takes long to find its first job there. Its mark is that job's virtual_start, looked for anew
 every few seconds; meanwhile everything begins there. What this dispatcher itself puts back into a line before
 its mark moves the mark back at once. Whatever else comes in before it (a worker gave a job back, a slow
 transaction committed, another dispatcher leads too) is found at the next look: within 3 s, or if looking
@@ -16,7 +16,7 @@ from sqlalchemy import ARRAY, Integer, Uuid, bindparam, column, func, select, tr
 from cutout.enums import Priority
 from cutout.models import SHARES
 from cutout.models.database import Database
-from cutout.queue.queue_walk import Line, first_of, parameters_of
+from cutout.queue.queue_walk import QueueClock, first_of, parameters_of
 
 LOOK_EVERY_S = 3.0
 LOOK_AT_LEAST_EVERY_S = 10.0
@@ -37,7 +37,7 @@ class Stands(Protocol):
     @property
     def priority(self) -> int: ...
     @property
-    def place(self) -> float: ...
+    def virtual_start(self) -> float: ...
 
 
 def _look() -> Any:
@@ -49,12 +49,16 @@ def _look() -> Any:
     first = first_of(lines.c.owner, lines.c.priority).lateral("first_of_line")
     clock = func.extract("epoch", func.clock_timestamp() - func.statement_timestamp())
     # Rows come as the lines are looked at, one after the other: between two times lies one look.
-    return select(lines.c.n, first.c.place, clock.label("at_s")).join_from(lines, first, true(), isouter=True)
+    return select(lines.c.n, first.c.virtual_start, clock.label("at_s")).join_from(
+        lines, first, true(), isouter=True
+    )
 
 
 LOOK = _look()
 SERVED_OF_LATE = (
-    select(SHARES.c.owner, SHARES.c.present).order_by(SHARES.c.virtual_time.desc()).limit(MOST_OTHERS)
+    select(SHARES.c.owner, SHARES.c.queue_virtual_time)
+    .order_by(SHARES.c.virtual_time.desc())
+    .limit(MOST_OTHERS)
 )
 
 
@@ -63,8 +67,8 @@ class LineMarks:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._marks: dict[Line, float] = {}
-        self._left: dict[Line, float] = {}
+        self._marks: dict[QueueClock, float] = {}
+        self._left: dict[QueueClock, float] = {}
         self._parameters: dict[str, Any] | None = None
         self._look_at = self._look_at_others_at = clock()
 
@@ -83,16 +87,16 @@ class LineMarks:
         """These are not in line any more."""
         for job in jobs:
             line = (job.owner, job.priority)
-            self._left[line] = max(job.place, self._left.get(line, job.place))
+            self._left[line] = max(job.virtual_start, self._left.get(line, job.virtual_start))
 
     def entered(self, jobs: Iterable[Stands]) -> None:
-        """These are in line again, in their old places."""
+        """These are in line again, in their old virtual_starts."""
         if not self._marks:
             return
         for job in jobs:
             line = (job.owner, job.priority)
-            if line in self._marks and job.place < self._marks[line]:
-                self._marks[line] = job.place
+            if line in self._marks and job.virtual_start < self._marks[line]:
+                self._marks[line] = job.virtual_start
                 self._parameters = None
 
     def look(self, database: Database) -> None:
@@ -114,11 +118,11 @@ class LineMarks:
         lines = [*gone]
         asked = {"owners": [owner for owner, _ in lines], "priorities": [priority for _, priority in lines]}
         marks, before_s = {}, 0.0
-        for n, place, at_s in database.execute(LOOK, asked):
+        for n, virtual_start, at_s in database.execute(LOOK, asked):
             line = lines[n - 1]
             if float(at_s) - before_s >= WORTH_A_MARK_S:
                 # An empty line goes on behind what it had: whatever comes in stands there.
-                marks[line] = gone[line] if place is None else place
+                marks[line] = gone[line] if virtual_start is None else virtual_start
             before_s = float(at_s)
         self._marks, self._left, self._parameters = marks, {}, None
         return before_s

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 from cutout.models import JOBS
 
 # Each job's own; the others are the same for all.
-EACH = ("external_id", "source", "return_form", "priority", "place", "webhook_url")
-ALL = ("batch_id", "producer_id", "standing", "trace")
+EACH = ("external_id", "source", "return_form", "priority", "virtual_start", "webhook_url")
+ALL = ("batch_id", "producer_id", "queue_state", "trace")
 
 _GIVEN = (
     func.unnest(*(bindparam(name, type_=ARRAY(JOBS.c[name].type)) for name in EACH))

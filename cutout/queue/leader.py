@@ -16,6 +16,6 @@ LEADS = text("""
 """)
 
 
-def a_dispatcher_leads(database: Database) -> bool:
+def leader_exists(database: Database) -> bool:
     """Whether a dispatcher leads now."""
     return bool(database.scalar(LEADS, {"lock": LEADER_LOCK}))

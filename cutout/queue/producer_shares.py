@@ -34,7 +34,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.elements import ColumnElement
 
 from cutout.enums import Priority
-from cutout.models import JOBS, LINE, PRODUCERS, SHARES
+from cutout.models import JOBS, PRODUCERS, QUEUE_CLOCK, SHARES
 from cutout.models.columns import OWNER
 from cutout.queue.queue_walk import OWNER_OF_JOB, WAITS_FOR_A_CALL, lines_in_line
 
@@ -55,9 +55,9 @@ class Served:
     lines: CTE
 
 
-def present_of(producer_id: ColumnElement[Any] | InstrumentedAttribute[Any]) -> ColumnElement[float]:
-    """The place that a producer's line has come to: new jobs stand behind it."""
-    its = select(SHARES.c.present).where(SHARES.c.owner == func.coalesce(producer_id, NIL))
+def virtual_time_of(producer_id: ColumnElement[Any] | InstrumentedAttribute[Any]) -> ColumnElement[float]:
+    """The virtual_start that a producer's line has come to: new jobs stand behind it."""
+    its = select(SHARES.c.queue_virtual_time).where(SHARES.c.owner == func.coalesce(producer_id, NIL))
     return func.coalesce(its.correlate_except(SHARES).scalar_subquery(), literal_column("0"))
 
 
@@ -69,9 +69,9 @@ def line_of(line: FromClause) -> Select[Any]:
             WAITS_FOR_A_CALL,
             line.c.owner == OWNER_OF_JOB,
             line.c.priority == JOBS.c.priority,
-            line.c.place <= JOBS.c.place,
+            line.c.virtual_start <= JOBS.c.virtual_start,
         )
-        .order_by(JOBS.c.place)
+        .order_by(JOBS.c.virtual_start)
         .correlate_except(JOBS)
     )
 
@@ -82,7 +82,7 @@ def may_be_served(*, marked: bool = False) -> Served:
     Whoever was idle begins at the line's virtual time: nobody saves calls up.
     """
     lines = lines_in_line(marked=marked)
-    present = select(LINE.c.virtual_time).scalar_subquery()
+    present = select(QUEUE_CLOCK.c.virtual_time).scalar_subquery()
     best = select(lines.c.owner, func.min(lines.c.priority).label("priority")).group_by(lines.c.owner)
     owners = best.subquery("owners")
     served = (
@@ -122,13 +122,13 @@ def turns(served: Served, besides: BindParameter[Any] | None = None) -> CTE:
     some = select(near).limit(most.cast(Integer)).lateral("some")
     before = func.row_number().over(partition_by=first.c.owner, order_by=some.c.priority) - 1
     taken = (
-        select(first.c.owner, some.c.priority, lines.c.place)
+        select(first.c.owner, some.c.priority, lines.c.virtual_start)
         .select_from(first.join(lines, lines.c.owner == first.c.owner).join(some, true()))
         .order_by(_key(first, some.c.priority, before), first.c.owner)
         .limit(COUNT)
         .subquery("taken")
     )
-    line = (taken.c.owner, taken.c.priority, taken.c.place)
+    line = (taken.c.owner, taken.c.priority, taken.c.virtual_start)
     return select(*line, func.count().label("jobs")).group_by(*line).cte("turns")
 
 
@@ -136,7 +136,7 @@ def next_in_line(served: Served, besides: BindParameter[Any] | None = None) -> S
     """The next `count` jobs in line, locked; one that somebody else has locked is passed over."""
     its = turns(served, besides)
     # The inner limit is a number that the planner knows; rows are locked as the outer one asks for them.
-    line = line_of(its).add_columns(JOBS.c.priority, JOBS.c.place, JOBS.c.source)
+    line = line_of(its).add_columns(JOBS.c.priority, JOBS.c.virtual_start, JOBS.c.source)
     some = line.limit(COUNT).with_for_update(skip_locked=True).subquery("locked")
     locked = select(some).limit(its.c.jobs).lateral("its_next")
     return select(locked, its.c.owner).select_from(its).join(locked, true())
@@ -145,7 +145,9 @@ def next_in_line(served: Served, besides: BindParameter[Any] | None = None) -> S
 def in_turn(served: Served, handed: CTE) -> Select[Any]:
     """Ids and fences of what was handed out, in the order of its owners' turns."""
     owners = served.owners
-    before = func.row_number().over(partition_by=handed.c.owner, order_by=(handed.c.priority, handed.c.place))
+    before = func.row_number().over(
+        partition_by=handed.c.owner, order_by=(handed.c.priority, handed.c.virtual_start)
+    )
     return (
         select(handed.c.id, handed.c.fence)
         .join_from(handed, owners, owners.c.owner == handed.c.owner)
@@ -156,11 +158,11 @@ def in_turn(served: Served, handed: CTE) -> Select[Any]:
 def charge(served: Served, went: CTE) -> Insert:
     """Count what had a turn against its owners' shares.
 
-    `went` has each one's jobs, and the furthest place that went out.
+    `went` has each one's jobs, and the furthest virtual_start that went out.
     """
     owners = served.owners
     new = insert(SHARES).from_select(
-        ["owner", "virtual_time", "present"],
+        ["owner", "virtual_time", "queue_virtual_time"],
         select(
             owners.c.owner,
             owners.c.virtual_time + went.c.jobs / owners.c.weight,
@@ -171,7 +173,7 @@ def charge(served: Served, went: CTE) -> Insert:
         index_elements=["owner"],
         set_={
             "virtual_time": new.excluded.virtual_time,
-            "present": func.greatest(SHARES.c.present, new.excluded.present),
+            "queue_virtual_time": func.greatest(SHARES.c.queue_virtual_time, new.excluded.queue_virtual_time),
         },
     )
 
@@ -185,4 +187,4 @@ def pass_time(served: Served, went: CTE) -> Update:
         .join_from(owners, went, went.c.owner == owners.c.owner, isouter=True)
         .scalar_subquery()
     )
-    return update(LINE).values(virtual_time=func.greatest(LINE.c.virtual_time, least))
+    return update(QUEUE_CLOCK).values(virtual_time=func.greatest(QUEUE_CLOCK.c.virtual_time, least))

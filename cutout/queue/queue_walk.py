@@ -30,23 +30,23 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.selectable import TableValuedAlias
 from sqlalchemy.types import TypeEngine
 
-from cutout.enums import Standing, Step
+from cutout.enums import QueueState, Step
 from cutout.models import JOBS, constant
 from cutout.models.columns import OWNER
 
-Line = tuple[uuid.UUID, int]
+QueueClock = tuple[uuid.UUID, int]
 """An owner and a priority."""
 
 # Whose line a job stands in; the nil UUID stands for jobs without a producer.
 OWNER_OF_JOB = literal_column(OWNER.replace("producer_id", "jobs.producer_id"), Uuid)
-WAITS_FOR_A_CALL = and_(JOBS.c.standing == constant(Standing.IN_LINE), JOBS.c.step == constant(Step.CALL))
+WAITS_FOR_A_CALL = and_(JOBS.c.queue_state == constant(QueueState.READY), JOBS.c.step == constant(Step.CALL))
 
 # Before and behind any line that there can be.
-BEFORE_ALL: Line = (uuid.UUID(int=0), -1)
-BEHIND_ALL: Line = (uuid.UUID(int=2**128 - 1), 2**15 - 1)
+BEFORE_ALL: QueueClock = (uuid.UUID(int=0), -1)
+BEHIND_ALL: QueueClock = (uuid.UUID(int=2**128 - 1), 2**15 - 1)
 
 
-def parameters_of(marks: Mapping[Line, float]) -> dict[str, Any]:
+def parameters_of(marks: Mapping[QueueClock, float]) -> dict[str, Any]:
     """The values that the statements below wait for: marked lines, and what lies between two of them."""
     lines = sorted(marks)
     begins, ends = [BEFORE_ALL, *lines], [*lines, BEHIND_ALL]
@@ -61,7 +61,7 @@ def parameters_of(marks: Mapping[Line, float]) -> dict[str, Any]:
     }
 
 
-ARRAYS: dict[str, TypeEngine[Any]] = {"owners": Uuid(), "priorities": Integer(), "places": Double()}
+ARRAYS: dict[str, TypeEngine[Any]] = {"owners": Uuid(), "priorities": Integer(), "virtual_starts": Double()}
 
 
 def _table(name: str, **columns: str) -> TableValuedAlias:
@@ -73,40 +73,42 @@ def _table(name: str, **columns: str) -> TableValuedAlias:
 
 
 def lines_in_line(*, marked: bool = False) -> CTE:
-    """Each line that has a job, and the place of its first one: its owner, priority and place.
+    """Each line that has a job, and the virtual start of its first one: its owner, priority and virtual_start.
 
     A step of the index for each, however many jobs stand there. If `marked`, it waits for the parameters_of
     marks.
     """
     walk = _walk_between_marks() if marked else _walk()
-    walked = select(walk.c.owner, walk.c.priority, walk.c.place)
+    walked = select(walk.c.owner, walk.c.priority, walk.c.virtual_start)
     if not marked:
         return walked.cte("lines")
-    marks = _table("marked", owner="marked_owners", priority="marked_priorities", place="marked_places")
-    first = first_of(marks.c.owner, marks.c.priority, marks.c.place).lateral("first_of_marked")
-    tails = select(marks.c.owner, marks.c.priority, first.c.place).join_from(marks, first, true())
+    marks = _table(
+        "marked", owner="marked_owners", priority="marked_priorities", virtual_start="marked_places"
+    )
+    first = first_of(marks.c.owner, marks.c.priority, marks.c.virtual_start).lateral("first_of_marked")
+    tails = select(marks.c.owner, marks.c.priority, first.c.virtual_start).join_from(marks, first, true())
     return union_all(tails, walked).cte("lines")
 
 
 def first_of(
-    owner: ColumnElement[Any], priority: ColumnElement[int], place: ColumnElement[float] | None = None
+    owner: ColumnElement[Any], priority: ColumnElement[int], virtual_start: ColumnElement[float] | None = None
 ) -> Select[Any]:
-    """The place of a line's first job, or of its first one from a place on."""
+    """The virtual_start of a line's first job, or of its first one from a virtual start on."""
     first = (
-        select(JOBS.c.place)
+        select(JOBS.c.virtual_start)
         .where(WAITS_FOR_A_CALL, owner == OWNER_OF_JOB, JOBS.c.priority == priority)
-        .order_by(JOBS.c.place)
+        .order_by(JOBS.c.virtual_start)
         .limit(1)
         .correlate_except(JOBS)
     )
-    return first if place is None else first.where(JOBS.c.place >= place)
+    return first if virtual_start is None else first.where(JOBS.c.virtual_start >= virtual_start)
 
 
 LINE_OF_JOB = tuple_(OWNER_OF_JOB, JOBS.c.priority)
 NEXT_LINE = (
-    select(OWNER_OF_JOB.label("owner"), JOBS.c.priority, JOBS.c.place)
+    select(OWNER_OF_JOB.label("owner"), JOBS.c.priority, JOBS.c.virtual_start)
     .where(WAITS_FOR_A_CALL)
-    .order_by(OWNER_OF_JOB, JOBS.c.priority, JOBS.c.place)
+    .order_by(OWNER_OF_JOB, JOBS.c.priority, JOBS.c.virtual_start)
     .limit(1)
     .correlate_except(JOBS)
 )

@@ -6,7 +6,7 @@ from typing import Any, assert_never
 
 from sqlalchemy import CTE, ColumnElement, and_, bindparam, case, func, not_, null, select, update
 
-from cutout.enums import AttemptOutcome, Standing, State, Step
+from cutout.enums import AttemptOutcome, QueueState, State, Step
 from cutout.models import ATTEMPTS, JOBS, constant
 from cutout.models.compiled import Compiled
 from cutout.models.database import Database
@@ -141,17 +141,17 @@ END_CANCELLED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class RetryLimits:
     """How many unknown charges and how many lost results of a picture are repeated before its job is held."""
 
     unknown: int = 1
     lost: int = 0
 
 
-BOUNDS = Bounds()
+BOUNDS = RetryLimits()
 
 
-def settle(database: Database, claim: Claim, outcome: Outcome, bounds: Bounds = BOUNDS) -> bool:
+def settle(database: Database, claim: Claim, outcome: Outcome, bounds: RetryLimits = BOUNDS) -> bool:
     """Turn what happened into the job's next state. False if the claim was lost: nothing is changed then."""
     parameters = claim.as_parameters() | {"claimed_step": claim.step}
     if isinstance(outcome, Succeeded):
@@ -190,7 +190,7 @@ def _survived(outcome: Outcome) -> bool:
     return not isinstance(outcome, Snooze) or outcome.code in AFTER_PREPARATION
 
 
-def _values(database: Database, claim: Claim, outcome: Outcome, bounds: Bounds) -> dict[str, Any]:
+def _values(database: Database, claim: Claim, outcome: Outcome, bounds: RetryLimits) -> dict[str, Any]:
     match outcome:
         case Retry():
             return _retry(claim, outcome)
@@ -207,8 +207,8 @@ def _values(database: Database, claim: Claim, outcome: Outcome, bounds: Bounds) 
             if not outcome.again and lost >= bounds.lost:
                 return _held(code, message) | _counted(gone=outcome.gone)
             return _rest(0.0, code, message) | CALL_AGAIN
-        case Hold(code, message, parked):
-            return _held(code, message) | {"standing": Standing.PARKED if parked else None}
+        case Hold(code, message, blocked):
+            return _held(code, message) | {"queue_state": QueueState.BLOCKED if blocked else None}
         case Succeeded():
             raise TypeError("a success has a statement of its own")
         case _:
@@ -221,7 +221,7 @@ def _snooze(database: Database, claim: Claim, why: Snooze) -> dict[str, Any]:
     rest = _rest(why.seconds, why.code, why.message)
     if why.waits_for is None:
         return rest
-    return rest | {"standing": Standing.WAITING, "waits_for": why.waits_for}
+    return rest | {"queue_state": QueueState.WAITING, "waits_for": why.waits_for}
 
 
 def _retry(claim: Claim, outcome: Retry) -> dict[str, Any]:
@@ -239,7 +239,7 @@ def _counted(*, gone: bool) -> dict[str, Any]:
     return {"gone_tries": JOBS.c.gone_tries + 1} if gone else {}
 
 
-def _unknown(database: Database, claim: Claim, outcome: Unknown, bounds: Bounds) -> dict[str, Any]:
+def _unknown(database: Database, claim: Claim, outcome: Unknown, bounds: RetryLimits) -> dict[str, Any]:
     if outcome.in_outage:
         excuse(database, claim)
     elif _count(database, claim, COUNTS_AGAINST_IT) > bounds.unknown:
@@ -267,7 +267,7 @@ def _was_fetched(claim: Claim, outcome: Succeeded) -> bool:
 def _rest(seconds: float, code: str | None, message: str | None) -> dict[str, Any]:
     return {
         "state": State.QUEUED,
-        "standing": Standing.RESTING,
+        "queue_state": QueueState.DELAYED,
         "worker_id": None,
         "scheduled_at": func.now() + timedelta(seconds=seconds),
         "source_failed_at": None,

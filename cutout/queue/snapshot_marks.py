@@ -1,4 +1,4 @@
-"""How far back the dispatcher's survey looks: beside an old snapshot, indexes keep what jobs left there."""
+"""How far back the dispatcher's snapshot looks: beside an old snapshot, indexes keep what jobs left there."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ class Marks:
         self._all_at = 0.0
 
     def begin(self) -> None:
-        """Before a survey: look at everything once in a while."""
+        """Before a snapshot: look at everything once in a while."""
         now = time.monotonic()
         if now >= self._all_at:
             self._all_at = now + ALL_EVERY_S

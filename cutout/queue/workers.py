@@ -29,7 +29,7 @@ from cutout.models import JOBS, WORKERS, Attempt, Job, Worker, constant
 from cutout.models.database import Database
 from cutout.queue.attempts.outcomes import Hold, Outcome, Snooze, Unknown, WorkerDied
 from cutout.queue.claims import Claim
-from cutout.queue.settle import Bounds, settle
+from cutout.queue.settle import RetryLimits, settle
 
 MOST_RESCUED = 200
 # The last of them with nothing else in hand: worker/pipeline/exclusive.py.
@@ -138,7 +138,7 @@ def call_threads(database: Database, *, within: timedelta = HEARD_WITHIN) -> int
     return int(threads or 0) if count else None
 
 
-def rescue(database: Database, gone: Collection[uuid.UUID], bounds: Bounds) -> int:
+def rescue(database: Database, gone: Collection[uuid.UUID], bounds: RetryLimits) -> int:
     """Settle jobs of workers that are gone; returns how many. Past MOST_RESCUED, call it again.
 
     A call that was begun and has no known end is an unknown charge; anything else just goes on later.
@@ -148,7 +148,11 @@ def rescue(database: Database, gone: Collection[uuid.UUID], bounds: Bounds) -> i
 
 
 def rescue_where(
-    database: Database, orphaned: ColumnElement[bool], bounds: Bounds, *, died: ColumnElement[bool] = NOBODY
+    database: Database,
+    orphaned: ColumnElement[bool],
+    bounds: RetryLimits,
+    *,
+    died: ColumnElement[bool] = NOBODY,
 ) -> int:
     """The same with those running jobs of which `orphaned` is true; where `died` is, it counts as a death."""
     beside = aliased(Job)

@@ -64,7 +64,7 @@ def has_no_picture(record: Record) -> bool:
     return not record.pictures and not record.rejects
 
 
-def standing(record: Record, found: Found) -> str:
+def queue_state(record: Record, found: Found) -> str:
     """What the record counts as."""
     if has_no_picture(record):
         return WITHOUT_PICTURE

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from enum import StrEnum
 
-from cutout.manifests.csv_injection import safe
+from cutout.manifests.csv_injection import escape_cell
 from cutout.results.rows import ResultRow
 from cutout.storage import Bucket, shown_as
 
@@ -82,13 +82,13 @@ def _encoded(rows: Iterable[Iterable[object]]) -> bytes:
 def _cells(row: ResultRow, links: CutoutLinks | None) -> tuple[object, ...]:
     # The others are numbers and words of our own, which no spreadsheet runs.
     cells: tuple[object, ...] = row._replace(
-        external_id=safe(row.external_id),
-        key=safe(row.key),
-        media_type=safe(row.media_type),
-        error_code=safe(row.error_code),
-        error_message=safe(row.error_message),
-        warning=safe(row.warning),
-        request_id=safe(row.request_id),
+        external_id=escape_cell(row.external_id),
+        key=escape_cell(row.key),
+        media_type=escape_cell(row.media_type),
+        error_code=escape_cell(row.error_code),
+        error_message=escape_cell(row.error_message),
+        warning=escape_cell(row.warning),
+        request_id=escape_cell(row.request_id),
     )[:-1]
     cells = (*cells[:REUSED], "true" if row.reused else "false", *cells[REUSED + 1 :])
     return (*cells[:AFTER_KEY], *_link(row, links), *cells[AFTER_KEY:]) if links else cells

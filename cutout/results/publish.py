@@ -31,7 +31,7 @@ MOST_BATCHES = 20
 HAS_ENDED = and_(first_job().is_not(None), first_job(*UNFINISHED_STATES).is_(None), STILL_READ.is_(None))
 
 # Of the index: whatever was enqueued into a batch got a place behind 0.
-HAD_JOBS = BATCHES.c.last_place > literal_column("0")
+HAD_JOBS = BATCHES.c.last_virtual_start > literal_column("0")
 
 ENDED = (
     select(BATCHES.c.id)
@@ -56,7 +56,7 @@ def keep_results(engine: Engine, bucket: Bucket, batch_id: uuid.UUID) -> bool:
     Two who do it at once write the same. Raises StorageError.
     """
     with engine.connect() as connection:
-        before = connection.execute(_standing(batch_id)).one()
+        before = connection.execute(_counts(batch_id)).one()
     key = results_key(batch_id)
     with open_results(engine, Selection(batch_id)) as results:
         bucket.put_pieces(write_results(results, Format.CSV), key=key, media_type=MEDIA_TYPES[Format.CSV])
@@ -68,7 +68,7 @@ def results_key(batch_id: uuid.UUID) -> str:
     return f"results/{batch_id}.csv"
 
 
-def _standing(batch_id: uuid.UUID) -> Select[int, int, datetime | None]:
+def _counts(batch_id: uuid.UUID) -> Select[int, int, datetime | None]:
     """How many jobs the batch has, how many were deleted, and when the last one ended: one that ran again
     ended later.
     """
@@ -82,7 +82,7 @@ def _record(engine: Engine, batch_id: uuid.UUID, key: str, before: Row[int, int,
         # Whoever puts a job in line changes this row in the same transaction: it is seen below, or waits and
         # takes the key away again.
         connection.execute(select(BATCHES.c.id).where(its).with_for_update())
-        unchanged = connection.execute(_standing(batch_id)).one() == before
+        unchanged = connection.execute(_counts(batch_id)).one() == before
         if not (unchanged and connection.scalar(select(HAS_ENDED).where(its))):
             return False
         connection.execute(update(BATCHES).where(its).values(results_key=key, results_unwritten_at=None))

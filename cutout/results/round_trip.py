@@ -17,7 +17,7 @@ from cutout.ingest.sources.open_source import MANY
 from cutout.ingest.sources.source import Numbering
 from cutout.manifests import Manifest, Picture, Record, open_manifest
 from cutout.models import JOBS, Ingest
-from cutout.results.added_columns import Added, Found, standing
+from cutout.results.added_columns import Added, Found, queue_state
 from cutout.results.formats import CutoutLinks
 from cutout.results.rows import ResultRow, read_rows
 from cutout.results.writers import make_writer
@@ -99,7 +99,7 @@ def write_as_input(
             look = _Jobs(engine, kept, chunk)
             found = [(record, look.of(record)) for record in chunk]
             yield writer.records((record, added.cells(record, jobs)) for record, jobs in found)
-            tally.update(standing(record, jobs) for record, jobs in found)
+            tally.update(queue_state(record, jobs) for record, jobs in found)
 
 
 def _open(stream: Any, kept: Kept) -> Manifest:

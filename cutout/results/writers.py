@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cutout.manifests import Manifest, Record
-from cutout.manifests.csv_injection import safe
+from cutout.manifests.csv_injection import escape_cell
 from cutout.manifests.detect import GOOGLE
 from cutout.results.added_columns import ALL_ADDED
 
@@ -81,7 +81,7 @@ class _DelimitedCells:
             # It was rejected for it. Ours would stand under the wrong names, and its own may not be moved.
             return cells
         cells = [*cells, *[""] * (self._width - len(cells))]
-        return [*(cells[place] for place in self._kept), *map(safe, ours)]
+        return [*(cells[place] for place in self._kept), *map(escape_cell, ours)]
 
 
 class _FeedCells:
@@ -102,7 +102,7 @@ class _FeedCells:
         texts = record.cells if isinstance(record.cells, dict) else {}
         external_id, image = (_texts(texts, name)[:1] for name in (self._id, self._image))
         additional = _texts(texts, "additional_image_link")
-        return map(safe, ["".join(external_id), "".join(image), ",".join(additional), *ours])
+        return map(escape_cell, ["".join(external_id), "".join(image), ",".join(additional), *ours])
 
 
 def _texts(texts: Mapping[str, list[str]], name: str) -> list[str]:

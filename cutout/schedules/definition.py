@@ -8,7 +8,7 @@ from itertools import islice, pairwise
 from typing import Any, Self
 
 from cutout.enums import AtWindowEnd, CatchUp, Overlap, Priority, ReturnForm
-from cutout.ingest.options import Order
+from cutout.ingest.options import IngestOptions
 from cutout.ingest.sources.open_source import Reading
 from cutout.network.url_hints import not_an_address
 from cutout.queue.enqueue import LONGEST_SOURCE, InvalidJobError, NewJob
@@ -78,9 +78,9 @@ class Options:
         patterns = {name: tuple(kept[name]) for name in ("include", "exclude") if name in kept}
         return cls(**{**kept, **patterns, "forms": forms, "priority": Priority(kept["priority"])})
 
-    def order(self, name: str) -> Order:
+    def order(self, name: str) -> IngestOptions:
         """The same of one run, without what differs from run to run."""
-        return Order(
+        return IngestOptions(
             name,
             forms=self.forms,
             priority=self.priority,
@@ -94,7 +94,7 @@ class Options:
 class NewSchedule:
     """A batch to be repeated. Raises InvalidScheduleError for what can never work.
 
-    A run is not done, and fails, if its source has less than the share `shrinks_to` of the pictures left that
+    A run is not done, and fails, if its source has less than the share `min_source_share` of the pictures left that
     the last one had: a broken export must not look like a removed catalog. Each run's report is sent to
     `webhook_url`.
     """
@@ -112,7 +112,7 @@ class NewSchedule:
     catch_up: CatchUp = CatchUp.LATEST
     jitter_seconds: int = 0
     grace_seconds: int = 300
-    shrinks_to: float = 0.5
+    min_source_share: float = 0.5
     producer_id: uuid.UUID | None = None
     webhook_url: str | None = None
 
@@ -126,9 +126,9 @@ class NewSchedule:
         for budget in (self.run_budget, self.month_budget):
             if budget is not None:
                 _require_between("budget", budget, 0, MOST_CREDITS)
-        if not 0 <= self.shrinks_to <= 1:
+        if not 0 <= self.min_source_share <= 1:
             raise InvalidScheduleError(
-                "shrinks_to", f"{self.shrinks_to} is no share; give one from 0 to 1, such as 0.5"
+                "min_source_share", f"{self.min_source_share} is no share; give one from 0 to 1, such as 0.5"
             )
 
 

@@ -27,7 +27,7 @@ IS_OVERRUN = and_(Run.closes_at <= func.now(), Schedule.at_window_end == AtWindo
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class RunCounts:
     """A run's batch, counted."""
 
     by_state: dict[State, int]
@@ -67,7 +67,7 @@ def read_runs(session: Session) -> list[uuid.UUID]:
     )
 
 
-def move_on(session: Session, run_id: uuid.UUID) -> None:
+def advance(session: Session, run_id: uuid.UUID) -> None:
     """Let a run whose source was read work; or end it, saying why, if it could not be read."""
     run = _locked(session, run_id, RunState.INGESTING)
     if run is None:
@@ -102,7 +102,7 @@ def end(session: Session, run_id: uuid.UUID) -> None:
         _end(session, run, None, _ran_on(run.closes_at, now))
 
 
-def tally(session: Session, batch_id: uuid.UUID) -> Tally:
+def count_run(session: Session, batch_id: uuid.UUID) -> RunCounts:
     """The batch counted; its rejects as far as its source was read."""
     rows: list[Row[str, int, int]] = list(
         session.execute(
@@ -116,7 +116,7 @@ def tally(session: Session, batch_id: uuid.UUID) -> Tally:
     ingest = session.get_one(Ingest, batch_id)
     spent = credits_of_batch(session, batch_id)
     skipped = sum(found["count"] for found in ingest.skipped or ())
-    return Tally(by_state, over_budget, ingest.rejects, skipped, ingest.changes or {}, spent)
+    return RunCounts(by_state, over_budget, ingest.rejects, skipped, ingest.changes or {}, spent)
 
 
 def _locked(session: Session, run_id: uuid.UUID, state: RunState) -> Run | None:
@@ -127,7 +127,7 @@ def _locked(session: Session, run_id: uuid.UUID, state: RunState) -> Run | None:
 
 def _end(session: Session, run: Run, state: RunState | None, note: str | None) -> None:
     """Without a state, the one that its jobs say."""
-    found = tally(session, run.batch_id) if run.batch_id else None
+    found = count_run(session, run.batch_id) if run.batch_id else None
     ends_as = state or (found.end if found else RunState.FAILED)
     if note is None and ends_as is RunState.FAILED:
         note = "no job succeeded"

@@ -30,7 +30,7 @@ from cutout.models import RUNS, SCHEDULES, constant
 from cutout.models.database import Database
 from cutout.producers.suspended import is_suspended
 from cutout.schedules.cron import cron_of
-from cutout.schedules.missed_runs import Fire, Look, Rhythm, look
+from cutout.schedules.missed_runs import DueRuns, Firing, Recurrence, look
 from cutout.schedules.schedule_errors import InvalidScheduleError
 
 MOST_SCHEDULES = 1000
@@ -117,7 +117,7 @@ class _Planned:
     """What is to become of one due schedule."""
 
     schedule: Row[Any]
-    found: Look
+    found: DueRuns
     otherwise: RunState
 
     def move(self) -> dict[str, str | None]:
@@ -163,7 +163,7 @@ def _plan_all(due: Sequence[Row[Any]]) -> Iterator[_Planned]:
 
 def _plan(schedule: Row[Any]) -> _Planned:
     try:
-        rhythm = Rhythm(
+        recurrence = Recurrence(
             schedule.id,
             cron_of(schedule.cron, schedule.zone),
             schedule.jitter_seconds,
@@ -172,6 +172,6 @@ def _plan(schedule: Row[Any]) -> _Planned:
         )
     except InvalidScheduleError as error:
         # A zone that the world gave up: the others fire all the same.
-        run = Fire(schedule.next_fire_at, schedule.next_due_at, f"{error}; the schedule is paused")
-        return _Planned(schedule, Look([run], None), RunState.FAILED)
-    return _Planned(schedule, look(rhythm, schedule.next_fire_at, schedule.now), RunState.SKIPPED)
+        run = Firing(schedule.next_fire_at, schedule.next_due_at, f"{error}; the schedule is paused")
+        return _Planned(schedule, DueRuns([run], None), RunState.FAILED)
+    return _Planned(schedule, look(recurrence, schedule.next_fire_at, schedule.now), RunState.SKIPPED)

@@ -14,7 +14,7 @@ from cutout.models import Picture, Run, Schedule
 from cutout.queue.blocks.pauses import By, PausedByOperatorError
 from cutout.schedules.cron import cron_of
 from cutout.schedules.definition import NewSchedule
-from cutout.schedules.missed_runs import Fire, due_at
+from cutout.schedules.missed_runs import Firing, due_at
 from cutout.schedules.schedule_errors import InvalidScheduleError
 
 BY_HAND = "it was run by hand"
@@ -41,7 +41,7 @@ def add(session: Session, new: NewSchedule) -> Schedule:
         catch_up=new.catch_up,
         jitter_seconds=new.jitter_seconds,
         grace_seconds=new.grace_seconds,
-        shrinks_to=new.shrinks_to,
+        min_source_share=new.min_source_share,
         webhook_url=new.webhook_url,
     )
     first = next_runs(schedule, _now(session), 1)[0]
@@ -64,18 +64,18 @@ def listed(session: Session, producer_id: uuid.UUID | None = None) -> list[Sched
     return list(session.scalars(kept))
 
 
-def next_runs(schedule: Schedule, after: datetime, count: int) -> list[Fire]:
+def next_runs(schedule: Schedule, after: datetime, count: int) -> list[Firing]:
     """The coming runs after that moment, as they are ordered and as they will be due."""
     instants = islice(cron_of(schedule.cron, schedule.zone).after(after), count)
-    return [Fire(at, due_at(schedule.id, at, schedule.jitter_seconds)) for at in instants]
+    return [Firing(at, due_at(schedule.id, at, schedule.jitter_seconds)) for at in instants]
 
 
-def coming_runs(session: Session, schedule: Schedule, count: int) -> list[Fire]:
+def coming_runs(session: Session, schedule: Schedule, count: int) -> list[Firing]:
     """What `next` shows: from now on, or after what has been fired ahead of a clock that was set back."""
     now = _now(session)
     fires = next_runs(schedule, now, count)
     if not is_paused(schedule) and schedule.next_fire_at > now:
-        fires = [Fire(schedule.next_fire_at, schedule.next_due_at)]
+        fires = [Firing(schedule.next_fire_at, schedule.next_due_at)]
         fires += next_runs(schedule, schedule.next_fire_at, count - 1)
     return fires
 
@@ -140,13 +140,15 @@ def remove(session: Session, schedule_id: uuid.UUID) -> bool:
     return True
 
 
-def run_now(session: Session, schedule_id: uuid.UUID, *, even_if_shrunk: bool = False) -> uuid.UUID | None:
+def run_now(
+    session: Session, schedule_id: uuid.UUID, *, accept_shrunk_source: bool = False
+) -> uuid.UUID | None:
     """Fire one run at this instant, beside those of the clock; None if one is fired for it already."""
     new = insert(Run).values(
         schedule_id=schedule_id,
         fire_at=func.now(),
         due_at=func.now(),
-        even_if_shrunk=even_if_shrunk,
+        accept_shrunk_source=accept_shrunk_source,
         note=BY_HAND,
     )
     return session.scalar(new.on_conflict_do_nothing().returning(Run.id))

@@ -14,7 +14,7 @@ MOST_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Rhythm:
+class Recurrence:
     """When a schedule fires, and what it does about runs that it could not fire in time."""
 
     schedule_id: uuid.UUID
@@ -25,7 +25,7 @@ class Rhythm:
 
 
 @dataclass(frozen=True, slots=True)
-class Fire:
+class Firing:
     """A run to be: `skipped` says why it is not to begin."""
 
     fire_at: datetime
@@ -34,62 +34,62 @@ class Fire:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class DueRuns:
     """What a look at a schedule found: runs, the earliest first, and the next one after them.
 
     Without a next one the schedule never fires again. `seen` counts the runs that were due.
     """
 
-    fires: list[Fire]
-    next: Fire | None
+    fires: list[Firing]
+    next: Firing | None
     seen: int = 1
 
 
-def look(rhythm: Rhythm, first: datetime, now: datetime) -> Look:
+def look(recurrence: Recurrence, first: datetime, now: datetime) -> DueRuns:
     """The runs from `first` on that are due at `now`, at most MOST_AT_ONCE of them.
 
     Within its grace each fires. Of those that missed theirs the policy fires all, none, or the latest one,
     and that only if none after it is due.
     """
-    due: list[Fire] = []
-    upcoming: Fire | None = None
-    for upcoming in _runs(rhythm, first):
+    due: list[Firing] = []
+    upcoming: Firing | None = None
+    for upcoming in _runs(recurrence, first):
         if upcoming.due_at > now or len(due) == MOST_AT_ONCE:
             break
         due.append(upcoming)
     else:
         upcoming = None
-    missed_before = now - timedelta(seconds=rhythm.grace_seconds)
+    missed_before = now - timedelta(seconds=recurrence.grace_seconds)
     more_is_due = upcoming is not None and upcoming.due_at <= now
     missed = [run for run in due if run.due_at < missed_before]
-    if rhythm.catch_up is CatchUp.ALL or not missed:
-        return Look(due, upcoming, len(due))
+    if recurrence.catch_up is CatchUp.ALL or not missed:
+        return DueRuns(due, upcoming, len(due))
     kept = due[len(missed) :]
     seen = len(due)
-    if rhythm.catch_up is CatchUp.LATEST and not kept and not more_is_due:
+    if recurrence.catch_up is CatchUp.LATEST and not kept and not more_is_due:
         kept = [missed.pop()]
-    return Look([*_skipped(missed, rhythm), *kept], upcoming, seen)
+    return DueRuns([*_skipped(missed, recurrence), *kept], upcoming, seen)
 
 
-def _runs(rhythm: Rhythm, first: datetime) -> Iterator[Fire]:
-    yield _run(rhythm, first)
-    for fire_at in rhythm.cron.after(first):
-        yield _run(rhythm, fire_at)
+def _runs(recurrence: Recurrence, first: datetime) -> Iterator[Firing]:
+    yield _run(recurrence, first)
+    for fire_at in recurrence.cron.after(first):
+        yield _run(recurrence, fire_at)
 
 
-def _run(rhythm: Rhythm, fire_at: datetime) -> Fire:
-    return Fire(fire_at, due_at(rhythm.schedule_id, fire_at, rhythm.jitter_seconds))
+def _run(recurrence: Recurrence, fire_at: datetime) -> Firing:
+    return Firing(fire_at, due_at(recurrence.schedule_id, fire_at, recurrence.jitter_seconds))
 
 
-def _skipped(missed: list[Fire], rhythm: Rhythm) -> Iterator[Fire]:
+def _skipped(missed: list[Firing], recurrence: Recurrence) -> Iterator[Firing]:
     """One row stands for all of one look: nobody reads 86,400 of them."""
     if missed:
         first, latest = missed[0], missed[-1]
         count = f"{len(missed)} runs up to {latest.fire_at:%Y-%m-%d %H:%M:%S} UTC" if missed[1:] else "it"
-        yield Fire(
+        yield Firing(
             first.fire_at,
             first.due_at,
-            f"{count} could not fire within {rhythm.grace_seconds} s; catch-up is {rhythm.catch_up}",
+            f"{count} could not fire within {recurrence.grace_seconds} s; catch-up is {recurrence.catch_up}",
         )
 
 

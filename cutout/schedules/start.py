@@ -87,7 +87,7 @@ def _begin(session: Session, run: Run, schedule: Schedule) -> None:
         budget=budget_of(session, schedule, run),
         producer_id=schedule.producer_id,
         schedule_id=schedule.id,
-        shrinks_to=0.0 if run.even_if_shrunk else schedule.shrinks_to,
+        min_source_share=0.0 if run.accept_shrunk_source else schedule.min_source_share,
     )
     run.batch_id, run.started_at = request_ingest(session, schedule.source, order), now
     run.state = RunState.INGESTING

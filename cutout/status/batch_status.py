@@ -13,7 +13,7 @@ from cutout.enums import FINAL_STATES, AttemptOutcome, State
 from cutout.ingest import Counts
 from cutout.models import BATCHES, INGESTS, JOBS, Attempt, Batch, Job
 from cutout.models.database import Database
-from cutout.queue.blocks.pauses import RESTS
+from cutout.queue.blocks.pauses import IS_PAUSED
 
 UUID_HEX_DIGITS = 32
 SHOWN = [
@@ -136,7 +136,7 @@ def batch_status(
         return None
     # The counts come first: what was final by then is final in what is read after them.
     counts = _counts(database, batch_id)
-    batch = database.execute(select(*SHOWN, RESTS.label("rests")).where(BATCHES.c.id == batch_id)).first()
+    batch = database.execute(select(*SHOWN, IS_PAUSED.label("rests")).where(BATCHES.c.id == batch_id)).first()
     if batch is None:
         return None
     ingest = ingest_status(database, batch_id)
@@ -150,7 +150,7 @@ def batch_status(
 
 def find_pauses(database: Database, batch_id: uuid.UUID) -> Pauses:
     """The pauses of a batch that is there."""
-    columns = (BATCHES.c.paused_at, BATCHES.c.paused_by_operator_at, RESTS.label("rests"))
+    columns = (BATCHES.c.paused_at, BATCHES.c.paused_by_operator_at, IS_PAUSED.label("rests"))
     return Pauses(*database.execute(select(*columns).where(BATCHES.c.id == batch_id)).one())
 
 

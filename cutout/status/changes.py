@@ -11,10 +11,10 @@ from cutout.models.database import Database
 from cutout.queue.batch_progress import STILL_READ, first_job
 
 # A job and the state in which somebody saw it.
-Sighting = tuple[uuid.UUID, str]
+SeenState = tuple[uuid.UUID, str]
 
 # As text that Postgres reads: a thousand ids handed over one by one take ten times as long to write down.
-SIGHTINGS = (
+SEEN_STATES = (
     func.unnest(
         cast(bindparam("ids", type_=Text), ARRAY(Uuid)), cast(bindparam("states", type_=Text), ARRAY(Text))
     )
@@ -22,9 +22,9 @@ SIGHTINGS = (
     .render_derived("sightings")
 )
 CHANGED = (
-    select(SIGHTINGS.c.id, SIGHTINGS.c.state)
-    .outerjoin_from(SIGHTINGS, JOBS, JOBS.c.id == SIGHTINGS.c.id)
-    .where(JOBS.c.state.is_distinct_from(SIGHTINGS.c.state))
+    select(SEEN_STATES.c.id, SEEN_STATES.c.state)
+    .outerjoin_from(SEEN_STATES, JOBS, JOBS.c.id == SEEN_STATES.c.id)
+    .where(JOBS.c.state.is_distinct_from(SEEN_STATES.c.state))
 )
 AT_REST = select(BATCHES.c.id).where(
     BATCHES.c.id == any_(bindparam("ids", type_=ARRAY(Uuid))),
@@ -32,7 +32,7 @@ AT_REST = select(BATCHES.c.id).where(
 )
 
 
-def changed_jobs(database: Database, seen: Collection[Sighting]) -> list[Sighting]:
+def changed_jobs(database: Database, seen: Collection[SeenState]) -> list[SeenState]:
     """Those of the jobs that are in that state no more."""
     ids, states = zip(*seen, strict=True)
     rows = database.execute(CHANGED, {"ids": _array(ids), "states": _array(states)})

@@ -12,14 +12,14 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from cutout.audit import findings_of
 from cutout.billing.accounts import account_name
 from cutout.billing.learned_limits import circuit_is_open
-from cutout.enums import FINAL_STATES, AttemptOutcome, Standing, State, Step, Stop
-from cutout.models import Account, Attempt, Batch, Breaker, Job, Limit, Line, Producer, Spending, Worker
+from cutout.enums import FINAL_STATES, AttemptOutcome, QueueState, State, Step, Stop
+from cutout.models import Account, Attempt, Batch, Breaker, Job, Limit, Producer, QueueClock, Spending, Worker
 from cutout.models.database import Database
 from cutout.queue.blocks import download_limit
 from cutout.queue.blocks.approval import NEEDS_APPROVAL
 from cutout.queue.blocks.conditions import AWAITS_APPROVAL
 from cutout.queue.blocks.isolated_workers import cut_off_workers, others_reach_it
-from cutout.queue.leader import a_dispatcher_leads
+from cutout.queue.leader import leader_exists
 from cutout.queue.producer_shares import NIL, may_be_served
 from cutout.queue.queue_walk import OWNER_OF_JOB, WAITS_FOR_A_CALL
 from cutout.queue.reuse import missing_results
@@ -68,7 +68,7 @@ class Installation:
 
 
 def explain(session: Session, job: Job, known: Installation) -> Explanation:
-    """Why the job is where it is. Looks at what holds everything up before it looks at the place in line."""
+    """Why the job is where it is. ReadPool at what holds everything up before it looks at the place in line."""
     return _with_findings(session, job, without_findings(session, job, known))
 
 
@@ -135,7 +135,7 @@ def _done(session: Session, job: Job) -> Explanation:
 
 
 def _held(session: Session, job: Job) -> Explanation:
-    if job.standing == Standing.PARKED:
+    if job.queue_state == QueueState.BLOCKED:
         return _held_by_its_batch(session, job, session.get_one(Batch, job.batch_id))
     calls = session.scalar(select(func.count()).where(Attempt.job_id == job.id))
     words = f"{job.code}: {job.message} ({calls} call{'' if calls == 1 else 's'} so far)"
@@ -217,22 +217,22 @@ def _queued(session: Session, job: Job, known: Installation) -> Explanation:
     stopped = next(_stoppages(session, job, known), None)
     if stopped:
         return stopped
-    if job.standing == Standing.PARKED:
+    if job.queue_state == QueueState.BLOCKED:
         words = "its batch kept it back and may go on; the dispatcher brings its jobs back into line"
         return _of(job, "coming-back", words)
     if job.code == missing_results.CODE and missing_results.look(session).stopped:
         return _of(job, "cutout-missing", f"it waits, for {job.message}", SEE_TO_MISSING)
-    if job.standing == Standing.RESTING and job.scheduled_at > _now(session):
+    if job.queue_state == QueueState.DELAYED and job.scheduled_at > _now(session):
         reason = f"after {job.code}: {job.message}" if job.code else "as ordered"
         words = f"it goes on at {_at(job.scheduled_at)}, {reason}"
-        return Explanation(State(job.state), "resting", words, until=job.scheduled_at)
-    if job.standing == Standing.WAITING:
+        return Explanation(State(job.state), "delayed", words, until=job.scheduled_at)
+    if job.queue_state == QueueState.WAITING:
         return _waiting(session, job)
-    if job.standing == Standing.HANDED_OUT:
+    if job.queue_state == QueueState.DISPATCHED:
         return _handed_out(job)
-    if job.standing == Standing.SERVING:
+    if job.queue_state == QueueState.REUSING:
         words = "its cutout was bought before; a worker looks whether the bucket still holds it"
-        return Explanation(State(job.state), "serving", words, until=job.scheduled_at)
+        return Explanation(State(job.state), "reusing", words, until=job.scheduled_at)
     if job.step == Step.COPY:
         found = Unexpected.of(job.unexpected)
         if found is not None and found.accepted:
@@ -255,7 +255,7 @@ def _stoppages(session: Session, job: Job, known: Installation) -> Iterator[Expl
     yield from _producer_stops(session, job)
     yield from _results_stop(job, stops)
     yield from _workers_stop(session, job)
-    paused_at = session.scalars(select(Line.paused_at)).one()
+    paused_at = session.scalars(select(QueueClock.paused_at)).one()
     if paused_at is not None:
         yield _of(
             job, "paused", f"all calls are paused since {_at(paused_at)}", "`cutout resume` lets them go on"
@@ -283,7 +283,7 @@ def _producer_stops(session: Session, job: Job) -> Iterator[Explanation]:
 
 
 def _nobody_moves_it(session: Session, job: Job) -> Iterator[Explanation]:
-    if not a_dispatcher_leads(session):
+    if not leader_exists(session):
         yield _of(
             job, "no-dispatcher", "no dispatcher leads, so nothing is handed out", "start `cutout dispatcher`"
         )
@@ -391,7 +391,7 @@ def _in_line(session: Session, job: Job, known: Installation) -> Explanation:
                 .where(
                     WAITS_FOR_A_CALL,
                     func.coalesce(cast(literal(job.producer_id), Uuid), NIL) == OWNER_OF_JOB,
-                    tuple_(Job.priority, Job.place) < tuple_(job.priority, job.place),
+                    tuple_(Job.priority, Job.virtual_start) < tuple_(job.priority, job.virtual_start),
                 )
                 .limit(MOST_COUNTED)
                 .subquery()

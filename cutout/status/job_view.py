@@ -11,7 +11,7 @@ from cutout.models import ATTEMPTS, JOBS, constant
 from cutout.models.database import Database
 
 
-class SeenJob(NamedTuple):
+class JobSnapshot(NamedTuple):
     """A job's row as far as it is shown, and the credits that it cost."""
 
     id: uuid.UUID
@@ -21,8 +21,8 @@ class SeenJob(NamedTuple):
     state: str
     step: str
     tries: int
-    standing: str | None
-    place: float
+    queue_state: str | None
+    virtual_start: float
     scheduled_at: datetime
     created_at: datetime
     finished_at: datetime | None
@@ -47,19 +47,19 @@ CREDITS = (
     .scalar_subquery()
 )
 SEEN: Select[*tuple[object, ...]] = select(
-    *((CREDITS if name == "credits" else JOBS.c[name]).label(name) for name in SeenJob._fields)
+    *((CREDITS if name == "credits" else JOBS.c[name]).label(name) for name in JobSnapshot._fields)
 )
 OWN = SEEN.where(
     JOBS.c.id == bindparam("job", type_=Uuid), JOBS.c.producer_id == bindparam("producer", type_=Uuid)
 )
 
 
-def find_job(database: Database, job_id: uuid.UUID, producer_id: uuid.UUID) -> SeenJob | None:
+def find_job(database: Database, job_id: uuid.UUID, producer_id: uuid.UUID) -> JobSnapshot | None:
     """The producer's job with this id; None if there is none, or it is another's."""
     row = database.execute(OWN, {"job": job_id, "producer": producer_id}).first()
-    return None if row is None else SeenJob._make(row)
+    return None if row is None else JobSnapshot._make(row)
 
 
-def as_seen(row: Row[*tuple[object, ...]]) -> SeenJob:
+def job_snapshot(row: Row[*tuple[object, ...]]) -> JobSnapshot:
     """A row of SEEN."""
-    return SeenJob._make(row)
+    return JobSnapshot._make(row)

@@ -16,7 +16,7 @@ from sqlalchemy import ARRAY, ColumnElement, Select, Subquery, Uuid, any_, liter
 from cutout.enums import State
 from cutout.models import BATCHES, JOBS
 from cutout.models.database import Database
-from cutout.status.job_view import SEEN, SeenJob, as_seen
+from cutout.status.job_view import SEEN, JobSnapshot, job_snapshot
 
 MOST_EXAMINED = 20_000
 MOST_A_PAGE = 200
@@ -41,7 +41,7 @@ class Order(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class JobFilter:
     """Which jobs are listed; what is empty or None sorts nothing out."""
 
     states: tuple[State, ...] = ()
@@ -53,7 +53,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PageRequest:
     """Where a page begins: behind this id, or at the very begin. It holds at most so many."""
 
     order: Order = Order.NEWEST
@@ -88,13 +88,15 @@ class ListedBatch:
     cancelled_at: datetime | None
 
 
-def list_jobs(database: Database, producer_id: uuid.UUID, wanted: Wanted, place: Place) -> Page[SeenJob]:
+def list_jobs(
+    database: Database, producer_id: uuid.UUID, wanted: JobFilter, place: PageRequest
+) -> Page[JobSnapshot]:
     """The producer's jobs that are wanted."""
     fits = _fitting(wanted)
     if wanted.external_id is not None:
         end, found = None, _named(producer_id, wanted.external_id, wanted.batch_id, place)
     else:
-        walk = _walk(producer_id, wanted, place)
+        walk = _candidates(producer_id, wanted, place)
         # Before what is looked at: jobs that come in between are on this side of it.
         end = _end(database, walk) if fits else None
         found = _up_to(walk, end, place)
@@ -102,11 +104,11 @@ def list_jobs(database: Database, producer_id: uuid.UUID, wanted: Wanted, place:
     ids = list(database.scalars(_ordered(chosen, found.c.id, place).limit(place.limit + 1)))
     next_after = ids[place.limit - 1] if len(ids) > place.limit else end
     shown = SEEN.where(JOBS.c.id == any_(literal(ids[: place.limit], ARRAY(Uuid))))
-    rows = [as_seen(row) for row in database.execute(_ordered(shown, JOBS.c.id, place))]
+    rows = [job_snapshot(row) for row in database.execute(_ordered(shown, JOBS.c.id, place))]
     return Page(rows, next_after)
 
 
-def list_batches(database: Database, producer_id: uuid.UUID, place: Place) -> Page[ListedBatch]:
+def list_batches(database: Database, producer_id: uuid.UUID, place: PageRequest) -> Page[ListedBatch]:
     """The producer's batches."""
     columns = [BATCHES.c[field.name] for field in fields(ListedBatch)]
     found = select(*columns).where(BATCHES.c.producer_id == producer_id, *_behind(BATCHES.c.id, place))
@@ -115,7 +117,7 @@ def list_batches(database: Database, producer_id: uuid.UUID, place: Place) -> Pa
     return Page(batches, batches[-1].id if len(rows) > place.limit else None)
 
 
-def _walk(producer_id: uuid.UUID, wanted: Wanted, place: Place) -> Walk:
+def _candidates(producer_id: uuid.UUID, wanted: JobFilter, place: PageRequest) -> Walk:
     """All jobs from the page's begin on that an index leads to, whether or not they fit."""
     within = [JOBS.c.producer_id == producer_id, *_behind(JOBS.c.id, place), *_time_bounds(wanted)]
     if wanted.batch_id is not None:
@@ -128,14 +130,16 @@ def _end(database: Database, walk: Walk) -> uuid.UUID | None:
     return database.scalar(walk.with_only_columns(JOBS.c.id).offset(MOST_EXAMINED - 1).limit(1))
 
 
-def _up_to(walk: Walk, end: uuid.UUID | None, place: Place) -> Subquery:
+def _up_to(walk: Walk, end: uuid.UUID | None, place: PageRequest) -> Subquery:
     if end is not None:
         walk = walk.where(JOBS.c.id >= end if place.order is Order.NEWEST else JOBS.c.id <= end)
     # The limit also keeps the filters out of it, for which Postgres might choose another way than the index.
     return walk.limit(2 * MOST_EXAMINED).subquery("looked_at")
 
 
-def _named(producer_id: uuid.UUID, external_id: str, batch_id: uuid.UUID | None, place: Place) -> Subquery:
+def _named(
+    producer_id: uuid.UUID, external_id: str, batch_id: uuid.UUID | None, place: PageRequest
+) -> Subquery:
     """The jobs of one name, which are few."""
     # By the index of batch and name: a probe for each of the producer's batches, and one for jobs without.
     named = select(*LOOKED_AT).where(
@@ -148,7 +152,7 @@ def _named(producer_id: uuid.UUID, external_id: str, batch_id: uuid.UUID | None,
     return union_all(in_batches, named.where(JOBS.c.batch_id.is_(None))).subquery("looked_at")
 
 
-def _fitting(wanted: Wanted) -> list[Callable[[Subquery], ColumnElement[bool]]]:
+def _fitting(wanted: JobFilter) -> list[Callable[[Subquery], ColumnElement[bool]]]:
     fits: list[Callable[[Subquery], ColumnElement[bool]]] = []
     if wanted.states:
         fits.append(lambda found: found.c.state.in_(wanted.states))
@@ -161,13 +165,13 @@ def _fitting(wanted: Wanted) -> list[Callable[[Subquery], ColumnElement[bool]]]:
     return fits
 
 
-def _behind(column: ColumnElement[uuid.UUID], place: Place) -> list[ColumnElement[bool]]:
+def _behind(column: ColumnElement[uuid.UUID], place: PageRequest) -> list[ColumnElement[bool]]:
     if place.after is None:
         return []
     return [column < place.after if place.order is Order.NEWEST else column > place.after]
 
 
-def _time_bounds(wanted: Wanted) -> list[ColumnElement[bool]]:
+def _time_bounds(wanted: JobFilter) -> list[ColumnElement[bool]]:
     bounds: list[ColumnElement[bool]] = []
     if wanted.created_after is not None:
         bounds.append(JOBS.c.id >= _first_id(wanted.created_after))
@@ -181,5 +185,5 @@ def _first_id(moment: datetime, later_s: int = 0) -> uuid.UUID:
     return uuid.UUID(int=milliseconds << MILLISECONDS_SHIFT)
 
 
-def _ordered(found: Select[*Ts], column: ColumnElement[uuid.UUID], place: Place) -> Select[*Ts]:
+def _ordered(found: Select[*Ts], column: ColumnElement[uuid.UUID], place: PageRequest) -> Select[*Ts]:
     return found.order_by(column.desc() if place.order is Order.NEWEST else column)

@@ -12,7 +12,7 @@ T = TypeVar("T")
 LONGEST_REST_S = 60.0
 
 
-class SharedAnswer(Generic[T]):
+class SingleFlight(Generic[T]):
     """Asks in a thread, one at a time; whoever asks meanwhile, or while the answer is fresh, shares it.
 
     An answer is fresh for `fresh_s` seconds, and for `rest` times as long as it took, a minute at most: so

@@ -6,7 +6,7 @@ Jobs and batches announce themselves, by triggers in the database; whatever else
 
 from cutout.webhooks.deliveries import find_deliveries, replay
 from cutout.webhooks.outbox import announce
-from cutout.webhooks.secrets import INSTALLATION, rotate, secret_of, standing_of
+from cutout.webhooks.secrets import INSTALLATION, rotate, secret_of, secret_state
 from cutout.webhooks.webhook_urls import InvalidWebhookError, check_webhook_url, require_webhooks
 
 __all__ = [
@@ -19,5 +19,5 @@ __all__ = [
     "require_webhooks",
     "rotate",
     "secret_of",
-    "standing_of",
+    "secret_state",
 ]

@@ -20,7 +20,7 @@ OVERLAP = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
-class SecretStanding:
+class SecretState:
     """The version that signs, and whether the one before it signs as well."""
 
     version: int = FIRST_VERSION
@@ -32,16 +32,16 @@ class SecretStanding:
         return [self.version, self.version - 1] if self.overlaps else [self.version]
 
 
-def standing_of(database: Database, owner: uuid.UUID) -> SecretStanding:
+def secret_state(database: Database, owner: uuid.UUID) -> SecretState:
     """How the owner's secrets stand now."""
     its = select(
         WEBHOOK_SECRETS.c.version, func.coalesce(WEBHOOK_SECRETS.c.overlap_until > func.now(), literal(False))
     ).where(WEBHOOK_SECRETS.c.owner == owner)
     row = database.execute(its).first()
-    return SecretStanding(*row) if row else SecretStanding()
+    return SecretState(*row) if row else SecretState()
 
 
-def rotate(database: Database, owner: uuid.UUID, *, at_once: bool = False) -> SecretStanding:
+def rotate(database: Database, owner: uuid.UUID, *, at_once: bool = False) -> SecretState:
     """Sign with a new secret from now on, and for 24 h with the one before it too; `at_once`, without that.
 
     A secret before that one signs nothing any more.
@@ -55,7 +55,7 @@ def rotate(database: Database, owner: uuid.UUID, *, at_once: bool = False) -> Se
             index_elements=[table.c.owner], set_={"version": table.c.version + 1, "overlap_until": overlap}
         )
     )
-    return standing_of(database, owner)
+    return secret_state(database, owner)
 
 
 # Begins every secret of Standard Webhooks.

@@ -213,7 +213,7 @@ def bought(engine: Engine, bucket: Bucket, key: str = "cutouts/a.png") -> uuid.U
     sha256 = bucket.put_cutout(b"picture", key=key, media_type="image/png", metadata={})
     with Session(engine) as session, session.begin():
         claim = claim_one(session, new_worker(session))
-        queue.take_result(session, claim, PICTURE, MAKING)
+        queue.acquire_result(session, claim, PICTURE, MAKING)
         claim = paid(session, claim, source_sha256=PICTURE)
         stored = StoredObject(key, sha256, "image/png", 7, 1, 1)
         queue.settle(session, claim, Succeeded(stored, bucket=MAKING.bucket))
@@ -306,7 +306,7 @@ class TestDeletingTheCutout:
         make_batch(engine, {"twin": None}, producer_id=producer_of(engine))
         with Session(engine) as session, session.begin():
             twin = claim_one(session, new_worker(session))
-            found = queue.take_result(session, twin, PICTURE, MAKING)
+            found = queue.acquire_result(session, twin, PICTURE, MAKING)
             assert isinstance(found, BoughtBefore)
             if ended:
                 queue.settle(session, twin, Succeeded(found.stored, reused=True))

@@ -39,7 +39,7 @@ def fail(engine: Engine, *job_ids: str) -> None:
     with engine.begin() as connection:
         connection.execute(
             text(
-                "UPDATE jobs SET state = 'failed', standing = NULL, finished_at = now(), code = 'X',"
+                "UPDATE jobs SET state = 'failed', queue_state = NULL, finished_at = now(), code = 'X',"
                 " message = 'm' WHERE id = ANY(:ids)"
             ),
             {"ids": [uuid.UUID(job_id) for job_id in job_ids]},

@@ -19,7 +19,7 @@ from cutout.ingest.sources.open_source import open_object
 from cutout.models import Batch, Ingest, Job
 from cutout.producers.ceilings import set_ceilings
 from cutout.producers.producers import set_quota
-from cutout.queue.dispatch import hand_out_calls
+from cutout.queue.dispatch import dispatch_calls
 from cutout.queue.enqueue import NewJob, create_batch, enqueue
 from cutout.schedules import manage
 from cutout.schedules.definition import Options
@@ -79,7 +79,7 @@ def end_jobs(engine: Engine, count: int) -> None:
     with engine.begin() as connection:
         connection.execute(
             text(
-                "UPDATE jobs SET state = 'failed', standing = NULL, finished_at = now(), code = 'X'"
+                "UPDATE jobs SET state = 'failed', queue_state = NULL, finished_at = now(), code = 'X'"
                 " WHERE id IN (SELECT id FROM jobs WHERE finished_at IS NULL LIMIT :count)"
             ),
             {"count": count},
@@ -235,7 +235,7 @@ class TestAQuota:
         for n in range(5):
             shop.post("/v1/jobs", json={"source_url": PICTURE, "external_id": str(n)}).raise_for_status()
         with engine.begin() as connection:
-            hold = "UPDATE jobs SET state = 'held', standing = NULL, code = 'X' WHERE external_id = '4'"
+            hold = "UPDATE jobs SET state = 'held', queue_state = NULL, code = 'X' WHERE external_id = '4'"
             connection.execute(text(hold))
         assert shop.post(f"/v1/jobs/{job_id}/retry").status_code == 429
         held = scalar(engine, "SELECT id FROM jobs WHERE external_id = '4'")
@@ -366,13 +366,13 @@ class TestASuspendedProducer:
     ) -> None:
         """Its jobs stay in line, its schedule stays as it was, its manifest unread; all go on afterwards."""
         with Session(engine) as session, session.begin():
-            assert hand_out_calls(session, 5, lease=LEASE) == []
+            assert dispatch_calls(session, 5, lease=LEASE) == []
             assert fire(session) == 0
             schedule = manage.listed(session)[0]
             assert manage.run_now(session, schedule.id)
             assert startable(session) == []
         assert not ingester.serve()
-        assert scalar(engine, "SELECT count(*) FROM jobs WHERE standing = 'in_line'") == 1
+        assert scalar(engine, "SELECT count(*) FROM jobs WHERE queue_state = 'ready'") == 1
         with Session(engine) as session, session.begin():
             assert suspend.resume(session, suspended)
             assert not suspend.resume(session, suspended)
@@ -381,7 +381,7 @@ class TestASuspendedProducer:
             assert scalar(engine, "SELECT next_fire_at > now() FROM schedules") is False
             (run,) = startable(session)
             start(session, run)
-            assert len(hand_out_calls(session, 5, lease=LEASE)) == 1
+            assert len(dispatch_calls(session, 5, lease=LEASE)) == 1
         assert scalar(engine, "SELECT next_fire_at > now() FROM schedules")
         assert ingester.serve()
 
@@ -405,7 +405,7 @@ class TestASuspendedProducer:
         """A job of nobody's goes out while that producer's wait."""
         with Session(engine) as session, session.begin():
             job_id = enqueue(session, NewJob(PICTURE))
-            assert [each for each, _ in hand_out_calls(session, 5, lease=LEASE)] == [job_id]
+            assert [each for each, _ in dispatch_calls(session, 5, lease=LEASE)] == [job_id]
 
     def test_stops_a_reading_that_is_under_way(
         self,

@@ -316,7 +316,7 @@ class TestASlowClient:
         with engine.begin() as connection:
             connection.execute(
                 text(
-                    "INSERT INTO jobs (batch_id, producer_id, source, state, place, finished_at, code)"
+                    "INSERT INTO jobs (batch_id, producer_id, source, state, virtual_start, finished_at, code)"
                     " SELECT b.id, b.producer_id, 's', 'failed', 0, now(), 'X' FROM batches b,"
                     " generate_series(1, 60000)"
                 )
@@ -372,7 +372,7 @@ def test_nothing_of_a_request_is_logged(
         with engine.begin() as connection:
             connection.execute(
                 text(
-                    "UPDATE jobs SET state = 'succeeded', standing = NULL, finished_at = now(),"
+                    "UPDATE jobs SET state = 'succeeded', queue_state = NULL, finished_at = now(),"
                     " key = 'cutouts/a.png', sha256 = 'x', media_type = 'image/png', size_bytes = 7,"
                     " width = 1, height = 1"
                 )

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from api.key_usage import LastUse
+from api.key_usage import KeyUsageRecorder
 from api.limits.rate_limit import RequestLimit
 from cutout.enums import Scope
 from cutout.producers.api_keys import find_key, hash_of
@@ -96,7 +96,7 @@ class TestAQuota:
         with engine.begin() as connection:
             assert connection.execute(text("SELECT count(*) FROM batches")).scalar_one() == 0
             connection.execute(
-                text("UPDATE jobs SET state = 'cancelled', standing = NULL, finished_at = now()")
+                text("UPDATE jobs SET state = 'cancelled', queue_state = NULL, finished_at = now()")
             )
         time.sleep(1.1)
         assert shop.post("/v1/batches", json=two).status_code == 201
@@ -108,7 +108,7 @@ def test_the_last_use_is_written_down(engine: Engine) -> None:
         _, key = create_producer(session, "shop")
         found = find_key(session, hash_of(key))
     assert found is not None
-    uses = LastUse(engine)
+    uses = KeyUsageRecorder(engine)
     for _ in range(100):
         uses.note(found.id)
     uses.stop()

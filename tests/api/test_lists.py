@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from cutout.enums import State
 from cutout.models import Producer
 from cutout.queue.attempts.outcomes import Fail, Hold
-from cutout.status.pages import MOST_EXAMINED, Order, Place, Wanted, list_jobs
+from cutout.status.pages import MOST_EXAMINED, JobFilter, Order, PageRequest, list_jobs
 from tests.api.conftest import key_for, producer_of
 from tests.api.test_jobs import problem_of
 from tests.support.fates import DONE, Fates, make_batch
@@ -150,11 +150,11 @@ class TestManyJobs:
         key_for(engine, "shop")
         producer_id = producer_of(engine)
         fill = text(
-            "INSERT INTO jobs (producer_id, source, standing, place, external_id)"
-            " SELECT :producer, 's', 'in_line', n, 'x' || n FROM generate_series(1, :many) AS n"
+            "INSERT INTO jobs (producer_id, source, queue_state, virtual_start, external_id)"
+            " SELECT :producer, 's', 'ready', n, 'x' || n FROM generate_series(1, :many) AS n"
         )
         fail = text(
-            "UPDATE jobs SET state = 'failed', standing = NULL, code = 'BROKEN', finished_at = now()"
+            "UPDATE jobs SET state = 'failed', queue_state = NULL, code = 'BROKEN', finished_at = now()"
             " WHERE external_id = 'x1'"
         )
         with engine.begin() as connection:
@@ -166,32 +166,34 @@ class TestManyJobs:
 
     def test_that_do_not_fit_end_a_page(self, engine: Engine, producer_id: uuid.UUID) -> None:
         """Empty pages say where to go on, until the one that fits is found."""
-        wanted, place, sizes = Wanted(states=(State.FAILED,)), Place(), []
+        wanted, place, sizes = JobFilter(states=(State.FAILED,)), PageRequest(), []
         with engine.connect() as connection:
             while True:
                 page = list_jobs(connection, producer_id, wanted, place)
                 sizes.append(len(page.rows))
                 if page.next_after is None:
                     break
-                place = Place(after=page.next_after)
+                place = PageRequest(after=page.next_after)
         assert sizes == [0, 0, 1]
 
-    @pytest.mark.parametrize("wanted", [Wanted(), Wanted(states=(State.FAILED,)), Wanted(codes=("NONE",))])
+    @pytest.mark.parametrize(
+        "wanted", [JobFilter(), JobFilter(states=(State.FAILED,)), JobFilter(codes=("NONE",))]
+    )
     @pytest.mark.parametrize("order", Order)
     def test_cost_a_bounded_number_of_rows_on_any_page(
-        self, engine: Engine, producer_id: uuid.UUID, wanted: Wanted, order: Order
+        self, engine: Engine, producer_id: uuid.UUID, wanted: JobFilter, order: Order
     ) -> None:
         """Deep pages read no more rows than the first, by what Postgres itself counts."""
         with engine.connect() as connection:
             ids = connection.execute(text("SELECT id FROM jobs ORDER BY id")).scalars().all()
         middle = ids[len(ids) // 2]
         first, deep = (
-            _rows_read(engine, producer_id, wanted, Place(order, after)) for after in (None, middle)
+            _rows_read(engine, producer_id, wanted, PageRequest(order, after)) for after in (None, middle)
         )
         assert 0 < deep <= first <= 2 * MOST_EXAMINED + 1000
 
 
-def _rows_read(engine: Engine, producer_id: uuid.UUID, wanted: Wanted, place: Place) -> int:
+def _rows_read(engine: Engine, producer_id: uuid.UUID, wanted: JobFilter, place: PageRequest) -> int:
     """How many rows and entries of indexes a page took."""
     reads = text(
         "SELECT pg_stat_get_xact_tuples_returned('jobs'::regclass)"

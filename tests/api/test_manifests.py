@@ -15,7 +15,7 @@ from sqlalchemy import Engine, text
 from api.app import create_app
 from api.bodies.manifests import left_behind
 from cutout.models.database import PostgresAwayError
-from cutout.queue.blocks.blocked_jobs import unpark
+from cutout.queue.blocks.blocked_jobs import unblock
 from cutout.settings import Settings
 from cutout.storage import Bucket
 from tests.api.conftest import key_for
@@ -171,7 +171,7 @@ class TestAManifestThatIsSent:
         assert plan == {"already_bought": 0, "missing": 0, "same_picture": 0} | priced
         assert shop.post(f"/v1/batches/{batch['id']}/approve").status_code == 200
         with engine.connect() as connection:
-            assert unpark(connection) == 3
+            assert unblock(connection) == 3
         again = shop.post(f"/v1/batches/{batch['id']}/approve")
         assert (again.status_code, again.json()["type"]) == (409, "urn:cutout:problem:not-awaiting-approval")
 

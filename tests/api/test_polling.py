@@ -89,25 +89,25 @@ class TestATag:
 
 class TestRetryAfter:
     def test_says_how_long_it_takes(self, shop: httpx.Client, engine: Engine, settings: Settings) -> None:
-        """Seconds by the place in line and the rate that was learned, and from 1 to 60."""
+        """Seconds by the virtual start in line and the rate that was learned, and from 1 to 60."""
         job_id = new_job(shop)
         account = accounts.account_name(settings.endpoint_api_keys[0].get_secret_value())
         with engine.begin() as connection:
             accounts.ensure(connection, account)
-            learned_limits.keep(
-                connection, account, learned_limits.Standing(4, None, 0, 0, 2, 2, None, None, None)
+            learned_limits.save(
+                connection, account, learned_limits.LimitState(4, None, 0, 0, 2, 2, None, None, None)
             )
 
         def seconds(**values: object) -> int:
             change(engine, **values)
             return int(shop.get(f"/v1/jobs/{job_id}").headers["retry-after"])
 
-        assert seconds(place=20.0) == 10
-        assert seconds(place=2000.0) == 60
-        assert seconds(place=0.0) == 1
+        assert seconds(virtual_start=20.0) == 10
+        assert seconds(virtual_start=2000.0) == 60
+        assert seconds(virtual_start=0.0) == 1
         tomorrow = JOBS.c.created_at + timedelta(days=1)
-        assert seconds(standing="resting", scheduled_at=tomorrow) == 60
-        assert seconds(state="held", standing=None, code="LOOK") == 60
+        assert seconds(queue_state="delayed", scheduled_at=tomorrow) == 60
+        assert seconds(state="held", queue_state=None, code="LOOK") == 60
 
     def test_is_not_said_of_what_is_final(self, shop: httpx.Client, engine: Engine) -> None:
         """Nothing will come of another look, at the job or at its batch."""
@@ -194,7 +194,7 @@ class TestWaiting:
         assert [b'"state":"running"' in _read(asked) for asked in sockets] == [True] * 60
 
     def test_ends_with_the_connection(self, shop: httpx.Client, services_of: Services) -> None:
-        """A client that leaves gives its place up, long before its time is over."""
+        """A client that leaves gives its virtual start up, long before its time is over."""
         asked = _ask(shop, f"/v1/jobs/{new_job(shop)}?wait=60")
         wait_until(lambda: len(services_of.watch) == 1, "it waits")
         asked.close()

@@ -219,7 +219,7 @@ def test_a_manifest_is_paid_for_by_its_bytes(
 
 
 def test_lists_one_after_the_other_hardly_wait() -> None:
-    """Counting a list of ten thousand takes a small part of what a producer may take at once."""
+    """BatchCache a list of ten thousand takes a small part of what a producer may take at once."""
     bounds, body = JsonBounds(MOST_JOBS), a_list(MOST_JOBS)
     began = time.thread_time()
     for start in range(0, len(body), 16_384):

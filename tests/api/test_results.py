@@ -80,7 +80,7 @@ class TestResultsOverHttp:
         batch_id = batch_of(engine)
         with engine.begin() as connection:
             more = (
-                "INSERT INTO jobs (batch_id, source, state, place, finished_at, code) SELECT :batch, 's',"
+                "INSERT INTO jobs (batch_id, source, state, virtual_start, finished_at, code) SELECT :batch, 's',"
                 " 'failed', 0, now(), 'BROKEN' FROM generate_series(1, :many)"
             )
             connection.execute(text(more), {"batch": batch_id, "many": MANY})
@@ -135,7 +135,7 @@ class TestResultsOverHttp:
         batch_id = batch_of(engine)
         with engine.begin() as connection:
             more = (
-                "INSERT INTO jobs (batch_id, source, state, place, finished_at, code) SELECT :batch, 's',"
+                "INSERT INTO jobs (batch_id, source, state, virtual_start, finished_at, code) SELECT :batch, 's',"
                 " 'failed', 0, now(), 'BROKEN' FROM generate_series(1, :many)"
             )
             connection.execute(text(more), {"batch": batch_id, "many": MANY})
@@ -165,7 +165,7 @@ def test_a_client_that_reads_nothing_is_cut_off(
     batch_id = batch_of(engine)
     with engine.begin() as connection:
         more = (
-            "INSERT INTO jobs (batch_id, source, state, place, finished_at, code, message)"
+            "INSERT INTO jobs (batch_id, source, state, virtual_start, finished_at, code, message)"
             " SELECT :batch, 's', 'failed', 0, now(), 'BROKEN', repeat('x', 500)"
             " FROM generate_series(1, 40000)"
         )

@@ -46,7 +46,7 @@ class TestASchedule:
             "catch_up": "all",
             "jitter_seconds": 600,
             "grace_seconds": 900,
-            "shrinks_to": 0.75,
+            "min_source_share": 0.75,
         }
         view = create(shop, **order)
         assert {name: view[name] for name in ORDER | order} == ORDER | order
@@ -140,7 +140,7 @@ OUTSIDE_THE_SCHEMA: list[tuple[dict[str, Any], str]] = [
     ({"name": "a\u0000b"}, "name"),
     ({"budget": -1}, "budget"),
     ({"grace_seconds": 1}, "grace_seconds"),
-    ({"shrinks_to": 1.5}, "shrinks_to"),
+    ({"min_source_share": 1.5}, "min_source_share"),
     ({"overlap": "both"}, "overlap"),
     ({"source": URL}, "source"),
 ]
@@ -149,8 +149,8 @@ OUTSIDE_THE_SCHEMA: list[tuple[dict[str, Any], str]] = [
 class TestWhatIsRefused:
     def test_is_not_what_is_next_to_nothing(self, shop: httpx.Client) -> None:
         """A share too small for its column counts as none."""
-        answer = shop.post("/v1/schedules", json=ORDER | {"shrinks_to": 1e-143})
-        assert (answer.status_code, answer.json()["shrinks_to"]) == (201, 0.0)
+        answer = shop.post("/v1/schedules", json=ORDER | {"min_source_share": 1e-143})
+        assert (answer.status_code, answer.json()["min_source_share"]) == (201, 0.0)
 
     def test_names_the_field(self, shop: httpx.Client) -> None:
         """A problem document of a stable type; nothing is kept."""

@@ -233,7 +233,7 @@ class TestDownloads:
         with engine.begin() as connection:
             connection.execute(
                 text(
-                    "INSERT INTO jobs (batch_id, producer_id, source, state, place, finished_at, code)"
+                    "INSERT INTO jobs (batch_id, producer_id, source, state, virtual_start, finished_at, code)"
                     " SELECT b.id, b.producer_id, 's', 'failed', 0, now(), 'X' FROM batches b,"
                     " generate_series(1, 60000)"
                 )

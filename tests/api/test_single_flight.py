@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from api.live.single_flight import Fresh
+from api.live.single_flight import FreshCache
 
 
 def test_many_who_want_it_anew_share_looks_and_all_get_it() -> None:
@@ -18,7 +18,7 @@ def test_many_who_want_it_anew_share_looks_and_all_get_it() -> None:
             await asyncio.sleep(0.001)
             return looks
 
-        fresh: Fresh[str, int] = Fresh(look)
+        fresh: FreshCache[str, int] = FreshCache(look)
 
         async def one(number: int) -> int | None:
             await asyncio.sleep(number * 0.0003)

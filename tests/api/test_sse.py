@@ -116,7 +116,7 @@ class TestEvents:
         """Over many pages, and though all ended at one moment."""
         batch_id = make_batch(engine, {}, producer_id=producer_of(engine))
         fill = text(
-            "INSERT INTO jobs (producer_id, batch_id, external_id, source, state, place, finished_at)"
+            "INSERT INTO jobs (producer_id, batch_id, external_id, source, state, virtual_start, finished_at)"
             " SELECT :producer, :batch, n, 's', 'cancelled', n, now() FROM generate_series(1, :many) AS n"
         )
         with engine.begin() as connection:
@@ -129,7 +129,7 @@ class TestEvents:
         batch_id = make_batch(engine, dict.fromkeys("ab"), producer_id=producer_of(engine))
         with engine.connect() as slow:
             cancel = (
-                "UPDATE jobs SET state = 'cancelled', standing = NULL, finished_at = now()"
+                "UPDATE jobs SET state = 'cancelled', queue_state = NULL, finished_at = now()"
                 " WHERE external_id = :name"
             )
             slow.execute(text(cancel), {"name": "a"})
@@ -188,7 +188,7 @@ def test_a_page_is_read_by_an_index_in_order(engine: Engine) -> None:
     key_for(engine, "shop")
     batch_id = make_batch(engine, {"a": DONE}, producer_id=producer_of(engine))
     fill = text(
-        "INSERT INTO jobs (batch_id, external_id, source, state, place, finished_at) SELECT :batch, n, 's',"
+        "INSERT INTO jobs (batch_id, external_id, source, state, virtual_start, finished_at) SELECT :batch, n, 's',"
         " 'cancelled', n, now() + n * interval '1 ms' FROM generate_series(1, 20000) AS n"
     )
     with engine.begin() as connection:

@@ -210,7 +210,7 @@ class TestTheDocs:
 
 
 def test_a_flood_of_wrong_keys_does_not_slow_who_has_one(client: httpx.Client, engine: Engine) -> None:
-    """Looks for keys that are unknown have threads and connections of their own."""
+    """ReadPool for keys that are unknown have threads and connections of their own."""
     known = key_for(engine, "shop")
     assert client.get("/v1/jobs", headers=known).status_code == 200
     for _ in range(100):

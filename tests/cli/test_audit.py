@@ -9,7 +9,7 @@ from cutout.audit import CHECKS
 from cutout.enums import State
 from cutout.models import Job
 from cutout.queue import workers
-from cutout.queue.settle import Bounds
+from cutout.queue.settle import RetryLimits
 from cutout.queue.workers import Identity, beat
 from tests.cli.command import Cutout
 from tests.cutout.queue.test_transitions import bought
@@ -32,9 +32,9 @@ def held(engine: Engine) -> uuid.UUID:
     """The id of a job that is held with a paid result."""
     with Session(engine) as session, session.begin():
         claim = bought(session, claim_new(session, new_worker(session)))
-        workers.rescue(session, [claim.worker_id], Bounds())
+        workers.rescue(session, [claim.worker_id], RetryLimits())
         session.execute(
-            update(Job).values(state=State.HELD, standing=None, code="INTERNAL_ERROR", message="x")
+            update(Job).values(state=State.HELD, queue_state=None, code="INTERNAL_ERROR", message="x")
         )
         return claim.job_id
 

@@ -26,7 +26,7 @@ def job_id(engine: Engine, bucket: Bucket) -> uuid.UUID:
         batch = create_batch(session, "b")
         made = enqueue(session, NewJob(source, "SKU"), batch_id=batch.id)
         session.execute(
-            text("UPDATE jobs SET state = 'failed', standing = NULL, finished_at = now(), code = 'X'")
+            text("UPDATE jobs SET state = 'failed', queue_state = NULL, finished_at = now(), code = 'X'")
         )
         return made
 
@@ -82,7 +82,7 @@ def test_a_killed_erasure_is_finished_by_the_same_command(
             made = enqueue(session, NewJob(first.source, str(n)), batch_id=first.batch_id)
             session.execute(
                 text(
-                    "UPDATE jobs SET state = 'succeeded', standing = NULL, finished_at = now(), key = :key,"
+                    "UPDATE jobs SET state = 'succeeded', queue_state = NULL, finished_at = now(), key = :key,"
                     " sha256 = :sha256, size_bytes = 1 WHERE id = :id"
                 ),
                 {"id": made, "key": key, "sha256": stored},

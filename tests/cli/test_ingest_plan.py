@@ -7,7 +7,7 @@ from sqlalchemy import Engine, text
 
 from cutout.billing import accounts
 from cutout.billing.accounts import account_name
-from cutout.queue.blocks.blocked_jobs import unpark
+from cutout.queue.blocks.blocked_jobs import unblock
 from cutout.storage import Bucket
 from tests.cli.command import Cutout
 
@@ -100,4 +100,4 @@ class TestAPlan:
         again = cutout("approve", found[1])
         assert (again.code, again.stderr) == (1, f"the batch {found[1]} waits for no approval\n")
         with engine.connect() as connection:
-            assert unpark(connection) == 4
+            assert unblock(connection) == 4

@@ -8,7 +8,7 @@ from sqlalchemy import Engine, text
 from cutout import queue
 from cutout.models import JOBS
 from cutout.queue.attempts.outcomes import Fail, Hold
-from cutout.queue.bulk import move_chunk
+from cutout.queue.bulk import apply_chunk
 from cutout.queue.job_ids import find_ids
 from tests.cli.command import Cutout
 from tests.support.fates import DONE, Fates
@@ -77,7 +77,7 @@ class TestRetryOfSome:
         """Each is committed by itself; all of them are moved, each once."""
         batch_id = make_batch("b", {f"n{n}": Fail("BROKEN", "x") for n in range(7)})
         with find_ids(engine, JOBS.c.batch_id == uuid.UUID(batch_id)) as ids:
-            moved = [move_chunk(engine, queue.retry_all, chunk) for chunk in ids.pages(3)]
+            moved = [apply_chunk(engine, queue.retry_all, chunk) for chunk in ids.pages(3)]
         assert moved == [3, 3, 1]
         assert set(states(engine).values()) == {"queued"}
 

@@ -28,7 +28,7 @@ class TestAdd:
             *("--month-budget", "90000", "--overlap", "queue", "--catch-up", "all", "--jitter", "600"),
             *("--grace", "900", "--return-form", "whiteBK", "--return-form", "mask", "--priority", "normal"),
             *("--weight", "2", "--no-reuse", "--map", 'source="Image URL"', "--encoding", "cp1252", "--keys"),
-            *("--shrinks-to", "0.8"),
+            *("--min-source-share", "0.8"),
         )
         assert ran.code == 0, ran.stderr
         first, upcoming = ran.stdout.splitlines()
@@ -46,7 +46,7 @@ class TestAdd:
         ]
         ordered = ("at_window_end", "run_budget", "month_budget", "overlap", "catch_up", "jitter_seconds")
         assert [kept[name] for name in ordered] == ["run_on", 5000, 90000, "queue", "all", 600]
-        assert (kept["grace_seconds"], kept["shrinks_to"], kept["producer_id"]) == (900, 0.8, None)
+        assert (kept["grace_seconds"], kept["min_source_share"], kept["producer_id"]) == (900, 0.8, None)
         assert kept["options"] == {
             "forms": ["whiteBK", "mask"],
             "priority": 1,
@@ -143,9 +143,9 @@ class TestALifeOfASchedule:
         assert "paused since 20" in cutout("schedule", "list").stdout
         assert cutout("schedule", "resume", schedule_id[:8]).stdout.startswith("nightly goes on\n20")
         assert cutout("schedule", "resume", "nightly").code == 1
-        assert "is fired" in cutout("schedule", "run", "nightly", "--even-if-shrunk").stdout
+        assert "is fired" in cutout("schedule", "run", "nightly", "--accept-shrunk").stdout
         with engine.connect() as connection:
-            (run,) = connection.execute(text("SELECT state, even_if_shrunk FROM runs")).all()
+            (run,) = connection.execute(text("SELECT state, accept_shrunk_source FROM runs")).all()
         assert tuple(run) == ("waiting", True)
         shown = cutout("schedule", "show", "nightly").stdout
         for words in (

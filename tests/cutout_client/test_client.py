@@ -89,7 +89,7 @@ def finish(engine: Engine, bucket: Bucket, data: bytes) -> None:
     with engine.begin() as connection:
         connection.execute(
             text(
-                "UPDATE jobs SET state = 'succeeded', standing = NULL, finished_at = now(),"
+                "UPDATE jobs SET state = 'succeeded', queue_state = NULL, finished_at = now(),"
                 " key = 'cutouts/a.png', sha256 = :sha256, media_type = 'image/png', size_bytes = :size,"
                 " width = 1, height = 1"
             ),

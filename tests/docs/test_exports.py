@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from cli.ingest_options import columns_of, delimiter_of
-from cutout.ingest import Ingest, Order, Reading, RejectsFile, open_source
+from cutout.ingest import Ingest, IngestOptions, Reading, RejectsFile, open_source
 from cutout.settings import Settings
 from cutout.storage import Bucket
 from tests.docs.pages import ROOT, blocks
@@ -40,7 +40,7 @@ def test_a_mapping_that_is_copied_works(
     command = next(block for block in blocks(content, "") if block.startswith("cutout ingest"))
     _, _, name, *words = shlex.split(command)
     (tmp_path / name).write_text(export, encoding="utf-8")
-    order = Order("n", reading=reading_of(words))
+    order = IngestOptions("n", reading=reading_of(words))
     source = open_source(str(tmp_path / name), order.reading, settings, bucket)
     with closing(source), RejectsFile(tmp_path / "rejects.csv") as rejects:
         done = Ingest(engine, bucket, source, order, rejects).run(

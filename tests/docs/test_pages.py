@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from cli.main import COMMANDS, make_app
 from cutout.endpoint.verdicts import VERDICTS
-from cutout.enums import FINAL_STATES, AttemptOutcome, Standing, State, Step
+from cutout.enums import FINAL_STATES, AttemptOutcome, QueueState, State, Step
 from tests.docs.pages import PAGES, README, ROOT, anchors, blocks, commands, spans
 from tests.docs.settings_table import renewed
 
@@ -98,9 +98,9 @@ class TestTheStatesPage:
     """docs/job_states.md leaves nothing out."""
 
     def test_names_every_word_of_a_job(self) -> None:
-        """States, steps, standings and outcomes of calls all stand there."""
+        """States, steps, queue_states and outcomes of calls all stand there."""
         named = {word for span in spans(STATES_PAGE.read_text()) for word in span.split()}
-        assert {*State, *Step, *Standing, *AttemptOutcome} <= named
+        assert {*State, *Step, *QueueState, *AttemptOutcome} <= named
 
     def test_says_which_states_are_final(self) -> None:
         """The table calls those states final that cutout.enums does."""

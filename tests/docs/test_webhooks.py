@@ -16,7 +16,7 @@ from cutout.network import HostList, Unreachable
 from cutout.webhooks.outbox import Taken
 from tests.docs.pages import ROOT
 from tests.support.system import wait_until
-from worker.webhooks.post import Postman
+from worker.webhooks.post import WebhookPoster
 
 EXAMPLE = re.compile(r"<!-- tested -->\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -50,7 +50,7 @@ def test_the_example_takes_what_is_signed_once(receiver: tuple[str, "subprocess.
         Taken(uuid.uuid4(), None, url, "h", "x", text, 1, now, now)
         for text in (payload, payload.replace("7", "8"))
     )
-    with closing(Postman(HostList.parse(["127.0.0.1"]))) as postman:
+    with closing(WebhookPoster(HostList.parse(["127.0.0.1"]))) as postman:
 
         def answered(taken: Taken, secret: str) -> int | None:
             try:

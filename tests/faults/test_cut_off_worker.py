@@ -102,7 +102,7 @@ def test_that_is_the_only_one_saves_results_that_die(
     proxy.set(Mode.REFUSE)
     system.enqueue_different(shop, 10)
     system.until(CUT_OFF)
-    system.execute("UPDATE jobs SET scheduled_at = now() WHERE standing = 'resting' AND step = 'copy'")
+    system.execute("UPDATE jobs SET scheduled_at = now() WHERE queue_state = 'delayed' AND step = 'copy'")
     tried = "SELECT bool_or(tries >= 2) FROM jobs WHERE step = 'copy'"
     system.until(tried, without_rests=True)
     assert system.scalar(BEGUN_CUT_OFF) == 0

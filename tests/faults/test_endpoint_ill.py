@@ -74,9 +74,9 @@ class TestJobsThatNoWorkerCarries:
         system.enqueue_different(shop, 12)
         system.until(CIRCUIT_IS_OPEN, without_rests=True)
         system.execute("UPDATE line SET paused_at = now()")
-        system.until("SELECT count(*) = 0 FROM jobs WHERE state = 'running' OR standing = 'handed_out'")
+        system.until("SELECT count(*) = 0 FROM jobs WHERE state = 'running' OR queue_state = 'dispatched'")
         system.execute(
-            "UPDATE jobs SET state = 'running', standing = NULL,"
+            "UPDATE jobs SET state = 'running', queue_state = NULL,"
             " worker_id = (SELECT id FROM workers LIMIT 1)"
             " WHERE id IN (SELECT id FROM jobs WHERE state = 'queued' LIMIT 4)"
         )

@@ -18,11 +18,11 @@ from tests.support.system import wait_until
 
 LEASES = 3
 ALIVE = "INSERT INTO workers (host, pid, heartbeat_at) VALUES ('here', 1, now() + interval '1 hour')"
-RETURNED = "SELECT count(*) = 0 FROM jobs WHERE standing = 'handed_out'"
-LEASE_IS_OVER = "UPDATE jobs SET scheduled_at = now() - interval '1 s' WHERE standing = 'handed_out'"
+RETURNED = "SELECT count(*) = 0 FROM jobs WHERE queue_state = 'dispatched'"
+LEASE_IS_OVER = "UPDATE jobs SET scheduled_at = now() - interval '1 s' WHERE queue_state = 'dispatched'"
 
 
-class Line:
+class QueueClock:
     """Jobs in Postgres and their messages in Redis."""
 
     def __init__(self, engine: Engine, client: redis.Redis, queue: str, log: Path) -> None:
@@ -46,7 +46,7 @@ class Line:
 @pytest.fixture
 def line(
     environment: dict[str, str], engine: Engine, settings: Settings, bucket: Bucket, tmp_path: Path
-) -> Iterator[Line]:
+) -> Iterator[QueueClock]:
     """A dispatcher with jobs in line, and a worker that has just been heard and takes nothing."""
     assert bucket
     with Session(engine) as session, session.begin():
@@ -55,12 +55,12 @@ def line(
     log = tmp_path / "dispatcher.log"
     dispatcher = start_cutout(("dispatcher",), environment={**os.environ, **environment}, log=log)
     with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
-        yield Line(engine, client, f"{settings.redis_prefix}call", log)
+        yield QueueClock(engine, client, f"{settings.redis_prefix}call", log)
     dispatcher.terminate()
     dispatcher.wait(scaled(30))
 
 
-def test_messages_do_not_pile_up_over_several_leases(line: Line) -> None:
+def test_messages_do_not_pile_up_over_several_leases(line: QueueClock) -> None:
     """The window goes out once; when the worker has left, nothing follows until one is heard again."""
     wait_until(lambda: line.messages() > 0, "the window of a worker that lives", within_s=20)
     line.execute("UPDATE workers SET left_at = now()")

@@ -197,12 +197,12 @@ class TestAMessage:
         wait_until(lambda: client.llen(queue) == 1, "a message")
         messages = lasting(client, queue)
         idle.start_worker("worker-2")
-        idle.until("SELECT standing = 'resting' FROM jobs")
+        idle.until("SELECT queue_state = 'delayed' FROM jobs")
         client.lpush(queue, *messages)
         one_more_is_done(idle, shop)
         assert sandbox.charges() == 1
         assert idle.scalar("SELECT count(*) FROM attempts") == 2
-        assert idle.scalar("SELECT count(*) FROM jobs WHERE standing = 'resting'") == 1
+        assert idle.scalar("SELECT count(*) FROM jobs WHERE queue_state = 'delayed'") == 1
 
 
 def one_more_is_done(system: System, shop: str) -> None:

@@ -81,7 +81,7 @@ def test_are_probed_by_one_new_call_where_none_is_left_to_try(
     for probe in range(2):
         system.until("SELECT count(*) = 0 FROM jobs WHERE state = 'running'")
         system.execute(
-            "UPDATE jobs SET state = 'held', standing = NULL, code = 'RESULT_UNEXPECTED'"
+            "UPDATE jobs SET state = 'held', queue_state = NULL, code = 'RESULT_UNEXPECTED'"
             " WHERE step = 'copy' AND state = 'queued'"
         )
         bought = sandbox.charges()
@@ -102,16 +102,16 @@ def test_of_which_too_many_wait_stop_the_calls_too(
     assert bucket
     # What a worker has in hand is not changed below, and would be missing among what waits.
     system.until(
-        "SELECT count(*) = 0 FROM jobs WHERE step = 'call' AND (state = 'running' OR standing = 'handed_out')"
+        "SELECT count(*) = 0 FROM jobs WHERE step = 'call' AND (state = 'running' OR queue_state = 'dispatched')"
     )
     system.execute(
-        "UPDATE jobs SET step = 'copy', standing = 'resting', scheduled_at = now() + interval '1 hour',"
+        "UPDATE jobs SET step = 'copy', queue_state = 'delayed', scheduled_at = now() + interval '1 hour',"
         " result_url = 'https://left.example/x', result_expires_at = now() + interval '1 day'"
         " WHERE state = 'queued' AND step = 'call'"
     )
     system.until("SELECT count(*) = 1 FROM breaker WHERE kind = 'backlog' AND opened_at IS NOT NULL")
     system.execute(
-        "UPDATE jobs SET state = 'cancelled', standing = NULL, finished_at = now(), result_url = NULL,"
-        " result_expires_at = NULL, step = 'call' WHERE standing = 'resting'"
+        "UPDATE jobs SET state = 'cancelled', queue_state = NULL, finished_at = now(), result_url = NULL,"
+        " result_expires_at = NULL, step = 'call' WHERE queue_state = 'delayed'"
     )
     system.until("SELECT count(*) = 0 FROM breaker WHERE kind = 'backlog' AND opened_at IS NOT NULL")

@@ -29,14 +29,14 @@ def system(environment: dict[str, str], proxy: Proxy, sandbox: Sandbox, tmp_path
 def test_a_worker_killed_while_it_serves_loses_nothing_and_buys_nothing(
     system: System, proxy: Proxy, sandbox: Sandbox, bucket: Bucket
 ) -> None:
-    """It has claimed nothing: its parcels come back with their lease, and another worker serves them."""
+    """It has claimed nothing: its messages come back with their lease, and another worker serves them."""
     with PHOTO.open("rb") as file:
         source = upload_source(bucket, file)
     system.enqueue(source)
     system.until(DONE)
     proxy.set(Mode.STALL)
     system.enqueue(source, JOBS)
-    system.until(f"SELECT count(*) = {JOBS} FROM jobs WHERE standing = 'serving'")  # noqa: S608 - a number
+    system.until(f"SELECT count(*) = {JOBS} FROM jobs WHERE queue_state = 'reusing'")  # noqa: S608 - a number
     wait_until(lambda: proxy.stalled > 0, "a question for the bucket")
     system.kill("worker")
     proxy.set(Mode.PASS)

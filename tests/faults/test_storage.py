@@ -20,7 +20,7 @@ CLOSED = "SELECT opened_at IS NULL FROM breaker"
 PROBED_IN_VAIN = "SELECT probe_at > opened_at + interval '3 seconds' FROM breaker"
 
 LAST_IN_LINE_DIES_FIRST = """
-    UPDATE jobs SET scheduled_at = now(), place = n, result_expires_at = now() + (20 - n) * interval '1 hour'
+    UPDATE jobs SET scheduled_at = now(), virtual_start = n, result_expires_at = now() + (20 - n) * interval '1 hour'
     FROM (SELECT id AS numbered, row_number() OVER (ORDER BY id) AS n FROM jobs) WHERE id = numbered
 """
 
@@ -76,13 +76,13 @@ class TestStorageThatTakesNothing:
         bucket: Bucket,
         shop: str,
     ) -> None:
-        """When it is back, the copies go by the expiry of their results, not by their place in line."""
+        """When it is back, the copies go by the expiry of their results, not by their virtual start in line."""
         proxy.set(Mode.REFUSE)
         system.enqueue_different(shop, THREADS)
-        system.until("SELECT bool_and(step = 'copy' AND standing IS NOT NULL) FROM jobs")
+        system.until("SELECT bool_and(step = 'copy' AND queue_state IS NOT NULL) FROM jobs")
         system.kill("worker")
         system.execute(LAST_IN_LINE_DIES_FIRST)
-        system.until("SELECT bool_and(standing = 'in_line') FROM jobs")
+        system.until("SELECT bool_and(queue_state = 'ready') FROM jobs")
         # This one has a line of its own to the bucket; the dispatcher's is still cut.
         system.environment |= {
             "CUTOUT_WORKER_THREADS": "1",
@@ -90,7 +90,7 @@ class TestStorageThatTakesNothing:
         }
         # Before the worker starts: a copied result expires no more.
         by_expiry = ids(system, "result_expires_at")
-        assert by_expiry == ids(system, "place DESC")
+        assert by_expiry == ids(system, "virtual_start DESC")
         system.start_worker("worker-2")
         proxy.set(Mode.PASS)
         all_is_paid_once(system, sandbox, bucket, THREADS)

@@ -84,7 +84,7 @@ def test_twenty_nights_that_close_together_go_on_in_the_next(
         batch_of(system, source * 10)
     system.execute(f"UPDATE batches SET {CLOSED}")  # noqa: S608
     system.execute("UPDATE line SET paused_at = NULL")
-    system.until("SELECT count(*) = 200 FROM jobs WHERE standing = 'parked'")
+    system.until("SELECT count(*) = 200 FROM jobs WHERE queue_state = 'blocked'")
     system.execute(f"UPDATE batches SET {OPEN}")  # noqa: S608
     system.until("SELECT bool_and(state = 'succeeded') FROM jobs", without_rests=True)
     assert sandbox.charges() == 1

@@ -41,7 +41,7 @@ class TestACopier:
         sandbox.fault("hang", next=2, seconds=HANG_S)
         system.enqueue(shop, 2)
         wait_until(lambda: in_flight(sandbox) == 2, "both threads hang")
-        system.until("SELECT standing = 'handed_out' FROM jobs WHERE step = 'copy'")
+        system.until("SELECT queue_state = 'dispatched' FROM jobs WHERE step = 'copy'")
         system.start("copier", "worker", "--step", "copy", "--threads", "2")
         system.until("SELECT count(*) = 1 FROM jobs WHERE state = 'succeeded'")
         assert in_flight(sandbox) == 2
@@ -55,10 +55,10 @@ class TestACopier:
         system.start("copier", "worker", "--step", "copy")
         wait_until(lambda: " ready." in system.log("copier"), "the copier")
         system.enqueue(shop)
-        system.until("SELECT count(*) = 1 FROM jobs WHERE standing = 'handed_out'")
+        system.until("SELECT count(*) = 1 FROM jobs WHERE queue_state = 'dispatched'")
         # Claimed, it would be so within milliseconds.
         with pytest.raises(AssertionError):
-            system.until("SELECT count(*) = 1 FROM jobs WHERE standing IS NULL", within_s=1.0)
+            system.until("SELECT count(*) = 1 FROM jobs WHERE queue_state IS NULL", within_s=1.0)
         assert sandbox.charges() == 0
 
 

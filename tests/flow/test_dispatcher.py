@@ -62,8 +62,8 @@ def execute(engine: Engine, statement: str) -> None:
         connection.execute(text(statement))
 
 
-def handed_out(engine: Engine) -> int:
-    return scalar(engine, "SELECT count(*) FROM jobs WHERE standing = 'handed_out'")
+def dispatched(engine: Engine) -> int:
+    return scalar(engine, "SELECT count(*) FROM jobs WHERE queue_state = 'dispatched'")
 
 
 def messages(settings: Settings) -> int:
@@ -103,21 +103,21 @@ class TestADispatcher:
         environment["CUTOUT_CALLS_IN_FLIGHT"] = "3"
         enqueue(engine, 100)
         start()
-        wait_until(lambda: handed_out(engine) > 0)
+        wait_until(lambda: dispatched(engine) > 0)
         time.sleep(1)
-        assert handed_out(engine) == 3 + 1 + 2  # in flight, for the next 0.4 s, spare
+        assert dispatched(engine) == 3 + 1 + 2  # in flight, for the next 0.4 s, spare
         assert messages(settings) == 6
 
     @pytest.mark.long("a dispatcher's start, and the first probe of a breaker")
     def test_tries_results_with_a_job_over_its_producers_bound(self, start: Start, engine: Engine) -> None:
         """While calls stop for results that cannot be fetched, and no other job is there to try one."""
         enqueue(engine, 1)
-        execute(engine, "UPDATE jobs SET standing = 'source_limit'")
+        execute(engine, "UPDATE jobs SET queue_state = 'source_limit'")
         with engine.begin() as connection:
             storage_breaker.trip(connection, "results at r.example: RESULT_UNAVAILABLE", of=Stop.RESULTS)
         execute(engine, "UPDATE breaker SET probe_at = now() WHERE kind = 'results'")
         start()
-        wait_until(lambda: handed_out(engine) == 1)
+        wait_until(lambda: dispatched(engine) == 1)
 
     def test_writes_the_results_of_batches_that_ended(
         self, start: Start, engine: Engine, bucket: Bucket
@@ -133,13 +133,13 @@ class TestADispatcher:
         """Two run and one leads; after kill -9 the other hands out within ten seconds."""
         leader = start()
         enqueue(engine, 1)
-        wait_until(lambda: handed_out(engine) == 1)
+        wait_until(lambda: dispatched(engine) == 1)
         start()
         wait_until(lambda: dispatchers(engine) == 2)
         leader.kill()
         enqueue(engine, 1)
         killed_at = time.monotonic()
-        wait_until(lambda: handed_out(engine) == 2)
+        wait_until(lambda: dispatched(engine) == 2)
         assert time.monotonic() - killed_at < scaled(10)
 
     @pytest.mark.long("waits until Postgres ends a silent session, 10 s; the test before it kills the leader")
@@ -156,13 +156,13 @@ class TestADispatcher:
         environment["CUTOUT_MESSAGE_LEASE_SECONDS"] = "300"
         leader = start()
         enqueue(engine, 1)
-        wait_until(lambda: handed_out(engine) == 1)
+        wait_until(lambda: dispatched(engine) == 1)
         start()
         wait_until(lambda: dispatchers(engine) == 2)
         with frozen(leader.pid):
             frozen_at = time.monotonic()
             enqueue(engine, 1)
-            wait_until(lambda: handed_out(engine) == 2)
+            wait_until(lambda: dispatched(engine) == 2)
             assert time.monotonic() - frozen_at < scaled(15)
         wait_until(lambda: "Postgres is away" in (tmp_path / "dispatcher-0.log").read_text())
         wait_until(lambda: dispatchers(engine) == 2)
@@ -182,10 +182,10 @@ class TestADispatcher:
         environment["CUTOUT_REDIS_URL"] = "redis://127.0.0.1:9/0"
         enqueue(engine, 1)
         dispatcher = start()
-        wait_until(lambda: handed_out(engine) == 1)
+        wait_until(lambda: dispatched(engine) == 1)
         enqueue(engine, 1)
         wait_until(lambda: (tmp_path / "dispatcher-0.log").read_text().count("Redis is away") > 0)
-        assert handed_out(engine) == 1
+        assert dispatched(engine) == 1
         assert dispatcher.poll() is None
 
     def test_does_the_rest_while_redis_is_frozen(
@@ -199,13 +199,13 @@ class TestADispatcher:
         assert services.valkey.pid is not None
         with frozen(services.valkey.pid):
             enqueue(engine, 1)
-            wait_until(lambda: handed_out(engine) == 2)
+            wait_until(lambda: dispatched(engine) == 2)
             with Session(engine) as session, session.begin():
                 worker_id = new_worker(session)
                 claim_new(session, worker_id)
                 workers.leave(session, worker_id)
             began = time.monotonic()
-            wait_until(lambda: scalar(engine, "SELECT count(*) FROM jobs WHERE standing = 'in_line'") == 1)
+            wait_until(lambda: scalar(engine, "SELECT count(*) FROM jobs WHERE queue_state = 'ready'") == 1)
             assert time.monotonic() - began < scaled(4)
         wait_until(lambda: messages(settings) >= 3)
         assert scalar(engine, "SELECT max(fence) FROM jobs") == 2
@@ -231,7 +231,7 @@ class TestADispatcher:
             worker_id = new_worker(session)
             enqueue_all(session, [NewJob(SOURCE)] * (3 * workers.MOST_RESCUED))
             session.execute(
-                text("UPDATE jobs SET state = 'running', standing = NULL, worker_id = :worker"),
+                text("UPDATE jobs SET state = 'running', queue_state = NULL, worker_id = :worker"),
                 {"worker": worker_id},
             )
             workers.leave(session, worker_id)
@@ -244,7 +244,7 @@ class TestADispatcher:
         """SIGTERM ends it after the present tick."""
         dispatcher = start()
         enqueue(engine, 1)
-        wait_until(lambda: handed_out(engine) == 1)
+        wait_until(lambda: dispatched(engine) == 1)
         dispatcher.terminate()
         assert dispatcher.wait(scaled(5)) == 0
 
@@ -275,17 +275,17 @@ class TestAnOpenBreaker:
                 add_copy(session, hours)
             assert storage_breaker.trip(session, "no bucket")
         start()
-        wait_until(lambda: handed_out(engine) == 1)
+        wait_until(lambda: dispatched(engine) == 1)
         execute(engine, PROBE_BUCKET)
         wait_until(lambda: "the bucket does not take cutouts" in (tmp_path / "dispatcher-0.log").read_text())
-        assert handed_out(engine) == 1
-        dying = "standing = 'handed_out' AND result_expires_at < now() + interval '2 hours'"
+        assert dispatched(engine) == 1
+        dying = "queue_state = 'dispatched' AND result_expires_at < now() + interval '2 hours'"
         assert scalar(engine, f"SELECT count(*) FROM jobs WHERE {dying}") == 1  # noqa: S608 - our own words
         bucket = Bucket(settings)
         bucket.create()
         bucket.close()
         execute(engine, PROBE_BUCKET)
-        wait_until(lambda: handed_out(engine) == 4)
+        wait_until(lambda: dispatched(engine) == 4)
         assert scalar(engine, "SELECT count(*) FROM breaker WHERE opened_at IS NULL") == 1
 
     def test_is_asked_about_without_waiting(
@@ -303,7 +303,7 @@ class TestAnOpenBreaker:
             with probe:
                 add_copy(session, hours=1)
                 session.commit()
-                wait_until(lambda: handed_out(engine) == 1)
+                wait_until(lambda: dispatched(engine) == 1)
                 dispatcher.terminate()
                 assert dispatcher.wait(scaled(5)) == 0
 
@@ -317,7 +317,7 @@ def add_copy(session: Session, hours: float) -> None:
     session.execute(
         text(
             "UPDATE jobs SET step = 'copy', result_url = 'https://r/1', result_expires_at = now() + :left"
-            " WHERE id = (SELECT id FROM jobs WHERE step = 'call' AND standing = 'in_line' LIMIT 1)"
+            " WHERE id = (SELECT id FROM jobs WHERE step = 'call' AND queue_state = 'ready' LIMIT 1)"
         ),
         {"left": timedelta(hours=hours)},
     )
@@ -340,10 +340,10 @@ class TestAPausedAccount:
             execute(engine, "UPDATE accounts SET credits = NULL")
             probe_now(engine)
             wait_until(lambda: scalar(engine, found_empty) == 1)
-        assert handed_out(engine) == 0
+        assert dispatched(engine) == 0
         sandbox.set(credits={sandbox.key: 1000})
         probe_now(engine)
-        wait_until(lambda: handed_out(engine) == 1)
+        wait_until(lambda: dispatched(engine) == 1)
 
 
 def probe_now(engine: Engine) -> None:

@@ -88,10 +88,10 @@ class TestLostMessages:
             "INSERT INTO workers (host, pid, heartbeat_at) VALUES ('gone', 1, now() + interval '1 h')"
         )
         batch = post_all(system, photo, 2)
-        system.until("SELECT count(*) = 2 FROM jobs WHERE standing = 'handed_out'")
+        system.until("SELECT count(*) = 2 FROM jobs WHERE queue_state = 'dispatched'")
         redis.Redis.from_url(system.environment["CUTOUT_REDIS_URL"]).flushall()
         with system.engine.begin() as connection:
-            connection.execute(text("UPDATE jobs SET scheduled_at = now() WHERE standing = 'handed_out'"))
+            connection.execute(text("UPDATE jobs SET scheduled_at = now() WHERE queue_state = 'dispatched'"))
         system.start("worker", "worker")
         assert system.finished(batch)["succeeded"] == 2
         assert sandbox.charges() == 2

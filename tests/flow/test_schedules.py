@@ -51,7 +51,7 @@ class TestANight:
             manage.run_now(session, manage.add(session, new).id)
         night.until("SELECT count(*) = 3 FROM jobs")
         night.until("SELECT state = 'working' FROM runs")
-        night.until("SELECT count(*) = 3 FROM jobs WHERE standing = 'parked'")
+        night.until("SELECT count(*) = 3 FROM jobs WHERE queue_state = 'blocked'")
         assert sandbox.charges() == 0
         night.execute("UPDATE batches SET opens_at = now()")
         night.until("SELECT state = 'over_budget' FROM runs")

@@ -11,7 +11,7 @@ from tests.support.system import System, wait_until
 
 PHOTO = Path(__file__).parents[2] / "photos" / "eniko-kis-663725-unsplash.jpg"
 TWINS = 1000
-WAITING = "SELECT count(*) FROM jobs WHERE standing = 'waiting'"
+WAITING = "SELECT count(*) FROM jobs WHERE queue_state = 'waiting'"
 
 
 @pytest.mark.long(
@@ -28,7 +28,7 @@ def test_a_thousand_twins_are_handed_out_once(
         with PHOTO.open("rb") as file:
             source = upload_source(bucket, file)
         system.enqueue(source)
-        system.until("SELECT standing = 'resting' AND step = 'copy' FROM jobs")
+        system.until("SELECT queue_state = 'delayed' AND step = 'copy' FROM jobs")
         system.execute("UPDATE jobs SET scheduled_at = now() + interval '1 hour'")
         before = system.scalar("SELECT sum(fence) FROM jobs")
         system.enqueue(source, TWINS)

@@ -49,7 +49,7 @@ class TestAnAnswer:
         sandbox.fault("code", code="PROCESSING_FAILURE", next=1)
         system = start()
         system.enqueue(source)
-        system.until("SELECT tries = 1 AND standing = 'resting' FROM jobs")
+        system.until("SELECT tries = 1 AND queue_state = 'delayed' FROM jobs")
         system.until(DONE, without_rests=True)
         assert codes(system) == ["PROCESSING_FAILURE", None]
         assert (system.scalar("SELECT state FROM jobs"), sandbox.charges()) == ("succeeded", 1)

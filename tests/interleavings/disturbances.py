@@ -52,12 +52,12 @@ class Disturbance:
             self.world.order_again(2 + self.n % 4, skip=self.n // 4, budget=self.budget, priority=priority)
 
     def serve(self) -> None:
-        """A parcel of jobs arrives whose cutouts were bought before, and now and then comes once more."""
-        if self.world.parcels:
-            parcel = one_of(self.world.parcels, self.n // 4)
-            self.world.serve(parcel)
+        """A message of jobs arrives whose cutouts were bought before, and now and then comes once more."""
+        if self.world.reused:
+            message = one_of(self.world.reused, self.n // 4)
+            self.world.serve(message)
             if self.n % 4:
-                self.world.parcels.remove(parcel)
+                self.world.reused.remove(message)
 
     def lose_cutout(self) -> None:
         self.world.lose_cutout(self.n)

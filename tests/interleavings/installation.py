@@ -32,16 +32,16 @@ from cutout.queue.attempts.outcomes import (
     Unknown,
 )
 from cutout.queue.blocks import approval, pauses, storage_breaker
-from cutout.queue.blocks.blocked_jobs import Parked
+from cutout.queue.blocks.blocked_jobs import Blocked
 from cutout.queue.cancel_batch import begin_cancelling
 from cutout.queue.claims import Claim
-from cutout.queue.dispatch import hand_out, hand_out_copies, wake
+from cutout.queue.dispatch import dispatch, dispatch_copies, promote_due
 from cutout.queue.enqueue import NewJob, create_batch, enqueue_all
 from cutout.queue.reuse import missing_results
-from cutout.queue.reuse.acquire import BoughtBefore, Mine, Theirs
-from cutout.queue.reuse.same_picture import Twins
-from cutout.queue.reuse.serve_reused import Bought, HandedOut, Shelf
-from cutout.queue.settle import Bounds
+from cutout.queue.reuse.acquire import Acquired, BoughtBefore, TakenByOther
+from cutout.queue.reuse.same_picture import WaitingJobs
+from cutout.queue.reuse.serve_reused import Dispatched, ReusableJob, ReuseScope
+from cutout.queue.settle import RetryLimits
 from cutout.status.explain import Explanation, explain
 from cutout.status.explain import Installation as Settings
 from tests.interleavings.endpoint import Endpoint
@@ -52,7 +52,7 @@ from worker.pipeline.refusals import not_begun
 
 ACCOUNT = "account"
 LEASE = timedelta(seconds=60)
-SHELF = Shelf(MAKING)
+REUSE_SCOPE = ReuseScope(MAKING)
 MOST_SERVED = 10
 CHARGED = Answer(AttemptOutcome.CHARGED, http_status=200)
 REFUSED = Answer(AttemptOutcome.NOT_CHARGED, http_status=500, code="PROCESSING_FAILURE")
@@ -62,7 +62,7 @@ PLANNED = (
     " VALUES (:id, 'x', 'CSV', '{\"plan\": true}', now())"
 )
 HELD_FOR_APPROVAL = (
-    "UPDATE jobs SET state = 'held', standing = 'parked', code = 'NEEDS_APPROVAL', message = 'x'"
+    "UPDATE jobs SET state = 'held', queue_state = 'blocked', code = 'NEEDS_APPROVAL', message = 'x'"
     " WHERE batch_id = :id"
 )
 MOVED_CLOCK = (
@@ -95,7 +95,7 @@ class World:
         self._transactions = engine
         self._connection = self._engine.connect()
         self.endpoint = Endpoint()
-        self.bounds = Bounds(unknown=1, lost=0)
+        self.bounds = RetryLimits(unknown=1, lost=0)
         self.batches: list[uuid.UUID] = []
         self.messages: list[tuple[uuid.UUID, int]] = []
         self.workers: dict[uuid.UUID, bool] = {}
@@ -107,13 +107,13 @@ class World:
         # How many unknown charges each job had when a person let it go on all the same.
         self.accepted_unknown: dict[uuid.UUID, int] = {}
         # Jobs whose cutouts were bought before, on their way to a worker.
-        self.parcels: list[HandedOut] = []
+        self.reused: list[Dispatched] = []
         # What the bucket holds.
         self.cutouts: set[str] = set()
         # How often somebody deleted the cutout of a source.
         self.deleted: Counter[bytes] = Counter()
-        self._parked = Parked()
-        self._twins = Twins()
+        self._parked = Blocked()
+        self._twins = WaitingJobs()
         self._pictures = 0
         accounts.ensure(self._connection, ACCOUNT)
 
@@ -212,13 +212,13 @@ class World:
 
     def tick(self, count: int) -> None:
         """Wake, bring back, and hand out so many calls and copies; the messages are on their way."""
-        wake(self._connection)
+        promote_due(self._connection)
         self._parked.bring_back(self._connection)
         self.look_at_twins()
-        self.messages += hand_out_copies(self._connection, count, lease=LEASE)
-        turns = hand_out(self._connection, count, lease=LEASE, shelf=SHELF, room=MOST_SERVED)
+        self.messages += dispatch_copies(self._connection, count, lease=LEASE)
+        turns = dispatch(self._connection, count, lease=LEASE, reuse_scope=REUSE_SCOPE, room=MOST_SERVED)
         self.messages += turns.calls
-        self.parcels += [turns.served] if turns.served else []
+        self.reused += [turns.served] if turns.served else []
 
     def look_at_twins(self) -> None:
         """Let twins go on whose buyer is done, and lend their places to the others."""
@@ -256,11 +256,11 @@ class World:
     def ask(self, hand: Hand) -> None:
         """Ask whose it is to buy the cutout: this job goes on, waits for the one that does, or is served."""
         sha256 = sha256_of(hand.claim.source)
-        found = queue.take_result(self._connection, hand.claim, sha256, MAKING)
+        found = queue.acquire_result(self._connection, hand.claim, sha256, MAKING)
         match found:
-            case Mine():
+            case Acquired():
                 hand.buys = True
-            case Theirs(buyer):
+            case TakenByOther(buyer):
                 self.settle(hand, Snooze("TWIN_IS_BOUGHT", "another buys it", 1.0, waits_for=buyer))
             case BoughtBefore() if found.stored.key in self.cutouts:
                 if found.missed:
@@ -272,19 +272,19 @@ class World:
                 if wait:
                     self.settle(hand, wait)
 
-    def serve(self, parcel: HandedOut) -> None:
-        """End the jobs of a parcel whose cutouts the bucket holds; the others go back in line, or rest."""
-        intact: list[Bought] = []
-        for each in queue.find_bought(self._connection, parcel, SHELF):
+    def serve(self, message: Dispatched) -> None:
+        """End the jobs of a message whose cutouts the bucket holds; the others go back in line, or rest."""
+        intact: list[ReusableJob] = []
+        for each in queue.find_bought(self._connection, message, REUSE_SCOPE):
             if each.stored.key in self.cutouts:
                 intact.append(each)
                 if each.missed:
-                    queue.find_it_again(self._connection, each, SHELF)
-            elif wait := queue.miss(self._connection, each, SHELF):
-                queue.put_off(self._connection, [(each.job_id, each.fence)], wait)
+                    queue.find_it_again(self._connection, each, REUSE_SCOPE)
+            elif wait := queue.miss(self._connection, each, REUSE_SCOPE):
+                queue.delay(self._connection, [(each.job_id, each.fence)], wait)
         if intact:
-            queue.serve(self._connection, intact, SHELF)
-        queue.put_back(self._connection, parcel)
+            queue.complete_reused(self._connection, intact, REUSE_SCOPE)
+        queue.requeue(self._connection, message)
 
     def begin(self, hand: Hand) -> None:
         """Write the intent down, or settle the job for it may not be called."""
@@ -317,7 +317,7 @@ class World:
                 account=ACCOUNT,
                 image_sha256=b"x" * 32,
                 source_sha256=sha256_of(hand.claim.source),
-                making=MAKING,
+                recipe=MAKING,
             )
 
     def _note_begun(self, hand: Hand, answer: int | NotBegun) -> None:

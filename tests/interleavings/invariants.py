@@ -16,8 +16,8 @@ LEDGER = """
 """
 # The batch's own facts, told anew: no statement of ours is asked.
 FORGOTTEN = """
-    SELECT jobs.id, jobs.state, jobs.standing, jobs.code FROM jobs JOIN batches ON batches.id = batch_id
-    WHERE standing = 'parked' AND paused_at IS NULL AND paused_by_operator_at IS NULL
+    SELECT jobs.id, jobs.state, jobs.queue_state, jobs.code FROM jobs JOIN batches ON batches.id = batch_id
+    WHERE queue_state = 'blocked' AND paused_at IS NULL AND paused_by_operator_at IS NULL
         AND batches.cancelled_at IS NULL
         AND (opens_at IS NULL OR opens_at <= now()) AND (closes_at IS NULL OR closes_at > now())
         AND NOT EXISTS (
@@ -59,13 +59,13 @@ MUST_NOT_BEGIN = """
 """
 UNFINISHED = "state NOT IN ('succeeded', 'failed', 'cancelled')"
 ONE_OF_EACH = """
-    SELECT DISTINCT ON (batch_id, state, standing, step, code)
-        batch_id, state, standing, step, code, id
+    SELECT DISTINCT ON (batch_id, state, queue_state, step, code)
+        batch_id, state, queue_state, step, code, id
     FROM jobs WHERE finished_at IS NULL
 """
 # A person can see why, and can let it go on; nothing else does.
-FOR_A_PERSON = "state = 'held' AND standing IS NULL AND code IS NOT NULL AND message IS NOT NULL"
-ITS_STATE = "SELECT id, batch_id, state, standing, step, code, message FROM jobs"
+FOR_A_PERSON = "state = 'held' AND queue_state IS NULL AND code IS NOT NULL AND message IS NOT NULL"
+ITS_STATE = "SELECT id, batch_id, state, queue_state, step, code, message FROM jobs"
 OPEN = """
     SELECT attempts.id, job_id, number, attempts.fence, jobs.fence AS job_fence, jobs.state
     FROM attempts JOIN jobs ON jobs.id = job_id WHERE ended_at IS NULL
@@ -103,10 +103,10 @@ def only_allowed_calls_were_begun(world: World) -> None:
 
 
 def nothing_waits_for_nothing(world: World) -> None:
-    """After enough ticks no job is parked whose batch lets it go on, and every other wait has a reason."""
+    """After enough ticks no job is blocked whose batch lets it go on, and every other wait has a reason."""
     world.tick(0)
     world.tick(0)
-    _none(world.rows(FORGOTTEN), "parked jobs come back once nothing of their batch blocks them")
+    _none(world.rows(FORGOTTEN), "blocked jobs come back once nothing of their batch blocks them")
     for row in world.rows(ONE_OF_EACH):
         said = world.explain(row["id"])
         assert said.why, f"nothing says why this job waits: {dict(row)}"
@@ -163,7 +163,7 @@ def _unblock(world: World) -> None:
     world.let_time_pass()
     world.audit()
     world.messages.clear()
-    world.parcels.clear()
+    world.reused.clear()
     world.forget_missing()
     world.start_worker()
 
@@ -172,9 +172,9 @@ def _deliver(world: World, worker: uuid.UUID) -> None:
     for message in world.messages:
         world.deliver(message, worker)
     world.messages.clear()
-    for parcel in world.parcels:
-        world.serve(parcel)
-    world.parcels.clear()
+    for jobs in world.reused:
+        world.serve(jobs)
+    world.reused.clear()
 
 
 def _work(world: World) -> None:
@@ -184,7 +184,7 @@ def _work(world: World) -> None:
         world.let_time_pass()
         world.tick(100)
         _deliver(world, worker)
-        if not world.hands and not world.jobs("standing IS NOT NULL"):
+        if not world.hands and not world.jobs("queue_state IS NOT NULL"):
             return
         for hand in list(world.hands):
             if hand.asks:

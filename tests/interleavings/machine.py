@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlalchemy import Engine
 
 from cutout.enums import Priority
-from cutout.queue.settle import Bounds
+from cutout.queue.settle import RetryLimits
 from tests.interleavings import invariants, twins
 from tests.interleavings.disturbances import DISTURBANCES, Disturbance, one_of
 from tests.interleavings.hand import Hand
@@ -80,7 +80,7 @@ class Interleavings(RuleBasedStateMachine):
     @initialize(budget=st.none() | st.integers(0, 3), most_unknown=st.integers(0, 1))
     def start(self, budget: int | None, most_unknown: int) -> None:
         """Something to interleave."""
-        self.world.bounds = Bounds(unknown=most_unknown)
+        self.world.bounds = RetryLimits(unknown=most_unknown)
         self.world.start_worker()
         self.world.order(4, budget=budget)
         self.world.order(4)

@@ -9,21 +9,21 @@ from tests.interleavings.pictures import sha256_of
 
 # Told anew: no statement of ours is asked.
 WAITING = """
-    SELECT twins.id, twins.priority, twins.place, twins.waits_for, buyers.state, buyers.standing, buyers.step,
-        buyers.priority AS its_priority, buyers.place AS its_place
+    SELECT twins.id, twins.priority, twins.virtual_start, twins.waits_for, buyers.state, buyers.queue_state, buyers.step,
+        buyers.priority AS its_priority, buyers.virtual_start AS its_place
     FROM jobs AS twins LEFT JOIN jobs AS buyers ON buyers.id = twins.waits_for
-    WHERE twins.standing = 'waiting'
+    WHERE twins.queue_state = 'waiting'
 """
 FOR_NOBODY = f"""
     SELECT * FROM ({WAITING}) AS waiting
-    WHERE state IS NULL OR state NOT IN ('queued', 'running') OR standing IN ('waiting', 'parked')
+    WHERE state IS NULL OR state NOT IN ('queued', 'running') OR queue_state IN ('waiting', 'blocked')
 """  # noqa: S608
 BEHIND = f"""
     SELECT * FROM ({WAITING}) AS waiting
-    WHERE step = 'call' AND (priority, place) < (its_priority, its_place)
+    WHERE step = 'call' AND (priority, virtual_start) < (its_priority, its_place)
 """  # noqa: S608
 CALLED_BY_ANOTHER = """
-    SELECT attempts.id, job_id, jobs.state, jobs.standing FROM attempts JOIN jobs ON jobs.id = job_id
+    SELECT attempts.id, job_id, jobs.state, jobs.queue_state FROM attempts JOIN jobs ON jobs.id = job_id
     WHERE attempts.source_sha256 = :picture AND job_id <> :job AND ended_at IS NULL
 """
 BUYER = "SELECT buyer FROM bought_results WHERE source_sha256 = :picture AND buyer <> :job"
@@ -47,7 +47,7 @@ def nobody_waits_for_who_does_not_buy(world: World) -> None:
 
 def a_buyer_goes_in_the_place_of_its_first_twin(world: World) -> None:
     """After a look, no job stands behind one that waits for it."""
-    _none(world.rows(BEHIND), "a buyer has the best place of its twins")
+    _none(world.rows(BEHIND), "a buyer has the best virtual_start of its twins")
 
 
 def only_its_buyer_calls(world: World) -> None:
@@ -66,7 +66,7 @@ def no_picture_is_paid_twice_without_a_trace(world: World) -> None:
 
 
 def every_success_has_a_cutout_that_was_stored(world: World) -> None:
-    """Bought, or served from what was bought of the same picture; in the bucket, unless it was deleted."""
+    """ReusableJob, or served from what was bought of the same picture; in the bucket, unless it was deleted."""
     keys: dict[str, bytes] = {}
     for row in world.rows(SUCCEEDED):
         assert row["source_sha256"] == sha256_of(row["source"]), dict(row)

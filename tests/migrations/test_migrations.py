@@ -85,7 +85,7 @@ def test_what_was_bought_for_all_becomes_its_buyers(empty: Engine) -> None:
     with empty.begin() as connection:
         owner = connection.scalar(text("INSERT INTO producers (name) VALUES ('a') RETURNING id"))
         new_job = text(
-            "INSERT INTO jobs (producer_id, source, place, state, standing, finished_at)"
+            "INSERT INTO jobs (producer_id, source, virtual_start, state, queue_state, finished_at)"
             " VALUES (:owner, 'https://x', 1, 'cancelled', NULL, now()) RETURNING id"
         )
         buyers = [connection.scalar(new_job, {"owner": each}) for each in (owner, None)]

@@ -55,7 +55,7 @@ def test_the_metrics_of_all_processes_tell_of_a_batch(
     assert api["cutout_account_credits", account] > 0
     assert api["cutout_account_paused", account, ""] == 0
     assert api["cutout_limit_calls", account] > 0
-    assert api["cutout_jobs", "in_line", "queued", "call"] == 0
+    assert api["cutout_jobs", "ready", "queued", "call"] == 0
 
 
 @pytest.mark.long("runs everything; the batch's test has the metrics")

@@ -23,7 +23,7 @@ from tests.soak.pictures import is_poison
 from tests.soak.purchases import bought_too_soon
 from tests.soak.struck import Struck
 from worker.per_thread import PerThread
-from worker.signed_objects import ObjectLinks
+from worker.signed_objects import SignedObjectClient
 
 READS_AT_ONCE = 8
 MOST_BYTES = 10_000_000
@@ -193,7 +193,7 @@ def _astray(jobs: Iterable[Row], held: Held) -> list[str]:
 
 def _unfinished(jobs: Iterable[Row]) -> list[str]:
     return [
-        f"job {job.external_id} ({job.id}) is still {job.state} {job.standing or ''} at its {job.step},"
+        f"job {job.external_id} ({job.id}) is still {job.state} {job.queue_state or ''} at its {job.step},"
         f" code {job.code}"
         for job in jobs
         if job.state not in FINAL_STATES | {State.HELD}
@@ -201,7 +201,7 @@ def _unfinished(jobs: Iterable[Row]) -> list[str]:
 
 
 def _missing_objects(bucket: Bucket, succeeded: Sequence[Row]) -> list[str]:
-    objects = PerThread(lambda: ObjectLinks(bucket))
+    objects = PerThread(lambda: SignedObjectClient(bucket))
 
     def look(job: Row) -> str | None:
         try:

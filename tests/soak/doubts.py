@@ -1,7 +1,7 @@
 """Each doubt in the ledger and its cause, by the sandbox's own record of calls and by the strikes.
 
 A doubt needs one: an answer that the sandbox withheld by order or gave too late, or a worker that was struck
-between the intent to call and the record of the answer. Any other is a doubt of our own making.
+between the intent to call and the record of the answer. Any other is a doubt of our own recipe.
 """
 
 import uuid

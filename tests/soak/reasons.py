@@ -9,8 +9,8 @@ from cutout.status.explain import Installation, explain
 
 # One of each kind of waiting.
 WAITING = text(
-    "SELECT DISTINCT ON (batch_id, state, standing, step, code) id FROM jobs WHERE finished_at IS NULL"
-    " ORDER BY batch_id, state, standing, step, code, id"
+    "SELECT DISTINCT ON (batch_id, state, queue_state, step, code) id FROM jobs WHERE finished_at IS NULL"
+    " ORDER BY batch_id, state, queue_state, step, code, id"
 )
 
 
@@ -22,5 +22,5 @@ def silent_jobs(engine: Engine, installation: Installation) -> list[str]:
             job = session.get_one(Job, job_id, populate_existing=True)
             found = explain(session, job, installation)
             if not (found.why and found.text) or (job.state == State.HELD and found.remedy is None):
-                lines.append(f"job {job_id} is {job.state} {job.standing or ''}: {found}")
+                lines.append(f"job {job_id} is {job.state} {job.queue_state or ''}: {found}")
     return lines

@@ -69,7 +69,7 @@ class Books:
             account=ACCOUNT,
             image_sha256=hashlib.sha256(picture(1)).digest(),
             source_sha256=claim.job_id.bytes,
-            making=MAKING,
+            recipe=MAKING,
         )
         assert isinstance(attempt_id, int)
         # A call that repeats another comes long after it.
@@ -258,7 +258,7 @@ class TestDoubts:
     """Each cause, and what is none: tests/soak/test_doubts.py."""
 
     def test_are_needless_without_a_cause(self, books: Books) -> None:
-        """The call was answered, and its worker lived: a doubt of our own making."""
+        """The call was answered, and its worker lived: a doubt of our own recipe."""
         books.charge_later(answered_s=0.5)
         books.doubt_one(after_s=1.0)
         assert NEEDLESS in broken(books.audit())
@@ -386,7 +386,7 @@ class TestOperator:
     def test_wants_an_order_for_each_cancelled_job(self, books: Books) -> None:
         """Of the job or of its batch."""
         books.session.execute(
-            text("UPDATE jobs SET state = 'cancelled', standing = NULL, finished_at = now()")
+            text("UPDATE jobs SET state = 'cancelled', queue_state = NULL, finished_at = now()")
         )
         assert "was cancelled by nobody" in broken(books.audit())
         books.held.cancelled.add(books.batch_id)
@@ -435,7 +435,9 @@ class TestHeldJobs:
         """Once is repeated."""
         for number, is_explained in ((1, False), (2, True)):
             books.charge_later(fault=Mischief.DROP_AFTER)
-            books.session.execute(text("UPDATE jobs SET state = 'queued', standing = 'in_line', code = NULL"))
+            books.session.execute(
+                text("UPDATE jobs SET state = 'queued', queue_state = 'ready', code = NULL")
+            )
             claim = books.claim()
             books.doubt(books.begin(claim, number), 1.0)
             queue.settle(books.session, claim, Hold("NO_ANSWER", "for a person"))

@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 
 from cutout.enums import ReturnForm
 from cutout.models import Attempt, Job
-from cutout.queue.dispatch import hand_out_calls, hand_out_copies
+from cutout.queue.dispatch import dispatch_calls, dispatch_copies
 from cutout.queue.enqueue import NewJob, create_batch, enqueue
-from cutout.queue.reuse.same_picture import Twins
+from cutout.queue.reuse.same_picture import WaitingJobs
 from cutout.storage import Bucket
 from cutout.storage.uploads import upload_source
 from tests.support.steps import LEASE
@@ -43,11 +43,11 @@ class Bench:
     def work(self) -> None:
         """Hand out what is in line or rests, and process it."""
         with Session(self.engine) as session, session.begin():
-            session.execute(text("UPDATE jobs SET standing = 'in_line' WHERE standing = 'resting'"))
-            Twins().look(session)
-            handed_out = hand_out_calls(session, 10, lease=LEASE)
-            handed_out += hand_out_copies(session, 10, lease=LEASE)
-        for job_id, fence in handed_out:
+            session.execute(text("UPDATE jobs SET queue_state = 'ready' WHERE queue_state = 'delayed'"))
+            WaitingJobs().look(session)
+            dispatched = dispatch_calls(session, 10, lease=LEASE)
+            dispatched += dispatch_copies(session, 10, lease=LEASE)
+        for job_id, fence in dispatched:
             process(self.context, job_id, fence)
 
     def job(self, job_id: uuid.UUID) -> Job:

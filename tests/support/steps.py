@@ -11,14 +11,14 @@ from cutout.enums import AttemptOutcome, Step
 from cutout.queue import workers
 from cutout.queue.attempts.attempts import Answer, NotBegun
 from cutout.queue.claims import Claim
-from cutout.queue.dispatch import hand_out_calls, hand_out_copies
+from cutout.queue.dispatch import dispatch_calls, dispatch_copies
 from cutout.queue.enqueue import NewJob, enqueue
-from cutout.queue.reuse.identity import Making
+from cutout.queue.reuse.identity import Recipe
 
 LEASE = timedelta(seconds=60)
 SOURCE = "https://shop.example/a.jpg"
 ACCOUNT = "account"
-MAKING = Making("https://endpoint.example/cutout", 1, "my-bucket")
+MAKING = Recipe("https://endpoint.example/cutout", 1, "my-bucket")
 SOURCE_SHA256 = b"s" * 32
 
 
@@ -28,16 +28,16 @@ def new_worker(session: Session) -> uuid.UUID:
     return workers.register(session, host="test", pid=1)
 
 
-def hand_out_one(session: Session, step: Step = Step.CALL) -> tuple[uuid.UUID, int]:
+def dispatch_one(session: Session, step: Step = Step.CALL) -> tuple[uuid.UUID, int]:
     """The first job in line, handed out."""
-    hand_out = hand_out_calls if step is Step.CALL else hand_out_copies
-    (handed_out,) = hand_out(session, 1, lease=LEASE)
-    return handed_out
+    dispatch = dispatch_calls if step is Step.CALL else dispatch_copies
+    (dispatched,) = dispatch(session, 1, lease=LEASE)
+    return dispatched
 
 
 def claim_one(session: Session, worker_id: uuid.UUID, step: Step = Step.CALL) -> Claim:
     """The first job in line, in the worker's hands."""
-    job_id, fence = hand_out_one(session, step)
+    job_id, fence = dispatch_one(session, step)
     claim = queue.claim(session, job_id, fence, worker_id)
     assert claim is not None
     return claim
@@ -55,7 +55,7 @@ def ask_to_begin(
     number: int = 1,
     *,
     source_sha256: bytes | None = None,
-    making: Making = MAKING,
+    recipe: Recipe = MAKING,
     account: str = ACCOUNT,
     day_budget: int | None = None,
 ) -> int | NotBegun:
@@ -67,7 +67,7 @@ def ask_to_begin(
         account=account,
         image_sha256=b"x" * 32,
         source_sha256=source_sha256 or claim.job_id.bytes,
-        making=making,
+        recipe=recipe,
         day_budget=day_budget,
     )
 
@@ -78,10 +78,10 @@ def begin(
     number: int = 1,
     *,
     source_sha256: bytes | None = None,
-    making: Making = MAKING,
+    recipe: Recipe = MAKING,
 ) -> int:
     """A call of that job, about to go out."""
-    begun = ask_to_begin(session, claim, number, source_sha256=source_sha256, making=making)
+    begun = ask_to_begin(session, claim, number, source_sha256=source_sha256, recipe=recipe)
     assert isinstance(begun, int)
     return begun
 
@@ -92,10 +92,10 @@ def paid(
     number: int = 1,
     *,
     source_sha256: bytes | None = None,
-    making: Making = MAKING,
+    recipe: Recipe = MAKING,
 ) -> Claim:
     """The claim after a paid call."""
-    begun = begin(session, claim, number, source_sha256=source_sha256, making=making)
+    begun = begin(session, claim, number, source_sha256=source_sha256, recipe=recipe)
     return record(session, claim, begun)
 
 

@@ -153,7 +153,7 @@ class System:
         def holds() -> bool:
             try:
                 if without_rests:
-                    self.execute("UPDATE jobs SET scheduled_at = now() WHERE standing = 'resting'")
+                    self.execute("UPDATE jobs SET scheduled_at = now() WHERE queue_state = 'delayed'")
                 return bool(self.scalar(condition))
             except OperationalError:
                 return False

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-from worker.limiter.limiter import Ending, Limiter, Slot
+from worker.limiter.limiter import Limiter, LimiterFeedback, Slot
 
 MakeLimiter = Callable[..., Limiter]
 
@@ -23,7 +23,7 @@ def send(slot: Slot) -> None:
     slot.sent()
 
 
-def end(limiter: Limiter, ending: Ending, times: int = 1, **more: object) -> None:
+def end(limiter: Limiter, ending: LimiterFeedback, times: int = 1, **more: object) -> None:
     """So many calls, one after the other, that end so."""
     for n in range(times):
         with limiter.slot(longest_wait_s=2) as slot:

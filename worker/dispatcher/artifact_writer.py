@@ -8,10 +8,10 @@ from collections.abc import Callable, Collection
 from sqlalchemy import Connection, Engine
 
 from cutout.models.database import Database, connect, is_away, kind_of
-from cutout.queue.dispatch import Survey
+from cutout.queue.dispatch import QueueSnapshot
 from cutout.settings import Settings
 from cutout.storage import Bucket, StorageError
-from worker.background import Question
+from worker.background import BackgroundTask
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +25,8 @@ Keep = Callable[[Engine, Bucket, uuid.UUID], bool]
 """Write it; false if there is nothing to do any more. Raises StorageError."""
 
 
-class Keeper:
-    """Looks every 5 s, in the tick, for what has ended; a thread with connections of its own writes it.
+class ArtifactWriter:
+    """ReadPool every 5 s, in the tick, for what has ended; a thread with connections of its own writes it.
 
     Should the process end half way, the next leader finds the same and writes it again.
     """
@@ -41,18 +41,18 @@ class Keeper:
         self._look_at = 0.0
         self._ended: list[uuid.UUID] = []
         self._rests_until: dict[uuid.UUID, float] = {}
-        self._writing = Question(f"the writing of {what}", self._write)
+        self._writing = BackgroundTask(f"the writing of {what}", self._write)
 
-    def look(self, connection: Connection, found: Survey) -> None:
+    def look(self, connection: Connection, found: QueueSnapshot) -> None:
         """Find what has ended and begin to write it, unless the bucket is away."""
         now = time.monotonic()
-        if now < self._look_at or found.away or self._writing.awaited:
+        if now < self._look_at or found.away or self._writing.running:
             return
         self._look_at = now + LOOK_EVERY_S
         self._rests_until = {one: until for one, until in self._rests_until.items() if until > now}
         self._ended = self._find(connection, self._rests_until.keys())
         if self._ended:
-            self._writing.ask()
+            self._writing.start()
 
     def _write(self) -> bool:
         try:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection
 
 from cutout.audit import CHECKS, EVERYTHING, AuditCheck, audit
-from cutout.queue.dispatch import Survey
-from cutout.queue.settle import Bounds
+from cutout.queue.dispatch import QueueSnapshot
+from cutout.queue.settle import RetryLimits
 from worker.dispatcher import metrics
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ class Auditor:
 
     def __init__(
         self,
-        bounds: Bounds,
+        bounds: RetryLimits,
         checks: Sequence[AuditCheck] = CHECKS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -32,7 +32,7 @@ class Auditor:
         self._seen: dict[str, set[uuid.UUID | int]] = {}
         self._due = {check.name: (check, clock() + check.every_s) for check in checks}
 
-    def look(self, connection: Connection, _found: Survey) -> None:
+    def look(self, connection: Connection, _found: QueueSnapshot) -> None:
         """Make the check that is due for longest, if any is."""
         check, due_at = min(self._due.values(), key=lambda one: one[1])
         now = self._clock()

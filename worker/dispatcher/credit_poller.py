@@ -8,7 +8,7 @@ from cutout.endpoint.answer import Refused
 from cutout.endpoint.client import EndpointClient
 from cutout.endpoint.credits import usable
 from cutout.endpoint.endpoint_errors import EndpointError
-from worker.background import Question
+from worker.background import BackgroundTask
 
 log = logging.getLogger(__name__)
 
@@ -16,21 +16,21 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_S = 1.0
 
 
-class Credits:
+class CreditPoller:
     """The credits of one account: asked for in a thread, read when they came."""
 
     def __init__(self, endpoint_url: str, api_key: str) -> None:
         self._endpoint_url = endpoint_url
         self._api_key = api_key
-        self._question = Question("the account's credits", self._ask)
+        self._question = BackgroundTask("the account's credits", self._ask)
         self._asked_at = -math.inf
         self._looked_at = -math.inf
         self._reading = 0.0
 
-    def ask(self) -> None:
-        """Ask, unless an answer is awaited already."""
+    def start(self) -> None:
+        """Ask, unless an answer is running already."""
         self._asked_at = time.monotonic()
-        self._question.ask()
+        self._question.start()
 
     def older_than(self, seconds: float) -> bool:
         """Whether the last question is so long ago, or was never put."""
@@ -46,7 +46,7 @@ class Credits:
 
     def reading(self) -> float | None:
         """The credits that an answer brought, once for each answer; infinity where it does not say."""
-        return self._reading if self._question.answered_yes() else None
+        return self._reading if self._question.take_success() else None
 
     def _ask(self) -> bool:
         with EndpointClient(self._endpoint_url, self._api_key) as client:

@@ -7,16 +7,16 @@ from collections.abc import Callable
 from sqlalchemy import Connection
 
 from cutout.models.database import is_away, kind_of
-from cutout.queue.dispatch import Survey
+from cutout.queue.dispatch import QueueSnapshot
 
 log = logging.getLogger(__name__)
 
 REST_AFTER_ERROR_S = 5.0
 
-Work = Callable[[Connection, Survey], None]
+Work = Callable[[Connection, QueueSnapshot], None]
 
 
-class Part:
+class Duty:
     """Runs `work`. After an error it is logged and rests for 5 s, and the other parts go on.
 
     An error that ended the connection is raised: the leader's lock went with it.
@@ -26,7 +26,7 @@ class Part:
         self._work = work
         self._rests_until = 0.0
 
-    def run(self, connection: Connection, found: Survey) -> None:
+    def run(self, connection: Connection, found: QueueSnapshot) -> None:
         """Do this part of the tick, unless it rests."""
         if time.monotonic() < self._rests_until:
             return

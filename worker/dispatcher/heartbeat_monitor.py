@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 
-class HeartWatch:
+class HeartbeatMonitor:
     """Judges by what changes before our eyes, not by the time written in a heartbeat.
 
     So neither a clock that was set nor a while without Postgres, in which no heart could beat, makes the
@@ -19,7 +19,7 @@ class HeartWatch:
         self._looked_at = clock()
         self._seen: dict[uuid.UUID, tuple[datetime | None, float]] = {}
 
-    def gone(self, heartbeats: Mapping[uuid.UUID, datetime | None]) -> list[uuid.UUID]:
+    def dead(self, heartbeats: Mapping[uuid.UUID, datetime | None]) -> list[uuid.UUID]:
         """Of the workers that hold jobs, with their last heartbeats, those that are gone.
 
         A heartbeat of None says so itself. Call it often: a pause in the watch begins it anew.

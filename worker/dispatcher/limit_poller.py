@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from cutout.billing.learned_limits import Standing
+from cutout.billing.learned_limits import LimitState
 from worker.limiter.limiter import Ceilings, Figures, Limiter, LimiterAway
 
 log = logging.getLogger(__name__)
@@ -34,17 +34,17 @@ MOST_OPEN_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class LimitReading:
     """The figures of one account, when they were taken (monotonic), and calls a second of late."""
 
     at: float
     figures: Figures
     calls_per_second: float
 
-    def standing(self) -> Standing:
+    def state(self) -> LimitState:
         """The same for people and for the time after Redis lost it."""
         figures = self.figures
-        return Standing(
+        return LimitState(
             level=figures.level,
             top=figures.top,
             open_calls=figures.open_calls,
@@ -57,8 +57,8 @@ class Look:
         )
 
 
-class LimitWatch:
-    """Looks five times a second, in one thread; a frozen Redis holds nothing else up."""
+class LimitPoller:
+    """Reads five times a second, in one thread; a frozen Redis holds nothing else up."""
 
     def __init__(self, limiters: Mapping[str, Limiter], ceilings: Ceilings) -> None:
         self._limiters = limiters
@@ -68,25 +68,25 @@ class LimitWatch:
         self._more = 0.0
         self._probed_at = -PROBE_WITHIN_S
         self._open_of_late: deque[tuple[float, int]] = deque()
-        self._looks: dict[str, Look] = {}
+        self._looks: dict[str, LimitReading] = {}
         self._thread = threading.Thread(target=self._run, name="limit watch", daemon=True)
 
     def start(self) -> None:
         """Begin to look."""
         self._thread.start()
 
-    def looks(self) -> dict[str, Look]:
+    def looks(self) -> dict[str, LimitReading]:
         """What was seen of each account within the last seconds."""
         now = time.monotonic()
         return {name: look for name, look in list(self._looks.items()) if now - look.at < FRESH_FOR_S}
 
-    def window(self, accounts: Collection[str]) -> int:
+    def target_outstanding(self, accounts: Collection[str]) -> int:
         """How many jobs keep these accounts busy: in a call, on their way to one, and a few spare."""
         looks = self.looks()
         return sum(self._window(looks.get(name)) for name in accounts) + int(self._more)
 
-    def widen(self, accounts: Collection[str]) -> None:
-        """The window is full: widen it while the limits are idle all the same, narrow it once they are not.
+    def grow(self, accounts: Collection[str]) -> None:
+        """The target_outstanding is full: grow it while the limits are idle all the same, narrow it once they are not.
 
         So it is where jobs need no call, being served from what was bought, or take long to get to one.
         """
@@ -131,7 +131,7 @@ class LimitWatch:
         busy = min(figures.level, (self._ceiling or math.inf) * latency)
         return figures.open_calls + figures.waiting < IDLE_BELOW * busy
 
-    def _window(self, look: Look | None) -> int:
+    def _window(self, look: LimitReading | None) -> int:
         if look is None:
             # Before the first call, or while Redis is away.
             return self._busy(self._first_level, USUAL_LATENCY_S, 0.0)
@@ -156,7 +156,7 @@ class LimitWatch:
                     continue
                 if figures is not None:
                     now = time.monotonic()
-                    self._looks[name] = Look(now, figures, self._rate(name, now, figures.begun))
+                    self._looks[name] = LimitReading(now, figures, self._rate(name, now, figures.begun))
             time.sleep(LOOK_EVERY_S)
 
     def _rate(self, name: str, now: float, begun: int) -> float:

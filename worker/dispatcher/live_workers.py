@@ -14,7 +14,7 @@ LOOK_EVERY_S = 1.0
 
 
 class Takers:
-    """Looks into Postgres when it is asked: every second while a worker lives, each time while none does."""
+    """ReadPool into Postgres when it is asked: every second while a worker lives, each time while none does."""
 
     def __init__(self, silence_s: float) -> None:
         self._silence = timedelta(seconds=silence_s)

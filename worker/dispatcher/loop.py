@@ -16,14 +16,14 @@ from cutout.enums import Reuse, Step, Stop
 from cutout.models.database import is_away, kind_of
 from cutout.queue import dispatch, workers
 from cutout.queue.blocks import download_limit, storage_breaker
-from cutout.queue.blocks.blocked_jobs import Parked
-from cutout.queue.dispatch import Survey
+from cutout.queue.blocks.blocked_jobs import Blocked
+from cutout.queue.dispatch import QueueSnapshot
 from cutout.queue.index_marks import LineMarks
 from cutout.queue.leader import LEADER_LOCK
-from cutout.queue.reuse.recipe import making_of
-from cutout.queue.reuse.same_picture import Twins
-from cutout.queue.reuse.serve_reused import HandedOut, Shelf
-from cutout.queue.settle import Bounds
+from cutout.queue.reuse.recipe import recipe_of
+from cutout.queue.reuse.same_picture import WaitingJobs
+from cutout.queue.reuse.serve_reused import Dispatched, ReuseScope
+from cutout.queue.settle import RetryLimits
 from cutout.queue.snapshot_marks import Marks
 from cutout.results import ended_batches
 from cutout.schedules import keep_report, runs_to_report
@@ -31,21 +31,21 @@ from cutout.schedules.rewritten_reports import keep_results_and_reports
 from cutout.settings import Settings
 from cutout.storage import Bucket
 from worker.dispatcher import metrics
-from worker.dispatcher.artifact_writer import Keeper
+from worker.dispatcher.artifact_writer import ArtifactWriter
 from worker.dispatcher.auditor import Auditor
 from worker.dispatcher.bucket_monitor import BucketProbe
-from worker.dispatcher.credit_poller import Credits
-from worker.dispatcher.duty import Part
-from worker.dispatcher.heartbeat_monitor import HeartWatch
-from worker.dispatcher.limit_poller import LimitWatch
+from worker.dispatcher.credit_poller import CreditPoller
+from worker.dispatcher.duty import Duty
+from worker.dispatcher.heartbeat_monitor import HeartbeatMonitor
+from worker.dispatcher.limit_poller import LimitPoller
 from worker.dispatcher.live_workers import Takers
 from worker.dispatcher.pruner import Pruning
 from worker.dispatcher.publisher import Publisher
-from worker.dispatcher.schedule_runner import ScheduleKeeper
+from worker.dispatcher.schedule_runner import ScheduleRunner
 from worker.dispatcher.unsaved_results_monitor import ResultsWatch
 from worker.limiter.limiter import Ceilings
 from worker.limiter.slots import limiter_of
-from worker.task_kinds import Errand
+from worker.task_kinds import TaskKind
 from worker.webhooks import Notifier
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ LOOK_AT_WORKERS_S = 0.8
 KEEP_LIMITS_EVERY_S = 1.0
 REDIS_TIMEOUT_S = 5
 MOST_COPIES_OUTSTANDING = 200
-MOST_SERVING = 500
+MOST_REUSING = 500
 LAST_MESSAGES_WITHIN_S = 2.0
 LAST_WEBHOOKS_WITHIN_S = 5.0
 # Whatever keeps the process after SIGTERM, such as a frozen Postgres, is left to the next leader.
@@ -92,31 +92,33 @@ class Dispatcher:
         self._keys = {accounts.account_name(secret): secret for secret in secrets}
         self._lease = timedelta(seconds=known.message_lease_seconds)
         self._dying_within = timedelta(seconds=known.lifeboat_seconds)
-        self._bounds = Bounds(known.retry_unknown, known.retry_lost)
-        self._watch = HeartWatch(known.worker_silence_seconds)
+        self._bounds = RetryLimits(known.retry_unknown, known.retry_lost)
+        self._watch = HeartbeatMonitor(known.worker_silence_seconds)
         self._look_at = 0.0
         self._marks = Marks()
         self._lines = LineMarks()
-        self._parked = Parked()
-        self._twins = Twins()
+        self._parked = Blocked()
+        self._twins = WaitingJobs()
         self._limits = _watch_limits(known, list(self._keys))
         self._keep_limits_at = 0.0
         self._publisher = Publisher(self._lease)
         self._takers = Takers(known.worker_silence_seconds)
         self._returns = download_limit.Returns()
-        self._shelf = Shelf(making_of(known), known.reuse) if known.reuse is not Reuse.OFF else None
+        self._shelf = ReuseScope(recipe_of(known), known.reuse) if known.reuse is not Reuse.OFF else None
         bucket = Bucket(known, connections=1)
-        self._credits = {name: Credits(known.endpoint_url, secret) for name, secret in self._keys.items()}
+        self._credits = {
+            name: CreditPoller(known.endpoint_url, secret) for name, secret in self._keys.items()
+        }
         self._credits_left = {name: CreditsLeft(name) for name in self._keys}
         self._bucket_probe = BucketProbe(bucket)
         self._unfetched = ResultsWatch(self._limits)
         self._webhooks = Notifier(known)
-        self._results = Keeper(known, "results", ended_batches, keep_results_and_reports)
-        self._reports = Keeper(known, "reports", runs_to_report, keep_report)
-        self._schedules = ScheduleKeeper(known)
+        self._results = ArtifactWriter(known, "results", ended_batches, keep_results_and_reports)
+        self._reports = ArtifactWriter(known, "reports", runs_to_report, keep_report)
+        self._schedules = ScheduleRunner(known)
         self._auditor = Auditor(self._bounds)
         self._parts = [
-            Part(work)
+            Duty(work)
             for work in (
                 self._rescue,
                 self._wake,
@@ -176,20 +178,20 @@ class Dispatcher:
     def _lead(self, connection: Connection) -> None:
         for name in self._keys:
             accounts.ensure(connection, name)
-        self._watch = HeartWatch(self._settings.worker_silence_seconds)
+        self._watch = HeartbeatMonitor(self._settings.worker_silence_seconds)
         self._marks = Marks()
         self._lines = LineMarks()
         while not self._stopping.is_set():
             began = time.monotonic()
-            found = self._survey(connection)
+            found = self._read_snapshot(connection)
             for part in self._parts:
                 part.run(connection, found)
             metrics.TICK.observe(time.monotonic() - began)
-            tick = BUSY_TICK_S if found.in_line[Step.CALL] and found.calls_may_go else TICK_S
+            tick = BUSY_TICK_S if found.ready[Step.CALL] and found.calls_may_go else TICK_S
             self._stopping.wait(max(tick - (time.monotonic() - began), 0.0))
 
-    def _survey(self, connection: Connection) -> Survey:
-        return dispatch.survey(
+    def _read_snapshot(self, connection: Connection) -> QueueSnapshot:
+        return dispatch.read_snapshot(
             connection,
             list(self._keys),
             self._settings.day_budget,
@@ -198,12 +200,12 @@ class Dispatcher:
             lease=self._lease,
         )
 
-    def _rescue(self, connection: Connection, _found: Survey) -> None:
+    def _rescue(self, connection: Connection, _found: QueueSnapshot) -> None:
         now = time.monotonic()
         if now < self._look_at:
             return
         self._look_at = now + LOOK_AT_WORKERS_S
-        gone = self._watch.gone(workers.heartbeats(connection))
+        gone = self._watch.dead(workers.heartbeats(connection))
         if gone:
             rescued = workers.rescue(connection, gone, self._bounds)
             metrics.RESCUED.inc(rescued)
@@ -211,28 +213,28 @@ class Dispatcher:
             if rescued >= workers.MOST_RESCUED:
                 self._look_at = now
 
-    def _wake(self, connection: Connection, found: Survey) -> None:
+    def _wake(self, connection: Connection, found: QueueSnapshot) -> None:
         if found.due:
-            dispatch.wake(connection, self._marks, self._lines)
+            dispatch.promote_due(connection, self._marks, self._lines)
 
-    def _unpark(self, connection: Connection, found: Survey) -> None:
-        if found.parked:
+    def _unpark(self, connection: Connection, found: QueueSnapshot) -> None:
+        if found.blocked:
             self._parked.bring_back(connection, self._lines)
 
-    def _look_at_twins(self, connection: Connection, found: Survey) -> None:
+    def _look_at_twins(self, connection: Connection, found: QueueSnapshot) -> None:
         if found.waiting:
             self._twins.look(connection, self._lines)
 
-    def _keep_limits(self, connection: Connection, _found: Survey) -> None:
+    def _keep_limits(self, connection: Connection, _found: QueueSnapshot) -> None:
         """Write down what was learned: Redis may lose it, and people want to see it."""
         now = time.monotonic()
         if now >= self._keep_limits_at:
             self._keep_limits_at = now + KEEP_LIMITS_EVERY_S
             for name, look in self._limits.looks().items():
-                learned_limits.keep(connection, name, look.standing())
+                learned_limits.save(connection, name, look.state())
 
-    def _look_at_accounts(self, connection: Connection, found: Survey) -> None:
-        """Read credits from time to time, those of a paused account more often. Asking costs none."""
+    def _look_at_accounts(self, connection: Connection, found: QueueSnapshot) -> None:
+        """Read credits from time to time, those of a paused account more often. Defaults costs none."""
         paused = self._keys.keys() - found.open_accounts
         due = accounts.due_for_probe(connection, list(paused)) if paused else []
         for name, credit in self._credits.items():
@@ -240,7 +242,7 @@ class Dispatcher:
             if reading is not None:
                 self._take_reading(connection, name, reading, paused=name in paused)
             if name in due or credit.older_than(self._settings.credits_every_seconds):
-                credit.ask()
+                credit.start()
             elif name not in paused and credit.worth_a_look():
                 self._keep_reserve(connection, name)
 
@@ -261,28 +263,28 @@ class Dispatcher:
             if accounts.pause(connection, name, code=accounts.BELOW_RESERVE, message=message):
                 log.warning("the account %s is paused: %s", name, message)
 
-    def _hand_out_copies(self, connection: Connection, found: Survey) -> None:
+    def _hand_out_copies(self, connection: Connection, found: QueueSnapshot) -> None:
         room = MOST_COPIES_OUTSTANDING - found.outstanding[Step.COPY]
-        if not (found.in_line[Step.COPY] and room > 0 and self._publisher.idle(Errand.COPY)):
+        if not (found.ready[Step.COPY] and room > 0 and self._publisher.idle(TaskKind.COPY)):
             return
         if self._takers.live(connection):
             dying_within = self._dying_within if found.away else None
-            copies = dispatch.hand_out_copies(connection, room, lease=self._lease, dying_within=dying_within)
-            self._send(Errand.COPY, copies)
+            copies = dispatch.dispatch_copies(connection, room, lease=self._lease, dying_within=dying_within)
+            self._send(TaskKind.COPY, copies)
 
-    def _hand_out_calls(self, connection: Connection, found: Survey) -> None:
-        idle = self._publisher.idle(Errand.CALL) and self._publisher.idle(Errand.SERVE)
-        is_any = found.in_line[Step.CALL] or found.limited
+    def _hand_out_calls(self, connection: Connection, found: QueueSnapshot) -> None:
+        idle = self._publisher.idle(TaskKind.CALL) and self._publisher.idle(TaskKind.SERVE)
+        is_any = found.ready[Step.CALL] or found.limited
         if not (is_any and found.may_probe and idle and self._takers.live(connection)):
             return
         if found.stops:
             if found.stops == {Stop.RESULTS} and self._unfetched.one_may_call:
                 self._let_one_call(connection, found)
             return
-        window = self._limits.window(found.open_accounts)
-        metrics.WINDOW.set(window)
+        target_outstanding = self._limits.target_outstanding(found.open_accounts)
+        metrics.WINDOW.set(target_outstanding)
         look = partial(self._look_at_downloads, connection)
-        room, present = window - found.outstanding[Step.CALL], None
+        room, present = target_outstanding - found.outstanding[Step.CALL], None
         if room > 0 or found.long_out:
             present = look()
             # What waits for a slow server keeps no call from going out; waiting for a slot looks alike.
@@ -290,49 +292,49 @@ class Dispatcher:
         if room <= 0 and self._limits.probe_is_due(found.open_accounts):
             room = 1
         if room <= 0:
-            self._limits.widen(found.open_accounts)
+            self._limits.grow(found.open_accounts)
         else:
             present = present or look()
             if found.limited:
                 self._returns.bring_back(connection, present, self._lines)
-            turns = dispatch.hand_out(
+            turns = dispatch.dispatch(
                 connection,
                 room,
                 lease=self._lease,
-                shelf=self._shelf,
-                room=MOST_SERVING - found.serving,
+                reuse_scope=self._shelf,
+                room=MOST_REUSING - found.serving,
                 downloads=download_limit.first_as(present, look),
                 lines=self._lines,
             )
-            self._send(Errand.CALL, turns.calls)
-            self._send(Errand.SERVE, turns.served)
+            self._send(TaskKind.CALL, turns.calls)
+            self._send(TaskKind.SERVE, turns.served)
 
     def _look_at_downloads(self, connection: Connection) -> download_limit.Downloads:
         threads = self._takers.call_threads
         return download_limit.look(connection, threads, lease=self._lease, since=self._marks.outstanding)
 
-    def _let_one_call(self, connection: Connection, found: Survey) -> None:
+    def _let_one_call(self, connection: Connection, found: QueueSnapshot) -> None:
         """Results cannot be fetched, and there is none left to try: one job buys another."""
         self._unfetched.one_may_call = False
         if found.limited:
             # There may be no other: nothing else comes back while calls stop.
             present = self._look_at_downloads(connection)
             self._returns.bring_back(connection, present, self._lines)
-        calls = dispatch.hand_out_calls(connection, 1, lease=self._lease)
+        calls = dispatch.dispatch_calls(connection, 1, lease=self._lease)
         for job_id, _ in calls:
             storage_breaker.let_one_call(connection, job_id)
-        self._send(Errand.CALL, calls)
+        self._send(TaskKind.CALL, calls)
 
-    def _send(self, errand: Errand, handed_out: HandedOut) -> None:
-        metrics.HANDED_OUT.labels(errand).inc(len(handed_out))
-        self._publisher.send(errand, handed_out)
+    def _send(self, task_kind: TaskKind, dispatched: Dispatched) -> None:
+        metrics.DISPATCHED.labels(task_kind).inc(len(dispatched))
+        self._publisher.send(task_kind, dispatched)
 
 
-def _watch_limits(known: Settings, accounts_known: list[str]) -> LimitWatch:
+def _watch_limits(known: Settings, accounts_known: list[str]) -> LimitPoller:
     client = redis.Redis.from_url(
         known.redis_url.get_secret_value(),
         socket_timeout=REDIS_TIMEOUT_S,
         socket_connect_timeout=REDIS_TIMEOUT_S,
     )
     limiters = {name: limiter_of(known, client, name) for name in accounts_known}
-    return LimitWatch(limiters, Ceilings(known.calls_per_second, known.calls_in_flight))
+    return LimitPoller(limiters, Ceilings(known.calls_per_second, known.calls_in_flight))

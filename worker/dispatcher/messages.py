@@ -11,45 +11,45 @@ from typing import Any
 import redis
 from kombu.exceptions import KombuError
 
-from cutout.queue.reuse.serve_reused import HandedOut
+from cutout.queue.reuse.serve_reused import Dispatched
 from worker.app import app, process_job, serve_jobs
-from worker.task_kinds import QUEUES, Errand
+from worker.task_kinds import QUEUES, TaskKind
 
 log = logging.getLogger(__name__)
 
 # Few enough that a thread is free again within a second, many enough that Celery's work for each is small.
-PARCEL = 25
+JOBS_PER_MESSAGE = 25
 # More messages than any window has, some 1 KB each: nobody takes them, and the limit needs the memory.
 MOST_QUEUED = 20_000
 
 
-def publish(errand: Errand, handed_out: HandedOut) -> int:
+def publish(task_kind: TaskKind, dispatched: Dispatched) -> int:
     """Send all these jobs' messages in one go; returns for how many jobs, which is all or none.
 
     What did not go out, or is lost on its way, is handed out again when its lease ends.
     """
     try:
         with app.producer_pool.acquire(block=True, timeout=5) as producer:
-            queued = producer.channel.queue_declare(queue=QUEUES[errand]).message_count
-            if queued + len(handed_out) > MOST_QUEUED:
-                log.warning("%d messages in the queue %s: no worker takes them", queued, QUEUES[errand])
+            queued = producer.channel.queue_declare(queue=QUEUES[task_kind]).message_count
+            if queued + len(dispatched) > MOST_QUEUED:
+                log.warning("%d messages in the queue %s: no worker takes them", queued, QUEUES[task_kind])
                 return 0
             with producer.batch():
-                for task, arguments in _tasks(errand, handed_out):
+                for task, arguments in _tasks(task_kind, dispatched):
                     message = _message(task, arguments)
-                    producer.publish(**message, routing_key=QUEUES[errand], serializer="json")
+                    producer.publish(**message, routing_key=QUEUES[task_kind], serializer="json")
     except (KombuError, redis.RedisError, OSError) as error:
         kind = type(error).__name__
-        log.warning("Redis is away (%s): the messages of %d jobs did not go out", kind, len(handed_out))
+        log.warning("Redis is away (%s): the messages of %d jobs did not go out", kind, len(dispatched))
         return 0
-    return len(handed_out)
+    return len(dispatched)
 
 
-def _tasks(errand: Errand, handed_out: HandedOut) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    named = [(str(job_id), fence) for job_id, fence in handed_out]
-    if errand is Errand.SERVE:
-        for start in range(0, len(named), PARCEL):
-            yield serve_jobs.name, (named[start : start + PARCEL],)
+def _tasks(task_kind: TaskKind, dispatched: Dispatched) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    named = [(str(job_id), fence) for job_id, fence in dispatched]
+    if task_kind is TaskKind.SERVE:
+        for start in range(0, len(named), JOBS_PER_MESSAGE):
+            yield serve_jobs.name, (named[start : start + JOBS_PER_MESSAGE],)
     else:
         for job in named:
             yield process_job.name, job

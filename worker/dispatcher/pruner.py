@@ -5,7 +5,7 @@ import time
 from sqlalchemy import Connection
 
 from cutout.producers.idempotency import MOST_PRUNED, prune_answers
-from cutout.queue.dispatch import Survey
+from cutout.queue.dispatch import QueueSnapshot
 
 PRUNE_EVERY_S = 60.0
 
@@ -16,7 +16,7 @@ class Pruning:
     def __init__(self) -> None:
         self._look_at = 0.0
 
-    def look(self, connection: Connection, _found: Survey) -> None:
+    def look(self, connection: Connection, _found: QueueSnapshot) -> None:
         """Forget answers kept for idempotency keys that are older than a day."""
         now = time.monotonic()
         if now >= self._look_at:

@@ -6,9 +6,9 @@ import threading
 import time
 from datetime import timedelta
 
-from cutout.queue.reuse.serve_reused import HandedOut
+from cutout.queue.reuse.serve_reused import Dispatched
 from worker.dispatcher.messages import publish
-from worker.task_kinds import Errand
+from worker.task_kinds import TaskKind
 
 log = logging.getLogger(__name__)
 
@@ -24,25 +24,25 @@ class Publisher:
 
     def __init__(self, lease: timedelta) -> None:
         self._lease = lease
-        self._parcels: queue.SimpleQueue[tuple[Errand, HandedOut, float]] = queue.SimpleQueue()
-        self._under_way: set[Errand] = set()
+        self._chunks: queue.SimpleQueue[tuple[TaskKind, Dispatched, float]] = queue.SimpleQueue()
+        self._under_way: set[TaskKind] = set()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
 
     def start(self) -> None:
         """Begin to send."""
         self._thread.start()
 
-    def idle(self, errand: Errand) -> bool:
-        """Whether all messages of that errand went out or were given up. While not, jobs are better off in
+    def idle(self, task_kind: TaskKind) -> bool:
+        """Whether all messages of that task_kind went out or were given up. While not, jobs are better off in
         line, and nothing may be sent.
         """
-        return errand not in self._under_way
+        return task_kind not in self._under_way
 
-    def send(self, errand: Errand, handed_out: HandedOut) -> None:
+    def send(self, task_kind: TaskKind, dispatched: Dispatched) -> None:
         """Send a message for each job, soon."""
-        if handed_out:
-            self._under_way.add(errand)
-            self._parcels.put((errand, handed_out, time.monotonic() + self._lease.total_seconds()))
+        if dispatched:
+            self._under_way.add(task_kind)
+            self._chunks.put((task_kind, dispatched, time.monotonic() + self._lease.total_seconds()))
 
     def flush(self, within_s: float) -> None:
         """Wait until all has gone out, no longer than `within_s` seconds."""
@@ -52,16 +52,16 @@ class Publisher:
 
     def _run(self) -> None:
         while True:
-            errand, rest, until = self._parcels.get()
-            rest = rest[self._publish(errand, rest) :]
+            task_kind, rest, until = self._chunks.get()
+            rest = rest[self._publish(task_kind, rest) :]
             while rest and time.monotonic() < until:
                 time.sleep(TRY_AGAIN_S)
-                rest = rest[self._publish(errand, rest) :]
-            self._under_way.discard(errand)
+                rest = rest[self._publish(task_kind, rest) :]
+            self._under_way.discard(task_kind)
 
-    def _publish(self, errand: Errand, handed_out: HandedOut) -> int:
+    def _publish(self, task_kind: TaskKind, dispatched: Dispatched) -> int:
         try:
-            return publish(errand, handed_out)
+            return publish(task_kind, dispatched)
         except Exception:
             log.exception("messages met an error that nobody expected")
             return 0

@@ -10,13 +10,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from cutout.models.database import connect, is_away
-from cutout.queue.dispatch import Survey
+from cutout.queue.dispatch import QueueSnapshot
 from cutout.schedules.batch_windows import closed_batches, give_next_window
-from cutout.schedules.finish import end, ended_runs, move_on, read_runs, runs_are_open
+from cutout.schedules.finish import advance, end, ended_runs, read_runs, runs_are_open
 from cutout.schedules.fire import fire
 from cutout.schedules.start import skip_overlapping, start, startable
 from cutout.settings import Settings
-from worker.background import Question
+from worker.background import BackgroundTask
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ Find = Callable[[Session], list[uuid.UUID]]
 Move = Callable[[Session, uuid.UUID], None]
 
 
-class ScheduleKeeper:
+class ScheduleRunner:
     """Fires on the leader's own connection. Beginning and ending runs takes longer: a thread with a
     connection of its own does it, one transaction for each; should two leaders meet, constraints decide.
     """
@@ -39,19 +39,19 @@ class ScheduleKeeper:
         self._fire_at = 0.0
         self._see_through_at = 0.0
         self._rests_until: dict[uuid.UUID, float] = {}
-        self._seeing_through = Question("seeing runs through", self._see_through)
+        self._seeing_through = BackgroundTask("seeing runs through", self._see_through)
 
-    def look(self, connection: Connection, _found: Survey) -> None:
-        """Fire what is due, and ask the thread to see to runs if any are open."""
+    def look(self, connection: Connection, _found: QueueSnapshot) -> None:
+        """Firing what is due, and ask the thread to see to runs if any are open."""
         now = time.monotonic()
         if now >= self._fire_at:
             self._fire_at = now + FIRE_EVERY_S
             if fired := fire(connection):
                 log.info("fired %d runs", fired)
-        if now >= self._see_through_at and not self._seeing_through.awaited:
+        if now >= self._see_through_at and not self._seeing_through.running:
             self._see_through_at = now + SEE_THROUGH_EVERY_S
             if runs_are_open(connection):
-                self._seeing_through.ask()
+                self._seeing_through.start()
 
     def _see_through(self) -> bool:
         try:
@@ -67,7 +67,7 @@ class ScheduleKeeper:
 
     @staticmethod
     def _steps() -> Iterator[tuple[Find, Move]]:
-        yield read_runs, move_on
+        yield read_runs, advance
         yield ended_runs, end
         yield closed_batches, give_next_window
         yield startable, start

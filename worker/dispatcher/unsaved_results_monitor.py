@@ -8,8 +8,8 @@ from sqlalchemy import Connection
 from cutout.enums import Stop
 from cutout.queue.attempts import unsaved_results
 from cutout.queue.blocks import storage_breaker
-from cutout.queue.dispatch import Survey
-from worker.dispatcher.limit_poller import LimitWatch
+from cutout.queue.dispatch import QueueSnapshot
+from worker.dispatcher.limit_poller import LimitPoller
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ PATIENCE = 3
 class ResultsWatch:
     """Stops new calls while too many results wait; has one tried now and then while none can be fetched."""
 
-    def __init__(self, limits: LimitWatch) -> None:
+    def __init__(self, limits: LimitPoller) -> None:
         self._limits = limits
         self._look_at = 0.0
         self._was_stopped = False
@@ -33,8 +33,8 @@ class ResultsWatch:
         self.one_may_call = False
         """Whether one job is to call although results cannot be fetched: there is no other to try."""
 
-    def look(self, connection: Connection, found: Survey) -> None:
-        """Part of the tick."""
+    def look(self, connection: Connection, found: QueueSnapshot) -> None:
+        """Duty of the tick."""
         now = time.monotonic()
         most_open = self._limits.most_open()
         if now < self._look_at:

@@ -6,7 +6,7 @@ import sys
 
 from sqlalchemy import Connection
 
-from cutout.ingest.pending import Request, put_down
+from cutout.ingest.pending import PendingIngest, put_down
 from cutout.ingest.stop import Stop
 from worker.ingester.child import POSTGRES_AWAY
 
@@ -16,7 +16,7 @@ LOOK_EVERY_S = 0.2
 STOP_WITHIN_S = 3.0
 
 
-def read_apart(connection: Connection, request: Request, stop: Stop) -> None:
+def read_apart(connection: Connection, request: PendingIngest, stop: Stop) -> None:
     """Let a process carry out what this session holds, to its end or until stopped. Its death leaves the
     request as it is: counted as one more. Raises if Postgres is away.
     """

@@ -1,11 +1,11 @@
-"""Places of an ingester for what it does at the same time, shared among those who ask."""
+"""FairSlots of an ingester for what it does at the same time, shared among those who ask."""
 
 import threading
 import uuid
 from collections import Counter
 
 
-class Places:
+class FairSlots:
     """So many places. Nobody takes more than half of what is free: with 4, one producer holds 2 at most, the
     next one 1, and there is one left for a third.
     """

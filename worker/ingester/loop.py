@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine
 
-from cutout.ingest.pending import Request, ended_of, fail_request, next_request, put_down
+from cutout.ingest.pending import PendingIngest, ended_of, fail_request, next_request, put_down
 from cutout.ingest.stop import Stop
 from cutout.models.database import is_away, kind_of
 from cutout.settings import Settings
 from cutout.storage import Bucket
 from cutout.telemetry import logs
 from worker.ingester.child_process import read_apart
-from worker.ingester.fair_slots import Places
+from worker.ingester.fair_slots import FairSlots
 from worker.ingester.reader import Reader, Work
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class _Lane:
     """Requests that wait for the same: to be fetched, or to be read."""
 
     to_fetch: bool
-    places: Places
+    places: FairSlots
     work: Work
 
 
@@ -47,7 +47,7 @@ class _Lane:
 class _Held:
     """A request that a thread of this process is at."""
 
-    request: Request
+    request: PendingIngest
     stop: Stop
 
 
@@ -62,8 +62,8 @@ class Ingester:
         self._reader = reader or Reader(known, engine, bucket)
         self._stopping = threading.Event()
         self._lanes = (
-            _Lane(to_fetch=False, places=Places(READ_AT_ONCE), work=self._reader.read),
-            _Lane(to_fetch=True, places=Places(FETCHED_AT_ONCE), work=self._reader.fetch),
+            _Lane(to_fetch=False, places=FairSlots(READ_AT_ONCE), work=self._reader.read),
+            _Lane(to_fetch=True, places=FairSlots(FETCHED_AT_ONCE), work=self._reader.fetch),
         )
         self._lock = threading.Lock()
         self._held: dict[uuid.UUID, _Held] = {}
@@ -153,7 +153,7 @@ class Ingester:
         with self._lock:
             del self._held[held.request.batch_id]
 
-    def _carry_out(self, lane: _Lane, connection: Connection, request: Request, stop: Stop) -> None:
+    def _carry_out(self, lane: _Lane, connection: Connection, request: PendingIngest, stop: Stop) -> None:
         with logs.about(batch_id=str(request.batch_id)):
             if request.deaths >= MOST_DEATHS:
                 log.error("batch %s has ended %d readers and is given up", request.batch_id, request.deaths)

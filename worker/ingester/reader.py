@@ -13,19 +13,19 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine
 
 from cutout.enums import Reuse
-from cutout.ingest import Ingest, IngestError, Order, Progress, RejectsFile, StrictError, open_source
-from cutout.ingest.change_detection import Memory, refuse_shrunk
+from cutout.ingest import Ingest, IngestError, IngestOptions, Progress, RejectsFile, StrictError, open_source
+from cutout.ingest.change_detection import ChangeDetection, refuse_shrunk
 from cutout.ingest.estimate import plan_batch
 from cutout.ingest.ingest_errors import NoRoomError
 from cutout.ingest.pending import (
-    Request,
+    PendingIngest,
     count_unfinished,
     fail_request,
     is_on_the_web,
     keep_manifest,
     put_down,
     rest_for_room,
-    rest_request,
+    retry_later,
 )
 from cutout.ingest.quota_room import IngestRestsError, QuotaRoom
 from cutout.ingest.sources.open_source import open_object
@@ -35,8 +35,8 @@ from cutout.ingest.stop import Stop, StoppedError
 from cutout.manifests import ManifestError
 from cutout.models.database import is_away
 from cutout.network import BadStatus, FetchError, Patience, TooLarge, Unfinished, fetch_pieces
-from cutout.queue.reuse.identity import Making, scope_of
-from cutout.queue.reuse.recipe import making_of
+from cutout.queue.reuse.identity import Recipe, scope_of
+from cutout.queue.reuse.recipe import recipe_of
 from cutout.settings import Settings
 from cutout.status.producer_texts import producers_words
 from cutout.storage import Bucket, StorageError
@@ -57,7 +57,7 @@ MOST_REJECTS_LISTED = 10_000
 ABSURD_REJECTS, LEAST_TAKEN = 100_000, 0.1
 TOO_MANY_REJECTS = "TOO_MANY_REJECTS"
 
-Work = Callable[[Connection, Request, Stop], None]
+Work = Callable[[Connection, PendingIngest, Stop], None]
 
 
 class Reader:
@@ -73,18 +73,18 @@ class Reader:
         self._room = Room(known)
         self._least_rate = least_rate
 
-    def fetch(self, connection: Connection, request: Request, stop: Stop) -> None:
+    def fetch(self, connection: Connection, request: PendingIngest, stop: Stop) -> None:
         """Download the manifest into the bucket, from where it is read. Raises if Postgres is away."""
         self._judged(self._download, connection, request, stop)
 
-    def read(self, connection: Connection, request: Request, stop: Stop) -> None:
+    def read(self, connection: Connection, request: PendingIngest, stop: Stop) -> None:
         """Read the source into its batch, from its begin or where it stopped. Raises if Postgres is away."""
         try:
             self._judged(self._ingest, connection, request, stop)
         finally:
             self._room.give_up(request.batch_id)
 
-    def _judged(self, work: Work, connection: Connection, request: Request, stop: Stop) -> None:
+    def _judged(self, work: Work, connection: Connection, request: PendingIngest, stop: Stop) -> None:
         batch_id = request.batch_id
         began = time.monotonic()
         try:
@@ -102,7 +102,7 @@ class Reader:
                 raise
             self._write_down(connection, request, error)
 
-    def _write_down(self, connection: Connection, request: Request, error: Exception) -> None:
+    def _write_down(self, connection: Connection, request: PendingIngest, error: Exception) -> None:
         match error:
             case StrictError():
                 _fail(connection, request, f"stopped, since nothing was to be rejected, at {error}")
@@ -123,7 +123,9 @@ class Reader:
                 )
                 _rest(connection, request, f"an error that nobody expected ({type(error).__name__})")
 
-    def _unreadable(self, connection: Connection, request: Request, error: StorageError | FetchError) -> None:
+    def _unreadable(
+        self, connection: Connection, request: PendingIngest, error: StorageError | FetchError
+    ) -> None:
         why = told = f"the source cannot be read: {error}"
         if isinstance(error, StorageError) and request.order.reading.foreign:
             told = "what was sent cannot be read from where it is kept; send it again"
@@ -133,11 +135,11 @@ class Reader:
             log.warning("the ingest of batch %s: %s", request.batch_id, why)
             _fail(connection, request, told)
 
-    def _ingest(self, connection: Connection, request: Request, stop: Stop) -> None:
+    def _ingest(self, connection: Connection, request: PendingIngest, stop: Stop) -> None:
         open_ = partial(self._open, request, self._find_manifest(connection, request, stop), stop)
         if request.order.schedule_id:
-            memory = Memory(self._engine, request.order.schedule_id, request.batch_id)
-            refuse_shrunk(open_, memory, request.order.shrinks_to)
+            memory = ChangeDetection(self._engine, request.order.schedule_id, request.batch_id)
+            refuse_shrunk(open_, memory, request.order.min_source_share)
         words = producers_words if request.order.reading.foreign else str
         with closing(open_()) as source, tempfile.TemporaryDirectory() as room:
             path = Path(room) / "rejects.csv"
@@ -150,7 +152,7 @@ class Reader:
                     rejects,
                     requested=request.batch_id,
                 )
-                plan = partial(plan_batch, making=self._making(request.order), bucket=self._bucket)
+                plan = partial(plan_batch, recipe=self._making(request.order), bucket=self._bucket)
                 done = ingest.run(
                     on_resume=_say_it_goes_on,
                     watch=partial(_watch, stop, rejects),
@@ -159,14 +161,14 @@ class Reader:
                 )
             log.info("batch %s has %d jobs, %s", request.batch_id, done.counts.jobs, source.kind)
 
-    def _making(self, order: Order) -> Making | None:
+    def _making(self, order: IngestOptions) -> Recipe | None:
         """The identity that the batch's pictures may have been bought under; None if none will do."""
         reuse = self._settings.reuse
         if reuse is Reuse.OFF or not order.reuse:
             return None
-        return replace(making_of(self._settings), scope=scope_of(reuse, order.producer_id))
+        return replace(recipe_of(self._settings), scope=scope_of(reuse, order.producer_id))
 
-    def _find_manifest(self, connection: Connection, request: Request, stop: Stop) -> str | None:
+    def _find_manifest(self, connection: Connection, request: PendingIngest, stop: Stop) -> str | None:
         """The key of the manifest in the bucket; None where the source is something else."""
         if request.manifest_key or not is_on_the_web(request.source):
             return request.manifest_key
@@ -174,7 +176,7 @@ class Reader:
         self._download(connection, request, stop)
         return _key_of(request.batch_id)
 
-    def _open(self, request: Request, key: str | None, stop: Stop) -> Source:
+    def _open(self, request: PendingIngest, key: str | None, stop: Stop) -> Source:
         reading = request.order.reading
         if key is None:
             return open_source(request.source, reading, self._settings, self._bucket)
@@ -188,7 +190,7 @@ class Reader:
             room=partial(self._room.make, request.batch_id, request.asked_by),
         )
 
-    def _download(self, connection: Connection, request: Request, stop: Stop) -> None:
+    def _download(self, connection: Connection, request: PendingIngest, stop: Stop) -> None:
         """Into the bucket first: what is read twice must be the same twice."""
         web, most = Web(self._settings), self._settings.max_archive_bytes
         pieces = fetch_pieces(
@@ -212,17 +214,19 @@ def _key_of(batch_id: uuid.UUID) -> str:
     return f"manifests/{batch_id}"
 
 
-def _rest(connection: Connection, request: Request, why: str, *, told: str | None = None) -> None:
+def _rest(connection: Connection, request: PendingIngest, why: str, *, told: str | None = None) -> None:
     """`told` is what its producer is told once no other try is left; `why` if not given."""
     if request.tries + 1 >= MOST_TRIES:
         _fail(connection, request, told or why)
         return
     rest_s = min(FIRST_REST_S * 2**request.tries, LONGEST_REST_S)
     log.warning("the ingest of batch %s rests for %.0f s: %s", request.batch_id, rest_s, why)
-    rest_request(connection, request.batch_id, rest_s, request.deaths)
+    retry_later(connection, request.batch_id, rest_s, request.deaths)
 
 
-def _rest_for_room(connection: Connection, request: Request, why: IngestRestsError, took_s: float) -> None:
+def _rest_for_room(
+    connection: Connection, request: PendingIngest, why: IngestRestsError, took_s: float
+) -> None:
     """What was stored is read again first: the longer that takes, the longer it rests, and the more others of
     its producer do.
     """
@@ -232,7 +236,7 @@ def _rest_for_room(connection: Connection, request: Request, why: IngestRestsErr
     rest_for_room(connection, request.batch_id, rest_s, request.deaths, code=why.why, message=str(why))
 
 
-def _fail(connection: Connection, request: Request, why: str, code: str | None = None) -> None:
+def _fail(connection: Connection, request: PendingIngest, why: str, code: str | None = None) -> None:
     log.warning("the ingest of batch %s failed: %s", request.batch_id, why)
     fail_request(connection, request.batch_id, why, code)
 

@@ -64,7 +64,7 @@ class SlotLapsed(LimiterError):  # noqa: N818 - an answer, not a fault
     """The slot was held for too long without a call; another may have it now."""
 
 
-class Ending(StrEnum):
+class LimiterFeedback(StrEnum):
     """What a call's end says about the limit."""
 
     OK = "ok"
@@ -157,7 +157,7 @@ class Slot:
         self._limiter = limiter
         self._turn_at = turn_at
         self._permitted_at: float | None = None
-        self._ending: tuple[Ending, float, str] = (Ending.UNUSED, 0.0, "")
+        self._ending: tuple[LimiterFeedback, float, str] = (LimiterFeedback.UNUSED, 0.0, "")
 
     def keep(self) -> None:
         """Hold the slot until it is given back: the call is written down and goes out. Raises SlotLapsed."""
@@ -182,7 +182,7 @@ class Slot:
             self._permitted_at = None
 
     def ended(
-        self, ending: Ending, *, took_s: float = 0.0, rest_s: float | None = None, job: object = ""
+        self, ending: LimiterFeedback, *, took_s: float = 0.0, rest_s: float | None = None, job: object = ""
     ) -> None:
         """Say how the call ended: OK after `took_s` seconds, 0 if they tell nothing; SLOW or FLOW with the
         rest that the endpoint asked for; FAILED with whose call it was.

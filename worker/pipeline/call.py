@@ -21,13 +21,13 @@ from cutout.queue.attempts.attempts import Answer, NotBegun
 from cutout.queue.attempts.outcomes import Fail, Hold, Outcome, Snooze, Unknown
 from cutout.queue.backoff import BACKOFF
 from cutout.queue.claims import NOT_SENT, Claim
-from worker.limiter.limiter import Ending, LimiterAway, LimiterError, LimitReached, Slot, SlotLapsed
+from worker.limiter.limiter import LimiterAway, LimiterError, LimiterFeedback, LimitReached, Slot, SlotLapsed
 from worker.limiter.slots import AccountAtHand, NoAccountOpenError
 from worker.metrics import call_ended
-from worker.pipeline.call_record import AnswerNotWrittenError, CallEnd, Paid
+from worker.pipeline.call_record import AnswerNotWrittenError, CallRecord, PaidCall
 from worker.pipeline.context import WorkerContext
-from worker.pipeline.fetch_source import Obtained, obtain
-from worker.pipeline.refusals import NOT_BEGUN_SNOOZE_S, Refusal, judge, not_begun
+from worker.pipeline.fetch_source import Obtained, fetch_source
+from worker.pipeline.refusals import NOT_BEGUN_SNOOZE_S, ClassifiedRefusal, judge, not_begun
 from worker.pipeline.reuse import served_as_sent
 from worker.pipeline.sources import SourceError
 from worker.stage import CALL, PREPARE, TURN, Stage
@@ -51,7 +51,7 @@ def call(context: WorkerContext, claim: Claim) -> Claim | Outcome:
     began = time.monotonic()
     try:
         with Stage(PREPARE):
-            source = obtain(context, claim)
+            source = fetch_source(context, claim)
             if not isinstance(source, Obtained):
                 return source
             prepared = context.preparer.prepare(
@@ -59,7 +59,7 @@ def call(context: WorkerContext, claim: Claim) -> Claim | Outcome:
             )
             picture = Picture.of(source, prepared)
         answer = _buy(context, claim, picture, claim.attempts + 1, prepared_s=time.monotonic() - began)
-        if isinstance(answer, Refusal) and answer.policy.verdict is Verdict.REFIT:
+        if isinstance(answer, ClassifiedRefusal) and answer.policy.verdict is Verdict.REFIT:
             again = Picture.of(source, context.preparer.refit(source.data, owner=claim.producer_id))
             answer = _buy(context, claim, again, claim.attempts + 2)
     except SourceError as error:
@@ -72,7 +72,7 @@ def call(context: WorkerContext, claim: Claim) -> Claim | Outcome:
         return Snooze("LIMIT_REACHED", "all calls that the limit allows are taken", error.retry_in_s)
     except LimiterAway as error:
         return Snooze("LIMITER_AWAY", str(error), NOT_BEGUN_SNOOZE_S)
-    return judge(claim, answer) if isinstance(answer, Refusal) else answer
+    return judge(claim, answer) if isinstance(answer, ClassifiedRefusal) else answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Picture:
 
 def _buy(
     context: WorkerContext, claim: Claim, picture: Picture, number: int, *, prepared_s: float = -1.0
-) -> Claim | Outcome | Refusal:
+) -> Claim | Outcome | ClassifiedRefusal:
     """One paid call with its two lines in the ledger, unless this worker ends or the call may not go out.
 
     Nor is there one for a picture that another preparation made into the same bytes and bought.
@@ -114,7 +114,7 @@ def _buy(
         number=number,
         image_sha256=picture.sha256,
         source_sha256=picture.source_sha256,
-        making=context.making_for(claim.producer_id),
+        recipe=context.making_for(claim.producer_id),
         day_budget=context.settings.day_budget,
     )
     try:
@@ -148,8 +148,8 @@ def _buy(
 
 def _not_begun(context: WorkerContext, claim: Claim, why: NotBegun, source_sha256: bytes) -> Outcome:
     if why is NotBegun.HELD:
-        making = context.making_for(claim.producer_id)
-        find = partial(queue.find_held_picture, claim=claim, source_sha256=source_sha256, making=making)
+        recipe = context.making_for(claim.producer_id)
+        find = partial(queue.find_held_picture, claim=claim, source_sha256=source_sha256, recipe=recipe)
         held = context.patiently(find, give_up_after_s=BEGIN_PATIENCE_S)
         if held is not None:
             if not held.is_own:
@@ -176,13 +176,13 @@ class _Heard:
     """
 
     answer: Answer
-    then: Outcome | Refusal | None = None
-    paid: Paid | None = None
+    then: Outcome | ClassifiedRefusal | None = None
+    paid: PaidCall | None = None
     at: float = field(default_factory=time.monotonic)
 
-    def end(self, claim: Claim, attempt_id: int, begun: float) -> CallEnd:
+    def end(self, claim: Claim, attempt_id: int, begun: float) -> CallRecord:
         """What the ledger gets of it; its call was begun at `begun` (monotonic)."""
-        return CallEnd(
+        return CallRecord(
             claim.job_id,
             claim.fence,
             claim.worker_id,
@@ -199,7 +199,7 @@ def _exchange(
     """The call itself. Nothing is written down here: the slot is held."""
     account, slot = at
     # Whatever comes but an answer: the endpoint does not do its work.
-    slot.ended(Ending.FAILED, job=claim.job_id)
+    slot.ended(LimiterFeedback.FAILED, job=claim.job_id)
     try:
         with Stage(TURN):
             slot.await_turn()
@@ -208,7 +208,7 @@ def _exchange(
             answer = account.clients.get().cut_out(image, claim.return_form, departure=slot)
     except (NotSent, LimiterError) as error:
         if isinstance(error, LimiterError):
-            slot.ended(Ending.UNUSED)
+            slot.ended(LimiterFeedback.UNUSED)
         not_sent = Answer(AttemptOutcome.NOT_CHARGED, code=NOT_SENT, message=str(error))
         call_ended("not-sent", not_sent)
         delay_s = BACKOFF[Step.CALL].delay(claim.attempts + 1)
@@ -218,21 +218,21 @@ def _exchange(
         call_ended("no-answer", unknown)
         return _Heard(unknown, Unknown("NO_ANSWER", f"{error}; the endpoint may have charged a credit"))
     if isinstance(answer, Refused):
-        refusal = Refusal(answer, context.policies.of(answer.code, answer.verdict))
+        refusal = ClassifiedRefusal(answer, context.policies.of(answer.code, answer.verdict))
         slot.ended(refusal.ending, rest_s=answer.retry_after_s, job=claim.job_id)
         refused = _refusal(answer)
         call_ended(refusal.policy.verdict, refused)
         return _Heard(refused, refusal)
-    slot.ended(Ending.OK, took_s=time.monotonic() - (slot.sent_at or began))
+    slot.ended(LimiterFeedback.OK, took_s=time.monotonic() - (slot.sent_at or began))
     lifetime = timedelta(seconds=context.settings.result_lifetime_seconds)
     accepted = _acceptance(answer, image)
     call_ended("ok", accepted)
-    return _Heard(accepted, paid=Paid(answer.result_url, lifetime, image.width, image.height))
+    return _Heard(accepted, paid=PaidCall(answer.result_url, lifetime, image.width, image.height))
 
 
 def _write_down(
-    context: WorkerContext, claim: Claim, end: CallEnd, heard: _Heard, at: tuple[str, Slot]
-) -> Claim | Outcome | Refusal:
+    context: WorkerContext, claim: Claim, end: CallRecord, heard: _Heard, at: tuple[str, Slot]
+) -> Claim | Outcome | ClassifiedRefusal:
     account, slot = at
     with context.spool.watched(end):
         claim = _end(context, claim, end)
@@ -240,7 +240,7 @@ def _write_down(
         return claim
     if isinstance(heard.then, Unknown):
         return replace(heard.then, in_outage=slot.circuit_is_open)
-    if not isinstance(heard.then, Refusal):
+    if not isinstance(heard.then, ClassifiedRefusal):
         return heard.then
     refused = heard.then.answer
     met_alone = None
@@ -249,7 +249,7 @@ def _write_down(
     return replace(heard.then, circuit_is_open=slot.circuit_is_open, met_alone=met_alone)
 
 
-def _end(context: WorkerContext, claim: Claim, end: CallEnd) -> Claim:
+def _end(context: WorkerContext, claim: Claim, end: CallRecord) -> Claim:
     """Write the call's end into the ledger; into the spool first, if that did not succeed at once.
 
     Raises AnswerNotWrittenError for what Postgres refuses, whatever it is: the spool holds the answer then.

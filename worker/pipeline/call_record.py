@@ -19,7 +19,7 @@ class AnswerNotWrittenError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Paid:
+class PaidCall:
     """What the call brought: a URL, which is a secret and dies `lifetime` after the answer.
 
     The size of the picture sent is in pixels.
@@ -36,7 +36,7 @@ def _now() -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class CallEnd:
+class CallRecord:
     """Which call ended, how, and when its answer came: by this machine's clock, which somebody may set, and
     how long after the call was begun. Files of an older version do not say the latter.
     """
@@ -46,7 +46,7 @@ class CallEnd:
     worker_id: uuid.UUID
     attempt_id: int
     answer: Answer
-    paid: Paid | None = None
+    paid: PaidCall | None = None
     answered_at: datetime = field(default_factory=_now)
     answered_after: timedelta | None = None
 

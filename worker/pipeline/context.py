@@ -23,8 +23,8 @@ from cutout.images.decoder_pool import Preparer
 from cutout.models.database import A_DAY_S, PostgresAwayError, connect, kind_of, patiently
 from cutout.network import HostList, Timeouts
 from cutout.queue import workers
-from cutout.queue.reuse.identity import Making, scope_of
-from cutout.queue.reuse.recipe import making_of
+from cutout.queue.reuse.identity import Recipe, scope_of
+from cutout.queue.reuse.recipe import recipe_of
 from cutout.settings import PLAIN_HTTP, Settings
 from cutout.storage import Bucket, BucketMissingError, StorageError, StorageRefusedError
 from worker.lifeboat import Lifeboat, open_lifeboat, sweep
@@ -33,11 +33,11 @@ from worker.metrics import IN_HAND, THREADS
 from worker.per_thread import PerThread
 from worker.pipeline.bucket_watch import BucketWatch
 from worker.pipeline.exclusive import Room
-from worker.pipeline.in_flight import Carried
+from worker.pipeline.in_flight import InFlightJobs
 from worker.pipeline.intake import Intake
 from worker.pipeline.sources import HostTurns, SourceFetcher
 from worker.pipeline.spool import Spool
-from worker.signed_objects import ObjectLinks
+from worker.signed_objects import SignedObjectClient
 from worker.storage_probe import bucket_works
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class WorkerContext:
         # Of the heart alone: however long the threads wait for Postgres, this worker is not taken for dead.
         self._heart_engine = _connect(settings, 1)
         self.bucket = Bucket(settings, connections=settings.worker_threads)
-        self.making = making_of(settings)
+        self.recipe = recipe_of(settings)
         self.intake = Intake()
         self.bucket_watch = BucketWatch(lambda: bucket_works(self.bucket), self.patiently, self.intake)
         self.lifeboat: Lifeboat | None = open_lifeboat(settings)
@@ -85,11 +85,11 @@ class WorkerContext:
         self.slots = Slots(settings, self._redis, _call_timeouts(settings), self.patiently)
         self.policies = Policies({code: what.model_dump() for code, what in settings.verdicts.items()})
         self._results = PerThread(self._make_downloader)
-        self._objects = PerThread(lambda: ObjectLinks(self.bucket))
+        self._objects = PerThread(lambda: SignedObjectClient(self.bucket))
         hosts = HostTurns(settings.source_fetches_per_host)
         watch = self.bucket_watch
         self._sources = PerThread(lambda: SourceFetcher(settings, self.bucket, self.objects, hosts, watch))
-        self.carried = Carried()
+        self.carried = InFlightJobs()
         self.room = Room()
         self.preparer = Preparer(settings.prepare_memory_bytes)
         self.spool = Spool(Path(settings.spool_dir))
@@ -100,9 +100,9 @@ class WorkerContext:
         self._keeper = threading.Thread(target=self._keep_slow, name="slow answers", daemon=True)
         self._replayer = threading.Thread(target=self._replay, name="spool", daemon=True)
 
-    def making_for(self, producer_id: uuid.UUID | None) -> Making:
+    def making_for(self, producer_id: uuid.UUID | None) -> Recipe:
         """The identity of what a producer's jobs buy, but for source and form."""
-        return replace(self.making, scope=scope_of(self.settings.reuse, producer_id))
+        return replace(self.recipe, scope=scope_of(self.settings.reuse, producer_id))
 
     def start(self, *, call_threads: int | None = None) -> None:
         """Write down what a worker before this one left in the spool; then register and begin to beat.
@@ -185,7 +185,7 @@ class WorkerContext:
         return self._results.get()
 
     @property
-    def objects(self) -> ObjectLinks:
+    def objects(self) -> SignedObjectClient:
         """This thread's way to the bucket's objects."""
         return self._objects.get()
 

@@ -11,7 +11,7 @@ from worker.pipeline.context import WorkerContext
 
 
 class OfAJob(Protocol):
-    """As much of a claim, or of a job in a parcel, as its key and its object's metadata are made of."""
+    """As much of a claim, or of a job in a message, as its key and its object's metadata are made of."""
 
     @property
     def job_id(self) -> uuid.UUID: ...

@@ -24,7 +24,7 @@ class Obtained:
     made_otherwise: bool = False
 
 
-def obtain(context: WorkerContext, claim: Claim) -> Obtained | Outcome:
+def fetch_source(context: WorkerContext, claim: Claim) -> Obtained | Outcome:
     """The source, or what became of the job without a call. Raises SourceError.
 
     What is known of the source is asked first: an unchanged picture is not even fetched.
@@ -36,7 +36,7 @@ def obtain(context: WorkerContext, claim: Claim) -> Obtained | Outcome:
     if uploaded is None:
         return _obtain_unknown(context, claim)
     mine = served(context, claim, uploaded)
-    if not isinstance(mine, queue.Mine):
+    if not isinstance(mine, queue.Acquired):
         return mine
     return Obtained(
         context.sources.read(claim.source, owner=claim.producer_id), uploaded, mine.made_otherwise
@@ -45,19 +45,19 @@ def obtain(context: WorkerContext, claim: Claim) -> Obtained | Outcome:
 
 def _obtain_unknown(context: WorkerContext, claim: Claim) -> Obtained | Outcome:
     """Of a source whose bytes may change behind its address."""
-    remembered = context.patiently(partial(queue.recall_source, address=claim.source))
+    remembered = context.patiently(partial(queue.find_validator, address=claim.source))
     picture = context.sources.read_changed(claim.source, remembered, owner=claim.producer_id)
     if picture is None and remembered is not None:
         outcome = served(context, claim, remembered.content_sha256)
-        if not isinstance(outcome, queue.Mine):
+        if not isinstance(outcome, queue.Acquired):
             return outcome
         picture = context.sources.read_changed(claim.source, None, owner=claim.producer_id)
     if picture is None:
         raise TypeError("a source that nothing is remembered of cannot be unchanged")
     seen = picture.remembered
     if (picture.etag or picture.last_modified) and seen != remembered:
-        context.patiently(partial(queue.remember_source, address=claim.source, seen=seen))
+        context.patiently(partial(queue.save_validator, address=claim.source, seen=seen))
     mine = served(context, claim, seen.content_sha256)
-    if not isinstance(mine, queue.Mine):
+    if not isinstance(mine, queue.Acquired):
         return mine
     return Obtained(picture.data, seen.content_sha256, mine.made_otherwise)

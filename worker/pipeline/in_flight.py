@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Carried:
+class InFlightJobs:
     """Lets one thread at a time carry a job under a fence: a repeated message finds it taken.
 
     The database cannot tell such a message from a claim that is asked for again because its answer was lost.

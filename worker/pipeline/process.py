@@ -9,7 +9,7 @@ from cutout.enums import Step
 from cutout.models.database import PostgresAwayError
 from cutout.queue.attempts.outcomes import Hold, Outcome, Retry, Snooze, Succeeded
 from cutout.queue.claims import Claim
-from cutout.queue.settle import Bounds
+from cutout.queue.settle import RetryLimits
 from cutout.telemetry import logs, traces
 from worker.metrics import settled
 from worker.pipeline.call import call
@@ -74,13 +74,13 @@ def _settle_and_tell(context: WorkerContext, claim: Claim, outcome: Outcome) -> 
 
 
 def _settle(context: WorkerContext, claim: Claim, outcome: Outcome) -> bool:
-    bounds = Bounds(context.settings.retry_unknown, context.settings.retry_lost)
+    bounds = RetryLimits(context.settings.retry_unknown, context.settings.retry_lost)
     try:
         return context.patiently(partial(queue.settle, claim=claim, outcome=outcome, bounds=bounds))
     except PostgresAwayError:
         raise
     except Exception as error:
-        # Carried out again, it would only fail again: what cannot be written as it is goes to a person.
+        # InFlightJobs out again, it would only fail again: what cannot be written as it is goes to a person.
         log.exception("what became of job %s cannot be written", claim.job_id)
         reason = f"{type(error).__name__} when its outcome was written; see the worker's log"
         hold = Hold("INTERNAL_ERROR", reason)

@@ -8,7 +8,7 @@ from cutout.enums import Step
 from cutout.queue.attempts.attempts import NotBegun
 from cutout.queue.attempts.outcomes import Fail, Hold, Outcome, Retry, Snooze, Unknown
 from cutout.queue.claims import Claim
-from worker.limiter.limiter import Ending
+from worker.limiter.limiter import LimiterFeedback
 
 NOT_BEGUN_SNOOZE_S = 5.0
 PAUSED_SNOOZE_S = 2.0
@@ -34,13 +34,13 @@ NOT_BEGUN: dict[NotBegun, Outcome] = {
     # Unless it is not held any more, it is told as what.
     NotBegun.HELD: Snooze("NOT_BEGUN", "the same picture was held a moment ago", 0.0),
     NotBegun.BUDGET: Hold(
-        "OVER_BUDGET", "its batch has spent its budget; raise it with `cutout budget`", parked=True
+        "OVER_BUDGET", "its batch has spent its budget; raise it with `cutout budget`", blocked=True
     ),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class ClassifiedRefusal:
     """A refused call and what is to be done about its code.
 
     `met_alone` counts, where it would stop the account and no other job met it, how often this one did.
@@ -52,19 +52,19 @@ class Refusal:
     met_alone: int | None = None
 
     @property
-    def ending(self) -> Ending:
+    def ending(self) -> LimiterFeedback:
         """What it says about the limit."""
         if self.answer.may_be_charged:
-            return Ending.FAILED
+            return LimiterFeedback.FAILED
         match self.policy.verdict:
             case Verdict.SLOW:
-                return Ending.FLOW if self.answer.code == SHARED_QUOTA else Ending.SLOW
+                return LimiterFeedback.FLOW if self.answer.code == SHARED_QUOTA else LimiterFeedback.SLOW
             case Verdict.RETRY:
-                return Ending.FAILED
+                return LimiterFeedback.FAILED
             case Verdict.PAUSE:
-                return Ending.UNUSED
+                return LimiterFeedback.UNUSED
             case Verdict.REFIT | Verdict.FAIL | Verdict.UNKNOWN:
-                return Ending.OK
+                return LimiterFeedback.OK
 
 
 def not_begun(why: NotBegun) -> Outcome:
@@ -72,7 +72,7 @@ def not_begun(why: NotBegun) -> Outcome:
     return NOT_BEGUN[why]
 
 
-def judge(claim: Claim, refusal: Refusal) -> Outcome:
+def judge(claim: Claim, refusal: ClassifiedRefusal) -> Outcome:
     """What a refusal means for the job, by its code's policy."""
     answer, policy = refusal.answer, refusal.policy
     code, message = answer.code, answer.message
@@ -96,7 +96,7 @@ def judge(claim: Claim, refusal: Refusal) -> Outcome:
             return Fail(code, message)
 
 
-def _paused(refusal: Refusal) -> Outcome:
+def _paused(refusal: ClassifiedRefusal) -> Outcome:
     code, message, times = refusal.answer.code, refusal.answer.message, refusal.met_alone
     if times is None:
         return Snooze(code, message, NOT_BEGUN_SNOOZE_S)
@@ -109,6 +109,6 @@ def _paused(refusal: Refusal) -> Outcome:
     return Snooze(code, message, NOT_BEGUN_SNOOZE_S * LONGER_EACH_TIME ** (times - 1))
 
 
-def _rest(refusal: Refusal, tries_used: int) -> float:
+def _rest(refusal: ClassifiedRefusal, tries_used: int) -> float:
     asked = refusal.answer.retry_after_s
     return refusal.policy.delay(tries_used) if asked is None else asked

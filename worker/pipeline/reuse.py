@@ -7,7 +7,7 @@ from typing import Any
 from cutout import queue
 from cutout.queue.attempts.outcomes import Outcome, Snooze, StoredObject, Succeeded
 from cutout.queue.claims import Claim
-from cutout.queue.reuse.acquire import BoughtBefore, Mine, Theirs
+from cutout.queue.reuse.acquire import Acquired, BoughtBefore, TakenByOther
 from cutout.storage import ObjectMissingError, StorageError
 from worker.pipeline.context import WorkerContext
 from worker.pipeline.copy_for_producer import OfAJob, copied
@@ -19,19 +19,19 @@ TWIN_SNOOZE_S = 1.0
 STORAGE_AWAY_SNOOZE_S = 15.0
 
 
-def served(context: WorkerContext, claim: Claim, sha256: bytes) -> Outcome | Mine:
-    """What became of the job without a call: its cutout is there, or another job buys it. Mine: buy it."""
-    making = context.making_for(claim.producer_id)
-    found = context.patiently(partial(queue.take_result, claim=claim, sha256=sha256, making=making))
+def served(context: WorkerContext, claim: Claim, sha256: bytes) -> Outcome | Acquired:
+    """What became of the job without a call: its cutout is there, or another job buys it. Acquired: buy it."""
+    recipe = context.making_for(claim.producer_id)
+    found = context.patiently(partial(queue.acquire_result, claim=claim, sha256=sha256, recipe=recipe))
     match found:
-        case Mine():
+        case Acquired():
             return found
-        case Theirs(buyer):
+        case TakenByOther(buyer):
             words = "another job buys the cutout of the same picture"
             return Snooze("TWIN_IS_BOUGHT", words, TWIN_SNOOZE_S, waits_for=buyer)
         case BoughtBefore():
             # Made from the same bytes by another preparation, it may be there all the same.
-            return _handed_over(context, claim, sha256, found) or Mine(made_otherwise=True)
+            return _handed_over(context, claim, sha256, found) or Acquired(made_otherwise=True)
 
 
 def served_as_sent(context: WorkerContext, claim: Claim, sha256: bytes, sent_sha256: bytes) -> Outcome | None:

@@ -30,7 +30,7 @@ from cutout.network import (
 from cutout.network.hosts import port_of
 from cutout.network.url_rules import server_of
 from cutout.queue.attempts.outcomes import Fail, Outcome, Retry, Snooze
-from cutout.queue.reuse.acquire import Remembered
+from cutout.queue.reuse.acquire import SourceValidator
 from cutout.settings import Settings
 from cutout.storage import (
     Bucket,
@@ -43,7 +43,7 @@ from cutout.storage import (
 )
 from worker.pipeline.bucket_watch import BucketWatch
 from worker.pipeline.source_failures import storage_trouble
-from worker.signed_objects import ObjectLinks
+from worker.signed_objects import SignedObjectClient
 
 DEADLINE_S = 60.0
 # A server that is silent for so long, at first or half way, does not get the rest of the time.
@@ -73,9 +73,9 @@ class SourcePicture:
     last_modified: str | None = None
 
     @property
-    def remembered(self) -> Remembered:
+    def remembered(self) -> SourceValidator:
         """Their server's words, and their SHA-256."""
-        return Remembered(self.etag, self.last_modified, hashlib.sha256(self.data).digest())
+        return SourceValidator(self.etag, self.last_modified, hashlib.sha256(self.data).digest())
 
 
 class Web:
@@ -132,7 +132,7 @@ class SourceFetcher:
         self,
         settings: Settings,
         bucket: Bucket,
-        objects: ObjectLinks,
+        objects: SignedObjectClient,
         hosts: HostTurns,
         watch: BucketWatch,
     ) -> None:
@@ -149,7 +149,7 @@ class SourceFetcher:
         return self._read(source, None, owner).data
 
     def read_changed(
-        self, source: str, remembered: Remembered | None, *, owner: uuid.UUID | None = None
+        self, source: str, remembered: SourceValidator | None, *, owner: uuid.UUID | None = None
     ) -> SourcePicture | None:
         """The picture, None if its server says that it is as remembered; raises SourceError."""
         try:
@@ -157,7 +157,9 @@ class SourceFetcher:
         except NotModified:
             return None
 
-    def _read(self, source: str, remembered: Remembered | None, owner: uuid.UUID | None) -> SourcePicture:
+    def _read(
+        self, source: str, remembered: SourceValidator | None, owner: uuid.UUID | None
+    ) -> SourcePicture:
         address = split_address(source)
         try:
             if address is not None:
@@ -184,7 +186,7 @@ class SourceFetcher:
         """Close this thread's connections."""
         self._web.transport.close()
 
-    def _from_bucket(self, name: str, key: str, remembered: Remembered | None) -> Fetched:
+    def _from_bucket(self, name: str, key: str, remembered: SourceValidator | None) -> Fetched:
         etag = remembered.etag if remembered else None
         if name == self._bucket.name:
             return self._objects.read(key, max_bytes=self._max_bytes, etag=etag)
@@ -207,7 +209,7 @@ class SourceFetcher:
                 raise
             raise SourceError(Fail("SOURCE_REFUSED", f"the bucket {name!r}: {error}")) from error
 
-    def _from_web(self, source: str, remembered: Remembered | None) -> SourcePicture:
+    def _from_web(self, source: str, remembered: SourceValidator | None) -> SourcePicture:
         fetched = fetch(
             self._web.transport,
             source,

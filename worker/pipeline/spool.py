@@ -19,20 +19,20 @@ from sqlalchemy.exc import DBAPIError
 
 from cutout.models.database import A_DAY_S, is_away, kind_of
 from cutout.models.database_errors import LOCK_TIMEOUT, sqlstate
-from worker.pipeline.call_record import CallEnd
+from worker.pipeline.call_record import CallRecord
 
 log = logging.getLogger(__name__)
 
 SUFFIX = ".json"
 BAD = ".bad"
-FORMAT = TypeAdapter(CallEnd)
+FORMAT = TypeAdapter(CallRecord)
 
 
 @dataclass(frozen=True, slots=True)
 class _Unwritten:
     """An end of a call of this process that Postgres has not taken, since when (monotonic)."""
 
-    end: CallEnd
+    end: CallRecord
     since: float
     on_disk: bool
 
@@ -41,7 +41,7 @@ class _Unwritten:
 class _Watched:
     """An end of a call that is on its way to Postgres."""
 
-    end: CallEnd
+    end: CallRecord
     since: float = field(default_factory=time.monotonic)
     path: Path | None = None
 
@@ -57,12 +57,12 @@ class Spool:
         self._watched: dict[int, _Watched] = {}
         self._watching = threading.Lock()
 
-    def watch(self, end: CallEnd) -> None:
+    def watch(self, end: CallRecord) -> None:
         """Let `keep_slow` put `end` on disk unless it is soon in Postgres, which may not even refuse it."""
         self._watched.setdefault(end.attempt_id, _Watched(end))
 
     @contextmanager
-    def watched(self, end: CallEnd) -> Iterator[None]:
+    def watched(self, end: CallRecord) -> Iterator[None]:
         """Watch it until the context ends; on disk it stays if that is by an exception."""
         self.watch(end)
         try:
@@ -98,7 +98,7 @@ class Spool:
             watched.path = path
 
     @contextmanager
-    def keeping(self, end: CallEnd) -> Iterator[None]:
+    def keeping(self, end: CallRecord) -> Iterator[None]:
         """Hold `end` on disk while the context lasts, and beyond it if it ends in an exception.
 
         Where the disk does not take it, it is held in memory as long as the process lives.
@@ -166,11 +166,11 @@ class Spool:
             self._remove(path)
             self._own.pop(path.name, None)
 
-    def _replay_from_memory(self, database: Connection, name: str, end: CallEnd) -> None:
+    def _replay_from_memory(self, database: Connection, name: str, end: CallRecord) -> None:
         if self._is_written(database, name, end):
             self._own.pop(name, None)
 
-    def _is_written(self, database: Connection, name: str, end: CallEnd) -> bool:
+    def _is_written(self, database: Connection, name: str, end: CallRecord) -> bool:
         path = self._directory / name
         try:
             if not end.is_of(database):
@@ -193,7 +193,7 @@ class Spool:
             self._refused[path.name] = kind
             log.error("Postgres does not take %s (%s): it stays and is tried again", path, kind)
 
-    def _path(self, end: CallEnd) -> Path:
+    def _path(self, end: CallRecord) -> Path:
         return self._directory / f"{end.attempt_id}-{end.job_id}{SUFFIX}"
 
     def _write(self, path: Path, data: bytes) -> None:

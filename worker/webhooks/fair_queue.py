@@ -62,7 +62,7 @@ class Turn:
     proven: bool
 
 
-class Turns:
+class FairQueue:
     """Shared by the senders. A receiver that is ill rests between tries, longer each time, up to a minute.
 
     One that waits for a turn is believed to have messages due, until a turn finds none.

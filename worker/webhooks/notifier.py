@@ -8,13 +8,13 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from cutout.models.database import connect, is_away
-from cutout.queue.dispatch import Survey
+from cutout.queue.dispatch import QueueSnapshot
 from cutout.settings import Settings
 from cutout.webhooks.digests import tell_digests
 from cutout.webhooks.outbox import PORTION, forget, give_up_old
 from cutout.webhooks.receivers import Search, forget_receivers
-from worker.background import Question
-from worker.webhooks.fair_queue import SENDERS, Turns
+from worker.background import BackgroundTask
+from worker.webhooks.fair_queue import SENDERS, FairQueue
 from worker.webhooks.sender import Sender
 
 log = logging.getLogger(__name__)
@@ -43,26 +43,26 @@ class Notifier:
             name="cutout-webhooks",
             autocommit=True,
         )
-        self._turns = Turns()
+        self._turns = FairQueue()
         self._hands = [Sender(known, self._engine, self._turns, self._ask_for_more) for _ in range(SENDERS)]
-        self._senders = [Question("the sending of webhooks", hand.run) for hand in self._hands]
-        self._looking = Question("the look for webhooks", self._look)
+        self._senders = [BackgroundTask("the sending of webhooks", hand.run) for hand in self._hands]
+        self._looking = BackgroundTask("the look for webhooks", self._look)
         self._asking = threading.Lock()
         self._search = Search()
         self._look_at = self._prune_at = self._say_at = 0.0
 
-    def look(self, _connection: Connection, _found: Survey) -> None:
+    def look(self, _connection: Connection, _found: QueueSnapshot) -> None:
         """Begin to look, twice a second."""
         now = time.monotonic()
-        if now >= self._look_at and not self._looking.awaited:
+        if now >= self._look_at and not self._looking.running:
             self._look_at = now + LOOK_EVERY_S
-            self._looking.ask()
+            self._looking.start()
 
     def finish(self, within_s: float) -> None:
         """Take nothing more, and wait for what is out: what is not written down is sent a second time."""
         self._turns.stop()
         ends_at = time.monotonic() + within_s
-        while any(sender.awaited for sender in self._senders) and time.monotonic() < ends_at:
+        while any(sender.running for sender in self._senders) and time.monotonic() < ends_at:
             time.sleep(LOOK_AGAIN_S)
 
     def _look(self) -> bool:
@@ -92,9 +92,9 @@ class Notifier:
         """Set as many senders to work as may send now."""
         if self._asking.acquire(blocking=False):
             try:
-                idle = (sender for sender in self._senders if not sender.awaited)
+                idle = (sender for sender in self._senders if not sender.running)
                 for sender, _ in zip(idle, range(self._turns.wanted), strict=False):
-                    sender.ask()
+                    sender.start()
             finally:
                 self._asking.release()
 

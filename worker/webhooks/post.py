@@ -35,7 +35,7 @@ class Received:
     retry_after: str | None
 
 
-class Postman:
+class WebhookPoster:
     """Sends messages. One per thread. `private` are the hosts that may be inside, and be asked by http."""
 
     def __init__(self, private: HostList) -> None:

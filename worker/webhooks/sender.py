@@ -11,11 +11,11 @@ from cutout.enums import DeliveryState
 from cutout.models.database import is_away, patiently
 from cutout.network import FetchError, HostList, Unreachable
 from cutout.settings import Settings
-from cutout.webhooks import secret_of, standing_of
+from cutout.webhooks import secret_of, secret_state
 from cutout.webhooks.outbox import LEASE, Taken, delivered, failed, take
 from cutout.webhooks.receivers import Receiver, disprove, prove
-from worker.webhooks.fair_queue import Turn, Turns
-from worker.webhooks.post import DEADLINE_S, Postman
+from worker.webhooks.fair_queue import FairQueue, Turn
+from worker.webhooks.post import DEADLINE_S, WebhookPoster
 from worker.webhooks.responses import Verdict, judge
 
 log = logging.getLogger(__name__)
@@ -31,13 +31,13 @@ class Sender:
     """
 
     def __init__(
-        self, known: Settings, engine: Engine, turns: Turns, ask_for_more: Callable[[], None]
+        self, known: Settings, engine: Engine, turns: FairQueue, ask_for_more: Callable[[], None]
     ) -> None:
         self._master = known.webhook_secret
         self._engine = engine
         self._turns = turns
         self._ask_for_more = ask_for_more
-        self._postman = Postman(HostList.parse(known.webhook_private_hosts))
+        self._postman = WebhookPoster(HostList.parse(known.webhook_private_hosts))
 
     def run(self) -> bool:
         """Always True, as a question's answer."""
@@ -75,7 +75,7 @@ class Sender:
         taken = take(connection, receiver)
         if taken is None:
             return None, []
-        versions = standing_of(connection, receiver.owner).signing
+        versions = secret_state(connection, receiver.owner).signing
         return taken, [secret_of(self._master, receiver.owner, version) for version in versions]
 
     def _send(self, taken: Taken, secrets: list[str]) -> Verdict:

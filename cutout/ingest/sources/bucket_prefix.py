@@ -10,7 +10,7 @@ from cutout.ingest.sources.contents import require_size
 from cutout.ingest.sources.external_ids import PictureFile, file_records, name_pictures
 from cutout.ingest.sources.file_kinds import LOOKED_FOR
 from cutout.ingest.sources.file_patterns import Choice
-from cutout.ingest.sources.object_kinds import Looks
+from cutout.ingest.sources.object_kinds import ReadPool
 from cutout.ingest.sources.source import Extent
 from cutout.ingest.sources.source_urls import Addresses
 from cutout.ingest.sources.system_files import system_reason
@@ -51,7 +51,7 @@ class Prefix:
         self._choice = choice or Choice()
         self._folder = self._prefix.rpartition("/")[0]
         self._read = 0
-        self._looks = Looks(self._bucket)
+        self._looks = ReadPool(self._bucket)
         self.skipped = Skipped()
         self._beside = _Beside(self._prefix)
         self.identity: list[str | int]

@@ -30,7 +30,7 @@ Verdict = str | None
 """Why an object is not taken; None for a picture."""
 
 
-class Looks:
+class ReadPool:
     """What was seen is kept in a file, some 9 bytes an object, so that a second listing costs no request."""
 
     def __init__(self, bucket: Bucket) -> None:

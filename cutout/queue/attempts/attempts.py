@@ -28,17 +28,17 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.dml import ReturningInsert
 
-from cutout.enums import AttemptOutcome, Standing, State, Step
-from cutout.models import ACCOUNTS, ATTEMPTS, BATCHES, JOBS, LINE, SPENDING, constant
+from cutout.enums import AttemptOutcome, QueueState, State, Step
+from cutout.models import ACCOUNTS, ATTEMPTS, BATCHES, JOBS, QUEUE_CLOCK, SPENDING, constant
 from cutout.models.compiled import Compiled
 from cutout.models.database import Database
 from cutout.producers.suspended import PRODUCER_IS_SUSPENDED
 from cutout.queue.blocks.call_breakers import BUCKET_IS_AWAY, ITS_CALL_IS_STOPPED
 from cutout.queue.blocks.conditions import AWAITS_APPROVAL, BATCH_IS_BLOCKED, JOB_IS_CANCELLED
-from cutout.queue.blocks.pauses import IS_PAUSED, RESTS
+from cutout.queue.blocks.pauses import HAS_A_PAUSE, IS_PAUSED
 from cutout.queue.claims import FENCED, NOT_SENT, Claim, PaidResult
 from cutout.queue.reuse.held_pictures import PICTURE_IS_HELD
-from cutout.queue.reuse.identity import OF, Making, identity
+from cutout.queue.reuse.identity import OF, Recipe, identity
 from cutout.text import cut
 
 
@@ -64,10 +64,10 @@ ACCOUNT_IS_OPEN = (
     .where(ACCOUNTS.c.name == bindparam("account"), ACCOUNTS.c.paused_at.is_(None))
     .exists()
 )
-LINE_MOVES = select(LINE.c.id).where(LINE.c.paused_at.is_(None)).exists()
-BATCH_IS_PAUSED = select(BATCHES.c.id).where(THE_BATCH, IS_PAUSED).exists()
+LINE_MOVES = select(QUEUE_CLOCK.c.id).where(QUEUE_CLOCK.c.paused_at.is_(None)).exists()
+BATCH_IS_PAUSED = select(BATCHES.c.id).where(THE_BATCH, HAS_A_PAUSE).exists()
 BATCH_AWAITS_APPROVAL = select(BATCHES.c.id).where(THE_BATCH, AWAITS_APPROVAL).exists()
-BATCH_RESTS = select(BATCHES.c.id).where(THE_BATCH, RESTS).exists()
+BATCH_RESTS = select(BATCHES.c.id).where(THE_BATCH, IS_PAUSED).exists()
 HAS_BUDGET = select(BATCHES.c.id).where(THE_BATCH, BATCHES.c.budget.is_not(None)).exists()
 BATCH_IS_SPENT = select(BATCHES.c.id).where(THE_BATCH, BATCHES.c.spent >= BATCHES.c.budget).exists()
 # A call begins only at its step: where a late result has arrived, the copy is next.
@@ -233,8 +233,8 @@ ANSWERED_AT = func.coalesce(
 IS_HELD = JOBS.c.state == constant(State.HELD)
 # Its batch may be blocked, its producer's downloads last, or another job buy the same cutout, for longer than
 # the result lives.
-STAYS = [Standing.PARKED, Standing.SOURCE_LIMIT, Standing.WAITING]
-GOES_ON = or_(IS_HELD, JOBS.c.standing.in_([constant(standing) for standing in STAYS]))
+STAYS = [QueueState.BLOCKED, QueueState.SOURCE_LIMIT, QueueState.WAITING]
+GOES_ON = or_(IS_HELD, JOBS.c.queue_state.in_([constant(queue_state) for queue_state in STAYS]))
 
 RECORD = Compiled(
     update(JOBS)
@@ -252,7 +252,7 @@ RECORD = Compiled(
     .values(
         # A held job waited for just this.
         state=case((IS_HELD, constant(State.QUEUED)), else_=JOBS.c.state),
-        standing=case((GOES_ON, constant(Standing.IN_LINE)), else_=JOBS.c.standing),
+        queue_state=case((GOES_ON, constant(QueueState.READY)), else_=JOBS.c.queue_state),
         step=constant(Step.COPY),
         tries=0,
         deaths=0,
@@ -326,7 +326,7 @@ def begin_attempt(
     account: str,
     image_sha256: bytes,
     source_sha256: bytes,
-    making: Making,
+    recipe: Recipe,
     day_budget: int | None = None,
 ) -> int | NotBegun:
     """Write down that a paid call is about to go out, and return the attempt's id; or why it must not.
@@ -337,7 +337,7 @@ def begin_attempt(
     """
     statement = BEGIN_WITHIN_BUDGETS if claim.has_budget or day_budget is not None else BEGIN
     intent = {"number": number, "account": account, "image_sha256": image_sha256, "day_budget": day_budget}
-    parameters = claim.as_parameters() | intent | identity(source_sha256, claim.return_form, making)
+    parameters = claim.as_parameters() | intent | identity(source_sha256, claim.return_form, recipe)
     attempt_id: int | None = statement.scalar(database, parameters)
     if attempt_id is not None:
         return attempt_id

@@ -109,11 +109,11 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Only a person can decide. `parked`: over its batch's budget, and goes on once that allows it."""
+    """Only a person can decide. `blocked`: over its batch's budget, and goes on once that allows it."""
 
     code: str
     message: str
-    parked: bool = False
+    blocked: bool = False
 
 
 Outcome = Succeeded | Retry | Snooze | Fail | Unknown | WorkerDied | Lost | Hold

@@ -6,7 +6,7 @@ from dataclasses import replace
 from sqlalchemy import Select, bindparam, func, literal_column, null, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 
-from cutout.enums import Standing, State, Step
+from cutout.enums import QueueState, State, Step
 from cutout.models import BATCHES, JOBS, constant
 from cutout.models.database import Database
 from cutout.queue.claims import FENCED, Claim
@@ -36,7 +36,7 @@ def _accept() -> Select[uuid.UUID]:
         )
         .values(
             state=constant(State.QUEUED),
-            standing=constant(Standing.IN_LINE),
+            queue_state=constant(QueueState.READY),
             step=constant(Step.COPY),
             scheduled_at=func.now(),
             tries=0,

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, ScalarSelect, and_, bindparam, func, select, text, update
 
-from cutout.enums import Standing, State, Step, Stop
+from cutout.enums import QueueState, State, Step, Stop
 from cutout.models import BREAKER, JOBS, constant
 from cutout.models.database import Database
 from cutout.queue.blocks.call_breakers import IS_CLOSED
@@ -42,7 +42,7 @@ OPEN = (
 )
 
 AT_RISK = and_(JOBS.c.step == constant(Step.COPY), JOBS.c.lifeboat_key.is_(None))
-RESTS = JOBS.c.standing == constant(Standing.RESTING)
+IS_PAUSED = JOBS.c.queue_state == constant(QueueState.DELAYED)
 
 
 def _count(part: ColumnElement[bool]) -> ScalarSelect[int]:
@@ -51,8 +51,8 @@ def _count(part: ColumnElement[bool]) -> ScalarSelect[int]:
 
 # Each part has a partial index.
 COUNT = select(
-    _count(JOBS.c.standing == constant(Standing.IN_LINE))
-    + _count(JOBS.c.standing.in_([constant(Standing.HANDED_OUT), constant(Standing.RESTING)]))
+    _count(JOBS.c.queue_state == constant(QueueState.READY))
+    + _count(JOBS.c.queue_state.in_([constant(QueueState.DISPATCHED), constant(QueueState.DELAYED)]))
     + _count(JOBS.c.state == constant(State.RUNNING))
 )
 
@@ -62,18 +62,18 @@ WAKE_ONE = (
     .where(
         JOBS.c.id
         == select(JOBS.c.id)
-        .where(RESTS, AT_RISK)
+        .where(IS_PAUSED, AT_RISK)
         .order_by(JOBS.c.result_expires_at.desc())
         .limit(1)
         .with_for_update(skip_locked=True)
         .scalar_subquery()
     )
-    .values(standing=constant(Standing.IN_LINE))
+    .values(queue_state=constant(QueueState.READY))
     .returning(JOBS.c.id)
 )
 WAKE_ALL = (
     update(JOBS)
-    .where(RESTS, AT_RISK, JOBS.c.code.like("RESULT_%"))
+    .where(IS_PAUSED, AT_RISK, JOBS.c.code.like("RESULT_%"))
     .values(scheduled_at=func.now())
     .returning(JOBS.c.id)
 )

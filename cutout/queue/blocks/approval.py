@@ -5,7 +5,7 @@ import uuid
 from sqlalchemy import and_, func, literal, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 
-from cutout.enums import Standing, State
+from cutout.enums import QueueState, State
 from cutout.models import BATCHES, INGESTS, JOBS
 from cutout.models.database import Database
 
@@ -41,6 +41,6 @@ def approve(database: Database, batch_id: uuid.UUID) -> bool:
 def awaiting(database: Database, batch_id: uuid.UUID) -> int:
     """How many of the batch's jobs wait for approval."""
     counted = select(func.count()).where(
-        JOBS.c.batch_id == batch_id, JOBS.c.standing == Standing.PARKED, UNAPPROVED
+        JOBS.c.batch_id == batch_id, JOBS.c.queue_state == QueueState.BLOCKED, UNAPPROVED
     )
     return database.scalar(counted) or 0

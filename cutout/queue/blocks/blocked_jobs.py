@@ -1,6 +1,6 @@
 """Jobs out of the line because of their batch. They come back as soon as the batch's own facts say so.
 
-Nothing marks a batch that has such jobs: an index of parked jobs is walked by batch, some of them a tick.
+Nothing marks a batch that has such jobs: an index of blocked jobs is walked by batch, some of them a tick.
 """
 
 import uuid
@@ -24,17 +24,17 @@ from sqlalchemy import (
     update,
 )
 
-from cutout.enums import Standing, State, Step
+from cutout.enums import QueueState, State, Step
 from cutout.models import ATTEMPTS, BATCHES, JOBS, constant
 from cutout.models.database import Database
 from cutout.models.query_parts import is_among, walk_of
 from cutout.queue.actions import cancel_all
-from cutout.queue.blocks.conditions import BLOCKED, IS_CANCELLED
+from cutout.queue.blocks.conditions import IS_BLOCKED, IS_CANCELLED
 from cutout.queue.index_marks import LineMarks
-from cutout.queue.producer_shares import present_of
+from cutout.queue.producer_shares import virtual_time_of
 from cutout.queue.queue_walk import OWNER_OF_JOB
 
-# Batches with parked jobs that one tick looks at; of those that may go on, so many a tick, half of them begun
+# Batches with blocked jobs that one tick looks at; of those that may go on, so many a tick, half of them begun
 # by one before if there are as many.
 MOST_LOOKED_AT = 200
 MOST_BATCHES = 10
@@ -42,12 +42,12 @@ MOST_BROUGHT_BACK = 1000
 OVER_BUDGET = literal_column("'OVER_BUDGET'", Text)
 NIL = uuid.UUID(int=0)
 
-IN_LINE = constant(Standing.IN_LINE)
+READY = constant(QueueState.READY)
 QUEUED = constant(State.QUEUED)
-IS_PARKED = JOBS.c.standing == constant(Standing.PARKED)
+IS_BLOCKED_BY_BATCH = JOBS.c.queue_state == constant(QueueState.BLOCKED)
 # Each of these two has a partial index of its own, which the planner knows by these very words.
-IS_OVER_BUDGET = and_(IS_PARKED, JOBS.c.code == OVER_BUDGET)
-WAITS_FOR_ITS_BATCH = and_(IS_PARKED, JOBS.c.code.is_distinct_from(OVER_BUDGET))
+IS_OVER_BUDGET = and_(IS_BLOCKED_BY_BATCH, JOBS.c.code == OVER_BUDGET)
+WAITS_FOR_ITS_BATCH = and_(IS_BLOCKED_BY_BATCH, JOBS.c.code.is_distinct_from(OVER_BUDGET))
 IS_ANY_PARKED = or_(
     select(JOBS.c.id).where(IS_OVER_BUDGET).exists(), select(JOBS.c.id).where(WAITS_FOR_ITS_BATCH).exists()
 )
@@ -55,11 +55,11 @@ IS_ANY_PARKED = or_(
 HAS_CREDITS = or_(BATCHES.c.budget.is_(None), BATCHES.c.spent < BATCHES.c.budget)
 BATCH = bindparam("batch", type_=Uuid)
 THE_BATCH = BATCHES.c.id == BATCH
-PRESENT = present_of(BATCHES.c.producer_id)
-STANDS = (OWNER_OF_JOB.label("owner"), JOBS.c.priority, JOBS.c.place)
+VIRTUAL_TIME = virtual_time_of(BATCHES.c.producer_id)
+STANDS = (OWNER_OF_JOB.label("owner"), JOBS.c.priority, JOBS.c.virtual_start)
 BACK = {
     "state": QUEUED,
-    "standing": IN_LINE,
+    "queue_state": READY,
     "scheduled_at": func.now(),
     "code": null(),
     "message": null(),
@@ -70,28 +70,33 @@ def _walk(which: ColumnElement[bool], may_go: ColumnElement[bool]) -> Select[uui
     """The next batches that have such jobs, whether each may go on, and whether it is cancelled."""
     walk = walk_of(JOBS.c.batch_id, which)
     return (
-        select(BATCHES.c.id, and_(not_(BLOCKED), may_go), IS_CANCELLED)
+        select(BATCHES.c.id, and_(not_(IS_BLOCKED), may_go), IS_CANCELLED)
         .join_from(walk, BATCHES, BATCHES.c.id == walk.c.batch_id)
         .order_by(BATCHES.c.id)
     )
 
 
-# Their places are moved by what the line went on while they were away, all of one batch by the same.
-FIRST_PLACE = select(func.min(JOBS.c.place)).where(JOBS.c.batch_id == BATCH, WAITS_FOR_ITS_BATCH)
+# Their virtual_starts are moved by what the line went on while they were away, all of one batch by the same.
+FIRST_VIRTUAL_START = select(func.min(JOBS.c.virtual_start)).where(
+    JOBS.c.batch_id == BATCH, WAITS_FOR_ITS_BATCH
+)
 SHIFT = (
     update(BATCHES)
-    .where(THE_BATCH, BATCHES.c.shift.is_(None))
-    .values(shift=func.greatest(PRESENT - FIRST_PLACE.scalar_subquery(), 0.0))
+    .where(THE_BATCH, BATCHES.c.virtual_shift.is_(None))
+    .values(virtual_shift=func.greatest(VIRTUAL_TIME - FIRST_VIRTUAL_START.scalar_subquery(), 0.0))
 )
 ALL_BACK = (
     update(BATCHES)
     .where(THE_BATCH)
-    .values(last_place=BATCHES.c.last_place + func.coalesce(BATCHES.c.shift, 0.0), shift=null())
+    .values(
+        last_virtual_start=BATCHES.c.last_virtual_start + func.coalesce(BATCHES.c.virtual_shift, 0.0),
+        virtual_shift=null(),
+    )
 )
 
 
 def _first(which: ColumnElement[bool]) -> Select[uuid.UUID]:
-    its = select(JOBS.c.id).where(JOBS.c.batch_id == BATCH, which).order_by(JOBS.c.place)
+    its = select(JOBS.c.id).where(JOBS.c.batch_id == BATCH, which).order_by(JOBS.c.virtual_start)
     # Whoever cancels some of them has locked them, in another order.
     return its.with_for_update(skip_locked=True)
 
@@ -101,9 +106,13 @@ def _bring_back() -> Update:
     return (
         update(JOBS)
         .where(
-            is_among(JOBS.c.id, first), IS_PARKED, THE_BATCH, not_(BLOCKED), JOBS.c.batch_id == BATCHES.c.id
+            is_among(JOBS.c.id, first),
+            IS_BLOCKED_BY_BATCH,
+            THE_BATCH,
+            not_(IS_BLOCKED),
+            JOBS.c.batch_id == BATCHES.c.id,
         )
-        .values(place=JOBS.c.place + func.coalesce(BATCHES.c.shift, 0.0), **BACK)
+        .values(virtual_start=JOBS.c.virtual_start + func.coalesce(BATCHES.c.virtual_shift, 0.0), **BACK)
         .returning(*STANDS)
     )
 
@@ -127,32 +136,39 @@ def _bring_back_within_budget() -> Update:
         func.coalesce(BATCHES.c.budget - BATCHES.c.spent, MOST_BROUGHT_BACK), MOST_BROUGHT_BACK
     )
     room = credits_left - select(func.count()).select_from(under_way).scalar_subquery()
-    may_go = select(func.greatest(room, 0)).where(THE_BATCH, not_(BLOCKED)).scalar_subquery()
-    first = _first(IS_OVER_BUDGET).add_columns(JOBS.c.place).limit(func.coalesce(may_go, 0)).subquery()
+    may_go = select(func.greatest(room, 0)).where(THE_BATCH, not_(IS_BLOCKED)).scalar_subquery()
+    first = (
+        _first(IS_OVER_BUDGET).add_columns(JOBS.c.virtual_start).limit(func.coalesce(may_go, 0)).subquery()
+    )
     going = select(
         first.c.id,
-        func.row_number().over(order_by=first.c.place).label("n"),
+        func.row_number().over(order_by=first.c.virtual_start).label("n"),
         func.count().over().label("jobs"),
     ).cte("going")
     jobs = select(func.count()).select_from(going).scalar_subquery()
     behind = (
         update(BATCHES)
         .where(THE_BATCH, select(going.c.id).exists())
-        .values(last_place=func.greatest(BATCHES.c.last_place, PRESENT) + jobs / BATCHES.c.weight)
-        .returning(BATCHES.c.id, BATCHES.c.last_place, BATCHES.c.weight)
+        .values(
+            last_virtual_start=func.greatest(BATCHES.c.last_virtual_start, VIRTUAL_TIME)
+            + jobs / BATCHES.c.weight
+        )
+        .returning(BATCHES.c.id, BATCHES.c.last_virtual_start, BATCHES.c.weight)
         .cte("behind")
     )
     return (
         update(JOBS)
-        .where(JOBS.c.id == going.c.id, IS_PARKED, JOBS.c.batch_id == behind.c.id)
-        .values(place=behind.c.last_place - (going.c.jobs - going.c.n) / behind.c.weight, **BACK)
+        .where(JOBS.c.id == going.c.id, IS_BLOCKED_BY_BATCH, JOBS.c.batch_id == behind.c.id)
+        .values(
+            virtual_start=behind.c.last_virtual_start - (going.c.jobs - going.c.n) / behind.c.weight, **BACK
+        )
         .returning(*STANDS)
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """Parked jobs that come back by the same rule, and the statements for them."""
+    """Blocked jobs that come back by the same rule, and the statements for them."""
 
     walk: Select[uuid.UUID, bool, bool]
     bring_back: Update
@@ -175,7 +191,7 @@ WITHOUT_CREDITS = _Kind(
 
 
 class _Round:
-    """A walk through all batches that have parked jobs of a kind, some of them at a time, in turn.
+    """A walk through all batches that have blocked jobs of a kind, some of them at a time, in turn.
 
     A batch with more jobs than come back at once goes on beside those that the walk comes to: there may be
     many others whose jobs stay.
@@ -236,7 +252,7 @@ def bring_back(database: Database, batch_id: uuid.UUID, *, over_budget: bool) ->
     return _bring_some_back(database, batch_id, WITHOUT_CREDITS if over_budget else WAITING)
 
 
-class Parked:
+class Blocked:
     """Where a dispatcher is on its walk; another begins anew."""
 
     def __init__(self) -> None:
@@ -251,6 +267,6 @@ class Parked:
         return sum(each.bring_back(database, lines) for each in self._rounds)
 
 
-def unpark(database: Database) -> int:
+def unblock(database: Database) -> int:
     """The same once, from the first batch on."""
-    return Parked().bring_back(database)
+    return Blocked().bring_back(database)

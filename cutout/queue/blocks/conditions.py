@@ -4,7 +4,7 @@ from sqlalchemy import not_, or_, select
 
 from cutout.models import BATCHES, INGESTS, JOBS
 from cutout.queue.blocks.approval import APPROVED, PLAN
-from cutout.queue.blocks.pauses import RESTS
+from cutout.queue.blocks.pauses import IS_PAUSED
 
 IS_CANCELLED = BATCHES.c.cancelled_at.is_not(None)
 AWAITS_APPROVAL = (
@@ -18,11 +18,11 @@ AWAITS_APPROVAL = (
     .exists()
 )
 # Of the batch in an outer statement. Its budget is not in here: what was bought before needs none.
-BLOCKED = or_(RESTS, IS_CANCELLED, AWAITS_APPROVAL)
+IS_BLOCKED = or_(IS_PAUSED, IS_CANCELLED, AWAITS_APPROVAL)
 
 OF_THE_JOB = BATCHES.c.id == JOBS.c.batch_id
 # Of the job in an outer statement, which is left out of any list of tables here.
-BATCH_IS_BLOCKED = select(BATCHES.c.id).where(OF_THE_JOB, BLOCKED).correlate(JOBS).exists()
+BATCH_IS_BLOCKED = select(BATCHES.c.id).where(OF_THE_JOB, IS_BLOCKED).correlate(JOBS).exists()
 BATCH_IS_CANCELLED = select(BATCHES.c.id).where(OF_THE_JOB, IS_CANCELLED).correlate(JOBS).exists()
 # Asked to end by itself or with its batch: what it paid for is still copied, and nothing more is bought.
 JOB_IS_CANCELLED = or_(JOBS.c.cancelled_at.is_not(None), BATCH_IS_CANCELLED)

@@ -31,7 +31,7 @@ from sqlalchemy import (
     text,
 )
 
-from cutout.enums import Standing, Step
+from cutout.enums import QueueState, Step
 from cutout.models import Job
 from cutout.models.columns import OWNER
 from cutout.models.database import Database
@@ -52,14 +52,14 @@ ROOMS = bindparam("rooms", type_=ARRAY(Integer))
 # Any other address is of the web. A scheme of the web may be written in capitals, that of a bucket may not.
 IN_A_BUCKET = "s3://%"
 
-# The standings and steps are written out, for the partial indexes to be known by them.
+# The queue_states and steps are written out, for the partial indexes to be known by them.
 LOOK = text(
     f"""
     SELECT owner, count(*) AS held,
         count(*) FILTER (WHERE scheduled_at < now() + :lease - :slow_after) AS slow
     FROM (
         SELECT id, {OWNER} AS owner, scheduled_at, step, source FROM jobs
-        WHERE standing = 'handed_out' AND scheduled_at >= :since
+        WHERE queue_state = 'dispatched' AND scheduled_at >= :since
         UNION ALL
         SELECT id, {OWNER} AS owner, scheduled_at, step, source FROM jobs
         WHERE state = 'running' AND scheduled_at >= :since
@@ -75,12 +75,12 @@ BRING_BACK = text(
     f"""
     WITH RECURSIVE walk (owner, n) AS (
         (
-            SELECT {OWNER}, 1 FROM jobs WHERE standing = 'source_limit' AND {OWNER} >= :first
+            SELECT {OWNER}, 1 FROM jobs WHERE queue_state = 'source_limit' AND {OWNER} >= :first
             ORDER BY {OWNER} LIMIT 1
         )
         UNION ALL
         SELECT following.owner, n + 1 FROM walk CROSS JOIN LATERAL (
-            SELECT {OWNER} AS owner FROM jobs WHERE standing = 'source_limit' AND {OWNER} > walk.owner
+            SELECT {OWNER} AS owner FROM jobs WHERE queue_state = 'source_limit' AND {OWNER} > walk.owner
             ORDER BY {OWNER} LIMIT 1
         ) following
         WHERE n < :most
@@ -89,20 +89,20 @@ BRING_BACK = text(
     chosen AS (
         SELECT their.id FROM walk LEFT JOIN known ON known.name = walk.owner
         CROSS JOIN LATERAL (
-            SELECT id FROM jobs WHERE standing = 'source_limit' AND {OWNER} = walk.owner
-            ORDER BY priority, place
+            SELECT id FROM jobs WHERE queue_state = 'source_limit' AND {OWNER} = walk.owner
+            ORDER BY priority, virtual_start
             LIMIT least(
                 coalesce(known.room, :room_of_others), greatest(:room_of_all / (SELECT count(*) FROM walk), 1)
             )
         ) their
     ),
     moved AS (
-        UPDATE jobs SET standing = 'in_line', scheduled_at = least(scheduled_at, now())
+        UPDATE jobs SET queue_state = 'ready', scheduled_at = least(scheduled_at, now())
         WHERE id = ANY (ARRAY(
-            SELECT id FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM chosen)) AND standing = 'source_limit'
+            SELECT id FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM chosen)) AND queue_state = 'source_limit'
             FOR UPDATE SKIP LOCKED
-        )) AND standing = 'source_limit'
-        RETURNING {OWNER} AS owner, priority, place
+        )) AND queue_state = 'source_limit'
+        RETURNING {OWNER} AS owner, priority, virtual_start
     )
     SELECT producers, last, moved.* FROM
         (SELECT count(*) AS producers, (array_agg(owner ORDER BY owner DESC))[1] AS last FROM walk) walked
@@ -134,7 +134,9 @@ def over_bound(chosen: CTE) -> Select[Any]:
     """
     rooms = func.unnest(OWNERS, ROOMS).table_valued(column("name", Uuid), column("room", Integer))
     known = rooms.render_derived(name="known")
-    n = func.row_number().over(partition_by=chosen.c.owner, order_by=(chosen.c.priority, chosen.c.place))
+    n = func.row_number().over(
+        partition_by=chosen.c.owner, order_by=(chosen.c.priority, chosen.c.virtual_start)
+    )
     numbered = (
         select(chosen.c.id, chosen.c.owner, n.label("n"))
         .where(is_on_the_web(chosen.c.source))
@@ -245,9 +247,9 @@ class Returns:
 
 def is_over_bound(database: Database, job: Job) -> bool:
     """Whether nothing but its producer's bound keeps a queued job where it is, as it stands now."""
-    if job.standing == Standing.SOURCE_LIMIT:
+    if job.queue_state == QueueState.SOURCE_LIMIT:
         return True
-    if job.standing != Standing.IN_LINE or job.step != Step.CALL or split_address(job.source):
+    if job.queue_state != QueueState.READY or job.step != Step.CALL or split_address(job.source):
         return False
     threads = call_threads(database)
     return threads is not None and look(database, threads, lease=timedelta(0)).room_of(job.producer_id) == 0

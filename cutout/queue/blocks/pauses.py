@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, case, func, not_, null, or_, select, update
 
 from cutout.enums import AttemptOutcome
-from cutout.models import ATTEMPTS, BATCHES, JOBS, LINE
+from cutout.models import ATTEMPTS, BATCHES, JOBS, QUEUE_CLOCK
 from cutout.models.database import Database
 
 WINDOW_IS_OPEN = and_(
@@ -16,8 +16,8 @@ WINDOW_IS_OPEN = and_(
 )
 # Of a batch: no call of it may go out now. Whoever hands calls out or begins one asks this.
 # Its producer's pause and the operator's are two: neither lifts the other.
-IS_PAUSED = or_(BATCHES.c.paused_at.is_not(None), BATCHES.c.paused_by_operator_at.is_not(None))
-RESTS = or_(IS_PAUSED, not_(WINDOW_IS_OPEN))
+HAS_A_PAUSE = or_(BATCHES.c.paused_at.is_not(None), BATCHES.c.paused_by_operator_at.is_not(None))
+IS_PAUSED = or_(HAS_A_PAUSE, not_(WINDOW_IS_OPEN))
 
 
 class By(StrEnum):
@@ -36,7 +36,9 @@ class PausedByOperatorError(Exception):
 
 def pause(database: Database, batch_id: uuid.UUID | None = None, by: By = By.PRODUCER) -> bool:
     """Let no further call of the batch, or of any, go out; False if that is so already. Copies go on."""
-    table, paused_at = (LINE, LINE.c.paused_at) if batch_id is None else (BATCHES, BATCHES.c[by])
+    table, paused_at = (
+        (QUEUE_CLOCK, QUEUE_CLOCK.c.paused_at) if batch_id is None else (BATCHES, BATCHES.c[by])
+    )
     change = update(table).where(paused_at.is_(None)).values({paused_at: func.now()})
     if batch_id is not None:
         change = change.where(BATCHES.c.id == batch_id)
@@ -50,8 +52,8 @@ def resume(database: Database, batch_id: uuid.UUID | None = None, by: By = By.PR
     where a producer resumes what an operator paused; its own pause stays as well then.
     """
     if batch_id is None:
-        change = update(LINE).where(LINE.c.paused_at.is_not(None)).values(paused_at=null())
-        return database.scalar(change.returning(LINE.c.id)) is not None
+        change = update(QUEUE_CLOCK).where(QUEUE_CLOCK.c.paused_at.is_not(None)).values(paused_at=null())
+        return database.scalar(change.returning(QUEUE_CLOCK.c.id)) is not None
     its = BATCHES.c.id == batch_id
     change = update(BATCHES).where(its, *_liftable(by)).values(_lifted(by)).returning(BATCHES.c.id)
     if database.scalar(change) is not None:

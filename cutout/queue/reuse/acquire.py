@@ -8,18 +8,18 @@ from typing import Any
 from sqlalchemy import Boolean, Row, and_, bindparam, case, func, literal_column, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from cutout.enums import Standing, State, Step
+from cutout.enums import QueueState, State, Step
 from cutout.models import ATTEMPTS, JOBS, PRODUCERS, RESULTS, SOURCES
 from cutout.models.compiled import Compiled
 from cutout.models.database import Database
 from cutout.queue.attempts.outcomes import Snooze, StoredObject
 from cutout.queue.claims import FENCED, Claim
 from cutout.queue.reuse import missing_results
-from cutout.queue.reuse.identity import IDENTITY, OF, PARTS, Making, identity, is_identity, is_own
+from cutout.queue.reuse.identity import IDENTITY, OF, PARTS, Recipe, identity, is_identity, is_own
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
+class SourceValidator:
     """What a server said of a source when it was last fetched, and the SHA-256 of what it was then."""
 
     etag: str | None
@@ -28,14 +28,14 @@ class Remembered:
 
 
 @dataclass(frozen=True, slots=True)
-class Mine:
+class Acquired:
     """The result is this job's to buy; `made_otherwise` if it was bought under another preparation."""
 
     made_otherwise: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Theirs:
+class TakenByOther:
     """Another job, `buyer`, is buying it now; None if this claim was lost."""
 
     buyer: uuid.UUID | None
@@ -49,7 +49,7 @@ class BoughtBefore:
     """
 
     stored: StoredObject
-    making: Making
+    recipe: Recipe
     missed: bool = False
     is_own: bool = True
 
@@ -59,8 +59,8 @@ IT_IS_FENCED = select(JOBS.c.id).where(FENCED).exists()
 ITS_BUYER_IS_OUT = literal_column(
     f"NOT EXISTS (SELECT FROM jobs WHERE jobs.id = {RESULTS.name}.buyer"  # noqa: S608 - words of ours
     f" AND jobs.state IN ('{State.QUEUED}', '{State.RUNNING}')"
-    " AND (jobs.standing IS NULL OR jobs.standing NOT IN"
-    f" ('{Standing.PARKED}', '{Standing.SOURCE_LIMIT}', '{Standing.WAITING}')"
+    " AND (jobs.queue_state IS NULL OR jobs.queue_state NOT IN"
+    f" ('{QueueState.BLOCKED}', '{QueueState.SOURCE_LIMIT}', '{QueueState.WAITING}')"
     f" AND (jobs.step = '{Step.COPY}' OR NOT EXISTS (SELECT FROM {PRODUCERS.name}"
     " WHERE producers.id = jobs.producer_id AND producers.suspended_at IS NOT NULL))))",
     Boolean,
@@ -77,7 +77,7 @@ MADE_OTHERWISE = (
     .exists()
 )
 _NEW = insert(RESULTS).from_select([*PARTS, "buyer"], select(*OF.values(), JOBS.c.id).where(FENCED))
-# Whoever bought it before is done without it (failed, held or cancelled), or waits: parked, perhaps for
+# Whoever bought it before is done without it (failed, held or cancelled), or waits: blocked, perhaps for
 # hours, or for who buys another picture, since its source was changed.
 TAKE = Compiled(
     _NEW.on_conflict_do_update(
@@ -154,34 +154,34 @@ PUBLISH = (
 )
 
 
-def take_result(
-    database: Database, claim: Claim, sha256: bytes, making: Making
-) -> Mine | Theirs | BoughtBefore:
+def acquire_result(
+    database: Database, claim: Claim, sha256: bytes, recipe: Recipe
+) -> Acquired | TakenByOther | BoughtBefore:
     """Whose it is to buy the cutout of a source with this SHA-256; the cutout if it was bought before."""
-    parameters = claim.as_parameters() | identity(sha256, claim.return_form, making)
+    parameters = claim.as_parameters() | identity(sha256, claim.return_form, recipe)
     made_otherwise = TAKE.scalar(database, parameters)
     if made_otherwise is not None:
-        return Mine(made_otherwise=made_otherwise)
+        return Acquired(made_otherwise=made_otherwise)
     row = database.execute(FIND, parameters).first()
     if row is None or row.key is None:
-        return Theirs(row.buyer if row else None)
-    return _bought_before(row, making)
+        return TakenByOther(row.buyer if row else None)
+    return _bought_before(row, recipe)
 
 
 def find_made_otherwise(
-    database: Database, claim: Claim, sha256: bytes, making: Making, *, sent_sha256: bytes
+    database: Database, claim: Claim, sha256: bytes, recipe: Recipe, *, sent_sha256: bytes
 ) -> BoughtBefore | None:
     """A cutout of the same source that another preparation made of the same bytes."""
-    parameters = claim.as_parameters() | identity(sha256, claim.return_form, making)
+    parameters = claim.as_parameters() | identity(sha256, claim.return_form, recipe)
     row = database.execute(FIND_MADE_OTHERWISE, parameters | {"sent_sha256": sent_sha256}).first()
-    return None if row is None else _bought_before(row, making)
+    return None if row is None else _bought_before(row, recipe)
 
 
 def adopt_result(
     database: Database,
     claim: Claim,
     sha256: bytes,
-    making: Making,
+    recipe: Recipe,
     stored: StoredObject,
     *,
     sent_sha256: bytes,
@@ -190,14 +190,14 @@ def adopt_result(
 
     `stored` is as this job has it.
     """
-    parameters = claim.as_parameters() | identity(sha256, claim.return_form, making)
+    parameters = claim.as_parameters() | identity(sha256, claim.return_form, recipe)
     new = {f"new_{name}": getattr(stored, name) for name in STORED}
     database.execute(ADOPT, parameters | new | {"sent_sha256": sent_sha256})
 
 
 def miss_result(database: Database, claim: Claim, sha256: bytes, broken: BoughtBefore) -> Snooze | None:
     """Note that the bucket does not hold this cutout as it was stored; None if this job is to buy it anew."""
-    parameters = claim.as_parameters() | identity(sha256, claim.return_form, broken.making)
+    parameters = claim.as_parameters() | identity(sha256, claim.return_form, broken.recipe)
     parameters |= {"broken_key": broken.stored.key}
     row = database.execute(MARK, parameters).first()
     if row is None:
@@ -214,18 +214,18 @@ def miss_result(database: Database, claim: Claim, sha256: bytes, broken: BoughtB
 
 def find_again(database: Database, claim: Claim, sha256: bytes, found: BoughtBefore) -> None:
     """Note that the bucket holds a cutout that was missing."""
-    parameters = claim.as_parameters() | identity(sha256, claim.return_form, found.making)
+    parameters = claim.as_parameters() | identity(sha256, claim.return_form, found.recipe)
     database.execute(FOUND_AGAIN, parameters | {"broken_key": found.stored.key})
 
 
-def recall_source(database: Database, address: str) -> Remembered | None:
+def find_validator(database: Database, address: str) -> SourceValidator | None:
     """What is remembered of a source, by its address."""
     found = select(SOURCES.c.etag, SOURCES.c.last_modified, SOURCES.c.content_sha256)
     row = database.execute(found.where(SOURCES.c.address_sha256 == address_sha256(address))).first()
-    return Remembered(row.etag, row.last_modified, row.content_sha256) if row else None
+    return SourceValidator(row.etag, row.last_modified, row.content_sha256) if row else None
 
 
-def remember_source(database: Database, address: str, seen: Remembered) -> None:
+def save_validator(database: Database, address: str, seen: SourceValidator) -> None:
     """Write down what a source was when it was fetched."""
     values = {
         "etag": seen.etag,
@@ -242,7 +242,7 @@ def address_sha256(address: str) -> bytes:
     return hashlib.sha256(address.encode()).digest()
 
 
-def _bought_before(row: Row[Any], making: Making) -> BoughtBefore:
+def _bought_before(row: Row[Any], recipe: Recipe) -> BoughtBefore:
     stored = StoredObject(*(getattr(row, name) for name in STORED))
-    made = replace(making, preparation=row.preparation)
+    made = replace(recipe, preparation=row.preparation)
     return BoughtBefore(stored, made, missed=row.missing_since is not None, is_own=bool(row.is_own))

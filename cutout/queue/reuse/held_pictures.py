@@ -13,7 +13,7 @@ from cutout.enums import State
 from cutout.models import ATTEMPTS, JOBS, Job, constant
 from cutout.models.database import Database
 from cutout.queue.claims import Claim
-from cutout.queue.reuse.identity import OF, Making, identity
+from cutout.queue.reuse.identity import OF, Recipe, identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def _held(job_id: ColumnElement[uuid.UUID], form: ColumnElement[str]) -> tuple[C
     )
     return (
         _HELD.c.state == constant(State.HELD),
-        _HELD.c.standing.is_(None),
+        _HELD.c.queue_state.is_(None),
         _HELD.c.source_sha256 == OF["source_sha256"],
         _HELD.c.return_form == form,
         _HELD.c.id != job_id,
@@ -58,7 +58,7 @@ PICTURE_IS_HELD = and_(
 
 
 def find_held_picture(
-    database: Database, claim: Claim, source_sha256: bytes, making: Making
+    database: Database, claim: Claim, source_sha256: bytes, recipe: Recipe
 ) -> HeldPicture | None:
     """The job as which this claim's picture is held, the first one; None if there is none any more."""
     found = (
@@ -72,7 +72,7 @@ def find_held_picture(
         .order_by(_HELD.c.id)
         .limit(1)
     )
-    row = database.execute(found, identity(source_sha256, claim.return_form, making)).first()
+    row = database.execute(found, identity(source_sha256, claim.return_form, recipe)).first()
     return None if row is None else HeldPicture(row.id, row.code, row.message or "", row.is_own)
 
 

@@ -15,7 +15,7 @@ SHARED = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Making:
+class Recipe:
     """What a cutout's identity has beside its source and form.
 
     `endpoint` is the address that is called, with scheme, host, port and path; `preparation` our version of
@@ -82,13 +82,13 @@ def is_identity(table: FromClause, *parts: str) -> ColumnElement[bool]:
 IDENTITY = is_identity(RESULTS)
 
 
-def identity(sha256: bytes, form: ReturnForm, making: Making) -> dict[str, object]:
+def identity(sha256: bytes, form: ReturnForm, recipe: Recipe) -> dict[str, object]:
     """The parameters of an identity."""
     return {
         "of_source_sha256": sha256,
         "of_return_form": form,
-        "of_endpoint": making.endpoint,
-        "of_preparation": making.preparation,
-        "of_bucket": making.bucket,
-        "of_scope": making.scope,
+        "of_endpoint": recipe.endpoint,
+        "of_preparation": recipe.preparation,
+        "of_bucket": recipe.bucket,
+        "of_scope": recipe.scope,
     }

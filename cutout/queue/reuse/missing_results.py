@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, case, func, null, select, update
 from sqlalchemy.sql.dml import ReturningUpdate, Update
 
-from cutout.enums import Standing
+from cutout.enums import QueueState
 from cutout.models import JOBS, RESULTS, constant
 from cutout.models.database import Database
 from cutout.queue.attempts.outcomes import Snooze, StoredObject
@@ -81,7 +81,7 @@ FORGET = (
 FORGET_REST = update(RESULTS).where(RESULTS.c.missing_seen_at.is_not(None)).values(**NOT_MISSING)
 WAKE = (
     update(JOBS)
-    .where(JOBS.c.standing == constant(Standing.RESTING), JOBS.c.code == CODE)
+    .where(JOBS.c.queue_state == constant(QueueState.DELAYED), JOBS.c.code == CODE)
     .values(scheduled_at=func.now())
 )
 

@@ -31,7 +31,7 @@ from sqlalchemy import (
     update,
 )
 
-from cutout.enums import Standing, State, Step
+from cutout.enums import QueueState, State, Step
 from cutout.models import JOBS, constant
 from cutout.models.database import Database
 from cutout.models.query_parts import walk_of
@@ -47,22 +47,24 @@ MOST_WOKEN = 1000
 MOST_MOVED = 5000
 NIL = uuid.UUID(int=0)
 
-WAITING = constant(Standing.WAITING)
-IS_WAITING = JOBS.c.standing == WAITING
+WAITING = constant(QueueState.WAITING)
+IS_WAITING = JOBS.c.queue_state == WAITING
 IS_ANY_WAITING = select(JOBS.c.id).where(IS_WAITING).exists()
 BUYER = bindparam("buyer", type_=Uuid)
 
 
 def is_under_way(table: Any) -> ColumnElement[bool]:
-    """Whether a job buys what others wait for: cutout.queue.take_result asks the same of a result's buyer.
+    """Whether a job buys what others wait for: cutout.queue.acquire_result asks the same of a result's buyer.
 
     A suspended producer's does not buy, unless it is running or paid for.
     """
-    gave_up = table.c.standing.in_([WAITING, constant(Standing.PARKED), constant(Standing.SOURCE_LIMIT)])
+    gave_up = table.c.queue_state.in_(
+        [WAITING, constant(QueueState.BLOCKED), constant(QueueState.SOURCE_LIMIT)]
+    )
     buys = or_(table.c.step == constant(Step.COPY), not_(is_suspended(table.c.producer_id)))
     return and_(
         table.c.state.in_([constant(State.QUEUED), constant(State.RUNNING)]),
-        or_(table.c.standing.is_(None), and_(not_(gave_up), buys)),
+        or_(table.c.queue_state.is_(None), and_(not_(gave_up), buys)),
     )
 
 
@@ -76,29 +78,29 @@ IT_SUCCEEDED = (
 
 
 def _walk() -> Select[*tuple[Any, ...]]:
-    """The next buyers that are waited for: whether each is under way, and the best of its twins' places."""
+    """The next buyers that are waited for: whether each is under way, and the best of its twins' virtual_starts."""
     walk = walk_of(JOBS.c.waits_for, IS_WAITING)
     buyers = JOBS.alias("buyers")
     best = (
-        select(JOBS.c.producer_id, JOBS.c.priority, JOBS.c.place)
+        select(JOBS.c.producer_id, JOBS.c.priority, JOBS.c.virtual_start)
         .where(IS_WAITING, JOBS.c.waits_for == walk.c.waits_for)
-        .order_by(JOBS.c.priority, JOBS.c.place)
+        .order_by(JOBS.c.priority, JOBS.c.virtual_start)
         .limit(1)
         .lateral("best")
     )
     # Places of two producers are in two lines: another's twin lends its priority alone.
     is_its_own = best.c.producer_id.is_not_distinct_from(buyers.c.producer_id)
-    place = case((is_its_own, best.c.place), else_=buyers.c.place)
+    virtual_start = case((is_its_own, best.c.virtual_start), else_=buyers.c.virtual_start)
     return (
         select(
             walk.c.waits_for,
             func.coalesce(is_under_way(buyers), False).label("under_way"),
             and_(
                 buyers.c.step == constant(Step.CALL),
-                tuple_(best.c.priority, place) < tuple_(buyers.c.priority, buyers.c.place),
+                tuple_(best.c.priority, virtual_start) < tuple_(buyers.c.priority, buyers.c.virtual_start),
             ).label("is_behind"),
             best.c.priority,
-            place.label("place"),
+            virtual_start.label("virtual_start"),
         )
         .select_from(walk)
         .join(best, true())
@@ -111,7 +113,7 @@ BUYER_STANDS_ASIDE = (
     select(THE_BUYER.c.id)
     .where(
         THE_BUYER.c.id == BUYER,
-        THE_BUYER.c.standing == constant(Standing.SOURCE_LIMIT),
+        THE_BUYER.c.queue_state == constant(QueueState.SOURCE_LIMIT),
         THE_BUYER.c.producer_id.is_not_distinct_from(JOBS.c.producer_id),
     )
     .correlate(JOBS)
@@ -120,9 +122,9 @@ BUYER_STANDS_ASIDE = (
 # Where a twin stands that could not buy either. To make one after the other the buyer would move all of them
 # for each of them.
 STANDS = case(
-    (BATCH_IS_BLOCKED, constant(Standing.PARKED)),
-    (PRODUCER_IS_SUSPENDED, constant(Standing.IN_LINE)),
-    (and_(is_on_the_web(JOBS.c.source), BUYER_STANDS_ASIDE), constant(Standing.SOURCE_LIMIT)),
+    (BATCH_IS_BLOCKED, constant(QueueState.BLOCKED)),
+    (PRODUCER_IS_SUSPENDED, constant(QueueState.READY)),
+    (and_(is_on_the_web(JOBS.c.source), BUYER_STANDS_ASIDE), constant(QueueState.SOURCE_LIMIT)),
     else_=null(),
 )
 
@@ -139,11 +141,11 @@ def _wake() -> Update:
             JOBS.c.source_sha256,
             JOBS.c.return_form,
             JOBS.c.priority,
-            JOBS.c.place,
+            JOBS.c.virtual_start,
             cast(STANDS, Text).label("stands"),
         )
         .where(IS_WAITING, JOBS.c.waits_for == BUYER, not_(IT_IS_UNDER_WAY))
-        .order_by(JOBS.c.priority, JOBS.c.place)
+        .order_by(JOBS.c.priority, JOBS.c.virtual_start)
         .limit(MOST_WOKEN)
         # Whoever cancels some of them has locked them, in another order.
         .with_for_update(skip_locked=True, of=JOBS)
@@ -153,7 +155,7 @@ def _wake() -> Update:
         func.first_value(some.c.id)
         .over(
             partition_by=[some.c.source_sha256, some.c.return_form, some.c.stands.is_(None)],
-            order_by=[some.c.priority, some.c.place, some.c.id],
+            order_by=[some.c.priority, some.c.virtual_start, some.c.id],
         )
         .label("first")
     )
@@ -163,15 +165,15 @@ def _wake() -> Update:
         update(JOBS)
         .where(JOBS.c.id == ranked.c.id, IS_WAITING, JOBS.c.waits_for == BUYER)
         .values(
-            standing=case(
+            queue_state=case(
                 (waits_on, WAITING),
-                (IT_SUCCEEDED, constant(Standing.IN_LINE)),
-                else_=func.coalesce(ranked.c.stands, constant(Standing.IN_LINE)),
+                (IT_SUCCEEDED, constant(QueueState.READY)),
+                else_=func.coalesce(ranked.c.stands, constant(QueueState.READY)),
             ),
             waits_for=case((waits_on, ranked.c.first), else_=JOBS.c.waits_for),
             scheduled_at=func.now(),
         )
-        .returning(JOBS.c.standing, OWNER_OF_JOB.label("owner"), JOBS.c.priority, JOBS.c.place)
+        .returning(JOBS.c.queue_state, OWNER_OF_JOB.label("owner"), JOBS.c.priority, JOBS.c.virtual_start)
     )
 
 
@@ -183,13 +185,14 @@ LEND = (
         JOBS.c.id == BUYER,
         is_under_way(JOBS),
         JOBS.c.step == constant(Step.CALL),
-        tuple_(JOBS.c.priority, JOBS.c.place)
+        tuple_(JOBS.c.priority, JOBS.c.virtual_start)
         > tuple_(bindparam("its_priority", type_=SmallInteger), bindparam("its_place", type_=Double)),
     )
     .values(
-        priority=bindparam("its_priority", type_=SmallInteger), place=bindparam("its_place", type_=Double)
+        priority=bindparam("its_priority", type_=SmallInteger),
+        virtual_start=bindparam("its_place", type_=Double),
     )
-    .returning(OWNER_OF_JOB.label("owner"), JOBS.c.priority, JOBS.c.place)
+    .returning(OWNER_OF_JOB.label("owner"), JOBS.c.priority, JOBS.c.virtual_start)
 )
 IS_LEFT = and_(
     IS_WAITING,
@@ -200,11 +203,11 @@ IS_LEFT = and_(
 )
 
 
-def wake_twins_of(database: Database, buyer: uuid.UUID, lines: LineMarks | None = None) -> int:
+def promote_waiting(database: Database, buyer: uuid.UUID, lines: LineMarks | None = None) -> int:
     """Let twins go on that wait for this job, unless it buys; returns how many were moved."""
     rows = database.execute(WAKE, {"buyer": buyer}).all()
     if lines is not None:
-        lines.entered(row for row in rows if row.standing == Standing.IN_LINE)
+        lines.entered(row for row in rows if row.queue_state == QueueState.READY)
     return len(rows)
 
 
@@ -225,14 +228,14 @@ def left_by_their_buyers(database: Database, most: int, job_id: uuid.UUID | None
     return database.execute(found if job_id is None else found.where(JOBS.c.id == job_id)).all()
 
 
-class Twins:
+class WaitingJobs:
     """Where a dispatcher is on its walk; another begins anew."""
 
     def __init__(self) -> None:
         self._after = NIL
 
     def look(self, database: Database, lines: LineMarks | None = None) -> int:
-        """Wake whose buyer is done, give each buyer its twins' best place; returns how many moved."""
+        """Wake whose buyer is done, give each buyer its twins' best virtual_start; returns how many moved."""
         rows = database.execute(WALK, {"after": self._after, "most": MOST_LOOKED_AT}).all()
         self._after = rows[-1].waits_for if len(rows) == MOST_LOOKED_AT else NIL
         moved, before = 0, NIL
@@ -242,9 +245,9 @@ class Twins:
                 break
             before = row.waits_for
             if not row.under_way:
-                moved += wake_twins_of(database, row.waits_for, lines)
+                moved += promote_waiting(database, row.waits_for, lines)
             elif row.is_behind:
-                lent = {"its_priority": row.priority, "its_place": row.place}
+                lent = {"its_priority": row.priority, "its_place": row.virtual_start}
                 borrowers = database.execute(LEND, {"buyer": row.waits_for} | lent).all()
                 if lines is not None:
                     lines.entered(borrowers)

@@ -1,4 +1,4 @@
-"""Jobs that need no call are served by the parcel: nothing of them is claimed, one statement ends them all.
+"""Jobs that need no call are served by the message: nothing of them is claimed, one statement ends them all.
 
 What their row is changed by says under which fence they were handed out, as a claim would.
 """
@@ -30,44 +30,44 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.selectable import TableValuedAlias
 
-from cutout.enums import ReturnForm, Reuse, Standing, State, Step
+from cutout.enums import QueueState, ReturnForm, Reuse, State, Step
 from cutout.models import BATCHES, JOBS, RESULTS, constant
 from cutout.models.database import Database
 from cutout.queue.attempts.outcomes import Snooze, StoredObject
 from cutout.queue.reuse import missing_results
-from cutout.queue.reuse.identity import Making, is_own, owner_in
+from cutout.queue.reuse.identity import Recipe, is_own, owner_in
 from cutout.queue.reuse.missing_results import STORED
 from cutout.storage.object_keys import uploaded_sources
 from cutout.text import cut
 
-HandedOut = list[tuple[uuid.UUID, int]]
+Dispatched = list[tuple[uuid.UUID, int]]
 """Ids and new fences, in order."""
 
-SERVING = constant(Standing.SERVING)
+REUSING = constant(QueueState.REUSING)
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class ReuseScope:
     """What jobs may be served from: cutouts made so, of sources that were uploaded into the same bucket.
 
     The address of such a source says what it is. Any other may have changed: a worker has to look first.
     """
 
-    making: Making
+    recipe: Recipe
     reuse: Reuse = Reuse.ALL
 
     def as_parameters(self) -> dict[str, Any]:
         """The values that IS_BOUGHT waits for."""
         return {
             "has_shelf": True,
-            "uploaded": uploaded_sources(self.making.bucket),
-            **{f"by_{name}": getattr(self.making, name) for name in MADE_BY},
-            "by_scope": self.making.scope if self.reuse is Reuse.ALL else None,
+            "uploaded": uploaded_sources(self.recipe.bucket),
+            **{f"by_{name}": getattr(self.recipe, name) for name in MADE_BY},
+            "by_scope": self.recipe.scope if self.reuse is Reuse.ALL else None,
         }
 
 
 MADE_BY = ("endpoint", "preparation", "bucket")
-NO_SHELF = {
+NO_REUSE = {
     "has_shelf": False,
     "uploaded": "",
     "by_endpoint": "",
@@ -78,8 +78,8 @@ NO_SHELF = {
 
 
 @dataclass(frozen=True, slots=True)
-class Bought:
-    """A job in a parcel, and the cutout that was bought of its source.
+class ReusableJob:
+    """A job in a message, and the cutout that was bought of its source.
 
     `missed` if the bucket was seen without it. A cutout that is not the producer's own is copied to a key of
     the job's, for which the job's own fields are here; `copied_to` is that key.
@@ -115,20 +115,20 @@ IS_BOUGHT: ColumnElement[bool] = and_(
 )
 
 
-def _parcel(**more: Any) -> TableValuedAlias:
+def _chunk(**more: Any) -> TableValuedAlias:
     """The rows that arrays of parameters stand for: ids, fences and what else is named with its type."""
     types = {"id": Uuid(), "fence": Integer()} | more
     arrays = [bindparam(f"its_{name}", type_=ARRAY(kind)) for name, kind in types.items()]
     columns = [Column(name, kind) for name, kind in types.items()]
-    return func.unnest(*arrays).table_valued(*columns, name="parcel").render_derived()
+    return func.unnest(*arrays).table_valued(*columns, name="message").render_derived()
 
 
-def _of(parcel: TableValuedAlias) -> ColumnElement[bool]:
-    return and_(JOBS.c.id == parcel.c.id, JOBS.c.fence == parcel.c.fence, JOBS.c.standing == SERVING)
+def _of(message: TableValuedAlias) -> ColumnElement[bool]:
+    return and_(JOBS.c.id == message.c.id, JOBS.c.fence == message.c.fence, JOBS.c.queue_state == REUSING)
 
 
 OF_THE_JOB = ("return_form", "producer_id", "batch_id", "external_id")
-HANDED = _parcel()
+HANDED = _chunk()
 FIND = (
     select(
         JOBS.c.id,
@@ -144,7 +144,7 @@ FIND = (
     .join(RESULTS, ITS_RESULT)
 )
 
-FOUND = _parcel(source_sha256=LargeBinary(), key=Text(), sha256=LargeBinary(), copied_to=Text())
+FOUND = _chunk(source_sha256=LargeBinary(), key=Text(), sha256=LargeBinary(), copied_to=Text())
 
 
 def _serve() -> Update:
@@ -176,13 +176,13 @@ def _serve() -> Update:
         .where(
             JOBS.c.id == offered.c.id,
             JOBS.c.fence == offered.c.fence,
-            JOBS.c.standing == SERVING,
+            JOBS.c.queue_state == REUSING,
             # A paid result that came late belongs to the copy.
             JOBS.c.step == constant(Step.CALL),
         )
         .values(
             state=constant(State.SUCCEEDED),
-            standing=null(),
+            queue_state=null(),
             finished_at=func.now(),
             code=null(),
             message=null(),
@@ -196,12 +196,12 @@ def _serve() -> Update:
 
 
 SERVE = _serve()
-BACK_IN_LINE = update(JOBS).where(_of(HANDED)).values(standing=constant(Standing.IN_LINE))
+BACK_IN_LINE = update(JOBS).where(_of(HANDED)).values(queue_state=constant(QueueState.READY))
 REST = (
     update(JOBS)
     .where(_of(HANDED))
     .values(
-        standing=constant(Standing.RESTING),
+        queue_state=constant(QueueState.DELAYED),
         scheduled_at=func.now() + bindparam("rest", type_=Interval),
         code=bindparam("why", type_=Text),
         message=bindparam("words", type_=Text),
@@ -219,11 +219,11 @@ DISOWN = missing_results.disown(AS_IT_WAS).values(buyer=JOBS.c.id)
 FOUND_AGAIN = missing_results.found_again(AS_IT_WAS)
 
 
-def find_bought(database: Database, handed_out: HandedOut, shelf: Shelf) -> list[Bought]:
+def find_bought(database: Database, dispatched: Dispatched, reuse_scope: ReuseScope) -> list[ReusableJob]:
     """What these jobs may be served from, without those whose job was taken or whose cutout is gone."""
-    rows = database.execute(FIND, _parameters(handed_out) | shelf.as_parameters())
+    rows = database.execute(FIND, _parameters(dispatched) | reuse_scope.as_parameters())
     return [
-        Bought(
+        ReusableJob(
             row.id,
             row.fence,
             row.source_sha256,
@@ -239,7 +239,7 @@ def find_bought(database: Database, handed_out: HandedOut, shelf: Shelf) -> list
     ]
 
 
-def serve(database: Database, served: Sequence[Bought], shelf: Shelf) -> int:
+def complete_reused(database: Database, served: Sequence[ReusableJob], reuse_scope: ReuseScope) -> int:
     """End jobs whose cutouts the bucket was seen to hold; returns how many, the rest was taken meanwhile."""
     cutouts = {
         "its_source_sha256": [each.source_sha256 for each in served],
@@ -247,27 +247,27 @@ def serve(database: Database, served: Sequence[Bought], shelf: Shelf) -> int:
         "its_sha256": [each.stored.sha256 for each in served],
         "its_copied_to": [each.copied_to for each in served],
     }
-    handed_out = [(each.job_id, each.fence) for each in served]
-    return len(database.scalars(SERVE, _parameters(handed_out) | cutouts | shelf.as_parameters()).all())
+    dispatched = [(each.job_id, each.fence) for each in served]
+    return len(database.scalars(SERVE, _parameters(dispatched) | cutouts | reuse_scope.as_parameters()).all())
 
 
-def put_back(database: Database, handed_out: HandedOut) -> None:
+def requeue(database: Database, dispatched: Dispatched) -> None:
     """Put what was not served back in line, at once."""
-    database.execute(BACK_IN_LINE, _parameters(handed_out))
+    database.execute(BACK_IN_LINE, _parameters(dispatched))
 
 
-def put_off(database: Database, handed_out: HandedOut, why: Snooze) -> None:
+def delay(database: Database, dispatched: Dispatched, why: Snooze) -> None:
     """Let what cannot be served now rest."""
     words = {"rest": timedelta(seconds=why.seconds), "why": why.code, "words": cut(why.message)}
-    database.execute(REST, _parameters(handed_out) | words)
+    database.execute(REST, _parameters(dispatched) | words)
 
 
-def miss(database: Database, broken: Bought, shelf: Shelf) -> Snooze | None:
+def miss(database: Database, broken: ReusableJob, reuse_scope: ReuseScope) -> Snooze | None:
     """Note that the bucket does not hold this cutout as it was stored.
 
     None if it may be bought anew: back in line, this job does so.
     """
-    parameters = _of_it(broken, shelf)
+    parameters = _of_it(broken, reuse_scope)
     row = database.execute(MARK, parameters).first()
     if row is None:
         return None
@@ -278,19 +278,19 @@ def miss(database: Database, broken: Bought, shelf: Shelf) -> Snooze | None:
     return wait
 
 
-def find_it_again(database: Database, found: Bought, shelf: Shelf) -> None:
+def find_it_again(database: Database, found: ReusableJob, reuse_scope: ReuseScope) -> None:
     """Note that the bucket holds a cutout that was missing."""
-    database.execute(FOUND_AGAIN, _of_it(found, shelf))
+    database.execute(FOUND_AGAIN, _of_it(found, reuse_scope))
 
 
-def _of_it(bought: Bought, shelf: Shelf) -> dict[str, Any]:
+def _of_it(bought: ReusableJob, reuse_scope: ReuseScope) -> dict[str, Any]:
     stored = bought.stored
     of_it = {"its_job": bought.job_id, "its_key": stored.key, "its_sha256": stored.sha256}
-    return of_it | shelf.as_parameters()
+    return of_it | reuse_scope.as_parameters()
 
 
-def _parameters(handed_out: HandedOut) -> dict[str, Any]:
+def _parameters(dispatched: Dispatched) -> dict[str, Any]:
     return {
-        "its_id": [job_id for job_id, _ in handed_out],
-        "its_fence": [fence for _, fence in handed_out],
+        "its_id": [job_id for job_id, _ in dispatched],
+        "its_fence": [fence for _, fence in dispatched],
     }

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from cutout import queue
 from cutout.audit import CHECKS, Audited, audit, findings
-from cutout.enums import AttemptOutcome, Standing, State, Step
+from cutout.enums import AttemptOutcome, QueueState, State, Step
 from cutout.models import Attempt, Batch, Job, Worker
 from cutout.queue import workers
 from cutout.queue.attempts.attempts import Answer
@@ -18,14 +18,14 @@ from cutout.queue.blocks.approval import NEEDS_APPROVAL
 from cutout.queue.blocks.pauses import pause, set_budget
 from cutout.queue.claims import Claim
 from cutout.queue.enqueue import NewJob, create_batch, enqueue
-from cutout.queue.settle import Bounds
+from cutout.queue.settle import RetryLimits
 from cutout.queue.workers import Identity, beat
 from cutout.status.explain import Installation, explain
 from tests.cutout.queue.test_blocked_jobs import PLANNED
 from tests.cutout.queue.test_transitions import bought
 from tests.support.steps import SOURCE, begin, claim_new, new_worker
 
-BOUNDS = Bounds()
+BOUNDS = RetryLimits()
 BY_NAME = {check.name: check for check in CHECKS}
 FOUND_WITHIN_S = 2.0
 
@@ -197,7 +197,7 @@ class TestAPaidResult:
         """It was put off until after its death."""
         job = self.paid(session, scheduled_at=func.now() + text("interval '30 hours'"))
         assert run(session, "paid_results").repaired == 1
-        assert job.standing == Standing.IN_LINE
+        assert job.queue_state == QueueState.READY
 
     def test_that_is_copied_in_time_is_left_alone(self, session: Session) -> None:
         """It rests before its next try."""
@@ -206,7 +206,7 @@ class TestAPaidResult:
 
     def test_of_a_held_job_is_named_and_left_to_a_person(self, session: Session) -> None:
         """Nothing can repair it: the reason for the hold may still be there."""
-        job = self.paid(session, state=State.HELD, standing=None, code="INTERNAL_ERROR", message="x")
+        job = self.paid(session, state=State.HELD, queue_state=None, code="INTERNAL_ERROR", message="x")
         done = run(session, "held_results")
         assert (done.repaired, [finding.id for finding in done.left]) == (0, [job.id])
         assert f"cutout retry {job.id}" in done.left[0].remedy
@@ -214,54 +214,54 @@ class TestAPaidResult:
     @pytest.mark.parametrize("code", [NEEDS_APPROVAL, "OVER_BUDGET", "RESULT_EXPIRED"])
     def test_is_not_looked_for_where_there_is_none_to_be_saved(self, session: Session, code: str) -> None:
         """Jobs that were never called, which may be many, and those whose result is useless."""
-        self.paid(session, state=State.HELD, standing=None, code=code, message="x")
+        self.paid(session, state=State.HELD, queue_state=None, code=code, message="x")
         assert "held_results" not in dict(found(session))
 
 
 class TestABlockedJob:
-    def parked(self, session: Session, count: int = 3, **values: object) -> Batch:
-        """A batch with parked jobs."""
+    def blocked(self, session: Session, count: int = 3, **values: object) -> Batch:
+        """A batch with blocked jobs."""
         batch = create_batch(session, "b")
         for _ in range(count):
             enqueue(session, NewJob(SOURCE), batch_id=batch.id)
         session.execute(
-            update(Job).where(Job.batch_id == batch.id).values({"standing": Standing.PARKED, **values})
+            update(Job).where(Job.batch_id == batch.id).values({"queue_state": QueueState.BLOCKED, **values})
         )
         session.expire_all()
         return batch
 
     def test_whose_batch_rests_no_more_comes_back(self, session: Session) -> None:
         """At the second look that finds it; many batches are found in one."""
-        batches = {self.parked(session).id for _ in range(3)}
+        batches = {self.blocked(session).id for _ in range(3)}
         assert batches == {row for _, row in found(session)}
         assert run(session, "blocked_jobs").repaired == 0
         assert run(session, "blocked_jobs", seen_before=batches).repaired == 3
-        assert session.scalars(select(Job.standing).distinct()).all() == [Standing.IN_LINE]
+        assert session.scalars(select(Job.queue_state).distinct()).all() == [QueueState.READY]
         assert found(session) == []
 
     def test_whose_batch_is_paused_waits(self, session: Session) -> None:
-        """That is what it is parked for."""
-        pause(session, self.parked(session).id)
+        """That is what it is blocked for."""
+        pause(session, self.blocked(session).id)
         assert found(session) == []
 
     def test_for_whom_a_credit_is_left_is_let_go(self, session: Session) -> None:
         """Its batch has credits that no job under way will take."""
-        batch = self.parked(session, state=State.HELD, code="OVER_BUDGET", message="x")
+        batch = self.blocked(session, state=State.HELD, code="OVER_BUDGET", message="x")
         set_budget(session, batch.id, 5)
         assert found(session) == [("unspent_budgets", batch.id)]
         assert run(session, "unspent_budgets", seen_before={batch.id}).repaired == 1
-        assert session.scalars(select(Job.standing).distinct()).all() == [Standing.IN_LINE]
+        assert session.scalars(select(Job.queue_state).distinct()).all() == [QueueState.READY]
 
     def test_for_whom_no_credit_is_left_waits(self, session: Session) -> None:
         """Spent, or spoken for by jobs under way."""
-        batch = self.parked(session, state=State.HELD, code="OVER_BUDGET", message="x")
+        batch = self.blocked(session, state=State.HELD, code="OVER_BUDGET", message="x")
         enqueue(session, NewJob(SOURCE), batch_id=batch.id)
         session.execute(update(Batch).values(budget=3, spent=2))
         assert found(session) == []
 
     def test_that_waits_for_approval_waits(self, session: Session) -> None:
         """Only a person lets it go."""
-        batch = self.parked(session, state=State.HELD, code=NEEDS_APPROVAL, message="x")
+        batch = self.blocked(session, state=State.HELD, code=NEEDS_APPROVAL, message="x")
         session.execute(text(PLANNED), {"id": batch.id})
         assert found(session) == []
 

@@ -9,12 +9,12 @@ from sqlalchemy.orm import Session
 from cutout import queue
 from cutout.billing import totals
 from cutout.billing.totals import Totals
-from cutout.enums import AttemptOutcome, ReturnForm, Standing, Step
+from cutout.enums import AttemptOutcome, QueueState, ReturnForm, Step
 from cutout.models import Attempt, Job
 from cutout.queue.attempts.attempts import Answer
 from cutout.queue.attempts.outcomes import Lost, Outcome, StoredObject, Succeeded
 from cutout.queue.enqueue import NewJob, create_batch, enqueue, enqueue_all
-from cutout.queue.settle import Bounds
+from cutout.queue.settle import RetryLimits
 from tests.support.steps import ACCOUNT, SOURCE, begin, claim_one, new_worker
 
 CHARGED = Answer(AttemptOutcome.CHARGED, http_status=200)
@@ -48,7 +48,7 @@ def make_job(session: Session) -> MakeJob:
             elif answer is not None:
                 queue.end_attempt(session, attempt_id, answer)
         if fate is not None:
-            assert queue.settle(session, claim, fate, Bounds(lost=9))
+            assert queue.settle(session, claim, fate, RetryLimits(lost=9))
         return job_id
 
     return make
@@ -92,7 +92,7 @@ class TestTheTotals:
     def test_count_a_lost_result_as_charged_and_lost(self, session: Session, make_job: MakeJob) -> None:
         """Both credits of a job that was called again were spent; one of them brought nothing."""
         job_id = make_job(CHARGED, fate=Lost("RESULT_EXPIRED", "gone"))
-        session.execute(update(Job).where(Job.id == job_id).values(standing=Standing.IN_LINE))
+        session.execute(update(Job).where(Job.id == job_id).values(queue_state=QueueState.READY))
         claim = claim_one(session, new_worker(session))
         bought = queue.record_result(
             session,

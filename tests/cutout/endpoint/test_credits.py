@@ -1,4 +1,4 @@
-"""Asking what the account has left."""
+"""Defaults what the account has left."""
 
 import json
 

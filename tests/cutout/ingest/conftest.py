@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from cutout.ingest import Ingest, Ingested, Order, Reading, RejectsFile, open_source
+from cutout.ingest import Ingest, Ingested, IngestOptions, Reading, RejectsFile, open_source
 from cutout.models import Job
 from cutout.settings import Settings
 from cutout.storage import Bucket
@@ -28,7 +28,7 @@ def run(engine: Engine, bucket: Bucket, settings: Settings, rejects: Path) -> Ru
 
     def ingest(named: str | Path, *, changed: dict[str, Any] | None = None, **order: Any) -> Ingested:
         known = settings.model_copy(update=changed or {})
-        asked = Order("test", **order)
+        asked = IngestOptions("test", **order)
         source = open_source(str(named), asked.reading, known, bucket)
         with closing(source), RejectsFile(rejects) as file:
             ingest = Ingest(engine, bucket, source, asked, file)

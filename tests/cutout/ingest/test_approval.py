@@ -11,7 +11,7 @@ from cutout.enums import State
 from cutout.models import Job
 from cutout.queue.attempts.outcomes import Hold
 from cutout.queue.blocks import approval, pauses
-from cutout.queue.blocks.blocked_jobs import unpark
+from cutout.queue.blocks.blocked_jobs import unblock
 from cutout.queue.leader import LEADER_LOCK
 from cutout.status.explain import Installation, explain
 from tests.cutout.ingest.conftest import Run
@@ -34,8 +34,8 @@ def planned(run: Run, written: Callable[[str], Path]) -> Callable[..., uuid.UUID
 
 
 def states(connection: Connection) -> dict[str, int]:
-    rows = connection.execute(text("SELECT coalesce(standing, state), count(*) FROM jobs GROUP BY 1"))
-    return {standing: count for standing, count in rows}  # noqa: C416 - dict() would not type-check
+    rows = connection.execute(text("SELECT coalesce(queue_state, state), count(*) FROM jobs GROUP BY 1"))
+    return {queue_state: count for queue_state, count in rows}  # noqa: C416 - dict() would not type-check
 
 
 class TestAPlannedBatch:
@@ -44,8 +44,8 @@ class TestAPlannedBatch:
         planned()
         with Session(engine) as session:
             jobs = session.query(Job).all()
-            assert {(job.state, job.standing, job.code) for job in jobs} == {
-                (State.HELD, "parked", "NEEDS_APPROVAL")
+            assert {(job.state, job.queue_state, job.code) for job in jobs} == {
+                (State.HELD, "blocked", "NEEDS_APPROVAL")
             }
             found = explain(session, jobs[0], Installation(()))
             assert "waits for approval" in found.text
@@ -70,10 +70,10 @@ class TestAPlannedBatch:
                     ids = connection.scalars(text("SELECT id FROM jobs")).all()
                     assert not any(queue.retry(connection, job_id) for job_id in ids)
             for _ in range(2):
-                assert unpark(connection) == 0
-            assert states(connection) == {"parked": 5}
+                assert unblock(connection) == 0
+            assert states(connection) == {"blocked": 5}
             assert approval.approve(connection, batch_id)
-            assert unpark(connection) > 0
+            assert unblock(connection) > 0
 
     def test_goes_within_its_budget_once_approved(
         self, planned: Callable[..., uuid.UUID], engine: Engine
@@ -84,18 +84,18 @@ class TestAPlannedBatch:
             assert approval.awaiting(session, batch_id) == 5
             assert approval.approve(session, batch_id)
             assert not approval.approve(session, batch_id)
-            assert unpark(session) == 5
+            assert unblock(session) == 5
             worker_id = new_worker(session)
             for n in range(5):
                 claim = claim_one(session, worker_id)
                 if n < 3:
                     begin(session, claim)
                 else:
-                    queue.settle(session, claim, Hold("OVER_BUDGET", "x", parked=True))
-            assert unpark(session) == 0
+                    queue.settle(session, claim, Hold("OVER_BUDGET", "x", blocked=True))
+            assert unblock(session) == 0
             pauses.set_budget(session, batch_id, 5)
-            assert unpark(session) == 2
-            assert states(session.connection()) == {"in_line": 2, "running": 3}
+            assert unblock(session) == 2
+            assert states(session.connection()) == {"ready": 2, "running": 3}
 
     def test_explains_what_it_waits_for_after_approval(
         self, planned: Callable[..., uuid.UUID], engine: Engine

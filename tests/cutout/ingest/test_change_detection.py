@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from cutout.ingest import Order, Reading
+from cutout.ingest import IngestOptions, Reading
 from cutout.ingest.pending import request_ingest
 from cutout.settings import Settings
 from cutout.storage import Bucket
@@ -25,7 +25,7 @@ def run(settings: Settings, engine: Engine, bucket: Bucket) -> Run:
 
     def once(source: str, **more: object) -> tuple[dict[str, int], list[str], str | None]:
         with Session(engine) as session, session.begin():
-            order = Order("night", schedule_id=SCHEDULE, **more)  # type: ignore[arg-type]
+            order = IngestOptions("night", schedule_id=SCHEDULE, **more)  # type: ignore[arg-type]
             batch_id = request_ingest(session, source, order)
         assert ingester.serve()
         with engine.connect() as connection:
@@ -34,7 +34,7 @@ def run(settings: Settings, engine: Engine, bucket: Bucket) -> Run:
                 text("SELECT changes, error FROM ingests WHERE batch_id = :batch"), asked
             ).one()
             jobs = connection.scalars(
-                text("SELECT external_id FROM jobs WHERE batch_id = :batch ORDER BY place"), asked
+                text("SELECT external_id FROM jobs WHERE batch_id = :batch ORDER BY virtual_start"), asked
             )
             return row.changes, list(jobs), row.error
 
@@ -46,14 +46,14 @@ def end(engine: Engine, *, failed: str = "") -> None:
     with engine.begin() as connection:
         connection.execute(
             text("""
-                UPDATE jobs SET state = 'failed', standing = NULL, finished_at = now(), code = 'X'
+                UPDATE jobs SET state = 'failed', queue_state = NULL, finished_at = now(), code = 'X'
                 WHERE external_id = :failed AND state = 'queued'
             """),
             {"failed": failed},
         )
         connection.execute(
             text("""
-                UPDATE jobs SET state = 'succeeded', standing = NULL, finished_at = now(), key = 'k',
+                UPDATE jobs SET state = 'succeeded', queue_state = NULL, finished_at = now(), key = 'k',
                     sha256 = '\\x00', media_type = 'image/png', size_bytes = 1, width = 1, height = 1
                 WHERE state = 'queued'
             """)
@@ -94,15 +94,15 @@ class TestARun:
         changes, jobs, _ = run(source)
         assert (jobs, changes["again"], changes["unchanged"]) == (["b"], 1, 1)
 
-    @pytest.mark.parametrize(("standing", "again"), [("NULL", []), ("'parked'", ["a"])])
+    @pytest.mark.parametrize(("queue_state", "again"), [("NULL", []), ("'blocked'", ["a"])])
     def test_leaves_alone_what_waits_for_a_person(
-        self, run: Run, bucket: Bucket, engine: Engine, standing: str, again: list[str]
+        self, run: Run, bucket: Bucket, engine: Engine, queue_state: str, again: list[str]
     ) -> None:
         """What is held would cost a credit each night; not so what only its batch keeps back."""
         put(bucket, "a.jpg", b"a")
         run(f"s3://{bucket.name}/drop/")
         with engine.begin() as connection:
-            held = f"UPDATE jobs SET state = 'held', standing = {standing}, code = 'RESULT_EXPIRED'"  # noqa: S608
+            held = f"UPDATE jobs SET state = 'held', queue_state = {queue_state}, code = 'RESULT_EXPIRED'"  # noqa: S608
             connection.execute(text(held))
         changes, jobs, _ = run(f"s3://{bucket.name}/drop/")
         assert (jobs, changes["unchanged"]) == (again, 1 - len(again))
@@ -141,7 +141,7 @@ class TestARun:
         manifest.write_text("\n".join(["external_id,source", "new,https://shop.example/x.jpg", *rows[:3]]))
         for n in range(4, 10):
             bucket.delete(f"drop/{n}.jpg")
-        changes, jobs, error = run(source, shrinks_to=0.5)
+        changes, jobs, error = run(source, min_source_share=0.5)
         assert not changes
         assert jobs == []
         assert error

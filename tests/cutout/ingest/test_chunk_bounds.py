@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from cutout.enums import Priority, ReturnForm
 from cutout.ingest import Reading, open_source
 from cutout.ingest import chunks as ingest_chunks
-from cutout.ingest.chunks import Asking, ChunkReader
+from cutout.ingest.chunks import ChunkReader, Defaults
 from cutout.ingest.quota_room import IngestRestsError
 from cutout.ingest.sources.contents import Hash
 from cutout.manifests import Reject
@@ -92,7 +92,7 @@ class TestAChunk:
         path = written("".join(f"{json.dumps(row)}\n" for row in bad), "list.ndjson")
         told: list[Reject] = []
         with closing(open_source(str(path), Reading(), settings, bucket)) as source, Pool(1) as pool:
-            asking = Asking((ReturnForm.RGBA,), Priority.NORMAL)
+            asking = Defaults((ReturnForm.RGBA,), Priority.NORMAL)
             reader = ChunkReader(source, asking, Hash(bucket.name), pool, told.append)
             chunks = list(iter(reader.read, None))
         assert [chunk.records for chunk in chunks] == [2, 2, 2, 2, 2]

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, insert, text
 
-from cutout.ingest import Estimate, Order, Reading, estimate, open_source
+from cutout.ingest import Estimate, IngestOptions, Reading, estimate, open_source
 from cutout.ingest.plan_sample import Sample
 from cutout.models import RESULTS, SOURCES
-from cutout.queue.reuse.identity import Making
+from cutout.queue.reuse.identity import Recipe
 from cutout.settings import Settings
 from cutout.storage import Bucket
 
@@ -22,10 +22,10 @@ SHA = hashlib.sha256(b"picture").digest()
 @pytest.fixture
 def estimated(engine: Engine, bucket: Bucket, settings: Settings) -> Callable[..., Estimate]:
     def run(path: Path, *, reuse: bool = True, **order: Any) -> Estimate:
-        asked, making = Order("test", **order), Making("e", 1, bucket.name) if reuse else None
+        asked, recipe = IngestOptions("test", **order), Recipe("e", 1, bucket.name) if reuse else None
         with closing(open_source(str(path), Reading(), settings, bucket)) as source:
             return estimate(
-                engine, bucket, source, asked, making, on_reject=lambda _: None, watch=lambda _: None
+                engine, bucket, source, asked, recipe, on_reject=lambda _: None, watch=lambda _: None
             )
 
     return run

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from cutout.ingest import Ingest, Order, Reading, RejectsFile, StrictError, estimate, open_source
+from cutout.ingest import Ingest, IngestOptions, Reading, RejectsFile, StrictError, estimate, open_source
 from cutout.ingest import chunks as ingest_chunks
 from cutout.manifests import Reject
 from cutout.models import Job
@@ -47,7 +47,7 @@ def succeeded(engine: Engine) -> Callable[[], None]:
         with engine.begin() as connection:
             connection.execute(
                 text("""
-                    UPDATE jobs SET state = 'succeeded', standing = NULL, finished_at = now(),
+                    UPDATE jobs SET state = 'succeeded', queue_state = NULL, finished_at = now(),
                         key = 'of ' || coalesce(manifest_source, source), sha256 = '\\x00',
                         media_type = 'image/png', size_bytes = 1, width = 1, height = 1
                 """)
@@ -133,7 +133,7 @@ class TestTheSameIdWithAnotherSource:
         told: list[Reject] = []
         with closing(open_source(str(written(FORMATS["csv"])), Reading(), settings, bucket)) as source:
             found = estimate(
-                engine, bucket, source, Order("n"), None, on_reject=told.append, watch=lambda _: None
+                engine, bucket, source, IngestOptions("n"), None, on_reject=told.append, watch=lambda _: None
             )
         assert (found.counts.jobs, found.counts.rejects, found.counts.duplicates) == (2, 1, 1)
         assert [(reject.line, reject.column) for reject in told] == [(3, "external_id")]
@@ -162,7 +162,9 @@ class TestTheSameIdWithAnotherSource:
 
         source = open_source(str(path), Reading(), settings, bucket)
         with closing(source), RejectsFile(rejects) as file, pytest.raises(InterruptedError):
-            Ingest(engine, bucket, source, Order("test"), file).run(on_resume=lambda *_: None, watch=stop)
+            Ingest(engine, bucket, source, IngestOptions("test"), file).run(
+                on_resume=lambda *_: None, watch=stop
+            )
         counts = run(path).counts
         assert (counts.jobs, counts.rejects, counts.duplicates) == (4, 2, 1)
         assert sorted(line[:3] for line in rejected()) == [
@@ -184,8 +186,8 @@ class TestTheSameIdWithAnotherSource:
                     added = bool(
                         connection.execute(
                             text(f"""
-                                INSERT INTO jobs (batch_id, external_id, source, place, standing)
-                                SELECT id, 'Z', '{WEB}/z.jpg', 0, 'in_line' FROM batches
+                                INSERT INTO jobs (batch_id, external_id, source, virtual_start, queue_state)
+                                SELECT id, 'Z', '{WEB}/z.jpg', 0, 'ready' FROM batches
                             """)  # noqa: S608 - a constant
                         ).rowcount
                     )

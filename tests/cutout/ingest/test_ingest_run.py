@@ -9,13 +9,13 @@ from sqlalchemy import Engine, event, func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from cutout.ingest import Counts, Ingest, IngestError, Order, Reading, RejectsFile, open_source
+from cutout.ingest import Counts, Ingest, IngestError, IngestOptions, Reading, RejectsFile, open_source
 from cutout.ingest import chunks as ingest_chunks
 from cutout.models import Ingest as Row
 from cutout.models import Job
 from cutout.queue.blocks import approval
-from cutout.queue.blocks.blocked_jobs import unpark
-from cutout.queue.dispatch import hand_out_calls
+from cutout.queue.blocks.blocked_jobs import unblock
+from cutout.queue.dispatch import dispatch_calls
 from cutout.queue.enqueue import NewJob, create_batch, enqueue_all
 from cutout.settings import Settings
 from cutout.storage import Bucket
@@ -57,7 +57,7 @@ class Stopping:
 
     def __call__(self, path: Path, chunks: int, **order: Any) -> uuid.UUID | None:
         engine, bucket, settings, rejects = self._parts
-        asked = Order("test", **order)
+        asked = IngestOptions("test", **order)
         left = iter(range(chunks))
 
         def watch(_: object) -> None:
@@ -183,12 +183,12 @@ class TestAPlan:
         assert batch_id is not None
         with engine.begin() as connection:
             assert approval.approve(connection, batch_id)
-            assert unpark(connection) > 0
+            assert unblock(connection) > 0
         assert run(path, plan=True).batch_id == batch_id
         with engine.begin() as connection:
-            assert unpark(connection) > 0
-            in_line = connection.execute(text("SELECT count(*) FROM jobs WHERE standing = 'in_line'"))
-            assert in_line.scalar_one() == len(GOOD)
+            assert unblock(connection) > 0
+            ready = connection.execute(text("SELECT count(*) FROM jobs WHERE queue_state = 'ready'"))
+            assert ready.scalar_one() == len(GOOD)
 
 
 class TestTheLine:
@@ -199,7 +199,7 @@ class TestTheLine:
             enqueue_all(session, [NewJob(WEB, str(n)) for n in range(30)], batch_id=other)
         ours = run(written("external_id,source\n" + "".join(f"{n},{WEB}\n" for n in range(60))), weight=2.0)
         with Session(engine) as session, session.begin():
-            ids = [job_id for job_id, _ in hand_out_calls(session, 30, lease=LEASE)]
+            ids = [job_id for job_id, _ in dispatch_calls(session, 30, lease=LEASE)]
             jobs = [session.get_one(Job, job_id) for job_id in ids]
             mine = [int(job.external_id or "") for job in jobs if job.batch_id == ours.batch_id]
         assert mine == list(range(len(mine)))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from cutout.ingest import Ingest, IngestError, Order, Reading, RejectsFile, estimate, open_source
+from cutout.ingest import Ingest, IngestError, IngestOptions, Reading, RejectsFile, estimate, open_source
 from cutout.ingest import chunks as ingest_chunks
 from cutout.models import Job
 from cutout.settings import Settings
@@ -99,7 +99,7 @@ class TestMany:
                     raise InterruptedError
 
             source = open_source(str(path), MANY, settings, bucket)
-            asked = Order("test", reading=MANY)
+            asked = IngestOptions("test", reading=MANY)
             with closing(source), RejectsFile(rejects) as file, pytest.raises(InterruptedError):
                 Ingest(engine, bucket, source, asked, file).run(on_resume=lambda *_: None, watch=stop)
         assert 0 < len(stored()) < 60
@@ -121,7 +121,7 @@ class TestMany:
         """Three pictures, three calls."""
         path = written("external_id,source\n" + "".join(f"A,{WEB}/{name}\n" for name in "cab"))
         with closing(open_source(str(path), MANY, settings, bucket)) as source:
-            order = Order("n", reading=MANY)
+            order = IngestOptions("n", reading=MANY)
             found = estimate(
                 engine, bucket, source, order, None, on_reject=lambda _: None, watch=lambda _: None
             )

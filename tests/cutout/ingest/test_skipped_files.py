@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import Engine, text
 
-from cutout.ingest import IngestError, Order, Reading, estimate, open_source
+from cutout.ingest import IngestError, IngestOptions, Reading, estimate, open_source
 from cutout.ingest.sources import file_kinds
 from cutout.ingest.sources.external_ids import PictureFile, file_records, name_pictures
 from cutout.ingest.sources.file_patterns import Choice
@@ -156,7 +156,13 @@ class TestADrop:
         files = {"a.jpg": JPEG} | {f"{n}.HEIC": HEIC for n in range(7)}
         with closing(open_source(place(where, files), Reading(), settings, bucket)) as source:
             found = estimate(
-                engine, bucket, source, Order("n"), None, on_reject=lambda _: None, watch=lambda _: None
+                engine,
+                bucket,
+                source,
+                IngestOptions("n"),
+                None,
+                on_reject=lambda _: None,
+                watch=lambda _: None,
             )
         assert found.skipped == [
             {"reason": file_kinds.HEIC, "count": 7, "names": [f"{n}.HEIC" for n in range(5)]}

@@ -14,7 +14,7 @@ from cutout.models.compiled import Compiled
 from cutout.models.database import connect, patiently
 from cutout.queue.attempts.attempts import BEGIN, BEGIN_WITHIN_BUDGETS, RECORD
 from cutout.queue.claims import CLAIM
-from cutout.queue.dispatch import HAND_OUT_BOUGHT, HAND_OUT_CALLS, SURVEY
+from cutout.queue.dispatch import DISPATCH_BOUGHT, DISPATCH_CALLS, SURVEY
 from cutout.queue.enqueue import NewJob, enqueue
 from cutout.queue.reuse.acquire import TAKE
 from cutout.queue.settle import SUCCEED, SUCCEED_AFTER_ALL
@@ -38,7 +38,7 @@ def one(database_url: str) -> Iterator[Engine]:
     "statement",
     [
         *(CLAIM, BEGIN, BEGIN_WITHIN_BUDGETS, RECORD, SUCCEED, SUCCEED_AFTER_ALL, TAKE),
-        *(*HAND_OUT_CALLS.values(), *HAND_OUT_BOUGHT.values(), *SURVEY.values()),
+        *(*DISPATCH_CALLS.values(), *DISPATCH_BOUGHT.values(), *SURVEY.values()),
     ],
 )
 def test_each_is_whole_without_sqlalchemy(engine: Engine, statement: Compiled) -> None:

@@ -25,7 +25,12 @@ from tests.support.working import somebody_works
 
 def insert(session: Session, jobs: int = 1, /, **columns: str) -> None:
     """Jobs in line for a call, but for the columns given, in SQL."""
-    values = {"source": "'s3://b/k'", "place": "1", "state": "'queued'", "standing": "'in_line'"} | columns
+    values = {
+        "source": "'s3://b/k'",
+        "virtual_start": "1",
+        "state": "'queued'",
+        "queue_state": "'ready'",
+    } | columns
     session.execute(
         text(
             f"INSERT INTO jobs ({', '.join(values)}) SELECT {', '.join(values.values())}"  # noqa: S608
@@ -81,38 +86,38 @@ class TestTheFigures:
         assert row.circuit_open is expected
 
     def test_count_jobs_where_they_stand(self, session: Session) -> None:
-        """Queued by standing and step, running by step, held by code; final ones nowhere."""
+        """Queued by queue_state and step, running by step, held by code; final ones nowhere."""
         insert(session, 3)
-        insert(session, 2, standing="'resting'", scheduled_at="now() + interval '1 hour'")
-        insert(session, 1, standing="'handed_out'", scheduled_at="now() + interval '1 minute'")
-        insert(session, 4, standing="'parked'")
-        insert(session, 7, standing="'source_limit'")
-        insert(session, 6, standing="'waiting'", waits_for="uuidv7()")
-        insert(session, 2, state="'running'", standing="NULL", worker_id="uuidv7()")
-        insert(session, 2, state="'held'", standing="NULL", code="'NO_ANSWER'")
-        insert(session, 5, state="'held'", standing="'parked'", code="'OVER_BUDGET'")
-        insert(session, 9, state="'failed'", standing="NULL", code="'X_Y'", finished_at="now()")
+        insert(session, 2, queue_state="'delayed'", scheduled_at="now() + interval '1 hour'")
+        insert(session, 1, queue_state="'dispatched'", scheduled_at="now() + interval '1 minute'")
+        insert(session, 4, queue_state="'blocked'")
+        insert(session, 7, queue_state="'source_limit'")
+        insert(session, 6, queue_state="'waiting'", waits_for="uuidv7()")
+        insert(session, 2, state="'running'", queue_state="NULL", worker_id="uuidv7()")
+        insert(session, 2, state="'held'", queue_state="NULL", code="'NO_ANSWER'")
+        insert(session, 5, state="'held'", queue_state="'blocked'", code="'OVER_BUDGET'")
+        insert(session, 9, state="'failed'", queue_state="NULL", code="'X_Y'", finished_at="now()")
         found = overview.look(session, NOBODY)
-        assert {(row.state, row.standing, row.step): row.jobs for row in found.jobs} == {
-            ("queued", "in_line", "call"): 3,
-            ("queued", "in_line", "copy"): 0,
-            ("queued", "resting", "call"): 2,
-            ("queued", "handed_out", "call"): 1,
+        assert {(row.state, row.queue_state, row.step): row.jobs for row in found.jobs} == {
+            ("queued", "ready", "call"): 3,
+            ("queued", "ready", "copy"): 0,
+            ("queued", "delayed", "call"): 2,
+            ("queued", "dispatched", "call"): 1,
             ("queued", "waiting", "call"): 6,
             ("queued", "source_limit", "call"): 7,
-            ("queued", "parked", "call"): 9,
+            ("queued", "blocked", "call"): 9,
             ("running", "", "call"): 2,
         }
-        assert {row.code: (row.jobs, row.parked) for row in found.held} == {
+        assert {row.code: (row.jobs, row.blocked) for row in found.held} == {
             "NO_ANSWER": (2, 0),
             "OVER_BUDGET": (5, 5),
         }
 
     def test_know_which_paid_result_dies_first(self, session: Session) -> None:
-        """In line, resting or in a worker's hands; what is in the lifeboat is safe."""
+        """In line, delayed or in a worker's hands; what is in the lifeboat is safe."""
         insert(session, **paid(9))
-        insert(session, **paid(5), standing="'resting'", scheduled_at="now() + interval '1 hour'")
-        insert(session, **paid(7), state="'running'", standing="NULL", worker_id="uuidv7()")
+        insert(session, **paid(5), queue_state="'delayed'", scheduled_at="now() + interval '1 hour'")
+        insert(session, **paid(7), state="'running'", queue_state="NULL", worker_id="uuidv7()")
         insert(session, **paid(1), lifeboat_key="'k'")
         found = overview.look(session, NOBODY)
         assert sum(row.at_risk for row in found.jobs) == 3
@@ -120,11 +125,11 @@ class TestTheFigures:
 
     def test_say_how_long_the_first_in_line_waits(self, session: Session) -> None:
         """By priority, from the head of the line; and how late what rests is."""
-        insert(session, place="5", scheduled_at="now() - interval '9 hours'")
-        insert(session, place="2", scheduled_at="now() - interval '3 minutes'")
+        insert(session, virtual_start="5", scheduled_at="now() - interval '9 hours'")
+        insert(session, virtual_start="2", scheduled_at="now() - interval '3 minutes'")
         insert(session, priority="0", scheduled_at="now() - interval '5 seconds'")
-        insert(session, standing="'resting'", scheduled_at="now() - interval '40 seconds'")
-        insert(session, standing="'handed_out'", scheduled_at="now() + interval '40 seconds'")
+        insert(session, queue_state="'delayed'", scheduled_at="now() - interval '40 seconds'")
+        insert(session, queue_state="'dispatched'", scheduled_at="now() + interval '40 seconds'")
         found = overview.look(session, NOBODY)
         assert found.first_in_line == pytest.approx({Priority.INTERACTIVE: 5, Priority.NORMAL: 180}, abs=1)
         assert found.overdue_s == pytest.approx(40, abs=1)

@@ -44,7 +44,7 @@ class TestAQuota:
     def test_has_room_again_once_jobs_end(self, session: Session, shop: Producer) -> None:
         """Ended ones are found when the last count is a second old, and not before."""
         enqueue(session, shop, 3)
-        session.execute(text("UPDATE jobs SET state = 'cancelled', standing = NULL, finished_at = now()"))
+        session.execute(text("UPDATE jobs SET state = 'cancelled', queue_state = NULL, finished_at = now()"))
         with pytest.raises(QuotaReachedError):
             enqueue(session, shop, 1)
         session.execute(text("UPDATE producers SET quota_counted_at = quota_counted_at - interval '1.1 s'"))

@@ -24,13 +24,13 @@ from cutout.queue.attempts.outcomes import (
     Unknown,
 )
 from cutout.queue.blocks import pauses
-from cutout.queue.blocks.blocked_jobs import Parked
+from cutout.queue.blocks.blocked_jobs import Blocked
 from cutout.queue.bulk import cancel_batch, retry_batch
 from cutout.queue.cancel_batch import begin_cancelling
 from cutout.queue.claims import Claim
-from cutout.queue.dispatch import hand_out_calls, hand_out_copies
+from cutout.queue.dispatch import dispatch_calls, dispatch_copies
 from cutout.queue.enqueue import InvalidJobError, NewJob, enqueue
-from cutout.queue.settle import Bounds
+from cutout.queue.settle import RetryLimits
 from cutout.queue.workers import rescue
 from cutout.status.batch_status import BatchState, batch_status
 from cutout.status.explain import Installation, explain
@@ -60,7 +60,7 @@ def in_hand(session: Session) -> Claim:
 
 def state_of(session: Session, claim: Claim) -> tuple[str, str, str | None]:
     job = session.get_one(Job, claim.job_id, populate_existing=True)
-    return job.state, job.step, job.standing
+    return job.state, job.step, job.queue_state
 
 
 def lost(session: Session) -> int:
@@ -69,8 +69,8 @@ def lost(session: Session) -> int:
 
 def copy_again(session: Session, claim: Claim) -> Claim:
     """The job in the hands of the next worker, which asks for copies."""
-    session.execute(text("UPDATE jobs SET standing = 'in_line' WHERE standing = 'resting'"))
-    ((job_id, fence),) = hand_out_copies(session, 5, lease=LEASE)
+    session.execute(text("UPDATE jobs SET queue_state = 'ready' WHERE queue_state = 'delayed'"))
+    ((job_id, fence),) = dispatch_copies(session, 5, lease=LEASE)
     assert job_id == claim.job_id
     again = queue.claim(session, job_id, fence, claim.worker_id)
     assert again is not None
@@ -83,7 +83,7 @@ class TestAJobThatIsPaidFor:
         claim = paid(session, in_hand(session))
         queue.settle(session, claim, Snooze("STORAGE_AWAY", "x", 5.0))
         by_job(session, claim)
-        assert state_of(session, claim) == (State.QUEUED, Step.COPY, "resting")
+        assert state_of(session, claim) == (State.QUEUED, Step.COPY, "delayed")
         again = copy_again(session, claim)
         assert again.result is not None
         assert queue.settle(session, again, Succeeded(STORED))
@@ -96,7 +96,7 @@ class TestAJobThatIsPaidFor:
         claim = paid(session, in_hand(session))
         cancel(session, claim)
         assert queue.settle(session, claim, Retry(Step.COPY, "RESULT_UNAVAILABLE", "x"))
-        assert state_of(session, claim) == (State.QUEUED, Step.COPY, "resting")
+        assert state_of(session, claim) == (State.QUEUED, Step.COPY, "delayed")
         assert queue.settle(session, copy_again(session, claim), Succeeded(STORED))
         assert state_of(session, claim)[0] == State.SUCCEEDED
 
@@ -105,7 +105,7 @@ class TestAJobThatIsPaidFor:
         claim = paid(session, in_hand(session))
         queue.settle(session, claim, Hold("INTERNAL_ERROR", "x"))
         by_job(session, claim)
-        assert state_of(session, claim) == (State.QUEUED, Step.COPY, "in_line")
+        assert state_of(session, claim) == (State.QUEUED, Step.COPY, "ready")
         assert lost(session) == 0
 
     @pytest.mark.parametrize("code", ["RESULT_UNEXPECTED", "RESULT_EXPIRED"])
@@ -126,7 +126,7 @@ class TestAJobThatIsPaidFor:
         """It is not called again, and waits for nobody."""
         claim = paid(session, in_hand(session))
         cancel(session, claim)
-        assert queue.settle(session, claim, outcome, Bounds(lost=bound))
+        assert queue.settle(session, claim, outcome, RetryLimits(lost=bound))
         assert state_of(session, claim) == (State.CANCELLED, Step.CALL, None)
         assert lost(session) == 1
 
@@ -135,7 +135,7 @@ class TestAJobThatIsPaidFor:
         claim = in_hand(session)
         attempt_id = begin(session, claim)
         by_job(session, claim)
-        rescue(session, [claim.worker_id], Bounds())
+        rescue(session, [claim.worker_id], RetryLimits())
         assert state_of(session, claim)[0] == State.CANCELLED
         assert session.execute(text("SELECT outcome, ended_at IS NULL FROM attempts")).one() == (
             "unknown",
@@ -166,7 +166,7 @@ class TestAJobInHand:
             Snooze("LIMIT_REACHED", "x", 3.0),
             Retry(Step.CALL, "SOURCE_UNAVAILABLE", "x"),
             Unknown("NO_ANSWER", "x"),
-            Hold("OVER_BUDGET", "x", parked=True),
+            Hold("OVER_BUDGET", "x", blocked=True),
             Hold("TOO_MANY_CALLS", "x"),
         ],
         ids=lambda outcome: type(outcome).__name__,
@@ -205,7 +205,7 @@ class TestAJobInHand:
         """A worker whose fence is gone ends nobody's job."""
         claim = in_hand(session)
         queue.settle(session, claim, Snooze("WORKER_GONE", "x", 0.0))
-        session.execute(text("UPDATE jobs SET standing = 'in_line'"))
+        session.execute(text("UPDATE jobs SET queue_state = 'ready'"))
         again = claim_one(session, claim.worker_id)
         by_job(session, again)
         assert not queue.settle(session, claim, Snooze("LIMIT_REACHED", "x", 0.0))
@@ -241,8 +241,8 @@ class TestABatch:
         batch_id, other = batch_of(session, 3), batch_of(session, 1)
         begin_cancelling(session, batch_id)
         assert owners(session, 2) == [other]
-        parked = Parked()
-        assert [parked.bring_back(session) for _ in range(2)] == [3, 0]
+        blocked = Blocked()
+        assert [blocked.bring_back(session) for _ in range(2)] == [3, 0]
         found = batch_status(session, batch_id)
         assert found is not None
         assert (found.state, found.counts[State.CANCELLED]) == (BatchState.CANCELLED, 3)
@@ -252,15 +252,15 @@ class TestABatch:
         with Session(engine) as session, session.begin():
             batch_id = batch_of(session, 3000)
             # In another order than their ids.
-            session.execute(text("UPDATE jobs SET place = -place"))
+            session.execute(text("UPDATE jobs SET virtual_start = -virtual_start"))
         done = Event()
 
         def dispatch() -> None:
-            parked = Parked()
+            blocked = Blocked()
             with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 while not done.is_set():
-                    hand_out_calls(connection, 1, lease=LEASE)
-                    parked.bring_back(connection)
+                    dispatch_calls(connection, 1, lease=LEASE)
+                    blocked.bring_back(connection)
 
         with ThreadPoolExecutor(1) as pool:
             dispatching = pool.submit(dispatch)
@@ -307,11 +307,11 @@ class TestABatch:
             enqueue(session, NewJob(SOURCE, "late"), batch_id=batch_id)
 
     def test_that_is_paused_is_withdrawn_all_the_same(self, engine: Engine) -> None:
-        """Also what is parked or held over its budget."""
+        """Also what is blocked or held over its budget."""
         with Session(engine) as session, session.begin():
             batch_id = batch_of(session, 3, budget=0)
             claim = claim_one(session, new_worker(session))
-            queue.settle(session, claim, Hold("OVER_BUDGET", "x", parked=True))
+            queue.settle(session, claim, Hold("OVER_BUDGET", "x", blocked=True))
             pauses.pause(session, batch_id)
             assert owners(session, 1) == []
         assert cancel_batch(engine, batch_id) == 3

@@ -7,24 +7,24 @@ from sqlalchemy.orm import Session
 
 from cutout import queue
 from cutout.billing import accounts
-from cutout.enums import Priority, Standing, Step
+from cutout.enums import Priority, QueueState, Step
 from cutout.models import Job
 from cutout.queue.attempts.outcomes import Snooze
 from cutout.queue.blocks import pauses
-from cutout.queue.blocks.blocked_jobs import unpark
-from cutout.queue.dispatch import hand_out_calls, hand_out_copies, survey, wake
+from cutout.queue.blocks.blocked_jobs import unblock
+from cutout.queue.dispatch import dispatch_calls, dispatch_copies, promote_due, read_snapshot
 from cutout.queue.enqueue import NewJob, create_batch, enqueue, enqueue_all
-from tests.support.steps import ACCOUNT, LEASE, SOURCE, claim_new, hand_out_one, new_worker
+from tests.support.steps import ACCOUNT, LEASE, SOURCE, claim_new, dispatch_one, new_worker
 
 WINDOW = """
-    EXPLAIN (ANALYZE, COSTS OFF) SELECT id FROM jobs WHERE standing = 'in_line' AND step = 'call'
+    EXPLAIN (ANALYZE, COSTS OFF) SELECT id FROM jobs WHERE queue_state = 'ready' AND step = 'call'
     AND COALESCE(producer_id, '00000000-0000-0000-0000-000000000000'::uuid)
         = '00000000-0000-0000-0000-000000000000'
-    ORDER BY priority, place LIMIT 100 FOR UPDATE SKIP LOCKED
+    ORDER BY priority, virtual_start LIMIT 100 FOR UPDATE SKIP LOCKED
 """
 
 COPIES = """
-    EXPLAIN (ANALYZE, COSTS OFF) SELECT id FROM jobs WHERE standing = 'in_line' AND step = 'copy'
+    EXPLAIN (ANALYZE, COSTS OFF) SELECT id FROM jobs WHERE queue_state = 'ready' AND step = 'copy'
     ORDER BY result_expires_at LIMIT 100 FOR UPDATE SKIP LOCKED
 """
 
@@ -52,9 +52,9 @@ class TestHandingOut:
     def test_gives_each_job_once(self, session: Session) -> None:
         """What is handed out is not in line any more."""
         enqueue_all(session, [NewJob(SOURCE)] * 3)
-        assert len(hand_out_calls(session, 2, lease=LEASE)) == 2
-        assert len(hand_out_calls(session, 2, lease=LEASE)) == 1
-        assert hand_out_calls(session, 2, lease=LEASE) == []
+        assert len(dispatch_calls(session, 2, lease=LEASE)) == 2
+        assert len(dispatch_calls(session, 2, lease=LEASE)) == 1
+        assert dispatch_calls(session, 2, lease=LEASE) == []
 
     @pytest.mark.parametrize("step", Step)
     def test_keeps_to_its_count_in_every_plan(self, session: Session, step: Step) -> None:
@@ -63,7 +63,7 @@ class TestHandingOut:
             paid_for(session, hours=1) if step is Step.COPY else enqueue(session, NewJob(SOURCE))
         for kind in ("hashjoin", "mergejoin", "material", "hashagg", "sort"):
             session.execute(text(f"SET LOCAL enable_{kind} = off"))
-        take = hand_out_copies if step is Step.COPY else hand_out_calls
+        take = dispatch_copies if step is Step.COPY else dispatch_calls
         assert len(take(session, 3, lease=LEASE)) == 3
 
     def test_parks_quickly_in_every_plan(self, session: Session) -> None:
@@ -74,36 +74,36 @@ class TestHandingOut:
         for kind in ("hashjoin", "mergejoin", "material", "hashagg", "sort"):
             session.execute(text(f"SET LOCAL enable_{kind} = off"))
         session.execute(text("SET LOCAL statement_timeout = '4s'"))
-        assert hand_out_calls(session, 10, lease=LEASE) == []
+        assert dispatch_calls(session, 10, lease=LEASE) == []
         pauses.resume(session, batch.id)
-        assert unpark(session) == 1000
+        assert unblock(session) == 1000
 
     def test_takes_only_jobs_at_the_step(self, session: Session) -> None:
         """Copies have a line of their own."""
         enqueue(session, NewJob(SOURCE))
-        assert hand_out_copies(session, 2, lease=LEASE) == []
+        assert dispatch_copies(session, 2, lease=LEASE) == []
 
     def test_counts_what_is_out_until_it_comes_back(self, session: Session) -> None:
-        """Handed out and running jobs both fill the window; a resting one does not."""
+        """Handed out and running jobs both fill the window; a delayed one does not."""
         worker_id = new_worker(session)
         claim = claim_new(session, worker_id)
         enqueue(session, NewJob(SOURCE))
-        assert survey(session, [ACCOUNT]).in_line == {Step.CALL: True, Step.COPY: False}
-        hand_out_one(session)
-        found = survey(session, [ACCOUNT])
-        assert (found.outstanding, found.in_line[Step.CALL]) == ({Step.CALL: 2, Step.COPY: 0}, False)
+        assert read_snapshot(session, [ACCOUNT]).ready == {Step.CALL: True, Step.COPY: False}
+        dispatch_one(session)
+        found = read_snapshot(session, [ACCOUNT])
+        assert (found.outstanding, found.ready[Step.CALL]) == ({Step.CALL: 2, Step.COPY: 0}, False)
         queue.settle(session, claim, Snooze("X", "y", 5))
-        assert survey(session, [ACCOUNT]).outstanding[Step.CALL] == 1
+        assert read_snapshot(session, [ACCOUNT]).outstanding[Step.CALL] == 1
 
     def test_knows_whether_anything_is_due_and_the_account_is_open(self, session: Session) -> None:
         """One look tells what there is to wake and whether calls may go out."""
         claim = claim_new(session, new_worker(session))
         queue.settle(session, claim, Snooze("X", "y", 30))
-        found = survey(session, [ACCOUNT])
+        found = read_snapshot(session, [ACCOUNT])
         assert (found.due, found.calls_may_go) == (False, True)
         pass_time(session, 31)
         accounts.pause(session, ACCOUNT, code="X", message="y")
-        found = survey(session, [ACCOUNT])
+        found = read_snapshot(session, [ACCOUNT])
         assert (found.due, found.calls_may_go) == (True, False)
 
 
@@ -114,40 +114,40 @@ class TestCallsInLine:
         batch = create_batch(session, "b")
         jobs = [NewJob(SOURCE, str(number), priority=each) for number, each in enumerate(priorities)]
         enqueue_all(session, jobs, batch_id=batch.id)
-        handed_out = hand_out_calls(session, 4, lease=LEASE)
-        names = [session.get_one(Job, job_id).external_id for job_id, _ in handed_out]
+        dispatched = dispatch_calls(session, 4, lease=LEASE)
+        names = [session.get_one(Job, job_id).external_id for job_id, _ in dispatched]
         assert names == ["3", "1", "2", "0"]
 
     def test_are_not_moved_by_copies(self, session: Session) -> None:
         """Handing out copies neither takes calls nor counts against a share of them."""
         paid_for(session, hours=1)
         enqueue(session, NewJob(SOURCE))
-        assert len(hand_out_copies(session, 9, lease=LEASE)) == 1
+        assert len(dispatch_copies(session, 9, lease=LEASE)) == 1
         assert session.scalar(text("SELECT count(*) FROM shares WHERE virtual_time > 0 OR present > 0")) == 0
-        assert len(hand_out_calls(session, 9, lease=LEASE)) == 1
+        assert len(dispatch_calls(session, 9, lease=LEASE)) == 1
 
 
 class TestCopiesInLine:
     def test_go_by_their_results_expiry(self, session: Session) -> None:
         """What dies first is saved first, whenever it was enqueued and however bulky."""
         late, soon, middle = (paid_for(session, hours=hours) for hours in (20, 1, 5))
-        handed_out = hand_out_copies(session, 3, lease=LEASE)
-        assert [job_id for job_id, _ in handed_out] == [soon, middle, late]
+        dispatched = dispatch_copies(session, 3, lease=LEASE)
+        assert [job_id for job_id, _ in dispatched] == [soon, middle, late]
 
     def test_that_do_not_die_soon_wait_for_the_bucket(self, session: Session) -> None:
         """With the bucket away only those within the bound go out; the others are still there after it."""
         soon, late = (paid_for(session, hours=hours) for hours in (1, 3))
         two_hours = timedelta(hours=2)
-        dying = hand_out_copies(session, 9, lease=LEASE, dying_within=two_hours)
+        dying = dispatch_copies(session, 9, lease=LEASE, dying_within=two_hours)
         assert [job_id for job_id, _ in dying] == [soon]
-        assert [job_id for job_id, _ in hand_out_copies(session, 9, lease=LEASE)] == [late]
+        assert [job_id for job_id, _ in dispatch_copies(session, 9, lease=LEASE)] == [late]
 
     def test_that_lie_in_the_lifeboat_wait_for_the_bucket(self, session: Session) -> None:
         """They cannot die any more; with the bucket back they go out like the rest."""
         saved = paid_for(session, hours=1)
         session.execute(text("UPDATE jobs SET lifeboat_key = 'somewhere'"))
-        assert hand_out_copies(session, 9, lease=LEASE, dying_within=timedelta(hours=2)) == []
-        assert [job_id for job_id, _ in hand_out_copies(session, 9, lease=LEASE)] == [saved]
+        assert dispatch_copies(session, 9, lease=LEASE, dying_within=timedelta(hours=2)) == []
+        assert [job_id for job_id, _ in dispatch_copies(session, 9, lease=LEASE)] == [saved]
 
     def test_are_found_by_their_index(self, engine: Engine) -> None:
         """The next to die are read in order, without a sort, however many wait behind them."""
@@ -156,7 +156,7 @@ class TestCopiesInLine:
             session.execute(
                 text(
                     "UPDATE jobs SET step = 'copy', result_url = 'https://r/1',"
-                    " result_expires_at = now() + place * interval '1 second'"
+                    " result_expires_at = now() + virtual_start * interval '1 second'"
                 )
             )
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -170,21 +170,21 @@ class TestWaking:
     def test_brings_back_a_message_that_nobody_claimed(self, session: Session) -> None:
         """A job whose message was lost is handed out again after its lease, under a new fence."""
         enqueue(session, NewJob(SOURCE))
-        job_id, fence = hand_out_one(session)
-        assert wake(session) == 0
+        job_id, fence = dispatch_one(session)
+        assert promote_due(session) == 0
         pass_time(session, 61)
-        assert wake(session) == 1
-        assert hand_out_one(session) == (job_id, fence + 1)
+        assert promote_due(session) == 1
+        assert dispatch_one(session) == (job_id, fence + 1)
 
     def test_brings_back_a_rested_job_at_its_time(self, session: Session) -> None:
         """A snoozed job stays away until it is due."""
         claim = claim_new(session, new_worker(session))
         queue.settle(session, claim, Snooze("X", "y", 30))
         pass_time(session, 29)
-        assert wake(session) == 0
+        assert promote_due(session) == 0
         pass_time(session, 2)
-        assert wake(session) == 1
-        assert session.get_one(Job, claim.job_id).standing == Standing.IN_LINE
+        assert promote_due(session) == 1
+        assert session.get_one(Job, claim.job_id).queue_state == QueueState.READY
 
 
 class TestTheCostOfHandingOut:
@@ -193,7 +193,7 @@ class TestTheCostOfHandingOut:
         with Session(engine) as session, session.begin():
             batch = create_batch(session, "b")
             enqueue_all(session, [NewJob(SOURCE, str(n)) for n in range(5000)], batch_id=batch.id)
-            session.execute(text("UPDATE jobs SET standing = 'resting' WHERE place <= 2000"))
+            session.execute(text("UPDATE jobs SET queue_state = 'delayed' WHERE virtual_start <= 2000"))
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("VACUUM ANALYZE jobs"))
             plan = "\n".join(connection.scalars(text(WINDOW)))

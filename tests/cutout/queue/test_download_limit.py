@@ -15,7 +15,7 @@ from cutout.producers.producers import create_producer
 from cutout.queue import workers
 from cutout.queue.blocks import download_limit
 from cutout.queue.blocks.download_limit import Downloads, Returns, places_of
-from cutout.queue.dispatch import hand_out, survey
+from cutout.queue.dispatch import dispatch, read_snapshot
 from cutout.queue.enqueue import NewJob, create_batch, enqueue_all
 from cutout.queue.leader import LEADER_LOCK
 from cutout.status.explain import Installation, explain
@@ -49,9 +49,9 @@ def tick(session: Session, room: int = 100, *, threads: int = THREADS) -> Counte
     def look() -> Downloads:
         return download_limit.look(session, threads, lease=LEASE)
 
-    if survey(session, [ACCOUNT]).limited:
+    if read_snapshot(session, [ACCOUNT]).limited:
         Returns().bring_back(session, look())
-    turns = hand_out(session, room, lease=LEASE, downloads=look)
+    turns = dispatch(session, room, lease=LEASE, downloads=look)
     return Counter(session.get_one(Job, job_id).producer_id for job_id, _ in turns.calls)
 
 
@@ -59,15 +59,15 @@ def settle_all(session: Session, owner: uuid.UUID | None) -> None:
     """Let all that is out of a producer end."""
     session.execute(
         text(
-            "UPDATE jobs SET state = 'failed', standing = NULL, code = 'X', finished_at = now()"
-            " WHERE standing = 'handed_out' AND producer_id IS NOT DISTINCT FROM :owner"
+            "UPDATE jobs SET state = 'failed', queue_state = NULL, code = 'X', finished_at = now()"
+            " WHERE queue_state = 'dispatched' AND producer_id IS NOT DISTINCT FROM :owner"
         ),
         {"owner": owner},
     )
 
 
-def standings(session: Session) -> Counter[str | None]:
-    return Counter(session.scalars(text("SELECT standing FROM jobs")))
+def queue_states(session: Session) -> Counter[str | None]:
+    return Counter(session.scalars(text("SELECT queue_state FROM jobs")))
 
 
 class TestAProducersDownloads:
@@ -92,8 +92,8 @@ class TestAProducersDownloads:
         tick(session)
         settle_all(session, session.scalars(text("SELECT id FROM producers")).one())
         Returns().bring_back(session, download_limit.look(session, THREADS, lease=LEASE))
-        ahead = "SELECT count(*) FROM jobs WHERE standing = 'in_line' AND scheduled_at > now()"
-        assert standings(session)["in_line"]
+        ahead = "SELECT count(*) FROM jobs WHERE queue_state = 'ready' AND scheduled_at > now()"
+        assert queue_states(session)["ready"]
         assert session.scalars(text(ahead)).one() == 0
 
     def test_leave_places_for_whoever_comes(self, session: Session) -> None:
@@ -131,7 +131,7 @@ class TestAProducersDownloads:
         assert out[b] == 10
 
     def test_take_free_places_in_no_fixed_order(self, session: Session) -> None:
-        """With one place for all, the producer that is the last by its id has it in its turn."""
+        """With one virtual start for all, the producer that is the last by its id has it in its turn."""
         owners = sorted(producer(session, str(number)) for number in range(4))
         for owner in owners:
             put_in_line(session, owner, 40)
@@ -151,12 +151,14 @@ class TestAProducersDownloads:
             put_in_line(session, b, 1, source=UPLOADED)
             tick(session)
             went += session.scalars(
-                text("SELECT id FROM jobs WHERE standing = 'handed_out' AND producer_id = :a ORDER BY place"),
+                text(
+                    "SELECT id FROM jobs WHERE queue_state = 'dispatched' AND producer_id = :a ORDER BY virtual_start"
+                ),
                 {"a": a},
             )
             settle_all(session, a)
         assert went == ids
-        assert standings(session)["source_limit"] == 0
+        assert queue_states(session)["source_limit"] == 0
 
     def test_of_uploaded_pictures_are_none(self, session: Session) -> None:
         """What lies in the bucket is not waited for."""
@@ -173,7 +175,7 @@ class TestAProducersDownloads:
         assert tick(session)[None] > 0
 
     def test_end_with_the_call(self, session: Session) -> None:
-        """A job whose call is out holds no place: the limit alone bounds those."""
+        """A job whose call is out holds no virtual start: the limit alone bounds those."""
         a = producer(session, "a")
         put_in_line(session, a, 100)
         worker_id = new_worker(session)
@@ -202,7 +204,7 @@ class TestAProducersDownloads:
         (waits,), (goes,) = put_in_line(session, a, 1), put_in_line(session, b, 1)
         explained = [explain(session, session.get_one(Job, each), Installation([])) for each in (waits, goes)]
         assert [each.why for each in explained] == ["source-limit", "in-line"]
-        session.execute(text("UPDATE jobs SET standing = 'source_limit' WHERE id = :id"), {"id": waits})
+        session.execute(text("UPDATE jobs SET queue_state = 'source_limit' WHERE id = :id"), {"id": waits})
         session.expire_all()
         assert explain(session, session.get_one(Job, waits), Installation([])).why == "source-limit"
 
@@ -211,14 +213,16 @@ class TestAProducersDownloads:
         claim = claim_new(session, new_worker(session))
         attempt = begin(session, claim)
         session.execute(
-            text("UPDATE jobs SET state = 'queued', worker_id = NULL, fence = 9, standing = 'source_limit'")
+            text(
+                "UPDATE jobs SET state = 'queued', worker_id = NULL, fence = 9, queue_state = 'source_limit'"
+            )
         )
         record(session, claim, attempt)
-        row = session.execute(text("SELECT standing, step FROM jobs")).one()
-        assert (row.standing, row.step) == ("in_line", "copy")
+        row = session.execute(text("SELECT queue_state, step FROM jobs")).one()
+        assert (row.queue_state, row.step) == ("ready", "copy")
 
     def test_are_bounded_where_batches_are_parked_among_them(self, session: Session) -> None:
-        """Rounds that park what is blocked do not look past the bound."""
+        """Rounds that block what is blocked do not look past the bound."""
         a = producer(session, "a")
         blocked = create_batch(session, "blocked", producer_id=a)
         for n in range(60):
@@ -254,9 +258,9 @@ def test_a_look_costs_the_same_whatever_waits(engine: Engine) -> None:
         autocommit = connection.execution_options(isolation_level="AUTOCOMMIT")
         autocommit.execute(
             text(
-                "INSERT INTO jobs (producer_id, source, standing, place)"
-                " SELECT :a, 'https://shop.example/' || n, standing, n"
-                " FROM generate_series(1, 30000) n, unnest(ARRAY['in_line', 'source_limit']) AS standing"
+                "INSERT INTO jobs (producer_id, source, queue_state, virtual_start)"
+                " SELECT :a, 'https://shop.example/' || n, queue_state, n"
+                " FROM generate_series(1, 30000) n, unnest(ARRAY['ready', 'source_limit']) AS queue_state"
             ),
             {"a": a},
         )

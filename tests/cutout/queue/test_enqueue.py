@@ -3,10 +3,10 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from cutout.enums import Priority, ReturnForm, Standing, State, Step
+from cutout.enums import Priority, QueueState, ReturnForm, State, Step
 from cutout.models import Job
 from cutout.producers.producers import create_producer
-from cutout.queue.dispatch import hand_out_calls
+from cutout.queue.dispatch import dispatch_calls
 from cutout.queue.enqueue import InvalidJobError, NewJob, create_batch, enqueue, enqueue_all
 from tests.support.steps import LEASE
 
@@ -20,7 +20,7 @@ def named(*external_ids: str) -> list[NewJob]:
 def order_of(session: Session, count: int) -> list[str]:
     """The external ids in the order in which the dispatcher takes them."""
     taken = []
-    for job_id, _ in hand_out_calls(session, count, lease=LEASE):
+    for job_id, _ in dispatch_calls(session, count, lease=LEASE):
         taken.append(session.get_one(Job, job_id).external_id or "")
     return taken
 
@@ -29,7 +29,7 @@ class TestAnEnqueuedJob:
     def test_stands_in_line_at_its_first_step(self, session: Session) -> None:
         """A new job is queued, in line, and is still to be called."""
         job = session.get_one(Job, enqueue(session, NewJob(SOURCE, return_form=ReturnForm.MASK)))
-        assert (job.state, job.standing, job.step) == (State.QUEUED, Standing.IN_LINE, Step.CALL)
+        assert (job.state, job.queue_state, job.step) == (State.QUEUED, QueueState.READY, Step.CALL)
         assert (job.return_form, job.fence, job.tries) == (ReturnForm.MASK, 0, 0)
 
     def test_exists_only_if_the_producers_transaction_commits(self, session: Session) -> None:
@@ -136,13 +136,13 @@ class TestTheDatabase:
     @pytest.mark.parametrize(
         "change",
         [
-            "state = 'succeeded', standing = NULL",
-            "state = 'succeeded', standing = NULL, finished_at = now()",
+            "state = 'succeeded', queue_state = NULL",
+            "state = 'succeeded', queue_state = NULL, finished_at = now()",
             "finished_at = now()",
-            "state = 'running', standing = NULL",
-            "state = 'held', standing = NULL",
-            "state = 'lost', standing = NULL",
-            "standing = NULL",
+            "state = 'running', queue_state = NULL",
+            "state = 'held', queue_state = NULL",
+            "state = 'lost', queue_state = NULL",
+            "queue_state = NULL",
             "step = 'paint'",
             "return_form = 'svg'",
             "result_url = 'https://x'",

@@ -1,4 +1,4 @@
-"""Bounds hold for a picture, not for one of its jobs alone."""
+"""RetryLimits hold for a picture, not for one of its jobs alone."""
 
 import uuid
 from collections.abc import Callable
@@ -14,25 +14,25 @@ from cutout.models import Attempt, Job
 from cutout.queue.attempts.attempts import Answer, NotBegun
 from cutout.queue.attempts.outcomes import Hold, Lost, Outcome, StoredObject, Succeeded, Unknown
 from cutout.queue.claims import Claim
-from cutout.queue.dispatch import wake
+from cutout.queue.dispatch import promote_due
 from cutout.queue.enqueue import NewJob, enqueue
-from cutout.queue.settle import Bounds
+from cutout.queue.settle import RetryLimits
 from tests.support.steps import MAKING, SOURCE, ask_to_begin, begin, claim_one, new_worker, paid
 
-NEVER = Bounds(unknown=0, lost=0)
-ONCE = Bounds(unknown=1, lost=1)
+NEVER = RetryLimits(unknown=0, lost=0)
+ONCE = RetryLimits(unknown=1, lost=1)
 SHA256 = b"s" * 32
-End = Callable[[Session, Claim, Bounds], None]
+End = Callable[[Session, Claim, RetryLimits], None]
 NO_ANSWER = Answer(AttemptOutcome.UNKNOWN, code="NO_ANSWER")
 
 
-def die(session: Session, claim: Claim, bounds: Bounds) -> None:
+def die(session: Session, claim: Claim, bounds: RetryLimits) -> None:
     """Its paid result dies."""
     claim = paid(session, claim, claim.attempts + 1, source_sha256=SHA256)
     queue.settle(session, claim, Lost("RESULT_EXPIRED", "it died"), bounds)
 
 
-def drop(session: Session, claim: Claim, bounds: Bounds) -> None:
+def drop(session: Session, claim: Claim, bounds: RetryLimits) -> None:
     """Its answer never comes."""
     queue.end_attempt(session, begin(session, claim, claim.attempts + 1, source_sha256=SHA256), NO_ANSWER)
     queue.settle(session, claim, Unknown("NO_ANSWER", "no answer"), bounds)
@@ -41,7 +41,7 @@ def drop(session: Session, claim: Claim, bounds: Bounds) -> None:
 def hold(code: str) -> End:
     """It is held by this code, for a person to look."""
 
-    def held(session: Session, claim: Claim, bounds: Bounds) -> None:
+    def held(session: Session, claim: Claim, bounds: RetryLimits) -> None:
         claim = paid(session, claim, claim.attempts + 1, source_sha256=SHA256)
         queue.settle(session, claim, Hold(code, "look at it"), bounds)
 
@@ -57,11 +57,11 @@ def calls(session: Session) -> int:
     return session.scalars(select(func.count()).select_from(Attempt)).one()
 
 
-def carry_out(session: Session, worker_id: uuid.UUID, end: End, bounds: Bounds) -> Claim:
+def carry_out(session: Session, worker_id: uuid.UUID, end: End, bounds: RetryLimits) -> Claim:
     """The job first in line as a worker would, with this end of each call, until it ends or is held."""
     while True:
         claim = claim_one(session, worker_id)
-        queue.take_result(session, claim, SHA256, MAKING)
+        queue.acquire_result(session, claim, SHA256, MAKING)
         if ask_to_begin(session, claim, claim.attempts + 1, source_sha256=SHA256) is NotBegun.HELD:
             held = queue.find_held_picture(session, claim, SHA256, MAKING)
             assert held
@@ -73,7 +73,7 @@ def carry_out(session: Session, worker_id: uuid.UUID, end: End, bounds: Bounds) 
             return claim
         job.scheduled_at = func.now()
         session.flush()
-        wake(session)
+        promote_due(session)
 
 
 class TestFourNights:
@@ -91,7 +91,7 @@ class TestFourNights:
         ids=["lost", "unknown", "lost-once", "unknown-once", "unexpected", "too-many", "error"],
     )
     def test_cost_what_one_night_costs(
-        self, session: Session, worker_id: uuid.UUID, end: End, bounds: Bounds, cost: int
+        self, session: Session, worker_id: uuid.UUID, end: End, bounds: RetryLimits, cost: int
     ) -> None:
         """A picture that waits for a person is not called as another job, but held for the same reason."""
         for night in range(4):
@@ -139,12 +139,12 @@ class TestAPersonsRetry:
         """Whichever comes first buys, the other is served."""
         queue.retry_all(session, both)
         claim = claim_one(session, worker_id)
-        queue.take_result(session, claim, SHA256, MAKING)
+        queue.acquire_result(session, claim, SHA256, MAKING)
         claim = paid(session, claim, claim.attempts + 1, source_sha256=SHA256)
         stored = StoredObject("k", b"x", "image/png", 1, 1, 1)
         queue.settle(session, claim, Succeeded(stored, bucket=MAKING.bucket))
         other = claim_one(session, worker_id)
-        found = queue.take_result(session, other, SHA256, MAKING)
+        found = queue.acquire_result(session, other, SHA256, MAKING)
         assert isinstance(found, queue.BoughtBefore)
 
 
@@ -158,13 +158,13 @@ class TestAnotherPicture:
         assert ask_to_begin(session, claim, source_sha256=SHA256) is NotBegun.HELD
         assert isinstance(ask_to_begin(session, claim, 1, source_sha256=b"o" * 32), int)
         elsewhere = replace(MAKING, endpoint="https://other.example/cutout")
-        assert isinstance(ask_to_begin(session, claim, 2, source_sha256=SHA256, making=elsewhere), int)
+        assert isinstance(ask_to_begin(session, claim, 2, source_sha256=SHA256, recipe=elsewhere), int)
 
     def test_is_not_held_for_one_that_was_never_called(self, session: Session, worker_id: uuid.UUID) -> None:
         """Its hold says nothing of the picture."""
         enqueue(session, NewJob(SOURCE))
         claim = claim_one(session, worker_id)
-        queue.take_result(session, claim, SHA256, MAKING)
+        queue.acquire_result(session, claim, SHA256, MAKING)
         outcome: Outcome = Hold("INTERNAL_ERROR", "an outcome could not be written")
         queue.settle(session, claim, outcome)
         enqueue(session, NewJob(SOURCE))

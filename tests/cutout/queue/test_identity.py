@@ -14,9 +14,9 @@ from cutout.models import Attempt, Job
 from cutout.queue.attempts.attempts import Answer, NotBegun
 from cutout.queue.attempts.outcomes import Snooze, StoredObject, Succeeded
 from cutout.queue.claims import Claim
-from cutout.queue.dispatch import wake
+from cutout.queue.dispatch import promote_due
 from cutout.queue.enqueue import NewJob, enqueue
-from cutout.queue.reuse.acquire import BoughtBefore, Mine
+from cutout.queue.reuse.acquire import Acquired, BoughtBefore
 from tests.support.steps import (
     MAKING,
     SOURCE,
@@ -37,13 +37,13 @@ def stored(key: str) -> StoredObject:
 
 
 def take(session: Session, claim: Claim, sha256: bytes, **other: object) -> object:
-    return queue.take_result(session, claim, sha256, replace(MAKING, **other))  # type: ignore[arg-type]
+    return queue.acquire_result(session, claim, sha256, replace(MAKING, **other))  # type: ignore[arg-type]
 
 
 def claim_again(session: Session, claim: Claim, worker_id: uuid.UUID) -> Claim:
     """Another worker has the job, at its step, after the first one was taken for dead."""
     queue.settle(session, claim, Snooze("WORKER_GONE", "its worker died", 0))
-    wake(session)
+    promote_due(session)
     step = session.get_one(Job, claim.job_id, populate_existing=True).step
     return claim_one(session, worker_id, Step(step))
 
@@ -65,10 +65,10 @@ class TestALateResult:
     def late(self, session: Session, worker_id: uuid.UUID) -> tuple[Claim, int, Claim]:
         """The first claim, its call of the old picture, and the second claim, which found the new one."""
         first = new_claim(session, worker_id)
-        assert take(session, first, OLD) == Mine()
+        assert take(session, first, OLD) == Acquired()
         attempt_id = begin(session, first, source_sha256=OLD)
         second = claim_again(session, first, worker_id)
-        assert take(session, second, NEW) == Mine()
+        assert take(session, second, NEW) == Acquired()
         return first, attempt_id, second
 
     def test_is_published_as_the_picture_it_was_made_of(
@@ -78,11 +78,11 @@ class TestALateResult:
         first, attempt_id, second = late
         record(session, first, attempt_id)
         queue.settle(session, second, Snooze("LIMIT_REACHED", "all calls are taken", 0))
-        wake(session)
+        promote_due(session)
         copying = claim_one(session, worker_id, Step.COPY)
         queue.settle(session, copying, Succeeded(stored("cutouts/old.png"), bucket=MAKING.bucket))
         other = new_claim(session, worker_id)
-        assert take(session, other, NEW) == Mine()
+        assert take(session, other, NEW) == Acquired()
         found = take(session, other, OLD)
         assert isinstance(found, BoughtBefore)
         assert found.stored.key == "cutouts/old.png"
@@ -136,7 +136,7 @@ def test_another_identity_is_another_cutout(
     queue.settle(session, claim, Succeeded(stored("k"), bucket=MAKING.bucket))
     next_claim = new_claim(session, worker_id)
     assert isinstance(take(session, next_claim, OLD), BoughtBefore)
-    assert isinstance(take(session, next_claim, OLD, **other), Mine)
+    assert isinstance(take(session, next_claim, OLD, **other), Acquired)
 
 
 def test_what_the_release_before_bought_is_not_served(session: Session, worker_id: uuid.UUID) -> None:
@@ -148,4 +148,4 @@ def test_what_the_release_before_bought_is_not_served(session: Session, worker_i
         ),
         {"sha256": OLD},
     )
-    assert take(session, new_claim(session, worker_id), OLD) == Mine()
+    assert take(session, new_claim(session, worker_id), OLD) == Acquired()

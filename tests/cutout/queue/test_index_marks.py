@@ -13,14 +13,14 @@ from cutout import queue
 from cutout.enums import Priority, Step
 from cutout.producers.producers import create_producer
 from cutout.queue import dispatch, index_marks
-from cutout.queue.blocks.blocked_jobs import Parked
+from cutout.queue.blocks.blocked_jobs import Blocked
 from cutout.queue.blocks.download_limit import Downloads, Returns
 from cutout.queue.blocks.pauses import pause, resume
-from cutout.queue.dispatch import HAND_OUT_CALLS, SURVEY
+from cutout.queue.dispatch import DISPATCH_CALLS, SURVEY
 from cutout.queue.enqueue import NewJob, create_batch, enqueue, enqueue_all
 from cutout.queue.index_marks import LOOK_AT_LEAST_EVERY_S, LOOK_EVERY_S, LineMarks
-from cutout.queue.reuse.same_picture import Twins
-from cutout.queue.reuse.serve_reused import NO_SHELF
+from cutout.queue.reuse.same_picture import WaitingJobs
+from cutout.queue.reuse.serve_reused import NO_REUSE
 from cutout.queue.snapshot_marks import Marks
 from tests.support.explained import buffers, explained
 from tests.support.steps import LEASE, SOURCE
@@ -39,27 +39,27 @@ class Dispatcher:
         self.returns = Returns()
 
     def later(self, seconds: float = LOOK_EVERY_S) -> None:
-        """Some seconds pass, and it surveys."""
+        """Some seconds pass, and it snapshots."""
         self.now_s += seconds
-        self.survey()
+        self.read_snapshot()
 
-    def survey(self) -> dispatch.Survey:
-        return dispatch.survey(self.connection, [], lines=self.lines)
+    def read_snapshot(self) -> dispatch.QueueSnapshot:
+        return dispatch.read_snapshot(self.connection, [], lines=self.lines)
 
-    def hand_out(self, count: int = 1) -> queue.HandedOut:
-        return dispatch.hand_out(self.connection, count, lease=LEASE, lines=self.lines).calls
+    def dispatch(self, count: int = 1) -> queue.Dispatched:
+        return dispatch.dispatch(self.connection, count, lease=LEASE, lines=self.lines).calls
 
     def next(self) -> uuid.UUID | None:
         """The job that goes next."""
-        return next((job_id for job_id, _ in self.hand_out()), None)
+        return next((job_id for job_id, _ in self.dispatch()), None)
 
-    def goes_on(self) -> queue.HandedOut:
+    def goes_on(self) -> queue.Dispatched:
         """Two jobs of each producer are out and every line is marked where it goes on; what was out."""
-        self.survey()
-        handed_out = self.hand_out(2 * PRODUCERS)
+        self.read_snapshot()
+        dispatched = self.dispatch(2 * PRODUCERS)
         self.later()
         assert self.lines.are_set
-        return handed_out
+        return dispatched
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def change(own: Connection, job_id: uuid.UUID, values: str) -> None:
 
 
 def all_that_goes(dispatcher: Dispatcher) -> list[uuid.UUID]:
-    return [job_id for job_id, _ in dispatcher.hand_out(1000)]
+    return [job_id for job_id, _ in dispatcher.dispatch(1000)]
 
 
 class TestWhatComesInBeforeAMark:
@@ -103,24 +103,24 @@ class TestWhatComesInBeforeAMark:
     @pytest.mark.usefixtures("producers")
     def test_after_a_rest(self, dispatcher: Dispatcher, own: Connection) -> None:
         ((first, _), *_) = dispatcher.goes_on()
-        change(own, first, "standing = 'resting', scheduled_at = now()")
-        assert dispatch.wake(own, lines=dispatcher.lines) == 1
-        assert first in dict(dispatcher.hand_out(PRODUCERS))
+        change(own, first, "queue_state = 'delayed', scheduled_at = now()")
+        assert dispatch.promote_due(own, lines=dispatcher.lines) == 1
+        assert first in dict(dispatcher.dispatch(PRODUCERS))
 
     @pytest.mark.usefixtures("producers")
     def test_after_its_producers_bound(self, dispatcher: Dispatcher, own: Connection) -> None:
         ((first, _), *_) = dispatcher.goes_on()
-        change(own, first, "standing = 'source_limit'")
+        change(own, first, "queue_state = 'source_limit'")
         assert dispatcher.returns.bring_back(own, Downloads(32), dispatcher.lines) == 1
-        assert first in dict(dispatcher.hand_out(PRODUCERS))
+        assert first in dict(dispatcher.dispatch(PRODUCERS))
 
     @pytest.mark.usefixtures("producers")
     def test_after_it_waited_for_another(self, dispatcher: Dispatcher, own: Connection) -> None:
         ((first, _), (other, _), *_) = dispatcher.goes_on()
-        change(own, other, "state = 'failed', standing = NULL, code = 'C', finished_at = now()")
-        change(own, first, f"standing = 'waiting', waits_for = '{other}', source_sha256 = 'x'")
-        assert Twins().look(own, dispatcher.lines) == 1
-        assert first in dict(dispatcher.hand_out(PRODUCERS))
+        change(own, other, "state = 'failed', queue_state = NULL, code = 'C', finished_at = now()")
+        change(own, first, f"queue_state = 'waiting', waits_for = '{other}', source_sha256 = 'x'")
+        assert WaitingJobs().look(own, dispatcher.lines) == 1
+        assert first in dict(dispatcher.dispatch(PRODUCERS))
 
     def test_after_its_batch_was_paused(
         self, engine: Engine, dispatcher: Dispatcher, own: Connection
@@ -130,12 +130,12 @@ class TestWhatComesInBeforeAMark:
             enqueue_all(session, [NewJob(SOURCE, str(n)) for n in range(5)], batch_id=batch_id)
             pause(session, batch_id)
         for _ in range(2):
-            assert dispatcher.hand_out(5) == []
+            assert dispatcher.dispatch(5) == []
             dispatcher.later()
         with Session(engine) as session, session.begin():
             resume(session, batch_id)
-        assert Parked().bring_back(own, dispatcher.lines) == 5
-        assert len(dispatcher.hand_out(5)) == 5
+        assert Blocked().bring_back(own, dispatcher.lines) == 5
+        assert len(dispatcher.dispatch(5)) == 5
 
     @pytest.mark.usefixtures("producers")
     @pytest.mark.parametrize("took_s", [0.0, 1.0, 1e6])
@@ -143,14 +143,14 @@ class TestWhatComesInBeforeAMark:
         self, dispatcher: Dispatcher, own: Connection, took_s: float, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """However long it takes to look, what a worker gave back is found."""
-        handed_out = dispatcher.goes_on()
+        dispatched = dispatcher.goes_on()
         look = LineMarks._mark
         monkeypatch.setattr(LineMarks, "_mark", lambda self, database: look(self, database) + took_s)
         dispatcher.later()
-        for job_id, fence in handed_out:
+        for job_id, fence in dispatched:
             assert queue.hand_back(own, job_id, fence)
         dispatcher.later(LOOK_AT_LEAST_EVERY_S)
-        assert dict(handed_out).keys() <= dict(dispatcher.hand_out(2 * PRODUCERS)).keys()
+        assert dict(dispatched).keys() <= dict(dispatcher.dispatch(2 * PRODUCERS)).keys()
 
 
 class TestWhatComesInBehindAMark:
@@ -165,7 +165,7 @@ class TestWhatComesInBehindAMark:
         with Session(engine) as session, session.begin():
             for _ in range(4):
                 new.add(enqueue(session, NewJob(SOURCE), producer_id=create_producer(session, "n")[0].id))
-        assert new <= dict(dispatcher.hand_out(2 * (PRODUCERS + len(new)))).keys()
+        assert new <= dict(dispatcher.dispatch(2 * (PRODUCERS + len(new)))).keys()
         assert producers
 
     @pytest.mark.parametrize("were_there", [0, 3])
@@ -177,7 +177,7 @@ class TestWhatComesInBehindAMark:
             add(engine, producers[0], Priority.INTERACTIVE)
         dispatcher.goes_on()
         urgent = add(engine, producers[0], Priority.INTERACTIVE)
-        assert dispatcher.survey().in_line[Step.CALL]
+        assert dispatcher.read_snapshot().ready[Step.CALL]
         assert dispatcher.next() == urgent
 
     def test_of_a_line_that_was_empty(
@@ -186,9 +186,9 @@ class TestWhatComesInBehindAMark:
         """Nothing is in line, and then one job of each."""
         all_that_goes(dispatcher)
         dispatcher.later()
-        assert not dispatcher.survey().in_line[Step.CALL]
+        assert not dispatcher.read_snapshot().ready[Step.CALL]
         new = {add(engine, producer_id) for producer_id in producers}
-        assert dispatcher.survey().in_line[Step.CALL]
+        assert dispatcher.read_snapshot().ready[Step.CALL]
         assert {*all_that_goes(dispatcher)} == new
 
 
@@ -196,14 +196,14 @@ class TestWhatComesInBehindAMark:
 def test_marked_lines_are_served_in_the_same_order(dispatcher: Dispatcher, own: Connection) -> None:
     """Each job once, as without marks."""
     dispatcher.goes_on()
-    expected = own.execute(text("SELECT id FROM jobs WHERE standing = 'in_line'")).scalars().all()
+    expected = own.execute(text("SELECT id FROM jobs WHERE queue_state = 'ready'")).scalars().all()
     went = []
-    while handed_out := dispatcher.hand_out(PRODUCERS):
+    while dispatched := dispatcher.dispatch(PRODUCERS):
         owners = own.scalars(
-            text("SELECT producer_id FROM jobs WHERE id = ANY(:ids)"), {"ids": [i for i, _ in handed_out]}
+            text("SELECT producer_id FROM jobs WHERE id = ANY(:ids)"), {"ids": [i for i, _ in dispatched]}
         )
         assert len({*owners}) == PRODUCERS
-        went += handed_out
+        went += dispatched
         dispatcher.later(1.0)
     assert sorted(i for i, _ in went) == sorted(expected)
 
@@ -236,10 +236,10 @@ class TestBesideAnOldSnapshot:
         self, own: Connection, dispatcher: Dispatcher, count: int
     ) -> None:
         """Nor by a leader that begins now and finds the line like that."""
-        dispatcher.hand_out(count)
+        dispatcher.dispatch(count)
         dispatcher.later()
         successor = Dispatcher(own)
-        successor.survey()
+        successor.read_snapshot()
         far, near, anew = (
             self.pages(own, lines) for lines in (LineMarks(), dispatcher.lines, successor.lines)
         )
@@ -247,16 +247,16 @@ class TestBesideAnOldSnapshot:
 
     @staticmethod
     def pages(own: Connection, lines: LineMarks) -> int:
-        """That a survey and a handing out look at."""
+        """That a snapshot and a handing out look at."""
         marks = Marks()
         own.execute(text("BEGIN"))
         asked: dict[str, Any] = {"accounts": [], "day_budget": None, "lease": timedelta(0)}
         asked |= {"since": marks.outstanding, "due_since": marks.due, **lines.as_parameters()}
-        handing = {"count": 1, "lease": LEASE, "left_out": [], **NO_SHELF, **lines.as_parameters()}
-        survey, hand_out = SURVEY[lines.are_set], HAND_OUT_CALLS[lines.are_set, False]
+        handing = {"count": 1, "lease": LEASE, "left_out": [], **NO_REUSE, **lines.as_parameters()}
+        snapshot, dispatch = SURVEY[lines.are_set], DISPATCH_CALLS[lines.are_set, False]
         plans = [
-            own.scalar(explained(hand_out.statement), handing)[0]["Plan"],
-            own.scalar(explained(survey.statement), asked)[0]["Plan"],
+            own.scalar(explained(dispatch.statement), handing)[0]["Plan"],
+            own.scalar(explained(snapshot.statement), asked)[0]["Plan"],
         ]
         own.execute(text("ROLLBACK"))
         return sum(map(buffers, plans))

@@ -50,7 +50,7 @@ def _old(engine: Engine, own: Connection) -> Iterator[None]:
 def pass_jobs(own: Connection, count: int) -> Claim:
     """Hand out, claim and settle so many jobs of one worker, and claim one more."""
     worker, claim = workers.register(own, host="h", pid=1), None
-    for job_id, fence in dispatch.hand_out_calls(own, count + 1, lease=LEASE):
+    for job_id, fence in dispatch.dispatch_calls(own, count + 1, lease=LEASE):
         claim = queue.claim(own, job_id, fence, worker)
         assert claim is not None
         if count:
@@ -73,53 +73,56 @@ class TestBesideAnOldSnapshot:
     def test_a_survey_looks_no_further_back_than_the_first_job_that_is_out(self, own: Connection) -> None:
         """With marks; it counts the same without."""
         marks, lease = Marks(), timedelta(minutes=2)
-        dispatch.survey(own, [ACCOUNT], marks=marks, lease=lease)
+        dispatch.read_snapshot(own, [ACCOUNT], marks=marks, lease=lease)
         claim = pass_jobs(own, PASSED)
         own.execute(
             text("UPDATE jobs SET scheduled_at = now() + interval '2 minutes' WHERE state = 'running'")
         )
-        assert dispatch.survey(own, [ACCOUNT], marks=marks, lease=lease).outstanding[Step.CALL] == 1
+        assert dispatch.read_snapshot(own, [ACCOUNT], marks=marks, lease=lease).outstanding[Step.CALL] == 1
         asked: dict[str, Any] = {"accounts": [], "day_budget": None, "lease": lease}
-        survey = explained(dispatch.SURVEY[False].statement)
+        snapshot = explained(dispatch.SURVEY[False].statement)
         far, near = (
-            own.scalar(survey, asked | {"since": since.outstanding, "due_since": since.due})
+            own.scalar(snapshot, asked | {"since": since.outstanding, "due_since": since.due})
             for since in (Marks(), marks)
         )
         assert buffers(near[0]["Plan"]) < buffers(far[0]["Plan"]) * 0.6
         assert queue.settle(own, claim, Snooze("C", "m", 0.0))
-        assert dispatch.survey(own, [ACCOUNT], marks=marks).outstanding[Step.CALL] == 0
+        assert dispatch.read_snapshot(own, [ACCOUNT], marks=marks).outstanding[Step.CALL] == 0
 
 
 class TestMarks:
     def test_miss_nothing_that_is_handed_out_rests_or_comes_back(
         self, engine: Engine, own: Connection
     ) -> None:
-        """Whatever becomes of jobs, a survey with marks counts as one without."""
+        """Whatever becomes of jobs, a snapshot with marks counts as one without."""
         with Session(engine) as session, session.begin():
             enqueue_all(session, [NewJob(SOURCE)] * 6)
         marks, worker = Marks(), workers.register(own, host="h", pid=1)
 
         def same() -> None:
-            found, all_of_it = dispatch.survey(own, [ACCOUNT], marks=marks), dispatch.survey(own, [ACCOUNT])
-            assert (found.outstanding, found.due, found.in_line) == (
+            found, all_of_it = (
+                dispatch.read_snapshot(own, [ACCOUNT], marks=marks),
+                dispatch.read_snapshot(own, [ACCOUNT]),
+            )
+            assert (found.outstanding, found.due, found.ready) == (
                 all_of_it.outstanding,
                 all_of_it.due,
-                all_of_it.in_line,
+                all_of_it.ready,
             )
 
         same()
-        (lost,) = dispatch.hand_out_calls(own, 1, lease=timedelta(0))
+        (lost,) = dispatch.dispatch_calls(own, 1, lease=timedelta(0))
         same()
-        assert dispatch.wake(own, marks) == 1
+        assert dispatch.promote_due(own, marks) == 1
         assert queue.claim(own, *lost, worker) is None
-        first, second, third = dispatch.hand_out_calls(own, 3, lease=LEASE)
+        first, second, third = dispatch.dispatch_calls(own, 3, lease=LEASE)
         same()
         late = queue.claim(own, *second, worker)
         assert late is not None
         same()
         assert queue.settle(own, late, Snooze("C", "m", 0.0))
         same()
-        assert dispatch.wake(own, marks) == 1
+        assert dispatch.promote_due(own, marks) == 1
         for one in (third, first):
             assert queue.claim(own, *one, worker) is not None
             same()

@@ -11,9 +11,9 @@ from cutout.models import Batch, Job
 from cutout.queue.attempts.attempts import Answer, NotBegun
 from cutout.queue.attempts.outcomes import Hold
 from cutout.queue.blocks import pauses
-from cutout.queue.blocks.blocked_jobs import unpark
+from cutout.queue.blocks.blocked_jobs import unblock
 from cutout.queue.claims import Claim
-from cutout.queue.dispatch import hand_out_calls, hand_out_copies, survey
+from cutout.queue.dispatch import dispatch_calls, dispatch_copies, read_snapshot
 from cutout.queue.enqueue import NewJob, create_batch, enqueue_all
 from tests.support.steps import ACCOUNT, LEASE, SOURCE, ask_to_begin, claim_one, new_worker
 
@@ -33,25 +33,25 @@ def begin(session: Session, claim: Claim, **more: Any) -> int | NotBegun:
 
 def owners(session: Session, count: int) -> list[uuid.UUID | None]:
     """Whose jobs are handed out next."""
-    ids = [job_id for job_id, _ in hand_out_calls(session, count, lease=LEASE)]
+    ids = [job_id for job_id, _ in dispatch_calls(session, count, lease=LEASE)]
     return [session.get_one(Job, job_id).batch_id for job_id in ids]
 
 
-def standings(session: Session, batch_id: uuid.UUID) -> dict[str, int]:
+def queue_states(session: Session, batch_id: uuid.UUID) -> dict[str, int]:
     rows = session.execute(
-        text("SELECT coalesce(standing, state), count(*) FROM jobs WHERE batch_id = :id GROUP BY 1"),
+        text("SELECT coalesce(queue_state, state), count(*) FROM jobs WHERE batch_id = :id GROUP BY 1"),
         {"id": batch_id},
     )
-    return {standing: count for standing, count in rows}  # noqa: C416 - dict() would not type-check
+    return {queue_state: count for queue_state, count in rows}  # noqa: C416 - dict() would not type-check
 
 
 class TestAPausedBatch:
     def test_is_stepped_over_whatever_stands_before(self, session: Session) -> None:
-        """Its jobs are parked at the head of the line, and the next batch's go out in the same look."""
+        """Its jobs are blocked at the head of the line, and the next batch's go out in the same look."""
         paused, other = batch_of(session, 60), batch_of(session, 3)
         assert pauses.pause(session, paused)
         assert owners(session, 5) == [other] * 3
-        assert standings(session, paused) == {"parked": 60}
+        assert queue_states(session, paused) == {"blocked": 60}
 
     def test_lets_no_call_of_a_job_in_hand_begin(self, session: Session) -> None:
         """What a worker holds already is refused at the last moment."""
@@ -69,9 +69,9 @@ class TestAPausedBatch:
         other = batch_of(session, 40)
         assert len(owners(session, 20)) == 20
         pauses.resume(session, paused)
-        assert survey(session, [ACCOUNT]).parked
-        assert unpark(session) == 20
-        assert not survey(session, [ACCOUNT]).parked
+        assert read_snapshot(session, [ACCOUNT]).blocked
+        assert unblock(session) == 20
+        assert not read_snapshot(session, [ACCOUNT]).blocked
         next_ten = owners(session, 10)
         assert 4 <= next_ten.count(other) <= 6
 
@@ -102,15 +102,15 @@ class TestABatchOutsideItsWindow:
     def test_is_stepped_over_and_comes_back_once_it_opens(
         self, session: Session, window: tuple[str, str]
     ) -> None:
-        """Its jobs are parked; within the window the dispatcher finds them again, nobody resumes anything."""
+        """Its jobs are blocked; within the window the dispatcher finds them again, nobody resumes anything."""
         waits, other = batch_of(session, 60), batch_of(session, 3)
         set_window(session, waits, *window)
         assert owners(session, 5) == [other] * 3
-        assert standings(session, waits) == {"parked": 60}
-        assert unpark(session) == 0
+        assert queue_states(session, waits) == {"blocked": 60}
+        assert unblock(session) == 0
         set_window(session, waits, "0 seconds", "1 second")
-        assert survey(session, [ACCOUNT]).parked
-        assert unpark(session) == 60
+        assert read_snapshot(session, [ACCOUNT]).blocked
+        assert unblock(session) == 60
         assert owners(session, 2) == [waits] * 2
 
     @outside
@@ -139,7 +139,7 @@ class TestABatchOutsideItsWindow:
                 " result_expires_at = now() + interval '1 day'"
             )
         )
-        assert len(hand_out_copies(session, 5, lease=LEASE)) == 1
+        assert len(dispatch_copies(session, 5, lease=LEASE)) == 1
 
     def test_that_is_paused_too_says_so_first(self, session: Session) -> None:
         """Opening the window would not help."""
@@ -167,10 +167,10 @@ class TestThePausedLine:
         batch_of(session, 2)
         claim = claim_one(session, worker_id)
         assert pauses.pause(session)
-        assert not survey(session, [ACCOUNT]).calls_may_go
+        assert not read_snapshot(session, [ACCOUNT]).calls_may_go
         assert begin(session, claim) is NotBegun.PAUSED
         assert pauses.resume(session)
-        assert survey(session, [ACCOUNT]).calls_may_go
+        assert read_snapshot(session, [ACCOUNT]).calls_may_go
         assert isinstance(begin(session, claim), int)
 
 
@@ -183,12 +183,12 @@ class TestABudget:
         begun = [begin(session, claim) for claim in claims]
         assert [type(what) for what in begun] == [int, int, NotBegun]
         assert begun[2] is NotBegun.BUDGET
-        queue.settle(session, claims[2], Hold("OVER_BUDGET", "x", parked=True))
+        queue.settle(session, claims[2], Hold("OVER_BUDGET", "x", blocked=True))
         job = session.get_one(Job, claims[2].job_id, populate_existing=True)
         assert (job.state, job.code) == (State.HELD, "OVER_BUDGET")
         pauses.set_budget(session, batch_id, 3)
-        assert unpark(session) == 1
-        assert standings(session, batch_id) == {"running": 2, "in_line": 1}
+        assert unblock(session) == 1
+        assert queue_states(session, batch_id) == {"running": 2, "ready": 1}
 
     def test_is_asked_once_for_a_call_that_is_begun_twice(self, session: Session) -> None:
         """A statement whose answer was lost is repeated, and takes no second credit."""
@@ -228,8 +228,8 @@ class TestABudget:
         first, second = (claim_one(session, worker_id) for _ in range(2))
         assert isinstance(begin(session, first, day_budget=1), int)
         assert begin(session, second, day_budget=1) is NotBegun.DAY
-        assert not survey(session, [ACCOUNT], 1).calls_may_go
-        assert survey(session, [ACCOUNT], 2).calls_may_go
+        assert not read_snapshot(session, [ACCOUNT], 1).calls_may_go
+        assert read_snapshot(session, [ACCOUNT], 2).calls_may_go
 
     def test_that_is_set_later_counts_what_was_spent_before(self, session: Session) -> None:
         """A budget of two for a batch that has called once leaves one."""

@@ -12,9 +12,9 @@ from cutout.models import Job
 from cutout.producers.ceilings import set_ceilings
 from cutout.producers.producers import create_producer
 from cutout.queue import dispatch
-from cutout.queue.blocks.blocked_jobs import unpark
+from cutout.queue.blocks.blocked_jobs import unblock
 from cutout.queue.blocks.pauses import pause, resume
-from cutout.queue.dispatch import hand_out_calls
+from cutout.queue.dispatch import dispatch_calls
 from cutout.queue.enqueue import NewJob, create_batch, enqueue, enqueue_all
 from cutout.queue.producer_shares import LEAD, MOST_LAG
 from tests.support.steps import LEASE, SOURCE
@@ -54,9 +54,9 @@ def next_ones(session: Session, count: int, at_once: int = 1) -> list[uuid.UUID 
     """Whose jobs go out next, so many at once."""
     owners: list[uuid.UUID | None] = []
     while len(owners) < count:
-        handed_out = hand_out_calls(session, min(at_once, count - len(owners)), lease=LEASE)
-        assert handed_out
-        owners += [session.get_one(Job, job_id).producer_id for job_id, _ in handed_out]
+        dispatched = dispatch_calls(session, min(at_once, count - len(owners)), lease=LEASE)
+        assert dispatched
+        owners += [session.get_one(Job, job_id).producer_id for job_id, _ in dispatched]
     return owners
 
 
@@ -131,19 +131,19 @@ class TestProducers:
         taken = Counter(next_ones(session, 20, 10))
         assert taken[shop] >= 8
         resume(session, paused)
-        assert unpark(session) == 30
+        assert unblock(session) == 30
         taken = Counter(next_ones(session, 20, 10))
         assert taken[shop] >= 8
 
     def test_have_their_turns_beside_a_paused_batch_of_any_size(
         self, session: Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """However long it takes to park another's jobs."""
+        """However long it takes to block another's jobs."""
         monkeypatch.setattr(dispatch, "MOST_PARKED", 1)
         shop, other = add(session, "shop", 0), add(session, "other", 20)
         pause(session, add_batch(session, shop, 300))
-        handed_out = [each for _ in range(4) for each in hand_out_calls(session, 4, lease=LEASE)]
-        assert [session.get_one(Job, job_id).producer_id for job_id, _ in handed_out][:10] == [other] * 10
+        dispatched = [each for _ in range(4) for each in dispatch_calls(session, 4, lease=LEASE)]
+        assert [session.get_one(Job, job_id).producer_id for job_id, _ in dispatched][:10] == [other] * 10
 
 
 class TestBatchesOfAProducer:
@@ -152,8 +152,8 @@ class TestBatchesOfAProducer:
         shop, other = add(session, "shop", 200), add(session, "other", 200)
         next_ones(session, 50, 10)
         small = add_batch(session, shop, 10)
-        handed_out = hand_out_calls(session, 20, lease=LEASE)
-        taken = Counter(session.get_one(Job, job_id).batch_id == small for job_id, _ in handed_out)
+        dispatched = dispatch_calls(session, 20, lease=LEASE)
+        taken = Counter(session.get_one(Job, job_id).batch_id == small for job_id, _ in dispatched)
         assert taken[True] == pytest.approx(5, abs=1)
         assert other
 
@@ -171,8 +171,8 @@ class TestBatchesOfAProducer:
         next_ones(session, 600, 300)
         session.execute(text("UPDATE producers SET suspended_at = NULL"))
         small = add_batch(session, shop, 10)
-        handed_out = hand_out_calls(session, 40, lease=LEASE)
-        batches = Counter(session.get_one(Job, job_id).batch_id for job_id, _ in handed_out)
+        dispatched = dispatch_calls(session, 40, lease=LEASE)
+        batches = Counter(session.get_one(Job, job_id).batch_id for job_id, _ in dispatched)
         assert batches[small] == pytest.approx(10, abs=1)
         assert other
 
@@ -206,8 +206,8 @@ class TestAPriority:
         """Within a producer's share a better priority goes before all others."""
         shop = add(session, "shop", 30)
         add_batch(session, shop, 5, priority=Priority.INTERACTIVE)
-        handed_out = hand_out_calls(session, 10, lease=LEASE)
-        ranks = [session.get_one(Job, job_id).priority for job_id, _ in handed_out]
+        dispatched = dispatch_calls(session, 10, lease=LEASE)
+        ranks = [session.get_one(Job, job_id).priority for job_id, _ in dispatched]
         assert ranks == [Priority.INTERACTIVE] * 5 + [Priority.NORMAL] * 5
 
     def test_lags_no_further_than_it_may(self, session: Session) -> None:

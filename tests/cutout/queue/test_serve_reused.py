@@ -7,17 +7,17 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from cutout import queue
-from cutout.enums import Standing, State, Step
+from cutout.enums import QueueState, State, Step
 from cutout.models import Job
 from cutout.queue.attempts.outcomes import Snooze
 from cutout.queue.blocks.pauses import pause
-from cutout.queue.dispatch import Turns, hand_out, hand_out_calls, survey, wake
+from cutout.queue.dispatch import Dispatch, dispatch, dispatch_calls, promote_due, read_snapshot
 from cutout.queue.enqueue import NewJob, create_batch, enqueue_all
-from cutout.queue.reuse.identity import Making
-from cutout.queue.reuse.serve_reused import Shelf
+from cutout.queue.reuse.identity import Recipe
+from cutout.queue.reuse.serve_reused import ReuseScope
 from tests.support.steps import LEASE
 
-SHELF = Shelf(Making("/endpoint", 1, "my-bucket"))
+REUSE_SCOPE = ReuseScope(Recipe("/endpoint", 1, "my-bucket"))
 ROOM = 500
 
 
@@ -27,7 +27,7 @@ def source(n: int, bucket: str = "my-bucket") -> str:
 
 
 def buy(session: Session, n: int, **changed: object) -> None:
-    """Its cutout is on the shelf."""
+    """Its cutout is on the reuse_scope."""
     values = {
         "sha256": n.to_bytes(32, "big"),
         "form": "rgba",
@@ -47,21 +47,23 @@ def buy(session: Session, n: int, **changed: object) -> None:
     )
 
 
-def take(session: Session, count: int = 10, *, shelf: Shelf | None = SHELF, room: int = ROOM) -> Turns:
-    return hand_out(session, count, lease=LEASE, shelf=shelf, room=room)
+def take(
+    session: Session, count: int = 10, *, reuse_scope: ReuseScope | None = REUSE_SCOPE, room: int = ROOM
+) -> Dispatch:
+    return dispatch(session, count, lease=LEASE, reuse_scope=reuse_scope, room=room)
 
 
-def lengths(turns: Turns) -> tuple[int, int]:
+def lengths(turns: Dispatch) -> tuple[int, int]:
     return len(turns.calls), len(turns.served)
 
 
-def ids(handed_out: list[tuple[uuid.UUID, int]]) -> set[uuid.UUID]:
-    return {job_id for job_id, _ in handed_out}
+def ids(dispatched: list[tuple[uuid.UUID, int]]) -> set[uuid.UUID]:
+    return {job_id for job_id, _ in dispatched}
 
 
 class TestHandingOut:
     def test_takes_what_was_bought_besides_the_calls(self, session: Session) -> None:
-        """As many calls as wanted, though bought ones stand between them; each job has the right standing."""
+        """As many calls as wanted, though bought ones stand between them; each job has the right queue_state."""
         batch = create_batch(session, "b")
         names = [NewJob(source(n), str(n)) for n in range(1, 41)]
         jobs = enqueue_all(session, names, batch_id=batch.id)
@@ -71,9 +73,9 @@ class TestHandingOut:
         turns = take(session, 5)
         assert ids(turns.calls) == {jobs[n - 1] for n in (4, 8, 12, 16, 20)}
         assert ids(turns.served) == {job for n, job in enumerate(jobs, 1) if n % 4}
-        found = survey(session, [])
+        found = read_snapshot(session, [])
         assert (found.serving, found.outstanding[Step.CALL]) == (30, 5)
-        assert {session.get_one(Job, job).standing for job in ids(turns.served)} == {Standing.SERVING}
+        assert {session.get_one(Job, job).queue_state for job in ids(turns.served)} == {QueueState.REUSING}
 
     @pytest.mark.parametrize(
         "changed",
@@ -120,18 +122,18 @@ class TestHandingOut:
         buy(session, 1)
         assert ids(take(session).calls) == set(never)
         enqueue_all(session, [NewJob(source(1), "b")])
-        assert lengths(take(session, shelf=None)) == (1, 0)
+        assert lengths(take(session, reuse_scope=None)) == (1, 0)
 
     def test_serves_nothing_of_a_batch_that_rests(self, session: Session) -> None:
-        """It is parked with the rest, and what stands behind it is served."""
-        resting = create_batch(session, "b")
-        jobs = enqueue_all(session, [NewJob(source(1), str(n)) for n in range(30)], batch_id=resting.id)
+        """It is blocked with the rest, and what stands behind it is served."""
+        delayed = create_batch(session, "b")
+        jobs = enqueue_all(session, [NewJob(source(1), str(n)) for n in range(30)], batch_id=delayed.id)
         others = enqueue_all(session, [NewJob(source(1))] * 30)
         buy(session, 1)
-        pause(session, resting.id)
+        pause(session, delayed.id)
         turns = take(session, 5)
         assert ids(turns.served) == set(others)
-        assert {session.get_one(Job, job).standing for job in jobs} == {Standing.PARKED}
+        assert {session.get_one(Job, job).queue_state for job in jobs} == {QueueState.BLOCKED}
 
     def test_stops_where_there_is_no_room(self, session: Session) -> None:
         """What goes past the room is at most what one round brings."""
@@ -150,11 +152,11 @@ class TestHandingOut:
         turns = take(session, 1)
         assert (len(turns.served), ids(turns.calls)) == (50, {jobs[1]})
         present = session.scalar(text("SELECT present FROM shares"))
-        assert present == session.get_one(Job, jobs[1]).place
+        assert present == session.get_one(Job, jobs[1]).virtual_start
 
 
 @pytest.fixture
-def parcel(session: Session) -> queue.HandedOut:
+def message(session: Session) -> queue.Dispatched:
     """Three jobs on their way to be served."""
     batch = create_batch(session, "b")
     enqueue_all(session, [NewJob(source(n), str(n)) for n in range(1, 4)], batch_id=batch.id)
@@ -164,42 +166,44 @@ def parcel(session: Session) -> queue.HandedOut:
 
 
 class TestServing:
-    def test_ends_a_parcel_with_what_was_bought(self, session: Session, parcel: queue.HandedOut) -> None:
+    def test_ends_a_parcel_with_what_was_bought(self, session: Session, message: queue.Dispatched) -> None:
         """Each job has its own cutout's row, costs nothing and says that it was reused."""
-        found = queue.find_bought(session, parcel, SHELF)
-        assert queue.serve(session, found, SHELF) == 3
+        found = queue.find_bought(session, message, REUSE_SCOPE)
+        assert queue.complete_reused(session, found, REUSE_SCOPE) == 3
         session.expire_all()
-        jobs = [session.get_one(Job, job_id) for job_id, _ in parcel]
-        assert [(job.state, job.standing, job.reused, job.key) for job in jobs] == [
+        jobs = [session.get_one(Job, job_id) for job_id, _ in message]
+        assert [(job.state, job.queue_state, job.reused, job.key) for job in jobs] == [
             (State.SUCCEEDED, None, True, f"cutouts/{n}") for n in (1, 2, 3)
         ]
         assert [job.source_sha256 for job in jobs] == [n.to_bytes(32, "big") for n in (1, 2, 3)]
         assert {(job.width, job.height, job.media_type) for job in jobs} == {(2, 3, "image/png")}
         assert all(job.finished_at for job in jobs)
 
-    def test_twice_changes_nothing(self, session: Session, parcel: queue.HandedOut) -> None:
+    def test_twice_changes_nothing(self, session: Session, message: queue.Dispatched) -> None:
         """A message that comes again finds nothing; one under an older fence neither."""
-        found = queue.find_bought(session, parcel, SHELF)
-        queue.serve(session, found, SHELF)
-        assert queue.find_bought(session, parcel, SHELF) == []
-        assert queue.serve(session, found, SHELF) == 0
+        found = queue.find_bought(session, message, REUSE_SCOPE)
+        queue.complete_reused(session, found, REUSE_SCOPE)
+        assert queue.find_bought(session, message, REUSE_SCOPE) == []
+        assert queue.complete_reused(session, found, REUSE_SCOPE) == 0
 
-    def test_under_an_older_fence_changes_nothing(self, session: Session, parcel: queue.HandedOut) -> None:
-        """The lease was over: another parcel has these jobs."""
-        late = queue.find_bought(session, parcel, SHELF)
+    def test_under_an_older_fence_changes_nothing(self, session: Session, message: queue.Dispatched) -> None:
+        """The lease was over: another message has these jobs."""
+        late = queue.find_bought(session, message, REUSE_SCOPE)
         session.execute(text("UPDATE jobs SET scheduled_at = now() - interval '1 s'"))
-        assert wake(session) == 3
+        assert promote_due(session) == 3
         again = take(session).served
-        assert queue.serve(session, late, SHELF) == 0
-        queue.put_back(session, parcel)
-        queue.put_off(session, parcel, Snooze("X", "y", 5))
-        assert survey(session, []).serving == 3
-        assert queue.serve(session, queue.find_bought(session, again, SHELF), SHELF) == 3
+        assert queue.complete_reused(session, late, REUSE_SCOPE) == 0
+        queue.requeue(session, message)
+        queue.delay(session, message, Snooze("X", "y", 5))
+        assert read_snapshot(session, []).serving == 3
+        assert (
+            queue.complete_reused(session, queue.find_bought(session, again, REUSE_SCOPE), REUSE_SCOPE) == 3
+        )
 
     @pytest.mark.parametrize(
         "meanwhile",
         [
-            "UPDATE jobs SET state = 'cancelled', standing = NULL, finished_at = now()",
+            "UPDATE jobs SET state = 'cancelled', queue_state = NULL, finished_at = now()",
             "UPDATE jobs SET step = 'copy', result_url = 'https://r/1', result_expires_at = now()",
             "DELETE FROM bought_results",
             "UPDATE bought_results SET key = 'cutouts/anew'",
@@ -207,35 +211,35 @@ class TestServing:
         ],
     )
     def test_leaves_alone_what_changed_meanwhile(
-        self, session: Session, parcel: queue.HandedOut, meanwhile: str
+        self, session: Session, message: queue.Dispatched, meanwhile: str
     ) -> None:
         """Withdrawn, paid for by a worker that was taken for dead, deleted, bought anew."""
-        found = queue.find_bought(session, parcel, SHELF)
+        found = queue.find_bought(session, message, REUSE_SCOPE)
         session.execute(text(meanwhile))
-        assert queue.serve(session, found, SHELF) == 0
+        assert queue.complete_reused(session, found, REUSE_SCOPE) == 0
 
     def test_of_a_broken_cutout_makes_the_job_its_buyer(
-        self, session: Session, parcel: queue.HandedOut
+        self, session: Session, message: queue.Dispatched
     ) -> None:
         """Once: a second job that finds the same does not take it away. Back in line, it is for a call."""
-        first, *_ = queue.find_bought(session, parcel, SHELF)
-        wait = queue.miss(session, first, SHELF)
+        first, *_ = queue.find_bought(session, message, REUSE_SCOPE)
+        wait = queue.miss(session, first, REUSE_SCOPE)
         assert wait
         assert wait.code == "CUTOUT_MISSING"
         session.execute(text("UPDATE bought_results SET missing_since = missing_since - interval '1 hour'"))
-        assert queue.miss(session, first, SHELF) is None
+        assert queue.miss(session, first, REUSE_SCOPE) is None
         row = session.execute(text("SELECT buyer, stored_at FROM bought_results WHERE key IS NULL")).one()
         assert (row.buyer, row.stored_at) == (first.job_id, None)
-        queue.put_back(session, parcel)
+        queue.requeue(session, message)
         assert ids(take(session).calls) == {first.job_id}
 
-    def test_put_off_rests_with_a_reason(self, session: Session, parcel: queue.HandedOut) -> None:
+    def test_put_off_rests_with_a_reason(self, session: Session, message: queue.Dispatched) -> None:
         """As a single job would."""
-        queue.put_off(session, parcel, Snooze("STORAGE_AWAY", "it is away", 15))
+        queue.delay(session, message, Snooze("STORAGE_AWAY", "it is away", 15))
         session.expire_all()
-        jobs = [session.get_one(Job, job_id) for job_id, _ in parcel]
-        assert {(job.standing, job.code, job.message) for job in jobs} == {
-            (Standing.RESTING, "STORAGE_AWAY", "it is away")
+        jobs = [session.get_one(Job, job_id) for job_id, _ in message]
+        assert {(job.queue_state, job.code, job.message) for job in jobs} == {
+            (QueueState.DELAYED, "STORAGE_AWAY", "it is away")
         }
 
 
@@ -247,7 +251,10 @@ class TestDeletingACutout:
             buy(session, 1)
             served = take(session).served
         with ThreadPoolExecutor(1) as pool, Session(engine) as session, session.begin():
-            assert queue.serve(session, queue.find_bought(session, served, SHELF), SHELF) == 1
+            assert (
+                queue.complete_reused(session, queue.find_bought(session, served, REUSE_SCOPE), REUSE_SCOPE)
+                == 1
+            )
             deleted = pool.submit(_delete_results, engine)
             time.sleep(0.5)
             assert not deleted.done()
@@ -264,4 +271,4 @@ def test_calls_alone_pass_over_the_shelf(session: Session) -> None:
     """Whoever hands out calls and nothing else gets all jobs for calls."""
     enqueue_all(session, [NewJob(source(1))] * 3)
     buy(session, 1)
-    assert len(hand_out_calls(session, 5, lease=LEASE)) == 3
+    assert len(dispatch_calls(session, 5, lease=LEASE)) == 3

@@ -9,7 +9,7 @@ from cutout.models import Attempt, Breaker
 from cutout.queue.attempts.attempts import Answer, NotBegun
 from cutout.queue.blocks import storage_breaker
 from cutout.queue.claims import Claim
-from cutout.queue.dispatch import hand_out_copies, survey
+from cutout.queue.dispatch import dispatch_copies, read_snapshot
 from tests.support.steps import ACCOUNT, LEASE, ask_to_begin, begin, claim_new, new_worker
 
 CHARGED = Answer(AttemptOutcome.CHARGED, http_status=200)
@@ -44,7 +44,7 @@ def copy_in_line(session: Session, *, lifetime: timedelta) -> Claim:
         session, claim, attempt_id, CHARGED, url="https://r/1", lifetime=lifetime, sent=(10, 20)
     )
     session.execute(
-        text("UPDATE jobs SET state = 'queued', standing = 'in_line', worker_id = NULL WHERE id = :id"),
+        text("UPDATE jobs SET state = 'queued', queue_state = 'ready', worker_id = NULL WHERE id = :id"),
         {"id": claim.job_id},
     )
     return claim
@@ -58,12 +58,12 @@ class TestOpening:
         assert row(session).reason == "refused"
 
     def test_is_seen_by_the_dispatcher(self, session: Session) -> None:
-        """The survey says that the bucket is away, until the breaker is closed."""
-        assert not survey(session, [ACCOUNT]).away
+        """The snapshot says that the bucket is away, until the breaker is closed."""
+        assert not read_snapshot(session, [ACCOUNT]).away
         storage_breaker.trip(session, "refused")
-        assert survey(session, [ACCOUNT]).away
+        assert read_snapshot(session, [ACCOUNT]).away
         storage_breaker.close(session)
-        assert not survey(session, [ACCOUNT]).away
+        assert not read_snapshot(session, [ACCOUNT]).away
 
     def test_stops_calls_that_are_in_a_workers_hands(self, session: Session) -> None:
         """Open, no attempt is begun and nothing stands in the ledger; closed, it is."""
@@ -81,9 +81,9 @@ class TestOpening:
         copy_in_line(session, lifetime=timedelta(hours=3))
         saved = copy_in_line(session, lifetime=timedelta(hours=1))
         session.execute(text("UPDATE jobs SET lifeboat_key = id::text WHERE id = :id"), {"id": saved.job_id})
-        handed_out = hand_out_copies(session, 10, lease=LEASE, dying_within=TWO_HOURS)
-        assert [job_id for job_id, _ in handed_out] == [dying.job_id]
-        assert len(hand_out_copies(session, 10, lease=LEASE)) == 2
+        dispatched = dispatch_copies(session, 10, lease=LEASE, dying_within=TWO_HOURS)
+        assert [job_id for job_id, _ in dispatched] == [dying.job_id]
+        assert len(dispatch_copies(session, 10, lease=LEASE)) == 2
 
 
 class TestTheProbe:

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from cutout import queue
 from cutout.billing import accounts
-from cutout.enums import AttemptOutcome, Standing, State, Step
+from cutout.enums import AttemptOutcome, QueueState, State, Step
 from cutout.models import Attempt, Job
 from cutout.queue.attempts.attempts import Answer, NotBegun
 from cutout.queue.attempts.outcomes import (
@@ -22,7 +22,7 @@ from cutout.queue.attempts.outcomes import (
 )
 from cutout.queue.claims import Claim
 from cutout.queue.enqueue import NewJob, enqueue
-from cutout.queue.settle import Bounds
+from cutout.queue.settle import RetryLimits
 from cutout.text import LONGEST_MESSAGE
 from tests.support.steps import (
     ACCOUNT,
@@ -31,7 +31,7 @@ from tests.support.steps import (
     begin,
     claim_new,
     claim_one,
-    hand_out_one,
+    dispatch_one,
     new_worker,
 )
 
@@ -101,16 +101,16 @@ class TestClaiming:
         """After the job was handed out again, the older message claims nothing."""
         worker_id = new_worker(session)
         enqueue(session, NewJob(SOURCE))
-        job_id, old = hand_out_one(session)
-        session.execute(text("UPDATE jobs SET standing = 'in_line'"))
-        assert hand_out_one(session) == (job_id, old + 1)
+        job_id, old = dispatch_one(session)
+        session.execute(text("UPDATE jobs SET queue_state = 'ready'"))
+        assert dispatch_one(session) == (job_id, old + 1)
         assert queue.claim(session, job_id, old, worker_id) is None
         assert queue.claim(session, job_id, old + 1, worker_id) is not None
 
     def test_finds_nothing_once_the_job_was_cancelled(self, session: Session) -> None:
         """A message on its way cannot bring a cancelled job back."""
         enqueue(session, NewJob(SOURCE))
-        job_id, fence = hand_out_one(session)
+        job_id, fence = dispatch_one(session)
         assert queue.cancel(session, job_id)
         assert queue.claim(session, job_id, fence, new_worker(session)) is None
 
@@ -173,18 +173,18 @@ class TestAPaidResult:
         """A job held for an unknown charge goes on with its copy once the charge's result arrives."""
         claim = claim_new(session, new_worker(session))
         attempt_id = begin(session, claim)
-        queue.settle(session, claim, Unknown("WORKER_GONE", "y"), Bounds(unknown=0))
+        queue.settle(session, claim, Unknown("WORKER_GONE", "y"), RetryLimits(unknown=0))
         assert job_of(session, claim).state == State.HELD
         record(session, claim, attempt_id)
         job = job_of(session, claim)
-        assert (job.state, job.standing, job.step) == (State.QUEUED, Standing.IN_LINE, Step.COPY)
+        assert (job.state, job.queue_state, job.step) == (State.QUEUED, QueueState.READY, Step.COPY)
 
     def test_outlives_the_failure_of_another_workers_call(self, session: Session) -> None:
         """A second call that fails does not fail the job that the first one's result has reached."""
         first = claim_new(session, new_worker(session))
         attempt_id = begin(session, first)
         queue.settle(session, first, Snooze("WORKER_GONE", "y", 0))
-        session.execute(text("UPDATE jobs SET standing = 'in_line'"))
+        session.execute(text("UPDATE jobs SET queue_state = 'ready'"))
         second = claim_one(session, new_worker(session))
         record(session, first, attempt_id)
         assert queue.settle(session, second, Fail("CODE", "text"))
@@ -199,7 +199,7 @@ class TestAPaidResult:
         assert claim.result is not None
         assert claim.result.lifeboat_key == "entry"
         queue.settle(session, claim, Retry(Step.COPY, "STORAGE_AWAY", "text"))
-        session.execute(text("UPDATE jobs SET standing = 'in_line'"))
+        session.execute(text("UPDATE jobs SET queue_state = 'ready'"))
         claim = claim_one(session, worker_id, Step.COPY)
         assert claim.result is not None
         assert claim.result.lifeboat_key == "entry"
@@ -240,9 +240,9 @@ class TestSettling:
         claim = claim_new(session, new_worker(session))
         queue.settle(session, claim, Retry(Step.CALL, "PROCESSING_FAILURE", "text"))
         job = job_of(session, claim)
-        assert (job.state, job.standing, job.tries, job.code) == (
+        assert (job.state, job.queue_state, job.tries, job.code) == (
             State.QUEUED,
-            Standing.RESTING,
+            QueueState.DELAYED,
             1,
             "PROCESSING_FAILURE",
         )
@@ -260,7 +260,7 @@ class TestSettling:
         claim = claim_new(session, worker_id)
         for _ in range(5):
             queue.settle(session, claim, Retry(Step.CALL, "X", "text"))
-            session.execute(text("UPDATE jobs SET standing = 'in_line'"))
+            session.execute(text("UPDATE jobs SET queue_state = 'ready'"))
             claim = claim_one(session, worker_id)
         queue.settle(session, claim, Retry(Step.CALL, "X", "text"))
         job = job_of(session, claim)
@@ -280,7 +280,7 @@ class TestSettling:
         """A code without a meaning here fails at its second try."""
         worker_id = new_worker(session)
         queue.settle(session, claim_new(session, worker_id), Retry(Step.CALL, "X", "y", most_tries=2))
-        session.execute(text("UPDATE jobs SET standing = 'in_line'"))
+        session.execute(text("UPDATE jobs SET queue_state = 'ready'"))
         claim = claim_one(session, worker_id)
         queue.settle(session, claim, Retry(Step.CALL, "X", "y", most_tries=2))
         assert job_of(session, claim).state == State.FAILED
@@ -291,7 +291,7 @@ class TestSettling:
         claim = bought(session, claim_new(session, worker_id))
         for _ in range(30):
             queue.settle(session, claim, Retry(Step.COPY, "STORAGE_AWAY", "text"))
-            session.execute(text("UPDATE jobs SET standing = 'in_line'"))
+            session.execute(text("UPDATE jobs SET queue_state = 'ready'"))
             claim = claim_one(session, worker_id, Step.COPY)
         assert claim.step is Step.COPY
         assert claim.tries == 30
@@ -301,7 +301,7 @@ class TestSettling:
         claim = claim_new(session, new_worker(session))
         queue.settle(session, claim, Snooze("LIMIT_REACHED", "text", 50))
         job = job_of(session, claim)
-        assert (job.state, job.standing, job.tries) == (State.QUEUED, Standing.RESTING, 0)
+        assert (job.state, job.queue_state, job.tries) == (State.QUEUED, QueueState.DELAYED, 0)
         assert 45 < rests_s(job) <= 50
 
     def test_an_unknown_charge_is_repeated_within_its_bound_and_then_held(self, session: Session) -> None:
@@ -309,12 +309,12 @@ class TestSettling:
         worker_id = new_worker(session)
         claim = claim_new(session, worker_id)
         begin(session, claim, 1)
-        queue.settle(session, claim, Unknown("NO_ANSWER", "text"), Bounds(unknown=1))
+        queue.settle(session, claim, Unknown("NO_ANSWER", "text"), RetryLimits(unknown=1))
         assert job_of(session, claim).state == State.QUEUED
-        session.execute(text("UPDATE jobs SET standing = 'in_line'"))
+        session.execute(text("UPDATE jobs SET queue_state = 'ready'"))
         claim = claim_one(session, worker_id)
         begin(session, claim, 2)
-        queue.settle(session, claim, Unknown("NO_ANSWER", "text"), Bounds(unknown=1))
+        queue.settle(session, claim, Unknown("NO_ANSWER", "text"), RetryLimits(unknown=1))
         assert job_of(session, claim).state == State.HELD
 
     def test_a_retry_in_time_rests_no_longer_than_it_may(self, session: Session) -> None:
@@ -337,7 +337,7 @@ class TestSettling:
         worker_id = new_worker(session)
         lost = claim_new(session, worker_id)
         queue.settle(session, lost, Snooze("X", "y", 0))
-        session.execute(text("UPDATE jobs SET standing = 'in_line'"))
+        session.execute(text("UPDATE jobs SET queue_state = 'ready'"))
         held = claim_one(session, worker_id)
         assert queue.settle(session, lost, outcome) is False
         job = job_of(session, held)
@@ -358,13 +358,13 @@ class TestALoss:
         """With a bound of one the second loss holds the job, and both stand in the ledger."""
         worker_id = new_worker(session)
         claim = bought(session, claim_new(session, worker_id))
-        queue.settle(session, claim, Lost("RESULT_EXPIRED", "text"), Bounds(lost=1))
+        queue.settle(session, claim, Lost("RESULT_EXPIRED", "text"), RetryLimits(lost=1))
         job = job_of(session, claim)
         assert (job.state, job.step, job.tries, job.result_url) == (State.QUEUED, Step.CALL, 0, None)
-        session.execute(text("UPDATE jobs SET standing = 'in_line'"))
+        session.execute(text("UPDATE jobs SET queue_state = 'ready'"))
         claim = claim_one(session, worker_id)
         claim = record(session, claim, begin(session, claim, 2))
-        queue.settle(session, claim, Lost("RESULT_EXPIRED", "text"), Bounds(lost=1))
+        queue.settle(session, claim, Lost("RESULT_EXPIRED", "text"), RetryLimits(lost=1))
         assert job_of(session, claim).state == State.HELD
         assert all(attempt.lost_at for attempt in session.scalars(select(Attempt)))
 
@@ -395,9 +395,9 @@ class TestByHand:
         queue.settle(session, claim, outcome)
         assert queue.retry(session, claim.job_id)
         job = job_of(session, claim)
-        assert (job.state, job.standing, job.step, job.tries) == (
+        assert (job.state, job.queue_state, job.step, job.tries) == (
             State.QUEUED,
-            Standing.IN_LINE,
+            QueueState.READY,
             Step.CALL,
             0,
         )

@@ -14,8 +14,8 @@ from cutout.queue.attempts.outcomes import Retry, StoredObject, Succeeded, Unkno
 from cutout.queue.attempts.unsaved_results import Failure
 from cutout.queue.blocks import storage_breaker
 from cutout.queue.claims import Claim
-from cutout.queue.dispatch import survey
-from cutout.queue.settle import Bounds
+from cutout.queue.dispatch import read_snapshot
+from cutout.queue.settle import RetryLimits
 from tests.support.steps import ACCOUNT, ask_to_begin, begin, claim_new, claim_one, new_worker
 
 CHARGED = Answer(AttemptOutcome.CHARGED, http_status=200)
@@ -53,7 +53,7 @@ class TestResultsThatCannotBeFetched:
         """It is said once, with the host and the reason; no call is begun from then on."""
         claim = claim_new(session, new_worker(session))
         assert fail(session, *jobs, uuid.uuid4()) == [False, False, False, False, True, False]
-        assert survey(session, [ACCOUNT]).stops == {Stop.RESULTS}
+        assert read_snapshot(session, [ACCOUNT]).stops == {Stop.RESULTS}
         assert (row(session).host, row(session).code) == ("r.example", "RESULT_UNAVAILABLE")
         begun = ask_to_begin(session, claim)
         assert begun is NotBegun.RESULTS
@@ -80,7 +80,7 @@ class TestResultsThatCannotBeFetched:
         claim = paid(session, new_worker(session))
         fail(session, *jobs)
         assert queue.settle(session, claim, Succeeded(STORED))
-        assert survey(session, [ACCOUNT]).stops == frozenset()
+        assert read_snapshot(session, [ACCOUNT]).stops == frozenset()
         assert row(session).host is None
 
     def test_are_not_ended_by_what_came_from_elsewhere(self, session: Session, jobs: list[uuid.UUID]) -> None:
@@ -90,7 +90,7 @@ class TestResultsThatCannotBeFetched:
         fail(session, *jobs)
         assert queue.settle(session, queue.save_in_lifeboat(session, claims[0], "key"), Succeeded(STORED))
         assert queue.settle(session, claims[1], Succeeded(STORED, reused=True))
-        assert survey(session, [ACCOUNT]).stops == {Stop.RESULTS}
+        assert read_snapshot(session, [ACCOUNT]).stops == {Stop.RESULTS}
 
     def test_let_one_job_call_that_is_named(self, session: Session, jobs: list[uuid.UUID]) -> None:
         """The dispatcher's probe may call, and no other; not while the bucket is away as well."""
@@ -109,10 +109,10 @@ class TestResultsThatCannotBeFetched:
 
 class TestThoseUnderWay:
     def test_are_counted_wherever_they_stand(self, session: Session) -> None:
-        """Running, resting or in line; not what is saved or held."""
+        """Running, delayed or in line; not what is saved or held."""
         worker_id = new_worker(session)
-        running, resting, saved = (paid(session, worker_id) for _ in range(3))
-        queue.settle(session, resting, Retry(Step.COPY, "RESULT_UNAVAILABLE", "no route"))
+        running, delayed, saved = (paid(session, worker_id) for _ in range(3))
+        queue.settle(session, delayed, Retry(Step.COPY, "RESULT_UNAVAILABLE", "no route"))
         queue.save_in_lifeboat(session, saved, "key")
         assert running.result is not None
         assert unsaved_results.count(session) == 2
@@ -125,7 +125,7 @@ class TestThoseUnderWay:
             queue.settle(session, claim, Retry(Step.COPY, "RESULT_UNAVAILABLE", "x", after_seconds=300))
         assert unsaved_results.try_one(session)
         assert unsaved_results.try_all(session) == 2
-        assert survey(session, [ACCOUNT]).in_line[Step.COPY]
+        assert read_snapshot(session, [ACCOUNT]).ready[Step.COPY]
 
 
 class TestAnUnknownChargeOfAnOutage:
@@ -136,9 +136,9 @@ class TestAnUnknownChargeOfAnOutage:
         for number in range(1, 5):
             queue.end_attempt(session, begin(session, claim, number), IN_DOUBT)
             outage = Unknown("HTTP_504", "time-out", in_outage=True)
-            queue.settle(session, claim, outage, Bounds(unknown=0))
+            queue.settle(session, claim, outage, RetryLimits(unknown=0))
             assert session.get_one(Job, claim.job_id).state == State.QUEUED
-            session.execute(text("UPDATE jobs SET standing = 'in_line'"))
+            session.execute(text("UPDATE jobs SET queue_state = 'ready'"))
             claim = claim_one(session, worker_id)
         unknown = select(Attempt).where(Attempt.outcome == AttemptOutcome.UNKNOWN)
         assert len(session.scalars(unknown).all()) == 4

@@ -11,14 +11,14 @@ from cutout.queue import workers
 from cutout.queue.attempts.attempts import Answer
 from cutout.queue.attempts.outcomes import Hold, Outcome, Retry, Snooze, Succeeded
 from cutout.queue.claims import Claim
-from cutout.queue.settle import Bounds
+from cutout.queue.settle import RetryLimits
 from tests.cutout.queue.test_transitions import STORED, bought
 from tests.support.steps import begin, claim_new, claim_one, new_worker, paid
 
-BOUNDS = Bounds()
+BOUNDS = RetryLimits()
 
 
-def rescue(session: Session, bounds: Bounds = BOUNDS) -> int:
+def rescue(session: Session, bounds: RetryLimits = BOUNDS) -> int:
     """Rescue as if every worker were gone."""
     return workers.rescue(session, list(workers.heartbeats(session)), bounds)
 
@@ -51,7 +51,7 @@ class TestRescue:
         claim = claim_new(session, new_worker(session))
         attempt_id = begin(session, claim)
         queue.end_attempt(session, attempt_id, Answer(AttemptOutcome.UNKNOWN, code="NO_ANSWER"))
-        rescue(session, Bounds(unknown=0))
+        rescue(session, RetryLimits(unknown=0))
         assert session.get_one(Attempt, attempt_id).code == "NO_ANSWER"
         assert session.get_one(Job, claim.job_id).state == State.HELD
 
@@ -60,7 +60,7 @@ class TestRescue:
         claim = claim_new(session, new_worker(session))
         begin(session, claim)
         workers._what_became_of(session, claim, died=True, was_alone=True)
-        rescue(session, Bounds(unknown=0))
+        rescue(session, RetryLimits(unknown=0))
         assert session.get_one(Job, claim.job_id).state == State.HELD
 
     def test_does_not_doubt_a_call_that_was_refused(self, session: Session) -> None:
@@ -68,7 +68,7 @@ class TestRescue:
         claim = claim_new(session, new_worker(session))
         attempt_id = begin(session, claim)
         queue.end_attempt(session, attempt_id, Answer(AttemptOutcome.NOT_CHARGED, code="X"))
-        rescue(session, Bounds(unknown=0))
+        rescue(session, RetryLimits(unknown=0))
         assert session.get_one(Job, claim.job_id).state == State.QUEUED
 
     def test_takes_no_more_than_it_can_at_once(
@@ -85,7 +85,7 @@ class TestRescue:
         """Past the bound only a person may spend again."""
         claim = claim_new(session, new_worker(session))
         begin(session, claim)
-        rescue(session, Bounds(unknown=0))
+        rescue(session, RetryLimits(unknown=0))
         assert session.get_one(Job, claim.job_id).state == State.HELD
 
     def test_keeps_a_paid_result_and_goes_on_with_its_copy(self, session: Session) -> None:
@@ -136,7 +136,7 @@ class TestHeartbeats:
 class TestAJobWhoseWorkersDie:
     def claim(self, session: Session, worker_id: uuid.UUID) -> Claim:
         """The job again, at once."""
-        session.execute(text("UPDATE jobs SET standing = 'in_line' WHERE standing = 'resting'"))
+        session.execute(text("UPDATE jobs SET queue_state = 'ready' WHERE queue_state = 'delayed'"))
         return claim_one(session, worker_id)
 
     def test_is_held_after_the_third(self, session: Session) -> None:
@@ -156,7 +156,7 @@ class TestAJobWhoseWorkersDie:
         session.execute(update(Job).values(deaths=2))
         rescue(session)
         assert session.get_one(Job, job_id).state == State.HELD
-        session.execute(update(Job).values(state=State.QUEUED, standing="in_line", deaths=2))
+        session.execute(update(Job).values(state=State.QUEUED, queue_state="ready", deaths=2))
         worker_id = new_worker(session)
         self.claim(session, worker_id)
         claim_new(session, worker_id)

@@ -15,9 +15,9 @@ from cutout.queue.enqueue import NewJob, create_batch, enqueue
 from cutout.queue.leader import LEADER_LOCK
 from cutout.queue.settle import settle
 from cutout.status.batch_status import batch_status
-from cutout.status.eta import look_at_pace
+from cutout.status.eta import read_queue_rate
 from cutout.status.explain import Installation, explain
-from cutout.status.job_view import SEEN, as_seen
+from cutout.status.job_view import SEEN, job_snapshot
 from tests.support.clock import off_by
 from tests.support.steps import ACCOUNT, SOURCE, claim_new, new_worker
 
@@ -71,14 +71,14 @@ def test_a_job_rests(running: Session) -> None:
     """Until its time; and a look at it is worth while no sooner, and not much later."""
     claim = claim_new(running, new_worker(running))
     settle(running, claim, Snooze("LIMIT_REACHED", "later", 30.0))
-    assert why(running, claim.job_id) == "resting"
+    assert why(running, claim.job_id) == "delayed"
     (row,) = running.execute(SEEN).all()
-    assert look_at_pace(running, [], None).seconds_for(as_seen(row), uuid.uuid4()) == 30
+    assert read_queue_rate(running, [], None).seconds_for(job_snapshot(row), uuid.uuid4()) == 30
 
 
 def test_what_a_limit_learned(session: Session) -> None:
     """Whoever leads writes it down, and anybody reads it."""
     accounts.ensure(session, ACCOUNT)
     spans = [timedelta(seconds=seconds) for seconds in (1, 20, 20)]
-    learned_limits.keep(session, ACCOUNT, learned_limits.Standing(4.0, None, 0, 0, 1.0, 1.0, *spans))
+    learned_limits.save(session, ACCOUNT, learned_limits.LimitState(4.0, None, 0, 0, 1.0, 1.0, *spans))
     assert all(session.execute(text(OF_A_LIMIT)).one())

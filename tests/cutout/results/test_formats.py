@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from cutout.enums import State
-from cutout.manifests.csv_injection import SIGNS, STARTS, safe
+from cutout.manifests.csv_injection import SIGNS, STARTS, escape_cell
 from cutout.queue.attempts.outcomes import Fail
 from cutout.results import CutoutLinks, Format, Selection, open_results, write_results
 from cutout.results.formats import COLUMNS
@@ -72,7 +72,7 @@ class TestACellOfText:
     @given(TEXTS)
     def test_never_begins_a_formula(self, value: str) -> None:
         """One that would is led by an apostrophe; any other is as it was."""
-        cell = safe(value)
+        cell = escape_cell(value)
         assert cell is not None
         assert cell[:1] not in STARTS
         assert cell in (value, f"'{value}")
@@ -82,12 +82,12 @@ class TestACellOfText:
     @pytest.mark.parametrize("sign", [*"=+-@", *"\uff1d\uff0b\uff0d\uff20\ufe66\u207a"])
     def test_is_guarded_behind_what_nobody_sees(self, before: str, sign: str) -> None:
         """Importers trim blanks and fold wide and small signs to plain ones."""
-        assert safe(f"{before}{sign}1+1") == f"'{before}{sign}1+1"
+        assert escape_cell(f"{before}{sign}1+1") == f"'{before}{sign}1+1"
 
     @pytest.mark.parametrize("value", [" SKU-1", "a=1", "\u2212 5", "1-2", "\u200ba", "", "'=1", "é+", " "])
     def test_of_another_kind_stays(self, value: str) -> None:
         """A sign counts at the begin alone."""
-        assert safe(value) == value
+        assert escape_cell(value) == value
 
     @given(TEXTS, TEXTS, TEXTS, TEXTS)
     def test_is_read_back_from_csv(self, external_id: str, key: str, code: str, message: str) -> None:
@@ -95,7 +95,7 @@ class TestACellOfText:
         row = ROW._replace(external_id=external_id, key=key, error_code=code, error_message=message)
         (found,) = read_csv(b"".join(write_results([[row]], Format.CSV)).decode())
         cells = [found[name] for name in ("external_id", "key", "error_code", "error_message", "job_id")]
-        assert cells == [safe(cell) for cell in (external_id, key, code, message, "j")]
+        assert cells == [escape_cell(cell) for cell in (external_id, key, code, message, "j")]
 
     @given(TEXTS, TEXTS)
     def test_is_read_back_from_ndjson(self, external_id: str, message: str) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from cutout.models import Run, Schedule
 from cutout.schedules.batch_windows import closed_batches, give_next_window
 from cutout.schedules.definition import NewSchedule
-from cutout.schedules.finish import end, ended_runs, move_on, read_runs
+from cutout.schedules.finish import advance, end, ended_runs, read_runs
 from cutout.schedules.manage import add
 from cutout.schedules.start import skip_overlapping, start, startable
 
@@ -41,7 +41,7 @@ def see_through(session: Session) -> None:
     """What the leading dispatcher does about runs each second."""
     skip_overlapping(session)
     for find, move in (
-        (read_runs, move_on),
+        (read_runs, advance),
         (ended_runs, end),
         (closed_batches, give_next_window),
         (startable, start),

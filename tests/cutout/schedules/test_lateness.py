@@ -55,7 +55,7 @@ class TestAWindowThatWillNotSuffice:
     def night(self, session: Session) -> Schedule:
         """A night of 100 calls, two a second: 50 seconds."""
         accounts.ensure(session, ACCOUNT)
-        learned_limits.keep(session, ACCOUNT, LEARNED)
+        learned_limits.save(session, ACCOUNT, LEARNED)
         schedule = new_schedule(session, window=parse_window("01:00-06:00"))
         pass_by(session, schedule)
         fire(session)

@@ -5,20 +5,20 @@ import pytest
 
 from cutout.enums import CatchUp
 from cutout.schedules.cron import cron_of
-from cutout.schedules.missed_runs import MOST_AT_ONCE, Look, Rhythm, due_at, look
+from cutout.schedules.missed_runs import MOST_AT_ONCE, DueRuns, Recurrence, due_at, look
 
 ID = uuid.UUID(int=7)
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 
 
-def looked(catch_up: CatchUp, late: timedelta, *, cron: str = "0 12 * * *", jitter: int = 0) -> Look:
+def looked(catch_up: CatchUp, late: timedelta, *, cron: str = "0 12 * * *", jitter: int = 0) -> DueRuns:
     """A schedule that was due at noon of 1 June, looked at so long after; its grace is five minutes."""
-    rhythm = Rhythm(ID, cron_of(cron, "UTC"), jitter, 300, catch_up)
-    return look(rhythm, NOON, NOON + late)
+    recurrence = Recurrence(ID, cron_of(cron, "UTC"), jitter, 300, catch_up)
+    return look(recurrence, NOON, NOON + late)
 
 
-def days(found: Look, *, skipped: bool) -> list[int]:
+def days(found: DueRuns, *, skipped: bool) -> list[int]:
     return [run.fire_at.day for run in found.fires if bool(run.skipped) == skipped]
 
 
@@ -72,10 +72,10 @@ class TestALook:
     def test_of_a_long_outage_goes_on_where_the_last_one_ended(self) -> None:
         """A day of seconds is too much for one look; the latest one fires once all are looked at."""
         outage = timedelta(seconds=2 * MOST_AT_ONCE + 350)
-        rhythm = Rhythm(ID, cron_of("* * * * * *", "UTC"), 0, 5, CatchUp.LATEST)
+        recurrence = Recurrence(ID, cron_of("* * * * * *", "UTC"), 0, 5, CatchUp.LATEST)
         first, fired, looks = NOON, 0, 0
         while first <= NOON + outage:
-            found = look(rhythm, first, NOON + outage)
+            found = look(recurrence, first, NOON + outage)
             fired += sum(not run.skipped for run in found.fires)
             assert found.next
             first, looks = found.next.fire_at, looks + 1

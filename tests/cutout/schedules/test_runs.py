@@ -32,7 +32,7 @@ from tests.support.fates import DONE
 from tests.support.steps import SOURCE, claim_one, new_worker, paid
 
 BROKEN = Fail("IMAGE_DAMAGED", "it cannot be read")
-TOO_DEAR = Hold("OVER_BUDGET", "no credits", parked=True)
+TOO_DEAR = Hold("OVER_BUDGET", "no credits", blocked=True)
 ASK = Hold("NO_ANSWER", "who knows")
 
 
@@ -147,7 +147,7 @@ class TestARunBegins:
         for _ in range(2):
             see_through(session)
         assert states(session, schedule) == ["working", "waiting"]
-        session.execute(text("UPDATE jobs SET standing = 'in_line' WHERE step = 'copy'"))
+        session.execute(text("UPDATE jobs SET queue_state = 'ready' WHERE step = 'copy'"))
         queue.settle(session, claim_one(session, claim.worker_id, Step.COPY), DONE)
         for _ in range(2):
             see_through(session)

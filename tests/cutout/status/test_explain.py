@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from cutout import queue
 from cutout.billing import accounts, learned_limits
-from cutout.billing.learned_limits import Standing
+from cutout.billing.learned_limits import LimitState
 from cutout.enums import AttemptOutcome, Step, Stop
 from cutout.models import Job
 from cutout.producers.producers import create_producer
@@ -17,10 +17,10 @@ from cutout.queue.blocks import pauses, storage_breaker
 from cutout.queue.enqueue import NewJob, create_batch, enqueue, enqueue_all
 from cutout.queue.leader import LEADER_LOCK
 from cutout.status.explain import Explanation, Installation, explain
-from tests.support.steps import ACCOUNT, SOURCE, begin, claim_new, hand_out_one, new_worker
+from tests.support.steps import ACCOUNT, SOURCE, begin, claim_new, dispatch_one, new_worker
 
 KNOWN = Installation([ACCOUNT], calls_per_second=None, day_budget=5)
-LEARNED = Standing(
+LEARNED = LimitState(
     level=4.0,
     top=None,
     open_calls=0,
@@ -50,9 +50,9 @@ def why(session: Session, job_id: object = None) -> Explanation:
 def test_a_job_that_needs_no_call_says_so(running: Session) -> None:
     """Its cutout was bought before."""
     job_id = enqueue(running, NewJob(SOURCE))
-    running.execute(text("UPDATE jobs SET standing = 'serving'"))
+    running.execute(text("UPDATE jobs SET queue_state = 'reusing'"))
     explained = why(running, job_id)
-    assert (explained.why, explained.until) == ("serving", running.get_one(Job, job_id).scheduled_at)
+    assert (explained.why, explained.until) == ("reusing", running.get_one(Job, job_id).scheduled_at)
 
 
 class TestAJobOutsideItsWindow:
@@ -64,7 +64,7 @@ class TestAJobOutsideItsWindow:
         ],
     )
     def test_says_when_it_opens(self, running: Session, window: str, words: str) -> None:
-        """In the line or parked; `until` says it to programs."""
+        """In the line or blocked; `until` says it to programs."""
         batch = create_batch(running, "b")
         job_id = enqueue(running, NewJob(SOURCE), batch_id=batch.id)
         running.execute(text(f"UPDATE batches SET {window}"))  # noqa: S608
@@ -78,7 +78,7 @@ class TestAJobInLine:
         """Forty calls before it, two a second: twenty seconds."""
         batch = create_batch(running, "b")
         ids = enqueue_all(running, [NewJob(SOURCE, str(n)) for n in range(41)], batch_id=batch.id)
-        learned_limits.keep(running, ACCOUNT, LEARNED)
+        learned_limits.save(running, ACCOUNT, LEARNED)
         explained = why(running, ids[-1])
         assert (explained.why, explained.ahead) == ("in-line", 40)
         assert explained.text == (
@@ -201,14 +201,14 @@ class TestAJobOnItsWay:
         claim = claim_new(running, new_worker(running))
         queue.settle(running, claim, Retry(Step.CALL, "PROCESSING_FAILURE", "oops", after_seconds=60))
         explained = why(running, claim.job_id)
-        assert explained.why == "resting"
+        assert explained.why == "delayed"
         assert "after PROCESSING_FAILURE: oops" in explained.text
         assert explained.until is not None
 
     def test_that_is_handed_out_says_until_when(self, running: Session) -> None:
         """Its message may be lost; then it comes again."""
         enqueue(running, NewJob(SOURCE))
-        job_id, _ = hand_out_one(running)
+        job_id, _ = dispatch_one(running)
         assert why(running, job_id).why == "handed-out"
 
     def test_says_what_its_worker_is_at(self, running: Session) -> None:
@@ -253,10 +253,10 @@ class TestAJobThatStopped:
         worker_id = new_worker(session)
         batch = create_batch(session, "b", budget=0)
         enqueue_all(session, [NewJob(SOURCE, "a")], batch_id=batch.id)
-        job_id, fence = hand_out_one(session)
+        job_id, fence = dispatch_one(session)
         claim = queue.claim(session, job_id, fence, worker_id)
         assert claim is not None
-        queue.settle(session, claim, Hold("OVER_BUDGET", "x", parked=True))
+        queue.settle(session, claim, Hold("OVER_BUDGET", "x", blocked=True))
         explained = why(session, job_id)
         assert explained.text == "its batch has spent 0 of its budget of 0 credits"
         assert explained.remedy == f"raise it with `cutout budget {batch.id} CREDITS`"

@@ -244,7 +244,7 @@ class TestAnAddressThatCanNeverWork:
 
     def test_is_refused_by_the_database(self, session: Session) -> None:
         """A trigger that cannot announce would keep the job from ending."""
-        job = Job(source=SOURCE, place=0.0, standing="in_line", webhook_url="nowhere")
+        job = Job(source=SOURCE, virtual_start=0.0, queue_state="ready", webhook_url="nowhere")
         session.add(job)
         with pytest.raises(IntegrityError, match="webhook_url_has_a_host"):
             session.flush()

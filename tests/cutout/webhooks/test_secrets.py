@@ -5,7 +5,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 from standardwebhooks import Webhook
 
-from cutout.webhooks import INSTALLATION, rotate, secret_of, standing_of
+from cutout.webhooks import INSTALLATION, rotate, secret_of, secret_state
 
 MASTER = SecretStr("m" * 40)
 SHOP = uuid.UUID(int=7)
@@ -34,14 +34,14 @@ class TestSecrets:
 class TestRotating:
     def test_signs_with_both_for_a_day(self, session: Session) -> None:
         """The newest first; after 24 h the one before is worth nothing."""
-        assert standing_of(session, SHOP).signing == [1]
+        assert secret_state(session, SHOP).signing == [1]
         assert rotate(session, SHOP).signing == [2, 1]
         assert rotate(session, SHOP).signing == [3, 2]
-        assert standing_of(session, INSTALLATION).signing == [1]
+        assert secret_state(session, INSTALLATION).signing == [1]
         ends = session.scalar(text("SELECT overlap_until - now() = '24 hours' FROM webhook_secrets"))
         assert ends is True
         session.execute(text("UPDATE webhook_secrets SET overlap_until = now()"))
-        assert standing_of(session, SHOP).signing == [3]
+        assert secret_state(session, SHOP).signing == [3]
 
     def test_at_once_ends_the_one_before(self, session: Session) -> None:
         """For a secret that leaked."""

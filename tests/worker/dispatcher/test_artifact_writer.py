@@ -11,35 +11,35 @@ from sqlalchemy.orm import Session
 from cutout.enums import Stop
 from cutout.models import Batch
 from cutout.queue import dispatch
-from cutout.queue.dispatch import Survey
+from cutout.queue.dispatch import QueueSnapshot
 from cutout.results import ended_batches, keep_results
 from cutout.settings import Settings
 from cutout.storage import Bucket
 from tests.support.fates import DONE, make_batch
 from tests.support.machine import scaled
 from worker.dispatcher import artifact_writer as module
-from worker.dispatcher.artifact_writer import Keeper
+from worker.dispatcher.artifact_writer import ArtifactWriter
 
 MISSING = "the bucket {!r} does not exist: create it or mend CUTOUT_S3_BUCKET"
 
 
 @pytest.fixture
-def keeper(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Keeper:
+def keeper(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> ArtifactWriter:
     """One that looks whenever it is asked to."""
     monkeypatch.setattr(module, "LOOK_EVERY_S", 0.0)
-    return Keeper(settings, "results", ended_batches, keep_results)
+    return ArtifactWriter(settings, "results", ended_batches, keep_results)
 
 
-def survey(engine: Engine) -> Survey:
+def read_snapshot(engine: Engine) -> QueueSnapshot:
     with engine.connect() as connection:
-        return dispatch.survey(connection, [])
+        return dispatch.read_snapshot(connection, [])
 
 
-def look(keeper: Keeper, engine: Engine, found: Survey | None = None) -> None:
+def look(keeper: ArtifactWriter, engine: Engine, found: QueueSnapshot | None = None) -> None:
     with engine.connect() as connection:
-        keeper.look(connection, found or survey(engine))
+        keeper.look(connection, found or read_snapshot(engine))
     deadline = time.monotonic() + scaled(20)
-    while keeper._writing.awaited:
+    while keeper._writing.running:
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
@@ -50,7 +50,7 @@ def keys(engine: Engine) -> set[str | None]:
 
 
 class TestTheKeeperOfResults:
-    def test_writes_what_ended(self, keeper: Keeper, engine: Engine, bucket: Bucket) -> None:
+    def test_writes_what_ended(self, keeper: ArtifactWriter, engine: Engine, bucket: Bucket) -> None:
         """All batches that ended since the last look, and no others."""
         batches = [make_batch(engine, {"a": DONE}) for _ in range(3)]
         make_batch(engine, {"a": None})
@@ -60,7 +60,7 @@ class TestTheKeeperOfResults:
 
     @pytest.mark.usefixtures("bucket")
     def test_looks_every_five_seconds(
-        self, keeper: Keeper, engine: Engine, monkeypatch: pytest.MonkeyPatch
+        self, keeper: ArtifactWriter, engine: Engine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A tick between two looks asks nothing."""
         monkeypatch.setattr(module, "LOOK_EVERY_S", 5.0)
@@ -70,14 +70,14 @@ class TestTheKeeperOfResults:
         assert keys(engine) == {None}
 
     @pytest.mark.usefixtures("bucket")
-    def test_waits_for_the_bucket(self, keeper: Keeper, engine: Engine) -> None:
+    def test_waits_for_the_bucket(self, keeper: ArtifactWriter, engine: Engine) -> None:
         """While it is known to be away nothing is tried."""
         make_batch(engine, {"a": DONE})
-        look(keeper, engine, replace(survey(engine), stops=frozenset({Stop.BUCKET})))
+        look(keeper, engine, replace(read_snapshot(engine), stops=frozenset({Stop.BUCKET})))
         assert keys(engine) == {None}
 
     def test_lets_a_batch_rest_that_cannot_be_written(
-        self, keeper: Keeper, engine: Engine, caplog: pytest.LogCaptureFixture
+        self, keeper: ArtifactWriter, engine: Engine, caplog: pytest.LogCaptureFixture
     ) -> None:
         """It is said in one line, tried again after a minute, and others come first."""
         batch = make_batch(engine, {"a": DONE})
@@ -94,7 +94,11 @@ class TestTheKeeperOfResults:
 
     @pytest.mark.usefixtures("bucket")
     def test_writes_the_others_though_one_finds_the_disk_full(
-        self, keeper: Keeper, engine: Engine, full_disk: Callable[[], Any], caplog: pytest.LogCaptureFixture
+        self,
+        keeper: ArtifactWriter,
+        engine: Engine,
+        full_disk: Callable[[], Any],
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         """The large batch rests for a minute and is named; those that fit are written."""
         large = make_batch(engine, {str(n): DONE for n in range(10)})

@@ -9,8 +9,8 @@ from cutout.audit.audit_check import Scope
 from cutout.enums import State
 from cutout.models import Job
 from cutout.models.database import Database
-from cutout.queue.dispatch import Survey, survey
-from cutout.queue.settle import Bounds
+from cutout.queue.dispatch import QueueSnapshot, read_snapshot
+from cutout.queue.settle import RetryLimits
 from cutout.queue.workers import Identity, beat
 from tests.support.steps import claim_new, new_worker
 from worker.dispatcher import metrics
@@ -43,7 +43,7 @@ def found(check: str) -> float:
 def look(auditor: Auditor, engine: Engine, times: int = 1) -> None:
     """So many ticks."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        seen: Survey = survey(connection, [])
+        seen: QueueSnapshot = read_snapshot(connection, [])
         for _ in range(times):
             auditor.look(connection, seen)
 
@@ -55,7 +55,7 @@ class TestTheDuty:
             claim = claim_new(session, new_worker(session))
             for _ in range(2):
                 beat(session, Identity(claim.worker_id, "test", 1))
-        auditor = Auditor(Bounds(), clock=clock)
+        auditor = Auditor(RetryLimits(), clock=clock)
         before = repaired("running_jobs")
         look(auditor, engine, times=10)
         assert repaired("running_jobs") == before
@@ -77,7 +77,7 @@ class TestTheDuty:
             return AuditCheck(name, name, find, every_s=every_s)
 
         checks = [named(check.name, check.every_s) for check in CHECKS]
-        auditor = Auditor(Bounds(), checks, clock)
+        auditor = Auditor(RetryLimits(), checks, clock)
         clock.now = 60.0
         look(auditor, engine, times=len(CHECKS) + 5)
         assert set(made) == {check.name for check in CHECKS}
@@ -86,7 +86,7 @@ class TestTheDuty:
     def test_shows_what_it_cannot_repair_until_another_leads(self, engine: Engine, clock: Clock) -> None:
         """As a metric, for the alert; and the job is named in the log."""
         finding = Finding("job", 7, "it is wrong", "a person repairs it")
-        auditor = Auditor(Bounds(), [AuditCheck("tested", "x", lambda _d, _s: [finding])], clock)
+        auditor = Auditor(RetryLimits(), [AuditCheck("tested", "x", lambda _d, _s: [finding])], clock)
         clock.now = 60.0
         look(auditor, engine)
         assert found("tested") == 1

@@ -4,9 +4,9 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from cutout.queue.dispatch import Survey, survey
+from cutout.queue.dispatch import QueueSnapshot, read_snapshot
 from worker.dispatcher import duty
-from worker.dispatcher.duty import Part
+from worker.dispatcher.duty import Duty
 
 
 class Work:
@@ -16,7 +16,7 @@ class Work:
         self.statement = statement
         self.done = 0
 
-    def __call__(self, connection: Connection, _found: Survey) -> None:
+    def __call__(self, connection: Connection, _found: QueueSnapshot) -> None:
         self.done += 1
         connection.execute(text(self.statement))
 
@@ -34,8 +34,8 @@ class TestAnError:
         """It is logged, its part rests, and the next part finds the connection in order."""
         odd, sound = Work("SELECT 1 / 0"), Work("SELECT 1")
         with autocommit.connect() as connection, caplog.at_level(logging.ERROR):
-            found = survey(connection, ["account"])
-            parts = [Part(odd), Part(sound)]
+            found = read_snapshot(connection, ["account"])
+            parts = [Duty(odd), Duty(sound)]
             for _ in range(2):
                 for each in parts:
                     each.run(connection, found)
@@ -48,8 +48,8 @@ class TestAnError:
         monkeypatch.setattr(duty, "REST_AFTER_ERROR_S", 0.0)
         work = Work("SELECT 1 / 0")
         with autocommit.connect() as connection:
-            found = survey(connection, ["account"])
-            each = Part(work)
+            found = read_snapshot(connection, ["account"])
+            each = Duty(work)
             each.run(connection, found)
             each.run(connection, found)
         assert work.done == 2
@@ -57,7 +57,7 @@ class TestAnError:
     def test_that_ended_the_connection_is_raised(self, autocommit: Engine) -> None:
         """The lock of the leader went with it, so the tick must end."""
         with autocommit.connect() as connection:
-            found = survey(connection, ["account"])
+            found = read_snapshot(connection, ["account"])
             with pytest.raises(DBAPIError) as caught:
-                Part(Work("SELECT pg_terminate_backend(pg_backend_pid())")).run(connection, found)
+                Duty(Work("SELECT pg_terminate_backend(pg_backend_pid())")).run(connection, found)
         assert isinstance(caught.value, OperationalError)

@@ -13,14 +13,14 @@ import redis
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from cutout.queue.dispatch import hand_out_calls
+from cutout.queue.dispatch import dispatch_calls
 from cutout.queue.enqueue import NewJob, enqueue_all
 from cutout.storage import Bucket
 from cutout.storage.uploads import upload_source
 from tests.support.forked import Forked, start_cutout
 from tests.support.machine import scaled
 from tests.support.sandbox import Sandbox
-from tests.worker.publishing import HandedOut, publish
+from tests.worker.publishing import Dispatched, publish
 
 WITHIN_S = 40.0
 LEASE = timedelta(seconds=600)
@@ -36,15 +36,15 @@ class Scene:
         self._log = logs / "worker.log"
         self.workers: list[Forked] = []
 
-    def hand_out(self, count: int, *, lease: timedelta = LEASE) -> HandedOut:
+    def dispatch(self, count: int, *, lease: timedelta = LEASE) -> Dispatched:
         """Enqueue so many jobs and hand them out, without a message."""
         with Session(self._engine) as session, session.begin():
             enqueue_all(session, [NewJob(self._source)] * count)
-            return hand_out_calls(session, count, lease=lease)
+            return dispatch_calls(session, count, lease=lease)
 
-    def publish(self, handed_out: HandedOut, **bounds: int) -> int:
+    def publish(self, dispatched: Dispatched, **bounds: int) -> int:
         """How many went out, published from another process."""
-        return publish(handed_out, self.environment, self._log.parent, **bounds)
+        return publish(dispatched, self.environment, self._log.parent, **bounds)
 
     def messages(self) -> list[dict[str, Any]]:
         """The calls that lie in Redis, the oldest first."""
@@ -85,23 +85,23 @@ def scene(
 class TestMessages:
     def test_each_has_an_id_of_its_own_and_no_end(self, scene: Scene) -> None:
         """In order, each carries one job and one fence, and no time by the clock of the host that sent it."""
-        handed_out = [(uuid.uuid4(), fence) for fence in range(1, 6)]
-        assert scene.publish(handed_out) == 5
+        dispatched = [(uuid.uuid4(), fence) for fence in range(1, 6)]
+        assert scene.publish(dispatched) == 5
         headers = [message["headers"] for message in scene.messages()]
-        assert [each["argsrepr"] for each in headers] == [f"('{job}', {fence})" for job, fence in handed_out]
+        assert [each["argsrepr"] for each in headers] == [f"('{job}', {fence})" for job, fence in dispatched]
         assert len({each["id"] for each in headers}) == 5
         assert [each["expires"] for each in headers] == [None] * 5
         assert [each["timelimit"] for each in headers] == [[None, None]] * 5
 
     def test_count_as_long_as_their_fence_does(self, scene: Scene) -> None:
         """A worker carries a job out though its lease is over, unless it was handed out again."""
-        late, again = scene.hand_out(2, lease=timedelta(0)), scene.hand_out(3)
+        late, again = scene.dispatch(2, lease=timedelta(0)), scene.dispatch(3)
         assert scene.publish(late) == 2
         assert scene.publish([(job_id, fence - 1) for job_id, fence in again]) == 3
         scene.start_worker()
         scene.until(lambda: len(scene.jobs("state = 'succeeded'")) == 2 and not scene.messages())
         assert scene.jobs("state = 'succeeded'") == {job for job, _ in late}
-        assert scene.jobs("standing = 'handed_out'") == {job for job, _ in again}
+        assert scene.jobs("queue_state = 'dispatched'") == {job for job, _ in again}
 
     @pytest.mark.long("waits out a broker's time limit; the tests beside it send messages")
     def test_that_cannot_go_out_raise_nothing(self, scene: Scene) -> None:
@@ -116,7 +116,7 @@ class TestAWorker:
         """The rest stays in Redis, where another worker finds it; each job that ends makes room for one."""
         scene.environment["CUTOUT_WORKER_THREADS"] = "2"
         sandbox.set(latency=1.0)
-        scene.publish(scene.hand_out(6))
+        scene.publish(scene.dispatch(6))
         scene.start_worker()
         sums = []
 
@@ -134,6 +134,6 @@ class TestAWorker:
 class TestAQueueThatNobodyEmpties:
     def test_takes_no_more_messages(self, scene: Scene) -> None:
         """A worker that lives and takes nothing: the queue is bounded, so that Redis does not fill up."""
-        handed_out = [(uuid.uuid4(), fence) for fence in range(1, 6)]
-        assert [scene.publish(handed_out, MOST_QUEUED=8) for _ in range(3)] == [5, 0, 0]
+        dispatched = [(uuid.uuid4(), fence) for fence in range(1, 6)]
+        assert [scene.publish(dispatched, MOST_QUEUED=8) for _ in range(3)] == [5, 0, 0]
         assert len(scene.messages()) == 5

@@ -32,7 +32,7 @@ from tests.worker.ingester.ingesting import CSV, Desk
 from tests.worker.wire import read_request, serving, silent
 from worker.ingester import archive_space
 from worker.ingester import reader as ingest_reader
-from worker.ingester.fair_slots import Places
+from worker.ingester.fair_slots import FairSlots
 from worker.ingester.loop import CONNECTIONS, MOST_DEATHS, Ingester
 from worker.ingester.reader import Reader
 
@@ -178,7 +178,7 @@ class TestAnotherProducer:
 class TestPlaces:
     def test_leave_some_for_others(self) -> None:
         """Nobody takes more than half of what is free, and so several find one."""
-        places, taken = Places(4), []
+        places, taken = FairSlots(4), []
         for _ in range(4):
             who = next(
                 one for one in map(uuid.UUID, map("{:032x}".format, range(9))) if one not in places.full()

@@ -10,7 +10,7 @@ from sandbox.statistics import busiest_second
 from tests.support.machine import scaled
 from tests.worker.limiting import MakeLimiter, end, hold, level, send_many
 from worker.limiter import limiter as limiter_module
-from worker.limiter.limiter import Ceilings, Ending, Learned, Limiter, LimiterAway, LimitReached
+from worker.limiter.limiter import Ceilings, Learned, Limiter, LimiterAway, LimiterFeedback, LimitReached
 
 
 class TestTheRate:
@@ -27,7 +27,7 @@ class TestTheRate:
         limiter = make_limiter(rate=20)
         time.sleep(0.3)
         began = time.monotonic()
-        end(limiter, Ending.OK, 4)
+        end(limiter, LimiterFeedback.OK, 4)
         assert time.monotonic() - began >= 3 / 20 - 0.02
 
     def test_sends_away_who_would_wait_too_long_and_keeps_no_place(self, make_limiter: MakeLimiter) -> None:
@@ -86,7 +86,7 @@ class TestCallsInFlight:
         limiter._take(time.monotonic() + 1, -1.0)
         with pytest.raises(LimitReached), limiter.slot(longest_wait_s=0.1):
             pass
-        end(limiter, Ending.OK)
+        end(limiter, LimiterFeedback.OK)
 
     def test_of_a_living_caller_outlast_their_lease(
         self, make_limiter: MakeLimiter, monkeypatch: pytest.MonkeyPatch
@@ -121,7 +121,7 @@ class TestWhatIsLearned:
     def test_climbs_while_somebody_waits(self, make_limiter: MakeLimiter) -> None:
         """Before the first slow answer the level doubles in 3 s, but only while it holds callers back."""
         limiter = make_limiter(rate=None, in_flight=None)
-        end(limiter, Ending.OK)
+        end(limiter, LimiterFeedback.OK)
         time.sleep(0.5)
         assert level(limiter) == 3.0
         with ExitStack() as stack:
@@ -135,7 +135,7 @@ class TestWhatIsLearned:
     def test_is_halved_by_a_slow_answer_and_comes_back(self, make_limiter: MakeLimiter) -> None:
         """Half at once, and the ceiling found lies a little below where it was refused."""
         limiter = make_limiter(in_flight=10)
-        end(limiter, Ending.SLOW)
+        end(limiter, LimiterFeedback.SLOW)
         figures = limiter.look()
         assert figures is not None
         assert (figures.level, figures.top, figures.slow) == (5.0, 9.7, 1)
@@ -147,20 +147,20 @@ class TestWhatIsLearned:
         limiter = make_limiter(in_flight=10)
         with ExitStack() as stack:
             for _ in range(10):
-                stack.enter_context(limiter.slot(longest_wait_s=1)).ended(Ending.SLOW)
+                stack.enter_context(limiter.slot(longest_wait_s=1)).ended(LimiterFeedback.SLOW)
         assert level(limiter) == 5.0
 
     def test_is_never_above_the_ceiling(self, make_limiter: MakeLimiter) -> None:
         """What Postgres remembers of a larger ceiling does not count under a smaller one."""
         limiter = make_limiter(in_flight=4, learned=Learned(50.0, 60.0, open_calls=False))
-        end(limiter, Ending.OK)
+        end(limiter, LimiterFeedback.OK)
         assert level(limiter) == 4.0
 
     def test_survives_the_loss_of_redis(self, make_limiter: MakeLimiter, client: redis.Redis) -> None:
         """A state that is gone is made again from what was written down."""
         limiter = make_limiter(rate=None, in_flight=None, learned=Learned(8.0, 12.0, open_calls=False))
         client.flushall()
-        end(limiter, Ending.OK)
+        end(limiter, LimiterFeedback.OK)
         figures = limiter.look()
         assert figures is not None
         assert (figures.level, figures.top) == (8.0, 12.0)
@@ -168,20 +168,20 @@ class TestWhatIsLearned:
     def test_ignores_a_flow_restriction_that_is_gone_in_a_second(self, make_limiter: MakeLimiter) -> None:
         """A quota shared with strangers says nothing about us, unless it lasts."""
         limiter = make_limiter(in_flight=10)
-        end(limiter, Ending.FLOW, 3)
+        end(limiter, LimiterFeedback.FLOW, 3)
         assert level(limiter) == 10.0
         time.sleep(1.1)
-        end(limiter, Ending.FLOW)
+        end(limiter, LimiterFeedback.FLOW)
         assert level(limiter) == 5.0
 
     def test_rests_for_as_long_as_the_endpoint_asks(self, make_limiter: MakeLimiter) -> None:
         """Retry-After holds for every caller of the account."""
         limiter = make_limiter()
-        end(limiter, Ending.SLOW, rest_s=0.6)
+        end(limiter, LimiterFeedback.SLOW, rest_s=0.6)
         began = time.monotonic()
-        end(make_limiter(), Ending.OK)
+        end(make_limiter(), LimiterFeedback.OK)
         assert 0.5 < time.monotonic() - began < scaled(1.2)
-        end(limiter, Ending.SLOW, rest_s=30.0)
+        end(limiter, LimiterFeedback.SLOW, rest_s=30.0)
         with pytest.raises(LimitReached) as reached, limiter.slot(longest_wait_s=1):
             pass
         assert 25 < reached.value.retry_in_s <= 30
@@ -191,7 +191,7 @@ class TestTheCircuit:
     def test_opens_after_a_run_of_failures_across_jobs(self, make_limiter: MakeLimiter) -> None:
         """The endpoint fails for everybody: one call at a time asks whether it still does."""
         limiter = make_limiter()
-        end(limiter, Ending.FAILED, 5)
+        end(limiter, LimiterFeedback.FAILED, 5)
         figures = limiter.look()
         assert figures is not None
         assert 0.5 < figures.circuit_s <= 1.0
@@ -201,7 +201,7 @@ class TestTheCircuit:
     def test_stays_closed_when_one_job_fails_again_and_again(self, make_limiter: MakeLimiter) -> None:
         """One bad picture does not slow the others down."""
         limiter = make_limiter()
-        end(limiter, Ending.FAILED, 9, job="same")
+        end(limiter, LimiterFeedback.FAILED, 9, job="same")
         figures = limiter.look()
         assert figures is not None
         assert figures.circuit_s == 0
@@ -210,8 +210,8 @@ class TestTheCircuit:
         """A run is a run only without a success."""
         limiter = make_limiter()
         for n in range(4):
-            end(limiter, Ending.FAILED, 4, job=f"{n}")
-            end(limiter, Ending.OK)
+            end(limiter, LimiterFeedback.FAILED, 4, job=f"{n}")
+            end(limiter, LimiterFeedback.OK)
         figures = limiter.look()
         assert figures is not None
         assert figures.circuit_s == 0
@@ -219,15 +219,15 @@ class TestTheCircuit:
     def test_tries_more_and_more_seldom_and_closes_with_a_success(self, make_limiter: MakeLimiter) -> None:
         """A probe that fails doubles the wait for the next; one that succeeds lets everybody call."""
         limiter = make_limiter()
-        end(limiter, Ending.FAILED, 5)
+        end(limiter, LimiterFeedback.FAILED, 5)
         with limiter.slot(longest_wait_s=2) as slot:
-            slot.ended(Ending.FAILED, job="6")
+            slot.ended(LimiterFeedback.FAILED, job="6")
         assert slot.circuit_is_open
         figures = limiter.look()
         assert figures is not None
         assert 1.5 < figures.circuit_s <= 2.0
         with limiter.slot(longest_wait_s=3) as slot:
-            slot.ended(Ending.OK)
+            slot.ended(LimiterFeedback.OK)
         assert not slot.circuit_is_open
         with ExitStack() as stack:
             hold(limiter, 5, stack)

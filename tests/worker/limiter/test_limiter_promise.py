@@ -14,7 +14,7 @@ from sandbox.statistics import busiest_second
 from tests.support.machine import scaled
 from tests.worker.limiting import MakeLimiter, end, hold, send_many
 from worker.limiter import limiter as limiter_module
-from worker.limiter.limiter import Ceilings, Ending, Learned, Limiter, LimitReached
+from worker.limiter.limiter import Ceilings, Learned, Limiter, LimiterFeedback, LimitReached
 
 TEN_MINUTES = 600_000_000
 TIMES = (
@@ -95,7 +95,7 @@ class TestAKeyThatIsLost:
     ) -> None:
         """Evicted three times while callers press: never more than five at once."""
         monkeypatch.setattr(limiter_module, "RENEW_S", 0.1)
-        end(make_limiter(in_flight=5), Ending.OK)
+        end(make_limiter(in_flight=5), LimiterFeedback.OK)
         limiter = make_limiter(in_flight=5, learned=Learned(None, None, open_calls=True))
         lock, open_now, most = threading.Lock(), 0, 0
         ended = threading.Event()
@@ -149,7 +149,7 @@ class TestAClockThatIsSetBack:
     ) -> None:
         """A new master whose clock is ten minutes behind: the state lies that far ahead."""
         limiter = make_limiter(rate=20)
-        end(limiter, Ending.OK, 3)
+        end(limiter, LimiterFeedback.OK, 3)
         for name in names:
             client.hincrbyfloat(state_key(settings), name, TEN_MINUTES)
         for key in limiter._keys[1:2] + limiter._keys[4:]:
@@ -165,10 +165,10 @@ class TestAClockThatIsSetBack:
     ) -> None:
         """A fall that lies ahead would hide all that follow."""
         limiter = make_limiter(in_flight=10)
-        end(limiter, Ending.SLOW)
+        end(limiter, LimiterFeedback.SLOW)
         client.hincrbyfloat(state_key(settings), "fell_at", TEN_MINUTES)
-        end(limiter, Ending.OK)
-        end(limiter, Ending.SLOW)
+        end(limiter, LimiterFeedback.OK)
+        end(limiter, LimiterFeedback.SLOW)
         figures = limiter.look()
         assert figures is not None
         assert figures.slow == 2
@@ -180,7 +180,7 @@ class TestAnotherServer:
     ) -> None:
         """A replica made master may have lost the last calls: nothing goes until all are told."""
         limiter = make_limiter(rate=20)
-        end(limiter, Ending.OK)
+        end(limiter, LimiterFeedback.OK)
         client.script_flush()
         with pytest.raises(LimitReached) as reached, limiter.slot(longest_wait_s=1):
             pass
@@ -192,7 +192,7 @@ class TestAnotherServer:
         """One account's first call there does not hide the server from the others."""
         other = Limiter(client, f"{settings.redis_prefix}other", Ceilings(20, 5), lambda: None)
         for limiter in (make_limiter(rate=20), other):
-            end(limiter, Ending.OK)
+            end(limiter, LimiterFeedback.OK)
         client.script_flush()
         for limiter in (make_limiter(rate=20), other):
             with pytest.raises(LimitReached), limiter.slot(longest_wait_s=1):

@@ -10,14 +10,14 @@ from sqlalchemy.orm import Session
 from cutout.enums import Reuse, State
 from cutout.models import Job
 from cutout.producers.producers import create_producer
-from cutout.queue.dispatch import hand_out
-from cutout.queue.reuse.serve_reused import HandedOut, Shelf
+from cutout.queue.dispatch import dispatch
+from cutout.queue.reuse.serve_reused import Dispatched, ReuseScope
 from cutout.storage import Bucket
 from tests.support.bench import Bench
 from tests.support.sandbox import Sandbox
 from tests.support.steps import LEASE
 from tests.worker.pipeline.test_reuse import let_minutes_pass
-from worker.pipeline.serve_reused import serve
+from worker.pipeline.serve_reused import complete_reused
 
 ROOM = 50
 MakeBench = Callable[..., Bench]
@@ -42,14 +42,14 @@ def done(bench: Bench, photo: bytes, producer_id: uuid.UUID | None, *, rounds: i
     return bench.job(job_id)
 
 
-def by_the_parcel(bench: Bench, photo: bytes, producer_id: uuid.UUID | None) -> tuple[Job, HandedOut]:
+def in_one_message(bench: Bench, photo: bytes, producer_id: uuid.UUID | None) -> tuple[Job, Dispatched]:
     """The job after it was handed out by what was bought; and what was handed out to be served."""
     job_id = bench.enqueue(photo, producer_id=producer_id)
     with Session(bench.engine) as session, session.begin():
-        shelf = Shelf(bench.context.making, bench.context.settings.reuse)
-        turns = hand_out(session, ROOM, lease=LEASE, shelf=shelf, room=ROOM)
+        reuse_scope = ReuseScope(bench.context.recipe, bench.context.settings.reuse)
+        turns = dispatch(session, ROOM, lease=LEASE, reuse_scope=reuse_scope, room=ROOM)
     if turns.served:
-        serve(bench.context, turns.served)
+        complete_reused(bench.context, turns.served)
     return bench.job(job_id), turns.served
 
 
@@ -82,9 +82,9 @@ class TestByDefault:
         """What is handed over without a claim is the producer's own as well."""
         a, b = two_producers(reusing)
         first = done(reusing, photo, a)
-        own, served = by_the_parcel(reusing, photo, a)
+        own, served = in_one_message(reusing, photo, a)
         assert (own.key, own.reused, len(served)) == (first.key, True, 1)
-        assert by_the_parcel(reusing, photo, b)[1] == by_the_parcel(reusing, photo, None)[1] == []
+        assert in_one_message(reusing, photo, b)[1] == in_one_message(reusing, photo, None)[1] == []
 
     def test_twins_of_two_producers_do_not_wait_for_each_other(
         self, reusing: Bench, sandbox: Sandbox, photo: bytes
@@ -93,7 +93,7 @@ class TestByDefault:
         a, b = two_producers(reusing)
         sandbox.fault("code", code="PROCESSING_FAILURE", next=1)
         first = done(reusing, photo, a)
-        reusing.change(first.id, "state = 'running', standing = NULL, worker_id = uuidv7()")
+        reusing.change(first.id, "state = 'running', queue_state = NULL, worker_id = uuidv7()")
         twin, stranger = (reusing.enqueue(photo, producer_id=owner) for owner in (a, b))
         reusing.work()
         assert (reusing.job(twin).waits_for, reusing.job(stranger).state) == (first.id, State.SUCCEEDED)
@@ -130,8 +130,8 @@ class TestAmongAll:
         """The job's own key, type and metadata; it lives on when the first object goes."""
         a, b = two_producers(all_of_one)
         first = done(all_of_one, photo, a)
-        other, served = by_the_parcel(all_of_one, photo, b)
-        own, _ = by_the_parcel(all_of_one, photo, a)
+        other, served = in_one_message(all_of_one, photo, b)
+        own, _ = in_one_message(all_of_one, photo, a)
         assert (len(served), own.key, sandbox.charges()) == (1, first.key, 1)
         assert (other.state, other.key) == (State.SUCCEEDED, f"cutouts/{other.batch_id}/SKU.png")
         assert metadata(all_of_one.bucket, other.key) == {"job": str(other.id), "fence": "1", "form": "rgba"}
@@ -155,7 +155,7 @@ class TestAmongAll:
         assert done(all_of_one, photo, None).key != first.key
         assert done(all_of_one, photo, a).key != first.key
 
-    @pytest.mark.parametrize("way", ["claimed", "parcel"])
+    @pytest.mark.parametrize("way", ["claimed", "message"])
     def test_a_missing_cutout_of_another_is_not_named(
         self, all_of_one: Bench, photo: bytes, way: str
     ) -> None:
@@ -164,7 +164,7 @@ class TestAmongAll:
         first = done(all_of_one, photo, a)
         assert first.key is not None
         all_of_one.bucket.delete(first.key)
-        waiting = done(all_of_one, photo, b) if way == "claimed" else by_the_parcel(all_of_one, photo, b)[0]
+        waiting = done(all_of_one, photo, b) if way == "claimed" else in_one_message(all_of_one, photo, b)[0]
         assert (waiting.state, waiting.code) == (State.QUEUED, "CUTOUT_MISSING")
         assert str(first.batch_id) not in traces_of(all_of_one, waiting)
         let_minutes_pass(all_of_one)
@@ -191,12 +191,12 @@ class TestAmongAll:
         done(all_of_one, photo, a)
         job_id = all_of_one.enqueue(photo, producer_id=b)
         with Session(all_of_one.engine) as session, session.begin():
-            shelf = Shelf(all_of_one.context.making, Reuse.ALL)
-            turns = hand_out(session, ROOM, lease=LEASE, shelf=shelf, room=ROOM)
+            reuse_scope = ReuseScope(all_of_one.context.recipe, Reuse.ALL)
+            turns = dispatch(session, ROOM, lease=LEASE, reuse_scope=reuse_scope, room=ROOM)
         before = all_of_one.bucket.keys("cutouts/")
         all_of_one.change(job_id, "fence = fence + 1")
-        serve(all_of_one.context, turns.served)
-        all_of_one.change(job_id, "standing = 'in_line'")
+        complete_reused(all_of_one.context, turns.served)
+        all_of_one.change(job_id, "queue_state = 'ready'")
         all_of_one.work()
         job = all_of_one.job(job_id)
         assert (job.state, sandbox.charges()) == (State.SUCCEEDED, 1)

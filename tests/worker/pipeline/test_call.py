@@ -15,11 +15,11 @@ from sqlalchemy.orm import Session
 
 from cutout import queue
 from cutout.audit import CHECKS, audit
-from cutout.enums import AttemptOutcome, Standing, State, Step
+from cutout.enums import AttemptOutcome, QueueState, State, Step
 from cutout.models.database import patiently
 from cutout.queue.claims import NOT_SENT
-from cutout.queue.dispatch import hand_out_calls
-from cutout.queue.settle import Bounds
+from cutout.queue.dispatch import dispatch_calls
+from cutout.queue.settle import RetryLimits
 from tests.support.bench import Bench
 from tests.support.proxy import Mode, Proxy
 from tests.support.sandbox import Sandbox
@@ -63,12 +63,12 @@ def cut_off(
     line.set(Mode.PASS)
 
 
-def hand_out(bench: Bench, photo: bytes) -> tuple[uuid.UUID, int]:
+def dispatch(bench: Bench, photo: bytes) -> tuple[uuid.UUID, int]:
     """One more job, handed out."""
     bench.enqueue(photo)
     with Session(bench.engine) as session, session.begin():
-        (handed_out,) = hand_out_calls(session, 1, lease=LEASE)
-    return handed_out
+        (dispatched,) = dispatch_calls(session, 1, lease=LEASE)
+    return dispatched
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def beside(bench: Bench, job_id: uuid.UUID, fence: int) -> Iterator[Future[None]
 @contextmanager
 def during_a_call(bench: Bench, sandbox: Sandbox, photo: bytes) -> Iterator[tuple[uuid.UUID, Future[None]]]:
     """A job whose call of half a second has begun, and its end."""
-    job_id, fence = hand_out(bench, photo)
+    job_id, fence = dispatch(bench, photo)
     sandbox.set(latency=0.5)
     with beside(bench, job_id, fence) as begun:
         wait_until(lambda: bool(bench.attempts(job_id)), "a call")
@@ -104,7 +104,7 @@ def replay(bench: Bench) -> None:
 def rescued(bench: Bench) -> int:
     """How many jobs the auditor takes from their worker."""
     with bench.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        return audit(connection, RUNNING_JOBS, Bounds()).repaired
+        return audit(connection, RUNNING_JOBS, RetryLimits()).repaired
 
 
 def open_calls(bench: Bench) -> int:
@@ -120,7 +120,7 @@ class TestAnAnswerThatPostgresRefuses:
         self, bench: Bench, sandbox: Sandbox, photo: bytes, state: str, tmp_path: Path
     ) -> None:
         """Nobody rescues the job while its answer waits; then it goes on with its copy, charged once."""
-        job_id, fence = hand_out(bench, photo)
+        job_id, fence = dispatch(bench, photo)
         with refusing(bench.engine, state):
             process(bench.context, job_id, fence)
             assert [path.suffix for path in (tmp_path / "spool").iterdir()] == [".json"]
@@ -142,7 +142,7 @@ class TestAnAnswerThatPostgresRefuses:
     ) -> None:
         """The ledger learns in the end that it was refused."""
         sandbox.fault("code", code="ERROR_ILLEGAL_FILE", next=1)
-        job_id, fence = hand_out(bench, photo)
+        job_id, fence = dispatch(bench, photo)
         with refusing(bench.engine, "42501"):
             process(bench.context, job_id, fence)
         replay(bench)
@@ -154,7 +154,7 @@ class TestAJobThatItsThreadGaveUp:
         self, bench: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
         """Neither as it is nor as held: the auditor sees that its living worker does not carry it."""
-        job_id, fence = hand_out(bench, photo)
+        job_id, fence = dispatch(bench, photo)
         ends = "OLD.state = 'running' AND NEW.state <> 'running'"
         with refusing(bench.engine, "42501", "BEFORE UPDATE ON jobs", ends):
             with pytest.raises(DBAPIError):
@@ -248,7 +248,7 @@ class TestASlot:
     ) -> None:
         """No call goes out, and the job waits out of the slot: nothing was begun, nothing is charged."""
         monkeypatch.setattr(call, "BEGIN_PATIENCE_S", 0.5)
-        job_id, fence = hand_out(cut_off, photo)
+        job_id, fence = dispatch(cut_off, photo)
         begin = queue.begin_attempt
 
         def cut(*arguments: Any, **named: Any) -> object:
@@ -262,7 +262,10 @@ class TestASlot:
             assert not begun.done()
             line.set(Mode.PASS)
             begun.result(timeout=20)
-        assert (cut_off.job(job_id).standing, cut_off.job(job_id).code) == (Standing.RESTING, "NOT_BEGUN")
+        assert (cut_off.job(job_id).queue_state, cut_off.job(job_id).code) == (
+            QueueState.DELAYED,
+            "NOT_BEGUN",
+        )
         assert cut_off.attempts(job_id) == []
         assert sandbox.charges() == 0
 
@@ -271,7 +274,7 @@ class TestASlot:
     ) -> None:
         """Whoever waits for a lock for too long has lost the slot: the ledger says that nothing was sent."""
         monkeypatch.setattr(limiter, "BEGIN_WITHIN_S", 0.2)
-        job_id, fence = hand_out(bench, photo)
+        job_id, fence = dispatch(bench, photo)
         with bench.engine.connect() as other:
             other.execute(text("SELECT FROM accounts FOR UPDATE"))
             with beside(bench, job_id, fence) as begun:
@@ -282,7 +285,7 @@ class TestASlot:
                 begun.result(timeout=20)
         (attempt,) = bench.attempts(job_id)
         assert (attempt.outcome, attempt.code) == (AttemptOutcome.NOT_CHARGED, NOT_SENT)
-        assert (bench.job(job_id).standing, bench.job(job_id).code) == (Standing.RESTING, "NOT_BEGUN")
+        assert (bench.job(job_id).queue_state, bench.job(job_id).code) == (QueueState.DELAYED, "NOT_BEGUN")
         assert sandbox.charges() == 0
 
 

@@ -24,7 +24,7 @@ def pause(bench: Bench) -> str | None:
 def meets(bench: Bench, sandbox: Sandbox, job_id: uuid.UUID, status: int = 403) -> None:
     """Its next call is answered by a firewall."""
     sandbox.fault("gateway_before", status=status, next=1)
-    bench.change(job_id, "standing = 'in_line', scheduled_at = now()")
+    bench.change(job_id, "queue_state = 'ready', scheduled_at = now()")
     bench.work()
 
 
@@ -34,7 +34,7 @@ def both_meet(bench: Bench, sandbox: Sandbox, photo: bytes) -> list[uuid.UUID]:
     jobs = []
     for _ in range(2):
         jobs.append(bench.done(photo).id)
-        bench.change(jobs[-1], "standing = 'handed_out'")
+        bench.change(jobs[-1], "queue_state = 'dispatched'")
     return jobs
 
 
@@ -52,7 +52,7 @@ class TestAFirewallsRefusal:
             assert bench.job(job_id).state == (State.QUEUED if times < 3 else State.HELD)
             bench.change(job_id, "scheduled_at = now() + interval '1 hour'")
             if bench.job(job_id).state == State.QUEUED:
-                bench.change(job_id, "standing = 'handed_out'")
+                bench.change(job_id, "queue_state = 'dispatched'")
             assert bench.done(OTHER.read_bytes()).state == State.SUCCEEDED
         assert bench.job(job_id).code == "REFUSED_BEFORE_ENDPOINT"
         assert "3 times" in (bench.job(job_id).message or "")
@@ -70,7 +70,7 @@ class TestAFirewallsRefusal:
         for _ in range(2):
             sandbox.fault("gateway_before", next=1)
             job_id = bench.done(photo).id
-            bench.change(job_id, "standing = 'handed_out'")
+            bench.change(job_id, "queue_state = 'dispatched'")
             assert bench.done(photo).state == State.SUCCEEDED
         assert pause(bench) is None
 
@@ -78,7 +78,7 @@ class TestAFirewallsRefusal:
         """Ten minutes apart, they are two pictures'."""
         sandbox.fault("gateway_before", next=2)
         job_id = bench.done(photo).id
-        bench.change(job_id, "standing = 'handed_out'")
+        bench.change(job_id, "queue_state = 'dispatched'")
         with bench.engine.begin() as connection:
             connection.execute(text("UPDATE accounts SET doubted_at = now() - interval '11 minutes'"))
         bench.done(photo)
@@ -96,7 +96,7 @@ class TestAFirewallsRefusal:
                     text("UPDATE accounts SET paused_at = NULL, pause_code = NULL, probe_at = NULL")
                 )
             for other in (first, second):
-                bench.change(other, "standing = 'handed_out'")
+                bench.change(other, "queue_state = 'dispatched'")
             meets(bench, sandbox, job_id)
             assert pause(bench) == "HTTP_403"
         assert {bench.job(job_id).state for job_id in (first, second)} == {State.QUEUED}

@@ -152,7 +152,7 @@ class TestErasure:
     def test_cancels_what_waits_and_names_what_has_to_end(self, scene: Scene) -> None:
         """A job in line is withdrawn and erased; one in a worker's hands is named."""
         waiting, running = (scene.bench.enqueue(scene.photo, producer_id=owner) for owner in scene.owners)
-        scene.bench.change(running, "state = 'running', standing = NULL, worker_id = uuidv7()")
+        scene.bench.change(running, "state = 'running', queue_state = NULL, worker_id = uuidv7()")
         erased = scene.erase()
         assert erased.unfinished == [running]
         assert scene.bench.job(waiting).deleted_at is not None
@@ -167,7 +167,7 @@ def test_a_picture_on_the_web_is_found_by_what_its_address_had(reusing: Bench, p
     """A job that failed before it was called knows no hash: the address is remembered with one."""
     sha256, address = hashlib.sha256(photo).digest(), "https://shop.example/a.jpg"
     job_id = reusing.enqueue(address)
-    reusing.change(job_id, "state = 'failed', standing = NULL, finished_at = now(), code = 'X'")
+    reusing.change(job_id, "state = 'failed', queue_state = NULL, finished_at = now(), code = 'X'")
     with reusing.engine.begin() as connection:
         connection.execute(
             text(

@@ -12,9 +12,9 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from cutout.models.database import PostgresAwayError
-from cutout.queue.dispatch import hand_out_calls
+from cutout.queue.dispatch import dispatch_calls
 from cutout.queue.enqueue import NewJob, create_batch, enqueue_all
-from cutout.queue.reuse.serve_reused import HandedOut
+from cutout.queue.reuse.serve_reused import Dispatched
 from cutout.storage.uploads import upload_source
 from tests.support.bench import Bench
 from tests.support.machine import scaled
@@ -31,13 +31,13 @@ WAITING = (
 )
 
 
-def hand_out_a_batch(bench: Bench, photo: bytes) -> tuple[uuid.UUID, HandedOut]:
+def dispatch_a_batch(bench: Bench, photo: bytes) -> tuple[uuid.UUID, Dispatched]:
     """A batch with a budget, so that each call locks its row, with all jobs handed out."""
     source = upload_source(bench.bucket, io.BytesIO(photo))
     with Session(bench.engine) as session, session.begin():
         batch = create_batch(session, "b", budget=100)
         enqueue_all(session, [NewJob(source)] * JOBS, batch_id=batch.id)
-        return batch.id, hand_out_calls(session, JOBS, lease=LEASE)
+        return batch.id, dispatch_calls(session, JOBS, lease=LEASE)
 
 
 @contextmanager
@@ -61,11 +61,11 @@ class TestALockedBatch:
     ) -> None:
         """With every pooled connection waiting for the lock it beats on; then all calls go out, once each."""
         bench = make_bench(worker_silence_seconds=SILENCE_S)
-        batch_id, handed_out = hand_out_a_batch(bench, photo)
+        batch_id, dispatched = dispatch_a_batch(bench, photo)
         beats = partial(number, bench.engine, "SELECT beats FROM workers")
         with ThreadPoolExecutor(JOBS) as threads:
             with locked(bench.engine, batch_id):
-                done = [threads.submit(process, bench.context, *one) for one in handed_out]
+                done = [threads.submit(process, bench.context, *one) for one in dispatched]
                 wait_until(lambda: number(bench.engine, WAITING) >= DATABASE_CONNECTIONS, "all wait")
                 before = beats()
                 wait_until(lambda: beats() >= before + 2, "two beats", within_s=SILENCE_S)
@@ -79,7 +79,7 @@ class TestALockedBatch:
 
     def test_is_tried_again_as_an_absent_server_is(self, bench: Bench, photo: bytes) -> None:
         """No statement of a worker keeps its connection for as long as the lock lasts."""
-        batch_id, _ = hand_out_a_batch(bench, photo)
+        batch_id, _ = dispatch_a_batch(bench, photo)
         change = text("UPDATE batches SET spent = spent WHERE id = :id")
         with locked(bench.engine, batch_id), pytest.raises(PostgresAwayError, match="LockNotAvailable 55P03"):
             bench.context.patiently(

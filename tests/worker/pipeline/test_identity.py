@@ -50,7 +50,7 @@ class TestANewPreparation:
     def grown(self, reusing: Bench, photo: bytes) -> Bench:
         """One picture was bought under the version before."""
         reusing.done(photo)
-        reusing.context.making = replace(reusing.context.making, preparation=PREPARATION + 1)
+        reusing.context.recipe = replace(reusing.context.recipe, preparation=PREPARATION + 1)
         return reusing
 
     def test_buys_nothing_that_is_sent_as_before(self, grown: Bench, sandbox: Sandbox, photo: bytes) -> None:

@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from worker.pipeline.in_flight import Carried
+from worker.pipeline.in_flight import InFlightJobs
 
 JOB = uuid.uuid4()
 
@@ -12,7 +12,7 @@ JOB = uuid.uuid4()
 class TestAJobInHand:
     def test_is_not_taken_a_second_time(self) -> None:
         """A repeated message finds its job taken, and does not free it for a third."""
-        carried = Carried()
+        carried = InFlightJobs()
         with carried.hold(JOB, 1) as first, carried.hold(JOB, 1) as second:
             assert (first, second) == (True, False)
             with carried.hold(JOB, 1) as third:
@@ -20,13 +20,13 @@ class TestAJobInHand:
 
     def test_does_not_hide_the_valid_message(self) -> None:
         """While a late message under an old fence is being refused, the job is free under its new one."""
-        carried = Carried()
+        carried = InFlightJobs()
         with carried.hold(JOB, 1), carried.hold(JOB, 2) as valid:
             assert valid
 
     def test_is_free_again_when_its_thread_is_done(self) -> None:
         """However it ended, the job can be taken again."""
-        carried = Carried()
+        carried = InFlightJobs()
         with pytest.raises(ValueError, match="an error"), carried.hold(JOB, 1):
             raise ValueError("an error")
         with carried.hold(JOB, 1) as free:

@@ -6,17 +6,17 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy.orm import Session
 
-from cutout.enums import Standing, State
+from cutout.enums import QueueState, State
 from cutout.models import Job
-from cutout.queue.dispatch import hand_out
+from cutout.queue.dispatch import dispatch
 from cutout.queue.reuse import missing_results
-from cutout.queue.reuse.serve_reused import HandedOut, Shelf
+from cutout.queue.reuse.serve_reused import Dispatched, ReuseScope
 from tests.support.bench import Bench
 from tests.support.pictures import encoded, plain
 from tests.support.sandbox import Sandbox
 from tests.support.steps import LEASE
 from tests.worker.pipeline.test_reuse import let_minutes_pass
-from worker.pipeline.serve_reused import serve
+from worker.pipeline.serve_reused import complete_reused
 
 Carry = Callable[[Bench], None]
 
@@ -26,16 +26,22 @@ def carry_as_calls(bench: Bench) -> None:
     bench.work()
 
 
-def carry_as_parcel(bench: Bench) -> None:
-    """What was bought by the parcel, the rest by claims, as the dispatcher hands it out."""
+def carry_in_one_message(bench: Bench) -> None:
+    """What was bought by the message, the rest by claims, as the dispatcher hands it out."""
     with Session(bench.engine) as session, session.begin():
-        session.query(Job).filter(Job.standing == Standing.RESTING).update({"standing": Standing.IN_LINE})
-        turns = hand_out(
-            session, 0, lease=LEASE, shelf=Shelf(bench.context.making, bench.context.settings.reuse), room=50
+        session.query(Job).filter(Job.queue_state == QueueState.DELAYED).update(
+            {"queue_state": QueueState.READY}
         )
-        served: HandedOut = [*turns.served]
+        turns = dispatch(
+            session,
+            0,
+            lease=LEASE,
+            reuse_scope=ReuseScope(bench.context.recipe, bench.context.settings.reuse),
+            room=50,
+        )
+        served: Dispatched = [*turns.served]
     if served:
-        serve(bench.context, served)
+        complete_reused(bench.context, served)
     bench.work()
 
 
@@ -49,7 +55,7 @@ def order(bench: Bench, pictures: list[bytes]) -> list[uuid.UUID]:
     return [bench.enqueue(picture) for picture in pictures]
 
 
-@pytest.mark.parametrize("carry", [carry_as_calls, carry_as_parcel])
+@pytest.mark.parametrize("carry", [carry_as_calls, carry_in_one_message])
 class TestABucketThatWasEmptied:
     @pytest.fixture
     def lost(self, reusing: Bench, pictures: list[bytes]) -> dict[str, bytes]:

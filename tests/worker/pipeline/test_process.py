@@ -13,7 +13,7 @@ from cutout.enums import AttemptOutcome, ReturnForm, State, Step
 from cutout.models import Account
 from cutout.queue.actions import retry
 from cutout.queue.attempts.outcomes import Hold
-from cutout.queue.dispatch import hand_out_calls
+from cutout.queue.dispatch import dispatch_calls
 from cutout.storage import Bucket
 from tests.support.bench import Bench
 from tests.support.pictures import animation, bomb, encoded, plain
@@ -21,7 +21,7 @@ from tests.support.sandbox import Sandbox
 from tests.support.steps import LEASE
 from tests.support.web import serve
 from worker.pipeline.process import process
-from worker.signed_objects import ObjectLinks
+from worker.signed_objects import SignedObjectClient
 
 
 class TestAGoodPicture:
@@ -81,7 +81,7 @@ class TestARepeatedMessage:
         sandbox.set(latency=0.5)
         job_id = bench.enqueue(photo)
         with Session(bench.engine) as session, session.begin():
-            ((_, fence),) = hand_out_calls(session, 1, lease=LEASE)
+            ((_, fence),) = dispatch_calls(session, 1, lease=LEASE)
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda _: process(bench.context, job_id, fence), range(4)))
         assert bench.job(job_id).state == State.SUCCEEDED
@@ -246,7 +246,7 @@ class TestAPaidResult:
         """A failed copy goes on with the copy; the call is not repeated."""
         job_id = bench.enqueue(photo)
         away = Bucket(bench.context.settings.model_copy(update={"s3_access_key": "nobody"}))
-        with monkeypatch.context() as patch, closing(away), closing(ObjectLinks(away)) as refused:
+        with monkeypatch.context() as patch, closing(away), closing(SignedObjectClient(away)) as refused:
             patch.setattr(bench.context.objects, "put_cutout", refused.put_cutout)
             bench.work()
         assert (bench.job(job_id).step, bench.job(job_id).code) == (Step.COPY, "STORAGE_AWAY")

@@ -5,7 +5,7 @@ from sqlalchemy import text
 
 from cutout.enums import ReturnForm, Reuse, State
 from cutout.models import Job
-from cutout.queue.reuse.acquire import recall_source
+from cutout.queue.reuse.acquire import find_validator
 from cutout.storage import Bucket
 from tests.support.bench import Bench
 from tests.support.sandbox import Sandbox
@@ -93,11 +93,11 @@ class TestTwins:
         sandbox.fault("code", code="PROCESSING_FAILURE", next=1)
         reusing.work()
         second = reusing.enqueue(photo)
-        reusing.change(first, "state = 'running', standing = NULL, worker_id = uuidv7()")
+        reusing.change(first, "state = 'running', queue_state = NULL, worker_id = uuidv7()")
         reusing.work()
         assert (reusing.job(second).code, reusing.job(second).waits_for) == ("TWIN_IS_BOUGHT", first)
         assert reusing.attempts(second) == []
-        reusing.change(first, "state = 'queued', standing = 'in_line', worker_id = NULL")
+        reusing.change(first, "state = 'queued', queue_state = 'ready', worker_id = NULL")
         for _ in range(2):
             reusing.work()
         assert [reusing.job(job_id).state for job_id in (first, second)] == [State.SUCCEEDED] * 2
@@ -158,7 +158,7 @@ class TestAPictureInABucket:
         reusing.bucket.put_cutout(photo, key=key, media_type="image/jpeg", metadata={})
         assert [reusing.done(address).reused for _ in range(2)] == [False, True]
         with reusing.engine.connect() as connection:
-            remembered = recall_source(connection, address)
+            remembered = find_validator(connection, address)
         assert remembered
         assert reusing.context.sources.read_changed(address, remembered) is None
         reusing.bucket.put_cutout(photo + b"more", key=key, media_type="image/jpeg", metadata={})
@@ -177,7 +177,7 @@ class TestAPictureInABucket:
         address = f"s3://{other.name}/a.jpg"
         assert [bench.done(address).reused for _ in range(2)] == [False, True]
         with bench.engine.connect() as connection:
-            assert bench.context.sources.read_changed(address, recall_source(connection, address)) is None
+            assert bench.context.sources.read_changed(address, find_validator(connection, address)) is None
 
 
 @pytest.fixture

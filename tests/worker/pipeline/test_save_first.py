@@ -1,4 +1,4 @@
-"""Paid results that are not as ordered: all are kept, what was bought passes, the rest is for a person."""
+"""PaidCall results that are not as ordered: all are kept, what was bought passes, the rest is for a person."""
 
 import io
 import logging
@@ -301,9 +301,9 @@ class TestAccepting:
             before = bench.job(job_id)
             assert not accept(bench, job_id, found)
             after = bench.job(job_id)
-            assert (after.state, after.standing, after.unexpected) == (
+            assert (after.state, after.queue_state, after.unexpected) == (
                 before.state,
-                before.standing,
+                before.queue_state,
                 before.unexpected,
             )
 

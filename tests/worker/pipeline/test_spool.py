@@ -21,16 +21,16 @@ from cutout.queue import workers
 from cutout.queue.attempts.attempts import Answer
 from cutout.queue.attempts.outcomes import StoredObject, Succeeded
 from cutout.queue.claims import Claim
-from cutout.queue.settle import Bounds
+from cutout.queue.settle import RetryLimits
 from tests.support.clock import off_by
 from tests.support.steps import begin, claim_new, new_worker
-from worker.pipeline.call_record import CallEnd, Paid
+from worker.pipeline.call_record import CallRecord, PaidCall
 from worker.pipeline.spool import Spool
 
 URL = "https://results.example/secret.png"
 CHARGED = Answer(AttemptOutcome.CHARGED, http_status=200, request_id="r-1", log_id="l-1")
 REFUSED = Answer(AttemptOutcome.NOT_CHARGED, http_status=400, code="BAD", message="no")
-PAID = Paid(URL, timedelta(hours=24), 600, 400)
+PAID = PaidCall(URL, timedelta(hours=24), 600, 400)
 STORED = StoredObject("cutouts/a.png", b"x" * 32, "image/png", 10, 600, 400)
 
 
@@ -59,17 +59,19 @@ def call_out(engine: Engine) -> Callable[[], tuple[Claim, int]]:
 
 
 @pytest.fixture
-def end(call_out: Callable[[], tuple[Claim, int]]) -> CallEnd:
+def end(call_out: Callable[[], tuple[Claim, int]]) -> CallRecord:
     """A call that was charged just now."""
     return end_of(*call_out())
 
 
-def end_of(claim: Claim, attempt_id: int, answer: Answer = CHARGED, paid: Paid | None = PAID) -> CallEnd:
+def end_of(
+    claim: Claim, attempt_id: int, answer: Answer = CHARGED, paid: PaidCall | None = PAID
+) -> CallRecord:
     """The end of that call."""
-    return CallEnd(claim.job_id, claim.fence, claim.worker_id, attempt_id, answer, paid)
+    return CallRecord(claim.job_id, claim.fence, claim.worker_id, attempt_id, answer, paid)
 
 
-def leave(spool: Spool, end: CallEnd) -> None:
+def leave(spool: Spool, end: CallRecord) -> None:
     """Leave it in the spool, as a worker does that had to end."""
     with pytest.raises(InterruptedError), spool.keeping(end):
         raise InterruptedError
@@ -81,19 +83,19 @@ def replay(spool: Spool, engine: Engine) -> None:
         spool.replay(connection)
 
 
-def job_of(engine: Engine, end: CallEnd) -> Job:
+def job_of(engine: Engine, end: CallRecord) -> Job:
     with Session(engine) as session:
         return session.get_one(Job, end.job_id)
 
 
-def attempt_of(engine: Engine, end: CallEnd) -> Attempt:
+def attempt_of(engine: Engine, end: CallRecord) -> Attempt:
     with Session(engine) as session:
         return session.get_one(Attempt, end.attempt_id)
 
 
 class TestAFile:
     def test_is_there_as_long_as_postgres_has_not_taken_it(
-        self, spool: Spool, directory: Path, end: CallEnd
+        self, spool: Spool, directory: Path, end: CallRecord
     ) -> None:
         """The paid URL is on disk within the context and gone after it."""
         with spool.keeping(end):
@@ -101,7 +103,7 @@ class TestAFile:
             assert json.loads(path.read_text())["paid"]["url"] == URL
         assert list(directory.iterdir()) == []
 
-    def test_is_for_its_owners_eyes_alone(self, spool: Spool, directory: Path, end: CallEnd) -> None:
+    def test_is_for_its_owners_eyes_alone(self, spool: Spool, directory: Path, end: CallRecord) -> None:
         """It holds a secret: mode 0600 in a directory of mode 0700."""
         leave(spool, end)
         (path,) = directory.iterdir()
@@ -109,7 +111,7 @@ class TestAFile:
         assert modes == [0o700, 0o600]
 
     def test_that_cannot_be_written_does_not_stop_the_worker(
-        self, tmp_path: Path, end: CallEnd, caplog: pytest.LogCaptureFixture
+        self, tmp_path: Path, end: CallRecord, caplog: pytest.LogCaptureFixture
     ) -> None:
         """The answer stays in memory, and the log says so without the URL."""
         (tmp_path / "file").touch()
@@ -154,7 +156,7 @@ def refusing(
 
 
 class TestAnAnswerOnItsWay:
-    def test_is_on_disk_once_that_takes_long(self, spool: Spool, directory: Path, end: CallEnd) -> None:
+    def test_is_on_disk_once_that_takes_long(self, spool: Spool, directory: Path, end: CallRecord) -> None:
         """Not before, and only as long as Postgres has not taken it."""
         with spool.watched(end):
             spool.keep_slow(after_s=60.0)
@@ -168,7 +170,7 @@ class TestAnAnswerOnItsWay:
         spool.keep_slow(after_s=0.0)
         assert list(directory.iterdir()) == []
 
-    def test_is_watched_from_its_arrival_on(self, spool: Spool, directory: Path, end: CallEnd) -> None:
+    def test_is_watched_from_its_arrival_on(self, spool: Spool, directory: Path, end: CallRecord) -> None:
         """Redis may keep its thread waiting before it is written down."""
         spool.watch(end)
         spool.keep_slow(after_s=0.0)
@@ -178,7 +180,7 @@ class TestAnAnswerOnItsWay:
         assert list(directory.iterdir()) == []
 
     def test_stays_on_disk_if_it_did_not_arrive(
-        self, spool: Spool, directory: Path, engine: Engine, end: CallEnd
+        self, spool: Spool, directory: Path, engine: Engine, end: CallRecord
     ) -> None:
         """Whoever looks there next writes it down."""
         spool.watch(end)
@@ -190,7 +192,7 @@ class TestAnAnswerOnItsWay:
         assert attempt_of(engine, end).outcome == AttemptOutcome.CHARGED
 
     def test_is_told_once_where_the_disk_takes_nothing(
-        self, tmp_path: Path, end: CallEnd, caplog: pytest.LogCaptureFixture
+        self, tmp_path: Path, end: CallRecord, caplog: pytest.LogCaptureFixture
     ) -> None:
         """One line in the log, however often it is looked at."""
         (tmp_path / "file").touch()
@@ -209,7 +211,7 @@ class TestReplay:
         assert not directory.exists()
 
     def test_gives_the_job_its_paid_result(
-        self, spool: Spool, directory: Path, engine: Engine, end: CallEnd
+        self, spool: Spool, directory: Path, engine: Engine, end: CallRecord
     ) -> None:
         """The ledger has the charge, the job goes on with its copy, the file is gone."""
         leave(spool, end)
@@ -251,7 +253,7 @@ class TestReplay:
 
     @pytest.mark.parametrize("hours_ago", [1, 25])
     def test_counts_the_results_time_from_the_answer(
-        self, spool: Spool, engine: Engine, end: CallEnd, hours_ago: int
+        self, spool: Spool, engine: Engine, end: CallRecord, hours_ago: int
     ) -> None:
         """A result that waited in the spool has so much less to live, and may be dead already."""
         answered_at = datetime.now(UTC) - timedelta(hours=hours_ago)
@@ -263,7 +265,7 @@ class TestReplay:
 
     @pytest.mark.parametrize("off_s", [-90_000.0, 90_000.0])
     def test_does_not_care_that_the_clock_was_set_meanwhile(
-        self, spool: Spool, engine: Engine, end: CallEnd, off_s: float
+        self, spool: Spool, engine: Engine, end: CallRecord, off_s: float
     ) -> None:
         """By a day and more: the answer's time is told from its call's, which Postgres knows."""
         with off_by(off_s):
@@ -278,18 +280,20 @@ class TestReplay:
         assert expires_at == attempt_of(engine, end).begun_at + timedelta(seconds=3) + PAID.lifetime
 
     def test_brings_a_result_to_a_job_that_was_given_up(
-        self, spool: Spool, engine: Engine, end: CallEnd
+        self, spool: Spool, engine: Engine, end: CallRecord
     ) -> None:
         """Rescued and held as unknown, the job goes back in line with what was paid for."""
         leave(spool, end)
         with Session(engine) as session, session.begin():
-            workers.rescue(session, [end.worker_id], Bounds(unknown=0))
+            workers.rescue(session, [end.worker_id], RetryLimits(unknown=0))
         assert job_of(engine, end).state == State.HELD
         replay(spool, engine)
         job = job_of(engine, end)
         assert (job.state, job.step, job.result_url) == (State.QUEUED, Step.COPY, URL)
 
-    def test_changes_nothing_once_the_job_is_done(self, spool: Spool, engine: Engine, end: CallEnd) -> None:
+    def test_changes_nothing_once_the_job_is_done(
+        self, spool: Spool, engine: Engine, end: CallRecord
+    ) -> None:
         """A file that its worker could not remove any more does no harm."""
         leave(spool, end)
         with Session(engine) as session, session.begin():
@@ -313,7 +317,7 @@ class TestReplay:
 
 
 class TestAnAnswerThatIsNotWritten:
-    def test_is_named_until_it_is(self, spool: Spool, engine: Engine, end: CallEnd) -> None:
+    def test_is_named_until_it_is(self, spool: Spool, engine: Engine, end: CallRecord) -> None:
         """Its worker says that it carries the job, so that nobody calls anew what is paid for."""
         assert spool.unwritten() == set()
         leave(spool, end)
@@ -322,7 +326,7 @@ class TestAnAnswerThatIsNotWritten:
         assert spool.unwritten() == set()
 
     def test_is_named_no_more_once_another_worker_wrote_it(
-        self, spool: Spool, directory: Path, engine: Engine, end: CallEnd
+        self, spool: Spool, directory: Path, engine: Engine, end: CallRecord
     ) -> None:
         """Workers of a machine share the directory."""
         leave(spool, end)
@@ -331,7 +335,7 @@ class TestAnAnswerThatIsNotWritten:
         assert spool.unwritten() == set()
 
     def test_is_kept_in_memory_where_the_disk_takes_nothing(
-        self, tmp_path: Path, engine: Engine, end: CallEnd
+        self, tmp_path: Path, engine: Engine, end: CallRecord
     ) -> None:
         """It is written from there, whatever became of the thread that had it."""
         (tmp_path / "file").touch()
@@ -346,7 +350,7 @@ class TestAnAnswerThatIsNotWritten:
 class TestWhatCannotBeReplayed:
     @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"url": "%s"}' % URL.encode(), b"[]"])
     def test_is_moved_aside_and_hinders_nothing(
-        self, spool: Spool, directory: Path, engine: Engine, end: CallEnd, content: bytes
+        self, spool: Spool, directory: Path, engine: Engine, end: CallRecord, content: bytes
     ) -> None:
         """A damaged file is kept for a person, and the others go on."""
         leave(spool, end)
@@ -381,7 +385,7 @@ class TestWhatCannotBeReplayed:
 
     @pytest.mark.parametrize("state", ["25006", "57P03", "53100", "40001", "55P03", "26000", "42P05"])
     def test_for_a_postgres_that_cannot_now_is_raised_and_used_later(
-        self, spool: Spool, directory: Path, engine: Engine, end: CallEnd, state: str
+        self, spool: Spool, directory: Path, engine: Engine, end: CallRecord, state: str
     ) -> None:
         """It is waited for, and the file stays."""
         leave(spool, end)
@@ -393,7 +397,7 @@ class TestWhatCannotBeReplayed:
 
     @pytest.mark.parametrize("state", ["42501", "42703", "23514", "XX000"])
     def test_for_any_other_error_of_postgres_is_used_later(
-        self, spool: Spool, directory: Path, engine: Engine, end: CallEnd, state: str
+        self, spool: Spool, directory: Path, engine: Engine, end: CallRecord, state: str
     ) -> None:
         """A botched GRANT or an upgrade in the wrong order costs no paid result."""
         leave(spool, end)
@@ -404,7 +408,7 @@ class TestWhatCannotBeReplayed:
         assert job_of(engine, end).result_url == URL
 
     def test_because_postgres_takes_no_writes_stays_where_it_is(
-        self, spool: Spool, directory: Path, engine: Engine, end: CallEnd
+        self, spool: Spool, directory: Path, engine: Engine, end: CallRecord
     ) -> None:
         """A server that is a replica for some seconds: the answer waits, and is used afterwards."""
         leave(spool, end)
@@ -424,7 +428,7 @@ class TestWhatCannotBeReplayed:
         spool: Spool,
         directory: Path,
         engine: Engine,
-        end: CallEnd,
+        end: CallRecord,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         """Two systems given one directory do not write into each other's ledgers; it is said once."""
@@ -439,7 +443,7 @@ class TestWhatCannotBeReplayed:
         assert caplog.text.count("does not know") == 1
 
     def test_because_postgres_is_away_stays_where_it_is(
-        self, spool: Spool, directory: Path, engine: Engine, end: CallEnd
+        self, spool: Spool, directory: Path, engine: Engine, end: CallRecord
     ) -> None:
         """The error of an absent Postgres is raised, to be repeated with patience."""
         leave(spool, end)

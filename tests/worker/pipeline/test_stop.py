@@ -8,15 +8,15 @@ import pytest
 from sqlalchemy.orm import Session
 
 from cutout import queue
-from cutout.enums import AttemptOutcome, Standing, State
+from cutout.enums import AttemptOutcome, QueueState, State
 from cutout.models import Worker
 from cutout.queue.attempts.attempts import Answer
-from cutout.queue.dispatch import hand_out_calls
+from cutout.queue.dispatch import dispatch_calls
 from tests.support.bench import Bench
 from tests.support.sandbox import Sandbox
 from tests.support.steps import LEASE, begin, new_worker
 from tests.support.system import wait_until
-from worker.pipeline.call_record import CallEnd, Paid
+from worker.pipeline.call_record import CallRecord, PaidCall
 from worker.pipeline.process import process
 
 URL = "https://results.example/a.png"
@@ -43,12 +43,12 @@ def process_beside() -> Iterator[Begin]:
         yield begin
 
 
-def hand_out(bench: Bench, photo: bytes) -> tuple[uuid.UUID, int]:
+def dispatch(bench: Bench, photo: bytes) -> tuple[uuid.UUID, int]:
     """Enqueue one more job and hand it out: its id and its fence."""
     bench.enqueue(photo)
     with Session(bench.engine) as session, session.begin():
-        (handed_out,) = hand_out_calls(session, 1, lease=LEASE)
-    return handed_out
+        (dispatched,) = dispatch_calls(session, 1, lease=LEASE)
+    return dispatched
 
 
 def while_calling(bench: Bench, job_id: uuid.UUID, begun: Future[None]) -> None:
@@ -64,13 +64,13 @@ def worker(bench: Bench) -> Worker:
 
 def leave_in_spool(bench: Bench, photo: bytes) -> uuid.UUID:
     """Leave a paid result in the spool, as a worker that had to end; gives the job's id."""
-    job_id, fence = hand_out(bench, photo)
+    job_id, fence = dispatch(bench, photo)
     with Session(bench.engine) as session, session.begin():
         claim = queue.claim(session, job_id, fence, new_worker(session))
         assert claim is not None
         attempt_id = begin(session, claim)
-    paid = Paid(URL, timedelta(hours=24), 600, 400)
-    end = CallEnd(job_id, fence, claim.worker_id, attempt_id, Answer(AttemptOutcome.CHARGED), paid)
+    paid = PaidCall(URL, timedelta(hours=24), 600, 400)
+    end = CallRecord(job_id, fence, claim.worker_id, attempt_id, Answer(AttemptOutcome.CHARGED), paid)
     with pytest.raises(InterruptedError), bench.context.spool.keeping(end):
         raise InterruptedError
     return job_id
@@ -79,25 +79,25 @@ def leave_in_spool(bench: Bench, photo: bytes) -> uuid.UUID:
 class TestAWorkerThatEnds:
     def test_hands_back_what_it_has_not_claimed(self, bench: Bench, sandbox: Sandbox, photo: bytes) -> None:
         """The job is in line again at once, as if it had never been handed out."""
-        job_id, fence = hand_out(bench, photo)
+        job_id, fence = dispatch(bench, photo)
         bench.context.stopping.set()
         process(bench.context, job_id, fence)
         job = bench.job(job_id)
-        assert (job.state, job.standing, job.code) == (State.QUEUED, Standing.IN_LINE, None)
+        assert (job.state, job.queue_state, job.code) == (State.QUEUED, QueueState.READY, None)
         assert (bench.attempts(job_id), sandbox.charges()) == ([], 0)
 
     def test_leaves_alone_what_was_handed_out_again(self, bench: Bench, photo: bytes) -> None:
         """A late message takes no job from another worker's message."""
-        job_id, fence = hand_out(bench, photo)
+        job_id, fence = dispatch(bench, photo)
         bench.context.stopping.set()
         process(bench.context, job_id, fence - 1)
-        assert bench.job(job_id).standing == Standing.HANDED_OUT
+        assert bench.job(job_id).queue_state == QueueState.DISPATCHED
 
     def test_begins_no_call_for_what_it_has_claimed(
         self, bench: Bench, photo: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Told to end while it reads the source, it takes no slot; the job uses up no try."""
-        job_id, fence = hand_out(bench, photo)
+        job_id, fence = dispatch(bench, photo)
         read = bench.context.sources.read
 
         def told_meanwhile(source: str, *, owner: uuid.UUID | None) -> bytes:
@@ -108,7 +108,7 @@ class TestAWorkerThatEnds:
         monkeypatch.setattr(bench.context, "slots", None)
         process(bench.context, job_id, fence)
         job = bench.job(job_id)
-        assert (job.state, job.standing, job.code) == (State.QUEUED, Standing.RESTING, "WORKER_STOPPING")
+        assert (job.state, job.queue_state, job.code) == (State.QUEUED, QueueState.DELAYED, "WORKER_STOPPING")
         assert (job.tries, bench.attempts(job_id)) == (0, [])
 
     def test_begins_no_call_after_it_waited_for_a_slot(
@@ -116,8 +116,8 @@ class TestAWorkerThatEnds:
     ) -> None:
         """Told to end while it waits for its turn, it gives the job back when its turn has come."""
         bench = make_bench(calls_per_second=0.5, calls_in_flight=9)
-        process(bench.context, *hand_out(bench, photo))
-        job_id, fence = hand_out(bench, photo)
+        process(bench.context, *dispatch(bench, photo))
+        job_id, fence = dispatch(bench, photo)
         begun = process_beside(bench, job_id, fence)
         bench.context.stopping.set()
         begun.result(timeout=10)
@@ -129,7 +129,7 @@ class TestAWorkerThatEnds:
     ) -> None:
         """What is being paid for is waited for, written down and stored."""
         sandbox.set(latency=1.0)
-        job_id, fence = hand_out(bench, photo)
+        job_id, fence = dispatch(bench, photo)
         begun = process_beside(bench, job_id, fence)
         while_calling(bench, job_id, begun)
         bench.context.stopping.set()
@@ -144,7 +144,7 @@ class TestAWorkerThatEnds:
         """A refusal that asks for a second call gets it from another worker."""
         sandbox.set(latency=1.0)
         sandbox.fault("code", code="FILE_DECODING_FAILURE", next=1)
-        job_id, fence = hand_out(bench, photo)
+        job_id, fence = dispatch(bench, photo)
         begun = process_beside(bench, job_id, fence)
         while_calling(bench, job_id, begun)
         bench.context.stopping.set()

@@ -12,7 +12,7 @@ from worker.webhooks.fair_queue import (
     QUICK_S,
     SENDERS,
     UNPROVEN_OF_ONE,
-    Turns,
+    FairQueue,
 )
 
 ONE = uuid.UUID(int=1)
@@ -30,16 +30,16 @@ def its(name: str, owner: int = 1) -> Receiver:
     return Receiver(uuid.UUID(int=owner), name)
 
 
-def add(turns: Turns, *receivers: Receiver, proven: bool = False) -> None:
+def add(turns: FairQueue, *receivers: Receiver, proven: bool = False) -> None:
     turns.add([Waiting(receiver, proven) for receiver in receivers])
 
 
-def taken(turns: Turns) -> Receiver | None:
+def taken(turns: FairQueue) -> Receiver | None:
     turn = turns.next()
     return None if turn is None else turn.receiver
 
 
-def prove(turns: Turns, *receivers: Receiver) -> None:
+def prove(turns: FairQueue, *receivers: Receiver) -> None:
     """Let these have answered once."""
     for receiver in receivers:
         add(turns, receiver)
@@ -47,7 +47,7 @@ def prove(turns: Turns, *receivers: Receiver) -> None:
         turns.done(receiver, ill=False, more=False)
 
 
-def all_taken(turns: Turns) -> list[Receiver]:
+def all_taken(turns: FairQueue) -> list[Receiver]:
     """All turns that can be had now."""
     found = []
     while receiver := taken(turns):
@@ -58,7 +58,7 @@ def all_taken(turns: Turns) -> list[Receiver]:
 class TestTurns:
     def test_go_round(self) -> None:
         """A receiver with ten thousand messages does not come before the others again and again."""
-        turns = Turns()
+        turns = FairQueue()
         add(turns, its("a"), its("b"))
         order = []
         for _ in range(4):
@@ -70,7 +70,7 @@ class TestTurns:
 
     def test_go_round_by_producer_first(self) -> None:
         """A thousand receivers of one have as many turns as one receiver of another."""
-        turns = Turns()
+        turns = FairQueue()
         add(turns, *(its(str(n)) for n in range(MOST_QUEUED)), its("b", 2), proven=True)
         order = []
         for _ in range(10):
@@ -82,7 +82,7 @@ class TestTurns:
 
     def test_are_more_at_a_time_for_one_that_answers(self) -> None:
         """One until it has answered; then one more for each quick answer, up to half of the senders."""
-        turns = Turns()
+        turns = FairQueue()
         add(turns, its("a"))
         assert len(all_taken(turns)) == 1
         turns.done(its("a"), ill=False, more=True)
@@ -95,7 +95,7 @@ class TestTurns:
 
     def test_are_few_for_one_that_is_slow(self) -> None:
         """Each answer of a second or more takes back what it was given; so does an error."""
-        turns = Turns()
+        turns = FairQueue()
         prove(turns, its("a"))
         add(turns, its("a"))
         assert len(all_taken(turns)) == AT_FIRST + 1
@@ -107,7 +107,7 @@ class TestTurns:
 
     def test_leave_room_for_those_that_answer(self) -> None:
         """Any number of dead addresses of one producer takes four senders at most."""
-        turns = Turns()
+        turns = FairQueue()
         prove(turns, its("good"))
         add(turns, *(its(f"dead{n}") for n in range(100)))
         assert len(all_taken(turns)) == UNPROVEN_OF_ONE
@@ -116,7 +116,7 @@ class TestTurns:
 
     def test_leave_room_whatever_one_producers_receivers_do(self) -> None:
         """Those that answered once and then hang take half of the senders at most."""
-        turns = Turns()
+        turns = FairQueue()
         add(turns, *(its(str(n)) for n in range(MOST_QUEUED)), proven=True)
         assert len(all_taken(turns)) == SENDERS // 2
         add(turns, its("b", 2), proven=True)
@@ -125,7 +125,7 @@ class TestTurns:
     @pytest.mark.parametrize("proven", [False, True])
     def test_are_had_by_one_that_comes_after_many(self, *, proven: bool) -> None:
         """Of eight producers whose receivers all hang, none keeps the ninth from its first message."""
-        turns = Turns()
+        turns = FairQueue()
         for owner in range(1, 10):
             add(turns, *(its(str(n), owner) for n in range(100)), proven=proven)
             if owner < 6 or not proven:
@@ -133,7 +133,7 @@ class TestTurns:
 
     def test_count_a_receiver_that_falls_ill_with_two_out(self) -> None:
         """What it still holds counts among the unproven, and no longer once it is back."""
-        turns = Turns()
+        turns = FairQueue()
         prove(turns, its("a"))
         for _ in range(2):
             add(turns, its("a"))
@@ -147,7 +147,7 @@ class TestTurns:
 
     def test_count_right_when_a_receiver_proves_itself(self) -> None:
         """Whatever is out when it answers is out with one that answers."""
-        turns = Turns()
+        turns = FairQueue()
         add(turns, its("a"), proven=True)
         assert len(all_taken(turns)) == AT_FIRST
         turns.done(its("a"), ill=True, more=False)
@@ -157,7 +157,7 @@ class TestTurns:
 
     def test_are_not_given_while_a_receiver_rests(self, clock: list[float]) -> None:
         """It rests longer after each failure, a minute at most, and is well again after one success."""
-        turns = Turns()
+        turns = FairQueue()
         for rest in (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0):
             add(turns, its("a"))
             assert taken(turns) == its("a")
@@ -171,7 +171,7 @@ class TestTurns:
 
     def test_that_find_nothing_to_send_teach_nothing(self) -> None:
         """Another dispatcher may have been quicker."""
-        turns = Turns()
+        turns = FairQueue()
         add(turns, its("a"))
         assert taken(turns) == its("a")
         turns.done(its("a"), ill=None, more=False)
@@ -179,7 +179,7 @@ class TestTurns:
 
     def test_of_one_that_answered_before_this_leader_need_no_proof(self) -> None:
         """The table knows; what was learned since stands above it."""
-        turns = Turns()
+        turns = FairQueue()
         add(turns, its("a"), proven=True)
         turn = turns.next()
         assert turn is not None
@@ -191,7 +191,7 @@ class TestTurns:
     def test_remember_a_bounded_number(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Of one producer's receivers that are not being sent to; nobody forgets another's for it."""
         monkeypatch.setattr(turns_module, "MOST_REMEMBERED", 10)
-        turns = Turns()
+        turns = FairQueue()
         prove(turns, its("b", 2))
         prove(turns, *(its(f"a{n}") for n in range(50)))
         assert len(turns._owners[ONE].hosts) <= 11
@@ -199,6 +199,6 @@ class TestTurns:
 
     def test_wait_in_a_bounded_number(self) -> None:
         """Of one producer; the others are found again once these had theirs."""
-        turns = Turns()
+        turns = FairQueue()
         add(turns, *(its(str(n)) for n in range(MOST_QUEUED + 100)), its("b", 2))
         assert len(turns) == MOST_QUEUED + 1

@@ -43,11 +43,11 @@ class Running:
         self._notifier = Notifier(known)
         self._engine = engine
         with engine.connect() as connection:
-            self._survey = dispatch.survey(connection, [])
+            self._read_snapshot = dispatch.read_snapshot(connection, [])
 
     def tick(self) -> None:
         with self._engine.connect() as connection:
-            self._notifier.look(connection, self._survey)
+            self._notifier.look(connection, self._read_snapshot)
 
     def until(self, condition: Callable[[], bool], *, within_s: float = 20.0) -> None:
         def holds() -> bool:
@@ -58,7 +58,7 @@ class Running:
 
     def end(self) -> None:
         for question in (self._notifier._looking, *self._notifier._senders):
-            wait_until(lambda question=question: not question.awaited, "a sender")  # type: ignore[misc]
+            wait_until(lambda question=question: not question.running, "a sender")  # type: ignore[misc]
         for sender in self._notifier._hands:
             sender.close()
         self._notifier._engine.dispose()
@@ -218,7 +218,7 @@ class TestTheNotifier:
         """Longer than it is allowed to."""
         with serving(silent) as dead:
             tell(engine, f"{dead}/")
-            running.until(lambda: any(sender.awaited for sender in running._notifier._senders))
+            running.until(lambda: any(sender.running for sender in running._notifier._senders))
             time.sleep(0.2)
             began = time.monotonic()
             running._notifier.finish(0.3)

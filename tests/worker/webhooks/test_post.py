@@ -23,7 +23,7 @@ from tests.support.machine import scaled
 from tests.support.receiver import Receiver
 from tests.worker.wire import answering, closing_after, dribbling, response, serving, silent
 from worker.webhooks import post as posting
-from worker.webhooks.post import Postman, Received, sign
+from worker.webhooks.post import Received, WebhookPoster, sign
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
@@ -38,9 +38,9 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def postman() -> Iterator[Postman]:
+def postman() -> Iterator[WebhookPoster]:
     """One that may ask this machine."""
-    with closing(Postman(LOCAL)) as made:
+    with closing(WebhookPoster(LOCAL)) as made:
         yield made
 
 
@@ -56,12 +56,12 @@ def message(url: str, *, at: datetime | None = None) -> Taken:
 
 
 def post(url: str, *, private: HostList = LOCAL) -> Received:
-    with closing(Postman(private)) as postman:
+    with closing(WebhookPoster(private)) as postman:
         return postman.post(message(url), [SECRET])
 
 
 class TestAMessage:
-    def test_is_signed_as_other_libraries_expect(self, receiver: Receiver, postman: Postman) -> None:
+    def test_is_signed_as_other_libraries_expect(self, receiver: Receiver, postman: WebhookPoster) -> None:
         """The bytes as they were announced, under an id, a time and a signature."""
         taken = message(receiver.url("/hook?token=x"))
         assert postman.post(taken, [SECRET]) == Received(204, None)
@@ -81,7 +81,7 @@ class TestAMessage:
         signature = sign(SECRET, "msg_p5jXN8AQM9LWM0D4loKWxJek", at, '{"test": 2432232314}')
         assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
-    def test_may_be_signed_twice(self, receiver: Receiver, postman: Postman) -> None:
+    def test_may_be_signed_twice(self, receiver: Receiver, postman: WebhookPoster) -> None:
         """While a secret is being changed, either will do."""
         postman.post(message(receiver.url()), [SECRET, OTHER])
         (came,) = receiver.messages
@@ -90,7 +90,7 @@ class TestAMessage:
 
     @pytest.mark.parametrize("hours", [-1, 1])
     def test_of_a_clock_that_is_off_is_refused_by_the_receiver(
-        self, receiver: Receiver, postman: Postman, hours: int
+        self, receiver: Receiver, postman: WebhookPoster, hours: int
     ) -> None:
         """An hour is more than verifiers allow, which keeps old messages from being played again."""
         at = datetime.now(UTC) + timedelta(hours=hours)
@@ -99,7 +99,7 @@ class TestAMessage:
         with pytest.raises(WebhookVerificationError, match="too old" if hours < 0 else "too new"):
             came.verify(SECRET)
 
-    def test_uses_a_connection_again(self, postman: Postman) -> None:
+    def test_uses_a_connection_again(self, postman: WebhookPoster) -> None:
         """Two messages to one receiver need one handshake."""
         accepted = []
 

@@ -1,4 +1,4 @@
-"""What a batch would cost, for people."""
+"""Text of an estimate: the price of a batch, for people."""
 
 from collections import Counter
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""From pictures, wherever they lie, to durable jobs."""
+"""`cutout ingest`: makes durable jobs of pictures in folders, archives, buckets and manifests."""
 
 import uuid
 from collections.abc import Iterator

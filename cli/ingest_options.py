@@ -1,4 +1,4 @@
-"""What orders have in common, whether given once or every night: options, and whose they are."""
+"""Options that `cutout ingest` and `cutout schedule` share, and the producer that they name."""
 
 import uuid
 from typing import Annotated
@@ -69,7 +69,7 @@ ExcludeOption = Annotated[
 
 
 def delimiter_of(word: str | None) -> str | None:
-    """What --delimiter says."""
+    """Parse --delimiter."""
     try:
         return None if word is None else read_delimiter(word)
     except ValueError as error:
@@ -77,14 +77,14 @@ def delimiter_of(word: str | None) -> str | None:
 
 
 def patterns_of(option: str, patterns: list[str] | None) -> tuple[str, ...]:
-    """What --include or --exclude says."""
+    """Parse --include or --exclude."""
     if fault := pattern_fault(patterns or ()):
         fail(f"{option}: {fault}")
     return tuple(patterns or ())
 
 
 def columns_of(text: str) -> dict[str, str]:
-    """What --map says."""
+    """Parse --map."""
     try:
         return parse_columns(text) if text else {}
     except ValueError as error:
@@ -99,7 +99,7 @@ def one_of_priorities(word: str) -> str:
 
 
 def producer_of(engine: Engine, known: Settings) -> uuid.UUID | None:
-    """Whose key the settings have, if they have one."""
+    """The producer of the key in the settings, if they have one."""
     if not known.api_key:
         return None
     with Session(engine) as session:

@@ -1,4 +1,4 @@
-"""What the calls cost, and whether the endpoint says the same."""
+"""`cutout ledger`: the cost of the calls, and whether the endpoint's balance agrees."""
 
 import time
 import uuid
@@ -42,7 +42,7 @@ Line = tuple[str, Totals, str]
 
 
 class By(StrEnum):
-    """What each line stands for."""
+    """Groupings of the ledger's lines."""
 
     DAY = "day"
     BATCH = "batch"

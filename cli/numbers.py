@@ -1,4 +1,4 @@
-"""How numbers are said to people."""
+"""Formats of numbers for people."""
 
 
 def in_words(seconds: float) -> str:

@@ -114,7 +114,7 @@ def resume(producer_id: ProducerArgument) -> None:
 
 
 def limits_of(producer: Producer) -> list[str]:
-    """What bounds it, in words; nothing if it has no bound and a share of 1."""
+    """The producer's limits in words; nothing without a limit and with a share of 1."""
     limits = []
     if producer.job_quota is not None:
         limits.append(f"a quota of {counted(producer.job_quota, 'job')}")
@@ -128,7 +128,7 @@ def limits_of(producer: Producer) -> list[str]:
 
 
 def describe(going: UnderWay) -> str:
-    """What of a producer goes on, in words."""
+    """The producer's state in words."""
     return (
         f"{counted(going.queued, 'job')} queued, {going.running:,} running, {going.held:,} held,"
         f" {counted(going.ingests, 'manifest')} to read, {counted(going.schedules, 'schedule')},"

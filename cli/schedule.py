@@ -191,7 +191,7 @@ def add(
 
 
 def _absolute(source: str) -> str:
-    """The same for whoever reads it at night, wherever that process stands."""
+    """Make a path absolute, for the process that reads it at night from another directory."""
     if source.startswith((*WEB, BUCKET)) or "://" in source:
         return source
     path = Path(source).absolute()
@@ -277,7 +277,7 @@ def resume(
 
 
 def _by_whom(schedule: Schedule) -> str:
-    """What of a pause is left for its producer to lift."""
+    """Text about a pause that only its producer can lift."""
     if schedule.paused_at is None:
         return ""
     return (

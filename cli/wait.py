@@ -54,7 +54,7 @@ class _Watched:
 
     @property
     def done(self) -> int:
-        """How many jobs do not move any more."""
+        """Count of the jobs that are final or held."""
         return self.batch.done + self.batch.counts[State.HELD]
 
     @property

@@ -1,4 +1,4 @@
-"""Who runs PostgreSQL when we are root, which it refuses, and from where that user can."""
+"""The account that runs PostgreSQL where we are root, which PostgreSQL refuses."""
 
 import importlib.metadata
 import os

@@ -1,4 +1,4 @@
-"""What a picture's bytes say of it before any pixel is decoded: cheap enough for every call."""
+"""The header of a picture, read before any pixel is decoded: cheap enough for every call."""
 
 import struct
 import zlib

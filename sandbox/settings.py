@@ -1,4 +1,4 @@
-"""What can be set at start and changed while the sandbox runs."""
+"""Settings of the sandbox, which can be changed while it runs."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -9,7 +9,7 @@ DAY = 86_400.0
 
 
 class Settings(BaseModel):
-    """How the sandbox behaves. Durations are in seconds; a limit of None is no limit."""
+    """Behaviour of the sandbox. Durations are in seconds; a limit of None is no limit."""
 
     model_config = ConfigDict(extra="forbid")
 

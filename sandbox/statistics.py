@@ -1,4 +1,4 @@
-"""What arrived and what was refused, for tests of a client's limiter."""
+"""Statistics of calls that arrived and that were refused, for tests of a client's limiter."""
 
 import time
 from collections import Counter, deque

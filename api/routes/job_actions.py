@@ -1,4 +1,4 @@
-"""What a producer does to one job of its own: cancel, retry, release, delete."""
+"""Actions on one job: cancel, retry, release, delete."""
 
 import uuid
 from collections.abc import Callable

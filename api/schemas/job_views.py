@@ -43,7 +43,7 @@ class ResultView(BaseModel):
 
 
 class UnexpectedView(BaseModel):
-    """What came for a paid call and is not what was bought. It is kept until a person decides."""
+    """Unexpected bytes that came for a paid call. They are kept until a person decides."""
 
     reason: Annotated[str, Field(examples=["a RGB png of 1200x1600 has no alpha of use, as 'rgba'"])]
     url: Annotated[str, Field(description="Redirects to it", examples=[f"/v1/jobs/{A_JOB}/unexpected"])]

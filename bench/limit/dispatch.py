@@ -1,4 +1,4 @@
-"""What it costs to hand out one window, whatever the backlog."""
+"""Cost of dispatching one round of calls, by the size of the backlog."""
 
 import statistics
 import tempfile
@@ -32,7 +32,8 @@ SHARE_OUT = """
     WHERE its.n = jobs.virtual_start::bigint % :producers + 1
 """
 SNOOZE = """
-    UPDATE jobs SET queue_state = 'delayed', scheduled_at = now() + interval '1 day' WHERE virtual_start <= :count
+    UPDATE jobs SET queue_state = 'delayed', scheduled_at = now() + interval '1 day'
+    WHERE virtual_start <= :count
 """
 
 

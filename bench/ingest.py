@@ -111,7 +111,7 @@ def _ingest(engine: Engine, environment: dict[str, str], directory: Path, rows: 
     ran = _run(environment, directory, rows)
     with engine.connect() as connection:
         due = connection.execute(text("SELECT count(*) FROM jobs WHERE queue_state = 'ready'")).scalar_one()
-    assert due == rows, f"{due:,} of {rows:,} rows are jobs in line"
+    assert due == rows, f"{due:,} of {rows:,} rows are ready jobs"
     return ran
 
 

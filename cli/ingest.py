@@ -127,7 +127,7 @@ def ingest(
         bool, typer.Option("--wait", help="Watch the batch until nothing moves any more.")
     ] = False,
 ) -> None:
-    """Enqueue a batch: a job for each picture. Interrupted, the same command goes on where it stopped.
+    """Enqueue a batch: a job for each picture. Interrupted, the same command resumes where it stopped.
 
     Taken: JPEG, PNG, WEBP, TIFF, BMP and GIF by their bytes, whatever the files are called; HEIC and AVIF
     where this installation decodes them; files of 0 bytes or too many are rejected by name.
@@ -230,7 +230,7 @@ def _ingest(run: Ingest) -> Ingested:
             return run.run(on_resume=_say_it_goes_on, watch=meter.show)
     except KeyboardInterrupt:
         _say_what_is_stored(run)
-        fail("interrupted; the same command goes on where it stopped", Exit.UNFINISHED)
+        fail("interrupted; the same command resumes where it stopped", Exit.UNFINISHED)
     except BaseException:
         _say_what_is_stored(run)
         raise
@@ -238,14 +238,14 @@ def _ingest(run: Ingest) -> Ingested:
 
 def _say_it_goes_on(batch_id: uuid.UUID, counts: Counts) -> None:
     err.print(
-        f"batch {batch_id} goes on: {counts.records:,} rows were read, {counts.jobs:,} jobs are enqueued"
+        f"batch {batch_id} continues: {counts.records:,} rows were read, {counts.jobs:,} jobs are enqueued"
     )
 
 
 def _say_what_is_stored(run: Ingest) -> None:
     if run.batch_id:
         err.print(f"it broke off: {run.counts.jobs:,} jobs are enqueued, as batch {run.batch_id}")
-        err.print(f"the same command goes on with it; `cutout cancel {run.batch_id}` withdraws it")
+        err.print(f"the same command continues it; `cutout cancel {run.batch_id}` withdraws it")
 
 
 def _report(
@@ -260,11 +260,11 @@ def _report(
         markup=False,
     )
     if counts.rejects:
-        err.print(f"{counts.rejects:,} rejected, see {rejects}; mend them and ingest them as another batch")
+        err.print(f"{counts.rejects:,} rejected, see {rejects}; fix them and ingest them as another batch")
     if order.plan:
         out.print(f"nothing is called before `cutout approve {done.batch_id}`")
     elif not wait:
-        out.print(f"it goes on by itself; look again with `cutout status {done.batch_id}`")
+        out.print(f"it continues by itself; check it with `cutout status {done.batch_id}`")
     ended = _wait(engine, done.batch_id) if wait and not order.plan else Exit.SUCCEEDED
     return Exit.FAILED if counts.rejects else ended
 

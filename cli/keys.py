@@ -63,7 +63,7 @@ def list_() -> None:
 def revoke(
     key_id: Annotated[uuid.UUID, typer.Argument(help="As `cutout keys list` shows it, or a producer's id.")],
 ) -> None:
-    """Refuse a key, or all keys of a producer, from now on. What is enqueued goes on, as it says then."""
+    """Refuse a key, or all keys of a producer, from now on. Jobs that are enqueued continue, as it then says."""
     with plain_errors(), Session(open_database()) as session, session.begin():
         revoked = revoke_keys(session, key_id)
         if not revoked:
@@ -74,7 +74,7 @@ def revoke(
     out.print(f"{key_id} is revoked" if revoked == 1 else f"{revoked} keys of {key_id} are revoked")
     if left is not None:
         out.print(
-            f"the producer {owner} has no valid key any more, and goes on with {left};"
+            f"the producer {owner} has no valid key any more, and continues with {left};"
             f" `cutout producers suspend {owner}` stops that"
         )
 

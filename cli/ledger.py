@@ -155,7 +155,7 @@ def read_balance(known: Settings, api_key: str) -> float:
         with EndpointClient(known.endpoint_url, api_key) as client:
             answer = client.credits()
     except ValueError as error:
-        fail(f"{error}; mend CUTOUT_ENDPOINT_URL or CUTOUT_ENDPOINT_API_KEYS")
+        fail(f"{error}; fix CUTOUT_ENDPOINT_URL or CUTOUT_ENDPOINT_API_KEYS")
     except EndpointError as error:
         fail(f"the endpoint does not say its balance: {error}; try `cutout doctor`")
     if isinstance(answer, Refused):

@@ -71,7 +71,7 @@ def _print_credits(session: Session, account: Account, limit: Limit | None) -> N
         _line(
             "state", f"paused since {_time(account.paused_at)}: {account.pause_code}: {account.pause_message}"
         )
-        _line("", f"asked again at {_time(account.probe_at)}; goes on by itself")
+        _line("", f"asked again at {_time(account.probe_at)}; continues by itself")
 
 
 def _slow_answers(session: Session, known: Settings, name: str) -> list[str]:

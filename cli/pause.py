@@ -37,7 +37,7 @@ def resume(
     except pauses.PausedByOperatorError as error:
         fail(str(error), Exit.FAILED)
     still = _producers_pause(batch_id) if batch_id else None
-    out.print(f"{what} goes on" if still is None else f"{what} is not paused by an operator; {still}")
+    out.print(f"{what} continues" if still is None else f"{what} is not paused by an operator; {still}")
 
 
 def _producers_pause(batch_id: uuid.UUID) -> str | None:

@@ -38,7 +38,7 @@ def list_() -> None:
 
 @app.command("show")
 def show(producer_id: ProducerArgument) -> None:
-    """Show one: its limits, and what of it goes on."""
+    """Show one: its limits and its state."""
     with plain_errors(), Session(open_database()) as session:
         producer = _find(session, producer_id)
         out.print(f"producer {producer.id}  {producer.name}", markup=False)
@@ -110,7 +110,7 @@ def resume(producer_id: ProducerArgument) -> None:
         if not suspending.resume(session, producer_id):
             fail(f"{producer_id} is not suspended", Exit.FAILED)
         going = suspending.under_way(session, producer_id)
-    out.print(f"{producer_id} goes on, with {describe(going)}")
+    out.print(f"{producer_id} continues, with {describe(going)}")
 
 
 def limits_of(producer: Producer) -> list[str]:

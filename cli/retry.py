@@ -27,14 +27,14 @@ def retry(
         str | None, typer.Option("--external-id", metavar="ID", help="Only the jobs for this picture.")
     ] = None,
 ) -> None:
-    """Put failed and held jobs back in line, with all their tries; a job called again costs again."""
+    """Put failed and held jobs back in the queue, with all their tries; a job called again costs again."""
     only: list[ColumnElement[bool]] = [JOBS.c.code.in_(code)] if code else []
     also = f" with {' or '.join(code)}" if code else ""
     if external_id is not None:
         only.append(JOBS.c.external_id == external_id)
         also += f" under the id {external_id!r}"
     moved = _move(identifier, queue.retry_all, [JOBS.c.state.in_(queue.RETRIABLE), *only])
-    _report(moved, "back in line", f"{' or '.join(queue.RETRIABLE)}{also}")
+    _report(moved, "back in the queue", f"{' or '.join(queue.RETRIABLE)}{also}")
 
 
 def cancel(identifier: Identifier) -> None:

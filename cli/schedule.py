@@ -240,7 +240,7 @@ def next_(
 
 @app.command("pause")
 def pause(name: NameArgument) -> None:
-    """Fire no further run. One that is under way goes on; `cutout pause --batch` stops that."""
+    """Fire no further run. One that is under way continues; `cutout pause --batch` stops that."""
     with plain_errors(), Session(open_database()) as session, session.begin():
         schedule = find_schedule(session, name)
         if not manage.pause(session, schedule.id, By.OPERATOR):
@@ -268,7 +268,7 @@ def resume(
             if manage.is_paused(schedule):
                 out.print(f"{schedule.name} is not paused{_by_whom(schedule)}", markup=False)
                 return
-            out.print(f"{schedule.name} goes on", markup=False)
+            out.print(f"{schedule.name} continues", markup=False)
             describe_next(session, schedule, 1)
     except PausedByOperatorError as error:
         fail(str(error), Exit.FAILED)
@@ -306,7 +306,7 @@ def run(
 
 @app.command("remove")
 def remove(name: NameArgument) -> None:
-    """Remove a schedule. A run that is under way goes on, and what was bought stays."""
+    """Remove a schedule. A run that is under way continues, and what was bought stays."""
     with plain_errors(), Session(open_database()) as session, session.begin():
         schedule: Schedule = find_schedule(session, name)
         said = schedule.name

@@ -25,7 +25,7 @@ def wait_for_batch(engine: Engine, batch_id: uuid.UUID) -> BatchStatus:
         return _with_bar(watched) if out.is_terminal else _in_lines(watched)
     except KeyboardInterrupt:
         fail(
-            f"detached; the batch goes on. Look again with `cutout status {batch_id} --watch`",
+            f"detached; the batch continues. Check it with `cutout status {batch_id} --watch`",
             Exit.UNFINISHED,
         )
 

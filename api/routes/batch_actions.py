@@ -45,7 +45,7 @@ async def cancel(
 async def retry(
     batch_id: uuid.UUID, request: Request, services: ServicesDep, producer_id: ProducerId
 ) -> Response:
-    """Put all jobs that failed or are held back in line; called again they cost again.
+    """Put all jobs that failed or are held back in the queue; called again they cost again.
 
     Those that failed count against the quota again. Where it ends, the others are left as they are.
     """

@@ -38,7 +38,7 @@ class IngestView(BaseModel):
     `skipped` are files of a zip that are not taken; `remarks` are sentences for people. `error` says why it
     ended before all was read, and `code` the same for programs, if it has one: SOURCE_KILLS_INGESTER,
     TOO_MANY_REJECTS. While it rests for want of room, `code` is QUOTA_REACHED or ARCHIVE_ROOM_TAKEN and
-    `message` says so; it goes on by itself. `plan` is there once all is read, if approval is needed.
+    `message` says so; it continues by itself. `plan` is there once all is read, if approval is needed.
     """
 
     state: IngestState

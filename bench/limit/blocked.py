@@ -87,4 +87,4 @@ def _ticks_until_back(connection: Connection) -> Row:
     blocked, ticks = Blocked(), 1
     while not blocked.bring_back(connection) and ticks < MOST_TICKS:
         ticks += 1
-    return Row(f"ticks until the last of {BLOCKED:,} batches is back in line", str(ticks))
+    return Row(f"ticks until the last of {BLOCKED:,} batches is back in the queue", str(ticks))

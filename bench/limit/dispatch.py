@@ -87,7 +87,7 @@ def _dispatch(connection: Connection) -> float:
         dispatched = dispatch_calls(connection, WINDOW, lease=LEASE)
         took.append(time.perf_counter() - began)
         if len(dispatched) != WINDOW:
-            raise SystemExit(f"{len(dispatched)} jobs were handed out")
+            raise SystemExit(f"{len(dispatched)} jobs were dispatched")
         connection.rollback()
     return statistics.median(took)
 

@@ -261,7 +261,7 @@ class TestDeleting:
     def test_is_not_undone_by_a_retry(
         self, shop: httpx.Client, engine: Engine, batch_id: uuid.UUID, ids: dict[str, str]
     ) -> None:
-        """A deleted job that had failed is not put in line with the others of its batch."""
+        """A deleted job that had failed is not queued again with the others of its batch."""
         shop.delete(f"/v1/jobs/{ids['bad']}").raise_for_status()
         assert shop.post(f"/v1/batches/{batch_id}/retry").json()["counts"]["failed"] == 1
         with engine.begin() as connection:

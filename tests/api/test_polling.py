@@ -37,7 +37,7 @@ def new_job(shop: httpx.Client) -> str:
 
 
 def claim(engine: Engine) -> None:
-    """A worker takes the first job in line."""
+    """A worker takes the first ready job."""
     with Session(engine) as session, session.begin():
         claim_one(session, new_worker(session))
 
@@ -89,7 +89,7 @@ class TestATag:
 
 class TestRetryAfter:
     def test_says_how_long_it_takes(self, shop: httpx.Client, engine: Engine, settings: Settings) -> None:
-        """Seconds by the virtual start in line and the rate that was learned, and from 1 to 60."""
+        """Seconds by the virtual start and the rate that was learned, and from 1 to 60."""
         job_id = new_job(shop)
         account = accounts.account_name(settings.endpoint_api_keys[0].get_secret_value())
         with engine.begin() as connection:

@@ -76,7 +76,7 @@ class TestStorageThatTakesNothing:
         bucket: Bucket,
         shop: str,
     ) -> None:
-        """When it is back, the copies go by the expiry of their results, not by their virtual start in line."""
+        """When it is back, the copies go by the expiry of their results, not by their virtual start."""
         proxy.set(Mode.REFUSE)
         system.enqueue_different(shop, THREADS)
         system.until("SELECT bool_and(step = 'copy' AND queue_state IS NOT NULL) FROM jobs")

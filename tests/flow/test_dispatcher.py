@@ -327,7 +327,7 @@ class TestAPausedAccount:
     def test_gets_no_call_until_a_free_question_finds_it_working(
         self, start: Start, engine: Engine, sandbox: Sandbox
     ) -> None:
-        """Without credits nothing is handed out; after a top-up it goes on by itself."""
+        """Without credits nothing is dispatched; after a top-up it continues by itself."""
         name = accounts.account_name(sandbox.key)
         with Session(engine) as session, session.begin():
             accounts.ensure(session, name)

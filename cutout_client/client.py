@@ -115,7 +115,7 @@ class Client:
             time.sleep(max(0.0, min(rest, ends_at - time.monotonic())))
 
     def results(self, batch_id: str) -> Iterator[dict[str, Any]]:
-        """What became of each job of a batch as far as it is now, in the order enqueued, as it is read."""
+        """The result of each job of a batch so far, in the order enqueued, streamed."""
         request = self._http.build_request(
             "GET", f"/v1/batches/{_id(batch_id)}/results", params={"format": "ndjson"}
         )

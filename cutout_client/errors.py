@@ -1,4 +1,4 @@
-"""What can go wrong, by what to do about it."""
+"""Errors, grouped by the remedy."""
 
 from typing import Any
 

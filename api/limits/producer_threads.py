@@ -43,7 +43,7 @@ class Threads:
         metrics.watch_threads(pool, limiter)
 
     async def run(self, of: uuid.UUID | None, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `work` on a thread in the producer's turn, and return its result; None is the process itself."""
+        """Run `work` on a thread in the producer's turn, and return its result; None is this process."""
         if of is None:
             return await self._run(work, *args, **kwargs)
         async with self.turn(of):

@@ -76,7 +76,7 @@ class TestATag:
         assert shop.get(path, headers={"If-None-Match": tag.removeprefix("W/")}).status_code == 304
 
     def test_of_a_batch_does_not_change_with_time_alone(self, shop: httpx.Client, engine: Engine) -> None:
-        """What is left of it does, and is left out."""
+        """A partial file is left out."""
         path = f"/v1/batches/{make_batch(engine, {'a': DONE, 'b': None}, producer_id=producer_of(engine))}"
         tag = shop.get(path).headers["etag"]
         time.sleep(1.1)
@@ -241,7 +241,7 @@ class TestCounts:
         assert 1 <= len(counted) <= 2 + (time.monotonic() - began_at)
 
     def test_are_a_second_old_at_most(self, shop: httpx.Client, engine: Engine) -> None:
-        """What changed is seen a second later, and a credit with it once the batch is finished."""
+        """A change is seen a second later, and a credit with it once the batch is finished."""
         path = f"/v1/batches/{make_batch(engine, {'a': None}, producer_id=producer_of(engine))}"
         assert shop.get(path).json()["credits"] == 0
         with Session(engine) as session, session.begin():

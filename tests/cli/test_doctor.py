@@ -46,7 +46,7 @@ def fresh_database(services: LocalServices, admin: Engine) -> Iterator[str]:
 
 
 def red_lines(ran: Ran) -> dict[str, str]:
-    """What was found wrong, by the name of the check, with the next step behind it."""
+    """Faults by the name of the check, with the next step behind each."""
     assert ran.code == 1
     assert ran.stderr == ""
     found: dict[str, str] = {}
@@ -284,7 +284,7 @@ class TestTheDoctor:
         assert found["endpoint"] == "the account has no credits next: buy credits; jobs wait until then"
 
     def test_lines_its_answers_up(self, cutout: Cutout) -> None:
-        """What green and red lines and next steps say begins in one column."""
+        """The texts of green lines, red lines and next steps begin in one column."""
         ran = cutout("doctor", settings={"CUTOUT_REDIS_URL": f"redis://{CLOSED}/0"})
         lines = ran.stdout.splitlines()
         assert len(lines) == len(CHECKS) + 1

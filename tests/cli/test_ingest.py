@@ -284,7 +284,7 @@ class TestWhatIsNotTaken:
         )
 
     def test_is_in_the_help(self, cutout: Cutout) -> None:
-        """What is taken, skipped, rejected and refused, and where mappings are."""
+        """Sources that are taken, skipped, rejected and refused, and the place of mappings."""
         said = " ".join(cutout("ingest", "--help").stdout.split())
         for words in (
             "Taken:",

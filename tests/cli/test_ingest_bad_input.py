@@ -76,7 +76,7 @@ class TestBadInput:
     @pytest.mark.usefixtures("bucket")
     @pytest.mark.parametrize("bad", list(BAD))
     def test_is_one_line_and_no_batch(self, cutout: Cutout, engine: Engine, tmp_path: Path, bad: str) -> None:
-        """What is wrong and what to do, within a bounded time and memory; nothing is left behind."""
+        """The message names the fault and the remedy, in bounded time and memory; nothing is left behind."""
         make, said = BAD[bad]
         make(tmp_path / "list")
         ran = bounded(cutout, "list")

@@ -23,7 +23,8 @@ SESSIONS = """
 
 WHOLE = """
     SELECT i.finished_at, i.records, i.jobs, i.rejects, i.duplicates, count(*) AS stored,
-        count(DISTINCT external_id) AS ids, count(source_sha256) AS uploaded, count(DISTINCT virtual_start) AS places
+        count(DISTINCT external_id) AS ids, count(source_sha256) AS uploaded,
+        count(DISTINCT virtual_start) AS places
     FROM ingests i JOIN jobs j USING (batch_id) GROUP BY i.batch_id
 """
 

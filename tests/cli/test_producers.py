@@ -69,7 +69,7 @@ class TestProducers:
         ],
     )
     def test_want_bounds_that_can_be(self, cutout: Cutout, shop: str, options: tuple[str, ...]) -> None:
-        """What is none is refused in one line."""
+        """Any other value is refused in one line."""
         assert cutout("producers", "limit", shop, *options).code == 2
 
 

@@ -84,7 +84,7 @@ class TestRetryOfSome:
 
 class TestCancel:
     def test_of_a_batch_takes_what_waits(self, cutout: Cutout, engine: Engine, make_batch: MakeBatch) -> None:
-        """What is queued or held is withdrawn; what ended stays as it ended."""
+        """Queued and held jobs are cancelled; jobs that ended stay as they ended."""
         ran = cutout("cancel", make_batch("b", FATES))
         assert (ran.code, ran.stdout) == (0, "2 cancelled\n")
         assert states(engine) == {

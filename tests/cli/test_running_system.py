@@ -27,7 +27,7 @@ def batch_in(said: str) -> str:
 
 
 def read_terminal(leader: int) -> str:
-    """What was written to a terminal, until its last writer is gone."""
+    """Output to a terminal, until its last writer is gone."""
     said = b""
     try:
         while chunk := os.read(leader, 65536):

@@ -1,4 +1,4 @@
-"""What goes into the image."""
+"""Contents of the image."""
 
 import ast
 import importlib

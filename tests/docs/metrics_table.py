@@ -33,7 +33,7 @@ def metrics_table() -> str:
 
 
 def series() -> dict[str, set[str]]:
-    """What Prometheus can be asked for: every name with its labels."""
+    """Names of all metrics with their labels."""
     known = {name: set(labels) for name, (_, labels) in NAMED.items()}
     for _, metric in _of_processes():
         for suffix in SUFFIXES[type(metric)]:

@@ -18,7 +18,7 @@ OVERVIEW = ROOT / "docs" / "exports" / "index.md"
 
 
 def reading_of(words: list[str]) -> Reading:
-    """What the command's options say of a manifest."""
+    """Options of the command about a manifest."""
     options = dict(zip(words, [*words[1:], ""][: len(words)], strict=True))
     return Reading(
         columns_of(options.get("--map", "")),

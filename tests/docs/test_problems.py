@@ -41,7 +41,7 @@ def test_every_type_says_what_to_do() -> None:
 
 
 def test_the_examples_are_of_their_schemas() -> None:
-    """What OpenAPI shows as an example can be read as what it is an example of."""
+    """Each example in OpenAPI is valid for its schema."""
     for name, example in EXAMPLES.items():
         read = TypeAdapter(getattr(schemas, name)).validate_python(example)
         assert read.model_dump(mode="json", exclude_unset=True).keys() == example.keys()

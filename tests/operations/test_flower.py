@@ -37,7 +37,7 @@ def flower(system: System, log: Path) -> Iterator[httpx.Client]:
 
 
 def asked(client: httpx.Client, path: str) -> dict[str, Any]:
-    """What Flower's API says; nothing while it starts."""
+    """The answer of Flower's API; nothing while it starts."""
     try:
         answer = client.get(path)
     except httpx.TransportError:

@@ -1,4 +1,4 @@
-"""The metrics as docs/operations.md shows them; `python -m tests.docs.metrics_table` renews them there."""
+"""The table of metrics in docs/operate/metrics.md: `python -m tests.docs.metrics_table` renews it."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ import worker.metrics
 from jobs.database_metrics import NAMED
 from tests.docs.pages import ROOT
 
-PAGE = ROOT / "docs" / "operations.md"
+PAGE = ROOT / "docs" / "operate" / "metrics.md"
 BEGIN, END = "<!-- metrics -->\n", "<!-- end of metrics -->\n"
 OF_PROCESSES = {"API": api.metrics, "dispatcher": worker.dispatcher_metrics, "worker": worker.metrics}
 SUFFIXES: dict[type[MetricWrapperBase], tuple[str, ...]] = {

@@ -13,8 +13,9 @@ from jobs.settings import Settings
 from jobs.storage import Bucket
 from tests.docs.pages import ROOT, blocks
 
-PAGES = sorted(path for path in (ROOT / "docs" / "exports").glob("*.md") if path.name != "index.md")
-OVERVIEW = ROOT / "docs" / "exports" / "index.md"
+FOLDER = ROOT / "docs" / "how-to" / "exports"
+PAGES = sorted(path for path in FOLDER.glob("*.md") if path.name != "index.md")
+OVERVIEW = FOLDER / "index.md"
 
 
 def reading_of(words: list[str]) -> Reading:

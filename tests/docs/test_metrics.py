@@ -19,7 +19,7 @@ SELECTOR = re.compile(r"\b(cutout_\w+)(?:\{([^}]*)\})?")
 
 
 def test_the_table_is_what_the_processes_serve() -> None:
-    """docs/operations.md shows every metric with its labels and meaning, as the code has them."""
+    """docs/operate/metrics.md shows every metric with its labels and meaning, as the code has them."""
     page = PAGE.read_text()
     assert page == renewed(page), "run .venv/bin/python -m tests.docs.metrics_table"
 

@@ -15,8 +15,9 @@ from tests.docs.pages import PAGES, README, ROOT, anchors, blocks, commands, spa
 from tests.docs.settings_table import renewed
 from worker.endpoint.verdicts import VERDICTS
 
-STATES_PAGE = ROOT / "docs" / "job_states.md"
-OPERATIONS_PAGE = ROOT / "docs" / "operations.md"
+STATES_PAGE = ROOT / "docs" / "reference" / "job-states.md"
+CODES_PAGE = ROOT / "docs" / "reference" / "codes.md"
+SQL_PAGE = ROOT / "docs" / "operate" / "doctor-and-logs.md"
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 # Made when something runs, not kept in the repository.
 MADE = (
@@ -95,7 +96,7 @@ def test_paths_that_are_named_exist(page: Path) -> None:
 
 
 class TestTheStatesPage:
-    """docs/job_states.md leaves nothing out."""
+    """docs/reference/job-states.md and docs/reference/codes.md leave nothing out."""
 
     def test_names_every_word_of_a_job(self) -> None:
         """States, steps, standings and outcomes of calls all stand there."""
@@ -109,14 +110,14 @@ class TestTheStatesPage:
 
     def test_explains_every_code_of_our_own(self) -> None:
         """The codes that worker and jobs give are those of the table, no more and no fewer."""
-        table = STATES_PAGE.read_text().partition("## Codes of our own")[2]
+        table = CODES_PAGE.read_text().partition("## Codes of our own")[2]
         rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
         assert {code for row in rows for code in re.findall(r"`(\w+)`", row)} == _codes_in_the_code()
 
 
 def test_statements_for_the_database_run(session: Session) -> None:
-    """Every SQL statement of docs/operations.md runs on the schema as it is."""
-    (script,) = blocks(OPERATIONS_PAGE.read_text(), "sql")
+    """Every SQL statement of docs/operate/doctor-and-logs.md runs on the schema as it is."""
+    (script,) = blocks(SQL_PAGE.read_text(), "sql")
     statements = [statement for statement in script.split(";\n") if statement.strip()]
     assert len(statements) > 1
     for statement in statements:

@@ -20,7 +20,7 @@ THROUGH_KINDS = {"bad-request", "not-found", "method-not-allowed", "body-too-lar
 
 
 def test_the_page_shows_every_type_with_its_remedy() -> None:
-    """docs/problems.md has the types, statuses and remedies as api/problem_types.py does."""
+    """docs/reference/problems.md has the types, statuses and remedies as api/problem_types.py does."""
     page = problems_table.PAGE.read_text()
     assert page == problems_table.renewed(page), "run .venv/bin/python -m tests.docs.problems_table"
 

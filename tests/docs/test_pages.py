@@ -103,6 +103,12 @@ class TestTheStatesPage:
         named = {word for span in spans(STATES_PAGE.read_text()) for word in span.split()}
         assert {*State, *Step, *Standing, *AttemptOutcome} <= named
 
+    def test_draws_every_state(self) -> None:
+        """The picture has every state and every queue state, and no other box."""
+        picture, _ = blocks(STATES_PAGE.read_text(), "mermaid")
+        boxes = {word for edge in re.findall(r"(\w+|\]) --> (\w+|\[)", picture) for word in edge} - {"[", "]"}
+        assert boxes == {*State, *Standing} - {State.QUEUED}
+
     def test_says_which_states_are_final(self) -> None:
         """The table calls those states final that jobs.states does."""
         final = set(re.findall(r"^\| `(\w+)` \| Final", STATES_PAGE.read_text(), re.MULTILINE))

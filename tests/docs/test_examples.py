@@ -56,8 +56,8 @@ def test_the_examples_with_curl_lead_to_a_cutout(system: System, shop: str, tmp_
 
 @pytest.mark.long("runs everything once for the page")
 def test_the_examples_of_the_api_lead_to_a_finished_batch(system: System, shop: str, tmp_path: Path) -> None:
-    """Run in their order, those of docs/reference/api.md wait, poll, follow a batch to its end, list it."""
-    ran = _run(EXAMPLE.findall((ROOT / "docs" / "reference" / "api.md").read_text()), system, shop, tmp_path)
+    """Typed in one after the other, those of docs/api.md wait, poll, follow a batch to its end, list it."""
+    ran = _run(EXAMPLE.findall((ROOT / "docs" / "api.md").read_text()), system, shop, tmp_path)
     assert ran.returncode == 0, ran.stdout + ran.stderr + system.log("worker")
     lines = ran.stdout.splitlines()
     assert "304" in lines

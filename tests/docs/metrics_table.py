@@ -23,7 +23,7 @@ SUFFIXES: dict[type[MetricWrapperBase], tuple[str, ...]] = {
 
 
 def metrics_table() -> str:
-    """One row a metric: by whom it is served, its labels and its meaning."""
+    """One row a metric: the process that serves it, its labels and its meaning."""
     rows = ["| Name | Of | Labels | Meaning |", "|---|---|---|---|"]
     rows += [_row(name, "Postgres", labels, text) for name, (text, labels) in NAMED.items()]
     for process, metric in _of_processes():
@@ -33,7 +33,7 @@ def metrics_table() -> str:
 
 
 def series() -> dict[str, set[str]]:
-    """What Prometheus can be asked for: every name with its labels."""
+    """Every name that Prometheus can query, with its labels."""
     known = {name: set(labels) for name, (_, labels) in NAMED.items()}
     for _, metric in _of_processes():
         for suffix in SUFFIXES[type(metric)]:

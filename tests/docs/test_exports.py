@@ -19,7 +19,7 @@ OVERVIEW = FOLDER / "index.md"
 
 
 def reading_of(words: list[str]) -> Reading:
-    """What the command's options say of a manifest."""
+    """The reading of a manifest that the command's options ask for."""
     options = dict(zip(words, [*words[1:], ""][: len(words)], strict=True))
     return Reading(
         columns_of(options.get("--map", "")),

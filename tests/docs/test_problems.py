@@ -41,7 +41,7 @@ def test_every_type_says_what_to_do() -> None:
 
 
 def test_the_examples_are_of_their_schemas() -> None:
-    """What OpenAPI shows as an example can be read as what it is an example of."""
+    """An example of OpenAPI is valid for the schema that it is an example of."""
     for name, example in EXAMPLES.items():
         read = TypeAdapter(getattr(schemas, name)).validate_python(example)
         assert read.model_dump(mode="json", exclude_unset=True).keys() == example.keys()

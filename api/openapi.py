@@ -34,7 +34,7 @@ PROBLEM = {
     "description": "An error, as RFC 9457 has it.",
     "required": ["type", "title", "status", "detail"],
     "properties": {
-        "type": {"type": "string", "description": "Stable; docs/problems.md lists all."},
+        "type": {"type": "string", "description": "Stable; docs/reference/problems.md lists all."},
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string", "description": "What was wrong this time, with the value."},

@@ -1,4 +1,4 @@
-"""Every type of problem: its status, its title, and what to do about it. docs/problems.md shows them."""
+"""Every type of problem with its status, title and remedy. docs/reference/problems.md shows them."""
 
 from dataclasses import dataclass
 from http import HTTPStatus

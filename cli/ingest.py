@@ -65,7 +65,7 @@ def ingest(
         str,
         typer.Argument(
             help="A directory or zip of pictures, s3://bucket/prefix, or a manifest: CSV, TSV, NDJSON, a"
-            " Shopify product export, a Google Merchant feed. docs/exports/ has a mapping for each shop."
+            " Shopify product export, a Google Merchant feed. docs/how-to/exports/ has a mapping for each."
         ),
     ],
     *,
@@ -118,7 +118,7 @@ def ingest(
     ] = False,
     webhook: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Is told when the batch has ended; see docs/webhooks.md."),
+        typer.Option(metavar="URL", help="Is told when the batch has ended; see docs/how-to/webhooks.md."),
     ] = None,
     webhook_jobs: Annotated[
         JobMessages, typer.Option(help="What the webhook is told of its jobs.")

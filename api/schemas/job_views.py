@@ -15,7 +15,7 @@ from cutout.storage.unexpected_bytes import Unexpected
 
 
 class ErrorView(BaseModel):
-    """Why a job failed, is held, or rests. Codes are listed in docs/job_states.md; they are stable."""
+    """Why a job failed, is held, or rests. Codes are listed in docs/reference/codes.md; they are stable."""
 
     code: Annotated[str, Field(examples=["IMAGE_NOT_A_PICTURE"])]
     message: Annotated[str | None, Field(examples=["the file starts with b'GIF8', which no picture does"])]

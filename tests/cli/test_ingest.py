@@ -291,7 +291,7 @@ class TestWhatIsNotTaken:
             "Skipped, and counted by reason:",
             "Rejected, each",
             "Refused whole",
-            "docs/exports/",
+            "docs/how-to/exports/",
         ):
             assert words in said
 

@@ -16,7 +16,7 @@ from tests.support.system import System, wait_until
 
 @contextmanager
 def flower(system: System, log: Path) -> Iterator[httpx.Client]:
-    """Flower as docs/operations.md starts it; its API is asked by a client."""
+    """Flower as docs/operate/metrics.md starts it; its API is asked by a client."""
     port = free_port()
     with log.open("wb") as said:
         process = subprocess.Popen(

@@ -107,7 +107,7 @@ class TestTheStatesPage:
         """The picture has every state and every queue state, and no other box."""
         picture, _ = blocks(STATES_PAGE.read_text(), "mermaid")
         boxes = {word for edge in re.findall(r"(\w+|\]) --> (\w+|\[)", picture) for word in edge} - {"[", "]"}
-        assert boxes == {*State, *Standing} - {State.QUEUED}
+        assert boxes == {*State, *QueueState} - {State.QUEUED}
 
     def test_says_which_states_are_final(self) -> None:
         """The table calls those states final that cutout.enums does."""

@@ -27,6 +27,8 @@ from cutout_client.errors import (
 from cutout_client.retries import Retries
 from cutout_client.views import Batch, Job, JobError, NewJob, Result
 
+__version__ = "0.1.0"
+
 __all__ = [
     "ApiError",
     "Batch",

@@ -17,11 +17,12 @@ from jobs.store import Bounds
 
 
 def audit(
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Repair what can be repaired, as the dispatcher does by itself.")
-    ] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair what can be repaired.")] = False,
 ) -> None:
-    """Compare what must agree: running jobs and workers, calls and the ledger, paid results, blocked jobs.
+    """Compare records that must agree; repair them with --repair.
+
+    These are running jobs and their workers, calls and the ledger, paid results and their copies, blocked
+    jobs and the jobs that they wait for. The dispatcher does the same every minute.
 
     Exit code 1 if anything is wrong and not repaired.
     """

@@ -27,7 +27,10 @@ from worker.endpoint.image_heif import HEIF_REMEDY, is_heif_decoded
 
 
 def doctor() -> None:
-    """Check database, Redis, clocks, bucket, formats, endpoint, credits, schedules; say what to do."""
+    """Check all that a job needs, and say what to do.
+
+    It checks database, Redis, clocks, bucket, formats, endpoint, credits and schedules.
+    """
     known, engine = settings(), open_database()
     bucket = Bucket(known, connections=1, patient=False)
     well = True

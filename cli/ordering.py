@@ -15,23 +15,23 @@ from jobs.producers import find_producer
 from jobs.settings import Settings
 from jobs.states import PRIORITIES
 
-OF_A_MANIFEST = "Of a manifest"
-OF_FILES = "Of a directory, zip or prefix"
+OF_A_MANIFEST = "For a manifest"
+OF_FILES = "For a directory, zip or prefix"
 BEFORE_SPENDING = "Before spending"
 ColumnsOption = Annotated[
     str,
     typer.Option(
         "--map",
         metavar="TARGET=COLUMN,…",
-        help='Which column is which: `external_id=SKU,source="Image URL"`, also return_form, priority and'
-        " position; `priority=` if that column is not for us.",
+        help='Names of the columns: `external_id=SKU,source="Image URL"`, also return_form, priority and'
+        " position. `priority=` ignores a column of that name.",
         rich_help_panel=OF_A_MANIFEST,
     ),
 ]
 EncodingOption = Annotated[
     str | None,
     typer.Option(
-        help="If it is not UTF-8: latin-1, cp1252 …; also of the names in a zip.",
+        help="Encoding of the manifest, or of the names in a zip, e.g. latin-1 or cp1252.",
         rich_help_panel=OF_A_MANIFEST,
     ),
 ]
@@ -39,7 +39,7 @@ DelimiterOption = Annotated[
     str | None,
     typer.Option(
         metavar="CHARACTER",
-        help="If the header does not show it: ; or | or tab.",
+        help="Character between columns, if the header does not show it: ; or | or tab.",
         rich_help_panel=OF_A_MANIFEST,
     ),
 ]
@@ -47,16 +47,14 @@ ManyOption = Annotated[
     bool,
     typer.Option(
         "--many",
-        help="One id may stand for several pictures: they become SKU, SKU-2, … by a column position, else by"
-        " their addresses.",
+        help="One id may have several pictures: SKU, SKU-2, …, in the order of the column position, or else"
+        " of their addresses.",
         rich_help_panel=OF_A_MANIFEST,
     ),
 ]
 IncludeOption = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="PATTERN", help="Take only files that match; may be repeated.", rich_help_panel=OF_FILES
-    ),
+    typer.Option(metavar="PATTERN", help="Only files that match; may be repeated.", rich_help_panel=OF_FILES),
 ]
 ExcludeOption = Annotated[
     list[str] | None,

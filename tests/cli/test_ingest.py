@@ -287,10 +287,10 @@ class TestWhatIsNotTaken:
         """What is taken, skipped, rejected and refused, and where mappings are."""
         said = " ".join(cutout("ingest", "--help").stdout.split())
         for words in (
-            "Taken:",
-            "Skipped, and counted by reason:",
+            "Accepted are",
+            "Skipped, and counted by reason,",
             "Rejected, each",
-            "Refused whole",
+            "Refused as a whole",
             "docs/exports/",
         ):
             assert words in said

@@ -24,7 +24,7 @@ class BrokenDownloadError(CutoutError):
 
 
 class ApiError(CutoutError):
-    """The API refused the request. `kind` is the last part of the problem's type, and stable."""
+    """The API refused. `kind` is the end of the problem's type and stable; docs/problems.md has them all."""
 
     def __init__(self, status: int, problem: dict[str, Any]) -> None:
         self.status = status

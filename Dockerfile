@@ -42,7 +42,7 @@ WORKDIR /app
 COPY --from=dependencies /opt/venv /opt/venv
 COPY api ./api
 COPY cli ./cli
-COPY jobs ./jobs
+COPY cutout ./cutout
 COPY local ./local
 COPY migrations ./migrations
 COPY sandbox ./sandbox

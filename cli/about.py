@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from cli.console import out
-from jobs import __version__
+from cutout import __version__
 
 
 def _print_version(wanted: bool) -> None:

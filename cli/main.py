@@ -20,16 +20,16 @@ COMMANDS = {
     "ingest": "cli.ingest",
     "approve": "cli.approve",
     "schedule": "cli.schedule",
-    "status": "cli.look",
+    "status": "cli.status",
     "results": "cli.results",
     "explain": "cli.explain",
     "ledger": "cli.ledger",
     "accept": "cli.accept",
-    "retry": "cli.move",
-    "cancel": "cli.move",
-    "pause": "cli.hold",
-    "resume": "cli.hold",
-    "budget": "cli.hold",
+    "retry": "cli.retry",
+    "cancel": "cli.retry",
+    "pause": "cli.pause",
+    "resume": "cli.pause",
+    "budget": "cli.pause",
     "limits": "cli.limits",
     "doctor": "cli.doctor",
     "audit": "cli.audit",
@@ -79,7 +79,7 @@ def main() -> None:
     if not names:
         make_app(names)()  # ends the process
     # Imported after that, since it takes a second, for which a shell that completes a word would wait.
-    from jobs.settings import SettingsError  # noqa: PLC0415
+    from cutout.settings import SettingsError  # noqa: PLC0415
 
     try:
         make_app(names)()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.settings import PREFIX
+from cutout.settings import PREFIX
 from tests.support.machine import scaled
 
 

@@ -14,7 +14,7 @@ import typer.main
 from typer.testing import CliRunner
 
 from cli.main import COMMANDS, PANELS, make_app
-from jobs import __version__
+from cutout import __version__
 from tests.cli.command import Cutout
 from tests.docs.pages import ROOT
 

@@ -16,7 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import cutout_client
-from jobs import __version__
+from cutout import __version__
 from tests.docs.pages import ROOT, blocks
 from tests.support.wheels import build
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs import __version__
+from cutout import __version__
 from tests.deploy.compose import ROOT
 from tests.support.wheels import build
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.storage import Bucket
+from cutout.storage import Bucket
 from tests.docs.pages import README, ROOT
 from tests.support.system import System
 from tests.support.web import serve

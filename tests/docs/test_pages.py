@@ -10,10 +10,10 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from cli.main import COMMANDS, make_app
-from jobs.states import FINAL_STATES, AttemptOutcome, Standing, State, Step
+from cutout.endpoint.verdicts import VERDICTS
+from cutout.enums import FINAL_STATES, AttemptOutcome, Standing, State, Step
 from tests.docs.pages import PAGES, README, ROOT, anchors, blocks, commands, spans
 from tests.docs.settings_table import renewed
-from worker.endpoint.verdicts import VERDICTS
 
 STATES_PAGE = ROOT / "docs" / "job_states.md"
 OPERATIONS_PAGE = ROOT / "docs" / "operations.md"
@@ -35,7 +35,7 @@ pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relativ
 
 
 def test_the_settings_table_is_what_the_settings_say() -> None:
-    """README.md shows every setting with its name, default and meaning, as jobs.settings has them."""
+    """README.md shows every setting with its name, default and meaning, as cutout.settings has them."""
     page = README.read_text()
     assert page == renewed(page), "run .venv/bin/python -m tests.docs.settings_table"
 
@@ -103,7 +103,7 @@ class TestTheStatesPage:
         assert {*State, *Step, *Standing, *AttemptOutcome} <= named
 
     def test_says_which_states_are_final(self) -> None:
-        """The table calls those states final that jobs.states does."""
+        """The table calls those states final that cutout.enums does."""
         final = set(re.findall(r"^\| `(\w+)` \| Final", STATES_PAGE.read_text(), re.MULTILINE))
         assert final == set(FINAL_STATES)
 

@@ -1,0 +1,107 @@
+"""What orders have in common, whether given once or every night: options, and whose they are."""
+
+import uuid
+from typing import Annotated
+
+import typer
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from cli.console import fail
+from cutout.enums import PRIORITIES
+from cutout.ingest.sources.file_patterns import pattern_fault
+from cutout.manifests import parse_columns
+from cutout.manifests.delimited import read_delimiter
+from cutout.producers.producers import find_producer
+from cutout.settings import Settings
+
+OF_A_MANIFEST = "For a manifest"
+OF_FILES = "For a directory, zip or prefix"
+BEFORE_SPENDING = "Before spending"
+ColumnsOption = Annotated[
+    str,
+    typer.Option(
+        "--map",
+        metavar="TARGET=COLUMN,…",
+        help='Names of the columns: `external_id=SKU,source="Image URL"`, also return_form, priority and'
+        " position. `priority=` ignores a column of that name.",
+        rich_help_panel=OF_A_MANIFEST,
+    ),
+]
+EncodingOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Encoding of the manifest, or of the names in a zip, e.g. latin-1 or cp1252.",
+        rich_help_panel=OF_A_MANIFEST,
+    ),
+]
+DelimiterOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CHARACTER",
+        help="Character between columns, if the header does not show it: ; or | or tab.",
+        rich_help_panel=OF_A_MANIFEST,
+    ),
+]
+ManyOption = Annotated[
+    bool,
+    typer.Option(
+        "--many",
+        help="One id may have several pictures: SKU, SKU-2, …, in the order of the column position, or else"
+        " of their addresses.",
+        rich_help_panel=OF_A_MANIFEST,
+    ),
+]
+IncludeOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PATTERN", help="Only files that match; may be repeated.", rich_help_panel=OF_FILES),
+]
+ExcludeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATTERN",
+        help="Leave out files and folders that match: `thumbs`, `*.gif`, `old/*`; may be repeated.",
+        rich_help_panel=OF_FILES,
+    ),
+]
+
+
+def delimiter_of(word: str | None) -> str | None:
+    """What --delimiter says."""
+    try:
+        return None if word is None else read_delimiter(word)
+    except ValueError as error:
+        fail(f"--delimiter: {error}")
+
+
+def patterns_of(option: str, patterns: list[str] | None) -> tuple[str, ...]:
+    """What --include or --exclude says."""
+    if fault := pattern_fault(patterns or ()):
+        fail(f"{option}: {fault}")
+    return tuple(patterns or ())
+
+
+def columns_of(text: str) -> dict[str, str]:
+    """What --map says."""
+    try:
+        return parse_columns(text) if text else {}
+    except ValueError as error:
+        fail(f"--map: {error}")
+
+
+def one_of_priorities(word: str) -> str:
+    """The word, if it is one."""
+    if word not in PRIORITIES:
+        fail(f"--priority: {word!r} is not one of {', '.join(PRIORITIES)}")
+    return word
+
+
+def producer_of(engine: Engine, known: Settings) -> uuid.UUID | None:
+    """Whose key the settings have, if they have one."""
+    if not known.api_key:
+        return None
+    with Session(engine) as session:
+        producer_id = find_producer(session, known.api_key.get_secret_value())
+    if producer_id is None:
+        fail("CUTOUT_API_KEY is no producer's key, or it was revoked; see `cutout keys list`, or unset it")
+    return producer_id

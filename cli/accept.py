@@ -1,4 +1,4 @@
-"""Making what came unexpectedly for a paid call the cutout of its job."""
+"""`cutout accept`: the unexpected result of a paid call becomes the cutout of its job."""
 
 import time
 from typing import Annotated

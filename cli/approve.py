@@ -1,4 +1,4 @@
-"""Letting a planned batch go."""
+"""`cutout approve`."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""From pictures, wherever they lie, to durable jobs."""
+"""`cutout ingest`: a batch of jobs from pictures, wherever they are."""
 
 import uuid
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What orders have in common, whether given once or every night: options, and whose they are."""
+"""Options that `cutout ingest` and `cutout schedule add` share."""
 
 import uuid
 from typing import Annotated
@@ -67,7 +67,7 @@ ExcludeOption = Annotated[
 
 
 def delimiter_of(word: str | None) -> str | None:
-    """What --delimiter says."""
+    """Read --delimiter; ends the command if it is wrong."""
     try:
         return None if word is None else read_delimiter(word)
     except ValueError as error:
@@ -75,14 +75,14 @@ def delimiter_of(word: str | None) -> str | None:
 
 
 def patterns_of(option: str, patterns: list[str] | None) -> tuple[str, ...]:
-    """What --include or --exclude says."""
+    """Read --include or --exclude; ends the command if a pattern is wrong."""
     if fault := pattern_fault(patterns or ()):
         fail(f"{option}: {fault}")
     return tuple(patterns or ())
 
 
 def columns_of(text: str) -> dict[str, str]:
-    """What --map says."""
+    """Read --map; ends the command if it is wrong."""
     try:
         return parse_columns(text) if text else {}
     except ValueError as error:
@@ -97,7 +97,7 @@ def one_of_priorities(word: str) -> str:
 
 
 def producer_of(engine: Engine, known: Settings) -> uuid.UUID | None:
-    """Whose key the settings have, if they have one."""
+    """Find the producer whose key the settings have; None without a key."""
     if not known.api_key:
         return None
     with Session(engine) as session:

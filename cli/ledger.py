@@ -1,4 +1,4 @@
-"""What the calls cost, and whether the endpoint says the same."""
+"""`cutout ledger`: the cost of calls, and its comparison with the endpoint's balance."""
 
 import time
 import uuid
@@ -42,7 +42,7 @@ Line = tuple[str, Totals, str]
 
 
 class By(StrEnum):
-    """What each line stands for."""
+    """Unit that a line of the table stands for."""
 
     DAY = "day"
     BATCH = "batch"

@@ -124,7 +124,7 @@ def resume(producer_id: ProducerArgument) -> None:
 
 
 def limits_of(producer: Producer) -> list[str]:
-    """What bounds it, in words; nothing if it has no bound and a share of 1."""
+    """Limits of a producer, in words; none if it has no limit and a share of 1."""
     limits = []
     if producer.job_quota is not None:
         limits.append(f"a quota of {counted(producer.job_quota, 'job')}")
@@ -138,7 +138,7 @@ def limits_of(producer: Producer) -> list[str]:
 
 
 def describe(going: UnderWay) -> str:
-    """What of a producer goes on, in words."""
+    """Work of a producer under way, in words."""
     return (
         f"{counted(going.queued, 'job')} queued, {going.running:,} running, {going.held:,} held,"
         f" {counted(going.ingests, 'manifest')} to read, {counted(going.schedules, 'schedule')},"

@@ -1,4 +1,4 @@
-"""What became of a batch, as a file that a spreadsheet or a program reads."""
+"""`cutout results`: the results of a batch as a file for a spreadsheet or a program."""
 
 import uuid
 from collections import Counter
@@ -47,7 +47,7 @@ CALLED = {
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What file is wanted. `links` lives for so many hours; None for none."""
+    """File that is wanted. `link_hours` is for how long its links work; None for no links."""
 
     selection: Selection
     form: Format

@@ -204,7 +204,7 @@ def add(
 
 
 def _absolute(source: str) -> str:
-    """The same for whoever reads it at night, wherever that process stands."""
+    """Make a path absolute, since the ingester that reads it has another working directory."""
     if source.startswith((*WEB, BUCKET)) or "://" in source:
         return source
     path = Path(source).absolute()
@@ -297,7 +297,7 @@ def resume(
 
 
 def _by_whom(schedule: Schedule) -> str:
-    """What of a pause is left for its producer to lift."""
+    """Text about the producer's own pause, if there is one; it is the producer's to lift."""
     if schedule.paused_at is None:
         return ""
     return (

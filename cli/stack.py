@@ -38,7 +38,7 @@ class StackError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StackOptions:
-    """What to run. `port` 0 takes a free one; without the sandbox the settings name the endpoint.
+    """Parts to run. `port` 0 takes a free one; without the sandbox the settings name the endpoint.
 
     `copiers` are workers for copies alone; `defaults` are settings for what the environment does not say.
     """

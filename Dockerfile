@@ -42,7 +42,6 @@ WORKDIR /app
 COPY --from=dependencies /opt/venv /opt/venv
 COPY api ./api
 COPY cli ./cli
-COPY cutout_client ./cutout_client
 COPY cutout ./cutout
 COPY local ./local
 COPY migrations ./migrations

@@ -17,7 +17,7 @@ err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False, markup=
 
 
 class Exit(IntEnum):
-    """Exit codes."""
+    """Exit codes of all commands."""
 
     SUCCEEDED = 0
     FAILED = 1

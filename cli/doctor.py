@@ -26,7 +26,10 @@ from migrations.run import pending
 
 
 def doctor() -> None:
-    """Check database, Redis, clocks, bucket, formats, endpoint, credits, schedules; say what to do."""
+    """Check all that a job needs, and say what to do.
+
+    It checks database, Redis, clocks, bucket, formats, endpoint, credits and schedules.
+    """
     known, engine = settings(), open_database()
     bucket = Bucket(known, connections=1, patient=False)
     well = True

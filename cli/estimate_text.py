@@ -1,4 +1,4 @@
-"""Text of an estimate: the price of a batch, for people."""
+"""Text of an estimate: what a batch would cost."""
 
 from collections import Counter
 from pathlib import Path

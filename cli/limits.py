@@ -18,7 +18,10 @@ CALLS_LOOKED_AT = 10_000
 
 
 def limits() -> None:
-    """Show each account's limit, calls in flight, the last slow answers and the credits left."""
+    """Show each account's limit, calls in flight and credits.
+
+    It also shows when the endpoint last answered that calls come too fast.
+    """
     known = settings()
     names = [accounts.account_name(key.get_secret_value()) for key in known.require_endpoint_api_keys()]
     with plain_errors(), Session(open_database()) as session:

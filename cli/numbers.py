@@ -1,4 +1,4 @@
-"""Formats of numbers for people."""
+"""Numbers and durations as people read them."""
 
 
 def in_words(seconds: float) -> str:

@@ -14,20 +14,25 @@ from cutout.models import JOBS, Job
 from cutout.queue.bulk import Move, apply_in_chunks, cancel_batch
 from cutout.queue.cancel_batch import unfinished
 
-Identifier = Annotated[str, typer.Argument(metavar="ID", help="A batch or job.")]
+Identifier = Annotated[
+    str, typer.Argument(metavar="ID", help="A batch's or job's id, or the beginning of it.")
+]
 
 
 def retry(
     identifier: Identifier,
     code: Annotated[
         list[str] | None,
-        typer.Option(metavar="CODE", help="Only jobs that stopped for this reason; may be repeated."),
+        typer.Option(metavar="CODE", help="Only jobs that stopped with this code; may be repeated."),
     ] = None,
     external_id: Annotated[
-        str | None, typer.Option("--external-id", metavar="ID", help="Only the jobs for this picture.")
+        str | None, typer.Option("--external-id", metavar="ID", help="Only jobs with this external id.")
     ] = None,
 ) -> None:
-    """Put failed and held jobs back in the queue, with all their tries; a job called again costs again."""
+    """Enqueue failed and held jobs again, with all their tries.
+
+    A job for which a call is made again costs again.
+    """
     only: list[ColumnElement[bool]] = [JOBS.c.code.in_(code)] if code else []
     also = f" with {' or '.join(code)}" if code else ""
     if external_id is not None:
@@ -38,7 +43,10 @@ def retry(
 
 
 def cancel(identifier: Identifier) -> None:
-    """Withdraw jobs. Nothing more is bought for them; what is paid for is copied and ends as succeeded."""
+    """Cancel jobs that have not ended.
+
+    No further call is made for them. Results that are paid for are copied, and their jobs succeed.
+    """
     engine = open_database()
     with plain_errors():
         with Session(engine, expire_on_commit=False) as session:

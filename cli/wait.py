@@ -1,4 +1,4 @@
-"""Watching a batch until nothing moves any more."""
+"""Wait for a batch until every job is finished or held."""
 
 import time
 import uuid
@@ -54,7 +54,7 @@ class _Watched:
 
     @property
     def done(self) -> int:
-        """Count of the jobs that are final or held."""
+        """Number of jobs that are finished or held."""
         return self.batch.done + self.batch.counts[State.HELD]
 
     @property

@@ -1,4 +1,4 @@
-"""The account that runs PostgreSQL where we are root, which PostgreSQL refuses."""
+"""Account that runs PostgreSQL when we are root, which it refuses, and a place from which it can run it."""
 
 import importlib.metadata
 import os

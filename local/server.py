@@ -1,4 +1,4 @@
-"""The base of the three servers: a directory, ports, a child process, a check that it answers."""
+"""Base of the three servers: a directory, ports, a child process, and a check that it answers."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The header of a picture, read before any pixel is decoded: cheap enough for every call."""
+"""Facts that a picture's bytes tell before any pixel is decoded: cheap enough for every call."""
 
 import struct
 import zlib

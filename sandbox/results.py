@@ -19,7 +19,7 @@ CUTOUTS = {None: ".rgba", **{form: f".{form}" for form in get_args(ReturnForm)}}
 
 @dataclass(frozen=True)
 class Result:
-    """The result behind a URL that has not expired; `downloads` counts earlier downloads."""
+    """Result behind a living URL; `downloads` counts those before this one."""
 
     image_sha256: str
     return_form: ReturnForm | None

@@ -1,4 +1,4 @@
-"""Settings of the sandbox, which can be changed while it runs."""
+"""Settings that are given at start and may be changed while the sandbox runs."""
 
 from pydantic import BaseModel, ConfigDict, Field
 

@@ -1,4 +1,4 @@
-"""Effects of each fault on the call that it strikes."""
+"""Effect of each fault on the call that it strikes."""
 
 import asyncio
 from typing import Any

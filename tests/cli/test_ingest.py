@@ -287,10 +287,10 @@ class TestWhatIsNotTaken:
         """Sources that are taken, skipped, rejected and refused, and the place of mappings."""
         said = " ".join(cutout("ingest", "--help").stdout.split())
         for words in (
-            "Taken:",
-            "Skipped, and counted by reason:",
+            "Accepted are",
+            "Skipped, and counted by reason,",
             "Rejected, each",
-            "Refused whole",
+            "Refused as a whole",
             "docs/how-to/exports/",
         ):
             assert words in said

@@ -66,8 +66,8 @@ def ingest(
         typer.Argument(
             metavar="SOURCE",
             help="A directory or zip of pictures, s3://bucket/prefix, or a manifest: CSV, TSV, NDJSON, a"
-            " Shopify product export, a Google Merchant feed. docs/how-to/exports/ has the mapping for each shop"
-            " system.",
+            " Shopify product export, a Google Merchant feed. docs/how-to/exports/ has the mapping"
+            " for each shop system.",
         ),
     ],
     *,

@@ -34,7 +34,7 @@ QUICKLY_S = 5.0
 
 
 def checks(client: httpx.Client, app: FastAPI, status: int) -> dict[str, str]:
-    """What insiders are told, once the last look is old; strangers learn no more than the status."""
+    """Details for operators, once the last check is old; strangers learn no more than the status."""
     time.sleep(1.1)
     answer = client.get("/readyz")
     told = {200: "ready", 503: "not ready"}

@@ -51,7 +51,7 @@ class TestAGatewayThatGivesUpOnChargedCalls:
         assert found.charged == whole(system, bucket) == 12
 
     def test_is_in_the_budget(self, system: System, sandbox: Sandbox, shop: str) -> None:
-        """What may have been charged is spent: three credits allow three such calls, and no fourth."""
+        """A call that may have been charged is spent: three credits allow three such calls, no fourth."""
         sandbox.fault("gateway_after", share=1.0)
         with Session(system.engine) as session, session.begin():
             batch = create_batch(session, "b")

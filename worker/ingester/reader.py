@@ -38,7 +38,7 @@ from cutout.network import BadStatus, FetchError, Patience, TooLarge, Unfinished
 from cutout.queue.reuse.identity import Recipe, scope_of
 from cutout.queue.reuse.recipe import recipe_of
 from cutout.settings import Settings
-from cutout.status.producer_texts import producers_words
+from cutout.status.producer_texts import text_for_producer
 from cutout.storage import Bucket, StorageError
 from worker.ingester.archive_space import Room
 from worker.pipeline.sources import MOST_REDIRECTS, Web, is_lasting
@@ -140,7 +140,7 @@ class Reader:
         if request.order.schedule_id:
             memory = ChangeDetection(self._engine, request.order.schedule_id, request.batch_id)
             refuse_shrunk(open_, memory, request.order.min_source_share)
-        words = producers_words if request.order.reading.foreign else str
+        words = text_for_producer if request.order.reading.foreign else str
         with closing(open_()) as source, tempfile.TemporaryDirectory() as room:
             path = Path(room) / "rejects.csv"
             with RejectsFile(path, most=MOST_REJECTS_LISTED, words=words) as rejects:

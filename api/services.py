@@ -21,8 +21,8 @@ from api.live.single_flight import FreshCache
 from api.live.sse import Events
 from cutout.models.database import connect
 from cutout.settings import Settings
+from cutout.status.call_rate import CallSettings
 from cutout.status.eta import QueueRate, read_queue_rate
-from cutout.status.explain import Installation
 from cutout.storage import Bucket
 
 # With those for looks no more than a process had before there were any.
@@ -86,7 +86,7 @@ class Services:
 def open_services(known: Settings) -> Services:
     """To be called on the event loop."""
     looks = ReadPool(known)
-    installation = Installation.of(known)
+    installation = CallSettings.of(known)
 
     engine = connect(
         known.database_url.get_secret_value(),

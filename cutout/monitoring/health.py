@@ -21,7 +21,9 @@ from cutout.queue.reuse import missing_results
 from cutout.queue.workers import heard_lately
 from cutout.schedules.lateness import Finding, late_runs, schedules_exist
 from cutout.settings import Settings
-from cutout.status.explain import SEE_TO_MISSING, SEE_TO_RESULTS, Installation
+from cutout.status.call_rate import CallSettings
+from cutout.status.explain import MISSING_REMEDY
+from cutout.status.stoppages import FETCH_REMEDY
 from cutout.storage import Bucket, StorageError
 
 REDIS_TIMEOUT_S = 3
@@ -149,7 +151,7 @@ def _what_stops_calls(database: Database) -> tuple[str | None, str]:
     if Stop.BUCKET in breakers:
         return "the bucket does not take cutouts", "mend the bucket; calls go on by themselves"
     if Stop.RESULTS in breakers:
-        return "paid results cannot be fetched", f"{SEE_TO_RESULTS} ({breakers[Stop.RESULTS].reason})"
+        return "paid results cannot be fetched", f"{FETCH_REMEDY} ({breakers[Stop.RESULTS].reason})"
     if Stop.BACKLOG in breakers:
         return "too many paid results wait for their copy", f"see why: {breakers[Stop.BACKLOG].reason}"
     accounts, paused = database.execute(select(func.count(), func.count(Account.paused_at))).one()
@@ -173,7 +175,7 @@ def _what_is_missing(database: Database) -> tuple[str | None, str]:
     found = missing_results.look(database)
     if not found.stopped:
         return None, ""
-    return f"the bucket lacks {found.cutouts:,} that were bought and are asked for", SEE_TO_MISSING
+    return f"the bucket lacks {found.cutouts:,} that were bought and are asked for", MISSING_REMEDY
 
 
 def _what_ails_workers(database: Database) -> tuple[str | None, str]:
@@ -251,7 +253,7 @@ def count_late(known: Settings, engine: Engine) -> list[Check]:
 def _look(known: Settings, engine: Engine) -> list[Finding] | None:
     """What is late, or None without any schedule."""
     with Session(engine) as session:
-        return late_runs(session, Installation.of(known)) if schedules_exist(session) else None
+        return late_runs(session, CallSettings.of(known)) if schedules_exist(session) else None
 
 
 def _well(found: list[Finding] | None) -> list[Check]:

@@ -50,7 +50,7 @@ from cutout.queue.leader import leader_exists
 from cutout.queue.producer_shares import Served, line_of, may_be_served
 from cutout.queue.reuse import missing_results
 from cutout.schedules.lateness import Lateness, late_runs
-from cutout.status.explain import Installation
+from cutout.status.call_rate import CallSettings
 
 # A worker that was silent for longer is history; its row stays.
 WORKERS_OF_LATE = timedelta(hours=1)
@@ -82,7 +82,7 @@ class Overview:
     oldest_snapshot_s: float
 
 
-def look(database: Session, known: Installation) -> Overview:
+def look(database: Session, known: CallSettings) -> Overview:
     """Look once. The statements may see moments a little apart."""
     jobs = database.execute(JOBS_UNDER_WAY).all()
     waits = database.execute(FIRST_IN_LINE).one()
@@ -108,7 +108,7 @@ def look(database: Session, known: Installation) -> Overview:
     )
 
 
-def _late(session: Session, known: Installation) -> dict[Lateness, int]:
+def _late(session: Session, known: CallSettings) -> dict[Lateness, int]:
     found = Counter(finding.lateness for finding in late_runs(session, known))
     return {lateness: found[lateness] for lateness in Lateness}
 

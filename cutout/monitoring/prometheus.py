@@ -16,7 +16,7 @@ from cutout.models.database import is_away
 from cutout.monitoring import overview
 from cutout.monitoring.overview import Overview
 from cutout.settings import Settings
-from cutout.status.explain import Installation
+from cutout.status.call_rate import CallSettings
 from cutout.telemetry.single_flight import SingleFlight
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class DatabaseMetrics(Collector):
 
     def _look(self) -> Overview:
         with Session(self._engine) as session:
-            return overview.look(session, Installation.of(self._known))
+            return overview.look(session, CallSettings.of(self._known))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from cutout.enums import UNDER_WAY, AtWindowEnd, State, Step
 from cutout.models import Batch, Job, Run, Schedule
 from cutout.schedules.fire import FIRES_ON
-from cutout.status.explain import Installation, calls_a_second
+from cutout.status.call_rate import CallSettings, calls_a_second
 
 A_SECOND = cast(literal("1 second"), Interval)
 
@@ -36,7 +36,7 @@ class Finding:
     remedy: str
 
 
-def late_runs(session: Session, known: Installation) -> list[Finding]:
+def late_runs(session: Session, known: CallSettings) -> list[Finding]:
     """All that is late now or will be, the runs that did not fire first."""
     return [*_not_fired(session), *_windows_too_short(session, known)]
 
@@ -56,7 +56,7 @@ def _not_fired(session: Session) -> Iterator[Finding]:
         yield Finding(row.id, Lateness.NOT_FIRED, words, "start `cutout dispatcher`, or see its log")
 
 
-def _windows_too_short(session: Session, known: Installation) -> Iterator[Finding]:
+def _windows_too_short(session: Session, known: CallSettings) -> Iterator[Finding]:
     rate = calls_a_second(session, known.accounts, known.calls_per_second)
     if not rate:
         return

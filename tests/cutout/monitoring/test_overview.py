@@ -18,7 +18,7 @@ from cutout.queue.attempts.unsaved_results import Failure
 from cutout.queue.blocks.isolated_workers import cut_off
 from cutout.schedules.lateness import Lateness
 from cutout.settings import Settings
-from cutout.status.explain import Installation
+from cutout.status.call_rate import CallSettings
 from tests.cutout.schedules.steps import due_since, new_schedule
 from tests.support.working import somebody_works
 
@@ -164,7 +164,7 @@ class TestTheFigures:
         assert overview.look(session, NOBODY).late_schedules[Lateness.NOT_FIRED] == 1
 
 
-NOBODY = Installation([])
+NOBODY = CallSettings([])
 
 
 def names(collector: Collector) -> set[str]:

@@ -13,12 +13,12 @@ from cutout.schedules.lateness import Finding, late_runs
 from cutout.schedules.manage import pause, remove
 from cutout.schedules.windows import parse_window
 from cutout.settings import Settings
-from cutout.status.explain import Installation
+from cutout.status.call_rate import CallSettings
 from tests.cutout.schedules.steps import new_schedule, pass_by, see_through
 from tests.cutout.status.test_explain import LEARNED
 from tests.support.steps import ACCOUNT, SOURCE
 
-KNOWN = Installation([ACCOUNT])
+KNOWN = CallSettings([ACCOUNT])
 
 
 def late(session: Session) -> list[Finding]:

@@ -27,7 +27,7 @@ from cutout.queue.settle import RetryLimits
 from cutout.queue.snapshot_marks import Marks
 from cutout.results import ended_batches
 from cutout.schedules import keep_report, runs_to_report
-from cutout.schedules.rewritten_reports import keep_results_and_reports
+from cutout.schedules.report_publish import keep_results_and_reports
 from cutout.settings import Settings
 from cutout.storage import Bucket
 from worker.dispatcher import metrics

@@ -134,7 +134,10 @@ async def get_results(
 
 
 def _check(
-    services: Services, batch_id: uuid.UUID, producer_id: uuid.UUID, as_input: bool
+    services: Services,
+    batch_id: uuid.UUID,
+    producer_id: uuid.UUID,
+    as_input: bool,  # noqa: FBT001 - it is passed on by position
 ) -> KeptManifest | None:
     with Session(services.engine) as session:
         require_own_batch(session, batch_id, producer_id)

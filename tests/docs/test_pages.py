@@ -12,11 +12,13 @@ from sqlalchemy.orm import Session
 from cli.main import COMMANDS, make_app
 from jobs.states import FINAL_STATES, AttemptOutcome, Standing, State, Step
 from tests.docs.pages import PAGES, README, ROOT, anchors, blocks, commands, spans
-from tests.docs.settings_table import renewed
+from tests.docs.settings_table import PAGE, renewed
 from worker.endpoint.verdicts import VERDICTS
 
 STATES_PAGE = ROOT / "docs" / "job_states.md"
 OPERATIONS_PAGE = ROOT / "docs" / "operations.md"
+COMMANDS_PAGE = ROOT / "docs" / "reference" / "cli.md"
+MOST_LINES_OF_README = 150
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 # Made when something runs, not kept in the repository.
 MADE = (
@@ -35,9 +37,14 @@ pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relativ
 
 
 def test_the_settings_table_is_what_the_settings_say() -> None:
-    """README.md shows every setting with its name, default and meaning, as jobs.settings has them."""
-    page = README.read_text()
+    """docs/reference/settings.md shows each setting with its name, default and meaning, as the code does."""
+    page = PAGE.read_text()
     assert page == renewed(page), "run .venv/bin/python -m tests.docs.settings_table"
+
+
+def test_the_readme_is_short() -> None:
+    """A person decides by README.md alone: it has at most 150 lines, and what is longer is in docs/."""
+    assert len(README.read_text().splitlines()) <= MOST_LINES_OF_README
 
 
 @pages
@@ -67,9 +74,9 @@ class TestTheCommandsNamed:
             asked = {word for word in words if word.startswith("-") and word not in ("-", "--help")}
             assert name == "sandbox" or asked <= options
 
-    def test_are_all_in_the_readme(self) -> None:
-        """README.md leaves no command out."""
-        assert set(COMMANDS) <= {words[0] for words in commands(README.read_text(), "cutout")}
+    def test_are_all_in_the_reference(self) -> None:
+        """docs/reference/cli.md leaves no command out."""
+        assert set(COMMANDS) <= {words[0] for words in commands(COMMANDS_PAGE.read_text(), "cutout")}
 
 
 @pages

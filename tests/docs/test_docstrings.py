@@ -17,7 +17,7 @@ DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_no_docstring_begins_as_a_riddle(package: str) -> None:
-    """No module, class or function has one that begins with What, Who, Whose, How, Which, From or The same."""
+    """No module, class or function has one that begins with What, Who, Whose, How, Which, From, The same."""
     files = sorted((ROOT / package).rglob("*.py"))
     assert files, f"{package} has no code: name the packages that there are"
     riddles = [

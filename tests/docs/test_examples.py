@@ -14,6 +14,7 @@ import pytest
 
 from jobs.storage import Bucket
 from tests.docs.pages import README, ROOT
+from tests.support.machine import scaled
 from tests.support.system import System
 from tests.support.web import serve
 
@@ -31,15 +32,16 @@ def shop(photo: bytes) -> Iterator[str]:
 
 @pytest.fixture
 def system(environment: dict[str, str], bucket: Bucket, shop: str, tmp_path: Path) -> Iterator[System]:
-    """API, dispatcher and one worker, which may fetch from the shop."""
-    with System(environment | {"CUTOUT_SOURCE_PRIVATE_HOSTS": shop}, tmp_path) as running:
+    """API, dispatcher and one worker, which may fetch from the shop and reuses as by default."""
+    more = {"CUTOUT_SOURCE_PRIVATE_HOSTS": shop, "CUTOUT_REUSE": "producer"}
+    with System(environment | more, tmp_path) as running:
         running.start("ingester", "ingester")
         yield running
 
 
 @pytest.mark.long("runs everything once for the page")
 def test_the_three_ways_of_the_readme_lead_to_cutouts(system: System, shop: str, tmp_path: Path) -> None:
-    """The command, curl and the client, typed in one after the other: 14 succeeded jobs, a CSV and two PNGs."""
+    """The command, curl and the client, one after the other: 14 succeeded jobs, a CSV and two PNGs."""
     ran = _run(README, system, shop, tmp_path)
     assert "12 of 12 done; 12 succeeded" in ran
     assert [(tmp_path / name).read_bytes()[:4] for name in ("cutout.png", "SKU-4472.png")] == [b"\x89PNG"] * 2
@@ -51,7 +53,7 @@ def test_the_three_ways_of_the_readme_lead_to_cutouts(system: System, shop: str,
 
 @pytest.mark.long("runs everything once for the page")
 def test_the_first_batch_costs_its_photos_once(system: System, shop: str, tmp_path: Path) -> None:
-    """Typed in one after the other: a price, a batch, its results; then the same for nothing, and a reject."""
+    """One after the other: a price, a batch, its results; then the same for nothing, and a reject."""
     ran = _run(TUTORIALS / "first-batch.md", system, shop, tmp_path)
     assert ran.count("12 of 12 done; 12 succeeded") == 3
     assert "exit code 1" in ran
@@ -63,7 +65,7 @@ def test_the_first_batch_costs_its_photos_once(system: System, shop: str, tmp_pa
 
 @pytest.mark.long("runs everything once for the page")
 def test_the_nightly_catalog_is_run(system: System, shop: str, tmp_path: Path) -> None:
-    """Typed in one after the other: a schedule with a window waits, one without it is run now and succeeds."""
+    """One after the other: a schedule with a window waits, one without it is run now and succeeds."""
     ran = _run(TUTORIALS / "nightly-catalog.md", system, shop, tmp_path)
     assert "15 1 * * * Europe/Paris" in ran
     assert "no run yet" in ran
@@ -90,7 +92,7 @@ def test_the_examples_with_curl_lead_to_a_cutout(system: System, shop: str, tmp_
 
 @pytest.mark.long("runs everything once for the page")
 def test_the_examples_in_python_enqueue_by_both_ways(system: System, shop: str, tmp_path: Path) -> None:
-    """Over HTTP one picture and a batch, in a transaction a third: all succeed, and the first is downloaded."""
+    """Over HTTP one picture and a batch, in a transaction a third: all succeed, one is downloaded."""
     ran = _run(TUTORIALS / "from-python.md", system, shop, tmp_path)
     assert ran.splitlines() == ["succeeded", "SKU-4476 succeeded", "queued"]
     assert (tmp_path / "SKU-4475.png").read_bytes().startswith(b"\x89PNG")
@@ -137,7 +139,7 @@ def _run(page: Path, system: System, shop: str, directory: Path) -> str:
         },
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=scaled(100),
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr + system.log("worker")

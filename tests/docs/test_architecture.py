@@ -51,6 +51,7 @@ def test_a_jobs_life_has_twelve_lines_with_a_file_each() -> None:
 def test_the_layers_are_those_of_the_contract() -> None:
     """The stack that is drawn is the contract's in pyproject.toml, from top to bottom."""
     contract = (ROOT / "pyproject.toml").read_text().partition('name = "the core is stacked"')[2]
-    layers = re.findall(r'^ +"([\w| ]+)",$', contract.partition("]")[0], re.MULTILINE)
+    listed = contract.partition("layers = [")[2].partition("]")[0]
+    layers = re.findall(r'^ +"([\w| ]+)",$', listed, re.MULTILINE)
     drawn = PAGE.read_text().partition("## Code map")[2].partition("```\n")[2].partition("```")[0]
     assert [layer.replace("|", "·") for layer in layers] == [line.strip() for line in drawn.splitlines()[2:]]

@@ -262,7 +262,6 @@ SETTINGS_BY_ANOTHER_NAME = re.compile(r"\bknown: Settings\b|\bknown = settings\(
 def test_no_file_has_an_old_name(package: str) -> None:
     """Neither a folder nor a module of the product is called as before."""
     paths = [path.relative_to(ROOT) for path in _modules(package)]
-    assert paths
     old = [f"{path} (now {FILES[path.stem]})" for path in paths if path.stem in FILES]
     old += [f"{path} (now {FOLDERS[part]})" for path in paths for part in path.parts if part in FOLDERS]
     assert old == []
@@ -375,8 +374,10 @@ class TestTheTables:
         assert not any(re.search(old, text) for old in PHRASES)
 
 
-def _modules(folder: str) -> Iterator[Path]:
-    yield from sorted((ROOT / folder).rglob("*.py"))
+def _modules(folder: str) -> list[Path]:
+    paths = sorted((ROOT / folder).rglob("*.py"))
+    assert paths, f"{folder} has no code: name the folders that there are"
+    return paths
 
 
 def _old_names(code: str) -> Iterator[tuple[int, str, str]]:

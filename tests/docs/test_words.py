@@ -6,8 +6,8 @@ import re
 import tokenize
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import typer.main
 
@@ -415,7 +415,7 @@ def _texts(source: str) -> Iterator[tuple[str, str]]:
             yield ".env.example", (ROOT / ".env.example").read_text()
 
 
-def _help(name: str, command: click.Command) -> Iterator[tuple[str, str]]:
+def _help(name: str, command: Any) -> Iterator[tuple[str, str]]:
     yield name, command.help or ""
     for parameter in command.params:
         yield f"{name} {parameter.name}", " ".join([*parameter.opts, getattr(parameter, "help", None) or ""])

@@ -43,7 +43,7 @@ COPY --from=dependencies /opt/venv /opt/venv
 COPY api ./api
 COPY cli ./cli
 COPY cutout_client ./cutout_client
-COPY jobs ./jobs
+COPY cutout ./cutout
 COPY local ./local
 COPY migrations ./migrations
 COPY sandbox ./sandbox

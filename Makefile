@@ -45,7 +45,7 @@ check: $(READY) ## Lint, format, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml api cli cutout_client jobs local migrations sandbox worker
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml api cli cutout cutout_client local migrations sandbox worker
 
 .PHONY: audit
 audit: $(READY) ## Ask whether the locked dependencies have known holes; needs the network

@@ -4,11 +4,11 @@ import signal
 import sys
 from types import FrameType
 
-from api.ending import end_in_time
+from api.lifecycle.forced_exit import end_in_time
 from api.server import Server, server_options
-from jobs import logs, traces
-from jobs.metrics_server import serve_metrics
-from jobs.settings import settings
+from cutout.settings import settings
+from cutout.telemetry import logs, traces
+from cutout.telemetry.metrics_server import serve_metrics
 
 
 def main(host: str, port: str) -> None:

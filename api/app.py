@@ -6,19 +6,21 @@ from contextlib import ExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 
-from api.body_limit import BodyLimit, limits_of
-from api.error_answers import answer_with_problems
-from api.hosts import Hosts
-from api.leaving import LEAVING, CloseWhenLeaving, Leaving
-from api.loop_lag import watch_loop
+from api.exception_handlers import answer_with_problems
+from api.lifecycle.drain import LEAVING, CloseWhenLeaving, Leaving
+from api.lifecycle.loop_lag import watch_loop
+from api.lifecycle.readiness import Readiness, connect_to_watch
+from api.middleware.body_limit import BodyLimit, limits_of
+from api.middleware.hosts import Hosts
+from api.middleware.query_limit import QueryLimit
+from api.middleware.request_log import Requests
+from api.middleware.secure_headers import SecureHeaders
+from api.middleware.slow_clients import SlowClients
 from api.openapi import describe
-from api.query_limit import QueryLimit
-from api.readiness import Readiness, connect_to_watch
-from api.requests import Requests
 from api.routes import (
     batch_actions,
-    batch_looks,
     batch_results,
+    batch_status,
     batches,
     docs,
     health,
@@ -28,19 +30,17 @@ from api.routes import (
     schedules,
     webhooks,
 )
-from api.secure_headers import SecureHeaders
 from api.services import open_services
-from api.slow_clients import SlowClients
-from jobs.database_metrics import DatabaseMetrics, exposed
-from jobs.metrics_server import shown
-from jobs.settings import Settings, settings
+from cutout.monitoring.prometheus import DatabaseMetrics, exposed
+from cutout.settings import Settings, settings
+from cutout.telemetry.metrics_server import shown
 
 ROUTES = (
     lists,
     jobs,
     job_actions,
     batches,
-    batch_looks,
+    batch_status,
     batch_actions,
     batch_results,
     schedules,

@@ -6,12 +6,12 @@ from http import HTTPStatus
 
 from fastapi import Request
 
-from api.keys import SHAPE, TooManyMissesError
+from api.key_cache import SHAPE, TooManyMissesError
 from api.problems import ProblemError
 from api.services import Services
-from jobs.api_keys import KnownKey, hash_of
-from jobs.ceilings import Ceilings
-from jobs.scopes import Scope, allows
+from cutout.enums import Scope, allows
+from cutout.producers.api_keys import KnownKey, hash_of
+from cutout.producers.ceilings import Ceilings
 
 LOOKING = frozenset({"GET", "HEAD"})
 

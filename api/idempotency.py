@@ -13,9 +13,9 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 from starlette.types import Message
 
+from api.bodies.strict_json import JsonRequest
 from api.problems import ProblemError
-from api.strict_json import JsonRequest
-from jobs.idempotency import KeptAnswer, find_answer, keep_answer, lock_key
+from cutout.producers.idempotency import KeptAnswer, find_answer, keep_answer, lock_key
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"

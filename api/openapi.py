@@ -14,7 +14,7 @@ from api.idempotency import HEADER, REPLAYED
 from api.openapi_examples import EXAMPLES
 from api.problem_types import PREFIX, PROBLEM_TYPES
 from api.problems import MEDIA_TYPE
-from jobs.settings import Settings
+from cutout.settings import Settings
 
 OWN_PROBLEMS = "x-problems"
 METHODS = ("get", "put", "post", "delete", "patch")

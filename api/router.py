@@ -10,11 +10,11 @@ from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 
 from api.authentication import LOOKING, authenticate, require, usual_scope
-from api.body_limit import MOST_BYTES
 from api.idempotency import answer_once
+from api.limits.sizes import USUAL_BYTES
+from api.middleware.body_limit import MOST_BYTES
 from api.problems import ProblemError
 from api.services import Services
-from api.sizes import USUAL_BYTES
 
 JSON = "application/json"
 LONGEST_KIND = 300

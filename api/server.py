@@ -18,8 +18,8 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from api.leaving import LEAVING
-from api.lingering import LingeringTransport
+from api.lifecycle.drain import LEAVING
+from api.middleware.lingering_close import LingeringTransport
 
 log = logging.getLogger(__name__)
 

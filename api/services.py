@@ -6,24 +6,24 @@ from anyio import CapacityLimiter
 from anyio.to_thread import current_default_thread_limiter
 from sqlalchemy import Engine
 
-from api.counting import Counting
-from api.events import Events
-from api.fresh import Fresh
-from api.keys import Keys
-from api.last_use import LastUse
-from api.looks import CONNECTIONS as LOOKS
-from api.looks import Looks
-from api.places import Places
-from api.rate_limit import RequestLimit
-from api.reading_time import ReadingTime
-from api.sizes import USUAL_BYTES
-from api.threads import Threads
-from api.watch import Watch
-from jobs.database import connect
-from jobs.explain import Installation
-from jobs.pace import Pace, look_at_pace
-from jobs.settings import Settings
-from jobs.storage import Bucket
+from api.bodies.reading_time import ReadingTime
+from api.key_cache import Keys
+from api.key_usage import LastUse
+from api.limits.producer_slots import Places
+from api.limits.producer_threads import Threads
+from api.limits.rate_limit import RequestLimit
+from api.limits.sizes import USUAL_BYTES
+from api.live.batch_cache import Counting
+from api.live.long_poll import Watch
+from api.live.read_pool import CONNECTIONS as LOOKS
+from api.live.read_pool import Looks
+from api.live.single_flight import Fresh
+from api.live.sse import Events
+from cutout.models.database import connect
+from cutout.settings import Settings
+from cutout.status.eta import Pace, look_at_pace
+from cutout.status.explain import Installation
+from cutout.storage import Bucket
 
 # With those for looks no more than a process had before there were any.
 CONNECTIONS = 40 - LOOKS

@@ -20,10 +20,10 @@ from pathlib import Path
 from sqlalchemy import text
 
 from bench.limit.rig import Rig, rig
-from jobs.states import Reuse
-from jobs.storage import Bucket
-from jobs.store.identity import owner_of
-from worker.making import making_of
+from cutout.enums import Reuse
+from cutout.queue.reuse.identity import owner_of
+from cutout.queue.reuse.recipe import making_of
+from cutout.storage import Bucket
 
 CUTOUT = b"a cutout"
 BOUGHT = """

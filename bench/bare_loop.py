@@ -14,7 +14,7 @@ import httpx
 from botocore.config import Config
 
 from bench.picture import picture_of
-from jobs.settings import Settings, settings
+from cutout.settings import Settings, settings
 
 PATH = "/api/cutout/general/commodity-background-removal"
 

@@ -19,12 +19,12 @@ from sqlalchemy.orm import Session
 
 from bench.picture import picture_of
 from cli.stack import Stack, StackOptions, run_stack
-from jobs.batches import batch_status
-from jobs.database import connect
-from jobs.enqueueing import NewJob, create_batch, enqueue_all
-from jobs.sources import upload_source
-from jobs.states import ReturnForm, State
-from jobs.storage import Bucket
+from cutout.enums import ReturnForm, State
+from cutout.models.database import connect
+from cutout.queue.enqueue import NewJob, create_batch, enqueue_all
+from cutout.status.batch_status import batch_status
+from cutout.storage import Bucket
+from cutout.storage.uploads import upload_source
 
 GIVE_UP_AFTER_S = 600.0
 

@@ -19,9 +19,9 @@ from typing import cast
 import psycopg
 from sqlalchemy import Connection, Engine, text
 
-from jobs.database import connect
-from jobs.settings import load_settings
-from jobs.storage import Bucket
+from cutout.models.database import connect
+from cutout.settings import load_settings
+from cutout.storage import Bucket
 from local import LocalServices
 from migrations.run import upgrade
 

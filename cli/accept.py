@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 
 from cli.console import Exit, fail, out
 from cli.database import find_one, open_database, plain_errors
-from jobs import store
-from jobs.models import Job
-from jobs.states import State
-from jobs.unexpected import Unexpected
+from cutout import queue
+from cutout.enums import State
+from cutout.models import Job
+from cutout.storage.unexpected_bytes import Unexpected
 
 LOOK_EVERY_S = 0.2
 
@@ -28,7 +28,7 @@ def accept(
     with plain_errors():
         job, found = _look(engine, identifier)
         with engine.begin() as connection:
-            accepted = store.accept(connection, job.id, found)
+            accepted = queue.accept(connection, job.id, found)
         if not accepted:
             fail(f"the job {job.id} moved on at this moment; look at it with `cutout status`", Exit.FAILED)
         out.print(f"accepted {found.key}, {found.width}x{found.height} {found.media_type}", markup=False)

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from cli.console import Exit, fail, out
 from cli.database import find_batch, open_database, plain_errors
-from jobs import approval
+from cutout.queue.blocks import approval
 
 
 def approve(

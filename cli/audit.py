@@ -10,10 +10,10 @@ from sqlalchemy import Connection, Engine
 
 from cli.console import Exit, err, out
 from cli.database import open_database, plain_errors
-from jobs.audit import CHECKS, EVERYTHING, AuditCheck, Audited
-from jobs.audit import audit as audit_check
-from jobs.settings import settings
-from jobs.store import Bounds
+from cutout.audit import CHECKS, EVERYTHING, AuditCheck, Audited
+from cutout.audit import audit as audit_check
+from cutout.queue.settle import Bounds
+from cutout.settings import settings
 
 
 def audit(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageOps
 
-from jobs.states import ReturnForm
+from cutout.enums import ReturnForm
 
 CELL = 220
 GAP = 8

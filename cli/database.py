@@ -8,10 +8,10 @@ from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.orm import Session
 
 from cli.console import fail
-from jobs.batches import find_by_prefix
-from jobs.database import connect, is_away
-from jobs.models import Batch, Job
-from jobs.settings import settings
+from cutout.models import Batch, Job
+from cutout.models.database import connect, is_away
+from cutout.settings import settings
+from cutout.status.batch_status import find_by_prefix
 
 
 def open_database() -> Engine:

@@ -17,8 +17,8 @@ from cli.console import Exit, fail, out
 from cli.contact_sheet import draw_sheet
 from cli.database import plain_errors
 from cli.stack import Stack, StackError, StackOptions, run_stack
-from jobs.states import FINAL_STATES, ReturnForm, State
-from jobs.storage import StorageError
+from cutout.enums import FINAL_STATES, ReturnForm, State
+from cutout.storage import StorageError
 from local import LocalServiceError
 
 PHOTOS = Path(__file__).parent.parent / "photos"

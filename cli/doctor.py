@@ -8,22 +8,21 @@ from sqlalchemy import Engine
 
 from cli.console import Exit, out
 from cli.database import open_database
-from jobs.accounts import account_name
-from jobs.audit.health import check_audit
-from jobs.health import Check, check_services
-from jobs.ingest.temporary import free_bytes, needed_bytes
-from jobs.redis_health import check_redis_setup
-from jobs.results_manifest.late import check_results
-from jobs.schedules.check import check_schedules
-from jobs.settings import Settings, SettingsError, settings
-from jobs.storage import Bucket
-from jobs.stored_as_said import check_objects
+from cutout.billing.accounts import account_name
+from cutout.endpoint.answer import Refused
+from cutout.endpoint.client import EndpointClient
+from cutout.endpoint.credits import usable
+from cutout.endpoint.endpoint_errors import EndpointError
+from cutout.images.heif import HEIF_REMEDY, is_heif_decoded
+from cutout.ingest.sources.temporary_space import free_bytes, needed_bytes
+from cutout.monitoring.audit_findings import check_audit
+from cutout.monitoring.health import Check, check_schedules, check_services
+from cutout.monitoring.overdue_results import check_results
+from cutout.monitoring.redis_health import check_redis_setup
+from cutout.monitoring.stored_results import check_objects
+from cutout.settings import Settings, SettingsError, settings
+from cutout.storage import Bucket
 from migrations.run import pending
-from worker.endpoint.answer import Refused
-from worker.endpoint.client import EndpointClient
-from worker.endpoint.credits import usable
-from worker.endpoint.errors import EndpointError
-from worker.endpoint.image_heif import HEIF_REMEDY, is_heif_decoded
 
 
 def doctor() -> None:

@@ -8,10 +8,10 @@ import typer
 
 from cli.console import Exit, fail, out
 from cli.database import open_database, plain_errors
-from jobs.erasing import erase as erase_all
-from jobs.erasing import find
-from jobs.settings import settings
-from jobs.storage import Bucket, StorageError
+from cutout.administration.erase import erase as erase_all
+from cutout.administration.erase import find
+from cutout.settings import settings
+from cutout.storage import Bucket, StorageError
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 

@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 from cli.console import fail, out
 from cli.database import find_batch, find_one, open_database, plain_errors
 from cli.unexpected import name_unexpected
-from jobs.explain import Explanation, Installation
-from jobs.explain import explain as explain_job
-from jobs.models import Attempt, Job
-from jobs.settings import settings
+from cutout.models import Attempt, Job
+from cutout.settings import settings
+from cutout.status.explain import Explanation, Installation
+from cutout.status.explain import explain as explain_job
 
 
 def explain(

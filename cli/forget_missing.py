@@ -4,8 +4,8 @@ from sqlalchemy.orm import Session
 
 from cli.console import Exit, fail, out
 from cli.database import open_database, plain_errors
-from cli.words import counted
-from jobs.store import missing
+from cli.numbers import counted
+from cutout.queue.reuse import missing_results
 
 
 def forget_missing() -> None:
@@ -15,7 +15,7 @@ def forget_missing() -> None:
     bought. Exit code 1 if none is missing.
     """
     with plain_errors(), Session(open_database()) as session, session.begin():
-        forgotten = missing.forget(session)
+        forgotten = missing_results.forget(session)
     if not forgotten:
         fail("no cutout was seen to be missing", Exit.FAILED)
     out.print(f"{counted(forgotten, 'cutout')} will be bought anew by the jobs that ask for them")

@@ -12,9 +12,8 @@ from sqlalchemy.orm import Session
 
 from cli.console import Exit, err, fail, out
 from cli.database import open_database, plain_errors
-from cli.look import describe_batch, exit_of_batch, name_failures
-from cli.names import plain_name
-from cli.ordering import (
+from cli.estimate_text import print_estimate, print_remarks, print_skipped
+from cli.ingest_options import (
     BEFORE_SPENDING,
     OF_A_MANIFEST,
     ColumnsOption,
@@ -29,13 +28,15 @@ from cli.ordering import (
     patterns_of,
     producer_of,
 )
-from cli.planned import print_estimate, print_remarks, print_skipped
-from cli.reading import Meter
-from cli.watch import wait_for_batch
-from cli.words import counted
-from jobs.batches import batch_status
-from jobs.characters import visible
-from jobs.ingest import (
+from cli.names import plain_name
+from cli.numbers import counted
+from cli.progress import Meter
+from cli.status import describe_batch, exit_of_batch, name_failures
+from cli.wait import wait_for_batch
+from cutout.endpoint.client import call_url
+from cutout.enums import PRIORITIES, JobMessages, ReturnForm, Reuse
+from cutout.images.image import PREPARATION
+from cutout.ingest import (
     Counts,
     Ingest,
     Ingested,
@@ -47,15 +48,14 @@ from jobs.ingest import (
     estimate,
     open_source,
 )
-from jobs.ingest.source import Source
-from jobs.manifest import ManifestError
-from jobs.settings import Settings, settings
-from jobs.states import PRIORITIES, JobMessages, ReturnForm, Reuse
-from jobs.storage import Bucket, StorageError
-from jobs.store import Making, scope_of
-from jobs.webhooks import InvalidWebhookError, require_webhooks
-from worker.endpoint.client import call_url
-from worker.endpoint.image import PREPARATION
+from cutout.ingest.sources.source import Source
+from cutout.manifests import ManifestError
+from cutout.queue.reuse.identity import Making, scope_of
+from cutout.settings import Settings, settings
+from cutout.status.batch_status import batch_status
+from cutout.storage import Bucket, StorageError
+from cutout.text import visible
+from cutout.webhooks import InvalidWebhookError, require_webhooks
 
 CONNECTIONS_TO_BUCKET = 10
 

@@ -11,11 +11,11 @@ from cli.console import fail, out
 from cli.database import open_database, plain_errors
 from cli.names import plain_name
 from cli.producers import describe
-from jobs.api_keys import list_keys, make_key, revoke_keys
-from jobs.models import ApiKey, Producer
-from jobs.producers import set_quota
-from jobs.scopes import USUAL_SCOPES, Scope
-from jobs.suspending import has_valid_key, under_way
+from cutout.administration.suspend import has_valid_key, under_way
+from cutout.enums import USUAL_SCOPES, Scope
+from cutout.models import ApiKey, Producer
+from cutout.producers.api_keys import list_keys, make_key, revoke_keys
+from cutout.producers.producers import set_quota
 
 app = typer.Typer(no_args_is_help=True, help="Make, list and revoke the API keys of producers.")
 

@@ -13,9 +13,8 @@ from sqlalchemy.orm import Session
 
 from cli.console import Exit, fail, out
 from cli.database import find_batch, open_database, plain_errors
-from jobs import accounts
-from jobs.ledger import Totals, by_batch, by_day, by_job, totals
-from jobs.reconcile import (
+from cutout.billing import accounts
+from cutout.billing.reconcile import (
     CallsBetween,
     Reading,
     SlowReadingError,
@@ -25,10 +24,11 @@ from jobs.reconcile import (
     last_reading,
     record_reading,
 )
-from jobs.settings import Settings, settings
-from worker.endpoint.answer import Refused
-from worker.endpoint.client import EndpointClient
-from worker.endpoint.errors import EndpointError
+from cutout.billing.totals import Totals, by_batch, by_day, by_job, totals
+from cutout.endpoint.answer import Refused
+from cutout.endpoint.client import EndpointClient
+from cutout.endpoint.endpoint_errors import EndpointError
+from cutout.settings import Settings, settings
 
 HEADINGS = ["out_now" if field.name == "out" else field.name for field in fields(Totals)]
 # A line by day fits into 80 columns.

@@ -7,10 +7,10 @@ from sqlalchemy.orm import Session
 
 from cli.console import out
 from cli.database import open_database, plain_errors
-from jobs import accounts
-from jobs.models import Account, Attempt, Limit, Line
-from jobs.settings import AUTO, Settings, settings
-from worker.endpoint.verdicts import VERDICTS, Policies, Verdict
+from cutout.billing import accounts
+from cutout.endpoint.verdicts import VERDICTS, Policies, Verdict
+from cutout.models import Account, Attempt, Limit, Line
+from cutout.settings import AUTO, Settings, settings
 
 SLOW_SHOWN = 5
 # So many of the last calls are looked at for slow answers.

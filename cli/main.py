@@ -6,7 +6,7 @@ from importlib import import_module
 import typer
 
 from cli.console import Exit, err
-from jobs.settings import SettingsError
+from cutout.settings import SettingsError
 
 # In the order of `cutout --help`. Only the module of the command that is run is imported: a worker's start
 # need not wait for what `up` needs.
@@ -16,16 +16,16 @@ COMMANDS = {
     "ingest": "cli.ingest",
     "approve": "cli.approve",
     "schedule": "cli.schedule",
-    "status": "cli.look",
+    "status": "cli.status",
     "results": "cli.results",
     "explain": "cli.explain",
     "ledger": "cli.ledger",
     "accept": "cli.accept",
-    "retry": "cli.move",
-    "cancel": "cli.move",
-    "pause": "cli.hold",
-    "resume": "cli.hold",
-    "budget": "cli.hold",
+    "retry": "cli.retry",
+    "cancel": "cli.retry",
+    "pause": "cli.pause",
+    "resume": "cli.pause",
+    "budget": "cli.pause",
     "limits": "cli.limits",
     "doctor": "cli.doctor",
     "audit": "cli.audit",

@@ -1,7 +1,7 @@
 """Names that an operator gives."""
 
 from cli.console import fail
-from jobs.characters import name_fault, visible
+from cutout.text import name_fault, visible
 
 
 def plain_name(option: str, name: str) -> str:

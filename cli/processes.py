@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from jobs.settings import settings
-from jobs.states import Step
+from cutout.enums import Step
+from cutout.settings import settings
 
 
 def api(

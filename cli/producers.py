@@ -8,14 +8,14 @@ from sqlalchemy.orm import Session
 
 from cli.console import Exit, fail, out
 from cli.database import open_database, plain_errors
-from cli.ordering import one_of_priorities
-from cli.words import counted
-from jobs import suspending
-from jobs.ceilings import set_ceilings
-from jobs.models import Producer
-from jobs.producers import list_producers, set_quota
-from jobs.states import PRIORITIES, Priority
-from jobs.suspending import UnderWay
+from cli.ingest_options import one_of_priorities
+from cli.numbers import counted
+from cutout.administration import suspend as suspending
+from cutout.administration.suspend import UnderWay
+from cutout.enums import PRIORITIES, Priority
+from cutout.models import Producer
+from cutout.producers.ceilings import set_ceilings
+from cutout.producers.producers import list_producers, set_quota
 
 app = typer.Typer(no_args_is_help=True, help="List, bound, suspend and resume producers.")
 

@@ -13,11 +13,11 @@ from sqlalchemy.orm import Session
 
 from cli.console import Exit, err, fail
 from cli.database import find_batch, open_database, plain_errors
-from cli.look import exit_of_batch
 from cli.output import NotWrittenError, shown, write
-from jobs.batches import batch_status
-from jobs.manifest import ManifestError
-from jobs.results_manifest import (
+from cli.status import exit_of_batch
+from cutout.enums import State
+from cutout.manifests import ManifestError
+from cutout.results import (
     REJECTED,
     CutoutLinks,
     Format,
@@ -28,10 +28,10 @@ from jobs.results_manifest import (
     write_as_input,
     write_results,
 )
-from jobs.results_manifest.links import LINK_HOURS, MOST_LINK_HOURS
-from jobs.settings import settings
-from jobs.states import State
-from jobs.storage import Bucket, StorageError
+from cutout.results.formats import LINK_HOURS, MOST_LINK_HOURS
+from cutout.settings import settings
+from cutout.status.batch_status import batch_status
+from cutout.storage import Bucket, StorageError
 
 # What a row's state is called in the last line, in its order.
 CALLED = {

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from cli.console import Exit, err, fail, out
 from cli.database import open_database, plain_errors
-from cli.ordering import (
+from cli.ingest_options import (
     BEFORE_SPENDING,
     OF_A_MANIFEST,
     ColumnsOption,
@@ -23,7 +23,7 @@ from cli.ordering import (
     patterns_of,
     producer_of,
 )
-from cli.scheduled import (
+from cli.schedule_text import (
     describe_next,
     describe_report,
     describe_runs,
@@ -31,18 +31,15 @@ from cli.scheduled import (
     find_schedule,
     list_line,
 )
-from jobs.models import Schedule
-from jobs.pausing import By, PausedByOperatorError
-from jobs.reports import gather
-from jobs.schedules import keeping
-from jobs.schedules.errors import InvalidScheduleError
-from jobs.schedules.orders import LEAST_GRACE_S, NewSchedule, Options
-from jobs.schedules.sources import BUCKET, WEB
-from jobs.schedules.windows import parse_window
-from jobs.schedules.words import AtWindowEnd, CatchUp, Overlap
-from jobs.settings import settings
-from jobs.states import PRIORITIES, ReturnForm
-from jobs.webhooks import InvalidWebhookError, require_webhooks
+from cutout.enums import PRIORITIES, AtWindowEnd, CatchUp, Overlap, ReturnForm
+from cutout.models import Schedule
+from cutout.queue.blocks.pauses import By, PausedByOperatorError
+from cutout.schedules import gather, manage
+from cutout.schedules.definition import BUCKET, LEAST_GRACE_S, WEB, NewSchedule, Options
+from cutout.schedules.schedule_errors import InvalidScheduleError
+from cutout.schedules.windows import parse_window
+from cutout.settings import settings
+from cutout.webhooks import InvalidWebhookError, require_webhooks
 
 app = typer.Typer(
     no_args_is_help=True, help="Batches that repeat, such as every night: each run once, in its window."
@@ -186,7 +183,7 @@ def add(
             )
             if webhook:
                 require_webhooks(settings(), webhook)
-            schedule = keeping.add(session, new)
+            schedule = manage.add(session, new)
             out.print(f"schedule {schedule.id}  {schedule.name}", markup=False)
             describe_next(session, schedule, 1)
     except (InvalidScheduleError, InvalidWebhookError) as error:
@@ -214,7 +211,7 @@ def _at_window_end(word: str) -> AtWindowEnd:
 def list_() -> None:
     """List the schedules with the next run of each."""
     with plain_errors(), Session(open_database()) as session:
-        for schedule in keeping.listed(session):
+        for schedule in manage.listed(session):
             out.print(list_line(session, schedule), markup=False)
 
 
@@ -224,7 +221,7 @@ def show(name: NameArgument) -> None:
     with plain_errors(), Session(open_database()) as session:
         schedule = find_schedule(session, name)
         describe_schedule(session, schedule)
-        latest = keeping.latest_runs(session, schedule.id, LATEST)
+        latest = manage.latest_runs(session, schedule.id, LATEST)
         describe_runs(latest)
         for run in latest[:1]:
             if run.report_key:
@@ -246,7 +243,7 @@ def pause(name: NameArgument) -> None:
     """Fire no further run. One that is under way goes on; `cutout pause --batch` stops that."""
     with plain_errors(), Session(open_database()) as session, session.begin():
         schedule = find_schedule(session, name)
-        if not keeping.pause(session, schedule.id, By.OPERATOR):
+        if not manage.pause(session, schedule.id, By.OPERATOR):
             fail(f"{schedule.name} is paused already", Exit.FAILED)
         said = schedule.name
     out.print(f"{said} is paused; `cutout schedule resume {said}` lets it fire again", markup=False)
@@ -265,10 +262,10 @@ def resume(
     try:
         with plain_errors(), Session(open_database()) as session, session.begin():
             schedule = find_schedule(session, name)
-            if not keeping.resume(session, schedule, by):
+            if not manage.resume(session, schedule, by):
                 fail(f"{schedule.name} is not paused{_by_whom(schedule)}", Exit.FAILED)
             session.refresh(schedule)
-            if keeping.is_paused(schedule):
+            if manage.is_paused(schedule):
                 out.print(f"{schedule.name} is not paused{_by_whom(schedule)}", markup=False)
                 return
             out.print(f"{schedule.name} goes on", markup=False)
@@ -300,7 +297,7 @@ def run(
     """Fire one run now, beside those of the clock, in the same window and budgets."""
     with plain_errors(), Session(open_database()) as session, session.begin():
         schedule = find_schedule(session, name)
-        run_id = keeping.run_now(session, schedule.id, even_if_shrunk=even_if_shrunk)
+        run_id = manage.run_now(session, schedule.id, even_if_shrunk=even_if_shrunk)
         if run_id is None:
             fail(f"a run of {schedule.name} was fired at this very instant; look at it first", Exit.FAILED)
         said = schedule.name
@@ -313,5 +310,5 @@ def remove(name: NameArgument) -> None:
     with plain_errors(), Session(open_database()) as session, session.begin():
         schedule: Schedule = find_schedule(session, name)
         said = schedule.name
-        keeping.remove(session, schedule.id)
+        manage.remove(session, schedule.id)
     out.print(f"{said} is removed", markup=False)

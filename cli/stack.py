@@ -12,11 +12,11 @@ from pathlib import Path
 import httpx
 from sqlalchemy.orm import Session
 
-from jobs.api_keys import renew_key
-from jobs.database import connect
-from jobs.scopes import Scope
-from jobs.settings import PREFIX, Settings, load_settings
-from jobs.storage import Bucket
+from cutout.enums import Scope
+from cutout.models.database import connect
+from cutout.producers.api_keys import renew_key
+from cutout.settings import PREFIX, Settings, load_settings
+from cutout.storage import Bucket
 from local import Child, LocalServices, keep_ports, keep_secret
 from migrations.run import upgrade
 

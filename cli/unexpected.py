@@ -1,10 +1,10 @@
 """What came unexpectedly for a job: a line and a link."""
 
 from cli.console import out
-from jobs.models import Job
-from jobs.settings import settings
-from jobs.storage import Bucket, StorageError
-from jobs.unexpected import Unexpected
+from cutout.models import Job
+from cutout.settings import settings
+from cutout.storage import Bucket, StorageError
+from cutout.storage.unexpected_bytes import Unexpected
 
 LINK_SECONDS = 3600
 

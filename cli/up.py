@@ -12,7 +12,7 @@ import typer
 from cli.console import Exit, err, fail, out
 from cli.database import plain_errors
 from cli.stack import Stack, StackError, StackOptions, run_stack
-from jobs.storage import StorageError
+from cutout.storage import StorageError
 from local import LocalServiceError
 
 LOOK_EVERY_S = 1.0

@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 
 from cli.console import fail, out
 from cli.database import open_database, plain_errors
-from jobs.models import Delivery, Producer
-from jobs.settings import settings
-from jobs.states import DeliveryState
-from jobs.webhooks import INSTALLATION, find_deliveries, replay, rotate, secret_of, standing_of
+from cutout.enums import DeliveryState
+from cutout.models import Delivery, Producer
+from cutout.settings import settings
+from cutout.webhooks import INSTALLATION, find_deliveries, replay, rotate, secret_of, standing_of
 
 app = typer.Typer(no_args_is_help=True, help="Webhooks: secrets, deliveries, sending again.")
 

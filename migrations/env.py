@@ -3,9 +3,8 @@
 from alembic import context
 from sqlalchemy import Connection
 
-import jobs.models  # noqa: F401 - fills the metadata
-from jobs.database import Base, connect
-from jobs.settings import settings
+from cutout.models.database import Base, connect
+from cutout.settings import settings
 
 
 def migrate(connection: Connection) -> None:

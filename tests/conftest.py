@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.orm import Session
 
-from jobs.database import connect
-from jobs.settings import Settings, load_settings
-from jobs.storage import Bucket
+from cutout.models.database import connect
+from cutout.settings import Settings, load_settings
+from cutout.storage import Bucket
 from local import LocalServices
 from migrations.run import upgrade
 from tests.support.databases import Databases, copy_of
@@ -277,7 +277,7 @@ def photo() -> bytes:
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextManager[None]]:
     """Makes a context in which no file of this process grows past 100 bytes; ids are kept in files alone."""
-    monkeypatch.setattr("jobs.job_ids.KEPT_IN_MEMORY", 1)
+    monkeypatch.setattr("cutout.queue.job_ids.KEPT_IN_MEMORY", 1)
 
     @contextmanager
     def make() -> Iterator[None]:

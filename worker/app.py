@@ -8,13 +8,13 @@ from typing import Any
 from celery import Celery, signals
 from kombu.entity import Queue
 
-from jobs import logs, traces
-from jobs.metrics_server import serve_metrics
-from jobs.settings import settings
-from jobs.states import Step
-from worker.context import WorkerContext
-from worker.process import process
-from worker.serving import serve
+from cutout.enums import Step
+from cutout.settings import settings
+from cutout.telemetry import logs, traces
+from cutout.telemetry.metrics_server import serve_metrics
+from worker.pipeline.context import WorkerContext
+from worker.pipeline.process import process
+from worker.pipeline.serve_reused import serve
 
 # So long a thread that Redis or a timer woke waits for one that computes, several times a call (5 ms by
 # default): under a ceiling on the rate, a call counts for as much longer.

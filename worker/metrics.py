@@ -4,9 +4,9 @@ import re
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from jobs.outcomes import Outcome, Succeeded
-from jobs.store import Answer
-from worker.endpoint.verdicts import VERDICTS
+from cutout.endpoint.verdicts import VERDICTS
+from cutout.queue.attempts.attempts import Answer
+from cutout.queue.attempts.outcomes import Outcome, Succeeded
 
 SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 2, 3, 5, 10, 30, 60, 120)
 

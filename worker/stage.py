@@ -4,7 +4,7 @@ import time
 from types import TracebackType
 from typing import Self
 
-from jobs import traces
+from cutout.telemetry import traces
 from worker.metrics import STAGE_SECONDS
 
 PREPARE, SLOT, TURN, CALL, COPY = STAGES = ("prepare", "slot", "turn", "call", "copy")

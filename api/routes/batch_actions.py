@@ -10,18 +10,18 @@ from fastapi import Request, Response
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from api.access import AtHand, ProducerId
-from api.counting import CountedBatch
+from api.dependencies import AtHand, ProducerId
 from api.idempotency import begin_effect, keep
+from api.live.batch_cache import CountedBatch
 from api.openapi import problems
 from api.router import JSON, v1_router
-from api.routes.batch_looks import own_batch
+from api.routes.batch_status import own_batch
 from api.routes.jobs import require_own_batch, unknown_batch
 from api.schemas import BatchView
 from api.services import Services
-from jobs import pausing
-from jobs.batches import find_pauses
-from jobs.moving import cancel_batch, retry_batch
+from cutout.queue.blocks import pauses
+from cutout.queue.bulk import cancel_batch, retry_batch
+from cutout.status.batch_status import find_pauses
 
 router = v1_router("/v1/batches/{batch_id}", "batches")
 
@@ -52,13 +52,13 @@ async def retry(batch_id: uuid.UUID, request: Request, at_hand: AtHand, producer
 @router.post("/pause", response_model=BatchView)
 async def pause(batch_id: uuid.UUID, request: Request, at_hand: AtHand, producer_id: ProducerId) -> Response:
     """Let no further call of it go out. What is out is finished and copied."""
-    return await _act(request, at_hand, batch_id, producer_id, pausing.pause)
+    return await _act(request, at_hand, batch_id, producer_id, pauses.pause)
 
 
 @router.post("/resume", response_model=BatchView, openapi_extra=problems("paused-by-operator"))
 async def resume(batch_id: uuid.UUID, request: Request, at_hand: AtHand, producer_id: ProducerId) -> Response:
     """Let its calls go out again. What an operator paused, an operator lets go on."""
-    return await _act(request, at_hand, batch_id, producer_id, pausing.resume)
+    return await _act(request, at_hand, batch_id, producer_id, pauses.resume)
 
 
 async def _act(

@@ -11,15 +11,16 @@ from typing import Annotated, Any
 from fastapi import Depends, Query
 from sqlalchemy.orm import Session
 
-from api.access import AtHand, ProducerId
+from api.dependencies import AtHand, ProducerId
 from api.openapi import problems
-from api.patient_stream import PatientStream
 from api.problems import ProblemError
 from api.router import v1_router
 from api.routes.jobs import require_own_batch
 from api.schemas import Code
 from api.services import Services
-from jobs.results_manifest import (
+from api.streaming import PatientStream
+from cutout.enums import State
+from cutout.results import (
     CutoutLinks,
     Format,
     Kept,
@@ -30,8 +31,7 @@ from jobs.results_manifest import (
     write_as_input,
     write_results,
 )
-from jobs.results_manifest.formats import MEDIA_TYPES
-from jobs.states import State
+from cutout.results.formats import MEDIA_TYPES
 
 router = v1_router("/v1/batches", "batches")
 

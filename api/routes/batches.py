@@ -9,29 +9,29 @@ from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 from sqlalchemy.orm import Session
 
-from api.access import AdminId, AtHand, Effect, ProducerId, Turn
 from api.authentication import ceilings_of
+from api.bodies.manifests import MEDIA_TYPES, keep_list, keep_upload, left_behind
+from api.bodies.strict_json import read_model, validated
+from api.dependencies import AdminId, AtHand, Effect, ProducerId, Turn
 from api.idempotency import begin_effect, hold_alike, keep
-from api.manifests import MEDIA_TYPES, keep_list, keep_upload, left_behind
+from api.limits.reachable import unreachable_fault
+from api.limits.sizes import USUAL_BYTES
 from api.openapi import BINARY, problems, query_of, schema_of
 from api.problems import ProblemError
-from api.reachable import unreachable_fault
 from api.router import JSON, require_kind, v1_router
 from api.routes.jobs import LINK_SECONDS, require_own_batch, unknown_batch
 from api.routes.webhooks import require_own_webhook
 from api.schemas import BatchRequest, BatchView, ManifestQuery, view_batch
 from api.schemas.batch_requests import BatchOptions
 from api.services import Services
-from api.sizes import USUAL_BYTES
-from api.strict_json import read_model, validated
-from jobs import logs
-from jobs.approval import approve
-from jobs.batches import batch_status, ingest_status
-from jobs.enqueueing import InvalidJobError, create_batch, enqueue_all
-from jobs.ingest import Order
-from jobs.ingest.requests import request_ingest
-from jobs.quotas import take_quota
-from jobs.states import PRIORITIES
+from cutout.enums import PRIORITIES
+from cutout.ingest import Order
+from cutout.ingest.pending import request_ingest
+from cutout.producers.quotas import take_quota
+from cutout.queue.blocks.approval import approve
+from cutout.queue.enqueue import InvalidJobError, create_batch, enqueue_all
+from cutout.status.batch_status import batch_status, ingest_status
+from cutout.telemetry import logs
 
 UPLOADED = "an upload"
 

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from api.readiness import Readiness, is_ready
+from api.lifecycle.readiness import Readiness, is_ready
 
 router = APIRouter(tags=["health"])
 

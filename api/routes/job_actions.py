@@ -8,17 +8,15 @@ from typing import Annotated
 from fastapi import Query, Response
 from sqlalchemy.orm import Session
 
-from api.access import AtHand, Effect, ProducerId, Turn
+from api.dependencies import AtHand, Effect, ProducerId, Turn
 from api.openapi import problems
 from api.problems import ProblemError
 from api.router import v1_router
 from api.routes.jobs import own_job
 from api.schemas import JobView, view_job
 from api.schemas.deletion_views import DeletionView, view_deletion
-from jobs import store
-from jobs.approval import NEEDS_APPROVAL
-from jobs.database import Database
-from jobs.deleting import (
+from cutout import queue
+from cutout.administration.delete import (
     OLD_VERSION,
     Deletion,
     delete_job,
@@ -26,8 +24,10 @@ from jobs.deleting import (
     find_doomed,
     keep_objects,
 )
-from jobs.quotas import take_quota
-from jobs.states import FINAL_STATES, State
+from cutout.enums import FINAL_STATES, State
+from cutout.models.database import Database
+from cutout.producers.quotas import take_quota
+from cutout.queue.blocks.approval import NEEDS_APPROVAL
 
 router = v1_router("/v1/jobs/{job_id}", "jobs")
 
@@ -43,7 +43,7 @@ def cancel(job_id: uuid.UUID, session: Effect, producer_id: ProducerId) -> JobVi
     What is paid for is still copied, and the job ends as succeeded; what runs ends by itself, and no call of
     it begins any more. `cancelled_at` says that it was asked for.
     """
-    return _act(session, job_id, producer_id, store.cancel, (*store.CANCELLABLE, State.CANCELLED))
+    return _act(session, job_id, producer_id, queue.cancel, (*queue.CANCELLABLE, State.CANCELLED))
 
 
 @router.post("/retry", openapi_extra=problems("wrong-state", "needs-approval", "quota-reached"))
@@ -54,13 +54,13 @@ def retry(job_id: uuid.UUID, session: Effect, producer_id: ProducerId) -> JobVie
     """
     if own_job(session, job_id, producer_id).state == State.FAILED:
         take_quota(session, producer_id, 1)
-    return _act(session, job_id, producer_id, store.retry, store.RETRIABLE)
+    return _act(session, job_id, producer_id, queue.retry, queue.RETRIABLE)
 
 
 @router.post("/release", openapi_extra=NOT_NOW)
 def release(job_id: uuid.UUID, session: Effect, producer_id: ProducerId) -> JobView:
     """Put a job that is held back in line, with all its tries; called again it costs again."""
-    return _act(session, job_id, producer_id, store.release, (State.HELD,))
+    return _act(session, job_id, producer_id, queue.release, (State.HELD,))
 
 
 @router.delete("", openapi_extra=problems("wrong-state"))

@@ -11,30 +11,30 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.datastructures import UploadFile
 
-from api.access import AtHand, ProducerId, Transaction
 from api.authentication import ceilings_of
-from api.conditional import NOT_MODIFIED, Wait, answer, etag_of, is_news_awaited
+from api.bodies.strict_json import read_model, validated
+from api.bodies.uploads import make_sure_of_upload, meaning_of, store_upload
+from api.dependencies import AtHand, ProducerId, Transaction
+from api.etag import NOT_MODIFIED, Wait, answer, etag_of, is_news_awaited
 from api.idempotency import begin_effect, keep
+from api.limits.reachable import unreachable_fault
 from api.openapi import form_schema_of, problems, schema_of
 from api.problems import ProblemError
-from api.reachable import unreachable_fault
 from api.router import JSON, require_kind, v1_router
 from api.routes.webhooks import require_own_webhook
 from api.schemas import ExplanationView, JobOptions, JobRequest, JobView, view_job
 from api.services import Services
-from api.strict_json import read_model, validated
-from api.uploads import make_sure_of_upload, meaning_of, store_upload
-from jobs import logs
-from jobs.database import Database
-from jobs.enqueueing import InvalidJobError, enqueue
-from jobs.explain import Installation, without_findings
-from jobs.models import Batch, Job
-from jobs.quotas import take_quota
-from jobs.seen import SeenJob, find_job
-from jobs.source_removal import hold_sources
-from jobs.states import FINAL_STATES, PRIORITIES, State
-from jobs.told import told
-from jobs.unexpected import Unexpected
+from cutout.administration.source_removal import hold_sources
+from cutout.enums import FINAL_STATES, PRIORITIES, State
+from cutout.models import Batch, Job
+from cutout.models.database import Database
+from cutout.producers.quotas import take_quota
+from cutout.queue.enqueue import InvalidJobError, enqueue
+from cutout.status.explain import Installation, without_findings
+from cutout.status.job_view import SeenJob, find_job
+from cutout.status.producer_texts import told
+from cutout.storage.unexpected_bytes import Unexpected
+from cutout.telemetry import logs
 
 router = v1_router("/v1/jobs", "jobs")
 

@@ -7,13 +7,13 @@ from typing import Annotated
 from fastapi import Depends, Query
 from pydantic import AwareDatetime, BeforeValidator
 
-from api.access import AtHand, ProducerId
-from api.cursors import page_cursor, read_page_cursor
+from api.dependencies import AtHand, ProducerId
+from api.live.cursors import page_cursor, read_page_cursor
 from api.openapi import problems
 from api.router import v1_router
 from api.schemas import BatchList, Code, ExternalId, JobList, summarize, view_job
-from jobs.listing import MOST_A_PAGE, Order, Place, Wanted, list_batches, list_jobs
-from jobs.states import State
+from cutout.enums import State
+from cutout.status.pages import MOST_A_PAGE, Order, Place, Wanted, list_batches, list_jobs
 
 router = v1_router("/v1")
 

@@ -9,11 +9,11 @@ from fastapi.responses import RedirectResponse
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from api.access import AdminId, AtHand, Effect, ProducerId, Transaction
 from api.authentication import ceilings_of
+from api.dependencies import AdminId, AtHand, Effect, ProducerId, Transaction
+from api.limits.reachable import unreachable_fault
 from api.openapi import problems
 from api.problems import ProblemError
-from api.reachable import unreachable_fault
 from api.router import v1_router
 from api.routes.jobs import LINK_SECONDS
 from api.routes.webhooks import require_own_webhook
@@ -26,10 +26,10 @@ from api.schemas import (
     view_run,
     view_schedule,
 )
-from jobs.models import Run, Schedule
-from jobs.schedules import keeping
-from jobs.schedules.errors import InvalidScheduleError
-from jobs.states import PRIORITIES
+from cutout.enums import PRIORITIES
+from cutout.models import Run, Schedule
+from cutout.schedules import manage
+from cutout.schedules.schedule_errors import InvalidScheduleError
 
 router = v1_router("/v1/schedules", "schedules")
 
@@ -66,7 +66,7 @@ def create(
             "too-many-schedules",
             f"you have {MOST_SCHEDULES} schedules, no more are taken; remove one first",
         )
-    schedule = keeping.add(session, asked.to_new_schedule(producer_id))
+    schedule = manage.add(session, asked.to_new_schedule(producer_id))
     response.headers["Location"] = f"/v1/schedules/{schedule.id}"
     session.refresh(schedule)
     return view_schedule(schedule)
@@ -75,7 +75,7 @@ def create(
 @router.get("")
 def get_all(session: Transaction, producer_id: ProducerId) -> list[ScheduleView]:
     """Your schedules by name, at most a hundred."""
-    return [view_schedule(schedule) for schedule in keeping.listed(session, producer_id)]
+    return [view_schedule(schedule) for schedule in manage.listed(session, producer_id)]
 
 
 @router.get("/{schedule_id}")
@@ -89,14 +89,14 @@ def get(schedule_id: uuid.UUID, session: Transaction, producer_id: ProducerId) -
 )
 def delete(schedule_id: uuid.UUID, session: Transaction, producer_id: AdminId) -> None:
     """Remove a schedule. A run that is under way goes on. One that an operator paused stays."""
-    keeping.remove(session, _going(session, schedule_id, producer_id).id)
+    manage.remove(session, _going(session, schedule_id, producer_id).id)
 
 
 @router.post("/{schedule_id}/pause")
 def pause(schedule_id: uuid.UUID, session: Effect, producer_id: AdminId) -> ScheduleView:
     """Fire no further run; one that is under way goes on. Nothing changes if it is paused already."""
     schedule = _own(session, schedule_id, producer_id)
-    keeping.pause(session, schedule.id)
+    manage.pause(session, schedule.id)
     session.refresh(schedule)
     return view_schedule(schedule)
 
@@ -108,7 +108,7 @@ def resume(schedule_id: uuid.UUID, session: Effect, producer_id: AdminId) -> Sch
     What an operator paused, an operator lets go on.
     """
     schedule = _own(session, schedule_id, producer_id)
-    keeping.resume(session, schedule)
+    manage.resume(session, schedule)
     session.refresh(schedule)
     return view_schedule(schedule)
 
@@ -129,7 +129,7 @@ def run(
 ) -> RunView:
     """Fire one run now, beside those of the clock, in the same window and budgets."""
     schedule = _going(session, schedule_id, producer_id)
-    run_id = keeping.run_now(session, schedule.id, even_if_shrunk=even_if_shrunk)
+    run_id = manage.run_now(session, schedule.id, even_if_shrunk=even_if_shrunk)
     if run_id is None:
         raise ProblemError(
             HTTPStatus.CONFLICT, "fired-already", "a run was fired at this very instant; look at its runs"
@@ -146,7 +146,7 @@ def get_next(
 ) -> list[ComingRun]:
     """The coming runs; of a paused schedule those that would be."""
     schedule = _own(session, schedule_id, producer_id)
-    return [view_coming(one, schedule.zone) for one in keeping.coming_runs(session, schedule, count)]
+    return [view_coming(one, schedule.zone) for one in manage.coming_runs(session, schedule, count)]
 
 
 @router.get("/{schedule_id}/runs")
@@ -158,7 +158,7 @@ def get_runs(
 ) -> list[RunView]:
     """The latest runs, the newest first."""
     schedule = _own(session, schedule_id, producer_id)
-    return [view_run(one) for one in keeping.latest_runs(session, schedule.id, count)]
+    return [view_run(one) for one in manage.latest_runs(session, schedule.id, count)]
 
 
 @router.get(
@@ -211,7 +211,7 @@ def _going(session: Session, schedule_id: uuid.UUID, producer_id: uuid.UUID) -> 
     """The producer's schedule, locked; raises PausedByOperatorError if an operator paused it."""
     schedule = _own(session, schedule_id, producer_id)
     session.refresh(schedule, with_for_update=True)
-    keeping.require_no_operators_pause(schedule)
+    manage.require_no_operators_pause(schedule)
     return schedule
 
 

@@ -8,13 +8,13 @@ from typing import Annotated
 from fastapi import Query
 from pydantic import BaseModel
 
-from api.access import Effect, ProducerId, Transaction
+from api.dependencies import Effect, ProducerId, Transaction
 from api.problems import ProblemError
 from api.router import v1_router
-from jobs.models import Delivery
-from jobs.settings import Settings
-from jobs.states import DeliveryState
-from jobs.webhooks import InvalidWebhookError, find_deliveries, replay, require_webhooks
+from cutout.enums import DeliveryState
+from cutout.models import Delivery
+from cutout.settings import Settings
+from cutout.webhooks import InvalidWebhookError, find_deliveries, replay, require_webhooks
 
 router = v1_router("/v1/webhooks/deliveries", "webhooks")
 

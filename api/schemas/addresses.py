@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from jobs.addresses import not_an_address
-from jobs.characters import REFUSED
-from jobs.enqueueing import LONGEST_SOURCE, InvalidJobError, NewJob
-from jobs.webhooks.addresses import LONGEST_URL
+from cutout.network.url_hints import not_an_address
+from cutout.queue.enqueue import LONGEST_SOURCE, InvalidJobError, NewJob
+from cutout.text import REFUSED
+from cutout.webhooks.webhook_urls import LONGEST_URL
 
 # Names alone, of which each is at most 63 characters long; a public IP address may do as well.
 LABEL = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -63,7 +63,7 @@ WebhookUrl = Annotated[
         max_length=LONGEST_URL,
         description="Is told, signed, when it has ended; see GET /v1/webhooks/deliveries",
         examples=["https://shop.example/hooks/cutout"],
-        # In full it is in jobs/webhooks/addresses.py: an address in brackets may do, and http to known hosts.
+        # cutout/webhooks/webhook_urls.py has the whole rule: brackets and http to known hosts may do.
         json_schema_extra={"pattern": WEBHOOK_ADDRESS},
     ),
 ]

@@ -18,11 +18,11 @@ from api.schemas.fields import (
     PriorityName,
     ReturnForms,
 )
-from jobs.enqueueing import NewJob
-from jobs.ingest import Order, Reading
-from jobs.manifest import parse_columns
-from jobs.manifest.columns import require_targets
-from jobs.states import PRIORITIES, JobMessages, ReturnForm
+from cutout.enums import PRIORITIES, JobMessages, ReturnForm
+from cutout.ingest import Order, Reading
+from cutout.manifests import parse_columns
+from cutout.manifests.column_names import require_targets
+from cutout.queue.enqueue import NewJob
 
 
 class BatchJobRequest(BaseModel):

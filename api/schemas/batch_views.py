@@ -9,9 +9,9 @@ from pydantic import BaseModel, Field
 from api.schemas.examples import A_BATCH, A_MOMENT
 from api.schemas.fields import NextCursor
 from api.schemas.ingest_views import IngestView, view_ingest
-from jobs.batches import BatchState, BatchStatus
-from jobs.listing import ListedBatch
-from jobs.states import State
+from cutout.enums import State
+from cutout.status.batch_status import BatchState, BatchStatus
+from cutout.status.pages import ListedBatch
 
 
 class BatchSummary(BaseModel):

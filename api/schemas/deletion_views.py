@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from api.schemas.examples import A_BATCH, A_JOB
-from jobs.deleting import Deletion, What
+from cutout.administration.delete import Deletion, What
 
 
 class PartView(BaseModel):

@@ -5,14 +5,14 @@ from typing import Annotated
 from annotated_types import Len
 from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
-from jobs.characters import PATTERN, name_fault
-from jobs.enqueueing import LONGEST_EXTERNAL_ID
-from jobs.ingest.choosing import LONGEST_PATTERN, MOST_PATTERNS
-from jobs.manifest.columns import MAPPABLE
-from jobs.manifest.delimited import WORDS, read_delimiter
-from jobs.states import PRIORITIES, ReturnForm
+from cutout.enums import PRIORITIES, ReturnForm
+from cutout.ingest.sources.file_patterns import LONGEST_PATTERN, MOST_PATTERNS
+from cutout.manifests.column_names import MAPPABLE
+from cutout.manifests.delimited import WORDS, read_delimiter
+from cutout.queue.enqueue import LONGEST_EXTERNAL_ID
+from cutout.text import PATTERN, name_fault
 
-# As jobs.manifest.delimited reads it: one character, or a word for it in any letter case.
+# As cutout.manifests.delimited reads it: one character, or a word for it in any letter case.
 WORDS_OF_DELIMITERS = "|".join("".join(f"[{c.upper()}{c}]" for c in word) for word in WORDS if word.isalpha())
 DELIMITER = rf"^([^\u0000\r\n\u0020\u0022]|\\[Tt]|{WORDS_OF_DELIMITERS})$"
 

@@ -5,9 +5,9 @@ from dataclasses import asdict
 
 from pydantic import BaseModel
 
-from jobs.batches import IngestState, IngestStatus
-from jobs.prices import DOLLARS_A_CREDIT
-from jobs.producers_words import producers_words
+from cutout.billing.totals import DOLLARS_A_CREDIT
+from cutout.status.batch_status import IngestState, IngestStatus
+from cutout.status.producer_texts import producers_words
 
 
 class PlanView(BaseModel):

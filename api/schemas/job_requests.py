@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict
 
 from api.schemas.addresses import SourceUrl, WebhookUrl
 from api.schemas.fields import ExternalId, PriorityName
-from jobs.enqueueing import NewJob
-from jobs.states import PRIORITIES, ReturnForm
+from cutout.enums import PRIORITIES, ReturnForm
+from cutout.queue.enqueue import NewJob
 
 
 class JobOptions(BaseModel):

@@ -8,10 +8,10 @@ from pydantic import BaseModel, Field
 
 from api.schemas.examples import A_BATCH, A_JOB, A_MOMENT
 from api.schemas.fields import NextCursor
-from jobs.producers_words import producers_words
-from jobs.seen import SeenJob
-from jobs.states import ReturnForm, State, Step
-from jobs.unexpected import Unexpected
+from cutout.enums import ReturnForm, State, Step
+from cutout.status.job_view import SeenJob
+from cutout.status.producer_texts import producers_words
+from cutout.storage.unexpected_bytes import Unexpected
 
 
 class ErrorView(BaseModel):

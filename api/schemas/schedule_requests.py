@@ -15,13 +15,12 @@ from api.schemas.fields import (
     PriorityName,
     ReturnForms,
 )
-from jobs.enqueueing import LONGEST_SOURCE
-from jobs.manifest.columns import require_targets
-from jobs.schedules.cron import LONGEST_EXPRESSION
-from jobs.schedules.cron_words import FIELDS
-from jobs.schedules.errors import InvalidScheduleError
-from jobs.schedules.local_time import LONGEST_ZONE
-from jobs.schedules.orders import (
+from cutout.enums import PRIORITIES, AtWindowEnd, CatchUp, Overlap, ReturnForm
+from cutout.manifests.column_names import require_targets
+from cutout.queue.enqueue import LONGEST_SOURCE
+from cutout.schedules.cron import LONGEST_EXPRESSION
+from cutout.schedules.cron_syntax import FIELDS
+from cutout.schedules.definition import (
     LEAST_GRACE_S,
     LONGEST_NAME,
     MOST_CREDITS,
@@ -29,9 +28,9 @@ from jobs.schedules.orders import (
     NewSchedule,
     Options,
 )
-from jobs.schedules.windows import parse_window
-from jobs.schedules.words import AtWindowEnd, CatchUp, Overlap
-from jobs.states import PRIORITIES, ReturnForm
+from cutout.schedules.local_time import LONGEST_ZONE
+from cutout.schedules.schedule_errors import InvalidScheduleError
+from cutout.schedules.windows import parse_window
 
 Credits = Annotated[int, Strict(), Field(ge=0, le=MOST_CREDITS), WHOLE]
 

@@ -7,13 +7,12 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
 
-from jobs.models import Run, Schedule
-from jobs.producers_words import producers_words
-from jobs.schedules.catching_up import Fire
-from jobs.schedules.keeping import is_paused
-from jobs.schedules.orders import Options
-from jobs.schedules.words import AtWindowEnd, CatchUp, Overlap, RunState
-from jobs.states import Priority, ReturnForm
+from cutout.enums import AtWindowEnd, CatchUp, Overlap, Priority, ReturnForm, RunState
+from cutout.models import Run, Schedule
+from cutout.schedules.definition import Options
+from cutout.schedules.manage import is_paused
+from cutout.schedules.missed_runs import Fire
+from cutout.status.producer_texts import producers_words
 
 
 class ScheduleView(BaseModel):

@@ -16,7 +16,7 @@ import redis
 from bench.limit.row import Row
 from local import LocalServices
 from sandbox.statistics import busiest_second
-from worker.endpoint.limiter import Ceilings, Ending, Limiter, LimitReached
+from worker.limiter.limiter import Ceilings, Ending, Limiter, LimitReached
 
 RATES, PROCESSES = (30, 100), 4
 LATENCY_S, WARM_UP_S, SECONDS = 2.1, 5, 60

@@ -9,9 +9,9 @@ from pathlib import Path
 from sqlalchemy import Connection, text
 
 from bench.limit.row import Row
-from jobs.database import connect
-from jobs.line import survey
-from jobs.parked import Parked
+from cutout.models.database import connect
+from cutout.queue.blocks.blocked_jobs import Parked
+from cutout.queue.dispatch import survey
 from local import LocalServices
 from migrations.run import upgrade
 

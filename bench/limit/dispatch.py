@@ -9,8 +9,8 @@ from pathlib import Path
 from sqlalchemy import Connection, text
 
 from bench.limit.row import Row
-from jobs.database import connect
-from jobs.line import hand_out_calls
+from cutout.models.database import connect
+from cutout.queue.dispatch import hand_out_calls
 from local import LocalServices
 from migrations.run import upgrade
 

@@ -16,10 +16,10 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from cli.stack import Stack, StackOptions, run_stack
-from jobs.database import connect
-from jobs.enqueueing import NewJob, create_batch, enqueue_all
-from jobs.sources import upload_source
-from jobs.storage import Bucket
+from cutout.models.database import connect
+from cutout.queue.enqueue import NewJob, create_batch, enqueue_all
+from cutout.storage import Bucket
+from cutout.storage.uploads import upload_source
 
 # Small, so that what is measured is the limit and not this machine's two cores.
 SIDE = 96

@@ -21,9 +21,9 @@ from bench.polling.changes import Changes
 from bench.polling.filling import Filled, fill
 from bench.polling.parts import Parts
 from bench.polling.row import Row
-from jobs.database import connect
-from jobs.settings import settings
-from jobs.storage import Bucket
+from cutout.models.database import connect
+from cutout.settings import settings
+from cutout.storage import Bucket
 from local import LocalServices
 from migrations.run import upgrade
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from jobs.enqueueing import create_batch
-from jobs.producers import create_producer
+from cutout.producers.producers import create_producer
+from cutout.queue.enqueue import create_batch
 
 # Half of them have ended, one in fifty of these failed; the others wait.
 FILL = (

@@ -11,9 +11,9 @@ from sqlalchemy import Engine, bindparam, event, select
 
 from api.app import create_app
 from api.server import server_options
-from jobs.database import connect
-from jobs.models import JOBS
-from jobs.settings import settings
+from cutout.models import JOBS
+from cutout.models.database import connect
+from cutout.settings import settings
 
 # What one writes to show the state of a row by its key: no key of an API, no ledger, no problem documents.
 BY_KEY = select(JOBS.c.id, JOBS.c.external_id, JOBS.c.state, JOBS.c.created_at, JOBS.c.finished_at).where(

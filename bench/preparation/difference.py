@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from bench.preparation.pictures import Case, in_srgb
-from worker.endpoint.image import prepare
+from cutout.images.image import prepare
 
 MEAN, PERCENTILE_99 = 3.0, 24.0
 

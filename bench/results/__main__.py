@@ -10,9 +10,9 @@ import uuid
 from pathlib import Path
 
 from bench.results.filling import fill
-from jobs.database import connect
-from jobs.settings import settings
-from jobs.storage import Bucket
+from cutout.models.database import connect
+from cutout.settings import settings
+from cutout.storage import Bucket
 from local import LocalServices
 from migrations.run import upgrade
 

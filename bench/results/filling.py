@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Engine, text
 
-from jobs.storage import Bucket
+from cutout.storage import Bucket
 
 FILL = (
     "INSERT INTO accounts (name) VALUES ('bench') ON CONFLICT DO NOTHING",

@@ -13,8 +13,8 @@ import psycopg
 from sqlalchemy import Engine, make_url
 from sqlalchemy.orm import Session
 
-from jobs.database import connect
-from jobs.results_manifest import (
+from cutout.models.database import connect
+from cutout.results import (
     CutoutLinks,
     Format,
     Selection,
@@ -24,8 +24,8 @@ from jobs.results_manifest import (
     write_as_input,
     write_results,
 )
-from jobs.settings import Settings, settings
-from jobs.storage import Bucket
+from cutout.settings import Settings, settings
+from cutout.storage import Bucket
 
 COPY = """
 COPY (

@@ -20,14 +20,14 @@ import psutil
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from jobs.database import connect
-from jobs.leader import LEADER_LOCK
-from jobs.models import Schedule
-from jobs.schedules.keeping import add
-from jobs.schedules.orders import NewSchedule
-from jobs.schedules.words import CatchUp, Overlap
-from jobs.settings import load_settings
-from jobs.storage import Bucket
+from cutout.enums import CatchUp, Overlap
+from cutout.models import Schedule
+from cutout.models.database import connect
+from cutout.queue.leader import LEADER_LOCK
+from cutout.schedules.definition import NewSchedule
+from cutout.schedules.manage import add
+from cutout.settings import load_settings
+from cutout.storage import Bucket
 from local import LocalServices
 from migrations.run import upgrade
 

@@ -13,11 +13,11 @@ from tempfile import TemporaryDirectory
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from jobs.database import connect
-from jobs.ingest import Order
-from jobs.ingest.requests import request_ingest
-from jobs.settings import load_settings
-from jobs.storage import Bucket
+from cutout.ingest import Order
+from cutout.ingest.pending import request_ingest
+from cutout.models.database import connect
+from cutout.settings import load_settings
+from cutout.storage import Bucket
 from local import LocalServices
 from migrations.run import upgrade
 

@@ -15,14 +15,18 @@ import psutil
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.orm import Session
 
-from jobs import accounts, line, store, workers
-from jobs.database import connect
-from jobs.enqueueing import NewJob, enqueue_all
-from jobs.line_marks import LineMarks
-from jobs.marks import Marks
-from jobs.outcomes import StoredObject, Succeeded
-from jobs.states import AttemptOutcome
-from jobs.store import Answer, HandedOut
+from cutout import queue
+from cutout.billing import accounts
+from cutout.enums import AttemptOutcome
+from cutout.models.database import connect
+from cutout.queue import dispatch as line
+from cutout.queue import workers
+from cutout.queue.attempts.attempts import Answer
+from cutout.queue.attempts.outcomes import StoredObject, Succeeded
+from cutout.queue.enqueue import NewJob, enqueue_all
+from cutout.queue.index_marks import LineMarks
+from cutout.queue.reuse.serve_reused import HandedOut
+from cutout.queue.snapshot_marks import Marks
 from local import LocalServices
 from migrations.run import upgrade
 
@@ -30,7 +34,7 @@ JOBS = 20_000
 A_TICK = 100
 A_PART = 2_000
 MOST = 1.5
-MAKING = store.Making("https://endpoint.example/cutout", 1, "cutouts")
+MAKING = queue.Making("https://endpoint.example/cutout", 1, "cutouts")
 LEASE = timedelta(seconds=60)
 ACCOUNT = "bench"
 CHARGED = Answer(AttemptOutcome.CHARGED, http_status=200)
@@ -75,9 +79,9 @@ class Way:
 
     def _carry(self, handed_out: HandedOut) -> None:
         for job_id, fence in handed_out:
-            claim = store.claim(self._connection, job_id, fence, self._worker)
+            claim = queue.claim(self._connection, job_id, fence, self._worker)
             assert claim is not None
-            attempt = store.begin_attempt(
+            attempt = queue.begin_attempt(
                 self._connection,
                 claim,
                 number=1,
@@ -87,7 +91,7 @@ class Way:
                 making=MAKING,
             )
             assert isinstance(attempt, int)
-            paid = store.record_result(
+            paid = queue.record_result(
                 self._connection,
                 claim,
                 attempt,
@@ -96,7 +100,7 @@ class Way:
                 lifetime=timedelta(days=1),
                 sent=(10, 20),
             )
-            assert store.settle(self._connection, paid, Succeeded(STORED))
+            assert queue.settle(self._connection, paid, Succeeded(STORED))
 
     def _seconds(self) -> float:
         times = self._session.cpu_times()

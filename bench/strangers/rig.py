@@ -16,10 +16,10 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from cli.stack import Stack, StackOptions, run_stack
-from jobs.database import connect
-from jobs.enqueueing import create_batch
-from jobs.producers import create_producer
-from jobs.scopes import Scope
+from cutout.enums import Scope
+from cutout.models.database import connect
+from cutout.producers.producers import create_producer
+from cutout.queue.enqueue import create_batch
 
 LOCAL = "127.0.0.1"
 # 127.0.1.1 and the following are this machine's on Linux; each stands for a host of its own.

@@ -14,11 +14,11 @@ from starlette.types import ASGIApp
 
 from api.app import create_app
 from api.services import Services
-from jobs.models import Producer
-from jobs.producers import create_producer
-from jobs.scopes import Scope
-from jobs.settings import Settings
-from jobs.storage import Bucket
+from cutout.enums import Scope
+from cutout.models import Producer
+from cutout.producers.producers import create_producer
+from cutout.settings import Settings
+from cutout.storage import Bucket
 from tests.support.forked import Forked, start_module
 from tests.support.plain_http import NO_TLS
 from tests.support.served import serving

@@ -7,7 +7,7 @@ from typing import Any
 
 import schemathesis
 
-from api.conditional import LONGEST_WAIT_S
+from api.etag import LONGEST_WAIT_S
 
 JSON = "application/json"
 KEY = "Idempotency-Key"

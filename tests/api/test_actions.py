@@ -5,12 +5,15 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from jobs import ledger, pausing, store
-from jobs.approval import MESSAGE, NEEDS_APPROVAL
-from jobs.models import JOBS, RESULTS, Job
-from jobs.outcomes import Fail, Hold, Snooze, StoredObject, Succeeded
-from jobs.storage import Bucket
-from jobs.store import BoughtBefore, retry_all
+from cutout import queue
+from cutout.billing import totals
+from cutout.models import JOBS, RESULTS, Job
+from cutout.queue.actions import retry_all
+from cutout.queue.attempts.outcomes import Fail, Hold, Snooze, StoredObject, Succeeded
+from cutout.queue.blocks import pauses
+from cutout.queue.blocks.approval import MESSAGE, NEEDS_APPROVAL
+from cutout.queue.reuse.acquire import BoughtBefore
+from cutout.storage import Bucket
 from tests.api.conftest import key_for, producer_of
 from tests.api.test_jobs import problem_of
 from tests.support.fates import DONE, Fates, make_batch
@@ -82,7 +85,7 @@ class TestOneJob:
         assert (asked[0]["state"], asked[1]) == ("running", asked[0])
         assert asked[0]["cancelled_at"] is not None
         with Session(engine) as session, session.begin():
-            store.settle(session, claim, Snooze("LIMIT_REACHED", "x", 1.0))
+            queue.settle(session, claim, Snooze("LIMIT_REACHED", "x", 1.0))
         assert shop.get(f"/v1/jobs/{ids['new']}").json()["state"] == "cancelled"
 
     def test_is_cancelled_as_often_as_asked(self, shop: httpx.Client, ids: dict[str, str]) -> None:
@@ -175,7 +178,7 @@ class TestABatch:
         url = f"/v1/batches/{batch_id}"
         assert shop.get(url).json()["paused_by_operator_at"] is None
         with Session(engine) as session, session.begin():
-            pausing.pause(session, batch_id, pausing.By.OPERATOR)
+            pauses.pause(session, batch_id, pauses.By.OPERATOR)
         shop.post(f"{url}/pause").raise_for_status()
         for _ in range(2):
             refused = shop.post(f"{url}/resume")
@@ -189,7 +192,7 @@ class TestABatch:
         listed = shop.get("/v1/batches").json()["data"][0]
         assert listed["paused_by_operator_at"] == shown["paused_by_operator_at"]
         with Session(engine) as session, session.begin():
-            assert pausing.resume(session, batch_id, pausing.By.OPERATOR)
+            assert pauses.resume(session, batch_id, pauses.By.OPERATOR)
         going = shop.post(f"{url}/resume").json()
         assert (going["paused_at"], going["paused_by_operator_at"]) == (None, None)
 
@@ -210,10 +213,10 @@ def bought(engine: Engine, bucket: Bucket, key: str = "cutouts/a.png") -> uuid.U
     sha256 = bucket.put_cutout(b"picture", key=key, media_type="image/png", metadata={})
     with Session(engine) as session, session.begin():
         claim = claim_one(session, new_worker(session))
-        store.take_result(session, claim, PICTURE, MAKING)
+        queue.take_result(session, claim, PICTURE, MAKING)
         claim = paid(session, claim, source_sha256=PICTURE)
         stored = StoredObject(key, sha256, "image/png", 7, 1, 1)
-        store.settle(session, claim, Succeeded(stored, bucket=MAKING.bucket))
+        queue.settle(session, claim, Succeeded(stored, bucket=MAKING.bucket))
         assert session.get_one(Job, claim.job_id).batch_id == batch_id
         return claim.job_id
 
@@ -239,11 +242,11 @@ class TestDeleting:
         job_id = bought(engine, bucket)
         with Session(engine) as session:
             path = f"/v1/batches/{session.get_one(Job, job_id).batch_id}"
-            before = ledger.totals(session)
+            before = totals.totals(session)
         batch = shop.get(path).json()
         shop.delete(f"/v1/jobs/{job_id}?objects=true").raise_for_status()
         with Session(engine) as session:
-            assert ledger.totals(session) == before
+            assert totals.totals(session) == before
             row = session.get_one(Job, job_id)
             assert (row.source, row.external_id, row.key, row.producer_id) == ("", None, None, None)
         assert shop.get(path).json() == batch
@@ -303,15 +306,15 @@ class TestDeletingTheCutout:
         make_batch(engine, {"twin": None}, producer_id=producer_of(engine))
         with Session(engine) as session, session.begin():
             twin = claim_one(session, new_worker(session))
-            found = store.take_result(session, twin, PICTURE, MAKING)
+            found = queue.take_result(session, twin, PICTURE, MAKING)
             assert isinstance(found, BoughtBefore)
             if ended:
-                store.settle(session, twin, Succeeded(found.stored, reused=True))
+                queue.settle(session, twin, Succeeded(found.stored, reused=True))
         shop.delete(f"/v1/jobs/{job_id}", params={"objects": "true"}).raise_for_status()
         assert bucket.keys("cutouts/") == ["cutouts/a.png"]
         with Session(engine) as session, session.begin():
             if not ended:
-                store.settle(session, twin, Succeeded(found.stored, reused=True))
+                queue.settle(session, twin, Succeeded(found.stored, reused=True))
         view = shop.get(f"/v1/jobs/{twin.job_id}").json()
         assert httpx.get(shop.get(view["result"]["url"]).headers["location"]).content == b"picture"
 

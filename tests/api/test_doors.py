@@ -11,25 +11,26 @@ from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
 from api.schemas import view_batch
-from jobs import store, suspending
-from jobs.batches import batch_status
-from jobs.ceilings import set_ceilings
-from jobs.enqueueing import NewJob, create_batch, enqueue
-from jobs.ingest.opening import open_object
-from jobs.ingest.requests import request_ingest
-from jobs.line import hand_out_calls
-from jobs.models import Batch, Ingest, Job
-from jobs.producers import set_quota
-from jobs.schedules import keeping
-from jobs.schedules.firing import fire
-from jobs.schedules.orders import Options
-from jobs.schedules.starting import start, startable
-from jobs.settings import Settings
-from jobs.states import Priority
-from jobs.storage import Bucket
+from cutout import queue
+from cutout.administration import suspend
+from cutout.enums import Priority
+from cutout.ingest.pending import request_ingest
+from cutout.ingest.sources.open_source import open_object
+from cutout.models import Batch, Ingest, Job
+from cutout.producers.ceilings import set_ceilings
+from cutout.producers.producers import set_quota
+from cutout.queue.dispatch import hand_out_calls
+from cutout.queue.enqueue import NewJob, create_batch, enqueue
+from cutout.schedules import manage
+from cutout.schedules.definition import Options
+from cutout.schedules.fire import fire
+from cutout.schedules.start import start, startable
+from cutout.settings import Settings
+from cutout.status.batch_status import batch_status
+from cutout.storage import Bucket
 from tests.api.conftest import producer_of
 from tests.support.steps import LEASE, ask_to_begin, claim_one, new_worker, record
-from worker.ingester import Ingester
+from worker.ingester.loop import Ingester
 
 CSV = {"Content-Type": "text/csv"}
 PICTURE = "https://shop.example/a.jpg"
@@ -337,8 +338,8 @@ def suspended(shop: httpx.Client, engine: Engine, producer_id: uuid.UUID) -> uui
     with Session(engine) as session, session.begin():
         missed = "UPDATE schedules SET next_fire_at = now() - interval '1 min', next_due_at = now()"
         session.execute(text(missed))
-        assert suspending.suspend(session, producer_id)
-        assert not suspending.suspend(session, producer_id)
+        assert suspend.suspend(session, producer_id)
+        assert not suspend.suspend(session, producer_id)
     return producer_id
 
 
@@ -357,7 +358,7 @@ class TestASuspendedProducer:
                 "urn:cutout:problem:producer-suspended",
             )
         with Session(engine) as session, session.begin():
-            assert suspending.resume(session, suspended)
+            assert suspend.resume(session, suspended)
         shop.post("/v1/jobs", json={"source_url": PICTURE}).raise_for_status()
 
     def test_has_nothing_handed_out_or_fired_or_read(
@@ -367,14 +368,14 @@ class TestASuspendedProducer:
         with Session(engine) as session, session.begin():
             assert hand_out_calls(session, 5, lease=LEASE) == []
             assert fire(session) == 0
-            schedule = keeping.listed(session)[0]
-            assert keeping.run_now(session, schedule.id)
+            schedule = manage.listed(session)[0]
+            assert manage.run_now(session, schedule.id)
             assert startable(session) == []
         assert not ingester.serve()
         assert scalar(engine, "SELECT count(*) FROM jobs WHERE standing = 'in_line'") == 1
         with Session(engine) as session, session.begin():
-            assert suspending.resume(session, suspended)
-            assert not suspending.resume(session, suspended)
+            assert suspend.resume(session, suspended)
+            assert not suspend.resume(session, suspended)
             # What fell into the suspension is not made up for.
             assert fire(session) == 0
             assert scalar(engine, "SELECT next_fire_at > now() FROM schedules") is False
@@ -395,8 +396,8 @@ class TestASuspendedProducer:
             out, in_hand = claim_one(session, worker_id), claim_one(session, worker_id)
             begun = ask_to_begin(session, out)
             assert isinstance(begun, int)
-            assert suspending.suspend(session, producer_id)
-            assert ask_to_begin(session, in_hand) is store.NotBegun.SUSPENDED
+            assert suspend.suspend(session, producer_id)
+            assert ask_to_begin(session, in_hand) is queue.NotBegun.SUSPENDED
             assert record(session, out, begun).result is not None
 
     @pytest.mark.usefixtures("suspended")
@@ -420,16 +421,16 @@ class TestASuspendedProducer:
 
         def suspend_then_open(*given: Any, **more: Any) -> Any:
             with Session(engine) as session, session.begin():
-                assert suspending.suspend(session, producer_id)
+                assert suspend.suspend(session, producer_id)
             return open_(*given, **more)
 
         # Between the look for room and the reading.
-        monkeypatch.setattr("worker.ingest_reader.open_object", suspend_then_open)
+        monkeypatch.setattr("worker.ingester.reader.open_object", suspend_then_open)
         assert ingester.serve()
         assert scalar(engine, "SELECT code FROM ingests") == "PRODUCER_SUSPENDED"
         assert unfinished(engine) == 0
         monkeypatch.undo()
         with Session(engine) as session, session.begin():
-            assert suspending.resume(session, producer_id)
+            assert suspend.resume(session, producer_id)
         assert serve_now(engine, ingester)
         assert unfinished(engine) == 3

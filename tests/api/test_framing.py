@@ -3,9 +3,9 @@
 import httpx
 import pytest
 
-from api.places import share_of
+from api.limits.producer_slots import share_of
+from api.limits.sizes import LIST_BYTES
 from api.services import Services
-from api.sizes import LIST_BYTES
 from tests.support.slow_http import half_sent, statuses
 from tests.support.system import wait_until
 

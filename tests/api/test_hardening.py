@@ -10,11 +10,11 @@ import httpx
 import pytest
 from sqlalchemy import Engine, text
 
-from api.lingering import Lingering
+from api.middleware.lingering_close import Lingering
+from api.middleware.slow_clients import SlowClients
 from api.server import BoundedProtocol
-from api.slow_clients import SlowClients
-from jobs.settings import Settings
-from jobs.storage import Bucket
+from cutout.settings import Settings
+from cutout.storage import Bucket
 from tests.api.conftest import key_for, serve
 from tests.api.test_jobs import SOURCE, problem_of
 from tests.support.machine import scaled
@@ -148,7 +148,7 @@ class TestText:
     def test_of_an_id_never_leaves_its_place_in_the_bucket(
         self, shop: httpx.Client, external_id: str
     ) -> None:
-        """It is taken as it stands; what becomes of it in keys tests/jobs/test_keys.py has."""
+        """It is taken as it stands; tests/cutout/storage/test_object_keys.py has its object keys."""
         answer = shop.post("/v1/jobs", json={"source_url": SOURCE, "external_id": external_id})
         assert answer.status_code == 201
         assert answer.json()["external_id"] == external_id

@@ -14,13 +14,13 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, make_url, text
 
 from api.app import create_app
-from api.readiness import Readiness
+from api.lifecycle.readiness import Readiness
 from api.services import Services
-from jobs import breaker
-from jobs.metrics_server import serve_metrics
-from jobs.settings import Settings
-from jobs.states import Stop
-from jobs.storage import Bucket
+from cutout.enums import Stop
+from cutout.queue.blocks import storage_breaker
+from cutout.settings import Settings
+from cutout.storage import Bucket
+from cutout.telemetry.metrics_server import serve_metrics
 from tests.api.conftest import key_for, serve_app
 from tests.support.machine import scaled
 from tests.support.ports import free_port
@@ -114,15 +114,15 @@ class TestReadiness:
             )
         assert checks(client, app, 200)["calls"] == "the bucket does not take cutouts"
         with engine.begin() as connection:
-            breaker.close(connection)
-            breaker.trip(connection, "results at r.example: RESULT_UNAVAILABLE", of=Stop.RESULTS)
+            storage_breaker.close(connection)
+            storage_breaker.trip(connection, "results at r.example: RESULT_UNAVAILABLE", of=Stop.RESULTS)
         assert checks(client, app, 200)["calls"] == "paid results cannot be fetched"
         with engine.begin() as connection:
-            breaker.close(connection, of=Stop.RESULTS)
-            breaker.trip(connection, "99 paid results", of=Stop.BACKLOG)
+            storage_breaker.close(connection, of=Stop.RESULTS)
+            storage_breaker.trip(connection, "99 paid results", of=Stop.BACKLOG)
         assert checks(client, app, 200)["calls"] == "too many paid results wait for their copy"
         with engine.begin() as connection:
-            breaker.close(connection, of=Stop.BACKLOG)
+            storage_breaker.close(connection, of=Stop.BACKLOG)
             connection.execute(text("INSERT INTO limits VALUES ('b', 1, 1, 0, 0, 0, 0, NULL, NULL, now())"))
         assert checks(client, app, 200)["calls"] == "the endpoint fails for all jobs"
         with engine.begin() as connection:

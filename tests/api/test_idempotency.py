@@ -10,12 +10,12 @@ from fastapi.routing import APIRoute
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from api.access import effect
 from api.app import ROUTES
+from api.dependencies import effect
 from api.routes import batch_actions, batches, jobs
-from jobs.idempotency import lock_key, prune_answers
-from jobs.producers import list_producers, revoke_producer
-from jobs.storage import Bucket
+from cutout.producers.idempotency import lock_key, prune_answers
+from cutout.producers.producers import list_producers, revoke_producer
+from cutout.storage import Bucket
 from tests.api.conftest import key_for
 from tests.api.test_jobs import SOURCE, problem_of
 

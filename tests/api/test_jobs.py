@@ -6,12 +6,13 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from jobs import accounts, store
-from jobs.models import Job
-from jobs.outcomes import StoredObject, Succeeded
-from jobs.states import AttemptOutcome
-from jobs.storage import Bucket
-from jobs.store import Answer
+from cutout import queue
+from cutout.billing import accounts
+from cutout.enums import AttemptOutcome
+from cutout.models import Job
+from cutout.queue.attempts.attempts import Answer
+from cutout.queue.attempts.outcomes import StoredObject, Succeeded
+from cutout.storage import Bucket
 from tests.api.conftest import key_for
 from tests.support.steps import begin, claim_one, new_worker
 
@@ -168,9 +169,9 @@ class TestGettingAJob:
         sha256 = bucket.put_cutout(photo, key="cutouts/a.png", media_type="image/png", metadata={})
         with Session(engine) as session, session.begin():
             claim = claim_one(session, new_worker(session))
-            store.end_attempt(session, begin(session, claim), Answer(AttemptOutcome.CHARGED))
+            queue.end_attempt(session, begin(session, claim), Answer(AttemptOutcome.CHARGED))
             stored = StoredObject("cutouts/a.png", sha256, "image/png", len(photo), 1, 1)
-            store.settle(session, claim, Succeeded(stored))
+            queue.settle(session, claim, Succeeded(stored))
 
         view = shop.get(f"/v1/jobs/{job_id}").json()
         assert (view["state"], view["credits"], view["result"]["sha256"]) == ("succeeded", 1, sha256.hex())

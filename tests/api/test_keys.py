@@ -6,12 +6,12 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from api.last_use import LastUse
-from api.rate_limit import RequestLimit
-from jobs.api_keys import find_key, hash_of
-from jobs.producers import create_producer, list_producers, set_quota
-from jobs.scopes import Scope
-from jobs.settings import Settings
+from api.key_usage import LastUse
+from api.limits.rate_limit import RequestLimit
+from cutout.enums import Scope
+from cutout.producers.api_keys import find_key, hash_of
+from cutout.producers.producers import create_producer, list_producers, set_quota
+from cutout.settings import Settings
 from tests.api.conftest import key_for, serve
 from tests.api.test_jobs import SOURCE, problem_of
 

@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from jobs.listing import MOST_EXAMINED, Order, Place, Wanted, list_jobs
-from jobs.models import Producer
-from jobs.outcomes import Fail, Hold
-from jobs.states import State
+from cutout.enums import State
+from cutout.models import Producer
+from cutout.queue.attempts.outcomes import Fail, Hold
+from cutout.status.pages import MOST_EXAMINED, Order, Place, Wanted, list_jobs
 from tests.api.conftest import key_for, producer_of
 from tests.api.test_jobs import problem_of
 from tests.support.fates import DONE, Fates, make_batch

@@ -13,15 +13,15 @@ from fastapi import FastAPI
 from sqlalchemy import Engine, text
 
 from api.app import create_app
-from api.manifests import left_behind
-from jobs.database import PostgresAwayError
-from jobs.parked import unpark
-from jobs.settings import Settings
-from jobs.storage import Bucket
+from api.bodies.manifests import left_behind
+from cutout.models.database import PostgresAwayError
+from cutout.queue.blocks.blocked_jobs import unpark
+from cutout.settings import Settings
+from cutout.storage import Bucket
 from tests.api.conftest import key_for
 from tests.api.conftest import serve as serve_api
 from tests.support.web import serve
-from worker.ingester import Ingester
+from worker.ingester.loop import Ingester
 
 CSV = {"Content-Type": "text/csv"}
 ROWS = b"external_id,source\na,https://shop.example/a.jpg\nb,https://shop.example/b.jpg\n"

@@ -13,8 +13,8 @@ from sqlalchemy import Engine, event, text
 
 from api import services
 from api.app import create_app
-from jobs.settings import Settings
-from jobs.storage import Bucket
+from cutout.settings import Settings
+from cutout.storage import Bucket
 from tests.api.conftest import key_for, serve_app
 from tests.api.test_jobs import SOURCE, problem_of
 from tests.support.machine import scaled

@@ -12,11 +12,14 @@ from sqlalchemy import Engine, event, text, update
 from sqlalchemy.orm import Session
 
 from api.services import Services
-from jobs import accounts, limits, pausing, producers, store
-from jobs.models import JOBS
-from jobs.settings import Settings
-from jobs.states import AttemptOutcome
-from jobs.store import Answer
+from cutout import queue
+from cutout.billing import accounts, learned_limits
+from cutout.enums import AttemptOutcome
+from cutout.models import JOBS
+from cutout.producers import producers
+from cutout.queue.attempts.attempts import Answer
+from cutout.queue.blocks import pauses
+from cutout.settings import Settings
 from tests.api.conftest import Served, key_for, producer_of
 from tests.api.test_jobs import SOURCE, problem_of
 from tests.support.fates import DONE, make_batch
@@ -91,7 +94,9 @@ class TestRetryAfter:
         account = accounts.account_name(settings.endpoint_api_keys[0].get_secret_value())
         with engine.begin() as connection:
             accounts.ensure(connection, account)
-            limits.keep(connection, account, limits.Standing(4, None, 0, 0, 2, 2, None, None, None))
+            learned_limits.keep(
+                connection, account, learned_limits.Standing(4, None, 0, 0, 2, 2, None, None, None)
+            )
 
         def seconds(**values: object) -> int:
             change(engine, **values)
@@ -241,7 +246,7 @@ class TestCounts:
         assert shop.get(path).json()["credits"] == 0
         with Session(engine) as session, session.begin():
             claimed = claim_one(session, new_worker(session))
-            store.end_attempt(session, begin(session, claimed), Answer(AttemptOutcome.CHARGED))
+            queue.end_attempt(session, begin(session, claimed), Answer(AttemptOutcome.CHARGED))
         change(engine, state="cancelled", worker_id=None, finished_at=JOBS.c.created_at)
         time.sleep(1.1)
         batch = shop.get(path).json()
@@ -267,7 +272,7 @@ class TestCounts:
         # One ended, three are left.
         assert 3 <= eta_s <= 3 * (time.monotonic() - began_at) + 1
         with Session(engine) as session, session.begin():
-            pausing.pause(session, batch_id)
+            pauses.pause(session, batch_id)
         time.sleep(1.1)
         assert shop.get(path).json()["eta_seconds"] is None
 

@@ -12,11 +12,11 @@ import pytest
 from anyio import CapacityLimiter
 from sqlalchemy import Engine
 
-from api.json_bounds import JsonBounds
+from api.bodies.json_bounds import JsonBounds
+from api.bodies.reading_time import ReadingTime
+from api.limits.producer_threads import Threads
 from api.problems import ProblemError
-from api.reading_time import ReadingTime
 from api.services import Services
-from api.threads import Threads
 from tests.api.conftest import key_for, producer_of
 from tests.api.test_jobs import SOURCE
 from tests.api.test_large_bodies import GARBAGE, JSON, MOST_JOBS, a_list
@@ -124,7 +124,7 @@ class TestReadingTime:
 
     def test_forgets_the_producer_longest_unused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Memory stays bounded."""
-        monkeypatch.setattr("api.reading_time.MOST_PRODUCERS", 10)
+        monkeypatch.setattr("api.bodies.reading_time.MOST_PRODUCERS", 10)
         reading = ReadingTime()
         for _ in range(20):
             reading.spend(uuid.uuid4(), 1)
@@ -193,7 +193,7 @@ def test_large_bodies_that_are_refused_have_a_rate(
     shop: httpx.Client, monkeypatch: pytest.MonkeyPatch, path: str, media_type: str
 ) -> None:
     """However early it is, and on however many connections."""
-    monkeypatch.setattr("api.reading_time.S_A_REFUSAL", 0.05)
+    monkeypatch.setattr("api.bodies.reading_time.S_A_REFUSAL", 0.05)
     monkeypatch.setattr(ReadingTime, "burst_s", 0.01)
     lines = (f"Content-Type: {media_type}", "Content-Length: 900000")
     refusals, began = 5, time.monotonic()
@@ -207,7 +207,7 @@ def test_a_manifest_is_paid_for_by_its_bytes(
     shop: httpx.Client, engine: Engine, services_of: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sent faster than a producer's share, it waits for the rest of its time."""
-    monkeypatch.setattr("api.reading_time.S_A_BYTE", 1e-7)
+    monkeypatch.setattr("api.bodies.reading_time.S_A_BYTE", 1e-7)
     monkeypatch.setattr(ReadingTime, "burst_s", 0.01)
     services_of.reading_time.spend(producer_of(engine), 0)
     began = time.monotonic()

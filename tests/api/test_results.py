@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from api import patient_stream
-from jobs.models import Producer
-from jobs.outcomes import Fail
-from jobs.storage import Bucket
+from api import streaming
+from cutout.models import Producer
+from cutout.queue.attempts.outcomes import Fail
+from cutout.storage import Bucket
 from tests.api.conftest import key_for
 from tests.support.fates import DONE, make_batch
 
@@ -161,7 +161,7 @@ def test_a_client_that_reads_nothing_is_cut_off(
     shop: httpx.Client, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It does not keep what it asked for waiting for ever."""
-    monkeypatch.setattr(patient_stream, "SEND_WITHIN_S", 1.0)
+    monkeypatch.setattr(streaming, "SEND_WITHIN_S", 1.0)
     batch_id = batch_of(engine)
     with engine.begin() as connection:
         more = (

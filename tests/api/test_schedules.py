@@ -9,9 +9,9 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from api.routes.schedules import MOST_SCHEDULES
-from jobs.models import Schedule
-from jobs.pausing import By
-from jobs.schedules import keeping
+from cutout.models import Schedule
+from cutout.queue.blocks.pauses import By
+from cutout.schedules import manage
 from tests.api.conftest import key_for
 from tests.api.test_health import checks
 
@@ -91,7 +91,7 @@ class TestASchedule:
         made = create(shop)
         url = f"/v1/schedules/{made['id']}"
         with Session(engine) as session, session.begin():
-            assert keeping.pause(session, uuid.UUID(made["id"]), By.OPERATOR)
+            assert manage.pause(session, uuid.UUID(made["id"]), By.OPERATOR)
         refused = shop.delete(url) if what == "remove" else shop.post(f"{url}/{what}")
         assert (refused.status_code, refused.json()["type"]) == (409, "urn:cutout:problem:paused-by-operator")
         shown = shop.get(url).json()
@@ -99,7 +99,7 @@ class TestASchedule:
         assert (shown["paused_at"], shown["next_fire_at"]) == (None, None)
         assert shop.get(f"{url}/runs").json() == []
         with Session(engine) as session, session.begin():
-            assert keeping.resume(session, session.get_one(Schedule, uuid.UUID(made["id"])), By.OPERATOR)
+            assert manage.resume(session, session.get_one(Schedule, uuid.UUID(made["id"])), By.OPERATOR)
         assert shop.post(f"{url}/resume").json()["next_fire_at"]
 
     def test_is_run_by_hand(self, shop: httpx.Client) -> None:

@@ -11,9 +11,9 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
-from jobs.scopes import Scope
-from jobs.settings import Settings
-from jobs.storage import Bucket
+from cutout.enums import Scope
+from cutout.settings import Settings
+from cutout.storage import Bucket
 from tests.api.conftest import key_for, producer_of, serve
 from tests.support.fates import DONE, make_batch
 

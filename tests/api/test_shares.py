@@ -19,15 +19,15 @@ from fastapi.routing import APIRoute
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from api.access import turn
 from api.app import ROUTES, create_app
-from api.places import share_of
+from api.dependencies import turn
+from api.limits.producer_slots import share_of
+from api.limits.producer_threads import Threads
 from api.problems import ProblemError
 from api.services import Services
-from api.threads import Threads
-from jobs.models import Producer
-from jobs.producers import set_quota
-from jobs.settings import Settings
+from cutout.models import Producer
+from cutout.producers.producers import set_quota
+from cutout.settings import Settings
 from tests.api.conftest import key_for, producer_of, serve_app
 from tests.api.test_jobs import SOURCE, problem_of
 from tests.support.fates import make_batch

@@ -9,10 +9,10 @@ import httpx
 import pytest
 from sqlalchemy import Engine, event
 
-from api import keys
-from api.keys import network_of
+from api import key_cache
+from api.key_cache import network_of
 from api.services import Services
-from jobs.settings import Settings
+from cutout.settings import Settings
 from tests.api.conftest import key_for, serve
 from tests.api.test_hardening import raw
 from tests.api.test_jobs import SOURCE, problem_of
@@ -89,8 +89,8 @@ class TestAWrongKey:
         self, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """By the address that a proxy tells, one does not use another's up; all together have a bound."""
-        monkeypatch.setattr(keys, "MISSES_OF_AN_ADDRESS", 0.2)
-        monkeypatch.setattr(keys, "MISSES_OF_ALL", 0.5)
+        monkeypatch.setattr(key_cache, "MISSES_OF_AN_ADDRESS", 0.2)
+        monkeypatch.setattr(key_cache, "MISSES_OF_ALL", 0.5)
 
         def status(client: httpx.Client, address: str) -> int:
             headers = made_up() | {"X-Forwarded-For": address}
@@ -108,7 +108,7 @@ class TestAWrongKey:
         """A key that is known gives back what its first look took."""
         for name in ("a", "b"):
             assert client.get("/v1/jobs", headers=key_for(engine, name)).status_code == 200
-        assert services_of.keys._of_all._buckets[keys.EVERYBODY].tokens > 199
+        assert services_of.keys._of_all._buckets[key_cache.EVERYBODY].tokens > 199
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from jobs import store
-from jobs.outcomes import Fail, Hold, Outcome, StoredObject, Succeeded
-from jobs.states import AttemptOutcome
-from jobs.storage import Bucket
-from jobs.store import Answer
-from jobs.unexpected import CODE, Unexpected, unexpected_key
+from cutout import queue
+from cutout.enums import AttemptOutcome
+from cutout.queue.attempts.attempts import Answer
+from cutout.queue.attempts.outcomes import Fail, Hold, Outcome, StoredObject, Succeeded
+from cutout.storage import Bucket
+from cutout.storage.unexpected_bytes import CODE, Unexpected, unexpected_key
 from tests.api.conftest import key_for, producer_of
 from tests.api.test_jobs import problem_of
 from tests.support.fates import make_batch
@@ -32,14 +32,14 @@ def surprised(engine: Engine, bucket: Bucket) -> Callable[[Outcome], uuid.UUID]:
         with Session(engine) as session, session.begin():
             claim = claim_one(session, new_worker(session))
             raw = Answer(AttemptOutcome.CHARGED, raw_answer="https://secret.example/results/1")
-            store.end_attempt(session, begin(session, claim), raw)
+            queue.end_attempt(session, begin(session, claim), raw)
             for data in (b"<html>", DATA):
                 sha256 = hashlib.sha256(data).hexdigest()
                 key = unexpected_key(claim.job_id, sha256, "png")
                 bucket.put_cutout(data, key=key, media_type="image/png", metadata={})
                 found = Unexpected(key, "it has no alpha", sha256, "image/png", "png", len(data), 60, 40)
-                store.save_unexpected(session, claim, found)
-            store.settle(session, claim, outcome)
+                queue.save_unexpected(session, claim, found)
+            queue.settle(session, claim, outcome)
             return claim.job_id
 
     return make
@@ -118,7 +118,7 @@ class TestAWarning:
         )
         with Session(engine) as session, session.begin():
             claim = claim_one(session, new_worker(session))
-            store.settle(session, claim, Succeeded(stored))
+            queue.settle(session, claim, Succeeded(stored))
         view = shop.get(f"/v1/jobs/{claim.job_id}").json()
         assert view["result"]["warning"] == "30x20 for the 60x40 sent"
         assert ",30x20 for the 60x40 sent," in shop.get(f"/v1/batches/{batch_id}/results").text
@@ -130,8 +130,8 @@ class TestDeletingAJobWhosePaidResultLives:
         make_batch(engine, {"a": None}, producer_id=producer_of(engine))
         with Session(engine) as session, session.begin():
             claim = claim_one(session, new_worker(session))
-            store.end_attempt(session, begin(session, claim), Answer(AttemptOutcome.CHARGED))
-            store.settle(session, claim, Fail("X", "y"))
+            queue.end_attempt(session, begin(session, claim), Answer(AttemptOutcome.CHARGED))
+            queue.settle(session, claim, Fail("X", "y"))
             session.execute(
                 text("UPDATE jobs SET step = 'copy', result_url = 'https://x', result_expires_at = now()")
             )

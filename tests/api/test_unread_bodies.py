@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from api.lingering import Lingering
+from api.middleware.lingering_close import Lingering
 from api.services import Services
 from tests.api.test_hardening import head
 from tests.api.test_large_bodies import GARBAGE

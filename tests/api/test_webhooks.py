@@ -6,15 +6,15 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from jobs.models import Batch, Delivery, Job
-from jobs.producers import find_producer
-from jobs.settings import Settings
-from jobs.storage import Bucket
-from jobs.webhooks import announce
+from cutout.models import Batch, Delivery, Job
+from cutout.producers.producers import find_producer
+from cutout.settings import Settings
+from cutout.storage import Bucket
+from cutout.webhooks import announce
 from tests.api.conftest import key_for
 from tests.api.test_jobs import SOURCE, problem_of
 from tests.support.web import WebServer
-from worker.ingester import Ingester
+from worker.ingester.loop import Ingester
 
 URL = "https://shop.example/hook?token=secret"
 MASTER = "m" * 40

@@ -9,13 +9,14 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from jobs import store
-from jobs.enqueueing import NewJob, enqueue
-from jobs.outcomes import Hold
-from jobs.states import AttemptOutcome
-from jobs.storage import Bucket
-from jobs.store import Answer, Claim
-from jobs.unexpected import CODE, Unexpected, unexpected_key
+from cutout import queue
+from cutout.enums import AttemptOutcome
+from cutout.queue.attempts.attempts import Answer
+from cutout.queue.attempts.outcomes import Hold
+from cutout.queue.claims import Claim
+from cutout.queue.enqueue import NewJob, enqueue
+from cutout.storage import Bucket
+from cutout.storage.unexpected_bytes import CODE, Unexpected, unexpected_key
 from tests.cli.command import Cutout
 from tests.support.plain_http import NO_TLS
 from tests.support.sandbox import Sandbox
@@ -35,13 +36,13 @@ def held(engine: Engine, bucket: Bucket) -> MakeHeld:
             enqueue(session, NewJob(SOURCE, "SKU"))
             claim = claim_one(session, new_worker(session))
             answer = Answer(AttemptOutcome.UNKNOWN, code="ANSWER_NOT_UNDERSTOOD", raw_answer=raw)
-            store.end_attempt(session, begin(session, claim), answer)
+            queue.end_attempt(session, begin(session, claim), answer)
             sha256 = hashlib.sha256(DATA).hexdigest()
             key = unexpected_key(claim.job_id, sha256, "png")
             bucket.put_cutout(DATA, key=key, media_type="image/png", metadata={})
             found = Unexpected(key, "it has no alpha", sha256, "image/png", "png", len(DATA), width, width)
-            claim = store.save_unexpected(session, claim, found)
-            store.settle(session, claim, Hold(code, "it has no alpha"))
+            claim = queue.save_unexpected(session, claim, found)
+            queue.settle(session, claim, Hold(code, "it has no alpha"))
             return claim
 
     return make
@@ -114,7 +115,7 @@ class TestWhatAPersonSees:
 
 
 class TestTheWholePath:
-    @pytest.mark.long("runs everything once; tests/worker/test_unexpected.py has the steps")
+    @pytest.mark.long("runs everything once; tests/worker/pipeline/test_save_first.py has the steps")
     def test_from_a_picture_without_alpha_to_its_cutout(
         self, system: System, sandbox: Sandbox, picture: bytes, tmp_path: Path
     ) -> None:

@@ -5,14 +5,14 @@ import pytest
 from sqlalchemy import Engine, text, update
 from sqlalchemy.orm import Session
 
-from jobs import workers
-from jobs.audit import CHECKS
-from jobs.models import Job
-from jobs.states import State
-from jobs.store import Bounds
-from jobs.workers import Identity, beat
+from cutout.audit import CHECKS
+from cutout.enums import State
+from cutout.models import Job
+from cutout.queue import workers
+from cutout.queue.settle import Bounds
+from cutout.queue.workers import Identity, beat
 from tests.cli.command import Cutout
-from tests.jobs.test_store import bought
+from tests.cutout.queue.test_transitions import bought
 from tests.support.steps import claim_new, new_worker
 from tests.support.working import somebody_works
 

@@ -10,21 +10,21 @@ from sqlalchemy import Engine, make_url, text
 from sqlalchemy.orm import Session
 
 from cli.doctor import check_formats
-from jobs import breaker
-from jobs.models import Job
-from jobs.settings import Settings
-from jobs.states import Stop
-from jobs.storage import Bucket
+from cutout.enums import Stop
+from cutout.images.heif import is_heif_decoded
+from cutout.models import Job
+from cutout.queue.blocks import storage_breaker
+from cutout.settings import Settings
+from cutout.storage import Bucket
 from local import LocalServices
 from tests.cli.command import Cutout, Ran
 from tests.conftest import url_of
-from tests.jobs.test_serving import buy
+from tests.cutout.queue.test_serve_reused import buy
 from tests.support.fates import DONE, make_batch
 from tests.support.machine import scaled
 from tests.support.sandbox import Sandbox
 from tests.support.working import somebody_works
 from tests.worker.wire import serving, silent
-from worker.endpoint.image_heif import is_heif_decoded
 
 CHECKS = [
     *("database", "migrations", "redis", "bucket", "dispatcher", "worker", "calls", "cutouts", "objects"),
@@ -183,7 +183,9 @@ class TestTheDoctor:
     def test_says_at_which_host_results_cannot_be_fetched(self, cutout: Cutout, engine: Engine) -> None:
         """And why, so that somebody can see to it within the day that they live."""
         with engine.begin() as connection:
-            breaker.trip(connection, "results at r.example: RESULT_HOST_REFUSED: moved", of=Stop.RESULTS)
+            storage_breaker.trip(
+                connection, "results at r.example: RESULT_HOST_REFUSED: moved", of=Stop.RESULTS
+            )
         found = red_lines(cutout("doctor"))
         assert list(found) == ["calls"]
         assert "paid results cannot be fetched" in found["calls"]

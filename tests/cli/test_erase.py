@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from jobs.enqueueing import NewJob, create_batch, enqueue
-from jobs.models import Job
-from jobs.sources import upload_source
-from jobs.storage import Bucket
+from cutout.models import Job
+from cutout.queue.enqueue import NewJob, create_batch, enqueue
+from cutout.storage import Bucket
+from cutout.storage.uploads import upload_source
 from tests.cli.command import Cutout
 
 DATA = b"a picture"

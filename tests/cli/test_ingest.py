@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
-from jobs.models import Batch, Job
-from jobs.producers import create_producer, revoke_producer
-from jobs.states import Priority, ReturnForm
-from jobs.storage import Bucket
+from cutout.enums import Priority, ReturnForm
+from cutout.models import Batch, Job
+from cutout.producers.producers import create_producer, revoke_producer
+from cutout.storage import Bucket
 from tests.cli.command import Cutout
 
 WEB = "https://shop.example/a.jpg"

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from jobs import accounts
-from jobs.accounts import account_name
-from jobs.parked import unpark
-from jobs.storage import Bucket
+from cutout.billing import accounts
+from cutout.billing.accounts import account_name
+from cutout.queue.blocks.blocked_jobs import unpark
+from cutout.storage import Bucket
 from tests.cli.command import Cutout
 
 WEB = "https://shop.example/a.jpg"

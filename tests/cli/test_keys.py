@@ -3,7 +3,7 @@ import uuid
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from jobs.producers import create_producer
+from cutout.producers.producers import create_producer
 from tests.cli.command import Cutout
 
 

@@ -9,21 +9,22 @@ import pytest
 from sqlalchemy import Engine, select, text, update
 from sqlalchemy.orm import Session
 
-from jobs import accounts, store
-from jobs.enqueueing import NewJob, enqueue
-from jobs.models import Attempt, CreditReading
-from jobs.outcomes import Fail, StoredObject, Succeeded
-from jobs.states import AttemptOutcome
-from jobs.store import Answer
+from cutout import queue
+from cutout.billing import accounts
+from cutout.endpoint.answer import Accepted
+from cutout.endpoint.client import CREDITS_PATH, EndpointClient
+from cutout.enums import AttemptOutcome
+from cutout.images.image import prepare
+from cutout.models import Attempt, CreditReading
+from cutout.queue.attempts.attempts import Answer
+from cutout.queue.attempts.outcomes import Fail, StoredObject, Succeeded
+from cutout.queue.enqueue import NewJob, enqueue
 from tests.cli.command import Cutout, Ran
 from tests.support.fates import Fates
 from tests.support.sandbox import Sandbox
 from tests.support.steps import SOURCE, ask_to_begin, begin, claim_one, new_worker
 from tests.support.system import System
 from tests.support.web import serve
-from worker.endpoint.answer import Accepted
-from worker.endpoint.client import CREDITS_PATH, EndpointClient
-from worker.endpoint.image import prepare
 
 COLUMNS = ["begun", "charged", "not_charged", "unknown", "out_now", "lost", "saved"]
 DONE = Succeeded(StoredObject("cutouts/a.png", b"\xab" * 32, "image/png", 12_345, 10, 20))
@@ -38,7 +39,7 @@ def called(engine: Engine) -> str:
     with Session(engine) as session, session.begin():
         job_id = enqueue(session, NewJob(SOURCE, "[/x]"))
         claim = claim_one(session, new_worker(session))
-        store.end_attempt(session, begin(session, claim), Answer(AttemptOutcome.NOT_CHARGED, code="BAD"))
+        queue.end_attempt(session, begin(session, claim), Answer(AttemptOutcome.NOT_CHARGED, code="BAD"))
         begin(session, claim, number=2)
         return str(job_id)
 
@@ -72,7 +73,7 @@ def buy(engine: Engine, sandbox: Sandbox, picture: bytes) -> None:
         assert isinstance(attempt_id, int)
     call(sandbox, picture)
     with Session(engine) as session, session.begin():
-        store.end_attempt(session, attempt_id, Answer(AttemptOutcome.CHARGED, http_status=200))
+        queue.end_attempt(session, attempt_id, Answer(AttemptOutcome.CHARGED, http_status=200))
 
 
 def rows(ran: Ran) -> dict[str, list[str]]:
@@ -272,7 +273,7 @@ class TestAnEndpointThatDoesNotSay:
 
 
 class TestARunningSystem:
-    @pytest.mark.long("runs everything once; tests/jobs/test_ledger.py has the figures")
+    @pytest.mark.long("runs everything once; tests/cutout/billing/test_totals.py has the figures")
     def test_pays_what_its_ledger_says(self, system: System, picture: bytes, tmp_path: Path) -> None:
         """Cutouts through dispatcher and worker: the endpoint's balance and the ledger agree."""
         cutout = Cutout(system.environment, tmp_path)

@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from jobs.enqueueing import NewJob, create_batch, enqueue_all
-from jobs.producers import create_producer
+from cutout.producers.producers import create_producer
+from cutout.queue.enqueue import NewJob, create_batch, enqueue_all
 from tests.cli.command import Cutout
 
 SOURCE = "https://shop.example/a.jpg"

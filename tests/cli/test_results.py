@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from jobs.models import Ingest
-from jobs.outcomes import Fail
-from jobs.storage import Bucket
+from cutout.models import Ingest
+from cutout.queue.attempts.outcomes import Fail
+from cutout.storage import Bucket
 from tests.cli.command import Cutout
 from tests.support.fates import DONE, Fates
 

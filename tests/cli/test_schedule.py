@@ -3,8 +3,8 @@ import re
 import pytest
 from sqlalchemy import Engine, text
 
-from jobs.ingest import Reading
-from jobs.schedules.orders import Options
+from cutout.ingest import Reading
+from cutout.schedules.definition import Options
 from tests.cli.command import Cutout, Ran
 
 NIGHTLY = ("--source", "s3://studio-drop/", "--cron", "15 1 * * *", "--tz", "Europe/Paris")

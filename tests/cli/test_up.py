@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.settings import PREFIX
+from cutout.settings import PREFIX
 from tests.cli.command import Cutout
 from tests.support.machine import scaled
 

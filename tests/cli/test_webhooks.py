@@ -5,9 +5,9 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 from standardwebhooks import Webhook
 
-from jobs.producers import create_producer
-from jobs.storage import Bucket
-from jobs.webhooks import announce
+from cutout.producers.producers import create_producer
+from cutout.storage import Bucket
+from cutout.webhooks import announce
 from tests.cli.command import Cutout
 
 URL = "https://shop.example/hook?token=secret"

@@ -13,9 +13,9 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import cutout_client
+from cutout.settings import Settings
+from cutout.storage import Bucket
 from cutout_client import Client, NewJob, Retries
-from jobs.settings import Settings
-from jobs.storage import Bucket
 from tests.api.conftest import key_for, serve
 from tests.support.machine import scaled
 from tests.support.proxy import Mode, Proxy

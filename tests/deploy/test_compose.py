@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobs.settings import PREFIX, Settings
+from cutout.settings import PREFIX, Settings
 from tests.deploy import dockerfile
 from tests.deploy.compose import (
     FILE,

@@ -133,7 +133,7 @@ class TestDockerignore:
             "bench/cpu_per_job.py",
             "docker-compose.yml",
             "api/__pycache__/app.cpython-313.pyc",
-            "worker/endpoint/__pycache__/client.cpython-313.pyc",
+            "cutout/endpoint/__pycache__/client.cpython-313.pyc",
         ],
     )
     def test_stays_outside(self, path: str) -> None:

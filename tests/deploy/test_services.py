@@ -10,12 +10,12 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, make_url, text
 
+from cutout.endpoint.result import ResultDownloader
+from cutout.network import HostList
 from local import LocalServices
 from tests.deploy.compose import LONG_RUNNING, ONE_SHOT, OURS, load_services
 from tests.deploy.container import Container, free_port
 from tests.support.machine import scaled
-from worker.endpoint.result import ResultDownloader
-from worker.network import HostList
 
 pytestmark = pytest.mark.long(
     "starts every service that docker-compose.yml declares; tests/deploy/test_compose.py reads it"

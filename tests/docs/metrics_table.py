@@ -7,14 +7,14 @@ from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
 import api.metrics
-import worker.dispatcher_metrics
+import worker.dispatcher.metrics
 import worker.metrics
-from jobs.database_metrics import NAMED
+from cutout.monitoring.prometheus import NAMED
 from tests.docs.pages import ROOT
 
 PAGE = ROOT / "docs" / "operations.md"
 BEGIN, END = "<!-- metrics -->\n", "<!-- end of metrics -->\n"
-OF_PROCESSES = {"API": api.metrics, "dispatcher": worker.dispatcher_metrics, "worker": worker.metrics}
+OF_PROCESSES = {"API": api.metrics, "dispatcher": worker.dispatcher.metrics, "worker": worker.metrics}
 SUFFIXES: dict[type[MetricWrapperBase], tuple[str, ...]] = {
     Counter: ("_total",),
     Gauge: ("",),

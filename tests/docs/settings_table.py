@@ -2,7 +2,7 @@
 
 import re
 
-from jobs.settings import PREFIX, Settings, written_default
+from cutout.settings import PREFIX, Settings, written_default
 from tests.docs.pages import ROOT
 
 PAGE = ROOT / "docs" / "reference" / "settings.md"

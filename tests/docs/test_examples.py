@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.storage import Bucket
+from cutout.storage import Bucket
 from tests.docs.pages import README, ROOT
 from tests.support.machine import scaled
 from tests.support.system import System

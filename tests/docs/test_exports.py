@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from cli.ordering import columns_of, delimiter_of
-from jobs.ingest import Ingest, Order, Reading, RejectsFile, open_source
-from jobs.settings import Settings
-from jobs.storage import Bucket
+from cli.ingest_options import columns_of, delimiter_of
+from cutout.ingest import Ingest, Order, Reading, RejectsFile, open_source
+from cutout.settings import Settings
+from cutout.storage import Bucket
 from tests.docs.pages import ROOT, blocks
 
 PAGES = sorted(path for path in (ROOT / "docs" / "exports").glob("*.md") if path.name != "index.md")

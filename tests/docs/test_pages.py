@@ -10,10 +10,10 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from cli.main import COMMANDS, make_app
-from jobs.states import FINAL_STATES, AttemptOutcome, Standing, State, Step
+from cutout.endpoint.verdicts import VERDICTS
+from cutout.enums import FINAL_STATES, AttemptOutcome, Standing, State, Step
 from tests.docs.pages import PAGES, README, ROOT, anchors, blocks, commands, spans
 from tests.docs.settings_table import PAGE, renewed
-from worker.endpoint.verdicts import VERDICTS
 
 STATES_PAGE = ROOT / "docs" / "job_states.md"
 OPERATIONS_PAGE = ROOT / "docs" / "operations.md"
@@ -111,7 +111,7 @@ class TestTheStatesPage:
         assert {*State, *Step, *Standing, *AttemptOutcome} <= named
 
     def test_says_which_states_are_final(self) -> None:
-        """The table calls those states final that jobs.states does."""
+        """The table calls those states final that cutout.enums does."""
         final = set(re.findall(r"^\| `(\w+)` \| Final", STATES_PAGE.read_text(), re.MULTILINE))
         assert final == set(FINAL_STATES)
 

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from jobs.webhooks.sending import Taken
+from cutout.network import HostList, Unreachable
+from cutout.webhooks.outbox import Taken
 from tests.docs.pages import ROOT
 from tests.support.system import wait_until
-from worker.network import HostList, Unreachable
-from worker.webhooks.posting import Postman
+from worker.webhooks.post import Postman
 
 EXAMPLE = re.compile(r"<!-- tested -->\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

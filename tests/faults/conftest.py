@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from jobs.storage import Bucket
+from cutout.storage import Bucket
 from local import LocalServices
 from tests.support.pictures import numbered
 from tests.support.proxy import Proxy

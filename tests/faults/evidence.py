@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import text
 
-from jobs.storage import Bucket
+from cutout.storage import Bucket
 from tests.support.sandbox import Sandbox
 from tests.support.system import System
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.storage import Bucket
+from cutout.storage import Bucket
 from local import LocalServices
 from tests.faults.evidence import Ledger, ledger, whole
 from tests.support.proxy import Mode, Proxy
@@ -60,7 +60,7 @@ def rate(system: System) -> float:
 
 
 @pytest.mark.long(
-    "three workers under load, twice over seconds; tests/worker/test_copy.py suspects the bucket"
+    "three workers under load, twice over seconds; tests/worker/pipeline/test_copy.py suspects the bucket"
 )
 def test_leaves_the_others_at_their_rate(
     system: System, proxy: Proxy, sandbox: Sandbox, bucket: Bucket, shop: str

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.storage import Bucket
+from cutout.storage import Bucket
 from tests.support.sandbox import Sandbox
 from tests.support.system import System, wait_until
 from tests.worker.wire import serving, silent
@@ -17,7 +17,9 @@ DEATHS = "SELECT deaths FROM jobs WHERE source LIKE '%deadly%'"
 GOOD_DONE = "SELECT bool_and(state = 'succeeded') FROM jobs WHERE source NOT LIKE '%deadly%'"
 
 
-@pytest.mark.long("waits three times for the silence of a dead worker; tests/jobs/test_workers.py does not")
+@pytest.mark.long(
+    "waits three times for the silence of a dead worker; tests/cutout/queue/test_workers.py does not"
+)
 def test_a_picture_that_ends_three_workers_is_held(
     environment: dict[str, str], sandbox: Sandbox, shop: str, bucket: Bucket, tmp_path: Path
 ) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.storage import Bucket
+from cutout.storage import Bucket
 from tests.faults.evidence import Ledger, ledger, whole
 from tests.support.machine import scaled
 from tests.support.sandbox import Sandbox

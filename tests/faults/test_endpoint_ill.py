@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy.orm import Session
 
-from jobs.enqueueing import NewJob, create_batch, enqueue_all
-from jobs.pausing import set_budget
-from jobs.storage import Bucket
+from cutout.queue.blocks.pauses import set_budget
+from cutout.queue.enqueue import NewJob, create_batch, enqueue_all
+from cutout.storage import Bucket
 from tests.faults.evidence import ledger, whole
 from tests.support.sandbox import Sandbox
 from tests.support.system import System
@@ -28,7 +28,7 @@ def system(environment: dict[str, str], shop: str, bucket: Bucket, tmp_path: Pat
 
 
 @pytest.mark.long(
-    "waits for the circuit's probes; tests/worker/endpoint/test_answer.py judges a gateway's answers"
+    "waits for the circuit's probes; tests/cutout/endpoint/test_answer.py judges a gateway's answers"
 )
 class TestAGatewayThatGivesUpOnChargedCalls:
     def test_leaves_no_charge_out_of_the_ledger_and_no_job_held(
@@ -62,7 +62,9 @@ class TestAGatewayThatGivesUpOnChargedCalls:
         assert sandbox.charges() <= 3
 
 
-@pytest.mark.long("waits for the circuit's probes; tests/worker/test_limit_watch.py lets one go out")
+@pytest.mark.long(
+    "waits for the circuit's probes; tests/worker/dispatcher/test_limit_poller.py lets one go out"
+)
 class TestJobsThatNoWorkerCarries:
     def test_do_not_keep_the_probe_from_going_out(
         self, system: System, sandbox: Sandbox, bucket: Bucket, shop: str

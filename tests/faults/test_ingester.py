@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy.orm import Session
 
-from jobs.ingest import Order, Reading
-from jobs.ingest.requests import request_ingest
-from jobs.storage import Bucket
+from cutout.ingest import Order, Reading
+from cutout.ingest.pending import request_ingest
+from cutout.storage import Bucket
 from tests.support.system import System
 
 ROWS, KILLS = 100_000, 4

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from jobs.storage import Bucket
+from cutout.storage import Bucket
 from tests.faults.evidence import Ledger, ledger, whole
 from tests.support.proxy import Mode, Proxy
 from tests.support.sandbox import Sandbox

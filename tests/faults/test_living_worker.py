@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from jobs.storage import Bucket
+from cutout.storage import Bucket
 from local import LocalServices
 from local.postgres import PostgresServer
 from tests.faults.evidence import Ledger, in_flight, ledger, whole
@@ -63,7 +63,7 @@ def is_paid_once(system: System, sandbox: Sandbox, bucket: Bucket) -> None:
 
 
 @pytest.mark.long(
-    "a call that lasts longer than the shortest silence, 5 s; tests/worker/test_watch.py judges hearts"
+    "a call longer than the shortest silence; tests/worker/dispatcher/test_heartbeat_monitor.py has the rules"
 )
 class TestALongCall:
     @pytest.mark.timeout(LONG_CALL_S + SPARE_S)

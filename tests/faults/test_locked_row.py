@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from jobs.enqueueing import NewJob, create_batch, enqueue_all
-from jobs.storage import Bucket
+from cutout.queue.enqueue import NewJob, create_batch, enqueue_all
+from cutout.storage import Bucket
 from tests.faults.evidence import in_flight, ledger
 from tests.support.sandbox import Sandbox
 from tests.support.system import System, wait_until
@@ -27,7 +27,9 @@ def system(environment: dict[str, str], shop: str, bucket: Bucket, tmp_path: Pat
         yield running
 
 
-@pytest.mark.long("a lock of 8 s, longer than the shortest silence; tests/worker/test_heart.py has the heart")
+@pytest.mark.long(
+    "a lock of 8 s, longer than the shortest silence; tests/worker/pipeline/test_heartbeat.py has the heart"
+)
 def test_a_lock_longer_than_the_silence(system: System, sandbox: Sandbox, shop: str) -> None:
     """Calls of other jobs that are out meanwhile are not doubted, and the batch goes on when it is free."""
     sandbox.set(latency=LOCKED_S, latency_spread=0.0)

@@ -9,9 +9,9 @@ import redis
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from jobs.enqueueing import NewJob, enqueue_all
-from jobs.settings import Settings
-from jobs.storage import Bucket
+from cutout.queue.enqueue import NewJob, enqueue_all
+from cutout.settings import Settings
+from cutout.storage import Bucket
 from tests.support.forked import start_cutout
 from tests.support.machine import scaled
 from tests.support.system import wait_until

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from jobs.storage import Bucket
+from cutout.storage import Bucket
 from local import LocalServices
 from local.postgres import PostgresServer
 from tests.faults.evidence import Ledger, in_flight, ledger, whole
@@ -57,7 +57,9 @@ def all_is_paid_once(system: System, sandbox: Sandbox, bucket: Bucket) -> None:
     assert whole(system, bucket) == JOBS
 
 
-@pytest.mark.long("an outage longer than a worker's silence; tests/jobs/test_database.py waits for Postgres")
+@pytest.mark.long(
+    "an outage longer than a worker's silence; tests/cutout/models/test_database.py waits for Postgres"
+)
 class TestPostgresKilledWithCallsOut:
     def test_loses_nothing_when_it_comes_back(
         self,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from jobs.storage import Bucket
+from cutout.storage import Bucket
 from tests.faults.evidence import Ledger, in_flight, ledger, whole
 from tests.support.read_only import read_only
 from tests.support.sandbox import Sandbox
@@ -31,9 +31,7 @@ def is_read_only(system: System) -> bool:
     return bool(system.scalar("SELECT current_setting('transaction_read_only') = 'on'"))
 
 
-@pytest.mark.long(
-    "an outage of several seconds; tests/worker/test_answer.py and tests/worker/test_spool.py have each step"
-)
+@pytest.mark.long("an outage of seconds; tests/worker/pipeline/test_call.py and test_spool.py have each step")
 class TestPostgresReadOnlyWithCallsOut:
     def test_costs_no_answer_and_leaves_no_job(
         self, system: System, sandbox: Sandbox, shop: str, bucket: Bucket, admin: Engine

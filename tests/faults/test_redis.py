@@ -10,8 +10,8 @@ import pytest
 import redis
 from sqlalchemy import make_url
 
-from jobs.settings import Settings
-from jobs.storage import Bucket
+from cutout.settings import Settings
+from cutout.storage import Bucket
 from local import LocalServices
 from local.valkey import ValkeyServer
 from tests.faults.evidence import Ledger, ledger, whole
@@ -93,7 +93,9 @@ def all_is_paid_once(system: System, sandbox: Sandbox, bucket: Bucket, jobs: int
     assert whole(system, bucket) == jobs
 
 
-@pytest.mark.long("load over an outage of several seconds; tests/worker/test_limiter.py loses Redis in small")
+@pytest.mark.long(
+    "load over an outage of several seconds; tests/worker/limiter/test_limiter.py loses Redis in small"
+)
 class TestRedisLostUnderLoad:
     def test_to_a_kill_comes_back_empty_and_costs_a_delay(
         self, system: System, valkey: ValkeyServer, sandbox: Sandbox, bucket: Bucket, shop: str
@@ -150,7 +152,7 @@ class TestAMessage:
         system.execute("INSERT INTO workers (host, pid, heartbeat_at) VALUES ('', 1, now() + interval '1 h')")
         return system
 
-    @pytest.mark.long("runs everything; tests/jobs/test_store.py has the fence")
+    @pytest.mark.long("runs everything; tests/cutout/queue/test_transitions.py has the fence")
     def test_delivered_many_times_is_carried_out_once(
         self, idle: System, client: "redis.Redis", queue: str, sandbox: Sandbox, *, bucket: Bucket, shop: str
     ) -> None:
@@ -167,7 +169,7 @@ class TestAMessage:
         all_is_paid_once(idle, sandbox, bucket, jobs=9)
         assert idle.scalar("SELECT max(fence) FROM jobs") == 1
 
-    @pytest.mark.long("runs everything; tests/jobs/test_store.py has the fence")
+    @pytest.mark.long("runs everything; tests/cutout/queue/test_transitions.py has the fence")
     def test_that_is_late_finds_its_fence_gone(
         self, idle: System, client: "redis.Redis", queue: str, sandbox: Sandbox, *, bucket: Bucket, shop: str
     ) -> None:
@@ -185,7 +187,7 @@ class TestAMessage:
         one_more_is_done(idle, shop)
         all_is_paid_once(idle, sandbox, bucket, jobs=5)
 
-    @pytest.mark.long("runs everything; tests/jobs/test_store.py has the fence")
+    @pytest.mark.long("runs everything; tests/cutout/queue/test_transitions.py has the fence")
     def test_of_a_job_that_rests_calls_nothing(
         self, idle: System, client: "redis.Redis", queue: str, sandbox: Sandbox, shop: str
     ) -> None:

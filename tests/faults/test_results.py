@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.storage import Bucket
+from cutout.storage import Bucket
 from tests.faults.evidence import Ledger, arrived, ledger, whole
 from tests.support.sandbox import Sandbox
 from tests.support.system import System
@@ -27,7 +27,7 @@ def buying_again(environment: dict[str, str]) -> None:
 
 
 class TestAnEndpointThatDropsAfterCharging:
-    @pytest.mark.long("runs everything; tests/worker/test_process.py has the outcome")
+    @pytest.mark.long("runs everything; tests/worker/pipeline/test_process.py has the outcome")
     def test_is_called_once_more(self, system: System, sandbox: Sandbox, bucket: Bucket, shop: str) -> None:
         """The credit that bought nothing is in the ledger as unknown, at once and for good."""
         sandbox.fault("drop_after", next=1)
@@ -37,7 +37,7 @@ class TestAnEndpointThatDropsAfterCharging:
         assert ledger(system) == Ledger(charged=1, not_charged=0, unknown=1, doubted=1, lost=0)
         assert whole(system, bucket) == 1
 
-    @pytest.mark.long("runs everything; tests/worker/test_process.py has the outcome")
+    @pytest.mark.long("runs everything; tests/worker/pipeline/test_process.py has the outcome")
     def test_twice_holds_the_job(self, system: System, sandbox: Sandbox, shop: str) -> None:
         """One repetition is the bound: then a person decides, and no third call goes out."""
         sandbox.fault("drop_after", next=3)
@@ -49,7 +49,7 @@ class TestAnEndpointThatDropsAfterCharging:
 
 
 class TestATruncatedResult:
-    @pytest.mark.long("runs everything; tests/worker/test_copy.py has the outcome")
+    @pytest.mark.long("runs everything; tests/worker/pipeline/test_copy.py has the outcome")
     def test_is_fetched_again_until_it_dies_and_never_bought_again(
         self, system: System, sandbox: Sandbox, shop: str
     ) -> None:
@@ -66,7 +66,9 @@ class TestATruncatedResult:
         assert ledger(system) == Ledger(charged=1, not_charged=0, unknown=0, doubted=0, lost=1)
 
 
-@pytest.mark.long("waits between tries for a result that is gone; tests/worker/test_copy.py has each try")
+@pytest.mark.long(
+    "waits between tries for a result that is gone; tests/worker/pipeline/test_copy.py has each try"
+)
 class TestAResultThatIsGone:
     def test_is_recorded_as_lost(self, system: System, sandbox: Sandbox, shop: str) -> None:
         """The job is held, with a credit that bought nothing; nothing is bought again unasked."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.storage import Bucket
+from cutout.storage import Bucket
 from tests.faults.evidence import Ledger, ledger, whole
 from tests.support.sandbox import Sandbox
 from tests.support.system import System
@@ -40,7 +40,7 @@ def system(environment: dict[str, str], shop: str, bucket: Bucket, tmp_path: Pat
         yield running
 
 
-@pytest.mark.long("waits for copies that fail; tests/jobs/test_unfetched.py counts them")
+@pytest.mark.long("waits for copies that fail; tests/cutout/queue/test_unsaved_results.py counts them")
 def test_stop_the_calls_until_one_can_be_fetched(
     system: System, sandbox: Sandbox, bucket: Bucket, shop: str
 ) -> None:
@@ -70,7 +70,7 @@ def test_stop_the_calls_until_one_can_be_fetched(
     assert sandbox.charges() == whole(system, bucket) == JOBS
 
 
-@pytest.mark.long("waits for several probes; tests/jobs/test_unfetched.py grants them")
+@pytest.mark.long("waits for several probes; tests/cutout/queue/test_unsaved_results.py grants them")
 def test_are_probed_by_one_new_call_where_none_is_left_to_try(
     system: System, sandbox: Sandbox, shop: str
 ) -> None:

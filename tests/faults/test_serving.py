@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.sources import upload_source
-from jobs.storage import Bucket
+from cutout.storage import Bucket
+from cutout.storage.uploads import upload_source
 from tests.support.proxy import Mode, Proxy
 from tests.support.sandbox import Sandbox
 from tests.support.system import System, wait_until
@@ -23,7 +23,9 @@ def system(environment: dict[str, str], proxy: Proxy, sandbox: Sandbox, tmp_path
         yield running
 
 
-@pytest.mark.long("waits for the lease of a message; tests/jobs/test_serving.py serves and puts back")
+@pytest.mark.long(
+    "waits for the lease of a message; tests/cutout/queue/test_serve_reused.py serves and puts back"
+)
 def test_a_worker_killed_while_it_serves_loses_nothing_and_buys_nothing(
     system: System, proxy: Proxy, sandbox: Sandbox, bucket: Bucket
 ) -> None:

@@ -66,7 +66,7 @@ def call(system: System, sandbox: Sandbox, shop: str, count: int) -> None:
 @pytest.mark.usefixtures("bucket")
 class TestSigterm:
     @pytest.mark.long(
-        "waits for calls of several seconds; tests/worker/test_stopping.py ends workers in process"
+        "waits for calls of several seconds; tests/worker/pipeline/test_stop.py ends workers in process"
     )
     def test_lets_a_worker_finish_its_calls_and_hand_back_the_rest(
         self, system: System, sandbox: Sandbox, shop: str
@@ -96,7 +96,9 @@ class TestSigterm:
         assert sandbox.charges() == 20
         assert all_charged(system)
 
-    @pytest.mark.long("load on several workers, ended one by one; tests/worker/test_stopping.py ends one")
+    @pytest.mark.long(
+        "load on several workers, ended one by one; tests/worker/pipeline/test_stop.py ends one"
+    )
     @pytest.mark.timeout(240)  # six workers are started
     def test_of_one_worker_after_another_under_load_costs_nothing(
         self, system: System, sandbox: Sandbox, shop: str
@@ -120,7 +122,9 @@ class TestSigterm:
 
 @pytest.mark.usefixtures("bucket")
 class TestPostgresAway:
-    @pytest.mark.long("an outage of several seconds; tests/worker/test_spool.py keeps and replays answers")
+    @pytest.mark.long(
+        "an outage of several seconds; tests/worker/pipeline/test_spool.py keeps and replays answers"
+    )
     def test_while_calls_are_out_costs_nothing(
         self, system: System, postgres: PostgresServer, sandbox: Sandbox, shop: str
     ) -> None:
@@ -135,7 +139,7 @@ class TestPostgresAway:
         assert spooled(system) == []
 
     @pytest.mark.long(
-        "waits out the patience of a worker that ends; tests/worker/test_spool.py keeps and replays answers"
+        "waits as long as a worker that ends; tests/worker/pipeline/test_spool.py keeps and replays answers"
     )
     @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGKILL])
     def test_while_the_worker_ends_loses_no_paid_result(

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from jobs.storage import Bucket
+from cutout.storage import Bucket
 from local import LocalServices
 from tests.faults.evidence import Ledger, arrived, in_flight, ledger, whole
 from tests.support.proxy import Mode, Proxy
@@ -43,7 +43,9 @@ def all_is_paid_once(system: System, sandbox: Sandbox, bucket: Bucket, jobs: int
 
 
 class TestStorageThatTakesNothing:
-    @pytest.mark.long("waits for the breaker's probes; tests/jobs/test_breaker.py opens and closes it")
+    @pytest.mark.long(
+        "waits for the breaker's probes; tests/cutout/queue/test_storage_breaker.py opens and closes it"
+    )
     @pytest.mark.parametrize("mode", [Mode.REFUSE, Mode.FORBID])
     def test_stops_the_calls_until_it_takes_cutouts_again(
         self, mode: Mode, *, system: System, proxy: Proxy, sandbox: Sandbox, bucket: Bucket, shop: str
@@ -63,7 +65,7 @@ class TestStorageThatTakesNothing:
         assert arrived(sandbox) - before == JOBS
         assert system.scalar(CLOSED)
 
-    @pytest.mark.long("waits for copies to die; tests/worker/test_copy.py has the order")
+    @pytest.mark.long("waits for copies to die; tests/worker/pipeline/test_copy.py has the order")
     def test_gives_way_to_what_dies_first(
         self,
         services: LocalServices,
@@ -96,7 +98,7 @@ class TestStorageThatTakesNothing:
 
 
 class TestStorageThatHangs:
-    @pytest.mark.long("waits while the bucket hangs; tests/worker/test_copy.py has the tries")
+    @pytest.mark.long("waits while the bucket hangs; tests/worker/pipeline/test_copy.py has the tries")
     def test_is_waited_for(
         self, system: System, proxy: Proxy, sandbox: Sandbox, bucket: Bucket, shop: str
     ) -> None:
@@ -111,7 +113,7 @@ class TestStorageThatHangs:
 
 
 class TestSlowStorage:
-    @pytest.mark.long("waits for slow uploads; tests/worker/test_copy.py stores cutouts")
+    @pytest.mark.long("waits for slow uploads; tests/worker/pipeline/test_copy.py stores cutouts")
     def test_slows_and_does_not_stop(
         self, system: System, proxy: Proxy, sandbox: Sandbox, bucket: Bucket, shop: str
     ) -> None:

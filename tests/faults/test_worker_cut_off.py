@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from jobs.storage import Bucket
+from cutout.storage import Bucket
 from tests.faults.evidence import Ledger, in_flight, ledger, whole
 from tests.support.proxy import Mode, Proxy
 from tests.support.sandbox import Sandbox
@@ -56,7 +56,7 @@ def system(
 
 
 @pytest.mark.long(
-    "waits for the silence of a worker, 5 s at least; tests/worker/test_answer.py gives slots back"
+    "waits for the silence of a worker, 5 s at least; tests/worker/pipeline/test_call.py gives slots back"
 )
 class TestAWorkerCutOffFromPostgres:
     def test_keeps_no_slot_from_the_others(
@@ -81,7 +81,7 @@ class TestAWorkerCutOffFromPostgres:
 
 
 @pytest.mark.long(
-    "waits for the silence of a worker, 5 s at least; tests/jobs/test_workers.py beats without a row"
+    "waits for the silence of a worker, 5 s at least; tests/cutout/queue/test_workers.py beats without a row"
 )
 class TestAWorkerWithoutItsRow:
     def test_is_not_robbed_and_has_it_again(
@@ -99,7 +99,7 @@ class TestAWorkerWithoutItsRow:
         assert whole(system, bucket) == 3 * LIMIT
 
 
-@pytest.mark.long("waits for two heartbeats and a look; tests/jobs/test_audit.py has both at once")
+@pytest.mark.long("waits for two heartbeats and a look; tests/cutout/audit/test_audit.py has both at once")
 class TestARunningJobThatNobodyCarries:
     def test_is_taken_from_its_living_worker(
         self, system: System, sandbox: Sandbox, shop: str, bucket: Bucket

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.storage import Bucket
+from cutout.storage import Bucket
 from tests.faults.evidence import Ledger, in_flight, ledger, whole
 from tests.support.proxy import Mode, Proxy
 from tests.support.sandbox import Sandbox
@@ -22,7 +22,7 @@ def system(environment: dict[str, str], shop: str, bucket: Bucket, tmp_path: Pat
 
 
 @pytest.mark.long(
-    "waits for the silence of a dead worker, 5 s at least; tests/jobs/test_workers.py rescues without"
+    "waits for the silence of a dead worker, 5 s at least; tests/cutout/queue/test_workers.py rescues without"
 )
 class TestAWorkerFrozenInTheCall:
     def freeze(self, system: System, sandbox: Sandbox, shop: str) -> str:
@@ -83,7 +83,7 @@ class TestAWorkerFrozenInTheCall:
 
 
 @pytest.mark.long(
-    "waits for the silence of a dead worker, 5 s at least; tests/jobs/test_workers.py rescues without"
+    "waits for the silence of a dead worker, 5 s at least; tests/cutout/queue/test_workers.py rescues without"
 )
 class TestAWorkerFrozenInTheCopy:
     def test_overwrites_nothing_that_another_completed(

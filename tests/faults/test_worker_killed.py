@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from jobs.storage import Bucket
+from cutout.storage import Bucket
 from tests.faults.evidence import Ledger, arrived, in_flight, ledger, whole
 from tests.support.proxy import Mode, Proxy
 from tests.support.sandbox import Sandbox
@@ -41,7 +41,7 @@ def forget_statement(system: System) -> None:
 
 
 @pytest.mark.long(
-    "waits for the silence of a dead worker, 5 s at least; tests/jobs/test_workers.py rescues without"
+    "waits for the silence of a dead worker, 5 s at least; tests/cutout/queue/test_workers.py rescues without"
 )
 class TestAWorkerKilledBeforeTheCall:
     INTENT = "LOCK TABLE attempts IN SHARE MODE"
@@ -81,7 +81,7 @@ class TestAWorkerKilledBeforeTheCall:
 
 
 @pytest.mark.long(
-    "waits for the silence of a dead worker, 5 s at least; tests/jobs/test_workers.py rescues without"
+    "waits for the silence of a dead worker, 5 s at least; tests/cutout/queue/test_workers.py rescues without"
 )
 class TestAWorkerKilledDuringTheCall:
     @pytest.mark.parametrize(("fault", "charges"), [("hang", 1), ("hang_after", 2)])
@@ -101,7 +101,7 @@ class TestAWorkerKilledDuringTheCall:
 
 
 @pytest.mark.long(
-    "waits for the silence of a dead worker, 5 s at least; tests/jobs/test_workers.py rescues without"
+    "waits for the silence of a dead worker, 5 s at least; tests/cutout/queue/test_workers.py rescues without"
 )
 class TestAWorkerKilledBetweenAnswerAndRecord:
     JOB = "SELECT FROM jobs FOR UPDATE"
@@ -144,7 +144,7 @@ class TestAWorkerKilledBetweenAnswerAndRecord:
 
 
 @pytest.mark.long(
-    "waits for the silence of a dead worker, 5 s at least; tests/jobs/test_workers.py rescues without"
+    "waits for the silence of a dead worker, 5 s at least; tests/cutout/queue/test_workers.py rescues without"
 )
 class TestAWorkerKilledDuringTheCopy:
     def test_costs_nothing(

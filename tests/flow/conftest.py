@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.storage import Bucket
+from cutout.storage import Bucket
 from tests.support.system import System
 
 

@@ -9,14 +9,14 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from jobs import approval
-from jobs.batches import BatchState, batch_status
-from jobs.enqueueing import NewJob, create_batch, enqueue_all
-from jobs.moving import cancel_batch
-from jobs.sources import upload_source
-from jobs.states import State
-from jobs.storage import Bucket
-from tests.jobs.test_parked import planned
+from cutout.enums import State
+from cutout.queue.blocks import approval
+from cutout.queue.bulk import cancel_batch
+from cutout.queue.enqueue import NewJob, create_batch, enqueue_all
+from cutout.status.batch_status import BatchState, batch_status
+from cutout.storage import Bucket
+from cutout.storage.uploads import upload_source
+from tests.cutout.queue.test_blocked_jobs import planned
 from tests.support.pictures import encoded, plain
 from tests.support.sandbox import Sandbox
 from tests.support.system import System
@@ -57,7 +57,7 @@ def ended(batch_id: uuid.UUID) -> str:
     return f"SELECT count(*) = 0 FROM jobs WHERE batch_id = '{batch_id}' AND finished_at IS NULL"  # noqa: S608
 
 
-@pytest.mark.long("runs everything; tests/jobs/test_parked.py has the rules")
+@pytest.mark.long("runs everything; tests/cutout/queue/test_blocked_jobs.py has the rules")
 def test_a_plan_whose_budget_is_its_price_ends_whole(
     system: System, sandbox: Sandbox, bucket: Bucket
 ) -> None:
@@ -91,7 +91,7 @@ def test_twenty_nights_that_close_together_go_on_in_the_next(
 
 
 class TestACancelledBatch:
-    @pytest.mark.long("runs everything; tests/jobs/test_cancelling.py has the rules")
+    @pytest.mark.long("runs everything; tests/cutout/queue/test_cancel_batch.py has the rules")
     def test_keeps_what_it_paid_for(self, system: System, sandbox: Sandbox, bucket: Bucket) -> None:
         """Its results are not there yet when it is cancelled; they are copied, and nothing else is bought."""
         sandbox.fault("result_unavailable", next=3)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.storage import Bucket
+from cutout.storage import Bucket
 from tests.support.sandbox import Sandbox
 from tests.support.system import System, wait_until
 from tests.support.web import serve
@@ -30,7 +30,7 @@ def system(environment: dict[str, str], shop: str, bucket: Bucket, tmp_path: Pat
 
 
 class TestACopier:
-    @pytest.mark.long("fills every thread with a call of seconds; tests/worker/test_copy.py copies")
+    @pytest.mark.long("fills every thread with a call of seconds; tests/worker/pipeline/test_copy.py copies")
     def test_copies_while_every_thread_is_in_a_call(
         self, system: System, sandbox: Sandbox, shop: str
     ) -> None:

@@ -12,11 +12,13 @@ import redis
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from jobs import accounts, breaker, workers
-from jobs.enqueueing import NewJob, enqueue_all
-from jobs.settings import Settings
-from jobs.states import Stop
-from jobs.storage import Bucket
+from cutout.billing import accounts
+from cutout.enums import Stop
+from cutout.queue import workers
+from cutout.queue.blocks import storage_breaker
+from cutout.queue.enqueue import NewJob, enqueue_all
+from cutout.settings import Settings
+from cutout.storage import Bucket
 from local import LocalServices
 from tests.support.fates import DONE, make_batch
 from tests.support.forked import Forked, start_module
@@ -112,7 +114,7 @@ class TestADispatcher:
         enqueue(engine, 1)
         execute(engine, "UPDATE jobs SET standing = 'source_limit'")
         with engine.begin() as connection:
-            breaker.trip(connection, "results at r.example: RESULT_UNAVAILABLE", of=Stop.RESULTS)
+            storage_breaker.trip(connection, "results at r.example: RESULT_UNAVAILABLE", of=Stop.RESULTS)
         execute(engine, "UPDATE breaker SET probe_at = now() WHERE kind = 'results'")
         start()
         wait_until(lambda: handed_out(engine) == 1)
@@ -271,7 +273,7 @@ class TestAnOpenBreaker:
             enqueue_all(session, [NewJob(SOURCE)] * 2)
             for hours in (1, 10):
                 add_copy(session, hours)
-            assert breaker.trip(session, "no bucket")
+            assert storage_breaker.trip(session, "no bucket")
         start()
         wait_until(lambda: handed_out(engine) == 1)
         execute(engine, PROBE_BUCKET)
@@ -292,7 +294,7 @@ class TestAnOpenBreaker:
         """While a bucket does not answer, other work goes on, and SIGTERM ends it within seconds."""
         with socket.create_server(("127.0.0.1", 0)) as listener, Session(engine) as session:
             environment["CUTOUT_S3_ENDPOINT_URL"] = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            breaker.trip(session, "frozen")
+            storage_breaker.trip(session, "frozen")
             session.commit()
             execute(engine, PROBE_BUCKET)
             dispatcher = start()

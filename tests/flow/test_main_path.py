@@ -7,8 +7,8 @@ import pytest
 import redis
 from sqlalchemy import text
 
-from jobs.states import ReturnForm
-from jobs.storage import Bucket
+from cutout.enums import ReturnForm
+from cutout.storage import Bucket
 from tests.support.machine import scaled
 from tests.support.pictures import numbered
 from tests.support.sandbox import Sandbox
@@ -78,7 +78,7 @@ class TestLostMessages:
         with System(environment, tmp_path) as running:
             yield running
 
-    @pytest.mark.long("waits for leases; tests/jobs/test_line.py has the rule")
+    @pytest.mark.long("waits for leases; tests/cutout/queue/test_dispatch.py has the rule")
     def test_are_handed_out_again(self, system: System, sandbox: Sandbox, photo: bytes) -> None:
         """A job whose message vanished is handed out again once its lease ends, and is paid once."""
         system.processes["worker"].send_signal(signal.SIGTERM)
@@ -99,7 +99,7 @@ class TestLostMessages:
 
 class TestAWorkerKilled:
     @pytest.mark.long(
-        "waits for the silence of a dead worker, 5 s at least; tests/jobs/test_workers.py rescues without"
+        "waits for a dead worker's silence, 5 s; tests/cutout/queue/test_workers.py rescues without"
     )
     @pytest.mark.usefixtures("bucket")
     def test_in_the_middle_of_its_calls_loses_no_job(

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
-from jobs.schedules.keeping import add, run_now
-from jobs.schedules.orders import NewSchedule
-from jobs.storage import Bucket
+from cutout.schedules.definition import NewSchedule
+from cutout.schedules.manage import add, run_now
+from cutout.storage import Bucket
 from tests.support.pictures import encoded, plain
 from tests.support.sandbox import Sandbox
 from tests.support.system import System
@@ -38,9 +38,7 @@ def drop(bucket: Bucket) -> Callable[[int, int], None]:
     return put
 
 
-@pytest.mark.long(
-    "three nights end to end; tests/jobs/schedules/ and tests/jobs/ingest/test_memory.py have each rule"
-)
+@pytest.mark.long("three nights end to end; tests/cutout/schedules/ and tests/cutout/ingest/ have each rule")
 def test_three_nights_buy_only_what_changed(
     system: System, bucket: Bucket, sandbox: Sandbox, drop: Callable[..., None]
 ) -> None:

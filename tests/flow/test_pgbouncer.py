@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from jobs.database import connect
-from jobs.storage import Bucket
+from cutout.models.database import connect
+from cutout.storage import Bucket
 from tests.flow.test_main_path import TestAWorkerKilled as _TestAWorkerKilled
 from tests.flow.test_main_path import TestLostMessages as _TestLostMessages
 from tests.flow.test_main_path import TestTheMainPath as _TestTheMainPath

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.sources import upload_source
-from jobs.storage import Bucket
+from cutout.storage import Bucket
+from cutout.storage.uploads import upload_source
 from tests.support.sandbox import Sandbox
 from tests.support.system import System
 
@@ -18,7 +18,7 @@ def upload(bucket: Bucket) -> str:
 
 
 class TestTwins:
-    @pytest.mark.long("runs everything; tests/jobs/test_twins.py has the rules")
+    @pytest.mark.long("runs everything; tests/cutout/queue/test_same_picture.py has the rules")
     def test_that_come_together_make_one_call(
         self, environment: dict[str, str], sandbox: Sandbox, bucket: Bucket, tmp_path: Path
     ) -> None:
@@ -35,7 +35,7 @@ class TestTwins:
         assert sandbox.charges() == 1
 
     @pytest.mark.long(
-        "waits for the silence of a dead worker, 5 s at least; tests/jobs/test_workers.py rescues without"
+        "waits for a dead worker's silence, 5 s; tests/cutout/queue/test_workers.py rescues without"
     )
     def test_outlive_the_worker_that_bought_for_them(
         self, environment: dict[str, str], sandbox: Sandbox, bucket: Bucket, tmp_path: Path
@@ -54,7 +54,7 @@ class TestTwins:
             unknown = system.scalar("SELECT count(*) FROM attempts WHERE unknown_at IS NOT NULL")
         assert (unknown, sandbox.charges()) in ((1, 1), (1, 2))
 
-    @pytest.mark.long("runs everything; tests/jobs/test_twins.py has the rules")
+    @pytest.mark.long("runs everything; tests/cutout/queue/test_same_picture.py has the rules")
     def test_are_served_however_slow_the_endpoint_is(
         self, environment: dict[str, str], sandbox: Sandbox, bucket: Bucket, tmp_path: Path
     ) -> None:

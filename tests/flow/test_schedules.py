@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from jobs.schedules import keeping
-from jobs.schedules.orders import NewSchedule
-from jobs.schedules.words import Overlap
-from jobs.storage import Bucket
+from cutout.enums import Overlap
+from cutout.schedules import manage
+from cutout.schedules.definition import NewSchedule
+from cutout.storage import Bucket
 from tests.support.forked import Forked, start_module
 from tests.support.pictures import encoded, plain
 from tests.support.sandbox import Sandbox
@@ -48,7 +48,7 @@ class TestANight:
             # Three hours ahead of now, whatever the hour.
             window = clock((hour + 3) % 24), clock((hour + 4) % 24)
             new = NewSchedule("nightly", str(drop), "15 1 * * *", window=window, run_budget=2)
-            keeping.run_now(session, keeping.add(session, new).id)
+            manage.run_now(session, manage.add(session, new).id)
         night.until("SELECT count(*) = 3 FROM jobs")
         night.until("SELECT state = 'working' FROM runs")
         night.until("SELECT count(*) = 3 FROM jobs WHERE standing = 'parked'")
@@ -64,23 +64,23 @@ class TestANight:
     def test_whose_source_has_vanished_fails_and_says_so(self, night: System, tmp_path: Path) -> None:
         """The next one is not kept from beginning."""
         with Session(night.engine) as session, session.begin():
-            schedule = keeping.add(session, NewSchedule("nightly", str(tmp_path / "gone"), "15 1 * * *"))
+            schedule = manage.add(session, NewSchedule("nightly", str(tmp_path / "gone"), "15 1 * * *"))
             schedule_id = schedule.id
-            keeping.run_now(session, schedule_id)
+            manage.run_now(session, schedule_id)
         night.until("SELECT state = 'failed' FROM runs")
         assert night.scalar("SELECT note FROM runs").endswith("gone is neither a directory nor a file")
         with Session(night.engine) as session, session.begin():
-            keeping.run_now(session, schedule_id)
+            manage.run_now(session, schedule_id)
         night.until("SELECT count(*) = 2 FROM runs WHERE state = 'failed'")
 
 
-@pytest.mark.long("fires for 10 s while leaders are killed; tests/jobs/schedules/test_firing.py fires once")
+@pytest.mark.long("fires for 10 s while leaders are killed; tests/cutout/schedules/test_fire.py fires once")
 def test_runs_are_neither_missed_nor_doubled_when_the_leader_is_killed(
     environment: dict[str, str], engine: Engine, bucket: Bucket, tmp_path: Path
 ) -> None:
     """Two dispatchers, a schedule of every second, kill -9 for whichever fired the first ones."""
     with Session(engine) as session, session.begin():
-        keeping.add(session, NewSchedule("often", "/nowhere", EACH_SECOND, overlap=Overlap.QUEUE))
+        manage.add(session, NewSchedule("often", "/nowhere", EACH_SECOND, overlap=Overlap.QUEUE))
     processes: list[Forked] = []
 
     def scalar(query: str) -> int:

@@ -11,11 +11,11 @@ from statistics import median
 import pytest
 from sqlalchemy.orm import Session
 
-from jobs.enqueueing import NewJob, enqueue, enqueue_all
-from jobs.producers import create_producer
-from jobs.sources import upload_source
-from jobs.states import Priority
-from jobs.storage import Bucket
+from cutout.enums import Priority
+from cutout.producers.producers import create_producer
+from cutout.queue.enqueue import NewJob, enqueue, enqueue_all
+from cutout.storage import Bucket
+from cutout.storage.uploads import upload_source
 from tests.support.machine import scaled
 from tests.support.sandbox import Sandbox
 from tests.support.system import System
@@ -69,7 +69,9 @@ def seconds_of(system: System, source: str, owner: uuid.UUID) -> float:
     return time.monotonic() - began
 
 
-@pytest.mark.long("a dozen calls of 2 s one after the other; tests/jobs/test_downloads.py has the bounds")
+@pytest.mark.long(
+    "a dozen calls of 2 s one after the other; tests/cutout/queue/test_download_limit.py has the bounds"
+)
 @pytest.mark.parametrize("kind", SLOW)
 def test_take_no_longer(
     installation: tuple[dict[str, str], Path], sandbox: Sandbox, bucket: Bucket, shop: str, kind: str

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.sources import upload_source
-from jobs.storage import Bucket
+from cutout.storage import Bucket
+from cutout.storage.uploads import upload_source
 from tests.support.sandbox import Sandbox
 from tests.support.system import System, wait_until
 
@@ -14,7 +14,9 @@ TWINS = 1000
 WAITING = "SELECT count(*) FROM jobs WHERE standing = 'waiting'"
 
 
-@pytest.mark.long("carries a thousand jobs; tests/jobs/test_twins.py has twenty, in the store alone")
+@pytest.mark.long(
+    "carries a thousand jobs; tests/cutout/queue/test_same_picture.py has twenty, in the store alone"
+)
 def test_a_thousand_twins_are_handed_out_once(
     environment: dict[str, str], sandbox: Sandbox, bucket: Bucket, tmp_path: Path
 ) -> None:

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.sources import upload_source
-from jobs.storage import Bucket
+from cutout.storage import Bucket
+from cutout.storage.uploads import upload_source
 from tests.support.sandbox import Sandbox
 from tests.support.system import System
 
@@ -54,7 +54,7 @@ class TestAnAnswer:
         assert codes(system) == ["PROCESSING_FAILURE", None]
         assert (system.scalar("SELECT state FROM jobs"), sandbox.charges()) == ("succeeded", 1)
 
-    @pytest.mark.long("runs everything; tests/worker/endpoint/test_codes.py has the verdicts")
+    @pytest.mark.long("runs everything; tests/cutout/endpoint/test_codes.py has the verdicts")
     def test_to_go_slower_halves_the_limit_and_uses_no_try(
         self, start: Start, sandbox: Sandbox, source: str
     ) -> None:
@@ -68,7 +68,7 @@ class TestAnAnswer:
         assert codes(system) == ["EXCEEDING_LIMITS", None]
         assert (system.scalar("SELECT state FROM jobs"), sandbox.charges()) == ("succeeded", 1)
 
-    @pytest.mark.long("runs everything; tests/worker/endpoint/test_codes.py has the verdicts")
+    @pytest.mark.long("runs everything; tests/cutout/endpoint/test_codes.py has the verdicts")
     def test_that_the_account_is_empty_pauses_it_until_it_is_topped_up(
         self, start: Start, sandbox: Sandbox, source: str
     ) -> None:
@@ -116,7 +116,7 @@ class TestAnAnswer:
             ["ERROR_ILLEGAL_FILE"],
         )
 
-    @pytest.mark.long("runs everything; tests/worker/endpoint/test_codes.py has the verdicts")
+    @pytest.mark.long("runs everything; tests/cutout/endpoint/test_codes.py has the verdicts")
     def test_without_a_meaning_here_is_tried_once_more(
         self, start: Start, sandbox: Sandbox, source: str
     ) -> None:
@@ -128,7 +128,7 @@ class TestAnAnswer:
         assert codes(system) == ["ERROR_CONTENT_NOT_FOUND"] * 2
         assert system.scalar("SELECT state FROM jobs") == "failed"
 
-    @pytest.mark.long("runs everything; tests/worker/endpoint/test_codes.py has the verdicts")
+    @pytest.mark.long("runs everything; tests/cutout/endpoint/test_codes.py has the verdicts")
     def test_means_what_a_setting_says(self, start: Start, sandbox: Sandbox, source: str) -> None:
         """CUTOUT_VERDICTS makes a code that fails one that is tried again, as often as it says."""
         sandbox.fault("code", code="ERROR_ILLEGAL_FILE", next=5)
@@ -140,7 +140,7 @@ class TestAnAnswer:
         assert codes(system) == ["ERROR_ILLEGAL_FILE"] * 3
 
 
-@pytest.mark.long("waits for the circuit's probes; tests/worker/test_limiter.py opens and closes it")
+@pytest.mark.long("waits for the circuit's probes; tests/worker/limiter/test_limiter.py opens and closes it")
 class TestAnEndpointThatFailsForEverybody:
     def test_costs_no_job_its_tries(self, start: Start, sandbox: Sandbox, source: str) -> None:
         """Twenty jobs live through nine failures in a row; once they are a run, no try is used up."""
@@ -155,7 +155,7 @@ class TestAnEndpointThatFailsForEverybody:
 
 
 class TestSeveralAccounts:
-    @pytest.mark.long("runs everything; tests/worker/endpoint/test_codes.py has the verdicts")
+    @pytest.mark.long("runs everything; tests/cutout/endpoint/test_codes.py has the verdicts")
     def test_share_the_work_and_stand_in_for_one_another(
         self, start: Start, sandbox: Sandbox, source: str
     ) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from jobs.storage import Bucket
-from jobs.webhooks import secret_of
+from cutout.storage import Bucket
+from cutout.webhooks import secret_of
 from tests.support.receiver import Message, Receiver
 from tests.support.system import System
 

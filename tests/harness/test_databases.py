@@ -5,7 +5,7 @@ from sqlalchemy import Engine, NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from jobs.enqueueing import NewJob, enqueue
+from cutout.queue.enqueue import NewJob, enqueue
 from local import LocalServices
 from tests.conftest import url_of
 from tests.support.databases import Databases

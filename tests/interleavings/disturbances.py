@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.states import Priority
+from cutout.enums import Priority
 from tests.interleavings.installation import World
 
 MOST_BATCHES = 8

@@ -3,7 +3,7 @@
 import uuid
 from dataclasses import dataclass
 
-from jobs.store import Claim
+from cutout.queue.claims import Claim
 
 
 @dataclass(eq=False)

@@ -13,36 +13,42 @@ from datetime import timedelta
 from sqlalchemy import Engine, RowMapping, text
 from sqlalchemy.orm import Session
 
-from jobs import accounts, approval, breaker, pausing, store, workers
-from jobs.audit import CHECKS, EVERYTHING, audit
-from jobs.cancelling import begin_cancelling
-from jobs.enqueueing import NewJob, create_batch, enqueue_all
-from jobs.explain import Explanation, explain
-from jobs.explain import Installation as Settings
-from jobs.line import hand_out, hand_out_copies, wake
-from jobs.models import Job
-from jobs.outcomes import Fail, Hold, Lost, Outcome, Retry, Snooze, StoredObject, Succeeded, Unknown
-from jobs.parked import Parked
-from jobs.states import AttemptOutcome, Priority, Step
-from jobs.store import (
-    Answer,
-    Bought,
-    BoughtBefore,
-    Bounds,
-    Claim,
-    HandedOut,
-    Mine,
-    NotBegun,
-    Shelf,
-    Theirs,
-    missing,
+from cutout import queue
+from cutout.audit import CHECKS, EVERYTHING, audit
+from cutout.billing import accounts
+from cutout.enums import AttemptOutcome, Priority, Step
+from cutout.models import Job
+from cutout.queue import workers
+from cutout.queue.attempts.attempts import Answer, NotBegun
+from cutout.queue.attempts.outcomes import (
+    Fail,
+    Hold,
+    Lost,
+    Outcome,
+    Retry,
+    Snooze,
+    StoredObject,
+    Succeeded,
+    Unknown,
 )
-from jobs.twins import Twins
+from cutout.queue.blocks import approval, pauses, storage_breaker
+from cutout.queue.blocks.blocked_jobs import Parked
+from cutout.queue.cancel_batch import begin_cancelling
+from cutout.queue.claims import Claim
+from cutout.queue.dispatch import hand_out, hand_out_copies, wake
+from cutout.queue.enqueue import NewJob, create_batch, enqueue_all
+from cutout.queue.reuse import missing_results
+from cutout.queue.reuse.acquire import BoughtBefore, Mine, Theirs
+from cutout.queue.reuse.same_picture import Twins
+from cutout.queue.reuse.serve_reused import Bought, HandedOut, Shelf
+from cutout.queue.settle import Bounds
+from cutout.status.explain import Explanation, explain
+from cutout.status.explain import Installation as Settings
 from tests.interleavings.endpoint import Endpoint
 from tests.interleavings.hand import Hand
 from tests.interleavings.pictures import sha256_of, source_of
 from tests.support.steps import MAKING
-from worker.judging import not_begun
+from worker.pipeline.refusals import not_begun
 
 ACCOUNT = "account"
 LEASE = timedelta(seconds=60)
@@ -151,10 +157,10 @@ class World:
     # What a person does.
 
     def pause(self, batch_id: uuid.UUID | None) -> None:
-        pausing.pause(self._connection, batch_id)
+        pauses.pause(self._connection, batch_id)
 
     def resume(self, batch_id: uuid.UUID | None) -> None:
-        pausing.resume(self._connection, batch_id)
+        pauses.resume(self._connection, batch_id)
 
     def set_window(self, batch_id: uuid.UUID, *, is_open: bool | None) -> None:
         """A window that is open or over, or none."""
@@ -165,7 +171,7 @@ class World:
 
     def set_budget(self, batch_id: uuid.UUID, budget: int | None) -> None:
         with Session(self._transactions) as session, session.begin():
-            pausing.set_budget(session, batch_id, budget)
+            pauses.set_budget(session, batch_id, budget)
 
     def leave_one_credit(self, batch_id: uuid.UUID | None) -> None:
         """Set the batch's budget to one more than it has spent."""
@@ -184,23 +190,23 @@ class World:
         if and_its_jobs:
             ids = self.jobs("batch_id = :id", id=batch_id)
             with self._transactions.begin() as connection:
-                store.cancel_all(connection, ids)
+                queue.cancel_all(connection, ids)
 
     def cancel(self, job_id: uuid.UUID) -> None:
         with self._transactions.begin() as connection:
-            store.cancel(connection, job_id)
+            queue.cancel(connection, job_id)
 
     def retry(self, job_id: uuid.UUID) -> None:
         with self._transactions.begin() as connection:
             unknown = connection.scalar(text(UNKNOWN), {"id": job_id})
-            if store.retry(connection, job_id):
+            if queue.retry(connection, job_id):
                 self.accepted_unknown[job_id] = unknown or 0
 
     def trip_breaker(self) -> None:
-        breaker.trip(self._connection, "test")
+        storage_breaker.trip(self._connection, "test")
 
     def close_breaker(self) -> None:
-        breaker.close(self._connection)
+        storage_breaker.close(self._connection)
 
     # What the dispatcher does.
 
@@ -243,14 +249,14 @@ class World:
         job_id, fence = message
         if message in self._carried(worker):
             return
-        claim = store.claim(self._connection, job_id, fence, worker)
+        claim = queue.claim(self._connection, job_id, fence, worker)
         if claim is not None:
             self.hands.append(Hand(worker, claim))
 
     def ask(self, hand: Hand) -> None:
         """Ask whose it is to buy the cutout: this job goes on, waits for the one that does, or is served."""
         sha256 = sha256_of(hand.claim.source)
-        found = store.take_result(self._connection, hand.claim, sha256, MAKING)
+        found = queue.take_result(self._connection, hand.claim, sha256, MAKING)
         match found:
             case Mine():
                 hand.buys = True
@@ -258,10 +264,10 @@ class World:
                 self.settle(hand, Snooze("TWIN_IS_BOUGHT", "another buys it", 1.0, waits_for=buyer))
             case BoughtBefore() if found.stored.key in self.cutouts:
                 if found.missed:
-                    store.find_again(self._connection, hand.claim, sha256, found)
+                    queue.find_again(self._connection, hand.claim, sha256, found)
                 self.settle(hand, Succeeded(found.stored, reused=True))
             case BoughtBefore():
-                wait = store.miss_result(self._connection, hand.claim, sha256, found)
+                wait = queue.miss_result(self._connection, hand.claim, sha256, found)
                 hand.buys = wait is None
                 if wait:
                     self.settle(hand, wait)
@@ -269,16 +275,16 @@ class World:
     def serve(self, parcel: HandedOut) -> None:
         """End the jobs of a parcel whose cutouts the bucket holds; the others go back in line, or rest."""
         intact: list[Bought] = []
-        for each in store.find_bought(self._connection, parcel, SHELF):
+        for each in queue.find_bought(self._connection, parcel, SHELF):
             if each.stored.key in self.cutouts:
                 intact.append(each)
                 if each.missed:
-                    store.find_it_again(self._connection, each, SHELF)
-            elif wait := store.miss(self._connection, each, SHELF):
-                store.put_off(self._connection, [(each.job_id, each.fence)], wait)
+                    queue.find_it_again(self._connection, each, SHELF)
+            elif wait := queue.miss(self._connection, each, SHELF):
+                queue.put_off(self._connection, [(each.job_id, each.fence)], wait)
         if intact:
-            store.serve(self._connection, intact, SHELF)
-        store.put_back(self._connection, parcel)
+            queue.serve(self._connection, intact, SHELF)
+        queue.put_back(self._connection, parcel)
 
     def begin(self, hand: Hand) -> None:
         """Write the intent down, or settle the job for it may not be called."""
@@ -304,7 +310,7 @@ class World:
 
     def _begin(self, hand: Hand) -> int | NotBegun:
         with self._engine.connect() as connection:
-            return store.begin_attempt(
+            return queue.begin_attempt(
                 connection,
                 hand.claim,
                 number=hand.claim.attempts + 1,
@@ -324,7 +330,7 @@ class World:
     def _why(self, hand: Hand, answer: NotBegun) -> Outcome:
         if answer is NotBegun.HELD:
             sha256 = sha256_of(hand.claim.source)
-            held = store.find_held_picture(self._connection, hand.claim, sha256, MAKING)
+            held = queue.find_held_picture(self._connection, hand.claim, sha256, MAKING)
             if held is not None:
                 return Hold(held.code, f"the same picture is held as job {held.job_id}")
         return not_begun(answer)
@@ -349,7 +355,7 @@ class World:
         assert hand.url is not None
         its = {"id": hand.claim.job_id}
         takes_it = self.jobs(TAKES_A_RESULT, **its)
-        claim = store.record_result(
+        claim = queue.record_result(
             self._connection,
             hand.claim,
             hand.attempt_id,
@@ -365,7 +371,7 @@ class World:
     def end_call(self, hand: Hand, answer: Answer, outcome: Outcome) -> None:
         """A call ends without a result."""
         assert hand.attempt_id is not None
-        store.end_attempt(self._connection, hand.attempt_id, answer)
+        queue.end_attempt(self._connection, hand.attempt_id, answer)
         hand.attempt_id = hand.url = None
         self.settle(hand, outcome)
 
@@ -376,7 +382,7 @@ class World:
         self.end_call(hand, NO_ANSWER, Unknown("NO_ANSWER", "no answer"))
 
     def settle(self, hand: Hand, outcome: Outcome) -> None:
-        store.settle(self._connection, hand.claim, outcome, self.bounds)
+        queue.settle(self._connection, hand.claim, outcome, self.bounds)
         self.hands.remove(hand)
 
     def store_cutout(self, hand: Hand) -> None:
@@ -431,7 +437,7 @@ class World:
 
     def forget_missing(self) -> None:
         """A person lets what is missing be bought anew."""
-        missing.forget(self._connection)
+        missing_results.forget(self._connection)
 
     # The time.
 

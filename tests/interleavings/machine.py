@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sqlalchemy import Engine
 
-from jobs.states import Priority
-from jobs.store import Bounds
+from cutout.enums import Priority
+from cutout.queue.settle import Bounds
 from tests.interleavings import invariants, twins
 from tests.interleavings.disturbances import DISTURBANCES, Disturbance, one_of
 from tests.interleavings.hand import Hand

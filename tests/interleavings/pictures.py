@@ -2,7 +2,7 @@
 
 import hashlib
 
-from jobs.keys import sha256_in_key, source_key
+from cutout.storage.object_keys import sha256_in_key, source_key
 from tests.support.steps import MAKING
 
 BUCKET = f"s3://{MAKING.bucket}/"

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import Engine, event
 
-from jobs.database import connect
+from cutout.models.database import connect
 from local import LocalServices
 from tests.conftest import url_of
 from tests.interleavings.machine import Interleavings

@@ -4,8 +4,7 @@ import pytest
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
-import jobs.models  # noqa: F401 - fills the metadata
-from jobs.database import Base, connect
+from cutout.models.database import Base, connect
 from local import LocalServices
 from migrations.run import downgrade, pending, upgrade
 from tests.conftest import url_of

@@ -44,7 +44,7 @@ class TestJsonLogs:
         assert (posted["request_id"], posted["level"], posted["logger"]) == (
             "shop-4471",
             "INFO",
-            "api.requests",
+            "api.middleware.request_log",
         )
         (lost,) = [line for line in said["worker"] if "a paid result is lost" in line["message"]]
         assert (lost["job_id"], lost["batch_id"], lost["level"]) == (job, batch, "ERROR")

@@ -71,7 +71,7 @@ class TestATrace:
             system.client.post("/v1/jobs", files={"image": ("a.jpg", photo)}, headers=headers)
             system.until("SELECT bool_and(state = 'succeeded') AND count(trace) = 0 FROM jobs")
             loaded = subprocess.run(
-                [sys.executable, "-c", f"import sys, api.app, worker.dispatcher; print({WHAT_SENDS})"],
+                [sys.executable, "-c", f"import sys, api.app, worker.dispatcher.loop; print({WHAT_SENDS})"],
                 env=system.environment,
                 capture_output=True,
                 text=True,

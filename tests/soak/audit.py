@@ -12,9 +12,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, select
 
-from jobs.models import ATTEMPTS, BATCHES, JOBS, WORKERS
-from jobs.states import FINAL_STATES, AttemptOutcome, State
-from jobs.storage import Bucket, StorageError
+from cutout.enums import FINAL_STATES, AttemptOutcome, State
+from cutout.models import ATTEMPTS, BATCHES, JOBS, WORKERS
+from cutout.storage import Bucket, StorageError
 from tests.soak.doubts import Call, Doubts, find_doubts, match_calls
 from tests.soak.held_jobs import needlessly_held
 from tests.soak.losses import Losses, find_losses
@@ -22,8 +22,8 @@ from tests.soak.operator import Held
 from tests.soak.pictures import is_poison
 from tests.soak.purchases import bought_too_soon
 from tests.soak.struck import Struck
-from worker.objects import ObjectLinks
 from worker.per_thread import PerThread
+from worker.signed_objects import ObjectLinks
 
 READS_AT_ONCE = 8
 MOST_BYTES = 10_000_000

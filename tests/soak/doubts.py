@@ -12,14 +12,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from jobs.states import AttemptOutcome
+from cutout.enums import AttemptOutcome
 from tests.soak.plan import SILENCE_S, Kind, Mischief
 from tests.soak.struck import Struck
 from tests.soak.times import CALL_DEADLINE_S
 
 # What withholds the answer of a call that is charged.
 WITHHOLDING = {Mischief.DROP_AFTER, Mischief.DROP_MIDWAY, Mischief.HANG_AFTER, Mischief.GATEWAY_AFTER}
-# From the intent to the first byte: a turn that is waited for (worker/endpoint/limiter.py).
+# From the intent to the first byte: a turn that is waited for (worker/limiter/limiter.py).
 SENT_WITHIN_S = 5.5
 # From the answer to its record, in Postgres or on disk: a second of patience, and a busy machine.
 STORED_WITHIN_S = 3.0

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from jobs.states import State
+from cutout.enums import State
 from tests.soak.operator import Held
 
 # So many doubts of a picture hold its jobs: one may be repeated (CUTOUT_RETRY_UNKNOWN).

@@ -215,7 +215,7 @@ def _decoders_of(worker: int | None) -> list[int]:
     for each in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             parent = int((each / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == worker and b"prepare_child" in (each / "cmdline").read_bytes():
+            if parent == worker and b"decoder_child" in (each / "cmdline").read_bytes():
                 found.append(int(each.name))
     return found
 

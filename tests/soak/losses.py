@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobs.states import State
+from cutout.enums import State
 from tests.soak.doubts import Call
 from tests.soak.plan import Mischief
 

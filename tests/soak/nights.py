@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-from jobs.storage import StorageError
+from cutout.storage import StorageError
 from tests.soak.desk import Desk
 from tests.soak.pictures import picture
 from tests.soak.system import System

@@ -9,7 +9,7 @@ from typing import Any
 
 import redis
 
-from jobs.states import Step
+from cutout.enums import Step
 from tests.soak.plan import Mischief, Order
 from tests.soak.system import System
 

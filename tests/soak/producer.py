@@ -11,10 +11,10 @@ from typing import TypeVar
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from jobs.enqueueing import InvalidJobError, NewJob, create_batch, enqueue_all
-from jobs.sources import upload_source
-from jobs.states import ReturnForm
-from jobs.storage import StorageError
+from cutout.enums import ReturnForm
+from cutout.queue.enqueue import InvalidJobError, NewJob, create_batch, enqueue_all
+from cutout.storage import StorageError
+from cutout.storage.uploads import upload_source
 from tests.soak.pictures import picture
 from tests.soak.system import System
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from jobs.states import AttemptOutcome
+from cutout.enums import AttemptOutcome
 
 Row = Any
 

@@ -3,9 +3,9 @@
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from jobs.explain import Installation, explain
-from jobs.models import Job
-from jobs.states import State
+from cutout.enums import State
+from cutout.models import Job
+from cutout.status.explain import Installation, explain
 
 # One of each kind of waiting.
 WAITING = text(

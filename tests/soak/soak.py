@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 
-from jobs.explain import Installation
+from cutout.status.explain import Installation
 from tests.soak.audit import Charge, audit
 from tests.soak.doubts import Call
 from tests.soak.killer import Killer

@@ -13,11 +13,11 @@ import redis
 from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session
 
-from jobs.database import connect, patiently
-from jobs.producers import create_producer
-from jobs.scopes import Scope
-from jobs.settings import PREFIX, load_settings
-from jobs.storage import Bucket
+from cutout.enums import Scope
+from cutout.models.database import connect, patiently
+from cutout.producers.producers import create_producer
+from cutout.settings import PREFIX, load_settings
+from cutout.storage import Bucket
 from local import LocalServices
 from migrations.run import upgrade
 from tests.soak.lines import WITH_LINES, Lines

@@ -11,13 +11,15 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from jobs import store
-from jobs.enqueueing import NewJob, create_batch, enqueue
-from jobs.explain import Installation
-from jobs.outcomes import Fail, Hold, StoredObject, Succeeded
-from jobs.states import AttemptOutcome
-from jobs.storage import Bucket
-from jobs.store import Answer, Claim
+from cutout import queue
+from cutout.enums import AttemptOutcome
+from cutout.images.image import prepare
+from cutout.queue.attempts.attempts import Answer
+from cutout.queue.attempts.outcomes import Fail, Hold, StoredObject, Succeeded
+from cutout.queue.claims import Claim
+from cutout.queue.enqueue import NewJob, create_batch, enqueue
+from cutout.status.explain import Installation
+from cutout.storage import Bucket
 from tests.soak.audit import Charge, Findings, audit
 from tests.soak.doubts import Call, Cause
 from tests.soak.operator import Held, Ordered, Quiet
@@ -29,7 +31,6 @@ from tests.soak.report import STRIKES_ENOUGH, Report
 from tests.soak.struck import Struck
 from tests.soak.system import CALLS_IN_FLIGHT
 from tests.support.steps import ACCOUNT, MAKING, SOURCE, claim_one, new_worker
-from worker.endpoint.image import prepare
 
 LIFETIME_S = 100.0
 CUTOUT = b"a cutout"
@@ -61,7 +62,7 @@ class Books:
 
     def begin(self, claim: Claim, number: int = 1) -> int:
         """A call of its picture, written down."""
-        attempt_id = store.begin_attempt(
+        attempt_id = queue.begin_attempt(
             self.session,
             claim,
             number=number,
@@ -94,7 +95,7 @@ class Books:
 
     def doubt(self, attempt_id: int, after_s: float) -> None:
         """The end of a call that nobody heard, written down so many seconds after its begin."""
-        store.end_attempt(self.session, attempt_id, Answer(AttemptOutcome.UNKNOWN, code="NO_ANSWER"))
+        queue.end_attempt(self.session, attempt_id, Answer(AttemptOutcome.UNKNOWN, code="NO_ANSWER"))
         doubted = text("UPDATE attempts SET unknown_at = begun_at + :after * interval '1 s' WHERE id = :id")
         self.session.execute(doubted, {"after": after_s, "id": attempt_id})
 
@@ -113,7 +114,7 @@ class Books:
         """The call's end in our ledger."""
         answer = Answer(AttemptOutcome.CHARGED, http_status=200, request_id=request_id)
         day = timedelta(days=1)
-        return store.record_result(
+        return queue.record_result(
             self.session, claim, attempt_id, answer, url="https://r/1", lifetime=day, sent=(10, 20)
         )
 
@@ -127,7 +128,7 @@ class Books:
     def finish(self, claim: Claim) -> None:
         """The object in the bucket, the job succeeded."""
         self.bucket.put_cutout(CUTOUT, key=STORED.key, media_type=STORED.media_type, metadata={})
-        assert store.settle(self.session, claim, Succeeded(STORED))
+        assert queue.settle(self.session, claim, Succeeded(STORED))
 
     def audit(self, external_ids: Sequence[str] = ("1",)) -> Findings:
         """What the audit finds."""
@@ -394,13 +395,13 @@ class TestOperator:
 
     def test_wants_a_bad_picture_for_each_failed_job(self, books: Books) -> None:
         """The job's picture is a good one."""
-        store.settle(books.session, books.claim(), Fail("IMAGE_DAMAGED", "it is damaged"))
+        queue.settle(books.session, books.claim(), Fail("IMAGE_DAMAGED", "it is damaged"))
         assert "job 1 (" in broken(books.audit())
         assert "failed: IMAGE_DAMAGED" in broken(books.audit())
 
     def test_wants_a_reason_for_each_wait(self, books: Books) -> None:
         """A person sees why, and for what is held also what to do."""
-        store.settle(books.session, books.claim(), Hold("LOOK", "for a person"))
+        queue.settle(books.session, books.claim(), Hold("LOOK", "for a person"))
         books.session.commit()
         engine = books.session.get_bind()
         assert isinstance(engine, Engine)
@@ -425,7 +426,7 @@ class TestOperator:
 class TestHeldJobs:
     def test_have_what_their_code_says(self, books: Books) -> None:
         """Whoever asks a person without need makes work: no doubt, no loss, no budget, no plan is there."""
-        store.settle(books.session, books.claim(), Hold("CODE", "for a person"))
+        queue.settle(books.session, books.claim(), Hold("CODE", "for a person"))
         for code in ("NO_ANSWER", "RESULT_EXPIRED", "OVER_BUDGET", "NEEDS_APPROVAL", "INTERNAL_ERROR"):
             books.session.execute(text("UPDATE jobs SET code = :code"), {"code": code})
             assert "held without need: 1: job 1 " in broken(books.audit())
@@ -437,13 +438,13 @@ class TestHeldJobs:
             books.session.execute(text("UPDATE jobs SET state = 'queued', standing = 'in_line', code = NULL"))
             claim = books.claim()
             books.doubt(books.begin(claim, number), 1.0)
-            store.settle(books.session, claim, Hold("NO_ANSWER", "for a person"))
+            queue.settle(books.session, claim, Hold("NO_ANSWER", "for a person"))
             found = books.audit()
             assert (found.needlessly_held == []) is is_explained
 
     def test_may_be_of_a_batch_without_credits_or_approval(self, books: Books) -> None:
         """The batch's own row, and what the operator did."""
-        store.settle(books.session, books.claim(), Hold("OVER_BUDGET", "it has spent it"))
+        queue.settle(books.session, books.claim(), Hold("OVER_BUDGET", "it has spent it"))
         books.session.execute(text("UPDATE batches SET budget = 3, spent = 3"))
         assert books.audit().needlessly_held == []
         books.session.execute(text("UPDATE jobs SET code = 'NEEDS_APPROVAL'"))
@@ -454,7 +455,7 @@ class TestHeldJobs:
     def test_may_be_of_a_picture_that_is_held_as_another_job(self, books: Books) -> None:
         """Which is looked at itself."""
         message = "the same picture is held as job 7: no answer; retry either of them"
-        store.settle(books.session, books.claim(), Hold("NO_ANSWER", message))
+        queue.settle(books.session, books.claim(), Hold("NO_ANSWER", message))
         assert books.audit().needlessly_held == []
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from jobs.states import AttemptOutcome
+from cutout.enums import AttemptOutcome
 from tests.soak.doubts import Call, Cause, Doubts, find_doubts, match_calls
 from tests.soak.plan import FREEZE_S, SILENCE_S, Kind, Mischief
 from tests.soak.struck import Struck

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
-from jobs.enqueueing import NewJob, create_batch, enqueue
-from jobs.line import hand_out_calls, hand_out_copies
-from jobs.models import Attempt, Job
-from jobs.sources import upload_source
-from jobs.states import ReturnForm
-from jobs.storage import Bucket
-from jobs.twins import Twins
+from cutout.enums import ReturnForm
+from cutout.models import Attempt, Job
+from cutout.queue.dispatch import hand_out_calls, hand_out_copies
+from cutout.queue.enqueue import NewJob, create_batch, enqueue
+from cutout.queue.reuse.same_picture import Twins
+from cutout.storage import Bucket
+from cutout.storage.uploads import upload_source
 from tests.support.steps import LEASE
-from worker.context import WorkerContext
-from worker.process import process
+from worker.pipeline.context import WorkerContext
+from worker.pipeline.process import process
 
 
 @dataclass

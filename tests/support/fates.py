@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from jobs.enqueueing import NewJob, create_batch, enqueue
-from jobs.outcomes import Outcome, StoredObject, Succeeded
-from jobs.states import ReturnForm
-from jobs.store import settle
+from cutout.enums import ReturnForm
+from cutout.queue.attempts.outcomes import Outcome, StoredObject, Succeeded
+from cutout.queue.enqueue import NewJob, create_batch, enqueue
+from cutout.queue.settle import settle
 from tests.support.steps import SOURCE, claim_one, new_worker
 
 # Each job by its external id, or that and its form, and what became of it; None leaves it in line.

@@ -5,11 +5,15 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
-from jobs import accounts, store, workers
-from jobs.enqueueing import NewJob, enqueue
-from jobs.line import hand_out_calls, hand_out_copies
-from jobs.states import AttemptOutcome, Step
-from jobs.store import Answer, Claim, Making, NotBegun
+from cutout import queue
+from cutout.billing import accounts
+from cutout.enums import AttemptOutcome, Step
+from cutout.queue import workers
+from cutout.queue.attempts.attempts import Answer, NotBegun
+from cutout.queue.claims import Claim
+from cutout.queue.dispatch import hand_out_calls, hand_out_copies
+from cutout.queue.enqueue import NewJob, enqueue
+from cutout.queue.reuse.identity import Making
 
 LEASE = timedelta(seconds=60)
 SOURCE = "https://shop.example/a.jpg"
@@ -34,7 +38,7 @@ def hand_out_one(session: Session, step: Step = Step.CALL) -> tuple[uuid.UUID, i
 def claim_one(session: Session, worker_id: uuid.UUID, step: Step = Step.CALL) -> Claim:
     """The first job in line, in the worker's hands."""
     job_id, fence = hand_out_one(session, step)
-    claim = store.claim(session, job_id, fence, worker_id)
+    claim = queue.claim(session, job_id, fence, worker_id)
     assert claim is not None
     return claim
 
@@ -56,7 +60,7 @@ def ask_to_begin(
     day_budget: int | None = None,
 ) -> int | NotBegun:
     """What is said to a call of that job; unless it is given, its picture is no other job's."""
-    return store.begin_attempt(
+    return queue.begin_attempt(
         session,
         claim,
         number=number,
@@ -98,6 +102,6 @@ def paid(
 def record(session: Session, claim: Claim, attempt_id: int) -> Claim:
     """The claim once its call was answered with a result."""
     answer = Answer(AttemptOutcome.CHARGED, http_status=200)
-    return store.record_result(
+    return queue.record_result(
         session, claim, attempt_id, answer, url="https://r/1", lifetime=timedelta(days=1), sent=(10, 20)
     )

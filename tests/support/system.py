@@ -16,10 +16,10 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from jobs.database import connect
-from jobs.enqueueing import NewJob, enqueue_all
-from jobs.producers import create_producer
-from jobs.scopes import Scope
+from cutout.enums import Scope
+from cutout.models.database import connect
+from cutout.producers.producers import create_producer
+from cutout.queue.enqueue import NewJob, enqueue_all
 from tests.support.forked import Forked, start_cutout
 from tests.support.machine import scaled
 from tests.support.plain_http import NO_TLS

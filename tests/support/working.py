@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Engine, text
 
-from jobs.leader import LEADER_LOCK
+from cutout.queue.leader import LEADER_LOCK
 
 
 @contextmanager

@@ -4,16 +4,16 @@ import pytest
 import redis
 from sqlalchemy import Engine
 
-from jobs.settings import Settings
-from jobs.states import Reuse
-from jobs.storage import Bucket
+from cutout.enums import Reuse
+from cutout.settings import Settings
+from cutout.storage import Bucket
 from local import LocalServices
 from tests.support.bench import Bench
 from tests.support.proxy import Proxy
 from tests.support.web import serve
 from tests.worker.limiting import MakeLimiter
-from worker.context import WorkerContext
-from worker.endpoint.limiter import Ceilings, Learned, Limiter
+from worker.limiter.limiter import Ceilings, Learned, Limiter
+from worker.pipeline.context import WorkerContext
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-from worker.endpoint.limiter import Ending, Limiter, Slot
+from worker.limiter.limiter import Ending, Limiter, Slot
 
 MakeLimiter = Callable[..., Limiter]
 

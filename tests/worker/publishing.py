@@ -14,7 +14,7 @@ HandedOut = list[tuple[uuid.UUID, int]]
 
 
 def publish(handed_out: HandedOut, environment: Mapping[str, str], logs: Path, **bounds: int) -> int:
-    """How many messages another process says that it sent; `bounds` are constants of worker.handout."""
+    """Count of messages that another process sent; `bounds` are constants of worker.dispatcher.messages."""
     answer = logs / "published"
     process = Forked(_publish, handed_out, dict(environment), answer, logs / "publisher.log", bounds)
     assert process.wait(scaled(WITHIN_S)) == 0, (logs / "publisher.log").read_text()
@@ -26,11 +26,11 @@ def _publish(
 ) -> None:
     live_in(environment)
     speak_into(log, log)
-    from worker import handout  # noqa: PLC0415 - not before its settings are there
-    from worker.errands import Errand  # noqa: PLC0415 - the same
+    from worker.dispatcher import messages  # noqa: PLC0415 - not before its settings are there
+    from worker.task_kinds import Errand  # noqa: PLC0415 - the same
 
     for name, value in bounds.items():
-        setattr(handout, name, value)
-    answer.write_text(str(handout.publish(Errand.CALL, handed_out)))
+        setattr(messages, name, value)
+    answer.write_text(str(messages.publish(Errand.CALL, handed_out)))
     # multiprocessing ends without them.
     atexit._run_exitfuncs()

@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from jobs import store
-from jobs.enqueueing import NewJob, enqueue
-from jobs.settings import Settings
-from jobs.storage import Bucket
+from cutout import queue
+from cutout.queue.enqueue import NewJob, enqueue
+from cutout.settings import Settings
+from cutout.storage import Bucket
 from tests.support.steps import SOURCE
 from worker.lifeboat import (
     BucketLifeboat,
@@ -25,7 +25,7 @@ from worker.lifeboat import (
     sweep,
 )
 from worker.lifeboat.directory import LEFT_BEHIND_S
-from worker.lifeboat.errors import LifeboatFullError
+from worker.lifeboat.lifeboat_errors import LifeboatFullError
 
 DATA = b"cutout" * 1000
 MAX = 10_000
@@ -34,7 +34,7 @@ SAVES_UNDER_A_LIMIT = textwrap.dedent(
     import resource, sys
     from pathlib import Path
     from worker.lifeboat.directory import DirectoryLifeboat
-    from worker.lifeboat.errors import LifeboatFullError
+    from worker.lifeboat.lifeboat_errors import LifeboatFullError
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
     try:
@@ -270,7 +270,7 @@ class TestTheSweep:
         """A cancelled job's entry goes; that of a job still under way, or of another database, stays."""
         with Session(engine) as session, session.begin():
             done, under_way = (enqueue(session, NewJob(SOURCE)) for _ in range(2))
-            store.cancel(session, done)
+            queue.cancel(session, done)
         stranger = uuid.uuid4()
         for job_id in (done, under_way, stranger):
             lifeboat.save(str(job_id), DATA)

@@ -5,10 +5,10 @@ An entry is the bytes of one job's paid result, under the job's id. CUTOUT_LIFEB
 
 from pathlib import Path
 
-from jobs.settings import Settings
+from cutout.settings import Settings
 from worker.lifeboat.bucket import S3, BucketLifeboat
 from worker.lifeboat.directory import DirectoryLifeboat
-from worker.lifeboat.errors import LifeboatError
+from worker.lifeboat.lifeboat_errors import LifeboatError
 from worker.lifeboat.sweep import sweep
 
 __all__ = ["BucketLifeboat", "DirectoryLifeboat", "Lifeboat", "LifeboatError", "open_lifeboat", "sweep"]

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jobs.settings import Settings
-from jobs.storage import (
+from cutout.network import IN_MEMORY_BYTES, Blob
+from cutout.settings import Settings
+from cutout.storage import (
     Bucket,
     BucketMissingError,
     ObjectMissingError,
@@ -13,9 +14,8 @@ from jobs.storage import (
     StorageError,
     StorageRefusedError,
 )
-from worker.lifeboat.errors import LifeboatError, LifeboatFullError, check_key, is_key
-from worker.network import IN_MEMORY_BYTES, Blob
-from worker.objects import read_object
+from worker.lifeboat.lifeboat_errors import LifeboatError, LifeboatFullError, check_key, is_key
+from worker.signed_objects import read_object
 
 S3 = "s3://"
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from worker.lifeboat.errors import LifeboatError, LifeboatFullError, check_key, is_key
-from worker.network import IN_MEMORY_BYTES, Blob, mapped
+from cutout.network import IN_MEMORY_BYTES, Blob, mapped
+from worker.lifeboat.lifeboat_errors import LifeboatError, LifeboatFullError, check_key, is_key
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 UNFINISHED = ".part"

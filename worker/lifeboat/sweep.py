@@ -7,10 +7,10 @@ from typing import Protocol
 
 from sqlalchemy import Engine, select
 
-from jobs.database import Database, patiently
-from jobs.models import JOBS
-from jobs.states import FINAL_STATES
-from worker.lifeboat.errors import LifeboatError
+from cutout.enums import FINAL_STATES
+from cutout.models import JOBS
+from cutout.models.database import Database, patiently
+from worker.lifeboat.lifeboat_errors import LifeboatError
 
 log = logging.getLogger(__name__)
 

@@ -7,15 +7,15 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from jobs.database import connect, is_away
-from jobs.line import Survey
-from jobs.settings import Settings
-from jobs.webhooks.digests import tell_digests
-from jobs.webhooks.receivers import Search, forget_receivers
-from jobs.webhooks.sending import PORTION, forget, give_up_old
+from cutout.models.database import connect, is_away
+from cutout.queue.dispatch import Survey
+from cutout.settings import Settings
+from cutout.webhooks.digests import tell_digests
+from cutout.webhooks.outbox import PORTION, forget, give_up_old
+from cutout.webhooks.receivers import Search, forget_receivers
 from worker.background import Question
+from worker.webhooks.fair_queue import SENDERS, Turns
 from worker.webhooks.sender import Sender
-from worker.webhooks.turns import SENDERS, Turns
 
 log = logging.getLogger(__name__)
 

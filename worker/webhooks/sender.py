@@ -7,16 +7,16 @@ from functools import partial
 
 from sqlalchemy import Connection, Engine
 
-from jobs.database import is_away, patiently
-from jobs.settings import Settings
-from jobs.states import DeliveryState
-from jobs.webhooks import secret_of, standing_of
-from jobs.webhooks.receivers import Receiver, disprove, prove
-from jobs.webhooks.sending import LEASE, Taken, delivered, failed, take
-from worker.network import FetchError, HostList, Unreachable
-from worker.webhooks.judging import Verdict, judge
-from worker.webhooks.posting import DEADLINE_S, Postman
-from worker.webhooks.turns import Turn, Turns
+from cutout.enums import DeliveryState
+from cutout.models.database import is_away, patiently
+from cutout.network import FetchError, HostList, Unreachable
+from cutout.settings import Settings
+from cutout.webhooks import secret_of, standing_of
+from cutout.webhooks.outbox import LEASE, Taken, delivered, failed, take
+from cutout.webhooks.receivers import Receiver, disprove, prove
+from worker.webhooks.fair_queue import Turn, Turns
+from worker.webhooks.post import DEADLINE_S, Postman
+from worker.webhooks.responses import Verdict, judge
 
 log = logging.getLogger(__name__)
 

@@ -10,15 +10,15 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
-from jobs import line
-from jobs.settings import Settings
-from jobs.webhooks import INSTALLATION, announce, rotate, secret_of
+from cutout.network import Timeouts
+from cutout.queue import dispatch
+from cutout.settings import Settings
+from cutout.webhooks import INSTALLATION, announce, rotate, secret_of
 from tests.support.machine import scaled
 from tests.support.receiver import Receiver
 from tests.support.system import wait_until
 from tests.worker.wire import serving, silent
-from worker.network import Timeouts
-from worker.webhooks import Notifier, posting
+from worker.webhooks import Notifier, post
 from worker.webhooks import notifier as module
 
 MASTER = SecretStr("m" * 40)
@@ -43,7 +43,7 @@ class Running:
         self._notifier = Notifier(known)
         self._engine = engine
         with engine.connect() as connection:
-            self._survey = line.survey(connection, [])
+            self._survey = dispatch.survey(connection, [])
 
     def tick(self) -> None:
         with self._engine.connect() as connection:
@@ -111,7 +111,7 @@ class TestTheNotifier:
         self, running: Running, engine: Engine, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """After an error: the same id and payload, a new time and signature."""
-        monkeypatch.setattr("worker.webhooks.judging.RESTS_S", (1.2,))
+        monkeypatch.setattr("worker.webhooks.responses.RESTS_S", (1.2,))
         receiver.answers = [500, 404]
         tell(engine, receiver.url())
         running.until(lambda: all_delivered(engine))
@@ -171,7 +171,7 @@ class TestTheNotifier:
         self, known: Settings, engine: Engine, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Nine that never answer, with twenty messages each, and one that does: it gets its hundred."""
-        monkeypatch.setattr(posting, "TIMEOUTS", Timeouts(connect=5, write=5, read=5, total=5))
+        monkeypatch.setattr(post, "TIMEOUTS", Timeouts(connect=5, write=5, read=5, total=5))
         running = Running(known, engine)
         with serving(silent) as dead:
             port = int(dead.rpartition(":")[2])

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 from sqlalchemy import Engine
 
-from jobs.settings import Settings
+from cutout.settings import Settings
 from tests.support.machine import scaled
 from tests.support.receiver import Receiver
 from tests.worker.webhooks.test_notifier import MASTER, Running, counts, tell

@@ -11,17 +11,17 @@ import pytest
 from sqlalchemy import Engine, insert, text
 from sqlalchemy.orm import Session
 
-from jobs.models import RECEIVERS
-from jobs.producers import create_producer
-from jobs.settings import Settings
-from jobs.webhooks import announce
+from cutout.models import RECEIVERS
+from cutout.network import Timeouts
+from cutout.producers.producers import create_producer
+from cutout.settings import Settings
+from cutout.webhooks import announce
 from tests.support.machine import scaled
 from tests.support.receiver import Receiver
 from tests.support.system import wait_until
 from tests.worker.webhooks.test_notifier import MASTER, Running
-from worker.network import Timeouts
-from worker.webhooks import posting
-from worker.webhooks.turns import SENDERS
+from worker.webhooks import post
+from worker.webhooks.fair_queue import SENDERS
 
 HANGING = 1000
 DRIPPING = 60
@@ -169,7 +169,7 @@ class TestWhatIsKnownOfAReceiver:
         self, known: Settings, engine: Engine, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It has to answer once more before it may take what others need."""
-        monkeypatch.setattr(posting, "TIMEOUTS", Timeouts(connect=0.5, write=0.5, read=0.5, total=0.5))
+        monkeypatch.setattr(post, "TIMEOUTS", Timeouts(connect=0.5, write=0.5, read=0.5, total=0.5))
         _, b = producers(engine)
         running = Running(known, engine)
         seconds_to_arrive(running, engine, b, receiver)

@@ -1,0 +1,51 @@
+"""Uploaded pictures are checked for size alone: what is in them the worker finds out."""
+
+import logging
+import os
+import uuid
+from http import HTTPStatus
+from typing import BinaryIO
+
+from api.problems import ProblemError
+from api.schemas import JobOptions
+from cutout.storage import Bucket, StorageError
+from cutout.storage.uploads import upload_source
+
+log = logging.getLogger(__name__)
+
+
+def store_upload(bucket: Bucket, body: BinaryIO, *, max_bytes: int, producer_id: uuid.UUID) -> str:
+    """Store a picture that lies in a seekable file; returns its address in the bucket."""
+    size = body.seek(0, os.SEEK_END)
+    if size == 0:
+        detail = "the uploaded picture has 0 bytes; send the file itself"
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "empty-image", detail, field="image")
+    if size > max_bytes:
+        raise ProblemError(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            "image-too-large",
+            f"the uploaded picture has {size} bytes, at most {max_bytes} are taken",
+            field="image",
+        )
+    return upload_source(bucket, body, producer_id)
+
+
+def make_sure_of_upload(bucket: Bucket, source: str, body: BinaryIO, producer_id: uuid.UUID) -> None:
+    """Store a picture again that was deleted before its job was seen (`administration/source_removal.py`)."""
+    key = bucket.key_of(source)
+    try:
+        if key is not None and not bucket.has(key):
+            upload_source(bucket, body, producer_id)
+    except StorageError as error:
+        # The job is there, and most likely its picture too: a refusal would have it sent a second time.
+        log.warning("whether the bucket still has an upload could not be asked: %s", error)
+
+
+def meaning_of(asked: JobOptions, source: str, producer_id: uuid.UUID) -> bytes:
+    """What an upload asks for, for its Idempotency-Key: the same picture and options in any form's bytes.
+
+    Two forms of the same fields differ by the boundary that the client made up. `source` names the content.
+    """
+    # As it was before each producer had a folder: what is sent again across an upgrade is the same.
+    content = source.replace(f"/sources/{producer_id}/", "/sources/")
+    return f"upload {content} {asked.model_dump_json()}".encode()

@@ -1,0 +1,68 @@
+"""What a route needs at hand: a database session, the bucket, the settings, and who is asking."""
+
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated
+
+from fastapi import Depends, Request
+from sqlalchemy.orm import Session
+
+from api.authentication import authenticate, require, usual_scope
+from api.idempotency import begin_effect
+from api.services import Services
+from cutout.enums import Scope
+
+
+async def services(request: Request) -> Services:
+    """What the process has at hand. A coroutine: it takes no thread."""
+    found: Services = request.app.state.services
+    return found
+
+
+AtHand = Annotated[Services, Depends(services)]
+
+
+async def turn(request: Request, at_hand: AtHand) -> AsyncIterator[None]:
+    """One of the producer's turns at a thread and a connection, for a route that is no coroutine."""
+    known = await authenticate(request, at_hand)
+    async with at_hand.threads.turn(known.producer_id):
+        yield
+
+
+# scope="function": over when the transaction is, which is begun after it.
+Turn = Annotated[None, Depends(turn, scope="function")]
+
+
+def transaction(at_hand: AtHand, _turn: Turn) -> Iterator[Session]:
+    """A session whose transaction commits when the route returns, before the answer is sent."""
+    with Session(at_hand.engine) as session, session.begin():
+        yield session
+
+
+async def producer(request: Request, at_hand: AtHand) -> uuid.UUID:
+    """The producer whose key the request bears, if the key may look (GET) or enqueue (any other method)."""
+    known = await authenticate(request, at_hand)
+    require(known, usual_scope(request))
+    return known.producer_id
+
+
+async def administrator(request: Request, at_hand: AtHand) -> uuid.UUID:
+    """The producer whose key the request bears, if the key has the scope `admin`."""
+    known = await authenticate(request, at_hand)
+    require(known, Scope.ADMIN)
+    return known.producer_id
+
+
+ProducerId = Annotated[uuid.UUID, Depends(producer)]
+AdminId = Annotated[uuid.UUID, Depends(administrator)]
+
+
+def effect(request: Request, at_hand: AtHand, _turn: Turn) -> Iterator[Session]:
+    """The transaction of a POST: what it does and what is answered under its Idempotency-Key, or neither."""
+    with begin_effect(request, at_hand.engine) as session:
+        yield session
+
+
+# scope="function": committed before the answer goes out, so that 201 means durable.
+Transaction = Annotated[Session, Depends(transaction, scope="function")]
+Effect = Annotated[Session, Depends(effect, scope="function")]

@@ -1,0 +1,113 @@
+"""What is there and what is not: found out in time whatever is frozen, at a cost that no asker can raise.
+
+Strangers are told only whether the API is ready; the log and the metrics' address tell the rest.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Iterable
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.lifecycle.drain import Leaving
+from api.lifecycle.request_probe import RequestsProbe
+from api.services import Services
+from cutout.models.database import connect
+from cutout.monitoring.health import Check, check_database, check_moving, check_redis, count_late, find_bucket
+from cutout.settings import Settings
+from cutout.telemetry.single_flight import SharedAnswer
+from migrations.run import pending
+
+log = logging.getLogger(__name__)
+
+# Anyone may ask.
+FRESH_S = 1.0
+PATIENCE_S = 3.0
+# Figures and readiness, each asked by one thread at a time.
+CONNECTIONS = 2
+STATEMENT_TIMEOUT = {"statement_timeout": "8s"}
+
+
+def connect_to_watch(known: Settings) -> Engine:
+    """Connections that no request can take: who watches must see when all others are taken."""
+    return connect(
+        known.database_url.get_secret_value(),
+        connections=CONNECTIONS,
+        name="cutout-api-watch",
+        autocommit=True,
+        server_settings=STATEMENT_TIMEOUT,
+    )
+
+
+class Readiness:
+    """Looks at all that is needed at once. Belongs to one event loop."""
+
+    def __init__(self, known: Settings, watch: Engine, at_hand: Services, leaving: Leaving) -> None:
+        self._looks = {
+            "database": _shared("database", lambda: _look_at_database(known, watch)),
+            "redis": _shared("redis", lambda: [check_redis(known)]),
+            "bucket": _shared("bucket", lambda: [find_bucket(at_hand.bucket)]),
+        }
+        self._requests = RequestsProbe(at_hand)
+        self._leaving = leaving
+        self._wrong: set[str] = set()
+        self._loop = asyncio.get_running_loop()
+
+    async def checks(self) -> list[Check]:
+        """All checks, within seconds; what did not answer by then is wrong."""
+        asked = [_ask(name, look) for name, look in self._looks.items()]
+        found = await asyncio.gather(*asked, self._requests.look(PATIENCE_S))
+        checks = [check for some in found for check in some]
+        self._say_what_changed(checks)
+        return [*checks, *self._leaving.checks()]
+
+    def page(self) -> tuple[bool, bytes]:
+        """Whether the API is ready, and what was found, as JSON. For another thread than the loop's."""
+        asked = asyncio.run_coroutine_threadsafe(self.checks(), self._loop)
+        try:
+            checks = asked.result(2 * PATIENCE_S)
+        except TimeoutError:
+            found = f"it does not answer within {2 * PATIENCE_S:.0f} s"
+            checks = [Check("event loop", ok=False, found=found)]
+        ready = is_ready(checks)
+        return ready, json.dumps(
+            {
+                "status": "ready" if ready else "not ready",
+                "checks": {check.name: check.found for check in checks},
+            }
+        ).encode()
+
+    def _say_what_changed(self, checks: list[Check]) -> None:
+        """Into the log goes what the public is not told: where the server is, and what it said."""
+        for check in checks:
+            if check.ok == (check.name in self._wrong):
+                level = logging.INFO if check.ok else logging.WARNING
+                log.log(level, "%s: %s", check.name, check.found)
+        self._wrong = {check.name for check in checks if not check.ok}
+
+
+def is_ready(checks: Iterable[Check]) -> bool:
+    """Whether all is there that is needed for a job to be taken."""
+    return all(check.ok for check in checks if check.needed)
+
+
+def _shared(name: str, look: Callable[[], list[Check]]) -> SharedAnswer[list[Check]]:
+    return SharedAnswer(f"readiness of {name}", look, fresh_s=FRESH_S)
+
+
+async def _ask(name: str, look: SharedAnswer[list[Check]]) -> list[Check]:
+    try:
+        return await look.get_soon(PATIENCE_S)
+    except TimeoutError:
+        return [Check(name, ok=False, found=f"no answer within {PATIENCE_S:.0f} s")]
+    except SQLAlchemyError as error:
+        return [Check(name, ok=False, found="went away while it was looked at", cause=error)]
+
+
+def _look_at_database(known: Settings, engine: Engine) -> list[Check]:
+    checks = check_database(engine, pending)
+    if not all(check.ok for check in checks):
+        return checks
+    return [*checks, *check_moving(engine), *count_late(known, engine)]

@@ -1,0 +1,18 @@
+"""Addresses that this installation can never fetch from, told before anything is stored."""
+
+from collections.abc import Iterable
+
+from cutout.ingest.ingest_errors import UnusableError
+from cutout.ingest.sources.source_urls import Addresses
+from cutout.settings import Settings
+
+
+def unreachable_fault(known: Settings, urls: Iterable[str]) -> str | None:
+    """What is wrong with the first of the addresses that can never work, as for a row of a manifest."""
+    addresses = Addresses.on_the_web(known)
+    for url in urls:
+        try:
+            addresses.check(url)
+        except UnusableError as error:
+            return f"the address {url[:200]!r} {error}"
+    return None

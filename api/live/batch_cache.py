@@ -1,0 +1,132 @@
+"""Batches with their counts, as fresh as one count a second makes them, whatever the number who ask."""
+
+import asyncio
+import math
+import time
+import uuid
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from api.live.read_pool import Looks
+from api.live.single_flight import MOST_KEPT, Fresh
+from api.schemas import BatchView, view_batch
+from cutout.enums import State
+from cutout.status.batch_status import BatchStatus, Pauses, batch_status, credits_of_batch
+from cutout.status.eta import LATEST_S, SOONEST_S, Pace
+
+# Counting a large batch's credits is work for the database: it takes at most this share of its time.
+CREDITS_SHARE = 0.05
+SPEED_OVER_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class CountedBatch:
+    """A batch as it is shown. `eta_seconds` is None while nothing moves or nobody knows how fast."""
+
+    status: BatchStatus
+    credits: int
+    eta_seconds: int | None
+
+    def view(self) -> BatchView:
+        return view_batch(self.status, self.credits, self.eta_seconds)
+
+    def with_pauses(self, pauses: Pauses) -> "CountedBatch":
+        """The same batch after it was paused or resumed."""
+        status = replace(self.status, **pauses._asdict())
+        return replace(self, status=status, eta_seconds=None if pauses.rests else self.eta_seconds)
+
+    @property
+    def moving(self) -> int:
+        return self.status.counts[State.QUEUED] + self.status.counts[State.RUNNING]
+
+    @property
+    def look_again_s(self) -> int | None:
+        """In how many seconds, 1 to 60, a look is worth while; None once it is finished."""
+        if self.status.finished_at is not None:
+            return None
+        if self.status.rests or not self.moving:
+            return LATEST_S
+        return min(max(self.eta_seconds or SOONEST_S, SOONEST_S), LATEST_S)
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is remembered of a batch from one count to the next."""
+
+    credits: int | None = None
+    credits_of: datetime | None = None
+    credits_again_at: float = 0.0
+    counting: "asyncio.Task[int] | None" = None
+    done: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=round(SPEED_OVER_S)))
+
+    def speed(self, done: int) -> float | None:
+        """Jobs a second that came to an end within the last minute."""
+        now = time.monotonic()
+        while self.done and self.done[0][0] < now - SPEED_OVER_S:
+            self.done.popleft()
+        self.done.append((now, done))
+        since, before = self.done[0]
+        return (done - before) / (now - since) if done > before else None
+
+
+class Counting:
+    """Counts each batch at most once a second.
+
+    Its credits are counted less often, by what it takes, and once more when it is finished:
+    then they are exact.
+    """
+
+    def __init__(self, looks: Looks, pace: Fresh[None, Pace]) -> None:
+        self._looks, self._pace = looks, pace
+        self._known: OrderedDict[uuid.UUID, _Known] = OrderedDict()
+        # By batch and who asks: what one has counted is on its own account.
+        self.batches: Fresh[tuple[uuid.UUID, uuid.UUID], CountedBatch] = Fresh(self._count)
+
+    async def of(
+        self, batch_id: uuid.UUID, producer_id: uuid.UUID, *, since: float = 0.0
+    ) -> CountedBatch | None:
+        """The producer's batch with this id; None if there is none, or it is another's."""
+        return await self.batches.get((batch_id, producer_id), since=since)
+
+    async def _count(self, asked: tuple[uuid.UUID, uuid.UUID]) -> CountedBatch | None:
+        batch_id, producer_id = asked
+        # Another's takes as long to be refused as none: it is neither counted nor found in memory.
+        status = await self._looks.slow(
+            lambda connection: batch_status(connection, batch_id, producer_id), of=producer_id
+        )
+        if status is None:
+            return None
+        known = self._known.setdefault(batch_id, _Known())
+        self._known.move_to_end(batch_id)
+        while len(self._known) > MOST_KEPT:
+            self._known.popitem(last=False)
+        return CountedBatch(status, await self._credits(status, known), await self._eta(status, known))
+
+    async def _credits(self, status: BatchStatus, known: _Known) -> int:
+        if known.credits is None or status.finished_at != known.credits_of:
+            known.credits = await self._count_credits(status, known)
+        elif time.monotonic() >= known.credits_again_at and (known.counting is None or known.counting.done()):
+            known.counting = asyncio.create_task(self._count_credits(status, known))
+        return known.credits
+
+    async def _count_credits(self, status: BatchStatus, known: _Known) -> int:
+        began_at = time.monotonic()
+        credits_ = await self._looks.slow(
+            lambda connection: credits_of_batch(connection, status.id), of=status.producer_id
+        )
+        ended_at = time.monotonic()
+        known.credits_again_at = ended_at + (ended_at - began_at) / CREDITS_SHARE
+        known.credits, known.credits_of = credits_, status.finished_at
+        return credits_
+
+    async def _eta(self, status: BatchStatus, known: _Known) -> int | None:
+        moving = status.counts[State.QUEUED] + status.counts[State.RUNNING]
+        speed = known.speed(status.done + status.counts[State.HELD])
+        if not moving or status.rests:
+            return None
+        if speed is not None:
+            return math.ceil(moving / speed)
+        pace = await self._pace.get(None)
+        seconds = pace.seconds_for_many(moving) if pace is not None else None
+        return None if seconds is None else math.ceil(seconds)

@@ -1,0 +1,63 @@
+"""Short looks at the database from the event loop: each on a thread and a connection while it lasts."""
+
+import uuid
+from collections.abc import Callable
+from typing import TypeVar
+
+from anyio import CapacityLimiter
+from sqlalchemy import Connection, Engine
+
+from api.limits.producer_threads import Threads
+from cutout.models.database import connect, patiently
+from cutout.settings import Settings
+
+# More threads do not make more looks a second: they share one interpreter.
+QUICK, SLOW = 8, 4
+# Those for keys are apart: whoever has none must not hold up those who have one.
+KEYS, STRANGERS = 2, 2
+CONNECTIONS = QUICK + SLOW + KEYS + STRANGERS
+GIVE_UP_AFTER_S = 5.0
+
+T = TypeVar("T")
+Look = Callable[[Connection], T]
+
+
+class Looks:
+    """Reads, each a statement or a few, committed one by one; they are repeated should Postgres go away.
+
+    Counts of large batches queue by themselves, and leave a look at a job as quick as it is. `of` is the
+    producer for whom it is, None if it is for all.
+    """
+
+    def __init__(self, known: Settings) -> None:
+        self._engine: Engine = connect(
+            known.database_url.get_secret_value(),
+            connections=CONNECTIONS,
+            name="cutout-api-looks",
+            check_first=False,
+            autocommit=True,
+            # A count takes one processor and leaves the others to those who answer.
+            server_settings={"max_parallel_workers_per_gather": "0"},
+        )
+        self._quick = Threads("looks", CapacityLimiter(QUICK), QUICK)
+        self._slow = Threads("counts", CapacityLimiter(SLOW), SLOW)
+        self._keys = Threads("keys", CapacityLimiter(KEYS), KEYS)
+        self._strangers = Threads("strangers", CapacityLimiter(STRANGERS), STRANGERS)
+
+    async def quick(self, look: Look[T], *, of: uuid.UUID | None) -> T:
+        """What a look by an index finds. Raises PostgresAwayError."""
+        return await self._quick.run(of, self._look, look)
+
+    async def slow(self, look: Look[T], *, of: uuid.UUID | None) -> T:
+        """What a count finds. Raises PostgresAwayError."""
+        return await self._slow.run(of, self._look, look)
+
+    async def key(self, look: Look[T], *, known: bool) -> T:
+        """What a look for a key finds, which was `known` before or not. Raises PostgresAwayError."""
+        return await (self._keys if known else self._strangers).run(None, self._look, look)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _look(self, look: Look[T]) -> T:
+        return patiently(self._engine, look, give_up_after_s=GIVE_UP_AFTER_S)

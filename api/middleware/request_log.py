@@ -1,0 +1,100 @@
+"""Names each request, measures it, and writes down what it changed."""
+
+import logging
+import re
+import time
+import uuid
+from contextlib import AbstractContextManager
+from http import HTTPStatus
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import metrics
+from api.problems import problem
+from cutout.telemetry import logs, traces
+
+log = logging.getLogger(__name__)
+
+REQUEST_ID = b"x-request-id"
+ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
+READS = frozenset({"GET", "HEAD", "OPTIONS"})
+NO_ROUTE = "none"
+
+
+class Requests:
+    """ASGI middleware, outermost but for headers. A request keeps its `X-Request-ID`, or gets one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        given = headers.get(REQUEST_ID, b"").decode("latin-1")
+        request_id = given if ID.fullmatch(given) else uuid.uuid4().hex
+        # Each request is a task of its own, so what it is called ends with it.
+        ids = logs.begin(request_id=request_id)
+        answer = _Answer(send, request_id)
+        with metrics.UNDER_WAY.track_inprogress(), _span(scope, headers, request_id) as span:
+            try:
+                await self.app(scope, receive, answer.send)
+            except Exception:
+                if not answer.begun:
+                    await _broken(request_id)(scope, receive, answer.send)
+                raise
+            finally:
+                name = _write_down(scope, answer, ids)
+                if span is not None:
+                    span.update_name(name)
+                    span.set_attribute("http.response.status_code", answer.status)
+
+
+def _span(scope: Scope, headers: dict[bytes, bytes], request_id: str) -> AbstractContextManager[Any]:
+    """The beginning of the trace, or its middle if the producer has one; nothing for those who only look."""
+    if scope["method"] in READS:
+        return traces.NOTHING
+    parent = headers.get(traces.TRACEPARENT.encode(), b"").decode("latin-1")
+    return traces.joined("request", parent, {"cutout.request_id": request_id})
+
+
+class _Answer:
+    """Sends on what the app answers, and remembers when and how it began."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send, self._request_id = send, request_id
+        self._asked_at = time.perf_counter()
+        self.begun = False
+        self.status = int(HTTPStatus.INTERNAL_SERVER_ERROR)
+        self.seconds = 0.0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.begun, self.status = True, message["status"]
+            self.seconds = time.perf_counter() - self._asked_at
+            message["headers"] = [*message.get("headers", ()), (REQUEST_ID, self._request_id.encode())]
+        await self._send(message)
+
+
+def _broken(request_id: str) -> ASGIApp:
+    text = f"an error that nobody expected; name the request {request_id} to whoever runs this API"
+    # The server closes the connection after an error; whoever waits on it is to know.
+    close = {"Connection": "close"}
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", text, headers=close)
+
+
+def _write_down(scope: Scope, answer: _Answer, ids: logs.Ids) -> str:
+    """Count and log the request; returns its method and route. Its address itself may hold anything."""
+    method = scope["method"] if scope["method"] in metrics.METHODS else "other"
+    route = getattr(scope.get("route"), "path", NO_ROUTE)
+    metrics.answered(method, route, answer.status, answer.seconds)
+    for name, value in scope.get("path_params", {}).items():
+        if name in ("job_id", "batch_id") and ID.fullmatch(value):
+            ids[name] = value
+    # Pollers ask more than anyone wants to read.
+    telling = method not in READS or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    level = logging.INFO if telling else logging.DEBUG
+    log.log(level, "%s %s: %d in %.3f s", method, route, answer.status, answer.seconds)
+    return f"{method} {route}"

@@ -1,0 +1,84 @@
+"""Holding work back: pauses and budgets."""
+
+import uuid
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+from sqlalchemy.orm import Session
+
+from cli.console import Exit, fail, out
+from cli.database import find_batch, open_database, plain_errors
+from cutout.models import Batch
+from cutout.queue.blocks import pauses
+from cutout.queue.blocks.pauses import By
+
+BatchOption = Annotated[str | None, typer.Option(metavar="ID", help="Only this batch [default: everything].")]
+
+
+def pause(batch: BatchOption = None) -> None:
+    """Let no further call go out. What is out is finished and copied; a restart changes nothing."""
+    batch_id, what = _change(batch, pauses.pause, "is paused already", By.OPERATOR)
+    out.print(f"{what} is paused; `cutout resume{f' --batch {batch_id}' if batch_id else ''}` lets it go on")
+
+
+def resume(
+    batch: BatchOption = None,
+    *,
+    as_producer: Annotated[
+        bool, typer.Option("--as-producer", help="Lift its producer's own pause, not an operator's.")
+    ] = False,
+) -> None:
+    """Let calls go out again. A pause that a batch's producer made is the producer's to lift."""
+    try:
+        batch_id, what = _change(
+            batch, pauses.resume, "is not paused", By.PRODUCER if as_producer else By.OPERATOR
+        )
+    except pauses.PausedByOperatorError as error:
+        fail(str(error), Exit.FAILED)
+    still = _producers_pause(batch_id) if batch_id else None
+    out.print(f"{what} goes on" if still is None else f"{what} is not paused by an operator; {still}")
+
+
+def _producers_pause(batch_id: uuid.UUID) -> str | None:
+    with plain_errors(), Session(open_database()) as session:
+        paused_at = session.get_one(Batch, batch_id).paused_at
+    if paused_at is None:
+        return None
+    return (
+        f"its producer paused it at {paused_at:%Y-%m-%d %H:%M:%S} UTC, and lets it go on;"
+        f" or `cutout resume --as-producer --batch {batch_id}`"
+    )
+
+
+def _change(
+    batch: str | None, change: Callable[[Session, uuid.UUID | None, By], bool], otherwise: str, by: By
+) -> tuple[uuid.UUID | None, str]:
+    with plain_errors(), Session(open_database()) as session, session.begin():
+        batch_id = find_batch(session, batch).id if batch else None
+        changed = change(session, batch_id, by)
+    what = f"the batch {batch_id}" if batch_id else "everything"
+    if not changed:
+        still = _producers_pause(batch_id) if batch_id and change is pauses.resume else None
+        fail(f"{what} {otherwise}{f' by an operator; {still}' if still else ''}", Exit.FAILED)
+    return batch_id, what
+
+
+def budget(
+    batch: Annotated[str, typer.Argument(metavar="BATCH", help="A batch, or the beginning of its id.")],
+    credits_: Annotated[
+        int | None, typer.Argument(metavar="CREDITS", min=0, help="The most that its calls may cost.")
+    ] = None,
+    *,
+    lift: Annotated[bool, typer.Option("--lift", help="Let it cost what it costs.")] = False,
+) -> None:
+    """Bound what a batch may cost. Jobs over it are held, not failed, and go on once it is raised."""
+    if lift == (credits_ is not None):
+        fail("give either CREDITS or --lift")
+    with plain_errors(), Session(open_database()) as session, session.begin():
+        found = find_batch(session, batch)
+        pauses.set_budget(session, found.id, credits_)
+        session.refresh(found)
+        bound = "no bound" if credits_ is None else f"a budget of {credits_:,} credits"
+        said = f"the batch {found.id} has {bound}; {found.spent:,} spent or out"
+    out.print(said)

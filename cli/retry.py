@@ -1,0 +1,73 @@
+"""Moving jobs that stopped or should not go on."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from sqlalchemy import ColumnElement
+from sqlalchemy.orm import Session
+
+from cli.console import Exit, fail, out
+from cli.database import find_one, open_database, plain_errors
+from cutout import queue
+from cutout.models import JOBS, Job
+from cutout.queue.bulk import Move, cancel_batch, move
+from cutout.queue.cancel_batch import unfinished
+
+Identifier = Annotated[str, typer.Argument(metavar="ID", help="A batch or job.")]
+
+
+def retry(
+    identifier: Identifier,
+    code: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CODE", help="Only jobs that stopped for this reason; may be repeated."),
+    ] = None,
+    external_id: Annotated[
+        str | None, typer.Option("--external-id", metavar="ID", help="Only the jobs for this picture.")
+    ] = None,
+) -> None:
+    """Put failed and held jobs back in line, with all their tries; a job called again costs again."""
+    only: list[ColumnElement[bool]] = [JOBS.c.code.in_(code)] if code else []
+    also = f" with {' or '.join(code)}" if code else ""
+    if external_id is not None:
+        only.append(JOBS.c.external_id == external_id)
+        also += f" under the id {external_id!r}"
+    moved = _move(identifier, queue.retry_all, [JOBS.c.state.in_(queue.RETRIABLE), *only])
+    _report(moved, "back in line", f"{' or '.join(queue.RETRIABLE)}{also}")
+
+
+def cancel(identifier: Identifier) -> None:
+    """Withdraw jobs. Nothing more is bought for them; what is paid for is copied and ends as succeeded."""
+    engine = open_database()
+    with plain_errors():
+        with Session(engine, expire_on_commit=False) as session:
+            found = find_one(session, identifier)
+        if isinstance(found, Job):
+            its = JOBS.c.id == found.id
+            moved = move(engine, queue.cancel_all, its, JOBS.c.state.in_(queue.CANCELLABLE))
+        else:
+            its = JOBS.c.batch_id == found.id
+            moved = cancel_batch(engine, found.id)
+        with Session(engine) as session:
+            left = unfinished(session, its)
+    if not moved + left:
+        fail("nothing of it is still to end", Exit.FAILED)
+    out.print(f"{moved:,} cancelled")
+    if left:
+        out.print(f"{left:,} run or are paid for; they end by themselves, and no call of them begins")
+
+
+def _move(identifier: str, change: Move, only: Sequence[ColumnElement[bool]]) -> int:
+    engine = open_database()
+    with plain_errors():
+        with Session(engine, expire_on_commit=False) as session:
+            found = find_one(session, identifier)
+        its = JOBS.c.id == found.id if isinstance(found, Job) else JOBS.c.batch_id == found.id
+        return move(engine, change, its, *only)
+
+
+def _report(moved: int, word: str, wanted: str) -> None:
+    if not moved:
+        fail(f"nothing of it is {wanted}", Exit.FAILED)
+    out.print(f"{moved:,} {word}")

@@ -1,0 +1,40 @@
+"""What a job is and how it is kept. A producer that shares the database enqueues in its own transaction:
+
+import cutout
+
+with Session() as session, session.begin():
+    product = save_product(session, ...)
+    job = cutout.enqueue(session, source=product.image_url, external_id=product.sku)
+"""
+
+import uuid
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from cutout.models import Job
+
+
+def enqueue(
+    session: "Session",
+    *,
+    source: str,
+    external_id: str | None = None,
+    return_form: str = "rgba",
+    priority: str = "normal",
+    batch_id: uuid.UUID | None = None,
+    producer_id: uuid.UUID | None = None,
+) -> "Job":
+    """Enqueue the picture at an address in the caller's transaction: the job is there once that commits.
+
+    The priority is `interactive`, `normal` or `bulk`. With `producer_id` its keys see the job over HTTP.
+    Raises ValueError for what can never work, before anything is written.
+    """
+    # Here, so that every other module of this package does not load them all.
+    from cutout.models import Job  # noqa: PLC0415
+    from cutout.queue.enqueue import enqueue as enqueue_job  # noqa: PLC0415
+    from cutout.queue.enqueue import new_job  # noqa: PLC0415
+
+    job = new_job(source, external_id, return_form, priority)
+    return session.get_one(Job, enqueue_job(session, job, batch_id=batch_id, producer_id=producer_id))

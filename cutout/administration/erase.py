@@ -1,0 +1,277 @@
+"""Erasure of a picture by the operator: all that is kept of it, for whichever producer, found by its SHA-256.
+
+What names an object goes after the object: whatever kills the process, the same again finds what is left.
+"""
+
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, cast
+
+from sqlalchemy import ColumnElement, Engine, Table, Text, and_, bindparam, delete, func, or_, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Session
+
+from cutout import queue
+from cutout.administration.delete import DOOMED, Deletion, Doomed, delete_job, unwrite_results
+from cutout.administration.source_removal import IS_UPLOADED, remove_source
+from cutout.enums import FINAL_STATES
+from cutout.models import ATTEMPTS, INGESTS, JOBS, RESULTS, RUNS, SOURCES, IdempotencyKey, Producer
+from cutout.models.results import FormerResult
+from cutout.results.publish import results_key
+from cutout.schedules.report_publish import folder_of, write_report
+from cutout.storage import Bucket, StorageError
+from cutout.storage.object_keys import source_key
+from cutout.storage.unexpected_bytes import prefix_of
+
+# A job that was served while its cutout was erased is found by another round.
+MOST_ROUNDS = 5
+REPORT_FILES = ("results.csv", "report.json", "report.html")
+
+OLD_REPORTS = text(
+    "DELETE FROM deliveries WHERE type = 'schedule.report' AND state <> 'waiting'"
+    " AND payload::json -> 'data' ->> 'batch_id' = ANY(:batches) RETURNING id"
+).bindparams(bindparam("batches", type_=ARRAY(Text)))
+
+
+class PictureJob(NamedTuple):
+    """A job for the picture, and whether it has ended."""
+
+    job: Doomed
+    ended: bool
+    in_lifeboat: bool
+
+
+@dataclass(slots=True)
+class Found:
+    """All that is kept of a picture: jobs, cutouts as (bucket, key) by results, keys of uploaded sources,
+    batches whose results tell of it, runs whose reports do, and addresses that it was fetched from.
+    """
+
+    jobs: list[PictureJob] = field(default_factory=list)
+    cutouts: list[tuple[str, str]] = field(default_factory=list)
+    results: int = 0
+    sources: list[tuple[uuid.UUID | None, str]] = field(default_factory=list)
+    batches: set[uuid.UUID] = field(default_factory=set)
+    runs: list[uuid.UUID] = field(default_factory=list)
+    addresses: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.jobs or self.results or self.sources or self.addresses)
+
+    def counted(self) -> Counter[str]:
+        """How many there are of each."""
+        keys = {each.job.key for each in self.jobs if each.job.key} | {key for _, key in self.cutouts}
+        return Counter(
+            {
+                "jobs": len(self.jobs),
+                "cutouts": len(keys),
+                "unexpected results": sum(each.job.unexpected is not None for each in self.jobs),
+                "sources": len(self.sources),
+                "results to be served from": self.results,
+                "addresses remembered": self.addresses,
+                "results files": len(self.batches),
+                "reports": len(self.runs),
+            }
+        )
+
+
+@dataclass(slots=True)
+class Erased:
+    """What was removed, how many of each; what is kept and why; jobs that have to end first."""
+
+    removed: Counter[str] = field(default_factory=Counter)
+    kept: list[str] = field(default_factory=list)
+    unfinished: list[uuid.UUID] = field(default_factory=list)
+
+
+def find(engine: Engine, bucket: Bucket, sha256: bytes) -> Found:
+    """Look for all that is kept of a picture. Changes nothing. Raises StorageError."""
+    found = Found()
+    with Session(engine) as session:
+        columns = (*DOOMED.selected_columns, JOBS.c.state, JOBS.c.lifeboat_key.is_not(None))
+        for *job, state, in_lifeboat in session.execute(select(*columns).where(_is_of(sha256))):
+            found.jobs.append(PictureJob(Doomed._make(job), state in FINAL_STATES, in_lifeboat))
+        rows = session.execute(select(RESULTS.c.bucket, RESULTS.c.key).where(_of_it(RESULTS, sha256))).all()
+        former = select(func.count()).select_from(FormerResult).where(FormerResult.source_sha256 == sha256)
+        found.results = len(rows) + session.scalars(former).one()
+        found.cutouts = [(row.bucket, row.key) for row in rows if row.key is not None]
+        its_address = SOURCES.c.content_sha256 == sha256
+        found.addresses = session.scalars(select(func.count()).select_from(SOURCES).where(its_address)).one()
+        called = select(JOBS.c.batch_id).join(ATTEMPTS, ATTEMPTS.c.job_id == JOBS.c.id)
+        batches = session.scalars(called.where(_of_it(ATTEMPTS, sha256)).distinct()).all()
+        of_jobs = [each.job.batch_id for each in found.jobs]
+        found.batches = {batch_id for batch_id in (*of_jobs, *batches) if batch_id is not None}
+        reported = select(RUNS.c.id).where(RUNS.c.batch_id.in_(found.batches), RUNS.c.report_key.is_not(None))
+        found.runs = list(session.scalars(reported))
+        owners: list[uuid.UUID | None] = [None, *session.scalars(select(Producer.id))]
+    keys = [(owner, source_key(sha256.hex(), owner)) for owner in owners]
+    found.sources = [(owner, key) for owner, key in keys if bucket.has(key)]
+    return found
+
+
+def erase(engine: Engine, bucket: Bucket, sha256: bytes) -> Erased:
+    """Remove all that is kept of a picture. Jobs that have not ended are cancelled; what was paid for them is
+    copied first, so they are named and have to be erased by the same again. Raises StorageError.
+    """
+    erased = Erased()
+    batches: set[uuid.UUID] = set()
+    runs: set[uuid.UUID] = set()
+    for _ in range(MOST_ROUNDS):
+        found = find(engine, bucket, sha256)
+        if not found:
+            break
+        batches |= found.batches
+        runs |= set(found.runs)
+        erased.unfinished = _cancel(engine, found)
+        ended = [each for each in find(engine, bucket, sha256).jobs if each.ended]
+        _remove_told(engine, bucket, found, erased)
+        _remove_cutouts(engine, bucket, sha256, found, erased)
+        for each in ended:
+            _remove_job(engine, bucket, sha256, each, erased)
+        _remove_sources(engine, bucket, found, erased)
+        _forget_addresses(engine, sha256, erased)
+        if not ended and erased.unfinished:
+            break
+    for run_id in sorted(runs):
+        write_report(engine, bucket, run_id)
+    _tell_kept(engine, bucket, sha256, batches, erased)
+    return erased
+
+
+def _is_of(sha256: bytes) -> ColumnElement[bool]:
+    """Jobs for the picture: by what was found, by what was uploaded or called, by what an address had."""
+    unknown = JOBS.c.source_sha256.is_(None)
+    called = select(ATTEMPTS.c.job_id).where(_of_it(ATTEMPTS, sha256))
+    addresses = select(SOURCES.c.address_sha256).where(SOURCES.c.content_sha256 == sha256)
+    address = func.sha256(func.convert_to(JOBS.c.source, "UTF8"))
+    return and_(
+        JOBS.c.deleted_at.is_(None),
+        or_(
+            JOBS.c.source_sha256 == sha256,
+            and_(IS_UPLOADED, JOBS.c.source.endswith(f"/{sha256.hex()}")),
+            and_(unknown, or_(JOBS.c.id.in_(called), address.in_(addresses))),
+        ),
+    )
+
+
+def _of_it(table: Any, sha256: bytes) -> ColumnElement[bool]:
+    its: ColumnElement[bool] = table.c.source_sha256 == sha256
+    return its
+
+
+def _cancel(engine: Engine, found: Found) -> list[uuid.UUID]:
+    """Withdraw what has not ended; returns which of it goes on: it is paid for, or a worker has it."""
+    ids = [each.job.id for each in found.jobs if not each.ended]
+    if not ids:
+        return []
+    with Session(engine) as session, session.begin():
+        queue.cancel_all(session, ids)
+    with Session(engine) as session:
+        going_on = select(JOBS.c.id).where(JOBS.c.id.in_(ids), JOBS.c.finished_at.is_(None))
+        return list(session.scalars(going_on))
+
+
+def _remove_told(engine: Engine, bucket: Bucket, found: Found, erased: Erased) -> None:
+    """Results and reports that tell of it; they are written anew without it."""
+    with Session(engine) as session, session.begin():
+        for batch_id in sorted(found.batches):
+            unwrite_results(session, batch_id)
+    keys = [results_key(batch_id) for batch_id in found.batches]
+    keys += [f"{folder_of(run_id)}/{name}" for run_id in found.runs for name in REPORT_FILES]
+    for key in keys:
+        if bucket.has(key):
+            bucket.delete(key)
+            erased.removed["results files" if key.startswith("results/") else "report files"] += 1
+
+
+def _remove_cutouts(engine: Engine, bucket: Bucket, sha256: bytes, found: Found, erased: Erased) -> None:
+    """Objects that results name, also those whose job was deleted without them; then the results."""
+    for name, key in found.cutouts:
+        its = bucket if name == bucket.name else bucket.sibling(name)
+        _remove_cutout(engine, its, sha256, key, erased)
+    with Session(engine) as session, session.begin():
+        for table in (RESULTS, cast("Table", FormerResult.__table__)):
+            gone = delete(table).where(_of_it(table, sha256)).returning(table.c.buyer)
+            erased.removed["results to be served from"] += len(session.scalars(gone).all())
+
+
+def _remove_cutout(engine: Engine, bucket: Bucket, sha256: bytes, key: str, erased: Erased) -> None:
+    """Remove an object, unless another picture's job has the same key, as older key templates allowed."""
+    others = select(JOBS.c.id).where(
+        JOBS.c.key == key, JOBS.c.source_sha256.is_not(None), JOBS.c.source_sha256 != sha256
+    )
+    with Session(engine) as session:
+        other = session.scalar(others.limit(1))
+    if other is not None:
+        erased.kept.append(f"{key}: job {other}, for another picture, has the same key")
+    elif bucket.has(key):
+        bucket.delete(key)
+        erased.removed["cutouts"] += 1
+
+
+def _remove_job(engine: Engine, bucket: Bucket, sha256: bytes, each: PictureJob, erased: Erased) -> None:
+    job = each.job
+    if job.key is not None:
+        _remove_cutout(engine, bucket, sha256, job.key, erased)
+    if job.unexpected is not None:
+        for key in bucket.keys(prefix_of(job.id)):
+            bucket.delete(key)
+            erased.removed["unexpected results"] += 1
+    told = Deletion()
+    with Session(engine) as session, session.begin():
+        answers = select(func.count()).where(IdempotencyKey.location == f"/v1/jobs/{job.id}")
+        kept_answers = session.scalars(answers).one()
+        if not delete_job(session, job, told):
+            return
+    erased.removed["jobs"] += 1
+    erased.removed["jobs' messages"] += sum(part.what == "messages" for part in told.removed)
+    if kept_answers:
+        words = "the answer kept under its Idempotency-Key, for 24 hours, so that it is not bought twice"
+        erased.kept.append(f"job {job.id}: {words}")
+    if each.in_lifeboat:
+        erased.kept.append(f"job {job.id}: its entry in the lifeboat, until a worker starts and sweeps it")
+
+
+def _remove_sources(engine: Engine, bucket: Bucket, found: Found, erased: Erased) -> None:
+    for owner, key in found.sources:
+        source = f"s3://{bucket.name}/{key}"
+        left = remove_source(engine, bucket, source, producer_id=owner, job_id=None)
+        if left and left.why:
+            if not erased.unfinished:
+                erased.kept.append(f"{key}: {left.why}")
+        else:
+            erased.removed["sources"] += 1
+
+
+def _forget_addresses(engine: Engine, sha256: bytes, erased: Erased) -> None:
+    if erased.unfinished:
+        # They are found by it.
+        return
+    with Session(engine) as session, session.begin():
+        gone = delete(SOURCES).where(SOURCES.c.content_sha256 == sha256).returning(SOURCES.c.address_sha256)
+        erased.removed["addresses remembered"] += len(session.scalars(gone).all())
+
+
+def _tell_kept(
+    engine: Engine, bucket: Bucket, sha256: bytes, batches: set[uuid.UUID], erased: Erased
+) -> None:
+    with Session(engine) as session, session.begin():
+        gone = session.scalars(OLD_REPORTS, {"batches": [str(batch_id) for batch_id in batches]})
+        erased.removed["reports' messages"] += len(gone.all())
+        manifests = session.scalars(
+            select(INGESTS.c.manifest_key).where(
+                INGESTS.c.batch_id.in_(batches), INGESTS.c.manifest_key.is_not(None)
+            )
+        ).all()
+        its_calls = or_(_of_it(ATTEMPTS, sha256), ATTEMPTS.c.image_sha256 == sha256)
+        calls = session.scalars(select(func.count()).select_from(ATTEMPTS).where(its_calls)).one()
+    erased.kept += [f"{key}: a manifest with its row, and a zip with its picture" for key in manifests]
+    if calls:
+        erased.kept.append(f"the ledger's lines of {calls} calls, with its hash, for the bill")
+    try:
+        versions = bucket.keeps_versions()
+    except StorageError:
+        versions = False
+    if versions:
+        erased.kept.append("old versions of its objects, until a rule of the bucket ends them")

@@ -1,0 +1,180 @@
+"""The ledger's totals: what was called, what it cost and what was spared, by job, batch or day."""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from datetime import date, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Date,
+    Select,
+    Subquery,
+    and_,
+    case,
+    cast,
+    func,
+    or_,
+    select,
+    true,
+)
+
+from cutout.enums import AttemptOutcome, ReturnForm, State
+from cutout.models import ATTEMPTS, JOBS, Batch, constant
+from cutout.models.database import Database
+
+ROWS_A_ROUND_TRIP = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Calls counted. A charged call costs one credit; `begun` is the sum of the four after it.
+
+    `unknown` were given up without an answer: nobody can say what they cost. `out` have no end yet. `lost` of
+    the charged brought a result that died before it was stored. `saved` are no calls but jobs that succeeded
+    without a charged one of their own.
+    """
+
+    begun: int = 0
+    charged: int = 0
+    not_charged: int = 0
+    unknown: int = 0
+    out: int = 0
+    lost: int = 0
+    saved: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JobTotals:
+    """A job and what it cost."""
+
+    job_id: uuid.UUID
+    external_id: str | None
+    return_form: ReturnForm
+    totals: Totals
+
+
+@dataclass(frozen=True, slots=True)
+class BatchTotals:
+    """A batch and what it cost; without id and name, all jobs that have no batch."""
+
+    batch_id: uuid.UUID | None
+    name: str | None
+    totals: Totals
+
+
+@dataclass(frozen=True, slots=True)
+class DayTotals:
+    """A day (UTC) and what was begun on it, or saved by a job that finished on it."""
+
+    day: date
+    totals: Totals
+
+
+DayRows = Select[*tuple[Any, ...]]
+
+COUNTED = [field.name for field in fields(Totals)]
+UNANSWERED = ATTEMPTS.c.outcome == constant(AttemptOutcome.UNKNOWN)
+SUCCEEDED = JOBS.c.state == constant(State.SUCCEEDED)
+CHARGED = func.count().filter(ATTEMPTS.c.outcome == constant(AttemptOutcome.CHARGED))
+CALLS = {
+    "begun": func.count(ATTEMPTS.c.id),
+    "charged": CHARGED,
+    "not_charged": func.count().filter(ATTEMPTS.c.outcome == constant(AttemptOutcome.NOT_CHARGED)),
+    "unknown": func.count().filter(UNANSWERED, ATTEMPTS.c.ended_at.is_not(None)),
+    "out": func.count().filter(UNANSWERED, ATTEMPTS.c.ended_at.is_(None)),
+    "lost": func.count().filter(ATTEMPTS.c.lost_at.is_not(None)),
+}
+
+
+def totals(database: Database, batch_id: uuid.UUID | None = None) -> Totals:
+    """The totals of a batch, or over all."""
+    return _totals(database.execute(select(*_sums(_jobs(batch_id)))).one())
+
+
+def by_job(database: Database, batch_id: uuid.UUID | None = None) -> Iterator[JobTotals]:
+    """Every job that has called, of a batch or of all, in the order enqueued. Streamed."""
+    job = _jobs(batch_id)
+    rows = select(job).where(job.c.begun > 0).order_by(job.c.id)
+    for row in database.execute(rows.execution_options(yield_per=ROWS_A_ROUND_TRIP)):
+        yield JobTotals(row.id, row.external_id, ReturnForm(row.return_form), _totals(row))
+
+
+def by_batch(database: Database, batch_id: uuid.UUID | None = None) -> Iterator[BatchTotals]:
+    """Every batch that has called or saved, or the one, the newest first. Streamed."""
+    job = _jobs(batch_id)
+    batch = select(job.c.batch_id, *_sums(job)).group_by(job.c.batch_id).subquery()
+    rows = (
+        select(batch, Batch.name)
+        .outerjoin_from(batch, Batch, Batch.id == batch.c.batch_id)
+        .where(or_(batch.c.begun > 0, batch.c.saved > 0))
+        .order_by(batch.c.batch_id.desc().nulls_last())
+    )
+    for row in database.execute(rows.execution_options(yield_per=ROWS_A_ROUND_TRIP)):
+        yield BatchTotals(row.batch_id, row.name, _totals(row))
+
+
+def by_day(database: Database, days: int, batch_id: uuid.UUID | None = None) -> list[DayTotals]:
+    """The last `days` days, today included, of a batch or of all; the newest first, empty ones left out."""
+    since = func.date_trunc("day", func.now(), "UTC") - timedelta(days=days - 1)
+    counted: dict[date, dict[str, int]] = {}
+    for statement in (_calls_by_day(since, batch_id), _saved_by_day(since, batch_id)):
+        for row in database.execute(statement).mappings():
+            counted.setdefault(row["day"], {}).update({name: row[name] for name in COUNTED if name in row})
+    return [DayTotals(day, Totals(**counted[day])) for day in sorted(counted, reverse=True)]
+
+
+def _jobs(batch_id: uuid.UUID | None) -> Subquery:
+    """Each job with its own counts."""
+    saved = case((and_(SUCCEEDED, CHARGED == 0), 1), else_=0)
+    return (
+        select(
+            JOBS.c.id,
+            JOBS.c.batch_id,
+            JOBS.c.external_id,
+            JOBS.c.return_form,
+            *[count.label(name) for name, count in CALLS.items()],
+            saved.label("saved"),
+        )
+        .outerjoin_from(JOBS, ATTEMPTS, ATTEMPTS.c.job_id == JOBS.c.id)
+        .where(_of(batch_id))
+        .group_by(JOBS.c.id)
+        .subquery()
+    )
+
+
+def _sums(job: Subquery) -> list[ColumnElement[int]]:
+    return [func.coalesce(func.sum(job.c[name]), 0).label(name) for name in COUNTED]
+
+
+def _calls_by_day(since: ColumnElement[Any], batch_id: uuid.UUID | None) -> DayRows:
+    day = _day(ATTEMPTS.c.begun_at)
+    counts = [count.label(name) for name, count in CALLS.items()]
+    calls = select(day, *counts).where(ATTEMPTS.c.begun_at >= since).group_by(day)
+    return calls if batch_id is None else calls.where(ATTEMPTS.c.job_id == JOBS.c.id, _of(batch_id))
+
+
+def _saved_by_day(since: ColumnElement[Any], batch_id: uuid.UUID | None) -> DayRows:
+    day = _day(JOBS.c.finished_at)
+    charged = select(ATTEMPTS.c.id).where(
+        ATTEMPTS.c.job_id == JOBS.c.id, ATTEMPTS.c.outcome == constant(AttemptOutcome.CHARGED)
+    )
+    jobs = select(day, func.count().label("saved"))
+    return jobs.where(SUCCEEDED, JOBS.c.finished_at >= since, ~charged.exists(), _of(batch_id)).group_by(day)
+
+
+def _of(batch_id: uuid.UUID | None) -> ColumnElement[bool]:
+    return true() if batch_id is None else JOBS.c.batch_id == batch_id
+
+
+def _day(moment: ColumnElement[Any]) -> ColumnElement[date]:
+    return cast(func.timezone("UTC", moment), Date).label("day")
+
+
+def _totals(row: Any) -> Totals:
+    return Totals(**{name: int(getattr(row, name)) for name in COUNTED})
+
+
+# The dearest pack of credits; the endpoint's larger packs cost less a credit.
+DOLLARS_A_CREDIT = 0.0030

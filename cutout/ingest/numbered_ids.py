@@ -1,0 +1,210 @@
+"""Ids for several pictures of one product, and ids made for one picture that are another's.
+
+Which number a picture gets depends on all rows of its product, and those may stand anywhere: a first reading
+brings all ids into tables of a database session of its own, so that memory here does not grow with them. The
+same source gives the same ids, whatever interrupted the reading before.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from tempfile import SpooledTemporaryFile
+from typing import IO, cast
+
+import psycopg
+from sqlalchemy import Connection, Engine, text
+
+from cutout.ingest.id_conflicts import COLUMN, made_twice
+from cutout.ingest.sources.source import Numbering, Source
+from cutout.manifests import Picture, Record, Reject
+from cutout.manifests.field_rules import LONGEST_EXTERNAL_ID
+from cutout.manifests.records import reject
+
+ROWS_A_COPY = 10_000
+ROWS_A_PAGE = 10_000
+KEPT_IN_MEMORY = 1_048_576
+
+TABLE = """
+    CREATE TEMPORARY TABLE named_pictures (
+        k bigint, line bigint, external_id text, form text, source text, position bigint, made boolean
+    )
+"""
+COPY = "COPY named_pictures FROM STDIN"
+# By the position where there is one, else by the address; one address is one picture.
+NUMBERED = """
+    WITH sources AS (
+        SELECT external_id, source, min(position) AS position FROM named_pictures GROUP BY external_id, source
+    ), ranked AS (
+        SELECT external_id, source, row_number() OVER (
+            PARTITION BY external_id ORDER BY position NULLS LAST, source COLLATE "C"
+        ) AS number FROM sources
+    ), final AS (
+        SELECT k, line, form, source, external_id AS given, made OR number > 1 AS made,
+            CASE WHEN number > 1 THEN external_id || '-' || number ELSE external_id END AS external_id
+        FROM named_pictures JOIN ranked USING (external_id, source)
+    ), """
+AS_THEY_ARE = """
+    WITH final AS (
+        SELECT k, line, form, source, external_id AS given, made, external_id FROM named_pictures
+    ), """
+RENAMED = """
+    places AS (
+        SELECT external_id, form, source, min(line) AS line, bool_or(made) AS made
+        FROM final GROUP BY external_id, form, source
+    ), met AS (
+        SELECT external_id, form, (array_agg(line ORDER BY line))[1:2] AS lines
+        FROM places GROUP BY external_id, form HAVING count(*) > 1 AND bool_or(made)
+    )
+    SELECT k, final.external_id, lines[1] AS first_line, lines[2] AS second_line
+    FROM final LEFT JOIN met ON met.external_id = final.external_id AND met.form = final.form
+    WHERE final.external_id <> given OR lines IS NOT NULL
+"""
+PAGE = text("""
+    SELECT k, external_id, first_line, second_line FROM renamed WHERE k > :after ORDER BY k LIMIT :most
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class _Renamed:
+    external_id: str
+    lines: tuple[int, int] | None
+
+
+class Names:
+    """Ids that differ from what the rows say, by the number of the picture within the source."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def lines(self) -> Iterator[bytes]:
+        """All of them, a line each, for `WrittenNames`."""
+        for k, renamed in self._renamed():
+            yield json.dumps([k, renamed.external_id, renamed.lines]).encode() + b"\n"
+
+    def of(self, records: Iterable[Record]) -> Iterator[Record]:
+        """The source's records, each picture under its final id or rejected."""
+        renamed = self._renamed()
+        upcoming = next(renamed, None)
+        number = 0
+        for record in records:
+            first, number = number, number + len(record.pictures)
+            changes: dict[int, _Renamed] = {}
+            while upcoming and upcoming[0] < number:
+                changes[upcoming[0] - first] = upcoming[1]
+                upcoming = next(renamed, None)
+            yield _changed(record, changes) if changes else record
+
+    def _renamed(self) -> Iterator[tuple[int, _Renamed]]:
+        after = -1
+        while True:
+            page = self._connection.execute(PAGE, {"after": after, "most": ROWS_A_PAGE}).all()
+            self._connection.commit()
+            for k, external_id, first, second in page:
+                yield k, _Renamed(external_id, None if first is None else (first, second))
+            if len(page) < ROWS_A_PAGE:
+                return
+            after = page[-1].k
+
+
+class WrittenNames(Names):
+    """The same, read from a file of `Names.lines`: no connection is held."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def _renamed(self) -> Iterator[tuple[int, _Renamed]]:
+        self._file.seek(0)
+        for line in self._file:
+            k, external_id, lines = json.loads(line)
+            yield k, _Renamed(external_id, tuple(lines) if lines else None)
+
+
+@contextmanager
+def named_records(engine: Engine, source: Source) -> Iterator[Iterator[Record]]:
+    """The source's records under their final ids. Raises what reading it raises."""
+    if source.numbering is None:
+        yield source.records()
+        return
+    with read_names(engine, source.records(), source.numbering) as names:
+        yield names.of(source.records())
+
+
+@contextmanager
+def read_names(engine: Engine, records: Iterable[Record], numbering: Numbering) -> Iterator[Names]:
+    """Read all of the source's ids. Raises what iterating over the records raises."""
+    with engine.connect() as connection:
+        # A connection of a pool may have been here before.
+        connection.execute(text("DISCARD TEMP"))
+        connection.execute(text(TABLE))
+        connection.commit()
+        lines = _lines(records)
+        while block := "".join(islice(lines, ROWS_A_COPY)):
+            _copy(connection, block)
+        final = NUMBERED if numbering.many else AS_THEY_ARE
+        connection.execute(text(f"CREATE TEMPORARY TABLE renamed AS {final}{RENAMED}"))
+        connection.execute(text("CREATE INDEX ON renamed (k)"))
+        connection.execute(text("DROP TABLE named_pictures"))
+        connection.commit()
+        try:
+            yield Names(connection)
+        finally:
+            connection.rollback()
+            connection.execute(text("DISCARD TEMP"))
+            connection.commit()
+
+
+@contextmanager
+def written_names(engine: Engine, records: Iterable[Record], numbering: Numbering) -> Iterator[WrittenNames]:
+    """The same as `read_names`, for who uses them slowly: on disk, and no connection is held meanwhile."""
+    with SpooledTemporaryFile(KEPT_IN_MEMORY) as file:
+        with read_names(engine, records, numbering) as names:
+            file.writelines(names.lines())
+        yield WrittenNames(file)
+
+
+def _lines(records: Iterable[Record]) -> Iterator[str]:
+    k = 0
+    for record in records:
+        for picture in record.pictures:
+            yield _line(k, record.line, picture)
+            k += 1
+
+
+def _line(k: int, line: int, picture: Picture) -> str:
+    external_id, source = (text.replace("\\", "\\\\") for text in (picture.external_id, picture.source))
+    position = "\\N" if picture.position is None else picture.position
+    made = "t" if picture.made else "f"
+    return f"{k}\t{line}\t{external_id}\t{picture.return_form or ''}\t{source}\t{position}\t{made}\n"
+
+
+def _copy(connection: Connection, lines: str) -> None:
+    raw = cast("psycopg.Connection", connection.connection.driver_connection)
+    with raw.cursor() as cursor, cursor.copy(COPY) as copy:
+        copy.write(lines)
+    connection.commit()
+
+
+def _changed(record: Record, changes: dict[int, _Renamed]) -> Record:
+    pictures: list[Picture] = []
+    rejects: list[Reject] = []
+    for place, picture in enumerate(record.pictures):
+        renamed = changes.get(place)
+        if renamed is None:
+            pictures.append(picture)
+        elif renamed.lines:
+            rejects.append(made_twice(record.line, renamed.external_id, renamed.lines))
+        elif len(renamed.external_id) > LONGEST_EXTERNAL_ID:
+            rejects.append(
+                reject(
+                    record.line,
+                    COLUMN,
+                    renamed.external_id,
+                    f"has {len(renamed.external_id)} characters with its number; use 1 to"
+                    f" {LONGEST_EXTERNAL_ID}",
+                )
+            )
+        else:
+            pictures.append(replace(picture, external_id=renamed.external_id))
+    return replace(record, pictures=tuple(pictures), rejects=(*record.rejects, *rejects), named=True)

@@ -1,0 +1,20 @@
+"""Reads catalog manifests: from a stream of bytes to the pictures that each record names.
+
+Nothing here opens a file, a connection or a database. `open_manifest` recognises the format by the content.
+"""
+
+from cutout.manifests.column_names import TARGETS, parse_columns
+from cutout.manifests.detect import Manifest, open_manifest
+from cutout.manifests.records import LONGEST_RECORD, ManifestError, Picture, Record, Reject
+
+__all__ = [
+    "LONGEST_RECORD",
+    "TARGETS",
+    "Manifest",
+    "ManifestError",
+    "Picture",
+    "Record",
+    "Reject",
+    "open_manifest",
+    "parse_columns",
+]

@@ -1,0 +1,108 @@
+"""Which column of a manifest holds what."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from cutout.manifests.records import ManifestError
+
+NEEDED = ("external_id", "source")
+TARGETS = (*NEEDED, "return_form", "priority")
+MAPPABLE = (*TARGETS, "position")
+MOST_SHOWN = 60
+# As many as Excel has. A row of a few bytes costs what the header is wide.
+MOST_COLUMNS = 16_384
+EXAMPLE = '`external_id=SKU,source="Image URL"`'
+
+PAIR = re.compile(
+    r'\s*+(?P<target>[^=,"]*+)=\s*(?:"(?P<quoted>(?:[^"]|"")*+)"\s*|(?P<bare>[^",][^,]*)?)(?P<end>,|$)',
+    re.DOTALL,
+)
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """The user's `external_id=SKU,source="Image URL"` as a dictionary from target to column.
+
+    A column's name that has a comma or begins with a quote is put in quotes, quotes within are doubled.
+    `priority=` says that no column is the priority, not even one of that name.
+    Raises ValueError, saying what is wrong.
+    """
+    columns: dict[str, str] = {}
+    rest = text
+    while True:
+        pair = PAIR.match(rest)
+        if not pair:
+            raise ValueError(f"{rest[:200]!r} is not target=column; write {EXAMPLE}")
+        target, column = pair["target"].strip(), _column(pair)
+        _require_target(target, column)
+        if target in columns:
+            raise ValueError(f"{target} is mapped twice, to {columns[target]!r} and {column!r}; keep one")
+        columns[target] = column
+        if not pair["end"]:
+            return columns
+        rest = rest[pair.end() :]
+
+
+def _column(pair: re.Match[str]) -> str:
+    if pair["quoted"] is not None:
+        return pair["quoted"].replace('""', '"').strip()
+    return (pair["bare"] or "").strip()
+
+
+def _require_target(target: str, column: str) -> None:
+    if target not in MAPPABLE:
+        raise ValueError(f"{target[:200]!r} cannot be mapped; map {', '.join(MAPPABLE)}")
+    if target in NEEDED and not column.strip():
+        raise ValueError(f"no column is named for {target}; write {EXAMPLE}")
+
+
+def require_targets(columns: Mapping[str, str]) -> None:
+    """Raises ValueError if `columns` maps what cannot be mapped."""
+    for target, column in columns.items():
+        _require_target(target, column)
+
+
+def fold(column: str) -> str:
+    """A name as it is compared: without surrounding blanks, in any letter case."""
+    return column.strip().casefold()
+
+
+class Header:
+    """A delimited file's column names and where they stand."""
+
+    def __init__(self, names: Sequence[str], *, file: str) -> None:
+        """Raises ManifestError for more names than any spreadsheet has."""
+        if len(names) > MOST_COLUMNS:
+            raise ManifestError(
+                f"{file} has {len(names):,} columns, and at most {MOST_COLUMNS:,} are taken; leave out what"
+                " is not needed"
+            )
+        self.names = tuple(names)
+        self.file = file
+        self.folded = [fold(name) for name in names]
+
+    def find(self, column: str) -> int | None:
+        """Where the column stands; raises ManifestError if it stands there twice."""
+        folded = fold(column)
+        places = [place for place, name in enumerate(self.folded) if name == folded]
+        if len(places) > 1:
+            raise self._repeated(column)
+        return places[0] if places else None
+
+    def _repeated(self, column: str) -> ManifestError:
+        return ManifestError(
+            f"{self.file} has more than one column {column.strip()[:MOST_SHOWN]!r}; rename or remove one"
+        )
+
+    def missing(self, missing: Mapping[str, str]) -> ManifestError:
+        """The error for targets whose columns are not there."""
+        absent = " and no column ".join(repr(column[:MOST_SHOWN]) for column in missing.values())
+        example = ",".join(f'{target}="COLUMN"' for target in missing)
+        return ManifestError(
+            f"{self.file} has no column {absent}; its first line names {self._shown()}. Needed are"
+            f" {' and '.join(NEEDED)}: rename the columns, or say which they are with `--map {example}`"
+        )
+
+    def _shown(self) -> str:
+        shown = [repr(name.strip()[:MOST_SHOWN]) for name in self.names[:MOST_SHOWN]]
+        more = [f"{len(self.names) - MOST_SHOWN} more"] if len(self.names) > MOST_SHOWN else []
+        return ", ".join(shown + more)

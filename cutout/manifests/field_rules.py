@@ -1,0 +1,56 @@
+"""Which values a picture can have."""
+
+from cutout.enums import PRIORITIES, Priority, ReturnForm
+from cutout.text import CONTROL, name_fault
+
+LONGEST_EXTERNAL_ID = 255
+LONGEST_SOURCE = 2048
+
+RETURN_FORMS: dict[str, ReturnForm | None] = {"": None} | {form.value: form for form in ReturnForm}
+"""By the word in a cell; an empty cell leaves it to the caller."""
+
+RANKS: dict[str, Priority | None] = {"": None, **PRIORITIES}
+"""By the word in a cell; an empty cell leaves it to the caller."""
+
+# A byte of a file's name that Python could not decode.
+UNDECODED_BASE, UNDECODED_FIRST, UNDECODED_LAST = 0xDC00, "\udc80", "\udcff"
+
+
+def external_id_fault(value: str) -> str | None:
+    """What is wrong with it and what to do, or None."""
+    if not value:
+        return "is empty; give each picture its own id"
+    if len(value) > LONGEST_EXTERNAL_ID:
+        return f"has {len(value)} characters; use 1 to {LONGEST_EXTERNAL_ID}"
+    return character_fault(value) or name_fault(value)
+
+
+def source_fault(value: str) -> str | None:
+    """What is wrong with it and what to do, or None. Whether it leads to a picture is not asked."""
+    if not value:
+        return "is empty; name the picture's address or file"
+    if len(value) > LONGEST_SOURCE:
+        return f"has {len(value)} characters; use at most {LONGEST_SOURCE}"
+    return character_fault(value)
+
+
+def character_fault(value: str) -> str | None:
+    # isprintable is the fast way for nearly all; the rest may be rare letters, which are fine.
+    if value.isprintable() or not (found := CONTROL.search(value)):
+        return None
+    if UNDECODED_FIRST <= found[0] <= UNDECODED_LAST:
+        byte = ord(found[0]) - UNDECODED_BASE
+        return f"has the byte 0x{byte:02X} at place {found.start() + 1}, which is no UTF-8; rename it"
+    return f"has the control character U+{ord(found[0]):04X} at place {found.start() + 1}; remove it"
+
+
+def return_form_fault(value: str) -> str | None:
+    if value in RETURN_FORMS:
+        return None
+    return f"is not one of {', '.join(ReturnForm)}; use one of them or leave it empty"
+
+
+def priority_fault(value: str) -> str | None:
+    if value in RANKS:
+        return None
+    return f"is not one of {', '.join(PRIORITIES)}; use one of them or leave it empty"

@@ -1,0 +1,86 @@
+"""From chunks of text to lines that are never longer than a record may be."""
+
+import io
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+from cutout.manifests.records import LONGEST_RECORD, ManifestError
+
+
+class Text:
+    """Text by the chunk, and in which line of the file it starts. It can be iterated once."""
+
+    def __init__(self, line: int, start: str, rest: Iterable[str]) -> None:
+        self.line = line
+        self.start = start
+        self.rest = rest
+
+    def __iter__(self) -> Iterator[str]:
+        return chain((self.start,), self.rest)
+
+
+def bounded_lines(text: Text, *, name: str) -> Iterator[str]:
+    """Lines with their ends, which may be LF, CRLF or CR.
+
+    Raises ManifestError at a line longer than LONGEST_RECORD, having kept little more than that of it.
+    """
+    number, rest = text.line, ""
+    for chunk in text:
+        lines = io.StringIO(rest + chunk, newline="").readlines()
+        # A CR may be the first half of a CRLF.
+        rest = lines.pop() if lines and not lines[-1].endswith("\n") else ""
+        if lines and len(lines[0]) > LONGEST_RECORD:
+            raise _too_long(name, number)
+        yield from lines
+        number += len(lines)
+        if len(rest) > LONGEST_RECORD:
+            raise _too_long(name, number)
+    if rest:
+        yield rest
+
+
+def _too_long(name: str, number: int) -> ManifestError:
+    return ManifestError(
+        f"line {number} of {name} has more than {LONGEST_RECORD:,} characters; a manifest has a record a"
+        " line, export it again"
+    )
+
+
+class RecordLines:
+    """Lines for a parser that asks for as many as a record needs; those of the present record are kept.
+
+    Raises ManifestError once a record is longer than LONGEST_RECORD.
+    """
+
+    def __init__(self, lines: Iterable[str], *, name: str, begun: int = 1) -> None:
+        self.begun = begun
+        """The line in which the present record begins."""
+        self.held: list[str] = []
+        self.fault: str | None = None
+        """What is wrong with the present record."""
+        self.ended = False
+        self._lines = lines
+        self._name = name
+        self._size = 0
+
+    def begin(self) -> None:
+        """What was held is a record; the next line begins another."""
+        self.begun += len(self.held)
+        self.held.clear()
+        self.fault = None
+        self._size = 0
+
+    def __iter__(self) -> Iterator[str]:
+        held = self.held
+        for line in self._lines:
+            held.append(line)
+            self._size += len(line)
+            if self._size > LONGEST_RECORD:
+                raise ManifestError(
+                    f"the record that begins in line {self.begun} of {self._name} has more than"
+                    f" {LONGEST_RECORD:,} characters; look there for a quote that is not closed"
+                )
+            if "\0" in line:
+                self.fault = "has a NUL byte; remove it"
+            yield line
+        self.ended = True

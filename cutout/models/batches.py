@@ -1,0 +1,68 @@
+"""Jobs enqueued together."""
+
+import uuid
+from datetime import datetime
+from typing import cast
+
+from sqlalchemy import REAL, CheckConstraint, DateTime, Double, ForeignKey, Index, Table, Text, Uuid, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from cutout.enums import JobMessages
+from cutout.models.columns import NEW_ID, NOW, address, one_of
+from cutout.models.database import Base
+
+
+class Batch(Base):
+    """Jobs enqueued together. `last_place` is the place in line of its latest job.
+
+    `spent` counts, once there is a budget, the calls that cost a credit or may: a call takes its credit here
+    before it goes out. `shift` is added to the places of its parked jobs when they come back, so that nobody
+    has to wait for it. `paused_at` is its producer's pause, `paused_by_operator_at` the operator's, which its
+    producer does not lift. Calls go out from `opens_at` until before `closes_at`, each without a bound if it
+    is not set. Since `cancelled_at` nothing more is bought for it; what was paid for is still copied.
+
+    `parked` is of the release before, whose programs may still run; nothing reads it.
+    """
+
+    __tablename__ = "batches"
+    __table_args__ = (
+        CheckConstraint("weight > 0", name="weight_is_positive"),
+        CheckConstraint("budget >= 0 AND spent >= 0", name="budget_is_not_negative"),
+        address("webhook_url"),
+        CheckConstraint(one_of("webhook_jobs", JobMessages), name="webhook_jobs_is_known"),
+        CheckConstraint("opens_at < closes_at", name="window_has_a_length"),
+        # A batch that never got a job has no place, and no results to come.
+        Index(
+            "ix_batches_without_results",
+            "id",
+            postgresql_where=text("results_key IS NULL AND last_place > 0"),
+        ),
+        Index("ix_batches_closes_at", "closes_at", postgresql_where=text("closes_at IS NOT NULL")),
+        Index("ix_batches_producer", "producer_id", "id", postgresql_where=text("producer_id IS NOT NULL")),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, server_default=NEW_ID)
+    producer_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("producers.id"))
+    name: Mapped[str] = mapped_column(Text)
+    weight: Mapped[float] = mapped_column(REAL, server_default=text("1"))
+    last_place: Mapped[float] = mapped_column(Double, server_default=text("0"))
+    paused_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    paused_by_operator_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    cancelled_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    opens_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    closes_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    reuse: Mapped[bool] = mapped_column(server_default=text("true"))
+    results_key: Mapped[str | None] = mapped_column(Text)
+    # Since a job of it was deleted its results wait to be written anew; that it has ended is told already.
+    results_unwritten_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    # Told by a trigger, in the transaction that writes `results_key`.
+    webhook_url: Mapped[str | None] = mapped_column(Text)
+    webhook_jobs: Mapped[JobMessages] = mapped_column(Text, server_default=JobMessages.NONE)
+    budget: Mapped[int | None]
+    spent: Mapped[int] = mapped_column(server_default=text("0"))
+    parked: Mapped[bool] = mapped_column(server_default=text("false"))
+    shift: Mapped[float | None] = mapped_column(Double)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+
+
+BATCHES = cast("Table", Batch.__table__)

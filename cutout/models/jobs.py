@@ -1,0 +1,232 @@
+"""The jobs, and what can never be of them."""
+
+import uuid
+from datetime import datetime
+from typing import Any, cast
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Double,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from cutout.enums import FINAL_STATES, Priority, ReturnForm, Standing, State, Step
+from cutout.models.columns import NEW_ID, NOW, OWNER, address, one_of
+from cutout.models.database import Base
+
+
+class Job(Base):
+    """One picture's cutout.
+
+    `fence` counts handings-out: the message carries it, the claim needs it, and every later write of
+    that claim repeats it. `tries` counts what went wrong in the present step, never what had to wait.
+    A deleted job is emptied and no longer its producer's; its row stays for the ledger.
+    A job of a manifest knows the line that its record begins in, and the source as it is written there
+    (`manifest_source`; null where that is `source` itself): results go back to that row and to no other.
+    """
+
+    __tablename__ = "jobs"
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, server_default=NEW_ID)
+    producer_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("producers.id"))
+    batch_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("batches.id"))
+    external_id: Mapped[str | None] = mapped_column(Text)
+    source: Mapped[str] = mapped_column(Text)
+    source_sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
+    # Since when its storage does not give the source; empty once anything else became of the job.
+    source_failed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    return_form: Mapped[ReturnForm] = mapped_column(Text, server_default=ReturnForm.RGBA)
+    details: Mapped[dict[str, str] | None] = mapped_column(JSONB)
+    manifest_line: Mapped[int | None] = mapped_column(BigInteger)
+    manifest_source: Mapped[str | None] = mapped_column(Text)
+    # Told by a trigger, in the transaction that makes the job final or held.
+    webhook_url: Mapped[str | None] = mapped_column(Text)
+
+    state: Mapped[State] = mapped_column(Text, server_default=State.QUEUED)
+    step: Mapped[Step] = mapped_column(Text, server_default=Step.CALL)
+    standing: Mapped[Standing | None] = mapped_column(Text)
+    priority: Mapped[int] = mapped_column(SmallInteger, server_default=text(str(int(Priority.NORMAL))))
+    place: Mapped[float] = mapped_column(Double)
+    scheduled_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    # Of a job that stands `waiting`: which one buys the cutout of the same picture.
+    waits_for: Mapped[uuid.UUID | None] = mapped_column(Uuid)
+    fence: Mapped[int] = mapped_column(server_default=text("0"))
+    tries: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    # Workers that died with it at its present step and no call of it out: one more may be its own doing.
+    deaths: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    # No foreign key: a claim must not lock the row that carries its worker's heartbeat.
+    worker_id: Mapped[uuid.UUID | None] = mapped_column(Uuid)
+    # Of that worker, when it claimed the job; NULL if it was not in the table then.
+    claimed_at_beat: Mapped[int | None]
+
+    result_url: Mapped[str | None] = mapped_column(Text)
+    result_expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    sent_width: Mapped[int | None]
+    sent_height: Mapped[int | None]
+    lifeboat_key: Mapped[str | None] = mapped_column(Text)
+    # The call that brought the result; it stays when the result's URL is forgotten.
+    result_attempt: Mapped[int | None] = mapped_column(BigInteger)
+    # Times that the result's own server said that it is gone: `tries` counts whatever went wrong.
+    gone_tries: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    # Bytes that were paid for and are not what was bought: cutout/storage/unexpected_bytes.py.
+    unexpected: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+
+    key: Mapped[str | None] = mapped_column(Text)
+    sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
+    media_type: Mapped[str | None] = mapped_column(Text)
+    size_bytes: Mapped[int | None]
+    width: Mapped[int | None]
+    height: Mapped[int | None]
+    warning: Mapped[str | None] = mapped_column(Text)
+    reused: Mapped[bool] = mapped_column(server_default=text("false"))
+
+    code: Mapped[str | None] = mapped_column(Text)
+    message: Mapped[str | None] = mapped_column(Text)
+    # The W3C traceparent of the request that enqueued it, while traces are sent.
+    trace: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    # Since it was asked for no call of it begins; its state says what came of it.
+    cancelled_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    deleted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    # A person retried it: that the same picture is held as another job does not hold it any more.
+    released_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+    __table_args__ = (
+        UniqueConstraint("batch_id", "external_id", "return_form"),
+        CheckConstraint(one_of("state", State), name="state_is_known"),
+        CheckConstraint(one_of("step", Step), name="step_is_known"),
+        CheckConstraint(one_of("standing", Standing), name="standing_is_known"),
+        CheckConstraint(one_of("return_form", ReturnForm), name="return_form_is_known"),
+        CheckConstraint(
+            f"({one_of('state', sorted(FINAL_STATES))}) = (finished_at IS NOT NULL)",
+            name="final_if_and_only_if_finished",
+        ),
+        CheckConstraint(
+            "(state = 'queued') = (standing IS NOT NULL) OR state = 'held' AND standing = 'parked'",
+            name="queued_if_and_only_if_standing",
+        ),
+        CheckConstraint("standing <> 'waiting' OR waits_for IS NOT NULL", name="waits_for_somebody"),
+        CheckConstraint(
+            "(state = 'running') = (worker_id IS NOT NULL)", name="running_if_and_only_if_claimed"
+        ),
+        CheckConstraint(
+            "(state = 'succeeded' AND deleted_at IS NULL) = (key IS NOT NULL)"
+            " AND (key IS NULL) = (sha256 IS NULL)",
+            name="succeeded_if_and_only_if_stored",
+        ),
+        CheckConstraint(
+            "deleted_at IS NULL OR finished_at IS NOT NULL AND producer_id IS NULL AND external_id IS NULL",
+            name="deleted_is_final_and_emptied",
+        ),
+        CheckConstraint(
+            "state NOT IN ('failed', 'held') OR code IS NOT NULL", name="failed_and_held_say_why"
+        ),
+        CheckConstraint(
+            "(result_url IS NULL) = (result_expires_at IS NULL) AND (step = 'copy' OR result_url IS NULL)",
+            name="result_url_belongs_to_the_copy",
+        ),
+        CheckConstraint(
+            "state <> 'succeeded' OR result_url IS NULL", name="result_url_is_forgotten_once_copied"
+        ),
+        CheckConstraint(
+            "lifeboat_key IS NULL OR result_url IS NOT NULL", name="lifeboat_holds_a_paid_result"
+        ),
+        address("webhook_url"),
+        # A line for each producer: see cutout/queue/producer_shares.py.
+        Index(
+            "ix_jobs_line_of_producer",
+            "step",
+            text(OWNER),
+            "priority",
+            "place",
+            postgresql_where=text("standing = 'in_line'"),
+        ),
+        Index(
+            "ix_jobs_copies",
+            "result_expires_at",
+            postgresql_where=text("standing = 'in_line' AND step = 'copy'"),
+        ),
+        Index(
+            "ix_jobs_due",
+            "standing",
+            "scheduled_at",
+            postgresql_where=text("standing IN ('handed_out', 'serving', 'resting')"),
+        ),
+        Index(
+            "ix_jobs_waiting",
+            "waits_for",
+            "priority",
+            "place",
+            postgresql_where=text("standing = 'waiting'"),
+        ),
+        Index(
+            "ix_jobs_source_limit",
+            text(OWNER),
+            "priority",
+            "place",
+            postgresql_where=text("standing = 'source_limit'"),
+        ),
+        # Of each parked job in one of these two: what its batch keeps back, and what it has no credits for.
+        Index(
+            "ix_jobs_parked",
+            "batch_id",
+            "place",
+            postgresql_where=text("standing = 'parked' AND code IS DISTINCT FROM 'OVER_BUDGET'"),
+        ),
+        Index(
+            "ix_jobs_over_budget",
+            "batch_id",
+            "place",
+            postgresql_where=text("standing = 'parked' AND code = 'OVER_BUDGET'"),
+        ),
+        # By the end of their lease, in which they were handed out: see cutout/queue/snapshot_marks.py.
+        Index("ix_jobs_running", "scheduled_at", postgresql_where=text("state = 'running'")),
+        Index("ix_jobs_held", "code", "standing", postgresql_where=text("state = 'held'")),
+        # Pictures that wait for a person, which are few.
+        Index(
+            "ix_jobs_held_pictures",
+            "source_sha256",
+            postgresql_where=text("state = 'held' AND standing IS NULL"),
+        ),
+        Index("ix_jobs_batch_state", "batch_id", "state", postgresql_where=text("batch_id IS NOT NULL")),
+        # Producers list jobs by these two. Jobs that have no producer cost them nothing.
+        Index("ix_jobs_producer", "producer_id", "id", postgresql_where=text("producer_id IS NOT NULL")),
+        Index(
+            "ix_jobs_producer_batch",
+            "batch_id",
+            "id",
+            postgresql_where=text("producer_id IS NOT NULL AND batch_id IS NOT NULL"),
+        ),
+        # A job comes into the next two when it ends, not when it is enqueued.
+        Index(
+            "ix_jobs_finished",
+            "batch_id",
+            "finished_at",
+            "id",
+            postgresql_where=text("finished_at IS NOT NULL AND batch_id IS NOT NULL"),
+        ),
+        # Which jobs need an uploaded source; jobs with any other pay nothing.
+        Index(
+            "ix_jobs_uploaded",
+            "source",
+            postgresql_using="hash",
+            postgresql_where=text("source ~ '^s3://[^/]+/sources/'"),
+        ),
+        Index("ix_jobs_key", "key", postgresql_using="hash", postgresql_where=text("key IS NOT NULL")),
+    )
+
+
+JOBS = cast("Table", Job.__table__)

@@ -1,0 +1,125 @@
+"""Messages to producers' servers, and what they are signed with."""
+
+import uuid
+from datetime import datetime
+from typing import cast
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Computed,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from cutout.enums import DeliveryState
+from cutout.models.columns import NEW_ID, NOW, OWNER, address, one_of
+from cutout.models.database import Base
+
+
+class Delivery(Base):
+    """A message to a producer's server. Its id is the `webhook-id`, the payload is signed as it stands here.
+
+    `due_at` is also the fence: whoever sends moves it on first, and writes the answer down only if it is
+    still what was set then. `tries` counts those begun since it was made or replayed.
+    """
+
+    __tablename__ = "deliveries"
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, server_default=NEW_ID)
+    producer_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("producers.id"))
+    url: Mapped[str] = mapped_column(Text)
+    host: Mapped[str] = mapped_column(
+        Text, Computed("lower(\"substring\"(url, '://([^/?#]+)'::text))", persisted=True)
+    )
+    type: Mapped[str] = mapped_column(Text)
+    payload: Mapped[str] = mapped_column(Text)
+    state: Mapped[DeliveryState] = mapped_column(Text, server_default=DeliveryState.WAITING)
+    tries: Mapped[int] = mapped_column(server_default=text("0"))
+    due_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    # A day after the first try.
+    give_up_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    last_status: Mapped[int | None] = mapped_column(SmallInteger)
+    last_error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+    __table_args__ = (
+        address("url"),
+        CheckConstraint(one_of("state", DeliveryState), name="state_is_known"),
+        CheckConstraint(
+            "(state = 'waiting') = (finished_at IS NULL)", name="waiting_if_and_only_if_not_finished"
+        ),
+        CheckConstraint("state <> 'given_up' OR last_error IS NOT NULL", name="given_up_says_why"),
+        CheckConstraint("tries >= 0", name="tries_are_not_negative"),
+        Index(
+            "ix_deliveries_due_by_owner",
+            text(OWNER),
+            "host",
+            "due_at",
+            postgresql_where=text("state = 'waiting'"),
+        ),
+        Index("ix_deliveries_give_up_at", "give_up_at", postgresql_where=text("state = 'waiting'")),
+        Index("ix_deliveries_finished_at", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
+        Index("ix_deliveries_producer_id_id", "producer_id", "id"),
+        Index(
+            "ix_deliveries_undelivered", "producer_id", "id", postgresql_where=text("state <> 'delivered'")
+        ),
+    )
+
+
+class Digest(Base):
+    """A job that ended or is held, of a batch whose webhook is told of many in one message; until it is."""
+
+    __tablename__ = "digests"
+    __table_args__ = (Index("ix_digests_turns", text(OWNER), "batch_id", "id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    batch_id: Mapped[uuid.UUID] = mapped_column(Uuid)
+    producer_id: Mapped[uuid.UUID | None] = mapped_column(Uuid)
+    url: Mapped[str] = mapped_column(Text)
+    job: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+
+
+class WebhookSecret(Base):
+    """Which secret an owner's webhooks are signed with; without a row it is the first. No secret is kept.
+
+    The owner is a producer, or the nil UUID for what belongs to none. The version before it signs as well
+    until `overlap_until`.
+    """
+
+    __tablename__ = "webhook_secrets"
+    __table_args__ = (CheckConstraint("version > 1", name="the_first_needs_no_row"),)
+
+    owner: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True)
+    version: Mapped[int]
+    overlap_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class Receiver(Base):
+    """A host that answered an owner's webhook last; without a row it never did, or did not when last asked.
+
+    The owner is as in WebhookSecret. Each owner proves a host for itself alone.
+    """
+
+    __tablename__ = "receivers"
+
+    owner: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True)
+    host: Mapped[str] = mapped_column(Text, primary_key=True)
+    proven_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+
+    __table_args__ = (Index("ix_receivers_proven_at", "proven_at"),)
+
+
+DELIVERIES = cast("Table", Delivery.__table__)
+WEBHOOK_SECRETS = cast("Table", WebhookSecret.__table__)
+RECEIVERS = cast("Table", Receiver.__table__)

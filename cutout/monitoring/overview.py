@@ -1,0 +1,254 @@
+"""What Postgres knows of how things stand, by statements whose cost does not grow with what is done.
+
+Final jobs are not counted here: there may be millions of them, and workers count what they settle.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    Row,
+    Select,
+    Text,
+    and_,
+    case,
+    cast,
+    extract,
+    func,
+    literal,
+    null,
+    select,
+    true,
+    union_all,
+)
+from sqlalchemy.orm import Session
+
+from cutout.billing.learned_limits import circuit_is_open
+from cutout.enums import AttemptOutcome, Priority, Standing, State, Step
+from cutout.models import (
+    ACCOUNTS,
+    ATTEMPTS,
+    BREAKER,
+    INGESTS,
+    JOBS,
+    LIMITS,
+    LINE,
+    SPENDING,
+    WORKERS,
+    Limit,
+    constant,
+)
+from cutout.monitoring.health import oldest_snapshot
+from cutout.queue.blocks.blocked_jobs import IS_OVER_BUDGET, WAITS_FOR_ITS_BATCH
+from cutout.queue.blocks.isolated_workers import IS_CUT_OFF
+from cutout.queue.leader import a_dispatcher_leads
+from cutout.queue.producer_shares import Served, line_of, may_be_served
+from cutout.queue.reuse import missing_results
+from cutout.schedules.lateness import Lateness, late_runs
+from cutout.status.explain import Installation
+
+# A worker that was silent for longer is history; its row stays.
+WORKERS_OF_LATE = timedelta(hours=1)
+CALLS_OF_LATE = timedelta(hours=1)
+
+Rows = Sequence[Row[*tuple[Any, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Rows have the columns that the statements below name. Ages, waits and times left in seconds."""
+
+    jobs: Rows
+    held: Rows
+    accounts: Rows
+    workers: Rows
+    first_in_line: dict[Priority, float]
+    calls: dict[str, int]
+    overdue_s: float
+    next_expiry_s: float | None
+    dispatcher_leads: bool
+    line_paused: bool
+    stops: Rows
+    cut_off_workers: int
+    missing_cutouts: missing_results.Missing
+    day_spent: int
+    unfinished_ingests: int
+    late_schedules: dict[Lateness, int]
+    oldest_snapshot_s: float
+
+
+def look(database: Session, known: Installation) -> Figures:
+    """Look once. The statements may see moments a little apart."""
+    jobs = database.execute(JOBS_UNDER_WAY).all()
+    waits = database.execute(FIRST_IN_LINE).one()
+    rest = database.execute(THE_REST).one()
+    return Figures(
+        jobs=jobs,
+        held=database.execute(HELD).all(),
+        accounts=database.execute(ACCOUNTS_AND_LIMITS).all(),
+        workers=database.execute(WORKERS_HEARD).all(),
+        first_in_line={p: wait for p, wait in zip(Priority, waits, strict=True) if wait is not None},
+        calls={row.fate: row.calls for row in database.execute(CALLS)},
+        overdue_s=max(rest.overdue_s or 0.0, 0.0),
+        next_expiry_s=min((row.expiry_s for row in jobs if row.expiry_s is not None), default=None),
+        dispatcher_leads=a_dispatcher_leads(database),
+        line_paused=rest.line_paused,
+        stops=database.execute(OPEN_BREAKERS).all(),
+        cut_off_workers=rest.cut_off_workers,
+        missing_cutouts=missing_results.look(database),
+        day_spent=rest.day_spent or 0,
+        unfinished_ingests=rest.unfinished_ingests,
+        late_schedules=_late(database, known),
+        oldest_snapshot_s=_oldest_snapshot_s(database),
+    )
+
+
+def _late(session: Session, known: Installation) -> dict[Lateness, int]:
+    found = Counter(finding.lateness for finding in late_runs(session, known))
+    return {lateness: found[lateness] for lateness in Lateness}
+
+
+def _oldest_snapshot_s(session: Session) -> float:
+    oldest = oldest_snapshot(session)
+    return 0.0 if oldest is None else oldest.age_s
+
+
+def _seconds(span: ColumnElement[Any]) -> ColumnElement[float]:
+    return cast(extract("epoch", span), Double)
+
+
+def _ago(moment: ColumnElement[Any]) -> ColumnElement[float]:
+    return _seconds(func.now() - moment)
+
+
+# Those that the dispatcher brings back in line if nothing becomes of them by `scheduled_at`.
+AWAITED = (Standing.HANDED_OUT, Standing.SERVING, Standing.RESTING)
+IN_LINE = JOBS.c.standing == constant(Standing.IN_LINE)
+ON_ITS_WAY = JOBS.c.standing.in_([constant(standing) for standing in AWAITED])
+# Paid for, and neither in the bucket nor in the lifeboat.
+AT_RISK = and_(JOBS.c.result_expires_at.is_not(None), JOBS.c.lifeboat_key.is_(None))
+PAID = (
+    func.count().filter(AT_RISK).label("at_risk"),
+    _seconds(func.min(JOBS.c.result_expires_at).filter(AT_RISK) - func.now()).label("expiry_s"),
+)
+NOT_PAID = (literal(0).label("at_risk"), cast(null(), Double).label("expiry_s"))
+
+
+def _under_way(
+    state: State, standing: ColumnElement[str], step: ColumnElement[str], *counted: ColumnElement[Any]
+) -> Select[*tuple[Any, ...]]:
+    kind = (constant(state).label("state"), standing.label("standing"), step.label("step"))
+    return select(*kind, func.count().label("jobs"), *counted)
+
+
+def _counted(which: ColumnElement[bool]) -> ColumnElement[int]:
+    return select(func.count()).select_from(JOBS).where(which).scalar_subquery()
+
+
+# Each part has a partial index of its own. Only calls are parked.
+JOBS_UNDER_WAY = union_all(
+    _under_way(State.QUEUED, constant(Standing.IN_LINE), constant(Step.CALL), *NOT_PAID).where(
+        IN_LINE, JOBS.c.step == constant(Step.CALL)
+    ),
+    _under_way(State.QUEUED, constant(Standing.IN_LINE), constant(Step.COPY), *PAID).where(
+        IN_LINE, JOBS.c.step == constant(Step.COPY)
+    ),
+    _under_way(State.QUEUED, JOBS.c.standing, JOBS.c.step, *PAID)
+    .where(ON_ITS_WAY)
+    .group_by(JOBS.c.standing, JOBS.c.step),
+    _under_way(State.QUEUED, constant(Standing.WAITING), constant(Step.CALL), *NOT_PAID).where(
+        JOBS.c.standing == constant(Standing.WAITING)
+    ),
+    _under_way(State.QUEUED, constant(Standing.SOURCE_LIMIT), constant(Step.CALL), *NOT_PAID).where(
+        JOBS.c.standing == constant(Standing.SOURCE_LIMIT)
+    ),
+    select(
+        constant(State.QUEUED).label("state"),
+        constant(Standing.PARKED).label("standing"),
+        constant(Step.CALL).label("step"),
+        (_counted(WAITS_FOR_ITS_BATCH) + _counted(IS_OVER_BUDGET)).label("jobs"),
+        *NOT_PAID,
+    ),
+    _under_way(State.RUNNING, cast(literal(""), Text), JOBS.c.step, *PAID)
+    .where(JOBS.c.state == constant(State.RUNNING))
+    .group_by(JOBS.c.step),
+)
+
+IS_PARKED = func.count(JOBS.c.standing)
+HELD = (
+    select(JOBS.c.code, func.count().label("jobs"), IS_PARKED.label("parked"))
+    .where(JOBS.c.state == constant(State.HELD))
+    .group_by(JOBS.c.code)
+)
+
+
+def _first(served: Served, priority: Priority) -> ColumnElement[float]:
+    """Of each producer's first job, how long the longest waits. Those of suspended ones wait for a person."""
+    lines, owners = served.lines, served.owners
+    first = line_of(lines).with_only_columns(JOBS.c.scheduled_at).limit(1).lateral(f"first_{priority.name}")
+    waits = (
+        select(_ago(func.min(first.c.scheduled_at)))
+        .select_from(lines.join(owners, owners.c.owner == lines.c.owner).join(first, true()))
+        .where(lines.c.priority == priority)
+    )
+    return waits.scalar_subquery()
+
+
+SERVED = may_be_served()
+FIRST_IN_LINE = select(*(_first(SERVED, priority) for priority in Priority))
+
+OUT = and_(ATTEMPTS.c.outcome == constant(AttemptOutcome.UNKNOWN), ATTEMPTS.c.ended_at.is_(None))
+OUTCOME = case((ATTEMPTS.c.lost_at.is_not(None), "lost"), (OUT, "out"), else_=ATTEMPTS.c.outcome)
+CALLS = (
+    select(OUTCOME.label("fate"), func.count().label("calls"))
+    .where(ATTEMPTS.c.begun_at > func.now() - CALLS_OF_LATE)
+    .group_by("fate")
+)
+
+ACCOUNTS_AND_LIMITS = select(
+    ACCOUNTS.c.name,
+    ACCOUNTS.c.pause_code,
+    ACCOUNTS.c.credits,
+    _ago(ACCOUNTS.c.credits_at).label("credits_age_s"),
+    LIMITS.c.level,
+    LIMITS.c.open_calls,
+    LIMITS.c.waiting,
+    LIMITS.c.calls_per_second,
+    LIMITS.c.latency_seconds,
+    func.coalesce(circuit_is_open(Limit), False).label("circuit_open"),
+    _ago(LIMITS.c.seen_at).label("limit_age_s"),
+).outerjoin_from(ACCOUNTS, LIMITS, LIMITS.c.account == ACCOUNTS.c.name)
+
+OPEN_BREAKERS = select(BREAKER.c.kind, BREAKER.c.host, BREAKER.c.code).where(BREAKER.c.opened_at.is_not(None))
+
+# One that was started anew in its container has the host and the pid of the one before.
+WORKERS_HEARD = (
+    select(WORKERS.c.host, WORKERS.c.pid, _ago(func.max(WORKERS.c.heartbeat_at)).label("heartbeat_age_s"))
+    .where(WORKERS.c.left_at.is_(None), WORKERS.c.heartbeat_at > func.now() - WORKERS_OF_LATE)
+    .group_by(WORKERS.c.host, WORKERS.c.pid)
+)
+
+TODAY = cast(func.timezone("UTC", func.now()), SPENDING.c.day.type)
+THE_REST = select(
+    select(LINE.c.id).where(LINE.c.paused_at.is_not(None)).exists().label("line_paused"),
+    select(func.count()).select_from(WORKERS).where(IS_CUT_OFF).scalar_subquery().label("cut_off_workers"),
+    select(SPENDING.c.spent).where(SPENDING.c.day == TODAY).scalar_subquery().label("day_spent"),
+    select(func.count())
+    .select_from(INGESTS)
+    .where(INGESTS.c.finished_at.is_(None))
+    .scalar_subquery()
+    .label("unfinished_ingests"),
+    func.greatest(
+        *(
+            select(_ago(func.min(JOBS.c.scheduled_at)))
+            .where(JOBS.c.standing == constant(standing))
+            .scalar_subquery()
+            for standing in AWAITED
+        )
+    ).label("overdue_s"),
+)

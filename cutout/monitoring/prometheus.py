@@ -1,0 +1,213 @@
+"""The figures that Postgres knows, as metrics: asked for when Prometheus asks, and kept for some seconds."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import REGISTRY
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from cutout.enums import Standing, Stop
+from cutout.models.database import is_away
+from cutout.monitoring import overview
+from cutout.monitoring.overview import Figures
+from cutout.settings import Settings
+from cutout.status.explain import Installation
+from cutout.telemetry.single_flight import SharedAnswer
+
+log = logging.getLogger(__name__)
+
+# However often it is scraped, Postgres is asked no more than this, and works on it 5% of the time at most.
+FRESH_S = 10.0
+REST = 20.0
+# Prometheus gives up after 10 s.
+PATIENCE_S = 8.0
+
+NAMED = {
+    "cutout_database_answers": (
+        "Whether Postgres gave the figures below: 1 or 0, and then they are missing",
+        (),
+    ),
+    "cutout_jobs": ("Jobs that are queued or running", ("state", "standing", "step")),
+    "cutout_held_jobs": ("Jobs that wait for a person, by the code that says why", ("code",)),
+    "cutout_first_in_line_wait_seconds": (
+        "How long the first in line has waited for its call",
+        ("priority",),
+    ),
+    "cutout_overdue_seconds": ("How long a job has been due without rejoining the line, 0 if none is", ()),
+    "cutout_results_at_risk": ("Paid results that are neither in the bucket nor in the lifeboat", ()),
+    "cutout_result_expires_seconds": ("Until the first result at risk expires; missing if none is", ()),
+    "cutout_copy_lag_seconds": ("Since the oldest result at risk was paid for, 0 if none is", ()),
+    "cutout_calls_of_the_last_hour": (
+        "Calls of the ledger that were begun within the last hour",
+        ("outcome",),
+    ),
+    "cutout_account_paused": ("Whether no call of the account goes out, and why", ("account", "code")),
+    "cutout_account_credits": ("Credits left when they were last read", ("account",)),
+    "cutout_account_credits_age_seconds": ("Since the account's credits were last read", ("account",)),
+    "cutout_limit_calls": ("Calls that the limit allows at once", ("account",)),
+    "cutout_limit_open_calls": ("Calls that are out", ("account",)),
+    "cutout_limit_waiting_calls": ("Calls that wait for a slot", ("account",)),
+    "cutout_limit_calls_per_second": ("Calls a second of late", ("account",)),
+    "cutout_limit_latency_seconds": ("How long a call takes", ("account",)),
+    "cutout_limit_circuit_open": ("Whether the endpoint fails for all jobs", ("account",)),
+    "cutout_limit_age_seconds": ("Since a dispatcher last wrote the limit down", ("account",)),
+    "cutout_calls_stopped": (
+        "Whether no call goes out: paused by a person, stopped by a breaker, or day's budget spent",
+        ("reason",),
+    ),
+    "cutout_results_not_fetched": (
+        "At which host paid results cannot be fetched, and why; missing while they can",
+        ("host", "code"),
+    ),
+    "cutout_missing_cutouts": (
+        "Cutouts that were bought and asked for and that the bucket lacks, once too many to buy them anew",
+        (),
+    ),
+    "cutout_workers_cut_off": ("Worker processes that do not reach the bucket", ()),
+    "cutout_day_spent_credits": (
+        "Credits that today's calls cost or may have cost, while there is a budget",
+        (),
+    ),
+    "cutout_dispatcher_leading": ("Whether a dispatcher leads", ()),
+    "cutout_workers": ("Worker processes heard within the last minute", ()),
+    "cutout_worker_heartbeat_age_seconds": ("Since the worker was last heard, for an hour", ("host", "pid")),
+    "cutout_unfinished_ingests": ("Ingests that are under way or were interrupted", ()),
+    "cutout_oldest_snapshot_seconds": (
+        "How long the oldest snapshot has been held, by whichever session: nothing is cleaned up meanwhile",
+        (),
+    ),
+    "cutout_late_schedules": (
+        "Schedules whose run has not fired, or whose window will not suffice",
+        ("lateness",),
+    ),
+}
+
+HEARD_WITHIN_S = 60.0
+
+
+class DatabaseMetrics(Collector):
+    """Asks Postgres over a connection of its own, which frozen or busy requests cannot take."""
+
+    def __init__(self, engine: Engine, known: Settings) -> None:
+        self._engine, self._known = engine, known
+        self._answer = SharedAnswer("figures", self._look, fresh_s=FRESH_S, rest=REST)
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """The metrics without figures: registering must not ask the database."""
+        return iter(_Families().all())
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The metrics as they stand; without an answer of Postgres' only that there is none."""
+        families = _Families()
+        try:
+            found = self._answer.get(PATIENCE_S)
+        except (SQLAlchemyError, TimeoutError) as error:
+            expected = isinstance(error, TimeoutError) or is_away(error)
+            log.warning("no figures for the metrics: Postgres is away", exc_info=None if expected else error)
+            families.add("cutout_database_answers", 0)
+        else:
+            families.add("cutout_database_answers", 1)
+            _fill(families, found, self._known)
+        return iter(families.filled())
+
+    def _look(self) -> Figures:
+        with Session(self._engine) as session:
+            return overview.look(session, Installation.of(self._known))
+
+
+@contextmanager
+def exposed(collector: Collector) -> Iterator[None]:
+    """What is served of this process has these metrics too, while the context lasts."""
+    REGISTRY.register(collector)
+    try:
+        yield
+    finally:
+        REGISTRY.unregister(collector)
+
+
+class _Families:
+    """The families by name."""
+
+    def __init__(self) -> None:
+        self._by_name = {
+            name: GaugeMetricFamily(name, text, labels=labels) for name, (text, labels) in NAMED.items()
+        }
+
+    def add(self, name: str, value: float | None, *labels: object) -> None:
+        """One sample; none for a figure that is not known."""
+        if value is not None:
+            self._by_name[name].add_metric([str(label) for label in labels], float(value))
+
+    def all(self) -> list[GaugeMetricFamily]:
+        return list(self._by_name.values())
+
+    def filled(self) -> list[GaugeMetricFamily]:
+        return [family for family in self._by_name.values() if family.samples]
+
+
+def _fill(families: _Families, found: Figures, known: Settings) -> None:
+    _fill_jobs(families, found, known)
+    _fill_accounts(families, found)
+    add = families.add
+    for outcome, calls in found.calls.items():
+        add("cutout_calls_of_the_last_hour", calls, outcome)
+    add("cutout_calls_stopped", found.line_paused, "paused")
+    open_kinds = {row.kind for row in found.stops}
+    for kind in Stop:
+        add("cutout_calls_stopped", kind in open_kinds, kind)
+    for row in found.stops:
+        if row.kind == Stop.RESULTS:
+            add("cutout_results_not_fetched", 1, row.host, row.code)
+    add("cutout_workers_cut_off", found.cut_off_workers)
+    missing = found.missing_cutouts
+    add("cutout_missing_cutouts", missing.cutouts if missing.stopped else 0)
+    budget = known.day_budget
+    add("cutout_calls_stopped", budget is not None and found.day_spent >= budget, "day-budget")
+    add("cutout_day_spent_credits", found.day_spent)
+    add("cutout_dispatcher_leading", found.dispatcher_leads)
+    add("cutout_workers", sum(row.heartbeat_age_s < HEARD_WITHIN_S for row in found.workers))
+    for row in found.workers:
+        add("cutout_worker_heartbeat_age_seconds", row.heartbeat_age_s, row.host, row.pid)
+    add("cutout_unfinished_ingests", found.unfinished_ingests)
+    add("cutout_oldest_snapshot_seconds", found.oldest_snapshot_s)
+    for lateness, schedules in found.late_schedules.items():
+        add("cutout_late_schedules", schedules, lateness)
+
+
+def _fill_jobs(families: _Families, found: Figures, known: Settings) -> None:
+    add = families.add
+    held_and_parked = sum(row.parked for row in found.held)
+    for row in found.jobs:
+        # Parked are also held ones, which are counted by their code.
+        jobs = row.jobs - held_and_parked if row.standing == Standing.PARKED else row.jobs
+        add("cutout_jobs", max(jobs, 0), row.state, row.standing, row.step)
+    for row in found.held:
+        add("cutout_held_jobs", row.jobs, row.code)
+    for priority, wait in found.first_in_line.items():
+        add("cutout_first_in_line_wait_seconds", wait, priority.name.lower())
+    add("cutout_overdue_seconds", found.overdue_s)
+    add("cutout_results_at_risk", sum(row.at_risk for row in found.jobs))
+    add("cutout_result_expires_seconds", found.next_expiry_s)
+    age = known.result_lifetime_seconds - found.next_expiry_s if found.next_expiry_s is not None else 0.0
+    add("cutout_copy_lag_seconds", max(age, 0.0))
+
+
+def _fill_accounts(families: _Families, found: Figures) -> None:
+    add = families.add
+    for row in found.accounts:
+        add("cutout_account_paused", row.pause_code is not None, row.name, row.pause_code or "")
+        add("cutout_account_credits", row.credits, row.name)
+        add("cutout_account_credits_age_seconds", row.credits_age_s, row.name)
+        add("cutout_limit_calls", row.level, row.name)
+        add("cutout_limit_open_calls", row.open_calls, row.name)
+        add("cutout_limit_waiting_calls", row.waiting, row.name)
+        add("cutout_limit_calls_per_second", row.calls_per_second, row.name)
+        add("cutout_limit_latency_seconds", row.latency_seconds, row.name)
+        if row.level is not None:
+            add("cutout_limit_circuit_open", row.circuit_open, row.name)
+        add("cutout_limit_age_seconds", row.limit_age_s, row.name)

@@ -1,0 +1,58 @@
+"""The guarded way out: every request has a deadline, and may be kept from addresses that are not public.
+
+`GuardedTransport` keeps no cookies, reads no proxies from the environment and follows no redirects; `fetch`
+follows them by hand, each hop checked. Both are used without `httpx.Client`, which logs every URL: a result
+URL is a secret.
+"""
+
+from cutout.network.blob import IN_MEMORY_BYTES, Blob, gather, mapped, stream_of
+from cutout.network.fetch import Fetched, fetch, fetch_pieces, read_bounded
+from cutout.network.fetch_errors import (
+    AddressRefused,
+    BadStatus,
+    DeadlinePassed,
+    FetchError,
+    NotModified,
+    RedirectRefused,
+    TooLarge,
+    Truncated,
+    Unfinished,
+    Unreachable,
+    UrlRefused,
+)
+from cutout.network.hosts import HostList, HostPattern, is_local, port_of
+from cutout.network.ip_addresses import AddressPolicy, is_public
+from cutout.network.patience import Patience
+from cutout.network.transport import GuardedTransport, Timeouts
+
+__all__ = [
+    "IN_MEMORY_BYTES",
+    "AddressPolicy",
+    "AddressRefused",
+    "BadStatus",
+    "Blob",
+    "DeadlinePassed",
+    "FetchError",
+    "Fetched",
+    "GuardedTransport",
+    "HostList",
+    "HostPattern",
+    "NotModified",
+    "Patience",
+    "RedirectRefused",
+    "Timeouts",
+    "TooLarge",
+    "Truncated",
+    "Unfinished",
+    "Unreachable",
+    "UrlRefused",
+    "fetch",
+    "fetch_pieces",
+    "gather",
+    "is_local",
+    "is_public",
+    "mapped",
+    "port_of",
+    "read_bounded",
+    "stream_of",
+]

@@ -1,0 +1,82 @@
+"""Connecting: the host is resolved once, its addresses are checked, and one of them is connected to."""
+
+import socket
+import threading
+from collections.abc import Iterable
+from concurrent.futures import Future
+from typing import Any
+
+import httpcore
+
+from cutout.network.ip_addresses import AddressPolicy
+from cutout.network.stream import DeadlineStream, seconds_left
+
+_Address = tuple[int, tuple[Any, ...]]  # the family, and what `socket.connect` takes
+
+
+class GuardedBackend(httpcore.NetworkBackend):
+    """Connects to the addresses that were checked, so a look-up that answers otherwise later has no effect.
+
+    TLS and the Host header keep the name.
+    """
+
+    def __init__(self, policy: AddressPolicy | None) -> None:
+        self._policy = policy
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,  # noqa: ARG002 - httpcore's signature
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002 - httpcore's signature
+    ) -> httpcore.NetworkStream:
+        addresses = _resolve(host, port, timeout)
+        if self._policy is not None:
+            self._policy.check(host, port, [str(address[0]) for _, address in addresses])
+        failure: httpcore.ConnectError | httpcore.ConnectTimeout = httpcore.ConnectError("no address")
+        for family, address in addresses:
+            try:
+                return DeadlineStream(_connect(family, address, timeout))
+            except TimeoutError as error:
+                failure = httpcore.ConnectTimeout(str(error))
+            except OSError as error:
+                failure = httpcore.ConnectError(str(error))
+        raise failure
+
+
+def _connect(family: int, address: tuple[Any, ...], timeout: float | None) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(seconds_left(timeout, httpcore.ConnectTimeout))
+        sock.connect(address)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _resolve(host: str, port: int, timeout: float | None) -> list[_Address]:
+    try:  # every spelling of a number that the system takes: 127.1, 0x7f000001, 2130706433
+        answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except (OSError, ValueError):
+        answers = _look_up(host, port, timeout)
+    return [(answer[0], answer[4]) for answer in answers]
+
+
+def _look_up(host: str, port: int, timeout: float | None) -> list[Any]:
+    # In a thread of its own: the resolver takes no timeout, and a dead name server holds it for 30 s.
+    answers: Future[list[Any]] = Future()
+
+    def ask() -> None:
+        try:
+            answers.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, ValueError) as error:
+            answers.set_exception(httpcore.ConnectError(f"{host} cannot be resolved: {error}"))
+
+    threading.Thread(target=ask, name=f"resolve {host}", daemon=True).start()
+    try:
+        return answers.result(seconds_left(timeout, httpcore.ConnectTimeout))
+    except TimeoutError:
+        raise httpcore.ConnectTimeout(f"{host} was not resolved in time") from None

@@ -1,0 +1,78 @@
+"""The connections of one thread: opened when asked for, kept open for a while after a request."""
+
+import functools
+import os
+import ssl
+
+import certifi
+import httpcore
+
+from cutout.network.backend import GuardedBackend
+
+DEFAULT_PORTS = {b"http": 80, b"https": 443}
+MOST_KEPT = 4
+
+Origin = tuple[bytes, bytes, int]  # scheme, host, port
+
+
+class Connections:
+    """For one thread, without a lock or a queue. The TLS context is shared by all of them.
+
+    httpcore's pool looks through its connections and requests up to four times a request.
+    """
+
+    def __init__(self, backend: GuardedBackend, keepalive_expiry_s: float) -> None:
+        self._backend = backend
+        self._keepalive_expiry_s = keepalive_expiry_s
+        self._kept: dict[Origin, httpcore.HTTP11Connection] = {}
+
+    def take(self, origin: Origin, connect_timeout: float) -> httpcore.HTTP11Connection:
+        """A connection to the origin that is nobody else's; one that was kept, unless it is over.
+
+        Raises the exceptions of httpcore, and AddressRefused.
+        """
+        self._close_what_is_over()
+        return self._kept.pop(origin, None) or self._open(origin, connect_timeout)
+
+    def give_back(self, origin: Origin, connection: httpcore.HTTP11Connection) -> None:
+        """Keep a connection whose request is over, if it can take another."""
+        if not connection.is_idle():
+            return
+        if origin in self._kept or len(self._kept) == MOST_KEPT:
+            self._kept.pop(origin if origin in self._kept else next(iter(self._kept))).close()
+        self._kept[origin] = connection
+
+    def give_back_unused(self, origin: Origin, connection: httpcore.HTTP11Connection) -> None:
+        """Keep a connection on which nothing was sent; one that is new is closed, since it never expires."""
+        if connection.is_idle():
+            self.give_back(origin, connection)
+        else:
+            connection.close()
+
+    def close(self) -> None:
+        """Close those that are kept."""
+        while self._kept:
+            self._kept.popitem()[1].close()
+
+    def _close_what_is_over(self) -> None:
+        for origin in [origin for origin, connection in self._kept.items() if connection.has_expired()]:
+            self._kept.pop(origin).close()
+
+    def _open(self, origin: Origin, timeout: float) -> httpcore.HTTP11Connection:
+        scheme, raw_host, port = origin
+        host = raw_host.decode("ascii")
+        stream = self._backend.connect_tcp(host, port, timeout)
+        if scheme == b"https":
+            # Protocols (ALPN) stay unset, so HTTP/1.1 is spoken: setting them at a connection, as httpcore's
+            # own does, frees memory that another thread's handshake may be reading.
+            stream = stream.start_tls(_tls_context(), host, timeout)
+        return httpcore.HTTP11Connection(
+            httpcore.Origin(scheme, raw_host, port), stream, self._keepalive_expiry_s
+        )
+
+
+@functools.cache
+def _tls_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(os.environ.get("SSL_CERT_FILE") or certifi.where())
+    return context

@@ -1,0 +1,403 @@
+"""The ledger: a line before each paid call, its end after it, and the result it brought."""
+
+import time
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from enum import StrEnum
+
+from sqlalchemy import (
+    ColumnElement,
+    Date,
+    Double,
+    Integer,
+    Interval,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    extract,
+    func,
+    literal,
+    not_,
+    null,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.sql.dml import ReturningInsert
+
+from cutout.enums import AttemptOutcome, Standing, State, Step
+from cutout.models import ACCOUNTS, ATTEMPTS, BATCHES, JOBS, LINE, SPENDING, constant
+from cutout.models.compiled import Compiled
+from cutout.models.database import Database
+from cutout.producers.suspended import PRODUCER_IS_SUSPENDED
+from cutout.queue.blocks.call_breakers import BUCKET_IS_AWAY, ITS_CALL_IS_STOPPED
+from cutout.queue.blocks.conditions import AWAITS_APPROVAL, BATCH_IS_BLOCKED, JOB_IS_CANCELLED
+from cutout.queue.blocks.pauses import IS_PAUSED, RESTS
+from cutout.queue.claims import FENCED, NOT_SENT, Claim, PaidResult
+from cutout.queue.reuse.held_pictures import PICTURE_IS_HELD
+from cutout.queue.reuse.identity import OF, Making, identity
+from cutout.text import cut
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the ledger keeps of a call's end.
+
+    `raw_answer` is secret: an answer that was not understood may hold the URL of what was paid for.
+    """
+
+    outcome: AttemptOutcome
+    http_status: int | None = None
+    code: str | None = None
+    message: str | None = None
+    request_id: str | None = None
+    log_id: str | None = None
+    raw_answer: str | None = field(default=None, repr=False)
+
+
+THE_BATCH = BATCHES.c.id == JOBS.c.batch_id
+ACCOUNT_IS_OPEN = (
+    select(ACCOUNTS.c.name)
+    .where(ACCOUNTS.c.name == bindparam("account"), ACCOUNTS.c.paused_at.is_(None))
+    .exists()
+)
+LINE_MOVES = select(LINE.c.id).where(LINE.c.paused_at.is_(None)).exists()
+BATCH_IS_PAUSED = select(BATCHES.c.id).where(THE_BATCH, IS_PAUSED).exists()
+BATCH_AWAITS_APPROVAL = select(BATCHES.c.id).where(THE_BATCH, AWAITS_APPROVAL).exists()
+BATCH_RESTS = select(BATCHES.c.id).where(THE_BATCH, RESTS).exists()
+HAS_BUDGET = select(BATCHES.c.id).where(THE_BATCH, BATCHES.c.budget.is_not(None)).exists()
+BATCH_IS_SPENT = select(BATCHES.c.id).where(THE_BATCH, BATCHES.c.spent >= BATCHES.c.budget).exists()
+# A call begins only at its step: where a late result has arrived, the copy is next.
+MAY_CALL = and_(
+    FENCED,
+    JOBS.c.step == constant(Step.CALL),
+    JOBS.c.cancelled_at.is_(None),
+    ACCOUNT_IS_OPEN,
+    not_(ITS_CALL_IS_STOPPED),
+    LINE_MOVES,
+    not_(BATCH_IS_BLOCKED),
+    not_(PRODUCER_IS_SUSPENDED),
+    not_(PICTURE_IS_HELD),
+)
+MADE_OF = ("source_sha256", "endpoint", "preparation", "scope")
+
+TODAY = cast(func.timezone("UTC", func.now()), Date)
+DAY_BUDGET = bindparam("day_budget", type_=Integer)
+DAY_IS_SPENT = select(SPENDING.c.day).where(SPENDING.c.day == TODAY, SPENDING.c.spent >= DAY_BUDGET).exists()
+
+NUMBER = bindparam("number", type_=ATTEMPTS.c.number.type)
+BEGUN_ALREADY = (
+    select(ATTEMPTS.c.id)
+    .where(ATTEMPTS.c.job_id == bindparam("claimed_job"), ATTEMPTS.c.number == NUMBER)
+    .exists()
+)
+
+
+def _begin(condition: ColumnElement[bool]) -> ReturningInsert[int]:
+    new = insert(ATTEMPTS).from_select(
+        ["job_id", "number", "fence", "worker_id", "account", "image_sha256", *MADE_OF],
+        select(
+            JOBS.c.id,
+            NUMBER,
+            JOBS.c.fence,
+            JOBS.c.worker_id,
+            bindparam("account", type_=ATTEMPTS.c.account.type),
+            bindparam("image_sha256", type_=ATTEMPTS.c.image_sha256.type),
+            *(OF[name] for name in MADE_OF),
+        ).where(MAY_CALL, condition),
+    )
+    return new.on_conflict_do_update(
+        index_elements=["job_id", "number"],
+        set_={"account": new.excluded.account},
+        where=ATTEMPTS.c.fence == new.excluded.fence,
+    ).returning(ATTEMPTS.c.id)
+
+
+def _begin_within_budgets() -> ReturningInsert[int]:
+    """Each budget gives its credit first, under its row's lock, so that any number of workers keep to it.
+
+    The batch's row is locked before the day's credit is taken: from then on it cannot refuse, so that no
+    credit of the day is taken for a call that does not begin.
+    """
+    its_batch = select(JOBS.c.batch_id).where(MAY_CALL, not_(BEGUN_ALREADY)).scalar_subquery()
+    has_credit = (
+        select(BATCHES.c.id)
+        .where(BATCHES.c.id == its_batch, BATCHES.c.spent < BATCHES.c.budget)
+        .with_for_update()
+        .cte("has_credit")
+    )
+    batch_would = or_(not_(HAS_BUDGET), select(has_credit.c.id).exists())
+    credit = insert(SPENDING).from_select(
+        ["day", "spent"],
+        select(TODAY, literal(1)).where(
+            select(JOBS.c.id).where(MAY_CALL, batch_would).exists(),
+            DAY_BUDGET.is_not(None),
+            not_(BEGUN_ALREADY),
+        ),
+    )
+    of_day = (
+        credit.on_conflict_do_update(
+            index_elements=["day"],
+            set_={"spent": SPENDING.c.spent + 1},
+            where=SPENDING.c.spent < DAY_BUDGET,
+        )
+        .returning(SPENDING.c.day)
+        .cte("of_day")
+    )
+    day_allows = or_(DAY_BUDGET.is_(None), BEGUN_ALREADY, select(of_day.c.day).exists())
+    of_batch = (
+        update(BATCHES)
+        .where(
+            BATCHES.c.id == select(has_credit.c.id).scalar_subquery(),
+            BATCHES.c.budget.is_not(None),
+            day_allows,
+        )
+        .values(spent=BATCHES.c.spent + 1)
+        .returning(BATCHES.c.id)
+        .cte("of_batch")
+    )
+    batch_allows = or_(not_(HAS_BUDGET), BEGUN_ALREADY, select(of_batch.c.id).exists())
+    return _begin(and_(day_allows, batch_allows))
+
+
+BEGIN = Compiled(_begin(not_(HAS_BUDGET)))
+BEGIN_WITHIN_BUDGETS = Compiled(_begin_within_budgets())
+
+WHY_NOT = select(
+    case(
+        (not_(select(JOBS.c.id).where(FENCED).exists()), "lost"),
+        (JOB_IS_CANCELLED, "cancelled"),
+        (not_(ACCOUNT_IS_OPEN), "account"),
+        (BUCKET_IS_AWAY, "bucket"),
+        (ITS_CALL_IS_STOPPED, "results"),
+        (PRODUCER_IS_SUSPENDED, "suspended"),
+        (or_(not_(LINE_MOVES), BATCH_IS_PAUSED), "paused"),
+        (BATCH_AWAITS_APPROVAL, "approval"),
+        (BATCH_RESTS, "window"),
+        (BATCH_IS_SPENT, "budget"),
+        (DAY_IS_SPENT, "day"),
+        (PICTURE_IS_HELD, "held"),
+        else_="again",
+    )
+).where(JOBS.c.id == bindparam("claimed_job"))
+
+END = (
+    update(ATTEMPTS)
+    .where(ATTEMPTS.c.id == bindparam("attempt_id"))
+    .values(
+        ended_at=func.now(),
+        unknown_at=case(
+            (
+                bindparam("new_outcome", type_=Text) == constant(AttemptOutcome.UNKNOWN),
+                func.coalesce(ATTEMPTS.c.unknown_at, func.now()),
+            ),
+            else_=ATTEMPTS.c.unknown_at,
+        ),
+        **{name: bindparam(f"new_{name}") for name in Answer.__slots__},
+    )
+)
+
+# A call that cost nothing gives its credit back, once.
+TAKEN = (
+    select(ATTEMPTS.c.job_id, ATTEMPTS.c.begun_at)
+    .where(ATTEMPTS.c.id == bindparam("attempt_id"), ATTEMPTS.c.outcome == constant(AttemptOutcome.UNKNOWN))
+    .with_for_update()
+    .cte("taken")
+)
+GIVE_BACK_DAY = (
+    update(SPENDING)
+    .where(SPENDING.c.day == select(cast(func.timezone("UTC", TAKEN.c.begun_at), Date)).scalar_subquery())
+    .values(spent=func.greatest(SPENDING.c.spent - 1, 0))
+    .cte("of_day")
+)
+GIVE_BACK = (
+    update(BATCHES)
+    .where(
+        BATCHES.c.id == select(JOBS.c.batch_id).join(TAKEN, TAKEN.c.job_id == JOBS.c.id).scalar_subquery(),
+        BATCHES.c.budget.is_not(None),
+    )
+    .values(spent=func.greatest(BATCHES.c.spent - 1, 0))
+    .add_cte(END.cte("ended"), GIVE_BACK_DAY)
+)
+
+# By Postgres' clock alone: that of the worker that heard it, or writes it down, may have been set meanwhile.
+ANSWERED_AT = func.coalesce(
+    select(ATTEMPTS.c.begun_at).where(ATTEMPTS.c.id == bindparam("attempt_id")).scalar_subquery()
+    + bindparam("answered_after", type_=Interval),
+    func.now(),
+)
+
+IS_HELD = JOBS.c.state == constant(State.HELD)
+# Its batch may be blocked, its producer's downloads last, or another job buy the same cutout, for longer than
+# the result lives.
+STAYS = [Standing.PARKED, Standing.SOURCE_LIMIT, Standing.WAITING]
+GOES_ON = or_(IS_HELD, JOBS.c.standing.in_([constant(standing) for standing in STAYS]))
+
+RECORD = Compiled(
+    update(JOBS)
+    .where(
+        or_(
+            FENCED,
+            # A worker that lost its claim still gives its result to a job that has none: it is paid for.
+            and_(
+                JOBS.c.id == bindparam("claimed_job"),
+                JOBS.c.finished_at.is_(None),
+                JOBS.c.result_url.is_(None),
+            ),
+        )
+    )
+    .values(
+        # A held job waited for just this.
+        state=case((IS_HELD, constant(State.QUEUED)), else_=JOBS.c.state),
+        standing=case((GOES_ON, constant(Standing.IN_LINE)), else_=JOBS.c.standing),
+        step=constant(Step.COPY),
+        tries=0,
+        deaths=0,
+        result_url=bindparam("paid_url"),
+        result_attempt=bindparam("attempt_id"),
+        result_expires_at=ANSWERED_AT + bindparam("paid_lifetime", type_=Interval),
+        sent_width=bindparam("sent_w"),
+        sent_height=bindparam("sent_h"),
+        code=null(),
+        message=null(),
+    )
+    .returning(
+        JOBS.c.result_expires_at,
+        cast(extract("epoch", JOBS.c.result_expires_at - func.clock_timestamp()), Double).label("left_s"),
+    )
+    .add_cte(END.cte("ended"))
+)
+
+# It came too late for a job that ended without a cutout: nobody copies it any more.
+CAME_TOO_LATE = (
+    update(ATTEMPTS)
+    .where(
+        ATTEMPTS.c.id == bindparam("attempt_id"),
+        ATTEMPTS.c.outcome == constant(AttemptOutcome.CHARGED),
+        JOBS.c.id == ATTEMPTS.c.job_id,
+        JOBS.c.finished_at.is_not(None),
+        JOBS.c.key.is_(None),
+    )
+    .values(lost_at=func.coalesce(ATTEMPTS.c.lost_at, func.now()))
+)
+
+SAVE = update(JOBS).where(FENCED).values(lifeboat_key=bindparam("saved_as")).returning(JOBS.c.id)
+
+
+class NotBegun(StrEnum):
+    """Why a call must not go out."""
+
+    LOST = "lost"
+    """The claim is another worker's."""
+    ACCOUNT = "account"
+    """The account is paused."""
+    BUCKET = "bucket"
+    """The bucket takes nothing."""
+    CANCELLED = "cancelled"
+    """The job or its batch was cancelled."""
+    RESULTS = "results"
+    """Paid results cannot be fetched, or too many of them wait."""
+    SUSPENDED = "suspended"
+    """Its producer is suspended."""
+    PAUSED = "paused"
+    """The batch or the whole line is paused."""
+    APPROVAL = "approval"
+    """The batch waits for approval."""
+    WINDOW = "window"
+    """The batch's window is not open."""
+    BUDGET = "budget"
+    """The batch has spent its budget."""
+    DAY = "day"
+    """The day's budget is spent."""
+    HELD = "held"
+    """The same picture is held for a person, as another job."""
+    AGAIN = "again"
+    """It changed while we asked."""
+
+
+def begin_attempt(
+    database: Database,
+    claim: Claim,
+    *,
+    number: int,
+    account: str,
+    image_sha256: bytes,
+    source_sha256: bytes,
+    making: Making,
+    day_budget: int | None = None,
+) -> int | NotBegun:
+    """Write down that a paid call is about to go out, and return the attempt's id; or why it must not.
+
+    What it is made of is written down with it: the job's source may be another by the time of the answer.
+
+    Safe to repeat for the same `number`: the first row stands and its id is returned.
+    """
+    statement = BEGIN_WITHIN_BUDGETS if claim.has_budget or day_budget is not None else BEGIN
+    intent = {"number": number, "account": account, "image_sha256": image_sha256, "day_budget": day_budget}
+    parameters = claim.as_parameters() | intent | identity(source_sha256, claim.return_form, making)
+    attempt_id: int | None = statement.scalar(database, parameters)
+    if attempt_id is not None:
+        return attempt_id
+    return NotBegun(database.scalars(WHY_NOT, parameters).one())
+
+
+def withdraw_attempt(database: Database, claim: Claim, number: int, why: str) -> None:
+    """End a call that did not go out, if it was written down: the answer to that may have been lost."""
+    begun = select(ATTEMPTS.c.id).where(
+        ATTEMPTS.c.job_id == claim.job_id,
+        ATTEMPTS.c.number == number,
+        ATTEMPTS.c.fence == claim.fence,
+        ATTEMPTS.c.ended_at.is_(None),
+    )
+    attempt_id = database.scalar(begun)
+    if attempt_id is not None:
+        end_attempt(database, attempt_id, Answer(AttemptOutcome.NOT_CHARGED, code=NOT_SENT, message=why))
+
+
+def end_attempt(database: Database, attempt_id: int, answer: Answer) -> None:
+    """Write a call's end into the ledger, whether or not its worker still holds the job."""
+    free = answer.outcome is AttemptOutcome.NOT_CHARGED
+    database.execute(GIVE_BACK if free else END, _end(attempt_id, answer))
+
+
+def record_result(
+    database: Database,
+    claim: Claim,
+    attempt_id: int,
+    answer: Answer,
+    *,
+    url: str,
+    lifetime: timedelta,
+    sent: tuple[int, int],
+    answered_after: timedelta | None = None,
+) -> Claim:
+    """Write down a call's end and its paid result, before anything else is done with it.
+
+    The job's next step is the copy, whoever holds it. `sent` is the size of the picture sent, in pixels. The
+    result lives for `lifetime` from its answer on, which came `answered_after` its call was begun; from now
+    on if that is not said.
+    """
+    paid = {"paid_url": url, "paid_lifetime": lifetime, "sent_w": sent[0], "sent_h": sent[1]}
+    paid |= {"answered_after": answered_after}
+    row = RECORD.first(database, claim.as_parameters() | _end(attempt_id, answer) | paid)
+    if row is None:
+        database.execute(CAME_TOO_LATE, {"attempt_id": attempt_id})
+        return claim
+    result = PaidResult(url, row.result_expires_at, *sent, dies_at=time.monotonic() + row.left_s)
+    return replace(claim, step=Step.COPY, tries=0, result=result)
+
+
+def save_in_lifeboat(database: Database, claim: Claim, key: str) -> Claim:
+    """Write down that the paid result's bytes lie in the lifeboat under `key`; from then on it cannot die."""
+    saved = database.scalar(SAVE, claim.as_parameters() | {"saved_as": key})
+    if saved is None or claim.result is None:
+        return claim
+    return replace(claim, result=replace(claim.result, lifeboat_key=key))
+
+
+def _end(attempt_id: int, answer: Answer) -> dict[str, object]:
+    fields = {f"new_{name}": getattr(answer, name) for name in Answer.__slots__}
+    return fields | {"attempt_id": attempt_id, "new_message": cut(answer.message)}

@@ -1,0 +1,109 @@
+"""Pictures that wait for a person: no other job for the same one is called meanwhile.
+
+So the bounds on unknown charges and lost results hold for a picture, however often it is enqueued.
+"""
+
+import uuid
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy.orm import aliased
+
+from cutout.enums import State
+from cutout.models import ATTEMPTS, JOBS, Job, constant
+from cutout.models.database import Database
+from cutout.queue.claims import Claim
+from cutout.queue.reuse.identity import OF, Making, identity
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPicture:
+    """The job that is held, and why; `is_own` if it is of the same producer, for no other is told of it."""
+
+    job_id: uuid.UUID
+    code: str
+    message: str
+    is_own: bool
+
+
+_HELD = JOBS.alias("held_job")
+
+
+def _held(job_id: ColumnElement[uuid.UUID], form: ColumnElement[str]) -> tuple[ColumnElement[bool], ...]:
+    # One that was never called, or at another endpoint, says nothing of what a call would bring.
+    was_called = (
+        select(ATTEMPTS.c.id)
+        .where(
+            ATTEMPTS.c.job_id == _HELD.c.id,
+            ATTEMPTS.c.endpoint == OF["endpoint"],
+            ATTEMPTS.c.scope == OF["scope"],
+        )
+        .exists()
+    )
+    return (
+        _HELD.c.state == constant(State.HELD),
+        _HELD.c.standing.is_(None),
+        _HELD.c.source_sha256 == OF["source_sha256"],
+        _HELD.c.return_form == form,
+        _HELD.c.id != job_id,
+        was_called,
+    )
+
+
+# For statements about one job.
+PICTURE_IS_HELD = and_(
+    JOBS.c.released_at.is_(None),
+    select(_HELD.c.id).where(*_held(JOBS.c.id, JOBS.c.return_form)).correlate(JOBS).exists(),
+)
+
+
+def find_held_picture(
+    database: Database, claim: Claim, source_sha256: bytes, making: Making
+) -> HeldPicture | None:
+    """The job as which this claim's picture is held, the first one; None if there is none any more."""
+    found = (
+        select(
+            _HELD.c.id,
+            _HELD.c.code,
+            _HELD.c.message,
+            _HELD.c.producer_id.is_not_distinct_from(JOBS.c.producer_id).label("is_own"),
+        )
+        .where(JOBS.c.id == claim.job_id, *_held(JOBS.c.id, JOBS.c.return_form))
+        .order_by(_HELD.c.id)
+        .limit(1)
+    )
+    row = database.execute(found, identity(source_sha256, claim.return_form, making)).first()
+    return None if row is None else HeldPicture(row.id, row.code, row.message or "", row.is_own)
+
+
+def in_doubt_elsewhere(job_id: uuid.UUID, *which: ColumnElement[bool]) -> Select[int]:
+    """Count the calls of other jobs for the picture that this one called for last, which did not succeed.
+
+    `which` says of what kind they are. The version of the preparation does not matter.
+    """
+    last = aliased(ATTEMPTS, name="last_attempt")
+    its = (
+        select(last.c.source_sha256, last.c.endpoint, last.c.scope, Job.return_form)
+        .join(Job, Job.id == last.c.job_id)
+        .where(last.c.job_id == job_id)
+        .order_by(last.c.id.desc())
+        .limit(1)
+        .cte("its_picture")
+    )
+    other = JOBS.alias("other_job")
+    return (
+        select(func.count())
+        .select_from(ATTEMPTS)
+        .join(its, ATTEMPTS.c.source_sha256 == its.c.source_sha256)
+        .join(other, other.c.id == ATTEMPTS.c.job_id)
+        .where(
+            # An index has these alone.
+            or_(ATTEMPTS.c.unknown_at.is_not(None), ATTEMPTS.c.lost_at.is_not(None)),
+            ATTEMPTS.c.job_id != job_id,
+            ATTEMPTS.c.endpoint == its.c.endpoint,
+            ATTEMPTS.c.scope == its.c.scope,
+            other.c.return_form == its.c.return_form,
+            other.c.state != constant(State.SUCCEEDED),
+            *which,
+        )
+    )

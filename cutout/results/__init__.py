@@ -1,0 +1,23 @@
+"""What became of a batch's pictures, as a file of its own or as the manifest that went in, columns added."""
+
+from cutout.results.added_columns import REJECTED
+from cutout.results.formats import CutoutLinks, Format, write_results
+from cutout.results.publish import ended_batches, keep_results
+from cutout.results.round_trip import Kept, NoManifestError, find_manifest, write_as_input
+from cutout.results.rows import Results, Selection, open_results
+
+__all__ = [
+    "REJECTED",
+    "CutoutLinks",
+    "Format",
+    "Kept",
+    "NoManifestError",
+    "Results",
+    "Selection",
+    "ended_batches",
+    "find_manifest",
+    "keep_results",
+    "open_results",
+    "write_as_input",
+    "write_results",
+]

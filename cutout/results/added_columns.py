@@ -1,0 +1,86 @@
+"""What the manifest that went in learns of each record: our columns."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from cutout.enums import State
+from cutout.manifests import Record
+from cutout.results.formats import CutoutLinks
+from cutout.results.rows import ResultRow
+
+STATE, KEY, URL, SHA256, WIDTH, HEIGHT, ERROR, REQUEST_ID, REUSED = (
+    f"cutout_{name}"
+    for name in ("state", "key", "url", "sha256", "width", "height", "error", "request_id", "reused")
+)
+ALL_ADDED = (STATE, KEY, URL, SHA256, WIDTH, HEIGHT, ERROR, REQUEST_ID, REUSED)
+REJECTED = "rejected"
+WITHOUT_PICTURE = "without a picture"
+# A record of several pictures counts as the first of these that one of them is.
+WORST_FIRST = (State.FAILED, State.HELD, State.QUEUED, State.RUNNING, State.CANCELLED, REJECTED)
+
+# A picture of the record in one form; None if no job was made of it.
+Found = Sequence[ResultRow | None]
+
+
+class Added:
+    """Our columns, with links if asked."""
+
+    def __init__(self, links: CutoutLinks | None = None) -> None:
+        self.links = links
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for name in ALL_ADDED if self.links or name != URL)
+
+    def cells(self, record: Record, found: Found) -> list[str]:
+        """The record's values in the order of `names`; those of several pictures are joined by blanks.
+
+        There an empty value keeps its place: the second key is that of the second picture.
+        """
+        if has_no_picture(record):
+            return [""] * len(self.names)
+        values = [self._values(row) for row in found] or [self._values(None)]
+        joined = values[0] if len(values) == 1 else [_joined(cells) for cells in zip(*values, strict=True)]
+        joined[self._error] = _errors(record, found)
+        return joined
+
+    @cached_property
+    def _error(self) -> int:
+        return self.names.index(ERROR)
+
+    def _values(self, row: ResultRow | None) -> list[str]:
+        if row is None:
+            return [REJECTED, *[""] * (len(self.names) - 1)]
+        link = [self.links.to(row.key, row.media_type) if row.key else ""] if self.links else []
+        width = "" if row.width is None else str(row.width)
+        height = "" if row.height is None else str(row.height)
+        reused = "true" if row.reused else "false"
+        key, sha256, request_id = row.key or "", row.sha256 or "", row.request_id or ""
+        return [row.state, key, *link, sha256, width, height, "", request_id, reused]
+
+
+def has_no_picture(record: Record) -> bool:
+    """Whether it names none and need not, as a variant of a product that has one."""
+    return not record.pictures and not record.rejects
+
+
+def standing(record: Record, found: Found) -> str:
+    """What the record counts as."""
+    if has_no_picture(record):
+        return WITHOUT_PICTURE
+    states = {row.state if row else REJECTED for row in found} or {REJECTED}
+    if len(states) == 1:
+        return states.pop()
+    return next((word for word in WORST_FIRST if word in states), State.SUCCEEDED)
+
+
+def _joined(values: Sequence[str]) -> str:
+    return " ".join(values) if any(values) else ""
+
+
+def _errors(record: Record, found: Found) -> str:
+    errors = [f"{row.error_code}: {row.error_message}" for row in found if row and row.error_code]
+    errors += [f"{reject.column} {reject.reason}".strip() for reject in record.rejects]
+    if None in found:
+        errors.append("no job was made of it")
+    return " ".join(errors)

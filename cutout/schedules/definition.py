@@ -1,0 +1,203 @@
+"""What is asked of a schedule, checked as far as it can be before a night."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time, timedelta
+from itertools import islice, pairwise
+from typing import Any, Self
+
+from cutout.enums import AtWindowEnd, CatchUp, Overlap, Priority, ReturnForm
+from cutout.ingest.options import Order
+from cutout.ingest.sources.open_source import Reading
+from cutout.network.url_hints import not_an_address
+from cutout.queue.enqueue import LONGEST_SOURCE, InvalidJobError, NewJob
+from cutout.schedules.cron import Cron, cron_of
+from cutout.schedules.schedule_errors import InvalidScheduleError
+from cutout.storage import split_address
+from cutout.text import CONTROL, name_fault
+from cutout.webhooks.webhook_urls import InvalidWebhookError, check_webhook_url
+
+LONGEST_NAME = 100
+LEAST_GRACE_S, MOST_GRACE_S = 30, 7 * 86_400
+MOST_CREDITS = 2**31 - 1
+# So many runs ahead their distances are looked at.
+LOOKED_AHEAD = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What each run's batch is like, beside its budget.
+
+    One that is `foreign` was asked for over the network: its source is an address, and so are its pictures.
+    """
+
+    forms: tuple[ReturnForm, ...] = (ReturnForm.RGBA,)
+    priority: Priority = Priority.NORMAL
+    weight: float = 1.0
+    reuse: bool = True
+    columns: Mapping[str, str] = field(default_factory=dict)
+    encoding: str | None = None
+    keys: bool = False
+    foreign: bool = False
+    delimiter: str | None = None
+    many: bool = False
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    @property
+    def reading(self) -> Reading:
+        return Reading(
+            self.columns,
+            self.encoding,
+            self.keys,
+            self.foreign,
+            self.delimiter,
+            self.many,
+            self.include,
+            self.exclude,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "forms": list(self.forms),
+            "priority": int(self.priority),
+            "weight": self.weight,
+            "reuse": self.reuse,
+            "columns": dict(self.columns),
+            "encoding": self.encoding,
+            "keys": self.keys,
+            "foreign": self.foreign,
+            **self.reading.more(),
+        }
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> Self:
+        """From what as_json() gave."""
+        forms = tuple(ReturnForm(form) for form in kept["forms"])
+        patterns = {name: tuple(kept[name]) for name in ("include", "exclude") if name in kept}
+        return cls(**{**kept, **patterns, "forms": forms, "priority": Priority(kept["priority"])})
+
+    def order(self, name: str) -> Order:
+        """The same of one run, without what differs from run to run."""
+        return Order(
+            name,
+            forms=self.forms,
+            priority=self.priority,
+            weight=self.weight,
+            reuse=self.reuse,
+            reading=self.reading,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NewSchedule:
+    """A batch to be repeated. Raises InvalidScheduleError for what can never work.
+
+    A run is not done, and fails, if its source has less than the share `shrinks_to` of the pictures left that
+    the last one had: a broken export must not look like a removed catalog. Each run's report is sent to
+    `webhook_url`.
+    """
+
+    name: str
+    source: str
+    cron: str
+    zone: str = "UTC"
+    options: Options = field(default_factory=Options)
+    window: tuple[time, time] | None = None
+    at_window_end: AtWindowEnd = AtWindowEnd.WAIT
+    run_budget: int | None = None
+    month_budget: int | None = None
+    overlap: Overlap = Overlap.SKIP
+    catch_up: CatchUp = CatchUp.LATEST
+    jitter_seconds: int = 0
+    grace_seconds: int = 300
+    shrinks_to: float = 0.5
+    producer_id: uuid.UUID | None = None
+    webhook_url: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.webhook_url is not None:
+            _require_webhook(self.webhook_url)
+        _require_name(self.name)
+        require_source(self.source, on_the_web=self.options.foreign)
+        _require_jitter(cron_of(self.cron, self.zone), self.jitter_seconds)
+        _require_between("grace_seconds", self.grace_seconds, LEAST_GRACE_S, MOST_GRACE_S)
+        for budget in (self.run_budget, self.month_budget):
+            if budget is not None:
+                _require_between("budget", budget, 0, MOST_CREDITS)
+        if not 0 <= self.shrinks_to <= 1:
+            raise InvalidScheduleError(
+                "shrinks_to", f"{self.shrinks_to} is no share; give one from 0 to 1, such as 0.5"
+            )
+
+
+def _require_name(name: str) -> None:
+    if not 1 <= len(name) <= LONGEST_NAME or name != name.strip():
+        raise InvalidScheduleError(
+            "name", f"the name {name[:LONGEST_NAME]!r} does not have 1 to {LONGEST_NAME} characters; mend it"
+        )
+    if fault := name_fault(name):
+        raise InvalidScheduleError("name", f"the name {name!r} {fault}")
+
+
+def _require_webhook(url: str) -> None:
+    try:
+        check_webhook_url(url)
+    except InvalidWebhookError as error:
+        raise InvalidScheduleError("webhook_url", str(error)) from None
+
+
+def _require_jitter(cron: Cron, seconds: int) -> None:
+    """A run is due before the next one fires, so that they keep their order."""
+    ahead = islice(cron.after(datetime.now(UTC)), LOOKED_AHEAD)
+    closest = min((later - earlier for earlier, later in pairwise(ahead)), default=timedelta.max)
+    if not 0 <= seconds < closest.total_seconds():
+        raise InvalidScheduleError(
+            "jitter_seconds",
+            f"the jitter of {seconds} s is not less than the {closest.total_seconds():.0f} s between two"
+            " runs; give less",
+        )
+
+
+def _require_between(name: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise InvalidScheduleError(name, f"{name} is {value}, which is out of bounds; give {least} to {most}")
+
+
+# Plain http is for private hosts, which the settings name; whoever reads it holds to that.
+WEB, BUCKET = ("https://", "http://"), "s3://"
+
+
+def require_source(source: str, *, on_the_web: bool = False) -> None:
+    """Raise InvalidScheduleError unless it is a manifest's address, a prefix of a bucket or an absolute path.
+
+    `on_the_web` takes the address alone: who is not an operator names no places of ours.
+    """
+    shown = source[:200]
+    if source.startswith(WEB):
+        try:
+            NewJob(source)
+        except InvalidJobError as error:
+            raise _invalid(str(error)) from None
+        return
+    if fault := not_an_address(source):
+        raise _invalid(f"the source {shown!r} {fault}")
+    if on_the_web:
+        raise _invalid(f"the source {shown!r} does not begin with {WEB[0]}; give the address of a manifest")
+    if len(source) > LONGEST_SOURCE:
+        raise _invalid(f"the source has {len(source)} characters; use at most {LONGEST_SOURCE}")
+    if CONTROL.search(source):
+        raise _invalid(f"the source {shown!r} has control characters; remove them")
+    if source.startswith(BUCKET):
+        if not (split_address(source) or ("", ""))[0]:
+            raise _invalid(f"the source {shown!r} names no bucket; write s3://bucket/prefix")
+    elif not source.startswith("/"):
+        raise _invalid(
+            f"the source {shown!r} is no https:// address, no s3://bucket/prefix and no absolute path; give"
+            " one of them"
+        )
+
+
+def _invalid(text: str) -> InvalidScheduleError:
+    return InvalidScheduleError("source", text)

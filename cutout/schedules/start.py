@@ -1,0 +1,128 @@
+"""Beginning runs that were fired: one of a schedule at a time, each with a batch that its source fills."""
+
+import uuid
+from dataclasses import replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import and_, case, func, select, true, update
+from sqlalchemy.orm import Session, aliased
+
+from cutout.enums import UNDER_WAY, Overlap, RunState
+from cutout.ingest.pending import request_ingest
+from cutout.models import SCHEDULES, Batch, Run, Schedule
+from cutout.producers.suspended import is_suspended
+from cutout.queue.batch_progress import HAS_MORE
+from cutout.schedules.batch_windows import keep_to, window_of
+from cutout.schedules.definition import Options
+from cutout.schedules.local_time import instant_of, reading_at, zone_of
+from cutout.schedules.schedule_errors import InvalidScheduleError
+
+# At a time, so that whatever else is to be done about runs comes in between.
+MOST_STARTED = 20
+
+OVERLAPPED = "another run of its schedule was under way; overlap is skip"
+OTHER = aliased(Run)
+OTHER_IS_UNDER_WAY = (
+    select(OTHER.id).where(OTHER.schedule_id == Schedule.id, OTHER.state.in_(UNDER_WAY)).exists()
+)
+SKIP_OVERLAPPING = (
+    update(Run)
+    .where(
+        Run.state == RunState.WAITING,
+        Run.schedule_id == Schedule.id,
+        Schedule.overlap == Overlap.SKIP,
+        OTHER_IS_UNDER_WAY.correlate(Schedule),
+    )
+    .values(state=RunState.SKIPPED, note=OVERLAPPED, finished_at=func.now())
+    .returning(Run.id)
+    .execution_options(synchronize_session=False)
+)
+ITS_FIRST = (
+    select(Run.id)
+    .where(Run.schedule_id == Schedule.id, Run.state == RunState.WAITING)
+    .order_by(Run.fire_at)
+    .limit(1)
+    .lateral()
+)
+STARTABLE = (
+    select(ITS_FIRST.c.id)
+    .join_from(Schedule, ITS_FIRST, true())
+    .where(~OTHER_IS_UNDER_WAY, ~is_suspended(SCHEDULES.c.producer_id))
+)
+
+
+def skip_overlapping(session: Session) -> int:
+    """End runs that fired while another of their schedule is under way, where that is the policy."""
+    return len(session.scalars(SKIP_OVERLAPPING).all())
+
+
+def startable(session: Session) -> list[uuid.UUID]:
+    """The first waiting run of each schedule that has none under way, some at a time."""
+    return list(session.scalars(STARTABLE.limit(MOST_STARTED)))
+
+
+def start(session: Session, run_id: uuid.UUID) -> None:
+    """Begin a waiting run in the caller's transaction: its batch, window, budget and the ingest to fill it.
+
+    Of two who do so for one schedule, the other's transaction fails on the index of runs under way.
+    """
+    run = session.scalar(
+        select(Run).where(Run.id == run_id, Run.state == RunState.WAITING).with_for_update(skip_locked=True)
+    )
+    if run is None:
+        return
+    schedule = session.get_one(Schedule, run.schedule_id)
+    try:
+        _begin(session, run, schedule)
+    except InvalidScheduleError as error:
+        run.state, run.note, run.finished_at = RunState.FAILED, str(error), session.scalar(select(func.now()))
+
+
+def _begin(session: Session, run: Run, schedule: Schedule) -> None:
+    now = session.scalars(select(func.now())).one()
+    window, day = window_of(schedule), reading_at(run.fire_at, zone_of(schedule.zone))
+    order = replace(
+        Options.of(schedule.options).order(f"{schedule.name} {day:%Y-%m-%d %H:%M}"),
+        budget=budget_of(session, schedule, run),
+        producer_id=schedule.producer_id,
+        schedule_id=schedule.id,
+        shrinks_to=0.0 if run.even_if_shrunk else schedule.shrinks_to,
+    )
+    run.batch_id, run.started_at = request_ingest(session, schedule.source, order), now
+    run.state = RunState.INGESTING
+    if window is not None:
+        opening = window.at(now)
+        keep_to(session, run.batch_id, opening, schedule)
+        run.closes_at = opening.closes_at
+
+
+def budget_of(session: Session, schedule: Schedule, run: Run) -> int | None:
+    """The most credits that the run's calls may cost; None without a bound."""
+    budgets = [schedule.run_budget]
+    if schedule.month_budget is not None:
+        spent = _spent_in_its_month(session, schedule, run)
+        budgets.append(max(schedule.month_budget - spent, 0))
+    return min((budget for budget in budgets if budget is not None), default=None)
+
+
+def _spent_in_its_month(session: Session, schedule: Schedule, run: Run) -> int:
+    """By the schedule's batches of the calendar month, by its zone, in which the run fires.
+
+    A batch that still has something to do counts with its whole budget: it may yet spend that, unless it was
+    cancelled.
+    """
+    begins_at, ends_at = _month(run.fire_at, zone_of(schedule.zone))
+    may_spend = and_(HAS_MORE, Batch.cancelled_at.is_(None))
+    counted = case((may_spend, func.greatest(Batch.budget, Batch.spent)), else_=Batch.spent)
+    its = (Run.schedule_id == schedule.id, Run.fire_at >= begins_at, Run.fire_at < ends_at)
+    spent = session.scalar(select(func.sum(counted)).join(Run, Run.batch_id == Batch.id).where(*its))
+    return int(spent or 0)
+
+
+def _month(moment: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    there = reading_at(moment, zone)
+    begins = there.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    months = begins.year * 12 + begins.month
+    ends = begins.replace(year=months // 12, month=months % 12 + 1)
+    return instant_of(begins, zone), instant_of(ends, zone)

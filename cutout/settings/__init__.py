@@ -1,0 +1,19 @@
+"""The settings, read from the environment and from a file `.env`; every name begins with CUTOUT_."""
+
+from cutout.settings.env_file import example, load_settings, settings, written_default
+from cutout.settings.fields import LogFormat, Settings, SettingsError, VerdictOverride
+from cutout.settings.validators import AUTO, PLAIN_HTTP, PREFIX
+
+__all__ = [
+    "AUTO",
+    "PLAIN_HTTP",
+    "PREFIX",
+    "LogFormat",
+    "Settings",
+    "SettingsError",
+    "VerdictOverride",
+    "example",
+    "load_settings",
+    "settings",
+    "written_default",
+]

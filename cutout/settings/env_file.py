@@ -1,0 +1,58 @@
+"""Reads the settings from the environment and from a file `.env`."""
+
+from functools import cache
+from typing import Any
+
+from pydantic import ValidationError
+
+from cutout.settings.fields import Settings, SettingsError, line_of
+from cutout.settings.validators import AUTO, PREFIX
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings; raises SettingsError with one line for each that is missing or wrong."""
+    try:
+        return Settings(**overrides)
+    except UnicodeDecodeError as error:
+        raise SettingsError("the file .env is not UTF-8; save it again as UTF-8") from error
+    except ValidationError as error:
+        lines = [line_of(str(problem["loc"][0]), _reason(problem)) for problem in error.errors()]  # type: ignore[arg-type]
+    raise SettingsError("\n".join(lines))
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return load_settings()
+
+
+def _reason(problem: dict[str, Any]) -> str:
+    if problem["type"] == "missing":
+        return "is missing"
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
+    # The text of the value itself stays out: it may be a secret.
+    inside = "".join(f"{part}: " for part in problem["loc"][1:])
+    return f"is wrong: {inside}{problem['msg'][0].lower()}{problem['msg'][1:]}"
+
+
+def example() -> str:
+    """The text of .env.example, made from the fields above."""
+    lines = ["# The settings of cutout. Copy this file to .env, or set the variables in the environment."]
+    for name, field in Settings.model_fields.items():
+        lines += ["", f"# {field.description}"]
+        if field.is_required():
+            lines.append(f"{PREFIX}{name.upper()}=")
+        else:
+            lines.append(f"# {PREFIX}{name.upper()}={written_default(name)}")
+    return "\n".join(lines) + "\n"
+
+
+def written_default(name: str) -> str:
+    """A setting's default as its variable would say it, empty if it is unset."""
+    default = Settings.model_fields[name].default
+    if name in ("calls_per_second", "calls_in_flight"):
+        return AUTO
+    if isinstance(default, tuple):
+        return ",".join(default)
+    return "" if default is None or default == {} else str(default)

@@ -1,0 +1,23 @@
+"""The bucket, as everyone here sees it: objects by their keys, errors in plain words, links to both."""
+
+from cutout.storage.bucket import Bucket, ListedObject, split_address
+from cutout.storage.disposition import shown_as
+from cutout.storage.storage_errors import (
+    BucketMissingError,
+    ObjectMissingError,
+    ObjectTooLargeError,
+    StorageError,
+    StorageRefusedError,
+)
+
+__all__ = [
+    "Bucket",
+    "BucketMissingError",
+    "ListedObject",
+    "ObjectMissingError",
+    "ObjectTooLargeError",
+    "StorageError",
+    "StorageRefusedError",
+    "shown_as",
+    "split_address",
+]

@@ -1,0 +1,17 @@
+"""Pictures that a producer hands over lie in the bucket, named by their content: each is kept once for it."""
+
+import hashlib
+import uuid
+from io import BufferedReader
+from typing import BinaryIO, cast
+
+from cutout.storage import Bucket
+from cutout.storage.object_keys import source_key
+
+
+def upload_source(bucket: Bucket, body: BinaryIO, producer_id: uuid.UUID | None = None) -> str:
+    """Store the picture in a seekable file; returns its `s3://` address, which no other producer's is."""
+    body.seek(0)
+    digest = hashlib.file_digest(cast("BufferedReader", body), "sha256")
+    body.seek(0)
+    return bucket.put_source(body, key=source_key(digest.hexdigest(), producer_id), sha256=digest.digest())

@@ -1,0 +1,50 @@
+"""Looking deliveries up, and sending one again."""
+
+import uuid
+from collections.abc import Sequence
+
+from sqlalchemy import func, null, select, update
+from sqlalchemy.orm import Session
+
+from cutout.enums import DeliveryState
+from cutout.models import DELIVERIES, Delivery, constant
+
+
+def find_deliveries(
+    session: Session,
+    *,
+    producer_id: uuid.UUID | None = None,
+    state: DeliveryState | None = None,
+    before: uuid.UUID | None = None,
+    limit: int,
+) -> Sequence[Delivery]:
+    """Deliveries of a producer or of all, the latest first, from before `before` on; `limit` at most."""
+    found = select(Delivery).order_by(Delivery.id.desc()).limit(limit)
+    if producer_id is not None:
+        found = found.where(Delivery.producer_id == producer_id)
+    if state is not None:
+        found = found.where(Delivery.state == constant(state))
+    if before is not None:
+        found = found.where(Delivery.id < before)
+    return session.scalars(found).all()
+
+
+def replay(
+    session: Session, delivery_id: uuid.UUID, *, producer_id: uuid.UUID | None = None
+) -> Delivery | None:
+    """Send a delivery again now, and for a day if need be, under the same id; None if there is none such.
+
+    Whether it was delivered, given up or still waits: an answer to a try under way is then not written down.
+    """
+    change = update(DELIVERIES).where(DELIVERIES.c.id == delivery_id)
+    if producer_id is not None:
+        change = change.where(DELIVERIES.c.producer_id == producer_id)
+    change = change.values(
+        state=constant(DeliveryState.WAITING),
+        finished_at=null(),
+        tries=0,
+        due_at=func.now(),
+        give_up_at=null(),
+    )
+    replayed = session.scalar(change.returning(DELIVERIES.c.id))
+    return None if replayed is None else session.get_one(Delivery, replayed, populate_existing=True)

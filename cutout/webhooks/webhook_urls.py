@@ -1,0 +1,56 @@
+"""Which addresses a webhook may have. Where a name leads is looked at when it is sent to, not here."""
+
+import re
+
+from cutout.network.url_rules import address_fault, reach_fault
+from cutout.settings import Settings
+from cutout.text import find_unusable
+
+LONGEST_URL = 2048
+ADDRESS = re.compile(r"https?://(?P<place>[^/?]*)(?:[/?].*)?")
+BLANK = re.compile(r"\s")
+
+
+class InvalidWebhookError(ValueError):
+    """A webhook cannot be had as it was asked for: the text says why and what to do.
+
+    No text repeats the address, which may hold a token.
+    """
+
+
+def check_webhook_url(url: str) -> None:
+    """Raises InvalidWebhookError for an address that can never work."""
+    if len(url) > LONGEST_URL:
+        raise InvalidWebhookError(
+            f"the webhook's address has {len(url)} characters; use at most {LONGEST_URL}"
+        )
+    if BLANK.search(url) or find_unusable(url):
+        raise InvalidWebhookError(
+            "the webhook's address has blanks or control or invisible characters; percent-encode them"
+        )
+    if "#" in url:
+        raise InvalidWebhookError("the webhook's address has a fragment (#), which is never sent; remove it")
+    found = ADDRESS.fullmatch(url)
+    if found and "@" in found["place"]:
+        raise InvalidWebhookError(
+            "the webhook's address has a user or password; remove it, and know us by the signature"
+        )
+    if found is None or not found["place"].isascii() or address_fault(url):
+        raise InvalidWebhookError(
+            "the webhook's address is not an https:// address with a possible host in ASCII, and no port or"
+            " one from 1 to 65535; write https://host/path"
+        )
+
+
+def require_webhooks(known: Settings, url: str) -> None:
+    """Raises InvalidWebhookError unless this installation can sign, and may send to such an address.
+
+    Plain http and private addresses are for hosts that the operator named.
+    """
+    if known.webhook_secret is None:
+        raise InvalidWebhookError(
+            "webhooks are not set up here; ask for CUTOUT_WEBHOOK_SECRET to be set, or leave webhook_url out"
+        )
+    check_webhook_url(url)
+    if fault := reach_fault(url, known.webhook_private_hosts):
+        raise InvalidWebhookError(f"the webhook's address {fault}")

@@ -1,1 +1,0 @@
-"""Batches that repeat: when they fire, once each, in their windows and within their budgets."""

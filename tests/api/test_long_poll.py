@@ -1,0 +1,19 @@
+"""Waiting: what a client sends meanwhile."""
+
+import asyncio
+from http import HTTPStatus
+from typing import NoReturn
+
+from fastapi import Request
+
+from api.live.long_poll import _gone
+from api.problems import ProblemError
+
+
+def test_a_body_that_is_not_taken_ends_a_wait_without_an_error() -> None:
+    """Its error would be found by nobody, and stand in the log once for each request."""
+
+    async def receive() -> NoReturn:
+        raise ProblemError(HTTPStatus.REQUEST_TIMEOUT, "too-slow", "the body came slower than that")
+
+    asyncio.run(_gone(Request({"type": "http", "headers": []}, receive)))

@@ -1,0 +1,277 @@
+"""Each check of the auditor on a real Postgres: what it finds, what it repairs, what it leaves alone."""
+
+import uuid
+from collections.abc import Collection
+
+import pytest
+from sqlalchemy import func, select, text, update
+from sqlalchemy.orm import Session
+
+from cutout import queue
+from cutout.audit import CHECKS, Audited, audit, findings
+from cutout.enums import AttemptOutcome, Standing, State, Step
+from cutout.models import Attempt, Batch, Job, Worker
+from cutout.queue import workers
+from cutout.queue.attempts.attempts import Answer
+from cutout.queue.attempts.outcomes import Hold
+from cutout.queue.blocks.approval import NEEDS_APPROVAL
+from cutout.queue.blocks.pauses import pause, set_budget
+from cutout.queue.claims import Claim
+from cutout.queue.enqueue import NewJob, create_batch, enqueue
+from cutout.queue.settle import Bounds
+from cutout.queue.workers import Identity, beat
+from cutout.status.explain import Installation, explain
+from tests.cutout.queue.test_blocked_jobs import PLANNED
+from tests.cutout.queue.test_transitions import bought
+from tests.support.steps import SOURCE, begin, claim_new, new_worker
+
+BOUNDS = Bounds()
+BY_NAME = {check.name: check for check in CHECKS}
+FOUND_WITHIN_S = 2.0
+
+
+def run(session: Session, name: str, seen_before: Collection[uuid.UUID] | None = None) -> Audited:
+    """Make one check, with its repair."""
+    session.flush()
+    done = audit(session, BY_NAME[name], BOUNDS, seen_before)
+    session.expire_all()
+    return done
+
+
+def found(session: Session) -> list[tuple[str, object]]:
+    """What all checks find, without a repair."""
+    session.flush()
+    return [(check.name, finding.id) for check, finding in findings(session)]
+
+
+def beats(session: Session, worker_id: uuid.UUID, *carried: Claim, times: int = 1) -> None:
+    """Heartbeats of that worker, which carries these."""
+    for _ in range(times):
+        beat(session, Identity(worker_id, "test", 1), [(claim.job_id, claim.fence) for claim in carried])
+
+
+def job_of(session: Session, claim: Claim) -> Job:
+    return session.get_one(Job, claim.job_id)
+
+
+class TestARunningJob:
+    def test_that_its_living_worker_does_not_carry_is_rescued(self, session: Session) -> None:
+        """Two heartbeats after the claim leave its fence out: it goes on, and its call is unknown."""
+        claim = claim_new(session, new_worker(session))
+        attempt_id = begin(session, claim)
+        beats(session, claim.worker_id, times=2)
+        assert found(session) == [("running_jobs", claim.job_id)]
+        done = run(session, "running_jobs")
+        assert (done.repaired, done.left) == (1, [])
+        attempt = session.get_one(Attempt, attempt_id)
+        assert (attempt.outcome, attempt.code) == (AttemptOutcome.UNKNOWN, "WORKER_GONE")
+        assert attempt.ended_at is not None
+        assert (job_of(session, claim).state, job_of(session, claim).code) == (State.QUEUED, "WORKER_GONE")
+        assert found(session) == []
+
+    def test_that_had_not_called_costs_no_try(self, session: Session) -> None:
+        """Without a call begun nothing is in doubt."""
+        claim = claim_new(session, new_worker(session))
+        beats(session, claim.worker_id, times=2)
+        assert run(session, "running_jobs").repaired == 1
+        assert (job_of(session, claim).state, job_of(session, claim).tries) == (State.QUEUED, 0)
+
+    def test_with_a_paid_result_goes_on_with_its_copy(self, session: Session) -> None:
+        """No second call is made for it."""
+        claim = bought(session, claim_new(session, new_worker(session)))
+        beats(session, claim.worker_id, times=2)
+        assert run(session, "running_jobs").repaired == 1
+        assert (job_of(session, claim).step, job_of(session, claim).result_url) == (Step.COPY, "https://r/1")
+
+    def test_is_left_alone_by_the_first_beat_after_its_claim(self, session: Session) -> None:
+        """That one may have been put together before the claim."""
+        worker_id = new_worker(session)
+        beats(session, worker_id, times=7)
+        claim = claim_new(session, worker_id)
+        beats(session, worker_id)
+        assert found(session) == []
+        beats(session, worker_id)
+        assert found(session) == [("running_jobs", claim.job_id)]
+
+    def test_that_its_worker_carries_is_left_alone(self, session: Session) -> None:
+        """However many beats there were, and whatever else it carries."""
+        worker_id = new_worker(session)
+        claims = [claim_new(session, worker_id) for _ in range(3)]
+        beats(session, worker_id, *claims, times=5)
+        assert found(session) == []
+
+    def test_that_its_worker_carries_under_an_older_fence_is_not_carried(self, session: Session) -> None:
+        """A late message that is being refused says nothing of the job's present claim."""
+        claim = claim_new(session, new_worker(session))
+        identity = Identity(claim.worker_id, "test", 1)
+        for _ in range(2):
+            beat(session, identity, [(claim.job_id, claim.fence - 1)])
+        assert found(session) == [("running_jobs", claim.job_id)]
+
+    def test_of_a_worker_that_does_not_say_what_it_carries_is_left_alone(self, session: Session) -> None:
+        """So it is with a worker of an older version, during an upgrade."""
+        claim = claim_new(session, new_worker(session))
+        session.execute(update(Worker).values(beats=100))
+        assert found(session) == []
+        assert job_of(session, claim).state == State.RUNNING
+
+    def test_that_was_claimed_while_its_worker_had_no_row_is_given_as_long(self, session: Session) -> None:
+        """The beat that adds the row anew may be older than the claim, and says nothing."""
+        worker_id = new_worker(session)
+        session.execute(text("DELETE FROM workers"))
+        claim = claim_new(session, worker_id)
+        identity = Identity(worker_id, "test", 1)
+        last = beat(session, identity, [], last=40)
+        assert (last, found(session)) == (41, [])
+        beat(session, identity, [(claim.job_id, claim.fence)], last=last)
+        assert found(session) == []
+        beat(session, identity, [], last=last)
+        assert found(session) == [("running_jobs", claim.job_id)]
+
+    def test_that_is_settled_between_look_and_repair_stays_as_it_is(self, session: Session) -> None:
+        """The repair asks again, under the row's lock."""
+        claim = claim_new(session, new_worker(session))
+        beats(session, claim.worker_id, times=2)
+        check = BY_NAME["running_jobs"]
+        seen = [finding for name, finding in findings(session) if name is check]
+        assert queue.settle(session, claim, Hold("X", "a person decides"))
+        assert check.repair is not None
+        assert check.repair(session, seen, BOUNDS) == 0
+        assert job_of(session, claim).state == State.HELD
+
+    def test_that_is_not_carried_is_explained(self, session: Session) -> None:
+        """`cutout explain` does not say that a worker is at it."""
+        claim = claim_new(session, new_worker(session))
+        beats(session, claim.worker_id, times=2)
+        why = explain(session, job_of(session, claim), Installation([]))
+        assert "does not carry it any more" in why.text
+        assert why.remedy == "the dispatcher that leads takes it from that worker"
+
+
+class TestAnAttemptWithoutAnEnd:
+    def age(self, session: Session) -> None:
+        session.execute(text("UPDATE attempts SET begun_at = begun_at - interval '2 minutes'"))
+
+    def test_whose_job_no_worker_carries_is_closed_as_unknown(self, session: Session) -> None:
+        """The ledger does not show it as out for ever."""
+        claim = claim_new(session, new_worker(session))
+        attempt_id = begin(session, claim)
+        queue.settle(session, claim, Hold("X", "it went elsewhere"))
+        self.age(session)
+        assert found(session) == [("open_attempts", attempt_id)]
+        assert run(session, "open_attempts").repaired == 1
+        attempt = session.get_one(Attempt, attempt_id)
+        assert (attempt.outcome, attempt.code) == (AttemptOutcome.UNKNOWN, "WORKER_GONE")
+        assert attempt.unknown_at is not None
+        assert found(session) == []
+
+    def test_of_a_running_job_is_left_alone(self, session: Session) -> None:
+        """A call may take its time."""
+        claim = claim_new(session, new_worker(session))
+        begin(session, claim)
+        self.age(session)
+        assert found(session) == []
+
+    def test_takes_an_end_that_comes_later(self, session: Session) -> None:
+        """What its worker still says replaces the doubt."""
+        claim = claim_new(session, new_worker(session))
+        attempt_id = begin(session, claim)
+        queue.settle(session, claim, Hold("X", "it went elsewhere"))
+        self.age(session)
+        run(session, "open_attempts")
+        queue.end_attempt(session, attempt_id, Answer(AttemptOutcome.CHARGED))
+        session.expire_all()
+        assert session.get_one(Attempt, attempt_id).outcome == AttemptOutcome.CHARGED
+
+
+class TestAPaidResult:
+    def paid(self, session: Session, **values: object) -> Job:
+        """A job at its copy, as these values have it."""
+        claim = bought(session, claim_new(session, new_worker(session)))
+        workers.rescue(session, [claim.worker_id], BOUNDS)
+        session.execute(update(Job).where(Job.id == claim.job_id).values(values))
+        session.expire_all()
+        return job_of(session, claim)
+
+    def test_whose_copy_is_not_to_come_in_time_is_put_in_line(self, session: Session) -> None:
+        """It was put off until after its death."""
+        job = self.paid(session, scheduled_at=func.now() + text("interval '30 hours'"))
+        assert run(session, "paid_results").repaired == 1
+        assert job.standing == Standing.IN_LINE
+
+    def test_that_is_copied_in_time_is_left_alone(self, session: Session) -> None:
+        """It rests before its next try."""
+        self.paid(session, scheduled_at=func.now() + text("interval '1 hour'"))
+        assert found(session) == []
+
+    def test_of_a_held_job_is_named_and_left_to_a_person(self, session: Session) -> None:
+        """Nothing can repair it: the reason for the hold may still be there."""
+        job = self.paid(session, state=State.HELD, standing=None, code="INTERNAL_ERROR", message="x")
+        done = run(session, "held_results")
+        assert (done.repaired, [finding.id for finding in done.left]) == (0, [job.id])
+        assert f"cutout retry {job.id}" in done.left[0].remedy
+
+    @pytest.mark.parametrize("code", [NEEDS_APPROVAL, "OVER_BUDGET", "RESULT_EXPIRED"])
+    def test_is_not_looked_for_where_there_is_none_to_be_saved(self, session: Session, code: str) -> None:
+        """Jobs that were never called, which may be many, and those whose result is useless."""
+        self.paid(session, state=State.HELD, standing=None, code=code, message="x")
+        assert "held_results" not in dict(found(session))
+
+
+class TestABlockedJob:
+    def parked(self, session: Session, count: int = 3, **values: object) -> Batch:
+        """A batch with parked jobs."""
+        batch = create_batch(session, "b")
+        for _ in range(count):
+            enqueue(session, NewJob(SOURCE), batch_id=batch.id)
+        session.execute(
+            update(Job).where(Job.batch_id == batch.id).values({"standing": Standing.PARKED, **values})
+        )
+        session.expire_all()
+        return batch
+
+    def test_whose_batch_rests_no_more_comes_back(self, session: Session) -> None:
+        """At the second look that finds it; many batches are found in one."""
+        batches = {self.parked(session).id for _ in range(3)}
+        assert batches == {row for _, row in found(session)}
+        assert run(session, "blocked_jobs").repaired == 0
+        assert run(session, "blocked_jobs", seen_before=batches).repaired == 3
+        assert session.scalars(select(Job.standing).distinct()).all() == [Standing.IN_LINE]
+        assert found(session) == []
+
+    def test_whose_batch_is_paused_waits(self, session: Session) -> None:
+        """That is what it is parked for."""
+        pause(session, self.parked(session).id)
+        assert found(session) == []
+
+    def test_for_whom_a_credit_is_left_is_let_go(self, session: Session) -> None:
+        """Its batch has credits that no job under way will take."""
+        batch = self.parked(session, state=State.HELD, code="OVER_BUDGET", message="x")
+        set_budget(session, batch.id, 5)
+        assert found(session) == [("unspent_budgets", batch.id)]
+        assert run(session, "unspent_budgets", seen_before={batch.id}).repaired == 1
+        assert session.scalars(select(Job.standing).distinct()).all() == [Standing.IN_LINE]
+
+    def test_for_whom_no_credit_is_left_waits(self, session: Session) -> None:
+        """Spent, or spoken for by jobs under way."""
+        batch = self.parked(session, state=State.HELD, code="OVER_BUDGET", message="x")
+        enqueue(session, NewJob(SOURCE), batch_id=batch.id)
+        session.execute(update(Batch).values(budget=3, spent=2))
+        assert found(session) == []
+
+    def test_that_waits_for_approval_waits(self, session: Session) -> None:
+        """Only a person lets it go."""
+        batch = self.parked(session, state=State.HELD, code=NEEDS_APPROVAL, message="x")
+        session.execute(text(PLANNED), {"id": batch.id})
+        assert found(session) == []
+
+
+class TestTheAuditor:
+    def test_finds_nothing_in_an_empty_database(self, session: Session) -> None:
+        """And nothing to repair."""
+        assert [audit(session, check, BOUNDS).repaired for check in CHECKS] == [0] * len(CHECKS)
+
+    def test_names_each_check_once(self) -> None:
+        """Names are labels of a metric."""
+        assert len({check.name for check in CHECKS}) == len(CHECKS)
+        assert all(check.description for check in CHECKS)

@@ -1,0 +1,164 @@
+"""Only what changed since the last run."""
+
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
+
+from cutout.ingest import Order, Reading
+from cutout.ingest.pending import request_ingest
+from cutout.settings import Settings
+from cutout.storage import Bucket
+from worker.ingester.loop import Ingester
+
+Run = Callable[..., tuple[dict[str, int], list[str], str | None]]
+SCHEDULE = uuid.uuid4()
+
+
+@pytest.fixture
+def run(settings: Settings, engine: Engine, bucket: Bucket) -> Run:
+    """Runs the schedule once; gives what changed, the ids that were enqueued, and the error."""
+    ingester = Ingester(settings, engine, bucket)
+
+    def once(source: str, **more: object) -> tuple[dict[str, int], list[str], str | None]:
+        with Session(engine) as session, session.begin():
+            order = Order("night", schedule_id=SCHEDULE, **more)  # type: ignore[arg-type]
+            batch_id = request_ingest(session, source, order)
+        assert ingester.serve()
+        with engine.connect() as connection:
+            asked = {"batch": batch_id}
+            row = connection.execute(
+                text("SELECT changes, error FROM ingests WHERE batch_id = :batch"), asked
+            ).one()
+            jobs = connection.scalars(
+                text("SELECT external_id FROM jobs WHERE batch_id = :batch ORDER BY place"), asked
+            )
+            return row.changes, list(jobs), row.error
+
+    return once
+
+
+def end(engine: Engine, *, failed: str = "") -> None:
+    """All jobs come to their ends."""
+    with engine.begin() as connection:
+        connection.execute(
+            text("""
+                UPDATE jobs SET state = 'failed', standing = NULL, finished_at = now(), code = 'X'
+                WHERE external_id = :failed AND state = 'queued'
+            """),
+            {"failed": failed},
+        )
+        connection.execute(
+            text("""
+                UPDATE jobs SET state = 'succeeded', standing = NULL, finished_at = now(), key = 'k',
+                    sha256 = '\\x00', media_type = 'image/png', size_bytes = 1, width = 1, height = 1
+                WHERE state = 'queued'
+            """)
+        )
+
+
+def put(bucket: Bucket, name: str, data: bytes) -> None:
+    bucket.put_cutout(data, key=f"drop/{name}", media_type="image/jpeg", metadata={})
+
+
+class TestARun:
+    def test_enqueues_what_is_new_or_changed(self, run: Run, bucket: Bucket, engine: Engine) -> None:
+        """Three nights over a prefix: a new catalog, nothing, and a change of each kind."""
+        source = f"s3://{bucket.name}/drop/"
+        for name in "abc":
+            put(bucket, f"{name}.jpg", name.encode())
+        changes, jobs, _ = run(source)
+        assert (jobs, changes["new"], changes["unchanged"]) == (["a", "b", "c"], 3, 0)
+        end(engine)
+        changes, jobs, _ = run(source)
+        assert jobs == []
+        assert changes == {"new": 0, "changed": 0, "again": 0, "unchanged": 3, "vanished": 0}
+        put(bucket, "b.jpg", b"another")
+        put(bucket, "d.jpg", b"d")
+        bucket.delete("drop/c.jpg")
+        changes, jobs, _ = run(source)
+        assert jobs == ["b", "d"]
+        assert changes == {"new": 1, "changed": 1, "again": 0, "unchanged": 1, "vanished": 1}
+
+    def test_enqueues_again_what_failed(self, run: Run, bucket: Bucket, engine: Engine) -> None:
+        """And leaves alone what is still on its way."""
+        source = f"s3://{bucket.name}/drop/"
+        put(bucket, "a.jpg", b"a")
+        put(bucket, "b.jpg", b"b")
+        run(source)
+        assert run(source)[1] == []
+        end(engine, failed="b")
+        changes, jobs, _ = run(source)
+        assert (jobs, changes["again"], changes["unchanged"]) == (["b"], 1, 1)
+
+    @pytest.mark.parametrize(("standing", "again"), [("NULL", []), ("'parked'", ["a"])])
+    def test_leaves_alone_what_waits_for_a_person(
+        self, run: Run, bucket: Bucket, engine: Engine, standing: str, again: list[str]
+    ) -> None:
+        """What is held would cost a credit each night; not so what only its batch keeps back."""
+        put(bucket, "a.jpg", b"a")
+        run(f"s3://{bucket.name}/drop/")
+        with engine.begin() as connection:
+            held = f"UPDATE jobs SET state = 'held', standing = {standing}, code = 'RESULT_EXPIRED'"  # noqa: S608
+            connection.execute(text(held))
+        changes, jobs, _ = run(f"s3://{bucket.name}/drop/")
+        assert (jobs, changes["unchanged"]) == (again, 1 - len(again))
+
+    def test_passes_over_unchanged_files(self, run: Run, tmp_path: Path, engine: Engine) -> None:
+        """A directory's files are known by size and time."""
+        for name in ("a.jpg", "b.jpg"):
+            (tmp_path / name).write_bytes(name.encode())
+        run(str(tmp_path))
+        end(engine)
+        (tmp_path / "b.jpg").write_bytes(b"another")
+        changes, jobs, _ = run(str(tmp_path))
+        assert (jobs, changes["changed"], changes["unchanged"]) == (["b"], 1, 1)
+
+    def test_looks_again_at_what_does_not_say(self, run: Run, tmp_path: Path, engine: Engine) -> None:
+        """A manifest's rows have no version: the worker asks each picture's server."""
+        manifest = tmp_path / "m.csv"
+        manifest.write_text("external_id,source\na,https://shop.example/a.jpg\n")
+        run(str(manifest))
+        end(engine)
+        changes, jobs, _ = run(str(manifest))
+        assert (jobs, changes["again"]) == (["a"], 1)
+
+    @pytest.mark.parametrize("kind", ["prefix", "manifest"])
+    def test_of_a_source_that_shrank_enqueues_nothing(
+        self, run: Run, bucket: Bucket, tmp_path: Path, kind: str
+    ) -> None:
+        """Nothing is forgotten either; with leave to shrink it goes on."""
+        manifest = tmp_path / "m.csv"
+        source = str(manifest) if kind == "manifest" else f"s3://{bucket.name}/drop/"
+        rows = [f"{n},https://shop.example/{n}.jpg" for n in range(10)]
+        manifest.write_text("\n".join(["external_id,source", *rows]))
+        for n in range(10):
+            put(bucket, f"{n}.jpg", b"x")
+        run(source)
+        manifest.write_text("\n".join(["external_id,source", "new,https://shop.example/x.jpg", *rows[:3]]))
+        for n in range(4, 10):
+            bucket.delete(f"drop/{n}.jpg")
+        changes, jobs, error = run(source, shrinks_to=0.5)
+        assert not changes
+        assert jobs == []
+        assert error
+        assert "has 4 pictures and had 10 at the last run" in error
+        assert run(source)[0]["vanished"] in {6, 7}
+
+    def test_counts_what_is_not_taken(self, run: Run, tmp_path: Path, engine: Engine) -> None:
+        """Of a run over a directory: by reason, though nothing changed."""
+        (tmp_path / "a.jpg").write_bytes(b"a")
+        (tmp_path / "b.psd").write_bytes(b"8BPS")
+        (tmp_path / "old").mkdir()
+        (tmp_path / "old" / "c.jpg").write_bytes(b"c")
+        for jobs in (["a"], []):
+            assert run(str(tmp_path), reading=Reading(exclude=("old",)))[1] == jobs
+            with engine.connect() as connection:
+                skipped = connection.scalar(
+                    text("SELECT skipped FROM ingests ORDER BY created_at DESC LIMIT 1")
+                )
+            assert {found["names"][0] for found in skipped} == {"b.psd", "old/c.jpg"}
+            end(engine)

@@ -1,0 +1,193 @@
+import threading
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from prometheus_client.registry import Collector
+from sqlalchemy import Engine, event, text
+from sqlalchemy.orm import Session
+
+from cutout.billing import accounts
+from cutout.enums import Priority
+from cutout.models.database import connect
+from cutout.monitoring import overview
+from cutout.monitoring.prometheus import NAMED, DatabaseMetrics
+from cutout.queue import workers
+from cutout.queue.attempts import unsaved_results
+from cutout.queue.attempts.unsaved_results import Failure
+from cutout.queue.blocks.isolated_workers import cut_off
+from cutout.schedules.lateness import Lateness
+from cutout.settings import Settings
+from cutout.status.explain import Installation
+from tests.cutout.schedules.steps import due_since, new_schedule
+from tests.support.working import somebody_works
+
+
+def insert(session: Session, jobs: int = 1, /, **columns: str) -> None:
+    """Jobs in line for a call, but for the columns given, in SQL."""
+    values = {"source": "'s3://b/k'", "place": "1", "state": "'queued'", "standing": "'in_line'"} | columns
+    session.execute(
+        text(
+            f"INSERT INTO jobs ({', '.join(values)}) SELECT {', '.join(values.values())}"  # noqa: S608
+            f" FROM generate_series(1, {jobs})"
+        )
+    )
+
+
+def paid(hours: int) -> dict[str, str]:
+    """The columns of a job with a paid result that lives so long."""
+    return {
+        "step": "'copy'",
+        "result_url": "'https://a/b'",
+        "result_expires_at": f"now() + interval '{hours} hours'",
+    }
+
+
+class TestTheFigures:
+    def test_tell_what_stops_calls_by_itself(self, session: Session) -> None:
+        """Each open breaker, where results cannot be fetched, and the workers that are cut off."""
+        found = overview.look(session, NOBODY)
+        assert (list(found.stops), found.cut_off_workers) == ([], 0)
+        for _ in range(5):
+            failure = Failure("r.example", "RESULT_HOST_REFUSED", "moved")
+            unsaved_results.failed(session, uuid.uuid4(), datetime.now(UTC) + timedelta(hours=1), failure)
+        cut_off(session, workers.register(session, host="h", pid=1), "no route")
+        found = overview.look(session, NOBODY)
+        assert [tuple(row) for row in found.stops] == [("results", "r.example", "RESULT_HOST_REFUSED")]
+        assert found.cut_off_workers == 1
+
+    @pytest.mark.parametrize(
+        ("until", "seen", "expected"),
+        [
+            ("now() + interval '1 minute'", "now()", True),
+            # Its probe is due or out, and has not succeeded.
+            ("now() - interval '1 second'", "now()", True),
+            ("now() - interval '1 hour'", "now() - interval '1 hour'", False),
+            ("NULL", "now()", False),
+        ],
+    )
+    def test_say_that_a_circuit_is_open_for_as_long_as_it_is(
+        self, session: Session, until: str, seen: str, *, expected: bool
+    ) -> None:
+        """Also at the moment of its probe."""
+        accounts.ensure(session, "a")
+        session.execute(
+            text(
+                "INSERT INTO limits (account, level, top, open_calls, waiting, calls_per_second,"  # noqa: S608
+                f" latency_seconds, circuit_until, seen_at) VALUES ('a', 1, 1, 0, 0, 0, 0, {until}, {seen})"
+            )
+        )
+        (row,) = overview.look(session, NOBODY).accounts
+        assert row.circuit_open is expected
+
+    def test_count_jobs_where_they_stand(self, session: Session) -> None:
+        """Queued by standing and step, running by step, held by code; final ones nowhere."""
+        insert(session, 3)
+        insert(session, 2, standing="'resting'", scheduled_at="now() + interval '1 hour'")
+        insert(session, 1, standing="'handed_out'", scheduled_at="now() + interval '1 minute'")
+        insert(session, 4, standing="'parked'")
+        insert(session, 7, standing="'source_limit'")
+        insert(session, 6, standing="'waiting'", waits_for="uuidv7()")
+        insert(session, 2, state="'running'", standing="NULL", worker_id="uuidv7()")
+        insert(session, 2, state="'held'", standing="NULL", code="'NO_ANSWER'")
+        insert(session, 5, state="'held'", standing="'parked'", code="'OVER_BUDGET'")
+        insert(session, 9, state="'failed'", standing="NULL", code="'X_Y'", finished_at="now()")
+        found = overview.look(session, NOBODY)
+        assert {(row.state, row.standing, row.step): row.jobs for row in found.jobs} == {
+            ("queued", "in_line", "call"): 3,
+            ("queued", "in_line", "copy"): 0,
+            ("queued", "resting", "call"): 2,
+            ("queued", "handed_out", "call"): 1,
+            ("queued", "waiting", "call"): 6,
+            ("queued", "source_limit", "call"): 7,
+            ("queued", "parked", "call"): 9,
+            ("running", "", "call"): 2,
+        }
+        assert {row.code: (row.jobs, row.parked) for row in found.held} == {
+            "NO_ANSWER": (2, 0),
+            "OVER_BUDGET": (5, 5),
+        }
+
+    def test_know_which_paid_result_dies_first(self, session: Session) -> None:
+        """In line, resting or in a worker's hands; what is in the lifeboat is safe."""
+        insert(session, **paid(9))
+        insert(session, **paid(5), standing="'resting'", scheduled_at="now() + interval '1 hour'")
+        insert(session, **paid(7), state="'running'", standing="NULL", worker_id="uuidv7()")
+        insert(session, **paid(1), lifeboat_key="'k'")
+        found = overview.look(session, NOBODY)
+        assert sum(row.at_risk for row in found.jobs) == 3
+        assert found.next_expiry_s == pytest.approx(5 * 3600, abs=1)
+
+    def test_say_how_long_the_first_in_line_waits(self, session: Session) -> None:
+        """By priority, from the head of the line; and how late what rests is."""
+        insert(session, place="5", scheduled_at="now() - interval '9 hours'")
+        insert(session, place="2", scheduled_at="now() - interval '3 minutes'")
+        insert(session, priority="0", scheduled_at="now() - interval '5 seconds'")
+        insert(session, standing="'resting'", scheduled_at="now() - interval '40 seconds'")
+        insert(session, standing="'handed_out'", scheduled_at="now() + interval '40 seconds'")
+        found = overview.look(session, NOBODY)
+        assert found.first_in_line == pytest.approx({Priority.INTERACTIVE: 5, Priority.NORMAL: 180}, abs=1)
+        assert found.overdue_s == pytest.approx(40, abs=1)
+
+    def test_know_a_worker_that_was_started_anew(self, session: Session) -> None:
+        """In its container it has the host and pid of the dead one: the younger heart counts, once."""
+        session.execute(
+            text("""
+                INSERT INTO workers (host, pid, heartbeat_at)
+                VALUES ('a', 7, now() - interval '9 minutes'), ('a', 7, now() - interval '4 seconds'),
+                    ('b', 7, now() - interval '2 hours')
+            """)
+        )
+        (row,) = overview.look(session, NOBODY).workers
+        assert (row.host, row.pid) == ("a", 7)
+        assert row.heartbeat_age_s == pytest.approx(4, abs=1)
+
+    def test_tell_a_dispatcher_of_another_database_apart(self, engine: Engine, shared_engine: Engine) -> None:
+        """The lock of a dispatcher that leads elsewhere on the same server counts for nothing here."""
+        with somebody_works(engine), Session(engine) as here, Session(shared_engine) as elsewhere:
+            assert overview.look(here, NOBODY).dispatcher_leads
+            assert not overview.look(elsewhere, NOBODY).dispatcher_leads
+
+    def test_count_schedules_that_are_late(self, session: Session) -> None:
+        """One whose time and grace are over, and that nobody fired."""
+        schedule = new_schedule(session)
+        assert overview.look(session, NOBODY).late_schedules == {
+            Lateness.NOT_FIRED: 0,
+            Lateness.WINDOW_TOO_SHORT: 0,
+        }
+        due_since(session, schedule, datetime.now(UTC) - timedelta(hours=1))
+        assert overview.look(session, NOBODY).late_schedules[Lateness.NOT_FIRED] == 1
+
+
+NOBODY = Installation([])
+
+
+def names(collector: Collector) -> set[str]:
+    """The names of the metrics that it has figures of now."""
+    return {family.name for family in collector.collect()}
+
+
+class TestTheMetrics:
+    def test_are_asked_of_postgres_once_for_all_who_ask(self, engine: Engine, settings: Settings) -> None:
+        """Twenty scrapers at once, and one right after, cost one look."""
+        asked: list[str] = []
+        event.listen(engine, "before_cursor_execute", lambda *arguments: asked.append(arguments[2]))
+        collector = DatabaseMetrics(engine, settings)
+        scrapers = [threading.Thread(target=names, args=(collector,)) for _ in range(20)]
+        for scraper in scrapers:
+            scraper.start()
+        for scraper in scrapers:
+            scraper.join()
+        assert "cutout_jobs" in names(collector)
+        assert sum("jobs.state = 'held'" in statement for statement in asked) == 1
+
+    def test_say_so_when_postgres_is_away(self, settings: Settings) -> None:
+        """One figure is left, which says that there are no others; nothing is raised."""
+        away = connect("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+        (family,) = DatabaseMetrics(away, settings).collect()
+        assert (family.name, family.samples[0].value) == ("cutout_database_answers", 0.0)
+
+    def test_are_described_without_asking(self, settings: Settings) -> None:
+        """A process whose Postgres is away starts all the same."""
+        away = connect("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+        assert {family.name for family in DatabaseMetrics(away, settings).describe()} == set(NAMED)

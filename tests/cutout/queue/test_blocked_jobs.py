@@ -1,0 +1,334 @@
+import time
+import uuid
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from cutout import queue
+from cutout.enums import AttemptOutcome, Priority
+from cutout.models import BATCHES, Batch, Job
+from cutout.queue.attempts.attempts import Answer, NotBegun
+from cutout.queue.attempts.outcomes import Fail, Hold, Snooze
+from cutout.queue.blocks import approval, pauses
+from cutout.queue.blocks import blocked_jobs as parked
+from cutout.queue.blocks.blocked_jobs import Parked, unpark
+from cutout.queue.blocks.conditions import AWAITS_APPROVAL
+from cutout.queue.claims import Claim
+from cutout.queue.dispatch import hand_out, hand_out_calls, survey
+from cutout.queue.enqueue import NewJob, create_batch, enqueue, enqueue_all
+from cutout.queue.leader import LEADER_LOCK
+from cutout.status.explain import Installation, explain
+from tests.cutout.queue.test_pauses import batch_of, begin, owners, set_window, standings
+from tests.cutout.queue.test_serve_reused import SHELF, buy, source
+from tests.support.machine import scaled
+from tests.support.steps import ACCOUNT, LEASE, SOURCE, claim_one, new_worker, record
+
+OVER_BUDGET = Hold("OVER_BUDGET", "x", parked=True)
+FREE = Answer(AttemptOutcome.NOT_CHARGED, http_status=500, code="PROCESSING_FAILURE")
+PLANNED = (
+    "INSERT INTO ingests (batch_id, fingerprint, kind, options) VALUES (:id, 'x', 'CSV', '{\"plan\": true}')"
+)
+
+
+def planned(session: Session, sources: list[str], **order: Any) -> uuid.UUID:
+    """A batch that waits for approval, one job for each source."""
+    batch_id = create_batch(session, "planned", **order).id
+    enqueue_all(session, [NewJob(each, str(n)) for n, each in enumerate(sources)], batch_id=batch_id)
+    session.execute(text(PLANNED), {"id": batch_id})
+    session.execute(
+        text(
+            "UPDATE jobs SET state = 'held', standing = 'parked', code = 'NEEDS_APPROVAL', message = 'x'"
+            " WHERE batch_id = :id"
+        ),
+        {"id": batch_id},
+    )
+    return batch_id
+
+
+def why(session: Session, job_id: uuid.UUID) -> str:
+    session.expire_all()
+    return explain(session, session.get_one(Job, job_id), Installation(())).why
+
+
+def in_line_of(session: Session, batches: list[uuid.UUID]) -> Counter[uuid.UUID]:
+    return Counter(each for each in owners(session, 10_000) if each in batches)
+
+
+def hold_over_budget(session: Session, batch_id: uuid.UUID, worker_id: uuid.UUID, count: int) -> list[Claim]:
+    """So many of its jobs find its budget spent."""
+    claims = [claim_one(session, worker_id) for _ in range(count)]
+    for claim in claims:
+        assert begin(session, claim) is NotBegun.BUDGET
+        queue.settle(session, claim, OVER_BUDGET)
+    return claims
+
+
+class TestJobsOfBlockedBatches:
+    def test_come_back_wherever_in_the_line_they_were_parked(self, session: Session) -> None:
+        """The first batch fills what is looked at; the second is parked with it, and comes back too."""
+        first = batch_of(session, 40)
+        second = create_batch(session, "second").id
+        jobs = [NewJob(SOURCE, str(n), priority=Priority.BULK) for n in range(40)]
+        enqueue_all(session, jobs, batch_id=second)
+        for batch_id in (first, second):
+            pauses.pause(session, batch_id)
+        assert owners(session, 5) == []
+        assert standings(session, second) == {"parked": 40}
+        for batch_id in (first, second):
+            pauses.resume(session, batch_id)
+        assert unpark(session) == 80
+        assert in_line_of(session, [first, second]) == {first: 40, second: 40}
+
+    def test_of_twenty_nights_whose_windows_close_together_all_come_back(self, session: Session) -> None:
+        """With room for three calls when they close: all are there in the next window, and the one after."""
+        nights = [batch_of(session, 10) for _ in range(20)]
+        parked = Parked()
+        for _ in range(2):
+            for batch_id in nights:
+                set_window(session, batch_id, "-1 hour", "0 seconds")
+            assert owners(session, 3) == []
+            assert parked.bring_back(session) == 0
+            for batch_id in nights:
+                set_window(session, batch_id, "0 seconds", "1 hour")
+            # So many batches a tick.
+            assert [parked.bring_back(session) for _ in range(3)] == [100, 100, 0]
+            assert {tuple(standings(session, each).items()) for each in nights} == {(("in_line", 10),)}
+        assert in_line_of(session, nights) == dict.fromkeys(nights, 10)
+
+    def test_take_turns_with_a_thousand_batches_that_stay(self, session: Session) -> None:
+        """One that was resumed among them is not passed over; none of the others moves."""
+        session.execute(
+            text("INSERT INTO batches (name, paused_at) SELECT 'p', now() FROM generate_series(1, 1000)")
+        )
+        session.execute(
+            text(
+                "INSERT INTO jobs (batch_id, source, place, standing) SELECT id, 's', n, 'parked'"
+                " FROM batches, generate_series(1, 2) AS n"
+            )
+        )
+        (last,) = session.scalars(text("SELECT id FROM batches ORDER BY id DESC LIMIT 1"))
+        pauses.resume(session, last)
+        parked = Parked()
+        moved = [parked.bring_back(session) for _ in range(12)]
+        assert sum(moved) == 2
+        assert 2 in moved[:5]
+        assert standings(session, last) == {"in_line": 2}
+
+    def test_that_are_many_come_back_each_tick(self, session: Session) -> None:
+        """A batch that does not come back at once is not left for a round of all others."""
+        batch_id = batch_of(session, 2500)
+        pauses.pause(session, batch_id)
+        for _ in range(2):
+            owners(session, 1)
+        session.execute(text("UPDATE jobs SET standing = 'parked'"))
+        pauses.resume(session, batch_id)
+        parked = Parked()
+        assert [parked.bring_back(session) for _ in range(3)] == [1000, 1000, 500]
+        assert owners(session, 1) == [batch_id]
+
+    def test_stay_if_it_is_blocked_again_half_way(self, session: Session) -> None:
+        """What has not come back yet waits for the next time."""
+        batch_id = batch_of(session, 1500)
+        session.execute(text("UPDATE jobs SET standing = 'parked'"))
+        parked = Parked()
+        assert parked.bring_back(session) == 1000
+        pauses.pause(session, batch_id)
+        assert [parked.bring_back(session) for _ in range(2)] == [0, 0]
+        assert standings(session, batch_id) == {"in_line": 1000, "parked": 500}
+
+    def test_are_copied_if_their_paid_result_comes_late(self, session: Session) -> None:
+        """A worker that was taken for dead brings it: by the time that the batch goes on it may be gone."""
+        batch_id = batch_of(session, 1)
+        claim = claim_one(session, new_worker(session))
+        attempt_id = begin(session, claim)
+        assert isinstance(attempt_id, int)
+        queue.settle(session, claim, Snooze("WORKER_GONE", "x", 0.0))
+        session.execute(text("UPDATE jobs SET standing = 'in_line'"))
+        pauses.pause(session, batch_id)
+        assert owners(session, 1) == []
+        record(session, claim, attempt_id)
+        assert standings(session, batch_id) == {"in_line": 1}
+        assert session.scalar(text("SELECT step FROM jobs")) == "copy"
+
+    def test_say_that_they_come_back(self, session: Session) -> None:
+        """Not that they stand in a line in which they do not stand."""
+        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LEADER_LOCK})
+        new_worker(session)
+        batch_id = batch_of(session, 1)
+        (job_id,) = session.scalars(text("SELECT id FROM jobs"))
+        pauses.pause(session, batch_id)
+        assert owners(session, 1) == []
+        assert why(session, job_id) == "batch-paused"
+        pauses.resume(session, batch_id)
+        assert why(session, job_id) == "coming-back"
+        assert unpark(session) == 1
+        assert why(session, job_id) == "in-line"
+
+    def test_come_back_of_more_large_batches_than_a_tick_moves(
+        self, session: Session, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """None of them has all its jobs back at once, and there are twice as many as one tick begins."""
+        monkeypatch.setattr(parked, "MOST_BATCHES", 4)
+        monkeypatch.setattr(parked, "MOST_BROUGHT_BACK", 1)
+        monkeypatch.setattr(parked, "WAITING", replace(parked.WAITING, bring_back=parked._bring_back()))
+        batches = [batch_of(session, 6) for _ in range(9)]
+        session.execute(text("UPDATE jobs SET standing = 'parked'"))
+        walk = Parked()
+        moved = [walk.bring_back(session) for _ in range(27)]
+        assert sum(moved) == 54
+        assert max(moved) <= 4
+        assert in_line_of(session, batches) == dict.fromkeys(batches, 6)
+
+
+class TestAnApprovedPlan:
+    def test_whose_budget_is_its_price_ends_whole(self, session: Session) -> None:
+        """Thirty pictures of which 25 were bought before, a budget of the five others: all thirty end."""
+        for n in range(25):
+            buy(session, n)
+        batch_id = planned(session, [source(n) for n in range(30)], budget=5)
+        assert unpark(session) == 0
+        assert approval.approve(session, batch_id)
+        worker_id, parked = new_worker(session), Parked()
+        for _ in range(20):
+            parked.bring_back(session)
+            turns = hand_out(session, 2, lease=LEASE, shelf=SHELF, room=500)
+            queue.serve(session, queue.find_bought(session, turns.served, SHELF), SHELF)
+            for job_id, fence in turns.calls:
+                claim = queue.claim(session, job_id, fence, worker_id)
+                assert claim is not None
+                assert isinstance(begin(session, claim), int)
+                queue.settle(session, claim, Fail("ENDS", "x"))
+        assert standings(session, batch_id) == {"succeeded": 25, "failed": 5}
+
+    def test_goes_on_with_what_needs_no_call_when_its_credits_are_spent(self, session: Session) -> None:
+        """The five to be bought stand first; with their credits taken, the others come all the same."""
+        for n in range(5, 30):
+            buy(session, n)
+        batch_id = planned(session, [source(n) for n in range(30)], budget=5)
+        approval.approve(session, batch_id)
+        session.execute(text("UPDATE batches SET spent = 5"))
+        assert unpark(session) == 30
+        turns = hand_out(session, 6, lease=LEASE, shelf=SHELF, room=500)
+        assert len(turns.served) == 25
+
+    def test_lets_no_job_out_before_though_it_was_not_planned(self, session: Session) -> None:
+        """One that was added to the batch by itself waits with it, in the line and in a worker's hands."""
+        batch_id = planned(session, [SOURCE])
+        job_id = enqueue(session, NewJob(SOURCE, "late"), batch_id=batch_id)
+        assert owners(session, 5) == []
+        assert unpark(session) == 0
+        session.execute(text("UPDATE jobs SET standing = 'in_line' WHERE id = :id"), {"id": job_id})
+        session.execute(text("UPDATE ingests SET options = '{}'"))
+        claim = claim_one(session, new_worker(session))
+        session.execute(text("UPDATE ingests SET options = '{\"plan\": true}'"))
+        assert session.scalar(BATCHES.select().where(AWAITS_APPROVAL)) == batch_id
+        assert begin(session, claim) is NotBegun.APPROVAL
+        approval.approve(session, batch_id)
+        assert isinstance(begin(session, claim), int)
+
+
+class TestJobsOverTheirBudget:
+    def test_come_back_when_those_before_them_cost_nothing(self, session: Session) -> None:
+        """Raised to five, and five sources are gone: the next five come, and so on to the last."""
+        batch_id = batch_of(session, 20, budget=0)
+        worker_id = new_worker(session)
+        hold_over_budget(session, batch_id, worker_id, 20)
+        pauses.set_budget(session, batch_id, 5)
+        parked, ended = Parked(), 0
+        while moved := parked.bring_back(session):
+            assert moved == 5
+            for _ in range(moved):
+                queue.settle(session, claim_one(session, worker_id), Fail("SOURCE_MISSING", "x"))
+            ended += moved
+        assert ended == 20
+
+    def test_come_back_though_held_after_it_was_raised(self, session: Session) -> None:
+        """A worker asked before, and writes it down after the dispatcher has looked."""
+        batch_id = batch_of(session, 1, budget=0)
+        claim = claim_one(session, new_worker(session))
+        assert begin(session, claim) is NotBegun.BUDGET
+        pauses.set_budget(session, batch_id, 1000)
+        parked = Parked()
+        assert parked.bring_back(session) == 0
+        queue.settle(session, claim, OVER_BUDGET)
+        assert parked.bring_back(session) == 1
+
+    def test_come_back_for_a_credit_that_was_given_back(self, session: Session) -> None:
+        """A call that cost nothing makes room for one."""
+        batch_id = batch_of(session, 3, budget=1)
+        worker_id = new_worker(session)
+        attempt_id = begin(session, claim := claim_one(session, worker_id))
+        assert isinstance(attempt_id, int)
+        hold_over_budget(session, batch_id, worker_id, 2)
+        assert unpark(session) == 0
+        queue.end_attempt(session, attempt_id, FREE)
+        queue.settle(session, claim, Fail("PROCESSING_FAILURE", "x"))
+        assert unpark(session) == 1
+
+    @pytest.mark.parametrize(("budget", "others"), [(1, 0), (3, 2)], ids=["spent", "to be taken by others"])
+    def test_stay_while_no_credit_is_left_for_them(self, session: Session, budget: int, others: int) -> None:
+        """They do not go back and forth each tick: nothing of them is written."""
+        batch_id = batch_of(session, 5 + others, budget=budget)
+        worker_id = new_worker(session)
+        session.execute(text("UPDATE batches SET spent = budget"))
+        hold_over_budget(session, batch_id, worker_id, 5)
+        session.execute(text("UPDATE batches SET spent = 1"))
+        before = session.execute(text("SELECT array_agg(xmin::text ORDER BY id) FROM jobs")).scalar_one()
+        parked = Parked()
+        assert [parked.bring_back(session) for _ in range(5)] == [0] * 5
+        assert (
+            session.execute(text("SELECT array_agg(xmin::text ORDER BY id) FROM jobs")).scalar_one() == before
+        )
+
+    def test_come_in_behind_the_rest_of_their_batch(self, session: Session) -> None:
+        """With new places, as if enqueued now: each other batch keeps its share of the line."""
+        batch_id = batch_of(session, 10, budget=0)
+        worker_id = new_worker(session)
+        hold_over_budget(session, batch_id, worker_id, 10)
+        other = batch_of(session, 20)
+        pauses.set_budget(session, batch_id, None)
+        assert unpark(session) == 10
+        assert 4 <= owners(session, 10).count(other) <= 6
+        batch = session.get_one(Batch, batch_id, populate_existing=True)
+        assert batch.last_place == session.scalar(
+            text("SELECT max(place) FROM jobs WHERE batch_id = :id"), {"id": batch_id}
+        )
+
+    def test_say_what_frees_them(self, session: Session) -> None:
+        """A larger budget, their paused batch, or others of their batch that may take the credits."""
+        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LEADER_LOCK})
+        batch_id = batch_of(session, 2, budget=0)
+        (claim,) = hold_over_budget(session, batch_id, new_worker(session), 1)
+        found = explain(session, session.get_one(Job, claim.job_id), Installation(()))
+        assert "has spent 0 of its budget of 0 credits" in found.text
+        pauses.set_budget(session, batch_id, 1)
+        session.expire_all()
+        found = explain(session, session.get_one(Job, claim.job_id), Installation(()))
+        assert "1 credits left, which its jobs under way may take" in found.text
+        pauses.pause(session, batch_id)
+        assert why(session, claim.job_id) == "batch-paused"
+
+
+def test_a_look_costs_the_same_whatever_is_parked(session: Session) -> None:
+    """30,000 jobs of one batch that stays are one step of the walk, not 30,000."""
+    kept = create_batch(session, "b", budget=0).id
+    session.execute(
+        text(
+            "INSERT INTO jobs (batch_id, source, place, state, standing, code)"
+            " SELECT :id, 's', n, 'held', 'parked', 'OVER_BUDGET' FROM generate_series(1, 30000) AS n"
+        ),
+        {"id": kept},
+    )
+    session.execute(text("ANALYZE jobs"))
+    assert survey(session, [ACCOUNT]).parked
+    parked = Parked()
+    parked.bring_back(session)
+    began = time.perf_counter()
+    for _ in range(10):
+        parked.bring_back(session)
+    assert time.perf_counter() - began < scaled(1.0)
+    assert hand_out_calls(session, 1, lease=LEASE) == []

@@ -1,0 +1,202 @@
+import uuid
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
+
+from cutout import queue
+from cutout.billing import accounts
+from cutout.enums import Priority, Standing, Step
+from cutout.models import Job
+from cutout.queue.attempts.outcomes import Snooze
+from cutout.queue.blocks import pauses
+from cutout.queue.blocks.blocked_jobs import unpark
+from cutout.queue.dispatch import hand_out_calls, hand_out_copies, survey, wake
+from cutout.queue.enqueue import NewJob, create_batch, enqueue, enqueue_all
+from tests.support.steps import ACCOUNT, LEASE, SOURCE, claim_new, hand_out_one, new_worker
+
+WINDOW = """
+    EXPLAIN (ANALYZE, COSTS OFF) SELECT id FROM jobs WHERE standing = 'in_line' AND step = 'call'
+    AND COALESCE(producer_id, '00000000-0000-0000-0000-000000000000'::uuid)
+        = '00000000-0000-0000-0000-000000000000'
+    ORDER BY priority, place LIMIT 100 FOR UPDATE SKIP LOCKED
+"""
+
+COPIES = """
+    EXPLAIN (ANALYZE, COSTS OFF) SELECT id FROM jobs WHERE standing = 'in_line' AND step = 'copy'
+    ORDER BY result_expires_at LIMIT 100 FOR UPDATE SKIP LOCKED
+"""
+
+
+def paid_for(session: Session, *, hours: float) -> uuid.UUID:
+    """A job in line for its copy, whose result dies in so many hours."""
+    job_id = enqueue(session, NewJob(SOURCE))
+    session.execute(
+        text(
+            "UPDATE jobs SET step = 'copy', result_url = 'https://r/1', result_expires_at = now() + :left"
+            " WHERE id = :id"
+        ),
+        {"id": job_id, "left": timedelta(hours=hours)},
+    )
+    return job_id
+
+
+def pass_time(session: Session, seconds: float) -> None:
+    session.execute(
+        text("UPDATE jobs SET scheduled_at = scheduled_at - :gone"), {"gone": timedelta(seconds=seconds)}
+    )
+
+
+class TestHandingOut:
+    def test_gives_each_job_once(self, session: Session) -> None:
+        """What is handed out is not in line any more."""
+        enqueue_all(session, [NewJob(SOURCE)] * 3)
+        assert len(hand_out_calls(session, 2, lease=LEASE)) == 2
+        assert len(hand_out_calls(session, 2, lease=LEASE)) == 1
+        assert hand_out_calls(session, 2, lease=LEASE) == []
+
+    @pytest.mark.parametrize("step", Step)
+    def test_keeps_to_its_count_in_every_plan(self, session: Session, step: Step) -> None:
+        """Also where the planner knows no better than to loop, as with the statistics of an emptied table."""
+        for _ in range(20):
+            paid_for(session, hours=1) if step is Step.COPY else enqueue(session, NewJob(SOURCE))
+        for kind in ("hashjoin", "mergejoin", "material", "hashagg", "sort"):
+            session.execute(text(f"SET LOCAL enable_{kind} = off"))
+        take = hand_out_copies if step is Step.COPY else hand_out_calls
+        assert len(take(session, 3, lease=LEASE)) == 3
+
+    def test_parks_quickly_in_every_plan(self, session: Session) -> None:
+        """Each query that chooses rows runs once: run for each row, a thousand would take minutes."""
+        batch = create_batch(session, "b")
+        enqueue_all(session, [NewJob(SOURCE)] * 1000, batch_id=batch.id)
+        pauses.pause(session, batch.id)
+        for kind in ("hashjoin", "mergejoin", "material", "hashagg", "sort"):
+            session.execute(text(f"SET LOCAL enable_{kind} = off"))
+        session.execute(text("SET LOCAL statement_timeout = '4s'"))
+        assert hand_out_calls(session, 10, lease=LEASE) == []
+        pauses.resume(session, batch.id)
+        assert unpark(session) == 1000
+
+    def test_takes_only_jobs_at_the_step(self, session: Session) -> None:
+        """Copies have a line of their own."""
+        enqueue(session, NewJob(SOURCE))
+        assert hand_out_copies(session, 2, lease=LEASE) == []
+
+    def test_counts_what_is_out_until_it_comes_back(self, session: Session) -> None:
+        """Handed out and running jobs both fill the window; a resting one does not."""
+        worker_id = new_worker(session)
+        claim = claim_new(session, worker_id)
+        enqueue(session, NewJob(SOURCE))
+        assert survey(session, [ACCOUNT]).in_line == {Step.CALL: True, Step.COPY: False}
+        hand_out_one(session)
+        found = survey(session, [ACCOUNT])
+        assert (found.outstanding, found.in_line[Step.CALL]) == ({Step.CALL: 2, Step.COPY: 0}, False)
+        queue.settle(session, claim, Snooze("X", "y", 5))
+        assert survey(session, [ACCOUNT]).outstanding[Step.CALL] == 1
+
+    def test_knows_whether_anything_is_due_and_the_account_is_open(self, session: Session) -> None:
+        """One look tells what there is to wake and whether calls may go out."""
+        claim = claim_new(session, new_worker(session))
+        queue.settle(session, claim, Snooze("X", "y", 30))
+        found = survey(session, [ACCOUNT])
+        assert (found.due, found.calls_may_go) == (False, True)
+        pass_time(session, 31)
+        accounts.pause(session, ACCOUNT, code="X", message="y")
+        found = survey(session, [ACCOUNT])
+        assert (found.due, found.calls_may_go) == (True, False)
+
+
+class TestCallsInLine:
+    def test_go_by_priority_and_place(self, session: Session) -> None:
+        """What was enqueued first goes first among its like, and a better priority before all."""
+        priorities = [Priority.BULK, Priority.NORMAL, Priority.NORMAL, Priority.INTERACTIVE]
+        batch = create_batch(session, "b")
+        jobs = [NewJob(SOURCE, str(number), priority=each) for number, each in enumerate(priorities)]
+        enqueue_all(session, jobs, batch_id=batch.id)
+        handed_out = hand_out_calls(session, 4, lease=LEASE)
+        names = [session.get_one(Job, job_id).external_id for job_id, _ in handed_out]
+        assert names == ["3", "1", "2", "0"]
+
+    def test_are_not_moved_by_copies(self, session: Session) -> None:
+        """Handing out copies neither takes calls nor counts against a share of them."""
+        paid_for(session, hours=1)
+        enqueue(session, NewJob(SOURCE))
+        assert len(hand_out_copies(session, 9, lease=LEASE)) == 1
+        assert session.scalar(text("SELECT count(*) FROM shares WHERE virtual_time > 0 OR present > 0")) == 0
+        assert len(hand_out_calls(session, 9, lease=LEASE)) == 1
+
+
+class TestCopiesInLine:
+    def test_go_by_their_results_expiry(self, session: Session) -> None:
+        """What dies first is saved first, whenever it was enqueued and however bulky."""
+        late, soon, middle = (paid_for(session, hours=hours) for hours in (20, 1, 5))
+        handed_out = hand_out_copies(session, 3, lease=LEASE)
+        assert [job_id for job_id, _ in handed_out] == [soon, middle, late]
+
+    def test_that_do_not_die_soon_wait_for_the_bucket(self, session: Session) -> None:
+        """With the bucket away only those within the bound go out; the others are still there after it."""
+        soon, late = (paid_for(session, hours=hours) for hours in (1, 3))
+        two_hours = timedelta(hours=2)
+        dying = hand_out_copies(session, 9, lease=LEASE, dying_within=two_hours)
+        assert [job_id for job_id, _ in dying] == [soon]
+        assert [job_id for job_id, _ in hand_out_copies(session, 9, lease=LEASE)] == [late]
+
+    def test_that_lie_in_the_lifeboat_wait_for_the_bucket(self, session: Session) -> None:
+        """They cannot die any more; with the bucket back they go out like the rest."""
+        saved = paid_for(session, hours=1)
+        session.execute(text("UPDATE jobs SET lifeboat_key = 'somewhere'"))
+        assert hand_out_copies(session, 9, lease=LEASE, dying_within=timedelta(hours=2)) == []
+        assert [job_id for job_id, _ in hand_out_copies(session, 9, lease=LEASE)] == [saved]
+
+    def test_are_found_by_their_index(self, engine: Engine) -> None:
+        """The next to die are read in order, without a sort, however many wait behind them."""
+        with Session(engine) as session, session.begin():
+            enqueue_all(session, [NewJob(SOURCE)] * 3000)
+            session.execute(
+                text(
+                    "UPDATE jobs SET step = 'copy', result_url = 'https://r/1',"
+                    " result_expires_at = now() + place * interval '1 second'"
+                )
+            )
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("VACUUM ANALYZE jobs"))
+            plan = "\n".join(connection.scalars(text(COPIES)))
+        assert "ix_jobs_copies" in plan
+        assert "Sort" not in plan
+
+
+class TestWaking:
+    def test_brings_back_a_message_that_nobody_claimed(self, session: Session) -> None:
+        """A job whose message was lost is handed out again after its lease, under a new fence."""
+        enqueue(session, NewJob(SOURCE))
+        job_id, fence = hand_out_one(session)
+        assert wake(session) == 0
+        pass_time(session, 61)
+        assert wake(session) == 1
+        assert hand_out_one(session) == (job_id, fence + 1)
+
+    def test_brings_back_a_rested_job_at_its_time(self, session: Session) -> None:
+        """A snoozed job stays away until it is due."""
+        claim = claim_new(session, new_worker(session))
+        queue.settle(session, claim, Snooze("X", "y", 30))
+        pass_time(session, 29)
+        assert wake(session) == 0
+        pass_time(session, 2)
+        assert wake(session) == 1
+        assert session.get_one(Job, claim.job_id).standing == Standing.IN_LINE
+
+
+class TestTheCostOfHandingOut:
+    def test_does_not_grow_with_the_backlog(self, engine: Engine) -> None:
+        """A window is read from the index in order, without a sort and without the rest of the line."""
+        with Session(engine) as session, session.begin():
+            batch = create_batch(session, "b")
+            enqueue_all(session, [NewJob(SOURCE, str(n)) for n in range(5000)], batch_id=batch.id)
+            session.execute(text("UPDATE jobs SET standing = 'resting' WHERE place <= 2000"))
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("VACUUM ANALYZE jobs"))
+            plan = "\n".join(connection.scalars(text(WINDOW)))
+        assert "ix_jobs_line" in plan
+        assert "Sort" not in plan
+        assert "rows=100" in plan

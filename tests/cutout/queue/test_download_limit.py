@@ -1,0 +1,271 @@
+"""Jobs whose pictures lie on the web: how many of each producer are under way at a time."""
+
+import time
+import uuid
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
+
+from cutout.enums import Priority
+from cutout.models import Job
+from cutout.producers.producers import create_producer
+from cutout.queue import workers
+from cutout.queue.blocks import download_limit
+from cutout.queue.blocks.download_limit import Downloads, Returns, places_of
+from cutout.queue.dispatch import hand_out, survey
+from cutout.queue.enqueue import NewJob, create_batch, enqueue_all
+from cutout.queue.leader import LEADER_LOCK
+from cutout.status.explain import Installation, explain
+from tests.support.machine import scaled
+from tests.support.steps import ACCOUNT, LEASE, begin, claim_new, claim_one, new_worker, record
+
+THREADS = 32
+WEB = "https://shop.example/p/{}.jpg"
+UPLOADED = "s3://bucket/sources/{}"
+
+
+def producer(session: Session, name: str) -> uuid.UUID:
+    return create_producer(session, name)[0].id
+
+
+def put_in_line(
+    session: Session,
+    owner: uuid.UUID | None,
+    count: int,
+    *,
+    source: str = WEB,
+    priority: Priority = Priority.NORMAL,
+) -> list[uuid.UUID]:
+    jobs = [NewJob(source.format(n), priority=priority) for n in range(count)]
+    return enqueue_all(session, jobs, producer_id=owner)
+
+
+def tick(session: Session, room: int = 100, *, threads: int = THREADS) -> Counter[uuid.UUID | None]:
+    """What the dispatcher does about calls; gives how many of each producer went out."""
+
+    def look() -> Downloads:
+        return download_limit.look(session, threads, lease=LEASE)
+
+    if survey(session, [ACCOUNT]).limited:
+        Returns().bring_back(session, look())
+    turns = hand_out(session, room, lease=LEASE, downloads=look)
+    return Counter(session.get_one(Job, job_id).producer_id for job_id, _ in turns.calls)
+
+
+def settle_all(session: Session, owner: uuid.UUID | None) -> None:
+    """Let all that is out of a producer end."""
+    session.execute(
+        text(
+            "UPDATE jobs SET state = 'failed', standing = NULL, code = 'X', finished_at = now()"
+            " WHERE standing = 'handed_out' AND producer_id IS NOT DISTINCT FROM :owner"
+        ),
+        {"owner": owner},
+    )
+
+
+def standings(session: Session) -> Counter[str | None]:
+    return Counter(session.scalars(text("SELECT standing FROM jobs")))
+
+
+class TestAProducersDownloads:
+    def test_are_half_of_the_places_at_most(self, session: Session) -> None:
+        """However many of them are first in line, and however large the window is."""
+        a = producer(session, "a")
+        put_in_line(session, a, 200, priority=Priority.INTERACTIVE)
+        out = sum((tick(session) for _ in range(10)), Counter())
+        assert out == {a: places_of(THREADS) // 2}
+
+    @pytest.mark.parametrize("scheme", ["http", "HTTPS", "Http"])
+    def test_are_known_however_their_scheme_is_written(self, session: Session, scheme: str) -> None:
+        """Capitals are as good as small letters."""
+        a = producer(session, "a")
+        put_in_line(session, a, 100, source=scheme + "://shop.example/{}.jpg")
+        out = sum((tick(session) for _ in range(10)), Counter())
+        assert out == {a: places_of(THREADS) // 2}
+
+    def test_that_come_back_wait_since_before_now(self, session: Session) -> None:
+        """The lease of a handing out that was none says nothing of them."""
+        put_in_line(session, producer(session, "a"), 40)
+        tick(session)
+        settle_all(session, session.scalars(text("SELECT id FROM producers")).one())
+        Returns().bring_back(session, download_limit.look(session, THREADS, lease=LEASE))
+        ahead = "SELECT count(*) FROM jobs WHERE standing = 'in_line' AND scheduled_at > now()"
+        assert standings(session)["in_line"]
+        assert session.scalars(text(ahead)).one() == 0
+
+    def test_leave_places_for_whoever_comes(self, session: Session) -> None:
+        """Each further producer finds some, and gets them at the next tick."""
+        for number in range(8):
+            owner = producer(session, str(number))
+            put_in_line(session, owner, 100)
+            assert tick(session, room=20)[owner] > 0
+            for _ in range(5):
+                tick(session, room=20)
+        held = download_limit.look(session, THREADS, lease=LEASE).held
+        assert len(held) == 8
+        assert max(held.values()) == places_of(THREADS) // 2
+        assert sum(held.values()) < THREADS
+
+    @pytest.mark.parametrize("many", [10, 700])
+    def test_hold_up_nobody_behind_them(self, session: Session, many: int) -> None:
+        """Those of another stand behind all of them, and go out within some ticks all the same."""
+        a, b = producer(session, "a"), producer(session, "b")
+        put_in_line(session, a, 12 + many, priority=Priority.INTERACTIVE)
+        while tick(session):
+            pass
+        put_in_line(session, b, 3, priority=Priority.BULK)
+        out = sum((tick(session, room=4) for _ in range(10)), Counter())
+        assert out == {b: 3}
+
+    def test_leave_others_their_turns_in_a_small_window(self, session: Session) -> None:
+        """Of one there are far more over its bound than are moved in some ticks: others are not behind."""
+        a, b = producer(session, "a"), producer(session, "b")
+        put_in_line(session, a, 2000)
+        for _ in range(5):
+            tick(session, room=4)
+        put_in_line(session, b, 10, source=UPLOADED)
+        out = sum((tick(session, room=4) for _ in range(4)), Counter())
+        assert out[b] == 10
+
+    def test_take_free_places_in_no_fixed_order(self, session: Session) -> None:
+        """With one place for all, the producer that is the last by its id has it in its turn."""
+        owners = sorted(producer(session, str(number)) for number in range(4))
+        for owner in owners:
+            put_in_line(session, owner, 40)
+        went: Counter[uuid.UUID | None] = Counter()
+        for _ in range(40):
+            went += tick(session, threads=2)
+            for owner in owners:
+                settle_all(session, owner)
+        assert all(went[owner] for owner in owners)
+
+    def test_come_back_in_their_order(self, session: Session) -> None:
+        """As places become free, the first ones first."""
+        a, b = producer(session, "a"), producer(session, "b")
+        ids = put_in_line(session, a, 40)
+        went: list[uuid.UUID] = []
+        for _ in range(12):
+            put_in_line(session, b, 1, source=UPLOADED)
+            tick(session)
+            went += session.scalars(
+                text("SELECT id FROM jobs WHERE standing = 'handed_out' AND producer_id = :a ORDER BY place"),
+                {"a": a},
+            )
+            settle_all(session, a)
+        assert went == ids
+        assert standings(session)["source_limit"] == 0
+
+    def test_of_uploaded_pictures_are_none(self, session: Session) -> None:
+        """What lies in the bucket is not waited for."""
+        a = producer(session, "a")
+        put_in_line(session, a, 100, source=UPLOADED)
+        assert tick(session) == {a: 100}
+
+    def test_of_jobs_without_a_producer_are_bounded_together(self, session: Session) -> None:
+        """An operator's own list is as slow as any."""
+        put_in_line(session, None, 100)
+        out = sum((tick(session) for _ in range(10)), Counter())
+        assert out == {None: places_of(THREADS) // 2}
+        settle_all(session, None)
+        assert tick(session)[None] > 0
+
+    def test_end_with_the_call(self, session: Session) -> None:
+        """A job whose call is out holds no place: the limit alone bounds those."""
+        a = producer(session, "a")
+        put_in_line(session, a, 100)
+        worker_id = new_worker(session)
+        claims = [claim_one(session, worker_id) for _ in range(5)]
+        assert download_limit.look(session, THREADS, lease=LEASE).held == {a: 5}
+        for claim in claims:
+            begin(session, claim)
+        assert download_limit.look(session, THREADS, lease=LEASE).held == {}
+
+    def test_that_last_are_counted_as_slow(self, session: Session) -> None:
+        """So that what waits for a server does not count in the window of calls."""
+        put_in_line(session, producer(session, "a"), 4)
+        tick(session)
+        assert download_limit.look(session, THREADS, lease=LEASE).slow == 0
+        session.execute(text("UPDATE jobs SET scheduled_at = scheduled_at - interval '3 s'"))
+        assert download_limit.look(session, THREADS, lease=LEASE).slow == 4
+
+    def test_are_explained(self, session: Session) -> None:
+        """A job that waits for its producer's other downloads says so, in line or out of it."""
+        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LEADER_LOCK})
+        workers.register(session, host="h", pid=1, call_threads=THREADS)
+        a, b = producer(session, "a"), producer(session, "b")
+        put_in_line(session, a, 60)
+        for _ in range(10):
+            tick(session, room=3)
+        (waits,), (goes,) = put_in_line(session, a, 1), put_in_line(session, b, 1)
+        explained = [explain(session, session.get_one(Job, each), Installation([])) for each in (waits, goes)]
+        assert [each.why for each in explained] == ["source-limit", "in-line"]
+        session.execute(text("UPDATE jobs SET standing = 'source_limit' WHERE id = :id"), {"id": waits})
+        session.expire_all()
+        assert explain(session, session.get_one(Job, waits), Installation([])).why == "source-limit"
+
+    def test_late_results_go_on_at_once(self, session: Session) -> None:
+        """A job over the bound whose call was paid after all is copied."""
+        claim = claim_new(session, new_worker(session))
+        attempt = begin(session, claim)
+        session.execute(
+            text("UPDATE jobs SET state = 'queued', worker_id = NULL, fence = 9, standing = 'source_limit'")
+        )
+        record(session, claim, attempt)
+        row = session.execute(text("SELECT standing, step FROM jobs")).one()
+        assert (row.standing, row.step) == ("in_line", "copy")
+
+    def test_are_bounded_where_batches_are_parked_among_them(self, session: Session) -> None:
+        """Rounds that park what is blocked do not look past the bound."""
+        a = producer(session, "a")
+        blocked = create_batch(session, "blocked", producer_id=a)
+        for n in range(60):
+            put_in_line(session, a, 1)
+            enqueue_all(session, [NewJob(WEB.format(n), str(n))], batch_id=blocked.id)
+        session.execute(text("UPDATE batches SET paused_at = now()"))
+        out = sum((tick(session, room=6) for _ in range(20)), Counter())
+        assert out == {a: places_of(THREADS) // 2}
+
+
+@pytest.mark.parametrize(("threads", "places"), [(0, 1), (1, 1), (2, 1), (8, 6), (32, 24), (64, 48)])
+def test_places_leave_a_quarter_of_the_threads(threads: int, places: int) -> None:
+    """For calls, copies and uploaded pictures."""
+    assert places_of(threads) == places
+
+
+def test_threads_are_those_of_workers_that_may_call(session: Session) -> None:
+    """Not of one that copies alone, that has left, or that does not reach the bucket."""
+    assert workers.call_threads(session) is None
+    for number, threads in enumerate((8, 0, None, 16, 32)):
+        workers.register(session, host="h", pid=number, call_threads=threads)
+    session.execute(text("UPDATE workers SET left_at = now() WHERE pid = 3"))
+    session.execute(text("UPDATE workers SET cut_off_at = now(), cut_off_reason = 'x' WHERE pid = 4"))
+    assert workers.call_threads(session) == 8 + workers.USUAL_THREADS
+    assert workers.call_threads(session, within=timedelta(0)) is None
+
+
+def test_a_look_costs_the_same_whatever_waits(engine: Engine) -> None:
+    """30,000 of a producer out of the line and 30,000 in it are not read to find those that may go."""
+    with Session(engine) as session, session.begin():
+        a, b = producer(session, "a"), producer(session, "b")
+    with engine.connect() as connection:
+        autocommit = connection.execution_options(isolation_level="AUTOCOMMIT")
+        autocommit.execute(
+            text(
+                "INSERT INTO jobs (producer_id, source, standing, place)"
+                " SELECT :a, 'https://shop.example/' || n, standing, n"
+                " FROM generate_series(1, 30000) n, unnest(ARRAY['in_line', 'source_limit']) AS standing"
+            ),
+            {"a": a},
+        )
+        autocommit.execute(text("VACUUM ANALYZE jobs"))
+    with Session(engine) as session, session.begin():
+        put_in_line(session, b, 10)
+        while tick(session):
+            pass
+        began = time.perf_counter()
+        for _ in range(10):
+            tick(session, room=5)
+        assert (time.perf_counter() - began) / 10 < scaled(0.05)

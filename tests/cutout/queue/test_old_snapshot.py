@@ -1,0 +1,147 @@
+"""What jobs cost beside a snapshot that is held open, by the pages that Postgres looks at."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, select, text
+from sqlalchemy.orm import Session
+
+from cutout import queue
+from cutout.billing import accounts
+from cutout.enums import AttemptOutcome, Step
+from cutout.models import JOBS
+from cutout.monitoring.health import check_snapshots, oldest_snapshot
+from cutout.queue import dispatch, workers
+from cutout.queue.attempts.attempts import Answer
+from cutout.queue.attempts.outcomes import Snooze, StoredObject, Succeeded
+from cutout.queue.claims import FENCED, Claim
+from cutout.queue.enqueue import NewJob, enqueue_all
+from cutout.queue.settle import AT_ITS_STEP
+from cutout.queue.snapshot_marks import Marks
+from tests.support.explained import buffers, explained
+from tests.support.steps import ACCOUNT, LEASE, SOURCE
+
+PASSED = 600
+STORED = StoredObject("cutouts/a.png", b"x" * 32, "image/png", 10, 600, 400)
+CHARGED = Answer(AttemptOutcome.CHARGED, http_status=200)
+
+
+@pytest.fixture
+def own(engine: Engine) -> Iterator[Connection]:
+    """A connection that commits each statement, as dispatcher and worker have it."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        accounts.ensure(connection, ACCOUNT)
+        yield connection
+
+
+@pytest.fixture
+def _old(engine: Engine, own: Connection) -> Iterator[None]:
+    """Somebody has a snapshot from before all that passes, and the tables are not empty."""
+    with Session(engine) as session, session.begin():
+        enqueue_all(session, [NewJob(SOURCE)] * (2 * PASSED))
+    own.execute(text("ANALYZE"))
+    with engine.connect().execution_options(isolation_level="REPEATABLE READ") as other:
+        other.execute(text("SELECT count(*) FROM jobs"))
+        yield
+
+
+def pass_jobs(own: Connection, count: int) -> Claim:
+    """Hand out, claim and settle so many jobs of one worker, and claim one more."""
+    worker, claim = workers.register(own, host="h", pid=1), None
+    for job_id, fence in dispatch.hand_out_calls(own, count + 1, lease=LEASE):
+        claim = queue.claim(own, job_id, fence, worker)
+        assert claim is not None
+        if count:
+            assert queue.settle(own, claim, Succeeded(STORED))
+            count -= 1
+    assert claim is not None
+    return claim
+
+
+@pytest.mark.usefixtures("_old")
+class TestBesideAnOldSnapshot:
+    def test_a_fenced_write_goes_by_its_job(self, own: Connection) -> None:
+        """It does not walk through what its worker did since."""
+        claim = pass_jobs(own, PASSED)
+        fenced = select(JOBS.c.id).where(FENCED, AT_ITS_STEP)
+        plan = own.scalar(explained(fenced), claim.as_parameters() | {"claimed_step": claim.step})[0]["Plan"]
+        assert plan["Index Name"] == "pk_jobs"
+        assert buffers(plan) < 40
+
+    def test_a_survey_looks_no_further_back_than_the_first_job_that_is_out(self, own: Connection) -> None:
+        """With marks; it counts the same without."""
+        marks, lease = Marks(), timedelta(minutes=2)
+        dispatch.survey(own, [ACCOUNT], marks=marks, lease=lease)
+        claim = pass_jobs(own, PASSED)
+        own.execute(
+            text("UPDATE jobs SET scheduled_at = now() + interval '2 minutes' WHERE state = 'running'")
+        )
+        assert dispatch.survey(own, [ACCOUNT], marks=marks, lease=lease).outstanding[Step.CALL] == 1
+        asked: dict[str, Any] = {"accounts": [], "day_budget": None, "lease": lease}
+        survey = explained(dispatch.SURVEY[False].statement)
+        far, near = (
+            own.scalar(survey, asked | {"since": since.outstanding, "due_since": since.due})
+            for since in (Marks(), marks)
+        )
+        assert buffers(near[0]["Plan"]) < buffers(far[0]["Plan"]) * 0.6
+        assert queue.settle(own, claim, Snooze("C", "m", 0.0))
+        assert dispatch.survey(own, [ACCOUNT], marks=marks).outstanding[Step.CALL] == 0
+
+
+class TestMarks:
+    def test_miss_nothing_that_is_handed_out_rests_or_comes_back(
+        self, engine: Engine, own: Connection
+    ) -> None:
+        """Whatever becomes of jobs, a survey with marks counts as one without."""
+        with Session(engine) as session, session.begin():
+            enqueue_all(session, [NewJob(SOURCE)] * 6)
+        marks, worker = Marks(), workers.register(own, host="h", pid=1)
+
+        def same() -> None:
+            found, all_of_it = dispatch.survey(own, [ACCOUNT], marks=marks), dispatch.survey(own, [ACCOUNT])
+            assert (found.outstanding, found.due, found.in_line) == (
+                all_of_it.outstanding,
+                all_of_it.due,
+                all_of_it.in_line,
+            )
+
+        same()
+        (lost,) = dispatch.hand_out_calls(own, 1, lease=timedelta(0))
+        same()
+        assert dispatch.wake(own, marks) == 1
+        assert queue.claim(own, *lost, worker) is None
+        first, second, third = dispatch.hand_out_calls(own, 3, lease=LEASE)
+        same()
+        late = queue.claim(own, *second, worker)
+        assert late is not None
+        same()
+        assert queue.settle(own, late, Snooze("C", "m", 0.0))
+        same()
+        assert dispatch.wake(own, marks) == 1
+        for one in (third, first):
+            assert queue.claim(own, *one, worker) is not None
+            same()
+
+
+class TestTheOldestSnapshot:
+    def test_is_a_fault_once_it_is_old(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The doctor names its session; a dump that has just begun is no fault."""
+        with engine.connect().execution_options(isolation_level="REPEATABLE READ") as old:
+            pid = old.scalar(text("SELECT pg_backend_pid()"))
+            assert check_snapshots(engine) == []
+            monkeypatch.setattr("cutout.monitoring.health.LONG", timedelta(0))
+            (check,) = check_snapshots(engine)
+        assert not check.ok
+        assert f"session {pid} (cutout) has held a snapshot" in check.found
+
+    def test_is_named_with_its_session(self, engine: Engine) -> None:
+        """Whoever looks is not counted."""
+        with engine.connect().execution_options(isolation_level="REPEATABLE READ") as old:
+            pid = old.scalar(text("SELECT pg_backend_pid()"))
+            with engine.connect() as connection:
+                found = oldest_snapshot(connection)
+                assert found is not None
+                assert (found.pid, found.application) == (pid, "cutout")
+                assert 0 <= found.age_s < 60

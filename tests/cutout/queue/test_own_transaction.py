@@ -1,0 +1,88 @@
+"""Producers that share the database: `cutout.enqueue` in their own transaction."""
+
+import subprocess
+import sys
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
+
+import cutout
+from cutout.models import Batch
+
+SOURCE = "https://shop.example/a.jpg"
+
+
+def counts(engine: Engine) -> tuple[int, int]:
+    """Products and jobs in the database."""
+    with engine.connect() as connection:
+        row = connection.execute(
+            text("SELECT (SELECT count(*) FROM products), (SELECT count(*) FROM jobs)")
+        ).one()
+        return row[0], row[1]
+
+
+@pytest.fixture
+def shop(engine: Engine) -> Engine:
+    """The database of a producer, with a table of its own beside ours."""
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE products (sku text PRIMARY KEY)"))
+    return engine
+
+
+class TestEnqueueingInOnesOwnTransaction:
+    def test_comes_with_its_commit(self, shop: Engine) -> None:
+        """The product and its job are there together."""
+        with Session(shop) as session, session.begin():
+            session.execute(text("INSERT INTO products VALUES ('SKU')"))
+            job = cutout.enqueue(
+                session, source=SOURCE, external_id="SKU", return_form="mask", priority="bulk"
+            )
+            assert (job.state, job.external_id, job.return_form, job.priority) == ("queued", "SKU", "mask", 2)
+            assert counts(shop) == (0, 0)
+        assert counts(shop) == (1, 1)
+
+    def test_goes_with_its_rollback(self, shop: Engine) -> None:
+        """Whatever goes wrong afterwards, no credit is spent on a product that is not there."""
+        with Session(shop) as session:
+            session.execute(text("INSERT INTO products VALUES ('SKU')"))
+            cutout.enqueue(session, source=SOURCE, external_id="SKU")
+            session.rollback()
+        assert counts(shop) == (0, 0)
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"source": "ftp://a/b"},
+            {"source": SOURCE, "return_form": "svg"},
+            {"source": SOURCE, "priority": "urgent"},
+            {"source": SOURCE, "external_id": "a\x00b"},
+        ],
+    )
+    def test_refuses_what_can_never_work_and_leaves_the_transaction_whole(
+        self, shop: Engine, wrong: dict[str, str]
+    ) -> None:
+        """The producer may go on without the job."""
+        with Session(shop) as session, session.begin():
+            session.execute(text("INSERT INTO products VALUES ('SKU')"))
+            with pytest.raises(ValueError, match=r"svg|urgent|ftp|control"):
+                cutout.enqueue(session, **wrong)  # type: ignore[arg-type]
+        assert counts(shop) == (1, 0)
+
+    def test_refuses_a_job_that_its_batch_has_and_leaves_the_transaction_whole(self, shop: Engine) -> None:
+        """The same, though the database is what refuses."""
+        with Session(shop) as session, session.begin():
+            batch = Batch(name="b")
+            session.add(batch)
+            session.flush()
+            cutout.enqueue(session, source=SOURCE, external_id="a", batch_id=batch.id)
+            with pytest.raises(ValueError, match="already has"):
+                cutout.enqueue(session, source=SOURCE, external_id="a", batch_id=batch.id)
+        assert counts(shop) == (0, 1)
+
+
+def test_importing_jobs_is_light() -> None:
+    """The package alone loads neither SQLAlchemy nor boto3: each of its modules is imported by name."""
+    code = "import cutout, sys; print(sorted({'sqlalchemy', 'boto3', 'pydantic'} & set(sys.modules)))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout == "[]\n"

@@ -1,0 +1,241 @@
+import uuid
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from cutout import queue
+from cutout.enums import AttemptOutcome, State
+from cutout.models import Batch, Job
+from cutout.queue.attempts.attempts import Answer, NotBegun
+from cutout.queue.attempts.outcomes import Hold
+from cutout.queue.blocks import pauses
+from cutout.queue.blocks.blocked_jobs import unpark
+from cutout.queue.claims import Claim
+from cutout.queue.dispatch import hand_out_calls, hand_out_copies, survey
+from cutout.queue.enqueue import NewJob, create_batch, enqueue_all
+from tests.support.steps import ACCOUNT, LEASE, SOURCE, ask_to_begin, claim_one, new_worker
+
+FREE = Answer(AttemptOutcome.NOT_CHARGED, http_status=500, code="PROCESSING_FAILURE")
+
+
+def batch_of(session: Session, count: int, **order: Any) -> uuid.UUID:
+    """A batch with so many jobs in line."""
+    batch_id = create_batch(session, "b", **order).id
+    enqueue_all(session, [NewJob(SOURCE, str(n)) for n in range(count)], batch_id=batch_id)
+    return batch_id
+
+
+def begin(session: Session, claim: Claim, **more: Any) -> int | NotBegun:
+    return ask_to_begin(session, claim, **more)
+
+
+def owners(session: Session, count: int) -> list[uuid.UUID | None]:
+    """Whose jobs are handed out next."""
+    ids = [job_id for job_id, _ in hand_out_calls(session, count, lease=LEASE)]
+    return [session.get_one(Job, job_id).batch_id for job_id in ids]
+
+
+def standings(session: Session, batch_id: uuid.UUID) -> dict[str, int]:
+    rows = session.execute(
+        text("SELECT coalesce(standing, state), count(*) FROM jobs WHERE batch_id = :id GROUP BY 1"),
+        {"id": batch_id},
+    )
+    return {standing: count for standing, count in rows}  # noqa: C416 - dict() would not type-check
+
+
+class TestAPausedBatch:
+    def test_is_stepped_over_whatever_stands_before(self, session: Session) -> None:
+        """Its jobs are parked at the head of the line, and the next batch's go out in the same look."""
+        paused, other = batch_of(session, 60), batch_of(session, 3)
+        assert pauses.pause(session, paused)
+        assert owners(session, 5) == [other] * 3
+        assert standings(session, paused) == {"parked": 60}
+
+    def test_lets_no_call_of_a_job_in_hand_begin(self, session: Session) -> None:
+        """What a worker holds already is refused at the last moment."""
+        worker_id = new_worker(session)
+        paused = batch_of(session, 1)
+        claim = claim_one(session, worker_id)
+        pauses.pause(session, paused)
+        assert begin(session, claim) is NotBegun.PAUSED
+
+    def test_comes_back_behind_what_went_on_meanwhile(self, session: Session) -> None:
+        """Resumed, it takes turns with the others instead of going first with its old places."""
+        paused = batch_of(session, 20)
+        pauses.pause(session, paused)
+        assert owners(session, 2) == []
+        other = batch_of(session, 40)
+        assert len(owners(session, 20)) == 20
+        pauses.resume(session, paused)
+        assert survey(session, [ACCOUNT]).parked
+        assert unpark(session) == 20
+        assert not survey(session, [ACCOUNT]).parked
+        next_ten = owners(session, 10)
+        assert 4 <= next_ten.count(other) <= 6
+
+    def test_is_paused_once(self, session: Session) -> None:
+        """A second pause, or resume, says that nothing changed."""
+        batch_id = batch_of(session, 1)
+        assert [pauses.pause(session, batch_id) for _ in range(2)] == [True, False]
+        assert [pauses.resume(session, batch_id) for _ in range(2)] == [True, False]
+
+
+def set_window(session: Session, batch_id: uuid.UUID, opens: str, closes: str) -> None:
+    """From and until so long from now."""
+    session.execute(
+        text(
+            "UPDATE batches SET opens_at = now() + CAST(:opens AS interval),"
+            " closes_at = now() + CAST(:closes AS interval) WHERE id = :id"
+        ),
+        {"opens": opens, "closes": closes, "id": batch_id},
+    )
+
+
+BEFORE, AFTER = ("1 second", "1 hour"), ("-1 hour", "0 seconds")
+outside = pytest.mark.parametrize("window", [BEFORE, AFTER], ids=["before", "after"])
+
+
+class TestABatchOutsideItsWindow:
+    @outside
+    def test_is_stepped_over_and_comes_back_once_it_opens(
+        self, session: Session, window: tuple[str, str]
+    ) -> None:
+        """Its jobs are parked; within the window the dispatcher finds them again, nobody resumes anything."""
+        waits, other = batch_of(session, 60), batch_of(session, 3)
+        set_window(session, waits, *window)
+        assert owners(session, 5) == [other] * 3
+        assert standings(session, waits) == {"parked": 60}
+        assert unpark(session) == 0
+        set_window(session, waits, "0 seconds", "1 second")
+        assert survey(session, [ACCOUNT]).parked
+        assert unpark(session) == 60
+        assert owners(session, 2) == [waits] * 2
+
+    @outside
+    @pytest.mark.parametrize("budget", [None, 5])
+    def test_lets_no_call_of_a_job_in_hand_begin(
+        self, session: Session, window: tuple[str, str], budget: int | None
+    ) -> None:
+        """What a worker holds already is refused at the last moment, and costs no credit."""
+        worker_id = new_worker(session)
+        batch_id = batch_of(session, 1, budget=budget)
+        claim = claim_one(session, worker_id)
+        set_window(session, batch_id, *window)
+        assert begin(session, claim) is NotBegun.WINDOW
+        assert session.scalar(text("SELECT count(*) FROM attempts")) == 0
+        assert session.scalar(text("SELECT spent FROM batches")) == 0
+        set_window(session, batch_id, "0 seconds", "1 second")
+        assert isinstance(begin(session, claim), int)
+
+    def test_still_copies_what_was_paid_for(self, session: Session) -> None:
+        """A paid result does not wait for a night."""
+        batch_id = batch_of(session, 1)
+        set_window(session, batch_id, *AFTER)
+        session.execute(
+            text(
+                "UPDATE jobs SET step = 'copy', result_url = 'https://r.example/a',"
+                " result_expires_at = now() + interval '1 day'"
+            )
+        )
+        assert len(hand_out_copies(session, 5, lease=LEASE)) == 1
+
+    def test_that_is_paused_too_says_so_first(self, session: Session) -> None:
+        """Opening the window would not help."""
+        worker_id = new_worker(session)
+        batch_id = batch_of(session, 1)
+        claim = claim_one(session, worker_id)
+        set_window(session, batch_id, *AFTER)
+        pauses.pause(session, batch_id)
+        assert begin(session, claim) is NotBegun.PAUSED
+
+    @pytest.mark.parametrize("bounds", ["opens_at = now()", "closes_at = now() + interval '1 second'"])
+    def test_may_have_one_bound_only(self, session: Session, bounds: str) -> None:
+        """The other side is open."""
+        worker_id = new_worker(session)
+        batch_of(session, 1)
+        claim = claim_one(session, worker_id)
+        session.execute(text(f"UPDATE batches SET {bounds}"))  # noqa: S608
+        assert isinstance(begin(session, claim), int)
+
+
+class TestThePausedLine:
+    def test_lets_no_call_out(self, session: Session) -> None:
+        """Neither from the line nor from a worker's hands, until it is resumed."""
+        worker_id = new_worker(session)
+        batch_of(session, 2)
+        claim = claim_one(session, worker_id)
+        assert pauses.pause(session)
+        assert not survey(session, [ACCOUNT]).calls_may_go
+        assert begin(session, claim) is NotBegun.PAUSED
+        assert pauses.resume(session)
+        assert survey(session, [ACCOUNT]).calls_may_go
+        assert isinstance(begin(session, claim), int)
+
+
+class TestABudget:
+    def test_lets_no_more_calls_begin_than_it_has_credits(self, session: Session) -> None:
+        """The third call of a batch with two credits is refused, and its job is held, not failed."""
+        worker_id = new_worker(session)
+        batch_id = batch_of(session, 3, budget=2)
+        claims = [claim_one(session, worker_id) for _ in range(3)]
+        begun = [begin(session, claim) for claim in claims]
+        assert [type(what) for what in begun] == [int, int, NotBegun]
+        assert begun[2] is NotBegun.BUDGET
+        queue.settle(session, claims[2], Hold("OVER_BUDGET", "x", parked=True))
+        job = session.get_one(Job, claims[2].job_id, populate_existing=True)
+        assert (job.state, job.code) == (State.HELD, "OVER_BUDGET")
+        pauses.set_budget(session, batch_id, 3)
+        assert unpark(session) == 1
+        assert standings(session, batch_id) == {"running": 2, "in_line": 1}
+
+    def test_is_asked_once_for_a_call_that_is_begun_twice(self, session: Session) -> None:
+        """A statement whose answer was lost is repeated, and takes no second credit."""
+        worker_id = new_worker(session)
+        batch_id = batch_of(session, 1, budget=5)
+        claim = claim_one(session, worker_id)
+        assert begin(session, claim, day_budget=9) == begin(session, claim, day_budget=9)
+        assert session.get_one(Batch, batch_id, populate_existing=True).spent == 1
+        assert session.scalar(text("SELECT spent FROM spending")) == 1
+
+    def test_gets_a_credit_back_once_for_a_call_that_cost_none(self, session: Session) -> None:
+        """What was refused is not spent, however often that is written down."""
+        worker_id = new_worker(session)
+        batch_id = batch_of(session, 1, budget=1)
+        attempt_id = begin(session, claim_one(session, worker_id), day_budget=9)
+        assert isinstance(attempt_id, int)
+        for _ in range(2):
+            queue.end_attempt(session, attempt_id, FREE)
+        batch = session.get_one(Batch, batch_id, populate_existing=True)
+        assert batch.spent == 0
+        assert session.scalar(text("SELECT spent FROM spending")) == 0
+
+    @pytest.mark.parametrize("outcome", [AttemptOutcome.CHARGED, AttemptOutcome.UNKNOWN])
+    def test_keeps_what_was_or_may_have_been_spent(self, session: Session, outcome: AttemptOutcome) -> None:
+        """An unknown charge counts as spent: the budget is the most that it can cost."""
+        worker_id = new_worker(session)
+        batch_id = batch_of(session, 1, budget=1)
+        attempt_id = begin(session, claim_one(session, worker_id))
+        assert isinstance(attempt_id, int)
+        queue.end_attempt(session, attempt_id, Answer(outcome))
+        assert session.get_one(Batch, batch_id, populate_existing=True).spent == 1
+
+    def test_of_a_day_stops_the_calls_of_all(self, session: Session) -> None:
+        """With the day's credits gone nothing is handed out, and what is in hand is refused."""
+        worker_id = new_worker(session)
+        batch_of(session, 2)
+        first, second = (claim_one(session, worker_id) for _ in range(2))
+        assert isinstance(begin(session, first, day_budget=1), int)
+        assert begin(session, second, day_budget=1) is NotBegun.DAY
+        assert not survey(session, [ACCOUNT], 1).calls_may_go
+        assert survey(session, [ACCOUNT], 2).calls_may_go
+
+    def test_that_is_set_later_counts_what_was_spent_before(self, session: Session) -> None:
+        """A budget of two for a batch that has called once leaves one."""
+        worker_id = new_worker(session)
+        batch_id = batch_of(session, 3)
+        assert isinstance(begin(session, claim_one(session, worker_id)), int)
+        pauses.set_budget(session, batch_id, 2)
+        begun = [begin(session, claim_one(session, worker_id)) for _ in range(2)]
+        assert [isinstance(what, int) for what in begun] == [True, False]

@@ -1,0 +1,93 @@
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
+
+from cutout import queue
+from cutout.models import Result
+from cutout.producers.producers import create_producer
+from cutout.queue.attempts.outcomes import Hold, StoredObject, Succeeded
+from cutout.queue.claims import Claim
+from cutout.queue.enqueue import NewJob, enqueue
+from cutout.queue.reuse.acquire import BoughtBefore, Mine, Theirs
+from tests.support.steps import MAKING, SOURCE, SOURCE_SHA256, claim_one, new_worker, paid
+
+SHA256 = SOURCE_SHA256
+
+
+def claims(engine: Engine, count: int) -> list[Claim]:
+    """So many jobs for one picture in a worker's hands."""
+    with Session(engine) as session, session.begin():
+        worker_id: uuid.UUID = new_worker(session)
+        for _ in range(count):
+            enqueue(session, NewJob(SOURCE))
+        return [claim_one(session, worker_id) for _ in range(count)]
+
+
+def take(engine: Engine, claim: Claim, sha256: bytes = SHA256) -> Mine | Theirs | BoughtBefore:
+    with Session(engine) as session, session.begin():
+        return queue.take_result(session, claim, sha256, MAKING)
+
+
+class TestTwoJobsForOnePicture:
+    def test_that_ask_at_the_same_instant_do_not_both_buy(self, engine: Engine) -> None:
+        """The second waits for the first one's row, which it could not see when it began to ask."""
+        first, second = claims(engine, 2)
+        with ThreadPoolExecutor(1) as pool:
+            with Session(engine) as session, session.begin():
+                assert queue.take_result(session, first, SHA256, MAKING) == Mine()
+                asked = pool.submit(take, engine, second)
+                time.sleep(0.5)
+                assert not asked.done()
+            assert asked.result(10) == Theirs(first.job_id)
+
+    def test_are_told_apart_from_jobs_for_other_pictures(self, engine: Engine) -> None:
+        """That others are being bought says nothing of this one, whose buyer is gone."""
+        first, second, other = claims(engine, 3)
+        assert take(engine, first) == Mine()
+        assert take(engine, other, b"o" * 32) == Mine()
+        with Session(engine) as session, session.begin():
+            queue.settle(session, first, Hold("LOOK", "for a person"))
+        assert take(engine, second) == Mine()
+
+    def test_do_not_wait_for_one_that_is_parked(self, engine: Engine) -> None:
+        """Its batch is paused or outside its window, perhaps for hours: the next one buys."""
+        first, second = claims(engine, 2)
+        assert take(engine, first) == Mine()
+        with engine.begin() as connection:
+            connection.execute(
+                text(
+                    "UPDATE jobs SET state = 'queued', standing = 'parked', worker_id = NULL WHERE id = :id"
+                ),
+                {"id": first.job_id},
+            )
+        assert take(engine, second) == Mine()
+
+    def test_leave_it_to_the_one_that_asked_first(self, engine: Engine) -> None:
+        """However often they ask; the buyer itself may ask again."""
+        first, second = claims(engine, 2)
+        assert [take(engine, claim) for claim in (first, second, first, second)] == [
+            Mine(),
+            Theirs(first.job_id),
+            Mine(),
+            Theirs(first.job_id),
+        ]
+
+
+def test_whoever_publishes_is_known_as_the_owner(session: Session) -> None:
+    """A's result comes after B has taken its place as the buyer: to B its key is another's, to A its own."""
+    a, b = (create_producer(session, name)[0].id for name in ("a", "b"))
+    worker_id = new_worker(session)
+    for owner in (a, b, a, b):
+        enqueue(session, NewJob(SOURCE), producer_id=owner)
+    late, buyer, *others = (claim_one(session, worker_id) for _ in range(4))
+    assert queue.take_result(session, late, SHA256, MAKING) == Mine()
+    late = paid(session, late, source_sha256=SHA256)
+    session.execute(text("UPDATE bought_results SET buyer = :id"), {"id": buyer.job_id})
+    stored = StoredObject("cutouts/of-a.png", b"c" * 32, "image/png", 1, 2, 3)
+    assert queue.settle(session, late, Succeeded(stored, bucket=MAKING.bucket))
+    assert session.query(Result).one().buyer == late.job_id
+    seen = [queue.take_result(session, each, SHA256, MAKING) for each in (*others, buyer)]
+    assert [isinstance(each, BoughtBefore) and each.is_own for each in seen] == [True, False, False]

@@ -1,0 +1,263 @@
+import uuid
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
+
+from cutout import queue
+from cutout.audit import audit, findings
+from cutout.audit.waiting_jobs import CHECK
+from cutout.enums import Priority, State, Step
+from cutout.models import Job
+from cutout.producers.producers import create_producer
+from cutout.queue.attempts.outcomes import Fail, Hold, Outcome, Retry, Snooze, StoredObject, Succeeded
+from cutout.queue.claims import Claim
+from cutout.queue.dispatch import hand_out_calls
+from cutout.queue.enqueue import NewJob, create_batch, enqueue, enqueue_all
+from cutout.queue.reuse import same_picture as twins_of
+from cutout.queue.reuse.acquire import Mine, Theirs
+from cutout.queue.reuse.same_picture import Twins
+from cutout.queue.settle import Bounds
+from tests.support.steps import LEASE, MAKING, SOURCE, begin, claim_one, new_worker, paid, record
+
+SHA256 = b"s" * 32
+KEEP_BACK = {
+    "suspended": "UPDATE producers SET suspended_at = now()",
+    "paused": "UPDATE batches SET paused_at = now();"
+    " UPDATE jobs SET standing = 'parked' WHERE standing = 'in_line'",
+    "source_limit": "UPDATE jobs SET standing = 'source_limit' WHERE standing = 'in_line'",
+}
+STORED = StoredObject("cutouts/a.png", b"c" * 32, "image/png", 100, 10, 20)
+
+
+@pytest.fixture
+def worker(session: Session) -> uuid.UUID:
+    return new_worker(session)
+
+
+def ask(session: Session, claim: Claim, sha256: bytes = SHA256) -> Claim | None:
+    """What a worker does with a claim: buy (the claim), wait for who does, or be served."""
+    match queue.take_result(session, claim, sha256, MAKING):
+        case Mine():
+            return claim
+        case Theirs(buyer):
+            queue.settle(session, claim, Snooze("TWIN_IS_BOUGHT", "another buys it", 1.0, waits_for=buyer))
+        case found:
+            queue.settle(session, claim, Succeeded(found.stored, reused=True))
+    return None
+
+
+def bought(session: Session, worker: uuid.UUID, twins: int) -> Claim:
+    """A job that buys, and so many others that wait for it."""
+    for _ in range(1 + twins):
+        enqueue(session, NewJob(SOURCE))
+    buyer = ask(session, claim_one(session, worker))
+    assert buyer
+    assert [ask(session, claim_one(session, worker)) for _ in range(twins)] == [None] * twins
+    return buyer
+
+
+def standings(session: Session) -> dict[str, int]:
+    rows = session.execute(text("SELECT coalesce(standing, state), count(*) FROM jobs GROUP BY 1 ORDER BY 1"))
+    return {row[0]: row[1] for row in rows}
+
+
+def handings_out(session: Session) -> int:
+    return session.scalars(text("SELECT sum(fence) FROM jobs")).one() or 0
+
+
+class TestTwins:
+    def test_are_not_handed_out_while_their_buyer_is_under_way(
+        self, session: Session, worker: uuid.UUID
+    ) -> None:
+        """However long it rests between its tries: each twin is handed out once."""
+        buyer = paid(session, bought(session, worker, 20))
+        queue.settle(session, buyer, Retry(Step.COPY, "RESULT_UNAVAILABLE", "503"))
+        twins = Twins()
+        for _ in range(5):
+            assert twins.look(session) == 0
+            assert hand_out_calls(session, 100, lease=LEASE) == []
+        assert standings(session) == {"resting": 1, "waiting": 20}
+        assert handings_out(session) == 21
+
+    def test_go_on_once_it_is_bought(self, session: Session, worker: uuid.UUID) -> None:
+        """All of them at once, and each is served."""
+        buyer = paid(session, bought(session, worker, 3), source_sha256=SHA256)
+        queue.settle(session, buyer, Succeeded(STORED, bucket=MAKING.bucket))
+        assert Twins().look(session) == 3
+        for _ in range(3):
+            assert ask(session, claim_one(session, worker)) is None
+        assert standings(session) == {"succeeded": 4}
+
+    @pytest.mark.parametrize(
+        "end",
+        [
+            Fail("IMAGE_DAMAGED", "it is damaged"),
+            Hold("LOOK", "for a person"),
+            Hold("OVER_BUDGET", "its batch has spent its budget", parked=True),
+        ],
+        ids=lambda end: end.code,
+    )
+    def test_elect_one_of_them_if_it_is_not_bought(
+        self, session: Session, worker: uuid.UUID, end: Outcome
+    ) -> None:
+        """The first in line buys; the others wait for that one, and are not handed out."""
+        queue.settle(session, bought(session, worker, 4), end)
+        twins = Twins()
+        twins.look(session)
+        assert standings(session)["waiting"] == 3
+        assert ask(session, claim_one(session, worker)) is not None
+        assert twins.look(session) == 0
+        assert hand_out_calls(session, 10, lease=LEASE) == []
+
+    def test_do_not_wait_for_one_whose_batch_is_paused(self, session: Session, worker: uuid.UUID) -> None:
+        """Parked, it gives its right to buy to a twin elsewhere."""
+        buyer = bought(session, worker, 2)
+        session.execute(
+            text("UPDATE jobs SET state = 'queued', standing = 'parked', worker_id = NULL WHERE id = :id"),
+            {"id": buyer.job_id},
+        )
+        Twins().look(session)
+        assert ask(session, claim_one(session, worker)) is not None
+
+    @pytest.mark.parametrize("kept_back", ["suspended", "paused", "source_limit"])
+    def test_that_cannot_buy_either_are_each_moved_once(self, session: Session, kept_back: str) -> None:
+        """Not all of them again for each that would be the next buyer."""
+        batch_id = create_batch(session, "b", producer_id=create_producer(session, "p")[0].id).id
+        ids = enqueue_all(session, [NewJob(SOURCE, str(n)) for n in range(6)], batch_id=batch_id)
+        session.execute(
+            text("UPDATE jobs SET standing = 'waiting', waits_for = :buyer WHERE id <> :buyer"),
+            {"buyer": ids[0]},
+        )
+        session.execute(text(KEEP_BACK[kept_back]))
+        twins = Twins()
+        assert [twins.look(session) for _ in range(3)] == [5, 0, 0]
+        stands = {"suspended": "in_line", "paused": "parked"}.get(kept_back, kept_back)
+        assert standings(session) == {stands: 6}
+
+    def test_of_many_buyers_are_moved_by_some_ticks(
+        self, session: Session, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A tick ends, and the next one goes on behind the last buyer."""
+        monkeypatch.setattr(twins_of, "MOST_MOVED", 3)
+        pairs = [[enqueue(session, NewJob(SOURCE)) for _ in range(2)] for _ in range(7)]
+        session.execute(
+            text("UPDATE jobs SET standing = 'waiting', waits_for = :buyer WHERE id = :id"),
+            [{"id": twin, "buyer": buyer} for buyer, twin in pairs],
+        )
+        session.execute(
+            text(
+                "UPDATE jobs SET state = 'failed', standing = NULL, finished_at = now(), code = 'X'"
+                " WHERE id = :id"
+            ),
+            [{"id": buyer} for buyer, _ in pairs],
+        )
+        twins = Twins()
+        assert [twins.look(session) for _ in range(4)] == [3, 3, 1, 0]
+
+    def test_of_two_pictures_go_on_apart(self, session: Session, worker: uuid.UUID) -> None:
+        """A buyer whose source was changed bought two pictures: the first twin of each goes on."""
+        for _ in range(5):
+            enqueue(session, NewJob(SOURCE))
+        buyer = claim_one(session, worker)
+        assert ask(session, buyer, b"a" * 32)
+        assert ask(session, buyer, b"b" * 32)
+        for picture in (b"a", b"b", b"a", b"b"):
+            assert ask(session, claim_one(session, worker), picture * 32) is None
+        queue.settle(session, buyer, Fail("IMAGE_DAMAGED", "it is damaged"))
+        Twins().look(session)
+        assert standings(session) == {"failed": 1, "in_line": 2, "waiting": 2}
+
+    def test_that_wait_for_one_another_do_not_for_ever(self, session: Session) -> None:
+        """Two whose sources were swapped: who waits itself buys nothing."""
+        ids = [enqueue(session, NewJob(SOURCE)) for _ in range(2)]
+        session.execute(
+            text("UPDATE jobs SET standing = 'waiting', waits_for = :other WHERE id = :id"),
+            [{"id": one, "other": other} for one, other in zip(ids, reversed(ids), strict=True)],
+        )
+        Twins().look(session)
+        assert standings(session) == {"in_line": 1, "waiting": 1}
+
+    def test_can_be_cancelled(self, session: Session, worker: uuid.UUID) -> None:
+        """Like any job in line."""
+        bought(session, worker, 1)
+        (twin,) = session.scalars(text("SELECT id FROM jobs WHERE standing = 'waiting'"))
+        assert queue.cancel(session, twin)
+        assert standings(session) == {"cancelled": 1, "running": 1}
+
+    def test_more_than_one_step_looks_at_have_their_turn(self, session: Session) -> None:
+        """The walk goes on where it stopped, and begins anew after the last."""
+        pairs = [[enqueue(session, NewJob(SOURCE)) for _ in range(2)] for _ in range(401)]
+        session.execute(
+            text("UPDATE jobs SET standing = 'waiting', waits_for = :buyer WHERE id = :id"),
+            [{"id": twin, "buyer": buyer} for buyer, twin in pairs],
+        )
+        session.execute(
+            text("UPDATE jobs SET state = 'cancelled', standing = NULL, finished_at = now() WHERE id = :id"),
+            [{"id": buyer} for buyer, _ in pairs],
+        )
+        twins = Twins()
+        assert [twins.look(session) for _ in range(4)] == [200, 200, 1, 0]
+
+
+class TestABuyer:
+    def test_goes_in_the_place_of_its_first_twin(self, session: Session, worker: uuid.UUID) -> None:
+        """A bulk job that an interactive one waits for does not stand behind normal jobs."""
+        batch = create_batch(session, "bulk").id
+        bulk = enqueue(session, NewJob(SOURCE, "a", priority=Priority.BULK), batch_id=batch)
+        buyer = ask(session, claim_one(session, worker))
+        assert buyer
+        queue.settle(session, buyer, Snooze("LIMIT_REACHED", "later", 0.0))
+        for number in range(5):
+            enqueue(session, NewJob(SOURCE, str(number)), batch_id=create_batch(session, "normal").id)
+        enqueue(session, NewJob(SOURCE, "b", priority=Priority.INTERACTIVE))
+        assert ask(session, claim_one(session, worker)) is None
+        session.execute(text("UPDATE jobs SET standing = 'in_line' WHERE standing = 'resting'"))
+        Twins().look(session)
+        assert [job_id for job_id, _ in hand_out_calls(session, 1, lease=LEASE)] == [bulk]
+        assert session.get_one(Job, bulk, populate_existing=True).priority == Priority.INTERACTIVE
+
+    def test_keeps_a_better_place_of_its_own(self, session: Session, worker: uuid.UUID) -> None:
+        """Twins lend, and take nothing."""
+        buyer = bought(session, worker, 2)
+        before = session.get_one(Job, buyer.job_id).place
+        Twins().look(session)
+        assert session.get_one(Job, buyer.job_id, populate_existing=True).place == before
+
+
+def test_the_auditor_lets_twins_go_that_their_buyer_left(engine: Engine) -> None:
+    """Should no step of a dispatcher have found them."""
+    with Session(engine) as session, session.begin():
+        buyer = bought(session, new_worker(session), 2)
+        queue.settle(session, buyer, Fail("IMAGE_DAMAGED", "it is damaged"))
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        found = {finding.id for check, finding in findings(connection) if check is CHECK}
+        assert len(found) == 2
+        audited = audit(connection, CHECK, Bounds(), found)
+        assert (audited.repaired, audited.left) == (2, [])
+
+
+def test_a_waiting_job_says_for_whom(session: Session, worker: uuid.UUID) -> None:
+    """A CHECK: who waits for nobody would wait for ever."""
+    bought(session, worker, 1)
+    names = session.execute(text("SELECT state, waits_for IS NOT NULL FROM jobs WHERE standing = 'waiting'"))
+    assert [tuple(row) for row in names] == [(State.QUEUED, True)]
+
+
+def test_a_waiting_job_goes_on_with_a_result_of_its_own_that_comes_late(
+    session: Session, worker: uuid.UUID
+) -> None:
+    """It was paid for: the copy does not wait for another job."""
+    for _ in range(2):
+        enqueue(session, NewJob(SOURCE))
+    late = claim_one(session, worker)
+    attempt_id = begin(session, late)
+    session.execute(text("UPDATE jobs SET state = 'queued', standing = 'in_line', worker_id = NULL"))
+    first, second = (claim_one(session, worker) for _ in range(2))
+    twin = first if first.job_id == late.job_id else second
+    buyer = second if twin is first else first
+    assert ask(session, buyer)
+    assert ask(session, twin) is None
+    record(session, late, attempt_id)
+    job = session.get_one(Job, late.job_id, populate_existing=True)
+    assert (job.standing, job.step) == ("in_line", Step.COPY)

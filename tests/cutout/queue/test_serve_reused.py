@@ -1,0 +1,267 @@
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
+
+from cutout import queue
+from cutout.enums import Standing, State, Step
+from cutout.models import Job
+from cutout.queue.attempts.outcomes import Snooze
+from cutout.queue.blocks.pauses import pause
+from cutout.queue.dispatch import Turns, hand_out, hand_out_calls, survey, wake
+from cutout.queue.enqueue import NewJob, create_batch, enqueue_all
+from cutout.queue.reuse.identity import Making
+from cutout.queue.reuse.serve_reused import Shelf
+from tests.support.steps import LEASE
+
+SHELF = Shelf(Making("/endpoint", 1, "my-bucket"))
+ROOM = 500
+
+
+def source(n: int, bucket: str = "my-bucket") -> str:
+    """Where the picture that says `n` would lie once uploaded."""
+    return f"s3://{bucket}/sources/{n:02x}/{n:064x}"
+
+
+def buy(session: Session, n: int, **changed: object) -> None:
+    """Its cutout is on the shelf."""
+    values = {
+        "sha256": n.to_bytes(32, "big"),
+        "form": "rgba",
+        "endpoint": "/endpoint",
+        "preparation": 1,
+        "bucket": "my-bucket",
+        "scope": "",
+        "key": f"cutouts/{n}",
+    } | changed
+    session.execute(
+        text(
+            "INSERT INTO bought_results (source_sha256, return_form, endpoint, preparation, bucket, scope,"
+            " buyer, key, sha256, media_type, size_bytes, width, height, stored_at) VALUES (:sha256, :form,"
+            " :endpoint, :preparation, :bucket, :scope, uuidv7(), :key, :sha256, 'image/png', 1, 2, 3, now())"
+        ),
+        values,
+    )
+
+
+def take(session: Session, count: int = 10, *, shelf: Shelf | None = SHELF, room: int = ROOM) -> Turns:
+    return hand_out(session, count, lease=LEASE, shelf=shelf, room=room)
+
+
+def lengths(turns: Turns) -> tuple[int, int]:
+    return len(turns.calls), len(turns.served)
+
+
+def ids(handed_out: list[tuple[uuid.UUID, int]]) -> set[uuid.UUID]:
+    return {job_id for job_id, _ in handed_out}
+
+
+class TestHandingOut:
+    def test_takes_what_was_bought_besides_the_calls(self, session: Session) -> None:
+        """As many calls as wanted, though bought ones stand between them; each job has the right standing."""
+        batch = create_batch(session, "b")
+        names = [NewJob(source(n), str(n)) for n in range(1, 41)]
+        jobs = enqueue_all(session, names, batch_id=batch.id)
+        for n in range(1, 41):
+            if n % 4:
+                buy(session, n)
+        turns = take(session, 5)
+        assert ids(turns.calls) == {jobs[n - 1] for n in (4, 8, 12, 16, 20)}
+        assert ids(turns.served) == {job for n, job in enumerate(jobs, 1) if n % 4}
+        found = survey(session, [])
+        assert (found.serving, found.outstanding[Step.CALL]) == (30, 5)
+        assert {session.get_one(Job, job).standing for job in ids(turns.served)} == {Standing.SERVING}
+
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            {"form": "mask"},
+            {"endpoint": "/other"},
+            {"preparation": 2},
+            {"bucket": "other"},
+            {"scope": "shop"},
+        ],
+        ids=lambda it: next(iter(it)),
+    )
+    def test_takes_nothing_for_bought_that_is_made_otherwise(
+        self, session: Session, changed: dict[str, object]
+    ) -> None:
+        """Another form, endpoint, preparation, bucket or scope is another cutout."""
+        enqueue_all(session, [NewJob(source(1))])
+        buy(session, 1, **changed)
+        assert take(session).served == []
+
+    @pytest.mark.parametrize(
+        "address",
+        [
+            "https://shop.example/sources/01/" + "1".zfill(64),
+            source(1, "other-bucket"),
+            source(1, "myxbucket"),
+            source(1) + "0",
+            source(1)[:-1] + "g",
+            source(1).upper(),
+            f"s3://my-bucket/drop/{source(1)}",
+            "s3://my-bucket/sources/01/",
+        ],
+    )
+    def test_takes_no_other_address_for_an_uploaded_source(self, session: Session, address: str) -> None:
+        """What lies there may have changed, whatever it looks like; the worker asks."""
+        enqueue_all(session, [NewJob(address)])
+        buy(session, 1)
+        assert lengths(take(session)) == (1, 0)
+
+    def test_lets_a_batch_buy_anew_that_wants_it(self, session: Session) -> None:
+        """reuse: never, for the batch or for the whole installation."""
+        batch = create_batch(session, "b", reuse=False)
+        never = enqueue_all(session, [NewJob(source(1), "a")], batch_id=batch.id)
+        buy(session, 1)
+        assert ids(take(session).calls) == set(never)
+        enqueue_all(session, [NewJob(source(1), "b")])
+        assert lengths(take(session, shelf=None)) == (1, 0)
+
+    def test_serves_nothing_of_a_batch_that_rests(self, session: Session) -> None:
+        """It is parked with the rest, and what stands behind it is served."""
+        resting = create_batch(session, "b")
+        jobs = enqueue_all(session, [NewJob(source(1), str(n)) for n in range(30)], batch_id=resting.id)
+        others = enqueue_all(session, [NewJob(source(1))] * 30)
+        buy(session, 1)
+        pause(session, resting.id)
+        turns = take(session, 5)
+        assert ids(turns.served) == set(others)
+        assert {session.get_one(Job, job).standing for job in jobs} == {Standing.PARKED}
+
+    def test_stops_where_there_is_no_room(self, session: Session) -> None:
+        """What goes past the room is at most what one round brings."""
+        enqueue_all(session, [NewJob(source(1))] * 100)
+        buy(session, 1)
+        assert 20 <= len(take(session, 5, room=20).served) <= 25
+        assert len(take(session, 5, room=0).served) == 5
+
+    def test_moves_the_present_no_further_than_the_calls_are(self, session: Session) -> None:
+        """Whoever is enqueued next shares the endpoint at once, however far serving has looked ahead."""
+        batch = create_batch(session, "b")
+        names = [NewJob(source(n), str(n)) for n in range(1, 101)]
+        jobs = enqueue_all(session, names, batch_id=batch.id)
+        for n in range(1, 100, 2):
+            buy(session, n)
+        turns = take(session, 1)
+        assert (len(turns.served), ids(turns.calls)) == (50, {jobs[1]})
+        present = session.scalar(text("SELECT present FROM shares"))
+        assert present == session.get_one(Job, jobs[1]).place
+
+
+@pytest.fixture
+def parcel(session: Session) -> queue.HandedOut:
+    """Three jobs on their way to be served."""
+    batch = create_batch(session, "b")
+    enqueue_all(session, [NewJob(source(n), str(n)) for n in range(1, 4)], batch_id=batch.id)
+    for n in range(1, 4):
+        buy(session, n)
+    return take(session).served
+
+
+class TestServing:
+    def test_ends_a_parcel_with_what_was_bought(self, session: Session, parcel: queue.HandedOut) -> None:
+        """Each job has its own cutout's row, costs nothing and says that it was reused."""
+        found = queue.find_bought(session, parcel, SHELF)
+        assert queue.serve(session, found, SHELF) == 3
+        session.expire_all()
+        jobs = [session.get_one(Job, job_id) for job_id, _ in parcel]
+        assert [(job.state, job.standing, job.reused, job.key) for job in jobs] == [
+            (State.SUCCEEDED, None, True, f"cutouts/{n}") for n in (1, 2, 3)
+        ]
+        assert [job.source_sha256 for job in jobs] == [n.to_bytes(32, "big") for n in (1, 2, 3)]
+        assert {(job.width, job.height, job.media_type) for job in jobs} == {(2, 3, "image/png")}
+        assert all(job.finished_at for job in jobs)
+
+    def test_twice_changes_nothing(self, session: Session, parcel: queue.HandedOut) -> None:
+        """A message that comes again finds nothing; one under an older fence neither."""
+        found = queue.find_bought(session, parcel, SHELF)
+        queue.serve(session, found, SHELF)
+        assert queue.find_bought(session, parcel, SHELF) == []
+        assert queue.serve(session, found, SHELF) == 0
+
+    def test_under_an_older_fence_changes_nothing(self, session: Session, parcel: queue.HandedOut) -> None:
+        """The lease was over: another parcel has these jobs."""
+        late = queue.find_bought(session, parcel, SHELF)
+        session.execute(text("UPDATE jobs SET scheduled_at = now() - interval '1 s'"))
+        assert wake(session) == 3
+        again = take(session).served
+        assert queue.serve(session, late, SHELF) == 0
+        queue.put_back(session, parcel)
+        queue.put_off(session, parcel, Snooze("X", "y", 5))
+        assert survey(session, []).serving == 3
+        assert queue.serve(session, queue.find_bought(session, again, SHELF), SHELF) == 3
+
+    @pytest.mark.parametrize(
+        "meanwhile",
+        [
+            "UPDATE jobs SET state = 'cancelled', standing = NULL, finished_at = now()",
+            "UPDATE jobs SET step = 'copy', result_url = 'https://r/1', result_expires_at = now()",
+            "DELETE FROM bought_results",
+            "UPDATE bought_results SET key = 'cutouts/anew'",
+            "UPDATE bought_results SET sha256 = 'other'",
+        ],
+    )
+    def test_leaves_alone_what_changed_meanwhile(
+        self, session: Session, parcel: queue.HandedOut, meanwhile: str
+    ) -> None:
+        """Withdrawn, paid for by a worker that was taken for dead, deleted, bought anew."""
+        found = queue.find_bought(session, parcel, SHELF)
+        session.execute(text(meanwhile))
+        assert queue.serve(session, found, SHELF) == 0
+
+    def test_of_a_broken_cutout_makes_the_job_its_buyer(
+        self, session: Session, parcel: queue.HandedOut
+    ) -> None:
+        """Once: a second job that finds the same does not take it away. Back in line, it is for a call."""
+        first, *_ = queue.find_bought(session, parcel, SHELF)
+        wait = queue.miss(session, first, SHELF)
+        assert wait
+        assert wait.code == "CUTOUT_MISSING"
+        session.execute(text("UPDATE bought_results SET missing_since = missing_since - interval '1 hour'"))
+        assert queue.miss(session, first, SHELF) is None
+        row = session.execute(text("SELECT buyer, stored_at FROM bought_results WHERE key IS NULL")).one()
+        assert (row.buyer, row.stored_at) == (first.job_id, None)
+        queue.put_back(session, parcel)
+        assert ids(take(session).calls) == {first.job_id}
+
+    def test_put_off_rests_with_a_reason(self, session: Session, parcel: queue.HandedOut) -> None:
+        """As a single job would."""
+        queue.put_off(session, parcel, Snooze("STORAGE_AWAY", "it is away", 15))
+        session.expire_all()
+        jobs = [session.get_one(Job, job_id) for job_id, _ in parcel]
+        assert {(job.standing, job.code, job.message) for job in jobs} == {
+            (Standing.RESTING, "STORAGE_AWAY", "it is away")
+        }
+
+
+class TestDeletingACutout:
+    def test_waits_for_jobs_that_are_just_served_from_it(self, engine: Engine) -> None:
+        """Whoever deletes it then sees that they have it."""
+        with Session(engine) as session, session.begin():
+            enqueue_all(session, [NewJob(source(1))])
+            buy(session, 1)
+            served = take(session).served
+        with ThreadPoolExecutor(1) as pool, Session(engine) as session, session.begin():
+            assert queue.serve(session, queue.find_bought(session, served, SHELF), SHELF) == 1
+            deleted = pool.submit(_delete_results, engine)
+            time.sleep(0.5)
+            assert not deleted.done()
+            session.commit()
+            assert deleted.result(10) == 1
+
+
+def _delete_results(engine: Engine) -> int:
+    with engine.begin() as connection:
+        return connection.execute(text("DELETE FROM bought_results")).rowcount
+
+
+def test_calls_alone_pass_over_the_shelf(session: Session) -> None:
+    """Whoever hands out calls and nothing else gets all jobs for calls."""
+    enqueue_all(session, [NewJob(source(1))] * 3)
+    buy(session, 1)
+    assert len(hand_out_calls(session, 5, lease=LEASE)) == 3

@@ -1,0 +1,474 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from cutout import queue
+from cutout.billing import accounts
+from cutout.enums import AttemptOutcome, Standing, State, Step
+from cutout.models import Attempt, Job
+from cutout.queue.attempts.attempts import Answer, NotBegun
+from cutout.queue.attempts.outcomes import (
+    Fail,
+    Hold,
+    Lost,
+    Outcome,
+    Retry,
+    Snooze,
+    StoredObject,
+    Succeeded,
+    Unknown,
+)
+from cutout.queue.claims import Claim
+from cutout.queue.enqueue import NewJob, enqueue
+from cutout.queue.settle import Bounds
+from cutout.text import LONGEST_MESSAGE
+from tests.support.steps import (
+    ACCOUNT,
+    SOURCE,
+    ask_to_begin,
+    begin,
+    claim_new,
+    claim_one,
+    hand_out_one,
+    new_worker,
+)
+
+DAY = timedelta(days=1)
+CHARGED = Answer(AttemptOutcome.CHARGED, http_status=200)
+STORED = StoredObject("cutouts/a.png", b"\xab" * 32, "image/png", 100, 10, 20)
+SOME_OUTCOMES = [
+    Succeeded(STORED),
+    Retry(Step.CALL, "CODE", "text"),
+    Snooze("CODE", "text", 5.0),
+    Fail("CODE", "text"),
+    Unknown("CODE", "text"),
+    Lost("CODE", "text"),
+    Hold("CODE", "text"),
+]
+
+
+def job_of(session: Session, claim: Claim) -> Job:
+    session.expire_all()
+    return session.get_one(Job, claim.job_id)
+
+
+def bought(session: Session, claim: Claim) -> Claim:
+    """The claim after a paid call."""
+    return record(session, claim, begin(session, claim))
+
+
+def record(session: Session, claim: Claim, attempt_id: int) -> Claim:
+    """The claim once its call was answered."""
+    return queue.record_result(
+        session, claim, attempt_id, CHARGED, url="https://r/1", lifetime=DAY, sent=(10, 20)
+    )
+
+
+def rests_s(job: Job) -> float:
+    return (job.scheduled_at - datetime.now(UTC)).total_seconds()
+
+
+class TestClaiming:
+    def test_takes_a_job_that_was_handed_out(self, session: Session) -> None:
+        """The claimed job runs, under the fence of its message."""
+        claim = claim_new(session, worker_id := new_worker(session))
+        job = job_of(session, claim)
+        assert (job.state, job.worker_id, claim.fence) == (State.RUNNING, worker_id, 1)
+
+    def test_finds_nothing_behind_a_message_repeated_to_another_worker(self, session: Session) -> None:
+        """The second of two equal messages claims nothing."""
+        claim = claim_new(session, new_worker(session))
+        assert queue.claim(session, claim.job_id, claim.fence, new_worker(session)) is None
+
+    def test_gives_the_same_worker_its_claim_again(self, session: Session) -> None:
+        """A claim whose answer was lost with the connection is asked for again and is not lost."""
+        claim = claim_new(session, worker_id := new_worker(session))
+        assert queue.claim(session, claim.job_id, claim.fence, worker_id) == claim
+        queue.settle(session, claim, Snooze("X", "y", 0))
+        assert queue.claim(session, claim.job_id, claim.fence, worker_id) is None
+
+    def test_gives_the_same_worker_nothing_whose_call_has_no_end(self, session: Session) -> None:
+        """Its thread gave the job up, and a repeated message is no leave to pay once more."""
+        claim = claim_new(session, worker_id := new_worker(session))
+        attempt_id = begin(session, claim)
+        assert queue.claim(session, claim.job_id, claim.fence, worker_id) is None
+        queue.end_attempt(session, attempt_id, Answer(AttemptOutcome.NOT_CHARGED))
+        assert queue.claim(session, claim.job_id, claim.fence, worker_id) is not None
+
+    def test_finds_nothing_behind_a_late_message(self, session: Session) -> None:
+        """After the job was handed out again, the older message claims nothing."""
+        worker_id = new_worker(session)
+        enqueue(session, NewJob(SOURCE))
+        job_id, old = hand_out_one(session)
+        session.execute(text("UPDATE jobs SET standing = 'in_line'"))
+        assert hand_out_one(session) == (job_id, old + 1)
+        assert queue.claim(session, job_id, old, worker_id) is None
+        assert queue.claim(session, job_id, old + 1, worker_id) is not None
+
+    def test_finds_nothing_once_the_job_was_cancelled(self, session: Session) -> None:
+        """A message on its way cannot bring a cancelled job back."""
+        enqueue(session, NewJob(SOURCE))
+        job_id, fence = hand_out_one(session)
+        assert queue.cancel(session, job_id)
+        assert queue.claim(session, job_id, fence, new_worker(session)) is None
+
+
+class TestTheLedger:
+    def test_has_a_row_before_the_call_that_says_unknown(self, session: Session) -> None:
+        """If nobody lives to tell, the row already tells the truth."""
+        claim = claim_new(session, new_worker(session))
+        attempt = session.get_one(Attempt, begin(session, claim))
+        assert (attempt.outcome, attempt.ended_at, attempt.number) == (AttemptOutcome.UNKNOWN, None, 1)
+
+    def test_gives_no_leave_to_call_to_a_worker_that_lost_its_claim(self, session: Session) -> None:
+        """Without the job there is no row and no call."""
+        claim = claim_new(session, new_worker(session))
+        queue.settle(session, claim, Snooze("X", "y", 0))
+        begun = ask_to_begin(session, claim)
+        assert begun is NotBegun.LOST
+        assert session.scalars(select(Attempt)).all() == []
+
+    def test_gives_no_leave_to_call_while_the_account_is_paused(self, session: Session) -> None:
+        """A pause stops even jobs that are in a worker's hands already."""
+        claim = claim_new(session, new_worker(session))
+        accounts.pause(session, ACCOUNT, code="ERROR_NOT_ENOUGH_CREDITS", message="empty")
+        begun = ask_to_begin(session, claim)
+        assert begun is NotBegun.ACCOUNT
+
+    def test_has_one_row_though_its_transaction_is_repeated(self, session: Session) -> None:
+        """A commit whose answer was lost is repeated and finds its own row."""
+        claim = claim_new(session, new_worker(session))
+        assert begin(session, claim) == begin(session, claim)
+
+    def test_is_written_to_by_a_worker_that_lost_its_claim(self, session: Session) -> None:
+        """What a call cost is recorded whoever holds the job."""
+        claim = claim_new(session, new_worker(session))
+        attempt_id = begin(session, claim)
+        queue.settle(session, claim, Snooze("X", "y", 0))
+        queue.end_attempt(session, attempt_id, Answer(AttemptOutcome.CHARGED, request_id="r"))
+        session.expire_all()
+        assert session.get_one(Attempt, attempt_id).outcome == AttemptOutcome.CHARGED
+
+
+class TestAPaidResult:
+    def test_moves_the_job_to_its_copy(self, session: Session) -> None:
+        """The URL, its end and the sent size are kept, and the next step is the copy."""
+        claim = bought(session, claim_new(session, new_worker(session)))
+        job = job_of(session, claim)
+        assert (job.state, job.step, job.result_url) == (State.RUNNING, Step.COPY, "https://r/1")
+        assert claim.result is not None
+        assert abs(claim.result.expires_at - datetime.now(UTC) - DAY) < timedelta(minutes=1)
+
+    def test_is_used_though_its_worker_lost_the_job(self, session: Session) -> None:
+        """A rescued job gets the result that its old worker brings late, and is not called again."""
+        claim = claim_new(session, new_worker(session))
+        attempt_id = begin(session, claim)
+        queue.settle(session, claim, Snooze("WORKER_GONE", "y", 0))
+        assert record(session, claim, attempt_id).step is Step.COPY
+        assert job_of(session, claim).step == Step.COPY
+
+    def test_frees_a_job_that_was_held_for_it(self, session: Session) -> None:
+        """A job held for an unknown charge goes on with its copy once the charge's result arrives."""
+        claim = claim_new(session, new_worker(session))
+        attempt_id = begin(session, claim)
+        queue.settle(session, claim, Unknown("WORKER_GONE", "y"), Bounds(unknown=0))
+        assert job_of(session, claim).state == State.HELD
+        record(session, claim, attempt_id)
+        job = job_of(session, claim)
+        assert (job.state, job.standing, job.step) == (State.QUEUED, Standing.IN_LINE, Step.COPY)
+
+    def test_outlives_the_failure_of_another_workers_call(self, session: Session) -> None:
+        """A second call that fails does not fail the job that the first one's result has reached."""
+        first = claim_new(session, new_worker(session))
+        attempt_id = begin(session, first)
+        queue.settle(session, first, Snooze("WORKER_GONE", "y", 0))
+        session.execute(text("UPDATE jobs SET standing = 'in_line'"))
+        second = claim_one(session, new_worker(session))
+        record(session, first, attempt_id)
+        assert queue.settle(session, second, Fail("CODE", "text"))
+        job = job_of(session, second)
+        assert (job.state, job.step, job.result_url) == (State.QUEUED, Step.COPY, "https://r/1")
+
+    def test_in_the_lifeboat_is_known_to_the_next_claim(self, session: Session) -> None:
+        """Its key is kept with the result until the job has succeeded."""
+        worker_id = new_worker(session)
+        claim = bought(session, claim_new(session, worker_id))
+        claim = queue.save_in_lifeboat(session, claim, "entry")
+        assert claim.result is not None
+        assert claim.result.lifeboat_key == "entry"
+        queue.settle(session, claim, Retry(Step.COPY, "STORAGE_AWAY", "text"))
+        session.execute(text("UPDATE jobs SET standing = 'in_line'"))
+        claim = claim_one(session, worker_id, Step.COPY)
+        assert claim.result is not None
+        assert claim.result.lifeboat_key == "entry"
+        queue.settle(session, claim, Succeeded(STORED))
+        assert job_of(session, claim).lifeboat_key is None
+
+    def test_is_not_said_to_be_in_the_lifeboat_by_a_worker_that_lost_its_claim(
+        self, session: Session
+    ) -> None:
+        """Its claim comes back without the key."""
+        claim = bought(session, claim_new(session, new_worker(session)))
+        queue.settle(session, claim, Snooze("X", "y", 0))
+        assert queue.save_in_lifeboat(session, claim, "entry") == claim
+        assert job_of(session, claim).lifeboat_key is None
+
+    def test_is_not_shown_by_the_claim(self, session: Session) -> None:
+        """The URL is a secret: neither repr nor str of a claim holds it."""
+        claim = bought(session, claim_new(session, new_worker(session)))
+        assert "https://r/1" not in f"{claim!r}{claim!s}"
+
+
+class TestSettling:
+    def test_a_success_finishes_the_job_and_forgets_the_url(self, session: Session) -> None:
+        """A succeeded job has its object and no secret any more."""
+        claim = bought(session, claim_new(session, new_worker(session)))
+        assert queue.settle(session, claim, Succeeded(STORED))
+        job = job_of(session, claim)
+        assert (job.state, job.key, job.result_url, job.worker_id) == (
+            State.SUCCEEDED,
+            STORED.key,
+            None,
+            None,
+        )
+        assert job.finished_at is not None
+
+    def test_a_retry_uses_up_a_try_and_rests(self, session: Session) -> None:
+        """The job comes back later, with one try fewer and the reason."""
+        claim = claim_new(session, new_worker(session))
+        queue.settle(session, claim, Retry(Step.CALL, "PROCESSING_FAILURE", "text"))
+        job = job_of(session, claim)
+        assert (job.state, job.standing, job.tries, job.code) == (
+            State.QUEUED,
+            Standing.RESTING,
+            1,
+            "PROCESSING_FAILURE",
+        )
+        assert 0.5 < rests_s(job) < 4
+
+    def test_a_retry_honours_the_time_that_the_endpoint_named(self, session: Session) -> None:
+        """Retry-After goes before our own backoff."""
+        claim = claim_new(session, new_worker(session))
+        queue.settle(session, claim, Retry(Step.CALL, "X", "text", after_seconds=100))
+        assert 95 < rests_s(job_of(session, claim)) <= 100
+
+    def test_the_last_retry_of_a_call_fails_the_job(self, session: Session) -> None:
+        """After six tries the job fails and says how often it was tried."""
+        worker_id = new_worker(session)
+        claim = claim_new(session, worker_id)
+        for _ in range(5):
+            queue.settle(session, claim, Retry(Step.CALL, "X", "text"))
+            session.execute(text("UPDATE jobs SET standing = 'in_line'"))
+            claim = claim_one(session, worker_id)
+        queue.settle(session, claim, Retry(Step.CALL, "X", "text"))
+        job = job_of(session, claim)
+        assert (job.state, job.message) == (State.FAILED, "text (tried 6 times)")
+
+    def test_an_unknown_charge_closes_a_call_that_was_left_open(self, session: Session) -> None:
+        """An error before the call's end was written leaves no call that seems to be out for ever."""
+        claim = claim_new(session, new_worker(session))
+        begin(session, claim)
+        queue.settle(session, claim, Unknown("INTERNAL_ERROR", "text"))
+        attempt = session.scalars(select(Attempt)).one()
+        assert (attempt.outcome, attempt.code) == (AttemptOutcome.UNKNOWN, "INTERNAL_ERROR")
+        assert attempt.ended_at
+        assert attempt.unknown_at
+
+    def test_a_retry_may_have_a_bound_of_its_own(self, session: Session) -> None:
+        """A code without a meaning here fails at its second try."""
+        worker_id = new_worker(session)
+        queue.settle(session, claim_new(session, worker_id), Retry(Step.CALL, "X", "y", most_tries=2))
+        session.execute(text("UPDATE jobs SET standing = 'in_line'"))
+        claim = claim_one(session, worker_id)
+        queue.settle(session, claim, Retry(Step.CALL, "X", "y", most_tries=2))
+        assert job_of(session, claim).state == State.FAILED
+
+    def test_a_failed_copy_is_never_the_end(self, session: Session) -> None:
+        """However often a copy fails, the paid job stays queued at its copy."""
+        worker_id = new_worker(session)
+        claim = bought(session, claim_new(session, worker_id))
+        for _ in range(30):
+            queue.settle(session, claim, Retry(Step.COPY, "STORAGE_AWAY", "text"))
+            session.execute(text("UPDATE jobs SET standing = 'in_line'"))
+            claim = claim_one(session, worker_id, Step.COPY)
+        assert claim.step is Step.COPY
+        assert claim.tries == 30
+
+    def test_a_snooze_uses_up_no_try(self, session: Session) -> None:
+        """Not now is not failed."""
+        claim = claim_new(session, new_worker(session))
+        queue.settle(session, claim, Snooze("LIMIT_REACHED", "text", 50))
+        job = job_of(session, claim)
+        assert (job.state, job.standing, job.tries) == (State.QUEUED, Standing.RESTING, 0)
+        assert 45 < rests_s(job) <= 50
+
+    def test_an_unknown_charge_is_repeated_within_its_bound_and_then_held(self, session: Session) -> None:
+        """The first unknown call may be repeated, the second holds the job for a person."""
+        worker_id = new_worker(session)
+        claim = claim_new(session, worker_id)
+        begin(session, claim, 1)
+        queue.settle(session, claim, Unknown("NO_ANSWER", "text"), Bounds(unknown=1))
+        assert job_of(session, claim).state == State.QUEUED
+        session.execute(text("UPDATE jobs SET standing = 'in_line'"))
+        claim = claim_one(session, worker_id)
+        begin(session, claim, 2)
+        queue.settle(session, claim, Unknown("NO_ANSWER", "text"), Bounds(unknown=1))
+        assert job_of(session, claim).state == State.HELD
+
+    def test_a_retry_in_time_rests_no_longer_than_it_may(self, session: Session) -> None:
+        """A paid result that dies soon does not wait out its backoff."""
+        claim = bought(session, claim_new(session, new_worker(session)))
+        queue.settle(session, claim, Retry(Step.COPY, "X", "text", after_seconds=100, at_most_seconds=7))
+        assert 5 < rests_s(job_of(session, claim)) <= 7
+
+    def test_a_long_message_is_cut(self, session: Session) -> None:
+        """What others say is kept to a bounded length."""
+        claim = claim_new(session, new_worker(session))
+        queue.settle(session, claim, Fail("X", "y" * 10_000))
+        assert len(job_of(session, claim).message or "") == LONGEST_MESSAGE
+
+    @pytest.mark.parametrize("outcome", SOME_OUTCOMES, ids=lambda outcome: type(outcome).__name__)
+    def test_changes_nothing_for_a_worker_that_lost_its_claim(
+        self, session: Session, outcome: Outcome
+    ) -> None:
+        """Whatever a fenced-out worker says, the job stays with the one who holds it."""
+        worker_id = new_worker(session)
+        lost = claim_new(session, worker_id)
+        queue.settle(session, lost, Snooze("X", "y", 0))
+        session.execute(text("UPDATE jobs SET standing = 'in_line'"))
+        held = claim_one(session, worker_id)
+        assert queue.settle(session, lost, outcome) is False
+        job = job_of(session, held)
+        assert (job.state, job.fence) == (State.RUNNING, held.fence)
+
+
+class TestALoss:
+    def test_is_marked_where_it_was_paid_and_holds_the_job(self, session: Session) -> None:
+        """The attempt that brought the result says when it was lost; by default a person decides."""
+        claim = bought(session, claim_new(session, new_worker(session)))
+        assert queue.settle(session, claim, Lost("RESULT_EXPIRED", "text"))
+        job = job_of(session, claim)
+        (attempt,) = session.scalars(select(Attempt))
+        assert (job.state, job.code) == (State.HELD, "RESULT_EXPIRED")
+        assert (attempt.outcome, attempt.lost_at is None) == (AttemptOutcome.CHARGED, False)
+
+    def test_within_its_bound_is_called_again_and_then_held(self, session: Session) -> None:
+        """With a bound of one the second loss holds the job, and both stand in the ledger."""
+        worker_id = new_worker(session)
+        claim = bought(session, claim_new(session, worker_id))
+        queue.settle(session, claim, Lost("RESULT_EXPIRED", "text"), Bounds(lost=1))
+        job = job_of(session, claim)
+        assert (job.state, job.step, job.tries, job.result_url) == (State.QUEUED, Step.CALL, 0, None)
+        session.execute(text("UPDATE jobs SET standing = 'in_line'"))
+        claim = claim_one(session, worker_id)
+        claim = record(session, claim, begin(session, claim, 2))
+        queue.settle(session, claim, Lost("RESULT_EXPIRED", "text"), Bounds(lost=1))
+        assert job_of(session, claim).state == State.HELD
+        assert all(attempt.lost_at for attempt in session.scalars(select(Attempt)))
+
+    def test_is_marked_only_at_the_last_result_that_was_paid(self, session: Session) -> None:
+        """Calls that cost nothing, or brought nothing to lose, are not touched."""
+        claim = claim_new(session, new_worker(session))
+        refused = begin(session, claim, 1)
+        queue.end_attempt(session, refused, Answer(AttemptOutcome.NOT_CHARGED, code="X"))
+        claim = record(session, claim, begin(session, claim, 2))
+        queue.settle(session, claim, Lost("RESULT_EXPIRED", "text"))
+        lost = session.scalars(select(Attempt.number).where(Attempt.lost_at.is_not(None))).all()
+        assert lost == [2]
+
+    def test_is_not_marked_by_a_worker_that_lost_its_claim(self, session: Session) -> None:
+        """Whoever holds the job now may still save the result."""
+        worker_id = new_worker(session)
+        claim = bought(session, claim_new(session, worker_id))
+        queue.settle(session, claim, Snooze("X", "y", 0))
+        assert not queue.settle(session, claim, Lost("RESULT_EXPIRED", "text"))
+        assert [attempt.lost_at for attempt in session.scalars(select(Attempt))] == [None]
+
+
+class TestByHand:
+    @pytest.mark.parametrize("outcome", [Fail("X", "y"), Hold("X", "y")])
+    def test_a_stopped_job_goes_back_in_line(self, session: Session, outcome: Outcome) -> None:
+        """Retrying a failed or held job gives it all its tries again."""
+        claim = claim_new(session, new_worker(session))
+        queue.settle(session, claim, outcome)
+        assert queue.retry(session, claim.job_id)
+        job = job_of(session, claim)
+        assert (job.state, job.standing, job.step, job.tries) == (
+            State.QUEUED,
+            Standing.IN_LINE,
+            Step.CALL,
+            0,
+        )
+        assert job.finished_at is None
+
+    def test_a_held_copy_goes_on_with_its_copy_while_the_result_lives(self, session: Session) -> None:
+        """Retrying does not buy again what can still be fetched."""
+        claim = bought(session, claim_new(session, new_worker(session)))
+        queue.settle(session, claim, Hold("SOMEBODY_STOPPED_IT", "y"))
+        queue.retry(session, claim.job_id)
+        assert job_of(session, claim).step == Step.COPY
+
+    @pytest.mark.parametrize("code", ["RESULT_EXPIRED", "RESULT_UNEXPECTED"])
+    def test_a_held_copy_asks_the_url_first_whatever_held_it(self, session: Session, code: str) -> None:
+        """A server that said that it was gone, or gave something else, may have been wrong."""
+        claim = bought(session, claim_new(session, new_worker(session)))
+        queue.settle(session, claim, Hold(code, "y"))
+        queue.retry(session, claim.job_id)
+        job = job_of(session, claim)
+        assert (job.step, job.result_url is None) == (Step.COPY, False)
+        assert session.scalars(select(Attempt.lost_at)).one() is None
+
+    @pytest.mark.parametrize("code", ["RESULT_UNEXPECTED", "SOMEBODY_STOPPED_IT"])
+    def test_a_retry_that_drops_a_paid_url_writes_the_loss(self, session: Session, code: str) -> None:
+        """Past its time it is bought anew: whatever held the job, the ledger says that the first is lost."""
+        claim = bought(session, claim_new(session, new_worker(session)))
+        queue.settle(session, claim, Hold(code, "y"))
+        session.execute(text("UPDATE jobs SET result_expires_at = now()"))
+        queue.retry(session, claim.job_id)
+        assert (job_of(session, claim).step, job_of(session, claim).result_url) == (Step.CALL, None)
+        assert session.scalars(select(Attempt.lost_at)).one() is not None
+
+    def test_a_retry_of_many_writes_the_loss_of_those_that_it_drops_alone(self, session: Session) -> None:
+        """Each by its own last paid call; a call that cost nothing, and a job that stays, have none."""
+        worker_id = new_worker(session)
+        claims = []
+        for dropped in (True, False):
+            claim = claim_new(session, worker_id)
+            queue.end_attempt(session, begin(session, claim), Answer(AttemptOutcome.NOT_CHARGED, code="X"))
+            claim = record(session, claim, begin(session, claim, 2))
+            queue.settle(session, claim, Hold("X", "y"))
+            if dropped:
+                session.execute(text("UPDATE jobs SET result_expires_at = now()"))
+            claims.append(claim)
+        assert queue.retry_all(session, [claim.job_id for claim in claims]) == 2
+        lost = select(Attempt.job_id, Attempt.number).where(Attempt.lost_at.is_not(None))
+        assert session.execute(lost).all() == [(claims[0].job_id, 2)]
+
+    def test_a_held_copy_whose_result_is_in_the_lifeboat_goes_on_with_its_copy(
+        self, session: Session
+    ) -> None:
+        """A dead URL does not matter then."""
+        claim = bought(session, claim_new(session, new_worker(session)))
+        queue.save_in_lifeboat(session, claim, "entry")
+        queue.settle(session, claim, Hold("SOMEBODY_STOPPED_IT", "y"))
+        session.execute(text("UPDATE jobs SET result_expires_at = now()"))
+        queue.retry(session, claim.job_id)
+        job = job_of(session, claim)
+        assert (job.step, job.lifeboat_key) == (Step.COPY, "entry")
+
+    def test_a_held_copy_whose_result_is_gone_is_called_again(self, session: Session) -> None:
+        """Only a person's retry repeats a paid call, and only when its result is dead."""
+        claim = bought(session, claim_new(session, new_worker(session)))
+        queue.settle(session, claim, Hold("SOMEBODY_STOPPED_IT", "y"))
+        session.execute(text("UPDATE jobs SET result_expires_at = now()"))
+        queue.retry(session, claim.job_id)
+        job = job_of(session, claim)
+        assert (job.step, job.result_url) == (Step.CALL, None)
+
+    def test_a_running_job_is_not_retried(self, session: Session) -> None:
+        """A worker holds it."""
+        claim = claim_new(session, new_worker(session))
+        assert queue.retry(session, claim.job_id) is False
+        assert job_of(session, claim).state == State.RUNNING

@@ -1,0 +1,84 @@
+"""What people are told does not depend on the clock of the machine that tells it: Postgres' own is asked."""
+
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from cutout.billing import accounts, learned_limits
+from cutout.models import Job
+from cutout.queue.attempts.outcomes import Snooze
+from cutout.queue.enqueue import NewJob, create_batch, enqueue
+from cutout.queue.leader import LEADER_LOCK
+from cutout.queue.settle import settle
+from cutout.status.batch_status import batch_status
+from cutout.status.eta import look_at_pace
+from cutout.status.explain import Installation, explain
+from cutout.status.job_view import SEEN, as_seen
+from tests.support.clock import off_by
+from tests.support.steps import ACCOUNT, SOURCE, claim_new, new_worker
+
+OFF_S = (-90.0, 0.0, 90.0)
+KNOWN = Installation([ACCOUNT])
+# Nearer than the clock is wrong.
+SOON = "now() + interval '30 s'"
+JUST_NOW = "now() - interval '30 s'"
+OF_A_LIMIT = f"""
+    SELECT slow_at <= now(), rests_until > now(), rests_until < {SOON}, circuit_until > now() FROM limits
+"""  # noqa: S608
+
+
+@pytest.fixture(autouse=True, params=OFF_S, ids=lambda seconds: f"{seconds:+.0f}s")
+def wrong(request: pytest.FixtureRequest) -> Iterator[None]:
+    """This process reads another time than it is."""
+    with off_by(request.param):
+        yield
+
+
+@pytest.fixture
+def running(session: Session) -> Session:
+    """An installation with a leading dispatcher and a living worker."""
+    session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LEADER_LOCK})
+    new_worker(session)
+    return session
+
+
+def why(session: Session, job_id: object) -> str:
+    session.expire_all()
+    return explain(session, session.get_one(Job, job_id), KNOWN).why
+
+
+@pytest.mark.parametrize(
+    ("opens", "closes", "expected"),
+    [(SOON, "NULL", "window"), ("NULL", JUST_NOW, "window"), (JUST_NOW, SOON, "in-line")],
+    ids=["before", "after", "within"],
+)
+def test_a_window_opens_and_closes(running: Session, opens: str, closes: str, expected: str) -> None:
+    """For whoever asks why a job waits, and whether its batch moves."""
+    batch = create_batch(running, "b")
+    job_id = enqueue(running, NewJob(SOURCE), batch_id=batch.id)
+    running.execute(text(f"UPDATE batches SET opens_at = {opens}, closes_at = {closes}"))  # noqa: S608
+    assert why(running, job_id) == expected
+    status = batch_status(running, batch.id)
+    assert status is not None
+    assert status.rests == (expected == "window")
+
+
+def test_a_job_rests(running: Session) -> None:
+    """Until its time; and a look at it is worth while no sooner, and not much later."""
+    claim = claim_new(running, new_worker(running))
+    settle(running, claim, Snooze("LIMIT_REACHED", "later", 30.0))
+    assert why(running, claim.job_id) == "resting"
+    (row,) = running.execute(SEEN).all()
+    assert look_at_pace(running, [], None).seconds_for(as_seen(row), uuid.uuid4()) == 30
+
+
+def test_what_a_limit_learned(session: Session) -> None:
+    """Whoever leads writes it down, and anybody reads it."""
+    accounts.ensure(session, ACCOUNT)
+    spans = [timedelta(seconds=seconds) for seconds in (1, 20, 20)]
+    learned_limits.keep(session, ACCOUNT, learned_limits.Standing(4.0, None, 0, 0, 1.0, 1.0, *spans))
+    assert all(session.execute(text(OF_A_LIMIT)).one())

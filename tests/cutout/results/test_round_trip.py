@@ -1,0 +1,233 @@
+import codecs
+import csv
+import gzip
+import io
+import json
+import uuid
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from cutout.enums import ReturnForm
+from cutout.manifests import Manifest, ManifestError, Record, open_manifest
+from cutout.models import Ingest
+from cutout.queue.attempts.outcomes import Fail, StoredObject, Succeeded
+from cutout.results import CutoutLinks, NoManifestError, find_manifest, round_trip, write_as_input
+from cutout.results.writers import make_writer
+from cutout.storage import Bucket
+from tests.support.fates import DONE, Fates, make_batch
+
+EXPORTS = Path(__file__).parent.parent / "manifests" / "exports"
+OTHER = Succeeded(StoredObject("cutouts/b.png", b"\xcd" * 32, "image/png", 1, 30, 40))
+ADDED = [
+    "cutout_state", "cutout_key", "cutout_sha256", "cutout_width", "cutout_height", "cutout_error",
+    "cutout_request_id", "cutout_reused",
+]  # fmt: skip
+WHITE = ReturnForm.WHITE_BACKGROUND
+
+
+class Catalog:
+    """Batches that were made of a manifest, and what is given back."""
+
+    def __init__(self, engine: Engine, bucket: Bucket) -> None:
+        self.engine, self.bucket = engine, bucket
+        self.tally: Counter[str] = Counter()
+
+    def back(
+        self, manifest: bytes, fates: Fates, *, links: CutoutLinks | None = None, **options: Any
+    ) -> bytes:
+        batch_id = make_batch(self.engine, fates)
+        key = f"manifests/{batch_id}"
+        self.bucket.put_pieces([manifest], key=key, media_type="text/plain")
+        with Session(self.engine) as session, session.begin():
+            columns = {"fingerprint": batch_id.bytes, "kind": "k", "manifest_key": key, "options": options}
+            session.add(Ingest(batch_id=batch_id, **columns))
+        with Session(self.engine) as session:
+            kept = find_manifest(session, batch_id)
+        self.tally.clear()
+        return b"".join(write_as_input(self.engine, self.bucket, kept, links, self.tally))
+
+
+@pytest.fixture
+def catalog(engine: Engine, bucket: Bucket) -> Catalog:
+    return Catalog(engine, bucket)
+
+
+def rows_of(file: bytes, encoding: str = "utf-8", delimiter: str = ",") -> list[dict[str, str]]:
+    text = io.StringIO(file.decode(encoding), newline="")
+    return list(csv.DictReader(text, delimiter=delimiter, strict=True))
+
+
+class TestAPlainManifest:
+    def test_comes_back_with_columns_added(self, catalog: Catalog) -> None:
+        """Cells stay as they were, those that are formulas too; what is ours is behind them."""
+        manifest = b'external_id,source,price\na,https://x/a.jpg,=1+1\nb,https://x/b.jpg,"1,5"\n'
+        good, bad = rows_of(catalog.back(manifest, {"a": DONE, "b": Fail("=BROKEN", "cut off")}))
+        assert list(good) == ["external_id", "source", "price", *ADDED]
+        assert (good["external_id"], good["price"], bad["price"]) == ("a", "=1+1", "1,5")
+        assert (good["cutout_state"], good["cutout_key"]) == ("succeeded", "cutouts/a.png")
+        assert (good["cutout_sha256"], good["cutout_width"], good["cutout_height"]) == ("ab" * 32, "10", "20")
+        assert (good["cutout_error"], good["cutout_reused"]) == ("", "false")
+        assert (bad["cutout_state"], bad["cutout_error"]) == ("failed", "'=BROKEN: cut off")
+        assert catalog.tally == {"succeeded": 1, "failed": 1}
+
+    def test_keeps_its_encoding_and_delimiter(self, catalog: Catalog) -> None:
+        """What Excel saved, Excel opens: the mark, the semicolons, or Latin-1 if that was said."""
+        manifest = "external_id;source;nom\na;https://x/a.jpg;été\n"
+        marked = catalog.back(codecs.BOM_UTF8 + manifest.encode(), {"a": DONE})
+        assert marked.startswith(codecs.BOM_UTF8 + b"external_id;source;nom;cutout_state;")
+        assert rows_of(marked, "utf-8-sig", ";")[0]["nom"] == "été"
+        fates: Fates = {"a": Fail("BROKEN", "half …")}
+        latin = catalog.back(manifest.encode("latin-1"), fates, encoding="latin-1")
+        assert rows_of(latin, "latin-1", ";")[0]["nom"] == "été"
+        assert rows_of(latin, "latin-1", ";")[0]["cutout_error"] == "BROKEN: half ?"
+        wide = catalog.back(manifest.replace(";", "\t").encode("utf-16"), {"a": DONE})
+        assert rows_of(wide, "utf-16", "\t")[0]["cutout_key"] == "cutouts/a.png"
+
+    def test_may_have_been_gzipped(self, catalog: Catalog) -> None:
+        """It comes back unpacked."""
+        manifest = gzip.compress(b"external_id,source\na,https://x/a.jpg\n")
+        assert rows_of(catalog.back(manifest, {"a": DONE}))[0]["cutout_state"] == "succeeded"
+
+    def test_is_read_by_the_mapping_that_it_went_in_with(self, catalog: Catalog) -> None:
+        """Columns under other names are found as they were then."""
+        manifest = b"SKU,Photo\na,https://x/a.jpg\n"
+        columns = {"external_id": "SKU", "source": "Photo"}
+        assert rows_of(catalog.back(manifest, {"a": DONE}, columns=columns))[0]["cutout_width"] == "10"
+
+    def test_of_several_forms_has_their_values_in_order(self, catalog: Catalog) -> None:
+        """Joined by blanks in the order asked for; one that is missing keeps its place."""
+        manifest = b"external_id,source,return_form\na,https://x/a.jpg,\nb,https://x/b.jpg,mask\n"
+        fates: Fates = {("a", WHITE): OTHER, ("a", ReturnForm.RGBA): DONE, ("b", ReturnForm.MASK): OTHER}
+        both, one = rows_of(catalog.back(manifest, fates, forms=["rgba", "whiteBK"]))
+        assert both["cutout_key"] == "cutouts/a.png cutouts/b.png"
+        assert (both["cutout_state"], both["cutout_width"]) == ("succeeded succeeded", "10 30")
+        assert one["cutout_key"] == "cutouts/b.png"
+        fates = {
+            ("a", WHITE): OTHER,
+            ("a", ReturnForm.RGBA): Fail("BROKEN", "m"),
+            ("b", ReturnForm.MASK): OTHER,
+        }
+        both, _ = rows_of(catalog.back(manifest, fates))
+        assert (both["cutout_key"], both["cutout_error"]) == (" cutouts/b.png", "BROKEN: m")
+        assert catalog.tally == {"failed": 1, "succeeded": 1}
+
+    def test_says_what_made_no_job(self, catalog: Catalog) -> None:
+        """A row that was rejected has the reason; one too short or too long keeps its cells."""
+        manifest = b"external_id,source,x\n,https://x/a.jpg,1\nb,https://x/b.jpg,2\nshort\na,b,c,d\n"
+        file = catalog.back(manifest, {})
+        empty, unknown, short = rows_of(file)[:3]
+        assert (empty["cutout_state"], empty["x"]) == ("rejected", "1")
+        assert empty["cutout_error"] == "external_id is empty; give each picture its own id"
+        assert (unknown["cutout_state"], unknown["cutout_error"]) == ("rejected", "no job was made of it")
+        assert (short["external_id"], short["source"], short["cutout_state"]) == ("short", "", "rejected")
+        assert file.splitlines()[-1] == b"a,b,c,d"
+        assert catalog.tally == {"rejected": 4}
+
+    def test_that_went_through_before_has_our_columns_once(self, catalog: Catalog) -> None:
+        """What was added last week is replaced, so that the file can go in and out for ever."""
+        once = catalog.back(b"external_id,source,z\na,https://x/a.jpg,1\n", {"a": Fail("BROKEN", "m")})
+        again = catalog.back(once, {"a": DONE})
+        (row,) = rows_of(again)
+        assert list(row) == ["external_id", "source", "z", *ADDED]
+        assert (row["z"], row["cutout_state"], row["cutout_error"]) == ("1", "succeeded", "")
+
+    def test_has_links_if_asked(self, catalog: Catalog, bucket: Bucket) -> None:
+        """One for each cutout."""
+        links = CutoutLinks(bucket)
+        manifest = b"external_id,source\na,https://x/a.jpg\nb,https://x/b.jpg\n"
+        good, waiting = rows_of(catalog.back(manifest, {"a": DONE, "b": None}, links=links))
+        assert (good["cutout_url"], waiting["cutout_url"]) == (links.to("cutouts/a.png"), "")
+
+    def test_is_read_in_chunks(self, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Jobs are looked up some records at a time, each row with its own."""
+        monkeypatch.setattr(round_trip, "RECORDS_A_CHUNK", 3)
+        names = [f"n{n}" for n in range(10)]
+        manifest = "external_id,source\n" + "".join(f"{name},https://x/a.jpg\n" for name in names)
+        fates: Fates = {name: Fail("BROKEN", name) for name in names}
+        rows = rows_of(catalog.back(manifest.encode(), fates))
+        assert [row["cutout_error"] for row in rows] == [f"BROKEN: {name}" for name in names]
+
+
+class TestAKnownExport:
+    @pytest.mark.parametrize("name", ["shopify_products_export.csv", "shopify_products_2025.csv"])
+    def test_of_shopify_goes_back_in(self, catalog: Catalog, name: str) -> None:
+        """Every column of the export and every cell is there, and it is still read as such an export."""
+        export = (EXPORTS / name).read_bytes()
+        pictures = [picture for record in read(export) for picture in record.pictures]
+        file = catalog.back(export, {picture.external_id: DONE for picture in pictures})
+        before, after = rows_of(export, "utf-8-sig"), rows_of(file, "utf-8-sig")
+        assert [dict(list(row.items())[: len(before[0])]) for row in after] == before
+        assert [picture for record in read(file) for picture in record.pictures] == pictures
+        assert any("succeeded" in row["cutout_state"] for row in after)
+
+    @pytest.mark.parametrize("name", ["google_feed.xml", "google_feed_atom.xml"])
+    def test_in_xml_comes_back_as_csv(self, catalog: Catalog, name: str) -> None:
+        """Which item, its pictures, and ours: a feed that is read again names the same pictures."""
+        feed = (EXPORTS / name).read_bytes()
+        pictures = [picture for record in read(feed) for picture in record.pictures]
+        file = catalog.back(feed, {picture.external_id: DONE for picture in pictures})
+        rows = rows_of(file)
+        assert list(rows[0])[:4] == ["id", "image_link", "additional_image_link", "cutout_state"]
+        assert [picture for record in read(file) for picture in record.pictures] == pictures
+
+    def test_in_ndjson_has_keys_added(self, catalog: Catalog) -> None:
+        """Objects keep their keys and types; a line that is none stays as it was."""
+        manifest = b'{"external_id": "a", "source": "https://x/a.jpg", "price": 1.5, "n": null}\nno object\n'
+        first, second = catalog.back(manifest, {"a": DONE}).decode().splitlines()
+        found = json.loads(first)
+        assert list(found) == ["external_id", "source", "price", "n", *ADDED]
+        assert (found["price"], found["n"], found["cutout_width"]) == (1.5, None, "10")
+        assert (found["cutout_error"], second) == (None, "no object")
+
+
+def read(file: bytes) -> Manifest:
+    return open_manifest(io.BytesIO(file), name="m")
+
+
+class TestWhatIsWritten:
+    @given(
+        st.lists(st.lists(st.text(st.characters(codec="utf-8")), min_size=3, max_size=3), min_size=1),
+        st.sampled_from([",", ";", "\t", "|"]),
+    )
+    def test_has_the_cells_that_came_in(self, cells: list[list[str]], delimiter: str) -> None:
+        """Whatever they hold, and ours beside them are no formulas."""
+        manifest = Manifest("CSV manifest", "utf-8", iter(()), ("a", "b", "c"), delimiter)
+        writer, head = make_writer(manifest, {}, ["cutout_state"])
+        records = [(Record(1, tuple(row), (), ()), ["=x"]) for row in cells]
+        text = io.StringIO((head + writer.records(records)).decode(), newline="")
+        header, *rows = csv.reader(text, delimiter=delimiter, strict=True)
+        assert header == ["a", "b", "c", "cutout_state"]
+        assert rows == [[*row, "'=x"] for row in cells]
+
+    def test_of_numbers_and_letters_that_json_lacks_is_json(self) -> None:
+        """Infinity is null, half a character is escaped."""
+        manifest = Manifest("NDJSON manifest", "utf-8", iter(()))
+        writer, _ = make_writer(manifest, {}, ["cutout_state"])
+        cells = {"n": float("inf"), "half": "\ud800"}
+        found = json.loads(writer.records([(Record(1, cells, (), ()), ["rejected"])]))
+        assert found == {"n": None, "half": "\ud800", "cutout_state": "rejected"}
+
+
+class TestABatchWithoutItsManifest:
+    def test_says_so(self, catalog: Catalog) -> None:
+        """Neither a batch of single jobs nor an ingest of which nothing was kept has one to give back."""
+        batch_id = make_batch(catalog.engine, {"a": DONE})
+        with Session(catalog.engine) as session:
+            with pytest.raises(NoManifestError, match=f"the batch {batch_id} was not made of a manifest"):
+                find_manifest(session, batch_id)
+            session.add(Ingest(batch_id=batch_id, fingerprint=b"x", kind="directory"))
+            session.flush()
+            with pytest.raises(NoManifestError):
+                find_manifest(session, uuid.UUID(str(batch_id)))
+
+    def test_that_cannot_be_read_further_breaks_off(self, catalog: Catalog) -> None:
+        """The reader's own words say where."""
+        with pytest.raises(ManifestError, match="quote that opens in line 3"):
+            catalog.back(b'external_id,source\na,b\n"c,d\ne,f\n', {})

@@ -1,0 +1,61 @@
+"""The cost of finding a deleted job's messages, and of those that are being announced."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
+
+from cutout.enums import JobMessages
+from cutout.producers.producers import create_producer
+from cutout.webhooks import INSTALLATION, deleted_jobs
+from cutout.webhooks.deleted_jobs import forget_job
+from cutout.webhooks.digests import TELL
+from tests.cutout.webhooks.test_digests import ended
+from tests.support.explained import explained, rows_looked_at
+from tests.support.system import wait_until
+
+MESSAGES = text(
+    "INSERT INTO deliveries (producer_id, url, type, payload) SELECT :producer, 'https://a.example', :kind,"
+    """ '{"data": {"id": "x", "jobs": [1]}}' FROM generate_series(1, :count)"""
+)
+WAITS = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+
+
+@pytest.mark.parametrize("is_operators", [False, True])
+def test_no_message_of_another_is_looked_at(session: Session, *, is_operators: bool) -> None:
+    """However many there are since the job was enqueued."""
+    own, other = (create_producer(session, name)[0].id for name in ("own", "other"))
+    its = None if is_operators else own
+    for producer, count in ((other, 3000), (its, 5)):
+        for kind in ("job.succeeded", "jobs.digest"):
+            session.execute(MESSAGES, {"producer": producer, "kind": kind, "count": count})
+    session.execute(text("ANALYZE deliveries"))
+    asked = {"job": "x", "since": deleted_jobs._first_id(datetime.now(UTC) - timedelta(days=1))}
+    for statement in (deleted_jobs.FORGET, deleted_jobs.TAKE_OUT, deleted_jobs.EMPTY):
+        [[found]] = session.scalars(explained(deleted_jobs._of(its, statement)), asked).all()
+        assert max(rows_looked_at(found["Plan"])) <= 10
+
+
+def test_a_digest_that_is_announced_meanwhile_tells_nothing_of_it(engine: Engine) -> None:
+    """It is waited for, and the job is taken out of it."""
+    batch_id = ended(engine, 2, JobMessages.DIGEST)
+    with engine.connect() as connection:
+        job = connection.execute(text("SELECT id, created_at FROM jobs ORDER BY id LIMIT 1")).one()
+
+    def forget() -> None:
+        with Session(engine) as session, session.begin():
+            forget_job(session, job.id, producer_id=None, batch_id=batch_id, since=job.created_at)
+
+    forgetting_it = threading.Thread(target=forget)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as other:
+        with engine.begin() as connection:
+            connection.execute(TELL, {"owner": INSTALLATION, "batch": batch_id}).all()
+            forgetting_it.start()
+            wait_until(lambda: bool(other.scalar(WAITS)), "the lock", within_s=20.0)
+        forgetting_it.join(20.0)
+        [payload] = other.scalars(text("SELECT payload FROM deliveries")).all()
+    assert str(job.id) not in payload

@@ -1,0 +1,49 @@
+import uuid
+
+from pydantic import SecretStr
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+from standardwebhooks import Webhook
+
+from cutout.webhooks import INSTALLATION, rotate, secret_of, standing_of
+
+MASTER = SecretStr("m" * 40)
+SHOP = uuid.UUID(int=7)
+
+
+class TestSecrets:
+    def test_are_the_same_each_time(self) -> None:
+        """Derived, not kept: this is what a receiver was once told."""
+        assert secret_of(MASTER, SHOP, 1) == "whsec_8qFuLR8Tp7KPndNpwwTgsqEV0CELHaNe0pF9q1FIP+k="
+
+    def test_differ_by_owner_version_and_master(self) -> None:
+        """No producer can sign as another, and a rotation changes it."""
+        others = [
+            secret_of(MASTER, SHOP, 1),
+            secret_of(MASTER, SHOP, 2),
+            secret_of(MASTER, INSTALLATION, 1),
+            secret_of(SecretStr("n" * 40), SHOP, 1),
+        ]
+        assert len(set(others)) == 4
+
+    def test_are_what_libraries_take(self) -> None:
+        """32 bytes behind the usual beginning."""
+        assert len(Webhook(secret_of(MASTER, SHOP, 1))._whsecret) == 32
+
+
+class TestRotating:
+    def test_signs_with_both_for_a_day(self, session: Session) -> None:
+        """The newest first; after 24 h the one before is worth nothing."""
+        assert standing_of(session, SHOP).signing == [1]
+        assert rotate(session, SHOP).signing == [2, 1]
+        assert rotate(session, SHOP).signing == [3, 2]
+        assert standing_of(session, INSTALLATION).signing == [1]
+        ends = session.scalar(text("SELECT overlap_until - now() = '24 hours' FROM webhook_secrets"))
+        assert ends is True
+        session.execute(text("UPDATE webhook_secrets SET overlap_until = now()"))
+        assert standing_of(session, SHOP).signing == [3]
+
+    def test_at_once_ends_the_one_before(self, session: Session) -> None:
+        """For a secret that leaked."""
+        assert rotate(session, SHOP).signing == [2, 1]
+        assert rotate(session, SHOP, at_once=True).signing == [3]

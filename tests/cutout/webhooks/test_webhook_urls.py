@@ -1,0 +1,85 @@
+import pytest
+
+from cutout.settings import Settings
+from cutout.webhooks import InvalidWebhookError, check_webhook_url, require_webhooks
+
+MASTER = "m" * 40
+
+
+@pytest.fixture
+def known(settings: Settings) -> Settings:
+    """An installation that can sign."""
+    changed = {"webhook_secret": MASTER, "webhook_private_hosts": ()}
+    return Settings.model_validate(settings.model_dump() | changed)
+
+
+class TestAnAddress:
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "https://shop.example",
+            "https://shop.example/hook?token=x%20y&z",
+            "https://shop.example:8443?x=é",
+            "https://SHOP-1.example./a//b/../c",
+            "https://203.0.113.7/",
+            "https://[2001:db8::1]:8443/hook",
+            "http://shop.example/hook",
+        ],
+    )
+    def test_may_be(self, url: str) -> None:
+        """Any web address with a host."""
+        check_webhook_url(url)
+
+    @pytest.mark.parametrize(
+        ("url", "reason"),
+        [
+            ("", "not an https"),
+            ("shop.example/hook", "not an https"),
+            ("ftp://shop.example/", "not an https"),
+            ("HTTPS://shop.example/", "not an https"),
+            ("https:///hook", "not an https"),
+            ("https://?x", "not an https"),
+            ("https:shop.example", "not an https"),
+            ("https://shop.example:0/", "not an https"),
+            ("https://shop.example:65536/", "not an https"),
+            ("https://shop.example:port/", "not an https"),
+            ("https://shop.example\\@evil.example/", "user or password"),
+            ("https://shop.example\\evil/", "not an https"),
+            ("https://bücher.example/", "not an https"),
+            ("https://.example/", "not an https"),
+            ("https://%31.example/", "not an https"),
+            ("https://[::1/", "not an https"),
+            ("https://me:secret@shop.example/", "user or password"),
+            ("https://shop.example/#here", "fragment"),
+            ("https://shop.example/a b", "blanks or control"),
+            ("https://shop.example/\r\nHost: evil", "blanks or control"),
+            ("https://shop.example/\x00", "blanks or control"),
+            ("https://shop.example/\ud800", "blanks or control"),
+            ("https://shop.example/\u2028", "blanks or control"),
+            ("https://shop.example/" + "x" * 2048, "2069 characters"),
+        ],
+    )
+    def test_may_not_be(self, url: str, reason: str) -> None:
+        """What is no address, or hides something; the reason does not repeat it."""
+        with pytest.raises(InvalidWebhookError, match=reason) as caught:
+            check_webhook_url(url)
+        assert "secret" not in str(caught.value)
+        assert "evil" not in str(caught.value)
+
+
+class TestAnInstallation:
+    def test_takes_https(self, known: Settings) -> None:
+        """Nothing is looked up: where a name leads may change until it is sent to."""
+        require_webhooks(known, "https://shop.example/")
+
+    def test_that_cannot_sign_takes_none(self, known: Settings) -> None:
+        """It says which setting is missing."""
+        with pytest.raises(InvalidWebhookError, match="CUTOUT_WEBHOOK_SECRET"):
+            require_webhooks(known.model_copy(update={"webhook_secret": None}), "https://shop.example/")
+
+    def test_takes_plain_http_only_where_hosts_are_named(self, known: Settings) -> None:
+        """Which they are is looked at when it is sent."""
+        with pytest.raises(InvalidWebhookError, match="not https"):
+            require_webhooks(known, "http://shop.example/")
+        named = known.model_copy(update={"webhook_private_hosts": ("shop.example",)})
+        require_webhooks(named, "http://shop.example/")

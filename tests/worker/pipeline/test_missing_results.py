@@ -1,0 +1,113 @@
+"""Cutouts that were bought and that the bucket does not hold any more."""
+
+import uuid
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy.orm import Session
+
+from cutout.enums import Standing, State
+from cutout.models import Job
+from cutout.queue.dispatch import hand_out
+from cutout.queue.reuse import missing_results
+from cutout.queue.reuse.serve_reused import HandedOut, Shelf
+from tests.support.bench import Bench
+from tests.support.pictures import encoded, plain
+from tests.support.sandbox import Sandbox
+from tests.support.steps import LEASE
+from tests.worker.pipeline.test_reuse import let_minutes_pass
+from worker.pipeline.serve_reused import serve
+
+Carry = Callable[[Bench], None]
+
+
+def carry_as_calls(bench: Bench) -> None:
+    """Each by a claim of its own, as a picture on the web."""
+    bench.work()
+
+
+def carry_as_parcel(bench: Bench) -> None:
+    """What was bought by the parcel, the rest by claims, as the dispatcher hands it out."""
+    with Session(bench.engine) as session, session.begin():
+        session.query(Job).filter(Job.standing == Standing.RESTING).update({"standing": Standing.IN_LINE})
+        turns = hand_out(
+            session, 0, lease=LEASE, shelf=Shelf(bench.context.making, bench.context.settings.reuse), room=50
+        )
+        served: HandedOut = [*turns.served]
+    if served:
+        serve(bench.context, served)
+    bench.work()
+
+
+@pytest.fixture
+def pictures() -> list[bytes]:
+    """A catalog of so many that their loss is no accident."""
+    return [encoded(plain(width), "PNG") for width in (60, 61, 62, 63)]
+
+
+def order(bench: Bench, pictures: list[bytes]) -> list[uuid.UUID]:
+    return [bench.enqueue(picture) for picture in pictures]
+
+
+@pytest.mark.parametrize("carry", [carry_as_calls, carry_as_parcel])
+class TestABucketThatWasEmptied:
+    @pytest.fixture
+    def lost(self, reusing: Bench, pictures: list[bytes]) -> dict[str, bytes]:
+        """What it held before."""
+        for picture in pictures:
+            reusing.done(picture)
+        bucket = reusing.bucket
+        objects = {key: bucket.read(key, max_bytes=1_000_000) for key in bucket.keys("cutouts/")}
+        for key in objects:
+            bucket.delete(key)
+        return objects
+
+    def states(self, bench: Bench, ordered: list[uuid.UUID]) -> set[tuple[State, str | None]]:
+        return {(job.state, job.code) for job in map(bench.job, ordered)}
+
+    def test_is_no_reason_to_buy(
+        self, reusing: Bench, sandbox: Sandbox, pictures: list[bytes], lost: dict[str, bytes], carry: Carry
+    ) -> None:
+        """However often it is asked: a person sees to it, or lets them be bought anew."""
+        ordered = order(reusing, pictures)
+        for _ in range(3):
+            carry(reusing)
+            let_minutes_pass(reusing)
+        assert self.states(reusing, ordered) == {(State.QUEUED, "CUTOUT_MISSING")}
+        with reusing.engine.connect() as connection:
+            assert missing_results.look(connection) == missing_results.Missing(len(lost), stopped=True)
+        other = reusing.done(encoded(plain(70), "PNG"))
+        assert (other.state, sandbox.charges()) == (State.SUCCEEDED, len(pictures) + 1)
+        with reusing.engine.begin() as connection:
+            assert missing_results.forget(connection) == len(lost)
+        carry(reusing)
+        assert self.states(reusing, ordered) == {(State.SUCCEEDED, None)}
+        assert sandbox.charges() == 2 * len(pictures) + 1
+
+    def test_and_filled_again_costs_nothing(
+        self, reusing: Bench, sandbox: Sandbox, pictures: list[bytes], lost: dict[str, bytes], carry: Carry
+    ) -> None:
+        """The jobs that waited are served, and nothing is said to be missing any more."""
+        ordered = order(reusing, pictures)
+        carry(reusing)
+        let_minutes_pass(reusing)
+        for key, data in lost.items():
+            reusing.bucket.put_cutout(data, key=key, media_type="image/png", metadata={})
+        carry(reusing)
+        assert self.states(reusing, ordered) == {(State.SUCCEEDED, None)}
+        assert sandbox.charges() == len(pictures)
+        with reusing.engine.connect() as connection:
+            assert missing_results.look(connection) == missing_results.Missing(0, stopped=False)
+
+
+def test_what_is_missed_for_a_moment_is_not_bought(reusing: Bench, sandbox: Sandbox, photo: bytes) -> None:
+    """A store of several sites says for a while that it does not hold what it holds."""
+    key = reusing.done(photo).key
+    assert key
+    data = reusing.bucket.read(key, max_bytes=10_000_000)
+    reusing.bucket.delete(key)
+    waiting = reusing.done(photo)
+    assert waiting.code == "CUTOUT_MISSING"
+    reusing.bucket.put_cutout(data, key=key, media_type="image/png", metadata={})
+    reusing.work()
+    assert (reusing.job(waiting.id).reused, sandbox.charges()) == (True, 1)

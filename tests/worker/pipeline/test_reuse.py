@@ -1,0 +1,199 @@
+from collections.abc import Callable, Iterator
+
+import pytest
+from sqlalchemy import text
+
+from cutout.enums import ReturnForm, Reuse, State
+from cutout.models import Job
+from cutout.queue.reuse.acquire import recall_source
+from cutout.storage import Bucket
+from tests.support.bench import Bench
+from tests.support.sandbox import Sandbox
+from tests.support.web import WebServer
+
+
+@pytest.fixture
+def web() -> Iterator[WebServer]:
+    """A server with pictures that says what they are by ETag, and counts what it sends."""
+    with WebServer() as server:
+        yield server
+
+
+def let_minutes_pass(bench: Bench) -> None:
+    """The first look at what is missing was some minutes ago."""
+    with bench.engine.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE bought_results SET missing_since = missing_since - interval '10 minutes',"
+                " missing_seen_at = missing_seen_at - interval '10 minutes'"
+            )
+        )
+
+
+def stored(job: Job) -> tuple[str | None, bool]:
+    return job.key, job.reused
+
+
+class TestAPictureThatWasBought:
+    def test_is_served_from_what_is_stored(self, reusing: Bench, sandbox: Sandbox, photo: bytes) -> None:
+        """The second job has the first one's cutout, cost nothing, and says so."""
+        first, second = reusing.done(photo), reusing.done(photo)
+        assert (second.state, second.reused, first.reused) == (State.SUCCEEDED, True, False)
+        assert (second.key, second.sha256, second.width) == (first.key, first.sha256, first.width)
+        assert reusing.attempts(second.id) == []
+        assert sandbox.charges() == 1
+
+    def test_in_another_form_is_another_cutout(self, reusing: Bench, sandbox: Sandbox, photo: bytes) -> None:
+        """A mask is no whiteBK."""
+        forms = [ReturnForm.MASK, ReturnForm.WHITE_BACKGROUND, ReturnForm.MASK]
+        jobs = [reusing.done(photo, form) for form in forms]
+        assert [job.reused for job in jobs] == [False, False, True]
+        assert sandbox.charges() == 2
+
+    def test_is_bought_anew_where_a_batch_wants_it(
+        self, reusing: Bench, sandbox: Sandbox, photo: bytes
+    ) -> None:
+        """reuse: never."""
+        reusing.done(photo)
+        job_id = reusing.enqueue(photo)
+        with reusing.engine.begin() as connection:
+            connection.execute(text("UPDATE batches SET reuse = false"))
+        reusing.work()
+        assert not reusing.job(job_id).reused
+        assert sandbox.charges() == 2
+
+    @pytest.mark.parametrize("harm", ["delete", "alter"])
+    def test_and_is_not_in_the_bucket_any_more_is_bought_again(
+        self, reusing: Bench, sandbox: Sandbox, photo: bytes, harm: str
+    ) -> None:
+        """What was deleted or altered is noticed, not handed out; a third job has the new one.
+
+        The bucket is asked a second time first, some minutes later.
+        """
+        key = reusing.done(photo).key
+        assert key is not None
+        if harm == "delete":
+            reusing.bucket.delete(key)
+        else:
+            reusing.bucket.put_cutout(b"something else", key=key, media_type="image/png", metadata={})
+        waiting = reusing.done(photo)
+        assert (waiting.state, waiting.code, sandbox.charges()) == (State.QUEUED, "CUTOUT_MISSING", 1)
+        let_minutes_pass(reusing)
+        reusing.work()
+        second, third = reusing.job(waiting.id), reusing.done(photo)
+        assert (second.state, second.reused, third.reused) == (State.SUCCEEDED, False, True)
+        assert third.key == second.key
+        assert sandbox.charges() == 2
+
+
+class TestTwins:
+    def test_make_one_call(self, reusing: Bench, sandbox: Sandbox, photo: bytes) -> None:
+        """The second waits while the first is under way, and is served from what it brought."""
+        first = reusing.enqueue(photo)
+        sandbox.fault("code", code="PROCESSING_FAILURE", next=1)
+        reusing.work()
+        second = reusing.enqueue(photo)
+        reusing.change(first, "state = 'running', standing = NULL, worker_id = uuidv7()")
+        reusing.work()
+        assert (reusing.job(second).code, reusing.job(second).waits_for) == ("TWIN_IS_BOUGHT", first)
+        assert reusing.attempts(second) == []
+        reusing.change(first, "state = 'queued', standing = 'in_line', worker_id = NULL")
+        for _ in range(2):
+            reusing.work()
+        assert [reusing.job(job_id).state for job_id in (first, second)] == [State.SUCCEEDED] * 2
+        assert reusing.job(second).reused
+        assert sandbox.charges() == 1
+
+    @pytest.mark.parametrize("end", ["failed", "cancelled"])
+    def test_do_not_wait_for_one_that_ended_without_it(
+        self, reusing: Bench, sandbox: Sandbox, photo: bytes, end: str
+    ) -> None:
+        """A buyer that failed or was withdrawn leaves it to the next."""
+        sandbox.fault("code", code="ERROR_ILLEGAL_FILE", next=1)
+        first = reusing.done(photo)
+        if end != "failed":
+            reusing.change(first.id, "state = 'cancelled'")
+        second = reusing.done(photo)
+        assert (second.state, second.reused) == (State.SUCCEEDED, False)
+        assert sandbox.charges() == 1
+
+
+class TestAPictureOnTheWeb:
+    def test_that_has_not_changed_is_not_fetched_again(
+        self, web_bench: Bench, web: WebServer, sandbox: Sandbox, photo: bytes
+    ) -> None:
+        """Its server says so in a line, and the cutout is the one that is stored."""
+        url = web.serve("/a.jpg", photo, etag='"v1"')
+        jobs = [web_bench.done(url), web_bench.done(url)]
+        assert [job.reused for job in jobs] == [False, True]
+        assert (web.sent("/a.jpg"), sandbox.charges()) == (1, 1)
+
+    def test_that_has_changed_is_bought(
+        self, web_bench: Bench, web: WebServer, sandbox: Sandbox, photo: bytes
+    ) -> None:
+        """Another ETag, other bytes: another call. Back to the first bytes: no call."""
+        url = web.serve("/a.jpg", photo, etag='"v1"')
+        web_bench.done(url)
+        web.serve("/a.jpg", photo + b"more", etag='"v2"')
+        assert not web_bench.done(url).reused
+        web.serve("/a.jpg", photo, etag='"v3"')
+        assert web_bench.done(url).reused
+        assert sandbox.charges() == 2
+
+    def test_at_two_addresses_is_bought_once(
+        self, web_bench: Bench, web: WebServer, sandbox: Sandbox, photo: bytes
+    ) -> None:
+        """What counts is what it is, not where it lies."""
+        jobs = [web_bench.done(web.serve(path, photo, etag=None)) for path in ("/a.jpg", "/b.jpg")]
+        assert [job.reused for job in jobs] == [False, True]
+        assert sandbox.charges() == 1
+
+
+class TestAPictureInABucket:
+    def test_that_has_not_changed_is_not_fetched_again(
+        self, reusing: Bench, sandbox: Sandbox, photo: bytes
+    ) -> None:
+        """Its tag is remembered: asked with it, the bucket sends no bytes until it holds others."""
+        key, address = "drop/a.jpg", f"s3://{reusing.bucket.name}/drop/a.jpg"
+        reusing.bucket.put_cutout(photo, key=key, media_type="image/jpeg", metadata={})
+        assert [reusing.done(address).reused for _ in range(2)] == [False, True]
+        with reusing.engine.connect() as connection:
+            remembered = recall_source(connection, address)
+        assert remembered
+        assert reusing.context.sources.read_changed(address, remembered) is None
+        reusing.bucket.put_cutout(photo + b"more", key=key, media_type="image/jpeg", metadata={})
+        assert reusing.context.sources.read_changed(address, remembered) is not None
+        assert not reusing.done(address).reused
+        assert sandbox.charges() == 2
+
+    def test_of_another_bucket_is_remembered_as_well(
+        self, make_bench: Callable[..., Bench], bucket: Bucket, photo: bytes
+    ) -> None:
+        """Where the settings allow to read from it."""
+        other = bucket.sibling(f"{bucket.name}-drop")
+        other.create()
+        other.put_cutout(photo, key="a.jpg", media_type="image/jpeg", metadata={})
+        bench = make_bench(reuse=Reuse.PRODUCER, source_buckets=(other.name,))
+        address = f"s3://{other.name}/a.jpg"
+        assert [bench.done(address).reused for _ in range(2)] == [False, True]
+        with bench.engine.connect() as connection:
+            assert bench.context.sources.read_changed(address, recall_source(connection, address)) is None
+
+
+@pytest.fixture
+def web_bench(make_bench: Callable[..., Bench], web: WebServer) -> Bench:
+    """A bench that may fetch from that server, and reuses."""
+    return make_bench(reuse=Reuse.PRODUCER, source_private_hosts=(web.host,))
+
+
+def test_a_host_is_not_asked_for_more_at_once_than_is_polite(
+    make_bench: Callable[..., Bench], web: WebServer, photo: bytes
+) -> None:
+    """The job that would be one too many comes back soon, with no try used."""
+    bench = make_bench(source_private_hosts=(web.host,), source_fetches_per_host=1)
+    url = web.serve("/a.jpg", photo, etag=None)
+    with bench.context.sources._hosts.turn(web.host):
+        job = bench.done(url)
+    assert (job.state, job.code, job.tries) == (State.QUEUED, "SOURCE_BUSY", 0)
+    bench.work()
+    assert bench.job(job.id).state == State.SUCCEEDED

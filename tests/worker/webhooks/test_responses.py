@@ -1,0 +1,89 @@
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from cutout.network import AddressRefused, DeadlinePassed, FetchError, Unreachable
+from worker.webhooks.post import Received
+from worker.webhooks.responses import RESTS_S, judge
+
+
+def rest_of(status: int, retry_after: str | None = None, tries: int = 1) -> float:
+    verdict = judge(Received(status, retry_after), tries)
+    assert verdict.rest is not None
+    return verdict.rest.total_seconds()
+
+
+class TestTheVerdict:
+    @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
+    def test_on_a_2xx_is_delivered(self, status: int) -> None:
+        """The receiver has it."""
+        verdict = judge(Received(status, None), 1)
+        assert (verdict.status, verdict.reason, verdict.ill) == (status, None, False)
+
+    @pytest.mark.parametrize(
+        ("answer", "reason"),
+        [
+            (Received(410, None), "answered 410"),
+            (AddressRefused("x leads to an address that is not public"), "not public"),
+        ],
+    )
+    def test_on_what_can_never_be_taken_is_final(self, answer: Received | FetchError, reason: str) -> None:
+        """No rest: it is given up."""
+        verdict = judge(answer, 1)
+        assert verdict.rest is None
+        assert reason in str(verdict.reason)
+
+    @pytest.mark.parametrize(
+        ("answer", "ill"),
+        [
+            (Received(301, None), False),
+            (Received(400, None), False),
+            (Received(404, None), False),
+            (Received(500, None), False),
+            (Received(429, None), True),
+            (Received(503, None), True),
+            (DeadlinePassed("no answer within 10 s"), True),
+            (Unreachable("no answer"), True),
+        ],
+    )
+    def test_on_everything_else_is_to_try_again(self, answer: Received | FetchError, *, ill: bool) -> None:
+        """A receiver that does not answer, or says that it is overloaded, rests as a whole."""
+        verdict = judge(answer, 1)
+        assert verdict.rest
+        assert verdict.reason
+        assert verdict.ill == ill
+
+    def test_shows_nothing_unprintable(self) -> None:
+        """Part of a reason may be the receiver's own bytes."""
+        reason = judge(Unreachable("no answer: \x1b[31m\n" + "x" * 9999), 1).reason
+        assert reason is not None
+        assert reason.isprintable()
+        assert len(reason) == 200
+
+
+class TestTheRest:
+    @pytest.mark.parametrize(("tries", "seconds"), [*enumerate(RESTS_S, start=1), (20, 7200.0)])
+    def test_grows_up_to_two_hours(self, tries: int, seconds: float) -> None:
+        """Each spread by a fifth, so that what failed together does not come back together."""
+        rests = [rest_of(500, tries=tries) for _ in range(50)]
+        assert seconds * 0.8 <= min(rests) < max(rests) <= seconds * 1.2
+
+    def test_is_what_the_receiver_asks_for(self) -> None:
+        """In seconds or as a date, an hour at most, and not less than ours."""
+        assert rest_of(429, "120") == 120
+        assert rest_of(429, "999999999999999999999999999999") == 3600
+        assert rest_of(429, "1") >= 4
+        at = datetime.now(UTC) + timedelta(seconds=300)
+        assert 290 < rest_of(503, format_datetime(at, usegmt=True)) <= 300
+
+    @pytest.mark.parametrize(
+        "nonsense",
+        [
+            *("", "soon", "-5", "1e9", "٣", "Thu, 99 Foo 2026 99:99:99 GMT", "0"),
+            *("1 Jan 9999999999 0:0:0", "1 Jan 2000 99999999999999:0:0", "1 Jan 2000 0:0:0 +99999999999999"),
+        ],
+    )
+    def test_is_ours_if_that_cannot_be_read(self, nonsense: str) -> None:
+        """Nonsense asks for nothing."""
+        assert 4 <= rest_of(429, nonsense) <= 6

@@ -1,0 +1,264 @@
+"""Where a job's picture comes from: the bucket, or a web address that leads nowhere inside."""
+
+import hashlib
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx
+
+from cutout.enums import Step
+from cutout.images.not_pictures import login_page_at
+from cutout.network import (
+    AddressPolicy,
+    BadStatus,
+    Fetched,
+    FetchError,
+    GuardedTransport,
+    HostList,
+    NotModified,
+    Timeouts,
+    TooLarge,
+    UrlRefused,
+    fetch,
+)
+from cutout.network.hosts import port_of
+from cutout.network.url_rules import server_of
+from cutout.queue.attempts.outcomes import Fail, Outcome, Retry, Snooze
+from cutout.queue.reuse.acquire import Remembered
+from cutout.settings import Settings
+from cutout.storage import (
+    Bucket,
+    BucketMissingError,
+    ObjectMissingError,
+    ObjectTooLargeError,
+    StorageError,
+    StorageRefusedError,
+    split_address,
+)
+from worker.pipeline.bucket_watch import BucketWatch
+from worker.pipeline.source_failures import storage_trouble
+from worker.signed_objects import ObjectLinks
+
+DEADLINE_S = 60.0
+# A server that is silent for so long, at first or half way, does not get the rest of the time.
+SILENCE_S = 10.0
+TIMEOUTS = Timeouts(write=SILENCE_S, read=SILENCE_S, total=DEADLINE_S)
+MOST_REDIRECTS = 5
+BUSY_SNOOZE_S = 1.0
+# Parameters of links that are good for some time: S3, CloudFront and Google, Azure, and others.
+SIGNATURES = {"x-amz-signature", "signature", "x-goog-signature", "sig", "expires", "token", "hmac"}
+MAY_PASS = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+
+
+class SourceError(Exception):
+    """The picture could not be had; `outcome` says what that means for its job."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(str(outcome))
+        self.outcome = outcome
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePicture:
+    """A source's bytes, and what is to be remembered of them."""
+
+    data: bytes = field(repr=False)
+    etag: str | None = None
+    last_modified: str | None = None
+
+    @property
+    def remembered(self) -> Remembered:
+        """Their server's words, and their SHA-256."""
+        return Remembered(self.etag, self.last_modified, hashlib.sha256(self.data).digest())
+
+
+class Web:
+    """The way to sources on the web: by https to public addresses, or as the settings allow otherwise."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._private = HostList.parse(settings.source_private_hosts)
+        self.transport = GuardedTransport(TIMEOUTS, policy=AddressPolicy(self._private))
+
+    def check(self, url: httpx.URL) -> None:
+        """Raises UrlRefused for an address that may not be asked."""
+        if url.scheme != "https" and not self._private.allows(url.host, port_of(url)):
+            raise UrlRefused(
+                f"{url.host} is asked by plain http; use https, or name it in CUTOUT_SOURCE_PRIVATE_HOSTS"
+            )
+
+
+class HostTurns:
+    """Few requests at a time to one server: a catalog's pictures often lie at one, and it is not ours.
+
+    A producer that has none there gets one all the same: others, at a server that several use, must not keep
+    it away.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self._at_once = at_once
+        self._lock = threading.Lock()
+        self._hosts: dict[str, Counter[uuid.UUID | None]] = {}
+
+    @contextmanager
+    def turn(self, host: str, owner: uuid.UUID | None = None) -> Iterator[None]:
+        """Hold a place at the host. Raises SourceError if all are taken: the job comes back soon."""
+        with self._lock:
+            held = self._hosts.setdefault(host, Counter())
+            if held[owner] and held.total() >= self._at_once:
+                busy = f"{held[owner]} pictures are being fetched from {host}; more than that is impolite"
+                raise SourceError(Snooze("SOURCE_BUSY", busy, BUSY_SNOOZE_S))
+            held[owner] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                held[owner] -= 1
+                if not held[owner]:
+                    del held[owner]
+                if not held:
+                    del self._hosts[host]
+
+
+class SourceFetcher:
+    """Reads sources. One per thread; `hosts` are shared by all."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        bucket: Bucket,
+        objects: ObjectLinks,
+        hosts: HostTurns,
+        watch: BucketWatch,
+    ) -> None:
+        self._hosts = hosts
+        self._watch = watch
+        self._bucket = bucket
+        self._objects = objects
+        self._max_bytes = settings.max_source_bytes
+        self._buckets = frozenset(settings.source_buckets)
+        self._web = Web(settings)
+
+    def read(self, source: str, *, owner: uuid.UUID | None = None) -> bytes:
+        """The picture's bytes, for a job of the producer `owner`; raises SourceError."""
+        return self._read(source, None, owner).data
+
+    def read_changed(
+        self, source: str, remembered: Remembered | None, *, owner: uuid.UUID | None = None
+    ) -> SourcePicture | None:
+        """The picture, None if its server says that it is as remembered; raises SourceError."""
+        try:
+            return self._read(source, remembered, owner)
+        except NotModified:
+            return None
+
+    def _read(self, source: str, remembered: Remembered | None, owner: uuid.UUID | None) -> SourcePicture:
+        address = split_address(source)
+        try:
+            if address is not None:
+                fetched = self._from_bucket(*address, remembered)
+                # The tag says all; the time is no finer than a second.
+                return SourcePicture(fetched.data, fetched.etag)
+            with self._hosts.turn(server_of(source), owner):
+                return self._from_web(source, remembered)
+        except ObjectMissingError as error:
+            raise SourceError(Fail("SOURCE_MISSING", f"{error}; upload it again")) from error
+        except ObjectTooLargeError as error:
+            raise SourceError(Fail("SOURCE_TOO_LARGE", str(error))) from error
+        except StorageError as error:
+            outcome = storage_trouble(error, self._watch.works)
+            if isinstance(outcome, Snooze):
+                self._watch.suspect(error)
+            raise SourceError(outcome) from error
+        except NotModified:
+            raise
+        except FetchError as error:
+            raise SourceError(_what_it_means(error, source)) from error
+
+    def close(self) -> None:
+        """Close this thread's connections."""
+        self._web.transport.close()
+
+    def _from_bucket(self, name: str, key: str, remembered: Remembered | None) -> Fetched:
+        etag = remembered.etag if remembered else None
+        if name == self._bucket.name:
+            return self._objects.read(key, max_bytes=self._max_bytes, etag=etag)
+        if name not in self._buckets:
+            raise SourceError(
+                Fail(
+                    "SOURCE_REFUSED",
+                    f"the bucket {name!r} is not named in CUTOUT_SOURCE_BUCKETS; add it there",
+                )
+            )
+        try:
+            bucket = self._bucket.sibling(name)
+            return self._objects.read(key, max_bytes=self._max_bytes, etag=etag, bucket=bucket)
+        except BucketMissingError as error:
+            raise SourceError(
+                Fail("SOURCE_MISSING", f"there is no bucket {name!r}; mend the address")
+            ) from error
+        except StorageRefusedError as error:
+            if not self._watch.works():
+                raise
+            raise SourceError(Fail("SOURCE_REFUSED", f"the bucket {name!r}: {error}")) from error
+
+    def _from_web(self, source: str, remembered: Remembered | None) -> SourcePicture:
+        fetched = fetch(
+            self._web.transport,
+            source,
+            max_bytes=self._max_bytes,
+            deadline_s=DEADLINE_S,
+            max_redirects=MOST_REDIRECTS,
+            check_url=self._web.check,
+            etag=remembered.etag if remembered else None,
+            last_modified=remembered.last_modified if remembered else None,
+        )
+        page = login_page_at(fetched.redirected_to, fetched.data)
+        if page is not None:
+            raise SourceError(Fail(page.code, page.message))
+        return SourcePicture(fetched.data, fetched.etag, fetched.last_modified)
+
+
+def is_lasting(status: int) -> bool:
+    """Whether a server that answers so will do so the next time."""
+    return status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in MAY_PASS
+
+
+def _what_it_means(error: FetchError, source: str) -> Outcome:
+    match error:
+        case UrlRefused():
+            return Fail("SOURCE_REFUSED", f"the source's address is refused: {error}")
+        case TooLarge():
+            return Fail("SOURCE_TOO_LARGE", f"the source is too large: {error}")
+        case BadStatus() if is_lasting(error.status):
+            return _refusal(error, source)
+    return Retry(Step.CALL, "SOURCE_UNAVAILABLE", f"the source could not be fetched: {error}")
+
+
+def _refusal(error: BadStatus, source: str) -> Fail:
+    """A lasting answer other than 200: each has a code and a remedy of its own."""
+    answered = f"the source's server answered {error}"
+    match error.status:
+        case HTTPStatus.UNAUTHORIZED:
+            remedy = "the address needs a login: give a public or signed address, or upload the picture"
+            return Fail("SOURCE_NEEDS_LOGIN", f"{answered}; {remedy}")
+        case HTTPStatus.FORBIDDEN if _is_signed(source):
+            remedy = "the signed link has most likely expired: give a fresh one"
+            return Fail("SOURCE_FORBIDDEN", f"{answered}; {remedy}")
+        case HTTPStatus.FORBIDDEN:
+            remedy = "it refuses this program: allow the user agent `cutout` there, or upload the picture"
+            return Fail("SOURCE_FORBIDDEN", f"{answered}; {remedy}")
+        case HTTPStatus.NOT_FOUND | HTTPStatus.GONE:
+            return Fail("SOURCE_MISSING", f"{answered}; nothing is at this address: correct it")
+    remedy = "open the address in a browser that is not logged in, and give one that shows the picture alone"
+    return Fail("SOURCE_STATUS", f"{answered}; {remedy}")
+
+
+def _is_signed(source: str) -> bool:
+    names = {name.lower() for name, _ in parse_qsl(urlsplit(source).query)}
+    return not names.isdisjoint(SIGNATURES)

@@ -1,0 +1,242 @@
+"""Ends of calls on disk while Postgres is away, so that not even a kill -9 loses a paid result.
+
+Files hold result URLs, which are secrets: theirs is mode 0600, and nothing of their content is logged.
+"""
+
+import logging
+import os
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import TypeAdapter
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from cutout.models.database import A_DAY_S, is_away, kind_of
+from cutout.models.database_errors import LOCK_TIMEOUT, sqlstate
+from worker.pipeline.call_record import CallEnd
+
+log = logging.getLogger(__name__)
+
+SUFFIX = ".json"
+BAD = ".bad"
+FORMAT = TypeAdapter(CallEnd)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unwritten:
+    """An end of a call of this process that Postgres has not taken, since when (monotonic)."""
+
+    end: CallEnd
+    since: float
+    on_disk: bool
+
+
+@dataclass(slots=True)
+class _Watched:
+    """An end of a call that is on its way to Postgres."""
+
+    end: CallEnd
+    since: float = field(default_factory=time.monotonic)
+    path: Path | None = None
+
+
+class Spool:
+    """One directory, made when first needed; all workers of a machine may share it. Safe between threads."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._foreign: set[str] = set()
+        self._refused: dict[str, str] = {}
+        self._own: dict[str, _Unwritten] = {}
+        self._watched: dict[int, _Watched] = {}
+        self._watching = threading.Lock()
+
+    def watch(self, end: CallEnd) -> None:
+        """Let `keep_slow` put `end` on disk unless it is soon in Postgres, which may not even refuse it."""
+        self._watched.setdefault(end.attempt_id, _Watched(end))
+
+    @contextmanager
+    def watched(self, end: CallEnd) -> Iterator[None]:
+        """Watch it until the context ends; on disk it stays if that is by an exception."""
+        self.watch(end)
+        try:
+            yield
+        except BaseException:
+            self._watched.pop(end.attempt_id, None)
+            raise
+        # Under the lock: no file of it is written after this.
+        with self._watching:
+            watched = self._watched.pop(end.attempt_id, None)
+        if watched is not None and watched.path is not None:
+            self._remove(watched.path)
+
+    def keep_slow(self, *, after_s: float) -> None:
+        """Put each end on disk that has been on its way for `after_s` seconds or longer."""
+        latest = time.monotonic() - after_s
+        for attempt_id, watched in list(self._watched.items()):
+            if watched.since > latest or watched.path is not None:
+                continue
+            with self._watching:
+                if attempt_id in self._watched:
+                    self._keep_slow(watched)
+
+    def _keep_slow(self, watched: _Watched) -> None:
+        path = self._path(watched.end)
+        try:
+            self._write(path, FORMAT.dump_json(watched.end))
+        except OSError as error:
+            log.error("%s cannot be written (%s): an answer is kept in memory alone", path, error.strerror)  # noqa: TRY400
+            # Not tried again: `keeping` will, and each error would be one more line.
+            self._watched.pop(watched.end.attempt_id, None)
+        else:
+            watched.path = path
+
+    @contextmanager
+    def keeping(self, end: CallEnd) -> Iterator[None]:
+        """Hold `end` on disk while the context lasts, and beyond it if it ends in an exception.
+
+        Where the disk does not take it, it is held in memory as long as the process lives.
+        """
+        path = self._path(end)
+        on_disk = True
+        try:
+            self._write(path, FORMAT.dump_json(end))
+        except OSError as error:
+            on_disk = False
+            log.error("%s cannot be written (%s): an answer is kept in memory alone", path, error.strerror)  # noqa: TRY400
+        self._own[path.name] = _Unwritten(end, time.monotonic(), on_disk)
+        yield
+        if on_disk:
+            self._remove(path)
+        self._own.pop(path.name, None)
+
+    def unwritten(self) -> set[tuple[uuid.UUID, int]]:
+        """Job and fence of each end of this process that Postgres has not taken: nobody may call them anew.
+
+        After a day, when what was paid for is dead, they are not named any more.
+        """
+        oldest = time.monotonic() - A_DAY_S
+        return {(one.end.job_id, one.end.fence) for one in list(self._own.values()) if one.since > oldest}
+
+    def replay(self, database: Connection) -> None:
+        """Write down every end that was left here, by whichever worker. Two may do so at once.
+
+        Raises the error of a Postgres that is away: repeat it then. An end whose rows others keep locked is
+        passed over, and its error raised after the last one. What Postgres refuses stays for the next time,
+        and only a file that cannot be read is moved aside.
+        """
+        locked: list[DBAPIError] = []
+        for path in sorted(self._directory.glob(f"*{SUFFIX}")):
+            if path.name not in self._foreign:
+                with _passing_over(locked):
+                    self._replay_one(database, path)
+        for name, one in list(self._own.items()):
+            if not one.on_disk:
+                with _passing_over(locked):
+                    self._replay_from_memory(database, name, one.end)
+            elif not (self._directory / name).exists():
+                self._own.pop(name, None)
+        if locked:
+            raise locked[0]
+
+    def check(self) -> None:
+        """Say so in the log if nothing could be written here: an outage is too late to find out."""
+        nearest = next(path for path in (self._directory, *self._directory.parents) if path.exists())
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            log.error("%s cannot be written: answers that Postgres does not take die at a kill", nearest)
+
+    def _replay_one(self, database: Connection, path: Path) -> None:
+        try:
+            end = FORMAT.validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return  # another worker was quicker
+        except OSError as error:
+            log.error("%s cannot be read (%s)", path, error.strerror)  # noqa: TRY400
+            return
+        except ValueError as error:
+            self._move_aside(path, error)
+            return
+        if self._is_written(database, path.name, end):
+            self._remove(path)
+            self._own.pop(path.name, None)
+
+    def _replay_from_memory(self, database: Connection, name: str, end: CallEnd) -> None:
+        if self._is_written(database, name, end):
+            self._own.pop(name, None)
+
+    def _is_written(self, database: Connection, name: str, end: CallEnd) -> bool:
+        path = self._directory / name
+        try:
+            if not end.is_of(database):
+                log.error("%s is of a call that this database does not know: left where it is", path)
+                self._foreign.add(name)
+                self._own.pop(name, None)
+                return False
+            end.write(database)
+        except DBAPIError as error:
+            if is_away(error):
+                raise
+            self._say_that_it_is_refused(path, kind_of(error))
+            return False
+        log.info("the end of a call of job %s was written down from the spool", end.job_id)
+        return True
+
+    def _say_that_it_is_refused(self, path: Path, kind: str) -> None:
+        """Once for each kind of error: it is tried again with each heartbeat."""
+        if self._refused.get(path.name) != kind:
+            self._refused[path.name] = kind
+            log.error("Postgres does not take %s (%s): it stays and is tried again", path, kind)
+
+    def _path(self, end: CallEnd) -> Path:
+        return self._directory / f"{end.attempt_id}-{end.job_id}{SUFFIX}"
+
+    def _write(self, path: Path, data: bytes) -> None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        unfinished = path.with_suffix(f".{uuid.uuid4().hex}")
+        try:
+            with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.rename(path)
+        except OSError:
+            unfinished.unlink(missing_ok=True)
+            raise
+        self._sync_directory()
+
+    def _sync_directory(self) -> None:
+        directory = os.open(self._directory, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def _remove(self, path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            log.error("%s cannot be removed (%s); what it holds is in Postgres", path, error.strerror)  # noqa: TRY400
+
+    def _move_aside(self, path: Path, error: Exception) -> None:
+        # The error's own text may quote the file.
+        log.error("%s cannot be used (%s) and is kept as %s%s", path, type(error).__name__, path.name, BAD)
+        try:
+            path.rename(path.with_name(path.name + BAD))
+        except OSError as problem:
+            log.error("%s cannot be renamed (%s)", path, problem.strerror)  # noqa: TRY400
+
+
+@contextmanager
+def _passing_over(locked: list[DBAPIError]) -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if sqlstate(error) != LOCK_TIMEOUT:
+            raise
+        locked.append(error)

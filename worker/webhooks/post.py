@@ -1,0 +1,109 @@
+"""One message to one receiver: signed, bounded, never to an address inside."""
+
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import httpx
+from standardwebhooks import Webhook
+
+from cutout.network import (
+    AddressPolicy,
+    DeadlinePassed,
+    GuardedTransport,
+    HostList,
+    Timeouts,
+    Unreachable,
+    UrlRefused,
+    port_of,
+)
+from cutout.status.producer_texts import producers_payload
+from cutout.webhooks.outbox import Taken
+
+DEADLINE_S = 10.0
+TIMEOUTS = Timeouts(connect=5.0, write=DEADLINE_S, read=DEADLINE_S, total=DEADLINE_S)
+# An answer's body is read so far, for the connection to serve the next message, and thrown away.
+MOST_BODY_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What the receiver answered; `retry_after` as it stands there."""
+
+    status: int
+    retry_after: str | None
+
+
+class Postman:
+    """Sends messages. One per thread. `private` are the hosts that may be inside, and be asked by http."""
+
+    def __init__(self, private: HostList) -> None:
+        self._private = private
+        self._transport = GuardedTransport(TIMEOUTS, policy=AddressPolicy(private))
+
+    def post(self, taken: Taken, secrets: Sequence[str]) -> Received:
+        """Send it, signed with each of the secrets, within 10 s. No redirect is followed.
+
+        Raises UrlRefused, DeadlinePassed or Unreachable, whose texts have no address.
+        """
+        if taken.producer_id is not None:
+            taken = replace(taken, payload=producers_payload(taken.payload))
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "cutout",
+            **signed_headers(taken, secrets),
+        }
+        request = httpx.Request("POST", self._checked(taken.url), content=taken.payload, headers=headers)
+        try:
+            response = self._transport.handle_request(request)
+        except httpx.TimeoutException as error:
+            raise DeadlinePassed(f"no answer within {DEADLINE_S:.0f} s: {error}") from error
+        except httpx.TransportError as error:
+            raise Unreachable(f"no answer: {error}") from error
+        with closing(response):
+            _read_a_little(response)
+            return Received(response.status_code, response.headers.get("retry-after"))
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        self._transport.close()
+
+    def _checked(self, address: str) -> httpx.URL:
+        try:
+            url = httpx.URL(address)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise UrlRefused(f"its address is none: {type(error).__name__}") from None
+        if url.scheme != "https" and not self._private.allows(url.host, port_of(url)):
+            raise UrlRefused(
+                f"{url.host} is to be told by plain http; use https, or name it in"
+                " CUTOUT_WEBHOOK_PRIVATE_HOSTS"
+            )
+        return url
+
+
+def signed_headers(taken: Taken, secrets: Sequence[str]) -> dict[str, str]:
+    """The headers of Standard Webhooks, with a signature for each secret."""
+    message = str(taken.id)
+    return {
+        "webhook-id": message,
+        "webhook-timestamp": str(int(taken.taken_at.timestamp())),
+        "webhook-signature": " ".join(
+            sign(secret, message, taken.taken_at, taken.payload) for secret in secrets
+        ),
+    }
+
+
+def sign(secret: str, message: str, at: datetime, payload: str) -> str:
+    """One signature, as Standard Webhooks has it; `at` is in UTC."""
+    return Webhook(secret).sign(message, at, payload)
+
+
+def _read_a_little(response: httpx.Response) -> None:
+    room = MOST_BODY_BYTES
+    # The status has come: what is wrong with the body changes nothing.
+    with suppress(httpx.TransportError):
+        for part in response.iter_raw():
+            room -= len(part)
+            if room < 0:
+                return

@@ -79,6 +79,20 @@ class TestTheCommandsNamed:
         """docs/reference/cli.md leaves no command out."""
         assert set(COMMANDS) <= {words[0] for words in commands(COMMANDS_PAGE.read_text(), "cutout")}
 
+    def test_stand_under_the_panels_of_the_help(self) -> None:
+        """docs/reference/cli.md has the panels of `cutout --help`, each with its commands in their order."""
+        known = typer.main.get_command(make_app(list(COMMANDS)))
+        panels: dict[str, list[str]] = {}
+        for name in known.list_commands(None):  # type: ignore[attr-defined]
+            command = known.commands[name]  # type: ignore[attr-defined]
+            panels.setdefault(command.rich_help_panel, []).append(name)
+        page = COMMANDS_PAGE.read_text().partition("## Exit codes")[0]
+        shown = {
+            title: re.findall(r"^\| `cutout ([\w-]+)`", section, re.MULTILINE)
+            for title, section in re.findall(r"^## (\w+)$(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+        }
+        assert list(shown.items()) == list(panels.items())
+
 
 @pages
 def test_links_lead_somewhere(page: Path) -> None:

@@ -14,7 +14,7 @@ from tests.docs.pages import ROOT
 # Status and kind are their first two arguments.
 MAKERS = {"ProblemError", "problem"}
 # They answer with what another place names.
-PASS_ON = {"error_answers.py"}
+PASS_ON = {"exception_handlers.py"}
 # What the framework refuses goes through a table of kinds.
 THROUGH_KINDS = {"bad-request", "not-found", "method-not-allowed", "body-too-large"}
 

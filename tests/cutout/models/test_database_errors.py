@@ -112,7 +112,7 @@ class TestPreparedStatements:
 
     def test_that_a_migration_made_stale_are_made_anew(self, one: Engine) -> None:
         """A worker that runs while `cutout migrate` adds a column loses nothing by it."""
-        look = text("SELECT * FROM line")
+        look = text("SELECT * FROM queue_clock")
 
         def ask(connection: Connection) -> int:
             return len(connection.execute(look).keys())

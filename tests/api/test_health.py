@@ -170,7 +170,7 @@ class TestReadiness:
             connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
         assert checks(client, app, 200)["migrations"] == "ok"
         with engine.begin() as connection:
-            connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+            connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
         assert "older" in checks(client, app, 503)["migrations"]
         with engine.begin() as connection:
             connection.execute(text("DELETE FROM alembic_version"))

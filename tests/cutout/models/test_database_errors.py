@@ -120,5 +120,5 @@ class TestPreparedStatements:
         with one.connect() as connection:
             for _ in range(RUNS_BEFORE_PREPARED + 2):
                 columns = ask(connection)
-            connection.execute(text("ALTER TABLE line ADD COLUMN newest int"))
+            connection.execute(text("ALTER TABLE queue_clock ADD COLUMN newest int"))
         assert patiently(one, ask) == columns + 1

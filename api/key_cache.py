@@ -7,8 +7,8 @@ from collections import OrderedDict
 
 from api import metrics
 from api.limits.rate_limit import RequestLimit
+from api.live.fresh_cache import GOOD_FOR_S, FreshCache
 from api.live.read_pool import ReadPool
-from api.live.single_flight import GOOD_FOR_S, FreshCache
 from cutout.producers.api_keys import KEY_PREFIX, KnownKey, find_key
 
 # 32 random bytes in base64url.

@@ -14,10 +14,10 @@ from api.limits.producer_threads import Threads
 from api.limits.rate_limit import RequestLimit
 from api.limits.sizes import USUAL_BYTES
 from api.live.batch_cache import BatchCache
+from api.live.fresh_cache import FreshCache
 from api.live.long_poll import Watch
 from api.live.read_pool import CONNECTIONS as LOOKS
 from api.live.read_pool import ReadPool
-from api.live.single_flight import FreshCache
 from api.live.sse import Events
 from cutout.models.database import connect
 from cutout.settings import Settings

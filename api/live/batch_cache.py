@@ -8,8 +8,8 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from api.live.fresh_cache import MOST_KEPT, FreshCache
 from api.live.read_pool import ReadPool
-from api.live.single_flight import MOST_KEPT, FreshCache
 from api.schemas import BatchView, view_batch
 from cutout.enums import State
 from cutout.status.batch_status import BatchStatus, Pauses, batch_status, credits_of_batch

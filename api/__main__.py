@@ -29,7 +29,7 @@ def main(host: str, port: str) -> None:
         forwarded_allow_ips=list(known.api_trusted_proxies),
         timeout_graceful_shutdown=known.api_stop_seconds,
     )
-    # Before the server takes its signals: those who wait are told that it ends by what is imported here.
+    # Before the server takes its signals: the modules imported here answer clients that wait when it ends.
     options.load()
     server = Server(options, drain_s=known.api_drain_seconds)
     try:

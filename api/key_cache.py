@@ -1,4 +1,4 @@
-"""API keys as this process knows them; made-up ones cost the database little and hold nobody up."""
+"""A cache of API keys; made-up keys cost the database little and delay no other request."""
 
 import ipaddress
 import re
@@ -67,7 +67,7 @@ class Keys:
         return await self._looks.key(lambda connection: find_key(connection, key_sha256), known=known)
 
     def _limit(self, network: bytes) -> None:
-        # The address first: what one tries in vain is not taken from all.
+        # The client's address first: failed tries of one client do not use up the allowance of all.
         wait_s = self._of_address.wait_for(network) or self._of_all.wait_for(EVERYBODY)
         if wait_s:
             metrics.REFUSALS.labels("keys", "unknown").inc()

@@ -1,4 +1,4 @@
-"""The process's connections and what it keeps in memory, made once when it starts."""
+"""The process's connections and caches, made once when it starts."""
 
 from dataclasses import dataclass
 

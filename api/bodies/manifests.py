@@ -98,7 +98,7 @@ def _line(job: NewJob) -> bytes:
 
 @contextmanager
 def left_behind(bucket: Bucket, key: str | None) -> Iterator[None]:
-    """Remove the manifest from the bucket if what is done with it fails, or was done before.
+    """Remove the manifest from the bucket if its request fails, or is a repeated one.
 
     Where Postgres went away it stays: the batch may be there, and would have nothing to be read from.
     """

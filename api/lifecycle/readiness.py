@@ -64,7 +64,7 @@ class Readiness:
         return [*checks, *self._leaving.checks()]
 
     def page(self) -> tuple[bool, bytes]:
-        """Whether the API is ready, and what was found, as JSON. For another thread than the loop's."""
+        """Whether the API is ready, and the findings as JSON. For a thread beside the event loop's."""
         asked = asyncio.run_coroutine_threadsafe(self.checks(), self._loop)
         try:
             checks = asked.result(2 * PATIENCE_S)
@@ -80,7 +80,7 @@ class Readiness:
         ).encode()
 
     def _say_what_changed(self, checks: list[Check]) -> None:
-        """Into the log goes what the public is not told: where the server is, and what it said."""
+        """Log the details that the public answer leaves out: the server's address and its message."""
         for check in checks:
             if check.ok == (check.name in self._wrong):
                 level = logging.INFO if check.ok else logging.WARNING

@@ -1,4 +1,4 @@
-"""Addresses that this installation can never fetch from, told before anything is stored."""
+"""Addresses that this installation can never fetch from, refused before anything is stored."""
 
 from collections.abc import Iterable
 

@@ -13,7 +13,7 @@ from cutout.settings import Settings
 
 # More threads do not make more looks a second: they share one interpreter.
 QUICK, SLOW = 8, 4
-# Those for keys are apart: whoever has none must not hold up those who have one.
+# Threads for keys are apart: clients without a key must not delay those with one.
 KEYS, STRANGERS = 2, 2
 CONNECTIONS = QUICK + SLOW + KEYS + STRANGERS
 GIVE_UP_AFTER_S = 5.0

@@ -117,7 +117,7 @@ class BatchRequest(BatchOptions):
         JobMessages,
         Field(description="What `webhook_url` is told of its jobs: nothing, of each, or of many at once"),
     ] = JobMessages.NONE
-    # A list is at fault with its first item: nobody reads what else is wrong with the others.
+    # Only the first faulty item of a list is reported.
     jobs: Annotated[list[BatchJobRequest], FailFast()] = []
     manifest_url: ManifestUrl = None
     map: ColumnMap = {}

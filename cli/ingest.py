@@ -42,7 +42,7 @@ from cutout.ingest import (
     Ingested,
     IngestError,
     IngestOptions,
-    Reading,
+    ReadOptions,
     RejectsFile,
     StrictError,
     estimate,
@@ -153,7 +153,7 @@ def ingest(
         reuse=reuse,
         plan=plan,
         strict=strict,
-        reading=Reading(
+        reading=ReadOptions(
             columns_of(map_),
             encoding,
             keys,

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from cli.ingest_options import columns_of, delimiter_of
-from cutout.ingest import Ingest, IngestOptions, Reading, RejectsFile, open_source
+from cutout.ingest import Ingest, IngestOptions, ReadOptions, RejectsFile, open_source
 from cutout.settings import Settings
 from cutout.storage import Bucket
 from tests.docs.pages import ROOT, blocks
@@ -17,10 +17,10 @@ PAGES = sorted(path for path in (ROOT / "docs" / "exports").glob("*.md") if path
 OVERVIEW = ROOT / "docs" / "exports" / "index.md"
 
 
-def reading_of(words: list[str]) -> Reading:
+def reading_of(words: list[str]) -> ReadOptions:
     """What the command's options say of a manifest."""
     options = dict(zip(words, [*words[1:], ""][: len(words)], strict=True))
-    return Reading(
+    return ReadOptions(
         columns_of(options.get("--map", "")),
         options.get("--encoding"),
         "--keys" in words,

@@ -11,8 +11,8 @@ from cli.numbers import counted, in_words
 from cutout.billing.accounts import credits_left
 from cutout.billing.totals import DOLLARS_A_CREDIT
 from cutout.ingest import Estimate
-from cutout.ingest.plan_sample import Sample
-from cutout.ingest.skipped_files import said
+from cutout.ingest.estimate import Sample
+from cutout.ingest.skipped_files import reason_text
 from cutout.settings import Settings
 from cutout.status.explain import Installation, calls_a_second
 
@@ -31,8 +31,8 @@ def print_estimate(session: Session, found: Estimate, known: Settings, rejects: 
     if found.sample.missing:
         missing = found.sample.missing_of(found.bought)
         _row("of them missing", missing, _missing(found.sample, missing))
-    if found.twins:
-        _row("same picture", found.twins, "0 credits")
+    if found.same_picture:
+        _row("same picture", found.same_picture, "0 credits")
     _row("to buy", found.calls, _price(found.calls, _balance(session, known)))
     out.print(f"  {_speed(session, found.calls, known)}", markup=False)
     print_skipped(found.skipped)
@@ -42,7 +42,7 @@ def print_estimate(session: Session, found: Estimate, known: Settings, rejects: 
 def print_skipped(skipped: list[dict[str, Any]]) -> None:
     """Print which files are not taken, a line a reason, on stderr."""
     for reason in skipped:
-        err.print(f"skipped {said(reason)}")
+        err.print(f"skipped {reason_text(reason)}")
 
 
 def print_remarks(remarks: list[str]) -> None:
@@ -62,7 +62,7 @@ def _reasons(reasons: Counter[str]) -> str:
 
 
 def _missing(sample: Sample, missing: int) -> str:
-    seen = f"the bucket lacks {sample.missing} of {sample.asked} that it was asked for"
+    seen = f"the bucket lacks {sample.missing} of {sample.checked} that were checked"
     return f"{seen}; bought anew they cost about {counted(missing, 'credit')}"
 
 

@@ -42,7 +42,7 @@ from cutout.ingest import (
     Ingested,
     IngestError,
     IngestOptions,
-    Reading,
+    ReadOptions,
     RejectsFile,
     StrictError,
     estimate,
@@ -162,7 +162,7 @@ def ingest(
         reuse=reuse,
         plan=plan,
         strict=strict,
-        reading=Reading(
+        reading=ReadOptions(
             columns_of(map_),
             encoding,
             keys,

@@ -19,7 +19,7 @@ from api.schemas.fields import (
     ReturnForms,
 )
 from cutout.enums import PRIORITIES, JobMessages, ReturnForm
-from cutout.ingest import IngestOptions, Reading
+from cutout.ingest import IngestOptions, ReadOptions
 from cutout.manifests import parse_columns
 from cutout.manifests.column_names import require_targets
 from cutout.queue.enqueue import NewJob
@@ -76,7 +76,7 @@ class BatchOptions(BaseModel):
             reuse=self.reuse,
             plan=self.plan,
             strict=self.strict,
-            reading=Reading(
+            reading=ReadOptions(
                 columns,
                 self.encoding,
                 foreign=True,

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from cutout.ingest import IngestOptions, Reading
+from cutout.ingest import IngestOptions, ReadOptions
 from cutout.ingest.pending import request_ingest
 from cutout.settings import Settings
 from cutout.storage import Bucket
@@ -155,7 +155,7 @@ class TestARun:
         (tmp_path / "old").mkdir()
         (tmp_path / "old" / "c.jpg").write_bytes(b"c")
         for jobs in (["a"], []):
-            assert run(str(tmp_path), reading=Reading(exclude=("old",)))[1] == jobs
+            assert run(str(tmp_path), reading=ReadOptions(exclude=("old",)))[1] == jobs
             with engine.connect() as connection:
                 skipped = connection.scalar(
                     text("SELECT skipped FROM ingests ORDER BY created_at DESC LIMIT 1")

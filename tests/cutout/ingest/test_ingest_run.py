@@ -9,7 +9,7 @@ from sqlalchemy import Engine, event, func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from cutout.ingest import Counts, Ingest, IngestError, IngestOptions, Reading, RejectsFile, open_source
+from cutout.ingest import Counts, Ingest, IngestError, IngestOptions, ReadOptions, RejectsFile, open_source
 from cutout.ingest import chunks as ingest_chunks
 from cutout.models import Ingest as Row
 from cutout.models import Job
@@ -64,7 +64,7 @@ class Stopping:
             if next(left, None) is None:
                 raise StoppedError
 
-        with closing(open_source(str(path), Reading(), settings, bucket)) as source:
+        with closing(open_source(str(path), ReadOptions(), settings, bucket)) as source:
             with RejectsFile(rejects) as file:
                 run = Ingest(engine, bucket, source, asked, file)
                 with suppress(StoppedError):

@@ -1,4 +1,4 @@
-"""Names that another machine wrote: in archives, and in rows beside the files that they mean."""
+"""FinalIds that another machine wrote: in archives, and in rows beside the files that they mean."""
 
 import struct
 import unicodedata
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from cutout.ingest import IngestError, Reading
+from cutout.ingest import IngestError, ReadOptions
 from cutout.ingest.sources import spellings
 from cutout.models import Job
 from tests.cutout.ingest.conftest import Run
@@ -76,7 +76,7 @@ class TestAnArchive:
     ) -> None:
         """Told, its names are right; else they are read as the standard says, and that is said."""
         path = pack(tmp_path / "j.zip", [name.encode(encoding), "öö.jpg".encode()])
-        run(path, reading=Reading(encoding=encoding))
+        run(path, reading=ReadOptions(encoding=encoding))
         assert name.removesuffix(".jpg") in {job.external_id for job in stored()}
         with engine.begin() as connection:
             connection.execute(text("TRUNCATE jobs, batches, ingests CASCADE"))
@@ -99,7 +99,7 @@ class TestAnArchive:
     def test_with_an_unknown_encoding_is_refused(self, run: Run, tmp_path: Path) -> None:
         """Before anything is read."""
         with pytest.raises(IngestError, match="the encoding 'rot13' is not known"):
-            run(pack(tmp_path / "a.zip", [b"a.jpg"]), reading=Reading(encoding="rot13"))
+            run(pack(tmp_path / "a.zip", [b"a.jpg"]), reading=ReadOptions(encoding="rot13"))
 
 
 class TestARowThatSpellsItsFileOtherwise:

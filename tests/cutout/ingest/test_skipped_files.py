@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 from sqlalchemy import Engine, text
 
-from cutout.ingest import IngestError, IngestOptions, Reading, estimate, open_source
+from cutout.ingest import IngestError, IngestOptions, ReadOptions, estimate, open_source
 from cutout.ingest.sources import file_kinds
 from cutout.ingest.sources.external_ids import PictureFile, file_records, name_pictures
-from cutout.ingest.sources.file_patterns import Choice
-from cutout.ingest.sources.readable_names import readable
+from cutout.ingest.sources.file_patterns import FilePatterns
+from cutout.manifests.field_rules import readable
 from cutout.models import Job
 from cutout.settings import Settings
 from cutout.storage import Bucket
@@ -154,7 +154,7 @@ class TestADrop:
     ) -> None:
         """By reason, with the first names."""
         files = {"a.jpg": JPEG} | {f"{n}.HEIC": HEIC for n in range(7)}
-        with closing(open_source(place(where, files), Reading(), settings, bucket)) as source:
+        with closing(open_source(place(where, files), ReadOptions(), settings, bucket)) as source:
             found = estimate(
                 engine,
                 bucket,
@@ -180,7 +180,7 @@ class TestADrop:
     ) -> None:
         """By patterns for a name, a folder or a path, in any letter case."""
         names = ("a.jpg", "b.JPG", "c.png", "old/d.jpg", "x/old/e.jpg", "x/f.gif", "x/y/g.jpg", "x/y/h.jpg")
-        reading = Reading(include=("*.jpg", "c.*"), exclude=("OLD", "x/y/g*", "nothing"))
+        reading = ReadOptions(include=("*.jpg", "c.*"), exclude=("OLD", "x/y/g*", "nothing"))
         run(place(where, dict.fromkeys(names, JPEG)), reading=reading)
         assert sorted(job.external_id or "" for job in stored()) == ["a", "b", "c", "x/y/h"]
         assert counted(engine) == {"excluded by a pattern": 3, "not included by any pattern": 1}
@@ -310,7 +310,7 @@ class TestAPrefixThatIsNoFolder:
         names = ("photos/a.jpg", "photos/b.jpg", "photos-old/c.jpg", "photos2024/d.jpg")
         put(bucket, dict.fromkeys(names, JPEG))
         address = f"s3://{bucket.name}/drop/photos"
-        with closing(open_source(address, Reading(), settings, bucket)) as source:
+        with closing(open_source(address, ReadOptions(), settings, bucket)) as source:
             (remark,) = source.remarks()
         assert f"{address} is a prefix and no folder: 2 of 4 pictures lie outside {address}/" in remark
         assert "photos-old/, photos2024/" in remark
@@ -322,7 +322,7 @@ class TestAPrefixThatIsNoFolder:
     def test_says_nothing_where_none_is_meant(self, settings: Settings, bucket: Bucket, prefix: str) -> None:
         """A folder, the beginning of names, the only folder that begins so."""
         put(bucket, dict.fromkeys(("photos/SKU-1.jpg", "photos/SKU-2.jpg"), JPEG))
-        with closing(open_source(f"s3://{bucket.name}/{prefix}", Reading(), settings, bucket)) as source:
+        with closing(open_source(f"s3://{bucket.name}/{prefix}", ReadOptions(), settings, bucket)) as source:
             assert source.remarks() == []
 
 
@@ -347,12 +347,12 @@ class TestPatterns:
     )
     def test_are_those_of_a_shell(self, pattern: str, path: str, *, met: bool) -> None:
         """A name, a folder's name, or a path."""
-        assert (Choice(exclude=(pattern,)).reason(path) is not None) is met
+        assert (FilePatterns(exclude=(pattern,)).reason(path) is not None) is met
 
     def test_take_as_long_as_the_path_is(self) -> None:
         """Also for thousands of folders in one another, which a zip may name."""
         began_at = time.monotonic()
-        assert Choice(exclude=("*x/y",)).reason("a/" * 30_000 + "b.jpg") is None
+        assert FilePatterns(exclude=("*x/y",)).reason("a/" * 30_000 + "b.jpg") is None
         assert time.monotonic() - began_at < scaled(0.5)
 
 

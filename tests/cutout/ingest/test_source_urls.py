@@ -1,7 +1,7 @@
 import pytest
 
 from cutout.ingest.ingest_errors import UnusableError
-from cutout.ingest.sources.source_urls import USUAL, Addresses
+from cutout.ingest.sources.source_urls import COMMON, Addresses
 from cutout.queue.enqueue import NewJob
 
 ADDRESSES = Addresses("ours", ("studio",))
@@ -73,5 +73,5 @@ class TestAnAddress:
     )
     def test_that_is_usual_would_pass_the_close_look_too(self, source: str) -> None:
         """The fast way takes nothing that enqueueing would refuse."""
-        assert USUAL.fullmatch(source)
+        assert COMMON.fullmatch(source)
         NewJob(source)

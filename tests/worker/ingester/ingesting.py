@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from cutout.ingest import IngestOptions, Reading
+from cutout.ingest import IngestOptions, ReadOptions
 from cutout.ingest.pending import request_ingest
 from cutout.producers.producers import create_producer
 from cutout.queue.cancel_batch import begin_cancelling
@@ -29,7 +29,7 @@ class Desk:
 
     def ask(self, producer: uuid.UUID | None, source: str, *, key: str | None = None) -> uuid.UUID:
         with Session(self.engine) as session, session.begin():
-            order = IngestOptions("n", reading=Reading(foreign=True), producer_id=producer)
+            order = IngestOptions("n", reading=ReadOptions(foreign=True), producer_id=producer)
             return request_ingest(session, source, order, manifest_key=key)
 
     def upload(self, producer: uuid.UUID | None, content: bytes = CSV) -> uuid.UUID:

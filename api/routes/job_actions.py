@@ -21,7 +21,7 @@ from cutout.administration.delete import (
     Deletion,
     delete_job,
     delete_objects,
-    find_doomed,
+    find_deletable,
     keep_objects,
 )
 from cutout.enums import FINAL_STATES, State
@@ -87,7 +87,7 @@ def delete(
     """
     told = Deletion()
     with Session(services.engine) as session, session.begin():
-        job = find_doomed(session, job_id, producer_id)
+        job = find_deletable(session, job_id, producer_id)
         if job is None:
             raise _not_now(job_id, own_job(session, job_id, producer_id).state, sorted(FINAL_STATES))
     # Its objects first: if the bucket is unreachable, the job is still there to be deleted again.

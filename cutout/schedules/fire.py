@@ -28,7 +28,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from cutout.enums import CatchUp, RunState
 from cutout.models import RUNS, SCHEDULES, constant
 from cutout.models.database import Database
-from cutout.producers.suspended import is_suspended
+from cutout.producers.producers import is_suspended
 from cutout.schedules.cron import cron_of
 from cutout.schedules.missed_runs import DueRuns, Firing, Recurrence, look
 from cutout.schedules.schedule_errors import InvalidScheduleError

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, aliased
 from cutout.enums import UNDER_WAY, Overlap, RunState
 from cutout.ingest.pending import request_ingest
 from cutout.models import SCHEDULES, Batch, Run, Schedule
-from cutout.producers.suspended import is_suspended
+from cutout.producers.producers import is_suspended
 from cutout.queue.batch_progress import HAS_MORE
 from cutout.schedules.batch_windows import keep_to, window_of
 from cutout.schedules.definition import Options

@@ -39,7 +39,7 @@ from cutout.models import DELIVERIES, constant
 from cutout.models.columns import OWNER
 from cutout.models.database import Database
 from cutout.models.query_parts import is_among
-from cutout.producers.suspended import is_suspended
+from cutout.producers.producers import is_suspended
 from cutout.webhooks.receivers import Receiver
 from cutout.webhooks.webhook_urls import check_webhook_url
 

@@ -32,7 +32,7 @@ from cutout.enums import AttemptOutcome, QueueState, State, Step
 from cutout.models import ACCOUNTS, ATTEMPTS, BATCHES, JOBS, QUEUE_CLOCK, SPENDING, constant
 from cutout.models.compiled import Compiled
 from cutout.models.database import Database
-from cutout.producers.suspended import PRODUCER_IS_SUSPENDED
+from cutout.producers.producers import PRODUCER_IS_SUSPENDED
 from cutout.queue.blocks.call_breakers import BUCKET_IS_AWAY, ITS_CALL_IS_STOPPED
 from cutout.queue.blocks.conditions import AWAITS_APPROVAL, BATCH_IS_BLOCKED, JOB_IS_CANCELLED
 from cutout.queue.blocks.pauses import HAS_A_PAUSE, IS_PAUSED

@@ -35,7 +35,7 @@ from cutout.enums import QueueState, State, Step
 from cutout.models import JOBS, constant
 from cutout.models.database import Database
 from cutout.models.query_parts import walk_of
-from cutout.producers.suspended import PRODUCER_IS_SUSPENDED, is_suspended
+from cutout.producers.producers import PRODUCER_IS_SUSPENDED, is_suspended
 from cutout.queue.blocks.conditions import BATCH_IS_BLOCKED
 from cutout.queue.blocks.download_limit import is_on_the_web
 from cutout.queue.index_marks import LineMarks

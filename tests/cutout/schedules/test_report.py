@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from cutout import queue
-from cutout.administration.delete import IN_REPORT, Deletion, delete_job, find_doomed
+from cutout.administration.delete import IN_REPORT, Deletion, delete_job, find_deletable
 from cutout.enums import RunState, State
 from cutout.models import Batch, Run, Schedule
 from cutout.queue.attempts.outcomes import Fail, Outcome
@@ -108,7 +108,7 @@ def delete(engine: Engine, name: str) -> list[str | None]:
     """Delete a job by its external id; returns why parts of it are kept."""
     with Session(engine) as session, session.begin():
         job_id = session.scalars(text("SELECT id FROM jobs WHERE external_id = :name"), {"name": name}).one()
-        doomed, told = find_doomed(session, job_id, None), Deletion()
+        doomed, told = find_deletable(session, job_id, None), Deletion()
         assert doomed
         assert delete_job(session, doomed, told)
     return [part.why for part in told.kept]

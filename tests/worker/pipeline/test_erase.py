@@ -176,5 +176,5 @@ def test_a_picture_on_the_web_is_found_by_what_its_address_had(reusing: Bench, p
             {"address": address, "sha256": sha256},
         )
     erased = erase(reusing.engine, reusing.bucket, sha256)
-    assert (erased.removed["jobs"], erased.removed["addresses remembered"]) == (1, 1)
+    assert (erased.removed["jobs"], erased.removed["source addresses"]) == (1, 1)
     assert reusing.job(job_id).source == ""

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import redis
 from sqlalchemy import Connection
@@ -19,7 +19,12 @@ from worker.stage import SLOT, Stage
 
 T = TypeVar("T")
 
-Patiently = Callable[[Callable[[Connection], T]], T]
+
+class Run(Protocol):
+    """Runs work on a connection to Postgres, again while it is unreachable."""
+
+    def __call__(self, work: Callable[[Connection], T], /) -> T: ...
+
 
 # A pause by another worker is noticed within; Postgres refuses the calls in between.
 KNOWN_OPEN_FOR_S = 1.0
@@ -41,13 +46,9 @@ class AccountAtHand:
 class Slots:
     """The limits of all accounts. Safe to share between threads."""
 
-    def __init__(
-        self, settings: Settings, client: "redis.Redis", timeouts: Timeouts, patiently: "Patiently[object]"
-    ) -> None:
-        self._patiently = patiently
-        self._accounts = {
-            account.name: account for account in _at_hand(settings, client, timeouts, patiently)
-        }
+    def __init__(self, settings: Settings, client: "redis.Redis", timeouts: Timeouts, run: Run) -> None:
+        self._run = run
+        self._accounts = {account.name: account for account in _at_hand(settings, client, timeouts, run)}
         self._open: list[str] = []
         self._looked_at = 0.0
 
@@ -97,7 +98,7 @@ class Slots:
         now = time.monotonic()
         if now - self._looked_at > KNOWN_OPEN_FOR_S:
             self._looked_at = now
-            self._open = self._patiently(lambda database: accounts.open_among(database, self.names))  # type: ignore[assignment]
+            self._open = self._run(lambda database: accounts.open_among(database, self.names))
         if not self._open:
             raise NoAccountOpenError
         self._open = [*self._open[1:], self._open[0]]
@@ -105,14 +106,14 @@ class Slots:
 
 
 def _at_hand(
-    settings: Settings, client: "redis.Redis", timeouts: Timeouts, patiently: "Patiently[object]"
+    settings: Settings, client: "redis.Redis", timeouts: Timeouts, run: Run
 ) -> Iterator[AccountAtHand]:
     for key in settings.require_endpoint_api_keys():
         secret = key.get_secret_value()
         name = accounts.account_name(secret)
 
         def recall(name: str = name) -> Learned | None:
-            return patiently(lambda database: _recall(database, name))  # type: ignore[return-value]
+            return run(lambda database: _recall(database, name))
 
         def make(secret: str = secret) -> EndpointClient:
             return EndpointClient(settings.endpoint_url, secret, timeouts)

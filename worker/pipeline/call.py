@@ -5,11 +5,8 @@ import logging
 import time
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import partial
 from typing import Self
 
-from cutout import queue
-from cutout.billing import accounts, doubted_refusals
 from cutout.endpoint.answer import Accepted, Refused
 from cutout.endpoint.endpoint_errors import NoAnswer, NotSent
 from cutout.endpoint.verdicts import Verdict
@@ -20,14 +17,14 @@ from cutout.models.database import PostgresAwayError, kind_of
 from cutout.queue.attempts.attempts import Answer, NotBegun
 from cutout.queue.attempts.outcomes import Fail, Hold, Outcome, Snooze, Unknown
 from cutout.queue.backoff import BACKOFF
-from cutout.queue.claims import NOT_SENT, Claim
+from cutout.queue.claims import NOT_SENT, Claim, PaidResult
 from worker.limiter.limiter import LimiterAway, LimiterError, LimiterFeedback, LimitReached, Slot, SlotLapsed
 from worker.limiter.slots import AccountAtHand, NoAccountOpenError
 from worker.metrics import call_ended
-from worker.pipeline.call_record import AnswerNotWrittenError, CallRecord, PaidCall
+from worker.pipeline.call_record import AnswerNotWrittenError, CallRecord
 from worker.pipeline.context import WorkerContext
 from worker.pipeline.fetch_source import Obtained, fetch_source
-from worker.pipeline.refusals import NOT_BEGUN_SNOOZE_S, ClassifiedRefusal, judge, not_begun
+from worker.pipeline.refusals import NOT_BEGUN, NOT_BEGUN_SNOOZE_S, Refusal
 from worker.pipeline.reuse import served_as_sent
 from worker.pipeline.sources import SourceError
 from worker.stage import CALL, PREPARE, TURN, Stage
@@ -59,7 +56,7 @@ def call(context: WorkerContext, claim: Claim) -> Claim | Outcome:
             )
             picture = Picture.of(source, prepared)
         answer = _buy(context, claim, picture, claim.attempts + 1, prepared_s=time.monotonic() - began)
-        if isinstance(answer, ClassifiedRefusal) and answer.policy.verdict is Verdict.REFIT:
+        if isinstance(answer, Refusal) and answer.policy.verdict is Verdict.REFIT:
             again = Picture.of(source, context.preparer.refit(source.data, owner=claim.producer_id))
             answer = _buy(context, claim, again, claim.attempts + 2)
     except SourceError as error:
@@ -72,7 +69,7 @@ def call(context: WorkerContext, claim: Claim) -> Claim | Outcome:
         return Snooze("LIMIT_REACHED", "all calls that the limit allows are taken", error.retry_in_s)
     except LimiterAway as error:
         return Snooze("LIMITER_AWAY", str(error), NOT_BEGUN_SNOOZE_S)
-    return judge(claim, answer) if isinstance(answer, ClassifiedRefusal) else answer
+    return answer.outcome(claim) if isinstance(answer, Refusal) else answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +94,7 @@ class Picture:
 
 def _buy(
     context: WorkerContext, claim: Claim, picture: Picture, number: int, *, prepared_s: float = -1.0
-) -> Claim | Outcome | ClassifiedRefusal:
+) -> Claim | Outcome | Refusal:
     """One paid call with its two lines in the ledger, unless this worker ends or the call may not go out.
 
     Nor is there one for a picture that another preparation made into the same bytes and bought.
@@ -108,15 +105,6 @@ def _buy(
             return outcome
     if context.stopping.is_set():
         return STOPPING
-    begin = partial(
-        queue.begin_attempt,
-        claim=claim,
-        number=number,
-        image_sha256=picture.sha256,
-        source_sha256=picture.source_sha256,
-        recipe=context.making_for(claim.producer_id),
-        day_budget=context.settings.day_budget,
-    )
     try:
         with context.slots.slot(longest_wait_s=LONGEST_WAIT_FOR_SLOT_S, prepared_s=prepared_s) as held:
             account, slot = held
@@ -124,8 +112,14 @@ def _buy(
                 return STOPPING
             if not context.bucket_watch.may_buy:
                 return CUT_OFF
-            attempt_id = context.patiently(
-                partial(begin, account=account.name), give_up_after_s=BEGIN_PATIENCE_S
+            attempt_id = context.store.within(BEGIN_PATIENCE_S).begin_attempt(
+                claim,
+                number=number,
+                account=account.name,
+                image_sha256=picture.sha256,
+                source_sha256=picture.source_sha256,
+                recipe=context.making_for(claim.producer_id),
+                day_budget=context.settings.day_budget,
             )
             if isinstance(attempt_id, NotBegun):
                 return _not_begun(context, claim, attempt_id, picture.source_sha256)
@@ -137,7 +131,16 @@ def _buy(
                 # From here on the request may have gone out: whatever went wrong, the charge is in doubt.
                 log.exception("a call of job %s ended in an error that nobody expected", claim.job_id)
                 return Unknown("INTERNAL_ERROR", f"{type(error).__name__} in the worker; see its log")
-            end = heard.end(claim, attempt_id, begun)
+            end = CallRecord(
+                claim.job_id,
+                claim.fence,
+                claim.worker_id,
+                attempt_id,
+                heard.answer,
+                heard.paid,
+                timedelta(seconds=context.settings.result_lifetime_seconds),
+                answered_after=timedelta(seconds=heard.at - begun),
+            )
             # Redis may keep the slot's return waiting, and Postgres the answer.
             context.spool.watch(end)
     except (PostgresAwayError, SlotLapsed) as error:
@@ -149,8 +152,7 @@ def _buy(
 def _not_begun(context: WorkerContext, claim: Claim, why: NotBegun, source_sha256: bytes) -> Outcome:
     if why is NotBegun.HELD:
         recipe = context.making_for(claim.producer_id)
-        find = partial(queue.find_held_picture, claim=claim, source_sha256=source_sha256, recipe=recipe)
-        held = context.patiently(find, give_up_after_s=BEGIN_PATIENCE_S)
+        held = context.store.within(BEGIN_PATIENCE_S).find_held_picture(claim, source_sha256, recipe)
         if held is not None:
             if not held.is_own:
                 return Hold(
@@ -158,13 +160,13 @@ def _not_begun(context: WorkerContext, claim: Claim, why: NotBegun, source_sha25
                 )
             message = f"the same picture is held as job {held.job_id}: {held.message}; retry either of them"
             return Hold(held.code, message)
-    return not_begun(why)
+    return NOT_BEGUN[why]
 
 
 def _withdraw(context: WorkerContext, claim: Claim, number: int, error: Exception) -> Outcome:
     """No call went out, and it may be written down all the same."""
     why = f"no call went out: {error}"
-    context.patiently(partial(queue.withdraw_attempt, claim=claim, number=number, why=why))
+    context.store.withdraw_attempt(claim, number, why)
     return Snooze("NOT_BEGUN", why, NOT_BEGUN_SNOOZE_S)
 
 
@@ -176,21 +178,9 @@ class _Heard:
     """
 
     answer: Answer
-    then: Outcome | ClassifiedRefusal | None = None
-    paid: PaidCall | None = None
+    then: Outcome | Refusal | None = None
+    paid: PaidResult | None = None
     at: float = field(default_factory=time.monotonic)
-
-    def end(self, claim: Claim, attempt_id: int, begun: float) -> CallRecord:
-        """What the ledger gets of it; its call was begun at `begun` (monotonic)."""
-        return CallRecord(
-            claim.job_id,
-            claim.fence,
-            claim.worker_id,
-            attempt_id,
-            self.answer,
-            self.paid,
-            answered_after=timedelta(seconds=self.at - begun),
-        )
 
 
 def _exchange(
@@ -218,21 +208,20 @@ def _exchange(
         call_ended("no-answer", unknown)
         return _Heard(unknown, Unknown("NO_ANSWER", f"{error}; the endpoint may have charged a credit"))
     if isinstance(answer, Refused):
-        refusal = ClassifiedRefusal(answer, context.policies.of(answer.code, answer.verdict))
-        slot.ended(refusal.ending, rest_s=answer.retry_after_s, job=claim.job_id)
+        refusal = Refusal(answer, context.policies.of(answer.code, answer.verdict))
+        slot.ended(refusal.feedback, rest_s=answer.retry_after_s, job=claim.job_id)
         refused = _refusal(answer)
         call_ended(refusal.policy.verdict, refused)
         return _Heard(refused, refusal)
     slot.ended(LimiterFeedback.OK, took_s=time.monotonic() - (slot.sent_at or began))
-    lifetime = timedelta(seconds=context.settings.result_lifetime_seconds)
     accepted = _acceptance(answer, image)
     call_ended("ok", accepted)
-    return _Heard(accepted, paid=PaidCall(answer.result_url, lifetime, image.width, image.height))
+    return _Heard(accepted, paid=PaidResult(answer.result_url, image.width, image.height))
 
 
 def _write_down(
     context: WorkerContext, claim: Claim, end: CallRecord, heard: _Heard, at: tuple[str, Slot]
-) -> Claim | Outcome | ClassifiedRefusal:
+) -> Claim | Outcome | Refusal:
     account, slot = at
     with context.spool.watched(end):
         claim = _end(context, claim, end)
@@ -240,7 +229,7 @@ def _write_down(
         return claim
     if isinstance(heard.then, Unknown):
         return replace(heard.then, in_outage=slot.circuit_is_open)
-    if not isinstance(heard.then, ClassifiedRefusal):
+    if not isinstance(heard.then, Refusal):
         return heard.then
     refused = heard.then.answer
     met_alone = None
@@ -254,16 +243,15 @@ def _end(context: WorkerContext, claim: Claim, end: CallRecord) -> Claim:
 
     Raises AnswerNotWrittenError for what Postgres refuses, whatever it is: the spool holds the answer then.
     """
-    write = partial(end.write, claim=claim)
     # A worker that ends may be killed while it waits for a Postgres that does not answer.
     if not context.stopping.is_set():
         try:
-            return context.patiently(write, give_up_after_s=0.0)
+            return claim.with_result(context.store.within(0.0).write_call(end))
         except Exception as error:  # noqa: BLE001 - what was paid for is on disk before anything is raised
             log.warning("the end of a call of job %s goes to the spool (%s)", claim.job_id, kind_of(error))
     try:
         with context.spool.keeping(end):
-            return context.patiently(write)
+            return claim.with_result(context.store.write_call(end))
     except PostgresAwayError:
         raise
     except Exception as error:
@@ -300,12 +288,9 @@ def _pause(context: WorkerContext, account: str, claim: Claim, answer: Refused) 
     """
     code, message, met_alone = answer.code, answer.message, None
     if answer.is_the_endpoints:
-        paused = context.patiently(partial(accounts.pause, name=account, code=code, message=message))
+        paused = context.store.pause_account(account, code=code, message=message)
     else:
-        doubting = partial(
-            doubted_refusals.doubt, name=account, job_id=claim.job_id, code=code, message=message
-        )
-        doubt = context.patiently(doubting)
+        doubt = context.store.doubt_refusal(account, job_id=claim.job_id, code=code, message=message)
         paused, met_alone = doubt.pauses, doubt.met_alone
     if paused:
         log.warning("the account %s is paused: %s %s", account, answer.code, answer.message)

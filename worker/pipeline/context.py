@@ -5,22 +5,18 @@ import os
 import socket
 import threading
 import uuid
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import redis
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from cutout.billing import accounts
 from cutout.endpoint.client import CALL_TIMEOUTS
 from cutout.endpoint.result import ResultDownloader
 from cutout.endpoint.verdicts import Policies
 from cutout.images.decoder_pool import Preparer
-from cutout.models.database import A_DAY_S, PostgresAwayError, connect, kind_of, patiently
+from cutout.models.database import PostgresAwayError, connect, kind_of, patiently
 from cutout.network import HostList, Timeouts
 from cutout.queue import workers
 from cutout.queue.reuse.identity import Recipe, scope_of
@@ -37,12 +33,11 @@ from worker.pipeline.in_flight import InFlightJobs
 from worker.pipeline.intake import Intake
 from worker.pipeline.sources import HostTurns, SourceFetcher
 from worker.pipeline.spool import Spool
+from worker.pipeline.store import Store
 from worker.signed_objects import SignedObjectClient
 from worker.storage_probe import bucket_works
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 HEARTBEATS_WITHIN_SILENCE = 6
 # An answer that Postgres has not taken for so long is put on disk, and others look there with each heartbeat.
@@ -75,14 +70,16 @@ class WorkerContext:
         self.bucket = Bucket(settings, connections=settings.worker_threads)
         self.recipe = recipe_of(settings)
         self.intake = Intake()
-        self.bucket_watch = BucketWatch(lambda: bucket_works(self.bucket), self.patiently, self.intake)
+        self.stopping = threading.Event()
+        self.store = Store(self.engine, self.stopping)
+        self.bucket_watch = BucketWatch(lambda: bucket_works(self.bucket), self.store, self.intake)
         self.lifeboat: Lifeboat | None = open_lifeboat(settings)
         self._redis = redis.Redis.from_url(
             settings.redis_url.get_secret_value(),
             socket_timeout=REDIS_TIMEOUT_S,
             socket_connect_timeout=REDIS_TIMEOUT_S,
         )
-        self.slots = Slots(settings, self._redis, _call_timeouts(settings), self.patiently)
+        self.slots = Slots(settings, self._redis, _call_timeouts(settings), self.store.run)
         self.policies = Policies({code: what.model_dump() for code, what in settings.verdicts.items()})
         self._results = PerThread(self._make_downloader)
         self._objects = PerThread(lambda: SignedObjectClient(self.bucket))
@@ -93,7 +90,6 @@ class WorkerContext:
         self.room = Room()
         self.preparer = Preparer(settings.prepare_memory_bytes)
         self.spool = Spool(Path(settings.spool_dir))
-        self.stopping = threading.Event()
         self._ended = threading.Event()
         self._last_beat = 0
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -113,14 +109,13 @@ class WorkerContext:
         this worker makes no calls; what was paid may have to be saved meanwhile.
         """
         self.spool.check()
-        self.patiently(self.spool.replay)
+        self.store.run(self.spool.replay)
         trouble = self._find_bucket()
         for name in self.slots.names:
-            self.patiently(partial(accounts.ensure, name=name))
+            self.store.ensure_account(name)
         host, pid = socket.gethostname(), os.getpid()
         threads = self.settings.worker_threads if call_threads is None else call_threads
-        register = partial(workers.register, host=host, pid=pid, call_threads=threads)
-        self.worker_id = self.patiently(register)
+        self.worker_id = self.store.register(host=host, pid=pid, call_threads=threads)
         self._who = workers.Identity(self.worker_id, host, pid, threads)
         self._heart.start()
         self._replayer.start()
@@ -153,13 +148,6 @@ class WorkerContext:
             connections.close()
         if self.lifeboat:
             self.lifeboat.close()
-
-    def patiently(self, work: Callable[[Connection], T], *, give_up_after_s: float = A_DAY_S) -> T:
-        """Run `work`, again and again while Postgres is away. Each of its statements commits by itself.
-
-        Raises PostgresAwayError after `give_up_after_s` seconds, and soon once this worker stops.
-        """
-        return patiently(self.engine, work, give_up_after_s=give_up_after_s, stopping=self.stopping)
 
     def beat(self, database: Connection) -> None:
         """Say that this worker lives and what it carries: jobs in hand, or whose answer is not written down.

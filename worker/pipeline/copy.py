@@ -22,9 +22,8 @@ from cutout.queue.claims import Claim, PaidResult
 from cutout.storage import ObjectMissingError, StorageError
 from cutout.storage.unexpected_bytes import CODE, Unexpected
 from worker.lifeboat import LifeboatError
-from worker.pipeline import paid_result, save_first
+from worker.pipeline import paid_result
 from worker.pipeline.context import WorkerContext
-from worker.pipeline.copy_deadline import next_try_within, seconds_left
 from worker.pipeline.copy_for_producer import key_for, metadata_for
 
 log = logging.getLogger(__name__)
@@ -60,7 +59,7 @@ def copy(context: WorkerContext, claim: Claim) -> tuple[Claim, Outcome]:
     except ResultDamaged as error:
         return _damaged(context, claim, result, error)
     except (ResultUrlRefused, ResultUnavailable) as error:
-        if seconds_left(context, result) <= 0:
+        if context.store.seconds_left(result) <= 0:
             return _dead(context, claim, result, f"{error}, and its time is over")
         refused = isinstance(error, ResultUrlRefused)
         code = "RESULT_HOST_REFUSED" if refused else "RESULT_UNAVAILABLE"
@@ -105,7 +104,7 @@ def _succeed(context: WorkerContext, claim: Claim, cutout: CutoutImage) -> tuple
 def _hold_unexpected(
     context: WorkerContext, claim: Claim, found: FoundFile, reason: str
 ) -> tuple[Claim, Outcome]:
-    claim, kept = save_first.keep(context, claim, found, reason)
+    claim, kept = paid_result.keep_unexpected(context, claim, found, reason)
     return claim, Hold(CODE, f"{reason}; it is kept as {kept.key}")
 
 
@@ -128,11 +127,11 @@ def _damaged(
     is_text, kept = isinstance(error, ResultText), claim.unexpected
     if is_text or kept is None or kept.looks < MOST_DAMAGED_KEPT:
         try:
-            claim, kept = save_first.keep(context, claim, error.found, str(error))
+            claim, kept = paid_result.keep_unexpected(context, claim, error.found, str(error))
         except StorageError as trouble:
             context.bucket_watch.suspect(trouble)
             return claim, _again(context, claim, "STORAGE_AWAY", f"{error}; {trouble}")
-    if seconds_left(context, result) <= 0:
+    if context.store.seconds_left(result) <= 0:
         return _dead(context, claim, result, f"{error}, and its time is over")
     if is_text and kept.looks >= LOOKS_AT_A_TEXT:
         return claim, Hold(CODE, f"{error}; it is kept as {kept.key}")
@@ -142,7 +141,7 @@ def _damaged(
 
 def _gone(context: WorkerContext, claim: Claim, result: PaidResult, reason: str) -> tuple[Claim, Outcome]:
     """A loss once its own server has said so three times, minutes apart; after a person's retry, at once."""
-    if seconds_left(context, result) > 0 and claim.gone_tries + 1 < TRIES_OF_A_GONE_RESULT:
+    if context.store.seconds_left(result) > 0 and claim.gone_tries + 1 < TRIES_OF_A_GONE_RESULT:
         again = _again(context, claim, "RESULT_UNAVAILABLE", reason, after_s=REST_OF_A_GONE_RESULT_S)
         return claim, replace(again, gone=True)
     return _dead(context, claim, result, reason, gone=True)
@@ -170,12 +169,12 @@ def _again(
     context: WorkerContext, claim: Claim, code: str, message: str, *, after_s: float | None = None
 ) -> Retry:
     """The copy once more, in time."""
-    within, result = next_try_within(context, claim), claim.result
+    within, result = paid_result.next_try_within(context, claim), claim.result
     if within is not None and result and context.lifeboat is None and _is_due(context, result):
         log.error(
             "the paid result of job %s dies at %s and is saved nowhere (%s): CUTOUT_LIFEBOAT_DIR is not set",
             claim.job_id,
-            result.expires_at.isoformat(timespec="seconds"),
+            result.expires_at,
             code,
         )
     return Retry(Step.COPY, code, message, after_seconds=after_s, at_most_seconds=within)
@@ -186,7 +185,7 @@ def _dead(
 ) -> tuple[Claim, Outcome]:
     """The URL is dead. Only if the lifeboat has nothing either is the result lost."""
     try:
-        found = paid_result.find_unwritten(context, claim, result)
+        found = paid_result.find_unrecorded(context, claim, result)
     except LifeboatError as error:
         log.error("the lifeboat cannot be asked for the result of job %s: %s", claim.job_id, error)  # noqa: TRY400
         return claim, _again(context, claim, error.code, f"{reason}; {error}")

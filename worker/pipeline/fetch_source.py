@@ -1,7 +1,6 @@
 """The way to the bytes that are to be sent, unless no call is needed for them."""
 
 from dataclasses import dataclass, field
-from functools import partial
 
 from cutout import queue
 from cutout.enums import Reuse
@@ -45,7 +44,7 @@ def fetch_source(context: WorkerContext, claim: Claim) -> Obtained | Outcome:
 
 def _obtain_unknown(context: WorkerContext, claim: Claim) -> Obtained | Outcome:
     """Of a source whose bytes may change behind its address."""
-    remembered = context.patiently(partial(queue.find_validator, address=claim.source))
+    remembered = context.store.find_validator(claim.source)
     picture = context.sources.read_changed(claim.source, remembered, owner=claim.producer_id)
     if picture is None and remembered is not None:
         outcome = served(context, claim, remembered.content_sha256)
@@ -56,7 +55,7 @@ def _obtain_unknown(context: WorkerContext, claim: Claim) -> Obtained | Outcome:
         raise TypeError("a source that nothing is remembered of cannot be unchanged")
     seen = picture.remembered
     if (picture.etag or picture.last_modified) and seen != remembered:
-        context.patiently(partial(queue.save_validator, address=claim.source, seen=seen))
+        context.store.save_validator(claim.source, seen)
     mine = served(context, claim, seen.content_sha256)
     if not isinstance(mine, queue.Acquired):
         return mine

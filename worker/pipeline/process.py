@@ -2,9 +2,7 @@
 
 import logging
 import uuid
-from functools import partial
 
-from cutout import queue
 from cutout.enums import Step
 from cutout.models.database import PostgresAwayError
 from cutout.queue.attempts.outcomes import Hold, Outcome, Retry, Snooze, Succeeded
@@ -16,8 +14,7 @@ from worker.pipeline.call import call
 from worker.pipeline.call_record import AnswerNotWrittenError
 from worker.pipeline.context import WorkerContext
 from worker.pipeline.copy import copy
-from worker.pipeline.copy_deadline import next_try_within
-from worker.pipeline.paid_result import forget
+from worker.pipeline.paid_result import forget_saved, next_try_within
 from worker.stage import COPY, Stage
 
 log = logging.getLogger(__name__)
@@ -36,7 +33,7 @@ def process(context: WorkerContext, job_id: uuid.UUID, fence: int) -> None:
     with logs.about(job_id=str(job_id)):
         try:
             if context.stopping.is_set():
-                context.patiently(partial(queue.hand_back, job_id=job_id, fence=fence))
+                context.store.hand_back(job_id, fence)
             else:
                 _process(context, job_id, fence)
         except (PostgresAwayError, AnswerNotWrittenError) as error:
@@ -46,11 +43,9 @@ def process(context: WorkerContext, job_id: uuid.UUID, fence: int) -> None:
 def _process(context: WorkerContext, job_id: uuid.UUID, fence: int) -> None:
     with context.carried.hold(job_id, fence) as free, context.room.shared(context.stopping):
         if context.stopping.is_set():
-            context.patiently(partial(queue.hand_back, job_id=job_id, fence=fence))
+            context.store.hand_back(job_id, fence)
             return
-        claim = free and context.patiently(
-            partial(queue.claim, job_id=job_id, fence=fence, worker_id=context.worker_id)
-        )
+        claim = free and context.store.claim(job_id, fence, context.worker_id)
         if not claim:
             log.debug("job %s is not to be had under fence %d", job_id, fence)
             return
@@ -70,13 +65,13 @@ def _settle_and_tell(context: WorkerContext, claim: Claim, outcome: Outcome) -> 
         return
     settled(outcome)
     if isinstance(outcome, Succeeded):
-        forget(context, claim)
+        forget_saved(context, claim)
 
 
 def _settle(context: WorkerContext, claim: Claim, outcome: Outcome) -> bool:
     bounds = RetryLimits(context.settings.retry_unknown, context.settings.retry_lost)
     try:
-        return context.patiently(partial(queue.settle, claim=claim, outcome=outcome, bounds=bounds))
+        return context.store.settle(claim, outcome, bounds)
     except PostgresAwayError:
         raise
     except Exception as error:
@@ -84,7 +79,7 @@ def _settle(context: WorkerContext, claim: Claim, outcome: Outcome) -> bool:
         log.exception("what became of job %s cannot be written", claim.job_id)
         reason = f"{type(error).__name__} when its outcome was written; see the worker's log"
         hold = Hold("INTERNAL_ERROR", reason)
-        return context.patiently(partial(queue.settle, claim=claim, outcome=hold))
+        return context.store.settle(claim, hold)
 
 
 def _carry_out_alone(context: WorkerContext, claim: Claim) -> tuple[Claim, Outcome]:

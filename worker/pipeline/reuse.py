@@ -1,10 +1,7 @@
 """A picture that was bought before is served from what is stored, if the bucket still holds it as it was."""
 
 import logging
-from functools import partial
-from typing import Any
 
-from cutout import queue
 from cutout.queue.attempts.outcomes import Outcome, Snooze, StoredObject, Succeeded
 from cutout.queue.claims import Claim
 from cutout.queue.reuse.acquire import Acquired, BoughtBefore, TakenByOther
@@ -22,7 +19,7 @@ STORAGE_AWAY_SNOOZE_S = 15.0
 def served(context: WorkerContext, claim: Claim, sha256: bytes) -> Outcome | Acquired:
     """What became of the job without a call: its cutout is there, or another job buys it. Acquired: buy it."""
     recipe = context.making_for(claim.producer_id)
-    found = context.patiently(partial(queue.acquire_result, claim=claim, sha256=sha256, recipe=recipe))
+    found = context.store.acquire_result(claim, sha256, recipe)
     match found:
         case Acquired():
             return found
@@ -36,14 +33,13 @@ def served(context: WorkerContext, claim: Claim, sha256: bytes) -> Outcome | Acq
 
 def served_as_sent(context: WorkerContext, claim: Claim, sha256: bytes, sent_sha256: bytes) -> Outcome | None:
     """What became of a job whose picture another preparation made into the same bytes. None: buy it."""
-    of_it: dict[str, Any] = {"claim": claim, "sha256": sha256}
-    of_it |= {"making": context.making_for(claim.producer_id), "sent_sha256": sent_sha256}
-    found = context.patiently(partial(queue.find_made_otherwise, **of_it))
+    recipe = context.making_for(claim.producer_id)
+    found = context.store.find_made_otherwise(claim, sha256, recipe, sent_sha256=sent_sha256)
     if found is None:
         return None
     outcome = _handed_over(context, claim, sha256, found)
     if isinstance(outcome, Succeeded):
-        context.patiently(partial(queue.adopt_result, stored=outcome.stored, **of_it))
+        context.store.adopt_result(claim, sha256, recipe, outcome.stored, sent_sha256=sent_sha256)
     return outcome
 
 
@@ -82,9 +78,9 @@ def _handed_over(context: WorkerContext, claim: Claim, sha256: bytes, found: Bou
     if isinstance(held, Snooze):
         return held
     if not held:
-        return context.patiently(partial(queue.miss_result, claim=claim, sha256=sha256, broken=found))
+        return context.store.miss_result(claim, sha256, found)
     if found.missed:
-        context.patiently(partial(queue.find_again, claim=claim, sha256=sha256, found=found))
+        context.store.find_again(claim, sha256, found)
     if found.is_own:
         return Succeeded(found.stored, reused=True)
     stored = copy_of(context, claim, found.stored)

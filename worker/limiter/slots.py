@@ -35,7 +35,7 @@ class NoAccountOpenError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class AccountAtHand:
+class EndpointAccount:
     """An account with its limit and its client, one a thread."""
 
     name: str
@@ -60,7 +60,7 @@ class Slots:
     @contextmanager
     def slot(
         self, *, longest_wait_s: float, prepared_s: float = -1.0
-    ) -> Iterator[tuple[AccountAtHand, Slot]]:
+    ) -> Iterator[tuple[EndpointAccount, Slot]]:
         """Wait for a slot and hold it while the context lasts; say in it how the call ended.
 
         Raises NoAccountOpenError, LimitReached and LimiterAway.
@@ -76,9 +76,11 @@ class Slots:
             account.limiter.close()
             account.clients.close()
 
-    def _take(self, held: ExitStack, longest_wait_s: float, prepared_s: float) -> tuple[AccountAtHand, Slot]:
+    def _take(
+        self, held: ExitStack, longest_wait_s: float, prepared_s: float
+    ) -> tuple[EndpointAccount, Slot]:
         candidates = self._candidates()
-        soonest: tuple[float, AccountAtHand] | None = None
+        soonest: tuple[float, EndpointAccount] | None = None
         for account in candidates if len(candidates) > 1 else []:
             try:
                 taken = held.enter_context(account.limiter.slot(longest_wait_s=0.0, prepared_s=prepared_s))
@@ -91,7 +93,7 @@ class Slots:
         taken = held.enter_context(account.limiter.slot(longest_wait_s=longest_wait_s, prepared_s=prepared_s))
         return account, taken
 
-    def _candidates(self) -> list[AccountAtHand]:
+    def _candidates(self) -> list[EndpointAccount]:
         """The open accounts, each time another first. One alone is not looked up: Postgres refuses."""
         if len(self._accounts) == 1:
             return list(self._accounts.values())
@@ -107,7 +109,7 @@ class Slots:
 
 def _at_hand(
     settings: Settings, client: "redis.Redis", timeouts: Timeouts, run: Run
-) -> Iterator[AccountAtHand]:
+) -> Iterator[EndpointAccount]:
     for key in settings.require_endpoint_api_keys():
         secret = key.get_secret_value()
         name = accounts.account_name(secret)
@@ -118,7 +120,7 @@ def _at_hand(
         def make(secret: str = secret) -> EndpointClient:
             return EndpointClient(settings.endpoint_url, secret, timeouts)
 
-        yield AccountAtHand(name, limiter_of(settings, client, name, recall), PerThread(make))
+        yield EndpointAccount(name, limiter_of(settings, client, name, recall), PerThread(make))
 
 
 def limiter_of(

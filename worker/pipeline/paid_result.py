@@ -1,4 +1,4 @@
-"""The bytes of a paid result: fetched and checked, saved in time, and kept even if they are not as ordered."""
+"""The bytes of a paid result: fetched, checked, saved in time, and kept even if they are not as ordered."""
 
 import hashlib
 import logging
@@ -37,7 +37,7 @@ def fetch(context: WorkerContext, claim: Claim, result: PaidResult) -> tuple[Cut
     try:
         return _from_lifeboat(context, claim, result, result.lifeboat_key), True
     except LifeboatError as error:
-        log.error("the saved result of job %s cannot be read: %s", claim.job_id, error)  # noqa: TRY400
+        log.error("the saved result of job %s cannot be had: %s", claim.job_id, error)  # noqa: TRY400
         try:
             return _from_url(context, claim, result), False
         except ResultError:
@@ -203,7 +203,7 @@ def _store_unexpected(
         "reason": _as_header(reason),
     }
     context.objects.put_cutout(found.data, key=key, media_type=found.media_type, metadata=metadata)
-    log.warning("the bytes that came for the paid call of job %s are kept as %s", claim.job_id, key)
+    log.warning("what came for the paid call of job %s is kept as %s", claim.job_id, key)
     return Unexpected(
         key=key,
         reason=cut(reason) or "",

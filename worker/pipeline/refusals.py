@@ -96,8 +96,8 @@ class Refusal:
             return Snooze(code, message, NOT_BEGUN_SNOOZE_S)
         if times >= MOST_MET_ALONE:
             reason = (
-                f"answered {code} {times} times ({message}), not by the endpoint itself, and no other job met it:"
-                " a firewall before the endpoint seems to refuse this picture"
+                f"answered {code} {times} times ({message}), not by the endpoint itself, and no other job met"
+                " it: a firewall before the endpoint seems to refuse this picture"
             )
             return Hold("REFUSED_BEFORE_ENDPOINT", reason)
         return Snooze(code, message, NOT_BEGUN_SNOOZE_S * LONGER_EACH_TIME ** (times - 1))

@@ -40,8 +40,9 @@ def patient(function: Callable[Concatenate[Connection, P], T]) -> Callable[Conca
 class Store:
     """Postgres, as the threads of a worker use it. Safe to share between threads.
 
-    Each statement commits by itself and may run twice: its answer may be lost with the connection. Methods
-    raise PostgresAwayError after `give_up_after_s` seconds, by default a day, and soon after `stopping` is set.
+    Each statement commits by itself and may run twice, since its answer may be lost with the connection.
+    Methods raise PostgresAwayError after `give_up_after_s` seconds, by default a day, and soon after
+    `stopping` is set.
     """
 
     __slots__ = ("engine", "give_up_after_s", "stopping")

@@ -3,7 +3,7 @@
 A producer's virtual time is its turns divided by its share; the smallest is served first, so that those with
 jobs in line share evenly, however many jobs or batches each has. A priority is worth LEAD calls: so many
 interactive jobs go before the normal ones of others, and then their producer waits for its turn as they do.
-`docs/decisions/0023-shares-by-producer.md` has the rule.
+`docs/decisions/0023-share-calls-by-producer-first.md` has the rule.
 """
 
 from dataclasses import dataclass

@@ -53,7 +53,7 @@ def parameters_of(marks: Mapping[QueueClock, float]) -> dict[str, Any]:
     return {
         "marked_owners": [owner for owner, _ in lines],
         "marked_priorities": [priority for _, priority in lines],
-        "marked_places": [marks[line] for line in lines],
+        "marked_starts": [marks[line] for line in lines],
         "after_owners": [owner for owner, _ in begins],
         "after_priorities": [priority for _, priority in begins],
         "before_owners": [owner for owner, _ in ends],
@@ -61,7 +61,7 @@ def parameters_of(marks: Mapping[QueueClock, float]) -> dict[str, Any]:
     }
 
 
-ARRAYS: dict[str, TypeEngine[Any]] = {"owners": Uuid(), "priorities": Integer(), "virtual_starts": Double()}
+ARRAYS: dict[str, TypeEngine[Any]] = {"owners": Uuid(), "priorities": Integer(), "starts": Double()}
 
 
 def _table(name: str, **columns: str) -> TableValuedAlias:
@@ -83,7 +83,7 @@ def lines_in_line(*, marked: bool = False) -> CTE:
     if not marked:
         return walked.cte("lines")
     marks = _table(
-        "marked", owner="marked_owners", priority="marked_priorities", virtual_start="marked_places"
+        "marked", owner="marked_owners", priority="marked_priorities", virtual_start="marked_starts"
     )
     first = first_of(marks.c.owner, marks.c.priority, marks.c.virtual_start).lateral("first_of_marked")
     tails = select(marks.c.owner, marks.c.priority, first.c.virtual_start).join_from(marks, first, true())

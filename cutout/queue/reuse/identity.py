@@ -1,4 +1,4 @@
-"""The identity of what was bought: decided in docs/decisions/0018-the-identity-of-what-was-bought.md."""
+"""The identity of what was bought: decided in docs/decisions/0018-identify-purchases-by-six-parts.md."""
 
 import uuid
 from dataclasses import dataclass

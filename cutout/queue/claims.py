@@ -3,18 +3,20 @@
 import math
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    DateTime,
     Double,
     and_,
     bindparam,
     cast,
     extract,
     func,
+    literal,
     null,
     or_,
     select,
@@ -33,31 +35,42 @@ NOT_SENT = "NOT_SENT"
 
 @dataclass(frozen=True, slots=True)
 class PaidResult:
-    """What a paid call brought: a URL that is a secret and dies, and the size of what was sent (pixels).
+    """The result of a paid call: its URL, which is a secret and expires, and the size of the picture sent.
 
-    `lifeboat_key` names the bytes in the lifeboat, once they are saved there. `dies_at` is its expiry by
-    `time.monotonic()`, told from Postgres' clock: this machine's may be wrong.
+    The size is in pixels. `expires_at` is set by Postgres when the call's end is written; `dies_at` is the
+    same moment by this process's `time.monotonic()`, since this machine's clock may be wrong. `lifeboat_key`
+    names the bytes in the lifeboat, once they are saved there.
     """
 
-    url: str
-    expires_at: datetime
+    url: str = field(repr=False)
     sent_width: int
     sent_height: int
+    expires_at: datetime | None = None
     lifeboat_key: str | None = None
-    dies_at: float = -math.inf
+    dies_at: float | None = None
 
     @property
     def left_s(self) -> float:
-        """Seconds until its URL dies."""
-        return self.dies_at - time.monotonic()
-
-    def __repr__(self) -> str:
-        return f"PaidResult(url=<secret>, expires_at={self.expires_at.isoformat()})"
+        """Seconds until the URL dies; minus infinity if that is not known."""
+        return -math.inf if self.dies_at is None else self.dies_at - time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """A job in a worker's hands. `fence` and `worker_id` go into every later write.
+class Fence:
+    """Proof of a claim, repeated by every write: the job, its fencing number and the worker that claimed it."""
+
+    job_id: uuid.UUID
+    fence: int
+    worker_id: uuid.UUID
+
+    def as_parameters(self) -> dict[str, Any]:
+        """Parameters of FENCED."""
+        return {"claimed_job": self.job_id, "claimed_fence": self.fence, "claimed_by": self.worker_id}
+
+
+@dataclass(frozen=True, slots=True)
+class Claim(Fence):
+    """A claimed job, as a worker needs it.
 
     `attempts` counts the ledger's rows of this job, `calls` those of them that went out. `has_budget` says
     that each call takes a credit from its batch's budget first, `reuses` that a cutout bought before will do.
@@ -66,9 +79,6 @@ class Claim:
     `deaths` counts the workers that died with it at its present step, with no call of it out.
     """
 
-    job_id: uuid.UUID
-    fence: int
-    worker_id: uuid.UUID
     batch_id: uuid.UUID | None
     external_id: str | None
     source: str
@@ -86,9 +96,9 @@ class Claim:
     deaths: int = 0
     producer_id: uuid.UUID | None = None
 
-    def as_parameters(self) -> dict[str, Any]:
-        """The values that FENCED waits for."""
-        return {"claimed_job": self.job_id, "claimed_fence": self.fence, "claimed_by": self.worker_id}
+    def with_result(self, result: PaidResult | None) -> "Claim":
+        """The claim at its copy, with this result; unchanged without one."""
+        return self if result is None else replace(self, step=Step.COPY, tries=0, result=result)
 
 
 RUNNING = constant(State.RUNNING)
@@ -185,9 +195,9 @@ def claim(database: Database, job_id: uuid.UUID, fence: int, worker_id: uuid.UUI
         return None
     result = PaidResult(
         row.result_url,
-        row.result_expires_at,
         row.sent_width,
         row.sent_height,
+        row.result_expires_at,
         row.lifeboat_key,
         dies_at=time.monotonic() + (row.left_s or 0.0),
     )
@@ -218,3 +228,14 @@ def hand_back(database: Database, job_id: uuid.UUID, fence: int) -> bool:
     """Put a job that was handed out and not claimed back in line; False if there is none such."""
     handed = {"claimed_job": job_id, "claimed_fence": fence}
     return database.scalar(HAND_BACK, handed) is not None
+
+
+def seconds_left(database: Database, result: PaidResult) -> float:
+    """Seconds until the result's URL expires, by Postgres' clock, which set the time; negative once it has.
+
+    A worker's own clock may be wrong, and a loss declared too early is a credit thrown away.
+    """
+    expires_at = literal(result.expires_at, DateTime(timezone=True))
+    left = cast(extract("epoch", expires_at - func.clock_timestamp()), Double)
+    seconds: float | None = database.scalars(select(left)).one()
+    return -math.inf if seconds is None else seconds

@@ -48,7 +48,7 @@ from tests.interleavings.endpoint import Endpoint
 from tests.interleavings.hand import Hand
 from tests.interleavings.pictures import sha256_of, source_of
 from tests.support.steps import MAKING
-from worker.pipeline.refusals import not_begun
+from worker.pipeline.refusals import NOT_BEGUN
 
 ACCOUNT = "account"
 LEASE = timedelta(seconds=60)
@@ -333,7 +333,7 @@ class World:
             held = queue.find_held_picture(self._connection, hand.claim, sha256, MAKING)
             if held is not None:
                 return Hold(held.code, f"the same picture is held as job {held.job_id}")
-        return not_begun(answer)
+        return NOT_BEGUN[answer]
 
     def charge(self, hand: Hand) -> None:
         """The call succeeds, unless it has already; the answer is unread."""
@@ -355,14 +355,16 @@ class World:
         assert hand.url is not None
         its = {"id": hand.claim.job_id}
         takes_it = self.jobs(TAKES_A_RESULT, **its)
-        claim = queue.record_result(
-            self._connection,
-            hand.claim,
-            hand.attempt_id,
-            CHARGED,
-            url=hand.url,
-            lifetime=timedelta(days=1),
-            sent=(10, 20),
+        claim = hand.claim.with_result(
+            queue.record_result(
+                self._connection,
+                hand.claim,
+                hand.attempt_id,
+                CHARGED,
+                url=hand.url,
+                lifetime=timedelta(days=1),
+                sent=(10, 20),
+            )
         )
         if takes_it:
             assert self.jobs(HAS_THE_RESULT, **its, url=hand.url), f"job {its['id']} lost its paid result"

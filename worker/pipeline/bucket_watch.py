@@ -5,7 +5,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from typing import TypeVar
 
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,10 +16,9 @@ from cutout.queue.blocks.call_breakers import BUCKET_IS_AWAY
 from cutout.storage import ObjectMissingError, ObjectTooLargeError, StorageError
 from worker.metrics import CUT_OFF
 from worker.pipeline.intake import Intake
+from worker.pipeline.store import Store
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 FIRST_LOOK_S = 1.0
 LONGEST_LOOK_S = 5.0
@@ -35,10 +33,9 @@ class BucketWatch:
     to everybody and takes no messages for calls, nor for copies if another worker can; it goes on by itself.
     """
 
-    def __init__(self, works: Callable[[], bool], run: Callable[..., T], intake: Intake) -> None:
-        """`run` runs work on a connection to Postgres, for `give_up_after_s` seconds at most."""
+    def __init__(self, works: Callable[[], bool], store: Store, intake: Intake) -> None:
         self._works = works
-        self._run_on_postgres = run
+        self._store = store.within(TELL_WITHIN_S)
         self._intake = intake
         self._suspicion = threading.Event()
         self._reason = ""
@@ -128,7 +125,7 @@ class BucketWatch:
 
     def _tell(self, work: Callable[[Connection], bool]) -> bool:
         try:
-            return bool(self._run_on_postgres(work, give_up_after_s=TELL_WITHIN_S))
+            return self._store.run(work)
         except (PostgresAwayError, SQLAlchemyError) as error:
             if not self._ended.is_set():
                 log.warning("the watch over the bucket cannot ask Postgres: %s", type(error).__name__)

@@ -3,9 +3,7 @@
 import logging
 import uuid
 from dataclasses import replace
-from functools import partial
 
-from cutout import queue
 from cutout.models.database import PostgresAwayError
 from cutout.queue.attempts.outcomes import Snooze
 from cutout.queue.reuse.serve_reused import Dispatched, ReusableJob, ReuseScope
@@ -23,20 +21,16 @@ def complete_reused(context: WorkerContext, dispatched: Dispatched) -> None:
     """
     reuse_scope = ReuseScope(context.recipe, context.settings.reuse)
     try:
-        found = context.patiently(partial(queue.find_bought, dispatched=dispatched, reuse_scope=reuse_scope))
+        found = context.store.find_bought(dispatched, reuse_scope)
         intact, away, waiting = _look(context, found, reuse_scope)
-        done = (
-            context.patiently(partial(queue.complete_reused, served=intact, reuse_scope=reuse_scope))
-            if intact
-            else 0
-        )
+        done = context.store.complete_reused(intact, reuse_scope) if intact else 0
         served(done)
         for job, why in waiting:
-            context.patiently(partial(queue.delay, dispatched=[job], why=why))
+            context.store.delay([job], why)
         if away:
-            context.patiently(partial(queue.delay, dispatched=dispatched, why=away))
+            context.store.delay(dispatched, away)
         elif done + len(waiting) < len(dispatched):
-            context.patiently(partial(queue.requeue, dispatched=dispatched))
+            context.store.requeue(dispatched)
     except PostgresAwayError as error:
         log.warning("%d jobs are left until their lease is over: %s", len(dispatched), error)
 
@@ -58,14 +52,14 @@ def _look(
             return intact, held, waiting
         if held:
             if each.missed:
-                context.patiently(partial(queue.find_it_again, found=each, reuse_scope=reuse_scope))
+                context.store.find_it_again(each, reuse_scope)
             mine = each if each.is_own else _copied(context, each)
             if isinstance(mine, Snooze):
                 waiting.append(((each.job_id, each.fence), mine))
             else:
                 intact.append(mine)
             continue
-        wait = context.patiently(partial(queue.miss, broken=each, reuse_scope=reuse_scope))
+        wait = context.store.miss(each, reuse_scope)
         if wait:
             waiting.append(((each.job_id, each.fence), wait))
     return intact, None, waiting

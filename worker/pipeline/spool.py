@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from cutout.models.database import A_DAY_S, is_away, kind_of
 from cutout.models.database_errors import LOCK_TIMEOUT, sqlstate
-from worker.pipeline.call_record import CallRecord
+from worker.pipeline.call_record import CallRecord, write_call
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +178,7 @@ class Spool:
                 self._foreign.add(name)
                 self._own.pop(name, None)
                 return False
-            end.write(database)
+            write_call(database, end)
         except DBAPIError as error:
             if is_away(error):
                 raise

@@ -88,7 +88,7 @@ class Failure:
     message: str
 
 
-def failed(database: Database, job_id: uuid.UUID, expires_at: datetime, failure: Failure) -> bool:
+def failed(database: Database, job_id: uuid.UUID, expires_at: datetime | None, failure: Failure) -> bool:
     """Count a result that could not be fetched before it expired; True if that stops the calls.
 
     Five in a row do, of three jobs or more, with no result fetched and stored in between.

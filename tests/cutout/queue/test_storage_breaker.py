@@ -40,8 +40,10 @@ def copy_in_line(session: Session, *, lifetime: timedelta) -> Claim:
     """A job at its copy that stands in line."""
     claim = claim_new(session, new_worker(session))
     attempt_id = begin(session, claim)
-    claim = queue.record_result(
-        session, claim, attempt_id, CHARGED, url="https://r/1", lifetime=lifetime, sent=(10, 20)
+    claim = claim.with_result(
+        queue.record_result(
+            session, claim, attempt_id, CHARGED, url="https://r/1", lifetime=lifetime, sent=(10, 20)
+        )
     )
     session.execute(
         text("UPDATE jobs SET state = 'queued', queue_state = 'ready', worker_id = NULL WHERE id = :id"),

@@ -33,8 +33,10 @@ def paid(session: Session, lifetime: timedelta = timedelta(hours=1)) -> Claim:
     """A job whose paid result is at hand."""
     claim = claim_new(session, new_worker(session))
     charged = Answer(AttemptOutcome.CHARGED)
-    return queue.record_result(
-        session, claim, begin(session, claim), charged, url=URL, lifetime=lifetime, sent=(60, 40)
+    return claim.with_result(
+        queue.record_result(
+            session, claim, begin(session, claim), charged, url=URL, lifetime=lifetime, sent=(60, 40)
+        )
     )
 
 

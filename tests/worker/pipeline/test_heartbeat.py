@@ -82,6 +82,6 @@ class TestALockedBatch:
         batch_id, _ = dispatch_a_batch(bench, photo)
         change = text("UPDATE batches SET spent = spent WHERE id = :id")
         with locked(bench.engine, batch_id), pytest.raises(PostgresAwayError, match="LockNotAvailable 55P03"):
-            bench.context.patiently(
-                lambda connection: connection.execute(change, {"id": batch_id}), give_up_after_s=0
+            bench.context.store.within(0.0).run(
+                lambda connection: connection.execute(change, {"id": batch_id})
             )

@@ -28,9 +28,9 @@ from tests.support.proxy import Mode, Proxy
 from tests.support.sandbox import Sandbox
 from tests.support.system import wait_until
 from worker.pipeline.copy import (
-    LOOKS_AT_A_TEXT,
+    TRIES_OF_A_TEXT,
     MOST_DAMAGED_KEPT,
-    REST_OF_A_GONE_RESULT_S,
+    DELAY_OF_A_GONE_RESULT_S,
     TRIES_OF_A_GONE_RESULT,
 )
 
@@ -211,12 +211,12 @@ class TestATextInsteadOfAPicture:
     ) -> None:
         """A page about an outage passes; one that stays is for a person, and never runs in a browser."""
         sandbox.fault("html_result", next=1)
-        job = bench.done(photo, rounds=LOOKS_AT_A_TEXT - 1)
+        job = bench.done(photo, rounds=TRIES_OF_A_TEXT - 1)
         assert (job.state, job.step, job.code) == (State.QUEUED, Step.COPY, "RESULT_UNAVAILABLE")
         assert rests_s(job) > 50
         bench.work()
         job, found = bench.job(job.id), kept(bench, job.id)
-        assert (job.state, job.code, found.looks) == (State.HELD, CODE, LOOKS_AT_A_TEXT)
+        assert (job.state, job.code, found.looks) == (State.HELD, CODE, TRIES_OF_A_TEXT)
         assert b"Back soon" in bench.bucket.read(found.key, max_bytes=MAX)
         assert (found.media_type, found.is_picture) == ("application/octet-stream", False)
         assert (sandbox.charges(), bench.attempts(job.id)[0].lost_at) == (1, None)
@@ -373,7 +373,7 @@ class TestGone:
         sandbox.fault("result_unsteady", next=1)
         job = bench.done(photo, rounds=3)
         assert (job.state, job.tries, job.gone_tries) == (State.QUEUED, 3, 1)
-        assert REST_OF_A_GONE_RESULT_S - 10 < rests_s(job) <= REST_OF_A_GONE_RESULT_S
+        assert DELAY_OF_A_GONE_RESULT_S - 10 < rests_s(job) <= DELAY_OF_A_GONE_RESULT_S
         bench.work()
         assert (bench.job(job.id).state, sandbox.charges()) == (State.SUCCEEDED, 1)
         assert bench.attempts(job.id)[0].lost_at is None

@@ -16,8 +16,8 @@ from worker.pipeline.context import WorkerContext
 from worker.pipeline.process import process
 from worker.pipeline.serve_reused import complete_reused
 
-# Longest wait of a woken thread for one that computes (Python's default: 5 ms). A call has several such waits,
-# and under a ceiling on the rate it counts for as much longer.
+# Longest wait of a woken thread for one that computes (Python's default: 5 ms). A call has several such waits
+# and, under a ceiling on the rate, counts for as much longer.
 GIL_SWITCH_S = 0.001
 
 _settings = settings()

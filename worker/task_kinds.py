@@ -11,7 +11,7 @@ class TaskKind(StrEnum):
     CALL = "call"
     COPY = "copy"
     SERVE = "serve"
-    """End the jobs of a message with cutouts bought before. It needs no call, so the copies' queue carries it."""
+    """End the jobs of a message with cutouts bought before; this needs no call, as a copy needs none."""
 
 
 QUEUES = {TaskKind.CALL: Step.CALL, TaskKind.COPY: Step.COPY, TaskKind.SERVE: Step.COPY}

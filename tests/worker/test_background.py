@@ -56,7 +56,7 @@ class TestATask:
         assert not task.take_failure()
 
     def test_keeps_nobody_waiting(self) -> None:
-        """start() returns at once; started again meanwhile, it runs once; its thread ends with the process."""
+        """start() returns at once; a second start changes nothing; the thread ends with the process."""
         result, threads = threading.Event(), []
 
         def run() -> bool:

@@ -312,7 +312,7 @@ class TestAPrefixThatIsNoFolder:
         address = f"s3://{bucket.name}/drop/photos"
         with closing(open_source(address, ReadOptions(), settings, bucket)) as source:
             (remark,) = source.remarks()
-        assert f"{address} is a prefix and no folder: 2 of 4 pictures lie outside {address}/" in remark
+        assert f"{address} is a prefix, not a folder: 2 of 4 pictures lie outside {address}/" in remark
         assert "photos-old/, photos2024/" in remark
         run(address)
         with engine.connect() as connection:

@@ -60,7 +60,7 @@ class TestRoom:
     ) -> None:
         """Waiting for others would be for ever."""
         monkeypatch.setattr(archive_space, "free_bytes", lambda: 200)
-        with pytest.raises(NoRoomError, match="has room for 200") as refused:
+        with pytest.raises(NoRoomError, match="has space for 200") as refused:
             room.reserve(uuid.uuid4(), A, archive(121)).__enter__()
         assert not isinstance(refused.value, IngestDelayedError)
 

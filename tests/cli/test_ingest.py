@@ -298,7 +298,7 @@ class TestWhatIsNotTaken:
     @pytest.mark.parametrize(
         ("options", "said"),
         [
-            (("--delimiter", "ab"), "--delimiter: 'ab' is no delimiter"),
+            (("--delimiter", "ab"), "--delimiter: 'ab' is not a delimiter"),
             (("--exclude", ""), "--exclude: the pattern '' does not have 1 to 200 characters"),
             (("--map", "source="), "--map: no column is named for source"),
             (("--many",), "is no manifest, and --many is for manifests; leave --many out"),

@@ -12,7 +12,7 @@ from fastapi import Request
 from api.problems import ProblemError
 from api.services import Services
 from cutout.ingest.sources.temporary_space import archives_within
-from cutout.manifests.url_lists import may_be_several
+from cutout.manifests.record_builder import may_be_several
 from cutout.models.database import is_away
 from cutout.queue.enqueue import InvalidJobError, NewJob
 from cutout.storage import Bucket

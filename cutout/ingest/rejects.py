@@ -112,7 +112,7 @@ class RejectsFile:
 
     def _unwritable(self, error: OSError) -> IngestError:
         return IngestError(
-            f"{self.path} cannot be written: {error.strerror or error}; free space, or name another file with"
+            f"{self.path} cannot be written: {error.strerror or error}; make room, or name another file with"
             " --rejects, then run the same command again"
         )
 

@@ -280,7 +280,7 @@ class TestWhatIsNotTaken:
             bucket.put_cutout(JPEG, key=key, media_type="image/jpeg", metadata={})
         ran = cutout("ingest", f"s3://{bucket.name}/photos")
         assert ran.stderr.startswith(
-            f"note: s3://{bucket.name}/photos is a prefix and no folder: 1 of 2 pictures"
+            f"note: s3://{bucket.name}/photos is a prefix, not a folder: 1 of 2 pictures"
         )
 
     def test_is_in_the_help(self, cutout: Cutout) -> None:
@@ -298,10 +298,10 @@ class TestWhatIsNotTaken:
     @pytest.mark.parametrize(
         ("options", "said"),
         [
-            (("--delimiter", "ab"), "--delimiter: 'ab' is no delimiter"),
+            (("--delimiter", "ab"), "--delimiter: 'ab' is not a delimiter"),
             (("--exclude", ""), "--exclude: the pattern '' does not have 1 to 200 characters"),
             (("--map", "source="), "--map: no column is named for source"),
-            (("--many",), "is no manifest, of which --many says something; leave --many out"),
+            (("--many",), "is no manifest, and --many is for manifests; leave --many out"),
         ],
     )
     def test_is_asked_for_in_words_that_mean_something(

@@ -51,6 +51,6 @@ def send_many(
 
 
 def level(limiter: Limiter) -> float:
-    figures = limiter.look()
+    figures = limiter.read()
     assert figures is not None
     return figures.level

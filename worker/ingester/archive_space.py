@@ -70,5 +70,5 @@ class ArchiveSpace:
             )
         raise NoRoomError(
             f"{file.name} has {file.size:,} bytes, its pictures take up to {self._unpacked:,} more,"
-            f" and {tempfile.gettempdir()} has space for {free:,}: free space, or set TMPDIR"
+            f" and {tempfile.gettempdir()} has space for {free:,}: make room, or set TMPDIR"
         )

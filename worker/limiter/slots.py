@@ -1,4 +1,4 @@
-"""A slot for a call: at the one account, or at whichever open one has room first."""
+"""Slots for calls: at the only account, or at the open account that has room first."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -26,8 +26,8 @@ class Run(Protocol):
     def __call__(self, work: Callable[[Connection], T], /) -> T: ...
 
 
-# A pause by another worker is noticed within; Postgres refuses the calls in between.
-KNOWN_OPEN_FOR_S = 1.0
+# A pause by another worker is noticed within this time; Postgres refuses the calls in between.
+OPEN_ACCOUNTS_CACHED_S = 1.0
 
 
 class NoAccountOpenError(Exception):
@@ -36,7 +36,7 @@ class NoAccountOpenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class EndpointAccount:
-    """An account with its limit and its client, one a thread."""
+    """An account with its limit, and its client for each thread."""
 
     name: str
     limiter: Limiter
@@ -48,9 +48,9 @@ class Slots:
 
     def __init__(self, settings: Settings, client: "redis.Redis", timeouts: Timeouts, run: Run) -> None:
         self._run = run
-        self._accounts = {account.name: account for account in _at_hand(settings, client, timeouts, run)}
+        self._accounts = {account.name: account for account in _accounts_of(settings, client, timeouts, run)}
         self._open: list[str] = []
-        self._looked_at = 0.0
+        self._read_at = 0.0
 
     @property
     def names(self) -> list[str]:
@@ -61,7 +61,7 @@ class Slots:
     def slot(
         self, *, longest_wait_s: float, prepared_s: float = -1.0
     ) -> Iterator[tuple[EndpointAccount, Slot]]:
-        """Wait for a slot and hold it while the context lasts; say in it how the call ended.
+        """Wait for a slot and hold it while the context lasts; report the call's end in it.
 
         Raises NoAccountOpenError, LimitReached and LimiterAway.
         """
@@ -71,7 +71,7 @@ class Slots:
             yield account, slot
 
     def close(self) -> None:
-        """Close every thread's clients and let the slots go."""
+        """Close the clients of every thread and renew no slots any more."""
         for account in self._accounts.values():
             account.limiter.close()
             account.clients.close()
@@ -94,12 +94,12 @@ class Slots:
         return account, taken
 
     def _candidates(self) -> list[EndpointAccount]:
-        """The open accounts, each time another first. One alone is not looked up: Postgres refuses."""
+        """The open accounts, another one first each time. A single one is not checked: Postgres refuses."""
         if len(self._accounts) == 1:
             return list(self._accounts.values())
         now = time.monotonic()
-        if now - self._looked_at > KNOWN_OPEN_FOR_S:
-            self._looked_at = now
+        if now - self._read_at > OPEN_ACCOUNTS_CACHED_S:
+            self._read_at = now
             self._open = self._run(lambda database: accounts.open_among(database, self.names))
         if not self._open:
             raise NoAccountOpenError
@@ -107,7 +107,7 @@ class Slots:
         return [self._accounts[name] for name in self._open]
 
 
-def _at_hand(
+def _accounts_of(
     settings: Settings, client: "redis.Redis", timeouts: Timeouts, run: Run
 ) -> Iterator[EndpointAccount]:
     for key in settings.require_endpoint_api_keys():
@@ -129,7 +129,7 @@ def limiter_of(
     account: str,
     recall: Callable[[], Learned | None] = lambda: None,
 ) -> Limiter:
-    """The limit of one account, under the ceilings of the settings."""
+    """Make the limit of one account, with the ceilings of the settings."""
     ceilings = Ceilings(settings.calls_per_second, settings.calls_in_flight)
     return Limiter(client, f"{settings.redis_prefix}limit:{account}", ceilings, recall)
 

@@ -145,11 +145,11 @@ def _buy(
                 answered_after=timedelta(seconds=end.at - begun),
             )
             # Giving the slot back may wait for Redis, and the record for Postgres.
-            context.spool.watch(record)
+            watched = context.spool.watch(record)
     except (PostgresAwayError, SlotLapsed) as error:
         return _withdraw(context, claim, number, error)
     # The slot is free: however long it takes to record the answer, others may call meanwhile.
-    with context.spool.watched(record):
+    with watched:
         claim = claim.with_result(_record(context, record))
     return _continue(context, claim, end, account.name, slot)
 

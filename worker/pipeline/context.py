@@ -127,7 +127,7 @@ class WorkerContext:
             sweep(self.lifeboat, self.engine)
 
     def stop(self) -> None:
-        """Leave, so that jobs still claimed are rescued at once, and close. No job may be in flight any more."""
+        """Leave, so that jobs still claimed are rescued at once, and close. No job may be in flight."""
         self.stopping.set()
         self._ended.set()
         self.bucket_watch.stop()

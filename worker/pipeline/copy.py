@@ -16,6 +16,7 @@ from cutout.endpoint.endpoint_errors import (
 from cutout.endpoint.received_form import FoundFile
 from cutout.endpoint.result_check import CutoutImage
 from cutout.enums import Step
+from cutout.models.database import PostgresAwayError
 from cutout.network import Blob
 from cutout.queue.attempts.outcomes import Hold, Lost, Outcome, Retry, Snooze, StoredObject, Succeeded
 from cutout.queue.claims import Claim, PaidResult
@@ -45,6 +46,18 @@ def copy(context: WorkerContext, claim: Claim) -> tuple[Claim, Outcome]:
     After any failure the job stays at this step and is tried again in time, unless the result has expired.
     Bytes that are not as ordered are stored before the outcome is decided.
     """
+    try:
+        return _copy(context, claim)
+    except PostgresAwayError:
+        raise
+    except Exception as error:
+        # No server or bug of ours may cost the result.
+        log.exception("unexpected error in the copy of job %s", claim.job_id)
+        message = f"{type(error).__name__} in the worker; see its log"
+        return claim, _retry(context, claim, "INTERNAL_ERROR", message)
+
+
+def _copy(context: WorkerContext, claim: Claim) -> tuple[Claim, Outcome]:
     if claim.unexpected is not None and claim.unexpected.accepted:
         return _copy_accepted(context, claim, claim.unexpected)
     result = claim.result

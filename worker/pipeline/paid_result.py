@@ -82,7 +82,7 @@ def save(context: WorkerContext, claim: Claim, data: Blob) -> Claim:
         return claim
     context.lifeboat.save(str(claim.job_id), data)
     log.warning("the result of job %s is saved in the lifeboat %s", claim.job_id, context.lifeboat)
-    return context.store.save_in_lifeboat(claim, str(claim.job_id))
+    return _record_saved(context, claim)
 
 
 def find_unrecorded(context: WorkerContext, claim: Claim, result: PaidResult) -> Claim | None:
@@ -102,6 +102,10 @@ def find_unrecorded(context: WorkerContext, claim: Claim, result: PaidResult) ->
     except ResultError as error:
         log.error("the lifeboat has job %s, but not its result: %s", claim.job_id, error)  # noqa: TRY400
         return None
+    return _record_saved(context, claim)
+
+
+def _record_saved(context: WorkerContext, claim: Claim) -> Claim:
     return context.store.save_in_lifeboat(claim, str(claim.job_id))
 
 

@@ -14,7 +14,7 @@ from worker.pipeline.call import call
 from worker.pipeline.call_record import AnswerNotWrittenError
 from worker.pipeline.context import WorkerContext
 from worker.pipeline.copy import copy
-from worker.pipeline.paid_result import forget_saved, next_try_within
+from worker.pipeline.paid_result import forget_saved
 from worker.stage import COPY, Stage
 
 log = logging.getLogger(__name__)
@@ -85,19 +85,19 @@ def _call_and_copy_alone(context: WorkerContext, claim: Claim) -> tuple[Claim, O
 
 
 def _call_and_copy(context: WorkerContext, claim: Claim) -> tuple[Claim, Outcome]:
-    try:
-        if claim.step is Step.CALL:
+    if claim.step is Step.CALL:
+        try:
             called = call(context, claim)
-            if not isinstance(called, Claim):
-                return claim, called
-            claim = called
-        with Stage(COPY):
-            return copy(context, claim)
-    except (PostgresAwayError, AnswerNotWrittenError):
-        raise
-    except Exception as error:
-        # No picture, server or bug of ours may cost the job.
-        log.exception("unexpected error in job %s", claim.job_id)
-        message = f"{type(error).__name__} in the worker; see its log"
-        within = next_try_within(context, claim)
-        return claim, Retry(claim.step, "INTERNAL_ERROR", message, at_most_seconds=within)
+        except (PostgresAwayError, AnswerNotWrittenError):
+            raise
+        except Exception as error:
+            # No picture, server or bug of ours may cost the job.
+            log.exception("unexpected error in the call of job %s", claim.job_id)
+            return claim, Retry(
+                Step.CALL, "INTERNAL_ERROR", f"{type(error).__name__} in the worker; see its log"
+            )
+        if not isinstance(called, Claim):
+            return claim, called
+        claim = called
+    with Stage(COPY):
+        return copy(context, claim)

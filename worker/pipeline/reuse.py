@@ -20,7 +20,7 @@ STORAGE_UNREACHABLE_SNOOZE_S = 15.0
 def serve_or_acquire(
     context: WorkerContext, claim: Claim, sha256: bytes, recipe: Recipe
 ) -> Outcome | Acquired:
-    """The job's outcome if its cutout was bought before or another job buys it; Acquired if this job buys it."""
+    """The job's outcome if its cutout was bought before or another job buys it; Acquired: buy it."""
     found = context.store.acquire_result(claim, sha256, recipe)
     match found:
         case Acquired():
@@ -63,7 +63,7 @@ def is_held(context: WorkerContext, stored: StoredObject, *, is_own: bool = True
 
 
 def copy_of(context: WorkerContext, job: CutoutOwner, stored: StoredObject) -> StoredObject | Snooze:
-    """A copy under the job's own key of a cutout that another producer bought; a Snooze if there is none now."""
+    """A copy, under the job's own key, of a cutout that another producer bought; a Snooze if it fails."""
     try:
         return copied(context, job, stored)
     except ObjectMissingError:

@@ -95,7 +95,7 @@ class Web:
 
 
 class HostTurns:
-    """A bound on the requests to one server at a time: a catalog's pictures often lie at one that is not ours.
+    """A bound on requests to one server at a time: a catalog's pictures often lie at one that is not ours.
 
     A producer with no request at a server gets one all the same: others must not keep it from a server that
     several use.

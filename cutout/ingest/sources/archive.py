@@ -196,8 +196,8 @@ class _MemberContent:
             except UNPACKING_ERRORS as error:
                 if isinstance(error, OSError) and error.errno in NO_ROOM:
                     raise NoRoomError(
-                        f"{tempfile.gettempdir()} has no space for a picture: {error.strerror}; free"
-                        " space, or set TMPDIR"
+                        f"{tempfile.gettempdir()} has no space for a picture: {error.strerror}; make"
+                        " room, or set TMPDIR"
                     ) from error
                 raise UnusableError(f"cannot be unpacked: {error}; pack it again") from error
             file.seek(0)

@@ -8,7 +8,7 @@ import zipfile
 import zlib
 
 from cutout.ingest.ingest_errors import IngestError
-from cutout.manifests.decoding import KNOWN
+from cutout.manifests.decoding import TEXT_CODECS
 
 IS_UTF_8 = 0x800
 UNICODE_PATH = 0x7075
@@ -26,7 +26,7 @@ def known_encoding(encoding: str | None) -> str | None:
         codec = codecs.lookup(encoding).name
     except (LookupError, ValueError):
         codec = ""
-    if not KNOWN.fullmatch(codec):
+    if not TEXT_CODECS.fullmatch(codec):
         raise IngestError(f"the encoding {encoding[:40]!r} is not known; use utf-8, cp437, cp932 or the like")
     return codec
 

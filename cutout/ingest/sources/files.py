@@ -147,7 +147,7 @@ def copy_to_disk(file: SourceFile) -> Path:
             free = shutil.disk_usage(path.parent).free
             raise NoRoomError(
                 f"{file.name} has {file.size:,} bytes and {path.parent} has space for {free:,}:"
-                f" {error.strerror}; free space, or set TMPDIR"
+                f" {error.strerror}; make room, or set TMPDIR"
             ) from error
         except BaseException:
             path.unlink(missing_ok=True)

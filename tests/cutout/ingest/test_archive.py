@@ -53,7 +53,7 @@ class TestAnArchive:
     ) -> None:
         """Nothing is written under that name anywhere, and the rest goes on."""
         assert run(packed({name: b"evil", "good.jpg": b"good"})).counts.jobs == 1
-        assert "leads out of the archive" in rejected()[0][3]
+        assert "points outside the archive" in rejected()[0][3]
 
     def test_rejects_a_member_that_is_damaged(
         self, run: Run, packed: Packed, rejected: Callable[[], list[list[str]]]
@@ -97,7 +97,7 @@ class TestAnArchive:
         """Its list of members stands at the end."""
         path = packed({"a.jpg": b"picture", "b.jpg": b"picture"})
         path.write_bytes(path.read_bytes()[:keep])
-        with pytest.raises(IngestError, match="is cut off or no zip archive"):
+        with pytest.raises(IngestError, match="is truncated or is no zip archive"):
             Archive(path, max_bytes=100)
 
     def test_without_pictures_says_what_was_looked_for(self, packed: Packed) -> None:
@@ -144,7 +144,7 @@ class TestAnArchive:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         monkeypatch.setattr("cutout.ingest.sources.archive._MemberContent._unpack", full)
-        with pytest.raises(NoRoomError, match="has no room for a picture"):
+        with pytest.raises(NoRoomError, match="has no space for a picture"):
             run(packed({"a.jpg": b"a"}))
 
 

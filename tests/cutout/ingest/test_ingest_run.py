@@ -143,7 +143,7 @@ class TestAnIngestThatStopped:
                     raw.execute("SELECT pg_advisory_lock(%s)", (parameters["key"],))
                 return statement, parameters
 
-            with pytest.raises(IngestError, match="is being ingested by another process"):
+            with pytest.raises(IngestError, match="another process is ingesting this source"):
                 run(path)
 
     def test_because_postgres_went_away_goes_on(

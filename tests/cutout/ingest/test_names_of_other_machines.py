@@ -57,7 +57,7 @@ class TestAnArchive:
         ]
         run(pack(tmp_path / "w.zip", names))
         assert {job.external_id for job in stored()} == {"Shoes/red", "top"}
-        assert [line[3].partition(";")[0] for line in rejected()] == ["leads out of the archive"] * 3
+        assert [line[3].partition(";")[0] for line in rejected()] == ["points outside the archive"] * 3
 
     def test_of_the_finder_has_utf_8_without_saying_so(
         self, run: Run, stored: Stored, engine: Engine, tmp_path: Path
@@ -82,7 +82,7 @@ class TestAnArchive:
             connection.execute(text("TRUNCATE jobs, batches, ingests CASCADE"))
         run(path)
         (remark,) = remarks(engine)
-        assert "1 names are in an encoding that the archive does not tell" in remark
+        assert "1 names are in an encoding that the archive does not declare" in remark
         assert "`--encoding cp932`" in remark
         assert {job.external_id for job in stored()} == {
             name.encode(encoding).decode("cp437").removesuffix(".jpg"),
@@ -129,7 +129,7 @@ class TestARowThatSpellsItsFileOtherwise:
         assert run(photos).counts.jobs == 1
         (job,) = stored()
         assert job.manifest_source == named
-        taken = "1 row names its file in another spelling, and the only one that fits is taken"
+        taken = "1 row names its file in another spelling; the only similar name is used"
         said = [f"{taken}: {named} is {meant}"]
         assert remarks(engine) == (said if meant else [])
 
@@ -138,7 +138,7 @@ class TestARowThatSpellsItsFileOtherwise:
         (photos.parent / "dsc_0042.jpg").write_bytes(b"x")
         photos.write_text("external_id,source\nA,Dsc_0042.jpg\n")
         run(photos)
-        assert "more than one is spelled nearly so: DSC_0042.JPG, dsc_0042.jpg; write one" in rejected()[0][3]
+        assert "more than one name is similar: DSC_0042.JPG, dsc_0042.jpg; write one" in rejected()[0][3]
 
     @pytest.mark.parametrize(
         ("named", "said"),

@@ -66,7 +66,7 @@ class TestMany:
         assert run(written(text), reading=MANY).counts.rejects == 2
         assert set(ids(stored())) == {"x", "y", "z", "first"}
         assert [line[:3] for line in rejected()] == [["2", "external_id", "A-2"], ["7", "external_id", "A-2"]]
-        assert all("line 2 and line 7 name both" in line[3] for line in rejected())
+        assert all("lines 2 and 7 name both" in line[3] for line in rejected())
 
     def test_rejects_an_id_that_becomes_too_long(self, run: Run, written: Written, stored: Stored) -> None:
         """With its number it would have 257 characters."""
@@ -130,7 +130,7 @@ class TestMany:
     def test_is_of_manifests_alone(self, run: Run, tmp_path: Path) -> None:
         """A directory has no ids that could be meant."""
         (tmp_path / "d").mkdir()
-        with pytest.raises(IngestError, match="is no manifest, of which --many says something"):
+        with pytest.raises(IngestError, match="is no manifest, and --many is for manifests"):
             run(tmp_path / "d", reading=MANY)
 
 

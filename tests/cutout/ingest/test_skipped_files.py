@@ -234,7 +234,7 @@ class TestAFolder:
         assert skipped[0]["names"] == [r"gr\xFCn.txt"]
         ((_, _, value, reason),) = rejected()
         assert value == r"gr\xFCn.jpg"
-        assert "has the byte 0xFC at place 3, which is no UTF-8; rename it" in reason
+        assert "has the byte 0xFC at position 3, which is not UTF-8; rename it" in reason
 
     def test_gives_composed_ids_to_decomposed_names(self, run: Run, stored: Stored, tmp_path: Path) -> None:
         """As a keyboard writes them; of two names that would become one, each stays as it is."""
@@ -312,7 +312,7 @@ class TestAPrefixThatIsNoFolder:
         address = f"s3://{bucket.name}/drop/photos"
         with closing(open_source(address, ReadOptions(), settings, bucket)) as source:
             (remark,) = source.remarks()
-        assert f"{address} is a prefix and no folder: 2 of 4 pictures lie outside {address}/" in remark
+        assert f"{address} is a prefix, not a folder: 2 of 4 pictures lie outside {address}/" in remark
         assert "photos-old/, photos2024/" in remark
         run(address)
         with engine.connect() as connection:

@@ -88,7 +88,7 @@ class TestAHeader:
         _, message = failure("SKU,Image URL\nA,a.jpg\n")
         assert message == (
             "list.csv has no column 'external_id' and no column 'source'; its first line names 'SKU',"
-            " 'Image URL'. Needed are external_id and source: rename the columns, or say which they are with"
+            " 'Image URL'. Needed are external_id and source: rename the columns, or map them with"
             ' `--map external_id="COLUMN",source="COLUMN"`'
         )
 

@@ -116,7 +116,7 @@ class TestAQuoteThatIsNotDoubled:
         assert named(records) == [("A", "a.jpg")]
         assert message == (
             "list.csv cannot be read further: the quote that opens in line 3 is not closed, or one inside it"
-            " is not doubled; mend that line or export the file again"
+            " is not doubled; fix that line or export the file again"
         )
 
 

@@ -22,10 +22,10 @@ class TestAnExternalId:
         [
             ("", "is empty; give each picture its own id"),
             ("x" * 256, "has 256 characters; use 1 to 255"),
-            ("a\x07b", "has the control character U+0007 at place 2; remove it"),
-            ("a\nb", "has the control character U+000A at place 2; remove it"),
-            ("ab\x85c", "has the control character U+0085 at place 3; remove it"),
-            ("\ud800", "has the control character U+D800 at place 1; remove it"),
+            ("a\x07b", "has the control character U+0007 at position 2; remove it"),
+            ("a\nb", "has the control character U+000A at position 2; remove it"),
+            ("ab\x85c", "has the control character U+0085 at position 3; remove it"),
+            ("\ud800", "has the control character U+D800 at position 1; remove it"),
         ],
     )
     def test_must_be_storable(self, value: str, reason: str) -> None:
@@ -44,7 +44,7 @@ class TestASource:
         [
             ("", "is empty; name the picture's address or file"),
             ("x" * 2049, "has 2049 characters; use at most 2048"),
-            ("a\tb", "has the control character U+0009 at place 2; remove it"),
+            ("a\tb", "has the control character U+0009 at position 2; remove it"),
         ],
     )
     def test_must_be_storable(self, value: str, reason: str) -> None:

@@ -146,7 +146,7 @@ class TestTheDelimiter:
     @pytest.mark.parametrize("word", ["", "ab", '"', "\n", " "])
     def test_must_be_one_character(self, word: str) -> None:
         """That is no quote, blank or line end."""
-        with pytest.raises(ValueError, match="is no delimiter; give one character"):
+        with pytest.raises(ValueError, match="is not a delimiter; give one character"):
             read_delimiter(word)
 
 

@@ -50,7 +50,7 @@ class TestRoom:
     def test_counts_what_is_being_copied_and_unpacked(self, room: ArchiveSpace) -> None:
         """All of it before any of it is written."""
         with room.reserve(uuid.uuid4(), A, archive(400)), room.reserve(uuid.uuid4(), B, archive(400)):
-            with pytest.raises(IngestDelayedError, match="waits until other archives are read"):
+            with pytest.raises(IngestDelayedError, match="waits until other archives, which take the disk space, are read"):
                 room.reserve(uuid.uuid4(), uuid.UUID(int=3), archive(121)).__enter__()
             with room.reserve(uuid.uuid4(), uuid.UUID(int=3), archive(120)):
                 pass
@@ -60,7 +60,7 @@ class TestRoom:
     ) -> None:
         """Waiting for others would be for ever."""
         monkeypatch.setattr(archive_space, "free_bytes", lambda: 200)
-        with pytest.raises(NoRoomError, match="has room for 200") as refused:
+        with pytest.raises(NoRoomError, match="has space for 200") as refused:
             room.reserve(uuid.uuid4(), A, archive(121)).__enter__()
         assert not isinstance(refused.value, IngestDelayedError)
 

@@ -349,7 +349,7 @@ class TestAFileThatEndsItsReader:
         batch_id = desk.upload(None)
         desk.set_deaths(batch_id, MOST_DEATHS)
         assert Ingester(ingester_settings, desk.engine, bucket).serve()
-        assert desk.error(batch_id).startswith("SOURCE_KILLS_INGESTER|reading it has ended")
+        assert desk.error(batch_id).startswith("SOURCE_KILLS_INGESTER|the process that read it ended")
 
     @pytest.mark.usefixtures("_inherited")
     def test_is_read_by_a_process_of_its_own_after_the_first(

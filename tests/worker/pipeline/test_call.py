@@ -109,7 +109,7 @@ def rescued(bench: Bench) -> int:
 def open_calls(bench: Bench) -> int:
     """How many slots are taken."""
     (account,) = bench.context.slots._accounts.values()
-    figures = account.limiter.look()
+    figures = account.limiter.read()
     return figures.open_calls if figures else 0
 
 

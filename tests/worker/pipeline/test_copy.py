@@ -188,7 +188,7 @@ class TestTheNextTry:
             if trouble == "RESULT_HOST_REFUSED":
                 shaky.change(job_id, NO_SERVER)
             if trouble == "INTERNAL_ERROR":
-                patch.setattr("worker.pipeline.process.copy", _broken)
+                patch.setattr("worker.pipeline.paid_result.fetch", _broken)
             shaky.work()
         job = shaky.job(job_id)
         assert (job.state, job.step, job.code) == (State.QUEUED, Step.COPY, trouble)
@@ -251,7 +251,7 @@ class TestTheLifeboat:
         """A late copy that goes well leaves nothing behind."""
         job_id = shaky.enqueue(source)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("worker.pipeline.process.copy", _broken)
+            patch.setattr("worker.pipeline.paid_result.fetch", _broken)
             shaky.work()
         shaky.change(job_id, AN_HOUR_LEFT)
         shaky.work()
@@ -416,7 +416,7 @@ class TestALoss:
         """An unreachable result is tried until then, and is lost then."""
         job_id = shaky.enqueue(source)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("worker.pipeline.process.copy", _broken)
+            patch.setattr("worker.pipeline.paid_result.fetch", _broken)
             shaky.work()
         shaky.change(job_id, f"{NO_SERVER}, {AN_HOUR_LEFT}")
         shaky.work()

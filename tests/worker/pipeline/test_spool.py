@@ -159,7 +159,7 @@ def refusing(
 class TestAnAnswerOnItsWay:
     def test_is_on_disk_once_that_takes_long(self, spool: Spool, directory: Path, end: CallRecord) -> None:
         """Not before, and only as long as Postgres has not taken it."""
-        with spool.watched(end):
+        with spool.watch(end):
             spool.keep_slow(after_s=60.0)
             assert not directory.exists()
             spool.keep_slow(after_s=0.0)
@@ -173,10 +173,10 @@ class TestAnAnswerOnItsWay:
 
     def test_is_watched_from_its_arrival_on(self, spool: Spool, directory: Path, end: CallRecord) -> None:
         """Redis may keep its thread waiting before it is written down."""
-        spool.watch(end)
+        watched = spool.watch(end)
         spool.keep_slow(after_s=0.0)
         assert len(list(directory.iterdir())) == 1
-        with spool.watched(end):
+        with watched:
             pass
         assert list(directory.iterdir()) == []
 
@@ -184,9 +184,9 @@ class TestAnAnswerOnItsWay:
         self, spool: Spool, directory: Path, engine: Engine, end: CallRecord
     ) -> None:
         """Whoever looks there next writes it down."""
-        spool.watch(end)
+        watched = spool.watch(end)
         spool.keep_slow(after_s=0.0)
-        with pytest.raises(InterruptedError), spool.watched(end):
+        with pytest.raises(InterruptedError), watched:
             raise InterruptedError
         assert len(list(directory.iterdir())) == 1
         replay(Spool(directory), engine)
@@ -198,7 +198,7 @@ class TestAnAnswerOnItsWay:
         """One line in the log, however often it is looked at."""
         (tmp_path / "file").touch()
         spool = Spool(tmp_path / "file" / "spool")
-        with spool.watched(end):
+        with spool.watch(end):
             spool.keep_slow(after_s=0.0)
             spool.keep_slow(after_s=0.0)
         assert [record.levelno for record in caplog.records] == [logging.ERROR]

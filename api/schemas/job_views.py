@@ -10,7 +10,7 @@ from api.schemas.examples import A_BATCH, A_JOB, A_MOMENT
 from api.schemas.fields import NextCursor
 from cutout.enums import ReturnForm, State, Step
 from cutout.status.job_view import JobSnapshot
-from cutout.status.producer_texts import producers_words
+from cutout.status.producer_texts import text_for_producer
 from cutout.storage.unexpected_bytes import Unexpected
 
 
@@ -126,7 +126,7 @@ def view_job(job: JobSnapshot) -> JobView:
 def _view_error(job: JobSnapshot) -> ErrorView | None:
     if not job.code:
         return None
-    return ErrorView(code=job.code, message=producers_words(job.message) if job.message else None)
+    return ErrorView(code=job.code, message=text_for_producer(job.message) if job.message else None)
 
 
 def _view_result(job: JobSnapshot) -> ResultView | None:

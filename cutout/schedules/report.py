@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from cutout.enums import AttemptOutcome, RunState, State
 from cutout.models import Attempt, Ingest, Job, Run, Schedule
-from cutout.status.producer_texts import producers_words
+from cutout.status.producer_texts import text_for_producer
 
 SLOWEST = 5
 MOST_CODES = 50
@@ -99,10 +99,10 @@ def gather(session: Session, run_id: uuid.UUID) -> Report:
 def _for_producer(report: Report) -> Report:
     return replace(
         report,
-        note=report.note and producers_words(report.note),
-        remarks=[producers_words(remark) for remark in report.remarks],
+        note=report.note and text_for_producer(report.note),
+        remarks=[text_for_producer(remark) for remark in report.remarks],
         troubles=[
-            replace(trouble, message=trouble.message and producers_words(trouble.message))
+            replace(trouble, message=trouble.message and text_for_producer(trouble.message))
             for trouble in report.troubles
         ],
     )

@@ -24,14 +24,14 @@ STOPPED: dict[str, str] = {
 }
 
 
-def told(job: Job, found: Explanation) -> Explanation:
+def for_producer(job: Job, found: Explanation) -> Explanation:
     """The same for the job's producer, with remedies that it has."""
     text = STOPPED.get(found.why)
     if text is not None and found.state not in FINAL_STATES:
         return Explanation(found.state, found.why, text, NOT_YOURS, found.ahead, found.until)
     words = re.sub(r"\bworker \d+ on \S+", "a worker", found.text)
     remedy = _remedy(job, found)
-    return Explanation(found.state, found.why, producers_words(words), remedy, found.ahead, found.until)
+    return Explanation(found.state, found.why, text_for_producer(words), remedy, found.ahead, found.until)
 
 
 def _remedy(job: Job, found: Explanation) -> str | None:
@@ -65,7 +65,7 @@ BETWEEN = re.compile(r"(; |: |, (?:and |or )?| or | and | \(|\) )")
 NOTHING_LEFT = "the operator's log has the reason"
 
 
-def producers_words(text: str) -> str:
+def text_for_producer(text: str) -> str:
     """The text without the clauses that name settings, commands, files or objects of ours."""
     if not INTERNAL.search(text):
         return text
@@ -79,7 +79,7 @@ def producers_words(text: str) -> str:
     return kept.strip() or NOTHING_LEFT
 
 
-def producers_payload(payload: str) -> str:
+def payload_for_producer(payload: str) -> str:
     """A message in JSON whose texts of errors are as producers are to read them."""
     if not INTERNAL.search(payload):
         return payload
@@ -88,4 +88,4 @@ def producers_payload(payload: str) -> str:
 
 def _with_words(found: dict[str, Any]) -> dict[str, Any]:
     message = found.get("message")
-    return found | {"message": producers_words(message)} if isinstance(message, str) else found
+    return found | {"message": text_for_producer(message)} if isinstance(message, str) else found

@@ -220,7 +220,7 @@ class TestReconciling:
         ran = cutout("ledger", "--reconcile")
         assert (ran.code, ran.stderr) == (1, "")
         assert ran.stdout.splitlines()[-1] == (
-            "the endpoint took 1 credit more than the ledger knows of: another program uses this account?"
+            "the endpoint took 1 credit more than the ledger has: is another program using this account?"
         )
         assert cutout("ledger", "--reconcile").code == 0
 

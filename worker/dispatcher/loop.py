@@ -131,7 +131,7 @@ class Dispatcher:
                 self._hand_out_copies,
                 self._hand_out_calls,
                 self._results.look,
-                self._webhooks.look,
+                self._webhooks.tick,
                 self._reports.look,
                 self._schedules.look,
                 self._auditor.look,

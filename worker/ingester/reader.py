@@ -38,7 +38,7 @@ from cutout.network import BadStatus, FetchError, Patience, TooLarge, Unfinished
 from cutout.queue.reuse.identity import Recipe, scope_of
 from cutout.queue.reuse.recipe import recipe_of
 from cutout.settings import Settings
-from cutout.status.producer_texts import producers_words
+from cutout.status.producer_texts import text_for_producer
 from cutout.storage import Bucket, StorageError
 from worker.ingester.archive_space import ArchiveSpace
 from worker.pipeline.sources import MOST_REDIRECTS, Web, is_lasting
@@ -152,7 +152,7 @@ class Reader:
         if request.options.schedule_id:
             detection = ChangeDetection(self._engine, request.options.schedule_id, request.batch_id)
             refuse_shrunk(open_, detection, request.options.min_source_share)
-        reason_text = producers_words if request.options.reading.foreign else str
+        reason_text = text_for_producer if request.options.reading.foreign else str
         with closing(open_()) as source, tempfile.TemporaryDirectory() as directory:
             path = Path(directory) / "rejects.csv"
             with RejectsFile(path, most=MOST_REJECTS_LISTED, reason_text=reason_text) as rejects:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from cutout.models.database import connect, is_away
-from cutout.queue.dispatch import QueueSnapshot
+from cutout.queue.snapshot import QueueSnapshot
 from cutout.settings import Settings
 from cutout.webhooks.digests import tell_digests
 from cutout.webhooks.outbox import PORTION, forget, give_up_old
@@ -51,7 +51,7 @@ class Notifier:
         self._search = Search()
         self._look_at = self._prune_at = self._say_at = 0.0
 
-    def look(self, _connection: Connection, _found: QueueSnapshot) -> None:
+    def tick(self, _connection: Connection, _snapshot: QueueSnapshot) -> None:
         """Begin to look, twice a second."""
         now = time.monotonic()
         if now >= self._look_at and not self._looking.running:

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
 from cutout.network import Timeouts
-from cutout.queue import dispatch
+from cutout.queue.snapshot import read_snapshot
 from cutout.settings import Settings
 from cutout.webhooks import INSTALLATION, announce, rotate, secret_of
 from tests.support.machine import scaled
@@ -43,11 +43,11 @@ class Running:
         self._notifier = Notifier(known)
         self._engine = engine
         with engine.connect() as connection:
-            self._read_snapshot = dispatch.read_snapshot(connection, [])
+            self._read_snapshot = read_snapshot(connection, [])
 
     def tick(self) -> None:
         with self._engine.connect() as connection:
-            self._notifier.look(connection, self._read_snapshot)
+            self._notifier.tick(connection, self._read_snapshot)
 
     def until(self, condition: Callable[[], bool], *, within_s: float = 20.0) -> None:
         def holds() -> bool:

@@ -240,15 +240,15 @@ def find_bought(database: Database, dispatched: Dispatched, reuse_scope: ReuseSc
     ]
 
 
-def complete_reused(database: Database, reused: Sequence[ReusableJob], reuse_scope: ReuseScope) -> int:
+def complete_reused(database: Database, served: Sequence[ReusableJob], reuse_scope: ReuseScope) -> int:
     """Complete jobs whose cutouts are in the bucket; returns how many, the others were taken meanwhile."""
     cutouts = {
-        "their_source_sha256": [each.source_sha256 for each in reused],
-        "their_key": [each.stored.key for each in reused],
-        "their_sha256": [each.stored.sha256 for each in reused],
-        "their_copied_to": [each.copied_to for each in reused],
+        "their_source_sha256": [each.source_sha256 for each in served],
+        "their_key": [each.stored.key for each in served],
+        "their_sha256": [each.stored.sha256 for each in served],
+        "their_copied_to": [each.copied_to for each in served],
     }
-    dispatched = [(each.job_id, each.fence) for each in reused]
+    dispatched = [(each.job_id, each.fence) for each in served]
     return len(
         database.scalars(COMPLETE, _parameters(dispatched) | cutouts | reuse_scope.as_parameters()).all()
     )

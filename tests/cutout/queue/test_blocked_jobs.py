@@ -174,8 +174,9 @@ class TestJobsOfBlockedBatches:
     ) -> None:
         """None of them has all its jobs back at once, and there are twice as many as one tick begins."""
         monkeypatch.setattr(blocked, "MOST_BATCHES", 4)
-        monkeypatch.setattr(blocked, "MOST_BROUGHT_BACK", 1)
-        monkeypatch.setattr(blocked, "WAITING", replace(blocked.WAITING, bring_back=blocked._bring_back()))
+        monkeypatch.setattr(blocked, "MOST_UNBLOCKED", 1)
+        kind = replace(blocked.BLOCKED_BY_BATCH, unblock=blocked._unblock())
+        monkeypatch.setattr(blocked, "BLOCKED_BY_BATCH", kind)
         batches = [batch_of(session, 6) for _ in range(9)]
         session.execute(text("UPDATE jobs SET queue_state = 'blocked'"))
         walk = Unblocker()

@@ -17,12 +17,12 @@ from cutout.queue import workers
 from cutout.queue.attempts.attempts import Answer
 from cutout.queue.attempts.outcomes import Snooze, StoredObject, Succeeded
 from cutout.queue.claims import FENCED, Claim
-from cutout.queue.enqueue import NewJob, enqueue_all
-from cutout.queue.settle import AT_CLAIMED_STEP
 from cutout.queue.dispatch import dispatch_calls
+from cutout.queue.enqueue import NewJob, enqueue_all
 from cutout.queue.promote import promote_due
+from cutout.queue.settle import AT_CLAIMED_STEP
 from cutout.queue.snapshot import READ, read_snapshot
-from cutout.queue.snapshot_watermarks import SnapshotWaterwatermarks
+from cutout.queue.snapshot_watermarks import SnapshotWatermarks
 from tests.support.explained import buffers, explained
 from tests.support.steps import ACCOUNT, LEASE, SOURCE
 
@@ -75,7 +75,7 @@ class TestBesideAnOldSnapshot:
 
     def test_a_snapshot_reads_no_further_back_than_the_first_outstanding_job(self, own: Connection) -> None:
         """With watermarks; without them it counts the same."""
-        watermarks, lease = SnapshotWaterwatermarks(), timedelta(minutes=2)
+        watermarks, lease = SnapshotWatermarks(), timedelta(minutes=2)
         read_snapshot(own, [ACCOUNT], watermarks=watermarks, lease=lease)
         claim = pass_jobs(own, PASSED)
         own.execute(
@@ -86,7 +86,7 @@ class TestBesideAnOldSnapshot:
         snapshot = explained(READ[False].statement)
         far, near = (
             own.scalar(snapshot, parameters | {"since": since.outstanding, "due_since": since.due})
-            for since in (SnapshotWaterwatermarks(), watermarks)
+            for since in (SnapshotWatermarks(), watermarks)
         )
         assert buffers(near[0]["Plan"]) < buffers(far[0]["Plan"]) * 0.6
         assert queue.settle(own, claim, Snooze("C", "m", 0.0))
@@ -100,7 +100,7 @@ class TestWatermarks:
         """After every change of jobs a snapshot with watermarks counts as one without."""
         with Session(engine) as session, session.begin():
             enqueue_all(session, [NewJob(SOURCE)] * 6)
-        watermarks, worker = SnapshotWaterwatermarks(), workers.register(own, host="h", pid=1)
+        watermarks, worker = SnapshotWatermarks(), workers.register(own, host="h", pid=1)
 
         def same() -> None:
             found, all_of_it = (

@@ -18,10 +18,10 @@ from cutout.queue.blocks.download_limit import Downloads, SourceLimitPromoter
 from cutout.queue.blocks.pauses import pause, resume
 from cutout.queue.dispatch import DISPATCH_CALLS
 from cutout.queue.enqueue import NewJob, create_batch, enqueue, enqueue_all
+from cutout.queue.promote import promote_due
 from cutout.queue.queue_watermarks import REFRESH_AT_LEAST_EVERY_S, REFRESH_EVERY_S, QueueWatermarks
 from cutout.queue.reuse.serve_reused import NO_REUSE
 from cutout.queue.reuse.waiting_jobs import WaitingJobsPromoter
-from cutout.queue.promote import promote_due
 from cutout.queue.snapshot import READ, QueueSnapshot, read_snapshot
 from cutout.queue.snapshot_watermarks import SnapshotWatermarks
 from tests.support.explained import buffers, explained

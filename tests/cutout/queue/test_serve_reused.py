@@ -76,7 +76,7 @@ class TestHandingOut:
         assert ids(turns.calls) == {jobs[n - 1] for n in (4, 8, 12, 16, 20)}
         assert ids(turns.reused) == {job for n, job in enumerate(jobs, 1) if n % 4}
         found = read_snapshot(session, [])
-        assert (found.serving, found.outstanding[Step.CALL]) == (30, 5)
+        assert (found.reusing, found.outstanding[Step.CALL]) == (30, 5)
         assert {session.get_one(Job, job).queue_state for job in ids(turns.reused)} == {QueueState.REUSING}
 
     @pytest.mark.parametrize(

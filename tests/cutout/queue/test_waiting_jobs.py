@@ -14,7 +14,7 @@ from cutout.queue.attempts.outcomes import Fail, Hold, Outcome, Retry, Snooze, S
 from cutout.queue.claims import Claim
 from cutout.queue.dispatch import dispatch_calls
 from cutout.queue.enqueue import NewJob, create_batch, enqueue, enqueue_all
-from cutout.queue.reuse import same_picture as twins_of
+from cutout.queue.reuse import waiting_jobs
 from cutout.queue.reuse.acquire import Acquired, TakenByOther
 from cutout.queue.reuse.waiting_jobs import WaitingJobsPromoter
 from cutout.queue.settle import RetryLimits
@@ -143,7 +143,7 @@ class TestTwins:
         self, session: Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A tick ends, and the next one goes on behind the last buyer."""
-        monkeypatch.setattr(twins_of, "MOST_MOVED", 3)
+        monkeypatch.setattr(waiting_jobs, "MOST_MOVED", 3)
         pairs = [[enqueue(session, NewJob(SOURCE)) for _ in range(2)] for _ in range(7)]
         session.execute(
             text("UPDATE jobs SET queue_state = 'waiting', waits_for = :buyer WHERE id = :id"),

@@ -1,5 +1,5 @@
 # docker-compose.yml builds two targets: `cutout`, the default, and `sandbox`, which adds numpy. The target `heif` is
-# `cutout` with the decoder of HEIC (docs/pictures.md): name it in docker-compose.yml for the workers.
+# `cutout` with the decoder of HEIC (docs/reference/pictures.md): name it in docker-compose.yml for the workers.
 #
 # The base is pinned by tag, so that a rebuild takes Python's and Debian's security fixes. To pin it by digest,
 # append @sha256:... from `docker buildx imagetools inspect python:3.13-slim-trixie`.
@@ -42,7 +42,6 @@ WORKDIR /app
 COPY --from=dependencies /opt/venv /opt/venv
 COPY api ./api
 COPY cli ./cli
-COPY cutout_client ./cutout_client
 COPY cutout ./cutout
 COPY local ./local
 COPY migrations ./migrations

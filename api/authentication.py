@@ -1,4 +1,4 @@
-"""Who is asking, and whether they may."""
+"""Authentication: the API key of a request, and the scopes that it has."""
 
 import math
 import time
@@ -49,7 +49,7 @@ async def is_still_valid(request: Request, services: Services) -> bool:
 
 
 def ceilings_of(request: Request) -> Ceilings:
-    """What the producer of an authenticated request may ask for."""
+    """The ceilings of an authenticated request's producer."""
     known: KnownKey = request.state.key
     return known.ceilings
 
@@ -76,7 +76,7 @@ async def _find(request: Request, services: Services, text: str) -> KnownKey | N
 
 
 def usual_scope(request: Request) -> Scope:
-    """What a request needs unless its route says otherwise."""
+    """The scope that a request needs unless its route names another one."""
     return Scope.READ if request.method in LOOKING else Scope.ENQUEUE
 
 

@@ -1,4 +1,4 @@
-"""What a route needs at hand: a database session, the bucket, the settings, and who is asking."""
+"""Dependencies of routes: a database session, the bucket, the settings, and the producer that asks."""
 
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -14,7 +14,7 @@ from cutout.enums import Scope
 
 
 async def services(request: Request) -> Services:
-    """What the process has at hand. A coroutine: it takes no thread."""
+    """The services of this process. A coroutine: it takes no thread."""
     found: Services = request.app.state.services
     return found
 

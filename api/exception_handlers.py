@@ -1,4 +1,4 @@
-"""Which problem each error becomes: ours, the framework's, those of the database and of the bucket."""
+"""Exception handlers: errors of ours, the framework, the database and the bucket become problem documents."""
 
 import uuid
 from contextlib import suppress

@@ -137,7 +137,7 @@ def keep(request: Request, answer: Response) -> None:
 async def answer_once(request: Request, handle: Handler) -> Response:
     """The answer of `handle`, or the one that was given to the same request under the same key before.
 
-    Only good answers are kept: a refused request had no effect, and may be mended under its key.
+    Only good answers are kept: a refused request had no effect, and may be fixed under its key.
     """
     key = request.headers.get(HEADER)
     if key is None:

@@ -84,7 +84,7 @@ class Keys:
 
 
 def network_of(address: str) -> bytes:
-    """Who is counted together: an IPv4 address, or the /64 network that one line of IPv6 has."""
+    """The network that is counted as one client: an IPv4 address, or an IPv6 network of /64."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

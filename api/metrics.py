@@ -1,4 +1,4 @@
-"""What the API knows of itself, for Prometheus."""
+"""Metrics of the API for Prometheus."""
 
 from anyio import CapacityLimiter
 from prometheus_client import Counter, Gauge, Histogram

@@ -34,7 +34,7 @@ PROBLEM = {
     "description": "An error, as RFC 9457 has it.",
     "required": ["type", "title", "status", "detail"],
     "properties": {
-        "type": {"type": "string", "description": "Stable; docs/problems.md lists all."},
+        "type": {"type": "string", "description": "Stable; docs/reference/problems.md lists all."},
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string", "description": "What was wrong this time, with the value."},
@@ -106,7 +106,7 @@ def describe(app: FastAPI, known: Settings) -> None:
 
 
 def methods_at(app: FastAPI, address: str) -> list[str]:
-    """What may be done at an address, by the document; nothing for one that it does not have."""
+    """The methods of a path in the document; none for a path that it does not have."""
     return sorted(
         method.upper()
         for path, operations in app.openapi()["paths"].items()
@@ -135,7 +135,7 @@ def _completed(document: dict[str, Any], known: Settings) -> dict[str, Any]:
 
 
 def _lifted(operation: dict[str, Any]) -> dict[str, Any]:
-    """What a body's own schema defines, which is to stand among the components."""
+    """Definitions inside a body's schema, moved to the components."""
     found: dict[str, Any] = {}
     for body in operation.get("requestBody", {}).get("content", {}).values():
         schema = body["schema"]

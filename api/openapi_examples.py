@@ -36,7 +36,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "ExplanationView": {
         "state": "queued",
         "why": "no-dispatcher",
-        "text": "no dispatcher leads, so nothing is handed out",
+        "text": "no dispatcher leads, so nothing is dispatched",
         "remedy": "start `cutout dispatcher`",
         "ahead": None,
         "until": None,

@@ -1,4 +1,4 @@
-"""Every type of problem: its status, its title, and what to do about it. docs/problems.md shows them."""
+"""Every type of problem with its status, title and remedy. docs/reference/problems.md shows them."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -32,7 +32,7 @@ PROBLEM_TYPES = {
     "producer-suspended": ProblemType(
         HTTPStatus.FORBIDDEN,
         "The producer is suspended",
-        "Ask the operator; nothing is lost, and all goes on once the operator resumes the producer.",
+        "Ask the operator; nothing is lost, and all continues once the operator resumes the producer.",
     ),
     "scope-missing": ProblemType(
         HTTPStatus.FORBIDDEN,
@@ -148,12 +148,12 @@ PROBLEM_TYPES = {
     "invalid-request": ProblemType(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "The request does not fit its schema",
-        "Mend the part that `field` names; `/openapi.json` has the schema.",
+        "Fix the part that `field` names; `/openapi.json` has the schema.",
     ),
     "invalid-job": ProblemType(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "The job cannot be enqueued as it stands",
-        "Mend the part that `field` names; nothing was stored.",
+        "Fix the part that `field` names; nothing was stored.",
     ),
     "above-ceiling": ProblemType(
         HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -163,7 +163,7 @@ PROBLEM_TYPES = {
     "invalid-schedule": ProblemType(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "The schedule cannot be kept as it stands",
-        "Mend the part that `field` names; nothing was stored.",
+        "Fix the part that `field` names; nothing was stored.",
     ),
     "too-many-schedules": ProblemType(
         HTTPStatus.CONFLICT, "You have too many schedules", "Remove one first."
@@ -171,7 +171,7 @@ PROBLEM_TYPES = {
     "invalid-webhook": ProblemType(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "The webhook's address cannot be told",
-        "Mend the address as `detail` says.",
+        "Fix the address as `detail` says.",
     ),
     "wrong-cursor": ProblemType(
         HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -236,7 +236,7 @@ PROBLEM_TYPES = {
     ),
     "internal-error": ProblemType(
         HTTPStatus.INTERNAL_SERVER_ERROR,
-        "An error that nobody expected",
+        "Unexpected error",
         "Send it again with the same Idempotency-Key; if it lasts, report it.",
     ),
     "too-many-streams": ProblemType(

@@ -158,7 +158,7 @@ class Server(uvicorn.Server):
 
 
 def server_options(**more: Any) -> uvicorn.Config:
-    """How the app is served; `more` says what and where."""
+    """Options of the HTTP server; `more` names the app, host and port."""
     return uvicorn.Config(
         http=BoundedProtocol,
         ws="none",

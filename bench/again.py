@@ -1,4 +1,4 @@
-"""The same catalog again: every picture was bought before, so nothing is called. `python -m bench.again`.
+"""A catalog ingested again: every picture was bought before, nothing is called. `python -m bench.again`.
 
 Each row's cutout is an object of its own; what is asked of the bucket does not depend on its size.
 """

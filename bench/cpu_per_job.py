@@ -31,7 +31,7 @@ GIVE_UP_AFTER_S = 600.0
 
 @dataclass(frozen=True)
 class Options:
-    """What to measure: `jobs` a round, `threads` in one worker process, pictures of `kilobytes`."""
+    """Options: `jobs` a round, `threads` in one worker process, pictures of `kilobytes`."""
 
     jobs: int
     rounds: int

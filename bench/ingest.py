@@ -1,4 +1,4 @@
-"""From a manifest to durable, due jobs, beside a bare COPY of the same rows into the same table in one run.
+"""Ingest of a manifest into durable jobs, beside a bare COPY of the same rows into the same table in one run.
 
 `python -m bench.ingest --help` lists the options. The command is run as its user would, in a process of its
 own; its time counts from its start to its end.
@@ -105,13 +105,13 @@ def _source(number: int) -> str:
 
 
 def _ingest(engine: Engine, environment: dict[str, str], directory: Path, rows: int) -> Ran:
-    """What the command takes for a manifest of so many rows; every one must be a job in line."""
+    """Seconds that the command takes for a manifest of so many rows; each must become a ready job."""
     with engine.connect() as connection:
         _emptied(connection)
     ran = _run(environment, directory, rows)
     with engine.connect() as connection:
         due = connection.execute(text("SELECT count(*) FROM jobs WHERE queue_state = 'ready'")).scalar_one()
-    assert due == rows, f"{due:,} of {rows:,} rows are jobs in line"
+    assert due == rows, f"{due:,} of {rows:,} rows are ready jobs"
     return ran
 
 

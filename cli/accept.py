@@ -1,4 +1,4 @@
-"""Make what came unexpectedly for a paid call the cutout of its job."""
+"""`cutout accept`: the unexpected result of a paid call becomes the cutout of its job."""
 
 import time
 from typing import Annotated
@@ -18,12 +18,17 @@ LOOK_EVERY_S = 0.2
 
 
 def accept(
-    identifier: Annotated[str, typer.Argument(metavar="JOB", help="A held job, or the beginning of its id.")],
+    identifier: Annotated[
+        str, typer.Argument(metavar="JOB", help="A held job's id, or the beginning of it.")
+    ],
     wait: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="How long to wait for the worker that copies it.")
     ] = 20,
 ) -> None:
-    """Make what came for a held job its cutout, though it is not what was ordered. It costs no call."""
+    """Accept the unexpected result of a held job as its cutout.
+
+    No call is made for it.
+    """
     engine = open_database()
     with plain_errors():
         job, found = _look(engine, identifier)

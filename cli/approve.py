@@ -1,4 +1,4 @@
-"""Letting a planned batch go."""
+"""`cutout approve`."""
 
 from typing import Annotated
 
@@ -11,9 +11,12 @@ from cutout.queue.blocks import approval
 
 
 def approve(
-    batch: Annotated[str, typer.Argument(metavar="BATCH", help="A batch, or the beginning of its id.")],
+    batch: Annotated[str, typer.Argument(metavar="BATCH", help="A batch's id, or the beginning of it.")],
 ) -> None:
-    """Let a batch go that was ingested with --plan: its jobs come into line, within its budget."""
+    """Approve a batch that was ingested with --plan.
+
+    Its jobs join the queue, within its budget.
+    """
     with plain_errors(), Session(open_database()) as session, session.begin():
         batch_id = find_batch(session, batch).id
         waiting = approval.awaiting(session, batch_id)

@@ -1,4 +1,4 @@
-"""The auditor by hand: what does not agree, and its repair."""
+"""`cutout audit`: the auditor by hand."""
 
 import time
 import uuid
@@ -17,11 +17,12 @@ from cutout.settings import settings
 
 
 def audit(
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Repair what can be repaired, as the dispatcher does by itself.")
-    ] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair what can be repaired.")] = False,
 ) -> None:
-    """Compare what must agree: running jobs and workers, calls and the ledger, paid results, blocked jobs.
+    """Compare records that must agree; repair them with --repair.
+
+    These are running jobs and their workers, calls and the ledger, paid results and their copies, blocked
+    jobs and the jobs that they wait for. The dispatcher does the same every minute.
 
     Exit code 1 if anything is wrong and not repaired.
     """
@@ -51,7 +52,7 @@ def _repaired(engine: Engine) -> Iterator[Audited]:
 
 
 def _seen_before(connection: Connection) -> dict[str, set[uuid.UUID | int]]:
-    """What a first look found, by check, of those that need a second one; that one may be made now."""
+    """Findings of a first look, by check, for the checks that need a second one. Waits until that is due."""
     checks = [check for check in CHECKS if check.confirmed_after_s]
     seen = {check.name: {finding.id for finding in check.find(connection, EVERYTHING)} for check in checks}
     waits = [check.confirmed_after_s for check in checks if seen[check.name]]

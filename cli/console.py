@@ -1,4 +1,4 @@
-"""How the command speaks: colour and progress on a terminal, plain lines elsewhere, errors on stderr."""
+"""Output of the command: colour and progress on a terminal, plain lines elsewhere, errors on stderr."""
 
 import sys
 from enum import IntEnum
@@ -17,7 +17,7 @@ err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False, markup=
 
 
 class Exit(IntEnum):
-    """What the exit codes tell."""
+    """Exit codes of all commands."""
 
     SUCCEEDED = 0
     FAILED = 1

@@ -45,23 +45,27 @@ class DemoJob:
 
 
 def demo(
-    output: Annotated[Path, typer.Option(file_okay=False, help="Where the cutouts and the sheet go.")] = Path(
-        "demo-output"
-    ),
+    output: Annotated[
+        Path, typer.Option(file_okay=False, help="Directory for the cutouts and the contact sheet.")
+    ] = Path("demo-output"),
     photos: Annotated[
-        Path, typer.Option(exists=True, file_okay=False, help="A directory of JPEG photos.")
+        Path,
+        typer.Option(
+            exists=True, file_okay=False, help="Directory of JPEG photos.", show_default="the sample photos"
+        ),
     ] = PHOTOS,
     data_dir: Annotated[
         Path, typer.Option(file_okay=False, help="Where the servers keep their data.")
     ] = Path(".cutout/demo"),
 ) -> None:
-    """Cut out the photos in all four forms through the real path, and draw one contact sheet of them."""
+    """Cut out sample photos, and draw a contact sheet of them.
+
+    Each photo is cut out in all four forms, through the whole system, started on this machine for it.
+    """
     options = StackOptions(data_dir.resolve(), sandbox_latency_s=SANDBOX_LATENCY_S, defaults=PACE)
     began = time.monotonic()
     try:
-        out.print("starting Postgres, Redis, S3, the sandbox, API, dispatcher and a worker")
         with plain_errors(), run_stack(options) as stack:
-            out.print(f"ready after {time.monotonic() - began:.1f} s")
             headers = {"Authorization": f"Bearer {stack.api_key}"}
             with httpx.Client(base_url=stack.api_url, headers=headers, timeout=30.0) as client:
                 jobs = run_jobs(client, sorted(photos.glob("*.jpg")), stack)

@@ -26,7 +26,10 @@ from migrations.run import pending
 
 
 def doctor() -> None:
-    """Check database, Redis, clocks, bucket, formats, endpoint, credits, schedules; say what to do."""
+    """Check all that a job needs, and say what to do.
+
+    It checks database, Redis, clocks, bucket, formats, endpoint, credits and schedules.
+    """
     known, engine = settings(), open_database()
     bucket = Bucket(known, connections=1, patient=False)
     well = True
@@ -98,7 +101,7 @@ def _check_account(name: str, url: str, api_key: str) -> Check:
         with EndpointClient(url, api_key) as client:
             answer = client.credits()
     except ValueError as error:
-        remedy = "mend CUTOUT_ENDPOINT_URL or CUTOUT_ENDPOINT_API_KEYS, whichever it names"
+        remedy = "fix CUTOUT_ENDPOINT_URL or CUTOUT_ENDPOINT_API_KEYS, whichever it names"
         return Check(name, ok=False, found=str(error), remedy=remedy)
     except EndpointError as error:
         return Check(name, ok=False, found=str(error), remedy="check CUTOUT_ENDPOINT_URL and the network")

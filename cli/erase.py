@@ -18,15 +18,24 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 def erase(
     source_sha256: Annotated[
-        str, typer.Option("--source-sha256", metavar="HEX", help="The SHA-256 of the picture's bytes.")
+        str,
+        typer.Option(
+            "--source-sha256",
+            metavar="HEX",
+            help="SHA-256 of the picture's bytes, as `sha256sum FILE` prints it.",
+        ),
     ],
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Erase it; else only say what would go.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Erase it. Without this option, only print what would be erased.")
+    ] = False,
 ) -> None:
-    """Erase a picture: its cutouts, sources, jobs, messages and lines in results, of all producers.
+    """Erase a picture and everything made of it.
 
-    What its calls cost stays in the ledger. Safe to interrupt and to repeat. Exit code 1 if nothing is kept
-    of it, 3 if jobs for it have to end first: then repeat it.
+    For all producers, its cutouts, sources, jobs, messages and rows in results are erased. The cost of its
+    calls stays in the ledger. It is safe to interrupt and to repeat this command.
+
+    Exit code 1 if nothing is stored about the picture, 3 if jobs for it must end first: then repeat it.
     """
     digits = source_sha256.strip().lower()
     if not SHA256.fullmatch(digits):

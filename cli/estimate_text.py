@@ -1,4 +1,4 @@
-"""What a batch would cost, for people."""
+"""Text of an estimate: what a batch would cost."""
 
 from collections import Counter
 from pathlib import Path

@@ -18,19 +18,19 @@ from cutout.status.explain import explain as explain_job
 
 def explain(
     identifier: Annotated[
-        str, typer.Argument(metavar="JOB", help="A job's id or its beginning, or BATCH:EXTERNAL_ID.")
+        str, typer.Argument(metavar="JOB", help="A job's id, the beginning of it, or BATCH:EXTERNAL_ID.")
     ],
     *,
     answer: Annotated[
         bool,
         typer.Option(
             "--answer",
-            help="Also print answers of the endpoint that were not understood. They are secrets: whoever has"
-            " the URL in one has the picture.",
+            help="Also print the endpoint's answers that were not understood. Keep them secret: whoever has"
+            " the URL in one can download the picture.",
         ),
     ] = False,
 ) -> None:
-    """Say why a job is not done yet, or what became of it, and what can be done about it."""
+    """Explain why a job is not finished, or how it ended, and what to do."""
     known = Installation.of(settings())
     with plain_errors(), Session(open_database()) as session:
         for job in _jobs(session, identifier):

@@ -9,10 +9,12 @@ from cutout.queue.reuse import missing_results
 
 
 def forget_missing() -> None:
-    """Let cutouts that were bought and that the bucket lacks be bought anew by the jobs that wait for them.
+    """Let jobs buy cutouts again that are missing from the bucket.
 
-    Each costs a credit. `cutout doctor` says how many there are; put the objects back instead, and none is
-    bought. Exit code 1 if none is missing.
+    Each costs one credit. `cutout doctor` says how many are missing; if you restore the objects instead,
+    nothing is bought.
+
+    Exit code 1 if none is missing.
     """
     with plain_errors(), Session(open_database()) as session, session.begin():
         forgotten = missing_results.forget(session)

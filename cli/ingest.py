@@ -1,4 +1,4 @@
-"""From pictures, wherever they lie, to durable jobs."""
+"""`cutout ingest`: a batch of jobs from pictures, wherever they are."""
 
 import uuid
 from collections.abc import Iterator
@@ -64,28 +64,32 @@ def ingest(
     source: Annotated[
         str,
         typer.Argument(
+            metavar="SOURCE",
             help="A directory or zip of pictures, s3://bucket/prefix, or a manifest: CSV, TSV, NDJSON, a"
-            " Shopify product export, a Google Merchant feed. docs/exports/ has a mapping for each shop."
+            " Shopify product export, a Google Merchant feed. docs/how-to/exports/ has the mapping"
+            " for each shop system.",
         ),
     ],
     *,
     return_form: Annotated[
-        list[ReturnForm], typer.Option(help="What to get of each picture; may be repeated.")
+        list[ReturnForm], typer.Option(help="Form of the cutouts that you get; may be repeated.")
     ] = [ReturnForm.RGBA],  # noqa: B006 - typer copies it
     name: Annotated[
-        str | None, typer.Option(help="What to call the batch [default: the source's name].")
+        str | None, typer.Option(help="Name of the batch.", show_default="the source's name")
     ] = None,
     weight: Annotated[
-        float, typer.Option(min=0.001, max=1000, help="Its share of the endpoint beside other batches.")
+        float, typer.Option(min=0.001, max=1000, help="Share of the calls, relative to other batches.")
     ] = 1.0,
     budget: Annotated[
         int | None,
         typer.Option(
-            min=0, help="Credits it may cost; jobs over it are held.", rich_help_panel=BEFORE_SPENDING
+            min=0,
+            help="The most credits it may cost; jobs over it are held.",
+            rich_help_panel=BEFORE_SPENDING,
         ),
     ] = None,
     priority: Annotated[
-        str, typer.Option(help=f"{', '.join(PRIORITIES)}; a row may say otherwise.")
+        str, typer.Option(help=f"{', '.join(PRIORITIES)}; a row may have its own.")
     ] = "normal",
     map_: ColumnsOption = "",
     encoding: EncodingOption = None,
@@ -93,23 +97,25 @@ def ingest(
     many: ManyOption = False,
     include: IncludeOption = None,
     exclude: ExcludeOption = None,
-    rejects: Annotated[Path, typer.Option(help="Where rows go that no job can be made of, and why.")] = Path(
+    rejects: Annotated[Path, typer.Option(help="File for rejected rows, each with the reason.")] = Path(
         "rejects.csv"
     ),
     keys: Annotated[
         bool,
         typer.Option(
-            "--keys", help="Bare sources are keys of the bucket, not files.", rich_help_panel=OF_A_MANIFEST
+            "--keys",
+            help="Sources without a scheme are keys in the bucket, not files.",
+            rich_help_panel=OF_A_MANIFEST,
         ),
     ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first reject.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first rejected row.")] = False,
     reuse: Annotated[
-        bool, typer.Option(help="Take cutouts that were bought before.", rich_help_panel=BEFORE_SPENDING)
+        bool, typer.Option(help="Use cutouts that were bought before.", rich_help_panel=BEFORE_SPENDING)
     ] = True,
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Say what it would cost, and store nothing.", rich_help_panel=BEFORE_SPENDING
+            "--dry-run", help="Print what it would cost, and store nothing.", rich_help_panel=BEFORE_SPENDING
         ),
     ] = False,
     plan: Annotated[
@@ -118,28 +124,31 @@ def ingest(
     ] = False,
     webhook: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Is told when the batch has ended; see docs/webhooks.md."),
+        typer.Option(metavar="URL", help="URL to notify when the batch ends; see docs/how-to/webhooks.md."),
     ] = None,
     webhook_jobs: Annotated[
-        JobMessages, typer.Option(help="What the webhook is told of its jobs.")
+        JobMessages, typer.Option(help="Messages that the webhook gets about single jobs.")
     ] = JobMessages.NONE,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Watch the batch until nothing moves any more.")
-    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until every job is finished or held.")] = False,
 ) -> None:
-    """Enqueue a batch: a job for each picture. Interrupted, the same command goes on where it stopped.
+    """Enqueue a batch: a job for each picture.
 
-    Taken: JPEG, PNG, WEBP, TIFF, BMP and GIF by their bytes, whatever the files are called; HEIC and AVIF
-    where this installation decodes them; files of 0 bytes or too many are rejected by name.
+    If it is interrupted, run the same command again to resume.
 
-    Skipped, and counted by reason: files that are no pictures, camera raw, PSD; system folders and shadows
-    (@eaDir, #recycle, $RECYCLE.BIN, .Trash-…, __MACOSX, ._…); what --exclude names or --include does not.
+    [bold]Accepted[/] are JPEG, PNG, WEBP, TIFF, BMP and GIF, recognized by their content, not their file
+    names; HEIC and AVIF where this installation can decode them.
 
-    Rejected, each with its line and reason in rejects.csv: rows without an id or a picture; an id that two
-    rows give to different pictures, unless --many numbers them; files that are not there; addresses that
-    can never work. Identical rows are duplicates. In a Shopify export a product without any picture is one.
+    [bold]Skipped[/], and counted by reason, are files that are not pictures, camera raw, PSD; system folders
+    and hidden copies (@eaDir, #recycle, $RECYCLE.BIN, .Trash-…, __MACOSX, ._…); files that --exclude matches
+    or --include does not.
 
-    Refused whole, with nothing stored: what is no text or archive, or breaks off; bombs; pipes and devices.
+    [bold]Rejected[/], each with its line and reason in rejects.csv, are rows without an id or a picture; an
+    id that two rows give to different pictures, unless --many numbers them; missing, empty and too large
+    files; addresses that can never work; products of a Shopify export without any picture. Identical rows
+    are counted as duplicates.
+
+    [bold]Refused[/] as a whole, with nothing stored, are files that are neither text nor an archive, or
+    incomplete; archives that unpack to too much; pipes and devices.
     """
     known, engine = settings(), open_database()
     with plain_errors():
@@ -230,7 +239,7 @@ def _ingest(run: Ingest) -> Ingested:
             return run.run(on_resume=_say_it_goes_on, watch=meter.show)
     except KeyboardInterrupt:
         _say_what_is_stored(run)
-        fail("interrupted; the same command goes on where it stopped", Exit.UNFINISHED)
+        fail("interrupted; the same command resumes where it stopped", Exit.UNFINISHED)
     except BaseException:
         _say_what_is_stored(run)
         raise
@@ -238,14 +247,14 @@ def _ingest(run: Ingest) -> Ingested:
 
 def _say_it_goes_on(batch_id: uuid.UUID, counts: Counts) -> None:
     err.print(
-        f"batch {batch_id} goes on: {counts.records:,} rows were read, {counts.jobs:,} jobs are enqueued"
+        f"batch {batch_id} continues: {counts.records:,} rows were read, {counts.jobs:,} jobs are enqueued"
     )
 
 
 def _say_what_is_stored(run: Ingest) -> None:
     if run.batch_id:
         err.print(f"it broke off: {run.counts.jobs:,} jobs are enqueued, as batch {run.batch_id}")
-        err.print(f"the same command goes on with it; `cutout cancel {run.batch_id}` withdraws it")
+        err.print(f"the same command continues it; `cutout cancel {run.batch_id}` withdraws it")
 
 
 def _report(
@@ -260,11 +269,11 @@ def _report(
         markup=False,
     )
     if counts.rejects:
-        err.print(f"{counts.rejects:,} rejected, see {rejects}; mend them and ingest them as another batch")
+        err.print(f"{counts.rejects:,} rejected, see {rejects}; fix them and ingest them as another batch")
     if order.plan:
         out.print(f"nothing is called before `cutout approve {done.batch_id}`")
     elif not wait:
-        out.print(f"it goes on by itself; look again with `cutout status {done.batch_id}`")
+        out.print(f"it continues by itself; check it with `cutout status {done.batch_id}`")
     ended = _wait(engine, done.batch_id) if wait and not order.plan else Exit.SUCCEEDED
     return Exit.FAILED if counts.rejects else ended
 

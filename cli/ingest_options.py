@@ -1,4 +1,4 @@
-"""What orders have in common, whether given once or every night: options, and whose they are."""
+"""Options that `cutout ingest` and `cutout schedule add` share."""
 
 import uuid
 from typing import Annotated
@@ -15,23 +15,23 @@ from cutout.manifests.delimited import read_delimiter
 from cutout.producers.producers import find_producer
 from cutout.settings import Settings
 
-OF_A_MANIFEST = "Of a manifest"
-OF_FILES = "Of a directory, zip or prefix"
+OF_A_MANIFEST = "For a manifest"
+OF_FILES = "For a directory, zip or prefix"
 BEFORE_SPENDING = "Before spending"
 ColumnsOption = Annotated[
     str,
     typer.Option(
         "--map",
         metavar="TARGET=COLUMN,…",
-        help='Which column is which: `external_id=SKU,source="Image URL"`, also return_form, priority and'
-        " position; `priority=` if that column is not for us.",
+        help='Names of the columns: `external_id=SKU,source="Image URL"`, also return_form, priority and'
+        " position. `priority=` ignores a column of that name.",
         rich_help_panel=OF_A_MANIFEST,
     ),
 ]
 EncodingOption = Annotated[
     str | None,
     typer.Option(
-        help="If it is not UTF-8: latin-1, cp1252 …; also of the names in a zip.",
+        help="Encoding of the manifest, or of the names in a zip, e.g. latin-1 or cp1252.",
         rich_help_panel=OF_A_MANIFEST,
     ),
 ]
@@ -39,7 +39,7 @@ DelimiterOption = Annotated[
     str | None,
     typer.Option(
         metavar="CHARACTER",
-        help="If the header does not show it: ; or | or tab.",
+        help="Character between columns, if the header does not show it: ; or | or tab.",
         rich_help_panel=OF_A_MANIFEST,
     ),
 ]
@@ -47,16 +47,14 @@ ManyOption = Annotated[
     bool,
     typer.Option(
         "--many",
-        help="One id may stand for several pictures: they become SKU, SKU-2, … by a column position, else by"
-        " their addresses.",
+        help="One id may have several pictures: SKU, SKU-2, …, in the order of the column position, or else"
+        " of their addresses.",
         rich_help_panel=OF_A_MANIFEST,
     ),
 ]
 IncludeOption = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="PATTERN", help="Take only files that match; may be repeated.", rich_help_panel=OF_FILES
-    ),
+    typer.Option(metavar="PATTERN", help="Only files that match; may be repeated.", rich_help_panel=OF_FILES),
 ]
 ExcludeOption = Annotated[
     list[str] | None,
@@ -69,7 +67,7 @@ ExcludeOption = Annotated[
 
 
 def delimiter_of(word: str | None) -> str | None:
-    """What --delimiter says."""
+    """Read --delimiter; ends the command if it is wrong."""
     try:
         return None if word is None else read_delimiter(word)
     except ValueError as error:
@@ -77,14 +75,14 @@ def delimiter_of(word: str | None) -> str | None:
 
 
 def patterns_of(option: str, patterns: list[str] | None) -> tuple[str, ...]:
-    """What --include or --exclude says."""
+    """Read --include or --exclude; ends the command if a pattern is wrong."""
     if fault := pattern_fault(patterns or ()):
         fail(f"{option}: {fault}")
     return tuple(patterns or ())
 
 
 def columns_of(text: str) -> dict[str, str]:
-    """What --map says."""
+    """Read --map; ends the command if it is wrong."""
     try:
         return parse_columns(text) if text else {}
     except ValueError as error:
@@ -99,7 +97,7 @@ def one_of_priorities(word: str) -> str:
 
 
 def producer_of(engine: Engine, known: Settings) -> uuid.UUID | None:
-    """Whose key the settings have, if they have one."""
+    """Find the producer whose key the settings have; None without a key."""
     if not known.api_key:
         return None
     with Session(engine) as session:

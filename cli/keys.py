@@ -26,17 +26,24 @@ LONGEST_NUMBER = 10
 
 @app.command("make")
 def make(
-    name: Annotated[str, typer.Argument(help="Who will use it, e.g. storefront.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the key's user, e.g. storefront.")],
     scope: Annotated[
-        list[Scope] | None, typer.Option(help="What it may do; repeat it for more [default: enqueue, read].")
+        list[Scope] | None,
+        typer.Option(help="What the key may do; may be repeated.", show_default="enqueue, read"),
     ] = None,
     producer: Annotated[
         uuid.UUID | None,
-        typer.Option(help="Another key of this producer, as `list` shows it [default: a new one]."),
+        typer.Option(
+            help="Id of the producer that gets another key, as `list` shows it.",
+            show_default="a new producer",
+        ),
     ] = None,
-    days: Annotated[int | None, typer.Option(min=1, max=36_500, help="Refused after so many days.")] = None,
+    days: Annotated[int | None, typer.Option(min=1, max=36_500, help="Days until the key expires.")] = None,
 ) -> None:
-    """Make a key and print it once; only its hash is kept."""
+    """Make a key and print it.
+
+    It cannot be printed again, because only its hash is stored.
+    """
     plain_name("NAME", name)
     expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
     with plain_errors(), Session(open_database()) as session, session.begin():
@@ -48,7 +55,10 @@ def make(
 
 @app.command("list")
 def list_() -> None:
-    """List the keys: id, made, state, scopes, last used, producer, quota, name."""
+    """List the keys.
+
+    Each line has id, date made, state, scopes, last use, producer, quota and name.
+    """
     with plain_errors(), Session(open_database()) as session:
         for key, producer in list_keys(session):
             quota = "" if producer.job_quota is None else f"  quota {producer.job_quota:,}"
@@ -61,9 +71,15 @@ def list_() -> None:
 
 @app.command("revoke")
 def revoke(
-    key_id: Annotated[uuid.UUID, typer.Argument(help="As `cutout keys list` shows it, or a producer's id.")],
+    key_id: Annotated[
+        uuid.UUID,
+        typer.Argument(metavar="ID", help="Id of a key or of a producer, as `cutout keys list` shows it."),
+    ],
 ) -> None:
-    """Refuse a key, or all keys of a producer, from now on. What is enqueued goes on, as it says then."""
+    """Revoke a key, or all keys of a producer.
+
+    Enqueued jobs continue; the command says how many if the producer has no other key.
+    """
     with plain_errors(), Session(open_database()) as session, session.begin():
         revoked = revoke_keys(session, key_id)
         if not revoked:
@@ -74,17 +90,25 @@ def revoke(
     out.print(f"{key_id} is revoked" if revoked == 1 else f"{revoked} keys of {key_id} are revoked")
     if left is not None:
         out.print(
-            f"the producer {owner} has no valid key any more, and goes on with {left};"
+            f"the producer {owner} has no valid key any more, and continues with {left};"
             f" `cutout producers suspend {owner}` stops that"
         )
 
 
 @app.command("quota")
 def quota(
-    producer_id: Annotated[uuid.UUID, typer.Argument(help="As `cutout keys list` shows it.")],
-    jobs: Annotated[str, typer.Argument(help="The most unfinished jobs it may have, or `none` for any.")],
+    producer_id: Annotated[
+        uuid.UUID,
+        typer.Argument(metavar="PRODUCER", help="Id of a producer, as `cutout keys list` shows it."),
+    ],
+    jobs: Annotated[
+        str, typer.Argument(metavar="JOBS", help="The most unfinished jobs, or `none` for no limit.")
+    ],
 ) -> None:
-    """Bound how many unfinished jobs a producer may have; more are refused over HTTP."""
+    """Limit how many unfinished jobs a producer may have.
+
+    The API refuses more.
+    """
     if jobs != NO_QUOTA and not (jobs.isdecimal() and jobs.isascii() and len(jobs) <= LONGEST_NUMBER):
         fail(f"{jobs!r} is no number of jobs; write one from 0 to {LARGEST_QUOTA} or `{NO_QUOTA}`")
     most = None if jobs == NO_QUOTA else min(int(jobs), LARGEST_QUOTA)

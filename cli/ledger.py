@@ -1,4 +1,4 @@
-"""What the calls cost, and whether the endpoint says the same."""
+"""`cutout ledger`: the cost of calls, and its comparison with the endpoint's balance."""
 
 import time
 import uuid
@@ -42,7 +42,7 @@ Line = tuple[str, Totals, str]
 
 
 class By(StrEnum):
-    """What each line stands for."""
+    """Unit that a line of the table stands for."""
 
     DAY = "day"
     BATCH = "batch"
@@ -51,30 +51,32 @@ class By(StrEnum):
 
 def ledger(
     batch: Annotated[
-        str | None, typer.Option(metavar="ID", help="Of this batch alone: its id, or the beginning of it.")
+        str | None, typer.Option(metavar="ID", help="Only this batch: its id, or the beginning of it.")
     ] = None,
-    by: Annotated[By | None, typer.Option(help="A line for each; day, unless --batch is given.")] = None,
+    by: Annotated[
+        By | None, typer.Option(help="One line for each.", show_default="day, unless --batch is given")
+    ] = None,
     days: Annotated[
-        int, typer.Option(min=1, max=MOST_DAYS, help="By day: so many, today (UTC) included.")
+        int, typer.Option(min=1, max=MOST_DAYS, help="With --by day: how many days, today (UTC) included.")
     ] = 30,
     reconcile: Annotated[
         bool,
         typer.Option("--reconcile", help="Read the endpoint's balance, which is free; compare and store it."),
     ] = False,
 ) -> None:
-    """Add up what the calls cost, or hold that against the endpoint's balance.
+    """Add up what calls cost, or check it against the balance.
 
-    [bold]begun[/]        calls written down before they went out
-    [bold]charged[/]      cost one credit each
-    [bold]not_charged[/]  cost none
-    [bold]unknown[/]      ended without an answer: nobody can say
-    [bold]out_now[/]      have no end yet
-    [bold]lost[/]         charged, but the result died before it was stored
+    [bold]begun[/]        calls recorded before they were sent
+    [bold]charged[/]      calls that cost one credit each
+    [bold]not_charged[/]  calls that cost nothing
+    [bold]unknown[/]      calls that ended without an answer: the cost is unknown
+    [bold]out_now[/]      calls in flight
+    [bold]lost[/]         calls charged whose result was lost before it was stored
     [bold]saved[/]        jobs that succeeded without a charge of their own
 
-    With --reconcile: what is gone from the balance since the last time
-    must be what was charged; calls of unknown outcome, and those that were
-    out while a balance was read, may come on top.
+    With --reconcile, the credits that left the balance since the last
+    reading must be those charged. Calls with an unknown outcome, and calls
+    in flight during a reading, may add to them.
 
     Exit codes: 0 done, and it adds up; 1 it does not add up; 2 wrong usage,
     or no balance could be read.
@@ -155,7 +157,7 @@ def read_balance(known: Settings, api_key: str) -> float:
         with EndpointClient(known.endpoint_url, api_key) as client:
             answer = client.credits()
     except ValueError as error:
-        fail(f"{error}; mend CUTOUT_ENDPOINT_URL or CUTOUT_ENDPOINT_API_KEYS")
+        fail(f"{error}; fix CUTOUT_ENDPOINT_URL or CUTOUT_ENDPOINT_API_KEYS")
     except EndpointError as error:
         fail(f"the endpoint does not say its balance: {error}; try `cutout doctor`")
     if isinstance(answer, Refused):

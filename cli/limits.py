@@ -18,7 +18,10 @@ CALLS_LOOKED_AT = 10_000
 
 
 def limits() -> None:
-    """Show each account's limit, calls in flight, the last slow answers and the credits left."""
+    """Show each account's limit, calls in flight and credits.
+
+    It also shows when the endpoint last answered that calls come too fast.
+    """
     known = settings()
     names = [accounts.account_name(key.get_secret_value()) for key in known.require_endpoint_api_keys()]
     with plain_errors(), Session(open_database()) as session:
@@ -71,7 +74,7 @@ def _print_credits(session: Session, account: Account, limit: Limit | None) -> N
         _line(
             "state", f"paused since {_time(account.paused_at)}: {account.pause_code}: {account.pause_message}"
         )
-        _line("", f"asked again at {_time(account.probe_at)}; goes on by itself")
+        _line("", f"asked again at {_time(account.probe_at)}; continues by itself")
 
 
 def _slow_answers(session: Session, known: Settings, name: str) -> list[str]:

@@ -6,7 +6,10 @@ from migrations.run import upgrade
 
 
 def migrate() -> None:
-    """Bring the database to the newest schema. Safe to run at every deploy, and twice at once."""
+    """Upgrade the database to the newest schema.
+
+    It is safe to run it at every deployment, and twice at the same time.
+    """
     with plain_errors():
         upgrade(open_database())
     out.print("the database has the newest schema")

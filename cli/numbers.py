@@ -1,4 +1,4 @@
-"""How numbers are said to people."""
+"""Numbers and durations as people read them."""
 
 
 def in_words(seconds: float) -> str:

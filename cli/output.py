@@ -47,7 +47,7 @@ def _to_standard_output(pieces: Iterable[bytes]) -> None:
 
 
 def shown(pieces: Iterable[bytes], tally: Counter[str], total: int) -> Iterator[bytes]:
-    """The same pieces, with a bar on a terminal if there is much to write."""
+    """Yield the pieces, with a bar on a terminal if there is much to write."""
     if not err.is_terminal or total < WORTH_A_BAR:
         yield from pieces
         return

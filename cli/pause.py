@@ -13,11 +13,16 @@ from cutout.models import Batch
 from cutout.queue.blocks import pauses
 from cutout.queue.blocks.pauses import By
 
-BatchOption = Annotated[str | None, typer.Option(metavar="ID", help="Only this batch [default: everything].")]
+BatchOption = Annotated[
+    str | None, typer.Option(metavar="ID", help="Only this batch.", show_default="everything")
+]
 
 
 def pause(batch: BatchOption = None) -> None:
-    """Let no further call go out. What is out is finished and copied; a restart changes nothing."""
+    """Stop making calls, for one batch or for everything.
+
+    Calls in flight are finished, and their results copied. The pause outlasts restarts.
+    """
     batch_id, what = _change(batch, pauses.pause, "is paused already", By.OPERATOR)
     out.print(f"{what} is paused; `cutout resume{f' --batch {batch_id}' if batch_id else ''}` lets it go on")
 
@@ -26,10 +31,13 @@ def resume(
     batch: BatchOption = None,
     *,
     as_producer: Annotated[
-        bool, typer.Option("--as-producer", help="Lift its producer's own pause, not an operator's.")
+        bool, typer.Option("--as-producer", help="Lift the pause of the batch's producer, not an operator's.")
     ] = False,
 ) -> None:
-    """Let calls go out again. A pause that a batch's producer made is the producer's to lift."""
+    """Make calls again after a pause.
+
+    A pause of a batch by its producer stays, unless --as-producer is given.
+    """
     try:
         batch_id, what = _change(
             batch, pauses.resume, "is not paused", By.PRODUCER if as_producer else By.OPERATOR
@@ -37,7 +45,7 @@ def resume(
     except pauses.PausedByOperatorError as error:
         fail(str(error), Exit.FAILED)
     still = _producers_pause(batch_id) if batch_id else None
-    out.print(f"{what} goes on" if still is None else f"{what} is not paused by an operator; {still}")
+    out.print(f"{what} continues" if still is None else f"{what} is not paused by an operator; {still}")
 
 
 def _producers_pause(batch_id: uuid.UUID) -> str | None:
@@ -65,14 +73,17 @@ def _change(
 
 
 def budget(
-    batch: Annotated[str, typer.Argument(metavar="BATCH", help="A batch, or the beginning of its id.")],
+    batch: Annotated[str, typer.Argument(metavar="BATCH", help="A batch's id, or the beginning of it.")],
     credits_: Annotated[
-        int | None, typer.Argument(metavar="CREDITS", min=0, help="The most that its calls may cost.")
+        int | None, typer.Argument(metavar="CREDITS", min=0, help="The most credits that the batch may cost.")
     ] = None,
     *,
-    lift: Annotated[bool, typer.Option("--lift", help="Let it cost what it costs.")] = False,
+    lift: Annotated[bool, typer.Option("--lift", help="Remove the limit.")] = False,
 ) -> None:
-    """Bound what a batch may cost. Jobs over it are held, not failed, and go on once it is raised."""
+    """Limit how many credits a batch may cost.
+
+    Jobs over the limit are held, not failed. They continue when it is raised.
+    """
     if lift == (credits_ is not None):
         fail("give either CREDITS or --lift")
     with plain_errors(), Session(open_database()) as session, session.begin():

@@ -21,7 +21,10 @@ def api(
 
 
 def dispatcher() -> None:
-    """Hand out due jobs. Run two: one leads, the other takes over when it dies."""
+    """Dispatch due jobs to the workers.
+
+    Run two: one leads, the other takes over if it dies.
+    """
     settings().require_endpoint_api_keys()
     _become("worker.dispatcher")
 
@@ -29,15 +32,17 @@ def dispatcher() -> None:
 def worker(
     threads: Annotated[
         int | None,
-        typer.Option(min=1, max=1000, help="Jobs carried at once [default: CUTOUT_WORKER_THREADS]."),
+        typer.Option(min=1, max=1000, help="Jobs at the same time.", show_default="CUTOUT_WORKER_THREADS"),
     ] = None,
     step: Annotated[
-        Step | None, typer.Option(help="Take jobs at this step alone [default: at either].")
+        Step | None, typer.Option(help="Only jobs at this step.", show_default="both steps")
     ] = None,
 ) -> None:
-    """Carry jobs out. Run as many as you like: the limit is shared by all.
+    """Process jobs.
 
-    With `--step copy` no call keeps it from saving what is paid for: run one such beside the others.
+    Run as many as you like: they share one limit.
+
+    With `--step copy` it only copies paid results, so that no call delays them: run one beside the others.
     """
     known = settings()
     known.require_endpoint_api_keys()
@@ -58,13 +63,19 @@ def worker(
 
 
 def ingester() -> None:
-    """Read the manifests that the API and schedules ask for. Run one or more: each request is one's alone."""
+    """Read the manifests that the API and schedules request.
+
+    Run one or more: each request is read by one of them.
+    """
     settings()
     _become("worker.ingester")
 
 
 def sandbox(context: typer.Context) -> None:
-    """Serve a stand-in for the endpoint; `cutout sandbox --help` lists its options."""
+    """Serve a stand-in for the endpoint.
+
+    `cutout sandbox --help` lists its options.
+    """
     _become("sandbox", *context.args)
 
 

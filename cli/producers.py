@@ -17,15 +17,18 @@ from cutout.models import Producer
 from cutout.producers.ceilings import set_ceilings
 from cutout.producers.producers import list_producers, set_quota
 
-app = typer.Typer(no_args_is_help=True, help="List, bound, suspend and resume producers.")
+app = typer.Typer(no_args_is_help=True, help="List, limit, suspend and resume producers.")
 
 NONE = "none"
-ProducerArgument = Annotated[uuid.UUID, typer.Argument(metavar="PRODUCER", help="As `list` shows it.")]
+ProducerArgument = Annotated[uuid.UUID, typer.Argument(metavar="PRODUCER", help="Id, as `list` shows it.")]
 
 
 @app.command("list")
 def list_() -> None:
-    """List the producers: id, made, state, quota, ceilings, share, name."""
+    """List the producers.
+
+    Each line has id, date made, state, limits and name.
+    """
     with plain_errors(), Session(open_database()) as session:
         for producer in list_producers(session):
             state = "suspended" if producer.suspended_at else "active"
@@ -38,7 +41,7 @@ def list_() -> None:
 
 @app.command("show")
 def show(producer_id: ProducerArgument) -> None:
-    """Show one: its limits, and what of it goes on."""
+    """Show a producer: its limits, and its work under way."""
     with plain_errors(), Session(open_database()) as session:
         producer = _find(session, producer_id)
         out.print(f"producer {producer.id}  {producer.name}", markup=False)
@@ -53,20 +56,23 @@ def show(producer_id: ProducerArgument) -> None:
 def limit(
     producer_id: ProducerArgument,
     quota: Annotated[
-        str | None, typer.Option(metavar="JOBS", help="The most unfinished jobs, or `none` for any number.")
+        str | None, typer.Option(metavar="JOBS", help="The most unfinished jobs, or `none` for no limit.")
     ] = None,
     priority: Annotated[
-        str | None, typer.Option(help="The best priority that it may ask for, or `none` for any.")
+        str | None, typer.Option(help="The highest priority it may ask for, or `none` for any.")
     ] = None,
     weight: Annotated[
         str | None, typer.Option(help="The largest weight of its batches, or `none` for any.")
     ] = None,
     share: Annotated[
         float | None,
-        typer.Option(min=0.001, max=1000, help="Its share of the calls beside others [default: 1]."),
+        typer.Option(min=0.001, max=1000, help="Its share of the calls, relative to other producers."),
     ] = None,
 ) -> None:
-    """Bound what a producer may ask for, from now on; what is enqueued stays as it is. A share holds now."""
+    """Limit what a producer may ask for.
+
+    Jobs that are enqueued keep what they have; a share holds for them too.
+    """
     changed: dict[str, float | None] = {}
     if priority is not None:
         changed["top_priority"] = None if priority == NONE else PRIORITIES[one_of_priorities(priority)]
@@ -89,9 +95,10 @@ def limit(
 
 @app.command("suspend")
 def suspend(producer_id: ProducerArgument) -> None:
-    """Refuse its keys and let nothing of it go on: no call, no schedule, no manifest, no message.
+    """Refuse a producer's keys and stop its work.
 
-    Calls that are out end, and paid results are copied. Nothing is lost: `resume` lets all go on.
+    No call, schedule, manifest or message of it begins. Calls in flight end, and paid results are copied.
+    Nothing is lost: `resume` continues all of it.
     """
     with plain_errors(), Session(open_database()) as session, session.begin():
         _find(session, producer_id)
@@ -104,17 +111,20 @@ def suspend(producer_id: ProducerArgument) -> None:
 
 @app.command("resume")
 def resume(producer_id: ProducerArgument) -> None:
-    """Let a producer go on from where it was. Runs that fell into the suspension are not made up for."""
+    """Continue a suspended producer's work.
+
+    Runs of its schedules that were missed are skipped.
+    """
     with plain_errors(), Session(open_database()) as session, session.begin():
         _find(session, producer_id)
         if not suspending.resume(session, producer_id):
             fail(f"{producer_id} is not suspended", Exit.FAILED)
         going = suspending.under_way(session, producer_id)
-    out.print(f"{producer_id} goes on, with {describe(going)}")
+    out.print(f"{producer_id} continues, with {describe(going)}")
 
 
 def limits_of(producer: Producer) -> list[str]:
-    """What bounds it, in words; nothing if it has no bound and a share of 1."""
+    """Limits of a producer, in words; none if it has no limit and a share of 1."""
     limits = []
     if producer.job_quota is not None:
         limits.append(f"a quota of {counted(producer.job_quota, 'job')}")
@@ -128,7 +138,7 @@ def limits_of(producer: Producer) -> list[str]:
 
 
 def describe(going: UnderWay) -> str:
-    """What of a producer goes on, in words."""
+    """Work of a producer under way, in words."""
     return (
         f"{counted(going.queued, 'job')} queued, {going.running:,} running, {going.held:,} held,"
         f" {counted(going.ingests, 'manifest')} to read, {counted(going.schedules, 'schedule')},"

@@ -1,4 +1,4 @@
-"""What became of a batch, as a file that a spreadsheet or a program reads."""
+"""`cutout results`: the results of a batch as a file for a spreadsheet or a program."""
 
 import uuid
 from collections import Counter
@@ -47,7 +47,7 @@ CALLED = {
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What file is wanted. `links` lives for so many hours; None for none."""
+    """File that is wanted. `link_hours` is for how long its links work; None for no links."""
 
     selection: Selection
     form: Format
@@ -56,21 +56,22 @@ class _Asked:
 
 
 def results(
-    batch: Annotated[str, typer.Argument(metavar="BATCH", help="The batch's id, or its beginning.")],
+    batch: Annotated[str, typer.Argument(metavar="BATCH", help="A batch's id, or the beginning of it.")],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", dir_okay=False, help="The file to write; - for standard output."),
+        typer.Option("--output", "-o", dir_okay=False, help="File to write; - is standard output."),
     ] = Path("-"),
     form: Annotated[
-        Format | None, typer.Option("--format", help="CSV or an object a line [default: csv].")
+        Format | None, typer.Option("--format", help="CSV, or one JSON object a line.", show_default="csv")
     ] = None,
     *,
     as_input: Annotated[
-        bool, typer.Option("--as-input", help="The manifest that went in, with columns cutout_… added.")
+        bool,
+        typer.Option("--as-input", help="Write the manifest that was ingested, with columns cutout_… added."),
     ] = False,
-    links: Annotated[bool, typer.Option("--links", help="Add links that anyone can fetch from.")] = False,
+    links: Annotated[bool, typer.Option("--links", help="Add links from which anyone can download.")] = False,
     link_hours: Annotated[
-        int, typer.Option(min=1, max=MOST_LINK_HOURS, help="How long the links are good.")
+        int, typer.Option(min=1, max=MOST_LINK_HOURS, help="Hours for which the links work.")
     ] = LINK_HOURS,
     state: Annotated[
         list[State] | None, typer.Option(help="Only jobs in this state; may be repeated.")
@@ -80,7 +81,10 @@ def results(
         typer.Option(metavar="CODE", help="Only jobs with this error code; may be repeated."),
     ] = None,
 ) -> None:
-    """Write what became of a batch's jobs: state, key, size, credits, and why what failed did."""
+    """Write the results of a batch as CSV or NDJSON.
+
+    Each row has a job's state, key, size and credits, and the reason of a failure.
+    """
     if as_input and (form or state or code):
         fail("--as-input gives the whole manifest in its own format; leave --format, --state and --code out")
     with plain_errors():

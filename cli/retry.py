@@ -13,31 +13,39 @@ from cutout import queue
 from cutout.models import JOBS, Job
 from cutout.queue.bulk import Change, apply_in_chunks, cancel_batch, count_unfinished
 
-Identifier = Annotated[str, typer.Argument(metavar="ID", help="A batch or job.")]
+Identifier = Annotated[
+    str, typer.Argument(metavar="ID", help="A batch's or job's id, or the beginning of it.")
+]
 
 
 def retry(
     identifier: Identifier,
     code: Annotated[
         list[str] | None,
-        typer.Option(metavar="CODE", help="Only jobs that stopped for this reason; may be repeated."),
+        typer.Option(metavar="CODE", help="Only jobs that stopped with this code; may be repeated."),
     ] = None,
     external_id: Annotated[
-        str | None, typer.Option("--external-id", metavar="ID", help="Only the jobs for this picture.")
+        str | None, typer.Option("--external-id", metavar="ID", help="Only jobs with this external id.")
     ] = None,
 ) -> None:
-    """Put failed and held jobs back in line, with all their tries; a job called again costs again."""
+    """Enqueue failed and held jobs again, with all their tries.
+
+    A job for which a call is made again costs again.
+    """
     only: list[ColumnElement[bool]] = [JOBS.c.code.in_(code)] if code else []
     also = f" with {' or '.join(code)}" if code else ""
     if external_id is not None:
         only.append(JOBS.c.external_id == external_id)
         also += f" under the id {external_id!r}"
     moved = _move(identifier, queue.retry_all, [JOBS.c.state.in_(queue.RETRIABLE), *only])
-    _report(moved, "back in line", f"{' or '.join(queue.RETRIABLE)}{also}")
+    _report(moved, "back in the queue", f"{' or '.join(queue.RETRIABLE)}{also}")
 
 
 def cancel(identifier: Identifier) -> None:
-    """Withdraw jobs. Nothing more is bought for them; what is paid for is copied and ends as succeeded."""
+    """Cancel jobs that have not ended.
+
+    No further call is made for them. Results that are paid for are copied, and their jobs succeed.
+    """
     engine = open_database()
     with plain_errors():
         with Session(engine, expire_on_commit=False) as session:

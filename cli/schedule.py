@@ -42,79 +42,87 @@ from cutout.settings import settings
 from cutout.webhooks import InvalidWebhookError, require_webhooks
 
 app = typer.Typer(
-    no_args_is_help=True, help="Batches that repeat, such as every night: each run once, in its window."
+    no_args_is_help=True,
+    help="Add, list, pause and run batches that repeat.",
 )
 
 COMING = 10
 LATEST = 10
 WHEN = "When"
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A schedule, or the beginning of its id.")]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="A schedule's name, or the beginning of its id.")
+]
 
 
 @app.command("add")
 def add(
-    name: Annotated[str, typer.Argument(help="What to call it.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the schedule.")],
     *,
     source: Annotated[
         str,
         typer.Option(
-            help="What `cutout ingest` takes: a directory, s3://bucket/prefix, a manifest; or a manifest's"
+            help="What `cutout ingest` accepts: a directory, s3://bucket/prefix, a manifest; or a manifest's"
             " https:// address."
         ),
     ],
     cron: Annotated[
         str,
         typer.Option(
-            help="Five fields: minute, hour, day, month, weekday; or @daily and the like.",
+            help="Five fields: minute, hour, day, month, weekday; or @daily, @hourly and so on.",
             rich_help_panel=WHEN,
         ),
     ],
-    tz: Annotated[str, typer.Option(help="Its time zone, e.g. Europe/Paris.", rich_help_panel=WHEN)] = "UTC",
+    tz: Annotated[str, typer.Option(help="Time zone, e.g. Europe/Paris.", rich_help_panel=WHEN)] = "UTC",
     window: Annotated[
         str | None,
         typer.Option(
             metavar="FROM-TO",
-            help="Calls go out only then, e.g. 01:00-06:00; without it, at any hour.",
+            help="Hours in which calls are made, e.g. 01:00-06:00.",
+            show_default="any hour",
             rich_help_panel=WHEN,
         ),
     ] = None,
     at_window_end: Annotated[
         str,
         typer.Option(
-            metavar="wait|run-on", help="What is left waits for the next window.", rich_help_panel=WHEN
+            metavar="wait|run-on",
+            help="At the window's end, the jobs left wait for the next window or run on.",
+            rich_help_panel=WHEN,
         ),
     ] = "wait",
     overlap: Annotated[
         Overlap,
-        typer.Option(help="What a run does while the last one is under way.", rich_help_panel=WHEN),
+        typer.Option(help="What a run does if the last one is still under way.", rich_help_panel=WHEN),
     ] = Overlap.SKIP,
     catch_up: Annotated[
         CatchUp,
-        typer.Option(help="Which of the runs that an outage took are made up for.", rich_help_panel=WHEN),
+        typer.Option(help="Which of the runs missed in an outage start later.", rich_help_panel=WHEN),
     ] = CatchUp.LATEST,
     jitter: Annotated[
-        int, typer.Option(min=0, help="Begin up to so many seconds later.", rich_help_panel=WHEN)
+        int, typer.Option(min=0, help="Delay each run by up to this many seconds.", rich_help_panel=WHEN)
     ] = 0,
     grace: Annotated[
         int,
-        typer.Option(min=LEAST_GRACE_S, help="So many seconds later it is late.", rich_help_panel=WHEN),
+        typer.Option(
+            min=LEAST_GRACE_S, help="Seconds of delay before a run counts as late.", rich_help_panel=WHEN
+        ),
     ] = 300,
     return_form: Annotated[
-        list[ReturnForm], typer.Option(help="What to get of each picture; may be repeated.")
+        list[ReturnForm], typer.Option(help="Form of the cutouts that you get; may be repeated.")
     ] = [ReturnForm.RGBA],  # noqa: B006 - typer copies it
     priority: Annotated[str, typer.Option(help=f"{', '.join(PRIORITIES)}.")] = "bulk",
     weight: Annotated[
-        float, typer.Option(min=0.001, max=1000, help="Its share of the endpoint beside other batches.")
+        float, typer.Option(min=0.001, max=1000, help="Share of the calls, relative to other batches.")
     ] = 1.0,
     budget: Annotated[
         int | None,
-        typer.Option(min=0, help="Credits that a run may cost.", rich_help_panel=BEFORE_SPENDING),
+        typer.Option(min=0, help="The most credits that a run may cost.", rich_help_panel=BEFORE_SPENDING),
     ] = None,
     month_budget: Annotated[
         int | None,
         typer.Option(
             min=0,
-            help="Credits that the runs of a calendar month may cost.",
+            help="The most credits that the runs of a calendar month may cost.",
             rich_help_panel=BEFORE_SPENDING,
         ),
     ] = None,
@@ -123,12 +131,12 @@ def add(
         typer.Option(
             min=0,
             max=1,
-            help="Do nothing if less than this share of the last run's pictures is left.",
+            help="Do nothing if the source has less than this share of the last run's pictures.",
             rich_help_panel=BEFORE_SPENDING,
         ),
     ] = 0.5,
     reuse: Annotated[
-        bool, typer.Option(help="Take cutouts that were bought before.", rich_help_panel=BEFORE_SPENDING)
+        bool, typer.Option(help="Use cutouts that were bought before.", rich_help_panel=BEFORE_SPENDING)
     ] = True,
     map_: ColumnsOption = "",
     encoding: EncodingOption = None,
@@ -139,14 +147,19 @@ def add(
     keys: Annotated[
         bool,
         typer.Option(
-            "--keys", help="Bare sources are keys of the bucket, not files.", rich_help_panel=OF_A_MANIFEST
+            "--keys",
+            help="Sources without a scheme are keys in the bucket, not files.",
+            rich_help_panel=OF_A_MANIFEST,
         ),
     ] = False,
     webhook: Annotated[
-        str | None, typer.Option(metavar="URL", help="Send each run's report there, signed.")
+        str | None, typer.Option(metavar="URL", help="URL to send each run's signed report to.")
     ] = None,
 ) -> None:
-    """Add a schedule. Each run ingests the source as `cutout ingest` would."""
+    """Add a schedule.
+
+    Each run ingests the source as `cutout ingest` does.
+    """
     options = Options(
         tuple(dict.fromkeys(return_form)),
         PRIORITIES[one_of_priorities(priority)],
@@ -191,7 +204,7 @@ def add(
 
 
 def _absolute(source: str) -> str:
-    """The same for whoever reads it at night, wherever that process stands."""
+    """Make a path absolute, since the ingester that reads it has another working directory."""
     if source.startswith((*WEB, BUCKET)) or "://" in source:
         return source
     path = Path(source).absolute()
@@ -209,7 +222,7 @@ def _at_window_end(word: str) -> AtWindowEnd:
 
 @app.command("list")
 def list_() -> None:
-    """List the schedules with the next run of each."""
+    """List the schedules and the next run of each."""
     with plain_errors(), Session(open_database()) as session:
         for schedule in manage.listed(session):
             out.print(list_line(session, schedule), markup=False)
@@ -231,16 +244,19 @@ def show(name: NameArgument) -> None:
 @app.command("next")
 def next_(
     name: NameArgument,
-    count: Annotated[int, typer.Option("--count", min=1, max=1000, help="So many.")] = COMING,
+    count: Annotated[int, typer.Option("--count", min=1, max=1000, help="How many runs to show.")] = COMING,
 ) -> None:
-    """Show when a schedule fires next, in UTC and as its zone's clocks show it."""
+    """Show the next runs of a schedule, in UTC and in its time zone."""
     with plain_errors(), Session(open_database()) as session:
         describe_next(session, find_schedule(session, name), count)
 
 
 @app.command("pause")
 def pause(name: NameArgument) -> None:
-    """Fire no further run. One that is under way goes on; `cutout pause --batch` stops that."""
+    """Start no further run.
+
+    A run under way continues; `cutout pause --batch` pauses its batch.
+    """
     with plain_errors(), Session(open_database()) as session, session.begin():
         schedule = find_schedule(session, name)
         if not manage.pause(session, schedule.id, By.OPERATOR):
@@ -254,10 +270,14 @@ def resume(
     name: NameArgument,
     *,
     as_producer: Annotated[
-        bool, typer.Option("--as-producer", help="Lift its producer's own pause, not an operator's.")
+        bool,
+        typer.Option("--as-producer", help="Lift the pause of the schedule's producer, not an operator's."),
     ] = False,
 ) -> None:
-    """Let a schedule fire again, from now on: runs that fell into the pause are not made up for."""
+    """Start runs again, from now on.
+
+    Runs missed during the pause are skipped.
+    """
     by = By.PRODUCER if as_producer else By.OPERATOR
     try:
         with plain_errors(), Session(open_database()) as session, session.begin():
@@ -268,7 +288,7 @@ def resume(
             if manage.is_paused(schedule):
                 out.print(f"{schedule.name} is not paused{_by_whom(schedule)}", markup=False)
                 return
-            out.print(f"{schedule.name} goes on", markup=False)
+            out.print(f"{schedule.name} continues", markup=False)
             describe_next(session, schedule, 1)
     except PausedByOperatorError as error:
         fail(str(error), Exit.FAILED)
@@ -277,7 +297,7 @@ def resume(
 
 
 def _by_whom(schedule: Schedule) -> str:
-    """What of a pause is left for its producer to lift."""
+    """Text about the producer's own pause, if there is one; it is the producer's to lift."""
     if schedule.paused_at is None:
         return ""
     return (
@@ -291,10 +311,13 @@ def run(
     name: NameArgument,
     *,
     accept_shrunk_source: Annotated[
-        bool, typer.Option("--accept-shrunk", help="Believe a source that has lost most of its pictures.")
+        bool, typer.Option("--accept-shrunk", help="Accept a source that has lost most of its pictures.")
     ] = False,
 ) -> None:
-    """Fire one run now, beside those of the clock, in the same window and budgets."""
+    """Start one run now.
+
+    It has the same window and budgets as the scheduled runs.
+    """
     with plain_errors(), Session(open_database()) as session, session.begin():
         schedule = find_schedule(session, name)
         run_id = manage.run_now(session, schedule.id, accept_shrunk_source=accept_shrunk_source)
@@ -306,7 +329,10 @@ def run(
 
 @app.command("remove")
 def remove(name: NameArgument) -> None:
-    """Remove a schedule. A run that is under way goes on, and what was bought stays."""
+    """Remove a schedule.
+
+    A run under way continues, and what was bought stays.
+    """
     with plain_errors(), Session(open_database()) as session, session.begin():
         schedule: Schedule = find_schedule(session, name)
         said = schedule.name

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 from sqlalchemy.orm import Session
 
+from cli.startup import Startup
 from cutout.enums import Scope
 from cutout.models.database import connect
 from cutout.producers.api_keys import renew_key
@@ -27,6 +28,8 @@ RESTART_AFTER_S = 1.0
 GRACE_S = 300.0
 COPIER_THREADS = "4"
 METRICS_ADDRESS = "CUTOUT_METRICS_ADDRESS"
+# Servers that are started here unless the setting names one.
+SERVERS = {"Postgres": "CUTOUT_DATABASE_URL", "Redis": "CUTOUT_REDIS_URL", "S3": "CUTOUT_S3_ENDPOINT_URL"}
 
 
 class StackError(Exception):
@@ -35,7 +38,7 @@ class StackError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StackOptions:
-    """What to run. `port` 0 takes a free one; without the sandbox the settings name the endpoint.
+    """Parts to run. `port` 0 takes a free one; without the sandbox the settings name the endpoint.
 
     `copiers` are workers for copies alone; `defaults` are settings for what the environment does not say.
     """
@@ -75,41 +78,70 @@ class Stack:
 
 @contextmanager
 def run_stack(options: StackOptions) -> Iterator[Stack]:
-    """Start everything, yield once it is ready, stop everything. Raises StackError or LocalServiceError."""
+    """Start everything, yield once it is ready, stop everything. Prints a line for each part meanwhile.
+
+    Raises StackError or LocalServiceError.
+    """
     with ExitStack() as context:
-        services = context.enter_context(
-            LocalServices(
-                options.data_dir,
-                database_url=os.environ.get("CUTOUT_DATABASE_URL"),
-                redis_url=os.environ.get("CUTOUT_REDIS_URL"),
-                s3_endpoint_url=os.environ.get("CUTOUT_S3_ENDPOINT_URL"),
-            )
-        )
-        kept = {
-            "CUTOUT_SPOOL_DIR": str(options.data_dir / "spool"),
-            "CUTOUT_WEBHOOK_SECRET": keep_secret(options.data_dir / "webhook-secret"),
-        }
-        # No balancer is before it that would have to be told first.
-        kept["CUTOUT_API_DRAIN_SECONDS"] = "0"
-        environment = {**kept, **options.defaults, **_ours(), **services.environment()}
-        api_port = options.port or _free_port()
-        environment["CUTOUT_API_URL"] = f"http://127.0.0.1:{api_port}"
-        starter = _Starter(context, services, environment, options.data_dir)
-        if options.sandbox:
-            starter.start_sandbox(options.sandbox_latency_s)
-        settings = load_settings(**_as_fields(environment))
-        environment["CUTOUT_API_KEY"] = _prepare(settings, options.data_dir)
-        stack = Stack(options, settings, environment)
-        starter.start("api", "cli", "api", "--port", str(api_port))
-        starter.start("dispatcher", "cli", "dispatcher")
-        starter.start("ingester", "cli", "ingester")
-        for number in range(1, options.workers + 1):
-            starter.start(f"worker-{number}", "cli", "worker")
-        for number in range(1, options.copiers + 1):
-            starter.start(f"copier-{number}", "cli", "worker", "--step", "copy", "--threads", COPIER_THREADS)
-        stack.children = starter.children
-        starter.wait_until_ready("api", f"{stack.api_url}/readyz")
+        with Startup() as startup:
+            stack = _start(options, context, startup)
+            startup.finish()
         yield stack
+
+
+def _start(options: StackOptions, context: ExitStack, startup: Startup) -> Stack:
+    announce(options, startup)
+    services = context.enter_context(
+        LocalServices(
+            options.data_dir,
+            database_url=os.environ.get("CUTOUT_DATABASE_URL"),
+            redis_url=os.environ.get("CUTOUT_REDIS_URL"),
+            s3_endpoint_url=os.environ.get("CUTOUT_S3_ENDPOINT_URL"),
+            while_starting=startup.part,
+        )
+    )
+    kept = {
+        "CUTOUT_SPOOL_DIR": str(options.data_dir / "spool"),
+        "CUTOUT_WEBHOOK_SECRET": keep_secret(options.data_dir / "webhook-secret"),
+    }
+    # No balancer is before it that would have to be told first.
+    kept["CUTOUT_API_DRAIN_SECONDS"] = "0"
+    environment = {**kept, **options.defaults, **_ours(), **services.environment()}
+    api_port = options.port or _free_port()
+    environment["CUTOUT_API_URL"] = f"http://127.0.0.1:{api_port}"
+    starter = _Starter(context, services, environment, options.data_dir)
+    if options.sandbox:
+        with startup.part("sandbox"):
+            starter.start_sandbox(options.sandbox_latency_s)
+    settings = load_settings(**_as_fields(environment))
+    with startup.part("tables, bucket"):
+        environment["CUTOUT_API_KEY"] = _prepare(settings, options.data_dir)
+    stack = Stack(options, settings, environment)
+    stack.children = starter.children
+    with startup.part("API"):
+        starter.start("api", "cli", "api", "--port", str(api_port))
+        for name, arguments in _processes(options).items():
+            starter.start(name, "cli", *arguments)
+            startup.tell(name, "started")
+        starter.wait_until_ready("api", f"{stack.api_url}/readyz")
+    return stack
+
+
+def announce(options: StackOptions, startup: Startup) -> None:
+    """Print what will be started, and which servers the settings name."""
+    given = {name: setting for name, setting in SERVERS.items() if os.environ.get(setting)}
+    names = [name for name in SERVERS if name not in given]
+    startup.announce([*names, *(["sandbox"] if options.sandbox else []), "API", *_processes(options)])
+    for name, setting in given.items():
+        startup.tell(name, f"as {setting} names it")
+
+
+def _processes(options: StackOptions) -> dict[str, list[str]]:
+    """The processes besides the API, each with its command."""
+    workers = {f"worker-{number}": ["worker"] for number in range(1, options.workers + 1)}
+    copying = ["worker", "--step", "copy", "--threads", COPIER_THREADS]
+    copiers = {f"copier-{number}": copying for number in range(1, options.copiers + 1)}
+    return {"dispatcher": ["dispatcher"], "ingester": ["ingester"]} | workers | copiers
 
 
 class _Starter:

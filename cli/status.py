@@ -21,14 +21,14 @@ NAMED_FAILURES = 10
 
 def status(
     identifier: Annotated[
-        str, typer.Argument(metavar="ID", help="A batch or job, or the beginning of its id.")
+        str, typer.Argument(metavar="ID", help="A batch's or job's id, or the beginning of it.")
     ],
     *,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Watch a batch until nothing of it moves any more.")
+        bool, typer.Option("--watch", help="Watch a batch until every job is finished or held.")
     ] = False,
 ) -> None:
-    """Say where a batch or a job is, and why."""
+    """Show the state of a batch or job, and why jobs failed."""
     engine = open_database()
     with plain_errors(), Session(engine) as session:
         found = find_one(session, identifier, batch_first=True)

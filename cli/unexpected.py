@@ -1,4 +1,4 @@
-"""What came unexpectedly for a job: a line and a link."""
+"""Text about the unexpected result of a job: a line and a link."""
 
 from cli.console import out
 from cutout.models import Job

@@ -20,20 +20,24 @@ ENV_FILE = "cutout.env"
 
 
 def up(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The API's port; 0 takes a free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the API; 0 takes a free one.")] = 8000,
     data_dir: Annotated[
         Path,
-        typer.Option(file_okay=False, help="Where servers keep their data; found again by the next start."),
+        typer.Option(
+            file_okay=False, help="Where the servers keep their data; the next start finds it again."
+        ),
     ] = Path(".cutout/up"),
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Number of workers.")] = 1,
     *,
     sandbox: Annotated[
-        bool, typer.Option(help="Call the sandbox; --no-sandbox calls the endpoint that the settings name.")
+        bool, typer.Option(help="Call the sandbox, or the endpoint that the settings name.")
     ] = True,
 ) -> None:
-    """Run Postgres, Redis, S3, API, dispatcher, workers and sandbox here until Ctrl-C.
+    """Run everything on this machine until Ctrl-C.
 
-    Services that CUTOUT_DATABASE_URL, CUTOUT_REDIS_URL or CUTOUT_S3_ENDPOINT_URL name are used, not started.
+    It starts Postgres, Redis, S3, the sandbox, the API, a dispatcher, an ingester and workers. It is for
+    development, not for production. If CUTOUT_DATABASE_URL, CUTOUT_REDIS_URL or CUTOUT_S3_ENDPOINT_URL is
+    set, that service is used, and none is started.
     """
     stopping = _stop_on_signals()
     options = StackOptions(data_dir.resolve(), port=port, workers=workers, copiers=1, sandbox=sandbox)

@@ -1,4 +1,4 @@
-"""Watching a batch until nothing moves any more."""
+"""Wait for a batch until every job is finished or held."""
 
 import time
 import uuid
@@ -25,7 +25,7 @@ def wait_for_batch(engine: Engine, batch_id: uuid.UUID) -> BatchStatus:
         return _with_bar(watched) if out.is_terminal else _in_lines(watched)
     except KeyboardInterrupt:
         fail(
-            f"detached; the batch goes on. Look again with `cutout status {batch_id} --watch`",
+            f"detached; the batch continues. Check it with `cutout status {batch_id} --watch`",
             Exit.UNFINISHED,
         )
 
@@ -54,7 +54,7 @@ class _Watched:
 
     @property
     def done(self) -> int:
-        """How many jobs do not move any more."""
+        """Number of jobs that are finished or held."""
         return self.batch.done + self.batch.counts[State.HELD]
 
     @property

@@ -15,23 +15,27 @@ from cutout.models import Delivery, Producer
 from cutout.settings import settings
 from cutout.webhooks import INSTALLATION, find_deliveries, replay, rotate, secret_of, secret_state
 
-app = typer.Typer(no_args_is_help=True, help="Webhooks: secrets, deliveries, sending again.")
+app = typer.Typer(no_args_is_help=True, help="List and replay webhook messages; print and rotate secrets.")
 
 Owner = Annotated[
     uuid.UUID | None,
     typer.Argument(
         metavar="PRODUCER",
-        help="As `cutout keys list` shows it [default: what belongs to no producer, such as reports].",
+        help="Id of a producer, as `cutout keys list` shows it.",
+        show_default="messages of no producer, such as reports",
     ),
 ]
 
 
 @app.command("list")
 def list_(
-    state: Annotated[DeliveryState | None, typer.Option(help="Only those in this state.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="The latest so many.")] = 50,
+    state: Annotated[DeliveryState | None, typer.Option(help="Only deliveries in this state.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many of the latest to list.")] = 50,
 ) -> None:
-    """List deliveries, the latest first: when, in what state, after how many tries, to which host."""
+    """List deliveries, latest first.
+
+    Each line has id, time, state, tries, type, host and the last error.
+    """
     with plain_errors(), Session(open_database()) as session:
         for delivery in find_deliveries(session, state=state, limit=limit):
             out.print(_line(delivery), markup=False)
@@ -39,9 +43,14 @@ def list_(
 
 @app.command("replay")
 def replay_(
-    delivery: Annotated[uuid.UUID, typer.Argument(help="As `cutout webhooks list` shows it.")],
+    delivery: Annotated[
+        uuid.UUID, typer.Argument(metavar="ID", help="Id, as `cutout webhooks list` shows it.")
+    ],
 ) -> None:
-    """Send a delivery again, under its id, and for a day if need be."""
+    """Send a delivery again, under the same id.
+
+    It is retried for up to 24 h.
+    """
     with plain_errors(), Session(open_database()) as session, session.begin():
         replayed = replay(session, delivery)
         if replayed is None:
@@ -51,7 +60,7 @@ def replay_(
 
 @app.command("secret")
 def secret(producer: Owner = None) -> None:
-    """Print the secret that a receiver verifies signatures with."""
+    """Print the secret with which a receiver verifies signatures."""
     master = _master()
     with plain_errors(), Session(open_database()) as session:
         owner = _owner(session, producer)
@@ -63,10 +72,13 @@ def rotate_(
     producer: Owner = None,
     *,
     at_once: Annotated[
-        bool, typer.Option("--at-once", help="End the old secret now, because others know it.")
+        bool, typer.Option("--at-once", help="Stop signing with the old secret now, e.g. because it leaked.")
     ] = False,
 ) -> None:
-    """Sign with a new secret, and print it. For 24 h the old one signs as well."""
+    """Make a new secret and print it.
+
+    For 24 h messages are signed with the old secret too.
+    """
     master = _master()
     with plain_errors(), Session(open_database()) as session, session.begin():
         owner = _owner(session, producer)

@@ -10,6 +10,8 @@ with Session() as session, session.begin():
 import uuid
 from typing import TYPE_CHECKING
 
+__version__ = "0.1.0"
+
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 

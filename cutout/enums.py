@@ -5,7 +5,7 @@ from enum import IntEnum, StrEnum
 
 
 class State(StrEnum):
-    """Where a job is. The picture is in docs/job_states.md."""
+    """Where a job is. The picture is in docs/reference/job-states.md."""
 
     QUEUED = "queued"
     """Waits for its turn or for `scheduled_at`. The dispatcher hands it out, a worker's claim moves it on.

@@ -1,6 +1,6 @@
 """The client for producers: enqueue pictures over HTTP, wait for their jobs, fetch the cutouts.
 
-Needs httpx and nothing else of this repository:
+It needs httpx and nothing else:
 
     with Client("https://cutout.example", key) as cutout:
         job = cutout.enqueue(source_url="https://shop.example/p/4471.jpg", external_id="SKU-4471")
@@ -26,6 +26,8 @@ from cutout_client.errors import (
 )
 from cutout_client.retries import Retries
 from cutout_client.views import Batch, Job, JobError, NewJob, Result
+
+__version__ = "0.1.0"
 
 __all__ = [
     "ApiError",

@@ -1,4 +1,4 @@
-"""The API's routes as functions. Each may be called again after any error without doing a thing twice."""
+"""The API's routes as methods. Each may be called again after any error; nothing is done twice."""
 
 import json
 import time
@@ -19,14 +19,14 @@ from cutout_client.views import Batch, Job, NewJob, batch_of, job_of
 
 TIMEOUT_S = 30.0
 LONGEST_LOOK_S = 30
-# Where the API answers at once although it was asked to wait.
+# For an API that answers at once although it was asked to wait.
 SHORTEST_REST_S = 0.5
 
 Image = bytes | BinaryIO | str | Path
 
 
 class Client:
-    """A producer's way to the API. Safe to share between threads; close it, or use it in a `with`."""
+    """Client of a producer for the API. Threads may share it. Close it, or use it in a `with`."""
 
     def __init__(
         self, url: str, key: str, *, retries: Retries | None = None, timeout_s: float = TIMEOUT_S
@@ -50,10 +50,10 @@ class Client:
         batch_id: str | None = None,
         idempotency_key: str | None = None,
     ) -> Job:
-        """Enqueue one picture: by an address, or itself as bytes, an open file or a path.
+        """Enqueue one picture: its address, or the picture as bytes, an open file or a path.
 
-        Repeated by this client it is done once. To repeat it yourself, after a restart say, give the same
-        `idempotency_key`, such as the order's number, within 24 hours.
+        The request has an effect once, however often this client sends it. To send it again yourself, for
+        example after a restart, pass the same `idempotency_key`, such as an order's number, within 24 hours.
         """
         if (source_url is None) == (image is None):
             raise ValueError("give either `source_url` or `image`")
@@ -80,7 +80,7 @@ class Client:
         budget: int | None = None,
         idempotency_key: str | None = None,
     ) -> Batch:
-        """Enqueue a list of pictures, all or none; or make an empty batch to be filled by `enqueue`."""
+        """Enqueue a list of pictures, all or none; or make an empty batch for `enqueue`."""
         asked: dict[str, Any] = {
             "name": name,
             "return_form": return_form,
@@ -100,7 +100,7 @@ class Client:
         return batch_of(self._get(f"/v1/batches/{_id(batch_id)}").json())
 
     def wait(self, job_id: str, *, timeout_s: float = 600.0) -> Job:
-        """The job once it is final or held. Raises NotDoneError after `timeout_s`; the job goes on."""
+        """Wait until the job is final or held. Raises NotDoneError after `timeout_s`; the job continues."""
         ends_at = time.monotonic() + timeout_s
         while True:
             began = time.monotonic()
@@ -115,7 +115,7 @@ class Client:
             time.sleep(max(0.0, min(rest, ends_at - time.monotonic())))
 
     def results(self, batch_id: str) -> Iterator[dict[str, Any]]:
-        """What became of each job of a batch as far as it is now, in the order enqueued, as it is read."""
+        """Yield the result of each job of a batch, in the order enqueued, while the answer is read."""
         request = self._http.build_request(
             "GET", f"/v1/batches/{_id(batch_id)}/results", params={"format": "ndjson"}
         )
@@ -130,7 +130,7 @@ class Client:
             answer.close()
 
     def download(self, job_id: str, to: str | Path) -> Path:
-        """Fetch a job's cutout, checked against its hash; the file is whole or not there."""
+        """Download a job's cutout and check its hash. The file is whole or not there."""
         result = self.get(job_id).result
         answer = self._get(f"/v1/jobs/{_id(job_id)}/result", expect=httpx.codes.TEMPORARY_REDIRECT)
         path = Path(to)
@@ -153,7 +153,7 @@ class Client:
     def _get(
         self, path: str, *, params: Mapping[str, Any] | None = None, expect: int = httpx.codes.OK
     ) -> httpx.Response:
-        # A long look is answered at its end.
+        # A request that waits is answered at its end.
         timeout = self._timeout_s + (params or {}).get("wait", 0)
         answer = self._retries.send(lambda: self._http.get(path, params=params, timeout=timeout))
         if answer.status_code != expect:
@@ -190,5 +190,5 @@ def _without_none(job: NewJob) -> dict[str, str]:
 
 
 def _id(text: str) -> str:
-    """An id as it goes into an address; ValueError for what is none, such as `../keys`."""
+    """Check an id before it goes into an address. Raises ValueError for `../keys` and the like."""
     return str(uuid.UUID(text))

@@ -1,4 +1,4 @@
-"""Fetching a cutout by its link, which is a secret for as long as it is good."""
+"""Download of a cutout by its link, which is a secret as long as it works."""
 
 import hashlib
 import uuid
@@ -10,8 +10,8 @@ from cutout_client.errors import BrokenDownloadError
 
 
 def save(link: str, path: Path, *, sha256: str, timeout_s: float) -> None:
-    """Write what the link gives to `path`, if it has this hash (hex). Raises BrokenDownloadError."""
-    # Beside the client, which would write the link into the log and send the API's key along.
+    """Download the link to `path` and check the hash (hex). Raises BrokenDownloadError."""
+    # Not by the client, which would log the link and send the API key with it.
     request = httpx.Request("GET", link, extensions={"timeout": httpx.Timeout(timeout_s).as_dict()})
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     digest = hashlib.sha256()

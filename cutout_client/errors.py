@@ -1,4 +1,4 @@
-"""What can go wrong, by what to do about it."""
+"""Errors, one class for each thing that a caller can do about them."""
 
 from typing import Any
 
@@ -8,23 +8,23 @@ PREFIX = "urn:cutout:problem:"
 
 
 class CutoutError(Exception):
-    """Anything that this client raises."""
+    """Base class of all errors of this client."""
 
 
 class NoAnswerError(CutoutError):
-    """The API could not be reached, or the connection broke, until the tries were used up."""
+    """The API could not be reached, or the connection broke, in all tries."""
 
 
 class NotDoneError(CutoutError):
-    """The job was not finished in the time given. It goes on; wait again."""
+    """The job was not finished in the time given. It continues; wait again."""
 
 
 class BrokenDownloadError(CutoutError):
-    """The cutout did not come as it lies in the bucket. Download it again."""
+    """The downloaded bytes are not those of the cutout. Download it again."""
 
 
 class ApiError(CutoutError):
-    """The API refused. `kind` is the end of the problem's type and stable; docs/problems.md has them all."""
+    """The API refused. `kind` is the end of the problem's type and stable: docs/reference/problems.md."""
 
     def __init__(self, status: int, problem: dict[str, Any]) -> None:
         self.status = status
@@ -53,7 +53,7 @@ class NoResultError(ApiError):
 
 
 class InvalidError(ApiError):
-    """The request is wrong and stays so: mend what `field` names."""
+    """The request is wrong: fix what `field` names. Sending it again does not help."""
 
 
 class KeyReusedError(InvalidError):
@@ -61,11 +61,11 @@ class KeyReusedError(InvalidError):
 
 
 class TooMuchError(ApiError):
-    """Too many requests or unfinished jobs, still so after all tries: come back later."""
+    """Too many requests or unfinished jobs, after all tries: try again later."""
 
 
 class UnavailableError(ApiError):
-    """The API or something behind it is away, still so after all tries: come back later."""
+    """The API or a service that it needs is unavailable, after all tries: try again later."""
 
 
 BY_KIND: dict[str, type[ApiError]] = {
@@ -88,7 +88,7 @@ BY_STATUS: dict[int, type[ApiError]] = {
 
 
 def error_of(answer: httpx.Response) -> ApiError:
-    """The error that a refusal is. A proxy's own pages have no type."""
+    """Make the error for a refusal. A proxy's own pages have no type."""
     try:
         problem = answer.json()
     except ValueError:

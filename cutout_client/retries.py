@@ -1,4 +1,4 @@
-"""When a request is sent again, and how long to wait before."""
+"""Retries of requests, and the waits before them."""
 
 import random
 import time
@@ -10,13 +10,13 @@ import httpx
 from cutout_client.errors import PREFIX, NoAnswerError
 
 AGAIN = frozenset({429, 502, 503, 504})
-# The twin of this request is being carried out: its answer will be ours.
+# The same request is being carried out: its answer will be the answer to this one.
 TWIN = f"{PREFIX}idempotency-key-in-use"
 
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """At most `tries` in all, and no wait that would end after `patience_s` from the first. Seconds."""
+    """Limits of retries: `tries` in all, and no wait that ends later than `patience_s` after the first."""
 
     tries: int = 6
     patience_s: float = 60.0
@@ -24,9 +24,9 @@ class Retries:
     longest_wait_s: float = 15.0
 
     def send(self, send: Callable[[], httpx.Response]) -> httpx.Response:
-        """The first answer that is final, or the last one there was. Raises NoAnswerError if there was none.
+        """The first answer that is final, or else the last. Raises NoAnswerError if there was none.
 
-        `send` must be safe to repeat: it looks, or bears the same idempotency key each time.
+        `send` must be safe to repeat: it reads, or sends the same idempotency key each time.
         """
         ends_at = time.monotonic() + self.patience_s
         for n in range(1, self.tries + 1):

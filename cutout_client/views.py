@@ -1,4 +1,4 @@
-"""Jobs and batches as the API shows them. What a newer API adds is left out, and is in `raw`."""
+"""Jobs and batches as the API shows them. Fields that a newer API adds are only in `raw`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ FINAL = frozenset({"succeeded", "failed", "cancelled"})
 
 @dataclass(frozen=True, slots=True)
 class JobError:
-    """Why a job failed, is held, or rests."""
+    """Reason why a job failed, is held or is delayed."""
 
     code: str
     message: str | None
@@ -18,7 +18,7 @@ class JobError:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The cutout: where it is in the bucket and what it is."""
+    """A cutout: its key in the bucket, its type, hash and size."""
 
     key: str
     media_type: str
@@ -46,12 +46,12 @@ class Job:
 
     @property
     def is_final(self) -> bool:
-        """Whether it stays as it is, unless somebody retries it."""
+        """Whether the job has ended. Only a retry changes it."""
         return self.state in FINAL
 
     @property
     def needs_nobody(self) -> bool:
-        """Whether it goes on by itself: a held job waits for a person."""
+        """Whether the job continues by itself; a held job waits for a person."""
         return not self.is_final and self.state != "held"
 
 
@@ -70,7 +70,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job for a batch. Without a return form it has the batch's."""
+    """A job for a new batch. Without a return form it has the batch's."""
 
     external_id: str
     source_url: str

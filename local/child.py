@@ -49,7 +49,7 @@ class Child:
 
     @property
     def exit_code(self) -> int | None:
-        """How the last run ended (minus the signal's number if by a signal); None while it runs."""
+        """Exit code of the last run, or minus the signal's number; None while it runs."""
         return self._process.poll() if self._process else None
 
     def start(self) -> None:

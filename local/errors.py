@@ -1,4 +1,4 @@
-"""What can go wrong with the local servers.
+"""Errors of the local servers.
 
 LocalServiceError
 ├── DirectoryInUseError   another process runs its servers on this data

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def identity(pid: int) -> str | None:
-    """What no later process with this pid shares, or None when no such process lives.
+    """Identity that no later process with this pid shares; None when no such process lives.
 
     Linux: the boot and the start time in ticks since then. Elsewhere: the start time in seconds and the
     command line, from `ps`. A zombie does not live.

@@ -1,4 +1,4 @@
-"""Who runs PostgreSQL when we are root, which it refuses, and from where that user can."""
+"""Account that runs PostgreSQL when we are root, which it refuses, and a place from which it can run it."""
 
 import importlib.metadata
 import os

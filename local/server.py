@@ -1,4 +1,4 @@
-"""What the three servers have in common: a directory, ports, a child process, a question that it answers."""
+"""Base of the three servers: a directory, ports, a child process, and a check that it answers."""
 
 import os
 import re

@@ -1,7 +1,8 @@
 """The three servers together, under one data directory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,8 +30,12 @@ class LocalServices:
         redis_url: str | None = None,
         s3_endpoint_url: str | None = None,
         durable: bool = True,
+        while_starting: Callable[[str], AbstractContextManager[object]] = nullcontext,
     ) -> None:
-        """`durable=False` is for tests: quicker; a power cut may cost the data, a kill -9 never does."""
+        """`durable=False` is for tests: quicker; a power cut may cost the data, a kill -9 never does.
+
+        `while_starting` makes a context from a server's name; the server is started in it, by its own thread.
+        """
         self.data_dir = data_dir.absolute()
         self.postgres = None if database_url else PostgresServer(self.data_dir / "postgres", durable=durable)
         self.valkey = None if redis_url else ValkeyServer(self.data_dir / "valkey", durable=durable)
@@ -38,6 +43,7 @@ class LocalServices:
         self._database_url = database_url
         self._redis_url = redis_url
         self._s3_endpoint_url = s3_endpoint_url
+        self._while_starting = while_starting
         self._pid_file = PidFile(self.data_dir / "pid")
 
     @property
@@ -78,7 +84,7 @@ class LocalServices:
         try:
             self._end_left_behind()
             with ThreadPoolExecutor() as pool:
-                for started in [pool.submit(server.start) for server in self._servers()]:
+                for started in [pool.submit(self._start, server) for server in self._servers()]:
                     started.result()
         except BaseException:
             self.stop()
@@ -111,6 +117,10 @@ class LocalServices:
             environment=environment,
             grace_seconds=grace_seconds,
         )
+
+    def _start(self, server: Server) -> None:
+        with self._while_starting(server.name):
+            server.start()
 
     def _servers(self) -> list[Server]:
         return [server for server in (self.postgres, self.valkey, self.seaweed) if server]

@@ -16,7 +16,7 @@ _DESCRIPTION = """\
 Serve a stand-in for the paid background removal endpoint on this machine.
 
 It checks keys, credits, limits and pictures, answers with the documented codes, keeps a ledger of every
-charge, and really cuts the pictures out. What it shall do wrong is ordered over its control routes."""
+charge, and really cuts the pictures out. Its control routes make it fail on request."""
 
 _EPILOG = """\
 examples:
@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=defaults.url_lifetime,
         metavar="SECONDS",
-        help="until a result URL answers 404 (default %(default).0f, a day)",
+        help="time until a result URL answers 404 (default %(default).0f, a day)",
     )
     option(
         "--results-url",

@@ -49,7 +49,7 @@ class Calls:
             raise
 
     def delivery(self, call: Call, answer: Response) -> Response:
-        """The same answer, whose end is noted."""
+        """Answer whose end is noted."""
         call.http_status = answer.status_code
         return _Delivery(answer, call, self)
 

@@ -1,4 +1,4 @@
-"""What a picture's bytes say of it before any pixel is decoded: cheap enough for every call."""
+"""Facts that a picture's bytes tell before any pixel is decoded: cheap enough for every call."""
 
 import struct
 import zlib

@@ -1,4 +1,4 @@
-"""How long a call takes."""
+"""Latency of calls."""
 
 import asyncio
 import math

@@ -19,7 +19,7 @@ CUTOUTS = {None: ".rgba", **{form: f".{form}" for form in get_args(ReturnForm)}}
 
 @dataclass(frozen=True)
 class Result:
-    """What a living URL leads to; `downloads` counts those before this one."""
+    """Result behind a living URL; `downloads` counts those before this one."""
 
     image_sha256: str
     return_form: ReturnForm | None

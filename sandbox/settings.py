@@ -1,4 +1,4 @@
-"""What can be set at start and changed while the sandbox runs."""
+"""Settings that are given at start and may be changed while the sandbox runs."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -9,7 +9,7 @@ DAY = 86_400.0
 
 
 class Settings(BaseModel):
-    """How the sandbox behaves. Durations are in seconds; a limit of None is no limit."""
+    """Behaviour of the sandbox. Durations are in seconds; a limit of None is no limit."""
 
     model_config = ConfigDict(extra="forbid")
 

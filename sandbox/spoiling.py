@@ -15,7 +15,7 @@ _BEFORE_IEND = -12
 
 
 def spoil(picture: bytes, fault: Kind | None, media_type: str) -> tuple[bytes, str]:
-    """What is served instead of the picture, and its media type."""
+    """Bytes that are served instead of the picture, and their media type."""
     if fault == "html_result":
         return HTML, "text/html"
     if fault == "truncated_image":

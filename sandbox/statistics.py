@@ -1,4 +1,4 @@
-"""What arrived and what was refused, for tests of a client's limiter."""
+"""Counts of what arrived and what was refused, for tests of a client's limiter."""
 
 import time
 from collections import Counter, deque

@@ -1,4 +1,4 @@
-"""What each fault does to the call it strikes."""
+"""Effect of each fault on the call that it strikes."""
 
 import asyncio
 from typing import Any
@@ -36,7 +36,7 @@ async def strike_before_charge(fault: Fault, request: Request, sandbox: Sandbox)
 
 
 def spoil_data(fault: Fault, data: dict[str, str]) -> dict[str, Any] | None:
-    """What the answer to a charged call has as its `data`."""
+    """Spoil the `data` of the answer to a charged call."""
     match fault.kind:
         case "data_null":
             return None

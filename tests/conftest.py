@@ -180,7 +180,7 @@ def environment(
 
 @pytest.fixture
 def settings(environment: dict[str, str]) -> Settings:
-    """The same as settings."""
+    """The environment as settings."""
     return settings_of(environment)
 
 

@@ -48,7 +48,7 @@ class _Account:
 
 
 class ReadingTime:
-    """What each producer's reading took. Belongs to one event loop."""
+    """Seconds that each producer's bodies took to read. Belongs to one event loop."""
 
     share, burst_s = SHARE, BURST_S
 
@@ -62,7 +62,7 @@ class ReadingTime:
         account.since_rest += seconds
 
     def measured(self, of: uuid.UUID, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `work` returns, which is done at once; counts what it took."""
+        """Run `work` at once and return its result; its time is counted."""
         began = time.thread_time()
         try:
             return work(*args, **kwargs)
@@ -72,7 +72,7 @@ class ReadingTime:
     async def measured_in(
         self, threads: Threads, of: uuid.UUID, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """What `work` returns, on one of these threads; counts what it took there."""
+        """Run `work` on one of these threads and return its result; its time there is counted."""
         await self.turn(of)
         took = 0.0
 

@@ -42,7 +42,7 @@ def make_sure_of_upload(bucket: Bucket, source: str, body: BinaryIO, producer_id
 
 
 def meaning_of(asked: JobOptions, source: str, producer_id: uuid.UUID) -> bytes:
-    """What an upload asks for, for its Idempotency-Key: the same picture and options in any form's bytes.
+    """The meaning of an upload for its Idempotency-Key: the picture and the options, however encoded.
 
     Two forms of the same fields differ by the boundary that the client made up. `source` names the content.
     """

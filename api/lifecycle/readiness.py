@@ -1,4 +1,4 @@
-"""What is there and what is not: found out in time whatever is frozen, at a cost that no asker can raise.
+"""Readiness: checks of the stores with a time limit, at a cost that no client can raise.
 
 Strangers are told only whether the API is ready; the log and the metrics' address tell the rest.
 """

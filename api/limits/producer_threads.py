@@ -43,14 +43,14 @@ class Threads:
         metrics.watch_threads(pool, limiter)
 
     async def run(self, of: uuid.UUID | None, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `work` returns, on a thread and in a turn of the producer; None is the process itself."""
+        """Run `work` on a thread in the producer's turn, and return its result; None is this process."""
         if of is None:
             return await self._run(work, *args, **kwargs)
         async with self.turn(of):
             return await self._run(work, *args, **kwargs)
 
     async def finish(self, of: uuid.UUID, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The same for what is half done: it waits for its turn however long that takes."""
+        """Run work that is half done: as `run`, and it waits for its turn without a time limit."""
         async with self.turn(of, patience_s=None):
             return await self._run(work, *args, **kwargs)
 

@@ -1,4 +1,4 @@
-"""How many requests a key may send: a bucket of tokens for each, in this process alone.
+"""Rate limit of a key's requests: a token bucket for each key, in this process alone.
 
 Several processes each allow as many. That bounds what one producer takes of a process, which is what the
 limit is for, and costs no question to another server at each request.

@@ -8,7 +8,7 @@ from cutout.settings import Settings
 
 
 def unreachable_fault(known: Settings, urls: Iterable[str]) -> str | None:
-    """What is wrong with the first of the addresses that can never work, as for a row of a manifest."""
+    """The fault of the first address that can never be fetched, in a manifest's words; None without one."""
     addresses = Addresses.on_the_web(known)
     for url in urls:
         try:

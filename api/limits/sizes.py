@@ -1,4 +1,4 @@
-"""How large request bodies may be, in bytes."""
+"""Sizes of request bodies, in bytes."""
 
 # What routes take that take neither pictures nor lists; a larger JSON body needs a place of its own.
 USUAL_BYTES = 64 * 1024

@@ -32,7 +32,7 @@ class CountedBatch:
         return view_batch(self.status, self.credits, self.eta_seconds)
 
     def with_pauses(self, pauses: Pauses) -> "CountedBatch":
-        """The same batch after it was paused or resumed."""
+        """Return the counted batch with its pauses as they are after a pause or resume."""
         status = replace(self.status, **pauses._asdict())
         return replace(self, status=status, eta_seconds=None if pauses.rests else self.eta_seconds)
 
@@ -52,7 +52,7 @@ class CountedBatch:
 
 @dataclass(slots=True)
 class _Known:
-    """What is remembered of a batch from one count to the next."""
+    """The last count of a batch, kept until the next one."""
 
     credits: int | None = None
     credits_of: datetime | None = None

@@ -1,4 +1,4 @@
-"""Where a page or a stream goes on, as clients hand it back: opaque, checked, and no way to another's rows.
+"""Cursors of pages and streams, as clients send them back: opaque, checked, and no way to another's rows.
 
 What a cursor names is only where to begin: every query is bounded by the producer that asks.
 """

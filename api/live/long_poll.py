@@ -30,7 +30,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 class _Waiting(Generic[K]):
-    """Who waits for what, and how to ask which of it has come."""
+    """Waiting clients by what they wait for, and the query for what has changed."""
 
     def __init__(self, ask: Callable[[Connection, Collection[K]], list[K]]) -> None:
         self._ask = ask

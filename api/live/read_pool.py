@@ -45,15 +45,15 @@ class ReadPool:
         self._strangers = Threads("strangers", CapacityLimiter(STRANGERS), STRANGERS)
 
     async def quick(self, look: Look[T], *, of: uuid.UUID | None) -> T:
-        """What a look by an index finds. Raises PostgresAwayError."""
+        """Run a query that reads by an index. Raises PostgresAwayError."""
         return await self._quick.run(of, self._look, look)
 
     async def slow(self, look: Look[T], *, of: uuid.UUID | None) -> T:
-        """What a count finds. Raises PostgresAwayError."""
+        """Run a query that counts many rows. Raises PostgresAwayError."""
         return await self._slow.run(of, self._look, look)
 
     async def key(self, look: Look[T], *, known: bool) -> T:
-        """What a look for a key finds, which was `known` before or not. Raises PostgresAwayError."""
+        """Run the query for an API key, which was `known` before or not. Raises PostgresAwayError."""
         return await (self._keys if known else self._strangers).run(None, self._look, look)
 
     def close(self) -> None:

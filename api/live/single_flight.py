@@ -1,4 +1,4 @@
-"""What many ask for is looked up once a second, however many ask."""
+"""A cache in which each key is loaded at most once a second, by one caller, while the others wait."""
 
 import asyncio
 import time

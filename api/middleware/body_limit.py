@@ -22,7 +22,7 @@ Limit = Callable[[Scope, str], int]
 
 
 def limits_of(known: Settings) -> Limit:
-    """How many bytes a request's body may have, by its path and media type.
+    """Limits of a request's body in bytes, by its path and media type.
 
     FastAPI's own `max_body_size` knows the route alone: the same one takes a picture and a short text.
     """
@@ -41,7 +41,7 @@ def limits_of(known: Settings) -> Limit:
 
 
 def _largest(headers: Headers, most: int) -> int:
-    """How many bytes the body has at most, 0 without one."""
+    """The largest size that the body can have in bytes, 0 without a body."""
     # It comes before a length, which then says nothing (RFC 9112, 6.3).
     if "transfer-encoding" in headers:
         return most

@@ -79,7 +79,7 @@ class _Answer:
 
 
 def _broken(request_id: str) -> ASGIApp:
-    text = f"an error that nobody expected; name the request {request_id} to whoever runs this API"
+    text = f"an unexpected error; name the request {request_id} to whoever runs this API"
     # The server closes the connection after an error; whoever waits on it is to know.
     close = {"Connection": "close"}
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", text, headers=close)

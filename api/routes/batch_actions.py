@@ -1,4 +1,4 @@
-"""What a producer does to a batch of its own: cancel, retry, pause, resume."""
+"""Actions on a batch: cancel, retry, pause, resume."""
 
 import time
 import uuid
@@ -45,7 +45,7 @@ async def cancel(
 async def retry(
     batch_id: uuid.UUID, request: Request, services: ServicesDep, producer_id: ProducerId
 ) -> Response:
-    """Put all jobs that failed or are held back in line; called again they cost again.
+    """Put all jobs that failed or are held back in the queue; called again they cost again.
 
     Those that failed count against the quota again. Where it ends, the others are left as they are.
     """
@@ -104,7 +104,7 @@ def _change_own(
 async def _move(
     request: Request, services: Services, batch_id: uuid.UUID, producer_id: uuid.UUID, action: Action
 ) -> Response:
-    """The same for what may take a minute."""
+    """Run an action that may take a minute."""
     with services.moves.held(producer_id):
         return await services.move_threads.run(
             None, _move_own, request, services, batch_id, producer_id, action

@@ -1,4 +1,4 @@
-"""What became of a batch, as a file."""
+"""The results of a batch, as a file."""
 
 import uuid
 from collections import Counter
@@ -47,7 +47,7 @@ FILE: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """Which file is wanted; `kept` is the manifest that it is to look like."""
+    """The requested file; `kept` is the manifest that it copies the columns of."""
 
     selection: Selection
     form: Format
@@ -110,7 +110,7 @@ async def get_results(
     ] = False,
     links: Annotated[bool, Query(description="Add links to the cutouts, good for a day")] = False,
 ) -> PatientStream:
-    """What became of each job of a batch, in the order enqueued, as far as it is now."""
+    """The result of each job of a batch so far, in the order in which they were enqueued."""
     if as_input and (form or state or code):
         raise ProblemError(
             HTTPStatus.UNPROCESSABLE_ENTITY,

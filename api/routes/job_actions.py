@@ -1,4 +1,4 @@
-"""What a producer does to one job of its own: cancel, retry, release, delete."""
+"""Actions on one job: cancel, retry, release, delete."""
 
 import uuid
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def cancel(job_id: uuid.UUID, session: IdempotentSession, producer_id: ProducerI
 
 @router.post("/retry", openapi_extra=problems("wrong-state", "needs-approval", "quota-reached"))
 def retry(job_id: uuid.UUID, session: IdempotentSession, producer_id: ProducerId) -> JobView:
-    """Put a job that failed or is held back in line, with all its tries; called again it costs again.
+    """Put a job that failed or is held back in the queue, with all its tries; called again it costs again.
 
     One that failed counts against the quota again.
     """
@@ -59,7 +59,7 @@ def retry(job_id: uuid.UUID, session: IdempotentSession, producer_id: ProducerId
 
 @router.post("/release", openapi_extra=NOT_NOW)
 def release(job_id: uuid.UUID, session: IdempotentSession, producer_id: ProducerId) -> JobView:
-    """Put a job that is held back in line, with all its tries; called again it costs again."""
+    """Put a job that is held back in the queue, with all its tries; called again it costs again."""
     return _act(session, job_id, producer_id, queue.release, (State.HELD,))
 
 
@@ -81,7 +81,7 @@ def delete(
 ) -> DeletionView:
     """Forget a job that has ended, and say what was removed, and what was kept and why.
 
-    What it cost stays in the ledger, and its batch goes on counting it. Messages of webhooks about it are
+    What it cost stays in the ledger, and its batch still counts it. Messages of webhooks about it are
     deleted, and the results of its batch written anew without it. The header `Cutout-Old-Version: kept` in
     the answer says that the bucket keeps versions, and with them the objects deleted.
     """

@@ -88,13 +88,13 @@ def get(schedule_id: uuid.UUID, session: Transaction, producer_id: ProducerId) -
     "/{schedule_id}", status_code=HTTPStatus.NO_CONTENT, openapi_extra=problems("paused-by-operator")
 )
 def delete(schedule_id: uuid.UUID, session: Transaction, producer_id: AdminId) -> None:
-    """Remove a schedule. A run that is under way goes on. One that an operator paused stays."""
+    """Remove a schedule. A run that is under way continues. One that an operator paused stays."""
     manage.remove(session, _going(session, schedule_id, producer_id).id)
 
 
 @router.post("/{schedule_id}/pause")
 def pause(schedule_id: uuid.UUID, session: IdempotentSession, producer_id: AdminId) -> ScheduleView:
-    """Fire no further run; one that is under way goes on. Nothing changes if it is paused already."""
+    """Fire no further run; one that is under way continues. Nothing changes if it is paused already."""
     schedule = _own(session, schedule_id, producer_id)
     manage.pause(session, schedule.id)
     session.refresh(schedule)

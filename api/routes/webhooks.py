@@ -37,7 +37,7 @@ class DeliveryView(BaseModel):
 
 
 class DeliveryPage(BaseModel):
-    """The latest first. `next` goes on from here as the parameter `before`; null at the end."""
+    """The latest first. `next` continues from here as the parameter `before`; null at the end."""
 
     deliveries: list[DeliveryView]
     next: uuid.UUID | None

@@ -1,4 +1,4 @@
-"""What goes over the wire. States and forms are the words of cutout.enums, no others."""
+"""Schemas of requests and responses. States and forms are those of cutout.enums, no others."""
 
 from api.schemas.batch_requests import BatchRequest, ManifestQuery
 from api.schemas.batch_views import BatchList, BatchSummary, BatchView, summarize, view_batch

@@ -1,4 +1,4 @@
-"""What producers ask of batches."""
+"""Requests about batches."""
 
 import uuid
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ class BatchJobRequest(BaseModel):
 
 
 class BatchOptions(BaseModel):
-    """What can be said of a batch beside its pictures."""
+    """Options of a batch."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -90,7 +90,7 @@ class BatchOptions(BaseModel):
 
 
 class ManifestQuery(BatchOptions):
-    """What the query says of a manifest that is the body."""
+    """Query parameters of a manifest that is the body."""
 
     map: Annotated[
         PlainText | None,

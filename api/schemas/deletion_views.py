@@ -1,4 +1,4 @@
-"""What a deletion did, as its producer sees it."""
+"""The result of a deletion, as its producer sees it."""
 
 import uuid
 from typing import Annotated
@@ -21,7 +21,7 @@ class PartView(BaseModel):
 
 
 class DeletionView(BaseModel):
-    """What was removed of a job, and what was kept and why."""
+    """Parts of a job that were removed, and those that were kept with the reason."""
 
     id: Annotated[uuid.UUID, Field(examples=[A_JOB])]
     removed: list[PartView]
@@ -29,6 +29,6 @@ class DeletionView(BaseModel):
 
 
 def view_deletion(job_id: uuid.UUID, told: Deletion) -> DeletionView:
-    """What is told of a deletion."""
+    """Make the view of a deletion."""
     removed, kept = ([PartView(**part._asdict()) for part in parts] for parts in (told.removed, told.kept))
     return DeletionView(id=job_id, removed=removed, kept=kept)

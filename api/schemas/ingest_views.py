@@ -1,4 +1,4 @@
-"""How far the reading of a manifest is, as its producer sees it."""
+"""Progress of reading a manifest, as its producer sees it."""
 
 import uuid
 from dataclasses import asdict
@@ -11,7 +11,7 @@ from cutout.status.producer_texts import producers_words
 
 
 class PlanView(BaseModel):
-    """What a batch will cost: `calls` cost a credit each, if the batch is approved.
+    """The price of a batch: `calls` cost a credit each, if the batch is approved.
 
     About `missing` of those `already_bought` are not in the bucket any more, and cost a credit more if they
     are bought anew.
@@ -33,12 +33,12 @@ class SkippedView(BaseModel):
 
 
 class IngestView(BaseModel):
-    """How far the reading of a batch's manifest is: pictures = jobs + rejects + duplicates.
+    """Progress of reading a batch's manifest: pictures = jobs + rejects + duplicates.
 
     `skipped` are files of a zip that are not taken; `remarks` are sentences for people. `error` says why it
     ended before all was read, and `code` the same for programs, if it has one: SOURCE_KILLS_INGESTER,
     TOO_MANY_REJECTS. While it rests for want of room, `code` is QUOTA_REACHED or ARCHIVE_ROOM_TAKEN and
-    `message` says so; it goes on by itself. `plan` is there once all is read, if approval is needed.
+    `message` says so; it continues by itself. `plan` is there once all is read, if approval is needed.
     """
 
     state: IngestState
@@ -58,7 +58,7 @@ class IngestView(BaseModel):
 
 
 def view_ingest(batch_id: uuid.UUID, ingest: IngestStatus) -> IngestView:
-    """How far the reading of this batch's manifest is."""
+    """Make the view of this batch's ingest."""
     plan = ingest.plan
     return IngestView(
         state=ingest.state,

@@ -1,4 +1,4 @@
-"""What producers ask of jobs."""
+"""Requests about jobs."""
 
 import uuid
 
@@ -11,7 +11,7 @@ from cutout.queue.enqueue import NewJob
 
 
 class JobOptions(BaseModel):
-    """What can be said of a job beside its picture."""
+    """Options of a job."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -15,7 +15,7 @@ from cutout.storage.unexpected_bytes import Unexpected
 
 
 class ErrorView(BaseModel):
-    """Why a job failed, is held, or rests. Codes are listed in docs/job_states.md; they are stable."""
+    """Why a job failed, is held, or rests. Codes are listed in docs/reference/codes.md; they are stable."""
 
     code: Annotated[str, Field(examples=["IMAGE_NOT_A_PICTURE"])]
     message: Annotated[str | None, Field(examples=["the file starts with b'GIF8', which no picture does"])]
@@ -43,7 +43,7 @@ class ResultView(BaseModel):
 
 
 class UnexpectedView(BaseModel):
-    """What came for a paid call and is not what was bought. It is kept until a person decides."""
+    """Unexpected bytes that came for a paid call. They are kept until a person decides."""
 
     reason: Annotated[str, Field(examples=["a RGB png of 1200x1600 has no alpha of use, as 'rgba'"])]
     url: Annotated[str, Field(description="Redirects to it", examples=[f"/v1/jobs/{A_JOB}/unexpected"])]

@@ -1,4 +1,4 @@
-"""What producers ask of schedules."""
+"""Requests about schedules."""
 
 import uuid
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""What it costs a tick to look after jobs whose batches keep them back."""
+"""Cost of a tick that has jobs of blocked batches."""
 
 import statistics
 import tempfile
@@ -27,7 +27,8 @@ FILL = """
     WHERE id IN (SELECT id FROM batches ORDER BY id LIMIT :blocked);
     INSERT INTO jobs (batch_id, source, virtual_start, queue_state) SELECT id, 's', n, 'blocked'
     FROM batches, generate_series(1, :each) n WHERE paused_at IS NOT NULL;
-    INSERT INTO jobs (source, virtual_start, queue_state) SELECT 's', n, 'ready' FROM generate_series(1, :others) n
+    INSERT INTO jobs (source, virtual_start, queue_state)
+    SELECT 's', n, 'ready' FROM generate_series(1, :others) n
 """
 OVER_BUDGET = """
     UPDATE jobs SET state = 'held', code = 'OVER_BUDGET' WHERE queue_state = 'blocked';
@@ -86,4 +87,4 @@ def _ticks_until_back(connection: Connection) -> Row:
     unblocker, ticks = Unblocker(), 1
     while not unblocker.unblock(connection) and ticks < MOST_TICKS:
         ticks += 1
-    return Row(f"ticks until the last of {BLOCKED:,} batches is back in line", str(ticks))
+    return Row(f"ticks until the last of {BLOCKED:,} batches is back in the queue", str(ticks))

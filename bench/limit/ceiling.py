@@ -27,7 +27,7 @@ def idle_30() -> list[Row]:
 
 
 def busy_30() -> list[Row]:
-    """The same with every core kept busy by other work."""
+    """The ceiling of 30 calls a second with every core kept busy by other work."""
     return [measure_one(*GOALS[2])]
 
 

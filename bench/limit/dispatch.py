@@ -1,4 +1,4 @@
-"""What it costs to hand out one window, whatever the backlog."""
+"""Cost of dispatching one round of calls, by the size of the backlog."""
 
 import statistics
 import tempfile
@@ -32,7 +32,8 @@ SHARE_OUT = """
     WHERE its.n = jobs.virtual_start::bigint % :producers + 1
 """
 SNOOZE = """
-    UPDATE jobs SET queue_state = 'delayed', scheduled_at = now() + interval '1 day' WHERE virtual_start <= :count
+    UPDATE jobs SET queue_state = 'delayed', scheduled_at = now() + interval '1 day'
+    WHERE virtual_start <= :count
 """
 
 
@@ -86,7 +87,7 @@ def _dispatch(connection: Connection) -> float:
         dispatched = dispatch_calls(connection, WINDOW, lease=LEASE)
         took.append(time.perf_counter() - began)
         if len(dispatched) != WINDOW:
-            raise SystemExit(f"{len(dispatched)} jobs were handed out")
+            raise SystemExit(f"{len(dispatched)} jobs were dispatched")
         connection.rollback()
     return statistics.median(took)
 

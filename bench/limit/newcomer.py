@@ -1,4 +1,4 @@
-"""A small batch that comes when a large one stands in line."""
+"""A small batch that comes when a large one is queued."""
 
 import time
 

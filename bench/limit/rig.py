@@ -58,7 +58,7 @@ class Rig:
         self.sandbox.post("/settings", json=settings).raise_for_status()
 
     def statistics(self, seconds: float) -> dict[str, Any]:
-        """What the sandbox saw in the last seconds."""
+        """Statistics of the sandbox over the last seconds."""
         answer: dict[str, Any] = self.sandbox.get("/stats", params={"seconds": seconds}).json()
         return answer
 

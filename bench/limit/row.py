@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured, how it came out, what was aimed at, and whether it was reached (None: no goal)."""
+    """One measurement: its name, value, goal, and whether the goal was reached (None: no goal)."""
 
     what: str
     measured: str

@@ -21,7 +21,7 @@ SUCCEED = text(
 
 
 class Changes:
-    """Goes on in a thread while entered; `committed` says when each job was first changed (perf_counter)."""
+    """Runs in a thread while entered; `committed` says when each job was first changed (perf_counter)."""
 
     def __init__(self, engine: Engine, jobs: Iterator[uuid.UUID]) -> None:
         self._engine = engine

@@ -8,7 +8,7 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Answer:
-    """What came, and when its first line did (perf_counter) after how many seconds."""
+    """A response, the time of its first line (perf_counter) and its duration in seconds."""
 
     status: int
     body: bytes

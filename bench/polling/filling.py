@@ -17,7 +17,8 @@ FILL = (
     VALUES ('bench', 40, 40, 0, 20, 2)
     """,
     """
-    INSERT INTO jobs (producer_id, batch_id, external_id, source, state, queue_state, virtual_start, key, sha256,
+    INSERT INTO jobs (producer_id, batch_id, external_id, source, state, queue_state, virtual_start, key,
+        sha256,
         media_type, size_bytes, width, height, code, message, finished_at)
     SELECT :producer, :batch, 'SKU-' || n, 'https://shop.example/pictures/' || n || '.jpg',
         CASE WHEN waits THEN 'queued' WHEN fails THEN 'failed' ELSE 'succeeded' END,
@@ -42,7 +43,7 @@ FILL = (
 
 @dataclass(frozen=True)
 class Filled:
-    """Whose batch it is, by its key, and some of its jobs that wait."""
+    """A filled batch: its producer's key and some of its queued jobs."""
 
     key: str
     batch_id: uuid.UUID

@@ -1,4 +1,4 @@
-"""What is measured, each part beside a hundred changes a second."""
+"""Parts of the measurement, each beside a hundred changes a second."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ class Parts:
         return [Row(what, ours / bare, 1.5, "times")]
 
     async def jobs_at_a_rate(self) -> list[Row]:
-        """The same at a rate, whether or not the answers keep up."""
+        """Request jobs at a fixed rate, whether or not the answers keep up."""
         async with _Clients(self, 32) as clients:
             waited = await _at_rate(
                 clients,
@@ -129,13 +129,13 @@ class Parts:
 
 
 def ok(answer: Answer) -> Answer:
-    """The same, if it is a 200."""
+    """Return the answer if it is a 200."""
     assert answer.status == 200, answer
     return answer
 
 
 def p95(seconds: Sequence[float]) -> float:
-    """What nineteen of twenty are below."""
+    """The 95th percentile."""
     return statistics.quantiles(seconds, n=20)[-1]
 
 

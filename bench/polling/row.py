@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured, how it came out, and the most that it may be."""
+    """One measurement: its name, value and upper bound."""
 
     what: str
     measured: float

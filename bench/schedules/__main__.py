@@ -7,7 +7,7 @@ from bench.schedules.failover import Sizes, measure
 
 
 def main() -> None:
-    """Print the table of docs/reliability.md."""
+    """Print the table of docs/explain/benchmarks.md."""
     parser = argparse.ArgumentParser(prog="python -m bench.schedules", description=__doc__)
     parser.add_argument("part", choices=["failover", "unchanged"])
     parser.add_argument("--dispatchers", type=int, default=3, help="[%(default)s]")

@@ -56,7 +56,7 @@ COUNTED = """
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much of everything; times in seconds."""
+    """Sizes of the measurement; times in seconds."""
 
     dispatchers: int
     schedules: int

@@ -34,7 +34,7 @@ SUCCEED = """
 
 @dataclass(frozen=True, slots=True)
 class Night:
-    """What one run took, and the most memory of the ingester until its end."""
+    """Seconds of one run, and the largest memory of the ingester until its end."""
 
     seconds: float
     megabytes: float

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured, in seconds, without the attack and with it, and whether the goal was reached."""
+    """One measurement in seconds, without the attack and with it, and whether the goal was reached."""
 
     what: str
     alone: float

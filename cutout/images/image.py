@@ -15,7 +15,7 @@ ENDPOINT_LIMITS = Limits(max_side=1999, max_bytes=2_999_999)
 PLAIN_LIMITS = Limits(max_side=1600, max_bytes=1_999_999)
 
 # Grows when the same source would be sent as other bytes: cutouts made before are then made anew.
-# 2: colours, orientation and pages as docs/pictures.md says.
+# 2: colours, orientation and pages as docs/reference/pictures.md says.
 PREPARATION = 2
 
 _EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "BMP": "bmp"}

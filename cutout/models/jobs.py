@@ -147,7 +147,7 @@ class Job(Base):
         address("webhook_url"),
         # A line for each producer: see cutout/queue/producer_shares.py.
         Index(
-            "ix_jobs_line_of_producer",
+            "ix_jobs_ready",
             "step",
             text(OWNER),
             "priority",
@@ -181,7 +181,7 @@ class Job(Base):
         ),
         # Of each blocked job in one of these two: what its batch keeps back, and what it has no credits for.
         Index(
-            "ix_jobs_parked",
+            "ix_jobs_blocked",
             "batch_id",
             "virtual_start",
             postgresql_where=text("queue_state = 'blocked' AND code IS DISTINCT FROM 'OVER_BUDGET'"),

@@ -1,4 +1,4 @@
-"""The line that all jobs stand in, and each producer's share of the calls."""
+"""The queue's virtual time, and each producer's share of the calls."""
 
 import uuid
 from datetime import datetime
@@ -11,16 +11,12 @@ from cutout.models.database import Base
 
 
 class QueueClock(Base):
-    """One row. Paused, no call goes out. `virtual_time` is what a producer's share begins at that comes anew.
-
-    `queue_virtual_time` is of the release before, whose programs may still run; nothing reads it.
-    """
+    """One row. `virtual_time` is where a producer begins that has no share yet; no call goes out while paused."""
 
     __tablename__ = "queue_clock"
     __table_args__ = (CheckConstraint("id = 1", name="there_is_one_clock"),)
 
     id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, server_default=text("1"))
-    queue_virtual_time: Mapped[float] = mapped_column(Double, server_default=text("0"))
     virtual_time: Mapped[float] = mapped_column(Double, server_default=text("0"))
     paused_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 

@@ -43,7 +43,9 @@ class Schedule(Base):
         CheckConstraint("window_start <> window_end", name="window_has_a_length"),
         CheckConstraint("run_budget >= 0 AND month_budget >= 0", name="budgets_are_not_negative"),
         CheckConstraint("jitter_seconds >= 0 AND grace_seconds >= 0", name="durations_are_not_negative"),
-        CheckConstraint("min_source_share >= 0 AND min_source_share <= 1", name="shrinks_to_is_a_share"),
+        CheckConstraint(
+            "min_source_share >= 0 AND min_source_share <= 1", name="min_source_share_is_a_share"
+        ),
         CheckConstraint("next_due_at >= next_fire_at", name="due_at_its_time_or_later"),
         Index(
             "uq_schedules_producer_id_name",

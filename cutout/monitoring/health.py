@@ -74,7 +74,7 @@ def check_snapshots(engine: Engine) -> list[Check]:
         f"session {oldest.pid} ({oldest.application}) has held a snapshot for {minutes:,.0f} minutes:"
         " Postgres cleans nothing up, and statements grow slower"
     )
-    remedy = "let it end, or end it by pg_terminate_backend; see docs/operations.md"
+    remedy = "let it end, or end it by pg_terminate_backend; see docs/operate/outages.md"
     return [Check("snapshots", ok=False, found=found, remedy=remedy, needed=False)]
 
 
@@ -95,7 +95,7 @@ def check_redis(settings: Settings) -> Check:
 
 
 SEE_TO_BUCKET = "mend the CUTOUT_S3_ settings or create the bucket"
-END_VERSIONS = "add a lifecycle rule that ends noncurrent versions, see docs/operations.md"
+END_VERSIONS = "add a lifecycle rule that ends noncurrent versions, see docs/how-to/erase-a-picture.md"
 
 
 def check_bucket(bucket: Bucket) -> list[Check]:

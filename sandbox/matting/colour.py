@@ -39,7 +39,7 @@ def dot(one: Array, other: Array) -> Array:
 
 
 def distance(pixels: Array, background: Array, *, tinted: bool) -> Array:
-    """How far pixels are from their background's colour, shadows on it counting little."""
+    """Distance of pixels from their background's colour, shadows on it counting little."""
     power = dot(background, background)
     darkest, brightest = _TINTED_SHADES if tinted else (_DARKEST_SHADE, 1.0)
     shade: Array = np.clip(dot(pixels, background) / np.maximum(power, 1e-4), darkest, brightest)

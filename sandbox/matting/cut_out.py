@@ -1,4 +1,4 @@
-"""From a picture to its cutout: decided on a small copy, drawn at full size along the edges only."""
+"""Cutout of a picture: decided on a small copy, drawn at full size along the edges only."""
 
 import numpy as np
 from numpy.typing import NDArray

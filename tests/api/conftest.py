@@ -57,7 +57,7 @@ def client(app: FastAPI, bucket: Bucket) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def services_of(client: httpx.Client, app: FastAPI) -> Services:
-    """What the served app holds, to look at."""
+    """The services of the served app, for a test to read."""
     found: Services = app.state.services
     return found
 
@@ -77,7 +77,7 @@ def producer_of(engine: Engine, name: str = "shop") -> uuid.UUID:
 
 @pytest.fixture
 def shop(client: httpx.Client, engine: Engine) -> httpx.Client:
-    """The same with the key of a producer."""
+    """A client with the key of a producer."""
     client.headers.update(key_for(engine, "shop"))
     return client
 

@@ -1,4 +1,4 @@
-"""What schemathesis cannot know from the document."""
+"""Hooks for facts that schemathesis cannot know from the document."""
 
 import os
 import re

@@ -158,7 +158,7 @@ class TestABatch:
         assert shop.post(f"/v1/batches/{batch_id}/cancel").json()["finished_at"] is not None
 
     def test_is_retried_where_it_failed_or_is_held(self, shop: httpx.Client, batch_id: uuid.UUID) -> None:
-        """What succeeded stays."""
+        """Jobs that succeeded stay."""
         counts = shop.post(f"/v1/batches/{batch_id}/retry").raise_for_status().json()["counts"]
         assert (counts["queued"], counts["succeeded"], counts["failed"], counts["held"]) == (3, 1, 0, 0)
 
@@ -238,7 +238,7 @@ class TestDeleting:
     def test_leaves_the_counts_and_the_ledger(
         self, shop: httpx.Client, engine: Engine, bucket: Bucket
     ) -> None:
-        """What it cost was spent, and every number goes on adding up."""
+        """Its cost stays spent, and every number still adds up."""
         job_id = bought(engine, bucket)
         with Session(engine) as session:
             path = f"/v1/batches/{session.get_one(Job, job_id).batch_id}"
@@ -261,7 +261,7 @@ class TestDeleting:
     def test_is_not_undone_by_a_retry(
         self, shop: httpx.Client, engine: Engine, batch_id: uuid.UUID, ids: dict[str, str]
     ) -> None:
-        """A deleted job that had failed is not put in line with the others of its batch."""
+        """A deleted job that had failed is not queued again with the others of its batch."""
         shop.delete(f"/v1/jobs/{ids['bad']}").raise_for_status()
         assert shop.post(f"/v1/batches/{batch_id}/retry").json()["counts"]["failed"] == 1
         with engine.begin() as connection:

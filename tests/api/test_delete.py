@@ -1,4 +1,4 @@
-"""What a deletion removes, what it keeps and why, and what it says of both."""
+"""Parts that a deletion removes, parts that it keeps with the reason, and its answer."""
 
 import json
 import uuid

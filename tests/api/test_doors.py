@@ -364,7 +364,7 @@ class TestASuspendedProducer:
     def test_has_nothing_handed_out_or_fired_or_read(
         self, engine: Engine, suspended: uuid.UUID, ingester: Ingester
     ) -> None:
-        """Its jobs stay in line, its schedule stays as it was, its manifest unread; all go on afterwards."""
+        """Its jobs stay queued, its schedule stays as it was, its manifest unread; all go on afterwards."""
         with Session(engine) as session, session.begin():
             assert dispatch_calls(session, 5, lease=LEASE) == []
             assert fire(session) == 0

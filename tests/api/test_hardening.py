@@ -34,7 +34,7 @@ def stored(engine: Engine) -> int:
 
 
 def raw(client: httpx.Client, *pieces: bytes, rest_s: float = 0.0) -> bytes:
-    """What the server answers to these bytes, with rests between the pieces."""
+    """The server's answer to these bytes, sent in pieces with pauses."""
     url = client.base_url
     said = b""
     with socket.create_connection((url.host, url.port or 80), timeout=20) as connection:
@@ -217,7 +217,7 @@ class TestAnUpload:
         problem_of(shop.post("/v1/jobs", content=b"x", headers={"Content-Type": "multipart/form-data"}), 400)
 
     def test_needs_a_key_before_it_is_read(self, client: httpx.Client) -> None:
-        """Who has no key is told so without sending a byte of the picture."""
+        """A client without a key is refused before it sends a byte of the picture."""
         lines = ("Content-Type: multipart/form-data; boundary=x", "Content-Length: 900000")
         assert raw(client, head(client, "/v1/jobs", *lines, "Connection: close")).startswith(b"HTTP/1.1 401")
 
@@ -316,7 +316,8 @@ class TestASlowClient:
         with engine.begin() as connection:
             connection.execute(
                 text(
-                    "INSERT INTO jobs (batch_id, producer_id, source, state, virtual_start, finished_at, code)"
+                    "INSERT INTO jobs"
+                    " (batch_id, producer_id, source, state, virtual_start, finished_at, code)"
                     " SELECT b.id, b.producer_id, 's', 'failed', 0, now(), 'X' FROM batches b,"
                     " generate_series(1, 60000)"
                 )

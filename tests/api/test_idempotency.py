@@ -78,7 +78,7 @@ class TestAPostThatIsSentAgain:
         assert count(engine, table) == 2
 
     def test_may_be_an_upload_in_another_form(self, shop: httpx.Client, engine: Engine, photo: bytes) -> None:
-        """The same picture and fields, whatever boundary the client made up; another picture is refused."""
+        """One picture with one set of fields matches, whatever the boundary; another picture is refused."""
 
         def upload(picture: bytes) -> httpx.Response:
             return shop.post("/v1/jobs", files={"image": ("a.jpg", picture)}, headers=keyed())
@@ -149,7 +149,7 @@ class TestAPostThatIsSentAgain:
         assert problem_of(elsewhere, 422)["type"].endswith("idempotency-key-reused")
 
     def test_after_a_refusal_may_be_mended(self, shop: httpx.Client) -> None:
-        """What was refused had no effect and left no answer: the key is still free."""
+        """A refused request had no effect and left no answer: the key is still free."""
         assert shop.post("/v1/jobs", json={"source_url": "ftp://a/b"}, headers=keyed()).status_code == 422
         assert shop.post("/v1/jobs", json={"source_url": SOURCE}, headers=keyed()).status_code == 201
 

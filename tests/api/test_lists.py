@@ -52,7 +52,7 @@ class TestListingJobs:
         assert names([first["data"], then["data"]]) == [["d", "c"], ["b", "a"]]
 
     def test_shows_what_a_look_at_one_shows(self, shop: httpx.Client, engine: Engine) -> None:
-        """The same object."""
+        """One object is shared."""
         make_batch(engine, {"a": DONE}, producer_id=producer_of(engine))
         (listed,) = shop.get("/v1/jobs").json()["data"]
         assert listed == shop.get(f"/v1/jobs/{listed['id']}").json()
@@ -79,7 +79,7 @@ class TestListingJobs:
         assert found(batch=str(uuid.uuid4())) == []
 
     def test_keeps_to_the_time(self, shop: httpx.Client, engine: Engine) -> None:
-        """What was made at a time is after it and not before it."""
+        """An id made at a time sorts after it and not before it."""
         for name in "abc":
             make_batch(engine, {name: None}, producer_id=producer_of(engine))
         middle = shop.get("/v1/jobs").json()["data"][1]["created_at"]
@@ -194,7 +194,7 @@ class TestManyJobs:
 
 
 def _rows_read(engine: Engine, producer_id: uuid.UUID, wanted: JobFilter, place: PageRequest) -> int:
-    """How many rows and entries of indexes a page took."""
+    """Count of the rows and index entries that a page read."""
     reads = text(
         "SELECT pg_stat_get_xact_tuples_returned('jobs'::regclass)"
         " + (SELECT sum(pg_stat_get_xact_tuples_returned(indexrelid)) FROM pg_index"

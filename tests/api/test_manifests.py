@@ -303,7 +303,7 @@ class TestWhatIsRefused:
         assert bucket.keys("manifests/") == []
 
     def test_jobs_beside_a_manifest(self, shop: httpx.Client) -> None:
-        """Which of them was meant?"""
+        """An ambiguous name is refused."""
         jobs = [{"external_id": "a", "source_url": "https://shop.example/a.jpg"}]
         answer = shop.post(
             "/v1/batches", json={"name": "n", "jobs": jobs, "manifest_url": "https://shop.example/m.csv"}

@@ -164,7 +164,7 @@ def test_waits_for_no_thread_that_others_wait_in(shop: httpx.Client, app: FastAP
 
 
 def test_is_given_back_before_a_quota_is_counted_anew(shop: httpx.Client, engine: Engine) -> None:
-    """Which is a turn of its own: the refusal does not wait for it."""
+    """Reading on is a turn of its own: the refusal does not wait for it."""
     job = paths_of(shop)["job"]
     shop.post(f"{job}/cancel").raise_for_status()
     with engine.begin() as connection:

@@ -37,7 +37,7 @@ def new_job(shop: httpx.Client) -> str:
 
 
 def claim(engine: Engine) -> None:
-    """A worker takes the first job in line."""
+    """A worker takes the first ready job."""
     with Session(engine) as session, session.begin():
         claim_one(session, new_worker(session))
 
@@ -76,7 +76,7 @@ class TestATag:
         assert shop.get(path, headers={"If-None-Match": tag.removeprefix("W/")}).status_code == 304
 
     def test_of_a_batch_does_not_change_with_time_alone(self, shop: httpx.Client, engine: Engine) -> None:
-        """What is left of it does, and is left out."""
+        """A partial file is left out."""
         path = f"/v1/batches/{make_batch(engine, {'a': DONE, 'b': None}, producer_id=producer_of(engine))}"
         tag = shop.get(path).headers["etag"]
         time.sleep(1.1)
@@ -89,7 +89,7 @@ class TestATag:
 
 class TestRetryAfter:
     def test_says_how_long_it_takes(self, shop: httpx.Client, engine: Engine, settings: Settings) -> None:
-        """Seconds by the virtual start in line and the rate that was learned, and from 1 to 60."""
+        """Seconds by the virtual start and the rate that was learned, and from 1 to 60."""
         job_id = new_job(shop)
         account = accounts.account_name(settings.endpoint_api_keys[0].get_secret_value())
         with engine.begin() as connection:
@@ -241,7 +241,7 @@ class TestCounts:
         assert 1 <= len(counted) <= 2 + (time.monotonic() - began_at)
 
     def test_are_a_second_old_at_most(self, shop: httpx.Client, engine: Engine) -> None:
-        """What changed is seen a second later, and a credit with it once the batch is finished."""
+        """A change is seen a second later, and a credit with it once the batch is finished."""
         path = f"/v1/batches/{make_batch(engine, {'a': None}, producer_id=producer_of(engine))}"
         assert shop.get(path).json()["credits"] == 0
         with Session(engine) as session, session.begin():

@@ -102,7 +102,7 @@ class TestReadingTime:
         assert other < scaled(0.1)
 
     def test_counts_threads_and_failures(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What a thread did for a body is its producer's, also where it ends with an error."""
+        """A thread's time for a body counts for its producer, also where it ends with an error."""
         # Nothing comes back meanwhile.
         monkeypatch.setattr(ReadingTime, "share", 1e-6)
 

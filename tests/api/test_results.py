@@ -80,7 +80,8 @@ class TestResultsOverHttp:
         batch_id = batch_of(engine)
         with engine.begin() as connection:
             more = (
-                "INSERT INTO jobs (batch_id, source, state, virtual_start, finished_at, code) SELECT :batch, 's',"
+                "INSERT INTO jobs (batch_id, source, state, virtual_start, finished_at, code)"
+                " SELECT :batch, 's',"
                 " 'failed', 0, now(), 'BROKEN' FROM generate_series(1, :many)"
             )
             connection.execute(text(more), {"batch": batch_id, "many": MANY})
@@ -135,7 +136,8 @@ class TestResultsOverHttp:
         batch_id = batch_of(engine)
         with engine.begin() as connection:
             more = (
-                "INSERT INTO jobs (batch_id, source, state, virtual_start, finished_at, code) SELECT :batch, 's',"
+                "INSERT INTO jobs (batch_id, source, state, virtual_start, finished_at, code)"
+                " SELECT :batch, 's',"
                 " 'failed', 0, now(), 'BROKEN' FROM generate_series(1, :many)"
             )
             connection.execute(text(more), {"batch": batch_id, "many": MANY})

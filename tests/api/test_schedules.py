@@ -163,7 +163,7 @@ class TestWhatIsRefused:
         assert shop.get("/v1/schedules").json() == []
 
     def test_fits_its_schema(self, shop: httpx.Client) -> None:
-        """What the schema of /docs says is looked at first."""
+        """The schema of /docs is checked first."""
         for wrong, field in OUTSIDE_THE_SCHEMA:
             answer = shop.post("/v1/schedules", json=ORDER | wrong)
             assert (answer.status_code, answer.json()["field"]) == (422, field), wrong

@@ -233,7 +233,8 @@ class TestDownloads:
         with engine.begin() as connection:
             connection.execute(
                 text(
-                    "INSERT INTO jobs (batch_id, producer_id, source, state, virtual_start, finished_at, code)"
+                    "INSERT INTO jobs"
+                    " (batch_id, producer_id, source, state, virtual_start, finished_at, code)"
                     " SELECT b.id, b.producer_id, 's', 'failed', 0, now(), 'X' FROM batches b,"
                     " generate_series(1, 60000)"
                 )
@@ -268,7 +269,7 @@ class TestTurns:
         assert all(answer.result(scaled(5)) for answer in asked)
 
     def test_end_with_a_refusal_and_none_is_lost(self, app: FastAPI, services_of: Services) -> None:
-        """Who waited in vain is told to come again; then as many as before may work."""
+        """A client that waited in vain is asked to come again; then as many as before may work."""
         threads, loop = services_of.threads, app.state.readiness._loop
         free, one = threading.Event(), uuid.uuid4()
 

@@ -75,7 +75,7 @@ class TestEvents:
             assert list(came) == []
 
     def test_tell_of_each_job_and_of_the_end(self, shop: httpx.Client, engine: Engine) -> None:
-        """How each ended, in that order, then the batch as it is; then the stream ends."""
+        """The end of each job comes in order, then the batch; then the stream ends."""
         fates: Fates = {"a": DONE, "b": Fail("BROKEN", "m")}
         batch_id = make_batch(engine, fates, producer_id=producer_of(engine))
         stream = whole(shop, batch_id)
@@ -188,7 +188,8 @@ def test_a_page_is_read_by_an_index_in_order(engine: Engine) -> None:
     key_for(engine, "shop")
     batch_id = make_batch(engine, {"a": DONE}, producer_id=producer_of(engine))
     fill = text(
-        "INSERT INTO jobs (batch_id, external_id, source, state, virtual_start, finished_at) SELECT :batch, n, 's',"
+        "INSERT INTO jobs (batch_id, external_id, source, state, virtual_start, finished_at)"
+        " SELECT :batch, n, 's',"
         " 'cancelled', n, now() + n * interval '1 ms' FROM generate_series(1, 20000) AS n"
     )
     with engine.begin() as connection:

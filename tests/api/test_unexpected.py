@@ -1,4 +1,4 @@
-"""What came unexpectedly for a job, as its producer sees it."""
+"""Unexpected bytes of a job, as its producer sees them."""
 
 import hashlib
 import uuid

@@ -46,7 +46,7 @@ class TestAskingToBeTold:
             assert [job.webhook_url for job in session.query(Job)] == [URL, URL]
 
     def test_goes_with_a_batch(self, shop: httpx.Client, engine: Engine) -> None:
-        """Which is then told of as a whole; its jobs are not."""
+        """The batch is then notified as a whole; its jobs are not."""
         jobs = [{"external_id": "a", "source_url": SOURCE}]
         body = {"name": "b", "webhook_url": URL, "jobs": jobs}
         shop.post("/v1/batches", json=body).raise_for_status()
@@ -199,7 +199,7 @@ class TestDeliveries:
         [{"state": "lost"}, {"limit": "0"}, {"limit": "101"}, {"before": "x"}, {"before": "' OR 1=1"}],
     )
     def test_asked_for_wrongly_are_a_problem(self, shop: httpx.Client, asked: dict[str, str]) -> None:
-        """Which names the field."""
+        """The answer names the field."""
         problem = problem_of(shop.get("/v1/webhooks/deliveries", params=asked), 422)
         assert problem["field"] in asked
 

@@ -20,7 +20,7 @@ ENDS_WITHIN_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """How a command ended and what it said."""
+    """The exit code and the output of a command."""
 
     code: int
     stdout: str
@@ -57,12 +57,12 @@ class Cutout:
         return self.checked(Ran(code, *(path.read_text() for path in said)), environment)
 
     def begin(self, *arguments: str | Path) -> Forked:
-        """The same, still running, as a process that may be killed."""
+        """The command as a process that still runs and may be killed."""
         said = self.directory / ".begun_stdout", self.directory / ".begun_stderr"
         return Forked(_run, [str(argument) for argument in arguments], self.environment, self.directory, said)
 
     def start(self, *arguments: str | Path, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
-        """The same in an interpreter of its own, still running."""
+        """The command in an interpreter of its own, still running."""
         return subprocess.Popen(
             [sys.executable, "-m", "cli", *map(str, arguments)],
             env=self.environment,
@@ -73,12 +73,12 @@ class Cutout:
         )
 
     def ended(self, process: subprocess.Popen[str]) -> Ran:
-        """How a started one ended, and what it said since it was last read."""
+        """The exit code of a started command, and its output since it was last read."""
         stdout, stderr = process.communicate(timeout=ENDS_WITHIN_S)
         return self.checked(Ran(process.returncode, stdout or "", stderr), self.environment)
 
     def checked(self, ran: Ran, environment: Mapping[str, str]) -> Ran:
-        """The same, after a look at what must never be said."""
+        """Return the answer after a check for secrets in it."""
         assert "Traceback" not in ran.stderr, ran.stderr
         for secret in secrets_of(environment):
             assert secret not in ran.stdout + ran.stderr
@@ -86,7 +86,7 @@ class Cutout:
 
 
 def secrets_of(environment: Mapping[str, str]) -> set[str]:
-    """What the settings hold that nobody may read over a shoulder."""
+    """Secrets of the settings."""
     names = ("ENDPOINT_API_KEYS", "S3_SECRET_KEY", "API_KEY", "WEBHOOK_SECRET")
     found = {environment.get(f"CUTOUT_{name}") for name in names}
     if url := environment.get("CUTOUT_DATABASE_URL"):

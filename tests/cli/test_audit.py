@@ -63,7 +63,7 @@ class TestAnAudit:
             assert session.get_one(Job, stuck).state == State.RUNNING
 
     def test_repairs_when_told_to(self, cutout: Cutout, engine: Engine, stuck: uuid.UUID) -> None:
-        """What was repaired is counted, and all is well then."""
+        """Repairs are counted, and all is well then."""
         ran = cutout("audit", "--repair")
         assert ran.code == 0
         assert "1 repaired" in ran.stdout

@@ -46,7 +46,7 @@ def fresh_database(services: LocalServices, admin: Engine) -> Iterator[str]:
 
 
 def red_lines(ran: Ran) -> dict[str, str]:
-    """What was found wrong, by the name of the check, with the next step behind it."""
+    """Faults by the name of the check, with the next step behind each."""
     assert ran.code == 1
     assert ran.stderr == ""
     found: dict[str, str] = {}
@@ -145,7 +145,7 @@ class TestTheDoctor:
         )
         assert list(found) == ["database", "migrations"]
         assert "Connection refused" in found["database"]
-        assert found["database"].endswith("next: start Postgres or mend CUTOUT_DATABASE_URL")
+        assert found["database"].endswith("next: start Postgres or fix CUTOUT_DATABASE_URL")
 
     @pytest.mark.long("waits for three servers that never answer; those that refuse are in the first tier")
     def test_waits_seconds_for_what_stands_still(self, cutout: Cutout) -> None:
@@ -232,7 +232,7 @@ class TestTheDoctor:
         """The next step names the variable."""
         found = red_lines(cutout("doctor", settings={"CUTOUT_REDIS_URL": f"redis://:hidden-word@{CLOSED}/0"}))
         assert list(found) == ["redis"]
-        assert found["redis"].endswith("next: start Redis or mend CUTOUT_REDIS_URL")
+        assert found["redis"].endswith("next: start Redis or fix CUTOUT_REDIS_URL")
 
     def test_sees_that_the_bucket_is_missing(self, cutout: Cutout) -> None:
         """The bucket that does not exist is named, and is not made in passing."""
@@ -240,7 +240,7 @@ class TestTheDoctor:
             found = red_lines(cutout("doctor", settings={"CUTOUT_S3_BUCKET": "no-such-bucket"}))
             assert list(found) == ["bucket"]
             assert "the bucket 'no-such-bucket' does not exist" in found["bucket"]
-            assert "next: mend the CUTOUT_S3_ settings or create the bucket" in found["bucket"]
+            assert "next: fix the CUTOUT_S3_ settings or create the bucket" in found["bucket"]
 
     def test_sees_that_s3_is_down(self, cutout: Cutout) -> None:
         """A server that does not answer is told from a bucket that is missing."""
@@ -267,7 +267,7 @@ class TestTheDoctor:
         """A key that cannot be sent is said to be so, without being shown."""
         found = red_lines(cutout("doctor", settings={"CUTOUT_ENDPOINT_API_KEYS": key}))
         assert list(found) == ["endpoint"]
-        assert "copy it again next: mend CUTOUT_ENDPOINT_URL or CUTOUT_ENDPOINT_API_KEYS" in found["endpoint"]
+        assert "copy it again next: fix CUTOUT_ENDPOINT_URL or CUTOUT_ENDPOINT_API_KEYS" in found["endpoint"]
 
     def test_sees_that_the_endpoint_is_out_of_reach(self, cutout: Cutout) -> None:
         """The reason and the variable are named."""
@@ -284,7 +284,7 @@ class TestTheDoctor:
         assert found["endpoint"] == "the account has no credits next: buy credits; jobs wait until then"
 
     def test_lines_its_answers_up(self, cutout: Cutout) -> None:
-        """What green and red lines and next steps say begins in one column."""
+        """The texts of green lines, red lines and next steps begin in one column."""
         ran = cutout("doctor", settings={"CUTOUT_REDIS_URL": f"redis://{CLOSED}/0"})
         lines = ran.stdout.splitlines()
         assert len(lines) == len(CHECKS) + 1

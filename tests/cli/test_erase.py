@@ -82,7 +82,8 @@ def test_a_killed_erasure_is_finished_by_the_same_command(
             made = enqueue(session, NewJob(first.source, str(n)), batch_id=first.batch_id)
             session.execute(
                 text(
-                    "UPDATE jobs SET state = 'succeeded', queue_state = NULL, finished_at = now(), key = :key,"
+                    "UPDATE jobs SET state = 'succeeded', queue_state = NULL, finished_at = now(),"
+                    " key = :key,"
                     " sha256 = :sha256, size_bytes = 1 WHERE id = :id"
                 ),
                 {"id": made, "key": key, "sha256": stored},

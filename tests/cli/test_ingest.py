@@ -227,7 +227,7 @@ class TestIngesting:
     def test_and_waiting_can_be_left(
         self, cutout: Cutout, stored: Callable[[], list[Job]], tmp_path: Path
     ) -> None:
-        """Ctrl-C ends the watching alone: the batch is named, stays in line, and the exit code says 3."""
+        """Ctrl-C ends the watching alone: the batch is named, stays queued, and the exit code says 3."""
         (tmp_path / "list.csv").write_text(f"external_id,source\na,{WEB}\n")
         process = cutout.start("ingest", "list.csv", "--wait")
         assert process.stdout is not None
@@ -238,7 +238,7 @@ class TestIngesting:
         (job,) = stored()
         assert (ran.code, job.state) == (3, "queued")
         assert (
-            f"detached; the batch goes on. Look again with `cutout status {job.batch_id} --watch`"
+            f"detached; the batch continues. Check it with `cutout status {job.batch_id} --watch`"
             in ran.stderr
         )
 
@@ -284,14 +284,14 @@ class TestWhatIsNotTaken:
         )
 
     def test_is_in_the_help(self, cutout: Cutout) -> None:
-        """What is taken, skipped, rejected and refused, and where mappings are."""
+        """Sources that are taken, skipped, rejected and refused, and the place of mappings."""
         said = " ".join(cutout("ingest", "--help").stdout.split())
         for words in (
-            "Taken:",
-            "Skipped, and counted by reason:",
+            "Accepted are",
+            "Skipped, and counted by reason,",
             "Rejected, each",
-            "Refused whole",
-            "docs/exports/",
+            "Refused as a whole",
+            "docs/how-to/exports/",
         ):
             assert words in said
 

@@ -76,7 +76,7 @@ class TestBadInput:
     @pytest.mark.usefixtures("bucket")
     @pytest.mark.parametrize("bad", list(BAD))
     def test_is_one_line_and_no_batch(self, cutout: Cutout, engine: Engine, tmp_path: Path, bad: str) -> None:
-        """What is wrong and what to do, within a bounded time and memory; nothing is left behind."""
+        """The message names the fault and the remedy, in bounded time and memory; nothing is left behind."""
         make, said = BAD[bad]
         make(tmp_path / "list")
         ran = bounded(cutout, "list")
@@ -115,7 +115,7 @@ class TestBadInput:
         assert "10,000 jobs are enqueued, as batch" in ran.stderr
         assert "/dev/full cannot be written: No space left on device; make room" in ran.stderr
         again = cutout("ingest", "list.csv")
-        assert "goes on: 10,000 rows were read" in again.stderr
+        assert "continues: 10,000 rows were read" in again.stderr
         assert ": 10,001 enqueued, 1 rejected, 0 duplicates" in again.stdout
         assert batches(engine) == 1
 
@@ -129,7 +129,7 @@ class TestBadInput:
         assert "10,000 jobs are enqueued, as batch" in ran.stderr
         assert "the quote that opens in line 10502" in ran.stderr
         (batch_id,) = re.findall(r"`cutout cancel (\S+)`", ran.stderr)
-        assert "goes on: 10,000 rows were read" in cutout("ingest", "list.csv").stderr
+        assert "continues: 10,000 rows were read" in cutout("ingest", "list.csv").stderr
         assert cutout("cancel", batch_id).stdout == "10,000 cancelled\n"
         assert batch_id not in cutout("ingest", "list.csv").stderr
 

@@ -18,7 +18,7 @@ Count = Callable[[str], int]
 
 @pytest.fixture
 def count(engine: Engine) -> Count:
-    """How many rows a table has."""
+    """Count of the rows of a table."""
 
     def read(table: str) -> int:
         with engine.connect() as connection:

@@ -63,7 +63,7 @@ def call(sandbox: Sandbox, picture: bytes) -> None:
 
 
 def buy(engine: Engine, sandbox: Sandbox, picture: bytes) -> None:
-    """The same as a worker does it: with its two lines in the ledger."""
+    """A call as a worker makes it: with its two lines in the ledger."""
     name = accounts.account_name(KEY)
     with Session(engine) as session, session.begin():
         enqueue(session, NewJob(SOURCE))

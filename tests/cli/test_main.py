@@ -81,7 +81,7 @@ class TestASetting:
 
     @pytest.mark.parametrize("command", ["worker", "dispatcher"])
     def test_of_the_endpoint_s_key_is_needed_to_start(self, cutout: Cutout, command: str) -> None:
-        """Who calls the endpoint does not start without its key."""
+        """A process that calls the endpoint does not start without its key."""
         ran = cutout(command, settings={"CUTOUT_ENDPOINT_API_KEYS": ""})
         assert (ran.code, ran.stdout, len(ran.stderr.splitlines())) == (2, "", 1)
         assert ran.stderr.startswith("CUTOUT_ENDPOINT_API_KEYS is missing")

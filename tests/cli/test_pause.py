@@ -30,7 +30,7 @@ class TestPause:
         assert scalar(engine, "SELECT count(*) FROM batches WHERE paused_by_operator_at IS NOT NULL") == 1
         ran = cutout("pause", "--batch", batch)
         assert (ran.code, ran.stderr) == (1, f"the batch {batch} is paused already\n")
-        assert cutout("resume", "--batch", batch).stdout == f"the batch {batch} goes on\n"
+        assert cutout("resume", "--batch", batch).stdout == f"the batch {batch} continues\n"
         assert cutout("resume", "--batch", batch).code == 1
         assert scalar(engine, "SELECT count(*) FROM batches WHERE paused_by_operator_at IS NULL") == 1
 
@@ -51,7 +51,7 @@ class TestPause:
         again = cutout("resume", "--batch", batch)
         assert (again.code, "its producer paused it at" in again.stderr) == (1, True)
         ran = cutout("resume", "--as-producer", "--batch", batch)
-        assert ran.stdout == f"the batch {batch} goes on\n"
+        assert ran.stdout == f"the batch {batch} continues\n"
 
     def test_of_before_the_two_were_told_apart_is_lifted(
         self, cutout: Cutout, engine: Engine, make_batch: MakeBatch
@@ -60,14 +60,14 @@ class TestPause:
         batch = make_batch("b", {"new": None})
         with engine.begin() as connection:
             connection.execute(text("UPDATE batches SET paused_at = now()"))
-        assert cutout("resume", "--batch", batch).stdout == f"the batch {batch} goes on\n"
+        assert cutout("resume", "--batch", batch).stdout == f"the batch {batch} continues\n"
 
     def test_of_everything_shows_in_the_limits(self, cutout: Cutout, engine: Engine) -> None:
         """Without a batch it is the whole line."""
         assert cutout("pause").stdout == "everything is paused; `cutout resume` lets it go on\n"
-        assert scalar(engine, "SELECT count(*) FROM line WHERE paused_at IS NOT NULL") == 1
+        assert scalar(engine, "SELECT count(*) FROM queue_clock WHERE paused_at IS NOT NULL") == 1
         assert cutout("limits").stdout.startswith("all calls are paused since 20")
-        assert cutout("resume").stdout == "everything goes on\n"
+        assert cutout("resume").stdout == "everything continues\n"
 
     def test_of_no_batch_says_so(self, cutout: Cutout) -> None:
         """An id that nothing has is wrong usage."""
@@ -101,7 +101,7 @@ class TestExplain:
         job_id = scalar(engine, "SELECT id FROM jobs")
         assert first == f"queued  {job_id}  SKU-1 rgba"
         assert rest == [
-            "  no dispatcher leads, so nothing is handed out",
+            "  no dispatcher leads, so nothing is dispatched",
             "  start `cutout dispatcher`",
         ]
 

@@ -38,7 +38,7 @@ class TestProducers:
         with engine.connect() as connection:
             job_id = connection.scalar(text("SELECT id FROM jobs LIMIT 1"))
         assert cutout("explain", str(job_id)).code == 0
-        assert cutout("producers", "resume", shop).stdout == f"{shop} goes on, with {said}\n"
+        assert cutout("producers", "resume", shop).stdout == f"{shop} continues, with {said}\n"
         assert cutout("producers", "resume", shop).code == 1
         for command in ("suspend", "resume", "show", "limit"):
             options = ("--share", "2") if command == "limit" else ()
@@ -69,7 +69,7 @@ class TestProducers:
         ],
     )
     def test_want_bounds_that_can_be(self, cutout: Cutout, shop: str, options: tuple[str, ...]) -> None:
-        """What is none is refused in one line."""
+        """Any other value is refused in one line."""
         assert cutout("producers", "limit", shop, *options).code == 2
 
 
@@ -82,5 +82,5 @@ class TestRevoking:
         ran = cutout("keys", "revoke", shop)
         first, goes_on = ran.stdout.splitlines()
         assert first == f"{shop} is revoked"
-        assert "has no valid key any more, and goes on with 3 jobs queued" in goes_on
+        assert "has no valid key any more, and continues with 3 jobs queued" in goes_on
         assert goes_on.endswith(f"`cutout producers suspend {shop}` stops that")

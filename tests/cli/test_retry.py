@@ -33,15 +33,15 @@ class TestRetry:
     def test_of_a_batch_takes_what_failed_or_is_held(
         self, cutout: Cutout, engine: Engine, make_batch: MakeBatch
     ) -> None:
-        """Both are in line again, the others are left, and the count is said."""
+        """Both are ready again, the others are left, and the count is said."""
         ran = cutout("retry", make_batch("b", FATES))
-        assert (ran.code, ran.stdout) == (0, "2 back in line\n")
+        assert (ran.code, ran.stdout) == (0, "2 back in the queue\n")
         assert states(engine) == {"done": "succeeded", "bad": "queued", "held": "queued", "new": "queued"}
 
     def test_of_a_job_takes_that_one(self, cutout: Cutout, engine: Engine, make_batch: MakeBatch) -> None:
         """Another job that failed stays as it is."""
         make_batch("b", FATES)
-        assert cutout("retry", job_id(engine, "bad")).stdout == "1 back in line\n"
+        assert cutout("retry", job_id(engine, "bad")).stdout == "1 back in the queue\n"
         assert (states(engine)["bad"], states(engine)["held"]) == ("queued", "held")
 
 
@@ -61,7 +61,7 @@ class TestRetryOfSome:
         batch_id = make_batch("b", self.FATES)
         make_batch("other", {"x": Fail("BROKEN", "x")})
         ran = cutout("retry", batch_id, "--code", "BROKEN", "--code", "LATE")
-        assert (ran.code, ran.stdout) == (0, "3 back in line\n")
+        assert (ran.code, ran.stdout) == (0, "3 back in the queue\n")
         assert {name for name, state in states(engine).items() if state == "queued"} == {"a", "c", "e"}
 
     def test_takes_one_picture(self, cutout: Cutout, engine: Engine, make_batch: MakeBatch) -> None:
@@ -70,7 +70,7 @@ class TestRetryOfSome:
         ran = cutout("retry", batch_id, "--external-id", "b", "--code", "BROKEN")
         assert (ran.code, ran.stdout) == (1, "")
         assert ran.stderr == "nothing of it is failed or held with BROKEN under the id 'b'\n"
-        assert cutout("retry", batch_id, "--external-id", "b").stdout == "1 back in line\n"
+        assert cutout("retry", batch_id, "--external-id", "b").stdout == "1 back in the queue\n"
         assert [name for name, state in states(engine).items() if state == "queued"] == ["b"]
 
     def test_goes_by_chunks(self, engine: Engine, make_batch: MakeBatch) -> None:
@@ -84,7 +84,7 @@ class TestRetryOfSome:
 
 class TestCancel:
     def test_of_a_batch_takes_what_waits(self, cutout: Cutout, engine: Engine, make_batch: MakeBatch) -> None:
-        """What is queued or held is withdrawn; what ended stays as it ended."""
+        """Queued and held jobs are cancelled; jobs that ended stay as they ended."""
         ran = cutout("cancel", make_batch("b", FATES))
         assert (ran.code, ran.stdout) == (0, "2 cancelled\n")
         assert states(engine) == {
@@ -95,7 +95,7 @@ class TestCancel:
         }
 
     def test_of_a_job_takes_that_one(self, cutout: Cutout, engine: Engine, make_batch: MakeBatch) -> None:
-        """Another job that waits stays in line."""
+        """Another job that waits stays queued."""
         make_batch("b", FATES)
         assert cutout("cancel", job_id(engine, "held")).stdout == "1 cancelled\n"
         assert (states(engine)["held"], states(engine)["new"]) == ("cancelled", "queued")

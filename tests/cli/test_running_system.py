@@ -27,7 +27,7 @@ def batch_in(said: str) -> str:
 
 
 def read_terminal(leader: int) -> str:
-    """What was written to a terminal, until its last writer is gone."""
+    """Output to a terminal, until its last writer is gone."""
     said = b""
     try:
         while chunk := os.read(leader, 65536):
@@ -96,7 +96,7 @@ class TestARunningSystem:
         assert re.fullmatch(r"  failed text \(rgba\): [A-Z_]+: .+", failure)
         assert sandbox.charges() == 1
 
-        assert cutout("retry", batch_id).stdout == "1 back in line\n"
+        assert cutout("retry", batch_id).stdout == "1 back in the queue\n"
 
     @pytest.mark.long("runs everything on a terminal")
     def test_shows_a_bar_on_a_terminal(self, cutout: Cutout, picture: bytes, tmp_path: Path) -> None:

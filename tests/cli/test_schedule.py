@@ -141,7 +141,7 @@ class TestALifeOfASchedule:
         assert cutout("schedule", "pause", "nightly").stdout.startswith("nightly is paused")
         assert cutout("schedule", "pause", "nightly").code == 1
         assert "paused since 20" in cutout("schedule", "list").stdout
-        assert cutout("schedule", "resume", schedule_id[:8]).stdout.startswith("nightly goes on\n20")
+        assert cutout("schedule", "resume", schedule_id[:8]).stdout.startswith("nightly continues\n20")
         assert cutout("schedule", "resume", "nightly").code == 1
         assert "is fired" in cutout("schedule", "run", "nightly", "--accept-shrunk").stdout
         with engine.connect() as connection:

@@ -16,7 +16,7 @@ STOPPED = Hold("UNKNOWN_OUTCOME", "look at the ledger")
 
 
 def job_id(engine: Engine, name: str) -> str:
-    """A new job in line, without a batch."""
+    """A new ready job, without a batch."""
     with Session(engine) as session, session.begin():
         return str(enqueue(session, NewJob("https://shop.example/a.jpg", name)))
 

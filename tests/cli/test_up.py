@@ -29,9 +29,16 @@ def up(directory: Path) -> Iterator[Cutout]:
         too_late = threading.Timer(scaled(READY_WITHIN_S), process.kill)
         too_late.start()
         assert process.stdout is not None
-        ready = any(line.rstrip() == READY for line in process.stdout)
+        said = []
+        for line in process.stdout:
+            said.append(line.rstrip())
+            if said[-1] == READY:
+                break
         too_late.cancel()
-        assert ready
+        assert said[-1:] == [READY]
+        assert said[0].startswith("starting Postgres, Redis, S3, sandbox, API, dispatcher, ")
+        for part in ("Postgres", "Redis", "S3", "sandbox", "API"):
+            assert any(line.startswith(f"  {part} ") and " ready after " in line for line in said), part
         yield Cutout(read_environment(directory / "data" / "cutout.env"), directory)
         process.send_signal(signal.SIGINT)
         assert process.wait(scaled(READY_WITHIN_S)) == 0

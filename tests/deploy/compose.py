@@ -81,7 +81,7 @@ def required_variables() -> dict[str, str]:
 
 
 def environment_of(service: Mapping[str, Any], variables: Mapping[str, str]) -> dict[str, str]:
-    """What a container gets of a service with values filled in; a name without a value is passed on."""
+    """The environment of a service's container, values filled in; a name without a value is passed on."""
     declared: dict[str, str | None] = service.get("environment", {})
     passed_on = {name: variables.get(name) if value is None else value for name, value in declared.items()}
     return {name: value for name, value in passed_on.items() if value is not None}

@@ -55,12 +55,12 @@ class Container:
 
     @property
     def log(self) -> str:
-        """What the process has written."""
+        """Output of the process."""
         return self._log.read_text() if self._log.exists() else ""
 
     @property
     def left_behind(self) -> list[Path]:
-        """What the process wrote into its working directory, which is read-only in the container."""
+        """Files that the process wrote into its working directory, which is read-only in the container."""
         return list(self._directory.iterdir())
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -48,7 +48,7 @@ def entrypoint() -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """What ENV gives to the stages that run."""
+    """Values that ENV gives to the stages that run."""
     pairs = [
         pair.partition("=")
         for instruction in read_instructions()

@@ -1,4 +1,4 @@
-"""What docker-compose.yml declares."""
+"""The services of docker-compose.yml."""
 
 import importlib.metadata
 import re
@@ -166,7 +166,7 @@ class TestLife:
 
     @pytest.mark.parametrize("name", ONE_SHOT)
     def test_one_shot(self, name: str) -> None:
-        """What runs once is not restarted and has no health."""
+        """A service that runs once is not restarted and has no health check."""
         assert SERVICES[name]["restart"] == "no"
         assert "healthcheck" not in SERVICES[name]
 
@@ -191,7 +191,7 @@ class TestLife:
         assert seconds(SERVICES["worker"]["stop_grace_period"]) >= 2 * deadline
 
     def test_a_worker_has_a_spool_that_outlives_it(self) -> None:
-        """What Postgres could not take is on a volume of its own, where the next worker finds it."""
+        """The spool is on a volume of its own, where the next worker finds it."""
         (mount,) = SERVICES["worker"]["volumes"]
         assert mount == f"spool:{SERVICES['worker']['environment']['CUTOUT_SPOOL_DIR']}"
 
@@ -236,7 +236,7 @@ class TestImages:
         assert re.match(rf"{image}:{re.escape('.'.join(tested))}(-|$)", SERVICES[name]["image"])
 
     def test_listens_beyond_its_container(self) -> None:
-        """Who is reached by others listens on all of the container's addresses, at the port they use."""
+        """A service that others reach listens on all of the container's addresses, at their port."""
         assert _listens("api", "8000")
         assert _listens("sandbox", "9000")
         assert "CUTOUT_ENDPOINT_URL=http://sandbox:9000" in FILE.read_text()

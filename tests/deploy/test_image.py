@@ -1,4 +1,4 @@
-"""What goes into the image."""
+"""Contents of the image."""
 
 import ast
 import importlib
@@ -28,9 +28,9 @@ class TestDockerfile:
         assert all((ROOT / source).exists() for source in copied())
 
     def test_every_package_is_known(self) -> None:
-        """Each top-level package is one of the project's, save what serves development alone."""
+        """Each top-level package is one of the project's, except for development and the client's own."""
         found = {path.parent.name for path in ROOT.glob("*/__init__.py")}
-        assert found - {"tests", "bench"} == set(PACKAGES)
+        assert found - {"tests", "bench", "cutout_client"} == set(PACKAGES)
 
     def test_installs_the_lock_with_hashes(self) -> None:
         """Whatever is installed is a locked wheel with its hash, for all stages from requirements.lock."""

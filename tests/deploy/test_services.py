@@ -84,7 +84,7 @@ def deployment(
 
 @pytest.fixture(scope="module")
 def prepared(deployment: Deployment) -> Deployment:
-    """The same after what runs once has run."""
+    """The services after those that run once have ended."""
     for name in ONE_SHOT:
         done = deployment.containers[name].run()
         assert done.returncode == 0, done.stderr
@@ -93,7 +93,7 @@ def prepared(deployment: Deployment) -> Deployment:
 
 @pytest.fixture(scope="module")
 def running(prepared: Deployment) -> Deployment:
-    """The same with every service healthy; none was before it was started."""
+    """The services once all are healthy; none was before it was started."""
     long_running = {name: c for name, c in prepared.containers.items() if name not in ONE_SHOT}
     early = [name for name, container in long_running.items() if container.check_health()]
     assert not early, f"healthy before they ran: {early}"
@@ -113,7 +113,7 @@ def test_migrate(prepared: Deployment) -> None:
 
 @pytest.mark.parametrize("name", ONE_SHOT)
 def test_runs_again(prepared: Deployment, name: str) -> None:
-    """What runs once ends with 0 when its work is done already, as at every `docker compose up`."""
+    """A service that runs once ends with 0 when its work is done already, as at every `docker compose up`."""
     assert prepared.containers[name].run().returncode == 0
 
 

@@ -1,4 +1,4 @@
-"""The metrics as docs/operations.md shows them; `python -m tests.docs.metrics_table` renews them there."""
+"""The table of metrics in docs/operate/metrics.md: `python -m tests.docs.metrics_table` renews it."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ import worker.metrics
 from cutout.monitoring.prometheus import NAMED
 from tests.docs.pages import ROOT
 
-PAGE = ROOT / "docs" / "operations.md"
+PAGE = ROOT / "docs" / "operate" / "metrics.md"
 BEGIN, END = "<!-- metrics -->\n", "<!-- end of metrics -->\n"
 OF_PROCESSES = {"API": api.metrics, "dispatcher": worker.dispatcher.metrics, "worker": worker.metrics}
 SUFFIXES: dict[type[MetricWrapperBase], tuple[str, ...]] = {
@@ -23,7 +23,7 @@ SUFFIXES: dict[type[MetricWrapperBase], tuple[str, ...]] = {
 
 
 def metrics_table() -> str:
-    """One row a metric: by whom it is served, its labels and its meaning."""
+    """One row a metric: the process that serves it, its labels and its meaning."""
     rows = ["| Name | Of | Labels | Meaning |", "|---|---|---|---|"]
     rows += [_row(name, "Postgres", labels, text) for name, (text, labels) in NAMED.items()]
     for process, metric in _of_processes():
@@ -33,7 +33,7 @@ def metrics_table() -> str:
 
 
 def series() -> dict[str, set[str]]:
-    """What Prometheus can be asked for: every name with its labels."""
+    """Every name that Prometheus can query, with its labels."""
     known = {name: set(labels) for name, (_, labels) in NAMED.items()}
     for _, metric in _of_processes():
         for suffix in SUFFIXES[type(metric)]:

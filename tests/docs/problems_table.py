@@ -1,11 +1,11 @@
-"""The table of problems in docs/problems.md: `python -m tests.docs.problems_table` writes it anew."""
+"""The table of problems in docs/reference/problems.md: `python -m tests.docs.problems_table` renews it."""
 
 import re
 
 from api.problem_types import PROBLEM_TYPES
 from tests.docs.pages import ROOT
 
-PAGE = ROOT / "docs" / "problems.md"
+PAGE = ROOT / "docs" / "reference" / "problems.md"
 BEGIN, END = "<!-- problems -->\n", "<!-- end of problems -->"
 
 

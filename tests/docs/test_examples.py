@@ -80,7 +80,7 @@ def test_the_examples_of_the_api_lead_to_a_finished_batch(system: System, shop: 
 def _run(
     examples: Sequence[str], system: System, shop: str, directory: Path
 ) -> subprocess.CompletedProcess[str]:
-    """What a person sees who types them in one after the other."""
+    """Output of the commands for a person who types them one after the other."""
     (directory / "photos").symlink_to(ROOT / "photos")
     return subprocess.run(
         ["bash", "-eu", "-o", "pipefail", "-c", "\n".join(examples)],  # noqa: S607

@@ -13,12 +13,13 @@ from cutout.settings import Settings
 from cutout.storage import Bucket
 from tests.docs.pages import ROOT, blocks
 
-PAGES = sorted(path for path in (ROOT / "docs" / "exports").glob("*.md") if path.name != "index.md")
-OVERVIEW = ROOT / "docs" / "exports" / "index.md"
+FOLDER = ROOT / "docs" / "how-to" / "exports"
+PAGES = sorted(path for path in FOLDER.glob("*.md") if path.name != "index.md")
+OVERVIEW = FOLDER / "index.md"
 
 
 def reading_of(words: list[str]) -> Reading:
-    """What the command's options say of a manifest."""
+    """The reading of a manifest that the command's options ask for."""
     options = dict(zip(words, [*words[1:], ""][: len(words)], strict=True))
     return Reading(
         columns_of(options.get("--map", "")),

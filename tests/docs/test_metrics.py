@@ -19,7 +19,7 @@ SELECTOR = re.compile(r"\b(cutout_\w+)(?:\{([^}]*)\})?")
 
 
 def test_the_table_is_what_the_processes_serve() -> None:
-    """docs/operations.md shows every metric with its labels and meaning, as the code has them."""
+    """docs/operate/metrics.md shows every metric with its labels and meaning, as the code has them."""
     page = PAGE.read_text()
     assert page == renewed(page), "run .venv/bin/python -m tests.docs.metrics_table"
 
@@ -40,7 +40,7 @@ def test_an_expression_asks_for_what_there_is(expression: str) -> None:
 
 
 def test_a_legend_names_labels_that_are_left() -> None:
-    """What a panel writes beside a line is a label that its expression groups by."""
+    """A panel writes labels beside its lines by which its expression groups."""
     for target in TARGETS:
         grouped = re.findall(r"by \(([^)]*)\)", target["expr"])
         left = set(re.findall(r"\w+", " ".join(grouped)))

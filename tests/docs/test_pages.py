@@ -15,8 +15,9 @@ from cutout.enums import FINAL_STATES, AttemptOutcome, QueueState, State, Step
 from tests.docs.pages import PAGES, README, ROOT, anchors, blocks, commands, spans
 from tests.docs.settings_table import renewed
 
-STATES_PAGE = ROOT / "docs" / "job_states.md"
-OPERATIONS_PAGE = ROOT / "docs" / "operations.md"
+STATES_PAGE = ROOT / "docs" / "reference" / "job-states.md"
+CODES_PAGE = ROOT / "docs" / "reference" / "codes.md"
+SQL_PAGE = ROOT / "docs" / "operate" / "doctor-and-logs.md"
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 # Made when something runs, not kept in the repository.
 MADE = (
@@ -95,12 +96,18 @@ def test_paths_that_are_named_exist(page: Path) -> None:
 
 
 class TestTheStatesPage:
-    """docs/job_states.md leaves nothing out."""
+    """docs/reference/job-states.md and docs/reference/codes.md leave nothing out."""
 
     def test_names_every_word_of_a_job(self) -> None:
         """States, steps, queue_states and outcomes of calls all stand there."""
         named = {word for span in spans(STATES_PAGE.read_text()) for word in span.split()}
         assert {*State, *Step, *QueueState, *AttemptOutcome} <= named
+
+    def test_draws_every_state(self) -> None:
+        """The picture has every state and every queue state, and no other box."""
+        picture, _ = blocks(STATES_PAGE.read_text(), "mermaid")
+        boxes = {word for edge in re.findall(r"(\w+|\]) --> (\w+|\[)", picture) for word in edge} - {"[", "]"}
+        assert boxes == {*State, *QueueState} - {State.QUEUED}
 
     def test_says_which_states_are_final(self) -> None:
         """The table calls those states final that cutout.enums does."""
@@ -109,14 +116,14 @@ class TestTheStatesPage:
 
     def test_explains_every_code_of_our_own(self) -> None:
         """The codes that worker and jobs give are those of the table, no more and no fewer."""
-        table = STATES_PAGE.read_text().partition("## Codes of our own")[2]
+        table = CODES_PAGE.read_text().partition("## Codes of our own")[2]
         rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
         assert {code for row in rows for code in re.findall(r"`(\w+)`", row)} == _codes_in_the_code()
 
 
 def test_statements_for_the_database_run(session: Session) -> None:
-    """Every SQL statement of docs/operations.md runs on the schema as it is."""
-    (script,) = blocks(OPERATIONS_PAGE.read_text(), "sql")
+    """Every SQL statement of docs/operate/doctor-and-logs.md runs on the schema as it is."""
+    (script,) = blocks(SQL_PAGE.read_text(), "sql")
     statements = [statement for statement in script.split(";\n") if statement.strip()]
     assert len(statements) > 1
     for statement in statements:
@@ -134,7 +141,7 @@ def test_a_decision_has_a_number_a_date_and_a_status(page: Path) -> None:
 
 def _codes_in_the_code() -> set[str]:
     codes = set()
-    for path in [*(ROOT / "worker").rglob("*.py"), *(ROOT / "jobs").rglob("*.py")]:
+    for path in [*(ROOT / "worker").rglob("*.py"), *(ROOT / "cutout").rglob("*.py")]:
         if path.name == "__init__.py":
             # What a package gives away are names in capitals too.
             continue

@@ -14,13 +14,13 @@ from tests.docs.pages import ROOT
 # Status and kind are their first two arguments.
 MAKERS = {"ProblemError", "problem"}
 # They answer with what another place names.
-PASS_ON = {"error_answers.py"}
+PASS_ON = {"exception_handlers.py"}
 # What the framework refuses goes through a table of kinds.
 THROUGH_KINDS = {"bad-request", "not-found", "method-not-allowed", "body-too-large"}
 
 
 def test_the_page_shows_every_type_with_its_remedy() -> None:
-    """docs/problems.md has the types, statuses and remedies as api/problem_types.py does."""
+    """docs/reference/problems.md has the types, statuses and remedies as api/problem_types.py does."""
     page = problems_table.PAGE.read_text()
     assert page == problems_table.renewed(page), "run .venv/bin/python -m tests.docs.problems_table"
 
@@ -41,7 +41,7 @@ def test_every_type_says_what_to_do() -> None:
 
 
 def test_the_examples_are_of_their_schemas() -> None:
-    """What OpenAPI shows as an example can be read as what it is an example of."""
+    """An example of OpenAPI is valid for the schema that it is an example of."""
     for name, example in EXAMPLES.items():
         read = TypeAdapter(getattr(schemas, name)).validate_python(example)
         assert read.model_dump(mode="json", exclude_unset=True).keys() == example.keys()

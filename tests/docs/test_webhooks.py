@@ -1,4 +1,4 @@
-"""The receiver of docs/webhooks.md, run as it stands there."""
+"""The receiver of docs/how-to/webhooks.md, run as it stands there."""
 
 import os
 import re
@@ -26,7 +26,7 @@ OTHER = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 @pytest.fixture
 def receiver() -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     """The example as a process, and its address."""
-    (program,) = EXAMPLE.findall((ROOT / "docs" / "webhooks.md").read_text())
+    (program,) = EXAMPLE.findall((ROOT / "docs" / "how-to" / "webhooks.md").read_text())
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     process = subprocess.Popen(

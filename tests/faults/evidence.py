@@ -1,4 +1,4 @@
-"""What a test of faults goes by: the sandbox's counts, our ledger, the bucket. Never a log."""
+"""Evidence for tests of faults: the sandbox's counts, our ledger, the bucket. Never a log."""
 
 import hashlib
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Ledger:
 
 
 def ledger(system: System) -> Ledger:
-    """What our database says was paid."""
+    """Paid calls by our database."""
     counted = ", ".join(
         f"count(*) FILTER (WHERE {condition}) AS {name}"
         for name, condition in {
@@ -37,7 +37,7 @@ def ledger(system: System) -> Ledger:
 
 
 def whole(system: System, bucket: Bucket) -> int:
-    """How many jobs have succeeded and have an object with the bytes that their row names."""
+    """Count of the jobs that succeeded and whose object has the bytes that their row names."""
     with system.engine.connect() as connection:
         rows = connection.execute(text("SELECT key, sha256 FROM jobs WHERE state = 'succeeded'")).all()
     assert len({row.key for row in rows}) == len(rows)
@@ -47,10 +47,10 @@ def whole(system: System, bucket: Bucket) -> int:
 
 
 def arrived(sandbox: Sandbox) -> int:
-    """How many calls reached the sandbox since it started; those of other tests count too."""
+    """Count of the calls that reached the sandbox since it started, those of other tests too."""
     return sandbox.stats()["arrived"]
 
 
 def in_flight(sandbox: Sandbox) -> int:
-    """How many calls the sandbox has not answered yet."""
+    """Count of the calls that the sandbox has not answered yet."""
     return sandbox.stats()["in_flight"]

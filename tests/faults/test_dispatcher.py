@@ -31,7 +31,7 @@ def system(environment: dict[str, str], shop: str, bucket: Bucket, tmp_path: Pat
 
 
 def leader(system: System) -> str:
-    """Which of the two leads."""
+    """The one of the two that leads."""
     wait_until(lambda: LEADS in system.log("dispatcher") + system.log("standby"), "a leader")
     return "dispatcher" if LEADS in system.log("dispatcher") else "standby"
 

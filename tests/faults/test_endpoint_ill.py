@@ -51,7 +51,7 @@ class TestAGatewayThatGivesUpOnChargedCalls:
         assert found.charged == whole(system, bucket) == 12
 
     def test_is_in_the_budget(self, system: System, sandbox: Sandbox, shop: str) -> None:
-        """What may have been charged is spent: three credits allow three such calls, and no fourth."""
+        """A call that may have been charged is spent: three credits allow three such calls, no fourth."""
         sandbox.fault("gateway_after", share=1.0)
         with Session(system.engine) as session, session.begin():
             batch = create_batch(session, "b")
@@ -73,7 +73,7 @@ class TestJobsThatNoWorkerCarries:
         sandbox.fault("code", code="AI_SERVICE_ERROR", share=1.0)
         system.enqueue_different(shop, 12)
         system.until(CIRCUIT_IS_OPEN, without_rests=True)
-        system.execute("UPDATE line SET paused_at = now()")
+        system.execute("UPDATE queue_clock SET paused_at = now()")
         system.until("SELECT count(*) = 0 FROM jobs WHERE state = 'running' OR queue_state = 'dispatched'")
         system.execute(
             "UPDATE jobs SET state = 'running', queue_state = NULL,"
@@ -82,7 +82,7 @@ class TestJobsThatNoWorkerCarries:
         )
         sandbox.clear_faults()
         assert system.scalar(CIRCUIT_IS_OPEN)
-        system.execute("UPDATE line SET paused_at = NULL")
+        system.execute("UPDATE queue_clock SET paused_at = NULL")
         system.until("SELECT count(*) >= 8 FROM jobs WHERE state = 'succeeded'", without_rests=True)
         system.until("SELECT count(*) = 0 FROM limits WHERE circuit_until IS NOT NULL")
         # Those that no worker carries are found out by then, or later.

@@ -55,4 +55,4 @@ class TestAnIngesterThatIsKilled:
             0,
         )
         assert whole["stored"] == whole["ids"] == ROWS
-        assert "goes on where it stopped" in system.log("ingester") + system.log("another")
+        assert "resumes where it stopped" in system.log("ingester") + system.log("another")

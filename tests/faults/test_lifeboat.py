@@ -30,7 +30,7 @@ FULL_DISK_BYTES = 65_536
 
 @pytest.fixture
 def lifetime_s() -> float:
-    """How long a result lives; a class may say otherwise."""
+    """Lifetime of a result; a class may set another one."""
     return LIFETIME_S
 
 
@@ -127,7 +127,7 @@ class Outage:
                 continue
 
     def charges(self) -> int:
-        """How many calls the sandbox charged."""
+        """Count of the calls that the sandbox charged."""
         return self._mortal.charges()
 
     def late(self) -> set[uuid.UUID]:

@@ -47,7 +47,7 @@ class QueueClock:
 def line(
     environment: dict[str, str], engine: Engine, settings: Settings, bucket: Bucket, tmp_path: Path
 ) -> Iterator[QueueClock]:
-    """A dispatcher with jobs in line, and a worker that has just been heard and takes nothing."""
+    """A dispatcher with ready jobs, and a worker that has just been heard and takes nothing."""
     assert bucket
     with Session(engine) as session, session.begin():
         enqueue_all(session, [NewJob("s3://bucket/picture.jpg")] * 300)
@@ -70,7 +70,7 @@ def test_messages_do_not_pile_up_over_several_leases(line: QueueClock) -> None:
     before = None
     for _ in range(LEASES):
         line.execute(LEASE_IS_OVER)
-        wait_until(lambda: line.holds(RETURNED), "the jobs back in line")
+        wait_until(lambda: line.holds(RETURNED), "the jobs back in the queue")
         before = before or line.messages()
     assert line.messages() == before
     line.execute("UPDATE workers SET left_at = NULL, heartbeat_at = now() + interval '1 hour'")

@@ -15,7 +15,7 @@ from tests.support.sandbox import Sandbox
 from tests.support.system import System, wait_until
 
 CALLS = 6
-# 13 for the figure in docs/reliability.md.
+# 13 for the figure in docs/explain/benchmarks.md.
 READ_ONLY_S = float(os.environ.get("CUTOUT_TEST_READ_ONLY_SECONDS", "2"))
 
 

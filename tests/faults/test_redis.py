@@ -111,7 +111,7 @@ class TestRedisLostUnderLoad:
     def test_to_a_flush_costs_a_delay(
         self, system: System, client: "redis.Redis", sandbox: Sandbox, bucket: Bucket, shop: str
     ) -> None:
-        """What was on its way is handed out again once its lease is over."""
+        """A dispatched job is dispatched again once its lease is over."""
         system.enqueue_different(shop, JOBS)
         for count in (8, 24):
             work_goes_on(system, count)

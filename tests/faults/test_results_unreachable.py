@@ -102,7 +102,8 @@ def test_of_which_too_many_wait_stop_the_calls_too(
     assert bucket
     # What a worker has in hand is not changed below, and would be missing among what waits.
     system.until(
-        "SELECT count(*) = 0 FROM jobs WHERE step = 'call' AND (state = 'running' OR queue_state = 'dispatched')"
+        "SELECT count(*) = 0 FROM jobs WHERE step = 'call'"
+        " AND (state = 'running' OR queue_state = 'dispatched')"
     )
     system.execute(
         "UPDATE jobs SET step = 'copy', queue_state = 'delayed', scheduled_at = now() + interval '1 hour',"

@@ -44,12 +44,12 @@ def all_charged(system: System) -> bool:
 
 
 def spooled(system: System) -> list[Path]:
-    """What is in the spool."""
+    """Files in the spool."""
     return sorted(Path(system.environment["CUTOUT_SPOOL_DIR"]).glob("*"))
 
 
 def calls_of(system: System, name: str) -> int:
-    """How many calls that worker has out."""
+    """Count of the calls that the worker has in flight."""
     pid = system.processes[name].pid
     out = "SELECT count(*) FROM attempts a JOIN workers w ON w.id = a.worker_id WHERE a.ended_at IS NULL"
     return int(system.scalar(f"{out} AND w.pid = {pid}"))
@@ -145,7 +145,7 @@ class TestPostgresAway:
     def test_while_the_worker_ends_loses_no_paid_result(
         self, system: System, postgres: PostgresServer, sandbox: Sandbox, shop: str, by: signal.Signals
     ) -> None:
-        """What the endpoint answered is on disk, and the next worker goes on with it."""
+        """The endpoint's answer is on disk, and the next worker continues with it."""
         call(system, sandbox, shop, 3)
         postgres.kill()
         worker = system.processes["worker"]

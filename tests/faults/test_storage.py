@@ -20,7 +20,8 @@ CLOSED = "SELECT opened_at IS NULL FROM breaker"
 PROBED_IN_VAIN = "SELECT probe_at > opened_at + interval '3 seconds' FROM breaker"
 
 LAST_IN_LINE_DIES_FIRST = """
-    UPDATE jobs SET scheduled_at = now(), virtual_start = n, result_expires_at = now() + (20 - n) * interval '1 hour'
+    UPDATE jobs SET scheduled_at = now(), virtual_start = n,
+        result_expires_at = now() + (20 - n) * interval '1 hour'
     FROM (SELECT id AS numbered, row_number() OVER (ORDER BY id) AS n FROM jobs) WHERE id = numbered
 """
 
@@ -76,7 +77,7 @@ class TestStorageThatTakesNothing:
         bucket: Bucket,
         shop: str,
     ) -> None:
-        """When it is back, the copies go by the expiry of their results, not by their virtual start in line."""
+        """When it is back, the copies go by the expiry of their results, not by their virtual start."""
         proxy.set(Mode.REFUSE)
         system.enqueue_different(shop, THREADS)
         system.until("SELECT bool_and(step = 'copy' AND queue_state IS NOT NULL) FROM jobs")

@@ -63,5 +63,5 @@ class TestACopier:
 
 
 def in_flight(sandbox: Sandbox) -> int:
-    """How many calls the sandbox has not answered yet."""
+    """Count of the calls that the sandbox has not answered yet."""
     return sandbox.stats()["in_flight"]

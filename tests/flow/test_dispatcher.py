@@ -67,13 +67,13 @@ def dispatched(engine: Engine) -> int:
 
 
 def messages(settings: Settings) -> int:
-    """How many calls lie in Redis."""
+    """Count of the calls in Redis."""
     with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
         return int(client.llen(f"{settings.redis_prefix}call"))
 
 
 def dispatchers(engine: Engine) -> int:
-    """How many are at Postgres, leading or standing by."""
+    """Count of the dispatchers with a session at Postgres, leading or not."""
     at_work = "datname = current_database() AND application_name = 'cutout-dispatcher'"
     return scalar(engine, f"SELECT count(*) FROM pg_stat_activity WHERE {at_work}")  # noqa: S608 - our words
 
@@ -177,7 +177,7 @@ class TestADispatcher:
     def test_outlives_a_redis_that_is_away(
         self, start: Start, engine: Engine, environment: dict[str, str], tmp_path: Path
     ) -> None:
-        """What could not be published waits with its lease; no more is handed out meanwhile."""
+        """Jobs that could not be published wait with their lease; no more are dispatched meanwhile."""
         environment["CUTOUT_MESSAGE_LEASE_SECONDS"] = "60"
         environment["CUTOUT_REDIS_URL"] = "redis://127.0.0.1:9/0"
         enqueue(engine, 1)
@@ -252,7 +252,7 @@ class TestADispatcher:
         "waits out the patience of a dispatcher that ends, 10 s; the test before it ends one at once"
     )
     def test_ends_though_its_postgres_is_frozen(self, start: Start, engine: Engine) -> None:
-        """What cannot be waited for is left to the next leader."""
+        """Work that does not end in time is left to the next leader."""
         dispatcher = start()
         wait_until(lambda: dispatchers(engine) == 1)
         session = "SELECT max(pid) FROM pg_stat_activity WHERE application_name = 'cutout-dispatcher'"
@@ -327,7 +327,7 @@ class TestAPausedAccount:
     def test_gets_no_call_until_a_free_question_finds_it_working(
         self, start: Start, engine: Engine, sandbox: Sandbox
     ) -> None:
-        """Without credits nothing is handed out; after a top-up it goes on by itself."""
+        """Without credits nothing is dispatched; after a top-up it continues by itself."""
         name = accounts.account_name(sandbox.key)
         with Session(engine) as session, session.begin():
             accounts.ensure(session, name)

@@ -83,7 +83,7 @@ class TestLostMessages:
         """A job whose message vanished is handed out again once its lease ends, and is paid once."""
         system.processes["worker"].send_signal(signal.SIGTERM)
         assert system.processes["worker"].wait(scaled(20)) == 0
-        # Heard just now, it died before it took anything: nothing is handed out where no worker lives.
+        # Heard just now, it died before it took anything: nothing is dispatched where no worker lives.
         system.execute(
             "INSERT INTO workers (host, pid, heartbeat_at) VALUES ('gone', 1, now() + interval '1 h')"
         )

@@ -58,7 +58,7 @@ def producer(system: System, name: str) -> uuid.UUID:
 
 
 def seconds_of(system: System, source: str, owner: uuid.UUID) -> float:
-    """How long one job takes."""
+    """Seconds of one job."""
     with Session(system.engine) as session, session.begin():
         began = time.monotonic()
         job = enqueue(session, NewJob(source, priority=Priority.INTERACTIVE), producer_id=owner)

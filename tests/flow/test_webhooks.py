@@ -1,4 +1,4 @@
-"""From the POST that asks to be told to the receiver that is told, through real processes."""
+"""Webhooks from the POST to the receiver, through real processes."""
 
 import json
 import time
@@ -48,7 +48,7 @@ def secret(system: System) -> str:
 
 
 def told(messages: list[Message], secret: str) -> list[dict[str, Any]]:
-    """What the messages say, each verified by another library."""
+    """The messages' contents, each verified by another library."""
     for message in messages:
         message.verify(secret)
     return [json.loads(message.body) for message in messages]

@@ -56,7 +56,7 @@ def test_a_long_test_needs_a_reason(pytester: pytest.Pytester, reason: str) -> N
 
 
 def test_a_reason_names_tests_that_are_there(pytester: pytest.Pytester) -> None:
-    """What a long test is said to repeat has not been moved away."""
+    """Files that a long test's reason names exist."""
     ran = run(pytester, reason="'waits for long; tests/gone.py does not'")
     assert ran.ret == pytest.ExitCode.USAGE_ERROR
     ran.stderr.fnmatch_lines(["*names tests/gone.py, which is not there"])

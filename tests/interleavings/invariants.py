@@ -42,7 +42,7 @@ MUST_NOT_BEGIN = """
             SELECT FROM ingests WHERE ingests.batch_id = batches.id
             AND options ? 'plan' AND NOT options ? 'approved'
         ) AS awaits_approval,
-        (SELECT bool_or(line.paused_at IS NOT NULL) FROM line) AS line_is_paused
+        (SELECT bool_or(queue_clock.paused_at IS NOT NULL) FROM queue_clock) AS line_is_paused
     ) AS blocked
     CROSS JOIN LATERAL (
         SELECT count(*) FILTER (WHERE outcome <> 'not_charged') AS of_batch,

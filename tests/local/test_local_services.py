@@ -5,6 +5,8 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
@@ -128,3 +130,22 @@ def test_second_process_is_refused(services: LocalServices) -> None:
         f" Stop it (kill {os.getpid()}), or choose another data directory."
     )
     assert sql(services, "SELECT 1") == [(1,)]
+
+
+def test_tells_which_servers_it_starts(tmp_path: Path) -> None:
+    """Each server that is not given is started within the context that its name makes."""
+    told: list[str] = []
+
+    @contextmanager
+    def watch(name: str) -> Iterator[None]:
+        told.append(f"{name} begins")
+        yield
+        assert one.valkey is not None
+        assert one.valkey.pid is not None
+        told.append(f"{name} answers")
+
+    one = LocalServices(
+        tmp_path, database_url="postgresql://given", s3_endpoint_url="http://given", while_starting=watch
+    )
+    with one:
+        assert told == ["Valkey begins", "Valkey answers"]

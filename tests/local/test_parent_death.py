@@ -1,4 +1,4 @@
-"""What becomes of the children when the process that started them dies."""
+"""The end of the children when the process that started them dies."""
 
 import json
 import signal

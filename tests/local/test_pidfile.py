@@ -1,4 +1,4 @@
-"""What the next start makes of a pid file."""
+"""The next start's handling of a pid file."""
 
 import json
 import os

@@ -9,7 +9,7 @@ from local import ports
 
 
 def test_they_are_kept(tmp_path: Path) -> None:
-    """The same file gives the same ports again."""
+    """One file gives the same ports each time."""
     chosen = ports.keep_ports(tmp_path / "ports", 5, with_second=True)
     assert len(set(chosen)) == 5
     assert ports.keep_ports(tmp_path / "ports", 5, with_second=True) == chosen

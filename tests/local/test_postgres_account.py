@@ -1,4 +1,4 @@
-"""Who runs PostgreSQL, and from where."""
+"""The account that runs PostgreSQL, and its directories."""
 
 import os
 import pwd

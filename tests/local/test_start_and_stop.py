@@ -31,7 +31,7 @@ def new_processes() -> NewProcesses:
 
 @pytest.mark.long("starts all servers twice")
 def test_second_start_finds_the_data(tmp_path: Path, new_processes: NewProcesses) -> None:
-    """What one run wrote is there in the next, at the same addresses; between them nothing runs."""
+    """Data of one run is there in the next, at the same addresses; between them nothing runs."""
     first = LocalServices(tmp_path, durable=False)
     with first:
         assert first.postgres

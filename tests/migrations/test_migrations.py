@@ -1,7 +1,6 @@
 from collections.abc import Iterator
 
 import pytest
-from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
 from cutout.models.database import Base, connect
@@ -72,34 +71,9 @@ def test_a_database_knows_whether_it_is_behind(empty: Engine) -> None:
     assert not pending(empty)
 
 
-def test_the_line_exists_once_migrated(engine: Engine) -> None:
-    """The one row that every enqueueing reads is there from the start."""
+def test_the_rows_that_programs_expect_exist_once_migrated(engine: Engine) -> None:
+    """The queue's clock, the share of jobs without a producer and the bucket's breaker are there from the start."""
     with engine.connect() as connection:
-        assert connection.execute(text("SELECT id, present FROM line")).all() == [(1, 0.0)]
-
-
-def test_what_was_bought_for_all_becomes_its_buyers(empty: Engine) -> None:
-    """Rows of before have the scope of whose job bought them, and stay known among all."""
-    revision = ScriptDirectory("migrations").get_revision("0022")
-    upgrade(empty, str(revision.down_revision))
-    with empty.begin() as connection:
-        owner = connection.scalar(text("INSERT INTO producers (name) VALUES ('a') RETURNING id"))
-        new_job = text(
-            "INSERT INTO jobs (producer_id, source, virtual_start, state, queue_state, finished_at)"
-            " VALUES (:owner, 'https://x', 1, 'cancelled', NULL, now()) RETURNING id"
-        )
-        buyers = [connection.scalar(new_job, {"owner": each}) for each in (owner, None)]
-        for n, buyer in enumerate(buyers):
-            connection.execute(
-                text(
-                    "INSERT INTO bought_results (source_sha256, return_form, endpoint, preparation, bucket,"
-                    " scope, buyer, key, sha256, stored_at)"
-                    " VALUES (:n, 'rgba', 'e', 1, 'b', '', :buyer, 'k', :n, now())"
-                ),
-                {"n": bytes([n]), "buyer": buyer},
-            )
-    upgrade(empty)
-    scopes = text("SELECT scope FROM bought_results WHERE source_sha256 = :n ORDER BY scope")
-    with empty.connect() as connection:
-        found = [connection.scalars(scopes, {"n": bytes([n])}).all() for n in range(2)]
-    assert found == [["", str(owner)], ["", "operator"]]
+        assert connection.execute(text("SELECT id, virtual_time FROM queue_clock")).all() == [(1, 0.0)]
+        assert connection.execute(text("SELECT virtual_time FROM shares")).all() == [(0.0,)]
+        assert connection.execute(text("SELECT kind, opened_at FROM breaker")).all() == [("bucket", None)]

@@ -27,7 +27,7 @@ class MeasuredSystem(System):
         return super().start(name, *command)
 
     def samples(self, name: str) -> Samples:
-        """What Prometheus reads of a process."""
+        """The metrics of a process."""
         return samples(f"http://{self.addresses[name]}/metrics")
 
 

@@ -16,7 +16,7 @@ from tests.support.system import System, wait_until
 
 @contextmanager
 def flower(system: System, log: Path) -> Iterator[httpx.Client]:
-    """Flower as docs/operations.md starts it; its API is asked by a client."""
+    """Flower as docs/operate/metrics.md starts it; its API is asked by a client."""
     port = free_port()
     with log.open("wb") as said:
         process = subprocess.Popen(
@@ -37,7 +37,7 @@ def flower(system: System, log: Path) -> Iterator[httpx.Client]:
 
 
 def asked(client: httpx.Client, path: str) -> dict[str, Any]:
-    """What Flower's API says; nothing while it starts."""
+    """The answer of Flower's API; nothing while it starts."""
     try:
         answer = client.get(path)
     except httpx.TransportError:

@@ -14,7 +14,7 @@ LOUDLY = {"CUTOUT_LOG_FORMAT": "json", "CUTOUT_LOG_LEVEL": "DEBUG"}
 
 
 def lines(system: System, name: str) -> list[dict[str, Any]]:
-    """What a process said, each line an object."""
+    """The log of a process, each line an object."""
     said = system.log(name).splitlines()
     assert [line for line in said if not line.startswith("{")] == []
     return [json.loads(line) for line in said]
@@ -85,7 +85,7 @@ class TestJsonLogs:
 class TestRequestIds:
     @pytest.mark.parametrize("given", ["a b", "x" * 65, "", "ü", "{}"])
     def test_that_are_no_ids_are_replaced(self, client: httpx.Client, given: str) -> None:
-        """What could break a line, or fill a disk, is not taken over."""
+        """Text that could break a line or fill a disk is not taken over."""
         answer = client.get("/healthz", headers=[(b"X-Request-ID", given.encode())])
         assert len(answer.headers["X-Request-ID"]) == 32
 

@@ -63,7 +63,7 @@ def test_the_metrics_of_all_processes_tell_of_a_batch(
 def test_a_refusal_is_counted_by_verdict_and_code(
     environment: dict[str, str], sandbox: Sandbox, photo: bytes, tmp_path: Path
 ) -> None:
-    """What the endpoint refused cost nothing and is tried again; its code is named."""
+    """A call that the endpoint refused cost nothing and is tried again; its code is named."""
     sandbox.fault("code", code="PROCESSING_FAILURE", next=1)
     with MeasuredSystem(environment, tmp_path) as system:
         system.client.post("/v1/jobs", files={"image": ("a.jpg", photo)}).raise_for_status()

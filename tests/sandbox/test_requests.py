@@ -1,4 +1,4 @@
-"""What a call must look like, and which code it gets when it does not."""
+"""Rules for a call, and the code for each rule that it breaks."""
 
 import os
 

@@ -68,7 +68,7 @@ class TestPhotos:
 
 class TestSweep:
     def test_deletes_the_pictures_of_dead_results_alone(self) -> None:
-        """What no living result leads to leaves the disk, its cutouts too; the rest stays."""
+        """Files without a living result leave the disk, their cutouts too; the rest stays."""
         spool = Spool()
         results = Results(spool)
         upload = Upload(b"bytes", None)
@@ -113,7 +113,7 @@ class TestUrl:
         assert named.json()["data"]["image_url"].startswith("http://results.example:81/results/")
 
     def test_is_another_for_every_call(self, client: Client, picture: bytes) -> None:
-        """The same picture twice has two URLs, with 128 random bits each."""
+        """One picture sent twice has two URLs, with 128 random bits each."""
         first, second = (client.call(picture).json()["data"]["image_url"] for _ in range(2))
         assert first != second
         assert len(first.rpartition("/")[2]) == len("0" * 32 + ".png")
@@ -146,7 +146,7 @@ class TestUrl:
 
 
 def test_results_may_lie_at_another_address(client: Client, picture: bytes) -> None:
-    """Which is where their URLs lead, whatever address was called."""
+    """Their URLs lead there, whatever address was called."""
     client.set(results_url="http://elsewhere.example:81/base/")
     try:
         url = client.call(picture).json()["data"]["image_url"]

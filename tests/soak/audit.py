@@ -42,7 +42,7 @@ class Charge:
 
 @dataclass
 class Findings:
-    """What was found. The lists hold a line for each case; everything else is a count."""
+    """Findings. The lists hold a line for each case; everything else is a count."""
 
     jobs: int = 0
     succeeded: int = 0

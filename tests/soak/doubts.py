@@ -73,7 +73,7 @@ class Call:
 
 @dataclass
 class Doubts:
-    """What was found: the causes of doubts, and those without one."""
+    """Findings: the causes of doubts, and doubts without a cause."""
 
     causes: Counter[str] = field(default_factory=Counter)
     needless: list[str] = field(default_factory=list)

@@ -17,7 +17,7 @@ Row = Any
 
 @dataclass
 class Losses:
-    """What was found; the lists have what no order explains."""
+    """Findings; the lists have purchases that no enqueued job explains."""
 
     recorded: int = 0
     by_cancelling: int = 0

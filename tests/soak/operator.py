@@ -42,7 +42,7 @@ class Ordered:
 
 @dataclass(frozen=True)
 class Quiet:
-    """From then until then no call may have begun, of this batch or of any."""
+    """A span of time in which no call may have begun, of this batch or of any."""
 
     begins_at: datetime
     ends_at: datetime
@@ -51,7 +51,7 @@ class Quiet:
 
 @dataclass
 class Held:
-    """What was ordered and what was held back: the audit's measure."""
+    """Jobs that were enqueued and jobs that were held back: the audit's measure."""
 
     ordered: list[Ordered] = field(default_factory=list)
     cancelled: set[uuid.UUID] = field(default_factory=set)
@@ -74,7 +74,7 @@ class Operator:
 
     @property
     def wrong(self) -> list[str]:
-        """What no outage explains."""
+        """Unknown charges that no outage explains."""
         return self._desk.wrong
 
     def run(self, stopping: threading.Event) -> None:

@@ -1,4 +1,4 @@
-"""What to run: the command line of `python -m tests.soak`."""
+"""Options: the command line of `python -m tests.soak`."""
 
 import argparse
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Options:
 
     @property
     def seconds(self) -> float:
-        """How long the load and the strikes last."""
+        """Duration of the load and of the strikes."""
         if self.minutes is not None:
             return self.minutes * SECONDS
         return max(self.jobs / JOBS_PER_SECOND, self.kills * STRIKE_EVERY_S)
@@ -40,12 +40,12 @@ class Options:
 
     @property
     def result_lifetime_s(self) -> float:
-        """How long a result lives: a minute or so instead of a day, so that a late copy shows."""
+        """Lifetime of a result: a minute or so instead of a day, so that a late copy shows."""
         return max(SHORTEST_LIFETIME_S, self.seconds / 5)
 
     @property
     def command(self) -> str:
-        """What repeats this run."""
+        """The command that repeats this run."""
         minutes = "" if self.minutes is None else f" --minutes {self.minutes:g}"
         return f"python -m tests.soak{minutes} --jobs {self.jobs} --kills {self.kills} --seed {self.seed}"
 

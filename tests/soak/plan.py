@@ -1,4 +1,4 @@
-"""What shall strike when: drawn from the seed alone, before anything runs."""
+"""The plan of strikes: drawn from the seed alone, before anything runs."""
 
 import random
 from collections.abc import Mapping
@@ -57,7 +57,7 @@ WEIGHTS = {
 
 
 class Mischief(StrEnum):
-    """What the sandbox is told to do to one call, or what is done to the messages."""
+    """A disturbance of one call by the sandbox, or of the messages."""
 
     DROP_AFTER = "drop_after"
     DROP_MIDWAY = "drop_midway"
@@ -89,7 +89,7 @@ MOST_AT_GATEWAY = 4
 
 
 class Deed(StrEnum):
-    """What the operator does, by the command or over HTTP."""
+    """Actions of the operator, by the command or over HTTP."""
 
     PAUSE_ALL = "everything paused and resumed"
     PAUSE_BATCH = "batch paused and resumed"

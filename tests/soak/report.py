@@ -16,7 +16,7 @@ STRIKES_ENOUGH = 5
 
 @dataclass(frozen=True)
 class Report:
-    """What was found, and what was done to find it."""
+    """The findings, and the load and strikes that led to them."""
 
     command: str
     seconds: float

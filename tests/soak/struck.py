@@ -7,7 +7,7 @@ from tests.soak.plan import Kind
 
 @dataclass(frozen=True)
 class Struck:
-    """What was struck, and from when to when: Unix seconds; `at_s` is in seconds after the start.
+    """A strike, its begin and end in Unix seconds; `at_s` is in seconds after the start.
 
     `pid` is that of the worker, for a strike on one.
     """

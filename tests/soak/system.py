@@ -104,7 +104,7 @@ class System:
         return patiently(self.engine, work)
 
     def control_json(self, path: str) -> Any:
-        """What a control route of the sandbox says."""
+        """The answer of a control route of the sandbox."""
         return self.control.get(path).raise_for_status().json()
 
     def tend(self) -> None:
@@ -142,7 +142,7 @@ class System:
         }
 
     def _producer(self) -> dict[str, str]:
-        """Whose batches all are."""
+        """The producer of all batches."""
         with Session(self.engine) as session, session.begin():
             producer, key = create_producer(session, "soak", scopes=list(Scope))
             self.producer_id = producer.id

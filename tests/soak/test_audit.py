@@ -131,7 +131,7 @@ class Books:
         assert queue.settle(self.session, claim, Succeeded(STORED))
 
     def audit(self, external_ids: Sequence[str] = ("1",)) -> Findings:
-        """What the audit finds."""
+        """Findings of the audit."""
         self.session.commit()
         engine = self.session.get_bind()
         assert isinstance(engine, Engine)
@@ -172,7 +172,7 @@ class TestLost:
         assert broken(found) == ""
 
     def test_counts_a_job_that_is_not_in_the_table(self, books: Books) -> None:
-        """What the producer enqueued must be there."""
+        """Jobs that the producer enqueued must be there."""
         books.succeed()
         assert broken(books.audit(["1", "2"])) == "lost: 1: job 2 is not in the table"
 
@@ -209,7 +209,7 @@ class TestCharges:
         assert "unaccounted: 1: a charge for a picture that no attempt sent" in broken(books.audit())
 
     def test_finds_a_charge_that_only_we_know(self, books: Books) -> None:
-        """What our ledger calls charged must be in the endpoint's."""
+        """Calls that our ledger has as charged must be in the endpoint's."""
         books.succeed()
         books.charges.clear()
         assert "which the endpoint did not charge" in broken(books.audit())
@@ -355,7 +355,7 @@ class TestResults:
 
 class TestOperator:
     def test_misses_jobs_of_a_batch_that_was_ordered(self, books: Books) -> None:
-        """What the command said that it enqueued must be there."""
+        """Jobs that the command reported as enqueued must be there."""
         books.succeed()
         books.held.ordered.append(Ordered(books.batch_id, 2))
         assert "has 1 jobs, and 2 were enqueued" in broken(books.audit())
@@ -455,7 +455,7 @@ class TestHeldJobs:
         assert books.audit().needlessly_held == []
 
     def test_may_be_of_a_picture_that_is_held_as_another_job(self, books: Books) -> None:
-        """Which is looked at itself."""
+        """The resolved address is checked itself."""
         message = "the same picture is held as job 7: no answer; retry either of them"
         queue.settle(books.session, books.claim(), Hold("NO_ANSWER", message))
         assert books.audit().needlessly_held == []
@@ -485,7 +485,7 @@ class TestReport:
 
 class TestPlan:
     def test_is_drawn_from_the_seed_alone(self) -> None:
-        """The same seed strikes the same; another strikes otherwise."""
+        """One seed makes the same strikes each time; another makes others."""
         plans = [draw_plan(kills=20, seconds=60, seed=seed) for seed in (1, 1, 2)]
         assert plans[0] == plans[1] != plans[2]
 
@@ -501,7 +501,7 @@ class TestPlan:
         assert times[-1] <= LAST * 100
 
     def test_gives_each_job_a_picture_of_its_own_that_is_sent_as_it_is(self) -> None:
-        """What the sandbox hashes is what was uploaded, but for one that has to be fitted now and then."""
+        """The sandbox's hashes are those of the uploads, but for pictures that had to be fitted."""
         pictures = [picture(number) for number in range(50)]
         assert len(set(pictures)) == 50
         assert prepare(pictures[7]).data == pictures[7]

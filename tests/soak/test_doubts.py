@@ -50,12 +50,12 @@ def came(answered_s: float | None = None, fault: str | None = None, after_s: flo
 
 
 def strike(kind: Kind, after_s: float, seconds: float = 0.0, pid: int = PID) -> Struck:
-    """What happened to the worker, or to a server."""
+    """The fate of the worker or of a server."""
     return Struck(after_s, kind, "it", BEGUN_AT + after_s, BEGUN_AT + after_s + seconds, pid)
 
 
 def find(attempts: list[SimpleNamespace], calls: list[Call], struck: list[Struck]) -> Doubts:
-    """What is found of them, with two workers that had the same pid one after the other."""
+    """Processes found, with two workers that had the same pid one after the other."""
     workers = [
         SimpleNamespace(id=EARLIER_WORKER, pid=PID, started_at=at(-900)),
         SimpleNamespace(id=WORKER, pid=PID, started_at=at(-60)),

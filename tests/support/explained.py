@@ -1,4 +1,4 @@
-"""What a statement looks at, as Postgres tells it: its cost is known without a clock."""
+"""The rows that a statement reads, by EXPLAIN: its cost is known without a clock."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -72,11 +72,11 @@ class Forked:
 
     @property
     def returncode(self) -> int | None:
-        """How it ended, minus the signal's number if by a signal; None while it runs."""
+        """The exit code, minus the signal's number if by a signal; None while it runs."""
         return self._process.exitcode
 
     def poll(self) -> int | None:
-        """The same."""
+        """The exit code, or None while it runs."""
         return self.returncode
 
     def send_signal(self, number: int) -> None:
@@ -113,7 +113,7 @@ def start_module(name: str, *words: str, environment: Mapping[str, str], log: Pa
 
 
 def speak_into(stdout: Path, stderr: Path, *, flags: int = os.O_APPEND) -> None:
-    """What this process says goes to files from now on."""
+    """Redirect the output of this process to files."""
     for stream, path in ((1, stdout), (2, stderr)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | flags, 0o600), stream)
 

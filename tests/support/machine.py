@@ -25,7 +25,7 @@ _MEASURED = _Measured()
 
 
 def slowness() -> float:
-    """How many times longer than on the idle reference machine a piece of work takes now; at least 1."""
+    """Factor by which a piece of work takes longer now than on the idle reference machine; at least 1."""
     return _MEASURED.slowness()
 
 

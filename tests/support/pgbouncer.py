@@ -20,7 +20,7 @@ PATH = "/usr/sbin:/usr/bin:/usr/local/bin:/usr/local/sbin"
 PROGRAM = shutil.which("pgbouncer", path=PATH)
 WITHOUT_ROOT = "nobody"
 
-# As docs/operations.md has it.
+# As docs/operate/deploy.md has it.
 CONFIGURATION = """
 [databases]
 {name} = host={host} port={port} dbname={name} connect_query='SET lock_timeout = ''2s'''

@@ -22,7 +22,7 @@ def plain(width: int = 60, height: int = 40, mode: str = "RGB") -> Image.Image:
 
 
 def numbered(jpeg: bytes, number: int) -> bytes:
-    """The same picture as another file: the number stands in a comment of the JPEG."""
+    """A picture as another file: the number stands in a comment of the JPEG."""
     comment = f"picture {number}".encode()
     start = 2
     return jpeg[:start] + struct.pack(">2sH", b"\xff\xfe", 2 + len(comment)) + comment + jpeg[start:]

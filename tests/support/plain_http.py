@@ -1,4 +1,4 @@
-"""What a client needs that speaks plain HTTP alone."""
+"""Helpers for a client of plain HTTP."""
 
 import ssl
 

@@ -18,7 +18,7 @@ AT_ONCE = struct.pack("ii", 1, 0)
 
 
 class Mode(StrEnum):
-    """What becomes of the bytes."""
+    """The fate of the bytes."""
 
     PASS = "pass"
     """They are forwarded."""

@@ -73,11 +73,11 @@ class Sandbox:
         return answer
 
     def charges(self) -> int:
-        """How many calls were charged."""
+        """Count of the calls that were charged."""
         return len(self.ledger()["charges"])
 
     def stats(self) -> dict[str, int]:
-        """How many calls arrived and how many are not answered yet, since it started."""
+        """Counts of the calls that arrived and of those not answered yet, since it started."""
         answer: dict[str, int] = self._control.get("/stats").raise_for_status().json()
         return answer
 

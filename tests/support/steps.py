@@ -59,7 +59,7 @@ def ask_to_begin(
     account: str = ACCOUNT,
     day_budget: int | None = None,
 ) -> int | NotBegun:
-    """What is said to a call of that job; unless it is given, its picture is no other job's."""
+    """The endpoint's answer to a call of that job; unless it is given, its picture is no other job's."""
     return queue.begin_attempt(
         session,
         claim,

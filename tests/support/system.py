@@ -76,7 +76,7 @@ class System:
         self.engine.dispose()
 
     def log(self, name: str) -> str:
-        """What the process said so far."""
+        """Output of the process so far."""
         return (self._logs / f"{name}.log").read_text()
 
     def finished(self, batch_id: str, *, within_s: float = 60.0) -> dict[str, int]:

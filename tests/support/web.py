@@ -56,7 +56,7 @@ class WebServer:
         return f"http://{self.host}{path}"
 
     def sent(self, path: str) -> int:
-        """How often the whole body went out."""
+        """Count of the times that the whole body went out."""
         return self._sent[path]
 
     def __enter__(self) -> Self:

@@ -199,6 +199,6 @@ class TestTheCostOfHandingOut:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("VACUUM ANALYZE jobs"))
             plan = "\n".join(connection.scalars(text(WINDOW)))
-        assert "ix_jobs_line" in plan
+        assert "ix_jobs_ready" in plan
         assert "Sort" not in plan
         assert "rows=100" in plan

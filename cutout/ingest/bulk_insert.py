@@ -35,7 +35,7 @@ from cutout.models import BATCHES, JOBS
 from cutout.models.database_errors import is_unreachable
 from cutout.producers.ceilings import top_priority_of
 from cutout.queue.blocks.approval import MESSAGE, NEEDS_APPROVAL
-from cutout.queue.producer_shares import virtual_time_of
+from cutout.queue.fairness import last_start, start_before
 
 STAGED = Table(
     "staged_jobs",
@@ -60,13 +60,14 @@ COUNT = bindparam("count", type_=BigInteger)
 # Locked first: approving and cancelling lock the batch and its ingest in this order too.
 LOCK_BATCH = select(BATCHES.c.id).where(BATCHES.c.id == BATCH_ID).with_for_update()
 
-# Start-time fair queueing, as in cutout.queue.enqueue. A duplicate leaves its virtual start unused.
+# A duplicate leaves its virtual start unused.
 ASSIGN_VIRTUAL_STARTS = (
     update(BATCHES)
     .where(BATCHES.c.id == BATCH_ID)
     .values(
-        last_virtual_start=func.greatest(BATCHES.c.last_virtual_start, virtual_time_of(BATCHES.c.producer_id))
-        + COUNT / BATCHES.c.weight,
+        last_virtual_start=last_start(
+            BATCHES.c.last_virtual_start, BATCHES.c.producer_id, COUNT, BATCHES.c.weight
+        )
     )
     .returning(
         BATCHES.c.last_virtual_start,
@@ -93,8 +94,11 @@ ADD_NEW = (
     .from_select(
         ["virtual_start", *STAGED_COLUMNS, *BATCH_VALUES],
         select(
-            bindparam("last", type_=JOBS.c.virtual_start.type)
-            - (COUNT - 1 - STAGED.c.n) / bindparam("weight", type_=JOBS.c.virtual_start.type),
+            start_before(
+                bindparam("last", type_=JOBS.c.virtual_start.type),
+                COUNT - 1 - STAGED.c.n,
+                bindparam("weight", type_=JOBS.c.virtual_start.type),
+            ),
             *(
                 func.greatest(STAGED.c.priority, bindparam("top_priority", type_=JOBS.c.priority.type))
                 if name == "priority"

@@ -13,7 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 
 from cutout.models.database_errors import is_unreachable, renew_connections
 from cutout.models.database_errors import sqlstate as sqlstate_of
-from cutout.models.pooler import DIRECT, bear_pooler
+from cutout.models.pooler import DIRECT, support_pooler
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def connect(
         },
     )
     renew_connections(engine)
-    bear_pooler(engine, server_settings or {})
+    support_pooler(engine, server_settings or {})
     return engine
 
 

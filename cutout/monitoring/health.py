@@ -170,7 +170,7 @@ def _what_stops_calls(database: Database) -> tuple[str | None, str]:
 
 
 def _what_is_missing(database: Database) -> tuple[str | None, str]:
-    found = missing_results.look(database)
+    found = missing_results.read_missing(database)
     if not found.stopped:
         return None, ""
     return f"the bucket lacks {found.cutouts:,} that were bought and are asked for", SEE_TO_MISSING

@@ -14,14 +14,15 @@ from cutout.billing.accounts import account_name
 from cutout.billing.learned_limits import circuit_is_open
 from cutout.enums import FINAL_STATES, AttemptOutcome, QueueState, State, Step, Stop
 from cutout.models import Account, Attempt, Batch, Breaker, Job, Limit, Producer, QueueClock, Spending, Worker
+from cutout.models.columns import NIL_OWNER
 from cutout.models.database import Database
 from cutout.queue.blocks import download_limit
 from cutout.queue.blocks.approval import NEEDS_APPROVAL
 from cutout.queue.blocks.conditions import AWAITS_APPROVAL
-from cutout.queue.blocks.isolated_workers import cut_off_workers, others_reach_it
+from cutout.queue.blocks.isolated_workers import cut_off_workers, others_reach_bucket
 from cutout.queue.leader import leader_exists
-from cutout.queue.producer_shares import NIL, may_be_served
-from cutout.queue.queue_walk import OWNER_OF_JOB, WAITS_FOR_A_CALL
+from cutout.queue.producer_shares import eligible_owners
+from cutout.queue.queue_scan import IS_READY_FOR_CALL, JOB_OWNER
 from cutout.queue.reuse import missing_results
 from cutout.queue.workers import heard_lately
 from cutout.settings import Settings
@@ -220,7 +221,7 @@ def _queued(session: Session, job: Job, known: Installation) -> Explanation:
     if job.queue_state == QueueState.BLOCKED:
         words = "its batch kept it back and may go on; the dispatcher brings its jobs back into line"
         return _of(job, "coming-back", words)
-    if job.code == missing_results.CODE and missing_results.look(session).stopped:
+    if job.code == missing_results.CODE and missing_results.read_missing(session).stopped:
         return _of(job, "cutout-missing", f"it waits, for {job.message}", SEE_TO_MISSING)
     if job.queue_state == QueueState.DELAYED and job.scheduled_at > _now(session):
         reason = f"after {job.code}: {job.message}" if job.code else "as ordered"
@@ -322,7 +323,7 @@ def _results_stop(job: Job, stops: Mapping[Stop, Breaker]) -> Iterator[Explanati
 
 def _workers_stop(session: Session, job: Job) -> Iterator[Explanation]:
     away = cut_off_workers(session)
-    if away and not others_reach_it(session):
+    if away and not others_reach_bucket(session):
         first = away[0]
         words = f"no worker reaches the bucket since {_at(first.since)}: {first.reason}"
         yield _of(job, "workers-cut-off", words, "see to the workers' network and keys; calls go on then")
@@ -382,15 +383,15 @@ def _handed_out(job: Job) -> Explanation:
 
 
 def _in_line(session: Session, job: Job, known: Installation) -> Explanation:
-    if download_limit.is_over_bound(session, job):
+    if download_limit.is_over_limit(session, job):
         return _source_limit(job)
     ahead = (
         session.scalar(
             select(func.count()).select_from(
                 select(Job.id)
                 .where(
-                    WAITS_FOR_A_CALL,
-                    func.coalesce(cast(literal(job.producer_id), Uuid), NIL) == OWNER_OF_JOB,
+                    IS_READY_FOR_CALL,
+                    func.coalesce(cast(literal(job.producer_id), Uuid), NIL_OWNER) == JOB_OWNER,
                     tuple_(Job.priority, Job.virtual_start) < tuple_(job.priority, job.virtual_start),
                 )
                 .limit(MOST_COUNTED)
@@ -411,7 +412,7 @@ def _in_line(session: Session, job: Job, known: Installation) -> Explanation:
 
 def _part_of(session: Session, job: Job) -> float:
     """Which part of the calls its producer gets now, by the shares of those that have jobs in line."""
-    served = may_be_served().owners
+    served = eligible_owners().owners
     owner = job.producer_id or uuid.UUID(int=0)
     its = func.max(served.c.weight).filter(served.c.owner == owner)
     part: float | None = session.scalar(select(its / func.sum(served.c.weight)))

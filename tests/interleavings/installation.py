@@ -32,15 +32,16 @@ from cutout.queue.attempts.outcomes import (
     Unknown,
 )
 from cutout.queue.blocks import approval, pauses, storage_breaker
-from cutout.queue.blocks.blocked_jobs import Blocked
-from cutout.queue.cancel_batch import begin_cancelling
+from cutout.queue.blocks.blocked_jobs import Unblocker
+from cutout.queue.bulk import begin_cancelling
 from cutout.queue.claims import Claim
-from cutout.queue.dispatch import dispatch, dispatch_copies, promote_due
+from cutout.queue.dispatch import dispatch, dispatch_copies
 from cutout.queue.enqueue import NewJob, create_batch, enqueue_all
+from cutout.queue.promote import promote_due
 from cutout.queue.reuse import missing_results
 from cutout.queue.reuse.acquire import Acquired, BoughtBefore, TakenByOther
-from cutout.queue.reuse.same_picture import WaitingJobs
 from cutout.queue.reuse.serve_reused import Dispatched, ReusableJob, ReuseScope
+from cutout.queue.reuse.waiting_jobs import WaitingJobsPromoter
 from cutout.queue.settle import RetryLimits
 from cutout.status.explain import Explanation, explain
 from cutout.status.explain import Installation as Settings
@@ -112,8 +113,8 @@ class World:
         self.cutouts: set[str] = set()
         # How often somebody deleted the cutout of a source.
         self.deleted: Counter[bytes] = Counter()
-        self._parked = Blocked()
-        self._twins = WaitingJobs()
+        self._parked = Unblocker()
+        self._twins = WaitingJobsPromoter()
         self._pictures = 0
         accounts.ensure(self._connection, ACCOUNT)
 
@@ -213,16 +214,18 @@ class World:
     def tick(self, count: int) -> None:
         """Wake, bring back, and hand out so many calls and copies; the messages are on their way."""
         promote_due(self._connection)
-        self._parked.bring_back(self._connection)
+        self._parked.unblock(self._connection)
         self.look_at_twins()
         self.messages += dispatch_copies(self._connection, count, lease=LEASE)
-        turns = dispatch(self._connection, count, lease=LEASE, reuse_scope=REUSE_SCOPE, room=MOST_SERVED)
+        turns = dispatch(
+            self._connection, count, lease=LEASE, reuse_scope=REUSE_SCOPE, reuse_room=MOST_SERVED
+        )
         self.messages += turns.calls
-        self.reused += [turns.served] if turns.served else []
+        self.reused += [turns.reused] if turns.reused else []
 
     def look_at_twins(self) -> None:
         """Let twins go on whose buyer is done, and lend their places to the others."""
-        self._twins.look(self._connection)
+        self._twins.promote(self._connection)
 
     def audit(self) -> None:
         """Every check of the auditor, repaired; what only a second look confirms is there at the second."""

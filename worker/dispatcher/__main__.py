@@ -14,19 +14,19 @@ from worker.dispatcher.loop import ENDS_SILENT_SESSIONS, ENDS_WITHIN_S, Dispatch
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
-    known = settings()
-    logs.configure(known)
+    current = settings()
+    logs.configure(current)
     engine = connect(
-        known.database_url.get_secret_value(),
+        current.database_url.get_secret_value(),
         connections=1,
         name="cutout-dispatcher",
         check_first=False,
         autocommit=True,
         server_settings=ENDS_SILENT_SESSIONS,
     )
-    dispatcher = Dispatcher(known, engine)
+    dispatcher = Dispatcher(current, engine)
     _on_signals(dispatcher)
-    serve_metrics(known.metrics_address)
+    serve_metrics(current.metrics_address)
     dispatcher.run()
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from cutout.enums import Step
 from cutout.models.database import Database, PostgresAwayError
 from cutout.queue.blocks import isolated_workers, storage_breaker
-from cutout.queue.blocks.call_breakers import BUCKET_IS_AWAY
+from cutout.queue.blocks.storage_breaker import BUCKET_IS_UNREACHABLE
 from cutout.storage import ObjectMissingError, ObjectTooLargeError, StorageError
 from worker.metrics import CUT_OFF
 from worker.pipeline.intake import Intake
@@ -134,7 +134,7 @@ class BucketWatch:
 
     def _report_cut_off(self, database: Connection) -> bool:
         voices = isolated_workers.cut_off(database, self._own_id(), self._reason)
-        if voices >= isolated_workers.VOICES and storage_breaker.trip(database, self._reason):
+        if voices >= isolated_workers.REPORTS and storage_breaker.trip(database, self._reason):
             log.error("%d workers do not reach the bucket, so all calls stop: %s", voices, self._reason)
         return True
 
@@ -150,5 +150,5 @@ class BucketWatch:
 
 def _another_can_copy(database: Database) -> bool:
     """Whether another worker can copy. If none can, results that expire must be saved in the lifeboat."""
-    unreachable = database.scalar(select(BUCKET_IS_AWAY))
-    return not unreachable and isolated_workers.others_reach_it(database)
+    unreachable = database.scalar(select(BUCKET_IS_UNREACHABLE))
+    return not unreachable and isolated_workers.others_reach_bucket(database)

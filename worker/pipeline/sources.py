@@ -30,7 +30,7 @@ from cutout.network import (
 from cutout.network.hosts import port_of
 from cutout.network.url_rules import server_of
 from cutout.queue.attempts.outcomes import Fail, Outcome, Retry, Snooze
-from cutout.queue.reuse.acquire import SourceValidator
+from cutout.queue.reuse.source_validators import SourceValidator
 from cutout.settings import Settings
 from cutout.storage import (
     Bucket,

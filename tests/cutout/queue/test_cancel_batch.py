@@ -24,9 +24,8 @@ from cutout.queue.attempts.outcomes import (
     Unknown,
 )
 from cutout.queue.blocks import pauses
-from cutout.queue.blocks.blocked_jobs import Blocked
-from cutout.queue.bulk import cancel_batch, retry_batch
-from cutout.queue.cancel_batch import begin_cancelling
+from cutout.queue.blocks.blocked_jobs import Unblocker
+from cutout.queue.bulk import begin_cancelling, cancel_batch, retry_batch
 from cutout.queue.claims import Claim
 from cutout.queue.dispatch import dispatch_calls, dispatch_copies
 from cutout.queue.enqueue import InvalidJobError, NewJob, enqueue
@@ -241,8 +240,8 @@ class TestABatch:
         batch_id, other = batch_of(session, 3), batch_of(session, 1)
         begin_cancelling(session, batch_id)
         assert owners(session, 2) == [other]
-        blocked = Blocked()
-        assert [blocked.bring_back(session) for _ in range(2)] == [3, 0]
+        blocked = Unblocker()
+        assert [blocked.unblock(session) for _ in range(2)] == [3, 0]
         found = batch_status(session, batch_id)
         assert found is not None
         assert (found.state, found.counts[State.CANCELLED]) == (BatchState.CANCELLED, 3)
@@ -256,11 +255,11 @@ class TestABatch:
         done = Event()
 
         def dispatch() -> None:
-            blocked = Blocked()
+            blocked = Unblocker()
             with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 while not done.is_set():
                     dispatch_calls(connection, 1, lease=LEASE)
-                    blocked.bring_back(connection)
+                    blocked.unblock(connection)
 
         with ThreadPoolExecutor(1) as pool:
             dispatching = pool.submit(dispatch)

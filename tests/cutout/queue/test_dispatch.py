@@ -12,8 +12,10 @@ from cutout.models import Job
 from cutout.queue.attempts.outcomes import Snooze
 from cutout.queue.blocks import pauses
 from cutout.queue.blocks.blocked_jobs import unblock
-from cutout.queue.dispatch import dispatch_calls, dispatch_copies, promote_due, read_snapshot
+from cutout.queue.dispatch import dispatch_calls, dispatch_copies
 from cutout.queue.enqueue import NewJob, create_batch, enqueue, enqueue_all
+from cutout.queue.promote import promote_due
+from cutout.queue.snapshot import read_snapshot
 from tests.support.steps import ACCOUNT, LEASE, SOURCE, claim_new, dispatch_one, new_worker
 
 WINDOW = """
@@ -100,11 +102,11 @@ class TestHandingOut:
         claim = claim_new(session, new_worker(session))
         queue.settle(session, claim, Snooze("X", "y", 30))
         found = read_snapshot(session, [ACCOUNT])
-        assert (found.due, found.calls_may_go) == (False, True)
+        assert (found.due, found.may_call) == (False, True)
         pass_time(session, 31)
         accounts.pause(session, ACCOUNT, code="X", message="y")
         found = read_snapshot(session, [ACCOUNT])
-        assert (found.due, found.calls_may_go) == (True, False)
+        assert (found.due, found.may_call) == (True, False)
 
 
 class TestCallsInLine:
@@ -138,7 +140,7 @@ class TestCopiesInLine:
         """With the bucket away only those within the bound go out; the others are still there after it."""
         soon, late = (paid_for(session, hours=hours) for hours in (1, 3))
         two_hours = timedelta(hours=2)
-        dying = dispatch_copies(session, 9, lease=LEASE, dying_within=two_hours)
+        dying = dispatch_copies(session, 9, lease=LEASE, expiring_within=two_hours)
         assert [job_id for job_id, _ in dying] == [soon]
         assert [job_id for job_id, _ in dispatch_copies(session, 9, lease=LEASE)] == [late]
 
@@ -146,7 +148,7 @@ class TestCopiesInLine:
         """They cannot die any more; with the bucket back they go out like the rest."""
         saved = paid_for(session, hours=1)
         session.execute(text("UPDATE jobs SET lifeboat_key = 'somewhere'"))
-        assert dispatch_copies(session, 9, lease=LEASE, dying_within=timedelta(hours=2)) == []
+        assert dispatch_copies(session, 9, lease=LEASE, expiring_within=timedelta(hours=2)) == []
         assert [job_id for job_id, _ in dispatch_copies(session, 9, lease=LEASE)] == [saved]
 
     def test_are_found_by_their_index(self, engine: Engine) -> None:

@@ -13,8 +13,9 @@ from cutout.queue.attempts.outcomes import Hold
 from cutout.queue.blocks import pauses
 from cutout.queue.blocks.blocked_jobs import unblock
 from cutout.queue.claims import Claim
-from cutout.queue.dispatch import dispatch_calls, dispatch_copies, read_snapshot
+from cutout.queue.dispatch import dispatch_calls, dispatch_copies
 from cutout.queue.enqueue import NewJob, create_batch, enqueue_all
+from cutout.queue.snapshot import read_snapshot
 from tests.support.steps import ACCOUNT, LEASE, SOURCE, ask_to_begin, claim_one, new_worker
 
 FREE = Answer(AttemptOutcome.NOT_CHARGED, http_status=500, code="PROCESSING_FAILURE")
@@ -167,10 +168,10 @@ class TestThePausedLine:
         batch_of(session, 2)
         claim = claim_one(session, worker_id)
         assert pauses.pause(session)
-        assert not read_snapshot(session, [ACCOUNT]).calls_may_go
+        assert not read_snapshot(session, [ACCOUNT]).may_call
         assert begin(session, claim) is NotBegun.PAUSED
         assert pauses.resume(session)
-        assert read_snapshot(session, [ACCOUNT]).calls_may_go
+        assert read_snapshot(session, [ACCOUNT]).may_call
         assert isinstance(begin(session, claim), int)
 
 
@@ -228,8 +229,8 @@ class TestABudget:
         first, second = (claim_one(session, worker_id) for _ in range(2))
         assert isinstance(begin(session, first, day_budget=1), int)
         assert begin(session, second, day_budget=1) is NotBegun.DAY
-        assert not read_snapshot(session, [ACCOUNT], 1).calls_may_go
-        assert read_snapshot(session, [ACCOUNT], 2).calls_may_go
+        assert not read_snapshot(session, [ACCOUNT], 1).may_call
+        assert read_snapshot(session, [ACCOUNT], 2).may_call
 
     def test_that_is_set_later_counts_what_was_spent_before(self, session: Session) -> None:
         """A budget of two for a batch that has called once leaves one."""

@@ -11,7 +11,7 @@ from cutout.enums import PRIORITIES, Priority
 from cutout.models import Job
 from cutout.producers.ceilings import set_ceilings
 from cutout.producers.producers import create_producer
-from cutout.queue import dispatch
+from cutout.queue.blocks import block
 from cutout.queue.blocks.blocked_jobs import unblock
 from cutout.queue.blocks.pauses import pause, resume
 from cutout.queue.dispatch import dispatch_calls
@@ -139,7 +139,7 @@ class TestProducers:
         self, session: Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """However long it takes to block another's jobs."""
-        monkeypatch.setattr(dispatch, "MOST_PARKED", 1)
+        monkeypatch.setattr(block, "MOST_BLOCKED", 1)
         shop, other = add(session, "shop", 0), add(session, "other", 20)
         pause(session, add_batch(session, shop, 300))
         dispatched = [each for _ in range(4) for each in dispatch_calls(session, 4, lease=LEASE)]

@@ -14,8 +14,8 @@ from cutout.queue.attempts.outcomes import Retry, StoredObject, Succeeded, Unkno
 from cutout.queue.attempts.unsaved_results import Failure
 from cutout.queue.blocks import storage_breaker
 from cutout.queue.claims import Claim
-from cutout.queue.dispatch import read_snapshot
 from cutout.queue.settle import RetryLimits
+from cutout.queue.snapshot import read_snapshot
 from tests.support.steps import ACCOUNT, ask_to_begin, begin, claim_new, claim_one, new_worker
 
 CHARGED = Answer(AttemptOutcome.CHARGED, http_status=200)

@@ -59,7 +59,7 @@ class TestRescue:
         """The call was given up, the job not settled: the next rescue holds it, as the first would have."""
         claim = claim_new(session, new_worker(session))
         begin(session, claim)
-        workers._what_became_of(session, claim, died=True, was_alone=True)
+        workers._outcome_of(session, claim, died=True, was_alone=True)
         rescue(session, RetryLimits(unknown=0))
         assert session.get_one(Job, claim.job_id).state == State.HELD
 

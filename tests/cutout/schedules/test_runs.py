@@ -12,7 +12,7 @@ from cutout import queue
 from cutout.enums import Priority, ReturnForm, Step
 from cutout.models import Batch, Ingest, Job, Run, Schedule
 from cutout.queue.attempts.outcomes import Fail, Hold, Outcome, Snooze
-from cutout.queue.cancel_batch import begin_cancelling
+from cutout.queue.bulk import begin_cancelling
 from cutout.queue.enqueue import NewJob, enqueue_all
 from cutout.schedules.fire import fire
 from cutout.schedules.manage import run_now

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from cutout.ingest import IngestOptions, ReadOptions
 from cutout.ingest.pending import request_ingest
 from cutout.producers.producers import create_producer
-from cutout.queue.cancel_batch import begin_cancelling
+from cutout.queue.bulk import begin_cancelling
 from cutout.storage import Bucket
 
 CSV = b"external_id,source\na,https://shop.example/a.jpg\nb,https://shop.example/b.jpg\n"

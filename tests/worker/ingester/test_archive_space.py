@@ -50,7 +50,9 @@ class TestRoom:
     def test_counts_what_is_being_copied_and_unpacked(self, room: ArchiveSpace) -> None:
         """All of it before any of it is written."""
         with room.reserve(uuid.uuid4(), A, archive(400)), room.reserve(uuid.uuid4(), B, archive(400)):
-            with pytest.raises(IngestDelayedError, match="waits until other archives, which take the disk space, are read"):
+            with pytest.raises(
+                IngestDelayedError, match="waits until other archives, which take the disk space, are read"
+            ):
                 room.reserve(uuid.uuid4(), uuid.UUID(int=3), archive(121)).__enter__()
             with room.reserve(uuid.uuid4(), uuid.UUID(int=3), archive(120)):
                 pass

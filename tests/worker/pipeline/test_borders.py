@@ -47,10 +47,10 @@ def in_one_message(bench: Bench, photo: bytes, producer_id: uuid.UUID | None) ->
     job_id = bench.enqueue(photo, producer_id=producer_id)
     with Session(bench.engine) as session, session.begin():
         reuse_scope = ReuseScope(bench.context.recipe, bench.context.settings.reuse)
-        turns = dispatch(session, ROOM, lease=LEASE, reuse_scope=reuse_scope, room=ROOM)
-    if turns.served:
-        complete_reused(bench.context, turns.served)
-    return bench.job(job_id), turns.served
+        turns = dispatch(session, ROOM, lease=LEASE, reuse_scope=reuse_scope, reuse_room=ROOM)
+    if turns.reused:
+        complete_reused(bench.context, turns.reused)
+    return bench.job(job_id), turns.reused
 
 
 def metadata(bucket: Bucket, key: str | None) -> dict[str, str]:
@@ -192,10 +192,10 @@ class TestAmongAll:
         job_id = all_of_one.enqueue(photo, producer_id=b)
         with Session(all_of_one.engine) as session, session.begin():
             reuse_scope = ReuseScope(all_of_one.context.recipe, Reuse.ALL)
-            turns = dispatch(session, ROOM, lease=LEASE, reuse_scope=reuse_scope, room=ROOM)
+            turns = dispatch(session, ROOM, lease=LEASE, reuse_scope=reuse_scope, reuse_room=ROOM)
         before = all_of_one.bucket.keys("cutouts/")
         all_of_one.change(job_id, "fence = fence + 1")
-        complete_reused(all_of_one.context, turns.served)
+        complete_reused(all_of_one.context, turns.reused)
         all_of_one.change(job_id, "queue_state = 'ready'")
         all_of_one.work()
         job = all_of_one.job(job_id)

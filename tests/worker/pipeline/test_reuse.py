@@ -5,7 +5,7 @@ from sqlalchemy import text
 
 from cutout.enums import ReturnForm, Reuse, State
 from cutout.models import Job
-from cutout.queue.reuse.acquire import find_validator
+from cutout.queue.reuse.source_validators import find_validator
 from cutout.storage import Bucket
 from tests.support.bench import Bench
 from tests.support.sandbox import Sandbox

@@ -294,7 +294,7 @@ class World:
         self._note_begun(hand, self._begin(hand))
 
     def begin_at_once(self, hands: Sequence[Hand]) -> None:
-        """The same by several workers, all of which have asked before the first of them is answered."""
+        """Several workers do so, all of which have asked before the first of them is answered."""
         if not hands:
             return
         with ThreadPoolExecutor(len(hands)) as pool:
@@ -353,7 +353,7 @@ class World:
             self.settle(hand, Snooze("NOT_BEGUN", "the claim was lost", 0.0))
 
     def _record(self, hand: Hand) -> Claim:
-        """What was paid for is the job's from here on, whoever holds it, unless it needs none."""
+        """A paid result is the job's from here on, whichever worker holds it, unless it needs none."""
         assert hand.attempt_id is not None
         assert hand.url is not None
         its = {"id": hand.claim.job_id}

@@ -1,4 +1,4 @@
-"""What holds after each step, and once everything that kept jobs back is gone."""
+"""Invariants after each step, and once everything that kept jobs back is gone."""
 
 import uuid
 from collections.abc import Sequence
@@ -114,7 +114,7 @@ def nothing_waits_for_nothing(world: World) -> None:
 
 
 def nobody_is_forgotten(world: World) -> None:
-    """What a living worker does not carry any more is taken from it after two heartbeats."""
+    """A job that a living worker does not carry any more is taken from it after two heartbeats."""
     for _ in range(2):
         for worker in world.living:
             world.beat(worker)

@@ -1,4 +1,4 @@
-"""What calls do with a limiter, without the calls."""
+"""Steps of a call with a limiter, without the call."""
 
 import time
 from collections.abc import Callable

@@ -159,7 +159,7 @@ class TestADirectory:
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
     def test_that_is_full_says_so_and_keeps_no_half(self, tmp_path: Path, key: str) -> None:
-        """What does not fit leaves neither an entry nor a piece, and what was there stays."""
+        """A result that does not fit leaves neither an entry nor a part, and earlier entries stay."""
         small = tmp_path / "small"
         small.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], check=True)  # noqa: S607

@@ -202,7 +202,7 @@ class TestAnAnswerThatTheEndpointDidNotGive:
         ],
     )
     def test_is_told_from_the_endpoints_own_failures(self, envelope: dict[str, Any]) -> None:
-        """What bears its envelope is its own word, and its failures are not charged."""
+        """An answer in the endpoint's envelope is the endpoint's own, and its failures are not charged."""
         assert not refused(envelope, status=500).may_be_charged
 
 

@@ -76,7 +76,7 @@ class TestAnArchive:
         assert [line[3].partition(";")[0] for line in rejected()] == ["has 0 bytes", "has 101 bytes"]
 
     def test_that_is_a_bomb_is_refused(self, packed: Packed) -> None:
-        """What unpacks to a hundred times its size is not unpacked at all."""
+        """A file that unpacks to a hundred times its size is not unpacked at all."""
         path = packed({f"{n}.png": b"\0" * 30_000_000 for n in range(4)})
         with pytest.raises(IngestError, match="would unpack to 120,000,000, which pictures never do"):
             Archive(path, max_bytes=50_000_000)
@@ -183,7 +183,7 @@ class TestAnArchiveThatLiesAboutItsList:
 
     @pytest.mark.parametrize("says", [1, 999])
     def test_about_their_number_is_refused(self, tmp_path: Path, says: int) -> None:
-        """What zipfile reads is counted."""
+        """Bytes that zipfile reads are counted."""
         path, members = tmp_path / "lies.zip", listed(1000)
         end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, says, says, len(members), 0, 0)
         path.write_bytes(members + end)

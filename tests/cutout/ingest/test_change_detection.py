@@ -98,7 +98,7 @@ class TestARun:
     def test_leaves_alone_what_waits_for_a_person(
         self, run: Run, bucket: Bucket, engine: Engine, queue_state: str, again: list[str]
     ) -> None:
-        """What is held would cost a credit each night; not so what only its batch keeps back."""
+        """A held picture would cost a credit each night; one that only its batch blocks would not."""
         put(bucket, "a.jpg", b"a")
         run(f"s3://{bucket.name}/drop/")
         with engine.begin() as connection:

@@ -129,7 +129,7 @@ class TestTheSameIdWithAnotherSource:
     def test_is_told_by_a_dry_run(
         self, engine: Engine, bucket: Bucket, settings: Settings, written: Written
     ) -> None:
-        """The same counts and the same reject, and nothing is stored."""
+        """A dry run gives equal counts and rejects, and nothing is stored."""
         told: list[Reject] = []
         with closing(open_source(str(written(FORMATS["csv"])), ReadOptions(), settings, bucket)) as source:
             found = estimate(

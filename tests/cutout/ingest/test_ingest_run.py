@@ -121,7 +121,7 @@ class TestAnIngestThatStopped:
         assert stopping(path, 9) != first
 
     def test_makes_a_new_batch_once_it_has_ended(self, run: Run, written: Callable[[str], Path]) -> None:
-        """The same manifest next week is another batch."""
+        """A manifest ingested again next week is another batch."""
         path = written(rows_of(12))
         assert run(path).batch_id != run(path).batch_id
 
@@ -177,7 +177,7 @@ class TestAPlan:
     def test_that_is_approved_while_its_rows_still_come_goes_with_all_of_them(
         self, run: Run, stopping: Stopping, written: Callable[[str], Path], engine: Engine
     ) -> None:
-        """What is stored after the approval is not forgotten: the dispatcher is told again."""
+        """Jobs stored after the approval are dispatched too: the dispatcher is notified again."""
         path = written(rows_of(60))
         batch_id = stopping(path, 1, plan=True)
         assert batch_id is not None

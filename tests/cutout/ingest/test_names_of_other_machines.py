@@ -134,7 +134,7 @@ class TestARowThatSpellsItsFileOtherwise:
         assert remarks(engine) == (said if meant else [])
 
     def test_is_rejected_where_two_fit(self, run: Run, photos: Path, rejected: Rejected) -> None:
-        """Which are named."""
+        """The pictures are named."""
         (photos.parent / "dsc_0042.jpg").write_bytes(b"x")
         photos.write_text("external_id,source\nA,Dsc_0042.jpg\n")
         run(photos)

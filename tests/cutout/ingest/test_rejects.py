@@ -17,7 +17,7 @@ def write(path: Path, value: str) -> None:
 class TestTheFileOfRejects:
     @pytest.mark.parametrize("begin", ["=", "+", "-", "@", " =", "\uff1d"])
     def test_runs_no_formula(self, tmp_path: Path, begin: str) -> None:
-        """What a spreadsheet would take for one gets a quote before it."""
+        """A cell that a spreadsheet would take for a formula gets a quote before it."""
         write(tmp_path / "r.csv", f"{begin}1+1")
         assert f"'{begin}1+1" in (tmp_path / "r.csv").read_bytes().decode()
 

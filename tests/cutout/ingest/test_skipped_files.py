@@ -127,7 +127,7 @@ def place(tmp_path: Path, bucket: Bucket) -> Place:
 
 
 def counted(engine: Engine) -> dict[str, int]:
-    """What the last ingest wrote down."""
+    """The record of the last ingest."""
     with engine.connect() as connection:
         skipped = connection.scalar(text("SELECT skipped FROM ingests ORDER BY created_at DESC LIMIT 1"))
     return {reason["reason"]: reason["count"] for reason in skipped or ()}
@@ -141,7 +141,7 @@ class TestADrop:
     def test_is_taken_by_bytes_and_the_rest_is_counted(
         self, run: Run, engine: Engine, stored: Stored, place: Place, where: str
     ) -> None:
-        """The same files, wherever they lie."""
+        """Equal files in a folder, a zip or a bucket."""
         # An ending that is surely no picture's is not looked behind in a bucket.
         left = {"odd.txt"} if where == "prefix" else set()
         run(place(where, DROP))
@@ -246,7 +246,7 @@ class TestAFolder:
     def test_gives_two_folders_that_would_become_one_ids_of_their_own(
         self, run: Run, stored: Stored, tmp_path: Path
     ) -> None:
-        """What lies in either of them is taken, as it is from a zip."""
+        """Files in either of them are taken, as they are from a zip."""
         both = [f"{name}/deep/1" for name in ("é", unicodedata.normalize("NFD", "é"))]
         done = run(fill(tmp_path / "drop", {f"{name}.jpg": JPEG + name.encode() for name in both}))
         assert (done.counts.jobs, done.counts.rejects) == (2, 0)

@@ -100,7 +100,7 @@ class TestAHeader:
 
     @pytest.mark.parametrize("header", ["external_id,source,Source", "external_id,source,priority,Priority "])
     def test_must_not_repeat_a_name_that_is_used(self, header: str) -> None:
-        """Which of two columns is meant cannot be known."""
+        """Two columns for one target are refused."""
         _, message = failure(f"{header}\nA,a.jpg,b\n")
         assert "has more than one column" in message
         assert "rename or remove one" in message

@@ -36,7 +36,7 @@ class TestAnExternalId:
 class TestASource:
     @pytest.mark.parametrize("value", ["a.jpg", "bilder/stiefel links.jpg", "s3://b/k", "x" * 2048])
     def test_may_be_anything_that_names_something(self, value: str) -> None:
-        """What it means is the caller's to check."""
+        """Its meaning is the caller's to check."""
         assert source_fault(value) is None
 
     @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ class TestASource:
 
 class TestTheLimits:
     def test_are_those_of_a_job(self) -> None:
-        """What is read can be enqueued."""
+        """Every record that is read can be enqueued."""
         assert (field_rules.LONGEST_EXTERNAL_ID, field_rules.LONGEST_SOURCE) == (
             enqueue.LONGEST_EXTERNAL_ID,
             enqueue.LONGEST_SOURCE,

@@ -34,7 +34,7 @@ class TestGzip:
         assert len(read(content)) == 20_000
 
     def test_that_is_cut_off_is_an_error(self) -> None:
-        """What could be unpacked is read before."""
+        """Data unpacked before the fault is read."""
         packed = gzip.compress(TEXT)
         records, message = failure(packed[: len(packed) // 2])
         assert 1000 < len(records) < 20_000

@@ -52,7 +52,7 @@ class TestObjects:
         assert (picture.external_id, picture.source, picture.metadata) == ("A", "a.jpg", {"sku": "low"})
 
     def test_may_hold_lists_and_objects(self) -> None:
-        """What is no target is kept as JSON, half characters and all."""
+        """Columns that are no target are kept as JSON, lone surrogates included."""
         more = '"tags": ["été", 1], "p": {"amount": "10"}, "h": ["\\ud800"]'
         text = f'{{"external_id": "A", "source": "a.jpg", {more}}}'
         (picture,) = pictures(read(text))

@@ -49,7 +49,7 @@ def test_each_is_whole_without_sqlalchemy(engine: Engine, statement: Compiled) -
 
 class TestACompiledStatement:
     def test_returns_what_sqlalchemy_would(self, one: Engine, engine: Engine) -> None:
-        """The same types, by the same names; and it commits by itself, where the other needs a commit."""
+        """Types and names are equal; it commits by itself, where the other needs a commit."""
         with one.connect() as connection:
             row = Compiled(REGISTER).first(connection, {"beats": 7})
         with engine.connect() as connection:
@@ -59,7 +59,7 @@ class TestACompiledStatement:
         assert (type(row.id), row.beats, row[1]) == (type(other.id), other.beats, 7)
 
     def test_is_part_of_a_transaction_that_there_is(self, engine: Engine) -> None:
-        """What is rolled back did not happen: such a connection does not commit each statement."""
+        """A rollback undoes its statements: such a connection does not commit each one."""
         with engine.connect() as connection:
             assert Compiled(REGISTER).scalar(connection, {"beats": 1})
         with Session(engine) as session:

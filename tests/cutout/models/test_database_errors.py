@@ -36,7 +36,7 @@ def one(database_url: str) -> Iterator[Engine]:
 
 
 def error_of(engine: Engine, state: str) -> DBAPIError:
-    """What comes of a statement for which Postgres raises this SQLSTATE."""
+    """The error of a statement for which Postgres raises this SQLSTATE."""
     raises = text(f"DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{state}'; END $$")
     with engine.connect() as connection, pytest.raises(DBAPIError) as caught:
         connection.execute(raises)

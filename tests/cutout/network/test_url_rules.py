@@ -122,7 +122,7 @@ def test_a_named_host_may_be_inside(url: str, entry: str) -> None:
 
 
 def test_no_fault_tells_a_password() -> None:
-    """What stands before the host is left out."""
+    """User information before the host is left out."""
     assert "hush" not in str(address_fault("https://me:hush@shop.example:0/"))
 
 

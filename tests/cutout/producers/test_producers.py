@@ -70,7 +70,7 @@ class TestAKey:
 
 class TestAKeyThatIsRenewed:
     def test_takes_the_place_of_the_former(self, session: Session) -> None:
-        """The same producer, one valid key; another name is another producer."""
+        """One name is one producer with one valid key; another name is another producer."""
         first, former = renew_key(session, "this machine", "here", scopes=list(Scope))
         second, present = renew_key(session, "this machine", "here", scopes=list(Scope))
         other, _ = renew_key(session, "this machine", "there", scopes=list(Scope))

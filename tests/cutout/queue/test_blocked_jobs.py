@@ -132,7 +132,7 @@ class TestJobsOfBlockedBatches:
         assert owners(session, 1) == [batch_id]
 
     def test_stay_if_it_is_blocked_again_half_way(self, session: Session) -> None:
-        """What has not come back yet waits for the next time."""
+        """Calls without an answer yet wait for the next time."""
         batch_id = batch_of(session, 1500)
         session.execute(text("UPDATE jobs SET queue_state = 'blocked'"))
         blocked = Unblocker()

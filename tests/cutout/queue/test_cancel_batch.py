@@ -178,7 +178,7 @@ class TestAJobInHand:
         assert state_of(session, claim) == (State.CANCELLED, Step.CALL, None)
 
     def test_keeps_its_unknown_charge_in_the_ledger(self, session: Session) -> None:
-        """What may have been charged is on record, whatever became of the job."""
+        """Possible charges are on record, whatever the job's end."""
         claim = in_hand(session)
         begin(session, claim)
         by_job(session, claim)
@@ -213,7 +213,7 @@ class TestAJobInHand:
 
 class TestABatch:
     def test_is_cancelling_until_the_last_of_it_has_ended(self, engine: Engine) -> None:
-        """What waits is withdrawn at once; what runs and what is paid for ends by itself."""
+        """Waiting jobs are cancelled at once; running and paid ones end by themselves."""
         with Session(engine) as session, session.begin():
             batch_id = batch_of(session, 4)
             worker_id = new_worker(session)
@@ -285,7 +285,7 @@ class TestABatch:
             assert found.state is BatchState.FINISHED
 
     def test_goes_on_with_what_is_retried(self, engine: Engine) -> None:
-        """What failed of it may be retried as before; what was withdrawn stays so, what runs ends."""
+        """Its failed jobs may be retried as before; cancelled ones stay so, running ones end."""
         with Session(engine) as session, session.begin():
             producer_id = create_producer(session, "shop")[0].id
             batch_id = batch_of(session, 3)

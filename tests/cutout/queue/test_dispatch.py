@@ -52,7 +52,7 @@ def pass_time(session: Session, seconds: float) -> None:
 
 class TestHandingOut:
     def test_gives_each_job_once(self, session: Session) -> None:
-        """What is handed out is not in line any more."""
+        """A dispatched job is not ready any more."""
         enqueue_all(session, [NewJob(SOURCE)] * 3)
         assert len(dispatch_calls(session, 2, lease=LEASE)) == 2
         assert len(dispatch_calls(session, 2, lease=LEASE)) == 1
@@ -111,7 +111,7 @@ class TestHandingOut:
 
 class TestCallsInLine:
     def test_go_by_priority_and_place(self, session: Session) -> None:
-        """What was enqueued first goes first among its like, and a better priority before all."""
+        """Jobs of one priority go in the order enqueued, and a better priority before all."""
         priorities = [Priority.BULK, Priority.NORMAL, Priority.NORMAL, Priority.INTERACTIVE]
         batch = create_batch(session, "b")
         jobs = [NewJob(SOURCE, str(number), priority=each) for number, each in enumerate(priorities)]
@@ -131,7 +131,7 @@ class TestCallsInLine:
 
 class TestCopiesInLine:
     def test_go_by_their_results_expiry(self, session: Session) -> None:
-        """What dies first is saved first, whenever it was enqueued and however bulky."""
+        """The result that expires first is saved first, whenever it was enqueued and however large."""
         late, soon, middle = (paid_for(session, hours=hours) for hours in (20, 1, 5))
         dispatched = dispatch_copies(session, 3, lease=LEASE)
         assert [job_id for job_id, _ in dispatched] == [soon, middle, late]

@@ -45,7 +45,7 @@ def put_in_line(
 
 
 def tick(session: Session, room: int = 100, *, threads: int = THREADS) -> Counter[uuid.UUID | None]:
-    """What the dispatcher does about calls; gives how many of each producer went out."""
+    """A tick that dispatches calls; returns the count of each producer's jobs that went out."""
 
     def look() -> Downloads:
         return download_limit.count_downloads(session, threads, lease=LEASE)
@@ -153,7 +153,8 @@ class TestAProducersDownloads:
             tick(session)
             went += session.scalars(
                 text(
-                    "SELECT id FROM jobs WHERE queue_state = 'dispatched' AND producer_id = :a ORDER BY virtual_start"
+                    "SELECT id FROM jobs WHERE queue_state = 'dispatched' AND producer_id = :a"
+                    " ORDER BY virtual_start"
                 ),
                 {"a": a},
             )
@@ -162,7 +163,7 @@ class TestAProducersDownloads:
         assert queue_states(session)["source_limit"] == 0
 
     def test_of_uploaded_pictures_are_none(self, session: Session) -> None:
-        """What lies in the bucket is not waited for."""
+        """Sources in the bucket are not waited for."""
         a = producer(session, "a")
         put_in_line(session, a, 100, source=UPLOADED)
         assert tick(session) == {a: 100}

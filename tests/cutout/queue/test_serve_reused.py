@@ -65,7 +65,7 @@ def ids(dispatched: list[tuple[uuid.UUID, int]]) -> set[uuid.UUID]:
 
 class TestHandingOut:
     def test_takes_what_was_bought_besides_the_calls(self, session: Session) -> None:
-        """As many calls as wanted, though bought ones stand between them; each job has the right queue_state."""
+        """As many calls as wanted, with bought ones between them; each job has the right queue state."""
         batch = create_batch(session, "b")
         names = [NewJob(source(n), str(n)) for n in range(1, 41)]
         jobs = enqueue_all(session, names, batch_id=batch.id)
@@ -112,7 +112,7 @@ class TestHandingOut:
         ],
     )
     def test_takes_no_other_address_for_an_uploaded_source(self, session: Session, address: str) -> None:
-        """What lies there may have changed, whatever it looks like; the worker asks."""
+        """A source may have changed, whatever its URL looks like; the worker asks its server."""
         enqueue_all(session, [NewJob(address)])
         buy(session, 1)
         assert lengths(take(session)) == (1, 0)
@@ -138,7 +138,7 @@ class TestHandingOut:
         assert {session.get_one(Job, job).queue_state for job in jobs} == {QueueState.BLOCKED}
 
     def test_stops_where_there_is_no_room(self, session: Session) -> None:
-        """What goes past the room is at most what one round brings."""
+        """The excess over the quota is at most one round."""
         enqueue_all(session, [NewJob(source(1))] * 100)
         buy(session, 1)
         assert 20 <= len(take(session, 5, room=20).reused) <= 25

@@ -118,7 +118,7 @@ class TestTheProbe:
         assert waits == [2, 4, 8, 16, 32, 60, 60, 60]
 
     def test_begins_anew_after_a_calm(self, session: Session) -> None:
-        """What held for a minute is trusted again."""
+        """A limit that held for a minute is trusted again."""
         for _ in range(3):
             storage_breaker.trip(session, "refused")
             storage_breaker.close(session)
@@ -143,6 +143,6 @@ class TestClosing:
 
 
 def test_a_very_long_reason_is_cut(session: Session) -> None:
-    """What others say is kept to a bounded length."""
+    """Messages of others are cut to a bounded length."""
     storage_breaker.trip(session, "x" * 10_000)
     assert len(row(session).reason or "") == 500

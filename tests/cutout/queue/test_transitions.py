@@ -145,7 +145,7 @@ class TestTheLedger:
         assert begin(session, claim) == begin(session, claim)
 
     def test_is_written_to_by_a_worker_that_lost_its_claim(self, session: Session) -> None:
-        """What a call cost is recorded whoever holds the job."""
+        """The cost of a call is recorded whichever worker holds the job."""
         claim = claim_new(session, new_worker(session))
         attempt_id = begin(session, claim)
         queue.settle(session, claim, Snooze("X", "y", 0))
@@ -327,7 +327,7 @@ class TestSettling:
         assert 5 < rests_s(job_of(session, claim)) <= 7
 
     def test_a_long_message_is_cut(self, session: Session) -> None:
-        """What others say is kept to a bounded length."""
+        """Messages of others are cut to a bounded length."""
         claim = claim_new(session, new_worker(session))
         queue.settle(session, claim, Fail("X", "y" * 10_000))
         assert len(job_of(session, claim).message or "") == LONGEST_MESSAGE

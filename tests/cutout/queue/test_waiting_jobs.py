@@ -36,7 +36,7 @@ def worker(session: Session) -> uuid.UUID:
 
 
 def ask(session: Session, claim: Claim, sha256: bytes = SHA256) -> Claim | None:
-    """What a worker does with a claim: buy (the claim), wait for who does, or be served."""
+    """Ways of a claim: buy, wait for the buyer, or be served."""
     match queue.acquire_result(session, claim, sha256, MAKING):
         case Acquired():
             return claim

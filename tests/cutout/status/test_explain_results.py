@@ -1,4 +1,4 @@
-"""What a person is told of paid results that did not become a cutout as ordered."""
+"""Texts for a person about paid results that did not become a cutout as ordered."""
 
 from datetime import timedelta
 

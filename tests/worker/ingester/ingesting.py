@@ -1,4 +1,4 @@
-"""What asks an ingester for ingests, as producers do, and looks at what becomes of them."""
+"""Requests of ingests, as producers make them, and reads of their results."""
 
 import uuid
 from typing import Any

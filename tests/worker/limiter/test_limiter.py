@@ -151,7 +151,7 @@ class TestWhatIsLearned:
         assert level(limiter) == 5.0
 
     def test_is_never_above_the_ceiling(self, make_limiter: MakeLimiter) -> None:
-        """What Postgres remembers of a larger ceiling does not count under a smaller one."""
+        """A limit learned under a larger ceiling does not count under a smaller one."""
         limiter = make_limiter(in_flight=4, learned=Learned(50.0, 60.0, open_calls=False))
         end(limiter, LimiterFeedback.OK)
         assert level(limiter) == 4.0

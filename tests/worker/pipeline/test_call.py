@@ -95,19 +95,19 @@ def beat(bench: Bench, times: int = 1) -> None:
 
 
 def replay(bench: Bench) -> None:
-    """What the heart does after its beat."""
+    """Work after a heartbeat."""
     with bench.context.engine.connect() as connection:
         bench.context.spool.replay(connection)
 
 
 def rescued(bench: Bench) -> int:
-    """How many jobs the auditor takes from their worker."""
+    """The count of jobs that the auditor takes from their worker."""
     with bench.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         return audit(connection, RUNNING_JOBS, RetryLimits()).repaired
 
 
 def open_calls(bench: Bench) -> int:
-    """How many slots are taken."""
+    """The count of slots that are taken."""
     (account,) = bench.context.slots._accounts.values()
     figures = account.limiter.read()
     return figures.open_calls if figures else 0

@@ -85,7 +85,7 @@ def cut_off_reasons(bench: Bench) -> list[str]:
 
 
 def said(caplog: pytest.LogCaptureFixture) -> str:
-    """What was logged as an error."""
+    """Errors in the log."""
     return "\n".join(line.getMessage() for line in caplog.records if line.levelno >= logging.ERROR)
 
 
@@ -195,7 +195,7 @@ class TestTheNextTry:
         assert 5 < rests_s(job) <= 10
 
     def test_of_a_saved_result_is_not_hurried(self, shaky: Bench, proxy: Proxy, source: str) -> None:
-        """What cannot die any more may rest as long as its tries say."""
+        """A job whose result cannot expire may be delayed as long as its tries say."""
         proxy.set(Mode.FORBID)
         job_id = shaky.done(source).id
         shaky.change(job_id, f"result_expires_at = now() + interval '40 seconds', {MANY_TRIES}")

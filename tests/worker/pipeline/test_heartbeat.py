@@ -49,7 +49,7 @@ def locked(engine: Engine, batch_id: uuid.UUID) -> Iterator[None]:
 
 
 def number(engine: Engine, query: str) -> int:
-    """What the query gives."""
+    """Rows of the query."""
     with engine.connect() as connection:
         found: int = connection.scalar(text(query))
         return found

@@ -1,4 +1,4 @@
-"""PaidCall results that are not as ordered: all are kept, what was bought passes, the rest is for a person."""
+"""Paid results that are not as ordered: all are kept, valid ones pass, the rest is for a person."""
 
 import io
 import logging
@@ -47,7 +47,7 @@ def photo(photo: bytes) -> bytes:
 
 
 def kept(bench: Bench, job_id: uuid.UUID) -> Unexpected:
-    """What the job's row says of what came."""
+    """The job's record of the bytes that came."""
     found = Unexpected.of(bench.job(job_id).unexpected)
     assert found is not None
     return found
@@ -84,7 +84,7 @@ class TestWhatWasBoughtInAnotherShape:
     def test_is_served_to_the_next_job_with_its_warning(
         self, reusing: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """Who is served from it is told as well."""
+        """Jobs served from it are notified as well."""
         sandbox.fault("small_image", next=1)
         first, second = reusing.done(photo), reusing.done(photo)
         assert (second.state, second.reused) == (State.SUCCEEDED, True)
@@ -451,7 +451,7 @@ class TestAnAnswerThatIsNotUnderstood:
         assert "xxx" not in repr(answer)
 
     def test_of_a_call_that_was_refused_is_not_kept(self) -> None:
-        """What is understood needs no second look."""
+        """A finding with a known cause needs no second check."""
         answer = judge(502, {}, b"bad gateway")
         assert isinstance(answer, Refused)
         assert answer.raw is None

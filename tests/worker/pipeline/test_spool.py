@@ -79,7 +79,7 @@ def leave(spool: Spool, end: CallRecord) -> None:
 
 
 def replay(spool: Spool, engine: Engine) -> None:
-    """What a worker does at its start."""
+    """Work at a worker's start."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         spool.replay(connection)
 

@@ -128,7 +128,7 @@ class TestAWorkerThatEnds:
     def test_finishes_the_call_that_is_out_and_its_copy(
         self, bench: Bench, process_beside: Begin, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """What is being paid for is waited for, written down and stored."""
+        """A call in flight is waited for, recorded and its result stored."""
         sandbox.set(latency=1.0)
         job_id, fence = dispatch(bench, photo)
         begun = process_beside(bench, job_id, fence)

@@ -1,7 +1,7 @@
 """The limit of one account for all workers: calls per second and calls in flight, learned and kept in Redis.
 
 Callers get slots in order, each with the time of its turn: a caller sleeps until then, and asks for
-permission right before the first byte. All times are by the Redis server's clock. limiter.lua has the learning.
+permission right before the first byte. All times are by the Redis server's clock. limiter.lua learns.
 """
 
 import logging

@@ -28,10 +28,10 @@ from tests.support.proxy import Mode, Proxy
 from tests.support.sandbox import Sandbox
 from tests.support.system import wait_until
 from worker.pipeline.copy import (
-    TRIES_OF_A_TEXT,
-    MOST_DAMAGED_KEPT,
     DELAY_OF_A_GONE_RESULT_S,
+    MOST_DAMAGED_KEPT,
     TRIES_OF_A_GONE_RESULT,
+    TRIES_OF_A_TEXT,
 )
 
 MAX = 10**9

@@ -58,7 +58,7 @@ class PaidResult:
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """Proof of a claim, part of every later write: the job, its fencing number and the worker that claimed it."""
+    """Proof of a claim, part of every later write: the job, its fencing number and its worker."""
 
     job_id: uuid.UUID
     fence: int

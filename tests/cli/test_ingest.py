@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from cutout.enums import Priority, ReturnForm
 from cutout.models import Batch, Job
-from cutout.producers.producers import create_producer, revoke_producer
+from cutout.producers.api_keys import revoke_keys
+from cutout.producers.producers import create_producer
 from cutout.storage import Bucket
 from tests.cli.command import Cutout
 
@@ -217,7 +218,7 @@ class TestIngesting:
             producer_id = producer.id
         assert cutout("ingest", "list.csv", settings={"CUTOUT_API_KEY": key}).code == 0
         with Session(engine) as session, session.begin():
-            revoke_producer(session, producer_id)
+            revoke_keys(session, producer_id)
         refused = cutout("ingest", "list.csv", settings={"CUTOUT_API_KEY": key})
         assert (refused.code, len(refused.stderr.splitlines())) == (2, 1)
         assert refused.stderr.startswith("CUTOUT_API_KEY is no producer's key")

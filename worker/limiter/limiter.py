@@ -1,7 +1,7 @@
 """The limit of one account for all workers: calls per second and calls in flight, learned and kept in Redis.
 
 Callers get slots in order, each with the time of its turn: a caller sleeps until then, and asks for
-permission right before the first byte. All times are by the Redis server's clock. limiter.lua has the learning.
+permission right before the first byte. All times are by the Redis server's clock. limiter.lua learns.
 """
 
 import logging
@@ -160,7 +160,8 @@ class Slot:
         self._limiter = limiter
         self._turn_at = turn_at
         self._permitted_at: float | None = None
-        self._feedback: tuple[LimiterFeedback, float, str] = (LimiterFeedback.UNUSED, 0.0, "")
+        self._feedback: tuple[LimiterFeedback, float] = (LimiterFeedback.UNUSED, 0.0)
+        self._job = ""
 
     def keep(self) -> None:
         """Keep the slot until it is given back, once the attempt is recorded. Raises SlotLapsed."""
@@ -185,21 +186,28 @@ class Slot:
             self._permitted_at = None
 
     def ended(
-        self, feedback: LimiterFeedback, *, took_s: float = 0.0, rest_s: float | None = None, job: object = ""
+        self,
+        feedback: LimiterFeedback,
+        *,
+        took_s: float = 0.0,
+        rest_s: float | None = None,
+        job: object = None,
     ) -> None:
         """Report the call's end; the last report counts.
 
         OK comes with the duration, 0 if that says nothing; SLOW and FLOW with the pause that the endpoint
-        asked for; FAILED with the job.
+        asked for; FAILED with the job, unless an earlier report named it.
         """
-        self._feedback = (feedback, took_s or rest_s or 0.0, str(job))
+        self._feedback = (feedback, took_s or rest_s or 0.0)
+        if job is not None:
+            self._job = str(job)
 
     def as_arguments(self) -> list[int | str]:
         """Arguments of `give_back`. A call that was permitted and broke off counts as sent now."""
         if self._permitted_at is not None:
             self.sent()
-        feedback, figure, job = self._feedback
-        return [self.caller, self.taken_at, feedback, int(figure * MICROSECONDS), job]
+        feedback, figure = self._feedback
+        return [self.caller, self.taken_at, feedback, int(figure * MICROSECONDS), self._job]
 
 
 class Limiter:

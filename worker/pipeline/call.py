@@ -213,7 +213,7 @@ def _exchange(
         return CallEnd(unknown, Unknown("NO_ANSWER", f"{error}; the endpoint may have charged a credit"))
     if isinstance(answer, Refused):
         refusal = Refusal(answer, context.policies.of(answer.code, answer.verdict))
-        slot.ended(refusal.feedback, rest_s=answer.retry_after_s, job=claim.job_id)
+        slot.ended(refusal.feedback, rest_s=answer.retry_after_s)
         refused = _refused(answer)
         call_ended(refusal.policy.verdict, refused)
         return CallEnd(refused, refusal)

@@ -19,7 +19,7 @@ from cutout.status.explain import Installation, calls_a_second
 SHOWN_REASONS = 5
 
 
-def print_estimate(session: Session, found: Estimate, known: Settings, rejects: Path) -> None:
+def print_estimate(session: Session, found: Estimate, settings: Settings, rejects: Path) -> None:
     """Print what there is, what was bought before and what would be paid."""
     counts = found.counts
     _row("rows", counts.records)
@@ -33,8 +33,8 @@ def print_estimate(session: Session, found: Estimate, known: Settings, rejects: 
         _row("of them missing", missing, _missing(found.sample, missing))
     if found.same_picture:
         _row("same picture", found.same_picture, "0 credits")
-    _row("to buy", found.calls, _price(found.calls, _balance(session, known)))
-    out.print(f"  {_speed(session, found.calls, known)}", markup=False)
+    _row("to buy", found.calls, _price(found.calls, _balance(session, settings)))
+    out.print(f"  {_speed(session, found.calls, settings)}", markup=False)
     print_skipped(found.skipped)
     print_remarks(found.remarks)
 
@@ -71,15 +71,15 @@ def _price(calls: int, balance: float | None) -> str:
     return f"{counted(calls, 'credit')}, about ${calls * DOLLARS_A_CREDIT:,.2f} ({known})"
 
 
-def _balance(session: Session, known: Settings) -> float | None:
+def _balance(session: Session, settings: Settings) -> float | None:
     """Of all accounts whose credits were read; None if none were."""
-    left = [credits_left(session, name) for name in Installation.of(known).accounts]
+    left = [credits_left(session, name) for name in Installation.of(settings).accounts]
     read = [credits_ for credits_ in left if credits_ is not None]
     return sum(read) if read else None
 
 
-def _speed(session: Session, calls: int, known: Settings) -> str:
-    rate = calls_a_second(session, Installation.of(known).accounts, known.calls_per_second)
+def _speed(session: Session, calls: int, settings: Settings) -> str:
+    rate = calls_a_second(session, Installation.of(settings).accounts, settings.calls_per_second)
     if not rate:
         return "how long it takes is known once some calls were made"
     return f"at {rate:.1f} calls/s{'':<12}about {in_words(calls / rate)}"

@@ -9,7 +9,7 @@ from celery import Celery, signals
 from kombu.entity import Queue
 
 from cutout.enums import Step
-from cutout.settings import settings
+from cutout.settings import read_settings
 from cutout.telemetry import logs, traces
 from cutout.telemetry.metrics_server import serve_metrics
 from worker.pipeline.context import WorkerContext
@@ -20,7 +20,7 @@ from worker.pipeline.serve_reused import complete_reused
 # and, under a ceiling on the rate, counts for as much longer.
 GIL_SWITCH_S = 0.001
 
-_settings = settings()
+_settings = read_settings()
 
 app = Celery("cutout", broker=_settings.redis_url.get_secret_value())
 app.conf.update(
@@ -59,23 +59,23 @@ _contexts: list[WorkerContext] = []
 @signals.celeryd_init.connect
 @signals.setup_logging.connect
 def _configure_logging(**_: Any) -> None:
-    logs.configure(settings())
+    logs.configure(read_settings())
 
 
 @signals.worker_init.connect
 def _start(sender: Any, **_: Any) -> None:
     sys.setswitchinterval(GIL_SWITCH_S)
     takes_calls = Step.CALL in sender.app.amqp.queues.consume_from
-    context = WorkerContext(settings())
+    context = WorkerContext(read_settings())
     try:
-        traces.start(settings(), "cutout-worker")
+        traces.start(read_settings(), "cutout-worker")
         context.start(call_threads=sender.concurrency if takes_calls else 0)
     except Exception as error:
         # Celery would log the error of a signal's handler and continue without a context.
         logging.getLogger(__name__).exception("the worker cannot start")
         raise SystemExit(1) from error
     _contexts.append(context)
-    serve_metrics(settings().metrics_address)
+    serve_metrics(read_settings().metrics_address)
 
 
 @signals.worker_ready.connect

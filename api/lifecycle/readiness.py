@@ -30,10 +30,10 @@ CONNECTIONS = 2
 STATEMENT_TIMEOUT = {"statement_timeout": "8s"}
 
 
-def connect_to_watch(known: Settings) -> Engine:
+def connect_to_watch(settings: Settings) -> Engine:
     """Connections that no request can take: who watches must see when all others are taken."""
     return connect(
-        known.database_url.get_secret_value(),
+        settings.database_url.get_secret_value(),
         connections=CONNECTIONS,
         name="cutout-api-watch",
         autocommit=True,
@@ -44,10 +44,10 @@ def connect_to_watch(known: Settings) -> Engine:
 class Readiness:
     """Reads at all that is needed at once. Belongs to one event loop."""
 
-    def __init__(self, known: Settings, watch: Engine, services: Services, leaving: Leaving) -> None:
+    def __init__(self, settings: Settings, watch: Engine, services: Services, leaving: Leaving) -> None:
         self._looks = {
-            "database": _shared("database", lambda: _look_at_database(known, watch)),
-            "redis": _shared("redis", lambda: [check_redis(known)]),
+            "database": _shared("database", lambda: _look_at_database(settings, watch)),
+            "redis": _shared("redis", lambda: [check_redis(settings)]),
             "bucket": _shared("bucket", lambda: [find_bucket(services.bucket)]),
         }
         self._requests = RequestsProbe(services)
@@ -106,8 +106,8 @@ async def _ask(name: str, look: SingleFlight[list[Check]]) -> list[Check]:
         return [Check(name, ok=False, found="went away while it was looked at", cause=error)]
 
 
-def _look_at_database(known: Settings, engine: Engine) -> list[Check]:
+def _look_at_database(settings: Settings, engine: Engine) -> list[Check]:
     checks = check_database(engine, pending)
     if not all(check.ok for check in checks):
         return checks
-    return [*checks, *check_moving(engine), *count_late(known, engine)]
+    return [*checks, *check_moving(engine), *count_late(settings, engine)]

@@ -29,9 +29,9 @@ class ReadPool:
     producer for whom it is, None if it is for all.
     """
 
-    def __init__(self, known: Settings) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._engine: Engine = connect(
-            known.database_url.get_secret_value(),
+            settings.database_url.get_secret_value(),
             connections=CONNECTIONS,
             name="cutout-api-looks",
             check_first=False,

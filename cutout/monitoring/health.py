@@ -226,13 +226,13 @@ def _first_line(error: Exception) -> str:
 NAME = "schedules"
 
 
-def check_schedules(known: Settings, engine: Engine) -> list[Check]:
+def check_schedules(settings: Settings, engine: Engine) -> list[Check]:
     """One check for each schedule that is late, or one that says that none is; none without schedules.
 
     A database that does not answer, or has no such tables, is another check's to report.
     """
     try:
-        found = _look(known, engine)
+        found = _look(settings, engine)
     except DBAPIError as error:
         if is_away(error) or isinstance(error, ProgrammingError):
             return []
@@ -240,18 +240,18 @@ def check_schedules(known: Settings, engine: Engine) -> list[Check]:
     return [_late(finding.text, finding.remedy) for finding in found or ()] or _well(found)
 
 
-def count_late(known: Settings, engine: Engine) -> list[Check]:
+def count_late(settings: Settings, engine: Engine) -> list[Check]:
     """The same as one check without any name: whoever asks has perhaps shown no key."""
-    found = _look(known, engine)
+    found = _look(settings, engine)
     if not found:
         return _well(found)
     return [_late(f"{len(found)} late or about to be; see `cutout doctor`", "run `cutout doctor`")]
 
 
-def _look(known: Settings, engine: Engine) -> list[Finding] | None:
+def _look(settings: Settings, engine: Engine) -> list[Finding] | None:
     """What is late, or None without any schedule."""
     with Session(engine) as session:
-        return late_runs(session, Installation.of(known)) if schedules_exist(session) else None
+        return late_runs(session, Installation.of(settings)) if schedules_exist(session) else None
 
 
 def _well(found: list[Finding] | None) -> list[Check]:

@@ -93,8 +93,8 @@ HEARD_WITHIN_S = 60.0
 class DatabaseMetrics(Collector):
     """Asks Postgres over a connection of its own, which frozen or busy requests cannot take."""
 
-    def __init__(self, engine: Engine, known: Settings) -> None:
-        self._engine, self._known = engine, known
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self._engine, self._known = engine, settings
         self._answer = SingleFlight("figures", self._look, fresh_s=FRESH_S, rest=REST)
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
@@ -150,8 +150,8 @@ class _Families:
         return [family for family in self._by_name.values() if family.samples]
 
 
-def _fill(families: _Families, found: Overview, known: Settings) -> None:
-    _fill_jobs(families, found, known)
+def _fill(families: _Families, found: Overview, settings: Settings) -> None:
+    _fill_jobs(families, found, settings)
     _fill_accounts(families, found)
     add = families.add
     for outcome, calls in found.calls.items():
@@ -166,7 +166,7 @@ def _fill(families: _Families, found: Overview, known: Settings) -> None:
     add("cutout_workers_cut_off", found.cut_off_workers)
     missing = found.missing_cutouts
     add("cutout_missing_cutouts", missing.cutouts if missing.stopped else 0)
-    budget = known.day_budget
+    budget = settings.day_budget
     add("cutout_calls_stopped", budget is not None and found.day_spent >= budget, "day-budget")
     add("cutout_day_spent_credits", found.day_spent)
     add("cutout_dispatcher_leading", found.dispatcher_leads)
@@ -179,7 +179,7 @@ def _fill(families: _Families, found: Overview, known: Settings) -> None:
         add("cutout_late_schedules", schedules, lateness)
 
 
-def _fill_jobs(families: _Families, found: Overview, known: Settings) -> None:
+def _fill_jobs(families: _Families, found: Overview, settings: Settings) -> None:
     add = families.add
     held_and_parked = sum(row.blocked for row in found.held)
     for row in found.jobs:
@@ -193,7 +193,7 @@ def _fill_jobs(families: _Families, found: Overview, known: Settings) -> None:
     add("cutout_overdue_seconds", found.overdue_s)
     add("cutout_results_at_risk", sum(row.at_risk for row in found.jobs))
     add("cutout_result_expires_seconds", found.next_expiry_s)
-    age = known.result_lifetime_seconds - found.next_expiry_s if found.next_expiry_s is not None else 0.0
+    age = settings.result_lifetime_seconds - found.next_expiry_s if found.next_expiry_s is not None else 0.0
     add("cutout_copy_lag_seconds", max(age, 0.0))
 
 

@@ -62,10 +62,10 @@ class Installation:
     day_budget: int | None = None
 
     @classmethod
-    def of(cls, known: Settings) -> Self:
+    def of(cls, settings: Settings) -> Self:
         """The same, of the settings. The API knows no key: then it looks at all accounts."""
-        names = [account_name(key.get_secret_value()) for key in known.endpoint_api_keys]
-        return cls(names, known.calls_per_second, known.day_budget)
+        names = [account_name(key.get_secret_value()) for key in settings.endpoint_api_keys]
+        return cls(names, settings.calls_per_second, settings.day_budget)
 
 
 def explain(session: Session, job: Job, known: Installation) -> Explanation:

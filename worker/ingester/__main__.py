@@ -7,7 +7,7 @@ from types import FrameType
 
 from cutout.ingest.sources.temporary_space import free_bytes, needed_bytes
 from cutout.models.database import connect
-from cutout.settings import settings
+from cutout.settings import read_settings
 from cutout.storage import Bucket
 from cutout.telemetry import logs
 from cutout.telemetry.metrics_server import serve_metrics
@@ -16,7 +16,7 @@ from worker.ingester.loop import CONNECTIONS, CONNECTIONS_TO_BUCKET, Ingester, l
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
-    loaded = settings()
+    loaded = read_settings()
     logs.configure(loaded)
     serve_metrics(loaded.metrics_address)
     free, needed = free_bytes(), needed_bytes(loaded)

@@ -18,7 +18,7 @@ from cutout.images.decoder_child import KILL_ME_FIRST
 from cutout.ingest.pending import find_request
 from cutout.ingest.stop import Stop
 from cutout.models.database import connect, is_away, kind_of
-from cutout.settings import Settings, settings
+from cutout.settings import Settings, read_settings
 from cutout.storage import Bucket
 from cutout.telemetry import logs
 from worker.ingester.reader import Reader
@@ -37,7 +37,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(KILL_ME_FIRST)
-    loaded, batch_id, stop = settings(), uuid.UUID(sys.argv[1]), Stop()
+    loaded, batch_id, stop = read_settings(), uuid.UUID(sys.argv[1]), Stop()
     logs.configure(loaded)
     threading.Thread(target=_stop_with_input, args=(stop,), daemon=True).start()
     try:

@@ -20,7 +20,7 @@ WHOLE = """
 """
 
 
-@pytest.mark.long("kills at random points; tests/jobs/ingest/ continues what was interrupted")
+@pytest.mark.long("kills at random points; tests/cutout/ingest/ continues what was interrupted")
 class TestAnIngesterThatIsKilled:
     def test_at_random_moments_makes_every_row_one_job(
         self, environment: dict[str, str], bucket: Bucket, tmp_path: Path

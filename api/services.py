@@ -21,8 +21,8 @@ from api.live.read_pool import ReadPool
 from api.live.sse import Events
 from cutout.models.database import connect
 from cutout.settings import Settings
+from cutout.status.call_rate import CallSettings
 from cutout.status.eta import QueueRate, read_queue_rate
-from cutout.status.explain import Installation
 from cutout.storage import Bucket
 
 # With those for looks no more than a process had before there were any.
@@ -86,7 +86,7 @@ class Services:
 def open_services(settings: Settings) -> Services:
     """To be called on the event loop."""
     looks = ReadPool(settings)
-    installation = Installation.of(settings)
+    installation = CallSettings.of(settings)
 
     engine = connect(
         settings.database_url.get_secret_value(),

@@ -15,11 +15,11 @@ from cutout.endpoint.credits import usable
 from cutout.endpoint.endpoint_errors import EndpointError
 from cutout.images.heif import HEIF_REMEDY, is_heif_decoded
 from cutout.ingest.sources.temporary_space import free_bytes, needed_bytes
-from cutout.monitoring.audit_findings import check_audit
-from cutout.monitoring.health import Check, check_schedules, check_services
-from cutout.monitoring.overdue_results import check_results
+from cutout.monitoring.bucket_contents import check_objects, check_results
+from cutout.monitoring.check import Check
+from cutout.monitoring.domain_checks import check_audit, check_schedules
+from cutout.monitoring.health import check_services
 from cutout.monitoring.redis_health import check_redis_setup
-from cutout.monitoring.stored_results import check_objects
 from cutout.settings import Settings, SettingsError, read_settings
 from cutout.storage import Bucket
 from migrations.run import pending

@@ -14,7 +14,7 @@ from cutout.ingest import Estimate
 from cutout.ingest.estimate import Sample
 from cutout.ingest.skipped_files import reason_text
 from cutout.settings import Settings
-from cutout.status.explain import Installation, calls_a_second
+from cutout.status.call_rate import CallSettings, calls_a_second
 
 SHOWN_REASONS = 5
 
@@ -73,13 +73,13 @@ def _price(calls: int, balance: float | None) -> str:
 
 def _balance(session: Session, settings: Settings) -> float | None:
     """Of all accounts whose credits were read; None if none were."""
-    left = [credits_left(session, name) for name in Installation.of(settings).accounts]
+    left = [credits_left(session, name) for name in CallSettings.of(settings).accounts]
     read = [credits_ for credits_ in left if credits_ is not None]
     return sum(read) if read else None
 
 
 def _speed(session: Session, calls: int, settings: Settings) -> str:
-    rate = calls_a_second(session, Installation.of(settings).accounts, settings.calls_per_second)
+    rate = calls_a_second(session, CallSettings.of(settings).accounts, settings.calls_per_second)
     if not rate:
         return "how long it takes is known once some calls were made"
     return f"at {rate:.1f} calls/s{'':<12}about {in_words(calls / rate)}"

@@ -12,8 +12,9 @@ from cli.database import find_batch, find_one, open_database, plain_errors
 from cli.unexpected import name_unexpected
 from cutout.models import Attempt, Job
 from cutout.settings import read_settings
-from cutout.status.explain import Explanation, Installation
+from cutout.status.call_rate import CallSettings
 from cutout.status.explain import explain as explain_job
+from cutout.status.explanation import Explanation
 
 
 def explain(
@@ -31,7 +32,7 @@ def explain(
     ] = False,
 ) -> None:
     """Explain why a job is not finished, or how it ended, and what to do."""
-    settings = Installation.of(read_settings())
+    settings = CallSettings.of(read_settings())
     with plain_errors(), Session(open_database()) as session:
         for job in _jobs(session, identifier):
             _print(job, explain_job(session, job, settings))

@@ -2,7 +2,7 @@
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cutout.monitoring.health import Check
+from cutout.monitoring.check import Check
 
 # Of a request's state, as the lifespan gives it.
 LEAVING = "leaving"

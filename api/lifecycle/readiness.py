@@ -15,7 +15,10 @@ from api.lifecycle.drain import Leaving
 from api.lifecycle.request_probe import RequestsProbe
 from api.services import Services
 from cutout.models.database import connect
-from cutout.monitoring.health import Check, check_database, check_moving, check_redis, count_late, find_bucket
+from cutout.monitoring.check import Check
+from cutout.monitoring.domain_checks import count_late
+from cutout.monitoring.health import check_database, check_redis, find_bucket
+from cutout.monitoring.progress import check_progress
 from cutout.settings import Settings
 from cutout.telemetry.single_flight import SingleFlight
 from migrations.run import pending
@@ -110,4 +113,4 @@ def _look_at_database(settings: Settings, engine: Engine) -> list[Check]:
     checks = check_database(engine, pending)
     if not all(check.ok for check in checks):
         return checks
-    return [*checks, *check_moving(engine), *count_late(settings, engine)]
+    return [*checks, *check_progress(engine), *count_late(settings, engine)]

@@ -17,7 +17,7 @@ from api.limits.producer_slots import ProducerSlots
 from api.live.read_pool import ReadPool
 from api.problems import ProblemError
 from cutout.models.database import PostgresAwayError
-from cutout.status.changes import SeenState, batches_at_rest, changed_jobs
+from cutout.status.changes import SeenState, changed_jobs, settled_batches
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Watch:
         self._looks = looks
         self._places = ProducerSlots("waits", "requests that wait", MOST_WAITING)
         self._jobs: _Waiting[SeenState] = _Waiting(changed_jobs)
-        self._batches: _Waiting[uuid.UUID] = _Waiting(batches_at_rest)
+        self._batches: _Waiting[uuid.UUID] = _Waiting(settled_batches)
         self._looking: asyncio.Task[None] | None = None
 
     async def job_changes(

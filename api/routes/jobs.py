@@ -30,7 +30,8 @@ from cutout.models import Batch, Job
 from cutout.models.database import Database
 from cutout.producers.quotas import take_quota
 from cutout.queue.enqueue import InvalidJobError, enqueue
-from cutout.status.explain import Installation, without_findings
+from cutout.status.call_rate import CallSettings
+from cutout.status.explain import explain_state
 from cutout.status.job_view import JobSnapshot, find_job
 from cutout.status.producer_texts import for_producer
 from cutout.storage.unexpected_bytes import Unexpected
@@ -96,7 +97,7 @@ def get_explanation(
     """Why a job is not done yet, or what became of it."""
     own_job(session, job_id, producer_id)
     job = session.get_one(Job, job_id)
-    why = for_producer(job, without_findings(session, job, Installation.of(services.settings)))
+    why = for_producer(job, explain_state(session, job, CallSettings.of(services.settings)))
     return ExplanationView(**asdict(why))
 
 

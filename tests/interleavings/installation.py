@@ -43,8 +43,9 @@ from cutout.queue.reuse.acquire import Acquired, BoughtBefore, TakenByOther
 from cutout.queue.reuse.serve_reused import Dispatched, ReusableJob, ReuseScope
 from cutout.queue.reuse.waiting_jobs import WaitingJobsPromoter
 from cutout.queue.settle import RetryLimits
-from cutout.status.explain import Explanation, explain
-from cutout.status.explain import Installation as Settings
+from cutout.status.call_rate import CallSettings as Settings
+from cutout.status.explain import explain
+from cutout.status.explanation import Explanation
 from tests.interleavings.endpoint import Endpoint
 from tests.interleavings.hand import Hand
 from tests.interleavings.pictures import sha256_of, source_of

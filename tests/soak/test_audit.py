@@ -18,7 +18,7 @@ from cutout.queue.attempts.attempts import Answer
 from cutout.queue.attempts.outcomes import Fail, Hold, StoredObject, Succeeded
 from cutout.queue.claims import Claim
 from cutout.queue.enqueue import NewJob, create_batch, enqueue
-from cutout.status.explain import Installation
+from cutout.status.call_rate import CallSettings
 from cutout.storage import Bucket
 from tests.soak.audit import Charge, Findings, audit
 from tests.soak.doubts import Call, Cause
@@ -407,10 +407,10 @@ class TestOperator:
         books.session.commit()
         engine = books.session.get_bind()
         assert isinstance(engine, Engine)
-        assert silent_jobs(engine, Installation(())) == []
+        assert silent_jobs(engine, CallSettings(())) == []
         books.session.execute(text("UPDATE jobs SET code = ''"))
         books.session.commit()
-        assert silent_jobs(engine, Installation(())) != []
+        assert silent_jobs(engine, CallSettings(())) != []
 
     def test_finds_more_calls_at_once_than_are_allowed(self, books: Books) -> None:
         """By the sandbox's own count."""

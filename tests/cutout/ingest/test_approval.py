@@ -13,7 +13,8 @@ from cutout.queue.attempts.outcomes import Hold
 from cutout.queue.blocks import approval, pauses
 from cutout.queue.blocks.blocked_jobs import unblock
 from cutout.queue.leader import LEADER_LOCK
-from cutout.status.explain import Installation, explain
+from cutout.status.call_rate import CallSettings
+from cutout.status.explain import explain
 from tests.cutout.ingest.conftest import Run
 from tests.support.steps import begin, claim_one, new_worker
 
@@ -47,7 +48,7 @@ class TestAPlannedBatch:
             assert {(job.state, job.queue_state, job.code) for job in jobs} == {
                 (State.HELD, "blocked", "NEEDS_APPROVAL")
             }
-            found = explain(session, jobs[0], Installation(()))
+            found = explain(session, jobs[0], CallSettings(()))
             assert "waits for approval" in found.text
             assert f"cutout approve {jobs[0].batch_id}" in (found.remedy or "")
 
@@ -108,13 +109,13 @@ class TestAPlannedBatch:
             new_worker(session)
             job = session.query(Job).first()
             assert job is not None
-            assert "the dispatcher brings its jobs into line" in explain(session, job, Installation(())).text
+            assert "the dispatcher makes its jobs ready" in explain(session, job, CallSettings(())).text
             pauses.set_budget(session, batch_id, 0)
             session.expire_all()
-            assert "the dispatcher brings its jobs into line" in explain(session, job, Installation(())).text
+            assert "the dispatcher makes its jobs ready" in explain(session, job, CallSettings(())).text
             pauses.pause(session, batch_id)
             session.expire_all()
-            assert explain(session, job, Installation(())).why == "batch-paused"
+            assert explain(session, job, CallSettings(())).why == "batch-paused"
 
     def test_that_was_not_planned_waits_for_none(
         self, run: Run, written: Callable[[str], Path], engine: Engine

@@ -19,7 +19,7 @@ from cutout.schedules import gather, keep_report, runs_to_report
 from cutout.schedules.fire import fire
 from cutout.schedules.report import Report, Trouble
 from cutout.schedules.report_page import page
-from cutout.schedules.rewritten_reports import keep_results_and_reports
+from cutout.schedules.report_publish import keep_results_and_reports
 from cutout.storage import Bucket
 from tests.cutout.schedules.steps import finish_ingest, new_schedule, pass_by, runs, see_through
 from tests.support.fates import DONE

@@ -266,7 +266,7 @@ class TestAWindow:
         (run,) = runs(session, schedule)
         assert (run.state, run.note) == (
             "late",
-            "2 jobs were left when its window closed; they go on in the next one",
+            "2 jobs were left when its window closed; they continue in the next one",
         )
         batch = session.get_one(Batch, run.batch_id)
         assert batch.opens_at

@@ -13,7 +13,9 @@ from cutout.queue.attempts.attempts import Answer
 from cutout.queue.attempts.outcomes import Hold, Lost, StoredObject, Succeeded
 from cutout.queue.claims import Claim
 from cutout.queue.leader import LEADER_LOCK
-from cutout.status.explain import Explanation, Installation, explain
+from cutout.status.call_rate import CallSettings
+from cutout.status.explain import explain
+from cutout.status.explanation import Explanation
 from cutout.storage.unexpected_bytes import CODE, Unexpected
 from tests.support.steps import ACCOUNT, begin, claim_new, new_worker
 
@@ -42,7 +44,7 @@ def paid(session: Session, lifetime: timedelta = timedelta(hours=1)) -> Claim:
 
 def why(session: Session, claim: Claim) -> Explanation:
     session.expire_all()
-    return explain(session, session.get_one(Job, claim.job_id), Installation([ACCOUNT]))
+    return explain(session, session.get_one(Job, claim.job_id), CallSettings([ACCOUNT]))
 
 
 def remedy(session: Session, claim: Claim) -> str:
@@ -58,8 +60,8 @@ class TestAnUnexpectedResult:
         queue.settle(running, claim, Hold(CODE, "it has no alpha; it is kept as unexpected/x/1.png"))
         assert "unexpected/x/1.png" in why(running, claim).text
         said = remedy(running, claim)
-        assert said.startswith(f"`cutout accept {claim.job_id}` makes what came its cutout")
-        assert "fetches its result anew (until " in said
+        assert said.startswith(f"`cutout accept {claim.job_id}` takes the received picture as its cutout")
+        assert "fetches its result again (until " in said
         assert "without a call" in said
 
     def test_past_its_time_costs_another_credit_to_retry(self, running: Session) -> None:
@@ -68,7 +70,7 @@ class TestAnUnexpectedResult:
         queue.settle(running, claim, Hold(CODE, "y"))
         said = remedy(running, claim)
         assert "cutout accept" in said
-        assert "calls again, for another credit: the paid result is past its time" in said
+        assert "calls again, for another credit: the paid result has expired" in said
 
     def test_that_is_no_picture_cannot_be_accepted(self, running: Session) -> None:
         """Nobody is told to do what is refused."""
@@ -89,7 +91,7 @@ class TestALoss:
         """A retry asks the address first, and only then buys."""
         claim = paid(running)
         queue.settle(running, claim, Lost("RESULT_EXPIRED", "gone", gone=True))
-        assert "asks its URL once more (until " in remedy(running, claim)
+        assert "requests its URL once more (until " in remedy(running, claim)
 
     def test_past_its_time_is_bought_anew(self, running: Session) -> None:
         """There is nothing left to ask."""

@@ -6,7 +6,7 @@ import pytest
 
 from cutout.enums import State
 from cutout.models import Job
-from cutout.status.explain import Explanation
+from cutout.status.explanation import Explanation
 from cutout.status.producer_texts import (
     INTERNAL,
     NOTHING_LEFT,

@@ -11,7 +11,7 @@ from cutout.administration.erase import Erased, erase, find
 from cutout.models import Job
 from cutout.producers.producers import create_producer
 from cutout.results import ended_batches
-from cutout.schedules.rewritten_reports import keep_results_and_reports
+from cutout.schedules.report_publish import keep_results_and_reports
 from cutout.storage import Bucket
 from tests.support.bench import Bench
 from tests.support.pictures import encoded, plain

@@ -11,8 +11,7 @@ from cli.console import Exit, fail, out
 from cli.database import find_one, open_database, plain_errors
 from cutout import queue
 from cutout.models import JOBS, Job
-from cutout.queue.bulk import Move, apply_in_chunks, cancel_batch
-from cutout.queue.cancel_batch import unfinished
+from cutout.queue.bulk import Change, apply_in_chunks, cancel_batch, count_unfinished
 
 Identifier = Annotated[
     str, typer.Argument(metavar="ID", help="A batch's or job's id, or the beginning of it.")
@@ -58,7 +57,7 @@ def cancel(identifier: Identifier) -> None:
             its = JOBS.c.batch_id == found.id
             moved = cancel_batch(engine, found.id)
         with Session(engine) as session:
-            left = unfinished(session, its)
+            left = count_unfinished(session, its)
     if not moved + left:
         fail("nothing of it is still to end", Exit.FAILED)
     out.print(f"{moved:,} cancelled")
@@ -66,7 +65,7 @@ def cancel(identifier: Identifier) -> None:
         out.print(f"{left:,} run or are paid for; they end by themselves, and no call of them begins")
 
 
-def _move(identifier: str, change: Move, only: Sequence[ColumnElement[bool]]) -> int:
+def _move(identifier: str, change: Change, only: Sequence[ColumnElement[bool]]) -> int:
     engine = open_database()
     with plain_errors():
         with Session(engine, expire_on_commit=False) as session:

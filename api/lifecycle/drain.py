@@ -9,7 +9,7 @@ LEAVING = "leaving"
 
 
 class Leaving:
-    """Whether this process was told to end."""
+    """Whether this process has been asked to end."""
 
     def __init__(self) -> None:
         self.begun = False

@@ -22,7 +22,7 @@ from cutout.status.changes import SeenState, changed_jobs, settled_batches
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.1
-# Each costs some 60 KB. Whoever comes when there are so many is answered at once, with what there is; past
+# Each costs some 60 KB. Beyond this many a client is answered at once with the present state; past
 # its own share a producer is refused.
 MOST_WAITING = 2000
 
@@ -65,7 +65,7 @@ class _Waiting(Generic[K]):
 
 
 class Watch:
-    """Lets requests wait for jobs and batches. Reads only while somebody waits."""
+    """Waiting of requests for jobs and batches. Reads only while a request waits."""
 
     def __init__(self, looks: ReadPool) -> None:
         self._looks = looks
@@ -77,7 +77,7 @@ class Watch:
     async def job_changes(
         self, request: Request, of: uuid.UUID, job_id: uuid.UUID, state: str, seconds: float
     ) -> bool:
-        """Wait until the job is not in this state; False after so many seconds, or if the client is gone.
+        """Wait until the job is not in this state; False after that many seconds, or if the client is gone.
 
         Raises a problem 429 if the producer that asks, `of`, waits for too much already.
         """

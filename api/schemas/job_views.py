@@ -22,7 +22,7 @@ class ErrorView(BaseModel):
 
 
 class ResultView(BaseModel):
-    """The cutout: where it is in the bucket and what it is (bytes, pixels)."""
+    """The cutout: its key in the bucket, its size in bytes and in pixels."""
 
     key: Annotated[str, Field(examples=["cutouts/01a20515-06db-7dfe-a584-1fdef9ab3e38/SKU-4471.png"])]
     url: Annotated[str, Field(description="Redirects to the cutout", examples=[f"/v1/jobs/{A_JOB}/result"])]

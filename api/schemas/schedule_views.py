@@ -50,7 +50,7 @@ class ScheduleView(BaseModel):
 
 
 class RunView(BaseModel):
-    """One run: when it was ordered for, what it came to, and why if it went wrong."""
+    """One run: its time, its result, and the reason if it failed."""
 
     id: uuid.UUID
     fire_at: datetime

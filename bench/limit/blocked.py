@@ -10,8 +10,8 @@ from sqlalchemy import Connection, text
 
 from bench.limit.row import Row
 from cutout.models.database import connect
-from cutout.queue.blocks.blocked_jobs import Blocked
-from cutout.queue.dispatch import read_snapshot
+from cutout.queue.blocks.blocked_jobs import Unblocker
+from cutout.queue.snapshot import read_snapshot
 from local import LocalServices
 from migrations.run import upgrade
 
@@ -64,10 +64,10 @@ def _do(connection: Connection, statements: str, counts: dict[str, int]) -> None
 
 
 def _look(connection: Connection, why: str) -> list[Row]:
-    blocked = Blocked()
+    unblocker = Unblocker()
     where = f"{BLOCKED * JOBS_EACH:,} jobs of {BLOCKED:,} batches {why}"
     seen = _median_ms(lambda: read_snapshot(connection, []))
-    walked = _median_ms(lambda: blocked.bring_back(connection))
+    walked = _median_ms(lambda: unblocker.unblock(connection))
     return [
         Row(f"a snapshot with {where}", f"{seen:.2f} ms", f"{GOAL_MS} ms", seen <= GOAL_MS),
         Row(f"a tick's walk with {where}", f"{walked:.2f} ms", f"{GOAL_MS} ms", walked <= GOAL_MS),
@@ -84,7 +84,7 @@ def _median_ms(work: Callable[[], object]) -> float:
 
 
 def _ticks_until_back(connection: Connection) -> Row:
-    blocked, ticks = Blocked(), 1
-    while not blocked.bring_back(connection) and ticks < MOST_TICKS:
+    unblocker, ticks = Unblocker(), 1
+    while not unblocker.unblock(connection) and ticks < MOST_TICKS:
         ticks += 1
     return Row(f"ticks until the last of {BLOCKED:,} batches is back in the queue", str(ticks))

@@ -19,14 +19,15 @@ from cutout import queue
 from cutout.billing import accounts
 from cutout.enums import AttemptOutcome
 from cutout.models.database import connect
-from cutout.queue import dispatch as line
 from cutout.queue import workers
 from cutout.queue.attempts.attempts import Answer
 from cutout.queue.attempts.outcomes import StoredObject, Succeeded
+from cutout.queue.dispatch import dispatch
 from cutout.queue.enqueue import NewJob, enqueue_all
-from cutout.queue.index_marks import LineMarks
+from cutout.queue.queue_watermarks import QueueWatermarks
 from cutout.queue.reuse.serve_reused import Dispatched
-from cutout.queue.snapshot_marks import Marks
+from cutout.queue.snapshot import read_snapshot
+from cutout.queue.snapshot_watermarks import SnapshotWatermarks
 from local import LocalServices
 from migrations.run import upgrade
 
@@ -56,7 +57,7 @@ class Way:
         self._connection = connection
         accounts.ensure(connection, ACCOUNT)
         self._worker = workers.register(connection, host="bench", pid=1)
-        self._marks, self._lines = Marks(), LineMarks()
+        self._watermarks, self._queue_watermarks = SnapshotWatermarks(), QueueWatermarks()
         pid = connection.scalar(text("SELECT pg_backend_pid()"))
         self._session = psutil.Process(pid)
 
@@ -64,18 +65,22 @@ class Way:
         """Let so many jobs pass."""
         cost = Cost()
         for _ in range(jobs // A_PART):
-            dispatch = settle = 0.0
+            dispatch_s = settle = 0.0
             for _ in range(A_PART // A_TICK):
                 began = self._seconds()
-                line.read_snapshot(
-                    self._connection, [ACCOUNT], marks=self._marks, lines=self._lines, lease=LEASE
+                read_snapshot(
+                    self._connection,
+                    [ACCOUNT],
+                    watermarks=self._watermarks,
+                    queue_watermarks=self._queue_watermarks,
+                    lease=LEASE,
                 )
-                turns = line.dispatch(self._connection, A_TICK, lease=LEASE, lines=self._lines)
+                turns = dispatch(self._connection, A_TICK, lease=LEASE, watermarks=self._queue_watermarks)
                 handed = self._seconds()
                 self._carry(turns.calls)
-                dispatch += handed - began
+                dispatch_s += handed - began
                 settle += self._seconds() - handed
-            cost.dispatch.append(dispatch)
+            cost.dispatch.append(dispatch_s)
             cost.settle.append(settle)
         return cost
 
@@ -93,14 +98,16 @@ class Way:
                 recipe=MAKING,
             )
             assert isinstance(attempt, int)
-            paid = queue.record_result(
-                self._connection,
-                claim,
-                attempt,
-                CHARGED,
-                url="https://r/1",
-                lifetime=timedelta(days=1),
-                sent=(10, 20),
+            paid = claim.with_result(
+                queue.record_result(
+                    self._connection,
+                    claim,
+                    attempt,
+                    CHARGED,
+                    url="https://r/1",
+                    lifetime=timedelta(days=1),
+                    sent=(10, 20),
+                )
             )
             assert queue.settle(self._connection, paid, Succeeded(STORED))
 

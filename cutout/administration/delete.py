@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from cutout.administration.source_removal import remove_source, uploaded_key
 from cutout.enums import FINAL_STATES, State
 from cutout.models import ATTEMPTS, BATCHES, INGESTS, JOBS, RESULTS, RUNS
-from cutout.queue.attempts.losses import lose_results_of
+from cutout.queue.attempts.flags import lose_results_of
 from cutout.storage import Bucket
 from cutout.storage.unexpected_bytes import Unexpected, prefix_of
 from cutout.webhooks.deleted_jobs import forget_job

@@ -13,7 +13,7 @@ from cutout.audit.audit_check import MOST_FOUND, AuditCheck, Finding, Repair, Sc
 from cutout.enums import State, Step
 from cutout.models import ATTEMPTS, BATCHES, JOBS, constant
 from cutout.models.database import Database
-from cutout.queue.blocks.blocked_jobs import IS_OVER_BUDGET, WAITS_FOR_ITS_BATCH, bring_back
+from cutout.queue.blocks.blocked_jobs import IS_OVER_BUDGET, WAITS_FOR_ITS_BATCH, unblock_batch
 from cutout.queue.blocks.conditions import IS_BLOCKED
 from cutout.queue.settle import RetryLimits
 
@@ -97,7 +97,8 @@ def _repair(kind: ColumnElement[bool]) -> Repair:
     def repair(database: Database, found: Sequence[Finding], _limits: RetryLimits) -> int:
         """Unblock as many jobs as one step of the dispatcher would; returns the number of batches."""
         ids = [finding.id for finding in found if isinstance(finding.id, uuid.UUID)]
-        return sum(bring_back(database, batch_id, over_budget=kind is IS_OVER_BUDGET) > 0 for batch_id in ids)
+        over_budget = kind is IS_OVER_BUDGET
+        return sum(unblock_batch(database, batch_id, over_budget=over_budget) > 0 for batch_id in ids)
 
     return repair
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from cutout.audit.audit_check import MOST_FOUND, AuditCheck, Finding, Scope
 from cutout.models.database import Database
-from cutout.queue.reuse.same_picture import left_by_their_buyers, promote_waiting
+from cutout.queue.reuse.waiting_jobs import abandoned_by_buyers, promote_waiting_for
 from cutout.queue.settle import RetryLimits
 
 CONFIRMED_AFTER_S = 60.0
@@ -21,7 +21,7 @@ def find(database: Database, scope: Scope) -> Sequence[Finding]:
             f"it waits for {_buyer(row)} to buy the same cutout, which that job no longer does",
             "the leading dispatcher makes it ready again",
         )
-        for row in left_by_their_buyers(database, MOST_FOUND, scope.job_id)
+        for row in abandoned_by_buyers(database, MOST_FOUND, scope.job_id)
     ]
 
 
@@ -32,12 +32,12 @@ def _buyer(row: Any) -> str:
 def repair(database: Database, found: Sequence[Finding], _limits: RetryLimits) -> int:
     """Let the jobs continue, as a step of the dispatcher would; returns their number."""
     ids = {finding.id for finding in found}
-    left = left_by_their_buyers(database, MOST_FOUND)
+    left = abandoned_by_buyers(database, MOST_FOUND)
     buyers: set[uuid.UUID] = {row.waits_for for row in left if row.id in ids}
     for buyer in buyers:
-        promote_waiting(database, buyer)
-    remaining = {row.id for row in left_by_their_buyers(database, MOST_FOUND)}
-    return len(ids - remaining)
+        promote_waiting_for(database, buyer)
+    still = {row.id for row in abandoned_by_buyers(database, MOST_FOUND)}
+    return len(ids - still)
 
 
 CHECK = AuditCheck(

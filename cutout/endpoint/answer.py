@@ -62,7 +62,7 @@ class Refused:
     raw: str | None = field(default=None, repr=False)
 
 
-def judge(
+def read_answer(
     status: int, headers: Mapping[str, str], body: bytes, *, went_out: bool = True
 ) -> Accepted | Refused:
     """Judge the answer to a call. Every field of the three envelopes on record may be absent or of any type.

@@ -7,7 +7,7 @@ from typing import Protocol, Self
 
 import httpx
 
-from cutout.endpoint.answer import Accepted, Refused, judge, parse, refusal, succeeded
+from cutout.endpoint.answer import Accepted, Refused, parse, read_answer, refusal, succeeded
 from cutout.endpoint.credits import CreditPool, credit_pools
 from cutout.endpoint.endpoint_errors import NoAnswer, NotSent
 from cutout.images.image import PreparedImage
@@ -87,7 +87,7 @@ class EndpointClient:
             request.extensions["before_first_byte"] = departure.await_permission
         note_sent = departure.sent if departure is not None else None
         status, headers, body, went_out = self._exchange(request, note_sent)
-        return judge(status, headers, body, went_out=went_out)
+        return read_answer(status, headers, body, went_out=went_out)
 
     def credits(self) -> list[CreditPool] | Refused:
         """Ask for the account's credits, which costs none. Raises NotSent or NoAnswer."""

@@ -1,23 +1,25 @@
-"""Our words, as SQL has them."""
+"""Shared parts of the tables: lists of words as SQL, default values, owners, constraints."""
 
 from collections.abc import Iterable
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, ColumnElement, Text, literal_column, text
+from sqlalchemy import CheckConstraint, ColumnElement, Text, Uuid, literal_column, text
+
+from cutout.enums import QueueState, State, Step
 
 
 def one_of(column: str, words: Iterable[str]) -> str:
-    """A condition: the column holds one of these words."""
+    """The condition that the column holds one of these words."""
     return f"{column} IN ({_listed(words)})"
 
 
 def array_of(words: Iterable[str]) -> str:
-    """These words as an array."""
+    """An SQL array of these words."""
     return f"ARRAY[{_listed(words)}]"
 
 
 def constant(word: StrEnum) -> ColumnElement[str]:
-    """One of our words, written into a statement: a partial index serves only what the planner can read."""
+    """A word written into a statement as a literal: the planner matches partial indexes by literals only."""
     return literal_column(f"'{word}'", Text)
 
 
@@ -27,11 +29,28 @@ def _listed(words: Iterable[str]) -> str:
 
 NEW_ID = text("uuidv7()")
 NOW = text("now()")
-# Of an index: the producer, or the nil UUID for what belongs to none. As Postgres writes it.
-OWNER = "COALESCE(producer_id, '00000000-0000-0000-0000-000000000000'::uuid)"
+# The owner in an index: the producer, or the nil UUID for rows without one. As Postgres writes it.
+_NIL = "'00000000-0000-0000-0000-000000000000'::uuid"
+OWNER = f"COALESCE(producer_id, {_NIL})"
+NIL_OWNER = literal_column(_NIL, Uuid)
 
 
 def address(column: str) -> CheckConstraint:
-    """A constraint: what the column holds is an address of the web."""
-    # An address without a host would keep what it belongs to from ever being told, and so from ending.
+    """The constraint that the column holds an http or https URL with a host."""
+    # A URL without a host could never be notified, so its job or batch would never end.
     return CheckConstraint(f"{column} ~ '^https?://[^/?#]+'", name=f"{column}_has_a_host")
+
+
+# States of a job as literals.
+QUEUED = constant(State.QUEUED)
+RUNNING = constant(State.RUNNING)
+HELD = constant(State.HELD)
+READY = constant(QueueState.READY)
+DISPATCHED = constant(QueueState.DISPATCHED)
+REUSING = constant(QueueState.REUSING)
+DELAYED = constant(QueueState.DELAYED)
+WAITING = constant(QueueState.WAITING)
+SOURCE_LIMIT = constant(QueueState.SOURCE_LIMIT)
+BLOCKED = constant(QueueState.BLOCKED)
+CALL_STEP = constant(Step.CALL)
+COPY_STEP = constant(Step.COPY)

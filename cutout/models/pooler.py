@@ -15,7 +15,7 @@ POOLED = "cutout_pooled"
 OFF = "0"
 
 
-def bear_pooler(engine: Engine, server_settings: Mapping[str, str]) -> None:
+def support_pooler(engine: Engine, server_settings: Mapping[str, str]) -> None:
     """Let `engine` work through a pooler that takes no settings of a session (`ignore_startup_parameters`).
 
     Nothing is prepared then, times are in UTC, which PgBouncer keeps for each client, and the settings are

@@ -26,7 +26,7 @@ def is_among(column: ColumnElement[Any], chosen: Select[Any]) -> ColumnElement[b
     return column == any_(func.array(chosen.correlate(None).scalar_subquery()))
 
 
-def walk_of(column: Column[Any], which: ColumnElement[bool]) -> CTE:
+def loose_index_scan(column: Column[Any], which: ColumnElement[bool]) -> CTE:
     """The next values of a column among the rows that `which` chooses, by an index that begins with it.
 
     Those behind the parameter `after`, as many as the parameter `most` says, each numbered as `n`.

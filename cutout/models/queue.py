@@ -11,7 +11,7 @@ from cutout.models.database import Base
 
 
 class QueueClock(Base):
-    """One row. `virtual_time` is where a producer begins that has no share yet; no call goes out while paused."""
+    """One row. `virtual_time` is where a producer without a share begins; no call begins while paused."""
 
     __tablename__ = "queue_clock"
     __table_args__ = (CheckConstraint("id = 1", name="there_is_one_clock"),)

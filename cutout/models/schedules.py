@@ -26,12 +26,12 @@ from cutout.models.database import Base
 
 
 class Schedule(Base):
-    """A batch that repeats. Whoever fires its run moves `next_fire_at` on, if it is still what was read.
+    """A batch that repeats. Firing a run moves `next_fire_at`, if it is still the value that was read.
 
-    `options` are of the order that each run makes; `next_due_at` is `next_fire_at` and its jitter. A source
-    that has less than the share `min_source_share` of the last run's pictures left is taken only by a run that is
-    `accept_shrunk_source`. A schedule that was removed keeps its row for its runs; one that never fires again is
-    paused. The operator's pause is beside the producer's own, which alone the producer lifts.
+    `options` are the ingest options of each run; `next_due_at` is `next_fire_at` and its jitter. A source
+    with less than the share `min_source_share` of the last run's pictures is read only by a run that is
+    `accept_shrunk_source`. A removed schedule keeps its row for its runs; one that never fires again is
+    paused. The operator's pause is separate from the producer's, and the producer lifts only its own.
     """
 
     __tablename__ = "schedules"

@@ -47,7 +47,7 @@ from cutout.monitoring.snapshots import oldest_snapshot
 from cutout.queue.blocks.blocked_jobs import IS_OVER_BUDGET, WAITS_FOR_ITS_BATCH
 from cutout.queue.blocks.isolated_workers import IS_CUT_OFF
 from cutout.queue.leader import leader_exists
-from cutout.queue.producer_shares import Served, line_of, may_be_served
+from cutout.queue.producer_shares import EligibleOwners, eligible_owners, jobs_in_queues
 from cutout.queue.reuse import missing_results
 from cutout.schedules.lateness import Lateness, late_schedules
 from cutout.status.call_rate import CallSettings
@@ -100,7 +100,7 @@ def read_overview(database: Session, settings: CallSettings) -> Overview:
         line_paused=rest.line_paused,
         stops=database.execute(OPEN_BREAKERS).all(),
         cut_off_workers=rest.cut_off_workers,
-        missing_cutouts=missing_results.look(database),
+        missing_cutouts=missing_results.read_missing(database),
         day_spent=rest.day_spent or 0,
         unfinished_ingests=rest.unfinished_ingests,
         late_schedules=_count_late(database, settings),
@@ -187,19 +187,20 @@ HELD = (
 )
 
 
-def _first(served: Served, priority: Priority) -> ColumnElement[float]:
+def _first(served: EligibleOwners, priority: Priority) -> ColumnElement[float]:
     """The longest wait among the producers' first jobs, without suspended producers."""
-    lines, owners = served.lines, served.owners
-    first = line_of(lines).with_only_columns(JOBS.c.scheduled_at).limit(1).lateral(f"first_{priority.name}")
+    queues, owners = served.queues, served.owners
+    first = jobs_in_queues(queues).with_only_columns(JOBS.c.scheduled_at).limit(1)
+    first_job = first.lateral(f"first_{priority.name}")
     waits = (
-        select(_ago(func.min(first.c.scheduled_at)))
-        .select_from(lines.join(owners, owners.c.owner == lines.c.owner).join(first, true()))
-        .where(lines.c.priority == priority)
+        select(_ago(func.min(first_job.c.scheduled_at)))
+        .select_from(queues.join(owners, owners.c.owner == queues.c.owner).join(first_job, true()))
+        .where(queues.c.priority == priority)
     )
     return waits.scalar_subquery()
 
 
-SERVED = may_be_served()
+SERVED = eligible_owners()
 FIRST_IN_LINE = select(*(_first(SERVED, priority) for priority in Priority))
 
 OUT = and_(ATTEMPTS.c.outcome == constant(AttemptOutcome.UNKNOWN), ATTEMPTS.c.ended_at.is_(None))

@@ -73,7 +73,7 @@ def _call_fault(database: Database) -> Fault | None:
 
 
 def _cutout_fault(database: Database) -> Fault | None:
-    found = missing_results.look(database)
+    found = missing_results.read_missing(database)
     if not found.stopped:
         return None
     return f"the bucket lacks {found.cutouts:,} that were bought and are needed again", MISSING_REMEDY

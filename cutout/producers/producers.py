@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from cutout.enums import USUAL_SCOPES, Scope
 from cutout.models import JOBS, PRODUCERS, Producer
 from cutout.models.database import Database
-from cutout.producers.api_keys import find_key, hash_of, make_key, revoke_keys
+from cutout.producers.api_keys import find_key, hash_of, make_key
 
 
 def create_producer(
@@ -32,11 +32,6 @@ def find_producer(database: Database, key: str) -> uuid.UUID | None:
 def list_producers(session: Session) -> list[Producer]:
     """All producers, the oldest first."""
     return list(session.scalars(select(Producer).order_by(Producer.id)))
-
-
-def revoke_producer(session: Session, producer_id: uuid.UUID) -> bool:
-    """Revoke all keys of the producer; False if it had no valid key."""
-    return revoke_keys(session, producer_id) > 0
 
 
 def set_quota(session: Session, producer_id: uuid.UUID, job_quota: int | None) -> bool:

@@ -1,7 +1,7 @@
-"""A job's way through its states. Each change is a conditional UPDATE: whoever comes late changes nothing.
+"""The queue: a job's transitions, each a conditional UPDATE, so a late one changes nothing.
 
-Each function is one statement wherever it can be, so that a worker needs no transaction around it.
-The statements on every job's way are built once: building one costs more than running it.
+Each function is one statement wherever possible, so a worker needs no transaction around it. Statements that
+run for every job are built once: building one costs more than running it.
 """
 
 from cutout.queue.actions import CANCELLABLE, RETRIABLE, cancel, cancel_all, release, retry, retry_all
@@ -19,15 +19,12 @@ from cutout.queue.claims import NOT_SENT, Claim, PaidResult, claim, hand_back
 from cutout.queue.reuse.acquire import (
     Acquired,
     BoughtBefore,
-    SourceValidator,
     TakenByOther,
     acquire_result,
     adopt_result,
     find_again,
     find_made_otherwise,
-    find_validator,
     miss_result,
-    save_validator,
 )
 from cutout.queue.reuse.held_pictures import HeldPicture, find_held_picture
 from cutout.queue.reuse.identity import Recipe, scope_of
@@ -42,6 +39,7 @@ from cutout.queue.reuse.serve_reused import (
     miss,
     requeue,
 )
+from cutout.queue.reuse.source_validators import SourceValidator, find_validator, save_validator
 from cutout.queue.settle import RetryLimits, settle
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""How long a job rests after a try that went wrong, and how many tries a step has."""
+"""Backoff: the delay after a failed try, and the number of tries that a step has."""
 
 import random
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ class Backoff:
     longest_seconds: float
 
     def delay(self, tries_used: int) -> float:
-        """The rest before the next try, between half and one and a half times the doubled delay."""
+        """Seconds before the next try: between half and one and a half times the doubled delay."""
         doubled = min(self.first_seconds * 2.0 ** min(tries_used - 1, 20), self.longest_seconds)
-        return doubled * random.uniform(0.5, 1.5)  # noqa: S311 - spreads load, guards nothing
+        return doubled * random.uniform(0.5, 1.5)  # noqa: S311 - spreads load, not a secret
 
 
 BACKOFF = {
     Step.CALL: Backoff(tries=6, first_seconds=2.0, longest_seconds=300.0),
-    # A copy is worth trying until the result is gone: the call behind it is paid.
+    # A copy is tried until the result expires: the call behind it is paid.
     Step.COPY: Backoff(tries=None, first_seconds=1.0, longest_seconds=300.0),
 }

@@ -1,74 +1,85 @@
-"""Claiming a job, and the fence that goes with a claim."""
+"""Claims: a worker takes a dispatched job under its fence."""
 
 import math
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    DateTime,
     Double,
     and_,
     bindparam,
     cast,
     extract,
     func,
+    literal,
     null,
     or_,
     select,
     update,
 )
 
-from cutout.enums import QueueState, ReturnForm, State, Step
-from cutout.models import ATTEMPTS, BATCHES, JOBS, WORKERS, constant
+from cutout.enums import ReturnForm, Step
+from cutout.models import ATTEMPTS, JOBS, WORKERS
+from cutout.models.columns import DISPATCHED, READY, RUNNING
 from cutout.models.compiled import Compiled
 from cutout.models.database import Database
+from cutout.queue.blocks.conditions import BATCH_FORBIDS_REUSE, BATCH_HAS_A_BUDGET
 from cutout.storage.unexpected_bytes import Unexpected
 
-# The code of an attempt whose request did not go out whole.
+# Code of an attempt whose request was not sent completely.
 NOT_SENT = "NOT_SENT"
 
 
 @dataclass(frozen=True, slots=True)
 class PaidResult:
-    """What a paid call brought: a URL that is a secret and dies, and the size of what was sent (pixels).
+    """Result of a paid call: a secret URL that expires, and the size of the picture sent, in pixels.
 
-    `lifeboat_key` names the bytes in the lifeboat, once they are saved there. `dies_at` is its expiry by
-    `time.monotonic()`, told from Postgres' clock: this machine's may be wrong.
+    `lifeboat_key` names the bytes in the lifeboat, once they are saved there. `dies_at` is the expiry by
+    `time.monotonic()`, computed from Postgres' clock: this machine's clock may be wrong.
     """
 
-    url: str
-    expires_at: datetime
+    url: str = field(repr=False)
     sent_width: int
     sent_height: int
+    expires_at: datetime | None = None
     lifeboat_key: str | None = None
-    dies_at: float = -math.inf
+    dies_at: float | None = None
 
     @property
     def left_s(self) -> float:
-        """Seconds until its URL dies."""
-        return self.dies_at - time.monotonic()
-
-    def __repr__(self) -> str:
-        return f"PaidResult(url=<secret>, expires_at={self.expires_at.isoformat()})"
+        """Seconds until the URL dies; minus infinity if that is not known."""
+        return -math.inf if self.dies_at is None else self.dies_at - time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """A job in a worker's hands. `fence` and `worker_id` go into every later write.
-
-    `attempts` counts the ledger's rows of this job, `calls` those of them that went out. `has_budget` says
-    that each call takes a credit from its batch's budget first, `reuses` that a cutout bought before will do.
-    `trace` is the traceparent of the request that enqueued it. `gone_tries` counts how often the result's own
-    server said that it is gone, `unexpected` names bytes that were paid for and are not what was bought.
-    `deaths` counts the workers that died with it at its present step, with no call of it out.
-    """
+class Fence:
+    """Proof of a claim, part of every later write: the job, its fencing number and its worker."""
 
     job_id: uuid.UUID
     fence: int
     worker_id: uuid.UUID
+
+    def as_parameters(self) -> dict[str, Any]:
+        """Parameters of FENCED."""
+        return {"claimed_job": self.job_id, "claimed_fence": self.fence, "claimed_by": self.worker_id}
+
+
+@dataclass(frozen=True, slots=True)
+class Claim(Fence):
+    """A job that a worker holds.
+
+    `attempts` counts the ledger's rows of this job, `calls` those whose request was sent. `has_budget`: each
+    call takes a credit from the batch's budget first. `reuses`: a cutout bought before may be used. `trace`
+    is the traceparent of the request that enqueued the job. `gone_tries` counts responses of the result's
+    own server that the result is gone. `unexpected` names paid bytes that are not a valid cutout. `deaths`
+    counts workers that died with the job at its present step while no call of it was open.
+    """
+
     batch_id: uuid.UUID | None
     external_id: str | None
     source: str
@@ -86,26 +97,24 @@ class Claim:
     deaths: int = 0
     producer_id: uuid.UUID | None = None
 
-    def as_parameters(self) -> dict[str, Any]:
-        """The values that FENCED waits for."""
-        return {"claimed_job": self.job_id, "claimed_fence": self.fence, "claimed_by": self.worker_id}
+    def with_result(self, result: PaidResult | None) -> "Claim":
+        """The claim at its copy, with this result; unchanged without one."""
+        return self if result is None else replace(self, step=Step.COPY, tries=0, result=result)
 
-
-RUNNING = constant(State.RUNNING)
 
 FENCED: ColumnElement[bool] = and_(
     JOBS.c.id == bindparam("claimed_job"),
     JOBS.c.fence == bindparam("claimed_fence"),
-    # By a constraint only a running job has one. Its state is not asked for: both together would let the
-    # index of running jobs be chosen, which has all that this worker did since the oldest snapshot.
+    # By a constraint only a running job has a worker. The state is not compared as well: the planner might
+    # then choose the index of running jobs, which keeps dead entries since the oldest snapshot.
     JOBS.c.worker_id == bindparam("claimed_by"),
 )
 
-ITS_ATTEMPTS = select(func.count()).where(ATTEMPTS.c.job_id == JOBS.c.id)
+ATTEMPTS_OF_JOB = select(func.count()).where(ATTEMPTS.c.job_id == JOBS.c.id)
 
-# The first answer may have been lost with the connection. Not so once a call was begun: its thread gave the
-# job up with that call's end unknown, which is for the rescue to judge, and not for another call.
-IS_ITS_OWN = and_(
+# A claim may be repeated, since the first reply may have been lost with the connection. It may not once a
+# call was begun: the outcome of that call is unknown, so the rescue decides and no other call begins.
+IS_REPEATED = and_(
     JOBS.c.worker_id == bindparam("claimed_by"),
     ~select(ATTEMPTS.c.id)
     .where(
@@ -121,7 +130,7 @@ CLAIM = Compiled(
     .where(
         JOBS.c.id == bindparam("claimed_job"),
         JOBS.c.fence == bindparam("claimed_fence"),
-        or_(JOBS.c.queue_state == constant(QueueState.DISPATCHED), IS_ITS_OWN),
+        or_(JOBS.c.queue_state == DISPATCHED, IS_REPEATED),
     )
     .values(
         state=RUNNING,
@@ -149,45 +158,39 @@ CLAIM = Compiled(
         JOBS.c.gone_tries,
         JOBS.c.unexpected,
         JOBS.c.deaths,
-        select(BATCHES.c.id)
-        .where(BATCHES.c.id == JOBS.c.batch_id, BATCHES.c.budget.is_not(None))
-        .exists()
-        .label("has_budget"),
-        ~select(BATCHES.c.id)
-        .where(BATCHES.c.id == JOBS.c.batch_id, ~BATCHES.c.reuse)
-        .exists()
-        .label("reuses"),
-        ITS_ATTEMPTS.scalar_subquery().label("attempts"),
-        ITS_ATTEMPTS.where(ATTEMPTS.c.code.is_distinct_from(NOT_SENT)).scalar_subquery().label("calls"),
+        BATCH_HAS_A_BUDGET.label("has_budget"),
+        (~BATCH_FORBIDS_REUSE).label("reuses"),
+        ATTEMPTS_OF_JOB.scalar_subquery().label("attempts"),
+        ATTEMPTS_OF_JOB.where(ATTEMPTS.c.code.is_distinct_from(NOT_SENT)).scalar_subquery().label("calls"),
     )
 )
 
-HAND_BACK = (
+GIVE_BACK = (
     update(JOBS)
     .where(
         JOBS.c.id == bindparam("claimed_job"),
         JOBS.c.fence == bindparam("claimed_fence"),
-        JOBS.c.queue_state == constant(QueueState.DISPATCHED),
+        JOBS.c.queue_state == DISPATCHED,
     )
-    .values(queue_state=constant(QueueState.READY))
+    .values(queue_state=READY)
     .returning(JOBS.c.id)
 )
 
 
 def claim(database: Database, job_id: uuid.UUID, fence: int, worker_id: uuid.UUID) -> Claim | None:
-    """Take a job that was handed out under `fence`. None for a message late, or repeated to another worker.
+    """Claim a job that was dispatched under `fence`; None if the message is late or another worker has it.
 
-    The same worker gets the same claim again until it begins a call: it must not ask twice at once. With the
-    end of its call open the job is the rescue's.
+    The same worker gets the same claim again until it begins a call; it must not claim twice at the same
+    time. Once its call is open, only the rescue takes the job.
     """
     row = CLAIM.first(database, {"claimed_job": job_id, "claimed_fence": fence, "claimed_by": worker_id})
     if row is None:
         return None
     result = PaidResult(
         row.result_url,
-        row.result_expires_at,
         row.sent_width,
         row.sent_height,
+        row.result_expires_at,
         row.lifeboat_key,
         dies_at=time.monotonic() + (row.left_s or 0.0),
     )
@@ -215,6 +218,17 @@ def claim(database: Database, job_id: uuid.UUID, fence: int, worker_id: uuid.UUI
 
 
 def hand_back(database: Database, job_id: uuid.UUID, fence: int) -> bool:
-    """Put a job that was handed out and not claimed back in line; False if there is none such."""
-    handed = {"claimed_job": job_id, "claimed_fence": fence}
-    return database.scalar(HAND_BACK, handed) is not None
+    """Make a job ready again that was dispatched and not claimed; false if it is neither."""
+    parameters = {"claimed_job": job_id, "claimed_fence": fence}
+    return database.scalar(GIVE_BACK, parameters) is not None
+
+
+def seconds_left(database: Database, result: PaidResult) -> float:
+    """Seconds until the result's URL expires, by Postgres' clock, which set the time; negative once it has.
+
+    A worker's own clock may be wrong, and a loss declared too early is a credit thrown away.
+    """
+    expires_at = literal(result.expires_at, DateTime(timezone=True))
+    left = cast(extract("epoch", expires_at - func.clock_timestamp()), Double)
+    seconds: float | None = database.scalars(select(left)).one()
+    return -math.inf if seconds is None else seconds

@@ -1,7 +1,7 @@
-"""The line: what the dispatcher hands out, in order, at a cost that does not grow with the backlog."""
+"""Dispatch: the next ready jobs get a fence and a lease, at a cost that does not grow with the backlog."""
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -10,92 +10,62 @@ from sqlalchemy import (
     ARRAY,
     CTE,
     ColumnElement,
-    DateTime,
-    Double,
-    Integer,
     Interval,
-    Row,
     Select,
-    Subquery,
-    Text,
     Uuid,
-    any_,
     bindparam,
     case,
-    column,
     func,
     not_,
     select,
-    true,
     update,
 )
 
-from cutout.enums import QueueState, State, Step, Stop
-from cutout.models import ACCOUNTS, BATCHES, BREAKER, JOBS, QUEUE_CLOCK, WORKERS, constant
+from cutout.enums import QueueState
+from cutout.models import JOBS
+from cutout.models.columns import BLOCKED, COPY_STEP, DISPATCHED, READY, REUSING, SOURCE_LIMIT
 from cutout.models.compiled import Compiled
 from cutout.models.database import Database
 from cutout.models.query_parts import is_among
-from cutout.queue import producer_shares
-from cutout.queue.attempts.attempts import DAY_IS_SPENT
-from cutout.queue.blocks.blocked_jobs import IS_ANY_PARKED
-from cutout.queue.blocks.conditions import BATCH_IS_BLOCKED, IS_BLOCKED
-from cutout.queue.blocks.download_limit import Downloads, over_bound, was_handed_out_long_ago
-from cutout.queue.blocks.isolated_workers import IS_CUT_OFF
-from cutout.queue.index_marks import LineMarks
-from cutout.queue.queue_walk import OWNER_OF_JOB, QueueClock, lines_in_line
-from cutout.queue.reuse.same_picture import IS_ANY_WAITING
+from cutout.queue.blocks.block import block_behind
+from cutout.queue.blocks.conditions import BATCH_IS_BLOCKED
+from cutout.queue.blocks.download_limit import Downloads, over_limit
+from cutout.queue.producer_shares import (
+    advance_virtual_time,
+    charge,
+    eligible_owners,
+    in_dispatch_order,
+    next_jobs,
+)
+from cutout.queue.queue_scan import JOB_OWNER
+from cutout.queue.queue_watermarks import QueueWatermarks
 from cutout.queue.reuse.serve_reused import IS_BOUGHT, NO_REUSE, Dispatched, ReuseScope
-from cutout.queue.snapshot_marks import Marks
 
-MOST_WOKEN = 1000
-# Blocked by one statement, and such statements in one tick: a paused batch is out of the way within seconds.
-MOST_PARKED = 2000
 MOST_ROUNDS = 5
 
-READY = constant(QueueState.READY)
-DISPATCHED = constant(QueueState.DISPATCHED)
-REUSING = constant(QueueState.REUSING)
-DELAYED = constant(QueueState.DELAYED)
-BLOCKED = constant(QueueState.BLOCKED)
-SOURCE_LIMIT = constant(QueueState.SOURCE_LIMIT)
-RUNNING = constant(State.RUNNING)
-
-# Producers that have no turn in this statement.
-LEFT_OUT = bindparam("left_out", type_=ARRAY(Uuid))
+# Owners that get no call in this statement.
+WITHOUT = bindparam("without", type_=ARRAY(Uuid))
 
 BOTH = (False, True)
-# How a job leaves the line for a worker.
-WAYS = (QueueState.DISPATCHED, QueueState.REUSING)
 
-DUE = select(JOBS.c.id).where(
-    JOBS.c.queue_state.in_([DELAYED, DISPATCHED, REUSING]),
-    JOBS.c.scheduled_at <= func.now(),
-    JOBS.c.scheduled_at >= bindparam("due_since", type_=DateTime(timezone=True)),
-)
-
-WAKE = (
-    update(JOBS)
-    .where(is_among(JOBS.c.id, DUE.limit(MOST_WOKEN).with_for_update(skip_locked=True)))
-    .values(queue_state=READY)
-    .returning(JOBS.c.step, OWNER_OF_JOB.label("owner"), JOBS.c.priority, JOBS.c.virtual_start)
-)
-
-COPIES_IN_LINE = (
+READY_COPIES = (
     select(JOBS.c.id)
-    .where(JOBS.c.queue_state == READY, JOBS.c.step == constant(Step.COPY))
+    .where(JOBS.c.queue_state == READY, JOBS.c.step == COPY_STEP)
     .order_by(JOBS.c.result_expires_at)
 )
-# With the bucket away, only what must be saved elsewhere: it dies soon and is not in the lifeboat yet.
-COPIES_DYING = COPIES_IN_LINE.where(
-    JOBS.c.result_expires_at <= func.now() + bindparam("dying_within", type_=Interval),
+# While the bucket is down: results that expire soon and are not in the lifeboat yet.
+EXPIRING_COPIES = READY_COPIES.where(
+    JOBS.c.result_expires_at <= func.now() + bindparam("expiring_within", type_=Interval),
     JOBS.c.lifeboat_key.is_(None),
 )
 
 
-def _handed(chosen: Select[Any], queue_state: ColumnElement[str], *which: ColumnElement[bool]) -> CTE:
+def _dispatched(
+    chosen: Select[Any], queue_state: ColumnElement[str], *conditions: ColumnElement[bool]
+) -> CTE:
     return (
         update(JOBS)
-        .where(is_among(JOBS.c.id, chosen), *which)
+        .where(is_among(JOBS.c.id, chosen), *conditions)
         .values(
             queue_state=queue_state,
             fence=JOBS.c.fence + 1,
@@ -109,264 +79,87 @@ def _handed(chosen: Select[Any], queue_state: ColumnElement[str], *which: Column
             JOBS.c.virtual_start,
             JOBS.c.batch_id,
             JOBS.c.result_expires_at,
-            OWNER_OF_JOB.label("owner"),
+            JOB_OWNER.label("owner"),
         )
-        .cte("handed")
+        .cte("dispatched")
     )
 
 
 def _calls(*, marked: bool, bounded: bool) -> Select[uuid.UUID, int, str, uuid.UUID]:
-    """The first in line. Instead those of a batch that is blocked are blocked, once for as long as it is, and
-    those over their producer's bound on downloads stand aside.
+    """The next jobs. Jobs of blocked batches are blocked instead, and jobs over their producer's bound on
+    downloads go to `source_limit`.
 
-    Each counts against its producer's share. If what cannot go did not, its producer would stay the first,
-    and the others would have no turn until all of it is out of the way.
+    All of them are charged to their producer. Without that, a producer whose jobs cannot go would stay the
+    first, and the others would get no calls until all these jobs are out of the queue.
     """
-    served = producer_shares.may_be_served(marked=marked)
-    chosen = producer_shares.next_in_line(served, besides=LEFT_OUT).cte("chosen")
-    handed = _handed(
+    eligible = eligible_owners(marked=marked)
+    chosen = next_jobs(eligible, without=WITHOUT).cte("chosen")
+    dispatched = _dispatched(
         select(chosen.c.id),
         case(
             (BATCH_IS_BLOCKED, BLOCKED),
             (IS_BOUGHT, REUSING),
-            *([(is_among(JOBS.c.id, over_bound(chosen)), SOURCE_LIMIT)] if bounded else []),
+            *([(is_among(JOBS.c.id, over_limit(chosen)), SOURCE_LIMIT)] if bounded else []),
             else_=DISPATCHED,
         ),
     )
-    went = (
+    totals = (
         select(
-            handed.c.owner,
+            dispatched.c.owner,
             func.count().label("jobs"),
-            func.max(handed.c.virtual_start)
-            .filter(handed.c.queue_state.in_([DISPATCHED, REUSING]))
+            func.max(dispatched.c.virtual_start)
+            .filter(dispatched.c.queue_state.in_([DISPATCHED, REUSING]))
             .label("furthest"),
         )
-        .group_by(handed.c.owner)
-        .cte("went")
+        .group_by(dispatched.c.owner)
+        .cte("totals")
     )
     return (
-        producer_shares.in_turn(served, handed)
-        .add_columns(handed.c.queue_state, handed.c.owner, handed.c.priority, handed.c.virtual_start)
-        .add_cte(
-            producer_shares.charge(served, went).cte("charged"),
-            producer_shares.pass_time(served, went).cte("passed"),
+        in_dispatch_order(eligible, dispatched)
+        .add_columns(
+            dispatched.c.queue_state, dispatched.c.owner, dispatched.c.priority, dispatched.c.virtual_start
         )
+        .add_cte(charge(eligible, totals).cte("charged"), advance_virtual_time(eligible, totals).cte("time"))
     )
 
 
 def _copies(ready: Select[uuid.UUID]) -> Select[uuid.UUID, int]:
     first = ready.limit(bindparam("count")).with_for_update(skip_locked=True)
-    handed = _handed(first, DISPATCHED)
-    return select(handed.c.id, handed.c.fence).order_by(handed.c.result_expires_at)
+    dispatched = _dispatched(first, DISPATCHED)
+    return select(dispatched.c.id, dispatched.c.fence).order_by(dispatched.c.result_expires_at)
 
 
-def _bought(*, marked: bool) -> Select[uuid.UUID, int]:
-    """Those of the first in line that need no call.
+def _reused(*, marked: bool) -> Select[uuid.UUID, int]:
+    """The jobs among the next ones that need no call.
 
-    The present of their line stays where it is: who is passed over would come behind who is enqueued next.
+    Virtual time does not advance: jobs skipped here would sort behind jobs that are enqueued later.
     """
-    served = producer_shares.may_be_served(marked=marked)
-    chosen = producer_shares.next_in_line(served).cte("chosen")
-    handed = _handed(select(chosen.c.id), REUSING, IS_BOUGHT, not_(BATCH_IS_BLOCKED))
-    return producer_shares.in_turn(served, handed).add_columns(
-        handed.c.owner, handed.c.priority, handed.c.virtual_start
+    eligible = eligible_owners(marked=marked)
+    chosen = next_jobs(eligible).cte("chosen")
+    dispatched = _dispatched(select(chosen.c.id), REUSING, IS_BOUGHT, not_(BATCH_IS_BLOCKED))
+    return in_dispatch_order(eligible, dispatched).add_columns(
+        dispatched.c.owner, dispatched.c.priority, dispatched.c.virtual_start
     )
 
 
-def _park() -> Select[uuid.UUID, int, float]:
-    """What else of these lines is blocked, from these virtual starts on; the last virtual start of each that was."""
-    asked = func.unnest(
-        bindparam("owners", type_=ARRAY(Uuid)),
-        bindparam("priorities", type_=ARRAY(Integer)),
-        bindparam("virtual_starts", type_=ARRAY(Double)),
-    ).table_valued(column("owner", Uuid), column("priority", Integer), column("virtual_start", Double))
-    lines = asked.render_derived(name="lines")
-    near = producer_shares.line_of(lines).add_columns(JOBS.c.batch_id)
-    its = near.limit(bindparam("each", type_=Integer)).lateral("its")
-    head = select(its.c.id, its.c.batch_id).select_from(lines).join(its, true()).subquery()
-    blocked = select(head.c.id).join(BATCHES, BATCHES.c.id == head.c.batch_id).where(IS_BLOCKED)
-    # Whoever cancels them has locked them, in another order.
-    free = select(JOBS.c.id).where(is_among(JOBS.c.id, blocked)).with_for_update(skip_locked=True)
-    line = (OWNER_OF_JOB.label("owner"), JOBS.c.priority)
-    now_blocked = (
-        update(JOBS)
-        .where(is_among(JOBS.c.id, free), JOBS.c.queue_state == READY, BATCH_IS_BLOCKED)
-        .values(queue_state=BLOCKED)
-        .returning(*line, JOBS.c.virtual_start)
-        .cte("now_blocked")
-    )
-    its_line = (now_blocked.c.owner, now_blocked.c.priority)
-    return select(*its_line, func.max(now_blocked.c.virtual_start).label("virtual_start")).group_by(*its_line)
-
-
-PARK = _park()
-# By whether lines are marked, and whether a producer's bound on downloads may keep a job where it is.
+# By whether queues have watermarks, and whether a producer's bound on downloads may apply.
 DISPATCH_CALLS = {
     (marked, bounded): Compiled(_calls(marked=marked, bounded=bounded)) for marked in BOTH for bounded in BOTH
 }
-DISPATCH_BOUGHT = {marked: Compiled(_bought(marked=marked)) for marked in BOTH}
-DISPATCH_COPIES = _copies(COPIES_IN_LINE)
-DISPATCH_DYING = _copies(COPIES_DYING)
-
-
-@dataclass(frozen=True, slots=True)
-class QueueSnapshot:
-    """What there is to do: whether jobs are due to rejoin the line, and for each step whether any stand in
-    line and how many are outstanding, that is handed out or running. `serving` jobs are handed out without
-    a need for a call; `long_out` of those at the step `call` were handed out so long ago that they may be on
-    their way from a slow source.
-
-    Calls may go out for the accounts in `open_accounts`, unless the line is `paused`, a breaker is open
-    (`stops`) or the day's budget `spent`. `blocked` says that there are blocked jobs, whether or not they may
-    come back, `limited` that some are over their producer's bound on downloads, `waiting` that some wait for
-    another one, `cut_off` that a living worker does not reach the bucket.
-    """
-
-    due: bool
-    open_accounts: frozenset[str]
-    paused: bool
-    stops: frozenset[Stop]
-    cut_off: bool
-    spent: bool
-    blocked: bool
-    limited: bool
-    waiting: bool
-    ready: dict[Step, bool]
-    outstanding: dict[Step, int]
-    serving: int
-    long_out: int
-
-    @property
-    def away(self) -> bool:
-        """Whether the bucket takes no cutouts."""
-        return Stop.BUCKET in self.stops
-
-    @property
-    def calls_may_go(self) -> bool:
-        return self.may_probe and not self.stops
-
-    @property
-    def may_probe(self) -> bool:
-        """Whether nothing but a breaker stops the calls."""
-        return bool(self.open_accounts) and not (self.paused or self.spent)
-
-
-def _is_in_line(step: Step, *, marked: bool) -> ColumnElement[bool]:
-    if step is Step.CALL:
-        return select(lines_in_line(marked=marked).c.owner).exists()
-    # In order: as the first one found it would read the table, where the statistics promise many.
-    return COPIES_IN_LINE.limit(1).scalar_subquery().is_not(None)
-
-
-def _outstanding(name: str, *which: ColumnElement[bool]) -> Subquery:
-    """Of each step how many, how many of them need no call, and when the first one's lease ends."""
-    serving = JOBS.c.queue_state == REUSING
-    return (
-        select(
-            *(func.count().filter(JOBS.c.step == constant(step), serving.is_not(True)) for step in Step),
-            func.count().filter(serving),
-            func.min(JOBS.c.scheduled_at),
-            func.count().filter(
-                JOBS.c.step == constant(Step.CALL), was_handed_out_long_ago(JOBS.c.scheduled_at)
-            ),
-        )
-        .where(*which, JOBS.c.scheduled_at >= bindparam("since", type_=DateTime(timezone=True)))
-        .subquery(name)
-    )
-
-
-def _read_snapshot(*, marked: bool) -> Select[*tuple[Any, ...]]:
-    # In the order of their indexes, and each looked through once.
-    dispatched = _outstanding("dispatched", JOBS.c.queue_state.in_([DISPATCHED, REUSING]))
-    running = _outstanding("running", JOBS.c.state == RUNNING)
-    *handed, serving, first_handed, long_handed = dispatched.c
-    *ran, _, first_running, long_running = running.c
-    return select(
-        DUE.exists(),
-        select(func.array_agg(ACCOUNTS.c.name))
-        .where(
-            ACCOUNTS.c.name == any_(bindparam("accounts", type_=ARRAY(Text))), ACCOUNTS.c.paused_at.is_(None)
-        )
-        .scalar_subquery(),
-        select(QUEUE_CLOCK.c.id).where(QUEUE_CLOCK.c.paused_at.is_not(None)).exists(),
-        select(func.array_agg(BREAKER.c.kind)).where(BREAKER.c.opened_at.is_not(None)).scalar_subquery(),
-        select(WORKERS.c.id).where(IS_CUT_OFF).exists(),
-        DAY_IS_SPENT,
-        IS_ANY_PARKED,
-        select(JOBS.c.id).where(JOBS.c.queue_state == SOURCE_LIMIT).exists(),
-        IS_ANY_WAITING,
-        func.now(),
-        func.least(first_handed, first_running),
-        serving,
-        long_handed + long_running,
-        *(_is_in_line(step, marked=marked) for step in Step),
-        *(handed[n] + ran[n] for n in range(len(Step))),
-    ).select_from(dispatched.join(running, true()))
-
-
-SURVEY = {marked: Compiled(_read_snapshot(marked=marked)) for marked in BOTH}
-
-
-def read_snapshot(
-    database: Database,
-    accounts: Sequence[str],
-    day_budget: int | None = None,
-    marks: Marks | None = None,
-    lines: LineMarks | None = None,
-    *,
-    lease: timedelta = timedelta(0),
-) -> QueueSnapshot:
-    """Look, in one query, at all that a dispatcher must know before it moves anything.
-
-    With marks, which it moves on, it looks no further back than need be.
-    """
-    marks = marks or Marks()
-    marks.begin()
-    asked: dict[str, Any] = {"accounts": list(accounts), "day_budget": day_budget, "lease": lease}
-    asked |= {"since": marks.outstanding, "due_since": marks.due}
-    if lines is not None:
-        lines.look(database)
-        asked |= lines.as_parameters()
-    row: Sequence[Any] = SURVEY[lines is not None and lines.are_set].first(database, asked)
-    due, open_accounts, paused, stops, cut_off, spent, blocked, limited, waiting, *rest = row
-    now, first, serving, long_out, *by_step = rest
-    marks.take(now, first, lease, due=due)
-    steps = len(Step)
-    return QueueSnapshot(
-        due=due,
-        open_accounts=frozenset(open_accounts or ()),
-        paused=paused,
-        stops=frozenset(map(Stop, stops or ())),
-        cut_off=cut_off,
-        spent=bool(spent),
-        blocked=blocked,
-        limited=limited,
-        waiting=waiting,
-        ready=dict(zip(Step, map(bool, by_step[:steps]), strict=True)),
-        outstanding=dict(zip(Step, by_step[steps:], strict=True)),
-        serving=serving,
-        long_out=long_out,
-    )
-
-
-def promote_due(database: Database, marks: Marks | None = None, lines: LineMarks | None = None) -> int:
-    """Put jobs back in line that rested long enough or whose message was never claimed; returns how many."""
-    since = (marks or Marks()).due
-    rows = database.execute(WAKE, {"due_since": since}).all()
-    if lines is not None:
-        lines.entered(row for row in rows if row.step == Step.CALL)
-    return len(rows)
+DISPATCH_REUSED = {marked: Compiled(_reused(marked=marked)) for marked in BOTH}
+DISPATCH_COPIES = _copies(READY_COPIES)
+DISPATCH_EXPIRING = _copies(EXPIRING_COPIES)
 
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """Whose turn it is: for a call, or to be served from what was bought.
+    """Dispatched jobs: those for a call, and those to be served from a cutout bought before.
 
-    Publish them after the commit; unclaimed ones come back after their lease.
+    Publish them after the commit. Jobs that are not claimed become ready after their lease.
     """
 
     calls: Dispatched
-    served: Dispatched
+    reused: Dispatched
 
 
 def dispatch(
@@ -375,83 +168,67 @@ def dispatch(
     *,
     lease: timedelta,
     reuse_scope: ReuseScope | None = None,
-    room: int = 0,
+    reuse_room: int = 0,
     downloads: Callable[[], Downloads] | None = None,
-    lines: LineMarks | None = None,
+    watermarks: QueueWatermarks | None = None,
 ) -> Dispatch:
-    """Take the first in line, by their producers' shares, until `count` of them are for a call.
+    """Dispatch the next jobs, by their producers' shares, until `count` of them are for a call.
 
-    Those that the reuse_scope has a cutout for are taken on the way, up to `room` of them and what comes with the
-    last round; jobs of blocked batches are blocked. With `downloads`, which is looked at before each round,
-    jobs over their producer's bound are passed over, and it has no turn in a further round. After MOST_ROUNDS
-    fewer may be taken than there are.
+    Jobs for which `reuse_scope` has a cutout are taken on the way, up to `reuse_room` of them and what comes
+    with the last round. Jobs of blocked batches are blocked. `downloads` is called before each round: jobs
+    over their producer's bound go to `source_limit`, and the producer gets no call in a further round. After
+    MOST_ROUNDS fewer jobs may be taken than there are.
     """
-    turns = Dispatch([], [])
-    left_out: set[uuid.UUID] = set()
-    lines = LineMarks() if lines is None else lines
-    on_the_shelf = reuse_scope.as_parameters() if reuse_scope else NO_REUSE
+    taken = Dispatch([], [])
+    without: set[uuid.UUID] = set()
+    watermarks = QueueWatermarks() if watermarks is None else watermarks
+    reuse = reuse_scope.as_parameters() if reuse_scope else NO_REUSE
     for _ in range(MOST_ROUNDS):
-        left = count - len(turns.calls)
-        bounds = downloads() if downloads is not None else None
-        asked = {"count": left, "lease": lease, "left_out": list(left_out), **on_the_shelf}
-        if is_bounded := bounds is not None and bounds.may_bind(left):
-            asked |= bounds.as_parameters()
-        rows = DISPATCH_CALLS[lines.are_set, is_bounded].rows(database, asked | lines.as_parameters())
-        lines.left(rows)
-        calls, served = (
-            [(row.id, row.fence) for row in rows if row.queue_state == queue_state] for queue_state in WAYS
+        left = count - len(taken.calls)
+        limits = downloads() if downloads is not None else None
+        parameters = {"count": left, "lease": lease, "without": list(without), **reuse}
+        if is_bounded := limits is not None and limits.may_bind(left):
+            parameters |= limits.as_parameters()
+        statement = DISPATCH_CALLS[watermarks.are_set, is_bounded]
+        rows = statement.rows(database, parameters | watermarks.as_parameters())
+        watermarks.removed(rows)
+        calls, reused = (
+            [(row.id, row.fence) for row in rows if row.queue_state == queue_state]
+            for queue_state in (QueueState.DISPATCHED, QueueState.REUSING)
         )
-        turns.calls.extend(calls)
-        turns.served.extend(served)
-        if len(calls) == len(rows) or len(turns.calls) == count:
+        taken.calls.extend(calls)
+        taken.reused.extend(reused)
+        if len(calls) == len(rows) or len(taken.calls) == count:
             break
-        left_out |= {row.owner for row in rows if row.queue_state == QueueState.SOURCE_LIMIT}
-        if served:
-            if len(turns.served) >= room:
+        without |= {row.owner for row in rows if row.queue_state == QueueState.SOURCE_LIMIT}
+        if reused:
+            if len(taken.reused) >= reuse_room:
                 break
-            more = {"count": room - len(turns.served), "lease": lease, **on_the_shelf}
-            bought = DISPATCH_BOUGHT[lines.are_set].rows(database, more | lines.as_parameters())
-            lines.left(bought)
-            turns.served.extend((row.id, row.fence) for row in bought)
-        _park_more(database, [row for row in rows if row.queue_state == QueueState.BLOCKED], lines)
-    return turns
-
-
-def _park_more(database: Database, blocked: Sequence[Row[Any]], lines: LineMarks) -> None:
-    """Park what else is blocked in the lines of these jobs, behind them."""
-    virtual_starts: dict[QueueClock, float] = {}
-    for row in blocked:
-        line = (row.owner, row.priority)
-        virtual_starts[line] = min(row.virtual_start, virtual_starts.get(line, row.virtual_start))
-    if virtual_starts:
-        asked = {
-            "owners": [owner for owner, _ in virtual_starts],
-            "priorities": [priority for _, priority in virtual_starts],
-            "virtual_starts": list(virtual_starts.values()),
-            "each": MOST_PARKED // len(virtual_starts),
-        }
-        lines.left(database.execute(PARK, asked))
+            more = {"count": reuse_room - len(taken.reused), "lease": lease, **reuse}
+            bought = DISPATCH_REUSED[watermarks.are_set].rows(database, more | watermarks.as_parameters())
+            watermarks.removed(bought)
+            taken.reused.extend((row.id, row.fence) for row in bought)
+        blocked = [row for row in rows if row.queue_state == QueueState.BLOCKED]
+        watermarks.removed(block_behind(database, blocked))
+    return taken
 
 
 def dispatch_calls(database: Database, count: int, *, lease: timedelta) -> Dispatched:
-    """Take the next `count` jobs in line for a call each, whatever was bought before."""
+    """Dispatch the next `count` jobs for a call each, whatever was bought before."""
     return dispatch(database, count, lease=lease).calls
 
 
 def dispatch_copies(
-    database: Database, count: int, *, lease: timedelta, dying_within: timedelta | None = None
+    database: Database, count: int, *, lease: timedelta, expiring_within: timedelta | None = None
 ) -> Dispatched:
-    """Take the first `count` jobs in line for a copy, by their results' expiry.
+    """Dispatch the first `count` ready jobs for a copy, by their results' expiry.
 
-    With `dying_within` only those that expire so soon and are not in the lifeboat: the bucket is away.
+    With `expiring_within`, while the bucket is down: only those that expire so soon and are not in the
+    lifeboat.
     """
-    if dying_within is None:
-        return _dispatch(database, DISPATCH_COPIES, count, lease)
-    return _dispatch(database, DISPATCH_DYING, count, lease, dying_within=dying_within)
-
-
-def _dispatch(
-    database: Database, change: Select[uuid.UUID, int], count: int, lease: timedelta, **more: timedelta
-) -> Dispatched:
-    rows = database.execute(change, {"count": count, "lease": lease, **more})
+    parameters: dict[str, Any] = {"count": count, "lease": lease}
+    if expiring_within is None:
+        rows = database.execute(DISPATCH_COPIES, parameters)
+    else:
+        rows = database.execute(DISPATCH_EXPIRING, parameters | {"expiring_within": expiring_within})
     return [(row.id, row.fence) for row in rows]

@@ -1,21 +1,22 @@
-"""Enqueueing: from a picture's address to a durable job with a virtual start in line."""
+"""Enqueueing: a picture's address becomes a durable job with a virtual start in its producer's queue."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import Double, Update, cast, func, null, select, update
+from sqlalchemy import Double, Update, bindparam, cast, column, func, null, select, update
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from cutout.enums import PRIORITIES, JobMessages, Priority, QueueState, ReturnForm
-from cutout.models import Batch, Producer
+from cutout.models import JOBS, Batch, Producer
 from cutout.network.url_hints import invisible_ends, not_an_address
 from cutout.network.url_rules import address_fault
 from cutout.producers.ceilings import top_priority_of, weight_within
-from cutout.queue.insert_jobs import insert_jobs
-from cutout.queue.producer_shares import virtual_time_of
+from cutout.queue.fairness import last_start, start_before, virtual_time_of
 from cutout.telemetry import traces
 from cutout.text import CONTROL, find_unusable, name_fault
 from cutout.webhooks.webhook_urls import InvalidWebhookError, check_webhook_url
@@ -26,7 +27,7 @@ BUCKET_SCHEME = "s3://"
 
 
 class InvalidJobError(ValueError):
-    """A job cannot be enqueued as it stands: `field` is at fault, the text says why and what to do."""
+    """A job cannot be enqueued: `field` is wrong, and the text says why and what to do."""
 
     def __init__(self, field: str, text: str) -> None:
         super().__init__(text)
@@ -35,7 +36,7 @@ class InvalidJobError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A picture to be cut out. Raises InvalidJobError for what can never work."""
+    """A picture to be cut out. Raises InvalidJobError for values that can never work."""
 
     source: str
     external_id: str | None = None
@@ -51,7 +52,7 @@ class NewJob:
 
 
 def new_job(source: str, external_id: str | None, return_form: str, priority: str) -> NewJob:
-    """The same from plain words. Raises InvalidJobError for one that is none of ours."""
+    """Build a NewJob from strings. Raises InvalidJobError for an unknown return form or priority."""
     if return_form not in set(ReturnForm):
         raise InvalidJobError("return_form", f"{return_form!r} is not one of {', '.join(ReturnForm)}")
     if priority not in PRIORITIES:
@@ -70,11 +71,12 @@ def create_batch(
     webhook_url: str | None = None,
     webhook_jobs: JobMessages = JobMessages.NONE,
 ) -> Batch:
-    """A batch without jobs. `weight` is its share beside its producer's other batches, bounded by that
-    producer's ceiling; `budget` the most credits that its calls may cost, None without a bound: jobs over it
-    are held. Without `reuse` cutouts
-    that were bought before are bought again. `webhook_url` is told when the batch has ended, and of
-    its jobs what `webhook_jobs` says.
+    """Create a batch without jobs. Raises InvalidJobError for a wrong name or webhook.
+
+    `weight` is its share beside its producer's other batches, bounded by that producer's ceiling. `budget` is
+    the most credits that its calls may cost, None for no limit; jobs over it are held. Without `reuse`
+    cutouts that were bought before are bought again. `webhook_url` is notified when the batch has ended, and
+    about its jobs as `webhook_jobs` says.
     """
     if fault := name_fault(name):
         raise InvalidJobError("name", f"the batch's name {name!r} {fault}")
@@ -98,7 +100,7 @@ def create_batch(
 def enqueue(
     session: Session, job: NewJob, *, batch_id: uuid.UUID | None = None, producer_id: uuid.UUID | None = None
 ) -> uuid.UUID:
-    """Enqueue one job in the caller's transaction; it exists once that commits. Returns its id."""
+    """Enqueue one job in the caller's transaction; returns its id. The job exists once that commits."""
     return enqueue_all(session, [job], batch_id=batch_id, producer_id=producer_id)[0]
 
 
@@ -111,13 +113,13 @@ def enqueue_all(
 ) -> list[uuid.UUID]:
     """Enqueue jobs in order, all or none; returns their ids in the same order.
 
-    A batch's jobs are its producer's. Raises InvalidJobError if the batch was cancelled, or has one of the
-    external ids in the same return form already.
+    Jobs of a batch belong to the batch's producer. Raises InvalidJobError if the batch was cancelled, or
+    already has one of the external ids in the same return form.
     """
     if not jobs:
         return []
     _refuse_duplicates(jobs)
-    tells = None
+    webhook_of_batch = None
     if batch_id is None:
         flow = _producer_flow(producer_id)
     else:
@@ -127,13 +129,13 @@ def enqueue_all(
             )
         ).one()
         producer_id = batch.producer_id
-        tells = None if batch.webhook_jobs == JobMessages.NONE else batch.webhook_url
-        # Its results, if it had ended, are to be written anew.
+        webhook_of_batch = None if batch.webhook_jobs == JobMessages.NONE else batch.webhook_url
+        # If the batch had ended, its results must be written again.
         row = update(Batch).where(Batch.id == batch_id, Batch.cancelled_at.is_(None))
         row = row.values(results_key=None, results_unwritten_at=None)
-        flow = _Flow(row, Batch.last_virtual_start, 1.0 / batch.weight, Batch.producer_id)
+        flow = _Flow(row, Batch.last_virtual_start, batch.weight, Batch.producer_id)
     virtual_starts, ceiling = _take_virtual_starts(session, flow, len(jobs))
-    same = {
+    common = {
         "batch_id": batch_id,
         "producer_id": producer_id,
         "queue_state": QueueState.READY,
@@ -146,13 +148,13 @@ def enqueue_all(
             "return_form": job.return_form,
             "priority": max(int(job.priority), ceiling),
             "virtual_start": virtual_start,
-            "webhook_url": job.webhook_url or tells,
+            "webhook_url": job.webhook_url or webhook_of_batch,
         }
         for job, virtual_start in zip(jobs, virtual_starts, strict=True)
     ]
     try:
         with session.begin_nested():
-            return insert_jobs(session, rows, same)
+            return _insert_jobs(session, rows, common)
     except IntegrityError as error:
         raise InvalidJobError(
             "external_id",
@@ -160,7 +162,43 @@ def enqueue_all(
         ) from error
 
 
-# Far less than one virtual start in all, and told apart by the second in a line that is 100,000 virtual_starts on.
+# The columns that each job has of its own; the others are equal for all jobs of one call.
+EACH = ("external_id", "source", "return_form", "priority", "virtual_start", "webhook_url")
+ALL = ("batch_id", "producer_id", "queue_state", "trace")
+
+_GIVEN = (
+    func.unnest(*(bindparam(name, type_=ARRAY(JOBS.c[name].type)) for name in EACH))
+    .table_valued(*(column(name, JOBS.c[name].type) for name in EACH), with_ordinality="n", name="given")
+    .render_derived()
+)
+# One statement for any number of jobs. SQLAlchemy's own insert would ask for each id by itself.
+_INSERT = (
+    insert(JOBS)
+    .from_select(
+        [*EACH, *ALL],
+        select(
+            *(_GIVEN.c[name] for name in EACH),
+            *(bindparam(name, type_=JOBS.c[name].type) for name in ALL),
+        ).order_by(_GIVEN.c.n),
+        include_defaults=False,
+    )
+    .returning(JOBS.c.id)
+)
+
+
+def _insert_jobs(
+    session: Session, rows: Sequence[Mapping[str, Any]], common: Mapping[str, Any]
+) -> list[uuid.UUID]:
+    """Insert jobs with the columns EACH of their own and ALL in common; returns their ids in the same order.
+
+    Rows are made in the order given, and a session's ids (UUIDv7) only grow.
+    """
+    given = {name: [row[name] for row in rows] for name in EACH}
+    return sorted(session.scalars(_INSERT, given | dict(common)))
+
+
+# Jobs without a producer start this much behind the virtual time. All of it is far less than the cost of one
+# job, and a second still makes a difference at a virtual time of 100,000.
 VIRTUAL_TIME_BEGINS_AT_S = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 VIRTUAL_TIME_A_SECOND = 1e-10
 VIRTUAL_TIME_A_JOB = 1e-8
@@ -168,11 +206,11 @@ VIRTUAL_TIME_A_JOB = 1e-8
 
 @dataclass(frozen=True, slots=True)
 class _Flow:
-    """Who shares a producer's line with whom: a row that keeps its last virtual start, and the room one job takes."""
+    """A flow of fair queueing: the row that keeps its last virtual start, and its weight."""
 
     row: Update
     last_virtual_start: InstrumentedAttribute[float]
-    cost: float
+    weight: float
     producer_id: InstrumentedAttribute[uuid.UUID | None] | InstrumentedAttribute[uuid.UUID]
 
 
@@ -185,36 +223,30 @@ def _producer_flow(producer_id: uuid.UUID | None) -> _Flow | None:
 
 
 def _take_virtual_starts(session: Session, flow: _Flow | None, count: int) -> tuple[list[float], int]:
-    """Places, and the best priority that the producer's jobs may have.
-
-    Start-time fair queueing: a flow's next job stands one share behind its last or the present of the
-    producer's line.
-    """
+    """Take virtual starts for so many jobs; returns them, and the best priority that the jobs may have."""
     if flow is None:
-        return _virtual_starts_of_nobody(session, count), min(Priority)
-    virtual_start = (
-        func.greatest(flow.last_virtual_start, virtual_time_of(flow.producer_id)) + flow.cost * count
-    )
+        return _starts_without_producer(session, count), min(Priority)
+    last_new = last_start(flow.last_virtual_start, flow.producer_id, count, flow.weight)
     taken = session.execute(
-        flow.row.values({flow.last_virtual_start: virtual_start})
+        flow.row.values({flow.last_virtual_start: last_new})
         .returning(flow.last_virtual_start, top_priority_of(flow.producer_id))
         .execution_options(synchronize_session=False)
     ).first()
     if taken is None:
         raise InvalidJobError("batch_id", "the batch was cancelled; enqueue into another one")
     last, ceiling = taken
-    return [last - flow.cost * (count - 1 - n) for n in range(count)], ceiling
+    return [start_before(last, count - 1 - n, flow.weight) for n in range(count)], ceiling
 
 
-def _virtual_starts_of_nobody(session: Session, count: int) -> list[float]:
-    """Places of single jobs without a producer, for which no row could be locked: right behind the present.
+def _starts_without_producer(session: Session, count: int) -> list[float]:
+    """Virtual starts of jobs without a producer and batch, for which no row could be locked.
 
-    Each has one of its own, by when it was enqueued: where many are the same, one cannot say from where on a
-    line is to be looked at.
+    They lie right behind the virtual time, each different, by the time of enqueueing: with many equal values
+    a watermark could not say where the reading of the queue begins.
     """
     seconds = cast(func.extract("epoch", func.clock_timestamp()), Double) - VIRTUAL_TIME_BEGINS_AT_S
-    behind = func.greatest(seconds, 0.0) * VIRTUAL_TIME_A_SECOND
-    first = session.scalars(select(virtual_time_of(null()) + behind)).one()
+    offset = func.greatest(seconds, 0.0) * VIRTUAL_TIME_A_SECOND
+    first = session.scalars(select(virtual_time_of(null()) + offset)).one()
     return [first + n * VIRTUAL_TIME_A_JOB for n in range(count)]
 
 
@@ -258,7 +290,7 @@ def _check_source(value: str) -> None:
     if fault := invisible_ends(value):
         raise InvalidJobError("source", f"the source {value[:200]!r} {fault}")
     in_bucket = value.lower().startswith(BUCKET_SCHEME)
-    # A key may have what an address of the web has percent-encoded.
+    # An object key may have characters that a web address must percent-encode.
     if " " in value or (CONTROL.search(value) if in_bucket else find_unusable(value)):
         raise InvalidJobError(
             "source", f"the source {value!r} has blanks, control or invisible characters; percent-encode them"

@@ -1,4 +1,4 @@
-"""Which jobs something is to be done with, fixed at one moment and kept on disk: 16 MB a million."""
+"""Ids of the jobs for one action, selected at one moment and kept on disk: 16 MB for a million."""
 
 import uuid
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ ROWS_A_ROUND_TRIP = 10_000
 
 
 class NoRoomForIdsError(OSError):
-    """The directory for temporary files does not take the ids."""
+    """The directory for temporary files has no room for the ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class JobIds:
     file: IO[bytes]
 
     def pages(self, size: int) -> Iterator[list[uuid.UUID]]:
-        """All of them from the first, `size` at a time."""
+        """Yield all ids from the first, `size` at a time."""
         self.file.seek(0)
         while page := self.file.read(size * ID_BYTES):
             yield [uuid.UUID(bytes=page[at : at + ID_BYTES]) for at in range(0, len(page), ID_BYTES)]
@@ -36,9 +36,9 @@ class JobIds:
 
 @contextmanager
 def find_ids(engine: Engine, *where: ColumnElement[bool]) -> Iterator[JobIds]:
-    """The jobs of which this is true now. No transaction is open while they are used, however long it takes.
+    """Select the jobs that match now. No transaction is open while the ids are used.
 
-    Pages by the last id seen would need an index of ids by batch, or read all that other batches enqueued
+    Pages by the last id would need an index of ids by batch, or read all that other batches enqueued
     meanwhile. Raises NoRoomForIdsError.
     """
     with ExitStack() as stack:
@@ -69,11 +69,11 @@ def _write(file: IO[bytes], page: bytes, total: int) -> None:
         raise NoRoomForIdsError(
             error.errno,
             f"the ids of {total:,} jobs or more need {needed:,.1f} MB or more in {gettempdir()}"
-            f" ({error.strerror}): make room there, or name another directory by TMPDIR",
+            f" ({error.strerror}): free space there, or set TMPDIR to another directory",
         ) from error
 
 
 def _close(file: IO[bytes]) -> None:
-    # What did not fit is tried once more.
+    # Closing tries once more to write what did not fit.
     with suppress(OSError):
         file.close()

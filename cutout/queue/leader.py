@@ -1,4 +1,4 @@
-"""The dispatcher that leads holds a lock of Postgres: whether one does, anyone can see."""
+"""Leader election: the leading dispatcher holds an advisory lock of Postgres, which all sessions can see."""
 
 from sqlalchemy import text
 

@@ -1,4 +1,4 @@
-"""Settling: one function turns what happened into the job's next state."""
+"""Settling: one function turns the outcome of a claim into the job's next state."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,8 +10,7 @@ from cutout.enums import AttemptOutcome, QueueState, State, Step
 from cutout.models import ATTEMPTS, JOBS, constant
 from cutout.models.compiled import Compiled
 from cutout.models.database import Database
-from cutout.queue.attempts.losses import last_paid
-from cutout.queue.attempts.outages import excuse
+from cutout.queue.attempts.flags import excuse, last_paid
 from cutout.queue.attempts.outcomes import (
     Fail,
     Hold,
@@ -25,14 +24,14 @@ from cutout.queue.attempts.outcomes import (
     WorkerDied,
 )
 from cutout.queue.backoff import BACKOFF
-from cutout.queue.blocks.call_breakers import a_result_was_fetched
 from cutout.queue.blocks.conditions import JOB_IS_CANCELLED
+from cutout.queue.blocks.storage_breaker import record_fetch
 from cutout.queue.claims import FENCED, Claim
 from cutout.queue.reuse.acquire import PUBLISH
 from cutout.queue.reuse.held_pictures import in_doubt_elsewhere
 from cutout.text import cut
 
-AT_ITS_STEP = JOBS.c.step == bindparam("claimed_step")
+AT_CLAIMED_STEP = JOBS.c.step == bindparam("claimed_step")
 PAID_SOURCE = (
     select(ATTEMPTS.c.source_sha256)
     .where(ATTEMPTS.c.id == JOBS.c.result_attempt)
@@ -50,7 +49,7 @@ LAST_SOURCE = (
 
 _SUCCEED = (
     update(JOBS)
-    .where(FENCED, AT_ITS_STEP)
+    .where(FENCED, AT_CLAIMED_STEP)
     .values(
         state=constant(State.SUCCEEDED),
         finished_at=func.now(),
@@ -66,7 +65,7 @@ _SUCCEED = (
             )
         },
         reused=bindparam("new_reused"),
-        # Of what its cutout was made: it may have been asked for with another since.
+        # The source that the cutout was made of: the job may have another one since.
         source_sha256=case(
             (bindparam("new_reused"), JOBS.c.source_sha256),
             else_=func.coalesce(PAID_SOURCE, JOBS.c.source_sha256),
@@ -76,25 +75,25 @@ _SUCCEED = (
     .returning(JOBS.c.id)
     .add_cte(
         PUBLISH,
-        a_result_was_fetched().where(select(JOBS.c.id).where(FENCED, AT_ITS_STEP).exists()).cte("fetched"),
+        record_fetch().where(select(JOBS.c.id).where(FENCED, AT_CLAIMED_STEP).exists()).cte("fetched"),
     )
 )
 
 
 def _mark(name: str, lost_at: ColumnElement[Any], *conditions: ColumnElement[bool]) -> CTE:
-    """Write into the ledger whether the claim's result at hand is lost."""
-    last = last_paid(JOBS, FENCED, AT_ITS_STEP, *conditions).scalar_subquery()
+    """Set in the ledger whether the claim's present result is lost."""
+    last = last_paid(JOBS, FENCED, AT_CLAIMED_STEP, *conditions).scalar_subquery()
     return update(ATTEMPTS).where(ATTEMPTS.c.id == last).values(lost_at=lost_at).cte(name)
 
 
 LOSE = _mark("lost", func.now())
 LOSE_IF_CANCELLED = _mark("lost", func.now(), JOB_IS_CANCELLED)
-# A result that was declared lost, and that its URL gave after all.
+# A result that was declared lost, and was fetched from its URL after all.
 FIND_AGAIN = _mark("found_again", null())
 SUCCEED = Compiled(_SUCCEED)
 SUCCEED_AFTER_ALL = Compiled(_SUCCEED.add_cte(FIND_AGAIN))
 
-# An error between the call and its end in the ledger leaves that end open.
+# An error between the call and the record of its end leaves the attempt open.
 GIVE_UP = (
     update(ATTEMPTS)
     .where(
@@ -106,9 +105,9 @@ GIVE_UP = (
     .cte("given_up")
 )
 
-COUNTS_AGAINST_IT = and_(ATTEMPTS.c.outcome == AttemptOutcome.UNKNOWN, ~ATTEMPTS.c.in_outage)
+COUNTS_AGAINST_JOB = and_(ATTEMPTS.c.outcome == AttemptOutcome.UNKNOWN, ~ATTEMPTS.c.in_outage)
 
-# Storage that does not give a source for so long will not.
+# After this time without the source the job fails.
 SOURCE_PATIENCE = timedelta(hours=24)
 
 CALL_AGAIN = {
@@ -120,12 +119,12 @@ CALL_AGAIN = {
     "gone_tries": 0,
     "deaths": 0,
 }
-# Rests that come after the part that a picture can kill its worker by.
+# Snoozes that come after the preparation, in which a picture can kill its worker.
 AFTER_PREPARATION = frozenset({"LIMIT_REACHED", "LIMITER_AWAY", "NOT_BEGUN"})
-# Of a job that was cancelled while a worker had it.
+# Ends a job that was cancelled while a worker had it.
 END_CANCELLED = (
     update(JOBS)
-    .where(FENCED, AT_ITS_STEP, JOB_IS_CANCELLED)
+    .where(FENCED, AT_CLAIMED_STEP, JOB_IS_CANCELLED)
     .values(
         CALL_AGAIN
         | {
@@ -142,17 +141,17 @@ END_CANCELLED = (
 
 @dataclass(frozen=True, slots=True)
 class RetryLimits:
-    """How many unknown charges and how many lost results of a picture are repeated before its job is held."""
+    """Limits for one picture: unknown charges and lost results that are repeated before its job is held."""
 
     unknown: int = 1
     lost: int = 0
 
 
-BOUNDS = RetryLimits()
+DEFAULT_BOUNDS = RetryLimits()
 
 
-def settle(database: Database, claim: Claim, outcome: Outcome, bounds: RetryLimits = BOUNDS) -> bool:
-    """Turn what happened into the job's next state. False if the claim was lost: nothing is changed then."""
+def settle(database: Database, claim: Claim, outcome: Outcome, bounds: RetryLimits = DEFAULT_BOUNDS) -> bool:
+    """Turn an outcome into the job's next state; false if the claim was lost, and nothing is changed then."""
     parameters = claim.as_parameters() | {"claimed_step": claim.step}
     if isinstance(outcome, Succeeded):
         parameters |= _stored(outcome) | {"was_fetched": _was_fetched(claim, outcome)}
@@ -162,8 +161,8 @@ def settle(database: Database, claim: Claim, outcome: Outcome, bounds: RetryLimi
         values = _values(database, claim, outcome, bounds)
         if claim.deaths and _survived(outcome):
             values = {"deaths": 0} | values
-        change = update(JOBS).where(FENCED, AT_ITS_STEP).values(values).returning(JOBS.c.id)
-        if not _ends_anyhow(claim, values):
+        change = update(JOBS).where(FENCED, AT_CLAIMED_STEP).values(values).returning(JOBS.c.id)
+        if not _ignores_cancellation(claim, values):
             change = change.where(not_(JOB_IS_CANCELLED))
         if isinstance(outcome, Lost):
             change = change.add_cte(LOSE)
@@ -174,19 +173,19 @@ def settle(database: Database, claim: Claim, outcome: Outcome, bounds: RetryLimi
         changed = database.scalar(change, parameters) is not None
     if changed or database.scalar(END_CANCELLED, parameters) is not None:
         return True
-    # Another worker's paid result arrived meanwhile: the job goes on from there, whatever came of this call.
-    again = update(JOBS).where(FENCED).values(_rest(0.0, None, None)).returning(JOBS.c.id)
+    # Another worker's paid result arrived meanwhile: the job continues with it, whatever this call's outcome.
+    again = update(JOBS).where(FENCED).values(_delayed(0.0, None, None)).returning(JOBS.c.id)
     return database.scalar(again, claim.as_parameters()) is not None
 
 
-def _ends_anyhow(claim: Claim, values: dict[str, Any]) -> bool:
-    """Whether cancelling changes nothing: it has failed, or what was paid for is still copied."""
+def _ignores_cancellation(claim: Claim, values: dict[str, Any]) -> bool:
+    """Whether cancelling changes nothing: the job failed, or its paid result is still copied."""
     is_copied = claim.step is Step.COPY and "step" not in values and values["state"] == State.QUEUED
     return bool(is_copied or values["state"] == State.FAILED)
 
 
 def _survived(outcome: Outcome) -> bool:
-    """Whether a worker came through with it: what is put off before anything was done says nothing."""
+    """Whether the worker got through the preparation; an earlier snooze says nothing about that."""
     return not isinstance(outcome, Snooze) or outcome.code in AFTER_PREPARATION
 
 
@@ -195,7 +194,7 @@ def _values(database: Database, claim: Claim, outcome: Outcome, bounds: RetryLim
         case Retry():
             return _retry(claim, outcome)
         case WorkerDied():
-            return _rest(0.0, outcome.code, outcome.message) | {"deaths": JOBS.c.deaths + 1}
+            return _delayed(0.0, outcome.code, outcome.message) | {"deaths": JOBS.c.deaths + 1}
         case Snooze():
             return _snooze(database, claim, outcome)
         case Fail(code, message):
@@ -206,11 +205,11 @@ def _values(database: Database, claim: Claim, outcome: Outcome, bounds: RetryLim
             lost = _count(database, claim, ATTEMPTS.c.lost_at.is_not(None))
             if not outcome.again and lost >= bounds.lost:
                 return _held(code, message) | _counted(gone=outcome.gone)
-            return _rest(0.0, code, message) | CALL_AGAIN
+            return _delayed(0.0, code, message) | CALL_AGAIN
         case Hold(code, message, blocked):
             return _held(code, message) | {"queue_state": QueueState.BLOCKED if blocked else None}
         case Succeeded():
-            raise TypeError("a success has a statement of its own")
+            raise TypeError("a success has its own statement")
         case _:
             assert_never(outcome)
 
@@ -218,10 +217,10 @@ def _values(database: Database, claim: Claim, outcome: Outcome, bounds: RetryLim
 def _snooze(database: Database, claim: Claim, why: Snooze) -> dict[str, Any]:
     if why.of_source:
         return _wait_for_source(database, claim, why)
-    rest = _rest(why.seconds, why.code, why.message)
+    values = _delayed(why.seconds, why.code, why.message)
     if why.waits_for is None:
-        return rest
-    return rest | {"queue_state": QueueState.WAITING, "waits_for": why.waits_for}
+        return values
+    return values | {"queue_state": QueueState.WAITING, "waits_for": why.waits_for}
 
 
 def _retry(claim: Claim, outcome: Retry) -> dict[str, Any]:
@@ -232,7 +231,7 @@ def _retry(claim: Claim, outcome: Retry) -> dict[str, Any]:
     delay = backoff.delay(tries) if outcome.after_seconds is None else outcome.after_seconds
     if outcome.at_most_seconds is not None:
         delay = min(delay, outcome.at_most_seconds)
-    return {**_rest(delay, outcome.code, outcome.message), "tries": tries} | _counted(gone=outcome.gone)
+    return {**_delayed(delay, outcome.code, outcome.message), "tries": tries} | _counted(gone=outcome.gone)
 
 
 def _counted(*, gone: bool) -> dict[str, Any]:
@@ -242,29 +241,29 @@ def _counted(*, gone: bool) -> dict[str, Any]:
 def _unknown(database: Database, claim: Claim, outcome: Unknown, bounds: RetryLimits) -> dict[str, Any]:
     if outcome.in_outage:
         excuse(database, claim)
-    elif _count(database, claim, COUNTS_AGAINST_IT) > bounds.unknown:
+    elif _count(database, claim, COUNTS_AGAINST_JOB) > bounds.unknown:
         return _held(outcome.code, outcome.message)
-    return _rest(BACKOFF[Step.CALL].first_seconds, outcome.code, outcome.message)
+    return _delayed(BACKOFF[Step.CALL].first_seconds, outcome.code, outcome.message)
 
 
 def _wait_for_source(database: Database, claim: Claim, why: Snooze) -> dict[str, Any]:
-    """Rest, for a day of nothing else at most; the day is of Postgres' clock."""
+    """Delay the job, for a day of nothing else at most; the day is by Postgres' clock."""
     over = select(JOBS.c.source_failed_at < func.now() - SOURCE_PATIENCE).where(FENCED)
     if database.scalar(over, claim.as_parameters()):
-        message = f"{why.message}; so it was for {SOURCE_PATIENCE.total_seconds() / 3600:.0f} hours"
+        message = f"{why.message}; that lasted for {SOURCE_PATIENCE.total_seconds() / 3600:.0f} hours"
         return _failed("SOURCE_UNAVAILABLE", message)
     since = func.coalesce(JOBS.c.source_failed_at, func.now())
-    return _rest(why.seconds, why.code, why.message) | {"source_failed_at": since}
+    return _delayed(why.seconds, why.code, why.message) | {"source_failed_at": since}
 
 
 def _was_fetched(claim: Claim, outcome: Succeeded) -> bool:
-    """Whether its result came from the endpoint's host: neither bought before, nor kept by us since."""
-    result, kept = claim.result, claim.unexpected
-    is_kept = kept is not None and kept.accepted
-    return not (outcome.reused or is_kept) and result is not None and result.lifeboat_key is None
+    """Whether the result came from the endpoint's host: neither bought before, nor saved by us since."""
+    result, unexpected = claim.result, claim.unexpected
+    is_saved = unexpected is not None and unexpected.accepted
+    return not (outcome.reused or is_saved) and result is not None and result.lifeboat_key is None
 
 
-def _rest(seconds: float, code: str | None, message: str | None) -> dict[str, Any]:
+def _delayed(seconds: float, code: str | None, message: str | None) -> dict[str, Any]:
     return {
         "state": State.QUEUED,
         "queue_state": QueueState.DELAYED,
@@ -291,7 +290,7 @@ def _held(code: str, message: str) -> dict[str, Any]:
     return {
         "state": State.HELD,
         "worker_id": None,
-        # Other jobs for the same picture are held as well.
+        # By this, other jobs for the same picture are held as well.
         "source_sha256": func.coalesce(LAST_SOURCE, JOBS.c.source_sha256),
         "source_failed_at": None,
         "code": code,
@@ -300,10 +299,10 @@ def _held(code: str, message: str) -> dict[str, Any]:
 
 
 def _count(database: Database, claim: Claim, condition: ColumnElement[bool]) -> int:
-    """Of this job, and of others for the same picture."""
-    its_own = select(func.count()).where(ATTEMPTS.c.job_id == claim.job_id, condition)
+    """Count the attempts of this job, and of other jobs for the same picture, that match `condition`."""
+    own = select(func.count()).where(ATTEMPTS.c.job_id == claim.job_id, condition)
     others = in_doubt_elsewhere(claim.job_id, condition)
-    counted: int = database.scalars(select(its_own.scalar_subquery() + others.scalar_subquery())).one()
+    counted: int = database.scalars(select(own.scalar_subquery() + others.scalar_subquery())).one()
     return counted
 
 

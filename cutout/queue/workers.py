@@ -1,4 +1,4 @@
-"""Workers are known by a heartbeat. A job is rescued because its worker is gone, never because it is old."""
+"""Workers and their heartbeats. A job is rescued because its worker is dead, never because it is old."""
 
 import uuid
 from collections.abc import Collection
@@ -25,25 +25,25 @@ from sqlalchemy.orm import aliased
 from sqlalchemy.sql.dml import ReturningInsert
 
 from cutout.enums import AttemptOutcome, ReturnForm, State, Step
-from cutout.models import JOBS, WORKERS, Attempt, Job, Worker, constant
+from cutout.models import JOBS, WORKERS, Attempt, Job, Worker
+from cutout.models.columns import RUNNING
 from cutout.models.database import Database
 from cutout.queue.attempts.outcomes import Hold, Outcome, Snooze, Unknown, WorkerDied
 from cutout.queue.claims import Claim
 from cutout.queue.settle import RetryLimits, settle
 
 MOST_RESCUED = 200
-# The last of them with nothing else in hand: worker/pipeline/exclusive.py.
+# At the last of them the worker has no other job: worker/pipeline/exclusive.py.
 MOST_DEATHS = 3
 HEARD_WITHIN = timedelta(seconds=60)
 USUAL_THREADS = 32
-# Of a worker that has no row: it is given a silence like any other.
 NOBODY: ColumnElement[bool] = false()
-SAID_GOODBYE = (
+HAS_LEFT = (
     select(Worker.id).where(Worker.id == Job.worker_id, Worker.left_at.is_not(None)).correlate(Job).exists()
 )
+# The heartbeat of a worker without a row: its silence counts like that of any other.
 NEVER_HEARD = datetime.min.replace(tzinfo=UTC)
 
-RUNNING = constant(State.RUNNING)
 _HOLDERS = select(JOBS.c.worker_id).where(JOBS.c.state == RUNNING).distinct().subquery()
 HOLDERS = select(_HOLDERS.c.worker_id, WORKERS.c.heartbeat_at, WORKERS.c.left_at).outerjoin_from(
     _HOLDERS, WORKERS, WORKERS.c.id == _HOLDERS.c.worker_id
@@ -55,7 +55,7 @@ CALL_THREADS = select(
     WORKERS.c.left_at.is_(None), WORKERS.c.heartbeat_at > func.now() - bindparam("within", type_=Interval)
 )
 
-JobsInHand = Collection[tuple[uuid.UUID, int]]
+HeldJobs = Collection[tuple[uuid.UUID, int]]
 """Jobs with their fences."""
 
 
@@ -83,7 +83,7 @@ BEAT = _beat()
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A worker process as its row names it; `call_threads` jobs at the step `call` are carried at once."""
+    """A worker process as in its row; `call_threads` is the number of its threads for the step `call`."""
 
     id: uuid.UUID
     host: str
@@ -97,54 +97,54 @@ def register(database: Database, *, host: str, pid: int, call_threads: int | Non
     return database.scalars(new.returning(Worker.id)).one()
 
 
-def beat(database: Database, who: Identity, carried: JobsInHand = (), *, last: int = 0) -> int:
-    """Say that the worker lives, by the database's clock, and what it carries; returns the beat's number.
+def beat(database: Database, who: Identity, in_flight: HeldJobs = (), *, last: int = 0) -> int:
+    """Record a heartbeat, by the database's clock, with the jobs in flight; returns the beat's number.
 
-    A row that is gone, lost with a failover or a restore, is added anew with the number after `last`. That
-    beat says nothing of what is carried: it may be older than a claim made while there was no row.
+    A row that was lost, by a failover or a restore, is added again with the number after `last`, and without
+    the jobs in flight: they may be older than a claim made while there was no row.
     """
-    jobs, fences = [job for job, _ in carried], [fence for _, fence in carried]
-    said = {"worker": who.id, "host": who.host, "pid": who.pid, "call_threads": who.call_threads}
-    said |= {"beat": last + 1}
-    return database.scalars(BEAT, said | {"jobs": jobs, "fences": fences}).one()
+    jobs, fences = [job for job, _ in in_flight], [fence for _, fence in in_flight]
+    values = {"worker": who.id, "host": who.host, "pid": who.pid, "call_threads": who.call_threads}
+    values |= {"beat": last + 1}
+    return database.scalars(BEAT, values | {"jobs": jobs, "fences": fences}).one()
 
 
 def leave(database: Database, worker_id: uuid.UUID) -> None:
-    """Say that the worker ends now: what it may have left undone need not wait for its silence."""
+    """Record that the worker ends now: its unfinished jobs are rescued without waiting for its silence."""
     database.execute(update(Worker).where(Worker.id == worker_id).values(left_at=func.now()))
 
 
 def heartbeats(database: Database) -> dict[uuid.UUID, datetime | None]:
-    """The last heartbeat of every worker that holds jobs; None for one that has left.
+    """Map each worker that holds jobs to its last heartbeat; None for one that has left.
 
-    One without a row is not known to have left: its heartbeat is always the same.
+    A worker without a row may not have left: its heartbeat is always the same.
     """
     rows = database.execute(HOLDERS)
     return {row.worker_id: None if row.left_at else row.heartbeat_at or NEVER_HEARD for row in rows}
 
 
 def heard_lately(database: Database, *, within: timedelta = HEARD_WITHIN) -> bool:
-    """Whether any worker that has not left was heard within that time, a minute by default."""
+    """Whether a worker that has not left sent a heartbeat within that time."""
     heard = select(Worker.id).where(Worker.left_at.is_(None), Worker.heartbeat_at > func.now() - within)
     return bool(database.scalar(select(heard.exists())))
 
 
 def call_threads(database: Database, *, within: timedelta = HEARD_WITHIN) -> int | None:
-    """Jobs at the step `call` that all workers heard within that time carry at once; None if none was heard.
+    """Count the threads for the step `call` of all workers heard within that time; None if none was heard.
 
-    A worker that does not reach the bucket carries none. One that does not say it counts as USUAL_THREADS.
+    A worker that cannot reach the bucket counts 0, one that does not say its number USUAL_THREADS.
     """
     count, threads = database.execute(CALL_THREADS, {"within": within}).one()
     return int(threads or 0) if count else None
 
 
-def rescue(database: Database, gone: Collection[uuid.UUID], bounds: RetryLimits) -> int:
-    """Settle jobs of workers that are gone; returns how many. Past MOST_RESCUED, call it again.
+def rescue(database: Database, dead: Collection[uuid.UUID], bounds: RetryLimits) -> int:
+    """Settle the jobs of dead workers; returns how many. At MOST_RESCUED there may be more: call it again.
 
-    A call that was begun and has no known end is an unknown charge; anything else just goes on later.
-    Each statement may be the last one of a dispatcher that dies: the next rescue ends the same.
+    An open call becomes an unknown charge; every other job continues later. The dispatcher may die after any
+    statement: the next rescue has the same result.
     """
-    return rescue_where(database, Job.worker_id.in_(gone), bounds, died=not_(SAID_GOODBYE))
+    return rescue_where(database, Job.worker_id.in_(dead), bounds, died=not_(HAS_LEFT))
 
 
 def rescue_where(
@@ -154,10 +154,10 @@ def rescue_where(
     *,
     died: ColumnElement[bool] = NOBODY,
 ) -> int:
-    """The same with those running jobs of which `orphaned` is true; where `died` is, it counts as a death."""
-    beside = aliased(Job)
+    """Settle the running jobs that match `orphaned`; where `died` is true, it counts as a death."""
+    other = aliased(Job)
     has_others = exists().where(
-        beside.worker_id == Job.worker_id, beside.state == State.RUNNING, beside.id != Job.id
+        other.worker_id == Job.worker_id, other.state == State.RUNNING, other.id != Job.id
     )
     orphans = database.execute(
         select(
@@ -192,12 +192,12 @@ def rescue_where(
             result=None,
             deaths=row.deaths,
         )
-        outcome = _what_became_of(database, claim, died=row.died, was_alone=not row.has_others)
+        outcome = _outcome_of(database, claim, died=row.died, was_alone=not row.has_others)
         settle(database, claim, outcome, bounds)
     return len(orphans)
 
 
-def _what_became_of(database: Database, claim: Claim, *, died: bool, was_alone: bool) -> Outcome:
+def _outcome_of(database: Database, claim: Claim, *, died: bool, was_alone: bool) -> Outcome:
     in_doubt = (
         update(Attempt)
         .where(
@@ -218,12 +218,14 @@ def _what_became_of(database: Database, claim: Claim, *, died: bool, was_alone: 
             "WORKER_GONE", "the worker died during the call; the endpoint may have charged a credit"
         )
     if not died or called:
-        return Snooze("WORKER_GONE", "its worker died; it goes on where it was", 0.0)
+        return Snooze("WORKER_GONE", "its worker died; it continues at its step", 0.0)
     deaths = claim.deaths + 1
     if deaths < MOST_DEATHS:
-        return WorkerDied("WORKER_GONE", f"its worker died; it goes on where it was (death {deaths})")
+        return WorkerDied("WORKER_GONE", f"its worker died; it continues at its step (death {deaths})")
     if not was_alone:
-        # It still waited to be alone: another job may have ended the worker, and nothing counts against it.
-        return Snooze("WORKER_GONE", "its worker died before it was alone; it goes on where it was", 0.0)
-    words = f"{deaths} workers died with it, the last one with nothing else in hand; look at the picture"
-    return Hold("PICTURE_KILLS_WORKER", words)
+        # It still waited to be alone in its worker: another job may have killed the worker.
+        return Snooze(
+            "WORKER_GONE", "its worker died before the job was alone in it; it continues at its step", 0.0
+        )
+    message = f"{deaths} workers died with it, the last one while it had no other job; look at the picture"
+    return Hold("PICTURE_KILLS_WORKER", message)

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from cutout.enums import AtWindowEnd, CatchUp, Overlap, Priority, ReturnForm
 from cutout.ingest.options import IngestOptions
-from cutout.ingest.sources.open_source import Reading
+from cutout.ingest.sources.read_options import ReadOptions
 from cutout.network.url_hints import not_an_address
 from cutout.queue.enqueue import LONGEST_SOURCE, InvalidJobError, NewJob
 from cutout.schedules.cron import Cron, cron_of
@@ -46,8 +46,8 @@ class Options:
     exclude: tuple[str, ...] = ()
 
     @property
-    def reading(self) -> Reading:
-        return Reading(
+    def reading(self) -> ReadOptions:
+        return ReadOptions(
             self.columns,
             self.encoding,
             self.keys,

@@ -20,10 +20,10 @@ OVER_BUDGET = "OVER_BUDGET"
 OF_THE_BATCH = Job.batch_id == Run.batch_id
 MOVES = select(Job.id).where(OF_THE_BATCH, Job.state.in_([State.QUEUED, State.RUNNING])).exists()
 # Jobs that a closed window stops; copies and open calls end by themselves.
-WAITS_FOR_A_CALL = (
+IS_READY_FOR_CALL = (
     select(Job.id).where(OF_THE_BATCH, Job.state == State.QUEUED, Job.step == Step.CALL).exists()
 )
-IS_OVERRUN = and_(Run.closes_at <= func.now(), Schedule.at_window_end == AtWindowEnd.WAIT, WAITS_FOR_A_CALL)
+IS_OVERRUN = and_(Run.closes_at <= func.now(), Schedule.at_window_end == AtWindowEnd.WAIT, IS_READY_FOR_CALL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,7 +161,7 @@ def _queued(session: Session, job: Job, settings: CallSettings) -> Explanation:
     if job.queue_state == QueueState.BLOCKED:
         text = "its batch blocked it and may continue now; the dispatcher makes its jobs ready"
         return explanation(job, "coming-back", text)
-    if job.code == missing_results.CODE and missing_results.look(session).stopped:
+    if job.code == missing_results.CODE and missing_results.read_missing(session).stopped:
         return explanation(job, "cutout-missing", f"it waits: {job.message}", MISSING_REMEDY)
     if job.queue_state == QueueState.DELAYED and job.scheduled_at > database_now(session):
         reason = f"after {job.code}: {job.message}" if job.code else "as requested"

@@ -8,9 +8,10 @@ from sqlalchemy.orm import Session
 
 from cutout.enums import State
 from cutout.models import Job
+from cutout.models.columns import NIL_OWNER
 from cutout.queue.blocks import download_limit
-from cutout.queue.producer_shares import NIL, may_be_served
-from cutout.queue.queue_walk import OWNER_OF_JOB, WAITS_FOR_A_CALL
+from cutout.queue.producer_shares import eligible_owners
+from cutout.queue.queue_scan import IS_READY_FOR_CALL, JOB_OWNER
 from cutout.status.call_rate import CallSettings, calls_a_second
 from cutout.status.explanation import (
     Explanation,
@@ -26,7 +27,7 @@ MOST_COUNTED = 100_000
 
 def ready_for_call(session: Session, job: Job, settings: CallSettings) -> Explanation:
     """A job that is ready for its call: the number of calls before it, and the time that these take."""
-    if download_limit.is_over_bound(session, job):
+    if download_limit.is_over_limit(session, job):
         text = (
             "its producer has as many downloads from the web under way as its share allows; it continues with"
             " its old position as these end"
@@ -68,8 +69,8 @@ def _count_ahead(session: Session, job: Job) -> int:
     ahead = (
         select(Job.id)
         .where(
-            WAITS_FOR_A_CALL,
-            func.coalesce(cast(literal(job.producer_id), Uuid), NIL) == OWNER_OF_JOB,
+            IS_READY_FOR_CALL,
+            func.coalesce(cast(literal(job.producer_id), Uuid), NIL_OWNER) == JOB_OWNER,
             tuple_(Job.priority, Job.virtual_start) < tuple_(job.priority, job.virtual_start),
         )
         .limit(MOST_COUNTED)
@@ -80,7 +81,7 @@ def _count_ahead(session: Session, job: Job) -> int:
 
 def _share_of(session: Session, job: Job) -> float:
     """The producer's share of all calls now, by the weights of the producers that have ready jobs."""
-    owners = may_be_served().owners
+    owners = eligible_owners().owners
     owner = job.producer_id or uuid.UUID(int=0)
     weight = func.max(owners.c.weight).filter(owners.c.owner == owner)
     share: float | None = session.scalar(select(weight / func.sum(owners.c.weight)))

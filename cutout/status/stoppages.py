@@ -10,7 +10,7 @@ from cutout.enums import State, Step, Stop
 from cutout.models import Account, Batch, Breaker, Job, Limit, Producer, QueueClock, Spending
 from cutout.queue.blocks.approval import NEEDS_APPROVAL
 from cutout.queue.blocks.conditions import AWAITS_APPROVAL
-from cutout.queue.blocks.isolated_workers import cut_off_workers, others_reach_it
+from cutout.queue.blocks.isolated_workers import cut_off_workers, others_reach_bucket
 from cutout.queue.leader import leader_exists
 from cutout.queue.workers import heard_lately
 from cutout.status.call_rate import CallSettings, is_named
@@ -105,7 +105,7 @@ def _result_stoppages(job: Job, stops: Mapping[Stop, Breaker]) -> Iterator[Expla
 
 def _worker_stoppages(session: Session, job: Job) -> Iterator[Explanation]:
     cut_off = cut_off_workers(session)
-    if cut_off and not others_reach_it(session):
+    if cut_off and not others_reach_bucket(session):
         first = cut_off[0]
         text = f"no worker reaches the bucket since {time_text(first.since)}: {first.reason}"
         remedy = "check the workers' network and S3 keys; calls resume by themselves"

@@ -126,7 +126,7 @@ class TestReadiness:
             connection.execute(text("INSERT INTO limits VALUES ('b', 1, 1, 0, 0, 0, 0, NULL, NULL, now())"))
         assert checks(client, app, 200)["calls"] == "the endpoint fails for all jobs"
         with engine.begin() as connection:
-            connection.execute(text("UPDATE line SET paused_at = now()"))
+            connection.execute(text("UPDATE queue_clock SET paused_at = now()"))
         assert checks(client, app, 200)["calls"] == "all calls are paused by an operator"
 
     @pytest.mark.long("waits until each pool has hung for seconds")
@@ -170,7 +170,7 @@ class TestReadiness:
             connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
         assert checks(client, app, 200)["migrations"] == "ok"
         with engine.begin() as connection:
-            connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+            connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
         assert "older" in checks(client, app, 503)["migrations"]
         with engine.begin() as connection:
             connection.execute(text("DELETE FROM alembic_version"))

@@ -58,7 +58,9 @@ class TestAnAudit:
         for _ in range(2):
             ran = cutout("audit")
             assert ran.code == 1
-            assert f"job {stuck}: it is running (step call), but worker 1 on test does not run it" in ran.stdout
+            assert (
+                f"job {stuck}: it is running (step call), but worker 1 on test does not run it" in ran.stdout
+            )
         with Session(engine) as session:
             assert session.get_one(Job, stuck).state == State.RUNNING
 

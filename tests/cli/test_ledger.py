@@ -268,7 +268,7 @@ class TestAnEndpointThatDoesNotSay:
         said = self.refused(cutout, engine, ENDPOINT_API_KEYS="mistyped-word")
         assert said.startswith("the endpoint refused the key: ERROR_")
         assert "answered without a balance" in self.refused(cutout, engine, ENDPOINT_URL=odd)
-        assert "copy it again; mend" in self.refused(cutout, engine, ENDPOINT_API_KEYS="two words")
+        assert "copy it again; fix" in self.refused(cutout, engine, ENDPOINT_API_KEYS="two words")
         assert "is missing" in self.refused(cutout, engine, ENDPOINT_API_KEYS="")
 
 

@@ -65,7 +65,7 @@ class TestPause:
     def test_of_everything_shows_in_the_limits(self, cutout: Cutout, engine: Engine) -> None:
         """Without a batch it is the whole line."""
         assert cutout("pause").stdout == "everything is paused; `cutout resume` lets it go on\n"
-        assert scalar(engine, "SELECT count(*) FROM line WHERE paused_at IS NOT NULL") == 1
+        assert scalar(engine, "SELECT count(*) FROM queue_clock WHERE paused_at IS NOT NULL") == 1
         assert cutout("limits").stdout.startswith("all calls are paused since 20")
         assert cutout("resume").stdout == "everything continues\n"
 

@@ -73,7 +73,7 @@ class TestJobsThatNoWorkerCarries:
         sandbox.fault("code", code="AI_SERVICE_ERROR", share=1.0)
         system.enqueue_different(shop, 12)
         system.until(CIRCUIT_IS_OPEN, without_rests=True)
-        system.execute("UPDATE line SET paused_at = now()")
+        system.execute("UPDATE queue_clock SET paused_at = now()")
         system.until("SELECT count(*) = 0 FROM jobs WHERE state = 'running' OR queue_state = 'dispatched'")
         system.execute(
             "UPDATE jobs SET state = 'running', queue_state = NULL,"
@@ -82,7 +82,7 @@ class TestJobsThatNoWorkerCarries:
         )
         sandbox.clear_faults()
         assert system.scalar(CIRCUIT_IS_OPEN)
-        system.execute("UPDATE line SET paused_at = NULL")
+        system.execute("UPDATE queue_clock SET paused_at = NULL")
         system.until("SELECT count(*) >= 8 FROM jobs WHERE state = 'succeeded'", without_rests=True)
         system.until("SELECT count(*) = 0 FROM limits WHERE circuit_until IS NOT NULL")
         # Those that no worker carries are found out by then, or later.

@@ -79,11 +79,11 @@ def test_twenty_nights_that_close_together_go_on_in_the_next(
 ) -> None:
     """Ten jobs are left of each; all of them are called in the next window."""
     source = pictures(bucket, 1)
-    system.execute("UPDATE line SET paused_at = now()")
+    system.execute("UPDATE queue_clock SET paused_at = now()")
     for _ in range(NIGHTS):
         batch_of(system, source * 10)
     system.execute(f"UPDATE batches SET {CLOSED}")  # noqa: S608
-    system.execute("UPDATE line SET paused_at = NULL")
+    system.execute("UPDATE queue_clock SET paused_at = NULL")
     system.until("SELECT count(*) = 200 FROM jobs WHERE queue_state = 'blocked'")
     system.execute(f"UPDATE batches SET {OPEN}")  # noqa: S608
     system.until("SELECT bool_and(state = 'succeeded') FROM jobs", without_rests=True)

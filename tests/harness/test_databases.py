@@ -40,7 +40,7 @@ def test_one_that_was_used_comes_back_as_new(
     stray = create_engine(url_of(services, first), poolclass=NullPool)
     with Session(stray) as session, session.begin():
         enqueue(session, NewJob("https://shop.example/a.jpg"))
-        session.execute(text("UPDATE line SET paused_at = now()"))
+        session.execute(text("UPDATE queue_clock SET paused_at = now()"))
     database = oid(admin, first)
     with stray.connect() as connection:
         own.give_back(first)
@@ -52,7 +52,7 @@ def test_one_that_was_used_comes_back_as_new(
         stray.connect()
     with create_engine(url_of(services, second), poolclass=NullPool).connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM jobs")) == 0
-        assert connection.execute(text("SELECT id, paused_at FROM line")).all() == [(1, None)]
+        assert connection.execute(text("SELECT id, paused_at FROM queue_clock")).all() == [(1, None)]
         attempts = text("SELECT nextval(pg_get_serial_sequence('attempts', 'id'))")
         assert connection.scalar(attempts) == 1
     own.give_back(second)

@@ -1,4 +1,4 @@
-"""What a producer, a person, the time or a process does between two steps of work."""
+"""Disturbances by a producer, a person, the time or a process between two steps of work."""
 
 import uuid
 from collections.abc import Callable
@@ -46,7 +46,7 @@ class Disturbance:
             self.world.order(2 + self.n % 4, budget=self.budget, plan=self.n % 3 == 0)
 
     def order_again(self) -> None:
-        """The same pictures once more, in another batch, now and then in a hurry."""
+        """Pictures enqueued once more in another batch, now and then with a better priority."""
         if len(self.world.batches) < MOST_BATCHES:
             priority = Priority.INTERACTIVE if self._is_odd else Priority.BULK
             self.world.order_again(2 + self.n % 4, skip=self.n // 4, budget=self.budget, priority=priority)
@@ -119,7 +119,7 @@ class Disturbance:
             self._rescue_from(one_of(self.world.hands, self.n).worker)
 
     def answer_late(self) -> None:
-        """The same, and others have its jobs when the answer to one of its calls arrives."""
+        """Other workers have its jobs when the answer to one of its calls arrives."""
         calling = [hand for hand in self.world.hands if hand.is_calling]
         if calling:
             hand = one_of(calling, self.n)

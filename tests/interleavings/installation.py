@@ -32,15 +32,16 @@ from cutout.queue.attempts.outcomes import (
     Unknown,
 )
 from cutout.queue.blocks import approval, pauses, storage_breaker
-from cutout.queue.blocks.blocked_jobs import Blocked
-from cutout.queue.cancel_batch import begin_cancelling
+from cutout.queue.blocks.blocked_jobs import Unblocker
+from cutout.queue.bulk import begin_cancelling
 from cutout.queue.claims import Claim
-from cutout.queue.dispatch import dispatch, dispatch_copies, promote_due
+from cutout.queue.dispatch import dispatch, dispatch_copies
 from cutout.queue.enqueue import NewJob, create_batch, enqueue_all
+from cutout.queue.promote import promote_due
 from cutout.queue.reuse import missing_results
 from cutout.queue.reuse.acquire import Acquired, BoughtBefore, TakenByOther
-from cutout.queue.reuse.same_picture import WaitingJobs
 from cutout.queue.reuse.serve_reused import Dispatched, ReusableJob, ReuseScope
+from cutout.queue.reuse.waiting_jobs import WaitingJobsPromoter
 from cutout.queue.settle import RetryLimits
 from cutout.status.call_rate import CallSettings as Settings
 from cutout.status.explain import explain
@@ -49,7 +50,7 @@ from tests.interleavings.endpoint import Endpoint
 from tests.interleavings.hand import Hand
 from tests.interleavings.pictures import sha256_of, source_of
 from tests.support.steps import MAKING
-from worker.pipeline.refusals import not_begun
+from worker.pipeline.refusals import NOT_BEGUN
 
 ACCOUNT = "account"
 LEASE = timedelta(seconds=60)
@@ -113,8 +114,8 @@ class World:
         self.cutouts: set[str] = set()
         # How often somebody deleted the cutout of a source.
         self.deleted: Counter[bytes] = Counter()
-        self._parked = Blocked()
-        self._twins = WaitingJobs()
+        self._parked = Unblocker()
+        self._twins = WaitingJobsPromoter()
         self._pictures = 0
         accounts.ensure(self._connection, ACCOUNT)
 
@@ -214,16 +215,18 @@ class World:
     def tick(self, count: int) -> None:
         """Wake, bring back, and hand out so many calls and copies; the messages are on their way."""
         promote_due(self._connection)
-        self._parked.bring_back(self._connection)
+        self._parked.unblock(self._connection)
         self.look_at_twins()
         self.messages += dispatch_copies(self._connection, count, lease=LEASE)
-        turns = dispatch(self._connection, count, lease=LEASE, reuse_scope=REUSE_SCOPE, room=MOST_SERVED)
+        turns = dispatch(
+            self._connection, count, lease=LEASE, reuse_scope=REUSE_SCOPE, reuse_room=MOST_SERVED
+        )
         self.messages += turns.calls
-        self.reused += [turns.served] if turns.served else []
+        self.reused += [turns.reused] if turns.reused else []
 
     def look_at_twins(self) -> None:
         """Let twins go on whose buyer is done, and lend their places to the others."""
-        self._twins.look(self._connection)
+        self._twins.promote(self._connection)
 
     def audit(self) -> None:
         """Every check of the auditor, repaired; what only a second look confirms is there at the second."""
@@ -292,7 +295,7 @@ class World:
         self._note_begun(hand, self._begin(hand))
 
     def begin_at_once(self, hands: Sequence[Hand]) -> None:
-        """The same by several workers, all of which have asked before the first of them is answered."""
+        """Several workers do so, all of which have asked before the first of them is answered."""
         if not hands:
             return
         with ThreadPoolExecutor(len(hands)) as pool:
@@ -334,7 +337,7 @@ class World:
             held = queue.find_held_picture(self._connection, hand.claim, sha256, MAKING)
             if held is not None:
                 return Hold(held.code, f"the same picture is held as job {held.job_id}")
-        return not_begun(answer)
+        return NOT_BEGUN[answer]
 
     def charge(self, hand: Hand) -> None:
         """The call succeeds, unless it has already; the answer is unread."""
@@ -351,19 +354,21 @@ class World:
             self.settle(hand, Snooze("NOT_BEGUN", "the claim was lost", 0.0))
 
     def _record(self, hand: Hand) -> Claim:
-        """What was paid for is the job's from here on, whoever holds it, unless it needs none."""
+        """A paid result is the job's from here on, whichever worker holds it, unless it needs none."""
         assert hand.attempt_id is not None
         assert hand.url is not None
         its = {"id": hand.claim.job_id}
         takes_it = self.jobs(TAKES_A_RESULT, **its)
-        claim = queue.record_result(
-            self._connection,
-            hand.claim,
-            hand.attempt_id,
-            CHARGED,
-            url=hand.url,
-            lifetime=timedelta(days=1),
-            sent=(10, 20),
+        claim = hand.claim.with_result(
+            queue.record_result(
+                self._connection,
+                hand.claim,
+                hand.attempt_id,
+                CHARGED,
+                url=hand.url,
+                lifetime=timedelta(days=1),
+                sent=(10, 20),
+            )
         )
         if takes_it:
             assert self.jobs(HAS_THE_RESULT, **its, url=hand.url), f"job {its['id']} lost its paid result"

@@ -1,4 +1,4 @@
-"""What holds after each step, and once everything that kept jobs back is gone."""
+"""Invariants after each step, and once everything that kept jobs back is gone."""
 
 import uuid
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ MUST_NOT_BEGIN = """
             SELECT FROM ingests WHERE ingests.batch_id = batches.id
             AND options ? 'plan' AND NOT options ? 'approved'
         ) AS awaits_approval,
-        (SELECT bool_or(line.paused_at IS NOT NULL) FROM line) AS line_is_paused
+        (SELECT bool_or(queue_clock.paused_at IS NOT NULL) FROM queue_clock) AS line_is_paused
     ) AS blocked
     CROSS JOIN LATERAL (
         SELECT count(*) FILTER (WHERE outcome <> 'not_charged') AS of_batch,
@@ -114,7 +114,7 @@ def nothing_waits_for_nothing(world: World) -> None:
 
 
 def nobody_is_forgotten(world: World) -> None:
-    """What a living worker does not carry any more is taken from it after two heartbeats."""
+    """A job that a living worker does not carry any more is taken from it after two heartbeats."""
     for _ in range(2):
         for worker in world.living:
             world.beat(worker)

@@ -1,4 +1,4 @@
-"""What holds of jobs for the same picture: one of them buys, the others wait for it and for nothing else."""
+"""Invariants of jobs for one picture: one of them buys, the others wait for it and for nothing else."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,8 @@ from tests.interleavings.pictures import sha256_of
 
 # Told anew: no statement of ours is asked.
 WAITING = """
-    SELECT twins.id, twins.priority, twins.virtual_start, twins.waits_for, buyers.state, buyers.queue_state, buyers.step,
+    SELECT twins.id, twins.priority, twins.virtual_start, twins.waits_for, buyers.state,
+        buyers.queue_state, buyers.step,
         buyers.priority AS its_priority, buyers.virtual_start AS its_place
     FROM jobs AS twins LEFT JOIN jobs AS buyers ON buyers.id = twins.waits_for
     WHERE twins.queue_state = 'waiting'
@@ -66,7 +67,7 @@ def no_picture_is_paid_twice_without_a_trace(world: World) -> None:
 
 
 def every_success_has_a_cutout_that_was_stored(world: World) -> None:
-    """ReusableJob, or served from what was bought of the same picture; in the bucket, unless it was deleted."""
+    """Bought, or reused from a purchase of the same picture; in the bucket, unless it was deleted."""
     keys: dict[str, bytes] = {}
     for row in world.rows(SUCCEEDED):
         assert row["source_sha256"] == sha256_of(row["source"]), dict(row)

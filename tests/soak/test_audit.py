@@ -114,8 +114,10 @@ class Books:
         """The call's end in our ledger."""
         answer = Answer(AttemptOutcome.CHARGED, http_status=200, request_id=request_id)
         day = timedelta(days=1)
-        return queue.record_result(
-            self.session, claim, attempt_id, answer, url="https://r/1", lifetime=day, sent=(10, 20)
+        return claim.with_result(
+            queue.record_result(
+                self.session, claim, attempt_id, answer, url="https://r/1", lifetime=day, sent=(10, 20)
+            )
         )
 
     def succeed(self) -> Claim:

@@ -11,7 +11,7 @@ from cutout.enums import ReturnForm
 from cutout.models import Attempt, Job
 from cutout.queue.dispatch import dispatch_calls, dispatch_copies
 from cutout.queue.enqueue import NewJob, create_batch, enqueue
-from cutout.queue.reuse.same_picture import WaitingJobs
+from cutout.queue.reuse.waiting_jobs import WaitingJobsPromoter
 from cutout.storage import Bucket
 from cutout.storage.uploads import upload_source
 from tests.support.steps import LEASE
@@ -44,7 +44,7 @@ class Bench:
         """Hand out what is in line or rests, and process it."""
         with Session(self.engine) as session, session.begin():
             session.execute(text("UPDATE jobs SET queue_state = 'ready' WHERE queue_state = 'delayed'"))
-            WaitingJobs().look(session)
+            WaitingJobsPromoter().promote(session)
             dispatched = dispatch_calls(session, 10, lease=LEASE)
             dispatched += dispatch_copies(session, 10, lease=LEASE)
         for job_id, fence in dispatched:

@@ -6,7 +6,7 @@ import threading
 from types import FrameType
 
 from cutout.models.database import connect
-from cutout.settings import settings
+from cutout.settings import read_settings
 from cutout.telemetry import logs
 from cutout.telemetry.metrics_server import serve_metrics
 from worker.dispatcher.loop import ENDS_SILENT_SESSIONS, ENDS_WITHIN_S, Dispatcher
@@ -14,19 +14,19 @@ from worker.dispatcher.loop import ENDS_SILENT_SESSIONS, ENDS_WITHIN_S, Dispatch
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
-    known = settings()
-    logs.configure(known)
+    current = read_settings()
+    logs.configure(current)
     engine = connect(
-        known.database_url.get_secret_value(),
+        current.database_url.get_secret_value(),
         connections=1,
         name="cutout-dispatcher",
         check_first=False,
         autocommit=True,
         server_settings=ENDS_SILENT_SESSIONS,
     )
-    dispatcher = Dispatcher(known, engine)
+    dispatcher = Dispatcher(current, engine)
     _on_signals(dispatcher)
-    serve_metrics(known.metrics_address)
+    serve_metrics(current.metrics_address)
     dispatcher.run()
 
 

@@ -1,4 +1,4 @@
-"""What an account has left, asked beside the dispatcher's tick; a question costs no credit."""
+"""Poller of an account's credits at the endpoint, outside of the tick. A request costs no credit."""
 
 import logging
 import math
@@ -12,48 +12,48 @@ from worker.background import BackgroundTask
 
 log = logging.getLogger(__name__)
 
-# Between two readings the ledger says what is gone: looked at so often.
-LOOK_EVERY_S = 1.0
+# Between two readings the ledger says what was spent: checked so often.
+CHECK_EVERY_S = 1.0
 
 
 class CreditPoller:
-    """The credits of one account: asked for in a thread, read when they came."""
+    """Requests the credits of one account in a background task."""
 
     def __init__(self, endpoint_url: str, api_key: str) -> None:
         self._endpoint_url = endpoint_url
         self._api_key = api_key
-        self._question = BackgroundTask("the account's credits", self._ask)
-        self._asked_at = -math.inf
-        self._looked_at = -math.inf
+        self._request = BackgroundTask("the account's credits", self._read)
+        self._started_at = -math.inf
+        self._checked_at = -math.inf
         self._reading = 0.0
 
     def start(self) -> None:
-        """Ask, unless an answer is running already."""
-        self._asked_at = time.monotonic()
-        self._question.start()
+        """Start a request, unless one is running."""
+        self._started_at = time.monotonic()
+        self._request.start()
 
     def older_than(self, seconds: float) -> bool:
-        """Whether the last question is so long ago, or was never put."""
-        return time.monotonic() - self._asked_at >= seconds
+        """Whether the last request began at least so long ago, or never."""
+        return time.monotonic() - self._started_at >= seconds
 
-    def worth_a_look(self) -> bool:
-        """Whether a second has passed since this was last true."""
+    def due_for_check(self) -> bool:
+        """Whether a second has passed since this last returned true."""
         now = time.monotonic()
-        if now - self._looked_at < LOOK_EVERY_S:
+        if now - self._checked_at < CHECK_EVERY_S:
             return False
-        self._looked_at = now
+        self._checked_at = now
         return True
 
     def reading(self) -> float | None:
-        """The credits that an answer brought, once for each answer; infinity where it does not say."""
-        return self._reading if self._question.take_success() else None
+        """The credits of a finished request, returned once; infinity if the response has no number."""
+        return self._reading if self._request.take_success() else None
 
-    def _ask(self) -> bool:
+    def _read(self) -> bool:
         with EndpointClient(self._endpoint_url, self._api_key) as client:
             try:
                 answer = client.credits()
             except EndpointError as error:
-                log.warning("the endpoint does not say what the account has left: %s", error)
+                log.warning("the account's credits cannot be read: %s", error)
                 return False
         if isinstance(answer, Refused):
             log.warning("the account does not work: %s %s", answer.code, answer.message)

@@ -1,4 +1,4 @@
-"""One part of the dispatcher's tick, kept from taking the others with it."""
+"""One duty of the dispatcher's tick, isolated from the errors of the others."""
 
 import logging
 import time
@@ -7,36 +7,36 @@ from collections.abc import Callable
 from sqlalchemy import Connection
 
 from cutout.models.database import is_away, kind_of
-from cutout.queue.dispatch import QueueSnapshot
+from cutout.queue.snapshot import QueueSnapshot
 
 log = logging.getLogger(__name__)
 
-REST_AFTER_ERROR_S = 5.0
+PAUSE_AFTER_ERROR_S = 5.0
 
-Work = Callable[[Connection, QueueSnapshot], None]
+Tick = Callable[[Connection, QueueSnapshot], None]
 
 
 class Duty:
-    """Runs `work`. After an error it is logged and rests for 5 s, and the other parts go on.
+    """Runs a `tick`. After an error, which is logged, it pauses for 5 s while the other duties continue.
 
-    An error that ended the connection is raised: the leader's lock went with it.
+    An error that ended the connection is raised: the leader's lock was lost with it.
     """
 
-    def __init__(self, work: Work) -> None:
-        self._work = work
-        self._rests_until = 0.0
+    def __init__(self, tick: Tick) -> None:
+        self._tick = tick
+        self._pauses_until = 0.0
 
-    def run(self, connection: Connection, found: QueueSnapshot) -> None:
-        """Do this part of the tick, unless it rests."""
-        if time.monotonic() < self._rests_until:
+    def run(self, connection: Connection, snapshot: QueueSnapshot) -> None:
+        """Run the tick, unless the duty pauses."""
+        if time.monotonic() < self._pauses_until:
             return
         try:
-            self._work(connection, found)
+            self._tick(connection, snapshot)
         except Exception as error:
             if connection.invalidated:
                 raise
-            self._rests_until = time.monotonic() + REST_AFTER_ERROR_S
+            self._pauses_until = time.monotonic() + PAUSE_AFTER_ERROR_S
             if is_away(error):
-                log.warning("a part of the tick waits for Postgres (%s)", kind_of(error))
+                log.warning("a duty of the dispatcher waits for Postgres (%s)", kind_of(error))
             else:
-                log.exception("a part of the tick met an error that nobody expected")
+                log.exception("unexpected error in a duty of the dispatcher")

@@ -1,4 +1,4 @@
-"""Who is gone: a worker whose heartbeat stood still for as long as we watched it."""
+"""Monitor of heartbeats: a worker is dead once its heartbeat has not changed for a while."""
 
 import time
 import uuid
@@ -7,27 +7,28 @@ from datetime import datetime
 
 
 class HeartbeatMonitor:
-    """Judges by what changes before our eyes, not by the time written in a heartbeat.
+    """Watches whether heartbeats change, and ignores the times written in them.
 
-    So neither a clock that was set nor a while without Postgres, in which no heart could beat, makes the
-    living look dead. `silence_s` is how long, in seconds, a heart must stand still.
+    So a worker is not declared dead by a changed clock, or by a time without Postgres in which no heartbeat
+    could be written. `silence_s` is the time in seconds without a change after which a worker is dead.
     """
 
     def __init__(self, silence_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._silence_s = silence_s
         self._clock = clock
-        self._looked_at = clock()
+        self._checked_at = clock()
         self._seen: dict[uuid.UUID, tuple[datetime | None, float]] = {}
 
     def dead(self, heartbeats: Mapping[uuid.UUID, datetime | None]) -> list[uuid.UUID]:
-        """Of the workers that hold jobs, with their last heartbeats, those that are gone.
+        """Select the dead among the workers that hold jobs; `heartbeats` are their last ones.
 
-        A heartbeat of None says so itself. Call it often: a pause in the watch begins it anew.
+        None instead of a heartbeat means that the worker has left. After a pause of more than half of
+        `silence_s` between two calls, all workers are watched anew.
         """
         now = self._clock()
-        if now - self._looked_at > self._silence_s / 2:
+        if now - self._checked_at > self._silence_s / 2:
             self._seen.clear()
-        self._looked_at = now
+        self._checked_at = now
         self._seen = {worker: self._since(worker, beat, now) for worker, beat in heartbeats.items()}
         return [
             worker

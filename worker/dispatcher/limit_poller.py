@@ -1,4 +1,4 @@
-"""How the limits stand, looked at beside the dispatcher's tick; and how many jobs they keep busy."""
+"""Poller of the rate limits, outside of the tick; and the number of jobs that keep them busy."""
 
 import logging
 import math
@@ -14,20 +14,20 @@ from worker.limiter.limiter import Ceilings, Figures, Limiter, LimiterAway
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 0.25
-# A figure older than this says nothing any more.
+POLL_EVERY_S = 0.25
+# Older readings are ignored.
 FRESH_FOR_S = 3.0
 RATE_OVER_S = 10.0
 USUAL_LATENCY_S = 2.0
-# Jobs that wait for a slot bridge the time between ticks; each more delays whoever comes later.
+# Jobs that wait for a slot bridge the time between ticks; each further one delays jobs that come later.
 SPARE_JOBS = 2
 SPARE_S = 0.2
-# With fewer calls open than this share of what may be, the limit is not what jobs wait for.
+# With fewer open calls than this share of the limit, jobs do not wait for the limit.
 IDLE_BELOW = 0.5
 MOST_MORE = 400
-# Once the endpoint fails for everybody, only a probe is needed.
+# While the endpoint fails for all jobs, only a probe is needed.
 JOBS_WITH_CIRCUIT_OPEN = 2
-# A probe that no worker takes to the endpoint within is followed by another.
+# If no worker calls within this time after a probe was dispatched, another one is.
 PROBE_WITHIN_S = 5.0
 PROBE_AHEAD_S = 0.5
 MOST_OPEN_WITHIN_S = 60.0
@@ -35,14 +35,14 @@ MOST_OPEN_WITHIN_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class LimitReading:
-    """The figures of one account, when they were taken (monotonic), and calls a second of late."""
+    """The figures of one account, their time (monotonic, in seconds), and the recent calls per second."""
 
     at: float
     figures: Figures
     calls_per_second: float
 
     def state(self) -> LimitState:
-        """The same for people and for the time after Redis lost it."""
+        """The state to save: people see it, and it is restored after Redis lost it."""
         figures = self.figures
         return LimitState(
             level=figures.level,
@@ -58,7 +58,7 @@ class LimitReading:
 
 
 class LimitPoller:
-    """Reads five times a second, in one thread; a frozen Redis holds nothing else up."""
+    """Reads the limits four times a second in its own thread, so a frozen Redis delays nothing else."""
 
     def __init__(self, limiters: Mapping[str, Limiter], ceilings: Ceilings) -> None:
         self._limiters = limiters
@@ -68,55 +68,56 @@ class LimitPoller:
         self._more = 0.0
         self._probed_at = -PROBE_WITHIN_S
         self._open_of_late: deque[tuple[float, int]] = deque()
-        self._looks: dict[str, LimitReading] = {}
-        self._thread = threading.Thread(target=self._run, name="limit watch", daemon=True)
+        self._readings: dict[str, LimitReading] = {}
+        self._thread = threading.Thread(target=self._run, name="limit poller", daemon=True)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Begin to poll."""
         self._thread.start()
 
-    def looks(self) -> dict[str, LimitReading]:
-        """What was seen of each account within the last seconds."""
+    def readings(self) -> dict[str, LimitReading]:
+        """The last reading of each account that is fresh."""
         now = time.monotonic()
-        return {name: look for name, look in list(self._looks.items()) if now - look.at < FRESH_FOR_S}
+        readings = list(self._readings.items())
+        return {name: reading for name, reading in readings if now - reading.at < FRESH_FOR_S}
 
     def target_outstanding(self, accounts: Collection[str]) -> int:
-        """How many jobs keep these accounts busy: in a call, on their way to one, and a few spare."""
-        looks = self.looks()
-        return sum(self._window(looks.get(name)) for name in accounts) + int(self._more)
+        """Number of jobs that keep these accounts busy: in a call, on their way to one, and a few spare."""
+        readings = self.readings()
+        return sum(self._target(readings.get(name)) for name in accounts) + int(self._more)
 
     def grow(self, accounts: Collection[str]) -> None:
-        """The target_outstanding is full: grow it while the limits are idle all the same, narrow it once they are not.
+        """Grow the target while it is reached and the limits are still idle; shrink it once they are not.
 
-        So it is where jobs need no call, being served from what was bought, or take long to get to one.
+        That happens if jobs need no call, because they reuse a cutout, or take long until their call.
         """
-        looks = self.looks()
-        idle = all(name in looks and self._is_idle(looks[name].figures) for name in accounts)
+        readings = self.readings()
+        idle = all(name in readings and self._is_idle(readings[name].figures) for name in accounts)
         self._more = min(self._more * 1.5 + SPARE_JOBS, MOST_MORE) if idle else self._more / 2
 
     def waiting(self, accounts: Collection[str]) -> int:
-        """How many calls wait for a slot of these accounts."""
-        looks = self.looks()
-        return sum(looks[name].figures.waiting for name in accounts if name in looks)
+        """Number of calls that wait for a slot of these accounts."""
+        readings = self.readings()
+        return sum(readings[name].figures.waiting for name in accounts if name in readings)
 
     def probe_is_due(self, accounts: Collection[str]) -> bool:
-        """Whether a call must go out to ask if the endpoint does its work again; said once in a while.
+        """Whether a call must go out to find out if the endpoint works again; true at most every 5 s.
 
-        The limits alone say so, not the jobs that are outstanding: some may never reach a worker's hands.
+        Only the limits decide, not the number of outstanding jobs: some may never reach a worker.
         """
-        now, looks = time.monotonic(), self.looks()
-        due = any(name in looks and _awaits_probe(looks[name].figures) for name in accounts)
+        now, readings = time.monotonic(), self.readings()
+        due = any(name in readings and _awaits_probe(readings[name].figures) for name in accounts)
         if not due or now - self._probed_at < PROBE_WITHIN_S:
             return False
         self._probed_at = now
         return True
 
     def most_open(self) -> int:
-        """The most calls that were open at once within the last minute, over all accounts."""
+        """The largest number of calls open at once within the last minute, over all accounts."""
         now = time.monotonic()
-        count = sum(look.figures.open_calls for look in self.looks().values())
+        count = sum(reading.figures.open_calls for reading in self.readings().values())
         calls = self._open_of_late
-        # Whatever is older and no more can never be the most again: the first one is the most.
+        # An older count that is not larger can never be the maximum again; the first entry is the maximum.
         while calls and calls[-1][1] <= count:
             calls.pop()
         calls.append((now, count))
@@ -131,11 +132,11 @@ class LimitPoller:
         busy = min(figures.level, (self._ceiling or math.inf) * latency)
         return figures.open_calls + figures.waiting < IDLE_BELOW * busy
 
-    def _window(self, look: LimitReading | None) -> int:
-        if look is None:
-            # Before the first call, or while Redis is away.
+    def _target(self, reading: LimitReading | None) -> int:
+        if reading is None:
+            # Before the first call, or while Redis is unreachable.
             return self._busy(self._first_level, USUAL_LATENCY_S, 0.0)
-        figures = look.figures
+        figures = reading.figures
         if figures.circuit_s or figures.rest_s > 1:
             return JOBS_WITH_CIRCUIT_OPEN
         return self._busy(figures.level, figures.latency_s or USUAL_LATENCY_S, figures.prepare_s)
@@ -148,16 +149,16 @@ class LimitPoller:
         while True:
             for name, limiter in self._limiters.items():
                 try:
-                    figures = limiter.look()
+                    figures = limiter.read()
                 except LimiterAway:
                     continue
                 except Exception:
-                    log.exception("the watch over the limits met an error that nobody expected")
+                    log.exception("unexpected error in the limit poller")
                     continue
                 if figures is not None:
                     now = time.monotonic()
-                    self._looks[name] = LimitReading(now, figures, self._rate(name, now, figures.begun))
-            time.sleep(LOOK_EVERY_S)
+                    self._readings[name] = LimitReading(now, figures, self._rate(name, now, figures.begun))
+            time.sleep(POLL_EVERY_S)
 
     def _rate(self, name: str, now: float, begun: int) -> float:
         counts = self._counts[name]

@@ -1,6 +1,7 @@
-"""Messages for jobs that were handed out: their ids and fences, nothing else.
+"""Messages of dispatched jobs: their ids and fences, nothing else.
 
-None expires: that would be judged by two hosts' clocks. The fence in Postgres says whether one still counts.
+Messages do not expire, since that would compare the clocks of two hosts. The fence in Postgres says whether a
+message is still valid.
 """
 
 import logging
@@ -17,16 +18,16 @@ from worker.task_kinds import QUEUES, TaskKind
 
 log = logging.getLogger(__name__)
 
-# Few enough that a thread is free again within a second, many enough that Celery's work for each is small.
+# Few enough that a thread is free again within a second, many enough that Celery's work per job is small.
 JOBS_PER_MESSAGE = 25
-# More messages than any window has, some 1 KB each: nobody takes them, and the limit needs the memory.
+# More messages than can be outstanding, about 1 KB each: nobody takes them, and the limiter needs the memory.
 MOST_QUEUED = 20_000
 
 
 def publish(task_kind: TaskKind, dispatched: Dispatched) -> int:
-    """Send all these jobs' messages in one go; returns for how many jobs, which is all or none.
+    """Send the messages of all these jobs together; returns the number of jobs sent, which is all or none.
 
-    What did not go out, or is lost on its way, is handed out again when its lease ends.
+    A job whose message was not sent, or was lost, is dispatched again when its lease ends.
     """
     try:
         with app.producer_pool.acquire(block=True, timeout=5) as producer:
@@ -40,22 +41,22 @@ def publish(task_kind: TaskKind, dispatched: Dispatched) -> int:
                     producer.publish(**message, routing_key=QUEUES[task_kind], serializer="json")
     except (KombuError, redis.RedisError, OSError) as error:
         kind = type(error).__name__
-        log.warning("Redis is away (%s): the messages of %d jobs did not go out", kind, len(dispatched))
+        log.warning("Redis is unreachable (%s): the messages of %d jobs were not sent", kind, len(dispatched))
         return 0
     return len(dispatched)
 
 
 def _tasks(task_kind: TaskKind, dispatched: Dispatched) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    named = [(str(job_id), fence) for job_id, fence in dispatched]
+    jobs = [(str(job_id), fence) for job_id, fence in dispatched]
     if task_kind is TaskKind.SERVE:
-        for start in range(0, len(named), JOBS_PER_MESSAGE):
-            yield serve_jobs.name, (named[start : start + JOBS_PER_MESSAGE],)
+        for start in range(0, len(jobs), JOBS_PER_MESSAGE):
+            yield serve_jobs.name, (jobs[start : start + JOBS_PER_MESSAGE],)
     else:
-        for job in named:
+        for job in jobs:
             yield process_job.name, job
 
 
 def _message(task: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
-    """What apply_async would send, without the rest of its work: a fifth of the CPU."""
+    """Build the message that apply_async would send, with a fifth of the CPU."""
     made = app.amqp.create_task_message(str(uuid.uuid4()), task, arguments, origin="dispatcher")
     return {"body": made.body, "headers": made.headers, **made.properties}

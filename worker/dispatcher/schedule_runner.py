@@ -1,4 +1,4 @@
-"""Fires schedules in the dispatcher's tick, and sees their runs through beside it."""
+"""Duty: fire schedules in the tick, and advance their runs in a background task."""
 
 import logging
 import time
@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from cutout.models.database import connect, is_away
-from cutout.queue.dispatch import QueueSnapshot
+from cutout.queue.snapshot import QueueSnapshot
 from cutout.schedules.batch_windows import closed_batches, set_next_window
 from cutout.schedules.finish import advance, end, ended_runs, read_runs, runs_are_open
 from cutout.schedules.fire import fire
@@ -21,76 +21,76 @@ from worker.background import BackgroundTask
 log = logging.getLogger(__name__)
 
 FIRE_EVERY_S = 0.5
-SEE_THROUGH_EVERY_S = 1.0
-# What goes wrong for one run does not keep the others waiting.
-REST_AFTER_ERROR_S = 60.0
+ADVANCE_EVERY_S = 1.0
+# An error in one run does not delay the others.
+PAUSE_AFTER_ERROR_S = 60.0
 
 Find = Callable[[Session], list[uuid.UUID]]
-Move = Callable[[Session, uuid.UUID], None]
+Change = Callable[[Session, uuid.UUID], None]
 
 
 class ScheduleRunner:
-    """Fires on the leader's own connection. Beginning and ending runs takes longer: a thread with a
-    connection of its own does it, one transaction for each; should two leaders meet, constraints decide.
+    """Fires on the leader's own connection. Starting and ending runs takes longer: a thread with its own
+    connection does it, with one transaction for each. If two dispatchers lead, constraints decide.
     """
 
-    def __init__(self, known: Settings) -> None:
-        self._engine = _connect(known)
+    def __init__(self, settings: Settings) -> None:
+        self._engine = _connect(settings)
         self._fire_at = 0.0
-        self._see_through_at = 0.0
-        self._rests_until: dict[uuid.UUID, float] = {}
-        self._seeing_through = BackgroundTask("seeing runs through", self._see_through)
+        self._advance_at = 0.0
+        self._paused_until: dict[uuid.UUID, float] = {}
+        self._advancing = BackgroundTask("advancing runs of schedules", self._advance)
 
-    def look(self, connection: Connection, _found: QueueSnapshot) -> None:
-        """Firing what is due, and ask the thread to see to runs if any are open."""
+    def tick(self, connection: Connection, _snapshot: QueueSnapshot) -> None:
+        """Fire due schedules, and start the background task if any run is open."""
         now = time.monotonic()
         if now >= self._fire_at:
             self._fire_at = now + FIRE_EVERY_S
             if fired := fire(connection):
                 log.info("fired %d runs", fired)
-        if now >= self._see_through_at and not self._seeing_through.running:
-            self._see_through_at = now + SEE_THROUGH_EVERY_S
+        if now >= self._advance_at and not self._advancing.running:
+            self._advance_at = now + ADVANCE_EVERY_S
             if runs_are_open(connection):
-                self._seeing_through.start()
+                self._advancing.start()
 
-    def _see_through(self) -> bool:
+    def _advance(self) -> bool:
         try:
             with Session(self._engine) as session, session.begin():
                 skip_overlapping(session)
-            for find, move in self._steps():
-                self._do(find, move)
+            for find, change in self._steps():
+                self._apply(find, change)
         except Exception as error:
             if not is_away(error):
                 raise
-            log.warning("Postgres is away; runs are seen to later")
+            log.warning("Postgres is unreachable; runs of schedules are advanced later")
         return True
 
     @staticmethod
-    def _steps() -> Iterator[tuple[Find, Move]]:
+    def _steps() -> Iterator[tuple[Find, Change]]:
         yield read_runs, advance
         yield ended_runs, end
         yield closed_batches, set_next_window
         yield startable, start
 
-    def _do(self, find: Find, move: Move) -> None:
+    def _apply(self, find: Find, change: Change) -> None:
         now = time.monotonic()
-        self._rests_until = {one: until for one, until in self._rests_until.items() if until > now}
+        self._paused_until = {each: until for each, until in self._paused_until.items() if until > now}
         with Session(self._engine) as session:
-            found = [one for one in find(session) if one not in self._rests_until]
-        for one in found:
+            found = [each for each in find(session) if each not in self._paused_until]
+        for each in found:
             try:
                 with Session(self._engine) as session, session.begin():
-                    move(session, one)
+                    change(session, each)
             except IntegrityError:
-                log.info("another dispatcher was faster at %s", one)
+                log.info("another dispatcher has changed %s already", each)
             except Exception as error:
                 if is_away(error):
                     raise
-                self._rests_until[one] = time.monotonic() + REST_AFTER_ERROR_S
-                log.exception("a run or batch, %s, met an error that nobody expected", one)
+                self._paused_until[each] = time.monotonic() + PAUSE_AFTER_ERROR_S
+                log.exception("unexpected error in the run or batch %s", each)
 
 
-def _connect(known: Settings) -> Engine:
+def _connect(settings: Settings) -> Engine:
     return connect(
-        known.database_url.get_secret_value(), connections=1, name="cutout-schedules", check_first=True
+        settings.database_url.get_secret_value(), connections=1, name="cutout-schedules", check_first=True
     )

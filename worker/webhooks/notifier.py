@@ -8,7 +8,7 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from cutout.models.database import connect, is_away
-from cutout.queue.dispatch import QueueSnapshot
+from cutout.queue.snapshot import QueueSnapshot
 from cutout.settings import Settings
 from cutout.webhooks.digests import announce_digests
 from cutout.webhooks.outbox import PORTION, forget, give_up_old

@@ -1,4 +1,4 @@
-"""The ledger: a line before each paid call, its end after it, and the result it brought."""
+"""The ledger of paid calls: a row before each call, its end after it, and the result that it paid for."""
 
 import time
 from dataclasses import dataclass, field, replace
@@ -28,15 +28,32 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.dml import ReturningInsert
 
-from cutout.enums import AttemptOutcome, QueueState, State, Step
+from cutout.enums import AttemptOutcome
 from cutout.models import ACCOUNTS, ATTEMPTS, BATCHES, JOBS, QUEUE_CLOCK, SPENDING, constant
+from cutout.models.columns import (
+    BLOCKED,
+    CALL_STEP,
+    COPY_STEP,
+    HELD,
+    QUEUED,
+    READY,
+    SOURCE_LIMIT,
+    WAITING,
+)
 from cutout.models.compiled import Compiled
 from cutout.models.database import Database
 from cutout.producers.producers import PRODUCER_IS_SUSPENDED
-from cutout.queue.blocks.call_breakers import BUCKET_IS_AWAY, ITS_CALL_IS_STOPPED
-from cutout.queue.blocks.conditions import AWAITS_APPROVAL, BATCH_IS_BLOCKED, JOB_IS_CANCELLED
-from cutout.queue.blocks.pauses import HAS_A_PAUSE, IS_PAUSED
-from cutout.queue.claims import FENCED, NOT_SENT, Claim, PaidResult
+from cutout.queue.blocks.conditions import (
+    BATCH_AWAITS_APPROVAL,
+    BATCH_HAS_A_BUDGET,
+    BATCH_HAS_A_PAUSE,
+    BATCH_IS_BLOCKED,
+    BATCH_IS_OVER_BUDGET,
+    BATCH_IS_PAUSED,
+    JOB_IS_CANCELLED,
+)
+from cutout.queue.blocks.storage_breaker import BUCKET_IS_UNREACHABLE, CALL_IS_STOPPED
+from cutout.queue.claims import FENCED, NOT_SENT, Claim, Fence, PaidResult
 from cutout.queue.reuse.held_pictures import PICTURE_IS_HELD
 from cutout.queue.reuse.identity import OF, Recipe, identity
 from cutout.text import cut
@@ -44,9 +61,9 @@ from cutout.text import cut
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the ledger keeps of a call's end.
+    """The end of a call as the ledger keeps it.
 
-    `raw_answer` is secret: an answer that was not understood may hold the URL of what was paid for.
+    `raw_answer` is secret: a response that was not understood may hold the URL of a paid result.
     """
 
     outcome: AttemptOutcome
@@ -58,26 +75,20 @@ class Answer:
     raw_answer: str | None = field(default=None, repr=False)
 
 
-THE_BATCH = BATCHES.c.id == JOBS.c.batch_id
 ACCOUNT_IS_OPEN = (
     select(ACCOUNTS.c.name)
     .where(ACCOUNTS.c.name == bindparam("account"), ACCOUNTS.c.paused_at.is_(None))
     .exists()
 )
-LINE_MOVES = select(QUEUE_CLOCK.c.id).where(QUEUE_CLOCK.c.paused_at.is_(None)).exists()
-BATCH_IS_PAUSED = select(BATCHES.c.id).where(THE_BATCH, HAS_A_PAUSE).exists()
-BATCH_AWAITS_APPROVAL = select(BATCHES.c.id).where(THE_BATCH, AWAITS_APPROVAL).exists()
-BATCH_RESTS = select(BATCHES.c.id).where(THE_BATCH, IS_PAUSED).exists()
-HAS_BUDGET = select(BATCHES.c.id).where(THE_BATCH, BATCHES.c.budget.is_not(None)).exists()
-BATCH_IS_SPENT = select(BATCHES.c.id).where(THE_BATCH, BATCHES.c.spent >= BATCHES.c.budget).exists()
-# A call begins only at its step: where a late result has arrived, the copy is next.
+QUEUE_IS_RUNNING = select(QUEUE_CLOCK.c.id).where(QUEUE_CLOCK.c.paused_at.is_(None)).exists()
+# A call begins at the step `call` only: once a late result has arrived, the copy is next.
 MAY_CALL = and_(
     FENCED,
-    JOBS.c.step == constant(Step.CALL),
+    JOBS.c.step == CALL_STEP,
     JOBS.c.cancelled_at.is_(None),
     ACCOUNT_IS_OPEN,
-    not_(ITS_CALL_IS_STOPPED),
-    LINE_MOVES,
+    not_(CALL_IS_STOPPED),
+    QUEUE_IS_RUNNING,
     not_(BATCH_IS_BLOCKED),
     not_(PRODUCER_IS_SUSPENDED),
     not_(PICTURE_IS_HELD),
@@ -117,23 +128,23 @@ def _begin(condition: ColumnElement[bool]) -> ReturningInsert[int]:
 
 
 def _begin_within_budgets() -> ReturningInsert[int]:
-    """Each budget gives its credit first, under its row's lock, so that any number of workers keep to it.
+    """Take a credit of each budget first, under its row's lock, so that any number of workers keep to it.
 
-    The batch's row is locked before the day's credit is taken: from then on it cannot refuse, so that no
+    The batch's row is locked before the day's credit is taken. From then on the batch cannot refuse, so no
     credit of the day is taken for a call that does not begin.
     """
-    its_batch = select(JOBS.c.batch_id).where(MAY_CALL, not_(BEGUN_ALREADY)).scalar_subquery()
+    batch_of_job = select(JOBS.c.batch_id).where(MAY_CALL, not_(BEGUN_ALREADY)).scalar_subquery()
     has_credit = (
         select(BATCHES.c.id)
-        .where(BATCHES.c.id == its_batch, BATCHES.c.spent < BATCHES.c.budget)
+        .where(BATCHES.c.id == batch_of_job, BATCHES.c.spent < BATCHES.c.budget)
         .with_for_update()
         .cte("has_credit")
     )
-    batch_would = or_(not_(HAS_BUDGET), select(has_credit.c.id).exists())
+    batch_would_allow = or_(not_(BATCH_HAS_A_BUDGET), select(has_credit.c.id).exists())
     credit = insert(SPENDING).from_select(
         ["day", "spent"],
         select(TODAY, literal(1)).where(
-            select(JOBS.c.id).where(MAY_CALL, batch_would).exists(),
+            select(JOBS.c.id).where(MAY_CALL, batch_would_allow).exists(),
             DAY_BUDGET.is_not(None),
             not_(BEGUN_ALREADY),
         ),
@@ -159,11 +170,11 @@ def _begin_within_budgets() -> ReturningInsert[int]:
         .returning(BATCHES.c.id)
         .cte("of_batch")
     )
-    batch_allows = or_(not_(HAS_BUDGET), BEGUN_ALREADY, select(of_batch.c.id).exists())
+    batch_allows = or_(not_(BATCH_HAS_A_BUDGET), BEGUN_ALREADY, select(of_batch.c.id).exists())
     return _begin(and_(day_allows, batch_allows))
 
 
-BEGIN = Compiled(_begin(not_(HAS_BUDGET)))
+BEGIN = Compiled(_begin(not_(BATCH_HAS_A_BUDGET)))
 BEGIN_WITHIN_BUDGETS = Compiled(_begin_within_budgets())
 
 WHY_NOT = select(
@@ -171,13 +182,13 @@ WHY_NOT = select(
         (not_(select(JOBS.c.id).where(FENCED).exists()), "lost"),
         (JOB_IS_CANCELLED, "cancelled"),
         (not_(ACCOUNT_IS_OPEN), "account"),
-        (BUCKET_IS_AWAY, "bucket"),
-        (ITS_CALL_IS_STOPPED, "results"),
+        (BUCKET_IS_UNREACHABLE, "bucket"),
+        (CALL_IS_STOPPED, "results"),
         (PRODUCER_IS_SUSPENDED, "suspended"),
-        (or_(not_(LINE_MOVES), BATCH_IS_PAUSED), "paused"),
+        (or_(not_(QUEUE_IS_RUNNING), BATCH_HAS_A_PAUSE), "paused"),
         (BATCH_AWAITS_APPROVAL, "approval"),
-        (BATCH_RESTS, "window"),
-        (BATCH_IS_SPENT, "budget"),
+        (BATCH_IS_PAUSED, "window"),
+        (BATCH_IS_OVER_BUDGET, "budget"),
         (DAY_IS_SPENT, "day"),
         (PICTURE_IS_HELD, "held"),
         else_="again",
@@ -200,7 +211,7 @@ END = (
     )
 )
 
-# A call that cost nothing gives its credit back, once.
+# The credit of a call that cost nothing is given back, once.
 TAKEN = (
     select(ATTEMPTS.c.job_id, ATTEMPTS.c.begun_at)
     .where(ATTEMPTS.c.id == bindparam("attempt_id"), ATTEMPTS.c.outcome == constant(AttemptOutcome.UNKNOWN))
@@ -223,25 +234,23 @@ GIVE_BACK = (
     .add_cte(END.cte("ended"), GIVE_BACK_DAY)
 )
 
-# By Postgres' clock alone: that of the worker that heard it, or writes it down, may have been set meanwhile.
+# By Postgres' clock alone: the clock of a worker may have been changed meanwhile.
 ANSWERED_AT = func.coalesce(
     select(ATTEMPTS.c.begun_at).where(ATTEMPTS.c.id == bindparam("attempt_id")).scalar_subquery()
     + bindparam("answered_after", type_=Interval),
     func.now(),
 )
 
-IS_HELD = JOBS.c.state == constant(State.HELD)
-# Its batch may be blocked, its producer's downloads last, or another job buy the same cutout, for longer than
-# the result lives.
-STAYS = [QueueState.BLOCKED, QueueState.SOURCE_LIMIT, QueueState.WAITING]
-GOES_ON = or_(IS_HELD, JOBS.c.queue_state.in_([constant(queue_state) for queue_state in STAYS]))
+IS_HELD = JOBS.c.state == HELD
+# In these queue states the job could stay for longer than its result lives.
+IS_KEPT_BACK = or_(IS_HELD, JOBS.c.queue_state.in_([BLOCKED, SOURCE_LIMIT, WAITING]))
 
 RECORD = Compiled(
     update(JOBS)
     .where(
         or_(
             FENCED,
-            # A worker that lost its claim still gives its result to a job that has none: it is paid for.
+            # A worker that lost its claim still gives its paid result to a job that has none.
             and_(
                 JOBS.c.id == bindparam("claimed_job"),
                 JOBS.c.finished_at.is_(None),
@@ -250,10 +259,10 @@ RECORD = Compiled(
         )
     )
     .values(
-        # A held job waited for just this.
-        state=case((IS_HELD, constant(State.QUEUED)), else_=JOBS.c.state),
-        queue_state=case((GOES_ON, constant(QueueState.READY)), else_=JOBS.c.queue_state),
-        step=constant(Step.COPY),
+        # A result is all that a held job waits for.
+        state=case((IS_HELD, QUEUED), else_=JOBS.c.state),
+        queue_state=case((IS_KEPT_BACK, READY), else_=JOBS.c.queue_state),
+        step=COPY_STEP,
         tries=0,
         deaths=0,
         result_url=bindparam("paid_url"),
@@ -271,8 +280,8 @@ RECORD = Compiled(
     .add_cte(END.cte("ended"))
 )
 
-# It came too late for a job that ended without a cutout: nobody copies it any more.
-CAME_TOO_LATE = (
+# The result of a job that has ended without a cutout is never copied.
+MARK_TOO_LATE = (
     update(ATTEMPTS)
     .where(
         ATTEMPTS.c.id == bindparam("attempt_id"),
@@ -288,7 +297,7 @@ SAVE = update(JOBS).where(FENCED).values(lifeboat_key=bindparam("saved_as")).ret
 
 
 class NotBegun(StrEnum):
-    """Why a call must not go out."""
+    """Reasons for which a call must not begin."""
 
     LOST = "lost"
     """The claim is another worker's."""
@@ -303,7 +312,7 @@ class NotBegun(StrEnum):
     SUSPENDED = "suspended"
     """Its producer is suspended."""
     PAUSED = "paused"
-    """The batch or the whole line is paused."""
+    """The batch or the whole queue is paused."""
     APPROVAL = "approval"
     """The batch waits for approval."""
     WINDOW = "window"
@@ -313,9 +322,9 @@ class NotBegun(StrEnum):
     DAY = "day"
     """The day's budget is spent."""
     HELD = "held"
-    """The same picture is held for a person, as another job."""
+    """Another job for the same picture is held for a person."""
     AGAIN = "again"
-    """It changed while we asked."""
+    """The reason changed between the two statements."""
 
 
 def begin_attempt(
@@ -329,27 +338,27 @@ def begin_attempt(
     recipe: Recipe,
     day_budget: int | None = None,
 ) -> int | NotBegun:
-    """Write down that a paid call is about to go out, and return the attempt's id; or why it must not.
+    """Record that a paid call is about to go out; returns the attempt's id, or the reason why it must not.
 
-    What it is made of is written down with it: the job's source may be another by the time of the answer.
+    The identity of the picture is recorded with it: the job's source may have changed when the call ends.
 
-    Safe to repeat for the same `number`: the first row stands and its id is returned.
+    Safe to repeat for the same `number`: the first row stays and its id is returned.
     """
     statement = BEGIN_WITHIN_BUDGETS if claim.has_budget or day_budget is not None else BEGIN
-    intent = {"number": number, "account": account, "image_sha256": image_sha256, "day_budget": day_budget}
-    parameters = claim.as_parameters() | intent | identity(source_sha256, claim.return_form, recipe)
+    planned = {"number": number, "account": account, "image_sha256": image_sha256, "day_budget": day_budget}
+    parameters = claim.as_parameters() | planned | identity(source_sha256, claim.return_form, recipe)
     attempt_id: int | None = statement.scalar(database, parameters)
     if attempt_id is not None:
         return attempt_id
     return NotBegun(database.scalars(WHY_NOT, parameters).one())
 
 
-def withdraw_attempt(database: Database, claim: Claim, number: int, why: str) -> None:
-    """End a call that did not go out, if it was written down: the answer to that may have been lost."""
+def withdraw_attempt(database: Database, fence: Fence, number: int, why: str) -> None:
+    """End a call that did not go out, if it was recorded: the reply to begin_attempt may have been lost."""
     begun = select(ATTEMPTS.c.id).where(
-        ATTEMPTS.c.job_id == claim.job_id,
+        ATTEMPTS.c.job_id == fence.job_id,
         ATTEMPTS.c.number == number,
-        ATTEMPTS.c.fence == claim.fence,
+        ATTEMPTS.c.fence == fence.fence,
         ATTEMPTS.c.ended_at.is_(None),
     )
     attempt_id = database.scalar(begun)
@@ -358,14 +367,14 @@ def withdraw_attempt(database: Database, claim: Claim, number: int, why: str) ->
 
 
 def end_attempt(database: Database, attempt_id: int, answer: Answer) -> None:
-    """Write a call's end into the ledger, whether or not its worker still holds the job."""
+    """Record a call's end, whether or not its worker still holds the job."""
     free = answer.outcome is AttemptOutcome.NOT_CHARGED
     database.execute(GIVE_BACK if free else END, _end(attempt_id, answer))
 
 
 def record_result(
     database: Database,
-    claim: Claim,
+    fence: Fence,
     attempt_id: int,
     answer: Answer,
     *,
@@ -373,25 +382,24 @@ def record_result(
     lifetime: timedelta,
     sent: tuple[int, int],
     answered_after: timedelta | None = None,
-) -> Claim:
-    """Write down a call's end and its paid result, before anything else is done with it.
+) -> PaidResult | None:
+    """Record a call's end and its paid result, before anything else is done with it.
 
-    The job's next step is the copy, whoever holds it. `sent` is the size of the picture sent, in pixels. The
-    result lives for `lifetime` from its answer on, which came `answered_after` its call was begun; from now
-    on if that is not said.
+    The job's next step is the copy, whoever holds it. None if the job has ended or has
+    a result. `sent` is the width and height of the picture sent, in pixels. The result lives for `lifetime` after the response, which came `answered_after` the begin of the
+    call; after now if that is None.
     """
     paid = {"paid_url": url, "paid_lifetime": lifetime, "sent_w": sent[0], "sent_h": sent[1]}
     paid |= {"answered_after": answered_after}
-    row = RECORD.first(database, claim.as_parameters() | _end(attempt_id, answer) | paid)
+    row = RECORD.first(database, fence.as_parameters() | _end(attempt_id, answer) | paid)
     if row is None:
-        database.execute(CAME_TOO_LATE, {"attempt_id": attempt_id})
-        return claim
-    result = PaidResult(url, row.result_expires_at, *sent, dies_at=time.monotonic() + row.left_s)
-    return replace(claim, step=Step.COPY, tries=0, result=result)
+        database.execute(MARK_TOO_LATE, {"attempt_id": attempt_id})
+        return None
+    return PaidResult(url, *sent, row.result_expires_at, dies_at=time.monotonic() + row.left_s)
 
 
 def save_in_lifeboat(database: Database, claim: Claim, key: str) -> Claim:
-    """Write down that the paid result's bytes lie in the lifeboat under `key`; from then on it cannot die."""
+    """Record that the paid result's bytes are in the lifeboat under `key`: it cannot expire any more."""
     saved = database.scalar(SAVE, claim.as_parameters() | {"saved_as": key})
     if saved is None or claim.result is None:
         return claim

@@ -1,6 +1,6 @@
-"""What can come of carrying a job out; cutout.queue.settle turns each into one change of state.
+"""Outcomes of processing a job; cutout.queue.settle turns each into one change of state.
 
-"Not now" (Snooze) is another word than "failed" (Retry): it never uses up a try.
+Snooze ("not now") is not Retry ("failed"): it never uses up a try.
 """
 
 import uuid
@@ -13,7 +13,7 @@ from cutout.enums import Step
 class StoredObject:
     """A cutout in the bucket: its key, and its bytes' SHA-256, type and size (bytes, pixels).
 
-    `warning` says in what it differs from what was ordered, though it is what was bought.
+    `warning` says in what a valid cutout differs from the request.
     """
 
     key: str
@@ -36,9 +36,9 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """It went wrong and may go right: counts as a try of `step`, and fails the job after the last one.
+    """A failure that may pass: counts as a try of `step`, and fails the job after the last one.
 
-    `after_seconds` and `most_tries` override the step's backoff, where the endpoint or its code says better;
+    `after_seconds` and `most_tries` override the step's backoff, where the endpoint or the code says better;
     `at_most_seconds` bounds it, where time runs out. `gone`: the result's own server said that it is gone.
     """
 
@@ -53,10 +53,10 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Snooze:
-    """Not now, through no fault of the job's: comes back after `seconds`, no try used.
+    """Not now, for a reason outside the job: it is delayed for `seconds`, and no try is used.
 
-    `of_source` says that its storage does not give the source: after a day of nothing else the job fails.
-    `waits_for` is a job that buys the cutout of the same picture: this one comes back when that one is done.
+    `of_source`: its storage does not give the source; after a day of nothing else the job fails. `waits_for`
+    is a job that buys the cutout of the same picture: this one is promoted when that one is done.
     """
 
     code: str
@@ -68,7 +68,7 @@ class Snooze:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """The picture or the request is wrong; repeating it would change nothing."""
+    """A final failure: the picture or the request is wrong, and a retry would change nothing."""
 
     code: str
     message: str
@@ -76,9 +76,9 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """The request went out and no answer came: a credit may be spent. Bounded, then held.
+    """The request was sent and no response came: a credit may be spent. Repeated a few times, then held.
 
-    `in_outage`: the endpoint fails for all jobs, so this does not count against the job's bound.
+    `in_outage`: the endpoint fails for all jobs, so this does not count against the job's limit.
     """
 
     code: str
@@ -88,7 +88,7 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class WorkerDied:
-    """Its worker died with it while no call of it was out: no try used, and counted."""
+    """The worker died with the job while no call of it was open: no try is used, the death is counted."""
 
     code: str
     message: str
@@ -96,9 +96,9 @@ class WorkerDied:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The paid result died before it was stored: a credit is gone. Bounded, then held.
+    """The paid result expired before it was stored: a credit is lost. Repeated a few times, then held.
 
-    `gone`: its own server said so. `again`: a person has seen the loss and retried, so it is called again.
+    `gone`: its own server said so. `again`: a person saw the loss and retried, so the job is called again.
     """
 
     code: str
@@ -109,7 +109,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Only a person can decide. `blocked`: over its batch's budget, and goes on once that allows it."""
+    """Only a person can decide. `blocked`: over its batch's budget; the job continues once that allows it."""
 
     code: str
     message: str

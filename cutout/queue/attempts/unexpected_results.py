@@ -1,4 +1,4 @@
-"""Unexpected results: written down by a worker, made the cutout by a person."""
+"""Unexpected results: a worker records them, a person may accept one as the cutout."""
 
 import uuid
 from dataclasses import replace
@@ -6,13 +6,13 @@ from dataclasses import replace
 from sqlalchemy import Select, bindparam, func, literal_column, null, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 
-from cutout.enums import QueueState, State, Step
-from cutout.models import BATCHES, JOBS, constant
+from cutout.models import BATCHES, JOBS
+from cutout.models.columns import COPY_STEP, HELD, QUEUED, READY
 from cutout.models.database import Database
 from cutout.queue.claims import FENCED, Claim
 from cutout.storage.unexpected_bytes import Unexpected
 
-# What lies in the bucket need not lie in the lifeboat.
+# Bytes in the bucket are not needed in the lifeboat.
 SAVE = (
     update(JOBS)
     .where(FENCED)
@@ -20,7 +20,7 @@ SAVE = (
     .returning(JOBS.c.id)
 )
 
-ITS_SHA256 = JOBS.c.unexpected["sha256"].astext
+UNEXPECTED_SHA256 = JOBS.c.unexpected["sha256"].astext
 ACCEPTED = JOBS.c.unexpected.op("||")(literal_column("""'{"accepted": true}'::jsonb"""))
 NOT_ACCEPTED = JOBS.c.unexpected.op("||")(literal_column("""'{"accepted": false}'::jsonb"""))
 
@@ -30,14 +30,14 @@ def _accept() -> Select[uuid.UUID]:
         update(JOBS)
         .where(
             JOBS.c.id == bindparam("accepted_job", type_=JOBS.c.id.type),
-            JOBS.c.state == constant(State.HELD),
+            JOBS.c.state == HELD,
             JOBS.c.deleted_at.is_(None),
-            bindparam("seen_sha256") == ITS_SHA256,
+            bindparam("seen_sha256") == UNEXPECTED_SHA256,
         )
         .values(
-            state=constant(State.QUEUED),
-            queue_state=constant(QueueState.READY),
-            step=constant(Step.COPY),
+            state=QUEUED,
+            queue_state=READY,
+            step=COPY_STEP,
             scheduled_at=func.now(),
             tries=0,
             code=null(),
@@ -47,7 +47,7 @@ def _accept() -> Select[uuid.UUID]:
         .returning(JOBS.c.id, JOBS.c.batch_id)
         .cte("accepted")
     )
-    # As for a retry: the results of its batch are to be written anew.
+    # As for a retry, the results of the batch must be written again.
     return select(accepted.c.id).add_cte(
         update(BATCHES)
         .where(BATCHES.c.id.in_(select(accepted.c.batch_id)))
@@ -60,17 +60,17 @@ ACCEPT = _accept()
 
 
 def save_unexpected(database: Database, claim: Claim, found: Unexpected) -> Claim:
-    """Write down that these bytes lie in the bucket. The claim returned knows of them."""
-    written = database.scalar(SAVE, claim.as_parameters() | {"found": found.as_json()})
-    if written is None:
+    """Record that these bytes are in the bucket; returns the claim with them."""
+    saved = database.scalar(SAVE, claim.as_parameters() | {"found": found.as_json()})
+    if saved is None:
         return claim
     result = claim.result and replace(claim.result, lifeboat_key=None)
     return replace(claim, unexpected=found, result=result)
 
 
 def accept(database: Database, job_id: uuid.UUID, found: Unexpected) -> bool:
-    """Let a held job's unexpected result become its cutout: its copy is next, and no call.
+    """Accept a held job's unexpected result as its cutout: the copy is next, and no call.
 
-    False if the job is no longer held with these very bytes: it was retried, cancelled or accepted meanwhile.
+    False if the job is no longer held with exactly these bytes: it was retried, cancelled or accepted since.
     """
     return database.scalar(ACCEPT, {"accepted_job": job_id, "seen_sha256": found.sha256}) is not None

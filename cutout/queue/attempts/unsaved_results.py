@@ -1,4 +1,4 @@
-"""Paid results that are neither in the bucket nor in the lifeboat: how many, and what keeps them there."""
+"""Paid results that are neither in the bucket nor in the lifeboat: their number, and failed fetches."""
 
 import uuid
 from dataclasses import dataclass
@@ -6,18 +6,18 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, ScalarSelect, and_, bindparam, func, select, text, update
 
-from cutout.enums import QueueState, State, Step, Stop
+from cutout.enums import Stop
 from cutout.models import BREAKER, JOBS, constant
+from cutout.models.columns import COPY_STEP, DELAYED, DISPATCHED, READY, RUNNING
 from cutout.models.database import Database
-from cutout.queue.blocks.call_breakers import IS_CLOSED
-from cutout.queue.blocks.storage_breaker import OPENED
+from cutout.queue.blocks.storage_breaker import IS_CLOSED, OPENED
 from cutout.text import cut
 
-# So many results in a row that cannot be fetched, of so many jobs, stop the calls.
+# Failures in a row to fetch a result, and the number of different jobs among them, that stop the calls.
 FAILURES = 5
 FAILED_JOBS = 3
 
-# A result whose time is over says nothing of others.
+# The failure of an expired result says nothing about others.
 FAILED = text(f"""
     INSERT INTO breaker AS b (kind, failed_jobs)
     SELECT '{Stop.RESULTS}', ARRAY[CAST(:job AS uuid)]
@@ -27,9 +27,9 @@ FAILED = text(f"""
     WHERE b.opened_at IS NULL
     RETURNING cardinality(failed_jobs) >= {FAILURES}
         AND (SELECT count(DISTINCT failed) >= {FAILED_JOBS} FROM unnest(failed_jobs) failed)
-""")  # noqa: S608 - our own words and numbers
+""")  # noqa: S608 - constants
 
-# A success between the two statements has emptied the list.
+# A success between the two statements empties the list.
 OPEN = (
     update(BREAKER)
     .where(
@@ -41,39 +41,39 @@ OPEN = (
     .returning(BREAKER.c.kind)
 )
 
-AT_RISK = and_(JOBS.c.step == constant(Step.COPY), JOBS.c.lifeboat_key.is_(None))
-IS_PAUSED = JOBS.c.queue_state == constant(QueueState.DELAYED)
+AT_RISK = and_(JOBS.c.step == COPY_STEP, JOBS.c.lifeboat_key.is_(None))
+IS_DELAYED = JOBS.c.queue_state == DELAYED
 
 
-def _count(part: ColumnElement[bool]) -> ScalarSelect[int]:
-    return select(func.count()).select_from(JOBS).where(AT_RISK, part).scalar_subquery()
+def _count(condition: ColumnElement[bool]) -> ScalarSelect[int]:
+    return select(func.count()).select_from(JOBS).where(AT_RISK, condition).scalar_subquery()
 
 
-# Each part has a partial index.
+# Each of these has a partial index.
 COUNT = select(
-    _count(JOBS.c.queue_state == constant(QueueState.READY))
-    + _count(JOBS.c.queue_state.in_([constant(QueueState.DISPATCHED), constant(QueueState.DELAYED)]))
-    + _count(JOBS.c.state == constant(State.RUNNING))
+    _count(JOBS.c.queue_state == READY)
+    + _count(JOBS.c.queue_state.in_([DISPATCHED, DELAYED]))
+    + _count(JOBS.c.state == RUNNING)
 )
 
-# The one that was paid last says most of what would be bought now.
-WAKE_ONE = (
+# The result that was paid last is most like a result that would be bought now.
+PROMOTE_ONE = (
     update(JOBS)
     .where(
         JOBS.c.id
         == select(JOBS.c.id)
-        .where(IS_PAUSED, AT_RISK)
+        .where(IS_DELAYED, AT_RISK)
         .order_by(JOBS.c.result_expires_at.desc())
         .limit(1)
         .with_for_update(skip_locked=True)
         .scalar_subquery()
     )
-    .values(queue_state=constant(QueueState.READY))
+    .values(queue_state=READY)
     .returning(JOBS.c.id)
 )
-WAKE_ALL = (
+PROMOTE_ALL = (
     update(JOBS)
-    .where(IS_PAUSED, AT_RISK, JOBS.c.code.like("RESULT_%"))
+    .where(IS_DELAYED, AT_RISK, JOBS.c.code.like("RESULT_%"))
     .values(scheduled_at=func.now())
     .returning(JOBS.c.id)
 )
@@ -81,17 +81,17 @@ WAKE_ALL = (
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A paid result that could not be fetched: at which host, and why."""
+    """A failure to fetch a paid result: its host, and the reason."""
 
     host: str
     code: str
     message: str
 
 
-def failed(database: Database, job_id: uuid.UUID, expires_at: datetime, failure: Failure) -> bool:
-    """Count a result that could not be fetched before it expired; True if that stops the calls.
+def failed(database: Database, job_id: uuid.UUID, expires_at: datetime | None, failure: Failure) -> bool:
+    """Count a failure to fetch a result that has not expired; true if that stops the calls.
 
-    Five in a row do, of three jobs or more, with no result fetched and stored in between.
+    Five failures in a row stop them, of three jobs or more, with no result stored in between.
     """
     if not database.scalar(FAILED, {"job": job_id, "expires_at": expires_at}):
         return False
@@ -101,15 +101,15 @@ def failed(database: Database, job_id: uuid.UUID, expires_at: datetime, failure:
 
 
 def count(database: Database) -> int:
-    """How many results of jobs under way are paid for and saved nowhere."""
+    """Count the paid results of unfinished jobs that are saved nowhere."""
     return database.scalars(COUNT).one()
 
 
 def try_one(database: Database) -> bool:
-    """Let one copy that rests be tried now; False if none rests."""
-    return database.scalar(WAKE_ONE) is not None
+    """Let one delayed copy be tried now; false if there is none."""
+    return database.scalar(PROMOTE_ONE) is not None
 
 
 def try_all(database: Database) -> int:
-    """Let every copy that rests because its result could not be fetched be tried now; returns how many."""
-    return len(database.scalars(WAKE_ALL).all())
+    """Let every copy that was delayed by a failed fetch be tried now; returns how many."""
+    return len(database.scalars(PROMOTE_ALL).all())

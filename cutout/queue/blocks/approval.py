@@ -1,4 +1,4 @@
-"""Batches that wait for a person to say that they may be paid for."""
+"""Approval: batches whose calls wait until a person accepts their price."""
 
 import uuid
 
@@ -11,19 +11,19 @@ from cutout.models.database import Database
 
 NEEDS_APPROVAL = "NEEDS_APPROVAL"
 MESSAGE = "it waits for approval; look at the plan, then `cutout approve` its batch or `cutout cancel` it"
-# Keys of ingests.options: asked for when the ingest began, and given later.
+# Keys of ingests.options: approval is required, and was given.
 PLAN, APPROVED = "plan", "approved"
 
 UNAPPROVED = and_(JOBS.c.state == State.HELD, JOBS.c.code == NEEDS_APPROVAL)
 
 
 def approve(database: Database, batch_id: uuid.UUID) -> bool:
-    """Let the batch's jobs go, within its budget; False if it waits for no approval.
+    """Approve the batch's jobs, within its budget; false if it waits for no approval.
 
-    The dispatcher brings them into line: all of them, for only there it shows which need no call. Those that
-    the budget leaves no credit for are held again. Rows of it that are still being read follow them.
+    The dispatcher unblocks them all, since only a dispatch shows which of them need no call. Jobs for which
+    the budget has no credit are held again. Rows of the batch that are still being read are approved as well.
     """
-    # In the order in which an ingest takes them, which may be adding to the batch now.
+    # In the order in which an ingest locks them: one may be adding to the batch now.
     database.execute(select(BATCHES.c.id).where(BATCHES.c.id == batch_id).with_for_update())
     approved = database.scalar(
         update(INGESTS)
@@ -39,7 +39,7 @@ def approve(database: Database, batch_id: uuid.UUID) -> bool:
 
 
 def awaiting(database: Database, batch_id: uuid.UUID) -> int:
-    """How many of the batch's jobs wait for approval."""
+    """Count the batch's jobs that wait for approval."""
     counted = select(func.count()).where(
         JOBS.c.batch_id == batch_id, JOBS.c.queue_state == QueueState.BLOCKED, UNAPPROVED
     )

@@ -1,10 +1,10 @@
-"""Jobs whose source lies on the web, between the line and their call: how many each producer may have there.
+"""A limit on downloads: how many jobs with a source on the web each producer may have before their call.
 
-A server that is slow, or never answers, keeps a thread of a worker for as long as it likes up to a deadline.
-The places for such jobs are three quarters of all threads, so that calls, copies and uploaded pictures always
-find some. A producer gets another place only while it holds fewer than are free: half of them at most, and
-whoever comes later finds some free. Are there none, since many producers' servers are slow at once, then one
-that holds no place gets one of a few that are left for this alone.
+A slow server keeps a worker's thread busy up to a deadline. Downloads may use three quarters of all threads,
+their slots, so that calls, copies and uploaded pictures always find a thread. A producer gets another slot
+only while it holds fewer than are free: half of the slots at most, so that producers that come later find
+some free. If none is free, since many producers' servers are slow at once, a producer without a slot gets one
+of a few that are reserved for that.
 """
 
 import uuid
@@ -35,25 +35,25 @@ from cutout.enums import QueueState, Step
 from cutout.models import Job
 from cutout.models.columns import OWNER
 from cutout.models.database import Database
-from cutout.queue.index_marks import LineMarks
-from cutout.queue.snapshot_marks import EVER
+from cutout.queue.queue_watermarks import QueueWatermarks
+from cutout.queue.snapshot_watermarks import EVER
 from cutout.queue.workers import call_threads
 from cutout.storage.bucket import split_address
 
 SHARE_OF_THREADS = 0.75
-SHARE_WITH_THE_LAST = 0.9
-# Most sources are there by then; a longer way to a call is a slow source's.
+SHARE_WITH_RESERVE = 0.9
+# Most sources are fetched by then; the source of a job that takes longer is slow.
 SLOW_AFTER = timedelta(seconds=2)
 MOST_PRODUCERS = 200
 NIL = uuid.UUID(int=0)
 
 OWNERS = bindparam("owners", type_=ARRAY(Uuid))
 ROOMS = bindparam("rooms", type_=ARRAY(Integer))
-# Any other address is of the web. A scheme of the web may be written in capitals, that of a bucket may not.
+# Every other address is on the web: its scheme may be in capitals, that of a bucket may not.
 IN_A_BUCKET = "s3://%"
 
-# The queue_states and steps are written out, for the partial indexes to be known by them.
-LOOK = text(
+# States and steps are literals: the planner matches partial indexes by them.
+COUNT_DOWNLOADS = text(
     f"""
     SELECT owner, count(*) AS held,
         count(*) FILTER (WHERE scheduled_at < now() + :lease - :slow_after) AS slow
@@ -70,31 +70,31 @@ LOOK = text(
     """  # noqa: S608 - constants
 ).bindparams(bindparam("since", type_=DateTime(timezone=True)))
 
-# From each producer to the next by the index, whatever the number of its jobs; some of the jobs of each.
-BRING_BACK = text(
+# A loose index scan over the producers, and some of the jobs of each.
+PROMOTE = text(
     f"""
-    WITH RECURSIVE walk (owner, n) AS (
+    WITH RECURSIVE scan (owner, n) AS (
         (
             SELECT {OWNER}, 1 FROM jobs WHERE queue_state = 'source_limit' AND {OWNER} >= :first
             ORDER BY {OWNER} LIMIT 1
         )
         UNION ALL
-        SELECT following.owner, n + 1 FROM walk CROSS JOIN LATERAL (
-            SELECT {OWNER} AS owner FROM jobs WHERE queue_state = 'source_limit' AND {OWNER} > walk.owner
+        SELECT following.owner, n + 1 FROM scan CROSS JOIN LATERAL (
+            SELECT {OWNER} AS owner FROM jobs WHERE queue_state = 'source_limit' AND {OWNER} > scan.owner
             ORDER BY {OWNER} LIMIT 1
         ) following
         WHERE n < :most
     ),
-    known AS (SELECT * FROM unnest(:owners, :rooms) AS known (name, room)),
+    given AS (SELECT * FROM unnest(:owners, :rooms) AS given (name, room)),
     chosen AS (
-        SELECT their.id FROM walk LEFT JOIN known ON known.name = walk.owner
+        SELECT job.id FROM scan LEFT JOIN given ON given.name = scan.owner
         CROSS JOIN LATERAL (
-            SELECT id FROM jobs WHERE queue_state = 'source_limit' AND {OWNER} = walk.owner
+            SELECT id FROM jobs WHERE queue_state = 'source_limit' AND {OWNER} = scan.owner
             ORDER BY priority, virtual_start
             LIMIT least(
-                coalesce(known.room, :room_of_others), greatest(:room_of_all / (SELECT count(*) FROM walk), 1)
+                coalesce(given.room, :room_of_others), greatest(:room_of_all / (SELECT count(*) FROM scan), 1)
             )
-        ) their
+        ) job
     ),
     moved AS (
         UPDATE jobs SET queue_state = 'ready', scheduled_at = least(scheduled_at, now())
@@ -105,9 +105,10 @@ BRING_BACK = text(
         RETURNING {OWNER} AS owner, priority, virtual_start
     )
     SELECT producers, last, moved.* FROM
-        (SELECT count(*) AS producers, (array_agg(owner ORDER BY owner DESC))[1] AS last FROM walk) walked
+        (SELECT count(*) AS producers, (array_agg(owner ORDER BY owner DESC))[1] AS last FROM scan) scanned
         LEFT JOIN (
-            SELECT owner, priority, min(place) AS place, count(*) AS moved FROM moved GROUP BY owner, priority
+            SELECT owner, priority, min(virtual_start) AS virtual_start, count(*) AS moved
+            FROM moved GROUP BY owner, priority
         ) moved ON true
     """  # noqa: S608 - constants
 ).bindparams(
@@ -122,18 +123,22 @@ def is_on_the_web(source: ColumnElement[str]) -> ColumnElement[bool]:
     return source.not_like(IN_A_BUCKET)
 
 
-def was_handed_out_long_ago(leased_until: ColumnElement[datetime]) -> ColumnElement[bool]:
-    """Whether a job whose lease ends then was handed out for `lease` longer ago than most sources take."""
+def was_dispatched_long_ago(leased_until: ColumnElement[datetime]) -> ColumnElement[bool]:
+    """Whether a job with this end of its lease was dispatched longer ago than most sources take.
+
+    The parameter `lease` is the length of leases.
+    """
     return leased_until < func.now() + bindparam("lease", type_=Interval) - SLOW_AFTER
 
 
-def over_bound(chosen: CTE) -> Select[Any]:
-    """Ids of the chosen jobs that are over their producer's bound; `chosen` has id, owner, source and order.
+def over_limit(chosen: CTE) -> Select[Any]:
+    """Ids of the chosen jobs that are over their producer's limit.
 
-    Where all together are too many, each producer's first come first, in no order that one could rely on.
+    `chosen` has id, owner, source, priority and virtual_start. If all producers together are over the limit,
+    the first jobs of each producer get the slots, in random order of producers.
     """
     rooms = func.unnest(OWNERS, ROOMS).table_valued(column("name", Uuid), column("room", Integer))
-    known = rooms.render_derived(name="known")
+    given = rooms.render_derived(name="given")
     n = func.row_number().over(
         partition_by=chosen.c.owner, order_by=(chosen.c.priority, chosen.c.virtual_start)
     )
@@ -142,12 +147,12 @@ def over_bound(chosen: CTE) -> Select[Any]:
         .where(is_on_the_web(chosen.c.source))
         .subquery("numbered")
     )
-    room = func.coalesce(known.c.room, bindparam("room_of_others", type_=Integer))
+    room = func.coalesce(given.c.room, bindparam("room_of_others", type_=Integer))
     may_go = (numbered.c.n <= room).label("may_go")
     bounded = (
         select(numbered, may_go)
         .select_from(numbered)
-        .outerjoin(known, known.c.name == numbered.c.owner)
+        .outerjoin(given, given.c.name == numbered.c.owner)
         .subquery("bounded")
     )
     nth = func.count().filter(bounded.c.may_go).over(order_by=(bounded.c.n, func.random()))
@@ -159,9 +164,9 @@ def over_bound(chosen: CTE) -> Select[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Downloads:
-    """Places among so many threads, and those that each producer holds; `slow` jobs are long on their way.
+    """Download slots among `threads` threads, and the slots `held` by each producer.
 
-    Jobs without a producer count as one producer's.
+    Jobs without a producer count as jobs of one producer. `slow` counts jobs whose source takes long.
     """
 
     threads: int
@@ -170,33 +175,33 @@ class Downloads:
 
     @property
     def taken(self) -> int:
-        """Places that all of them hold."""
+        """Slots that are held."""
         return sum(self.held.values())
 
     @property
     def free(self) -> int:
-        """Places that nobody holds."""
-        return max(places_of(self.threads) - self.taken, 0)
+        """Slots that are free."""
+        return max(download_slots(self.threads) - self.taken, 0)
 
     @property
     def room(self) -> int:
-        """How many more may take one now, of all producers; half of what is free is left for the next look.
+        """Slots that all producers together may take now: half of the free ones.
 
-        If nothing is, it is one, for a producer that holds none.
+        If none is free it is one, for a producer that holds none.
         """
-        return _half(self.free) or int(self.taken < int(self.threads * SHARE_WITH_THE_LAST))
+        return _half(self.free) or int(self.taken < int(self.threads * SHARE_WITH_RESERVE))
 
     def room_of(self, owner: uuid.UUID | None) -> int:
-        """How many more of this producer may take one now."""
+        """Slots that this producer may take now."""
         held = self.held.get(owner or NIL, 0)
         return _half(self.free - held) if held else self.room
 
     def may_bind(self, count: int) -> bool:
-        """Whether any of the next `count` jobs may be over a bound, whosever they are."""
+        """Whether any of the next `count` jobs, of any producer, may be over a limit."""
         return min(self.room, *map(self.room_of, self.held), count) < count
 
     def as_parameters(self) -> dict[str, Any]:
-        """The values that over_bound and BRING_BACK wait for."""
+        """The parameters of over_limit and PROMOTE."""
         return {
             "owners": list(self.held),
             "rooms": [self.room_of(owner) for owner in self.held],
@@ -205,51 +210,61 @@ class Downloads:
         }
 
 
-def _half(places: int) -> int:
-    return max(-(-places // 2), 0)
+def _half(slots: int) -> int:
+    return max(-(-slots // 2), 0)
 
 
-def places_of(threads: int) -> int:
-    """The places for downloads on so many threads; one at least."""
+def download_slots(threads: int) -> int:
+    """The number of download slots for so many threads; at least one."""
     return max(int(threads * SHARE_OF_THREADS), 1)
 
 
-def look(database: Database, threads: int, *, lease: timedelta, since: datetime = EVER) -> Downloads:
-    """Count them, among `threads` of all workers, since the mark `since` (`queue/snapshot_marks.py`)."""
-    asked = {"lease": lease, "slow_after": SLOW_AFTER, "since": since}
-    rows = database.execute(LOOK, asked).all()
+def count_downloads(
+    database: Database, threads: int, *, lease: timedelta, since: datetime = EVER
+) -> Downloads:
+    """Count the slots held; `threads` is the number of threads of all workers.
+
+    `since` is a lower bound on `scheduled_at` (cutout/queue/snapshot_watermarks.py).
+    """
+    parameters = {"lease": lease, "slow_after": SLOW_AFTER, "since": since}
+    rows = database.execute(COUNT_DOWNLOADS, parameters).all()
     held = {row.owner: row.held for row in rows}
     return Downloads(threads, held, sum(row.slow for row in rows))
 
 
-def first_as(present: Downloads, look: Callable[[], Downloads]) -> Callable[[], Downloads]:
-    """The same look, whose first answer is known."""
-    known = [present]
-    return lambda: known.pop() if known else look()
+def starting_with(first: Downloads, count: Callable[[], Downloads]) -> Callable[[], Downloads]:
+    """Wrap `count` so that its first result is `first`."""
+    remaining = [first]
+    return lambda: remaining.pop() if remaining else count()
 
 
-class Returns:
-    """Where a dispatcher is on its walk through the producers whose jobs were moved out of the way."""
+class SourceLimitPromoter:
+    """The position of a dispatcher in its scan through the producers that have jobs over the limit."""
 
     def __init__(self) -> None:
         self._first = NIL
 
-    def bring_back(self, database: Database, downloads: Downloads, lines: LineMarks | None = None) -> int:
-        """Put as many of each producer back in line, in their old places, as may go now; returns how many."""
-        asked = downloads.as_parameters() | {"first": self._first, "most": MOST_PRODUCERS}
-        rows = database.execute(BRING_BACK, asked).all()
+    def promote(
+        self, database: Database, downloads: Downloads, watermarks: QueueWatermarks | None = None
+    ) -> int:
+        """Make as many jobs of each producer ready as it may have; returns how many."""
+        parameters = downloads.as_parameters() | {"first": self._first, "most": MOST_PRODUCERS}
+        rows = database.execute(PROMOTE, parameters).all()
         self._first = rows[0].last if rows[0].producers == MOST_PRODUCERS else NIL
         moved = [row for row in rows if row.moved]
-        if lines is not None:
-            lines.entered(moved)
+        if watermarks is not None:
+            watermarks.added(moved)
         return sum(row.moved for row in moved)
 
 
-def is_over_bound(database: Database, job: Job) -> bool:
-    """Whether nothing but its producer's bound keeps a queued job where it is, as it stands now."""
+def is_over_limit(database: Database, job: Job) -> bool:
+    """Whether only its producer's limit on downloads keeps a queued job from being dispatched now."""
     if job.queue_state == QueueState.SOURCE_LIMIT:
         return True
     if job.queue_state != QueueState.READY or job.step != Step.CALL or split_address(job.source):
         return False
     threads = call_threads(database)
-    return threads is not None and look(database, threads, lease=timedelta(0)).room_of(job.producer_id) == 0
+    return (
+        threads is not None
+        and count_downloads(database, threads, lease=timedelta(0)).room_of(job.producer_id) == 0
+    )

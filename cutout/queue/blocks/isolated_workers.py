@@ -1,4 +1,4 @@
-"""Workers that do not reach the bucket themselves: each is alone in it, until another says the same."""
+"""Isolated workers: they cannot reach the bucket, while others may."""
 
 import uuid
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from cutout.text import cut
 
 LIVES = and_(WORKERS.c.left_at.is_(None), WORKERS.c.heartbeat_at > func.now() - HEARD_WITHIN)
 IS_CUT_OFF = and_(WORKERS.c.cut_off_at.is_not(None), LIVES)
-# So long after its last heartbeat copies are left to another worker; it may have died since.
+# Copies are left to another worker whose last heartbeat is at most so old: it may have died since.
 TRUSTED_FOR = timedelta(seconds=10)
-# Voices that open the breaker on the bucket; the dispatcher's own probe may be one of them.
-VOICES = 2
+# Reports that open the breaker on the bucket; the dispatcher's own probe may be one of them.
+REPORTS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class CutOffWorker:
-    """Since when a worker process does not reach the bucket, and what it was told."""
+    """A worker process that cannot reach the bucket since a time, and the error it got."""
 
     host: str
     pid: int
@@ -30,7 +30,7 @@ class CutOffWorker:
 
 
 def cut_off(database: Database, worker_id: uuid.UUID, reason: str) -> int:
-    """Write down that this worker does not reach the bucket; returns how many living ones say so."""
+    """Record that this worker cannot reach the bucket; returns how many living workers report that."""
     database.execute(
         update(WORKERS)
         .where(WORKERS.c.id == worker_id)
@@ -40,14 +40,14 @@ def cut_off(database: Database, worker_id: uuid.UUID, reason: str) -> int:
 
 
 def back(database: Database, worker_id: uuid.UUID) -> None:
-    """Write down that this worker reaches the bucket again."""
+    """Record that this worker reaches the bucket again."""
     database.execute(
         update(WORKERS).where(WORKERS.c.id == worker_id).values(cut_off_at=null(), cut_off_reason=null())
     )
 
 
 def cut_off_workers(database: Database) -> list[CutOffWorker]:
-    """The living workers that do not reach the bucket, the first one first."""
+    """List the living workers that cannot reach the bucket, the one isolated for longest first."""
     rows = database.execute(
         select(WORKERS.c.host, WORKERS.c.pid, WORKERS.c.cut_off_at, WORKERS.c.cut_off_reason)
         .where(IS_CUT_OFF)
@@ -56,8 +56,8 @@ def cut_off_workers(database: Database) -> list[CutOffWorker]:
     return [CutOffWorker(row.host, row.pid, row.cut_off_at, row.cut_off_reason or "") for row in rows]
 
 
-def others_reach_it(database: Database) -> bool:
-    """Whether a living worker reaches the bucket, so that copies are better left to it."""
+def others_reach_bucket(database: Database) -> bool:
+    """Whether another living worker reaches the bucket, so that copies are better left to it."""
     fresh = WORKERS.c.heartbeat_at > func.now() - TRUSTED_FOR
     healthy = select(WORKERS.c.id).where(WORKERS.c.cut_off_at.is_(None), LIVES, fresh)
     return database.scalar(select(healthy.exists())) is True

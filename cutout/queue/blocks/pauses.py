@@ -1,4 +1,4 @@
-"""Holding work back: pauses of a batch or of everything, windows, budgets. They outlive every process."""
+"""Pauses of a batch or of the whole queue, windows, and budgets, all kept in the database."""
 
 import uuid
 from enum import StrEnum
@@ -14,28 +14,28 @@ WINDOW_IS_OPEN = and_(
     or_(BATCHES.c.opens_at.is_(None), BATCHES.c.opens_at <= func.now()),
     or_(BATCHES.c.closes_at.is_(None), BATCHES.c.closes_at > func.now()),
 )
-# Of a batch: no call of it may go out now. Whoever hands calls out or begins one asks this.
-# Its producer's pause and the operator's are two: neither lifts the other.
+# Whether no call of a batch may go out now: dispatch and begin_attempt check it. The producer's pause and the
+# operator's are separate: neither lifts the other.
 HAS_A_PAUSE = or_(BATCHES.c.paused_at.is_not(None), BATCHES.c.paused_by_operator_at.is_not(None))
 IS_PAUSED = or_(HAS_A_PAUSE, not_(WINDOW_IS_OPEN))
 
 
 class By(StrEnum):
-    """Who pauses or resumes: each lifts its own pause, and the column of each keeps it."""
+    """Role that pauses or resumes, with the column of its pause: each lifts its own only."""
 
     PRODUCER = "paused_at"
     OPERATOR = "paused_by_operator_at"
 
 
 class PausedByOperatorError(Exception):
-    """A producer cannot do this: an operator paused what it is about."""
+    """A producer cannot resume what an operator paused."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__(f"an operator paused the {what}; ask the operator to let it go on")
+    def __init__(self, noun: str) -> None:
+        super().__init__(f"an operator paused the {noun}; ask the operator to resume it")
 
 
 def pause(database: Database, batch_id: uuid.UUID | None = None, by: By = By.PRODUCER) -> bool:
-    """Let no further call of the batch, or of any, go out; False if that is so already. Copies go on."""
+    """Stop new calls of the batch, or of all; false if they are paused already. Copies continue."""
     table, paused_at = (
         (QUEUE_CLOCK, QUEUE_CLOCK.c.paused_at) if batch_id is None else (BATCHES, BATCHES.c[by])
     )
@@ -46,20 +46,20 @@ def pause(database: Database, batch_id: uuid.UUID | None = None, by: By = By.PRO
 
 
 def resume(database: Database, batch_id: uuid.UUID | None = None, by: By = By.PRODUCER) -> bool:
-    """Let calls go out again; False if they were not paused, or are paused by the other one alone.
+    """Let calls go out again; false if they were not paused, or only by the other role.
 
-    An operator's resuming ends every pause of a batch that has no producer. Raises PausedByOperatorError
-    where a producer resumes what an operator paused; its own pause stays as well then.
+    An operator also lifts the producer's pause of a batch that has no producer. Raises PausedByOperatorError
+    if a producer resumes what an operator paused; its own pause stays as well then.
     """
     if batch_id is None:
         change = update(QUEUE_CLOCK).where(QUEUE_CLOCK.c.paused_at.is_not(None)).values(paused_at=null())
         return database.scalar(change.returning(QUEUE_CLOCK.c.id)) is not None
-    its = BATCHES.c.id == batch_id
-    change = update(BATCHES).where(its, *_liftable(by)).values(_lifted(by)).returning(BATCHES.c.id)
+    is_batch = BATCHES.c.id == batch_id
+    change = update(BATCHES).where(is_batch, *_liftable(by)).values(_lifted(by)).returning(BATCHES.c.id)
     if database.scalar(change) is not None:
         return True
     if by is By.PRODUCER and database.scalar(
-        select(BATCHES.c.id).where(its, BATCHES.c.paused_by_operator_at.is_not(None))
+        select(BATCHES.c.id).where(is_batch, BATCHES.c.paused_by_operator_at.is_not(None))
     ):
         raise PausedByOperatorError("batch")
     return False
@@ -80,14 +80,14 @@ def _lifted(by: By) -> dict[str, ColumnElement[Any]]:
 
 
 def set_budget(database: Database, batch_id: uuid.UUID, budget: int | None) -> None:
-    """Bound what the batch's calls may cost, in credits; None lifts the bound. What was held for it may go.
+    """Limit the cost of the batch's calls, in credits; None for no limit. Jobs held for it may continue.
 
-    In the caller's transaction, which must be one: it holds the batch's row from the count on.
+    The caller must be in a transaction: the batch's row is locked from the count on.
 
-    Calls that are out when a first budget is set may be missing from what counts as spent: a batch that must
-    keep to a budget from its first job on gets it when it is made.
+    Calls that are open when a first budget is set may be missing from the spent credits: a batch that must
+    keep to a budget from its first job on gets it when it is created.
     """
-    # First, and in a statement of its own: the next one then counts each call whose credit was taken before.
+    # First, in its own statement: the next one then counts each call whose credit was taken before.
     database.execute(select(BATCHES.c.id).where(BATCHES.c.id == batch_id).with_for_update())
     spent = (
         select(func.count())

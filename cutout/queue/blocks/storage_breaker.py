@@ -1,31 +1,55 @@
-"""The breakers: never buy what cannot be fetched and stored.
+"""The breakers: no call is made whose result cannot be fetched and stored.
 
-Closed, calls go out. With any of them open, none does: the bucket takes no cutouts, paid results cannot be
-fetched, or too many of them wait. The dispatcher asks from time to time whether that is over.
+While any breaker is open, no call goes out: the bucket takes no cutouts, paid results cannot be fetched, or
+too many of them wait. The dispatcher probes from time to time whether that is over.
 """
 
 import uuid
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, bindparam, case, func, update
+from sqlalchemy import Boolean, ColumnElement, bindparam, case, func, null, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.sql.dml import Update
 
 from cutout.enums import Stop
-from cutout.models import BREAKER
+from cutout.models import BREAKER, JOBS, constant
 from cutout.models.database import Database
-from cutout.queue.blocks.call_breakers import CLOSED, IS_CLOSED, IS_OPEN
 from cutout.text import cut
 
-# A breaker that opens again so soon was closed too early: its probes come half as often.
+# A breaker that opens again within this time was closed too early: its probes come half as often.
 CALM = timedelta(minutes=1)
 LONGEST_PROBE_S = 60
+
+IS_OPEN = BREAKER.c.opened_at.is_not(None)
+IS_CLOSED = BREAKER.c.opened_at.is_(None)
+BUCKET_IS_UNREACHABLE = (
+    select(BREAKER.c.kind).where(IS_OPEN, BREAKER.c.kind == constant(Stop.BUCKET)).exists()
+)
+
+# For statements about one job.
+CALL_IS_STOPPED = (
+    select(BREAKER.c.kind)
+    .where(IS_OPEN, or_(BREAKER.c.probe_job.is_(None), BREAKER.c.probe_job != JOBS.c.id))
+    .correlate(JOBS)
+    .exists()
+)
+
+CLOSED = {
+    "opened_at": null(),
+    "reason": null(),
+    "host": null(),
+    "code": null(),
+    "probe_at": null(),
+    "probe_job": null(),
+    "failed_jobs": text("'{}'::uuid[]"),
+}
 
 TRIPS = case((BREAKER.c.closed_at > func.now() - CALM, func.least(BREAKER.c.trips + 1, 10)), else_=1)
 THIS = BREAKER.c.kind == bindparam("of_kind")
 
 
 def next_probe(trips: ColumnElement[int] | int) -> ColumnElement[datetime]:
-    """When a breaker that was opened so often of late is to be asked again."""
+    """The time of the next probe of a breaker that opened so often recently."""
     return func.now() + func.make_interval(
         0, 0, 0, 0, 0, 0, func.least(func.power(2, trips), LONGEST_PROBE_S)
     )
@@ -43,7 +67,7 @@ OPEN = _NEW.on_conflict_do_update(
     index_elements=["kind"], set_={**OPENED, "reason": _NEW.excluded.reason}, where=IS_CLOSED
 ).returning(BREAKER.c.kind)
 
-PUT_OFF = (
+POSTPONE_PROBE = (
     update(BREAKER)
     .where(THIS, BREAKER.c.probe_at <= func.now())
     .values(probe_at=next_probe(BREAKER.c.trips))
@@ -58,20 +82,36 @@ LET_ONE_CALL = (
 
 
 def trip(database: Database, reason: str, *, of: Stop = Stop.BUCKET) -> bool:
-    """Stop all calls, for a reason; False if this breaker has stopped them already."""
+    """Open a breaker, so that all calls stop; false if it is open already."""
     return database.scalar(OPEN, {"of_kind": of, "why": cut(reason)}) is not None
 
 
 def due_for_probe(database: Database, *, of: Stop = Stop.BUCKET) -> bool:
-    """Whether to look if the trouble is over; puts the next probe off, 2 s at first and then longer."""
-    return database.scalar(PUT_OFF, {"of_kind": of}) is not None
+    """Whether a probe is due; if so, the next one is postponed, by 2 s at first and then by longer."""
+    return database.scalar(POSTPONE_PROBE, {"of_kind": of}) is not None
 
 
 def close(database: Database, *, of: Stop = Stop.BUCKET) -> None:
-    """Let calls go out again, for the trouble is over."""
+    """Close a breaker: the trouble is over."""
     database.execute(CLOSE, {"of_kind": of})
 
 
 def let_one_call(database: Database, job_id: uuid.UUID) -> None:
-    """Let this one job call although results cannot be fetched, to see whether its result can."""
+    """Let one job call although results cannot be fetched, to find out whether its result can."""
     database.execute(LET_ONE_CALL, {"of_kind": Stop.RESULTS, "of_job": job_id})
+
+
+def record_fetch() -> Update:
+    """Forget earlier failures to fetch results and close the breaker on them, if `was_fetched` is true.
+
+    The statement changes no row while results are fetched without trouble.
+    """
+    return (
+        update(BREAKER)
+        .where(
+            BREAKER.c.kind == constant(Stop.RESULTS),
+            func.cardinality(BREAKER.c.failed_jobs) > 0,
+            bindparam("was_fetched", type_=Boolean),
+        )
+        .values(**CLOSED, closed_at=case((IS_OPEN, func.now()), else_=BREAKER.c.closed_at))
+    )

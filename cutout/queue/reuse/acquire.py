@@ -1,6 +1,5 @@
-"""The same picture is not bought twice: results by their identity, and whose it is to buy one."""
+"""Acquiring: one job buys the cutout of a picture, all others with the same identity reuse it."""
 
-import hashlib
 import uuid
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,7 +8,7 @@ from sqlalchemy import Boolean, Row, and_, bindparam, case, func, literal_column
 from sqlalchemy.dialects.postgresql import insert
 
 from cutout.enums import QueueState, State, Step
-from cutout.models import ATTEMPTS, JOBS, PRODUCERS, RESULTS, SOURCES
+from cutout.models import ATTEMPTS, JOBS, PRODUCERS, RESULTS
 from cutout.models.compiled import Compiled
 from cutout.models.database import Database
 from cutout.queue.attempts.outcomes import Snooze, StoredObject
@@ -19,33 +18,24 @@ from cutout.queue.reuse.identity import IDENTITY, OF, PARTS, Recipe, identity, i
 
 
 @dataclass(frozen=True, slots=True)
-class SourceValidator:
-    """What a server said of a source when it was last fetched, and the SHA-256 of what it was then."""
-
-    etag: str | None
-    last_modified: str | None
-    content_sha256: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Acquired:
-    """The result is this job's to buy; `made_otherwise` if it was bought under another preparation."""
+    """This job is to buy the result; `made_otherwise`: one was bought with another preparation."""
 
     made_otherwise: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TakenByOther:
-    """Another job, `buyer`, is buying it now; None if this claim was lost."""
+    """Another job, `buyer`, buys it now; None if this claim was lost."""
 
     buyer: uuid.UUID | None
 
 
 @dataclass(frozen=True, slots=True)
 class BoughtBefore:
-    """The cutout as it was stored, and by what it was made; `missed` if the bucket was seen without it.
+    """A stored cutout and its recipe; `missed`: the bucket was seen without it.
 
-    `is_own` if its object was made for the same producer: any other is copied before it is handed over.
+    `is_own`: its object was made for the same producer. An object of another producer is copied first.
     """
 
     stored: StoredObject
@@ -54,10 +44,11 @@ class BoughtBefore:
     is_own: bool = True
 
 
-IT_IS_FENCED = select(JOBS.c.id).where(FENCED).exists()
-# As text: an expression would bring the table into the subquery, and ask about any row but the one at hand.
-ITS_BUYER_IS_OUT = literal_column(
-    f"NOT EXISTS (SELECT FROM jobs WHERE jobs.id = {RESULTS.name}.buyer"  # noqa: S608 - words of ours
+CLAIM_HOLDS = select(JOBS.c.id).where(FENCED).exists()
+# As text: an expression would add the table to the subquery, and match other rows than the conflicting one.
+# The rule is that of is_buying in cutout/queue/reuse/waiting_jobs.py.
+BUYER_DOES_NOT_BUY = literal_column(
+    f"NOT EXISTS (SELECT FROM jobs WHERE jobs.id = {RESULTS.name}.buyer"  # noqa: S608 - constants
     f" AND jobs.state IN ('{State.QUEUED}', '{State.RUNNING}')"
     " AND (jobs.queue_state IS NULL OR jobs.queue_state NOT IN"
     f" ('{QueueState.BLOCKED}', '{QueueState.SOURCE_LIMIT}', '{QueueState.WAITING}')"
@@ -77,15 +68,15 @@ MADE_OTHERWISE = (
     .exists()
 )
 _NEW = insert(RESULTS).from_select([*PARTS, "buyer"], select(*OF.values(), JOBS.c.id).where(FENCED))
-# Whoever bought it before is done without it (failed, held or cancelled), or waits: blocked, perhaps for
-# hours, or for who buys another picture, since its source was changed.
+# The previous buyer ended without it (failed, held or cancelled), or is kept back: blocked, perhaps for
+# hours, or waiting for the buyer of another picture, since its source was changed.
 TAKE = Compiled(
     _NEW.on_conflict_do_update(
         index_elements=[*RESULTS.primary_key.columns],
         set_={"buyer": _NEW.excluded.buyer},
         where=and_(
             RESULTS.c.key.is_(None),
-            or_(RESULTS.c.buyer == _NEW.excluded.buyer, ITS_BUYER_IS_OUT),
+            or_(RESULTS.c.buyer == _NEW.excluded.buyer, BUYER_DOES_NOT_BUY),
         ),
     )
     .returning(MADE_OTHERWISE)
@@ -113,23 +104,23 @@ FIND_MADE_OTHERWISE = (
 )
 ADOPT = (
     update(RESULTS)
-    .where(IDENTITY, RESULTS.c.key.is_(None), IT_IS_FENCED)
+    .where(IDENTITY, RESULTS.c.key.is_(None), CLAIM_HOLDS)
     .values(
         **{name: bindparam(f"new_{name}", type_=RESULTS.c[name].type) for name in STORED},
         image_sha256=bindparam("sent_sha256", type_=RESULTS.c.image_sha256.type),
         stored_at=func.now(),
     )
 )
-# Only what was found broken, and only once: another may have bought it anew since.
-AS_IT_WAS = and_(IDENTITY, RESULTS.c.key == bindparam("broken_key"), IT_IS_FENCED)
-MARK = missing_results.mark(AS_IT_WAS)
-DISOWN = (
-    missing_results.disown(AS_IT_WAS)
+# Only the cutout that was found broken: another job may have bought it again since.
+IS_UNCHANGED = and_(IDENTITY, RESULTS.c.key == bindparam("broken_key"), CLAIM_HOLDS)
+MARK = missing_results.mark(IS_UNCHANGED)
+INVALIDATE = (
+    missing_results.invalidate(IS_UNCHANGED)
     .values(buyer=bindparam("claimed_job", type_=RESULTS.c.buyer.type))
     .returning(RESULTS.c.buyer)
 )
-FOUND_AGAIN = missing_results.found_again(AS_IT_WAS)
-# Of what the call was made for that brought the result, whatever the job's source is by now.
+FOUND_AGAIN = missing_results.found_again(IS_UNCHANGED)
+# Under the identity that the paying call was made for: the job may have another source since.
 PUBLISH = (
     update(RESULTS)
     .where(
@@ -147,7 +138,7 @@ PUBLISH = (
         **{name: bindparam(f"new_{name}", type_=RESULTS.c[name].type) for name in STORED},
         image_sha256=ATTEMPTS.c.image_sha256,
         stored_at=func.now(),
-        # Another may have taken the row meanwhile: its buyer says whose the object is.
+        # Another job may have taken the row meanwhile; the buyer is the owner of the object.
         buyer=JOBS.c.id,
     )
     .cte("published")
@@ -157,7 +148,7 @@ PUBLISH = (
 def acquire_result(
     database: Database, claim: Claim, sha256: bytes, recipe: Recipe
 ) -> Acquired | TakenByOther | BoughtBefore:
-    """Whose it is to buy the cutout of a source with this SHA-256; the cutout if it was bought before."""
+    """Acquire the purchase of the cutout of a source with this SHA-256, or find the cutout or its buyer."""
     parameters = claim.as_parameters() | identity(sha256, claim.return_form, recipe)
     made_otherwise = TAKE.scalar(database, parameters)
     if made_otherwise is not None:
@@ -171,7 +162,7 @@ def acquire_result(
 def find_made_otherwise(
     database: Database, claim: Claim, sha256: bytes, recipe: Recipe, *, sent_sha256: bytes
 ) -> BoughtBefore | None:
-    """A cutout of the same source that another preparation made of the same bytes."""
+    """Find a cutout of the same source for which another preparation sent the same bytes."""
     parameters = claim.as_parameters() | identity(sha256, claim.return_form, recipe)
     row = database.execute(FIND_MADE_OTHERWISE, parameters | {"sent_sha256": sent_sha256}).first()
     return None if row is None else _bought_before(row, recipe)
@@ -186,9 +177,9 @@ def adopt_result(
     *,
     sent_sha256: bytes,
 ) -> None:
-    """Let whoever asks next be served from this cutout, which another preparation made of the same bytes.
+    """Let later jobs reuse this cutout, for which another preparation sent the same bytes.
 
-    `stored` is as this job has it.
+    `stored` is the object as this job has it.
     """
     parameters = claim.as_parameters() | identity(sha256, claim.return_form, recipe)
     new = {f"new_{name}": getattr(stored, name) for name in STORED}
@@ -196,50 +187,26 @@ def adopt_result(
 
 
 def miss_result(database: Database, claim: Claim, sha256: bytes, broken: BoughtBefore) -> Snooze | None:
-    """Note that the bucket does not hold this cutout as it was stored; None if this job is to buy it anew."""
+    """Record that the bucket lacks this cutout as it was stored; None if this job is to buy it again."""
     parameters = claim.as_parameters() | identity(sha256, claim.return_form, broken.recipe)
     parameters |= {"broken_key": broken.stored.key}
     row = database.execute(MARK, parameters).first()
     if row is None:
-        return Snooze("TWIN_IS_BOUGHT", "another job buys the same cutout anew", 0.0)
-    wait = missing_results.why_wait(
-        broken.stored.key if broken.is_own else None, seen_before=row[0], seen_of_late=row[1]
+        return Snooze("TWIN_IS_BOUGHT", "another job buys the same cutout again", 0.0)
+    snooze = missing_results.snooze_for(
+        broken.stored.key if broken.is_own else None, seen_before=row[0], seen_recently=row[1]
     )
-    if wait is not None:
-        return wait
-    if database.scalar(DISOWN, parameters) is None:
-        return Snooze("TWIN_IS_BOUGHT", "another job buys the same cutout anew", 0.0)
+    if snooze is not None:
+        return snooze
+    if database.scalar(INVALIDATE, parameters) is None:
+        return Snooze("TWIN_IS_BOUGHT", "another job buys the same cutout again", 0.0)
     return None
 
 
 def find_again(database: Database, claim: Claim, sha256: bytes, found: BoughtBefore) -> None:
-    """Note that the bucket holds a cutout that was missing."""
+    """Record that the bucket holds a cutout that was missing."""
     parameters = claim.as_parameters() | identity(sha256, claim.return_form, found.recipe)
     database.execute(FOUND_AGAIN, parameters | {"broken_key": found.stored.key})
-
-
-def find_validator(database: Database, address: str) -> SourceValidator | None:
-    """What is remembered of a source, by its address."""
-    found = select(SOURCES.c.etag, SOURCES.c.last_modified, SOURCES.c.content_sha256)
-    row = database.execute(found.where(SOURCES.c.address_sha256 == address_sha256(address))).first()
-    return SourceValidator(row.etag, row.last_modified, row.content_sha256) if row else None
-
-
-def save_validator(database: Database, address: str, seen: SourceValidator) -> None:
-    """Write down what a source was when it was fetched."""
-    values = {
-        "etag": seen.etag,
-        "last_modified": seen.last_modified,
-        "content_sha256": seen.content_sha256,
-        "seen_at": func.now(),
-    }
-    new = insert(SOURCES).values(address_sha256=address_sha256(address), **values)
-    database.execute(new.on_conflict_do_update(index_elements=["address_sha256"], set_=values))
-
-
-def address_sha256(address: str) -> bytes:
-    """The key of `sources`: addresses may be longer than an index takes."""
-    return hashlib.sha256(address.encode()).digest()
 
 
 def _bought_before(row: Row[Any], recipe: Recipe) -> BoughtBefore:

@@ -1,6 +1,6 @@
-"""Pictures that wait for a person: no other job for the same one is called meanwhile.
+"""Held pictures: while a job waits for a person, no other job for the same picture is called.
 
-So the bounds on unknown charges and lost results hold for a picture, however often it is enqueued.
+So the limits on unknown charges and lost results hold for a picture, however often it is enqueued.
 """
 
 import uuid
@@ -11,6 +11,7 @@ from sqlalchemy.orm import aliased
 
 from cutout.enums import State
 from cutout.models import ATTEMPTS, JOBS, Job, constant
+from cutout.models.columns import HELD
 from cutout.models.database import Database
 from cutout.queue.claims import Claim
 from cutout.queue.reuse.identity import OF, Recipe, identity
@@ -18,7 +19,7 @@ from cutout.queue.reuse.identity import OF, Recipe, identity
 
 @dataclass(frozen=True, slots=True)
 class HeldPicture:
-    """The job that is held, and why; `is_own` if it is of the same producer, for no other is told of it."""
+    """A held job and the reason; `is_own`: of the same producer, the only one that may see it."""
 
     job_id: uuid.UUID
     code: str
@@ -30,7 +31,7 @@ _HELD = JOBS.alias("held_job")
 
 
 def _held(job_id: ColumnElement[uuid.UUID], form: ColumnElement[str]) -> tuple[ColumnElement[bool], ...]:
-    # One that was never called, or at another endpoint, says nothing of what a call would bring.
+    # A job that was never called, or at another endpoint, says nothing about the result of a call.
     was_called = (
         select(ATTEMPTS.c.id)
         .where(
@@ -41,7 +42,7 @@ def _held(job_id: ColumnElement[uuid.UUID], form: ColumnElement[str]) -> tuple[C
         .exists()
     )
     return (
-        _HELD.c.state == constant(State.HELD),
+        _HELD.c.state == HELD,
         _HELD.c.queue_state.is_(None),
         _HELD.c.source_sha256 == OF["source_sha256"],
         _HELD.c.return_form == form,
@@ -60,7 +61,7 @@ PICTURE_IS_HELD = and_(
 def find_held_picture(
     database: Database, claim: Claim, source_sha256: bytes, recipe: Recipe
 ) -> HeldPicture | None:
-    """The job as which this claim's picture is held, the first one; None if there is none any more."""
+    """Find the first held job with this claim's picture; None if none is held any more."""
     found = (
         select(
             _HELD.c.id,
@@ -76,34 +77,34 @@ def find_held_picture(
     return None if row is None else HeldPicture(row.id, row.code, row.message or "", row.is_own)
 
 
-def in_doubt_elsewhere(job_id: uuid.UUID, *which: ColumnElement[bool]) -> Select[int]:
-    """Count the calls of other jobs for the picture that this one called for last, which did not succeed.
+def in_doubt_elsewhere(job_id: uuid.UUID, *conditions: ColumnElement[bool]) -> Select[int]:
+    """Count the matching calls of other jobs, not succeeded, for the picture that this job called for last.
 
-    `which` says of what kind they are. The version of the preparation does not matter.
+    The version of the preparation does not matter.
     """
     last = aliased(ATTEMPTS, name="last_attempt")
-    its = (
+    picture = (
         select(last.c.source_sha256, last.c.endpoint, last.c.scope, Job.return_form)
         .join(Job, Job.id == last.c.job_id)
         .where(last.c.job_id == job_id)
         .order_by(last.c.id.desc())
         .limit(1)
-        .cte("its_picture")
+        .cte("picture")
     )
     other = JOBS.alias("other_job")
     return (
         select(func.count())
         .select_from(ATTEMPTS)
-        .join(its, ATTEMPTS.c.source_sha256 == its.c.source_sha256)
+        .join(picture, ATTEMPTS.c.source_sha256 == picture.c.source_sha256)
         .join(other, other.c.id == ATTEMPTS.c.job_id)
         .where(
-            # An index has these alone.
+            # The partial index needs this condition.
             or_(ATTEMPTS.c.unknown_at.is_not(None), ATTEMPTS.c.lost_at.is_not(None)),
             ATTEMPTS.c.job_id != job_id,
-            ATTEMPTS.c.endpoint == its.c.endpoint,
-            ATTEMPTS.c.scope == its.c.scope,
-            other.c.return_form == its.c.return_form,
+            ATTEMPTS.c.endpoint == picture.c.endpoint,
+            ATTEMPTS.c.scope == picture.c.scope,
+            other.c.return_form == picture.c.return_form,
             other.c.state != constant(State.SUCCEEDED),
-            *which,
+            *conditions,
         )
     )

@@ -1,4 +1,4 @@
-"""The identity of what was bought: decided in docs/decisions/0018-identify-purchases-by-six-parts.md."""
+"""Identity of a bought result, as decided in docs/decisions/0018-the-identity-of-what-was-bought.md."""
 
 import uuid
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from cutout.enums import ReturnForm, Reuse
 from cutout.models import JOBS, RESULTS
 from cutout.storage.object_keys import WITHOUT_PRODUCER
 
-# Scopes: a producer's own is its id. SHARED is of all producers together.
+# The scope of one producer is its id; all producers share the scope SHARED.
 SHARED = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a cutout's identity has beside its source and form.
+    """The parts of a cutout's identity beside its source and return form.
 
-    `endpoint` is the address that is called, with scheme, host, port and path; `preparation` our version of
-    what is done to a picture before it is sent; `bucket` the name of the bucket; `scope` whose it is.
+    `endpoint` is the URL that is called, with scheme, host, port and path; `preparation` the version of our
+    preparation of pictures; `bucket` the name of the bucket; `scope` the producers that may reuse it.
     """
 
     endpoint: str
@@ -29,27 +29,27 @@ class Recipe:
 
 
 def scope_of(reuse: Reuse, producer_id: uuid.UUID | None) -> str:
-    """The scope that a producer's jobs buy in and are served from."""
+    """The scope in which a producer's jobs buy and reuse cutouts."""
     return SHARED if reuse is Reuse.ALL else owner_of(producer_id)
 
 
 def owner_of(producer_id: uuid.UUID | None) -> str:
-    """The scope of one producer alone, or of all jobs without one."""
+    """The scope of one producer, or of all jobs without a producer."""
     return WITHOUT_PRODUCER if producer_id is None else str(producer_id)
 
 
 def owner_in(table: FromClause) -> ColumnElement[str]:
-    """The same of a row with a producer's id, in SQL."""
+    """The SQL form of owner_of, for a table with a producer_id."""
     return func.coalesce(cast(table.c.producer_id, Text), literal(WITHOUT_PRODUCER, Text))
 
 
 def is_own(own: FromClause = JOBS) -> ColumnElement[bool]:
-    """Whether a result's object was made for the producer of the job in `own`: only then is its key shown.
+    """Whether a result's object was made for the producer of the job in `own`; only then its key is shown.
 
-    In a scope of one producer it always was. Among all, the result's buyer says whose it is; a buyer that was
-    deleted says nothing.
+    In the scope of one producer it always was. In the shared scope the result's buyer decides; a deleted
+    buyer counts as another producer's.
     """
-    buyer = JOBS.alias("its_buyer")
+    buyer = JOBS.alias("buyer_of_result")
     return or_(
         RESULTS.c.scope != literal(SHARED, Text),
         select(buyer.c.id)
@@ -66,16 +66,16 @@ def is_own(own: FromClause = JOBS) -> ColumnElement[bool]:
 PARTS = ("source_sha256", "return_form", "endpoint", "preparation", "bucket", "scope")
 
 
-def _of(name: str) -> Any:
+def _parameter(name: str) -> Any:
     return bindparam(f"of_{name}", type_=RESULTS.c[name].type)
 
 
-OF = {name: _of(name) for name in PARTS}
-"""Each part of an identity as a parameter."""
+OF = {name: _parameter(name) for name in PARTS}
+"""The parts of an identity as parameters."""
 
 
 def is_identity(table: FromClause, *parts: str) -> ColumnElement[bool]:
-    """Whether these parts of a row, or all, are those of the parameters."""
+    """Whether these parts of a row, or all parts, equal the parameters."""
     return and_(*(table.c[name] == OF[name] for name in parts or PARTS))
 
 

@@ -1,6 +1,6 @@
-"""Cutouts that were bought and that the bucket does not hold any more: looked for again, then bought anew.
+"""Missing results: bought cutouts that the bucket no longer holds are checked again, then bought again.
 
-A few at once are no reason to buy: whatever emptied the bucket, a person sees to it first.
+If several are missing at once none is bought: a person first finds out what emptied the bucket.
 """
 
 from dataclasses import dataclass
@@ -10,112 +10,108 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, case, func, null, select, update
 from sqlalchemy.sql.dml import ReturningUpdate, Update
 
-from cutout.enums import QueueState
-from cutout.models import JOBS, RESULTS, constant
+from cutout.models import JOBS, RESULTS
+from cutout.models.columns import DELAYED
 from cutout.models.database import Database
 from cutout.queue.attempts.outcomes import Snooze, StoredObject
 
 CODE = "CUTOUT_MISSING"
-# So many cutouts seen missing within an hour, bought anew or not, stop the buying of such.
+# So many cutouts seen missing within an hour, bought again or not, stop the purchases of missing cutouts.
 TOO_MANY = 3
 REMEMBERED = timedelta(hours=1)
-# A store of several sites may say for a while that it does not hold what it holds.
-SECOND_LOOK = timedelta(minutes=2)
+# A bucket of several sites may report an object as missing for a while.
+CHECK_AGAIN_AFTER = timedelta(minutes=2)
 HELD_BACK_S = 300.0
 
 STORED = tuple(StoredObject.__slots__)
 NOT_STORED = {**{name: null() for name in STORED}, "stored_at": null(), "image_sha256": null()}
 NOT_MISSING = {"missing_since": null(), "missing_seen_at": null()}
 
-OF_LATE = RESULTS.c.missing_seen_at > func.now() - REMEMBERED
+SEEN_RECENTLY = RESULTS.c.missing_seen_at > func.now() - REMEMBERED
 IS_MISSING = RESULTS.c.missing_since.is_not(None) & RESULTS.c.key.is_not(None)
 
 
-def _seen_of_late() -> Any:
+def _seen_recently() -> Any:
     others = RESULTS.alias("others")
     seen = select(func.count()).where(others.c.missing_seen_at > func.now() - REMEMBERED)
     return seen.scalar_subquery()
 
 
-def mark(*which: ColumnElement[bool]) -> ReturningUpdate[bool, int]:
-    """Note that the bucket does not hold this cutout. Returns whether it was so at a look before, and how
-    many were seen missing of late before this statement.
+def mark(*conditions: ColumnElement[bool]) -> ReturningUpdate[bool, int]:
+    """Record that the bucket does not hold this cutout.
 
-    After an hour without a look the first one counts no more.
+    Returns whether an earlier check found that as well, and how many cutouts were seen missing recently,
+    before this statement. A check more than an hour ago does not count.
     """
-    since = case((OF_LATE, func.coalesce(RESULTS.c.missing_since, func.now())), else_=func.now())
+    since = case((SEEN_RECENTLY, func.coalesce(RESULTS.c.missing_since, func.now())), else_=func.now())
     return (
         update(RESULTS)
-        .where(*which)
+        .where(*conditions)
         .values(missing_since=since, missing_seen_at=func.now())
-        .returning(RESULTS.c.missing_since <= func.now() - SECOND_LOOK, _seen_of_late())
+        .returning(RESULTS.c.missing_since <= func.now() - CHECK_AGAIN_AFTER, _seen_recently())
     )
 
 
-def disown(*which: ColumnElement[bool]) -> Update:
-    """Forget where this cutout lies, and keep in mind that one was missing."""
-    return update(RESULTS).where(*which).values(**NOT_STORED, missing_since=null())
+def invalidate(*conditions: ColumnElement[bool]) -> Update:
+    """Forget the object of this cutout; that it was seen missing stays recorded."""
+    return update(RESULTS).where(*conditions).values(**NOT_STORED, missing_since=null())
 
 
-def found_again(*which: ColumnElement[bool]) -> Update:
+def found_again(*conditions: ColumnElement[bool]) -> Update:
     """Forget that this cutout was seen missing."""
-    return update(RESULTS).where(*which, RESULTS.c.missing_seen_at.is_not(None)).values(**NOT_MISSING)
+    return update(RESULTS).where(*conditions, RESULTS.c.missing_seen_at.is_not(None)).values(**NOT_MISSING)
 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """How many cutouts are missing that jobs asked for within the last hour, and whether that stops their
-    buying.
-    """
+    """Number of missing cutouts that jobs needed within the last hour, and whether that stops purchases."""
 
     cutouts: int
     stopped: bool
 
 
-LOOK: Select[int, int] = (
-    select(func.count(), func.count().filter(IS_MISSING)).select_from(RESULTS).where(OF_LATE)
+COUNT: Select[int, int] = (
+    select(func.count(), func.count().filter(IS_MISSING)).select_from(RESULTS).where(SEEN_RECENTLY)
 )
 FORGET = (
     update(RESULTS).where(IS_MISSING).values(**NOT_STORED, **NOT_MISSING).returning(RESULTS.c.source_sha256)
 )
 FORGET_REST = update(RESULTS).where(RESULTS.c.missing_seen_at.is_not(None)).values(**NOT_MISSING)
-WAKE = (
-    update(JOBS)
-    .where(JOBS.c.queue_state == constant(QueueState.DELAYED), JOBS.c.code == CODE)
-    .values(scheduled_at=func.now())
+PROMOTE = (
+    update(JOBS).where(JOBS.c.queue_state == DELAYED, JOBS.c.code == CODE).values(scheduled_at=func.now())
 )
 
 
-def look(database: Database) -> Missing:
-    """Look at what is missing."""
-    seen, missing = database.execute(LOOK).one()
+def read_missing(database: Database) -> Missing:
+    """Count the missing cutouts."""
+    seen, missing = database.execute(COUNT).one()
     return Missing(missing, stopped=missing > 0 and seen >= TOO_MANY)
 
 
 def forget(database: Database) -> int:
-    """Let each cutout that is missing be bought anew by the next job that asks; returns how many.
+    """Let each missing cutout be bought again by the next job that needs it; returns how many.
 
-    Jobs that wait for them go on at once.
+    Jobs that were delayed by them continue at once.
     """
     forgotten = len(database.scalars(FORGET).all())
     database.execute(FORGET_REST)
-    database.execute(WAKE)
+    database.execute(PROMOTE)
     return forgotten
 
 
-def why_wait(key: str | None, *, seen_before: bool, seen_of_late: int) -> Snooze | None:
-    """What becomes of a job whose cutout is missing: it waits; None if the cutout may be bought anew.
+def snooze_for(key: str | None, *, seen_before: bool, seen_recently: int) -> Snooze | None:
+    """The snooze of a job whose cutout is missing; None if the cutout may be bought again.
 
-    `key` is None where the object is another producer's, which is not named.
+    `key` is None if the object is another producer's, which is not named.
     """
-    it = key or "its cutout"
+    name = key or "its cutout"
     if not seen_before:
-        words = f"the bucket does not hold {it}, which was bought; it is looked for again first"
-        return Snooze(CODE, words, SECOND_LOOK.total_seconds())
-    if seen_of_late >= TOO_MANY:
-        words = (
-            f"the bucket does not hold {it} and {seen_of_late - 1:,} more cutouts that were bought;"
-            " none is bought anew until they are there again or `cutout forget-missing` says so"
+        message = f"the bucket does not hold {name}, which was bought; it is checked again first"
+        return Snooze(CODE, message, CHECK_AGAIN_AFTER.total_seconds())
+    if seen_recently >= TOO_MANY:
+        message = (
+            f"the bucket does not hold {name} and {seen_recently - 1:,} more cutouts that were bought;"
+            " none is bought again until they are there again or `cutout forget-missing` says so"
         )
-        return Snooze(CODE, words, HELD_BACK_S)
+        return Snooze(CODE, message, HELD_BACK_S)
     return None

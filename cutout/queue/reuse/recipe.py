@@ -1,4 +1,4 @@
-"""What cutouts of this installation are made by: where an identity's parts come from."""
+"""Recipe of this installation: the parts of an identity that its settings give."""
 
 from cutout.endpoint.client import call_url
 from cutout.images.image import PREPARATION
@@ -7,8 +7,8 @@ from cutout.settings import Settings
 
 
 def recipe_of(settings: Settings) -> Recipe:
-    """The endpoint that is called, our preparation and the bucket.
+    """Build the recipe: the endpoint that is called, our preparation and the bucket.
 
-    Raises ValueError for a base URL that is none.
+    Raises ValueError if the endpoint's base URL is no URL.
     """
     return Recipe(call_url(settings.endpoint_url), PREPARATION, settings.s3_bucket)

@@ -1,6 +1,6 @@
-"""Jobs that need no call are served by the message: nothing of them is claimed, one statement ends them all.
+"""Reusing: jobs that need no call are completed without a claim, all jobs of a message by one statement.
 
-What their row is changed by says under which fence they were handed out, as a claim would.
+Every UPDATE repeats the fence the job was dispatched under, so no claim is needed.
 """
 
 import uuid
@@ -30,10 +30,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.selectable import TableValuedAlias
 
-from cutout.enums import QueueState, ReturnForm, Reuse, State, Step
-from cutout.models import BATCHES, JOBS, RESULTS, constant
+from cutout.enums import ReturnForm, Reuse, State
+from cutout.models import JOBS, RESULTS, constant
+from cutout.models.columns import CALL_STEP, DELAYED, READY, REUSING
 from cutout.models.database import Database
 from cutout.queue.attempts.outcomes import Snooze, StoredObject
+from cutout.queue.blocks.conditions import BATCH_FORBIDS_REUSE
 from cutout.queue.reuse import missing_results
 from cutout.queue.reuse.identity import Recipe, is_own, owner_in
 from cutout.queue.reuse.missing_results import STORED
@@ -43,32 +45,31 @@ from cutout.text import cut
 Dispatched = list[tuple[uuid.UUID, int]]
 """Ids and new fences, in order."""
 
-REUSING = constant(QueueState.REUSING)
-
 
 @dataclass(frozen=True, slots=True)
 class ReuseScope:
-    """What jobs may be served from: cutouts made so, of sources that were uploaded into the same bucket.
+    """The cutouts that jobs may reuse: of one recipe, and of sources uploaded into the same bucket.
 
-    The address of such a source says what it is. Any other may have changed: a worker has to look first.
+    The address of an uploaded source contains its SHA-256. Any other source may have changed: a worker has to
+    fetch it first.
     """
 
     recipe: Recipe
     reuse: Reuse = Reuse.ALL
 
     def as_parameters(self) -> dict[str, Any]:
-        """The values that IS_BOUGHT waits for."""
+        """The parameters of IS_BOUGHT."""
         return {
-            "has_shelf": True,
+            "may_reuse": True,
             "uploaded": uploaded_sources(self.recipe.bucket),
-            **{f"by_{name}": getattr(self.recipe, name) for name in MADE_BY},
+            **{f"by_{name}": getattr(self.recipe, name) for name in RECIPE_PARTS},
             "by_scope": self.recipe.scope if self.reuse is Reuse.ALL else None,
         }
 
 
-MADE_BY = ("endpoint", "preparation", "bucket")
+RECIPE_PARTS = ("endpoint", "preparation", "bucket")
 NO_REUSE = {
-    "has_shelf": False,
+    "may_reuse": False,
     "uploaded": "",
     "by_endpoint": "",
     "by_preparation": 0,
@@ -79,10 +80,10 @@ NO_REUSE = {
 
 @dataclass(frozen=True, slots=True)
 class ReusableJob:
-    """A job in a message, and the cutout that was bought of its source.
+    """A job of a message, and the cutout that was bought for its source.
 
-    `missed` if the bucket was seen without it. A cutout that is not the producer's own is copied to a key of
-    the job's, for which the job's own fields are here; `copied_to` is that key.
+    `missed`: the bucket was seen without it. A cutout of another producer is copied to a key of the job's
+    own, `copied_to`, which is made of the job's fields here.
     """
 
     job_id: uuid.UUID
@@ -98,37 +99,37 @@ class ReusableJob:
     copied_to: str | None = None
 
 
-ITS_CONTENT = func.decode(func.substring(JOBS.c.source, bindparam("uploaded", type_=Text)), "hex")
-# One scope of all, or that of the job's own producer.
-ITS_SCOPE = func.coalesce(bindparam("by_scope", type_=Text), owner_in(JOBS))
-ITS_RESULT = and_(
-    RESULTS.c.source_sha256 == ITS_CONTENT,
+CONTENT_SHA256 = func.decode(func.substring(JOBS.c.source, bindparam("uploaded", type_=Text)), "hex")
+# The shared scope, or that of the job's own producer.
+SCOPE = func.coalesce(bindparam("by_scope", type_=Text), owner_in(JOBS))
+IS_RESULT_OF_JOB = and_(
+    RESULTS.c.source_sha256 == CONTENT_SHA256,
     RESULTS.c.return_form == JOBS.c.return_form,
-    *(RESULTS.c[name] == bindparam(f"by_{name}", type_=RESULTS.c[name].type) for name in MADE_BY),
-    RESULTS.c.scope == ITS_SCOPE,
+    *(RESULTS.c[name] == bindparam(f"by_{name}", type_=RESULTS.c[name].type) for name in RECIPE_PARTS),
+    RESULTS.c.scope == SCOPE,
     RESULTS.c.key.is_not(None),
 )
 IS_BOUGHT: ColumnElement[bool] = and_(
-    bindparam("has_shelf", type_=Boolean),
-    select(RESULTS.c.buyer).where(ITS_RESULT).correlate(JOBS).exists(),
-    ~select(BATCHES.c.id).where(BATCHES.c.id == JOBS.c.batch_id, ~BATCHES.c.reuse).exists(),
+    bindparam("may_reuse", type_=Boolean),
+    select(RESULTS.c.buyer).where(IS_RESULT_OF_JOB).correlate(JOBS).exists(),
+    ~BATCH_FORBIDS_REUSE,
 )
 
 
-def _chunk(**more: Any) -> TableValuedAlias:
-    """The rows that arrays of parameters stand for: ids, fences and what else is named with its type."""
+def _message(**more: Any) -> TableValuedAlias:
+    """A table made of array parameters: ids, fences and further columns, given by name and type."""
     types = {"id": Uuid(), "fence": Integer()} | more
-    arrays = [bindparam(f"its_{name}", type_=ARRAY(kind)) for name, kind in types.items()]
+    arrays = [bindparam(f"their_{name}", type_=ARRAY(kind)) for name, kind in types.items()]
     columns = [Column(name, kind) for name, kind in types.items()]
     return func.unnest(*arrays).table_valued(*columns, name="message").render_derived()
 
 
-def _of(message: TableValuedAlias) -> ColumnElement[bool]:
+def _is_in(message: TableValuedAlias) -> ColumnElement[bool]:
     return and_(JOBS.c.id == message.c.id, JOBS.c.fence == message.c.fence, JOBS.c.queue_state == REUSING)
 
 
-OF_THE_JOB = ("return_form", "producer_id", "batch_id", "external_id")
-HANDED = _chunk()
+JOB_FIELDS = ("return_form", "producer_id", "batch_id", "external_id")
+MESSAGE = _message()
 FIND = (
     select(
         JOBS.c.id,
@@ -136,19 +137,19 @@ FIND = (
         RESULTS.c.source_sha256,
         RESULTS.c.missing_since,
         is_own().label("is_own"),
-        *(JOBS.c[name] for name in OF_THE_JOB),
+        *(JOBS.c[name] for name in JOB_FIELDS),
         *(RESULTS.c[name] for name in STORED),
     )
-    .select_from(HANDED)
-    .join(JOBS, _of(HANDED))
-    .join(RESULTS, ITS_RESULT)
+    .select_from(MESSAGE)
+    .join(JOBS, _is_in(MESSAGE))
+    .join(RESULTS, IS_RESULT_OF_JOB)
 )
 
-FOUND = _chunk(source_sha256=LargeBinary(), key=Text(), sha256=LargeBinary(), copied_to=Text())
+FOUND = _message(source_sha256=LargeBinary(), key=Text(), sha256=LargeBinary(), copied_to=Text())
 
 
-def _serve() -> Update:
-    # Locked: whoever deletes a cutout waits for these jobs to have it, or they find it gone.
+def _complete() -> Update:
+    # Locked: a deletion of the cutout waits until these jobs have it, or they do not find it.
     offered = (
         select(
             FOUND.c.id,
@@ -158,11 +159,11 @@ def _serve() -> Update:
             *(RESULTS.c[name] for name in STORED),
         )
         .select_from(FOUND)
-        .join(JOBS, _of(FOUND))
+        .join(JOBS, _is_in(FOUND))
         .join(
             RESULTS,
             and_(
-                ITS_RESULT,
+                IS_RESULT_OF_JOB,
                 RESULTS.c.source_sha256 == FOUND.c.source_sha256,
                 RESULTS.c.key == FOUND.c.key,
                 RESULTS.c.sha256 == FOUND.c.sha256,
@@ -177,8 +178,8 @@ def _serve() -> Update:
             JOBS.c.id == offered.c.id,
             JOBS.c.fence == offered.c.fence,
             JOBS.c.queue_state == REUSING,
-            # A paid result that came late belongs to the copy.
-            JOBS.c.step == constant(Step.CALL),
+            # With a late paid result the job continues with its copy.
+            JOBS.c.step == CALL_STEP,
         )
         .values(
             state=constant(State.SUCCEEDED),
@@ -195,32 +196,32 @@ def _serve() -> Update:
     )
 
 
-SERVE = _serve()
-BACK_IN_LINE = update(JOBS).where(_of(HANDED)).values(queue_state=constant(QueueState.READY))
-REST = (
+COMPLETE = _complete()
+REQUEUE = update(JOBS).where(_is_in(MESSAGE)).values(queue_state=READY)
+DELAY = (
     update(JOBS)
-    .where(_of(HANDED))
+    .where(_is_in(MESSAGE))
     .values(
-        queue_state=constant(QueueState.DELAYED),
-        scheduled_at=func.now() + bindparam("rest", type_=Interval),
+        queue_state=DELAYED,
+        scheduled_at=func.now() + bindparam("delay", type_=Interval),
         code=bindparam("why", type_=Text),
-        message=bindparam("words", type_=Text),
+        message=bindparam("text", type_=Text),
     )
 )
-# Only what was found broken, and only once: another may have bought it anew since.
-AS_IT_WAS = and_(
+# Only the cutout that was found broken: another job may have bought it again since.
+IS_UNCHANGED = and_(
     JOBS.c.id == bindparam("its_job", type_=Uuid),
-    ITS_RESULT,
+    IS_RESULT_OF_JOB,
     RESULTS.c.key == bindparam("its_key", type_=Text),
     RESULTS.c.sha256 == bindparam("its_sha256", type_=LargeBinary),
 )
-MARK = missing_results.mark(AS_IT_WAS)
-DISOWN = missing_results.disown(AS_IT_WAS).values(buyer=JOBS.c.id)
-FOUND_AGAIN = missing_results.found_again(AS_IT_WAS)
+MARK = missing_results.mark(IS_UNCHANGED)
+INVALIDATE = missing_results.invalidate(IS_UNCHANGED).values(buyer=JOBS.c.id)
+FOUND_AGAIN = missing_results.found_again(IS_UNCHANGED)
 
 
 def find_bought(database: Database, dispatched: Dispatched, reuse_scope: ReuseScope) -> list[ReusableJob]:
-    """What these jobs may be served from, without those whose job was taken or whose cutout is gone."""
+    """Find the cutouts that these jobs may reuse; omits jobs that were taken and cutouts that are gone."""
     rows = database.execute(FIND, _parameters(dispatched) | reuse_scope.as_parameters())
     return [
         ReusableJob(
@@ -240,57 +241,59 @@ def find_bought(database: Database, dispatched: Dispatched, reuse_scope: ReuseSc
 
 
 def complete_reused(database: Database, served: Sequence[ReusableJob], reuse_scope: ReuseScope) -> int:
-    """End jobs whose cutouts the bucket was seen to hold; returns how many, the rest was taken meanwhile."""
+    """Complete jobs whose cutouts are in the bucket; returns how many, the others were taken meanwhile."""
     cutouts = {
-        "its_source_sha256": [each.source_sha256 for each in served],
-        "its_key": [each.stored.key for each in served],
-        "its_sha256": [each.stored.sha256 for each in served],
-        "its_copied_to": [each.copied_to for each in served],
+        "their_source_sha256": [each.source_sha256 for each in served],
+        "their_key": [each.stored.key for each in served],
+        "their_sha256": [each.stored.sha256 for each in served],
+        "their_copied_to": [each.copied_to for each in served],
     }
     dispatched = [(each.job_id, each.fence) for each in served]
-    return len(database.scalars(SERVE, _parameters(dispatched) | cutouts | reuse_scope.as_parameters()).all())
+    return len(
+        database.scalars(COMPLETE, _parameters(dispatched) | cutouts | reuse_scope.as_parameters()).all()
+    )
 
 
 def requeue(database: Database, dispatched: Dispatched) -> None:
-    """Put what was not served back in line, at once."""
-    database.execute(BACK_IN_LINE, _parameters(dispatched))
+    """Make these jobs ready again, at once."""
+    database.execute(REQUEUE, _parameters(dispatched))
 
 
 def delay(database: Database, dispatched: Dispatched, why: Snooze) -> None:
-    """Let what cannot be served now rest."""
-    words = {"rest": timedelta(seconds=why.seconds), "why": why.code, "words": cut(why.message)}
-    database.execute(REST, _parameters(dispatched) | words)
+    """Delay jobs that cannot be completed now."""
+    values = {"delay": timedelta(seconds=why.seconds), "why": why.code, "text": cut(why.message)}
+    database.execute(DELAY, _parameters(dispatched) | values)
 
 
 def miss(database: Database, broken: ReusableJob, reuse_scope: ReuseScope) -> Snooze | None:
-    """Note that the bucket does not hold this cutout as it was stored.
+    """Record that the bucket does not hold this cutout as it was stored; returns the job's snooze.
 
-    None if it may be bought anew: back in line, this job does so.
+    None if it may be bought again: this job does so once it is ready again.
     """
     parameters = _of_it(broken, reuse_scope)
     row = database.execute(MARK, parameters).first()
     if row is None:
         return None
     key = broken.stored.key if broken.is_own else None
-    wait = missing_results.why_wait(key, seen_before=row[0], seen_of_late=row[1])
-    if wait is None:
-        database.execute(DISOWN, parameters)
-    return wait
+    snooze = missing_results.snooze_for(key, seen_before=row[0], seen_recently=row[1])
+    if snooze is None:
+        database.execute(INVALIDATE, parameters)
+    return snooze
 
 
 def find_it_again(database: Database, found: ReusableJob, reuse_scope: ReuseScope) -> None:
-    """Note that the bucket holds a cutout that was missing."""
+    """Record that the bucket holds a cutout that was missing."""
     database.execute(FOUND_AGAIN, _of_it(found, reuse_scope))
 
 
 def _of_it(bought: ReusableJob, reuse_scope: ReuseScope) -> dict[str, Any]:
     stored = bought.stored
-    of_it = {"its_job": bought.job_id, "its_key": stored.key, "its_sha256": stored.sha256}
-    return of_it | reuse_scope.as_parameters()
+    values = {"its_job": bought.job_id, "its_key": stored.key, "its_sha256": stored.sha256}
+    return values | reuse_scope.as_parameters()
 
 
 def _parameters(dispatched: Dispatched) -> dict[str, Any]:
     return {
-        "its_id": [job_id for job_id, _ in dispatched],
-        "its_fence": [fence for _, fence in dispatched],
+        "their_id": [job_id for job_id, _ in dispatched],
+        "their_fence": [fence for _, fence in dispatched],
     }

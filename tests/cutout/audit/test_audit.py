@@ -40,7 +40,7 @@ def run(session: Session, name: str, seen_before: Collection[uuid.UUID] | None =
 
 
 def found(session: Session) -> list[tuple[str, object]]:
-    """What all checks find, without a repair."""
+    """Findings of all checks, without a repair."""
     session.flush()
     return [(check.name, finding.id) for check, finding in findings(session)]
 
@@ -174,7 +174,7 @@ class TestAnAttemptWithoutAnEnd:
         assert found(session) == []
 
     def test_takes_an_end_that_comes_later(self, session: Session) -> None:
-        """What its worker still says replaces the doubt."""
+        """The worker's own record replaces the doubt."""
         claim = claim_new(session, new_worker(session))
         attempt_id = begin(session, claim)
         queue.settle(session, claim, Hold("X", "it went elsewhere"))

@@ -42,7 +42,7 @@ LOGIN = b"<html>" + b"<formaction=" * 6000
     ids=["rows", "chunks", "segments", "markers", "forms"],
 )
 def test_takes_little_however_it_is_made(source: bytes) -> None:
-    """What is decoded anyway is looked at in a process of its own."""
+    """A picture that is decoded anyway is checked in a process of its own."""
     began = time.thread_time()
     with suppress(UnfitImage):
         assert as_it_is(source) is None

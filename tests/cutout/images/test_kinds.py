@@ -1,4 +1,4 @@
-"""What a file is by its bytes, and what is said of one that is no picture."""
+"""Kinds of files by their bytes, and the error for one that is no picture."""
 
 import sys
 from collections.abc import Iterator

@@ -133,7 +133,7 @@ class TestAJpegBrokenInTheMiddle:
 
     @pytest.mark.parametrize("kind", ["baseline", "optimized", "grey", "CMYK", "restarts"])
     def test_of_which_a_piece_is_missing_is_refused(self, kind: str) -> None:
-        """What came in pieces and lacks one ends too early."""
+        """A chunked body that lacks a chunk ends too early."""
         whole = KINDS[kind]
         middle = len(whole) // 2
         assert code_of(whole[:middle] + whole[middle + len(whole) // 8 :]) in (

@@ -1,4 +1,4 @@
-"""Which picture of a TIFF is taken, and which TIFFs are camera raws."""
+"""The picture of a TIFF that is taken, and the TIFFs that are camera raws."""
 
 import io
 
@@ -87,7 +87,7 @@ class TestTheFullSizePicture:
             assert prepared.said == ()
 
     def test_in_a_sub_directory_is_turned_as_the_one_above_says(self, order: str, *, big: bool) -> None:
-        """What the picture's own directory leaves out, the one that names it tells."""
+        """Fields that the picture's own directory lacks come from the one that names it."""
         above = Ifd(PREVIEW, RED, {**REDUCED, 274: [6]}, [Ifd(FULL, GREEN)])
         prepared = prepare(tiff_of(above, order=order, big=big))
         assert (prepared.width, prepared.height) == FULL[::-1]

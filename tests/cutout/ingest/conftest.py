@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from cutout.ingest import Ingest, Ingested, IngestOptions, Reading, RejectsFile, open_source
+from cutout.ingest import Ingest, Ingested, IngestOptions, ReadOptions, RejectsFile, open_source
 from cutout.models import Job
 from cutout.settings import Settings
 from cutout.storage import Bucket
@@ -74,4 +74,4 @@ def written(tmp_path: Path) -> Callable[[str | bytes], Path]:
     return write
 
 
-KEYS = Reading(keys=True)
+KEYS = ReadOptions(keys=True)

@@ -53,7 +53,7 @@ class TestAnArchive:
     ) -> None:
         """Nothing is written under that name anywhere, and the rest goes on."""
         assert run(packed({name: b"evil", "good.jpg": b"good"})).counts.jobs == 1
-        assert "leads out of the archive" in rejected()[0][3]
+        assert "points outside the archive" in rejected()[0][3]
 
     def test_rejects_a_member_that_is_damaged(
         self, run: Run, packed: Packed, rejected: Callable[[], list[list[str]]]
@@ -76,7 +76,7 @@ class TestAnArchive:
         assert [line[3].partition(";")[0] for line in rejected()] == ["has 0 bytes", "has 101 bytes"]
 
     def test_that_is_a_bomb_is_refused(self, packed: Packed) -> None:
-        """What unpacks to a hundred times its size is not unpacked at all."""
+        """A file that unpacks to a hundred times its size is not unpacked at all."""
         path = packed({f"{n}.png": b"\0" * 30_000_000 for n in range(4)})
         with pytest.raises(IngestError, match="would unpack to 120,000,000, which pictures never do"):
             Archive(path, max_bytes=50_000_000)
@@ -97,7 +97,7 @@ class TestAnArchive:
         """Its list of members stands at the end."""
         path = packed({"a.jpg": b"picture", "b.jpg": b"picture"})
         path.write_bytes(path.read_bytes()[:keep])
-        with pytest.raises(IngestError, match="is cut off or no zip archive"):
+        with pytest.raises(IngestError, match="is truncated or is no zip archive"):
             Archive(path, max_bytes=100)
 
     def test_without_pictures_says_what_was_looked_for(self, packed: Packed) -> None:
@@ -144,7 +144,7 @@ class TestAnArchive:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         monkeypatch.setattr("cutout.ingest.sources.archive._MemberContent._unpack", full)
-        with pytest.raises(NoRoomError, match="has no room for a picture"):
+        with pytest.raises(NoRoomError, match="has no space for a picture"):
             run(packed({"a.jpg": b"a"}))
 
 
@@ -183,7 +183,7 @@ class TestAnArchiveThatLiesAboutItsList:
 
     @pytest.mark.parametrize("says", [1, 999])
     def test_about_their_number_is_refused(self, tmp_path: Path, says: int) -> None:
-        """What zipfile reads is counted."""
+        """Bytes that zipfile reads are counted."""
         path, members = tmp_path / "lies.zip", listed(1000)
         end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, says, says, len(members), 0, 0)
         path.write_bytes(members + end)

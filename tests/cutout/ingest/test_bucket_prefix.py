@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 from pydantic import SecretStr
 
-from cutout.ingest import IngestError, Reading, open_source
+from cutout.ingest import IngestError, ReadOptions, open_source
 from cutout.models import Job
 from cutout.settings import Settings
 from cutout.storage import Bucket
@@ -70,7 +70,7 @@ class TestAPrefix:
             run(address.format(bucket.name), changed={"source_buckets": ("not-there-at-all",)})
 
     def test_without_permission_names_the_settings(self, bucket: Bucket, settings: Settings) -> None:
-        """What the server refuses is said with where to look."""
+        """An error of the server comes with the place of its log."""
         refused = settings.model_copy(update={"s3_secret_key": SecretStr("mistyped")})
         with pytest.raises(IngestError, match=r"cannot be read: .*CUTOUT_S3_ACCESS_KEY"):
-            open_source(f"s3://{bucket.name}/drop", Reading(), refused, Bucket(refused))
+            open_source(f"s3://{bucket.name}/drop", ReadOptions(), refused, Bucket(refused))

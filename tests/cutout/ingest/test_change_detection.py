@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from cutout.ingest import IngestOptions, Reading
+from cutout.ingest import IngestOptions, ReadOptions
 from cutout.ingest.pending import request_ingest
 from cutout.settings import Settings
 from cutout.storage import Bucket
@@ -98,7 +98,7 @@ class TestARun:
     def test_leaves_alone_what_waits_for_a_person(
         self, run: Run, bucket: Bucket, engine: Engine, queue_state: str, again: list[str]
     ) -> None:
-        """What is held would cost a credit each night; not so what only its batch keeps back."""
+        """A held picture would cost a credit each night; one that only its batch blocks would not."""
         put(bucket, "a.jpg", b"a")
         run(f"s3://{bucket.name}/drop/")
         with engine.begin() as connection:
@@ -155,7 +155,7 @@ class TestARun:
         (tmp_path / "old").mkdir()
         (tmp_path / "old" / "c.jpg").write_bytes(b"c")
         for jobs in (["a"], []):
-            assert run(str(tmp_path), reading=Reading(exclude=("old",)))[1] == jobs
+            assert run(str(tmp_path), reading=ReadOptions(exclude=("old",)))[1] == jobs
             with engine.connect() as connection:
                 skipped = connection.scalar(
                     text("SELECT skipped FROM ingests ORDER BY created_at DESC LIMIT 1")

@@ -12,10 +12,10 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from cutout.enums import Priority, ReturnForm
-from cutout.ingest import Reading, open_source
+from cutout.ingest import ReadOptions, open_source
 from cutout.ingest import chunks as ingest_chunks
 from cutout.ingest.chunks import ChunkReader, Defaults
-from cutout.ingest.quota_room import IngestRestsError
+from cutout.ingest.quota_room import IngestDelayedError
 from cutout.ingest.sources.contents import Hash
 from cutout.manifests import Reject
 from cutout.models import Job
@@ -56,7 +56,7 @@ class TestRowsOfSeveralPictures:
         producer: Callable[[int], uuid.UUID],
     ) -> None:
         """A chunk ends before the row that is one too many: it neither fails nor rests for ever."""
-        with pytest.raises(IngestRestsError):
+        with pytest.raises(IngestDelayedError):
             run(written(rows_of(7, 3)), producer_id=producer(10))
         assert len(stored()) == 9
 
@@ -91,7 +91,7 @@ class TestAChunk:
         bad = [{"external_id": str(n), "source": [f"s3://x/{m}" for m in range(60)]} for n in range(10)]
         path = written("".join(f"{json.dumps(row)}\n" for row in bad), "list.ndjson")
         told: list[Reject] = []
-        with closing(open_source(str(path), Reading(), settings, bucket)) as source, Pool(1) as pool:
+        with closing(open_source(str(path), ReadOptions(), settings, bucket)) as source, Pool(1) as pool:
             asking = Defaults((ReturnForm.RGBA,), Priority.NORMAL)
             reader = ChunkReader(source, asking, Hash(bucket.name), pool, told.append)
             chunks = list(iter(reader.read, None))

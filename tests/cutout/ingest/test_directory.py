@@ -60,16 +60,16 @@ class TestADirectory:
         (tmp_path / "photos" / "link.jpg").symlink_to(tmp_path / "secret.jpg")
         (tmp_path / "photos" / "folder").symlink_to(tmp_path)
         assert names(source) == ["good", "link"]
-        with pytest.raises(UnusableError, match="leads out of"):
+        with pytest.raises(UnusableError, match="points outside"):
             source.locate("link.jpg")
 
     def test_steps_over_a_pipe(self, tmp_path: Path) -> None:
-        """What would be waited for without end is no picture, whatever its name says."""
+        """A device or pipe that never ends is no picture, whatever its name."""
         os.mkfifo(tmp_path / "pipe.jpg")
         assert names(directory(tmp_path, "good.jpg")) == ["good"]
 
     def test_is_known_again_until_a_picture_changes(self, tmp_path: Path) -> None:
-        """The same files are the same source; another size, time or name is another one."""
+        """Equal files are one source; another size, time or name is another one."""
         first = directory(tmp_path, "a.jpg").identity
         assert Directory(tmp_path, max_bytes=100).identity == first
         os.utime(tmp_path / "a.jpg", ns=(1, 1))

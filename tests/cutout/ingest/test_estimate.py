@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, insert, text
 
-from cutout.ingest import Estimate, IngestOptions, Reading, estimate, open_source
-from cutout.ingest.plan_sample import Sample
+from cutout.ingest import Estimate, IngestOptions, ReadOptions, estimate, open_source
+from cutout.ingest.estimate import Sample
 from cutout.models import RESULTS, SOURCES
 from cutout.queue.reuse.identity import Recipe
 from cutout.settings import Settings
@@ -23,7 +23,7 @@ SHA = hashlib.sha256(b"picture").digest()
 def estimated(engine: Engine, bucket: Bucket, settings: Settings) -> Callable[..., Estimate]:
     def run(path: Path, *, reuse: bool = True, **order: Any) -> Estimate:
         asked, recipe = IngestOptions("test", **order), Recipe("e", 1, bucket.name) if reuse else None
-        with closing(open_source(str(path), Reading(), settings, bucket)) as source:
+        with closing(open_source(str(path), ReadOptions(), settings, bucket)) as source:
             return estimate(
                 engine, bucket, source, asked, recipe, on_reject=lambda _: None, watch=lambda _: None
             )
@@ -72,7 +72,7 @@ class TestAnEstimate:
         found = estimated(written(f"external_id,source\na,a.jpg\nb,{WEB}\nb,{WEB}\nc,\nd,none.jpg\n"))
         counts = found.counts
         assert (counts.pictures, counts.jobs, counts.rejects, counts.duplicates) == (5, 2, 2, 1)
-        assert (found.bought, found.twins, found.calls) == (0, 0, 2)
+        assert (found.bought, found.same_picture, found.calls) == (0, 0, 2)
         assert found.reasons.total() == 2
         assert bucket.keys("") == []
         with engine.connect() as connection:
@@ -118,7 +118,7 @@ class TestAnEstimate:
         self, of_one_bought: Callable[[], Estimate], bucket: Bucket
     ) -> None:
         """It asks for a sample, so that nobody is surprised by what is bought anew."""
-        assert of_one_bought().sample == Sample(asked=1)
+        assert of_one_bought().sample == Sample(checked=1)
         for key in bucket.keys("cutouts/"):
             bucket.delete(key)
         found = of_one_bought()
@@ -130,5 +130,5 @@ class TestAnEstimate:
         """Two products with one picture make one call, unless cutouts are not to be reused."""
         path = written(f"external_id,source\na,{WEB}\nb,{WEB}\nc,a.jpg\n")
         found = estimated(path)
-        assert (found.counts.jobs, found.twins, found.calls) == (3, 1, 2)
-        assert (estimated(path, reuse=False).twins, estimated(path, reuse=False).calls) == (0, 3)
+        assert (found.counts.jobs, found.same_picture, found.calls) == (3, 1, 2)
+        assert (estimated(path, reuse=False).same_picture, estimated(path, reuse=False).calls) == (0, 3)

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from cutout.ingest import Ingest, IngestOptions, Reading, RejectsFile, StrictError, estimate, open_source
+from cutout.ingest import Ingest, IngestOptions, ReadOptions, RejectsFile, StrictError, estimate, open_source
 from cutout.ingest import chunks as ingest_chunks
 from cutout.manifests import Reject
 from cutout.models import Job
@@ -129,9 +129,9 @@ class TestTheSameIdWithAnotherSource:
     def test_is_told_by_a_dry_run(
         self, engine: Engine, bucket: Bucket, settings: Settings, written: Written
     ) -> None:
-        """The same counts and the same reject, and nothing is stored."""
+        """A dry run gives equal counts and rejects, and nothing is stored."""
         told: list[Reject] = []
-        with closing(open_source(str(written(FORMATS["csv"])), Reading(), settings, bucket)) as source:
+        with closing(open_source(str(written(FORMATS["csv"])), ReadOptions(), settings, bucket)) as source:
             found = estimate(
                 engine, bucket, source, IngestOptions("n"), None, on_reject=told.append, watch=lambda _: None
             )
@@ -160,7 +160,7 @@ class TestTheSameIdWithAnotherSource:
             if next(seen, None) is None:
                 raise InterruptedError
 
-        source = open_source(str(path), Reading(), settings, bucket)
+        source = open_source(str(path), ReadOptions(), settings, bucket)
         with closing(source), RejectsFile(rejects) as file, pytest.raises(InterruptedError):
             Ingest(engine, bucket, source, IngestOptions("test"), file).run(
                 on_resume=lambda *_: None, watch=stop
@@ -195,7 +195,7 @@ class TestTheSameIdWithAnotherSource:
         path = written(
             f"external_id,source\nA,{WEB}/a.jpg\nB,{WEB}/b.jpg\nC,{WEB}/c.jpg\nZ,{WEB}/other.jpg\n"
         )
-        monkeypatch.setattr("cutout.ingest.ingest_run.Ingest._watch", lambda self, _: add(self))
+        monkeypatch.setattr("cutout.ingest.ingest_run.Ingest._report", lambda self, _: add(self))
         assert run(path).counts.rejects == 1
         assert "a job of the batch names one and line 5 another" in rejected()[0][3]
 

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, event, func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from cutout.ingest import Counts, Ingest, IngestError, IngestOptions, Reading, RejectsFile, open_source
+from cutout.ingest import Counts, Ingest, IngestError, IngestOptions, ReadOptions, RejectsFile, open_source
 from cutout.ingest import chunks as ingest_chunks
 from cutout.models import Ingest as Row
 from cutout.models import Job
@@ -64,7 +64,7 @@ class Stopping:
             if next(left, None) is None:
                 raise StoppedError
 
-        with closing(open_source(str(path), Reading(), settings, bucket)) as source:
+        with closing(open_source(str(path), ReadOptions(), settings, bucket)) as source:
             with RejectsFile(rejects) as file:
                 run = Ingest(engine, bucket, source, asked, file)
                 with suppress(StoppedError):
@@ -121,7 +121,7 @@ class TestAnIngestThatStopped:
         assert stopping(path, 9) != first
 
     def test_makes_a_new_batch_once_it_has_ended(self, run: Run, written: Callable[[str], Path]) -> None:
-        """The same manifest next week is another batch."""
+        """A manifest ingested again next week is another batch."""
         path = written(rows_of(12))
         assert run(path).batch_id != run(path).batch_id
 
@@ -143,7 +143,7 @@ class TestAnIngestThatStopped:
                     raw.execute("SELECT pg_advisory_lock(%s)", (parameters["key"],))
                 return statement, parameters
 
-            with pytest.raises(IngestError, match="is being ingested by another process"):
+            with pytest.raises(IngestError, match="another process is ingesting this source"):
                 run(path)
 
     def test_because_postgres_went_away_goes_on(
@@ -177,7 +177,7 @@ class TestAPlan:
     def test_that_is_approved_while_its_rows_still_come_goes_with_all_of_them(
         self, run: Run, stopping: Stopping, written: Callable[[str], Path], engine: Engine
     ) -> None:
-        """What is stored after the approval is not forgotten: the dispatcher is told again."""
+        """Jobs stored after the approval are dispatched too: the dispatcher is notified again."""
         path = written(rows_of(60))
         batch_id = stopping(path, 1, plan=True)
         assert batch_id is not None

@@ -8,7 +8,7 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from cutout.enums import Priority, ReturnForm
-from cutout.ingest import IngestError, Reading, StrictError
+from cutout.ingest import IngestError, ReadOptions, StrictError
 from cutout.manifests import ManifestError
 from cutout.models import Ingest, Job
 from cutout.storage import Bucket
@@ -70,7 +70,7 @@ class TestAManifest:
     ) -> None:
         """Its bytes lie in the bucket and its options in the ingest, to write the results back into it."""
         content = f"SKU;Bild\nä;{WEB}\n".encode("latin-1")
-        reading = Reading({"external_id": "SKU", "source": "Bild"}, "latin-1")
+        reading = ReadOptions({"external_id": "SKU", "source": "Bild"}, "latin-1")
         batch_id = run(written(content), reading=reading).batch_id
         with Session(engine) as session:
             ingest = session.scalars(select(Ingest)).one()
@@ -89,11 +89,11 @@ class TestARow:
             ("bad,,,", "is empty"),
             ("bad,none.jpg,,", "is no file in"),
             ("bad,.,,", "is no regular file"),
-            ("bad,../outside.jpg,,", "leads out of"),
-            ("bad,/etc/hostname,,", "leads out of"),
+            ("bad,../outside.jpg,,", "points outside"),
+            ("bad,/etc/hostname,,", "points outside"),
             ("bad,s3://other/a.jpg,,", "names the bucket 'other'"),
             ("bad,pipe.jpg,,", "is no regular file"),
-            (f"bad,{'x' * 2000},,", "cannot be the name of a file"),
+            (f"bad,{'x' * 2000},,", "cannot be a file name"),
             ("bad,http://shop.example/a,,", "not https"),
             (f"{'x' * 256},{WEB},,", "has 256 characters"),
             (f'"b\nd",{WEB},,', "control character U\\+000A"),
@@ -197,7 +197,7 @@ class TestAnExport:
         content = export(name)
         encoding = "mac-roman" if "macintosh" in name else None
         path = written(gzip.compress(content) if packed else content, name)
-        counts = run(path, reading=Reading(encoding=encoding, keys=True)).counts
+        counts = run(path, reading=ReadOptions(encoding=encoding, keys=True)).counts
         assert counts.jobs > 0
         assert counts.pictures == counts.jobs + counts.rejects + counts.duplicates
         with Session(engine) as session:

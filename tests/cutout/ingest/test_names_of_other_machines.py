@@ -1,4 +1,4 @@
-"""Names that another machine wrote: in archives, and in rows beside the files that they mean."""
+"""FinalIds that another machine wrote: in archives, and in rows beside the files that they mean."""
 
 import struct
 import unicodedata
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from cutout.ingest import IngestError, Reading
+from cutout.ingest import IngestError, ReadOptions
 from cutout.ingest.sources import spellings
 from cutout.models import Job
 from tests.cutout.ingest.conftest import Run
@@ -57,7 +57,7 @@ class TestAnArchive:
         ]
         run(pack(tmp_path / "w.zip", names))
         assert {job.external_id for job in stored()} == {"Shoes/red", "top"}
-        assert [line[3].partition(";")[0] for line in rejected()] == ["leads out of the archive"] * 3
+        assert [line[3].partition(";")[0] for line in rejected()] == ["points outside the archive"] * 3
 
     def test_of_the_finder_has_utf_8_without_saying_so(
         self, run: Run, stored: Stored, engine: Engine, tmp_path: Path
@@ -76,13 +76,13 @@ class TestAnArchive:
     ) -> None:
         """Told, its names are right; else they are read as the standard says, and that is said."""
         path = pack(tmp_path / "j.zip", [name.encode(encoding), "öö.jpg".encode()])
-        run(path, reading=Reading(encoding=encoding))
+        run(path, reading=ReadOptions(encoding=encoding))
         assert name.removesuffix(".jpg") in {job.external_id for job in stored()}
         with engine.begin() as connection:
             connection.execute(text("TRUNCATE jobs, batches, ingests CASCADE"))
         run(path)
         (remark,) = remarks(engine)
-        assert "1 names are in an encoding that the archive does not tell" in remark
+        assert "1 names are in an encoding that the archive does not declare" in remark
         assert "`--encoding cp932`" in remark
         assert {job.external_id for job in stored()} == {
             name.encode(encoding).decode("cp437").removesuffix(".jpg"),
@@ -99,7 +99,7 @@ class TestAnArchive:
     def test_with_an_unknown_encoding_is_refused(self, run: Run, tmp_path: Path) -> None:
         """Before anything is read."""
         with pytest.raises(IngestError, match="the encoding 'rot13' is not known"):
-            run(pack(tmp_path / "a.zip", [b"a.jpg"]), reading=Reading(encoding="rot13"))
+            run(pack(tmp_path / "a.zip", [b"a.jpg"]), reading=ReadOptions(encoding="rot13"))
 
 
 class TestARowThatSpellsItsFileOtherwise:
@@ -129,16 +129,16 @@ class TestARowThatSpellsItsFileOtherwise:
         assert run(photos).counts.jobs == 1
         (job,) = stored()
         assert job.manifest_source == named
-        taken = "1 row names its file in another spelling, and the only one that fits is taken"
+        taken = "1 row names its file in another spelling; the only similar name is used"
         said = [f"{taken}: {named} is {meant}"]
         assert remarks(engine) == (said if meant else [])
 
     def test_is_rejected_where_two_fit(self, run: Run, photos: Path, rejected: Rejected) -> None:
-        """Which are named."""
+        """The pictures are named."""
         (photos.parent / "dsc_0042.jpg").write_bytes(b"x")
         photos.write_text("external_id,source\nA,Dsc_0042.jpg\n")
         run(photos)
-        assert "more than one is spelled nearly so: DSC_0042.JPG, dsc_0042.jpg; write one" in rejected()[0][3]
+        assert "more than one name is similar: DSC_0042.JPG, dsc_0042.jpg; write one" in rejected()[0][3]
 
     @pytest.mark.parametrize(
         ("named", "said"),

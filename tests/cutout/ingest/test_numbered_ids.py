@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from cutout.ingest import Ingest, IngestError, IngestOptions, Reading, RejectsFile, estimate, open_source
+from cutout.ingest import Ingest, IngestError, IngestOptions, ReadOptions, RejectsFile, estimate, open_source
 from cutout.ingest import chunks as ingest_chunks
 from cutout.models import Job
 from cutout.settings import Settings
@@ -20,7 +20,7 @@ from tests.cutout.ingest.test_id_conflicts import Rejected, Stored, Written, giv
 __all__ = ["given_back", "succeeded"]
 
 WEB = "https://x.example"
-MANY = Reading(many=True)
+MANY = ReadOptions(many=True)
 
 
 def ids(jobs: list[Job]) -> dict[str, str | None]:
@@ -53,7 +53,7 @@ class TestMany:
             f'{{"external_id": "A", "source": "{WEB}/{name}", "order": {at}}}\n'
             for name, at in (("a", 2), ("b", 1), ("c", '"first"'))
         )
-        assert run(written(text), reading=Reading({"position": "order"}, many=True)).counts.rejects == 1
+        assert run(written(text), reading=ReadOptions({"position": "order"}, many=True)).counts.rejects == 1
         assert ids(stored()) == {"b": "A", "a": "A-2"}
 
     def test_rejects_both_rows_where_a_made_id_meets_another(
@@ -66,7 +66,7 @@ class TestMany:
         assert run(written(text), reading=MANY).counts.rejects == 2
         assert set(ids(stored())) == {"x", "y", "z", "first"}
         assert [line[:3] for line in rejected()] == [["2", "external_id", "A-2"], ["7", "external_id", "A-2"]]
-        assert all("line 2 and line 7 name both" in line[3] for line in rejected())
+        assert all("lines 2 and 7 name both" in line[3] for line in rejected())
 
     def test_rejects_an_id_that_becomes_too_long(self, run: Run, written: Written, stored: Stored) -> None:
         """With its number it would have 257 characters."""
@@ -130,7 +130,7 @@ class TestMany:
     def test_is_of_manifests_alone(self, run: Run, tmp_path: Path) -> None:
         """A directory has no ids that could be meant."""
         (tmp_path / "d").mkdir()
-        with pytest.raises(IngestError, match="is no manifest, of which --many says something"):
+        with pytest.raises(IngestError, match="is no manifest, and --many is for manifests"):
             run(tmp_path / "d", reading=MANY)
 
 
@@ -139,7 +139,10 @@ class TestACellOfSeveralAddresses:
     def test_is_several_pictures(self, run: Run, written: Written, stored: Stored, between: str) -> None:
         """WooCommerce, Magento and others; commas within an address are its own."""
         cell = between.join(f"{WEB}/{name}" for name in ("w_8,q_5/c.jpg", "a.jpg?x=1;y=2", "b|b.jpg"))
-        run(written(f'SKU,Images\nA,"{cell}"\n'), reading=Reading({"external_id": "SKU", "source": "Images"}))
+        run(
+            written(f'SKU,Images\nA,"{cell}"\n'),
+            reading=ReadOptions({"external_id": "SKU", "source": "Images"}),
+        )
         assert ids(stored()) == {"a.jpg?x=1;y=2": "A", "b|b.jpg": "A-2", "w_8,q_5/c.jpg": "A-3"}
 
     def test_rejects_both_rows_where_a_made_id_meets_another(

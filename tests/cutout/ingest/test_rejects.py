@@ -17,7 +17,7 @@ def write(path: Path, value: str) -> None:
 class TestTheFileOfRejects:
     @pytest.mark.parametrize("begin", ["=", "+", "-", "@", " =", "\uff1d"])
     def test_runs_no_formula(self, tmp_path: Path, begin: str) -> None:
-        """What a spreadsheet would take for one gets a quote before it."""
+        """A cell that a spreadsheet would take for a formula gets a quote before it."""
         write(tmp_path / "r.csv", f"{begin}1+1")
         assert f"'{begin}1+1" in (tmp_path / "r.csv").read_bytes().decode()
 
@@ -51,7 +51,7 @@ class TestTheFileOfRejects:
     def test_never_takes_the_place_of_another_file(self, tmp_path: Path) -> None:
         """A file that does not begin like one of rejects is a person's own."""
         (tmp_path / "list.csv").write_text("external_id,source\n")
-        with pytest.raises(IngestError, match="is no file of rejects"):
+        with pytest.raises(IngestError, match="is not a rejects file"):
             RejectsFile(tmp_path / "list.csv")
 
     def test_on_a_full_disk_says_what_to_do(self) -> None:

@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 from sqlalchemy import Engine, text
 
-from cutout.ingest import IngestError, IngestOptions, Reading, estimate, open_source
+from cutout.ingest import IngestError, IngestOptions, ReadOptions, estimate, open_source
 from cutout.ingest.sources import file_kinds
 from cutout.ingest.sources.external_ids import PictureFile, file_records, name_pictures
-from cutout.ingest.sources.file_patterns import Choice
-from cutout.ingest.sources.readable_names import readable
+from cutout.ingest.sources.file_patterns import FilePatterns
+from cutout.manifests.field_rules import readable
 from cutout.models import Job
 from cutout.settings import Settings
 from cutout.storage import Bucket
@@ -127,7 +127,7 @@ def place(tmp_path: Path, bucket: Bucket) -> Place:
 
 
 def counted(engine: Engine) -> dict[str, int]:
-    """What the last ingest wrote down."""
+    """The record of the last ingest."""
     with engine.connect() as connection:
         skipped = connection.scalar(text("SELECT skipped FROM ingests ORDER BY created_at DESC LIMIT 1"))
     return {reason["reason"]: reason["count"] for reason in skipped or ()}
@@ -141,7 +141,7 @@ class TestADrop:
     def test_is_taken_by_bytes_and_the_rest_is_counted(
         self, run: Run, engine: Engine, stored: Stored, place: Place, where: str
     ) -> None:
-        """The same files, wherever they lie."""
+        """Equal files in a folder, a zip or a bucket."""
         # An ending that is surely no picture's is not looked behind in a bucket.
         left = {"odd.txt"} if where == "prefix" else set()
         run(place(where, DROP))
@@ -154,7 +154,7 @@ class TestADrop:
     ) -> None:
         """By reason, with the first names."""
         files = {"a.jpg": JPEG} | {f"{n}.HEIC": HEIC for n in range(7)}
-        with closing(open_source(place(where, files), Reading(), settings, bucket)) as source:
+        with closing(open_source(place(where, files), ReadOptions(), settings, bucket)) as source:
             found = estimate(
                 engine,
                 bucket,
@@ -180,7 +180,7 @@ class TestADrop:
     ) -> None:
         """By patterns for a name, a folder or a path, in any letter case."""
         names = ("a.jpg", "b.JPG", "c.png", "old/d.jpg", "x/old/e.jpg", "x/f.gif", "x/y/g.jpg", "x/y/h.jpg")
-        reading = Reading(include=("*.jpg", "c.*"), exclude=("OLD", "x/y/g*", "nothing"))
+        reading = ReadOptions(include=("*.jpg", "c.*"), exclude=("OLD", "x/y/g*", "nothing"))
         run(place(where, dict.fromkeys(names, JPEG)), reading=reading)
         assert sorted(job.external_id or "" for job in stored()) == ["a", "b", "c", "x/y/h"]
         assert counted(engine) == {"excluded by a pattern": 3, "not included by any pattern": 1}
@@ -234,7 +234,7 @@ class TestAFolder:
         assert skipped[0]["names"] == [r"gr\xFCn.txt"]
         ((_, _, value, reason),) = rejected()
         assert value == r"gr\xFCn.jpg"
-        assert "has the byte 0xFC at place 3, which is no UTF-8; rename it" in reason
+        assert "has the byte 0xFC at position 3, which is not UTF-8; rename it" in reason
 
     def test_gives_composed_ids_to_decomposed_names(self, run: Run, stored: Stored, tmp_path: Path) -> None:
         """As a keyboard writes them; of two names that would become one, each stays as it is."""
@@ -246,7 +246,7 @@ class TestAFolder:
     def test_gives_two_folders_that_would_become_one_ids_of_their_own(
         self, run: Run, stored: Stored, tmp_path: Path
     ) -> None:
-        """What lies in either of them is taken, as it is from a zip."""
+        """Files in either of them are taken, as they are from a zip."""
         both = [f"{name}/deep/1" for name in ("é", unicodedata.normalize("NFD", "é"))]
         done = run(fill(tmp_path / "drop", {f"{name}.jpg": JPEG + name.encode() for name in both}))
         assert (done.counts.jobs, done.counts.rejects) == (2, 0)
@@ -310,9 +310,9 @@ class TestAPrefixThatIsNoFolder:
         names = ("photos/a.jpg", "photos/b.jpg", "photos-old/c.jpg", "photos2024/d.jpg")
         put(bucket, dict.fromkeys(names, JPEG))
         address = f"s3://{bucket.name}/drop/photos"
-        with closing(open_source(address, Reading(), settings, bucket)) as source:
+        with closing(open_source(address, ReadOptions(), settings, bucket)) as source:
             (remark,) = source.remarks()
-        assert f"{address} is a prefix and no folder: 2 of 4 pictures lie outside {address}/" in remark
+        assert f"{address} is a prefix, not a folder: 2 of 4 pictures lie outside {address}/" in remark
         assert "photos-old/, photos2024/" in remark
         run(address)
         with engine.connect() as connection:
@@ -322,7 +322,7 @@ class TestAPrefixThatIsNoFolder:
     def test_says_nothing_where_none_is_meant(self, settings: Settings, bucket: Bucket, prefix: str) -> None:
         """A folder, the beginning of names, the only folder that begins so."""
         put(bucket, dict.fromkeys(("photos/SKU-1.jpg", "photos/SKU-2.jpg"), JPEG))
-        with closing(open_source(f"s3://{bucket.name}/{prefix}", Reading(), settings, bucket)) as source:
+        with closing(open_source(f"s3://{bucket.name}/{prefix}", ReadOptions(), settings, bucket)) as source:
             assert source.remarks() == []
 
 
@@ -347,12 +347,12 @@ class TestPatterns:
     )
     def test_are_those_of_a_shell(self, pattern: str, path: str, *, met: bool) -> None:
         """A name, a folder's name, or a path."""
-        assert (Choice(exclude=(pattern,)).reason(path) is not None) is met
+        assert (FilePatterns(exclude=(pattern,)).reason(path) is not None) is met
 
     def test_take_as_long_as_the_path_is(self) -> None:
         """Also for thousands of folders in one another, which a zip may name."""
         began_at = time.monotonic()
-        assert Choice(exclude=("*x/y",)).reason("a/" * 30_000 + "b.jpg") is None
+        assert FilePatterns(exclude=("*x/y",)).reason("a/" * 30_000 + "b.jpg") is None
         assert time.monotonic() - began_at < scaled(0.5)
 
 

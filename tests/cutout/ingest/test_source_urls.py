@@ -1,7 +1,7 @@
 import pytest
 
 from cutout.ingest.ingest_errors import UnusableError
-from cutout.ingest.sources.source_urls import USUAL, Addresses
+from cutout.ingest.sources.source_urls import COMMON, Addresses
 from cutout.queue.enqueue import NewJob
 
 ADDRESSES = Addresses("ours", ("studio",))
@@ -40,8 +40,8 @@ class TestAnAddress:
             ("ftp://shop.example/a.jpg", "begins with ftp://"),
             ("file:///etc/passwd", "begins with file://"),
             ("s3://other/a.jpg", "names the bucket 'other'.*CUTOUT_SOURCE_BUCKETS"),
-            ("s3://ours", "names no object"),
-            ("s3://ours/", "names no object"),
+            ("s3://ours", "does not name an object"),
+            ("s3://ours/", "does not name an object"),
             (f"s3://ours/{'x' * 2048}", "2058 characters; use at most 2048"),
             ("s3://ours/a\x85b", "control characters"),
         ],
@@ -73,5 +73,5 @@ class TestAnAddress:
     )
     def test_that_is_usual_would_pass_the_close_look_too(self, source: str) -> None:
         """The fast way takes nothing that enqueueing would refuse."""
-        assert USUAL.fullmatch(source)
+        assert COMMON.fullmatch(source)
         NewJob(source)

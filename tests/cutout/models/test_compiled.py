@@ -14,10 +14,11 @@ from cutout.models.compiled import Compiled
 from cutout.models.database import connect, patiently
 from cutout.queue.attempts.attempts import BEGIN, BEGIN_WITHIN_BUDGETS, RECORD
 from cutout.queue.claims import CLAIM
-from cutout.queue.dispatch import DISPATCH_BOUGHT, DISPATCH_CALLS, SURVEY
+from cutout.queue.dispatch import DISPATCH_CALLS, DISPATCH_REUSED
 from cutout.queue.enqueue import NewJob, enqueue
 from cutout.queue.reuse.acquire import TAKE
 from cutout.queue.settle import SUCCEED, SUCCEED_AFTER_ALL
+from cutout.queue.snapshot import READ
 
 BEATS = bindparam("beats", type_=WORKERS.c.beats.type)
 REGISTER = insert(WORKERS).values(host="h", pid=1, beats=BEATS).returning(WORKERS.c.id, WORKERS.c.beats)
@@ -38,7 +39,7 @@ def one(database_url: str) -> Iterator[Engine]:
     "statement",
     [
         *(CLAIM, BEGIN, BEGIN_WITHIN_BUDGETS, RECORD, SUCCEED, SUCCEED_AFTER_ALL, TAKE),
-        *(*DISPATCH_CALLS.values(), *DISPATCH_BOUGHT.values(), *SURVEY.values()),
+        *(*DISPATCH_CALLS.values(), *DISPATCH_REUSED.values(), *READ.values()),
     ],
 )
 def test_each_is_whole_without_sqlalchemy(engine: Engine, statement: Compiled) -> None:
@@ -48,7 +49,7 @@ def test_each_is_whole_without_sqlalchemy(engine: Engine, statement: Compiled) -
 
 class TestACompiledStatement:
     def test_returns_what_sqlalchemy_would(self, one: Engine, engine: Engine) -> None:
-        """The same types, by the same names; and it commits by itself, where the other needs a commit."""
+        """Types and names are equal; it commits by itself, where the other needs a commit."""
         with one.connect() as connection:
             row = Compiled(REGISTER).first(connection, {"beats": 7})
         with engine.connect() as connection:
@@ -58,7 +59,7 @@ class TestACompiledStatement:
         assert (type(row.id), row.beats, row[1]) == (type(other.id), other.beats, 7)
 
     def test_is_part_of_a_transaction_that_there_is(self, engine: Engine) -> None:
-        """What is rolled back did not happen: such a connection does not commit each statement."""
+        """A rollback undoes its statements: such a connection does not commit each one."""
         with engine.connect() as connection:
             assert Compiled(REGISTER).scalar(connection, {"beats": 1})
         with Session(engine) as session:

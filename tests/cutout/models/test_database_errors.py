@@ -36,7 +36,7 @@ def one(database_url: str) -> Iterator[Engine]:
 
 
 def error_of(engine: Engine, state: str) -> DBAPIError:
-    """What comes of a statement for which Postgres raises this SQLSTATE."""
+    """The error of a statement for which Postgres raises this SQLSTATE."""
     raises = text(f"DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{state}'; END $$")
     with engine.connect() as connection, pytest.raises(DBAPIError) as caught:
         connection.execute(raises)
@@ -112,7 +112,7 @@ class TestPreparedStatements:
 
     def test_that_a_migration_made_stale_are_made_anew(self, one: Engine) -> None:
         """A worker that runs while `cutout migrate` adds a column loses nothing by it."""
-        look = text("SELECT * FROM line")
+        look = text("SELECT * FROM queue_clock")
 
         def ask(connection: Connection) -> int:
             return len(connection.execute(look).keys())
@@ -120,5 +120,5 @@ class TestPreparedStatements:
         with one.connect() as connection:
             for _ in range(RUNS_BEFORE_PREPARED + 2):
                 columns = ask(connection)
-            connection.execute(text("ALTER TABLE line ADD COLUMN newest int"))
+            connection.execute(text("ALTER TABLE queue_clock ADD COLUMN newest int"))
         assert patiently(one, ask) == columns + 1

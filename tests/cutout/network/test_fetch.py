@@ -173,7 +173,7 @@ class TestBody:
 
 
 def pull(url: str, patience: Patience) -> int:
-    """How many bytes came in pieces."""
+    """The count of bytes that came in pieces."""
     through = GuardedTransport()
     with (
         closing(through),

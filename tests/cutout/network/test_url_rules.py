@@ -72,7 +72,7 @@ DOORS: list[Callable[[str], object]] = [
     NewJob,
     check_webhook_url,
     require_source,
-    Addresses("", web_alone=True).check,
+    Addresses("", web_only=True).check,
 ]
 REFUSALS = (InvalidJobError, InvalidWebhookError, InvalidScheduleError, UnusableError)
 
@@ -99,7 +99,7 @@ def test_what_lies_inside_is_for_hosts_that_are_named(url: str) -> None:
     assert reach_fault(url, ()) is not None
     assert reach_fault(url, ("other.example", "127.0.0.2", "127.0.0.1:1")) is not None
     with pytest.raises(UnusableError):
-        Addresses("", web_alone=True).check(url)
+        Addresses("", web_only=True).check(url)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_named_host_may_be_inside(url: str, entry: str) -> None:
 
 
 def test_no_fault_tells_a_password() -> None:
-    """What stands before the host is left out."""
+    """User information before the host is left out."""
     assert "hush" not in str(address_fault("https://me:hush@shop.example:0/"))
 
 

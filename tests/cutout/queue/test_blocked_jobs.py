@@ -15,12 +15,13 @@ from cutout.queue.attempts.attempts import Answer, NotBegun
 from cutout.queue.attempts.outcomes import Fail, Hold, Snooze
 from cutout.queue.blocks import approval, pauses
 from cutout.queue.blocks import blocked_jobs as blocked
-from cutout.queue.blocks.blocked_jobs import Blocked, unblock
+from cutout.queue.blocks.blocked_jobs import Unblocker, unblock
 from cutout.queue.blocks.conditions import AWAITS_APPROVAL
 from cutout.queue.claims import Claim
-from cutout.queue.dispatch import dispatch, dispatch_calls, read_snapshot
+from cutout.queue.dispatch import dispatch, dispatch_calls
 from cutout.queue.enqueue import NewJob, create_batch, enqueue, enqueue_all
 from cutout.queue.leader import LEADER_LOCK
+from cutout.queue.snapshot import read_snapshot
 from cutout.status.call_rate import CallSettings
 from cutout.status.explain import explain
 from tests.cutout.queue.test_pauses import batch_of, begin, owners, queue_states, set_window
@@ -87,16 +88,16 @@ class TestJobsOfBlockedBatches:
     def test_of_twenty_nights_whose_windows_close_together_all_come_back(self, session: Session) -> None:
         """With room for three calls when they close: all are there in the next window, and the one after."""
         nights = [batch_of(session, 10) for _ in range(20)]
-        blocked = Blocked()
+        blocked = Unblocker()
         for _ in range(2):
             for batch_id in nights:
                 set_window(session, batch_id, "-1 hour", "0 seconds")
             assert owners(session, 3) == []
-            assert blocked.bring_back(session) == 0
+            assert blocked.unblock(session) == 0
             for batch_id in nights:
                 set_window(session, batch_id, "0 seconds", "1 hour")
             # So many batches a tick.
-            assert [blocked.bring_back(session) for _ in range(3)] == [100, 100, 0]
+            assert [blocked.unblock(session) for _ in range(3)] == [100, 100, 0]
             assert {tuple(queue_states(session, each).items()) for each in nights} == {(("ready", 10),)}
         assert in_line_of(session, nights) == dict.fromkeys(nights, 10)
 
@@ -113,8 +114,8 @@ class TestJobsOfBlockedBatches:
         )
         (last,) = session.scalars(text("SELECT id FROM batches ORDER BY id DESC LIMIT 1"))
         pauses.resume(session, last)
-        blocked = Blocked()
-        moved = [blocked.bring_back(session) for _ in range(12)]
+        blocked = Unblocker()
+        moved = [blocked.unblock(session) for _ in range(12)]
         assert sum(moved) == 2
         assert 2 in moved[:5]
         assert queue_states(session, last) == {"ready": 2}
@@ -127,18 +128,18 @@ class TestJobsOfBlockedBatches:
             owners(session, 1)
         session.execute(text("UPDATE jobs SET queue_state = 'blocked'"))
         pauses.resume(session, batch_id)
-        blocked = Blocked()
-        assert [blocked.bring_back(session) for _ in range(3)] == [1000, 1000, 500]
+        blocked = Unblocker()
+        assert [blocked.unblock(session) for _ in range(3)] == [1000, 1000, 500]
         assert owners(session, 1) == [batch_id]
 
     def test_stay_if_it_is_blocked_again_half_way(self, session: Session) -> None:
-        """What has not come back yet waits for the next time."""
+        """Calls without an answer yet wait for the next time."""
         batch_id = batch_of(session, 1500)
         session.execute(text("UPDATE jobs SET queue_state = 'blocked'"))
-        blocked = Blocked()
-        assert blocked.bring_back(session) == 1000
+        blocked = Unblocker()
+        assert blocked.unblock(session) == 1000
         pauses.pause(session, batch_id)
-        assert [blocked.bring_back(session) for _ in range(2)] == [0, 0]
+        assert [blocked.unblock(session) for _ in range(2)] == [0, 0]
         assert queue_states(session, batch_id) == {"ready": 1000, "blocked": 500}
 
     def test_are_copied_if_their_paid_result_comes_late(self, session: Session) -> None:
@@ -174,12 +175,13 @@ class TestJobsOfBlockedBatches:
     ) -> None:
         """None of them has all its jobs back at once, and there are twice as many as one tick begins."""
         monkeypatch.setattr(blocked, "MOST_BATCHES", 4)
-        monkeypatch.setattr(blocked, "MOST_BROUGHT_BACK", 1)
-        monkeypatch.setattr(blocked, "WAITING", replace(blocked.WAITING, bring_back=blocked._bring_back()))
+        monkeypatch.setattr(blocked, "MOST_UNBLOCKED", 1)
+        kind = replace(blocked.BLOCKED_BY_BATCH, unblock=blocked._unblock())
+        monkeypatch.setattr(blocked, "BLOCKED_BY_BATCH", kind)
         batches = [batch_of(session, 6) for _ in range(9)]
         session.execute(text("UPDATE jobs SET queue_state = 'blocked'"))
-        walk = Blocked()
-        moved = [walk.bring_back(session) for _ in range(27)]
+        walk = Unblocker()
+        moved = [walk.unblock(session) for _ in range(27)]
         assert sum(moved) == 54
         assert max(moved) <= 4
         assert in_line_of(session, batches) == dict.fromkeys(batches, 6)
@@ -193,11 +195,11 @@ class TestAnApprovedPlan:
         batch_id = planned(session, [source(n) for n in range(30)], budget=5)
         assert unblock(session) == 0
         assert approval.approve(session, batch_id)
-        worker_id, blocked = new_worker(session), Blocked()
+        worker_id, blocked = new_worker(session), Unblocker()
         for _ in range(20):
-            blocked.bring_back(session)
-            turns = dispatch(session, 2, lease=LEASE, reuse_scope=REUSE_SCOPE, room=500)
-            queue.complete_reused(session, queue.find_bought(session, turns.served, REUSE_SCOPE), REUSE_SCOPE)
+            blocked.unblock(session)
+            turns = dispatch(session, 2, lease=LEASE, reuse_scope=REUSE_SCOPE, reuse_room=500)
+            queue.complete_reused(session, queue.find_bought(session, turns.reused, REUSE_SCOPE), REUSE_SCOPE)
             for job_id, fence in turns.calls:
                 claim = queue.claim(session, job_id, fence, worker_id)
                 assert claim is not None
@@ -213,8 +215,8 @@ class TestAnApprovedPlan:
         approval.approve(session, batch_id)
         session.execute(text("UPDATE batches SET spent = 5"))
         assert unblock(session) == 30
-        turns = dispatch(session, 6, lease=LEASE, reuse_scope=REUSE_SCOPE, room=500)
-        assert len(turns.served) == 25
+        turns = dispatch(session, 6, lease=LEASE, reuse_scope=REUSE_SCOPE, reuse_room=500)
+        assert len(turns.reused) == 25
 
     def test_lets_no_job_out_before_though_it_was_not_planned(self, session: Session) -> None:
         """One that was added to the batch by itself waits with it, in the line and in a worker's hands."""
@@ -239,8 +241,8 @@ class TestJobsOverTheirBudget:
         worker_id = new_worker(session)
         hold_over_budget(session, batch_id, worker_id, 20)
         pauses.set_budget(session, batch_id, 5)
-        blocked, ended = Blocked(), 0
-        while moved := blocked.bring_back(session):
+        blocked, ended = Unblocker(), 0
+        while moved := blocked.unblock(session):
             assert moved == 5
             for _ in range(moved):
                 queue.settle(session, claim_one(session, worker_id), Fail("SOURCE_MISSING", "x"))
@@ -253,10 +255,10 @@ class TestJobsOverTheirBudget:
         claim = claim_one(session, new_worker(session))
         assert begin(session, claim) is NotBegun.BUDGET
         pauses.set_budget(session, batch_id, 1000)
-        blocked = Blocked()
-        assert blocked.bring_back(session) == 0
+        blocked = Unblocker()
+        assert blocked.unblock(session) == 0
         queue.settle(session, claim, OVER_BUDGET)
-        assert blocked.bring_back(session) == 1
+        assert blocked.unblock(session) == 1
 
     def test_come_back_for_a_credit_that_was_given_back(self, session: Session) -> None:
         """A call that cost nothing makes room for one."""
@@ -279,8 +281,8 @@ class TestJobsOverTheirBudget:
         hold_over_budget(session, batch_id, worker_id, 5)
         session.execute(text("UPDATE batches SET spent = 1"))
         before = session.execute(text("SELECT array_agg(xmin::text ORDER BY id) FROM jobs")).scalar_one()
-        blocked = Blocked()
-        assert [blocked.bring_back(session) for _ in range(5)] == [0] * 5
+        blocked = Unblocker()
+        assert [blocked.unblock(session) for _ in range(5)] == [0] * 5
         assert (
             session.execute(text("SELECT array_agg(xmin::text ORDER BY id) FROM jobs")).scalar_one() == before
         )
@@ -326,10 +328,10 @@ def test_a_look_costs_the_same_whatever_is_parked(session: Session) -> None:
     )
     session.execute(text("ANALYZE jobs"))
     assert read_snapshot(session, [ACCOUNT]).blocked
-    blocked = Blocked()
-    blocked.bring_back(session)
+    blocked = Unblocker()
+    blocked.unblock(session)
     began = time.perf_counter()
     for _ in range(10):
-        blocked.bring_back(session)
+        blocked.unblock(session)
     assert time.perf_counter() - began < scaled(1.0)
     assert dispatch_calls(session, 1, lease=LEASE) == []

@@ -24,9 +24,8 @@ from cutout.queue.attempts.outcomes import (
     Unknown,
 )
 from cutout.queue.blocks import pauses
-from cutout.queue.blocks.blocked_jobs import Blocked
-from cutout.queue.bulk import cancel_batch, retry_batch
-from cutout.queue.cancel_batch import begin_cancelling
+from cutout.queue.blocks.blocked_jobs import Unblocker
+from cutout.queue.bulk import begin_cancelling, cancel_batch, retry_batch
 from cutout.queue.claims import Claim
 from cutout.queue.dispatch import dispatch_calls, dispatch_copies
 from cutout.queue.enqueue import InvalidJobError, NewJob, enqueue
@@ -180,7 +179,7 @@ class TestAJobInHand:
         assert state_of(session, claim) == (State.CANCELLED, Step.CALL, None)
 
     def test_keeps_its_unknown_charge_in_the_ledger(self, session: Session) -> None:
-        """What may have been charged is on record, whatever became of the job."""
+        """Possible charges are on record, whatever the job's end."""
         claim = in_hand(session)
         begin(session, claim)
         by_job(session, claim)
@@ -215,7 +214,7 @@ class TestAJobInHand:
 
 class TestABatch:
     def test_is_cancelling_until_the_last_of_it_has_ended(self, engine: Engine) -> None:
-        """What waits is withdrawn at once; what runs and what is paid for ends by itself."""
+        """Waiting jobs are cancelled at once; running and paid ones end by themselves."""
         with Session(engine) as session, session.begin():
             batch_id = batch_of(session, 4)
             worker_id = new_worker(session)
@@ -242,8 +241,8 @@ class TestABatch:
         batch_id, other = batch_of(session, 3), batch_of(session, 1)
         begin_cancelling(session, batch_id)
         assert owners(session, 2) == [other]
-        blocked = Blocked()
-        assert [blocked.bring_back(session) for _ in range(2)] == [3, 0]
+        blocked = Unblocker()
+        assert [blocked.unblock(session) for _ in range(2)] == [3, 0]
         found = batch_status(session, batch_id)
         assert found is not None
         assert (found.state, found.counts[State.CANCELLED]) == (BatchState.CANCELLED, 3)
@@ -257,11 +256,11 @@ class TestABatch:
         done = Event()
 
         def dispatch() -> None:
-            blocked = Blocked()
+            blocked = Unblocker()
             with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 while not done.is_set():
                     dispatch_calls(connection, 1, lease=LEASE)
-                    blocked.bring_back(connection)
+                    blocked.unblock(connection)
 
         with ThreadPoolExecutor(1) as pool:
             dispatching = pool.submit(dispatch)
@@ -287,7 +286,7 @@ class TestABatch:
             assert found.state is BatchState.FINISHED
 
     def test_goes_on_with_what_is_retried(self, engine: Engine) -> None:
-        """What failed of it may be retried as before; what was withdrawn stays so, what runs ends."""
+        """Its failed jobs may be retried as before; cancelled ones stay so, running ones end."""
         with Session(engine) as session, session.begin():
             producer_id = create_producer(session, "shop")[0].id
             batch_id = batch_of(session, 3)

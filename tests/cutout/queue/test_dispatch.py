@@ -12,8 +12,10 @@ from cutout.models import Job
 from cutout.queue.attempts.outcomes import Snooze
 from cutout.queue.blocks import pauses
 from cutout.queue.blocks.blocked_jobs import unblock
-from cutout.queue.dispatch import dispatch_calls, dispatch_copies, promote_due, read_snapshot
+from cutout.queue.dispatch import dispatch_calls, dispatch_copies
 from cutout.queue.enqueue import NewJob, create_batch, enqueue, enqueue_all
+from cutout.queue.promote import promote_due
+from cutout.queue.snapshot import read_snapshot
 from tests.support.steps import ACCOUNT, LEASE, SOURCE, claim_new, dispatch_one, new_worker
 
 WINDOW = """
@@ -50,7 +52,7 @@ def pass_time(session: Session, seconds: float) -> None:
 
 class TestHandingOut:
     def test_gives_each_job_once(self, session: Session) -> None:
-        """What is handed out is not in line any more."""
+        """A dispatched job is not ready any more."""
         enqueue_all(session, [NewJob(SOURCE)] * 3)
         assert len(dispatch_calls(session, 2, lease=LEASE)) == 2
         assert len(dispatch_calls(session, 2, lease=LEASE)) == 1
@@ -100,16 +102,16 @@ class TestHandingOut:
         claim = claim_new(session, new_worker(session))
         queue.settle(session, claim, Snooze("X", "y", 30))
         found = read_snapshot(session, [ACCOUNT])
-        assert (found.due, found.calls_may_go) == (False, True)
+        assert (found.due, found.may_call) == (False, True)
         pass_time(session, 31)
         accounts.pause(session, ACCOUNT, code="X", message="y")
         found = read_snapshot(session, [ACCOUNT])
-        assert (found.due, found.calls_may_go) == (True, False)
+        assert (found.due, found.may_call) == (True, False)
 
 
 class TestCallsInLine:
     def test_go_by_priority_and_place(self, session: Session) -> None:
-        """What was enqueued first goes first among its like, and a better priority before all."""
+        """Jobs of one priority go in the order enqueued, and a better priority before all."""
         priorities = [Priority.BULK, Priority.NORMAL, Priority.NORMAL, Priority.INTERACTIVE]
         batch = create_batch(session, "b")
         jobs = [NewJob(SOURCE, str(number), priority=each) for number, each in enumerate(priorities)]
@@ -129,7 +131,7 @@ class TestCallsInLine:
 
 class TestCopiesInLine:
     def test_go_by_their_results_expiry(self, session: Session) -> None:
-        """What dies first is saved first, whenever it was enqueued and however bulky."""
+        """The result that expires first is saved first, whenever it was enqueued and however large."""
         late, soon, middle = (paid_for(session, hours=hours) for hours in (20, 1, 5))
         dispatched = dispatch_copies(session, 3, lease=LEASE)
         assert [job_id for job_id, _ in dispatched] == [soon, middle, late]
@@ -138,7 +140,7 @@ class TestCopiesInLine:
         """With the bucket away only those within the bound go out; the others are still there after it."""
         soon, late = (paid_for(session, hours=hours) for hours in (1, 3))
         two_hours = timedelta(hours=2)
-        dying = dispatch_copies(session, 9, lease=LEASE, dying_within=two_hours)
+        dying = dispatch_copies(session, 9, lease=LEASE, expiring_within=two_hours)
         assert [job_id for job_id, _ in dying] == [soon]
         assert [job_id for job_id, _ in dispatch_copies(session, 9, lease=LEASE)] == [late]
 
@@ -146,7 +148,7 @@ class TestCopiesInLine:
         """They cannot die any more; with the bucket back they go out like the rest."""
         saved = paid_for(session, hours=1)
         session.execute(text("UPDATE jobs SET lifeboat_key = 'somewhere'"))
-        assert dispatch_copies(session, 9, lease=LEASE, dying_within=timedelta(hours=2)) == []
+        assert dispatch_copies(session, 9, lease=LEASE, expiring_within=timedelta(hours=2)) == []
         assert [job_id for job_id, _ in dispatch_copies(session, 9, lease=LEASE)] == [saved]
 
     def test_are_found_by_their_index(self, engine: Engine) -> None:

@@ -14,10 +14,11 @@ from cutout.models import Job
 from cutout.producers.producers import create_producer
 from cutout.queue import workers
 from cutout.queue.blocks import download_limit
-from cutout.queue.blocks.download_limit import Downloads, Returns, places_of
-from cutout.queue.dispatch import dispatch, read_snapshot
+from cutout.queue.blocks.download_limit import Downloads, SourceLimitPromoter, download_slots
+from cutout.queue.dispatch import dispatch
 from cutout.queue.enqueue import NewJob, create_batch, enqueue_all
 from cutout.queue.leader import LEADER_LOCK
+from cutout.queue.snapshot import read_snapshot
 from cutout.status.call_rate import CallSettings
 from cutout.status.explain import explain
 from tests.support.machine import scaled
@@ -45,13 +46,13 @@ def put_in_line(
 
 
 def tick(session: Session, room: int = 100, *, threads: int = THREADS) -> Counter[uuid.UUID | None]:
-    """What the dispatcher does about calls; gives how many of each producer went out."""
+    """A tick that dispatches calls; returns the count of each producer's jobs that went out."""
 
     def look() -> Downloads:
-        return download_limit.look(session, threads, lease=LEASE)
+        return download_limit.count_downloads(session, threads, lease=LEASE)
 
     if read_snapshot(session, [ACCOUNT]).limited:
-        Returns().bring_back(session, look())
+        SourceLimitPromoter().promote(session, look())
     turns = dispatch(session, room, lease=LEASE, downloads=look)
     return Counter(session.get_one(Job, job_id).producer_id for job_id, _ in turns.calls)
 
@@ -77,7 +78,7 @@ class TestAProducersDownloads:
         a = producer(session, "a")
         put_in_line(session, a, 200, priority=Priority.INTERACTIVE)
         out = sum((tick(session) for _ in range(10)), Counter())
-        assert out == {a: places_of(THREADS) // 2}
+        assert out == {a: download_slots(THREADS) // 2}
 
     @pytest.mark.parametrize("scheme", ["http", "HTTPS", "Http"])
     def test_are_known_however_their_scheme_is_written(self, session: Session, scheme: str) -> None:
@@ -85,14 +86,14 @@ class TestAProducersDownloads:
         a = producer(session, "a")
         put_in_line(session, a, 100, source=scheme + "://shop.example/{}.jpg")
         out = sum((tick(session) for _ in range(10)), Counter())
-        assert out == {a: places_of(THREADS) // 2}
+        assert out == {a: download_slots(THREADS) // 2}
 
     def test_that_come_back_wait_since_before_now(self, session: Session) -> None:
         """The lease of a handing out that was none says nothing of them."""
         put_in_line(session, producer(session, "a"), 40)
         tick(session)
         settle_all(session, session.scalars(text("SELECT id FROM producers")).one())
-        Returns().bring_back(session, download_limit.look(session, THREADS, lease=LEASE))
+        SourceLimitPromoter().promote(session, download_limit.count_downloads(session, THREADS, lease=LEASE))
         ahead = "SELECT count(*) FROM jobs WHERE queue_state = 'ready' AND scheduled_at > now()"
         assert queue_states(session)["ready"]
         assert session.scalars(text(ahead)).one() == 0
@@ -105,9 +106,9 @@ class TestAProducersDownloads:
             assert tick(session, room=20)[owner] > 0
             for _ in range(5):
                 tick(session, room=20)
-        held = download_limit.look(session, THREADS, lease=LEASE).held
+        held = download_limit.count_downloads(session, THREADS, lease=LEASE).held
         assert len(held) == 8
-        assert max(held.values()) == places_of(THREADS) // 2
+        assert max(held.values()) == download_slots(THREADS) // 2
         assert sum(held.values()) < THREADS
 
     @pytest.mark.parametrize("many", [10, 700])
@@ -153,7 +154,8 @@ class TestAProducersDownloads:
             tick(session)
             went += session.scalars(
                 text(
-                    "SELECT id FROM jobs WHERE queue_state = 'dispatched' AND producer_id = :a ORDER BY virtual_start"
+                    "SELECT id FROM jobs WHERE queue_state = 'dispatched' AND producer_id = :a"
+                    " ORDER BY virtual_start"
                 ),
                 {"a": a},
             )
@@ -162,7 +164,7 @@ class TestAProducersDownloads:
         assert queue_states(session)["source_limit"] == 0
 
     def test_of_uploaded_pictures_are_none(self, session: Session) -> None:
-        """What lies in the bucket is not waited for."""
+        """Sources in the bucket are not waited for."""
         a = producer(session, "a")
         put_in_line(session, a, 100, source=UPLOADED)
         assert tick(session) == {a: 100}
@@ -171,7 +173,7 @@ class TestAProducersDownloads:
         """An operator's own list is as slow as any."""
         put_in_line(session, None, 100)
         out = sum((tick(session) for _ in range(10)), Counter())
-        assert out == {None: places_of(THREADS) // 2}
+        assert out == {None: download_slots(THREADS) // 2}
         settle_all(session, None)
         assert tick(session)[None] > 0
 
@@ -181,18 +183,18 @@ class TestAProducersDownloads:
         put_in_line(session, a, 100)
         worker_id = new_worker(session)
         claims = [claim_one(session, worker_id) for _ in range(5)]
-        assert download_limit.look(session, THREADS, lease=LEASE).held == {a: 5}
+        assert download_limit.count_downloads(session, THREADS, lease=LEASE).held == {a: 5}
         for claim in claims:
             begin(session, claim)
-        assert download_limit.look(session, THREADS, lease=LEASE).held == {}
+        assert download_limit.count_downloads(session, THREADS, lease=LEASE).held == {}
 
     def test_that_last_are_counted_as_slow(self, session: Session) -> None:
         """So that what waits for a server does not count in the window of calls."""
         put_in_line(session, producer(session, "a"), 4)
         tick(session)
-        assert download_limit.look(session, THREADS, lease=LEASE).slow == 0
+        assert download_limit.count_downloads(session, THREADS, lease=LEASE).slow == 0
         session.execute(text("UPDATE jobs SET scheduled_at = scheduled_at - interval '3 s'"))
-        assert download_limit.look(session, THREADS, lease=LEASE).slow == 4
+        assert download_limit.count_downloads(session, THREADS, lease=LEASE).slow == 4
 
     def test_are_explained(self, session: Session) -> None:
         """A job that waits for its producer's other downloads says so, in line or out of it."""
@@ -231,13 +233,13 @@ class TestAProducersDownloads:
             enqueue_all(session, [NewJob(WEB.format(n), str(n))], batch_id=blocked.id)
         session.execute(text("UPDATE batches SET paused_at = now()"))
         out = sum((tick(session, room=6) for _ in range(20)), Counter())
-        assert out == {a: places_of(THREADS) // 2}
+        assert out == {a: download_slots(THREADS) // 2}
 
 
 @pytest.mark.parametrize(("threads", "places"), [(0, 1), (1, 1), (2, 1), (8, 6), (32, 24), (64, 48)])
 def test_places_leave_a_quarter_of_the_threads(threads: int, places: int) -> None:
     """For calls, copies and uploaded pictures."""
-    assert places_of(threads) == places
+    assert download_slots(threads) == places
 
 
 def test_threads_are_those_of_workers_that_may_call(session: Session) -> None:

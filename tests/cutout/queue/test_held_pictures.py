@@ -14,8 +14,8 @@ from cutout.models import Attempt, Job
 from cutout.queue.attempts.attempts import Answer, NotBegun
 from cutout.queue.attempts.outcomes import Hold, Lost, Outcome, StoredObject, Succeeded, Unknown
 from cutout.queue.claims import Claim
-from cutout.queue.dispatch import promote_due
 from cutout.queue.enqueue import NewJob, enqueue
+from cutout.queue.promote import promote_due
 from cutout.queue.settle import RetryLimits
 from tests.support.steps import MAKING, SOURCE, ask_to_begin, begin, claim_one, new_worker, paid
 

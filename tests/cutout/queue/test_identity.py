@@ -1,4 +1,4 @@
-"""Which cutout a job is served, and what a result is published as."""
+"""The cutout that a job is served, and the identity that a result is published under."""
 
 import uuid
 from dataclasses import replace
@@ -14,8 +14,8 @@ from cutout.models import Attempt, Job
 from cutout.queue.attempts.attempts import Answer, NotBegun
 from cutout.queue.attempts.outcomes import Snooze, StoredObject, Succeeded
 from cutout.queue.claims import Claim
-from cutout.queue.dispatch import promote_due
 from cutout.queue.enqueue import NewJob, enqueue
+from cutout.queue.promote import promote_due
 from cutout.queue.reuse.acquire import Acquired, BoughtBefore
 from tests.support.steps import (
     MAKING,
@@ -89,7 +89,7 @@ class TestALateResult:
         assert session.get_one(Job, first.job_id, populate_existing=True).source_sha256 == OLD
 
     def test_lets_no_second_call_begin(self, session: Session, late: tuple[Claim, int, Claim]) -> None:
-        """What is paid for is copied first, whoever holds the job."""
+        """Paid results are copied first, whichever worker holds the job."""
         first, attempt_id, second = late
         record(session, first, attempt_id)
         assert ask_to_begin(session, second, 2, source_sha256=NEW) is NotBegun.AGAIN
@@ -129,7 +129,7 @@ class TestALateResult:
 def test_another_identity_is_another_cutout(
     session: Session, worker_id: uuid.UUID, other: dict[str, object]
 ) -> None:
-    """What was bought at another endpoint, for another bucket or scope is not served."""
+    """A cutout bought at another endpoint, for another bucket or scope is not served."""
     claim = new_claim(session, worker_id)
     take(session, claim, OLD)
     claim = paid(session, claim, source_sha256=OLD)

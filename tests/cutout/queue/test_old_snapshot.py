@@ -1,4 +1,4 @@
-"""What jobs cost beside a snapshot that is held open, by the pages that Postgres looks at."""
+"""The cost of jobs beside a snapshot that is held open, by the pages that Postgres reads."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -13,13 +13,16 @@ from cutout.billing import accounts
 from cutout.enums import AttemptOutcome, Step
 from cutout.models import JOBS
 from cutout.monitoring.snapshots import check_snapshots, oldest_snapshot
-from cutout.queue import dispatch, workers
+from cutout.queue import workers
 from cutout.queue.attempts.attempts import Answer
 from cutout.queue.attempts.outcomes import Snooze, StoredObject, Succeeded
 from cutout.queue.claims import FENCED, Claim
+from cutout.queue.dispatch import dispatch_calls
 from cutout.queue.enqueue import NewJob, enqueue_all
-from cutout.queue.settle import AT_ITS_STEP
-from cutout.queue.snapshot_marks import Marks
+from cutout.queue.promote import promote_due
+from cutout.queue.settle import AT_CLAIMED_STEP
+from cutout.queue.snapshot import READ, read_snapshot
+from cutout.queue.snapshot_watermarks import SnapshotWatermarks
 from tests.support.explained import buffers, explained
 from tests.support.steps import ACCOUNT, LEASE, SOURCE
 
@@ -50,7 +53,7 @@ def _old(engine: Engine, own: Connection) -> Iterator[None]:
 def pass_jobs(own: Connection, count: int) -> Claim:
     """Hand out, claim and settle so many jobs of one worker, and claim one more."""
     worker, claim = workers.register(own, host="h", pid=1), None
-    for job_id, fence in dispatch.dispatch_calls(own, count + 1, lease=LEASE):
+    for job_id, fence in dispatch_calls(own, count + 1, lease=LEASE):
         claim = queue.claim(own, job_id, fence, worker)
         assert claim is not None
         if count:
@@ -63,46 +66,46 @@ def pass_jobs(own: Connection, count: int) -> Claim:
 @pytest.mark.usefixtures("_old")
 class TestBesideAnOldSnapshot:
     def test_a_fenced_write_goes_by_its_job(self, own: Connection) -> None:
-        """It does not walk through what its worker did since."""
+        """It does not read the entries of other jobs of its worker."""
         claim = pass_jobs(own, PASSED)
-        fenced = select(JOBS.c.id).where(FENCED, AT_ITS_STEP)
+        fenced = select(JOBS.c.id).where(FENCED, AT_CLAIMED_STEP)
         plan = own.scalar(explained(fenced), claim.as_parameters() | {"claimed_step": claim.step})[0]["Plan"]
         assert plan["Index Name"] == "pk_jobs"
         assert buffers(plan) < 40
 
-    def test_a_survey_looks_no_further_back_than_the_first_job_that_is_out(self, own: Connection) -> None:
-        """With marks; it counts the same without."""
-        marks, lease = Marks(), timedelta(minutes=2)
-        dispatch.read_snapshot(own, [ACCOUNT], marks=marks, lease=lease)
+    def test_a_snapshot_reads_no_further_back_than_the_first_outstanding_job(self, own: Connection) -> None:
+        """With watermarks; without them it counts the same."""
+        watermarks, lease = SnapshotWatermarks(), timedelta(minutes=2)
+        read_snapshot(own, [ACCOUNT], watermarks=watermarks, lease=lease)
         claim = pass_jobs(own, PASSED)
         own.execute(
             text("UPDATE jobs SET scheduled_at = now() + interval '2 minutes' WHERE state = 'running'")
         )
-        assert dispatch.read_snapshot(own, [ACCOUNT], marks=marks, lease=lease).outstanding[Step.CALL] == 1
-        asked: dict[str, Any] = {"accounts": [], "day_budget": None, "lease": lease}
-        snapshot = explained(dispatch.SURVEY[False].statement)
+        assert read_snapshot(own, [ACCOUNT], watermarks=watermarks, lease=lease).outstanding[Step.CALL] == 1
+        parameters: dict[str, Any] = {"accounts": [], "day_budget": None, "lease": lease}
+        snapshot = explained(READ[False].statement)
         far, near = (
-            own.scalar(snapshot, asked | {"since": since.outstanding, "due_since": since.due})
-            for since in (Marks(), marks)
+            own.scalar(snapshot, parameters | {"since": since.outstanding, "due_since": since.due})
+            for since in (SnapshotWatermarks(), watermarks)
         )
         assert buffers(near[0]["Plan"]) < buffers(far[0]["Plan"]) * 0.6
         assert queue.settle(own, claim, Snooze("C", "m", 0.0))
-        assert dispatch.read_snapshot(own, [ACCOUNT], marks=marks).outstanding[Step.CALL] == 0
+        assert read_snapshot(own, [ACCOUNT], watermarks=watermarks).outstanding[Step.CALL] == 0
 
 
-class TestMarks:
-    def test_miss_nothing_that_is_handed_out_rests_or_comes_back(
+class TestWatermarks:
+    def test_miss_no_job_that_is_dispatched_delayed_or_promoted(
         self, engine: Engine, own: Connection
     ) -> None:
-        """Whatever becomes of jobs, a snapshot with marks counts as one without."""
+        """After every change of jobs a snapshot with watermarks counts as one without."""
         with Session(engine) as session, session.begin():
             enqueue_all(session, [NewJob(SOURCE)] * 6)
-        marks, worker = Marks(), workers.register(own, host="h", pid=1)
+        watermarks, worker = SnapshotWatermarks(), workers.register(own, host="h", pid=1)
 
         def same() -> None:
             found, all_of_it = (
-                dispatch.read_snapshot(own, [ACCOUNT], marks=marks),
-                dispatch.read_snapshot(own, [ACCOUNT]),
+                read_snapshot(own, [ACCOUNT], watermarks=watermarks),
+                read_snapshot(own, [ACCOUNT]),
             )
             assert (found.outstanding, found.due, found.ready) == (
                 all_of_it.outstanding,
@@ -111,18 +114,18 @@ class TestMarks:
             )
 
         same()
-        (lost,) = dispatch.dispatch_calls(own, 1, lease=timedelta(0))
+        (lost,) = dispatch_calls(own, 1, lease=timedelta(0))
         same()
-        assert dispatch.promote_due(own, marks) == 1
+        assert promote_due(own, watermarks) == 1
         assert queue.claim(own, *lost, worker) is None
-        first, second, third = dispatch.dispatch_calls(own, 3, lease=LEASE)
+        first, second, third = dispatch_calls(own, 3, lease=LEASE)
         same()
         late = queue.claim(own, *second, worker)
         assert late is not None
         same()
         assert queue.settle(own, late, Snooze("C", "m", 0.0))
         same()
-        assert dispatch.promote_due(own, marks) == 1
+        assert promote_due(own, watermarks) == 1
         for one in (third, first):
             assert queue.claim(own, *one, worker) is not None
             same()
@@ -140,7 +143,7 @@ class TestTheOldestSnapshot:
         assert f"session {pid} (cutout) has held a snapshot" in check.found
 
     def test_is_named_with_its_session(self, engine: Engine) -> None:
-        """Whoever looks is not counted."""
+        """The session that reads it is not counted."""
         with engine.connect().execution_options(isolation_level="REPEATABLE READ") as old:
             pid = old.scalar(text("SELECT pg_backend_pid()"))
             with engine.connect() as connection:

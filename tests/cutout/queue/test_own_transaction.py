@@ -70,7 +70,7 @@ class TestEnqueueingInOnesOwnTransaction:
         assert counts(shop) == (1, 0)
 
     def test_refuses_a_job_that_its_batch_has_and_leaves_the_transaction_whole(self, shop: Engine) -> None:
-        """The same, though the database is what refuses."""
+        """The database refuses as well."""
         with Session(shop) as session, session.begin():
             batch = Batch(name="b")
             session.add(batch)

@@ -13,8 +13,9 @@ from cutout.queue.attempts.outcomes import Hold
 from cutout.queue.blocks import pauses
 from cutout.queue.blocks.blocked_jobs import unblock
 from cutout.queue.claims import Claim
-from cutout.queue.dispatch import dispatch_calls, dispatch_copies, read_snapshot
+from cutout.queue.dispatch import dispatch_calls, dispatch_copies
 from cutout.queue.enqueue import NewJob, create_batch, enqueue_all
+from cutout.queue.snapshot import read_snapshot
 from tests.support.steps import ACCOUNT, LEASE, SOURCE, ask_to_begin, claim_one, new_worker
 
 FREE = Answer(AttemptOutcome.NOT_CHARGED, http_status=500, code="PROCESSING_FAILURE")
@@ -32,7 +33,7 @@ def begin(session: Session, claim: Claim, **more: Any) -> int | NotBegun:
 
 
 def owners(session: Session, count: int) -> list[uuid.UUID | None]:
-    """Whose jobs are handed out next."""
+    """The producers of the jobs that are dispatched next."""
     ids = [job_id for job_id, _ in dispatch_calls(session, count, lease=LEASE)]
     return [session.get_one(Job, job_id).batch_id for job_id in ids]
 
@@ -54,7 +55,7 @@ class TestAPausedBatch:
         assert queue_states(session, paused) == {"blocked": 60}
 
     def test_lets_no_call_of_a_job_in_hand_begin(self, session: Session) -> None:
-        """What a worker holds already is refused at the last moment."""
+        """A job that a worker holds already is refused at the last moment."""
         worker_id = new_worker(session)
         paused = batch_of(session, 1)
         claim = claim_one(session, worker_id)
@@ -83,7 +84,7 @@ class TestAPausedBatch:
 
 
 def set_window(session: Session, batch_id: uuid.UUID, opens: str, closes: str) -> None:
-    """From and until so long from now."""
+    """A span of time from and until offsets from now."""
     session.execute(
         text(
             "UPDATE batches SET opens_at = now() + CAST(:opens AS interval),"
@@ -102,7 +103,7 @@ class TestABatchOutsideItsWindow:
     def test_is_stepped_over_and_comes_back_once_it_opens(
         self, session: Session, window: tuple[str, str]
     ) -> None:
-        """Its jobs are blocked; within the window the dispatcher finds them again, nobody resumes anything."""
+        """Its jobs are blocked; within the window the dispatcher finds them again, without a resume."""
         waits, other = batch_of(session, 60), batch_of(session, 3)
         set_window(session, waits, *window)
         assert owners(session, 5) == [other] * 3
@@ -118,7 +119,7 @@ class TestABatchOutsideItsWindow:
     def test_lets_no_call_of_a_job_in_hand_begin(
         self, session: Session, window: tuple[str, str], budget: int | None
     ) -> None:
-        """What a worker holds already is refused at the last moment, and costs no credit."""
+        """A job that a worker holds already is refused at the last moment, and costs no credit."""
         worker_id = new_worker(session)
         batch_id = batch_of(session, 1, budget=budget)
         claim = claim_one(session, worker_id)
@@ -167,10 +168,10 @@ class TestThePausedLine:
         batch_of(session, 2)
         claim = claim_one(session, worker_id)
         assert pauses.pause(session)
-        assert not read_snapshot(session, [ACCOUNT]).calls_may_go
+        assert not read_snapshot(session, [ACCOUNT]).may_call
         assert begin(session, claim) is NotBegun.PAUSED
         assert pauses.resume(session)
-        assert read_snapshot(session, [ACCOUNT]).calls_may_go
+        assert read_snapshot(session, [ACCOUNT]).may_call
         assert isinstance(begin(session, claim), int)
 
 
@@ -200,7 +201,7 @@ class TestABudget:
         assert session.scalar(text("SELECT spent FROM spending")) == 1
 
     def test_gets_a_credit_back_once_for_a_call_that_cost_none(self, session: Session) -> None:
-        """What was refused is not spent, however often that is written down."""
+        """A refused call is not spent, however often that is recorded."""
         worker_id = new_worker(session)
         batch_id = batch_of(session, 1, budget=1)
         attempt_id = begin(session, claim_one(session, worker_id), day_budget=9)
@@ -228,8 +229,8 @@ class TestABudget:
         first, second = (claim_one(session, worker_id) for _ in range(2))
         assert isinstance(begin(session, first, day_budget=1), int)
         assert begin(session, second, day_budget=1) is NotBegun.DAY
-        assert not read_snapshot(session, [ACCOUNT], 1).calls_may_go
-        assert read_snapshot(session, [ACCOUNT], 2).calls_may_go
+        assert not read_snapshot(session, [ACCOUNT], 1).may_call
+        assert read_snapshot(session, [ACCOUNT], 2).may_call
 
     def test_that_is_set_later_counts_what_was_spent_before(self, session: Session) -> None:
         """A budget of two for a batch that has called once leaves one."""

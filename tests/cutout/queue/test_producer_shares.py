@@ -1,4 +1,4 @@
-"""Who is next across producers, by what each of them had."""
+"""The order across producers, by the calls that each has had."""
 
 import uuid
 from collections import Counter
@@ -11,7 +11,7 @@ from cutout.enums import PRIORITIES, Priority
 from cutout.models import Job
 from cutout.producers.ceilings import set_ceilings
 from cutout.producers.producers import create_producer
-from cutout.queue import dispatch
+from cutout.queue.blocks import block
 from cutout.queue.blocks.blocked_jobs import unblock
 from cutout.queue.blocks.pauses import pause, resume
 from cutout.queue.dispatch import dispatch_calls
@@ -51,7 +51,7 @@ def add_batch(
 
 
 def next_ones(session: Session, count: int, at_once: int = 1) -> list[uuid.UUID | None]:
-    """Whose jobs go out next, so many at once."""
+    """The producers of the jobs that go out next, several at once."""
     owners: list[uuid.UUID | None] = []
     while len(owners) < count:
         dispatched = dispatch_calls(session, min(at_once, count - len(owners)), lease=LEASE)
@@ -72,7 +72,7 @@ class TestProducers:
         assert Counter(next_ones(session, 20, at_once)) == {many: 10, one: 10}
 
     def test_share_with_jobs_that_have_no_producer(self, session: Session) -> None:
-        """What the operator enqueues is one share as well."""
+        """The operator's own jobs are one share as well."""
         add_batch(session, None, 20)
         add_batch(session, None, 20)
         shop = add(session, "shop", 20)
@@ -85,7 +85,7 @@ class TestProducers:
 
     @pytest.mark.parametrize("at_once", [1, 7])
     def test_save_nothing_up_while_they_have_no_jobs(self, session: Session, at_once: int) -> None:
-        """Who was away while another had all calls shares evenly from then on, at once."""
+        """A producer that had no jobs while another had all calls shares evenly from its first job on."""
         away, busy = add(session, "away", 1), add(session, "busy", 300)
         next_ones(session, 150, at_once)
         add_batch(session, away, 40)
@@ -93,7 +93,7 @@ class TestProducers:
         assert busy
 
     def test_owe_nothing_for_calls_that_nobody_else_wanted(self, session: Session) -> None:
-        """Who had all calls for itself is not made to wait when another comes."""
+        """A producer that had all calls for itself does not have to wait when another comes."""
         alone = add(session, "alone", 300)
         next_ones(session, 200, 20)
         add(session, "new", 40)
@@ -139,7 +139,7 @@ class TestProducers:
         self, session: Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """However long it takes to block another's jobs."""
-        monkeypatch.setattr(dispatch, "MOST_PARKED", 1)
+        monkeypatch.setattr(block, "MOST_BLOCKED", 1)
         shop, other = add(session, "shop", 0), add(session, "other", 20)
         pause(session, add_batch(session, shop, 300))
         dispatched = [each for _ in range(4) for each in dispatch_calls(session, 4, lease=LEASE)]
@@ -211,7 +211,7 @@ class TestAPriority:
         assert ranks == [Priority.INTERACTIVE] * 5 + [Priority.NORMAL] * 5
 
     def test_lags_no_further_than_it_may(self, session: Session) -> None:
-        """Who could not be served for long has a bounded number of calls to make up for."""
+        """A producer that was not served for long has a bounded number of calls to catch up."""
         stuck, busy = add(session, "stuck", 100), add(session, "busy", 300)
         session.execute(text("INSERT INTO shares (owner, virtual_time) VALUES (:id, 5000)"), {"id": busy})
         next_ones(session, 1)

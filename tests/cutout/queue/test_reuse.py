@@ -59,7 +59,8 @@ class TestTwoJobsForOnePicture:
         with engine.begin() as connection:
             connection.execute(
                 text(
-                    "UPDATE jobs SET state = 'queued', queue_state = 'blocked', worker_id = NULL WHERE id = :id"
+                    "UPDATE jobs SET state = 'queued', queue_state = 'blocked', worker_id = NULL"
+                    " WHERE id = :id"
                 ),
                 {"id": first.job_id},
             )
@@ -77,7 +78,7 @@ class TestTwoJobsForOnePicture:
 
 
 def test_whoever_publishes_is_known_as_the_owner(session: Session) -> None:
-    """A's result comes after B has taken its virtual start as the buyer: to B its key is another's, to A its own."""
+    """A's result comes after B became the buyer: to B its key is another's, to A its own."""
     a, b = (create_producer(session, name)[0].id for name in ("a", "b"))
     worker_id = new_worker(session)
     for owner in (a, b, a, b):

@@ -11,10 +11,12 @@ from cutout.enums import QueueState, State, Step
 from cutout.models import Job
 from cutout.queue.attempts.outcomes import Snooze
 from cutout.queue.blocks.pauses import pause
-from cutout.queue.dispatch import Dispatch, dispatch, dispatch_calls, promote_due, read_snapshot
+from cutout.queue.dispatch import Dispatch, dispatch, dispatch_calls
 from cutout.queue.enqueue import NewJob, create_batch, enqueue_all
+from cutout.queue.promote import promote_due
 from cutout.queue.reuse.identity import Recipe
 from cutout.queue.reuse.serve_reused import ReuseScope
+from cutout.queue.snapshot import read_snapshot
 from tests.support.steps import LEASE
 
 REUSE_SCOPE = ReuseScope(Recipe("/endpoint", 1, "my-bucket"))
@@ -50,11 +52,11 @@ def buy(session: Session, n: int, **changed: object) -> None:
 def take(
     session: Session, count: int = 10, *, reuse_scope: ReuseScope | None = REUSE_SCOPE, room: int = ROOM
 ) -> Dispatch:
-    return dispatch(session, count, lease=LEASE, reuse_scope=reuse_scope, room=room)
+    return dispatch(session, count, lease=LEASE, reuse_scope=reuse_scope, reuse_room=room)
 
 
 def lengths(turns: Dispatch) -> tuple[int, int]:
-    return len(turns.calls), len(turns.served)
+    return len(turns.calls), len(turns.reused)
 
 
 def ids(dispatched: list[tuple[uuid.UUID, int]]) -> set[uuid.UUID]:
@@ -63,7 +65,7 @@ def ids(dispatched: list[tuple[uuid.UUID, int]]) -> set[uuid.UUID]:
 
 class TestHandingOut:
     def test_takes_what_was_bought_besides_the_calls(self, session: Session) -> None:
-        """As many calls as wanted, though bought ones stand between them; each job has the right queue_state."""
+        """As many calls as wanted, with bought ones between them; each job has the right queue state."""
         batch = create_batch(session, "b")
         names = [NewJob(source(n), str(n)) for n in range(1, 41)]
         jobs = enqueue_all(session, names, batch_id=batch.id)
@@ -72,10 +74,10 @@ class TestHandingOut:
                 buy(session, n)
         turns = take(session, 5)
         assert ids(turns.calls) == {jobs[n - 1] for n in (4, 8, 12, 16, 20)}
-        assert ids(turns.served) == {job for n, job in enumerate(jobs, 1) if n % 4}
+        assert ids(turns.reused) == {job for n, job in enumerate(jobs, 1) if n % 4}
         found = read_snapshot(session, [])
-        assert (found.serving, found.outstanding[Step.CALL]) == (30, 5)
-        assert {session.get_one(Job, job).queue_state for job in ids(turns.served)} == {QueueState.REUSING}
+        assert (found.reusing, found.outstanding[Step.CALL]) == (30, 5)
+        assert {session.get_one(Job, job).queue_state for job in ids(turns.reused)} == {QueueState.REUSING}
 
     @pytest.mark.parametrize(
         "changed",
@@ -94,7 +96,7 @@ class TestHandingOut:
         """Another form, endpoint, preparation, bucket or scope is another cutout."""
         enqueue_all(session, [NewJob(source(1))])
         buy(session, 1, **changed)
-        assert take(session).served == []
+        assert take(session).reused == []
 
     @pytest.mark.parametrize(
         "address",
@@ -110,7 +112,7 @@ class TestHandingOut:
         ],
     )
     def test_takes_no_other_address_for_an_uploaded_source(self, session: Session, address: str) -> None:
-        """What lies there may have changed, whatever it looks like; the worker asks."""
+        """A source may have changed, whatever its URL looks like; the worker asks its server."""
         enqueue_all(session, [NewJob(address)])
         buy(session, 1)
         assert lengths(take(session)) == (1, 0)
@@ -132,15 +134,15 @@ class TestHandingOut:
         buy(session, 1)
         pause(session, delayed.id)
         turns = take(session, 5)
-        assert ids(turns.served) == set(others)
+        assert ids(turns.reused) == set(others)
         assert {session.get_one(Job, job).queue_state for job in jobs} == {QueueState.BLOCKED}
 
     def test_stops_where_there_is_no_room(self, session: Session) -> None:
-        """What goes past the room is at most what one round brings."""
+        """The excess over the quota is at most one round."""
         enqueue_all(session, [NewJob(source(1))] * 100)
         buy(session, 1)
-        assert 20 <= len(take(session, 5, room=20).served) <= 25
-        assert len(take(session, 5, room=0).served) == 5
+        assert 20 <= len(take(session, 5, room=20).reused) <= 25
+        assert len(take(session, 5, room=0).reused) == 5
 
     def test_moves_the_present_no_further_than_the_calls_are(self, session: Session) -> None:
         """Whoever is enqueued next shares the endpoint at once, however far serving has looked ahead."""
@@ -150,7 +152,7 @@ class TestHandingOut:
         for n in range(1, 100, 2):
             buy(session, n)
         turns = take(session, 1)
-        assert (len(turns.served), ids(turns.calls)) == (50, {jobs[1]})
+        assert (len(turns.reused), ids(turns.calls)) == (50, {jobs[1]})
         present = session.scalar(text("SELECT present FROM shares"))
         assert present == session.get_one(Job, jobs[1]).virtual_start
 
@@ -162,7 +164,7 @@ def message(session: Session) -> queue.Dispatched:
     enqueue_all(session, [NewJob(source(n), str(n)) for n in range(1, 4)], batch_id=batch.id)
     for n in range(1, 4):
         buy(session, n)
-    return take(session).served
+    return take(session).reused
 
 
 class TestServing:
@@ -191,11 +193,11 @@ class TestServing:
         late = queue.find_bought(session, message, REUSE_SCOPE)
         session.execute(text("UPDATE jobs SET scheduled_at = now() - interval '1 s'"))
         assert promote_due(session) == 3
-        again = take(session).served
+        again = take(session).reused
         assert queue.complete_reused(session, late, REUSE_SCOPE) == 0
         queue.requeue(session, message)
         queue.delay(session, message, Snooze("X", "y", 5))
-        assert read_snapshot(session, []).serving == 3
+        assert read_snapshot(session, []).reusing == 3
         assert (
             queue.complete_reused(session, queue.find_bought(session, again, REUSE_SCOPE), REUSE_SCOPE) == 3
         )
@@ -249,7 +251,7 @@ class TestDeletingACutout:
         with Session(engine) as session, session.begin():
             enqueue_all(session, [NewJob(source(1))])
             buy(session, 1)
-            served = take(session).served
+            served = take(session).reused
         with ThreadPoolExecutor(1) as pool, Session(engine) as session, session.begin():
             assert (
                 queue.complete_reused(session, queue.find_bought(session, served, REUSE_SCOPE), REUSE_SCOPE)

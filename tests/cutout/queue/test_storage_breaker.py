@@ -9,7 +9,8 @@ from cutout.models import Attempt, Breaker
 from cutout.queue.attempts.attempts import Answer, NotBegun
 from cutout.queue.blocks import storage_breaker
 from cutout.queue.claims import Claim
-from cutout.queue.dispatch import dispatch_copies, read_snapshot
+from cutout.queue.dispatch import dispatch_copies
+from cutout.queue.snapshot import read_snapshot
 from tests.support.steps import ACCOUNT, LEASE, ask_to_begin, begin, claim_new, new_worker
 
 CHARGED = Answer(AttemptOutcome.CHARGED, http_status=200)
@@ -40,8 +41,10 @@ def copy_in_line(session: Session, *, lifetime: timedelta) -> Claim:
     """A job at its copy that stands in line."""
     claim = claim_new(session, new_worker(session))
     attempt_id = begin(session, claim)
-    claim = queue.record_result(
-        session, claim, attempt_id, CHARGED, url="https://r/1", lifetime=lifetime, sent=(10, 20)
+    claim = claim.with_result(
+        queue.record_result(
+            session, claim, attempt_id, CHARGED, url="https://r/1", lifetime=lifetime, sent=(10, 20)
+        )
     )
     session.execute(
         text("UPDATE jobs SET state = 'queued', queue_state = 'ready', worker_id = NULL WHERE id = :id"),
@@ -59,11 +62,11 @@ class TestOpening:
 
     def test_is_seen_by_the_dispatcher(self, session: Session) -> None:
         """The snapshot says that the bucket is away, until the breaker is closed."""
-        assert not read_snapshot(session, [ACCOUNT]).away
+        assert not read_snapshot(session, [ACCOUNT]).bucket_is_down
         storage_breaker.trip(session, "refused")
-        assert read_snapshot(session, [ACCOUNT]).away
+        assert read_snapshot(session, [ACCOUNT]).bucket_is_down
         storage_breaker.close(session)
-        assert not read_snapshot(session, [ACCOUNT]).away
+        assert not read_snapshot(session, [ACCOUNT]).bucket_is_down
 
     def test_stops_calls_that_are_in_a_workers_hands(self, session: Session) -> None:
         """Open, no attempt is begun and nothing stands in the ledger; closed, it is."""
@@ -81,7 +84,7 @@ class TestOpening:
         copy_in_line(session, lifetime=timedelta(hours=3))
         saved = copy_in_line(session, lifetime=timedelta(hours=1))
         session.execute(text("UPDATE jobs SET lifeboat_key = id::text WHERE id = :id"), {"id": saved.job_id})
-        dispatched = dispatch_copies(session, 10, lease=LEASE, dying_within=TWO_HOURS)
+        dispatched = dispatch_copies(session, 10, lease=LEASE, expiring_within=TWO_HOURS)
         assert [job_id for job_id, _ in dispatched] == [dying.job_id]
         assert len(dispatch_copies(session, 10, lease=LEASE)) == 2
 
@@ -115,7 +118,7 @@ class TestTheProbe:
         assert waits == [2, 4, 8, 16, 32, 60, 60, 60]
 
     def test_begins_anew_after_a_calm(self, session: Session) -> None:
-        """What held for a minute is trusted again."""
+        """A limit that held for a minute is trusted again."""
         for _ in range(3):
             storage_breaker.trip(session, "refused")
             storage_breaker.close(session)
@@ -140,6 +143,6 @@ class TestClosing:
 
 
 def test_a_very_long_reason_is_cut(session: Session) -> None:
-    """What others say is kept to a bounded length."""
+    """Messages of others are cut to a bounded length."""
     storage_breaker.trip(session, "x" * 10_000)
     assert len(row(session).reason or "") == 500

@@ -61,8 +61,10 @@ def bought(session: Session, claim: Claim) -> Claim:
 
 def record(session: Session, claim: Claim, attempt_id: int) -> Claim:
     """The claim once its call was answered."""
-    return queue.record_result(
-        session, claim, attempt_id, CHARGED, url="https://r/1", lifetime=DAY, sent=(10, 20)
+    return claim.with_result(
+        queue.record_result(
+            session, claim, attempt_id, CHARGED, url="https://r/1", lifetime=DAY, sent=(10, 20)
+        )
     )
 
 
@@ -143,7 +145,7 @@ class TestTheLedger:
         assert begin(session, claim) == begin(session, claim)
 
     def test_is_written_to_by_a_worker_that_lost_its_claim(self, session: Session) -> None:
-        """What a call cost is recorded whoever holds the job."""
+        """The cost of a call is recorded whichever worker holds the job."""
         claim = claim_new(session, new_worker(session))
         attempt_id = begin(session, claim)
         queue.settle(session, claim, Snooze("X", "y", 0))
@@ -159,6 +161,7 @@ class TestAPaidResult:
         job = job_of(session, claim)
         assert (job.state, job.step, job.result_url) == (State.RUNNING, Step.COPY, "https://r/1")
         assert claim.result is not None
+        assert claim.result.expires_at is not None
         assert abs(claim.result.expires_at - datetime.now(UTC) - DAY) < timedelta(minutes=1)
 
     def test_is_used_though_its_worker_lost_the_job(self, session: Session) -> None:
@@ -324,7 +327,7 @@ class TestSettling:
         assert 5 < rests_s(job_of(session, claim)) <= 7
 
     def test_a_long_message_is_cut(self, session: Session) -> None:
-        """What others say is kept to a bounded length."""
+        """Messages of others are cut to a bounded length."""
         claim = claim_new(session, new_worker(session))
         queue.settle(session, claim, Fail("X", "y" * 10_000))
         assert len(job_of(session, claim).message or "") == LONGEST_MESSAGE

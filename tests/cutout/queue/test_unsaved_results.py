@@ -14,8 +14,8 @@ from cutout.queue.attempts.outcomes import Retry, StoredObject, Succeeded, Unkno
 from cutout.queue.attempts.unsaved_results import Failure
 from cutout.queue.blocks import storage_breaker
 from cutout.queue.claims import Claim
-from cutout.queue.dispatch import read_snapshot
 from cutout.queue.settle import RetryLimits
+from cutout.queue.snapshot import read_snapshot
 from tests.support.steps import ACCOUNT, ask_to_begin, begin, claim_new, claim_one, new_worker
 
 CHARGED = Answer(AttemptOutcome.CHARGED, http_status=200)
@@ -33,8 +33,10 @@ def fail(session: Session, *jobs: uuid.UUID) -> list[bool]:
 def paid(session: Session, worker_id: uuid.UUID) -> Claim:
     claim = claim_new(session, worker_id)
     url, lifetime = "https://r.example/1", timedelta(days=1)
-    return queue.record_result(
-        session, claim, begin(session, claim), CHARGED, url=url, lifetime=lifetime, sent=(10, 20)
+    return claim.with_result(
+        queue.record_result(
+            session, claim, begin(session, claim), CHARGED, url=url, lifetime=lifetime, sent=(10, 20)
+        )
     )
 
 

@@ -59,7 +59,7 @@ class TestRescue:
         """The call was given up, the job not settled: the next rescue holds it, as the first would have."""
         claim = claim_new(session, new_worker(session))
         begin(session, claim)
-        workers._what_became_of(session, claim, died=True, was_alone=True)
+        workers._outcome_of(session, claim, died=True, was_alone=True)
         rescue(session, RetryLimits(unknown=0))
         assert session.get_one(Job, claim.job_id).state == State.HELD
 
@@ -121,7 +121,7 @@ class TestHeartbeats:
         assert idle not in beats
 
     def test_move_with_each_beat(self, engine: Engine) -> None:
-        """What a watch goes by changes, by the clock of the database."""
+        """A heartbeat is judged by its change, on the database's clock."""
         with Session(engine) as session:
             worker_id = new_worker(session)
             claim_new(session, worker_id)
@@ -189,7 +189,7 @@ class TestAJobWhoseWorkersDie:
     def test_starts_afresh_once_one_came_through_with_it(
         self, session: Session, outcome: Outcome, deaths: int
     ) -> None:
-        """What was put off before it was prepared says nothing."""
+        """A job delayed before it was prepared says nothing."""
         claim_new(session, new_worker(session))
         rescue(session)
         queue.settle(session, self.claim(session, new_worker(session)), outcome)

@@ -1,4 +1,4 @@
-"""What people are told does not depend on the clock of the machine that tells it: Postgres' own is asked."""
+"""Times shown to people do not depend on the clock of the machine that shows them: Postgres' own is asked."""
 
 import uuid
 from collections.abc import Iterator

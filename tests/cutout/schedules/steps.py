@@ -38,7 +38,7 @@ def pass_by(session: Session, schedule: Schedule, ago: timedelta = timedelta(sec
 
 
 def see_through(session: Session) -> None:
-    """What the leading dispatcher does about runs each second."""
+    """The leader's work on runs each second."""
     skip_overlapping(session)
     for find, move in (
         (read_runs, advance),

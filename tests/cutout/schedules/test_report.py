@@ -1,4 +1,4 @@
-"""What is said of a run."""
+"""The report of a run."""
 
 import json
 import uuid

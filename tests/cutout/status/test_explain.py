@@ -161,7 +161,7 @@ class TestAJobInLine:
     def test_names_what_stops_everybody(
         self, running: Session, stop: Callable[[Session], object], expected: str, said: str
     ) -> None:
-        """What holds all calls up comes before its own place."""
+        """A reason that stops all calls comes before the job's own position."""
         stop(running)
         explained = why(running)
         assert explained.why == expected
@@ -242,7 +242,7 @@ class TestAJobThatStopped:
         assert f"cutout retry {claim.job_id}" in (explained.remedy or "")
 
     def test_for_a_person_to_decide_tells_its_calls(self, session: Session) -> None:
-        """How often it called, and the ways out."""
+        """The count of its calls, and the outcomes."""
         claim = claim_new(session, new_worker(session))
         begin(session, claim)
         queue.settle(session, claim, Hold("NO_ANSWER", "a credit may be charged"))

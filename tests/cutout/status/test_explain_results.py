@@ -1,4 +1,4 @@
-"""What a person is told of paid results that did not become a cutout as ordered."""
+"""Texts for a person about paid results that did not become a cutout as ordered."""
 
 from datetime import timedelta
 
@@ -35,8 +35,10 @@ def paid(session: Session, lifetime: timedelta = timedelta(hours=1)) -> Claim:
     """A job whose paid result is at hand."""
     claim = claim_new(session, new_worker(session))
     charged = Answer(AttemptOutcome.CHARGED)
-    return queue.record_result(
-        session, claim, begin(session, claim), charged, url=URL, lifetime=lifetime, sent=(60, 40)
+    return claim.with_result(
+        queue.record_result(
+            session, claim, begin(session, claim), charged, url=URL, lifetime=lifetime, sent=(60, 40)
+        )
     )
 
 

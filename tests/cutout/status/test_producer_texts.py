@@ -1,4 +1,4 @@
-"""What producers read of errors: what they sent, and nothing of what runs here."""
+"""Error texts for producers name their own values, and nothing of the installation."""
 
 import uuid
 

@@ -69,7 +69,7 @@ class TestADigest:
     def test_goes_at_once_when_it_is_full(
         self, engine: Engine, connection: Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """What is left over waits for more."""
+        """The remaining bytes wait for more."""
         monkeypatch.setattr(digests, "DUE", digests.DUE.bindparams(full=2))
         monkeypatch.setattr(digests, "ANNOUNCE_DIGEST", digests.ANNOUNCE_DIGEST.bindparams(full=2))
         ended(engine, 3, JobMessages.DIGEST)

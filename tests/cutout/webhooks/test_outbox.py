@@ -154,7 +154,7 @@ class TestWhatWaitedForADay:
         assert state_of(connection, its_id) == ("given_up", 1, None, "a day is over")
 
     def test_keeps_the_reason_of_its_last_try(self, connection: Connection) -> None:
-        """Which says more than that the day is over."""
+        """The last error says more than that a day is over."""
         (its_id,) = announce_to(connection, "a.example")
         failed(connection, taken_from(connection), "answered 500", status=500, delay=REST)
         pass_time(connection, "1 day 2 minutes")
@@ -164,7 +164,7 @@ class TestWhatWaitedForADay:
 
 class TestForgetting:
     def test_takes_what_ended_long_ago_and_no_more(self, connection: Connection) -> None:
-        """What waits stays, however old."""
+        """A waiting message stays, however old."""
         announce_to(connection, *["a.example"] * 3)
         delivered(connection, taken_from(connection), 200)
         failed(connection, taken_from(connection), "refused", status=None, delay=None)

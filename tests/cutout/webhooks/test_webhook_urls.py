@@ -60,7 +60,7 @@ class TestAnAddress:
         ],
     )
     def test_may_not_be(self, url: str, reason: str) -> None:
-        """What is no address, or hides something; the reason does not repeat it."""
+        """Text that is no URL, or hides something; the reason does not repeat it."""
         with pytest.raises(InvalidWebhookError, match=reason) as caught:
             check_webhook_url(url)
         assert "secret" not in str(caught.value)
@@ -78,7 +78,7 @@ class TestAnInstallation:
             require_webhooks(settings.model_copy(update={"webhook_secret": None}), "https://shop.example/")
 
     def test_takes_plain_http_only_where_hosts_are_named(self, settings: Settings) -> None:
-        """Which they are is looked at when it is sent."""
+        """The receiver's addresses are resolved when it is sent."""
         with pytest.raises(InvalidWebhookError, match="not https"):
             require_webhooks(settings, "http://shop.example/")
         named = settings.model_copy(update={"webhook_private_hosts": ("shop.example",)})

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from cutout.enums import Stop
 from cutout.models import Batch
-from cutout.queue import dispatch
-from cutout.queue.dispatch import QueueSnapshot
+from cutout.queue import snapshot
+from cutout.queue.snapshot import QueueSnapshot
 from cutout.results import ended_batches, keep_results
 from cutout.settings import Settings
 from cutout.storage import Bucket
@@ -24,22 +24,22 @@ MISSING = "the bucket {!r} does not exist: create it or fix CUTOUT_S3_BUCKET"
 
 
 @pytest.fixture
-def keeper(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> ArtifactWriter:
-    """One that looks whenever it is asked to."""
-    monkeypatch.setattr(module, "LOOK_EVERY_S", 0.0)
+def writer(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> ArtifactWriter:
+    """A writer that searches in every tick."""
+    monkeypatch.setattr(module, "FIND_EVERY_S", 0.0)
     return ArtifactWriter(settings, "results", ended_batches, keep_results)
 
 
 def read_snapshot(engine: Engine) -> QueueSnapshot:
     with engine.connect() as connection:
-        return dispatch.read_snapshot(connection, [])
+        return snapshot.read_snapshot(connection, [])
 
 
-def look(keeper: ArtifactWriter, engine: Engine, found: QueueSnapshot | None = None) -> None:
+def tick(writer: ArtifactWriter, engine: Engine, found: QueueSnapshot | None = None) -> None:
     with engine.connect() as connection:
-        keeper.look(connection, found or read_snapshot(engine))
+        writer.tick(connection, found or read_snapshot(engine))
     deadline = time.monotonic() + scaled(20)
-    while keeper._writing.running:
+    while writer._writing.running:
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
@@ -49,64 +49,66 @@ def keys(engine: Engine) -> set[str | None]:
         return {batch.results_key for batch in session.query(Batch)}
 
 
-class TestTheKeeperOfResults:
-    def test_writes_what_ended(self, keeper: ArtifactWriter, engine: Engine, bucket: Bucket) -> None:
-        """All batches that ended since the last look, and no others."""
+class TestWritingResults:
+    def test_writes_results_of_ended_batches(
+        self, writer: ArtifactWriter, engine: Engine, bucket: Bucket
+    ) -> None:
+        """It writes those of all batches that have ended, and no others."""
         batches = [make_batch(engine, {"a": DONE}) for _ in range(3)]
         make_batch(engine, {"a": None})
-        look(keeper, engine)
+        tick(writer, engine)
         assert keys(engine) == {None, *(f"results/{batch}.csv" for batch in batches)}
         assert len(bucket.keys("results/")) == 3
 
     @pytest.mark.usefixtures("bucket")
-    def test_looks_every_five_seconds(
-        self, keeper: ArtifactWriter, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    def test_searches_every_five_seconds(
+        self, writer: ArtifactWriter, engine: Engine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A tick between two looks asks nothing."""
-        monkeypatch.setattr(module, "LOOK_EVERY_S", 5.0)
-        look(keeper, engine)
+        """A tick in between does not search."""
+        monkeypatch.setattr(module, "FIND_EVERY_S", 5.0)
+        tick(writer, engine)
         make_batch(engine, {"a": DONE})
-        look(keeper, engine)
+        tick(writer, engine)
         assert keys(engine) == {None}
 
     @pytest.mark.usefixtures("bucket")
-    def test_waits_for_the_bucket(self, keeper: ArtifactWriter, engine: Engine) -> None:
-        """While it is known to be away nothing is tried."""
+    def test_waits_for_the_bucket(self, writer: ArtifactWriter, engine: Engine) -> None:
+        """While the breaker on the bucket is open nothing is tried."""
         make_batch(engine, {"a": DONE})
-        look(keeper, engine, replace(read_snapshot(engine), stops=frozenset({Stop.BUCKET})))
+        tick(writer, engine, replace(read_snapshot(engine), stops=frozenset({Stop.BUCKET})))
         assert keys(engine) == {None}
 
-    def test_lets_a_batch_rest_that_cannot_be_written(
-        self, keeper: ArtifactWriter, engine: Engine, caplog: pytest.LogCaptureFixture
+    def test_pauses_a_batch_that_cannot_be_written(
+        self, writer: ArtifactWriter, engine: Engine, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """It is said in one line, tried again after a minute, and others come first."""
+        """The error is logged in one line, and the batch is tried again after a minute, behind others."""
         batch = make_batch(engine, {"a": DONE})
         with caplog.at_level(logging.WARNING):
             for _ in range(2):
-                look(keeper, engine)
+                tick(writer, engine)
         assert [record.message for record in caplog.records] == [
-            f"the results of {batch} are not written: {MISSING.format(keeper._bucket.name)}"
+            f"the results of {batch} are not written: {MISSING.format(writer._bucket.name)}"
         ]
-        keeper._bucket.create()
-        keeper._rests_until[batch] = 0.0
-        look(keeper, engine)
+        writer._bucket.create()
+        writer._paused_until[batch] = 0.0
+        tick(writer, engine)
         assert keys(engine) == {f"results/{batch}.csv"}
 
     @pytest.mark.usefixtures("bucket")
-    def test_writes_the_others_though_one_finds_the_disk_full(
+    def test_writes_the_others_if_the_disk_is_full_for_one(
         self,
-        keeper: ArtifactWriter,
+        writer: ArtifactWriter,
         engine: Engine,
         full_disk: Callable[[], Any],
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        """The large batch rests for a minute and is named; those that fit are written."""
+        """The large batch is named and paused for a minute; those that fit are written."""
         large = make_batch(engine, {str(n): DONE for n in range(10)})
         small = make_batch(engine, {"a": DONE})
         with full_disk():
-            look(keeper, engine)
+            tick(writer, engine)
         assert keys(engine) == {None, f"results/{small}.csv"}
         (said,) = [record.message for record in caplog.records if record.levelno == logging.ERROR]
         assert f"the results of {large} are not written" in said
         assert "TMPDIR" in said
-        assert keeper._rests_until.keys() == {large}
+        assert writer._paused_until.keys() == {large}

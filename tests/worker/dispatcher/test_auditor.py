@@ -9,8 +9,8 @@ from cutout.audit.audit_check import Scope
 from cutout.enums import State
 from cutout.models import Job
 from cutout.models.database import Database
-from cutout.queue.dispatch import QueueSnapshot, read_snapshot
 from cutout.queue.settle import RetryLimits
+from cutout.queue.snapshot import QueueSnapshot, read_snapshot
 from cutout.queue.workers import Identity, beat
 from tests.support.steps import claim_new, new_worker
 from worker.dispatcher import metrics
@@ -18,7 +18,7 @@ from worker.dispatcher.auditor import Auditor
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """A clock that a test moves, in seconds."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -40,33 +40,33 @@ def found(check: str) -> float:
     return float(metrics.AUDIT_FINDINGS.labels(check)._value.get())
 
 
-def look(auditor: Auditor, engine: Engine, times: int = 1) -> None:
-    """So many ticks."""
+def tick(auditor: Auditor, engine: Engine, times: int = 1) -> None:
+    """Run so many ticks."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        seen: QueueSnapshot = read_snapshot(connection, [])
+        snapshot: QueueSnapshot = read_snapshot(connection, [])
         for _ in range(times):
-            auditor.look(connection, seen)
+            auditor.tick(connection, snapshot)
 
 
-class TestTheDuty:
-    def test_repairs_what_does_not_agree_and_counts_it(self, engine: Engine, clock: Clock) -> None:
-        """A running job that nobody carries is rescued within seconds of the second heartbeat without it."""
+class TestTheAuditor:
+    def test_repairs_rows_that_do_not_agree_and_counts_them(self, engine: Engine, clock: Clock) -> None:
+        """A running job that no worker holds is rescued within seconds of the second heartbeat without it."""
         with Session(engine) as session, session.begin():
             claim = claim_new(session, new_worker(session))
             for _ in range(2):
                 beat(session, Identity(claim.worker_id, "test", 1))
         auditor = Auditor(RetryLimits(), clock=clock)
         before = repaired("running_jobs")
-        look(auditor, engine, times=10)
+        tick(auditor, engine, times=10)
         assert repaired("running_jobs") == before
         clock.now = 5.0
-        look(auditor, engine)
+        tick(auditor, engine)
         assert repaired("running_jobs") == before + 1
         with Session(engine) as session:
             assert session.get_one(Job, claim.job_id).state == State.QUEUED
 
     def test_makes_every_check_within_a_minute(self, engine: Engine, clock: Clock) -> None:
-        """One in a tick, the one that is due for longest first."""
+        """A tick runs one check, the one that has been due for longest."""
         made: list[str] = []
 
         def named(name: str, every_s: float) -> AuditCheck:
@@ -79,16 +79,18 @@ class TestTheDuty:
         checks = [named(check.name, check.every_s) for check in CHECKS]
         auditor = Auditor(RetryLimits(), checks, clock)
         clock.now = 60.0
-        look(auditor, engine, times=len(CHECKS) + 5)
+        tick(auditor, engine, times=len(CHECKS) + 5)
         assert set(made) == {check.name for check in CHECKS}
         assert len(made) == len(CHECKS)
 
-    def test_shows_what_it_cannot_repair_until_another_leads(self, engine: Engine, clock: Clock) -> None:
-        """As a metric, for the alert; and the job is named in the log."""
+    def test_shows_findings_that_it_cannot_repair_until_another_leads(
+        self, engine: Engine, clock: Clock
+    ) -> None:
+        """A metric shows them, for the alert, until the leadership is lost."""
         finding = Finding("job", 7, "it is wrong", "a person repairs it")
         auditor = Auditor(RetryLimits(), [AuditCheck("tested", "x", lambda _d, _s: [finding])], clock)
         clock.now = 60.0
-        look(auditor, engine)
+        tick(auditor, engine)
         assert found("tested") == 1
-        auditor.rest()
+        auditor.reset()
         assert found("tested") == 0

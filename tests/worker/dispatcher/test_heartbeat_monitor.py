@@ -6,12 +6,12 @@ import pytest
 from worker.dispatcher.heartbeat_monitor import HeartbeatMonitor
 
 WORKER, OTHER = uuid.uuid4(), uuid.uuid4()
-# Far from any clock of ours: only whether it changes may count.
+# Far from the present time: only changes may count.
 BEAT = datetime(1999, 1, 1, tzinfo=UTC)
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """A clock that a test moves, in seconds."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -26,66 +26,66 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def watch(clock: Clock) -> HeartbeatMonitor:
-    """One that looks for a silence of 10 s."""
+def monitor(clock: Clock) -> HeartbeatMonitor:
+    """A monitor with a silence of 10 s."""
     return HeartbeatMonitor(10, clock)
 
 
-def look(watch: HeartbeatMonitor, clock: Clock, seconds: int, *workers: uuid.UUID) -> list[uuid.UUID]:
-    """Look each second, at hearts that stand still; what the last look found."""
-    gone: list[uuid.UUID] = []
+def check(monitor: HeartbeatMonitor, clock: Clock, seconds: int, *workers: uuid.UUID) -> list[uuid.UUID]:
+    """Check unchanged heartbeats once a second; returns the dead workers of the last check."""
+    dead: list[uuid.UUID] = []
     for _ in range(seconds):
         clock.now += 1
-        gone = watch.dead(dict.fromkeys(workers, BEAT))
-    return gone
+        dead = monitor.dead(dict.fromkeys(workers, BEAT))
+    return dead
 
 
-class TestAHeart:
-    def test_that_stands_still_is_given_the_whole_silence(
-        self, watch: HeartbeatMonitor, clock: Clock
+class TestAHeartbeat:
+    def test_that_does_not_change_is_given_the_whole_silence(
+        self, monitor: HeartbeatMonitor, clock: Clock
     ) -> None:
-        """The silence is counted from the first look, not from the time in the heartbeat."""
-        assert look(watch, clock, 10, WORKER) == []
-        assert look(watch, clock, 1, WORKER) == [WORKER]
+        """The silence begins at the first check, not at the time in the heartbeat."""
+        assert check(monitor, clock, 10, WORKER) == []
+        assert check(monitor, clock, 1, WORKER) == [WORKER]
 
-    def test_that_moved_is_given_the_silence_anew(self, watch: HeartbeatMonitor, clock: Clock) -> None:
-        """One beat is enough, whatever time it names: a clock that was set back is no death."""
-        look(watch, clock, 9, WORKER)
+    def test_that_changed_is_given_the_silence_again(self, monitor: HeartbeatMonitor, clock: Clock) -> None:
+        """One change is enough, whatever its time: a clock that was set back is no death."""
+        check(monitor, clock, 9, WORKER)
         clock.now += 1
-        assert watch.dead({WORKER: BEAT - timedelta(days=1)}) == []
-        assert look(watch, clock, 10, WORKER) == []
-        assert look(watch, clock, 1, WORKER) == [WORKER]
+        assert monitor.dead({WORKER: BEAT - timedelta(days=1)}) == []
+        assert check(monitor, clock, 10, WORKER) == []
+        assert check(monitor, clock, 1, WORKER) == [WORKER]
 
-    def test_stays_gone_until_it_moves(self, watch: HeartbeatMonitor, clock: Clock) -> None:
-        """Whoever has more to rescue than one look can take may look again."""
-        look(watch, clock, 11, WORKER)
-        assert watch.dead({WORKER: BEAT}) == [WORKER]
-        assert watch.dead({WORKER: BEAT + timedelta(seconds=1)}) == []
+    def test_stays_dead_until_it_changes(self, monitor: HeartbeatMonitor, clock: Clock) -> None:
+        """A rescue that leaves jobs over may be repeated in the next tick."""
+        check(monitor, clock, 11, WORKER)
+        assert monitor.dead({WORKER: BEAT}) == [WORKER]
+        assert monitor.dead({WORKER: BEAT + timedelta(seconds=1)}) == []
 
-    def test_is_watched_for_itself(self, watch: HeartbeatMonitor, clock: Clock) -> None:
-        """A worker that came later has its silence counted from then."""
-        look(watch, clock, 6, WORKER)
-        assert look(watch, clock, 5, WORKER, OTHER) == [WORKER]
+    def test_is_watched_by_itself(self, monitor: HeartbeatMonitor, clock: Clock) -> None:
+        """The silence of a worker that came later begins then."""
+        check(monitor, clock, 6, WORKER)
+        assert check(monitor, clock, 5, WORKER, OTHER) == [WORKER]
 
-    def test_is_forgotten_with_its_last_job(self, watch: HeartbeatMonitor, clock: Clock) -> None:
-        """A worker that held no job for a while is watched anew."""
-        look(watch, clock, 6, WORKER)
-        look(watch, clock, 1)
-        assert look(watch, clock, 6, WORKER) == []
+    def test_is_forgotten_with_its_last_job(self, monitor: HeartbeatMonitor, clock: Clock) -> None:
+        """A worker that held no job for a while is watched from the start."""
+        check(monitor, clock, 6, WORKER)
+        check(monitor, clock, 1)
+        assert check(monitor, clock, 6, WORKER) == []
 
 
 class TestAWorkerThatLeft:
-    def test_is_gone_at_once(self, watch: HeartbeatMonitor) -> None:
-        """It said so itself."""
-        assert watch.dead({WORKER: None, OTHER: BEAT}) == [WORKER]
+    def test_is_dead_at_once(self, monitor: HeartbeatMonitor) -> None:
+        """Its row says that it has left."""
+        assert monitor.dead({WORKER: None, OTHER: BEAT}) == [WORKER]
 
 
-class TestAWatchThatPaused:
-    @pytest.mark.parametrize(("pause", "gone"), [(5, [WORKER]), (6, [])])
-    def test_begins_anew_after_half_a_silence(
-        self, watch: HeartbeatMonitor, clock: Clock, pause: int, gone: list[uuid.UUID]
+class TestAMonitorThatPaused:
+    @pytest.mark.parametrize(("pause", "dead"), [(5, [WORKER]), (6, [])])
+    def test_starts_again_after_half_a_silence(
+        self, monitor: HeartbeatMonitor, clock: Clock, pause: int, dead: list[uuid.UUID]
     ) -> None:
-        """While nobody could look, nobody could beat either: that time counts for nothing."""
-        look(watch, clock, 9, WORKER)
+        """While it could not check, workers could not send heartbeats either: that time does not count."""
+        check(monitor, clock, 9, WORKER)
         clock.now += pause
-        assert watch.dead({WORKER: BEAT}) == gone
+        assert monitor.dead({WORKER: BEAT}) == dead

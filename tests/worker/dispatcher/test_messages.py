@@ -27,7 +27,7 @@ LEASE = timedelta(seconds=600)
 
 
 class Scene:
-    """A line, a broker and workers without a dispatcher: the test hands out and publishes itself."""
+    """A queue, a broker and workers without a dispatcher: the test dispatches and publishes itself."""
 
     def __init__(self, environment: dict[str, str], engine: Engine, source: str, logs: Path) -> None:
         self.environment = {**os.environ, "CUTOUT_SPOOL_DIR": str(logs / "spool"), **environment}
@@ -37,32 +37,32 @@ class Scene:
         self.workers: list[Forked] = []
 
     def dispatch(self, count: int, *, lease: timedelta = LEASE) -> Dispatched:
-        """Enqueue so many jobs and hand them out, without a message."""
+        """Enqueue and dispatch so many jobs, without a message."""
         with Session(self._engine) as session, session.begin():
             enqueue_all(session, [NewJob(self._source)] * count)
             return dispatch_calls(session, count, lease=lease)
 
     def publish(self, dispatched: Dispatched, **bounds: int) -> int:
-        """How many went out, published from another process."""
+        """Publish from another process; returns how many messages were sent."""
         return publish(dispatched, self.environment, self._log.parent, **bounds)
 
     def messages(self) -> list[dict[str, Any]]:
-        """The calls that lie in Redis, the oldest first."""
+        """The messages for calls in Redis, the oldest first."""
         key = f"{self.environment['CUTOUT_REDIS_PREFIX']}call"
         with redis.Redis.from_url(self.environment["CUTOUT_REDIS_URL"]) as client:
             return [json.loads(raw) for raw in client.lrange(key, 0, -1)[::-1]]
 
     def start_worker(self) -> None:
-        """Start a real one."""
+        """Start a worker process."""
         self.workers.append(start_cutout(["worker"], environment=self.environment, log=self._log))
 
     def jobs(self, condition: str) -> set[uuid.UUID]:
-        """The ids of the jobs of which it is true."""
+        """The ids of the jobs that match."""
         with self._engine.connect() as connection:
             return set(connection.scalars(text(f"SELECT id FROM jobs WHERE {condition}")))  # noqa: S608 - ours
 
     def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until it is true."""
+        """Wait until the condition is true."""
         deadline = time.monotonic() + scaled(WITHIN_S)
         while not condition():
             assert time.monotonic() < deadline, self._log.read_text()[-3000:]
@@ -73,7 +73,7 @@ class Scene:
 def scene(
     environment: dict[str, str], engine: Engine, bucket: Bucket, photo: bytes, tmp_path: Path
 ) -> Iterator[Scene]:
-    """Nothing enqueued yet, and no worker running."""
+    """A scene without jobs and workers."""
     scene = Scene(environment, engine, upload_source(bucket, io.BytesIO(photo)), tmp_path)
     yield scene
     for worker in scene.workers:
@@ -84,7 +84,7 @@ def scene(
 
 class TestMessages:
     def test_each_has_an_id_of_its_own_and_no_end(self, scene: Scene) -> None:
-        """In order, each carries one job and one fence, and no time by the clock of the host that sent it."""
+        """Each has one job and one fence, in order, and no time by the clock of the sending host."""
         dispatched = [(uuid.uuid4(), fence) for fence in range(1, 6)]
         assert scene.publish(dispatched) == 5
         headers = [message["headers"] for message in scene.messages()]
@@ -93,8 +93,8 @@ class TestMessages:
         assert [each["expires"] for each in headers] == [None] * 5
         assert [each["timelimit"] for each in headers] == [[None, None]] * 5
 
-    def test_count_as_long_as_their_fence_does(self, scene: Scene) -> None:
-        """A worker carries a job out though its lease is over, unless it was handed out again."""
+    def test_are_valid_as_long_as_their_fence(self, scene: Scene) -> None:
+        """A worker processes a job whose lease is over, unless it was dispatched again."""
         late, again = scene.dispatch(2, lease=timedelta(0)), scene.dispatch(3)
         assert scene.publish(late) == 2
         assert scene.publish([(job_id, fence - 1) for job_id, fence in again]) == 3
@@ -104,8 +104,8 @@ class TestMessages:
         assert scene.jobs("queue_state = 'dispatched'") == {job for job, _ in again}
 
     @pytest.mark.long("waits out a broker's time limit; the tests beside it send messages")
-    def test_that_cannot_go_out_raise_nothing(self, scene: Scene) -> None:
-        """Without Redis none went out."""
+    def test_that_cannot_be_sent_raise_nothing(self, scene: Scene) -> None:
+        """Without Redis none is sent."""
         scene.environment["CUTOUT_REDIS_URL"] = "redis://127.0.0.1:9/0"
         assert scene.publish([(uuid.uuid4(), 1)]) == 0
 
@@ -113,7 +113,7 @@ class TestMessages:
 class TestAWorker:
     @pytest.mark.long("fills every thread of a worker with calls; the tests beside it take messages")
     def test_takes_no_more_messages_than_it_has_threads(self, scene: Scene, sandbox: Sandbox) -> None:
-        """The rest stays in Redis, where another worker finds it; each job that ends makes room for one."""
+        """The others stay in Redis for another worker; each job that ends makes room for one."""
         scene.environment["CUTOUT_WORKER_THREADS"] = "2"
         sandbox.set(latency=1.0)
         scene.publish(scene.dispatch(6))
@@ -121,9 +121,9 @@ class TestAWorker:
         sums = []
 
         def all_done() -> bool:
-            # The messages first: a job that ends between the two looks makes the sum larger, not smaller.
-            lying, done = len(scene.messages()), len(scene.jobs("state = 'succeeded'"))
-            sums.append(lying + 2 + done)
+            # The messages first: a job that ends between the two reads makes the sum larger, not smaller.
+            queued, done = len(scene.messages()), len(scene.jobs("state = 'succeeded'"))
+            sums.append(queued + 2 + done)
             return done == 6
 
         scene.until(all_done)
@@ -131,9 +131,9 @@ class TestAWorker:
         assert scene.messages() == []
 
 
-class TestAQueueThatNobodyEmpties:
+class TestAQueueThatNoWorkerEmpties:
     def test_takes_no_more_messages(self, scene: Scene) -> None:
-        """A worker that lives and takes nothing: the queue is bounded, so that Redis does not fill up."""
+        """The queue is bounded, so Redis does not fill up if a living worker takes nothing."""
         dispatched = [(uuid.uuid4(), fence) for fence in range(1, 6)]
         assert [scene.publish(dispatched, MOST_QUEUED=8) for _ in range(3)] == [5, 0, 0]
         assert len(scene.messages()) == 5

@@ -1,4 +1,4 @@
-"""What asks an ingester for ingests, as producers do, and looks at what becomes of them."""
+"""Requests of ingests, as producers make them, and reads of their results."""
 
 import uuid
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from cutout.ingest import IngestOptions, Reading
+from cutout.ingest import IngestOptions, ReadOptions
 from cutout.ingest.pending import request_ingest
 from cutout.producers.producers import create_producer
-from cutout.queue.cancel_batch import begin_cancelling
+from cutout.queue.bulk import begin_cancelling
 from cutout.storage import Bucket
 
 CSV = b"external_id,source\na,https://shop.example/a.jpg\nb,https://shop.example/b.jpg\n"
@@ -29,7 +29,7 @@ class Desk:
 
     def ask(self, producer: uuid.UUID | None, source: str, *, key: str | None = None) -> uuid.UUID:
         with Session(self.engine) as session, session.begin():
-            order = IngestOptions("n", reading=Reading(foreign=True), producer_id=producer)
+            order = IngestOptions("n", reading=ReadOptions(foreign=True), producer_id=producer)
             return request_ingest(session, source, order, manifest_key=key)
 
     def upload(self, producer: uuid.UUID | None, content: bytes = CSV) -> uuid.UUID:

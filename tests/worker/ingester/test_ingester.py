@@ -55,7 +55,7 @@ def desk(engine: Engine, bucket: Bucket) -> Desk:
 
 
 @pytest.fixture
-def known(settings: Settings) -> Settings:
+def ingester_settings(settings: Settings) -> Settings:
     """Manifests may lie on this machine."""
     return settings.model_copy(update={"source_private_hosts": ("127.0.0.1",)})
 
@@ -70,14 +70,14 @@ def engine_of_its_own(settings: Settings) -> Iterator[Engine]:
 
 @pytest.fixture
 def start(
-    known: Settings, engine_of_its_own: Engine, bucket: Bucket
+    ingester_settings: Settings, engine_of_its_own: Engine, bucket: Bucket
 ) -> Iterator[Callable[..., Callable[[], bool]]]:
     """Runs an ingester; gives what stops it and says whether all had ended."""
     stops = []
 
     def run(**changed: float) -> Callable[[], bool]:
-        reader = Reader(known, engine_of_its_own, bucket, **changed)
-        at_work = Ingester(known, engine_of_its_own, bucket, reader=reader)
+        reader = Reader(ingester_settings, engine_of_its_own, bucket, **changed)
+        at_work = Ingester(ingester_settings, engine_of_its_own, bucket, reader=reader)
         ended: list[bool] = []
         thread = threading.Thread(target=lambda: ended.append(at_work.run()))
         thread.start()
@@ -261,13 +261,13 @@ class TestStopping:
             time.sleep(0.05)
 
         monkeypatch.setattr("cutout.ingest.sources.archive._MemberContent._unpack", slow)
-        let_go = Ingester._let_go
+        let_go = Ingester._free_slot
 
         def watched(*args: object) -> None:
             let_go(*args)  # type: ignore[arg-type]
             ended.set()
 
-        monkeypatch.setattr(Ingester, "_let_go", watched)
+        monkeypatch.setattr(Ingester, "_free_slot", watched)
         packed = BytesIO()
         with zipfile.ZipFile(packed, "w") as archive:
             for number in range(2000):
@@ -297,7 +297,7 @@ class TestADownload:
 
 class TestIngestsWithoutRoom:
     def test_rest_the_longer_the_more_their_producer_has(
-        self, desk: Desk, known: Settings, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+        self, desk: Desk, ingester_settings: Settings, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Together they take no more of an ingester than one does."""
         # Each look takes a second.
@@ -310,7 +310,7 @@ class TestIngestsWithoutRoom:
                 set_quota(session, producer, 1)
                 enqueue(session, NewJob("https://shop.example/a.jpg"), producer_id=producer)
             asked = [desk.ask(producer, "an upload", key="none") for _ in range(count)]
-            assert Ingester(known, desk.engine, bucket).serve()
+            assert Ingester(ingester_settings, desk.engine, bucket).serve()
             rested = [desk.look("code IS NOT NULL", one) for one in asked]
             rests.append(desk.look("extract(epoch FROM due_at - now())", asked[rested.index(True)]))
         assert 0 < rests[0] <= 20
@@ -319,7 +319,7 @@ class TestIngestsWithoutRoom:
 
 class TestAnArchive:
     def test_waits_for_room_that_others_take_and_loses_no_try(
-        self, desk: Desk, known: Settings, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+        self, desk: Desk, ingester_settings: Settings, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """However long others have archives: after so many tries it would have failed by their doing."""
         monkeypatch.setattr(archive_space, "free_bytes", lambda: 0)
@@ -327,9 +327,9 @@ class TestAnArchive:
         with zipfile.ZipFile(packed, "w") as archive:
             archive.writestr("a.jpg", b"x")
         batch_id = desk.upload(desk.producer("a"), packed.getvalue())
-        reader = Reader(known, desk.engine, bucket)
-        reader._room._copies[uuid.uuid4()] = desk.producer("b"), 1000
-        assert Ingester(known, desk.engine, bucket, reader=reader).serve()
+        reader = Reader(ingester_settings, desk.engine, bucket)
+        reader._space._copies[uuid.uuid4()] = desk.producer("b"), 1000
+        assert Ingester(ingester_settings, desk.engine, bucket, reader=reader).serve()
         assert desk.look("code", batch_id) == "ARCHIVE_ROOM_TAKEN"
         assert desk.look("tries = 0 AND due_at > now()", batch_id) is True
 
@@ -342,25 +342,29 @@ def _inherited(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 class TestAFileThatEndsItsReader:
-    def test_is_refused_at_its_third_death(self, desk: Desk, known: Settings, bucket: Bucket) -> None:
+    def test_is_refused_at_its_third_death(
+        self, desk: Desk, ingester_settings: Settings, bucket: Bucket
+    ) -> None:
         """Nobody reads it any more; whoever sent it is told with a code."""
         batch_id = desk.upload(None)
         desk.set_deaths(batch_id, MOST_DEATHS)
-        assert Ingester(known, desk.engine, bucket).serve()
-        assert desk.error(batch_id).startswith("SOURCE_KILLS_INGESTER|reading it has ended")
+        assert Ingester(ingester_settings, desk.engine, bucket).serve()
+        assert desk.error(batch_id).startswith("SOURCE_KILLS_INGESTER|the process that read it ended")
 
     @pytest.mark.usefixtures("_inherited")
     def test_is_read_by_a_process_of_its_own_after_the_first(
-        self, desk: Desk, known: Settings, bucket: Bucket
+        self, desk: Desk, ingester_settings: Settings, bucket: Bucket
     ) -> None:
         """There one that was a neighbour of the file is read to its end."""
         batch_id = desk.upload(None)
         desk.set_deaths(batch_id, 1)
-        assert Ingester(known, desk.engine, bucket).serve()
+        assert Ingester(ingester_settings, desk.engine, bucket).serve()
         assert desk.is_read(batch_id)
 
     @pytest.mark.usefixtures("_inherited")
-    def test_keeps_its_deaths_while_it_rests(self, desk: Desk, known: Settings, bucket: Bucket) -> None:
+    def test_keeps_its_deaths_while_it_rests(
+        self, desk: Desk, ingester_settings: Settings, bucket: Bucket
+    ) -> None:
         """Or it could end the ingester itself between two rests, as often as its producer has no room."""
         producer = desk.producer("a")
         with Session(desk.engine) as session, session.begin():
@@ -368,27 +372,27 @@ class TestAFileThatEndsItsReader:
             enqueue(session, NewJob("https://shop.example/a.jpg"), producer_id=producer)
         batch_id = desk.upload(producer)
         desk.set_deaths(batch_id, 1)
-        assert Ingester(known, desk.engine, bucket).serve()
+        assert Ingester(ingester_settings, desk.engine, bucket).serve()
         assert desk.look("code", batch_id) == "QUOTA_REACHED"
         assert desk.look("deaths", batch_id) == 1
 
     @pytest.mark.usefixtures("_inherited")
     def test_is_not_at_fault_where_postgres_is_away(
-        self, desk: Desk, known: Settings, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+        self, desk: Desk, ingester_settings: Settings, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The process of its own ends, and none has died."""
         monkeypatch.setenv("CUTOUT_DATABASE_URL", f"postgresql://nobody@127.0.0.1:{free_port()}/none")
         batch_id = desk.upload(None)
         desk.set_deaths(batch_id, 1)
-        assert Ingester(known, desk.engine, bucket).serve()
+        assert Ingester(ingester_settings, desk.engine, bucket).serve()
         assert desk.look("deaths", batch_id) == 1
 
     def test_loses_its_deaths_once_it_comes_further(
-        self, desk: Desk, known: Settings, bucket: Bucket
+        self, desk: Desk, ingester_settings: Settings, bucket: Bucket
     ) -> None:
         """A chunk that is stored is no place to die of."""
         batch_id = desk.upload(None)
-        assert Ingester(known, desk.engine, bucket).serve()
+        assert Ingester(ingester_settings, desk.engine, bucket).serve()
         assert desk.look("deaths", batch_id) == 0
 
     @pytest.mark.long("starts and kills five processes; the others of this class set the deaths")
@@ -436,23 +440,23 @@ def wait_for_child(pid: int) -> int:
 
 class TestRejects:
     def test_beyond_a_number_are_counted(
-        self, desk: Desk, known: Settings, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+        self, desk: Desk, ingester_settings: Settings, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The file says how many more there were."""
         monkeypatch.setattr(ingest_reader, "MOST_REJECTS_LISTED", 3)
         batch_id = desk.upload(None, CSV + b"".join(b"%d,none\n" % n for n in range(10)))
-        assert Ingester(known, desk.engine, bucket).serve()
+        assert Ingester(ingester_settings, desk.engine, bucket).serve()
         assert desk.look("rejects", batch_id) == 10
         lines = bucket.read(f"rejects/{batch_id}.csv", max_bytes=10_000).decode().splitlines()
         assert len(lines) == 5
         assert lines[-1] == ",,,7 more were rejected; the first 3 are listed"
 
     def test_of_nearly_all_rows_end_it_with_the_first_reason(
-        self, desk: Desk, known: Settings, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+        self, desk: Desk, ingester_settings: Settings, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """No catalog is so; what was enqueued of it goes on."""
-        monkeypatch.setattr(ingest_reader, "ABSURD_REJECTS", 1000)
+        monkeypatch.setattr(ingest_reader, "TOO_MANY_REJECTS_FROM", 1000)
         batch_id = desk.upload(None, CSV + b"1,none\n" * 20_000)
-        assert Ingester(known, desk.engine, bucket).serve()
+        assert Ingester(ingester_settings, desk.engine, bucket).serve()
         assert "TOO_MANY_REJECTS|9,998 of the first 10,000 pictures were rejected" in desk.error(batch_id)
         assert "the first was in line 4, source: is no address" in desk.error(batch_id)

@@ -1,4 +1,4 @@
-"""Whose purchases a job is served from, and that nothing of another producer's shows."""
+"""The purchases that a job is served from; nothing of another producer's shows."""
 
 import uuid
 from collections.abc import Callable
@@ -47,10 +47,10 @@ def in_one_message(bench: Bench, photo: bytes, producer_id: uuid.UUID | None) ->
     job_id = bench.enqueue(photo, producer_id=producer_id)
     with Session(bench.engine) as session, session.begin():
         reuse_scope = ReuseScope(bench.context.recipe, bench.context.settings.reuse)
-        turns = dispatch(session, ROOM, lease=LEASE, reuse_scope=reuse_scope, room=ROOM)
-    if turns.served:
-        complete_reused(bench.context, turns.served)
-    return bench.job(job_id), turns.served
+        turns = dispatch(session, ROOM, lease=LEASE, reuse_scope=reuse_scope, reuse_room=ROOM)
+    if turns.reused:
+        complete_reused(bench.context, turns.reused)
+    return bench.job(job_id), turns.reused
 
 
 def metadata(bucket: Bucket, key: str | None) -> dict[str, str]:
@@ -70,7 +70,7 @@ class TestByDefault:
     def test_a_producer_has_its_own_again_and_no_others(
         self, reusing: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """The same bytes of two producers are bought twice, by each once; so are those of none."""
+        """Equal bytes of two producers are bought twice, by each once; so are those without a producer."""
         a, b = two_producers(reusing)
         owners = [a, b, None, a, b, None]
         jobs = [done(reusing, photo, owner) for owner in owners]
@@ -79,7 +79,7 @@ class TestByDefault:
         assert len({job.key for job in jobs}) == sandbox.charges() == 3
 
     def test_the_parcel_keeps_to_the_border(self, reusing: Bench, photo: bytes) -> None:
-        """What is handed over without a claim is the producer's own as well."""
+        """A cutout served without a claim is the producer's own as well."""
         a, b = two_producers(reusing)
         first = done(reusing, photo, a)
         own, served = in_one_message(reusing, photo, a)
@@ -192,10 +192,10 @@ class TestAmongAll:
         job_id = all_of_one.enqueue(photo, producer_id=b)
         with Session(all_of_one.engine) as session, session.begin():
             reuse_scope = ReuseScope(all_of_one.context.recipe, Reuse.ALL)
-            turns = dispatch(session, ROOM, lease=LEASE, reuse_scope=reuse_scope, room=ROOM)
+            turns = dispatch(session, ROOM, lease=LEASE, reuse_scope=reuse_scope, reuse_room=ROOM)
         before = all_of_one.bucket.keys("cutouts/")
         all_of_one.change(job_id, "fence = fence + 1")
-        complete_reused(all_of_one.context, turns.served)
+        complete_reused(all_of_one.context, turns.reused)
         all_of_one.change(job_id, "queue_state = 'ready'")
         all_of_one.work()
         job = all_of_one.job(job_id)

@@ -27,7 +27,7 @@ def carry_as_calls(bench: Bench) -> None:
 
 
 def carry_in_one_message(bench: Bench) -> None:
-    """What was bought by the message, the rest by claims, as the dispatcher hands it out."""
+    """Jobs of bought pictures by the message, the others by claims, as the dispatcher dispatches them."""
     with Session(bench.engine) as session, session.begin():
         session.query(Job).filter(Job.queue_state == QueueState.DELAYED).update(
             {"queue_state": QueueState.READY}
@@ -37,9 +37,9 @@ def carry_in_one_message(bench: Bench) -> None:
             0,
             lease=LEASE,
             reuse_scope=ReuseScope(bench.context.recipe, bench.context.settings.reuse),
-            room=50,
+            reuse_room=50,
         )
-        served: Dispatched = [*turns.served]
+        served: Dispatched = [*turns.reused]
     if served:
         complete_reused(bench.context, served)
     bench.work()
@@ -59,7 +59,7 @@ def order(bench: Bench, pictures: list[bytes]) -> list[uuid.UUID]:
 class TestABucketThatWasEmptied:
     @pytest.fixture
     def lost(self, reusing: Bench, pictures: list[bytes]) -> dict[str, bytes]:
-        """What it held before."""
+        """The leases that it held before."""
         for picture in pictures:
             reusing.done(picture)
         bucket = reusing.bucket
@@ -81,7 +81,9 @@ class TestABucketThatWasEmptied:
             let_minutes_pass(reusing)
         assert self.states(reusing, ordered) == {(State.QUEUED, "CUTOUT_MISSING")}
         with reusing.engine.connect() as connection:
-            assert missing_results.look(connection) == missing_results.Missing(len(lost), stopped=True)
+            assert missing_results.read_missing(connection) == missing_results.Missing(
+                len(lost), stopped=True
+            )
         other = reusing.done(encoded(plain(70), "PNG"))
         assert (other.state, sandbox.charges()) == (State.SUCCEEDED, len(pictures) + 1)
         with reusing.engine.begin() as connection:
@@ -103,7 +105,7 @@ class TestABucketThatWasEmptied:
         assert self.states(reusing, ordered) == {(State.SUCCEEDED, None)}
         assert sandbox.charges() == len(pictures)
         with reusing.engine.connect() as connection:
-            assert missing_results.look(connection) == missing_results.Missing(0, stopped=False)
+            assert missing_results.read_missing(connection) == missing_results.Missing(0, stopped=False)
 
 
 def test_what_is_missed_for_a_moment_is_not_bought(reusing: Bench, sandbox: Sandbox, photo: bytes) -> None:

@@ -28,9 +28,9 @@ def message(bench: Bench, *sources: bytes) -> Dispatched:
     enqueued = [bench.enqueue(source) for source in sources]
     with Session(bench.engine) as session, session.begin():
         reuse_scope = ReuseScope(bench.context.recipe, bench.context.settings.reuse)
-        turns = dispatch(session, MOST, lease=LEASE, reuse_scope=reuse_scope, room=MOST)
+        turns = dispatch(session, MOST, lease=LEASE, reuse_scope=reuse_scope, reuse_room=MOST)
     assert turns.calls == []
-    fences = dict(turns.served)
+    fences = dict(turns.reused)
     return [(job_id, fences[job_id]) for job_id in enqueued]
 
 
@@ -63,7 +63,7 @@ class TestAMessageOfSeveralJobs:
     def test_with_a_broken_cutout_buys_that_one_again(
         self, reusing: Bench, sandbox: Sandbox, photo: bytes, harm: str
     ) -> None:
-        """What was deleted or altered is noticed, not handed out; the others are served."""
+        """A deleted or altered cutout is noticed, not served; the others are served."""
         other = encoded(plain(), "PNG")
         broken, _ = reusing.done(photo), reusing.done(other)
         assert broken.key

@@ -1,4 +1,4 @@
-"""What a source's server may answer in place of a picture: each has a code and a remedy of its own."""
+"""Answers of a source's server in place of a picture: each has a code and a remedy of its own."""
 
 from collections.abc import Callable, Iterator
 

@@ -132,7 +132,7 @@ class TestTurns:
                 assert uuid.UUID(int=owner) in {receiver.owner for receiver in all_taken(queue)}
 
     def test_count_a_receiver_that_falls_ill_with_two_out(self) -> None:
-        """What it still holds counts among the unproven, and no longer once it is back."""
+        """Calls that it still holds count as unproven, and no longer once it is back."""
         queue = FairQueue()
         prove(queue, its("a"))
         for _ in range(2):

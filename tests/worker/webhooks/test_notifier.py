@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
 from cutout.network import Timeouts
-from cutout.queue import dispatch
+from cutout.queue.snapshot import read_snapshot
 from cutout.settings import Settings
 from cutout.webhooks import INSTALLATION, announce, rotate, secret_of
 from tests.support.machine import scaled
@@ -43,7 +43,7 @@ class Running:
         self._notifier = Notifier(settings)
         self._engine = engine
         with engine.connect() as connection:
-            self._snapshot = dispatch.read_snapshot(connection, [])
+            self._snapshot = read_snapshot(connection, [])
 
     def tick(self) -> None:
         with self._engine.connect() as connection:

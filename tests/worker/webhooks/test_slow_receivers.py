@@ -94,7 +94,7 @@ def sending(running: Running) -> int:
 
 
 def seconds_to_arrive(running: Running, engine: Engine, owner: uuid.UUID, receiver: Receiver) -> float:
-    """How long the owner's next message takes."""
+    """Seconds that the owner's next message takes."""
     before = len(receiver.messages)
     tell(engine, owner, receiver.host)
     began = time.monotonic()

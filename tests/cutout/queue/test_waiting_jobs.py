@@ -14,9 +14,9 @@ from cutout.queue.attempts.outcomes import Fail, Hold, Outcome, Retry, Snooze, S
 from cutout.queue.claims import Claim
 from cutout.queue.dispatch import dispatch_calls
 from cutout.queue.enqueue import NewJob, create_batch, enqueue, enqueue_all
-from cutout.queue.reuse import same_picture as twins_of
+from cutout.queue.reuse import waiting_jobs
 from cutout.queue.reuse.acquire import Acquired, TakenByOther
-from cutout.queue.reuse.same_picture import WaitingJobs
+from cutout.queue.reuse.waiting_jobs import WaitingJobsPromoter
 from cutout.queue.settle import RetryLimits
 from tests.support.steps import LEASE, MAKING, SOURCE, begin, claim_one, new_worker, paid, record
 
@@ -36,7 +36,7 @@ def worker(session: Session) -> uuid.UUID:
 
 
 def ask(session: Session, claim: Claim, sha256: bytes = SHA256) -> Claim | None:
-    """What a worker does with a claim: buy (the claim), wait for who does, or be served."""
+    """Ways of a claim: buy, wait for the buyer, or be served."""
     match queue.acquire_result(session, claim, sha256, MAKING):
         case Acquired():
             return claim
@@ -75,9 +75,9 @@ class TestTwins:
         """However long it rests between its tries: each twin is handed out once."""
         buyer = paid(session, bought(session, worker, 20))
         queue.settle(session, buyer, Retry(Step.COPY, "RESULT_UNAVAILABLE", "503"))
-        twins = WaitingJobs()
+        twins = WaitingJobsPromoter()
         for _ in range(5):
-            assert twins.look(session) == 0
+            assert twins.promote(session) == 0
             assert dispatch_calls(session, 100, lease=LEASE) == []
         assert queue_states(session) == {"delayed": 1, "waiting": 20}
         assert handings_out(session) == 21
@@ -86,7 +86,7 @@ class TestTwins:
         """All of them at once, and each is served."""
         buyer = paid(session, bought(session, worker, 3), source_sha256=SHA256)
         queue.settle(session, buyer, Succeeded(STORED, bucket=MAKING.bucket))
-        assert WaitingJobs().look(session) == 3
+        assert WaitingJobsPromoter().promote(session) == 3
         for _ in range(3):
             assert ask(session, claim_one(session, worker)) is None
         assert queue_states(session) == {"succeeded": 4}
@@ -105,15 +105,15 @@ class TestTwins:
     ) -> None:
         """The first in line buys; the others wait for that one, and are not handed out."""
         queue.settle(session, bought(session, worker, 4), end)
-        twins = WaitingJobs()
-        twins.look(session)
+        twins = WaitingJobsPromoter()
+        twins.promote(session)
         assert queue_states(session)["waiting"] == 3
         assert ask(session, claim_one(session, worker)) is not None
-        assert twins.look(session) == 0
+        assert twins.promote(session) == 0
         assert dispatch_calls(session, 10, lease=LEASE) == []
 
     def test_do_not_wait_for_one_whose_batch_is_paused(self, session: Session, worker: uuid.UUID) -> None:
-        """Blocked, it gives its right to buy to a twin elsewhere."""
+        """Unblocker, it gives its right to buy to a twin elsewhere."""
         buyer = bought(session, worker, 2)
         session.execute(
             text(
@@ -121,7 +121,7 @@ class TestTwins:
             ),
             {"id": buyer.job_id},
         )
-        WaitingJobs().look(session)
+        WaitingJobsPromoter().promote(session)
         assert ask(session, claim_one(session, worker)) is not None
 
     @pytest.mark.parametrize("kept_back", ["suspended", "paused", "source_limit"])
@@ -134,8 +134,8 @@ class TestTwins:
             {"buyer": ids[0]},
         )
         session.execute(text(KEEP_BACK[kept_back]))
-        twins = WaitingJobs()
-        assert [twins.look(session) for _ in range(3)] == [5, 0, 0]
+        twins = WaitingJobsPromoter()
+        assert [twins.promote(session) for _ in range(3)] == [5, 0, 0]
         stands = {"suspended": "ready", "paused": "blocked"}.get(kept_back, kept_back)
         assert queue_states(session) == {stands: 6}
 
@@ -143,7 +143,7 @@ class TestTwins:
         self, session: Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A tick ends, and the next one goes on behind the last buyer."""
-        monkeypatch.setattr(twins_of, "MOST_MOVED", 3)
+        monkeypatch.setattr(waiting_jobs, "MOST_MOVED", 3)
         pairs = [[enqueue(session, NewJob(SOURCE)) for _ in range(2)] for _ in range(7)]
         session.execute(
             text("UPDATE jobs SET queue_state = 'waiting', waits_for = :buyer WHERE id = :id"),
@@ -156,8 +156,8 @@ class TestTwins:
             ),
             [{"id": buyer} for buyer, _ in pairs],
         )
-        twins = WaitingJobs()
-        assert [twins.look(session) for _ in range(4)] == [3, 3, 1, 0]
+        twins = WaitingJobsPromoter()
+        assert [twins.promote(session) for _ in range(4)] == [3, 3, 1, 0]
 
     def test_of_two_pictures_go_on_apart(self, session: Session, worker: uuid.UUID) -> None:
         """A buyer whose source was changed bought two pictures: the first twin of each goes on."""
@@ -169,7 +169,7 @@ class TestTwins:
         for picture in (b"a", b"b", b"a", b"b"):
             assert ask(session, claim_one(session, worker), picture * 32) is None
         queue.settle(session, buyer, Fail("IMAGE_DAMAGED", "it is damaged"))
-        WaitingJobs().look(session)
+        WaitingJobsPromoter().promote(session)
         assert queue_states(session) == {"failed": 1, "ready": 2, "waiting": 2}
 
     def test_that_wait_for_one_another_do_not_for_ever(self, session: Session) -> None:
@@ -179,7 +179,7 @@ class TestTwins:
             text("UPDATE jobs SET queue_state = 'waiting', waits_for = :other WHERE id = :id"),
             [{"id": one, "other": other} for one, other in zip(ids, reversed(ids), strict=True)],
         )
-        WaitingJobs().look(session)
+        WaitingJobsPromoter().promote(session)
         assert queue_states(session) == {"ready": 1, "waiting": 1}
 
     def test_can_be_cancelled(self, session: Session, worker: uuid.UUID) -> None:
@@ -202,8 +202,8 @@ class TestTwins:
             ),
             [{"id": buyer} for buyer, _ in pairs],
         )
-        twins = WaitingJobs()
-        assert [twins.look(session) for _ in range(4)] == [200, 200, 1, 0]
+        twins = WaitingJobsPromoter()
+        assert [twins.promote(session) for _ in range(4)] == [200, 200, 1, 0]
 
 
 class TestABuyer:
@@ -219,15 +219,15 @@ class TestABuyer:
         enqueue(session, NewJob(SOURCE, "b", priority=Priority.INTERACTIVE))
         assert ask(session, claim_one(session, worker)) is None
         session.execute(text("UPDATE jobs SET queue_state = 'ready' WHERE queue_state = 'delayed'"))
-        WaitingJobs().look(session)
+        WaitingJobsPromoter().promote(session)
         assert [job_id for job_id, _ in dispatch_calls(session, 1, lease=LEASE)] == [bulk]
         assert session.get_one(Job, bulk, populate_existing=True).priority == Priority.INTERACTIVE
 
     def test_keeps_a_better_place_of_its_own(self, session: Session, worker: uuid.UUID) -> None:
-        """WaitingJobs lend, and take nothing."""
+        """WaitingJobsPromoter lend, and take nothing."""
         buyer = bought(session, worker, 2)
         before = session.get_one(Job, buyer.job_id).virtual_start
-        WaitingJobs().look(session)
+        WaitingJobsPromoter().promote(session)
         assert session.get_one(Job, buyer.job_id, populate_existing=True).virtual_start == before
 
 

@@ -1,4 +1,4 @@
-"""Where a dispatcher begins to look in each line, and what may come in before that."""
+"""The watermark at which a dispatcher begins to read each queue, and jobs that come in before it."""
 
 import uuid
 from collections.abc import Iterator
@@ -12,16 +12,18 @@ from sqlalchemy.orm import Session
 from cutout import queue
 from cutout.enums import Priority, Step
 from cutout.producers.producers import create_producer
-from cutout.queue import dispatch, index_marks
-from cutout.queue.blocks.blocked_jobs import Blocked
-from cutout.queue.blocks.download_limit import Downloads, Returns
+from cutout.queue import dispatch, queue_watermarks
+from cutout.queue.blocks.blocked_jobs import Unblocker
+from cutout.queue.blocks.download_limit import Downloads, SourceLimitPromoter
 from cutout.queue.blocks.pauses import pause, resume
-from cutout.queue.dispatch import DISPATCH_CALLS, SURVEY
+from cutout.queue.dispatch import DISPATCH_CALLS
 from cutout.queue.enqueue import NewJob, create_batch, enqueue, enqueue_all
-from cutout.queue.index_marks import LOOK_AT_LEAST_EVERY_S, LOOK_EVERY_S, LineMarks
-from cutout.queue.reuse.same_picture import WaitingJobs
+from cutout.queue.promote import promote_due
+from cutout.queue.queue_watermarks import REFRESH_AT_LEAST_EVERY_S, REFRESH_EVERY_S, QueueWatermarks
 from cutout.queue.reuse.serve_reused import NO_REUSE
-from cutout.queue.snapshot_marks import Marks
+from cutout.queue.reuse.waiting_jobs import WaitingJobsPromoter
+from cutout.queue.snapshot import READ, QueueSnapshot, read_snapshot
+from cutout.queue.snapshot_watermarks import SnapshotWatermarks
 from tests.support.explained import buffers, explained
 from tests.support.steps import LEASE, SOURCE
 
@@ -30,35 +32,35 @@ PRODUCERS = 3
 
 
 class Dispatcher:
-    """What hands out, with marks and a clock of its own; each line that jobs left is marked at a look."""
+    """Dispatches with watermarks and a clock of its own; a refresh marks each queue that jobs left."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.now_s = 0.0
-        self.lines = LineMarks(lambda: self.now_s)
-        self.returns = Returns()
+        self.watermarks = QueueWatermarks(lambda: self.now_s)
+        self.returns = SourceLimitPromoter()
 
-    def later(self, seconds: float = LOOK_EVERY_S) -> None:
-        """Some seconds pass, and it snapshots."""
+    def later(self, seconds: float = REFRESH_EVERY_S) -> None:
+        """Let some seconds pass and read a snapshot."""
         self.now_s += seconds
         self.read_snapshot()
 
-    def read_snapshot(self) -> dispatch.QueueSnapshot:
-        return dispatch.read_snapshot(self.connection, [], lines=self.lines)
+    def read_snapshot(self) -> QueueSnapshot:
+        return read_snapshot(self.connection, [], queue_watermarks=self.watermarks)
 
     def dispatch(self, count: int = 1) -> queue.Dispatched:
-        return dispatch.dispatch(self.connection, count, lease=LEASE, lines=self.lines).calls
+        return dispatch.dispatch(self.connection, count, lease=LEASE, watermarks=self.watermarks).calls
 
     def next(self) -> uuid.UUID | None:
-        """The job that goes next."""
+        """Dispatch the next job."""
         return next((job_id for job_id, _ in self.dispatch()), None)
 
-    def goes_on(self) -> queue.Dispatched:
-        """Two jobs of each producer are out and every line is marked where it goes on; what was out."""
+    def mark_all(self) -> queue.Dispatched:
+        """Dispatch two jobs of each producer and set a watermark in every queue; returns the jobs."""
         self.read_snapshot()
         dispatched = self.dispatch(2 * PRODUCERS)
         self.later()
-        assert self.lines.are_set
+        assert self.watermarks.are_set
         return dispatched
 
 
@@ -70,13 +72,13 @@ def own(engine: Engine) -> Iterator[Connection]:
 
 @pytest.fixture
 def dispatcher(own: Connection, monkeypatch: pytest.MonkeyPatch) -> Dispatcher:
-    monkeypatch.setattr(index_marks, "WORTH_A_MARK_S", 0.0)
+    monkeypatch.setattr(queue_watermarks, "WORTH_A_WATERMARK_S", 0.0)
     return Dispatcher(own)
 
 
 @pytest.fixture
 def producers(engine: Engine) -> list[uuid.UUID]:
-    """Three with ten jobs each."""
+    """Three producers with ten jobs each."""
     with Session(engine) as session, session.begin():
         ids = [create_producer(session, f"p{n}")[0].id for n in range(PRODUCERS)]
         for producer_id in ids:
@@ -93,33 +95,33 @@ def change(own: Connection, job_id: uuid.UUID, values: str) -> None:
     own.execute(text(f"UPDATE jobs SET {values} WHERE id = :id"), {"id": job_id})  # noqa: S608 - constants
 
 
-def all_that_goes(dispatcher: Dispatcher) -> list[uuid.UUID]:
+def dispatch_all(dispatcher: Dispatcher) -> list[uuid.UUID]:
     return [job_id for job_id, _ in dispatcher.dispatch(1000)]
 
 
-class TestWhatComesInBeforeAMark:
-    """Nothing of it waits for the next look, if the same dispatcher puts it back."""
+class TestAJobBeforeTheWatermark:
+    """A job that the same dispatcher puts back does not wait for the next refresh."""
 
     @pytest.mark.usefixtures("producers")
-    def test_after_a_rest(self, dispatcher: Dispatcher, own: Connection) -> None:
-        ((first, _), *_) = dispatcher.goes_on()
+    def test_after_a_delay(self, dispatcher: Dispatcher, own: Connection) -> None:
+        ((first, _), *_) = dispatcher.mark_all()
         change(own, first, "queue_state = 'delayed', scheduled_at = now()")
-        assert dispatch.promote_due(own, lines=dispatcher.lines) == 1
+        assert promote_due(own, queue_watermarks=dispatcher.watermarks) == 1
         assert first in dict(dispatcher.dispatch(PRODUCERS))
 
     @pytest.mark.usefixtures("producers")
-    def test_after_its_producers_bound(self, dispatcher: Dispatcher, own: Connection) -> None:
-        ((first, _), *_) = dispatcher.goes_on()
+    def test_after_its_producers_source_limit(self, dispatcher: Dispatcher, own: Connection) -> None:
+        ((first, _), *_) = dispatcher.mark_all()
         change(own, first, "queue_state = 'source_limit'")
-        assert dispatcher.returns.bring_back(own, Downloads(32), dispatcher.lines) == 1
+        assert dispatcher.returns.promote(own, Downloads(32), dispatcher.watermarks) == 1
         assert first in dict(dispatcher.dispatch(PRODUCERS))
 
     @pytest.mark.usefixtures("producers")
     def test_after_it_waited_for_another(self, dispatcher: Dispatcher, own: Connection) -> None:
-        ((first, _), (other, _), *_) = dispatcher.goes_on()
+        ((first, _), (other, _), *_) = dispatcher.mark_all()
         change(own, other, "state = 'failed', queue_state = NULL, code = 'C', finished_at = now()")
         change(own, first, f"queue_state = 'waiting', waits_for = '{other}', source_sha256 = 'x'")
-        assert WaitingJobs().look(own, dispatcher.lines) == 1
+        assert WaitingJobsPromoter().promote(own, dispatcher.watermarks) == 1
         assert first in dict(dispatcher.dispatch(PRODUCERS))
 
     def test_after_its_batch_was_paused(
@@ -134,33 +136,33 @@ class TestWhatComesInBeforeAMark:
             dispatcher.later()
         with Session(engine) as session, session.begin():
             resume(session, batch_id)
-        assert Blocked().bring_back(own, dispatcher.lines) == 5
+        assert Unblocker().unblock(own, dispatcher.watermarks) == 5
         assert len(dispatcher.dispatch(5)) == 5
 
     @pytest.mark.usefixtures("producers")
     @pytest.mark.parametrize("took_s", [0.0, 1.0, 1e6])
-    def test_by_anybody_else_goes_within_ten_seconds(
+    def test_of_another_process_is_found_within_ten_seconds(
         self, dispatcher: Dispatcher, own: Connection, took_s: float, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """However long it takes to look, what a worker gave back is found."""
-        dispatched = dispatcher.goes_on()
-        look = LineMarks._mark
-        monkeypatch.setattr(LineMarks, "_mark", lambda self, database: look(self, database) + took_s)
+        """A job that a worker gave back is found, however long a refresh takes."""
+        dispatched = dispatcher.mark_all()
+        read = QueueWatermarks._set
+        monkeypatch.setattr(QueueWatermarks, "_set", lambda self, database: read(self, database) + took_s)
         dispatcher.later()
         for job_id, fence in dispatched:
             assert queue.hand_back(own, job_id, fence)
-        dispatcher.later(LOOK_AT_LEAST_EVERY_S)
+        dispatcher.later(REFRESH_AT_LEAST_EVERY_S)
         assert dict(dispatched).keys() <= dict(dispatcher.dispatch(2 * PRODUCERS)).keys()
 
 
-class TestWhatComesInBehindAMark:
-    """It is found at once."""
+class TestAJobBehindTheWatermark:
+    """A new job is found at once."""
 
     def test_of_a_new_producer(
         self, engine: Engine, dispatcher: Dispatcher, producers: list[uuid.UUID]
     ) -> None:
-        """Wherever it is between the marked ones."""
-        dispatcher.goes_on()
+        """Its queue may lie anywhere between the marked ones."""
+        dispatcher.mark_all()
         new = {add(engine, None)}
         with Session(engine) as session, session.begin():
             for _ in range(4):
@@ -172,30 +174,30 @@ class TestWhatComesInBehindAMark:
     def test_of_a_better_priority(
         self, engine: Engine, dispatcher: Dispatcher, producers: list[uuid.UUID], were_there: int
     ) -> None:
-        """Whether or not that line was marked when it was empty."""
+        """Whether or not its empty queue had a watermark."""
         for _ in range(were_there):
             add(engine, producers[0], Priority.INTERACTIVE)
-        dispatcher.goes_on()
+        dispatcher.mark_all()
         urgent = add(engine, producers[0], Priority.INTERACTIVE)
         assert dispatcher.read_snapshot().ready[Step.CALL]
         assert dispatcher.next() == urgent
 
-    def test_of_a_line_that_was_empty(
+    def test_of_a_queue_that_was_empty(
         self, engine: Engine, dispatcher: Dispatcher, producers: list[uuid.UUID]
     ) -> None:
-        """Nothing is in line, and then one job of each."""
-        all_that_goes(dispatcher)
+        """All queues are empty, and then each gets one job."""
+        dispatch_all(dispatcher)
         dispatcher.later()
         assert not dispatcher.read_snapshot().ready[Step.CALL]
         new = {add(engine, producer_id) for producer_id in producers}
         assert dispatcher.read_snapshot().ready[Step.CALL]
-        assert {*all_that_goes(dispatcher)} == new
+        assert {*dispatch_all(dispatcher)} == new
 
 
 @pytest.mark.usefixtures("producers")
-def test_marked_lines_are_served_in_the_same_order(dispatcher: Dispatcher, own: Connection) -> None:
-    """Each job once, as without marks."""
-    dispatcher.goes_on()
+def test_queues_with_watermarks_are_served_in_the_same_order(dispatcher: Dispatcher, own: Connection) -> None:
+    """Each job is dispatched once, as without watermarks."""
+    dispatcher.mark_all()
     expected = own.execute(text("SELECT id FROM jobs WHERE queue_state = 'ready'")).scalars().all()
     went = []
     while dispatched := dispatcher.dispatch(PRODUCERS):
@@ -209,20 +211,20 @@ def test_marked_lines_are_served_in_the_same_order(dispatcher: Dispatcher, own: 
 
 
 @pytest.mark.usefixtures("producers")
-def test_a_line_that_is_quickly_looked_at_has_no_mark(
+def test_a_queue_that_is_read_quickly_has_no_watermark(
     dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As without an old snapshot, and once it is gone."""
-    dispatcher.goes_on()
-    monkeypatch.setattr(index_marks, "WORTH_A_MARK_S", 60.0)
+    """As without an old snapshot, and after its end."""
+    dispatcher.mark_all()
+    monkeypatch.setattr(queue_watermarks, "WORTH_A_WATERMARK_S", 60.0)
     dispatcher.later()
-    assert not dispatcher.lines.are_set
+    assert not dispatcher.watermarks.are_set
 
 
 class TestBesideAnOldSnapshot:
     @pytest.fixture
     def _left(self, engine: Engine, own: Connection) -> Iterator[None]:
-        """Many jobs of one producer left the line, and somebody sees them there."""
+        """Many jobs of one producer left the queue, and an old snapshot still sees them."""
         with Session(engine) as session, session.begin():
             enqueue_all(session, [NewJob(SOURCE)] * (LEFT + STAY))
         own.execute(text("ANALYZE"))
@@ -232,31 +234,32 @@ class TestBesideAnOldSnapshot:
 
     @pytest.mark.usefixtures("_left")
     @pytest.mark.parametrize("count", [LEFT, LEFT + STAY], ids=["some are left", "none is left"])
-    def test_what_left_a_line_is_not_passed_again(
+    def test_dead_entries_are_not_read_again(
         self, own: Connection, dispatcher: Dispatcher, count: int
     ) -> None:
-        """Nor by a leader that begins now and finds the line like that."""
+        """Also a dispatcher that begins to lead now does not read them."""
         dispatcher.dispatch(count)
         dispatcher.later()
         successor = Dispatcher(own)
         successor.read_snapshot()
         far, near, anew = (
-            self.pages(own, lines) for lines in (LineMarks(), dispatcher.lines, successor.lines)
+            self.pages(own, watermarks)
+            for watermarks in (QueueWatermarks(), dispatcher.watermarks, successor.watermarks)
         )
         assert max(near, anew) < far * 0.6
 
     @staticmethod
-    def pages(own: Connection, lines: LineMarks) -> int:
-        """That a snapshot and a handing out look at."""
-        marks = Marks()
+    def pages(own: Connection, watermarks: QueueWatermarks) -> int:
+        """Count the pages that a snapshot and a dispatch read."""
+        bounds = SnapshotWatermarks()
         own.execute(text("BEGIN"))
-        asked: dict[str, Any] = {"accounts": [], "day_budget": None, "lease": timedelta(0)}
-        asked |= {"since": marks.outstanding, "due_since": marks.due, **lines.as_parameters()}
-        handing = {"count": 1, "lease": LEASE, "left_out": [], **NO_REUSE, **lines.as_parameters()}
-        snapshot, dispatch = SURVEY[lines.are_set], DISPATCH_CALLS[lines.are_set, False]
+        parameters: dict[str, Any] = {"accounts": [], "day_budget": None, "lease": timedelta(0)}
+        parameters |= {"since": bounds.outstanding, "due_since": bounds.due, **watermarks.as_parameters()}
+        dispatching = {"count": 1, "lease": LEASE, "without": [], **NO_REUSE, **watermarks.as_parameters()}
+        snapshot, dispatch = READ[watermarks.are_set], DISPATCH_CALLS[watermarks.are_set, False]
         plans = [
-            own.scalar(explained(dispatch.statement), handing)[0]["Plan"],
-            own.scalar(explained(snapshot.statement), asked)[0]["Plan"],
+            own.scalar(explained(dispatch.statement), dispatching)[0]["Plan"],
+            own.scalar(explained(snapshot.statement), parameters)[0]["Plan"],
         ]
         own.execute(text("ROLLBACK"))
         return sum(map(buffers, plans))

@@ -54,7 +54,7 @@ DOORS: list[Callable[[str], None]] = [_job, _manifest, _schedule, _command]
 class TestAName:
     @pytest.mark.parametrize("door", DOORS)
     @pytest.mark.parametrize("character", REFUSED, ids=ascii)
-    def test_with_what_nobody_sees_is_refused(self, door: Callable[[str], None], character: str) -> None:
+    def test_with_invisible_characters_is_refused(self, door: Callable[[str], None], character: str) -> None:
         """Invisible characters are refused at any position; the error says where."""
         for text in (f"{character}ab", f"a{character}b", f"ab{character}"):
             with pytest.raises((ValueError, InvalidJobError, InvalidScheduleError, typer.Exit)):
@@ -86,7 +86,7 @@ class TestAName:
             assert bool(whole.search(character)) == (name_fault(character) is None), hex(code)
 
 
-def test_what_is_not_seen_is_written_out() -> None:
+def test_invisible_characters_are_written_out() -> None:
     """Terminals and files cannot interpret it; all other characters stay."""
     assert visible("a\x1b[31m\r\nb\u202e\x00ü") == "a\\x1b[31m\\r\\nb\\u202e\\x00ü"
     with suppress(UnicodeEncodeError):

@@ -56,7 +56,7 @@ def job_of(session: Session, claim: Claim) -> Job:
 
 
 class TestARunningJob:
-    def test_that_its_living_worker_does_not_carry_is_rescued(self, session: Session) -> None:
+    def test_that_its_live_worker_does_not_list_is_rescued(self, session: Session) -> None:
         """Two heartbeats after the claim do not list its fence: it continues, and its call is unknown."""
         claim = claim_new(session, new_worker(session))
         attempt_id = begin(session, claim)
@@ -77,7 +77,7 @@ class TestARunningJob:
         assert run(session, "running_jobs").repaired == 1
         assert (job_of(session, claim).state, job_of(session, claim).tries) == (State.QUEUED, 0)
 
-    def test_with_a_paid_result_goes_on_with_its_copy(self, session: Session) -> None:
+    def test_with_a_paid_result_continues_with_its_copy(self, session: Session) -> None:
         """A job with a paid result makes no second call."""
         claim = bought(session, claim_new(session, new_worker(session)))
         beats(session, claim.worker_id, times=2)
@@ -94,14 +94,14 @@ class TestARunningJob:
         beats(session, worker_id)
         assert found(session) == [("running_jobs", claim.job_id)]
 
-    def test_that_its_worker_carries_is_left_alone(self, session: Session) -> None:
+    def test_that_its_worker_lists_is_left_alone(self, session: Session) -> None:
         """A listed job is left alone after any number of heartbeats, among any other jobs."""
         worker_id = new_worker(session)
         claims = [claim_new(session, worker_id) for _ in range(3)]
         beats(session, worker_id, *claims, times=5)
         assert found(session) == []
 
-    def test_that_its_worker_carries_under_an_older_fence_is_not_carried(self, session: Session) -> None:
+    def test_that_its_worker_lists_under_an_older_fence_is_not_listed(self, session: Session) -> None:
         """A message of an older fence says nothing about the job's present claim."""
         claim = claim_new(session, new_worker(session))
         identity = Identity(claim.worker_id, "test", 1)
@@ -109,7 +109,7 @@ class TestARunningJob:
             beat(session, identity, [(claim.job_id, claim.fence - 1)])
         assert found(session) == [("running_jobs", claim.job_id)]
 
-    def test_of_a_worker_that_does_not_say_what_it_carries_is_left_alone(self, session: Session) -> None:
+    def test_of_a_worker_that_lists_nothing_is_left_alone(self, session: Session) -> None:
         """A worker of an older version lists nothing during an upgrade."""
         claim = claim_new(session, new_worker(session))
         session.execute(update(Worker).values(beats=100))
@@ -129,7 +129,7 @@ class TestARunningJob:
         beat(session, identity, [], last=last)
         assert found(session) == [("running_jobs", claim.job_id)]
 
-    def test_that_is_settled_between_look_and_repair_stays_as_it_is(self, session: Session) -> None:
+    def test_that_is_settled_between_finding_and_repair_stays_unchanged(self, session: Session) -> None:
         """The repair tests its condition again under the row's lock."""
         claim = claim_new(session, new_worker(session))
         beats(session, claim.worker_id, times=2)
@@ -140,7 +140,7 @@ class TestARunningJob:
         assert check.repair(session, seen, BOUNDS) == 0
         assert job_of(session, claim).state == State.HELD
 
-    def test_that_is_not_carried_is_explained(self, session: Session) -> None:
+    def test_that_no_worker_lists_is_explained(self, session: Session) -> None:
         """`cutout explain` does not say that a worker runs the job."""
         claim = claim_new(session, new_worker(session))
         beats(session, claim.worker_id, times=2)
@@ -153,7 +153,7 @@ class TestAnAttemptWithoutAnEnd:
     def age(self, session: Session) -> None:
         session.execute(text("UPDATE attempts SET begun_at = begun_at - interval '2 minutes'"))
 
-    def test_whose_job_no_worker_carries_is_closed_as_unknown(self, session: Session) -> None:
+    def test_whose_job_no_worker_runs_is_closed_as_unknown(self, session: Session) -> None:
         """The ledger does not show the call as open forever."""
         claim = claim_new(session, new_worker(session))
         attempt_id = begin(session, claim)
@@ -194,7 +194,7 @@ class TestAPaidResult:
         session.expire_all()
         return job_of(session, claim)
 
-    def test_whose_copy_is_not_to_come_in_time_is_put_in_line(self, session: Session) -> None:
+    def test_whose_copy_would_come_too_late_becomes_ready(self, session: Session) -> None:
         """A copy delayed until after the result's expiry becomes ready now."""
         job = self.paid(session, scheduled_at=func.now() + text("interval '30 hours'"))
         assert run(session, "paid_results").repaired == 1
@@ -213,7 +213,7 @@ class TestAPaidResult:
         assert f"cutout retry {job.id}" in done.left[0].remedy
 
     @pytest.mark.parametrize("code", [NEEDS_APPROVAL, "OVER_BUDGET", "RESULT_EXPIRED"])
-    def test_is_not_looked_for_where_there_is_none_to_be_saved(self, session: Session, code: str) -> None:
+    def test_is_not_searched_where_there_is_none_to_be_saved(self, session: Session, code: str) -> None:
         """Jobs that never called, which may be many, and jobs with a useless result are skipped."""
         self.paid(session, state=State.HELD, queue_state=None, code=code, message="x")
         assert "held_results" not in dict(found(session))
@@ -231,7 +231,7 @@ class TestABlockedJob:
         session.expire_all()
         return batch
 
-    def test_whose_batch_rests_no_more_comes_back(self, session: Session) -> None:
+    def test_whose_batch_may_continue_are_unblocked(self, session: Session) -> None:
         """The second run that finds them unblocks them; one run finds many batches."""
         batches = {self.blocked(session).id for _ in range(3)}
         assert batches == {row for _, row in found(session)}
@@ -245,7 +245,7 @@ class TestABlockedJob:
         pause(session, self.blocked(session).id)
         assert found(session) == []
 
-    def test_for_whom_a_credit_is_left_is_let_go(self, session: Session) -> None:
+    def test_for_whom_a_credit_is_left_is_unblocked(self, session: Session) -> None:
         """The batch has credits for which no job is under way."""
         batch = self.blocked(session, state=State.HELD, code="OVER_BUDGET", message="x")
         set_budget(session, batch.id, 5)

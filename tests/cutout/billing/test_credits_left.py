@@ -74,7 +74,7 @@ class TestTheCreditsLeft:
         call(session, ago="5 seconds", times=2)
         assert left.look(session) == 1000 - 13
 
-    def test_begin_anew_with_a_new_reading(self, session: Session, left: CreditsLeft) -> None:
+    def test_begin_again_with_a_new_reading(self, session: Session, left: CreditsLeft) -> None:
         """A new reading includes the calls counted before."""
         read(session, 1000, ago="20 hours")
         call(session, ago="10 hours", times=7)

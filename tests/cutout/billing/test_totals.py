@@ -78,7 +78,7 @@ def last_second(day: date) -> datetime:
 
 
 class TestTheTotals:
-    def test_of_an_empty_ledger_are_nought(self, session: Session) -> None:
+    def test_of_an_empty_ledger_are_zero(self, session: Session) -> None:
         """An empty ledger and a batch that does not exist have totals of zero."""
         assert totals.totals(session) == totals.totals(session, uuid.uuid4()) == Totals()
         assert not [*totals.by_job(session), *totals.by_batch(session), *totals.by_day(session, 9)]
@@ -89,9 +89,7 @@ class TestTheTotals:
         make_job(REFUSED, None)
         assert totals.totals(session) == Totals(begun=6, charged=1, not_charged=3, unknown=1, out=1)
 
-    def test_count_a_call_whose_worker_told_late_by_what_it_told(
-        self, session: Session, make_job: MakeJob
-    ) -> None:
+    def test_count_a_call_by_the_late_report_of_its_worker(self, session: Session, make_job: MakeJob) -> None:
         """A call given up as unknown and answered later is not unknown any more."""
         make_job(UNANSWERED)
         queue.end_attempt(session, session.scalars(select(Attempt.id)).one(), CHARGED)

@@ -85,7 +85,7 @@ class TestTheFigures:
         (row,) = read_overview(session, NOBODY).accounts
         assert row.circuit_open is expected
 
-    def test_count_jobs_where_they_stand(self, session: Session) -> None:
+    def test_count_jobs_by_their_state(self, session: Session) -> None:
         """Queued jobs count by queue state and step, running by step, held by code; final ones not at all."""
         insert(session, 3)
         insert(session, 2, queue_state="'delayed'", scheduled_at="now() + interval '1 hour'")
@@ -113,7 +113,7 @@ class TestTheFigures:
             "OVER_BUDGET": (5, 5),
         }
 
-    def test_know_which_paid_result_dies_first(self, session: Session) -> None:
+    def test_know_which_paid_result_expires_first(self, session: Session) -> None:
         """Ready, delayed and running jobs count; a result in the lifeboat is safe."""
         insert(session, **paid(9))
         insert(session, **paid(5), queue_state="'delayed'", scheduled_at="now() + interval '1 hour'")
@@ -123,7 +123,7 @@ class TestTheFigures:
         assert sum(row.at_risk for row in found.jobs) == 3
         assert found.next_expiry_s == pytest.approx(5 * 3600, abs=1)
 
-    def test_say_how_long_the_first_in_line_waits(self, session: Session) -> None:
+    def test_say_how_long_the_first_in_the_queue_waits(self, session: Session) -> None:
         """The wait of the first job is by priority; overdue jobs are shown apart."""
         insert(session, virtual_start="5", scheduled_at="now() - interval '9 hours'")
         insert(session, virtual_start="2", scheduled_at="now() - interval '3 minutes'")
@@ -134,7 +134,7 @@ class TestTheFigures:
         assert found.first_in_line == pytest.approx({Priority.INTERACTIVE: 5, Priority.NORMAL: 180}, abs=1)
         assert found.overdue_s == pytest.approx(40, abs=1)
 
-    def test_know_a_worker_that_was_started_anew(self, session: Session) -> None:
+    def test_know_a_worker_that_was_restarted(self, session: Session) -> None:
         """A restarted worker has the host and pid of the dead one: the younger heartbeat counts, once."""
         session.execute(
             text("""
@@ -186,7 +186,7 @@ class TestTheMetrics:
         assert "cutout_jobs" in names(collector)
         assert sum("jobs.state = 'held'" in statement for statement in asked) == 1
 
-    def test_say_so_when_postgres_is_away(self, settings: Settings) -> None:
+    def test_say_so_when_postgres_is_unreachable(self, settings: Settings) -> None:
         """Only one metric is left, which says that the others are missing; nothing is raised."""
         away = connect("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
         (family,) = DatabaseMetrics(away, settings).collect()

@@ -69,7 +69,7 @@ class TestAKey:
 
 
 class TestAKeyThatIsRenewed:
-    def test_takes_the_place_of_the_former(self, session: Session) -> None:
+    def test_replaces_the_former(self, session: Session) -> None:
         """A name stands for one producer with one valid key; another name is another producer."""
         first, former = renew_key(session, "this machine", "here", scopes=list(Scope))
         second, present = renew_key(session, "this machine", "here", scopes=list(Scope))

@@ -80,7 +80,7 @@ class TestACellOfText:
 
     @pytest.mark.parametrize("before", ["", " ", "\xa0", "\u3000", "\u200b", "\ufeff \u202e", "\n", "\0"])
     @pytest.mark.parametrize("sign", [*"=+-@", *"\uff1d\uff0b\uff0d\uff20\ufe66\u207a"])
-    def test_is_guarded_behind_what_nobody_sees(self, before: str, sign: str) -> None:
+    def test_is_guarded_behind_invisible_characters(self, before: str, sign: str) -> None:
         """Importers trim blanks and convert wide and small signs to plain ones."""
         assert escape_cell(f"{before}{sign}1+1") == f"'{before}{sign}1+1"
 

@@ -54,7 +54,7 @@ class TestABatchThatEnded:
         assert look(engine) == {over}
         assert look(engine, over) == set()
 
-    def test_is_found_without_a_look_at_those_that_never_had_a_job(self, engine: Engine) -> None:
+    def test_is_found_without_reading_those_that_never_had_a_job(self, engine: Engine) -> None:
         """A schedule whose catalog did not change makes an empty batch every night."""
         over = make_batch(engine, {"a": DONE})
         with Session(engine) as session, session.begin():

@@ -100,7 +100,7 @@ class TestANightlyRun:
                 assert instant < jump
                 assert local(instant, zone).time() == first
 
-    def test_knows_the_instants_by_hand(self) -> None:
+    def test_knows_the_instants_computed_on_paper(self) -> None:
         """The instants around spring and autumn in Paris were computed on paper."""
         since, until = datetime(2026, 3, 28, 12, tzinfo=UTC), datetime(2026, 3, 30, 12, tzinfo=UTC)
         assert fires("30 2 * * *", PARIS, since, until) == [
@@ -127,7 +127,7 @@ class TestANightlyRun:
             found = fires("0 */2 * * *", PARIS, since, since + hours)
             assert [f"{local(at, PARIS):%H:%M}" for at in found] == expected
 
-    def test_looked_up_in_the_second_passing_waits_for_the_next_day(self) -> None:
+    def test_asked_for_in_the_second_occurrence_waits_for_the_next_day(self) -> None:
         """At 02:10 winter time the 02:30 of summer time is over."""
         second_passing = datetime(2026, 10, 25, 1, 10, tzinfo=UTC)
         assert cron_of("30 2 * * *", PARIS).next_after(second_passing) == datetime(
@@ -288,7 +288,7 @@ class TestWhatPeopleWrite:
             ("0 0 2 ? * MON 2027", "does not have five fields"),
         ],
     )
-    def test_is_told_the_right_spelling_where_it_may_mean_two_things(self, written: str, said: str) -> None:
+    def test_that_is_ambiguous_is_refused_with_the_right_spelling(self, written: str, said: str) -> None:
         """An ambiguous or meaningless expression is refused with the right spelling."""
         with pytest.raises(InvalidScheduleError, match=said):
             cron_of(written, PARIS)

@@ -77,7 +77,7 @@ class TestFiring:
                 assert times == [times[0] + timedelta(seconds=n) for n in range(len(times))]
                 assert session.get_one(Schedule, schedule_id).next_fire_at == times[-1] + timedelta(seconds=1)
 
-    def test_leaves_neither_half_when_it_dies_on_the_way(self, engine: Engine) -> None:
+    def test_leaves_nothing_half_done_when_it_crashes(self, engine: Engine) -> None:
         """Run and advance are one statement: after a rollback both are done again."""
         with Session(engine) as session, session.begin():
             schedule_id = new_schedule(session).id
@@ -139,7 +139,7 @@ class TestAnOutage:
         session.expire_all()
         assert schedule.next_fire_at > datetime.now(UTC)
 
-    def test_of_a_day_of_seconds_ends_though_each_look_is_bounded(self, session: Session) -> None:
+    def test_of_a_day_of_seconds_ends_though_each_step_is_bounded(self, session: Session) -> None:
         """Each step handles a bounded number of runs, and none is lost between two steps."""
         schedule = new_schedule(session, cron=EACH_SECOND, catch_up=CatchUp.SKIP, grace_seconds=30)
         due_since(session, schedule, datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=2500))
@@ -177,7 +177,7 @@ class TestASchedule:
         assert fire(session) == 0
         assert new_schedule(session).id != schedule.id
 
-    def test_run_by_hand_fires_beside_the_clock(self, session: Session) -> None:
+    def test_run_now_fires_beside_the_clock(self, session: Session) -> None:
         """It fires now, also while paused; the next run is unchanged."""
         schedule = new_schedule(session)
         pause(session, schedule.id)

@@ -71,7 +71,7 @@ class TestAWindowThatWillNotSuffice:
         )
         session.execute(text("UPDATE runs SET closes_at = now() + :closes"), values)
 
-    def test_is_told_by_the_measured_rate(self, session: Session, night: Schedule) -> None:
+    def test_is_found_by_the_measured_rate(self, session: Session, night: Schedule) -> None:
         """The calls fit into sixty seconds, and do not fit into forty."""
         self.close_in(session, 60)
         assert late(session) == []

@@ -69,7 +69,7 @@ class TestALook:
         found = looked(CatchUp.LATEST, 3 * DAY + MINUTE)
         assert (days(found, skipped=False), days(found, skipped=True)) == ([4], [1])
 
-    def test_of_a_long_outage_goes_on_where_the_last_one_ended(self) -> None:
+    def test_of_a_long_outage_continues_where_the_last_one_ended(self) -> None:
         """A day of seconds is too much for one step; the latest fires once all are handled."""
         outage = timedelta(seconds=2 * MOST_AT_ONCE + 350)
         recurrence = Recurrence(ID, cron_of("* * * * * *", "UTC"), 0, 5, CatchUp.LATEST)

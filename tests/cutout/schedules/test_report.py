@@ -114,7 +114,7 @@ def delete(engine: Engine, name: str) -> list[str | None]:
     return [part.why for part in told.kept]
 
 
-def test_of_a_run_whose_batch_goes_on_is_written_anew_at_its_end(
+def test_of_a_run_whose_batch_continues_is_rewritten_at_its_end(
     engine: Engine, bucket: Bucket, run_id: uuid.UUID
 ) -> None:
     """While a job is held there are no results, but the report exists."""

@@ -140,7 +140,7 @@ class TestAMissingOrWrongSetting:
         with pytest.raises(SettingsError, match="CUTOUT_S3_SECRET_KEY and CUTOUT_S3_ACCESS_KEY go together"):
             load(s3_access_key="a")
 
-    def test_of_the_endpoints_key_is_told_where_it_is_needed(self) -> None:
+    def test_of_the_endpoints_key_is_reported_where_it_is_needed(self) -> None:
         """A process that calls the endpoint reports the missing key."""
         settings = load_settings(
             _env_file=None, database_url=GIVEN["database_url"], redis_url=GIVEN["redis_url"]

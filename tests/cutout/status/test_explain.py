@@ -75,8 +75,8 @@ class TestAJobOutsideItsWindow:
         assert (explained.until is not None) == ("opens" in words)
 
 
-class TestAJobInLine:
-    def test_knows_its_place_and_about_when_its_turn_comes(self, running: Session) -> None:
+class TestAJobInTheQueue:
+    def test_knows_its_position_and_about_when_its_turn_comes(self, running: Session) -> None:
         """Forty calls before it at two a second take twenty seconds."""
         batch = create_batch(running, "b")
         ids = enqueue_all(running, [NewJob(SOURCE, str(n)) for n in range(41)], batch_id=batch.id)
@@ -198,7 +198,7 @@ class TestAJobInLine:
 
 
 class TestAJobOnItsWay:
-    def test_that_rests_says_until_when_and_after_what(self, running: Session) -> None:
+    def test_that_is_delayed_says_until_when_and_after_what(self, running: Session) -> None:
         """A delayed job has the code and the time."""
         claim = claim_new(running, new_worker(running))
         queue.settle(running, claim, Retry(Step.CALL, "PROCESSING_FAILURE", "oops", after_seconds=60))
@@ -207,7 +207,7 @@ class TestAJobOnItsWay:
         assert "after PROCESSING_FAILURE: oops" in explained.text
         assert explained.until is not None
 
-    def test_that_is_handed_out_says_until_when(self, running: Session) -> None:
+    def test_that_is_dispatched_says_until_when(self, running: Session) -> None:
         """A lost message is dispatched again after its lease."""
         enqueue(running, NewJob(SOURCE))
         job_id, _ = dispatch_one(running)

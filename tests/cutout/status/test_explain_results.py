@@ -54,7 +54,7 @@ def remedy(session: Session, claim: Claim) -> str:
 
 
 class TestAnUnexpectedResult:
-    def test_can_be_accepted_or_fetched_anew_without_a_call(self, running: Session) -> None:
+    def test_can_be_accepted_or_fetched_again_without_a_call(self, running: Session) -> None:
         """Until its URL expires, a retry costs nothing."""
         claim = queue.save_unexpected(running, paid(running), FOUND)
         queue.settle(running, claim, Hold(CODE, "it has no alpha; it is kept as unexpected/x/1.png"))
@@ -64,7 +64,7 @@ class TestAnUnexpectedResult:
         assert "fetches its result again (until " in said
         assert "without a call" in said
 
-    def test_past_its_time_costs_another_credit_to_retry(self, running: Session) -> None:
+    def test_that_expired_costs_another_credit_to_retry(self, running: Session) -> None:
         """The remedy names the cost in advance; accepting still costs nothing."""
         claim = queue.save_unexpected(running, paid(running, timedelta(0)), FOUND)
         queue.settle(running, claim, Hold(CODE, "y"))
@@ -87,13 +87,13 @@ class TestAnUnexpectedResult:
 
 
 class TestALoss:
-    def test_within_its_time_is_asked_about_once_more(self, running: Session) -> None:
+    def test_before_its_expiry_is_requested_once_more(self, running: Session) -> None:
         """A retry requests the URL first, and only then buys."""
         claim = paid(running)
         queue.settle(running, claim, Lost("RESULT_EXPIRED", "gone", gone=True))
         assert "requests its URL once more (until " in remedy(running, claim)
 
-    def test_past_its_time_is_bought_anew(self, running: Session) -> None:
+    def test_that_expired_is_bought_again(self, running: Session) -> None:
         """An expired result can only be bought again."""
         claim = paid(running, timedelta(0))
         queue.settle(running, claim, Lost("RESULT_EXPIRED", "its time is over"))

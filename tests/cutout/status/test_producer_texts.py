@@ -62,7 +62,7 @@ def job(state: State) -> Job:
 
 class TestAnExplanation:
     @pytest.mark.parametrize("why", sorted(STOPPED))
-    def test_of_what_stops_everybody_says_whose_it_is_to_mend(self, why: str) -> None:
+    def test_of_what_stops_everybody_leaves_the_fix_to_the_operator(self, why: str) -> None:
         """The text leaves the fix to the operator and names no bucket, account, machine or setting."""
         words = "the account a1b2c3 at s3://bucket; 10.0.0.1 refused"
         found = for_producer(

@@ -104,12 +104,12 @@ class TestTrouble:
         with pytest.raises(StorageRefusedError, match="CUTOUT_S3_ACCESS_KEY"):
             Bucket(wrong).put_cutout(DATA, key="a", media_type="image/png", metadata={})
 
-    def test_with_a_key_that_is_too_long_is_told_from_a_bucket_that_is_away(self, bucket: Bucket) -> None:
+    def test_with_a_key_that_is_too_long_differs_from_an_unreachable_bucket(self, bucket: Bucket) -> None:
         """A key that is too long is an error of this object only."""
         with pytest.raises(ObjectTooLargeError, match="KeyTooLongError"):
             bucket.put_cutout(DATA, key="a" * 2000, media_type="image/png", metadata={})
 
-    def test_with_a_server_that_is_away_is_an_error_of_ours(self, settings: Settings) -> None:
+    def test_with_an_unreachable_server_is_a_storage_error(self, settings: Settings) -> None:
         """A refused connection is a StorageError without the server's address."""
         away = settings.model_copy(update={"s3_endpoint_url": "http://127.0.0.1:9"})
         with pytest.raises(StorageError, match="did not answer: EndpointConnectionError"):
@@ -132,7 +132,7 @@ class TestABucketThatKeepsVersions:
                 Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"}
             )
 
-    def test_is_told_from_one_that_ends_them(self, bucket: Bucket) -> None:
+    def test_differs_from_one_that_removes_them(self, bucket: Bucket) -> None:
         """A lifecycle rule that removes old versions is recognized."""
         assert not bucket.ends_versions()
         rule: LifecycleRuleTypeDef = {

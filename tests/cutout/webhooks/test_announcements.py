@@ -109,12 +109,12 @@ class TestAJobThatEnds:
         assert (payload["type"], payload["data"]["code"]) == (kind, code)
         assert payload["data"]["message"]
 
-    def test_by_hand_is_announced(self, session: Session) -> None:
+    def test_by_cancelling_is_announced(self, session: Session) -> None:
         """Cancelled jobs are announced as well."""
         assert queue.cancel(session, enqueue_one(session))
         assert kinds(session) == ["job.cancelled"]
 
-    def test_is_not_announced_while_it_only_rests(self, session: Session) -> None:
+    def test_is_not_announced_while_it_is_only_delayed(self, session: Session) -> None:
         """A claim and an automatic retry are not announced."""
         enqueue_one(session)
         settle_one(session, Retry(Step.CALL, "NETWORK", "x"))
@@ -199,7 +199,7 @@ class TestAnIngestThatEnds:
     def test_is_announced_if_its_batch_may_never_end(
         self, session: Session, change: str, *, told: bool
     ) -> None:
-        """A job that succeeded is reported by its batch."""
+        """An ingest that succeeded is reported by its batch."""
         batch = create_batch(session, "spring", webhook_url=URL)
         session.add(Ingest(batch_id=batch.id, fingerprint=b"x", kind="k"))
         session.flush()
@@ -209,7 +209,7 @@ class TestAnIngestThatEnds:
             assert (payload["data"]["batch_id"], payload["data"]["rejects"]) == (str(batch.id), 1)
 
     def test_is_not_announced_without_a_webhook(self, session: Session) -> None:
-        """Nothing is written for a held job without a webhook."""
+        """Nothing is written for an ingest without a webhook."""
         batch = create_batch(session, "spring")
         session.add(Ingest(batch_id=batch.id, fingerprint=b"x", kind="k"))
         session.flush()
@@ -217,7 +217,7 @@ class TestAnIngestThatEnds:
         assert kinds(session) == []
 
 
-class TestAnnouncingByHand:
+class TestAnnouncingOtherEvents:
     def test_makes_a_message_of_the_same_shape(self, session: Session) -> None:
         """Other events are announced by the function, which returns the message's id."""
         made = announce(session, url=URL, kind="schedule.report", data={"run": "é☃", "jobs": 3})

@@ -26,7 +26,7 @@ WAITS = text(
 
 
 @pytest.mark.parametrize("is_operators", [False, True])
-def test_no_message_of_another_is_looked_at(session: Session, *, is_operators: bool) -> None:
+def test_no_message_of_another_producer_is_read(session: Session, *, is_operators: bool) -> None:
     """Messages of other producers since then are not read, however many."""
     own, other = (create_producer(session, name)[0].id for name in ("own", "other"))
     its = None if is_operators else own
@@ -44,7 +44,7 @@ def test_no_message_of_another_is_looked_at(session: Session, *, is_operators: b
         assert max(rows_looked_at(found["Plan"])) <= 10
 
 
-def test_a_digest_that_is_announced_meanwhile_tells_nothing_of_it(engine: Engine) -> None:
+def test_a_digest_that_is_announced_meanwhile_does_not_contain_it(engine: Engine) -> None:
     """The deletion waits for the digest and removes the job from it."""
     batch_id = ended(engine, 2, JobMessages.DIGEST)
     with engine.connect() as connection:

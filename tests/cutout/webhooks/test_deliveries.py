@@ -63,7 +63,7 @@ class TestReplaying:
         assert fresh is True
         assert (retaken.id, retaken.payload) == (its_id, taken.payload)
 
-    def test_voids_the_try_that_is_out(self, session: Session) -> None:
+    def test_voids_the_try_under_way(self, session: Session) -> None:
         """The answer to the try under way is not recorded: the replay came after it."""
         its_id = announced(session)
         taken = take(session.connection(), Receiver(INSTALLATION, "a.example"))

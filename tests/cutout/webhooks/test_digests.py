@@ -53,7 +53,7 @@ def pass_time(connection: Connection) -> None:
 
 
 class TestADigest:
-    def test_tells_of_many_jobs_in_one_message(self, engine: Engine, connection: Connection) -> None:
+    def test_reports_many_jobs_in_one_message(self, engine: Engine, connection: Connection) -> None:
         """Once the first has waited some seconds, each job is reported once, in the order of the ends."""
         batch_id = ended(engine, 3, JobMessages.DIGEST)
         assert told(connection) == []
@@ -129,19 +129,19 @@ class TestManyJobsOfOneProducer:
                 return
         pytest.fail("its message is not made in 25 looks, of which each makes either's")
 
-    def test_are_told_of_as_long_as_there_is_time(self, connection: Connection) -> None:
+    def test_are_announced_as_long_as_there_is_time(self, connection: Connection) -> None:
         """One round sends several digests of one batch."""
         put_aside(connection, "many", 3 * digests.MOST_JOBS)
         assert announce_digests(connection) == 3 * digests.MOST_JOBS
 
 
 class TestABatchesJobs:
-    def test_may_be_told_of_one_by_one(self, engine: Engine, connection: Connection) -> None:
+    def test_may_be_announced_one_by_one(self, engine: Engine, connection: Connection) -> None:
         """Each message is written in the transaction that ends its job."""
         ended(engine, 2, JobMessages.EACH)
         assert told(connection) == [("job.held", ["0"]), ("job.failed", ["1"])]
 
-    def test_are_not_told_of_unless_asked(self, engine: Engine, connection: Connection) -> None:
+    def test_are_not_announced_unless_requested(self, engine: Engine, connection: Connection) -> None:
         """Only the batch is announced, once it has ended."""
         ended(engine, 2, JobMessages.NONE)
         assert told(connection) == []

@@ -90,7 +90,7 @@ class TestADelivery:
         pass_time(connection, "1 day")
         assert waiting_hosts(connection) == []
 
-    def test_that_failed_is_due_after_its_rest(self, connection: Connection) -> None:
+    def test_that_failed_is_due_after_its_delay(self, connection: Connection) -> None:
         """The failure is recorded."""
         (its_id,) = announce_to(connection, "a.example")
         taken = taken_from(connection)
@@ -117,7 +117,7 @@ class TestADelivery:
         rest = timedelta(seconds=30)
         assert failed(connection, taken, "answered 500", status=500, delay=rest) is DeliveryState.GIVEN_UP
 
-    def test_is_written_down_by_whoever_has_it(self, connection: Connection) -> None:
+    def test_is_recorded_only_by_its_present_taker(self, connection: Connection) -> None:
         """A sender whose lease is over and taken by another changes nothing."""
         (its_id,) = announce_to(connection, "a.example")
         late = taken_from(connection)
@@ -187,7 +187,7 @@ class TestTheReceiversThatWait:
         failed(connection, taken_from(connection), "answered 500", status=500, delay=REST)
         assert waiting_hosts(connection) == ["b.example", "c.example:8443"]
 
-    def test_are_looked_at_in_portions(self, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_are_searched_in_portions(self, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
         """Any number of addresses costs little at a time; the search begins again after the last."""
         monkeypatch.setattr(module, "MOST_HOSTS", 2)
         monkeypatch.setattr(module, "LEAST_HOSTS", 1)

@@ -62,7 +62,7 @@ def test_are_sent_once_it_is_resumed(connection: Connection, engine: Engine, sho
     assert give_up_old(connection) == 0
 
 
-def test_keep_nobody_elses_back(connection: Connection, engine: Engine, shop: uuid.UUID) -> None:
+def test_delay_no_other_message(connection: Connection, engine: Engine, shop: uuid.UUID) -> None:
     """Another's message is taken at once behind a thousand of them for the same receiver."""
     suspend(engine, shop)
     announce_for(connection, shop, 1000)
@@ -86,7 +86,7 @@ def test_that_were_tried_before_are_not_given_up(
     assert state_of(connection, its_id)[0] == DeliveryState.WAITING
 
 
-def test_that_are_out_may_come_twice(connection: Connection, engine: Engine, shop: uuid.UUID) -> None:
+def test_that_are_being_sent_may_come_twice(connection: Connection, engine: Engine, shop: uuid.UUID) -> None:
     """A message that was being sent is sent again under its id; none is lost."""
     announce_for(connection, shop)
     out = taken_from(connection, owner=shop)

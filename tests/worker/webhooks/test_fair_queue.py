@@ -131,7 +131,7 @@ class TestTurns:
             if owner < 6 or not proven:
                 assert uuid.UUID(int=owner) in {receiver.owner for receiver in all_taken(queue)}
 
-    def test_count_a_receiver_that_falls_ill_with_two_out(self) -> None:
+    def test_count_a_receiver_that_fails_with_two_under_way(self) -> None:
         """Its open messages count as unproven, and no longer once it answers again."""
         queue = FairQueue()
         prove(queue, its("a"))
@@ -155,7 +155,7 @@ class TestTurns:
         owner = queue._owners[ONE]
         assert (owner.sending, owner.unproven, queue._sending, queue._unproven) == (0, 0, 0, 0)
 
-    def test_are_not_given_while_a_receiver_rests(self, clock: list[float]) -> None:
+    def test_are_not_given_while_a_receiver_is_delayed(self, clock: list[float]) -> None:
         """The delay grows with each failure, to a minute at most; one success ends it."""
         queue = FairQueue()
         for rest in (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0):

@@ -143,7 +143,7 @@ class TestTheNotifier:
         assert len(receiver.messages) == 1
 
     @pytest.mark.parametrize("date", ["1 Jan 9999999999 0:0:0", "1 Jan 2000 0:0:0 +99999999999999"])
-    def test_is_told_no_time_beyond_all_times(
+    def test_ignores_a_date_beyond_all_times(
         self, running: Running, engine: Engine, receiver: Receiver, date: str
     ) -> None:
         """A date in an answer may be any text."""
@@ -153,7 +153,7 @@ class TestTheNotifier:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             running.until(lambda: connection.scalar(error) == "answered 503")
 
-    def test_writes_down_an_error_that_nobody_expected(self, running: Running, engine: Engine) -> None:
+    def test_records_an_unexpected_error(self, running: Running, engine: Engine) -> None:
         """An unreadable message is retried like any other, and given up after a day."""
         with engine.begin() as connection:
             connection.execute(
@@ -184,7 +184,7 @@ class TestTheNotifier:
         running.end()
         assert took < 5
 
-    def test_sends_again_what_nobody_wrote_down(
+    def test_sends_again_what_was_not_recorded(
         self, running: Running, engine: Engine, receiver: Receiver
     ) -> None:
         """A message taken by a dispatcher that died is due again after its lease."""
@@ -194,7 +194,7 @@ class TestTheNotifier:
         running.until(lambda: all_delivered(engine))
         assert [message.id for message in receiver.messages] == [str(its_id)]
 
-    def test_finishes_what_is_out_and_begins_nothing(
+    def test_finishes_what_is_under_way_and_begins_nothing(
         self, running: Running, engine: Engine, receiver: Receiver
     ) -> None:
         """A regular end sends nothing twice; waiting messages are left to the next leader."""

@@ -189,7 +189,7 @@ class TestAReceiverThatMisbehaves:
         assert time.monotonic() - began < scaled(2)
 
     @pytest.mark.parametrize("prefix", [b"", b"x" * 100_000])
-    def test_that_streams_for_ever_is_taken_at_its_status(self, prefix: bytes) -> None:
+    def test_that_streams_forever_is_accepted_at_its_status(self, prefix: bytes) -> None:
         """The body is neither kept nor read past the deadline."""
         began = time.monotonic()
         with serving(dribbling(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n" + prefix)) as url:

@@ -66,7 +66,7 @@ class TestClassify:
         assert len(reason) == 200
 
 
-class TestTheRest:
+class TestTheDelay:
     @pytest.mark.parametrize(("tries", "seconds"), [*enumerate(DELAYS_S, start=1), (20, 7200.0)])
     def test_grows_up_to_two_hours(self, tries: int, seconds: float) -> None:
         """Each delay is spread by a fifth, so that failures do not come back together."""

@@ -112,7 +112,7 @@ class TestReadiness:
             connection.execute(
                 text("UPDATE breaker SET opened_at = now(), reason = 'away', probe_at = now()")
             )
-        assert checks(client, app, 200)["calls"] == "the bucket does not take cutouts"
+        assert checks(client, app, 200)["calls"] == "the bucket does not accept cutouts"
         with engine.begin() as connection:
             storage_breaker.close(connection)
             storage_breaker.trip(connection, "results at r.example: RESULT_UNAVAILABLE", of=Stop.RESULTS)

@@ -6,8 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from cutout import queue
-from cutout.endpoint.endpoint_errors import ResultDamaged, ResultError, ResultWrong
-from cutout.endpoint.received_form import FoundFile
+from cutout.endpoint.endpoint_errors import FoundFile, ResultDamaged, ResultError, ResultWrong
 from cutout.endpoint.result import MAX_RESULT_BYTES
 from cutout.endpoint.result_check import CutoutImage, check_result
 from cutout.network import Blob

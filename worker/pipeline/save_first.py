@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from cutout import queue
-from cutout.endpoint.received_form import FoundFile
+from cutout.endpoint.endpoint_errors import FoundFile
 from cutout.queue.claims import Claim
 from cutout.storage.unexpected_bytes import Unexpected, unexpected_key
 from cutout.text import cut

@@ -36,7 +36,7 @@ class TestAnAddress:
             ("https://user:pw@shop.example/a", "without a user or password"),
             ("https:///a.jpg", "has no host"),
             ("https://shop.example/a b.jpg", "has blanks"),
-            ("https://[::1/a.jpg", "is no address of the web"),
+            ("https://[::1/a.jpg", "is not a web address"),
             ("ftp://shop.example/a.jpg", "begins with ftp://"),
             ("file:///etc/passwd", "begins with file://"),
             ("s3://other/a.jpg", "names the bucket 'other'.*CUTOUT_SOURCE_BUCKETS"),

@@ -16,7 +16,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from cutout import queue
-from cutout.endpoint.answer import MAX_RAW, Refused, judge
+from cutout.endpoint.answer import MAX_RAW, Refused, classify
 from cutout.enums import ReturnForm, State, Step
 from cutout.models import Job, Result
 from cutout.network.blob import IN_MEMORY_BYTES
@@ -443,7 +443,7 @@ class TestAnAnswerThatIsNotUnderstood:
 
     def test_is_bounded_and_is_text(self) -> None:
         """Bytes that are no UTF-8, NUL and length do not keep it from being kept."""
-        answer = judge(200, {}, b"\x00\xff" + b"x" * 10**6)
+        answer = classify(200, {}, b"\x00\xff" + b"x" * 10**6)
         assert isinstance(answer, Refused)
         assert answer.raw is not None
         assert answer.raw.startswith("\\x00\\xff")
@@ -452,7 +452,7 @@ class TestAnAnswerThatIsNotUnderstood:
 
     def test_of_a_call_that_was_refused_is_not_kept(self) -> None:
         """What is understood needs no second look."""
-        answer = judge(502, {}, b"bad gateway")
+        answer = classify(502, {}, b"bad gateway")
         assert isinstance(answer, Refused)
         assert answer.raw is None
 

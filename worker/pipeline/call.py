@@ -265,7 +265,7 @@ def _accepted(answer: Accepted, image: PreparedImage) -> Answer:
     return Answer(
         AttemptOutcome.CHARGED,
         http_status=200,
-        message="; ".join(image.said) or None,
+        message="; ".join(image.notes) or None,
         request_id=answer.request_id,
         log_id=answer.log_id,
     )

@@ -76,15 +76,15 @@ class TestTheFullSizePicture:
         prepared = prepare(tiff_of(*chain, order=order, big=big))
         assert (prepared.width, prepared.height) == FULL
         assert is_green(prepared)
-        assert prepared.said[0].startswith(f"picture {number} of the TIFF's ")
-        assert prepared.changes[0] == prepared.said[0]
+        assert prepared.notes[0].startswith(f"picture {number} of the TIFF's ")
+        assert prepared.changes[0] == prepared.notes[0]
 
     def test_alone_needs_no_word(self, order: str, *, big: bool) -> None:
         """A TIFF of one picture says nothing, also if it calls itself a reduced one."""
         for tags in ({}, REDUCED):
             prepared = prepare(tiff_of(Ifd(FULL, GREEN, tags), order=order, big=big))
             assert is_green(prepared)
-            assert prepared.said == ()
+            assert prepared.notes == ()
 
     def test_in_a_sub_directory_is_turned_as_the_one_above_says(self, order: str, *, big: bool) -> None:
         """Fields that the picture's own directory lacks come from the one that names it."""

@@ -192,7 +192,7 @@ class Job(Base):
             "virtual_start",
             postgresql_where=text("queue_state = 'blocked' AND code = 'OVER_BUDGET'"),
         ),
-        # By the end of their lease, in which they were handed out: see cutout/queue/snapshot_marks.py.
+        # By the end of their lease, in which they were dispatched: see cutout/queue/snapshot_watermarks.py.
         Index("ix_jobs_running", "scheduled_at", postgresql_where=text("state = 'running'")),
         Index("ix_jobs_held", "code", "queue_state", postgresql_where=text("state = 'held'")),
         # Pictures that wait for a person, which are few.

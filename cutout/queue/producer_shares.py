@@ -4,7 +4,7 @@ A producer's virtual time is the number of its dispatched jobs divided by its sh
 smallest one is served first, so producers with ready jobs share evenly, however many jobs or batches each
 has. One step of priority is worth LEAD calls: so many interactive jobs go before the normal jobs of other
 producers, and then their producer waits like the others.
-`docs/decisions/0023-shares-by-producer.md` has the rule.
+`docs/decisions/0023-share-calls-by-producer-first.md` has the rule.
 """
 
 from dataclasses import dataclass

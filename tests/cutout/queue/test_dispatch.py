@@ -125,7 +125,7 @@ class TestCallsInLine:
         paid_for(session, hours=1)
         enqueue(session, NewJob(SOURCE))
         assert len(dispatch_copies(session, 9, lease=LEASE)) == 1
-        assert session.scalar(text("SELECT count(*) FROM shares WHERE virtual_time > 0 OR present > 0")) == 0
+        assert session.scalar(text("SELECT count(*) FROM shares WHERE virtual_time > 0 OR queue_virtual_time > 0")) == 0
         assert len(dispatch_calls(session, 9, lease=LEASE)) == 1
 
 

@@ -153,7 +153,7 @@ class TestHandingOut:
             buy(session, n)
         turns = take(session, 1)
         assert (len(turns.reused), ids(turns.calls)) == (50, {jobs[1]})
-        present = session.scalar(text("SELECT present FROM shares"))
+        present = session.scalar(text("SELECT queue_virtual_time FROM shares"))
         assert present == session.get_one(Job, jobs[1]).virtual_start
 
 

@@ -49,7 +49,7 @@ class TestPatience:
 
     def test_ends_after_the_time_given(self, nowhere: Engine) -> None:
         """One try and no wait, and the error names no address and no password."""
-        with pytest.raises(PostgresAwayError, match=r"^Postgres is away \(OperationalError\)$"):
+        with pytest.raises(PostgresAwayError, match=r"^Postgres is unreachable \(OperationalError\)$"):
             patiently(nowhere, ask, give_up_after_s=0.0)
 
     def test_is_not_for_what_postgres_refuses(self, engine: Engine) -> None:

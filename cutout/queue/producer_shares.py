@@ -103,7 +103,7 @@ def _sort_key(owners: CTE, priority: ColumnElement[int], before: ColumnElement[i
 
 
 def allot(eligible: EligibleOwners, without: BindParameter[Any] | None = None) -> CTE:
-    """How many of the next `count` calls each queue gets; owners in the array `without` get none.
+    """Allot the next `count` calls to the queues; owners in the array `without` get none.
 
     Only the `count` owners whose first job sorts first can get any, and none of their jobs can get one that
     sorts behind the last of these first jobs: no more of the queues is read than that.

@@ -1,4 +1,4 @@
-"""What jobs cost beside a snapshot that is held open, by the pages that Postgres looks at."""
+"""The cost of jobs beside an old snapshot that is held open, in pages that Postgres reads."""
 
 from collections.abc import Iterator
 from datetime import timedelta

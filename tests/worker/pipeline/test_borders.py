@@ -175,7 +175,7 @@ class TestAmongAll:
     def test_a_held_picture_of_another_is_not_named(
         self, make_bench: MakeBench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """All producers share its limits: the other job is held too, without the first one's id or message."""
+        """All producers share its limits: the other job is held too, without id and message of the first."""
         bench = make_bench(reuse=Reuse.ALL, retry_unknown=0)
         a, b = two_producers(bench)
         sandbox.fault("drop_after", next=1)

@@ -23,7 +23,7 @@ from tests.support.proxy import Mode, Proxy
 from tests.support.sandbox import Sandbox
 from tests.support.steps import LEASE
 from tests.support.system import wait_until
-from tests.worker.pipeline.test_spool import refusing
+from tests.worker.pipeline.refusing import refusing
 from worker.limiter import limiter
 from worker.pipeline import call
 from worker.pipeline.process import process

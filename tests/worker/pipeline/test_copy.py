@@ -1,4 +1,3 @@
-import logging
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -6,19 +5,13 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from cutout.enums import State, Step
-from cutout.models import Breaker, Job
-from cutout.queue.blocks.isolated_workers import cut_off_workers
-from cutout.settings import Settings
-from cutout.storage import BucketMissingError, StorageError
+from cutout.models import Job
 from tests.support.bench import Bench
 from tests.support.proxy import Mode, Proxy
 from tests.support.sandbox import Sandbox
-from tests.support.system import wait_until
-from worker.pipeline.context import WorkerContext
+from tests.worker.pipeline.logged import errors_in
 from worker.pipeline.copy import TRIES_OF_A_GONE_RESULT
 
 AN_HOUR_LEFT = "result_expires_at = now() + interval '1 hour'"
@@ -28,34 +21,6 @@ DEAD_URL = "result_url = regexp_replace(result_url, '/results/.', '/results/x')"
 NO_SERVER = "result_url = 'http://127.0.0.1:9/results/x.png'"
 # So many that a rest is minutes long, unless something bounds it.
 MANY_TRIES = "tries = 20"
-
-
-@pytest.fixture
-def source(shop: str) -> str:
-    """The photo's address."""
-    return f"http://{shop}/a.jpg"
-
-
-@pytest.fixture
-def lifeboat(tmp_path: Path) -> Path:
-    """The directory of the lifeboat."""
-    return tmp_path / "lifeboat"
-
-
-@pytest.fixture
-def make_shaky(make_bench: Callable[..., Bench], proxy: Proxy, shop: str) -> Callable[..., Bench]:
-    """A bench whose bucket is behind the proxy."""
-
-    def make(**changed: object) -> Bench:
-        return make_bench(s3_endpoint_url=proxy.url, source_private_hosts=(shop,), **changed)
-
-    return make
-
-
-@pytest.fixture
-def shaky(make_shaky: Callable[..., Bench], lifeboat: Path) -> Bench:
-    """A bench whose bucket is behind the proxy, with a lifeboat."""
-    return make_shaky(lifeboat_dir=str(lifeboat))
 
 
 @pytest.fixture
@@ -72,94 +37,6 @@ def full(tmp_path: Path) -> Iterator[Path]:
 
 def rests_s(job: Job) -> float:
     return (job.scheduled_at - datetime.now(UTC)).total_seconds()
-
-
-def is_open(bench: Bench) -> bool:
-    with Session(bench.engine) as session:
-        return session.scalars(select(Breaker.opened_at)).one() is not None
-
-
-def cut_off_reasons(bench: Bench) -> list[str]:
-    with Session(bench.engine) as session:
-        return [worker.reason for worker in cut_off_workers(session)]
-
-
-def said(caplog: pytest.LogCaptureFixture) -> str:
-    """The messages that were logged as errors."""
-    return "\n".join(line.getMessage() for line in caplog.records if line.levelno >= logging.ERROR)
-
-
-class TestWhileTheBucketIsUnreachable:
-    @pytest.mark.parametrize("mode", [Mode.FORBID, Mode.REFUSE])
-    def test_the_copy_waits_and_no_further_call_is_begun(
-        self, shaky: Bench, proxy: Proxy, source: str, sandbox: Sandbox, mode: Mode
-    ) -> None:
-        """The first failed copy stops this worker's calls; a paid result is not paid for again.
-
-        One worker alone does not stop the calls of others.
-        """
-        proxy.set(mode)
-        first = shaky.done(source)
-        assert (first.state, first.step, first.code) == (State.QUEUED, Step.COPY, "STORAGE_AWAY")
-        second = shaky.done(source)
-        assert (second.state, second.step, second.code) == (State.QUEUED, Step.CALL, "WORKER_CUT_OFF")
-        assert shaky.attempts(second.id) == []
-        wait_until(lambda: cut_off_reasons(shaky) != [], "it says so to everybody")
-        assert not is_open(shaky)
-        proxy.set(Mode.PASS)
-        wait_until(lambda: shaky.context.bucket_watch.may_buy, "it goes on by itself")
-        assert cut_off_reasons(shaky) == []
-        shaky.work()
-        assert {shaky.job(first.id).state, shaky.job(second.id).state} == {State.SUCCEEDED}
-        assert sandbox.charges() == 2
-
-    def test_the_stop_is_logged_once_as_an_error(
-        self, shaky: Bench, proxy: Proxy, source: str, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        """The reason is logged once, when the stop begins."""
-        proxy.set(Mode.FORBID)
-        shaky.done(source)
-        wait_until(lambda: cut_off_reasons(shaky) != [], "it knows")
-        shaky.work()
-        assert said(caplog).count("makes no calls until it does: the S3 server refused") == 1
-
-    def test_two_workers_are_believed(
-        self, make_shaky: Callable[..., Bench], proxy: Proxy, source: str
-    ) -> None:
-        """The second worker that cannot reach the bucket opens the breaker for all."""
-        first, second = make_shaky(), make_shaky()
-        proxy.set(Mode.REFUSE)
-        first.done(source)
-        wait_until(lambda: cut_off_reasons(first) != [], "one says so")
-        assert not is_open(first)
-        second.context.bucket_watch.suspect(StorageError("refused"))
-        wait_until(lambda: is_open(first), "two voices open the breaker")
-
-    def test_a_worker_starts_and_buys_nothing(
-        self, make_shaky: Callable[..., Bench], proxy: Proxy, source: str
-    ) -> None:
-        """It is needed to save paid results; it makes no call until it reaches the bucket."""
-        proxy.set(Mode.REFUSE)
-        bench = make_shaky()
-        job = bench.done(source)
-        assert (job.state, bench.attempts(job.id)) == (State.QUEUED, [])
-
-    def test_a_worker_that_knows_the_bucket_by_a_wrong_name_does_not_start(self, settings: Settings) -> None:
-        """That is a mistake in the settings, which waiting does not fix."""
-        context = WorkerContext(settings.model_copy(update={"s3_bucket": "no-such-bucket"}))
-        with pytest.raises(BucketMissingError, match="no-such-bucket"):
-            context.start()
-        context.engine.dispose()
-
-    def test_an_object_that_only_is_too_large_stops_no_call(
-        self, make_bench: Callable[..., Bench], photo: bytes
-    ) -> None:
-        """A name that the server does not take is a problem of this job alone."""
-        bench = make_bench(key_template="x" * 2000 + "{job}")
-        job = bench.done(photo)
-        assert (job.state, job.step, job.code) == (State.QUEUED, Step.COPY, "STORAGE_AWAY")
-        assert "KeyTooLongError" in (job.message or "")
-        assert bench.context.bucket_watch.may_buy
 
 
 class TestTheNextTry:
@@ -225,7 +102,7 @@ class TestTheLifeboat:
     def test_takes_a_result_whose_time_runs_out_and_gives_it_to_the_bucket(
         self, shaky: Bench, proxy: Proxy, source: str, lifeboat: Path, sandbox: Sandbox
     ) -> None:
-        """Saved while the bucket is unreachable, the result is moved to it later, after its URL has expired."""
+        """Saved while the bucket is unreachable, the result is moved to it later, after its URL expired."""
         proxy.set(Mode.FORBID)
         job_id = shaky.done(source).id
         assert not lifeboat.exists()
@@ -294,7 +171,7 @@ class TestTheLifeboat:
         shaky.work()
         job = shaky.job(job_id)
         assert (job.state, job.step, job.code) == (State.QUEUED, Step.COPY, "LIFEBOAT_AWAY")
-        assert f"job {job_id}" in said(caplog)
+        assert f"job {job_id}" in errors_in(caplog)
         assert shaky.attempts(job_id)[0].lost_at is None
         away.rename(entry)
         proxy.set(Mode.PASS)
@@ -346,7 +223,7 @@ class TestTheLifeboat:
         job = bench.job(job_id)
         assert (job.state, job.step, job.code) == (State.QUEUED, Step.COPY, "LIFEBOAT_FULL")
         assert f"the lifeboat {full} is full" in (job.message or "")
-        assert f"the lifeboat {full} is full" in said(caplog)
+        assert f"the lifeboat {full} is full" in errors_in(caplog)
         assert (job.lifeboat_key, list(full.iterdir())) == (None, [])
         assert rests_s(job) <= 900
         proxy.set(Mode.PASS)
@@ -364,11 +241,11 @@ class TestTheLifeboat:
         bench = make_shaky()
         proxy.set(Mode.FORBID)
         job_id = bench.done(source).id
-        assert "CUTOUT_LIFEBOAT_DIR" not in said(caplog)
+        assert "CUTOUT_LIFEBOAT_DIR" not in errors_in(caplog)
         bench.change(job_id, AN_HOUR_LEFT)
         bench.work()
-        assert f"the paid result of job {job_id} dies at" in said(caplog)
-        assert "CUTOUT_LIFEBOAT_DIR is not set" in said(caplog)
+        assert f"the paid result of job {job_id} dies at" in errors_in(caplog)
+        assert "CUTOUT_LIFEBOAT_DIR is not set" in errors_in(caplog)
         assert "/results/" not in caplog.text
 
 
@@ -382,7 +259,7 @@ class TestALoss:
         (attempt,) = bench.attempts(job.id)
         assert (job.state, job.code) == (State.HELD, "RESULT_EXPIRED")
         assert attempt.lost_at is not None
-        assert f"a paid result is lost, that of job {job.id}" in said(caplog)
+        assert f"a paid result is lost, that of job {job.id}" in errors_in(caplog)
         assert "/results/" not in caplog.text + (job.message or "")
         bench.work()
         assert sandbox.charges() == 1

@@ -1,9 +1,8 @@
 import json
 import logging
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +23,7 @@ from cutout.queue.claims import Claim, PaidResult
 from cutout.queue.settle import RetryLimits
 from tests.support.clock import off_by
 from tests.support.steps import begin, claim_new, new_worker
+from tests.worker.pipeline.refusing import refusing
 from worker.pipeline.call_record import CallRecord, write_call
 from worker.pipeline.spool import Spool
 
@@ -133,27 +133,6 @@ class TestAFile:
         (tmp_path / "file").touch(mode=0o600)
         Spool(tmp_path / "file" / "spool").check()
         assert "cannot be written" in caplog.text
-
-
-@contextmanager
-def refusing(
-    engine: Engine, state: str, on: str = "BEFORE UPDATE ON attempts", condition: str = "true"
-) -> Iterator[None]:
-    """Let Postgres raise this SQLSTATE for changes of the ledger, or such as these, in the context."""
-    make = (
-        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
-        f" $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{state}'; END $$"
-    )
-    with engine.begin() as connection:
-        connection.execute(text(make))
-        connection.execute(
-            text(f"CREATE TRIGGER refuse {on} FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION refuse()")
-        )
-    yield
-    table = on.rsplit(maxsplit=1)[-1]
-    with engine.begin() as connection:
-        connection.execute(text(f"DROP TRIGGER refuse ON {table}"))
-        connection.execute(text("DROP FUNCTION refuse"))
 
 
 class TestAnAnswerOnItsWay:

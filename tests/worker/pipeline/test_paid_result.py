@@ -1,7 +1,6 @@
 """Paid results that are not as ordered: all are kept, some pass, a person decides on the others."""
 
 import io
-import logging
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,6 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from cutout import queue
-from cutout.endpoint.answer import MAX_RAW, Refused, read_answer
 from cutout.enums import ReturnForm, State, Step
 from cutout.models import Job, Result
 from cutout.network.blob import IN_MEMORY_BYTES
@@ -416,45 +414,6 @@ class TestGone:
         bench.work()
         assert (bench.job(job_id).state, sandbox.charges()) == (State.SUCCEEDED, 1)
         assert bench.attempts(job_id)[0].lost_at is None
-
-
-class TestAnAnswerThatIsNotUnderstood:
-    @pytest.mark.parametrize("fault", ["url_elsewhere", "long_url", "no_url"])
-    def test_is_kept_with_its_call_and_shown_nowhere_else(
-        self,
-        make_bench: Callable[..., Bench],
-        sandbox: Sandbox,
-        photo: bytes,
-        fault: str,
-        caplog: pytest.LogCaptureFixture,
-    ) -> None:
-        """A person can fetch the result by the URL in it; the log and the message have no URL."""
-        caplog.set_level(logging.DEBUG)
-        bench = make_bench(retry_unknown=0)
-        sandbox.fault(fault, next=1)
-        job = bench.done(photo)
-        (attempt,) = bench.attempts(job.id)
-        assert (job.state, job.code) == (State.HELD, "ANSWER_NOT_UNDERSTOOD")
-        raw = attempt.raw_answer or ""
-        assert '"data"' in raw
-        if fault != "no_url":
-            assert f"{sandbox.url}/results/" in raw
-        assert "/results/" not in caplog.text + (job.message or "") + repr(job.details)
-
-    def test_is_bounded_and_is_text(self) -> None:
-        """Invalid UTF-8, NUL and great length do not prevent that it is kept."""
-        answer = read_answer(200, {}, b"\x00\xff" + b"x" * 10**6)
-        assert isinstance(answer, Refused)
-        assert answer.raw is not None
-        assert answer.raw.startswith("\\x00\\xff")
-        assert len(answer.raw) <= MAX_RAW
-        assert "xxx" not in repr(answer)
-
-    def test_of_a_call_that_was_refused_is_not_kept(self) -> None:
-        """A refusal that is understood is not kept."""
-        answer = read_answer(502, {}, b"bad gateway")
-        assert isinstance(answer, Refused)
-        assert answer.raw is None
 
 
 def _waits_for_a_lock(bench: Bench) -> bool:

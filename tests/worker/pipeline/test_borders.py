@@ -70,7 +70,7 @@ class TestByDefault:
     def test_a_producer_has_its_own_again_and_no_others(
         self, reusing: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """The same bytes are bought once by each of two producers, and once without a producer."""
+        """Equal bytes are bought once by each of two producers, and once without a producer."""
         a, b = two_producers(reusing)
         owners = [a, b, None, a, b, None]
         jobs = [done(reusing, photo, owner) for owner in owners]

@@ -246,7 +246,7 @@ class TestRedisUnreachable:
     ) -> None:
         """Open calls are renewed in the new state before it permits another."""
         monkeypatch.setattr(limiter_module, "RENEW_S", 0.2)
-        monkeypatch.setattr(limiter_module, "REST_AFTER_LOSS_S", 1.0)
+        monkeypatch.setattr(limiter_module, "PAUSE_AFTER_LOSS_S", 1.0)
         busy, other = (
             make_limiter(in_flight=3, learned=Learned(None, None, open_calls=True)) for _ in range(2)
         )

@@ -6,7 +6,7 @@ from types import FrameType
 
 from api.lifecycle.forced_exit import end_in_time
 from api.server import Server, server_options
-from cutout.settings import settings
+from cutout.settings import read_settings
 from cutout.telemetry import logs, traces
 from cutout.telemetry.metrics_server import serve_metrics
 
@@ -16,22 +16,22 @@ def main(host: str, port: str) -> None:
     # uvicorn raises the signal again once it has finished; an ordered end is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
-    known = settings()
-    logs.configure(known)
-    traces.start(known, "cutout-api")
-    serve_metrics(known.metrics_address)
+    settings = read_settings()
+    logs.configure(settings)
+    traces.start(settings, "cutout-api")
+    serve_metrics(settings.metrics_address)
     options = server_options(
         app="api.app:create_app",
         factory=True,
         host=host,
         port=int(port),
         log_config=None,
-        forwarded_allow_ips=list(known.api_trusted_proxies),
-        timeout_graceful_shutdown=known.api_stop_seconds,
+        forwarded_allow_ips=list(settings.api_trusted_proxies),
+        timeout_graceful_shutdown=settings.api_stop_seconds,
     )
-    # Before the server takes its signals: those who wait are told that it ends by what is imported here.
+    # Before the server takes its signals: the modules imported here answer clients that wait when it ends.
     options.load()
-    server = Server(options, drain_s=known.api_drain_seconds)
+    server = Server(options, drain_s=settings.api_drain_seconds)
     try:
         server.run()
         if not server.started:

@@ -32,7 +32,7 @@ from api.routes import (
 )
 from api.services import open_services
 from cutout.monitoring.prometheus import DatabaseMetrics, exposed
-from cutout.settings import Settings, settings
+from cutout.settings import Settings, read_settings
 from cutout.telemetry.metrics_server import shown
 
 ROUTES = (
@@ -52,17 +52,17 @@ ROUTES = (
 
 def create_app(given: Settings | None = None) -> FastAPI:
     """The app, on the settings given or on those of the environment."""
-    known = given or settings()
+    settings = given or read_settings()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Leaving]]:
-        app.state.services = open_services(known)
-        watch, leaving = connect_to_watch(known), Leaving()
-        app.state.readiness = Readiness(known, watch, app.state.services, leaving)
+        app.state.services = open_services(settings)
+        watch, leaving = connect_to_watch(settings), Leaving()
+        app.state.readiness = Readiness(settings, watch, app.state.services, leaving)
         watching = asyncio.create_task(watch_loop())
         with ExitStack() as stack:
-            if known.metrics_address:
-                stack.enter_context(exposed(DatabaseMetrics(watch, known)))
+            if settings.metrics_address:
+                stack.enter_context(exposed(DatabaseMetrics(watch, settings)))
                 stack.enter_context(shown("/readyz", app.state.readiness.page))
             yield {LEAVING: leaving}
         watching.cancel()
@@ -83,14 +83,14 @@ def create_app(given: Settings | None = None) -> FastAPI:
     )
     # The last one added is the first one that a request meets.
     app.add_middleware(SlowClients)
-    app.add_middleware(BodyLimit, limit=limits_of(known))
+    app.add_middleware(BodyLimit, limit=limits_of(settings))
     app.add_middleware(QueryLimit)
-    app.add_middleware(Hosts, hosts=known.api_hosts)
+    app.add_middleware(Hosts, hosts=settings.api_hosts)
     app.add_middleware(Requests)
     app.add_middleware(SecureHeaders)
     app.add_middleware(CloseWhenLeaving)
     answer_with_problems(app)
     for routes in ROUTES:
         app.include_router(routes.router)
-    describe(app, known)
+    describe(app, settings)
     return app

@@ -55,7 +55,7 @@ def ceilings_of(request: Request) -> Ceilings:
 
 
 async def _find(request: Request, services: Services, text: str) -> KnownKey | None:
-    # Whoever only looks may do so by what was known within the last second.
+    # A request that only reads may rely on a key read within the last second.
     since = 0.0 if request.method in LOOKING else time.monotonic()
     if not SHAPE.fullmatch(text):
         return None

@@ -58,7 +58,7 @@ AdminId = Annotated[uuid.UUID, Depends(administrator)]
 
 
 def effect(request: Request, services: ServicesDep, _turn: Turn) -> Iterator[Session]:
-    """The transaction of a POST: what it does and what is answered under its Idempotency-Key, or neither."""
+    """The transaction of a POST: its effect and the answer kept under its Idempotency-Key, or neither."""
     with begin_effect(request, services.engine) as session:
         yield session
 

@@ -13,7 +13,7 @@ STYLE = (
     "table{border-collapse:collapse}td,th{text-align:left;vertical-align:top;padding:.15rem .8rem .15rem 0}"
     "pre{background:#f3f3f3;padding:.6rem;overflow:auto}.d{white-space:pre-line}"
 )
-# No third party is needed, and no script runs where people have their keys at hand.
+# Nothing comes from a third party, and no script runs on a page where people handle keys.
 POLICY = (
     "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; style-src 'sha256-"
     + base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()

@@ -26,7 +26,7 @@ Wait = Annotated[
 
 
 def etag_of(text: str) -> str:
-    """The tag of what a client is told; weak, since it may leave out what only time changes."""
+    """The ETag of an answer; weak, since it leaves out fields that change with time alone."""
     return f'W/"{hashlib.blake2b(text.encode(), digest_size=TAG_BYTES).hexdigest()}"'
 
 

@@ -70,7 +70,7 @@ async def _invalid_job(_: Request, error: InvalidJobError) -> JSONResponse:
 
 async def _quota_reached(request: Request, error: QuotaReachedError) -> JSONResponse:
     services: Services = request.app.state.services
-    # It is counted once a second at most, so whoever has no turn leaves it to the others.
+    # It is counted at most once a second; a request without a turn leaves it to the others.
     with suppress(ProblemError):
         await services.threads.run(error.producer_id, _count_anew, services, error.producer_id)
     return problem(HTTPStatus.TOO_MANY_REQUESTS, "quota-reached", str(error), headers=AFTER_QUOTA)

@@ -32,7 +32,7 @@ class _AnsweredBeforeError(Exception):
 
 
 class IdempotentRequest:
-    """One request under a key: what it asks for, by its hash, and the transaction it is carried out in."""
+    """One request under a key: the hash of its meaning, and the transaction of its effect."""
 
     def __init__(self, producer_id: uuid.UUID, key: str, request: Request) -> None:
         self._producer_id, self._key = producer_id, key

@@ -1,4 +1,4 @@
-"""API keys as this process knows them; made-up ones cost the database little and hold nobody up."""
+"""A cache of API keys; made-up keys cost the database little and delay no other request."""
 
 import ipaddress
 import re
@@ -7,8 +7,8 @@ from collections import OrderedDict
 
 from api import metrics
 from api.limits.rate_limit import RequestLimit
+from api.live.fresh_cache import GOOD_FOR_S, FreshCache
 from api.live.read_pool import ReadPool
-from api.live.single_flight import GOOD_FOR_S, FreshCache
 from cutout.producers.api_keys import KEY_PREFIX, KnownKey, find_key
 
 # 32 random bytes in base64url.
@@ -67,7 +67,7 @@ class Keys:
         return await self._looks.key(lambda connection: find_key(connection, key_sha256), known=known)
 
     def _limit(self, network: bytes) -> None:
-        # The address first: what one tries in vain is not taken from all.
+        # The client's address first: failed tries of one client do not use up the allowance of all.
         wait_s = self._of_address.wait_for(network) or self._of_all.wait_for(EVERYBODY)
         if wait_s:
             metrics.REFUSALS.labels("keys", "unknown").inc()

@@ -30,7 +30,7 @@ class KeyUsageRecorder:
         self._used.add(key_id)
 
     def stop(self) -> None:
-        """Write down what is left, and end."""
+        """Save the uses not saved yet, and end."""
         self._stopping.set()
         self._thread.join()
 

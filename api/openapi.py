@@ -91,7 +91,7 @@ def form_schema_of(model: type[BaseModel], *, file: str) -> dict[str, Any]:
     return made | {"required": [*made.get("required", []), file]}
 
 
-def describe(app: FastAPI, known: Settings) -> None:
+def describe(app: FastAPI, settings: Settings) -> None:
     """Make the app's document complete: problems, keys, limits and examples of each route."""
 
     def document() -> dict[str, Any]:
@@ -99,7 +99,7 @@ def describe(app: FastAPI, known: Settings) -> None:
             made = get_openapi(
                 title=app.title, version=app.version, description=app.description, routes=app.routes
             )
-            app.openapi_schema = _completed(made, known)
+            app.openapi_schema = _completed(made, settings)
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
@@ -116,7 +116,7 @@ def methods_at(app: FastAPI, address: str) -> list[str]:
     )
 
 
-def _completed(document: dict[str, Any], known: Settings) -> dict[str, Any]:
+def _completed(document: dict[str, Any], settings: Settings) -> dict[str, Any]:
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     document["components"]["securitySchemes"] = SECURITY
     schemas["Problem"] = PROBLEM
@@ -129,7 +129,7 @@ def _completed(document: dict[str, Any], known: Settings) -> dict[str, Any]:
                 schemas.update(_lifted(operations[method]))
     for name, example in EXAMPLES.items():
         schemas[name]["examples"] = [example]
-    schemas["BatchRequest"]["properties"]["jobs"]["maxItems"] = known.max_batch_jobs
+    schemas["BatchRequest"]["properties"]["jobs"]["maxItems"] = settings.max_batch_jobs
     _link(document["paths"])
     return document
 

@@ -8,7 +8,7 @@ PREFIX = "urn:cutout:problem:"
 
 @dataclass(frozen=True, slots=True)
 class ProblemType:
-    """A type never changes its meaning; what was wrong in one case the document's `detail` says."""
+    """A type of problem, which never changes its meaning; `detail` of the document has the single case."""
 
     status: HTTPStatus
     title: str

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem documents: a stable type, what was wrong, and what to do about it."""
+"""Errors as RFC 9457 problem documents: a stable type, the fault, and the remedy."""
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus

@@ -47,7 +47,7 @@ class Route(APIRoute):
 
 
 def _place_for_body(request: Request, producer_id: uuid.UUID) -> AbstractContextManager[None]:
-    """A place for as long as the body comes and what it asks for is done; a problem 429 past the share."""
+    """Hold a slot while the body arrives and its request is carried out; a problem 429 beyond the share."""
     services: Services = request.app.state.services
     most_bytes: int = getattr(request.state, MOST_BYTES)
     if not most_bytes:

@@ -103,7 +103,7 @@ class BoundedProtocol(H11Protocol):
         return answer
 
     def _end(self) -> bool:
-        """Whether the client may still send; the app is told that it has gone."""
+        """Whether the client may still send; the app is notified that it has gone."""
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
             self.cycle.message_event.set()

@@ -1,4 +1,4 @@
-"""The process's connections and what it keeps in memory, made once when it starts."""
+"""The process's connections and caches, made once when it starts."""
 
 from dataclasses import dataclass
 
@@ -14,15 +14,15 @@ from api.limits.producer_threads import Threads
 from api.limits.rate_limit import RequestLimit
 from api.limits.sizes import USUAL_BYTES
 from api.live.batch_cache import BatchCache
+from api.live.fresh_cache import FreshCache
 from api.live.long_poll import Watch
 from api.live.read_pool import CONNECTIONS as LOOKS
 from api.live.read_pool import ReadPool
-from api.live.single_flight import FreshCache
 from api.live.sse import Events
 from cutout.models.database import connect
 from cutout.settings import Settings
+from cutout.status.call_rate import CallSettings
 from cutout.status.eta import QueueRate, read_queue_rate
-from cutout.status.explain import Installation
 from cutout.storage import Bucket
 
 # With those for looks no more than a process had before there were any.
@@ -83,13 +83,13 @@ class Services:
         self.bucket.close()
 
 
-def open_services(known: Settings) -> Services:
+def open_services(settings: Settings) -> Services:
     """To be called on the event loop."""
-    looks = ReadPool(known)
-    installation = Installation.of(known)
+    looks = ReadPool(settings)
+    installation = CallSettings.of(settings)
 
     engine = connect(
-        known.database_url.get_secret_value(),
+        settings.database_url.get_secret_value(),
         connections=CONNECTIONS,
         name="cutout-api",
         server_settings=PATIENCE,
@@ -104,7 +104,7 @@ def open_services(known: Settings) -> Services:
         )
 
     move_keys = connect(
-        known.database_url.get_secret_value(),
+        settings.database_url.get_secret_value(),
         connections=MOVES_AT_ONCE,
         name="cutout-api-moves",
         server_settings=PATIENCE,
@@ -112,20 +112,20 @@ def open_services(known: Settings) -> Services:
     pace = FreshCache(find_pace)
     counting = BatchCache(looks, pace)
     return Services(
-        settings=known,
+        settings=settings,
         engine=engine,
         move_keys=move_keys,
-        bucket=Bucket(known, connections=CONNECTIONS),
+        bucket=Bucket(settings, connections=CONNECTIONS),
         looks=looks,
         keys=Keys(looks),
-        limit=RequestLimit(known.api_requests_per_second),
+        limit=RequestLimit(settings.api_requests_per_second),
         last_use=KeyUsageRecorder(engine),
         pace=pace,
         counting=counting,
         watch=Watch(looks),
         events=Events(looks, counting),
         threads=Threads("common", current_default_thread_limiter(), CONNECTIONS),
-        upload_threads=Threads("uploads", CapacityLimiter(known.api_uploads), known.api_uploads),
+        upload_threads=Threads("uploads", CapacityLimiter(settings.api_uploads), settings.api_uploads),
         download_threads=Threads("downloads", CapacityLimiter(DOWNLOADS_AT_WORK), DOWNLOADS_AT_WORK),
         move_threads=Threads("moves", CapacityLimiter(MOVES_AT_ONCE), MOVES_AT_ONCE),
         validations=Threads("validations", CapacityLimiter(VALIDATED_AT_ONCE), VALIDATED_AT_ONCE),
@@ -135,6 +135,6 @@ def open_services(known: Settings) -> Services:
             "large_bodies", f"JSON bodies of more than {USUAL_BYTES:,} bytes", LARGE_BODIES
         ),
         small_bodies=ProducerSlots("bodies", "requests with a body", SMALL_BODIES),
-        uploads=ProducerSlots("uploads", "uploads", known.api_uploads),
+        uploads=ProducerSlots("uploads", "uploads", settings.api_uploads),
         downloads=ProducerSlots("downloads", "downloads of results", DOWNLOADS),
     )

@@ -4,7 +4,7 @@ from anyio import fail_after
 from fastapi.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-# A client that takes nothing for so long is cut off: what it holds here is for those who read.
+# A client that reads nothing for this long is cut off: its memory is for clients that read.
 SEND_WITHIN_S = 30.0
 # 300 MB at 85 kB/s.
 WHOLE_WITHIN_S = 3600.0

@@ -14,14 +14,14 @@ import httpx
 from botocore.config import Config
 
 from bench.picture import picture_of
-from cutout.settings import Settings, settings
+from cutout.settings import Settings, read_settings
 
 PATH = "/api/cutout/general/commodity-background-removal"
 
 
 def main(jobs: int, threads: int, kilobytes: int) -> None:
     """Do `jobs` jobs with `threads` threads, after as many to warm up as there are threads."""
-    known, picture, own = settings(), picture_of(kilobytes), threading.local()
+    known, picture, own = read_settings(), picture_of(kilobytes), threading.local()
     secret = known.s3_secret_key
     s3 = boto3.client(
         "s3",
@@ -45,16 +45,16 @@ def main(jobs: int, threads: int, kilobytes: int) -> None:
     print(after.user + after.system - before.user - before.system)
 
 
-def _do(client: httpx.Client, s3: object, known: Settings, picture: bytes, number: int) -> None:
+def _do(client: httpx.Client, s3: object, settings: Settings, picture: bytes, number: int) -> None:
     answer = client.post(
-        known.endpoint_url + PATH,
-        headers={"ailabapi-api-key": known.endpoint_api_keys[0].get_secret_value()},
+        settings.endpoint_url + PATH,
+        headers={"ailabapi-api-key": settings.endpoint_api_keys[0].get_secret_value()},
         files={"image": ("a.jpg", picture, "image/jpeg")},
         data={"return_form": "whiteBK"},
     )
     result = client.get(answer.json()["data"]["image_url"])
     result.raise_for_status()
-    s3.put_object(Bucket=known.s3_bucket, Key=f"bare/{number}.jpg", Body=result.content)  # type: ignore[attr-defined]
+    s3.put_object(Bucket=settings.s3_bucket, Key=f"bare/{number}.jpg", Body=result.content)  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":

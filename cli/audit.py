@@ -13,7 +13,7 @@ from cli.database import open_database, plain_errors
 from cutout.audit import CHECKS, EVERYTHING, AuditCheck, Audited
 from cutout.audit import audit as audit_check
 from cutout.queue.settle import RetryLimits
-from cutout.settings import settings
+from cutout.settings import read_settings
 
 
 def audit(
@@ -43,11 +43,11 @@ def _found(engine: Engine) -> Iterator[Audited]:
 
 
 def _repaired(engine: Engine) -> Iterator[Audited]:
-    known = settings()
+    settings = read_settings()
     with _connect(engine) as connection:
         seen = _seen_before(connection)
         for check in CHECKS:
-            bounds = RetryLimits(known.retry_unknown, known.retry_lost)
+            bounds = RetryLimits(settings.retry_unknown, settings.retry_lost)
             yield audit_check(connection, check, bounds, seen.get(check.name))
 
 

@@ -10,13 +10,13 @@ from sqlalchemy.orm import Session
 from cli.console import fail
 from cutout.models import Batch, Job
 from cutout.models.database import connect, is_away
-from cutout.settings import settings
+from cutout.settings import read_settings
 from cutout.status.batch_status import find_by_prefix
 
 
 def open_database() -> Engine:
     """The database that the settings name."""
-    return connect(settings().database_url.get_secret_value(), connections=2, name="cutout-cli")
+    return connect(read_settings().database_url.get_secret_value(), connections=2, name="cutout-cli")
 
 
 @contextmanager

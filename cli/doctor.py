@@ -15,12 +15,12 @@ from cutout.endpoint.credits import usable
 from cutout.endpoint.endpoint_errors import EndpointError
 from cutout.images.heif import HEIF_REMEDY, is_heif_decoded
 from cutout.ingest.sources.temporary_space import free_bytes, needed_bytes
-from cutout.monitoring.audit_findings import check_audit
-from cutout.monitoring.health import Check, check_schedules, check_services
-from cutout.monitoring.overdue_results import check_results
+from cutout.monitoring.bucket_contents import check_objects, check_results
+from cutout.monitoring.check import Check
+from cutout.monitoring.domain_checks import check_audit, check_schedules
+from cutout.monitoring.health import check_services
 from cutout.monitoring.redis_health import check_redis_setup
-from cutout.monitoring.stored_results import check_objects
-from cutout.settings import Settings, SettingsError, settings
+from cutout.settings import Settings, SettingsError, read_settings
 from cutout.storage import Bucket
 from migrations.run import pending
 
@@ -30,7 +30,7 @@ def doctor() -> None:
 
     It checks database, Redis, clocks, bucket, formats, endpoint, credits and schedules.
     """
-    known, engine = settings(), open_database()
+    known, engine = read_settings(), open_database()
     bucket = Bucket(known, connections=1, patient=False)
     well = True
     for check in _look(known, engine, bucket):
@@ -40,10 +40,10 @@ def doctor() -> None:
         raise typer.Exit(Exit.FAILED)
 
 
-def _look(known: Settings, engine: Engine, bucket: Bucket) -> Iterator[Check]:
+def _look(settings: Settings, engine: Engine, bucket: Bucket) -> Iterator[Check]:
     """Each check as soon as it is made; none that would wait for what was just found not to answer."""
     wrong = set()
-    for check in check_services(known, engine, bucket, pending=pending):
+    for check in check_services(settings, engine, bucket, pending=pending):
         yield check
         if not check.ok:
             wrong.add(check.name)
@@ -51,12 +51,12 @@ def _look(known: Settings, engine: Engine, bucket: Bucket) -> Iterator[Check]:
     if has_database and "bucket" not in wrong:
         yield from check_objects(engine, bucket)
     if "database" not in wrong:
-        yield from check_redis_setup(known, engine)
+        yield from check_redis_setup(settings, engine)
     yield check_formats()
-    yield check_archives(known)
-    yield from check_endpoint(known)
+    yield check_archives(settings)
+    yield from check_endpoint(settings)
     if has_database:
-        yield from check_schedules(known, engine)
+        yield from check_schedules(settings, engine)
         yield from check_results(engine)
         yield from check_audit(engine)
 
@@ -76,24 +76,24 @@ def check_formats() -> Check:
     return Check("formats", ok=True, found=found, needed=False)
 
 
-def check_archives(known: Settings) -> Check:
+def check_archives(settings: Settings) -> Check:
     """Whether an ingester on this machine has room for archives; another machine may have another disk."""
-    free, needed = free_bytes(), needed_bytes(known)
+    free, needed = free_bytes(), needed_bytes(settings)
     found = f"{tempfile.gettempdir()} has {free:,} bytes free; an ingester here needs up to {needed:,}"
     see_to = "if one runs here: make room, set TMPDIR, or set a smaller CUTOUT_MAX_ARCHIVE_BYTES"
     remedy = "" if free >= needed else see_to
     return Check("archives", ok=True, found=found, remedy=remedy, needed=False)
 
 
-def check_endpoint(known: Settings) -> Iterator[Check]:
+def check_endpoint(settings: Settings) -> Iterator[Check]:
     """Ask for each account's credits, which costs none."""
     try:
-        keys = [key.get_secret_value() for key in known.require_endpoint_api_keys()]
+        keys = [key.get_secret_value() for key in settings.require_endpoint_api_keys()]
     except SettingsError as error:
         yield Check("endpoint", ok=False, found="no API key is set", remedy=str(error))
         return
     for key in keys:
-        yield _check_account("endpoint" if len(keys) == 1 else account_name(key), known.endpoint_url, key)
+        yield _check_account("endpoint" if len(keys) == 1 else account_name(key), settings.endpoint_url, key)
 
 
 def _check_account(name: str, url: str, api_key: str) -> Check:

@@ -10,7 +10,7 @@ from cli.console import Exit, fail, out
 from cli.database import open_database, plain_errors
 from cutout.administration.erase import erase as erase_all
 from cutout.administration.erase import find
-from cutout.settings import settings
+from cutout.settings import read_settings
 from cutout.storage import Bucket, StorageError
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -40,7 +40,7 @@ def erase(
     digits = source_sha256.strip().lower()
     if not SHA256.fullmatch(digits):
         fail(f"{source_sha256!r} is no SHA-256; give 64 hexadecimal digits, as `sha256sum FILE` prints them")
-    sha256, bucket = bytes.fromhex(digits), Bucket(settings(), connections=1)
+    sha256, bucket = bytes.fromhex(digits), Bucket(read_settings(), connections=1)
     try:
         with plain_errors():
             engine = open_database()

@@ -11,15 +11,15 @@ from cli.numbers import counted, in_words
 from cutout.billing.accounts import credits_left
 from cutout.billing.totals import DOLLARS_A_CREDIT
 from cutout.ingest import Estimate
-from cutout.ingest.plan_sample import Sample
-from cutout.ingest.skipped_files import said
+from cutout.ingest.estimate import Sample
+from cutout.ingest.skipped_files import reason_text
 from cutout.settings import Settings
-from cutout.status.explain import Installation, calls_a_second
+from cutout.status.call_rate import CallSettings, calls_a_second
 
 SHOWN_REASONS = 5
 
 
-def print_estimate(session: Session, found: Estimate, known: Settings, rejects: Path) -> None:
+def print_estimate(session: Session, found: Estimate, settings: Settings, rejects: Path) -> None:
     """Print what there is, what was bought before and what would be paid."""
     counts = found.counts
     _row("rows", counts.records)
@@ -31,10 +31,10 @@ def print_estimate(session: Session, found: Estimate, known: Settings, rejects: 
     if found.sample.missing:
         missing = found.sample.missing_of(found.bought)
         _row("of them missing", missing, _missing(found.sample, missing))
-    if found.twins:
-        _row("same picture", found.twins, "0 credits")
-    _row("to buy", found.calls, _price(found.calls, _balance(session, known)))
-    out.print(f"  {_speed(session, found.calls, known)}", markup=False)
+    if found.same_picture:
+        _row("same picture", found.same_picture, "0 credits")
+    _row("to buy", found.calls, _price(found.calls, _balance(session, settings)))
+    out.print(f"  {_speed(session, found.calls, settings)}", markup=False)
     print_skipped(found.skipped)
     print_remarks(found.remarks)
 
@@ -42,7 +42,7 @@ def print_estimate(session: Session, found: Estimate, known: Settings, rejects: 
 def print_skipped(skipped: list[dict[str, Any]]) -> None:
     """Print which files are not taken, a line a reason, on stderr."""
     for reason in skipped:
-        err.print(f"skipped {said(reason)}")
+        err.print(f"skipped {reason_text(reason)}")
 
 
 def print_remarks(remarks: list[str]) -> None:
@@ -62,7 +62,7 @@ def _reasons(reasons: Counter[str]) -> str:
 
 
 def _missing(sample: Sample, missing: int) -> str:
-    seen = f"the bucket lacks {sample.missing} of {sample.asked} that it was asked for"
+    seen = f"the bucket lacks {sample.missing} of {sample.checked} that were checked"
     return f"{seen}; bought anew they cost about {counted(missing, 'credit')}"
 
 
@@ -71,15 +71,15 @@ def _price(calls: int, balance: float | None) -> str:
     return f"{counted(calls, 'credit')}, about ${calls * DOLLARS_A_CREDIT:,.2f} ({known})"
 
 
-def _balance(session: Session, known: Settings) -> float | None:
+def _balance(session: Session, settings: Settings) -> float | None:
     """Of all accounts whose credits were read; None if none were."""
-    left = [credits_left(session, name) for name in Installation.of(known).accounts]
+    left = [credits_left(session, name) for name in CallSettings.of(settings).accounts]
     read = [credits_ for credits_ in left if credits_ is not None]
     return sum(read) if read else None
 
 
-def _speed(session: Session, calls: int, known: Settings) -> str:
-    rate = calls_a_second(session, Installation.of(known).accounts, known.calls_per_second)
+def _speed(session: Session, calls: int, settings: Settings) -> str:
+    rate = calls_a_second(session, CallSettings.of(settings).accounts, settings.calls_per_second)
     if not rate:
         return "how long it takes is known once some calls were made"
     return f"at {rate:.1f} calls/s{'':<12}about {in_words(calls / rate)}"

@@ -11,9 +11,10 @@ from cli.console import fail, out
 from cli.database import find_batch, find_one, open_database, plain_errors
 from cli.unexpected import name_unexpected
 from cutout.models import Attempt, Job
-from cutout.settings import settings
-from cutout.status.explain import Explanation, Installation
+from cutout.settings import read_settings
+from cutout.status.call_rate import CallSettings
 from cutout.status.explain import explain as explain_job
+from cutout.status.explanation import Explanation
 
 
 def explain(
@@ -31,10 +32,10 @@ def explain(
     ] = False,
 ) -> None:
     """Explain why a job is not finished, or how it ended, and what to do."""
-    known = Installation.of(settings())
+    settings = CallSettings.of(read_settings())
     with plain_errors(), Session(open_database()) as session:
         for job in _jobs(session, identifier):
-            _print(job, explain_job(session, job, known))
+            _print(job, explain_job(session, job, settings))
             if answer:
                 _print_answers(session, job)
 

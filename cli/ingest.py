@@ -42,7 +42,7 @@ from cutout.ingest import (
     Ingested,
     IngestError,
     IngestOptions,
-    Reading,
+    ReadOptions,
     RejectsFile,
     StrictError,
     estimate,
@@ -51,7 +51,7 @@ from cutout.ingest import (
 from cutout.ingest.sources.source import Source
 from cutout.manifests import ManifestError
 from cutout.queue.reuse.identity import Recipe, scope_of
-from cutout.settings import Settings, settings
+from cutout.settings import Settings, read_settings
 from cutout.status.batch_status import batch_status
 from cutout.storage import Bucket, StorageError
 from cutout.text import visible
@@ -150,7 +150,7 @@ def ingest(
     [bold]Refused[/] as a whole, with nothing stored, are files that are neither text nor an archive, or
     incomplete; archives that unpack to too much; pipes and devices.
     """
-    known, engine = settings(), open_database()
+    known, engine = read_settings(), open_database()
     with plain_errors():
         producer_id = producer_of(engine, known)
     order = IngestOptions(
@@ -162,7 +162,7 @@ def ingest(
         reuse=reuse,
         plan=plan,
         strict=strict,
-        reading=Reading(
+        reading=ReadOptions(
             columns_of(map_),
             encoding,
             keys,
@@ -196,10 +196,10 @@ def _name_of(source: str) -> str:
     return visible(word.rstrip("/").rpartition("/")[2].encode(errors="replace").decode()) or visible(source)
 
 
-def _webhook(known: Settings, url: str | None) -> str | None:
+def _webhook(settings: Settings, url: str | None) -> str | None:
     try:
         if url is not None:
-            require_webhooks(known, url)
+            require_webhooks(settings, url)
     except InvalidWebhookError as error:
         fail(f"--webhook: {error}")
     return url
@@ -217,19 +217,23 @@ def _plain_ends() -> Iterator[None]:
 
 
 def _estimate(
-    source: Source, order: IngestOptions, known: Settings, rejects: RejectsFile, stores: tuple[Engine, Bucket]
+    source: Source,
+    order: IngestOptions,
+    settings: Settings,
+    rejects: RejectsFile,
+    stores: tuple[Engine, Bucket],
 ) -> Exit:
     engine, bucket = stores
     out.print(f"{source.kind} · {source.extent.total:,} {source.extent.unit}", markup=False)
 
     with Meter() as meter:
-        scope = scope_of(known.reuse, order.producer_id)
-        made_by = Recipe(call_url(known.endpoint_url), PREPARATION, known.s3_bucket, scope)
-        recipe = made_by if order.reuse and known.reuse is not Reuse.OFF else None
+        scope = scope_of(settings.reuse, order.producer_id)
+        made_by = Recipe(call_url(settings.endpoint_url), PREPARATION, settings.s3_bucket, scope)
+        recipe = made_by if order.reuse and settings.reuse is not Reuse.OFF else None
         found = estimate(engine, bucket, source, order, recipe, on_reject=rejects.add, watch=meter.show)
     rejects.flush()
     with Session(engine) as session:
-        print_estimate(session, found, known, rejects.path)
+        print_estimate(session, found, settings, rejects.path)
     return Exit.FAILED if found.counts.rejects else Exit.SUCCEEDED
 
 

@@ -96,12 +96,12 @@ def one_of_priorities(word: str) -> str:
     return word
 
 
-def producer_of(engine: Engine, known: Settings) -> uuid.UUID | None:
+def producer_of(engine: Engine, settings: Settings) -> uuid.UUID | None:
     """Find the producer whose key the settings have; None without a key."""
-    if not known.api_key:
+    if not settings.api_key:
         return None
     with Session(engine) as session:
-        producer_id = find_producer(session, known.api_key.get_secret_value())
+        producer_id = find_producer(session, settings.api_key.get_secret_value())
     if producer_id is None:
         fail("CUTOUT_API_KEY is no producer's key, or it was revoked; see `cutout keys list`, or unset it")
     return producer_id

@@ -28,7 +28,7 @@ from cutout.billing.totals import Totals, by_batch, by_day, by_job, totals
 from cutout.endpoint.answer import Refused
 from cutout.endpoint.client import EndpointClient
 from cutout.endpoint.endpoint_errors import EndpointError
-from cutout.settings import Settings, settings
+from cutout.settings import Settings, read_settings
 
 HEADINGS = ["out_now" if field.name == "out" else field.name for field in fields(Totals)]
 # A line by day fits into 80 columns.
@@ -84,7 +84,7 @@ def ledger(
     if reconcile:
         if batch is not None or by is not None:
             fail("--reconcile is about the whole account; leave --batch and --by away")
-        raise typer.Exit(reconcile_all(settings()))
+        raise typer.Exit(reconcile_all(read_settings()))
     with plain_errors(), Session(open_database()) as session:
         found = None if batch is None else find_batch(session, batch)
         if found is None:
@@ -119,24 +119,24 @@ def print_table(by: By | None, whole: Totals, rows: Iterator[Line]) -> None:
         out.print("  ".join([" ".join([f"{first:{width}}", *figures]), name]).rstrip(), markup=False)
 
 
-def reconcile_all(known: Settings) -> Exit:
+def reconcile_all(settings: Settings) -> Exit:
     """Hold every account against the ledger; the worst of what came of it."""
-    keys = [key.get_secret_value() for key in known.require_endpoint_api_keys()]
+    keys = [key.get_secret_value() for key in settings.require_endpoint_api_keys()]
     codes = []
     for key in keys:
         if len(keys) > 1:
             out.print(f"account {accounts.account_name(key)}", style="bold")
-        codes.append(reconcile_account(known, key))
+        codes.append(reconcile_account(settings, key))
     return max(codes)
 
 
-def reconcile_account(known: Settings, api_key: str) -> Exit:
+def reconcile_account(settings: Settings, api_key: str) -> Exit:
     """Read and store an account's balance, compare it with the last one stored, and say what came of it."""
     account = accounts.account_name(api_key)
     with plain_errors(), Session(open_database()) as session, session.begin():
         earlier = last_reading(session, account)
         began = time.monotonic()
-        balance = read_balance(known, api_key)
+        balance = read_balance(settings, api_key)
         accounts.ensure(session, account)
         try:
             later = record_reading(session, account, balance, took_s=time.monotonic() - began)
@@ -151,10 +151,10 @@ def reconcile_account(known: Settings, api_key: str) -> Exit:
     return print_comparison(earlier, later, calls)
 
 
-def read_balance(known: Settings, api_key: str) -> float:
+def read_balance(settings: Settings, api_key: str) -> float:
     """The credits left, of all pools that say a balance; ends the command when nobody says any."""
     try:
-        with EndpointClient(known.endpoint_url, api_key) as client:
+        with EndpointClient(settings.endpoint_url, api_key) as client:
             answer = client.credits()
     except ValueError as error:
         fail(f"{error}; fix CUTOUT_ENDPOINT_URL or CUTOUT_ENDPOINT_API_KEYS")

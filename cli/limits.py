@@ -10,7 +10,7 @@ from cli.database import open_database, plain_errors
 from cutout.billing import accounts
 from cutout.endpoint.verdicts import VERDICTS, Policies, Verdict
 from cutout.models import Account, Attempt, Limit, QueueClock
-from cutout.settings import AUTO, Settings, settings
+from cutout.settings import AUTO, Settings, read_settings
 
 SLOW_SHOWN = 5
 # So many of the last calls are looked at for slow answers.
@@ -22,22 +22,23 @@ def limits() -> None:
 
     It also shows when the endpoint last answered that calls come too fast.
     """
-    known = settings()
-    names = [accounts.account_name(key.get_secret_value()) for key in known.require_endpoint_api_keys()]
+    settings = read_settings()
+    names = [accounts.account_name(key.get_secret_value()) for key in settings.require_endpoint_api_keys()]
     with plain_errors(), Session(open_database()) as session:
         now = session.scalars(select(func.now())).one()
         paused_at = session.scalars(select(QueueClock.paused_at)).one()
         if paused_at:
             out.print(f"all calls are paused since {_time(paused_at)}; `cutout resume` lets them go on")
         for name in names:
-            _print_account(session, known, name, now)
+            _print_account(session, settings, name, now)
 
 
-def _print_account(session: Session, known: Settings, name: str, now: datetime) -> None:
+def _print_account(session: Session, settings: Settings, name: str, now: datetime) -> None:
     account, limit = session.get(Account, name), session.get(Limit, name)
     out.print(f"account    {name}", style="bold")
     _line(
-        "ceilings", f"{_ceiling(known.calls_per_second)} calls/s, {_ceiling(known.calls_in_flight)} in flight"
+        "ceilings",
+        f"{_ceiling(settings.calls_per_second)} calls/s, {_ceiling(settings.calls_in_flight)} in flight",
     )
     if account is None or limit is None:
         _line("limit", "nothing is known yet; it is learned with the first calls")
@@ -56,7 +57,7 @@ def _print_account(session: Session, known: Settings, name: str, now: datetime) 
         if limit.circuit_until:
             due = f"at {_time(limit.circuit_until)}" if limit.circuit_until > now else "now"
             _line("circuit", f"open: the endpoint fails for all; one call tries it again {due}")
-    for answer in _slow_answers(session, known, name):
+    for answer in _slow_answers(session, settings, name):
         _line("slow", answer)
     if account is not None:
         _print_credits(session, account, limit)
@@ -77,11 +78,11 @@ def _print_credits(session: Session, account: Account, limit: Limit | None) -> N
         _line("", f"asked again at {_time(account.probe_at)}; continues by itself")
 
 
-def _slow_answers(session: Session, known: Settings, name: str) -> list[str]:
-    policies = Policies({code: what.model_dump() for code, what in known.verdicts.items()})
+def _slow_answers(session: Session, settings: Settings, name: str) -> list[str]:
+    policies = Policies({code: what.model_dump() for code, what in settings.verdicts.items()})
     codes = [
         code
-        for code in VERDICTS.keys() | known.verdicts.keys()
+        for code in VERDICTS.keys() | settings.verdicts.keys()
         if policies.of(code, VERDICTS.get(code, Verdict.UNKNOWN)).verdict is Verdict.SLOW
     ]
     latest = (

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cutout.enums import Step
-from cutout.settings import settings
+from cutout.settings import read_settings
 
 
 def api(
@@ -16,7 +16,7 @@ def api(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
 ) -> None:
     """Serve the HTTP API."""
-    settings()
+    read_settings()
     _become("api", host, str(port))
 
 
@@ -25,7 +25,7 @@ def dispatcher() -> None:
 
     Run two: one leads, the other takes over if it dies.
     """
-    settings().require_endpoint_api_keys()
+    read_settings().require_endpoint_api_keys()
     _become("worker.dispatcher")
 
 
@@ -44,8 +44,8 @@ def worker(
 
     With `--step copy` it only copies paid results, so that no call delays them: run one beside the others.
     """
-    known = settings()
-    known.require_endpoint_api_keys()
+    settings = read_settings()
+    settings.require_endpoint_api_keys()
     _become(
         "celery",
         "--app=worker.app",
@@ -53,7 +53,7 @@ def worker(
         "--quiet",
         "worker",
         "--pool=threads",
-        f"--concurrency={threads or known.worker_threads}",
+        f"--concurrency={threads or settings.worker_threads}",
         f"--queues={step or ','.join(Step)}",
         f"--hostname=cutout-{uuid.uuid4().hex[:8]}@%h",
         "--without-gossip",
@@ -67,7 +67,7 @@ def ingester() -> None:
 
     Run one or more: each request is read by one of them.
     """
-    settings()
+    read_settings()
     _become("worker.ingester")
 
 

@@ -29,7 +29,7 @@ from cutout.results import (
     write_results,
 )
 from cutout.results.formats import LINK_HOURS, MOST_LINK_HOURS
-from cutout.settings import settings
+from cutout.settings import read_settings
 from cutout.status.batch_status import batch_status
 from cutout.storage import Bucket, StorageError
 
@@ -106,7 +106,7 @@ def _write(engine: Engine, asked: _Asked, output: Path) -> Counter[str]:
     with ExitStack() as stack:
         bucket = links = None
         if asked.as_input or asked.link_hours is not None:
-            bucket = stack.enter_context(closing(Bucket(settings(), connections=1)))
+            bucket = stack.enter_context(closing(Bucket(read_settings(), connections=1)))
         if bucket and asked.link_hours is not None:
             links = CutoutLinks(bucket, asked.link_hours)
         if bucket and asked.as_input:

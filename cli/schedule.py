@@ -38,7 +38,7 @@ from cutout.schedules import gather, manage
 from cutout.schedules.definition import BUCKET, LEAST_GRACE_S, WEB, NewSchedule, Options
 from cutout.schedules.schedule_errors import InvalidScheduleError
 from cutout.schedules.windows import parse_window
-from cutout.settings import settings
+from cutout.settings import read_settings
 from cutout.webhooks import InvalidWebhookError, require_webhooks
 
 app = typer.Typer(
@@ -191,11 +191,11 @@ def add(
                 jitter_seconds=jitter,
                 grace_seconds=grace,
                 min_source_share=min_source_share,
-                producer_id=producer_of(engine, settings()),
+                producer_id=producer_of(engine, read_settings()),
                 webhook_url=webhook,
             )
             if webhook:
-                require_webhooks(settings(), webhook)
+                require_webhooks(read_settings(), webhook)
             schedule = manage.add(session, new)
             out.print(f"schedule {schedule.id}  {schedule.name}", markup=False)
             describe_next(session, schedule, 1)

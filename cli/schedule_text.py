@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from cli.console import fail, out
 from cli.numbers import counted, in_words
 from cutout.enums import AtWindowEnd, RunState
-from cutout.ingest.skipped_files import said as said_of
+from cutout.ingest.skipped_files import reason_text
 from cutout.models import Run, Schedule
 from cutout.schedules import Report
 from cutout.schedules.definition import Options
@@ -117,7 +117,7 @@ def describe_report(report: Report, key: str) -> None:
         markup=False,
     )
     for found in report.skipped:
-        out.print(f"  skipped {said_of(found)}", markup=False)
+        out.print(f"  skipped {reason_text(found)}", markup=False)
     for remark in report.remarks:
         out.print(f"  {remark}", markup=False)
     for trouble in report.troubles:

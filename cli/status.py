@@ -12,7 +12,7 @@ from cli.database import find_one, open_database, plain_errors
 from cli.unexpected import name_unexpected
 from cli.wait import wait_for_batch
 from cutout.enums import FINAL_STATES, State
-from cutout.ingest.skipped_files import said
+from cutout.ingest.skipped_files import reason_text
 from cutout.models import Job
 from cutout.status.batch_status import BatchState, BatchStatus, IngestState, batch_status
 
@@ -92,7 +92,7 @@ def describe_skipped(batch: BatchStatus) -> None:
     if batch.ingest is None:
         return
     for reason in batch.ingest.skipped:
-        out.print(f"  skipped {said(reason)}", markup=False)
+        out.print(f"  skipped {reason_text(reason)}", markup=False)
     for remark in batch.ingest.remarks:
         out.print(f"  note: {remark}", markup=False)
 

@@ -2,7 +2,7 @@
 
 from cli.console import out
 from cutout.models import Job
-from cutout.settings import settings
+from cutout.settings import read_settings
 from cutout.storage import Bucket, StorageError
 from cutout.storage.unexpected_bytes import Unexpected
 
@@ -20,7 +20,7 @@ def name_unexpected(job: Job) -> None:
         f"  {word}: {found.key}  {size}{found.media_type}, {found.size_bytes:,} bytes: {found.reason}",
         markup=False,
     )
-    bucket = Bucket(settings())
+    bucket = Bucket(read_settings())
     try:
         link = bucket.presign_public(found.key, seconds=LINK_SECONDS, media_type=found.media_type)
         out.print(f"  {link}", markup=False)

@@ -12,7 +12,7 @@ from cli.console import fail, out
 from cli.database import open_database, plain_errors
 from cutout.enums import DeliveryState
 from cutout.models import Delivery, Producer
-from cutout.settings import settings
+from cutout.settings import read_settings
 from cutout.webhooks import INSTALLATION, find_deliveries, replay, rotate, secret_of, secret_state
 
 app = typer.Typer(no_args_is_help=True, help="List and replay webhook messages; print and rotate secrets.")
@@ -87,7 +87,7 @@ def rotate_(
 
 
 def _master() -> SecretStr:
-    master = settings().webhook_secret
+    master = read_settings().webhook_secret
     if master is None:
         fail("CUTOUT_WEBHOOK_SECRET is not set; set the one that API and dispatcher have")
     return master

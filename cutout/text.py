@@ -36,7 +36,7 @@ def name_fault(text: str) -> str | None:
     found = find_unusable(text)
     if found is None:
         return None
-    return f"has the {_described(found[0])} at place {found.start() + 1}; remove it"
+    return f"has the {_described(found[0])} at position {found.start() + 1}; remove it"
 
 
 def _described(character: str) -> str:

@@ -78,11 +78,6 @@ class Server(ABC):
         if self._child:
             self._child.kill()
 
-    def restart(self) -> None:
-        """Stop the server if it runs, and start it at the same address with its data."""
-        self.stop()
-        self.start()
-
     def port(self, listener: str) -> int:
         """The port of one of `listeners`."""
         if not self._ports:

@@ -4,7 +4,7 @@ from alembic import context
 from sqlalchemy import Connection
 
 from cutout.models.database import Base, connect
-from cutout.settings import settings
+from cutout.settings import read_settings
 
 
 def migrate(connection: Connection) -> None:
@@ -23,5 +23,5 @@ given: Connection | None = context.config.attributes.get("connection")
 if given is not None:
     migrate(given)
 else:
-    with connect(settings().database_url.get_secret_value()).connect() as own:
+    with connect(read_settings().database_url.get_secret_value()).connect() as own:
         migrate(own)

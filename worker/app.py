@@ -1,4 +1,4 @@
-"""The Celery app: messages only signal, Postgres decides. `cutout worker` runs it."""
+"""The Celery app that `cutout worker` runs. Messages only signal; Postgres decides."""
 
 import logging
 import sys
@@ -9,26 +9,26 @@ from celery import Celery, signals
 from kombu.entity import Queue
 
 from cutout.enums import Step
-from cutout.settings import settings
+from cutout.settings import read_settings
 from cutout.telemetry import logs, traces
 from cutout.telemetry.metrics_server import serve_metrics
 from worker.pipeline.context import WorkerContext
 from worker.pipeline.process import process
 from worker.pipeline.serve_reused import complete_reused
 
-# So long a thread that Redis or a timer woke waits for one that computes, several times a call (5 ms by
-# default): under a ceiling on the rate, a call counts for as much longer.
+# Longest wait of a woken thread for one that computes (Python's default: 5 ms). A call has several such waits
+# and, under a ceiling on the rate, counts for as much longer.
 GIL_SWITCH_S = 0.001
 
-known = settings()
+_settings = read_settings()
 
-app = Celery("cutout", broker=known.redis_url.get_secret_value())
+app = Celery("cutout", broker=_settings.redis_url.get_secret_value())
 app.conf.update(
-    # Acknowledged late, a message counts until its task ends: a worker takes as many as it has threads.
+    # A message counts until its task ends, so a worker takes as many as it has threads.
     task_acks_late=True,
     worker_prefetch_multiplier=1,
     task_ignore_result=True,
-    # The dispatcher hands out again what could not be published.
+    # The dispatcher dispatches again what could not be published.
     task_publish_retry=False,
     broker_pool_acquire_timeout=5,
     broker_transport="worker.broker:Transport",
@@ -40,8 +40,8 @@ app.conf.update(
         "socket_connect_timeout": 2,
         "socket_keepalive": True,
         "health_check_interval": 10,
-        "global_keyprefix": known.redis_prefix,
-        # One list a queue instead of four: Postgres makes the order.
+        "global_keyprefix": _settings.redis_prefix,
+        # One list for a queue instead of four: Postgres decides the order.
         "priority_steps": [0],
     },
     # A queue for each step: a copy never waits behind calls.
@@ -55,27 +55,27 @@ app.conf.update(
 _contexts: list[WorkerContext] = []
 
 
-# The first is sent before anything is said, the second instead of Celery's own configuration.
+# The first is sent before anything is logged, the second instead of Celery's own configuration.
 @signals.celeryd_init.connect
 @signals.setup_logging.connect
 def _configure_logging(**_: Any) -> None:
-    logs.configure(settings())
+    logs.configure(read_settings())
 
 
 @signals.worker_init.connect
 def _start(sender: Any, **_: Any) -> None:
     sys.setswitchinterval(GIL_SWITCH_S)
     takes_calls = Step.CALL in sender.app.amqp.queues.consume_from
-    context = WorkerContext(settings())
+    context = WorkerContext(read_settings())
     try:
-        traces.start(settings(), "cutout-worker")
+        traces.start(read_settings(), "cutout-worker")
         context.start(call_threads=sender.concurrency if takes_calls else 0)
     except Exception as error:
-        # Celery would log what a signal's handler raises and go on without a context.
+        # Celery would log the error of a signal's handler and continue without a context.
         logging.getLogger(__name__).exception("the worker cannot start")
         raise SystemExit(1) from error
     _contexts.append(context)
-    serve_metrics(settings().metrics_address)
+    serve_metrics(read_settings().metrics_address)
 
 
 @signals.worker_ready.connect
@@ -86,7 +86,7 @@ def _take_messages(sender: Any, **_: Any) -> None:
 
 @signals.worker_shutting_down.connect
 def _begin_to_stop(**_: Any) -> None:
-    # Sent from within the signal's handler: nothing here may lock what the main thread may hold.
+    # Sent in a handler of the signal: nothing here may take a lock that the main thread may hold.
     for context in _contexts:
         context.stopping.set()
 
@@ -99,11 +99,11 @@ def _stop(**_: Any) -> None:
 
 @app.task(name="cutout.process")
 def process_job(job_id: str, fence: int) -> None:
-    """Carry one job out, if it is still to be done under this fence."""
+    """Process one job, if it can still be claimed under this fence."""
     process(_contexts[0], uuid.UUID(job_id), fence)
 
 
 @app.task(name="cutout.serve")
 def serve_jobs(dispatched: list[tuple[str, int]]) -> None:
-    """Hand over what was bought before to those of these jobs that still wait for it under their fence."""
+    """End these jobs with cutouts bought before, as far as they are still dispatched under their fence."""
     complete_reused(_contexts[0], [(uuid.UUID(job_id), fence) for job_id, fence in dispatched])

@@ -1,4 +1,4 @@
-"""Questions asked beside the dispatcher's tick, which must not wait for their answers."""
+"""Background tasks beside the dispatcher's tick, which must not wait for them."""
 
 import logging
 import threading
@@ -7,54 +7,54 @@ from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
-# The dispatcher looks for an answer five times a second: one that lay about belongs to an older trouble.
-ANSWER_KEPT_S = 5.0
+# The tick collects results five times a second; an older result belongs to an earlier outage and is dropped.
+RESULT_KEPT_S = 5.0
 
 
 class BackgroundTask:
-    """A question whose answer may take a while: asked in a thread, one at a time.
+    """A task that runs in a thread, one run at a time; its result is True for success.
 
-    The thread is a daemon, since a frozen server may keep it for minutes and the process must end when asked.
+    The thread is a daemon: a frozen server may keep it for minutes, and the process must be able to end.
     """
 
-    def __init__(self, name: str, ask: Callable[[], bool]) -> None:
+    def __init__(self, name: str, run: Callable[[], bool]) -> None:
         self._name = name
-        self._ask = ask
+        self._task = run
         self._thread: threading.Thread | None = None
-        self._yes_at: float | None = None
-        self._no_at: float | None = None
+        self._succeeded_at: float | None = None
+        self._failed_at: float | None = None
 
     def start(self) -> None:
-        """Ask, unless an answer is running already."""
+        """Start a run, unless one is under way."""
         if not self.running:
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
 
     @property
     def running(self) -> bool:
-        """Whether it was asked and has no answer yet."""
+        """Whether a run is under way."""
         return self._thread is not None and self._thread.is_alive()
 
     def take_success(self) -> bool:
-        """Whether the answer was yes within the last 5 s; said once."""
-        yes_at, self._yes_at = self._yes_at, None
-        return _is_fresh(yes_at)
+        """Whether a run succeeded within the last 5 s; True once for each run."""
+        succeeded_at, self._succeeded_at = self._succeeded_at, None
+        return _is_fresh(succeeded_at)
 
-    def answered_no(self) -> bool:
-        """Whether the answer was no within the last 5 s, or an error; said once."""
-        no_at, self._no_at = self._no_at, None
-        return _is_fresh(no_at)
+    def take_failure(self) -> bool:
+        """Whether a run failed within the last 5 s, also by an error; True once for each run."""
+        failed_at, self._failed_at = self._failed_at, None
+        return _is_fresh(failed_at)
 
     def _run(self) -> None:
         try:
-            yes = self._ask()
+            succeeded = self._task()
         except Exception:
-            log.exception("%s met an error that nobody expected", self._name)
-            yes = False
-        # One answer at a time: an older one is about what was then.
+            log.exception("unexpected error in %s", self._name)
+            succeeded = False
+        # The result replaces an older one.
         now = time.monotonic()
-        self._yes_at, self._no_at = (now, None) if yes else (None, now)
+        self._succeeded_at, self._failed_at = (now, None) if succeeded else (None, now)
 
 
-def _is_fresh(said_at: float | None) -> bool:
-    return said_at is not None and time.monotonic() - said_at < ANSWER_KEPT_S
+def _is_fresh(at: float | None) -> bool:
+    return at is not None and time.monotonic() - at < RESULT_KEPT_S

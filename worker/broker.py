@@ -1,10 +1,10 @@
-"""Celery's Redis transport, with one client a channel and nothing written down about messages on their way.
+"""Celery's Redis transport, with one client for each channel and without records of unfinished messages.
 
-kombu 5.7 makes a new redis-py client for each message that it takes or sends. A client may be kept, since it
-borrows a connection for each command; making three a job took 7% of a worker's CPU.
+kombu 5.7 makes a new redis-py client for each message that it takes or sends. A client can be kept, since it
+borrows a connection for each command; making three for each job took 7% of a worker's CPU.
 
-kombu would also note each message in Redis until its task ends, to repeat it if the worker dies. Postgres
-knows better what was not carried out, and hands it out again; the notes took 9% of a worker's CPU.
+kombu would also record each message in Redis until its task ends, to repeat it if the worker dies. Postgres
+knows which jobs are unfinished, and they are dispatched again; the records took 9% of a worker's CPU.
 """
 
 from functools import cached_property
@@ -14,9 +14,9 @@ from kombu.transport import redis
 
 
 class Channel(redis.Channel):
-    """Keeps its client for commands; the one that waits for messages is kept by kombu already.
+    """A channel that keeps its client for commands; kombu keeps the client that waits for messages.
 
-    What a worker has taken is counted in its memory, so it takes no more than its prefetch count.
+    A worker counts the messages that it has taken in its memory, so it takes no more than its prefetch count.
     """
 
     ack_emulation = False
@@ -31,6 +31,6 @@ class Channel(redis.Channel):
 
 
 class Transport(redis.Transport):
-    """Redis, with the channel above."""
+    """The Redis transport with this channel."""
 
     Channel = Channel

@@ -1,4 +1,4 @@
-"""What a worker knows of itself, for Prometheus."""
+"""Prometheus metrics of a worker."""
 
 import re
 
@@ -11,25 +11,27 @@ from cutout.queue.attempts.outcomes import Outcome, Succeeded
 SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 2, 3, 5, 10, 30, 60, 120)
 
 CALLS = Counter(
-    "cutout_calls", "Calls that ended: the verdict, what they cost, the code", ["verdict", "outcome", "code"]
+    "cutout_calls", "Calls that ended, by verdict, charge and code", ["verdict", "outcome", "code"]
 )
-SETTLED = Counter("cutout_jobs_settled", "What became of jobs in this worker's hands", ["verdict", "code"])
+SETTLED = Counter(
+    "cutout_jobs_settled", "Jobs that this worker settled, by outcome and code", ["verdict", "code"]
+)
 STAGE_SECONDS = Histogram(
-    "cutout_stage_seconds", "How long a job was in a stage of its way", ["stage"], buckets=SECONDS
+    "cutout_stage_seconds", "Seconds that jobs spent in a stage", ["stage"], buckets=SECONDS
 )
 COPIED_BYTES = Counter("cutout_copied_bytes", "Bytes of cutouts stored in the bucket")
-IN_HAND = Gauge("cutout_jobs_in_hand", "Jobs that this worker carries now")
-CUT_OFF = Gauge("cutout_worker_cut_off", "Whether this worker does not reach the bucket, and makes no calls")
-THREADS = Gauge("cutout_worker_threads", "Jobs that this worker can carry at once")
+IN_HAND = Gauge("cutout_jobs_in_hand", "Jobs in flight in this worker")
+CUT_OFF = Gauge("cutout_worker_cut_off", "1 while this worker cannot reach the bucket and makes no calls")
+THREADS = Gauge("cutout_worker_threads", "Jobs that this worker can process at once")
 
-# Codes of ours are few; those of the endpoint's are counted by name if it documents them.
+# Our own codes are few; the endpoint's are counted by name if it documents them.
 OUR_CODES = re.compile(r"[A-Z]+(_[A-Z]+)+")
 MOST_CODES = 300
 _codes: set[str] = set(VERDICTS)
 
 
 def code_label(code: str | None) -> str:
-    """A code as a label: whatever a server comes up with, there are never too many of them."""
+    """A code as a label; `OTHER` for an unknown one, so that a server cannot make too many labels."""
     if code is None:
         return ""
     if code in _codes:
@@ -41,17 +43,17 @@ def code_label(code: str | None) -> str:
 
 
 def call_ended(verdict: str, answer: Answer) -> None:
-    """Count a call's end."""
+    """Count the end of a call."""
     CALLS.labels(verdict, answer.outcome, code_label(answer.code)).inc()
 
 
 def served(jobs: int) -> None:
-    """Count jobs that ended with what was bought before."""
+    """Count jobs that ended with a cutout bought before."""
     SETTLED.labels("reused", "").inc(jobs)
 
 
 def settled(outcome: Outcome) -> None:
-    """Count what became of a job."""
+    """Count the outcome of a job."""
     if isinstance(outcome, Succeeded):
         if outcome.reused:
             served(1)

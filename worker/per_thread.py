@@ -1,4 +1,4 @@
-"""One object per thread, made when the thread first asks, all closed together."""
+"""One object for each thread, made at first use, all closed together."""
 
 import threading
 from collections.abc import Callable
@@ -6,30 +6,30 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Closable(Protocol):
-    """Whatever holds connections."""
+    """An object that holds connections."""
 
     def close(self) -> None:
-        """Give them back."""
+        """Close the connections."""
 
 
 T = TypeVar("T", bound=Closable)
 
 
 class PerThread(Generic[T]):
-    """For HTTP clients: httpx's pool costs quadratic time when many threads share it."""
+    """One object for each thread, for HTTP clients: httpx's pool takes quadratic time with many threads."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
-        self._own = threading.local()
+        self._local = threading.local()
         self._all: list[T] = []
 
     def get(self) -> T:
         """This thread's object."""
-        own: T | None = getattr(self._own, "object", None)
-        if own is None:
-            own = self._own.object = self._make()
-            self._all.append(own)
-        return own
+        made: T | None = getattr(self._local, "object", None)
+        if made is None:
+            made = self._local.object = self._make()
+            self._all.append(made)
+        return made
 
     def close(self) -> None:
         """Close every thread's object; none may be in use any more."""

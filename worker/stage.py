@@ -1,4 +1,4 @@
-"""A stage of a job's way: how long it takes is measured, and is a span of the job's trace."""
+"""Stages of a job's processing: each is timed, and is a span of the job's trace."""
 
 import time
 from types import TracebackType
@@ -13,7 +13,7 @@ _SECONDS = {stage: STAGE_SECONDS.labels(stage) for stage in STAGES}
 
 
 class Stage:
-    """A context that lasts for as long as the stage; seconds are counted however it ends."""
+    """The context of one stage; its seconds are counted also if it ends in an error."""
 
     __slots__ = ("_began", "_name", "_span")
 

@@ -1,4 +1,4 @@
-"""Whether what stopped the calls is over."""
+"""Probe of the bucket, while calls are stopped for it."""
 
 import logging
 
@@ -8,7 +8,7 @@ log = logging.getLogger(__name__)
 
 
 def bucket_works(bucket: Bucket) -> bool:
-    """Whether the bucket takes a small object, gives it back and lets it be deleted."""
+    """Whether a small object can be stored in the bucket, read and deleted."""
     try:
         bucket.check()
     except StorageError as error:

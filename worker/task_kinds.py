@@ -1,4 +1,4 @@
-"""What a message sends a worker for, and the queue that it goes through."""
+"""The tasks of messages, and the Celery queue of each."""
 
 from enum import StrEnum
 
@@ -6,12 +6,12 @@ from cutout.enums import Step
 
 
 class TaskKind(StrEnum):
-    """One of these for each kind of message."""
+    """The task that a worker does for a message."""
 
     CALL = "call"
     COPY = "copy"
     SERVE = "serve"
-    """For a message of jobs: hand over what was bought before. As with a copy, no call is to be waited for."""
+    """End the jobs of a message with cutouts bought before; this needs no call, as a copy needs none."""
 
 
 QUEUES = {TaskKind.CALL: Step.CALL, TaskKind.COPY: Step.COPY, TaskKind.SERVE: Step.COPY}

@@ -1,4 +1,4 @@
-"""Bounds on a JSON body, checked while it comes: what is too much is refused before any of it is built.
+"""Bounds on a JSON body, checked while it arrives: a body beyond them is refused before it is built.
 
 A parser would make an object of each value, and the schema a report of each fault. Both cost far more than
 the bytes they are made of, and stop the event loop meanwhile.
@@ -21,13 +21,13 @@ MOST_ITEMS = 1000
 # Each character may be written as two escapes of 6 bytes: an address of 2,048 characters is the longest text.
 LONGEST_TEXT_BYTES = 32 * 1024
 LONGEST_WORD_BYTES = 1000
-# A small body has fewer than 3,000 quotes, brackets and commas, whatever it asks for.
+# A small body of any route has fewer than 3,000 quotes, brackets and commas.
 USUAL_TOKENS = 4000
 # Of one job with all its members, with some to spare.
 TOKENS_A_JOB = 16
 JOBS = "jobs"
 
-# An object of so many members at most, none of them an object or list, is counted in one step: a job, mostly.
+# An object of at most this many members, none an object or list, is counted in one step: mostly a job.
 FLAT_MEMBERS = 8
 TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 MEMBER = rb"\s*+(" + TEXT + rb"\s*+:\s*+(?:" + TEXT + rb'|[^\s"{}\[\],:]{1,1000}+))\s*+'

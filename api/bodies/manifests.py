@@ -12,7 +12,7 @@ from fastapi import Request
 from api.problems import ProblemError
 from api.services import Services
 from cutout.ingest.sources.temporary_space import archives_within
-from cutout.manifests.url_lists import may_be_several
+from cutout.manifests.record_builder import may_be_several
 from cutout.models.database import is_away
 from cutout.queue.enqueue import InvalidJobError, NewJob
 from cutout.storage import Bucket
@@ -98,7 +98,7 @@ def _line(job: NewJob) -> bytes:
 
 @contextmanager
 def left_behind(bucket: Bucket, key: str | None) -> Iterator[None]:
-    """Remove the manifest from the bucket if what is done with it fails, or was done before.
+    """Remove the manifest from the bucket if its request fails, or is a repeated one.
 
     Where Postgres went away it stays: the batch may be there, and would have nothing to be read from.
     """

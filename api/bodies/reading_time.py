@@ -26,9 +26,9 @@ BURST_S = 1.0
 LEAST_REST_S = 0.0005
 # To receive a byte and hand it on takes 2 to 5 ns: 200 MB at once, then 50 MB/s.
 S_A_BYTE = 5e-9
-# A large body that is refused, beside what was read of it, and the connection that ends with it: 12 a second.
+# Cost of a refused large body beside reading it, with the connection that ends with it: 12 a second.
 S_A_REFUSAL = 0.02
-# Past so many producers the one longest unused is forgotten, and owes nothing when it comes again.
+# Beyond this many producers the one longest unused is forgotten, and owes nothing when it comes again.
 MOST_PRODUCERS = 10_000
 
 P = ParamSpec("P")
@@ -56,7 +56,7 @@ class ReadingTime:
         self._accounts: OrderedDict[uuid.UUID, _Account] = OrderedDict()
 
     def spend(self, of: uuid.UUID, seconds: float) -> None:
-        """Count what was taken."""
+        """Add seconds to a producer's account."""
         account = self._account(of)
         account.left -= seconds
         account.since_rest += seconds

@@ -118,5 +118,5 @@ def _validated(model: type[Model], body: bytes) -> Model:
 
 
 def _first_fault(error: ValidationError) -> ProblemError:
-    # What was at fault is not told, only where and why: it may be anything, and large.
+    # The faulty value is not repeated, only its place and the reason: it may be large, or secret.
     return invalid_request(error.errors(include_url=False, include_context=False, include_input=False))

@@ -1,4 +1,4 @@
-"""Uploaded pictures are checked for size alone: what is in them the worker finds out."""
+"""Uploads of pictures: checked for size alone; the worker checks the content."""
 
 import logging
 import os
@@ -46,6 +46,6 @@ def meaning_of(asked: JobOptions, source: str, producer_id: uuid.UUID) -> bytes:
 
     Two forms of the same fields differ by the boundary that the client made up. `source` names the content.
     """
-    # As it was before each producer had a folder: what is sent again across an upgrade is the same.
+    # Without the producer's folder, so that an upload sent again after an upgrade is recognized.
     content = source.replace(f"/sources/{producer_id}/", "/sources/")
     return f"upload {content} {asked.model_dump_json()}".encode()

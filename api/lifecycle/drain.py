@@ -2,14 +2,14 @@
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cutout.monitoring.health import Check
+from cutout.monitoring.check import Check
 
 # Of a request's state, as the lifespan gives it.
 LEAVING = "leaving"
 
 
 class Leaving:
-    """Whether this process was told to end."""
+    """Whether this process has been asked to end."""
 
     def __init__(self) -> None:
         self.begun = False

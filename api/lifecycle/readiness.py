@@ -15,7 +15,10 @@ from api.lifecycle.drain import Leaving
 from api.lifecycle.request_probe import RequestsProbe
 from api.services import Services
 from cutout.models.database import connect
-from cutout.monitoring.health import Check, check_database, check_moving, check_redis, count_late, find_bucket
+from cutout.monitoring.check import Check
+from cutout.monitoring.domain_checks import count_late
+from cutout.monitoring.health import check_database, check_redis, find_bucket
+from cutout.monitoring.progress import check_progress
 from cutout.settings import Settings
 from cutout.telemetry.single_flight import SingleFlight
 from migrations.run import pending
@@ -30,10 +33,10 @@ CONNECTIONS = 2
 STATEMENT_TIMEOUT = {"statement_timeout": "8s"}
 
 
-def connect_to_watch(known: Settings) -> Engine:
+def connect_to_watch(settings: Settings) -> Engine:
     """Connections that no request can take: who watches must see when all others are taken."""
     return connect(
-        known.database_url.get_secret_value(),
+        settings.database_url.get_secret_value(),
         connections=CONNECTIONS,
         name="cutout-api-watch",
         autocommit=True,
@@ -44,10 +47,10 @@ def connect_to_watch(known: Settings) -> Engine:
 class Readiness:
     """Reads at all that is needed at once. Belongs to one event loop."""
 
-    def __init__(self, known: Settings, watch: Engine, services: Services, leaving: Leaving) -> None:
+    def __init__(self, settings: Settings, watch: Engine, services: Services, leaving: Leaving) -> None:
         self._looks = {
-            "database": _shared("database", lambda: _look_at_database(known, watch)),
-            "redis": _shared("redis", lambda: [check_redis(known)]),
+            "database": _shared("database", lambda: _look_at_database(settings, watch)),
+            "redis": _shared("redis", lambda: [check_redis(settings)]),
             "bucket": _shared("bucket", lambda: [find_bucket(services.bucket)]),
         }
         self._requests = RequestsProbe(services)
@@ -64,7 +67,7 @@ class Readiness:
         return [*checks, *self._leaving.checks()]
 
     def page(self) -> tuple[bool, bytes]:
-        """Whether the API is ready, and what was found, as JSON. For another thread than the loop's."""
+        """Whether the API is ready, and the findings as JSON. For a thread beside the event loop's."""
         asked = asyncio.run_coroutine_threadsafe(self.checks(), self._loop)
         try:
             checks = asked.result(2 * PATIENCE_S)
@@ -80,7 +83,7 @@ class Readiness:
         ).encode()
 
     def _say_what_changed(self, checks: list[Check]) -> None:
-        """Into the log goes what the public is not told: where the server is, and what it said."""
+        """Log the details that the public answer leaves out: the server's address and its message."""
         for check in checks:
             if check.ok == (check.name in self._wrong):
                 level = logging.INFO if check.ok else logging.WARNING
@@ -106,8 +109,8 @@ async def _ask(name: str, look: SingleFlight[list[Check]]) -> list[Check]:
         return [Check(name, ok=False, found="went away while it was looked at", cause=error)]
 
 
-def _look_at_database(known: Settings, engine: Engine) -> list[Check]:
+def _look_at_database(settings: Settings, engine: Engine) -> list[Check]:
     checks = check_database(engine, pending)
     if not all(check.ok for check in checks):
         return checks
-    return [*checks, *check_moving(engine), *count_late(known, engine)]
+    return [*checks, *check_progress(engine), *count_late(settings, engine)]

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.services import Services
-from cutout.monitoring.health import Check
+from cutout.monitoring.check import Check
 
 FRESH_S = 1.0
 

@@ -1,4 +1,4 @@
-"""Slots of this process for what lasts: so many in all, and of these a quarter at most for one producer."""
+"""Slots of this process for long work: a fixed number, of which one producer has a quarter at most."""
 
 import uuid
 from collections import Counter
@@ -9,13 +9,13 @@ from http import HTTPStatus
 from api import metrics
 from api.problems import ProblemError
 
-# So many producers can take every place; fewer cannot.
+# At least this many producers are needed to take all slots.
 PRODUCERS_TO_FILL = 4
 AGAIN_AFTER_S = 5
 
 
 def share_of(most: int) -> int:
-    """The number of places that one producer may take of so many."""
+    """The number of slots that one producer may take."""
     return max(most // PRODUCERS_TO_FILL, 1)
 
 

@@ -9,9 +9,9 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-# A producer that was idle may send what it would have sent in so many seconds at once.
+# An idle producer may send this many seconds' worth of requests at once.
 BURST_SECONDS = 10.0
-# Whoever tries keys makes buckets: past so many the one longest unused goes, and is full when it comes again.
+# Tried keys make buckets: beyond this many the longest unused is dropped, and is full when it comes again.
 MOST_BUCKETS = 10_000
 
 

@@ -1,4 +1,4 @@
-"""Addresses that this installation can never fetch from, told before anything is stored."""
+"""Addresses that this installation can never fetch from, refused before anything is stored."""
 
 from collections.abc import Iterable
 
@@ -7,9 +7,9 @@ from cutout.ingest.sources.source_urls import Addresses
 from cutout.settings import Settings
 
 
-def unreachable_fault(known: Settings, urls: Iterable[str]) -> str | None:
+def unreachable_fault(settings: Settings, urls: Iterable[str]) -> str | None:
     """The fault of the first address that can never be fetched, in a manifest's words; None without one."""
-    addresses = Addresses.on_the_web(known)
+    addresses = Addresses.on_the_web(settings)
     for url in urls:
         try:
             addresses.check(url)

@@ -1,4 +1,4 @@
-"""Batches with their counts, as fresh as one count a second makes them, whatever the number who ask."""
+"""Batches with their counts, counted at most once a second for all clients together."""
 
 import asyncio
 import math
@@ -8,8 +8,8 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from api.live.fresh_cache import MOST_KEPT, FreshCache
 from api.live.read_pool import ReadPool
-from api.live.single_flight import MOST_KEPT, FreshCache
 from api.schemas import BatchView, view_batch
 from cutout.enums import State
 from cutout.status.batch_status import BatchStatus, Pauses, batch_status, credits_of_batch
@@ -22,7 +22,7 @@ SPEED_OVER_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class CountedBatch:
-    """A batch as it is shown. `eta_seconds` is None while nothing moves or nobody knows how fast."""
+    """A batch as it is shown. `eta_seconds` is None while nothing moves or the rate is unknown."""
 
     status: BatchStatus
     credits: int

@@ -25,7 +25,7 @@ def page_cursor(after: uuid.UUID, query: str) -> str:
 
 
 def read_page_cursor(given: str, query: str) -> uuid.UUID:
-    """The id behind which the page begins; a problem 422 for what was not given for this very query."""
+    """The id after which the page begins; a problem 422 for a cursor of another query."""
     read = _read(given, "cursor", "take `next_cursor` of the page before, with the same filters")
     if len(read) != ID_BYTES + SEAL_BYTES or read[ID_BYTES:] != _seal(query):
         raise _wrong("cursor", "take `next_cursor` of the page before, with the same filters")

@@ -17,12 +17,12 @@ from api.limits.producer_slots import ProducerSlots
 from api.live.read_pool import ReadPool
 from api.problems import ProblemError
 from cutout.models.database import PostgresAwayError
-from cutout.status.changes import SeenState, batches_at_rest, changed_jobs
+from cutout.status.changes import SeenState, changed_jobs, settled_batches
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.1
-# Each costs some 60 KB. Whoever comes when there are so many is answered at once, with what there is; past
+# Each costs some 60 KB. Beyond this many a client is answered at once with the present state; past
 # its own share a producer is refused.
 MOST_WAITING = 2000
 
@@ -65,19 +65,19 @@ class _Waiting(Generic[K]):
 
 
 class Watch:
-    """Lets requests wait for jobs and batches. Reads only while somebody waits."""
+    """Waiting of requests for jobs and batches. Reads only while a request waits."""
 
     def __init__(self, looks: ReadPool) -> None:
         self._looks = looks
         self._places = ProducerSlots("waits", "requests that wait", MOST_WAITING)
         self._jobs: _Waiting[SeenState] = _Waiting(changed_jobs)
-        self._batches: _Waiting[uuid.UUID] = _Waiting(batches_at_rest)
+        self._batches: _Waiting[uuid.UUID] = _Waiting(settled_batches)
         self._looking: asyncio.Task[None] | None = None
 
     async def job_changes(
         self, request: Request, of: uuid.UUID, job_id: uuid.UUID, state: str, seconds: float
     ) -> bool:
-        """Wait until the job is not in this state; False after so many seconds, or if the client is gone.
+        """Wait until the job is not in this state; False after that many seconds, or if the client is gone.
 
         Raises a problem 429 if the producer that asks, `of`, waits for too much already.
         """

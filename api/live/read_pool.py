@@ -13,7 +13,7 @@ from cutout.settings import Settings
 
 # More threads do not make more looks a second: they share one interpreter.
 QUICK, SLOW = 8, 4
-# Those for keys are apart: whoever has none must not hold up those who have one.
+# Threads for keys are apart: clients without a key must not delay those with one.
 KEYS, STRANGERS = 2, 2
 CONNECTIONS = QUICK + SLOW + KEYS + STRANGERS
 GIVE_UP_AFTER_S = 5.0
@@ -29,9 +29,9 @@ class ReadPool:
     producer for whom it is, None if it is for all.
     """
 
-    def __init__(self, known: Settings) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._engine: Engine = connect(
-            known.database_url.get_secret_value(),
+            settings.database_url.get_secret_value(),
             connections=CONNECTIONS,
             name="cutout-api-looks",
             check_first=False,

@@ -15,7 +15,7 @@ from api.live.cursors import event_id
 from api.live.read_pool import ReadPool
 from api.problems import ProblemError
 from cutout.models.database import PostgresAwayError
-from cutout.status.finished import ROWS_A_PAGE, FinishedJob, Position, finished_jobs, told_until
+from cutout.status.finished import ROWS_A_PAGE, FinishedJob, Position, complete_until, finished_jobs
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class _Stream:
             progress = self._progress(counted)
             if progress is not None:
                 yield progress
-            until = await self._looks.quick(told_until, of=self._producer_id)
+            until = await self._looks.quick(complete_until, of=self._producer_id)
             while page := await self._looks.quick(
                 lambda connection: finished_jobs(connection, self._batch_id, self._at, until),  # noqa: B023
                 of=self._producer_id,

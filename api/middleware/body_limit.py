@@ -21,20 +21,20 @@ MOST_BYTES = "most_bytes"
 Limit = Callable[[Scope, str], int]
 
 
-def limits_of(known: Settings) -> Limit:
+def limits_of(settings: Settings) -> Limit:
     """Limits of a request's body in bytes, by its path and media type.
 
     FastAPI's own `max_body_size` knows the route alone: the same one takes a picture and a short text.
     """
     larger = {
-        ("/v1/jobs", MULTIPART): known.max_source_bytes + ROOM_FOR_FIELDS,
+        ("/v1/jobs", MULTIPART): settings.max_source_bytes + ROOM_FOR_FIELDS,
         ("/v1/batches", "application/json"): LIST_BYTES,
     }
 
     def limit(scope: Scope, kind: str) -> int:
         if scope["method"] == "POST" and scope["path"] == "/v1/batches" and is_manifest(kind):
-            most = known.max_manifest_bytes
-            return min(most, known.max_archive_bytes) if kind == ZIP else most
+            most = settings.max_manifest_bytes
+            return min(most, settings.max_archive_bytes) if kind == ZIP else most
         return larger.get((scope["path"], kind), USUAL_BYTES)
 
     return limit

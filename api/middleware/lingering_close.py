@@ -12,13 +12,13 @@ from typing import Any, ClassVar
 PIECE_BYTES = 64 * 1024
 # 12 MB/s: a list of 16 MB ends in time.
 EVERY_S = 0.005
-# So many connections are read as fast as this; with more of them each is slower.
+# Up to this many connections are read at this rate; with more of them each is slower.
 AT_FULL_SPEED = 4
 WITHIN_S = 3.0
 
 
 class Lingering(asyncio.BufferedProtocol):
-    """Reads with pauses into a buffer nobody looks at, until the client ends or `within_s` are over."""
+    """Read with pauses into a buffer that is not used, until the client ends or `within_s` are over."""
 
     within_s = WITHIN_S
     _unused = bytearray(PIECE_BYTES)
@@ -92,7 +92,7 @@ class LingeringTransport:
             self._transport.close()
 
     def _tell_the_end(self) -> bool:
-        """Whether the client could be told that nothing more comes, while it may go on sending."""
+        """Whether our side of the connection could be closed while the client still sends."""
         if not self._transport.can_write_eof():
             return False
         try:

@@ -1,4 +1,4 @@
-"""Names each request, measures it, and writes down what it changed."""
+"""A log of requests: gives each an id, measures it, and logs its changes."""
 
 import logging
 import re
@@ -35,7 +35,7 @@ class Requests:
         headers = dict(scope["headers"])
         given = headers.get(REQUEST_ID, b"").decode("latin-1")
         request_id = given if ID.fullmatch(given) else uuid.uuid4().hex
-        # Each request is a task of its own, so what it is called ends with it.
+        # Each request is a task of its own, so its id ends with it.
         ids = logs.begin(request_id=request_id)
         answer = _Answer(send, request_id)
         with metrics.UNDER_WAY.track_inprogress(), _span(scope, headers, request_id) as span:
@@ -80,7 +80,7 @@ class _Answer:
 
 def _broken(request_id: str) -> ASGIApp:
     text = f"an unexpected error; name the request {request_id} to whoever runs this API"
-    # The server closes the connection after an error; whoever waits on it is to know.
+    # The server closes the connection after an error; a client that waits on it must learn so.
     close = {"Connection": "close"}
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", text, headers=close)
 

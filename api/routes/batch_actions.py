@@ -33,7 +33,7 @@ Change = Callable[[Session, uuid.UUID], object]
 async def cancel(
     batch_id: uuid.UUID, request: Request, services: ServicesDep, producer_id: ProducerId
 ) -> Response:
-    """Withdraw all jobs. Nothing more is bought; what is paid for is still copied and ends as succeeded.
+    """Cancel all jobs. Nothing more is bought; paid results are still copied, and their jobs succeed.
 
     It is `cancelling` until the last of these has ended. The answer comes when all others are withdrawn: a
     million take about a minute. Whoever has no answer may ask again.
@@ -115,7 +115,7 @@ def _move_own(
     request: Request, services: Services, batch_id: uuid.UUID, producer_id: uuid.UUID, action: Action
 ) -> Response:
     # The action has transactions of its own, a portion each. Another one holds the idempotency key meanwhile:
-    # on a connection kept for it, so that nobody waits for a second one of those that all requests share.
+    # on a connection kept for it, so that no request waits for a second one of the shared connections.
     with begin_effect(request, services.move_keys) as session:
         require_own_batch(session, batch_id, producer_id)
         action(services.engine, batch_id)

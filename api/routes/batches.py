@@ -174,7 +174,7 @@ def _ask(
         begin_effect(request, services.engine) as session,
     ):
         if order.producer_id is not None:
-            # How many it has nobody knows yet: there must be room for one.
+            # The number of its jobs is not known yet: there must be room for one.
             take_quota(session, order.producer_id, 1)
         batch_id = request_ingest(session, source, order, manifest_key=manifest_key)
         return _answer(request, session, batch_id, HTTPStatus.ACCEPTED)

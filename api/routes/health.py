@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether what it needs is there."""
+"""Health: whether the process lives, and whether the stores that it needs are reachable."""
 
 from http import HTTPStatus
 

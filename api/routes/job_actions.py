@@ -21,7 +21,7 @@ from cutout.administration.delete import (
     Deletion,
     delete_job,
     delete_objects,
-    find_doomed,
+    find_deletable,
     keep_objects,
 )
 from cutout.enums import FINAL_STATES, State
@@ -79,7 +79,7 @@ def delete(
         ),
     ] = False,
 ) -> DeletionView:
-    """Forget a job that has ended, and say what was removed, and what was kept and why.
+    """Delete a job that has ended; the answer names the removed parts, and the kept ones with the reason.
 
     What it cost stays in the ledger, and its batch still counts it. Messages of webhooks about it are
     deleted, and the results of its batch written anew without it. The header `Cutout-Old-Version: kept` in
@@ -87,10 +87,10 @@ def delete(
     """
     told = Deletion()
     with Session(services.engine) as session, session.begin():
-        job = find_doomed(session, job_id, producer_id)
+        job = find_deletable(session, job_id, producer_id)
         if job is None:
             raise _not_now(job_id, own_job(session, job_id, producer_id).state, sorted(FINAL_STATES))
-    # First what it stored: should the bucket be away, the job is still there to be deleted again.
+    # Its objects first: if the bucket is unreachable, the job is still there to be deleted again.
     if objects:
         delete_objects(services.engine, services.bucket, job, told)
     else:

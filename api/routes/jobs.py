@@ -30,9 +30,10 @@ from cutout.models import Batch, Job
 from cutout.models.database import Database
 from cutout.producers.quotas import take_quota
 from cutout.queue.enqueue import InvalidJobError, enqueue
-from cutout.status.explain import Installation, without_findings
+from cutout.status.call_rate import CallSettings
+from cutout.status.explain import explain_state
 from cutout.status.job_view import JobSnapshot, find_job
-from cutout.status.producer_texts import told
+from cutout.status.producer_texts import for_producer
 from cutout.storage.unexpected_bytes import Unexpected
 from cutout.telemetry import logs
 
@@ -80,7 +81,7 @@ async def create_job(request: Request, services: ServicesDep, producer_id: Produ
 async def get_job(
     job_id: uuid.UUID, request: Request, services: ServicesDep, producer_id: ProducerId, wait: Wait = 0
 ) -> Response:
-    """Where a job is, and why. With `wait`, at the change of its state or after so many seconds."""
+    """Get a job's state and the reason for it. With `wait`, at the next change or after that many seconds."""
     job, body, etag = await _look(services, job_id, producer_id)
     if wait and job.state not in FINAL_STATES and is_news_awaited(request, etag):
         await services.watch.job_changes(request, producer_id, job_id, job.state, wait)
@@ -96,7 +97,7 @@ def get_explanation(
     """Why a job is not done yet, or what became of it."""
     own_job(session, job_id, producer_id)
     job = session.get_one(Job, job_id)
-    why = told(job, without_findings(session, job, Installation.of(services.settings)))
+    why = for_producer(job, explain_state(session, job, CallSettings.of(services.settings)))
     return ExplanationView(**asdict(why))
 
 
@@ -130,7 +131,7 @@ def get_result(
 def get_unexpected(
     job_id: uuid.UUID, session: Transaction, services: ServicesDep, producer_id: ProducerId
 ) -> RedirectResponse:
-    """Redirect to what came for a paid call and was not what was bought, by a link good for five minutes."""
+    """Redirect to the unexpected bytes of a paid call, by a link good for five minutes."""
     found = Unexpected.of(own_job(session, job_id, producer_id).unexpected)
     if found is None:
         raise ProblemError(
@@ -235,7 +236,7 @@ def unknown_job(job_id: uuid.UUID) -> ProblemError:
 async def _look(
     services: Services, job_id: uuid.UUID, producer_id: uuid.UUID
 ) -> tuple[JobSnapshot, str, str]:
-    """The job, what is told of it, and the tag of that."""
+    """The job, its view, and the view's ETag."""
     job = await services.looks.quick(
         lambda connection: own_job(connection, job_id, producer_id), of=producer_id
     )

@@ -1,4 +1,4 @@
-"""Webhooks: what was sent to a producer's servers, and sending it again."""
+"""Webhooks: messages sent to a producer's servers, and sending them again."""
 
 import uuid
 from datetime import datetime
@@ -67,12 +67,12 @@ def send_again(delivery_id: uuid.UUID, session: IdempotentSession, producer_id: 
     return _view(replayed)
 
 
-def require_own_webhook(known: Settings, url: str | None) -> None:
-    """A problem 422 unless the address asked for, if any, can be told."""
+def require_own_webhook(settings: Settings, url: str | None) -> None:
+    """Raise a problem 422 if a webhook's address is given and cannot be used."""
     if url is None:
         return
     try:
-        require_webhooks(known, url)
+        require_webhooks(settings, url)
     except InvalidWebhookError as error:
         raise ProblemError(
             HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-webhook", str(error), field="webhook_url"

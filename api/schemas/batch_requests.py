@@ -19,7 +19,7 @@ from api.schemas.fields import (
     ReturnForms,
 )
 from cutout.enums import PRIORITIES, JobMessages, ReturnForm
-from cutout.ingest import IngestOptions, Reading
+from cutout.ingest import IngestOptions, ReadOptions
 from cutout.manifests import parse_columns
 from cutout.manifests.column_names import require_targets
 from cutout.queue.enqueue import NewJob
@@ -76,7 +76,7 @@ class BatchOptions(BaseModel):
             reuse=self.reuse,
             plan=self.plan,
             strict=self.strict,
-            reading=Reading(
+            reading=ReadOptions(
                 columns,
                 self.encoding,
                 foreign=True,
@@ -117,7 +117,7 @@ class BatchRequest(BatchOptions):
         JobMessages,
         Field(description="What `webhook_url` is told of its jobs: nothing, of each, or of many at once"),
     ] = JobMessages.NONE
-    # A list is at fault with its first item: nobody reads what else is wrong with the others.
+    # Only the first faulty item of a list is reported.
     jobs: Annotated[list[BatchJobRequest], FailFast()] = []
     manifest_url: ManifestUrl = None
     map: ColumnMap = {}

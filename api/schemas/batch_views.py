@@ -81,7 +81,7 @@ class BatchList(BaseModel):
 
 
 def view_batch(batch: BatchStatus, credits_: int = 0, eta_seconds: int | None = None) -> BatchView:
-    """The batch with its counts; `credits_` is what it cost."""
+    """The batch with its counts; `credits_` is its cost."""
     return BatchView(
         **_summary(batch),
         state=batch.state,

@@ -6,13 +6,13 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from api.schemas.examples import A_BATCH, A_JOB
-from cutout.administration.delete import Deletion, What
+from cutout.administration.delete import Deletion, PartKind
 
 
 class PartView(BaseModel):
     """Something of a deleted job."""
 
-    what: Annotated[What, Field(examples=["cutout"])]
+    what: Annotated[PartKind, Field(examples=["cutout"])]
     key: Annotated[
         str | None,
         Field(description="Of an object in the bucket", examples=[f"cutouts/{A_BATCH}/SKU-4471.png"]),

@@ -49,7 +49,7 @@ PriorityName = Annotated[
     str, AfterValidator(_known_priority), Field(json_schema_extra={"enum": list(PRIORITIES)})
 ]
 ReturnForms = Annotated[
-    # Strict JSON has no enumerations, and what was made a list is no JSON any more.
+    # Strict JSON has no enumerations, and a value turned into a list is no JSON any more.
     list[Annotated[ReturnForm, Strict(False)]],
     BeforeValidator(_distinct, json_schema_input_type=ReturnForm | Annotated[list[ReturnForm], Len(1)]),
     Field(min_length=1, description="What to get of each picture: one form or a list of them"),

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from cutout.billing.totals import DOLLARS_A_CREDIT
 from cutout.status.batch_status import IngestState, IngestStatus
-from cutout.status.producer_texts import producers_words
+from cutout.status.producer_texts import text_for_producer
 
 
 class PlanView(BaseModel):
@@ -65,10 +65,10 @@ def view_ingest(batch_id: uuid.UUID, ingest: IngestStatus) -> IngestView:
         kind=ingest.kind,
         **asdict(ingest.counts),
         skipped=[SkippedView(**found) for found in ingest.skipped],
-        remarks=[producers_words(remark) for remark in ingest.remarks],
+        remarks=[text_for_producer(remark) for remark in ingest.remarks],
         rejects_url=f"/v1/batches/{batch_id}/rejects" if ingest.rejects_key else None,
         code=ingest.code,
         message=ingest.message,
-        error=producers_words(ingest.error) if ingest.error else None,
+        error=text_for_producer(ingest.error) if ingest.error else None,
         plan=PlanView(**plan, dollars=round(plan["calls"] * DOLLARS_A_CREDIT, 3)) if plan else None,
     )

@@ -10,7 +10,7 @@ from api.schemas.examples import A_BATCH, A_JOB, A_MOMENT
 from api.schemas.fields import NextCursor
 from cutout.enums import ReturnForm, State, Step
 from cutout.status.job_view import JobSnapshot
-from cutout.status.producer_texts import producers_words
+from cutout.status.producer_texts import text_for_producer
 from cutout.storage.unexpected_bytes import Unexpected
 
 
@@ -22,7 +22,7 @@ class ErrorView(BaseModel):
 
 
 class ResultView(BaseModel):
-    """The cutout: where it is in the bucket and what it is (bytes, pixels)."""
+    """The cutout: its key in the bucket, its size in bytes and in pixels."""
 
     key: Annotated[str, Field(examples=["cutouts/01a20515-06db-7dfe-a584-1fdef9ab3e38/SKU-4471.png"])]
     url: Annotated[str, Field(description="Redirects to the cutout", examples=[f"/v1/jobs/{A_JOB}/result"])]
@@ -126,7 +126,7 @@ def view_job(job: JobSnapshot) -> JobView:
 def _view_error(job: JobSnapshot) -> ErrorView | None:
     if not job.code:
         return None
-    return ErrorView(code=job.code, message=producers_words(job.message) if job.message else None)
+    return ErrorView(code=job.code, message=text_for_producer(job.message) if job.message else None)
 
 
 def _view_result(job: JobSnapshot) -> ResultView | None:

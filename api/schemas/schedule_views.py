@@ -12,7 +12,7 @@ from cutout.models import Run, Schedule
 from cutout.schedules.definition import Options
 from cutout.schedules.manage import is_paused
 from cutout.schedules.missed_runs import Firing
-from cutout.status.producer_texts import producers_words
+from cutout.status.producer_texts import text_for_producer
 
 
 class ScheduleView(BaseModel):
@@ -50,7 +50,7 @@ class ScheduleView(BaseModel):
 
 
 class RunView(BaseModel):
-    """One run: when it was ordered for, what it came to, and why if it went wrong."""
+    """One run: its time, its result, and the reason if it failed."""
 
     id: uuid.UUID
     fire_at: datetime
@@ -105,7 +105,7 @@ def view_run(run: Run) -> RunView:
     fields = {name: getattr(run, name) for name in RunView.model_fields if hasattr(run, name)}
     url = f"/v1/schedules/{run.schedule_id}/runs/{run.id}/report"
     if run.note:
-        fields["note"] = producers_words(run.note)
+        fields["note"] = text_for_producer(run.note)
     return RunView(**fields, report_url=url if run.report_key else None)
 
 

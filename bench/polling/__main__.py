@@ -22,7 +22,7 @@ from bench.polling.filling import Filled, fill
 from bench.polling.parts import Parts
 from bench.polling.row import Row
 from cutout.models.database import connect
-from cutout.settings import settings
+from cutout.settings import read_settings
 from cutout.storage import Bucket
 from local import LocalServices
 from migrations.run import upgrade
@@ -52,9 +52,9 @@ def main() -> None:
             # One key asks for all.
             "CUTOUT_API_REQUESTS_PER_SECOND": "10000",
         }
-        engine = connect(settings().database_url.get_secret_value(), connections=2)
+        engine = connect(read_settings().database_url.get_secret_value(), connections=2)
         upgrade(engine)
-        Bucket(settings()).create()
+        Bucket(read_settings()).create()
         filled = fill(engine, asked.rows)
         to_change = iter(filled.waiting)
         print("| What | Measured | Goal | |")
@@ -67,7 +67,7 @@ def main() -> None:
 def _measure(
     part: Callable[[Parts], Awaitable[list[Row]]], filled: Filled, to_change: Iterator[uuid.UUID]
 ) -> None:
-    engine = connect(settings().database_url.get_secret_value(), connections=1)
+    engine = connect(read_settings().database_url.get_secret_value(), connections=1)
     with _served() as (port, pid), Changes(engine, to_change) as changes:
         parts = Parts(port, pid, filled, changes)
 

@@ -13,7 +13,7 @@ from api.app import create_app
 from api.server import server_options
 from cutout.models import JOBS
 from cutout.models.database import connect
-from cutout.settings import settings
+from cutout.settings import read_settings
 
 # What one writes to show the state of a row by its key: no key of an API, no ledger, no problem documents.
 BY_KEY = select(JOBS.c.id, JOBS.c.external_id, JOBS.c.state, JOBS.c.created_at, JOBS.c.finished_at).where(
@@ -25,7 +25,7 @@ def create() -> FastAPI:
     """The app with `/bare/{job_id}`; `/counted` says how often batches were counted, `/waiting` who waits."""
     app = create_app()
     bare = connect(
-        settings().database_url.get_secret_value(), connections=8, check_first=False, autocommit=True
+        read_settings().database_url.get_secret_value(), connections=8, check_first=False, autocommit=True
     )
     counted: Counter[str] = Counter()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.results.filling import fill
 from cutout.models.database import connect
-from cutout.settings import settings
+from cutout.settings import read_settings
 from cutout.storage import Bucket
 from local import LocalServices
 from migrations.run import upgrade
@@ -56,8 +56,8 @@ def _row(way: str, rows: int, small: Report, large: Report, bare: float) -> str:
 
 
 def _fill(rows: int) -> uuid.UUID:
-    known = settings()
-    engine, bucket = connect(known.database_url.get_secret_value()), Bucket(known)
+    settings = read_settings()
+    engine, bucket = connect(settings.database_url.get_secret_value()), Bucket(settings)
     upgrade(engine)
     bucket.create()
     batch = fill(engine, bucket, rows)

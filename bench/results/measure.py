@@ -24,7 +24,7 @@ from cutout.results import (
     write_as_input,
     write_results,
 )
-from cutout.settings import Settings, settings
+from cutout.settings import Settings, read_settings
 from cutout.storage import Bucket
 
 COPY = """
@@ -42,7 +42,7 @@ COPY (
 
 
 def bare_copy(batch: uuid.UUID) -> Iterator[bytes]:
-    url = make_url(settings().database_url.get_secret_value()).set(drivername="postgresql")
+    url = make_url(read_settings().database_url.get_secret_value()).set(drivername="postgresql")
     with (
         psycopg.connect(url.render_as_string(hide_password=False)) as connection,
         connection.cursor() as cursor,
@@ -54,9 +54,9 @@ def bare_copy(batch: uuid.UUID) -> Iterator[bytes]:
 class Ways:
     """The ways by name."""
 
-    def __init__(self, known: Settings, batch: uuid.UUID) -> None:
-        self._engine: Engine = connect(known.database_url.get_secret_value(), connections=1)
-        self._bucket = Bucket(known, connections=1)
+    def __init__(self, settings: Settings, batch: uuid.UUID) -> None:
+        self._engine: Engine = connect(settings.database_url.get_secret_value(), connections=1)
+        self._bucket = Bucket(settings, connections=1)
         self._batch = batch
 
     def pieces(self, way: str) -> Iterator[bytes]:
@@ -93,7 +93,7 @@ def _peak_mb() -> float:
 def main() -> None:
     """Print seconds, seconds to the first row, bytes and peak memory as JSON."""
     way, batch = sys.argv[1:]
-    ways = Ways(settings(), uuid.UUID(batch))
+    ways = Ways(read_settings(), uuid.UUID(batch))
     began, first, size = time.perf_counter(), 0.0, 0
     for number, piece in enumerate(ways.pieces(way)):
         size += len(piece)

@@ -98,14 +98,16 @@ class Way:
                 recipe=MAKING,
             )
             assert isinstance(attempt, int)
-            paid = queue.record_result(
-                self._connection,
-                claim,
-                attempt,
-                CHARGED,
-                url="https://r/1",
-                lifetime=timedelta(days=1),
-                sent=(10, 20),
+            paid = claim.with_result(
+                queue.record_result(
+                    self._connection,
+                    claim,
+                    attempt,
+                    CHARGED,
+                    url="https://r/1",
+                    lifetime=timedelta(days=1),
+                    sent=(10, 20),
+                )
             )
             assert queue.settle(self._connection, paid, Succeeded(STORED))
 

@@ -1,7 +1,7 @@
-"""Deleting a job that has ended: its row, what was told of it, and its objects if asked.
+"""Deletion of a job that has ended: its data, the messages about it, and its objects on request.
 
-Its row stays, emptied of all that a producer gave or got: the ledger's calls belong to it, and its batch
-goes on counting it as it ended.
+The row stays, without any value that a producer gave or received: the ledger's calls refer to it, and its
+batch still counts it in its final state.
 """
 
 import uuid
@@ -43,42 +43,42 @@ EMPTIED = (
 )
 
 
-What = Literal["job", "cutout", "unexpected", "source", "results", "messages", "manifest", "ledger"]
+PartKind = Literal["job", "cutout", "unexpected", "source", "results", "messages", "manifest", "ledger"]
 
-NOT_ASKED = "ask for it with objects=true"
-SHARED = "another job of yours was served from it"
-BEING_SERVED = "another job of yours is being served from it; it goes with that one"
-OLD_VERSION = "the bucket keeps versions, and an old one of it until a rule of the bucket ends it"
-WRITTEN_ANEW = "its line goes when the file is written anew, some seconds from now"
-IN_MANIFEST = "the manifest that its batch was read from has its row"
-IN_REPORT = "its run's report repeats it until the batch has ended"
-IN_LEDGER = "what its calls cost, with hashes of what was sent, for the bill"
+NOT_REQUESTED = "ask for it with objects=true"
+SHARED = "another job of yours uses the same object"
+BEING_REUSED = "another job of yours is reusing it now; delete that job to remove it"
+OLD_VERSION = "the bucket keeps old versions: one remains until a lifecycle rule removes it"
+TO_BE_REWRITTEN = "its line disappears when the file is rewritten, in a few seconds"
+IN_MANIFEST = "the manifest that its batch was read from contains its row"
+IN_REPORT = "the report of its run contains it until the batch has ended"
+IN_LEDGER = "the cost of its calls and hashes of what was sent are kept for billing"
 
 
 class Part(NamedTuple):
-    """Something of a job: what it is, its key in the bucket if it has one, and what there is to say of it."""
+    """One part of a job's data: its kind, its key in the bucket if it has one, and a remark."""
 
-    what: What
+    what: PartKind
     key: str | None = None
     why: str | None = None
 
 
 @dataclass(slots=True)
 class Deletion:
-    """What was removed of a job, and what was kept and why."""
+    """The parts of a job that were removed, and those that were kept, with the reason."""
 
     removed: list[Part] = field(default_factory=list)
     kept: list[Part] = field(default_factory=list)
 
-    def remove(self, what: What, key: str | None = None, *, old_version: bool = False) -> None:
-        """Note that an object is gone, and whether an old version of it stays."""
+    def remove(self, what: PartKind, key: str | None = None, *, old_version: bool = False) -> None:
+        """Note that an object is removed, and whether an old version of it remains."""
         self.removed.append(Part(what, key))
         if old_version:
             self.kept.append(Part(what, key, OLD_VERSION))
 
 
-class Doomed(NamedTuple):
-    """A job as far as there is something of it to delete."""
+class DeletableJob(NamedTuple):
+    """The columns of a job that its deletion needs."""
 
     id: uuid.UUID
     producer_id: uuid.UUID | None
@@ -89,62 +89,62 @@ class Doomed(NamedTuple):
     created_at: datetime
 
 
-DOOMED = select(*(JOBS.c[name] for name in Doomed._fields))
+DELETABLE = select(*(JOBS.c[name] for name in DeletableJob._fields))
 
 
-def find_doomed(session: Session, job_id: uuid.UUID, producer_id: uuid.UUID | None) -> Doomed | None:
+def find_deletable(session: Session, job_id: uuid.UUID, producer_id: uuid.UUID | None) -> DeletableJob | None:
     """The producer's job, if it has ended."""
-    row = session.execute(DOOMED.where(_own_and_final(job_id, producer_id))).first()
-    return None if row is None else Doomed._make(row)
+    row = session.execute(DELETABLE.where(_own_and_final(job_id, producer_id))).first()
+    return None if row is None else DeletableJob._make(row)
 
 
-def delete_objects(engine: Engine, bucket: Bucket, job: Doomed, told: Deletion) -> None:
-    """Remove what lies in the bucket for a job that has ended, and say what is kept. Raises StorageError.
+def delete_objects(engine: Engine, bucket: Bucket, job: DeletableJob, deletion: Deletion) -> None:
+    """Remove the objects of a job that has ended, and note those that are kept. Raises StorageError.
 
-    The row still names it all: should this end half way, the same again goes on.
+    The row still names all of them: if this is interrupted, call it again.
     """
-    _delete_cutout(engine, bucket, job, told)
+    _delete_cutout(engine, bucket, job, deletion)
     if job.unexpected is not None:
-        # The row names the last of them alone.
+        # The row names only the last one.
         for key in bucket.keys(prefix_of(job.id)):
-            told.remove("unexpected", key, old_version=bucket.delete(key))
+            deletion.remove("unexpected", key, old_version=bucket.delete(key))
     left = remove_source(engine, bucket, job.source, producer_id=job.producer_id, job_id=job.id)
     if left and left.why:
-        told.kept.append(Part("source", left.key, left.why))
+        deletion.kept.append(Part("source", left.key, left.why))
     elif left:
-        told.remove("source", left.key, old_version=left.old_version)
+        deletion.remove("source", left.key, old_version=left.old_version)
 
 
-def keep_objects(bucket: Bucket, job: Doomed, told: Deletion) -> None:
-    """Say which objects a job leaves that is deleted without them."""
+def keep_objects(bucket: Bucket, job: DeletableJob, deletion: Deletion) -> None:
+    """Note the objects that remain when a job is deleted without them."""
     source, found = uploaded_key(bucket, job.source), Unexpected.of(job.unexpected)
-    parts: tuple[tuple[What, str | None], ...] = (
+    parts: tuple[tuple[PartKind, str | None], ...] = (
         ("cutout", job.key),
         ("unexpected", found.key if found else None),
         ("source", source),
     )
-    told.kept.extend(Part(what, key, NOT_ASKED) for what, key in parts if key is not None)
+    deletion.kept.extend(Part(kind, key, NOT_REQUESTED) for kind, key in parts if key is not None)
 
 
-def _delete_cutout(engine: Engine, bucket: Bucket, job: Doomed, told: Deletion) -> None:
+def _delete_cutout(engine: Engine, bucket: Bucket, job: DeletableJob, deletion: Deletion) -> None:
     if job.key is None:
         return
     with Session(engine) as session, session.begin():
-        key = give_up_cutout(session, job.id, job.producer_id)
+        key = withdraw_cutout(session, job.id, job.producer_id)
     if key is None:
-        told.kept.append(Part("cutout", job.key, SHARED))
+        deletion.kept.append(Part("cutout", job.key, SHARED))
         return
     with Session(engine) as session:
-        if is_being_taken(session, job.id, key):
-            told.kept.append(Part("cutout", key, BEING_SERVED))
+        if is_being_reused(session, job.id, key):
+            deletion.kept.append(Part("cutout", key, BEING_REUSED))
             return
-    told.remove("cutout", key, old_version=bucket.delete(key))
+    deletion.remove("cutout", key, old_version=bucket.delete(key))
 
 
-def give_up_cutout(session: Session, job_id: uuid.UUID, producer_id: uuid.UUID | None) -> str | None:
-    """Let no job be served from this job's cutout any more; returns the key of an object that may go.
+def withdraw_cutout(session: Session, job_id: uuid.UUID, producer_id: uuid.UUID | None) -> str | None:
+    """Let no further job reuse this job's cutout; returns the key of the object that may be deleted.
 
-    None if there is no cutout, or another job has it too. To be committed before `is_being_taken` is asked.
+    None if there is no cutout, or another job has it too. Commit before `is_being_reused` is called.
     """
     job = session.execute(
         select(JOBS.c.key, JOBS.c.source_sha256, JOBS.c.return_form).where(
@@ -167,30 +167,30 @@ def give_up_cutout(session: Session, job_id: uuid.UUID, producer_id: uuid.UUID |
     return key
 
 
-def is_being_taken(session: Session, job_id: uuid.UUID, key: str) -> bool:
-    """Whether a job that was served from this cutout just now has it, or is about to.
+def is_being_reused(session: Session, job_id: uuid.UUID, key: str) -> bool:
+    """Whether another job of the producer reuses this cutout, or is about to.
 
-    A worker marks its job with the source's hash before it asks what was bought (`acquire`): one
-    that found this cutout runs under that mark or has ended with the key. Another producer's job would copy
-    it, and finds it gone.
+    A worker writes the source's hash into its job before it looks for a bought cutout (`acquire`): a job that
+    found this one is running with that hash, or has ended with the key. Another producer's job copies the
+    object and handles its absence.
     """
     columns = (JOBS.c.source_sha256, JOBS.c.return_form, JOBS.c.producer_id)
-    it = select(*columns).where(JOBS.c.id == job_id).subquery()
+    this = select(*columns).where(JOBS.c.id == job_id).subquery()
     about_to = and_(
         JOBS.c.state == State.RUNNING,
-        JOBS.c.source_sha256 == it.c.source_sha256,
-        JOBS.c.return_form == it.c.return_form,
-        JOBS.c.producer_id.is_not_distinct_from(it.c.producer_id),
+        JOBS.c.source_sha256 == this.c.source_sha256,
+        JOBS.c.return_form == this.c.return_form,
+        JOBS.c.producer_id.is_not_distinct_from(this.c.producer_id),
     )
-    running = select(JOBS.c.id).join(it, about_to).limit(1)
-    having = select(JOBS.c.id).where(JOBS.c.key == key, JOBS.c.id != job_id).limit(1)
-    return session.scalar(running) is not None or session.scalar(having) is not None
+    running = select(JOBS.c.id).join(this, about_to).limit(1)
+    with_the_key = select(JOBS.c.id).where(JOBS.c.key == key, JOBS.c.id != job_id).limit(1)
+    return session.scalar(running) is not None or session.scalar(with_the_key) is not None
 
 
-def delete_job(session: Session, job: Doomed, told: Deletion) -> bool:
-    """Empty the job's row and forget what was told of it; False if it runs again, or is deleted already."""
+def delete_job(session: Session, job: DeletableJob, deletion: Deletion) -> bool:
+    """Empty the job's row and delete its messages; False if it runs again or is already deleted."""
     this = _own_and_final(job.id, job.producer_id)
-    tells = session.scalar(select(JOBS.c.webhook_url.is_not(None)).where(JOBS.c.id == job.id))
+    has_webhook = session.scalar(select(JOBS.c.webhook_url.is_not(None)).where(JOBS.c.id == job.id))
     emptied = (
         update(JOBS)
         .where(this)
@@ -200,24 +200,24 @@ def delete_job(session: Session, job: Doomed, told: Deletion) -> bool:
     )
     if session.scalar(select(emptied.c.id).add_cte(lose_results_of(this))) is None:
         return False
-    told.remove("job")
+    deletion.remove("job")
     session.execute(update(ATTEMPTS).where(ATTEMPTS.c.job_id == job.id).values(raw_answer=null()))
-    if tells and forget_job(
+    if has_webhook and forget_job(
         session, job.id, producer_id=job.producer_id, batch_id=job.batch_id, since=job.created_at
     ):
-        told.remove("messages")
+        deletion.remove("messages")
     if job.batch_id is not None and unwrite_results(session, job.batch_id):
-        told.removed.append(Part("results", why=WRITTEN_ANEW))
+        deletion.removed.append(Part("results", why=TO_BE_REWRITTEN))
     elif job.batch_id is not None:
         reports = select(RUNS.c.report_key).where(RUNS.c.batch_id == job.batch_id)
         kept = session.scalars(reports.where(RUNS.c.report_key.is_not(None)))
-        told.kept.extend(Part("results", key, IN_REPORT) for key in kept)
-    told.kept.extend(_kept_elsewhere(session, job))
+        deletion.kept.extend(Part("results", key, IN_REPORT) for key in kept)
+    deletion.kept.extend(_kept_elsewhere(session, job))
     return True
 
 
 def unwrite_results(session: Session, batch_id: uuid.UUID) -> bool:
-    """Have a batch's results, and the reports that repeat them, written anew; False if there are none yet."""
+    """Mark a batch's results, and the reports that contain them, to be rewritten; False if there are none."""
     unwritten = (
         update(BATCHES)
         .where(BATCHES.c.id == batch_id, BATCHES.c.results_key.is_not(None))
@@ -227,7 +227,7 @@ def unwrite_results(session: Session, batch_id: uuid.UUID) -> bool:
     return session.scalar(unwritten) is not None
 
 
-def _kept_elsewhere(session: Session, job: Doomed) -> list[Part]:
+def _kept_elsewhere(session: Session, job: DeletableJob) -> list[Part]:
     kept: list[Part] = []
     manifest = session.scalar(select(INGESTS.c.manifest_key).where(INGESTS.c.batch_id == job.batch_id))
     if manifest is not None:

@@ -1,6 +1,6 @@
-"""Erasure of a picture by the operator: all that is kept of it, for whichever producer, found by its SHA-256.
+"""Erasure of a picture by the operator: all data about it, of every producer, found by its SHA-256.
 
-What names an object goes after the object: whatever kills the process, the same again finds what is left.
+An object is deleted before the row that names it: if the process is killed, another erasure finds the rest.
 """
 
 import uuid
@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
 from cutout import queue
-from cutout.administration.delete import DOOMED, Deletion, Doomed, delete_job, unwrite_results
+from cutout.administration.delete import DELETABLE, DeletableJob, Deletion, delete_job, unwrite_results
 from cutout.administration.source_removal import IS_UPLOADED, remove_source
 from cutout.enums import FINAL_STATES
 from cutout.models import ATTEMPTS, INGESTS, JOBS, RESULTS, RUNS, SOURCES, IdempotencyKey, Producer
@@ -24,9 +24,11 @@ from cutout.storage import Bucket, StorageError
 from cutout.storage.object_keys import source_key
 from cutout.storage.unexpected_bytes import prefix_of
 
-# A job that was served while its cutout was erased is found by another round.
+# A job that reused the cutout while it was erased is found by the next round.
 MOST_ROUNDS = 5
 REPORT_FILES = ("results.csv", "report.json", "report.html")
+REUSABLE_RESULTS = "results for reuse"
+SOURCE_ADDRESSES = "source addresses"
 
 OLD_REPORTS = text(
     "DELETE FROM deliveries WHERE type = 'schedule.report' AND state <> 'waiting'"
@@ -37,15 +39,15 @@ OLD_REPORTS = text(
 class PictureJob(NamedTuple):
     """A job for the picture, and whether it has ended."""
 
-    job: Doomed
+    job: DeletableJob
     ended: bool
     in_lifeboat: bool
 
 
 @dataclass(slots=True)
 class Found:
-    """All that is kept of a picture: jobs, cutouts as (bucket, key) by results, keys of uploaded sources,
-    batches whose results tell of it, runs whose reports do, and addresses that it was fetched from.
+    """All data about a picture: jobs, cutouts as (bucket, key) in the table of results, keys of uploaded
+    sources, batches and runs whose files contain it, and the number of addresses it was fetched from.
     """
 
     jobs: list[PictureJob] = field(default_factory=list)
@@ -60,7 +62,7 @@ class Found:
         return bool(self.jobs or self.results or self.sources or self.addresses)
 
     def counted(self) -> Counter[str]:
-        """How many there are of each."""
+        """The number of items of each kind."""
         keys = {each.job.key for each in self.jobs if each.job.key} | {key for _, key in self.cutouts}
         return Counter(
             {
@@ -68,8 +70,8 @@ class Found:
                 "cutouts": len(keys),
                 "unexpected results": sum(each.job.unexpected is not None for each in self.jobs),
                 "sources": len(self.sources),
-                "results to be served from": self.results,
-                "addresses remembered": self.addresses,
+                REUSABLE_RESULTS: self.results,
+                SOURCE_ADDRESSES: self.addresses,
                 "results files": len(self.batches),
                 "reports": len(self.runs),
             }
@@ -78,7 +80,7 @@ class Found:
 
 @dataclass(slots=True)
 class Erased:
-    """What was removed, how many of each; what is kept and why; jobs that have to end first."""
+    """The number of items removed, by kind; items kept, with the reason; jobs that must end first."""
 
     removed: Counter[str] = field(default_factory=Counter)
     kept: list[str] = field(default_factory=list)
@@ -86,20 +88,22 @@ class Erased:
 
 
 def find(engine: Engine, bucket: Bucket, sha256: bytes) -> Found:
-    """Look for all that is kept of a picture. Changes nothing. Raises StorageError."""
+    """Find all data about a picture without changing anything. Raises StorageError."""
     found = Found()
     with Session(engine) as session:
-        columns = (*DOOMED.selected_columns, JOBS.c.state, JOBS.c.lifeboat_key.is_not(None))
-        for *job, state, in_lifeboat in session.execute(select(*columns).where(_is_of(sha256))):
-            found.jobs.append(PictureJob(Doomed._make(job), state in FINAL_STATES, in_lifeboat))
-        rows = session.execute(select(RESULTS.c.bucket, RESULTS.c.key).where(_of_it(RESULTS, sha256))).all()
+        columns = (*DELETABLE.selected_columns, JOBS.c.state, JOBS.c.lifeboat_key.is_not(None))
+        for *job, state, in_lifeboat in session.execute(select(*columns).where(_is_job_for(sha256))):
+            found.jobs.append(PictureJob(DeletableJob._make(job), state in FINAL_STATES, in_lifeboat))
+        rows = session.execute(
+            select(RESULTS.c.bucket, RESULTS.c.key).where(_has_source(RESULTS, sha256))
+        ).all()
         former = select(func.count()).select_from(FormerResult).where(FormerResult.source_sha256 == sha256)
         found.results = len(rows) + session.scalars(former).one()
         found.cutouts = [(row.bucket, row.key) for row in rows if row.key is not None]
-        its_address = SOURCES.c.content_sha256 == sha256
-        found.addresses = session.scalars(select(func.count()).select_from(SOURCES).where(its_address)).one()
+        same_content = SOURCES.c.content_sha256 == sha256
+        found.addresses = session.scalars(select(func.count()).select_from(SOURCES).where(same_content)).one()
         called = select(JOBS.c.batch_id).join(ATTEMPTS, ATTEMPTS.c.job_id == JOBS.c.id)
-        batches = session.scalars(called.where(_of_it(ATTEMPTS, sha256)).distinct()).all()
+        batches = session.scalars(called.where(_has_source(ATTEMPTS, sha256)).distinct()).all()
         of_jobs = [each.job.batch_id for each in found.jobs]
         found.batches = {batch_id for batch_id in (*of_jobs, *batches) if batch_id is not None}
         reported = select(RUNS.c.id).where(RUNS.c.batch_id.in_(found.batches), RUNS.c.report_key.is_not(None))
@@ -111,8 +115,10 @@ def find(engine: Engine, bucket: Bucket, sha256: bytes) -> Found:
 
 
 def erase(engine: Engine, bucket: Bucket, sha256: bytes) -> Erased:
-    """Remove all that is kept of a picture. Jobs that have not ended are cancelled; what was paid for them is
-    copied first, so they are named and have to be erased by the same again. Raises StorageError.
+    """Remove all data about a picture. Raises StorageError.
+
+    Jobs that have not ended are cancelled. Paid results of theirs are copied first, so these jobs are listed
+    as unfinished, and another erasure has to remove them.
     """
     erased = Erased()
     batches: set[uuid.UUID] = set()
@@ -125,7 +131,7 @@ def erase(engine: Engine, bucket: Bucket, sha256: bytes) -> Erased:
         runs |= set(found.runs)
         erased.unfinished = _cancel(engine, found)
         ended = [each for each in find(engine, bucket, sha256).jobs if each.ended]
-        _remove_told(engine, bucket, found, erased)
+        _remove_files(engine, bucket, found, erased)
         _remove_cutouts(engine, bucket, sha256, found, erased)
         for each in ended:
             _remove_job(engine, bucket, sha256, each, erased)
@@ -135,14 +141,14 @@ def erase(engine: Engine, bucket: Bucket, sha256: bytes) -> Erased:
             break
     for run_id in sorted(runs):
         write_report(engine, bucket, run_id)
-    _tell_kept(engine, bucket, sha256, batches, erased)
+    _note_kept(engine, bucket, sha256, batches, erased)
     return erased
 
 
-def _is_of(sha256: bytes) -> ColumnElement[bool]:
-    """Jobs for the picture: by what was found, by what was uploaded or called, by what an address had."""
+def _is_job_for(sha256: bytes) -> ColumnElement[bool]:
+    """Jobs for the picture, by the hash of the source, the upload, a call, or the content of an address."""
     unknown = JOBS.c.source_sha256.is_(None)
-    called = select(ATTEMPTS.c.job_id).where(_of_it(ATTEMPTS, sha256))
+    called = select(ATTEMPTS.c.job_id).where(_has_source(ATTEMPTS, sha256))
     addresses = select(SOURCES.c.address_sha256).where(SOURCES.c.content_sha256 == sha256)
     address = func.sha256(func.convert_to(JOBS.c.source, "UTF8"))
     return and_(
@@ -155,25 +161,25 @@ def _is_of(sha256: bytes) -> ColumnElement[bool]:
     )
 
 
-def _of_it(table: Any, sha256: bytes) -> ColumnElement[bool]:
-    its: ColumnElement[bool] = table.c.source_sha256 == sha256
-    return its
+def _has_source(table: Any, sha256: bytes) -> ColumnElement[bool]:
+    same_source: ColumnElement[bool] = table.c.source_sha256 == sha256
+    return same_source
 
 
 def _cancel(engine: Engine, found: Found) -> list[uuid.UUID]:
-    """Withdraw what has not ended; returns which of it goes on: it is paid for, or a worker has it."""
+    """Cancel the jobs that have not ended; returns those that continue: paid for, or run by a worker."""
     ids = [each.job.id for each in found.jobs if not each.ended]
     if not ids:
         return []
     with Session(engine) as session, session.begin():
         queue.cancel_all(session, ids)
     with Session(engine) as session:
-        going_on = select(JOBS.c.id).where(JOBS.c.id.in_(ids), JOBS.c.finished_at.is_(None))
-        return list(session.scalars(going_on))
+        unfinished = select(JOBS.c.id).where(JOBS.c.id.in_(ids), JOBS.c.finished_at.is_(None))
+        return list(session.scalars(unfinished))
 
 
-def _remove_told(engine: Engine, bucket: Bucket, found: Found, erased: Erased) -> None:
-    """Results and reports that tell of it; they are written anew without it."""
+def _remove_files(engine: Engine, bucket: Bucket, found: Found, erased: Erased) -> None:
+    """Remove results files and reports that contain the picture; they are rewritten without it."""
     with Session(engine) as session, session.begin():
         for batch_id in sorted(found.batches):
             unwrite_results(session, batch_id)
@@ -186,18 +192,18 @@ def _remove_told(engine: Engine, bucket: Bucket, found: Found, erased: Erased) -
 
 
 def _remove_cutouts(engine: Engine, bucket: Bucket, sha256: bytes, found: Found, erased: Erased) -> None:
-    """Objects that results name, also those whose job was deleted without them; then the results."""
+    """Remove the objects in the table of results, also those of deleted jobs; then the rows."""
     for name, key in found.cutouts:
-        its = bucket if name == bucket.name else bucket.sibling(name)
-        _remove_cutout(engine, its, sha256, key, erased)
+        owning_bucket = bucket if name == bucket.name else bucket.sibling(name)
+        _remove_cutout(engine, owning_bucket, sha256, key, erased)
     with Session(engine) as session, session.begin():
         for table in (RESULTS, cast("Table", FormerResult.__table__)):
-            gone = delete(table).where(_of_it(table, sha256)).returning(table.c.buyer)
-            erased.removed["results to be served from"] += len(session.scalars(gone).all())
+            deleted = delete(table).where(_has_source(table, sha256)).returning(table.c.buyer)
+            erased.removed[REUSABLE_RESULTS] += len(session.scalars(deleted).all())
 
 
 def _remove_cutout(engine: Engine, bucket: Bucket, sha256: bytes, key: str, erased: Erased) -> None:
-    """Remove an object, unless another picture's job has the same key, as older key templates allowed."""
+    """Remove an object, unless a job for another picture has the same key, as older key templates allowed."""
     others = select(JOBS.c.id).where(
         JOBS.c.key == key, JOBS.c.source_sha256.is_not(None), JOBS.c.source_sha256 != sha256
     )
@@ -218,17 +224,19 @@ def _remove_job(engine: Engine, bucket: Bucket, sha256: bytes, each: PictureJob,
         for key in bucket.keys(prefix_of(job.id)):
             bucket.delete(key)
             erased.removed["unexpected results"] += 1
-    told = Deletion()
+    deletion = Deletion()
     with Session(engine) as session, session.begin():
-        answers = select(func.count()).where(IdempotencyKey.location == f"/v1/jobs/{job.id}")
-        kept_answers = session.scalars(answers).one()
-        if not delete_job(session, job, told):
+        responses = select(func.count()).where(IdempotencyKey.location == f"/v1/jobs/{job.id}")
+        kept_responses = session.scalars(responses).one()
+        if not delete_job(session, job, deletion):
             return
     erased.removed["jobs"] += 1
-    erased.removed["jobs' messages"] += sum(part.what == "messages" for part in told.removed)
-    if kept_answers:
-        words = "the answer kept under its Idempotency-Key, for 24 hours, so that it is not bought twice"
-        erased.kept.append(f"job {job.id}: {words}")
+    erased.removed["jobs' messages"] += sum(part.what == "messages" for part in deletion.removed)
+    if kept_responses:
+        erased.kept.append(
+            f"job {job.id}: the response kept under its Idempotency-Key for 24 hours, so that a repeated"
+            " request buys nothing twice"
+        )
     if each.in_lifeboat:
         erased.kept.append(f"job {job.id}: its entry in the lifeboat, until a worker starts and sweeps it")
 
@@ -246,32 +254,36 @@ def _remove_sources(engine: Engine, bucket: Bucket, found: Found, erased: Erased
 
 def _forget_addresses(engine: Engine, sha256: bytes, erased: Erased) -> None:
     if erased.unfinished:
-        # They are found by it.
+        # The next erasure finds unfinished jobs by their addresses.
         return
     with Session(engine) as session, session.begin():
-        gone = delete(SOURCES).where(SOURCES.c.content_sha256 == sha256).returning(SOURCES.c.address_sha256)
-        erased.removed["addresses remembered"] += len(session.scalars(gone).all())
+        deleted = (
+            delete(SOURCES).where(SOURCES.c.content_sha256 == sha256).returning(SOURCES.c.address_sha256)
+        )
+        erased.removed[SOURCE_ADDRESSES] += len(session.scalars(deleted).all())
 
 
-def _tell_kept(
+def _note_kept(
     engine: Engine, bucket: Bucket, sha256: bytes, batches: set[uuid.UUID], erased: Erased
 ) -> None:
     with Session(engine) as session, session.begin():
-        gone = session.scalars(OLD_REPORTS, {"batches": [str(batch_id) for batch_id in batches]})
-        erased.removed["reports' messages"] += len(gone.all())
+        deleted = session.scalars(OLD_REPORTS, {"batches": [str(batch_id) for batch_id in batches]})
+        erased.removed["reports' messages"] += len(deleted.all())
         manifests = session.scalars(
             select(INGESTS.c.manifest_key).where(
                 INGESTS.c.batch_id.in_(batches), INGESTS.c.manifest_key.is_not(None)
             )
         ).all()
-        its_calls = or_(_of_it(ATTEMPTS, sha256), ATTEMPTS.c.image_sha256 == sha256)
-        calls = session.scalars(select(func.count()).select_from(ATTEMPTS).where(its_calls)).one()
-    erased.kept += [f"{key}: a manifest with its row, and a zip with its picture" for key in manifests]
+        same_picture = or_(_has_source(ATTEMPTS, sha256), ATTEMPTS.c.image_sha256 == sha256)
+        calls = session.scalars(select(func.count()).select_from(ATTEMPTS).where(same_picture)).one()
+    erased.kept += [
+        f"{key}: the manifest or archive, which contains its row or its picture" for key in manifests
+    ]
     if calls:
-        erased.kept.append(f"the ledger's lines of {calls} calls, with its hash, for the bill")
+        erased.kept.append(f"the ledger's entries of {calls} calls, with its hash, for billing")
     try:
         versions = bucket.keeps_versions()
     except StorageError:
         versions = False
     if versions:
-        erased.kept.append("old versions of its objects, until a rule of the bucket ends them")
+        erased.kept.append("old versions of its objects, until a lifecycle rule of the bucket removes them")

@@ -1,8 +1,8 @@
-"""Removal of an uploaded source that no job needs any more, and the lock that keeps it from what is uploaded.
+"""Removal of an uploaded source that no job needs, and the lock that keeps removal and upload apart.
 
-An upload lies in the bucket before its job does in the database: between the two nobody could see that the
-source is needed. So whoever enqueues it holds a lock until the job is there, looks for the source after that
-and stores it again if need be; whoever removes it holds the same lock alone, from the look at the jobs until
+An upload is in the bucket before its job is in the database: between the two nothing shows that the source
+is needed. So the enqueuing transaction holds a shared lock until the job is there, then checks the source and
+stores it again if it is missing. A removal holds the same lock exclusively, from its query of the jobs until
 the bucket has answered.
 """
 
@@ -16,19 +16,19 @@ from cutout.models import BATCHES, INGESTS, JOBS
 from cutout.storage import Bucket
 from cutout.storage.object_keys import sha256_in_key
 
-# As its index has it.
+# The same text as in the index.
 IS_UPLOADED: ColumnElement[bool] = literal_column("source ~ '^s3://[^/]+/sources/'", Boolean)
-# A bucket that is slow to delete keeps the producer's own uploads waiting, and no connection for long.
-SOON = func.set_config("lock_timeout", "2s", literal_column("true"))
+# While the bucket is slow to delete, the producer's own uploads wait, but no connection for longer than this.
+SHORT_LOCK_TIMEOUT = func.set_config("lock_timeout", "2s", literal_column("true"))
 IN_USE = "another job of yours has the same source"
-IN_UPLOAD = "a manifest of yours that may hold it is being read; delete it again afterwards"
+IN_UPLOAD = "a manifest of yours that may contain it is being read; delete the job again afterwards"
 
 
 @dataclass(frozen=True, slots=True)
 class SourceLeft:
-    """What became of a source: its key, and why it stays; None if it is removed.
+    """Result of a removal: the source's key, and the reason why it stays; None if it was removed.
 
-    `old_version`: the bucket keeps versions, and this one among them.
+    `old_version`: the bucket keeps it as an old version.
     """
 
     key: str
@@ -37,11 +37,11 @@ class SourceLeft:
 
 
 def hold_sources(session: Session, producer_id: uuid.UUID | None) -> None:
-    """Let no source of the producer be removed until the transaction ends.
+    """Prevent removal of the producer's sources until the transaction ends.
 
-    Raises DBAPIError, for a lock that was not to be had in time, while one is being removed.
+    Raises DBAPIError (lock timeout) while a source is being removed.
     """
-    session.execute(select(SOON, func.pg_advisory_xact_lock_shared(_lock_of(producer_id))))
+    session.execute(select(SHORT_LOCK_TIMEOUT, func.pg_advisory_xact_lock_shared(_lock_id(producer_id))))
 
 
 def uploaded_key(bucket: Bucket, source: str) -> str | None:
@@ -53,15 +53,15 @@ def uploaded_key(bucket: Bucket, source: str) -> str | None:
 def remove_source(
     engine: Engine, bucket: Bucket, source: str, *, producer_id: uuid.UUID | None, job_id: uuid.UUID | None
 ) -> SourceLeft | None:
-    """Remove the source of a job that is to be deleted, unless another one has it; None if it is not ours.
+    """Remove the source of a job that is to be deleted, unless another job has it; None if not uploaded here.
 
-    The transaction is open while the bucket is asked, for the length of one deletion. Raises StorageError.
+    The transaction stays open while the bucket deletes one object. Raises StorageError.
     """
     key = uploaded_key(bucket, source)
     if key is None:
         return None
     with Session(engine) as session, session.begin():
-        session.execute(select(SOON, func.pg_advisory_xact_lock(_lock_of(producer_id))))
+        session.execute(select(SHORT_LOCK_TIMEOUT, func.pg_advisory_xact_lock(_lock_id(producer_id))))
         others = select(JOBS.c.id).where(JOBS.c.source == source, IS_UPLOADED)
         if job_id is not None:
             others = others.where(JOBS.c.id != job_id)
@@ -73,9 +73,11 @@ def remove_source(
 
 
 def _is_being_read(producer_id: uuid.UUID | None) -> Exists:
-    its = or_(BATCHES.c.producer_id.is_not_distinct_from(producer_id), BATCHES.c.producer_id.is_(None))
-    return exists().where(INGESTS.c.batch_id == BATCHES.c.id, INGESTS.c.finished_at.is_(None), its)
+    may_hold_it = or_(
+        BATCHES.c.producer_id.is_not_distinct_from(producer_id), BATCHES.c.producer_id.is_(None)
+    )
+    return exists().where(INGESTS.c.batch_id == BATCHES.c.id, INGESTS.c.finished_at.is_(None), may_hold_it)
 
 
-def _lock_of(producer_id: uuid.UUID | None) -> ColumnElement[int]:
+def _lock_id(producer_id: uuid.UUID | None) -> ColumnElement[int]:
     return func.hashtextextended(f"sources of {producer_id}", 0)

@@ -1,7 +1,8 @@
-"""Suspending a producer: its keys are refused and nothing of it goes on, until it is resumed.
+"""Suspension of a producer: its keys are refused and its work stops, until it is resumed.
 
-Whoever hands out calls, begins one, fires a schedule, reads a manifest or sends a message asks the producer's
-own row (`cutout.producers.suspended`): nothing of it is marked. What runs ends, and paid results are copied.
+Dispatching jobs, beginning calls, firing schedules, reading manifests and sending messages each test the
+producer's row (`cutout.producers.producers`), so nothing else is marked. Calls under way end, and paid
+results are copied.
 """
 
 import uuid
@@ -22,7 +23,7 @@ from cutout.webhooks.outbox import send_all, stop_all
 
 @dataclass(frozen=True, slots=True)
 class UnderWay:
-    """What goes on of a producer without a request: its jobs, ingests, schedules and messages."""
+    """The number of a producer's jobs, ingests, schedules and messages that need no further request."""
 
     queued: int
     running: int
@@ -33,7 +34,7 @@ class UnderWay:
 
 
 def suspend(session: Session, producer_id: uuid.UUID) -> bool:
-    """Refuse the producer's keys and let nothing of it go on; False if that is so or there is no such one."""
+    """Refuse the producer's keys and stop its work; False if it is already suspended or does not exist."""
     if not _set(session, producer_id, Producer.suspended_at.is_(None), func.now()):
         return False
     stop_all(session, producer_id)
@@ -41,9 +42,9 @@ def suspend(session: Session, producer_id: uuid.UUID) -> bool:
 
 
 def resume(session: Session, producer_id: uuid.UUID) -> bool:
-    """Let it go on from where it was; False if it is not suspended.
+    """Let its work continue; False if it is not suspended.
 
-    Runs of schedules that fell into the suspension are not made up for.
+    Runs of schedules that were due during the suspension are skipped.
     """
     if not _set(session, producer_id, Producer.suspended_at.is_not(None), null()):
         return False
@@ -57,14 +58,14 @@ def resume(session: Session, producer_id: uuid.UUID) -> bool:
 
 
 def _skip_missed(schedule: Schedule, now: datetime) -> None:
-    # A zone that the world gave up, or no next run: whoever fires it pauses it and says so.
+    # A time zone that no longer exists, or no next run: firing pauses the schedule and records the reason.
     with suppress(InvalidScheduleError):
         for first in next_runs(schedule, now, 1):
             schedule.next_fire_at, schedule.next_due_at = first.fire_at, first.due_at
 
 
 def under_way(session: Session, producer_id: uuid.UUID) -> UnderWay:
-    """What goes on of it by itself."""
+    """Count the producer's work that continues by itself."""
 
     def jobs(state: State) -> ColumnElement[int]:
         return count(JOBS.c.producer_id == producer_id, JOBS.c.state == constant(state))
@@ -99,7 +100,7 @@ def under_way(session: Session, producer_id: uuid.UUID) -> UnderWay:
 
 
 def has_valid_key(session: Session, producer_id: uuid.UUID) -> bool:
-    """Whether anybody can send requests for the producer."""
+    """Whether the producer has a key that is neither revoked nor expired."""
     valid = select(ApiKey.id).where(
         ApiKey.producer_id == producer_id,
         ApiKey.revoked_at.is_(None),

@@ -1,7 +1,6 @@
-"""The auditor: compares what must agree, repairs what can be repaired, names the rest."""
+"""The auditor: compares rows that must agree, repairs those it can, and reports the others."""
 
 from cutout.audit.audit_check import EVERYTHING, AuditCheck, Finding
-from cutout.audit.audit_run import Audited, audit, findings, findings_of
-from cutout.audit.checks import CHECKS
+from cutout.audit.audit_run import CHECKS, Audited, audit, findings, findings_of
 
 __all__ = ["CHECKS", "EVERYTHING", "AuditCheck", "Audited", "Finding", "audit", "findings", "findings_of"]

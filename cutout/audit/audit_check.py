@@ -1,4 +1,4 @@
-"""What a check of the auditor is, and what it finds."""
+"""Types of the auditor: a check, its scope and its findings."""
 
 import uuid
 from collections.abc import Callable, Sequence
@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from cutout.models.database import Database
 from cutout.queue.settle import RetryLimits
 
-# So many a look: a fault that struck more is repaired in as many looks as it takes.
+# Per run of a check: a fault that affects more rows is repaired in several runs.
 MOST_FOUND = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One row that does not agree with another. `subject` names the table's noun, `id` the row.
+    """One row that does not agree with another: `subject` is job, batch or attempt, `id` the row's id.
 
     `text` says what is wrong, `remedy` what a person can do about it.
     """
@@ -26,7 +26,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What is looked at: everything, or one job and its batch."""
+    """Scope of a check: everything, or one job and its batch."""
 
     job_id: uuid.UUID | None = None
     batch_id: uuid.UUID | None = None
@@ -35,17 +35,18 @@ class Scope:
 EVERYTHING = Scope()
 
 Find = Callable[[Database, Scope], Sequence[Finding]]
-"""At most MOST_FOUND rows that do not agree, at a cost that does not grow with what has ended."""
+"""Finds at most MOST_FOUND rows that do not agree; its cost does not grow with the number of ended jobs."""
 Repair = Callable[[Database, Sequence[Finding], RetryLimits], int]
-"""Repair those that still do not agree; returns how many. Safe to repeat, and safe against whoever else moves
-the same rows: each statement asks again, under the row's lock."""
+"""Repairs the rows that still do not agree; returns their number. Safe to repeat and to run beside other
+changes of the same rows: each statement tests its condition again under the row's lock."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditCheck:
-    """`name` is a metric's label. Without `repair` only a person can help. Looked at each `every_s` s.
+    """A check, run every `every_s` seconds; `name` is a metric's label. Without `repair` a person must act.
 
-    A finding counts once a look at least `confirmed_after_s` later has it too: the dispatcher may be at it.
+    A finding counts once a second run at least `confirmed_after_s` later finds it too: at the first one the
+    dispatcher may just be about to correct it.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Attempts without an end, and the running job that they belong to."""
+"""Attempts without an end that belong to no running job."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -12,10 +12,10 @@ from cutout.models.database import Database
 from cutout.queue.settle import RetryLimits
 
 CODE = "WORKER_GONE"
-# Whoever ends an attempt and its job writes the two in turn.
+# The end of an attempt and the end of its job are written one after the other.
 SETTLED_AFTER = timedelta(minutes=1)
 
-IS_RUN = (
+ITS_JOB_RUNS = (
     select(JOBS.c.id)
     .where(
         JOBS.c.id == ATTEMPTS.c.job_id,
@@ -29,7 +29,7 @@ IS_RUN = (
 IS_OPEN = ATTEMPTS.c.ended_at.is_(None)
 FIND = (
     select(ATTEMPTS.c.id, ATTEMPTS.c.job_id, ATTEMPTS.c.number)
-    .where(IS_OPEN, ATTEMPTS.c.begun_at < func.now() - SETTLED_AFTER, not_(IS_RUN))
+    .where(IS_OPEN, ATTEMPTS.c.begun_at < func.now() - SETTLED_AFTER, not_(ITS_JOB_RUNS))
     .order_by(ATTEMPTS.c.begun_at)
     .limit(MOST_FOUND)
 )
@@ -39,7 +39,7 @@ CLOSE = (
         ATTEMPTS.c.id.in_(bindparam("ids", expanding=True)),
         IS_OPEN,
         ATTEMPTS.c.outcome == constant(AttemptOutcome.UNKNOWN),
-        not_(IS_RUN),
+        not_(ITS_JOB_RUNS),
     )
     .values(
         ended_at=func.now(),
@@ -51,21 +51,21 @@ CLOSE = (
 
 
 def find(database: Database, scope: Scope) -> Sequence[Finding]:
-    """Calls that the ledger shows as out, and that no worker makes."""
+    """Calls that the ledger shows as open although no worker makes them."""
     query = FIND if scope.job_id is None else FIND.where(ATTEMPTS.c.job_id == scope.job_id)
     return [
         Finding(
             "attempt",
             row.id,
-            f"call {row.number} of job {row.job_id} has no end, and no worker carries the job any more",
-            "it is closed as unknown: the endpoint may have charged a credit",
+            f"call {row.number} of job {row.job_id} has no end, and no worker runs the job any more",
+            "the leading dispatcher closes it as unknown: the endpoint may have charged a credit",
         )
         for row in database.execute(query)
     ]
 
 
-def repair(database: Database, found: Sequence[Finding], _bounds: RetryLimits) -> int:
-    """Close them as unknown. An end that comes later replaces this one."""
+def repair(database: Database, found: Sequence[Finding], _limits: RetryLimits) -> int:
+    """Close the attempts as unknown. An end that is written later replaces this one."""
     return len(database.scalars(CLOSE, {"ids": [finding.id for finding in found]}).all())
 
 

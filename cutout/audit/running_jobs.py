@@ -1,8 +1,8 @@
-"""Running jobs, and what their living worker says it carries.
+"""Running jobs that their live worker does not list among its jobs in flight.
 
-A claim notes the number of its worker's last heartbeat. The first beat after it may have been put together
-before the claim; the second was not. Where that one, or a later one, leaves the job's fence out, the worker
-has given the job up. No clock is asked.
+A claim records the number of its worker's last heartbeat. The first heartbeat after it may have been composed
+before the claim, the second not. If that one or a later one does not list the job's fence, the worker no
+longer runs the job. No clock is compared.
 """
 
 import uuid
@@ -21,7 +21,7 @@ BEATS_AFTER_THE_CLAIM = 2
 
 
 IS_RUNNING = JOBS.c.state == constant(State.RUNNING)
-SAYS_SO_SINCE = and_(
+HAS_LISTED_SINCE = and_(
     WORKERS.c.id == JOBS.c.worker_id,
     WORKERS.c.carried_jobs.is_not(None),
     WORKERS.c.beats >= func.coalesce(JOBS.c.claimed_at_beat, 0) + BEATS_AFTER_THE_CLAIM,
@@ -37,7 +37,7 @@ def _carried() -> TableValuedAlias:
 
 
 def _find() -> Select[uuid.UUID, str, str, int]:
-    """What all workers carry is put together once, and held against what runs."""
+    """Compare the running jobs with all jobs in flight, which are collected once."""
     carried, holders = _carried(), select(JOBS.c.worker_id).where(IS_RUNNING)
     all_carried = (
         select(carried.c.job, carried.c.fence)
@@ -50,52 +50,52 @@ def _find() -> Select[uuid.UUID, str, str, int]:
     )
     return (
         select(JOBS.c.id, JOBS.c.step, WORKERS.c.host, WORKERS.c.pid)
-        .where(IS_RUNNING, SAYS_SO_SINCE, not_(is_carried.correlate(JOBS).exists()))
+        .where(IS_RUNNING, HAS_LISTED_SINCE, not_(is_carried.correlate(JOBS).exists()))
         .limit(MOST_FOUND)
     )
 
 
-def _gave_it_up() -> ColumnElement[bool]:
-    """Of the job in an outer statement."""
+def _worker_dropped_it() -> ColumnElement[bool]:
+    """Whether the worker of the job in an outer statement no longer lists it."""
     carried = _carried()
     is_carried = select(carried.c.job).where(carried.c.job == JOBS.c.id, carried.c.fence == JOBS.c.fence)
     return (
         select(WORKERS.c.id)
-        .where(SAYS_SO_SINCE, not_(is_carried.correlate(JOBS, WORKERS).exists()))
+        .where(HAS_LISTED_SINCE, not_(is_carried.correlate(JOBS, WORKERS).exists()))
         .correlate(JOBS)
         .exists()
     )
 
 
 FIND = _find()
-ITS_WORKER_GAVE_IT_UP = _gave_it_up()
+WORKER_DROPPED_IT = _worker_dropped_it()
 
 
 def find(database: Database, scope: Scope) -> Sequence[Finding]:
-    """Jobs that run in the name of a worker that does not carry them."""
+    """Running jobs that their worker does not list."""
     query = FIND if scope.job_id is None else FIND.where(JOBS.c.id == scope.job_id)
     return [
         Finding(
             "job",
             row.id,
-            f"it runs, at its {row.step}, and worker {row.pid} on {row.host} does not carry it any more",
-            "the dispatcher that leads takes it from that worker",
+            f"it is running (step {row.step}), but worker {row.pid} on {row.host} does not run it any more",
+            "the leading dispatcher rescues it from that worker",
         )
         for row in database.execute(query)
     ]
 
 
-def repair(database: Database, found: Sequence[Finding], bounds: RetryLimits) -> int:
-    """Rescue them as if their worker had died: a call of theirs without an end is unknown."""
+def repair(database: Database, found: Sequence[Finding], limits: RetryLimits) -> int:
+    """Rescue the jobs as if their worker had died: a call without an end becomes unknown."""
     ids = [finding.id for finding in found if isinstance(finding.id, uuid.UUID)]
-    return rescue_where(database, and_(JOBS.c.id.in_(ids), ITS_WORKER_GAVE_IT_UP), bounds)
+    return rescue_where(database, and_(JOBS.c.id.in_(ids), WORKER_DROPPED_IT), limits)
 
 
 CHECK = AuditCheck(
     "running_jobs",
-    "running jobs are carried by their living worker",
+    "running jobs are in flight in their live worker",
     find,
     repair,
-    # A job that nobody carries takes room from those that wait.
+    # A job that no worker runs takes the room of one that waits.
     every_s=5.0,
 )

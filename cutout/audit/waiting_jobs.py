@@ -1,4 +1,4 @@
-"""Jobs that wait for another one to buy the cutout of their picture, and what that one does."""
+"""Jobs that wait for the cutout of the same picture from a job that no longer buys it."""
 
 import uuid
 from collections.abc import Sequence
@@ -13,24 +13,24 @@ CONFIRMED_AFTER_S = 60.0
 
 
 def find(database: Database, scope: Scope) -> Sequence[Finding]:
-    """Jobs whose buyer has ended, is held, or waits itself."""
+    """Jobs whose buyer has ended, is held, or is waiting itself."""
     return [
         Finding(
             "job",
             row.id,
-            f"it waits for {_named(row)} to buy the same cutout, and that one does not buy it any more",
-            "the dispatcher that leads puts it back in line",
+            f"it waits for {_buyer(row)} to buy the same cutout, which that job no longer does",
+            "the leading dispatcher makes it ready again",
         )
         for row in abandoned_by_buyers(database, MOST_FOUND, scope.job_id)
     ]
 
 
-def _named(row: Any) -> str:
+def _buyer(row: Any) -> str:
     return f"job {row.waits_for}" if row.is_own else "the job of another producer"
 
 
-def repair(database: Database, found: Sequence[Finding], _bounds: RetryLimits) -> int:
-    """Let them go on, as a step of the dispatcher would; returns how many of them."""
+def repair(database: Database, found: Sequence[Finding], _limits: RetryLimits) -> int:
+    """Let the jobs continue, as a step of the dispatcher would; returns their number."""
     ids = {finding.id for finding in found}
     left = abandoned_by_buyers(database, MOST_FOUND)
     buyers: set[uuid.UUID] = {row.waits_for for row in left if row.id in ids}
@@ -41,8 +41,8 @@ def repair(database: Database, found: Sequence[Finding], _bounds: RetryLimits) -
 
 
 CHECK = AuditCheck(
-    "twins",
-    "jobs that wait for another's cutout wait for one that is under way",
+    "waiting_jobs",
+    "jobs that wait for another job's cutout wait for one that is under way",
     find,
     repair,
     confirmed_after_s=CONFIRMED_AFTER_S,

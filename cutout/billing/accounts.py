@@ -1,4 +1,4 @@
-"""Accounts at the endpoint: whether their calls may go out at all, and what credits they have left."""
+"""Accounts at the endpoint: their pauses, probes and remaining credits."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,29 +14,29 @@ from cutout.text import cut
 
 FINGERPRINT_DIGITS = 12
 PROBE_AFTER = timedelta(seconds=30)
-# A reading may not have the calls that were out while it was made.
+# A reading may not include the calls that were open while it was made.
 LONGEST_USUAL_CALL = timedelta(seconds=120)
 BELOW_RESERVE = "CREDITS_BELOW_RESERVE"
 
 
 def account_name(api_key: str) -> str:
-    """A name for a key that does not give it away."""
+    """The account's name: a fingerprint of its API key that does not reveal the key."""
     return hashlib.sha256(api_key.encode()).hexdigest()[:FINGERPRINT_DIGITS]
 
 
 def ensure(database: Database, name: str) -> None:
-    """Add the account unless it is there."""
+    """Add the account unless it exists."""
     database.execute(insert(Account).values(name=name).on_conflict_do_nothing())
 
 
 def open_among(database: Database, names: Sequence[str]) -> list[str]:
-    """Those of the accounts whose calls may go out."""
+    """The accounts among `names` that are not paused."""
     chosen = select(Account.name).where(Account.name.in_(names), Account.paused_at.is_(None))
     return list(database.scalars(chosen))
 
 
 def pause(database: Database, name: str, *, code: str, message: str) -> bool:
-    """Stop the account's calls; the first reason stands until it is resumed. False if they stand still."""
+    """Pause the account's calls; the first reason stays until it is resumed. False if already paused."""
     paused = database.scalar(
         update(Account)
         .where(Account.name == name, Account.paused_at.is_(None))
@@ -52,7 +52,7 @@ def pause(database: Database, name: str, *, code: str, message: str) -> bool:
 
 
 def due_for_probe(database: Database, names: Sequence[str]) -> list[str]:
-    """The paused accounts that are to be asked again; puts the next probe of each off."""
+    """The paused accounts whose probe is due; schedules the next probe of each."""
     due = (
         update(Account)
         .where(Account.name.in_(names), Account.probe_at <= func.now())
@@ -63,7 +63,7 @@ def due_for_probe(database: Database, names: Sequence[str]) -> list[str]:
 
 
 def resume(database: Database, name: str) -> None:
-    """Let the account's calls go out again."""
+    """End the account's pause."""
     database.execute(
         update(Account)
         .where(Account.name == name)
@@ -72,12 +72,12 @@ def resume(database: Database, name: str) -> None:
 
 
 def keep_credits(database: Database, name: str, left: float | None) -> None:
-    """Write down what the endpoint says the account has left now; None if it does not say."""
+    """Store the credits that the endpoint reports for the account; None if it reports none."""
     database.execute(update(Account).where(Account.name == name).values(credits=left, credits_at=func.now()))
 
 
 def credits_left(database: Database, name: str) -> float | None:
-    """The last reading less what was charged since, or may have been; None without a reading."""
+    """The last reading minus calls that were, or may have been, charged since; None without a reading."""
     since = (
         select(func.count())
         .where(

@@ -1,4 +1,4 @@
-"""What an account has left, looked at each second: each time only calls of the last minutes are counted."""
+"""An account's remaining credits, computed each second by counting only the calls of the last minutes."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +9,7 @@ from cutout.enums import AttemptOutcome
 from cutout.models import ACCOUNTS, ATTEMPTS
 from cutout.models.database import Database
 
-# By then nearly every call has its outcome; one that is free after all is counted until the next reading.
+# By then nearly every call has its outcome; one that turns out free stays counted until the next reading.
 SETTLED_AFTER = timedelta(minutes=3)
 COUNT_EVERY = timedelta(minutes=1)
 
@@ -32,20 +32,20 @@ def _charged() -> Select[int]:
 
 
 CHARGED = _charged()
-FOR_EVER = datetime.max.replace(tzinfo=UTC)
+END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 
 class CreditsLeft:
-    """Of one account: the last reading less what was charged since, or may have been."""
+    """Remaining credits of one account: the last reading minus calls that may have been charged since."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._read_at: datetime | None = None
-        self._counted_to = FOR_EVER
+        self._counted_to = END_OF_TIME
         self._counted = 0
 
     def look(self, database: Database) -> float | None:
-        """None without a reading. The first look after a reading counts all calls since then."""
+        """The credits now; None without a reading. The first time after a reading counts all calls since."""
         reading = database.execute(READING, {"account": self._name}).first()
         if reading is None:
             return None
@@ -56,7 +56,7 @@ class CreditsLeft:
         if settled - self._counted_to >= COUNT_EVERY:
             self._counted += self._charged(database, settled)
             self._counted_to = settled
-        left: float = reading.credits - self._counted - self._charged(database, FOR_EVER)
+        left: float = reading.credits - self._counted - self._charged(database, END_OF_TIME)
         return left
 
     def _charged(self, database: Database, before: datetime) -> int:

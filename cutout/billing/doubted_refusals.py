@@ -1,8 +1,9 @@
-"""Answers that would stop an account, had the endpoint itself given them.
+"""Refusals of which it is doubtful that the endpoint itself gave them; from it they would pause the account.
 
-A firewall before the endpoint may refuse one picture, or all calls. It is all calls if two jobs meet the same
-within ten minutes and no call that began between them was charged. Two of one producer, whose pictures may be
-made for it, are not believed while calls of others are out or began between them: those meet it as well.
+A firewall in front of the endpoint may refuse one picture, or all calls. It is taken to refuse all calls if
+two jobs receive the same refusal within ten minutes and no call begun between them was charged. Two jobs of
+one producer, which may craft its pictures, are not enough while calls of other producers are open or began
+between them: a real block would refuse those as well.
 """
 
 import uuid
@@ -20,7 +21,7 @@ from cutout.text import cut
 
 WITHIN = timedelta(minutes=10)
 
-A_CALL_WENT_WELL = (
+A_CALL_SUCCEEDED = (
     select(ATTEMPTS.c.id)
     .where(
         ATTEMPTS.c.account == ACCOUNTS.c.name,
@@ -31,20 +32,20 @@ A_CALL_WENT_WELL = (
     .exists()
 )
 _JOB, _DOUBTED, _CALLER = (JOBS.alias(name) for name in ("this_job", "doubted_before", "calling_job"))
-THE_JOB = _JOB.c.id == bindparam("job", type_=Uuid)
-IT_IS_ANOTHER_PRODUCERS = (
+THIS_JOB = _JOB.c.id == bindparam("job", type_=Uuid)
+PRODUCERS_DIFFER = (
     select(_JOB.c.id)
     .join(_DOUBTED, _DOUBTED.c.producer_id.is_distinct_from(_JOB.c.producer_id))
-    .where(THE_JOB, _DOUBTED.c.id == ACCOUNTS.c.doubted_job)
+    .where(THIS_JOB, _DOUBTED.c.id == ACCOUNTS.c.doubted_job)
     .correlate(ACCOUNTS)
     .exists()
 )
-OTHERS_CALL = (
+OTHER_PRODUCERS_CALL = (
     select(ATTEMPTS.c.id)
     .join(_CALLER, _CALLER.c.id == ATTEMPTS.c.job_id)
     .join(_JOB, _CALLER.c.producer_id.is_distinct_from(_JOB.c.producer_id))
     .where(
-        THE_JOB,
+        THIS_JOB,
         ATTEMPTS.c.account == ACCOUNTS.c.name,
         or_(ATTEMPTS.c.ended_at.is_(None), ATTEMPTS.c.begun_at > ACCOUNTS.c.doubted_at),
         ATTEMPTS.c.begun_at > func.now() - WITHIN,
@@ -52,13 +53,13 @@ OTHERS_CALL = (
     .correlate(ACCOUNTS)
     .exists()
 )
-ANOTHER_MET_IT = and_(
+ANOTHER_JOB_REFUSED = and_(
     ACCOUNTS.c.paused_at.is_(None),
     ACCOUNTS.c.doubted_job != bindparam("job", type_=Uuid),
     ACCOUNTS.c.doubted_code == bindparam("its_code", type_=Text),
     ACCOUNTS.c.doubted_at > func.now() - WITHIN,
-    not_(A_CALL_WENT_WELL),
-    or_(IT_IS_ANOTHER_PRODUCERS, not_(OTHERS_CALL)),
+    not_(A_CALL_SUCCEEDED),
+    or_(PRODUCERS_DIFFER, not_(OTHER_PRODUCERS_CALL)),
 )
 
 
@@ -68,12 +69,14 @@ def _doubt() -> ReturningUpdate[bool, bool]:
         update(ACCOUNTS)
         .where(ACCOUNTS.c.name == bindparam("account", type_=Text), before.c.name == ACCOUNTS.c.name)
         .values(
-            paused_at=case((ANOTHER_MET_IT, func.now()), else_=ACCOUNTS.c.paused_at),
-            pause_code=case((ANOTHER_MET_IT, bindparam("its_code", type_=Text)), else_=ACCOUNTS.c.pause_code),
-            pause_message=case(
-                (ANOTHER_MET_IT, bindparam("its_message", type_=Text)), else_=ACCOUNTS.c.pause_message
+            paused_at=case((ANOTHER_JOB_REFUSED, func.now()), else_=ACCOUNTS.c.paused_at),
+            pause_code=case(
+                (ANOTHER_JOB_REFUSED, bindparam("its_code", type_=Text)), else_=ACCOUNTS.c.pause_code
             ),
-            probe_at=case((ANOTHER_MET_IT, func.now() + PROBE_AFTER), else_=ACCOUNTS.c.probe_at),
+            pause_message=case(
+                (ANOTHER_JOB_REFUSED, bindparam("its_message", type_=Text)), else_=ACCOUNTS.c.pause_message
+            ),
+            probe_at=case((ANOTHER_JOB_REFUSED, func.now() + PROBE_AFTER), else_=ACCOUNTS.c.probe_at),
             doubted_job=bindparam("job", type_=Uuid),
             doubted_code=bindparam("its_code", type_=Text),
             doubted_at=func.now(),
@@ -87,9 +90,9 @@ DOUBT = _doubt()
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """`pauses`: the account stands still from now on. `met_alone`: how often this job met it.
+    """`pauses`: this refusal paused the account. `met_alone`: refusals that only this job received.
 
-    It is None if the account stands still, by this or before: then it is not this job's picture.
+    `met_alone` is None if the account is paused, now or before: then the picture is not the cause.
     """
 
     pauses: bool
@@ -97,15 +100,15 @@ class Doubt:
 
 
 def doubt(database: Database, name: str, *, job_id: uuid.UUID, code: str, message: str) -> Doubt:
-    """Write down that the job met such an answer, and stop the account's calls if another one did."""
-    said = {"account": name, "job": job_id, "its_code": code, "its_message": cut(message)}
-    row = database.execute(DOUBT, said).first()
-    was_open, stands_still = row or (False, False)
-    if stands_still:
+    """Record that the job received such a refusal, and pause the account if another job received it too."""
+    parameters = {"account": name, "job": job_id, "its_code": code, "its_message": cut(message)}
+    row = database.execute(DOUBT, parameters).first()
+    was_open, is_paused = row or (False, False)
+    if is_paused:
         return Doubt(was_open, None)
-    met = select(func.count()).where(
+    refusals = select(func.count()).where(
         ATTEMPTS.c.job_id == job_id,
         ATTEMPTS.c.code == code,
         ATTEMPTS.c.outcome == AttemptOutcome.NOT_CHARGED,
     )
-    return Doubt(pauses=False, met_alone=database.scalars(met).one())
+    return Doubt(pauses=False, met_alone=database.scalars(refusals).one())

@@ -1,4 +1,4 @@
-"""What was learned of each account's limit: kept here, so that it survives Redis, and shown to people."""
+"""Learned limits of the accounts, stored in Postgres so that they survive Redis and can be shown."""
 
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -11,15 +11,15 @@ from cutout.enums import AttemptOutcome, State, Step
 from cutout.models import LIMITS, Attempt, Job, Limit
 from cutout.models.database import Database
 
-SEEN_OF_LATE = timedelta(minutes=1)
+RECENTLY = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class LimitState:
-    """How a limit stands: calls, calls a second, seconds. `top` is None before the first slow answer.
+    """State of a limit: calls, calls a second, seconds. `top` is None before the first slow answer.
 
-    Times are spans from now, since whoever looked may have a wrong clock: since the last slow answer, until
-    the rest that was asked for ends, until the open circuit's next probe.
+    Times are spans from now, since the reading process may have a wrong clock: `slow_since` the last slow
+    answer; `rests_for` until a requested pause ends; `circuit_for` until the open circuit's next probe.
     """
 
     level: float
@@ -34,15 +34,15 @@ class LimitState:
 
 
 def circuit_is_open(limit: type[Limit]) -> ColumnElement[bool]:
-    """Whether the endpoint fails for all jobs of the account, as it was seen within the last minute.
+    """Whether the endpoint fails for all jobs of the account, by a state written within the last minute.
 
-    The time of the next probe says it even when it is past: then that probe is due, or out.
+    A probe time in the past still means that the circuit is open: the probe is due or under way.
     """
-    of_late = or_(limit.circuit_until > func.now(), limit.seen_at > func.now() - SEEN_OF_LATE)
-    return and_(limit.circuit_until.is_not(None), of_late)
+    is_recent = or_(limit.circuit_until > func.now(), limit.seen_at > func.now() - RECENTLY)
+    return and_(limit.circuit_until.is_not(None), is_recent)
 
 
-def _keep() -> Insert:
+def _save() -> Insert:
     since, rests_for, circuit_for = (
         cast(bindparam(name, type_=Interval), Interval) for name in ("slow_since", "rests_for", "circuit_for")
     )
@@ -60,23 +60,23 @@ def _keep() -> Insert:
     return new.on_conflict_do_update(index_elements=["account"], set_=changed)
 
 
-KEEP = _keep()
+SAVE = _save()
 
 
 def save(database: Database, account: str, state: LimitState) -> None:
-    """Write down how the account's limit stands now."""
+    """Store the present state of the account's limit."""
     values = asdict(state) | {"account": account}
-    database.execute(KEEP, values)
+    database.execute(SAVE, values)
 
 
 def find(database: Database, account: str) -> tuple[float, float | None] | None:
-    """The level and the top that were learned, if any were."""
+    """The learned level and top, if there are any."""
     row = database.execute(select(Limit.level, Limit.top).where(Limit.account == account)).first()
     return (row.level, row.top) if row else None
 
 
 def calls_are_open(database: Database, account: str) -> bool:
-    """Whether a worker may have a call of this account out now."""
+    """Whether a worker may have an open call of this account now."""
     called = (
         select(Attempt.id)
         .join(Job, Job.id == Attempt.job_id)

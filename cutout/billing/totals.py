@@ -1,4 +1,4 @@
-"""The ledger's totals: what was called, what it cost and what was spared, by job, batch or day."""
+"""The ledger's totals: calls, their cost and savings by reuse, by job, batch or day."""
 
 import uuid
 from collections.abc import Iterator
@@ -29,11 +29,11 @@ ROWS_A_ROUND_TRIP = 1000
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Calls counted. A charged call costs one credit; `begun` is the sum of the four after it.
+    """Numbers of calls. A charged call costs one credit; `begun` is the sum of the four fields after it.
 
-    `unknown` were given up without an answer: nobody can say what they cost. `out` have no end yet. `lost` of
-    the charged brought a result that died before it was stored. `saved` are no calls but jobs that succeeded
-    without a charged one of their own.
+    `unknown`: given up without an answer, at unknown cost. `out`: not ended yet. `lost`: charged calls whose
+    result expired before it was stored. `saved` counts jobs, not calls: those that succeeded without a
+    charged call of their own.
     """
 
     begun: int = 0
@@ -47,7 +47,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class JobTotals:
-    """A job and what it cost."""
+    """A job and its totals."""
 
     job_id: uuid.UUID
     external_id: str | None
@@ -57,7 +57,7 @@ class JobTotals:
 
 @dataclass(frozen=True, slots=True)
 class BatchTotals:
-    """A batch and what it cost; without id and name, all jobs that have no batch."""
+    """A batch and its totals; without id and name, all jobs that have no batch."""
 
     batch_id: uuid.UUID | None
     name: str | None
@@ -66,7 +66,7 @@ class BatchTotals:
 
 @dataclass(frozen=True, slots=True)
 class DayTotals:
-    """A day (UTC) and what was begun on it, or saved by a job that finished on it."""
+    """A day (UTC) and its totals: calls begun on it, and savings by jobs that finished on it."""
 
     day: date
     totals: Totals
@@ -89,12 +89,12 @@ CALLS = {
 
 
 def totals(database: Database, batch_id: uuid.UUID | None = None) -> Totals:
-    """The totals of a batch, or over all."""
+    """The totals of a batch, or of all batches."""
     return _totals(database.execute(select(*_sums(_jobs(batch_id)))).one())
 
 
 def by_job(database: Database, batch_id: uuid.UUID | None = None) -> Iterator[JobTotals]:
-    """Every job that has called, of a batch or of all, in the order enqueued. Streamed."""
+    """Yield every job that has called, of a batch or of all batches, in the order enqueued."""
     job = _jobs(batch_id)
     rows = select(job).where(job.c.begun > 0).order_by(job.c.id)
     for row in database.execute(rows.execution_options(yield_per=ROWS_A_ROUND_TRIP)):
@@ -102,7 +102,7 @@ def by_job(database: Database, batch_id: uuid.UUID | None = None) -> Iterator[Jo
 
 
 def by_batch(database: Database, batch_id: uuid.UUID | None = None) -> Iterator[BatchTotals]:
-    """Every batch that has called or saved, or the one, the newest first. Streamed."""
+    """Yield every batch that has called or saved, or the given one, the newest first."""
     job = _jobs(batch_id)
     batch = select(job.c.batch_id, *_sums(job)).group_by(job.c.batch_id).subquery()
     rows = (
@@ -116,7 +116,7 @@ def by_batch(database: Database, batch_id: uuid.UUID | None = None) -> Iterator[
 
 
 def by_day(database: Database, days: int, batch_id: uuid.UUID | None = None) -> list[DayTotals]:
-    """The last `days` days, today included, of a batch or of all; the newest first, empty ones left out."""
+    """The last `days` days with today, of a batch or of all; the newest first, without empty days."""
     since = func.date_trunc("day", func.now(), "UTC") - timedelta(days=days - 1)
     counted: dict[date, dict[str, int]] = {}
     for statement in (_calls_by_day(since, batch_id), _saved_by_day(since, batch_id)):
@@ -126,7 +126,7 @@ def by_day(database: Database, days: int, batch_id: uuid.UUID | None = None) -> 
 
 
 def _jobs(batch_id: uuid.UUID | None) -> Subquery:
-    """Each job with its own counts."""
+    """Each job with its own counts, as a subquery."""
     saved = case((and_(SUCCEEDED, CHARGED == 0), 1), else_=0)
     return (
         select(
@@ -138,7 +138,7 @@ def _jobs(batch_id: uuid.UUID | None) -> Subquery:
             saved.label("saved"),
         )
         .outerjoin_from(JOBS, ATTEMPTS, ATTEMPTS.c.job_id == JOBS.c.id)
-        .where(_of(batch_id))
+        .where(_in_batch(batch_id))
         .group_by(JOBS.c.id)
         .subquery()
     )
@@ -152,7 +152,7 @@ def _calls_by_day(since: ColumnElement[Any], batch_id: uuid.UUID | None) -> DayR
     day = _day(ATTEMPTS.c.begun_at)
     counts = [count.label(name) for name, count in CALLS.items()]
     calls = select(day, *counts).where(ATTEMPTS.c.begun_at >= since).group_by(day)
-    return calls if batch_id is None else calls.where(ATTEMPTS.c.job_id == JOBS.c.id, _of(batch_id))
+    return calls if batch_id is None else calls.where(ATTEMPTS.c.job_id == JOBS.c.id, _in_batch(batch_id))
 
 
 def _saved_by_day(since: ColumnElement[Any], batch_id: uuid.UUID | None) -> DayRows:
@@ -161,10 +161,12 @@ def _saved_by_day(since: ColumnElement[Any], batch_id: uuid.UUID | None) -> DayR
         ATTEMPTS.c.job_id == JOBS.c.id, ATTEMPTS.c.outcome == constant(AttemptOutcome.CHARGED)
     )
     jobs = select(day, func.count().label("saved"))
-    return jobs.where(SUCCEEDED, JOBS.c.finished_at >= since, ~charged.exists(), _of(batch_id)).group_by(day)
+    return jobs.where(
+        SUCCEEDED, JOBS.c.finished_at >= since, ~charged.exists(), _in_batch(batch_id)
+    ).group_by(day)
 
 
-def _of(batch_id: uuid.UUID | None) -> ColumnElement[bool]:
+def _in_batch(batch_id: uuid.UUID | None) -> ColumnElement[bool]:
     return true() if batch_id is None else JOBS.c.batch_id == batch_id
 
 
@@ -176,5 +178,5 @@ def _totals(row: Any) -> Totals:
     return Totals(**{name: int(getattr(row, name)) for name in COUNTED})
 
 
-# The dearest pack of credits; the endpoint's larger packs cost less a credit.
+# The price in the smallest pack of credits; larger packs cost less per credit.
 DOLLARS_A_CREDIT = 0.0030

@@ -8,7 +8,7 @@ HEIF_REMEDY = "install the extra `heif` (pip install 'cutout[heif]') for the wor
 
 @cache
 def is_heif_decoded() -> bool:
-    """Whether this process decodes HEIC; registers the decoder with Pillow the first time."""
+    """Whether this process decodes HEIC; registers the decoder with Pillow on the first call."""
     try:
         pillow_heif = importlib.import_module("pillow_heif")
     except ImportError:

@@ -1,13 +1,15 @@
-"""From a source of pictures to a batch of durable jobs: streamed, in chunks, and on from where it stopped."""
+"""Ingest of a source into a batch of durable jobs: read as a stream, stored in chunks, resumed after an
+interruption.
+"""
 
-from cutout.ingest.chunks import Counts
 from cutout.ingest.estimate import Estimate, estimate
 from cutout.ingest.ingest_errors import IngestError
 from cutout.ingest.ingest_run import Ingest, Ingested, StrictError
 from cutout.ingest.options import IngestOptions
-from cutout.ingest.progress import Progress
+from cutout.ingest.progress import Counts, Progress
 from cutout.ingest.rejects import RejectsFile
-from cutout.ingest.sources.open_source import Reading, open_source
+from cutout.ingest.sources.open_source import open_source
+from cutout.ingest.sources.read_options import ReadOptions
 
 __all__ = [
     "Counts",
@@ -17,7 +19,7 @@ __all__ = [
     "IngestOptions",
     "Ingested",
     "Progress",
-    "Reading",
+    "ReadOptions",
     "RejectsFile",
     "StrictError",
     "estimate",

@@ -1,4 +1,4 @@
-"""From lines to jobs: COPY into a table of this session's own, and from there those that are new."""
+"""Bulk insert of jobs: COPY into a temporary table of the session, then INSERT of the rows that are new."""
 
 import uuid
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from sqlalchemy.exc import DBAPIError
 
 from cutout.enums import JobMessages, QueueState, State
 from cutout.ingest.chunks import Chunk
-from cutout.ingest.id_conflicts import Conflict
+from cutout.ingest.rejects import Conflict
 from cutout.models import BATCHES, JOBS
 from cutout.models.database_errors import is_unreachable
 from cutout.producers.ceilings import top_priority_of
@@ -54,16 +54,16 @@ STAGED = Table(
 )
 COPY = f"COPY {STAGED.name} ({', '.join(STAGED.columns.keys())}) FROM STDIN"
 
-THE_BATCH = bindparam("batch", type_=BATCHES.c.id.type)
+BATCH_ID = bindparam("batch", type_=BATCHES.c.id.type)
 COUNT = bindparam("count", type_=BigInteger)
 
-# First of all: approving and cancelling take the batch and its ingest in this order too.
-LOCK_BATCH = select(BATCHES.c.id).where(BATCHES.c.id == THE_BATCH).with_for_update()
+# Locked first: approving and cancelling lock the batch and its ingest in this order too.
+LOCK_BATCH = select(BATCHES.c.id).where(BATCHES.c.id == BATCH_ID).with_for_update()
 
 # A duplicate leaves its virtual start unused.
-TAKE_PLACES = (
+ASSIGN_VIRTUAL_STARTS = (
     update(BATCHES)
-    .where(BATCHES.c.id == THE_BATCH)
+    .where(BATCHES.c.id == BATCH_ID)
     .values(
         last_virtual_start=last_start(
             BATCHES.c.last_virtual_start, BATCHES.c.producer_id, COUNT, BATCHES.c.weight
@@ -78,7 +78,7 @@ TAKE_PLACES = (
     )
 )
 
-ALIKE = (
+STAGED_COLUMNS = (
     "external_id",
     "source",
     "source_sha256",
@@ -88,11 +88,11 @@ ALIKE = (
     "manifest_line",
     "manifest_source",
 )
-GIVEN = ("batch_id", "producer_id", "state", "queue_state", "code", "message", "webhook_url")
+BATCH_VALUES = ("batch_id", "producer_id", "state", "queue_state", "code", "message", "webhook_url")
 ADD_NEW = (
     insert_new(JOBS)
     .from_select(
-        ["virtual_start", *ALIKE, *GIVEN],
+        ["virtual_start", *STAGED_COLUMNS, *BATCH_VALUES],
         select(
             start_before(
                 bindparam("last", type_=JOBS.c.virtual_start.type),
@@ -103,9 +103,9 @@ ADD_NEW = (
                 func.greatest(STAGED.c.priority, bindparam("top_priority", type_=JOBS.c.priority.type))
                 if name == "priority"
                 else STAGED.c[name]
-                for name in ALIKE
+                for name in STAGED_COLUMNS
             ),
-            *(bindparam(name, type_=JOBS.c[name].type) for name in GIVEN),
+            *(bindparam(name, type_=JOBS.c[name].type) for name in BATCH_VALUES),
         ).order_by(STAGED.c.n),
     )
     .on_conflict_do_nothing(index_elements=["batch_id", "external_id", "return_form"])
@@ -119,7 +119,7 @@ CONFLICTS = (
         STAGED,
         JOBS,
         and_(
-            JOBS.c.batch_id == THE_BATCH,
+            JOBS.c.batch_id == BATCH_ID,
             JOBS.c.external_id == STAGED.c.external_id,
             JOBS.c.return_form == STAGED.c.return_form,
         ),
@@ -130,13 +130,13 @@ CONFLICTS = (
     )
     .order_by(STAGED.c.n)
 )
-# An older release did not write the lines down: its own rows are none.
-CONFLICTS_WITH_ROWS = CONFLICTS.where(JOBS.c.manifest_line.is_not(None))
+# An older release did not record the line of a job: its rows are not conflicts.
+CONFLICTS_WITH_LINE = CONFLICTS.where(JOBS.c.manifest_line.is_not(None))
 
 
 @dataclass(frozen=True, slots=True)
-class Added:
-    """What came of a chunk: how many jobs are new, and which pictures have the id of another one."""
+class Inserted:
+    """Result of inserting a chunk: number of new jobs, and pictures whose id belongs to another picture."""
 
     jobs: int = 0
     conflicts: tuple[Conflict, ...] = ()
@@ -144,7 +144,7 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class InitialState:
-    """How new jobs stand: in line, or held until somebody approves of them."""
+    """State of new jobs: ready, or held until someone approves the batch."""
 
     state: State = State.QUEUED
     queue_state: QueueState = QueueState.READY
@@ -157,14 +157,14 @@ class InitialState:
 
 
 def prepare(connection: Connection) -> None:
-    """Make the staging table for this session. It is empty at the begin of every transaction."""
-    # A connection of a pool may have been here before.
+    """Create the staging table for this session. It is empty at the start of every transaction."""
+    # A pooled connection may have created it before.
     connection.execute(text("DISCARD TEMP"))
     STAGED.create(connection, checkfirst=False)
 
 
 def stage(connection: Connection, chunk: Chunk) -> None:
-    """Copy a chunk's lines into the staging table, in the caller's transaction."""
+    """Copy a chunk's rows into the staging table, in the caller's transaction."""
     raw = cast("psycopg.Connection", connection.connection.driver_connection)
     try:
         with raw.cursor() as cursor, cursor.copy(COPY) as copy:
@@ -172,23 +172,25 @@ def stage(connection: Connection, chunk: Chunk) -> None:
     except psycopg.Error as error:
         if not is_unreachable(error):
             raise
-        # As SQLAlchemy would say it, past which this goes.
+        # Raised as SQLAlchemy would raise it, because this statement bypasses SQLAlchemy.
         connection.invalidate(error)
         raise DBAPIError(COPY, None, error, connection_invalidated=True) from error
 
 
-def add_jobs(connection: Connection, batch_id: uuid.UUID, chunk: Chunk, queue_states: InitialState) -> Added:
-    """Make jobs of a chunk, in order and with their virtual starts, in the caller's transaction.
+def insert_jobs(connection: Connection, batch_id: uuid.UUID, chunk: Chunk, initial: InitialState) -> Inserted:
+    """Insert the jobs of a chunk, in order and with their virtual starts, in the caller's transaction.
 
-    The batch has the others' external id and form already: for the same source, or for another one.
+    A row whose external id and form the batch already has is a duplicate if the source is equal, else a
+    conflict.
     """
     if not chunk.lines:
-        return Added()
+        return Inserted()
     stage(connection, chunk)
     connection.execute(LOCK_BATCH, {"batch": batch_id})
-    counted = {"batch": batch_id, "count": len(chunk.lines)}
-    last, weight, producer_id, webhook_url, top_priority = connection.execute(TAKE_PLACES, counted).one()
-    added = connection.execute(
+    last, weight, producer_id, webhook_url, top_priority = connection.execute(
+        ASSIGN_VIRTUAL_STARTS, {"batch": batch_id, "count": len(chunk.lines)}
+    ).one()
+    inserted = connection.execute(
         ADD_NEW,
         {
             "count": len(chunk.lines),
@@ -197,25 +199,25 @@ def add_jobs(connection: Connection, batch_id: uuid.UUID, chunk: Chunk, queue_st
             "top_priority": top_priority,
             "batch_id": batch_id,
             "producer_id": producer_id,
-            "state": queue_states.state,
-            "queue_state": queue_states.queue_state,
-            "code": queue_states.code,
-            "message": queue_states.message,
+            "state": initial.state,
+            "queue_state": initial.queue_state,
+            "code": initial.code,
+            "message": initial.message,
             "webhook_url": webhook_url,
         },
     )
-    if added.rowcount == len(chunk.lines):
-        return Added(added.rowcount)
-    return Added(added.rowcount, _conflicts(connection, CONFLICTS, batch_id))
+    if inserted.rowcount == len(chunk.lines):
+        return Inserted(inserted.rowcount)
+    return Inserted(inserted.rowcount, _conflicts(connection, CONFLICTS, batch_id))
 
 
 def find_conflicts(connection: Connection, batch_id: uuid.UUID, chunk: Chunk) -> tuple[Conflict, ...]:
-    """Pictures of a chunk that was stored before whose id is another one's. Nothing is stored."""
+    """Find pictures of a stored chunk whose id belongs to another picture. Stores nothing."""
     if not chunk.lines:
         return ()
     try:
         stage(connection, chunk)
-        return _conflicts(connection, CONFLICTS_WITH_ROWS, batch_id)
+        return _conflicts(connection, CONFLICTS_WITH_LINE, batch_id)
     finally:
         connection.rollback()
 

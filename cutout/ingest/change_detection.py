@@ -1,4 +1,6 @@
-"""What a schedule remembers of its pictures from run to run, so that only what changed is enqueued."""
+"""Change detection of a schedule: picture versions kept from run to run, so that only changed pictures are
+enqueued.
+"""
 
 import uuid
 from collections.abc import Callable, Sequence
@@ -14,24 +16,24 @@ from cutout.ingest.ingest_errors import IngestError
 from cutout.ingest.sources.source import Source
 
 
-class Seen(NamedTuple):
-    """A picture by its id, and what its source says of its present state; None if it does not."""
+class PictureVersion(NamedTuple):
+    """A picture's external id and version, as its source reports it; None if the source has no version."""
 
     external_id: str
     version: str | None
 
 
 @dataclass(slots=True)
-class Sighting:
-    """The pictures of a chunk: those that are to be enqueued, and those that need not be."""
+class ChunkVersions:
+    """Pictures of a chunk: those to enqueue with their versions, and the ids of those that are unchanged."""
 
-    enqueued: list[Seen] = field(default_factory=list)
+    enqueued: list[PictureVersion] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
 
 
-# As it was, and made of it what was to be made, or on its way, or waiting for a person: bought anew each
-# night, it would cost a credit each night.
-UNCHANGED = text("""
+# Unchanged: same version, and its last jobs succeeded, are under way or wait for a person. Bought again each
+# night, such a picture would cost a credit each night.
+FIND_UNCHANGED = text("""
     SELECT p.external_id FROM unnest(:ids, :versions) AS now (external_id, version)
     JOIN pictures p ON p.schedule_id = :schedule AND p.external_id = now.external_id
     WHERE p.version = now.version AND p.batch_id <> :batch
@@ -42,7 +44,7 @@ UNCHANGED = text("""
         AND NOT (j.state = 'held' AND j.queue_state IS NULL)
     )
 """)
-REMEMBER = text("""
+SAVE_VERSIONS = text("""
     INSERT INTO pictures AS p (schedule_id, external_id, version, batch_id, seen_in, change)
     SELECT DISTINCT ON (external_id) CAST(:schedule AS uuid), external_id, version, CAST(:batch AS uuid),
         CAST(:batch AS uuid), 'new'
@@ -55,17 +57,17 @@ REMEMBER = text("""
             ELSE 'again'
         END
 """)
-SEE = text("""
+MARK_SEEN = text("""
     UPDATE pictures SET seen_in = :batch WHERE schedule_id = :schedule AND external_id = ANY(:ids)
 """)
-COUNT = text("SELECT count(*) FROM pictures WHERE schedule_id = :schedule")
-CHANGES = text("""
+COUNT_SEEN = text("SELECT count(*) FROM pictures WHERE schedule_id = :schedule")
+COUNT_CHANGES = text("""
     SELECT change, count(*) FROM pictures WHERE schedule_id = :schedule AND batch_id = :batch GROUP BY change
 """)
-STAYED = text("""
+COUNT_UNCHANGED = text("""
     SELECT count(*) FROM pictures WHERE schedule_id = :schedule AND seen_in = :batch AND batch_id <> :batch
 """)
-FORGET = text("DELETE FROM pictures WHERE schedule_id = :schedule AND seen_in <> :batch")
+DELETE_UNSEEN = text("DELETE FROM pictures WHERE schedule_id = :schedule AND seen_in <> :batch")
 
 
 def _typed(statement: TextClause) -> TextClause:
@@ -74,51 +76,53 @@ def _typed(statement: TextClause) -> TextClause:
     return statement.bindparams(*(bindparam(name, type_=kinds[name]) for name in names))
 
 
-UNCHANGED, REMEMBER, SEE, COUNT, CHANGES, STAYED, FORGET = map(
-    _typed, (UNCHANGED, REMEMBER, SEE, COUNT, CHANGES, STAYED, FORGET)
+FIND_UNCHANGED, SAVE_VERSIONS, MARK_SEEN, COUNT_SEEN, COUNT_CHANGES, COUNT_UNCHANGED, DELETE_UNSEEN = map(
+    _typed,
+    (FIND_UNCHANGED, SAVE_VERSIONS, MARK_SEEN, COUNT_SEEN, COUNT_CHANGES, COUNT_UNCHANGED, DELETE_UNSEEN),
 )
 
 
 class ChangeDetection:
-    """One run's look at the memory of its schedule."""
+    """The picture versions of one schedule, read and written by one run."""
 
     def __init__(self, engine: Engine, schedule_id: uuid.UUID, batch_id: uuid.UUID) -> None:
         self._engine = engine
         self._run = {"schedule": schedule_id, "batch": batch_id}
 
-    def unchanged(self, seen: Sequence[Seen]) -> set[str]:
-        """The ids of those that need not be enqueued, by a connection of its own."""
-        known = [one for one in seen if one.version is not None]
-        if not known:
+    def unchanged(self, seen: Sequence[PictureVersion]) -> set[str]:
+        """Return the ids that need not be enqueued. Uses a connection of its own."""
+        versioned = [one for one in seen if one.version is not None]
+        if not versioned:
             return set()
         with self._engine.connect() as connection:
-            return set(connection.scalars(UNCHANGED, self._run | _columns(known)))
+            return set(connection.scalars(FIND_UNCHANGED, self._run | _columns(versioned)))
 
-    def remember(self, connection: Connection, sighting: Sighting) -> None:
-        """Write a chunk down, in the transaction that stores its jobs."""
-        if sighting.enqueued:
-            connection.execute(REMEMBER, self._run | _columns(sighting.enqueued))
-        if sighting.unchanged:
-            connection.execute(SEE, self._run | {"ids": sighting.unchanged})
+    def save(self, connection: Connection, versions: ChunkVersions) -> None:
+        """Record the versions of a chunk, in the transaction that stores its jobs."""
+        if versions.enqueued:
+            connection.execute(SAVE_VERSIONS, self._run | _columns(versions.enqueued))
+        if versions.unchanged:
+            connection.execute(MARK_SEEN, self._run | {"ids": versions.unchanged})
 
     def count(self) -> int:
-        """How many pictures the last run saw."""
+        """Number of pictures that the last run saw."""
         with self._engine.connect() as connection:
-            return connection.scalar(COUNT, {"schedule": self._run["schedule"]}) or 0
+            return connection.scalar(COUNT_SEEN, {"schedule": self._run["schedule"]}) or 0
 
     def finish(self, connection: Connection) -> dict[str, int]:
-        """Forget what this run did not see; returns how many pictures changed in each way."""
+        """Delete pictures that this run did not see; return the number of pictures per kind of change."""
         changes = dict.fromkeys(map(str, Change), 0)
-        changes |= {change: count for change, count in connection.execute(CHANGES, self._run)}  # noqa: C416
-        changes["unchanged"] = connection.scalar(STAYED, self._run) or 0
-        changes["vanished"] = connection.execute(FORGET, {**self._run}).rowcount
+        changes |= {change: count for change, count in connection.execute(COUNT_CHANGES, self._run)}  # noqa: C416
+        changes["unchanged"] = connection.scalar(COUNT_UNCHANGED, self._run) or 0
+        changes["vanished"] = connection.execute(DELETE_UNSEEN, {**self._run}).rowcount
         return changes
 
 
-def _columns(seen: Sequence[Seen]) -> dict[str, list[str] | list[str | None]]:
+def _columns(seen: Sequence[PictureVersion]) -> dict[str, list[str] | list[str | None]]:
     return {"ids": [one.external_id for one in seen], "versions": [one.version for one in seen]}
 
 
+# Units in which a source is counted before it is read.
 COUNTED = ("files", "objects")
 
 
@@ -127,8 +131,9 @@ class ShrunkError(IngestError):
 
 
 def refuse_shrunk(open_: Callable[[], Source], memory: ChangeDetection, min_source_share: float) -> None:
-    """Raise ShrunkError if fewer than the share `min_source_share` of the pictures are left; one with a new name
-    counts as well. A manifest is read once for it, and nothing is stored.
+    """Raise ShrunkError if the source has fewer than `min_source_share` (0 to 1) of the last run's pictures.
+
+    Pictures with new names count too. A manifest is read once for this; nothing is stored.
     """
     before = memory.count() if min_source_share else 0
     if not before:
@@ -140,7 +145,7 @@ def refuse_shrunk(open_: Callable[[], Source], memory: ChangeDetection, min_sour
             now = sum(len(record.pictures) for record in source.records())
     if now < min_source_share * before:
         raise ShrunkError(
-            f"the source has {now:,} pictures and had {before:,} at the last run, of which at least"
-            f" {min_source_share:.0%} were to be left: nothing was enqueued or forgotten. If that is right, run the"
-            " schedule with --accept-shrunk"
+            f"the source has {now:,} pictures and had {before:,} at the last run, below the"
+            f" minimum share of {min_source_share:.0%}: nothing was enqueued or deleted. If that is right,"
+            " run the schedule with --accept-shrunk"
         )

@@ -1,4 +1,6 @@
-"""The row that says how far an ingest has come. It moves on in the transaction that stores the jobs."""
+"""Checkpoint of an ingest: the `ingests` row that records progress, advanced in the transaction that stores
+the jobs.
+"""
 
 import time
 import uuid
@@ -10,26 +12,26 @@ from sqlalchemy import Connection, bindparam, func, insert, null, or_, select, t
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.orm import Session
 
-from cutout.ingest.chunks import Counts
 from cutout.ingest.ingest_errors import IngestError
 from cutout.ingest.options import IngestOptions
+from cutout.ingest.progress import Counts
 from cutout.ingest.skipped_files import Skipped
 from cutout.models import INGESTS
 from cutout.queue.enqueue import create_batch
 
-# A command that was killed a moment ago still holds it, until Postgres notices.
+# A command killed a moment ago still holds the lock until Postgres notices.
 WAIT_FOR_LOCK_S = 15.0
-LOOK_EVERY_S = 0.1
+POLL_EVERY_S = 0.1
 
 COLUMNS = [INGESTS.c[name] for name in Counts.__slots__]
-MOVE_ON = (
+ADVANCE = (
     update(INGESTS)
     .where(
         INGESTS.c.batch_id == bindparam("batch"),
         INGESTS.c.finished_at.is_(None),
         INGESTS.c.records == bindparam("before"),
     )
-    # Whoever reads it has come further than the last one, who may have died of it.
+    # A reader that advances resets `deaths`: whatever ended the last reader was before this point.
     .values(
         {name: INGESTS.c[name] + bindparam(f"more_{name}") for name in Counts.__slots__}
         | {"deaths": 0, "code": null(), "message": null()}
@@ -38,8 +40,8 @@ MOVE_ON = (
 
 
 @dataclass(frozen=True, slots=True)
-class Unfinished:
-    """An ingest that stopped on its way."""
+class Checkpoint:
+    """An ingest that has not finished, and its progress."""
 
     batch_id: uuid.UUID
     counts: Counts
@@ -47,31 +49,31 @@ class Unfinished:
 
 
 @contextmanager
-def only_one(connection: Connection, fingerprint: bytes) -> Iterator[None]:
-    """Keep others from the same ingest; raises IngestError if one has it already."""
+def exclusive(connection: Connection, fingerprint: bytes) -> Iterator[None]:
+    """Hold the advisory lock of a fingerprint. Raises IngestError if another process holds it for 15 s."""
     key = {"key": int.from_bytes(fingerprint[:8], signed=True)}
     gives_up_at = time.monotonic() + WAIT_FOR_LOCK_S
-    while not _said(connection, "SELECT pg_try_advisory_lock(:key)", key):
+    while not _is_true(connection, "SELECT pg_try_advisory_lock(:key)", key):
         if time.monotonic() > gives_up_at:
-            raise IngestError("this very source is being ingested by another process; wait until that ends")
-        time.sleep(LOOK_EVERY_S)
+            raise IngestError("another process is ingesting this source; wait until it ends")
+        time.sleep(POLL_EVERY_S)
     try:
         yield
     finally:
-        # With the connection the lock is gone as well.
+        # The lock also ends with the connection.
         with suppress(DBAPIError, PendingRollbackError):
             connection.rollback()
-            _said(connection, "SELECT pg_advisory_unlock(:key)", key)
+            _is_true(connection, "SELECT pg_advisory_unlock(:key)", key)
 
 
-def _said(connection: Connection, statement: str, parameters: dict[str, int]) -> bool:
-    answer = bool(connection.scalar(text(statement), parameters))
+def _is_true(connection: Connection, statement: str, parameters: dict[str, int]) -> bool:
+    result = bool(connection.scalar(text(statement), parameters))
     connection.commit()
-    return answer
+    return result
 
 
-def find_unfinished(connection: Connection, fingerprint: bytes) -> Unfinished | None:
-    """The same ingest, if it was begun and has not ended."""
+def find_unfinished(connection: Connection, fingerprint: bytes) -> Checkpoint | None:
+    """Find the unfinished ingest of a fingerprint, or None."""
     found = connection.execute(
         select(INGESTS.c.batch_id, INGESTS.c.manifest_key, *COLUMNS).where(
             INGESTS.c.fingerprint == fingerprint, INGESTS.c.finished_at.is_(None)
@@ -80,13 +82,13 @@ def find_unfinished(connection: Connection, fingerprint: bytes) -> Unfinished | 
     connection.commit()
     if found is None:
         return None
-    return Unfinished(found.batch_id, Counts(*found[2:]), found.manifest_key)
+    return Checkpoint(found.batch_id, Counts(*found[2:]), found.manifest_key)
 
 
-def resume(connection: Connection, batch_id: uuid.UUID, fingerprint: bytes, kind: str) -> Unfinished:
-    """A requested ingest, from its begin or from where it stopped.
+def resume(connection: Connection, batch_id: uuid.UUID, fingerprint: bytes, kind: str) -> Checkpoint:
+    """Open the checkpoint of a requested ingest, at its start or where it stopped.
 
-    Raises IngestError if it has ended, or if its source is not any more what a part was read of.
+    Raises IngestError if the ingest has ended, or if the source changed after part of it was read.
     """
     same = or_(INGESTS.c.records == 0, INGESTS.c.fingerprint == fingerprint)
     found = connection.execute(
@@ -101,40 +103,40 @@ def resume(connection: Connection, batch_id: uuid.UUID, fingerprint: bytes, kind
             f"the source changed while its reading was interrupted, or the batch {batch_id} was cancelled;"
             " send it as another batch"
         )
-    return Unfinished(batch_id, Counts(*found[1:]), found.manifest_key)
+    return Checkpoint(batch_id, Counts(*found[1:]), found.manifest_key)
 
 
-def make_batch(session: Session, order: IngestOptions) -> uuid.UUID:
-    """The batch that the order is for, without jobs, in the caller's transaction."""
+def make_batch(session: Session, options: IngestOptions) -> uuid.UUID:
+    """Create the batch of an ingest, without jobs, in the caller's transaction."""
     return create_batch(
         session,
-        order.name,
-        producer_id=order.producer_id,
-        weight=order.weight,
-        budget=order.budget,
-        reuse=order.reuse,
-        webhook_url=order.webhook_url,
-        webhook_jobs=order.webhook_jobs,
+        options.name,
+        producer_id=options.producer_id,
+        weight=options.weight,
+        budget=options.budget,
+        reuse=options.reuse,
+        webhook_url=options.webhook_url,
+        webhook_jobs=options.webhook_jobs,
     ).id
 
 
-def begin(connection: Connection, order: IngestOptions, fingerprint: bytes, kind: str) -> uuid.UUID:
-    """Make the batch and its ingest, in the caller's transaction."""
+def begin(connection: Connection, options: IngestOptions, fingerprint: bytes, kind: str) -> uuid.UUID:
+    """Create the batch and its ingest, in the caller's transaction."""
     with Session(connection, join_transaction_mode="rollback_only") as session:
-        batch_id = make_batch(session, order)
+        batch_id = make_batch(session, options)
     connection.execute(
-        insert(INGESTS).values(batch_id=batch_id, fingerprint=fingerprint, kind=kind, options=order.options)
+        insert(INGESTS).values(batch_id=batch_id, fingerprint=fingerprint, kind=kind, options=options.as_json)
     )
     return batch_id
 
 
 def advance(connection: Connection, batch_id: uuid.UUID, before: int, more: Counts) -> None:
-    """Count a chunk, in the transaction that stores it. Raises IngestError if another was faster."""
+    """Count a stored chunk, in the same transaction. Raises IngestError if another process advanced first."""
     parameters = {f"more_{name}": value for name, value in asdict(more).items()}
-    moved = connection.execute(MOVE_ON, {"batch": batch_id, "before": before} | parameters)
-    if moved.rowcount != 1:
+    advanced = connection.execute(ADVANCE, {"batch": batch_id, "before": before} | parameters)
+    if advanced.rowcount != 1:
         raise IngestError(
-            f"the batch {batch_id} was cancelled, or another process went on with it; see"
+            f"the batch {batch_id} was cancelled, or another process resumed it; see"
             f" `cutout status {batch_id}`"
         )
 
@@ -146,7 +148,7 @@ def finish(
     rejects_key: str | None,
     changes: dict[str, int] | None,
 ) -> None:
-    """Say that all was read; the same command makes a new batch from now on."""
+    """Mark the ingest as finished; the same command creates a new batch from now on."""
     connection.execute(
         update(INGESTS)
         .where(INGESTS.c.batch_id == batch_id)
@@ -161,8 +163,8 @@ def finish(
     )
 
 
-def tell(connection: Connection, batch_id: uuid.UUID, skipped: Skipped, remarks: list[str]) -> None:
-    """Write down what is not taken of the source, and what is to be said of it."""
+def record_remarks(connection: Connection, batch_id: uuid.UUID, skipped: Skipped, remarks: list[str]) -> None:
+    """Record the skipped files and the remarks on the source."""
     connection.execute(
         update(INGESTS)
         .where(INGESTS.c.batch_id == batch_id)

@@ -1,4 +1,4 @@
-"""From records to lines for COPY, so many at a time."""
+"""Chunks of records, turned into rows for COPY."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -6,8 +6,9 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from cutout.enums import Priority, ReturnForm
-from cutout.ingest.change_detection import ChangeDetection, Seen, Sighting
+from cutout.ingest.change_detection import ChangeDetection, ChunkVersions, PictureVersion
 from cutout.ingest.ingest_errors import UnusableError
+from cutout.ingest.progress import Counts
 from cutout.ingest.sources.contents import Content, Keep, Stored, open_content
 from cutout.ingest.sources.source import Source
 from cutout.manifests import Picture, Record, Reject
@@ -15,51 +16,27 @@ from cutout.manifests.records import reject
 from cutout.producers.ceilings import UNBOUNDED, AboveCeilingError, Ceilings
 
 MOST_PICTURES = 10_000
-# Pictures that are uploaded take longer: what a crash may repeat is kept small.
+# Uploads take longer, and a crash repeats a whole chunk: keep it small.
 MOST_CONTENTS = 200
 MOST_RECORDS = 10_000
-# A record may have a reject for each of thousands of values.
+# One record may have a reject for each of thousands of values.
 MOST_REJECTS = 10_000
-# Of metadata: a catalog's descriptions may be long.
+# Bound on metadata: a catalog's descriptions may be long.
 MOST_CHARACTERS = 4_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What was read and what came of it: pictures = jobs + rejects + duplicates + unchanged, where a picture
-    counts once for each of its forms.
-    """
-
-    records: int = 0
-    pictures: int = 0
-    jobs: int = 0
-    rejects: int = 0
-    duplicates: int = 0
-    unchanged: int = 0
-
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(
-            self.records + other.records,
-            self.pictures + other.pictures,
-            self.jobs + other.jobs,
-            self.rejects + other.rejects,
-            self.duplicates + other.duplicates,
-            self.unchanged + other.unchanged,
-        )
 
 
 @dataclass(slots=True)
 class Chunk:
-    """Lines for COPY into the staging table, and what the records that they came from count."""
+    """Rows for COPY into the staging table, and the counts of the records they came from."""
 
     lines: list[str] = field(default_factory=list)
     records: int = 0
     rejects: int = 0
     unchanged: int = 0
-    sighting: Sighting = field(default_factory=Sighting)
+    versions: ChunkVersions = field(default_factory=ChunkVersions)
 
     def counts(self, jobs: int, conflicts: int = 0) -> Counts:
-        """With `jobs` stored and `conflicts` rejected, the rest of the lines are duplicates."""
+        """Return the chunk's counts; rows beyond `jobs` and `conflicts` are duplicates."""
         rows = len(self.lines)
         pictures = rows + self.rejects + self.unchanged
         rejects, duplicates = self.rejects + conflicts, rows - jobs - conflicts
@@ -67,12 +44,13 @@ class Chunk:
 
 
 FindConflicts = Callable[[Chunk], list[Reject]]
-"""The rejects for pictures of a chunk whose external id and form is another stored picture's."""
+"""Callback that returns the rejects for pictures whose external id and form belong to another stored picture.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What a picture gets whose row does not ask for anything, and the best priority that it may ask for."""
+    """Values for a picture whose row sets none, and the ceilings for what a row may set."""
 
     forms: Sequence[ReturnForm]
     priority: Priority
@@ -80,12 +58,12 @@ class Defaults:
 
 
 class ChunkReader:
-    """Turns a source's records into chunks. `keep` is given what must be uploaded, on `pool`."""
+    """Reads a source's records in chunks. `keep` stores a picture's bytes and runs on `pool`."""
 
     def __init__(
         self,
         source: Source,
-        asking: Defaults,
+        defaults: Defaults,
         keep: Keep,
         pool: Executor,
         on_reject: Callable[[Reject], None],
@@ -93,9 +71,9 @@ class ChunkReader:
         memory: ChangeDetection | None = None,
         records: Iterator[Record] | None = None,
     ) -> None:
-        """`records` are the source's own if they are not given."""
+        """`records` defaults to the source's own records."""
         self._source = source
-        self._asking = asking
+        self._defaults = defaults
         self._tails = {(form, rank): f"\t{form}\t{int(rank)}\t" for form in ReturnForm for rank in Priority}
         self._keep = keep
         self._pool = pool
@@ -105,150 +83,151 @@ class ChunkReader:
         self._upcoming: Record | None = None
 
     def skip(self, records: int, find_conflicts: FindConflicts) -> int:
-        """Read past what is stored, telling its rejects again; returns how many records there were.
+        """Skip the first `records` records, which are stored, and report their rejects again; return the
+        number skipped.
 
-        Pictures are opened once more, since one that could not be read was rejected.
+        Pictures are opened again, because a picture that could not be read was rejected.
         """
         skipped = 0
         while skipped < records:
-            reading, took = self._read_some(min(MOST_RECORDS, records - skipped))
+            draft, took = self._read_some(min(MOST_RECORDS, records - skipped))
             if not took:
                 break
             skipped += took
-            self._keep_contents(reading, _look_at)
+            self._keep_contents(draft, _check_readable)
             if self._source.is_manifest:
                 passed = Chunk()
-                self._write_all(passed, reading)
-                reading.rejects += find_conflicts(passed)
-            self._tell(reading)
+                self._write_all(passed, draft)
+                draft.rejects += find_conflicts(passed)
+            self._report(draft)
         return skipped
 
     def read(self, most_jobs: int | None = None) -> Chunk | None:
-        """The next chunk, or None at the end. Its rejects were told before it is given.
+        """Return the next chunk, or None at the end. Its rejects are reported before it is returned.
 
-        It makes no more jobs than `most_jobs`, or is one record.
+        The chunk makes at most `most_jobs` jobs, or has one record.
         """
-        reading, records = self._read_some(MOST_RECORDS, most_jobs)
-        return self._finish(reading, records) if records else None
+        draft, records = self._read_some(MOST_RECORDS, most_jobs)
+        return self._finish(draft, records) if records else None
 
-    def _read_some(self, most: int, most_jobs: int | None = None) -> tuple["_Reading", int]:
-        reading, records, jobs = _Reading(), 0, 0
-        while records < most and not reading.is_full and (record := self._next_record()):
+    def _read_some(self, most: int, most_jobs: int | None = None) -> tuple["_Draft", int]:
+        draft, records, jobs = _Draft(), 0, 0
+        while records < most and not draft.is_full and (record := self._next_record()):
             if most_jobs is not None:
                 jobs += sum(len(self._forms(picture)) for picture in record.pictures)
                 if records and jobs > most_jobs:
-                    # It begins the next chunk.
+                    # This record starts the next chunk.
                     self._upcoming = record
                     break
             records += 1
-            self._take(record, reading)
-        return reading, records
+            self._take(record, draft)
+        return draft, records
 
     def _next_record(self) -> Record | None:
         record, self._upcoming = self._upcoming, None
         return record or next(self._records, None)
 
-    def _take(self, record: Record, reading: "_Reading") -> None:
+    def _take(self, record: Record, draft: "_Draft") -> None:
         rejects = list(record.rejects)
         for picture in record.pictures:
             try:
-                place = self._source.locate(picture.source)
+                located = self._source.locate(picture.source)
             except UnusableError as error:
                 rejects.append(_rejected(record.line, picture, error))
                 continue
             if fault := self._above_ceiling(record.line, picture):
                 rejects.append(fault)
                 continue
-            reading.add(record.line, picture, place)
+            draft.add(record.line, picture, located)
         if rejects:
-            # Faults in several cells of a row that names one picture are one picture.
-            reading.rejected += len(rejects) if record.pictures or record.named else 1
-            reading.rejects += rejects
+            # Faults in several cells of a row that names one picture count as one picture.
+            draft.rejected += len(rejects) if record.pictures or record.named else 1
+            draft.rejects += rejects
 
     def _above_ceiling(self, line: int, picture: Picture) -> Reject | None:
         if picture.priority is None:
             return None
         try:
-            self._asking.ceilings.require_priority(picture.priority)
+            self._defaults.ceilings.require_priority(picture.priority)
         except AboveCeilingError as error:
             return reject(line, "priority", picture.priority.name.lower(), str(error))
         return None
 
-    def _finish(self, reading: "_Reading", records: int) -> Chunk:
+    def _finish(self, draft: "_Draft", records: int) -> Chunk:
         chunk = Chunk(records=records)
         if self._memory:
-            self._set_aside(reading, chunk, self._memory)
-        self._keep_contents(reading, self._keep)
-        chunk.rejects = reading.rejected
-        self._write_all(chunk, reading)
-        self._tell(reading)
+            self._remove_unchanged(draft, chunk, self._memory)
+        self._keep_contents(draft, self._keep)
+        chunk.rejects = draft.rejected
+        self._write_all(chunk, draft)
+        self._report(draft)
         return chunk
 
-    def _tell(self, reading: "_Reading") -> None:
-        for rejected in sorted(reading.rejects, key=_line):
+    def _report(self, draft: "_Draft") -> None:
+        for rejected in sorted(draft.rejects, key=_line_of):
             self._on_reject(rejected)
 
-    def _set_aside(self, reading: "_Reading", chunk: Chunk, memory: ChangeDetection) -> None:
-        """Pictures that are as they were when last seen; their bytes are not even read."""
-        seen = [self._seen(picture) for _, picture, _ in reading.entries]
-        unchanged = memory.unchanged(seen)
-        kept, chunk.sighting = [], Sighting()
-        for entry, one in zip(reading.entries, seen, strict=True):
-            if one.external_id in unchanged:
+    def _remove_unchanged(self, draft: "_Draft", chunk: Chunk, memory: ChangeDetection) -> None:
+        """Remove pictures that are unchanged; their bytes are not read."""
+        found = [self._version_of(picture) for _, picture, _ in draft.entries]
+        unchanged = memory.unchanged(found)
+        kept, chunk.versions = [], ChunkVersions()
+        for entry, picture in zip(draft.entries, found, strict=True):
+            if picture.external_id in unchanged:
                 chunk.unchanged += len(self._forms(entry[1]))
-                chunk.sighting.unchanged.append(one.external_id)
+                chunk.versions.unchanged.append(picture.external_id)
             else:
                 kept.append(entry)
-                chunk.sighting.enqueued.append(one)
-        reading.entries = kept
+                chunk.versions.enqueued.append(picture)
+        draft.entries = kept
 
-    def _seen(self, picture: Picture) -> Seen:
-        # Asked for in other forms it is another picture.
+    def _version_of(self, picture: Picture) -> PictureVersion:
+        # A picture asked for in other forms has another version.
         version = f"{picture.version} {','.join(self._forms(picture))}" if picture.version else None
-        return Seen(picture.external_id, version)
+        return PictureVersion(picture.external_id, version)
 
     def _forms(self, picture: Picture) -> Sequence[ReturnForm]:
-        return (picture.return_form,) if picture.return_form else self._asking.forms
+        return (picture.return_form,) if picture.return_form else self._defaults.forms
 
-    def _keep_contents(self, reading: "_Reading", keep: Keep) -> None:
-        if not reading.contents:
+    def _keep_contents(self, draft: "_Draft", keep: Keep) -> None:
+        if not draft.contents:
             return
         kept = []
-        for entry in self._pool.map(lambda entry: _kept(entry, keep), reading.entries):
+        for entry in self._pool.map(lambda entry: _keep_entry(entry, keep), draft.entries):
             if isinstance(entry, Reject):
-                reading.rejects.append(entry)
-                reading.rejected += 1
+                draft.rejects.append(entry)
+                draft.rejected += 1
             else:
                 kept.append(entry)
-        reading.entries = kept
+        draft.entries = kept
 
-    def _write_all(self, chunk: Chunk, reading: "_Reading") -> None:
-        for line, picture, place in reading.entries:
-            self._write(chunk.lines, line, picture, place)
+    def _write_all(self, chunk: Chunk, draft: "_Draft") -> None:
+        for line, picture, located in draft.entries:
+            self._write(chunk.lines, line, picture, located)
 
-    def _write(self, lines: list[str], line: int, picture: Picture, place: "_Place") -> None:
-        if isinstance(place, str):
-            address, sha256 = place, "\\N"
+    def _write(self, lines: list[str], line: int, picture: Picture, located: "_Located") -> None:
+        if isinstance(located, str):
+            address, sha256 = located, "\\N"
         else:
-            assert isinstance(place, Stored)  # noqa: S101 - contents were kept before
-            address, sha256 = place.address, f"\\\\x{place.sha256.hex()}"
+            assert isinstance(located, Stored)  # noqa: S101 - contents were kept before
+            address, sha256 = located.address, f"\\\\x{located.sha256.hex()}"
         details = _escape(json.dumps(picture.metadata)) if picture.metadata else "\\N"
-        priority = self._asking.priority if picture.priority is None else picture.priority
+        priority = self._defaults.priority if picture.priority is None else picture.priority
         head = f"{_escape(picture.external_id)}\t{_escape(address)}\t{sha256}"
-        named = "\\N"
+        named_source = "\\N"
         if self._source.is_manifest and picture.source != address:
-            named = _escape(picture.source)
+            named_source = _escape(picture.source)
         for form in self._forms(picture):
-            tail = f"{self._tails[form, priority]}{details}\t{line}\t{named}\n"
+            tail = f"{self._tails[form, priority]}{details}\t{line}\t{named_source}\n"
             lines.append(f"{len(lines)}\t{head}{tail}")
 
 
-_Place = str | Stored | Content
-_Entry = tuple[int, Picture, _Place]
+_Located = str | Stored | Content
+_Entry = tuple[int, Picture, _Located]
 
 
-class _Reading:
-    """What is read of a chunk so far."""
+class _Draft:
+    """Entries and rejects of a chunk that is being read."""
 
     def __init__(self) -> None:
         self.entries: list[_Entry] = []
@@ -266,25 +245,25 @@ class _Reading:
             or self._characters >= MOST_CHARACTERS
         )
 
-    def add(self, line: int, picture: Picture, place: _Place) -> None:
-        self.entries.append((line, picture, place))
+    def add(self, line: int, picture: Picture, located: _Located) -> None:
+        self.entries.append((line, picture, located))
         if picture.metadata:
             self._characters += sum(map(len, picture.metadata.values()))
-        if not isinstance(place, str):
+        if not isinstance(located, str):
             self.contents += 1
 
 
-def _kept(entry: _Entry, keep: Keep) -> _Entry | Reject:
-    line, picture, place = entry
-    if isinstance(place, str | Stored):
+def _keep_entry(entry: _Entry, keep: Keep) -> _Entry | Reject:
+    line, picture, located = entry
+    if isinstance(located, str | Stored):
         return entry
     try:
-        return line, picture, keep(place)
+        return line, picture, keep(located)
     except UnusableError as error:
         return _rejected(line, picture, error)
 
 
-def _look_at(content: Content) -> Stored:
+def _check_readable(content: Content) -> Stored:
     with open_content(content):
         return Stored("", b"")
 
@@ -293,10 +272,12 @@ def _rejected(line: int, picture: Picture, error: UnusableError) -> Reject:
     return reject(line, "source", picture.source, str(error))
 
 
-def _line(rejected: Reject) -> int:
+def _line_of(rejected: Reject) -> int:
     return rejected.line
 
 
 def _escape(text: str) -> str:
-    """For COPY's text format: control characters were refused before, so that leaves one character."""
+    """Escape for COPY's text format. Control characters were rejected earlier, so the backslash is the only
+    one.
+    """
     return text.replace("\\", "\\\\") if "\\" in text else text

@@ -1,27 +1,27 @@
-"""What an ingest would make and cost, without storing anything.
+"""Estimate of the jobs and the cost of a source or of a planned batch.
 
-Rows pass through tables of the database session's own, so that memory here does not grow with them: one row
-of three numbers for each job, and one of a number for each picture to buy.
+A source is read without storing anything. Its rows pass through temporary tables of the database session, so
+memory use here does not grow with them: one row of three numbers per job, one of one number per picture to
+buy.
 """
 
 import random
 import re
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection, Engine, text, update
 
 from cutout.ingest.bulk_insert import prepare, stage
-from cutout.ingest.chunks import Chunk, ChunkReader, Counts
-from cutout.ingest.id_conflicts import Conflict, rejects_of
-from cutout.ingest.numbered_ids import named_records
+from cutout.ingest.chunks import Chunk, ChunkReader
+from cutout.ingest.numbered_ids import records_with_final_ids
 from cutout.ingest.options import IngestOptions
-from cutout.ingest.plan_sample import MOST_SAMPLED, SAMPLE, Sample, Sampled, as_parameters, look
-from cutout.ingest.progress import Progress, Watch
+from cutout.ingest.progress import Counts, Progress, Watch
+from cutout.ingest.rejects import Conflict, conflict_rejects
 from cutout.ingest.sources.contents import Hash
 from cutout.ingest.sources.source import Source
 from cutout.manifests import Reject
@@ -32,8 +32,15 @@ from cutout.storage import Bucket
 HASHES_AT_ONCE = 2
 MOST_REASONS = 20
 OTHER_REASONS = "for other reasons"
-# The same reason with another value is one reason.
+# Reasons that differ only in a quoted value count as one.
 VALUE = re.compile(r"'(?:[^'\\]|\\.)*'")
+
+MOST_SAMPLED = 50
+
+# Requires a relation `matched` in the statement. Random order, so that any row may be taken.
+SAMPLE = f"""
+    SELECT key, sha256, size_bytes FROM matched WHERE bought ORDER BY random() LIMIT {MOST_SAMPLED}
+"""  # noqa: S608 - made of the constant above
 
 SEEN = (
     "CREATE TEMPORARY TABLE seen_jobs (hash bigint PRIMARY KEY, named bigint, line bigint)",
@@ -42,7 +49,7 @@ SEEN = (
 JOB = "hashtextextended(return_form || ' ' || external_id, 0)"
 NAMED = "hashtextextended(coalesce(manifest_source, source), 0)"
 PICTURE = "hashtextextended(return_form || ' ' || source, 0)"
-# A picture is known by its bytes, or by what its address held when it was last fetched.
+# A picture is identified by its bytes, or by what its URL held when it was last fetched.
 CONTENT = """
     coalesce(source_sha256, (
         SELECT content_sha256 FROM sources
@@ -56,14 +63,14 @@ COUNT = f"""
     ), jobs AS (
         SELECT DISTINCT ON (hash) {PICTURE} AS picture, return_form, {CONTENT} AS content
         FROM staged_jobs JOIN new ON hash = {JOB} ORDER BY hash, n
-    ), judged AS (
+    ), matched AS (
         SELECT picture, r.key IS NOT NULL AS bought, r.key, r.sha256, r.size_bytes
         FROM jobs LEFT JOIN bought_results r
         ON :reuse AND r.source_sha256 = content AND r.return_form = jobs.return_form AND r.key IS NOT NULL
             AND r.endpoint = :endpoint AND r.preparation = :preparation AND r.bucket = :bucket
             AND r.scope = :scope
     ), wanted AS (
-        INSERT INTO seen_pictures SELECT picture FROM judged WHERE NOT bought
+        INSERT INTO seen_pictures SELECT picture FROM matched WHERE NOT bought
         ON CONFLICT DO NOTHING RETURNING hash
     )
     SELECT count(*) AS jobs, count(*) FILTER (WHERE bought) AS bought,
@@ -71,7 +78,7 @@ COUNT = f"""
         (
             SELECT json_agg(json_build_array(key, encode(sha256, 'hex'), size_bytes)) FROM ({SAMPLE}) s
         ) AS sample
-    FROM judged
+    FROM matched
 """  # noqa: S608 - made of the constants above
 
 CONFLICTS = f"""
@@ -81,15 +88,38 @@ CONFLICTS = f"""
 
 
 @dataclass(frozen=True, slots=True)
+class Sampled:
+    """A bought cutout, as it was stored."""
+
+    key: str
+    sha256: bytes
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Number of cutouts checked in the bucket, and of those missing or different there."""
+
+    checked: int = 0
+    missing: int = 0
+
+    def missing_of(self, bought: int) -> int:
+        """Estimate how many of `bought` cutouts are missing; at least as many as the sample found."""
+        return max(round(bought * self.missing / self.checked), self.missing) if self.checked else 0
+
+
+@dataclass(frozen=True, slots=True)
 class Estimate:
-    """What would come of a source: `bought` jobs have a result, `twins` share one call with another job of
-    it, `calls` cost a credit each. `reasons` counts the rejects, `skipped` says which files are not taken.
-    `sample` says how many of those bought are still in the bucket.
+    """The expected result of ingesting a source.
+
+    `bought` jobs have a result already, `same_picture` jobs wait for another job of the source, `calls` cost
+    a credit each. `reasons` counts the rejects by reason, `skipped` lists the files that are not taken.
+    `sample` reports how many of the bought cutouts are still in the bucket.
     """
 
     counts: Counts = field(default_factory=Counts)
     bought: int = 0
-    twins: int = 0
+    same_picture: int = 0
     calls: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     skipped: list[dict[str, Any]] = field(default_factory=list)
@@ -101,25 +131,26 @@ def estimate(
     engine: Engine,
     bucket: Bucket,
     source: Source,
-    order: IngestOptions,
+    options: IngestOptions,
     recipe: Recipe | None,
     *,
     on_reject: Callable[[Reject], None],
     watch: Watch,
 ) -> Estimate:
-    """Read all of the source and store nothing; files of this machine are hashed, cutouts sampled.
+    """Read the whole source and store nothing; local files are hashed, bought cutouts are sampled in the
+    bucket.
 
-    `recipe` says which results would do for those jobs, None that none is to be used again.
+    `recipe` identifies the results that may be reused; None turns reuse off.
 
-    Raises IngestError, ManifestError or StorageError where no more can be read.
+    Raises IngestError, ManifestError or StorageError if the source cannot be read further.
     """
     reasons: Counter[str] = Counter()
 
     def reject(rejected: Reject) -> None:
         on_reject(rejected)
         reason = VALUE.sub("…", rejected.reason).partition(";")[0].partition(":")[0]
-        known = reason in reasons or len(reasons) < MOST_REASONS
-        reasons[reason if known else OTHER_REASONS] += 1
+        is_listed = reason in reasons or len(reasons) < MOST_REASONS
+        reasons[reason if is_listed else OTHER_REASONS] += 1
 
     found, sampled = Estimate(reasons=reasons), list[Sampled]()
     with engine.connect() as connection, ThreadPoolExecutor(HASHES_AT_ONCE) as pool:
@@ -127,23 +158,23 @@ def estimate(
         for statement in SEEN:
             connection.execute(text(statement))
         connection.commit()
-        with named_records(engine, source) as records:
-            reader = ChunkReader(source, order.asking, Hash(bucket.name), pool, reject, records=records)
+        with records_with_final_ids(engine, source) as records:
+            reader = ChunkReader(source, options.defaults, Hash(bucket.name), pool, reject, records=records)
             while chunk := reader.read():
-                found, conflicts, more = _with_chunk(connection, found, chunk, recipe=recipe)
-                for rejected in rejects_of(conflicts):
+                found, conflicts, more = _add_chunk(connection, found, chunk, recipe=recipe)
+                for rejected in conflict_rejects(conflicts):
                     reject(rejected)
-                sampled = _some_of([*sampled, *more])
+                sampled = _thinned([*sampled, *more])
                 watch(Progress(found.counts, source.position(), source.extent, source.skipped.total))
     found = replace(found, skipped=source.skipped.as_json(), remarks=source.remarks())
-    return replace(found, sample=look(bucket, sampled))
+    return replace(found, sample=check_sample(bucket, sampled))
 
 
-def _some_of(sampled: list[Sampled]) -> list[Sampled]:
+def _thinned(sampled: list[Sampled]) -> list[Sampled]:
     return random.sample(sampled, min(len(sampled), MOST_SAMPLED))
 
 
-def _with_chunk(
+def _add_chunk(
     connection: Connection, found: Estimate, chunk: Chunk, *, recipe: Recipe | None
 ) -> tuple[Estimate, list[Conflict], list[Sampled]]:
     jobs = bought = calls = 0
@@ -162,21 +193,20 @@ def _with_chunk(
         found,
         counts=found.counts + chunk.counts(jobs, len(conflicts)),
         bought=found.bought + bought,
-        twins=found.twins + jobs - bought - calls,
+        same_picture=found.same_picture + jobs - bought - calls,
         calls=found.calls + calls,
     )
     return more, conflicts, sample
 
 
-# A picture is known by its bytes, or by what its address held when it was last fetched.
-JUDGED = """
+MATCHED = """
     WITH pictures AS (
         SELECT count(*) AS jobs, return_form, coalesce(source_sha256, content_sha256) AS content,
             CASE WHEN coalesce(source_sha256, content_sha256) IS NULL THEN jobs.source END AS unknown
         FROM jobs LEFT JOIN sources ON address_sha256 = sha256(convert_to(jobs.source, 'UTF8'))
         WHERE batch_id = :batch AND state <> 'cancelled'
         GROUP BY return_form, content, unknown
-    ), judged AS (
+    ), matched AS (
         SELECT jobs, r.key IS NOT NULL AS bought, r.key, r.sha256, r.size_bytes
         FROM pictures LEFT JOIN bought_results r
         ON :reuse AND r.source_sha256 = content AND r.return_form = pictures.return_form
@@ -185,26 +215,26 @@ JUDGED = """
     )
 """
 PLANNED_COUNT = text(f"""
-    {JUDGED}
+    {MATCHED}
     SELECT coalesce(sum(jobs), 0)::bigint AS jobs,
         coalesce(sum(jobs) FILTER (WHERE bought), 0)::bigint AS bought,
         count(*) FILTER (WHERE NOT bought) AS pictures
-    FROM judged
+    FROM matched
 """)  # noqa: S608 - made of the constant above
-CUTOUTS = text(f"{JUDGED} {SAMPLE}")
+PLANNED_SAMPLE = text(f"{MATCHED} {SAMPLE}")
 
 
 def plan_batch(connection: Connection, batch_id: uuid.UUID, *, recipe: Recipe | None, bucket: Bucket) -> None:
-    """Write down what the batch would cost now, in a transaction that the caller ends.
+    """Save what the batch would cost now, in a transaction that the caller ends.
 
-    `recipe` says which results would do, None that none may. A sample of them is looked for in the bucket
-    first, outside any transaction.
+    `recipe` identifies the results that may be reused; None turns reuse off. A sample of them is checked in
+    the bucket first, outside any transaction.
     """
-    asked = as_parameters(recipe) | {"batch": batch_id}
-    jobs, bought, pictures = connection.execute(PLANNED_COUNT, asked).one()
-    sampled = [Sampled(*row) for row in connection.execute(CUTOUTS, asked)] if bought else []
+    parameters = as_parameters(recipe) | {"batch": batch_id}
+    jobs, bought, pictures = connection.execute(PLANNED_COUNT, parameters).one()
+    sampled = [Sampled(*row) for row in connection.execute(PLANNED_SAMPLE, parameters)] if bought else []
     connection.commit()
-    missing = look(bucket, sampled).missing_of(bought)
+    missing = check_sample(bucket, sampled).missing_of(bought)
     calls = pictures if recipe else jobs
     plan = {
         "already_bought": bought,
@@ -213,3 +243,16 @@ def plan_batch(connection: Connection, batch_id: uuid.UUID, *, recipe: Recipe | 
         "missing": missing,
     }
     connection.execute(update(INGESTS).where(INGESTS.c.batch_id == batch_id).values(plan=plan))
+
+
+def check_sample(bucket: Bucket, sampled: Sequence[Sampled]) -> Sample:
+    """Check each cutout in the bucket without reading it. Raises StorageError."""
+    missing = sum(
+        not bucket.holds(each.key, sha256=each.sha256, size_bytes=each.size_bytes) for each in sampled
+    )
+    return Sample(len(sampled), missing)
+
+
+def as_parameters(recipe: Recipe | None) -> dict[str, object]:
+    """Return the parameters that select reusable results; with None they select none."""
+    return asdict(recipe or Recipe("", 0, "")) | {"reuse": recipe is not None}

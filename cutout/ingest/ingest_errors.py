@@ -1,23 +1,23 @@
-"""What ends an ingest, or keeps one picture out of it."""
+"""Errors that end an ingest or reject one picture."""
 
-from cutout.ingest.sources.readable_names import readable
+from cutout.manifests.field_rules import readable
 
 
 class IngestError(Exception):
-    """The ingest cannot begin or go on; the text says what is wrong and what to do.
+    """The ingest cannot start or continue; the text says what is wrong and what to do.
 
-    `code` is for programs, where there is one.
+    `code` is a code for programs, or None.
     """
 
     def __init__(self, text: str, *, code: str | None = None) -> None:
-        # It may hold the name of a file, and goes to terminals, logs and the database.
+        # The text may hold a file name, and goes to terminals, logs and the database.
         super().__init__(readable(text))
         self.code = code
 
 
 class NoRoomError(IngestError):
-    """This machine has no room for a copy now; it may have later."""
+    """This machine has no disk space for a copy now; it may have some later."""
 
 
 class UnusableError(ValueError):
-    """No job can be made of one picture; the text is the reason for its line among the rejects."""
+    """One picture cannot become a job; the text is the reason in the rejects."""

@@ -1,8 +1,8 @@
-"""Ids for several pictures of one product, and ids made for one picture that are another's.
+"""External ids for several pictures of one product, and conflicts of generated ids.
 
-Which number a picture gets depends on all rows of its product, and those may stand anywhere: a first reading
-brings all ids into tables of a database session of its own, so that memory here does not grow with them. The
-same source gives the same ids, whatever interrupted the reading before.
+The number of a picture depends on all rows of its product, which may be anywhere in the source. A first
+reading therefore copies all ids into temporary tables of a database session, so memory use here does not grow
+with them. The same source gives the same ids, wherever an earlier reading stopped.
 """
 
 import json
@@ -16,8 +16,8 @@ from typing import IO, cast
 import psycopg
 from sqlalchemy import Connection, Engine, text
 
-from cutout.ingest.id_conflicts import COLUMN, made_twice
-from cutout.ingest.sources.source import Numbering, Source
+from cutout.ingest.rejects import ID_COLUMN, reject_generated_id
+from cutout.ingest.sources.source import IdNumbering, Source
 from cutout.manifests import Picture, Record, Reject
 from cutout.manifests.field_rules import LONGEST_EXTERNAL_ID
 from cutout.manifests.records import reject
@@ -32,7 +32,7 @@ TABLE = """
     )
 """
 COPY = "COPY named_pictures FROM STDIN"
-# By the position where there is one, else by the address; one address is one picture.
+# Numbered by position where there is one, else by URL; one URL is one picture.
 NUMBERED = """
     WITH sources AS (
         SELECT external_id, source, min(position) AS position FROM named_pictures GROUP BY external_id, source
@@ -45,20 +45,20 @@ NUMBERED = """
             CASE WHEN number > 1 THEN external_id || '-' || number ELSE external_id END AS external_id
         FROM named_pictures JOIN ranked USING (external_id, source)
     ), """
-AS_THEY_ARE = """
+UNNUMBERED = """
     WITH final AS (
         SELECT k, line, form, source, external_id AS given, made, external_id FROM named_pictures
     ), """
 RENAMED = """
-    places AS (
+    by_source AS (
         SELECT external_id, form, source, min(line) AS line, bool_or(made) AS made
         FROM final GROUP BY external_id, form, source
-    ), met AS (
+    ), conflicting AS (
         SELECT external_id, form, (array_agg(line ORDER BY line))[1:2] AS lines
-        FROM places GROUP BY external_id, form HAVING count(*) > 1 AND bool_or(made)
+        FROM by_source GROUP BY external_id, form HAVING count(*) > 1 AND bool_or(made)
     )
     SELECT k, final.external_id, lines[1] AS first_line, lines[2] AS second_line
-    FROM final LEFT JOIN met ON met.external_id = final.external_id AND met.form = final.form
+    FROM final LEFT JOIN conflicting c ON c.external_id = final.external_id AND c.form = final.form
     WHERE final.external_id <> given OR lines IS NOT NULL
 """
 PAGE = text("""
@@ -72,19 +72,19 @@ class _Renamed:
     lines: tuple[int, int] | None
 
 
-class Names:
-    """Ids that differ from what the rows say, by the number of the picture within the source."""
+class FinalIds:
+    """Final ids that differ from the rows' ids, by the number of the picture within the source."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def lines(self) -> Iterator[bytes]:
-        """All of them, a line each, for `WrittenNames`."""
+        """Yield all of them, a line each, for `SpooledFinalIds`."""
         for k, renamed in self._renamed():
             yield json.dumps([k, renamed.external_id, renamed.lines]).encode() + b"\n"
 
     def of(self, records: Iterable[Record]) -> Iterator[Record]:
-        """The source's records, each picture under its final id or rejected."""
+        """Yield the source's records, each picture under its final id or rejected."""
         renamed = self._renamed()
         upcoming = next(renamed, None)
         number = 0
@@ -94,7 +94,7 @@ class Names:
             while upcoming and upcoming[0] < number:
                 changes[upcoming[0] - first] = upcoming[1]
                 upcoming = next(renamed, None)
-            yield _changed(record, changes) if changes else record
+            yield _with_final_ids(record, changes) if changes else record
 
     def _renamed(self) -> Iterator[tuple[int, _Renamed]]:
         after = -1
@@ -108,8 +108,8 @@ class Names:
             after = page[-1].k
 
 
-class WrittenNames(Names):
-    """The same, read from a file of `Names.lines`: no connection is held."""
+class SpooledFinalIds(FinalIds):
+    """Final ids read from a file of `FinalIds.lines`; no connection is held."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -122,33 +122,33 @@ class WrittenNames(Names):
 
 
 @contextmanager
-def named_records(engine: Engine, source: Source) -> Iterator[Iterator[Record]]:
-    """The source's records under their final ids. Raises what reading it raises."""
+def records_with_final_ids(engine: Engine, source: Source) -> Iterator[Iterator[Record]]:
+    """Yield the source's records under their final ids. Raises what reading the source raises."""
     if source.numbering is None:
         yield source.records()
         return
-    with read_names(engine, source.records(), source.numbering) as names:
+    with assign_final_ids(engine, source.records(), source.numbering) as names:
         yield names.of(source.records())
 
 
 @contextmanager
-def read_names(engine: Engine, records: Iterable[Record], numbering: Numbering) -> Iterator[Names]:
-    """Read all of the source's ids. Raises what iterating over the records raises."""
+def assign_final_ids(engine: Engine, records: Iterable[Record], numbering: IdNumbering) -> Iterator[FinalIds]:
+    """Read all ids of a source and compute the final ones. Raises what reading the records raises."""
     with engine.connect() as connection:
-        # A connection of a pool may have been here before.
+        # A pooled connection may have created the table before.
         connection.execute(text("DISCARD TEMP"))
         connection.execute(text(TABLE))
         connection.commit()
-        lines = _lines(records)
+        lines = _copy_rows(records)
         while block := "".join(islice(lines, ROWS_A_COPY)):
             _copy(connection, block)
-        final = NUMBERED if numbering.many else AS_THEY_ARE
+        final = NUMBERED if numbering.many else UNNUMBERED
         connection.execute(text(f"CREATE TEMPORARY TABLE renamed AS {final}{RENAMED}"))
         connection.execute(text("CREATE INDEX ON renamed (k)"))
         connection.execute(text("DROP TABLE named_pictures"))
         connection.commit()
         try:
-            yield Names(connection)
+            yield FinalIds(connection)
         finally:
             connection.rollback()
             connection.execute(text("DISCARD TEMP"))
@@ -156,23 +156,25 @@ def read_names(engine: Engine, records: Iterable[Record], numbering: Numbering) 
 
 
 @contextmanager
-def written_names(engine: Engine, records: Iterable[Record], numbering: Numbering) -> Iterator[WrittenNames]:
-    """The same as `read_names`, for who uses them slowly: on disk, and no connection is held meanwhile."""
+def spooled_final_ids(
+    engine: Engine, records: Iterable[Record], numbering: IdNumbering
+) -> Iterator[SpooledFinalIds]:
+    """Compute the final ids for a slow reader: kept on disk, so that no connection is held meanwhile."""
     with SpooledTemporaryFile(KEPT_IN_MEMORY) as file:
-        with read_names(engine, records, numbering) as names:
+        with assign_final_ids(engine, records, numbering) as names:
             file.writelines(names.lines())
-        yield WrittenNames(file)
+        yield SpooledFinalIds(file)
 
 
-def _lines(records: Iterable[Record]) -> Iterator[str]:
+def _copy_rows(records: Iterable[Record]) -> Iterator[str]:
     k = 0
     for record in records:
         for picture in record.pictures:
-            yield _line(k, record.line, picture)
+            yield _copy_row(k, record.line, picture)
             k += 1
 
 
-def _line(k: int, line: int, picture: Picture) -> str:
+def _copy_row(k: int, line: int, picture: Picture) -> str:
     external_id, source = (text.replace("\\", "\\\\") for text in (picture.external_id, picture.source))
     position = "\\N" if picture.position is None else picture.position
     made = "t" if picture.made else "f"
@@ -186,20 +188,20 @@ def _copy(connection: Connection, lines: str) -> None:
     connection.commit()
 
 
-def _changed(record: Record, changes: dict[int, _Renamed]) -> Record:
+def _with_final_ids(record: Record, changes: dict[int, _Renamed]) -> Record:
     pictures: list[Picture] = []
     rejects: list[Reject] = []
-    for place, picture in enumerate(record.pictures):
-        renamed = changes.get(place)
+    for index, picture in enumerate(record.pictures):
+        renamed = changes.get(index)
         if renamed is None:
             pictures.append(picture)
         elif renamed.lines:
-            rejects.append(made_twice(record.line, renamed.external_id, renamed.lines))
+            rejects.append(reject_generated_id(record.line, renamed.external_id, renamed.lines))
         elif len(renamed.external_id) > LONGEST_EXTERNAL_ID:
             rejects.append(
                 reject(
                     record.line,
-                    COLUMN,
+                    ID_COLUMN,
                     renamed.external_id,
                     f"has {len(renamed.external_id)} characters with its number; use 1 to"
                     f" {LONGEST_EXTERNAL_ID}",

@@ -1,4 +1,4 @@
-"""What is asked of an ingest, and what of it tells one ingest from another."""
+"""Options of an ingest, and the fingerprint that identifies the same ingest again."""
 
 import uuid
 from dataclasses import dataclass, field
@@ -6,22 +6,22 @@ from typing import Any, Self
 
 from cutout.enums import JobMessages, Priority, ReturnForm
 from cutout.ingest.chunks import Defaults
-from cutout.ingest.sources.open_source import Reading
+from cutout.ingest.sources.read_options import ReadOptions
 from cutout.ingest.sources.source import Source, fingerprint
 from cutout.models import Batch, Ingest
 from cutout.producers.ceilings import UNBOUNDED, Ceilings
 from cutout.queue.blocks.approval import PLAN
 
-FOREIGN, STRICT, SCHEDULE, SHRINKS_TO = "foreign", "strict", "schedule", "min_source_share"
+FOREIGN, STRICT, SCHEDULE, MIN_SOURCE_SHARE = "foreign", "strict", "schedule", "min_source_share"
 
 
 @dataclass(frozen=True, slots=True)
 class IngestOptions:
-    """How a batch is to be made of a source. With `plan` its jobs are held until somebody approves; with
-    `strict` the first reject ends it.
+    """Options for making a batch from a source.
 
-    With a `schedule_id` only what changed since that schedule's last run is enqueued, and nothing at all if
-    fewer than the share `min_source_share` of the pictures that it saw then are left.
+    With `plan` its jobs are held until someone approves; with `strict` the first reject ends it. With a
+    `schedule_id` only pictures that changed since that schedule's last run are enqueued, and none at all if
+    fewer than `min_source_share` (0 to 1) of the pictures that it saw then are left.
     """
 
     name: str
@@ -32,22 +32,24 @@ class IngestOptions:
     reuse: bool = True
     plan: bool = False
     strict: bool = False
-    reading: Reading = field(default_factory=Reading)
+    reading: ReadOptions = field(default_factory=ReadOptions)
     producer_id: uuid.UUID | None = None
     schedule_id: uuid.UUID | None = None
     min_source_share: float = 0.0
     webhook_url: str | None = None
     webhook_jobs: JobMessages = JobMessages.NONE
-    # Of its producer, when it is read.
+    # Its producer's, read together with the ingest.
     ceilings: Ceilings = field(default=UNBOUNDED, compare=False)
 
     @property
-    def asking(self) -> Defaults:
+    def defaults(self) -> Defaults:
         return Defaults(self.forms, self.priority, self.ceilings)
 
     @property
-    def options(self) -> dict[str, Any]:
-        """What is kept of it: to write results back into the manifest, and to know it again."""
+    def as_json(self) -> dict[str, Any]:
+        """The options as stored with the ingest, for results written back into the manifest and for the
+        fingerprint.
+        """
         return {
             "name": self.name,
             "forms": list(self.forms),
@@ -55,10 +57,10 @@ class IngestOptions:
             "columns": dict(self.reading.columns),
             "encoding": self.reading.encoding,
             "keys": self.reading.keys,
-            **{word: True for word, asked in self._flags.items() if asked},
+            **{name: True for name, is_set in self._flags.items() if is_set},
             **self.reading.more(),
             **(
-                {SCHEDULE: str(self.schedule_id), SHRINKS_TO: self.min_source_share}
+                {SCHEDULE: str(self.schedule_id), MIN_SOURCE_SHARE: self.min_source_share}
                 if self.schedule_id
                 else {}
             ),
@@ -70,26 +72,26 @@ class IngestOptions:
 
     @classmethod
     def of(cls, ingest: Ingest, batch: Batch) -> Self:
-        """As it was when the ingest was requested."""
-        kept = ingest.options
+        """Restore the options that the ingest was requested with."""
+        stored = ingest.options
         return cls(
             name=batch.name,
-            forms=tuple(ReturnForm(form) for form in kept["forms"]),
-            priority=Priority(kept["priority"]),
+            forms=tuple(ReturnForm(form) for form in stored["forms"]),
+            priority=Priority(stored["priority"]),
             weight=batch.weight,
             budget=batch.budget,
             reuse=batch.reuse,
-            plan=PLAN in kept,
-            strict=STRICT in kept,
-            reading=Reading.of(kept, foreign=FOREIGN in kept),
+            plan=PLAN in stored,
+            strict=STRICT in stored,
+            reading=ReadOptions.of(stored, foreign=FOREIGN in stored),
             producer_id=batch.producer_id,
-            schedule_id=uuid.UUID(kept[SCHEDULE]) if SCHEDULE in kept else None,
-            min_source_share=kept.get(SHRINKS_TO, 0.0),
+            schedule_id=uuid.UUID(stored[SCHEDULE]) if SCHEDULE in stored else None,
+            min_source_share=stored.get(MIN_SOURCE_SHARE, 0.0),
             webhook_url=batch.webhook_url,
             webhook_jobs=JobMessages(batch.webhook_jobs),
         )
 
     def fingerprint(self, source: Source, requested: uuid.UUID | None = None) -> bytes:
-        """The same for the same command on an unchanged source, or the same request."""
+        """Identify the ingest: equal for the same command on an unchanged source, or for the same request."""
         batch = [self.weight, self.budget, self.reuse, str(self.producer_id)]
-        return fingerprint(source.identity, [self.options, batch, *([str(requested)] if requested else [])])
+        return fingerprint(source.identity, [self.as_json, batch, *([str(requested)] if requested else [])])

@@ -1,4 +1,4 @@
-"""Ingests that somebody asked for and an ingester carries out: requested, taken up, ended."""
+"""Pending ingests: requested by a producer or schedule, claimed by an ingester, ended."""
 
 import uuid
 from collections.abc import Collection, Iterator
@@ -32,16 +32,15 @@ from cutout.producers.ceilings import ceilings_of
 from cutout.text import cut
 
 NOT_READ_YET = "not read yet"
-# Of one producer; those that are being read by others are passed over.
-MOST_LOOKED_AT = 20
+# Per producer; ingests that another process reads are skipped.
+MOST_PER_PRODUCER = 20
 MOST_TRIED = 400
 LOCK = "hashtextextended('ingest ' || :batch, 0)"
 
 UNFINISHED = and_(
     INGESTS.c.batch_id == bindparam("batch", type_=INGESTS.c.batch_id.type), INGESTS.c.finished_at.is_(None)
 )
-# A step of the index for each producer that has any, however many it has; the one that waited longest for a
-# turn comes first.
+# One index step per producer that has any, however many it has. The producer that waited longest comes first.
 DUE = text("""
     WITH RECURSIVE waiting (asked_by) AS (
         (
@@ -70,36 +69,37 @@ DUE = text("""
     AND NOT EXISTS (SELECT FROM producers p WHERE p.id = w.asked_by AND p.suspended_at IS NOT NULL)
     ORDER BY t.taken_at NULLS FIRST, due.due_at LIMIT :most
 """).bindparams(bindparam("full", type_=ARRAY(Uuid)))
-TAKE_UP = update(INGESTS).where(UNFINISHED).values(deaths=INGESTS.c.deaths + 1)
-TAKE_TURN = text("""
+CLAIM = update(INGESTS).where(UNFINISHED).values(deaths=INGESTS.c.deaths + 1)
+RECORD_TURN = text("""
     INSERT INTO ingest_turns (asked_by, taken_at) VALUES (:asked_by, clock_timestamp())
     ON CONFLICT (asked_by) DO UPDATE SET taken_at = excluded.taken_at
 """).bindparams(bindparam("asked_by", type_=Uuid))
 FAIL = (
     update(INGESTS)
     .where(UNFINISHED)
-    .values(finished_at=func.now(), error=bindparam("why"), code=bindparam("its_code"), message=null())
+    .values(finished_at=func.now(), error=bindparam("why"), code=bindparam("failure_code"), message=null())
 )
-# Not none: to rest is not to come any further, or a file could end its readers between two rests for ever.
+# Not reset to 0: a delay is no progress, or a file could end its readers between two delays for ever.
 AS_BEFORE = func.least(INGESTS.c.deaths, bindparam("before"))
-REST = (
+DELAY = (
     update(INGESTS)
     .where(UNFINISHED)
     .values(
-        due_at=func.now() + bindparam("rest", type_=Interval), tries=INGESTS.c.tries + 1, deaths=AS_BEFORE
+        due_at=func.now() + bindparam("delay", type_=Interval), tries=INGESTS.c.tries + 1, deaths=AS_BEFORE
     )
 )
-PUT_DOWN = update(INGESTS).where(UNFINISHED).values(deaths=AS_BEFORE)
+RELEASE = update(INGESTS).where(UNFINISHED).values(deaths=AS_BEFORE)
 KEEP_MANIFEST = (
     update(INGESTS).where(UNFINISHED).values(manifest_key=bindparam("key"), to_fetch=False, deaths=0)
 )
 ENDED = select(INGESTS.c.batch_id).where(
-    INGESTS.c.batch_id == func.any(bindparam("these", type_=ARRAY(Uuid))), INGESTS.c.finished_at.is_not(None)
+    INGESTS.c.batch_id == func.any(bindparam("batch_ids", type_=ARRAY(Uuid))),
+    INGESTS.c.finished_at.is_not(None),
 )
 UNFINISHED_OF = (
     select(INGESTS.c.batch_id)
     .where(
-        # Both, for the index begins with it.
+        # Both values, because the index starts with this column.
         INGESTS.c.to_fetch.in_([False, True]),
         INGESTS.c.asked_by == bindparam("asked_by", type_=Uuid),
         INGESTS.c.source.is_not(None),
@@ -107,29 +107,30 @@ UNFINISHED_OF = (
     )
     .limit(bindparam("most", type_=Integer))
 )
-# To rest for want of room is no trouble: it may be for as long as it takes.
-REST_FOR_ROOM = (
+# A delay for lack of quota or space is no failure: it may last as long as needed, and `tries` stays.
+DELAY_WITHOUT_FAILURE = (
     update(INGESTS)
     .where(UNFINISHED)
     .values(
-        due_at=func.now() + bindparam("rest", type_=Interval),
+        due_at=func.now() + bindparam("delay", type_=Interval),
         deaths=AS_BEFORE,
         code=bindparam("why", type_=Text),
-        message=bindparam("words", type_=Text),
+        message=bindparam("reason", type_=Text),
     )
 )
 
 
 @dataclass(frozen=True, slots=True)
 class PendingIngest:
-    """What an ingester is to read, and into which batch. `manifest_key` once it lies in our bucket.
+    """An ingest for an ingester to read, and its batch. `manifest_key` is set once the manifest is in our
+    bucket.
 
-    `deaths` says how many processes that had taken it up have died since it last came any further.
+    `deaths` counts the processes that died with it since it last advanced.
     """
 
     batch_id: uuid.UUID
     source: str
-    order: IngestOptions
+    options: IngestOptions
     manifest_key: str | None
     tries: int
     asked_by: uuid.UUID = NOBODY
@@ -138,14 +139,14 @@ class PendingIngest:
 
 
 def request_ingest(
-    session: Session, source: str, order: IngestOptions, *, manifest_key: str | None = None
+    session: Session, source: str, options: IngestOptions, *, manifest_key: str | None = None
 ) -> uuid.UUID:
-    """Ask for an ingest in the caller's transaction; returns the id of its batch, which has no jobs yet.
+    """Request an ingest in the caller's transaction; return the id of its batch, which has no jobs yet.
 
-    `source` is what `cutout ingest` takes, or the https address of a manifest. With `manifest_key` the
-    manifest lies in the bucket already and `source` says where it came from.
+    `source` is what `cutout ingest` takes, or the https URL of a manifest. With `manifest_key` the manifest
+    is in the bucket already and `source` says where it came from.
     """
-    batch_id = make_batch(session, order)
+    batch_id = make_batch(session, options)
     session.execute(
         insert(INGESTS).values(
             batch_id=batch_id,
@@ -154,16 +155,16 @@ def request_ingest(
             source=source,
             due_at=func.now(),
             manifest_key=manifest_key,
-            asked_by=order.producer_id or NOBODY,
+            asked_by=options.producer_id or NOBODY,
             to_fetch=manifest_key is None and is_on_the_web(source),
-            options=order.options | ({STRICT: True} if order.strict else {}),
+            options=options.as_json | ({STRICT: True} if options.strict else {}),
         )
     )
     return batch_id
 
 
 def is_on_the_web(source: str) -> bool:
-    """Whether it is to be downloaded."""
+    """Whether the source is a URL to download."""
     return source.lower().startswith(("https://", "http://"))
 
 
@@ -171,28 +172,28 @@ def is_on_the_web(source: str) -> bool:
 def next_request(
     connection: Connection, *, to_fetch: bool, full: Collection[uuid.UUID] = ()
 ) -> Iterator[PendingIngest | None]:
-    """The due request whose turn it is, None if there is none; it is this session's meanwhile.
+    """Claim the next due request for this session and yield it, or None.
 
-    Producers take turns, but for those that are `full`. To be taken up counts as a death until it comes any
-    further or is put down: whoever dies of it writes nothing. Whoever dies loses it at once to the next.
+    Producers take turns, except those in `full`. A claim counts as a death until the request advances or is
+    released, because a process that dies cannot write. Its lock then goes to the next process at once.
     """
-    looked = {"to_fetch": to_fetch, "full": list(full), "each": MOST_LOOKED_AT, "most": MOST_TRIED}
-    for batch_id in connection.scalars(DUE, looked).all():
+    parameters = {"to_fetch": to_fetch, "full": list(full), "each": MOST_PER_PRODUCER, "most": MOST_TRIED}
+    for batch_id in connection.scalars(DUE, parameters).all():
         key = {"batch": str(batch_id)}
         if not connection.scalar(text(f"SELECT pg_try_advisory_lock({LOCK})"), key):
             continue
         try:
-            # Looked up under the lock: it may have ended meanwhile.
+            # Read again under the lock: the request may have ended meanwhile.
             request = find_request(connection, batch_id)
             if request and request.to_fetch == to_fetch:
-                connection.execute(TAKE_UP, {"batch": batch_id})
-                connection.execute(TAKE_TURN, {"asked_by": request.asked_by})
+                connection.execute(CLAIM, {"batch": batch_id})
+                connection.execute(RECORD_TURN, {"asked_by": request.asked_by})
                 connection.commit()
                 yield request
                 return
             connection.commit()
         finally:
-            # With the connection the lock is gone as well.
+            # The lock also ends with the connection.
             with suppress(DBAPIError, PendingRollbackError):
                 connection.rollback()
                 connection.execute(text(f"SELECT pg_advisory_unlock({LOCK})"), key)
@@ -202,45 +203,47 @@ def next_request(
 
 
 def fail_request(connection: Connection, batch_id: uuid.UUID, why: str, code: str | None = None) -> None:
-    """End a request that cannot be carried out; what is enqueued of it goes on."""
-    connection.execute(FAIL, {"batch": batch_id, "why": cut(why), "its_code": code})
+    """End a request that cannot be carried out; jobs already enqueued continue."""
+    connection.execute(FAIL, {"batch": batch_id, "why": cut(why), "failure_code": code})
     connection.commit()
 
 
 def retry_later(connection: Connection, batch_id: uuid.UUID, seconds: float, deaths: int) -> None:
-    """Let a request be taken up again later. `deaths` is as it was."""
-    rest = {"rest": timedelta(seconds=seconds), "before": deaths}
-    connection.execute(REST, {"batch": batch_id} | rest)
+    """Make a request due again after `seconds`. `deaths` is its value before the claim."""
+    delay = {"delay": timedelta(seconds=seconds), "before": deaths}
+    connection.execute(DELAY, {"batch": batch_id} | delay)
     connection.commit()
 
 
-def put_down(connection: Connection, batch_id: uuid.UUID, deaths: int) -> None:
-    """Let another go on with a request: that its reader ended is no fault of it. `deaths` is as it was."""
-    connection.execute(PUT_DOWN, {"batch": batch_id, "before": deaths})
+def release(connection: Connection, batch_id: uuid.UUID, deaths: int) -> None:
+    """Release a request for another process, without counting a death. `deaths` is its value before the
+    claim.
+    """
+    connection.execute(RELEASE, {"batch": batch_id, "before": deaths})
     connection.commit()
 
 
-def ended_of(connection: Connection, batch_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
-    """Those of these requests that have ended, as one does whose batch is cancelled."""
-    ended = set(connection.scalars(ENDED, {"these": list(batch_ids)}))
+def find_ended(connection: Connection, batch_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
+    """Return those of batch_ids requests that have ended; a cancelled batch ends its request."""
+    ended = set(connection.scalars(ENDED, {"batch_ids": list(batch_ids)}))
     connection.commit()
     return ended
 
 
-def rest_for_room(
+def delay_without_failure(
     connection: Connection, batch_id: uuid.UUID, seconds: float, deaths: int, *, code: str, message: str
 ) -> None:
-    """Let a request be looked at again later, with the reason why it rests; its tries are left to it.
+    """Make a request due again after `seconds`, with the reason; `tries` is not counted.
 
-    `deaths` is as it was.
+    `deaths` is its value before the claim.
     """
-    rest = {"rest": timedelta(seconds=seconds), "before": deaths, "why": code, "words": message}
-    connection.execute(REST_FOR_ROOM, {"batch": batch_id} | rest)
+    delay = {"delay": timedelta(seconds=seconds), "before": deaths, "why": code, "reason": message}
+    connection.execute(DELAY_WITHOUT_FAILURE, {"batch": batch_id} | delay)
     connection.commit()
 
 
 def count_unfinished(connection: Connection, asked_by: uuid.UUID, most: int) -> int:
-    """How many requests somebody has that have not ended, counted as far as `most`."""
+    """Count the unfinished requests of a producer, up to `most`."""
     some = UNFINISHED_OF.subquery()
     values = {"asked_by": asked_by, "most": most}
     counted = connection.scalar(select(func.count()).select_from(some), values) or 0
@@ -249,13 +252,13 @@ def count_unfinished(connection: Connection, asked_by: uuid.UUID, most: int) -> 
 
 
 def keep_manifest(connection: Connection, batch_id: uuid.UUID, key: str) -> None:
-    """Say where in the bucket the manifest lies now: it is read from there, also by whoever goes on."""
+    """Record the key of the downloaded manifest: every later reader takes it from the bucket."""
     connection.execute(KEEP_MANIFEST, {"batch": batch_id, "key": key})
     connection.commit()
 
 
 def find_request(connection: Connection, batch_id: uuid.UUID) -> PendingIngest | None:
-    """The request as it stands; None if it has ended, or was never made."""
+    """Find a request; None if it has ended or was never made."""
     with Session(connection, join_transaction_mode="rollback_only") as session:
         ingest = session.get(Ingest, batch_id)
         if ingest is None or ingest.source is None or ingest.finished_at is not None:

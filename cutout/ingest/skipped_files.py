@@ -1,10 +1,10 @@
-"""Files that are not taken: counted by reason, with the first names of each."""
+"""Skipped files of a source: counted by reason, with the first names of each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cutout.ingest.sources.readable_names import readable
+from cutout.manifests.field_rules import readable
 
 MOST_NAMES = 5
 LONGEST_NAME = 200
@@ -12,7 +12,7 @@ LONGEST_NAME = 200
 
 @dataclass(slots=True)
 class Reason:
-    """How many files were left out for one reason, and the first of them."""
+    """Number of files skipped for one reason, and the first names."""
 
     count: int = 0
     names: list[str] = field(default_factory=list)
@@ -25,7 +25,7 @@ class Reason:
 
 
 class Skipped:
-    """Reasons are few and fixed, so that memory does not grow with the files."""
+    """Skipped files by reason. Reasons are few and fixed, so memory use does not grow with the files."""
 
     def __init__(self) -> None:
         self.reasons: dict[str, Reason] = {}
@@ -39,20 +39,20 @@ class Skipped:
         self.reasons.setdefault(reason, Reason()).add(name, count)
 
     def as_json(self) -> list[dict[str, Any]]:
-        """The most frequent reason first."""
+        """Return the reasons with counts and names, the most frequent first."""
         ordered = sorted(self.reasons.items(), key=lambda item: -item[1].count)
         return [
             {"reason": reason, "count": found.count, "names": list(found.names)} for reason, found in ordered
         ]
 
 
-def said(kept: Mapping[str, Any]) -> str:
-    """One reason of as_json() as a line."""
-    names = ", ".join(kept["names"])
-    more = ", …" if kept["count"] > len(kept["names"]) else ""
-    return f"{kept['count']:,} {kept['reason']}: {names}{more}"
+def reason_text(skipped_reason: Mapping[str, Any]) -> str:
+    """Describe one reason of as_json() in a line."""
+    names = ", ".join(skipped_reason["names"])
+    more = ", …" if skipped_reason["count"] > len(skipped_reason["names"]) else ""
+    return f"{skipped_reason['count']:,} {skipped_reason['reason']}: {names}{more}"
 
 
-def told(skipped: Skipped) -> str:
-    """What a source that holds no picture does hold, to be put behind that."""
-    return "".join(f"; skipped {said(kept)}" for kept in skipped.as_json())
+def skipped_text(skipped: Skipped) -> str:
+    """Describe the skipped files of a source without pictures, as the end of an error text."""
+    return "".join(f"; skipped {reason_text(reason)}" for reason in skipped.as_json())

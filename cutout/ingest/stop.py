@@ -1,4 +1,4 @@
-"""Stopping an ingest between two of its pieces: its process is to end, or its batch was cancelled."""
+"""Stop of an ingest between two records: its process ends, or its batch was cancelled."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -10,15 +10,15 @@ from cutout.ingest.sources.contents import Content, Keep, Stored
 T = TypeVar("T")
 
 Check = Callable[[], None]
-"""Called before each piece that is read; raises StoppedError to end the ingest there."""
+"""Called before each record and picture that is read; raises StoppedError to stop the ingest there."""
 
 
 class StoppedError(Exception):
-    """The ingest is to go no further in this process; another may go on from the last chunk."""
+    """The ingest stops in this process; another process may resume it from the last chunk."""
 
 
 class Stop:
-    """Told once, by any thread."""
+    """A stop request, set once by any thread."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -30,21 +30,21 @@ class Stop:
         return self._event.is_set()
 
     def wait(self, seconds: float) -> bool:
-        """Whether it was told within so many seconds."""
+        """Wait for the stop request; return whether it came within `seconds`."""
         return self._event.wait(seconds)
 
     def check(self) -> None:
-        """Raises StoppedError once told."""
+        """Raise StoppedError after the stop request."""
         if self._event.is_set():
             raise StoppedError
 
 
 def never_stops() -> None:
-    """The check of an ingest that nobody stops."""
+    """Check of an ingest that cannot be stopped."""
 
 
 def checked(items: Iterable[T], check: Check) -> Iterator[T]:
-    """The same items, each after a look."""
+    """Yield the items, calling `check` before each."""
     for item in items:
         check()
         yield item
@@ -52,7 +52,7 @@ def checked(items: Iterable[T], check: Check) -> Iterator[T]:
 
 @dataclass(frozen=True, slots=True)
 class CheckedKeep:
-    """Keeps pictures, each after a look."""
+    """Keeps pictures, calling `check` before each."""
 
     keep: Keep
     check: Check

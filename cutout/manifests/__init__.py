@@ -1,6 +1,6 @@
-"""Reads catalog manifests: from a stream of bytes to the pictures that each record names.
+"""Catalog manifests: parsed from a stream of bytes into the pictures that each record names.
 
-Nothing here opens a file, a connection or a database. `open_manifest` recognises the format by the content.
+Nothing here opens a file, a connection or a database. `open_manifest` detects the format by content.
 """
 
 from cutout.manifests.column_names import TARGETS, parse_columns

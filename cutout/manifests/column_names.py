@@ -1,4 +1,4 @@
-"""Which column of a manifest holds what."""
+"""Column names of manifests: the mapping from targets to columns, and the header."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ NEEDED = ("external_id", "source")
 TARGETS = (*NEEDED, "return_form", "priority")
 MAPPABLE = (*TARGETS, "position")
 MOST_SHOWN = 60
-# As many as Excel has. A row of a few bytes costs what the header is wide.
+# The number of columns of an Excel sheet. The cost of a short row grows with the header.
 MOST_COLUMNS = 16_384
 EXAMPLE = '`external_id=SKU,source="Image URL"`'
 
@@ -20,11 +20,11 @@ PAIR = re.compile(
 
 
 def parse_columns(text: str) -> dict[str, str]:
-    """The user's `external_id=SKU,source="Image URL"` as a dictionary from target to column.
+    """Parse `external_id=SKU,source="Image URL"` into a dictionary from target to column.
 
-    A column's name that has a comma or begins with a quote is put in quotes, quotes within are doubled.
-    `priority=` says that no column is the priority, not even one of that name.
-    Raises ValueError, saying what is wrong.
+    A column name with a comma, or one that begins with a quote, is quoted; quotes inside are doubled.
+    `priority=` means that no column is the priority, not even one of that name. Raises ValueError with the
+    fault.
     """
     columns: dict[str, str] = {}
     rest = text
@@ -56,37 +56,37 @@ def _require_target(target: str, column: str) -> None:
 
 
 def require_targets(columns: Mapping[str, str]) -> None:
-    """Raises ValueError if `columns` maps what cannot be mapped."""
+    """Raise ValueError if `columns` maps something that cannot be mapped."""
     for target, column in columns.items():
         _require_target(target, column)
 
 
 def fold(column: str) -> str:
-    """A name as it is compared: without surrounding blanks, in any letter case."""
+    """Normalize a column name for comparison: without surrounding blanks, in lower case."""
     return column.strip().casefold()
 
 
 class Header:
-    """A delimited file's column names and where they stand."""
+    """Column names of a delimited file, and their positions."""
 
     def __init__(self, names: Sequence[str], *, file: str) -> None:
-        """Raises ManifestError for more names than any spreadsheet has."""
+        """Check and store the names. Raises ManifestError for more names than any spreadsheet has."""
         if len(names) > MOST_COLUMNS:
             raise ManifestError(
-                f"{file} has {len(names):,} columns, and at most {MOST_COLUMNS:,} are taken; leave out what"
-                " is not needed"
+                f"{file} has {len(names):,} columns, and at most {MOST_COLUMNS:,} are accepted; remove"
+                " columns that are not needed"
             )
         self.names = tuple(names)
         self.file = file
         self.folded = [fold(name) for name in names]
 
     def find(self, column: str) -> int | None:
-        """Where the column stands; raises ManifestError if it stands there twice."""
+        """Return the index of a column, or None; raises ManifestError if the name occurs twice."""
         folded = fold(column)
-        places = [place for place, name in enumerate(self.folded) if name == folded]
-        if len(places) > 1:
+        indexes = [index for index, name in enumerate(self.folded) if name == folded]
+        if len(indexes) > 1:
             raise self._repeated(column)
-        return places[0] if places else None
+        return indexes[0] if indexes else None
 
     def _repeated(self, column: str) -> ManifestError:
         return ManifestError(
@@ -94,12 +94,12 @@ class Header:
         )
 
     def missing(self, missing: Mapping[str, str]) -> ManifestError:
-        """The error for targets whose columns are not there."""
+        """Return the error for targets without a column."""
         absent = " and no column ".join(repr(column[:MOST_SHOWN]) for column in missing.values())
         example = ",".join(f'{target}="COLUMN"' for target in missing)
         return ManifestError(
             f"{self.file} has no column {absent}; its first line names {self._shown()}. Needed are"
-            f" {' and '.join(NEEDED)}: rename the columns, or say which they are with `--map {example}`"
+            f" {' and '.join(NEEDED)}: rename the columns, or map them with `--map {example}`"
         )
 
     def _shown(self) -> str:

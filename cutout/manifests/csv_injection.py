@@ -1,4 +1,4 @@
-"""Cells that a spreadsheet must not run."""
+"""CSV injection: escape of cells that a spreadsheet would run as a formula."""
 
 import unicodedata
 
@@ -9,12 +9,12 @@ STARTS = SIGNS | frozenset("\t\r\n")
 
 
 def escape_cell(text: str | None) -> str | None:
-    """The text, led by an apostrophe if a spreadsheet would take it for a formula."""
+    """Return the text, prefixed by an apostrophe if a spreadsheet would run it as a formula."""
     return f"'{text}" if text and (text[0] in STARTS or _begins_with_sign(text)) else text
 
 
 def _begins_with_sign(text: str) -> bool:
-    """Whether the first character that is seen is a sign, in whatever width: importers trim and fold."""
+    """Whether the first visible character is a sign, of any width: importers trim and fold."""
     if text[0].isalnum():
         return False
     for character in text:

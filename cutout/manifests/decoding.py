@@ -1,4 +1,4 @@
-"""From chunks of bytes to chunks of text."""
+"""Decoding of bytes into text, chunk by chunk."""
 
 import codecs
 import re
@@ -8,14 +8,14 @@ from cutout.manifests.records import ManifestError
 
 MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
-    # Before UTF-16, whose mark it begins with.
+    # Before UTF-16: its mark is a prefix of this one.
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-# Codecs of whole texts; Python also has some that decode other things, or decode them slowly.
-KNOWN = re.compile(
+# Text codecs; Python also has codecs that decode other things, or decode slowly.
+TEXT_CODECS = re.compile(
     r"ascii|utf-8(-sig)?|utf-(16|32)(-[lb]e)?|iso8859-\d+|cp125\d|cp(437|85[028]|866|932|949)|mac-roman"
     r"|koi8-[ru]|shift_jis|euc_(jp|kr)|gbk|gb18030|big5"
 )
@@ -23,37 +23,39 @@ DECLARED = re.compile(rb"""\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._
 
 
 def find_encoding(start: bytes, wanted: str | None, *, name: str) -> str:
-    """The codec by the mark at the start, else the one wanted, else what XML declares, else UTF-8.
+    """Return the codec by the byte order mark, else the one wanted, else what XML declares, else UTF-8.
 
-    Raises ManifestError for an encoding that is not known.
+    Raises ManifestError for an unknown encoding.
     """
     for mark, codec in MARKS.items():
         if start.startswith(mark):
             return codec
     if wanted is not None:
-        codec = _known(wanted, f"the encoding {wanted[:40]!r}")
+        codec = _require_text_codec(wanted, f"the encoding {wanted[:40]!r}")
         if codec in {"utf-16", "utf-32"}:
-            raise ManifestError(f"{name} has no mark of {codec}; say `{codec}-le` or `{codec}-be`")
+            raise ManifestError(f"{name} has no byte order mark of {codec}; use `{codec}-le` or `{codec}-be`")
         return codec
     if declared := DECLARED.match(start):
-        codec = _known(declared[1].decode(), f"the encoding {declared[1].decode()!r} that {name} declares")
-        # A declaration that reads as ASCII is not UTF-16: .NET writes so into UTF-8.
+        codec = _require_text_codec(
+            declared[1].decode(), f"the encoding {declared[1].decode()!r} that {name} declares"
+        )
+        # A declaration that reads as ASCII is not UTF-16: .NET declares UTF-16 in UTF-8 files.
         return "utf-8" if codec.startswith(("utf-16", "utf-32")) else codec
     return "utf-8"
 
 
-def _known(encoding: str, described: str) -> str:
+def _require_text_codec(encoding: str, described: str) -> str:
     try:
         codec = codecs.lookup(encoding).name
     except (LookupError, ValueError):
         codec = ""
-    if not KNOWN.fullmatch(codec):
+    if not TEXT_CODECS.fullmatch(codec):
         raise ManifestError(f"{described} is not known; use utf-8, utf-16, latin-1, cp1252 or the like")
     return codec
 
 
 def decoded(chunks: Iterable[bytes], encoding: str, *, name: str) -> Iterator[str]:
-    """Text by the chunk. Raises ManifestError at a byte that is not of the encoding, after all before it."""
+    """Yield text chunk by chunk. Raises ManifestError at an invalid byte, after the text before it."""
     decoder = codecs.getincrementaldecoder(encoding)()
     line = 1
     for chunk in chunks:
@@ -78,7 +80,7 @@ def _decode(
         decoder.setstate(before)
         kept = len(error.object) - len(chunk)
         good = chunk[: max(0, error.start - kept)]
-        # What is before the bad byte was decoded a moment ago without complaint.
+        # The part before the invalid byte has just been decoded without an error.
         return decoder.decode(good), error
 
 
@@ -91,7 +93,7 @@ def count_breaks(text: str) -> int:
 def _undecodable(error: UnicodeDecodeError, encoding: str, line: int, name: str) -> ManifestError:
     byte = error.object[error.start]
     shown = "UTF-8" if encoding.startswith("utf-8") else encoding
-    remedy = "say in which encoding it was saved" if shown == "UTF-8" else "say another"
+    remedy = "give the encoding it was saved in" if shown == "UTF-8" else "give another"
     return ManifestError(
         f"{name} is not {shown}: the byte 0x{byte:02X} in line {line}; save it again as `CSV UTF-8`, or"
         f" {remedy}, for instance `--encoding {'utf-8' if encoding == 'iso8859-1' else 'latin-1'}`"

@@ -1,42 +1,42 @@
-"""From lines to rows of cells: CSV, TSV and their kin."""
+"""Delimited files: CSV, TSV and similar formats, read as rows of cells."""
 
 import csv
 import re
 from collections.abc import Callable, Iterator, Sequence
 
 from cutout.manifests.lines import RecordLines
-from cutout.manifests.records import LONGEST_RECORD, Found, ManifestError, Record, reject
+from cutout.manifests.records import LONGEST_RECORD, ManifestError, Record, RecordContent, reject
 
-# Of two that the header has as many of, the one that names of columns hold more rarely.
+# If two occur equally often in the header, the first wins: it is rarer in column names.
 DELIMITERS = ("\t", "|", ";", ",")
 WORDS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
 FORBIDDEN = frozenset('"\r\n\0 ')
-# Excel's own line above the header.
+# Line that Excel writes above the header.
 SEPARATOR_LINE = re.compile(r'"?sep=([,;\t|])"?\s*', re.IGNORECASE)
 QUOTED = re.compile(r'"[^"]*"')
 
-# The csv module has one limit for the whole process, too small for a long description.
+# The csv module has one limit for the whole process, and its default is too small for a long description.
 csv.field_size_limit(max(csv.field_size_limit(), 2 * LONGEST_RECORD))
 
-ReadCells = Callable[[int, Sequence[str]], Found]
-"""What the row that begins in the line gives."""
+ReadCells = Callable[[int, Sequence[str]], RecordContent]
+"""Callback that reads the cells of the row that begins in the given line."""
 
 
 def read_delimiter(word: str) -> str:
-    """The delimiter that a person means: one character, or `tab`. Raises ValueError."""
+    """Return the delimiter that an option names: a character, or a word such as `tab`. Raises ValueError."""
     character = WORDS.get(word.lower(), word)
     if len(character) != 1 or character in FORBIDDEN:
         raise ValueError(
-            f"{word[:20]!r} is no delimiter; give one character, such as ; or |, or the word tab"
+            f"{word[:20]!r} is not a delimiter; give one character, such as ; or |, or the word tab"
         )
     return character
 
 
 def find_delimiter(header: str) -> str:
-    """The delimiter that the header line has most of outside quotes; a comma if it has none."""
+    """Return the delimiter that occurs most often in the header line outside quotes; a comma if none does."""
     bare = QUOTED.sub("", header)
-    most = max(DELIMITERS, key=bare.count)
-    return most if most in bare else ","
+    best = max(DELIMITERS, key=bare.count)
+    return best if best in bare else ","
 
 
 def is_blank(cells: Sequence[str]) -> bool:
@@ -44,9 +44,9 @@ def is_blank(cells: Sequence[str]) -> bool:
 
 
 def read_rows(lines: RecordLines, delimiter: str, *, name: str) -> Iterator[list[str]]:
-    """Rows without the blank lines; at each, `lines` says where it begins and what is wrong with it.
+    """Yield rows without blank lines; at each, `lines` has the row's first line and its fault.
 
-    Raises ManifestError where a quote is not closed: what comes after it cannot be told apart.
+    Raises ManifestError where a quote is not closed: what follows cannot be parsed.
     """
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
@@ -66,25 +66,25 @@ def read_rows(lines: RecordLines, delimiter: str, *, name: str) -> Iterator[list
 
 
 def _unclosed(lines: RecordLines, delimiter: str, name: str) -> ManifestError:
-    opened = lines.begun + _line_of_last_quote(lines.held, delimiter)
+    opening_line = lines.begun + _line_of_last_quote(lines.held, delimiter)
     return ManifestError(
-        f"{name} cannot be read further: the quote that opens in line {opened} is not closed, or one inside"
-        " it is not doubled; mend that line or export the file again"
+        f"{name} cannot be read further: the quote that opens in line {opening_line} is not closed, or one"
+        " inside it is not doubled; fix that line or export the file again"
     )
 
 
 def _line_of_last_quote(held: list[str], delimiter: str) -> int:
-    """How many lines into the record the field begins that the csv module failed at."""
+    """Return how many lines into the record the field begins at which the csv module failed."""
     text = "".join(held)
     field = re.compile(rf'(?:"(?:[^"]|"")*+"|(?!")[^{re.escape(delimiter)}\r\n]*+){re.escape(delimiter)}')
-    place = 0
-    while found := field.match(text, place):
-        place = found.end()
+    offset = 0
+    while found := field.match(text, offset):
+        offset = found.end()
     lines = 0
     for line in held:
-        if place < len(line):
+        if offset < len(line):
             break
-        place -= len(line)
+        offset -= len(line)
         lines += 1
     return lines
 
@@ -92,8 +92,10 @@ def _line_of_last_quote(held: list[str], delimiter: str) -> int:
 def read_records(
     rows: Iterator[list[str]], lines: RecordLines, width: int, delimiter: str, read: ReadCells
 ) -> Iterator[Record]:
-    """A record for each row that is not blank. Spreadsheets leave out empty cells at the end of a row, or
-    write some more: such a row is as wide as the header; one with more values is rejected whole.
+    """Yield a record for each row that is not blank.
+
+    Spreadsheets omit empty cells at the end of a row, or add some: such a row is fitted to the header. A row
+    with more values is rejected as a whole.
     """
     for cells in rows:
         if is_blank(cells):
@@ -106,8 +108,8 @@ def read_records(
             yield Record(lines.begun, tuple(cells), *read(lines.begun, fitted))
         else:
             reason = fault or (
-                f"has {len(cells)} cells where the header has {width}; look for a delimiter that stands"
-                " outside quotes, or say another with `--delimiter`"
+                f"has {len(cells)} cells where the header has {width}; look for a delimiter"
+                " outside quotes, or set another with `--delimiter`"
             )
             whole = reject(lines.begun, "", delimiter.join(cells), reason)
             yield Record(lines.begun, tuple(cells), (), (whole,))

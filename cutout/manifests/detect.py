@@ -1,4 +1,4 @@
-"""Recognising a manifest by its content."""
+"""Detection of a manifest's format by its content."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,25 +20,25 @@ from cutout.manifests.shopify import is_shopify, shopify_reader
 
 SHOPIFY = "Shopify product export"
 GOOGLE = "Google Merchant feed"
-LONGEST_LOOK = 1000
+CHECKED_CHARACTERS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest that was recognised. Its records can be iterated once; what they need is read then.
+    """A recognised manifest. Its records can be iterated once and are read while iterating.
 
-    Iterating raises ManifestError where no more can be read, after the records before that place.
+    Iterating raises ManifestError where no more can be read, after the records before that point.
     """
 
     kind: str
     encoding: str
-    """The codec to write it back in; `utf-8-sig` and `utf-16` write the mark that Excel needs."""
+    """Codec to write the manifest back with; `utf-8-sig` and `utf-16` write the mark that Excel needs."""
     records: Iterator[Record]
     header: tuple[str, ...] = ()
-    """The first row as it was written; empty where the format has none."""
+    """First row as written; empty if the format has none."""
     delimiter: str | None = None
     makes_ids: bool = False
-    """Whether several pictures of a product get ids that are made of the product's."""
+    """Whether ids of several pictures of a product are made of the product's id."""
 
     def __iter__(self) -> Iterator[Record]:
         return self.records
@@ -53,22 +53,22 @@ def open_manifest(
     delimiter: str | None = None,
     many: bool = False,
 ) -> Manifest:
-    """Recognise the format and read as far as the header. `name` is for messages.
+    """Detect the format and read up to the header. `name` is used in messages.
 
-    `delimiter` is that of a delimited file, if its header does not show it. With `many` one id may stand
-    for several pictures, which are to be numbered.
+    `delimiter` is that of a delimited file whose header does not show it. With `many` one id may stand for
+    several pictures, which are numbered later. `encoding` is used for a file without a byte order mark, UTF-8
+    by default. `columns` maps targets to columns, as from `parse_columns`. If it maps external_id or source,
+    a delimited file is read as a plain manifest even if it is a known export.
 
-    `encoding` is that of a file without a mark of its own, UTF-8 if not given. `columns` is from target to
-    column, as of `parse_columns`. Where it maps external_id or source, a delimited file is read as a plain
-    manifest even if it is a known export. Raises ManifestError if it cannot be read, ValueError if `columns`
-    maps what cannot be mapped; what `stream.read` raises passes through.
+    Raises ManifestError if the manifest cannot be read, ValueError if `columns` maps something that cannot be
+    mapped; errors of `stream.read` pass through.
     """
     mapped = dict(columns or {})
     require_targets(mapped)
     if "position" in mapped and not many:
         raise ManifestError(
             f"the column {mapped['position'][:60]!r} is mapped as position, by which pictures of one id are"
-            " numbered: say `--many` as well"
+            " numbered: use `--many` as well"
         )
     chunks = unpacked(stream, name=name)
     first = next(chunks, b"")
@@ -88,9 +88,9 @@ def open_manifest(
 
 
 def _find_start(texts: Iterator[str], *, name: str) -> Text:
-    """The text from its first line that is not blank.
+    """Return the text from its first line that is not blank.
 
-    Raises ManifestError if there is none, or it is binary.
+    Raises ManifestError if there is none, or if it is binary.
     """
     start = ""
     for text in texts:
@@ -99,23 +99,27 @@ def _find_start(texts: Iterator[str], *, name: str) -> Text:
             break
     if not start.strip():
         raise ManifestError(
-            f"{name} is empty, or begins with blanks alone; name a manifest or export it again"
+            f"{name} is empty, or begins with too many blanks; name a manifest or export it again"
         )
     blank = start[: len(start) - len(start.lstrip())]
-    place = 1 + max(blank.rfind("\n"), blank.rfind("\r"))
-    _refuse_binary(start[place:], name)
-    return Text(count_breaks(start[:place]) + 1, start[place:], texts)
+    offset = 1 + max(blank.rfind("\n"), blank.rfind("\r"))
+    _refuse_binary(start[offset:], name)
+    return Text(count_breaks(start[:offset]) + 1, start[offset:], texts)
 
 
 def _refuse_binary(start: str, name: str) -> None:
-    line = start.partition("\n")[0][:LONGEST_LOOK]
+    line = start.partition("\n")[0][:CHECKED_CHARACTERS]
     if "\0" not in line:
         return
     if set(line[1::2]) == {"\0"}:
-        raise ManifestError(f"{name} looks like UTF-16 without its mark; say `--encoding utf-16-le`")
+        raise ManifestError(
+            f"{name} looks like UTF-16 without its byte order mark; use `--encoding utf-16-le`"
+        )
     if set(line[::2]) == {"\0"}:
-        raise ManifestError(f"{name} looks like UTF-16 without its mark; say `--encoding utf-16-be`")
-    raise ManifestError(f"{name} is no text: its first line has NUL bytes; export it as CSV, TSV or NDJSON")
+        raise ManifestError(
+            f"{name} looks like UTF-16 without its byte order mark; use `--encoding utf-16-be`"
+        )
+    raise ManifestError(f"{name} is not text: its first line has NUL bytes; export it as CSV, TSV or NDJSON")
 
 
 def _open_delimited(
@@ -127,15 +131,15 @@ def _open_delimited(
         delimiter, begun = delimiter or separator[1], begun + 1
     else:
         delimiter, lines = delimiter or find_delimiter(first), chain((first,), lines)
-    held = RecordLines(lines, name=name, begun=begun)
-    rows = read_rows(held, delimiter, name=name)
-    header = _read_header(rows, held, name)
-    records = partial(read_records, rows, held, len(header.names), delimiter)
+    record_lines = RecordLines(lines, name=name, begun=begun)
+    rows = read_rows(record_lines, delimiter, name=name)
+    header = _read_header(rows, record_lines, name)
+    records = partial(read_records, rows, record_lines, len(header.names), delimiter)
     if mapped.keys().isdisjoint(NEEDED) and not has_plain_columns(header):
         if is_shopify(header):
             shopify = shopify_reader(header, mapped)
-            judged = shopify.judged(records(shopify))
-            return Manifest(SHOPIFY, codec, judged, header.names, delimiter, makes_ids=True)
+            checked = shopify.reject_without_picture(records(shopify))
+            return Manifest(SHOPIFY, codec, checked, header.names, delimiter, makes_ids=True)
         if is_google(header):
             google = records(google_reader(header, mapped))
             return Manifest(GOOGLE, codec, google, header.names, delimiter, makes_ids=True)

@@ -1,4 +1,4 @@
-"""Which values a picture can have."""
+"""Field rules: valid values of a picture's fields, and texts for invalid ones."""
 
 from cutout.enums import PRIORITIES, Priority, ReturnForm
 from cutout.text import CONTROL, name_fault
@@ -7,17 +7,17 @@ LONGEST_EXTERNAL_ID = 255
 LONGEST_SOURCE = 2048
 
 RETURN_FORMS: dict[str, ReturnForm | None] = {"": None} | {form.value: form for form in ReturnForm}
-"""By the word in a cell; an empty cell leaves it to the caller."""
+"""By the word in a cell; an empty cell means the caller's default."""
 
 RANKS: dict[str, Priority | None] = {"": None, **PRIORITIES}
-"""By the word in a cell; an empty cell leaves it to the caller."""
+"""By the word in a cell; an empty cell means the caller's default."""
 
-# A byte of a file's name that Python could not decode.
+# Surrogates by which Python represents undecodable bytes of a file name.
 UNDECODED_BASE, UNDECODED_FIRST, UNDECODED_LAST = 0xDC00, "\udc80", "\udcff"
 
 
 def external_id_fault(value: str) -> str | None:
-    """What is wrong with it and what to do, or None."""
+    """Return the fault of an external id with its remedy, or None."""
     if not value:
         return "is empty; give each picture its own id"
     if len(value) > LONGEST_EXTERNAL_ID:
@@ -26,7 +26,7 @@ def external_id_fault(value: str) -> str | None:
 
 
 def source_fault(value: str) -> str | None:
-    """What is wrong with it and what to do, or None. Whether it leads to a picture is not asked."""
+    """Return the fault of a source with its remedy, or None. Whether it leads to a picture is not checked."""
     if not value:
         return "is empty; name the picture's address or file"
     if len(value) > LONGEST_SOURCE:
@@ -35,13 +35,13 @@ def source_fault(value: str) -> str | None:
 
 
 def character_fault(value: str) -> str | None:
-    # isprintable is the fast way for nearly all; the rest may be rare letters, which are fine.
+    # isprintable is fast and true for nearly all; the rest may be rare letters, which are valid.
     if value.isprintable() or not (found := CONTROL.search(value)):
         return None
     if UNDECODED_FIRST <= found[0] <= UNDECODED_LAST:
         byte = ord(found[0]) - UNDECODED_BASE
-        return f"has the byte 0x{byte:02X} at place {found.start() + 1}, which is no UTF-8; rename it"
-    return f"has the control character U+{ord(found[0]):04X} at place {found.start() + 1}; remove it"
+        return f"has the byte 0x{byte:02X} at position {found.start() + 1}, which is not UTF-8; rename it"
+    return f"has the control character U+{ord(found[0]):04X} at position {found.start() + 1}; remove it"
 
 
 def return_form_fault(value: str) -> str | None:
@@ -54,3 +54,20 @@ def priority_fault(value: str) -> str | None:
     if value in RANKS:
         return None
     return f"is not one of {', '.join(PRIORITIES)}; use one of them or leave it empty"
+
+
+def readable(name: str) -> str:
+    r"""Return the name with each undecodable byte as an escape such as `\xE9`."""
+    if name.isascii():
+        return name
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "".join(map(_shown, name))
+    return name
+
+
+def _shown(character: str) -> str:
+    if UNDECODED_FIRST <= character <= UNDECODED_LAST:
+        return f"\\x{ord(character) - UNDECODED_BASE:02X}"
+    return character.encode("utf-8", "backslashreplace").decode()

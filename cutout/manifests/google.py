@@ -1,16 +1,12 @@
-"""Google Merchant feeds, by Google's product data specification.
-
-support.google.com/merchants/answer/7052112
-"""
+"""Google Merchant feeds: the product data specification (support.google.com/merchants/answer/7052112)."""
 
 from collections.abc import Mapping, Sequence
 
 from cutout.manifests.column_names import Header
 from cutout.manifests.delimited import ReadCells
-from cutout.manifests.optional_columns import Asked, Spot
-from cutout.manifests.record_builder import Cell, Draft
-from cutout.manifests.records import Found
-from cutout.manifests.url_lists import listed
+from cutout.manifests.optional_columns import Column, OptionalColumns
+from cutout.manifests.record_builder import Cell, RecordBuilder, split_url_list
+from cutout.manifests.records import RecordContent
 
 MOST_ADDITIONAL = 10
 IMAGE_LINK = "image_link"
@@ -18,7 +14,7 @@ ADDITIONAL = "additional_image_link"
 
 
 def attribute(name: str) -> str:
-    """Google's name of it: `g:image_link`, `Image link` and `image_link` are one."""
+    """Normalize an attribute's name: `g:image_link`, `Image link` and `image_link` are equal."""
     return name.strip().casefold().removeprefix("g:").replace(" ", "_")
 
 
@@ -27,20 +23,22 @@ def is_google(header: Header) -> bool:
     return {"id", IMAGE_LINK} <= names
 
 
-def add_pictures(draft: Draft, external_id: Cell, main: Cell, additional: Sequence[Cell]) -> None:
-    """`id` is the main picture's, `id/2`, `id/3`… are the additional ones' in their order."""
+def add_pictures(builder: RecordBuilder, external_id: Cell, main: Cell, additional: Sequence[Cell]) -> None:
+    """Add the pictures: `id` is the main picture's, `id/2`, `id/3`… are those of the additional ones, in
+    order.
+    """
     if not main.value and not additional:
-        draft.reject(main, f"no picture: {IMAGE_LINK} is empty; give the product one or leave it out")
+        builder.reject(main, f"no picture: {IMAGE_LINK} is empty; give the product one or leave it out")
         return
     if not external_id.value:
-        draft.reject(external_id, "is empty; give each product its own id")
+        builder.reject(external_id, "is empty; give each product its own id")
         return
     if main.value:
-        draft.add(external_id, main)
+        builder.add(external_id, main)
     for number, source in enumerate(additional[:MOST_ADDITIONAL], start=2):
-        draft.add(Cell(external_id.column, f"{external_id.value}/{number}"), source, made=True)
+        builder.add(Cell(external_id.column, f"{external_id.value}/{number}"), source, made=True)
     if len(additional) > MOST_ADDITIONAL:
-        draft.reject(
+        builder.reject(
             additional[MOST_ADDITIONAL],
             f"is one of {len(additional)} additional pictures, of which Google takes {MOST_ADDITIONAL};"
             " leave out the others",
@@ -48,28 +46,28 @@ def add_pictures(draft: Draft, external_id: Cell, main: Cell, additional: Sequen
 
 
 def google_reader(header: Header, columns: Mapping[str, str]) -> ReadCells:
-    """What reads a row of a feed in a delimited file.
+    """Return a reader for the rows of a delimited feed.
 
-    Raises ManifestError if a column that is used stands there twice, or a mapped one not at all.
+    Raises ManifestError if a used column occurs twice, or a mapped one is missing.
     """
-    return _GoogleCells(header, Asked(header, columns))
+    return _GoogleCells(header, OptionalColumns(header, columns))
 
 
 class _GoogleCells:
-    def __init__(self, header: Header, asked: Asked) -> None:
+    def __init__(self, header: Header, options: OptionalColumns) -> None:
         attributes = Header([attribute(name) for name in header.names], file=header.file)
-        self._asked = asked
+        self._options = options
         self._id, self._main = (
-            Spot.find(attributes, name)._replace(column=name) for name in ("id", IMAGE_LINK)
+            Column.find(attributes, name)._replace(name=name) for name in ("id", IMAGE_LINK)
         )
-        self._additional = [place for place, name in enumerate(attributes.names) if name == ADDITIONAL]
+        self._additional = [index for index, name in enumerate(attributes.names) if name == ADDITIONAL]
 
-    def __call__(self, line: int, cells: Sequence[str]) -> Found:
-        draft = self._asked.draft(line, cells)
+    def __call__(self, line: int, cells: Sequence[str]) -> RecordContent:
+        builder = self._options.builder(line, cells)
         additional = [
             Cell(ADDITIONAL, address)
-            for place in self._additional
-            for address in listed(cells[place].strip())
+            for index in self._additional
+            for address in split_url_list(cells[index].strip())
         ]
-        add_pictures(draft, self._id.cell(cells), self._main.cell(cells), additional)
-        return draft.found()
+        add_pictures(builder, self._id.cell(cells), self._main.cell(cells), additional)
+        return builder.result()

@@ -1,4 +1,4 @@
-"""Google Merchant feeds in XML: RSS and Atom."""
+"""Google Merchant feeds in XML: RSS and Atom, parsed as a stream."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -8,30 +8,29 @@ from xml.parsers import expat
 
 from cutout.manifests.google import ADDITIONAL, IMAGE_LINK, add_pictures
 from cutout.manifests.lines import Text
-from cutout.manifests.optional_columns import ours_alone
-from cutout.manifests.record_builder import Cell, Draft
+from cutout.manifests.optional_columns import without_foreign_word
+from cutout.manifests.record_builder import Cell, RecordBuilder, split_urls
 from cutout.manifests.records import LONGEST_RECORD, ManifestError, Record, Reject, reject
-from cutout.manifests.url_lists import addresses_of
 from cutout.manifests.xml_characters import Characters, character_fault, restored
 
 ROOTS = frozenset({"rss", "feed", "rdf"})
 ITEMS = frozenset({"item", "entry"})
 GOOGLE = "base.google.com/ns/"
 DEEPEST = 32
-# Of an item's texts, and of the elements that they stand in: each is named with those above it.
+# Characters of an item's texts and of the element paths that they are stored under.
 MOST_CHARACTERS = 4 * LONGEST_RECORD
-# Mostly the page to sign in at, saved in place of the feed.
+# Usually a sign-in page, saved in place of the feed.
 WEB_PAGE = re.compile(r"<(!doctype\s+)?html\b", re.IGNORECASE)
 BETWEEN_NAMESPACE_AND_NAME = " "
 
 
 def read_feed(text: Text, columns: Mapping[str, str], *, name: str) -> Iterator[Record]:
-    """A record for each item. `columns` may name other elements than g:id and g:image_link.
+    """Yield a record for each item. `columns` may name elements other than g:id and g:image_link.
 
-    Raises ManifestError at what is not well-formed, a document type (and with it every entity), another root
-    than a feed's, and an item or a tag longer than LONGEST_RECORD.
+    Raises ManifestError if the feed is not well-formed, has a document type (and with it any entity) or a
+    root other than a feed's, and for an item or a tag longer than LONGEST_RECORD.
     """
-    # XML must not begin with blanks, but some shops' feeds do.
+    # XML must not begin with blanks, but the feeds of some shops do.
     start = text.start.lstrip()
     if WEB_PAGE.match(start):
         raise ManifestError(f"{name} is a web page, not a feed; download the feed itself")
@@ -55,18 +54,18 @@ class _FeedParser:
         self._item: _Item | None = None
         self._characters = Characters()
         self._fed = 0
-        self._moved_at = 0
+        self._advanced_at = 0
         self._expat = parser = expat.ParserCreate(namespace_separator=BETWEEN_NAMESPACE_AND_NAME)
         parser.buffer_text = True
         parser.StartDoctypeDeclHandler = self._refuse_document_type
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._text
-        # Comments and all else: they show that the parser moves on.
-        parser.DefaultHandler = self._move
+        # For comments and everything else: shows that the parser advances.
+        parser.DefaultHandler = self._advance
 
     def feed(self, text: str) -> ManifestError | None:
-        """Read on; an error is given back so that the records before it are not lost."""
+        """Parse a chunk; an error is returned, not raised, so that the records before it are not lost."""
         self._fed += len(text)
         return self._parse(self._characters.replaced(text))
 
@@ -74,7 +73,7 @@ class _FeedParser:
         return self._parse(self._characters.replaced("", final=True), final=True)
 
     def take(self) -> list[Record]:
-        """The records that were finished since."""
+        """Return the records finished since the last call."""
         finished, self._finished = self._finished, []
         return finished
 
@@ -86,11 +85,11 @@ class _FeedParser:
         except expat.ExpatError as error:
             problem = expat.ErrorString(error.code)
             return ManifestError(
-                f"{self._name} is not whole XML: {problem}, in line {error.lineno + self._skipped} at place"
-                f" {error.offset + 1}; export the feed again"
+                f"{self._name} is not well-formed XML: {problem}, in line {error.lineno + self._skipped} at"
+                f" position {error.offset + 1}; export the feed again"
             )
-        # A tag without end is read again from its start with every chunk.
-        if self._fed - self._moved_at > LONGEST_RECORD:
+        # The parser rereads an unfinished tag from its start with every chunk.
+        if self._fed - self._advanced_at > LONGEST_RECORD:
             return self._too_long()
         return None
 
@@ -103,16 +102,16 @@ class _FeedParser:
     def _line(self) -> int:
         return self._expat.CurrentLineNumber + self._skipped
 
-    def _move(self, _: str) -> None:
-        self._moved_at = self._fed
+    def _advance(self, _: str) -> None:
+        self._advanced_at = self._fed
 
     def _start(self, tag: str, _: dict[str, str]) -> None:
-        self._moved_at = self._fed
-        name = _local(tag)
+        self._advanced_at = self._fed
+        name = _short_name(tag)
         if not self._path and name.casefold() not in ROOTS:
             raise ManifestError(
-                f"{self._name} is XML with the root <{name[:60]}>; known are Google Merchant feeds, as RSS or"
-                " Atom"
+                f"{self._name} is XML with the root <{name[:60]}>; supported are Google Merchant feeds, as"
+                " RSS or Atom"
             )
         self._path.append(name)
         if len(self._path) > DEEPEST:
@@ -127,13 +126,13 @@ class _FeedParser:
             self._item = _Item(self._line(), self._expat.CurrentByteIndex, len(self._path))
 
     def _text(self, text: str) -> None:
-        self._moved_at = self._fed
+        self._advanced_at = self._fed
         if self._item:
             self._require_short(self._item)
             self._item.texts.append(text)
 
     def _end(self, _: str) -> None:
-        self._moved_at = self._fed
+        self._advanced_at = self._fed
         if self._item and len(self._path) > self._item.depth:
             self._item.close(self._path[self._item.depth :])
             if self._item.characters > MOST_CHARACTERS:
@@ -155,8 +154,8 @@ class _FeedParser:
         )
 
 
-def _local(tag: str) -> str:
-    """`g:id` for Google's id by whatever prefix; without namespace for all others."""
+def _short_name(tag: str) -> str:
+    """Return `g:id` for Google's id with any prefix; other names without their namespace."""
     namespace, _, name = tag.rpartition(BETWEEN_NAMESPACE_AND_NAME)
     return f"g:{name}" if GOOGLE in namespace else name
 
@@ -186,7 +185,7 @@ class _Item:
 
 
 class _ItemReader:
-    """Google's names stand with or without their namespace."""
+    """Reader of finished items. Google's names may lack their namespace."""
 
     def __init__(self, columns: Mapping[str, str]) -> None:
         self._names = {"external_id": "id", "source": IMAGE_LINK, **columns}
@@ -197,15 +196,15 @@ class _ItemReader:
             return Record(item.line, cells, (), tuple(item.rejects))
         priority = self._first(cells, "priority")
         if "priority" not in self._names:
-            priority = ours_alone(priority)
-        draft = Draft(item.line, self._first(cells, "return_form"), priority)
+            priority = without_foreign_word(priority)
+        builder = RecordBuilder(item.line, self._first(cells, "return_form"), priority)
         additional = [
             Cell(f"g:{ADDITIONAL}", address)
             for text in _find(cells, ADDITIONAL)
-            for address in addresses_of(text)
+            for address in split_urls(text)
         ]
-        add_pictures(draft, self._first(cells, "external_id"), self._first(cells, "source"), additional)
-        return Record(item.line, cells, *draft.found())
+        add_pictures(builder, self._first(cells, "external_id"), self._first(cells, "source"), additional)
+        return Record(item.line, cells, *builder.result())
 
     def _first(self, cells: Mapping[str, list[str]], target: str) -> Cell:
         name = self._names.get(target, target)

@@ -1,4 +1,4 @@
-"""From a binary stream to chunks of bytes, gunzipped on the way if need be."""
+"""Decompression of gzipped manifests: a binary stream as chunks of bytes."""
 
 import zlib
 from collections.abc import Iterable, Iterator
@@ -10,12 +10,12 @@ from cutout.manifests.records import ManifestError
 CHUNK = 65_536
 GZIP = b"\x1f\x8b"
 WITH_GZIP_HEADER = 31
-# A member ends by copying all that is behind it in its piece.
+# zlib copies the rest of a piece at the end of a member, so pieces are small.
 PIECE = 4096
-# bgzip and `cat a.gz b.gz` make members of thousands of bytes; each costs more than its bytes.
+# bgzip and `cat a.gz b.gz` make members of thousands of bytes; a member costs more than its bytes.
 FREE_MEMBERS, LEAST_MEMBER_BYTES = 1000, 100
-ENOUGH_TO_KNOW = 1024
-# Catalogs shrink to a tenth, the most repetitive to a fiftieth; what shrinks to less is a bomb.
+START_BYTES = 1024
+# Catalogs shrink to a tenth, the most repetitive to a fiftieth; a higher ratio is a bomb.
 MOST_UNPACKED_RATIO = 200
 UNSUSPICIOUS_BYTES = 40_000_000
 
@@ -35,9 +35,9 @@ OTHER_KINDS = {
 
 
 def unpacked(stream: BinaryIO, *, name: str) -> Iterator[bytes]:
-    """The content in chunks of at most 64 KiB, the first one long enough to know its kind by.
+    """Yield the content in chunks of at most 64 KiB; the first one is long enough to detect its format.
 
-    Raises ManifestError for what is evidently no text, and for gzip that is damaged or cut off.
+    Raises ManifestError for content that is evidently no text, and for gzip that is damaged or truncated.
     """
     start, chunks = _with_start(iter(lambda: stream.read(CHUNK), b""))
     if start.startswith(GZIP):
@@ -52,20 +52,20 @@ def _with_start(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
     start = b""
     for chunk in chunks:
         start += chunk
-        if len(start) >= ENOUGH_TO_KNOW:
+        if len(start) >= START_BYTES:
             break
     return start, chain((start,), chunks) if start else iter(())
 
 
 def _gunzipped(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
-    """Each member of a gzip file; never more than a chunk is unpacked at a time."""
+    """Yield the content of each gzip member; at most one chunk is unpacked at a time."""
     unpacker = zlib.decompressobj(WITH_GZIP_HEADER)
     bounds = _Bounds(name)
     for piece in _pieces(chunks, bounds):
         packed = piece
         while packed:
             if unpacker.eof:
-                # Tapes and some tools fill up with zeros.
+                # Tapes and some tools pad with zeros.
                 packed = packed.lstrip(b"\0")
                 if not packed:
                     break
@@ -74,11 +74,11 @@ def _gunzipped(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
             yield from bounds.checked(_unpack(unpacker, packed, name))
             packed = unpacker.unused_data
     if not unpacker.eof:
-        raise ManifestError(f"{name} is cut off: its gzip data end too early; copy or export it again")
+        raise ManifestError(f"{name} is truncated: its gzip data end too early; copy or export it again")
 
 
 def _pieces(chunks: Iterable[bytes], bounds: "_Bounds") -> Iterator[bytes]:
-    """Whole chunks of the first member, small pieces once there are several."""
+    """Yield whole chunks of the first member, small pieces once there are several."""
     for chunk in chunks:
         bounds.packed += len(chunk)
         if bounds.members == 1:
@@ -88,7 +88,7 @@ def _pieces(chunks: Iterable[bytes], bounds: "_Bounds") -> Iterator[bytes]:
 
 
 class _Bounds:
-    """Counts what is unpacked beside what it came from."""
+    """Limits on the unpacked size and the number of members, relative to the packed size."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -108,7 +108,7 @@ class _Bounds:
             if self.unpacked > max(UNSUSPICIOUS_BYTES, MOST_UNPACKED_RATIO * self.packed):
                 raise ManifestError(
                     f"{self._name} unpacks to more than {MOST_UNPACKED_RATIO} times its size, which catalogs"
-                    " never do; look where it comes from"
+                    " never do; check where it comes from"
                 )
             yield chunk
 

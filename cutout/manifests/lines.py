@@ -1,4 +1,4 @@
-"""From chunks of text to lines that are never longer than a record may be."""
+"""Lines of bounded length, from chunks of text."""
 
 import io
 from collections.abc import Iterable, Iterator
@@ -8,7 +8,7 @@ from cutout.manifests.records import LONGEST_RECORD, ManifestError
 
 
 class Text:
-    """Text by the chunk, and in which line of the file it starts. It can be iterated once."""
+    """Text in chunks, and the line of the file in which it starts. It can be iterated once."""
 
     def __init__(self, line: int, start: str, rest: Iterable[str]) -> None:
         self.line = line
@@ -20,14 +20,14 @@ class Text:
 
 
 def bounded_lines(text: Text, *, name: str) -> Iterator[str]:
-    """Lines with their ends, which may be LF, CRLF or CR.
+    """Yield lines with their ends: LF, CRLF or CR.
 
-    Raises ManifestError at a line longer than LONGEST_RECORD, having kept little more than that of it.
+    Raises ManifestError at a line longer than LONGEST_RECORD, having read little more than that.
     """
     number, rest = text.line, ""
     for chunk in text:
         lines = io.StringIO(rest + chunk, newline="").readlines()
-        # A CR may be the first half of a CRLF.
+        # A CR at the end may be the first half of a CRLF.
         rest = lines.pop() if lines and not lines[-1].endswith("\n") else ""
         if lines and len(lines[0]) > LONGEST_RECORD:
             raise _too_long(name, number)
@@ -41,30 +41,30 @@ def bounded_lines(text: Text, *, name: str) -> Iterator[str]:
 
 def _too_long(name: str, number: int) -> ManifestError:
     return ManifestError(
-        f"line {number} of {name} has more than {LONGEST_RECORD:,} characters; a manifest has a record a"
-        " line, export it again"
+        f"line {number} of {name} has more than {LONGEST_RECORD:,} characters; a manifest has one"
+        " record per line, export it again"
     )
 
 
 class RecordLines:
-    """Lines for a parser that asks for as many as a record needs; those of the present record are kept.
+    """Lines for a parser that takes as many as a record needs; the lines of the current record are kept.
 
-    Raises ManifestError once a record is longer than LONGEST_RECORD.
+    Iterating raises ManifestError once a record is longer than LONGEST_RECORD.
     """
 
     def __init__(self, lines: Iterable[str], *, name: str, begun: int = 1) -> None:
         self.begun = begun
-        """The line in which the present record begins."""
+        """First line of the current record, counted from 1."""
         self.held: list[str] = []
         self.fault: str | None = None
-        """What is wrong with the present record."""
+        """Fault of the current record, or None."""
         self.ended = False
         self._lines = lines
         self._name = name
         self._size = 0
 
     def begin(self) -> None:
-        """What was held is a record; the next line begins another."""
+        """Start the next record with the next line."""
         self.begun += len(self.held)
         self.held.clear()
         self.fault = None

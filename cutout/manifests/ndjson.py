@@ -1,4 +1,4 @@
-"""NDJSON: a JSON object a line."""
+"""NDJSON manifests: one JSON object per line."""
 
 import json
 import math
@@ -9,32 +9,38 @@ from typing import Any, NamedTuple, NoReturn
 
 from cutout.manifests.column_names import NEEDED, TARGETS, fold
 from cutout.manifests.lines import Text, bounded_lines
-from cutout.manifests.record_builder import Cell, PlainCells, read_pictures, usual_picture, with_position
-from cutout.manifests.records import Found, ManifestError, Record, Reject, reject
-from cutout.manifests.url_lists import BEGINS
+from cutout.manifests.record_builder import (
+    URL_START,
+    Cell,
+    PlainCells,
+    read_pictures,
+    simple_picture,
+    with_position,
+)
+from cutout.manifests.records import ManifestError, Record, RecordContent, Reject, reject
 
 TOO_DEEP = "is nested too deeply; write an object of texts and numbers"
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class _LineError(ValueError):
-    """The line is no object that can be used; the text says why."""
+    """The line is no usable object; the text is the reason."""
 
 
 def read_ndjson(text: Text, columns: Mapping[str, str], *, name: str, many: bool = False) -> Iterator[Record]:
-    """A record for each line that is not blank; a line that is no usable object is rejected whole.
+    """Yield a record for each line that is not blank; a line without a usable object is rejected as a whole.
 
-    Objects and lists that are no target are kept as JSON. A target may be a path into an object,
-    `featuredImage.url`, and the source a list of addresses.
-
-    Raises ManifestError if the first object stands over several lines.
+    Objects and lists that are no targets are kept as JSON. A target may be a path into an object,
+    `featuredImage.url`, and the source a list of URLs. Raises ManifestError if the first object spans several
+    lines.
     """
     reader = _ObjectReader(columns, many=many)
     for number, line in enumerate(bounded_lines(text, name=name), start=text.line):
         found = line.strip()
         if number == text.line and found == "{":
             raise ManifestError(
-                f"{name} has a JSON object over several lines; write one a line, for instance with `jq -c .`"
+                f"{name} has a JSON object over several lines; write one per line, for"
+                " instance with `jq -c .`"
             )
         if found:
             yield _read_line(number, found, reader)
@@ -52,17 +58,17 @@ def _decode(text: str) -> dict[str, Any]:
         found = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         raise _LineError(
-            f"is not JSON: {error.msg} at place {error.pos + 1}; write one object a line"
+            f"is not JSON: {error.msg} at position {error.pos + 1}; write one object per line"
         ) from None
     except RecursionError:
         raise _LineError(TOO_DEEP) from None
     except _LineError:
         raise
     except ValueError:
-        # Python refuses to read whole numbers of thousands of digits.
+        # Python refuses integers of thousands of digits.
         raise _LineError("has a number that is too long; write it as a text") from None
     if not isinstance(found, dict):
-        raise _LineError("is JSON but not an object; write one object a line")
+        raise _LineError("is JSON but not an object; write one object per line")
     return found
 
 
@@ -84,7 +90,7 @@ class _ObjectReader:
         self._folded = {target: fold(column) for target, column in self._columns.items()}
         self._position = columns.get("position", "position") if many else None
         self._many = many
-        self._is_priority_theirs = "priority" not in columns and not columns.keys().isdisjoint(NEEDED)
+        self._ignores_priority = "priority" not in columns and not columns.keys().isdisjoint(NEEDED)
 
     def read(self, line: int, found: dict[str, Any]) -> Record:
         targets = self._find_targets(found)
@@ -95,7 +101,7 @@ class _ObjectReader:
                 line,
                 column,
                 "",
-                f"is not in the object; name it, or say which it is with `--map {target}=NAME`",
+                f"is not in the object; name it, or map another with `--map {target}=NAME`",
             )
             for target, column in self._columns.items()
             if targets[target] is None and target in NEEDED
@@ -115,11 +121,11 @@ class _ObjectReader:
             return Record(line, found, (), tuple(rejects))
         metadata = {key: text for key, text in texts.items() if text and key not in taken} or None
         if sources is None and (
-            picture := usual_picture(
+            picture := simple_picture(
                 values["external_id"], values["source"], values["return_form"], values["priority"], metadata
             )
         ):
-            pictures: Found = (picture,), ()
+            pictures: RecordContent = (picture,), ()
         else:
             named = [
                 Cell(target.name if target else self._columns[name], values[name])
@@ -134,19 +140,19 @@ class _ObjectReader:
         return Record(line, found, *pictures)
 
     def _find_targets(self, found: Mapping[str, Any]) -> dict[str, "_Target | None"]:
-        """In the order of TARGETS: under the very name, else in any letter case, else along the path."""
+        """Find the values in the order of TARGETS: by exact name, else ignoring case, else along the path."""
         folded = _folded(found)
         targets = {
             target: _Target.find(found, folded, column, self._folded[target]) if column else None
             for target, column in self._columns.items()
         }
-        if self._is_priority_theirs:
+        if self._ignores_priority:
             targets["priority"] = None
         return targets
 
 
 class _Target(NamedTuple):
-    """A value that is asked for, and the key of the object under which it stands."""
+    """A target's value, and the object's key that it was found under."""
 
     key: str
     name: str
@@ -160,10 +166,10 @@ class _Target(NamedTuple):
             return cls(column, column, found[column])
         if (key := keys.get(folded)) is not None:
             return cls(key, key, found[key])
-        return cls._along(found, column)
+        return cls._find_path(found, column)
 
     @classmethod
-    def _along(cls, found: Mapping[str, Any], column: str) -> "_Target | None":
+    def _find_path(cls, found: Mapping[str, Any], column: str) -> "_Target | None":
         if "." not in column:
             return None
         value: Any = found
@@ -171,7 +177,7 @@ class _Target(NamedTuple):
             if not isinstance(value, dict) or step not in value:
                 return None
             value = value[step]
-        # The object around it is kept.
+        # The object that contains the value is kept as metadata.
         return cls("", column, value)
 
 
@@ -180,10 +186,10 @@ def _folded(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _list_of(target: _Target | None) -> list[str] | None:
-    """A list of addresses; None for anything else, which is one value or none."""
+    """Return the URLs of a list; None for any other value."""
     if target is None or not isinstance(target.value, list) or not target.value:
         return None
-    texts = [text.strip() for text in target.value if isinstance(text, str) and BEGINS.match(text.strip())]
+    texts = [text.strip() for text in target.value if isinstance(text, str) and URL_START.match(text.strip())]
     return texts if len(texts) == len(target.value) else None
 
 
@@ -210,7 +216,7 @@ def _as_json(value: object) -> str:
         text = json.dumps(value, ensure_ascii=False)
     except RecursionError:
         raise _LineError(TOO_DEEP) from None
-    # Half a character is written out.
+    # A lone surrogate is written as an escape.
     return json.dumps(value) if SURROGATE.search(text) else text
 
 
@@ -236,7 +242,7 @@ def _scalar(value: object) -> str:
 def _require_storable(text: str) -> None:
     if not text.isascii() and (found := SURROGATE.search(text)):
         raise _LineError(
-            f"has half a character, \\u{ord(found[0]):04x}; write the whole pair or leave it out"
+            f"has half a surrogate pair, \\u{ord(found[0]):04x}; write the whole pair or leave it out"
         )
     if "\0" in text:
         raise _LineError("has a NUL character; remove it")

@@ -1,4 +1,4 @@
-"""From a record's values to its pictures and rejects."""
+"""Builder of records: pictures and rejects from a record's values."""
 
 import re
 from collections.abc import Sequence
@@ -16,27 +16,33 @@ from cutout.manifests.field_rules import (
     return_form_fault,
     source_fault,
 )
-from cutout.manifests.records import Found, Picture, Reject, reject
-from cutout.manifests.url_lists import addresses_of, may_be_several, numbered
+from cutout.manifests.records import Picture, RecordContent, Reject, reject
+
+# A comma, blank, semicolon or bar may be part of a URL: it separates only if another URL follows. Possessive,
+# so each run is scanned once: a cell may have a million.
+URL_SEPARATOR = re.compile(r"(?<![\s,;|])[\s,;|]++(?=(?:https?|s3)://)", re.IGNORECASE)
+URL_START = re.compile(r"(?:https?|s3)://", re.IGNORECASE)
+# The scheme of the first URL ends before this offset.
+LONGEST_SCHEME = 8
 
 
 class Cell(NamedTuple):
-    """A value and the name of the column that it stands in."""
+    """A value and the name of its column."""
 
     column: str
     value: str
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What a record asks for its pictures."""
+class PictureOptions:
+    """Form and priority that a record sets for its pictures."""
 
     return_form: ReturnForm | None
     priority: Priority | None
 
 
 class PlainCells(NamedTuple):
-    """What a plain record says of its one picture, in the order of TARGETS."""
+    """Cells of a plain record with one picture, in the order of TARGETS."""
 
     external_id: Cell
     source: Cell
@@ -44,14 +50,14 @@ class PlainCells(NamedTuple):
     priority: Cell
 
 
-def usual_picture(
+def simple_picture(
     external_id: str, source: str, return_form: str, priority: str, metadata: dict[str, str] | None
 ) -> Picture | None:
-    """The fast way for nearly all records; None leaves it to `read_picture`, which looks closely."""
+    """Return the picture of a plain record without faults, fast; None leaves it to `read_pictures`."""
     if (
         0 < len(external_id) <= LONGEST_EXTERNAL_ID
         and 0 < len(source) <= LONGEST_SOURCE
-        # Others need a closer look: some letters are not seen either.
+        # Other ids need the full check: some letters are invisible.
         and external_id.isascii()
         and external_id.isprintable()
         and source.isprintable()
@@ -70,14 +76,14 @@ def read_pictures(
     *,
     sources: Sequence[str] | None = None,
     many: bool = False,
-) -> Found:
-    """The pictures of a plain record, mostly one, or a reject for each of its values that is at fault.
+) -> RecordContent:
+    """Return the pictures of a plain record, usually one, or a reject for each value at fault.
 
-    Several addresses are numbered in the order of the alphabet, or with `many` together with those of other
-    records. `sources` are given where the format has lists.
+    Several URLs are numbered in alphabetical order, or with `many` later, together with those of other
+    records. `sources` is given by formats that have lists.
     """
     external_id, source, return_form, priority = cells
-    named = addresses_of(source.value) if sources is None else list(dict.fromkeys(sources))
+    named = split_urls(source.value) if sources is None else list(dict.fromkeys(sources))
     faults = [
         (external_id, external_id_fault(external_id.value)),
         *((Cell(source.column, name), source_fault(name)) for name in named or [""]),
@@ -115,20 +121,20 @@ WHOLE_NUMBER = re.compile(r"([0-9]{1,9})(?:\.0*)?", re.ASCII)
 NO_NUMBER = "is not a whole number; number the product's pictures 1, 2, 3"
 
 
-def with_position(line: int, found: Found, position: Cell) -> Found:
-    """The pictures with their place among those of their id; an empty cell leaves it to their addresses."""
+def with_position(line: int, found: RecordContent, position: Cell) -> RecordContent:
+    """Set the position of the pictures among those of their id; an empty cell leaves it unset."""
     if not position.value:
         return found
     number = WHOLE_NUMBER.fullmatch(position.value)
     pictures, rejects = found
     if not number:
         return (), (*rejects, reject(line, *position, NO_NUMBER))
-    place = int(number[1])
-    return tuple(replace(picture, position=place) for picture in pictures), rejects
+    index = int(number[1])
+    return tuple(replace(picture, position=index) for picture in pictures), rejects
 
 
-class Draft:
-    """Collects the pictures of one record that may name several."""
+class RecordBuilder:
+    """Builder of a record that may name several pictures."""
 
     def __init__(self, line: int, return_form: Cell, priority: Cell) -> None:
         self.line = line
@@ -140,28 +146,57 @@ class Draft:
         ):
             if fault:
                 self.reject(cell, fault)
-        self._plan = None
+        self._options = None
         if not self.rejects:
-            self._plan = Plan(RETURN_FORMS[return_form.value], RANKS[priority.value])
+            self._options = PictureOptions(RETURN_FORMS[return_form.value], RANKS[priority.value])
 
     def reject(self, cell: Cell, reason: str) -> None:
         self.rejects.append(reject(self.line, *cell, reason))
 
     def add(self, external_id: Cell, source: Cell, *, made: bool = False) -> None:
-        """Take a picture, or reject what is wrong with it. What a record asks in vain makes no picture.
+        """Add a picture, or reject its faults. Nothing is added if the record's own options are at fault.
 
-        `made` says that the id is not the catalog's own.
+        `made` marks an id that is generated.
         """
         id_fault, fault = external_id_fault(external_id.value), source_fault(source.value)
         if id_fault:
             self.reject(external_id, id_fault)
         if fault:
             self.reject(source, fault)
-        if self._plan and not (id_fault or fault):
-            plan = self._plan
+        if self._options and not (id_fault or fault):
+            options = self._options
             self.pictures.append(
-                Picture(external_id.value, source.value, plan.return_form, plan.priority, None, made=made)
+                Picture(
+                    external_id.value, source.value, options.return_form, options.priority, None, made=made
+                )
             )
 
-    def found(self) -> Found:
+    def result(self) -> RecordContent:
         return tuple(self.pictures), tuple(self.rejects)
+
+
+def may_be_several(cell: str) -> bool:
+    """Whether a cell may hold several URLs: a fast check, False for one URL or name."""
+    return cell.find("://", LONGEST_SCHEME) > 0
+
+
+def split_urls(cell: str) -> list[str]:
+    """Return the distinct URLs of a cell in order; a cell that is one URL or a name is returned whole."""
+    if not may_be_several(cell) or not URL_START.match(cell):
+        return [cell]
+    found = URL_SEPARATOR.split(cell)
+    if len(found) == 1:
+        return [cell]
+    return list(dict.fromkeys(address.rstrip(" \t\r\n,;|") for address in found))
+
+
+def split_url_list(cell: str) -> list[str]:
+    """Split a column that is a list: names without a scheme are separated by commas."""
+    if "://" in cell:
+        return split_urls(cell)
+    return [name for name in map(str.strip, cell.split(",")) if name]
+
+
+def numbered(external_id: str, number: int) -> str:
+    """Return the id of a numbered picture: `SKU`, `SKU-2`, `SKU-3`."""
+    return external_id if number == 1 else f"{external_id}-{number}"

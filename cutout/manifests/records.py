@@ -1,4 +1,4 @@
-"""What reading a manifest gives: records, the pictures that they name, and what cannot be used."""
+"""Records of a manifest, the pictures that they name, and rejects."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,22 +6,21 @@ from typing import Any
 from cutout.enums import Priority, ReturnForm
 
 LONGEST_RECORD = 1_048_576
-"""Characters of one record, and of one line. What is longer is no product, but a file that is damaged."""
+"""Maximum characters of a record, and of a line. A longer one is no product but a damaged file."""
 
 LONGEST_SHOWN = 200
 
 
 class ManifestError(Exception):
-    """Nothing (more) of the manifest can be read; the text says where and what to do."""
+    """The manifest cannot be read (further); the text says where and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One picture that a record names. What `source` means is not checked here.
+    """A picture that a record names. `source` is not resolved here.
 
-    `version` is what its source says of its present state: another one, another picture; None: nothing.
-    `made` says that the id was made of a product's and a number. `position` is the picture's place among
-    those of its id.
+    `version` identifies the source's present state; None if the source has none. `made` marks an id that was
+    made of a product's id and a number. `position` orders the pictures of one id.
     """
 
     external_id: str
@@ -36,9 +35,9 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A value that no picture can be made of; `value` is cut to 200 characters.
+    """A value that cannot become a picture, cut to 200 characters.
 
-    `column` is empty where the whole record is at fault.
+    `column` is empty if the whole record is at fault.
     """
 
     line: int
@@ -49,12 +48,12 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A row, object or item. `line` is where it begins, counted from 1.
+    """A row, object or item. `line` is its first line, counted from 1.
 
-    `cells` is what the file said, to write the record back: a tuple of a delimited file's cells, an NDJSON
-    object as it was decoded, or an XML item's texts by element (`g:id`, `g:shipping/g:price`) in lists. An
-    NDJSON line that is no object is the only member of a tuple. With `named` each reject is a picture's,
-    whose id was another one's once all rows were read.
+    `cells` is the content as read, to write the record back: a tuple of a delimited file's cells, a decoded
+    NDJSON object, or lists of an XML item's texts by element (`g:id`, `g:shipping/g:price`). An NDJSON line
+    that is no object is the only member of a tuple. With `named` each reject is a picture whose id turned out
+    to be another picture's once all rows were read.
     """
 
     line: int
@@ -64,8 +63,8 @@ class Record:
     named: bool = False
 
 
-Found = tuple[tuple[Picture, ...], tuple[Reject, ...]]
-"""What a record gives."""
+RecordContent = tuple[tuple[Picture, ...], tuple[Reject, ...]]
+"""Pictures and rejects of a record."""
 
 
 def reject(line: int, column: str, value: str, reason: str) -> Reject:

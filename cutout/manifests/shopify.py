@@ -1,13 +1,13 @@
-"""Shopify's product export, in its older spelling and that of 2025 (help.shopify.com, "Using CSV files")."""
+"""Shopify product exports, in the older spelling and that of 2025 (help.shopify.com, "Using CSV files")."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from cutout.manifests.column_names import Header
-from cutout.manifests.optional_columns import Asked, Spot
-from cutout.manifests.record_builder import NO_NUMBER, Cell, Draft
-from cutout.manifests.records import Found, Record, reject
+from cutout.manifests.optional_columns import Column, OptionalColumns
+from cutout.manifests.record_builder import NO_NUMBER, Cell, RecordBuilder
+from cutout.manifests.records import Record, RecordContent, reject
 
 HANDLE = ("Handle", "URL handle")
 IMAGE = ("Image Src", "Product image URL")
@@ -15,11 +15,11 @@ POSITION = ("Image Position",)
 VARIANT_IMAGE = ("Variant Image", "Variant image URL")
 SKU = ("Variant SKU", "SKU")
 
-# Shopify takes 250 pictures a product.
+# Shopify accepts 250 pictures per product.
 MOST_REMEMBERED = 500
-# It takes 2,048 variants; rows of a product are held back until one has a picture.
+# Shopify accepts 2,048 variants; rows of a product are held back until one has a picture.
 MOST_HELD = 5_000
-# Of their cells, each one more: only a product's first row has a description.
+# Characters and cells held: only a product's first row has a description.
 MOST_CHARACTERS_HELD = 4_000_000
 MOST_HANDLES = 100_000
 NO_PICTURE = (
@@ -33,19 +33,19 @@ def is_shopify(header: Header) -> bool:
 
 
 def _has(header: Header, spellings: Sequence[str]) -> bool:
-    return Spot.find(header, *spellings).place is not None
+    return Column.find(header, *spellings).at is not None
 
 
 def shopify_reader(header: Header, columns: Mapping[str, str]) -> "ShopifyCells":
-    """What reads rows in their order: those of a product stand together under one handle.
+    """Return a reader for rows in file order: those of a product follow each other under one handle.
 
-    Raises ManifestError if a column that is used stands there twice, or a mapped one not at all.
+    Raises ManifestError if a used column occurs twice, or a mapped one is missing.
     """
-    return ShopifyCells(header, Asked(header, columns))
+    return ShopifyCells(header, OptionalColumns(header, columns))
 
 
 class _Product:
-    """What is known of the product whose rows are being read."""
+    """State of the product whose rows are being read."""
 
     def __init__(self, handle: str) -> None:
         self.handle = handle
@@ -54,8 +54,8 @@ class _Product:
         self.has_picture = False
         self._sources: set[str] = set()
 
-    def remember(self, source: str) -> bool:
-        """Whether the product did not have this picture yet, as far as it is remembered."""
+    def add_source(self, source: str) -> bool:
+        """Whether the product's picture is new, as far as pictures are remembered."""
         if source in self._sources:
             return False
         if len(self._sources) < MOST_REMEMBERED:
@@ -64,37 +64,39 @@ class _Product:
 
 
 class ShopifyCells:
-    """What reads a row. Most rows are variants without a picture of their own, which is how Shopify writes
-    them: `judged` finds the products that have none at all.
+    """Reader of a row's cells.
+
+    Most rows are variants without a picture of their own; `reject_without_picture` finds products that have
+    none.
     """
 
-    def __init__(self, header: Header, asked: Asked) -> None:
-        self._asked = asked
+    def __init__(self, header: Header, options: OptionalColumns) -> None:
+        self._options = options
         self._handle, self._image, self._position, self._variant_image, self._sku = (
-            Spot.find(header, *spellings) for spellings in (HANDLE, IMAGE, POSITION, VARIANT_IMAGE, SKU)
+            Column.find(header, *spellings) for spellings in (HANDLE, IMAGE, POSITION, VARIANT_IMAGE, SKU)
         )
         self._product = _Product("")
-        # Hashes of handles whose product has a picture, for rows that do not stand together.
+        # Hashes of handles whose product has a picture, for products whose rows are apart.
         self._with_pictures: set[int] = set()
 
-    def __call__(self, line: int, cells: Sequence[str]) -> Found:
-        draft = self._asked.draft(line, cells)
+    def __call__(self, line: int, cells: Sequence[str]) -> RecordContent:
+        builder = self._options.builder(line, cells)
         handle, image, variant = (
-            spot.cell(cells) for spot in (self._handle, self._image, self._variant_image)
+            column.cell(cells) for column in (self._handle, self._image, self._variant_image)
         )
-        self._turn_to(handle.value)
+        self._start_product(handle.value)
         if not image.value and not variant.value:
             return (), ()
         self._product.has_picture = True
         if not handle.value:
-            draft.reject(handle, "is empty; give each row its product's handle")
+            builder.reject(handle, "is empty; give each row its product's handle")
         else:
-            self._add_image(draft, image, self._position.cell(cells))
-            self._add_variant(draft, variant, self._sku.cell(cells).value)
-        return draft.found()
+            self._add_image(builder, image, self._position.cell(cells))
+            self._add_variant(builder, variant, self._sku.cell(cells).value)
+        return builder.result()
 
-    def judged(self, records: Iterator[Record]) -> Iterator[Record]:
-        """The records, of which the first one of each product without any picture is a reject."""
+    def reject_without_picture(self, records: Iterator[Record]) -> Iterator[Record]:
+        """Yield the records; the first one of each product without any picture becomes a reject."""
         product, held, characters = self._product, list[Record](), 0
         for record in records:
             if self._product is not product:
@@ -108,16 +110,16 @@ class ShopifyCells:
         yield from self._released(held, product)
 
     def _released(self, held: list[Record], product: _Product) -> Iterator[Record]:
-        judged = product.has_picture
+        is_checked = product.has_picture
         for record in held:
-            if judged or record.rejects:
+            if is_checked or record.rejects:
                 yield record
             else:
-                judged = True
-                missing = reject(record.line, self._image.column, "", NO_PICTURE)
+                is_checked = True
+                missing = reject(record.line, self._image.name, "", NO_PICTURE)
                 yield replace(record, rejects=(missing,))
 
-    def _turn_to(self, handle: str) -> None:
+    def _start_product(self, handle: str) -> None:
         if handle != self._product.handle:
             if self._product.has_picture and len(self._with_pictures) < MOST_HANDLES:
                 self._with_pictures.add(hash(self._product.handle))
@@ -125,20 +127,20 @@ class ShopifyCells:
             self._product.has_picture = hash(handle) in self._with_pictures
         self._product.rows += 1
 
-    def _add_image(self, draft: Draft, image: Cell, position: Cell) -> None:
+    def _add_image(self, builder: RecordBuilder, image: Cell, position: Cell) -> None:
         if not image.value:
             return
         product = self._product
         product.images += 1
-        product.remember(image.value)
+        product.add_source(image.value)
         if position.value and not WHOLE_NUMBER.fullmatch(position.value):
-            draft.reject(position, NO_NUMBER)
+            builder.reject(position, NO_NUMBER)
             return
         number = int(position.value or product.images)
-        draft.add(Cell(self._handle.column, f"{product.handle}/{number}"), image, made=True)
+        builder.add(Cell(self._handle.name, f"{product.handle}/{number}"), image, made=True)
 
-    def _add_variant(self, draft: Draft, variant: Cell, sku: str) -> None:
+    def _add_variant(self, builder: RecordBuilder, variant: Cell, sku: str) -> None:
         product = self._product
-        if variant.value and product.remember(variant.value):
+        if variant.value and product.add_source(variant.value):
             name = f"{product.handle}/variant/{sku or product.rows}"
-            draft.add(Cell(self._handle.column, name), variant, made=True)
+            builder.add(Cell(self._handle.name, name), variant, made=True)

@@ -1,12 +1,12 @@
-"""Characters that XML does not allow: replaced on the way to the parser, so that one item is at fault alone.
+"""Characters that XML does not allow: replaced before parsing, so that only one item is rejected.
 
-Each is stood in for by a character of a private range, which the parser takes as text.
+Each is replaced by a private-use character, which the parser accepts as text.
 """
 
 import re
 from collections.abc import Iterator
 
-# Control characters, halves and the two that are none; references to characters; a bare `&`; CDATA.
+# Control characters, surrogates and the two noncharacters; character references; a bare `&`; CDATA.
 SUSPECT = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]"
     r"|&#(?P<decimal>[0-9]{1,10});|&#[xX](?P<hexadecimal>[0-9a-fA-F]{1,8});"
@@ -14,15 +14,15 @@ SUSPECT = re.compile(
     r"|<!\[CDATA\[|\]\]>"
 )
 CDATA, CDATA_END = "<![CDATA[", "]]>"
-# As long as a reference may be.
-HELD = 14
+# Maximum length of a character reference.
+LONGEST_REFERENCE = 14
 FIRST_STAND_IN, AMPERSAND, OTHER = 0x10FD00, 0x26, 0xFF
 STAND_IN = re.compile(f"[{chr(FIRST_STAND_IN)}-{chr(FIRST_STAND_IN + OTHER)}]")
 ALLOWED = ((0x9, 0xA), (0xD, 0xD), (0x20, 0xD7FF), (0xE000, 0xFFFD), (0x10000, 0x10FFFF))
 
 
 class Characters:
-    """Replaces in text that comes by the chunk; what may go on in the next one is held back."""
+    """Replacer for text in chunks; a sequence that may continue in the next chunk is held back."""
 
     def __init__(self) -> None:
         self._held = ""
@@ -35,17 +35,17 @@ class Characters:
         return "".join(self._pieces(text[:end]))
 
     def _pieces(self, text: str) -> Iterator[str]:
-        place = 0
+        offset = 0
         for found in SUSPECT.finditer(text):
             code = self._code_of(found)
             if code is not None:
-                yield text[place : found.start()]
+                yield text[offset : found.start()]
                 yield chr(FIRST_STAND_IN + min(code, OTHER))
-                place = found.end()
-        yield text[place:]
+                offset = found.end()
+        yield text[offset:]
 
     def _code_of(self, found: re.Match[str]) -> int | None:
-        """Which character stands there that may not; None if nothing is wrong."""
+        """Return the code point that is not allowed; None if the match is valid."""
         text = found[0]
         if text == CDATA:
             self._in_cdata = True
@@ -62,19 +62,19 @@ class Characters:
 
 
 def character_fault(text: str) -> str | None:
-    """What is wrong with a text that has a stand-in, and what to do; None if it has none."""
+    """Return the fault of a text with a stand-in, and its remedy; None if it has none."""
     found = STAND_IN.search(text)
     if not found:
         return None
     code = ord(found[0]) - FIRST_STAND_IN
     if code == AMPERSAND:
-        return f"has a bare & at place {found.start() + 1}; write &amp;"
+        return f"has a bare & at position {found.start() + 1}; write &amp;"
     what = "a character that XML does not allow" if code == OTHER else f"the control character U+{code:04X}"
-    return f"has {what} at place {found.start() + 1}; remove it"
+    return f"has {what} at position {found.start() + 1}; remove it"
 
 
 def restored(text: str) -> str:
-    """The text with the characters that were stood in for."""
+    """Return the text with the original characters in place of stand-ins."""
     return STAND_IN.sub(_original, text)
 
 
@@ -84,8 +84,8 @@ def _original(found: re.Match[str]) -> str:
 
 
 def _end_of_whole(text: str) -> int:
-    """Where the part begins that the next chunk may go on with."""
-    begin = max(0, len(text) - HELD)
+    """Return the offset of the part that may continue in the next chunk."""
+    begin = max(0, len(text) - LONGEST_REFERENCE)
     ampersand = text.rfind("&", begin)
     if ampersand >= 0 and ";" not in text[ampersand:]:
         return ampersand

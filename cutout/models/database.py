@@ -28,7 +28,10 @@ VANISHED_AFTER_S = 30
 
 T = TypeVar("T")
 
-# A session costs twice as much as a connection and keeps objects; a worker needs none.
+# What a statement may raise while Postgres is unreachable; `Patience.wait_after` tells.
+POSTGRES_ERRORS = (DBAPIError, NoConnectionFreeError)
+
+# What a statement can be run on. A session costs twice a connection and keeps objects; a worker needs none.
 Database = Session | Connection
 
 
@@ -104,15 +107,13 @@ def patiently(
     `work` must be safe to repeat: a statement whose reply was lost is run a second time.
     Raises PostgresAwayError after `give_up_after_s` seconds, or `stop_patience_s` after `stopping` was set.
     """
-    patience = _Patience(give_up_after_s, stopping or threading.Event(), stop_patience_s)
+    patience = Patience(give_up_after_s, stopping, stop_patience_s)
     while True:
         try:
             with engine.connect() as connection:
                 return work(connection)
-        except (DBAPIError, NoConnectionFreeError) as error:
-            if not is_away(error):
-                raise
-            patience.pause(error)
+        except POSTGRES_ERRORS as error:
+            patience.wait_after(error)
 
 
 def is_away(error: Exception) -> bool:
@@ -129,19 +130,30 @@ def kind_of(error: Exception) -> str:
     return f"{kind} {code}" if code else kind
 
 
-class _Patience:
-    """The delays between tries, which double up to LONGEST_DELAY_S."""
+class Patience:
+    """The waits between tries, growing up to LONGEST_DELAY_S."""
 
-    def __init__(self, seconds: float, stopping: threading.Event, when_stopping_s: float) -> None:
-        self._stopping = stopping
+    def __init__(
+        self,
+        seconds: float,
+        stopping: threading.Event | None = None,
+        when_stopping_s: float = STOP_PATIENCE_S,
+    ) -> None:
+        self._stopping = stopping or threading.Event()
         self._when_stopping_s = when_stopping_s
         self._hurries = False
         self._ends_at = time.monotonic() + seconds
         self._delay = FIRST_DELAY_S
         self._hurry_if_stopping()
 
-    def pause(self, error: Exception) -> None:
-        """Wait, at most until the stop; raises PostgresAwayError once the time is over."""
+    def wait_after(self, error: Exception) -> None:
+        """Wait before the next try, at most until the process stops.
+
+        Raises the error itself unless it says that Postgres is unreachable, and PostgresAwayError once
+        patience is over.
+        """
+        if not is_away(error):
+            raise error
         self._hurry_if_stopping()
         kind = kind_of(error)
         if time.monotonic() + self._delay > self._ends_at:

@@ -1,6 +1,6 @@
-"""What Postgres knows of how things stand, by statements whose cost does not grow with what is done.
+"""Overview of the installation's state, by queries whose cost does not grow with the number of ended jobs.
 
-Final jobs are not counted here: there may be millions of them, and workers count what they settle.
+Final jobs are not counted here: there may be millions of them, and workers count the jobs that they settle.
 """
 
 from collections import Counter
@@ -43,25 +43,25 @@ from cutout.models import (
     Limit,
     constant,
 )
-from cutout.monitoring.health import oldest_snapshot
+from cutout.monitoring.snapshots import oldest_snapshot
 from cutout.queue.blocks.blocked_jobs import IS_OVER_BUDGET, WAITS_FOR_ITS_BATCH
 from cutout.queue.blocks.isolated_workers import IS_CUT_OFF
 from cutout.queue.leader import leader_exists
 from cutout.queue.producer_shares import EligibleOwners, eligible_owners, jobs_in_queues
 from cutout.queue.reuse import missing_results
-from cutout.schedules.lateness import Lateness, late_runs
-from cutout.status.explain import Installation
+from cutout.schedules.lateness import Lateness, late_schedules
+from cutout.status.call_rate import CallSettings
 
-# A worker that was silent for longer is history; its row stays.
-WORKERS_OF_LATE = timedelta(hours=1)
-CALLS_OF_LATE = timedelta(hours=1)
+# A worker that was silent for longer is not shown; its row stays.
+RECENT_WORKERS = timedelta(hours=1)
+RECENT_CALLS = timedelta(hours=1)
 
 Rows = Sequence[Row[*tuple[Any, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """Rows have the columns that the statements below name. Ages, waits and times left in seconds."""
+    """State of the installation. Rows have the columns of the queries below; ages and waits in seconds."""
 
     jobs: Rows
     held: Rows
@@ -82,8 +82,8 @@ class Overview:
     oldest_snapshot_s: float
 
 
-def look(database: Session, known: Installation) -> Overview:
-    """Look once. The statements may see moments a little apart."""
+def read_overview(database: Session, settings: CallSettings) -> Overview:
+    """Read the overview. Its queries may see slightly different moments."""
     jobs = database.execute(JOBS_UNDER_WAY).all()
     waits = database.execute(FIRST_IN_LINE).one()
     rest = database.execute(THE_REST).one()
@@ -103,13 +103,13 @@ def look(database: Session, known: Installation) -> Overview:
         missing_cutouts=missing_results.read_missing(database),
         day_spent=rest.day_spent or 0,
         unfinished_ingests=rest.unfinished_ingests,
-        late_schedules=_late(database, known),
+        late_schedules=_count_late(database, settings),
         oldest_snapshot_s=_oldest_snapshot_s(database),
     )
 
 
-def _late(session: Session, known: Installation) -> dict[Lateness, int]:
-    found = Counter(finding.lateness for finding in late_runs(session, known))
+def _count_late(session: Session, settings: CallSettings) -> dict[Lateness, int]:
+    found = Counter(late.lateness for late in late_schedules(session, settings))
     return {lateness: found[lateness] for lateness in Lateness}
 
 
@@ -126,11 +126,11 @@ def _ago(moment: ColumnElement[Any]) -> ColumnElement[float]:
     return _seconds(func.now() - moment)
 
 
-# Those that the dispatcher brings back in line if nothing becomes of them by `scheduled_at`.
+# Queue states that the dispatcher changes back to ready at `scheduled_at`.
 AWAITED = (QueueState.DISPATCHED, QueueState.REUSING, QueueState.DELAYED)
 READY = JOBS.c.queue_state == constant(QueueState.READY)
 ON_ITS_WAY = JOBS.c.queue_state.in_([constant(queue_state) for queue_state in AWAITED])
-# Paid for, and neither in the bucket nor in the lifeboat.
+# Paid results that are neither in the bucket nor in the lifeboat.
 AT_RISK = and_(JOBS.c.result_expires_at.is_not(None), JOBS.c.lifeboat_key.is_(None))
 PAID = (
     func.count().filter(AT_RISK).label("at_risk"),
@@ -188,7 +188,7 @@ HELD = (
 
 
 def _first(served: EligibleOwners, priority: Priority) -> ColumnElement[float]:
-    """Of each producer's first job, how long the longest waits. Those of suspended ones wait for a person."""
+    """The longest wait among the producers' first jobs, without suspended producers."""
     queues, owners = served.queues, served.owners
     first = jobs_in_queues(queues).with_only_columns(JOBS.c.scheduled_at).limit(1)
     first_job = first.lateral(f"first_{priority.name}")
@@ -207,7 +207,7 @@ OUT = and_(ATTEMPTS.c.outcome == constant(AttemptOutcome.UNKNOWN), ATTEMPTS.c.en
 OUTCOME = case((ATTEMPTS.c.lost_at.is_not(None), "lost"), (OUT, "out"), else_=ATTEMPTS.c.outcome)
 CALLS = (
     select(OUTCOME.label("fate"), func.count().label("calls"))
-    .where(ATTEMPTS.c.begun_at > func.now() - CALLS_OF_LATE)
+    .where(ATTEMPTS.c.begun_at > func.now() - RECENT_CALLS)
     .group_by("fate")
 )
 
@@ -227,10 +227,10 @@ ACCOUNTS_AND_LIMITS = select(
 
 OPEN_BREAKERS = select(BREAKER.c.kind, BREAKER.c.host, BREAKER.c.code).where(BREAKER.c.opened_at.is_not(None))
 
-# One that was started anew in its container has the host and the pid of the one before.
+# A worker restarted in its container has the host and pid of the one before.
 WORKERS_HEARD = (
     select(WORKERS.c.host, WORKERS.c.pid, _ago(func.max(WORKERS.c.heartbeat_at)).label("heartbeat_age_s"))
-    .where(WORKERS.c.left_at.is_(None), WORKERS.c.heartbeat_at > func.now() - WORKERS_OF_LATE)
+    .where(WORKERS.c.left_at.is_(None), WORKERS.c.heartbeat_at > func.now() - RECENT_WORKERS)
     .group_by(WORKERS.c.host, WORKERS.c.pid)
 )
 

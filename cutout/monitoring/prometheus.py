@@ -1,4 +1,4 @@
-"""The figures that Postgres knows, as metrics: asked for when Prometheus asks, and kept for some seconds."""
+"""Metrics read from Postgres when Prometheus scrapes, and kept for some seconds."""
 
 import logging
 from collections.abc import Iterator
@@ -13,15 +13,14 @@ from sqlalchemy.orm import Session
 
 from cutout.enums import QueueState, Stop
 from cutout.models.database import is_away
-from cutout.monitoring import overview
-from cutout.monitoring.overview import Overview
+from cutout.monitoring.overview import Overview, read_overview
 from cutout.settings import Settings
-from cutout.status.explain import Installation
+from cutout.status.call_rate import CallSettings
 from cutout.telemetry.single_flight import SingleFlight
 
 log = logging.getLogger(__name__)
 
-# However often it is scraped, Postgres is asked no more than this, and works on it 5% of the time at most.
+# However often it is scraped, Postgres is read at most this often, and is busy with it 5% of the time.
 FRESH_S = 10.0
 REST = 20.0
 # Prometheus gives up after 10 s.
@@ -29,16 +28,16 @@ PATIENCE_S = 8.0
 
 NAMED = {
     "cutout_database_answers": (
-        "Whether Postgres gave the figures below: 1 or 0, and then they are missing",
+        "Whether Postgres answered: 1, or 0, and then the metrics below are missing",
         (),
     ),
     "cutout_jobs": ("Jobs that are queued or running", ("state", "queue_state", "step")),
-    "cutout_held_jobs": ("Jobs that wait for a person, by the code that says why", ("code",)),
+    "cutout_held_jobs": ("Jobs that wait for a person, by their code", ("code",)),
     "cutout_first_in_line_wait_seconds": (
-        "How long the first in line has waited for its call",
+        "How long the first job in the queue has waited for its call",
         ("priority",),
     ),
-    "cutout_overdue_seconds": ("How long a job has been due without rejoining the line, 0 if none is", ()),
+    "cutout_overdue_seconds": ("How long a job has been due without becoming ready, 0 if none is", ()),
     "cutout_results_at_risk": ("Paid results that are neither in the bucket nor in the lifeboat", ()),
     "cutout_result_expires_seconds": ("Until the first result at risk expires; missing if none is", ()),
     "cutout_copy_lag_seconds": ("Since the oldest result at risk was paid for, 0 if none is", ()),
@@ -46,18 +45,18 @@ NAMED = {
         "Calls of the ledger that were begun within the last hour",
         ("outcome",),
     ),
-    "cutout_account_paused": ("Whether no call of the account goes out, and why", ("account", "code")),
+    "cutout_account_paused": ("Whether the account's calls are paused, and why", ("account", "code")),
     "cutout_account_credits": ("Credits left when they were last read", ("account",)),
     "cutout_account_credits_age_seconds": ("Since the account's credits were last read", ("account",)),
     "cutout_limit_calls": ("Calls that the limit allows at once", ("account",)),
-    "cutout_limit_open_calls": ("Calls that are out", ("account",)),
+    "cutout_limit_open_calls": ("Open calls", ("account",)),
     "cutout_limit_waiting_calls": ("Calls that wait for a slot", ("account",)),
-    "cutout_limit_calls_per_second": ("Calls a second of late", ("account",)),
+    "cutout_limit_calls_per_second": ("Recent calls a second", ("account",)),
     "cutout_limit_latency_seconds": ("How long a call takes", ("account",)),
     "cutout_limit_circuit_open": ("Whether the endpoint fails for all jobs", ("account",)),
-    "cutout_limit_age_seconds": ("Since a dispatcher last wrote the limit down", ("account",)),
+    "cutout_limit_age_seconds": ("Since a dispatcher last stored the limit", ("account",)),
     "cutout_calls_stopped": (
-        "Whether no call goes out: paused by a person, stopped by a breaker, or day's budget spent",
+        "Whether calls are stopped: paused by an operator, by a breaker, or the day's budget is spent",
         ("reason",),
     ),
     "cutout_results_not_fetched": (
@@ -65,7 +64,7 @@ NAMED = {
         ("host", "code"),
     ),
     "cutout_missing_cutouts": (
-        "Cutouts that were bought and asked for and that the bucket lacks, once too many to buy them anew",
+        "Bought cutouts that are needed and that the bucket lacks, once too many to buy them again",
         (),
     ),
     "cutout_workers_cut_off": ("Worker processes that do not reach the bucket", ()),
@@ -78,7 +77,7 @@ NAMED = {
     "cutout_worker_heartbeat_age_seconds": ("Since the worker was last heard, for an hour", ("host", "pid")),
     "cutout_unfinished_ingests": ("Ingests that are under way or were interrupted", ()),
     "cutout_oldest_snapshot_seconds": (
-        "How long the oldest snapshot has been held, by whichever session: nothing is cleaned up meanwhile",
+        "How long the oldest snapshot of any session has been held: dead rows are not removed meanwhile",
         (),
     ),
     "cutout_late_schedules": (
@@ -91,38 +90,38 @@ HEARD_WITHIN_S = 60.0
 
 
 class DatabaseMetrics(Collector):
-    """Asks Postgres over a connection of its own, which frozen or busy requests cannot take."""
+    """Collector that reads Postgres over a connection of its own, which busy requests cannot take."""
 
-    def __init__(self, engine: Engine, known: Settings) -> None:
-        self._engine, self._known = engine, known
-        self._answer = SingleFlight("figures", self._look, fresh_s=FRESH_S, rest=REST)
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self._engine, self._settings = engine, settings
+        self._overview = SingleFlight("figures", self._read, fresh_s=FRESH_S, rest=REST)
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
-        """The metrics without figures: registering must not ask the database."""
+        """The metrics without samples: registering must not read the database."""
         return iter(_Families().all())
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """The metrics as they stand; without an answer of Postgres' only that there is none."""
+        """The metrics now; if Postgres does not answer, only `cutout_database_answers`."""
         families = _Families()
         try:
-            found = self._answer.get(PATIENCE_S)
+            found = self._overview.get(PATIENCE_S)
         except (SQLAlchemyError, TimeoutError) as error:
             expected = isinstance(error, TimeoutError) or is_away(error)
-            log.warning("no figures for the metrics: Postgres is away", exc_info=None if expected else error)
+            log.warning("no metrics: Postgres is unreachable", exc_info=None if expected else error)
             families.add("cutout_database_answers", 0)
         else:
             families.add("cutout_database_answers", 1)
-            _fill(families, found, self._known)
+            _fill(families, found, self._settings)
         return iter(families.filled())
 
-    def _look(self) -> Overview:
+    def _read(self) -> Overview:
         with Session(self._engine) as session:
-            return overview.look(session, Installation.of(self._known))
+            return read_overview(session, CallSettings.of(self._settings))
 
 
 @contextmanager
 def exposed(collector: Collector) -> Iterator[None]:
-    """What is served of this process has these metrics too, while the context lasts."""
+    """Expose the collector's metrics while the context lasts."""
     REGISTRY.register(collector)
     try:
         yield
@@ -131,7 +130,7 @@ def exposed(collector: Collector) -> Iterator[None]:
 
 
 class _Families:
-    """The families by name."""
+    """All metric families, by name."""
 
     def __init__(self) -> None:
         self._by_name = {
@@ -139,7 +138,7 @@ class _Families:
         }
 
     def add(self, name: str, value: float | None, *labels: object) -> None:
-        """One sample; none for a figure that is not known."""
+        """Add one sample; none for an unknown value."""
         if value is not None:
             self._by_name[name].add_metric([str(label) for label in labels], float(value))
 
@@ -150,8 +149,8 @@ class _Families:
         return [family for family in self._by_name.values() if family.samples]
 
 
-def _fill(families: _Families, found: Overview, known: Settings) -> None:
-    _fill_jobs(families, found, known)
+def _fill(families: _Families, found: Overview, settings: Settings) -> None:
+    _fill_jobs(families, found, settings)
     _fill_accounts(families, found)
     add = families.add
     for outcome, calls in found.calls.items():
@@ -166,7 +165,7 @@ def _fill(families: _Families, found: Overview, known: Settings) -> None:
     add("cutout_workers_cut_off", found.cut_off_workers)
     missing = found.missing_cutouts
     add("cutout_missing_cutouts", missing.cutouts if missing.stopped else 0)
-    budget = known.day_budget
+    budget = settings.day_budget
     add("cutout_calls_stopped", budget is not None and found.day_spent >= budget, "day-budget")
     add("cutout_day_spent_credits", found.day_spent)
     add("cutout_dispatcher_leading", found.dispatcher_leads)
@@ -179,12 +178,12 @@ def _fill(families: _Families, found: Overview, known: Settings) -> None:
         add("cutout_late_schedules", schedules, lateness)
 
 
-def _fill_jobs(families: _Families, found: Overview, known: Settings) -> None:
+def _fill_jobs(families: _Families, found: Overview, settings: Settings) -> None:
     add = families.add
-    held_and_parked = sum(row.blocked for row in found.held)
+    held_and_blocked = sum(row.blocked for row in found.held)
     for row in found.jobs:
-        # Blocked are also held ones, which are counted by their code.
-        jobs = row.jobs - held_and_parked if row.queue_state == QueueState.BLOCKED else row.jobs
+        # Some blocked jobs are held; those are counted by their code.
+        jobs = row.jobs - held_and_blocked if row.queue_state == QueueState.BLOCKED else row.jobs
         add("cutout_jobs", max(jobs, 0), row.state, row.queue_state, row.step)
     for row in found.held:
         add("cutout_held_jobs", row.jobs, row.code)
@@ -193,7 +192,7 @@ def _fill_jobs(families: _Families, found: Overview, known: Settings) -> None:
     add("cutout_overdue_seconds", found.overdue_s)
     add("cutout_results_at_risk", sum(row.at_risk for row in found.jobs))
     add("cutout_result_expires_seconds", found.next_expiry_s)
-    age = known.result_lifetime_seconds - found.next_expiry_s if found.next_expiry_s is not None else 0.0
+    age = settings.result_lifetime_seconds - found.next_expiry_s if found.next_expiry_s is not None else 0.0
     add("cutout_copy_lag_seconds", max(age, 0.0))
 
 

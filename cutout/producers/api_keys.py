@@ -1,4 +1,4 @@
-"""Producers' API keys: several for each, each with what it may do. Shown once; only a hash is kept."""
+"""API keys of producers, each with its scopes. A key is shown once; only its hash is stored."""
 
 import hashlib
 import secrets
@@ -21,7 +21,7 @@ KEY_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class KnownKey:
-    """A valid key: whose it is, what it may do, what its producer may ask for, whether that is suspended."""
+    """A valid key: its producer and scopes, the producer's ceilings, and whether that is suspended."""
 
     id: uuid.UUID
     producer_id: uuid.UUID
@@ -38,7 +38,7 @@ def make_key(
     scopes: Collection[Scope] = USUAL_SCOPES,
     expires_at: datetime | None = None,
 ) -> tuple[ApiKey, str]:
-    """Add a key to a producer; returns it with its text, which cannot be shown again."""
+    """Add a key to a producer; returns the row and the key's text, which cannot be shown again."""
     text = KEY_PREFIX + secrets.token_urlsafe(KEY_BYTES)
     key = ApiKey(
         producer_id=producer_id,
@@ -53,7 +53,7 @@ def make_key(
 
 
 def find_key(database: Database, key_sha256: bytes) -> KnownKey | None:
-    """The valid key with this hash, or None. It is looked up by its hash: the time taken tells nothing."""
+    """The valid key with this hash, or None. The lookup by hash takes no time that reveals the key."""
     row = database.execute(
         select(
             ApiKey.id,
@@ -86,7 +86,7 @@ def list_keys(session: Session) -> Sequence[tuple[ApiKey, Producer]]:
 
 
 def revoke_keys(session: Session, key_or_producer_id: uuid.UUID) -> int:
-    """Refuse a key, or all keys of a producer, from now on; returns how many were valid until now."""
+    """Revoke a key, or all keys of a producer; returns how many were valid until now."""
     revoked = session.execute(
         update(ApiKey)
         .where(
@@ -100,14 +100,14 @@ def revoke_keys(session: Session, key_or_producer_id: uuid.UUID) -> int:
 
 
 def note_use(session: Session, key_ids: Collection[uuid.UUID]) -> None:
-    """Write down that these keys were used just now."""
+    """Record that these keys were used now."""
     session.execute(update(ApiKey).where(ApiKey.id.in_(key_ids)).values(last_used_at=func.now()))
 
 
 def renew_key(
     session: Session, producer_name: str, name: str, *, scopes: Collection[Scope]
 ) -> tuple[ApiKey, str]:
-    """Another key in place of all former ones of this name, for the same producer if there was one."""
+    """Replace all keys of this name by a new one, for the same producer if there was one."""
     former = session.scalars(select(ApiKey).where(ApiKey.name == name).order_by(ApiKey.id)).all()
     for key in former:
         revoke_keys(session, key.id)
@@ -120,6 +120,6 @@ def renew_key(
 
 
 def hash_of(text: str) -> bytes:
-    """What is kept of a key."""
+    """The SHA-256 of a key, the only form in which it is stored."""
     # The key has 256 random bits: a fast hash is as good as a slow one.
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()

@@ -1,7 +1,7 @@
-"""The best priority and the largest weight that a producer may ask for.
+"""The highest priority and the largest weight that a producer may ask for.
 
-Whoever asks for more over HTTP is refused. Where rows are made they are bounded too: a ceiling may have been
-set since a manifest was sent or a schedule was made.
+An HTTP request for more is refused. The values are also bounded where rows are inserted: a ceiling may have
+been set after a manifest was sent or a schedule was made.
 """
 
 import uuid
@@ -15,12 +15,12 @@ from cutout.enums import Priority
 from cutout.models import BATCHES, PRODUCERS, Producer
 
 NO_CEILING = int(min(Priority))
-# The outer statement may be about the same table.
-_ITS = PRODUCERS.alias("its_producer")
+# An alias, since the outer statement may use the same table.
+_PRODUCER = PRODUCERS.alias("its_producer")
 
 
 class AboveCeilingError(ValueError):
-    """More was asked for than the producer may: `field` is at fault, the text names the ceiling."""
+    """A request above a ceiling of the producer: `field` is the value's name, the text names the ceiling."""
 
     def __init__(self, field: str, text: str) -> None:
         super().__init__(text)
@@ -29,18 +29,18 @@ class AboveCeilingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Ceilings:
-    """The best priority and the largest weight; None where there is no ceiling."""
+    """The highest priority and the largest weight; None where there is no ceiling."""
 
     top_priority: Priority | None = None
     most_weight: float | None = None
 
     @classmethod
     def of(cls, top_priority: int | None, most_weight: float | None) -> "Ceilings":
-        """As the columns of a producer hold them."""
+        """Build from the columns of a producer."""
         return cls(None if top_priority is None else Priority(top_priority), most_weight)
 
     def require_priority(self, priority: Priority) -> None:
-        """Raises AboveCeilingError."""
+        """Raise AboveCeilingError if the priority is above the ceiling."""
         if self.top_priority is not None and priority < self.top_priority:
             best, asked = self.top_priority.name.lower(), Priority(priority).name.lower()
             raise AboveCeilingError(
@@ -48,7 +48,7 @@ class Ceilings:
             )
 
     def require_weight(self, weight: float) -> None:
-        """Raises AboveCeilingError."""
+        """Raise AboveCeilingError if the weight is above the ceiling."""
         if self.most_weight is not None and weight > self.most_weight:
             raise AboveCeilingError(
                 "weight", f"the weight {weight:g} is above your ceiling; ask for {self.most_weight:g} at most"
@@ -59,19 +59,21 @@ UNBOUNDED = Ceilings()
 
 
 def top_priority_of(producer_id: ColumnElement[Any] | Any) -> ColumnElement[int]:
-    """The best priority of the jobs of the producer in an outer statement."""
-    its = select(_ITS.c.top_priority).where(_ITS.c.id == producer_id).correlate_except(_ITS)
-    return func.coalesce(its.scalar_subquery(), literal_column(str(NO_CEILING)))
+    """The highest priority allowed to the producer in an outer statement."""
+    ceiling = (
+        select(_PRODUCER.c.top_priority).where(_PRODUCER.c.id == producer_id).correlate_except(_PRODUCER)
+    )
+    return func.coalesce(ceiling.scalar_subquery(), literal_column(str(NO_CEILING)))
 
 
 def weight_within(producer_id: uuid.UUID, weight: float) -> ColumnElement[float]:
-    """The weight, or less where the producer's ceiling is lower."""
-    its = select(PRODUCERS.c.most_weight).where(PRODUCERS.c.id == producer_id).scalar_subquery()
-    return func.least(cast(literal(weight), BATCHES.c.weight.type), its)
+    """The weight, or the producer's ceiling if that is lower."""
+    ceiling = select(PRODUCERS.c.most_weight).where(PRODUCERS.c.id == producer_id).scalar_subquery()
+    return func.least(cast(literal(weight), BATCHES.c.weight.type), ceiling)
 
 
 def ceilings_of(session: Session, producer_id: uuid.UUID | None) -> Ceilings:
-    """Those of a producer; none for jobs without one."""
+    """The ceilings of a producer; UNBOUNDED for jobs without one."""
     row = session.execute(
         select(Producer.top_priority, Producer.most_weight).where(Producer.id == producer_id)
     ).first()
@@ -79,7 +81,7 @@ def ceilings_of(session: Session, producer_id: uuid.UUID | None) -> Ceilings:
 
 
 def set_ceilings(session: Session, producer_id: uuid.UUID, **ceilings: float | None) -> bool:
-    """Set `top_priority`, `most_weight` or `share` for what is enqueued from now on.
+    """Set `top_priority`, `most_weight` or `share` for jobs enqueued from now on.
 
     False if there is no such producer.
     """

@@ -1,4 +1,4 @@
-"""A POST that is sent again is answered as the first time: answers kept under the producer's own keys."""
+"""Responses kept under the producer's idempotency keys: a repeated POST receives the first response."""
 
 import uuid
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ MOST_PRUNED = 1000
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswer:
-    """What was answered to the request with this hash."""
+    """The response to the request with this hash."""
 
     request_sha256: bytes
     status: int
@@ -25,9 +25,9 @@ class KeptAnswer:
 
 
 def lock_key(session: Session, producer_id: uuid.UUID, key: str) -> bool:
-    """Hold the key until the transaction ends; False, without waiting, if another one holds it.
+    """Lock the key until the transaction ends; False, without waiting, if another transaction holds it.
 
-    Two keys with the same hashes shut each other out for a moment, which does no harm.
+    Two keys with the same hashes exclude each other for that time, which does no harm.
     """
     return bool(
         session.scalar(
@@ -37,7 +37,7 @@ def lock_key(session: Session, producer_id: uuid.UUID, key: str) -> bool:
 
 
 def find_answer(session: Session, producer_id: uuid.UUID, key: str) -> KeptAnswer | None:
-    """What was answered under the key, if anything. Ask after `lock_key` alone: then nothing is under way."""
+    """The response kept under the key, if any. Call it after `lock_key`: then no request is under way."""
     row = session.execute(
         select(
             IdempotencyKey.request_sha256,
@@ -51,7 +51,7 @@ def find_answer(session: Session, producer_id: uuid.UUID, key: str) -> KeptAnswe
 
 
 def keep_answer(session: Session, producer_id: uuid.UUID, key: str, answer: KeptAnswer) -> None:
-    """Keep an answer in the transaction that did what it tells of."""
+    """Keep a response, in the transaction of the change that it reports."""
     session.add(
         IdempotencyKey(
             producer_id=producer_id,
@@ -67,7 +67,7 @@ def keep_answer(session: Session, producer_id: uuid.UUID, key: str, answer: Kept
 
 
 def prune_answers(database: Database) -> int:
-    """Forget answers that are older than 24 hours, at most a thousand; returns how many."""
+    """Delete responses older than 24 hours, at most MOST_PRUNED; returns their number."""
     pruned = database.execute(
         text(
             "DELETE FROM idempotency_keys WHERE (producer_id, key) IN (SELECT producer_id, key"

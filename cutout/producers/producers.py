@@ -1,21 +1,22 @@
-"""Producers: who enqueues over HTTP, each with keys and, if need be, a quota."""
+"""Producers: the clients that enqueue over HTTP, each with its keys and an optional quota of jobs."""
 
 import uuid
 from collections.abc import Collection
+from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
 from cutout.enums import USUAL_SCOPES, Scope
-from cutout.models import Producer
+from cutout.models import JOBS, PRODUCERS, Producer
 from cutout.models.database import Database
-from cutout.producers.api_keys import find_key, hash_of, make_key, revoke_keys
+from cutout.producers.api_keys import find_key, hash_of, make_key
 
 
 def create_producer(
     session: Session, name: str, *, scopes: Collection[Scope] = USUAL_SCOPES
 ) -> tuple[Producer, str]:
-    """Add a producer with a first key; returns both; the key cannot be shown again."""
+    """Add a producer with a first key; returns both. The key cannot be shown again."""
     producer = Producer(name=name)
     session.add(producer)
     session.flush()
@@ -23,7 +24,7 @@ def create_producer(
 
 
 def find_producer(database: Database, key: str) -> uuid.UUID | None:
-    """The producer whose key this is, or None."""
+    """The id of the producer that owns this key, or None."""
     found = find_key(database, hash_of(key))
     return found.producer_id if found else None
 
@@ -33,18 +34,26 @@ def list_producers(session: Session) -> list[Producer]:
     return list(session.scalars(select(Producer).order_by(Producer.id)))
 
 
-def revoke_producer(session: Session, producer_id: uuid.UUID) -> bool:
-    """Refuse all keys of the producer from now on; False if it had no valid one."""
-    return revoke_keys(session, producer_id) > 0
-
-
 def set_quota(session: Session, producer_id: uuid.UUID, job_quota: int | None) -> bool:
-    """Let the producer have so many unfinished jobs, None for any number; False if there is no such one."""
+    """Limit the producer's unfinished jobs to `job_quota`, None for no limit; False if it does not exist."""
     changed = session.execute(
         update(Producer)
         .where(Producer.id == producer_id)
-        # Taken by nobody knows how much so far: the next POST that would pass the quota counts.
+        # The number taken so far is not known: the next POST that would exceed the quota counts it.
         .values(job_quota=job_quota, quota_taken=job_quota or 0, quota_counted_at=None)
         .returning(Producer.id)
     )
     return changed.first() is not None
+
+
+def is_suspended(producer_id: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether the producer in an outer statement is suspended; false for rows without a producer."""
+    producers = PRODUCERS.alias("suspended")
+    suspended = select(producers.c.id).where(
+        producers.c.id == producer_id, producers.c.suspended_at.is_not(None)
+    )
+    return suspended.correlate_except(producers).exists()
+
+
+# Its jobs stay ready and are not dispatched (queue/producer_shares.py); a dispatched job begins no call.
+PRODUCER_IS_SUSPENDED = is_suspended(JOBS.c.producer_id)

@@ -1,4 +1,4 @@
-"""How many unfinished jobs a producer may have, without counting them at every POST."""
+"""Quotas: the limit of a producer's unfinished jobs, enforced without counting them at every POST."""
 
 import uuid
 
@@ -11,7 +11,7 @@ COUNT_EVERY = text("interval '1 second'")
 
 
 class QuotaReachedError(Exception):
-    """The producer's unfinished jobs and these would be more than its quota."""
+    """The producer's unfinished jobs together with the requested ones would exceed its quota."""
 
     def __init__(self, producer_id: uuid.UUID, quota: int, asked: int) -> None:
         super().__init__(f"the quota is {quota} unfinished jobs, and there is no room for {asked} more")
@@ -19,11 +19,11 @@ class QuotaReachedError(Exception):
 
 
 def take_quota(database: Database, producer_id: uuid.UUID, count: int) -> None:
-    """Make room for `count` jobs in the caller's transaction; raises QuotaReachedError if there is none.
+    """Reserve room for `count` jobs in the caller's transaction; raises QuotaReachedError if there is none.
 
-    What was taken is only ever too much, since jobs end by themselves. Where that would refuse a job, the
-    unfinished ones are counted, unless they were within the last second. Whoever ends the transaction because
-    of the error calls `count_anew` in another, so that the count is not lost with it.
+    The stored number can only be too high, since jobs end by themselves. Before a job is refused, the
+    unfinished ones are counted again, at most once a second. A caller that rolls back because of the error
+    calls `count_anew` in another transaction, so that the new count is not lost.
     """
     if _taken(database, producer_id, count):
         return
@@ -35,18 +35,18 @@ def take_quota(database: Database, producer_id: uuid.UUID, count: int) -> None:
 
 
 def take_up_to(database: Database, producer_id: uuid.UUID, count: int) -> int:
-    """Make room for as many of `count` jobs as it goes, in the caller's transaction; returns how many."""
+    """Reserve room for as many of `count` jobs as fit, in the caller's transaction; returns their number."""
     if _taken(database, producer_id, count):
         return count
     count_anew(database, producer_id)
-    its = select(Producer.job_quota - Producer.quota_taken).where(Producer.id == producer_id)
-    room = database.scalars(its.with_for_update()).one()
+    free = select(Producer.job_quota - Producer.quota_taken).where(Producer.id == producer_id)
+    room = database.scalars(free.with_for_update()).one()
     granted = count if room is None else min(count, max(room, 0))
     return granted if _taken(database, producer_id, granted) else 0
 
 
 def give_back(database: Database, producer_id: uuid.UUID, count: int) -> None:
-    """Return room that was taken for jobs that were not made, in the transaction that took it."""
+    """Release room reserved for jobs that were not made, in the transaction that reserved it."""
     database.execute(
         update(Producer)
         .where(Producer.id == producer_id, Producer.job_quota.is_not(None))
@@ -56,17 +56,17 @@ def give_back(database: Database, producer_id: uuid.UUID, count: int) -> None:
 
 
 def room_of(database: Database, producer_id: uuid.UUID, wanted: int) -> int | None:
-    """For how many jobs there is room, counted anew if that is fewer than wanted; None without a quota."""
-    its = select(Producer.job_quota, Producer.quota_taken).where(Producer.id == producer_id)
-    quota, taken = database.execute(its).one()
+    """The number of jobs there is room for, counted anew if fewer than wanted; None without a quota."""
+    quota_row = select(Producer.job_quota, Producer.quota_taken).where(Producer.id == producer_id)
+    quota, taken = database.execute(quota_row).one()
     if quota is not None and quota - taken < wanted:
         count_anew(database, producer_id)
-        quota, taken = database.execute(its).one()
+        quota, taken = database.execute(quota_row).one()
     return None if quota is None else max(quota - taken, 0)
 
 
 def _taken(database: Database, producer_id: uuid.UUID, count: int) -> bool:
-    """Whether there was room or is no quota. Without a quota nothing is written."""
+    """Reserve room and return whether it succeeded. Without a quota nothing is written, and it is True."""
     quota = database.scalars(select(Producer.job_quota).where(Producer.id == producer_id)).one()
     if quota is None:
         return True
@@ -93,7 +93,7 @@ def count_anew(database: Database, producer_id: uuid.UUID) -> None:
         .returning(Producer.id)
         .execution_options(synchronize_session=False)
     )
-    # From here on the row is locked: nobody of this producer enqueues while it is counted.
+    # The row is now locked: this producer enqueues nothing while its jobs are counted.
     if due.first() is None:
         return
     unfinished = (

@@ -3,18 +3,20 @@
 import math
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    DateTime,
     Double,
     and_,
     bindparam,
     cast,
     extract,
     func,
+    literal,
     null,
     or_,
     select,
@@ -41,25 +43,35 @@ class PaidResult:
     `time.monotonic()`, computed from Postgres' clock: this machine's clock may be wrong.
     """
 
-    url: str
-    expires_at: datetime
+    url: str = field(repr=False)
     sent_width: int
     sent_height: int
+    expires_at: datetime | None = None
     lifeboat_key: str | None = None
-    dies_at: float = -math.inf
+    dies_at: float | None = None
 
     @property
     def left_s(self) -> float:
-        """Seconds until the URL expires."""
-        return self.dies_at - time.monotonic()
-
-    def __repr__(self) -> str:
-        return f"PaidResult(url=<secret>, expires_at={self.expires_at.isoformat()})"
+        """Seconds until the URL dies; minus infinity if that is not known."""
+        return -math.inf if self.dies_at is None else self.dies_at - time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """A job that a worker holds. `fence` and `worker_id` are part of every later write.
+class Fence:
+    """Proof of a claim, part of every later write: the job, its fencing number and its worker."""
+
+    job_id: uuid.UUID
+    fence: int
+    worker_id: uuid.UUID
+
+    def as_parameters(self) -> dict[str, Any]:
+        """Parameters of FENCED."""
+        return {"claimed_job": self.job_id, "claimed_fence": self.fence, "claimed_by": self.worker_id}
+
+
+@dataclass(frozen=True, slots=True)
+class Claim(Fence):
+    """A job that a worker holds.
 
     `attempts` counts the ledger's rows of this job, `calls` those whose request was sent. `has_budget`: each
     call takes a credit from the batch's budget first. `reuses`: a cutout bought before may be used. `trace`
@@ -68,9 +80,6 @@ class Claim:
     counts workers that died with the job at its present step while no call of it was open.
     """
 
-    job_id: uuid.UUID
-    fence: int
-    worker_id: uuid.UUID
     batch_id: uuid.UUID | None
     external_id: str | None
     source: str
@@ -88,9 +97,9 @@ class Claim:
     deaths: int = 0
     producer_id: uuid.UUID | None = None
 
-    def as_parameters(self) -> dict[str, Any]:
-        """The parameters of FENCED."""
-        return {"claimed_job": self.job_id, "claimed_fence": self.fence, "claimed_by": self.worker_id}
+    def with_result(self, result: PaidResult | None) -> "Claim":
+        """The claim at its copy, with this result; unchanged without one."""
+        return self if result is None else replace(self, step=Step.COPY, tries=0, result=result)
 
 
 FENCED: ColumnElement[bool] = and_(
@@ -179,9 +188,9 @@ def claim(database: Database, job_id: uuid.UUID, fence: int, worker_id: uuid.UUI
         return None
     result = PaidResult(
         row.result_url,
-        row.result_expires_at,
         row.sent_width,
         row.sent_height,
+        row.result_expires_at,
         row.lifeboat_key,
         dies_at=time.monotonic() + (row.left_s or 0.0),
     )
@@ -212,3 +221,14 @@ def hand_back(database: Database, job_id: uuid.UUID, fence: int) -> bool:
     """Make a job ready again that was dispatched and not claimed; false if it is neither."""
     parameters = {"claimed_job": job_id, "claimed_fence": fence}
     return database.scalar(GIVE_BACK, parameters) is not None
+
+
+def seconds_left(database: Database, result: PaidResult) -> float:
+    """Seconds until the result's URL expires, by Postgres' clock, which set the time; negative once it has.
+
+    A worker's own clock may be wrong, and a loss declared too early is a credit thrown away.
+    """
+    expires_at = literal(result.expires_at, DateTime(timezone=True))
+    left = cast(extract("epoch", expires_at - func.clock_timestamp()), Double)
+    seconds: float | None = database.scalars(select(left)).one()
+    return -math.inf if seconds is None else seconds

@@ -12,9 +12,9 @@ from sqlalchemy import ARRAY, Engine, Text, Uuid, any_, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from cutout.enums import ReturnForm
-from cutout.ingest.numbered_ids import written_names
-from cutout.ingest.sources.open_source import MANY
-from cutout.ingest.sources.source import Numbering
+from cutout.ingest.numbered_ids import spooled_final_ids
+from cutout.ingest.sources.read_options import MANY
+from cutout.ingest.sources.source import IdNumbering
 from cutout.manifests import Manifest, Picture, Record, open_manifest
 from cutout.models import JOBS, Ingest
 from cutout.results.added_columns import Added, Found, queue_state
@@ -91,7 +91,7 @@ def write_as_input(
         if kept.many:
             # As it was numbered when it went in. Whoever reads the file slowly holds no connection meanwhile.
             first = _open(stack.enter_context(bucket.open(kept.key)), kept)
-            names = stack.enter_context(written_names(engine, first.records, Numbering(many=True)))
+            names = stack.enter_context(spooled_final_ids(engine, first.records, IdNumbering(many=True)))
             records = names.of(records)
         writer, head = make_writer(manifest, kept.columns, added.names)
         yield head

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from cutout.enums import AttemptOutcome, State
 from cutout.models import ATTEMPTS, JOBS, constant
 from cutout.queue.job_ids import JobIds, find_ids
-from cutout.status.producer_texts import producers_words
+from cutout.status.producer_texts import text_for_producer
 
 ROWS_A_PAGE = 2000
 
@@ -88,7 +88,7 @@ def read_rows(engine: Engine, ids: Sequence[uuid.UUID]) -> list[ResultRow]:
 
 
 def _told(row: ResultRow) -> ResultRow:
-    return row._replace(error_message=producers_words(row.error_message or ""))
+    return row._replace(error_message=text_for_producer(row.error_message or ""))
 
 
 @dataclass(frozen=True, slots=True)

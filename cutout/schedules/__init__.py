@@ -1,4 +1,4 @@
-"""Batches that repeat: when they fire, once each, in their windows and budgets; and their report."""
+"""Schedules: batches that repeat, fired once each, with windows, budgets and reports."""
 
 from cutout.schedules.report import Report, gather
 from cutout.schedules.report_publish import keep_report, runs_to_report

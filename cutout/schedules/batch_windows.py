@@ -1,4 +1,4 @@
-"""The windows of batches: a schedule's opening for a new batch, and the next one for what is left of it."""
+"""Windows of batches: a schedule's opening for a new batch, and the next one for its remaining jobs."""
 
 import uuid
 from datetime import datetime
@@ -22,8 +22,8 @@ def window_of(schedule: Schedule) -> Window | None:
     return Window(schedule.window_start, schedule.window_end, zone_of(schedule.zone))
 
 
-def keep_to(session: Session, batch_id: uuid.UUID, opening: Opening, schedule: Schedule) -> None:
-    """Let the batch's calls out in this opening; or from its begin on, if they may run on past its end."""
+def set_window(session: Session, batch_id: uuid.UUID, opening: Opening, schedule: Schedule) -> None:
+    """Restrict the batch's calls to this opening, or only to its begin if they may run on past its end."""
     runs_on = schedule.at_window_end == AtWindowEnd.RUN_ON
     session.execute(
         update(Batch)
@@ -33,13 +33,13 @@ def keep_to(session: Session, batch_id: uuid.UUID, opening: Opening, schedule: S
 
 
 def closed_batches(session: Session) -> list[uuid.UUID]:
-    """Batches whose window closed and that have not been given the next one, some at a time."""
+    """Batches whose window has closed and that have no next one yet, MOST_BATCHES at most."""
     closed = select(Batch.id).where(Batch.closes_at <= func.now()).order_by(Batch.closes_at)
     return list(session.scalars(closed.limit(MOST_BATCHES)))
 
 
-def give_next_window(session: Session, batch_id: uuid.UUID) -> None:
-    """Let what is left of a batch go on in its schedule's next window. One that is done needs none."""
+def set_next_window(session: Session, batch_id: uuid.UUID) -> None:
+    """Let the batch's remaining jobs continue in its schedule's next window; a finished batch gets none."""
     found = session.execute(
         select(Batch.closes_at, HAS_MORE, func.now()).where(Batch.id == batch_id).with_for_update()
     ).one()
@@ -49,6 +49,6 @@ def give_next_window(session: Session, batch_id: uuid.UUID) -> None:
     schedule = session.scalar(select(Schedule).join(Run).where(Run.batch_id == batch_id))
     window = window_of(schedule) if schedule else None
     if found[1] and schedule and window:
-        keep_to(session, batch_id, window.at(found[2]), schedule)
+        set_window(session, batch_id, window.at(found[2]), schedule)
     else:
         session.execute(update(Batch).where(Batch.id == batch_id).values(opens_at=None, closes_at=None))

@@ -1,4 +1,4 @@
-"""Cron expressions: which instants they mean in a time zone."""
+"""Cron expressions, evaluated to instants in a time zone."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from cutout.schedules.cron_syntax import fields_of, what_is_wrong
+from cutout.schedules.cron_syntax import field_fault, fields_of
 from cutout.schedules.local_time import A_SECOND, instant_of, jump_between, offset_at, reading_at, zone_of
 from cutout.schedules.schedule_errors import InvalidScheduleError
 
@@ -21,11 +21,11 @@ ANY_READING = datetime(2000, 1, 1)  # noqa: DTZ001 - a clock reading
 
 @dataclass(frozen=True, slots=True)
 class Cron:
-    """Five fields, or six with seconds first, in a zone. Without a choice of hours it follows real time.
+    """Five fields, or six with seconds first, in a zone. An expression for every hour follows real time.
 
-    `15 1 * * *` means certain readings of the clock: each fires once, the first time it comes, or at the
-    first instant after the jump that leaves it out. `*/15 * * * *` fires whenever the clock shows a quarter:
-    in an hour that comes twice both times, in one that is left out not at all.
+    `15 1 * * *` means certain clock readings: each fires once, the first time it occurs, or at the first
+    instant after a jump that skips it. `*/15 * * * *` fires whenever the clock shows a quarter: both times in
+    an hour that occurs twice, and not in an hour that is skipped.
     """
 
     expression: str
@@ -33,7 +33,7 @@ class Cron:
     follows_real_time: bool
 
     def after(self, moment: datetime) -> Iterator[datetime]:
-        """The instants after `moment` in order, in UTC, each once. It ends if there are none in 50 years."""
+        """Yield the instants after `moment` in order, in UTC, each once, up to 50 years ahead."""
         latest = moment
         for instant in self._in_real_time(moment) if self.follows_real_time else self._readings(moment):
             if instant > latest:
@@ -49,7 +49,7 @@ class Cron:
             yield instant_of(reading, self.zone)
 
     def _in_real_time(self, moment: datetime) -> Iterator[datetime]:
-        """One stretch between two jumps after the other: in each the clocks are as far from UTC."""
+        """Go through the periods between clock changes: within each the offset from UTC is constant."""
         since, offset = moment.astimezone(UTC), offset_at(moment, self.zone)
         while True:
             for reading in CronSim(self.expression, (since + offset).replace(tzinfo=None)):
@@ -72,7 +72,7 @@ class Cron:
 
 @lru_cache(maxsize=4096)
 def cron_of(expression: str, zone_name: str) -> Cron:
-    """Read an expression. Raises InvalidScheduleError if it is none, or can never fire, or for the zone."""
+    """Parse an expression. Raises InvalidScheduleError if it or the zone is invalid, or if it never fires."""
     zone = zone_of(zone_name)
     if len(expression) > LONGEST_EXPRESSION:
         raise InvalidScheduleError(
@@ -80,14 +80,14 @@ def cron_of(expression: str, zone_name: str) -> Cron:
             f"the cron expression {expression[:LONGEST_EXPRESSION]!r} does not have five fields, or six with"
             " seconds first; write one like '15 1 * * *'",
         )
-    # cronsim treats expressions of five fields in its own way when clocks change.
+    # cronsim handles clock changes differently in expressions of five fields.
     fields = fields_of(expression)
     with_seconds = " ".join(fields)
     try:
         simulated = CronSim(with_seconds, ANY_READING)
     except CronSimError as error:
         field = str(error).removeprefix("Bad ")
-        raise InvalidScheduleError("cron", what_is_wrong(expression, fields, field)) from error
+        raise InvalidScheduleError("cron", field_fault(expression, fields, field)) from error
     if next(simulated, None) is None:
-        raise InvalidScheduleError("cron", f"the cron expression {expression!r} never fires; mend its days")
+        raise InvalidScheduleError("cron", f"the cron expression {expression!r} never fires; fix its days")
     return Cron(with_seconds, zone, simulated.hours == EVERY_HOUR)

@@ -1,4 +1,4 @@
-"""Cron expressions as people write them, in the spelling that is read further."""
+"""Normalization of cron expressions: macros, full names, wrapping ranges and `?`, as cronsim reads them."""
 
 import re
 
@@ -40,17 +40,16 @@ COUNTED = re.compile(r"[0-9]")
 
 
 def fields_of(expression: str) -> list[str]:
-    """The fields, seconds first: macros, names in full, ranges that go round (FRI-MON, 22-6) and `?` are
-    spelled out.
+    """The fields, seconds first, with macros, full names, wrapping ranges (FRI-MON, 22-6) and `?` expanded.
 
-    Raises InvalidScheduleError for what may mean two things, or nothing here.
+    Raises InvalidScheduleError for an ambiguous or unsupported expression.
     """
     text = expression.strip()
     if text.startswith("@"):
-        text = _of_macro(text)
+        text = _expand_macro(text)
     fields = text.split()
     if len(fields) == WITH_YEAR and fields[-1] in {"*", "?"} and "?" in fields[3:6]:
-        # Quartz has a year behind it all.
+        # Quartz has the year as the last field.
         fields.pop()
     if len(fields) == FIELDS:
         fields = ["0", *fields]
@@ -60,18 +59,18 @@ def fields_of(expression: str) -> list[str]:
             " one like '15 1 * * *'"
         )
     fields = _without_question_marks(expression, fields)
-    return [_spelled(name, field) for name, field in zip(BOUNDS, fields, strict=True)]
+    return [_expand_field(name, field) for name, field in zip(BOUNDS, fields, strict=True)]
 
 
-def what_is_wrong(expression: str, fields: list[str], field: str) -> str:
-    """The message for a field that cannot be read."""
+def field_fault(expression: str, fields: list[str], field: str) -> str:
+    """The message for an invalid field."""
     names = list(BOUNDS)
     value = f" ({fields[names.index(field)]!r})" if field in names else ""
     range_ = f": write {EXAMPLES[field]}" if field in EXAMPLES else "; fix it"
     return f"the cron expression {expression!r} never fires: there is no such {field}{value}{range_}"
 
 
-def _of_macro(text: str) -> str:
+def _expand_macro(text: str) -> str:
     found = MACROS.get(text.lower())
     if found is None:
         raise _invalid(
@@ -82,33 +81,33 @@ def _of_macro(text: str) -> str:
 
 
 def _without_question_marks(expression: str, fields: list[str]) -> list[str]:
-    """Quartz's `?` for `no matter which` is `*`; but Quartz counts Sunday as 1 where cron has 0."""
+    """Replace Quartz's `?` by `*`. Quartz counts Sunday as 1 and cron as 0, so numbered days are refused."""
     day_of_month, day_of_week = fields[3], fields[5]
     if not any("?" in field for field in fields):
         return fields
     if any("?" in field for field in [*fields[:3], fields[4]]) or {day_of_month, day_of_week} == {"?"}:
         raise _invalid(
-            f"the cron expression {expression!r} has a ? that says nothing; write * for each, and ? for one"
-            " of day-of-month and day-of-week alone"
+            f"the cron expression {expression!r} has a ? where it is not allowed; write *, or ? for only one"
+            " of day-of-month and day-of-week"
         )
     if COUNTED.match(day_of_week):
         raise _invalid(
-            f"the cron expression {expression!r} has ? as Quartz writes it, which counts Sunday as 1 and not"
-            f" as 0: write the day of the week {day_of_week!r} by name, such as MON-FRI, or * for ?"
+            f"the cron expression {expression!r} has ? as in Quartz, which counts Sunday as 1 and not as 0:"
+            f" write the day of the week {day_of_week!r} by name, such as MON-FRI, or * for ?"
         )
     fields = list(fields)
     fields[3], fields[5] = ("*" if field == "?" else field for field in (day_of_month, day_of_week))
     return fields
 
 
-def _spelled(name: str, field: str) -> str:
-    return ",".join(_part(name, part) for part in field.split(","))
+def _expand_field(name: str, field: str) -> str:
+    return ",".join(_expand_part(name, part) for part in field.split(","))
 
 
-def _part(name: str, part: str) -> str:
+def _expand_part(name: str, part: str) -> str:
     found = RANGE.fullmatch(part)
     if not found:
-        number = _named(name, part)
+        number = _number_of_name(name, part)
         return part if number is None else str(number)
     first, last = (_number(name, word) for word in found.group(1, 2))
     if first is None or last is None:
@@ -116,26 +115,26 @@ def _part(name: str, part: str) -> str:
     step = int(found[3] or 1)
     lowest, highest = BOUNDS[name]
     if name == "day-of-week":
-        first, last = _of_one_week(first, last)
+        first, last = _weekdays(first, last)
     if first <= last or not step or not (lowest <= first <= highest and lowest <= last <= highest):
         return f"{first}-{last}{f'/{step}' if found[3] else ''}"
     around = [*range(first, highest + 1), *range(lowest, last + 1)]
     return ",".join(map(str, around[::step]))
 
 
-def _of_one_week(first: int, last: int) -> tuple[int, int]:
-    """Sunday is 0 and 7: 7-2 begins on it, 5-7 ends on it, and 0-7 is all of the week."""
+def _weekdays(first: int, last: int) -> tuple[int, int]:
+    """Sunday is 0 and 7: 7-2 begins on Sunday, 5-7 ends on it, and 0-7 is the whole week."""
     if first == SUNDAY_AGAIN:
         return 0, last % SUNDAY_AGAIN
     return first, 0 if first and last == SUNDAY_AGAIN else last
 
 
 def _number(name: str, word: str) -> int | None:
-    return int(word) if word.isdecimal() else _named(name, word)
+    return int(word) if word.isdecimal() else _number_of_name(name, word)
 
 
-def _named(name: str, word: str) -> int | None:
-    """The number of a month or day that is named by three letters or more of it; None if it is not."""
+def _number_of_name(name: str, word: str) -> int | None:
+    """The number of a month or day given by three or more letters of its name; None for another word."""
     folded = word.upper().rstrip(".")
     if len(folded) < SHORTEST_NAME:
         return None

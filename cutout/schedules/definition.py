@@ -1,4 +1,4 @@
-"""What is asked of a schedule, checked as far as it can be before a night."""
+"""Definition of a schedule, checked as far as possible before its first run."""
 
 import uuid
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from cutout.enums import AtWindowEnd, CatchUp, Overlap, Priority, ReturnForm
 from cutout.ingest.options import IngestOptions
-from cutout.ingest.sources.open_source import Reading
+from cutout.ingest.sources.read_options import ReadOptions
 from cutout.network.url_hints import not_an_address
 from cutout.queue.enqueue import LONGEST_SOURCE, InvalidJobError, NewJob
 from cutout.schedules.cron import Cron, cron_of
@@ -21,15 +21,15 @@ from cutout.webhooks.webhook_urls import InvalidWebhookError, check_webhook_url
 LONGEST_NAME = 100
 LEAST_GRACE_S, MOST_GRACE_S = 30, 7 * 86_400
 MOST_CREDITS = 2**31 - 1
-# So many runs ahead their distances are looked at.
-LOOKED_AHEAD = 50
+# The number of coming runs whose distances are compared with the jitter.
+RUNS_COMPARED = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What each run's batch is like, beside its budget.
+    """Options of each run's batch, without its budget.
 
-    One that is `foreign` was asked for over the network: its source is an address, and so are its pictures.
+    `foreign`: requested over the network, so its source and its pictures must be web addresses.
     """
 
     forms: tuple[ReturnForm, ...] = (ReturnForm.RGBA,)
@@ -46,8 +46,8 @@ class Options:
     exclude: tuple[str, ...] = ()
 
     @property
-    def reading(self) -> Reading:
-        return Reading(
+    def reading(self) -> ReadOptions:
+        return ReadOptions(
             self.columns,
             self.encoding,
             self.keys,
@@ -73,13 +73,13 @@ class Options:
 
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> Self:
-        """From what as_json() gave."""
+        """Build from the value of as_json()."""
         forms = tuple(ReturnForm(form) for form in kept["forms"])
         patterns = {name: tuple(kept[name]) for name in ("include", "exclude") if name in kept}
         return cls(**{**kept, **patterns, "forms": forms, "priority": Priority(kept["priority"])})
 
-    def order(self, name: str) -> IngestOptions:
-        """The same of one run, without what differs from run to run."""
+    def ingest_options(self, name: str) -> IngestOptions:
+        """The options of one run's ingest, without those that differ from run to run."""
         return IngestOptions(
             name,
             forms=self.forms,
@@ -92,10 +92,10 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class NewSchedule:
-    """A batch to be repeated. Raises InvalidScheduleError for what can never work.
+    """A new schedule. Raises InvalidScheduleError for values that can never work.
 
-    A run is not done, and fails, if its source has less than the share `min_source_share` of the pictures left that
-    the last one had: a broken export must not look like a removed catalog. Each run's report is sent to
+    A run fails before it enqueues anything if its source has fewer than `min_source_share` (0 to 1) of the
+    last run's pictures: a broken export must not look like a removed catalog. Each run's report is sent to
     `webhook_url`.
     """
 
@@ -128,14 +128,17 @@ class NewSchedule:
                 _require_between("budget", budget, 0, MOST_CREDITS)
         if not 0 <= self.min_source_share <= 1:
             raise InvalidScheduleError(
-                "min_source_share", f"{self.min_source_share} is no share; give one from 0 to 1, such as 0.5"
+                "min_source_share",
+                f"{self.min_source_share} is not a share; use one from 0 to 1, such as 0.5",
             )
 
 
 def _require_name(name: str) -> None:
     if not 1 <= len(name) <= LONGEST_NAME or name != name.strip():
         raise InvalidScheduleError(
-            "name", f"the name {name[:LONGEST_NAME]!r} does not have 1 to {LONGEST_NAME} characters; mend it"
+            "name",
+            f"the name {name[:LONGEST_NAME]!r} does not have 1 to {LONGEST_NAME} characters without blanks"
+            " around them; change it",
         )
     if fault := name_fault(name):
         raise InvalidScheduleError("name", f"the name {name!r} {fault}")
@@ -149,30 +152,30 @@ def _require_webhook(url: str) -> None:
 
 
 def _require_jitter(cron: Cron, seconds: int) -> None:
-    """A run is due before the next one fires, so that they keep their order."""
-    ahead = islice(cron.after(datetime.now(UTC)), LOOKED_AHEAD)
+    """Raise InvalidScheduleError unless each run is due before the next one fires: they keep their order."""
+    ahead = islice(cron.after(datetime.now(UTC)), RUNS_COMPARED)
     closest = min((later - earlier for earlier, later in pairwise(ahead)), default=timedelta.max)
     if not 0 <= seconds < closest.total_seconds():
         raise InvalidScheduleError(
             "jitter_seconds",
             f"the jitter of {seconds} s is not less than the {closest.total_seconds():.0f} s between two"
-            " runs; give less",
+            " runs; use less",
         )
 
 
 def _require_between(name: str, value: int, least: int, most: int) -> None:
     if not least <= value <= most:
-        raise InvalidScheduleError(name, f"{name} is {value}, which is out of bounds; give {least} to {most}")
+        raise InvalidScheduleError(name, f"{name} is {value}, which is out of bounds; use {least} to {most}")
 
 
-# Plain http is for private hosts, which the settings name; whoever reads it holds to that.
+# Plain http is only for private hosts that the settings name; the ingest enforces that.
 WEB, BUCKET = ("https://", "http://"), "s3://"
 
 
 def require_source(source: str, *, on_the_web: bool = False) -> None:
     """Raise InvalidScheduleError unless it is a manifest's address, a prefix of a bucket or an absolute path.
 
-    `on_the_web` takes the address alone: who is not an operator names no places of ours.
+    `on_the_web` allows only the address: producers may not name local places.
     """
     shown = source[:200]
     if source.startswith(WEB):

@@ -1,4 +1,4 @@
-"""From a run whose source is being read to what it came to."""
+"""Moves a run from `ingesting` to `working` to its final state."""
 
 import uuid
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ OVER_BUDGET = "OVER_BUDGET"
 
 OF_THE_BATCH = Job.batch_id == Run.batch_id
 MOVES = select(Job.id).where(OF_THE_BATCH, Job.state.in_([State.QUEUED, State.RUNNING])).exists()
-# What a closed window keeps from going out; copies and calls that are out end by themselves.
+# Jobs that a closed window stops; copies and open calls end by themselves.
 IS_READY_FOR_CALL = (
     select(Job.id).where(OF_THE_BATCH, Job.state == State.QUEUED, Job.step == Step.CALL).exists()
 )
@@ -28,7 +28,7 @@ IS_OVERRUN = and_(Run.closes_at <= func.now(), Schedule.at_window_end == AtWindo
 
 @dataclass(frozen=True, slots=True)
 class RunCounts:
-    """A run's batch, counted."""
+    """Counts of a run's batch: jobs by state, pictures of its source, credits."""
 
     by_state: dict[State, int]
     over_budget: int
@@ -58,7 +58,7 @@ class RunCounts:
 
 
 def read_runs(session: Session) -> list[uuid.UUID]:
-    """Runs whose source was read to its end, or never will be."""
+    """Runs whose ingest has ended, whether or not it succeeded."""
     read = select(Run.id).join(Ingest, Ingest.batch_id == Run.batch_id)
     return list(
         session.scalars(
@@ -68,19 +68,19 @@ def read_runs(session: Session) -> list[uuid.UUID]:
 
 
 def advance(session: Session, run_id: uuid.UUID) -> None:
-    """Let a run whose source was read work; or end it, saying why, if it could not be read."""
+    """Move a run whose ingest has ended to `working`, or to `failed` with a note if the ingest failed."""
     run = _locked(session, run_id, RunState.INGESTING)
     if run is None:
         return
     ingest = session.get_one(Ingest, run.batch_id)
     if ingest.error is not None:
-        _end(session, run, RunState.FAILED, f"its source was not read: {ingest.error}")
+        _end_run(session, run, RunState.FAILED, f"its source was not read: {ingest.error}")
         return
     run.state = RunState.WORKING
 
 
 def ended_runs(session: Session) -> list[uuid.UUID]:
-    """Runs that have nothing more to do, or whose window closed before they had."""
+    """Runs whose jobs have ended, or whose window closed before that."""
     working = select(Run.id).join(Schedule, Schedule.id == Run.schedule_id)
     return list(
         session.scalars(
@@ -90,20 +90,20 @@ def ended_runs(session: Session) -> list[uuid.UUID]:
 
 
 def end(session: Session, run_id: uuid.UUID) -> None:
-    """End such a run, unless a job of it moves again."""
+    """End such a run, unless one of its jobs is under way again."""
     run = _locked(session, run_id, RunState.WORKING)
     if run is None:
         return
-    its = select(MOVES, IS_OVERRUN, func.now()).select_from(Run).join(Schedule).where(Run.id == run.id)
-    moves, is_overrun, now = session.execute(its).one()
+    state = select(MOVES, IS_OVERRUN, func.now()).select_from(Run).join(Schedule).where(Run.id == run.id)
+    moves, is_overrun, now = session.execute(state).one()
     if is_overrun:
-        _end(session, run, RunState.LATE, _left_over(session, run))
+        _end_run(session, run, RunState.LATE, _overrun_note(session, run))
     elif not moves:
-        _end(session, run, None, _ran_on(run.closes_at, now))
+        _end_run(session, run, None, _late_end_note(run.closes_at, now))
 
 
 def count_run(session: Session, batch_id: uuid.UUID) -> RunCounts:
-    """The batch counted; its rejects as far as its source was read."""
+    """Count the batch; its rejects as far as its source was read."""
     rows: list[Row[str, int, int]] = list(
         session.execute(
             select(Job.state, func.count(), func.count().filter(Job.code == OVER_BUDGET))
@@ -125,13 +125,13 @@ def _locked(session: Session, run_id: uuid.UUID, state: RunState) -> Run | None:
     )
 
 
-def _end(session: Session, run: Run, state: RunState | None, note: str | None) -> None:
-    """Without a state, the one that its jobs say."""
+def _end_run(session: Session, run: Run, state: RunState | None, note: str | None) -> None:
+    """Write the run's end; without a state, its jobs decide it."""
     found = count_run(session, run.batch_id) if run.batch_id else None
     ends_as = state or (found.end if found else RunState.FAILED)
     if note is None and ends_as is RunState.FAILED:
         note = "no job succeeded"
-    notes = [words for words in (run.note, note) if words]
+    notes = [text for text in (run.note, note) if text]
     session.execute(
         update(Run)
         .where(Run.id == run.id)
@@ -144,19 +144,19 @@ def _end(session: Session, run: Run, state: RunState | None, note: str | None) -
     )
 
 
-def _ran_on(closed_at: datetime | None, now: datetime) -> str | None:
+def _late_end_note(closed_at: datetime | None, now: datetime) -> str | None:
     if closed_at is None or closed_at >= now:
         return None
     return f"it ended after its window, which closed at {closed_at:%Y-%m-%d %H:%M} UTC"
 
 
-def _left_over(session: Session, run: Run) -> str:
+def _overrun_note(session: Session, run: Run) -> str:
     left = session.scalars(
         select(func.count()).where(
             Job.batch_id == run.batch_id, Job.state == State.QUEUED, Job.step == Step.CALL
         )
     ).one()
-    return f"{left:,} jobs were left when its window closed; they go on in the next one"
+    return f"{left:,} jobs were left when its window closed; they continue in the next one"
 
 
 RUNS_ARE_OPEN = select(
@@ -169,5 +169,5 @@ RUNS_ARE_OPEN = select(
 
 
 def runs_are_open(database: Database) -> bool:
-    """Whether a run waits or is under way, or a batch's window closed."""
+    """Whether a run waits or is under way, or a batch's window has closed."""
     return bool(database.scalar(RUNS_ARE_OPEN))

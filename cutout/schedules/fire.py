@@ -1,7 +1,7 @@
-"""Firing what is due: once, whoever does it and however often.
+"""Firing of due schedules: each run exactly once, whichever processes fire and however often.
 
-The clock is Postgres's, read once. One statement inserts the runs and moves the schedules on, so that a death
-leaves neither half; it moves a schedule only from where it was read, and a run has a unique key.
+The time is Postgres's, read once. One statement inserts the runs and advances the schedules, so a crash
+leaves nothing half done; it advances a schedule only from the time that was read, and a run has a unique key.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,13 +28,13 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from cutout.enums import CatchUp, RunState
 from cutout.models import RUNS, SCHEDULES, constant
 from cutout.models.database import Database
-from cutout.producers.suspended import is_suspended
+from cutout.producers.producers import is_suspended
 from cutout.schedules.cron import cron_of
-from cutout.schedules.missed_runs import DueRuns, Firing, Recurrence, look
+from cutout.schedules.missed_runs import DueRuns, Firing, Recurrence, find_due_runs
 from cutout.schedules.schedule_errors import InvalidScheduleError
 
 MOST_SCHEDULES = 1000
-# Of all schedules in one look: what else the leader does must not wait for a long outage to be caught up.
+# Of all schedules in one step: the leader's other duties must not wait while a long outage is caught up.
 MOST_RUNS = 10_000
 
 FIRES_ON = and_(
@@ -88,7 +88,7 @@ MOVED = (
     .values(
         next_fire_at=func.coalesce(MOVES.c.fire_at, SCHEDULES.c.next_fire_at),
         next_due_at=func.coalesce(MOVES.c.due_at, SCHEDULES.c.next_due_at),
-        # One that does not fire again would be due for ever.
+        # A schedule that never fires again would stay due forever.
         paused_at=case((MOVES.c.fire_at.is_(None), func.now()), else_=null()),
     )
     .returning(SCHEDULES.c.id)
@@ -114,7 +114,7 @@ FIRE = (
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
-    """What is to become of one due schedule."""
+    """The runs to insert for one due schedule and its next time; `otherwise` is the state of skipped runs."""
 
     schedule: Row[Any]
     found: DueRuns
@@ -141,7 +141,7 @@ class _Planned:
 
 
 def fire(database: Database) -> int:
-    """Make the runs of all schedules that are due; returns how many, those included that are skipped."""
+    """Insert the runs of all due schedules; returns their number, skipped ones included."""
     due = database.execute(DUE).all()
     if not due:
         return 0
@@ -171,7 +171,9 @@ def _plan(schedule: Row[Any]) -> _Planned:
             CatchUp(schedule.catch_up),
         )
     except InvalidScheduleError as error:
-        # A zone that the world gave up: the others fire all the same.
+        # A time zone that no longer exists: the other schedules fire all the same.
         run = Firing(schedule.next_fire_at, schedule.next_due_at, f"{error}; the schedule is paused")
         return _Planned(schedule, DueRuns([run], None), RunState.FAILED)
-    return _Planned(schedule, look(recurrence, schedule.next_fire_at, schedule.now), RunState.SKIPPED)
+    return _Planned(
+        schedule, find_due_runs(recurrence, schedule.next_fire_at, schedule.now), RunState.SKIPPED
+    )

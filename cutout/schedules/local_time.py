@@ -1,4 +1,4 @@
-"""Local clock readings as instants: what holds for an hour that does not exist, or comes twice."""
+"""Conversion between local clock readings and instants, with rules for skipped and repeated hours."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -10,12 +10,12 @@ A_SECOND = timedelta(seconds=1)
 
 
 def zone_of(name: str) -> ZoneInfo:
-    """The IANA zone. Raises InvalidScheduleError if there is none of that name."""
+    """The IANA zone of this name. Raises InvalidScheduleError if there is none."""
     try:
         if len(name) <= LONGEST_ZONE:
             return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        # A directory of the database of zones, such as Europe, is an OSError.
+        # A directory of the zone database, such as Europe, raises OSError.
         pass
     raise InvalidScheduleError(
         "zone", f"the time zone {name[:LONGEST_ZONE]!r} does not exist; write one like Europe/Paris or UTC"
@@ -23,25 +23,24 @@ def zone_of(name: str) -> ZoneInfo:
 
 
 def reading_at(moment: datetime, zone: ZoneInfo) -> datetime:
-    """What the clocks of the zone show at that instant."""
+    """The clock reading of the zone at that instant, without a zone."""
     return moment.astimezone(zone).replace(tzinfo=None, fold=0)
 
 
 def instant_of(reading: datetime, zone: ZoneInfo) -> datetime:
-    """When the clocks of the zone show that reading, in UTC.
+    """The instant, in UTC, at which the clocks of the zone show that reading.
 
-    Of a reading that comes twice it is the first time, and of one that is jumped over the first instant
-    after the jump.
+    A reading that occurs twice means the first time; a skipped one means the first instant after the jump.
     """
     earlier = reading.replace(tzinfo=zone, fold=0).astimezone(UTC)
     if reading_at(earlier, zone) == reading:
         return earlier
-    # With fold=1 the offset after the jump is used, which leads to an instant before it.
+    # With fold=1 the offset after the jump is used, which gives an instant before the jump.
     return jump_between(reading.replace(tzinfo=zone, fold=1).astimezone(UTC), earlier, zone)
 
 
 def jump_between(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
-    """The first instant at which clocks are as far from UTC as at `after`; `before` it they are not."""
+    """The first instant with the same offset from UTC as at `after`; at `before` the offset differs."""
     jumped = offset_at(after, zone)
     # Clocks jump at whole seconds.
     before, after = before.replace(microsecond=0), after.replace(microsecond=0)
@@ -55,5 +54,5 @@ def jump_between(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
 
 
 def offset_at(moment: datetime, zone: ZoneInfo) -> timedelta:
-    """How far the clocks are ahead of UTC then."""
+    """The offset of the zone from UTC at that instant."""
     return moment.astimezone(zone).utcoffset() or timedelta()

@@ -1,4 +1,4 @@
-"""Schedules as people handle them: added, looked up, paused, resumed, run by hand, removed."""
+"""Management of schedules: add, list, pause, resume, run now, remove."""
 
 import uuid
 from datetime import datetime
@@ -22,7 +22,7 @@ REMOVED = "its schedule was removed"
 
 
 def add(session: Session, new: NewSchedule) -> Schedule:
-    """Keep a schedule; it fires from now on. Raises InvalidScheduleError if the name is taken."""
+    """Store a schedule, which fires from now on. Raises InvalidScheduleError if the name is taken."""
     start, end = new.window or (None, None)
     schedule = Schedule(
         id=uuid.uuid4(),
@@ -51,13 +51,13 @@ def add(session: Session, new: NewSchedule) -> Schedule:
             session.add(schedule)
     except IntegrityError as error:
         raise InvalidScheduleError(
-            "name", f"there is a schedule {new.name!r} already; remove it first or choose another name"
+            "name", f"a schedule {new.name!r} already exists; remove it first or choose another name"
         ) from error
     return schedule
 
 
 def listed(session: Session, producer_id: uuid.UUID | None = None) -> list[Schedule]:
-    """The schedules of a producer, or of all; those that were removed are not."""
+    """The schedules of a producer or of all, without removed ones."""
     kept = select(Schedule).where(Schedule.removed_at.is_(None)).order_by(Schedule.name, Schedule.id)
     if producer_id is not None:
         kept = kept.where(Schedule.producer_id == producer_id)
@@ -65,13 +65,13 @@ def listed(session: Session, producer_id: uuid.UUID | None = None) -> list[Sched
 
 
 def next_runs(schedule: Schedule, after: datetime, count: int) -> list[Firing]:
-    """The coming runs after that moment, as they are ordered and as they will be due."""
+    """The next runs after that moment, with the times when they fire and are due."""
     instants = islice(cron_of(schedule.cron, schedule.zone).after(after), count)
     return [Firing(at, due_at(schedule.id, at, schedule.jitter_seconds)) for at in instants]
 
 
 def coming_runs(session: Session, schedule: Schedule, count: int) -> list[Firing]:
-    """What `next` shows: from now on, or after what has been fired ahead of a clock that was set back."""
+    """The next runs from now on, or after runs that were fired before the clock was set back."""
     now = _now(session)
     fires = next_runs(schedule, now, count)
     if not is_paused(schedule) and schedule.next_fire_at > now:
@@ -86,43 +86,43 @@ def is_paused(schedule: Schedule) -> bool:
 
 
 def require_no_operators_pause(schedule: Schedule) -> None:
-    """Raise PausedByOperatorError for what a producer does to a schedule that an operator paused."""
+    """Raise PausedByOperatorError if an operator paused the schedule, for an action of its producer."""
     if schedule.paused_by_operator_at is not None:
         raise PausedByOperatorError("schedule")
 
 
 def pause(session: Session, schedule_id: uuid.UUID, by: By = By.PRODUCER) -> bool:
-    """Fire no further run; False if that is so already. A run under way goes on."""
+    """Fire no further run; False if it is already paused. A run under way continues."""
     return _change(session, schedule_id, getattr(Schedule, by).is_(None), **{by: func.now()})
 
 
 def resume(session: Session, schedule: Schedule, by: By = By.PRODUCER) -> bool:
-    """Fire again, from now on: what fell into the pause is not caught up. False if it was not paused.
+    """Fire again from now on, without runs that were due during the pause; False if it was not paused.
 
-    Each lifts its own pause, an operator every pause of a schedule that has no producer. Raises
-    PausedByOperatorError where a producer resumes what an operator paused.
+    Each side ends its own pause; an operator ends both if the schedule has no producer. Raises
+    PausedByOperatorError if a producer resumes a schedule that an operator paused.
     """
     if by is By.PRODUCER:
-        # Locked, so that no operator pauses it meanwhile.
+        # Locked, so that no operator can pause it meanwhile.
         session.refresh(schedule, with_for_update=True)
         require_no_operators_pause(schedule)
     fires = next_runs(schedule, _now(session), 1)
     if not fires:
         raise InvalidScheduleError("cron", f"the cron expression {schedule.cron!r} never fires again")
     first = fires[0]
-    lifted = [by] if by is By.PRODUCER or schedule.producer_id is not None else list(By)
+    ended = [by] if by is By.PRODUCER or schedule.producer_id is not None else list(By)
     return _change(
         session,
         schedule.id,
-        or_(*(getattr(Schedule, each).is_not(None) for each in lifted)),
-        **dict.fromkeys(lifted, null()),
+        or_(*(getattr(Schedule, each).is_not(None) for each in ended)),
+        **dict.fromkeys(ended, null()),
         next_fire_at=first.fire_at,
         next_due_at=first.due_at,
     )
 
 
 def remove(session: Session, schedule_id: uuid.UUID) -> bool:
-    """Fire no further run and begin none that waits. What is under way goes on; its runs stay on record."""
+    """Fire no further run and skip waiting ones. A run under way continues; the rows of its runs stay."""
     removed = session.scalar(
         update(Schedule)
         .where(Schedule.id == schedule_id, Schedule.removed_at.is_(None))
@@ -143,7 +143,7 @@ def remove(session: Session, schedule_id: uuid.UUID) -> bool:
 def run_now(
     session: Session, schedule_id: uuid.UUID, *, accept_shrunk_source: bool = False
 ) -> uuid.UUID | None:
-    """Fire one run at this instant, beside those of the clock; None if one is fired for it already."""
+    """Fire one run now, besides the scheduled ones; None if a run of this instant exists."""
     new = insert(Run).values(
         schedule_id=schedule_id,
         fire_at=func.now(),

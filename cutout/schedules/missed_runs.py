@@ -1,4 +1,4 @@
-"""Which runs a schedule fires when it is looked at: what is due, and what it missed."""
+"""Due and missed runs of a schedule, and the policy that decides which of them fire."""
 
 import hashlib
 import uuid
@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 from cutout.enums import CatchUp
 from cutout.schedules.cron import Cron
 
-# A schedule of every second that missed a day is through it in a minute, and keeps no other waiting.
+# A schedule of every second that missed a day catches up in a minute, without delaying other schedules.
 MOST_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Recurrence:
-    """When a schedule fires, and what it does about runs that it could not fire in time."""
+    """The times when a schedule fires, and its policy for runs that could not fire in time."""
 
     schedule_id: uuid.UUID
     cron: Cron
@@ -26,7 +26,7 @@ class Recurrence:
 
 @dataclass(frozen=True, slots=True)
 class Firing:
-    """A run to be: `skipped` says why it is not to begin."""
+    """A run to be inserted; `skipped` is the reason why it will not start, if any."""
 
     fire_at: datetime
     due_at: datetime
@@ -35,9 +35,9 @@ class Firing:
 
 @dataclass(frozen=True, slots=True)
 class DueRuns:
-    """What a look at a schedule found: runs, the earliest first, and the next one after them.
+    """Due runs of a schedule, the earliest first, and the next run after them.
 
-    Without a next one the schedule never fires again. `seen` counts the runs that were due.
+    Without a next run the schedule never fires again. `seen` counts the due runs.
     """
 
     fires: list[Firing]
@@ -45,11 +45,11 @@ class DueRuns:
     seen: int = 1
 
 
-def look(recurrence: Recurrence, first: datetime, now: datetime) -> DueRuns:
-    """The runs from `first` on that are due at `now`, at most MOST_AT_ONCE of them.
+def find_due_runs(recurrence: Recurrence, first: datetime, now: datetime) -> DueRuns:
+    """The runs from `first` on that are due at `now`, at most MOST_AT_ONCE.
 
-    Within its grace each fires. Of those that missed theirs the policy fires all, none, or the latest one,
-    and that only if none after it is due.
+    A run within its grace fires. Of the missed ones the policy fires all, none, or the latest; the latest
+    only if no later run is due.
     """
     due: list[Firing] = []
     upcoming: Firing | None = None
@@ -82,7 +82,7 @@ def _run(recurrence: Recurrence, fire_at: datetime) -> Firing:
 
 
 def _skipped(missed: list[Firing], recurrence: Recurrence) -> Iterator[Firing]:
-    """One row stands for all of one look: nobody reads 86,400 of them."""
+    """One skipped run that stands for all missed ones: nobody reads 86,400 rows."""
     if missed:
         first, latest = missed[0], missed[-1]
         count = f"{len(missed)} runs up to {latest.fire_at:%Y-%m-%d %H:%M:%S} UTC" if missed[1:] else "it"
@@ -94,9 +94,9 @@ def _skipped(missed: list[Firing], recurrence: Recurrence) -> Iterator[Firing]:
 
 
 def due_at(schedule_id: uuid.UUID, fire_at: datetime, jitter_seconds: int) -> datetime:
-    """`fire_at` and up to `jitter_seconds` more, to a millisecond; always the same for a run."""
+    """`fire_at` plus up to `jitter_seconds`, to a millisecond; always the same for one run."""
     if not jitter_seconds:
         return fire_at
-    named = schedule_id.bytes + fire_at.astimezone(UTC).isoformat().encode()
-    drawn = int.from_bytes(hashlib.sha256(named).digest()[:8])
-    return fire_at + timedelta(milliseconds=drawn % (jitter_seconds * 1000 + 1))
+    seed = schedule_id.bytes + fire_at.astimezone(UTC).isoformat().encode()
+    number = int.from_bytes(hashlib.sha256(seed).digest()[:8])
+    return fire_at + timedelta(milliseconds=number % (jitter_seconds * 1000 + 1))

@@ -1,4 +1,4 @@
-"""The figures of a run that has ended."""
+"""The report of a run that has ended."""
 
 import uuid
 from dataclasses import asdict, dataclass, field, replace
@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from cutout.enums import AttemptOutcome, RunState, State
 from cutout.models import Attempt, Ingest, Job, Run, Schedule
-from cutout.status.producer_texts import producers_words
+from cutout.status.producer_texts import text_for_producer
 
 SLOWEST = 5
 MOST_CODES = 50
@@ -18,7 +18,7 @@ MOST_CODES = 50
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """How many jobs stopped in a state for one reason."""
+    """Number of jobs that failed or are held with one code, and one of their messages."""
 
     state: State
     code: str
@@ -28,7 +28,7 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class SlowCall:
-    """A call that took long."""
+    """One of the slowest calls."""
 
     external_id: str | None
     seconds: float
@@ -36,10 +36,10 @@ class SlowCall:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a run came to. Credits are `charged` for sure, `unknown` perhaps, and `saved` by reuse.
+    """Outcome of a run. Credits: surely `charged`, perhaps charged (`unknown`), and `saved` by reuse.
 
-    `counts` holds the pictures that were new, changed, unchanged and so on, the rejects, the jobs by state.
-    `skipped` has the files of the source that are not taken, by reason, with the first names.
+    `counts` has the pictures that were new, changed, unchanged and so on, the rejects, the jobs by state.
+    `skipped` has the files of the source that were not taken, by reason, with the first names.
     """
 
     run_id: uuid.UUID
@@ -64,11 +64,11 @@ class Report:
 
     @property
     def seconds(self) -> float | None:
-        """How long the run took; None if it did not begin."""
+        """The run's duration; None if it did not begin."""
         return (self.finished_at - self.started_at).total_seconds() if self.started_at else None
 
     def as_json(self) -> dict[str, Any]:
-        """For programs: times as ISO 8601."""
+        """The report as JSON values, with times as ISO 8601."""
         plain = asdict(self) | {"seconds": self.seconds}
         return {name: _plain(value) for name, value in plain.items()}
 
@@ -99,10 +99,10 @@ def gather(session: Session, run_id: uuid.UUID) -> Report:
 def _for_producer(report: Report) -> Report:
     return replace(
         report,
-        note=report.note and producers_words(report.note),
-        remarks=[producers_words(remark) for remark in report.remarks],
+        note=report.note and text_for_producer(report.note),
+        remarks=[text_for_producer(remark) for remark in report.remarks],
         troubles=[
-            replace(trouble, message=trouble.message and producers_words(trouble.message))
+            replace(trouble, message=trouble.message and text_for_producer(trouble.message))
             for trouble in report.troubles
         ],
     )

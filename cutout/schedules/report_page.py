@@ -1,4 +1,4 @@
-"""A report as a page that stands alone: no script, nothing fetched, every word from outside escaped."""
+"""A report as a self-contained HTML page: no script, no external resources, all foreign text escaped."""
 
 from collections.abc import Iterable
 from html import escape
@@ -30,11 +30,11 @@ def page(report: Report) -> str:
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>{escape(report.schedule)} {report.fire_at:%Y-%m-%d}: {_words(report.state)}</title>
+<title>{escape(report.schedule)} {report.fire_at:%Y-%m-%d}: {_state_text(report.state)}</title>
 <style>{STYLE}</style>
 </head>
 <body>
-<h1>{escape(report.schedule)} <span class="state {report.state}">{_words(report.state)}</span></h1>
+<h1>{escape(report.schedule)} <span class="state {report.state}">{_state_text(report.state)}</span></h1>
 <p class="soft">{report.fire_at:%Y-%m-%d %H:%M} UTC{_took(report)}, from {escape(report.source)}</p>
 {f"<p>{escape(report.note)}</p>" if report.note else ""}
 <h2>Credits</h2>
@@ -52,7 +52,7 @@ def page(report: Report) -> str:
 """
 
 
-def _words(state: str) -> str:
+def _state_text(state: str) -> str:
     return state.replace("_", " ")
 
 

@@ -1,17 +1,17 @@
-"""Reports in the bucket: one for each run that has ended."""
+"""Publication of reports: one in the bucket for each ended run, rewritten when a job is deleted."""
 
 import json
 import uuid
 from collections.abc import Collection
 from dataclasses import replace
 
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Engine, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from cutout.enums import RunState
-from cutout.models import JOBS, RUNS, Run, Schedule
+from cutout.models import BATCHES, JOBS, RUNS, Run, Schedule
 from cutout.models.database import Database
-from cutout.results import Format, Selection, open_results, write_results
+from cutout.results import Format, Selection, keep_results, open_results, write_results
 from cutout.results.formats import MEDIA_TYPES
 from cutout.schedules.report import Report, gather
 from cutout.schedules.report_page import page
@@ -24,17 +24,31 @@ TO_REPORT = select(RUNS.c.id).where(
 )
 DELETED = select(func.count(JOBS.c.deleted_at)).join_from(RUNS, JOBS, JOBS.c.batch_id == RUNS.c.batch_id)
 
+# A run ends before its batch if a job of it is held: its report may contain a job that was deleted while
+# there were no results yet to be rewritten.
+DELETED_SINCE = (
+    select(JOBS.c.id)
+    .where(JOBS.c.batch_id == RUNS.c.batch_id, JOBS.c.deleted_at >= RUNS.c.finished_at)
+    .correlate(RUNS)
+    .exists()
+)
+TO_REWRITE = (
+    select(RUNS.c.id)
+    .join(BATCHES, BATCHES.c.id == RUNS.c.batch_id)
+    .where(RUNS.c.report_key.is_not(None), or_(BATCHES.c.results_unwritten_at.is_not(None), DELETED_SINCE))
+)
+
 
 def runs_to_report(database: Database, but: Collection[uuid.UUID] = ()) -> list[uuid.UUID]:
-    """Runs that ended and are not reported yet, some at a time."""
+    """Ended runs without a report, MOST_RUNS at most, except those in `but`."""
     return list(database.scalars(TO_REPORT.where(RUNS.c.id.not_in(but)).limit(MOST_RUNS)))
 
 
 def keep_report(engine: Engine, bucket: Bucket, run_id: uuid.UUID) -> bool:
-    """Write a run's report and its results into the bucket, and send it; False if another has done so, or a
-    job of it was deleted meanwhile: then it is to be written again.
+    """Write a run's report and results into the bucket, and announce it. Raises StorageError.
 
-    Two who do it at once write the same. Raises StorageError.
+    False if another process has done so, or if a job was deleted meanwhile and it must be written again. Two
+    processes at once write the same content.
     """
     deleted = DELETED.where(RUNS.c.id == run_id)
     with engine.connect() as connection:
@@ -55,12 +69,12 @@ def keep_report(engine: Engine, bucket: Bucket, run_id: uuid.UUID) -> bool:
 
 
 def folder_of(run_id: uuid.UUID) -> str:
-    """Where a run's report lies."""
+    """The folder of a run's report in the bucket."""
     return f"reports/{run_id}"
 
 
 def write_report(engine: Engine, bucket: Bucket, run_id: uuid.UUID) -> Report:
-    """Write a run's report and its results as they are now into the bucket. Raises StorageError."""
+    """Write a run's report and its present results into the bucket. Raises StorageError."""
     with Session(engine) as session:
         report = gather(session, run_id)
     folder = folder_of(run_id)
@@ -88,8 +102,20 @@ def _announce(session: Session, schedule_id: uuid.UUID, report: Report) -> None:
 
 
 def _keep_results(engine: Engine, bucket: Bucket, batch_id: uuid.UUID, folder: str) -> str:
-    """As they are now: a job that goes on later, or is retried, is in the batch's own results."""
+    """Write the present results; jobs that end or are retried later are in the batch's own results."""
     key = f"{folder}/results.csv"
     with open_results(engine, Selection(batch_id)) as results:
         bucket.put_pieces(write_results(results, Format.CSV), key=key, media_type=MEDIA_TYPES[Format.CSV])
     return key
+
+
+def keep_results_and_reports(engine: Engine, bucket: Bucket, batch_id: uuid.UUID) -> bool:
+    """Rewrite the reports of a batch from which a job was deleted, then write the batch's results.
+
+    The batch's row asks for it until its results are written. Raises StorageError.
+    """
+    with engine.connect() as connection:
+        runs = connection.scalars(TO_REWRITE.where(BATCHES.c.id == batch_id)).all()
+    for run_id in runs:
+        write_report(engine, bucket, run_id)
+    return keep_results(engine, bucket, batch_id)

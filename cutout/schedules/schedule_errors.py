@@ -1,8 +1,8 @@
-"""The error for values that are no schedule."""
+"""The error for invalid values of a schedule."""
 
 
 class InvalidScheduleError(ValueError):
-    """A schedule cannot be kept as it stands: `field` is at fault, the text says why and what to do."""
+    """A value of a schedule is invalid: `field` is its name, the text says why and what to do."""
 
     def __init__(self, field: str, text: str) -> None:
         super().__init__(text)

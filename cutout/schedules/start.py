@@ -1,4 +1,4 @@
-"""Beginning runs that were fired: one of a schedule at a time, each with a batch that its source fills."""
+"""Start of fired runs: one of a schedule at a time, each with a batch that its source fills."""
 
 import uuid
 from dataclasses import replace
@@ -11,14 +11,14 @@ from sqlalchemy.orm import Session, aliased
 from cutout.enums import UNDER_WAY, Overlap, RunState
 from cutout.ingest.pending import request_ingest
 from cutout.models import SCHEDULES, Batch, Run, Schedule
-from cutout.producers.suspended import is_suspended
+from cutout.producers.producers import is_suspended
 from cutout.queue.batch_progress import HAS_MORE
-from cutout.schedules.batch_windows import keep_to, window_of
+from cutout.schedules.batch_windows import set_window, window_of
 from cutout.schedules.definition import Options
 from cutout.schedules.local_time import instant_of, reading_at, zone_of
 from cutout.schedules.schedule_errors import InvalidScheduleError
 
-# At a time, so that whatever else is to be done about runs comes in between.
+# Per step, so that the other work on runs gets its turn in between.
 MOST_STARTED = 20
 
 OVERLAPPED = "another run of its schedule was under way; overlap is skip"
@@ -53,19 +53,19 @@ STARTABLE = (
 
 
 def skip_overlapping(session: Session) -> int:
-    """End runs that fired while another of their schedule is under way, where that is the policy."""
+    """Skip runs that fired while another run of their schedule is under way, where `overlap` is skip."""
     return len(session.scalars(SKIP_OVERLAPPING).all())
 
 
 def startable(session: Session) -> list[uuid.UUID]:
-    """The first waiting run of each schedule that has none under way, some at a time."""
+    """The first waiting run of each schedule that has none under way, MOST_STARTED at most."""
     return list(session.scalars(STARTABLE.limit(MOST_STARTED)))
 
 
 def start(session: Session, run_id: uuid.UUID) -> None:
-    """Begin a waiting run in the caller's transaction: its batch, window, budget and the ingest to fill it.
+    """Start a waiting run in the caller's transaction: its batch, window, budget and ingest.
 
-    Of two who do so for one schedule, the other's transaction fails on the index of runs under way.
+    If two processes do so for one schedule, one transaction fails on the unique index of runs under way.
     """
     run = session.scalar(
         select(Run).where(Run.id == run_id, Run.state == RunState.WAITING).with_for_update(skip_locked=True)
@@ -82,23 +82,23 @@ def start(session: Session, run_id: uuid.UUID) -> None:
 def _begin(session: Session, run: Run, schedule: Schedule) -> None:
     now = session.scalars(select(func.now())).one()
     window, day = window_of(schedule), reading_at(run.fire_at, zone_of(schedule.zone))
-    order = replace(
-        Options.of(schedule.options).order(f"{schedule.name} {day:%Y-%m-%d %H:%M}"),
+    options = replace(
+        Options.of(schedule.options).ingest_options(f"{schedule.name} {day:%Y-%m-%d %H:%M}"),
         budget=budget_of(session, schedule, run),
         producer_id=schedule.producer_id,
         schedule_id=schedule.id,
         min_source_share=0.0 if run.accept_shrunk_source else schedule.min_source_share,
     )
-    run.batch_id, run.started_at = request_ingest(session, schedule.source, order), now
+    run.batch_id, run.started_at = request_ingest(session, schedule.source, options), now
     run.state = RunState.INGESTING
     if window is not None:
         opening = window.at(now)
-        keep_to(session, run.batch_id, opening, schedule)
+        set_window(session, run.batch_id, opening, schedule)
         run.closes_at = opening.closes_at
 
 
 def budget_of(session: Session, schedule: Schedule, run: Run) -> int | None:
-    """The most credits that the run's calls may cost; None without a bound."""
+    """The most credits that the run's calls may cost; None for no limit."""
     budgets = [schedule.run_budget]
     if schedule.month_budget is not None:
         spent = _spent_in_its_month(session, schedule, run)
@@ -107,16 +107,15 @@ def budget_of(session: Session, schedule: Schedule, run: Run) -> int | None:
 
 
 def _spent_in_its_month(session: Session, schedule: Schedule, run: Run) -> int:
-    """By the schedule's batches of the calendar month, by its zone, in which the run fires.
+    """Credits of the schedule's batches in the calendar month, in its zone, in which the run fires.
 
-    A batch that still has something to do counts with its whole budget: it may yet spend that, unless it was
-    cancelled.
+    An unfinished batch that was not cancelled counts with its whole budget, which it may still spend.
     """
     begins_at, ends_at = _month(run.fire_at, zone_of(schedule.zone))
     may_spend = and_(HAS_MORE, Batch.cancelled_at.is_(None))
     counted = case((may_spend, func.greatest(Batch.budget, Batch.spent)), else_=Batch.spent)
-    its = (Run.schedule_id == schedule.id, Run.fire_at >= begins_at, Run.fire_at < ends_at)
-    spent = session.scalar(select(func.sum(counted)).join(Run, Run.batch_id == Batch.id).where(*its))
+    in_month = (Run.schedule_id == schedule.id, Run.fire_at >= begins_at, Run.fire_at < ends_at)
+    spent = session.scalar(select(func.sum(counted)).join(Run, Run.batch_id == Batch.id).where(*in_month))
     return int(spent or 0)
 
 

@@ -1,4 +1,4 @@
-"""The hours of a day in which a schedule's calls may go out."""
+"""Windows: the hours of a day in which a schedule may call."""
 
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
@@ -14,7 +14,7 @@ EXAMPLE = "write one like 01:00-06:00 or 22:00-05:00"
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """One night's window, in UTC. `closes_at` is the first instant outside it."""
+    """One occurrence of a window, in UTC. `closes_at` is the first instant outside it."""
 
     opens_at: datetime
     closes_at: datetime
@@ -22,17 +22,14 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """From one reading of the clock to another, past midnight if the end is the smaller one."""
+    """A window from one clock reading to another, past midnight if the end is smaller."""
 
     start: time
     end: time
     zone: ZoneInfo
 
     def at(self, moment: datetime) -> Opening:
-        """The opening that `moment` is in, or the next one.
-
-        One that is jumped over whole does not happen.
-        """
+        """The opening that contains `moment`, or the next one, without any that a clock change skips."""
         day = reading_at(moment, self.zone).date() - A_DAY
         while True:
             ends_on = day if self.start < self.end else day + A_DAY
@@ -47,7 +44,7 @@ class Window:
 
 
 def parse_window(text: str) -> tuple[time, time]:
-    """`01:00-06:00` as two clock readings. Raises InvalidScheduleError, also for one of no length."""
+    """Parse `01:00-06:00` into two clock readings. Raises InvalidScheduleError, also for an empty window."""
     try:
         start, end = (datetime.strptime(part.strip(), FORM).time() for part in text.split("-"))  # noqa: DTZ007
     except ValueError:
@@ -56,6 +53,6 @@ def parse_window(text: str) -> tuple[time, time]:
         ) from None
     if start == end:
         raise InvalidScheduleError(
-            "window", f"the window {text!r} has no length; {EXAMPLE}, or give none to call at any hour"
+            "window", f"the window {text!r} is empty; {EXAMPLE}, or omit it to call at any hour"
         )
     return start, end

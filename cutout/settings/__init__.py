@@ -1,6 +1,6 @@
 """The settings, read from the environment and from a file `.env`; every name begins with CUTOUT_."""
 
-from cutout.settings.env_file import example, load_settings, settings, written_default
+from cutout.settings.env_file import example, load_settings, read_settings, written_default
 from cutout.settings.fields import LogFormat, Settings, SettingsError, VerdictOverride
 from cutout.settings.validators import AUTO, PLAIN_HTTP, PREFIX
 
@@ -14,6 +14,6 @@ __all__ = [
     "VerdictOverride",
     "example",
     "load_settings",
-    "settings",
+    "read_settings",
     "written_default",
 ]

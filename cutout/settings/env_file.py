@@ -21,7 +21,7 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 @cache
-def settings() -> Settings:
+def read_settings() -> Settings:
     """The settings of this process, read once."""
     return load_settings()
 

@@ -1,4 +1,4 @@
-"""Looking jobs and batches up: what a producer or an operator sees of them."""
+"""Status of batches: their jobs counted by state, their pauses, the progress of their ingest."""
 
 import uuid
 from dataclasses import dataclass, field
@@ -35,33 +35,33 @@ SHOWN = [
 
 
 class IngestState(StrEnum):
-    """How the reading of a manifest stands."""
+    """State of an ingest."""
 
     READING = "reading"
-    """Asked for or under way."""
+    """Requested or under way."""
     READ = "read"
     FAILED = "failed"
-    """Ended before all was read; what was enqueued goes on."""
+    """Ended before the whole source was read; the jobs enqueued so far continue."""
 
 
 class BatchState(StrEnum):
-    """How a batch stands as a whole; derived, and written down nowhere."""
+    """State of a batch as a whole; derived, not stored."""
 
     ACTIVE = "active"
-    """Jobs of it are still to end, held ones among them, or its source is still read."""
+    """Some jobs have not ended (held ones included), or its source is still being read."""
     FINISHED = "finished"
     CANCELLING = "cancelling"
-    """Nothing more is bought; what runs or was paid for is still to end."""
+    """Nothing more is bought; jobs that run or are paid for have not ended yet."""
     CANCELLED = "cancelled"
-    """It was cancelled, and all jobs have ended, some of them perhaps as succeeded."""
+    """It was cancelled, and all jobs have ended, some of them perhaps succeeded."""
 
 
 @dataclass(frozen=True, slots=True)
 class IngestStatus:
-    """How far the reading of a batch's source is, and where its rejects are.
+    """Progress of a batch's ingest, and the key of its rejects.
 
-    `skipped` has the files that are not taken: `reason`, `count` and the first `names` of each. `code` and
-    `message` say why it rests, if it does.
+    `skipped` lists the files that were not taken: `reason`, `count` and the first `names` of each. `code` and
+    `message` say why the ingest waits, if it does.
     """
 
     kind: str
@@ -83,7 +83,7 @@ class IngestStatus:
 
 
 class Pauses(NamedTuple):
-    """Since when a batch is paused, and by whom; `rests` says whether calls of it may not go out now."""
+    """Times since when its producer and an operator have paused a batch; `rests`: no call may begin now."""
 
     paused_at: datetime | None
     paused_by_operator_at: datetime | None
@@ -92,7 +92,7 @@ class Pauses(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BatchStatus:
-    """A batch and its jobs counted by state; every state is a key of `counts`."""
+    """A batch with its jobs counted by state; every state is a key of `counts`."""
 
     id: uuid.UUID
     name: str
@@ -128,13 +128,13 @@ class BatchStatus:
 def batch_status(
     database: Database, batch_id: uuid.UUID, producer_id: uuid.UUID | None = None
 ) -> BatchStatus | None:
-    """The batch with its counts, or None; finished once all was read into it and all its jobs are final.
+    """The batch with its counts, or None; it is finished once its source is read and all its jobs are final.
 
-    A deleted job counts as it ended. With `producer_id` only that producer's batch is counted.
+    A deleted job counts in its final state. With `producer_id`, a batch of another producer is None.
     """
     if producer_id is not None and not is_batch_of(database, batch_id, producer_id):
         return None
-    # The counts come first: what was final by then is final in what is read after them.
+    # The counts come first: jobs that are final in them are final in the later queries as well.
     counts = _counts(database, batch_id)
     batch = database.execute(select(*SHOWN, IS_PAUSED.label("rests")).where(BATCHES.c.id == batch_id)).first()
     if batch is None:
@@ -149,19 +149,19 @@ def batch_status(
 
 
 def find_pauses(database: Database, batch_id: uuid.UUID) -> Pauses:
-    """The pauses of a batch that is there."""
+    """The pauses of an existing batch."""
     columns = (BATCHES.c.paused_at, BATCHES.c.paused_by_operator_at, IS_PAUSED.label("rests"))
     return Pauses(*database.execute(select(*columns).where(BATCHES.c.id == batch_id)).one())
 
 
 def is_batch_of(database: Database, batch_id: uuid.UUID, producer_id: uuid.UUID) -> bool:
-    """Whether there is such a batch, and it is the producer's."""
+    """Whether the batch exists and belongs to the producer."""
     owner = select(BATCHES.c.id).where(BATCHES.c.id == batch_id, BATCHES.c.producer_id == producer_id)
     return database.scalar(owner) is not None
 
 
 def _counts(database: Database, batch_id: uuid.UUID) -> dict[State, int]:
-    # Of nothing but an index: a million in some 50 ms.
+    # An index-only scan: a million jobs in some 50 ms.
     counted = select(JOBS.c.state, func.count()).where(JOBS.c.batch_id == batch_id).group_by(JOBS.c.state)
     return dict.fromkeys(State, 0) | {State(state): count for state, count in database.execute(counted)}
 
@@ -182,7 +182,7 @@ def _finished_at(
 
 
 def ingest_status(database: Database, batch_id: uuid.UUID) -> IngestStatus | None:
-    """How far the batch's source is read; None if it was made of none."""
+    """The progress of the batch's ingest; None if it has no source."""
     found = database.execute(INGESTS.select().where(INGESTS.c.batch_id == batch_id)).first()
     if found is None:
         return None
@@ -201,7 +201,7 @@ def ingest_status(database: Database, batch_id: uuid.UUID) -> IngestStatus | Non
 
 
 def credits_of(session: Session, job_ids: list[uuid.UUID]) -> dict[uuid.UUID, int]:
-    """Credits charged so far for each of these jobs that cost any."""
+    """Credits charged so far, for each of these jobs that was charged."""
     rows = session.execute(
         select(Attempt.job_id, func.count())
         .where(Attempt.job_id.in_(job_ids), Attempt.outcome == AttemptOutcome.CHARGED)

@@ -1,4 +1,4 @@
-"""How fast the line moves now, and so when a look at a job is worth while."""
+"""Estimate of when a job will have progressed, by the rate of the queue: the delay before the next poll."""
 
 import math
 import uuid
@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from cutout.enums import FINAL_STATES, QueueState, State, Step
 from cutout.models import Limit, QueueClock, Share
 from cutout.models.database import Database
-from cutout.status.explain import calls_a_second
+from cutout.status.call_rate import calls_a_second
 from cutout.status.job_view import JobSnapshot
 
 SOONEST_S = 1
@@ -20,9 +20,9 @@ LATEST_S = 60
 
 @dataclass(frozen=True, slots=True)
 class QueueRate:
-    """Where each producer's line is, the calls a second that the limits allow, and how long one takes (s).
+    """Virtual time of each producer's queue, the calls a second that the limits allow, and a call's seconds.
 
-    None is what nothing is known of yet. `now` is when it was looked at, by Postgres' clock.
+    None is unknown. `now` is the time of the reading, by Postgres' clock.
     """
 
     virtual_times: Mapping[uuid.UUID, float]
@@ -32,17 +32,17 @@ class QueueRate:
     now: datetime
 
     def seconds_for(self, job: JobSnapshot, producer_id: uuid.UUID) -> int | None:
-        """In how many seconds, 1 to 60, the producer's job may have moved on; None once it is final.
+        """Seconds (1 to 60) after which the producer's job may have progressed; None once it is final.
 
-        A guess from below where several batches share its line, or several producers the calls: a virtual_start
-        counts its own batch's jobs.
+        Too low if several batches share the producer's queue or several producers the calls, since a virtual
+        start counts only its own batch's jobs.
         """
         if job.state in FINAL_STATES:
             return None
         return min(max(math.ceil(self._guess(job, producer_id)), SOONEST_S), LATEST_S)
 
     def seconds_for_many(self, jobs: int) -> float | None:
-        """How long so many calls take at least."""
+        """The least time for so many calls; None while the rate is unknown."""
         return jobs / self.calls_a_second if self.calls_a_second else None
 
     def _guess(self, job: JobSnapshot, producer_id: uuid.UUID) -> float:
@@ -63,14 +63,14 @@ class QueueRate:
 
 
 def read_queue_rate(database: Database, accounts: Sequence[str], ceiling: float | None) -> QueueRate:
-    """How it stands now, for these accounts of the endpoint, or for all if none are named."""
+    """The rate now, for these accounts of the endpoint, or for all if none are named."""
     shares = database.execute(select(Share.owner, Share.queue_virtual_time))
-    line = database.execute(select(QueueClock.paused_at, func.now().label("now"))).one()
+    clock = database.execute(select(QueueClock.paused_at, func.now().label("now"))).one()
     call_seconds = select(func.max(Limit.latency_seconds)).where(Limit.latency_seconds > 0)
     return QueueRate(
         virtual_times={row.owner: row.queue_virtual_time for row in shares},
-        paused=line.paused_at is not None,
+        paused=clock.paused_at is not None,
         calls_a_second=calls_a_second(database, accounts, ceiling),
         call_seconds=database.scalar(call_seconds),
-        now=line.now,
+        now=clock.now,
     )

@@ -1,4 +1,4 @@
-"""Jobs of a batch in the order in which they ended, from any moment on."""
+"""Ended jobs of a batch in the order of their ends, from any position on."""
 
 import uuid
 from datetime import datetime, timedelta
@@ -10,7 +10,7 @@ from cutout.models import JOBS
 from cutout.models.database import Database
 
 ROWS_A_PAGE = 500
-# Between taking the time and saying so a transaction is not seen: microseconds.
+# A transaction becomes visible microseconds after it has taken its time.
 UNSEEN = timedelta(milliseconds=10)
 LONGEST_WAIT = timedelta(seconds=5)
 
@@ -18,14 +18,14 @@ OPEN_SINCE = text("SELECT min(xact_start) FROM pg_stat_activity WHERE datname = 
 
 
 class Position(NamedTuple):
-    """Behind this job's end; two may have ended at one moment."""
+    """The position behind this job's end; several jobs may have ended at one moment."""
 
     finished_at: datetime
     id: uuid.UUID
 
 
 class FinishedJob(NamedTuple):
-    """How a job ended."""
+    """An ended job and its outcome."""
 
     id: uuid.UUID
     external_id: str | None
@@ -57,12 +57,12 @@ ENDED_LATER = ENDED.where(
 )
 
 
-def told_until(database: Database) -> datetime:
-    """The moment before which no further job will turn out to have ended, to be asked before jobs are read.
+def complete_until(database: Database) -> datetime:
+    """The moment before which all ended jobs are visible; read it before the jobs.
 
-    A job ends at the begin of a transaction and is seen at its end. So this is the begin of the oldest
-    transaction that is open, which a long one, reading or writing, holds back by LONGEST_WAIT at most: jobs
-    that end in one that takes longer may be missed. Sees the transactions of its own role alone.
+    A job's end has the time of its transaction's begin, and is visible after the commit. So this is the begin
+    of the oldest open transaction, at most LONGEST_WAIT ago: a job that ends in a longer transaction may be
+    missed. Only transactions of the caller's own role are visible to it.
     """
     now, since = database.execute(
         select(func.clock_timestamp(), OPEN_SINCE.columns(since=JOBS.c.finished_at.type).scalar_subquery())
@@ -74,7 +74,7 @@ def told_until(database: Database) -> datetime:
 def finished_jobs(
     database: Database, batch_id: uuid.UUID, after: Position | None, until: datetime
 ) -> list[FinishedJob]:
-    """The next jobs of the batch that ended, ROWS_A_PAGE at most."""
+    """The next ended jobs of the batch, ROWS_A_PAGE at most."""
     parameters = {"batch": batch_id, "until": until}
     if after is None:
         rows = database.execute(ENDED, parameters)

@@ -1,4 +1,4 @@
-"""A job as whoever enqueued it may see it, read by one statement. Nothing of it is secret."""
+"""The fields of a job that its producer may see, read by one query; they contain no secrets."""
 
 import uuid
 from datetime import datetime
@@ -12,7 +12,7 @@ from cutout.models.database import Database
 
 
 class JobSnapshot(NamedTuple):
-    """A job's row as far as it is shown, and the credits that it cost."""
+    """The shown columns of a job, and the credits that it cost."""
 
     id: uuid.UUID
     batch_id: uuid.UUID | None
@@ -46,20 +46,20 @@ CREDITS = (
     .correlate(JOBS)
     .scalar_subquery()
 )
-SEEN: Select[*tuple[object, ...]] = select(
+SNAPSHOT: Select[*tuple[object, ...]] = select(
     *((CREDITS if name == "credits" else JOBS.c[name]).label(name) for name in JobSnapshot._fields)
 )
-OWN = SEEN.where(
+OWN_JOB = SNAPSHOT.where(
     JOBS.c.id == bindparam("job", type_=Uuid), JOBS.c.producer_id == bindparam("producer", type_=Uuid)
 )
 
 
 def find_job(database: Database, job_id: uuid.UUID, producer_id: uuid.UUID) -> JobSnapshot | None:
-    """The producer's job with this id; None if there is none, or it is another's."""
-    row = database.execute(OWN, {"job": job_id, "producer": producer_id}).first()
+    """The producer's job with this id; None if it does not exist or belongs to another producer."""
+    row = database.execute(OWN_JOB, {"job": job_id, "producer": producer_id}).first()
     return None if row is None else JobSnapshot._make(row)
 
 
 def job_snapshot(row: Row[*tuple[object, ...]]) -> JobSnapshot:
-    """A row of SEEN."""
+    """Build from a row of SNAPSHOT."""
     return JobSnapshot._make(row)

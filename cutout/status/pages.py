@@ -1,7 +1,7 @@
-"""A producer's jobs and batches, a page at a time. A page costs the same wherever it begins.
+"""Pages of a producer's jobs and batches. A page costs the same wherever it begins.
 
-A page begins at an id: ids rise with time, so no row is skipped over. What does not fit a filter still has to
-be looked at; after MOST_EXAMINED rows the page ends, full or not, and the next one goes on from there.
+A page begins at an id: ids grow with time, so no offset is needed. Rows that do not match a filter still have
+to be examined: after MOST_EXAMINED rows the page ends, full or not, and the next one continues from there.
 """
 
 import uuid
@@ -16,11 +16,11 @@ from sqlalchemy import ARRAY, ColumnElement, Select, Subquery, Uuid, any_, liter
 from cutout.enums import State
 from cutout.models import BATCHES, JOBS
 from cutout.models.database import Database
-from cutout.status.job_view import SEEN, JobSnapshot, job_snapshot
+from cutout.status.job_view import SNAPSHOT, JobSnapshot, job_snapshot
 
 MOST_EXAMINED = 20_000
 MOST_A_PAGE = 200
-# An id is made after its transaction began, which is what `created_at` says; none takes longer than this.
+# An id is made after its transaction began, which is `created_at`; no transaction takes longer than this.
 LONGEST_TRANSACTION_S = 3600
 # A version 7 UUID begins with its milliseconds since 1970.
 MILLISECONDS_SHIFT = 80
@@ -29,12 +29,12 @@ LAST_MILLISECOND = 2**48 - 1
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-Walk = Select[uuid.UUID, State, str | None, datetime]
-LOOKED_AT = (JOBS.c.id, JOBS.c.state, JOBS.c.code, JOBS.c.created_at)
+Candidates = Select[uuid.UUID, State, str | None, datetime]
+EXAMINED = (JOBS.c.id, JOBS.c.state, JOBS.c.code, JOBS.c.created_at)
 
 
 class Order(StrEnum):
-    """Which jobs or batches come first."""
+    """Sort order of jobs or batches."""
 
     NEWEST = "newest"
     OLDEST = "oldest"
@@ -42,7 +42,7 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs are listed; what is empty or None sorts nothing out."""
+    """Conditions for listed jobs; an empty or None field is no condition."""
 
     states: tuple[State, ...] = ()
     batch_id: uuid.UUID | None = None
@@ -54,7 +54,7 @@ class JobFilter:
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """Where a page begins: behind this id, or at the very begin. It holds at most so many."""
+    """A page: its order, the id it begins after (None for the first page), and its most rows."""
 
     order: Order = Order.NEWEST
     after: uuid.UUID | None = None
@@ -63,9 +63,9 @@ class PageRequest:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Rows, and the id that the next page begins behind; None when this is the last one.
+    """Rows, and the id after which the next page begins; None if this is the last page.
 
-    It may have fewer rows than were asked for, or none, though more follow.
+    A page may have fewer rows than requested, or none, although more follow.
     """
 
     rows: Sequence[T]
@@ -74,7 +74,7 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class ListedBatch:
-    """A batch without its counts, which would have to be counted."""
+    """A batch without counts of its jobs, which are expensive."""
 
     id: uuid.UUID
     name: str
@@ -89,86 +89,86 @@ class ListedBatch:
 
 
 def list_jobs(
-    database: Database, producer_id: uuid.UUID, wanted: JobFilter, place: PageRequest
+    database: Database, producer_id: uuid.UUID, wanted: JobFilter, page: PageRequest
 ) -> Page[JobSnapshot]:
-    """The producer's jobs that are wanted."""
-    fits = _fitting(wanted)
+    """A page of the producer's jobs that match the filter."""
+    conditions = _conditions(wanted)
     if wanted.external_id is not None:
-        end, found = None, _named(producer_id, wanted.external_id, wanted.batch_id, place)
+        end, found = None, _with_external_id(producer_id, wanted.external_id, wanted.batch_id, page)
     else:
-        walk = _candidates(producer_id, wanted, place)
-        # Before what is looked at: jobs that come in between are on this side of it.
-        end = _end(database, walk) if fits else None
-        found = _up_to(walk, end, place)
-    chosen = select(found.c.id).where(*(fit(found) for fit in fits))
-    ids = list(database.scalars(_ordered(chosen, found.c.id, place).limit(place.limit + 1)))
-    next_after = ids[place.limit - 1] if len(ids) > place.limit else end
-    shown = SEEN.where(JOBS.c.id == any_(literal(ids[: place.limit], ARRAY(Uuid))))
-    rows = [job_snapshot(row) for row in database.execute(_ordered(shown, JOBS.c.id, place))]
+        candidates = _candidates(producer_id, wanted, page)
+        # Read before the rows: jobs that are inserted in between are on this side of it.
+        end = _last_examined(database, candidates) if conditions else None
+        found = _up_to(candidates, end, page)
+    chosen = select(found.c.id).where(*(condition(found) for condition in conditions))
+    ids = list(database.scalars(_ordered(chosen, found.c.id, page).limit(page.limit + 1)))
+    next_after = ids[page.limit - 1] if len(ids) > page.limit else end
+    shown = SNAPSHOT.where(JOBS.c.id == any_(literal(ids[: page.limit], ARRAY(Uuid))))
+    rows = [job_snapshot(row) for row in database.execute(_ordered(shown, JOBS.c.id, page))]
     return Page(rows, next_after)
 
 
-def list_batches(database: Database, producer_id: uuid.UUID, place: PageRequest) -> Page[ListedBatch]:
-    """The producer's batches."""
+def list_batches(database: Database, producer_id: uuid.UUID, page: PageRequest) -> Page[ListedBatch]:
+    """A page of the producer's batches."""
     columns = [BATCHES.c[field.name] for field in fields(ListedBatch)]
-    found = select(*columns).where(BATCHES.c.producer_id == producer_id, *_behind(BATCHES.c.id, place))
-    rows = database.execute(_ordered(found, BATCHES.c.id, place).limit(place.limit + 1)).all()
-    batches = [ListedBatch(*row) for row in rows[: place.limit]]
-    return Page(batches, batches[-1].id if len(rows) > place.limit else None)
+    found = select(*columns).where(BATCHES.c.producer_id == producer_id, *_after(BATCHES.c.id, page))
+    rows = database.execute(_ordered(found, BATCHES.c.id, page).limit(page.limit + 1)).all()
+    batches = [ListedBatch(*row) for row in rows[: page.limit]]
+    return Page(batches, batches[-1].id if len(rows) > page.limit else None)
 
 
-def _candidates(producer_id: uuid.UUID, wanted: JobFilter, place: PageRequest) -> Walk:
-    """All jobs from the page's begin on that an index leads to, whether or not they fit."""
-    within = [JOBS.c.producer_id == producer_id, *_behind(JOBS.c.id, place), *_time_bounds(wanted)]
+def _candidates(producer_id: uuid.UUID, wanted: JobFilter, page: PageRequest) -> Candidates:
+    """All jobs from the page's begin on that the index gives, before the filter's other conditions."""
+    within = [JOBS.c.producer_id == producer_id, *_after(JOBS.c.id, page), *_time_bounds(wanted)]
     if wanted.batch_id is not None:
         within.append(JOBS.c.batch_id == wanted.batch_id)
-    return _ordered(select(*LOOKED_AT).where(*within), JOBS.c.id, place)
+    return _ordered(select(*EXAMINED).where(*within), JOBS.c.id, page)
 
 
-def _end(database: Database, walk: Walk) -> uuid.UUID | None:
-    """The last id that this page looks at, if more may follow it."""
-    return database.scalar(walk.with_only_columns(JOBS.c.id).offset(MOST_EXAMINED - 1).limit(1))
+def _last_examined(database: Database, candidates: Candidates) -> uuid.UUID | None:
+    """The last id that this page examines, if more may follow it."""
+    return database.scalar(candidates.with_only_columns(JOBS.c.id).offset(MOST_EXAMINED - 1).limit(1))
 
 
-def _up_to(walk: Walk, end: uuid.UUID | None, place: PageRequest) -> Subquery:
+def _up_to(candidates: Candidates, end: uuid.UUID | None, page: PageRequest) -> Subquery:
     if end is not None:
-        walk = walk.where(JOBS.c.id >= end if place.order is Order.NEWEST else JOBS.c.id <= end)
-    # The limit also keeps the filters out of it, for which Postgres might choose another way than the index.
-    return walk.limit(2 * MOST_EXAMINED).subquery("looked_at")
+        candidates = candidates.where(JOBS.c.id >= end if page.order is Order.NEWEST else JOBS.c.id <= end)
+    # The limit also keeps the filters out of the subquery, for which Postgres might choose another index.
+    return candidates.limit(2 * MOST_EXAMINED).subquery("examined")
 
 
-def _named(
-    producer_id: uuid.UUID, external_id: str, batch_id: uuid.UUID | None, place: PageRequest
+def _with_external_id(
+    producer_id: uuid.UUID, external_id: str, batch_id: uuid.UUID | None, page: PageRequest
 ) -> Subquery:
-    """The jobs of one name, which are few."""
-    # By the index of batch and name: a probe for each of the producer's batches, and one for jobs without.
-    named = select(*LOOKED_AT).where(
-        JOBS.c.external_id == external_id, JOBS.c.producer_id == producer_id, *_behind(JOBS.c.id, place)
+    """The jobs with one external id, which are few."""
+    # By the index of batch and external id: a probe for each batch of the producer, and one for jobs without.
+    named = select(*EXAMINED).where(
+        JOBS.c.external_id == external_id, JOBS.c.producer_id == producer_id, *_after(JOBS.c.id, page)
     )
     own = BATCHES.c.producer_id == producer_id
     in_batches = named.join(BATCHES, BATCHES.c.id == JOBS.c.batch_id).where(own)
     if batch_id is not None:
-        return in_batches.where(BATCHES.c.id == batch_id).subquery("looked_at")
-    return union_all(in_batches, named.where(JOBS.c.batch_id.is_(None))).subquery("looked_at")
+        return in_batches.where(BATCHES.c.id == batch_id).subquery("examined")
+    return union_all(in_batches, named.where(JOBS.c.batch_id.is_(None))).subquery("examined")
 
 
-def _fitting(wanted: JobFilter) -> list[Callable[[Subquery], ColumnElement[bool]]]:
-    fits: list[Callable[[Subquery], ColumnElement[bool]]] = []
+def _conditions(wanted: JobFilter) -> list[Callable[[Subquery], ColumnElement[bool]]]:
+    conditions: list[Callable[[Subquery], ColumnElement[bool]]] = []
     if wanted.states:
-        fits.append(lambda found: found.c.state.in_(wanted.states))
+        conditions.append(lambda found: found.c.state.in_(wanted.states))
     if wanted.codes:
-        fits.append(lambda found: found.c.code.in_(wanted.codes))
+        conditions.append(lambda found: found.c.code.in_(wanted.codes))
     if wanted.created_after is not None:
-        fits.append(lambda found: found.c.created_at >= wanted.created_after)
+        conditions.append(lambda found: found.c.created_at >= wanted.created_after)
     if wanted.created_before is not None:
-        fits.append(lambda found: found.c.created_at < wanted.created_before)
-    return fits
+        conditions.append(lambda found: found.c.created_at < wanted.created_before)
+    return conditions
 
 
-def _behind(column: ColumnElement[uuid.UUID], place: PageRequest) -> list[ColumnElement[bool]]:
-    if place.after is None:
+def _after(column: ColumnElement[uuid.UUID], page: PageRequest) -> list[ColumnElement[bool]]:
+    if page.after is None:
         return []
-    return [column < place.after if place.order is Order.NEWEST else column > place.after]
+    return [column < page.after if page.order is Order.NEWEST else column > page.after]
 
 
 def _time_bounds(wanted: JobFilter) -> list[ColumnElement[bool]]:
@@ -185,5 +185,5 @@ def _first_id(moment: datetime, later_s: int = 0) -> uuid.UUID:
     return uuid.UUID(int=milliseconds << MILLISECONDS_SHIFT)
 
 
-def _ordered(found: Select[*Ts], column: ColumnElement[uuid.UUID], place: PageRequest) -> Select[*Ts]:
-    return found.order_by(column.desc() if place.order is Order.NEWEST else column)
+def _ordered(found: Select[*Ts], column: ColumnElement[uuid.UUID], page: PageRequest) -> Select[*Ts]:
+    return found.order_by(column.desc() if page.order is Order.NEWEST else column)

@@ -1,7 +1,7 @@
-"""Telling producers' servers what became of their work: what is sent, to whom, and how it is signed.
+"""Webhooks: the outbox of messages to producers' servers, their receivers and secrets.
 
-Jobs and batches announce themselves, by triggers in the database; whatever else happens is announced by
-`announce`. The dispatcher sends (`worker/webhooks`).
+Triggers in the database write the messages about jobs and batches; `announce` writes the others. The
+dispatcher sends them (`worker/webhooks`).
 """
 
 from cutout.webhooks.deliveries import find_deliveries, replay

@@ -1,4 +1,4 @@
-"""Messages that tell of a deleted job: those about it alone are deleted, of a digest it is taken out."""
+"""Removal of a deleted job from messages: those about it alone are deleted, digests lose its entry."""
 
 import uuid
 from datetime import datetime
@@ -11,14 +11,14 @@ from cutout.webhooks.secrets import INSTALLATION
 
 ID = bindparam("job", type_=Text)
 SINCE = bindparam("since", type_=Uuid)
-OF_PRODUCER, OF_NOBODY = "producer_id = :producer", "producer_id IS NULL"
-# In the order of their index; the text is looked at before it is read as JSON.
-OF_IT = "{owner} AND id >= :since AND position(:job IN payload) > 0"
-FORGET = f"""
+HAS_PRODUCER, HAS_NO_PRODUCER = "producer_id = :producer", "producer_id IS NULL"
+# In the order of their index; the text is searched before it is parsed as JSON.
+MENTIONS_JOB = "{owner} AND id >= :since AND position(:job IN payload) > 0"
+DELETE_MESSAGES = f"""
     DELETE FROM deliveries
-    WHERE {OF_IT} AND type LIKE 'job.%' AND payload::json -> 'data' ->> 'id' = :job RETURNING id
+    WHERE {MENTIONS_JOB} AND type LIKE 'job.%' AND payload::json -> 'data' ->> 'id' = :job RETURNING id
 """  # noqa: S608 - made of the constant above
-TAKE_OUT = f"""
+REMOVE_FROM_DIGESTS = f"""
     UPDATE deliveries SET payload = json_build_object(
         'type', payload::json ->> 'type',
         'timestamp', payload::json -> 'timestamp',
@@ -31,14 +31,14 @@ TAKE_OUT = f"""
             )
         )
     )::text
-    WHERE {OF_IT} AND type = 'jobs.digest' RETURNING id
+    WHERE {MENTIONS_JOB} AND type = 'jobs.digest' RETURNING id
 """  # noqa: S608 - made of the constant above
-EMPTY = """
+DELETE_EMPTY_DIGESTS = """
     DELETE FROM deliveries
     WHERE {owner} AND id >= :since AND type = 'jobs.digest'
         AND json_array_length(payload::json -> 'data' -> 'jobs') = 0
 """
-PUT_ASIDE = text(
+DELETE_COLLECTED = text(
     f"DELETE FROM digests WHERE {OWNER} = :owner AND batch_id = :batch AND job::json ->> 'id' = :job"  # noqa: S608
     " RETURNING id"
 ).bindparams(ID, bindparam("owner", type_=Uuid), bindparam("batch", type_=Uuid))
@@ -52,31 +52,31 @@ def forget_job(
     batch_id: uuid.UUID | None,
     since: datetime,
 ) -> int:
-    """Forget what is told of a job that was enqueued at `since`; returns how many messages that changed.
+    """Remove a job that was enqueued at `since` from all messages; returns the number of messages changed.
 
-    One that is being sent at this moment arrives all the same.
+    A message that is being sent at this moment still arrives.
     """
-    told = 0
+    changed = 0
     if batch_id is not None:
-        # First: what is being announced at this moment is waited for, and found in its message below.
-        aside = {"job": str(job_id), "owner": producer_id or INSTALLATION, "batch": batch_id}
-        told += len(database.scalars(PUT_ASIDE, aside).all())
-    its = {"job": str(job_id), "since": _first_id(since)}
-    told += len(database.scalars(_of(producer_id, FORGET), its).all())
-    taken_out = len(database.scalars(_of(producer_id, TAKE_OUT), its).all())
-    if taken_out:
-        database.execute(_of(producer_id, EMPTY), its)
-    return told + taken_out
+        # First: this waits for a digest that is just being announced, whose message is then changed below.
+        collected = {"job": str(job_id), "owner": producer_id or INSTALLATION, "batch": batch_id}
+        changed += len(database.scalars(DELETE_COLLECTED, collected).all())
+    parameters = {"job": str(job_id), "since": _first_id(since)}
+    changed += len(database.scalars(_for_owner(producer_id, DELETE_MESSAGES), parameters).all())
+    digests = len(database.scalars(_for_owner(producer_id, REMOVE_FROM_DIGESTS), parameters).all())
+    if digests:
+        database.execute(_for_owner(producer_id, DELETE_EMPTY_DIGESTS), parameters)
+    return changed + digests
 
 
-def _of(producer_id: uuid.UUID | None, statement: str) -> TextClause:
-    """The statement about one producer's messages: no index is found by `IS NOT DISTINCT FROM`."""
-    found = text(statement.format(owner=OF_NOBODY if producer_id is None else OF_PRODUCER))
+def _for_owner(producer_id: uuid.UUID | None, statement: str) -> TextClause:
+    """The statement for one producer's messages. `IS NOT DISTINCT FROM` would use no index."""
+    found = text(statement.format(owner=HAS_NO_PRODUCER if producer_id is None else HAS_PRODUCER))
     if producer_id is not None:
         found = found.bindparams(bindparam("producer", producer_id, type_=Uuid))
     return found.bindparams(*(each for each in (ID, SINCE) if f":{each.key}" in statement))
 
 
 def _first_id(moment: datetime) -> uuid.UUID:
-    """The least UUIDv7 of a moment."""
+    """The smallest UUIDv7 of a moment."""
     return uuid.UUID(int=int(moment.timestamp() * 1000) << 80)

@@ -1,4 +1,4 @@
-"""Looking deliveries up, and sending one again."""
+"""Queries of deliveries, and their replay."""
 
 import uuid
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ def find_deliveries(
     before: uuid.UUID | None = None,
     limit: int,
 ) -> Sequence[Delivery]:
-    """Deliveries of a producer or of all, the latest first, from before `before` on; `limit` at most."""
+    """Deliveries of a producer or of all, the latest first, older than `before`; `limit` at most."""
     found = select(Delivery).order_by(Delivery.id.desc()).limit(limit)
     if producer_id is not None:
         found = found.where(Delivery.producer_id == producer_id)
@@ -32,9 +32,9 @@ def find_deliveries(
 def replay(
     session: Session, delivery_id: uuid.UUID, *, producer_id: uuid.UUID | None = None
 ) -> Delivery | None:
-    """Send a delivery again now, and for a day if need be, under the same id; None if there is none such.
+    """Send a delivery again now under the same id, retried for up to a day; None if it does not exist.
 
-    Whether it was delivered, given up or still waits: an answer to a try under way is then not written down.
+    Its state does not matter. The answer to a try that is under way is then not recorded.
     """
     change = update(DELIVERIES).where(DELIVERIES.c.id == delivery_id)
     if producer_id is not None:

@@ -1,7 +1,7 @@
-"""Messages for many jobs of a batch at once.
+"""Digests: messages that report many jobs of a batch at once.
 
-A trigger puts each job aside in the transaction that ends or holds it; here they are taken out and announced
-in one statement, so that none is missed and none is told of twice.
+A trigger collects each job in the transaction that ends or holds it. Here one statement removes the collected
+jobs and announces them, so each job is reported exactly once.
 """
 
 import time
@@ -11,17 +11,17 @@ from sqlalchemy import Connection, Integer, Interval, Uuid, bindparam, text
 
 from cutout.models.columns import OWNER
 
-# So many jobs a message, some 100 KB; fewer once the first of them has waited so long.
+# Jobs in a message, some 100 KB; fewer once the first of them has waited for LATEST.
 MOST_JOBS = 200
 LATEST = timedelta(seconds=5)
-# Producers, and batches of one of them, that one look goes through: what is told makes room for the next.
+# Limits of one round: producers, and batches of each.
 MOST_OWNERS = 500
 MOST_BATCHES = 20
-# Whoever looks for digests finds receivers as well, for everybody.
+# The calling thread also finds the receivers of all other messages.
 LONGEST_S = 0.25
 
-# From each producer to the next by the index, and from one batch of it to the next, however many jobs are
-# put aside. Those that do not all have a turn in one look have it in any order: none stays the last.
+# A skip scan from producer to producer and from batch to batch, however many jobs are collected. The random
+# order lets every batch come up when one round cannot announce them all.
 DUE = text(
     f"""
     WITH RECURSIVE owners (owner, n) AS (
@@ -61,7 +61,7 @@ DUE = text(
     bindparam("full", MOST_JOBS, type_=Integer),
     bindparam("latest", LATEST, type_=Interval),
 )
-TELL = text(
+ANNOUNCE_DIGEST = text(
     f"""
     WITH taken AS (
         DELETE FROM digests WHERE id = ANY(ARRAY(
@@ -86,18 +86,18 @@ TELL = text(
 )
 
 
-def tell_digests(connection: Connection) -> int:
-    """Announce what was put aside long enough, or is enough for a message; returns of how many jobs.
+def announce_digests(connection: Connection) -> int:
+    """Announce the digests that are full or have waited for LATEST; returns the number of jobs in them.
 
-    Each message commits by itself; one of each producer first, and no more than go within LONGEST_S.
+    Each message commits by itself. Producers take turns, and no message begins after LONGEST_S.
     """
-    told, ends_at = 0, time.monotonic() + LONGEST_S
+    announced, ends_at = 0, time.monotonic() + LONGEST_S
     while True:
-        before = told
+        before = announced
         for owner, batch_id in connection.execute(DUE).all():
-            if told and time.monotonic() > ends_at:
-                return told
-            its = {"owner": owner, "batch": batch_id}
-            told += sum(row.jobs for row in connection.execute(TELL, its))
-        if told == before:
-            return told
+            if announced and time.monotonic() > ends_at:
+                return announced
+            parameters = {"owner": owner, "batch": batch_id}
+            announced += sum(row.jobs for row in connection.execute(ANNOUNCE_DIGEST, parameters))
+        if announced == before:
+            return announced

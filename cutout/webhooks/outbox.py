@@ -1,7 +1,7 @@
-"""What the dispatcher's sender asks of the database: what to send, and what came of it.
+"""The transactional outbox of webhooks: announcing, taking, ending and giving up deliveries.
 
-Each is one statement that commits by itself. Whoever takes a delivery moves its `due_at` on by a lease:
-should the process die, it is due again after that, and is sent a second time under the same id.
+Each operation of the sender is one statement that commits by itself. Taking a delivery moves its `due_at` on
+by a lease: if the process dies, the delivery is due again after it, and is sent again under the same id.
 """
 
 import json
@@ -39,26 +39,26 @@ from cutout.models import DELIVERIES, constant
 from cutout.models.columns import OWNER
 from cutout.models.database import Database
 from cutout.models.query_parts import is_among
-from cutout.producers.suspended import is_suspended
+from cutout.producers.producers import is_suspended
 from cutout.webhooks.receivers import Receiver
 from cutout.webhooks.webhook_urls import check_webhook_url
 
 LEASE = timedelta(seconds=60)
 GIVE_UP_AFTER = timedelta(days=1)
-# In one statement, so that none lasts.
+# Rows changed by one statement, so that none runs long.
 PORTION = 500
 TOO_OLD = "a day is over"
 
 WAITS = DELIVERIES.c.state == constant(DeliveryState.WAITING)
 
-# As the index has it.
-OWNER_OF_IT = literal_column(OWNER, Uuid)
+# The same text as in the index.
+OWNER_COLUMN = literal_column(OWNER, Uuid)
 
 NEXT = (
     select(DELIVERIES.c.id)
     .where(
         WAITS,
-        bindparam("its_owner", type_=Uuid) == OWNER_OF_IT,
+        bindparam("its_owner", type_=Uuid) == OWNER_COLUMN,
         DELIVERIES.c.host == bindparam("its_host", type_=Text),
         DELIVERIES.c.due_at <= func.now(),
         or_(DELIVERIES.c.give_up_at.is_(None), DELIVERIES.c.give_up_at > func.now()),
@@ -68,16 +68,16 @@ NEXT = (
     .with_for_update(skip_locked=True)
     .scalar_subquery()
 )
-# What a suspended producer's receivers are not sent is looked at again then, unless it is resumed before.
-PUT_OFF_FOR = timedelta(days=1)
+# Messages of a suspended producer are due again after this time, unless it is resumed before.
+DELAYED_FOR = timedelta(days=1)
 SUSPENDED = is_suspended(DELIVERIES.c.producer_id)
 TAKE = (
     update(DELIVERIES)
     .where(DELIVERIES.c.id == NEXT)
     .values(
         tries=DELIVERIES.c.tries + case((SUSPENDED, 0), else_=1),
-        due_at=func.now() + case((SUSPENDED, PUT_OFF_FOR), else_=LEASE),
-        # The day begins with the first try: nothing is given up untried.
+        due_at=func.now() + case((SUSPENDED, DELAYED_FOR), else_=LEASE),
+        # The day begins with the first try, so nothing is given up untried.
         give_up_at=case(
             (SUSPENDED, null()), else_=func.coalesce(DELIVERIES.c.give_up_at, func.now() + GIVE_UP_AFTER)
         ),
@@ -95,8 +95,8 @@ TAKE = (
         SUSPENDED.label("suspended"),
     )
 )
-# The rest of that producer's for this receiver, so many at once. Its day begins anew when it is resumed.
-PUT_OFF = (
+# The suspended producer's other deliveries for this receiver. Their day begins anew when it is resumed.
+DELAY = (
     update(DELIVERIES)
     .where(
         is_among(
@@ -104,7 +104,7 @@ PUT_OFF = (
             select(DELIVERIES.c.id)
             .where(
                 WAITS,
-                bindparam("its_owner", type_=Uuid) == OWNER_OF_IT,
+                bindparam("its_owner", type_=Uuid) == OWNER_COLUMN,
                 DELIVERIES.c.host == bindparam("its_host", type_=Text),
                 DELIVERIES.c.due_at <= func.now(),
                 SUSPENDED,
@@ -113,13 +113,13 @@ PUT_OFF = (
             .with_for_update(skip_locked=True),
         )
     )
-    .values(due_at=func.now() + PUT_OFF_FOR, give_up_at=null())
+    .values(due_at=func.now() + DELAYED_FOR, give_up_at=null())
 )
-# In the transactions that suspend and resume a producer. One that is out now is sent again.
+# Run in the transactions that suspend and resume a producer. A delivery that is being sent is sent again.
 STOP_ALL = (
     update(DELIVERIES)
     .where(WAITS, DELIVERIES.c.producer_id == bindparam("of_producer", type_=Uuid))
-    .values(due_at=func.now() + PUT_OFF_FOR, give_up_at=null())
+    .values(due_at=func.now() + DELAYED_FOR, give_up_at=null())
 )
 SEND_ALL = (
     update(DELIVERIES)
@@ -143,8 +143,8 @@ DELIVERED = (
     )
 )
 
-# Without a rest, for what can never be taken, it is given up now.
-NEXT_AT = func.now() + cast(bindparam("rest", type_=Interval), Interval)
+# Without a delay, for what can never be delivered, it is given up now.
+NEXT_AT = func.now() + cast(bindparam("delay", type_=Interval), Interval)
 GIVES_UP = func.coalesce(DELIVERIES.c.give_up_at <= NEXT_AT, true())
 FAILED = (
     update(DELIVERIES)
@@ -165,7 +165,7 @@ GIVE_UP_OLD = (
         is_among(
             DELIVERIES.c.id,
             select(DELIVERIES.c.id)
-            # One that is out now was taken before its day was over, and is written down within its lease.
+            # One that is being sent was taken before its day was over; its end is recorded within the lease.
             .where(WAITS, DELIVERIES.c.give_up_at <= func.now() - LEASE, not_(SUSPENDED))
             .limit(PORTION)
             .with_for_update(skip_locked=True),
@@ -192,7 +192,7 @@ FORGET = delete(DELIVERIES).where(
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A delivery in the sender's hands until `lease_until`, at `taken_at` by the database's clock."""
+    """A delivery that a sender has taken at `taken_at`, until `lease_until`, by the database's clock."""
 
     id: uuid.UUID
     producer_id: uuid.UUID | None
@@ -206,63 +206,63 @@ class Taken:
 
 
 def take(connection: Connection, receiver: Receiver) -> Taken | None:
-    """Take the receiver's next delivery that is due; None if there is none.
+    """Take the receiver's next due delivery; None if there is none.
 
-    Those of a suspended producer are put off untried.
+    Deliveries of a suspended producer are delayed untried.
     """
-    its = {"its_owner": receiver.owner, "its_host": receiver.host}
-    while (row := connection.execute(TAKE, its).first()) is not None:
+    parameters = {"its_owner": receiver.owner, "its_host": receiver.host}
+    while (row := connection.execute(TAKE, parameters).first()) is not None:
         if not row.suspended:
             return Taken(*row[:-1])
-        connection.execute(PUT_OFF, its)
+        connection.execute(DELAY, parameters)
     return None
 
 
 def delivered(connection: Connection, taken: Taken, status: int) -> None:
-    """Write down that the receiver has it, unless it was replayed or taken anew meanwhile."""
-    connection.execute(DELIVERED, _of(taken) | {"status": status})
+    """Record that the receiver accepted it, unless it was replayed or taken again meanwhile."""
+    connection.execute(DELIVERED, _key_of(taken) | {"status": status})
 
 
 def failed(
-    connection: Connection, taken: Taken, reason: str, *, status: int | None, rest: timedelta | None
+    connection: Connection, taken: Taken, reason: str, *, status: int | None, delay: timedelta | None
 ) -> DeliveryState | None:
-    """Write down why not, and send it again after a rest; None gives it up, as does a day that is over.
+    """Record the failed try, and send it again after `delay`; None, or the end of its day, gives it up.
 
-    Returns what became of it, None if it was replayed or taken anew meanwhile.
+    Returns the new state, None if it was replayed or taken again meanwhile.
     """
-    given = {"reason": reason, "status": status, "rest": rest}
-    state = connection.scalar(FAILED, _of(taken) | given)
+    values = {"reason": reason, "status": status, "delay": delay}
+    state = connection.scalar(FAILED, _key_of(taken) | values)
     return None if state is None else DeliveryState(state)
 
 
 def give_up_old(connection: Connection) -> int:
-    """Give up what was tried, and not again before its day was over, 500 at most; returns how many.
+    """Give up deliveries whose day is over since their first try, PORTION at most; returns their number.
 
-    Those of a receiver that does not answer may not all have another turn within the day.
+    A receiver that does not answer may not get another try of each delivery within the day.
     """
     return connection.execute(GIVE_UP_OLD).rowcount
 
 
 def stop_all(session: Session, producer_id: uuid.UUID) -> None:
-    """Send none of a producer's messages until `send_all`, and give none up."""
+    """Stop sending a producer's messages until `send_all`, without giving any up."""
     session.execute(STOP_ALL, {"of_producer": producer_id})
 
 
 def send_all(session: Session, producer_id: uuid.UUID) -> None:
-    """Send a producer's messages that wait, from now on."""
+    """Make all waiting messages of a producer due now."""
     session.execute(SEND_ALL, {"of_producer": producer_id})
 
 
 def forget(connection: Connection, kept: timedelta) -> int:
-    """Delete what ended longer ago than `kept`, 500 at most; returns how many."""
+    """Delete deliveries that ended longer ago than `kept`, PORTION at most; returns their number."""
     return connection.execute(FORGET, {"kept": kept}).rowcount
 
 
-def _of(taken: Taken) -> dict[str, object]:
+def _key_of(taken: Taken) -> dict[str, object]:
     return {"its_id": taken.id, "its_lease": taken.lease_until}
 
 
-# The database's own function, which the triggers of jobs and batches call as well.
+# A function in the database, which the triggers of jobs and batches call as well.
 ANNOUNCE = text("SELECT announce(:url, :kind, CAST(:data AS json), :producer_id)").bindparams(
     bindparam("url", type_=Text),
     bindparam("kind", type_=Text),
@@ -274,14 +274,14 @@ ANNOUNCE = text("SELECT announce(:url, :kind, CAST(:data AS json), :producer_id)
 def announce(
     database: Database, *, url: str, kind: str, data: Mapping[str, Any], producer_id: uuid.UUID | None = None
 ) -> uuid.UUID:
-    """Have `data` sent to `url` as a message of type `kind`, once the caller's transaction commits.
+    """Queue a message of type `kind` with `data` for `url`; it is sent once the caller's transaction commits.
 
-    Returns the delivery's id, which is the `webhook-id`. Without a producer the installation's own secret
-    signs. Raises InvalidWebhookError for an address that can never work, TypeError or ValueError for data
-    that is not JSON.
+    Returns the delivery's id, which is the `webhook-id`. Without a producer it is signed with the
+    installation's secret. Raises InvalidWebhookError for an address that can never work, TypeError or
+    ValueError for data that is not JSON.
     """
     check_webhook_url(url)
     written = json.dumps(data, allow_nan=False)
-    given = {"url": url, "kind": kind, "data": written, "producer_id": producer_id}
-    made: uuid.UUID = database.execute(ANNOUNCE, given).scalar_one()
-    return made
+    values = {"url": url, "kind": kind, "data": written, "producer_id": producer_id}
+    delivery_id: uuid.UUID = database.execute(ANNOUNCE, values).scalar_one()
+    return delivery_id

@@ -1,4 +1,4 @@
-"""Receivers of webhooks: a host for each producer that has messages sent there."""
+"""Receivers of webhooks: one for each pair of producer and host."""
 
 import uuid
 from collections.abc import Collection, Mapping
@@ -12,7 +12,7 @@ from cutout.models import RECEIVERS
 from cutout.models.columns import OWNER
 from cutout.webhooks.secrets import INSTALLATION
 
-# Producers and receivers that one look goes through, and receivers of one producer at least.
+# Limits of one search: producers, receivers, and the least number of receivers of each producer.
 MOST_OWNERS = 200
 MOST_HOSTS = 500
 LEAST_HOSTS = 10
@@ -20,22 +20,22 @@ MOST_FORGOTTEN = 500
 
 
 class Receiver(NamedTuple):
-    """Whose it is, the nil UUID for the installation's own, and the host with its port, if one is given."""
+    """The producer (the nil UUID for the installation's own messages) and the host, with its port if any."""
 
     owner: uuid.UUID
     host: str
 
 
 class Waiting(NamedTuple):
-    """A receiver with a delivery that is due, and whether it answered when it was last sent to."""
+    """A receiver with a due delivery, and whether it answered the last time."""
 
     receiver: Receiver
     proven: bool
 
 
-# From each producer to the next by the index, and within each from one host to the next: what it costs
-# depends on the hosts alone, however many deliveries wait for one of them.
-LOOK = text(
+# A skip scan from producer to producer and from host to host: the cost depends on the number of hosts, not of
+# deliveries.
+FIND_WAITING = text(
     f"""
     WITH RECURSIVE owners (owner, n) AS (
         (
@@ -94,19 +94,19 @@ FORGET = text(
 
 
 class Search:
-    """Where a dispatcher is on its walk through all receivers that have something waiting."""
+    """A dispatcher's position in its round through all receivers that have deliveries waiting."""
 
     def __init__(self) -> None:
         self._first = INSTALLATION
         self._after: dict[uuid.UUID, str] = {}
 
-    def look(self, connection: Connection) -> list[Waiting]:
-        """The next receivers with a delivery that is due, some of each producer."""
-        asked = {"first": self._first, "owners": list(self._after), "afters": list(self._after.values())}
-        most = {"most": MOST_HOSTS, "least": LEAST_HOSTS, "most_owners": MOST_OWNERS}
+    def next(self, connection: Connection) -> list[Waiting]:
+        """The next receivers with a due delivery, some of each producer."""
+        position = {"first": self._first, "owners": list(self._after), "afters": list(self._after.values())}
+        limits = {"most": MOST_HOSTS, "least": LEAST_HOSTS, "most_owners": MOST_OWNERS}
         seen: dict[uuid.UUID, list[str]] = {}
         waiting, full = [], {}
-        for row in connection.execute(LOOK, asked | most):
+        for row in connection.execute(FIND_WAITING, position | limits):
             hosts = seen.setdefault(row.owner, [])
             if row.host is None:
                 continue
@@ -115,11 +115,11 @@ class Search:
                 waiting.append(Waiting(Receiver(row.owner, row.host), row.proven))
             if len(hosts) == row.share:
                 full[row.owner] = row.host
-        self._move_on(seen, full)
+        self._advance(seen, full)
         return waiting
 
-    def _move_on(self, seen: Collection[uuid.UUID], full: Mapping[uuid.UUID, str]) -> None:
-        """Behind what was seen of each producer; from its first receiver on where that was all."""
+    def _advance(self, seen: Collection[uuid.UUID], full: Mapping[uuid.UUID, str]) -> None:
+        """Continue after the last receiver seen of each producer, or at its first if all were seen."""
         others = {owner: after for owner, after in self._after.items() if owner not in seen}
         is_all = self._first == INSTALLATION and len(seen) < MOST_OWNERS
         self._after = {**({} if is_all else others), **full}
@@ -127,16 +127,16 @@ class Search:
 
 
 def prove(connection: Connection, receiver: Receiver) -> None:
-    """Write down that it answered."""
+    """Record that the receiver answered."""
     connection.execute(insert(RECEIVERS).values(**receiver._asdict()).on_conflict_do_nothing())
 
 
 def disprove(connection: Connection, receiver: Receiver) -> None:
-    """Write down that it did not answer, or that it cannot now."""
-    its = delete(RECEIVERS).where(RECEIVERS.c.owner == receiver.owner, RECEIVERS.c.host == receiver.host)
-    connection.execute(its)
+    """Record that the receiver did not answer, or answered that it is overloaded."""
+    proof = delete(RECEIVERS).where(RECEIVERS.c.owner == receiver.owner, RECEIVERS.c.host == receiver.host)
+    connection.execute(proof)
 
 
 def forget_receivers(connection: Connection, kept: timedelta) -> int:
-    """Delete those proven longer ago than `kept`, 500 at most, to be proven anew; returns how many."""
+    """Delete proofs older than `kept`, MOST_FORGOTTEN at most; returns their number."""
     return connection.execute(FORGET, {"kept": kept}).rowcount

@@ -1,4 +1,4 @@
-"""Whose secret signs, and which one: a producer's, or that of the installation for what belongs to none."""
+"""Secrets that sign webhooks: one for each producer, and the installation's for other messages."""
 
 import base64
 import hashlib
@@ -33,18 +33,18 @@ class SecretState:
 
 
 def secret_state(database: Database, owner: uuid.UUID) -> SecretState:
-    """How the owner's secrets stand now."""
-    its = select(
+    """The state of the owner's secrets now."""
+    state = select(
         WEBHOOK_SECRETS.c.version, func.coalesce(WEBHOOK_SECRETS.c.overlap_until > func.now(), literal(False))
     ).where(WEBHOOK_SECRETS.c.owner == owner)
-    row = database.execute(its).first()
+    row = database.execute(state).first()
     return SecretState(*row) if row else SecretState()
 
 
 def rotate(database: Database, owner: uuid.UUID, *, at_once: bool = False) -> SecretState:
-    """Sign with a new secret from now on, and for 24 h with the one before it too; `at_once`, without that.
+    """Sign with a new secret from now on, and for 24 h also with the previous one, unless `at_once`.
 
-    A secret before that one signs nothing any more.
+    Older secrets sign nothing any more.
     """
     overlap = null() if at_once else func.now() + OVERLAP
     table = WEBHOOK_SECRETS
@@ -58,7 +58,7 @@ def rotate(database: Database, owner: uuid.UUID, *, at_once: bool = False) -> Se
     return secret_state(database, owner)
 
 
-# Begins every secret of Standard Webhooks.
+# The prefix of every secret of Standard Webhooks.
 SECRET_PREFIX = "whsec_"  # noqa: S105  # nosec B105
 
 

@@ -1,4 +1,4 @@
-"""Which addresses a webhook may have. Where a name leads is looked at when it is sent to, not here."""
+"""Rules for the addresses of webhooks. Names are resolved and checked at each send, not here."""
 
 import re
 
@@ -12,14 +12,14 @@ BLANK = re.compile(r"\s")
 
 
 class InvalidWebhookError(ValueError):
-    """A webhook cannot be had as it was asked for: the text says why and what to do.
+    """A webhook that is not allowed as requested: the text says why and what to do.
 
-    No text repeats the address, which may hold a token.
+    No text repeats the address, which may contain a token.
     """
 
 
 def check_webhook_url(url: str) -> None:
-    """Raises InvalidWebhookError for an address that can never work."""
+    """Raise InvalidWebhookError for an address that can never work."""
     if len(url) > LONGEST_URL:
         raise InvalidWebhookError(
             f"the webhook's address has {len(url)} characters; use at most {LONGEST_URL}"
@@ -33,24 +33,24 @@ def check_webhook_url(url: str) -> None:
     found = ADDRESS.fullmatch(url)
     if found and "@" in found["place"]:
         raise InvalidWebhookError(
-            "the webhook's address has a user or password; remove it, and know us by the signature"
+            "the webhook's address has a user or password; remove it, and verify messages by their signature"
         )
     if found is None or not found["place"].isascii() or address_fault(url):
         raise InvalidWebhookError(
-            "the webhook's address is not an https:// address with a possible host in ASCII, and no port or"
-            " one from 1 to 65535; write https://host/path"
+            "the webhook's address is not an https:// address with a valid host in ASCII and an optional port"
+            " from 1 to 65535; write https://host/path"
         )
 
 
-def require_webhooks(known: Settings, url: str) -> None:
-    """Raises InvalidWebhookError unless this installation can sign, and may send to such an address.
+def require_webhooks(settings: Settings, url: str) -> None:
+    """Raise InvalidWebhookError unless this installation can sign, and may send to such an address.
 
-    Plain http and private addresses are for hosts that the operator named.
+    Plain http and private addresses are only for hosts that the operator named.
     """
-    if known.webhook_secret is None:
+    if settings.webhook_secret is None:
         raise InvalidWebhookError(
-            "webhooks are not set up here; ask for CUTOUT_WEBHOOK_SECRET to be set, or leave webhook_url out"
+            "webhooks are not set up here; ask the operator to set CUTOUT_WEBHOOK_SECRET, or omit webhook_url"
         )
     check_webhook_url(url)
-    if fault := reach_fault(url, known.webhook_private_hosts):
+    if fault := reach_fault(url, settings.webhook_private_hosts):
         raise InvalidWebhookError(f"the webhook's address {fault}")

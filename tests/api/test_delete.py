@@ -16,7 +16,7 @@ from cutout.models import Job
 from cutout.queue.enqueue import NewJob, enqueue
 from cutout.results import ended_batches, keep_results
 from cutout.storage import Bucket
-from cutout.webhooks.digests import tell_digests
+from cutout.webhooks.digests import announce_digests
 from tests.api.conftest import key_for, producer_of
 from tests.api.test_actions import bought
 from tests.support.machine import scaled
@@ -192,7 +192,7 @@ class TestMessages:
         if messages is JobMessages.DIGEST:
             with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.execute(text("UPDATE digests SET created_at = created_at - interval '1 h'"))
-                assert tell_digests(connection) == 2
+                assert announce_digests(connection) == 2
         assert "messages" in parts(deleted(shop, jobs[0])["removed"])
         with engine.connect() as connection:
             (payload,) = connection.scalars(text("SELECT payload FROM deliveries"))

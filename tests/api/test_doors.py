@@ -253,7 +253,7 @@ def run_source(
     """The ingest of a run of a schedule, whose manifest lies in the bucket."""
     bucket.put_pieces(iter([body]), key=KEY, media_type="text/csv")
     with Session(engine) as session, session.begin():
-        order = (options or Options(foreign=True)).order("nightly")
+        order = (options or Options(foreign=True)).ingest_options("nightly")
         order = replace(order, producer_id=producer_id)
         request_ingest(session, "an upload", order, manifest_key=KEY)
 

@@ -86,7 +86,7 @@ class TestReadiness:
                     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
                 )
             )
-        assert "takes no writes" in checks(client, app, 503)["database"]
+        assert "accepts no writes" in checks(client, app, 503)["database"]
         answer = client.post("/v1/batches", json={"name": "b"}, headers=headers)
         assert (answer.status_code, answer.json()["type"]) == (503, "urn:cutout:problem:database-unavailable")
 
@@ -127,7 +127,7 @@ class TestReadiness:
         assert checks(client, app, 200)["calls"] == "the endpoint fails for all jobs"
         with engine.begin() as connection:
             connection.execute(text("UPDATE queue_clock SET paused_at = now()"))
-        assert checks(client, app, 200)["calls"] == "all calls are paused by hand"
+        assert checks(client, app, 200)["calls"] == "all calls are paused by an operator"
 
     @pytest.mark.long("waits until each pool has hung for seconds")
     def test_borrows_what_requests_borrow(self, client: httpx.Client, app: FastAPI) -> None:

@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 from api.app import ROUTES
 from api.dependencies import effect
 from api.routes import batch_actions, batches, jobs
+from cutout.producers.api_keys import revoke_keys
 from cutout.producers.idempotency import lock_key, prune_answers
-from cutout.producers.producers import list_producers, revoke_producer
+from cutout.producers.producers import list_producers
 from cutout.storage import Bucket
 from tests.api.conftest import key_for
 from tests.api.test_jobs import SOURCE, problem_of
@@ -181,7 +182,7 @@ class TestAPostThatIsSentAgain:
         theirs = shop.post("/v1/jobs", json={"source_url": SOURCE}, headers=keyed() | other)
         assert mine.json()["id"] != theirs.json()["id"]
         with Session(engine) as session, session.begin():
-            revoke_producer(session, list_producers(session)[0].id)
+            revoke_keys(session, list_producers(session)[0].id)
         problem_of(shop.post("/v1/jobs", json={"source_url": SOURCE}, headers=keyed()), 401)
 
     @pytest.mark.parametrize("key", ["", "x" * 256, "caf\u00e9", "a\tb"])

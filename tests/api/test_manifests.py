@@ -254,7 +254,7 @@ class TestAManifestAtAnAddress:
         with serve({"/m.zip": packed.getvalue()}) as host:
             answer = shop.post("/v1/batches", json={"name": "n", "manifest_url": f"http://{host}/m.zip"})
             ingest = read(shop, ingester, answer)["ingest"]
-        assert "it is a zip archive, of which at most 100,000 bytes are taken" in ingest["error"]
+        assert "it is a zip archive, and at most 100,000 bytes are accepted" in ingest["error"]
 
     def test_that_is_too_large_fails(self, shop: httpx.Client, ingester: Ingester) -> None:
         """Nothing of it is kept."""

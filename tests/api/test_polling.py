@@ -16,7 +16,7 @@ from cutout import queue
 from cutout.billing import accounts, learned_limits
 from cutout.enums import AttemptOutcome
 from cutout.models import JOBS
-from cutout.producers import producers
+from cutout.producers.api_keys import revoke_keys
 from cutout.queue.attempts.attempts import Answer
 from cutout.queue.blocks import pauses
 from cutout.settings import Settings
@@ -296,7 +296,7 @@ def test_a_revoked_key_is_refused_within_two_seconds(shop: httpx.Client, engine:
     path = f"/v1/jobs/{new_job(shop)}"
     assert shop.get(path).is_success
     with Session(engine) as session, session.begin():
-        producers.revoke_producer(session, producer_of(engine))
+        revoke_keys(session, producer_of(engine))
     time.sleep(1.1)
     problem_of(shop.get(path), 401)
 

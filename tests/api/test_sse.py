@@ -15,7 +15,7 @@ from cutout.administration.suspend import suspend
 from cutout.producers.api_keys import revoke_keys
 from cutout.queue.attempts.outcomes import Fail
 from cutout.queue.settle import settle
-from cutout.status.finished import ROWS_A_PAGE, finished_jobs, told_until
+from cutout.status.finished import ROWS_A_PAGE, complete_until, finished_jobs
 from tests.api.conftest import Served, key_for, producer_of
 from tests.api.test_jobs import problem_of
 from tests.support.fates import DONE, Fates, make_batch
@@ -147,7 +147,7 @@ class TestEvents:
         with engine.begin() as connection, engine.connect() as other:
             connection.execute(text("SELECT pg_sleep(6)"))
             now = other.execute(text("SELECT clock_timestamp()")).scalar_one()
-            assert 4.5 < (now - told_until(other)).total_seconds() < 5.5
+            assert 4.5 < (now - complete_until(other)).total_seconds() < 5.5
 
     def test_are_their_producers_alone(self, shop: httpx.Client, engine: Engine) -> None:
         """Another's batch, and none at all, are a 404."""

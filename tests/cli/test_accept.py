@@ -93,7 +93,7 @@ class TestWhatAPersonSees:
         """To accept it, or what a retry would do."""
         job_id = held().job_id
         said = cutout("explain", str(job_id)).stdout
-        assert f"`cutout accept {job_id}` makes what came its cutout" in said
+        assert f"`cutout accept {job_id}` takes the received picture as its cutout" in said
         assert f"`cutout retry {job_id}`, for another call" in said
 
     def test_sees_an_answer_that_was_not_understood_only_when_asked(

@@ -58,7 +58,9 @@ class TestAnAudit:
         for _ in range(2):
             ran = cutout("audit")
             assert ran.code == 1
-            assert f"job {stuck}: it runs, at its call, and worker 1 on test does not carry it" in ran.stdout
+            assert (
+                f"job {stuck}: it is running (step call), but worker 1 on test does not run it" in ran.stdout
+            )
         with Session(engine) as session:
             assert session.get_one(Job, stuck).state == State.RUNNING
 
@@ -101,5 +103,5 @@ class TestTheDoctor:
             connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
         ran = cutout("doctor")
         assert ran.code == 1
-        assert "wrong  database      it takes no writes" in ran.stdout
+        assert "wrong  database      it accepts no writes" in ran.stdout
         assert cutout("pause").stderr.startswith("the database does not answer: ")

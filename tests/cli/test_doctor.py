@@ -124,7 +124,7 @@ class TestTheDoctor:
         )
         ran = cutout("doctor")
         assert ran.code == 0
-        assert "ok     versions      the bucket keeps old versions for ever" in ran.stdout
+        assert "ok     versions      the bucket keeps old versions forever" in ran.stdout
         assert "next: add a lifecycle rule that ends noncurrent versions" in ran.stdout
 
     def test_sees_results_that_are_late(self, cutout: Cutout, engine: Engine) -> None:
@@ -177,7 +177,7 @@ class TestTheDoctor:
         """A pause that somebody forgot is red, with the way out of it."""
         cutout("pause")
         assert red_lines(cutout("doctor")) == {
-            "calls": "all calls are paused by hand next: `cutout resume` lets them go on"
+            "calls": "all calls are paused by an operator next: `cutout resume` ends the pause"
         }
 
     def test_says_at_which_host_results_cannot_be_fetched(self, cutout: Cutout, engine: Engine) -> None:

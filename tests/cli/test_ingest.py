@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from cutout.enums import Priority, ReturnForm
 from cutout.models import Batch, Job
-from cutout.producers.producers import create_producer, revoke_producer
+from cutout.producers.api_keys import revoke_keys
+from cutout.producers.producers import create_producer
 from cutout.storage import Bucket
 from tests.cli.command import Cutout
 
@@ -217,7 +218,7 @@ class TestIngesting:
             producer_id = producer.id
         assert cutout("ingest", "list.csv", settings={"CUTOUT_API_KEY": key}).code == 0
         with Session(engine) as session, session.begin():
-            revoke_producer(session, producer_id)
+            revoke_keys(session, producer_id)
         refused = cutout("ingest", "list.csv", settings={"CUTOUT_API_KEY": key})
         assert (refused.code, len(refused.stderr.splitlines())) == (2, 1)
         assert refused.stderr.startswith("CUTOUT_API_KEY is no producer's key")
@@ -280,7 +281,7 @@ class TestWhatIsNotTaken:
             bucket.put_cutout(JPEG, key=key, media_type="image/jpeg", metadata={})
         ran = cutout("ingest", f"s3://{bucket.name}/photos")
         assert ran.stderr.startswith(
-            f"note: s3://{bucket.name}/photos is a prefix and no folder: 1 of 2 pictures"
+            f"note: s3://{bucket.name}/photos is a prefix, not a folder: 1 of 2 pictures"
         )
 
     def test_is_in_the_help(self, cutout: Cutout) -> None:
@@ -298,10 +299,10 @@ class TestWhatIsNotTaken:
     @pytest.mark.parametrize(
         ("options", "said"),
         [
-            (("--delimiter", "ab"), "--delimiter: 'ab' is no delimiter"),
+            (("--delimiter", "ab"), "--delimiter: 'ab' is not a delimiter"),
             (("--exclude", ""), "--exclude: the pattern '' does not have 1 to 200 characters"),
             (("--map", "source="), "--map: no column is named for source"),
-            (("--many",), "is no manifest, of which --many says something; leave --many out"),
+            (("--many",), "is no manifest, and --many is for manifests; leave --many out"),
         ],
     )
     def test_is_asked_for_in_words_that_mean_something(

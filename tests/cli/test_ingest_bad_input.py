@@ -160,7 +160,7 @@ class TestBadInput:
         [
             (("--map", "colour=x"), "--map: 'colour' cannot be mapped"),
             (("--priority", "urgent"), "--priority: 'urgent' is not one of"),
-            (("--rejects", "list.csv"), "is no file of rejects"),
+            (("--rejects", "list.csv"), "is not a rejects file"),
         ],
     )
     def test_in_an_option_is_one_line(

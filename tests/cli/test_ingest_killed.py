@@ -48,7 +48,7 @@ def manifest(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.long("kills at random points; tests/jobs/ingest/ continues what was interrupted")
+@pytest.mark.long("kills at random points; tests/cutout/ingest/ continues what was interrupted")
 @pytest.mark.usefixtures("bucket")
 class TestAnIngestThatIsKilled:
     @pytest.mark.timeout(90 + 12 * KILLS)

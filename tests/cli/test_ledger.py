@@ -220,7 +220,7 @@ class TestReconciling:
         ran = cutout("ledger", "--reconcile")
         assert (ran.code, ran.stderr) == (1, "")
         assert ran.stdout.splitlines()[-1] == (
-            "the endpoint took 1 credit more than the ledger knows of: another program uses this account?"
+            "the endpoint took 1 credit more than the ledger has: is another program using this account?"
         )
         assert cutout("ledger", "--reconcile").code == 0
 
@@ -268,7 +268,7 @@ class TestAnEndpointThatDoesNotSay:
         said = self.refused(cutout, engine, ENDPOINT_API_KEYS="mistyped-word")
         assert said.startswith("the endpoint refused the key: ERROR_")
         assert "answered without a balance" in self.refused(cutout, engine, ENDPOINT_URL=odd)
-        assert "copy it again; mend" in self.refused(cutout, engine, ENDPOINT_API_KEYS="two words")
+        assert "copy it again; fix" in self.refused(cutout, engine, ENDPOINT_API_KEYS="two words")
         assert "is missing" in self.refused(cutout, engine, ENDPOINT_API_KEYS="")
 
 

@@ -3,7 +3,7 @@ import re
 import pytest
 from sqlalchemy import Engine, text
 
-from cutout.ingest import Reading
+from cutout.ingest import ReadOptions
 from cutout.schedules.definition import Options
 from tests.cli.command import Cutout, Ran
 
@@ -214,7 +214,7 @@ def test_a_schedule_reads_as_an_ingest_would(cutout: Cutout, engine: Engine) -> 
         kept = {
             row.name: row.options for row in connection.execute(text("SELECT name, options FROM schedules"))
         }
-    reading = Options.of(kept["full"]).order("n").reading
+    reading = Options.of(kept["full"]).ingest_options("n").reading
     assert (reading.delimiter, reading.many, reading.exclude) == ("\t", True, ("old", "*.gif"))
     assert "many" not in kept["plain"]
-    assert Options.of(kept["plain"]).order("n").reading == Reading()
+    assert Options.of(kept["plain"]).ingest_options("n").reading == ReadOptions()

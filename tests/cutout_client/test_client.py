@@ -78,7 +78,7 @@ def cutout(api: httpx.Client, key: str) -> Iterator[Client]:
 
 
 def jobs_in(engine: Engine) -> int:
-    """How many jobs there are."""
+    """The count of jobs."""
     with engine.connect() as connection:
         return int(connection.execute(text("SELECT count(*) FROM jobs")).scalar_one())
 
@@ -185,7 +185,7 @@ class TestErrors:
             stranger.get(str(uuid.UUID(int=1)))
 
     def test_of_an_id_that_is_none_reach_no_other_route(self, cutout: Client) -> None:
-        """What would climb in the address is refused here."""
+        """Path segments that climb are refused here."""
         with pytest.raises(ValueError, match="UUID"):
             cutout.get("../batches")
 
@@ -218,7 +218,7 @@ class TestFollowingAJob:
     def test_refuses_a_cutout_that_came_otherwise(
         self, cutout: Client, engine: Engine, bucket: Bucket, tmp_path: Path
     ) -> None:
-        """What does not have the job's hash never gets the name asked for."""
+        """A download without the job's hash never gets the requested name."""
         job = cutout.enqueue(source_url=SOURCE)
         finish(engine, bucket, b"cutout")
         bucket.put_cutout(b"other", key="cutouts/a.png", media_type="image/png", metadata={})

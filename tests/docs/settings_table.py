@@ -1,10 +1,11 @@
-"""The settings as README.md shows them; `python -m tests.docs.settings_table` renews the table there."""
+"""Table of settings in docs/reference/settings.md; `python -m tests.docs.settings_table` renews it."""
 
 import re
 
 from cutout.settings import PREFIX, Settings, written_default
-from tests.docs.pages import README
+from tests.docs.pages import ROOT
 
+PAGE = ROOT / "docs" / "reference" / "settings.md"
 BEGIN, END = "<!-- settings -->\n", "<!-- end of settings -->\n"
 
 
@@ -32,4 +33,4 @@ def renewed(page: str) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(renewed(README.read_text()))
+    PAGE.write_text(renewed(PAGE.read_text()))

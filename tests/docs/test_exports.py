@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from cli.ingest_options import columns_of, delimiter_of
-from cutout.ingest import Ingest, IngestOptions, Reading, RejectsFile, open_source
+from cutout.ingest import Ingest, IngestOptions, ReadOptions, RejectsFile, open_source
 from cutout.settings import Settings
 from cutout.storage import Bucket
 from tests.docs.pages import ROOT, blocks
@@ -18,10 +18,10 @@ PAGES = sorted(path for path in FOLDER.glob("*.md") if path.name != "index.md")
 OVERVIEW = FOLDER / "index.md"
 
 
-def reading_of(words: list[str]) -> Reading:
+def reading_of(words: list[str]) -> ReadOptions:
     """The reading of a manifest that the command's options ask for."""
     options = dict(zip(words, [*words[1:], ""][: len(words)], strict=True))
-    return Reading(
+    return ReadOptions(
         columns_of(options.get("--map", "")),
         options.get("--encoding"),
         "--keys" in words,

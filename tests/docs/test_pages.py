@@ -13,7 +13,7 @@ from cli.main import COMMANDS, make_app
 from cutout.endpoint.verdicts import VERDICTS
 from cutout.enums import FINAL_STATES, AttemptOutcome, QueueState, State, Step
 from tests.docs.pages import PAGES, README, ROOT, anchors, blocks, commands, spans
-from tests.docs.settings_table import renewed
+from tests.docs.settings_table import PAGE, renewed
 
 STATES_PAGE = ROOT / "docs" / "reference" / "job-states.md"
 CODES_PAGE = ROOT / "docs" / "reference" / "codes.md"
@@ -32,13 +32,21 @@ MADE = (
     "unexpected/",
 )
 
+COMMANDS_PAGE = ROOT / "docs" / "reference" / "cli.md"
+MOST_LINES_OF_README = 150
+
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
 def test_the_settings_table_is_what_the_settings_say() -> None:
-    """README.md shows every setting with its name, default and meaning, as cutout.settings has them."""
-    page = README.read_text()
+    """docs/reference/settings.md shows each setting with its name, default and meaning, as the code does."""
+    page = PAGE.read_text()
     assert page == renewed(page), "run .venv/bin/python -m tests.docs.settings_table"
+
+
+def test_the_readme_is_short() -> None:
+    """A person decides by README.md alone: it has at most 150 lines, and what is longer is in docs/."""
+    assert len(README.read_text().splitlines()) <= MOST_LINES_OF_README
 
 
 @pages
@@ -68,9 +76,23 @@ class TestTheCommandsNamed:
             asked = {word for word in words if word.startswith("-") and word not in ("-", "--help")}
             assert name == "sandbox" or asked <= options
 
-    def test_are_all_in_the_readme(self) -> None:
-        """README.md leaves no command out."""
-        assert set(COMMANDS) <= {words[0] for words in commands(README.read_text(), "cutout")}
+    def test_are_all_in_the_reference(self) -> None:
+        """docs/reference/cli.md leaves no command out."""
+        assert set(COMMANDS) <= {words[0] for words in commands(COMMANDS_PAGE.read_text(), "cutout")}
+
+    def test_stand_under_the_panels_of_the_help(self) -> None:
+        """docs/reference/cli.md has the panels of `cutout --help`, each with its commands in their order."""
+        known = typer.main.get_command(make_app(list(COMMANDS)))
+        panels: dict[str, list[str]] = {}
+        for name in known.list_commands(None):  # type: ignore[attr-defined]
+            command = known.commands[name]  # type: ignore[attr-defined]
+            panels.setdefault(command.rich_help_panel, []).append(name)
+        page = COMMANDS_PAGE.read_text().partition("## Exit codes")[0]
+        shown = {
+            title: re.findall(r"^\| `cutout ([\w-]+)`", section, re.MULTILINE)
+            for title, section in re.findall(r"^## (\w+)$(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+        }
+        assert list(shown.items()) == list(panels.items())
 
 
 @pages

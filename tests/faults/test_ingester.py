@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.orm import Session
 
-from cutout.ingest import IngestOptions, Reading
+from cutout.ingest import IngestOptions, ReadOptions
 from cutout.ingest.pending import request_ingest
 from cutout.storage import Bucket
 from tests.support.system import System
@@ -20,7 +20,7 @@ WHOLE = """
 """
 
 
-@pytest.mark.long("kills at random points; tests/jobs/ingest/ continues what was interrupted")
+@pytest.mark.long("kills at random points; tests/cutout/ingest/ continues what was interrupted")
 class TestAnIngesterThatIsKilled:
     def test_at_random_moments_makes_every_row_one_job(
         self, environment: dict[str, str], bucket: Bucket, tmp_path: Path
@@ -31,7 +31,7 @@ class TestAnIngesterThatIsKilled:
         # Without its context nothing is started.
         system = System(environment, tmp_path, api=False)
         with Session(system.engine) as session, session.begin():
-            order = IngestOptions("n", reading=Reading(foreign=True))
+            order = IngestOptions("n", reading=ReadOptions(foreign=True))
             request_ingest(session, "an upload", order, manifest_key="m")
         moments = random.Random(11)  # noqa: S311 - moments, not secrets
         try:

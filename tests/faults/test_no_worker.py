@@ -22,17 +22,17 @@ RETURNED = "SELECT count(*) = 0 FROM jobs WHERE queue_state = 'dispatched'"
 LEASE_IS_OVER = "UPDATE jobs SET scheduled_at = now() - interval '1 s' WHERE queue_state = 'dispatched'"
 
 
-class QueueClock:
+class Queue:
     """Jobs in Postgres and their messages in Redis."""
 
-    def __init__(self, engine: Engine, client: redis.Redis, queue: str, log: Path) -> None:
-        self.engine, self._client, self._queue, self._log = engine, client, queue, log
+    def __init__(self, engine: Engine, client: redis.Redis, key: str, log: Path) -> None:
+        self.engine, self._client, self._key, self._log = engine, client, key, log
 
     def logged(self, words: str) -> bool:
         return words in self._log.read_text()
 
     def messages(self) -> int:
-        return int(self._client.llen(self._queue))
+        return int(self._client.llen(self._key))
 
     def execute(self, statement: str) -> None:
         with self.engine.begin() as connection:
@@ -44,9 +44,9 @@ class QueueClock:
 
 
 @pytest.fixture
-def line(
+def queue(
     environment: dict[str, str], engine: Engine, settings: Settings, bucket: Bucket, tmp_path: Path
-) -> Iterator[QueueClock]:
+) -> Iterator[Queue]:
     """A dispatcher with ready jobs, and a worker that has just been heard and takes nothing."""
     assert bucket
     with Session(engine) as session, session.begin():
@@ -55,23 +55,23 @@ def line(
     log = tmp_path / "dispatcher.log"
     dispatcher = start_cutout(("dispatcher",), environment={**os.environ, **environment}, log=log)
     with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
-        yield QueueClock(engine, client, f"{settings.redis_prefix}call", log)
+        yield Queue(engine, client, f"{settings.redis_prefix}call", log)
     dispatcher.terminate()
     dispatcher.wait(scaled(30))
 
 
-def test_messages_do_not_pile_up_over_several_leases(line: QueueClock) -> None:
+def test_messages_do_not_pile_up_over_several_leases(queue: Queue) -> None:
     """The window goes out once; when the worker has left, nothing follows until one is heard again."""
-    wait_until(lambda: line.messages() > 0, "the window of a worker that lives", within_s=20)
-    line.execute("UPDATE workers SET left_at = now()")
-    line.execute("UPDATE workers SET heartbeat_at = now() - interval '1 hour'")
+    wait_until(lambda: queue.messages() > 0, "the window of a worker that lives", within_s=20)
+    queue.execute("UPDATE workers SET left_at = now()")
+    queue.execute("UPDATE workers SET heartbeat_at = now() - interval '1 hour'")
     # The dispatcher looks once a second.
-    wait_until(lambda: line.logged("no worker lives"), "the dispatcher knows")
+    wait_until(lambda: queue.logged("no worker lives"), "the dispatcher knows")
     before = None
     for _ in range(LEASES):
-        line.execute(LEASE_IS_OVER)
-        wait_until(lambda: line.holds(RETURNED), "the jobs back in the queue")
-        before = before or line.messages()
-    assert line.messages() == before
-    line.execute("UPDATE workers SET left_at = NULL, heartbeat_at = now() + interval '1 hour'")
-    wait_until(lambda: line.messages() > before, "messages for the worker that is heard again")
+        queue.execute(LEASE_IS_OVER)
+        wait_until(lambda: queue.holds(RETURNED), "the jobs back in the queue")
+        before = before or queue.messages()
+    assert queue.messages() == before
+    queue.execute("UPDATE workers SET left_at = NULL, heartbeat_at = now() + interval '1 hour'")
+    wait_until(lambda: queue.messages() > before, "messages for the worker that is heard again")

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from local import LocalServices, PostgresServer
 from tests.support.machine import scaled
 from tests.support.sandbox import Sandbox
+from tests.support.servers import restart
 from tests.support.system import System, wait_until
 
 LATENCY_S = 2.0
@@ -34,7 +35,7 @@ def postgres(services: LocalServices, admin: Engine) -> Iterator[PostgresServer]
         yield services.postgres
     finally:
         if services.postgres.pid is None:
-            services.postgres.restart()
+            restart(services.postgres)
         admin.dispose()
 
 
@@ -132,7 +133,7 @@ class TestPostgresAway:
         call(system, sandbox, shop, 3)
         postgres.kill()
         wait_until(lambda: len(spooled(system)) == 3, "three files in the spool")
-        postgres.restart()
+        restart(postgres)
         system.until("SELECT bool_and(state = 'succeeded') FROM jobs", within_s=60)
         assert sandbox.charges() == 3
         assert all_charged(system)
@@ -162,7 +163,7 @@ class TestPostgresAway:
 
         # It waits for Postgres, so that its start does not compete with the silence of the one before.
         system.start("worker-2", "worker")
-        postgres.restart()
+        restart(postgres)
         system.until("SELECT bool_and(state = 'succeeded') FROM jobs", within_s=60)
         assert sandbox.charges() == 3
         assert system.scalar("SELECT bool_and(outcome = 'charged') FROM attempts")

@@ -60,7 +60,7 @@ class TestANight:
         counts = {name: run["counts"][name] for name in ("jobs", "succeeded", "held", "credits", "new")}
         assert counts == {"jobs": 3, "succeeded": 2, "held": 1, "credits": 2, "new": 3}
 
-    @pytest.mark.long("waits for an ingester's tries; tests/jobs/ingest/ has sources that vanished")
+    @pytest.mark.long("waits for an ingester's tries; tests/cutout/ingest/ has sources that vanished")
     def test_whose_source_has_vanished_fails_and_says_so(self, night: System, tmp_path: Path) -> None:
         """The next one is not kept from beginning."""
         with Session(night.engine) as session, session.begin():

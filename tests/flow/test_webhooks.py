@@ -81,7 +81,7 @@ class TestAProducerThatAsksToBeTold:
         system.until(ALL_DELIVERED.format(2))
         assert "token" not in system.log("dispatcher") + system.log("worker") + system.log("api")
 
-    @pytest.mark.long("waits for leases of killed dispatchers; tests/jobs/webhooks/ has them in Postgres")
+    @pytest.mark.long("waits for leases of killed dispatchers; tests/cutout/webhooks/ has them in Postgres")
     def test_hears_of_every_job_though_dispatchers_are_killed(
         self, system: System, receiver: Receiver, photo: bytes
     ) -> None:

@@ -43,8 +43,9 @@ from cutout.queue.reuse.acquire import Acquired, BoughtBefore, TakenByOther
 from cutout.queue.reuse.serve_reused import Dispatched, ReusableJob, ReuseScope
 from cutout.queue.reuse.waiting_jobs import WaitingJobsPromoter
 from cutout.queue.settle import RetryLimits
-from cutout.status.explain import Explanation, explain
-from cutout.status.explain import Installation as Settings
+from cutout.status.call_rate import CallSettings as Settings
+from cutout.status.explain import explain
+from cutout.status.explanation import Explanation
 from tests.interleavings.endpoint import Endpoint
 from tests.interleavings.held_job import HeldJob
 from tests.interleavings.pictures import sha256_of, source_of
@@ -61,7 +62,6 @@ from tests.interleavings.statements import (
     UNKNOWN,
 )
 from tests.support.steps import MAKING
-from worker.pipeline.refusals import not_begun
 
 ACCOUNT = "account"
 LEASE = timedelta(seconds=60)
@@ -321,7 +321,7 @@ class World:
             picture = queue.find_held_picture(self._connection, held.claim, sha256, MAKING)
             if picture is not None:
                 return Hold(picture.code, f"the same picture is held as job {picture.job_id}")
-        return not_begun(answer)
+        return NOT_BEGUN[answer]
 
     def charge(self, held: HeldJob) -> None:
         """Let the call succeed, unless it has already; its response is unread."""
@@ -343,14 +343,16 @@ class World:
         assert held.url is not None
         its = {"id": held.claim.job_id}
         takes_it = self.jobs(TAKES_A_RESULT, **its)
-        claim = queue.record_result(
-            self._connection,
-            held.claim,
-            held.attempt_id,
-            CHARGED,
-            url=held.url,
-            lifetime=timedelta(days=1),
-            sent=(10, 20),
+        claim = held.claim.with_result(
+            queue.record_result(
+                self._connection,
+                held.claim,
+                held.attempt_id,
+                CHARGED,
+                url=held.url,
+                lifetime=timedelta(days=1),
+                sent=(10, 20),
+            )
         )
         if takes_it:
             assert self.jobs(HAS_THE_RESULT, **its, url=held.url), f"job {its['id']} lost its paid result"

@@ -13,6 +13,7 @@ import redis
 from local import LocalServiceError, PostgresServer, SeaweedServer, ServerStartError, ValkeyServer
 from local.ports import keep_ports
 from local.server import Server
+from tests.support.servers import restart
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +43,11 @@ def crashed(server: Server) -> None:
 def crashed_by_another(server: Server) -> None:
     assert server.pid
     os.kill(server.pid, signal.SIGKILL)
-    server.restart()
+    restart(server)
 
 
 def restarted(server: Server) -> None:
-    server.restart()
+    restart(server)
 
 
 each_way = pytest.mark.parametrize("again", [crashed, crashed_by_another, restarted])

@@ -72,7 +72,7 @@ def test_a_database_knows_whether_it_is_behind(empty: Engine) -> None:
 
 
 def test_the_rows_that_programs_expect_exist_once_migrated(engine: Engine) -> None:
-    """The queue's clock, the share of jobs without a producer and the bucket's breaker are there from the start."""
+    """The queue's clock, the share of jobs without a producer and the bucket's breaker exist."""
     with engine.connect() as connection:
         assert connection.execute(text("SELECT id, virtual_time FROM queue_clock")).all() == [(1, 0.0)]
         assert connection.execute(text("SELECT virtual_time FROM shares")).all() == [(0.0,)]

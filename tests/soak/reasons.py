@@ -5,7 +5,8 @@ from sqlalchemy.orm import Session
 
 from cutout.enums import State
 from cutout.models import Job
-from cutout.status.explain import Installation, explain
+from cutout.status.call_rate import CallSettings
+from cutout.status.explain import explain
 
 # One of each kind of waiting.
 WAITING = text(
@@ -14,7 +15,7 @@ WAITING = text(
 )
 
 
-def silent_jobs(engine: Engine, installation: Installation) -> list[str]:
+def silent_jobs(engine: Engine, installation: CallSettings) -> list[str]:
     """A line for each job that waits and of which nobody can see why."""
     with Session(engine) as session:
         lines = []

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 
-from cutout.status.explain import Installation
+from cutout.status.call_rate import CallSettings
 from tests.soak.audit import Charge, audit
 from tests.soak.doubts import Call
 from tests.soak.killer import Killer
@@ -86,7 +86,7 @@ def run_soak(options: Options, directory: Path) -> Report:
             lifetime_s=options.result_lifetime_s,
             held=actors.operator.held,
         )
-        findings.silent = [*silent, *silent_jobs(system.engine, Installation.of(system.settings))]
+        findings.silent = [*silent, *silent_jobs(system.engine, CallSettings.of(system.settings))]
         findings.began_outside += actors.operator.nights.calls_outside()
         most_in_flight = int(system.control_json("/stats?seconds=1")["max_in_flight"])
     seconds = time.monotonic() - began
@@ -132,7 +132,7 @@ def _wait(system: System, options: Options, actors: Actors, running: list[Future
             return []
         system.tend()
         if silent is None and all(work.done() for work in acting):
-            silent = silent_jobs(system.engine, Installation.of(system.settings))
+            silent = silent_jobs(system.engine, CallSettings.of(system.settings))
             actors.operator.finish()
             ends_at = time.monotonic() + scaled(PATIENCE_S)
         if silent is not None:

@@ -18,7 +18,7 @@ from cutout.queue.attempts.attempts import Answer
 from cutout.queue.attempts.outcomes import Fail, Hold, StoredObject, Succeeded
 from cutout.queue.claims import Claim
 from cutout.queue.enqueue import NewJob, create_batch, enqueue
-from cutout.status.explain import Installation
+from cutout.status.call_rate import CallSettings
 from cutout.storage import Bucket
 from tests.soak.audit import Charge, Findings, audit
 from tests.soak.doubts import Call, Cause
@@ -114,8 +114,10 @@ class Books:
         """The call's end in our ledger."""
         answer = Answer(AttemptOutcome.CHARGED, http_status=200, request_id=request_id)
         day = timedelta(days=1)
-        return queue.record_result(
-            self.session, claim, attempt_id, answer, url="https://r/1", lifetime=day, sent=(10, 20)
+        return claim.with_result(
+            queue.record_result(
+                self.session, claim, attempt_id, answer, url="https://r/1", lifetime=day, sent=(10, 20)
+            )
         )
 
     def succeed(self) -> Claim:
@@ -405,10 +407,10 @@ class TestOperator:
         books.session.commit()
         engine = books.session.get_bind()
         assert isinstance(engine, Engine)
-        assert silent_jobs(engine, Installation(())) == []
+        assert silent_jobs(engine, CallSettings(())) == []
         books.session.execute(text("UPDATE jobs SET code = ''"))
         books.session.commit()
-        assert silent_jobs(engine, Installation(())) != []
+        assert silent_jobs(engine, CallSettings(())) != []
 
     def test_finds_more_calls_at_once_than_are_allowed(self, books: Books) -> None:
         """By the sandbox's own count."""

@@ -102,6 +102,8 @@ def paid(
 def record(session: Session, claim: Claim, attempt_id: int) -> Claim:
     """The claim once its call was answered with a result."""
     answer = Answer(AttemptOutcome.CHARGED, http_status=200)
-    return queue.record_result(
-        session, claim, attempt_id, answer, url="https://r/1", lifetime=timedelta(days=1), sent=(10, 20)
+    return claim.with_result(
+        queue.record_result(
+            session, claim, attempt_id, answer, url="https://r/1", lifetime=timedelta(days=1), sent=(10, 20)
+        )
     )

@@ -1,4 +1,4 @@
-"""What calls do with a limiter, without the calls."""
+"""Steps of a call with a limiter, without the call."""
 
 import time
 from collections.abc import Callable
@@ -51,6 +51,6 @@ def send_many(
 
 
 def level(limiter: Limiter) -> float:
-    figures = limiter.look()
+    figures = limiter.read()
     assert figures is not None
     return figures.level

@@ -22,72 +22,72 @@ def alone(name: str) -> bool:
     return all(thread.name != name for thread in threading.enumerate())
 
 
-class TestAQuestion:
-    def test_is_answered_yes_once(self) -> None:
-        """The answer comes later, and is said to the first who looks for it."""
-        question = BackgroundTask("yes", lambda: True)
-        assert not question.take_success()
-        question.start()
-        wait_until(question.take_success)
-        assert not question.take_success()
+class TestATask:
+    def test_reports_a_success_once(self) -> None:
+        """The result comes later, and is given to the first caller that asks for it."""
+        task = BackgroundTask("yes", lambda: True)
+        assert not task.take_success()
+        task.start()
+        wait_until(task.take_success)
+        assert not task.take_success()
 
-    def test_may_be_answered_no(self) -> None:
-        """No is no, and the next question may be answered yes."""
-        answers = [True, False]
-        question = BackgroundTask("no", answers.pop)
-        question.start()
+    def test_may_fail(self) -> None:
+        """A failure is no success, and the next run may succeed."""
+        results = [True, False]
+        task = BackgroundTask("no", results.pop)
+        task.start()
         wait_until(lambda: alone("no"))
-        assert not question.take_success()
-        question.start()
-        wait_until(question.take_success)
+        assert not task.take_success()
+        task.start()
+        wait_until(task.take_success)
 
-    def test_has_one_answer_at_a_time(self) -> None:
-        """A no that nobody looked for is not said after a later yes."""
-        answers = [True, False]
-        question = BackgroundTask("changed", answers.pop)
+    def test_keeps_the_last_result_alone(self) -> None:
+        """A failure that nobody collected is not reported after a later success."""
+        results = [True, False]
+        task = BackgroundTask("changed", results.pop)
         for _ in range(2):
-            question.start()
+            task.start()
             wait_until(lambda: alone("changed"))
-        assert not question.answered_no()
-        assert question.take_success()
-        question = BackgroundTask("no", lambda: False)
-        question.start()
-        wait_until(question.answered_no)
-        assert not question.answered_no()
+        assert not task.take_failure()
+        assert task.take_success()
+        task = BackgroundTask("no", lambda: False)
+        task.start()
+        wait_until(task.take_failure)
+        assert not task.take_failure()
 
     def test_keeps_nobody_waiting(self) -> None:
-        """Starting returns at once; asked again meanwhile, it is not asked twice; its thread ends with us."""
-        answer, asked = threading.Event(), []
+        """start() returns at once; a second start changes nothing; the thread ends with the process."""
+        result, threads = threading.Event(), []
 
-        def start() -> bool:
-            asked.append(threading.current_thread())
-            return answer.wait(scaled(10))
+        def run() -> bool:
+            threads.append(threading.current_thread())
+            return result.wait(scaled(10))
 
-        question = BackgroundTask("slow", start)
-        question.start()
-        wait_until(lambda: bool(asked))
-        question.start()
-        assert not question.take_success()
-        answer.set()
-        wait_until(question.take_success)
-        assert [thread.daemon for thread in asked] == [True]
+        task = BackgroundTask("slow", run)
+        task.start()
+        wait_until(lambda: bool(threads))
+        task.start()
+        assert not task.take_success()
+        result.set()
+        wait_until(task.take_success)
+        assert [thread.daemon for thread in threads] == [True]
 
-    def test_survives_an_error_that_nobody_expected(self, caplog: pytest.LogCaptureFixture) -> None:
-        """It is logged, counts as no, and the question can be asked again."""
+    def test_survives_an_unexpected_error(self, caplog: pytest.LogCaptureFixture) -> None:
+        """It is logged, counts as a failure, and the task can be started again."""
         divisors = [1, 0]
-        question = BackgroundTask("odd", lambda: bool(1 / divisors.pop()))
+        task = BackgroundTask("odd", lambda: bool(1 / divisors.pop()))
         with caplog.at_level(logging.ERROR):
-            question.start()
+            task.start()
             wait_until(lambda: alone("odd"))
         assert "ZeroDivisionError" in caplog.text
-        assert not question.take_success()
-        question.start()
-        wait_until(question.take_success)
+        assert not task.take_success()
+        task.start()
+        wait_until(task.take_success)
 
-    def test_is_forgotten_when_nobody_looks(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A yes that was for an older trouble does not end the present one."""
-        monkeypatch.setattr(background, "ANSWER_KEPT_S", 0.0)
-        question = BackgroundTask("late", lambda: True)
-        question.start()
+    def test_forgets_a_result_that_nobody_collects(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A success that belongs to an earlier outage does not end the present one."""
+        monkeypatch.setattr(background, "RESULT_KEPT_S", 0.0)
+        task = BackgroundTask("late", lambda: True)
+        task.start()
         wait_until(lambda: alone("late"))
-        assert not question.take_success()
+        assert not task.take_success()

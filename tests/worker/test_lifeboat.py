@@ -106,9 +106,9 @@ class TestEitherForm:
         assert lifeboat.read(key, max_bytes=MAX) is None
 
     def test_reads_no_more_than_it_is_asked_to(self, lifeboat: Lifeboat, key: str) -> None:
-        """What is larger than any result is none of ours."""
+        """What is larger than any result was not saved by cutout."""
         lifeboat.save(key, DATA)
-        with pytest.raises(LifeboatError, match="none of ours"):
+        with pytest.raises(LifeboatError, match="not saved by cutout"):
             lifeboat.read(key, max_bytes=len(DATA) - 1)
 
     @pytest.mark.parametrize("name", ["", "..", "../etc/passwd", "/etc/passwd", "a.part", "A" * 36])
@@ -151,15 +151,15 @@ class TestADirectory:
         assert DirectoryLifeboat(place).read(key, max_bytes=MAX) == DATA
 
     def test_waits_for_no_pipe(self, place: Path, key: str) -> None:
-        """A pipe in an entry's place is none of ours."""
+        """A pipe in an entry's place was not saved by cutout."""
         place.mkdir(parents=True)
         os.mkfifo(place / key)
-        with pytest.raises(LifeboatError, match="none of ours"):
+        with pytest.raises(LifeboatError, match="not saved by cutout"):
             DirectoryLifeboat(place).read(key, max_bytes=MAX)
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
     def test_that_is_full_says_so_and_keeps_no_half(self, tmp_path: Path, key: str) -> None:
-        """What does not fit leaves neither an entry nor a piece, and what was there stays."""
+        """A result that does not fit leaves neither an entry nor a part, and earlier entries stay."""
         small = tmp_path / "small"
         small.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], check=True)  # noqa: S607

@@ -6,7 +6,7 @@ import threading
 from types import FrameType
 
 from cutout.models.database import connect
-from cutout.settings import settings
+from cutout.settings import read_settings
 from cutout.telemetry import logs
 from cutout.telemetry.metrics_server import serve_metrics
 from worker.dispatcher.loop import ENDS_SILENT_SESSIONS, ENDS_WITHIN_S, Dispatcher
@@ -14,7 +14,7 @@ from worker.dispatcher.loop import ENDS_SILENT_SESSIONS, ENDS_WITHIN_S, Dispatch
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
-    current = settings()
+    current = read_settings()
     logs.configure(current)
     engine = connect(
         current.database_url.get_secret_value(),

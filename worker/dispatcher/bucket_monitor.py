@@ -40,7 +40,7 @@ class BucketMonitor:
             self._probe.start()
 
     def _open(self, connection: Connection) -> None:
-        if self._probe.answered_no():
+        if self._probe.take_failure():
             reason = next((worker.reason for worker in cut_off_workers(connection)), "")
             if reason and storage_breaker.trip(connection, reason):
                 log.error("neither a worker nor the dispatcher reaches the bucket, so calls stop: %s", reason)

@@ -149,7 +149,7 @@ class LimitPoller:
         while True:
             for name, limiter in self._limiters.items():
                 try:
-                    figures = limiter.look()
+                    figures = limiter.read()
                 except LimiterAway:
                     continue
                 except Exception:

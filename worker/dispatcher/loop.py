@@ -20,7 +20,7 @@ from cutout.queue.snapshot import QueueSnapshot, read_snapshot
 from cutout.queue.snapshot_watermarks import SnapshotWatermarks
 from cutout.results import ended_batches
 from cutout.schedules import keep_report, runs_to_report
-from cutout.schedules.rewritten_reports import keep_results_and_reports
+from cutout.schedules.report_publish import keep_results_and_reports
 from cutout.settings import Settings
 from cutout.storage import Bucket
 from worker.dispatcher import metrics

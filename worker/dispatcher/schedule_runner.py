@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from cutout.models.database import connect, is_away
 from cutout.queue.snapshot import QueueSnapshot
-from cutout.schedules.batch_windows import closed_batches, give_next_window
+from cutout.schedules.batch_windows import closed_batches, set_next_window
 from cutout.schedules.finish import advance, end, ended_runs, read_runs, runs_are_open
 from cutout.schedules.fire import fire
 from cutout.schedules.start import skip_overlapping, start, startable
@@ -69,7 +69,7 @@ class ScheduleRunner:
     def _steps() -> Iterator[tuple[Find, Change]]:
         yield read_runs, advance
         yield ended_runs, end
-        yield closed_batches, give_next_window
+        yield closed_batches, set_next_window
         yield startable, start
 
     def _apply(self, find: Find, change: Change) -> None:

@@ -1,4 +1,4 @@
-"""The ingester as a process: runs until SIGTERM or SIGINT."""
+"""Ingester process: runs until SIGTERM or SIGINT."""
 
 import logging
 import os
@@ -7,7 +7,7 @@ from types import FrameType
 
 from cutout.ingest.sources.temporary_space import free_bytes, needed_bytes
 from cutout.models.database import connect
-from cutout.settings import settings
+from cutout.settings import read_settings
 from cutout.storage import Bucket
 from cutout.telemetry import logs
 from cutout.telemetry.metrics_server import serve_metrics
@@ -16,20 +16,20 @@ from worker.ingester.loop import CONNECTIONS, CONNECTIONS_TO_BUCKET, Ingester, l
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
-    known = settings()
-    logs.configure(known)
-    serve_metrics(known.metrics_address)
-    free, needed = free_bytes(), needed_bytes(known)
+    loaded = read_settings()
+    logs.configure(loaded)
+    serve_metrics(loaded.metrics_address)
+    free, needed = free_bytes(), needed_bytes(loaded)
     if free < needed:
         log.warning(
             "the disk for temporary files has %s bytes free, and archives with their pictures need up to %s:"
-            " make room, set TMPDIR, or set a smaller CUTOUT_MAX_ARCHIVE_BYTES",
+            "make room, set TMPDIR, or set a smaller CUTOUT_MAX_ARCHIVE_BYTES",
             f"{free:,}",
             f"{needed:,}",
         )
-    engine = connect(known.database_url.get_secret_value(), connections=CONNECTIONS, name="cutout-ingester")
-    bucket = Bucket(known, connections=CONNECTIONS_TO_BUCKET)
-    ingester = Ingester(known, engine, bucket)
+    engine = connect(loaded.database_url.get_secret_value(), connections=CONNECTIONS, name="cutout-ingester")
+    bucket = Bucket(loaded, connections=CONNECTIONS_TO_BUCKET)
+    ingester = Ingester(loaded, engine, bucket)
 
     def handle(_signal: int, _frame: FrameType | None) -> None:
         ingester.stop()
@@ -37,7 +37,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handle)
     if not ingester.run():
-        # Their threads would be waited for.
+        # Their threads would be waited for at exit.
         logging.shutdown()
         os._exit(0)
 

@@ -1,4 +1,4 @@
-"""Reading a request in a process of its own, which alone ends if its file is one that ends its reader."""
+"""Reading of a request in a child process, so that a file that kills its reader kills nothing else."""
 
 import logging
 import subprocess
@@ -6,28 +6,29 @@ import sys
 
 from sqlalchemy import Connection
 
-from cutout.ingest.pending import PendingIngest, put_down
+from cutout.ingest.pending import PendingIngest, release
 from cutout.ingest.stop import Stop
-from worker.ingester.child import POSTGRES_AWAY
+from worker.ingester.child import POSTGRES_UNREACHABLE
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 0.2
+POLL_EVERY_S = 0.2
 STOP_WITHIN_S = 3.0
 
 
-def read_apart(connection: Connection, request: PendingIngest, stop: Stop) -> None:
-    """Let a process carry out what this session holds, to its end or until stopped. Its death leaves the
-    request as it is: counted as one more. Raises if Postgres is away.
+def read_in_child(connection: Connection, request: PendingIngest, stop: Stop) -> None:
+    """Carry out this session's request in a child process, to its end or until stopped.
+
+    If the child dies, the request stays as it is and the death counts. Raises if Postgres is unreachable.
     """
     child = subprocess.Popen(  # noqa: S603 - ourselves
         [sys.executable, "-m", "worker.ingester.child", str(request.batch_id)],
         stdin=subprocess.PIPE,
-        # A signal that is meant to end the ingester in good order goes to it alone.
+        # A signal to the process group must reach the ingester only.
         start_new_session=True,
     )
     try:
-        while child.poll() is None and not stop.wait(LOOK_EVERY_S):
+        while child.poll() is None and not stop.wait(POLL_EVERY_S):
             pass
         if child.poll() is None:
             _end(child)
@@ -37,8 +38,8 @@ def read_apart(connection: Connection, request: PendingIngest, stop: Stop) -> No
         if child.poll() is None:
             child.kill()
             child.wait()
-    if stop.is_set() or child.returncode == POSTGRES_AWAY:
-        put_down(connection, request.batch_id, request.deaths)
+    if stop.is_set() or child.returncode == POSTGRES_UNREACHABLE:
+        release(connection, request.batch_id, request.deaths)
     elif child.returncode:
         log.error(
             "the process that read batch %s ended with %d; it has ended %d",
@@ -49,7 +50,7 @@ def read_apart(connection: Connection, request: PendingIngest, stop: Stop) -> No
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:
-    """It stops where its input ends."""
+    """Close the child's input, which stops it; log if it does not end in time."""
     if child.stdin:
         child.stdin.close()
     try:

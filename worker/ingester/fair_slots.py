@@ -1,4 +1,4 @@
-"""FairSlots of an ingester for what it does at the same time, shared among those who ask."""
+"""Slots of an ingester for concurrent requests, shared fairly among producers."""
 
 import threading
 import uuid
@@ -6,8 +6,8 @@ from collections import Counter
 
 
 class FairSlots:
-    """So many places. Nobody takes more than half of what is free: with 4, one producer holds 2 at most, the
-    next one 1, and there is one left for a third.
+    """A number of slots. Nobody takes more than half of the free ones: with 4 slots, one producer holds at
+    most 2, the next one 1, and one is left for a third.
     """
 
     def __init__(self, total: int) -> None:
@@ -21,7 +21,7 @@ class FairSlots:
             return self._total - self._held.total()
 
     def full(self) -> set[uuid.UUID]:
-        """Those who may take no other place now."""
+        """Return the owners that may take no further slot now."""
         with self._lock:
             free = self._total - self._held.total()
             return {owner for owner, held in self._held.items() if 2 * held >= free}

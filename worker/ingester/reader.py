@@ -1,4 +1,4 @@
-"""Carrying out one requested ingest: its download, or its reading into a batch."""
+"""Reader of one requested ingest: downloads its manifest, or reads its source into its batch."""
 
 import logging
 import tempfile
@@ -20,14 +20,14 @@ from cutout.ingest.ingest_errors import NoRoomError
 from cutout.ingest.pending import (
     PendingIngest,
     count_unfinished,
+    delay_without_failure,
     fail_request,
     is_on_the_web,
     keep_manifest,
-    put_down,
-    rest_for_room,
+    release,
     retry_later,
 )
-from cutout.ingest.quota_room import IngestRestsError, QuotaRoom
+from cutout.ingest.quota_room import IngestDelayedError, QuotaRoom
 from cutout.ingest.sources.open_source import open_object
 from cutout.ingest.sources.source import Source
 from cutout.ingest.sources.temporary_space import archives_within
@@ -38,76 +38,88 @@ from cutout.network import BadStatus, FetchError, Patience, TooLarge, Unfinished
 from cutout.queue.reuse.identity import Recipe, scope_of
 from cutout.queue.reuse.recipe import recipe_of
 from cutout.settings import Settings
-from cutout.status.producer_texts import producers_words
+from cutout.status.producer_texts import text_for_producer
 from cutout.storage import Bucket, StorageError
-from worker.ingester.archive_space import Room
+from worker.ingester.archive_space import ArchiveSpace
 from worker.pipeline.sources import MOST_REDIRECTS, Web, is_lasting
 
 log = logging.getLogger(__name__)
 
 MANIFEST_DEADLINE_S = 3600.0
 LEAST_BYTES_PER_SECOND = 16 * 1024
-# 30 s, 1 min, 2 min ... together some 5 h.
-FIRST_REST_S, LONGEST_REST_S, MOST_TRIES = 30.0, 3600.0, 12
-# For want of room: all ingests of one producer that rest take a twentieth of a process at most.
-FIRST_ROOM_REST_S, RESTS_TIMES = 5.0, 20.0
-MOST_RESTING = 100_000
+# 30 s, 1 min, 2 min ... together about 5 h.
+FIRST_DELAY_S, LONGEST_DELAY_S, MOST_TRIES = 30.0, 3600.0, 12
+# Delays for lack of quota or space: a producer's delayed ingests together use at most 1/20 of a process.
+FIRST_SPACE_DELAY_S, DELAY_FACTOR = 5.0, 20.0
+MOST_COUNTED = 100_000
 MOST_REJECTS_LISTED = 10_000
-# Of a source most of whose pictures are rejected, no more are looked at.
-ABSURD_REJECTS, LEAST_TAKEN = 100_000, 0.1
+# The ingest of a source most of whose pictures are rejected ends.
+TOO_MANY_REJECTS_FROM, LEAST_ACCEPTED_SHARE = 100_000, 0.1
 TOO_MANY_REJECTS = "TOO_MANY_REJECTS"
 
 Work = Callable[[Connection, PendingIngest, Stop], None]
 
 
 class Reader:
-    """Carries out requests that the caller's session holds. May be used by several threads."""
+    """Carries out requests held by the caller's session. May be used by several threads."""
 
     def __init__(
-        self, known: Settings, engine: Engine, bucket: Bucket, *, least_rate: float = LEAST_BYTES_PER_SECOND
+        self,
+        settings: Settings,
+        engine: Engine,
+        bucket: Bucket,
+        *,
+        least_rate: float = LEAST_BYTES_PER_SECOND,
     ) -> None:
-        """Manifests at an address are given up if they come with fewer bytes a second than `least_rate`."""
-        self._settings = known
+        """A download of a manifest is aborted if it is slower than `least_rate` bytes per second."""
+        self._settings = settings
         self._engine = engine
         self._bucket = bucket
-        self._room = Room(known)
+        self._space = ArchiveSpace(settings)
         self._least_rate = least_rate
 
     def fetch(self, connection: Connection, request: PendingIngest, stop: Stop) -> None:
-        """Download the manifest into the bucket, from where it is read. Raises if Postgres is away."""
-        self._judged(self._download, connection, request, stop)
+        """Download the manifest into the bucket, from where it is read. Raises if Postgres is unreachable."""
+        self._run(self._download, connection, request, stop)
 
     def read(self, connection: Connection, request: PendingIngest, stop: Stop) -> None:
-        """Read the source into its batch, from its begin or where it stopped. Raises if Postgres is away."""
+        """Read the source into its batch, from its start or its checkpoint. Raises if Postgres is
+        unreachable.
+        """
         try:
-            self._judged(self._ingest, connection, request, stop)
+            self._run(self._ingest, connection, request, stop)
         finally:
-            self._room.give_up(request.batch_id)
+            self._space.free(request.batch_id)
 
-    def _judged(self, work: Work, connection: Connection, request: PendingIngest, stop: Stop) -> None:
+    def _run(self, work: Work, connection: Connection, request: PendingIngest, stop: Stop) -> None:
         batch_id = request.batch_id
         began = time.monotonic()
         try:
-            # Before its source is opened, which may be large.
-            QuotaRoom(request.order.producer_id).look(connection)
+            # Checked before the source is opened, which may be large.
+            QuotaRoom(request.options.producer_id).refresh(connection)
             work(connection, request, stop)
-        except IngestRestsError as error:
-            _rest_for_room(connection, request, error, time.monotonic() - began)
+        except IngestDelayedError as error:
+            _delay_without_failure(connection, request, error, time.monotonic() - began)
         except Exception as error:
             if stop.is_set() or isinstance(error, StoppedError):
-                log.info("the ingest of batch %s is stopped here", batch_id)
-                put_down(connection, batch_id, request.deaths)
+                log.info("the ingest of batch %s is stopped", batch_id)
+                release(connection, batch_id, request.deaths)
                 return
             if is_away(error):
                 raise
-            self._write_down(connection, request, error)
+            self._record_error(connection, request, error)
 
-    def _write_down(self, connection: Connection, request: PendingIngest, error: Exception) -> None:
+    def _record_error(self, connection: Connection, request: PendingIngest, error: Exception) -> None:
         match error:
             case StrictError():
-                _fail(connection, request, f"stopped, since nothing was to be rejected, at {error}")
+                _fail(connection, request, f"stopped, because the ingest is strict, at {error}")
             case NoRoomError():
-                _rest(connection, request, str(error), told="there is no room for its archive at present")
+                _delay(
+                    connection,
+                    request,
+                    str(error),
+                    public="there is no disk space for its archive at present",
+                )
             case IngestError():
                 _fail(connection, request, str(error), error.code)
             case ManifestError():
@@ -115,69 +127,69 @@ class Reader:
             case StorageError() | FetchError():
                 self._unreadable(connection, request, error)
             case _:
-                # It must not stand in the way of the others for ever.
+                # Ended or delayed, so that it does not block other requests for ever.
                 log.error(
-                    "the ingest of batch %s met an error that nobody expected",
+                    "unexpected error in the ingest of batch %s",
                     request.batch_id,
                     exc_info=error,
                 )
-                _rest(connection, request, f"an error that nobody expected ({type(error).__name__})")
+                _delay(connection, request, f"unexpected error ({type(error).__name__})")
 
     def _unreadable(
         self, connection: Connection, request: PendingIngest, error: StorageError | FetchError
     ) -> None:
-        why = told = f"the source cannot be read: {error}"
-        if isinstance(error, StorageError) and request.order.reading.foreign:
-            told = "what was sent cannot be read from where it is kept; send it again"
-        if _may_pass(error):
-            _rest(connection, request, why, told=told)
+        why = public = f"the source cannot be read: {error}"
+        if isinstance(error, StorageError) and request.options.reading.foreign:
+            public = "the uploaded file cannot be read from the bucket; send it again"
+        if _is_temporary(error):
+            _delay(connection, request, why, public=public)
         else:
             log.warning("the ingest of batch %s: %s", request.batch_id, why)
-            _fail(connection, request, told)
+            _fail(connection, request, public)
 
     def _ingest(self, connection: Connection, request: PendingIngest, stop: Stop) -> None:
         open_ = partial(self._open, request, self._find_manifest(connection, request, stop), stop)
-        if request.order.schedule_id:
-            memory = ChangeDetection(self._engine, request.order.schedule_id, request.batch_id)
-            refuse_shrunk(open_, memory, request.order.min_source_share)
-        words = producers_words if request.order.reading.foreign else str
-        with closing(open_()) as source, tempfile.TemporaryDirectory() as room:
-            path = Path(room) / "rejects.csv"
-            with RejectsFile(path, most=MOST_REJECTS_LISTED, words=words) as rejects:
+        if request.options.schedule_id:
+            detection = ChangeDetection(self._engine, request.options.schedule_id, request.batch_id)
+            refuse_shrunk(open_, detection, request.options.min_source_share)
+        reason_text = text_for_producer if request.options.reading.foreign else str
+        with closing(open_()) as source, tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "rejects.csv"
+            with RejectsFile(path, most=MOST_REJECTS_LISTED, reason_text=reason_text) as rejects:
                 ingest = Ingest(
                     self._engine,
                     self._bucket,
                     source,
-                    request.order,
+                    request.options,
                     rejects,
                     requested=request.batch_id,
                 )
-                plan = partial(plan_batch, recipe=self._making(request.order), bucket=self._bucket)
+                plan = partial(plan_batch, recipe=self._reusable(request.options), bucket=self._bucket)
                 done = ingest.run(
-                    on_resume=_say_it_goes_on,
-                    watch=partial(_watch, stop, rejects),
-                    at_end=plan if request.order.plan else None,
+                    on_resume=_log_resume,
+                    watch=partial(_check_progress, stop, rejects),
+                    at_end=plan if request.options.plan else None,
                     check=stop.check,
                 )
             log.info("batch %s has %d jobs, %s", request.batch_id, done.counts.jobs, source.kind)
 
-    def _making(self, order: IngestOptions) -> Recipe | None:
-        """The identity that the batch's pictures may have been bought under; None if none will do."""
+    def _reusable(self, options: IngestOptions) -> Recipe | None:
+        """Return the identity of results that the batch may reuse; None if it may reuse none."""
         reuse = self._settings.reuse
-        if reuse is Reuse.OFF or not order.reuse:
+        if reuse is Reuse.OFF or not options.reuse:
             return None
-        return replace(recipe_of(self._settings), scope=scope_of(reuse, order.producer_id))
+        return replace(recipe_of(self._settings), scope=scope_of(reuse, options.producer_id))
 
     def _find_manifest(self, connection: Connection, request: PendingIngest, stop: Stop) -> str | None:
-        """The key of the manifest in the bucket; None where the source is something else."""
+        """Return the key of the manifest in the bucket; None if the source is something else."""
         if request.manifest_key or not is_on_the_web(request.source):
             return request.manifest_key
-        # An older release asked for it, and did not say that it is to be fetched first.
+        # Requested by an older release, which did not set `to_fetch`.
         self._download(connection, request, stop)
         return _key_of(request.batch_id)
 
     def _open(self, request: PendingIngest, key: str | None, stop: Stop) -> Source:
-        reading = request.order.reading
+        reading = request.options.reading
         if key is None:
             return open_source(request.source, reading, self._settings, self._bucket)
         return open_object(
@@ -187,11 +199,11 @@ class Reader:
             self._settings,
             name="the manifest" if is_on_the_web(request.source) else "the upload",
             check=stop.check,
-            room=partial(self._room.make, request.batch_id, request.asked_by),
+            reserve=partial(self._space.reserve, request.batch_id, request.asked_by),
         )
 
     def _download(self, connection: Connection, request: PendingIngest, stop: Stop) -> None:
-        """Into the bucket first: what is read twice must be the same twice."""
+        """Download into the bucket first: a manifest is read twice and must not change in between."""
         web, most = Web(self._settings), self._settings.max_archive_bytes
         pieces = fetch_pieces(
             web.transport,
@@ -202,7 +214,7 @@ class Reader:
             check_url=web.check,
             patience=Patience(self._least_rate, stop.is_set),
         )
-        too_large = TooLarge(f"it is a zip archive, of which at most {most:,} bytes are taken; pack several")
+        too_large = TooLarge(f"it is a zip archive, and at most {most:,} bytes are accepted; pack several")
         key = _key_of(request.batch_id)
         with closing(web.transport), closing(pieces):
             bounded = archives_within(pieces, most, too_large)
@@ -214,26 +226,30 @@ def _key_of(batch_id: uuid.UUID) -> str:
     return f"manifests/{batch_id}"
 
 
-def _rest(connection: Connection, request: PendingIngest, why: str, *, told: str | None = None) -> None:
-    """`told` is what its producer is told once no other try is left; `why` if not given."""
+def _delay(connection: Connection, request: PendingIngest, why: str, *, public: str | None = None) -> None:
+    """Delay the request; after the last try fail it, with `public` for its producer, `why` by default."""
     if request.tries + 1 >= MOST_TRIES:
-        _fail(connection, request, told or why)
+        _fail(connection, request, public or why)
         return
-    rest_s = min(FIRST_REST_S * 2**request.tries, LONGEST_REST_S)
-    log.warning("the ingest of batch %s rests for %.0f s: %s", request.batch_id, rest_s, why)
-    retry_later(connection, request.batch_id, rest_s, request.deaths)
+    delay_s = min(FIRST_DELAY_S * 2**request.tries, LONGEST_DELAY_S)
+    log.warning("the ingest of batch %s is delayed by %.0f s: %s", request.batch_id, delay_s, why)
+    retry_later(connection, request.batch_id, delay_s, request.deaths)
 
 
-def _rest_for_room(
-    connection: Connection, request: PendingIngest, why: IngestRestsError, took_s: float
+def _delay_without_failure(
+    connection: Connection, request: PendingIngest, why: IngestDelayedError, took_s: float
 ) -> None:
-    """What was stored is read again first: the longer that takes, the longer it rests, and the more others of
-    its producer do.
+    """Delay the request without counting a try.
+
+    The stored part is read again first: the delay grows with the time that takes, and with the number of
+    unfinished requests of the producer.
     """
-    alike = count_unfinished(connection, request.asked_by, MOST_RESTING)
-    rest_s = min(max(FIRST_ROOM_REST_S, took_s * RESTS_TIMES * alike), LONGEST_REST_S)
-    log.info("the ingest of batch %s rests for %.0f s: %s", request.batch_id, rest_s, why)
-    rest_for_room(connection, request.batch_id, rest_s, request.deaths, code=why.why, message=str(why))
+    unfinished = count_unfinished(connection, request.asked_by, MOST_COUNTED)
+    delay_s = min(max(FIRST_SPACE_DELAY_S, took_s * DELAY_FACTOR * unfinished), LONGEST_DELAY_S)
+    log.info("the ingest of batch %s is delayed by %.0f s: %s", request.batch_id, delay_s, why)
+    delay_without_failure(
+        connection, request.batch_id, delay_s, request.deaths, code=why.why, message=str(why)
+    )
 
 
 def _fail(connection: Connection, request: PendingIngest, why: str, code: str | None = None) -> None:
@@ -241,25 +257,25 @@ def _fail(connection: Connection, request: PendingIngest, why: str, code: str | 
     fail_request(connection, request.batch_id, why, code)
 
 
-def _watch(stop: Stop, rejects: RejectsFile, progress: Progress) -> None:
+def _check_progress(stop: Stop, rejects: RejectsFile, progress: Progress) -> None:
     stop.check()
     counts, first = progress.counts, rejects.first
-    if counts.rejects < ABSURD_REJECTS or first is None:
+    if counts.rejects < TOO_MANY_REJECTS_FROM or first is None:
         return
-    if counts.pictures - counts.rejects < LEAST_TAKEN * counts.pictures:
+    if counts.pictures - counts.rejects < LEAST_ACCEPTED_SHARE * counts.pictures:
         raise IngestError(
-            f"{counts.rejects:,} of the first {counts.pictures:,} pictures were rejected, which no catalog is"
-            f" worth reading on for; the first was in line {first.line}, {first.column or 'the whole row'}:"
-            f" {first.reason}. Mend the file, or say which column is which",
+            f"{counts.rejects:,} of the first {counts.pictures:,} pictures were rejected, and reading"
+            f" stopped; the first was in line {first.line}, {first.column or 'the whole row'}:"
+            f" {first.reason}. Fix the file, or map its columns",
             code=TOO_MANY_REJECTS,
         )
 
 
-def _may_pass(error: Exception) -> bool:
+def _is_temporary(error: Exception) -> bool:
     if isinstance(error, BadStatus):
         return not is_lasting(error.status)
     return isinstance(error, StorageError | Unfinished)
 
 
-def _say_it_goes_on(batch_id: object, _counts: object) -> None:
-    log.info("the ingest of batch %s goes on where it stopped", batch_id)
+def _log_resume(batch_id: object, _counts: object) -> None:
+    log.info("the ingest of batch %s resumes where it stopped", batch_id)

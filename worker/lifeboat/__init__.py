@@ -1,6 +1,6 @@
-"""The second place: where paid results go that the bucket does not take in time.
+"""The lifeboat: a second store for paid results that cannot be stored in the bucket in time.
 
-An entry is the bytes of one job's paid result, under the job's id. CUTOUT_LIFEBOAT_DIR names the place.
+An entry has the bytes of one job's paid result, under the job's id. CUTOUT_LIFEBOAT_DIR names the store.
 """
 
 from pathlib import Path
@@ -17,8 +17,8 @@ Lifeboat = DirectoryLifeboat | BucketLifeboat
 
 
 def open_lifeboat(settings: Settings) -> Lifeboat | None:
-    """The lifeboat that the settings name; None if they name none. Its first use touches it first."""
-    place = settings.lifeboat_dir
-    if not place:
+    """Make the lifeboat that the settings name, if any. Nothing is opened before its first use."""
+    store = settings.lifeboat_dir
+    if not store:
         return None
-    return BucketLifeboat(settings) if place.startswith(S3) else DirectoryLifeboat(Path(place))
+    return BucketLifeboat(settings) if store.startswith(S3) else DirectoryLifeboat(Path(store))

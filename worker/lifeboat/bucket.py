@@ -1,4 +1,4 @@
-"""The lifeboat as a bucket, better at another server than the first."""
+"""The lifeboat as a bucket, preferably at another server than the first bucket."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +28,7 @@ class BucketLifeboat:
         self._name = name
         self._prefix = f"{prefix.strip('/')}/".lstrip("/")
         self._directory = Path(settings.spool_dir)
-        self._bucket = Bucket(_of_its_own(settings, name), connections=settings.worker_threads)
+        self._bucket = Bucket(_lifeboat_settings(settings, name), connections=settings.worker_threads)
         self._found = False
 
     def __str__(self) -> str:
@@ -42,7 +42,7 @@ class BucketLifeboat:
             self._bucket.put_cutout(data, key=name, media_type="application/octet-stream", metadata={})
 
     def read(self, key: str, *, max_bytes: int) -> Blob | None:
-        """An entry's bytes; None if there is none such. Raises LifeboatError, also past `max_bytes`."""
+        """Read an entry's bytes; None without one. Raises LifeboatError, also above `max_bytes`."""
         name = self._key(key)
         with self._plain_errors():
             try:
@@ -69,7 +69,7 @@ class BucketLifeboat:
         self._bucket.close()
 
     def _find(self) -> None:
-        # Some servers make a missing bucket at the first write, which would hide a misspelt name.
+        # Some servers create a missing bucket at the first write, which would hide a misspelt name.
         if not self._found:
             self._bucket.require()
             self._found = True
@@ -82,27 +82,27 @@ class BucketLifeboat:
         try:
             yield
         except StorageError as error:
-            raise LifeboatError(f"the lifeboat {self}: {_in_its_words(error, self._name)}") from None
+            raise LifeboatError(f"the lifeboat {self}: {_message(error, self._name)}") from None
         except OSError as error:
             raise LifeboatFullError(
-                f"a result of the lifeboat {self} finds no room in {self._directory} ({error.strerror}):"
+                f"no room for a result of the lifeboat {self} in {self._directory} ({error.strerror}):"
                 " make room there, or name a larger CUTOUT_SPOOL_DIR"
             ) from None
 
 
-def _in_its_words(error: StorageError, name: str) -> str:
-    # Bucket's own words name the settings of the first bucket.
+def _message(error: StorageError, name: str) -> str:
+    # The error's own text names the settings of the first bucket.
     match error:
         case BucketMissingError():
-            return f"there is no bucket {name!r}: create it or mend CUTOUT_LIFEBOAT_DIR"
+            return f"there is no bucket {name!r}: create it or correct CUTOUT_LIFEBOAT_DIR"
         case StorageRefusedError():
             return "the server refused: check CUTOUT_LIFEBOAT_S3_ACCESS_KEY and its secret key"
         case ObjectTooLargeError():
-            return f"{error}: it is none of ours; move it away"
+            return f"{error}: it was not saved by cutout; move it away"
     return str(error)
 
 
-def _of_its_own(settings: Settings, name: str) -> Settings:
+def _lifeboat_settings(settings: Settings, name: str) -> Settings:
     own: dict[str, object] = {
         "s3_bucket": name,
         "s3_endpoint_url": settings.lifeboat_s3_endpoint_url or settings.s3_endpoint_url,

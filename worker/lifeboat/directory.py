@@ -14,7 +14,7 @@ from worker.lifeboat.lifeboat_errors import LifeboatError, LifeboatFullError, ch
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 UNFINISHED = ".part"
-# A save takes seconds; what is unfinished for so long was left behind by a death.
+# A save takes seconds; a file that is unfinished for so long was left by a process that died.
 LEFT_BEHIND_S = 3600.0
 
 
@@ -28,7 +28,7 @@ class DirectoryLifeboat:
         return str(self._directory)
 
     def save(self, key: str, data: Blob) -> None:
-        """Save an entry so that it outlives a power cut, whole or not at all; raises LifeboatError."""
+        """Save an entry, whole or not at all, so that it survives a power cut; raises LifeboatError."""
         path = self._path(key)
         unfinished = self._directory / f".{key}.{uuid.uuid4().hex}{UNFINISHED}"
         with self._plain_errors("written"):
@@ -43,7 +43,7 @@ class DirectoryLifeboat:
             _sync(self._directory)
 
     def read(self, key: str, *, max_bytes: int) -> Blob | None:
-        """An entry's bytes; None if there is none such. Raises LifeboatError, also past `max_bytes`."""
+        """Read an entry's bytes; None without one. Raises LifeboatError, also above `max_bytes`."""
         path = self._path(key)
         with self._plain_errors("read"):
             try:
@@ -54,7 +54,8 @@ class DirectoryLifeboat:
                 found = os.fstat(descriptor)
                 if not stat.S_ISREG(found.st_mode) or found.st_size > max_bytes:
                     raise LifeboatError(
-                        f"{path} is no file of at most {max_bytes} bytes: it is none of ours; move it away"
+                        f"{path} is no file of at most {max_bytes} bytes: it was not saved by cutout;"
+                        " move it away"
                     )
                 return mapped(file) if found.st_size > IN_MEMORY_BYTES else file.read()
 
@@ -65,7 +66,7 @@ class DirectoryLifeboat:
             path.unlink(missing_ok=True)
 
     def keys(self) -> list[str]:
-        """The names of all entries; raises LifeboatError. Removes what saves left behind that died."""
+        """The names of all entries; raises LifeboatError. Removes files left by saves that died."""
         with self._plain_errors("read"):
             if not self._directory.is_dir():
                 return []

@@ -1,4 +1,4 @@
-"""What can go wrong with the lifeboat, and the names of its entries."""
+"""Errors of the lifeboat, and the names of its entries."""
 
 import re
 
@@ -6,24 +6,24 @@ UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class LifeboatError(Exception):
-    """The lifeboat did not do as asked, and may later. `code` is stable, the message is for people."""
+    """The lifeboat failed, and may work later. `code` is stable, the message is for people."""
 
     code = "LIFEBOAT_AWAY"
 
 
 class LifeboatFullError(LifeboatError):
-    """There is no room left."""
+    """The lifeboat has no room left."""
 
     code = "LIFEBOAT_FULL"
 
 
 def is_key(name: str) -> bool:
-    """Whether it names an entry: a job's id and nothing else, so that no name leads out of the lifeboat."""
+    """Whether the name can be an entry's: a job's id alone, so that no name leads out of the lifeboat."""
     return UUID.fullmatch(name) is not None
 
 
 def check_key(name: str) -> str:
-    """The same name; raises LifeboatError unless it can name an entry."""
+    """Return the name; raises LifeboatError unless it can be an entry's."""
     if not is_key(name):
         raise LifeboatError(f"{name[:100]!r} is no entry of a lifeboat: entries are named by job ids")
     return name

@@ -1,4 +1,4 @@
-"""Clearing the lifeboat of what nobody needs any more."""
+"""Removal of lifeboat entries that no job needs any more."""
 
 import logging
 import uuid
@@ -18,7 +18,7 @@ AT_ONCE = 1000
 
 
 class Sweepable(Protocol):
-    """As much of a lifeboat as is needed here."""
+    """The methods of a lifeboat that a sweep needs."""
 
     def keys(self) -> list[str]: ...
 
@@ -26,10 +26,10 @@ class Sweepable(Protocol):
 
 
 def sweep(lifeboat: Sweepable, engine: Engine) -> None:
-    """Remove the entries of final jobs: their worker died before it could, or they were cancelled.
+    """Remove the entries of jobs in a final state: their worker died before it could, or they were cancelled.
 
     Any other entry stays. Even one that no job names may be the last copy: its worker may have died between
-    saving it and writing that down. A lifeboat that is away is logged and left for the next start.
+    saving it and recording that. A lifeboat that cannot be reached is logged and left for the next start.
     """
     try:
         keys = lifeboat.keys()
@@ -37,7 +37,7 @@ def sweep(lifeboat: Sweepable, engine: Engine) -> None:
             for key in patiently(engine, partial(_of_final_jobs, keys=keys[first : first + AT_ONCE])):
                 lifeboat.remove(key)
     except LifeboatError as error:
-        log.error("the lifeboat is not to be had: %s", error)  # noqa: TRY400 - the words say it all
+        log.error("the lifeboat cannot be swept: %s", error)  # noqa: TRY400 - the message is enough
 
 
 def _of_final_jobs(database: Database, keys: list[str]) -> list[str]:

@@ -1,37 +1,38 @@
--- One account's limit, shared by all callers: calls per second, and calls open at once, which it learns.
+-- The limit of one account, shared by all callers: calls per second, and calls open at once, which it learns.
 --
 -- KEYS  1 state (hash)   2 open calls by the end of their lease
---       3 who waits, in order   4 the same by when they last asked
---       5 calls that were permitted to be sent, by when they no longer count in the window
--- ARGV  1 the command   2 most calls open   3 most calls in a window, 0 without a ceiling
---       4 microseconds of the window   5 calls sent of late: CALLER:MICROSECONDS since its permission was asked for
---       then the command's own, from ARGV[6], as each says
+--       3 waiting callers in order   4 waiting callers by the time at which they last asked
+--       5 permitted and sent calls by the time at which they stop to count in the window
+-- ARGV  1 command   2 most calls open   3 most calls in a window, 0 without a ceiling
+--       4 length of the window in microseconds
+--       5 calls sent lately: CALLER:MICROSECONDS from the request for permission to the first byte
+--       from 6 on, the command's own arguments
 --
--- Times are microseconds of this server's clock. `level` is how many calls may be open: it doubles every
--- CLIMB_S until the first slow answer. A slow answer halves it and leaves a ceiling a little below where it
--- stood; it is back at that ceiling in BACK_S, waits there, and then tries a little more, ever faster. Only
--- time in which somebody waits for the level counts.
+-- Times are in microseconds by this server's clock. `level` is the number of calls that may be open. It doubles
+-- every CLIMB_S until the first slow answer. A slow answer halves it and sets a ceiling a little below the level
+-- at that time. The level is back at the ceiling after BACK_S, stays there, and then grows slowly, ever faster.
+-- Only time in which a caller waits for the level counts.
 --
--- A call counts in the window when it is permitted, and until a window after it was sent. So no more than
+-- A call counts in the window from its permission until one window after it was sent. So no more than
 -- `most_sent` calls are ever on their way to their first byte or sent within the last window.
 local CLIMB_S, BACK_S, TRY_S = 3, 4, 75
--- Where so many calls take longer than TRY_S, that long: fewer than one in a hundred may be refused.
+-- If so many calls take longer than TRY_S, that time: fewer than one call in a hundred may be refused.
 local TRY_CALLS = 200
 local LONE_FLOW, FLOW_FORGOTTEN = 1000000, 10000000
 local RUN, RUN_JOBS, FIRST_PROBE, LONGEST_PROBE = 5, 3, 1000000, 60000000
--- Open calls are renewed every 3 s: a silence of twice that may have outlived their leases.
+-- Open calls are renewed every 3 s: after a silence of twice that, leases may have ended.
 local SILENCE, REST = 6000000, 4000000
-local LEAST_LOOK, MOST_LOOK, WAITER_FORGOTTEN = 15000, 200000, 1000000
--- What the network may delay one call more than a later one.
+local LEAST_POLL, MOST_POLL, WAITER_FORGOTTEN = 15000, 200000, 1000000
+-- The network may delay one call by so much more than a later one.
 local GUARD = 5000
--- So long a call counts whose sender does not say that it was sent.
+-- Time for which a call counts whose sender does not report that it was sent.
 local UNSENT = 3000000
 local LEAST_WAIT, MOST_WAIT = 1000, 50000
 local LEASE, BOUND = 10000000, 250000
 local FIELDS = {'base', 'top', 'climbs', 'bound_s', 'bound_until', 'at', 'turn', 'fell_at', 'rest_until',
   'latency', 'prepare', 'flow_at', 'run', 'circuit', 'opened_at', 'probe_at', 'begun', 'slow', 'slow_at',
   'ticket', 'heard', 'rest_for', 'again', 'opens', 'sends'}
--- Fields that hold a time that is over.
+-- Fields that hold a time in the past.
 local PAST = {'at', 'fell_at', 'flow_at', 'opened_at', 'slow_at', 'heard'}
 
 local clock = redis.call('TIME')
@@ -71,7 +72,7 @@ local function rest(state, length)
   if now + length > state.rest_until then state.rest_until, state.rest_for = now + length, length end
 end
 
--- Time between the turns of two calls. The window lets a little fewer through, so that some wait for room in it.
+-- Time between the turns of two calls. The window lets slightly fewer through, so that some calls wait for it.
 local function spacing(state)
   local gap = most_sent > 0 and window / most_sent or 0
   local level = level_of(state)
@@ -85,7 +86,7 @@ local function clamp_scores(key, latest)
   end
 end
 
--- No time may lie further ahead than it is ever set: another server's clock, or this one, was ahead.
+-- Limit every time to the furthest that is ever set: another server's clock, or this one, may have been ahead.
 local function follow_clock(state)
   if state.heard > now then
     clamp_scores(KEYS[2], now + LEASE)
@@ -101,13 +102,13 @@ local function follow_clock(state)
   if state.turn > now + LEASE + gap then state.turn = now + gap end
 end
 
--- What is missing was evicted or lost: wait until those who know have said it, or until it would be over.
+-- Missing entries were evicted or lost: pause until workers have renewed them, or until they would have ended.
 local function miss_what_is_lost(state)
   if redis.call('ZCARD', KEYS[2]) < state.opens then rest(state, REST) end
   if redis.call('ZCARD', KEYS[5]) < state.sends then rest(state, window + GUARD) end
 end
 
--- Calls whose first byte went out: from now on it is known until when they count.
+-- Note calls whose first byte went out: the time until which they count is known now.
 local function note_sent(state)
   for caller, late in string.gmatch(ARGV[5], '(%w+):(%d+)') do
     local score = redis.call('ZSCORE', KEYS[5], caller)
@@ -115,7 +116,7 @@ local function note_sent(state)
   end
 end
 
--- Let time pass, and forget calls and callers that died.
+-- Advance the state to now, and remove calls and callers that died.
 local function advance(state)
   follow_clock(state)
   miss_what_is_lost(state)
@@ -154,7 +155,7 @@ end
 
 local commands = {}
 
--- restore LEVEL TOP CLIMBS REST: begin from what was learned, unless there is a state; REST before any call.
+-- restore LEVEL TOP CLIMBS REST: begin with what was learned, unless there is a state; no call for REST.
 function commands.restore()
   if load() then return 0 end
   local state = {}
@@ -166,7 +167,7 @@ function commands.restore()
   return 1
 end
 
--- met: this server did not know the script, so it is another one, or began anew: what it holds may be old.
+-- met: this server did not have the script, so it is another one or was restarted: its state may be old.
 function commands.met()
   local state = load()
   if not state then return 0 end
@@ -176,8 +177,8 @@ function commands.met()
   return 1
 end
 
--- take CALLER PATIENCE LEASE PREPARED: {1, wait, now} go after that; {0, wait} ask again after; {-1, wait} not
--- within PATIENCE; {-2} nothing is known here.
+-- take CALLER PATIENCE LEASE PREPARED: {1, wait, now} a slot, its turn is after `wait`; {0, wait} ask again after
+-- `wait`; {-1, wait} none within PATIENCE; {-2} there is no state.
 function commands.take()
   local state = load()
   if not state then return {-2} end
@@ -205,18 +206,18 @@ function commands.take()
     end
   else
     if shut <= 0 and free <= 0 then state.bound_until = now + BOUND end
-    local look = math.min(LEAST_LOOK * (1 + math.max(rank - math.max(free, 0), 0)), MOST_LOOK)
-    if shut > 0 then look = math.max(look, math.min(shut, MOST_LOOK)) end
-    if math.max(look, shut) > patience then
+    local poll = math.min(LEAST_POLL * (1 + math.max(rank - math.max(free, 0), 0)), MOST_POLL)
+    if shut > 0 then poll = math.max(poll, math.min(shut, MOST_POLL)) end
+    if math.max(poll, shut) > patience then
       leave(caller)
-      answer = {-1, math.max(shut, look, state.latency * (rank + 1) / math.max(level, 1))}
+      answer = {-1, math.max(shut, poll, state.latency * (rank + 1) / math.max(level, 1))}
     else
       if not redis.call('ZSCORE', KEYS[3], caller) then
         state.ticket = state.ticket + 1
         redis.call('ZADD', KEYS[3], state.ticket, caller)
       end
       redis.call('ZADD', KEYS[4], now, caller)
-      answer = {0, look}
+      answer = {0, poll}
     end
   end
   save(state)
@@ -224,7 +225,7 @@ function commands.take()
   return answer
 end
 
--- send CALLER LEASE: {1, 0} the call may be sent now; {0, wait} ask again after; {-2} nothing is known here.
+-- send CALLER LEASE: {1, 0} the call may be sent now; {0, wait} ask again after `wait`; {-2} there is no state.
 function commands.send()
   local state = load()
   if not state then return {-2} end
@@ -239,7 +240,7 @@ function commands.send()
     redis.call('ZADD', KEYS[5], now + window + GUARD + UNSENT, caller)
     answer = {1, 0}
   else
-    -- Each who is sent away comes back for another room, and soon: somebody else may have left one.
+    -- Each caller that waits asks again for another free place, and soon: another call may have left one.
     local after = math.max(state.again, now)
     local room = redis.call('ZRANGEBYSCORE', KEYS[5], '(' .. string.format('%.17g', after), '+inf',
       'WITHSCORES', 'LIMIT', 0, 1)
@@ -250,7 +251,7 @@ function commands.send()
   return answer
 end
 
--- sent: only to say which calls were sent.
+-- sent: only note the calls that were sent.
 function commands.sent()
   local state = load()
   if not state then return 0 end
@@ -260,7 +261,7 @@ function commands.sent()
 end
 
 local function fall(state, begun)
-  -- What was under way at the last fall says nothing new.
+  -- A call that was under way at the last fall says nothing new.
   if begun < state.fell_at then return end
   local level = level_of(state)
   local share = 0.97
@@ -292,39 +293,39 @@ local function fail(state, begun, job)
   end
 end
 
--- give_back CALLER TAKEN_AT ENDING FIGURE JOB: a call whose slot was taken then has ended as `ok` (FIGURE: how long it
--- took), `slow` or `flow` (how long to rest), `failed` or `unused`. Answers 1 while the circuit is open.
+-- give_back CALLER TAKEN_AT FEEDBACK FIGURE JOB: the call with the slot taken at TAKEN_AT has ended: `ok` (FIGURE:
+-- its duration), `slow` or `flow` (FIGURE: the pause asked for), `failed` or `unused`. 1 while the circuit is open.
 function commands.give_back()
   local state = load()
   if state then advance(state) end
   redis.call('ZREM', KEYS[2], ARGV[6])
   if not state then return 0 end
-  local begun, ending, figure = tonumber(ARGV[7]), ARGV[8], tonumber(ARGV[9])
-  if ending == 'ok' then
+  local begun, feedback, figure = tonumber(ARGV[7]), ARGV[8], tonumber(ARGV[9])
+  if feedback == 'ok' then
     if figure > 0 then state.latency = average(state.latency, figure) end
     state.run, state.circuit = 0, 0
-  elseif ending == 'slow' then
+  elseif feedback == 'slow' then
     fall(state, begun)
-  elseif ending == 'flow' then
-    -- Strangers share this quota: one that is gone in a second is not about us.
+  elseif feedback == 'flow' then
+    -- Other customers share this quota: a refusal that passes within a second is not about us.
     local age = now - state.flow_at
     if age > FLOW_FORGOTTEN then state.flow_at = now
     elseif begun > state.flow_at + LONE_FLOW then fall(state, begun) end
-  elseif ending == 'failed' then
+  elseif feedback == 'failed' then
     fail(state, begun, ARGV[10])
   end
-  if (ending == 'slow' or ending == 'flow') and figure > 0 then rest(state, figure) end
+  if (feedback == 'slow' or feedback == 'flow') and figure > 0 then rest(state, figure) end
   save(state)
   return state.circuit > 0 and 1 or 0
 end
 
--- leave CALLER: waits no more.
+-- leave CALLER: the caller does not wait any more.
 function commands.leave()
   leave(ARGV[6])
   return 0
 end
 
--- renew LEASE CALLER...: these calls are open still, whatever was forgotten here.
+-- renew LEASE CALLER...: these calls are still open, even if they are missing here.
 function commands.renew()
   local state = load()
   if state then advance(state) end
@@ -333,8 +334,8 @@ function commands.renew()
   return 0
 end
 
--- look: the figures, for people and for the dispatcher; nothing if nothing is known.
-function commands.look()
+-- read: the figures, for people and for the dispatcher; empty without a state.
+function commands.read()
   local state = load()
   if not state then return {} end
   follow_clock(state)

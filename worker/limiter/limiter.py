@@ -1,7 +1,7 @@
-"""One limit for all workers of an account: calls per second and calls in flight, kept and learned in Redis.
+"""The limit of one account for all workers: calls per second and calls in flight, learned and kept in Redis.
 
-A slot is waited for in order and reserves its turn: the caller sleeps until then, and asks once more right
-before the first byte. All times are the Redis server's. What is learned and how: limiter.lua.
+Callers get slots in order, each with the time of its turn: a caller sleeps until then, and asks for
+permission right before the first byte. All times are by the Redis server's clock. limiter.lua learns.
 """
 
 import logging
@@ -22,34 +22,34 @@ log = logging.getLogger(__name__)
 
 SCRIPT = Path(__file__).with_name("limiter.lua").read_text(encoding="utf-8")
 MICROSECONDS = 1_000_000
-# A worker that died holds its slots for so long; a living one says every RENEW_S that its calls are open.
+# A worker that died holds its slots for so long; a living one renews those of its open calls every RENEW_S.
 LEASE_S = 10.0
 RENEW_S = 3.0
-# So long a slot is renewed before its call is known to go out: whoever cannot write the call down by then has
-# lost it, and the others wait no longer than this and a lease.
+# A slot is renewed for so long before its call is recorded: a caller that cannot record it by then has lost
+# the slot, and the others wait no longer than this and a lease.
 BEGIN_WITHIN_S = 5.0
-# After Redis lost its state, time for every worker to say which calls it has open.
-REST_AFTER_LOSS_S = 4.0
-# A sent call counts for so much longer than the window: what the network may delay one more than a later one.
+# Pause after Redis lost its state: every worker renews its open calls within it.
+PAUSE_AFTER_LOSS_S = 4.0
+# A sent call counts for so much longer than the window, since the network may delay a later call less.
 GUARD_S = 0.005
 FIRST_LEVEL = 3.0
-# A slot is given so long before its turn, for what has to be written down between the two.
+# A slot is given so long before its turn: the attempt is recorded between the two.
 LEAD_S = 0.1
-# Past its turn, a call waits no longer for room in its second.
+# Longest wait for permission after the turn.
 SEND_WITHIN_S = 5.0
-# A permission that was asked for so long ago is asked for anew; limiter.lua counts it for longer.
+# A permission whose answer took longer is asked for again; limiter.lua counts it for longer.
 PERMISSION_S = 1.0
-# Sent calls are told to Redis with the next command, or within this; sooner than they would no longer count.
-TELL_SENT_S = 0.25
+# Redis learns of sent calls with the next command, or within this, which is before they stop to count.
+REPORT_SENT_S = 0.25
 NO_CEILING = 10_000
 
 
 class LimiterError(Exception):
-    """No slot: the caller must not call now."""
+    """There is no slot: the caller must not call now."""
 
 
 class LimitReached(LimiterError):  # noqa: N818 - an answer, not a fault
-    """The wait would be longer than the caller is willing; come back in `retry_in_s` seconds."""
+    """The wait would be longer than the caller accepts; try again in `retry_in_s` seconds."""
 
     def __init__(self, retry_in_s: float) -> None:
         super().__init__(f"the limit is reached for another {retry_in_s:.1f} s")
@@ -57,7 +57,7 @@ class LimitReached(LimiterError):  # noqa: N818 - an answer, not a fault
 
 
 class LimiterAway(LimiterError):  # noqa: N818 - an answer, not a fault
-    """Redis does not answer; calling without it could break the limit."""
+    """Redis does not answer; a call without it could break the limit."""
 
 
 class SlotLapsed(LimiterError):  # noqa: N818 - an answer, not a fault
@@ -65,23 +65,23 @@ class SlotLapsed(LimiterError):  # noqa: N818 - an answer, not a fault
 
 
 class LimiterFeedback(StrEnum):
-    """What a call's end says about the limit."""
+    """Feedback of a call's end for the limit."""
 
     OK = "ok"
-    """The endpoint answered, whatever it thought of the picture."""
+    """The endpoint answered, whether it accepted the picture or not."""
     SLOW = "slow"
-    """Too fast."""
+    """The endpoint says that calls come too fast."""
     FLOW = "flow"
-    """Too fast together with strangers; believed if it lasts for more than a second."""
+    """Calls come too fast together with those of other customers; believed if it lasts more than a second."""
     FAILED = "failed"
-    """The endpoint itself is at fault, or does not answer: a run of these opens the circuit."""
+    """The endpoint fails or does not answer: several in a row open the circuit."""
     UNUSED = "unused"
     """No call went out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ceilings:
-    """What is never exceeded, whatever is learned; None where only learning decides."""
+    """Bounds that are never exceeded, whatever is learned; None where only learning decides."""
 
     calls_per_second: float | None = None
     calls_in_flight: int | None = None
@@ -103,20 +103,20 @@ class Ceilings:
 
     @property
     def known(self) -> bool:
-        """Whether somebody knows the limit, so that nothing need be found out."""
+        """Whether both bounds are given, so that nothing has to be learned."""
         return self.calls_per_second is not None and self.calls_in_flight is not None
 
     @property
     def first_level(self) -> float:
-        """The calls allowed open before anything is learned."""
+        """The number of calls that may be open before anything is learned."""
         return self.most if self.known else min(FIRST_LEVEL, self.most)
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What a lost state is restored from: calls allowed open, and the ceiling found; None is not known yet.
+    """A lost state as far as it is known: calls that may be open, and the ceiling found; None if unknown.
 
-    `open_calls` says whether calls may be open now that a new state would not know of.
+    `open_calls` says whether calls may be open that a new state does not count.
     """
 
     level: float | None
@@ -126,10 +126,10 @@ class Learned:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The limit as it stands; seconds, calls, and counts since the state began.
+    """The state of the limit now; times in seconds, and counts since the state began.
 
     `level` calls may be open and `open_calls` are; `waiting` callers wait. `top` is the ceiling found, None
-    before the first slow answer. `rest_s` and `circuit_s` say for how long no call goes out, 0 if any may.
+    before the first slow answer. For `rest_s` and `circuit_s` seconds no call goes out; 0 if calls may.
     """
 
     level: float
@@ -146,21 +146,25 @@ class Figures:
 
 
 class Slot:
-    """A call that may go out now. Say how it ended; whether the circuit is open then is known afterwards."""
+    """A slot for one call. Report the call's end with `ended`.
+
+    `circuit_is_open` is known once the slot is given back.
+    """
 
     def __init__(self, limiter: "Limiter", caller: str, taken_at: int, turn_at: float) -> None:
         self.caller = caller
         self.taken_at = taken_at
         self.circuit_is_open = False
         self.sent_at: float | None = None
-        """When its first byte had gone out, monotonic."""
+        """Time at which its first byte had gone out (monotonic)."""
         self._limiter = limiter
         self._turn_at = turn_at
         self._permitted_at: float | None = None
-        self._ending: tuple[LimiterFeedback, float, str] = (LimiterFeedback.UNUSED, 0.0, "")
+        self._feedback: tuple[LimiterFeedback, float] = (LimiterFeedback.UNUSED, 0.0)
+        self._job = ""
 
     def keep(self) -> None:
-        """Hold the slot until it is given back: the call is written down and goes out. Raises SlotLapsed."""
+        """Keep the slot until it is given back, once the attempt is recorded. Raises SlotLapsed."""
         self._limiter.keep(self.caller)
 
     def await_turn(self) -> None:
@@ -168,33 +172,42 @@ class Slot:
         time.sleep(max(self._turn_at - time.monotonic(), 0.0))
 
     def await_permission(self) -> None:
-        """Wait until the call may be sent, at once: all must be ready but its first byte.
+        """Wait until the call may be sent, which must follow at once: all but its first byte must be ready.
 
         Raises LimitReached and LimiterAway.
         """
         self._permitted_at = self._limiter.await_permission(self.caller)
 
     def sent(self) -> None:
-        """Say that the first byte has gone out: the call counts for a second from now."""
+        """Note that the first byte has gone out: the call counts for a second from now."""
         self.sent_at = time.monotonic()
         if self._permitted_at is not None:
             self._limiter.note_sent(self.caller, self.sent_at - self._permitted_at)
             self._permitted_at = None
 
     def ended(
-        self, ending: LimiterFeedback, *, took_s: float = 0.0, rest_s: float | None = None, job: object = ""
+        self,
+        feedback: LimiterFeedback,
+        *,
+        took_s: float = 0.0,
+        rest_s: float | None = None,
+        job: object = None,
     ) -> None:
-        """Say how the call ended: OK after `took_s` seconds, 0 if they tell nothing; SLOW or FLOW with the
-        rest that the endpoint asked for; FAILED with whose call it was.
+        """Report the call's end; the last report counts.
+
+        OK comes with the duration, 0 if that says nothing; SLOW and FLOW with the pause that the endpoint
+        asked for; FAILED with the job, unless an earlier report named it.
         """
-        self._ending = (ending, took_s or rest_s or 0.0, str(job))
+        self._feedback = (feedback, took_s or rest_s or 0.0)
+        if job is not None:
+            self._job = str(job)
 
     def as_arguments(self) -> list[int | str]:
-        """What give_back needs. A call that was permitted and broke off counts as sent by now."""
+        """Arguments of `give_back`. A call that was permitted and broke off counts as sent now."""
         if self._permitted_at is not None:
             self.sent()
-        ending, figure, job = self._ending
-        return [self.caller, self.taken_at, ending, int(figure * MICROSECONDS), job]
+        feedback, figure = self._feedback
+        return [self.caller, self.taken_at, feedback, int(figure * MICROSECONDS), self._job]
 
 
 class Limiter:
@@ -203,28 +216,28 @@ class Limiter:
     def __init__(
         self, client: "redis.Redis", name: str, ceilings: Ceilings, recall: Callable[[], Learned | None]
     ) -> None:
-        """`name` separates accounts. `recall` says what was learned, where Redis does not know."""
+        """Make the limit of the account `name`. `recall` gives what was learned if Redis has lost it."""
         self._client = client
-        # Each account has a script of its own, so that each notices a server that does not know it.
+        # Each account has a script of its own, so that each detects a server that does not have it.
         self._script = client.register_script(f"{SCRIPT}\n-- {name!r}\n")
-        # One hash tag: a cluster holds all keys of an account in one place.
+        # One hash tag: a cluster holds all keys of an account on one node.
         self._keys = [f"{{{name}}}:{part}" for part in ("state", "open", "waiting", "asked", "sent")]
         self._ceilings = ceilings
         self._recall = recall
-        # Until when each is renewed, monotonic.
+        # Open slots by caller, each with the time until which it is renewed (monotonic).
         self._open: dict[str, float] = {}
-        # Callers with the microseconds from asking for permission to the first byte.
+        # Callers with the microseconds from the request for permission to the first byte.
         self._sent: list[tuple[str, int]] = []
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._keeper: threading.Thread | None = None
+        self._renewer: threading.Thread | None = None
 
     @contextmanager
     def slot(self, *, longest_wait_s: float, prepared_s: float = -1.0) -> Iterator[Slot]:
-        """Wait for a slot and hold it while the context lasts. In it, await the turn, say how the call ended.
+        """Wait for a slot and hold it while the context lasts; in it, await the turn and report the end.
 
-        Raises LimitReached rather than wait longer than `longest_wait_s`, LimiterAway without Redis.
-        `prepared_s` is how long the caller took to get here, which tells how many callers keep a slot busy.
+        Raises LimitReached rather than wait longer than `longest_wait_s`, and LimiterAway without Redis.
+        `prepared_s` is the time that the caller took to get here; it tells how many callers keep a slot busy.
         """
         slot = self._take(time.monotonic() + longest_wait_s, prepared_s)
         try:
@@ -232,9 +245,9 @@ class Limiter:
         finally:
             self._give_back(slot)
 
-    def look(self) -> Figures | None:
-        """The limit as it stands, None if nothing is known. Raises LimiterAway."""
-        answer = self._ask("look")
+    def read(self) -> Figures | None:
+        """Read the state of the limit; None if nothing is known. Raises LimiterAway."""
+        answer = self._ask("read")
         if not answer:
             return None
         level, top, climbs, open_calls, waiting, latency, prepare, begun, slow, rest, circuit, slow_ago = map(
@@ -255,7 +268,7 @@ class Limiter:
         )
 
     def close(self) -> None:
-        """Say no more that calls are open."""
+        """Renew no slots any more."""
         self._closed.set()
 
     def keep(self, caller: str) -> None:
@@ -266,7 +279,7 @@ class Limiter:
             self._open[caller] = math.inf
 
     def await_permission(self, caller: str) -> float | None:
-        """Wait until the caller may send; returns when it asked, None without a ceiling on the rate."""
+        """Wait until the caller may send; the time at which it asked, None without a ceiling on the rate."""
         if not self._ceilings.calls_in_window:
             return None
         deadline = time.monotonic() + SEND_WITHIN_S
@@ -285,7 +298,7 @@ class Limiter:
                     self._restore()
 
     def note_sent(self, caller: str, late_s: float) -> None:
-        """Tell Redis soon that the caller's first byte went out so long after permission was asked for."""
+        """Report to Redis soon that the first byte went out `late_s` after the request for permission."""
         with self._lock:
             self._sent.append((caller, math.ceil(late_s * MICROSECONDS)))
 
@@ -309,7 +322,7 @@ class Limiter:
                     self._restore()
 
     def _give_back(self, slot: Slot) -> None:
-        """Free the slot, and learn from its call's end. Without Redis it is free once its lease is over."""
+        """Free the slot, and learn from the call's end. Without Redis it is free once its lease is over."""
         with self._lock:
             self._open.pop(slot.caller, None)
         arguments = slot.as_arguments()
@@ -317,12 +330,14 @@ class Limiter:
             slot.circuit_is_open = bool(self._run("give_back", *arguments))
 
     def _restore(self) -> None:
-        """Redis has lost the state, or never had one."""
+        """Restore the state, which Redis has lost or never had."""
         learned = self._recall()
-        rest = 0.0
+        pause_s = 0.0
         if learned:
-            # Whatever was sent before is no longer of this second then.
-            rest = max(self._ceilings.window_s + GUARD_S, REST_AFTER_LOSS_S if learned.open_calls else 0.0)
+            # After the pause, no call sent before counts in the window any more.
+            pause_s = max(
+                self._ceilings.window_s + GUARD_S, PAUSE_AFTER_LOSS_S if learned.open_calls else 0.0
+            )
         level, top = (learned.level, learned.top) if learned else (None, None)
         first, most = self._ceilings.first_level, self._ceilings.most
         if level is not None and top is not None:
@@ -331,18 +346,18 @@ class Limiter:
             begin = (first, most, 0)
         else:
             begin = (max(level or first, first), most, 1)
-        self._ask("restore", *begin, int(rest * MICROSECONDS))
+        self._ask("restore", *begin, int(pause_s * MICROSECONDS))
 
     def _renew(self, caller: str, *, until: float) -> None:
         with self._lock:
             self._open[caller] = until
-            if self._keeper is None:
-                self._keeper = threading.Thread(target=self._keep_open, name="slots", daemon=True)
-                self._keeper.start()
+            if self._renewer is None:
+                self._renewer = threading.Thread(target=self._renew_regularly, name="slots", daemon=True)
+                self._renewer.start()
 
-    def _keep_open(self) -> None:
+    def _renew_regularly(self) -> None:
         renewed = time.monotonic()
-        while not self._closed.wait(min(RENEW_S, TELL_SENT_S)):
+        while not self._closed.wait(min(RENEW_S, REPORT_SENT_S)):
             if time.monotonic() - renewed >= RENEW_S:
                 renewed = time.monotonic()
                 self._renew_open()
@@ -351,7 +366,7 @@ class Limiter:
                     self._run("sent")
 
     def _renew_open(self) -> None:
-        # Under the lock: a slot given back meanwhile must not come alive again.
+        # Under the lock: a slot given back meanwhile must not be renewed.
         with self._lock:
             now = time.monotonic()
             if held := [caller for caller, until in self._open.items() if until >= now]:
@@ -368,23 +383,23 @@ class Limiter:
         with self._lock:
             sent, self._sent = self._sent, []
         try:
-            told = " ".join(f"{caller}:{late}" for caller, late in sent)
-            return self._run_with(command, told, *arguments)
+            sent_calls = " ".join(f"{caller}:{late}" for caller, late in sent)
+            return self._run_with(command, sent_calls, *arguments)
         except redis.RedisError:
             with self._lock:
                 self._sent += sent
             raise
 
-    def _run_with(self, command: str, told: str, *arguments: float | str) -> Any:
+    def _run_with(self, command: str, sent_calls: str, *arguments: float | str) -> Any:
         ceilings = self._ceilings
         window = int(ceilings.window_s * MICROSECONDS)
-        words = [ceilings.most, ceilings.calls_in_window, window, told, *arguments]
+        values = [ceilings.most, ceilings.calls_in_window, window, sent_calls, *arguments]
         try:
-            return self._evaluate(command, *words)
+            return self._evaluate(command, *values)
         except redis.exceptions.NoScriptError:
             self._client.script_load(self._script.script)
-            self._evaluate("met", *words[:3], "")
-            return self._evaluate(command, *words)
+            self._evaluate("met", *values[:3], "")
+            return self._evaluate(command, *values)
 
-    def _evaluate(self, command: str, *words: float | str) -> Any:
-        return self._client.evalsha(self._script.sha, len(self._keys), *self._keys, command, *words)
+    def _evaluate(self, command: str, *values: float | str) -> Any:
+        return self._client.evalsha(self._script.sha, len(self._keys), *self._keys, command, *values)

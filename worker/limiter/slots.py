@@ -1,10 +1,10 @@
-"""A slot for a call: at the one account, or at whichever open one has room first."""
+"""Slots for calls: at the only account, or at the open account that has room first."""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import redis
 from sqlalchemy import Connection
@@ -19,10 +19,15 @@ from worker.stage import SLOT, Stage
 
 T = TypeVar("T")
 
-Patiently = Callable[[Callable[[Connection], T]], T]
 
-# A pause by another worker is noticed within; Postgres refuses the calls in between.
-KNOWN_OPEN_FOR_S = 1.0
+class Run(Protocol):
+    """Runs work on a connection to Postgres, again while it is unreachable."""
+
+    def __call__(self, work: Callable[[Connection], T], /) -> T: ...
+
+
+# A pause by another worker is noticed within this time; Postgres refuses the calls in between.
+OPEN_ACCOUNTS_CACHED_S = 1.0
 
 
 class NoAccountOpenError(Exception):
@@ -30,8 +35,8 @@ class NoAccountOpenError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class AccountAtHand:
-    """An account with its limit and its client, one a thread."""
+class EndpointAccount:
+    """An account with its limit, and its client for each thread."""
 
     name: str
     limiter: Limiter
@@ -41,15 +46,11 @@ class AccountAtHand:
 class Slots:
     """The limits of all accounts. Safe to share between threads."""
 
-    def __init__(
-        self, settings: Settings, client: "redis.Redis", timeouts: Timeouts, patiently: "Patiently[object]"
-    ) -> None:
-        self._patiently = patiently
-        self._accounts = {
-            account.name: account for account in _at_hand(settings, client, timeouts, patiently)
-        }
+    def __init__(self, settings: Settings, client: "redis.Redis", timeouts: Timeouts, run: Run) -> None:
+        self._run = run
+        self._accounts = {account.name: account for account in _accounts_of(settings, client, timeouts, run)}
         self._open: list[str] = []
-        self._looked_at = 0.0
+        self._read_at = 0.0
 
     @property
     def names(self) -> list[str]:
@@ -59,8 +60,8 @@ class Slots:
     @contextmanager
     def slot(
         self, *, longest_wait_s: float, prepared_s: float = -1.0
-    ) -> Iterator[tuple[AccountAtHand, Slot]]:
-        """Wait for a slot and hold it while the context lasts; say in it how the call ended.
+    ) -> Iterator[tuple[EndpointAccount, Slot]]:
+        """Wait for a slot and hold it while the context lasts; report the call's end in it.
 
         Raises NoAccountOpenError, LimitReached and LimiterAway.
         """
@@ -70,14 +71,16 @@ class Slots:
             yield account, slot
 
     def close(self) -> None:
-        """Close every thread's clients and let the slots go."""
+        """Close the clients of every thread and renew no slots any more."""
         for account in self._accounts.values():
             account.limiter.close()
             account.clients.close()
 
-    def _take(self, held: ExitStack, longest_wait_s: float, prepared_s: float) -> tuple[AccountAtHand, Slot]:
+    def _take(
+        self, held: ExitStack, longest_wait_s: float, prepared_s: float
+    ) -> tuple[EndpointAccount, Slot]:
         candidates = self._candidates()
-        soonest: tuple[float, AccountAtHand] | None = None
+        soonest: tuple[float, EndpointAccount] | None = None
         for account in candidates if len(candidates) > 1 else []:
             try:
                 taken = held.enter_context(account.limiter.slot(longest_wait_s=0.0, prepared_s=prepared_s))
@@ -90,34 +93,34 @@ class Slots:
         taken = held.enter_context(account.limiter.slot(longest_wait_s=longest_wait_s, prepared_s=prepared_s))
         return account, taken
 
-    def _candidates(self) -> list[AccountAtHand]:
-        """The open accounts, each time another first. One alone is not looked up: Postgres refuses."""
+    def _candidates(self) -> list[EndpointAccount]:
+        """The open accounts, another one first each time. A single one is not checked: Postgres refuses."""
         if len(self._accounts) == 1:
             return list(self._accounts.values())
         now = time.monotonic()
-        if now - self._looked_at > KNOWN_OPEN_FOR_S:
-            self._looked_at = now
-            self._open = self._patiently(lambda database: accounts.open_among(database, self.names))  # type: ignore[assignment]
+        if now - self._read_at > OPEN_ACCOUNTS_CACHED_S:
+            self._read_at = now
+            self._open = self._run(lambda database: accounts.open_among(database, self.names))
         if not self._open:
             raise NoAccountOpenError
         self._open = [*self._open[1:], self._open[0]]
         return [self._accounts[name] for name in self._open]
 
 
-def _at_hand(
-    settings: Settings, client: "redis.Redis", timeouts: Timeouts, patiently: "Patiently[object]"
-) -> Iterator[AccountAtHand]:
+def _accounts_of(
+    settings: Settings, client: "redis.Redis", timeouts: Timeouts, run: Run
+) -> Iterator[EndpointAccount]:
     for key in settings.require_endpoint_api_keys():
         secret = key.get_secret_value()
         name = accounts.account_name(secret)
 
         def recall(name: str = name) -> Learned | None:
-            return patiently(lambda database: _recall(database, name))  # type: ignore[return-value]
+            return run(lambda database: _recall(database, name))
 
         def make(secret: str = secret) -> EndpointClient:
             return EndpointClient(settings.endpoint_url, secret, timeouts)
 
-        yield AccountAtHand(name, limiter_of(settings, client, name, recall), PerThread(make))
+        yield EndpointAccount(name, limiter_of(settings, client, name, recall), PerThread(make))
 
 
 def limiter_of(
@@ -126,7 +129,7 @@ def limiter_of(
     account: str,
     recall: Callable[[], Learned | None] = lambda: None,
 ) -> Limiter:
-    """The limit of one account, under the ceilings of the settings."""
+    """Make the limit of one account, with the ceilings of the settings."""
     ceilings = Ceilings(settings.calls_per_second, settings.calls_in_flight)
     return Limiter(client, f"{settings.redis_prefix}limit:{account}", ceilings, recall)
 

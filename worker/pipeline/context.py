@@ -1,26 +1,22 @@
-"""What a worker process has at hand: its connections, its limiter, its identity and its heartbeat."""
+"""The state that the threads of one worker process share: connections, limiter, identity and heartbeat."""
 
 import logging
 import os
 import socket
 import threading
 import uuid
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import redis
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from cutout.billing import accounts
 from cutout.endpoint.client import CALL_TIMEOUTS
 from cutout.endpoint.result import ResultDownloader
 from cutout.endpoint.verdicts import Policies
 from cutout.images.decoder_pool import Preparer
-from cutout.models.database import A_DAY_S, PostgresAwayError, connect, kind_of, patiently
+from cutout.models.database import PostgresAwayError, connect, kind_of, patiently
 from cutout.network import HostList, Timeouts
 from cutout.queue import workers
 from cutout.queue.reuse.identity import Recipe, scope_of
@@ -37,110 +33,109 @@ from worker.pipeline.in_flight import InFlightJobs
 from worker.pipeline.intake import Intake
 from worker.pipeline.sources import HostTurns, SourceFetcher
 from worker.pipeline.spool import Spool
+from worker.pipeline.store import Store
 from worker.signed_objects import SignedObjectClient
 from worker.storage_probe import bucket_works
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 HEARTBEATS_WITHIN_SILENCE = 6
-# An answer that Postgres has not taken for so long is put on disk, and others look there with each heartbeat.
+# An answer that Postgres has not taken for so long is put on disk; others read there with each heartbeat.
 TAKEN_WITHIN_S = 1.0
-LOOK_FOR_SLOW_EVERY_S = 0.5
+SPOOL_SLOW_EVERY_S = 0.5
 # A thread holds a connection only for the length of one short transaction.
 DATABASE_CONNECTIONS = 8
 # A row that a person or a chunk of an ingest keeps locked: the statement is repeated, and its connection
 # serves others meanwhile. Shorter than a call waits to begin (BEGIN_PATIENCE_S).
 LOCK_PATIENCE = {"lock_timeout": "2s"}
 REDIS_TIMEOUT_S = 5
-# A goodbye is a courtesy: without it, silence says the same a little later.
-GOODBYE_WITHIN_S = 3.0
+# The last message is a courtesy: without it, silence says the same a little later.
+LEAVE_WITHIN_S = 3.0
 
 
 class WorkerContext:
-    """One per process, shared by its threads; HTTP clients are one per thread.
+    """The shared state of one worker process. HTTP clients are one per thread.
 
-    Once `stopping` is set, nothing new is begun: jobs go back, and what was begun is finished.
+    Once `stopping` is set, no job is begun: jobs are handed back, and jobs that were begun are finished.
     """
 
     worker_id: uuid.UUID
-    _who: workers.Identity
+    _identity: workers.Identity
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.stopping = threading.Event()
         self.engine = _connect(settings, DATABASE_CONNECTIONS)
-        # Of the heart alone: however long the threads wait for Postgres, this worker is not taken for dead.
-        self._heart_engine = _connect(settings, 1)
+        self.store = Store(self.engine, self.stopping)
+        # For the heartbeat alone: however long the threads wait for Postgres, this worker must not seem dead.
+        self._heartbeat_engine = _connect(settings, 1)
         self.bucket = Bucket(settings, connections=settings.worker_threads)
         self.recipe = recipe_of(settings)
         self.intake = Intake()
-        self.bucket_watch = BucketWatch(lambda: bucket_works(self.bucket), self.patiently, self.intake)
+        self.bucket_watch = BucketWatch(lambda: bucket_works(self.bucket), self.store, self.intake)
         self.lifeboat: Lifeboat | None = open_lifeboat(settings)
         self._redis = redis.Redis.from_url(
             settings.redis_url.get_secret_value(),
             socket_timeout=REDIS_TIMEOUT_S,
             socket_connect_timeout=REDIS_TIMEOUT_S,
         )
-        self.slots = Slots(settings, self._redis, _call_timeouts(settings), self.patiently)
+        self.slots = Slots(settings, self._redis, _call_timeouts(settings), self.store.run)
         self.policies = Policies({code: what.model_dump() for code, what in settings.verdicts.items()})
         self._results = PerThread(self._make_downloader)
         self._objects = PerThread(lambda: SignedObjectClient(self.bucket))
         hosts = HostTurns(settings.source_fetches_per_host)
         watch = self.bucket_watch
         self._sources = PerThread(lambda: SourceFetcher(settings, self.bucket, self.objects, hosts, watch))
-        self.carried = InFlightJobs()
+        self.in_flight = InFlightJobs()
         self.room = Room()
         self.preparer = Preparer(settings.prepare_memory_bytes)
         self.spool = Spool(Path(settings.spool_dir))
-        self.stopping = threading.Event()
         self._ended = threading.Event()
         self._last_beat = 0
-        self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-        self._keeper = threading.Thread(target=self._keep_slow, name="slow answers", daemon=True)
+        self._heartbeat = threading.Thread(target=self._send_heartbeats, name="heartbeat", daemon=True)
+        self._spooler = threading.Thread(target=self._spool_slow, name="slow answers", daemon=True)
         self._replayer = threading.Thread(target=self._replay, name="spool", daemon=True)
 
-    def making_for(self, producer_id: uuid.UUID | None) -> Recipe:
-        """The identity of what a producer's jobs buy, but for source and form."""
+    def recipe_for(self, producer_id: uuid.UUID | None) -> Recipe:
+        """The recipe of a producer's cutouts: their identity without source and form."""
         return replace(self.recipe, scope=scope_of(self.settings.reuse, producer_id))
 
     def start(self, *, call_threads: int | None = None) -> None:
-        """Write down what a worker before this one left in the spool; then register and begin to beat.
+        """Write to Postgres what an earlier worker left in the spool, register, and start the heartbeat.
 
-        It says that it carries `call_threads` jobs at the step `call` at once, by default what is set.
+        `call_threads` is how many calls this worker can make at once, by default its number of threads.
 
-        Never buy what has no place: needs the bucket to be known by its name and keys. While it is only away,
-        this worker makes no calls; what was paid may have to be saved meanwhile.
+        Raises BucketMissingError or StorageRefusedError: a cutout must not be bought that cannot be stored.
+        While the bucket is only unreachable, this worker makes no calls; paid results may have to be saved.
         """
         self.spool.check()
-        self.patiently(self.spool.replay)
-        trouble = self._find_bucket()
+        self.store.run(self.spool.replay)
+        problem = self._bucket_problem()
         for name in self.slots.names:
-            self.patiently(partial(accounts.ensure, name=name))
+            self.store.ensure_account(name)
         host, pid = socket.gethostname(), os.getpid()
         threads = self.settings.worker_threads if call_threads is None else call_threads
-        register = partial(workers.register, host=host, pid=pid, call_threads=threads)
-        self.worker_id = self.patiently(register)
-        self._who = workers.Identity(self.worker_id, host, pid, threads)
-        self._heart.start()
+        self.worker_id = self.store.register(host=host, pid=pid, call_threads=threads)
+        self._identity = workers.Identity(self.worker_id, host, pid, threads)
+        self._heartbeat.start()
         self._replayer.start()
-        self._keeper.start()
-        self.bucket_watch.start(self.worker_id, trouble)
-        IN_HAND.set_function(lambda: len(self.carried))
+        self._spooler.start()
+        self.bucket_watch.start(self.worker_id, problem)
+        IN_HAND.set_function(lambda: len(self.in_flight))
         THREADS.set(self.settings.worker_threads)
         if self.lifeboat:
             sweep(self.lifeboat, self.engine)
 
     def stop(self) -> None:
-        """Say goodbye, so that what had to be left is rescued at once. No job may be in hand any more."""
+        """Leave, so that jobs still claimed are rescued at once, and close. No job may be in flight."""
         self.stopping.set()
         self._ended.set()
         self.bucket_watch.stop()
-        for thread in (self._heart, self._replayer):
-            thread.join(GOODBYE_WITHIN_S)
+        for thread in (self._heartbeat, self._replayer):
+            thread.join(LEAVE_WITHIN_S)
         # A connection that a thread still has would stay open.
         self.engine.dispose()
-        self._heart_engine.dispose()
+        self._heartbeat_engine.dispose()
         for connections in (
             self.preparer,
             self.slots,
@@ -154,23 +149,16 @@ class WorkerContext:
         if self.lifeboat:
             self.lifeboat.close()
 
-    def patiently(self, work: Callable[[Connection], T], *, give_up_after_s: float = A_DAY_S) -> T:
-        """Run `work`, again and again while Postgres is away. Each of its statements commits by itself.
-
-        Raises PostgresAwayError after `give_up_after_s` seconds, and soon once this worker stops.
-        """
-        return patiently(self.engine, work, give_up_after_s=give_up_after_s, stopping=self.stopping)
-
     def beat(self, database: Connection) -> None:
-        """Say that this worker lives and what it carries: jobs in hand, or whose answer is not written down.
+        """Write one heartbeat with the jobs of this worker: in flight, or with an answer not in Postgres yet.
 
-        What is carried is looked up at the last moment, and after the beat before this one was written.
+        They are listed at the last moment, and after the previous heartbeat was written.
         """
-        carried = self.carried.now() | self.spool.unwritten()
-        self._last_beat = workers.beat(database, self._who, carried, last=self._last_beat)
+        jobs = self.in_flight.now() | self.spool.unwritten()
+        self._last_beat = workers.beat(database, self._identity, jobs, last=self._last_beat)
 
-    def _find_bucket(self) -> str:
-        """What is wrong with the bucket, nothing if it is there."""
+    def _bucket_problem(self) -> str:
+        """The reason why the bucket cannot be reached; empty if it can."""
         try:
             self.bucket.require()
         except (BucketMissingError, StorageRefusedError):
@@ -186,7 +174,7 @@ class WorkerContext:
 
     @property
     def objects(self) -> SignedObjectClient:
-        """This thread's way to the bucket's objects."""
+        """This thread's client for the bucket's objects."""
         return self._objects.get()
 
     @property
@@ -201,51 +189,51 @@ class WorkerContext:
         spool = Path(self.settings.spool_dir)
         return ResultDownloader(HostList.parse(public), private=HostList.parse(private), directory=spool)
 
-    def _beat(self) -> None:
+    def _send_heartbeats(self) -> None:
         while not self._ended.wait(self._pause_s):
             try:
-                with self._heart_engine.connect() as connection:
+                with self._heartbeat_engine.connect() as connection:
                     self.beat(connection)
             except SQLAlchemyError as error:
                 log.warning("no heartbeat: %s", kind_of(error))
             except Exception:
-                # A heart that stops makes a living worker look dead.
-                log.exception("the heartbeat met an error that nobody expected")
-        self._say_goodbye()
+                # Without heartbeats a living worker looks dead.
+                log.exception("unexpected error in the heartbeat")
+        self._leave()
 
-    def _keep_slow(self) -> None:
+    def _spool_slow(self) -> None:
         """Put answers on disk that Postgres does not take, without waiting for it or for any thread."""
-        while not self._ended.wait(LOOK_FOR_SLOW_EVERY_S):
+        while not self._ended.wait(SPOOL_SLOW_EVERY_S):
             try:
                 self.spool.keep_slow(after_s=TAKEN_WITHIN_S)
             except Exception:
-                log.exception("the keeping of slow answers met an error that nobody expected")
+                log.exception("unexpected error in the spool of slow answers")
 
     def _replay(self) -> None:
-        """Write down what is in the spool: a worker that had to end while Postgres was away may share it."""
+        """Write the spool to Postgres: a worker that had to stop without Postgres may share it."""
         while not self._ended.wait(self._pause_s):
             try:
                 with self.engine.connect() as connection:
                     self.spool.replay(connection)
             except SQLAlchemyError as error:
-                log.warning("the spool is not written down: %s", kind_of(error))
+                log.warning("the spool is not written to Postgres: %s", kind_of(error))
             except Exception:
-                log.exception("the spool met an error that nobody expected")
+                log.exception("unexpected error in the replay of the spool")
 
     @property
     def _pause_s(self) -> float:
         return self.settings.worker_silence_seconds / HEARTBEATS_WITHIN_SILENCE
 
-    def _say_goodbye(self) -> None:
-        def goodbye(connection: Connection) -> None:
-            # First: whoever is rescued while a paid result waits in the spool is called again.
+    def _leave(self) -> None:
+        def leave(connection: Connection) -> None:
+            # First: a job that is rescued while its paid result waits in the spool is called again.
             self.spool.replay(connection)
             workers.leave(connection, self.worker_id)
 
         try:
-            patiently(self._heart_engine, goodbye, give_up_after_s=GOODBYE_WITHIN_S, stopping=self.stopping)
+            patiently(self._heartbeat_engine, leave, give_up_after_s=LEAVE_WITHIN_S, stopping=self.stopping)
         except (PostgresAwayError, SQLAlchemyError) as error:
-            log.warning("no goodbye: %s", type(error).__name__)
+            log.warning("Postgres does not know that this worker stops: %s", type(error).__name__)
 
 
 def _connect(settings: Settings, connections: int) -> Engine:

@@ -1,4 +1,4 @@
-"""Copies of cutouts that another producer bought: an object of the job's own, with nothing of the other's."""
+"""Cutouts in the bucket: a job's key and metadata, and copies of cutouts that another producer bought."""
 
 import uuid
 from dataclasses import replace
@@ -10,8 +10,8 @@ from cutout.storage.object_keys import cutout_key, extension_of
 from worker.pipeline.context import WorkerContext
 
 
-class OfAJob(Protocol):
-    """As much of a claim, or of a job in a message, as its key and its object's metadata are made of."""
+class CutoutOwner(Protocol):
+    """The fields of a claim, or of a job in a message, that its cutout's key and metadata are made of."""
 
     @property
     def job_id(self) -> uuid.UUID: ...
@@ -27,9 +27,9 @@ class OfAJob(Protocol):
     def return_form(self) -> ReturnForm: ...
 
 
-def key_for(context: WorkerContext, job: OfAJob, extension: str) -> str:
-    """The key of the job's cutout."""
-    return cutout_key(
+def key_and_metadata(context: WorkerContext, job: CutoutOwner, extension: str) -> tuple[str, dict[str, str]]:
+    """The key of the job's cutout, and the metadata of its object."""
+    key = cutout_key(
         context.settings.key_template,
         job_id=job.job_id,
         producer_id=job.producer_id,
@@ -38,25 +38,21 @@ def key_for(context: WorkerContext, job: OfAJob, extension: str) -> str:
         return_form=job.return_form,
         extension=extension,
     )
+    return key, {"job": str(job.job_id), "fence": str(job.fence), "form": job.return_form}
 
 
-def metadata_for(job: OfAJob) -> dict[str, str]:
-    """The metadata of the job's object."""
-    return {"job": str(job.job_id), "fence": str(job.fence), "form": job.return_form}
+def copied(context: WorkerContext, job: CutoutOwner, stored: StoredObject) -> StoredObject:
+    """Copy a cutout to the job's own key, verified; nothing of its buyer remains. Raises StorageError.
 
-
-def copied(context: WorkerContext, job: OfAJob, stored: StoredObject) -> StoredObject:
-    """A copy of a cutout under the job's own key, verified. Raises StorageError.
-
-    Should this process die before the job's row names it, the job is served again under the same key.
+    Should this process die before the job's row names the copy, the job is served again under the same key.
     """
-    key = key_for(context, job, extension_of(stored.media_type))
+    key, metadata = key_and_metadata(context, job, extension_of(stored.media_type))
     context.bucket.copy(
         stored.key,
         to=key,
         sha256=stored.sha256,
         size_bytes=stored.size_bytes,
         media_type=stored.media_type,
-        metadata=metadata_for(job),
+        metadata=metadata,
     )
     return replace(stored, key=key)

@@ -1,16 +1,17 @@
-"""Room for the jobs of one process: many at a time, or one that may take the process with it, alone."""
+"""A lock for the jobs of one process: many at a time, or one alone, which may kill the process."""
 
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-LOOK_EVERY_S = 0.5
+CHECK_EVERY_S = 0.5
 
 
 class Room:
-    """Each job is inside from before its claim until it is settled; while one is alone, or waits to be, none
-    comes in.
+    """A shared and exclusive lock. Each job holds it shared from before its claim until it is settled.
+
+    While one job holds it alone, or waits to, no other job enters.
     """
 
     def __init__(self) -> None:
@@ -20,10 +21,10 @@ class Room:
 
     @contextmanager
     def shared(self, stopping: threading.Event) -> Iterator[None]:
-        """Come in beside others, once there is room; at once when this worker stops."""
+        """Enter beside others, once no job is alone or waits to be; at once when this worker stops."""
         with self._changed:
             while self._closed and not stopping.is_set():
-                self._changed.wait(LOOK_EVERY_S)
+                self._changed.wait(CHECK_EVERY_S)
             self._inside += 1
         try:
             yield
@@ -34,7 +35,7 @@ class Room:
 
     @contextmanager
     def alone(self, stopping: threading.Event, *, within_s: float) -> Iterator[bool]:
-        """Whether the others have left within that time; from inside. False at once if another waits so."""
+        """Wait, inside, until the others have left; False after `within_s`, or if another job waits."""
         ends_at = time.monotonic() + within_s
         with self._changed:
             mine = not self._closed
@@ -54,5 +55,5 @@ class Room:
             while self._inside > 1:
                 if stopping.is_set() or time.monotonic() >= ends_at:
                     return False
-                self._changed.wait(LOOK_EVERY_S)
+                self._changed.wait(CHECK_EVERY_S)
         return True

@@ -1,19 +1,19 @@
-"""The way to the bytes that are to be sent, unless no call is needed for them."""
+"""Fetching the source of a job, unless its cutout was bought before."""
 
 from dataclasses import dataclass, field
-from functools import partial
 
-from cutout import queue
 from cutout.enums import Reuse
 from cutout.queue.attempts.outcomes import Outcome
 from cutout.queue.claims import Claim
+from cutout.queue.reuse.acquire import Acquired
+from cutout.queue.reuse.identity import Recipe
 from cutout.storage.object_keys import sha256_in_key
 from worker.pipeline.context import WorkerContext
-from worker.pipeline.reuse import served
+from worker.pipeline.reuse import serve_or_acquire
 
 
 @dataclass(frozen=True, slots=True)
-class Obtained:
+class FetchedSource:
     """A source's bytes, and their SHA-256 if it is known by now.
 
     `made_otherwise`: a cutout of them was bought under another preparation.
@@ -24,40 +24,40 @@ class Obtained:
     made_otherwise: bool = False
 
 
-def fetch_source(context: WorkerContext, claim: Claim) -> Obtained | Outcome:
-    """The source, or what became of the job without a call. Raises SourceError.
+def fetch_source(context: WorkerContext, claim: Claim, recipe: Recipe) -> FetchedSource | Outcome:
+    """Fetch the source, or return the job's outcome if it needs no call now. Raises SourceError.
 
-    What is known of the source is asked first: an unchanged picture is not even fetched.
+    A cutout bought before is looked up first: an unchanged picture is not even fetched.
     """
-    if not claim.reuses or context.settings.reuse is Reuse.OFF:
-        return Obtained(context.sources.read(claim.source, owner=claim.producer_id))
-    key = context.bucket.key_of(claim.source)
-    uploaded = sha256_in_key(key) if key else None
-    if uploaded is None:
-        return _obtain_unknown(context, claim)
-    mine = served(context, claim, uploaded)
-    if not isinstance(mine, queue.Acquired):
-        return mine
-    return Obtained(
-        context.sources.read(claim.source, owner=claim.producer_id), uploaded, mine.made_otherwise
-    )
+    sha256, made_otherwise = None, False
+    if claim.reuses and context.settings.reuse is not Reuse.OFF:
+        key = context.bucket.key_of(claim.source)
+        sha256 = sha256_in_key(key) if key else None
+        if sha256 is None:
+            return _fetch_if_changed(context, claim, recipe)
+        found = serve_or_acquire(context, claim, sha256, recipe)
+        if not isinstance(found, Acquired):
+            return found
+        made_otherwise = found.made_otherwise
+    data = context.sources.read(claim.source, owner=claim.producer_id)
+    return FetchedSource(data, sha256, made_otherwise)
 
 
-def _obtain_unknown(context: WorkerContext, claim: Claim) -> Obtained | Outcome:
-    """Of a source whose bytes may change behind its address."""
-    remembered = context.patiently(partial(queue.find_validator, address=claim.source))
+def _fetch_if_changed(context: WorkerContext, claim: Claim, recipe: Recipe) -> FetchedSource | Outcome:
+    """Fetch a source whose bytes may change behind its address."""
+    remembered = context.store.find_validator(claim.source)
     picture = context.sources.read_changed(claim.source, remembered, owner=claim.producer_id)
     if picture is None and remembered is not None:
-        outcome = served(context, claim, remembered.content_sha256)
-        if not isinstance(outcome, queue.Acquired):
-            return outcome
+        found = serve_or_acquire(context, claim, remembered.content_sha256, recipe)
+        if not isinstance(found, Acquired):
+            return found
         picture = context.sources.read_changed(claim.source, None, owner=claim.producer_id)
     if picture is None:
-        raise TypeError("a source that nothing is remembered of cannot be unchanged")
-    seen = picture.remembered
+        raise TypeError(f"{claim.source} was read without a validator and is said to be unchanged")
+    seen = picture.validator
     if (picture.etag or picture.last_modified) and seen != remembered:
-        context.patiently(partial(queue.save_validator, address=claim.source, seen=seen))
-    mine = served(context, claim, seen.content_sha256)
-    if not isinstance(mine, queue.Acquired):
-        return mine
-    return Obtained(picture.data, seen.content_sha256, mine.made_otherwise)
+        context.store.save_validator(claim.source, seen)
+    found = serve_or_acquire(context, claim, seen.content_sha256, recipe)
+    if not isinstance(found, Acquired):
+        return found
+    return FetchedSource(picture.data, seen.content_sha256, found.made_otherwise)

@@ -1,4 +1,4 @@
-"""The jobs in this process's hands."""
+"""The jobs that this process carries now."""
 
 import threading
 import uuid
@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 
 class InFlightJobs:
-    """Lets one thread at a time carry a job under a fence: a repeated message finds it taken.
+    """The set of jobs in flight, each with its fence: one thread at a time carries a job under a fence.
 
-    The database cannot tell such a message from a claim that is asked for again because its answer was lost.
-    Another fence it can tell, so a late message being refused stands in nobody's way.
+    The database cannot tell a repeated message from a claim that is repeated because its answer was lost. It
+    rejects messages with another fence itself, so this check is only for exact duplicates.
     """
 
     def __init__(self) -> None:
@@ -21,13 +21,13 @@ class InFlightJobs:
         return len(self._taken)
 
     def now(self) -> set[tuple[uuid.UUID, int]]:
-        """Each job in hand, with its fence. Whoever claims holds first, so that no claim is missing here."""
+        """List the jobs with their fences. A job is held before it is claimed, so none is missing."""
         with self._lock:
             return set(self._taken)
 
     @contextmanager
     def hold(self, job_id: uuid.UUID, fence: int) -> Iterator[bool]:
-        """Whether the job was free under this fence; it is this thread's while the context lasts."""
+        """Hold the job for this thread while the context lasts; False if another thread holds it."""
         job = job_id, fence
         with self._lock:
             free = job not in self._taken

@@ -1,4 +1,4 @@
-"""The queues that this worker process takes messages from; it may leave some of them for a while."""
+"""The Celery queues that this worker process takes messages from, some of which it may leave for a while."""
 
 import logging
 import threading
@@ -9,9 +9,9 @@ log = logging.getLogger(__name__)
 
 
 class Intake:
-    """Celery's consumer, once there is one; until then, and without Celery, nothing is done.
+    """A switch for Celery's consumer; until it is bound, and without Celery, nothing is done.
 
-    A message that was on its way when its queue was left comes again once its lease is over.
+    A job whose message was on its way when its queue was left is dispatched again once its lease is over.
     """
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class Intake:
         self._left: frozenset[str] = frozenset()
 
     def bind(self, consumer: Any) -> None:
-        """Take the consumer with the queues that it was started with."""
+        """Bind the consumer, with the queues that it was started with."""
         with self._lock:
             self._consumer = consumer
             self._queues = frozenset(map(str, consumer.app.amqp.queues.consume_from))
@@ -29,7 +29,7 @@ class Intake:
         self.leave(left)
 
     def leave(self, queues: Collection[str]) -> None:
-        """Take no messages of these queues, and those of all others that it was started with."""
+        """Take no messages from these queues, and resume all others that it was started with."""
         with self._lock:
             left = frozenset(map(str, queues))
             if self._consumer is not None:
@@ -41,7 +41,7 @@ class Intake:
 
 
 def _safely(change: Callable[[str], None], queue: str) -> None:
-    """Run in the consumer's loop, which an error would end. Its next connection has the right queues."""
+    """Run in the consumer's loop, which an error would end. Its next connection will use the right queues."""
     try:
         change(queue)
     except Exception:

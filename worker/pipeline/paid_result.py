@@ -1,32 +1,40 @@
-"""The paid result's bytes: fetched from where they are, saved where they last."""
+"""The bytes of a paid result: fetched, checked, saved in time, and kept even if they are not as ordered."""
 
 import hashlib
 import logging
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
-from cutout import queue
-from cutout.endpoint.endpoint_errors import ResultDamaged, ResultError, ResultWrong
-from cutout.endpoint.received_form import FoundFile
+import httpx
+
+from cutout.endpoint.endpoint_errors import (
+    FoundFile,
+    ResultDamaged,
+    ResultError,
+    ResultUrlRefused,
+    ResultWrong,
+)
 from cutout.endpoint.result import MAX_RESULT_BYTES
 from cutout.endpoint.result_check import CutoutImage, check_result
 from cutout.network import Blob
+from cutout.queue.attempts.unsaved_results import Failure
 from cutout.queue.claims import Claim, PaidResult
 from cutout.storage import ObjectMissingError, ObjectTooLargeError
-from cutout.storage.unexpected_bytes import Unexpected
+from cutout.storage.unexpected_bytes import Unexpected, unexpected_key
 from cutout.text import cut
 from worker.lifeboat import LifeboatError
 from worker.pipeline.context import WorkerContext
-from worker.pipeline.fetch_failures import count_failure
 from worker.signed_objects import read_object
 
 log = logging.getLogger(__name__)
 
+SHORTEST_DELAY_S = 0.2
+
 
 def fetch(context: WorkerContext, claim: Claim, result: PaidResult) -> tuple[CutoutImage, bool]:
-    """The checked result, and whether it came from the lifeboat: so it does if it was saved there.
+    """Fetch and check the result; True beside it if it came from the lifeboat, where it is read first.
 
-    Raises ResultError, with what came if anything did; or LifeboatError if it was saved and neither the
+    Raises ResultError, with the bytes if any came; or LifeboatError if the result was saved and neither the
     lifeboat nor the URL gives it.
     """
     if result.lifeboat_key is None:
@@ -43,7 +51,7 @@ def fetch(context: WorkerContext, claim: Claim, result: PaidResult) -> tuple[Cut
 
 
 def read_accepted(context: WorkerContext, found: Unexpected) -> CutoutImage:
-    """The unexpected result that a person has accepted. Raises StorageError, also if it is not as it was."""
+    """Read the unexpected result that a person has accepted. Raises StorageError, also if it has changed."""
     try:
         data = read_object(context.bucket, found.key, Path(context.settings.spool_dir))
     except OSError as error:
@@ -57,19 +65,35 @@ def read_accepted(context: WorkerContext, found: Unexpected) -> CutoutImage:
     return CutoutImage(data, found.media_type, found.extension, found.width, found.height, warning)
 
 
+def next_try_within(context: WorkerContext, claim: Claim) -> float | None:
+    """Seconds within which the copy must be tried again; None if the time does not matter.
+
+    Until the lifeboat is due, that is the time left until then; afterwards a quarter of what remains. It does
+    not matter for a result that is in the lifeboat, or that has expired.
+    """
+    result = claim.result
+    if result is None or result.lifeboat_key is not None:
+        return None
+    left = context.store.seconds_left(result)
+    if left <= 0:
+        return None
+    until_due = left - context.settings.lifeboat_seconds
+    return max(until_due if until_due > 0 else left / 4, SHORTEST_DELAY_S)
+
+
 def save(context: WorkerContext, claim: Claim, data: Blob) -> Claim:
-    """Into the lifeboat, if there is one: first the bytes, then the word of it. Raises LifeboatError."""
+    """Save the bytes in the lifeboat, if there is one, then record that. Raises LifeboatError."""
     if context.lifeboat is None:
         return claim
     context.lifeboat.save(str(claim.job_id), data)
     log.warning("the result of job %s is saved in the lifeboat %s", claim.job_id, context.lifeboat)
-    return _write_down(context, claim)
+    return _record_saved(context, claim)
 
 
-def find_unwritten(context: WorkerContext, claim: Claim, result: PaidResult) -> Claim | None:
-    """Look in the lifeboat for a result that no word was written of, and write it now; None if there is none.
+def find_unrecorded(context: WorkerContext, claim: Claim, result: PaidResult) -> Claim | None:
+    """Find a result in the lifeboat that was saved and not recorded, and record it; None if there is none.
 
-    A worker may have died between the two. Raises LifeboatError if the lifeboat cannot be asked.
+    A worker may have died between the two steps. Raises LifeboatError if the lifeboat cannot be read.
     """
     if context.lifeboat is None:
         return None
@@ -79,15 +103,19 @@ def find_unwritten(context: WorkerContext, claim: Claim, result: PaidResult) -> 
     try:
         _check(claim, result, data)
     except ResultWrong:
-        pass  # that is for a person to see: it is what was paid for
+        pass  # A person decides on it: it was paid for.
     except ResultError as error:
         log.error("the lifeboat has job %s, but not its result: %s", claim.job_id, error)  # noqa: TRY400
         return None
-    return _write_down(context, claim)
+    return _record_saved(context, claim)
 
 
-def forget(context: WorkerContext, claim: Claim) -> None:
-    """Remove what the lifeboat holds for a job that has succeeded. What stays, the next start sweeps."""
+def _record_saved(context: WorkerContext, claim: Claim) -> Claim:
+    return context.store.save_in_lifeboat(claim, str(claim.job_id))
+
+
+def forget_saved(context: WorkerContext, claim: Claim) -> None:
+    """Remove a result from the lifeboat that is stored in the bucket. The next start sweeps what stays."""
     key = claim.result.lifeboat_key if claim.result else None
     if key is None or context.lifeboat is None:
         return
@@ -97,11 +125,30 @@ def forget(context: WorkerContext, claim: Claim) -> None:
         log.warning("the result of job %s is stored and stays in the lifeboat too: %s", claim.job_id, error)
 
 
+def keep_unexpected(
+    context: WorkerContext, claim: Claim, found: FoundFile, reason: str
+) -> tuple[Claim, Unexpected]:
+    """Store bytes that are not as ordered under a key of their own, record it, clear the lifeboat.
+
+    The same bytes are stored once, however often they come. Raises StorageError.
+    """
+    sha256 = hashlib.sha256(found.data).hexdigest()
+    before = claim.unexpected
+    kept = before
+    if kept is None or kept.sha256 != sha256:
+        kept = _store_unexpected(context, claim, found, sha256, reason)
+    looks = (before.looks if before else 0) + 1
+    kept = replace(kept, reason=cut(reason) or "", looks=looks, accepted=False)
+    written = context.store.save_unexpected(claim, kept)
+    forget_saved(context, claim)
+    return written, kept
+
+
 def _from_url(context: WorkerContext, claim: Claim, result: PaidResult) -> CutoutImage:
     try:
         return _check(claim, result, context.results.download(result.url))
     except ResultError as error:
-        count_failure(context, claim, result, error)
+        _count_failure(context, claim, result, error)
         raise
 
 
@@ -127,10 +174,57 @@ def _check(claim: Claim, result: PaidResult, data: Blob) -> CutoutImage:
     except ResultError:
         raise
     except Exception as error:
-        # Whatever a bug of ours makes of the bytes, they are paid for.
-        log.exception("the result of job %s cannot be judged", claim.job_id)
-        raise ResultDamaged(f"it cannot be judged: {type(error).__name__}", FoundFile(data)) from error
+        # A bug of ours must not cost the bytes: they are paid for.
+        log.exception("the result of job %s cannot be checked", claim.job_id)
+        raise ResultDamaged(f"it cannot be checked: {type(error).__name__}", FoundFile(data)) from error
 
 
-def _write_down(context: WorkerContext, claim: Claim) -> Claim:
-    return context.patiently(partial(queue.save_in_lifeboat, claim=claim, key=str(claim.job_id)))
+def _count_failure(context: WorkerContext, claim: Claim, result: PaidResult, error: ResultError) -> None:
+    """Record that this result could not be fetched, or is not as ordered: a run of these stops new calls."""
+    failure = Failure(httpx.URL(result.url).host, _code(error), str(error))
+    if context.store.count_failed_result(claim.job_id, result.expires_at, failure):
+        log.error(
+            "paid results cannot be fetched, so calls stop until one can: at %s: %s: %s",
+            failure.host,
+            failure.code,
+            failure.message,
+        )
+
+
+def _code(error: ResultError) -> str:
+    match error:
+        case ResultUrlRefused():
+            return "RESULT_HOST_REFUSED"
+        case ResultWrong():
+            return "RESULT_UNEXPECTED"
+        case _:
+            return "RESULT_UNAVAILABLE"
+
+
+def _store_unexpected(
+    context: WorkerContext, claim: Claim, found: FoundFile, sha256: str, reason: str
+) -> Unexpected:
+    key = unexpected_key(claim.job_id, sha256, found.extension)
+    metadata = {
+        "job": str(claim.job_id),
+        "fence": str(claim.fence),
+        "form": claim.return_form,
+        "reason": _as_header(reason),
+    }
+    context.objects.put_cutout(found.data, key=key, media_type=found.media_type, metadata=metadata)
+    log.warning("what came for the paid call of job %s is kept as %s", claim.job_id, key)
+    return Unexpected(
+        key=key,
+        reason=cut(reason) or "",
+        sha256=sha256,
+        media_type=found.media_type,
+        extension=found.extension,
+        size_bytes=len(found.data),
+        width=found.width,
+        height=found.height,
+    )
+
+
+def _as_header(reason: str) -> str:
+    """The reason in the form that S3 metadata allows: ASCII on one line."""
+    return " ".join((cut(reason) or "").encode("ascii", "replace").decode().split())

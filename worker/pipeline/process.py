@@ -1,10 +1,8 @@
-"""One job: claim, call, copy, settle. Short transactions, none of them open while the network is used."""
+"""One job: claim, call, copy, settle. Transactions are short; none is open while the network is used."""
 
 import logging
 import uuid
-from functools import partial
 
-from cutout import queue
 from cutout.enums import Step
 from cutout.models.database import PostgresAwayError
 from cutout.queue.attempts.outcomes import Hold, Outcome, Retry, Snooze, Succeeded
@@ -16,8 +14,7 @@ from worker.pipeline.call import call
 from worker.pipeline.call_record import AnswerNotWrittenError
 from worker.pipeline.context import WorkerContext
 from worker.pipeline.copy import copy
-from worker.pipeline.copy_deadline import next_try_within
-from worker.pipeline.paid_result import forget
+from worker.pipeline.paid_result import forget_saved
 from worker.stage import COPY, Stage
 
 log = logging.getLogger(__name__)
@@ -25,92 +22,82 @@ log = logging.getLogger(__name__)
 DEATHS_BEFORE_ALONE = 2
 # Calls that are out when it begins to wait end by their deadline; their copies take a while.
 ALONE_AFTER_A_CALL_S = 60.0
-NOT_ALONE = Snooze("WAITS_TO_BE_ALONE", "workers died with it: one must have nothing else in hand", 5.0)
+NOT_ALONE = Snooze("WAITS_TO_BE_ALONE", "workers died with it: it must be the only job of its worker", 5.0)
 
 
 def process(context: WorkerContext, job_id: uuid.UUID, fence: int) -> None:
-    """Carry a job out as far as it goes; a worker that ends hands it back instead.
+    """Process a dispatched job up to its outcome; a worker that stops hands it back instead.
 
-    A message that is late or repeated ends here without a trace.
+    A message that is late or repeated changes nothing.
     """
     with logs.about(job_id=str(job_id)):
         try:
-            if context.stopping.is_set():
-                context.patiently(partial(queue.hand_back, job_id=job_id, fence=fence))
-            else:
-                _process(context, job_id, fence)
+            _process(context, job_id, fence)
         except (PostgresAwayError, AnswerNotWrittenError) as error:
             log.warning("job %s is left to the rescue: %s", job_id, error)
 
 
 def _process(context: WorkerContext, job_id: uuid.UUID, fence: int) -> None:
-    with context.carried.hold(job_id, fence) as free, context.room.shared(context.stopping):
+    with context.in_flight.hold(job_id, fence) as is_free, context.room.shared(context.stopping):
         if context.stopping.is_set():
-            context.patiently(partial(queue.hand_back, job_id=job_id, fence=fence))
+            context.store.hand_back(job_id, fence)
             return
-        claim = free and context.patiently(
-            partial(queue.claim, job_id=job_id, fence=fence, worker_id=context.worker_id)
-        )
+        claim = is_free and context.store.claim(job_id, fence, context.worker_id)
         if not claim:
-            log.debug("job %s is not to be had under fence %d", job_id, fence)
+            log.debug("job %s cannot be claimed under fence %d", job_id, fence)
             return
         if claim.batch_id is not None:
             logs.note(batch_id=str(claim.batch_id))
         with traces.joined("job", claim.trace, {"cutout.job_id": str(job_id)}):
             if claim.deaths < DEATHS_BEFORE_ALONE:
-                claim, outcome = _carry_out(context, claim)
+                claim, outcome = _call_and_copy(context, claim)
             else:
-                claim, outcome = _carry_out_alone(context, claim)
-            _settle_and_tell(context, claim, outcome)
-
-
-def _settle_and_tell(context: WorkerContext, claim: Claim, outcome: Outcome) -> None:
-    if not _settle(context, claim, outcome):
-        log.warning("job %s was taken from this worker; %s is void", claim.job_id, type(outcome).__name__)
-        return
-    settled(outcome)
-    if isinstance(outcome, Succeeded):
-        forget(context, claim)
+                claim, outcome = _call_and_copy_alone(context, claim)
+            if not _settle(context, claim, outcome):
+                log.warning("job %s was taken from this worker; %s is void", job_id, type(outcome).__name__)
+                return
+            settled(outcome)
+            if isinstance(outcome, Succeeded):
+                forget_saved(context, claim)
 
 
 def _settle(context: WorkerContext, claim: Claim, outcome: Outcome) -> bool:
-    bounds = RetryLimits(context.settings.retry_unknown, context.settings.retry_lost)
+    limits = RetryLimits(context.settings.retry_unknown, context.settings.retry_lost)
     try:
-        return context.patiently(partial(queue.settle, claim=claim, outcome=outcome, bounds=bounds))
+        return context.store.settle(claim, outcome, limits)
     except PostgresAwayError:
         raise
     except Exception as error:
-        # InFlightJobs out again, it would only fail again: what cannot be written as it is goes to a person.
-        log.exception("what became of job %s cannot be written", claim.job_id)
+        # Dispatched again, the job would only fail again: a person decides on what cannot be written.
+        log.exception("the outcome of job %s cannot be written", claim.job_id)
         reason = f"{type(error).__name__} when its outcome was written; see the worker's log"
-        hold = Hold("INTERNAL_ERROR", reason)
-        return context.patiently(partial(queue.settle, claim=claim, outcome=hold))
+        return context.store.settle(claim, Hold("INTERNAL_ERROR", reason))
 
 
-def _carry_out_alone(context: WorkerContext, claim: Claim) -> tuple[Claim, Outcome]:
-    """Should it kill this worker too, no call of another job is out, and none is put in doubt."""
+def _call_and_copy_alone(context: WorkerContext, claim: Claim) -> tuple[Claim, Outcome]:
+    """Should it kill this worker too, no call of another job is out, so that none is in doubt."""
     within_s = context.settings.call_deadline_seconds + ALONE_AFTER_A_CALL_S
     with context.room.alone(context.stopping, within_s=within_s) as is_alone:
         if is_alone:
             log.warning("job %s is carried out alone: %d workers died with it", claim.job_id, claim.deaths)
-            return _carry_out(context, claim)
+            return _call_and_copy(context, claim)
     return claim, NOT_ALONE
 
 
-def _carry_out(context: WorkerContext, claim: Claim) -> tuple[Claim, Outcome]:
-    try:
-        if claim.step is Step.CALL:
+def _call_and_copy(context: WorkerContext, claim: Claim) -> tuple[Claim, Outcome]:
+    if claim.step is Step.CALL:
+        try:
             called = call(context, claim)
-            if not isinstance(called, Claim):
-                return claim, called
-            claim = called
-        with Stage(COPY):
-            return copy(context, claim)
-    except (PostgresAwayError, AnswerNotWrittenError):
-        raise
-    except Exception as error:
-        # Whatever a picture, a server or a bug of ours brings up must not take the job with it.
-        log.exception("job %s met an error that nobody expected", claim.job_id)
-        message = f"{type(error).__name__} in the worker; see its log"
-        within = next_try_within(context, claim)
-        return claim, Retry(claim.step, "INTERNAL_ERROR", message, at_most_seconds=within)
+        except (PostgresAwayError, AnswerNotWrittenError):
+            raise
+        except Exception as error:
+            # No picture, server or bug of ours may cost the job.
+            log.exception("unexpected error in the call of job %s", claim.job_id)
+            return claim, Retry(
+                Step.CALL, "INTERNAL_ERROR", f"{type(error).__name__} in the worker; see its log"
+            )
+        if not isinstance(called, Claim):
+            return claim, called
+        claim = called
+    with Stage(COPY):
+        return copy(context, claim)

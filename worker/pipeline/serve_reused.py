@@ -1,11 +1,9 @@
-"""A message of jobs whose cutouts were bought before: the bucket is asked for each, then all end at once."""
+"""The task for a message of jobs whose cutouts were bought before: each is checked, then all end at once."""
 
 import logging
 import uuid
 from dataclasses import replace
-from functools import partial
 
-from cutout import queue
 from cutout.models.database import PostgresAwayError
 from cutout.queue.attempts.outcomes import Snooze
 from cutout.queue.reuse.serve_reused import Dispatched, ReusableJob, ReuseScope
@@ -17,58 +15,54 @@ log = logging.getLogger(__name__)
 
 
 def complete_reused(context: WorkerContext, dispatched: Dispatched) -> None:
-    """End the jobs whose cutouts the bucket still holds as they were stored; the others go back in line.
+    """End the jobs whose cutouts the bucket still holds as they were stored; requeue the others.
 
-    A message that is late or repeated finds nothing to do.
+    A message that is late or repeated changes nothing.
     """
     reuse_scope = ReuseScope(context.recipe, context.settings.reuse)
     try:
-        found = context.patiently(partial(queue.find_bought, dispatched=dispatched, reuse_scope=reuse_scope))
-        intact, away, waiting = _look(context, found, reuse_scope)
-        done = (
-            context.patiently(partial(queue.complete_reused, served=intact, reuse_scope=reuse_scope))
-            if intact
-            else 0
-        )
+        found = context.store.find_bought(dispatched, reuse_scope)
+        intact, unreachable, delayed = _check(context, found, reuse_scope)
+        done = context.store.complete_reused(intact, reuse_scope) if intact else 0
         served(done)
-        for job, why in waiting:
-            context.patiently(partial(queue.delay, dispatched=[job], why=why))
-        if away:
-            context.patiently(partial(queue.delay, dispatched=dispatched, why=away))
-        elif done + len(waiting) < len(dispatched):
-            context.patiently(partial(queue.requeue, dispatched=dispatched))
+        for job, why in delayed:
+            context.store.delay([job], why)
+        if unreachable:
+            context.store.delay(dispatched, unreachable)
+        elif done + len(delayed) < len(dispatched):
+            context.store.requeue(dispatched)
     except PostgresAwayError as error:
         log.warning("%d jobs are left until their lease is over: %s", len(dispatched), error)
 
 
-_Waiting = list[tuple[tuple[uuid.UUID, int], Snooze]]
+_Delayed = list[tuple[tuple[uuid.UUID, int], Snooze]]
 
 
-def _look(
+def _check(
     context: WorkerContext, found: list[ReusableJob], reuse_scope: ReuseScope
-) -> tuple[list[ReusableJob], Snooze | None, _Waiting]:
-    """Those whose cutouts are intact, why the bucket could not be asked any further, and what is missing."""
+) -> tuple[list[ReusableJob], Snooze | None, _Delayed]:
+    """The jobs with intact cutouts, a Snooze if the bucket became unreachable, and the jobs to delay."""
     intact: list[ReusableJob] = []
-    waiting: _Waiting = []
+    delayed: _Delayed = []
     for each in found:
         if context.stopping.is_set():
             break
         held = is_held(context, each.stored, is_own=each.is_own)
         if isinstance(held, Snooze):
-            return intact, held, waiting
+            return intact, held, delayed
         if held:
             if each.missed:
-                context.patiently(partial(queue.find_it_again, found=each, reuse_scope=reuse_scope))
+                context.store.find_it_again(each, reuse_scope)
             mine = each if each.is_own else _copied(context, each)
             if isinstance(mine, Snooze):
-                waiting.append(((each.job_id, each.fence), mine))
+                delayed.append(((each.job_id, each.fence), mine))
             else:
                 intact.append(mine)
             continue
-        wait = context.patiently(partial(queue.miss, broken=each, reuse_scope=reuse_scope))
+        wait = context.store.miss(each, reuse_scope)
         if wait:
-            waiting.append(((each.job_id, each.fence), wait))
-    return intact, None, waiting
+            delayed.append(((each.job_id, each.fence), wait))
+    return intact, None, delayed
 
 
 def _copied(context: WorkerContext, bought: ReusableJob) -> ReusableJob | Snooze:

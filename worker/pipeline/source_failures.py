@@ -1,11 +1,11 @@
-"""What it means for a job that its storage does not give its source."""
+"""Outcomes of jobs whose storage does not give their source."""
 
 from collections.abc import Callable
 
 from cutout.queue.attempts.outcomes import Fail, Outcome, Snooze
 from cutout.storage import StorageError
 
-STORAGE_AWAY_SNOOZE_S = 15.0
+STORAGE_UNREACHABLE_SNOOZE_S = 15.0
 
 ARCHIVED = ("SOURCE_ARCHIVED", "restore the object from the archive")
 OTHER_REGION = ("SOURCE_IN_OTHER_REGION", "copy the object to a bucket in the region of CUTOUT_S3_REGION")
@@ -15,7 +15,7 @@ KEY_UNUSABLE = (
     "enable the KMS key of the object, and allow its use",
 )
 
-# What S3 servers answer, time after time, about an object or a bucket that is as it is.
+# Codes that S3 servers repeat until somebody changes the object or the bucket.
 LASTING = {
     "InvalidObjectState": ARCHIVED,
     "PermanentRedirect": OTHER_REGION,
@@ -33,13 +33,13 @@ LASTING = {
 }
 
 
-def storage_trouble(error: StorageError, bucket_works: Callable[[], bool]) -> Outcome:
-    """Fail for what lasts, with its own code; wait, for a day at most, for whatever may pass.
+def outcome_of_failure(error: StorageError, bucket_works: Callable[[], bool]) -> Outcome:
+    """A failure with its own code for a lasting error; a snooze, for a day at most, for any other.
 
-    Where our own bucket does not work either, with the same keys, it is not about this source.
+    If our own bucket does not work either, with the same keys, the error says nothing about this source.
     """
     lasting = LASTING.get(error.code)
     if lasting is None or not bucket_works():
-        return Snooze("STORAGE_AWAY", str(error), STORAGE_AWAY_SNOOZE_S, of_source=True)
+        return Snooze("STORAGE_AWAY", str(error), STORAGE_UNREACHABLE_SNOOZE_S, of_source=True)
     code, remedy = lasting
     return Fail(code, f"the S3 server answers {error.code} to the source; {remedy}, then retry")

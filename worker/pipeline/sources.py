@@ -1,4 +1,4 @@
-"""Where a job's picture comes from: the bucket, or a web address that leads nowhere inside."""
+"""Sources of pictures: the bucket, other buckets that are named, and public web addresses."""
 
 import hashlib
 import threading
@@ -42,11 +42,11 @@ from cutout.storage import (
     split_address,
 )
 from worker.pipeline.bucket_watch import BucketWatch
-from worker.pipeline.source_failures import storage_trouble
+from worker.pipeline.source_failures import outcome_of_failure
 from worker.signed_objects import SignedObjectClient
 
 DEADLINE_S = 60.0
-# A server that is silent for so long, at first or half way, does not get the rest of the time.
+# The fetch ends once a server is silent for so long, at first or half way.
 SILENCE_S = 10.0
 TIMEOUTS = Timeouts(write=SILENCE_S, read=SILENCE_S, total=DEADLINE_S)
 MOST_REDIRECTS = 5
@@ -57,7 +57,7 @@ MAY_PASS = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MAN
 
 
 class SourceError(Exception):
-    """The picture could not be had; `outcome` says what that means for its job."""
+    """The picture cannot be fetched; `outcome` is the outcome of its job."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(str(outcome))
@@ -66,38 +66,39 @@ class SourceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SourcePicture:
-    """A source's bytes, and what is to be remembered of them."""
+    """A source's bytes, and the validators that its server sent with them."""
 
     data: bytes = field(repr=False)
     etag: str | None = None
     last_modified: str | None = None
 
     @property
-    def remembered(self) -> SourceValidator:
-        """Their server's words, and their SHA-256."""
+    def validator(self) -> SourceValidator:
+        """The server's validators, and the SHA-256 of the bytes."""
         return SourceValidator(self.etag, self.last_modified, hashlib.sha256(self.data).digest())
 
 
 class Web:
-    """The way to sources on the web: by https to public addresses, or as the settings allow otherwise."""
+    """HTTP for sources: https to public addresses, or to others that the settings allow."""
 
     def __init__(self, settings: Settings) -> None:
         self._private = HostList.parse(settings.source_private_hosts)
         self.transport = GuardedTransport(TIMEOUTS, policy=AddressPolicy(self._private))
 
     def check(self, url: httpx.URL) -> None:
-        """Raises UrlRefused for an address that may not be asked."""
+        """Raise UrlRefused for an address that may not be fetched."""
         if url.scheme != "https" and not self._private.allows(url.host, port_of(url)):
             raise UrlRefused(
-                f"{url.host} is asked by plain http; use https, or name it in CUTOUT_SOURCE_PRIVATE_HOSTS"
+                f"{url.host} would be fetched by plain http; use https, or name it in"
+                " CUTOUT_SOURCE_PRIVATE_HOSTS"
             )
 
 
 class HostTurns:
-    """Few requests at a time to one server: a catalog's pictures often lie at one, and it is not ours.
+    """A bound on requests to one server at a time: a catalog's pictures often lie at one that is not ours.
 
-    A producer that has none there gets one all the same: others, at a server that several use, must not keep
-    it away.
+    A producer with no request at a server gets one all the same: others must not keep it from a server that
+    several use.
     """
 
     def __init__(self, at_once: int) -> None:
@@ -107,11 +108,11 @@ class HostTurns:
 
     @contextmanager
     def turn(self, host: str, owner: uuid.UUID | None = None) -> Iterator[None]:
-        """Hold a place at the host. Raises SourceError if all are taken: the job comes back soon."""
+        """Count a request at the host. Raises SourceError if there are too many: the job comes back soon."""
         with self._lock:
             held = self._hosts.setdefault(host, Counter())
             if held[owner] and held.total() >= self._at_once:
-                busy = f"{held[owner]} pictures are being fetched from {host}; more than that is impolite"
+                busy = f"{held[owner]} pictures are being fetched from {host}, which is all that it may serve"
                 raise SourceError(Snooze("SOURCE_BUSY", busy, BUSY_SNOOZE_S))
             held[owner] += 1
         try:
@@ -126,7 +127,7 @@ class HostTurns:
 
 
 class SourceFetcher:
-    """Reads sources. One per thread; `hosts` are shared by all."""
+    """A reader of sources. One per thread; `hosts` are shared by all."""
 
     def __init__(
         self,
@@ -145,13 +146,13 @@ class SourceFetcher:
         self._web = Web(settings)
 
     def read(self, source: str, *, owner: uuid.UUID | None = None) -> bytes:
-        """The picture's bytes, for a job of the producer `owner`; raises SourceError."""
+        """Read the picture's bytes, for a job of the producer `owner`; raises SourceError."""
         return self._read(source, None, owner).data
 
     def read_changed(
         self, source: str, remembered: SourceValidator | None, *, owner: uuid.UUID | None = None
     ) -> SourcePicture | None:
-        """The picture, None if its server says that it is as remembered; raises SourceError."""
+        """Read the picture; None if its server says that it is unchanged. Raises SourceError."""
         try:
             return self._read(source, remembered, owner)
         except NotModified:
@@ -164,7 +165,7 @@ class SourceFetcher:
         try:
             if address is not None:
                 fetched = self._from_bucket(*address, remembered)
-                # The tag says all; the time is no finer than a second.
+                # The tag is enough; the time is no finer than a second.
                 return SourcePicture(fetched.data, fetched.etag)
             with self._hosts.turn(server_of(source), owner):
                 return self._from_web(source, remembered)
@@ -173,14 +174,14 @@ class SourceFetcher:
         except ObjectTooLargeError as error:
             raise SourceError(Fail("SOURCE_TOO_LARGE", str(error))) from error
         except StorageError as error:
-            outcome = storage_trouble(error, self._watch.works)
+            outcome = outcome_of_failure(error, self._watch.works)
             if isinstance(outcome, Snooze):
                 self._watch.suspect(error)
             raise SourceError(outcome) from error
         except NotModified:
             raise
         except FetchError as error:
-            raise SourceError(_what_it_means(error, source)) from error
+            raise SourceError(_outcome_of(error, source)) from error
 
     def close(self) -> None:
         """Close this thread's connections."""
@@ -202,7 +203,7 @@ class SourceFetcher:
             return self._objects.read(key, max_bytes=self._max_bytes, etag=etag, bucket=bucket)
         except BucketMissingError as error:
             raise SourceError(
-                Fail("SOURCE_MISSING", f"there is no bucket {name!r}; mend the address")
+                Fail("SOURCE_MISSING", f"there is no bucket {name!r}; correct the address")
             ) from error
         except StorageRefusedError as error:
             if not self._watch.works():
@@ -227,11 +228,11 @@ class SourceFetcher:
 
 
 def is_lasting(status: int) -> bool:
-    """Whether a server that answers so will do so the next time."""
+    """Whether a server that answers with this status is expected to repeat it."""
     return status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in MAY_PASS
 
 
-def _what_it_means(error: FetchError, source: str) -> Outcome:
+def _outcome_of(error: FetchError, source: str) -> Outcome:
     match error:
         case UrlRefused():
             return Fail("SOURCE_REFUSED", f"the source's address is refused: {error}")
@@ -243,7 +244,7 @@ def _what_it_means(error: FetchError, source: str) -> Outcome:
 
 
 def _refusal(error: BadStatus, source: str) -> Fail:
-    """A lasting answer other than 200: each has a code and a remedy of its own."""
+    """The failure for a lasting status, with a code and a remedy of its own."""
     answered = f"the source's server answered {error}"
     match error.status:
         case HTTPStatus.UNAUTHORIZED:

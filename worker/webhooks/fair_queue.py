@@ -1,6 +1,6 @@
-"""Whose turn it is: producers one after the other, and the receivers of each one after the other.
+"""Fair queue of webhook receivers: a round robin of producers, and of the receivers of each producer.
 
-So a receiver that is slow or dead holds up none but itself, and a producer with many of them only its own.
+A slow or dead receiver delays only itself, and a producer with many of them delays only its own messages.
 """
 
 import threading
@@ -12,21 +12,21 @@ from dataclasses import dataclass, field
 from cutout.webhooks.receivers import Receiver, Waiting
 
 SENDERS = 48
-# A receiver that answers is sent two messages at a time, and one more for each quick answer: at 0.1 s, 24 are
-# more than 200 a second. No producer has more senders than are idle, so half of them at most.
+# A receiver that answers gets two messages at a time, and one more after each quick answer: at 0.1 s, 24 at a
+# time are more than 200 a second. No producer has more senders than are idle, so half of them at most.
 AT_FIRST = 2
 MOST_AT_ONCE = SENDERS // 2
-# From one that takes longer, more at a time would only wait there.
+# To a receiver that takes longer, more at a time would only wait there.
 QUICK_S = 2.0
-# So many senders at most are with receivers that never answered or last did not, and so many of them with
-# those of one producer: receivers that do answer find one free, however many dead addresses there are.
+# Most senders that are used for receivers without a proof that they answer, in all and of one producer: so
+# receivers that do answer find a free sender, however many dead addresses there are.
 UNPROVEN_AT_ONCE = SENDERS // 3
 UNPROVEN_OF_ONE = 4
-# A producer that has none of these gets one all the same, while so many senders are idle.
+# A producer without such a sender gets one all the same while this many senders are idle.
 IDLE_FOR_THE_NEXT = SENDERS // 4
-FIRST_REST_S = 1.0
-LONGEST_REST_S = 60.0
-# Of one producer: receivers that are remembered, and those that wait for a turn.
+FIRST_DELAY_S = 1.0
+LONGEST_DELAY_S = 60.0
+# Per producer: receivers that are remembered, and receivers that wait for a turn.
 MOST_REMEMBERED = 2000
 MOST_QUEUED = 500
 
@@ -37,16 +37,16 @@ class _Host:
     at_once: int = AT_FIRST
     proven: bool = False
     failures: int = 0
-    rests_until: float = 0.0
+    delayed_until: float = 0.0
 
     @property
-    def places(self) -> int:
+    def free_slots(self) -> int:
         return (self.at_once if self.proven else 1) - self.sending
 
 
 @dataclass(slots=True)
 class _Owner:
-    """A producer's receivers; those that wait for a turn are in order, each once."""
+    """A producer's receivers; `queue` has those that wait for a turn, in order, each once."""
 
     queue: dict[str, None] = field(default_factory=dict)
     hosts: dict[str, _Host] = field(default_factory=dict)
@@ -56,21 +56,21 @@ class _Owner:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A receiver whose turn it is, and whether it answered last."""
+    """A receiver whose turn it is, and whether it answered the last time."""
 
     receiver: Receiver
     proven: bool
 
 
 class FairQueue:
-    """Shared by the senders. A receiver that is ill rests between tries, longer each time, up to a minute.
+    """Queue shared by the sender threads. A failing receiver is delayed between tries, for up to a minute.
 
-    One that waits for a turn is believed to have messages due, until a turn finds none.
+    A receiver in the queue is assumed to have due messages, until a turn finds none.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # In order: whose turn it was last is the last one.
+        # In the order of their turns: the producer that had the last turn is the last one.
         self._owners: dict[uuid.UUID, _Owner] = {}
         self._sending = 0
         self._unproven = 0
@@ -81,21 +81,21 @@ class FairQueue:
         self._stopped = True
 
     def __len__(self) -> int:
-        """How many receivers wait for a turn."""
+        """The number of receivers that wait for a turn."""
         return sum(len(owner.queue) for owner in list(self._owners.values()))
 
     @property
     def wanted(self) -> int:
-        """How many more senders would have a turn now, or more."""
+        """The number of further senders that would get a turn now; may be too high."""
         with self._lock:
             return sum(
-                max(host.places, 0) if (host := owner.hosts.get(name)) else 1
+                max(host.free_slots, 0) if (host := owner.hosts.get(name)) else 1
                 for owner in self._owners.values()
                 for name in owner.queue
             )
 
     def add(self, found: Iterable[Waiting]) -> None:
-        """Give these a turn, unless they wait for one. What was learned here stands above what they say."""
+        """Queue these receivers, unless they are queued. What was learned here overrides their `proven`."""
         with self._lock:
             for receiver, proven in found:
                 owner = self._owners.setdefault(receiver.owner, _Owner())
@@ -104,7 +104,7 @@ class FairQueue:
                     owner.queue.setdefault(receiver.host)
 
     def next(self) -> Turn | None:
-        """The receiver whose turn it is, to be given to `done`; None if there is none that may go now."""
+        """The receiver whose turn it is, to be passed to `done`; None if none may be sent to now."""
         with self._lock:
             for owner_id in () if self._stopped else list(self._owners):
                 owner = self._owners[owner_id]
@@ -118,16 +118,16 @@ class FairQueue:
                 return Turn(Receiver(owner_id, name), host.proven)
             return None
 
-    def done(self, receiver: Receiver, *, ill: bool | None, more: bool, took_s: float = 0.0) -> None:
-        """End a turn. `ill` is None if nothing was heard of it; `more` asks for another turn."""
+    def done(self, receiver: Receiver, *, failing: bool | None, more: bool, took_s: float = 0.0) -> None:
+        """End a turn. `failing` is None if it was not contacted; `more` asks for another turn."""
         with self._lock:
             owner = self._owners[receiver.owner]
             host = owner.hosts[receiver.host]
             host.sending -= 1
             self._count(owner, -1, proven=host.proven)
-            if ill is not None:
+            if failing is not None:
                 was_proven = host.proven
-                _learn(host, ill=ill, quick=took_s < QUICK_S)
+                _learn(host, failing=failing, quick=took_s < QUICK_S)
                 if host.proven != was_proven:
                     self._count_unproven(owner, -host.sending if host.proven else host.sending)
             if more:
@@ -147,11 +147,11 @@ class FairQueue:
             name = next(iter(owner.queue))
             del owner.queue[name]
             host = owner.hosts[name]
-            if host.rests_until > now:
-                # Whoever looks for receivers finds it again.
+            if host.delayed_until > now:
+                # The search for receivers finds it again.
                 continue
             owner.queue[name] = None
-            if host.places > 0 and (host.proven or may_be_new):
+            if host.free_slots > 0 and (host.proven or may_be_new):
                 return name
         return None
 
@@ -172,10 +172,10 @@ class FairQueue:
         self._unproven += change
 
 
-def _learn(host: _Host, *, ill: bool, quick: bool) -> None:
-    host.proven = not ill
-    host.failures = host.failures + 1 if ill else 0
-    host.at_once = min(host.at_once + 1, MOST_AT_ONCE) if quick and not ill else AT_FIRST
-    if ill:
-        rest = min(FIRST_REST_S * 2.0 ** min(host.failures - 1, 10), LONGEST_REST_S)
-        host.rests_until = time.monotonic() + rest
+def _learn(host: _Host, *, failing: bool, quick: bool) -> None:
+    host.proven = not failing
+    host.failures = host.failures + 1 if failing else 0
+    host.at_once = min(host.at_once + 1, MOST_AT_ONCE) if quick and not failing else AT_FIRST
+    if failing:
+        delay = min(FIRST_DELAY_S * 2.0 ** min(host.failures - 1, 10), LONGEST_DELAY_S)
+        host.delayed_until = time.monotonic() + delay

@@ -1,4 +1,4 @@
-"""Sends what waits for producers' servers, beside the dispatcher's tick."""
+"""The notifier: sends webhooks from threads of its own, beside the dispatcher's tick."""
 
 import logging
 import threading
@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from cutout.models.database import connect, is_away
 from cutout.queue.snapshot import QueueSnapshot
 from cutout.settings import Settings
-from cutout.webhooks.digests import tell_digests
+from cutout.webhooks.digests import announce_digests
 from cutout.webhooks.outbox import PORTION, forget, give_up_old
 from cutout.webhooks.receivers import Search, forget_receivers
 from worker.background import BackgroundTask
@@ -19,84 +19,86 @@ from worker.webhooks.sender import Sender
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 0.5
-LOOK_AGAIN_S = 0.05
+SEARCH_EVERY_S = 0.5
+POLL_EVERY_S = 0.05
 PRUNE_EVERY_S = 60.0
-SAY_EVERY_S = 300.0
-# Statements are short, and the network is not waited for on a connection.
+WARN_EVERY_S = 300.0
+# Statements are short, and no connection is held while the network is waited for.
 CONNECTIONS = 4
 
 
 class Notifier:
-    """A thread looks for receivers with something due; others, asked by it and by one another, send.
+    """A thread that searches for receivers with due messages, and sender threads, which start each other.
 
-    They have connections of their own, so the tick waits for none of it. Should the process end, what was out
-    is sent again by the next leader, under the same id.
+    They use connections of their own, so the tick waits for none of them. If the process ends, the next
+    leader sends unfinished messages again under the same id.
     """
 
-    def __init__(self, known: Settings) -> None:
-        self._can_sign = known.webhook_secret is not None
-        self._kept = timedelta(days=known.webhook_keep_days)
+    def __init__(self, settings: Settings) -> None:
+        self._can_sign = settings.webhook_secret is not None
+        self._kept = timedelta(days=settings.webhook_keep_days)
         self._engine = connect(
-            known.database_url.get_secret_value(),
+            settings.database_url.get_secret_value(),
             connections=CONNECTIONS,
             name="cutout-webhooks",
             autocommit=True,
         )
-        self._turns = FairQueue()
-        self._hands = [Sender(known, self._engine, self._turns, self._ask_for_more) for _ in range(SENDERS)]
-        self._senders = [BackgroundTask("the sending of webhooks", hand.run) for hand in self._hands]
-        self._looking = BackgroundTask("the look for webhooks", self._look)
-        self._asking = threading.Lock()
+        self._queue = FairQueue()
+        self._senders = [
+            Sender(settings, self._engine, self._queue, self._start_senders) for _ in range(SENDERS)
+        ]
+        self._sending = [BackgroundTask("the sending of webhooks", sender.run) for sender in self._senders]
+        self._searching = BackgroundTask("the search for due webhooks", self._search_safely)
+        self._starting = threading.Lock()
         self._search = Search()
-        self._look_at = self._prune_at = self._say_at = 0.0
+        self._search_at = self._prune_at = self._warn_at = 0.0
 
     def tick(self, _connection: Connection, _snapshot: QueueSnapshot) -> None:
-        """Begin to look, twice a second."""
+        """Start the search for due messages, twice a second."""
         now = time.monotonic()
-        if now >= self._look_at and not self._looking.running:
-            self._look_at = now + LOOK_EVERY_S
-            self._looking.start()
+        if now >= self._search_at and not self._searching.running:
+            self._search_at = now + SEARCH_EVERY_S
+            self._searching.start()
 
     def finish(self, within_s: float) -> None:
-        """Take nothing more, and wait for what is out: what is not written down is sent a second time."""
-        self._turns.stop()
+        """Begin no message, and wait for those under way: one whose end is not recorded is sent again."""
+        self._queue.stop()
         ends_at = time.monotonic() + within_s
-        while any(sender.running for sender in self._senders) and time.monotonic() < ends_at:
-            time.sleep(LOOK_AGAIN_S)
+        while any(task.running for task in self._sending) and time.monotonic() < ends_at:
+            time.sleep(POLL_EVERY_S)
 
-    def _look(self) -> bool:
+    def _search_safely(self) -> bool:
         try:
-            self._look_and_ask()
+            self._search_and_start()
         except Exception as error:
             if not is_away(error):
                 raise
-            log.warning("Postgres is away; webhooks wait")
+            log.warning("Postgres is unreachable; webhooks wait")
         return True
 
-    def _look_and_ask(self) -> None:
+    def _search_and_start(self) -> None:
         with self._engine.connect() as connection:
-            # First, so that what it makes is found at this look.
-            tell_digests(connection)
-            self._turns.add(self._search.look(connection))
+            # Digests first, so that the search finds their messages.
+            announce_digests(connection)
+            self._queue.add(self._search.next(connection))
             given_up = give_up_old(connection)
             self._prune(connection)
         if given_up:
             log.warning("%d webhooks are given up: they waited for a day", given_up)
         if self._can_sign:
-            self._ask_for_more()
-        elif self._turns:
-            self._say_that_it_cannot_sign()
+            self._start_senders()
+        elif self._queue:
+            self._warn_that_it_cannot_sign()
 
-    def _ask_for_more(self) -> None:
-        """Set as many senders to work as may send now."""
-        if self._asking.acquire(blocking=False):
+    def _start_senders(self) -> None:
+        """Start as many idle senders as may send now."""
+        if self._starting.acquire(blocking=False):
             try:
-                idle = (sender for sender in self._senders if not sender.running)
-                for sender, _ in zip(idle, range(self._turns.wanted), strict=False):
-                    sender.start()
+                idle = (task for task in self._sending if not task.running)
+                for task, _ in zip(idle, range(self._queue.wanted), strict=False):
+                    task.start()
             finally:
-                self._asking.release()
+                self._starting.release()
 
     def _prune(self, connection: Connection) -> None:
         now = time.monotonic()
@@ -106,8 +108,8 @@ class Notifier:
         if forgotten < PORTION:
             self._prune_at = now + PRUNE_EVERY_S
 
-    def _say_that_it_cannot_sign(self) -> None:
+    def _warn_that_it_cannot_sign(self) -> None:
         now = time.monotonic()
-        if now >= self._say_at:
-            self._say_at = now + SAY_EVERY_S
-            log.warning("webhooks wait, and CUTOUT_WEBHOOK_SECRET is not set for this dispatcher; set it")
+        if now >= self._warn_at:
+            self._warn_at = now + WARN_EVERY_S
+            log.warning("webhooks wait: CUTOUT_WEBHOOK_SECRET is not set for this dispatcher; set it")

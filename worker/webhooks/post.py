@@ -1,4 +1,4 @@
-"""One message to one receiver: signed, bounded, never to an address inside."""
+"""Posting of one message: signed, bounded in time and size, never to an internal address."""
 
 from collections.abc import Sequence
 from contextlib import closing, suppress
@@ -18,37 +18,37 @@ from cutout.network import (
     UrlRefused,
     port_of,
 )
-from cutout.status.producer_texts import producers_payload
+from cutout.status.producer_texts import payload_for_producer
 from cutout.webhooks.outbox import Taken
 
 DEADLINE_S = 10.0
 TIMEOUTS = Timeouts(connect=5.0, write=DEADLINE_S, read=DEADLINE_S, total=DEADLINE_S)
-# An answer's body is read so far, for the connection to serve the next message, and thrown away.
+# A response's body is read up to this size and discarded, so that the connection can be used again.
 MOST_BODY_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
-    """What the receiver answered; `retry_after` as it stands there."""
+class WebhookResponse:
+    """The receiver's response; `retry_after` is the header as it was sent."""
 
     status: int
     retry_after: str | None
 
 
 class WebhookPoster:
-    """Sends messages. One per thread. `private` are the hosts that may be inside, and be asked by http."""
+    """Sends messages. One per thread. `private` are hosts allowed at private addresses and by plain http."""
 
     def __init__(self, private: HostList) -> None:
         self._private = private
         self._transport = GuardedTransport(TIMEOUTS, policy=AddressPolicy(private))
 
-    def post(self, taken: Taken, secrets: Sequence[str]) -> Received:
-        """Send it, signed with each of the secrets, within 10 s. No redirect is followed.
+    def post(self, taken: Taken, secrets: Sequence[str]) -> WebhookResponse:
+        """Send a message, signed with each of the secrets, within 10 s. Redirects are not followed.
 
-        Raises UrlRefused, DeadlinePassed or Unreachable, whose texts have no address.
+        Raises UrlRefused, DeadlinePassed or Unreachable, whose texts contain no address.
         """
         if taken.producer_id is not None:
-            taken = replace(taken, payload=producers_payload(taken.payload))
+            taken = replace(taken, payload=payload_for_producer(taken.payload))
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "cutout",
@@ -62,21 +62,21 @@ class WebhookPoster:
         except httpx.TransportError as error:
             raise Unreachable(f"no answer: {error}") from error
         with closing(response):
-            _read_a_little(response)
-            return Received(response.status_code, response.headers.get("retry-after"))
+            _discard_body(response)
+            return WebhookResponse(response.status_code, response.headers.get("retry-after"))
 
     def close(self) -> None:
-        """Close the connections that are kept."""
+        """Close the kept connections."""
         self._transport.close()
 
     def _checked(self, address: str) -> httpx.URL:
         try:
             url = httpx.URL(address)
         except (httpx.InvalidURL, ValueError) as error:
-            raise UrlRefused(f"its address is none: {type(error).__name__}") from None
+            raise UrlRefused(f"its address is invalid: {type(error).__name__}") from None
         if url.scheme != "https" and not self._private.allows(url.host, port_of(url)):
             raise UrlRefused(
-                f"{url.host} is to be told by plain http; use https, or name it in"
+                f"{url.host} would be notified by plain http; use https, or name it in"
                 " CUTOUT_WEBHOOK_PRIVATE_HOSTS"
             )
         return url
@@ -95,15 +95,15 @@ def signed_headers(taken: Taken, secrets: Sequence[str]) -> dict[str, str]:
 
 
 def sign(secret: str, message: str, at: datetime, payload: str) -> str:
-    """One signature, as Standard Webhooks has it; `at` is in UTC."""
+    """One signature of Standard Webhooks; `at` is in UTC."""
     return Webhook(secret).sign(message, at, payload)
 
 
-def _read_a_little(response: httpx.Response) -> None:
-    room = MOST_BODY_BYTES
-    # The status has come: what is wrong with the body changes nothing.
+def _discard_body(response: httpx.Response) -> None:
+    remaining = MOST_BODY_BYTES
+    # The status has arrived: an error in the body changes nothing.
     with suppress(httpx.TransportError):
         for part in response.iter_raw():
-            room -= len(part)
-            if room < 0:
+            remaining -= len(part)
+            if remaining < 0:
                 return

@@ -1,4 +1,4 @@
-"""What becomes of a message, by what its receiver answered."""
+"""Classification of receivers' responses: delivered, retried after a delay, or given up."""
 
 import random
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 from cutout.network import FetchError, UrlRefused
-from worker.webhooks.post import Received
+from worker.webhooks.post import WebhookResponse
 
-# The rests between the tries; the last one holds from then on.
-RESTS_S = (5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0, 7200.0)
+# Delays between the tries; the last one repeats.
+DELAYS_S = (5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0, 7200.0)
 JITTER = 0.2
 MOST_RETRY_AFTER_S = 3600.0
 LONGEST_REASON = 200
 
-# Of these the receiver as a whole is ill, not this message.
+# These statuses concern the receiver as a whole, not this message.
 OVERLOADED = {
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.BAD_GATEWAY,
@@ -25,51 +25,51 @@ OVERLOADED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """Delivered if there is no `reason`. Else it is sent again after `rest`, never without one.
+class DeliveryResult:
+    """Delivered if there is no `reason`. Otherwise it is sent again after `delay`; given up without one.
 
-    `ill`: the receiver does not answer or says that it cannot now, so the other messages for it wait as well;
-    None if it was not asked.
+    `failing`: the receiver does not answer, or answers that it is overloaded, so its other messages wait as
+    well; None if it was not contacted.
     """
 
     status: int | None
     reason: str | None = None
-    rest: timedelta | None = None
-    ill: bool | None = False
+    delay: timedelta | None = None
+    failing: bool | None = False
 
 
-def judge(answer: Received | FetchError, tries: int) -> Verdict:
-    """The verdict on the try number `tries`, the first being 1."""
-    match answer:
+def classify(response: WebhookResponse | FetchError, tries: int) -> DeliveryResult:
+    """The result of try number `tries`, the first being 1."""
+    match response:
         case UrlRefused():
-            return Verdict(None, _printable(str(answer)), ill=None)
+            return DeliveryResult(None, _printable(str(response)), failing=None)
         case FetchError():
-            return Verdict(None, _printable(str(answer)), _rest(tries), ill=True)
-    status = answer.status
+            return DeliveryResult(None, _printable(str(response)), _delay(tries), failing=True)
+    status = response.status
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-        return Verdict(status)
+        return DeliveryResult(status)
     if status == HTTPStatus.GONE:
-        return Verdict(status, "answered 410: the receiver wants no more of it")
+        return DeliveryResult(status, "answered 410: the receiver does not want this message")
     reason = f"answered {status}"
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        reason += ", which is not followed; give the address that it leads to"
-    rest = max(_rest(tries), _asked_for(answer.retry_after))
-    return Verdict(status, reason, rest, ill=status in OVERLOADED)
+        reason += ", a redirect, which is not followed; use the address that it leads to"
+    delay = max(_delay(tries), _retry_after(response.retry_after))
+    return DeliveryResult(status, reason, delay, failing=status in OVERLOADED)
 
 
-def _rest(tries: int) -> timedelta:
-    seconds = RESTS_S[min(tries, len(RESTS_S)) - 1]
+def _delay(tries: int) -> timedelta:
+    seconds = DELAYS_S[min(tries, len(DELAYS_S)) - 1]
     return timedelta(seconds=seconds * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311 - spreads load
 
 
-def _asked_for(retry_after: str | None) -> timedelta:
-    """What Retry-After asks for, an hour at most; nothing if it cannot be read."""
-    asked = (retry_after or "").strip()[:40]
-    if asked.isascii() and asked.isdigit():
-        seconds = float(asked)
+def _retry_after(header: str | None) -> timedelta:
+    """The delay that Retry-After asks for, an hour at most; zero if it cannot be read."""
+    value = (header or "").strip()[:40]
+    if value.isascii() and value.isdigit():
+        seconds = float(value)
     else:
         try:
-            at = parsedate_to_datetime(asked)
+            at = parsedate_to_datetime(value)
         except (ValueError, OverflowError):
             return timedelta(0)
         seconds = (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
@@ -77,5 +77,5 @@ def _asked_for(retry_after: str | None) -> timedelta:
 
 
 def _printable(reason: str) -> str:
-    """Parts of it may be a receiver's own words."""
+    """Cut the reason and replace what cannot be printed: parts of it may be a receiver's own text."""
     return "".join(c if c.isprintable() else "?" for c in reason[:LONGEST_REASON])

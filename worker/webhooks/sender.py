@@ -1,4 +1,4 @@
-"""One thread's work: take a message, send it, write down what came of it."""
+"""The work of one sender thread: take a message, send it, record the result."""
 
 import logging
 import time
@@ -16,58 +16,58 @@ from cutout.webhooks.outbox import LEASE, Taken, delivered, failed, take
 from cutout.webhooks.receivers import Receiver, disprove, prove
 from worker.webhooks.fair_queue import FairQueue, Turn
 from worker.webhooks.post import DEADLINE_S, WebhookPoster
-from worker.webhooks.responses import Verdict, judge
+from worker.webhooks.responses import DeliveryResult, classify
 
 log = logging.getLogger(__name__)
 
-# After that somebody else may have taken it anew.
-WRITTEN_WITHIN_S = LEASE.total_seconds() - 2 * DEADLINE_S
+# After that another dispatcher may have taken the message again.
+RECORDED_WITHIN_S = LEASE.total_seconds() - 2 * DEADLINE_S
 
 
 class Sender:
-    """Sends until there is nothing that may go now. `turns` are shared with the others.
+    """Sends messages until none may be sent now. All senders share the `queue`.
 
-    `ask_for_more` sets others to work: a receiver that answers is sent more at a time.
+    `start_senders` starts others: a receiver that answers is sent several messages at a time.
     """
 
     def __init__(
-        self, known: Settings, engine: Engine, turns: FairQueue, ask_for_more: Callable[[], None]
+        self, settings: Settings, engine: Engine, queue: FairQueue, start_senders: Callable[[], None]
     ) -> None:
-        self._master = known.webhook_secret
+        self._master = settings.webhook_secret
         self._engine = engine
-        self._turns = turns
-        self._ask_for_more = ask_for_more
-        self._postman = WebhookPoster(HostList.parse(known.webhook_private_hosts))
+        self._queue = queue
+        self._start_senders = start_senders
+        self._poster = WebhookPoster(HostList.parse(settings.webhook_private_hosts))
 
     def run(self) -> bool:
-        """Always True, as a question's answer."""
+        """Send until the queue has no turn. Always True, since a background task reports success."""
         try:
-            while turn := self._turns.next():
+            while turn := self._queue.next():
                 self._turn(turn)
         except Exception as error:
             if not is_away(error):
                 raise
-            log.warning("Postgres is away; webhooks wait, and one that was out may be sent again")
+            log.warning("Postgres is unreachable; webhooks wait, and the one being sent may be sent again")
         return True
 
     def close(self) -> None:
         """Close its connections to receivers; it must not be running."""
-        self._postman.close()
+        self._poster.close()
 
     def _turn(self, turn: Turn) -> None:
-        ill, more, took_s = None, False, 0.0
+        failing, more, took_s = None, False, 0.0
         try:
             with self._engine.connect() as connection:
                 taken, secrets = self._take(connection, turn.receiver)
             if taken is not None:
                 began = time.monotonic()
-                verdict = self._send(taken, secrets)
-                ill, more, took_s = verdict.ill, True, time.monotonic() - began
-                self._write_down(taken, verdict, turn)
+                result = self._send(taken, secrets)
+                failing, more, took_s = result.failing, True, time.monotonic() - began
+                self._record(taken, result, turn)
         finally:
-            self._turns.done(turn.receiver, ill=ill, more=more, took_s=took_s)
+            self._queue.done(turn.receiver, failing=failing, more=more, took_s=took_s)
         if more:
-            self._ask_for_more()
+            self._start_senders()
 
     def _take(self, connection: Connection, receiver: Receiver) -> tuple[Taken | None, list[str]]:
         if self._master is None:
@@ -78,30 +78,30 @@ class Sender:
         versions = secret_state(connection, receiver.owner).signing
         return taken, [secret_of(self._master, receiver.owner, version) for version in versions]
 
-    def _send(self, taken: Taken, secrets: list[str]) -> Verdict:
+    def _send(self, taken: Taken, secrets: list[str]) -> DeliveryResult:
         try:
-            return judge(self._postman.post(taken, secrets), taken.tries)
+            return classify(self._poster.post(taken, secrets), taken.tries)
         except FetchError as error:
-            return judge(error, taken.tries)
+            return classify(error, taken.tries)
         except Exception as error:
-            # One message or answer must not take the sender from all the others, again and again.
-            log.exception("the webhook %s to %s met an error that nobody expected", taken.id, taken.host)
-            return judge(Unreachable(f"an error that nobody expected ({type(error).__name__})"), taken.tries)
+            # One message or response must not stop the sender for all others again and again.
+            log.exception("unexpected error in the webhook %s to %s", taken.id, taken.host)
+            return classify(Unreachable(f"unexpected error ({type(error).__name__})"), taken.tries)
 
-    def _write_down(self, taken: Taken, verdict: Verdict, turn: Turn) -> None:
+    def _record(self, taken: Taken, result: DeliveryResult, turn: Turn) -> None:
         state = patiently(
             self._engine,
-            partial(_write, taken=taken, verdict=verdict, turn=turn),
-            give_up_after_s=WRITTEN_WITHIN_S,
+            partial(_write, taken=taken, result=result, turn=turn),
+            give_up_after_s=RECORDED_WITHIN_S,
         )
         if state is DeliveryState.GIVEN_UP:
-            log.warning("the webhook %s to %s is given up: %s", taken.id, taken.host, verdict.reason)
+            log.warning("the webhook %s to %s is given up: %s", taken.id, taken.host, result.reason)
 
 
-def _write(connection: Connection, taken: Taken, verdict: Verdict, turn: Turn) -> DeliveryState | None:
-    if verdict.ill is not None and verdict.ill == turn.proven:
-        (disprove if verdict.ill else prove)(connection, turn.receiver)
-    if verdict.reason is None:
-        delivered(connection, taken, verdict.status or 0)
+def _write(connection: Connection, taken: Taken, result: DeliveryResult, turn: Turn) -> DeliveryState | None:
+    if result.failing is not None and result.failing == turn.proven:
+        (disprove if result.failing else prove)(connection, turn.receiver)
+    if result.reason is None:
+        delivered(connection, taken, result.status or 0)
         return DeliveryState.DELIVERED
-    return failed(connection, taken, verdict.reason, status=verdict.status, rest=verdict.rest)
+    return failed(connection, taken, result.reason, status=result.status, delay=result.delay)

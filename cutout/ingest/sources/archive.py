@@ -1,4 +1,4 @@
-"""A zip archive of pictures."""
+"""Source that is a zip archive of pictures."""
 
 import errno
 import re
@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 from cutout.ingest.ingest_errors import IngestError, NoRoomError, UnusableError
-from cutout.ingest.skipped_files import Reason, Skipped, told
+from cutout.ingest.skipped_files import Reason, Skipped, skipped_text
 from cutout.ingest.sources.archive_list import ArchiveFile, declared_members, require_one_list
 from cutout.ingest.sources.archive_names import known_encoding, name_of
 from cutout.ingest.sources.contents import Content, require_size
@@ -25,7 +25,7 @@ from cutout.ingest.sources.file_kinds import (
     reason_by_bytes,
     reason_by_name,
 )
-from cutout.ingest.sources.file_patterns import Choice
+from cutout.ingest.sources.file_patterns import FilePatterns
 from cutout.ingest.sources.files import SourceFile
 from cutout.ingest.sources.source import Extent
 from cutout.ingest.sources.system_files import system_reason
@@ -33,9 +33,9 @@ from cutout.ingest.stop import Check, never_stops
 from cutout.manifests import Record
 from cutout.storage import Bucket
 
-# zipfile unpacks these no further than asked; of the others a kilobyte may become gigabytes at once.
-TAKEN_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
-# Pictures hardly shrink in a zip; what unpacks to so much more is a bomb.
+# zipfile reads these methods block by block; with the others a kilobyte may become gigabytes at once.
+SUPPORTED_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+# Pictures hardly shrink in a zip; a larger ratio is a zip bomb.
 MOST_UNPACKED_RATIO = 100
 UNSUSPICIOUS_BYTES = 100_000_000
 IN_MEMORY_BYTES = 1024 * 1024
@@ -57,7 +57,7 @@ UNPACKING_ERRORS = (
 
 
 class Archive:
-    """Members are unpacked one by one, into memory or a temporary file."""
+    """Zip archive of pictures. Members are unpacked one by one, into memory or a temporary file."""
 
     kind = "zip archive of pictures"
     is_manifest = False
@@ -70,32 +70,33 @@ class Archive:
         max_bytes: int,
         copy_of: SourceFile | None = None,
         encoding: str | None = None,
-        choice: Choice | None = None,
+        patterns: FilePatterns | None = None,
         check: Check = never_stops,
     ) -> None:
-        """Raises IngestError for what is no zip archive, is a bomb, or holds no picture.
+        """Open and list the archive. Raises IngestError if it is not a zip archive, is a bomb, or holds no
+        picture.
 
-        With `copy_of` the file at `path` is a temporary one, and loses its name once it is open. `encoding`
-        is that of names that do not say theirs. `check` is called while the members are looked through.
+        With `copy_of` the file at `path` is a temporary one, and is unlinked once it is open. `encoding` is
+        used for names that do not declare theirs. `check` is called for each member.
         """
         self._max_bytes = max_bytes
         self._read = 0
         found = path.stat()
-        its_own: list[str | int] = [str(path.resolve()), found.st_size, found.st_mtime_ns]
-        self.identity = copy_of.identity if copy_of else its_own
+        local_identity: list[str | int] = [str(path.resolve()), found.st_size, found.st_mtime_ns]
+        self.identity = copy_of.identity if copy_of else local_identity
         codec = known_encoding(encoding)
         self._name = copy_of.name if copy_of else str(path)
         self._file, self._zip = _opened(path, self._name)
         if copy_of:
-            # It is open: without a name it goes with this process, however that ends.
+            # The file stays open without a name: it is deleted when this process ends, however that happens.
             path.unlink(missing_ok=True)
         try:
-            self._look_through(found.st_size, codec, choice or Choice(), check)
+            self._list_members(found.st_size, codec, patterns or FilePatterns(), check)
         except BaseException:
             self._close_file()
             raise
 
-    def _look_through(self, size: int, codec: str | None, choice: Choice, check: Check) -> None:
+    def _list_members(self, size: int, codec: str | None, patterns: FilePatterns, check: Check) -> None:
         members = [member for member in self._zip.infolist() if not member.is_dir()]
         _refuse_bomb(self._name, members, size)
         self.skipped = Skipped()
@@ -104,9 +105,9 @@ class Archive:
         self._files: list[PictureFile] = []
         for number, member in enumerate(members, start=1):
             check()
-            self._take(number, member, choice, codec)
+            self._add(number, member, patterns, codec)
         if not self._files:
-            raise IngestError(f"{self._name} holds no pictures; {LOOKED_FOR}{told(self.skipped)}")
+            raise IngestError(f"{self._name} holds no pictures; {LOOKED_FOR}{skipped_text(self.skipped)}")
         self.extent = Extent(len(self._files), "files")
 
     def records(self) -> Iterator[Record]:
@@ -119,11 +120,11 @@ class Archive:
 
     def locate(self, name: str) -> str | Content:
         if name.startswith("/") or DRIVE.match(name) or ".." in PurePosixPath(name).parts:
-            raise UnusableError("leads out of the archive; pack it under a plain name")
+            raise UnusableError("points outside the archive; pack it under a plain name")
         member = self._members[name]
         if member.flag_bits & IS_ENCRYPTED:
             raise UnusableError("is encrypted; pack it without a password")
-        _require_method(member)
+        _require_supported(member)
         require_size(member.file_size, self._max_bytes)
         return _MemberContent(self._zip, member)
 
@@ -132,8 +133,8 @@ class Archive:
             return []
         names = ", ".join(self._uncertain.names)
         remark = (
-            f"{self._uncertain.count:,} names are in an encoding that the archive does not tell, and are read"
-            f" as cp437: {names}; if they are wrong, say another, for instance `--encoding cp932`"
+            f"{self._uncertain.count:,} names are in an encoding that the archive does not declare, and are"
+            f" read as cp437: {names}; if they are wrong, give another, for instance `--encoding cp932`"
         )
         return [remark]
 
@@ -147,27 +148,27 @@ class Archive:
         self._zip.close()
         self._file.close()
 
-    def _take(self, number: int, member: zipfile.ZipInfo, choice: Choice, codec: str | None) -> None:
+    def _add(self, number: int, member: zipfile.ZipInfo, patterns: FilePatterns, codec: str | None) -> None:
         name, is_certain = name_of(member, codec)
         if name.endswith("/"):
-            # A folder, as other machines than zipfile's write it.
+            # A folder entry of a packer that zipfile does not recognise.
             return
-        if reason := self._reason(member, name, choice):
+        if reason := self._reason(member, name, patterns):
             self.skipped.add(reason, name)
             return
         if not is_certain:
             self._uncertain.add(name)
         version = f"{member.CRC:08x} {member.file_size}"
         if name in self._members:
-            again = f"is the name of two files of the archive, and this is member {number}; give it another"
-            self._files.append(PictureFile(name, version, again))
+            fault = f"is the name of two files of the archive, and this is member {number}; give it another"
+            self._files.append(PictureFile(name, version, fault))
             return
         self._members[name] = member
         self._files.append(PictureFile(name, version))
 
-    def _reason(self, member: zipfile.ZipInfo, name: str, choice: Choice) -> str | None:
-        """Why the member is not taken; None for a picture."""
-        if reason := system_reason(name) or choice.reason(name) or reason_by_name(name):
+    def _reason(self, member: zipfile.ZipInfo, name: str, patterns: FilePatterns) -> str | None:
+        """Return the reason to skip the member; None for a picture."""
+        if reason := system_reason(name) or patterns.reason(name) or reason_by_name(name):
             return reason
         return None if is_picture_name(name) else self._reason_by_content(member)
 
@@ -175,7 +176,7 @@ class Archive:
         if member.flag_bits & IS_ENCRYPTED:
             return ENCRYPTED
         try:
-            _require_method(member)
+            _require_supported(member)
             with self._zip.open(member) as file:
                 return reason_by_bytes(file.read(ENOUGH_BYTES))
         except UNPACKING_ERRORS:
@@ -195,8 +196,8 @@ class _MemberContent:
             except UNPACKING_ERRORS as error:
                 if isinstance(error, OSError) and error.errno in NO_ROOM:
                     raise NoRoomError(
-                        f"{tempfile.gettempdir()} has no room for a picture: {error.strerror}; make room, or"
-                        " set TMPDIR"
+                        f"{tempfile.gettempdir()} has no space for a picture: {error.strerror}; make"
+                        " room, or set TMPDIR"
                     ) from error
                 raise UnusableError(f"cannot be unpacked: {error}; pack it again") from error
             file.seek(0)
@@ -208,7 +209,7 @@ class _MemberContent:
             while block := packed.read(BLOCK_BYTES):
                 unpacked += len(block)
                 if unpacked > self.member.file_size:
-                    raise UnusableError("unpacks to more than the archive says; pack it again")
+                    raise UnusableError("unpacks to more than the archive declares; pack it again")
                 file.write(block)
 
 
@@ -217,12 +218,14 @@ def _refuse_bomb(name: str, members: list[zipfile.ZipInfo], packed_bytes: int) -
     if unpacked > UNSUSPICIOUS_BYTES and unpacked > MOST_UNPACKED_RATIO * packed_bytes:
         raise IngestError(
             f"{name} is refused: its {packed_bytes:,} bytes would unpack to {unpacked:,}, which pictures"
-            " never do; look where it comes from"
+            " never do; check where it comes from"
         )
 
 
 def _opened(path: Path, name: str) -> tuple[ArchiveFile, zipfile.ZipFile]:
-    """Raises IngestError. The file is the caller's to close: zipfile closes none that it was given."""
+    """Open the archive. Raises IngestError. The caller closes the file: zipfile closes none that it was
+    given.
+    """
     declared = declared_members(path, name)
     file = ArchiveFile(path, name)
     try:
@@ -237,8 +240,8 @@ def _opened(path: Path, name: str) -> tuple[ArchiveFile, zipfile.ZipFile]:
     return file, opened
 
 
-def _require_method(member: zipfile.ZipInfo) -> None:
-    if member.compress_type not in TAKEN_METHODS:
+def _require_supported(member: zipfile.ZipInfo) -> None:
+    if member.compress_type not in SUPPORTED_METHODS:
         raise UnusableError(
             f"is packed by method {member.compress_type} of zip; pack it again with the usual one, Deflate"
         )

@@ -1,16 +1,16 @@
-"""The pictures under a prefix of a bucket. They stay where they are."""
+"""Source that is a prefix of a bucket. The pictures are not copied."""
 
 import hashlib
 from collections.abc import Iterator
 from itertools import groupby
 
 from cutout.ingest.ingest_errors import IngestError, UnusableError
-from cutout.ingest.skipped_files import Skipped, told
+from cutout.ingest.skipped_files import Skipped, skipped_text
 from cutout.ingest.sources.contents import require_size
 from cutout.ingest.sources.external_ids import PictureFile, file_records, name_pictures
 from cutout.ingest.sources.file_kinds import LOOKED_FOR
-from cutout.ingest.sources.file_patterns import Choice
-from cutout.ingest.sources.object_kinds import ReadPool
+from cutout.ingest.sources.file_patterns import FilePatterns
+from cutout.ingest.sources.object_kinds import ObjectKinds
 from cutout.ingest.sources.source import Extent
 from cutout.ingest.sources.source_urls import Addresses
 from cutout.ingest.sources.system_files import system_reason
@@ -21,7 +21,7 @@ SHOWN_FOLDERS = 3
 
 
 class Prefix:
-    """Reads the listing page by page, twice: first to count it and to know it again."""
+    """Pictures under a prefix. The listing is read twice, page by page: first for count and identity."""
 
     kind = "pictures in a bucket"
     is_manifest = False
@@ -34,9 +34,11 @@ class Prefix:
         addresses: Addresses,
         *,
         max_bytes: int,
-        choice: Choice | None = None,
+        patterns: FilePatterns | None = None,
     ) -> None:
-        """Raises IngestError if nothing may be or is there, StorageError if the bucket does not answer."""
+        """List the prefix once. Raises IngestError if it may not be read or is empty, StorageError if the
+        bucket fails.
+        """
         name, self._prefix = split_address(address) or ("", "")
         try:
             addresses.require_bucket(name)
@@ -48,17 +50,17 @@ class Prefix:
         self._bucket = bucket if name == bucket.name else bucket.sibling(name)
         self._addresses = addresses
         self._max_bytes = max_bytes
-        self._choice = choice or Choice()
+        self._patterns = patterns or FilePatterns()
         self._folder = self._prefix.rpartition("/")[0]
         self._read = 0
-        self._looks = ReadPool(self._bucket)
+        self._kinds = ObjectKinds(self._bucket)
         self.skipped = Skipped()
-        self._beside = _Beside(self._prefix)
+        self._outside = _OutsideFolder(self._prefix)
         self.identity: list[str | int]
         try:
-            self.identity, self.extent = self._look_through(name)
+            self.identity, self.extent = self._count_and_identify(name)
         except BaseException:
-            self._looks.close()
+            self._kinds.close()
             raise
 
     def records(self) -> Iterator[Record]:
@@ -78,54 +80,56 @@ class Prefix:
         return address
 
     def remarks(self) -> list[str]:
-        return self._beside.remarks(self._address)
+        return self._outside.remarks(self._address)
 
     def keep(self, _bucket: Bucket, _key: str) -> bool:
         return False
 
     def close(self) -> None:
-        """The bucket is the caller's."""
-        self._looks.close()
+        """Close temporary files; the bucket belongs to the caller."""
+        self._kinds.close()
 
-    def _look_through(self, name: str) -> tuple[list[str | int], Extent]:
+    def _count_and_identify(self, name: str) -> tuple[list[str | int], Extent]:
         address, digest, count = self._address, hashlib.sha256(), 0
         try:
             for found in self._pictures(self.skipped):
                 digest.update(f"{found.key}\0{found.size}\0{found.etag}\0".encode())
-                self._beside.count(found.key)
+                self._outside.count(found.key)
                 count += 1
         except BucketMissingError:
             raise IngestError(f"{address} cannot be listed: there is no bucket {name!r}; fix it") from None
         except StorageRefusedError as error:
             raise IngestError(f"{address} cannot be listed: {error}") from error
         if not count:
-            raise IngestError(f"{address} holds no pictures; {LOOKED_FOR}{told(self.skipped)}")
+            raise IngestError(f"{address} holds no pictures; {LOOKED_FOR}{skipped_text(self.skipped)}")
         return [address, digest.hexdigest()], Extent(count, "objects")
 
     def _pictures(self, skipped: Skipped) -> Iterator[ListedObject]:
-        for found, reason in self._looks.judged(self._chosen(skipped)):
+        for found, reason in self._kinds.classify(self._candidates(skipped)):
             if reason:
                 skipped.add(reason, self._below(found.key))
             else:
                 yield found
 
-    def _chosen(self, skipped: Skipped) -> Iterator[ListedObject]:
+    def _candidates(self, skipped: Skipped) -> Iterator[ListedObject]:
         for found in self._bucket.listed(self._prefix):
             name = self._below(found.key)
             if not name or name.endswith("/"):
-                # The marker of a folder.
+                # Marker of a folder.
                 continue
-            if reason := system_reason(name) or self._choice.reason(name):
+            if reason := system_reason(name) or self._patterns.reason(name):
                 skipped.add(reason, name)
             else:
                 yield found
 
     def _below(self, key: str) -> str:
-        """The name below the prefix's folder."""
+        """Return the name below the prefix's folder."""
         return key[len(self._folder) + 1 :] if self._folder else key
 
     def _named(self) -> Iterator[tuple[PictureFile, str]]:
-        """The listing is sorted, so shoe.jpg and shoe.png come together. An object without an ending comes
+        """Yield each picture's file with its external id.
+
+        The listing is sorted, so shoe.jpg and shoe.png come together. An object without an ending comes
         before them, with others between: `shoe`, `shoe-2.jpg`, `shoe.jpg`.
         """
         files = (self._file(found) for found in self._pictures(Skipped()))
@@ -146,8 +150,10 @@ class Prefix:
         return PictureFile(self._below(found.key), found.etag)
 
 
-class _Beside:
-    """Counts what a prefix takes beside the folder of its name: `s3://bucket/photos` is photos-old/ too."""
+class _OutsideFolder:
+    """Counter of pictures outside the folder of the prefix's name: `s3://bucket/photos` also covers
+    photos-old/.
+    """
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
@@ -171,8 +177,8 @@ class _Beside:
         shown = ", ".join(names[:SHOWN_FOLDERS]) + (", …" if len(names) > SHOWN_FOLDERS else "")
         where = f", as in {shown}" if names else ""
         remark = (
-            f"{address} is a prefix and no folder: {self._others:,} of {self._inside + self._others:,}"
-            f" pictures lie outside {address}/{where}; write {address}/ for the folder alone"
+            f"{address} is a prefix, not a folder: {self._others:,} of {self._inside + self._others:,}"
+            f" pictures lie outside {address}/{where}; write {address}/ for the folder only"
         )
         return [remark]
 

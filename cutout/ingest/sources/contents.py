@@ -1,4 +1,4 @@
-"""Pictures that lie on this machine: their bytes become objects of the bucket, named by what they are."""
+"""Pictures on this machine: their bytes are stored in the bucket under the hash of their content."""
 
 import hashlib
 import stat
@@ -16,37 +16,37 @@ from cutout.storage.object_keys import source_key
 from cutout.storage.uploads import upload_source
 
 
-class LeadsOutError(UnusableError):
-    """The name is of a file outside."""
+class OutsideDirectoryError(UnusableError):
+    """The name points outside the directory."""
 
 
 class MissingFileError(UnusableError):
-    """No file is called so."""
+    """No file has this name."""
 
 
 class Content(Protocol):
-    """The bytes of a picture, which are read only when it is its turn."""
+    """Bytes of a picture, opened only when they are needed."""
 
     def open(self) -> AbstractContextManager[BinaryIO]:
-        """A seekable file. Raises UnusableError or OSError."""
+        """Open a seekable file. Raises UnusableError or OSError."""
 
 
 class Stored(NamedTuple):
-    """A picture's address in the bucket and the hash of its bytes."""
+    """Address of a picture in the bucket, and the SHA-256 of its bytes."""
 
     address: str
     sha256: bytes
 
 
 class Keep(Protocol):
-    """What is done with the bytes of a picture. Raises UnusableError if they cannot be read."""
+    """Callback that stores a picture. Raises UnusableError if its bytes cannot be read."""
 
     def __call__(self, content: Content) -> Stored: ...
 
 
 @dataclass(frozen=True, slots=True)
 class FileContent:
-    """A file of this machine that was found to be one."""
+    """A file of this machine that exists."""
 
     path: Path
 
@@ -56,13 +56,13 @@ class FileContent:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """Keeps pictures in the bucket. May be called by several threads."""
+    """Stores pictures in the bucket. May be called by several threads."""
 
     bucket: Bucket
     producer_id: uuid.UUID | None = None
 
     def __call__(self, content: Content) -> Stored:
-        """Raises StorageError if the bucket does not take it."""
+        """Upload the picture. Raises StorageError if the bucket does not accept it."""
         with open_content(content) as file:
             address = upload_source(self.bucket, file, self.producer_id)
         return Stored(address, bytes.fromhex(address.rpartition("/")[2]))
@@ -70,7 +70,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Hash:
-    """Keeps nothing, and says where a picture would be kept."""
+    """Stores nothing; returns the address that a picture would have."""
 
     bucket: str
 
@@ -82,7 +82,7 @@ class Hash:
 
 @contextmanager
 def open_content(content: Content) -> Iterator[BinaryIO]:
-    """A picture's bytes. Raises UnusableError if they cannot be read."""
+    """Open a picture's bytes. Raises UnusableError if they cannot be read."""
     try:
         with content.open() as file:
             yield file
@@ -91,21 +91,23 @@ def open_content(content: Content) -> Iterator[BinaryIO]:
 
 
 def find_file(directory: Path, name: str, *, max_bytes: int) -> FileContent:
-    """The picture `name` below `directory`; raises UnusableError unless it is a readable file inside it,
-    MissingFileError if there is none of that name.
+    """Return the picture `name` below `directory`.
+
+    Raises UnusableError unless it is a readable regular file inside, MissingFileError if there is no such
+    file.
     """
     try:
         path = (directory / name).resolve()
         if not path.is_relative_to(directory):
-            raise LeadsOutError(f"leads out of {directory}; put the picture inside")
+            raise OutsideDirectoryError(f"points outside {directory}; put the picture inside")
         found = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         raise MissingFileError(
             f"is no file in {directory}; put the picture there or correct its name"
         ) from None
     except (OSError, RuntimeError):
-        # Too long, a circle of links.
-        raise UnusableError("cannot be the name of a file; mend it") from None
+        # The name is too long, or a circle of links.
+        raise UnusableError("cannot be a file name; fix it") from None
     if not stat.S_ISREG(found.st_mode):
         raise UnusableError("is no regular file; name a picture")
     require_size(found.st_size, max_bytes)
@@ -113,6 +115,6 @@ def find_file(directory: Path, name: str, *, max_bytes: int) -> FileContent:
 
 
 def require_size(size: int, max_bytes: int) -> None:
-    """Raises UnusableError for a picture without bytes, or with more than are taken."""
+    """Raise UnusableError for a picture without bytes or with more than `max_bytes`."""
     if not 0 < size <= max_bytes:
         raise UnusableError(f"has {size:,} bytes; 1 to {max_bytes:,} are taken (CUTOUT_MAX_SOURCE_BYTES)")

@@ -1,4 +1,4 @@
-"""A directory of pictures, with its subdirectories."""
+"""Source that is a directory of pictures, with its subdirectories."""
 
 import hashlib
 import os
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cutout.ingest.ingest_errors import IngestError
-from cutout.ingest.skipped_files import Skipped, told
+from cutout.ingest.skipped_files import Skipped, skipped_text
 from cutout.ingest.sources.contents import Content, find_file
 from cutout.ingest.sources.external_ids import PictureFile, file_records, name_pictures
 from cutout.ingest.sources.file_kinds import (
@@ -19,7 +19,7 @@ from cutout.ingest.sources.file_kinds import (
     reason_by_bytes,
     reason_by_name,
 )
-from cutout.ingest.sources.file_patterns import Choice
+from cutout.ingest.sources.file_patterns import FilePatterns
 from cutout.ingest.sources.source import Extent
 from cutout.ingest.sources.system_files import SYSTEM, SYSTEM_FILE, is_system_file, is_system_folder
 from cutout.manifests import Record
@@ -31,26 +31,26 @@ Skip = Callable[[str, str, int], None]
 
 
 class Directory:
-    """Walks folder by folder: in memory are the names of one folder and of those above it."""
+    """Directory of pictures, read folder by folder: the names of one folder and its parents are in memory."""
 
     kind = "directory of pictures"
     is_manifest = False
     numbering = None
 
-    def __init__(self, path: Path, *, max_bytes: int, choice: Choice | None = None) -> None:
-        """Look it through once. Raises IngestError if it holds no picture or cannot be read."""
+    def __init__(self, path: Path, *, max_bytes: int, patterns: FilePatterns | None = None) -> None:
+        """Count the pictures. Raises IngestError if there is none or the directory cannot be read."""
         self._path = path.resolve()
         self._max_bytes = max_bytes
-        self._choice = choice or Choice()
+        self._patterns = patterns or FilePatterns()
         self._read = 0
         self.skipped = Skipped()
         digest, count = hashlib.sha256(), 0
-        for files, _ in _Walk(self._path, self._choice, self.skipped.add).folders():
+        for files, _ in _Walk(self._path, self._patterns, self.skipped.add).folders():
             for name, version, _ in files:
                 digest.update(f"{name}\0{version}\0".encode("utf-8", "surrogateescape"))
                 count += 1
         if not count:
-            raise IngestError(f"{path} holds no pictures; {LOOKED_FOR}{told(self.skipped)}")
+            raise IngestError(f"{path} holds no pictures; {LOOKED_FOR}{skipped_text(self.skipped)}")
         self.identity: list[str | int] = [os.fsencode(self._path).hex(), digest.hexdigest()]
         self.extent = Extent(count, "files")
 
@@ -72,34 +72,36 @@ class Directory:
         return False
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no file is open."""
 
     def _named(self) -> Iterator[tuple[PictureFile, str]]:
-        for files, composed in _Walk(self._path, self._choice, _overlook).folders():
+        for files, composed in _Walk(self._path, self._patterns, _ignore).folders():
             yield from name_pictures(files, composed=composed)
 
 
-def _overlook(_reason: str, _name: str, _count: int = 1) -> None:
-    """Counted when the directory was looked through first."""
+def _ignore(_reason: str, _name: str, _count: int = 1) -> None:
+    """Ignore the file: it was counted by the first pass."""
 
 
 class _Walk:
-    """Goes through a directory; `skip` is told of each file that is not taken."""
+    """Walk through a directory; `skip` is called for each file that is not taken."""
 
-    def __init__(self, root: Path, choice: Choice, skip: Skip) -> None:
+    def __init__(self, root: Path, patterns: FilePatterns, skip: Skip) -> None:
         self._root = root
-        self._choice = choice
+        self._patterns = patterns
         self._skip = skip
 
     def folders(
         self, folder: str = "", depth: int = 0, *, composed: bool = True
     ) -> Iterator[tuple[list[PictureFile], bool]]:
-        """The pictures of each folder, sorted, and whether their names may be composed: not where that makes
-        this folder another one. Links to folders are not followed.
+        """Yield the pictures of each folder, sorted, and whether their names may be composed (NFC).
+
+        They may not where composing would make this folder's name equal to another's. Links to folders are
+        not followed.
         """
         if depth > DEEPEST:
             raise IngestError(
-                f"{self._root / folder} lies more than {DEEPEST} folders deep; ingest it by itself"
+                f"{self._root / folder} is more than {DEEPEST} folders deep; ingest it by itself"
             )
         files, deeper = [], []
         try:
@@ -107,7 +109,7 @@ class _Walk:
                 for entry in sorted(entries, key=_name):
                     path = f"{folder}/{entry.name}" if folder else entry.name
                     if not entry.is_dir(follow_symlinks=False):
-                        files += self._take(entry, path)
+                        files += self._picture(entry, path)
                     elif is_system_folder(entry.name):
                         self._count_system(path)
                     else:
@@ -115,29 +117,29 @@ class _Walk:
         except OSError as error:
             raise IngestError(f"{self._root / folder} cannot be read: {error.strerror}") from error
         yield files, composed
-        alike = Counter(unicodedata.normalize("NFC", path) for path in deeper)
+        same_name = Counter(unicodedata.normalize("NFC", path) for path in deeper)
         for path in deeper:
-            alone = alike[unicodedata.normalize("NFC", path)] == 1
-            yield from self.folders(path, depth + 1, composed=composed and alone)
+            is_unique = same_name[unicodedata.normalize("NFC", path)] == 1
+            yield from self.folders(path, depth + 1, composed=composed and is_unique)
 
-    def _take(self, entry: os.DirEntry[str], path: str) -> list[PictureFile]:
+    def _picture(self, entry: os.DirEntry[str], path: str) -> list[PictureFile]:
         if reason := self._reason(entry, path):
             self._skip(reason, path, 1)
             return []
         return [PictureFile(path, _version(entry))]
 
     def _reason(self, entry: os.DirEntry[str], path: str) -> str | None:
-        """Why the file is not taken; None for a picture."""
+        """Return the reason to skip the file; None for a picture."""
         if is_system_file(entry.name):
             return SYSTEM_FILE
-        if reason := self._choice.reason(path) or reason_by_name(entry.name):
+        if reason := self._patterns.reason(path) or reason_by_name(entry.name):
             return reason
         if not entry.is_file():
             return LINKED_FOLDER if entry.is_dir() else NO_FILE
         return None if is_picture_name(entry.name) else _reason_by_content(entry.path)
 
     def _count_system(self, path: str) -> None:
-        """Count the files of a system folder, as far as it may be read; nothing in it is needed."""
+        """Count the files of a system folder, as far as it can be read."""
         count, first = 0, ""
         for above, folders, names in os.walk(self._root / path):
             folders.sort()

@@ -1,4 +1,4 @@
-"""External ids for pictures that come as files: their names, without the ending where that is enough."""
+"""External ids of pictures that are files: the file name, without its ending where that is unique."""
 
 import unicodedata
 from collections import Counter
@@ -10,14 +10,14 @@ from cutout.manifests import Picture, Record, Reject
 from cutout.manifests.field_rules import external_id_fault
 from cutout.manifests.records import reject
 
-# Longer ones are no ids; to compose thousands of accents takes seconds, in which no other thread works.
+# Longer names are no ids; composing thousands of accents takes seconds and blocks other threads.
 LONGEST_COMPOSED = 1024
 
 
 class PictureFile(NamedTuple):
-    """A picture's file name, and what tells its present state from others; None if nothing does.
+    """File name of a picture, and its version; None if it has none.
 
-    With a `fault` no job can be made of it.
+    A file with a `fault` cannot become a job.
     """
 
     name: str
@@ -28,26 +28,26 @@ class PictureFile(NamedTuple):
 def name_pictures(
     files: Sequence[PictureFile], *, taken_before: frozenset[str] = frozenset(), composed: bool = True
 ) -> Iterator[tuple[PictureFile, str]]:
-    """Each file with its external id; only names of one folder can meet, so one folder is enough to know.
+    """Yield each file of one folder with its external id; only names in one folder can collide.
 
-    `taken_before` are ids that other files have. Names are `composed` as keyboards and spreadsheets write
-    them, unless that makes two of them one.
+    `taken_before` are ids of other files. Names are composed (NFC), as keyboards and spreadsheets write them,
+    unless that makes two of them equal.
     """
     names = [file.name for file in files]
     if composed:
         names = _composed(names)
     stems = [stem_of(name) for name in names]
-    # A name without an ending is its own stem, and counts once.
+    # A name without an ending equals its stem, and counts once.
     taken = Counter(taken_before)
     for name, stem in zip(names, stems, strict=True):
         taken.update({name, stem})
     for file, name, stem in zip(files, names, stems, strict=True):
-        # shoe.jpg beside shoe.png: each keeps its ending to be told apart.
+        # shoe.jpg beside shoe.png: both keep their endings.
         yield file, stem if taken[stem] == 1 else name
 
 
 def file_records(named: Iterable[tuple[PictureFile, str]]) -> Iterator[Record]:
-    """A record for each file and its external id."""
+    """Yield a record for each file and its external id."""
     for number, (file, external_id) in enumerate(named, start=1):
         pictures: tuple[Picture, ...] = ()
         rejects: tuple[Reject, ...] = ()

@@ -1,4 +1,4 @@
-"""Which files are pictures: by their names where those say it, else by their first bytes."""
+"""File kinds: pictures are recognised by name where that is enough, else by their first bytes."""
 
 import importlib.util
 import re
@@ -9,7 +9,7 @@ PICTURE_ENDINGS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif"}
 )
 LOOKED_FOR = f"looked for {' '.join(sorted(PICTURE_ENDINGS))}, and for pictures under other names"
-# What programs put behind the ending of what they saved: photo.jpg_large, photo.jpg~1, photo.png!small.
+# Suffixes that programs append to the ending: photo.jpg_large, photo.jpg~1, photo.png!small.
 ENDING = re.compile(r"(\.(?:jpe?g|png|webp|gif|bmp|tiff?))[^A-Za-z0-9.][^.]*", re.IGNORECASE)
 
 ENOUGH_BYTES = 64
@@ -18,7 +18,7 @@ CAMERA_RAW = "camera raw: develop it to JPEG or TIFF"
 HEIC = "HEIC, which this installation does not decode: install the extra `heif`, or save it as JPEG"
 AVIF = "AVIF, which this installation does not decode: install a newer Pillow, or save it as JPEG"
 PHOTOSHOP = "Photoshop document: save it as PNG or TIFF"
-OTHER_PICTURE = "picture of a kind that is not taken: save it as JPEG or PNG"
+OTHER_PICTURE = "picture of an unsupported kind: save it as JPEG or PNG"
 
 
 def _endings(names: str) -> frozenset[str]:
@@ -29,7 +29,7 @@ RAW_ENDINGS = _endings("""
     3fr ari arw bay cap cr2 cr3 crw dcr dcs dng drf eip erf fff gpr iiq k25 kdc mdc mef mos mrw nef nrw
     orf pef ptx pxn raf raw rw2 rwl rwz sr2 srf srw x3f
 """)
-# In a bucket these are not even looked into: each look is a request.
+# Objects with these endings are not opened: that would be a request for each.
 OTHER_ENDINGS = _endings("""
     7z aac ai aif aifc aiff avi bak bz2 c cfg class cpp css csv dat db dll dmg doc docx eot eps epub exe
     flac gz h htm html ics idx indd ini iso jar java js json jsonl key less lock log m4a m4v map md mkv
@@ -37,7 +37,7 @@ OTHER_ENDINGS = _endings("""
     rar rb rtf sass scss sh sql sqlite srt svg svgz swf tar tgz toml tsv ttf txt url vcf vtt wav webm wma
     wmv woff woff2 xls xlsm xlsx xml xmp xz yaml yml zip zst
 """)
-TAKEN_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
+SUPPORTED_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
 OTHER_STARTS = {
     b"8BPS": PHOTOSHOP,
     b"\0\0\0\x0cjP  ": OTHER_PICTURE,
@@ -54,53 +54,53 @@ OTHER_STARTS = {
 RAW_MARKS = {b"CR\x02": 8}
 HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 AVIF_BRANDS = frozenset({b"avif", b"avis"})
-# A BMP says how long its header is.
+# A BMP declares the size of its header.
 BMP_HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
 
 
 def is_picture_name(name: str) -> bool:
-    """Whether the ending says that it is a picture of a kind that is taken."""
+    """Whether the ending is that of a supported picture."""
     return ending_of(name).lower() in PICTURE_ENDINGS
 
 
 def ending_of(name: str) -> str:
-    """The ending with its dot and all that follows it."""
+    """Return the last ending of the name, with its dot."""
     return PurePosixPath(name).suffix
 
 
 def stem_of(name: str) -> str:
-    """The name without the ending of a picture; any other ending belongs to the name."""
+    """Return the name without a picture's ending; any other ending belongs to the name."""
     suffix = PurePosixPath(name).suffix
-    known = suffix.lower() in PICTURE_ENDINGS | HEIF_ENDINGS or ENDING.fullmatch(suffix)
-    return name.removesuffix(suffix) if known else name
+    is_picture = suffix.lower() in PICTURE_ENDINGS | HEIF_ENDINGS or ENDING.fullmatch(suffix)
+    return name.removesuffix(suffix) if is_picture else name
 
 
 HEIF_ENDINGS = frozenset({".heic", ".heif", ".hif", ".avif"})
 
 
 def reason_by_name(name: str) -> str | None:
-    """Why a file of that name is not taken, whatever it holds; None if its bytes must say."""
+    """Return the reason to skip a file with this name, whatever its content; None if its bytes decide."""
     return CAMERA_RAW if ending_of(name).lower() in RAW_ENDINGS else None
 
 
 def is_surely_other(name: str) -> bool:
-    """Whether the ending is that of documents, films or data."""
+    """Whether the ending is that of a document, film or data file."""
     return ending_of(name).lower() in OTHER_ENDINGS
 
 
 def reason_by_bytes(start: bytes) -> str | None:
-    """Why a file that begins with these bytes is not taken; None for a picture that is."""
+    """Return the reason to skip a file that begins with these bytes; None for a supported picture."""
     if not start:
         return EMPTY
     for begin, reason in OTHER_STARTS.items():
         if start.startswith(begin):
             return reason
-    if any(start[place:].startswith(mark) for mark, place in RAW_MARKS.items()) and start[:2] in {
+    if any(start[offset:].startswith(mark) for mark, offset in RAW_MARKS.items()) and start[:2] in {
         b"II",
         b"MM",
     }:
         return CAMERA_RAW
-    if start.startswith(TAKEN_STARTS) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP"):
+    if start.startswith(SUPPORTED_STARTS) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP"):
         return None
     if start[:2] == b"BM" and int.from_bytes(start[14:18], "little") in BMP_HEADERS:
         return None
@@ -110,10 +110,10 @@ def reason_by_bytes(start: bytes) -> str | None:
 
 
 def _reason_of_brands(start: bytes) -> str | None:
-    """By the brands of an ISO media file, the chief one first."""
+    """Classify an ISO media file by its brands, the major one first."""
     length = int.from_bytes(start[:4], "big")
     box = start[8 : max(8, min(length, len(start)))]
-    brands = [box[:4], *(box[place : place + 4] for place in range(8, len(box), 4))]
+    brands = [box[:4], *(box[offset : offset + 4] for offset in range(8, len(box), 4))]
     if AVIF_BRANDS.intersection(brands):
         return None if decodes_avif() else AVIF
     if HEIF_BRANDS.intersection(brands):
@@ -123,11 +123,11 @@ def _reason_of_brands(start: bytes) -> str | None:
 
 @cache
 def decodes_heic() -> bool:
-    """Whether this installation can decode HEIC. Nothing is imported for it."""
+    """Whether this installation can decode HEIC. Imports nothing."""
     return importlib.util.find_spec("pillow_heif") is not None
 
 
 @cache
 def decodes_avif() -> bool:
-    """Whether this installation can decode AVIF. Pillow's own package is imported, none of its decoders."""
+    """Whether this installation can decode AVIF. Imports Pillow's package but no decoder."""
     return importlib.util.find_spec("PIL._avif") is not None

@@ -1,4 +1,4 @@
-"""Which files of a folder, archive or prefix are taken: patterns that people give."""
+"""File patterns: selection of the files of a folder, archive or prefix."""
 
 import re
 from collections.abc import Sequence
@@ -9,22 +9,24 @@ from functools import lru_cache
 EXCLUDED, NOT_INCLUDED = "excluded by a pattern", "not included by any pattern"
 MOST_PATTERNS = 50
 LONGEST_PATTERN = 200
-# What Python ends the pattern by.
+# Suffix that fnmatch.translate() appends.
 END = r"\Z"
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """Patterns as of a shell, in any letter case: one without a slash is matched with the file's name and
-    each folder's above it, one with a slash with the whole path below the source, where `*` also means
-    slashes. With `include` only what one of them matches is taken; `exclude` wins over it.
+class FilePatterns:
+    """Include and exclude patterns, matched as by a shell, ignoring letter case.
+
+    A pattern without a slash is matched with the file's name and the name of each folder above it, one with a
+    slash with the whole path below the source, where `*` also matches slashes. With `include` only files that
+    match one of its patterns are taken; `exclude` has precedence.
     """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
     def reason(self, path: str) -> str | None:
-        """Why the file at a path with slashes is not taken; None if it may be."""
+        """Return the reason to skip the file at a path with slashes; None if it is selected."""
         if self.exclude and _matches(self.exclude, path):
             return EXCLUDED
         if self.include and not _matches(self.include, path):
@@ -36,7 +38,7 @@ class Choice:
 
 
 def pattern_fault(patterns: Sequence[str]) -> str | None:
-    """What is wrong with a list of patterns, or None."""
+    """Return the fault in a list of patterns, or None."""
     if len(patterns) > MOST_PATTERNS:
         return f"there are {len(patterns)} patterns; give at most {MOST_PATTERNS}"
     for pattern in patterns:
@@ -49,10 +51,10 @@ def pattern_fault(patterns: Sequence[str]) -> str | None:
 
 def _matches(patterns: Sequence[str], path: str) -> bool:
     lowered = path.lower()
-    return any(_is_met(pattern.lower(), lowered) for pattern in patterns)
+    return any(_is_match(pattern.lower(), lowered) for pattern in patterns)
 
 
-def _is_met(pattern: str, path: str) -> bool:
+def _is_match(pattern: str, path: str) -> bool:
     compiled = _compiled(pattern.strip("/"))
     if "/" in pattern:
         return bool(compiled.match(path))
@@ -61,5 +63,5 @@ def _is_met(pattern: str, path: str) -> bool:
 
 @lru_cache(maxsize=2 * MOST_PATTERNS)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """Matches from the begin to the end of the path, or of a folder above it."""
+    """Compile a pattern that matches from the start to the end of the path, or of a folder above it."""
     return re.compile(translate(pattern).removesuffix(END) + r"(?=/|\Z)")

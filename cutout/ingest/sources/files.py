@@ -1,4 +1,4 @@
-"""Where a manifest or archive lies: on this machine, or in a bucket."""
+"""Files of a source: a manifest or archive on this machine or in a bucket."""
 
 import shutil
 import tempfile
@@ -11,21 +11,21 @@ from cutout.ingest.stop import Check, never_stops
 from cutout.storage import Bucket, ListedObject
 
 BLOCK_BYTES = 1024 * 1024
-# Whatever it is: nobody's browser is to show it.
-MANIFEST = "application/octet-stream"
+# For any manifest, so that no browser displays it.
+MEDIA_TYPE = "application/octet-stream"
 
 
 class SourceFile(Protocol):
-    """A file's bytes from its begin. Reading raises IngestError or StorageError."""
+    """A file read from its start. Reading raises IngestError or StorageError."""
 
     name: str
     identity: list[str | int]
     size: int
     position: int
-    """How many bytes were read."""
+    """Number of bytes read."""
 
     def begin(self) -> bytes:
-        """The first four bytes, which are still to be read. Raises as read."""
+        """Return the first four bytes without consuming them. Raises as read()."""
 
     def read(self, size: int) -> bytes: ...
 
@@ -35,14 +35,14 @@ class SourceFile(Protocol):
         """Store a copy of the whole file. Raises IngestError or StorageError."""
 
     def again(self) -> "SourceFile":
-        """The same file from its begin. Raises IngestError if it changed, and as reading does."""
+        """Open the same file from its start. Raises IngestError if it changed, and as read()."""
 
 
 class LocalFile:
-    """A file of this machine; says its name where the system says only what went wrong."""
+    """A file of this machine. Its errors name the file, which the system's do not."""
 
     def __init__(self, path: Path) -> None:
-        """Raises IngestError if it cannot be read."""
+        """Open the file. Raises IngestError if it cannot be read."""
         self._path = path
         self.name = str(path)
         self.position = 0
@@ -73,12 +73,12 @@ class LocalFile:
 
     def keep(self, bucket: Bucket, key: str) -> None:
         try:
-            bucket.put_file(self._path, key=key, media_type=MANIFEST)
+            bucket.put_file(self._path, key=key, media_type=MEDIA_TYPE)
         except OSError as error:
             raise self._unreadable(error) from error
 
     def again(self) -> SourceFile:
-        return _unchanged(self, LocalFile(self._path))
+        return _require_unchanged(self, LocalFile(self._path))
 
     def _unreadable(self, error: OSError) -> IngestError:
         return IngestError(f"{self._path} cannot be read: {error.strerror or error}")
@@ -87,13 +87,13 @@ class LocalFile:
 class ObjectFile:
     """An object of a bucket, read in pieces: no connection is held between them.
 
-    `name` is what messages call it, its address if not given; `check` is called before each piece.
+    `name` is used in messages, the object's address by default; `check` is called before each piece.
     """
 
     def __init__(
         self, bucket: Bucket, found: ListedObject, *, name: str | None = None, check: Check = never_stops
     ) -> None:
-        """Raises StorageError."""
+        """Open the object. Raises StorageError."""
         self._bucket = bucket
         self._key = found.key
         self._check = check
@@ -118,24 +118,24 @@ class ObjectFile:
 
     def keep(self, bucket: Bucket, key: str) -> None:
         with self._bucket.open(self._key) as file:
-            bucket.put_pieces(iter(lambda: file.read(BLOCK_BYTES), b""), key=key, media_type=MANIFEST)
+            bucket.put_pieces(iter(lambda: file.read(BLOCK_BYTES), b""), key=key, media_type=MEDIA_TYPE)
 
     def again(self) -> SourceFile:
         found = self._bucket.describe(self._key)
-        return _unchanged(self, ObjectFile(self._bucket, found, name=self.name, check=self._check))
+        return _require_unchanged(self, ObjectFile(self._bucket, found, name=self.name, check=self._check))
 
 
-def _unchanged(before: SourceFile, now: SourceFile) -> SourceFile:
+def _require_unchanged(before: SourceFile, now: SourceFile) -> SourceFile:
     if now.identity != before.identity:
         now.close()
-        raise IngestError(f"{before.name} changed while it was read; give the same command again")
+        raise IngestError(f"{before.name} changed while it was read; run the same command again")
     return now
 
 
 def copy_to_disk(file: SourceFile) -> Path:
-    """A temporary file with all that is left of `file`, for what must be read back and forth.
+    """Write the rest of `file` to a temporary file, for random access; the caller removes it.
 
-    Raises NoRoomError if this machine has none for it. Removing it is the caller's.
+    Raises NoRoomError if the disk is full.
     """
     with tempfile.NamedTemporaryFile(prefix="cutout-", delete=False) as copy:
         path = Path(copy.name)
@@ -144,10 +144,10 @@ def copy_to_disk(file: SourceFile) -> Path:
                 copy.write(data)
         except OSError as error:
             path.unlink(missing_ok=True)
-            room = shutil.disk_usage(path.parent).free
+            free = shutil.disk_usage(path.parent).free
             raise NoRoomError(
-                f"{file.name} has {file.size:,} bytes and {path.parent} room for {room:,}: {error.strerror};"
-                " make room, or set TMPDIR"
+                f"{file.name} has {file.size:,} bytes and {path.parent} has space for {free:,}:"
+                f" {error.strerror}; make room, or set TMPDIR"
             ) from error
         except BaseException:
             path.unlink(missing_ok=True)

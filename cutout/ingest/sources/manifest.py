@@ -1,4 +1,4 @@
-"""A manifest: a file that names pictures, row by row."""
+"""Source that is a manifest: a file that names a picture per row."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from cutout.ingest.ingest_errors import IngestError, UnusableError
 from cutout.ingest.skipped_files import Skipped
 from cutout.ingest.sources.contents import Content
 from cutout.ingest.sources.files import SourceFile
-from cutout.ingest.sources.source import Extent, Numbering
+from cutout.ingest.sources.source import Extent, IdNumbering
 from cutout.ingest.sources.source_urls import Addresses
 from cutout.ingest.sources.spellings import Spellings
 from cutout.manifests import Manifest as OpenManifest
@@ -19,12 +19,12 @@ from cutout.manifests import Record, open_manifest
 from cutout.network.url_hints import not_an_address, perhaps_an_address
 from cutout.storage import Bucket
 
-ROWS_LOOKED_AT = 10_000
+ROWS_SAMPLED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class ManifestReading:
-    """How a manifest is to be read."""
+class ManifestOptions:
+    """Options for parsing a manifest."""
 
     columns: Mapping[str, str] = field(default_factory=dict)
     encoding: str | None = None
@@ -33,8 +33,11 @@ class ManifestReading:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """What a bare name in a row means: a file in `directory` or, with `keys`, a key of the bucket."""
+class PictureLocator:
+    """Locator of the pictures that rows name.
+
+    A bare name is a file in `directory` or, with `keys`, a key of the bucket.
+    """
 
     addresses: Addresses
     max_bytes: int
@@ -43,7 +46,7 @@ class Places:
     spellings: Spellings = field(default_factory=Spellings)
 
     def locate(self, name: str) -> str | Content:
-        """The picture's address, or its bytes. Raises UnusableError if it can be neither."""
+        """Return the picture's address, or its bytes. Raises UnusableError if the name can be neither."""
         if self.keys and "://" not in name:
             return self.addresses.of_key(name)
         address = self.addresses.check(name)
@@ -60,14 +63,14 @@ def _no_address(name: str) -> str:
 
 
 class Manifest:
-    """The rows of a manifest file."""
+    """Rows of a manifest file."""
 
     is_manifest = True
 
-    def __init__(self, file: SourceFile, places: Places, reading: ManifestReading) -> None:
-        """Read as far as the header. Raises ManifestError, or IngestError if the file cannot be read."""
+    def __init__(self, file: SourceFile, locator: PictureLocator, reading: ManifestOptions) -> None:
+        """Read the header. Raises ManifestError, or IngestError if the file cannot be read."""
         self._file = file
-        self._places = places
+        self._locator = locator
         self._reading = reading
         self.identity = file.identity
         self.extent = Extent(file.size, "bytes")
@@ -77,10 +80,10 @@ class Manifest:
         self._makes_ids = self._opened.makes_ids
 
     @cached_property
-    def numbering(self) -> Numbering | None:
-        """Also where one of the first rows holds several addresses."""
+    def numbering(self) -> IdNumbering | None:
+        """IdNumbering of ids; also set if one of the first rows holds several URLs."""
         if self._reading.many or self._makes_ids or self._has_lists():
-            return Numbering(self._reading.many)
+            return IdNumbering(self._reading.many)
         return None
 
     def records(self) -> Iterator[Record]:
@@ -95,10 +98,10 @@ class Manifest:
         return self._file.position
 
     def locate(self, name: str) -> str | Content:
-        return self._places.locate(name)
+        return self._locator.locate(name)
 
     def remarks(self) -> list[str]:
-        return self._places.spellings.remarks()
+        return self._locator.spellings.remarks()
 
     def keep(self, bucket: Bucket, key: str) -> bool:
         self._file.keep(bucket, key)
@@ -108,7 +111,7 @@ class Manifest:
         self._file.close()
 
     def _has_lists(self) -> bool:
-        first_rows = islice(self.records(), ROWS_LOOKED_AT)
+        first_rows = islice(self.records(), ROWS_SAMPLED)
         return any(picture.made for record in first_rows for picture in record.pictures)
 
     def _reopened(self) -> OpenManifest:

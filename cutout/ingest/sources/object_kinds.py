@@ -1,4 +1,4 @@
-"""Looking into objects whose names do not say what they are: once each, and by several requests at a time."""
+"""Kinds of objects whose names do not tell: each is opened once, several at a time."""
 
 import hashlib
 import tempfile
@@ -20,68 +20,72 @@ from cutout.ingest.sources.file_kinds import (
 from cutout.storage import Bucket, ListedObject, ObjectMissingError, StorageRefusedError
 from cutout.storage.storage_errors import ObjectArchivedError
 
-LOOKS_AT_ONCE = 8
-# Objects that wait for a look, with those between them.
+OPENED_AT_ONCE = 8
+# Queued objects: those being opened, and those listed between them.
 MOST_WAITING = 1000
 IN_MEMORY_BYTES = 1024 * 1024
-MARK_BYTES = 8
+DIGEST_BYTES = 8
 
-Verdict = str | None
-"""Why an object is not taken; None for a picture."""
+SkipReason = str | None
+"""Reason to skip an object; None for a picture."""
 
 
-class ReadPool:
-    """What was seen is kept in a file, some 9 bytes an object, so that a second listing costs no request."""
+class ObjectKinds:
+    """Classifier of listed objects. Results are kept in a file, 9 bytes per opened object, so that a second
+    listing costs no request.
+    """
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
-        self._seen = cast("BinaryIO", tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES))  # noqa: SIM115 - closed by close()
-        self._reasons: list[Verdict] = [None]
+        self._results = cast("BinaryIO", tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES))  # noqa: SIM115 - closed by close()
+        self._reasons: list[SkipReason] = [None]
 
-    def judged(self, objects: Iterable[ListedObject]) -> Iterator[tuple[ListedObject, Verdict]]:
-        """Each object with its verdict, in order; at the first time those that were looked into are noted."""
-        self._seen.seek(0)
-        known = self._seen.read(1) != b""
-        self._seen.seek(0)
-        waiting: deque[tuple[ListedObject, Verdict | Future[Verdict]]] = deque()
-        with ThreadPoolExecutor(LOOKS_AT_ONCE) as pool:
+    def classify(self, objects: Iterable[ListedObject]) -> Iterator[tuple[ListedObject, SkipReason]]:
+        """Yield each object with the reason to skip it, in order. The first pass records the results."""
+        self._results.seek(0)
+        is_recorded = self._results.read(1) != b""
+        self._results.seek(0)
+        waiting: deque[tuple[ListedObject, SkipReason | Future[SkipReason]]] = deque()
+        with ThreadPoolExecutor(OPENED_AT_ONCE) as pool:
             for found in objects:
-                if (name_says := _by_name(found)) is not None:
-                    waiting.append((found, name_says[0]))
-                elif known and (mark := self._seen.read(MARK_BYTES + 1))[:MARK_BYTES] == _mark(found):
-                    waiting.append((found, self._reasons[mark[MARK_BYTES]]))
+                if (reason_by_name_or_size := _by_name(found)) is not None:
+                    waiting.append((found, reason_by_name_or_size[0]))
+                elif is_recorded and (entry := self._results.read(DIGEST_BYTES + 1))[
+                    :DIGEST_BYTES
+                ] == _digest(found):
+                    waiting.append((found, self._reasons[entry[DIGEST_BYTES]]))
                 else:
-                    waiting.append((found, pool.submit(self._look, found)))
+                    waiting.append((found, pool.submit(self._read_kind, found)))
                 while waiting and (len(waiting) > MOST_WAITING or not isinstance(waiting[0][1], Future)):
-                    yield self._settled(*waiting.popleft(), note=not known)
+                    yield self._resolved(*waiting.popleft(), record=not is_recorded)
             while waiting:
-                yield self._settled(*waiting.popleft(), note=not known)
+                yield self._resolved(*waiting.popleft(), record=not is_recorded)
 
     def close(self) -> None:
-        self._seen.close()
+        self._results.close()
 
-    def _settled(
-        self, found: ListedObject, verdict: "Verdict | Future[Verdict]", *, note: bool
-    ) -> tuple[ListedObject, Verdict]:
-        if not isinstance(verdict, Future):
-            return found, verdict
-        said = verdict.result()
-        if note:
-            if said not in self._reasons:
-                self._reasons.append(said)
-            self._seen.write(_mark(found) + bytes([self._reasons.index(said)]))
-        return found, said
+    def _resolved(
+        self, found: ListedObject, reason: "SkipReason | Future[SkipReason]", *, record: bool
+    ) -> tuple[ListedObject, SkipReason]:
+        if not isinstance(reason, Future):
+            return found, reason
+        resolved = reason.result()
+        if record:
+            if resolved not in self._reasons:
+                self._reasons.append(resolved)
+            self._results.write(_digest(found) + bytes([self._reasons.index(resolved)]))
+        return found, resolved
 
-    def _look(self, found: ListedObject) -> Verdict:
+    def _read_kind(self, found: ListedObject) -> SkipReason:
         try:
             return reason_by_bytes(self._bucket.begin(found.key, ENOUGH_BYTES))
         except (ObjectMissingError, ObjectArchivedError, StorageRefusedError):
-            # Or gone meanwhile.
+            # The object may be gone meanwhile.
             return UNREADABLE
 
 
-def _by_name(found: ListedObject) -> tuple[Verdict] | None:
-    """The verdict where no look is needed."""
+def _by_name(found: ListedObject) -> tuple[SkipReason] | None:
+    """Classify by name and size, where that is enough."""
     if is_picture_name(found.key):
         return (None,)
     if not found.size:
@@ -91,5 +95,5 @@ def _by_name(found: ListedObject) -> tuple[Verdict] | None:
     return (NO_PICTURE,) if is_surely_other(found.key) else None
 
 
-def _mark(found: ListedObject) -> bytes:
-    return hashlib.blake2b(f"{found.key}\0{found.etag}".encode(), digest_size=MARK_BYTES).digest()
+def _digest(found: ListedObject) -> bytes:
+    return hashlib.blake2b(f"{found.key}\0{found.etag}".encode(), digest_size=DIGEST_BYTES).digest()

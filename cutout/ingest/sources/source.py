@@ -1,4 +1,4 @@
-"""What an ingest reads: a directory, a zip archive, a prefix of a bucket, a manifest."""
+"""Protocol of a source that an ingest reads: a directory, a zip archive, a bucket prefix, a manifest."""
 
 import hashlib
 import json
@@ -14,61 +14,62 @@ from cutout.storage import Bucket
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How much there is to read, and in what it is counted."""
+    """Size of a source, and the unit it is counted in."""
 
     total: int
     unit: str
 
 
 @dataclass(frozen=True, slots=True)
-class Numbering:
-    """With `many` the pictures of one id are numbered; without it only ids that were made are looked at."""
+class IdNumbering:
+    """Numbering of external ids. Without `many` ids are not numbered; generated ids are checked only."""
 
     many: bool
 
 
 class Source(Protocol):
-    """Records in an order that stays, so that a second reading can skip what the first one stored."""
+    """Source of records in a stable order, so that a second reading can skip what the first one stored."""
 
     @property
     def kind(self) -> str:
-        """What it was recognised as, for people."""
+        """Kind of the source, for people."""
 
     @property
     def identity(self) -> list[str | int]:
-        """What tells it, and its present state, from all others."""
+        """Identity of the source and of its present state, for the fingerprint."""
 
     @property
     def extent(self) -> Extent: ...
 
     @property
     def is_manifest(self) -> bool:
-        """Whether its records are rows that name pictures; else they are the pictures themselves."""
+        """Whether the records are rows that name pictures; else they are the pictures themselves."""
 
     @property
-    def numbering(self) -> Numbering | None:
-        """How ids are made of products' ids and numbers; None where none are."""
+    def numbering(self) -> IdNumbering | None:
+        """Numbering of external ids; None where ids are used as they are."""
 
     @property
     def skipped(self) -> Skipped:
-        """The files that are not taken, by reason."""
+        """Files that are not taken, by reason."""
 
     def remarks(self) -> list[str]:
-        """Sentences for whoever asked, on what was read so far."""
+        """Remarks on what was read so far, as sentences for the person who started the ingest."""
 
     def records(self) -> Iterator[Record]:
-        """Every record, anew each time. Raises IngestError, ManifestError or StorageError where no more can
-        be read.
+        """Yield every record, from the start each time.
+
+        Raises IngestError, ManifestError or StorageError if the source cannot be read further.
         """
 
     def position(self) -> int:
-        """How much was read, in the unit of the extent."""
+        """Return how much was read, in the unit of the extent."""
 
     def locate(self, name: str) -> str | Content:
-        """A picture's address, or its bytes. Raises UnusableError if it can be neither."""
+        """Return a picture's address, or its bytes. Raises UnusableError if the name can be neither."""
 
     def keep(self, bucket: Bucket, key: str) -> bool:
-        """Store the manifest, into which results can be written back; False if there is none.
+        """Store the manifest, for results to be written back into it; return False if there is none.
 
         Raises IngestError or StorageError.
         """
@@ -77,5 +78,5 @@ class Source(Protocol):
 
 
 def fingerprint(identity: list[str | int], options: object) -> bytes:
-    """What tells a command from another: the same once more goes on where the first one stopped."""
+    """Identify an ingest: the same command on an unchanged source resumes where the first one stopped."""
     return hashlib.sha256(json.dumps([identity, options], sort_keys=True).encode()).digest()

@@ -1,4 +1,4 @@
-"""Which addresses a row may name its picture by."""
+"""URLs that a row may name its picture by."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -12,9 +12,9 @@ from cutout.settings import Settings
 from cutout.storage import split_address
 from cutout.text import CONTROL
 
-# The usual address, known to be good without a closer look: that would take as long as reading the row.
-# Up to eight labels of 30 characters make a host that is short enough, and the last one no number.
-USUAL = re.compile(
+# Common URLs are accepted by this pattern alone: the full check takes as long as reading the row. Up to eight
+# labels of 30 characters make a host that is short enough, and the last one is not a number.
+COMMON = re.compile(
     r"https://(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,28}[A-Za-z0-9])?+\.){1,7}+(?!(?i:localhost)\b)"
     r"[A-Za-z][A-Za-z0-9]{0,29}+(?::[1-9][0-9]{0,3})?+(?:[/?][!-~]*+)?"
 )
@@ -23,36 +23,36 @@ SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Checks addresses. `bucket` is our own; `others` are those that pictures may be read from as well.
+    """Rules for addresses. `bucket` is our own; `others` are further buckets that pictures may be read from.
 
-    `private` are hosts that may be on private addresses, and asked by http.
+    `private` are hosts that may have private IP addresses and may be reached by http.
     """
 
     bucket: str
     others: Sequence[str] = ()
     private: Sequence[str] = ()
-    web_alone: bool = False
+    web_only: bool = False
     buckets: Collection[str] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "buckets", {self.bucket, *self.others})
 
     @classmethod
-    def of(cls, known: Settings) -> "Addresses":
-        """As the settings allow."""
-        return cls(known.s3_bucket, known.source_buckets, known.source_private_hosts)
+    def of(cls, settings: Settings) -> "Addresses":
+        """Return the rules of the settings."""
+        return cls(settings.s3_bucket, settings.source_buckets, settings.source_private_hosts)
 
     @classmethod
-    def on_the_web(cls, known: Settings) -> "Addresses":
-        """Those that somebody on the network may name: in our buckets lie the pictures of others, too."""
-        return cls("", private=known.source_private_hosts, web_alone=True)
+    def on_the_web(cls, settings: Settings) -> "Addresses":
+        """Return the rules for producers on the network: our buckets also hold other producers' pictures."""
+        return cls("", private=settings.source_private_hosts, web_only=True)
 
     def check(self, source: str) -> str | None:
-        """The address as a job is to have it, or None if it is none but perhaps a name.
+        """Return the address as a job stores it, or None if it is a bare name.
 
-        Raises UnusableError for one that can never work.
+        Raises UnusableError if it can never work.
         """
-        if USUAL.fullmatch(source):
+        if COMMON.fullmatch(source):
             return source
         scheme = SCHEME.match(source)
         if not scheme:
@@ -72,11 +72,11 @@ class Addresses:
                 raise UnusableError(f"begins with {other[:40]}; name a file, an https:// or an s3:// address")
 
     def of_key(self, key: str) -> str:
-        """The address of an object in our own bucket. Raises UnusableError."""
+        """Return the address of an object in our own bucket. Raises UnusableError."""
         return self._from_bucket(f"s3://{self.bucket}/{key}")
 
     def require_bucket(self, name: str) -> None:
-        """Raises UnusableError if pictures may not be read from that bucket."""
+        """Raise UnusableError if pictures may not be read from that bucket."""
         if name not in self.buckets:
             raise UnusableError(
                 f"names the bucket {name[:80]!r}; pictures are read from {', '.join(sorted(self.buckets))}:"
@@ -93,11 +93,11 @@ class Addresses:
         return source
 
     def _from_bucket(self, source: str) -> str:
-        if self.web_alone:
-            raise UnusableError("lies in a bucket; give an https:// address")
+        if self.web_only:
+            raise UnusableError("is in a bucket; give an https:// address")
         name, key = split_address(source) or ("", "")
         if not name or not key:
-            raise UnusableError("names no object; write s3://bucket/key")
+            raise UnusableError("does not name an object; write s3://bucket/key")
         if len(source) > LONGEST_SOURCE:
             raise UnusableError(f"the address has {len(source)} characters; use at most {LONGEST_SOURCE}")
         if CONTROL.search(source):

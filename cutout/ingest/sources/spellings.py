@@ -1,4 +1,4 @@
-"""Files that rows name in another spelling: letter case, form of accents, slashes of Windows."""
+"""Spellings of file names in rows: letter case, form of accents, slashes of Windows."""
 
 import os
 import re
@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from cutout.ingest.ingest_errors import UnusableError
-from cutout.ingest.sources.contents import FileContent, LeadsOutError, MissingFileError, find_file
-from cutout.ingest.sources.readable_names import readable
+from cutout.ingest.sources.contents import FileContent, MissingFileError, OutsideDirectoryError, find_file
+from cutout.manifests.field_rules import readable
 from cutout.network.url_hints import not_an_address, perhaps_an_address
 
-# Names of folders that are kept in memory, together.
+# Names of folders that are cached, together.
 MOST_NAMES = 200_000
 MOST_CANDIDATES = 10
 SHOWN = 3
@@ -20,20 +20,20 @@ DRIVE = re.compile(r"[A-Za-z]:[/\\]|\\\\")
 
 
 def fold(name: str) -> str:
-    """Equal for names that differ only in the case of letters or the form of accents."""
+    """Fold letter case and the form of accents."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 @dataclass(slots=True)
 class Spellings:
-    """Finds files by nearly their names, and counts how often."""
+    """Finder of files whose names differ in spelling; counts them."""
 
     count: int = 0
     examples: list[str] = field(default_factory=list)
     _folders: OrderedDict[Path, dict[str, list[str]] | None] = field(default_factory=OrderedDict)
 
     def find(self, directory: Path, name: str, *, max_bytes: int) -> FileContent:
-        """The file of that name below `directory`, or the only one that fits.
+        """Return the file of that name below `directory`, or the only one with a similar name.
 
         Raises UnusableError if there is none, or more than one.
         """
@@ -41,49 +41,48 @@ class Spellings:
             return find_file(directory, name, max_bytes=max_bytes)
         except MissingFileError:
             pass
-        except LeadsOutError:
+        except OutsideDirectoryError:
             below = name.lstrip("/")
             if not name.startswith("/") or not below or not (directory / below).is_file():
                 raise
-            # Magento's paths begin so.
-            return self._taken(directory, name, below, max_bytes=max_bytes)
+            # Paths of Magento begin with a slash.
+            return self._use(directory, name, below, max_bytes=max_bytes)
         if fault := not_an_address(name):
             raise UnusableError(fault)
         if DRIVE.match(name):
-            raise UnusableError(_of_another_machine(directory, name))
-        fitting = self._fitting(directory, name.replace("\\", "/"))
-        if not fitting:
+            raise UnusableError(_foreign_path_fault(directory, name))
+        similar = self._similar(directory, name.replace("\\", "/"))
+        if not similar:
             address = perhaps_an_address(name)
             or_address = f"; if it is an address, write {address}" if address else ""
             raise UnusableError(
                 f"is no file in {directory}; put the picture there or correct its name{or_address}"
             )
-        if len(fitting) > 1:
-            names = ", ".join(readable(one) for one in fitting[:SHOWN])
+        if len(similar) > 1:
+            names = ", ".join(readable(one) for one in similar[:SHOWN])
             raise UnusableError(
-                f"is no file in {directory}, and more than one is spelled nearly so: {names}; write one of"
-                " them"
+                f"is no file in {directory}, and more than one name is similar: {names}; write one of them"
             )
-        return self._taken(directory, name, fitting[0], max_bytes=max_bytes)
+        return self._use(directory, name, similar[0], max_bytes=max_bytes)
 
-    def _taken(self, directory: Path, name: str, meant: str, *, max_bytes: int) -> FileContent:
-        found = find_file(directory, meant, max_bytes=max_bytes)
+    def _use(self, directory: Path, name: str, actual: str, *, max_bytes: int) -> FileContent:
+        found = find_file(directory, actual, max_bytes=max_bytes)
         self.count += 1
         if len(self.examples) < SHOWN:
-            self.examples.append(f"{readable(name)} is {readable(meant)}")
+            self.examples.append(f"{readable(name)} is {readable(actual)}")
         return found
 
     def remarks(self) -> list[str]:
-        """How many rows name files in another spelling; nothing if none does."""
+        """Report how many rows name files in another spelling; empty if none does."""
         if not self.count:
             return []
         rows = "1 row names its file" if self.count == 1 else f"{self.count:,} rows name their files"
         more = ", …" if self.count > len(self.examples) else ""
         shown = "; ".join(self.examples) + more
-        return [f"{rows} in another spelling, and the only one that fits is taken: {shown}"]
+        return [f"{rows} in another spelling; the only similar name is used: {shown}"]
 
-    def _fitting(self, directory: Path, name: str) -> list[str]:
-        """Files below the directory whose names fit, sorted."""
+    def _similar(self, directory: Path, name: str) -> list[str]:
+        """Return the files below the directory with similar names, sorted."""
         folders = [PurePosixPath()]
         steps = [step for step in name.split("/") if step not in {"", "."}]
         if ".." in steps or name.startswith("/"):
@@ -106,7 +105,7 @@ class Spellings:
         return names.get(fold(wanted), [])
 
     def _read(self, folder: Path) -> dict[str, list[str]] | None:
-        """The names of a folder by what they fold to; None if they are too many to keep."""
+        """Return the names of a folder by their folded form; None if there are too many to cache."""
         names: dict[str, list[str]] = {}
         try:
             with os.scandir(folder) as entries:
@@ -115,7 +114,7 @@ class Spellings:
                         return None
                     names.setdefault(fold(entry.name), []).append(entry.name)
         except OSError:
-            # No folder, or none that may be read: nothing in it fits.
+            # Not a folder, or not readable: nothing in it matches.
             return {}
         return names
 
@@ -125,7 +124,7 @@ def _size(names: dict[str, list[str]] | None) -> int:
 
 
 def _guesses(name: str) -> list[str]:
-    """Spellings that are tried one by one where a folder is too large to be looked through."""
+    """Return spellings to try one by one in a folder that is too large to list."""
     stem, dot, ending = name.rpartition(".")
     cased = [
         name,
@@ -139,7 +138,7 @@ def _guesses(name: str) -> list[str]:
     return list(dict.fromkeys(forms))
 
 
-def _of_another_machine(directory: Path, name: str) -> str:
+def _foreign_path_fault(directory: Path, name: str) -> str:
     last = name.replace("\\", "/").rpartition("/")[2]
-    there = f"; {last} is there: write that" if last and (directory / last).is_file() else ""
-    return f"is a path of another machine; put the picture into {directory} and write its name alone{there}"
+    hint = f"; {last} is there: write that" if last and (directory / last).is_file() else ""
+    return f"is a path of another machine; put the picture into {directory} and write its name only{hint}"

@@ -1,11 +1,11 @@
-"""What operating systems, NAS boxes and programs put beside people's files: thumbnails, bins, shadows."""
+"""System files: created by operating systems, NAS boxes and programs beside people's files."""
 
 import re
 
 SYSTEM = "of a system folder"
 SYSTEM_FILE = "a system file"
 
-# Compared without regard to letter case.
+# Compared in lower case.
 FOLDERS = frozenset(
     {
         # Synology, QNAP and others.
@@ -22,7 +22,7 @@ FOLDERS = frozenset(
         ".temporaryitems", "temporary items", "network trash folder", ".appledouble", ".appledb",
         ".appledesktop",
         ".pkinstallsandboxmanager", ".mobilebackups", ".vol",
-        # Linux, and programs that look at pictures or copy them.
+        # Linux, and picture viewers and copy programs.
         ".thumbnails", ".thumbs", ".thumb", ".xvpics", ".picasaoriginals", ".cache", ".stversions",
         ".stfolder",
         ".sync", ".dropbox.cache", ".tmp.drivedownload", ".tmp.driveupload", ".owncloudsync",
@@ -38,7 +38,7 @@ FILES = frozenset(
         ".gitignore", ".gitkeep", ".keep",
     }
 )  # fmt: skip
-# Trash of a user on a shared disk; a macOS shadow of a file; what programs keep open.
+# Trash folder of a user on a shared disk; macOS shadow of a file; lock and temporary files.
 FOLDER = re.compile(r"\.trash-\d+|found\.\d{3}")
 FILE = re.compile(
     r"\._.+|~\$.+|\.~lock\..+#|\.nfs[0-9a-f]{8,}|\.fuse_hidden.+|\.smbdelete.+|\.syncthing\..+\.tmp"
@@ -46,19 +46,19 @@ FILE = re.compile(
 
 
 def is_system_folder(name: str) -> bool:
-    """Whether a folder of that name holds nothing of its user's."""
+    """Whether a folder of that name holds system files only."""
     folded = name.lower()
     return folded in FOLDERS or bool(FOLDER.fullmatch(folded))
 
 
 def is_system_file(name: str) -> bool:
-    """The same of a file's name, without its folder."""
+    """Whether a file name, without its folder, is that of a system file."""
     folded = name.lower()
     return folded in FILES or bool(FILE.fullmatch(folded))
 
 
 def system_reason(path: str) -> str | None:
-    """Why the file at a path with slashes is not taken; None if it is no system's."""
+    """Return the reason to skip the file at a path with slashes; None if it is no system file."""
     *folders, name = path.split("/")
     if any(map(is_system_folder, folders)):
         return SYSTEM

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.dml import ReturningInsert
 
-from cutout.enums import AttemptOutcome, Step
+from cutout.enums import AttemptOutcome
 from cutout.models import ACCOUNTS, ATTEMPTS, BATCHES, JOBS, QUEUE_CLOCK, SPENDING, constant
 from cutout.models.columns import (
     BLOCKED,
@@ -42,7 +42,7 @@ from cutout.models.columns import (
 )
 from cutout.models.compiled import Compiled
 from cutout.models.database import Database
-from cutout.producers.suspended import PRODUCER_IS_SUSPENDED
+from cutout.producers.producers import PRODUCER_IS_SUSPENDED
 from cutout.queue.blocks.conditions import (
     BATCH_AWAITS_APPROVAL,
     BATCH_HAS_A_BUDGET,
@@ -53,7 +53,7 @@ from cutout.queue.blocks.conditions import (
     JOB_IS_CANCELLED,
 )
 from cutout.queue.blocks.storage_breaker import BUCKET_IS_UNREACHABLE, CALL_IS_STOPPED
-from cutout.queue.claims import FENCED, NOT_SENT, Claim, PaidResult
+from cutout.queue.claims import FENCED, NOT_SENT, Claim, Fence, PaidResult
 from cutout.queue.reuse.held_pictures import PICTURE_IS_HELD
 from cutout.queue.reuse.identity import OF, Recipe, identity
 from cutout.text import cut
@@ -353,12 +353,12 @@ def begin_attempt(
     return NotBegun(database.scalars(WHY_NOT, parameters).one())
 
 
-def withdraw_attempt(database: Database, claim: Claim, number: int, why: str) -> None:
+def withdraw_attempt(database: Database, fence: Fence, number: int, why: str) -> None:
     """End a call that did not go out, if it was recorded: the reply to begin_attempt may have been lost."""
     begun = select(ATTEMPTS.c.id).where(
-        ATTEMPTS.c.job_id == claim.job_id,
+        ATTEMPTS.c.job_id == fence.job_id,
         ATTEMPTS.c.number == number,
-        ATTEMPTS.c.fence == claim.fence,
+        ATTEMPTS.c.fence == fence.fence,
         ATTEMPTS.c.ended_at.is_(None),
     )
     attempt_id = database.scalar(begun)
@@ -374,7 +374,7 @@ def end_attempt(database: Database, attempt_id: int, answer: Answer) -> None:
 
 def record_result(
     database: Database,
-    claim: Claim,
+    fence: Fence,
     attempt_id: int,
     answer: Answer,
     *,
@@ -382,21 +382,20 @@ def record_result(
     lifetime: timedelta,
     sent: tuple[int, int],
     answered_after: timedelta | None = None,
-) -> Claim:
+) -> PaidResult | None:
     """Record a call's end and its paid result, before anything else is done with it.
 
-    The job's next step is the copy, whoever holds it. `sent` is the width and height of the picture sent, in
-    pixels. The result lives for `lifetime` after the response, which came `answered_after` the begin of the
+    The job's next step is the copy, whoever holds it. None if the job has ended or has
+    a result. `sent` is the width and height of the picture sent, in pixels. The result lives for `lifetime` after the response, which came `answered_after` the begin of the
     call; after now if that is None.
     """
     paid = {"paid_url": url, "paid_lifetime": lifetime, "sent_w": sent[0], "sent_h": sent[1]}
     paid |= {"answered_after": answered_after}
-    row = RECORD.first(database, claim.as_parameters() | _end(attempt_id, answer) | paid)
+    row = RECORD.first(database, fence.as_parameters() | _end(attempt_id, answer) | paid)
     if row is None:
         database.execute(MARK_TOO_LATE, {"attempt_id": attempt_id})
-        return claim
-    result = PaidResult(url, row.result_expires_at, *sent, dies_at=time.monotonic() + row.left_s)
-    return replace(claim, step=Step.COPY, tries=0, result=result)
+        return None
+    return PaidResult(url, *sent, row.result_expires_at, dies_at=time.monotonic() + row.left_s)
 
 
 def save_in_lifeboat(database: Database, claim: Claim, key: str) -> Claim:

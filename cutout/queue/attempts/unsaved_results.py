@@ -88,7 +88,7 @@ class Failure:
     message: str
 
 
-def failed(database: Database, job_id: uuid.UUID, expires_at: datetime, failure: Failure) -> bool:
+def failed(database: Database, job_id: uuid.UUID, expires_at: datetime | None, failure: Failure) -> bool:
     """Count a failure to fetch a result that has not expired; true if that stops the calls.
 
     Five failures in a row stop them, of three jobs or more, with no result stored in between.

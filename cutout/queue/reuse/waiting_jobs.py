@@ -44,7 +44,7 @@ from cutout.models.columns import (
 )
 from cutout.models.database import Database
 from cutout.models.query_parts import loose_index_scan
-from cutout.producers.suspended import PRODUCER_IS_SUSPENDED, is_suspended
+from cutout.producers.producers import PRODUCER_IS_SUSPENDED, is_suspended
 from cutout.queue.blocks.conditions import BATCH_IS_BLOCKED
 from cutout.queue.blocks.download_limit import is_on_the_web
 from cutout.queue.queue_scan import JOB_OWNER

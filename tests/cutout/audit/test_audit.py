@@ -20,7 +20,8 @@ from cutout.queue.claims import Claim
 from cutout.queue.enqueue import NewJob, create_batch, enqueue
 from cutout.queue.settle import RetryLimits
 from cutout.queue.workers import Identity, beat
-from cutout.status.explain import Installation, explain
+from cutout.status.call_rate import CallSettings
+from cutout.status.explain import explain
 from tests.cutout.queue.test_blocked_jobs import PLANNED
 from tests.cutout.queue.test_transitions import bought
 from tests.support.steps import SOURCE, begin, claim_new, new_worker
@@ -39,7 +40,7 @@ def run(session: Session, name: str, seen_before: Collection[uuid.UUID] | None =
 
 
 def found(session: Session) -> list[tuple[str, object]]:
-    """What all checks find, without a repair."""
+    """Findings of all checks, without a repair."""
     session.flush()
     return [(check.name, finding.id) for check, finding in findings(session)]
 
@@ -143,9 +144,9 @@ class TestARunningJob:
         """`cutout explain` does not say that a worker is at it."""
         claim = claim_new(session, new_worker(session))
         beats(session, claim.worker_id, times=2)
-        why = explain(session, job_of(session, claim), Installation([]))
-        assert "does not carry it any more" in why.text
-        assert why.remedy == "the dispatcher that leads takes it from that worker"
+        why = explain(session, job_of(session, claim), CallSettings([]))
+        assert "does not run it any more" in why.text
+        assert why.remedy == "the leading dispatcher rescues it from that worker"
 
 
 class TestAnAttemptWithoutAnEnd:
@@ -173,7 +174,7 @@ class TestAnAttemptWithoutAnEnd:
         assert found(session) == []
 
     def test_takes_an_end_that_comes_later(self, session: Session) -> None:
-        """What its worker still says replaces the doubt."""
+        """The worker's own record replaces the doubt."""
         claim = claim_new(session, new_worker(session))
         attempt_id = begin(session, claim)
         queue.settle(session, claim, Hold("X", "it went elsewhere"))

@@ -1,4 +1,4 @@
-"""What an account has left, told as often as every second."""
+"""The credits that an account has left, read as often as every second."""
 
 from datetime import timedelta
 
@@ -75,7 +75,7 @@ class TestTheCreditsLeft:
         assert left.look(session) == 1000 - 13
 
     def test_begin_anew_with_a_new_reading(self, session: Session, left: CreditsLeft) -> None:
-        """What was counted before is in the reading."""
+        """Calls counted before are in the reading."""
         read(session, 1000, ago="20 hours")
         call(session, ago="10 hours", times=7)
         assert left.look(session) == 993
@@ -83,7 +83,7 @@ class TestTheCreditsLeft:
         assert left.look(session) == 500
 
     def test_count_old_calls_once(self, session: Session, left: CreditsLeft) -> None:
-        """From the second look on only calls of the last minutes are looked at."""
+        """The second and later reads count only calls of the last minutes."""
         read(session, 1000, ago="20 hours")
         call(session, ago="10 hours", times=OLD)
         call(session, ago="1 minute", times=2)

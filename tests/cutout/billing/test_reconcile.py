@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from cutout.billing import accounts
 from cutout.billing.reconcile import (
     LONGEST_CALL,
-    READING_TAKES,
+    LONGEST_READING,
     CallsBetween,
     Reading,
     SlowReadingError,
@@ -27,8 +27,8 @@ MOMENT = timedelta(milliseconds=1)
 EARLIER = Reading(ACCOUNT, datetime(2026, 3, 1, 12, tzinfo=UTC), 100.0)
 LATER = Reading(ACCOUNT, datetime(2026, 3, 1, 18, tzinfo=UTC), 90.0)
 # Around each reading: before the balance can have been read, and after it was.
-BEFORE_EARLIER, AFTER_EARLIER = EARLIER.read_at - READING_TAKES, EARLIER.read_at
-BEFORE_LATER, AFTER_LATER = LATER.read_at - READING_TAKES, LATER.read_at
+BEFORE_EARLIER, AFTER_EARLIER = EARLIER.read_at - LONGEST_READING, EARLIER.read_at
+BEFORE_LATER, AFTER_LATER = LATER.read_at - LONGEST_READING, LATER.read_at
 CHARGED, NOT_CHARGED, UNKNOWN = AttemptOutcome.CHARGED, AttemptOutcome.NOT_CHARGED, AttemptOutcome.UNKNOWN
 
 
@@ -81,7 +81,7 @@ class TestReadings:
     def test_that_took_too_long_are_not_kept(self, session: Session) -> None:
         """Longer than the comparison allows for is refused with the figure and the remedy."""
         accounts.ensure(session, ACCOUNT)
-        longest = READING_TAKES.total_seconds()
+        longest = LONGEST_READING.total_seconds()
         with pytest.raises(SlowReadingError, match=r"took 5\.5 s .* try again"):
             record_reading(session, ACCOUNT, 1.0, took_s=longest + 0.5)
         assert last_reading(session, ACCOUNT) is None
@@ -189,14 +189,14 @@ class TestComparing:
         compared = compare(10_000.0, 10_000.0 - spent, self.CALLS)
         assert not compared.adds_up
         assert said in compared.words
-        assert "another program uses this account?" in compared.words
+        assert "is another program using this account?" in compared.words
 
-    @pytest.mark.parametrize(("spent", "said"), [(9, "1 credit fewer"), (0, "10 credits fewer")])
-    def test_names_what_should_have_gone(self, spent: float, said: str) -> None:
-        """Fewer are gone than were charged for certain: a top-up, or a balance that lags."""
+    @pytest.mark.parametrize(("spent", "missing"), [(9, "1 credit"), (0, "10 credits")])
+    def test_names_what_should_have_been_spent(self, spent: float, missing: str) -> None:
+        """A balance that fell by less than the sure charges means a top-up, or a balance that lags behind."""
         compared = compare(100.0, 100.0 - spent, self.CALLS)
         assert not compared.adds_up
-        assert compared.words.startswith(said)
+        assert compared.words.startswith(f"the balance fell by {missing} less")
         assert "top-up" in compared.words
         assert "lags" in compared.words
 

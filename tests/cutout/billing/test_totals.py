@@ -42,8 +42,16 @@ def make_job(session: Session) -> MakeJob:
         for number, answer in enumerate(answers, start=1):
             attempt_id = begin(session, claim, number)
             if answer is CHARGED:
-                claim = queue.record_result(
-                    session, claim, attempt_id, answer, url="https://r/1", lifetime=timedelta(1), sent=(1, 1)
+                claim = claim.with_result(
+                    queue.record_result(
+                        session,
+                        claim,
+                        attempt_id,
+                        answer,
+                        url="https://r/1",
+                        lifetime=timedelta(1),
+                        sent=(1, 1),
+                    )
                 )
             elif answer is not None:
                 queue.end_attempt(session, attempt_id, answer)
@@ -94,14 +102,16 @@ class TestTheTotals:
         job_id = make_job(CHARGED, fate=Lost("RESULT_EXPIRED", "gone"))
         session.execute(update(Job).where(Job.id == job_id).values(queue_state=QueueState.READY))
         claim = claim_one(session, new_worker(session))
-        bought = queue.record_result(
-            session,
-            claim,
-            begin(session, claim, 2),
-            CHARGED,
-            url="https://r/2",
-            lifetime=timedelta(1),
-            sent=(1, 1),
+        bought = claim.with_result(
+            queue.record_result(
+                session,
+                claim,
+                begin(session, claim, 2),
+                CHARGED,
+                url="https://r/2",
+                lifetime=timedelta(1),
+                sent=(1, 1),
+            )
         )
         assert bought.step is Step.COPY
         assert queue.settle(session, bought, DONE)

@@ -16,7 +16,7 @@ from cutout.endpoint.answer import (
     NOT_UNDERSTOOD,
     Accepted,
     Refused,
-    judge,
+    read_answer,
 )
 from cutout.endpoint.verdicts import Verdict
 from tests.support.clock import off_by
@@ -40,7 +40,7 @@ NEWEST = {
 
 
 def judged(envelope: object, status: int = 200, **headers: str) -> Accepted | Refused:
-    return judge(status, headers, json.dumps(envelope).encode())
+    return read_answer(status, headers, json.dumps(envelope).encode())
 
 
 def refused(envelope: object, status: int = 200, **headers: str) -> Refused:
@@ -99,7 +99,7 @@ class TestNotUnderstood:
     )
     def test_a_200_that_is_neither_success_nor_failure_may_have_been_charged(self, body: bytes) -> None:
         """It gets a code of our own, the verdict unknown, and the mark that a credit may be gone."""
-        answer = judge(200, {}, body)
+        answer = read_answer(200, {}, body)
         assert isinstance(answer, Refused)
         assert (answer.code, answer.verdict, answer.may_be_charged) == (NOT_UNDERSTOOD, Verdict.UNKNOWN, True)
 
@@ -148,7 +148,7 @@ class TestFailure:
 
     def test_without_json_is_judged_by_the_status(self) -> None:
         """A gateway's plain text is a failure of its status; nobody knows what the endpoint did behind it."""
-        answer = judge(502, {}, b"bad gateway")
+        answer = read_answer(502, {}, b"bad gateway")
         assert isinstance(answer, Refused)
         assert (answer.code, answer.verdict, answer.may_be_charged) == ("HTTP_502", Verdict.RETRY, True)
 
@@ -167,27 +167,27 @@ class TestAnAnswerThatTheEndpointDidNotGive:
     )
     def test_may_follow_a_charge(self, status: int, body: bytes) -> None:
         """A proxy's page, a gateway's JSON, a body that broke off: the call behind it may be finished."""
-        answer = judge(status, {}, body)
+        answer = read_answer(status, {}, body)
         assert isinstance(answer, Refused)
         assert (answer.code, answer.may_be_charged) == (f"HTTP_{status}", True)
 
     @pytest.mark.parametrize("status", sorted(GATEWAY_REFUSALS))
     def test_costs_nothing_where_the_endpoint_was_not_reached(self, status: int) -> None:
         """Redirects, and refusals of the caller or of the request, come before any work."""
-        answer = judge(status, {}, b"<html>No</html>")
+        answer = read_answer(status, {}, b"<html>No</html>")
         assert isinstance(answer, Refused)
         assert not answer.may_be_charged
 
     def test_costs_nothing_where_it_asks_to_come_back_later(self) -> None:
         """503 with Retry-After refuses; 503 alone may be a server that broke down at its work."""
-        answer = judge(503, {"retry-after": "5"}, b"<html>Busy</html>")
+        answer = read_answer(503, {"retry-after": "5"}, b"<html>Busy</html>")
         assert isinstance(answer, Refused)
         assert not answer.may_be_charged
 
     @pytest.mark.parametrize("status", [408, 500, 502, 504])
     def test_costs_nothing_before_the_whole_request_went_out(self, status: int) -> None:
         """The endpoint cannot cut out half a picture."""
-        answer = judge(status, {}, b"", went_out=False)
+        answer = read_answer(status, {}, b"", went_out=False)
         assert isinstance(answer, Refused)
         assert not answer.may_be_charged
 
@@ -202,7 +202,7 @@ class TestAnAnswerThatTheEndpointDidNotGive:
         ],
     )
     def test_is_told_from_the_endpoints_own_failures(self, envelope: dict[str, Any]) -> None:
-        """What bears its envelope is its own word, and its failures are not charged."""
+        """An answer in the endpoint's envelope is the endpoint's own, and its failures are not charged."""
         assert not refused(envelope, status=500).may_be_charged
 
 
@@ -296,4 +296,4 @@ class TestAnything:
     @given(body=st.binary(max_size=200), status=st.integers(100, 599))
     def test_bytes_of_any_kind_are_judged(self, body: bytes, status: int) -> None:
         """No body raises."""
-        assert isinstance(judge(status, {}, body), Accepted | Refused)
+        assert isinstance(read_answer(status, {}, body), Accepted | Refused)

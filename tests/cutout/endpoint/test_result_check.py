@@ -131,5 +131,5 @@ class TestDamage:
 
     def test_of_a_webp_is_noticed(self) -> None:
         """Its header says how long it is."""
-        with pytest.raises(ResultDamaged, match="breaks off"):
+        with pytest.raises(ResultDamaged, match="incomplete"):
             check_result(encoded("WEBP", "RGBA")[:-20], None, 64, 48)

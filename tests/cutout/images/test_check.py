@@ -1,4 +1,4 @@
-"""Which pictures are sent as they are, and which are refused by their header alone."""
+"""Pictures that are sent as they are, and pictures that are refused by their header alone."""
 
 import io
 import struct
@@ -112,7 +112,7 @@ class TestRefused:
         ids=lambda value: value if isinstance(value, str) else repr(value[:12]),
     )
     def test_with_a_stable_code(self, source: bytes, code: str) -> None:
-        """What no fitting can mend is refused under a code of its own."""
+        """A picture that fitting cannot fix is refused under a code of its own."""
         assert code_of(source) == code
 
     @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF"])

@@ -162,7 +162,7 @@ class TestManyCostlyPicturesOfOneOwner:
 
         with ThreadPoolExecutor(6) as pool:
             waiting = [pool.submit(prepared, owner, large) for _ in range(4)]
-            wait_until(lambda: preparer.places.waiting(owner) == 2, "two at work and two that wait")
+            wait_until(lambda: preparer.slots.waiting(owner) == 2, "two at work and two that wait")
             waiting.append(pool.submit(prepared, other, small))
             for each in waiting:
                 each.result()

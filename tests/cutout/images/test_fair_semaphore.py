@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from cutout.images.fair_semaphore import FairPlaces, Owner
+from cutout.images.fair_semaphore import FairSemaphore, Owner
 from tests.support.machine import scaled
 from tests.support.system import wait_until
 
@@ -19,14 +19,14 @@ A, B, C = (uuid.UUID(int=number) for number in (1, 2, 3))
 class Users:
     """Threads that each hold a place until they are told to leave."""
 
-    places: FairPlaces
+    slots: FairSemaphore
     came: list[Owner] = field(default_factory=list)
     left: list[Owner] = field(default_factory=list)
     leave: dict[Owner, threading.Semaphore] = field(default_factory=dict)
     threads: list[threading.Thread] = field(default_factory=list)
 
     def ask(self, owner: Owner, count: int = 1) -> None:
-        """Ask for so many more places; they wait, or have come, when this returns."""
+        """Ask for so many more slots; they wait, or have come, when this returns."""
         self.leave.setdefault(owner, threading.Semaphore(0))
         before = self._known(owner)
         for _ in range(count):
@@ -36,17 +36,17 @@ class Users:
 
     def end(self, owner: Owner) -> None:
         """One of the owner's leaves, and whoever is next comes."""
-        all_waiting = sum(self.places.waiting(each) for each in self.leave)
+        all_waiting = sum(self.slots.waiting(each) for each in self.leave)
         before, left = len(self.came), len(self.left)
         self.leave[owner].release()
         wait_until(lambda: len(self.left) == left + 1, "the place is given back")
         wait_until(lambda: len(self.came) == before + min(all_waiting, 1), "the next one")
 
     def _known(self, owner: Owner) -> int:
-        return self.places.waiting(owner) + self.came.count(owner)
+        return self.slots.waiting(owner) + self.came.count(owner)
 
     def _use(self, owner: Owner) -> None:
-        with self.places.held(owner):
+        with self.slots.held(owner):
             self.came.append(owner)
             self.leave[owner].acquire()
         self.left.append(owner)
@@ -54,7 +54,7 @@ class Users:
 
 @contextmanager
 def users_of(total: int) -> Iterator[Users]:
-    users = Users(FairPlaces(total))
+    users = Users(FairSemaphore(total))
     yield users
     for owner in users.leave:
         users.leave[owner].release(100)
@@ -65,7 +65,7 @@ def users_of(total: int) -> Iterator[Users]:
 
 @pytest.fixture
 def users() -> Iterator[Users]:
-    """Users of two places."""
+    """Users of two slots."""
     with users_of(2) as made:
         yield made
 
@@ -73,7 +73,7 @@ def users() -> Iterator[Users]:
 def test_one_owner_takes_every_place_while_nobody_else_waits(users: Users) -> None:
     """And no more than there are."""
     users.ask(A, 5)
-    assert (users.came, users.places.waiting(A)) == ([A, A], 3)
+    assert (users.came, users.slots.waiting(A)) == ([A, A], 3)
 
 
 def test_another_is_next_however_many_of_one_wait(users: Users) -> None:
@@ -115,8 +115,8 @@ def test_an_owner_that_has_left_is_forgotten(users: Users) -> None:
 
 def test_an_error_gives_the_place_back() -> None:
     """To whoever is next."""
-    places = FairPlaces(1)
-    with pytest.raises(ValueError, match="x"), places.held(A):
+    slots = FairSemaphore(1)
+    with pytest.raises(ValueError, match="x"), slots.held(A):
         raise ValueError("x")
-    with places.held(B):
-        assert places.waiting(A) == 0
+    with slots.held(B):
+        assert slots.waiting(A) == 0

@@ -1,4 +1,4 @@
-"""What fitting makes of a picture."""
+"""Results of fitting a picture."""
 
 import io
 import subprocess

@@ -1,4 +1,4 @@
-"""What a file is by its bytes, and what is said of one that is no picture."""
+"""Kinds of files by their bytes, and the error for one that is no picture."""
 
 import sys
 from collections.abc import Iterator
@@ -123,7 +123,7 @@ class TestHeic:
         """A burst names its main picture."""
         frames = [Image.new("RGB", (64, 48), (60 * n, 0, 0)) for n in range(3)]
         source = saved(frames[0], "HEIF", save_all=True, append_images=frames[1:], primary_index=1)
-        assert prepare(source).said == ("picture 2 of 3 taken: the main one",)
+        assert prepare(source).notes == ("picture 2 of 3 taken: the main one",)
 
     def test_that_breaks_off_is_refused(self) -> None:
         """Half a file is damaged."""

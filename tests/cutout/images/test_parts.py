@@ -89,7 +89,7 @@ def test_a_file_of_very_many_parts_is_refused_at_once(kind: str) -> None:
     with pytest.raises(UnfitImage) as refused:
         prepare(source)
     assert refused.value.code == "IMAGE_TOO_MANY_PARTS"
-    assert "save it anew" in refused.value.message
+    assert "save it again" in refused.value.message
     assert time.process_time() - began < scaled(0.5)
 
 

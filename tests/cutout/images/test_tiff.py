@@ -1,4 +1,4 @@
-"""Which picture of a TIFF is taken, and which TIFFs are camera raws."""
+"""The picture of a TIFF that is taken, and the TIFFs that are camera raws."""
 
 import io
 
@@ -76,18 +76,18 @@ class TestTheFullSizePicture:
         prepared = prepare(tiff_of(*chain, order=order, big=big))
         assert (prepared.width, prepared.height) == FULL
         assert is_green(prepared)
-        assert prepared.said[0].startswith(f"picture {number} of the TIFF's ")
-        assert prepared.changes[0] == prepared.said[0]
+        assert prepared.notes[0].startswith(f"picture {number} of the TIFF's ")
+        assert prepared.changes[0] == prepared.notes[0]
 
     def test_alone_needs_no_word(self, order: str, *, big: bool) -> None:
         """A TIFF of one picture says nothing, also if it calls itself a reduced one."""
         for tags in ({}, REDUCED):
             prepared = prepare(tiff_of(Ifd(FULL, GREEN, tags), order=order, big=big))
             assert is_green(prepared)
-            assert prepared.said == ()
+            assert prepared.notes == ()
 
     def test_in_a_sub_directory_is_turned_as_the_one_above_says(self, order: str, *, big: bool) -> None:
-        """What the picture's own directory leaves out, the one that names it tells."""
+        """Fields that the picture's own directory lacks come from the one that names it."""
         above = Ifd(PREVIEW, RED, {**REDUCED, 274: [6]}, [Ifd(FULL, GREEN)])
         prepared = prepare(tiff_of(above, order=order, big=big))
         assert (prepared.width, prepared.height) == FULL[::-1]

@@ -13,7 +13,8 @@ from cutout.queue.attempts.outcomes import Hold
 from cutout.queue.blocks import approval, pauses
 from cutout.queue.blocks.blocked_jobs import unblock
 from cutout.queue.leader import LEADER_LOCK
-from cutout.status.explain import Installation, explain
+from cutout.status.call_rate import CallSettings
+from cutout.status.explain import explain
 from tests.cutout.ingest.conftest import Run
 from tests.support.steps import begin, claim_one, new_worker
 
@@ -40,22 +41,22 @@ def states(connection: Connection) -> dict[str, int]:
 
 class TestAPlannedBatch:
     def test_is_held(self, planned: Callable[..., uuid.UUID], engine: Engine) -> None:
-        """Nothing of it stands in line, and each job says what it waits for."""
+        """None of its jobs is ready, and each job tells what it waits for."""
         planned()
         with Session(engine) as session:
             jobs = session.query(Job).all()
             assert {(job.state, job.queue_state, job.code) for job in jobs} == {
                 (State.HELD, "blocked", "NEEDS_APPROVAL")
             }
-            found = explain(session, jobs[0], Installation(()))
+            found = explain(session, jobs[0], CallSettings(()))
             assert "waits for approval" in found.text
             assert f"cutout approve {jobs[0].batch_id}" in (found.remedy or "")
 
     @pytest.mark.parametrize("way", ["budget", "refund", "resume", "retry"])
-    def test_is_let_go_by_nothing_else(
+    def test_is_released_by_nothing_else(
         self, planned: Callable[..., uuid.UUID], engine: Engine, way: str
     ) -> None:
-        """A budget, a refund, a pause that ends, a retry: none of them spends what nobody approved of."""
+        """A budget, a refund, a pause that ends, a retry: none of them spends money without approval."""
         batch_id = planned(budget=3)
         with engine.begin() as connection:
             match way:
@@ -75,10 +76,12 @@ class TestAPlannedBatch:
             assert approval.approve(connection, batch_id)
             assert unblock(connection) > 0
 
-    def test_goes_within_its_budget_once_approved(
+    def test_runs_within_its_budget_once_approved(
         self, planned: Callable[..., uuid.UUID], engine: Engine
     ) -> None:
-        """All come into line, for any may need no call. Three credits let three begin; two more, the rest."""
+        """All jobs become ready, because any may need no call. Three credits start three; two more start the
+        rest.
+        """
         batch_id = planned(budget=3)
         with Session(engine) as session, session.begin():
             assert approval.awaiting(session, batch_id) == 5
@@ -100,7 +103,7 @@ class TestAPlannedBatch:
     def test_explains_what_it_waits_for_after_approval(
         self, planned: Callable[..., uuid.UUID], engine: Engine
     ) -> None:
-        """The dispatcher, whatever its budget: whether it needs a credit shows in the line."""
+        """For the dispatcher, whatever the budget: it decides in queue order whether a job needs a credit."""
         batch_id = planned(budget=3)
         with Session(engine) as session, session.begin():
             approval.approve(session, batch_id)
@@ -108,18 +111,18 @@ class TestAPlannedBatch:
             new_worker(session)
             job = session.query(Job).first()
             assert job is not None
-            assert "the dispatcher brings its jobs into line" in explain(session, job, Installation(())).text
+            assert "the dispatcher makes its jobs ready" in explain(session, job, CallSettings(())).text
             pauses.set_budget(session, batch_id, 0)
             session.expire_all()
-            assert "the dispatcher brings its jobs into line" in explain(session, job, Installation(())).text
+            assert "the dispatcher makes its jobs ready" in explain(session, job, CallSettings(())).text
             pauses.pause(session, batch_id)
             session.expire_all()
-            assert explain(session, job, Installation(())).why == "batch-paused"
+            assert explain(session, job, CallSettings(())).why == "batch-paused"
 
     def test_that_was_not_planned_waits_for_none(
         self, run: Run, written: Callable[[str], Path], engine: Engine
     ) -> None:
-        """There is nothing to approve of."""
+        """There is nothing to approve."""
         batch_id = run(written(f"external_id,source\na,{WEB}\n")).batch_id
         assert batch_id is not None
         with engine.begin() as connection:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, insert, text
 
-from cutout.ingest import Estimate, IngestOptions, Reading, estimate, open_source
-from cutout.ingest.plan_sample import Sample
+from cutout.ingest import Estimate, IngestOptions, ReadOptions, estimate, open_source
+from cutout.ingest.estimate import Sample
 from cutout.models import RESULTS, SOURCES
 from cutout.queue.reuse.identity import Recipe
 from cutout.settings import Settings
@@ -21,19 +21,22 @@ SHA = hashlib.sha256(b"picture").digest()
 
 @pytest.fixture
 def estimated(engine: Engine, bucket: Bucket, settings: Settings) -> Callable[..., Estimate]:
-    def run(path: Path, *, reuse: bool = True, **order: Any) -> Estimate:
-        asked, recipe = IngestOptions("test", **order), Recipe("e", 1, bucket.name) if reuse else None
-        with closing(open_source(str(path), Reading(), settings, bucket)) as source:
+    def run(path: Path, *, reuse: bool = True, **options: Any) -> Estimate:
+        ingest_options, recipe = (
+            IngestOptions("test", **options),
+            Recipe("e", 1, bucket.name) if reuse else None,
+        )
+        with closing(open_source(str(path), ReadOptions(), settings, bucket)) as source:
             return estimate(
-                engine, bucket, source, asked, recipe, on_reject=lambda _: None, watch=lambda _: None
+                engine, bucket, source, ingest_options, recipe, on_reject=lambda _: None, watch=lambda _: None
             )
 
     return run
 
 
 def bought(engine: Engine, bucket: Bucket, sha256: bytes, form: str = "rgba", *, stored: bool = True) -> None:
-    """A result of the bucket, or one that is only on its way."""
-    known = {
+    """A bought result in the bucket, or one whose job is under way."""
+    values = {
         "source_sha256": sha256,
         "return_form": form,
         "endpoint": "e",
@@ -47,7 +50,7 @@ def bought(engine: Engine, bucket: Bucket, sha256: bytes, form: str = "rgba", *,
     of_it = {"key": key, "sha256": hashlib.sha256(b"cutout").digest(), "size_bytes": 6}
     done = of_it | {"stored_at": text("now()")} if stored else {}
     with engine.begin() as connection:
-        connection.execute(insert(RESULTS).values(buyer=uuid.uuid4(), **known, **done))
+        connection.execute(insert(RESULTS).values(buyer=uuid.uuid4(), **values, **done))
 
 
 @pytest.fixture
@@ -68,25 +71,25 @@ class TestAnEstimate:
         engine: Engine,
         bucket: Bucket,
     ) -> None:
-        """Neither jobs nor objects; what would be is counted."""
+        """Neither jobs nor objects are stored; the expected ones are counted."""
         found = estimated(written(f"external_id,source\na,a.jpg\nb,{WEB}\nb,{WEB}\nc,\nd,none.jpg\n"))
         counts = found.counts
         assert (counts.pictures, counts.jobs, counts.rejects, counts.duplicates) == (5, 2, 2, 1)
-        assert (found.bought, found.twins, found.calls) == (0, 0, 2)
+        assert (found.bought, found.same_picture, found.calls) == (0, 0, 2)
         assert found.reasons.total() == 2
         assert bucket.keys("") == []
         with engine.connect() as connection:
             for table in ("jobs", "batches", "ingests"):
                 assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar() == 0  # noqa: S608
 
-    def test_knows_what_was_bought_before(
+    def test_finds_what_was_bought_before(
         self,
         estimated: Callable[..., Estimate],
         written: Callable[[str], Path],
         engine: Engine,
         bucket: Bucket,
     ) -> None:
-        """By a file's bytes, or what an address held when it was last fetched; in the form wanted."""
+        """Found by a file's bytes, or by what a URL held when it was last fetched, in the wanted form."""
         with engine.begin() as connection:
             connection.execute(
                 insert(SOURCES).values(
@@ -105,10 +108,10 @@ class TestAnEstimate:
         assert estimated(path, reuse=False).calls == 3
 
     @pytest.mark.parametrize("other", ["preparation = 2", "endpoint = 'f'"])
-    def test_does_not_count_what_was_made_otherwise(
+    def test_does_not_count_results_of_another_recipe(
         self, of_one_bought: Callable[[], Estimate], engine: Engine, other: str
     ) -> None:
-        """A result of another endpoint, or of another preparation, will not do."""
+        """A result of another endpoint or another preparation is not reused."""
         assert of_one_bought().bought == 1
         with engine.begin() as connection:
             connection.execute(text(f"UPDATE bought_results SET {other}"))  # noqa: S608
@@ -117,8 +120,8 @@ class TestAnEstimate:
     def test_says_what_the_bucket_does_not_hold_any_more(
         self, of_one_bought: Callable[[], Estimate], bucket: Bucket
     ) -> None:
-        """It asks for a sample, so that nobody is surprised by what is bought anew."""
-        assert of_one_bought().sample == Sample(asked=1)
+        """A sample of the bucket is checked, so that a second purchase surprises nobody."""
+        assert of_one_bought().sample == Sample(checked=1)
         for key in bucket.keys("cutouts/"):
             bucket.delete(key)
         found = of_one_bought()
@@ -127,8 +130,8 @@ class TestAnEstimate:
     def test_counts_one_call_for_the_same_picture(
         self, estimated: Callable[..., Estimate], written: Callable[[str], Path]
     ) -> None:
-        """Two products with one picture make one call, unless cutouts are not to be reused."""
+        """Two products with one picture make one call, unless reuse is off."""
         path = written(f"external_id,source\na,{WEB}\nb,{WEB}\nc,a.jpg\n")
         found = estimated(path)
-        assert (found.counts.jobs, found.twins, found.calls) == (3, 1, 2)
-        assert (estimated(path, reuse=False).twins, estimated(path, reuse=False).calls) == (0, 3)
+        assert (found.counts.jobs, found.same_picture, found.calls) == (3, 1, 2)
+        assert (estimated(path, reuse=False).same_picture, estimated(path, reuse=False).calls) == (0, 3)

@@ -46,7 +46,7 @@ def named(records: list[Record]) -> list[tuple[str, str]]:
 
 
 def only_reject(content: str | bytes, *, columns: Mapping[str, str] | None = None) -> Reject:
-    """What is wrong with the only record that is at fault; it makes no picture."""
+    """The fault of the only faulty record; it makes no picture."""
     (record,) = [record for record in read(content, columns=columns) if record.rejects]
     assert record.pictures == ()
     (reject,) = record.rejects
@@ -80,7 +80,7 @@ class Endless(io.RawIOBase):
 
 
 def endless_failure(start: bytes, piece: bytes) -> tuple[int, str]:
-    """How many bytes were taken before reading failed, and what it said."""
+    """The count of bytes read before reading failed, and the error's text."""
     stream = Endless(start, piece)
     with pytest.raises(ManifestError) as caught:
         for _ in open_manifest(cast("io.BytesIO", stream), name=NAME):

@@ -88,7 +88,7 @@ class TestAHeader:
         _, message = failure("SKU,Image URL\nA,a.jpg\n")
         assert message == (
             "list.csv has no column 'external_id' and no column 'source'; its first line names 'SKU',"
-            " 'Image URL'. Needed are external_id and source: rename the columns, or say which they are with"
+            " 'Image URL'. Needed are external_id and source: rename the columns, or map them with"
             ' `--map external_id="COLUMN",source="COLUMN"`'
         )
 
@@ -100,7 +100,7 @@ class TestAHeader:
 
     @pytest.mark.parametrize("header", ["external_id,source,Source", "external_id,source,priority,Priority "])
     def test_must_not_repeat_a_name_that_is_used(self, header: str) -> None:
-        """Which of two columns is meant cannot be known."""
+        """Two columns for one target are refused."""
         _, message = failure(f"{header}\nA,a.jpg,b\n")
         assert "has more than one column" in message
         assert "rename or remove one" in message

@@ -31,7 +31,8 @@ class TestTheNamedEncoding:
     def test_must_say_the_order_of_bytes(self, encoding: str) -> None:
         """Where no mark does."""
         _, message = failure(TEXT, encoding=encoding)
-        assert message == f"list.csv has no mark of {encoding}; say `{encoding}-le` or `{encoding}-be`"
+        remedy = f"use `{encoding}-le` or `{encoding}-be`"
+        assert message == f"list.csv has no byte order mark of {encoding}; {remedy}"
 
     @pytest.mark.parametrize("encoding", ["klingon", "", "rot13", "zlib", "idna", "a\0b", "undefined", "ü"])
     def test_must_be_one_of_texts(self, encoding: str) -> None:
@@ -48,8 +49,8 @@ class TestAByteThatIsNotOfTheEncoding:
         records, message = failure(b"external_id,source\nA,a.jpg\r\nB,b.jpg\rC,gr\xfc\xdfe.jpg\nD,d.jpg\n")
         assert named(records) == [("A", "a.jpg"), ("B", "b.jpg")]
         assert message == (
-            "list.csv is not UTF-8: the byte 0xFC in line 4; save it again as `CSV UTF-8`, or say in which"
-            " encoding it was saved, for instance `--encoding latin-1`"
+            "list.csv is not UTF-8: the byte 0xFC in line 4; save it again as `CSV UTF-8`, or give the"
+            " encoding it was saved in, for instance `--encoding latin-1`"
         )
 
     def test_is_named_in_other_encodings(self) -> None:

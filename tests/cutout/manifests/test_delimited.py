@@ -36,7 +36,7 @@ class TestTheDelimiter:
         assert named(list(manifest)) == [("A", "a.jpg")]
 
     def test_is_not_looked_for_in_rows(self) -> None:
-        """What the rows hold does not count."""
+        """The rows' values do not count."""
         assert opened(HEADER + "A,a.jpg,;;;;;;;;;;\n" * 50).delimiter == ","
 
     def test_may_be_said_in_a_line_of_its_own(self) -> None:
@@ -86,7 +86,7 @@ class TestRows:
 
     @pytest.mark.parametrize(("row", "count"), [("A,a.jpg,x,y", 4), ("A,a.jpg,,,y", 5)])
     def test_of_more_values_than_names_are_rejected(self, row: str, count: int) -> None:
-        """Which cell is which cannot be known; the rows around it are read."""
+        """A row with too many or too few cells is rejected; the rows around it are read."""
         text = f"{HEADER}A,a.jpg,\n{row}\nB,b.jpg,\n"
         reject = only_reject(text)
         assert (reject.line, reject.column, reject.value) == (3, "", row)
@@ -116,7 +116,7 @@ class TestAQuoteThatIsNotDoubled:
         assert named(records) == [("A", "a.jpg")]
         assert message == (
             "list.csv cannot be read further: the quote that opens in line 3 is not closed, or one inside it"
-            " is not doubled; mend that line or export the file again"
+            " is not doubled; fix that line or export the file again"
         )
 
 

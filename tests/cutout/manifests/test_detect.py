@@ -63,12 +63,12 @@ class TestWhatIsNoManifest:
         """The message says with which option it can be read."""
         content = "external_id,source\nA,a.jpg\n".encode(f"utf-16-{order}")
         _, message = failure(content)
-        assert f"looks like UTF-16 without its mark; say `--encoding utf-16-{order}`" in message
+        assert f"looks like UTF-16 without its byte order mark; use `--encoding utf-16-{order}`" in message
         assert named(read(content, encoding=f"utf-16-{order}")) == [("A", "a.jpg")]
 
     def test_may_be_binary(self) -> None:
         """NUL bytes in the first line."""
-        assert "is no text: its first line has NUL bytes" in failure(b"\x7fELF\x02\x01\0\0\0" * 20)[1]
+        assert "is not text: its first line has NUL bytes" in failure(b"\x7fELF\x02\x01\0\0\0" * 20)[1]
 
     @pytest.mark.parametrize("piece", [b"x" * 65_536, b"\n" * 65_536, b"a," * 32_768, b'"' * 65_536])
     def test_may_go_on_for_five_gigabytes(self, piece: bytes) -> None:

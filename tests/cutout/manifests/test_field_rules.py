@@ -22,10 +22,10 @@ class TestAnExternalId:
         [
             ("", "is empty; give each picture its own id"),
             ("x" * 256, "has 256 characters; use 1 to 255"),
-            ("a\x07b", "has the control character U+0007 at place 2; remove it"),
-            ("a\nb", "has the control character U+000A at place 2; remove it"),
-            ("ab\x85c", "has the control character U+0085 at place 3; remove it"),
-            ("\ud800", "has the control character U+D800 at place 1; remove it"),
+            ("a\x07b", "has the control character U+0007 at position 2; remove it"),
+            ("a\nb", "has the control character U+000A at position 2; remove it"),
+            ("ab\x85c", "has the control character U+0085 at position 3; remove it"),
+            ("\ud800", "has the control character U+D800 at position 1; remove it"),
         ],
     )
     def test_must_be_storable(self, value: str, reason: str) -> None:
@@ -36,7 +36,7 @@ class TestAnExternalId:
 class TestASource:
     @pytest.mark.parametrize("value", ["a.jpg", "bilder/stiefel links.jpg", "s3://b/k", "x" * 2048])
     def test_may_be_anything_that_names_something(self, value: str) -> None:
-        """What it means is the caller's to check."""
+        """Its meaning is the caller's to check."""
         assert source_fault(value) is None
 
     @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ class TestASource:
         [
             ("", "is empty; name the picture's address or file"),
             ("x" * 2049, "has 2049 characters; use at most 2048"),
-            ("a\tb", "has the control character U+0009 at place 2; remove it"),
+            ("a\tb", "has the control character U+0009 at position 2; remove it"),
         ],
     )
     def test_must_be_storable(self, value: str, reason: str) -> None:
@@ -54,7 +54,7 @@ class TestASource:
 
 class TestTheLimits:
     def test_are_those_of_a_job(self) -> None:
-        """What is read can be enqueued."""
+        """Every record that is read can be enqueued."""
         assert (field_rules.LONGEST_EXTERNAL_ID, field_rules.LONGEST_SOURCE) == (
             enqueue.LONGEST_EXTERNAL_ID,
             enqueue.LONGEST_SOURCE,

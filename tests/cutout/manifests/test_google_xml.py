@@ -131,22 +131,23 @@ class TestDamagedXml:
         records, message = failure(RSS + ITEM + ITEM + "<item><g:id>B</g:id>")
         assert named(records) == [("A", "a.jpg")] * 2
         assert message == (
-            "list.csv is not whole XML: no element found, in line 5 at place 21; export the feed again"
+            "list.csv is not well-formed XML: no element found, in line 5 at position 21;"
+            " export the feed again"
         )
 
     @pytest.mark.parametrize("text", [f"{RSS}<item></channel>", f"{RSS}<x:id/>", f"{RSS}<item a=1>", "<"])
     def test_is_an_error(self, text: str) -> None:
         """Tags that do not match, prefixes that nobody declared, attributes without quotes."""
-        assert "is not whole XML" in failure(text)[1]
+        assert "is not well-formed XML" in failure(text)[1]
 
     def test_counts_the_lines_that_were_skipped(self) -> None:
         """Blank lines above the declaration count."""
-        assert "in line 4 at place" in failure("\n\n\n<rss></channel>")[1]
+        assert "in line 4 at position" in failure("\n\n\n<rss></channel>")[1]
 
     def test_has_another_root(self) -> None:
         """XML that is no feed is named by its root."""
         _, message = failure("<products><product/></products>")
-        assert "is XML with the root <products>; known are Google Merchant feeds" in message
+        assert "is XML with the root <products>; supported are Google Merchant feeds" in message
 
     def test_is_nested_too_deeply(self) -> None:
         """At the 33rd level, not at the millionth."""
@@ -185,13 +186,13 @@ class TestACharacterThatXmlDoesNotAllow:
     @pytest.mark.parametrize(
         ("title", "said"),
         [
-            ("T\x0b3", "has the control character U+000B at place 2; remove it"),
-            ("T&#11;", "has the control character U+000B at place 2; remove it"),
-            ("T&#x1F;", "has the control character U+001F at place 2; remove it"),
-            ("<![CDATA[T\x08]]>", "has the control character U+0008 at place 2; remove it"),
-            ("T\ufffe", "has a character that XML does not allow at place 2; remove it"),
-            ("H&M", "has a bare & at place 2; write &amp;"),
-            ("a & b", "has a bare & at place 3; write &amp;"),
+            ("T\x0b3", "has the control character U+000B at position 2; remove it"),
+            ("T&#11;", "has the control character U+000B at position 2; remove it"),
+            ("T&#x1F;", "has the control character U+001F at position 2; remove it"),
+            ("<![CDATA[T\x08]]>", "has the control character U+0008 at position 2; remove it"),
+            ("T\ufffe", "has a character that XML does not allow at position 2; remove it"),
+            ("H&M", "has a bare & at position 2; write &amp;"),
+            ("a & b", "has a bare & at position 3; write &amp;"),
         ],
     )
     @pytest.mark.parametrize("piece", [1, 7, 100_000], ids=lambda size: f"{size} bytes at a time")

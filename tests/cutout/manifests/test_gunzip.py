@@ -34,11 +34,11 @@ class TestGzip:
         assert len(read(content)) == 20_000
 
     def test_that_is_cut_off_is_an_error(self) -> None:
-        """What could be unpacked is read before."""
+        """Data unpacked before the fault is read."""
         packed = gzip.compress(TEXT)
         records, message = failure(packed[: len(packed) // 2])
         assert 1000 < len(records) < 20_000
-        assert message == "list.csv is cut off: its gzip data end too early; copy or export it again"
+        assert message == "list.csv is truncated: its gzip data end too early; copy or export it again"
 
     @pytest.mark.parametrize("place", [3, -6])
     def test_that_is_damaged_is_an_error(self, place: int) -> None:

@@ -17,7 +17,7 @@ class TestLines:
         assert lines(*chunks) == ["a\r\n", "b\r", "c\n", "\n", "d"]
 
     def test_end_at_nothing_else(self) -> None:
-        """What Unicode also calls line ends belongs to the text."""
+        """Other line ends of Unicode belong to the text."""
         assert lines("a\x0bb\x0cc\x1cd\x85e\u2028f\n") == ["a\x0bb\x0cc\x1cd\x85e\u2028f\n"]
 
     def test_may_be_a_megabyte(self) -> None:

@@ -52,7 +52,7 @@ class TestObjects:
         assert (picture.external_id, picture.source, picture.metadata) == ("A", "a.jpg", {"sku": "low"})
 
     def test_may_hold_lists_and_objects(self) -> None:
-        """What is no target is kept as JSON, half characters and all."""
+        """Columns that are no target are kept as JSON, lone surrogates included."""
         more = '"tags": ["été", 1], "p": {"amount": "10"}, "h": ["\\ud800"]'
         text = f'{{"external_id": "A", "source": "a.jpg", {more}}}'
         (picture,) = pictures(read(text))
@@ -80,8 +80,8 @@ class TestALineThatIsRejected:
     @pytest.mark.parametrize(
         ("line", "column", "reason"),
         [
-            ("nonsense", "", "is not JSON: Expecting value at place 1"),
-            ('{"external_id": "A"', "", "is not JSON: Expecting ',' delimiter at place 20"),
+            ("nonsense", "", "is not JSON: Expecting value at position 1"),
+            ('{"external_id": "A"', "", "is not JSON: Expecting ',' delimiter at position 20"),
             ("[1, 2]", "", "is JSON but not an object"),
             ('"text"', "", "is JSON but not an object"),
             ('{"external_id": "A", "source": NaN}', "", "has NaN, which is not JSON"),
@@ -93,15 +93,15 @@ class TestALineThatIsRejected:
             ('{"external_id": "A", "source": ["https://x/a", 1]}', "source", "is an object or a list"),
             ('{"external_id": "A", "source": ["a"]}', "source", "is an object or a list"),
             ('{"external_id": "A", "source": "a", "x": 1e999}', "x", "is too large a number"),
-            ('{"external_id": "\\ud800", "source": "a"}', "external_id", "has half a character, \\ud800"),
-            ('{"external_id": "A", "source": "a", "x": "\\udfff"}', "x", "has half a character, \\udfff"),
-            ('{"external_id": "A", "source": "a", "\\ud801": "b"}', "\\ud801", "has half a character"),
+            ('{"external_id": "\\ud800", "source": "a"}', "external_id", "surrogate pair, \\ud800"),
+            ('{"external_id": "A", "source": "a", "x": "\\udfff"}', "x", "surrogate pair, \\udfff"),
+            ('{"external_id": "A", "source": "a", "\\ud801": "b"}', "\\ud801", "has half a surrogate pair"),
             ('{"external_id": "A", "source": "a", "x": "\\u0000"}', "x", "has a NUL character"),
             ('{"external_id": "A\\u0007", "source": "a"}', "external_id", "has the control character U+0007"),
             (
                 '{"external_id": "A"}',
                 "source",
-                "is not in the object; name it, or say which it is with `--map",
+                "is not in the object; name it, or map another with `--map",
             ),
             ('{"external_id": null, "source": "a"}', "external_id", "is empty"),
             ('{"external_id": "A", "source": "a", "priority": 1}', "priority", "is not one of interactive"),

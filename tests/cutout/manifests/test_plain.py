@@ -42,7 +42,7 @@ class TestAPlainManifest:
         assert named(records) == [("B", "b.jpg")]
 
     def test_gives_ten_thousand_rejects_in_a_row(self) -> None:
-        """How many are too many is for the caller to say."""
+        """The caller sets the number that is too many."""
         assert len(rejects(read("external_id,source\n" + "A,\n" * 10_000))) == 10_000
 
     def test_wins_over_a_known_export(self) -> None:
@@ -146,7 +146,7 @@ class TestTheDelimiter:
     @pytest.mark.parametrize("word", ["", "ab", '"', "\n", " "])
     def test_must_be_one_character(self, word: str) -> None:
         """That is no quote, blank or line end."""
-        with pytest.raises(ValueError, match="is no delimiter; give one character"):
+        with pytest.raises(ValueError, match="is not a delimiter; give one character"):
             read_delimiter(word)
 
 
@@ -155,7 +155,7 @@ class TestHostileManifests:
 
     @pytest.mark.parametrize("between", [",", " ", ";", "|"])
     def test_with_a_cell_of_separators_are_read_at_once(self, between: str) -> None:
-        """What stands between two addresses is looked at once, however much there is of it."""
+        """Text between two URLs is scanned once, however long it is."""
         cell = f"https://shop.example/a.jpg{between * 1_000_000}x://"
         began_at = time.monotonic()
         (record,) = read(f'external_id\tsource\na\t"{cell}"\n')

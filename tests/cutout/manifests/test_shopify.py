@@ -109,7 +109,7 @@ class TestAVariantImage:
         assert rejects(found) == []
 
     def test_of_another_product_counts(self) -> None:
-        """What was seen is forgotten with the handle."""
+        """The record of pictures is dropped with the handle."""
         assert named(rows("boot,,S,b.jpg,1,", "sock,,M,,,b.jpg")) == [
             ("boot/1", "b.jpg"),
             ("sock/variant/M", "b.jpg"),

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from cutout.billing import accounts
 from cutout.enums import Priority
 from cutout.models.database import connect
-from cutout.monitoring import overview
+from cutout.monitoring.overview import read_overview
 from cutout.monitoring.prometheus import NAMED, DatabaseMetrics
 from cutout.queue import workers
 from cutout.queue.attempts import unsaved_results
@@ -18,7 +18,7 @@ from cutout.queue.attempts.unsaved_results import Failure
 from cutout.queue.blocks.isolated_workers import cut_off
 from cutout.schedules.lateness import Lateness
 from cutout.settings import Settings
-from cutout.status.explain import Installation
+from cutout.status.call_rate import CallSettings
 from tests.cutout.schedules.steps import due_since, new_schedule
 from tests.support.working import somebody_works
 
@@ -51,13 +51,13 @@ def paid(hours: int) -> dict[str, str]:
 class TestTheFigures:
     def test_tell_what_stops_calls_by_itself(self, session: Session) -> None:
         """Each open breaker, where results cannot be fetched, and the workers that are cut off."""
-        found = overview.look(session, NOBODY)
+        found = read_overview(session, NOBODY)
         assert (list(found.stops), found.cut_off_workers) == ([], 0)
         for _ in range(5):
             failure = Failure("r.example", "RESULT_HOST_REFUSED", "moved")
             unsaved_results.failed(session, uuid.uuid4(), datetime.now(UTC) + timedelta(hours=1), failure)
         cut_off(session, workers.register(session, host="h", pid=1), "no route")
-        found = overview.look(session, NOBODY)
+        found = read_overview(session, NOBODY)
         assert [tuple(row) for row in found.stops] == [("results", "r.example", "RESULT_HOST_REFUSED")]
         assert found.cut_off_workers == 1
 
@@ -82,7 +82,7 @@ class TestTheFigures:
                 f" latency_seconds, circuit_until, seen_at) VALUES ('a', 1, 1, 0, 0, 0, 0, {until}, {seen})"
             )
         )
-        (row,) = overview.look(session, NOBODY).accounts
+        (row,) = read_overview(session, NOBODY).accounts
         assert row.circuit_open is expected
 
     def test_count_jobs_where_they_stand(self, session: Session) -> None:
@@ -97,7 +97,7 @@ class TestTheFigures:
         insert(session, 2, state="'held'", queue_state="NULL", code="'NO_ANSWER'")
         insert(session, 5, state="'held'", queue_state="'blocked'", code="'OVER_BUDGET'")
         insert(session, 9, state="'failed'", queue_state="NULL", code="'X_Y'", finished_at="now()")
-        found = overview.look(session, NOBODY)
+        found = read_overview(session, NOBODY)
         assert {(row.state, row.queue_state, row.step): row.jobs for row in found.jobs} == {
             ("queued", "ready", "call"): 3,
             ("queued", "ready", "copy"): 0,
@@ -119,7 +119,7 @@ class TestTheFigures:
         insert(session, **paid(5), queue_state="'delayed'", scheduled_at="now() + interval '1 hour'")
         insert(session, **paid(7), state="'running'", queue_state="NULL", worker_id="uuidv7()")
         insert(session, **paid(1), lifeboat_key="'k'")
-        found = overview.look(session, NOBODY)
+        found = read_overview(session, NOBODY)
         assert sum(row.at_risk for row in found.jobs) == 3
         assert found.next_expiry_s == pytest.approx(5 * 3600, abs=1)
 
@@ -130,7 +130,7 @@ class TestTheFigures:
         insert(session, priority="0", scheduled_at="now() - interval '5 seconds'")
         insert(session, queue_state="'delayed'", scheduled_at="now() - interval '40 seconds'")
         insert(session, queue_state="'dispatched'", scheduled_at="now() + interval '40 seconds'")
-        found = overview.look(session, NOBODY)
+        found = read_overview(session, NOBODY)
         assert found.first_in_line == pytest.approx({Priority.INTERACTIVE: 5, Priority.NORMAL: 180}, abs=1)
         assert found.overdue_s == pytest.approx(40, abs=1)
 
@@ -143,28 +143,28 @@ class TestTheFigures:
                     ('b', 7, now() - interval '2 hours')
             """)
         )
-        (row,) = overview.look(session, NOBODY).workers
+        (row,) = read_overview(session, NOBODY).workers
         assert (row.host, row.pid) == ("a", 7)
         assert row.heartbeat_age_s == pytest.approx(4, abs=1)
 
     def test_tell_a_dispatcher_of_another_database_apart(self, engine: Engine, shared_engine: Engine) -> None:
         """The lock of a dispatcher that leads elsewhere on the same server counts for nothing here."""
         with somebody_works(engine), Session(engine) as here, Session(shared_engine) as elsewhere:
-            assert overview.look(here, NOBODY).dispatcher_leads
-            assert not overview.look(elsewhere, NOBODY).dispatcher_leads
+            assert read_overview(here, NOBODY).dispatcher_leads
+            assert not read_overview(elsewhere, NOBODY).dispatcher_leads
 
     def test_count_schedules_that_are_late(self, session: Session) -> None:
         """One whose time and grace are over, and that nobody fired."""
         schedule = new_schedule(session)
-        assert overview.look(session, NOBODY).late_schedules == {
+        assert read_overview(session, NOBODY).late_schedules == {
             Lateness.NOT_FIRED: 0,
             Lateness.WINDOW_TOO_SHORT: 0,
         }
         due_since(session, schedule, datetime.now(UTC) - timedelta(hours=1))
-        assert overview.look(session, NOBODY).late_schedules[Lateness.NOT_FIRED] == 1
+        assert read_overview(session, NOBODY).late_schedules[Lateness.NOT_FIRED] == 1
 
 
-NOBODY = Installation([])
+NOBODY = CallSettings([])
 
 
 def names(collector: Collector) -> set[str]:

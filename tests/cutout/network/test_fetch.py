@@ -173,7 +173,7 @@ class TestBody:
 
 
 def pull(url: str, patience: Patience) -> int:
-    """How many bytes came in pieces."""
+    """The count of bytes that came in pieces."""
     through = GuardedTransport()
     with (
         closing(through),
@@ -205,7 +205,7 @@ class TestPatience:
         patience = Patience(least_rate=1000, window_s=0.4)
         with (
             serving(lambda connection: dripping(connection, head=head, drop=drop, every_s=0.05)) as url,
-            pytest.raises(DeadlinePassed, match="are the least"),
+            pytest.raises(DeadlinePassed, match="below the minimum"),
         ):
             pull(url, patience)
 

@@ -1,4 +1,4 @@
-"""Which addresses are public."""
+"""Public addresses."""
 
 from ipaddress import ip_network
 from urllib.parse import urlsplit

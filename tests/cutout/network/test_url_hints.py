@@ -76,11 +76,13 @@ class TestARow:
     @pytest.fixture
     def place(self, tmp_path: Path) -> Callable[..., str]:
         from cutout.ingest.ingest_errors import UnusableError  # noqa: PLC0415
-        from cutout.ingest.sources.manifest import Places  # noqa: PLC0415
+        from cutout.ingest.sources.manifest import PictureLocator  # noqa: PLC0415
         from cutout.ingest.sources.source_urls import Addresses  # noqa: PLC0415
 
         def locate(text: str, *, beside: bool) -> str:
-            places = Places(Addresses("bucket", web_alone=not beside), 100, tmp_path if beside else None)
+            places = PictureLocator(
+                Addresses("bucket", web_only=not beside), 100, tmp_path if beside else None
+            )
             with pytest.raises(UnusableError) as refused:
                 places.locate(text)
             return str(refused.value)

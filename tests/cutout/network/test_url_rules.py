@@ -72,7 +72,7 @@ DOORS: list[Callable[[str], object]] = [
     NewJob,
     check_webhook_url,
     require_source,
-    Addresses("", web_alone=True).check,
+    Addresses("", web_only=True).check,
 ]
 REFUSALS = (InvalidJobError, InvalidWebhookError, InvalidScheduleError, UnusableError)
 
@@ -99,7 +99,7 @@ def test_what_lies_inside_is_for_hosts_that_are_named(url: str) -> None:
     assert reach_fault(url, ()) is not None
     assert reach_fault(url, ("other.example", "127.0.0.2", "127.0.0.1:1")) is not None
     with pytest.raises(UnusableError):
-        Addresses("", web_alone=True).check(url)
+        Addresses("", web_only=True).check(url)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_named_host_may_be_inside(url: str, entry: str) -> None:
 
 
 def test_no_fault_tells_a_password() -> None:
-    """What stands before the host is left out."""
+    """User information before the host is left out."""
     assert "hush" not in str(address_fault("https://me:hush@shop.example:0/"))
 
 
@@ -145,5 +145,5 @@ def test_a_host_of_thousands_of_letters_is_refused_at_once() -> None:
     """It is looked at on an event loop: some ms would be taken from everybody."""
     began_at = time.monotonic()
     for _ in range(20):
-        assert "which is no name" in (address_fault(f"https://{'ä' * 2000}.example/a.jpg") or "")
+        assert "which is not a valid name" in (address_fault(f"https://{'ä' * 2000}.example/a.jpg") or "")
     assert time.monotonic() - began_at < scaled(0.1)

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 from cutout.enums import Scope, allows
 from cutout.models import ApiKey
 from cutout.producers.api_keys import find_key, hash_of, list_keys, make_key, note_use, renew_key, revoke_keys
-from cutout.producers.producers import create_producer, find_producer, list_producers, revoke_producer
+from cutout.producers.producers import create_producer, find_producer, list_producers
 
 
 class TestAKey:
@@ -28,9 +28,9 @@ class TestAKey:
     def test_is_refused_once_revoked(self, session: Session) -> None:
         """A revoked key finds nobody, and can be revoked once."""
         producer, key = create_producer(session, "shop")
-        assert revoke_producer(session, producer.id)
+        assert revoke_keys(session, producer.id)
         assert find_producer(session, key) is None
-        assert not revoke_producer(session, producer.id)
+        assert not revoke_keys(session, producer.id)
         assert [p.name for p in list_producers(session)] == ["shop"]
 
     def test_is_refused_once_it_has_expired(self, session: Session) -> None:
@@ -70,7 +70,7 @@ class TestAKey:
 
 class TestAKeyThatIsRenewed:
     def test_takes_the_place_of_the_former(self, session: Session) -> None:
-        """The same producer, one valid key; another name is another producer."""
+        """One name is one producer with one valid key; another name is another producer."""
         first, former = renew_key(session, "this machine", "here", scopes=list(Scope))
         second, present = renew_key(session, "this machine", "here", scopes=list(Scope))
         other, _ = renew_key(session, "this machine", "there", scopes=list(Scope))

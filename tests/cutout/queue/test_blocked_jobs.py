@@ -22,7 +22,8 @@ from cutout.queue.dispatch import dispatch, dispatch_calls
 from cutout.queue.enqueue import NewJob, create_batch, enqueue, enqueue_all
 from cutout.queue.leader import LEADER_LOCK
 from cutout.queue.snapshot import read_snapshot
-from cutout.status.explain import Installation, explain
+from cutout.status.call_rate import CallSettings
+from cutout.status.explain import explain
 from tests.cutout.queue.test_pauses import batch_of, begin, owners, queue_states, set_window
 from tests.cutout.queue.test_serve_reused import REUSE_SCOPE, buy, source
 from tests.support.machine import scaled
@@ -52,7 +53,7 @@ def planned(session: Session, sources: list[str], **order: Any) -> uuid.UUID:
 
 def why(session: Session, job_id: uuid.UUID) -> str:
     session.expire_all()
-    return explain(session, session.get_one(Job, job_id), Installation(())).why
+    return explain(session, session.get_one(Job, job_id), CallSettings(())).why
 
 
 def ready_jobs_of(session: Session, batches: list[uuid.UUID]) -> Counter[uuid.UUID]:
@@ -167,7 +168,7 @@ class TestJobsOfBlockedBatches:
         pauses.resume(session, batch_id)
         assert why(session, job_id) == "coming-back"
         assert unblock(session) == 1
-        assert why(session, job_id) == "in-line"
+        assert why(session, job_id) == "ready"
 
     def test_of_more_large_batches_than_a_tick_moves_are_unblocked(
         self, session: Session, monkeypatch: pytest.MonkeyPatch
@@ -305,12 +306,12 @@ class TestJobsOverTheirBudget:
         session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LEADER_LOCK})
         batch_id = batch_of(session, 2, budget=0)
         (claim,) = hold_over_budget(session, batch_id, new_worker(session), 1)
-        found = explain(session, session.get_one(Job, claim.job_id), Installation(()))
+        found = explain(session, session.get_one(Job, claim.job_id), CallSettings(()))
         assert "has spent 0 of its budget of 0 credits" in found.text
         pauses.set_budget(session, batch_id, 1)
         session.expire_all()
-        found = explain(session, session.get_one(Job, claim.job_id), Installation(()))
-        assert "1 credits left, which its jobs under way may take" in found.text
+        found = explain(session, session.get_one(Job, claim.job_id), CallSettings(()))
+        assert "1 credits left, which jobs under way may take" in found.text
         pauses.pause(session, batch_id)
         assert why(session, claim.job_id) == "batch-paused"
 

@@ -32,7 +32,8 @@ from cutout.queue.enqueue import InvalidJobError, NewJob, enqueue
 from cutout.queue.settle import RetryLimits
 from cutout.queue.workers import rescue
 from cutout.status.batch_status import BatchState, batch_status
-from cutout.status.explain import Installation, explain
+from cutout.status.call_rate import CallSettings
+from cutout.status.explain import explain
 from tests.cutout.queue.test_pauses import batch_of, owners
 from tests.cutout.queue.test_pauses import begin as try_to_begin
 from tests.support.steps import LEASE, SOURCE, begin, claim_new, claim_one, new_worker, paid, record
@@ -199,7 +200,7 @@ class TestARunningJob:
         """The explanation also says how it continues."""
         claim = in_hand(session)
         by_batch(session, claim)
-        told = explain(session, session.get_one(Job, claim.job_id), Installation(()))
+        told = explain(session, session.get_one(Job, claim.job_id), CallSettings(()))
         assert (told.why, "it was cancelled at" in told.text) == ("preparing", True)
 
     def test_under_a_lost_claim_changes_nothing(self, session: Session) -> None:

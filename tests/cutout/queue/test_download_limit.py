@@ -19,7 +19,8 @@ from cutout.queue.dispatch import dispatch
 from cutout.queue.enqueue import NewJob, create_batch, enqueue_all
 from cutout.queue.leader import LEADER_LOCK
 from cutout.queue.snapshot import read_snapshot
-from cutout.status.explain import Installation, explain
+from cutout.status.call_rate import CallSettings
+from cutout.status.explain import explain
 from tests.support.machine import scaled
 from tests.support.steps import ACCOUNT, LEASE, begin, claim_new, claim_one, new_worker, record
 
@@ -204,11 +205,11 @@ class TestAProducersDownloads:
         for _ in range(10):
             tick(session, room=3)
         (waits,), (goes,) = add_jobs(session, a, 1), add_jobs(session, b, 1)
-        explained = [explain(session, session.get_one(Job, each), Installation([])) for each in (waits, goes)]
-        assert [each.why for each in explained] == ["source-limit", "in-line"]
+        explained = [explain(session, session.get_one(Job, each), CallSettings([])) for each in (waits, goes)]
+        assert [each.why for each in explained] == ["source-limit", "ready"]
         session.execute(text("UPDATE jobs SET queue_state = 'source_limit' WHERE id = :id"), {"id": waits})
         session.expire_all()
-        assert explain(session, session.get_one(Job, waits), Installation([])).why == "source-limit"
+        assert explain(session, session.get_one(Job, waits), CallSettings([])).why == "source-limit"
 
     def test_late_results_continue_at_once(self, session: Session) -> None:
         """A job over the limit whose call was paid after all is copied."""

@@ -12,7 +12,7 @@ from cutout import queue
 from cutout.billing import accounts
 from cutout.enums import AttemptOutcome, Step
 from cutout.models import JOBS
-from cutout.monitoring.health import check_snapshots, oldest_snapshot
+from cutout.monitoring.snapshots import check_snapshots, oldest_snapshot
 from cutout.queue import workers
 from cutout.queue.attempts.attempts import Answer
 from cutout.queue.attempts.outcomes import Snooze, StoredObject, Succeeded
@@ -137,7 +137,7 @@ class TestTheOldestSnapshot:
         with engine.connect().execution_options(isolation_level="REPEATABLE READ") as old:
             pid = old.scalar(text("SELECT pg_backend_pid()"))
             assert check_snapshots(engine) == []
-            monkeypatch.setattr("cutout.monitoring.health.LONG", timedelta(0))
+            monkeypatch.setattr("cutout.monitoring.snapshots.LONG", timedelta(0))
             (check,) = check_snapshots(engine)
         assert not check.ok
         assert f"session {pid} (cutout) has held a snapshot" in check.found

@@ -117,7 +117,7 @@ class TestABatchOutsideItsWindow:
     def test_lets_no_call_of_a_running_job_begin(
         self, session: Session, window: tuple[str, str], budget: int | None
     ) -> None:
-        """What a worker holds already is refused at the last moment, and costs no credit."""
+        """A job that a worker holds already is refused at the last moment, and costs no credit."""
         worker_id = new_worker(session)
         batch_id = batch_of(session, 1, budget=budget)
         claim = claim_one(session, worker_id)

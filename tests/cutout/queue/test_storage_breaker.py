@@ -41,8 +41,10 @@ def ready_copy(session: Session, *, lifetime: timedelta) -> Claim:
     """A ready job at its copy."""
     claim = claim_new(session, new_worker(session))
     attempt_id = begin(session, claim)
-    claim = queue.record_result(
-        session, claim, attempt_id, CHARGED, url="https://r/1", lifetime=lifetime, sent=(10, 20)
+    claim = claim.with_result(
+        queue.record_result(
+            session, claim, attempt_id, CHARGED, url="https://r/1", lifetime=lifetime, sent=(10, 20)
+        )
     )
     session.execute(
         text("UPDATE jobs SET state = 'queued', queue_state = 'ready', worker_id = NULL WHERE id = :id"),

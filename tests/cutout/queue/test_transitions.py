@@ -61,8 +61,10 @@ def bought(session: Session, claim: Claim) -> Claim:
 
 def record(session: Session, claim: Claim, attempt_id: int) -> Claim:
     """Record a paid result; returns the claim."""
-    return queue.record_result(
-        session, claim, attempt_id, CHARGED, url="https://r/1", lifetime=DAY, sent=(10, 20)
+    return claim.with_result(
+        queue.record_result(
+            session, claim, attempt_id, CHARGED, url="https://r/1", lifetime=DAY, sent=(10, 20)
+        )
     )
 
 
@@ -159,6 +161,7 @@ class TestAPaidResult:
         job = job_of(session, claim)
         assert (job.state, job.step, job.result_url) == (State.RUNNING, Step.COPY, "https://r/1")
         assert claim.result is not None
+        assert claim.result.expires_at is not None
         assert abs(claim.result.expires_at - datetime.now(UTC) - DAY) < timedelta(minutes=1)
 
     def test_is_used_if_its_worker_lost_the_job(self, session: Session) -> None:

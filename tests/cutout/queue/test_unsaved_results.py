@@ -33,8 +33,10 @@ def fail(session: Session, *jobs: uuid.UUID) -> list[bool]:
 def paid(session: Session, worker_id: uuid.UUID) -> Claim:
     claim = claim_new(session, worker_id)
     url, lifetime = "https://r.example/1", timedelta(days=1)
-    return queue.record_result(
-        session, claim, begin(session, claim), CHARGED, url=url, lifetime=lifetime, sent=(10, 20)
+    return claim.with_result(
+        queue.record_result(
+            session, claim, begin(session, claim), CHARGED, url=url, lifetime=lifetime, sent=(10, 20)
+        )
     )
 
 

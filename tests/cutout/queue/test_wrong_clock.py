@@ -15,14 +15,15 @@ from cutout.queue.enqueue import NewJob, create_batch, enqueue
 from cutout.queue.leader import LEADER_LOCK
 from cutout.queue.settle import settle
 from cutout.status.batch_status import batch_status
+from cutout.status.call_rate import CallSettings
 from cutout.status.eta import read_queue_rate
-from cutout.status.explain import Installation, explain
-from cutout.status.job_view import SEEN, job_snapshot
+from cutout.status.explain import explain
+from cutout.status.job_view import SNAPSHOT, job_snapshot
 from tests.support.clock import off_by
 from tests.support.steps import ACCOUNT, SOURCE, claim_new, new_worker
 
 OFF_S = (-90.0, 0.0, 90.0)
-KNOWN = Installation([ACCOUNT])
+KNOWN = CallSettings([ACCOUNT])
 # Nearer than the clock is wrong.
 SOON = "now() + interval '30 s'"
 JUST_NOW = "now() - interval '30 s'"
@@ -53,7 +54,7 @@ def why(session: Session, job_id: object) -> str:
 
 @pytest.mark.parametrize(
     ("opens", "closes", "expected"),
-    [(SOON, "NULL", "window"), ("NULL", JUST_NOW, "window"), (JUST_NOW, SOON, "in-line")],
+    [(SOON, "NULL", "window"), ("NULL", JUST_NOW, "window"), (JUST_NOW, SOON, "ready")],
     ids=["before", "after", "within"],
 )
 def test_a_window_opens_and_closes(running: Session, opens: str, closes: str, expected: str) -> None:
@@ -72,7 +73,7 @@ def test_a_job_is_delayed(running: Session) -> None:
     claim = claim_new(running, new_worker(running))
     settle(running, claim, Snooze("LIMIT_REACHED", "later", 30.0))
     assert why(running, claim.job_id) == "delayed"
-    (row,) = running.execute(SEEN).all()
+    (row,) = running.execute(SNAPSHOT).all()
     assert read_queue_rate(running, [], None).seconds_for(job_snapshot(row), uuid.uuid4()) == 30
 
 

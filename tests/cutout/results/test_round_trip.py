@@ -78,7 +78,7 @@ class TestAPlainManifest:
         assert catalog.tally == {"succeeded": 1, "failed": 1}
 
     def test_keeps_its_encoding_and_delimiter(self, catalog: Catalog) -> None:
-        """What Excel saved, Excel opens: the mark, the semicolons, or Latin-1 if that was said."""
+        """A file that Excel saved opens in Excel: byte order mark, semicolons, or Latin-1 if asked for."""
         manifest = "external_id;source;nom\na;https://x/a.jpg;été\n"
         marked = catalog.back(codecs.BOM_UTF8 + manifest.encode(), {"a": DONE})
         assert marked.startswith(codecs.BOM_UTF8 + b"external_id;source;nom;cutout_state;")
@@ -131,7 +131,7 @@ class TestAPlainManifest:
         assert catalog.tally == {"rejected": 4}
 
     def test_that_went_through_before_has_our_columns_once(self, catalog: Catalog) -> None:
-        """What was added last week is replaced, so that the file can go in and out for ever."""
+        """Columns added last week are replaced, so that the file can go in and out any number of times."""
         once = catalog.back(b"external_id,source,z\na,https://x/a.jpg,1\n", {"a": Fail("BROKEN", "m")})
         again = catalog.back(once, {"a": DONE})
         (row,) = rows_of(again)
@@ -169,7 +169,7 @@ class TestAKnownExport:
 
     @pytest.mark.parametrize("name", ["google_feed.xml", "google_feed_atom.xml"])
     def test_in_xml_comes_back_as_csv(self, catalog: Catalog, name: str) -> None:
-        """Which item, its pictures, and ours: a feed that is read again names the same pictures."""
+        """Ids of an item and of its pictures: a feed that is read again names the same pictures."""
         feed = (EXPORTS / name).read_bytes()
         pictures = [picture for record in read(feed) for picture in record.pictures]
         file = catalog.back(feed, {picture.external_id: DONE for picture in pictures})

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from cutout.models import Run, Schedule
-from cutout.schedules.batch_windows import closed_batches, give_next_window
+from cutout.schedules.batch_windows import closed_batches, set_next_window
 from cutout.schedules.definition import NewSchedule
 from cutout.schedules.finish import advance, end, ended_runs, read_runs
 from cutout.schedules.manage import add
@@ -38,12 +38,12 @@ def pass_by(session: Session, schedule: Schedule, ago: timedelta = timedelta(sec
 
 
 def see_through(session: Session) -> None:
-    """What the leading dispatcher does about runs each second."""
+    """The leader's work on runs each second."""
     skip_overlapping(session)
     for find, move in (
         (read_runs, advance),
         (ended_runs, end),
-        (closed_batches, give_next_window),
+        (closed_batches, set_next_window),
         (startable, start),
     ):
         for one in find(session):

@@ -283,8 +283,8 @@ class TestWhatPeopleWrite:
                 "0 0 2 ? * 2-6",
                 "which counts Sunday as 1 and not as 0: write the day of the week '2-6' by name",
             ),
-            ("0 2 ? * ?", "has a . that says nothing"),
-            ("? 2 * * *", "has a . that says nothing"),
+            ("0 2 ? * ?", "has a . where it is not allowed"),
+            ("? 2 * * *", "has a . where it is not allowed"),
             ("0 0 2 ? * MON 2027", "does not have five fields"),
         ],
     )

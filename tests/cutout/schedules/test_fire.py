@@ -155,7 +155,7 @@ class TestAnOutage:
 
 class TestASchedule:
     def test_that_is_paused_does_not_fire_and_catches_nothing_up(self, session: Session) -> None:
-        """What fell into the pause is over; it goes on with the next one."""
+        """Runs that fell into the pause are skipped; it continues with the next one."""
         schedule = new_schedule(session, catch_up=CatchUp.ALL, overlap="queue")
         pass_by(session, schedule, 3 * A_DAY)
         assert [pause(session, schedule.id) for _ in range(2)] == [True, False]
@@ -167,7 +167,7 @@ class TestASchedule:
         assert schedule.next_fire_at > datetime.now(UTC)
 
     def test_that_is_removed_does_not_fire_and_frees_its_name(self, session: Session) -> None:
-        """What waits of it is not begun; what was is on record."""
+        """Its waiting jobs are not begun; calls that were begun are on record."""
         schedule = new_schedule(session)
         pass_by(session, schedule)
         fire(session)

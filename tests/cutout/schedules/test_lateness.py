@@ -6,23 +6,23 @@ from sqlalchemy.orm import Session
 
 from cutout.billing import accounts, learned_limits
 from cutout.models import Schedule
-from cutout.monitoring.health import check_schedules
+from cutout.monitoring.domain_checks import check_schedules
 from cutout.queue.enqueue import NewJob, enqueue_all
 from cutout.schedules.fire import fire
-from cutout.schedules.lateness import Finding, late_runs
+from cutout.schedules.lateness import LateSchedule, late_schedules
 from cutout.schedules.manage import pause, remove
 from cutout.schedules.windows import parse_window
 from cutout.settings import Settings
-from cutout.status.explain import Installation
+from cutout.status.call_rate import CallSettings
 from tests.cutout.schedules.steps import new_schedule, pass_by, see_through
 from tests.cutout.status.test_explain import LEARNED
 from tests.support.steps import ACCOUNT, SOURCE
 
-KNOWN = Installation([ACCOUNT])
+KNOWN = CallSettings([ACCOUNT])
 
 
-def late(session: Session) -> list[Finding]:
-    return late_runs(session, KNOWN)
+def late(session: Session) -> list[LateSchedule]:
+    return late_schedules(session, KNOWN)
 
 
 class TestARunThatDidNotFire:
@@ -79,7 +79,7 @@ class TestAWindowThatWillNotSuffice:
         (found,) = late(session)
         assert (found.schedule_id, found.lateness) == (night.id, "window_too_short")
         assert found.text.startswith(
-            "nightly: 100 calls are left, at 2.0/s they take 1 min; its window has 1 min left, until 20"
+            "nightly: 100 calls are left and take 1 min at 2.0/s; its window has 1 min left, until 20"
         )
 
     @pytest.mark.usefixtures("night")

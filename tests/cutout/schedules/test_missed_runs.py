@@ -5,7 +5,7 @@ import pytest
 
 from cutout.enums import CatchUp
 from cutout.schedules.cron import cron_of
-from cutout.schedules.missed_runs import MOST_AT_ONCE, DueRuns, Recurrence, due_at, look
+from cutout.schedules.missed_runs import MOST_AT_ONCE, DueRuns, Recurrence, due_at, find_due_runs
 
 ID = uuid.UUID(int=7)
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -15,7 +15,7 @@ MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 def looked(catch_up: CatchUp, late: timedelta, *, cron: str = "0 12 * * *", jitter: int = 0) -> DueRuns:
     """A schedule that was due at noon of 1 June, looked at so long after; its grace is five minutes."""
     recurrence = Recurrence(ID, cron_of(cron, "UTC"), jitter, 300, catch_up)
-    return look(recurrence, NOON, NOON + late)
+    return find_due_runs(recurrence, NOON, NOON + late)
 
 
 def days(found: DueRuns, *, skipped: bool) -> list[int]:
@@ -75,7 +75,7 @@ class TestALook:
         recurrence = Recurrence(ID, cron_of("* * * * * *", "UTC"), 0, 5, CatchUp.LATEST)
         first, fired, looks = NOON, 0, 0
         while first <= NOON + outage:
-            found = look(recurrence, first, NOON + outage)
+            found = find_due_runs(recurrence, first, NOON + outage)
             fired += sum(not run.skipped for run in found.fires)
             assert found.next
             first, looks = found.next.fire_at, looks + 1

@@ -1,4 +1,4 @@
-"""What is said of a run."""
+"""The report of a run."""
 
 import json
 import uuid
@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from cutout import queue
-from cutout.administration.delete import IN_REPORT, Deletion, delete_job, find_doomed
+from cutout.administration.delete import IN_REPORT, Deletion, delete_job, find_deletable
 from cutout.enums import RunState, State
 from cutout.models import Batch, Run, Schedule
 from cutout.queue.attempts.outcomes import Fail, Outcome
@@ -19,7 +19,7 @@ from cutout.schedules import gather, keep_report, runs_to_report
 from cutout.schedules.fire import fire
 from cutout.schedules.report import Report, Trouble
 from cutout.schedules.report_page import page
-from cutout.schedules.rewritten_reports import keep_results_and_reports
+from cutout.schedules.report_publish import keep_results_and_reports
 from cutout.storage import Bucket
 from tests.cutout.schedules.steps import finish_ingest, new_schedule, pass_by, runs, see_through
 from tests.support.fates import DONE
@@ -108,7 +108,7 @@ def delete(engine: Engine, name: str) -> list[str | None]:
     """Delete a job by its external id; returns why parts of it are kept."""
     with Session(engine) as session, session.begin():
         job_id = session.scalars(text("SELECT id FROM jobs WHERE external_id = :name"), {"name": name}).one()
-        doomed, told = find_doomed(session, job_id, None), Deletion()
+        doomed, told = find_deletable(session, job_id, None), Deletion()
         assert doomed
         assert delete_job(session, doomed, told)
     return [part.why for part in told.kept]

@@ -133,7 +133,7 @@ class TestARunBegins:
         assert "another run of its schedule was under way" in (runs(session, schedule)[1].note or "")
 
     def test_not_while_the_one_before_it_is_being_cancelled(self, session: Session) -> None:
-        """What that one paid for is still copied; then it has ended, and the next one begins."""
+        """Paid results of the earlier run are still copied; then it has ended, and the next begins."""
         schedule = new_schedule(session, overlap="queue")
         first = begun(session, schedule)
         assert first.batch_id
@@ -254,7 +254,7 @@ class TestAWindow:
         assert batch.closes_at - batch.opens_at == timedelta(hours=5)
 
     def test_that_closes_too_early_makes_the_run_late_and_the_rest_wait(self, session: Session) -> None:
-        """What is left goes on in the next window, as one that rests until then."""
+        """The rest continues in the next window, as jobs delayed until then."""
         now = datetime.now(ZoneInfo("Europe/Paris"))
         just_closed = f"{now - timedelta(hours=5):%H:%M}-{now - timedelta(hours=1):%H:%M}"
         schedule = new_schedule(session, window=parse_window(just_closed))
@@ -266,7 +266,7 @@ class TestAWindow:
         (run,) = runs(session, schedule)
         assert (run.state, run.note) == (
             "late",
-            "2 jobs were left when its window closed; they go on in the next one",
+            "2 jobs were left when its window closed; they continue in the next one",
         )
         batch = session.get_one(Batch, run.batch_id)
         assert batch.opens_at

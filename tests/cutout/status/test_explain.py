@@ -16,10 +16,12 @@ from cutout.queue.attempts.outcomes import Fail, Hold, Retry, StoredObject, Succ
 from cutout.queue.blocks import pauses, storage_breaker
 from cutout.queue.enqueue import NewJob, create_batch, enqueue, enqueue_all
 from cutout.queue.leader import LEADER_LOCK
-from cutout.status.explain import Explanation, Installation, explain
+from cutout.status.call_rate import CallSettings
+from cutout.status.explain import explain
+from cutout.status.explanation import Explanation
 from tests.support.steps import ACCOUNT, SOURCE, begin, claim_new, dispatch_one, new_worker
 
-KNOWN = Installation([ACCOUNT], calls_per_second=None, day_budget=5)
+KNOWN = CallSettings([ACCOUNT], calls_per_second=None, day_budget=5)
 LEARNED = LimitState(
     level=4.0,
     top=None,
@@ -80,9 +82,9 @@ class TestAJobInLine:
         ids = enqueue_all(running, [NewJob(SOURCE, str(n)) for n in range(41)], batch_id=batch.id)
         learned_limits.save(running, ACCOUNT, LEARNED)
         explained = why(running, ids[-1])
-        assert (explained.why, explained.ahead) == ("in-line", 40)
+        assert (explained.why, explained.ahead) == ("ready", 40)
         assert explained.text == (
-            "it stands in line behind 40 others; at 2.0 calls/s its turn comes in about 20 s"
+            "it is in the queue behind 40 others; at 2.0 calls/s its turn comes in about 20 s"
         )
 
     def test_without_a_dispatcher_says_so(self, session: Session) -> None:
@@ -104,7 +106,7 @@ class TestAJobInLine:
             (
                 lambda s: accounts.pause(s, ACCOUNT, code="ERROR_NOT_ENOUGH_CREDITS", message="empty"),
                 "account-paused",
-                "ERROR_NOT_ENOUGH_CREDITS: empty; it is asked again at",
+                "ERROR_NOT_ENOUGH_CREDITS: empty; the next probe is at",
             ),
             (
                 lambda s: s.execute(
@@ -133,7 +135,7 @@ class TestAJobInLine:
                     {"name": ACCOUNT},
                 ),
                 "circuit",
-                "one call tries it again now",
+                "one call probes it now",
             ),
             (
                 lambda s: storage_breaker.trip(
@@ -159,7 +161,7 @@ class TestAJobInLine:
     def test_names_what_stops_everybody(
         self, running: Session, stop: Callable[[Session], object], expected: str, said: str
     ) -> None:
-        """What holds all calls up comes before its own place."""
+        """A reason that stops all calls comes before the job's own position."""
         stop(running)
         explained = why(running)
         assert explained.why == expected
@@ -173,12 +175,12 @@ class TestAJobInLine:
         explained = why(running, job_id)
         assert (explained.why, explained.remedy) == (
             "batch-paused",
-            f"its producer lets it go on, or `cutout resume --as-producer --batch {batch.id}`",
+            f"its producer resumes it, or `cutout resume --as-producer --batch {batch.id}`",
         )
         pauses.pause(running, batch.id, pauses.By.OPERATOR)
         explained = why(running, job_id)
         assert explained.text.startswith("an operator paused its batch at")
-        assert explained.remedy == f"`cutout resume --batch {batch.id}` lets it go on"
+        assert explained.remedy == f"`cutout resume --batch {batch.id}` ends the pause"
 
     def test_names_its_producers_suspension(self, running: Session) -> None:
         """Before what keeps its batch back, which resuming the producer leaves as it is."""
@@ -191,7 +193,7 @@ class TestAJobInLine:
         explained = why(running, job_id)
         assert (explained.why, explained.remedy) == (
             "producer-suspended",
-            f"`cutout producers resume {producer.id}` lets it go on",
+            f"`cutout producers resume {producer.id}` ends the suspension",
         )
 
 
@@ -209,7 +211,7 @@ class TestAJobOnItsWay:
         """Its message may be lost; then it comes again."""
         enqueue(running, NewJob(SOURCE))
         job_id, _ = dispatch_one(running)
-        assert why(running, job_id).why == "handed-out"
+        assert why(running, job_id).why == "dispatched"
 
     def test_says_what_its_worker_is_at(self, running: Session) -> None:
         """Preparing, then calling, then copying."""
@@ -240,7 +242,7 @@ class TestAJobThatStopped:
         assert f"cutout retry {claim.job_id}" in (explained.remedy or "")
 
     def test_for_a_person_to_decide_tells_its_calls(self, session: Session) -> None:
-        """How often it called, and the ways out."""
+        """The count of its calls, and the outcomes."""
         claim = claim_new(session, new_worker(session))
         begin(session, claim)
         queue.settle(session, claim, Hold("NO_ANSWER", "a credit may be charged"))
@@ -275,4 +277,4 @@ def test_a_worker_that_left_does_not_count(running: Session) -> None:
     running.execute(text("UPDATE workers SET left_at = now()"))
     assert why(running).why == "no-worker"
     workers.register(running, host="other", pid=2)
-    assert why(running).why == "in-line"
+    assert why(running).why == "ready"

@@ -1,4 +1,4 @@
-"""What a person is told of paid results that did not become a cutout as ordered."""
+"""Texts for a person about paid results that did not become a cutout as ordered."""
 
 from datetime import timedelta
 
@@ -13,7 +13,9 @@ from cutout.queue.attempts.attempts import Answer
 from cutout.queue.attempts.outcomes import Hold, Lost, StoredObject, Succeeded
 from cutout.queue.claims import Claim
 from cutout.queue.leader import LEADER_LOCK
-from cutout.status.explain import Explanation, Installation, explain
+from cutout.status.call_rate import CallSettings
+from cutout.status.explain import explain
+from cutout.status.explanation import Explanation
 from cutout.storage.unexpected_bytes import CODE, Unexpected
 from tests.support.steps import ACCOUNT, begin, claim_new, new_worker
 
@@ -33,14 +35,16 @@ def paid(session: Session, lifetime: timedelta = timedelta(hours=1)) -> Claim:
     """A job whose paid result is at hand."""
     claim = claim_new(session, new_worker(session))
     charged = Answer(AttemptOutcome.CHARGED)
-    return queue.record_result(
-        session, claim, begin(session, claim), charged, url=URL, lifetime=lifetime, sent=(60, 40)
+    return claim.with_result(
+        queue.record_result(
+            session, claim, begin(session, claim), charged, url=URL, lifetime=lifetime, sent=(60, 40)
+        )
     )
 
 
 def why(session: Session, claim: Claim) -> Explanation:
     session.expire_all()
-    return explain(session, session.get_one(Job, claim.job_id), Installation([ACCOUNT]))
+    return explain(session, session.get_one(Job, claim.job_id), CallSettings([ACCOUNT]))
 
 
 def remedy(session: Session, claim: Claim) -> str:
@@ -56,8 +60,8 @@ class TestAnUnexpectedResult:
         queue.settle(running, claim, Hold(CODE, "it has no alpha; it is kept as unexpected/x/1.png"))
         assert "unexpected/x/1.png" in why(running, claim).text
         said = remedy(running, claim)
-        assert said.startswith(f"`cutout accept {claim.job_id}` makes what came its cutout")
-        assert "fetches its result anew (until " in said
+        assert said.startswith(f"`cutout accept {claim.job_id}` takes the received picture as its cutout")
+        assert "fetches its result again (until " in said
         assert "without a call" in said
 
     def test_past_its_time_costs_another_credit_to_retry(self, running: Session) -> None:
@@ -66,7 +70,7 @@ class TestAnUnexpectedResult:
         queue.settle(running, claim, Hold(CODE, "y"))
         said = remedy(running, claim)
         assert "cutout accept" in said
-        assert "calls again, for another credit: the paid result is past its time" in said
+        assert "calls again, for another credit: the paid result has expired" in said
 
     def test_that_is_no_picture_cannot_be_accepted(self, running: Session) -> None:
         """Nobody is told to do what is refused."""
@@ -87,7 +91,7 @@ class TestALoss:
         """A retry asks the address first, and only then buys."""
         claim = paid(running)
         queue.settle(running, claim, Lost("RESULT_EXPIRED", "gone", gone=True))
-        assert "asks its URL once more (until " in remedy(running, claim)
+        assert "requests its URL once more (until " in remedy(running, claim)
 
     def test_past_its_time_is_bought_anew(self, running: Session) -> None:
         """There is nothing left to ask."""

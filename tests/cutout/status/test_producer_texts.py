@@ -1,4 +1,4 @@
-"""What producers read of errors: what they sent, and nothing of what runs here."""
+"""Error texts for producers name their own values, and nothing of the installation."""
 
 import uuid
 
@@ -6,14 +6,14 @@ import pytest
 
 from cutout.enums import State
 from cutout.models import Job
-from cutout.status.explain import Explanation
+from cutout.status.explanation import Explanation
 from cutout.status.producer_texts import (
     INTERNAL,
     NOTHING_LEFT,
     STOPPED,
-    producers_payload,
-    producers_words,
-    told,
+    for_producer,
+    payload_for_producer,
+    text_for_producer,
 )
 
 
@@ -46,14 +46,14 @@ class TestProducersWords:
     )
     def test_leave_out_what_runs_here(self, text: str, words: str) -> None:
         """By the clause; what is left can be read."""
-        assert producers_words(text) == words
+        assert text_for_producer(text) == words
 
     def test_hold_for_messages_of_webhooks(self) -> None:
         """In each job of them; the rest is as it was."""
         payload = '{"type": "x", "data": {"jobs": [{"id": "é", "message": "full; raise CUTOUT_SPOOL_DIR"}]}}'
         told = '{"type": "x", "data": {"jobs": [{"id": "é", "message": "full"}]}}'
-        assert producers_payload(payload) == told
-        assert producers_payload('{"message":"full"}') == '{"message":"full"}'
+        assert payload_for_producer(payload) == told
+        assert payload_for_producer('{"message":"full"}') == '{"message":"full"}'
 
 
 def job(state: State) -> Job:
@@ -65,7 +65,9 @@ class TestAnExplanation:
     def test_of_what_stops_everybody_says_whose_it_is_to_mend(self, why: str) -> None:
         """Not with which bucket, account, machine or setting."""
         words = "the account a1b2c3 at s3://bucket; 10.0.0.1 refused"
-        found = told(job(State.QUEUED), Explanation(State.QUEUED, why, words, "raise CUTOUT_DAY_BUDGET"))
+        found = for_producer(
+            job(State.QUEUED), Explanation(State.QUEUED, why, words, "raise CUTOUT_DAY_BUDGET")
+        )
         for text in (found.text, str(found.remedy)):
             assert not INTERNAL.search(text)
             assert "a1b2c3" not in text
@@ -75,7 +77,7 @@ class TestAnExplanation:
     def test_names_no_machine(self) -> None:
         """Some worker is at it."""
         words = "worker 31233 on vm-7.internal called the endpoint 3 s ago"
-        found = told(job(State.RUNNING), Explanation(State.RUNNING, "calling", words))
+        found = for_producer(job(State.RUNNING), Explanation(State.RUNNING, "calling", words))
         assert found.text == "a worker called the endpoint 3 s ago"
 
     @pytest.mark.parametrize(
@@ -90,6 +92,6 @@ class TestAnExplanation:
     )
     def test_has_remedies_of_the_api(self, why: str, state: State, remedy: str) -> None:
         """The operator's commands are none."""
-        found = told(job(state), Explanation(state, why, "text", "`cutout resume` lets it go on"))
+        found = for_producer(job(state), Explanation(state, why, "text", "`cutout resume` lets it go on"))
         assert remedy in str(found.remedy)
         assert "`cutout" not in str(found.remedy)

@@ -51,7 +51,7 @@ class TestACutout:
 
 class TestASource:
     def test_is_kept_once_by_its_content(self, bucket: Bucket) -> None:
-        """The same picture uploaded twice has one address."""
+        """A picture uploaded twice has one address."""
         first, second = (upload_source(bucket, io.BytesIO(DATA)) for _ in range(2))
         assert first == second
         key = bucket.key_of(first)
@@ -184,7 +184,7 @@ class TestAnObjectInPieces:
         assert bucket._client.head_object(Bucket=bucket.name, Key="a")["ContentType"] == "text/csv"
 
     def test_whose_making_breaks_off_is_not_stored(self, bucket: Bucket) -> None:
-        """What was there before stays, and no parts are left that would be paid for."""
+        """The earlier object stays, and no parts are left that would be paid for."""
         bucket.put_cutout(DATA, key="a", media_type="text/plain", metadata={})
 
         def pieces() -> Iterator[bytes]:

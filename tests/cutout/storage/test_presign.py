@@ -66,7 +66,7 @@ class TestALink:
 
     @pytest.mark.parametrize("base", BASES)
     def test_with_a_treatment_is_what_botocore_signs(self, base: str) -> None:
-        """What the answer's headers are to be is part of what is signed."""
+        """The response headers are part of the signature."""
         credentials = Credentials("AKIA+/=", "secret/+=").get_frozen_credentials()
         signer = Signer(base, credentials, "eu-west-3", 3600)
         for key in KEYS:

@@ -11,7 +11,7 @@ from cutout.enums import JobMessages
 from cutout.producers.producers import create_producer
 from cutout.webhooks import INSTALLATION, deleted_jobs
 from cutout.webhooks.deleted_jobs import forget_job
-from cutout.webhooks.digests import TELL
+from cutout.webhooks.digests import ANNOUNCE_DIGEST
 from tests.cutout.webhooks.test_digests import ended
 from tests.support.explained import explained, rows_looked_at
 from tests.support.system import wait_until
@@ -35,8 +35,12 @@ def test_no_message_of_another_is_looked_at(session: Session, *, is_operators: b
             session.execute(MESSAGES, {"producer": producer, "kind": kind, "count": count})
     session.execute(text("ANALYZE deliveries"))
     asked = {"job": "x", "since": deleted_jobs._first_id(datetime.now(UTC) - timedelta(days=1))}
-    for statement in (deleted_jobs.FORGET, deleted_jobs.TAKE_OUT, deleted_jobs.EMPTY):
-        [[found]] = session.scalars(explained(deleted_jobs._of(its, statement)), asked).all()
+    for statement in (
+        deleted_jobs.DELETE_MESSAGES,
+        deleted_jobs.REMOVE_FROM_DIGESTS,
+        deleted_jobs.DELETE_EMPTY_DIGESTS,
+    ):
+        [[found]] = session.scalars(explained(deleted_jobs._for_owner(its, statement)), asked).all()
         assert max(rows_looked_at(found["Plan"])) <= 10
 
 
@@ -53,7 +57,7 @@ def test_a_digest_that_is_announced_meanwhile_tells_nothing_of_it(engine: Engine
     forgetting_it = threading.Thread(target=forget)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as other:
         with engine.begin() as connection:
-            connection.execute(TELL, {"owner": INSTALLATION, "batch": batch_id}).all()
+            connection.execute(ANNOUNCE_DIGEST, {"owner": INSTALLATION, "batch": batch_id}).all()
             forgetting_it.start()
             wait_until(lambda: bool(other.scalar(WAITS)), "the lock", within_s=20.0)
         forgetting_it.join(20.0)

@@ -39,7 +39,7 @@ class TestFinding:
         first, second = announced(session), announced(session)
         taken = take(session.connection(), Receiver(INSTALLATION, "a.example"))
         assert taken is not None
-        failed(session.connection(), taken, "refused", status=None, rest=None)
+        failed(session.connection(), taken, "refused", status=None, delay=None)
         given_up = find_deliveries(session, state=DeliveryState.GIVEN_UP, limit=10)
         waiting = find_deliveries(session, state=DeliveryState.WAITING, limit=10)
         assert {*ids(given_up), *ids(waiting)} == {first, second}
@@ -48,7 +48,7 @@ class TestFinding:
 
 class TestReplaying:
     def test_sends_again_under_the_same_id(self, session: Session) -> None:
-        """What was delivered or given up waits once more, for a day, with all its tries."""
+        """A delivered or given up message waits once more, for a day, with all its tries."""
         its_id = announced(session)
         taken = take(session.connection(), Receiver(INSTALLATION, "a.example"))
         assert taken is not None

@@ -13,7 +13,7 @@ from cutout.enums import JobMessages
 from cutout.queue.attempts.outcomes import Fail, Hold
 from cutout.queue.enqueue import InvalidJobError, NewJob, create_batch, enqueue_all
 from cutout.webhooks import digests
-from cutout.webhooks.digests import tell_digests
+from cutout.webhooks.digests import announce_digests
 from tests.support.steps import SOURCE, claim_one, new_worker
 
 URL = "https://shop.example/hook"
@@ -57,23 +57,23 @@ class TestADigest:
         """Once the first has waited for some seconds; each job once, in the order in which they ended."""
         batch_id = ended(engine, 3, JobMessages.DIGEST)
         assert told(connection) == []
-        assert tell_digests(connection) == 0
+        assert announce_digests(connection) == 0
         pass_time(connection)
-        assert tell_digests(connection) == 3
+        assert announce_digests(connection) == 3
         assert told(connection) == [("jobs.digest", ["0", "1", "2"])]
         payload = json.loads(connection.scalars(text("SELECT payload FROM deliveries")).one())
         assert payload["data"]["batch_id"] == str(batch_id)
         assert [job["state"] for job in payload["data"]["jobs"]] == ["held", "failed", "failed"]
-        assert tell_digests(connection) == 0
+        assert announce_digests(connection) == 0
 
     def test_goes_at_once_when_it_is_full(
         self, engine: Engine, connection: Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """What is left over waits for more."""
+        """The remaining bytes wait for more."""
         monkeypatch.setattr(digests, "DUE", digests.DUE.bindparams(full=2))
-        monkeypatch.setattr(digests, "TELL", digests.TELL.bindparams(full=2))
+        monkeypatch.setattr(digests, "ANNOUNCE_DIGEST", digests.ANNOUNCE_DIGEST.bindparams(full=2))
         ended(engine, 3, JobMessages.DIGEST)
-        assert tell_digests(connection) == 2
+        assert announce_digests(connection) == 2
         assert told(connection) == [("jobs.digest", ["0", "1"])]
 
     def test_is_of_one_batch(self, engine: Engine, connection: Connection) -> None:
@@ -81,7 +81,7 @@ class TestADigest:
         for _ in range(2):
             ended(engine, 2, JobMessages.DIGEST)
         pass_time(connection)
-        assert tell_digests(connection) == 4
+        assert announce_digests(connection) == 4
         assert [len(jobs) for _, jobs in told(connection)] == [2, 2]
 
     def test_leaves_jobs_with_an_address_of_their_own(self, engine: Engine, connection: Connection) -> None:
@@ -94,7 +94,7 @@ class TestADigest:
             for _ in jobs:
                 queue.settle(session, claim_one(session, worker_id), Fail("IMAGE_EMPTY", "it is empty"))
         pass_time(connection)
-        tell_digests(connection)
+        announce_digests(connection)
         assert told(connection) == [("job.failed", ["own"]), ("jobs.digest", ["its"])]
 
 
@@ -124,7 +124,7 @@ class TestManyJobsOfOneProducer:
         producer = put_aside(connection, "few", 1)
         its = text("SELECT count(*) FROM deliveries WHERE producer_id = :producer")
         for _ in range(25):
-            assert tell_digests(connection)
+            assert announce_digests(connection)
             if connection.scalar(its, {"producer": producer}):
                 return
         pytest.fail("its message is not made in 25 looks, of which each makes either's")
@@ -132,7 +132,7 @@ class TestManyJobsOfOneProducer:
     def test_are_told_of_as_long_as_there_is_time(self, connection: Connection) -> None:
         """Several messages of one batch in one look."""
         put_aside(connection, "many", 3 * digests.MOST_JOBS)
-        assert tell_digests(connection) == 3 * digests.MOST_JOBS
+        assert announce_digests(connection) == 3 * digests.MOST_JOBS
 
 
 class TestABatchesJobs:

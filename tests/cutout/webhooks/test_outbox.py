@@ -94,7 +94,7 @@ class TestADelivery:
         """And says how it failed."""
         (its_id,) = announce_to(connection, "a.example")
         taken = taken_from(connection)
-        state = failed(connection, taken, "answered 500", status=500, rest=REST)
+        state = failed(connection, taken, "answered 500", status=500, delay=REST)
         assert state is DeliveryState.WAITING
         assert state_of(connection, its_id) == ("waiting", 1, 500, "answered 500")
         assert waiting_hosts(connection) == []
@@ -105,17 +105,17 @@ class TestADelivery:
         """No rest means never."""
         (its_id,) = announce_to(connection, "a.example")
         taken = taken_from(connection)
-        assert failed(connection, taken, "refused", status=None, rest=None) is DeliveryState.GIVEN_UP
+        assert failed(connection, taken, "refused", status=None, delay=None) is DeliveryState.GIVEN_UP
         assert state_of(connection, its_id) == ("given_up", 1, None, "refused")
 
     def test_is_given_up_once_a_day_is_over(self, connection: Connection) -> None:
         """A rest that would end past the day is not begun."""
         announce_to(connection, "a.example")
-        failed(connection, taken_from(connection), "answered 500", status=500, rest=REST)
+        failed(connection, taken_from(connection), "answered 500", status=500, delay=REST)
         pass_time(connection, "23:59:50")
         taken = taken_from(connection)
         rest = timedelta(seconds=30)
-        assert failed(connection, taken, "answered 500", status=500, rest=rest) is DeliveryState.GIVEN_UP
+        assert failed(connection, taken, "answered 500", status=500, delay=rest) is DeliveryState.GIVEN_UP
 
     def test_is_written_down_by_whoever_has_it(self, connection: Connection) -> None:
         """One whose lease was over and who was overtaken changes nothing."""
@@ -123,7 +123,7 @@ class TestADelivery:
         late = taken_from(connection)
         pass_time(connection, "61 s")
         again = taken_from(connection)
-        assert failed(connection, late, "too late", status=500, rest=None) is None
+        assert failed(connection, late, "too late", status=500, delay=None) is None
         delivered(connection, late, 200)
         assert state_of(connection, its_id) == ("waiting", 2, None, None)
         delivered(connection, again, 204)
@@ -138,7 +138,7 @@ class TestWhatWaitedForADay:
         assert give_up_old(connection) == 0
         taken = taken_from(connection)
         assert taken.id == its_id
-        failed(connection, taken, "answered 500", status=500, rest=REST)
+        failed(connection, taken, "answered 500", status=500, delay=REST)
         pass_time(connection, "23:59:50")
         assert taken_from(connection).id == its_id
 
@@ -154,9 +154,9 @@ class TestWhatWaitedForADay:
         assert state_of(connection, its_id) == ("given_up", 1, None, "a day is over")
 
     def test_keeps_the_reason_of_its_last_try(self, connection: Connection) -> None:
-        """Which says more than that the day is over."""
+        """The last error says more than that a day is over."""
         (its_id,) = announce_to(connection, "a.example")
-        failed(connection, taken_from(connection), "answered 500", status=500, rest=REST)
+        failed(connection, taken_from(connection), "answered 500", status=500, delay=REST)
         pass_time(connection, "1 day 2 minutes")
         assert give_up_old(connection) == 1
         assert state_of(connection, its_id) == ("given_up", 1, 500, "answered 500")
@@ -164,10 +164,10 @@ class TestWhatWaitedForADay:
 
 class TestForgetting:
     def test_takes_what_ended_long_ago_and_no_more(self, connection: Connection) -> None:
-        """What waits stays, however old."""
+        """A waiting message stays, however old."""
         announce_to(connection, *["a.example"] * 3)
         delivered(connection, taken_from(connection), 200)
-        failed(connection, taken_from(connection), "refused", status=None, rest=None)
+        failed(connection, taken_from(connection), "refused", status=None, delay=None)
         kept = timedelta(days=30)
         pass_time(connection, "29 days")
         assert forget(connection, kept) == 0
@@ -177,14 +177,14 @@ class TestForgetting:
 
 
 def waiting_hosts(connection: Connection, search: Search | None = None) -> list[str]:
-    return [found.receiver.host for found in (search or Search()).look(connection)]
+    return [found.receiver.host for found in (search or Search()).next(connection)]
 
 
 class TestTheReceiversThatWait:
     def test_are_each_named_once(self, connection: Connection) -> None:
         """However many messages wait for them; those whose messages all rest are not due."""
         announce_to(connection, *["b.example"] * 5, "a.example", "c.example:8443")
-        failed(connection, taken_from(connection), "answered 500", status=500, rest=REST)
+        failed(connection, taken_from(connection), "answered 500", status=500, delay=REST)
         assert waiting_hosts(connection) == ["b.example", "c.example:8443"]
 
     def test_are_looked_at_in_portions(self, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +211,7 @@ class TestTheReceiversThatWait:
             )
         search, seen = Search(), set()
         for _ in range(13):
-            found = search.look(connection)
+            found = search.next(connection)
             assert sum(each.receiver.owner == b for each in found) == 1
             seen |= {each.receiver for each in found}
         assert len(seen) == 3001
@@ -230,7 +230,7 @@ class TestTheReceiversThatWait:
                 expected.add(Receiver(owner, f"{n}.example"))
         search, seen = Search(), set()
         for _ in range(20):
-            seen |= {each.receiver for each in search.look(connection)}
+            seen |= {each.receiver for each in search.next(connection)}
         assert seen == expected
 
     def test_say_whether_they_answered(self, connection: Connection) -> None:
@@ -239,10 +239,10 @@ class TestTheReceiversThatWait:
         for _ in range(2):
             prove(connection, receiver("a.example"))
         prove(connection, receiver("b.example", uuid.uuid4()))
-        assert [found.proven for found in Search().look(connection)] == [True, False]
+        assert [found.proven for found in Search().next(connection)] == [True, False]
         assert forget_receivers(connection, timedelta(days=30)) == 0
         disprove(connection, receiver("a.example"))
-        assert [found.proven for found in Search().look(connection)] == [False, False]
+        assert [found.proven for found in Search().next(connection)] == [False, False]
         connection.execute(text("UPDATE receivers SET proven_at = now() - interval '31 days'"))
         assert forget_receivers(connection, timedelta(days=30)) == 1
 

@@ -46,10 +46,10 @@ def test_are_sent_once_it_is_resumed(connection: Connection, engine: Engine, sho
     """Those from before and those that came meanwhile; untried, and with a whole day from then on."""
     before = announce_for(connection, shop, 2)
     suspend(engine, shop)
-    assert not Search().look(connection)
+    assert not Search().next(connection)
     meanwhile = announce_for(connection, shop, 3)
     assert take(connection, Receiver(shop, HOST)) is None
-    assert not Search().look(connection)
+    assert not Search().next(connection)
     for _ in range(3):
         pass_time(connection, "26 hours")
         assert take(connection, Receiver(shop, HOST)) is None
@@ -76,7 +76,7 @@ def test_that_were_tried_before_are_not_given_up(
 ) -> None:
     """Their day begins anew."""
     (its_id,) = announce_for(connection, shop)
-    failed(connection, taken_from(connection, owner=shop), "no", status=500, rest=timedelta(seconds=1))
+    failed(connection, taken_from(connection, owner=shop), "no", status=500, delay=timedelta(seconds=1))
     pass_time(connection, "23 hours 58 min")
     suspend(engine, shop)
     pass_time(connection, "25 hours")
@@ -92,7 +92,7 @@ def test_that_are_out_may_come_twice(connection: Connection, engine: Engine, sho
     out = taken_from(connection, owner=shop)
     suspend(engine, shop)
     delivered(connection, out, 200)
-    assert failed(connection, out, "no", status=500, rest=None) is None
+    assert failed(connection, out, "no", status=500, delay=None) is None
     resume(engine, shop)
     again = taken_from(connection, owner=shop)
     assert again.id == out.id

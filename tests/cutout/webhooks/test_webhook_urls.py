@@ -7,7 +7,7 @@ MASTER = "m" * 40
 
 
 @pytest.fixture
-def known(settings: Settings) -> Settings:
+def settings(settings: Settings) -> Settings:
     """An installation that can sign."""
     changed = {"webhook_secret": MASTER, "webhook_private_hosts": ()}
     return Settings.model_validate(settings.model_dump() | changed)
@@ -60,7 +60,7 @@ class TestAnAddress:
         ],
     )
     def test_may_not_be(self, url: str, reason: str) -> None:
-        """What is no address, or hides something; the reason does not repeat it."""
+        """Text that is no URL, or hides something; the reason does not repeat it."""
         with pytest.raises(InvalidWebhookError, match=reason) as caught:
             check_webhook_url(url)
         assert "secret" not in str(caught.value)
@@ -68,18 +68,18 @@ class TestAnAddress:
 
 
 class TestAnInstallation:
-    def test_takes_https(self, known: Settings) -> None:
+    def test_takes_https(self, settings: Settings) -> None:
         """Nothing is looked up: where a name leads may change until it is sent to."""
-        require_webhooks(known, "https://shop.example/")
+        require_webhooks(settings, "https://shop.example/")
 
-    def test_that_cannot_sign_takes_none(self, known: Settings) -> None:
+    def test_that_cannot_sign_takes_none(self, settings: Settings) -> None:
         """It says which setting is missing."""
         with pytest.raises(InvalidWebhookError, match="CUTOUT_WEBHOOK_SECRET"):
-            require_webhooks(known.model_copy(update={"webhook_secret": None}), "https://shop.example/")
+            require_webhooks(settings.model_copy(update={"webhook_secret": None}), "https://shop.example/")
 
-    def test_takes_plain_http_only_where_hosts_are_named(self, known: Settings) -> None:
-        """Which they are is looked at when it is sent."""
+    def test_takes_plain_http_only_where_hosts_are_named(self, settings: Settings) -> None:
+        """The receiver's addresses are resolved when it is sent."""
         with pytest.raises(InvalidWebhookError, match="not https"):
-            require_webhooks(known, "http://shop.example/")
-        named = known.model_copy(update={"webhook_private_hosts": ("shop.example",)})
+            require_webhooks(settings, "http://shop.example/")
+        named = settings.model_copy(update={"webhook_private_hosts": ("shop.example",)})
         require_webhooks(named, "http://shop.example/")

@@ -136,7 +136,7 @@ class TestWhatIsLearned:
         """Half at once, and the ceiling found lies a little below where it was refused."""
         limiter = make_limiter(in_flight=10)
         end(limiter, LimiterFeedback.SLOW)
-        figures = limiter.look()
+        figures = limiter.read()
         assert figures is not None
         assert (figures.level, figures.top, figures.slow) == (5.0, 9.7, 1)
 
@@ -151,7 +151,7 @@ class TestWhatIsLearned:
         assert level(limiter) == 5.0
 
     def test_is_never_above_the_ceiling(self, make_limiter: MakeLimiter) -> None:
-        """What Postgres remembers of a larger ceiling does not count under a smaller one."""
+        """A limit learned under a larger ceiling does not count under a smaller one."""
         limiter = make_limiter(in_flight=4, learned=Learned(50.0, 60.0, open_calls=False))
         end(limiter, LimiterFeedback.OK)
         assert level(limiter) == 4.0
@@ -161,7 +161,7 @@ class TestWhatIsLearned:
         limiter = make_limiter(rate=None, in_flight=None, learned=Learned(8.0, 12.0, open_calls=False))
         client.flushall()
         end(limiter, LimiterFeedback.OK)
-        figures = limiter.look()
+        figures = limiter.read()
         assert figures is not None
         assert (figures.level, figures.top) == (8.0, 12.0)
 
@@ -192,7 +192,7 @@ class TestTheCircuit:
         """The endpoint fails for everybody: one call at a time asks whether it still does."""
         limiter = make_limiter()
         end(limiter, LimiterFeedback.FAILED, 5)
-        figures = limiter.look()
+        figures = limiter.read()
         assert figures is not None
         assert 0.5 < figures.circuit_s <= 1.0
         with limiter.slot(longest_wait_s=2), pytest.raises(LimitReached), limiter.slot(longest_wait_s=0.2):
@@ -202,7 +202,7 @@ class TestTheCircuit:
         """One bad picture does not slow the others down."""
         limiter = make_limiter()
         end(limiter, LimiterFeedback.FAILED, 9, job="same")
-        figures = limiter.look()
+        figures = limiter.read()
         assert figures is not None
         assert figures.circuit_s == 0
 
@@ -212,7 +212,7 @@ class TestTheCircuit:
         for n in range(4):
             end(limiter, LimiterFeedback.FAILED, 4, job=f"{n}")
             end(limiter, LimiterFeedback.OK)
-        figures = limiter.look()
+        figures = limiter.read()
         assert figures is not None
         assert figures.circuit_s == 0
 
@@ -223,7 +223,7 @@ class TestTheCircuit:
         with limiter.slot(longest_wait_s=2) as slot:
             slot.ended(LimiterFeedback.FAILED, job="6")
         assert slot.circuit_is_open
-        figures = limiter.look()
+        figures = limiter.read()
         assert figures is not None
         assert 1.5 < figures.circuit_s <= 2.0
         with limiter.slot(longest_wait_s=3) as slot:
@@ -257,6 +257,6 @@ class TestRedisAway:
             client.flushall()
             with pytest.raises(LimitReached), other.slot(longest_wait_s=2):
                 pass
-            figures = other.look()
+            figures = other.read()
         assert figures is not None
         assert figures.open_calls == 3

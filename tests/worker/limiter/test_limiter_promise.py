@@ -169,7 +169,7 @@ class TestAClockThatIsSetBack:
         client.hincrbyfloat(state_key(settings), "fell_at", TEN_MINUTES)
         end(limiter, LimiterFeedback.OK)
         end(limiter, LimiterFeedback.SLOW)
-        figures = limiter.look()
+        figures = limiter.read()
         assert figures is not None
         assert figures.slow == 2
 

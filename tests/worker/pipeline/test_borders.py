@@ -1,4 +1,4 @@
-"""Whose purchases a job is served from, and that nothing of another producer's shows."""
+"""The purchases that a job is served from; nothing of another producer's shows."""
 
 import uuid
 from collections.abc import Callable
@@ -70,7 +70,7 @@ class TestByDefault:
     def test_a_producer_has_its_own_again_and_no_others(
         self, reusing: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """The same bytes of two producers are bought twice, by each once; so are those of none."""
+        """Equal bytes of two producers are bought twice, by each once; so are those without a producer."""
         a, b = two_producers(reusing)
         owners = [a, b, None, a, b, None]
         jobs = [done(reusing, photo, owner) for owner in owners]
@@ -79,7 +79,7 @@ class TestByDefault:
         assert len({job.key for job in jobs}) == sandbox.charges() == 3
 
     def test_the_parcel_keeps_to_the_border(self, reusing: Bench, photo: bytes) -> None:
-        """What is handed over without a claim is the producer's own as well."""
+        """A cutout served without a claim is the producer's own as well."""
         a, b = two_producers(reusing)
         first = done(reusing, photo, a)
         own, served = in_one_message(reusing, photo, a)

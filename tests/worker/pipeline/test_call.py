@@ -9,14 +9,12 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import Connection, Engine, make_url, text
+from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from cutout import queue
 from cutout.audit import CHECKS, audit
 from cutout.enums import AttemptOutcome, QueueState, State, Step
-from cutout.models.database import patiently
 from cutout.queue.claims import NOT_SENT
 from cutout.queue.dispatch import dispatch_calls
 from cutout.queue.settle import RetryLimits
@@ -27,9 +25,10 @@ from tests.support.steps import LEASE
 from tests.support.system import wait_until
 from tests.worker.pipeline.test_spool import refusing
 from worker.limiter import limiter
-from worker.pipeline import call, context
+from worker.pipeline import call
 from worker.pipeline.process import process
 from worker.pipeline.spool import Spool
+from worker.pipeline.store import Store
 
 RUNNING_JOBS = next(check for check in CHECKS if check.name == "running_jobs")
 
@@ -96,21 +95,21 @@ def beat(bench: Bench, times: int = 1) -> None:
 
 
 def replay(bench: Bench) -> None:
-    """What the heart does after its beat."""
+    """Work after a heartbeat."""
     with bench.context.engine.connect() as connection:
         bench.context.spool.replay(connection)
 
 
 def rescued(bench: Bench) -> int:
-    """How many jobs the auditor takes from their worker."""
+    """The count of jobs that the auditor takes from their worker."""
     with bench.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         return audit(connection, RUNNING_JOBS, RetryLimits()).repaired
 
 
 def open_calls(bench: Bench) -> int:
-    """How many slots are taken."""
+    """The count of slots that are taken."""
     (account,) = bench.context.slots._accounts.values()
-    figures = account.limiter.look()
+    figures = account.limiter.read()
     return figures.open_calls if figures else 0
 
 
@@ -171,11 +170,7 @@ class TestAJobThatItsThreadGaveUp:
         self, cut_off: Bench, line: Proxy, sandbox: Sandbox, photo: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A day without Postgres: the answer is in the spool, and the job is not left running for ever."""
-
-        def for_a_while(engine: Engine, work: Callable[[Connection], object], **named: Any) -> object:
-            return patiently(engine, work, **named | {"give_up_after_s": min(named["give_up_after_s"], 0.5)})
-
-        monkeypatch.setattr(context, "patiently", for_a_while)
+        monkeypatch.setattr(cut_off.context.store, "give_up_after_s", 0.5)
         with during_a_call(cut_off, sandbox, photo) as (job_id, begun):
             line.set(Mode.REFUSE)
             begun.result(timeout=20)
@@ -249,13 +244,13 @@ class TestASlot:
         """No call goes out, and the job waits out of the slot: nothing was begun, nothing is charged."""
         monkeypatch.setattr(call, "BEGIN_PATIENCE_S", 0.5)
         job_id, fence = dispatch(cut_off, photo)
-        begin = queue.begin_attempt
+        begin = Store.begin_attempt
 
         def cut(*arguments: Any, **named: Any) -> object:
             line.set(Mode.REFUSE)
             return begin(*arguments, **named)
 
-        monkeypatch.setattr(queue, "begin_attempt", cut)
+        monkeypatch.setattr(Store, "begin_attempt", cut)
         with beside(cut_off, job_id, fence) as begun:
             wait_until(lambda: open_calls(cut_off) == 1, "a slot")
             wait_until(lambda: open_calls(cut_off) == 0, "a slot that is free again")

@@ -85,7 +85,7 @@ def cut_off_reasons(bench: Bench) -> list[str]:
 
 
 def said(caplog: pytest.LogCaptureFixture) -> str:
-    """What was logged as an error."""
+    """Errors in the log."""
     return "\n".join(line.getMessage() for line in caplog.records if line.levelno >= logging.ERROR)
 
 
@@ -188,14 +188,14 @@ class TestTheNextTry:
             if trouble == "RESULT_HOST_REFUSED":
                 shaky.change(job_id, NO_SERVER)
             if trouble == "INTERNAL_ERROR":
-                patch.setattr("worker.pipeline.process.copy", _broken)
+                patch.setattr("worker.pipeline.paid_result.fetch", _broken)
             shaky.work()
         job = shaky.job(job_id)
         assert (job.state, job.step, job.code) == (State.QUEUED, Step.COPY, trouble)
         assert 5 < rests_s(job) <= 10
 
     def test_of_a_saved_result_is_not_hurried(self, shaky: Bench, proxy: Proxy, source: str) -> None:
-        """What cannot die any more may rest as long as its tries say."""
+        """A job whose result cannot expire may be delayed as long as its tries say."""
         proxy.set(Mode.FORBID)
         job_id = shaky.done(source).id
         shaky.change(job_id, f"result_expires_at = now() + interval '40 seconds', {MANY_TRIES}")
@@ -251,7 +251,7 @@ class TestTheLifeboat:
         """A late copy that goes well leaves nothing behind."""
         job_id = shaky.enqueue(source)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("worker.pipeline.process.copy", _broken)
+            patch.setattr("worker.pipeline.paid_result.fetch", _broken)
             shaky.work()
         shaky.change(job_id, AN_HOUR_LEFT)
         shaky.work()
@@ -416,7 +416,7 @@ class TestALoss:
         """An unreachable result is tried until then, and is lost then."""
         job_id = shaky.enqueue(source)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("worker.pipeline.process.copy", _broken)
+            patch.setattr("worker.pipeline.paid_result.fetch", _broken)
             shaky.work()
         shaky.change(job_id, f"{NO_SERVER}, {AN_HOUR_LEFT}")
         shaky.work()

@@ -11,7 +11,7 @@ from cutout.administration.erase import Erased, erase, find
 from cutout.models import Job
 from cutout.producers.producers import create_producer
 from cutout.results import ended_batches
-from cutout.schedules.rewritten_reports import keep_results_and_reports
+from cutout.schedules.report_publish import keep_results_and_reports
 from cutout.storage import Bucket
 from tests.support.bench import Bench
 from tests.support.pictures import encoded, plain
@@ -67,7 +67,7 @@ class Scene:
         return erase(self.bench.engine, bucket or self.bench.bucket, self.sha256)
 
     def traces(self) -> list[str]:
-        """What is left of the picture in the database and the bucket, but for the ledger."""
+        """Traces of the picture in the database and the bucket, except in the ledger."""
         digits, bench = self.sha256.hex(), self.bench
         left = [key for key in bench.bucket.keys("") if digits in key]
         left += [key for job in self.jobs if (key := job.key) in bench.bucket.keys("cutouts/")]
@@ -109,7 +109,7 @@ class TestErasure:
         assert sandbox.charges() == spent
 
     def test_is_looked_for_without_changing_anything(self, scene: Scene) -> None:
-        """What would go is counted; it is all there afterwards."""
+        """A dry run counts what would go; everything is there afterwards."""
         before = scene.traces()
         found = find(scene.bench.engine, scene.bench.bucket, scene.sha256)
         assert (found.counted()["jobs"], found.counted()["cutouts"], found.counted()["sources"]) == (4, 3, 3)
@@ -176,5 +176,5 @@ def test_a_picture_on_the_web_is_found_by_what_its_address_had(reusing: Bench, p
             {"address": address, "sha256": sha256},
         )
     erased = erase(reusing.engine, reusing.bucket, sha256)
-    assert (erased.removed["jobs"], erased.removed["addresses remembered"]) == (1, 1)
+    assert (erased.removed["jobs"], erased.removed["source addresses"]) == (1, 1)
     assert reusing.job(job_id).source == ""

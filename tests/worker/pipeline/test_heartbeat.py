@@ -49,7 +49,7 @@ def locked(engine: Engine, batch_id: uuid.UUID) -> Iterator[None]:
 
 
 def number(engine: Engine, query: str) -> int:
-    """What the query gives."""
+    """Rows of the query."""
     with engine.connect() as connection:
         found: int = connection.scalar(text(query))
         return found
@@ -82,6 +82,6 @@ class TestALockedBatch:
         batch_id, _ = dispatch_a_batch(bench, photo)
         change = text("UPDATE batches SET spent = spent WHERE id = :id")
         with locked(bench.engine, batch_id), pytest.raises(PostgresAwayError, match="LockNotAvailable 55P03"):
-            bench.context.patiently(
-                lambda connection: connection.execute(change, {"id": batch_id}), give_up_after_s=0
+            bench.context.store.within(0.0).run(
+                lambda connection: connection.execute(change, {"id": batch_id})
             )

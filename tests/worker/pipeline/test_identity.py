@@ -1,4 +1,4 @@
-"""What a worker takes for the same cutout, and what it does not."""
+"""Cutouts that a worker reuses, and those that it does not."""
 
 from collections.abc import Callable
 from dataclasses import replace

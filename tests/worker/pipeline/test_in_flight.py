@@ -1,4 +1,4 @@
-"""What one process carries: each job once under each fence."""
+"""Jobs in flight in one process: each once under each fence."""
 
 import uuid
 

@@ -27,7 +27,7 @@ def carry_as_calls(bench: Bench) -> None:
 
 
 def carry_in_one_message(bench: Bench) -> None:
-    """What was bought by the message, the rest by claims, as the dispatcher hands it out."""
+    """Jobs of bought pictures by the message, the others by claims, as the dispatcher dispatches them."""
     with Session(bench.engine) as session, session.begin():
         session.query(Job).filter(Job.queue_state == QueueState.DELAYED).update(
             {"queue_state": QueueState.READY}
@@ -59,7 +59,7 @@ def order(bench: Bench, pictures: list[bytes]) -> list[uuid.UUID]:
 class TestABucketThatWasEmptied:
     @pytest.fixture
     def lost(self, reusing: Bench, pictures: list[bytes]) -> dict[str, bytes]:
-        """What it held before."""
+        """The leases that it held before."""
         for picture in pictures:
             reusing.done(picture)
         bucket = reusing.bucket

@@ -63,7 +63,7 @@ class TestAGoodPicture:
 
     @pytest.mark.parametrize("mode", ["L", "P", "CMYK"])
     def test_in_another_colour_mode_is_fitted_first(self, bench: Bench, mode: str) -> None:
-        """What the endpoint would refuse is re-encoded before the call."""
+        """A picture that the endpoint would refuse is re-encoded before the call."""
         kind = "JPEG" if mode == "CMYK" else "PNG"
         assert bench.done(encoded(plain(mode=mode), kind)).state == State.SUCCEEDED
 
@@ -173,7 +173,7 @@ class TestARefusal:
         )
 
     def test_of_the_input_fails_at_once(self, bench: Bench, sandbox: Sandbox, photo: bytes) -> None:
-        """What repeating cannot mend is not repeated."""
+        """A failure that repeating cannot fix is not repeated."""
         sandbox.fault("code", code="FILE_CONTENT_NON_COMPLIANCE", next=1)
         job = bench.done(photo)
         assert (job.state, job.code) == (State.FAILED, "FILE_CONTENT_NON_COMPLIANCE")

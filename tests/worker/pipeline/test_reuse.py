@@ -66,7 +66,7 @@ class TestAPictureThatWasBought:
     def test_and_is_not_in_the_bucket_any_more_is_bought_again(
         self, reusing: Bench, sandbox: Sandbox, photo: bytes, harm: str
     ) -> None:
-        """What was deleted or altered is noticed, not handed out; a third job has the new one.
+        """A deleted or altered cutout is noticed, not served; a third job gets the new one.
 
         The bucket is asked a second time first, some minutes later.
         """
@@ -143,7 +143,7 @@ class TestAPictureOnTheWeb:
     def test_at_two_addresses_is_bought_once(
         self, web_bench: Bench, web: WebServer, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """What counts is what it is, not where it lies."""
+        """Its kind counts, not its place."""
         jobs = [web_bench.done(web.serve(path, photo, etag=None)) for path in ("/a.jpg", "/b.jpg")]
         assert [job.reused for job in jobs] == [False, True]
         assert sandbox.charges() == 1

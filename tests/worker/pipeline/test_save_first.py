@@ -1,4 +1,4 @@
-"""PaidCall results that are not as ordered: all are kept, what was bought passes, the rest is for a person."""
+"""Paid results that are not as ordered: all are kept, valid ones pass, the rest is for a person."""
 
 import io
 import logging
@@ -16,7 +16,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from cutout import queue
-from cutout.endpoint.answer import MAX_RAW, Refused, judge
+from cutout.endpoint.answer import MAX_RAW, Refused, read_answer
 from cutout.enums import ReturnForm, State, Step
 from cutout.models import Job, Result
 from cutout.network.blob import IN_MEMORY_BYTES
@@ -28,10 +28,10 @@ from tests.support.proxy import Mode, Proxy
 from tests.support.sandbox import Sandbox
 from tests.support.system import wait_until
 from worker.pipeline.copy import (
-    LOOKS_AT_A_TEXT,
+    DELAY_OF_A_GONE_RESULT_S,
     MOST_DAMAGED_KEPT,
-    REST_OF_A_GONE_RESULT_S,
     TRIES_OF_A_GONE_RESULT,
+    TRIES_OF_A_TEXT,
 )
 
 MAX = 10**9
@@ -47,7 +47,7 @@ def photo(photo: bytes) -> bytes:
 
 
 def kept(bench: Bench, job_id: uuid.UUID) -> Unexpected:
-    """What the job's row says of what came."""
+    """The job's record of the bytes that came."""
     found = Unexpected.of(bench.job(job_id).unexpected)
     assert found is not None
     return found
@@ -84,7 +84,7 @@ class TestWhatWasBoughtInAnotherShape:
     def test_is_served_to_the_next_job_with_its_warning(
         self, reusing: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """Who is served from it is told as well."""
+        """Jobs served from it are notified as well."""
         sandbox.fault("small_image", next=1)
         first, second = reusing.done(photo), reusing.done(photo)
         assert (second.state, second.reused) == (State.SUCCEEDED, True)
@@ -211,12 +211,12 @@ class TestATextInsteadOfAPicture:
     ) -> None:
         """A page about an outage passes; one that stays is for a person, and never runs in a browser."""
         sandbox.fault("html_result", next=1)
-        job = bench.done(photo, rounds=LOOKS_AT_A_TEXT - 1)
+        job = bench.done(photo, rounds=TRIES_OF_A_TEXT - 1)
         assert (job.state, job.step, job.code) == (State.QUEUED, Step.COPY, "RESULT_UNAVAILABLE")
         assert rests_s(job) > 50
         bench.work()
         job, found = bench.job(job.id), kept(bench, job.id)
-        assert (job.state, job.code, found.looks) == (State.HELD, CODE, LOOKS_AT_A_TEXT)
+        assert (job.state, job.code, found.looks) == (State.HELD, CODE, TRIES_OF_A_TEXT)
         assert b"Back soon" in bench.bucket.read(found.key, max_bytes=MAX)
         assert (found.media_type, found.is_picture) == ("application/octet-stream", False)
         assert (sandbox.charges(), bench.attempts(job.id)[0].lost_at) == (1, None)
@@ -373,7 +373,7 @@ class TestGone:
         sandbox.fault("result_unsteady", next=1)
         job = bench.done(photo, rounds=3)
         assert (job.state, job.tries, job.gone_tries) == (State.QUEUED, 3, 1)
-        assert REST_OF_A_GONE_RESULT_S - 10 < rests_s(job) <= REST_OF_A_GONE_RESULT_S
+        assert DELAY_OF_A_GONE_RESULT_S - 10 < rests_s(job) <= DELAY_OF_A_GONE_RESULT_S
         bench.work()
         assert (bench.job(job.id).state, sandbox.charges()) == (State.SUCCEEDED, 1)
         assert bench.attempts(job.id)[0].lost_at is None
@@ -443,7 +443,7 @@ class TestAnAnswerThatIsNotUnderstood:
 
     def test_is_bounded_and_is_text(self) -> None:
         """Bytes that are no UTF-8, NUL and length do not keep it from being kept."""
-        answer = judge(200, {}, b"\x00\xff" + b"x" * 10**6)
+        answer = read_answer(200, {}, b"\x00\xff" + b"x" * 10**6)
         assert isinstance(answer, Refused)
         assert answer.raw is not None
         assert answer.raw.startswith("\\x00\\xff")
@@ -451,8 +451,8 @@ class TestAnAnswerThatIsNotUnderstood:
         assert "xxx" not in repr(answer)
 
     def test_of_a_call_that_was_refused_is_not_kept(self) -> None:
-        """What is understood needs no second look."""
-        answer = judge(502, {}, b"bad gateway")
+        """An answer that is understood is not stored."""
+        answer = read_answer(502, {}, b"bad gateway")
         assert isinstance(answer, Refused)
         assert answer.raw is None
 

@@ -63,7 +63,7 @@ class TestAMessageOfSeveralJobs:
     def test_with_a_broken_cutout_buys_that_one_again(
         self, reusing: Bench, sandbox: Sandbox, photo: bytes, harm: str
     ) -> None:
-        """What was deleted or altered is noticed, not handed out; the others are served."""
+        """A deleted or altered cutout is noticed, not served; the others are served."""
         other = encoded(plain(), "PNG")
         broken, _ = reusing.done(photo), reusing.done(other)
         assert broken.key

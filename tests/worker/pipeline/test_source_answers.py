@@ -1,4 +1,4 @@
-"""What a source's server may answer in place of a picture: each has a code and a remedy of its own."""
+"""Answers of a source's server in place of a picture: each has a code and a remedy of its own."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy.orm import Session
 
 from cutout.enums import State
-from cutout.status.explain import Installation, explain
+from cutout.status.call_rate import CallSettings
+from cutout.status.explain import explain
 from tests.cutout.images.tiffs import Ifd, tiff_of
 from tests.support.bench import Bench
 from tests.support.sandbox import Sandbox
@@ -76,6 +77,6 @@ def test_of_a_tiff_of_several_pictures_it_is_said_which_one_was_cut_out(bench: B
     several, one = bench.enqueue(source), bench.enqueue(photo)
     bench.work()
     with Session(bench.engine) as session:
-        said = explain(session, bench.job(several), Installation([])).text
+        said = explain(session, bench.job(several), CallSettings([])).text
         assert said.endswith("; picture 2 of the TIFF's 2 taken: 400x300 pixels, the full-size one")
-        assert ";" not in explain(session, bench.job(one), Installation([])).text
+        assert ";" not in explain(session, bench.job(one), CallSettings([])).text

@@ -9,7 +9,7 @@ from tests.support.bench import Bench
 from tests.support.proxy import Mode, Proxy
 from tests.support.sandbox import Sandbox
 from tests.support.system import wait_until
-from worker.pipeline.source_failures import LASTING, storage_trouble
+from worker.pipeline.source_failures import LASTING, outcome_of_failure
 
 
 def answered(code: str) -> StorageError:
@@ -21,7 +21,7 @@ def answered(code: str) -> StorageError:
 @pytest.mark.parametrize("code", sorted(LASTING))
 def test_what_lasts_fails_with_a_code_of_its_own(code: str) -> None:
     """The server's own word and a remedy are in the message."""
-    outcome = storage_trouble(answered(code), lambda: True)
+    outcome = outcome_of_failure(answered(code), lambda: True)
     assert isinstance(outcome, Fail)
     assert outcome.code.startswith("SOURCE_")
     assert code in outcome.message
@@ -30,7 +30,7 @@ def test_what_lasts_fails_with_a_code_of_its_own(code: str) -> None:
 @pytest.mark.parametrize("code", sorted(LASTING))
 def test_of_a_bucket_that_does_not_work_at_all_nothing_lasts(code: str) -> None:
     """Changed keys refuse every object: no job is to fail for that."""
-    outcome = storage_trouble(answered(code), lambda: False)
+    outcome = outcome_of_failure(answered(code), lambda: False)
     assert isinstance(outcome, Snooze)
     assert (outcome.code, outcome.of_source) == ("STORAGE_AWAY", True)
 
@@ -38,7 +38,7 @@ def test_of_a_bucket_that_does_not_work_at_all_nothing_lasts(code: str) -> None:
 @pytest.mark.parametrize("code", ["SlowDown", "InternalError", "InvalidAccessKeyId", ""])
 def test_what_may_pass_is_waited_for(code: str) -> None:
     """Also keys: they are mended without the job."""
-    assert isinstance(storage_trouble(answered(code), lambda: True), Snooze)
+    assert isinstance(outcome_of_failure(answered(code), lambda: True), Snooze)
 
 
 @pytest.fixture

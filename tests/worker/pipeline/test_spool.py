@@ -20,17 +20,18 @@ from cutout.models.database import is_away
 from cutout.queue import workers
 from cutout.queue.attempts.attempts import Answer
 from cutout.queue.attempts.outcomes import StoredObject, Succeeded
-from cutout.queue.claims import Claim
+from cutout.queue.claims import Claim, PaidResult
 from cutout.queue.settle import RetryLimits
 from tests.support.clock import off_by
 from tests.support.steps import begin, claim_new, new_worker
-from worker.pipeline.call_record import CallRecord, PaidCall
+from worker.pipeline.call_record import CallRecord, write_call
 from worker.pipeline.spool import Spool
 
 URL = "https://results.example/secret.png"
 CHARGED = Answer(AttemptOutcome.CHARGED, http_status=200, request_id="r-1", log_id="l-1")
 REFUSED = Answer(AttemptOutcome.NOT_CHARGED, http_status=400, code="BAD", message="no")
-PAID = PaidCall(URL, timedelta(hours=24), 600, 400)
+LIFETIME = timedelta(hours=24)
+PAID = PaidResult(URL, 600, 400)
 STORED = StoredObject("cutouts/a.png", b"x" * 32, "image/png", 10, 600, 400)
 
 
@@ -65,10 +66,10 @@ def end(call_out: Callable[[], tuple[Claim, int]]) -> CallRecord:
 
 
 def end_of(
-    claim: Claim, attempt_id: int, answer: Answer = CHARGED, paid: PaidCall | None = PAID
+    claim: Claim, attempt_id: int, answer: Answer = CHARGED, paid: PaidResult | None = PAID
 ) -> CallRecord:
     """The end of that call."""
-    return CallRecord(claim.job_id, claim.fence, claim.worker_id, attempt_id, answer, paid)
+    return CallRecord(claim.job_id, claim.fence, claim.worker_id, attempt_id, answer, paid, LIFETIME)
 
 
 def leave(spool: Spool, end: CallRecord) -> None:
@@ -78,7 +79,7 @@ def leave(spool: Spool, end: CallRecord) -> None:
 
 
 def replay(spool: Spool, engine: Engine) -> None:
-    """What a worker does at its start."""
+    """Work at a worker's start."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         spool.replay(connection)
 
@@ -158,7 +159,7 @@ def refusing(
 class TestAnAnswerOnItsWay:
     def test_is_on_disk_once_that_takes_long(self, spool: Spool, directory: Path, end: CallRecord) -> None:
         """Not before, and only as long as Postgres has not taken it."""
-        with spool.watched(end):
+        with spool.watch(end):
             spool.keep_slow(after_s=60.0)
             assert not directory.exists()
             spool.keep_slow(after_s=0.0)
@@ -172,10 +173,10 @@ class TestAnAnswerOnItsWay:
 
     def test_is_watched_from_its_arrival_on(self, spool: Spool, directory: Path, end: CallRecord) -> None:
         """Redis may keep its thread waiting before it is written down."""
-        spool.watch(end)
+        watched = spool.watch(end)
         spool.keep_slow(after_s=0.0)
         assert len(list(directory.iterdir())) == 1
-        with spool.watched(end):
+        with watched:
             pass
         assert list(directory.iterdir()) == []
 
@@ -183,9 +184,9 @@ class TestAnAnswerOnItsWay:
         self, spool: Spool, directory: Path, engine: Engine, end: CallRecord
     ) -> None:
         """Whoever looks there next writes it down."""
-        spool.watch(end)
+        watched = spool.watch(end)
         spool.keep_slow(after_s=0.0)
-        with pytest.raises(InterruptedError), spool.watched(end):
+        with pytest.raises(InterruptedError), watched:
             raise InterruptedError
         assert len(list(directory.iterdir())) == 1
         replay(Spool(directory), engine)
@@ -197,7 +198,7 @@ class TestAnAnswerOnItsWay:
         """One line in the log, however often it is looked at."""
         (tmp_path / "file").touch()
         spool = Spool(tmp_path / "file" / "spool")
-        with spool.watched(end):
+        with spool.watch(end):
             spool.keep_slow(after_s=0.0)
             spool.keep_slow(after_s=0.0)
         assert [record.levelno for record in caplog.records] == [logging.ERROR]
@@ -277,7 +278,7 @@ class TestReplay:
         replay(spool, engine)
         expires_at = job_of(engine, end).result_expires_at
         assert expires_at is not None
-        assert expires_at == attempt_of(engine, end).begun_at + timedelta(seconds=3) + PAID.lifetime
+        assert expires_at == attempt_of(engine, end).begun_at + timedelta(seconds=3) + LIFETIME
 
     def test_brings_a_result_to_a_job_that_was_given_up(
         self, spool: Spool, engine: Engine, end: CallRecord
@@ -292,12 +293,14 @@ class TestReplay:
         assert (job.state, job.step, job.result_url) == (State.QUEUED, Step.COPY, URL)
 
     def test_changes_nothing_once_the_job_is_done(
-        self, spool: Spool, engine: Engine, end: CallRecord
+        self, spool: Spool, engine: Engine, call_out: Callable[[], tuple[Claim, int]]
     ) -> None:
         """A file that its worker could not remove any more does no harm."""
+        claim, attempt_id = call_out()
+        end = end_of(claim, attempt_id)
         leave(spool, end)
         with Session(engine) as session, session.begin():
-            claim = end.write(session)
+            claim = claim.with_result(write_call(session, end))
             assert queue.settle(session, claim, Succeeded(STORED))
         replay(spool, engine)
         assert (job_of(engine, end).state, job_of(engine, end).result_url) == (State.SUCCEEDED, None)

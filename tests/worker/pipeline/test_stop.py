@@ -11,12 +11,13 @@ from cutout import queue
 from cutout.enums import AttemptOutcome, QueueState, State
 from cutout.models import Worker
 from cutout.queue.attempts.attempts import Answer
+from cutout.queue.claims import PaidResult
 from cutout.queue.dispatch import dispatch_calls
 from tests.support.bench import Bench
 from tests.support.sandbox import Sandbox
 from tests.support.steps import LEASE, begin, new_worker
 from tests.support.system import wait_until
-from worker.pipeline.call_record import CallRecord, PaidCall
+from worker.pipeline.call_record import CallRecord
 from worker.pipeline.process import process
 
 URL = "https://results.example/a.png"
@@ -69,8 +70,8 @@ def leave_in_spool(bench: Bench, photo: bytes) -> uuid.UUID:
         claim = queue.claim(session, job_id, fence, new_worker(session))
         assert claim is not None
         attempt_id = begin(session, claim)
-    paid = PaidCall(URL, timedelta(hours=24), 600, 400)
-    end = CallRecord(job_id, fence, claim.worker_id, attempt_id, Answer(AttemptOutcome.CHARGED), paid)
+    answer, paid = Answer(AttemptOutcome.CHARGED), PaidResult(URL, 600, 400)
+    end = CallRecord(job_id, fence, claim.worker_id, attempt_id, answer, paid, timedelta(hours=24))
     with pytest.raises(InterruptedError), bench.context.spool.keeping(end):
         raise InterruptedError
     return job_id
@@ -127,7 +128,7 @@ class TestAWorkerThatEnds:
     def test_finishes_the_call_that_is_out_and_its_copy(
         self, bench: Bench, process_beside: Begin, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """What is being paid for is waited for, written down and stored."""
+        """A call in flight is waited for, recorded and its result stored."""
         sandbox.set(latency=1.0)
         job_id, fence = dispatch(bench, photo)
         begun = process_beside(bench, job_id, fence)

@@ -30,27 +30,27 @@ def its(name: str, owner: int = 1) -> Receiver:
     return Receiver(uuid.UUID(int=owner), name)
 
 
-def add(turns: FairQueue, *receivers: Receiver, proven: bool = False) -> None:
-    turns.add([Waiting(receiver, proven) for receiver in receivers])
+def add(queue: FairQueue, *receivers: Receiver, proven: bool = False) -> None:
+    queue.add([Waiting(receiver, proven) for receiver in receivers])
 
 
-def taken(turns: FairQueue) -> Receiver | None:
-    turn = turns.next()
+def taken(queue: FairQueue) -> Receiver | None:
+    turn = queue.next()
     return None if turn is None else turn.receiver
 
 
-def prove(turns: FairQueue, *receivers: Receiver) -> None:
+def prove(queue: FairQueue, *receivers: Receiver) -> None:
     """Let these have answered once."""
     for receiver in receivers:
-        add(turns, receiver)
-        assert taken(turns) == receiver
-        turns.done(receiver, ill=False, more=False)
+        add(queue, receiver)
+        assert taken(queue) == receiver
+        queue.done(receiver, failing=False, more=False)
 
 
-def all_taken(turns: FairQueue) -> list[Receiver]:
-    """All turns that can be had now."""
+def all_taken(queue: FairQueue) -> list[Receiver]:
+    """All queue that can be had now."""
     found = []
-    while receiver := taken(turns):
+    while receiver := taken(queue):
         found.append(receiver)
     return found
 
@@ -58,147 +58,147 @@ def all_taken(turns: FairQueue) -> list[Receiver]:
 class TestTurns:
     def test_go_round(self) -> None:
         """A receiver with ten thousand messages does not come before the others again and again."""
-        turns = FairQueue()
-        add(turns, its("a"), its("b"))
+        queue = FairQueue()
+        add(queue, its("a"), its("b"))
         order = []
         for _ in range(4):
-            receiver = taken(turns)
+            receiver = taken(queue)
             assert receiver is not None
             order.append(receiver.host)
-            turns.done(receiver, ill=False, more=True)
+            queue.done(receiver, failing=False, more=True)
         assert order == ["a", "b", "a", "b"]
 
     def test_go_round_by_producer_first(self) -> None:
-        """A thousand receivers of one have as many turns as one receiver of another."""
-        turns = FairQueue()
-        add(turns, *(its(str(n)) for n in range(MOST_QUEUED)), its("b", 2), proven=True)
+        """A thousand receivers of one have as many queue as one receiver of another."""
+        queue = FairQueue()
+        add(queue, *(its(str(n)) for n in range(MOST_QUEUED)), its("b", 2), proven=True)
         order = []
         for _ in range(10):
-            receiver = taken(turns)
+            receiver = taken(queue)
             assert receiver is not None
             order.append(receiver.owner.int)
-            turns.done(receiver, ill=False, more=True)
+            queue.done(receiver, failing=False, more=True)
         assert Counter(order) == {1: 5, 2: 5}
 
     def test_are_more_at_a_time_for_one_that_answers(self) -> None:
         """One until it has answered; then one more for each quick answer, up to half of the senders."""
-        turns = FairQueue()
-        add(turns, its("a"))
-        assert len(all_taken(turns)) == 1
-        turns.done(its("a"), ill=False, more=True)
-        assert len(all_taken(turns)) == AT_FIRST + 1
+        queue = FairQueue()
+        add(queue, its("a"))
+        assert len(all_taken(queue)) == 1
+        queue.done(its("a"), failing=False, more=True)
+        assert len(all_taken(queue)) == AT_FIRST + 1
         for _ in range(MOST_AT_ONCE):
-            turns.done(its("a"), ill=False, more=True)
-            all_taken(turns)
-        assert turns._owners[ONE].sending == MOST_AT_ONCE
-        assert turns.wanted == 0
+            queue.done(its("a"), failing=False, more=True)
+            all_taken(queue)
+        assert queue._owners[ONE].sending == MOST_AT_ONCE
+        assert queue.wanted == 0
 
     def test_are_few_for_one_that_is_slow(self) -> None:
         """Each answer of a second or more takes back what it was given; so does an error."""
-        turns = FairQueue()
-        prove(turns, its("a"))
-        add(turns, its("a"))
-        assert len(all_taken(turns)) == AT_FIRST + 1
-        turns.done(its("a"), ill=False, more=True, took_s=QUICK_S)
-        assert all_taken(turns) == []
+        queue = FairQueue()
+        prove(queue, its("a"))
+        add(queue, its("a"))
+        assert len(all_taken(queue)) == AT_FIRST + 1
+        queue.done(its("a"), failing=False, more=True, took_s=QUICK_S)
+        assert all_taken(queue) == []
         for _ in range(AT_FIRST):
-            turns.done(its("a"), ill=False, more=True, took_s=QUICK_S)
-        assert len(all_taken(turns)) == AT_FIRST
+            queue.done(its("a"), failing=False, more=True, took_s=QUICK_S)
+        assert len(all_taken(queue)) == AT_FIRST
 
     def test_leave_room_for_those_that_answer(self) -> None:
         """Any number of dead addresses of one producer takes four senders at most."""
-        turns = FairQueue()
-        prove(turns, its("good"))
-        add(turns, *(its(f"dead{n}") for n in range(100)))
-        assert len(all_taken(turns)) == UNPROVEN_OF_ONE
-        add(turns, its("good"), its("new", 2))
-        assert Counter(all_taken(turns)) == {its("good"): AT_FIRST + 1, its("new", 2): 1}
+        queue = FairQueue()
+        prove(queue, its("good"))
+        add(queue, *(its(f"dead{n}") for n in range(100)))
+        assert len(all_taken(queue)) == UNPROVEN_OF_ONE
+        add(queue, its("good"), its("new", 2))
+        assert Counter(all_taken(queue)) == {its("good"): AT_FIRST + 1, its("new", 2): 1}
 
     def test_leave_room_whatever_one_producers_receivers_do(self) -> None:
         """Those that answered once and then hang take half of the senders at most."""
-        turns = FairQueue()
-        add(turns, *(its(str(n)) for n in range(MOST_QUEUED)), proven=True)
-        assert len(all_taken(turns)) == SENDERS // 2
-        add(turns, its("b", 2), proven=True)
-        assert set(all_taken(turns)) == {its("b", 2)}
+        queue = FairQueue()
+        add(queue, *(its(str(n)) for n in range(MOST_QUEUED)), proven=True)
+        assert len(all_taken(queue)) == SENDERS // 2
+        add(queue, its("b", 2), proven=True)
+        assert set(all_taken(queue)) == {its("b", 2)}
 
     @pytest.mark.parametrize("proven", [False, True])
     def test_are_had_by_one_that_comes_after_many(self, *, proven: bool) -> None:
         """Of eight producers whose receivers all hang, none keeps the ninth from its first message."""
-        turns = FairQueue()
+        queue = FairQueue()
         for owner in range(1, 10):
-            add(turns, *(its(str(n), owner) for n in range(100)), proven=proven)
+            add(queue, *(its(str(n), owner) for n in range(100)), proven=proven)
             if owner < 6 or not proven:
-                assert uuid.UUID(int=owner) in {receiver.owner for receiver in all_taken(turns)}
+                assert uuid.UUID(int=owner) in {receiver.owner for receiver in all_taken(queue)}
 
     def test_count_a_receiver_that_falls_ill_with_two_out(self) -> None:
-        """What it still holds counts among the unproven, and no longer once it is back."""
-        turns = FairQueue()
-        prove(turns, its("a"))
+        """Calls that it still holds count as unproven, and no longer once it is back."""
+        queue = FairQueue()
+        prove(queue, its("a"))
         for _ in range(2):
-            add(turns, its("a"))
-            assert taken(turns) == its("a")
-        turns.done(its("a"), ill=True, more=False)
-        assert turns._owners[ONE].unproven == turns._unproven == 1
-        add(turns, *(its(f"new{n}") for n in range(9)))
-        assert len(all_taken(turns)) == UNPROVEN_OF_ONE - 1
-        turns.done(its("a"), ill=True, more=False)
-        assert len(all_taken(turns)) == 1
+            add(queue, its("a"))
+            assert taken(queue) == its("a")
+        queue.done(its("a"), failing=True, more=False)
+        assert queue._owners[ONE].unproven == queue._unproven == 1
+        add(queue, *(its(f"new{n}") for n in range(9)))
+        assert len(all_taken(queue)) == UNPROVEN_OF_ONE - 1
+        queue.done(its("a"), failing=True, more=False)
+        assert len(all_taken(queue)) == 1
 
     def test_count_right_when_a_receiver_proves_itself(self) -> None:
         """Whatever is out when it answers is out with one that answers."""
-        turns = FairQueue()
-        add(turns, its("a"), proven=True)
-        assert len(all_taken(turns)) == AT_FIRST
-        turns.done(its("a"), ill=True, more=False)
-        turns.done(its("a"), ill=False, more=False)
-        owner = turns._owners[ONE]
-        assert (owner.sending, owner.unproven, turns._sending, turns._unproven) == (0, 0, 0, 0)
+        queue = FairQueue()
+        add(queue, its("a"), proven=True)
+        assert len(all_taken(queue)) == AT_FIRST
+        queue.done(its("a"), failing=True, more=False)
+        queue.done(its("a"), failing=False, more=False)
+        owner = queue._owners[ONE]
+        assert (owner.sending, owner.unproven, queue._sending, queue._unproven) == (0, 0, 0, 0)
 
     def test_are_not_given_while_a_receiver_rests(self, clock: list[float]) -> None:
         """It rests longer after each failure, a minute at most, and is well again after one success."""
-        turns = FairQueue()
+        queue = FairQueue()
         for rest in (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0):
-            add(turns, its("a"))
-            assert taken(turns) == its("a")
-            turns.done(its("a"), ill=True, more=True)
+            add(queue, its("a"))
+            assert taken(queue) == its("a")
+            queue.done(its("a"), failing=True, more=True)
             clock[0] += rest - 0.01
-            assert taken(turns) is None
+            assert taken(queue) is None
             clock[0] += 0.02
-        prove(turns, its("a"))
-        add(turns, its("a"))
-        assert taken(turns) == its("a")
+        prove(queue, its("a"))
+        add(queue, its("a"))
+        assert taken(queue) == its("a")
 
     def test_that_find_nothing_to_send_teach_nothing(self) -> None:
         """Another dispatcher may have been quicker."""
-        turns = FairQueue()
-        add(turns, its("a"))
-        assert taken(turns) == its("a")
-        turns.done(its("a"), ill=None, more=False)
-        assert taken(turns) is None
+        queue = FairQueue()
+        add(queue, its("a"))
+        assert taken(queue) == its("a")
+        queue.done(its("a"), failing=None, more=False)
+        assert taken(queue) is None
 
     def test_of_one_that_answered_before_this_leader_need_no_proof(self) -> None:
         """The table knows; what was learned since stands above it."""
-        turns = FairQueue()
-        add(turns, its("a"), proven=True)
-        turn = turns.next()
+        queue = FairQueue()
+        add(queue, its("a"), proven=True)
+        turn = queue.next()
         assert turn is not None
         assert turn.proven
-        turns.done(its("a"), ill=True, more=False)
-        add(turns, its("a"), proven=True)
-        assert not turns._owners[ONE].hosts["a"].proven
+        queue.done(its("a"), failing=True, more=False)
+        add(queue, its("a"), proven=True)
+        assert not queue._owners[ONE].hosts["a"].proven
 
     def test_remember_a_bounded_number(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Of one producer's receivers that are not being sent to; nobody forgets another's for it."""
         monkeypatch.setattr(turns_module, "MOST_REMEMBERED", 10)
-        turns = FairQueue()
-        prove(turns, its("b", 2))
-        prove(turns, *(its(f"a{n}") for n in range(50)))
-        assert len(turns._owners[ONE].hosts) <= 11
-        assert turns._owners[uuid.UUID(int=2)].hosts["b"].proven
+        queue = FairQueue()
+        prove(queue, its("b", 2))
+        prove(queue, *(its(f"a{n}") for n in range(50)))
+        assert len(queue._owners[ONE].hosts) <= 11
+        assert queue._owners[uuid.UUID(int=2)].hosts["b"].proven
 
     def test_wait_in_a_bounded_number(self) -> None:
         """Of one producer; the others are found again once these had theirs."""
-        turns = FairQueue()
-        add(turns, *(its(str(n)) for n in range(MOST_QUEUED + 100)), its("b", 2))
-        assert len(turns) == MOST_QUEUED + 1
+        queue = FairQueue()
+        add(queue, *(its(str(n)) for n in range(MOST_QUEUED + 100)), its("b", 2))
+        assert len(queue) == MOST_QUEUED + 1

@@ -32,22 +32,22 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def known(settings: Settings) -> Settings:
+def settings(settings: Settings) -> Settings:
     return settings.model_copy(update={"webhook_secret": MASTER, "webhook_private_hosts": ("127.0.0.1",)})
 
 
 class Running:
     """A notifier that is asked as the dispatcher asks it."""
 
-    def __init__(self, known: Settings, engine: Engine) -> None:
-        self._notifier = Notifier(known)
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self._notifier = Notifier(settings)
         self._engine = engine
         with engine.connect() as connection:
-            self._read_snapshot = read_snapshot(connection, [])
+            self._snapshot = read_snapshot(connection, [])
 
     def tick(self) -> None:
         with self._engine.connect() as connection:
-            self._notifier.tick(connection, self._read_snapshot)
+            self._notifier.tick(connection, self._snapshot)
 
     def until(self, condition: Callable[[], bool], *, within_s: float = 20.0) -> None:
         def holds() -> bool:
@@ -57,16 +57,16 @@ class Running:
         wait_until(holds, "the notifier", within_s=within_s)
 
     def end(self) -> None:
-        for question in (self._notifier._looking, *self._notifier._senders):
-            wait_until(lambda question=question: not question.running, "a sender")  # type: ignore[misc]
-        for sender in self._notifier._hands:
+        for task in (self._notifier._searching, *self._notifier._sending):
+            wait_until(lambda task=task: not task.running, "a sender")  # type: ignore[misc]
+        for sender in self._notifier._senders:
             sender.close()
         self._notifier._engine.dispose()
 
 
 @pytest.fixture
-def running(known: Settings, engine: Engine) -> Iterator[Running]:
-    made = Running(known, engine)
+def running(settings: Settings, engine: Engine) -> Iterator[Running]:
+    made = Running(settings, engine)
     yield made
     made.end()
 
@@ -111,7 +111,7 @@ class TestTheNotifier:
         self, running: Running, engine: Engine, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """After an error: the same id and payload, a new time and signature."""
-        monkeypatch.setattr("worker.webhooks.responses.RESTS_S", (1.2,))
+        monkeypatch.setattr("worker.webhooks.responses.DELAYS_S", (1.2,))
         receiver.answers = [500, 404]
         tell(engine, receiver.url())
         running.until(lambda: all_delivered(engine))
@@ -122,10 +122,10 @@ class TestTheNotifier:
         third.verify(SECRET)
 
     def test_gives_up_what_leads_inside(
-        self, known: Settings, engine: Engine, receiver: Receiver, caplog: pytest.LogCaptureFixture
+        self, settings: Settings, engine: Engine, receiver: Receiver, caplog: pytest.LogCaptureFixture
     ) -> None:
         """At once, with the reason, and without the address in the log: only its host."""
-        running = Running(known.model_copy(update={"webhook_private_hosts": ()}), engine)
+        running = Running(settings.model_copy(update={"webhook_private_hosts": ()}), engine)
         url = f"https://127.0.0.1:{receiver.host.split(':')[1]}/hook?token=secret"
         tell(engine, url)
         with caplog.at_level(logging.WARNING):
@@ -163,16 +163,16 @@ class TestTheNotifier:
                     " SELECT id, 'https://a.example', 'x', 'CUTOUT_X' FROM p"
                 )
             )
-        errors = text("SELECT count(*) FROM deliveries WHERE last_error LIKE '%nobody expected (JSON%'")
+        errors = text("SELECT count(*) FROM deliveries WHERE last_error LIKE '%unexpected error (JSON%'")
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             running.until(lambda: connection.scalar(errors) == 1)
 
     def test_lets_no_dead_receiver_hold_up_another(
-        self, known: Settings, engine: Engine, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+        self, settings: Settings, engine: Engine, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Nine that never answer, with twenty messages each, and one that does: it gets its hundred."""
         monkeypatch.setattr(post, "TIMEOUTS", Timeouts(connect=5, write=5, read=5, total=5))
-        running = Running(known, engine)
+        running = Running(settings, engine)
         with serving(silent) as dead:
             port = int(dead.rpartition(":")[2])
             for n in range(9):
@@ -218,22 +218,22 @@ class TestTheNotifier:
         """Longer than it is allowed to."""
         with serving(silent) as dead:
             tell(engine, f"{dead}/")
-            running.until(lambda: any(sender.running for sender in running._notifier._senders))
+            running.until(lambda: any(task.running for task in running._notifier._sending))
             time.sleep(0.2)
             began = time.monotonic()
             running._notifier.finish(0.3)
             assert 0.2 < time.monotonic() - began < scaled(1)
 
     def test_says_that_it_cannot_sign(
-        self, known: Settings, engine: Engine, receiver: Receiver, caplog: pytest.LogCaptureFixture
+        self, settings: Settings, engine: Engine, receiver: Receiver, caplog: pytest.LogCaptureFixture
     ) -> None:
         """Without the setting nothing is sent, and it is said once in five minutes, not at each look."""
-        running = Running(known.model_copy(update={"webhook_secret": None}), engine)
+        running = Running(settings.model_copy(update={"webhook_secret": None}), engine)
         tell(engine, receiver.url())
         with caplog.at_level(logging.WARNING):
             running.until(lambda: "CUTOUT_WEBHOOK_SECRET" in caplog.text)
             for _ in range(3):
-                time.sleep(module.LOOK_EVERY_S)
+                time.sleep(module.SEARCH_EVERY_S)
                 running.tick()
             running.end()
         assert caplog.text.count("CUTOUT_WEBHOOK_SECRET") == 1

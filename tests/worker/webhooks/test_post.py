@@ -23,7 +23,7 @@ from tests.support.machine import scaled
 from tests.support.receiver import Receiver
 from tests.worker.wire import answering, closing_after, dribbling, response, serving, silent
 from worker.webhooks import post as posting
-from worker.webhooks.post import Received, WebhookPoster, sign
+from worker.webhooks.post import WebhookPoster, WebhookResponse, sign
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
@@ -38,7 +38,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def postman() -> Iterator[WebhookPoster]:
+def poster() -> Iterator[WebhookPoster]:
     """One that may ask this machine."""
     with closing(WebhookPoster(LOCAL)) as made:
         yield made
@@ -55,16 +55,16 @@ def message(url: str, *, at: datetime | None = None) -> Taken:
     return Taken(uuid.uuid4(), None, url, "host", "job.succeeded", PAYLOAD, 1, now, at or now)
 
 
-def post(url: str, *, private: HostList = LOCAL) -> Received:
-    with closing(WebhookPoster(private)) as postman:
-        return postman.post(message(url), [SECRET])
+def post(url: str, *, private: HostList = LOCAL) -> WebhookResponse:
+    with closing(WebhookPoster(private)) as poster:
+        return poster.post(message(url), [SECRET])
 
 
 class TestAMessage:
-    def test_is_signed_as_other_libraries_expect(self, receiver: Receiver, postman: WebhookPoster) -> None:
+    def test_is_signed_as_other_libraries_expect(self, receiver: Receiver, poster: WebhookPoster) -> None:
         """The bytes as they were announced, under an id, a time and a signature."""
         taken = message(receiver.url("/hook?token=x"))
-        assert postman.post(taken, [SECRET]) == Received(204, None)
+        assert poster.post(taken, [SECRET]) == WebhookResponse(204, None)
         (came,) = receiver.messages
         came.verify(SECRET)
         assert (came.path, came.body.decode(), came.id) == ("/hook?token=x", PAYLOAD, str(taken.id))
@@ -81,25 +81,25 @@ class TestAMessage:
         signature = sign(SECRET, "msg_p5jXN8AQM9LWM0D4loKWxJek", at, '{"test": 2432232314}')
         assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
-    def test_may_be_signed_twice(self, receiver: Receiver, postman: WebhookPoster) -> None:
+    def test_may_be_signed_twice(self, receiver: Receiver, poster: WebhookPoster) -> None:
         """While a secret is being changed, either will do."""
-        postman.post(message(receiver.url()), [SECRET, OTHER])
+        poster.post(message(receiver.url()), [SECRET, OTHER])
         (came,) = receiver.messages
         came.verify(SECRET)
         came.verify(OTHER)
 
     @pytest.mark.parametrize("hours", [-1, 1])
     def test_of_a_clock_that_is_off_is_refused_by_the_receiver(
-        self, receiver: Receiver, postman: WebhookPoster, hours: int
+        self, receiver: Receiver, poster: WebhookPoster, hours: int
     ) -> None:
         """An hour is more than verifiers allow, which keeps old messages from being played again."""
         at = datetime.now(UTC) + timedelta(hours=hours)
-        postman.post(message(receiver.url(), at=at), [SECRET])
+        poster.post(message(receiver.url(), at=at), [SECRET])
         (came,) = receiver.messages
         with pytest.raises(WebhookVerificationError, match="too old" if hours < 0 else "too new"):
             came.verify(SECRET)
 
-    def test_uses_a_connection_again(self, postman: WebhookPoster) -> None:
+    def test_uses_a_connection_again(self, poster: WebhookPoster) -> None:
         """Two messages to one receiver need one handshake."""
         accepted = []
 
@@ -109,7 +109,7 @@ class TestAMessage:
 
         with serving(counting) as url:
             for _ in range(2):
-                assert postman.post(message(url), [SECRET]).status == 200
+                assert poster.post(message(url), [SECRET]).status == 200
         assert len(accepted) == 1
 
 

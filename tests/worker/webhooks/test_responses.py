@@ -4,66 +4,70 @@ from email.utils import format_datetime
 import pytest
 
 from cutout.network import AddressRefused, DeadlinePassed, FetchError, Unreachable
-from worker.webhooks.post import Received
-from worker.webhooks.responses import RESTS_S, judge
+from worker.webhooks.post import WebhookResponse
+from worker.webhooks.responses import DELAYS_S, classify
 
 
 def rest_of(status: int, retry_after: str | None = None, tries: int = 1) -> float:
-    verdict = judge(Received(status, retry_after), tries)
-    assert verdict.rest is not None
-    return verdict.rest.total_seconds()
+    result = classify(WebhookResponse(status, retry_after), tries)
+    assert result.delay is not None
+    return result.delay.total_seconds()
 
 
-class TestTheVerdict:
+class TestClassify:
     @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
     def test_on_a_2xx_is_delivered(self, status: int) -> None:
         """The receiver has it."""
-        verdict = judge(Received(status, None), 1)
-        assert (verdict.status, verdict.reason, verdict.ill) == (status, None, False)
+        result = classify(WebhookResponse(status, None), 1)
+        assert (result.status, result.reason, result.failing) == (status, None, False)
 
     @pytest.mark.parametrize(
         ("answer", "reason"),
         [
-            (Received(410, None), "answered 410"),
+            (WebhookResponse(410, None), "answered 410"),
             (AddressRefused("x leads to an address that is not public"), "not public"),
         ],
     )
-    def test_on_what_can_never_be_taken_is_final(self, answer: Received | FetchError, reason: str) -> None:
+    def test_on_what_can_never_be_taken_is_final(
+        self, answer: WebhookResponse | FetchError, reason: str
+    ) -> None:
         """No rest: it is given up."""
-        verdict = judge(answer, 1)
-        assert verdict.rest is None
-        assert reason in str(verdict.reason)
+        result = classify(answer, 1)
+        assert result.delay is None
+        assert reason in str(result.reason)
 
     @pytest.mark.parametrize(
-        ("answer", "ill"),
+        ("answer", "failing"),
         [
-            (Received(301, None), False),
-            (Received(400, None), False),
-            (Received(404, None), False),
-            (Received(500, None), False),
-            (Received(429, None), True),
-            (Received(503, None), True),
+            (WebhookResponse(301, None), False),
+            (WebhookResponse(400, None), False),
+            (WebhookResponse(404, None), False),
+            (WebhookResponse(500, None), False),
+            (WebhookResponse(429, None), True),
+            (WebhookResponse(503, None), True),
             (DeadlinePassed("no answer within 10 s"), True),
             (Unreachable("no answer"), True),
         ],
     )
-    def test_on_everything_else_is_to_try_again(self, answer: Received | FetchError, *, ill: bool) -> None:
+    def test_on_everything_else_is_to_try_again(
+        self, answer: WebhookResponse | FetchError, *, failing: bool
+    ) -> None:
         """A receiver that does not answer, or says that it is overloaded, rests as a whole."""
-        verdict = judge(answer, 1)
-        assert verdict.rest
-        assert verdict.reason
-        assert verdict.ill == ill
+        result = classify(answer, 1)
+        assert result.delay
+        assert result.reason
+        assert result.failing == failing
 
     def test_shows_nothing_unprintable(self) -> None:
         """Part of a reason may be the receiver's own bytes."""
-        reason = judge(Unreachable("no answer: \x1b[31m\n" + "x" * 9999), 1).reason
+        reason = classify(Unreachable("no answer: \x1b[31m\n" + "x" * 9999), 1).reason
         assert reason is not None
         assert reason.isprintable()
         assert len(reason) == 200
 
 
 class TestTheRest:
-    @pytest.mark.parametrize(("tries", "seconds"), [*enumerate(RESTS_S, start=1), (20, 7200.0)])
+    @pytest.mark.parametrize(("tries", "seconds"), [*enumerate(DELAYS_S, start=1), (20, 7200.0)])
     def test_grows_up_to_two_hours(self, tries: int, seconds: float) -> None:
         """Each spread by a fifth, so that what failed together does not come back together."""
         rests = [rest_of(500, tries=tries) for _ in range(50)]

@@ -30,7 +30,7 @@ AT_ONCE_S = 2.0
 
 
 @pytest.fixture
-def known(settings: Settings) -> Settings:
+def settings(settings: Settings) -> Settings:
     hosts = tuple(f"127.0.0.{n}" for n in range(1, DRIPPING + 1))
     return settings.model_copy(update={"webhook_secret": MASTER, "webhook_private_hosts": hosts})
 
@@ -90,11 +90,11 @@ def tell(engine: Engine, owner: uuid.UUID, *hosts: str) -> None:
 
 
 def sending(running: Running) -> int:
-    return running._notifier._turns._sending
+    return running._notifier._queue._sending
 
 
 def seconds_to_arrive(running: Running, engine: Engine, owner: uuid.UUID, receiver: Receiver) -> float:
-    """How long the owner's next message takes."""
+    """Seconds that the owner's next message takes."""
     before = len(receiver.messages)
     tell(engine, owner, receiver.host)
     began = time.monotonic()
@@ -104,27 +104,27 @@ def seconds_to_arrive(running: Running, engine: Engine, owner: uuid.UUID, receiv
 
 class TestAnotherProducersMessage:
     def test_arrives_beside_a_thousand_silent_receivers(
-        self, known: Settings, engine: Engine, receiver: Receiver
+        self, settings: Settings, engine: Engine, receiver: Receiver
     ) -> None:
         """The first one to a receiver that never answered before, and those after it."""
         a, b = producers(engine)
-        running = Running(known, engine)
+        running = Running(settings, engine)
         with silent_ports() as ports:
             tell(engine, a, *ports)
-            running.until(lambda: sending(running) > 0 and len(running._notifier._turns) >= 500)
+            running.until(lambda: sending(running) > 0 and len(running._notifier._queue) >= 500)
             took = [seconds_to_arrive(running, engine, b, receiver) for _ in range(3)]
-            held = running._notifier._turns._owners[a].unproven
-            running._notifier._turns.stop()
+            held = running._notifier._queue._owners[a].unproven
+            running._notifier._queue.stop()
         running.end()
         assert 0 < held <= 4
         assert max(took) < scaled(AT_ONCE_S)
 
     def test_arrives_beside_receivers_that_answered_once(
-        self, known: Settings, engine: Engine, receiver: Receiver
+        self, settings: Settings, engine: Engine, receiver: Receiver
     ) -> None:
         """And now hang, all of them at once: half of the senders are left."""
         a, b = producers(engine)
-        running = Running(known, engine)
+        running = Running(settings, engine)
         with silent_ports() as ports:
             with engine.begin() as connection:
                 known_before = [{"owner": a, "host": host} for host in ports]
@@ -132,46 +132,46 @@ class TestAnotherProducersMessage:
             tell(engine, a, *ports)
             running.until(lambda: sending(running) == SENDERS // 2)
             took = [seconds_to_arrive(running, engine, b, receiver) for _ in range(3)]
-            running._notifier._turns.stop()
+            running._notifier._queue.stop()
         running.end()
         assert max(took) < scaled(AT_ONCE_S)
 
     def test_arrives_beside_receivers_that_drip(
-        self, known: Settings, engine: Engine, receiver: Receiver
+        self, settings: Settings, engine: Engine, receiver: Receiver
     ) -> None:
         """No single read of them ever times out."""
         a, b = producers(engine)
-        running = Running(known, engine)
+        running = Running(settings, engine)
         with dripping() as port:
             tell(engine, a, *[f"127.0.0.{1 + n}:{port}" for n in range(DRIPPING)])
             running.until(lambda: sending(running) > 0)
             took = seconds_to_arrive(running, engine, b, receiver)
-            running._notifier._turns.stop()
+            running._notifier._queue.stop()
         running.end()
         assert took < scaled(AT_ONCE_S)
 
 
 class TestWhatIsKnownOfAReceiver:
-    def test_outlives_the_leader(self, known: Settings, engine: Engine, receiver: Receiver) -> None:
+    def test_outlives_the_leader(self, settings: Settings, engine: Engine, receiver: Receiver) -> None:
         """One that answered needs no proof before the next leader."""
         _, b = producers(engine)
-        first = Running(known, engine)
+        first = Running(settings, engine)
         seconds_to_arrive(first, engine, b, receiver)
         first.end()
-        second = Running(known, engine)
+        second = Running(settings, engine)
         tell(engine, b, receiver.host)
         second.until(lambda: len(receiver.messages) == 2)
-        (host,) = second._notifier._turns._owners[b].hosts.values()
+        (host,) = second._notifier._queue._owners[b].hosts.values()
         second.end()
         assert host.proven
 
     def test_is_forgotten_when_it_falls_silent(
-        self, known: Settings, engine: Engine, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+        self, settings: Settings, engine: Engine, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It has to answer once more before it may take what others need."""
         monkeypatch.setattr(post, "TIMEOUTS", Timeouts(connect=0.5, write=0.5, read=0.5, total=0.5))
         _, b = producers(engine)
-        running = Running(known, engine)
+        running = Running(settings, engine)
         seconds_to_arrive(running, engine, b, receiver)
         query = text("SELECT count(*) FROM receivers")
 

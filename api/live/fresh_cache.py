@@ -76,7 +76,7 @@ class FreshCache(Generic[K, V]):
             begun_at = time.monotonic()
             task = asyncio.create_task(self._look_up(key, begun_at))
             self._looks[key] = _Look(task, begun_at)
-            # Whoever waits gets an error; if nobody does any more, it is not reported as lost.
+            # Callers that wait get the error; without any, it is not reported as never retrieved.
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return self._looks[key]
 

@@ -62,6 +62,7 @@ from tests.interleavings.statements import (
     UNKNOWN,
 )
 from tests.support.steps import MAKING
+from worker.pipeline.refusals import NOT_BEGUN
 
 ACCOUNT = "account"
 LEASE = timedelta(seconds=60)

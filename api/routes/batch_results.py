@@ -23,7 +23,7 @@ from cutout.enums import State
 from cutout.results import (
     CutoutLinks,
     Format,
-    Kept,
+    KeptManifest,
     NoManifestError,
     Selection,
     find_manifest,
@@ -52,7 +52,7 @@ class _Asked:
     selection: Selection
     form: Format
     links: CutoutLinks | None
-    kept: Kept | None
+    kept: KeptManifest | None
 
     @property
     def file_name(self) -> str:
@@ -133,7 +133,12 @@ async def get_results(
     )
 
 
-def _check(services: Services, batch_id: uuid.UUID, producer_id: uuid.UUID, as_input: bool) -> Kept | None:  # noqa: FBT001 - it is passed on by place
+def _check(
+    services: Services,
+    batch_id: uuid.UUID,
+    producer_id: uuid.UUID,
+    as_input: bool,  # noqa: FBT001 - it is passed on by position
+) -> KeptManifest | None:
     with Session(services.engine) as session:
         require_own_batch(session, batch_id, producer_id)
         try:

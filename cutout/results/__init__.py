@@ -1,16 +1,16 @@
-"""What became of a batch's pictures, as a file of its own or as the manifest that went in, columns added."""
+"""Results of a batch: as a file of its own, or as the input manifest with added columns."""
 
 from cutout.results.added_columns import REJECTED
 from cutout.results.formats import CutoutLinks, Format, write_results
 from cutout.results.publish import ended_batches, keep_results
-from cutout.results.round_trip import Kept, NoManifestError, find_manifest, write_as_input
+from cutout.results.round_trip import KeptManifest, NoManifestError, find_manifest, write_as_input
 from cutout.results.rows import Results, Selection, open_results
 
 __all__ = [
     "REJECTED",
     "CutoutLinks",
     "Format",
-    "Kept",
+    "KeptManifest",
     "NoManifestError",
     "Results",
     "Selection",

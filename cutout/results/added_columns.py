@@ -1,4 +1,4 @@
-"""What the manifest that went in learns of each record: our columns."""
+"""Columns with the results of each record, added to the input manifest."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -15,15 +15,15 @@ STATE, KEY, URL, SHA256, WIDTH, HEIGHT, ERROR, REQUEST_ID, REUSED = (
 ALL_ADDED = (STATE, KEY, URL, SHA256, WIDTH, HEIGHT, ERROR, REQUEST_ID, REUSED)
 REJECTED = "rejected"
 WITHOUT_PICTURE = "without a picture"
-# A record of several pictures counts as the first of these that one of them is.
+# A record with several pictures counts as the first of these states that one of them has.
 WORST_FIRST = (State.FAILED, State.HELD, State.QUEUED, State.RUNNING, State.CANCELLED, REJECTED)
 
-# A picture of the record in one form; None if no job was made of it.
-Found = Sequence[ResultRow | None]
+# The jobs of a record, one for each picture and form; None where no job was made.
+RecordJobs = Sequence[ResultRow | None]
 
 
-class Added:
-    """Our columns, with links if asked."""
+class AddedColumns:
+    """The added columns, with links if given."""
 
     def __init__(self, links: CutoutLinks | None = None) -> None:
         self.links = links
@@ -32,16 +32,16 @@ class Added:
     def names(self) -> tuple[str, ...]:
         return tuple(name for name in ALL_ADDED if self.links or name != URL)
 
-    def cells(self, record: Record, found: Found) -> list[str]:
-        """The record's values in the order of `names`; those of several pictures are joined by blanks.
+    def cells(self, record: Record, jobs: RecordJobs) -> list[str]:
+        """The record's values in the order of `names`; the values of several pictures are joined by blanks.
 
-        There an empty value keeps its place: the second key is that of the second picture.
+        An empty value keeps its position: the second key belongs to the second picture.
         """
         if has_no_picture(record):
             return [""] * len(self.names)
-        values = [self._values(row) for row in found] or [self._values(None)]
+        values = [self._values(row) for row in jobs] or [self._values(None)]
         joined = values[0] if len(values) == 1 else [_joined(cells) for cells in zip(*values, strict=True)]
-        joined[self._error] = _errors(record, found)
+        joined[self._error] = _errors(record, jobs)
         return joined
 
     @cached_property
@@ -60,27 +60,27 @@ class Added:
 
 
 def has_no_picture(record: Record) -> bool:
-    """Whether it names none and need not, as a variant of a product that has one."""
+    """Whether the record has no picture and needs none, such as a variant of a product that has one."""
     return not record.pictures and not record.rejects
 
 
-def queue_state(record: Record, found: Found) -> str:
-    """What the record counts as."""
+def record_state(record: Record, jobs: RecordJobs) -> str:
+    """The state that the record counts as."""
     if has_no_picture(record):
         return WITHOUT_PICTURE
-    states = {row.state if row else REJECTED for row in found} or {REJECTED}
+    states = {row.state if row else REJECTED for row in jobs} or {REJECTED}
     if len(states) == 1:
         return states.pop()
-    return next((word for word in WORST_FIRST if word in states), State.SUCCEEDED)
+    return next((state for state in WORST_FIRST if state in states), State.SUCCEEDED)
 
 
 def _joined(values: Sequence[str]) -> str:
     return " ".join(values) if any(values) else ""
 
 
-def _errors(record: Record, found: Found) -> str:
-    errors = [f"{row.error_code}: {row.error_message}" for row in found if row and row.error_code]
+def _errors(record: Record, jobs: RecordJobs) -> str:
+    errors = [f"{row.error_code}: {row.error_message}" for row in jobs if row and row.error_code]
     errors += [f"{reject.column} {reject.reason}".strip() for reject in record.rejects]
-    if None in found:
-        errors.append("no job was made of it")
+    if None in jobs:
+        errors.append("it has no job")
     return " ".join(errors)

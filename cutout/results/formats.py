@@ -1,4 +1,4 @@
-"""Results as a file: CSV for spreadsheets, NDJSON for programs."""
+"""Results files: CSV for spreadsheets, NDJSON for programs."""
 
 import csv
 import io
@@ -18,15 +18,15 @@ MOST_LINK_HOURS = 168
 
 
 class CutoutLinks:
-    """Links for whoever holds the file, all good until `expires_at`."""
+    """Signed links to cutouts, all valid until `expires_at`."""
 
     def __init__(self, bucket: Bucket, hours: int = LINK_HOURS) -> None:
-        """Raises StorageError if the settings have no credentials to sign with."""
+        """Begin the links' validity now. Raises StorageError if there are no credentials to sign with."""
         self._signer = bucket.signer(seconds=hours * 3600)
         self.expires_at = self._signer.signed_at + timedelta(hours=hours)
 
     def to(self, key: str, media_type: str | None = None) -> str:
-        """The link to one cutout, which a browser shows."""
+        """The link to one cutout, which a browser displays."""
         return self._signer.link(key, parameters=shown_as(key, media_type))
 
 
@@ -37,7 +37,7 @@ REUSED = COLUMNS.index("reused")
 
 
 class Format(StrEnum):
-    """How results are written."""
+    """Format of a results file."""
 
     CSV = "csv"
     NDJSON = "ndjson"
@@ -51,10 +51,10 @@ Pages = Iterable[list[ResultRow]]
 def write_results(
     pages: Pages, form: Format, links: CutoutLinks | None = None, tally: Counter[str] | None = None
 ) -> Iterator[bytes]:
-    """The file in pieces of a page each. `tally` counts the rows written by state.
+    """Yield the file in pieces of one page each. `tally` counts the written rows by state.
 
-    In CSV a cell that a spreadsheet would run is led by an apostrophe. NDJSON also has what else the
-    manifest said of a picture, as the object `details`. With `links` both have `url` and `url_expires_at`.
+    In CSV, cells that a spreadsheet would run as formulas begin with an apostrophe. NDJSON also has the
+    manifest's other fields, as the object `details`. With `links` both have `url` and `url_expires_at`.
     """
     write = _write_csv if form is Format.CSV else _write_ndjson
     if form is Format.CSV:
@@ -80,7 +80,7 @@ def _encoded(rows: Iterable[Iterable[object]]) -> bytes:
 
 
 def _cells(row: ResultRow, links: CutoutLinks | None) -> tuple[object, ...]:
-    # The others are numbers and words of our own, which no spreadsheet runs.
+    # The other cells are numbers and fixed words, which no spreadsheet runs.
     cells: tuple[object, ...] = row._replace(
         external_id=escape_cell(row.external_id),
         key=escape_cell(row.key),

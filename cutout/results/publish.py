@@ -1,4 +1,4 @@
-"""Results in the bucket: written once for each batch that has ended."""
+"""Publication of results: a file in the bucket for each ended batch."""
 
 import uuid
 from collections.abc import Collection
@@ -30,7 +30,7 @@ from cutout.storage import Bucket
 MOST_BATCHES = 20
 HAS_ENDED = and_(first_job().is_not(None), first_job(*UNFINISHED_STATES).is_(None), STILL_READ.is_(None))
 
-# Of the index: whatever was enqueued into a batch got a place behind 0.
+# A condition of the index: each enqueued job has a virtual start greater than 0.
 HAD_JOBS = BATCHES.c.last_virtual_start > literal_column("0")
 
 ENDED = (
@@ -46,14 +46,14 @@ ENDED = (
 
 
 def ended_batches(database: Database, but: Collection[uuid.UUID] = ()) -> list[uuid.UUID]:
-    """Batches all of whose jobs are final and whose results are not in the bucket yet, some at a time."""
+    """Batches whose jobs are all final and that have no results yet, MOST_BATCHES at most, except `but`."""
     return list(database.scalars(ENDED, {"but": list(but)}))
 
 
 def keep_results(engine: Engine, bucket: Bucket, batch_id: uuid.UUID) -> bool:
-    """Write a batch's results as CSV into the bucket; False if a job of it moved on meanwhile.
+    """Write a batch's results as CSV into the bucket; False if one of its jobs changed meanwhile.
 
-    Two who do it at once write the same. Raises StorageError.
+    Two processes at once write the same content. Raises StorageError.
     """
     with engine.connect() as connection:
         before = connection.execute(_counts(batch_id)).one()
@@ -64,26 +64,24 @@ def keep_results(engine: Engine, bucket: Bucket, batch_id: uuid.UUID) -> bool:
 
 
 def results_key(batch_id: uuid.UUID) -> str:
-    """Where a batch's results lie once it has ended."""
+    """The key of a batch's results."""
     return f"results/{batch_id}.csv"
 
 
 def _counts(batch_id: uuid.UUID) -> Select[int, int, datetime | None]:
-    """How many jobs the batch has, how many were deleted, and when the last one ended: one that ran again
-    ended later.
-    """
+    """Numbers of jobs and of deleted jobs, and the last end, which is later if a job ran again."""
     jobs, deleted = func.count(), func.count(JOBS.c.deleted_at)
     return select(jobs, deleted, func.max(JOBS.c.finished_at)).where(JOBS.c.batch_id == batch_id)
 
 
 def _record(engine: Engine, batch_id: uuid.UUID, key: str, before: Row[int, int, datetime | None]) -> bool:
-    its = BATCHES.c.id == batch_id
+    this = BATCHES.c.id == batch_id
     with engine.begin() as connection:
-        # Whoever puts a job in line changes this row in the same transaction: it is seen below, or waits and
-        # takes the key away again.
-        connection.execute(select(BATCHES.c.id).where(its).with_for_update())
+        # Enqueuing or retrying a job changes this row in the same transaction: the change is seen below, or
+        # waits for the lock and removes the key again.
+        connection.execute(select(BATCHES.c.id).where(this).with_for_update())
         unchanged = connection.execute(_counts(batch_id)).one() == before
-        if not (unchanged and connection.scalar(select(HAS_ENDED).where(its))):
+        if not (unchanged and connection.scalar(select(HAS_ENDED).where(this))):
             return False
-        connection.execute(update(BATCHES).where(its).values(results_key=key, results_unwritten_at=None))
+        connection.execute(update(BATCHES).where(this).values(results_key=key, results_unwritten_at=None))
     return True

@@ -1,4 +1,4 @@
-"""The manifest that went in, with what became of its pictures."""
+"""The input manifest written back with the results of its pictures."""
 
 import uuid
 from collections import Counter
@@ -17,7 +17,7 @@ from cutout.ingest.sources.read_options import MANY
 from cutout.ingest.sources.source import IdNumbering
 from cutout.manifests import Manifest, Picture, Record, open_manifest
 from cutout.models import JOBS, Ingest
-from cutout.results.added_columns import Added, Found, queue_state
+from cutout.results.added_columns import AddedColumns, RecordJobs, record_state
 from cutout.results.formats import CutoutLinks
 from cutout.results.rows import ResultRow, read_rows
 from cutout.results.writers import make_writer
@@ -39,12 +39,12 @@ ITS_JOBS = select(
 
 
 class NoManifestError(Exception):
-    """The batch has no manifest to give back."""
+    """The batch has no manifest to write back."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """The manifest of a batch in the bucket, and how it was read."""
+class KeptManifest:
+    """The manifest of a batch in the bucket, and the options with which it was read."""
 
     batch_id: uuid.UUID
     key: str
@@ -53,7 +53,7 @@ class Kept:
 
     @property
     def forms(self) -> tuple[ReturnForm, ...]:
-        """What was asked of a picture whose record asks for nothing; empty if nobody wrote it down."""
+        """The forms of a picture whose record names none; empty if they were not recorded."""
         return tuple(ReturnForm(form) for form in self.options.get("forms") or ())
 
     @property
@@ -65,44 +65,44 @@ class Kept:
         return dict(self.options.get("columns") or {})
 
 
-def find_manifest(session: Session, batch_id: uuid.UUID) -> Kept:
-    """Raises NoManifestError unless the batch was made of a manifest that was kept."""
+def find_manifest(session: Session, batch_id: uuid.UUID) -> KeptManifest:
+    """The batch's manifest. Raises NoManifestError if it was not made from one, or it was not kept."""
     ingest = session.get(Ingest, batch_id)
     if ingest is None or ingest.manifest_key is None:
         raise NoManifestError(
-            f"the batch {batch_id} was not made of a manifest, so there is none to add columns to;"
-            " leave --as-input out"
+            f"the batch {batch_id} was not made from a manifest, so there is none to add columns to;"
+            " omit --as-input"
         )
-    return Kept(batch_id, ingest.manifest_key, ingest.records, ingest.options)
+    return KeptManifest(batch_id, ingest.manifest_key, ingest.records, ingest.options)
 
 
 def write_as_input(
-    engine: Engine, bucket: Bucket, kept: Kept, links: CutoutLinks | None, tally: Counter[str]
+    engine: Engine, bucket: Bucket, kept: KeptManifest, links: CutoutLinks | None, tally: Counter[str]
 ) -> Iterator[bytes]:
-    """The file in pieces of some records each. `tally` counts records by the worst state of their pictures.
+    """Yield the file in pieces of some records. `tally` counts records by the worst state of their pictures.
 
-    Its own cells stay as they were; ours are safe in a spreadsheet. Raises ManifestError where the manifest
-    cannot be read further, and StorageError.
+    The original cells are unchanged; the added ones are escaped for spreadsheets. Raises StorageError, and
+    ManifestError where the manifest cannot be read further.
     """
-    added = Added(links)
+    added = AddedColumns(links)
     with ExitStack() as stack:
         manifest = _open(stack.enter_context(bucket.open(kept.key)), kept)
         records = manifest.records
         if kept.many:
-            # As it was numbered when it went in. Whoever reads the file slowly holds no connection meanwhile.
+            # With the same numbers as in its ingest. A slow reader of the file holds no connection.
             first = _open(stack.enter_context(bucket.open(kept.key)), kept)
             names = stack.enter_context(spooled_final_ids(engine, first.records, IdNumbering(many=True)))
             records = names.of(records)
         writer, head = make_writer(manifest, kept.columns, added.names)
         yield head
         while chunk := list(islice(records, RECORDS_A_CHUNK)):
-            look = _Jobs(engine, kept, chunk)
-            found = [(record, look.of(record)) for record in chunk]
+            chunk_jobs = _ChunkJobs(engine, kept, chunk)
+            found = [(record, chunk_jobs.of(record)) for record in chunk]
             yield writer.records((record, added.cells(record, jobs)) for record, jobs in found)
-            tally.update(queue_state(record, jobs) for record, jobs in found)
+            tally.update(record_state(record, jobs) for record, jobs in found)
 
 
-def _open(stream: Any, kept: Kept) -> Manifest:
+def _open(stream: Any, kept: KeptManifest) -> Manifest:
     return open_manifest(
         stream,
         name=kept.key,
@@ -113,15 +113,15 @@ def _open(stream: Any, kept: Kept) -> Manifest:
     )
 
 
-class _Jobs:
-    """The jobs of a chunk of records, looked up together."""
+class _ChunkJobs:
+    """The jobs of a chunk of records, read by one query."""
 
-    def __init__(self, engine: Engine, kept: Kept, chunk: Sequence[Record]) -> None:
+    def __init__(self, engine: Engine, kept: KeptManifest, chunk: Sequence[Record]) -> None:
         self._forms = kept.forms
         names = {picture.external_id for record in chunk for picture in record.pictures}
         with engine.connect() as connection:
             jobs = connection.execute(ITS_JOBS, {"batch": kept.batch_id, "names": list(names)}).all()
-        # A release before this one wrote no rows down: there an id is all that is known.
+        # Jobs without a recorded row are found by their external id alone.
         self._named = {
             (job.external_id, job.return_form): None if job.manifest_line is None else job.named
             for job in jobs
@@ -130,13 +130,13 @@ class _Jobs:
             (row.external_id, row.return_form): row for row in read_rows(engine, [job.id for job in jobs])
         }
 
-    def of(self, record: Record) -> Found:
+    def of(self, record: Record) -> RecordJobs:
         return [
             self._job_of(picture, form) for picture in record.pictures for form in self._forms_of(picture)
         ]
 
     def _job_of(self, picture: Picture, form: ReturnForm) -> ResultRow | None:
-        """The picture's own job: one for another picture of that id is none of it."""
+        """The picture's own job; a job for another picture with the same id is not."""
         named = self._named.get((picture.external_id, form))
         if named is not None and named != picture.source:
             return None
@@ -145,7 +145,7 @@ class _Jobs:
     def _forms_of(self, picture: Picture) -> Sequence[ReturnForm]:
         if picture.return_form:
             return (picture.return_form,)
-        return self._forms or self._forms_made(picture) or (ReturnForm.RGBA,)
+        return self._forms or self._existing_forms(picture) or (ReturnForm.RGBA,)
 
-    def _forms_made(self, picture: Picture) -> Sequence[ReturnForm]:
+    def _existing_forms(self, picture: Picture) -> Sequence[ReturnForm]:
         return [form for form in FORMS if (picture.external_id, form) in self._rows]

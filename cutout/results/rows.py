@@ -1,4 +1,4 @@
-"""What became of jobs, a page at a time."""
+"""Rows of results: jobs with their outcomes and calls, read a page at a time."""
 
 import uuid
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ ROWS_A_PAGE = 2000
 
 
 class ResultRow(NamedTuple):
-    """A job and what its calls came to; `details` as JSON."""
+    """A job, its outcome and the totals of its calls; `details` as JSON text."""
 
     external_id: str | None
     return_form: str
@@ -42,7 +42,7 @@ class ResultRow(NamedTuple):
 
 def _rows() -> Select[*tuple[object, ...]]:
     ids = any_(bindparam("ids", type_=ARRAY(Uuid)))
-    # Once for the page, not for each row.
+    # Grouped once for the page, not for each row.
     calls = (
         select(
             ATTEMPTS.c.job_id,
@@ -64,7 +64,7 @@ def _rows() -> Select[*tuple[object, ...]]:
         "error_message": JOBS.c.message,
         "request_id": calls.c.request_id,
         "job_id": cast(JOBS.c.id, Text),
-        # As JSON: it goes into JSON again, or nowhere.
+        # As text: it is only written into JSON again.
         "details": cast(JOBS.c.details, Text),
     }
     return (
@@ -81,19 +81,19 @@ ROWS = _rows()
 
 
 def read_rows(engine: Engine, ids: Sequence[uuid.UUID]) -> list[ResultRow]:
-    """These jobs as they are now, in the order enqueued."""
+    """The present rows of these jobs, in the order enqueued."""
     with engine.connect() as connection:
         rows = map(ResultRow._make, connection.execute(ROWS, {"ids": ids}))
-        return [_told(row) if row.error_message else row for row in rows]
+        return [_for_producer(row) if row.error_message else row for row in rows]
 
 
-def _told(row: ResultRow) -> ResultRow:
+def _for_producer(row: ResultRow) -> ResultRow:
     return row._replace(error_message=text_for_producer(row.error_message or ""))
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which jobs of a batch; without states or codes, those of any."""
+    """A selection of a batch's jobs; without states or codes, jobs with any."""
 
     batch_id: uuid.UUID
     states: tuple[State, ...] = ()
@@ -102,7 +102,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """A batch's jobs; each page is read when it is asked for."""
+    """The rows of selected jobs; each page is read when it is needed."""
 
     engine: Engine
     ids: JobIds
@@ -117,7 +117,7 @@ class Results:
 
 @contextmanager
 def open_results(engine: Engine, wanted: Selection) -> Iterator[Results]:
-    """The jobs that the batch has now, in the order enqueued. Memory does not grow with the batch."""
+    """Select the batch's present jobs, in the order enqueued. Memory does not grow with the batch."""
     where = [JOBS.c.batch_id == wanted.batch_id, JOBS.c.deleted_at.is_(None)]
     if wanted.states:
         where.append(JOBS.c.state.in_(wanted.states))

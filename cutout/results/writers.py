@@ -1,4 +1,4 @@
-"""Writing a manifest's records back, each in the format that it came in."""
+"""Writers of manifest records with added values, in the format of the input."""
 
 import codecs
 import csv
@@ -13,15 +13,15 @@ from cutout.manifests.csv_injection import escape_cell
 from cutout.manifests.detect import GOOGLE
 from cutout.results.added_columns import ALL_ADDED
 
-HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 COMMA = ","
 
 Written = tuple[Record, Sequence[str]]
-"""A record and our values for it."""
+"""A record and the added values."""
 
 
 class Writer:
-    """Turns records into bytes; `head` comes first. What the encoding lacks in our values becomes `?`."""
+    """Encodes records; `head` comes first. Characters that the encoding lacks become `?` in added values."""
 
     def __init__(
         self, encoding: str, head: Sequence[Sequence[str]], lines: Callable[[Iterable[Written]], str]
@@ -38,7 +38,7 @@ class Writer:
 
 
 def make_writer(manifest: Manifest, columns: Mapping[str, str], names: Sequence[str]) -> tuple[Writer, bytes]:
-    """The writer for a manifest's records with our columns `names`, and what the file begins with."""
+    """The writer for a manifest's records with added columns `names`, and the file's first bytes."""
     if manifest.delimiter is not None:
         cells = _DelimitedCells(manifest.header, manifest.delimiter, names)
         writer = Writer(manifest.encoding, [cells.header()], cells)
@@ -58,11 +58,11 @@ def _delimited(rows: Iterable[Iterable[object]], delimiter: str) -> str:
 
 
 class _DelimitedCells:
-    """Cells as they were, then ours. A file that went through here before has our columns already."""
+    """The original cells, then the added ones. Added columns of an earlier output are replaced."""
 
     def __init__(self, header: Sequence[str], delimiter: str, names: Sequence[str]) -> None:
-        self._kept = [place for place, name in enumerate(header) if name.strip() not in ALL_ADDED]
-        self._header = [header[place] for place in self._kept]
+        self._kept = [index for index, name in enumerate(header) if name.strip() not in ALL_ADDED]
+        self._header = [header[index] for index in self._kept]
         self._width = len(header)
         self._names = names
         self._delimiter = delimiter
@@ -71,21 +71,22 @@ class _DelimitedCells:
         return [*self._header, *self._names]
 
     def __call__(self, records: Iterable[Written]) -> str:
-        return _delimited((self._row(tuple(record.cells), ours) for record, ours in records), self._delimiter)
+        rows = (self._row(tuple(record.cells), added) for record, added in records)
+        return _delimited(rows, self._delimiter)
 
-    def _row(self, cells: Sequence[str], ours: Sequence[str]) -> Iterable[object]:
+    def _row(self, cells: Sequence[str], added: Sequence[str]) -> Iterable[object]:
         if not any(map(str.strip, cells[self._width :])):
-            # A spreadsheet wrote more empty cells than the header has.
+            # A spreadsheet may write more empty cells than the header has.
             cells = cells[: self._width]
         if len(cells) > self._width:
-            # It was rejected for it. Ours would stand under the wrong names, and its own may not be moved.
+            # A rejected row: added cells would be under the wrong names, and its own may not be moved.
             return cells
         cells = [*cells, *[""] * (self._width - len(cells))]
-        return [*(cells[place] for place in self._kept), *map(escape_cell, ours)]
+        return [*(cells[index] for index in self._kept), *map(escape_cell, added)]
 
 
 class _FeedCells:
-    """An XML feed is written as CSV: which item it is, its pictures, and ours."""
+    """CSV cells for an XML feed: the item's id, its pictures, and the added values."""
 
     def __init__(self, columns: Mapping[str, str], names: Sequence[str]) -> None:
         self._id = columns.get("external_id", "id")
@@ -96,13 +97,13 @@ class _FeedCells:
         return ["id", "image_link", "additional_image_link", *self._names]
 
     def __call__(self, records: Iterable[Written]) -> str:
-        return _delimited((self._row(record, ours) for record, ours in records), COMMA)
+        return _delimited((self._row(record, added) for record, added in records), COMMA)
 
-    def _row(self, record: Record, ours: Sequence[str]) -> Iterable[object]:
+    def _row(self, record: Record, added: Sequence[str]) -> Iterable[object]:
         texts = record.cells if isinstance(record.cells, dict) else {}
         external_id, image = (_texts(texts, name)[:1] for name in (self._id, self._image))
         additional = _texts(texts, "additional_image_link")
-        return map(escape_cell, ["".join(external_id), "".join(image), ",".join(additional), *ours])
+        return map(escape_cell, ["".join(external_id), "".join(image), ",".join(additional), *added])
 
 
 def _texts(texts: Mapping[str, list[str]], name: str) -> list[str]:
@@ -110,25 +111,25 @@ def _texts(texts: Mapping[str, list[str]], name: str) -> list[str]:
 
 
 class _Objects:
-    """NDJSON objects with our keys added; a line that was none stays as it was."""
+    """NDJSON objects with added keys; a line that is no object stays unchanged."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
 
     def __call__(self, records: Iterable[Written]) -> str:
-        return "".join(f"{self._line(record, ours)}\n" for record, ours in records)
+        return "".join(f"{self._line(record, added)}\n" for record, added in records)
 
-    def _line(self, record: Record, ours: Sequence[str]) -> str:
+    def _line(self, record: Record, added: Sequence[str]) -> str:
         if isinstance(record.cells, tuple):
             return record.cells[0]
-        added = {name: value or None for name, value in zip(self._names, ours, strict=True)}
-        found = {name: value for name, value in record.cells.items() if name not in ALL_ADDED} | added
+        values = {name: value or None for name, value in zip(self._names, added, strict=True)}
+        found = {name: value for name, value in record.cells.items() if name not in ALL_ADDED} | values
         line = json.dumps(_finite(found), ensure_ascii=False, allow_nan=False)
-        return json.dumps(_finite(found)) if HALF_A_CHARACTER.search(line) else line
+        return json.dumps(_finite(found)) if LONE_SURROGATE.search(line) else line
 
 
 def _finite(found: dict[str, object]) -> dict[str, object]:
-    # A number too large for a float was read as infinity, which JSON has no word for.
+    # A number too large for a float was read as infinity, which JSON cannot express.
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in found.items()

@@ -1,4 +1,4 @@
-"""The settings, read from the environment and from a file `.env`; every name begins with CUTOUT_."""
+"""Settings, read from the environment and from the file `.env`; every name begins with CUTOUT_."""
 
 from cutout.settings.env_file import example, load_settings, read_settings, written_default
 from cutout.settings.fields import LogFormat, Settings, SettingsError, VerdictOverride

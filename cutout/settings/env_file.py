@@ -1,4 +1,4 @@
-"""Reads the settings from the environment and from a file `.env`."""
+"""Loading of the settings from the environment and the file `.env`, and the text of .env.example."""
 
 from functools import cache
 from typing import Any
@@ -10,7 +10,7 @@ from cutout.settings.validators import AUTO, PREFIX
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Read the settings; raises SettingsError with one line for each that is missing or wrong."""
+    """Load the settings; raises SettingsError with one line for each missing or wrong one."""
     try:
         return Settings(**overrides)
     except UnicodeDecodeError as error:
@@ -22,7 +22,7 @@ def load_settings(**overrides: Any) -> Settings:
 
 @cache
 def read_settings() -> Settings:
-    """The settings of this process, read once."""
+    """The settings of this process, loaded once."""
     return load_settings()
 
 
@@ -31,13 +31,13 @@ def _reason(problem: dict[str, Any]) -> str:
         return "is missing"
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
-    # The text of the value itself stays out: it may be a secret.
+    # The value itself is left out: it may be a secret.
     inside = "".join(f"{part}: " for part in problem["loc"][1:])
     return f"is wrong: {inside}{problem['msg'][0].lower()}{problem['msg'][1:]}"
 
 
 def example() -> str:
-    """The text of .env.example, made from the fields above."""
+    """The text of .env.example, made from the fields."""
     lines = ["# The settings of cutout. Copy this file to .env, or set the variables in the environment."]
     for name, field in Settings.model_fields.items():
         lines += ["", f"# {field.description}"]
@@ -49,7 +49,7 @@ def example() -> str:
 
 
 def written_default(name: str) -> str:
-    """A setting's default as its variable would say it, empty if it is unset."""
+    """A setting's default as the value of its variable; empty if it is unset."""
     default = Settings.model_fields[name].default
     if name in ("calls_per_second", "calls_in_flight"):
         return AUTO

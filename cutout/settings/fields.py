@@ -1,4 +1,4 @@
-"""Each setting with its bounds, its default and its meaning."""
+"""Fields of the settings, each with its bounds, default and description."""
 
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -12,7 +12,7 @@ from cutout.settings.validators import PREFIX, VERDICTS_EXAMPLE
 
 
 class LogFormat(StrEnum):
-    """How a process writes its log."""
+    """Format of a process's log."""
 
     TEXT = "text"
     JSON = "json"
@@ -26,7 +26,7 @@ class SettingsError(Exception):
 
 
 class VerdictOverride(BaseModel):
-    """What to do about one code of the endpoint; what is not said stays as the table has it. Seconds."""
+    """Override for one code of the endpoint; missing fields keep the table's values. Times in seconds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,7 +38,7 @@ class VerdictOverride(BaseModel):
 
 
 class Settings(BaseSettings):
-    """What a process must be told. Each description is the line that .env.example shows."""
+    """Settings of a process. Each description is shown in .env.example."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
@@ -65,70 +65,78 @@ class Settings(BaseSettings):
     )
     key_template: str = Field(
         "cutouts/{batch}/{external_id}.{ext}",
-        description="Where a cutout goes; needs {job}, or {batch} and {external_id}; knows {producer}"
-        " {return_form} {ext} as well",
+        description="A cutout's key; needs {job}, or {batch} and {external_id}; may also use {producer}"
+        " {return_form} {ext}",
     )
 
     endpoint_url: str = Field("https://www.ailabapi.com", description="The endpoint's base, without a path")
     endpoint_api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), description="The endpoint's API keys, an account each; needed by the worker and the dispatcher"
+        (), description="The endpoint's API keys, one for each account; needed by worker and dispatcher"
     )
     result_hosts: WordList = Field(
         ("*.ailabtools.com",),
-        description="Hosts that results may be fetched from; one written http://host:port may be private",
+        description="Hosts from which results may be fetched; one written http://host:port may be private",
     )
     calls_per_second: float | None = Field(
         None,
         gt=0,
         le=10_000,
         allow_inf_nan=False,
-        description="All workers together call no faster, for each account; auto: as fast as is learned",
+        description="Most calls a second of all workers together, for each account; auto: learned",
     )
     calls_in_flight: int | None = Field(
         None,
         gt=0,
         le=10_000,
-        description="All workers together have no more calls open, for each account; auto: learned, from 3",
+        description="Most open calls of all workers together, for each account; auto: learned, from 3",
     )
     verdicts: Annotated[dict[str, VerdictOverride], NoDecode] = Field(
         {},
-        description=f"What else to do about codes of the endpoint, as JSON, e.g. {VERDICTS_EXAMPLE}",
+        description=f"Overrides for codes of the endpoint, as JSON, e.g. {VERDICTS_EXAMPLE}",
     )
     credit_reserve: int = Field(
-        0, ge=0, le=1_000_000_000, description="An account with no more credits than these is paused"
+        0, ge=0, le=1_000_000_000, description="An account with at most this many credits is paused"
     )
     credits_every_seconds: float = Field(
-        60.0, ge=1, le=86_400, description="How often each account's credits are read, which costs none"
+        60.0,
+        ge=1,
+        le=86_400,
+        description="Seconds between readings of each account's credits, which are free",
     )
     day_budget: int | None = Field(
-        None, gt=0, description="Credits that calls of one day (UTC) may cost; then calls wait for the next"
+        None,
+        gt=0,
+        description="Most credits for the calls of one day (UTC); then calls wait for the next day",
     )
     call_deadline_seconds: float = Field(
-        120.0, gt=0, le=3600, description="A call without an answer for so long counts as unknown"
+        120.0, gt=0, le=3600, description="Seconds without an answer after which a call counts as unknown"
     )
     result_lifetime_seconds: float = Field(
-        86_400.0, gt=0, le=86_400, description="The endpoint deletes a result after so long"
+        86_400.0, gt=0, le=86_400, description="How long the endpoint keeps a result, in seconds"
     )
     retry_unknown: int = Field(
-        1, ge=0, le=10, description="So many calls of unknown outcome a job may repeat before it is held"
+        1, ge=0, le=10, description="Calls of unknown outcome that a job may repeat before it is held"
     )
     retry_lost: int = Field(
-        0, ge=0, le=10, description="So many lost results (paid, never stored) a job may buy again, then held"
+        0,
+        ge=0,
+        le=10,
+        description="Lost results (paid, never stored) that a job may buy again before it is held",
     )
 
     reuse: Reuse = Field(
         Reuse.PRODUCER,
-        description="Whose purchases a job is served from: producer, those of its own producer; all, any"
+        description="Cutouts that a job may reuse: producer, those bought for its own producer; all, any"
         " producer's, by a copy; off, none",
     )
 
     lifeboat_dir: str | None = Field(
         None,
-        description="Takes results that the bucket does not take in time: a directory that all workers share,"
-        " or s3://bucket/prefix",
+        description="Place for results that the bucket does not accept in time: a directory that all workers"
+        " share, or s3://bucket/prefix",
     )
     lifeboat_seconds: float = Field(
-        7200.0, gt=0, le=86_400, description="So long before a result expires it goes into the lifeboat"
+        7200.0, gt=0, le=86_400, description="Seconds before a result expires when it goes into the lifeboat"
     )
     lifeboat_s3_endpoint_url: str | None = Field(
         None, description="The lifeboat bucket's own S3 server; unset if it is the same"
@@ -139,40 +147,41 @@ class Settings(BaseSettings):
     )
     spool_dir: str = Field(
         ".cutout/spool",
-        description="Where a worker keeps answers of the endpoint while Postgres is away; must outlive it",
+        description="Directory for a worker's answers of the endpoint while Postgres is unreachable; must"
+        " outlive the worker",
     )
 
     max_source_bytes: int = Field(
-        50_000_000, gt=0, le=1_000_000_000, description="A source picture may not be larger, in bytes"
+        50_000_000, gt=0, le=1_000_000_000, description="Largest source picture, in bytes"
     )
     max_manifest_bytes: int = Field(
         5_000_000_000,
         gt=0,
         le=50_000_000_000,
-        description="A manifest that the API is sent, or fetches, may not be larger, in bytes",
+        description="Largest manifest that is sent to the API or fetched, in bytes",
     )
     max_archive_bytes: int = Field(
         800_000_000,
         gt=0,
         le=50_000_000_000,
-        description="A zip archive that the API is sent, or fetches, may not be larger, in bytes;"
-        " an ingester's disk for temporary files must hold two",
+        description="Largest zip archive that is sent to the API or fetched, in bytes; an ingester's disk for"
+        " temporary files must hold two",
     )
-    max_batch_jobs: int = Field(10_000, gt=0, le=1_000_000, description="Jobs in one POST of a batch")
+    max_batch_jobs: int = Field(10_000, gt=0, le=1_000_000, description="Most jobs in one POST of a batch")
     source_private_hosts: WordList = Field(
         (),
         description="Hosts on private addresses (host or host:port) that sources may come from, also by http",
     )
 
     source_fetches_per_host: int = Field(
-        8, gt=0, le=1000, description="Sources that one worker process fetches from one host at a time"
+        8, gt=0, le=1000, description="Most sources that one worker process fetches from one host at a time"
     )
 
     source_buckets: WordList = Field(
         (), description="Buckets on the same S3 server, besides CUTOUT_S3_BUCKET, that sources may come from"
     )
 
-    worker_threads: int = Field(32, gt=0, le=1000, description="Jobs that one worker process carries at once")
+    worker_threads: int = Field(32, gt=0, le=1000, description="Jobs that one worker process runs at a time")
     prepare_memory_bytes: int = Field(
         2_000_000_000,
         ge=300_000_000,
@@ -180,75 +189,78 @@ class Settings(BaseSettings):
         description="Most memory of a process that decodes pictures; a worker starts two once it needs them",
     )
     worker_silence_seconds: float = Field(
-        30.0, ge=5, le=3600, description="A worker silent for so long is gone and its jobs are rescued"
+        30.0, ge=5, le=3600, description="Seconds without a heartbeat after which a worker's jobs are rescued"
     )
     message_lease_seconds: float = Field(
-        60.0, ge=5, le=3600, description="A message not claimed within is handed out again"
+        60.0,
+        ge=5,
+        le=3600,
+        description="Seconds after which a job whose message was not claimed is dispatched again",
     )
     most_calls_per_job: int = Field(
-        200, gt=0, le=10_000, description="A job that called so often without a result is held"
+        200, gt=0, le=10_000, description="Calls without a result after which a job is held"
     )
     api_requests_per_second: float = Field(
         200.0,
         gt=0,
         le=1_000_000,
         allow_inf_nan=False,
-        description="Requests that one API process takes of one key, on average of ten seconds",
+        description="Most requests a second of one key to one API process, on average over ten seconds",
     )
     api_uploads: int = Field(
         40,
         ge=4,
         le=1000,
-        description="Bodies of more than 64 kB that one API process takes at once, a quarter of them of one"
-        " producer; each may rest in the temporary directory",
+        description="Most bodies over 64 kB that one API process receives at a time, a quarter of them from"
+        " one producer; each may be in the temporary directory",
     )
     api_hosts: WordList = Field(
         (),
-        description="Hosts by which the API may be asked for, e.g. cutout.example; unset, by any. Health is"
-        " told to all",
+        description="Host names of the API, e.g. cutout.example; unset, any. Health checks may use any host",
     )
     api_trusted_proxies: WordList = Field(
         ("127.0.0.1",),
-        description="Addresses or networks of proxies before the API, whose X-Forwarded-For and"
-        " X-Forwarded-Proto are believed",
+        description="Addresses or networks of proxies in front of the API, whose X-Forwarded-For and"
+        " X-Forwarded-Proto are trusted",
     )
     api_drain_seconds: float = Field(
         5.0,
         ge=0,
         le=600,
-        description="After SIGTERM the API goes on for so long while /readyz says 503, then takes no more",
+        description="Seconds after SIGTERM for which the API accepts requests while /readyz returns 503",
     )
     api_stop_seconds: int = Field(
-        50, ge=1, le=3600, description="What the API has under way then may take so long, and is broken off"
+        50, ge=1, le=3600, description="Seconds after that for which requests may run before they are cut off"
     )
-    api_url: str = Field("http://127.0.0.1:8000", description="Where producers reach the API")
+    api_url: str = Field("http://127.0.0.1:8000", description="The API's address for producers")
     api_key: SecretStr | None = Field(
         None,
-        description="A producer's key, made by `cutout keys make`; the batches you ingest are then its own",
+        description="A producer's key, made by `cutout keys make`; batches that you ingest belong to it",
     )
     webhook_secret: SecretStr | None = Field(
         None,
-        description="Every webhook's secret is derived from it: 32 random characters or more, the same for"
-        " API and dispatcher; unset, there are no webhooks",
+        description="Master secret of all webhook secrets: 32 random characters or more, the same for API and"
+        " dispatcher; unset, there are no webhooks",
     )
     webhook_private_hosts: WordList = Field(
-        (), description="Hosts on private addresses (host or host:port) that webhooks may go to, also by http"
+        (),
+        description="Hosts on private addresses (host or host:port) that may receive webhooks, also by http",
     )
     webhook_keep_days: int = Field(
-        30, gt=0, le=3650, description="A webhook's delivery is forgotten so long after it ended"
+        30, gt=0, le=3650, description="Days after which an ended webhook delivery is deleted"
     )
-    redis_prefix: str = Field("cutout:", description="Goes before every Redis key of ours")
+    redis_prefix: str = Field("cutout:", description="Prefix of all Redis keys")
 
     log_format: LogFormat = Field(LogFormat.TEXT, description="text, or json: a JSON object a line, with ids")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="What of our own is logged: DEBUG, INFO, WARNING or ERROR and worse"
+        "INFO", description="Least level of cutout's own log messages: DEBUG, INFO, WARNING or ERROR"
     )
     metrics_address: str | None = Field(
         None,
-        description="Where this process serves its metrics for Prometheus, to insiders, e.g. 127.0.0.1:9808",
+        description="Internal address at which this process serves its metrics, e.g. 127.0.0.1:9808",
     )
     traces_url: str | None = Field(
-        None, description="Send traces there by OTLP over HTTP, e.g. http://collector:4318/v1/traces"
+        None, description="Collector of traces by OTLP over HTTP, e.g. http://collector:4318/v1/traces"
     )
 
     _words = field_validator(
@@ -293,5 +305,5 @@ class Settings(BaseSettings):
 
 
 def line_of(name: str, reason: str) -> str:
-    """What is said of a setting that is missing or wrong."""
+    """The error line of a setting that is missing or wrong."""
     return f"{PREFIX}{name.upper()} {reason} ({Settings.model_fields[name].description})"

@@ -1,4 +1,4 @@
-"""What a setting's text may be: each check gives the value, or raises ValueError with the remedy."""
+"""Validators of settings: each returns the value, or raises ValueError with the remedy."""
 
 import json
 import re
@@ -17,12 +17,12 @@ HOST_ENTRY = re.compile(r"(http://)?(\*\.)?([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5}
 HOST_NAME = re.compile(r"(\*\.)?[\w.-]+|\[[0-9A-Fa-f:.]+\]")
 METRICS_ADDRESS = re.compile(r"([\w.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 TEMPLATE_FIELDS = frozenset({"batch", "external_id", "return_form", "job", "producer", "ext"})
-# What else is put into the bucket.
+# Prefixes of the other objects in the bucket.
 KEPT_PREFIXES = ("sources/", "manifests/", "rejects/", "results/", "reports/", "unexpected/", "cutout-check/")
 
 
 def split(value: object) -> object:
-    """A text at its commas."""
+    """Split a text at its commas."""
     if not isinstance(value, str):
         return value
     words = [word.strip() for word in value.split(",")]
@@ -32,7 +32,7 @@ def split(value: object) -> object:
 
 
 def hosts(entries: tuple[str, ...]) -> tuple[str, ...]:
-    """Each is a host, host:port or *.domain."""
+    """Require each entry to be a host, host:port or *.domain."""
     for host in entries:
         if not HOST_ENTRY.fullmatch(host):
             raise ValueError(f"has the entry {host!r}; write host, host:port or *.domain")
@@ -40,7 +40,7 @@ def hosts(entries: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def names(entries: tuple[str, ...]) -> tuple[str, ...]:
-    """Each is a host or *.domain, without a port."""
+    """Require each entry to be a host or *.domain, without a port."""
     for host in entries:
         if not HOST_NAME.fullmatch(host):
             raise ValueError(f"has the entry {host!r}; write host or *.domain, without a port")
@@ -48,7 +48,7 @@ def names(entries: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def networks(entries: tuple[str, ...]) -> tuple[str, ...]:
-    """Each is an address or a network of addresses."""
+    """Require each entry to be an IP address or a network."""
     for entry in entries:
         try:
             ip_network(entry)
@@ -58,14 +58,14 @@ def networks(entries: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def distinct(keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-    """No key is there twice."""
+    """Require that no key occurs twice."""
     if len(set(keys)) < len(keys):
         raise ValueError("names a key twice; name each once")
     return keys
 
 
 def json_of(value: object) -> object:
-    """A text as JSON."""
+    """Parse a text as JSON."""
     if not isinstance(value, str):
         return value
     try:
@@ -75,12 +75,12 @@ def json_of(value: object) -> object:
 
 
 def auto(value: object) -> object:
-    """None for the word that leaves it to what is learned."""
+    """None for `auto`, which means the learned limit."""
     return None if isinstance(value, str) and value.strip().lower() == AUTO else value
 
 
 def postgres(value: SecretStr) -> SecretStr:
-    """A database URL of Postgres, as SQLAlchemy wants it."""
+    """Require a database URL of Postgres; returns it with SQLAlchemy's driver name."""
     try:
         url = make_url(value.get_secret_value())
     except (ArgumentError, ValueError):
@@ -93,28 +93,28 @@ def postgres(value: SecretStr) -> SecretStr:
 
 
 def redis(value: SecretStr) -> SecretStr:
-    """A URL of Redis."""
+    """Require a URL of Redis."""
     if not _is_url(value.get_secret_value(), ("redis", "rediss")):
         raise ValueError("is not a Redis URL; write redis://:password@host:6379/0")
     return value
 
 
 def http(value: str | None) -> str | None:
-    """An address of the web, without a slash at its end."""
+    """Require an http or https address; returns it without a slash at its end."""
     if value is not None and not _is_url(value, ("http", "https")):
         raise ValueError("is not an address; write https://host (or http://host:port for a local server)")
     return value.rstrip("/") if value else value
 
 
 def address(value: str | None) -> str | None:
-    """host:port, to listen at."""
+    """Require host:port."""
     if value is not None and not (METRICS_ADDRESS.fullmatch(value) and _is_url(f"http://{value}", ("http",))):
         raise ValueError(f"is {value!r}; write host:port, such as 127.0.0.1:9808")
     return value
 
 
 def pair(secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-    """A secret key and its access key are both there or neither."""
+    """Require a secret key and its access key together, or neither."""
     access_key = str(info.field_name).replace("secret", "access")
     if (secret is None) != (info.data.get(access_key) is None):
         raise ValueError(f"and {PREFIX}{access_key.upper()} go together; set both or neither")
@@ -122,23 +122,24 @@ def pair(secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
 
 
 def long_enough(secret: SecretStr | None) -> SecretStr | None:
-    """A secret that is not soon guessed."""
+    """Require a secret of at least SHORTEST_WEBHOOK_SECRET characters."""
     if secret is not None and len(secret.get_secret_value()) < SHORTEST_WEBHOOK_SECRET:
         raise ValueError(
-            f"has {len(secret.get_secret_value())} characters; make one up by `openssl rand -hex 32`"
+            f"has {len(secret.get_secret_value())} characters, which is too short; make one by"
+            " `openssl rand -hex 32`"
         )
     return secret
 
 
 def lifeboat(value: str | None) -> str | None:
-    """A directory, or a bucket and prefix."""
+    """Require a directory, or a bucket and prefix."""
     if value and "://" in value and not re.fullmatch(r"s3://[a-z0-9.-]{3,63}(/[\w./-]*)?", value):
         raise ValueError(f"{value!r} is neither a directory nor s3://bucket/prefix")
     return value
 
 
 def reuse(value: object) -> object:
-    """One of the words; true and false, as they were before there were borders, are the default and off."""
+    """Require one of the values; true means the default and false means off, as in older settings."""
     word = str(value).strip().lower()
     word = {"true": Reuse.PRODUCER, "false": Reuse.OFF}.get(word, word)
     if word not in set(Reuse):
@@ -147,24 +148,24 @@ def reuse(value: object) -> object:
 
 
 def template(value: str) -> str:
-    """A template that can be filled in and gives each job a key of its own."""
+    """Require a template that can be filled in and gives each job its own key."""
     fields = _fields_of(value)
     if "job" not in fields and not {"batch", "external_id"} <= fields:
         raise ValueError(
             f"{value!r} would give two jobs one key; use {{job}}, or {{batch}} together with {{external_id}}"
         )
     if value.startswith("/") or ".." in value.split("/"):
-        raise ValueError(f"{value!r} must not begin with / or climb with ..")
+        raise ValueError(f"{value!r} must not begin with / or contain ..")
     if value.startswith(("{external_id}", *KEPT_PREFIXES)):
         raise ValueError(
-            f"{value!r} may meet what else lies in the bucket ({' '.join(KEPT_PREFIXES)});"
-            " let it begin with a folder of its own, such as cutouts/"
+            f"{value!r} may collide with other objects in the bucket ({' '.join(KEPT_PREFIXES)});"
+            " begin it with its own folder, such as cutouts/"
         )
     return value
 
 
 def _fields_of(value: str) -> set[str]:
-    """The names in a template, each filled in whole: cut short or looked into, two values could be one."""
+    """The names in a template. Formats and attributes are refused: two values could give the same text."""
     try:
         parts = [part for part in Formatter().parse(value) if part[1] is not None]
     except ValueError:

@@ -1,4 +1,4 @@
-"""The bucket, as everyone here sees it: objects by their keys, errors in plain words, links to both."""
+"""Storage: the bucket, its objects by key, signed links, and errors in plain words."""
 
 from cutout.storage.bucket import Bucket, ListedObject, split_address
 from cutout.storage.disposition import shown_as

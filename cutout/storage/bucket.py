@@ -1,4 +1,4 @@
-"""The bucket. Speaks S3 through boto3 and answers in plain words of our own."""
+"""The bucket: operations on S3 objects through boto3, with errors translated to StorageError."""
 
 import base64
 import hashlib
@@ -35,7 +35,7 @@ PARTS = TransferConfig(multipart_chunksize=8 * 1024 * 1024, max_concurrency=2)
 
 
 class ListedObject(NamedTuple):
-    """What a listing says of an object."""
+    """An object in a listing."""
 
     key: str
     size: int
@@ -43,7 +43,7 @@ class ListedObject(NamedTuple):
 
 
 class Bucket:
-    """One bucket, as the settings name it. Safe to share between threads."""
+    """The bucket that the settings name. Safe to share between threads."""
 
     def __init__(self, settings: Settings, *, connections: int = 10, patient: bool = True) -> None:
         self._client = connect(settings, settings.s3_endpoint_url, connections, patient=patient)
@@ -51,19 +51,19 @@ class Bucket:
         self._public_client = (
             connect(settings, public, connections, patient=patient) if public else self._client
         )
-        self._turn_to(settings.s3_bucket)
+        self._select(settings.s3_bucket)
 
     def put_source(self, body: IO[bytes], *, key: str, sha256: bytes) -> str:
-        """Store an uploaded picture that lies in a seekable file; returns its `s3://` address."""
+        """Store an uploaded picture from a seekable file; returns its `s3://` address."""
         if not self._found:
             self.require()
         self._put(key, body, sha256=sha256, media_type="application/octet-stream", metadata={})
         return f"s3://{self.name}/{key}"
 
     def put_cutout(self, data: bytes | mmap, *, key: str, media_type: str, metadata: dict[str, str]) -> bytes:
-        """Store a cutout, verified, and return its SHA-256. A mapped file is sent as it is read.
+        """Store a cutout, verified, and return its SHA-256. A memory-mapped file is read while it is sent.
 
-        The server computes the checksum of what it received; if it does not say so, it is asked for the size.
+        The server computes the checksum of the received bytes; if it returns none, the size is compared.
         """
         sha256 = hashlib.sha256(data).digest()
         checksum = self._put(key, data, sha256=sha256, media_type=media_type, metadata=metadata)
@@ -74,9 +74,9 @@ class Bucket:
     def copy(
         self, key: str, *, to: str, sha256: bytes, size_bytes: int, media_type: str, metadata: dict[str, str]
     ) -> None:
-        """Copy an object within the bucket, with metadata of its own; verified as `holds` does.
+        """Copy an object within the bucket, with new metadata; verified by `holds`.
 
-        Raises ObjectMissingError, or StorageError if what came is not what was wanted.
+        Raises ObjectMissingError, or StorageError if the copy differs.
         """
         with plain_errors(self.name, to):
             self._client.copy_object(
@@ -105,7 +105,7 @@ class Bucket:
                 return body.read()
 
     def holds(self, key: str, *, sha256: bytes, size_bytes: int) -> bool:
-        """Whether the object is there as it was stored: by its checksum, or its size where none is kept."""
+        """Whether the object exists unchanged: by its checksum, or by its size if the server keeps none."""
         try:
             found = self._head(key)
         except ObjectMissingError:
@@ -142,19 +142,19 @@ class Bucket:
         return open_pieces(head["ContentLength"], read_range)
 
     def begin(self, key: str, size: int) -> bytes:
-        """The first bytes of an object that has any; raises ObjectMissingError."""
+        """The first `size` bytes of an object that is not empty; raises ObjectMissingError."""
         with plain_errors(self.name, key):
             answer = self._client.get_object(Bucket=self.name, Key=key, Range=f"bytes=0-{size - 1}")
             with answer["Body"] as body:
                 return body.read(size)
 
     def describe(self, key: str) -> ListedObject:
-        """What a listing would say of the object; raises ObjectMissingError."""
+        """The object as in a listing; raises ObjectMissingError."""
         found = self._head(key)
         return ListedObject(key, found["ContentLength"], found["ETag"])
 
     def put_pieces(self, pieces: Iterable[bytes], *, key: str, media_type: str) -> None:
-        """Store what is being made piece by piece; the object is whole or, after an error, as it was before.
+        """Store an object from pieces as they are produced; after an error the key is as it was before.
 
         Some 10 MiB are in memory at a time.
         """
@@ -164,17 +164,17 @@ class Bucket:
             put_parts(self._client, pieces, bucket=self.name, key=key, media_type=media_type)
 
     def delete(self, key: str) -> bool:
-        """Remove an object, if it is there; returns whether a versioned bucket keeps it as an old version."""
+        """Delete an object, if it exists; returns whether a versioned bucket keeps it as an old version."""
         with plain_errors(self.name, key):
             return self._client.delete_object(Bucket=self.name, Key=key).get("DeleteMarker", False)
 
     def keeps_versions(self) -> bool:
-        """Whether what is deleted or replaced stays as an old version; StorageRefusedError if not told."""
+        """Whether deleted objects stay as old versions; StorageRefusedError if the keys may not ask."""
         with plain_errors(self.name):
             return "Status" in self._client.get_bucket_versioning(Bucket=self.name)
 
     def ends_versions(self) -> bool:
-        """Whether a lifecycle rule removes old versions in time; raises StorageRefusedError if not told."""
+        """Whether a lifecycle rule removes old versions; StorageRefusedError if the keys may not ask."""
         with plain_errors(self.name):
             try:
                 rules = self._client.get_bucket_lifecycle_configuration(Bucket=self.name)["Rules"]
@@ -199,7 +199,7 @@ class Bucket:
                     yield ListedObject(found["Key"], found["Size"], found.get("ETag", ""))
 
     def put_file(self, path: Path, *, key: str, media_type: str) -> None:
-        """Store a file of any size, in parts that are read as they are sent. Raises OSError as well."""
+        """Store a file of any size, in parts that are read while they are sent. Raises OSError as well."""
         with plain_errors(self.name, key):
             self._client.upload_file(
                 str(path), self.name, key, ExtraArgs={"ContentType": media_type}, Config=PARTS
@@ -208,7 +208,7 @@ class Bucket:
     def sibling(self, name: str) -> "Bucket":
         """Another bucket on the same server, over the same connections."""
         other = copy(self)
-        other._turn_to(name)  # noqa: SLF001 - it is one of us
+        other._select(name)  # noqa: SLF001 - the same class
         return other
 
     def presign(self, key: str, *, seconds: int) -> str:
@@ -217,21 +217,21 @@ class Bucket:
             return self._links.sign("GET", key, {}, seconds)
 
     def presign_public(self, key: str, *, seconds: int, media_type: str | None = None) -> str:
-        """The same for others: to the address at which they reach the server, and with the type and the
-        treatment by a browser signed into it (`shown_as`).
+        """A link for clients outside: by the server's public address, with the content type and the browser's
+        disposition signed into it (`shown_as`).
         """
         with plain_errors(self.name, key):
             return self._public_links.sign("GET", key, {}, seconds, shown_as(key, media_type))
 
     def signer(self, *, seconds: int) -> Signer:
-        """Signs links for others that read objects without credentials for `seconds` from now."""
+        """A signer of public links that read objects without credentials for `seconds` from now."""
         with plain_errors(self.name):
             return self._public_links.signer(seconds)
 
     def presign_put(
         self, key: str, *, sha256: bytes, media_type: str, metadata: dict[str, str], seconds: int
     ) -> SignedRequest:
-        """A link that takes exactly these bytes under `key`, with the headers it is signed for."""
+        """A link that accepts exactly these bytes under `key`, with the headers it is signed for."""
         headers = {
             "Content-Type": media_type,
             "x-amz-checksum-sha256": base64.b64encode(sha256).decode(),
@@ -241,13 +241,13 @@ class Bucket:
             return SignedRequest(self._links.sign("PUT", key, headers, seconds), headers)
 
     def presign_head(self, key: str, *, seconds: int) -> SignedRequest:
-        """A link that tells of an object and its checksum, with the headers it is signed for."""
+        """A link for a HEAD request that returns the object's checksum, with the headers it is signed for."""
         headers = {"x-amz-checksum-mode": "ENABLED"}
         with plain_errors(self.name, key):
             return SignedRequest(self._links.sign("HEAD", key, headers, seconds), headers)
 
     def create(self) -> None:
-        """Make the bucket unless it is there. For local servers; production names an existing one."""
+        """Create the bucket unless it exists. For local servers; production names an existing one."""
         with plain_errors(self.name):
             try:
                 self._client.head_bucket(Bucket=self.name)
@@ -257,24 +257,24 @@ class Bucket:
                 self._client.create_bucket(Bucket=self.name)
 
     def require(self) -> None:
-        """Raise BucketMissingError unless the bucket is there.
+        """Raise BucketMissingError unless the bucket exists.
 
-        Some servers make a missing bucket at the first write, which would hide a misspelt name.
+        Some servers create a missing bucket at the first write, which would hide a misspelt name.
         """
         with plain_errors(self.name):
             self._client.head_bucket(Bucket=self.name)
         self._found = True
 
     def check(self) -> None:
-        """Find the bucket, then write, read and delete a small object; raises what went wrong.
+        """Find the bucket, then write, read and delete a small object. Raises StorageError.
 
-        Each look leaves an old version in a versioned bucket: `require` is for those who look often.
+        Each check leaves an old version in a versioned bucket: use `require` for frequent checks.
         """
         self.require()
         key, data = f"cutout-check/{uuid.uuid4()}", b"cutout"
         self.put_cutout(data, key=key, media_type="text/plain", metadata={})
         if self.read(key, max_bytes=len(data)) != data:
-            raise StorageError(f"the bucket {self.name} gives back other bytes than it was given")
+            raise StorageError(f"the bucket {self.name} returns other bytes than it was sent")
         self.delete(key)
 
     def close(self) -> None:
@@ -283,11 +283,11 @@ class Bucket:
         self._public_client.close()
 
     def key_of(self, source: str) -> str | None:
-        """The key behind an `s3://` address in this bucket; None for any other address."""
+        """The key of an `s3://` address in this bucket; None for any other address."""
         name, key = split_address(source) or (None, "")
         return key if name == self.name else None
 
-    def _turn_to(self, name: str) -> None:
+    def _select(self, name: str) -> None:
         self.name = name
         self._found = False
         self._links, self._public_links = Links(self._client, name), Links(self._public_client, name)

@@ -1,6 +1,7 @@
-"""How a browser is told to treat an object: signed into each link for others, whatever the bucket says.
+"""Content disposition and type of objects, signed into each public link and independent of the bucket.
 
-Pictures are shown, everything else is saved as a file; nothing is a page of the bucket's origin.
+Browsers show pictures and save everything else as a file; nothing is displayed as a page of the bucket's
+origin.
 """
 
 import re
@@ -25,9 +26,9 @@ LONGEST_NAME = 200
 
 
 def shown_as(key: str, media_type: str | None = None) -> dict[str, str]:
-    """The parameters of a link to an object of this type; without one the key's extension tells it.
+    """The parameters of a link to an object of this type, by default the type of the key's extension.
 
-    Of a type that is none of ours nothing is believed: it is bytes to be saved.
+    An unknown type is replaced by application/octet-stream, which is saved.
     """
     name = key.rpartition("/")[2]
     if media_type is None:

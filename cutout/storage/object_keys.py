@@ -1,4 +1,4 @@
-"""Names of objects in the bucket: safe whatever a producer calls its pictures, never shared by two jobs."""
+"""Keys of objects in the bucket: safe for any external id, never shared by two jobs."""
 
 import hashlib
 import re
@@ -10,29 +10,29 @@ UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 UPLOADED = re.compile(r"sources/(?:[0-9a-f-]{36}/)?[0-9a-f]{2}/([0-9a-f]{64})")
 LONGEST_NAME = 128
 HASH_DIGITS = 16
-# A name that already ends like one we derive could meet a derived one: it gets a hash as well.
+# A name that ends like a derived one could collide with a derived one: it gets a hash as well.
 LOOKS_DERIVED = re.compile(rf"(-[0-9a-f]{{{HASH_DIGITS}}}|\.({'|'.join(ReturnForm)}))$")
 WITHOUT_BATCH = "jobs"
 WITHOUT_PRODUCER = "operator"
 
 
 def source_key(sha256_hex: str, producer_id: uuid.UUID | None = None) -> str:
-    """Where an uploaded source lies: by its content, so that each producer's picture is kept once.
+    """The key of an uploaded source: by its content, so that each producer's picture is stored once.
 
-    No two producers share one: the one could not delete it without harm to the other.
+    Producers share no object, since one could not delete it without harm to the other.
     """
     owner = "" if producer_id is None else f"{producer_id}/"
     return f"sources/{owner}{sha256_hex[:2]}/{sha256_hex}"
 
 
 def sha256_in_key(key: str) -> bytes | None:
-    """The SHA-256 of an uploaded source, which its key says; None for any other key."""
+    """The SHA-256 in the key of an uploaded source; None for any other key."""
     found = UPLOADED.fullmatch(key)
     return bytes.fromhex(found[1]) if found else None
 
 
 def uploaded_sources(bucket: str) -> str:
-    """The pattern of uploaded sources' addresses in a bucket, for Postgres; it captures their SHA-256."""
+    """The pattern of uploaded sources' addresses in a bucket, for Postgres; it captures the SHA-256."""
     return f"^s3://{re.escape(bucket)}/{UPLOADED.pattern}$"
 
 
@@ -46,9 +46,9 @@ def cutout_key(
     return_form: ReturnForm,
     extension: str,
 ) -> str:
-    """Fill `template` in (CUTOUT_KEY_TEMPLATE).
+    """The key of a cutout by `template` (CUTOUT_KEY_TEMPLATE).
 
-    A job without a batch or an external id goes by its own id, since nothing else tells it apart.
+    A job without a batch or an external id uses its own id, since nothing else is unique.
     """
     name = str(job_id) if batch_id is None or external_id is None else safe_name(external_id)
     if "{return_form}" not in template and return_form is not ReturnForm.RGBA:
@@ -69,7 +69,7 @@ def extension_of(media_type: str) -> str:
 
 
 def safe_name(external_id: str) -> str:
-    """A file name for an outside id: the id itself if harmless, else cut down and told apart by a hash."""
+    """A file name for an external id: the id itself if it is safe, else shortened and with a hash added."""
     name = UNSAFE.sub("_", external_id).strip(".")[:LONGEST_NAME]
     if name == external_id and not LOOKS_DERIVED.search(name):
         return name

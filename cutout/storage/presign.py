@@ -1,4 +1,4 @@
-"""Signed links into one bucket, made without the rest of boto3."""
+"""Presigned links into one bucket (AWS Signature Version 4), computed without boto3."""
 
 import hashlib
 import hmac
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 ALGORITHM = "AWS4-HMAC-SHA256"
 USUAL_PORTS = {"http": 80, "https": 443}
 NONE: Mapping[str, str] = MappingProxyType({})
-# Amazon takes no link that is good for longer than a week.
+# Amazon accepts no link that is valid for longer than a week.
 LONGEST_S = 604_800
 
 
 class Signer:
-    """Signs links to objects below `base`, all at one moment and good for `seconds` from then.
+    """Signs links to objects below `base`, all at one moment and valid for `seconds` from then.
 
-    What they share is computed once.
+    Their common parts are computed once.
     """
 
     def __init__(self, base: str, credentials: ReadOnlyCredentials, region: str, seconds: int) -> None:
@@ -60,9 +60,9 @@ class Signer:
         headers: Mapping[str, str] = NONE,
         parameters: Mapping[str, str] = NONE,
     ) -> str:
-        """The link for one method and object, to be asked with just these headers. Treat it as a secret.
+        """The link for one method and object, to be requested with exactly these headers. It is a secret.
 
-        `parameters` go into its query; they are of small letters, which sort behind what is there.
+        `parameters` are added to its query; their names are lower-case, so they sort after the others.
         """
         name = quote(key, safe="/~")
         signed = sorted([("host", self._host), *((each.lower(), value) for each, value in headers.items())])
@@ -77,7 +77,7 @@ class Signer:
         return f"{self._base}{name}?{query}&X-Amz-Signature={signature}"
 
 
-# Links that are wanted within so many seconds are signed at one moment, and are good for so much longer.
+# Links requested within this time are signed at the same moment, and are valid for that much longer.
 ONE_MOMENT_S = 5
 
 
@@ -90,7 +90,7 @@ class SignedRequest:
 
 
 class Links:
-    """Links into one bucket, as a client would reach and sign it. Safe to share between threads."""
+    """Presigned links of a client into one bucket. Safe to share between threads."""
 
     def __init__(self, client: "S3Client", bucket: str) -> None:
         self._client = client
@@ -99,7 +99,7 @@ class Links:
 
     @cached_property
     def _base(self) -> str:
-        # boto3 knows how a server's addresses are made; with the key cut off, one serves for all.
+        # boto3 knows the form of a server's addresses; without the key, one address serves for all.
         probe = self._client.generate_presigned_url("get_object", Params={"Bucket": self._bucket, "Key": "x"})
         return probe.partition("?")[0].removesuffix("x")
 
@@ -111,14 +111,14 @@ class Links:
         seconds: int,
         parameters: Mapping[str, str] = NONE,
     ) -> str:
-        """A link, good for `seconds`, for one method, key and headers; BotoCoreError without credentials."""
-        return self._signer_of_late(seconds).link(key, method, headers, parameters)
+        """A link, valid for `seconds`, for one method, key and headers; BotoCoreError without credentials."""
+        return self._recent_signer(seconds).link(key, method, headers, parameters)
 
     def signer(self, seconds: int) -> Signer:
-        """Signs links from now on, good for `seconds`; BotoCoreError without credentials."""
+        """A signer of links valid for `seconds` from now; BotoCoreError without credentials."""
         return Signer(self._base, self._credentials(), self._client.meta.region_name, seconds)
 
-    def _signer_of_late(self, seconds: int) -> Signer:
+    def _recent_signer(self, seconds: int) -> Signer:
         now = time.monotonic()
         made_at, signer = self._signers.get(seconds, (0.0, None))
         if signer is None or now - made_at > ONE_MOMENT_S:
@@ -127,7 +127,7 @@ class Links:
         return signer
 
     def _credentials(self) -> ReadOnlyCredentials:
-        # There is no public way to a client's credentials, and those of a machine's role change by the hour.
+        # A client's credentials have no public accessor, and those of a machine's role change hourly.
         found: Credentials | None = self._client._request_signer._credentials  # type: ignore[attr-defined]  # noqa: SLF001
         if found is None:
             raise NoCredentialsError

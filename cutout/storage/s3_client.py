@@ -1,4 +1,4 @@
-"""Connections to the S3 server, as boto3 makes them."""
+"""Clients of the S3 server, made by boto3."""
 
 from functools import cache
 from typing import TYPE_CHECKING
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 30
 TRIES = 3
-# Somebody waits at a terminal: a server that stands still is told in seconds, not in minutes.
+# A person waits at a terminal: a server that does not answer is reported in seconds, not in minutes.
 ANSWER_WITHIN_S = 5
 
 
 def connect(
     settings: Settings, endpoint_url: str | None, connections: int, *, patient: bool = True
 ) -> "S3Client":
-    """A client that keeps up to `connections` open; without patience it tries once, for ANSWER_WITHIN_S.
+    """A client that keeps up to `connections` open; unless `patient`, it tries once, for ANSWER_WITHIN_S.
 
     Safe to share between threads.
     """
@@ -41,24 +41,24 @@ def connect(
             retries={"mode": "standard", "max_attempts": TRIES if patient else 1},
             s3={
                 "addressing_style": "path" if endpoint_url else "auto",
-                # The signature covers the checksum, which covers the bytes: hashing them once is enough.
+                # The signature covers the checksum, which covers the bytes: one hash is enough.
                 "payload_signing_enabled": False,
             },
             signature_version="s3v4",
-            # Ours is SHA-256; boto3 would add a CRC of its own to every request.
+            # The checksum is SHA-256; boto3 would add a CRC to every request.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         ),
     )
-    # boto3 would ask leave (Expect: 100-continue) before every body, which pays only for large ones.
+    # boto3 would send Expect: 100-continue before every body, which pays only for large ones.
     client.meta.events.unregister("before-call.s3", add_expect_header)
     return client
 
 
 @cache
 def _session() -> boto3.session.Session:
-    # One for the process: each would read botocore's descriptions of S3 anew, for some 100 ms.
+    # One for the process: each session reads botocore's descriptions of S3, for some 100 ms.
     core = botocore.session.get_session()
-    # No time that the server says is read here, and to parse them takes two thirds of a listing.
+    # No time in a response is used here, and parsing them takes two thirds of a listing.
     core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
     return boto3.session.Session(botocore_session=core)

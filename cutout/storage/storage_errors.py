@@ -1,4 +1,4 @@
-"""What is raised when the bucket does not do as asked: boto3's errors in plain words of our own."""
+"""Errors of the storage, translated from boto3's errors."""
 
 from boto3.exceptions import Boto3Error, S3UploadFailedError
 from botocore.exceptions import BotoCoreError, ClientError
@@ -11,21 +11,21 @@ REFUSED = {"AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch",
 
 
 class StorageError(Exception):
-    """The bucket did not do as asked, and may later. `code` is the S3 server's own word, if it answered."""
+    """An operation on the bucket failed, and may succeed later. `code` is the S3 server's code, if any."""
 
     code = ""
 
 
 class ObjectMissingError(StorageError):
-    """There is no such object."""
+    """The object does not exist."""
 
 
 class BucketMissingError(StorageError):
-    """There is no such bucket: CUTOUT_S3_BUCKET or the server is wrong."""
+    """The bucket does not exist: CUTOUT_S3_BUCKET or the server is wrong."""
 
 
 class StorageRefusedError(StorageError):
-    """The credentials do not allow it."""
+    """The credentials do not allow the operation."""
 
 
 class ObjectArchivedError(StorageError):
@@ -33,11 +33,11 @@ class ObjectArchivedError(StorageError):
 
 
 class ObjectTooLargeError(StorageError):
-    """The object is larger than asked for, or it or its name is larger than the server takes."""
+    """The object is larger than the given limit, or it or its name is larger than the server accepts."""
 
 
 class plain_errors:  # noqa: N801 - reads as a statement where it is used
-    """Turns boto3's errors into ours, without request ids or addresses."""
+    """Context that translates boto3's errors into StorageError, without request ids or addresses."""
 
     def __init__(self, bucket: str, key: str | None = None) -> None:
         self.bucket, self.key = bucket, key
@@ -46,7 +46,7 @@ class plain_errors:  # noqa: N801 - reads as a statement where it is used
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, S3UploadFailedError):
-            # It tells in its text alone what it found.
+            # It names its cause only in its text.
             error = error.__context__ or error
         if isinstance(error, ClientError):
             translated = self._translate(error)
@@ -59,14 +59,14 @@ class plain_errors:  # noqa: N801 - reads as a statement where it is used
         code = code_of(error)
         if code in MISSING_BUCKET or (code in MISSING_OBJECT and self.key is None):
             return BucketMissingError(
-                f"the bucket {self.bucket!r} does not exist: create it or mend CUTOUT_S3_BUCKET"
+                f"the bucket {self.bucket!r} does not exist: create it or fix CUTOUT_S3_BUCKET"
             )
         if code in MISSING_OBJECT:
-            return ObjectMissingError(f"the bucket {self.bucket!r} holds no object {self.key!r}")
+            return ObjectMissingError(f"the bucket {self.bucket!r} has no object {self.key!r}")
         if code == ARCHIVED:
             return ObjectArchivedError(f"the object {self.key!r} is archived; restore it first")
         if code in TOO_LARGE:
-            return ObjectTooLargeError(f"the S3 server answered {code} to the object {self.key!r}")
+            return ObjectTooLargeError(f"the S3 server answered {code} for the object {self.key!r}")
         if code in REFUSED:
             return StorageRefusedError(
                 f"the S3 server refused ({code}): check CUTOUT_S3_ACCESS_KEY and CUTOUT_S3_SECRET_KEY"
@@ -75,5 +75,5 @@ class plain_errors:  # noqa: N801 - reads as a statement where it is used
 
 
 def code_of(error: ClientError) -> str:
-    """The S3 server's own word for what went wrong."""
+    """The S3 server's error code."""
     return str(error.response.get("Error", {}).get("Code", "without a code"))

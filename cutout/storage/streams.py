@@ -1,4 +1,4 @@
-"""Storing an object in parts while it is being made."""
+"""Streams to and from the bucket: multipart uploads, and objects read in ranges."""
 
 import base64
 import hashlib
@@ -34,7 +34,7 @@ def put_parts(client: "S3Client", pieces: Iterable[bytes], *, bucket: str, key: 
             Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}
         )
     except BaseException:
-        # Parts that nobody completes would be paid for until they are removed.
+        # Parts of an incomplete upload cost money until they are removed.
         with suppress(ClientError, BotoCoreError):
             client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
         raise
@@ -56,28 +56,28 @@ def _parts(pieces: Iterable[bytes]) -> Iterator[bytes]:
 PIECE_BYTES = 4_194_304
 
 ReadRange = Callable[[int, int], bytes]
-"""The bytes from the first place to before the second."""
+"""Reads the bytes from the first offset up to, but not including, the second."""
 
 
 class _Pieces(io.RawIOBase):
     def __init__(self, size: int, read_range: ReadRange) -> None:
         self._size = size
         self._read_range = read_range
-        self._place = 0
+        self._offset = 0
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, room: memoryview) -> int:  # type: ignore[override]  # the base wants any buffer
-        end = min(self._place + len(room), self._size)
-        if end == self._place:
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # the base accepts any buffer
+        end = min(self._offset + len(buffer), self._size)
+        if end == self._offset:
             return 0
-        piece = self._read_range(self._place, end)
-        room[: len(piece)] = piece
-        self._place += len(piece)
+        piece = self._read_range(self._offset, end)
+        buffer[: len(piece)] = piece
+        self._offset += len(piece)
         return len(piece)
 
 
 def open_pieces(size: int, read_range: ReadRange) -> BinaryIO:
-    """A stream that asks for 4 MiB at a time and holds no connection between."""
+    """A stream that reads 4 MiB at a time and holds no connection in between."""
     return cast("BinaryIO", io.BufferedReader(_Pieces(size, read_range), PIECE_BYTES))

@@ -1,4 +1,4 @@
-"""Pictures that a producer hands over lie in the bucket, named by their content: each is kept once for it."""
+"""Upload of sources into the bucket under keys by content, so that a producer's picture is stored once."""
 
 import hashlib
 import uuid
@@ -10,7 +10,7 @@ from cutout.storage.object_keys import source_key
 
 
 def upload_source(bucket: Bucket, body: BinaryIO, producer_id: uuid.UUID | None = None) -> str:
-    """Store the picture in a seekable file; returns its `s3://` address, which no other producer's is."""
+    """Store the picture of a seekable file; returns its `s3://` address, which no other producer shares."""
     body.seek(0)
     digest = hashlib.file_digest(cast("BufferedReader", body), "sha256")
     body.seek(0)

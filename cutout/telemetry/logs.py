@@ -1,4 +1,4 @@
-"""What a process says: text or JSON lines on standard error, with the ids of what is being worked on."""
+"""Logs: text or JSON lines on standard error, with the ids of the present request or job."""
 
 import logging
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ from cutout.settings import LogFormat, Settings
 
 TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 FIELDS = ("time", "level", "logger", "message", "request_id", "job_id", "batch_id", "exc_info", "stack_info")
-# A module that is run is called __main__.
+# The module that is run is named __main__.
 OURS = ("__main__", "api", "cli", "cutout", "migrations", "worker")
-# These write addresses down, and those of results and of objects are secrets. Celery's two write two lines a
-# message, which say less than the job's own state does.
+# These log addresses, and those of results and objects are secrets. Celery's two loggers write two lines a
+# message, with less information than the job's state.
 QUIET = (
     *("boto3", "botocore", "httpcore", "httpx", "s3transfer", "urllib3"),
     *("celery.app.trace", "celery.worker.strategy"),
@@ -27,10 +27,10 @@ _ids: ContextVar[Ids | None] = ContextVar("ids", default=None)
 
 
 def configure(settings: Settings) -> None:
-    """Make the root logger write as the settings say, in place of whatever wrote before."""
+    """Configure the root logger by the settings, replacing its handlers."""
     handler = logging.StreamHandler()
     handler.addFilter(_add_ids)
-    handler.setFormatter(_Lines() if settings.log_format is LogFormat.JSON else logging.Formatter(TEXT))
+    handler.setFormatter(_JsonLines() if settings.log_format is LogFormat.JSON else logging.Formatter(TEXT))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(True)
     for name in OURS:
@@ -40,14 +40,14 @@ def configure(settings: Settings) -> None:
 
 
 def begin(**ids: str) -> Ids:
-    """From here on, in this thread or task, every line of the log has these ids; note() adds to them."""
+    """Add these ids to every later log line of this thread or task; note() adds further ones."""
     begun = dict(ids)
     _ids.set(begun)
     return begun
 
 
 def note(**ids: str) -> None:
-    """Add ids to those of the request or job that is being worked on, if one is."""
+    """Add ids to those of the present request or job, if there is one."""
     known = _ids.get()
     if known is not None:
         known.update(ids)
@@ -55,7 +55,7 @@ def note(**ids: str) -> None:
 
 @contextmanager
 def about(**ids: str) -> Iterator[None]:
-    """Every line of the log has these ids while the context lasts."""
+    """Add these ids to every log line while the context lasts."""
     before = _ids.set(dict(ids))
     try:
         yield
@@ -68,8 +68,8 @@ def _add_ids(record: logging.LogRecord) -> bool:
     return True
 
 
-class _Lines(JsonFormatter):
-    """One JSON object a line. Libraries put more into their records than anyone has looked through."""
+class _JsonLines(JsonFormatter):
+    """Formatter with one JSON object a line and only FIELDS: libraries add fields that nobody reviewed."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -79,5 +79,5 @@ class _Lines(JsonFormatter):
         )
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-        """Leave out all but FIELDS."""
+        """Keep only FIELDS."""
         return {name: log_data[name] for name in FIELDS if name in log_data}

@@ -1,4 +1,4 @@
-"""Serves a process's metrics for Prometheus, and what else is for insiders, on an address of their own."""
+"""Internal HTTP server of a process: its metrics for Prometheus, and JSON pages such as its state."""
 
 import logging
 import threading
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TRY_AGAIN_S = 5.0
-# A client that sends nothing lets its thread go after so long.
+# The connection of a client that sends nothing is closed after this time.
 CLIENT_TIMEOUT_S = 10
 
 
-# What is served besides the metrics: whether all is well, and a JSON document.
+# A page besides the metrics: whether all is well, and a JSON document.
 Page = Callable[[], tuple[bool, bytes]]
 _pages: dict[str, Page] = {}
 
 
 @contextmanager
 def shown(path: str, page: Page) -> Iterator[None]:
-    """Show a page there while the context lasts: 200 if all is well, else 503."""
+    """Serve a page at the path while the context lasts: 200 if all is well, else 503."""
     _pages[path] = page
     try:
         yield
@@ -50,9 +50,9 @@ def _with_pages(metrics: "WSGIApplication") -> "WSGIApplication":
 
 
 def serve_metrics(address: str | None, registry: CollectorRegistry = REGISTRY) -> None:
-    """Serve at `host:port` until the process ends; nothing without an address.
+    """Serve at `host:port` until the process ends; does nothing without an address.
 
-    An address that is taken, as by a process that is about to end, is tried again beside the work.
+    If the address is in use, as by a process that is about to end, a thread tries again later.
     """
     if address is None:
         return

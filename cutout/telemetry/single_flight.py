@@ -1,4 +1,4 @@
-"""A question that many may ask at once and a frozen server may never answer."""
+"""Single flight: concurrent callers share one call of a function, which may never return."""
 
 import asyncio
 import threading
@@ -9,29 +9,29 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-LONGEST_REST_S = 60.0
+LONGEST_FRESH_S = 60.0
 
 
 class SingleFlight(Generic[T]):
-    """Asks in a thread, one at a time; whoever asks meanwhile, or while the answer is fresh, shares it.
+    """Calls a function in a thread, one call at a time; callers share its result while it is fresh.
 
-    An answer is fresh for `fresh_s` seconds, and for `rest` times as long as it took, a minute at most: so
-    asking takes no more than that share of the server's time. The thread is a daemon: the process must end
-    when asked.
+    A result is fresh for `fresh_s` seconds, or for `rest` times the duration of the call, a minute at most,
+    which bounds the share of the server's time. The thread is a daemon, so a hanging call does not keep the
+    process from ending.
     """
 
-    def __init__(self, name: str, ask: Callable[[], T], *, fresh_s: float, rest: float = 0.0) -> None:
-        self._name, self._ask, self._fresh_s, self._rest = name, ask, fresh_s, rest
+    def __init__(self, name: str, call: Callable[[], T], *, fresh_s: float, rest: float = 0.0) -> None:
+        self._name, self._call, self._fresh_s, self._rest = name, call, fresh_s, rest
         self._lock = threading.Lock()
         self._latest: Future[T] | None = None
         self._fresh_until = 0.0
 
     def get(self, within_s: float) -> T:
-        """The answer; raises TimeoutError without one in time, or what asking raised."""
+        """The result; raises TimeoutError if it takes too long, or the function's error."""
         return self._future().result(within_s)
 
     async def get_soon(self, within_s: float) -> T:
-        """The same for a coroutine."""
+        """The result, awaited; raises as `get` does."""
         return await asyncio.wait_for(asyncio.wrap_future(self._future()), within_s)
 
     def _future(self) -> Future[T]:
@@ -39,7 +39,7 @@ class SingleFlight(Generic[T]):
             latest = self._latest
             if latest is None or (latest.done() and time.monotonic() >= self._fresh_until):
                 latest = self._latest = Future()
-                # Whoever loses patience must not cancel it for the others.
+                # A caller whose time is over must not cancel it for the others.
                 latest.set_running_or_notify_cancel()
                 threading.Thread(target=self._run, args=(latest,), name=self._name, daemon=True).start()
             return latest
@@ -47,14 +47,14 @@ class SingleFlight(Generic[T]):
     def _run(self, future: Future[T]) -> None:
         began = time.monotonic()
         try:
-            answer = self._ask()
-        except Exception as error:  # noqa: BLE001 - whoever asked gets it
-            self._keep(began)
+            result = self._call()
+        except Exception as error:  # noqa: BLE001 - the callers get it
+            self._set_fresh(began)
             future.set_exception(error)
         else:
-            self._keep(began)
-            future.set_result(answer)
+            self._set_fresh(began)
+            future.set_result(result)
 
-    def _keep(self, began: float) -> None:
+    def _set_fresh(self, began: float) -> None:
         now = time.monotonic()
-        self._fresh_until = now + max(self._fresh_s, min(self._rest * (now - began), LONGEST_REST_S))
+        self._fresh_until = now + max(self._fresh_s, min(self._rest * (now - began), LONGEST_FRESH_S))

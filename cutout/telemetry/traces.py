@@ -1,4 +1,4 @@
-"""Traces from the POST to the copy. Without CUTOUT_TRACES_URL nothing of it is even loaded."""
+"""Traces from the POST to the copy. Without CUTOUT_TRACES_URL OpenTelemetry is not even imported."""
 
 import logging
 from collections.abc import Mapping
@@ -20,8 +20,8 @@ _tracer: "Tracer | None" = None
 
 
 def start(settings: Settings, service: str) -> None:
-    """Send this process's spans, if the settings say where; SettingsError without the extra `traces`."""
-    global _tracer  # noqa: PLW0603 - one a process, as the library has it
+    """Send this process's spans if a collector is set; SettingsError without the extra `traces`."""
+    global _tracer  # noqa: PLW0603 - one for the process, as in the library
     if settings.traces_url is None:
         return
     try:
@@ -31,7 +31,7 @@ def start(settings: Settings, service: str) -> None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     except ImportError as error:
         raise SettingsError(
-            f"CUTOUT_TRACES_URL is set, and {error.name} is not installed; install cutout[traces]"
+            f"CUTOUT_TRACES_URL is set, but {error.name} is not installed; install cutout[traces]"
         ) from error
     provider = TracerProvider(resource=Resource.create({"service.name": service}))
     exporter = OTLPSpanExporter(endpoint=settings.traces_url, timeout=SEND_WITHIN_S)
@@ -40,9 +40,9 @@ def start(settings: Settings, service: str) -> None:
 
 
 def span(name: str) -> AbstractContextManager[Any]:
-    """A span under the present one, while the context lasts; nothing unless traces are sent.
+    """A span under the present one while the context lasts; nothing unless traces are sent.
 
-    What errors say is left out of spans: it may hold addresses.
+    Errors are not recorded in spans: their texts may contain addresses.
     """
     if _tracer is None:
         return NOTHING
@@ -50,7 +50,7 @@ def span(name: str) -> AbstractContextManager[Any]:
 
 
 def joined(name: str, traceparent: str | None, attributes: Mapping[str, str]) -> AbstractContextManager[Any]:
-    """A span under one of another process's, named by its W3C traceparent."""
+    """A span under a span of another process, given by its W3C traceparent."""
     if _tracer is None:
         return NOTHING
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415

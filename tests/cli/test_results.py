@@ -143,14 +143,14 @@ class TestTheManifestGivenBack:
         bucket.delete("manifests/m")
         ran = cutout("results", batch_id, "--as-input", "-o", "out.csv")
         assert (ran.code, ran.stdout) == (2, "")
-        assert ran.stderr.endswith("holds no object 'manifests/m'\n")
+        assert ran.stderr.endswith("has no object 'manifests/m'\n")
         assert not (tmp_path / "out.csv").exists()
 
     def test_is_not_there_for_every_batch(self, cutout: Cutout, make_batch: MakeBatch) -> None:
         """A batch without one is told so, and what to do."""
         ran = cutout("results", make_batch("b", {"a": DONE}), "--as-input")
         assert (ran.code, ran.stdout) == (2, "")
-        assert ran.stderr.endswith("there is none to add columns to; leave --as-input out\n")
+        assert ran.stderr.endswith("there is none to add columns to; omit --as-input\n")
 
     def test_is_whole_and_in_its_own_format(self, cutout: Cutout, batch_id: str) -> None:
         """Options that would change that are refused."""

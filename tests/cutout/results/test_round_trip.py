@@ -125,7 +125,7 @@ class TestAPlainManifest:
         empty, unknown, short = rows_of(file)[:3]
         assert (empty["cutout_state"], empty["x"]) == ("rejected", "1")
         assert empty["cutout_error"] == "external_id is empty; give each picture its own id"
-        assert (unknown["cutout_state"], unknown["cutout_error"]) == ("rejected", "no job was made of it")
+        assert (unknown["cutout_state"], unknown["cutout_error"]) == ("rejected", "it has no job")
         assert (short["external_id"], short["source"], short["cutout_state"]) == ("short", "", "rejected")
         assert file.splitlines()[-1] == b"a,b,c,d"
         assert catalog.tally == {"rejected": 4}
@@ -220,7 +220,7 @@ class TestABatchWithoutItsManifest:
         """Neither a batch of single jobs nor an ingest of which nothing was kept has one to give back."""
         batch_id = make_batch(catalog.engine, {"a": DONE})
         with Session(catalog.engine) as session:
-            with pytest.raises(NoManifestError, match=f"the batch {batch_id} was not made of a manifest"):
+            with pytest.raises(NoManifestError, match=f"the batch {batch_id} was not made from a manifest"):
                 find_manifest(session, batch_id)
             session.add(Ingest(batch_id=batch_id, fingerprint=b"x", kind="directory"))
             session.flush()

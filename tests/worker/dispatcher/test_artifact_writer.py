@@ -20,7 +20,7 @@ from tests.support.machine import scaled
 from worker.dispatcher import artifact_writer as module
 from worker.dispatcher.artifact_writer import ArtifactWriter
 
-MISSING = "the bucket {!r} does not exist: create it or mend CUTOUT_S3_BUCKET"
+MISSING = "the bucket {!r} does not exist: create it or fix CUTOUT_S3_BUCKET"
 
 
 @pytest.fixture

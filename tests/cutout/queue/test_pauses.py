@@ -55,7 +55,7 @@ class TestAPausedBatch:
         assert queue_states(session, paused) == {"blocked": 60}
 
     def test_lets_no_call_of_a_running_job_begin(self, session: Session) -> None:
-        """What a worker holds already is refused at the last moment."""
+        """A job that a worker holds already is refused at the last moment."""
         worker_id = new_worker(session)
         paused = batch_of(session, 1)
         claim = claim_one(session, worker_id)

@@ -1,4 +1,4 @@
-"""Characters of names and ids: the same are refused at every door."""
+"""Characters of names and ids: the same ones are refused at every door."""
 
 import re
 import sys
@@ -54,8 +54,8 @@ DOORS: list[Callable[[str], None]] = [_job, _manifest, _schedule, _command]
 class TestAName:
     @pytest.mark.parametrize("door", DOORS)
     @pytest.mark.parametrize("character", REFUSED, ids=ascii)
-    def test_with_what_nobody_sees_is_refused(self, door: Callable[[str], None], character: str) -> None:
-        """At its begin, in its midst and at its end, whoever gives it; the fault says where it is."""
+    def test_with_invisible_characters_is_refused(self, door: Callable[[str], None], character: str) -> None:
+        """Invisible characters are refused at any position; the error says where."""
         for text in (f"{character}ab", f"a{character}b", f"ab{character}"):
             with pytest.raises((ValueError, InvalidJobError, InvalidScheduleError, typer.Exit)):
                 door(text)
@@ -64,11 +64,11 @@ class TestAName:
     @pytest.mark.parametrize("door", DOORS)
     @pytest.mark.parametrize("text", TAKEN, ids=ascii)
     def test_in_any_writing_is_taken(self, door: Callable[[str], None], text: str) -> None:
-        """A joiner belongs to the letters around it."""
+        """A joiner is part of the letters around it."""
         door(text)
 
     def test_has_no_character_of_a_refused_category(self) -> None:
-        """All of Unicode: of controls, formats, separators and halves only signs before numbers are taken."""
+        """Of Unicode's controls, formats, separators and surrogates only signs before numbers pass."""
         taken = {
             code
             for code in range(sys.maxunicode + 1)
@@ -77,7 +77,7 @@ class TestAName:
         assert taken == {*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD}
 
     def test_that_is_taken_fits_the_schema(self) -> None:
-        """Whatever the schema allows is taken, but for joiners at the wrong place."""
+        """Everything that the schema allows is accepted, except misplaced joiners."""
         whole = re.compile(PATTERN.removesuffix("$") + r"\Z")
         for code in range(sys.maxunicode + 1):
             character = chr(code)
@@ -86,8 +86,8 @@ class TestAName:
             assert bool(whole.search(character)) == (name_fault(character) is None), hex(code)
 
 
-def test_what_is_not_seen_is_written_out() -> None:
-    """So that no terminal and no line of a file obeys it; all else stays."""
+def test_invisible_characters_are_written_out() -> None:
+    """Terminals and files cannot interpret it; all other characters stay."""
     assert visible("a\x1b[31m\r\nb\u202e\x00ü") == "a\\x1b[31m\\r\\nb\\u202e\\x00ü"
     with suppress(UnicodeEncodeError):
         visible("\ud800").encode()

@@ -1,4 +1,4 @@
-"""Each check of the auditor on a real Postgres: what it finds, what it repairs, what it leaves alone."""
+"""The checks of the auditor on a real Postgres: findings, repairs, and rows that must stay unchanged."""
 
 import uuid
 from collections.abc import Collection
@@ -32,7 +32,7 @@ FOUND_WITHIN_S = 2.0
 
 
 def run(session: Session, name: str, seen_before: Collection[uuid.UUID] | None = None) -> Audited:
-    """Make one check, with its repair."""
+    """Run one check with its repair."""
     session.flush()
     done = audit(session, BY_NAME[name], BOUNDS, seen_before)
     session.expire_all()
@@ -46,7 +46,7 @@ def found(session: Session) -> list[tuple[str, object]]:
 
 
 def beats(session: Session, worker_id: uuid.UUID, *carried: Claim, times: int = 1) -> None:
-    """Heartbeats of that worker, which carries these."""
+    """Heartbeats of a worker that lists these jobs in flight."""
     for _ in range(times):
         beat(session, Identity(worker_id, "test", 1), [(claim.job_id, claim.fence) for claim in carried])
 
@@ -56,8 +56,8 @@ def job_of(session: Session, claim: Claim) -> Job:
 
 
 class TestARunningJob:
-    def test_that_its_living_worker_does_not_carry_is_rescued(self, session: Session) -> None:
-        """Two heartbeats after the claim leave its fence out: it goes on, and its call is unknown."""
+    def test_that_its_live_worker_does_not_list_is_rescued(self, session: Session) -> None:
+        """Two heartbeats after the claim do not list its fence: it continues, and its call is unknown."""
         claim = claim_new(session, new_worker(session))
         attempt_id = begin(session, claim)
         beats(session, claim.worker_id, times=2)
@@ -71,21 +71,21 @@ class TestARunningJob:
         assert found(session) == []
 
     def test_that_had_not_called_costs_no_try(self, session: Session) -> None:
-        """Without a call begun nothing is in doubt."""
+        """Without a call begun, nothing is in doubt."""
         claim = claim_new(session, new_worker(session))
         beats(session, claim.worker_id, times=2)
         assert run(session, "running_jobs").repaired == 1
         assert (job_of(session, claim).state, job_of(session, claim).tries) == (State.QUEUED, 0)
 
-    def test_with_a_paid_result_goes_on_with_its_copy(self, session: Session) -> None:
-        """No second call is made for it."""
+    def test_with_a_paid_result_continues_with_its_copy(self, session: Session) -> None:
+        """A job with a paid result makes no second call."""
         claim = bought(session, claim_new(session, new_worker(session)))
         beats(session, claim.worker_id, times=2)
         assert run(session, "running_jobs").repaired == 1
         assert (job_of(session, claim).step, job_of(session, claim).result_url) == (Step.COPY, "https://r/1")
 
     def test_is_left_alone_by_the_first_beat_after_its_claim(self, session: Session) -> None:
-        """That one may have been put together before the claim."""
+        """The first heartbeat may have been composed before the claim."""
         worker_id = new_worker(session)
         beats(session, worker_id, times=7)
         claim = claim_new(session, worker_id)
@@ -94,30 +94,30 @@ class TestARunningJob:
         beats(session, worker_id)
         assert found(session) == [("running_jobs", claim.job_id)]
 
-    def test_that_its_worker_carries_is_left_alone(self, session: Session) -> None:
-        """However many beats there were, and whatever else it carries."""
+    def test_that_its_worker_lists_is_left_alone(self, session: Session) -> None:
+        """A listed job is left alone after any number of heartbeats, among any other jobs."""
         worker_id = new_worker(session)
         claims = [claim_new(session, worker_id) for _ in range(3)]
         beats(session, worker_id, *claims, times=5)
         assert found(session) == []
 
-    def test_that_its_worker_carries_under_an_older_fence_is_not_carried(self, session: Session) -> None:
-        """A late message that is being refused says nothing of the job's present claim."""
+    def test_that_its_worker_lists_under_an_older_fence_is_not_listed(self, session: Session) -> None:
+        """A message of an older fence says nothing about the job's present claim."""
         claim = claim_new(session, new_worker(session))
         identity = Identity(claim.worker_id, "test", 1)
         for _ in range(2):
             beat(session, identity, [(claim.job_id, claim.fence - 1)])
         assert found(session) == [("running_jobs", claim.job_id)]
 
-    def test_of_a_worker_that_does_not_say_what_it_carries_is_left_alone(self, session: Session) -> None:
-        """So it is with a worker of an older version, during an upgrade."""
+    def test_of_a_worker_that_lists_nothing_is_left_alone(self, session: Session) -> None:
+        """A worker of an older version lists nothing during an upgrade."""
         claim = claim_new(session, new_worker(session))
         session.execute(update(Worker).values(beats=100))
         assert found(session) == []
         assert job_of(session, claim).state == State.RUNNING
 
     def test_that_was_claimed_while_its_worker_had_no_row_is_given_as_long(self, session: Session) -> None:
-        """The beat that adds the row anew may be older than the claim, and says nothing."""
+        """The heartbeat that inserts the row again may be older than the claim."""
         worker_id = new_worker(session)
         session.execute(text("DELETE FROM workers"))
         claim = claim_new(session, worker_id)
@@ -129,8 +129,8 @@ class TestARunningJob:
         beat(session, identity, [], last=last)
         assert found(session) == [("running_jobs", claim.job_id)]
 
-    def test_that_is_settled_between_look_and_repair_stays_as_it_is(self, session: Session) -> None:
-        """The repair asks again, under the row's lock."""
+    def test_that_is_settled_between_finding_and_repair_stays_unchanged(self, session: Session) -> None:
+        """The repair tests its condition again under the row's lock."""
         claim = claim_new(session, new_worker(session))
         beats(session, claim.worker_id, times=2)
         check = BY_NAME["running_jobs"]
@@ -140,8 +140,8 @@ class TestARunningJob:
         assert check.repair(session, seen, BOUNDS) == 0
         assert job_of(session, claim).state == State.HELD
 
-    def test_that_is_not_carried_is_explained(self, session: Session) -> None:
-        """`cutout explain` does not say that a worker is at it."""
+    def test_that_no_worker_lists_is_explained(self, session: Session) -> None:
+        """`cutout explain` does not say that a worker runs the job."""
         claim = claim_new(session, new_worker(session))
         beats(session, claim.worker_id, times=2)
         why = explain(session, job_of(session, claim), CallSettings([]))
@@ -153,8 +153,8 @@ class TestAnAttemptWithoutAnEnd:
     def age(self, session: Session) -> None:
         session.execute(text("UPDATE attempts SET begun_at = begun_at - interval '2 minutes'"))
 
-    def test_whose_job_no_worker_carries_is_closed_as_unknown(self, session: Session) -> None:
-        """The ledger does not show it as out for ever."""
+    def test_whose_job_no_worker_runs_is_closed_as_unknown(self, session: Session) -> None:
+        """The ledger does not show the call as open forever."""
         claim = claim_new(session, new_worker(session))
         attempt_id = begin(session, claim)
         queue.settle(session, claim, Hold("X", "it went elsewhere"))
@@ -174,7 +174,7 @@ class TestAnAttemptWithoutAnEnd:
         assert found(session) == []
 
     def test_takes_an_end_that_comes_later(self, session: Session) -> None:
-        """The worker's own record replaces the doubt."""
+        """The worker's own record replaces the unknown outcome."""
         claim = claim_new(session, new_worker(session))
         attempt_id = begin(session, claim)
         queue.settle(session, claim, Hold("X", "it went elsewhere"))
@@ -187,34 +187,34 @@ class TestAnAttemptWithoutAnEnd:
 
 class TestAPaidResult:
     def paid(self, session: Session, **values: object) -> Job:
-        """A job at its copy, as these values have it."""
+        """A job at its copy, with these values."""
         claim = bought(session, claim_new(session, new_worker(session)))
         workers.rescue(session, [claim.worker_id], BOUNDS)
         session.execute(update(Job).where(Job.id == claim.job_id).values(values))
         session.expire_all()
         return job_of(session, claim)
 
-    def test_whose_copy_is_not_to_come_in_time_is_put_in_line(self, session: Session) -> None:
-        """It was put off until after its death."""
+    def test_whose_copy_would_come_too_late_becomes_ready(self, session: Session) -> None:
+        """A copy delayed until after the result's expiry becomes ready now."""
         job = self.paid(session, scheduled_at=func.now() + text("interval '30 hours'"))
         assert run(session, "paid_results").repaired == 1
         assert job.queue_state == QueueState.READY
 
     def test_that_is_copied_in_time_is_left_alone(self, session: Session) -> None:
-        """It rests before its next try."""
+        """A copy delayed until before the result's expiry stays delayed."""
         self.paid(session, scheduled_at=func.now() + text("interval '1 hour'"))
         assert found(session) == []
 
     def test_of_a_held_job_is_named_and_left_to_a_person(self, session: Session) -> None:
-        """Nothing can repair it: the reason for the hold may still be there."""
+        """A held job is only reported: the reason for the hold may still exist."""
         job = self.paid(session, state=State.HELD, queue_state=None, code="INTERNAL_ERROR", message="x")
         done = run(session, "held_results")
         assert (done.repaired, [finding.id for finding in done.left]) == (0, [job.id])
         assert f"cutout retry {job.id}" in done.left[0].remedy
 
     @pytest.mark.parametrize("code", [NEEDS_APPROVAL, "OVER_BUDGET", "RESULT_EXPIRED"])
-    def test_is_not_looked_for_where_there_is_none_to_be_saved(self, session: Session, code: str) -> None:
-        """Jobs that were never called, which may be many, and those whose result is useless."""
+    def test_is_not_searched_where_there_is_none_to_be_saved(self, session: Session, code: str) -> None:
+        """Jobs that never called, which may be many, and jobs with a useless result are skipped."""
         self.paid(session, state=State.HELD, queue_state=None, code=code, message="x")
         assert "held_results" not in dict(found(session))
 
@@ -231,8 +231,8 @@ class TestABlockedJob:
         session.expire_all()
         return batch
 
-    def test_whose_batch_rests_no_more_comes_back(self, session: Session) -> None:
-        """At the second look that finds it; many batches are found in one."""
+    def test_whose_batch_may_continue_are_unblocked(self, session: Session) -> None:
+        """The second run that finds them unblocks them; one run finds many batches."""
         batches = {self.blocked(session).id for _ in range(3)}
         assert batches == {row for _, row in found(session)}
         assert run(session, "blocked_jobs").repaired == 0
@@ -241,12 +241,12 @@ class TestABlockedJob:
         assert found(session) == []
 
     def test_whose_batch_is_paused_waits(self, session: Session) -> None:
-        """That is what it is blocked for."""
+        """A job of a paused batch stays blocked."""
         pause(session, self.blocked(session).id)
         assert found(session) == []
 
-    def test_for_whom_a_credit_is_left_is_let_go(self, session: Session) -> None:
-        """Its batch has credits that no job under way will take."""
+    def test_for_whom_a_credit_is_left_is_unblocked(self, session: Session) -> None:
+        """The batch has credits for which no job is under way."""
         batch = self.blocked(session, state=State.HELD, code="OVER_BUDGET", message="x")
         set_budget(session, batch.id, 5)
         assert found(session) == [("unspent_budgets", batch.id)]
@@ -254,14 +254,14 @@ class TestABlockedJob:
         assert session.scalars(select(Job.queue_state).distinct()).all() == [QueueState.READY]
 
     def test_for_whom_no_credit_is_left_waits(self, session: Session) -> None:
-        """Spent, or spoken for by jobs under way."""
+        """All credits are spent or reserved for jobs under way."""
         batch = self.blocked(session, state=State.HELD, code="OVER_BUDGET", message="x")
         enqueue(session, NewJob(SOURCE), batch_id=batch.id)
         session.execute(update(Batch).values(budget=3, spent=2))
         assert found(session) == []
 
     def test_that_waits_for_approval_waits(self, session: Session) -> None:
-        """Only a person lets it go."""
+        """Only a person's approval unblocks it."""
         batch = self.blocked(session, state=State.HELD, code=NEEDS_APPROVAL, message="x")
         session.execute(text(PLANNED), {"id": batch.id})
         assert found(session) == []
@@ -269,10 +269,10 @@ class TestABlockedJob:
 
 class TestTheAuditor:
     def test_finds_nothing_in_an_empty_database(self, session: Session) -> None:
-        """And nothing to repair."""
+        """An empty database has no findings and no repairs."""
         assert [audit(session, check, BOUNDS).repaired for check in CHECKS] == [0] * len(CHECKS)
 
     def test_names_each_check_once(self) -> None:
-        """Names are labels of a metric."""
+        """The names are labels of a metric."""
         assert len({check.name for check in CHECKS}) == len(CHECKS)
         assert all(check.description for check in CHECKS)

@@ -1,4 +1,4 @@
-"""The credits that an account has left, read as often as every second."""
+"""An account's remaining credits, read as often as every second."""
 
 from datetime import timedelta
 
@@ -16,7 +16,7 @@ OLD = 300
 
 
 def call(session: Session, *, ago: str, outcome: str = "charged", times: int = 1) -> None:
-    """Calls that began so long ago and took a second; open ones are of unknown outcome."""
+    """Calls that began that long ago and took a second; open ones have an unknown outcome."""
     ended = "NULL" if outcome == "open" else "b.at + interval '1 second'"
     session.execute(
         text(
@@ -46,7 +46,7 @@ def read(session: Session, credits_then: float, *, ago: str) -> None:
 
 @pytest.fixture
 def left(session: Session) -> CreditsLeft:
-    """Of an account whose calls are of one running job."""
+    """The remaining credits of an account whose calls belong to one running job."""
     worker = new_worker(session)
     enqueue(session, NewJob(SOURCE, "a"))
     claim_one(session, worker)
@@ -55,14 +55,14 @@ def left(session: Session) -> CreditsLeft:
 
 class TestTheCreditsLeft:
     def test_are_none_without_a_reading(self, session: Session, left: CreditsLeft) -> None:
-        """Nothing is known then."""
+        """Without a reading the credits are unknown."""
         call(session, ago="1 minute")
         assert left.look(session) is None
 
     def test_are_the_reading_less_what_may_have_been_charged_since(
         self, session: Session, left: CreditsLeft
     ) -> None:
-        """Old calls and new ones, whatever is not known to be free; look after look, and for people too."""
+        """The reading minus all calls since that are not surely free; also after many reads."""
         read(session, 1000, ago="20 hours")
         call(session, ago="21 hours", times=5)
         call(session, ago="10 hours", times=7)
@@ -74,8 +74,8 @@ class TestTheCreditsLeft:
         call(session, ago="5 seconds", times=2)
         assert left.look(session) == 1000 - 13
 
-    def test_begin_anew_with_a_new_reading(self, session: Session, left: CreditsLeft) -> None:
-        """Calls counted before are in the reading."""
+    def test_begin_again_with_a_new_reading(self, session: Session, left: CreditsLeft) -> None:
+        """A new reading includes the calls counted before."""
         read(session, 1000, ago="20 hours")
         call(session, ago="10 hours", times=7)
         assert left.look(session) == 993

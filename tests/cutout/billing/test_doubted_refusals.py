@@ -1,4 +1,4 @@
-"""Refusals of a firewall, met by jobs of several producers."""
+"""Refusals of a firewall, received by jobs of several producers."""
 
 import uuid
 
@@ -30,7 +30,7 @@ def meet(session: Session, claim: Claim) -> Doubt:
 
 
 def test_two_of_one_producer_are_not_believed_while_others_call(session: Session, worker: uuid.UUID) -> None:
-    """It may have made both pictures for it; the call that is out tells more."""
+    """A producer may craft both pictures; another producer's open call shows more."""
     first, second = claims(session, worker, "a", 2)
     (other,) = claims(session, worker, "b", 1)
     begin(session, other)
@@ -42,7 +42,7 @@ def test_two_of_one_producer_are_not_believed_while_others_call(session: Session
 def test_two_of_one_producer_stop_the_account_while_nobody_else_calls(
     session: Session, worker: uuid.UUID
 ) -> None:
-    """There is nobody whose word could be waited for."""
+    """Without calls of other producers, two refusals are enough."""
     first, second = claims(session, worker, "a", 2)
     claims(session, worker, "b", 1)
     assert not meet(session, first).pauses

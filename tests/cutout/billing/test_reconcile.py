@@ -39,7 +39,7 @@ def add_call(
     outcome: AttemptOutcome = CHARGED,
     account: str = ACCOUNT,
 ) -> None:
-    """A call of a job of its own, which began and ended then."""
+    """A call of a job of its own, with these times."""
     accounts.ensure(session, account)
     session.add(
         Attempt(
@@ -63,13 +63,13 @@ def counted(session: Session) -> CallsBetween:
 
 class TestReadings:
     def test_of_an_account_that_was_never_read_are_none(self, session: Session) -> None:
-        """The first time there is nothing to compare with, whatever other accounts have."""
+        """Before its first reading an account has none, whatever other accounts have."""
         accounts.ensure(session, "other")
         record_reading(session, "other", 5.0)
         assert last_reading(session, ACCOUNT) is None
 
     def test_are_kept_and_the_last_one_is_found(self, session: Session) -> None:
-        """Each stays; the last is the one read last, at the time the database's clock showed."""
+        """Each reading is kept; the last is the one read last by the database's clock."""
         accounts.ensure(session, ACCOUNT)
         before = session.execute(text("SELECT clock_timestamp()")).scalar_one()
         first, second = (record_reading(session, ACCOUNT, balance) for balance in (10.5, 9.0))
@@ -79,7 +79,7 @@ class TestReadings:
         assert session.scalars(select(CreditReading.balance).order_by(CreditReading.id)).all() == [10.5, 9.0]
 
     def test_that_took_too_long_are_not_kept(self, session: Session) -> None:
-        """Longer than the comparison allows for is refused with the figure and the remedy."""
+        """A slow reading is refused with its duration and the remedy."""
         accounts.ensure(session, ACCOUNT)
         longest = LONGEST_READING.total_seconds()
         with pytest.raises(SlowReadingError, match=r"took 5\.5 s .* try again"):
@@ -91,11 +91,11 @@ class TestReadings:
 
 class TestTheCallsBetween:
     def test_are_none_when_nothing_called(self, session: Session) -> None:
-        """An empty ledger allows for nothing gone."""
+        """An empty ledger allows for no credits spent."""
         assert counted(session) == CallsBetween()
 
     def test_that_were_charged_began_and_ended_between(self, session: Session) -> None:
-        """To the moment: from the earlier reading on, and until the later one can have begun."""
+        """Both bounds count: from the earlier reading until the later one can have begun."""
         add_call(session, AFTER_EARLIER, BEFORE_LATER)
         assert counted(session) == CallsBetween(charged=1)
 
@@ -112,7 +112,7 @@ class TestTheCallsBetween:
     def test_may_lie_on_either_side_of_a_reading_they_were_out_at(
         self, session: Session, begun_at: datetime, ended_at: datetime
     ) -> None:
-        """A charged call that was out at any moment of a reading is counted apart."""
+        """A charged call that was open during a reading is counted apart."""
         add_call(session, begun_at, ended_at)
         assert counted(session) == CallsBetween(either=1)
 
@@ -128,7 +128,7 @@ class TestTheCallsBetween:
     def test_leave_out_what_was_charged_before_or_after(
         self, session: Session, begun_at: datetime, ended_at: datetime, outcome: AttemptOutcome
     ) -> None:
-        """Ended before the one or begun after the other; nor can a call be charged an hour after it began."""
+        """Calls that ended before, began after, or began an hour before the first reading do not count."""
         add_call(session, begun_at, ended_at, outcome)
         assert counted(session) == CallsBetween()
 
@@ -145,12 +145,12 @@ class TestTheCallsBetween:
     def test_are_unknown_without_an_answer(
         self, session: Session, begun_at: datetime, ended_at: datetime | None
     ) -> None:
-        """Given up, or still out: in doubt wherever it lies."""
+        """A call given up or still open is unknown wherever it lies."""
         add_call(session, begun_at, ended_at, UNKNOWN)
         assert counted(session) == CallsBetween(unknown=1)
 
     def test_leave_out_what_was_not_charged_and_other_accounts(self, session: Session) -> None:
-        """A refusal costs nothing, and another account pays for its own calls."""
+        """Refusals cost nothing, and other accounts pay for their own calls."""
         add_call(session, AFTER_EARLIER, BEFORE_LATER, NOT_CHARGED)
         add_call(session, AFTER_EARLIER, AFTER_LATER, NOT_CHARGED)
         add_call(session, AFTER_EARLIER, BEFORE_LATER, account="other")
@@ -163,12 +163,12 @@ class TestComparing:
 
     @pytest.mark.parametrize("spent", [10, 10.5, 12, 15])
     def test_adds_up_from_the_charged_to_all_that_may_be(self, spent: float) -> None:
-        """Both edges belong to it: what was charged, and with it all calls in doubt."""
+        """Both bounds agree: the charged calls alone, and together with all calls in doubt."""
         compared = compare(100.0, 100.0 - spent, self.CALLS)
         assert (compared.adds_up, compared.spent, compared.words) == (True, spent, "it adds up")
 
     def test_adds_up_when_nothing_happened(self) -> None:
-        """No calls and the same balance."""
+        """No calls and an unchanged balance agree."""
         assert compare(7.25, 7.25, CallsBetween()).adds_up
 
     def test_forgives_the_crumbs_of_floats(self) -> None:
@@ -185,7 +185,7 @@ class TestComparing:
         [(16, "1 credit more than"), (15.5, "0.5 credits more"), (1515, "1,500 credits more")],
     )
     def test_names_what_the_ledger_does_not_know_of(self, spent: float, said: str) -> None:
-        """More is gone than all calls can have cost: somebody else calls."""
+        """More credits are gone than all calls can have cost: another program calls."""
         compared = compare(10_000.0, 10_000.0 - spent, self.CALLS)
         assert not compared.adds_up
         assert said in compared.words
@@ -202,7 +202,7 @@ class TestComparing:
 
     @pytest.mark.parametrize("calls", [CALLS, CallsBetween()])
     def test_sees_a_top_up_when_the_balance_rose(self, calls: CallsBetween) -> None:
-        """More is left than before: nobody can tell what the calls took, so it does not add up."""
+        """A balance that rose hides the cost of the calls, so it does not add up."""
         compared = compare(100.0, 350.0, calls)
         assert (compared.adds_up, compared.spent) == (False, -250.0)
         assert compared.words.startswith("the balance rose by 250 credits: credits were added (a top-up)")
@@ -222,5 +222,5 @@ class TestComparing:
     ],
 )
 def test_credits_are_said_in_words(amount: float, words: str) -> None:
-    """To a thousandth, without idle zeros, in the singular for one."""
+    """Amounts are rounded to a thousandth, without trailing zeros, in the singular for one."""
     assert in_credits(amount) == words

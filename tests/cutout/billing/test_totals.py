@@ -28,7 +28,7 @@ MakeJob = Callable[..., uuid.UUID]
 
 @pytest.fixture
 def make_job(session: Session) -> MakeJob:
-    """A job whose calls ended so, and what became of it."""
+    """A job whose calls ended with these outcomes, and its state."""
     worker_id = new_worker(session)
 
     def make(
@@ -67,7 +67,7 @@ def days_ago(days: int) -> date:
 
 
 def move(session: Session, job_id: uuid.UUID, *, begun: date, finished: date | None = None) -> None:
-    """Let the job's calls have begun in the last second of a day (UTC), and the job finished on another."""
+    """Set the calls' begin to the last second of a day (UTC), and the job's end to another day."""
     session.execute(update(Attempt).where(Attempt.job_id == job_id).values(begun_at=last_second(begun)))
     if finished:
         session.execute(update(Job).where(Job.id == job_id).values(finished_at=last_second(finished)))
@@ -78,27 +78,25 @@ def last_second(day: date) -> datetime:
 
 
 class TestTheTotals:
-    def test_of_an_empty_ledger_are_nought(self, session: Session) -> None:
-        """Nothing called, nothing saved; a batch that does not exist has cost nothing either."""
+    def test_of_an_empty_ledger_are_zero(self, session: Session) -> None:
+        """An empty ledger and a batch that does not exist have totals of zero."""
         assert totals.totals(session) == totals.totals(session, uuid.uuid4()) == Totals()
         assert not [*totals.by_job(session), *totals.by_batch(session), *totals.by_day(session, 9)]
 
     def test_tell_every_outcome_apart(self, session: Session, make_job: MakeJob) -> None:
-        """Charged, not charged, given up as unknown and still out add up to the calls begun."""
+        """Charged, not charged, unknown and open calls add up to the calls begun."""
         make_job(REFUSED, REFUSED, UNANSWERED, CHARGED, fate=DONE)
         make_job(REFUSED, None)
         assert totals.totals(session) == Totals(begun=6, charged=1, not_charged=3, unknown=1, out=1)
 
-    def test_count_a_call_whose_worker_told_late_by_what_it_told(
-        self, session: Session, make_job: MakeJob
-    ) -> None:
-        """A call given up as unknown and answered after all is not unknown any more."""
+    def test_count_a_call_by_the_late_report_of_its_worker(self, session: Session, make_job: MakeJob) -> None:
+        """A call given up as unknown and answered later is not unknown any more."""
         make_job(UNANSWERED)
         queue.end_attempt(session, session.scalars(select(Attempt.id)).one(), CHARGED)
         assert totals.totals(session) == Totals(begun=1, charged=1)
 
     def test_count_a_lost_result_as_charged_and_lost(self, session: Session, make_job: MakeJob) -> None:
-        """Both credits of a job that was called again were spent; one of them brought nothing."""
+        """Both credits of a job that called again were spent; one of them brought nothing."""
         job_id = make_job(CHARGED, fate=Lost("RESULT_EXPIRED", "gone"))
         session.execute(update(Job).where(Job.id == job_id).values(queue_state=QueueState.READY))
         claim = claim_one(session, new_worker(session))
@@ -120,7 +118,7 @@ class TestTheTotals:
     def test_count_as_saved_what_succeeded_without_a_charge(
         self, session: Session, make_job: MakeJob
     ) -> None:
-        """A success without calls, or with none charged, is saved; one that paid or did not end is not."""
+        """A success without a charged call is saved; a job that paid or did not end is not."""
         make_job(fate=DONE)
         make_job(REFUSED, UNANSWERED, fate=DONE)
         make_job(CHARGED, fate=DONE)
@@ -139,7 +137,7 @@ class TestTheTotals:
 
 class TestByJob:
     def test_has_a_line_for_every_job_that_called(self, session: Session, make_job: MakeJob) -> None:
-        """In the order enqueued, with the name; a job without calls has no line."""
+        """Jobs are in the order enqueued, with their names; a job without calls has no line."""
         first = make_job(REFUSED, CHARGED, fate=DONE, name="hat")
         make_job(fate=DONE, name="reused")
         last = make_job(None, name=None)
@@ -156,7 +154,7 @@ class TestByJob:
         assert [line.job_id for line in totals.by_job(session, batch_id)] == [own]
 
     def test_is_read_a_thousand_rows_at_a_time(self, session: Session) -> None:
-        """More jobs than one round trip brings are all there once, and the first come without the rest."""
+        """All of more jobs than one round trip brings are there once, and the first come before the rest."""
         many = totals.ROWS_A_ROUND_TRIP * 2 + 1
         worker_id = new_worker(session)
         ids = enqueue_all(session, [NewJob(SOURCE, str(number)) for number in range(many)])
@@ -172,7 +170,7 @@ class TestByBatch:
     def test_has_a_line_for_every_batch_that_called_or_saved(
         self, session: Session, make_job: MakeJob
     ) -> None:
-        """The newest first, then the jobs without a batch; one that did neither has no line."""
+        """The newest is first, jobs without a batch are last; a batch without either has no line."""
         hats, shoes, idle = (create_batch(session, name).id for name in ("hats", "shoes", "idle"))
         make_job(CHARGED, fate=DONE, batch_id=hats)
         make_job(REFUSED, batch_id=hats)
@@ -191,7 +189,7 @@ class TestByDay:
     def test_puts_calls_on_the_day_they_began_and_savings_on_the_day_they_finished(
         self, session: Session, make_job: MakeJob
     ) -> None:
-        """Days are those of UTC, up to the last second; the newest first, empty ones left out."""
+        """Days are those of UTC to the last second; the newest first, without empty days."""
         move(session, make_job(CHARGED, fate=DONE), begun=days_ago(3), finished=days_ago(1))
         move(session, make_job(REFUSED, fate=DONE), begun=days_ago(3), finished=days_ago(1))
         move(session, make_job(UNANSWERED, fate=DONE), begun=days_ago(1), finished=days_ago(0))
@@ -202,7 +200,7 @@ class TestByDay:
         ]
 
     def test_goes_back_so_many_days(self, session: Session, make_job: MakeJob) -> None:
-        """Today is the first of them; the last second of the day before the last one is too old."""
+        """Today counts; the last second of the day before the first one is too old."""
         for ago in (0, 1, 2):
             move(session, make_job(REFUSED, fate=DONE), begun=days_ago(ago), finished=days_ago(ago))
         for days in (1, 2, 3):

@@ -24,7 +24,7 @@ from tests.support.working import somebody_works
 
 
 def insert(session: Session, jobs: int = 1, /, **columns: str) -> None:
-    """Jobs in line for a call, but for the columns given, in SQL."""
+    """Jobs that are ready for their call, with the columns given in SQL."""
     values = {
         "source": "'s3://b/k'",
         "virtual_start": "1",
@@ -40,7 +40,7 @@ def insert(session: Session, jobs: int = 1, /, **columns: str) -> None:
 
 
 def paid(hours: int) -> dict[str, str]:
-    """The columns of a job with a paid result that lives so long."""
+    """The columns of a job with a paid result that expires after this time."""
     return {
         "step": "'copy'",
         "result_url": "'https://a/b'",
@@ -50,7 +50,7 @@ def paid(hours: int) -> dict[str, str]:
 
 class TestTheFigures:
     def test_tell_what_stops_calls_by_itself(self, session: Session) -> None:
-        """Each open breaker, where results cannot be fetched, and the workers that are cut off."""
+        """The metrics show each open breaker, hosts without fetched results, and workers that are cut off."""
         found = read_overview(session, NOBODY)
         assert (list(found.stops), found.cut_off_workers) == ([], 0)
         for _ in range(5):
@@ -74,7 +74,7 @@ class TestTheFigures:
     def test_say_that_a_circuit_is_open_for_as_long_as_it_is(
         self, session: Session, until: str, seen: str, *, expected: bool
     ) -> None:
-        """Also at the moment of its probe."""
+        """The circuit counts as open also at the moment of its probe."""
         accounts.ensure(session, "a")
         session.execute(
             text(
@@ -85,8 +85,8 @@ class TestTheFigures:
         (row,) = read_overview(session, NOBODY).accounts
         assert row.circuit_open is expected
 
-    def test_count_jobs_where_they_stand(self, session: Session) -> None:
-        """Queued by queue_state and step, running by step, held by code; final ones nowhere."""
+    def test_count_jobs_by_their_state(self, session: Session) -> None:
+        """Queued jobs count by queue state and step, running by step, held by code; final ones not at all."""
         insert(session, 3)
         insert(session, 2, queue_state="'delayed'", scheduled_at="now() + interval '1 hour'")
         insert(session, 1, queue_state="'dispatched'", scheduled_at="now() + interval '1 minute'")
@@ -113,8 +113,8 @@ class TestTheFigures:
             "OVER_BUDGET": (5, 5),
         }
 
-    def test_know_which_paid_result_dies_first(self, session: Session) -> None:
-        """In line, delayed or in a worker's hands; what is in the lifeboat is safe."""
+    def test_know_which_paid_result_expires_first(self, session: Session) -> None:
+        """Ready, delayed and running jobs count; a result in the lifeboat is safe."""
         insert(session, **paid(9))
         insert(session, **paid(5), queue_state="'delayed'", scheduled_at="now() + interval '1 hour'")
         insert(session, **paid(7), state="'running'", queue_state="NULL", worker_id="uuidv7()")
@@ -123,8 +123,8 @@ class TestTheFigures:
         assert sum(row.at_risk for row in found.jobs) == 3
         assert found.next_expiry_s == pytest.approx(5 * 3600, abs=1)
 
-    def test_say_how_long_the_first_in_line_waits(self, session: Session) -> None:
-        """By priority, from the head of the line; and how late what rests is."""
+    def test_say_how_long_the_first_in_the_queue_waits(self, session: Session) -> None:
+        """The wait of the first job is by priority; overdue jobs are shown apart."""
         insert(session, virtual_start="5", scheduled_at="now() - interval '9 hours'")
         insert(session, virtual_start="2", scheduled_at="now() - interval '3 minutes'")
         insert(session, priority="0", scheduled_at="now() - interval '5 seconds'")
@@ -134,8 +134,8 @@ class TestTheFigures:
         assert found.first_in_line == pytest.approx({Priority.INTERACTIVE: 5, Priority.NORMAL: 180}, abs=1)
         assert found.overdue_s == pytest.approx(40, abs=1)
 
-    def test_know_a_worker_that_was_started_anew(self, session: Session) -> None:
-        """In its container it has the host and pid of the dead one: the younger heart counts, once."""
+    def test_know_a_worker_that_was_restarted(self, session: Session) -> None:
+        """A restarted worker has the host and pid of the dead one: the younger heartbeat counts, once."""
         session.execute(
             text("""
                 INSERT INTO workers (host, pid, heartbeat_at)
@@ -148,13 +148,13 @@ class TestTheFigures:
         assert row.heartbeat_age_s == pytest.approx(4, abs=1)
 
     def test_tell_a_dispatcher_of_another_database_apart(self, engine: Engine, shared_engine: Engine) -> None:
-        """The lock of a dispatcher that leads elsewhere on the same server counts for nothing here."""
+        """The leader's lock in another database of the same server does not count here."""
         with somebody_works(engine), Session(engine) as here, Session(shared_engine) as elsewhere:
             assert read_overview(here, NOBODY).dispatcher_leads
             assert not read_overview(elsewhere, NOBODY).dispatcher_leads
 
     def test_count_schedules_that_are_late(self, session: Session) -> None:
-        """One whose time and grace are over, and that nobody fired."""
+        """A schedule whose time and grace are over without a run is late."""
         schedule = new_schedule(session)
         assert read_overview(session, NOBODY).late_schedules == {
             Lateness.NOT_FIRED: 0,
@@ -168,13 +168,13 @@ NOBODY = CallSettings([])
 
 
 def names(collector: Collector) -> set[str]:
-    """The names of the metrics that it has figures of now."""
+    """The names of the metrics that have samples now."""
     return {family.name for family in collector.collect()}
 
 
 class TestTheMetrics:
     def test_are_asked_of_postgres_once_for_all_who_ask(self, engine: Engine, settings: Settings) -> None:
-        """Twenty scrapers at once, and one right after, cost one look."""
+        """Twenty scrapes at once, and one right after, cost one reading."""
         asked: list[str] = []
         event.listen(engine, "before_cursor_execute", lambda *arguments: asked.append(arguments[2]))
         collector = DatabaseMetrics(engine, settings)
@@ -186,13 +186,13 @@ class TestTheMetrics:
         assert "cutout_jobs" in names(collector)
         assert sum("jobs.state = 'held'" in statement for statement in asked) == 1
 
-    def test_say_so_when_postgres_is_away(self, settings: Settings) -> None:
-        """One figure is left, which says that there are no others; nothing is raised."""
+    def test_say_so_when_postgres_is_unreachable(self, settings: Settings) -> None:
+        """Only one metric is left, which says that the others are missing; nothing is raised."""
         away = connect("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
         (family,) = DatabaseMetrics(away, settings).collect()
         assert (family.name, family.samples[0].value) == ("cutout_database_answers", 0.0)
 
     def test_are_described_without_asking(self, settings: Settings) -> None:
-        """A process whose Postgres is away starts all the same."""
+        """A process starts although Postgres is unreachable."""
         away = connect("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
         assert {family.name for family in DatabaseMetrics(away, settings).describe()} == set(NAMED)

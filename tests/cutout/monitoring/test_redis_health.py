@@ -6,20 +6,20 @@ from cutout.monitoring.redis_health import HOST, judge_clocks, judge_eviction
 class TestEviction:
     @pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-lfu", "allkeys-random"])
     def test_of_keys_without_an_expiry_is_wrong(self, policy: str) -> None:
-        """The limit's keys and the queues have none."""
+        """The limit's keys and the queues have no expiry."""
         check = judge_eviction(policy)
         assert not check.ok
         assert policy in check.found
 
     @pytest.mark.parametrize("policy", ["noeviction", "volatile-lru", "volatile-ttl", "unknown"])
     def test_of_keys_with_an_expiry_does_no_harm(self, policy: str) -> None:
-        """A full Redis then refuses to write, and calls wait."""
+        """A full Redis then refuses writes, and calls wait."""
         assert judge_eviction(policy).ok
 
 
 class TestClocks:
     def test_that_agree_are_well(self) -> None:
-        """Two seconds are no difference."""
+        """A difference of two seconds is allowed."""
         assert judge_clocks({HOST: 0.0, "Redis": 1.5, "Postgres": -0.3}).ok
 
     @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ class TestClocks:
         ],
     )
     def test_of_three_the_lonely_one_is_off(self, redis: float, postgres: float, found: str) -> None:
-        """Leases, expiries and links are counted by three clocks."""
+        """Of three clocks the one that differs is wrong."""
         judged = judge_clocks({HOST: 0.0, "Redis": redis, "Postgres": postgres})
         assert judged.ok is False
         expected = {"Redis": 90.0, "Postgres": 3600.0}
@@ -42,7 +42,7 @@ class TestClocks:
         assert judged.found.split(" s ")[1] == found.split(" s ")[1]
 
     def test_of_two_either_may_be_off(self) -> None:
-        """Without Redis nobody can tell."""
+        """With two clocks the wrong one cannot be told."""
         judged = judge_clocks({HOST: 0.0, "Postgres": 60.0})
         assert (
             judged.found == "the clock of Postgres is 60.0 s ahead of that of this host; either may be wrong"

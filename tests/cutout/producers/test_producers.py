@@ -11,7 +11,7 @@ from cutout.producers.producers import create_producer, find_producer, list_prod
 
 class TestAKey:
     def test_names_its_producer(self, session: Session) -> None:
-        """The producer is found by its key and by no other."""
+        """The producer is found by its key and by no other key."""
         producer, key = create_producer(session, "shop")
         create_producer(session, "other")
         assert find_producer(session, key) == producer.id
@@ -26,7 +26,7 @@ class TestAKey:
         assert len(stored.key_sha256) == 32
 
     def test_is_refused_once_revoked(self, session: Session) -> None:
-        """A revoked key finds nobody, and can be revoked once."""
+        """A revoked key finds no producer, and can be revoked only once."""
         producer, key = create_producer(session, "shop")
         assert revoke_keys(session, producer.id)
         assert find_producer(session, key) is None
@@ -34,7 +34,7 @@ class TestAKey:
         assert [p.name for p in list_producers(session)] == ["shop"]
 
     def test_is_refused_once_it_has_expired(self, session: Session) -> None:
-        """Until then it is as good as any."""
+        """Until its expiry the key is valid."""
         producer, _ = create_producer(session, "shop")
         now = datetime.now(UTC)
         _, past = make_key(session, producer.id, "past", expires_at=now - timedelta(seconds=1))
@@ -43,7 +43,7 @@ class TestAKey:
         assert find_key(session, hash_of(coming)) is not None
 
     def test_may_do_what_its_scopes_say(self, session: Session) -> None:
-        """`admin` may do everything, the others what they are named for."""
+        """`admin` allows everything, each other scope what it names."""
         producer, _ = create_producer(session, "shop")
         _, text = make_key(session, producer.id, "reports", scopes=[Scope.READ])
         found = find_key(session, hash_of(text))
@@ -52,14 +52,14 @@ class TestAKey:
         assert all(allows([Scope.ADMIN], scope) for scope in Scope)
 
     def test_is_one_of_several(self, session: Session) -> None:
-        """Revoking one leaves its sister valid."""
+        """Revoking one key leaves the producer's other key valid."""
         producer, first = create_producer(session, "shop")
         key, second = make_key(session, producer.id, "reports")
         assert revoke_keys(session, key.id) == 1
         assert (find_producer(session, first), find_producer(session, second)) == (producer.id, None)
 
     def test_remembers_when_it_was_used(self, session: Session) -> None:
-        """Null until the first use was noted."""
+        """The time is null until the first use is recorded."""
         producer, _ = create_producer(session, "shop")
         ((key, _),) = list_keys(session)
         assert (key.producer_id, key.last_used_at) == (producer.id, None)
@@ -69,8 +69,8 @@ class TestAKey:
 
 
 class TestAKeyThatIsRenewed:
-    def test_takes_the_place_of_the_former(self, session: Session) -> None:
-        """One name is one producer with one valid key; another name is another producer."""
+    def test_replaces_the_former(self, session: Session) -> None:
+        """A name stands for one producer with one valid key; another name is another producer."""
         first, former = renew_key(session, "this machine", "here", scopes=list(Scope))
         second, present = renew_key(session, "this machine", "here", scopes=list(Scope))
         other, _ = renew_key(session, "this machine", "there", scopes=list(Scope))

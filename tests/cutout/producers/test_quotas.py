@@ -11,7 +11,7 @@ JOB = NewJob("https://shop.example/a.jpg")
 
 
 def enqueue(session: Session, producer: Producer, count: int) -> None:
-    """As the API does: room first, then the jobs."""
+    """Reserve room, then enqueue the jobs, as the API does."""
     take_quota(session, producer.id, count)
     enqueue_all(session, [JOB] * count, producer_id=producer.id)
 
@@ -26,14 +26,14 @@ def shop(session: Session) -> Producer:
 
 class TestAQuota:
     def test_lets_no_more_in_than_it_says(self, session: Session, shop: Producer) -> None:
-        """The third is taken, the fourth refused, and the figures are named."""
+        """The third job is accepted, the fourth refused with the figures."""
         enqueue(session, shop, 2)
         enqueue(session, shop, 1)
         with pytest.raises(QuotaReachedError, match=r"3 unfinished jobs.* 1 more"):
             enqueue(session, shop, 1)
 
     def test_counts_those_that_were_there_before_it(self, session: Session, shop: Producer) -> None:
-        """A quota set on a producer with jobs knows of them."""
+        """A quota counts jobs from before it was set."""
         set_quota(session, shop.id, None)
         enqueue(session, shop, 4)
         set_quota(session, shop.id, 5)
@@ -42,7 +42,7 @@ class TestAQuota:
             enqueue(session, shop, 1)
 
     def test_has_room_again_once_jobs_end(self, session: Session, shop: Producer) -> None:
-        """Ended ones are found when the last count is a second old, and not before."""
+        """Ended jobs are found once the last count is a second old, and not before."""
         enqueue(session, shop, 3)
         session.execute(text("UPDATE jobs SET state = 'cancelled', queue_state = NULL, finished_at = now()"))
         with pytest.raises(QuotaReachedError):
@@ -51,7 +51,7 @@ class TestAQuota:
         enqueue(session, shop, 3)
 
     def test_that_is_none_is_no_bound(self, session: Session) -> None:
-        """A producer without one has nothing written at its row."""
+        """For a producer without a quota nothing is written."""
         producer, _ = create_producer(session, "shop")
         take_quota(session, producer.id, 10**6)
         session.refresh(producer)

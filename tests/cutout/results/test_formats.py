@@ -56,7 +56,7 @@ def read_csv(file: str) -> list[dict[str, str]]:
 
 
 def charge(engine: Engine, external_id: str, *attempts: tuple[str, str]) -> None:
-    """Calls of that job, by outcome and request id."""
+    """Calls of the job, by outcome and request id."""
     call = text(
         "INSERT INTO attempts (job_id, number, fence, worker_id, account, image_sha256, outcome, ended_at,"
         " request_id) SELECT id, :number, 1, uuidv7(), 'account', 'x', :outcome, now(), :request_id"
@@ -71,7 +71,7 @@ def charge(engine: Engine, external_id: str, *attempts: tuple[str, str]) -> None
 class TestACellOfText:
     @given(TEXTS)
     def test_never_begins_a_formula(self, value: str) -> None:
-        """One that would is led by an apostrophe; any other is as it was."""
+        """A cell that would begin a formula begins with an apostrophe; others are unchanged."""
         cell = escape_cell(value)
         assert cell is not None
         assert cell[:1] not in STARTS
@@ -80,18 +80,18 @@ class TestACellOfText:
 
     @pytest.mark.parametrize("before", ["", " ", "\xa0", "\u3000", "\u200b", "\ufeff \u202e", "\n", "\0"])
     @pytest.mark.parametrize("sign", [*"=+-@", *"\uff1d\uff0b\uff0d\uff20\ufe66\u207a"])
-    def test_is_guarded_behind_what_nobody_sees(self, before: str, sign: str) -> None:
-        """Importers trim blanks and fold wide and small signs to plain ones."""
+    def test_is_guarded_behind_invisible_characters(self, before: str, sign: str) -> None:
+        """Importers trim blanks and convert wide and small signs to plain ones."""
         assert escape_cell(f"{before}{sign}1+1") == f"'{before}{sign}1+1"
 
     @pytest.mark.parametrize("value", [" SKU-1", "a=1", "\u2212 5", "1-2", "\u200ba", "", "'=1", "é+", " "])
     def test_of_another_kind_stays(self, value: str) -> None:
-        """A sign counts at the begin alone."""
+        """A sign counts only at the beginning."""
         assert escape_cell(value) == value
 
     @given(TEXTS, TEXTS, TEXTS, TEXTS)
     def test_is_read_back_from_csv(self, external_id: str, key: str, code: str, message: str) -> None:
-        """Whatever letters, quotes and line ends it has, cells beside it stay apart from it."""
+        """Cells with any letters, quotes and line ends stay separate from their neighbours."""
         row = ROW._replace(external_id=external_id, key=key, error_code=code, error_message=message)
         (found,) = read_csv(b"".join(write_results([[row]], Format.CSV)).decode())
         cells = [found[name] for name in ("external_id", "key", "error_code", "error_message", "job_id")]
@@ -99,7 +99,7 @@ class TestACellOfText:
 
     @given(TEXTS, TEXTS)
     def test_is_read_back_from_ndjson(self, external_id: str, message: str) -> None:
-        """It is written as it is."""
+        """Text is written unchanged."""
         row = ROW._replace(external_id=external_id, error_message=message)
         found = json.loads(b"".join(write_results([[row]], Format.NDJSON)))
         assert (found["external_id"], found["error_message"]) == (external_id, message)
@@ -107,7 +107,7 @@ class TestACellOfText:
 
 class TestResults:
     def test_have_what_calls_came_to(self, engine: Engine) -> None:
-        """Credits and attempts of a job are its own, and the request id is that of its last call."""
+        """Credits and attempts are those of the job, the request id is that of its last call."""
         batch_id = make_batch(engine, {"a": DONE, "b": Fail("BROKEN", "m"), "c": None})
         charge(engine, "a", ("unknown", "r1"), ("charged", "r2"), ("charged", "r3"))
         charge(engine, "b", ("not_charged", "r4"))
@@ -119,7 +119,7 @@ class TestResults:
         ]
 
     def test_are_objects_with_their_own_types(self, engine: Engine) -> None:
-        """NDJSON has numbers, booleans, nulls and what else the manifest said."""
+        """NDJSON has numbers, booleans, nulls and the manifest's other fields."""
         batch_id = make_batch(engine, {"a": DONE})
         with engine.begin() as connection:
             details = '{"state": "=1+1", "titre": "é\\n\u2028"}'
@@ -132,7 +132,7 @@ class TestResults:
         assert found["details"] == {"state": "=1+1", "titre": "é\n\u2028"}
 
     def test_have_links_if_asked(self, engine: Engine, bucket: Bucket) -> None:
-        """Both formats say the link and until when it is good, and neither where there is no cutout."""
+        """Both formats have the link and its expiry, and neither where there is no cutout."""
         batch_id = make_batch(engine, {"a": DONE, "b": None})
         links = CutoutLinks(bucket, hours=2)
         good, waiting = read_csv(written(engine, batch_id, Format.CSV, links))
@@ -148,7 +148,7 @@ class TestResults:
         )
 
     def test_may_be_those_of_some_states_or_codes(self, engine: Engine) -> None:
-        """Only what was asked for, of this batch alone; a batch without jobs has a header."""
+        """Only the selected jobs of this batch are written; a batch without jobs has a header."""
         make_batch(engine, {"x": DONE})
         batch_id = make_batch(
             engine, {"a": DONE, "b": Fail("BROKEN", "m"), "c": Fail("GONE", "m"), "d": None}
@@ -165,7 +165,7 @@ class TestResults:
         assert written(engine, make_batch(engine, {}), Format.CSV) == ",".join(COLUMNS) + "\r\n"
 
     def test_are_read_as_they_are_written(self, engine: Engine) -> None:
-        """A page is read when it is asked for, in a transaction of its own; all are counted by state."""
+        """A page is read when it is needed, in a transaction of its own; all rows are counted by state."""
         batch_id = make_batch(engine, {"a": DONE, "b": Fail("BROKEN", "m"), "c": None})
         tally: Counter[str] = Counter()
         with open_results(engine, Selection(batch_id)) as results:

@@ -43,7 +43,7 @@ def retry(engine: Engine, external_id: str) -> None:
 
 class TestABatchThatEnded:
     def test_has_jobs_and_all_are_final(self, engine: Engine) -> None:
-        """One that waits, runs or is held keeps its batch open; a batch without jobs never ends."""
+        """A queued, running or held job keeps its batch open; a batch without jobs never ends."""
         over = make_batch(engine, {"a": DONE, "b": FAILED})
         make_batch(engine, {"a": DONE, "b": Hold("LOOK", "m")})
         make_batch(engine, {})
@@ -54,8 +54,8 @@ class TestABatchThatEnded:
         assert look(engine) == {over}
         assert look(engine, over) == set()
 
-    def test_is_found_without_a_look_at_those_that_never_had_a_job(self, engine: Engine) -> None:
-        """A schedule whose catalog did not change makes such a batch every night."""
+    def test_is_found_without_reading_those_that_never_had_a_job(self, engine: Engine) -> None:
+        """A schedule whose catalog did not change makes an empty batch every night."""
         over = make_batch(engine, {"a": DONE})
         with Session(engine) as session, session.begin():
             session.execute(text("INSERT INTO batches (name) SELECT 'empty' FROM generate_series(1, 1000)"))
@@ -71,7 +71,7 @@ class TestABatchThatEnded:
         assert max(rows_looked_at(plan[0]["Plan"])) <= 2
 
     def test_is_not_one_that_is_still_read(self, engine: Engine) -> None:
-        """While its manifest is read, more jobs come, even if all so far are done."""
+        """While the manifest is read more jobs follow, even if all so far are done."""
         batch_id = make_batch(engine, {"a": DONE})
         with Session(engine) as session, session.begin():
             session.add(Ingest(batch_id=batch_id, fingerprint=b"x", kind="k"))
@@ -81,7 +81,7 @@ class TestABatchThatEnded:
         assert look(engine) == {batch_id}
 
     def test_is_written_once(self, engine: Engine, bucket: Bucket) -> None:
-        """Its results lie in the bucket under the key that the batch then has; twice is the same."""
+        """The results are in the bucket under the key in the batch's row; writing twice gives the same."""
         batch_id = make_batch(engine, {"a": DONE, "b": FAILED})
         for _ in range(2):
             assert keep_results(engine, bucket, batch_id)
@@ -90,7 +90,7 @@ class TestABatchThatEnded:
         assert look(engine) == set()
 
     def test_is_written_again_after_a_retry(self, engine: Engine, bucket: Bucket) -> None:
-        """A retry takes the key away; once the job is final again, so are the results."""
+        """A retry removes the key; once the job is final again, the results are written again."""
         batch_id = make_batch(engine, {"a": FAILED})
         assert keep_results(engine, bucket, batch_id)
         retry(engine, "a")
@@ -102,7 +102,7 @@ class TestABatchThatEnded:
         assert rows_of(bucket, batch_id)[0]["state"] == "succeeded"
 
     def test_is_written_again_with_a_new_job(self, engine: Engine, bucket: Bucket) -> None:
-        """So does one that is enqueued into it."""
+        """A job enqueued into the batch removes the key as well."""
         batch_id = make_batch(engine, {"a": DONE})
         assert keep_results(engine, bucket, batch_id)
         with Session(engine) as session, session.begin():
@@ -115,7 +115,7 @@ class TestWhatMovesWhileItIsWritten:
     def test_makes_the_file_worth_nothing(
         self, engine: Engine, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, *, ends_again: bool
     ) -> None:
-        """A job retried meanwhile, whether it is final again or not, leaves the batch to be written anew."""
+        """A job retried meanwhile, final again or not, leaves the batch to be written again."""
         batch_id = make_batch(engine, {"a": FAILED})
 
         def slowly(*arguments: object) -> Iterator[bytes]:
@@ -131,7 +131,7 @@ class TestWhatMovesWhileItIsWritten:
         assert look(engine) == ({batch_id} if ends_again else set())
 
     def test_is_waited_for_or_takes_the_key_away(self, engine: Engine, bucket: Bucket) -> None:
-        """A retry that is not committed when the file is done takes the key away when it is."""
+        """A retry that commits after the file is written removes the key."""
         batch_id = make_batch(engine, {"a": FAILED, "b": DONE})
         with Session(engine) as session, session.begin():
             its = session.query(Job.id).filter_by(external_id="a").scalar()

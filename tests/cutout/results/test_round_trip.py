@@ -33,7 +33,7 @@ WHITE = ReturnForm.WHITE_BACKGROUND
 
 
 class Catalog:
-    """Batches that were made of a manifest, and what is given back."""
+    """Batches made from a manifest, and the file written back."""
 
     def __init__(self, engine: Engine, bucket: Bucket) -> None:
         self.engine, self.bucket = engine, bucket
@@ -66,7 +66,7 @@ def rows_of(file: bytes, encoding: str = "utf-8", delimiter: str = ",") -> list[
 
 class TestAPlainManifest:
     def test_comes_back_with_columns_added(self, catalog: Catalog) -> None:
-        """Cells stay as they were, those that are formulas too; what is ours is behind them."""
+        """Original cells stay unchanged, formulas included; the added columns come after them."""
         manifest = b'external_id,source,price\na,https://x/a.jpg,=1+1\nb,https://x/b.jpg,"1,5"\n'
         good, bad = rows_of(catalog.back(manifest, {"a": DONE, "b": Fail("=BROKEN", "cut off")}))
         assert list(good) == ["external_id", "source", "price", *ADDED]
@@ -78,7 +78,7 @@ class TestAPlainManifest:
         assert catalog.tally == {"succeeded": 1, "failed": 1}
 
     def test_keeps_its_encoding_and_delimiter(self, catalog: Catalog) -> None:
-        """A file that Excel saved opens in Excel: byte order mark, semicolons, or Latin-1 if asked for."""
+        """A file saved by Excel opens in Excel: byte order mark, semicolons, or Latin-1 if requested."""
         manifest = "external_id;source;nom\na;https://x/a.jpg;été\n"
         marked = catalog.back(codecs.BOM_UTF8 + manifest.encode(), {"a": DONE})
         assert marked.startswith(codecs.BOM_UTF8 + b"external_id;source;nom;cutout_state;")
@@ -91,18 +91,18 @@ class TestAPlainManifest:
         assert rows_of(wide, "utf-16", "\t")[0]["cutout_key"] == "cutouts/a.png"
 
     def test_may_have_been_gzipped(self, catalog: Catalog) -> None:
-        """It comes back unpacked."""
+        """A gzipped manifest is written back unpacked."""
         manifest = gzip.compress(b"external_id,source\na,https://x/a.jpg\n")
         assert rows_of(catalog.back(manifest, {"a": DONE}))[0]["cutout_state"] == "succeeded"
 
     def test_is_read_by_the_mapping_that_it_went_in_with(self, catalog: Catalog) -> None:
-        """Columns under other names are found as they were then."""
+        """Columns with other names are found by the mapping of the ingest."""
         manifest = b"SKU,Photo\na,https://x/a.jpg\n"
         columns = {"external_id": "SKU", "source": "Photo"}
         assert rows_of(catalog.back(manifest, {"a": DONE}, columns=columns))[0]["cutout_width"] == "10"
 
     def test_of_several_forms_has_their_values_in_order(self, catalog: Catalog) -> None:
-        """Joined by blanks in the order asked for; one that is missing keeps its place."""
+        """Values are joined by blanks in the requested order; a missing one keeps its position."""
         manifest = b"external_id,source,return_form\na,https://x/a.jpg,\nb,https://x/b.jpg,mask\n"
         fates: Fates = {("a", WHITE): OTHER, ("a", ReturnForm.RGBA): DONE, ("b", ReturnForm.MASK): OTHER}
         both, one = rows_of(catalog.back(manifest, fates, forms=["rgba", "whiteBK"]))
@@ -119,7 +119,7 @@ class TestAPlainManifest:
         assert catalog.tally == {"failed": 1, "succeeded": 1}
 
     def test_says_what_made_no_job(self, catalog: Catalog) -> None:
-        """A row that was rejected has the reason; one too short or too long keeps its cells."""
+        """A rejected row has the reason; one too short or too long keeps its cells."""
         manifest = b"external_id,source,x\n,https://x/a.jpg,1\nb,https://x/b.jpg,2\nshort\na,b,c,d\n"
         file = catalog.back(manifest, {})
         empty, unknown, short = rows_of(file)[:3]
@@ -131,7 +131,7 @@ class TestAPlainManifest:
         assert catalog.tally == {"rejected": 4}
 
     def test_that_went_through_before_has_our_columns_once(self, catalog: Catalog) -> None:
-        """Columns added last week are replaced, so that the file can go in and out any number of times."""
+        """Added columns of an earlier output are replaced, so the file can go round any number of times."""
         once = catalog.back(b"external_id,source,z\na,https://x/a.jpg,1\n", {"a": Fail("BROKEN", "m")})
         again = catalog.back(once, {"a": DONE})
         (row,) = rows_of(again)
@@ -139,14 +139,14 @@ class TestAPlainManifest:
         assert (row["z"], row["cutout_state"], row["cutout_error"]) == ("1", "succeeded", "")
 
     def test_has_links_if_asked(self, catalog: Catalog, bucket: Bucket) -> None:
-        """One for each cutout."""
+        """Each cutout has one link."""
         links = CutoutLinks(bucket)
         manifest = b"external_id,source\na,https://x/a.jpg\nb,https://x/b.jpg\n"
         good, waiting = rows_of(catalog.back(manifest, {"a": DONE, "b": None}, links=links))
         assert (good["cutout_url"], waiting["cutout_url"]) == (links.to("cutouts/a.png"), "")
 
     def test_is_read_in_chunks(self, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Jobs are looked up some records at a time, each row with its own."""
+        """Jobs are read some records at a time, each row with its own job."""
         monkeypatch.setattr(round_trip, "RECORDS_A_CHUNK", 3)
         names = [f"n{n}" for n in range(10)]
         manifest = "external_id,source\n" + "".join(f"{name},https://x/a.jpg\n" for name in names)
@@ -158,7 +158,7 @@ class TestAPlainManifest:
 class TestAKnownExport:
     @pytest.mark.parametrize("name", ["shopify_products_export.csv", "shopify_products_2025.csv"])
     def test_of_shopify_goes_back_in(self, catalog: Catalog, name: str) -> None:
-        """Every column of the export and every cell is there, and it is still read as such an export."""
+        """Every column and cell of the export is there, and it is still read as such an export."""
         export = (EXPORTS / name).read_bytes()
         pictures = [picture for record in read(export) for picture in record.pictures]
         file = catalog.back(export, {picture.external_id: DONE for picture in pictures})
@@ -169,7 +169,7 @@ class TestAKnownExport:
 
     @pytest.mark.parametrize("name", ["google_feed.xml", "google_feed_atom.xml"])
     def test_in_xml_comes_back_as_csv(self, catalog: Catalog, name: str) -> None:
-        """Ids of an item and of its pictures: a feed that is read again names the same pictures."""
+        """The file has the ids of items and pictures: a feed that is read again names the same pictures."""
         feed = (EXPORTS / name).read_bytes()
         pictures = [picture for record in read(feed) for picture in record.pictures]
         file = catalog.back(feed, {picture.external_id: DONE for picture in pictures})
@@ -178,7 +178,7 @@ class TestAKnownExport:
         assert [picture for record in read(file) for picture in record.pictures] == pictures
 
     def test_in_ndjson_has_keys_added(self, catalog: Catalog) -> None:
-        """Objects keep their keys and types; a line that is none stays as it was."""
+        """Objects keep their keys and types; a line that is no object stays unchanged."""
         manifest = b'{"external_id": "a", "source": "https://x/a.jpg", "price": 1.5, "n": null}\nno object\n'
         first, second = catalog.back(manifest, {"a": DONE}).decode().splitlines()
         found = json.loads(first)
@@ -197,7 +197,7 @@ class TestWhatIsWritten:
         st.sampled_from([",", ";", "\t", "|"]),
     )
     def test_has_the_cells_that_came_in(self, cells: list[list[str]], delimiter: str) -> None:
-        """Whatever they hold, and ours beside them are no formulas."""
+        """Any original cells are unchanged, and the added ones are no formulas."""
         manifest = Manifest("CSV manifest", "utf-8", iter(()), ("a", "b", "c"), delimiter)
         writer, head = make_writer(manifest, {}, ["cutout_state"])
         records = [(Record(1, tuple(row), (), ()), ["=x"]) for row in cells]
@@ -207,7 +207,7 @@ class TestWhatIsWritten:
         assert rows == [[*row, "'=x"] for row in cells]
 
     def test_of_numbers_and_letters_that_json_lacks_is_json(self) -> None:
-        """Infinity is null, half a character is escaped."""
+        """Infinity becomes null, a lone surrogate is escaped."""
         manifest = Manifest("NDJSON manifest", "utf-8", iter(()))
         writer, _ = make_writer(manifest, {}, ["cutout_state"])
         cells = {"n": float("inf"), "half": "\ud800"}
@@ -217,7 +217,7 @@ class TestWhatIsWritten:
 
 class TestABatchWithoutItsManifest:
     def test_says_so(self, catalog: Catalog) -> None:
-        """Neither a batch of single jobs nor an ingest of which nothing was kept has one to give back."""
+        """A batch of single jobs and an ingest that kept nothing have no manifest to write back."""
         batch_id = make_batch(catalog.engine, {"a": DONE})
         with Session(catalog.engine) as session:
             with pytest.raises(NoManifestError, match=f"the batch {batch_id} was not made from a manifest"):
@@ -228,6 +228,6 @@ class TestABatchWithoutItsManifest:
                 find_manifest(session, uuid.UUID(str(batch_id)))
 
     def test_that_cannot_be_read_further_breaks_off(self, catalog: Catalog) -> None:
-        """The reader's own words say where."""
+        """The reader's own message says where."""
         with pytest.raises(ManifestError, match="quote that opens in line 3"):
             catalog.back(b'external_id,source\na,b\n"c,d\ne,f\n', {})

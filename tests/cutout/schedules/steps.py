@@ -1,4 +1,4 @@
-"""Schedules and their runs, moved through time and on their way as the dispatcher would."""
+"""Steps of tests that move schedules and their runs through time, as the dispatcher would."""
 
 import uuid
 from collections.abc import Mapping
@@ -25,20 +25,20 @@ def new_schedule(session: Session, name: str = "nightly", **more: Any) -> Schedu
 
 
 def due_since(session: Session, schedule: Schedule, at: datetime) -> None:
-    """Let the schedule be as if nothing fired since then."""
+    """Set the schedule as if nothing had fired since then."""
     schedule.next_fire_at = schedule.next_due_at = at
     session.flush()
 
 
 def pass_by(session: Session, schedule: Schedule, ago: timedelta = timedelta(seconds=1)) -> datetime:
-    """Let its next run be due since a moment ago; returns when it was ordered for."""
+    """Make its next run due a moment ago; returns the time that it was scheduled for."""
     at = datetime.now(UTC) - ago
     due_since(session, schedule, at)
     return at
 
 
 def see_through(session: Session) -> None:
-    """The leader's work on runs each second."""
+    """Do the leader's work of one second on runs."""
     skip_overlapping(session)
     for find, move in (
         (read_runs, advance),
@@ -69,7 +69,7 @@ def finish_ingest(
     *,
     error: str | None = None,
 ) -> None:
-    """Let the source of a batch be read, with these counts, or not."""
+    """End the ingest of a batch with these counts, or without success."""
     values = "".join(f", {name} = {count}" for name, count in (counts or {}).items())
     session.execute(
         text(f"UPDATE ingests SET finished_at = now(), error = :error{values} WHERE batch_id = :id"),  # noqa: S608

@@ -77,7 +77,7 @@ class TestANightlyRun:
     @each_zone
     @pytest.mark.parametrize("at", [time(0, 0), time(0, 59), time(1, 15), time(1, 45), time(2, 15), time(3)])
     def test_fires_once_on_every_day_of_two_years(self, zone: str, at: time) -> None:
-        """At its reading, the first time it comes, or the moment the clocks have jumped over it."""
+        """It fires at its first reading, or at the moment the clocks have jumped over it."""
         found = fires(f"{at.minute} {at.hour} * * *", zone, BEGIN - timedelta(days=2))
         by_day = {local(instant, zone).date(): instant for instant in found}
         assert len(found) == len(by_day)
@@ -91,7 +91,7 @@ class TestANightlyRun:
 
     @each_zone
     def test_whose_hour_comes_twice_fires_at_the_first(self, zone: str) -> None:
-        """On the days of the jump back the second passing brings no second run."""
+        """On the day of the jump back the second occurrence brings no second run."""
         first = TWICE[zone][0]
         found = fires(f"{first.minute} {first.hour} * * *", zone)
         for jump, forward in JUMPS[zone]:
@@ -100,8 +100,8 @@ class TestANightlyRun:
                 assert instant < jump
                 assert local(instant, zone).time() == first
 
-    def test_knows_the_instants_by_hand(self) -> None:
-        """Around the spring and the autumn of Paris, reckoned on paper."""
+    def test_knows_the_instants_computed_on_paper(self) -> None:
+        """The instants around spring and autumn in Paris were computed on paper."""
         since, until = datetime(2026, 3, 28, 12, tzinfo=UTC), datetime(2026, 3, 30, 12, tzinfo=UTC)
         assert fires("30 2 * * *", PARIS, since, until) == [
             datetime(2026, 3, 29, 1, 0, tzinfo=UTC),  # 03:00 summer time
@@ -114,21 +114,21 @@ class TestANightlyRun:
         ]
 
     def test_of_several_readings_in_the_lost_hour_fires_once(self) -> None:
-        """All of them mean the same first instant after the jump, 03:00 of that day among them."""
+        """All skipped readings mean the same first instant after the jump, 03:00 among them."""
         since, until = datetime(2026, 3, 29, tzinfo=UTC), datetime(2026, 3, 29, 2, tzinfo=UTC)
         found = fires("0,20,40 2,3 * * *", PARIS, since, until)
         assert found == [datetime(2026, 3, 29, 1, minute, tzinfo=UTC) for minute in (0, 20, 40)]
 
     def test_of_every_other_hour_keeps_to_the_clock(self) -> None:
-        """`*/2` names hours: the lost one fires at 03:00, the doubled one once."""
+        """`*/2` names hours: the skipped one fires at 03:00, the repeated one once."""
         spring, autumn = datetime(2026, 3, 28, 23, 30, tzinfo=UTC), datetime(2026, 10, 24, 22, 30, tzinfo=UTC)
         hours = timedelta(hours=6)
         for since, expected in ((spring, ["03:00", "04:00", "06:00"]), (autumn, ["02:00", "04:00"])):
             found = fires("0 */2 * * *", PARIS, since, since + hours)
             assert [f"{local(at, PARIS):%H:%M}" for at in found] == expected
 
-    def test_looked_up_in_the_second_passing_waits_for_the_next_day(self) -> None:
-        """Someone who looks at 02:10 winter time has missed the 02:30 of summer time."""
+    def test_asked_for_in_the_second_occurrence_waits_for_the_next_day(self) -> None:
+        """At 02:10 winter time the 02:30 of summer time is over."""
         second_passing = datetime(2026, 10, 25, 1, 10, tzinfo=UTC)
         assert cron_of("30 2 * * *", PARIS).next_after(second_passing) == datetime(
             2026, 10, 26, 1, 30, tzinfo=UTC
@@ -148,13 +148,13 @@ class TestANightlyRun:
 class TestARunOfEveryHour:
     @each_zone
     def test_fires_each_real_quarter_for_two_years(self, zone: str) -> None:
-        """Without a choice of hours no quarter is left out and none comes twice, whatever the clocks do."""
+        """For every hour no quarter is missing and none occurs twice, whatever the clocks do."""
         found = fires("*/15 * * * *", zone, BEGIN, END)
         assert found == [BEGIN + A_QUARTER * n for n in range(1, int((END - BEGIN) / A_QUARTER))]
 
     @each_zone
     def test_fires_whenever_the_clock_shows_its_minute(self, zone: str) -> None:
-        """Both times in an hour that comes twice, and in a lost one not at all."""
+        """It fires both times in a repeated hour, and not in a skipped one."""
         for jump, _ in JUMPS[zone]:
             since, until = jump - timedelta(hours=3), jump + timedelta(hours=3)
             minutes = [since + timedelta(minutes=n) for n in range(1, 360)]
@@ -175,7 +175,7 @@ class TestARunOfEveryHour:
     def test_of_chosen_days_misses_none_of_their_hours(
         self, expression: str, zone: str, turn: datetime
     ) -> None:
-        """Whatever minute around a jump at midnight one asks about, the next that the clock shows so."""
+        """After any minute around a jump at midnight, the next matching clock reading fires."""
         minute, hour_of_day, day, month, weekday = expression.split()
         shown = [
             at
@@ -194,13 +194,13 @@ class TestARunOfEveryHour:
                 assert cron.next_after(moment) == later[0]
 
     def test_may_fire_each_second(self) -> None:
-        """A sixth field, first, counts seconds."""
+        """A sixth field, written first, counts seconds."""
         since = datetime(2026, 10, 25, 0, 59, 58, tzinfo=UTC)
         found = fires("* * * * * *", PARIS, since, since + timedelta(seconds=5))
         assert found == [since + timedelta(seconds=n) for n in range(1, 5)]
 
     def test_of_half_a_second_past_fires_at_the_next_whole_one(self) -> None:
-        """The instants are whole seconds after the moment asked about."""
+        """Instants are whole seconds after the given moment."""
         moment = datetime(2026, 5, 1, 12, 0, 0, 500_000, tzinfo=UTC)
         assert cron_of("* * * * * *", PARIS).next_after(moment) == datetime(2026, 5, 1, 12, 0, 1, tzinfo=UTC)
 
@@ -211,7 +211,7 @@ class TestWhatCannotFire:
         ["0 0 30 2 *", "0 0 31 4,6 *", "61 * * * *", "* 24 * * *", "0 0 * * FOO", "0 0 */0 * *", "a b c d e"],
     )
     def test_is_refused(self, expression: str) -> None:
-        """A day or hour that no calendar has, named with the expression."""
+        """A day or hour that no calendar has is named with the expression."""
         with pytest.raises(InvalidScheduleError, match="never fires") as refused:
             cron_of(expression, PARIS)
         assert refused.value.field == "cron"
@@ -219,7 +219,7 @@ class TestWhatCannotFire:
 
     @pytest.mark.parametrize("expression", ["", "* * *", "* * * * * * *", "* " * 5000])
     def test_has_five_or_six_fields(self, expression: str) -> None:
-        """Anything else says how to write one, and is not repeated at full length."""
+        """Any other number is refused with an example, and without repeating a long text."""
         with pytest.raises(InvalidScheduleError, match="write one like '15 1") as refused:
             cron_of(expression, PARIS)
         assert len(str(refused.value)) < 400
@@ -228,13 +228,13 @@ class TestWhatCannotFire:
         "zone", ["Mars/Base", "Europe", "", "../../etc/passwd", "/etc/localtime", "Europe/Paris\0", "x" * 500]
     )
     def test_a_zone_that_does_not_exist(self, zone: str) -> None:
-        """Nor any path that is no zone."""
+        """A path that is no zone is refused as well."""
         with pytest.raises(InvalidScheduleError, match="does not exist; write one like") as refused:
             cron_of("0 0 * * *", zone)
         assert refused.value.field == "zone"
 
     def test_a_leap_day_does_fire(self) -> None:
-        """Once in four years is not never."""
+        """A date once in four years still fires."""
         assert cron_of("0 0 29 2 *", "UTC").next_after(BEGIN) == datetime(2028, 2, 29, tzinfo=UTC)
 
 
@@ -288,7 +288,7 @@ class TestWhatPeopleWrite:
             ("0 0 2 ? * MON 2027", "does not have five fields"),
         ],
     )
-    def test_is_told_the_right_spelling_where_it_may_mean_two_things(self, written: str, said: str) -> None:
-        """Or none."""
+    def test_that_is_ambiguous_is_refused_with_the_right_spelling(self, written: str, said: str) -> None:
+        """An ambiguous or meaningless expression is refused with the right spelling."""
         with pytest.raises(InvalidScheduleError, match=said):
             cron_of(written, PARIS)

@@ -19,7 +19,7 @@ EACH_SECOND = "* * * * * *"
 
 class TestFiring:
     def test_makes_one_run_and_moves_the_schedule_on(self, session: Session) -> None:
-        """A run waits under the time that was ordered, and the next night's is next."""
+        """A run waits under its scheduled time, and the next night's run is next."""
         schedule = new_schedule(session)
         at = pass_by(session, schedule)
         assert fire(session) == 1
@@ -30,12 +30,12 @@ class TestFiring:
         assert fire(session) == 0
 
     def test_is_not_done_before_its_time(self, session: Session) -> None:
-        """Nothing is due on the day a schedule is added."""
+        """Nothing is due when a schedule is added."""
         new_schedule(session)
         assert fire(session) == 0
 
     def test_of_many_schedules_is_done_at_once(self, session: Session) -> None:
-        """200 of every second that stood for five seconds: each fires six times, now included."""
+        """200 schedules of every second that waited five seconds each fire six times, now included."""
         schedules = [new_schedule(session, str(n), cron=EACH_SECOND) for n in range(200)]
         now = session.scalars(text("SELECT date_trunc('second', now())")).one()
         for schedule in schedules:
@@ -45,7 +45,7 @@ class TestFiring:
         assert {len(runs(session, schedule)) for schedule in schedules[:3]} == {6}
 
     def test_by_two_who_believe_that_they_lead_makes_each_run_once(self, engine: Engine) -> None:
-        """They race for the same schedules, each on a connection that commits by itself."""
+        """Two leaders race for the same schedules, each statement commits by itself."""
         with Session(engine) as session, session.begin():
             ids = [new_schedule(session, str(n), cron=EACH_SECOND).id for n in range(20)]
             session.execute(
@@ -77,8 +77,8 @@ class TestFiring:
                 assert times == [times[0] + timedelta(seconds=n) for n in range(len(times))]
                 assert session.get_one(Schedule, schedule_id).next_fire_at == times[-1] + timedelta(seconds=1)
 
-    def test_leaves_neither_half_when_it_dies_on_the_way(self, engine: Engine) -> None:
-        """The run and the move are one statement: rolled back, both are to be done again."""
+    def test_leaves_nothing_half_done_when_it_crashes(self, engine: Engine) -> None:
+        """Run and advance are one statement: after a rollback both are done again."""
         with Session(engine) as session, session.begin():
             schedule_id = new_schedule(session).id
             pass_by(session, session.get_one(Schedule, schedule_id))
@@ -92,7 +92,7 @@ class TestFiring:
 
 class TestAClockStep:
     def test_back_makes_no_second_run(self, session: Session) -> None:
-        """The hour that the clock shows again was fired already."""
+        """An hour that the clock shows again was fired already."""
         schedule = new_schedule(session, cron="* * * * *")
         pass_by(session, schedule)
         assert fire(session) == 1
@@ -104,7 +104,7 @@ class TestAClockStep:
         assert states(session, schedule) == ["waiting"]
 
     def test_back_whose_move_was_lost_meets_the_unique_key(self, session: Session) -> None:
-        """A restored schedule that stands before what was fired moves on without a second run."""
+        """A restored schedule that is behind its runs advances without a second run."""
         schedule = new_schedule(session)
         at = pass_by(session, schedule)
         assert fire(session) == 1
@@ -127,7 +127,7 @@ class TestAnOutage:
     def test_of_three_nights_is_caught_up_as_ordered(
         self, session: Session, policy: CatchUp, expected: list[str]
     ) -> None:
-        """No dispatcher lived; the next night is as every night."""
+        """After three nights without a dispatcher the policy applies; the next night is normal."""
         schedule = new_schedule(session, catch_up=policy, overlap="queue")
         due_since(session, schedule, schedule.next_fire_at - 3 * A_DAY)
         # However late at night this test runs, the grace of the third one is over.
@@ -139,8 +139,8 @@ class TestAnOutage:
         session.expire_all()
         assert schedule.next_fire_at > datetime.now(UTC)
 
-    def test_of_a_day_of_seconds_ends_though_each_look_is_bounded(self, session: Session) -> None:
-        """No look goes through more than so many, and none is lost between two."""
+    def test_of_a_day_of_seconds_ends_though_each_step_is_bounded(self, session: Session) -> None:
+        """Each step handles a bounded number of runs, and none is lost between two steps."""
         schedule = new_schedule(session, cron=EACH_SECOND, catch_up=CatchUp.SKIP, grace_seconds=30)
         due_since(session, schedule, datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=2500))
         looks = 0
@@ -155,7 +155,7 @@ class TestAnOutage:
 
 class TestASchedule:
     def test_that_is_paused_does_not_fire_and_catches_nothing_up(self, session: Session) -> None:
-        """Runs that fell into the pause are skipped; it continues with the next one."""
+        """Runs due during the pause are skipped; it continues with the next one."""
         schedule = new_schedule(session, catch_up=CatchUp.ALL, overlap="queue")
         pass_by(session, schedule, 3 * A_DAY)
         assert [pause(session, schedule.id) for _ in range(2)] == [True, False]
@@ -167,7 +167,7 @@ class TestASchedule:
         assert schedule.next_fire_at > datetime.now(UTC)
 
     def test_that_is_removed_does_not_fire_and_frees_its_name(self, session: Session) -> None:
-        """Its waiting jobs are not begun; calls that were begun are on record."""
+        """Its waiting runs are not begun; the rows of begun ones stay."""
         schedule = new_schedule(session)
         pass_by(session, schedule)
         fire(session)
@@ -177,8 +177,8 @@ class TestASchedule:
         assert fire(session) == 0
         assert new_schedule(session).id != schedule.id
 
-    def test_run_by_hand_fires_beside_the_clock(self, session: Session) -> None:
-        """Now, also when it is paused; the next run is what it was."""
+    def test_run_now_fires_beside_the_clock(self, session: Session) -> None:
+        """It fires now, also while paused; the next run is unchanged."""
         schedule = new_schedule(session)
         pause(session, schedule.id)
         before = schedule.next_fire_at
@@ -188,7 +188,7 @@ class TestASchedule:
         assert schedule.next_fire_at == before
 
     def test_whose_zone_is_gone_fails_and_is_paused_while_others_fire(self, session: Session) -> None:
-        """A zone that an upgrade took away, say."""
+        """An upgrade of the zone database may remove a zone."""
         broken, well = new_schedule(session, "broken"), new_schedule(session, "well")
         for schedule in (broken, well):
             pass_by(session, schedule)

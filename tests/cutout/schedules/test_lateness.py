@@ -27,7 +27,7 @@ def late(session: Session) -> list[LateSchedule]:
 
 class TestARunThatDidNotFire:
     def test_is_late_once_its_grace_is_over(self, session: Session) -> None:
-        """It is named with its time, and with what to look at."""
+        """A late schedule is named with its time and a remedy."""
         schedule = new_schedule(session, grace_seconds=60)
         pass_by(session, schedule, timedelta(seconds=50))
         assert late(session) == []
@@ -41,7 +41,7 @@ class TestARunThatDidNotFire:
 
     @pytest.mark.parametrize("change", [pause, remove])
     def test_is_not_missed_of_a_schedule_that_was_stopped(self, session: Session, change: object) -> None:
-        """Somebody wanted it so."""
+        """A paused or removed schedule is never late."""
         schedule = new_schedule(session)
         pass_by(session, schedule, timedelta(days=1))
         assert len(late(session)) == 1
@@ -71,8 +71,8 @@ class TestAWindowThatWillNotSuffice:
         )
         session.execute(text("UPDATE runs SET closes_at = now() + :closes"), values)
 
-    def test_is_told_by_the_measured_rate(self, session: Session, night: Schedule) -> None:
-        """In sixty seconds they fit, in forty they do not."""
+    def test_is_found_by_the_measured_rate(self, session: Session, night: Schedule) -> None:
+        """The calls fit into sixty seconds, and do not fit into forty."""
         self.close_in(session, 60)
         assert late(session) == []
         self.close_in(session, 40)
@@ -84,20 +84,20 @@ class TestAWindowThatWillNotSuffice:
 
     @pytest.mark.usefixtures("night")
     def test_counts_from_its_opening(self, session: Session) -> None:
-        """An hour before it opens it is as short as it will be."""
+        """An hour before its opening a window is already known to be too short."""
         self.close_in(session, 3640, opens_in=3600)
         assert len(late(session)) == 1
 
     @pytest.mark.usefixtures("night")
     def test_may_be_run_past(self, session: Session) -> None:
-        """Then it cannot be too short."""
+        """A window that calls may run past cannot be too short."""
         self.close_in(session, 40)
         session.execute(text("UPDATE schedules SET at_window_end = 'run_on'"))
         assert late(session) == []
 
     @pytest.mark.usefixtures("night")
     def test_is_not_guessed_before_a_rate_was_measured(self, session: Session) -> None:
-        """Nothing was learned yet."""
+        """Without a measured rate no window is too short."""
         self.close_in(session, 1)
         session.execute(text("DELETE FROM limits"))
         assert late(session) == []
@@ -114,7 +114,7 @@ class TestTheCheck:
     def test_says_nothing_without_schedules_and_ok_with_them(
         self, engine: Engine, settings: Settings
     ) -> None:
-        """Then a line for each that is late."""
+        """Without schedules there is no check, with them one, and one for each late schedule."""
         assert check_schedules(settings, engine) == []
         with Session(engine) as session, session.begin():
             schedule_id = new_schedule(session).id

@@ -13,7 +13,7 @@ MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 
 
 def looked(catch_up: CatchUp, late: timedelta, *, cron: str = "0 12 * * *", jitter: int = 0) -> DueRuns:
-    """A schedule that was due at noon of 1 June, looked at so long after; its grace is five minutes."""
+    """Due runs of a schedule due at noon of 1 June, read that much later; its grace is five minutes."""
     recurrence = Recurrence(ID, cron_of(cron, "UTC"), jitter, 300, catch_up)
     return find_due_runs(recurrence, NOON, NOON + late)
 
@@ -26,7 +26,7 @@ class TestALook:
     @pytest.mark.parametrize("policy", CatchUp)
     @pytest.mark.parametrize("late", [timedelta(), MINUTE, 5 * MINUTE])
     def test_within_the_grace_fires_what_is_due(self, policy: CatchUp, late: timedelta) -> None:
-        """A leader that died and was followed a minute later has missed nothing."""
+        """A leader replaced after a minute has missed nothing."""
         found = looked(policy, late)
         assert (days(found, skipped=False), days(found, skipped=True)) == ([1], [])
         assert found.next
@@ -34,7 +34,7 @@ class TestALook:
 
     @pytest.mark.parametrize("policy", CatchUp)
     def test_fires_all_that_came_within_the_grace(self, policy: CatchUp) -> None:
-        """Twelve seconds of a schedule of every second are twelve runs, whatever the policy."""
+        """Twelve seconds of a schedule of every second are twelve runs under any policy."""
         found = looked(policy, timedelta(seconds=11), cron="* * * * * *")
         assert [run.fire_at for run in found.fires] == [NOON + timedelta(seconds=n) for n in range(12)]
         assert not any(run.skipped for run in found.fires)
@@ -51,26 +51,26 @@ class TestALook:
     def test_after_an_outage_does_as_the_policy_says(
         self, policy: CatchUp, fired: list[int], skipped: list[int]
     ) -> None:
-        """Three days and an hour without a dispatcher."""
+        """The outage lasts three days and an hour."""
         found = looked(policy, 3 * DAY + 60 * MINUTE)
         assert (days(found, skipped=False), days(found, skipped=True)) == (fired, skipped)
         assert found.next
         assert found.next.fire_at == NOON + 4 * DAY
 
     def test_says_how_many_were_missed(self) -> None:
-        """For whoever asks in the morning."""
+        """The note is for a person who reads it in the morning."""
         found = looked(CatchUp.SKIP, 3 * DAY + 60 * MINUTE)
         assert found.fires[0].skipped == (
             "4 runs up to 2026-06-04 12:00:00 UTC could not fire within 300 s; catch-up is skip"
         )
 
     def test_at_the_end_of_an_outage_takes_the_run_of_now_as_the_latest(self) -> None:
-        """With one within its grace none of the missed ones fires too."""
+        """With one run within its grace none of the missed ones fires too."""
         found = looked(CatchUp.LATEST, 3 * DAY + MINUTE)
         assert (days(found, skipped=False), days(found, skipped=True)) == ([4], [1])
 
-    def test_of_a_long_outage_goes_on_where_the_last_one_ended(self) -> None:
-        """A day of seconds is too much for one look; the latest one fires once all are looked at."""
+    def test_of_a_long_outage_continues_where_the_last_one_ended(self) -> None:
+        """A day of seconds is too much for one step; the latest fires once all are handled."""
         outage = timedelta(seconds=2 * MOST_AT_ONCE + 350)
         recurrence = Recurrence(ID, cron_of("* * * * * *", "UTC"), 0, 5, CatchUp.LATEST)
         first, fired, looks = NOON, 0, 0
@@ -91,7 +91,7 @@ class TestALook:
 
 class TestJitter:
     def test_is_the_same_by_everyone_and_spreads(self) -> None:
-        """Whoever reckons it, a run is due at one time, within the bound; runs differ."""
+        """Every process computes the same due time for a run, within the bound; runs differ."""
         dues = {due_at(ID, NOON + n * DAY, 600) - (NOON + n * DAY) for n in range(50)}
         assert due_at(ID, NOON, 600) == due_at(
             ID, NOON.astimezone(cron_of("* * * * *", "Asia/Tokyo").zone), 600
@@ -101,11 +101,11 @@ class TestJitter:
         assert due_at(ID, NOON, 600) != due_at(uuid.UUID(int=8), NOON, 600)
 
     def test_of_none_changes_nothing(self) -> None:
-        """Then a run is due when it fires."""
+        """Without jitter a run is due when it fires."""
         assert due_at(ID, NOON, 0) == NOON
 
     def test_delays_a_run_until_it_is_due(self) -> None:
-        """The time that was ordered stays its name."""
+        """The run keeps its scheduled time as its name."""
         due = due_at(ID, NOON, 600)
         assert not looked(CatchUp.ALL, due - NOON - timedelta(milliseconds=1), jitter=600).fires
         (run,) = looked(CatchUp.ALL, due - NOON, jitter=600).fires

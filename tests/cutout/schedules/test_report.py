@@ -58,7 +58,7 @@ def run_id(engine: Engine) -> uuid.UUID:
 
 
 def test_tells_what_a_run_came_to(engine: Engine, run_id: uuid.UUID) -> None:
-    """Its state, the pictures, the jobs, and what stopped, by code."""
+    """The report has the state, the pictures, the jobs, and failures by code."""
     with Session(engine) as session:
         report = gather(session, run_id)
     assert (report.schedule, report.state) == ("<nightly>", RunState.PARTIAL)
@@ -73,7 +73,7 @@ def test_tells_what_a_run_came_to(engine: Engine, run_id: uuid.UUID) -> None:
 
 
 def test_is_kept_once(engine: Engine, bucket: Bucket, run_id: uuid.UUID) -> None:
-    """As JSON, as a page, and with the results beside it."""
+    """The bucket has the report as JSON and as a page, with the results beside it."""
     with engine.connect() as connection:
         assert runs_to_report(connection, ()) == [run_id]
         assert runs_to_report(connection, [run_id]) == []
@@ -93,7 +93,7 @@ def test_is_kept_once(engine: Engine, bucket: Bucket, run_id: uuid.UUID) -> None
 
 
 def test_is_sent_where_the_schedule_says(engine: Engine, bucket: Bucket, run_id: uuid.UUID) -> None:
-    """Once, in the transaction that says that it is kept."""
+    """The report is announced once, in the transaction that records its key."""
     with engine.begin() as connection:
         connection.execute(text("UPDATE schedules SET webhook_url = 'https://shop.example/hook'"))
     keep_report(engine, bucket, run_id)
@@ -105,7 +105,7 @@ def test_is_sent_where_the_schedule_says(engine: Engine, bucket: Bucket, run_id:
 
 
 def delete(engine: Engine, name: str) -> list[str | None]:
-    """Delete a job by its external id; returns why parts of it are kept."""
+    """Delete a job by its external id; returns the reasons for the parts that are kept."""
     with Session(engine) as session, session.begin():
         job_id = session.scalars(text("SELECT id FROM jobs WHERE external_id = :name"), {"name": name}).one()
         doomed, told = find_deletable(session, job_id, None), Deletion()
@@ -114,10 +114,10 @@ def delete(engine: Engine, name: str) -> list[str | None]:
     return [part.why for part in told.kept]
 
 
-def test_of_a_run_whose_batch_goes_on_is_written_anew_at_its_end(
+def test_of_a_run_whose_batch_continues_is_rewritten_at_its_end(
     engine: Engine, bucket: Bucket, run_id: uuid.UUID
 ) -> None:
-    """A job is held for a person: until it has ended there are no results, and the report is there."""
+    """While a job is held there are no results, but the report exists."""
     with engine.begin() as connection:
         connection.execute(text("UPDATE jobs SET state = 'held', finished_at = NULL WHERE external_id = 'b'"))
         batch_id = connection.scalar(text("SELECT batch_id FROM runs WHERE id = :id"), {"id": run_id})
@@ -134,7 +134,7 @@ def test_of_a_run_whose_batch_goes_on_is_written_anew_at_its_end(
 def test_is_not_kept_with_a_job_that_was_deleted_meanwhile(
     engine: Engine, bucket: Bucket, run_id: uuid.UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its results are written, and then the job goes before anybody knows that the report is there."""
+    """A job is deleted after the results are written and before the report's key is recorded."""
     put = bucket.put_pieces
 
     def put_and_delete(*pieces: Any, **named: Any) -> None:
@@ -150,7 +150,7 @@ def test_is_not_kept_with_a_job_that_was_deleted_meanwhile(
 
 
 def test_of_a_run_that_has_not_ended_there_is_none(engine: Engine, run_id: uuid.UUID) -> None:
-    """It would be wrong a minute later."""
+    """The report of an unfinished run would soon be wrong."""
     with Session(engine) as session, session.begin():
         session.execute(
             text("UPDATE runs SET state = 'working', finished_at = NULL WHERE id = :id"), {"id": run_id}
@@ -160,7 +160,7 @@ def test_of_a_run_that_has_not_ended_there_is_none(engine: Engine, run_id: uuid.
 
 
 def test_a_page_escapes_what_comes_from_outside(engine: Engine, run_id: uuid.UUID) -> None:
-    """Names and messages are words, never markup."""
+    """Names and messages are text, never markup."""
     with Session(engine) as session:
         written = page(gather(session, run_id))
     assert "<b>it" not in written
@@ -170,7 +170,7 @@ def test_a_page_escapes_what_comes_from_outside(engine: Engine, run_id: uuid.UUI
 
 
 def test_a_page_of_a_run_that_never_began() -> None:
-    """It says why, and no figures that it does not have."""
+    """The page has the reason, and no figures that do not exist."""
     now = datetime.now(UTC)
     report = Report(uuid.uuid4(), "n", "s3://b/", RunState.FAILED, "the source shrank", now, None, now, None)
     written = page(report)
@@ -179,6 +179,6 @@ def test_a_page_of_a_run_that_never_began() -> None:
 
 
 def test_the_models_are_what_is_asked_for() -> None:
-    """A run has a place for the key of its report."""
+    """A run has a column for the key of its report."""
     assert {"report_key", "schedule_id"} <= set(Run.__table__.columns.keys())
     assert "webhook_url" in Schedule.__table__.columns

@@ -37,7 +37,7 @@ ASK = Hold("NO_ANSWER", "who knows")
 
 
 def begun(session: Session, schedule: Schedule, **passed: timedelta) -> Run:
-    """Its next run, fired and begun."""
+    """The schedule's next run, fired and begun."""
     pass_by(session, schedule, **passed)
     fire(session)
     see_through(session)
@@ -47,7 +47,7 @@ def begun(session: Session, schedule: Schedule, **passed: timedelta) -> Run:
 
 
 def read(session: Session, run: Run, fates: list[Outcome | None], **counts: int) -> None:
-    """Its source is read, and its jobs end so; None leaves one in line."""
+    """End the ingest of its source, and its jobs in these states; None leaves one ready."""
     assert run.batch_id
     worker_id = new_worker(session)
     batch = session.get_one(Batch, run.batch_id)
@@ -62,7 +62,7 @@ def read(session: Session, run: Run, fates: list[Outcome | None], **counts: int)
 
 
 def move_window(session: Session, run: Run, *, closed_ago: timedelta) -> None:
-    """Let the run's window have closed so long ago."""
+    """Set the end of the run's window to that long ago."""
     moved = {"id": run.id, "batch": run.batch_id, "closed": datetime.now(UTC) - closed_ago}
     session.execute(
         text(
@@ -78,7 +78,7 @@ def move_window(session: Session, run: Run, *, closed_ago: timedelta) -> None:
 
 class TestARunBegins:
     def test_with_a_batch_as_the_schedule_says(self, session: Session) -> None:
-        """Named after schedule and night; its source waits for an ingester."""
+        """The batch is named after schedule and night; its source waits for an ingester."""
         from cutout.schedules.definition import Options  # noqa: PLC0415
 
         options = Options(
@@ -112,7 +112,7 @@ class TestARunBegins:
         assert ingest.options["keys"] is True
 
     def test_one_at_a_time_where_runs_queue(self, session: Session) -> None:
-        """The second waits for the first one's end, then begins."""
+        """The second run begins after the first one's end."""
         schedule = new_schedule(session, overlap="queue")
         first = begun(session, schedule)
         assert run_now(session, schedule.id)
@@ -124,7 +124,7 @@ class TestARunBegins:
         assert states(session, schedule) == ["succeeded", "ingesting"]
 
     def test_or_not_at_all_where_overlap_is_skipped(self, session: Session) -> None:
-        """The one under way is not disturbed; the other says why it never began."""
+        """The run under way is not disturbed; the other records why it never began."""
         schedule = new_schedule(session, overlap="skip")
         begun(session, schedule)
         assert run_now(session, schedule.id)
@@ -133,7 +133,7 @@ class TestARunBegins:
         assert "another run of its schedule was under way" in (runs(session, schedule)[1].note or "")
 
     def test_not_while_the_one_before_it_is_being_cancelled(self, session: Session) -> None:
-        """Paid results of the earlier run are still copied; then it has ended, and the next begins."""
+        """Paid results of the earlier run are copied first; then the next run begins."""
         schedule = new_schedule(session, overlap="queue")
         first = begun(session, schedule)
         assert first.batch_id
@@ -154,7 +154,7 @@ class TestARunBegins:
         assert states(session, schedule) == ["partial", "ingesting"]
 
     def test_once_though_two_leaders_begin_it(self, engine: Engine) -> None:
-        """The other's transaction fails on the index; there is one batch."""
+        """The second transaction fails on the unique index; there is one batch."""
         with Session(engine) as session, session.begin():
             schedule = new_schedule(session, overlap="queue")
             for n in (2, 1):
@@ -199,7 +199,7 @@ class TestARunEnds:
     def test_as_its_jobs_did(
         self, session: Session, fates: list[Outcome | None], counts: dict[str, int], state: str
     ) -> None:
-        """Once none of them moves any more; held ones wait for a person, not the run."""
+        """A run ends once none of its jobs is under way; held ones wait for a person, not for the run."""
         schedule = new_schedule(session)
         run = begun(session, schedule)
         read(session, run, fates, **counts)
@@ -214,7 +214,7 @@ class TestARunEnds:
         assert run.counts["rejected"] == counts.get("rejects", 0)
 
     def test_not_while_a_job_moves(self, session: Session) -> None:
-        """Nor while its source is read."""
+        """A run does not end while its source is read, either."""
         schedule = new_schedule(session)
         run = begun(session, schedule)
         enqueue_all(session, [NewJob(SOURCE, "x")], batch_id=run.batch_id)
@@ -226,7 +226,7 @@ class TestARunEnds:
         assert states(session, schedule) == ["working"]
 
     def test_failed_if_its_source_could_not_be_read(self, session: Session) -> None:
-        """With the reason; the next night is not kept from beginning."""
+        """The run has the reason; the next night's run begins."""
         schedule = new_schedule(session)
         run = begun(session, schedule)
         finish_ingest(session, run.batch_id, error="s3://studio-drop/ holds no pictures")
@@ -243,7 +243,7 @@ class TestARunEnds:
 
 class TestAWindow:
     def test_is_given_to_the_batch_as_it_begins(self, session: Session) -> None:
-        """The one that is open, or the next; the same for the run."""
+        """Batch and run get the present opening, or the next one."""
         schedule = new_schedule(session, window=parse_window("01:00-06:00"))
         run = begun(session, schedule)
         batch = session.get_one(Batch, run.batch_id)
@@ -254,7 +254,7 @@ class TestAWindow:
         assert batch.closes_at - batch.opens_at == timedelta(hours=5)
 
     def test_that_closes_too_early_makes_the_run_late_and_the_rest_wait(self, session: Session) -> None:
-        """The rest continues in the next window, as jobs delayed until then."""
+        """The remaining jobs continue in the next window."""
         now = datetime.now(ZoneInfo("Europe/Paris"))
         just_closed = f"{now - timedelta(hours=5):%H:%M}-{now - timedelta(hours=1):%H:%M}"
         schedule = new_schedule(session, window=parse_window(just_closed))
@@ -291,7 +291,7 @@ class TestAWindow:
         assert states(session, schedule) == ["working"]
 
     def test_may_be_run_past(self, session: Session) -> None:
-        """Then it says when calls begin, not when they end, and the run ends when it is done."""
+        """Calls must begin in the window, not end, and the run ends when it is done."""
         schedule = new_schedule(session, window=parse_window("01:00-06:00"), at_window_end="run_on")
         run = begun(session, schedule)
         assert session.get_one(Batch, run.batch_id).closes_at is None
@@ -307,7 +307,7 @@ class TestAWindow:
         assert (run.note or "").startswith("it ended after its window, which closed at 20")
 
     def test_is_forgotten_once_all_is_done(self, session: Session) -> None:
-        """So that old batches are not looked at night after night; a retry by hand goes at once."""
+        """Finished batches are not checked every night; a retry starts at once."""
         schedule = new_schedule(session, window=parse_window("01:00-06:00"))
         run = begun(session, schedule)
         read(session, run, [DONE, BROKEN])
@@ -319,7 +319,7 @@ class TestAWindow:
         assert (batch.opens_at, batch.closes_at) == (None, None)
 
     def test_is_kept_for_what_is_held(self, session: Session) -> None:
-        """A budget that is raised at noon lets nothing go before the night."""
+        """A budget raised at noon starts nothing before the night."""
         schedule = new_schedule(session, window=parse_window("01:00-06:00"))
         run = begun(session, schedule)
         read(session, run, [DONE, TOO_DEAR])
@@ -339,7 +339,7 @@ class TestBudgets:
     def test_the_smaller_one_bounds_the_batch(
         self, session: Session, run_budget: int | None, month_budget: int | None, expected: int | None
     ) -> None:
-        """Of the run and of what is left of the month."""
+        """The bound is the smaller of the run's budget and the month's rest."""
         schedule = new_schedule(session, run_budget=run_budget, month_budget=month_budget)
         run = begun(session, schedule)
         assert session.get_one(Batch, run.batch_id).budget == expected
@@ -350,14 +350,14 @@ class TestBudgets:
         )
 
     def fired_at(self, session: Session, schedule: Schedule, at: datetime, **more: Any) -> Run:
-        """A run of then, begun."""
+        """A run fired at that time, begun."""
         session.add(Run(schedule_id=schedule.id, fire_at=at, due_at=at, **more))
         session.flush()
         see_through(session)
         return next(run for run in runs(session, schedule) if run.fire_at == at)
 
     def test_of_a_month_is_what_its_runs_have_left(self, session: Session) -> None:
-        """By the calendar of the schedule's zone: 31 May 22:15 UTC is June in Paris."""
+        """The calendar is that of the schedule's zone: 31 May 22:15 UTC is June in Paris."""
         schedule = new_schedule(session, month_budget=100, overlap="queue")
         budgets = []
         for at, spent in (
@@ -379,7 +379,7 @@ class TestBudgets:
     def test_of_a_month_counts_what_an_open_batch_may_still_spend(
         self, session: Session, left: int, *, is_cancelled: bool
     ) -> None:
-        """Two batches of a month never cost more together; a cancelled one calls no more."""
+        """Two batches of a month never exceed it together; a cancelled one calls no more."""
         schedule = new_schedule(session, run_budget=70, month_budget=100, window=parse_window("01:00-06:00"))
         first = self.fired_at(session, schedule, datetime(2026, 6, 1, 23, 15, tzinfo=UTC))
         self.spend(session, first.batch_id, 10)
@@ -408,7 +408,7 @@ class TestImpossibleRuns:
         ],
     )
     def test_are_refused_by_the_database(self, session: Session, wrong: str, constraint: str) -> None:
-        """Whatever code there will be."""
+        """The constraints hold for any code."""
         schedule = new_schedule(session)
         pass_by(session, schedule)
         fire(session)

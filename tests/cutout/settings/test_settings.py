@@ -46,7 +46,7 @@ class TestSettings:
 
 class TestAMissingOrWrongSetting:
     def test_is_named_with_what_it_is_for(self) -> None:
-        """A missing variable is one line that names it and shows an example."""
+        """A missing variable is one line with its name and an example."""
         with pytest.raises(SettingsError) as error:
             load_settings(_env_file=None, redis_url="redis://x")
         (line,) = str(error.value).splitlines()
@@ -54,7 +54,7 @@ class TestAMissingOrWrongSetting:
         assert "postgresql://" in line
 
     def test_is_one_line_for_each(self) -> None:
-        """Two wrong settings are two lines."""
+        """Two wrong settings give two lines."""
         with pytest.raises(SettingsError) as error:
             load(calls_in_flight="many", calls_per_second="0")
         assert len(str(error.value).splitlines()) == 2
@@ -117,14 +117,14 @@ class TestAMissingOrWrongSetting:
         ],
     )
     def test_says_what_is_wrong(self, name: str, value: str, said: str) -> None:
-        """The line names the variable and what it should be."""
+        """The line names the variable and the remedy."""
         with pytest.raises(SettingsError) as error:
             load(**{name: value})
         assert f"CUTOUT_{name.upper()}" in str(error.value)
         assert said in str(error.value)
 
     def test_does_not_print_the_value_of_a_secret(self) -> None:
-        """A wrong database URL may hold a password, and stays out of the line."""
+        """A wrong database URL may contain a password, which is left out of the line."""
         with pytest.raises(SettingsError) as error:
             load(database_url="mysql://root:hunter2@db/x")
         assert "hunter2" not in str(error.value)
@@ -136,12 +136,12 @@ class TestAMissingOrWrongSetting:
         assert "ter2" not in str(error.value)
 
     def test_goes_with_its_other_half(self) -> None:
-        """An access key without its secret is told at the start."""
+        """An access key without its secret is reported at the start."""
         with pytest.raises(SettingsError, match="CUTOUT_S3_SECRET_KEY and CUTOUT_S3_ACCESS_KEY go together"):
             load(s3_access_key="a")
 
-    def test_of_the_endpoints_key_is_told_where_it_is_needed(self) -> None:
-        """A process that calls the endpoint says that it lacks the key."""
+    def test_of_the_endpoints_key_is_reported_where_it_is_needed(self) -> None:
+        """A process that calls the endpoint reports the missing key."""
         settings = load_settings(
             _env_file=None, database_url=GIVEN["database_url"], redis_url=GIVEN["redis_url"]
         )
@@ -150,7 +150,7 @@ class TestAMissingOrWrongSetting:
 
 
 def test_the_example_file_documents_every_setting() -> None:
-    """.env.example is what the settings say of themselves."""
+    """.env.example is generated from the settings."""
     assert (Path(__file__).parents[3] / ".env.example").read_text() == example()
 
 
@@ -159,7 +159,7 @@ def test_the_example_file_documents_every_setting() -> None:
     [("all", "all"), (" Producer ", "producer"), ("true", "producer"), ("False", "off"), ("off", "off")],
 )
 def test_reuse_knows_the_words_of_before(value: str, meant: str) -> None:
-    """An installation that had switched it off, or on, goes on without another's cutouts."""
+    """Older values true and false mean producer and off: no reuse across producers."""
     assert load(reuse=value).reuse == meant
 
 

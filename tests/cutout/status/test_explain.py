@@ -37,7 +37,7 @@ LEARNED = LimitState(
 
 @pytest.fixture
 def running(session: Session) -> Session:
-    """An installation with a leading dispatcher and a living worker."""
+    """An installation with a leading dispatcher and a live worker."""
     session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LEADER_LOCK})
     new_worker(session)
     return session
@@ -50,7 +50,7 @@ def why(session: Session, job_id: object = None) -> Explanation:
 
 
 def test_a_job_that_needs_no_call_says_so(running: Session) -> None:
-    """Its cutout was bought before."""
+    """A worker checks the bucket for a cutout that was bought before."""
     job_id = enqueue(running, NewJob(SOURCE))
     running.execute(text("UPDATE jobs SET queue_state = 'reusing'"))
     explained = why(running, job_id)
@@ -66,7 +66,7 @@ class TestAJobOutsideItsWindow:
         ],
     )
     def test_says_when_it_opens(self, running: Session, window: str, words: str) -> None:
-        """In the line or blocked; `until` says it to programs."""
+        """Ready and blocked jobs name the opening; `until` has it for programs."""
         batch = create_batch(running, "b")
         job_id = enqueue(running, NewJob(SOURCE), batch_id=batch.id)
         running.execute(text(f"UPDATE batches SET {window}"))  # noqa: S608
@@ -75,9 +75,9 @@ class TestAJobOutsideItsWindow:
         assert (explained.until is not None) == ("opens" in words)
 
 
-class TestAJobInLine:
-    def test_knows_its_place_and_about_when_its_turn_comes(self, running: Session) -> None:
-        """Forty calls before it, two a second: twenty seconds."""
+class TestAJobInTheQueue:
+    def test_knows_its_position_and_about_when_its_turn_comes(self, running: Session) -> None:
+        """Forty calls before it at two a second take twenty seconds."""
         batch = create_batch(running, "b")
         ids = enqueue_all(running, [NewJob(SOURCE, str(n)) for n in range(41)], batch_id=batch.id)
         learned_limits.save(running, ACCOUNT, LEARNED)
@@ -88,7 +88,7 @@ class TestAJobInLine:
         )
 
     def test_without_a_dispatcher_says_so(self, session: Session) -> None:
-        """Nobody hands it out: that is the reason, whatever its place."""
+        """Without a leading dispatcher nothing is dispatched, whatever the position."""
         new_worker(session)
         explained = why(session)
         assert (explained.why, explained.remedy) == ("no-dispatcher", "start `cutout dispatcher`")
@@ -168,7 +168,7 @@ class TestAJobInLine:
         assert said in explained.text
 
     def test_names_its_batchs_pause(self, running: Session) -> None:
-        """And how to end it."""
+        """The remedy ends the pause."""
         batch = create_batch(running, "b")
         (job_id,) = enqueue_all(running, [NewJob(SOURCE, "a")], batch_id=batch.id)
         pauses.pause(running, batch.id)
@@ -183,7 +183,7 @@ class TestAJobInLine:
         assert explained.remedy == f"`cutout resume --batch {batch.id}` ends the pause"
 
     def test_names_its_producers_suspension(self, running: Session) -> None:
-        """Before what keeps its batch back, which resuming the producer leaves as it is."""
+        """The suspension comes before the batch's reasons, which resuming the producer does not change."""
         producer, _ = create_producer(running, "shop")
         batch = create_batch(running, "b", producer_id=producer.id)
         (job_id,) = enqueue_all(running, [NewJob(SOURCE, "a")], batch_id=batch.id)
@@ -198,8 +198,8 @@ class TestAJobInLine:
 
 
 class TestAJobOnItsWay:
-    def test_that_rests_says_until_when_and_after_what(self, running: Session) -> None:
-        """The code and the moment."""
+    def test_that_is_delayed_says_until_when_and_after_what(self, running: Session) -> None:
+        """A delayed job has the code and the time."""
         claim = claim_new(running, new_worker(running))
         queue.settle(running, claim, Retry(Step.CALL, "PROCESSING_FAILURE", "oops", after_seconds=60))
         explained = why(running, claim.job_id)
@@ -207,14 +207,14 @@ class TestAJobOnItsWay:
         assert "after PROCESSING_FAILURE: oops" in explained.text
         assert explained.until is not None
 
-    def test_that_is_handed_out_says_until_when(self, running: Session) -> None:
-        """Its message may be lost; then it comes again."""
+    def test_that_is_dispatched_says_until_when(self, running: Session) -> None:
+        """A lost message is dispatched again after its lease."""
         enqueue(running, NewJob(SOURCE))
         job_id, _ = dispatch_one(running)
         assert why(running, job_id).why == "dispatched"
 
     def test_says_what_its_worker_is_at(self, running: Session) -> None:
-        """Preparing, then calling, then copying."""
+        """The worker prepares, then calls, then copies."""
         claim = claim_new(running, new_worker(running))
         assert why(running, claim.job_id).why == "preparing"
         attempt_id = begin(running, claim)
@@ -234,7 +234,7 @@ class TestAJobOnItsWay:
 
 class TestAJobThatStopped:
     def test_because_of_its_picture_has_the_code(self, session: Session) -> None:
-        """And the command that tries again."""
+        """The remedy is the command that tries again."""
         claim = claim_new(session, new_worker(session))
         queue.settle(session, claim, Fail("IMAGE_EMPTY", "0 bytes"))
         explained = why(session, claim.job_id)
@@ -242,7 +242,7 @@ class TestAJobThatStopped:
         assert f"cutout retry {claim.job_id}" in (explained.remedy or "")
 
     def test_for_a_person_to_decide_tells_its_calls(self, session: Session) -> None:
-        """The count of its calls, and the outcomes."""
+        """The text has the number of calls."""
         claim = claim_new(session, new_worker(session))
         begin(session, claim)
         queue.settle(session, claim, Hold("NO_ANSWER", "a credit may be charged"))
@@ -251,7 +251,7 @@ class TestAJobThatStopped:
         assert "cutout cancel" in (explained.remedy or "")
 
     def test_for_its_batchs_budget_names_the_sums(self, session: Session) -> None:
-        """Spent, budget, and the command that raises it."""
+        """The text has the credits spent and the budget, the remedy raises it."""
         worker_id = new_worker(session)
         batch = create_batch(session, "b", budget=0)
         enqueue_all(session, [NewJob(SOURCE, "a")], batch_id=batch.id)
@@ -264,7 +264,7 @@ class TestAJobThatStopped:
         assert explained.remedy == f"raise it with `cutout budget {batch.id} CREDITS`"
 
     def test_with_its_cutout_names_the_key(self, session: Session) -> None:
-        """Where it is."""
+        """A succeeded job names the key of its cutout."""
         claim = claim_new(session, new_worker(session))
         claim = queue.claim(session, claim.job_id, claim.fence, claim.worker_id) or claim
         stored = StoredObject("k/1.png", b"x" * 32, "image/png", 1, 1, 1)
@@ -273,7 +273,7 @@ class TestAJobThatStopped:
 
 
 def test_a_worker_that_left_does_not_count(running: Session) -> None:
-    """Having said goodbye, it takes nothing more."""
+    """A worker that has ended takes no more jobs."""
     running.execute(text("UPDATE workers SET left_at = now()"))
     assert why(running).why == "no-worker"
     workers.register(running, host="other", pid=2)

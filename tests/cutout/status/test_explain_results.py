@@ -26,13 +26,13 @@ PAGE = Unexpected("unexpected/x/1.bin", "a text came", "ab", "application/octet-
 
 @pytest.fixture
 def running(session: Session) -> Session:
-    """An installation with a leading dispatcher and a living worker."""
+    """An installation with a leading dispatcher and a live worker."""
     session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LEADER_LOCK})
     return session
 
 
 def paid(session: Session, lifetime: timedelta = timedelta(hours=1)) -> Claim:
-    """A job whose paid result is at hand."""
+    """A job with a paid result."""
     claim = claim_new(session, new_worker(session))
     charged = Answer(AttemptOutcome.CHARGED)
     return claim.with_result(
@@ -54,8 +54,8 @@ def remedy(session: Session, claim: Claim) -> str:
 
 
 class TestAnUnexpectedResult:
-    def test_can_be_accepted_or_fetched_anew_without_a_call(self, running: Session) -> None:
-        """While its address lives a retry costs nothing."""
+    def test_can_be_accepted_or_fetched_again_without_a_call(self, running: Session) -> None:
+        """Until its URL expires, a retry costs nothing."""
         claim = queue.save_unexpected(running, paid(running), FOUND)
         queue.settle(running, claim, Hold(CODE, "it has no alpha; it is kept as unexpected/x/1.png"))
         assert "unexpected/x/1.png" in why(running, claim).text
@@ -64,8 +64,8 @@ class TestAnUnexpectedResult:
         assert "fetches its result again (until " in said
         assert "without a call" in said
 
-    def test_past_its_time_costs_another_credit_to_retry(self, running: Session) -> None:
-        """That is said before it is done; accepting still costs nothing."""
+    def test_that_expired_costs_another_credit_to_retry(self, running: Session) -> None:
+        """The remedy names the cost in advance; accepting still costs nothing."""
         claim = queue.save_unexpected(running, paid(running, timedelta(0)), FOUND)
         queue.settle(running, claim, Hold(CODE, "y"))
         said = remedy(running, claim)
@@ -73,13 +73,13 @@ class TestAnUnexpectedResult:
         assert "calls again, for another credit: the paid result has expired" in said
 
     def test_that_is_no_picture_cannot_be_accepted(self, running: Session) -> None:
-        """Nobody is told to do what is refused."""
+        """The remedy does not name a command that would be refused."""
         claim = queue.save_unexpected(running, paid(running), PAGE)
         queue.settle(running, claim, Hold(CODE, "y"))
         assert "accept" not in remedy(running, claim)
 
     def test_that_was_accepted_waits_for_its_copy(self, running: Session) -> None:
-        """It is said to need no call."""
+        """An accepted result needs no call."""
         claim = queue.save_unexpected(running, paid(running), FOUND)
         queue.settle(running, claim, Hold(CODE, "y"))
         assert queue.accept(running, claim.job_id, FOUND)
@@ -87,21 +87,21 @@ class TestAnUnexpectedResult:
 
 
 class TestALoss:
-    def test_within_its_time_is_asked_about_once_more(self, running: Session) -> None:
-        """A retry asks the address first, and only then buys."""
+    def test_before_its_expiry_is_requested_once_more(self, running: Session) -> None:
+        """A retry requests the URL first, and only then buys."""
         claim = paid(running)
         queue.settle(running, claim, Lost("RESULT_EXPIRED", "gone", gone=True))
         assert "requests its URL once more (until " in remedy(running, claim)
 
-    def test_past_its_time_is_bought_anew(self, running: Session) -> None:
-        """There is nothing left to ask."""
+    def test_that_expired_is_bought_again(self, running: Session) -> None:
+        """An expired result can only be bought again."""
         claim = paid(running, timedelta(0))
         queue.settle(running, claim, Lost("RESULT_EXPIRED", "its time is over"))
         assert "calls again, for another credit" in remedy(running, claim)
 
 
 def test_an_answer_that_was_not_understood_can_be_read(running: Session) -> None:
-    """The command is named; what it shows is not."""
+    """The remedy names the command, not the answer."""
     claim = claim_new(running, new_worker(running))
     raw = Answer(AttemptOutcome.UNKNOWN, code="ANSWER_NOT_UNDERSTOOD", raw_answer=URL)
     queue.end_attempt(running, begin(running, claim), raw)
@@ -112,7 +112,7 @@ def test_an_answer_that_was_not_understood_can_be_read(running: Session) -> None
 
 
 def test_a_cutout_with_a_warning_says_so(running: Session) -> None:
-    """It is done, and not quite as ordered."""
+    """The job is done, and the text has the warning."""
     claim = claim_new(running, new_worker(running))
     stored = StoredObject("a.png", b"x" * 32, "image/png", 7, 30, 20, "30x20 pixels for the 60x40 sent")
     queue.settle(running, claim, Succeeded(stored))

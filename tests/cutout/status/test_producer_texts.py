@@ -45,11 +45,11 @@ class TestProducersWords:
         ],
     )
     def test_leave_out_what_runs_here(self, text: str, words: str) -> None:
-        """By the clause; what is left can be read."""
+        """Clauses about the installation are left out; the rest is readable."""
         assert text_for_producer(text) == words
 
     def test_hold_for_messages_of_webhooks(self) -> None:
-        """In each job of them; the rest is as it was."""
+        """The text of each job in a message is changed; the rest is unchanged."""
         payload = '{"type": "x", "data": {"jobs": [{"id": "é", "message": "full; raise CUTOUT_SPOOL_DIR"}]}}'
         told = '{"type": "x", "data": {"jobs": [{"id": "é", "message": "full"}]}}'
         assert payload_for_producer(payload) == told
@@ -62,8 +62,8 @@ def job(state: State) -> Job:
 
 class TestAnExplanation:
     @pytest.mark.parametrize("why", sorted(STOPPED))
-    def test_of_what_stops_everybody_says_whose_it_is_to_mend(self, why: str) -> None:
-        """Not with which bucket, account, machine or setting."""
+    def test_of_what_stops_everybody_leaves_the_fix_to_the_operator(self, why: str) -> None:
+        """The text leaves the fix to the operator and names no bucket, account, machine or setting."""
         words = "the account a1b2c3 at s3://bucket; 10.0.0.1 refused"
         found = for_producer(
             job(State.QUEUED), Explanation(State.QUEUED, why, words, "raise CUTOUT_DAY_BUDGET")
@@ -75,7 +75,7 @@ class TestAnExplanation:
         assert found.why == why
 
     def test_names_no_machine(self) -> None:
-        """Some worker is at it."""
+        """The text says only that some worker has the job."""
         words = "worker 31233 on vm-7.internal called the endpoint 3 s ago"
         found = for_producer(job(State.RUNNING), Explanation(State.RUNNING, "calling", words))
         assert found.text == "a worker called the endpoint 3 s ago"
@@ -91,7 +91,7 @@ class TestAnExplanation:
         ],
     )
     def test_has_remedies_of_the_api(self, why: str, state: State, remedy: str) -> None:
-        """The operator's commands are none."""
+        """The remedies are requests, not the operator's commands."""
         found = for_producer(job(state), Explanation(state, why, "text", "`cutout resume` lets it go on"))
         assert remedy in str(found.remedy)
         assert "`cutout" not in str(found.remedy)

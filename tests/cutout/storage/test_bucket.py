@@ -26,7 +26,7 @@ DATA = b"cutout" * 1000
 
 class TestACutout:
     def test_is_stored_with_its_type_checksum_and_job(self, bucket: Bucket) -> None:
-        """The object carries what ties it to its job, and the server's own checksum of it."""
+        """The object has its job in its metadata, and the server's checksum."""
         sha256 = bucket.put_cutout(DATA, key="cutouts/a.png", media_type="image/png", metadata={"job": "1"})
         head = bucket._client.head_object(Bucket=bucket.name, Key="cutouts/a.png", ChecksumMode="ENABLED")
         assert (head["ContentType"], head["Metadata"]) == ("image/png", {"job": "1"})
@@ -34,14 +34,14 @@ class TestACutout:
         assert bucket.read("cutouts/a.png", max_bytes=len(DATA)) == DATA
 
     def test_that_arrives_changed_is_refused_by_the_server(self, bucket: Bucket) -> None:
-        """Bytes that do not fit their checksum are not stored."""
+        """Bytes that do not match their checksum are not stored."""
         with pytest.raises(StorageError):
             bucket._put("a", DATA, sha256=bytes(32), media_type="image/png", metadata={})
         with pytest.raises(ObjectMissingError):
             bucket.read("a", max_bytes=10_000)
 
     def test_is_read_by_its_link_and_by_no_changed_link(self, bucket: Bucket) -> None:
-        """A presigned link reads its object; the same link for another key is refused."""
+        """A presigned link reads its object; with another key it is refused."""
         for key in ("a.png", "b.png"):
             bucket.put_cutout(DATA, key=key, media_type="image/png", metadata={})
         link = bucket.presign("a.png", seconds=60)
@@ -59,12 +59,12 @@ class TestASource:
         assert bucket.read(key, max_bytes=len(DATA)) == DATA
 
     def test_of_another_bucket_has_no_key_here(self, bucket: Bucket) -> None:
-        """Only addresses in our own bucket are read with our credentials."""
+        """Only addresses in the configured bucket are read with its credentials."""
         assert bucket.key_of("s3://another/sources/x") is None
         assert bucket.key_of(f"https://{bucket.name}/x") is None
 
     def test_larger_than_allowed_is_not_read(self, bucket: Bucket) -> None:
-        """The limit is checked before the bytes come."""
+        """The limit is checked before the bytes are read."""
         bucket.put_cutout(DATA, key="a", media_type="image/png", metadata={})
         with pytest.raises(ObjectTooLargeError, match="6000 bytes"):
             bucket.read("a", max_bytes=5999)
@@ -80,7 +80,7 @@ class TestClearing:
             bucket.read("a", max_bytes=len(DATA))
 
     def test_lists_the_keys_under_a_prefix(self, bucket: Bucket) -> None:
-        """Those that begin with it, and all of them without one."""
+        """Keys with the prefix are listed, or all keys for an empty prefix."""
         for key in ("a/1", "a/2", "b"):
             bucket.put_cutout(DATA, key=key, media_type="image/png", metadata={})
         assert bucket.keys("a/") == ["a/1", "a/2"]
@@ -104,12 +104,12 @@ class TestTrouble:
         with pytest.raises(StorageRefusedError, match="CUTOUT_S3_ACCESS_KEY"):
             Bucket(wrong).put_cutout(DATA, key="a", media_type="image/png", metadata={})
 
-    def test_with_a_key_that_is_too_long_is_told_from_a_bucket_that_is_away(self, bucket: Bucket) -> None:
-        """It is this object's trouble alone."""
+    def test_with_a_key_that_is_too_long_differs_from_an_unreachable_bucket(self, bucket: Bucket) -> None:
+        """A key that is too long is an error of this object only."""
         with pytest.raises(ObjectTooLargeError, match="KeyTooLongError"):
             bucket.put_cutout(DATA, key="a" * 2000, media_type="image/png", metadata={})
 
-    def test_with_a_server_that_is_away_is_an_error_of_ours(self, settings: Settings) -> None:
+    def test_with_an_unreachable_server_is_a_storage_error(self, settings: Settings) -> None:
         """A refused connection is a StorageError without the server's address."""
         away = settings.model_copy(update={"s3_endpoint_url": "http://127.0.0.1:9"})
         with pytest.raises(StorageError, match="did not answer: EndpointConnectionError"):
@@ -132,8 +132,8 @@ class TestABucketThatKeepsVersions:
                 Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"}
             )
 
-    def test_is_told_from_one_that_ends_them(self, bucket: Bucket) -> None:
-        """By the lifecycle rule that does so."""
+    def test_differs_from_one_that_removes_them(self, bucket: Bucket) -> None:
+        """A lifecycle rule that removes old versions is recognized."""
         assert not bucket.ends_versions()
         rule: LifecycleRuleTypeDef = {
             "ID": "old",
@@ -149,7 +149,7 @@ class TestABucketThatKeepsVersions:
 
 class TestAnObjectInPieces:
     def test_is_read_as_a_stream(self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Any read gives what was asked for, and what is in memory is one piece of it."""
+        """Any read returns the requested bytes, with one piece in memory."""
         monkeypatch.setattr(streams, "PIECE_BYTES", 1000)
         bucket.put_cutout(DATA, key="a", media_type="text/plain", metadata={})
         with bucket.open("a") as stream:
@@ -159,7 +159,7 @@ class TestAnObjectInPieces:
     def test_that_was_replaced_meanwhile_is_not_read_further(
         self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Halves of two objects never make one."""
+        """Parts of two objects are never combined."""
         monkeypatch.setattr(streams, "PIECE_BYTES", 1000)
         bucket.put_cutout(DATA, key="a", media_type="text/plain", metadata={})
         with bucket.open("a") as stream:
@@ -169,7 +169,7 @@ class TestAnObjectInPieces:
                 stream.read()
 
     def test_that_is_missing_or_empty(self, bucket: Bucket) -> None:
-        """The one is said at once, the other has no bytes."""
+        """A missing object raises at once, an empty one has no bytes."""
         bucket.put_cutout(b"", key="empty", media_type="text/plain", metadata={})
         with bucket.open("empty") as stream:
             assert stream.read() == b""
@@ -184,7 +184,7 @@ class TestAnObjectInPieces:
         assert bucket._client.head_object(Bucket=bucket.name, Key="a")["ContentType"] == "text/csv"
 
     def test_whose_making_breaks_off_is_not_stored(self, bucket: Bucket) -> None:
-        """The earlier object stays, and no parts are left that would be paid for."""
+        """The earlier object stays, and no parts are left that cost money."""
         bucket.put_cutout(DATA, key="a", media_type="text/plain", metadata={})
 
         def pieces() -> Iterator[bytes]:

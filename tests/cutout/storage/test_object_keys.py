@@ -25,7 +25,7 @@ def key(external_id: str | None, form: ReturnForm = ReturnForm.RGBA, template: s
 
 class TestACutoutsKey:
     def test_shows_a_harmless_external_id_as_it_is(self) -> None:
-        """An id of plain letters stands in the key unchanged."""
+        """A safe id is in the key unchanged."""
         assert key("SKU-4471") == f"cutouts/{BATCH}/SKU-4471.png"
 
     def test_tells_the_forms_of_one_picture_apart(self) -> None:
@@ -33,11 +33,11 @@ class TestACutoutsKey:
         assert len({key("SKU", form) for form in ReturnForm}) == 4
 
     def test_uses_the_form_field_of_a_template_that_has_one(self) -> None:
-        """A template with {return_form} gets no form in the name as well."""
+        """With {return_form} in the template the name has no form."""
         assert key("SKU", ReturnForm.MASK, "{return_form}/{external_id}.{ext}") == "mask/SKU.png"
 
     def test_goes_by_the_job_where_there_is_no_external_id(self) -> None:
-        """Without an external id only the job's own id tells jobs apart."""
+        """Without an external id the job's own id makes the key unique."""
         assert key(None) == f"cutouts/{BATCH}/{uuid.UUID(int=1)}.png"
 
     @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ class TestACutoutsKey:
 
     @given(st.text(min_size=1, max_size=300))
     def test_is_always_a_short_plain_name(self, external_id: str) -> None:
-        """Whatever the id, its name holds only safe characters and has a bounded length."""
+        """The name of any id has only safe characters and a bounded length."""
         name = safe_name(external_id)
         assert re.fullmatch(r"[A-Za-z0-9._-]+", name)
         assert len(name) <= LONGEST_NAME + 17
@@ -78,10 +78,10 @@ class TestACutoutsKey:
     def test_is_not_shared_by_ids_made_to_collide(
         self, one: tuple[str, ReturnForm], other: tuple[str, ReturnForm]
     ) -> None:
-        """Ids that look like names derived from others are told apart too."""
+        """Ids that look like derived names get different names too."""
         assert key(*one) != key(*other)
 
 
 def test_a_source_is_kept_by_its_content() -> None:
-    """The key of a source is its hash, under a prefix of two digits."""
+    """The key of a source is its hash under a prefix of two digits."""
     assert source_key("ab" + "0" * 62) == f"sources/ab/ab{'0' * 62}"

@@ -37,7 +37,7 @@ class TestALink:
     def test_is_what_botocore_signs(
         self, base: str, token: str | None, method: str, headers: dict[str, str]
     ) -> None:
-        """For any key, address, request and kind of credentials, to the letter."""
+        """Any key, address, request and kind of credentials gives the same link, to the letter."""
         credentials = Credentials("AKIA+/=", "secret/+=", token).get_frozen_credentials()
         signer = Signer(base, credentials, "eu-west-3", 3600)
         for key in KEYS:
@@ -50,12 +50,12 @@ class TestALink:
             )
 
     def test_is_good_for_a_week_at_most(self) -> None:
-        """As Amazon has it: one that is to be good for longer would be good for nothing."""
+        """Amazon accepts no link that is valid for longer."""
         credentials = Credentials("key", "secret").get_frozen_credentials()
         assert "X-Amz-Expires=604800&" in Signer(BASES[0], credentials, "eu-west-3", 604_805).link("a.png")
 
     def test_reads_its_object(self, bucket: Bucket) -> None:
-        """The server takes it for a key of letters that must be quoted, and for no other key."""
+        """The server accepts it for a key that must be quoted, and for no other key."""
         for key in KEYS[:2]:
             bucket.put_cutout(key.encode(), key=key, media_type="image/png", metadata={})
         links = bucket.signer(seconds=60)
@@ -97,7 +97,7 @@ class TestALink:
     def test_says_how_a_browser_is_to_treat_it(
         self, bucket: Bucket, key: str, media_type: str | None, way: str, told: str
     ) -> None:
-        """Pictures are shown, all else is saved, whatever type the bucket has; nobody can ask otherwise."""
+        """Pictures are displayed, other objects saved, whatever type the bucket has; nobody can change it."""
         if "\r" in key:
             assert shown_as(key, media_type)["response-content-disposition"] == way
             return

@@ -1,4 +1,4 @@
-"""Jobs and batches announce themselves in the transaction that ends them."""
+"""Messages of jobs and batches are written in the transaction that ends them."""
 
 import json
 import uuid
@@ -48,7 +48,7 @@ def settle_one(session: Session, outcome: Outcome) -> None:
 
 class TestAJobThatEnds:
     def test_is_announced_with_what_became_of_it(self, session: Session) -> None:
-        """Type, time and data of a success, as they are signed and sent; the address is not among them."""
+        """The message has type, time and data of a success, and not the address."""
         producer, _ = create_producer(session, "shop")
         job_id = enqueue(session, NewJob(SOURCE, "SKU-1", webhook_url=URL), producer_id=producer.id)
         claim = claim_one(session, new_worker(session))
@@ -92,7 +92,7 @@ class TestAJobThatEnds:
         assert (delivery.producer_id, delivery.type) == (producer.id, "job.succeeded")
 
     def test_is_not_announced_without_a_webhook(self, session: Session) -> None:
-        """Nothing is written for it."""
+        """Nothing is written for a job without a webhook."""
         enqueue_one(session, None)
         settle_one(session, DONE)
         assert payloads(session) == []
@@ -102,26 +102,26 @@ class TestAJobThatEnds:
         [(FAILED, "job.failed", "IMAGE_EMPTY"), (Hold("NO_ANSWER", "none"), "job.held", "NO_ANSWER")],
     )
     def test_badly_says_why(self, session: Session, outcome: Outcome, kind: str, code: str) -> None:
-        """A failed and a held job carry their code and message."""
+        """A failed and a held job have their code and message."""
         enqueue_one(session)
         settle_one(session, outcome)
         (payload,) = payloads(session)
         assert (payload["type"], payload["data"]["code"]) == (kind, code)
         assert payload["data"]["message"]
 
-    def test_by_hand_is_announced(self, session: Session) -> None:
-        """Withdrawn jobs end as well."""
+    def test_by_cancelling_is_announced(self, session: Session) -> None:
+        """Cancelled jobs are announced as well."""
         assert queue.cancel(session, enqueue_one(session))
         assert kinds(session) == ["job.cancelled"]
 
-    def test_is_not_announced_while_it_only_rests(self, session: Session) -> None:
-        """Neither a claim nor a retry that comes by itself is news."""
+    def test_is_not_announced_while_it_is_only_delayed(self, session: Session) -> None:
+        """A claim and an automatic retry are not announced."""
         enqueue_one(session)
         settle_one(session, Retry(Step.CALL, "NETWORK", "x"))
         assert payloads(session) == []
 
     def test_again_after_a_retry_is_announced_again(self, session: Session) -> None:
-        """Each ending has a message of its own, with an id of its own."""
+        """Each end has a message of its own, with an id of its own."""
         job_id = enqueue_one(session)
         settle_one(session, FAILED)
         assert queue.retry(session, job_id)
@@ -129,7 +129,7 @@ class TestAJobThatEnds:
         assert kinds(session) == ["job.failed", "job.succeeded"]
 
     def test_in_a_transaction_that_fails_is_not_announced(self, engine: Engine) -> None:
-        """The message is there if and only if the state is."""
+        """The message exists if and only if the state was committed."""
         with Session(engine) as session, session.begin():
             enqueue_one(session)
         with Session(engine) as session:
@@ -150,7 +150,7 @@ class TestABatchThatEnds:
             return batch.id
 
     def test_is_announced_once_with_its_counts(self, engine: Engine, bucket: Bucket) -> None:
-        """However often its results are written."""
+        """Results may be written several times."""
         batch_id = self.fill(engine, URL)
         for _ in range(2):
             assert keep_results(engine, bucket, batch_id)
@@ -164,7 +164,7 @@ class TestABatchThatEnds:
         assert data["finished_at"]
 
     def test_again_is_announced_again(self, engine: Engine, bucket: Bucket) -> None:
-        """A retried job makes it end a second time."""
+        """A retried job makes the batch end a second time."""
         batch_id = self.fill(engine, URL)
         assert keep_results(engine, bucket, batch_id)
         with Session(engine) as session, session.begin():
@@ -179,7 +179,7 @@ class TestABatchThatEnds:
             ]
 
     def test_is_not_announced_without_a_webhook(self, engine: Engine, bucket: Bucket) -> None:
-        """Its jobs have none either: a batch's webhook is the batch's alone."""
+        """A batch's webhook is only for the batch, not for its jobs."""
         assert keep_results(engine, bucket, self.fill(engine, None))
         with Session(engine) as session:
             assert payloads(session) == []
@@ -199,7 +199,7 @@ class TestAnIngestThatEnds:
     def test_is_announced_if_its_batch_may_never_end(
         self, session: Session, change: str, *, told: bool
     ) -> None:
-        """One that went well is told of by its batch."""
+        """An ingest that succeeded is reported by its batch."""
         batch = create_batch(session, "spring", webhook_url=URL)
         session.add(Ingest(batch_id=batch.id, fingerprint=b"x", kind="k"))
         session.flush()
@@ -209,7 +209,7 @@ class TestAnIngestThatEnds:
             assert (payload["data"]["batch_id"], payload["data"]["rejects"]) == (str(batch.id), 1)
 
     def test_is_not_announced_without_a_webhook(self, session: Session) -> None:
-        """Nothing is written for it."""
+        """Nothing is written for an ingest without a webhook."""
         batch = create_batch(session, "spring")
         session.add(Ingest(batch_id=batch.id, fingerprint=b"x", kind="k"))
         session.flush()
@@ -217,9 +217,9 @@ class TestAnIngestThatEnds:
         assert kinds(session) == []
 
 
-class TestAnnouncingByHand:
+class TestAnnouncingOtherEvents:
     def test_makes_a_message_of_the_same_shape(self, session: Session) -> None:
-        """For what is neither a job nor a batch; its id is given."""
+        """Other events are announced by the function, which returns the message's id."""
         made = announce(session, url=URL, kind="schedule.report", data={"run": "é☃", "jobs": 3})
         (payload,) = payloads(session)
         assert payload.keys() == {"type", "timestamp", "data"}
@@ -228,7 +228,7 @@ class TestAnnouncingByHand:
 
     @pytest.mark.parametrize("data", [{"a": float("nan")}, {"a": object()}])
     def test_refuses_what_is_not_json(self, session: Session, data: dict[str, Any]) -> None:
-        """Before anything is written."""
+        """The data is checked before anything is written."""
         with pytest.raises((TypeError, ValueError)):
             announce(session, url=URL, kind="x", data=data)
         assert payloads(session) == []
@@ -236,7 +236,7 @@ class TestAnnouncingByHand:
 
 class TestAnAddressThatCanNeverWork:
     def test_is_refused_when_enqueued(self) -> None:
-        """With the field's name, and without the address, which may hold a token."""
+        """The error has the field's name, and not the address, which may contain a token."""
         with pytest.raises(InvalidJobError) as caught:
             NewJob(SOURCE, webhook_url="ftp://shop.example/hook?token=secret")
         assert caught.value.field == "webhook_url"
@@ -253,7 +253,7 @@ class TestAnAddressThatCanNeverWork:
 def test_a_job_without_a_webhook_costs_no_statement_more(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Settling is the one statement that it was."""
+    """Settling stays one statement."""
     with Session(engine) as session, session.begin():
         enqueue_one(session, None)
         claim = claim_one(session, new_worker(session))

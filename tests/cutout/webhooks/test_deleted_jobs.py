@@ -1,4 +1,4 @@
-"""The cost of finding a deleted job's messages, and of those that are being announced."""
+"""The cost of finding a deleted job's messages, and the removal from messages being announced."""
 
 import threading
 from datetime import UTC, datetime, timedelta
@@ -26,8 +26,8 @@ WAITS = text(
 
 
 @pytest.mark.parametrize("is_operators", [False, True])
-def test_no_message_of_another_is_looked_at(session: Session, *, is_operators: bool) -> None:
-    """However many there are since the job was enqueued."""
+def test_no_message_of_another_producer_is_read(session: Session, *, is_operators: bool) -> None:
+    """Messages of other producers since then are not read, however many."""
     own, other = (create_producer(session, name)[0].id for name in ("own", "other"))
     its = None if is_operators else own
     for producer, count in ((other, 3000), (its, 5)):
@@ -44,8 +44,8 @@ def test_no_message_of_another_is_looked_at(session: Session, *, is_operators: b
         assert max(rows_looked_at(found["Plan"])) <= 10
 
 
-def test_a_digest_that_is_announced_meanwhile_tells_nothing_of_it(engine: Engine) -> None:
-    """It is waited for, and the job is taken out of it."""
+def test_a_digest_that_is_announced_meanwhile_does_not_contain_it(engine: Engine) -> None:
+    """The deletion waits for the digest and removes the job from it."""
     batch_id = ended(engine, 2, JobMessages.DIGEST)
     with engine.connect() as connection:
         job = connection.execute(text("SELECT id, created_at FROM jobs ORDER BY id LIMIT 1")).one()

@@ -24,7 +24,7 @@ def ids(found: Sequence[Delivery]) -> list[uuid.UUID]:
 
 class TestFinding:
     def test_shows_a_producer_its_own(self, session: Session) -> None:
-        """The latest first, page after page."""
+        """Deliveries are listed the latest first, page after page."""
         shop, other = (create_producer(session, name)[0].id for name in ("shop", "other"))
         own = [announced(session, shop) for _ in range(3)]
         announced(session, other)
@@ -35,7 +35,7 @@ class TestFinding:
         assert len(find_deliveries(session, limit=10)) == 5
 
     def test_may_be_of_one_state(self, session: Session) -> None:
-        """Those given up, for one."""
+        """Deliveries given up, for example."""
         first, second = announced(session), announced(session)
         taken = take(session.connection(), Receiver(INSTALLATION, "a.example"))
         assert taken is not None
@@ -48,7 +48,7 @@ class TestFinding:
 
 class TestReplaying:
     def test_sends_again_under_the_same_id(self, session: Session) -> None:
-        """A delivered or given up message waits once more, for a day, with all its tries."""
+        """A delivered or given up message waits again, for a day, with all its tries."""
         its_id = announced(session)
         taken = take(session.connection(), Receiver(INSTALLATION, "a.example"))
         assert taken is not None
@@ -63,8 +63,8 @@ class TestReplaying:
         assert fresh is True
         assert (retaken.id, retaken.payload) == (its_id, taken.payload)
 
-    def test_voids_the_try_that_is_out(self, session: Session) -> None:
-        """Its answer is not written down: the replay was asked for after it."""
+    def test_voids_the_try_under_way(self, session: Session) -> None:
+        """The answer to the try under way is not recorded: the replay came after it."""
         its_id = announced(session)
         taken = take(session.connection(), Receiver(INSTALLATION, "a.example"))
         assert taken is not None
@@ -73,7 +73,7 @@ class TestReplaying:
         assert session.get_one(Delivery, its_id, populate_existing=True).state == "waiting"
 
     def test_is_for_its_owner(self, session: Session) -> None:
-        """Another producer's id is as good as none."""
+        """Another producer's id is treated as missing."""
         shop, other = (create_producer(session, name)[0].id for name in ("shop", "other"))
         its_id = announced(session, shop)
         assert replay(session, its_id, producer_id=other) is None

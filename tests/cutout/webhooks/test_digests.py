@@ -1,4 +1,4 @@
-"""A batch's jobs in one message, by choice."""
+"""Digests: a batch's jobs in one message, where the batch asks for it."""
 
 import json
 import uuid
@@ -20,7 +20,7 @@ URL = "https://shop.example/hook"
 
 
 def ended(engine: Engine, count: int, tells: JobMessages, url: str | None = URL) -> uuid.UUID:
-    """A batch of so many jobs: the first is held, the others failed."""
+    """A batch of this many jobs: the first is held, the others failed."""
     with Session(engine) as session, session.begin():
         batch_id = create_batch(session, "b", webhook_url=url, webhook_jobs=tells).id
         enqueue_all(session, [NewJob(SOURCE, str(n)) for n in range(count)], batch_id=batch_id)
@@ -53,8 +53,8 @@ def pass_time(connection: Connection) -> None:
 
 
 class TestADigest:
-    def test_tells_of_many_jobs_in_one_message(self, engine: Engine, connection: Connection) -> None:
-        """Once the first has waited for some seconds; each job once, in the order in which they ended."""
+    def test_reports_many_jobs_in_one_message(self, engine: Engine, connection: Connection) -> None:
+        """Once the first has waited some seconds, each job is reported once, in the order of the ends."""
         batch_id = ended(engine, 3, JobMessages.DIGEST)
         assert told(connection) == []
         assert announce_digests(connection) == 0
@@ -69,7 +69,7 @@ class TestADigest:
     def test_goes_at_once_when_it_is_full(
         self, engine: Engine, connection: Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The remaining bytes wait for more."""
+        """A full digest is sent at once, the rest waits."""
         monkeypatch.setattr(digests, "DUE", digests.DUE.bindparams(full=2))
         monkeypatch.setattr(digests, "ANNOUNCE_DIGEST", digests.ANNOUNCE_DIGEST.bindparams(full=2))
         ended(engine, 3, JobMessages.DIGEST)
@@ -85,7 +85,7 @@ class TestADigest:
         assert [len(jobs) for _, jobs in told(connection)] == [2, 2]
 
     def test_leaves_jobs_with_an_address_of_their_own(self, engine: Engine, connection: Connection) -> None:
-        """Whoever asked for a message of a job gets it."""
+        """A job with its own webhook gets its own message."""
         with Session(engine) as session, session.begin():
             batch_id = create_batch(session, "b", webhook_url=URL, webhook_jobs=JobMessages.DIGEST).id
             jobs = [NewJob(SOURCE, "own", webhook_url="https://other.example/"), NewJob(SOURCE, "its")]
@@ -106,7 +106,7 @@ ASIDE = text(
 
 
 def put_aside(connection: Connection, name: str, jobs: int) -> uuid.UUID:
-    """Jobs of a batch of a producer's own; returns the producer."""
+    """Collected jobs of a batch of a new producer; returns the producer."""
     named = {"name": name}
     producer: uuid.UUID = connection.scalars(
         text("INSERT INTO producers (name) VALUES (:name) RETURNING id"), named
@@ -118,7 +118,7 @@ def put_aside(connection: Connection, name: str, jobs: int) -> uuid.UUID:
 
 class TestManyJobsOfOneProducer:
     def test_keep_no_other_waiting(self, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-        """However many were put aside before the other's, and with time for one message a look."""
+        """Another producer's digest is sent in one round, however many jobs are collected before it."""
         monkeypatch.setattr(digests, "LONGEST_S", 0.0)
         put_aside(connection, "many", 6000)
         producer = put_aside(connection, "few", 1)
@@ -129,25 +129,25 @@ class TestManyJobsOfOneProducer:
                 return
         pytest.fail("its message is not made in 25 looks, of which each makes either's")
 
-    def test_are_told_of_as_long_as_there_is_time(self, connection: Connection) -> None:
-        """Several messages of one batch in one look."""
+    def test_are_announced_as_long_as_there_is_time(self, connection: Connection) -> None:
+        """One round sends several digests of one batch."""
         put_aside(connection, "many", 3 * digests.MOST_JOBS)
         assert announce_digests(connection) == 3 * digests.MOST_JOBS
 
 
 class TestABatchesJobs:
-    def test_may_be_told_of_one_by_one(self, engine: Engine, connection: Connection) -> None:
-        """In the transaction that ends each."""
+    def test_may_be_announced_one_by_one(self, engine: Engine, connection: Connection) -> None:
+        """Each message is written in the transaction that ends its job."""
         ended(engine, 2, JobMessages.EACH)
         assert told(connection) == [("job.held", ["0"]), ("job.failed", ["1"])]
 
-    def test_are_not_told_of_unless_asked(self, engine: Engine, connection: Connection) -> None:
-        """The batch alone is, once it has ended."""
+    def test_are_not_announced_unless_requested(self, engine: Engine, connection: Connection) -> None:
+        """Only the batch is announced, once it has ended."""
         ended(engine, 2, JobMessages.NONE)
         assert told(connection) == []
 
     def test_need_an_address(self, engine: Engine) -> None:
-        """Without one nobody could be told."""
+        """Digests without an address are refused."""
         with pytest.raises(InvalidJobError, match="webhook_url") as refused:
             ended(engine, 1, JobMessages.DIGEST, url=None)
         assert refused.value.field == "webhook_jobs"

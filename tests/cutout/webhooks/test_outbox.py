@@ -1,4 +1,4 @@
-"""Taking, writing down, giving up and forgetting."""
+"""Taking deliveries, recording their results, giving up and deleting them."""
 
 import time
 import uuid
@@ -22,7 +22,7 @@ REST = timedelta(seconds=5)
 
 @pytest.fixture
 def connection(engine: Engine) -> Iterator[Connection]:
-    """One whose statements commit by themselves, as the sender's do."""
+    """A connection whose statements commit by themselves, like the sender's."""
     with engine.connect() as opened:
         yield opened.execution_options(isolation_level="AUTOCOMMIT")
 
@@ -50,7 +50,7 @@ def state_of(connection: Connection, delivery_id: uuid.UUID) -> tuple[str, int, 
 
 
 def pass_time(connection: Connection, interval: str) -> None:
-    """Let so much time go by for all deliveries."""
+    """Let this much time pass for all deliveries."""
     moved = ", ".join(
         f"{column} = {column} - interval '{interval}'" for column in ("due_at", "give_up_at", "finished_at")
     )
@@ -64,7 +64,7 @@ def producers(engine: Engine, count: int) -> list[uuid.UUID]:
 
 class TestADelivery:
     def test_is_taken_once(self, connection: Connection) -> None:
-        """Whoever comes second finds nothing, until the lease is over: then nobody lived to tell."""
+        """A second taker finds nothing until the lease is over, when the first has died."""
         (its_id,) = announce_to(connection, "a.example")
         taken = taken_from(connection)
         assert (taken.id, taken.tries, taken.host) == (its_id, 1, "a.example")
@@ -83,15 +83,15 @@ class TestADelivery:
         assert {first.id, second.id} == set(ids)
 
     def test_that_was_delivered_is_done(self, connection: Connection) -> None:
-        """With the status; nothing of it is due any more."""
+        """The status is recorded; nothing is due any more."""
         (its_id,) = announce_to(connection, "a.example")
         delivered(connection, taken_from(connection), 202)
         assert state_of(connection, its_id) == ("delivered", 1, 202, None)
         pass_time(connection, "1 day")
         assert waiting_hosts(connection) == []
 
-    def test_that_failed_is_due_after_its_rest(self, connection: Connection) -> None:
-        """And says how it failed."""
+    def test_that_failed_is_due_after_its_delay(self, connection: Connection) -> None:
+        """The failure is recorded."""
         (its_id,) = announce_to(connection, "a.example")
         taken = taken_from(connection)
         state = failed(connection, taken, "answered 500", status=500, delay=REST)
@@ -102,14 +102,14 @@ class TestADelivery:
         assert taken_from(connection).tries == 2
 
     def test_that_can_never_be_taken_is_given_up(self, connection: Connection) -> None:
-        """No rest means never."""
+        """Without a delay it is given up."""
         (its_id,) = announce_to(connection, "a.example")
         taken = taken_from(connection)
         assert failed(connection, taken, "refused", status=None, delay=None) is DeliveryState.GIVEN_UP
         assert state_of(connection, its_id) == ("given_up", 1, None, "refused")
 
     def test_is_given_up_once_a_day_is_over(self, connection: Connection) -> None:
-        """A rest that would end past the day is not begun."""
+        """A delay that would end past the day is not begun."""
         announce_to(connection, "a.example")
         failed(connection, taken_from(connection), "answered 500", status=500, delay=REST)
         pass_time(connection, "23:59:50")
@@ -117,8 +117,8 @@ class TestADelivery:
         rest = timedelta(seconds=30)
         assert failed(connection, taken, "answered 500", status=500, delay=rest) is DeliveryState.GIVEN_UP
 
-    def test_is_written_down_by_whoever_has_it(self, connection: Connection) -> None:
-        """One whose lease was over and who was overtaken changes nothing."""
+    def test_is_recorded_only_by_its_present_taker(self, connection: Connection) -> None:
+        """A sender whose lease is over and taken by another changes nothing."""
         (its_id,) = announce_to(connection, "a.example")
         late = taken_from(connection)
         pass_time(connection, "61 s")
@@ -132,7 +132,7 @@ class TestADelivery:
 
 class TestWhatWaitedForADay:
     def test_and_never_had_its_turn_is_sent(self, connection: Connection) -> None:
-        """Its day begins with its first try: a receiver behind by a day misses nothing."""
+        """The day begins with the first try, so a receiver a day behind misses nothing."""
         (its_id,) = announce_to(connection, "a.example")
         pass_time(connection, "2 days")
         assert give_up_old(connection) == 0
@@ -143,7 +143,7 @@ class TestWhatWaitedForADay:
         assert taken_from(connection).id == its_id
 
     def test_since_its_first_try_is_given_up(self, connection: Connection) -> None:
-        """A minute after the day, so that what is out then is written down first."""
+        """It is given up a minute after the day, so that a try under way is recorded first."""
         (its_id,) = announce_to(connection, "a.example")
         taken_from(connection)
         pass_time(connection, "1 day")
@@ -154,7 +154,7 @@ class TestWhatWaitedForADay:
         assert state_of(connection, its_id) == ("given_up", 1, None, "a day is over")
 
     def test_keeps_the_reason_of_its_last_try(self, connection: Connection) -> None:
-        """The last error says more than that a day is over."""
+        """The last error says more than that the day is over."""
         (its_id,) = announce_to(connection, "a.example")
         failed(connection, taken_from(connection), "answered 500", status=500, delay=REST)
         pass_time(connection, "1 day 2 minutes")
@@ -182,13 +182,13 @@ def waiting_hosts(connection: Connection, search: Search | None = None) -> list[
 
 class TestTheReceiversThatWait:
     def test_are_each_named_once(self, connection: Connection) -> None:
-        """However many messages wait for them; those whose messages all rest are not due."""
+        """Each is found once, however many messages wait; those with only delayed messages are not due."""
         announce_to(connection, *["b.example"] * 5, "a.example", "c.example:8443")
         failed(connection, taken_from(connection), "answered 500", status=500, delay=REST)
         assert waiting_hosts(connection) == ["b.example", "c.example:8443"]
 
-    def test_are_looked_at_in_portions(self, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-        """So that any number of addresses costs little at a time; and begun anew after the last."""
+    def test_are_searched_in_portions(self, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Any number of addresses costs little at a time; the search begins again after the last."""
         monkeypatch.setattr(module, "MOST_HOSTS", 2)
         monkeypatch.setattr(module, "LEAST_HOSTS", 1)
         announce_to(connection, "a.example", "b.example", "c.example")
@@ -199,7 +199,7 @@ class TestTheReceiversThatWait:
     def test_are_found_at_once_beside_anothers_thousands(
         self, connection: Connection, engine: Engine
     ) -> None:
-        """Each look has some of every producer."""
+        """Each search has some receivers of every producer."""
         a, b = producers(engine, 2)
         for owner, count in ((a, 3000), (b, 1)):
             connection.execute(
@@ -219,7 +219,7 @@ class TestTheReceiversThatWait:
     def test_of_many_producers_are_all_found(
         self, connection: Connection, engine: Engine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Look by look, with any number of receivers each."""
+        """Repeated searches find any number of receivers of each."""
         monkeypatch.setattr(module, "MOST_OWNERS", 3)
         monkeypatch.setattr(module, "LEAST_HOSTS", 1)
         monkeypatch.setattr(module, "MOST_HOSTS", 6)
@@ -234,7 +234,7 @@ class TestTheReceiversThatWait:
         assert seen == expected
 
     def test_say_whether_they_answered(self, connection: Connection) -> None:
-        """For each producer on its own; kept for the next leader, and for some days."""
+        """The proof is for each producer apart, and is kept for the next leader, for some days."""
         announce_to(connection, "a.example", "b.example")
         for _ in range(2):
             prove(connection, receiver("a.example"))

@@ -13,11 +13,11 @@ SHOP = uuid.UUID(int=7)
 
 class TestSecrets:
     def test_are_the_same_each_time(self) -> None:
-        """Derived, not kept: this is what a receiver was once told."""
+        """Secrets are derived, not stored: receivers keep these values."""
         assert secret_of(MASTER, SHOP, 1) == "whsec_8qFuLR8Tp7KPndNpwwTgsqEV0CELHaNe0pF9q1FIP+k="
 
     def test_differ_by_owner_version_and_master(self) -> None:
-        """No producer can sign as another, and a rotation changes it."""
+        """No producer can sign as another, and a rotation changes the secret."""
         others = [
             secret_of(MASTER, SHOP, 1),
             secret_of(MASTER, SHOP, 2),
@@ -27,13 +27,13 @@ class TestSecrets:
         assert len(set(others)) == 4
 
     def test_are_what_libraries_take(self) -> None:
-        """32 bytes behind the usual beginning."""
+        """A secret is 32 bytes behind the usual prefix."""
         assert len(Webhook(secret_of(MASTER, SHOP, 1))._whsecret) == 32
 
 
 class TestRotating:
     def test_signs_with_both_for_a_day(self, session: Session) -> None:
-        """The newest first; after 24 h the one before is worth nothing."""
+        """The newest is first; after 24 h the previous one signs nothing."""
         assert secret_state(session, SHOP).signing == [1]
         assert rotate(session, SHOP).signing == [2, 1]
         assert rotate(session, SHOP).signing == [3, 2]
@@ -44,6 +44,6 @@ class TestRotating:
         assert secret_state(session, SHOP).signing == [3]
 
     def test_at_once_ends_the_one_before(self, session: Session) -> None:
-        """For a secret that leaked."""
+        """A leaked secret can be ended at once."""
         assert rotate(session, SHOP).signing == [2, 1]
         assert rotate(session, SHOP, at_once=True).signing == [3]

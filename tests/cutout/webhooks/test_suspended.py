@@ -43,7 +43,7 @@ def resume(engine: Engine, producer_id: uuid.UUID) -> None:
 
 
 def test_are_sent_once_it_is_resumed(connection: Connection, engine: Engine, shop: uuid.UUID) -> None:
-    """Those from before and those that came meanwhile; untried, and with a whole day from then on."""
+    """Earlier and new messages are sent untried, each with a whole day."""
     before = announce_for(connection, shop, 2)
     suspend(engine, shop)
     assert not Search().next(connection)
@@ -62,8 +62,8 @@ def test_are_sent_once_it_is_resumed(connection: Connection, engine: Engine, sho
     assert give_up_old(connection) == 0
 
 
-def test_keep_nobody_elses_back(connection: Connection, engine: Engine, shop: uuid.UUID) -> None:
-    """A thousand of them at one receiver stand before another's message there, which is taken at once."""
+def test_delay_no_other_message(connection: Connection, engine: Engine, shop: uuid.UUID) -> None:
+    """Another's message is taken at once behind a thousand of them for the same receiver."""
     suspend(engine, shop)
     announce_for(connection, shop, 1000)
     (others,) = announce_for(connection, None)
@@ -74,7 +74,7 @@ def test_keep_nobody_elses_back(connection: Connection, engine: Engine, shop: uu
 def test_that_were_tried_before_are_not_given_up(
     connection: Connection, engine: Engine, shop: uuid.UUID
 ) -> None:
-    """Their day begins anew."""
+    """Their day begins again."""
     (its_id,) = announce_for(connection, shop)
     failed(connection, taken_from(connection, owner=shop), "no", status=500, delay=timedelta(seconds=1))
     pass_time(connection, "23 hours 58 min")
@@ -86,8 +86,8 @@ def test_that_were_tried_before_are_not_given_up(
     assert state_of(connection, its_id)[0] == DeliveryState.WAITING
 
 
-def test_that_are_out_may_come_twice(connection: Connection, engine: Engine, shop: uuid.UUID) -> None:
-    """One that was being sent is sent again under its id; nothing is lost."""
+def test_that_are_being_sent_may_come_twice(connection: Connection, engine: Engine, shop: uuid.UUID) -> None:
+    """A message that was being sent is sent again under its id; none is lost."""
     announce_for(connection, shop)
     out = taken_from(connection, owner=shop)
     suspend(engine, shop)

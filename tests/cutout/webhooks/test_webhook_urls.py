@@ -27,7 +27,7 @@ class TestAnAddress:
         ],
     )
     def test_may_be(self, url: str) -> None:
-        """Any web address with a host."""
+        """Any web address with a host is allowed."""
         check_webhook_url(url)
 
     @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ class TestAnAddress:
         ],
     )
     def test_may_not_be(self, url: str, reason: str) -> None:
-        """Text that is no URL, or hides something; the reason does not repeat it."""
+        """A text that is no URL, or hides something, is refused; the reason does not repeat it."""
         with pytest.raises(InvalidWebhookError, match=reason) as caught:
             check_webhook_url(url)
         assert "secret" not in str(caught.value)
@@ -69,11 +69,11 @@ class TestAnAddress:
 
 class TestAnInstallation:
     def test_takes_https(self, settings: Settings) -> None:
-        """Nothing is looked up: where a name leads may change until it is sent to."""
+        """The name is not resolved: its addresses may change until the send."""
         require_webhooks(settings, "https://shop.example/")
 
     def test_that_cannot_sign_takes_none(self, settings: Settings) -> None:
-        """It says which setting is missing."""
+        """The error names the missing setting."""
         with pytest.raises(InvalidWebhookError, match="CUTOUT_WEBHOOK_SECRET"):
             require_webhooks(settings.model_copy(update={"webhook_secret": None}), "https://shop.example/")
 

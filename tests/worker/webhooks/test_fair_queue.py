@@ -20,7 +20,7 @@ ONE = uuid.UUID(int=1)
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that have passed, to be changed by hand."""
+    """The seconds that have passed, set by the test."""
     now = [0.0]
     monkeypatch.setattr("worker.webhooks.fair_queue.time.monotonic", lambda: now[0])
     return now
@@ -40,7 +40,7 @@ def taken(queue: FairQueue) -> Receiver | None:
 
 
 def prove(queue: FairQueue, *receivers: Receiver) -> None:
-    """Let these have answered once."""
+    """Let these receivers have answered once."""
     for receiver in receivers:
         add(queue, receiver)
         assert taken(queue) == receiver
@@ -48,7 +48,7 @@ def prove(queue: FairQueue, *receivers: Receiver) -> None:
 
 
 def all_taken(queue: FairQueue) -> list[Receiver]:
-    """All queue that can be had now."""
+    """All turns that are available now."""
     found = []
     while receiver := taken(queue):
         found.append(receiver)
@@ -69,7 +69,7 @@ class TestTurns:
         assert order == ["a", "b", "a", "b"]
 
     def test_go_round_by_producer_first(self) -> None:
-        """A thousand receivers of one have as many queue as one receiver of another."""
+        """A thousand receivers of one producer get as many turns as one receiver of another."""
         queue = FairQueue()
         add(queue, *(its(str(n)) for n in range(MOST_QUEUED)), its("b", 2), proven=True)
         order = []
@@ -81,7 +81,7 @@ class TestTurns:
         assert Counter(order) == {1: 5, 2: 5}
 
     def test_are_more_at_a_time_for_one_that_answers(self) -> None:
-        """One until it has answered; then one more for each quick answer, up to half of the senders."""
+        """One turn until it has answered, then one more for each quick answer, up to half of the senders."""
         queue = FairQueue()
         add(queue, its("a"))
         assert len(all_taken(queue)) == 1
@@ -94,7 +94,7 @@ class TestTurns:
         assert queue.wanted == 0
 
     def test_are_few_for_one_that_is_slow(self) -> None:
-        """Each answer of a second or more takes back what it was given; so does an error."""
+        """A slow answer takes back the additional turns; so does an error."""
         queue = FairQueue()
         prove(queue, its("a"))
         add(queue, its("a"))
@@ -106,7 +106,7 @@ class TestTurns:
         assert len(all_taken(queue)) == AT_FIRST
 
     def test_leave_room_for_those_that_answer(self) -> None:
-        """Any number of dead addresses of one producer takes four senders at most."""
+        """Any number of dead addresses of one producer takes at most four senders."""
         queue = FairQueue()
         prove(queue, its("good"))
         add(queue, *(its(f"dead{n}") for n in range(100)))
@@ -115,7 +115,7 @@ class TestTurns:
         assert Counter(all_taken(queue)) == {its("good"): AT_FIRST + 1, its("new", 2): 1}
 
     def test_leave_room_whatever_one_producers_receivers_do(self) -> None:
-        """Those that answered once and then hang take half of the senders at most."""
+        """Receivers that answered once and then hang take at most half of the senders."""
         queue = FairQueue()
         add(queue, *(its(str(n)) for n in range(MOST_QUEUED)), proven=True)
         assert len(all_taken(queue)) == SENDERS // 2
@@ -124,15 +124,15 @@ class TestTurns:
 
     @pytest.mark.parametrize("proven", [False, True])
     def test_are_had_by_one_that_comes_after_many(self, *, proven: bool) -> None:
-        """Of eight producers whose receivers all hang, none keeps the ninth from its first message."""
+        """Eight producers whose receivers all hang do not delay the ninth's first message."""
         queue = FairQueue()
         for owner in range(1, 10):
             add(queue, *(its(str(n), owner) for n in range(100)), proven=proven)
             if owner < 6 or not proven:
                 assert uuid.UUID(int=owner) in {receiver.owner for receiver in all_taken(queue)}
 
-    def test_count_a_receiver_that_falls_ill_with_two_out(self) -> None:
-        """Calls that it still holds count as unproven, and no longer once it is back."""
+    def test_count_a_receiver_that_fails_with_two_under_way(self) -> None:
+        """Its open messages count as unproven, and no longer once it answers again."""
         queue = FairQueue()
         prove(queue, its("a"))
         for _ in range(2):
@@ -146,7 +146,7 @@ class TestTurns:
         assert len(all_taken(queue)) == 1
 
     def test_count_right_when_a_receiver_proves_itself(self) -> None:
-        """Whatever is out when it answers is out with one that answers."""
+        """All its open messages then count as proven."""
         queue = FairQueue()
         add(queue, its("a"), proven=True)
         assert len(all_taken(queue)) == AT_FIRST
@@ -155,8 +155,8 @@ class TestTurns:
         owner = queue._owners[ONE]
         assert (owner.sending, owner.unproven, queue._sending, queue._unproven) == (0, 0, 0, 0)
 
-    def test_are_not_given_while_a_receiver_rests(self, clock: list[float]) -> None:
-        """It rests longer after each failure, a minute at most, and is well again after one success."""
+    def test_are_not_given_while_a_receiver_is_delayed(self, clock: list[float]) -> None:
+        """The delay grows with each failure, to a minute at most; one success ends it."""
         queue = FairQueue()
         for rest in (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0):
             add(queue, its("a"))
@@ -170,7 +170,7 @@ class TestTurns:
         assert taken(queue) == its("a")
 
     def test_that_find_nothing_to_send_teach_nothing(self) -> None:
-        """Another dispatcher may have been quicker."""
+        """Another dispatcher may have been faster."""
         queue = FairQueue()
         add(queue, its("a"))
         assert taken(queue) == its("a")
@@ -178,7 +178,7 @@ class TestTurns:
         assert taken(queue) is None
 
     def test_of_one_that_answered_before_this_leader_need_no_proof(self) -> None:
-        """The table knows; what was learned since stands above it."""
+        """The table has the proof; later results override it."""
         queue = FairQueue()
         add(queue, its("a"), proven=True)
         turn = queue.next()
@@ -189,7 +189,7 @@ class TestTurns:
         assert not queue._owners[ONE].hosts["a"].proven
 
     def test_remember_a_bounded_number(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Of one producer's receivers that are not being sent to; nobody forgets another's for it."""
+        """Idle receivers of a producer are forgotten beyond the bound, without affecting other producers."""
         monkeypatch.setattr(turns_module, "MOST_REMEMBERED", 10)
         queue = FairQueue()
         prove(queue, its("b", 2))
@@ -198,7 +198,7 @@ class TestTurns:
         assert queue._owners[uuid.UUID(int=2)].hosts["b"].proven
 
     def test_wait_in_a_bounded_number(self) -> None:
-        """Of one producer; the others are found again once these had theirs."""
+        """The receivers of a producer in the queue are bounded; the search finds the others later."""
         queue = FairQueue()
         add(queue, *(its(str(n)) for n in range(MOST_QUEUED + 100)), its("b", 2))
         assert len(queue) == MOST_QUEUED + 1

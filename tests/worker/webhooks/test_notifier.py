@@ -37,7 +37,7 @@ def settings(settings: Settings) -> Settings:
 
 
 class Running:
-    """A notifier that is asked as the dispatcher asks it."""
+    """A notifier whose tick is called as the dispatcher calls it."""
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._notifier = Notifier(settings)
@@ -88,7 +88,7 @@ def all_delivered(engine: Engine) -> bool:
 
 class TestTheNotifier:
     def test_delivers_what_waits(self, running: Running, engine: Engine, receiver: Receiver) -> None:
-        """Each message once, under its delivery's id, signed with the installation's secret."""
+        """Each message arrives once, under its delivery's id, signed with the installation's secret."""
         ids = tell(engine, receiver.url(), 30)
         running.until(lambda: all_delivered(engine))
         assert sorted(message.id for message in receiver.messages) == sorted(map(str, ids))
@@ -98,7 +98,7 @@ class TestTheNotifier:
     def test_signs_with_both_secrets_while_they_change(
         self, running: Running, engine: Engine, receiver: Receiver
     ) -> None:
-        """A receiver may take up the new one whenever it likes within the day."""
+        """A receiver may switch to the new secret at any time within the day."""
         with engine.begin() as connection:
             rotate(connection, INSTALLATION)
         tell(engine, receiver.url())
@@ -110,7 +110,7 @@ class TestTheNotifier:
     def test_tries_again_with_the_same_bytes(
         self, running: Running, engine: Engine, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """After an error: the same id and payload, a new time and signature."""
+        """After an error id and payload are the same, time and signature are new."""
         monkeypatch.setattr("worker.webhooks.responses.DELAYS_S", (1.2,))
         receiver.answers = [500, 404]
         tell(engine, receiver.url())
@@ -124,7 +124,7 @@ class TestTheNotifier:
     def test_gives_up_what_leads_inside(
         self, settings: Settings, engine: Engine, receiver: Receiver, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """At once, with the reason, and without the address in the log: only its host."""
+        """It is given up at once with the reason; the log has only the host."""
         running = Running(settings.model_copy(update={"webhook_private_hosts": ()}), engine)
         url = f"https://127.0.0.1:{receiver.host.split(':')[1]}/hook?token=secret"
         tell(engine, url)
@@ -136,25 +136,25 @@ class TestTheNotifier:
         assert "secret" not in caplog.text
 
     def test_gives_up_at_410(self, running: Running, engine: Engine, receiver: Receiver) -> None:
-        """The receiver wants no more."""
+        """The receiver does not want the message."""
         receiver.always = 410
         tell(engine, receiver.url())
         running.until(lambda: counts(engine) == {"given_up": 1})
         assert len(receiver.messages) == 1
 
     @pytest.mark.parametrize("date", ["1 Jan 9999999999 0:0:0", "1 Jan 2000 0:0:0 +99999999999999"])
-    def test_is_told_no_time_beyond_all_times(
+    def test_ignores_a_date_beyond_all_times(
         self, running: Running, engine: Engine, receiver: Receiver, date: str
     ) -> None:
-        """An answer's date is a stranger's."""
+        """A date in an answer may be any text."""
         receiver.always = (503, {"Retry-After": date})
         tell(engine, receiver.url())
         error = text("SELECT last_error FROM deliveries")
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             running.until(lambda: connection.scalar(error) == "answered 503")
 
-    def test_writes_down_an_error_that_nobody_expected(self, running: Running, engine: Engine) -> None:
-        """A message that cannot be read is tried again like any other, and given up after a day."""
+    def test_records_an_unexpected_error(self, running: Running, engine: Engine) -> None:
+        """An unreadable message is retried like any other, and given up after a day."""
         with engine.begin() as connection:
             connection.execute(
                 text(
@@ -170,7 +170,7 @@ class TestTheNotifier:
     def test_lets_no_dead_receiver_hold_up_another(
         self, settings: Settings, engine: Engine, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Nine that never answer, with twenty messages each, and one that does: it gets its hundred."""
+        """Nine dead receivers with twenty messages each do not delay a hundred of a live one."""
         monkeypatch.setattr(post, "TIMEOUTS", Timeouts(connect=5, write=5, read=5, total=5))
         running = Running(settings, engine)
         with serving(silent) as dead:
@@ -184,20 +184,20 @@ class TestTheNotifier:
         running.end()
         assert took < 5
 
-    def test_sends_again_what_nobody_wrote_down(
+    def test_sends_again_what_was_not_recorded(
         self, running: Running, engine: Engine, receiver: Receiver
     ) -> None:
-        """Taken by a dispatcher that died: due again after its lease."""
+        """A message taken by a dispatcher that died is due again after its lease."""
         (its_id,) = tell(engine, receiver.url())
         with engine.begin() as connection:
             connection.execute(text("UPDATE deliveries SET tries = 1, due_at = now() + interval '1.5 s'"))
         running.until(lambda: all_delivered(engine))
         assert [message.id for message in receiver.messages] == [str(its_id)]
 
-    def test_finishes_what_is_out_and_begins_nothing(
+    def test_finishes_what_is_under_way_and_begins_nothing(
         self, running: Running, engine: Engine, receiver: Receiver
     ) -> None:
-        """An ordered end sends nothing twice; what waits is left to the next leader."""
+        """A regular end sends nothing twice; waiting messages are left to the next leader."""
 
         def slowly(handler: BaseHTTPRequestHandler) -> None:
             time.sleep(0.5)
@@ -215,7 +215,7 @@ class TestTheNotifier:
         assert time.monotonic() - began < scaled(0.5)
 
     def test_does_not_wait_for_a_dead_receiver(self, running: Running, engine: Engine) -> None:
-        """Longer than it is allowed to."""
+        """The end takes no longer than allowed."""
         with serving(silent) as dead:
             tell(engine, f"{dead}/")
             running.until(lambda: any(task.running for task in running._notifier._sending))
@@ -227,7 +227,7 @@ class TestTheNotifier:
     def test_says_that_it_cannot_sign(
         self, settings: Settings, engine: Engine, receiver: Receiver, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Without the setting nothing is sent, and it is said once in five minutes, not at each look."""
+        """Without the secret nothing is sent, and the log says so once in five minutes."""
         running = Running(settings.model_copy(update={"webhook_secret": None}), engine)
         tell(engine, receiver.url())
         with caplog.at_level(logging.WARNING):
@@ -241,7 +241,7 @@ class TestTheNotifier:
         assert receiver.messages == []
 
     def test_forgets_what_ended_long_ago(self, running: Running, engine: Engine, receiver: Receiver) -> None:
-        """After CUTOUT_WEBHOOK_KEEP_DAYS."""
+        """Ended deliveries are deleted after CUTOUT_WEBHOOK_KEEP_DAYS."""
         tell(engine, receiver.url())
         running.until(lambda: all_delivered(engine))
         with engine.begin() as connection:

@@ -39,14 +39,14 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def poster() -> Iterator[WebhookPoster]:
-    """One that may ask this machine."""
+    """A poster that may send to this machine."""
     with closing(WebhookPoster(LOCAL)) as made:
         yield made
 
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half a second in all instead of ten."""
+    """A poster with a deadline of half a second instead of ten."""
     monkeypatch.setattr(posting, "TIMEOUTS", Timeouts(connect=0.5, write=0.5, read=0.5, total=0.5))
 
 
@@ -62,7 +62,7 @@ def post(url: str, *, private: HostList = LOCAL) -> WebhookResponse:
 
 class TestAMessage:
     def test_is_signed_as_other_libraries_expect(self, receiver: Receiver, poster: WebhookPoster) -> None:
-        """The bytes as they were announced, under an id, a time and a signature."""
+        """The bytes are those announced, under an id, a time and a signature."""
         taken = message(receiver.url("/hook?token=x"))
         assert poster.post(taken, [SECRET]) == WebhookResponse(204, None)
         (came,) = receiver.messages
@@ -76,13 +76,13 @@ class TestAMessage:
             Webhook(SECRET).verify(came.body.replace(b"succeeded", b"failed"), came.headers)
 
     def test_has_the_signature_that_is_published(self) -> None:
-        """The example that libraries of Standard Webhooks in other languages are tested with."""
+        """The example is that of the Standard Webhooks libraries in other languages."""
         at = datetime.fromtimestamp(1614265330, UTC)
         signature = sign(SECRET, "msg_p5jXN8AQM9LWM0D4loKWxJek", at, '{"test": 2432232314}')
         assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
     def test_may_be_signed_twice(self, receiver: Receiver, poster: WebhookPoster) -> None:
-        """While a secret is being changed, either will do."""
+        """While a secret is being changed, either one is valid."""
         poster.post(message(receiver.url()), [SECRET, OTHER])
         (came,) = receiver.messages
         came.verify(SECRET)
@@ -92,7 +92,7 @@ class TestAMessage:
     def test_of_a_clock_that_is_off_is_refused_by_the_receiver(
         self, receiver: Receiver, poster: WebhookPoster, hours: int
     ) -> None:
-        """An hour is more than verifiers allow, which keeps old messages from being played again."""
+        """Verifiers allow less than an hour, which prevents replays of old messages."""
         at = datetime.now(UTC) + timedelta(hours=hours)
         poster.post(message(receiver.url(), at=at), [SECRET])
         (came,) = receiver.messages
@@ -132,12 +132,12 @@ class TestAnAddressInside:
         ],
     )
     def test_is_never_asked(self, url: str) -> None:
-        """Whatever way it is written."""
+        """An internal address is refused in any spelling."""
         with pytest.raises(AddressRefused, match="not public"):
             post(url, private=HostList())
 
     def test_is_found_behind_a_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A public name that leads inside; the reason does not say where to."""
+        """A public name that resolves to an internal address is refused without naming the address."""
         real = socket.getaddrinfo
 
         def look_up(host: str, port: int, *given: Any, **named: Any) -> Any:
@@ -150,19 +150,19 @@ class TestAnAddressInside:
         assert "secret" not in str(caught.value)
 
     def test_may_be_named_by_the_operator(self, receiver: Receiver) -> None:
-        """By host and port; another port of the same host is not meant."""
+        """A host is allowed with its port, and with no other port."""
         assert post(receiver.url(), private=HostList.parse([receiver.host])).status == 204
         with pytest.raises(UrlRefused):
             post(receiver.url(), private=HostList.parse(["127.0.0.1:1"]))
 
     def test_is_not_reached_by_a_redirect(self, receiver: Receiver) -> None:
-        """No redirect is followed."""
+        """Redirects are not followed."""
         receiver.always = (301, {"Location": receiver.url("/inside")})
         assert post(receiver.url()).status == 301
         assert [came.path for came in receiver.messages] == ["/hook"]
 
     def test_is_not_asked_by_plain_http(self) -> None:
-        """Even if it is public."""
+        """Plain http is refused for public hosts too."""
         with pytest.raises(UrlRefused, match="plain http"):
             post("http://203.0.113.7/", private=HostList())
 
@@ -182,22 +182,22 @@ class TestAReceiverThatMisbehaves:
     def test_takes_no_longer_than_the_deadline(
         self, behaviour: Callable[[socket.socket], None], error: type[FetchError]
     ) -> None:
-        """It never answers, trickles, closes, or answers nonsense."""
+        """The receiver never answers, trickles, closes, or answers nonsense."""
         began = time.monotonic()
         with serving(behaviour) as url, pytest.raises(error):
             post(url)
         assert time.monotonic() - began < scaled(2)
 
     @pytest.mark.parametrize("prefix", [b"", b"x" * 100_000])
-    def test_that_streams_for_ever_is_taken_at_its_status(self, prefix: bytes) -> None:
-        """The body is neither kept nor waited for past the deadline."""
+    def test_that_streams_forever_is_accepted_at_its_status(self, prefix: bytes) -> None:
+        """The body is neither kept nor read past the deadline."""
         began = time.monotonic()
         with serving(dribbling(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n" + prefix)) as url:
             assert post(url).status == 200
         assert time.monotonic() - began < scaled(2)
 
     def test_that_is_not_there_is_unreachable(self) -> None:
-        """A port without a listener."""
+        """The port has no listener."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
         with pytest.raises(Unreachable):

@@ -1,4 +1,4 @@
-"""A receiver that keeps up is sent all that there is; one that does not keeps few senders."""
+"""The rate of sending: a receiver that keeps up gets all messages; one that does not keeps few senders."""
 
 import time
 from collections.abc import Iterator

@@ -17,7 +17,7 @@ def rest_of(status: int, retry_after: str | None = None, tries: int = 1) -> floa
 class TestClassify:
     @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
     def test_on_a_2xx_is_delivered(self, status: int) -> None:
-        """The receiver has it."""
+        """A 2xx means that the receiver has the message."""
         result = classify(WebhookResponse(status, None), 1)
         assert (result.status, result.reason, result.failing) == (status, None, False)
 
@@ -31,7 +31,7 @@ class TestClassify:
     def test_on_what_can_never_be_taken_is_final(
         self, answer: WebhookResponse | FetchError, reason: str
     ) -> None:
-        """No rest: it is given up."""
+        """Without a delay it is given up."""
         result = classify(answer, 1)
         assert result.delay is None
         assert reason in str(result.reason)
@@ -52,7 +52,7 @@ class TestClassify:
     def test_on_everything_else_is_to_try_again(
         self, answer: WebhookResponse | FetchError, *, failing: bool
     ) -> None:
-        """A receiver that does not answer, or says that it is overloaded, rests as a whole."""
+        """A receiver that does not answer, or says that it is overloaded, is delayed as a whole."""
         result = classify(answer, 1)
         assert result.delay
         assert result.reason
@@ -66,15 +66,15 @@ class TestClassify:
         assert len(reason) == 200
 
 
-class TestTheRest:
+class TestTheDelay:
     @pytest.mark.parametrize(("tries", "seconds"), [*enumerate(DELAYS_S, start=1), (20, 7200.0)])
     def test_grows_up_to_two_hours(self, tries: int, seconds: float) -> None:
-        """Each spread by a fifth, so that what failed together does not come back together."""
+        """Each delay is spread by a fifth, so that failures do not come back together."""
         rests = [rest_of(500, tries=tries) for _ in range(50)]
         assert seconds * 0.8 <= min(rests) < max(rests) <= seconds * 1.2
 
     def test_is_what_the_receiver_asks_for(self) -> None:
-        """In seconds or as a date, an hour at most, and not less than ours."""
+        """Retry-After is in seconds or a date, an hour at most, and never shorter than the usual delay."""
         assert rest_of(429, "120") == 120
         assert rest_of(429, "999999999999999999999999999999") == 3600
         assert rest_of(429, "1") >= 4
@@ -89,5 +89,5 @@ class TestTheRest:
         ],
     )
     def test_is_ours_if_that_cannot_be_read(self, nonsense: str) -> None:
-        """Nonsense asks for nothing."""
+        """An unreadable Retry-After is ignored."""
         assert 4 <= rest_of(429, nonsense) <= 6

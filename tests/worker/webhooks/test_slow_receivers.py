@@ -1,4 +1,4 @@
-"""A producer whose receivers hang, and another's messages beside it: real sockets, many of them."""
+"""A producer whose receivers hang, and another's messages beside it, over many real sockets."""
 
 import contextlib
 import socket
@@ -43,7 +43,7 @@ def receiver() -> Iterator[Receiver]:
 
 @contextlib.contextmanager
 def silent_ports() -> Iterator[list[str]]:
-    """A thousand servers that take a connection and say nothing; gives each one's `host:port`."""
+    """A thousand servers that accept a connection and send nothing; yields each one's `host:port`."""
     with contextlib.ExitStack() as stack:
         servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(HANGING)]
         yield [f"127.0.0.1:{server.getsockname()[1]}" for server in servers]
@@ -51,7 +51,7 @@ def silent_ports() -> Iterator[list[str]]:
 
 @contextlib.contextmanager
 def dripping() -> Iterator[str]:
-    """A server at every address of this machine's that answers a byte at a time; gives its port."""
+    """A server at every address of this machine that sends a byte at a time; yields its port."""
     with socket.create_server(("0.0.0.0", 0)) as listener:  # noqa: S104 - loopback's other addresses
         ended = threading.Event()
         listener.settimeout(0.1)
@@ -94,7 +94,7 @@ def sending(running: Running) -> int:
 
 
 def seconds_to_arrive(running: Running, engine: Engine, owner: uuid.UUID, receiver: Receiver) -> float:
-    """Seconds that the owner's next message takes."""
+    """Seconds until the owner's next message arrives."""
     before = len(receiver.messages)
     tell(engine, owner, receiver.host)
     began = time.monotonic()
@@ -106,7 +106,7 @@ class TestAnotherProducersMessage:
     def test_arrives_beside_a_thousand_silent_receivers(
         self, settings: Settings, engine: Engine, receiver: Receiver
     ) -> None:
-        """The first one to a receiver that never answered before, and those after it."""
+        """The receiver never answered before: its first message arrives, and the later ones."""
         a, b = producers(engine)
         running = Running(settings, engine)
         with silent_ports() as ports:
@@ -122,7 +122,7 @@ class TestAnotherProducersMessage:
     def test_arrives_beside_receivers_that_answered_once(
         self, settings: Settings, engine: Engine, receiver: Receiver
     ) -> None:
-        """And now hang, all of them at once: half of the senders are left."""
+        """All of them hang at once now: half of the senders are left."""
         a, b = producers(engine)
         running = Running(settings, engine)
         with silent_ports() as ports:
@@ -139,7 +139,7 @@ class TestAnotherProducersMessage:
     def test_arrives_beside_receivers_that_drip(
         self, settings: Settings, engine: Engine, receiver: Receiver
     ) -> None:
-        """No single read of them ever times out."""
+        """No single read of theirs ever times out."""
         a, b = producers(engine)
         running = Running(settings, engine)
         with dripping() as port:
@@ -153,7 +153,7 @@ class TestAnotherProducersMessage:
 
 class TestWhatIsKnownOfAReceiver:
     def test_outlives_the_leader(self, settings: Settings, engine: Engine, receiver: Receiver) -> None:
-        """One that answered needs no proof before the next leader."""
+        """A receiver that answered needs no proof under the next leader."""
         _, b = producers(engine)
         first = Running(settings, engine)
         seconds_to_arrive(first, engine, b, receiver)
@@ -168,7 +168,7 @@ class TestWhatIsKnownOfAReceiver:
     def test_is_forgotten_when_it_falls_silent(
         self, settings: Settings, engine: Engine, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It has to answer once more before it may take what others need."""
+        """It must answer again before it may use the other senders."""
         monkeypatch.setattr(post, "TIMEOUTS", Timeouts(connect=0.5, write=0.5, read=0.5, total=0.5))
         _, b = producers(engine)
         running = Running(settings, engine)

@@ -13,7 +13,7 @@ from cutout.endpoint.answer import Refused
 from cutout.endpoint.client import EndpointClient
 from cutout.endpoint.credits import usable
 from cutout.endpoint.endpoint_errors import EndpointError
-from cutout.images.heif import HEIF_REMEDY, is_heif_decoded
+from cutout.images.kinds import HEIF_REMEDY, is_heif_decoded
 from cutout.ingest.sources.temporary_space import free_bytes, needed_bytes
 from cutout.monitoring.audit_findings import check_audit
 from cutout.monitoring.health import Check, check_schedules, check_services

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable
 from itertools import islice
 
-from cutout.images.jpeg import STANDALONE, EOI, MARKER, SOS, end_of_scan
+from cutout.images.jpeg import EOI, MARKER, SOS, STANDALONE, end_of_scan
 from cutout.images.png import chunk_offsets
 from cutout.images.tiff import MOST_ENTRIES, STRIP_OFFSETS, TILE_OFFSETS, Tiff
 from cutout.images.unfit_image import UnfitImage

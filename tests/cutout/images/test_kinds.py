@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 from PIL import Image
 
-from cutout.images.heif import is_heif_decoded
 from cutout.images.image import prepare
+from cutout.images.kinds import is_heif_decoded
 from cutout.images.not_pictures import login_page_at
 from cutout.images.unfit_image import UnfitImage
 from tests.cutout.images.pictures import encoded, picture, saved

@@ -90,7 +90,7 @@ class TestRows:
         text = f"{HEADER}A,a.jpg,\n{row}\nB,b.jpg,\n"
         reject = only_reject(text)
         assert (reject.line, reject.column, reject.value) == (3, "", row)
-        assert reject.reason.startswith(f"has {count} cells where the header has 3; look for a delimiter")
+        assert reject.reason.startswith(f"has {count} cells where the header has 3; check for a delimiter")
         assert named(read(text)) == [("A", "a.jpg"), ("B", "b.jpg")]
 
     def test_with_a_nul_byte_are_rejected(self) -> None:

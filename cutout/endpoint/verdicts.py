@@ -42,7 +42,7 @@ class Policy:
     jitter: float
 
     def delay(self, tries_used: int) -> float:
-        """Return the delay after so many tries: doubled each time up to the longest, and spread."""
+        """Return the delay after `tries_used` tries: doubled each time up to the longest, and spread."""
         doubled = min(self.first_seconds * 2.0 ** min(max(tries_used - 1, 0), 20), self.longest_seconds)
         return doubled * random.uniform(1 - self.jitter, 1 + self.jitter)  # noqa: S311 - spreads load
 

@@ -1,12 +1,16 @@
 """Kinds of files: recognised by their first bytes, whatever the name says."""
 
+import importlib
 import re
+from functools import cache
 
-from cutout.images.heif import HEIF_REMEDY, is_heif_decoded
 from cutout.images.not_pictures import refused_page
 from cutout.images.unfit_image import UnfitImage
 
 REMEDY = "send a JPEG, PNG, BMP, WEBP, GIF, TIFF, AVIF or HEIC"
+
+# HEIC is decoded where pillow-heif, an extra, is installed.
+HEIF_REMEDY = "install the extra `heif` (pip install 'cutout[heif]') for the worker, or send a JPEG"
 
 _SIGNATURES = {
     "JPEG": (b"\xff\xd8\xff",),
@@ -139,3 +143,15 @@ def _unsupported(name: str) -> UnfitImage:
 
 def _no_picture(name: str) -> UnfitImage:
     return UnfitImage("IMAGE_NOT_A_PICTURE", f"the file is {name}, not a picture; {REMEDY}")
+
+
+@cache
+def is_heif_decoded() -> bool:
+    """Whether this process decodes HEIC; registers the decoder with Pillow on the first call."""
+    try:
+        pillow_heif = importlib.import_module("pillow_heif")
+    except ImportError:
+        return False
+    # One thread, as for any other picture; a thumbnail is not the picture.
+    pillow_heif.register_heif_opener(thumbnails=False, decode_threads=1)
+    return True

@@ -84,7 +84,7 @@ class GuardedTransport(httpx.BaseTransport):
             except BaseException:
                 self._connections.give_back_unused(origin, connection)
                 raise
-            # The wait may have been so long that the server closed the connection.
+            # The server may have closed the connection during the wait.
             if not connection.has_expired():
                 return connection
             connection.close()

@@ -84,7 +84,7 @@ def _server(url: str) -> Server | str:
 
 
 def _ascii(host: str) -> str:
-    """Return the host as it is resolved; an invalid one is returned unchanged."""
+    """Return the host in the form that is resolved; an invalid one is returned unchanged."""
     # IDNA only makes it longer, and encoding a long host takes time.
     if host.isascii() or len(host) > LONGEST_HOST:
         return host

@@ -1,4 +1,4 @@
-"""Files of a stranger's that are made to be slow to look at; the threads of a worker share one core."""
+"""Costs of hostile files that are made to be slow to read; the threads of a worker share one core."""
 
 import struct
 import time
@@ -42,7 +42,7 @@ LOGIN = b"<html>" + b"<formaction=" * 6000
     ids=["rows", "chunks", "segments", "markers", "forms"],
 )
 def test_takes_little_however_it_is_made(source: bytes) -> None:
-    """A picture that is decoded anyway is checked in a process of its own."""
+    """A picture that must be decoded is read in a child process."""
     began = time.thread_time()
     with suppress(UnfitImage):
         assert unchanged(source) is None

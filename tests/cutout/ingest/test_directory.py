@@ -71,7 +71,7 @@ class TestADirectory:
         assert names(directory(tmp_path, "good.jpg")) == ["good"]
 
     def test_has_the_same_identity_until_a_picture_changes(self, tmp_path: Path) -> None:
-        """Equal files give one identity; another size, time or name gives another one."""
+        """Equal files give an equal identity; another size, time or name gives another one."""
         first = directory(tmp_path, "a.jpg").identity
         assert Directory(tmp_path, max_bytes=100).identity == first
         os.utime(tmp_path / "a.jpg", ns=(1, 1))

@@ -45,7 +45,7 @@ GOOD = [str(n) for n in range(60) if n % 7 or n == 49]
 
 
 class StoppedError(Exception):
-    """Stands for the end of the process."""
+    """The process ends here."""
 
 
 class Stopping:
@@ -123,7 +123,7 @@ class TestAnIngestThatStopped:
         assert stopping(path, 9) != first
 
     def test_makes_a_new_batch_once_it_has_ended(self, run: Run, written: Callable[[str], Path]) -> None:
-        """A manifest ingested again next week is another batch."""
+        """A manifest that is ingested again next week is another batch."""
         path = written(rows_of(12))
         assert run(path).batch_id != run(path).batch_id
 

@@ -141,7 +141,7 @@ class TestADrop:
     def test_is_taken_by_bytes_and_the_rest_is_counted(
         self, run: Run, engine: Engine, stored: Stored, place: Place, where: str
     ) -> None:
-        """Equal files give equal results in a directory, an archive and a bucket."""
+        """Equal files give an equal result in a directory, an archive and a bucket."""
         # In a bucket, an object with an ending that no picture has is not opened.
         left = {"odd.txt"} if where == "prefix" else set()
         run(place(where, DROP))

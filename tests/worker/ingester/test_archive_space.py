@@ -67,7 +67,7 @@ class TestSpace:
         assert not isinstance(refused.value, IngestDelayedError)
 
     def test_is_kept_for_a_second_reading(self, space: ArchiveSpace) -> None:
-        """One request opens its archive twice."""
+        """A request opens its archive twice."""
         batch_id = uuid.uuid4()
         for _ in range(2):
             with space.reserve(batch_id, A, archive(400)):

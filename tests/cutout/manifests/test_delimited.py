@@ -146,7 +146,7 @@ class TestAQuoteThatIsNotClosed:
         """This is the error once a record is longer than any product."""
         _, message = endless_failure(HEADER.encode() + b'B,b.jpg,"x\n', b"C,c.jpg,\n" * 7000)
         assert message == (
-            "the record that begins in line 2 of list.csv has more than 1,048,576 characters; look there for"
+            "the record that begins in line 2 of list.csv has more than 1,048,576 characters; check there for"
             " a quote that is not closed"
         )
 

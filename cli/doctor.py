@@ -13,7 +13,7 @@ from cutout.endpoint.answer import Refused
 from cutout.endpoint.client import EndpointClient
 from cutout.endpoint.credits import usable
 from cutout.endpoint.endpoint_errors import EndpointError
-from cutout.images.heif import HEIF_REMEDY, is_heif_decoded
+from cutout.images.kinds import HEIF_REMEDY, is_heif_decoded
 from cutout.ingest.sources.temporary_space import free_bytes, needed_bytes
 from cutout.monitoring.bucket_contents import check_objects, check_results
 from cutout.monitoring.check import Check

@@ -1,4 +1,4 @@
-"""What a job is and how it is kept. A producer that shares the database enqueues in its own transaction:
+"""The core that all processes share. A producer that shares the database enqueues in its own transaction:
 
 import cutout
 
@@ -28,12 +28,12 @@ def enqueue(
     batch_id: uuid.UUID | None = None,
     producer_id: uuid.UUID | None = None,
 ) -> "Job":
-    """Enqueue the picture at an address in the caller's transaction: the job is there once that commits.
+    """Enqueue the picture at an address in the caller's transaction; the job exists once that commits.
 
     The priority is `interactive`, `normal` or `bulk`. With `producer_id` its keys see the job over HTTP.
-    Raises ValueError for what can never work, before anything is written.
+    Raises ValueError for values that can never work, before anything is written.
     """
-    # Here, so that every other module of this package does not load them all.
+    # Not at the top: every import of this package would load them all.
     from cutout.models import Job  # noqa: PLC0415
     from cutout.queue.enqueue import enqueue as enqueue_job  # noqa: PLC0415
     from cutout.queue.enqueue import new_job  # noqa: PLC0415

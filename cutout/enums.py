@@ -1,22 +1,22 @@
-"""The words of a job: its states, steps, places to stand, return forms and priorities."""
+"""Enumerations: states, steps, queue states, return forms, priorities, scopes and states of runs."""
 
 from collections.abc import Collection
 from enum import IntEnum, StrEnum
 
 
 class State(StrEnum):
-    """Where a job is. The picture is in docs/reference/job-states.md."""
+    """State of a job. The diagram is in docs/reference/job-states.md."""
 
     QUEUED = "queued"
-    """Waits for its turn or for `scheduled_at`. The dispatcher hands it out, a worker's claim moves it on.
-    After a crash of either it is still here."""
+    """Waits for its dispatch or for `scheduled_at`. The dispatcher dispatches it, a worker's claim makes it
+    running. A crash of either leaves it queued."""
 
     RUNNING = "running"
-    """A worker carries it out. That worker's verdict moves it on; if the worker is gone, the dispatcher's
-    rescue puts it back, at the same step."""
+    """A worker processes it and settles its outcome. If the worker dies, the dispatcher's rescue makes it
+    queued again, at the same step."""
 
     HELD = "held"
-    """Waits for a person: the reason is in `code` and `message`. Releasing or cancelling moves it on."""
+    """Waits for a person to release or cancel it: the reason is in `code` and `message`."""
 
     SUCCEEDED = "succeeded"
     """Final. The cutout is in the bucket and was verified there."""
@@ -25,7 +25,7 @@ class State(StrEnum):
     """Final. The reason is in `code` and `message`; retrying by hand makes it queued again."""
 
     CANCELLED = "cancelled"
-    """Final. A person or producer withdrew it."""
+    """Final. A person or producer cancelled it."""
 
 
 FINAL_STATES = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
@@ -33,54 +33,53 @@ UNFINISHED_STATES = [state for state in State if state not in FINAL_STATES]
 
 
 class Step(StrEnum):
-    """What is still to do. `copy` means the call is paid and must not be repeated."""
+    """The next step of a job. At `copy` the call is paid and must not be repeated."""
 
     CALL = "call"
     COPY = "copy"
 
 
 class QueueState(StrEnum):
-    """Where a queued job stands."""
+    """State of a queued job in the queue."""
 
     READY = "ready"
-    """Due; the dispatcher takes it in order of priority and place."""
+    """Due; the dispatcher takes it in order of priority and virtual start."""
 
     DISPATCHED = "dispatched"
-    """A message with its fence is on its way; unless claimed by `scheduled_at`, it rejoins the line."""
+    """A message with its fence is sent; if not claimed by `scheduled_at`, it becomes ready again."""
 
     REUSING = "reusing"
-    """Its cutout was bought before, and no call is needed: a worker ends it without a claim once it saw that
-    the bucket still holds the cutout. Otherwise it rejoins the line, by `scheduled_at` at the latest."""
+    """Its cutout was bought before, and no call is needed: a worker completes it without a claim if the
+    bucket still holds the cutout. Otherwise it becomes ready again, by `scheduled_at` at the latest."""
 
     DELAYED = "delayed"
-    """Not now: rejoins the line at `scheduled_at`."""
+    """Not now: becomes ready at `scheduled_at`."""
 
     WAITING = "waiting"
-    """Another job, `waits_for`, buys the cutout of the same picture. The dispatcher puts it back in line once
-    that one has it, or does not buy it any more."""
+    """Another job, `waits_for`, buys the cutout of the same picture. The dispatcher promotes this one once
+    the other has the cutout, or does not buy it any more."""
 
     SOURCE_LIMIT = "source_limit"
-    """Its producer has as many sources on the web being downloaded as it may: the dispatcher puts it back in
-    line as they end."""
+    """Its producer has as many downloads from the web as it may: the dispatcher promotes it as they end."""
 
     BLOCKED = "blocked"
-    """Its batch is paused or outside its window, or (held) has spent its budget: the dispatcher puts it back
-    in line after that."""
+    """Its batch is paused or outside its window, or (held) has spent its budget: the dispatcher unblocks it
+    after that."""
 
 
 class Reuse(StrEnum):
-    """Whose purchases a job may be served from (CUTOUT_REUSE)."""
+    """Producers whose purchases a job may reuse (CUTOUT_REUSE)."""
 
     PRODUCER = "producer"
-    """Those of its own producer; jobs without a producer have those of one another."""
+    """Its own producer; jobs without a producer reuse those of one another."""
     ALL = "all"
-    """Those of any producer: what another one bought is copied to a key of the job's own."""
+    """Any producer: a cutout of another producer is copied to a key of the job's own."""
     OFF = "off"
-    """None: each job buys its own."""
+    """None: each job buys its own cutout."""
 
 
 class ReturnForm(StrEnum):
-    """What the endpoint returns."""
+    """Form of the picture that the endpoint returns."""
 
     RGBA = "rgba"
     """Four-channel PNG, the endpoint's default."""
@@ -96,7 +95,7 @@ class ReturnForm(StrEnum):
 
 
 class Priority(IntEnum):
-    """Lower goes first."""
+    """Priority of a job: lower goes first."""
 
     INTERACTIVE = 0
     NORMAL = 1
@@ -104,11 +103,11 @@ class Priority(IntEnum):
 
 
 PRIORITIES = {priority.name.lower(): priority for priority in Priority}
-"""By the words that producers use."""
+"""Priorities by the names that producers use."""
 
 
 class AttemptOutcome(StrEnum):
-    """What a paid call cost. A row begins as `unknown` and stays so if nobody lives to tell."""
+    """Cost of a paid call. An attempt begins as `unknown`, and stays so if its worker dies."""
 
     CHARGED = "charged"
     NOT_CHARGED = "not_charged"
@@ -116,7 +115,7 @@ class AttemptOutcome(StrEnum):
 
 
 class Stop(StrEnum):
-    """What stops new calls by itself: which breaker."""
+    """Breaker that stops new calls."""
 
     BUCKET = "bucket"
     """The bucket takes no cutouts."""
@@ -129,51 +128,51 @@ class Stop(StrEnum):
 
 
 class Change(StrEnum):
-    """Why a run of a schedule enqueued a picture."""
+    """Reason for which a run of a schedule enqueued a picture."""
 
     NEW = "new"
     CHANGED = "changed"
     AGAIN = "again"
-    """It is as it was and its last jobs did not all succeed, or its source does not say what it is."""
+    """Unchanged, but not all of its last jobs succeeded, or the source has no version to compare."""
 
 
 class JobMessages(StrEnum):
-    """What a batch's webhook is told of its jobs."""
+    """Messages that a batch's webhook gets about its jobs."""
 
     NONE = "none"
-    """Nothing: of the batch alone."""
+    """None: only messages about the batch."""
 
     EACH = "each"
-    """A message for each."""
+    """A message for each job."""
 
     DIGEST = "digest"
-    """A message for many, some seconds late."""
+    """A message for several jobs, some seconds late."""
 
 
 class DeliveryState(StrEnum):
-    """Where a webhook's message is."""
+    """State of a webhook's message."""
 
     WAITING = "waiting"
-    """Not taken yet: it is sent at `due_at`, again and again for a day."""
+    """Not accepted yet: it is sent at `due_at`, and repeated for a day."""
 
     DELIVERED = "delivered"
-    """The receiver said that it has it."""
+    """The receiver accepted it."""
 
     GIVEN_UP = "given_up"
-    """A day is over, or the receiver can never take it; `last_error` says why. It can be replayed."""
+    """A day is over, or the receiver can never accept it; `last_error` says why. It can be replayed."""
 
 
 class RunState(StrEnum):
-    """Where one run of a schedule is."""
+    """State of one run of a schedule."""
 
     WAITING = "waiting"
-    """Fired. The leading dispatcher begins it once no other run of its schedule is under way."""
+    """Fired. The leading dispatcher starts it once no other run of its schedule is unfinished."""
 
     INGESTING = "ingesting"
     """Its batch exists and its source is being read."""
 
     WORKING = "working"
-    """Its source was read; its jobs are under way, or wait for the window."""
+    """Its source was read; its jobs are processed, or wait for the window."""
 
     SUCCEEDED = "succeeded"
     """Ended: every job succeeded and no row was rejected; or there was nothing to do."""
@@ -188,10 +187,10 @@ class RunState(StrEnum):
     """Ended: jobs are held because the budget of the run or of the month is spent."""
 
     LATE = "late"
-    """Ended: the window closed before all calls were made. What is left goes on in the next window."""
+    """Ended: the window closed before all calls were made. The others continue in the next window."""
 
     SKIPPED = "skipped"
-    """Never begun; the note says why."""
+    """Never started; the note says why."""
 
 
 UNDER_WAY = (RunState.INGESTING, RunState.WORKING)
@@ -199,21 +198,21 @@ UNFINISHED_RUNS = (RunState.WAITING, *UNDER_WAY)
 
 
 class AtWindowEnd(StrEnum):
-    """What becomes of calls that were not made when the window closes."""
+    """Rule for calls that were not made when the window closes."""
 
     WAIT = "wait"
     RUN_ON = "run_on"
 
 
 class Overlap(StrEnum):
-    """What becomes of a run that fires while another of its schedule is under way."""
+    """Rule for a run that fires while another run of its schedule is unfinished."""
 
     SKIP = "skip"
     QUEUE = "queue"
 
 
 class CatchUp(StrEnum):
-    """What becomes of runs that could not fire within their grace."""
+    """Rule for runs that could not fire within their grace."""
 
     SKIP = "skip"
     LATEST = "latest"
@@ -221,21 +220,21 @@ class CatchUp(StrEnum):
 
 
 class Scope(StrEnum):
-    """A right that a key has. All of them end at its own producer's jobs and batches."""
+    """A right of an API key, for its own producer's jobs and batches only."""
 
     ENQUEUE = "enqueue"
-    """Make and change jobs and batches."""
+    """Create and change jobs and batches."""
 
     READ = "read"
-    """Look at jobs and batches and fetch results."""
+    """Read jobs and batches and fetch results."""
 
     ADMIN = "admin"
-    """The other two, and what spends money by itself: schedules, budgets, approvals."""
+    """The other two, and all that spends money without asking: schedules, budgets, approvals."""
 
 
 USUAL_SCOPES = (Scope.ENQUEUE, Scope.READ)
 
 
 def allows(scopes: Collection[str], needed: Scope) -> bool:
-    """Whether a key with these scopes may do it; `admin` may do everything."""
+    """Whether a key with these scopes has the right `needed`; `admin` has all."""
     return needed in scopes or Scope.ADMIN in scopes

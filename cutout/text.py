@@ -1,14 +1,14 @@
-"""Characters that names and ids may not have: those that steer what shows them, or that nobody sees.
+"""Text rules: characters that names and ids may not have, escaping for a terminal, cutting of messages.
 
-Control characters, line and paragraph separators, marks of direction and blanks of no width make two ids
-look alike, turn the text behind them round, or end a line of a log. A joiner (U+200C, U+200D) is part of
-writing in many languages, and is taken between two characters that are not ASCII.
+Control characters, line and paragraph separators, direction marks and zero-width characters make two ids look
+equal, reverse the text behind them, or end a line of a log. A joiner (U+200C, U+200D) is part of the writing
+of many languages, and is allowed between two characters that are not ASCII.
 """
 
 import re
 import unicodedata
 
-# Unicode's Cc, Cs, Zl and Zp; Cf but for signs before numbers, which are seen; and what else is ignorable.
+# Unicode's Cc, Cs, Zl and Zp; Cf except visible number signs; and other ignorable characters.
 CONTROLS = "\\u0000-\\u001f\\u007f-\\u009f"
 HALVES = "\\ud800-\\udfff"
 SEPARATORS = "\\u2028\\u2029"
@@ -22,17 +22,17 @@ JOINER = "[\\u200c\\u200d]"
 
 UNUSABLE = re.compile(f"[{REFUSED}{HALVES}]|(?<![^\\x00-\\x7f]){JOINER}|{JOINER}(?![^\\x00-\\x7f])")
 CONTROL = re.compile(f"[{CONTROLS}{HALVES}]")
-# In a schema halves of pairs need no word: JSON has none.
+# A schema need not exclude surrogates: JSON has none.
 PATTERN = f"^[^{REFUSED}]*$"
 
 
 def find_unusable(text: str) -> re.Match[str] | None:
-    """The first character that a name or id may not have."""
+    """Find the first character that a name or id may not have."""
     return None if text.isascii() and text.isprintable() else UNUSABLE.search(text)
 
 
 def name_fault(text: str) -> str | None:
-    """What is wrong with the characters of a name or id, and what to do; None if nothing is."""
+    """Describe the first wrong character of a name or id, and the remedy; None if there is none."""
     found = find_unusable(text)
     if found is None:
         return None
@@ -46,7 +46,7 @@ def _described(character: str) -> str:
 
 
 def visible(text: str) -> str:
-    r"""The text with what nobody sees, or steers a terminal, written out: `\x1b`, `\n`, `\u202e`."""
+    r"""Escape invisible and control characters of a text: `\x1b`, `\n`, `\u202e`."""
     if text.isascii() and text.isprintable():
         return text
     return UNUSABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
@@ -56,5 +56,5 @@ LONGEST_MESSAGE = 500
 
 
 def cut(message: str | None) -> str | None:
-    """The message, at most LONGEST_MESSAGE characters of it."""
+    """Cut a message to LONGEST_MESSAGE characters."""
     return message if message is None else message[:LONGEST_MESSAGE]

@@ -28,7 +28,7 @@ app.conf.update(
     task_acks_late=True,
     worker_prefetch_multiplier=1,
     task_ignore_result=True,
-    # The dispatcher dispatches again what could not be published.
+    # Jobs whose message could not be published are dispatched again.
     task_publish_retry=False,
     broker_pool_acquire_timeout=5,
     broker_transport="worker.broker:Transport",

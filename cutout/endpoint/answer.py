@@ -1,4 +1,4 @@
-"""Judging what the endpoint answered."""
+"""Classification of the endpoint's answers."""
 
 import json
 import math
@@ -16,13 +16,13 @@ import httpx
 from cutout.endpoint.verdicts import VERDICTS, Verdict, verdict_of
 
 NOT_UNDERSTOOD = "ANSWER_NOT_UNDERSTOOD"
-MAX_TEXT = 500  # characters kept of a message of theirs
+MAX_TEXT = 500  # characters kept of a message from the endpoint
 MAX_NAME = 100  # and of a code or an id
 MAX_URL = 4096
 MAX_RETRY_AFTER_S = 3600.0
 MAX_RAW = 65_536  # characters kept of an answer that was not understood
 
-# Refusals of a gateway that come before the endpoint has seen the request: `gateway_refusals.tsv`.
+# Statuses with which a gateway refuses a request before the endpoint sees it: `gateway_refusals.tsv`.
 _, *_ROWS = Path(__file__).with_name("gateway_refusals.tsv").read_text(encoding="utf-8").splitlines()
 GATEWAY_REFUSALS = frozenset(int(row.split("\t")[0]) for row in _ROWS)
 
@@ -32,7 +32,7 @@ _URL = re.compile(r"https?://\S+", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Accepted:
-    """A paid call. Whoever has the URL has the image, for 24 hours: it is a secret."""
+    """A paid call. The result's URL gives access to the image for 24 hours: it is a secret."""
 
     result_url: str = field(repr=False)
     request_id: str = ""
@@ -41,12 +41,12 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Refused:
-    """A call that brought no result.
+    """A call without a result. A failed call is not charged.
 
-    `code` is the endpoint's own, else `HTTP_<status>`, else ANSWER_NOT_UNDERSTOOD. A failed call is not
-    charged. `may_be_charged` marks an answer that claims success, or does not clearly claim failure; and one
-    that the endpoint itself did not give, unless its status says that the endpoint was not reached.
-    `is_the_endpoints`: it has the endpoint's envelope, so no firewall or gateway before it made it up.
+    `code` is the endpoint's own, else `HTTP_<status>`, else ANSWER_NOT_UNDERSTOOD. `may_be_charged` marks an
+    answer that claims success or does not clearly claim failure, and one that a gateway gave, unless its
+    status tells that the endpoint was not reached. `is_the_endpoints`: the answer has the endpoint's
+    envelope, so no firewall or gateway made it.
     """
 
     verdict: Verdict
@@ -58,17 +58,17 @@ class Refused:
     retry_after_s: float | None = None
     may_be_charged: bool = False
     is_the_endpoints: bool = True
-    # Secret: the body of an answer that claims success and was not understood. It may hold a result's URL.
+    # Secret: the body of an answer that claims success and was not understood. It may contain a result's URL.
     raw: str | None = field(default=None, repr=False)
 
 
 def read_answer(
     status: int, headers: Mapping[str, str], body: bytes, *, went_out: bool = True
 ) -> Accepted | Refused:
-    """Judge the answer to a call. Every field of the three envelopes on record may be absent or of any type.
+    """Classify the answer to a call. Any field of the three known envelopes may be absent or of any type.
 
     A success is HTTP 200, a JSON object, no error code in any of its places, and a `data.image_url`.
-    `went_out` says whether the whole request was sent before the answer came.
+    `went_out` is whether the whole request was sent before the answer came.
     """
     envelope = parse(body)
     url = _result_url(envelope)
@@ -79,7 +79,7 @@ def read_answer(
 
 
 def parse(body: bytes) -> dict[str, Any]:
-    """Read a JSON object; whatever is none reads as an empty one."""
+    """Parse a JSON object; anything else is returned as an empty one."""
     try:
         envelope = json.loads(body)
     except (ValueError, RecursionError):
@@ -88,7 +88,7 @@ def parse(body: bytes) -> dict[str, Any]:
 
 
 def succeeded(status: int, envelope: Mapping[str, Any]) -> bool:
-    """Whether the envelope claims success, of a call as of a query."""
+    """Whether the envelope claims success, of a call or of a query."""
     return (
         status == HTTPStatus.OK
         and bool(envelope)
@@ -101,20 +101,20 @@ def succeeded(status: int, envelope: Mapping[str, Any]) -> bool:
 def refusal(
     status: int, headers: Mapping[str, str], envelope: Mapping[str, Any], *, went_out: bool = True
 ) -> Refused:
-    """Classify by the code string, and by the status only without one: 48 codes changed their status."""
+    """Classify by the code, and by the status only without one: 48 codes have changed their status."""
     detail = _detail(envelope)
     code = _name(detail.get("code")) or _name(envelope.get("error_code_str"))
     claimed = _claimed_status(status, envelope)
     is_the_endpoints = _is_the_endpoints(envelope)
-    succeeded_after_all = claimed // 100 == 2  # noqa: PLR2004 - the class of HTTP statuses
+    claims_success = claimed // 100 == 2  # noqa: PLR2004 - the class of HTTP statuses
     retry_after_s = _retry_after_s(headers.get("retry-after", ""), headers.get("date", ""))
-    if succeeded_after_all:
+    if claims_success:
         may_be_charged = code not in VERDICTS
     else:
         may_be_charged = went_out and not is_the_endpoints and _may_follow_a_charge(status, retry_after_s)
     return Refused(
         verdict=verdict_of(code, claimed),
-        code=code or (NOT_UNDERSTOOD if succeeded_after_all else f"HTTP_{claimed}"),
+        code=code or (NOT_UNDERSTOOD if claims_success else f"HTTP_{claimed}"),
         message=_message(detail, envelope) or f"HTTP status {status} without an explanation",
         http_status=status,
         request_id=_name(envelope.get("request_id")),
@@ -126,7 +126,7 @@ def refusal(
 
 
 def _is_the_endpoints(envelope: Mapping[str, Any]) -> bool:
-    """Whether the endpoint itself gave this failure. Gateways too send JSON, some with a request's id."""
+    """Whether the endpoint itself gave this failure. Gateways send JSON too, some with a request id."""
     detail = _detail(envelope)
     if _name(detail.get("code")) or _name(envelope.get("error_code_str")):
         return True
@@ -136,7 +136,7 @@ def _is_the_endpoints(envelope: Mapping[str, Any]) -> bool:
 
 
 def _may_follow_a_charge(status: int, retry_after_s: float | None) -> bool:
-    """Whether an answer of a gateway's may hide a call that the endpoint finished and charged."""
+    """Whether a gateway's answer may hide a call that the endpoint has finished and charged."""
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         return retry_after_s is None
     return status not in GATEWAY_REFUSALS
@@ -148,7 +148,7 @@ def _detail(envelope: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _claimed_status(status: int, envelope: Mapping[str, Any]) -> int:
-    """Give `error_code`, which repeats the status, where a gateway has made a 200 of the status itself."""
+    """Return `error_code`, which repeats the status, if a gateway has replaced the status by 200."""
     inner = str(envelope.get("error_code"))
     return int(inner) if status == HTTPStatus.OK and _FAILURE_STATUS.fullmatch(inner) else status
 
@@ -159,15 +159,15 @@ def _message(detail: Mapping[str, Any], envelope: Mapping[str, Any]) -> str:
 
 
 def _text(value: object) -> str:
-    """Make a text of theirs fit for logs and the database: bounded, printable, on one line, without URLs."""
+    """Return a text for logs and the database: bounded, printable, on one line, without URLs."""
     if not isinstance(value, str):
         return ""
-    words = " ".join(value[: 4 * MAX_TEXT].split())
-    return _URL.sub("<url>", "".join(c for c in words if c.isprintable()))[:MAX_TEXT]
+    line = " ".join(value[: 4 * MAX_TEXT].split())
+    return _URL.sub("<url>", "".join(c for c in line if c.isprintable()))[:MAX_TEXT]
 
 
 def _raw(body: bytes) -> str:
-    """The body as Postgres takes it: UTF-8, whatever is none escaped, without NUL, and bounded."""
+    """Return the body for Postgres: UTF-8 with other bytes escaped, without NUL, and bounded."""
     return body[:MAX_RAW].decode(errors="backslashreplace").replace("\0", "\\x00")[:MAX_RAW]
 
 
@@ -188,9 +188,9 @@ def _result_url(envelope: Mapping[str, Any]) -> str | None:
 
 
 def _retry_after_s(value: str, date: str) -> float | None:
-    """Read seconds or an HTTP date, as seconds from now, at most an hour.
+    """Return the seconds until a Retry-After value, seconds or an HTTP date; at most an hour.
 
-    Now is the answer's own `date` if it has one: this machine's clock may be wrong.
+    Relative to the answer's own `date` if it has one: this machine's clock may be wrong.
     """
     try:
         seconds = float(value)

@@ -1,4 +1,4 @@
-"""Calling the endpoint. No call is ever repeated here: repeating costs money, so it is decided elsewhere."""
+"""Client of the endpoint. It never repeats a call: a repetition costs money and is decided elsewhere."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -16,13 +16,13 @@ from cutout.network import FetchError, GuardedTransport, Timeouts, read_bounded
 CUT_OUT_PATH = "/api/cutout/general/commodity-background-removal"
 CREDITS_PATH = "/api/common/query-credits"
 
-# Gateways give up after some 60 s and say so; the endpoint's own answer is worth waiting for, since without
-# it a charge stays unknown. So the read limit, which is the wait for the first byte, lies well beyond that.
+# Gateways time out after about 60 s; the endpoint's own answer is worth more waiting, because without it a
+# charge stays unknown. `read` limits the wait for the first byte.
 CALL_TIMEOUTS = Timeouts(connect=5, write=30, read=90, total=120)
 CREDITS_DEADLINE_S = 15.0
 
-# Shorter than the 5 s after which common servers close an idle connection: a call that meets the closing
-# has gone out and gets no answer, which leaves a charge unknown.
+# Less than the 5 s after which common servers close an idle connection: a call sent while the server closes
+# gets no answer, which leaves a charge unknown.
 KEEPALIVE_EXPIRY_S = 3.0
 
 MAX_ANSWER_BYTES = 1_000_000
@@ -31,17 +31,17 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Departure(Protocol):
-    """The moment at which a call goes out: waited for with the connection open."""
+    """Permission for a call to go out, waited for with an open connection."""
 
     def await_permission(self) -> None:
-        """Wait until the first byte may be sent. What this raises is raised, and nothing was sent."""
+        """Wait until the first byte may be sent. An exception is passed on, and nothing was sent."""
 
     def sent(self) -> None:
-        """Note that the first byte has gone out."""
+        """Record that the first byte was sent."""
 
 
 class EndpointClient:
-    """One account at the endpoint. One client per thread."""
+    """Client for one account at the endpoint. One per thread."""
 
     def __init__(
         self,
@@ -51,10 +51,12 @@ class EndpointClient:
         *,
         path: str = CUT_OUT_PATH,
     ) -> None:
-        """Take the endpoint's base URL, such as `https://www.ailabapi.com`; ValueError if it is none."""
+        """Check and store the base URL, such as `https://www.ailabapi.com`. Raises ValueError if it is
+        invalid.
+        """
         if not re.fullmatch(r"[!-~]+", api_key):
             raise ValueError(
-                "the API key is empty or holds spaces or characters outside ASCII; copy it again"
+                "the API key is empty or contains spaces or characters outside ASCII; copy it again"
             )
         self._call_url = _url(base_url, path)
         self._credits_url = _url(base_url, CREDITS_PATH)
@@ -73,9 +75,9 @@ class EndpointClient:
     ) -> Accepted | Refused:
         """Make one paid call, for None or "rgba" (the endpoint's default), "mask", "whiteBK" or "crop".
 
-        Raises NotSent if the request did not go out whole, NoAnswer if it did and no answer came.
+        Raises NotSent if the request was not sent completely, NoAnswer if it was and no answer came.
         """
-        plain = return_form in (None, "rgba")  # the default is asked for by leaving the field out
+        plain = return_form in (None, "rgba")  # the default is requested by omitting the field
         request = httpx.Request(
             "POST",
             self._call_url,
@@ -90,7 +92,7 @@ class EndpointClient:
         return read_answer(status, headers, body, went_out=went_out)
 
     def credits(self) -> list[CreditPool] | Refused:
-        """Ask for the account's credits, which costs none. Raises NotSent or NoAnswer."""
+        """Query the account's credits, which is free. Raises NotSent or NoAnswer."""
         request = httpx.Request(
             "GET", self._credits_url, headers=self._headers, extensions={"deadline_s": CREDITS_DEADLINE_S}
         )
@@ -110,7 +112,9 @@ class EndpointClient:
     def _exchange(
         self, request: httpx.Request, note_sent: Callable[[], None] | None = None
     ) -> tuple[int, httpx.Headers, bytes, bool]:
-        """The answer's status, headers and body, and whether the whole request went out before it came."""
+        """Return the answer's status, headers and body, and whether the whole request was sent before it
+        came.
+        """
         if not isinstance(request.stream, httpx.SyncByteStream):
             raise TypeError("the body of the request is asynchronous")
         body = request.stream = _CountedBody(request.stream, note_sent)
@@ -119,17 +123,17 @@ class EndpointClient:
         except httpx.TransportError as error:
             reason = f"{type(error).__name__}: {error}"
             if body.went_out:
-                raise NoAnswer(f"the request went out and no answer came ({reason})") from error
-            raise NotSent(f"the request did not go out whole ({reason})") from error
+                raise NoAnswer(f"the request was sent and no answer came ({reason})") from error
+            raise NotSent(f"the request was not sent completely ({reason})") from error
         went_out = body.went_out
         with closing(response):
             return response.status_code, response.headers, _read(response), went_out
 
 
 def call_url(base_url: str) -> str:
-    """The address of paid calls: scheme, host, port unless it is the scheme's own, and path.
+    """Return the URL of paid calls: scheme, host, port unless it is the scheme's default, and path.
 
-    Raises ValueError for a base URL that is none.
+    Raises ValueError for an invalid base URL.
     """
     url = _url(base_url, CUT_OUT_PATH)
     return str(url.copy_with(port=None) if url.port == DEFAULT_PORTS.get(url.scheme) else url)
@@ -146,9 +150,9 @@ def _url(base_url: str, path: str) -> httpx.URL:
 
 
 class _CountedBody(httpx.SyncByteStream):
-    """Knows whether its last byte was handed over: the next part is asked for once the last is written.
+    """Body of a request that records whether it was sent: a part is requested once the last one is written.
 
-    The first is asked for once the head of the request is written, which is noted.
+    The first part is requested once the head of the request is written, which calls `note_sent`.
     """
 
     went_out = False
@@ -165,7 +169,7 @@ class _CountedBody(httpx.SyncByteStream):
 
 
 def _joined(parts: httpx.SyncByteStream, enough: int = 4096) -> Iterator[bytes]:
-    """Join the many small parts of a form, since each is a packet of its own; leave the image as it is."""
+    """Join the many small parts of a form, each of which would be a packet; pass the image on unchanged."""
     small: list[bytes] = []
     for part in parts:
         if len(part) < enough:
@@ -178,7 +182,9 @@ def _joined(parts: httpx.SyncByteStream, enough: int = 4096) -> Iterator[bytes]:
 
 
 def _read(response: httpx.Response) -> bytes:
-    """Read the answer's body. A failure needs none; a success that breaks off leaves the charge unknown."""
+    """Read the answer's body. A failure needs none; a success with an incomplete body leaves the charge
+    unknown.
+    """
     try:
         return read_bounded(response, MAX_ANSWER_BYTES)
     except FetchError as error:

@@ -1,4 +1,4 @@
-"""What the account has left."""
+"""Credits of the account, by pool."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ USABLE = {"common", "cutout_product_background_removal", "cutout_commodity_backg
 
 @dataclass(frozen=True)
 class CreditPool:
-    """Credits of one kind: `common`, or a product's own. A figure that was not given is None."""
+    """Credits of one kind: `common`, or a product's own. A missing figure is None."""
 
     unique_sign: str
     name: str
@@ -21,27 +21,27 @@ class CreditPool:
 
 
 def credit_pools(envelope: Mapping[str, Any]) -> list[CreditPool]:
-    """Read `data`: an array of pools, in one older document a single object. Any field may be missing."""
+    """Read `data`: an array of pools, in an older document a single object. Any field may be missing."""
     data = envelope.get("data")
     pools = data if isinstance(data, list) else [data]
     return [_pool(pool) for pool in pools[:MAX_POOLS] if isinstance(pool, dict)]
 
 
 def usable(pools: list[CreditPool]) -> list[CreditPool]:
-    """The pools that pay for a call; all of them where none bears a name that is known."""
+    """Return the pools that pay for a call; all of them if none has a known name."""
     return [pool for pool in pools if pool.unique_sign in USABLE] or pools
 
 
 def _pool(pool: Mapping[str, Any]) -> CreditPool:
     return CreditPool(
-        unique_sign=_word(pool.get("unique_sign")),
-        name=_word(pool.get("name")),
+        unique_sign=_text(pool.get("unique_sign")),
+        name=_text(pool.get("name")),
         balance=_figure(pool.get("balance")),
         total=_figure(pool.get("total")),
     )
 
 
-def _word(value: object) -> str:
+def _text(value: object) -> str:
     return "".join(c for c in value[:100] if c.isprintable()) if isinstance(value, str) else ""
 
 

@@ -1,21 +1,39 @@
-"""What can go wrong between us and the endpoint, beside the answers it gives.
+"""Errors of calls to the endpoint and of downloads, and the file that a wrong result is.
 
 EndpointError
-  x NotSent               the request did not go out whole: nothing can have been charged
-  x NoAnswer              it went out whole, and no answer came: it may have been charged
+  x NotSent               the request was not sent completely: nothing can have been charged
+  x NoAnswer              it was sent completely and no answer came: it may have been charged
   x ResultError           the result was paid for and is not there yet
     - ResultGone          deleted: the endpoint keeps a result for 24 hours
     - ResultUrlRefused    its host is not in the allow-list, or not public
-    - ResultUnavailable   may be there next time
-      + ResultDamaged     bytes came, and the next download may be whole
-      + ResultText        a text came instead, most likely a page about an outage
-    - ResultWrong         whole, and lacks what was bought
+    - ResultUnavailable   the next download may succeed
+      + ResultDamaged     bytes came, and the next download may be complete
+      + ResultText        a text came instead, probably a page about an outage
+    - ResultWrong         complete, and lacks what was bought
 
 No message holds a result URL or an API key.
 """
-# ruff: noqa: N818 - the names say what happened, and `Error` would say nothing more
+# ruff: noqa: N818 - the names tell what happened; `Error` would add nothing
 
-from cutout.endpoint.received_form import FoundFile
+from dataclasses import dataclass, field
+
+from cutout.network import Blob
+
+UNKNOWN_TYPE = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """Bytes that came for a paid call. `extension` without a dot; no width and height if it is no picture.
+
+    A file that is no picture never gets its own media type: a page must not run where the bucket serves it.
+    """
+
+    data: Blob = field(repr=False)
+    media_type: str = UNKNOWN_TYPE
+    extension: str = "bin"
+    width: int | None = None
+    height: int | None = None
 
 
 class EndpointError(Exception):
@@ -57,7 +75,7 @@ class ResultText(ResultDamaged):
 
 
 class ResultWrong(ResultError):
-    """`saved`: its bytes came from the lifeboat."""
+    """The result is complete and lacks what was bought. `saved`: its bytes came from the lifeboat."""
 
     def __init__(self, message: str, found: FoundFile) -> None:
         super().__init__(message)

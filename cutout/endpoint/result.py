@@ -1,4 +1,4 @@
-"""Fetching the paid result from where the endpoint left it."""
+"""Download of the paid result from where the endpoint left it."""
 
 from contextlib import closing
 from http import HTTPStatus
@@ -23,14 +23,14 @@ from cutout.network import (
     port_of,
 )
 
-# A four-channel PNG of 1999x1999 is 16 MB before it is packed; what is paid for is kept far beyond that.
+# A four-channel PNG of 1999x1999 is 16 MB uncompressed; paid results far larger than that are still kept.
 MAX_RESULT_BYTES = 512_000_000
 DEADLINE_S = 110.0
 MAX_REDIRECTS = 3
 
 
 class ResultDownloader:
-    """Downloads from the hosts of an allow-list, by https from public addresses. One per thread.
+    """Downloader limited to hosts of an allow-list, by https from public addresses. One per thread.
 
     Entries that are this machine by their spelling, and those of `private`, may be private and plain http.
     """
@@ -44,7 +44,7 @@ class ResultDownloader:
         deadline_s: float = DEADLINE_S,
         directory: Path | None = None,
     ) -> None:
-        """Large results lie in `directory` while they are looked at, without a name."""
+        """`directory` holds large results, in files without a name, while they are checked."""
         self._private = HostList(hosts.local().patterns + (private or HostList()).patterns)
         self._hosts = HostList(hosts.patterns + self._private.patterns)
         self._max_bytes = max_bytes
@@ -53,7 +53,7 @@ class ResultDownloader:
         self._transport = GuardedTransport(policy=AddressPolicy(exempt=self._private))
 
     def download(self, url: str) -> Blob:
-        """Download a result, of which `check_result` is to judge what it is.
+        """Download a result, to be checked by `check_result`.
 
         Raises ResultGone, ResultUrlRefused, or ResultUnavailable, also if it is too large.
         """
@@ -80,8 +80,8 @@ class ResultDownloader:
             raise ResultUnavailable(str(error)) from error
         except OSError as error:
             raise ResultUnavailable(
-                f"a result of more than {IN_MEMORY_BYTES:,} bytes finds no room in {self._directory}"
-                f" ({error.strerror}): make room there, or name a larger CUTOUT_SPOOL_DIR"
+                f"a result of more than {IN_MEMORY_BYTES:,} bytes does not fit in {self._directory}"
+                f" ({error.strerror}): make room there, or set a larger CUTOUT_SPOOL_DIR"
             ) from error
 
     def close(self) -> None:
@@ -96,7 +96,7 @@ class ResultDownloader:
     def _check_url(self, url: httpx.URL) -> None:
         host = url.raw_host.decode()
         if url.userinfo:
-            raise UrlRefused("the result's URL holds a user name")
+            raise UrlRefused("the result's URL contains a user name")
         if not self._hosts.allows(host, port_of(url)):
             raise UrlRefused(
                 f"the result is at {host[:100]}, port {port_of(url)}, which is not allowed;"

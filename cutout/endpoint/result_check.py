@@ -1,4 +1,4 @@
-"""Make sure that a result is the picture that was bought."""
+"""Check that a result is what was bought."""
 
 from dataclasses import dataclass, field
 
@@ -6,22 +6,22 @@ from cutout.endpoint.endpoint_errors import ResultWrong
 from cutout.endpoint.result_picture import ResultPicture, read_picture
 from cutout.network import Blob
 
-_ORDERED = {
+_EXPECTED = {
     "rgba": {("png", "RGBA")},
     "crop": {("png", "RGBA")},
     "mask": {("png", "L"), ("jpg", "L")},
     "whiteBK": {("png", "RGB"), ("jpg", "RGB"), ("png", "RGBA")},  # its encoding is not documented
 }
-# Formats that a shop can show, and that hold alpha.
-_SHOWN = ("png", "jpg", "webp")
+# Formats that a shop can display, and those with alpha.
+_DISPLAYABLE = ("png", "jpg", "webp")
 _WITH_ALPHA = ("png", "webp")
 
 
 @dataclass(frozen=True)
 class CutoutImage:
-    """A checked result. `extension` without a dot; the size in pixels.
+    """A checked result. `extension` without a dot; width and height in pixels.
 
-    `warning` says in what it differs from what was ordered, though it is what was bought.
+    `warning` tells in what it differs from the order, though it is what was bought.
     """
 
     data: Blob = field(repr=False)
@@ -35,9 +35,9 @@ class CutoutImage:
 def check_result(data: Blob, return_form: str | None, sent_width: int, sent_height: int) -> CutoutImage:
     """Check a result against the form that was bought and the size in pixels of the picture that was sent.
 
-    A picture with what was bought passes as it came: another encoding or another size is a warning.
-    Raises ResultDamaged or ResultText, since another download may be whole, and ResultWrong if it is whole
-    and lacks what was bought.
+    A picture with what was bought is returned as it came: another encoding or size is a warning. Raises
+    ResultDamaged or ResultText, because another download may succeed, and ResultWrong if it is complete and
+    lacks what was bought.
     """
     form = return_form or "rgba"
     picture = read_picture(data)
@@ -53,26 +53,26 @@ def check_result(data: Blob, return_form: str | None, sent_width: int, sent_heig
 
 
 def _encoding(picture: ResultPicture, form: str) -> list[str]:
-    is_ordered = (picture.extension, picture.mode) in _ORDERED[form]
-    # Pixels are looked at only where the header does not say it.
-    if not is_ordered or (form in ("mask", "whiteBK") and picture.has_alpha):
+    is_expected = (picture.extension, picture.mode) in _EXPECTED[form]
+    # Pixels are decoded only where the header does not decide.
+    if not is_expected or (form in ("mask", "whiteBK") and picture.has_alpha):
         _require(picture, form)
-    return [] if is_ordered else [f"a {picture} where another encoding is usual for {form!r}"]
+    return [] if is_expected else [f"a {picture} where another encoding is usual for {form!r}"]
 
 
 def _require(picture: ResultPicture, form: str) -> None:
     """Raise ResultWrong unless the picture has what was bought."""
     match form:
         case "rgba" | "crop":
-            lacks = None if picture.extension in _WITH_ALPHA and picture.has_alpha else "has no alpha of use"
-        case _ if picture.extension not in _SHOWN:
-            lacks = "is no PNG, JPEG or WEBP"
+            lacks = None if picture.extension in _WITH_ALPHA and picture.has_alpha else "has no usable alpha"
+        case _ if picture.extension not in _DISPLAYABLE:
+            lacks = "is not a PNG, JPEG or WEBP"
         case _ if not picture.can_be_decoded:
-            lacks = "has too many pixels to be looked at"
+            lacks = "has too many pixels to be decoded"
         case "mask":
-            lacks = None if picture.is_grey() else "is not grey throughout"
+            lacks = None if picture.is_grey() else "is not entirely grey"
         case _:
-            lacks = None if picture.is_opaque() else "is transparent in parts"
+            lacks = None if picture.is_opaque() else "is partly transparent"
     if lacks:
         raise ResultWrong(
             f"a {picture} of {picture.width}x{picture.height} {lacks}, as {form!r}", picture.found

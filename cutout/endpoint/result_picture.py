@@ -1,4 +1,4 @@
-"""Pictures as results: format, colours and size, read from the header, and pixels where they decide."""
+"""Pictures as results: format, colours and size from the header, and pixels where they decide."""
 
 import threading
 from contextlib import nullcontext
@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 from PIL import Image, ImageChops
 
-from cutout.endpoint.endpoint_errors import ResultDamaged, ResultText, ResultWrong
-from cutout.endpoint.received_form import FoundFile
+from cutout.endpoint.endpoint_errors import FoundFile, ResultDamaged, ResultText, ResultWrong
 from cutout.images.decode import MAX_PIXELS, unfit_on_error
 from cutout.images.png import SIGNATURE, read_png
 from cutout.images.unfit_image import UnfitImage
@@ -28,15 +27,15 @@ _TYPES = {
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 _OPAQUE = (255, 255)
 _RIFF_HEADER = 8  # bytes that its own length leaves out
-_LONGEST_WEBP = 64_000_000  # bytes; Pillow reads it whole, whatever is asked of it
-# A picture of more pixels is decoded by one thread at a time, so that all together need no more memory.
+_LONGEST_WEBP = 64_000_000  # bytes; Pillow always reads it whole
+# Larger pictures are decoded by one thread at a time, to bound the memory of all threads.
 _LARGE_PIXELS = 8_000_000
 _ONE_LARGE = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
 class ResultPicture:
-    """A whole picture. `mode` in Pillow's words; `has_alpha` also for a palette or a colour that is clear."""
+    """A complete picture. `mode` as in Pillow; `has_alpha` includes transparency by palette or by colour."""
 
     data: Blob = field(repr=False)
     extension: str
@@ -48,12 +47,12 @@ class ResultPicture:
 
     def __str__(self) -> str:
         colours = _COLOURS.get(self.mode, self.mode)
-        clear = " with transparency" if self.has_alpha and self.mode not in ("LA", "RGBA") else ""
-        return f"{colours} {self.extension}{clear}"
+        transparency = " with transparency" if self.has_alpha and self.mode not in ("LA", "RGBA") else ""
+        return f"{colours} {self.extension}{transparency}"
 
     @property
     def found(self) -> FoundFile:
-        """The same as a file of no further meaning."""
+        """The picture as a received file."""
         return FoundFile(self.data, self.media_type, self.extension, self.width, self.height)
 
     @property
@@ -82,10 +81,10 @@ class ResultPicture:
 
 
 def read_picture(data: Blob) -> ResultPicture:
-    """Read what came; the format is judged by the bytes alone.
+    """Read a result; its format is recognised by its bytes alone.
 
-    Raises ResultText, ResultDamaged if it breaks off or fails its checksums, ResultWrong for what is neither
-    a picture nor a text, or has more than one frame.
+    Raises ResultText, ResultDamaged if it is incomplete or fails its checksums, ResultWrong for a file that
+    is neither a picture nor a text, or has more than one frame.
     """
     if data[:8] == SIGNATURE:
         return _png(data)
@@ -97,7 +96,7 @@ def read_picture(data: Blob) -> ResultPicture:
 def _png(data: Blob) -> ResultPicture:
     header = read_png(data, check_crc=True)
     if header is None:
-        raise ResultDamaged(f"the PNG of {len(data)} bytes is damaged or breaks off", FoundFile(data))
+        raise ResultDamaged(f"the PNG of {len(data)} bytes is damaged or incomplete", FoundFile(data))
     mode = _PNG_MODES.get(header.colour_type, "?")
     has_alpha = mode in ("LA", "RGBA") or b"tRNS" in header.chunks
     return ResultPicture(data, "png", "image/png", mode, has_alpha, header.width, header.height)
@@ -116,11 +115,9 @@ def _other(data: Blob) -> ResultPicture:
             raise ResultDamaged(
                 f"the JPEG of {len(data)} bytes is damaged: {error}", FoundFile(data)
             ) from error
-        raise ResultWrong(
-            f"no picture that is known: it starts with {data[:8]!r}", FoundFile(data)
-        ) from error
+        raise ResultWrong(f"no known picture format: it starts with {data[:8]!r}", FoundFile(data)) from error
     if is_jpeg and data[-2:] != b"\xff\xd9":
-        raise ResultDamaged(f"the JPEG of {len(data)} bytes breaks off", FoundFile(data))
+        raise ResultDamaged(f"the JPEG of {len(data)} bytes is incomplete", FoundFile(data))
     extension, media_type = _TYPES[image.format or ""]
     read = ResultPicture(
         data, extension, media_type, image.mode, image.has_transparency_data, image.width, image.height
@@ -132,6 +129,6 @@ def _other(data: Blob) -> ResultPicture:
 
 def _check_webp(data: Blob) -> None:
     if len(data) < _RIFF_HEADER + int.from_bytes(data[4:8], "little"):
-        raise ResultDamaged(f"the WEBP of {len(data)} bytes breaks off", FoundFile(data))
+        raise ResultDamaged(f"the WEBP of {len(data)} bytes is incomplete", FoundFile(data))
     if len(data) > _LONGEST_WEBP:
         raise ResultWrong(f"a WEBP of {len(data)} bytes, which does not fit into memory", FoundFile(data))

@@ -1,5 +1,7 @@
-"""What to do about each of the endpoint's error codes: `verdicts.tsv`, a row a code, and `retries.tsv`, a row
-a verdict. A setting may say otherwise, code by code.
+"""Verdicts on the endpoint's error codes: `verdicts.tsv`, a row per code, and `retries.tsv`, a row per
+verdict.
+
+A setting may override them, code by code.
 """
 
 import random
@@ -15,22 +17,22 @@ class Verdict(StrEnum):
     RETRY = auto()
     """Try again later; counts as an attempt."""
     SLOW = auto()
-    """The account is going too fast: lower the shared rate and snooze; no attempt is used up."""
+    """The account is too fast: lower the shared rate and snooze; counts as no attempt."""
     PAUSE = auto()
-    """The account cannot call at all: stop its calls, leave the jobs queued, probe for recovery."""
+    """The account cannot call: stop its calls, leave the jobs queued, probe for recovery."""
     REFIT = auto()
-    """The image broke a limit that encoding it anew can mend: refit it once, then fail."""
+    """The image broke a limit that a new encoding can fix: refit it once, then fail."""
     FAIL = auto()
-    """The input or the request is wrong: repeating the call is useless."""
+    """The input or the request is wrong: a repetition is useless."""
     UNKNOWN = auto()
-    """Undocumented meaning here: one more try, then fail."""
+    """The meaning is undocumented: one more try, then fail."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A verdict with how often a job may meet it (None: without a bound), and the rests between, in seconds.
+    """A verdict, the maximum of tries per job (None: unlimited), and the delays between them, in seconds.
 
-    `jitter` spreads a rest by that share of it, to both sides.
+    `jitter` spreads a delay by that share, to both sides.
     """
 
     verdict: Verdict
@@ -40,7 +42,7 @@ class Policy:
     jitter: float
 
     def delay(self, tries_used: int) -> float:
-        """The rest after so many tries: doubled each time up to the longest, and spread."""
+        """Return the delay after `tries_used` tries: doubled each time up to the longest, and spread."""
         doubled = min(self.first_seconds * 2.0 ** min(max(tries_used - 1, 0), 20), self.longest_seconds)
         return doubled * random.uniform(1 - self.jitter, 1 + self.jitter)  # noqa: S311 - spreads load
 
@@ -61,9 +63,9 @@ POLICIES = MappingProxyType({Verdict(row[0]): _policy(*row) for row in _rows("re
 
 
 def verdict_of(code: str | None, status: int) -> Verdict:
-    """Give the verdict on an error code, or on the HTTP status if the code is none of the documented 126.
+    """Return the verdict on an error code, or on the HTTP status if the code is none of the documented 126.
 
-    A redirect pauses: no job is at fault when the endpoint has moved.
+    A redirect pauses: no job is at fault if the endpoint has moved.
     """
     if code is not None and code in VERDICTS:
         return VERDICTS[code]
@@ -71,17 +73,17 @@ def verdict_of(code: str | None, status: int) -> Verdict:
 
 
 class Policies:
-    """What to do about a code, with what a setting says over the tables."""
+    """Retry policies by code: the tables with the overrides of a setting."""
 
     def __init__(self, overrides: Mapping[str, Mapping[str, Any]]) -> None:
-        """`overrides` gives for a code any of Policy's fields, None for what stays as it is."""
+        """`overrides` has for a code any of Policy's fields; None keeps the table's value."""
         self._overrides = {
             code: {name: value for name, value in fields.items() if value is not None}
             for code, fields in overrides.items()
         }
 
     def of(self, code: str, verdict: Verdict) -> Policy:
-        """The policy for a code whose verdict by the tables is given."""
+        """Return the policy for a code with the given verdict of the tables."""
         changed = dict(self._overrides.get(code, {}))
         policy = POLICIES[Verdict(changed.pop("verdict", verdict))]
         return replace(policy, **changed) if changed else policy

@@ -1,4 +1,4 @@
-"""Colours brought to sRGB through the picture's own profile."""
+"""Colour conversion to sRGB by the picture's own profile."""
 
 import hashlib
 import io
@@ -12,37 +12,37 @@ _UNUSABLE = (ImageCms.PyCMSError, OSError, ValueError, TypeError)
 _SPACES = {"RGB": "RGB", "L": "GRAY", "I;16": "GRAY", "CMYK": "CMYK"}
 _GREY = ("L", "I;16")
 
-# sRGB as other programs write it differs from ours by rounding; so many levels are invisible.
-_ALIKE_LEVELS = 2
+# Profiles of sRGB by other programs differ by rounding; a difference of 2 levels is invisible.
+_INVISIBLE_LEVELS = 2
 _STEPS = (0, 36, 73, 109, 146, 182, 219, 255)
-_MOST_KNOWN = 256
-_known: dict[bytes, bool] = {}
-_known_lock = threading.Lock()
+_MOST_CACHED = 256
+_cache: dict[bytes, bool] = {}
+_cache_lock = threading.Lock()
 
 
 def needs_profile(image: Image.Image) -> bool:
-    """Whether an RGB or RGBA picture has a usable profile of other colours than sRGB.
+    """Whether an RGB or RGBA picture has a usable profile other than sRGB.
 
-    Each profile is looked at once: catalogs have few.
+    The result is cached per profile: catalogs have few.
     """
     data = image.info.get("icc_profile")
     if not data:
         return False
     digest = hashlib.sha256(data).digest()
-    known = _known.get(digest)
-    if known is None:
-        known = _differs_from_srgb(data)
-        with _known_lock:
-            if len(_known) >= _MOST_KNOWN:
-                _known.clear()
-            _known[digest] = known
-    return known
+    differs = _cache.get(digest)
+    if differs is None:
+        differs = _differs_from_srgb(data)
+        with _cache_lock:
+            if len(_cache) >= _MOST_CACHED:
+                _cache.clear()
+            _cache[digest] = differs
+    return differs
 
 
 def to_srgb(image: Image.Image, data: bytes | None) -> Image.Image:
-    """An RGB or RGBA picture of a picture of mode L, LA, I;16, RGB, RGBA or CMYK; `data` is its profile.
+    """Convert a picture of mode L, LA, I;16, RGB, RGBA or CMYK to RGB or RGBA; `data` is its profile.
 
-    A profile that is broken, or of another kind of colours than the picture's, is as good as none.
+    A profile that is broken, or of another colour space than the picture, is ignored.
     """
     if image.mode in ("RGBA", "LA"):
         converted = to_srgb(image.convert(image.mode[:-1]), data)
@@ -54,9 +54,9 @@ def to_srgb(image: Image.Image, data: bytes | None) -> Image.Image:
         if image.mode in _GREY and space == "RGB":
             image = _eight_bits(image).convert("RGB")
         if _SPACES[image.mode] == space:
-            through = _converted(image, profile)
-            if through is not None:
-                return through
+            in_srgb = _converted(image, profile)
+            if in_srgb is not None:
+                return in_srgb
     return _eight_bits(image).convert("RGB")
 
 
@@ -88,5 +88,5 @@ def _differs_from_srgb(data: bytes) -> bool:
     before = Image.frombytes("RGB", (len(_STEPS) ** 2, len(_STEPS)), patches)
     after = _converted(before, profile)
     return after is not None and any(
-        abs(old - new) > _ALIKE_LEVELS for old, new in zip(patches, after.tobytes(), strict=True)
+        abs(old - new) > _INVISIBLE_LEVELS for old, new in zip(patches, after.tobytes(), strict=True)
     )

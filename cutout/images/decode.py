@@ -1,4 +1,4 @@
-"""Opening a picture from a stranger: its header is read, nothing is decoded."""
+"""Opening of an untrusted picture: its header is read, nothing is decoded."""
 
 import io
 from collections.abc import Iterator
@@ -17,10 +17,10 @@ from cutout.images.unfit_image import UnfitImage
 MIN_SIDE = 33  # pixels; sibling endpoints want more than 32x32
 MAX_PIXELS = 80_000_000  # some 320 MB decoded
 
-# Pillow's own ceiling warns at one size and raises at another; MAX_PIXELS is lower than both.
+# Pillow's limit warns at one size and raises at another; MAX_PIXELS is lower than both.
 Image.MAX_IMAGE_PIXELS = None
 
-_UNREAD = (
+_UNSUPPORTED = (
     "unsupported",
     "not supported",
     "not yet supported",
@@ -32,9 +32,9 @@ _UNREAD = (
 
 @dataclass(frozen=True, slots=True)
 class OpenedImage:
-    """A picture just opened. `turn` is the orientation that is to be applied once it is decoded.
+    """A picture that was opened. `turn` is the orientation to apply after decoding.
 
-    `levels` is the highest value of a grey picture of more than 8 bits, `said` tells people which of several
+    `levels` is the highest value of a grey picture of more than 8 bits. `notes` tell which of several
     pictures was taken.
     """
 
@@ -43,12 +43,12 @@ class OpenedImage:
     turn: int = UPRIGHT
     levels: int = 65535
     is_white_zero: bool = False
-    said: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @contextmanager
 def unfit_on_error() -> Iterator[None]:
-    """Turn whatever Pillow raises on a hostile file into UnfitImage: it raises nearly everything."""
+    """Turn any exception that Pillow raises on a hostile file into UnfitImage."""
     try:
         yield
     except UnfitImage:
@@ -60,19 +60,19 @@ def unfit_on_error() -> Iterator[None]:
     except Exception as error:
         text = str(error).lower()
         if "truncated" in text or isinstance(error, EOFError):
-            raise UnfitImage("IMAGE_TRUNCATED", "the picture breaks off; send the whole file") from error
+            raise UnfitImage("IMAGE_TRUNCATED", "the picture is incomplete; send the whole file") from error
         reason = f"{type(error).__name__}: {error}"[:200]
-        if any(words in text for words in _UNREAD):
-            message = f"a picture of a kind that is not read ({reason}); save it as JPEG or PNG"
+        if any(words in text for words in _UNSUPPORTED):
+            message = f"a picture of an unsupported kind ({reason}); save it as JPEG or PNG"
             raise UnfitImage("IMAGE_FORMAT_UNSUPPORTED", message) from error
-        raise UnfitImage("IMAGE_DAMAGED", f"the picture cannot be read ({reason}); save it anew") from error
+        raise UnfitImage("IMAGE_DAMAGED", f"the picture cannot be read ({reason}); save it again") from error
 
 
 def open_image(source: bytes) -> OpenedImage:
     """Open a picture by its bytes alone, without decoding it.
 
-    Raises UnfitImage for what is no picture, or one that no fitting can mend: animated, too large to decode,
-    of too many parts, too small, a camera raw.
+    Raises UnfitImage for a file that is no picture, and for a picture that no fitting can fix: animated, too
+    large to decode, with too many parts, too small, a camera raw.
     """
     if not source:
         raise UnfitImage("IMAGE_EMPTY", "the file is empty (0 bytes); send a picture")
@@ -89,11 +89,11 @@ def _open(source: bytes, kind: str) -> OpenedImage:
         raise _unidentified(source, kind) from None
     _check_size(*image.size)
     _check_animation(image)
-    return OpenedImage(image, source, orientation(image, source), said=_one_of_several(image))
+    return OpenedImage(image, source, orientation(image, source), notes=_one_of_several(image))
 
 
 def _open_tiff(source: bytes) -> OpenedImage:
-    """Open the full-size picture of a TIFF, wherever in the file it is."""
+    """Open the full-size picture of a TIFF, wherever it is in the file."""
     page = choose_page(source)
     if page.raw is not None:
         raise raw_refused(page.raw)
@@ -109,22 +109,22 @@ def _open_tiff(source: bytes) -> OpenedImage:
     turn = orientation(image, source)
     if page.turn is not None:
         turn = page.turn
-    return OpenedImage(image, source, turn, page.levels, page.is_white_zero, page.said)
+    return OpenedImage(image, source, turn, page.levels, page.is_white_zero, page.notes)
 
 
 def _unidentified(source: bytes, kind: str) -> UnfitImage:
     if kind == "JPEG":
         refuse_unsupported(read_jpeg(source))
-    return UnfitImage("IMAGE_DAMAGED", "the picture's header is damaged or breaks off; send the whole file")
+    return UnfitImage("IMAGE_DAMAGED", "the picture's header is damaged or incomplete; send the whole file")
 
 
 def _unidentified_tiff(page: Page) -> UnfitImage:
     if page.is_whole:
         return UnfitImage(
             "IMAGE_FORMAT_UNSUPPORTED",
-            f"a TIFF of {page.kind} is not read; save it as 8 or 16 bits a channel, RGB",
+            f"a TIFF of {page.kind} is not supported; save it as 8 or 16 bits a channel, RGB",
         )
-    return UnfitImage("IMAGE_DAMAGED", "the picture's header is damaged or breaks off; send the whole file")
+    return UnfitImage("IMAGE_DAMAGED", "the picture's header is damaged or incomplete; send the whole file")
 
 
 def _check_size(width: int, height: int) -> None:
@@ -137,7 +137,7 @@ def _check_size(width: int, height: int) -> None:
 
 
 def _check_animation(image: Image.Image) -> None:
-    # A JPEG with a second view has a first picture that is the one meant, and a HEIC names its main one.
+    # The first picture of a JPEG with a second view is the one meant, and a HEIC names its main one.
     if image.format not in ("MPO", "HEIF") and getattr(image, "is_animated", False):
         raise UnfitImage("IMAGE_ANIMATED", f"the {image.format} is animated; send one of its frames")
 

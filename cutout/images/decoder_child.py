@@ -1,7 +1,7 @@
-"""A process that prepares pictures, one after the other, for a worker at the other end of its pipes.
+"""Decoder process: prepares pictures, one after the other, for a worker at the other end of its pipes.
 
-Started with `python -m`, with the most memory that it may take, in bytes. It ends when its input does, as it
-does when the worker dies.
+Started with `python -m` and its memory limit in bytes. It ends when its input ends, as it does when the
+worker dies.
 """
 
 import json
@@ -17,31 +17,31 @@ from cutout.images.image import PreparedImage, prepare, refit
 from cutout.images.unfit_image import UnfitImage
 
 HOW: dict[str, Callable[[bytes], PreparedImage]] = {"prepare": prepare, "refit": refit}
-# What the kernel ends first when memory is short: not the worker.
+# Score at which the kernel kills this process first when memory is short, not the worker.
 KILL_ME_FIRST = "1000"
 
 
-def write_frame(stream: BinaryIO, said: dict[str, Any], data: bytes = b"") -> None:
-    """Write a line of JSON with the size of what follows it."""
-    stream.write(json.dumps(said | {"size": len(data)}).encode() + b"\n")
+def write_frame(stream: BinaryIO, header: dict[str, Any], data: bytes = b"") -> None:
+    """Write a line of JSON with the size of the data that follows, and the data."""
+    stream.write(json.dumps(header | {"size": len(data)}).encode() + b"\n")
     stream.write(data)
     stream.flush()
 
 
 def read_frame(stream: BinaryIO) -> tuple[dict[str, Any], bytes] | None:
-    """The next frame; None at the end, or where one breaks off."""
+    """Read the next frame; None at the end, or if it is incomplete."""
     line = stream.readline()
     if not line.endswith(b"\n"):
         return None
-    said = json.loads(line)
-    data = stream.read(said["size"])
-    return (said, data) if len(data) == said["size"] else None
+    header = json.loads(line)
+    data = stream.read(header["size"])
+    return (header, data) if len(data) == header["size"] else None
 
 
-def answer(asked: dict[str, Any], source: bytes) -> tuple[dict[str, Any], bytes]:
-    """A prepared picture, or why there is none."""
+def answer(request: dict[str, Any], source: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return the prepared picture, or the reason why there is none."""
     try:
-        image = HOW[asked["how"]](source)
+        image = HOW[request["how"]](source)
     except UnfitImage as error:
         return {"unfit": [error.code, error.message]}, b""
     except MemoryError:
@@ -52,22 +52,22 @@ def answer(asked: dict[str, Any], source: bytes) -> tuple[dict[str, Any], bytes]
         "width": image.width,
         "height": image.height,
         "changes": list(image.changes),
-        "said": list(image.said),
+        "notes": list(image.notes),
     }
     return {"image": fields}, image.data
 
 
 def main() -> None:
-    """Answer until the input ends."""
-    if sys.platform == "linux":  # macOS refuses to bound it
+    """Answer requests until the input ends."""
+    if sys.platform == "linux":  # macOS refuses this limit
         most = int(sys.argv[1])
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
-    # A crash is expected of some pictures: it leaves no file of the size of its memory.
+    # A crash is expected for some pictures: no core file as large as the memory.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(KILL_ME_FIRST)
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    # Whatever a library prints must not stand between answers.
+    # Output that a library prints must not mix with the answers.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     while frame := read_frame(sys.stdin.buffer):
         write_frame(answers, *answer(*frame))

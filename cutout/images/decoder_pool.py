@@ -1,7 +1,6 @@
-"""Pictures are decoded in processes of their own: one that takes all memory, or crashes a decoder, takes no
-worker with it.
+"""Pool of decoder processes: a picture that takes all memory or crashes a decoder does not end the worker.
 
-What is sent byte for byte is not decoded, and not sent through a pipe either.
+A picture that is sent unchanged is neither decoded nor sent through a pipe.
 """
 
 import logging
@@ -14,47 +13,47 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO, cast
 
 from cutout.images.decoder_child import read_frame, write_frame
-from cutout.images.fair_semaphore import FairPlaces, Owner
-from cutout.images.image import PreparedImage, as_it_is
+from cutout.images.fair_semaphore import FairSemaphore, Owner
+from cutout.images.image import PreparedImage, unchanged
 from cutout.images.unfit_image import UnfitImage
 
 log = logging.getLogger(__name__)
 
-# So many pictures at a time, whatever the number of threads.
+# Number of pictures decoded at a time, whatever the number of threads.
 CHILDREN = 2
 PREPARED_WITHIN_S = 120.0
-# A decoder that leaks a little is started anew now and then.
+# A process is replaced after this many pictures, in case its decoder leaks memory.
 MOST_PICTURES = 500
-# Once more in a new process: the first may have been ended for want of memory that others took.
+# One retry in a new process: the first may have been killed for memory that others used.
 TRIES = 2
 TOO_COSTLY = "IMAGE_TOO_COSTLY"
-# A child needs none of the worker's secrets.
-SECRET = ("CUTOUT_", "AWS_")
+# Prefixes of variables that a child does not get: it needs none of the worker's secrets.
+SECRET_PREFIXES = ("CUTOUT_", "AWS_")
 
 
 class Preparer:
-    """Shared by the threads of a worker. Processes are started when first needed, and anew after a crash."""
+    """Pool shared by a worker's threads. Processes start when first needed, and again after a crash."""
 
     def __init__(self, memory_bytes: int, *, within_s: float = PREPARED_WITHIN_S) -> None:
         self._memory = memory_bytes
         self._within_s = within_s
-        self.places = FairPlaces(CHILDREN)
+        self.slots = FairSemaphore(CHILDREN)
         self._lock = threading.Lock()
         self._idle: list[_Child] = []
 
     def prepare(self, source: bytes, *, owner: Owner = None, in_child: bool = False) -> PreparedImage:
-        """The picture as it is if the endpoint surely takes it so, else fitted. Raises UnfitImage.
+        """Return the picture unchanged if the endpoint surely accepts it, else fitted. Raises UnfitImage.
 
-        It waits for a process in a turn of its owner. `in_child`: even its headers are read in there.
+        Waits for a process in the owner's turn. With `in_child` even the headers are read in the process.
         """
-        return (None if in_child else as_it_is(source)) or self._ask("prepare", source, owner)
+        return (None if in_child else unchanged(source)) or self._ask("prepare", source, owner)
 
     def refit(self, source: bytes, *, owner: Owner = None) -> PreparedImage:
-        """The picture as the plainest there is: a smaller baseline JPEG, RGB. Raises UnfitImage."""
+        """Return the picture as a small baseline JPEG, RGB, for a second try. Raises UnfitImage."""
         return self._ask("refit", source, owner)
 
     def close(self) -> None:
-        """End the processes; none may be at work."""
+        """End the processes; none may be in use."""
         with self._lock:
             idle, self._idle = self._idle, []
         for child in idle:
@@ -70,12 +69,12 @@ class Preparer:
         raise UnfitImage(
             TOO_COSTLY,
             f"preparing the picture ({len(source):,} bytes) ended its process {TRIES} times, the last time it"
-            f" {child.end()}; save it anew as a JPEG, or raise CUTOUT_PREPARE_MEMORY_BYTES",
+            f" {child.end()}; save it again as a JPEG, or raise CUTOUT_PREPARE_MEMORY_BYTES",
         )
 
     @contextmanager
     def _child(self, owner: Owner) -> "Iterator[_Child]":
-        with self.places.held(owner):
+        with self.slots.held(owner):
             child = self._take_idle() or _Child(self._memory, self._within_s)
             try:
                 yield child
@@ -89,7 +88,7 @@ class Preparer:
                 child.end()
 
     def _take_idle(self) -> "_Child | None":
-        """One that waits for a picture; those that were ended meanwhile say nothing of the next picture."""
+        """Return an idle process, or None. A process killed while idle is dropped: no picture killed it."""
         with self._lock:
             while self._idle:
                 child = self._idle.pop()
@@ -101,27 +100,29 @@ class Preparer:
 
 class _Child:
     def __init__(self, memory_bytes: int, within_s: float) -> None:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(SECRET)}
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(SECRET_PREFIXES)
+        }
         self._within_s = within_s
-        self._asked = 0
-        self._trouble = ""
-        # Its own session: a signal that is meant to end the worker in good order would end it at once.
+        self._pictures = 0
+        self._failure = ""
+        # In its own session: a signal to the worker's process group would end it at once.
         self._process = subprocess.Popen(  # noqa: S603 - ourselves
             [sys.executable, "-m", "cutout.images.decoder_child", str(memory_bytes)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=kept,
+            env=environment,
             start_new_session=True,
         )
 
     @property
     def is_fit(self) -> bool:
-        """Whether it may be asked again."""
-        return self._process.poll() is None and not self._trouble and self._asked < MOST_PICTURES
+        """Whether it may take another picture."""
+        return self._process.poll() is None and not self._failure and self._pictures < MOST_PICTURES
 
     def ask(self, how: str, source: bytes) -> tuple[dict[str, Any], bytes] | None:
-        """Its answer; None if it died of the question, or took too long."""
-        self._asked += 1
+        """Return the child's answer; None if it died or took too long."""
+        self._pictures += 1
         timer = threading.Timer(self._within_s, self._end_late)
         timer.start()
         try:
@@ -133,12 +134,12 @@ class _Child:
             timer.cancel()
         if answer is not None and "no_memory" not in answer[0]:
             return answer
-        self._trouble = self._trouble or ("died" if answer is None else "wanted more memory than it may take")
+        self._failure = self._failure or ("died" if answer is None else "needed more memory than allowed")
         return None
 
     def end(self) -> str:
-        """End it if it still runs; says how it ended."""
-        if self._trouble != "died":
+        """End the process if it still runs; return how it ended."""
+        if self._failure != "died":
             self._process.kill()
         status = self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
@@ -147,18 +148,18 @@ class _Child:
                     stream.close()
                 except BrokenPipeError:
                     log.debug("a process that prepared pictures left some input unread")
-        if self._trouble != "died":
-            return self._trouble
+        if self._failure != "died":
+            return self._failure
         return f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
 
     def _end_late(self) -> None:
-        self._trouble = f"took more than {self._within_s:.0f} s"
+        self._failure = f"took more than {self._within_s:.0f} s"
         self._process.kill()
 
 
-def _image(said: dict[str, Any], data: bytes) -> PreparedImage:
-    if "unfit" in said:
-        raise UnfitImage(*said["unfit"])
-    fields = said["image"]
-    several = {name: tuple(fields[name]) for name in ("changes", "said")}
-    return PreparedImage(data, **fields | several)
+def _image(header: dict[str, Any], data: bytes) -> PreparedImage:
+    if "unfit" in header:
+        raise UnfitImage(*header["unfit"])
+    fields = header["image"]
+    lists = {name: tuple(fields[name]) for name in ("changes", "notes")}
+    return PreparedImage(data, **fields | lists)

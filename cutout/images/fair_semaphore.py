@@ -1,4 +1,4 @@
-"""Places for what is costly, given in turn: an owner with much to do delays another by one piece."""
+"""Fair semaphore: slots for costly work; an owner with much to do delays others by one task at most."""
 
 import threading
 import uuid
@@ -10,62 +10,62 @@ from contextlib import contextmanager
 Owner = uuid.UUID | None
 
 
-class FairPlaces:
-    """So many places for threads, which wait for one.
+class FairSemaphore:
+    """Slots for threads, which wait for one.
 
-    A free place goes to the owner that holds the fewest; of several, to the one that has waited longest since
-    it was last given one. So an owner takes every place only while nobody else waits.
+    A free slot goes to the owner that holds the fewest; of several, to the one that has waited longest since
+    its last slot. So an owner takes all slots only while nobody else waits.
     """
 
     def __init__(self, total: int) -> None:
         self._free = total
         self._lock = threading.Lock()
         self._held: Counter[Owner] = Counter()
-        # In the order of their turns; each with those who wait, first come first.
+        # In the order of their turns; each owner with its waiting threads, oldest first.
         self._waiting: dict[Owner, deque[threading.Event]] = {}
 
     @contextmanager
     def held(self, owner: Owner) -> Iterator[None]:
-        """A place while the context lasts."""
-        given = threading.Event()
+        """Hold a slot while the context lasts."""
+        granted = threading.Event()
         with self._lock:
-            self._waiting.setdefault(owner, deque()).append(given)
-            self._serve()
+            self._waiting.setdefault(owner, deque()).append(granted)
+            self._grant()
         try:
-            given.wait()
+            granted.wait()
             yield
         finally:
-            self._leave(owner, given)
+            self._leave(owner, granted)
 
     def waiting(self, owner: Owner) -> int:
-        """The number of threads that wait for a place of the owner's."""
+        """Return the number of threads that wait for a slot of this owner."""
         with self._lock:
             return len(self._waiting.get(owner, ()))
 
-    def _leave(self, owner: Owner, given: threading.Event) -> None:
+    def _leave(self, owner: Owner, granted: threading.Event) -> None:
         with self._lock:
-            if not given.is_set():  # its thread was interrupted while it waited
-                self._drop(owner, given)
+            if not granted.is_set():  # its thread was interrupted while it waited
+                self._drop(owner, granted)
                 return
             self._free += 1
             self._held[owner] -= 1
             if not self._held[owner]:
                 del self._held[owner]
-            self._serve()
+            self._grant()
 
-    def _serve(self) -> None:
+    def _grant(self) -> None:
         while self._free and self._waiting:
-            # The first of several with as few: the dictionary has the order of turns.
+            # The first of several with equal counts: the dictionary is in the order of turns.
             owner = min(self._waiting, key=lambda each: self._held[each])
-            given = self._waiting[owner][0]
-            self._drop(owner, given)
+            granted = self._waiting[owner][0]
+            self._drop(owner, granted)
             self._free -= 1
             self._held[owner] += 1
-            given.set()
+            granted.set()
 
-    def _drop(self, owner: Owner, given: threading.Event) -> None:
-        """Take one out of those who wait; the owner's next turn is behind all others'."""
+    def _drop(self, owner: Owner, granted: threading.Event) -> None:
+        """Remove a waiting thread; the owner's next turn is after all others'."""
         waiting = self._waiting.pop(owner)
-        waiting.remove(given)
+        waiting.remove(granted)
         if waiting:
             self._waiting[owner] = waiting

@@ -1,4 +1,4 @@
-"""Decoding a picture and encoding it anew inside the endpoint's limits."""
+"""Fitting: a picture is decoded and encoded again inside the endpoint's limits."""
 
 import io
 import threading
@@ -9,7 +9,7 @@ from typing import Literal
 
 from PIL import Image
 
-from cutout.images.check import Limits, transparent
+from cutout.images.check import Limits, transparent_error
 from cutout.images.colours import to_srgb
 from cutout.images.decode import MIN_SIDE, OpenedImage, unfit_on_error
 from cutout.images.jpeg import check_pixels, check_scans
@@ -17,8 +17,8 @@ from cutout.images.orientation import UPRIGHT
 from cutout.images.unfit_image import UnfitImage
 
 _QUALITIES = (95, 90, 85, 75, 60)
-_CRISP = 90  # from this quality on, colours are kept at full resolution
-_SHRINKING = (1.0, 0.75, 0.5, 0.25)
+_FULL_COLOUR_QUALITY = 90  # from this quality on, colours are kept at full resolution
+_SCALES = (1.0, 0.75, 0.5, 0.25)
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -31,10 +31,10 @@ _TURNS = {
 _WITH_ALPHA = ("LA", "RGBA")
 _FULL_RANGE = 65535
 
-# However many threads a process has, it works on two pictures at a time, and on one large one: 80 megapixels
-# were measured to take 50 MB as JPEG, 400 as PNG, 700 with alpha, 1,200 as WEBP.
-_WORKBENCHES = threading.BoundedSemaphore(2)
-_LARGE_WORKBENCH = threading.Lock()
+# A process works on two pictures at a time whatever its number of threads, and on one large one: 80
+# megapixels took 50 MB as JPEG, 400 as PNG, 700 with alpha, 1,200 as WEBP.
+_TWO_PICTURES = threading.BoundedSemaphore(2)
+_ONE_LARGE_PICTURE = threading.Lock()
 _LARGE_PIXELS = 20_000_000
 
 
@@ -48,13 +48,13 @@ class Fitted:
 
 
 def fit(opened: OpenedImage, limits: Limits, *, keep_alpha: bool) -> Fitted:
-    """Encode a picture just opened as upright sRGB of 8 bits inside the limits, without metadata.
+    """Encode an opened picture as upright 8-bit sRGB inside the limits, without metadata.
 
-    Raises UnfitImage if it turns out damaged or wholly transparent, or too narrow once its longer side fits.
+    Raises UnfitImage if it is damaged or wholly transparent, or too narrow once its longer side fits.
     """
     image = opened.image
-    with _workbench(image), unfit_on_error():
-        changes = list(opened.said)
+    with _memory_bound(image), unfit_on_error():
+        changes = list(opened.notes)
         profile = image.info.get("icc_profile")
         image = _decoded(opened, limits.max_side, changes)
         image = _upright(_in_srgb(image, profile, changes), opened.turn, changes)
@@ -66,9 +66,9 @@ def fit(opened: OpenedImage, limits: Limits, *, keep_alpha: bool) -> Fitted:
 
 
 @contextmanager
-def _workbench(image: Image.Image) -> Iterator[None]:
+def _memory_bound(image: Image.Image) -> Iterator[None]:
     large = image.width * image.height > _LARGE_PIXELS and image.format not in ("JPEG", "MPO")
-    with _LARGE_WORKBENCH if large else nullcontext(), _WORKBENCHES:
+    with _ONE_LARGE_PICTURE if large else nullcontext(), _TWO_PICTURES:
         yield
 
 
@@ -89,16 +89,16 @@ def _decoded(opened: OpenedImage, max_side: int, changes: list[str]) -> Image.Im
     if image.size != size or box != (0, 0, *size):
         image = image.resize(size, Image.Resampling.LANCZOS, box)
     if image.mode in _WITH_ALPHA and image.getchannel("A").getextrema() == (0, 0):
-        raise transparent()
+        raise transparent_error()
     if before != size:
         changes.append(f"shrunk from {before[0]}x{before[1]} to {size[0]}x{size[1]}")
     return image
 
 
 def _load(image: Image.Image, size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Decode, a JPEG at an eighth, a quarter or half of its size; give the part that the picture takes up.
+    """Decode, a JPEG at 1/8, 1/4, 1/2 or full scale; return the box that the picture takes up.
 
-    A scaled JPEG ends with a part of a pixel, so its box is not a whole number of them.
+    A scaled JPEG may end with part of a pixel, so the box has fractions.
     """
     drafted = image.draft(None, size) if image.format in ("JPEG", "MPO") else None
     image.load()
@@ -106,7 +106,7 @@ def _load(image: Image.Image, size: tuple[int, int]) -> tuple[float, float, floa
 
 
 def _in_range(image: Image.Image, opened: OpenedImage) -> Image.Image:
-    """Give a grey picture of more than 8 bits the range of 16, with black at 0."""
+    """Scale a grey picture of more than 8 bits to the range of 16 bits, with black at 0."""
     if not image.mode.startswith("I;16"):
         return image
     if image.mode != "I;16":
@@ -118,7 +118,7 @@ def _in_range(image: Image.Image, opened: OpenedImage) -> Image.Image:
 
 
 def _resizable(image: Image.Image) -> Image.Image:
-    """Give a mode that can be resized and of which all conversions are known."""
+    """Convert to a mode that can be resized and has known conversions."""
     mode = image.mode
     if mode == "I;16":
         return image
@@ -136,7 +136,7 @@ def _resizable(image: Image.Image) -> Image.Image:
 
 
 def _in_srgb(image: Image.Image, profile: bytes | None, changes: list[str]) -> Image.Image:
-    """Convert through the picture's own profile if it has a usable one, and drop all metadata."""
+    """Convert by the picture's profile if it is usable, and drop all metadata."""
     if image.mode == "I;16":
         changes.append("16 to 8 bits a channel")
     target = "RGBA" if image.mode in _WITH_ALPHA else "RGB"
@@ -172,13 +172,14 @@ def _png(image: Image.Image) -> bytes:
 
 
 def _as_jpeg(image: Image.Image, max_bytes: int, changes: list[str]) -> Fitted:
-    for scale in _SHRINKING:
+    for scale in _SCALES:
         size = (max(MIN_SIDE, round(image.width * scale)), max(MIN_SIDE, round(image.height * scale)))
         scaled = image if scale == 1 else image.resize(size, Image.Resampling.LANCZOS)
         for quality in _QUALITIES:
             buffer = io.BytesIO()
-            scaled.save(buffer, "JPEG", quality=quality, subsampling=0 if quality >= _CRISP else 2)
+            subsampling = 0 if quality >= _FULL_COLOUR_QUALITY else 2
+            scaled.save(buffer, "JPEG", quality=quality, subsampling=subsampling)
             if buffer.tell() <= max_bytes:
-                told = (*changes, f"encoded as JPEG of {size[0]}x{size[1]}, quality {quality}")
-                return Fitted(buffer.getvalue(), "JPEG", *size, told)
+                all_changes = (*changes, f"encoded as JPEG of {size[0]}x{size[1]}, quality {quality}")
+                return Fitted(buffer.getvalue(), "JPEG", *size, all_changes)
     raise UnfitImage("IMAGE_TOO_LARGE", f"cannot be brought under {max_bytes} bytes; send a simpler picture")

@@ -1,7 +1,7 @@
-"""Bringing a picture inside the endpoint's limits, or leaving it alone if it is there already.
+"""Preparation of a picture: fitted to the endpoint's limits, or unchanged if it is inside them already.
 
 The limits come from the endpoint's page: JPEG, PNG or BMP of at most 3 MB, less than 2000x2000 pixels, 8 bits
-a channel. What its wording leaves open is read in the stricter way.
+per channel. Ambiguous wording is read strictly.
 """
 
 from dataclasses import dataclass, field
@@ -11,11 +11,11 @@ from cutout.images.decode import OpenedImage, open_image, unfit_on_error
 from cutout.images.fit import Fitted, fit
 
 ENDPOINT_LIMITS = Limits(max_side=1999, max_bytes=2_999_999)
-# For a picture that the endpoint refused although it was inside the limits as we read them.
+# For a picture that the endpoint refused although it was inside ENDPOINT_LIMITS.
 PLAIN_LIMITS = Limits(max_side=1600, max_bytes=1_999_999)
 
-# Grows when the same source would be sent as other bytes: cutouts made before are then made anew.
-# 2: colours, orientation and pages as docs/reference/pictures.md says.
+# Version of the preparation. Increased when a source would be sent as other bytes: earlier cutouts are then
+# bought again. 2: colours, orientation and pages as docs/reference/pictures.md says.
 PREPARATION = 2
 
 _EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "BMP": "bmp"}
@@ -23,9 +23,9 @@ _EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "BMP": "bmp"}
 
 @dataclass(frozen=True)
 class PreparedImage:
-    """A picture ready to be sent, its size in pixels; `changes` tells people what was done to it.
+    """A picture ready to be sent; width and height in pixels. `changes` describes what was done to it.
 
-    `said` is the part of it that they have to know: which of several pictures was taken.
+    `notes` are those changes that a person must know: which of several pictures was taken.
     """
 
     data: bytes = field(repr=False)
@@ -34,27 +34,27 @@ class PreparedImage:
     width: int
     height: int
     changes: tuple[str, ...] = ()
-    said: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def prepare(source: bytes) -> PreparedImage:
-    """Give the picture as it is if the endpoint surely takes it, else fitted. Raises UnfitImage.
+    """Return the picture unchanged if the endpoint surely accepts it, else fitted. Raises UnfitImage.
 
-    A picture that is sent as it is is not decoded.
+    An unchanged picture is not decoded.
     """
     opened = open_image(source)
-    return _as_it_is(opened) or _prepared(opened, fit(opened, ENDPOINT_LIMITS, keep_alpha=True))
+    return _unchanged(opened) or _prepared(opened, fit(opened, ENDPOINT_LIMITS, keep_alpha=True))
 
 
-def as_it_is(source: bytes) -> PreparedImage | None:
-    """The picture byte for byte if the endpoint surely takes it so; only headers are read.
+def unchanged(source: bytes) -> PreparedImage | None:
+    """Return the picture unchanged if the endpoint surely accepts it, else None; only headers are read.
 
-    Nothing is read of one with too many bytes: a hostile header is as long as its file. Raises UnfitImage.
+    A source with too many bytes is not read: a hostile header is as long as its file. Raises UnfitImage.
     """
-    return None if len(source) > ENDPOINT_LIMITS.max_bytes else _as_it_is(open_image(source))
+    return None if len(source) > ENDPOINT_LIMITS.max_bytes else _unchanged(open_image(source))
 
 
-def _as_it_is(opened: OpenedImage) -> PreparedImage | None:
+def _unchanged(opened: OpenedImage) -> PreparedImage | None:
     with unfit_on_error():
         reasons = reasons_to_fit(opened, ENDPOINT_LIMITS)
     if reasons:
@@ -64,14 +64,14 @@ def _as_it_is(opened: OpenedImage) -> PreparedImage | None:
 
 
 def refit(source: bytes) -> PreparedImage:
-    """Encode the picture as the plainest there is: a smaller baseline JPEG, RGB. Raises UnfitImage."""
+    """Return the picture as a small baseline JPEG, RGB, for a second try. Raises UnfitImage."""
     opened = open_image(source)
     return _prepared(opened, fit(opened, PLAIN_LIMITS, keep_alpha=False))
 
 
 def _prepared(opened: OpenedImage, fitted: Fitted) -> PreparedImage:
     names, size = _names(fitted.format), (fitted.width, fitted.height)
-    return PreparedImage(fitted.data, *names, *size, fitted.changes, opened.said)
+    return PreparedImage(fitted.data, *names, *size, fitted.changes, opened.notes)
 
 
 def _names(image_format: str) -> tuple[str, str]:

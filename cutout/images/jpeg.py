@@ -1,6 +1,6 @@
-"""The structure of a JPEG (ITU-T T.81): whether its kind is decoded, and whether its pixels are all there.
+"""JPEG structure (ITU-T T.81): whether a file's kind is decoded, and whether all its pixels are there.
 
-libjpeg fills what is missing with grey and only warns, which Pillow does not pass on.
+libjpeg fills missing pixels with grey and only warns, and Pillow does not pass the warning on.
 """
 
 import io
@@ -13,35 +13,35 @@ from PIL import Image
 
 from cutout.images.unfit_image import UnfitImage
 
-# Without the bytes that may fill up before it: to look for any number of them takes the square of that.
+# Without the fill bytes before a marker: matching any number of them takes quadratic time.
 MARKER = re.compile(rb"\xff([^\x00\xff])")
-# Neither a stuffed byte nor a filling one.
-_AMONG_PIXELS = re.compile(rb"\xff[\x01-\xfe]")
-# A marker that is no restart ends the pixels of a scan.
+# Neither a stuffed nor a fill byte.
+_IN_PIXELS = re.compile(rb"\xff[\x01-\xfe]")
+# A marker other than a restart ends a scan.
 _END_OF_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 SOS, EOI = 0xDA, 0xD9
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL, _PROGRESSIVE = {0xC0, 0xC1, 0xC9}, {0xC2, 0xCA}
-ALONE = {0x01, *range(0xD0, 0xD9)}
+STANDALONE = {0x01, *range(0xD0, 0xD9)}
 _KINDS = {0xC3: "lossless", 0xC5: "differential", 0xC6: "differential", 0xC7: "differential lossless"}
 _COEFFICIENTS = 64
-# Encoders make some ten. Each costs a pass over all pixels, and a hostile file may have millions.
+# Encoders write about ten. Each costs a pass over all pixels, and a hostile file may have millions.
 MOST_SCANS = 500
-# Longer than the longest unit of pixels, 6 blocks of 64 coefficients: to change so much changes some colours.
+# Longer than the longest unit of pixels, 6 blocks of 64 coefficients, so changing it changes some colours.
 _TAIL_BYTES = 4096
-_FILLING = b"\x5a\xa5\x3c\xc3\x96\x69" * (_TAIL_BYTES // 6)
+_FILLER = b"\x5a\xa5\x3c\xc3\x96\x69" * (_TAIL_BYTES // 6)
 _ZEROS = bytes(64)
 # Changes each byte, and makes none a marker.
-_OTHERWISE = bytes((byte ^ 0x55) if byte != 0xAA else 0x54 for byte in range(256))  # noqa: PLR2004
-_FILLED = {"RGB": ((128, 128, 128),), "L": (128,), "CMYK": ((127,) * 4, (128,) * 4)}
+_CHANGED_BYTES = bytes((byte ^ 0x55) if byte != 0xAA else 0x54 for byte in range(256))  # noqa: PLR2004
+_FILL_COLOURS = {"RGB": ((128, 128, 128),), "L": (128,), "CMYK": ((127,) * 4, (128,) * 4)}
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """One pass over the pixels: its components, coefficients and missing bits, and where its data lie.
+    """One pass over the pixels: components, coefficients, missing bits, and the offsets of its data.
 
-    `restarts_at` is where the first restart among them is, `end` without one.
+    `restarts_at` is the offset of the first restart marker, `end` if there is none.
     """
 
     components: tuple[int, ...]
@@ -55,7 +55,7 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class Jpeg:
-    """The first picture of a file. `frame` is the marker that names its process."""
+    """The first picture of a file. `frame` is the marker of its coding process."""
 
     frame: int
     precision: int
@@ -64,7 +64,7 @@ class Jpeg:
 
 
 def read_jpeg(source: bytes) -> Jpeg | None:
-    """Walk the markers of the first picture; None if there is no frame."""
+    """Read the markers of the first picture; None if there is no frame."""
     frame, precision = 0, 0
     components: tuple[int, ...] = ()
     scans: list[Scan] = []
@@ -82,7 +82,7 @@ def read_jpeg(source: bytes) -> Jpeg | None:
 
 
 def _unsupported_kind(jpeg: Jpeg | None) -> str | None:
-    """The name of a kind of JPEG that is not decoded; None for the usual ones and for damaged files."""
+    """Return the name of a kind of JPEG that is not decoded; None for common kinds and damaged files."""
     if jpeg is None:
         return None
     if jpeg.precision not in (0, 8):
@@ -93,47 +93,47 @@ def _unsupported_kind(jpeg: Jpeg | None) -> str | None:
 
 
 def refuse_unsupported(jpeg: Jpeg | None) -> None:
-    """Raises UnfitImage for a whole JPEG of a kind that is not decoded."""
+    """Raise UnfitImage for a JPEG of a kind that is not decoded."""
     kind = _unsupported_kind(jpeg)
     if kind is not None:
         raise UnfitImage("IMAGE_FORMAT_UNSUPPORTED", f"{kind} is not read; save it as a baseline JPEG or PNG")
 
 
 def check_scans(source: bytes) -> Jpeg | None:
-    """Refuse a JPEG of which whole passes are missing, before it is decoded. Raises UnfitImage."""
+    """Refuse a JPEG with missing scans, before it is decoded. Raises UnfitImage."""
     jpeg = read_jpeg(source)
     refuse_unsupported(jpeg)
     if jpeg is None or not jpeg.scans:
         return None
     if len(jpeg.scans) > MOST_SCANS:
-        raise UnfitImage("IMAGE_DAMAGED", f"the JPEG has more than {MOST_SCANS} passes; save it anew")
+        raise UnfitImage("IMAGE_DAMAGED", f"the JPEG has more than {MOST_SCANS} passes; save it again")
     if not _is_complete(jpeg) or not all(_restarts_in_order(source, scan) for scan in jpeg.scans):
-        raise UnfitImage("IMAGE_TRUNCATED", "the JPEG's pixels break off; send the whole file")
+        raise UnfitImage("IMAGE_TRUNCATED", "the JPEG's pixels are incomplete; send the whole file")
     return jpeg
 
 
 def check_pixels(jpeg: Jpeg, image: Image.Image, source: bytes) -> None:
-    """Refuse a JPEG just decoded, at whatever scale, of which pixels are missing. Raises UnfitImage.
+    """Refuse a decoded JPEG, at any scale, with missing pixels. Raises UnfitImage.
 
-    The pixels are decoded again, at an eighth, only where the picture looks like it.
+    The pixels are decoded again, at 1/8, only where the picture gives reason to.
     """
     if jpeg.frame not in _SEQUENTIAL:
         return
     scan = jpeg.scans[-1]
     whole = source[scan.begin : scan.end]
     corner = image.getpixel((image.width - 1, image.height - 1))
-    suspects_end = corner in _FILLED.get(image.mode, ()) or len(jpeg.scans) > 1
+    suspects_end = corner in _FILL_COLOURS.get(image.mode, ()) or len(jpeg.scans) > 1
     suspects_zeros = _ZEROS in whole
     if not suspects_end and not suspects_zeros:
         return
-    seen = _decoded(source)
-    if suspects_end and _decoded(source[: scan.end] + _FILLING + source[scan.end :]) != seen:
-        raise UnfitImage("IMAGE_TRUNCATED", "the JPEG's pixels break off before its end; send the whole file")
+    expected = _decoded(source)
+    if suspects_end and _decoded(source[: scan.end] + _FILLER + source[scan.end :]) != expected:
+        raise UnfitImage("IMAGE_TRUNCATED", "the JPEG's pixels end too early; send the whole file")
     if suspects_zeros:
         tail = max(scan.begin, scan.end - _TAIL_BYTES)
         if (
-            _decoded(source[:tail] + source[tail : scan.end].translate(_OTHERWISE) + source[scan.end :])
-            == seen
+            _decoded(source[:tail] + source[tail : scan.end].translate(_CHANGED_BYTES) + source[scan.end :])
+            == expected
         ):
             raise UnfitImage(
                 "IMAGE_DAMAGED", "a part of the JPEG's pixels is overwritten; send the whole file"
@@ -141,7 +141,7 @@ def check_pixels(jpeg: Jpeg, image: Image.Image, source: bytes) -> None:
 
 
 def _is_complete(jpeg: Jpeg) -> bool:
-    """Whether the scans bring every coefficient of every component to its last bit."""
+    """Whether the scans contain every coefficient of every component to its last bit."""
     last = _COEFFICIENTS if jpeg.frame in _PROGRESSIVE else 1
     missing = {(component, number): True for component in jpeg.components for number in range(last)}
     for scan in jpeg.scans:
@@ -152,7 +152,7 @@ def _is_complete(jpeg: Jpeg) -> bool:
 
 
 def _restarts_in_order(source: bytes, scan: Scan) -> bool:
-    """Whether the markers that divide a scan count from 0 to 7 over and over, none left out."""
+    """Whether the restart markers of a scan count from 0 to 7 repeatedly, none missing."""
     restarts = _RESTART.finditer(source, scan.restarts_at, scan.end)
     return all(found[1][0] & 7 == number % 8 for number, found in enumerate(restarts))
 
@@ -164,10 +164,10 @@ def _decoded(source: bytes) -> bytes:
 
 
 def _segments(source: bytes) -> Iterator[tuple[int, int, int, int, int]]:
-    """Each segment's marker, and where its content begins and ends, until the first picture's end.
+    """Yield each segment's marker and the offsets of its content, until the first picture ends.
 
-    The last numbers are where the pixels behind it have their first restart and where they end, which only a
-    scan has.
+    The last two numbers are the offset of the first restart marker and the end of the pixels, for a scan
+    only.
     """
     position = 2
     while True:
@@ -177,7 +177,7 @@ def _segments(source: bytes) -> Iterator[tuple[int, int, int, int, int]]:
         marker, position = found[1][0], found.end()
         if marker == EOI:
             return
-        if marker in ALONE:
+        if marker in STANDALONE:
             continue
         if position + 2 > len(source):
             return
@@ -191,13 +191,13 @@ def _segments(source: bytes) -> Iterator[tuple[int, int, int, int, int]]:
 
 
 def end_of_scan(source: bytes, begin: int) -> int:
-    """Where the pixels that begin there end."""
+    """Return the offset at which the pixels that begin there end."""
     return _pixels(source, begin)[1]
 
 
 def _pixels(source: bytes, begin: int) -> tuple[int, int]:
-    """Where their first restart is and where they end: most have none, and are looked through once."""
-    first = _AMONG_PIXELS.search(source, begin)
+    """Return the offsets of the first restart marker and of the end. Most pictures have none: one search."""
+    first = _IN_PIXELS.search(source, begin)
     restarts_at = first.start() if first else len(source)
     ended = _END_OF_SCAN.search(source, restarts_at)
     return restarts_at, ended.start() if ended else len(source)

@@ -1,12 +1,16 @@
-"""Recognition of a file by its first bytes, whatever its name says."""
+"""Kinds of files: recognised by their first bytes, whatever the name says."""
 
+import importlib
 import re
+from functools import cache
 
-from cutout.images.heif import HEIF_REMEDY, is_heif_decoded
 from cutout.images.not_pictures import refused_page
 from cutout.images.unfit_image import UnfitImage
 
 REMEDY = "send a JPEG, PNG, BMP, WEBP, GIF, TIFF, AVIF or HEIC"
+
+# HEIC is decoded where pillow-heif, an extra, is installed.
+HEIF_REMEDY = "install the extra `heif` (pip install 'cutout[heif]') for the worker, or send a JPEG"
 
 _SIGNATURES = {
     "JPEG": (b"\xff\xd8\xff",),
@@ -14,7 +18,7 @@ _SIGNATURES = {
     "GIF": (b"GIF8",),
     "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
 }
-# Camera raws that are no TIFF, each by the first bytes that its maker gives it.
+# Camera raws that are not TIFF, by the first bytes their makers write.
 _RAWS = {
     "Olympus ORF": (b"IIRO", b"IIRS", b"MMOR"),
     "Panasonic RW2": (b"IIU\0",),
@@ -44,10 +48,10 @@ _NO_PICTURES = {
     "a gzip archive": (b"\x1f\x8b",),
     "a 7z archive": (b"7z\xbc\xaf\x27\x1c",),
     "a RAR archive": (b"Rar!",),
-    "the shadow that macOS keeps of another file (AppleDouble)": (b"\0\x05\x16\x07",),
+    "the metadata that macOS keeps for another file (AppleDouble)": (b"\0\x05\x16\x07",),
     "a sound or video (RIFF)": (b"RIFF",),
     "a video": (b"\x1aE\xdf\xa3", b"\0\0\x01\xba", b"FLV\x01", b"OggS"),
-    "a Git LFS pointer, which stands for the file": (b"version https://git-lfs",),
+    "a Git LFS pointer in place of the file": (b"version https://git-lfs",),
 }
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 _AVIF_BRANDS = {b"avif", b"avis"}
@@ -58,7 +62,7 @@ _HEAD_BYTES = 4096
 
 
 def kind_of(source: bytes) -> str:
-    """Name the format that Pillow is to decode, as Pillow calls it. Raises UnfitImage for any other file."""
+    """Return the format as Pillow names it. Raises UnfitImage for any other file."""
     for kind, marks in _SIGNATURES.items():
         if source.startswith(marks):
             return kind
@@ -79,12 +83,12 @@ def raw_refused(name: str) -> UnfitImage:
 
 
 def _is_bmp(source: bytes) -> bool:
-    # A text may begin with BM, too; the size of the second header is 12 to 124 bytes, in its low byte.
+    # A text may begin with BM, too; the second header's size is 12 to 124 bytes, in its low byte.
     return len(source) >= 18 and (12 <= source[14] <= 124 and source[15:18] == b"\0\0\0")  # noqa: PLR2004
 
 
 def _kind_of_boxes(source: bytes) -> str:
-    """HEIC, AVIF, raw and video share a container (ISO/IEC 14496-12), told apart by its brands."""
+    """Classify HEIC, AVIF, raw and video, which share a container (ISO/IEC 14496-12), by their brands."""
     size = min(int.from_bytes(source[:4], "big"), 16 + 4 * _MOST_BRANDS, len(source))
     major = source[8:12]
     brands = {major} | {source[at : at + 4] for at in range(16, size - 3, 4)}
@@ -102,7 +106,7 @@ def _kind_of_boxes(source: bytes) -> str:
 
 
 def _refused(source: bytes) -> UnfitImage:
-    named = _named(source)
+    named = _error_by_signature(source)
     if named is not None:
         return named
     if _is_svg(source):
@@ -117,8 +121,8 @@ def _refused(source: bytes) -> UnfitImage:
     )
 
 
-def _named(source: bytes) -> UnfitImage | None:
-    """The error for a file that its first bytes name."""
+def _error_by_signature(source: bytes) -> UnfitImage | None:
+    """Return the error for a file whose first bytes identify it, or None."""
     for named, error in ((_RAWS, raw_refused), (_OTHER_PICTURES, _unsupported), (_NO_PICTURES, _no_picture)):
         for name, marks in named.items():
             if source.startswith(marks):
@@ -139,3 +143,15 @@ def _unsupported(name: str) -> UnfitImage:
 
 def _no_picture(name: str) -> UnfitImage:
     return UnfitImage("IMAGE_NOT_A_PICTURE", f"the file is {name}, not a picture; {REMEDY}")
+
+
+@cache
+def is_heif_decoded() -> bool:
+    """Whether this process decodes HEIC; registers the decoder with Pillow on the first call."""
+    try:
+        pillow_heif = importlib.import_module("pillow_heif")
+    except ImportError:
+        return False
+    # One thread, as for any other picture; a thumbnail is not the picture.
+    pillow_heif.register_heif_opener(thumbnails=False, decode_threads=1)
+    return True

@@ -1,4 +1,4 @@
-"""Pages and data that servers send in place of a picture, each told apart by its bytes."""
+"""Content that servers send in place of a picture, recognised by its bytes."""
 
 import json
 import re
@@ -6,7 +6,7 @@ import re
 from cutout.images.unfit_image import UnfitImage
 
 _HEAD_BYTES = 1024
-_LOOKED_AT_BYTES = 65_536
+_READ_BYTES = 65_536
 _BLANKS = b"\xef\xbb\xbf \t\r\n\f\0"
 _PAGE = re.compile(rb"<(?:!doctype\s+html|html|head|body|title|meta|script|div|form|h1|p)\b")
 _LOGIN_WORDS = (
@@ -26,17 +26,17 @@ _LOGIN_PATH = re.compile(
 
 
 def refused_page(source: bytes) -> UnfitImage | None:
-    """Explain a web page, a login page, JSON, XML or other text; None for anything else."""
-    text = _as_utf8(source[:_LOOKED_AT_BYTES]).lstrip(_BLANKS)
+    """Return the error for a web page, a login page, JSON, XML or other text; None for anything else."""
+    text = _as_utf8(source[:_READ_BYTES]).lstrip(_BLANKS)
     head = text[:_HEAD_BYTES].lower()
     if not head:
         return None
     if head.startswith(b"<") and _PAGE.search(head):
         return _login_page() if _LOGIN.search(text.lower()) else _web_page()
-    if head[:1] in b"{[" and _is_json(text, whole=len(source) <= _LOOKED_AT_BYTES):
+    if head[:1] in b"{[" and _is_json(text, whole=len(source) <= _READ_BYTES):
         return UnfitImage(
             "IMAGE_IS_JSON",
-            "JSON came, not a picture: the address is that of an interface; give the address of the picture "
+            "JSON came, not a picture: the address is that of an API; give the address of the picture "
             "that the JSON names",
         )
     if head.startswith((b"<?xml", b"<")) and head.rstrip()[:2] != b"<<":
@@ -52,7 +52,7 @@ def refused_page(source: bytes) -> UnfitImage | None:
 
 
 def login_page_at(path: str, source: bytes) -> UnfitImage | None:
-    """Explain a web page to which a request was redirected, if its path is that of a login; else None."""
+    """Return the error for a web page that a redirect to a login path led to; else None."""
     if not _LOGIN_PATH.search(path.lower()):
         return None
     page = refused_page(source)
@@ -62,7 +62,7 @@ def login_page_at(path: str, source: bytes) -> UnfitImage | None:
 def _web_page() -> UnfitImage:
     return UnfitImage(
         "IMAGE_IS_WEB_PAGE",
-        "a web page came, not a picture: give the picture's own address, which shows the picture alone",
+        "a web page came, not a picture: give the picture's own address, which shows only the picture",
     )
 
 
@@ -89,7 +89,7 @@ def _is_json(text: bytes, *, whole: bool) -> bool:
             pass
         else:
             return True
-    # Lines of JSON, or one that is cut: it begins as an object or a list does.
+    # JSON lines, or JSON that is cut: it begins like an object or a list.
     return (
         re.match(rb"""(?:\{\s*(?:"[^"]{0,200}"\s*:|\})|\[\s*(?:[\[{"\d\-]|\]|true|false|null))""", text)
         is not None

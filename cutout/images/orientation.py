@@ -1,4 +1,4 @@
-"""Orientation of a picture as its EXIF or XMP data say: 1 is upright, 2 to 8 are mirrored or turned."""
+"""Orientation of a picture from EXIF or XMP: 1 is upright, 2 to 8 are mirrored or rotated."""
 
 import re
 import struct
@@ -12,7 +12,7 @@ from cutout.images.png import chunks
 
 UPRIGHT = 1
 _MOST_TEXT_BYTES = 1_000_000
-_MOST_LOOKED_AT = 8  # a hostile file may have any number
+_MOST_READ = 8  # a hostile file may have any number
 _EXIF_CHUNK = b"eXIf"
 _XMP_KEYWORD = b"XML:com.adobe.xmp"
 _RAW_EXIF = (b"Raw profile type exif", b"Raw profile type APP1")
@@ -22,20 +22,20 @@ _TIFF_PREFIX = re.compile(
 
 
 def orientation(image: Image.Image, source: bytes) -> int:
-    """The orientation that is still to be applied after Pillow has decoded the picture, 1 to 8.
+    """Return the orientation, 1 to 8, still to be applied after Pillow has decoded the picture.
 
-    EXIF prevails over XMP; what cannot be read or is out of range counts as upright. AVIF and HEIC are turned
-    by boxes of their own, which prevail over both.
+    EXIF has precedence over XMP; an unreadable or invalid value counts as upright. AVIF and HEIC have boxes
+    of their own, which have precedence over both.
     """
     xmp = image.info.get("xmp")
     if image.format == "HEIF":
-        return UPRIGHT  # libheif has turned it
+        return UPRIGHT  # libheif has rotated it
     if image.format == "PNG":
-        return _of_png(source)
+        return _png_orientation(source)
     without_xmp(image)
     turn = _valid(_exif_orientation(image))
     if image.format == "TIFF":
-        # Pillow turns a TIFF by its own tag while it decodes.
+        # Pillow rotates a TIFF by its own tag while decoding.
         return UPRIGHT if turn else xmp_orientation(xmp) or UPRIGHT
     if image.format == "AVIF":
         return turn or UPRIGHT
@@ -43,20 +43,20 @@ def orientation(image: Image.Image, source: bytes) -> int:
 
 
 def without_xmp(image: Image.Image) -> None:
-    """Take XMP away from Pillow, which would turn some formats by it and not others."""
+    """Remove XMP from the image: Pillow would rotate some formats by it and not others."""
     image.info.pop("xmp", None)
     image.info.pop("XML:com.adobe.xmp", None)
 
 
 def xmp_orientation(xmp: bytes | str | None) -> int | None:
-    """The value of tiff:Orientation, whatever prefix its name space has; None if there is none."""
+    """Return the value of tiff:Orientation with any namespace prefix; None if there is none."""
     if not xmp:
         return None
     text = xmp.encode("utf-8", "replace") if isinstance(xmp, str) else bytes(xmp)
     if b"\0" in text[:200]:
         text = text.replace(b"\0", b"")  # UTF-16 of a text that is ASCII where it matters
     text = text[:_MOST_TEXT_BYTES]
-    prefixes = (found[1] for found in islice(_TIFF_PREFIX.finditer(text), _MOST_LOOKED_AT))
+    prefixes = (found[1] for found in islice(_TIFF_PREFIX.finditer(text), _MOST_READ))
     for prefix in {b"tiff", *prefixes}:
         name = re.escape(prefix) + rb":Orientation"
         found = re.search(rb"\b" + name + rb"""\s*(?:=\s*["']\s*|>\s*)([1-8])\s*["'<]""", text)
@@ -69,22 +69,22 @@ def _exif_orientation(image: Image.Image) -> object:
     try:
         return image.getexif().get(ExifTags.Base.Orientation)
     except (SyntaxError, ValueError, TypeError, KeyError, OSError, IndexError, struct.error):
-        return None  # EXIF data that cannot be read turn nothing
+        return None  # unreadable EXIF data rotate nothing
 
 
 def _valid(value: object) -> int | None:
     return value if isinstance(value, int) and 1 <= value <= 8 else None  # noqa: PLR2004 - as EXIF defines it
 
 
-def _of_png(source: bytes) -> int:
-    """Before or behind the pixels alike; Pillow would decode the picture to look behind them."""
+def _png_orientation(source: bytes) -> int:
+    """Read metadata before and behind the pixels; Pillow would decode the picture to find those behind."""
     exif: int | None = None
     xmp: int | None = None
-    for keyword, data in islice(_metadata_of_png(source), _MOST_LOOKED_AT):
+    for keyword, data in islice(_metadata_of_png(source), _MOST_READ):
         if keyword == _XMP_KEYWORD:
             xmp = xmp or xmp_orientation(data)
         else:
-            exif = exif or _of_exif(data if keyword == _EXIF_CHUNK else _from_hex(data))
+            exif = exif or _exif_value(data if keyword == _EXIF_CHUNK else _from_hex(data))
     return exif or xmp or UPRIGHT
 
 
@@ -98,7 +98,7 @@ def _metadata_of_png(source: bytes) -> Iterator[tuple[bytes, bytes]]:
             yield keyword, _text_of(name, data)
 
 
-def _of_exif(data: bytes) -> int | None:
+def _exif_value(data: bytes) -> int | None:
     exif = Image.Exif()
     try:
         exif.load(data)
@@ -108,7 +108,7 @@ def _of_exif(data: bytes) -> int | None:
 
 
 def _from_hex(text: bytes) -> bytes:
-    """A profile as ImageMagick writes it: name and length in lines of their own, then hexadecimal digits."""
+    """Decode a profile as ImageMagick writes it: two lines for name and length, then hexadecimal digits."""
     try:
         return bytes.fromhex(b"".join(text.strip().split(b"\n")[2:]).decode("ascii"))
     except ValueError:
@@ -116,7 +116,7 @@ def _from_hex(text: bytes) -> bytes:
 
 
 def _text_of(name: bytes, data: bytes) -> bytes:
-    """The text of a chunk behind its keyword, unpacked as far as the bound allows."""
+    """Return the text of a chunk after its keyword, unpacked up to the limit."""
     text = data.partition(b"\0")[2]
     packed = name == b"zTXt"
     if name == b"zTXt":

@@ -1,21 +1,21 @@
-"""Bounds on the number of parts of a file, counted before a decoder reads them.
+"""Limits on the number of parts of a file, checked before a decoder reads it.
 
-Decoders step through chunks, segments and blocks one by one in Python, some of them copying what came before:
-a file of nothing else takes minutes and has no picture in it.
+Decoders step through chunks, segments and blocks one by one in Python, and some copy what came before: a file
+of nothing else takes minutes and has no picture in it.
 """
 
 import struct
 from collections.abc import Callable
 from itertools import islice
 
-from cutout.images.jpeg import ALONE, EOI, MARKER, SOS, end_of_scan
-from cutout.images.png import places
+from cutout.images.jpeg import EOI, MARKER, SOS, STANDALONE, end_of_scan
+from cutout.images.png import chunk_offsets
 from cutout.images.tiff import MOST_ENTRIES, STRIP_OFFSETS, TILE_OFFSETS, Tiff
 from cutout.images.unfit_image import UnfitImage
 
 MOST_PNG_CHUNKS = 100_000  # libpng writes 8 kB a chunk: 800 MB
 MOST_JPEG_SEGMENTS = 10_000
-# Pillow joins them one to the other, each time copying all before.
+# Pillow concatenates them one by one and copies everything before each time.
 MOST_EXIF_SEGMENTS = 64
 # Between segments of a JPEG or blocks of a GIF.
 MOST_STRAY_BYTES = 100_000
@@ -30,25 +30,25 @@ _GIF_HEAD, _IMAGE_HEAD, _RIFF_HEAD, _BOX_HEAD = 13, 10, 12, 8
 
 
 def refuse_many_parts(source: bytes, kind: str) -> None:
-    """Raises UnfitImage for a file with so many parts that reading them costs more than its pixels.
+    """Raise UnfitImage for a file with so many parts that reading them costs more than its pixels.
 
-    None is counted beyond the bound.
+    Counting stops at the limit.
     """
     excess = _EXCESSES[kind](source) if kind in _EXCESSES else None
     if excess is not None:
         raise UnfitImage(
             "IMAGE_TOO_MANY_PARTS",
-            f"the {kind} has more than {excess}: reading them costs more than a picture; save it anew",
+            f"the {kind} has more than {excess}: reading them costs more than a picture; save it again",
         )
 
 
 def _excess_of_png(source: bytes) -> str | None:
-    counted = sum(1 for _ in islice(places(source), MOST_PNG_CHUNKS + 1))
+    counted = sum(1 for _ in islice(chunk_offsets(source), MOST_PNG_CHUNKS + 1))
     return f"{MOST_PNG_CHUNKS:,} chunks" if counted > MOST_PNG_CHUNKS else None
 
 
 def _excess_of_jpeg(source: bytes) -> str | None:
-    """As Pillow steps through it up to the first scan, and libjpeg behind it."""
+    """Count as Pillow does up to the first scan, and as libjpeg does behind it."""
     position, stray, exif, has_scan = 2, 0, 0, False
     for _ in range(MOST_JPEG_SEGMENTS):
         found = MARKER.search(source, position)
@@ -60,12 +60,12 @@ def _excess_of_jpeg(source: bytes) -> str | None:
         marker, position = found[1][0], found.end()
         if marker == EOI and has_scan:
             return None
-        if marker in ALONE or marker == EOI:
+        if marker in STANDALONE or marker == EOI:
             continue
         if position + 2 > len(source):
             return None
         begin = position + 2
-        # Pillow goes on behind a length that is too short for itself.
+        # Pillow continues behind a length that is too short for itself.
         position = max(begin, position + struct.unpack_from(">H", source, position)[0])
         if marker == SOS:
             has_scan, position = True, end_of_scan(source, position)
@@ -76,7 +76,7 @@ def _excess_of_jpeg(source: bytes) -> str | None:
 
 
 def _excess_of_gif(source: bytes) -> str | None:
-    """Up to the second image, which no picture has."""
+    """Count up to the second image: a still picture has one."""
     position = _GIF_HEAD + _colours(source, 10)
     blocks = stray = images = 0
     while position < len(source) and blocks <= MOST_GIF_BLOCKS:
@@ -99,7 +99,7 @@ def _excess_of_gif(source: bytes) -> str | None:
 
 
 def _gif_blocks(source: bytes, position: int, blocks: int) -> tuple[int, int]:
-    """The number of blocks with those up to the next empty one, itself included, and where that ends."""
+    """Return the number of blocks up to the next empty one, which counts too, and the offset after it."""
     while position < len(source) and blocks <= MOST_GIF_BLOCKS:
         blocks += 1
         length = source[position]
@@ -110,7 +110,7 @@ def _gif_blocks(source: bytes, position: int, blocks: int) -> tuple[int, int]:
 
 
 def _colours(source: bytes, at: int) -> int:
-    """The bytes of the palette that the flags at this place announce."""
+    """Return the size in bytes of the palette that the flags at this offset declare."""
     flags = source[at] if at < len(source) else 0
     return 3 * 2 ** ((flags & 7) + 1) if flags & 128 else 0
 
@@ -141,7 +141,7 @@ def _excess_of_boxes(source: bytes) -> str | None:
 
 def _excess_of_tiff(source: bytes) -> str | None:
     tiff = Tiff(source)
-    # One that only another directory names is left out, and no reason to refuse the picture.
+    # A directory that only another one references is ignored, and no reason to refuse the picture.
     if tiff.has_too_many_entries and not tiff.directories:
         return f"{MOST_ENTRIES:,} entries in a directory"
     pieces = (

@@ -1,4 +1,4 @@
-"""The structure of a PNG file: chunk after chunk, from the signature to IEND (W3C PNG, section 5)."""
+"""PNG structure: chunk after chunk, from the signature to IEND (W3C PNG, section 5)."""
 
 import struct
 import zlib
@@ -13,7 +13,7 @@ _CHUNK_OVERHEAD = 12  # length, type and CRC
 
 @dataclass(frozen=True)
 class PngHeader:
-    """What IHDR says, and which chunks there are. `colour_type`: 0 grey, 2 RGB, 3 palette, 4 LA, 6 RGBA."""
+    """Content of IHDR, and the names of all chunks. `colour_type`: 0 grey, 2 RGB, 3 palette, 4 LA, 6 RGBA."""
 
     width: int
     height: int
@@ -25,11 +25,11 @@ class PngHeader:
 
 
 def read_png(data: Blob, *, check_crc: bool = False) -> PngHeader | None:
-    """Walk the chunks; None if the file is damaged or breaks off before IEND. Nothing is decoded."""
+    """Read the chunks without decoding; None if the file is damaged or ends before IEND."""
     if data[:16] != SIGNATURE + b"\0\0\0\x0dIHDR":
         return None
     view, chunks_seen, pixel_bytes = memoryview(data), set(), 0
-    for name, begin, end in places(data):
+    for name, begin, end in chunk_offsets(data):
         if check_crc and zlib.crc32(view[begin - 4 : end]) != struct.unpack_from(">I", data, end)[0]:
             return None
         chunks_seen.add(name)
@@ -45,14 +45,14 @@ def read_png(data: Blob, *, check_crc: bool = False) -> PngHeader | None:
 
 
 def chunks(data: bytes, *, only: Collection[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """The chunks of these names with their data, in the order of the file, as far as it is whole."""
-    for name, begin, end in places(data):
+    """Yield the chunks of these names with their data, in file order, up to a damaged one."""
+    for name, begin, end in chunk_offsets(data):
         if name in only:
             yield name, data[begin:end]
 
 
-def places(data: Blob) -> Iterator[tuple[bytes, int, int]]:
-    """Each whole chunk's name and where its data begin and end, IEND last."""
+def chunk_offsets(data: Blob) -> Iterator[tuple[bytes, int, int]]:
+    """Yield each complete chunk's name and the offsets of its data, IEND last."""
     position = len(SIGNATURE)
     while position + _CHUNK_OVERHEAD <= len(data):
         length, name = struct.unpack_from(">I4s", data, position)

@@ -1,7 +1,7 @@
-"""Whether a PNG of 8-bit RGBA is wholly transparent, without decoding its pixels.
+"""Transparency of a PNG of 8-bit RGBA, found without decoding its pixels.
 
-A row is stored as differences from what its neighbours predict (W3C PNG, section 9), and neighbours of alpha
-0 predict 0, whatever the filter. So all alpha is 0 if and only if every stored byte of it is.
+A row is stored as differences from a prediction by its neighbours (W3C PNG, section 9), and neighbours of
+alpha 0 predict 0 with any filter. So all alpha is 0 if and only if every stored alpha byte is 0.
 """
 
 import zlib
@@ -11,12 +11,14 @@ from cutout.images.png import PngHeader, chunks
 
 _PIECE_BYTES = 65_536
 _CHANNELS = 4
-# Where each pass of an interlaced picture begins and its steps: x, y, dx, dy.
+# Start and step of each pass of an interlaced picture: x, y, dx, dy.
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 
 def is_wholly_transparent(source: bytes, header: PngHeader) -> bool:
-    """Inflate the pixels up to the first row that shows something; a damaged file counts as showing it."""
+    """Whether all pixels are transparent: inflates up to the first visible row. A damaged file counts as
+    visible.
+    """
     unpacked = _unpacked(source)
     held = b""
     try:
@@ -33,7 +35,7 @@ def is_wholly_transparent(source: bytes, header: PngHeader) -> bool:
 
 
 def _rows(header: PngHeader) -> Iterator[int]:
-    """The number of pixels of each row in the order of the file."""
+    """Yield the number of pixels of each row in file order."""
     passes = _ADAM7 if header.is_interlaced else ((0, 0, 1, 1),)
     for left, top, right, down in passes:
         pixels = -(-(header.width - left) // right)

@@ -1,4 +1,4 @@
-"""Camera raws that are built on TIFF: their first picture is often a preview the size of a stamp."""
+"""Camera raws built on TIFF: their first picture is often a preview the size of a stamp."""
 
 from cutout.images.tiff import (
     CFA_PATTERN,
@@ -43,7 +43,7 @@ _BY_MAKE = {
 
 
 def raw_name(tiff: Tiff, source: bytes) -> str | None:
-    """The maker and ending of the camera raw that a TIFF is; None for a picture that can be taken."""
+    """Return the maker and ending of a camera raw; None for a TIFF that can be decoded."""
     if source[8:10] == b"CR":
         return "Canon CR2"
     if source[8:12] in (b"IIII", b"MMMM"):
@@ -58,15 +58,15 @@ def raw_name(tiff: Tiff, source: bytes) -> str | None:
             return _COMPRESSIONS[compression]
         if tiff.number(directory, PHOTOMETRIC) in _SENSOR_COLOURS or _has_filter(directory):
             return _by_make(tiff)
-    return _by_make(tiff) if _is_preview_alone(tiff) else None
+    return _by_make(tiff) if _has_only_previews(tiff) else None
 
 
 def _has_filter(directory: Directory) -> bool:
     return CFA_PATTERN in directory.entries or CFA_REPEAT_DIM in directory.entries
 
 
-def _is_preview_alone(tiff: Tiff) -> bool:
-    """Whether a camera wrote reduced copies and keeps the picture itself where only its maker finds it."""
+def _has_only_previews(tiff: Tiff) -> bool:
+    """Whether the file has only reduced copies; the full picture is then in the maker's own format."""
     first = tiff.directories[0]
     return (
         MAKE in first.entries

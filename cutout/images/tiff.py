@@ -1,4 +1,4 @@
-"""The directories of a TIFF: which of its pictures is the full-size one, and whether it is a camera raw.
+"""TIFF directories: which of the pictures is the full-size one, and whether the file is a camera raw.
 
 TIFF 6.0, BigTIFF, TIFF/EP (ISO 12234-2) and DNG share the structure. Only directories are read.
 """
@@ -41,7 +41,7 @@ _MASK_COLOURS = 4
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A tag's values: their type, number and place in the file."""
+    """A tag's values: their type, number and offset in the file."""
 
     kind: int
     count: int
@@ -50,7 +50,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """One picture of the file. `parent` is the directory whose SubIFDs name it."""
+    """One picture of the file. `parent` is the directory whose SubIFDs reference it."""
 
     position: int
     entries: dict[int, Entry] = field(repr=False)
@@ -58,7 +58,7 @@ class Directory:
 
 
 class Tiff:
-    """The directories of a TIFF, as far as they can be read: a hostile file has bounds for each number."""
+    """Directories of a TIFF, as far as they are readable; each number is limited against hostile files."""
 
     def __init__(self, source: bytes) -> None:
         self._source = source
@@ -69,7 +69,7 @@ class Tiff:
         self.directories = list(self._read_all())
 
     def numbers(self, directory: Directory, tag: int) -> tuple[int, ...]:
-        """The unsigned values of a tag; none if it is absent or of another type."""
+        """Return the unsigned values of a tag; empty if it is absent or of another type."""
         entry = directory.entries.get(tag)
         if entry is None or entry.kind not in _NUMBERS:
             return ()
@@ -83,7 +83,7 @@ class Tiff:
         return values[0] if values else default
 
     def data(self, directory: Directory, tag: int) -> bytes:
-        """The bytes of a tag; none if it is absent or lies outside the file."""
+        """Return the bytes of a tag; empty if it is absent or outside the file."""
         entry = directory.entries.get(tag)
         if entry is None or entry.kind not in _SIZES:
             return b""
@@ -91,14 +91,14 @@ class Tiff:
         return self._source[entry.position : end] if end <= len(self._source) else b""
 
     def owner(self, directory: Directory, tag: int) -> Directory | None:
-        """The directory that has the tag: itself, or the one that names it."""
+        """Return the directory that has the tag: this one, or one that references it."""
         here: Directory | None = directory
         while here is not None and tag not in here.entries:
             here = here.parent
         return here
 
     def changed(self, directory: Directory, tag: int, value: int) -> tuple[int, bytes]:
-        """The place and bytes that give a tag another value."""
+        """Return the offset and bytes that give a tag another value."""
         entry = directory.entries[tag]
         return entry.position, struct.pack(self.order + _NUMBERS[entry.kind], value)
 
@@ -106,7 +106,7 @@ class Tiff:
         return self.number(directory, WIDTH), self.number(directory, HEIGHT)
 
     def is_reduced(self, directory: Directory) -> bool:
-        """Whether it says itself that it is a smaller copy of another picture."""
+        """Whether the directory declares that it is a smaller copy of another picture."""
         return bool(self.number(directory, SUBFILE_TYPE) & _REDUCED) or (
             self.number(directory, OLD_SUBFILE_TYPE) == _OLD_REDUCED
         )
@@ -117,24 +117,24 @@ class Tiff:
         )
 
     def is_whole(self, directory: Directory) -> bool:
-        """Whether all of its pixels lie inside the file."""
+        """Whether all of its pixels are inside the file."""
         if self.broken or min(self.size(directory)) < 1:
             return False
         for offsets, lengths in ((STRIP_OFFSETS, STRIP_BYTES), (TILE_OFFSETS, TILE_BYTES)):
-            places = zip(self.numbers(directory, offsets), self.numbers(directory, lengths), strict=False)
-            ends = [place + length for place, length in places]
+            ranges = zip(self.numbers(directory, offsets), self.numbers(directory, lengths), strict=False)
+            ends = [offset + length for offset, length in ranges]
             if ends:
                 return max(ends) <= len(self._source)
         return False
 
     def full_size(self) -> Directory | None:
-        """The picture that is meant: the largest, of equals the first; a reduced one if it is alone."""
+        """Return the picture to use: the largest, the first of equals; a reduced one if there is no other."""
         pictures = [one for one in self.directories if min(self.size(one)) > 0 and not self.is_mask(one)]
         full = [one for one in pictures if not self.is_reduced(one)] or pictures
         return max(full, key=lambda one: self.size(one)[0] * self.size(one)[1], default=None)
 
     def _read_all(self) -> Iterator[Directory]:
-        """The main directories in their order, each before its SubIFDs."""
+        """Yield the main directories in order, each before its SubIFDs."""
         position = self._number_at(8 if self.is_big else 4, 8 if self.is_big else 4)
         seen: set[int] = set()
         while position and position not in seen and len(seen) < _MOST_DIRECTORIES:
@@ -157,7 +157,7 @@ class Tiff:
                 yield from self._sub_directories(read[0], seen)
 
     def _read(self, position: int, parent: Directory | None = None) -> tuple[Directory, int] | None:
-        """A directory and the place of the next one, 0 for none; None where the file breaks off."""
+        """Read a directory and the offset of the next one, 0 for none; None where the file ends early."""
         head, size, inline = (8, 20, 8) if self.is_big else (2, 12, 4)
         if position + head > len(self._source):
             self.broken = True
@@ -172,10 +172,10 @@ class Tiff:
         for at in range(position + head, end, size):
             tag, kind = struct.unpack_from(self.order + "HH", self._source, at)
             values = self._number_at(at + 4, inline)
-            place = at + 4 + inline
+            offset = at + 4 + inline
             if _SIZES.get(kind, 1) * values > inline:
-                place = self._number_at(place, inline)
-            entries.setdefault(tag, Entry(kind, values, place))
+                offset = self._number_at(offset, inline)
+            entries.setdefault(tag, Entry(kind, values, offset))
         return Directory(position, entries, parent), self._number_at(end, inline)
 
     def _number_at(self, position: int, size: int) -> int:

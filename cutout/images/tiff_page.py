@@ -1,4 +1,4 @@
-"""The one picture of a TIFF that is to be cut out, in a form that Pillow opens as the first."""
+"""Choice of the picture of a TIFF to cut out, and the file with this picture as the first."""
 
 import struct
 from dataclasses import dataclass, field
@@ -34,12 +34,12 @@ class Page:
     levels: int = 65535
     is_white_zero: bool = False
     profile: bytes = field(default=b"", repr=False)
-    turn: int | None = None  # as the directory above says, where this one says nothing
-    said: tuple[str, ...] = ()
+    turn: int | None = None  # inherited from the directory above
+    notes: tuple[str, ...] = ()
 
 
 def choose_page(source: bytes) -> Page:
-    """The full-size picture of a TIFF, or the camera raw that it is."""
+    """Choose the full-size picture of a TIFF, or detect a camera raw."""
     tiff = Tiff(source)
     raw = raw_name(tiff, source)
     if raw is not None:
@@ -48,7 +48,7 @@ def choose_page(source: bytes) -> Page:
     if chosen is None:
         return Page(source)
     bits = tiff.number(chosen, BITS, 1)
-    # Pillow inverts a picture in which white is 0 only up to 8 bits.
+    # Pillow inverts a picture with white as 0 only up to 8 bits.
     inverted = tiff.number(chosen, PHOTOMETRIC, _WHITE_IS_ZERO) == _WHITE_IS_ZERO and bits in (
         _TWELVE_BITS,
         _SIXTEEN_BITS,
@@ -62,12 +62,12 @@ def choose_page(source: bytes) -> Page:
         is_white_zero=inverted,
         profile=_inherited(tiff, chosen, ICC_PROFILE),
         turn=_inherited_turn(tiff, chosen),
-        said=_said(tiff, chosen),
+        notes=_notes(tiff, chosen),
     )
 
 
 def _with_first(tiff: Tiff, source: bytes, chosen: Directory, *, inverted: bool) -> bytes:
-    """The file with the chosen directory as its first, and as black-is-zero if Pillow would not invert it."""
+    """Return the file with the chosen directory first, and as black-is-zero if Pillow would not invert it."""
     changes: list[tuple[int, bytes]] = []
     if chosen is not tiff.directories[0]:
         at, size = (8, "Q") if tiff.is_big else (4, "I")
@@ -77,8 +77,8 @@ def _with_first(tiff: Tiff, source: bytes, chosen: Directory, *, inverted: bool)
     if not changes:
         return source
     changed = bytearray(source)
-    for place, value in changes:
-        changed[place : place + len(value)] = value
+    for offset, value in changes:
+        changed[offset : offset + len(value)] = value
     return bytes(changed)
 
 
@@ -97,14 +97,14 @@ def _inherited_turn(tiff: Tiff, chosen: Directory) -> int | None:
 
 def _kind(tiff: Tiff, chosen: Directory) -> str:
     bits = ", ".join(map(str, tiff.numbers(chosen, BITS)[:8])) or "1"
-    samples = _SAMPLES.get(tiff.number(chosen, SAMPLE_FORMAT, 1), "values of a kind not named")
+    samples = _SAMPLES.get(tiff.number(chosen, SAMPLE_FORMAT, 1), "values of an unknown kind")
     return (
         f"{bits} bits a channel, {samples}, compression {tiff.number(chosen, COMPRESSION, 1)}, "
         f"colours {tiff.number(chosen, PHOTOMETRIC)}"
     )
 
 
-def _said(tiff: Tiff, chosen: Directory) -> tuple[str, ...]:
+def _notes(tiff: Tiff, chosen: Directory) -> tuple[str, ...]:
     if len(tiff.directories) == 1:
         return ()
     width, height = tiff.size(chosen)

@@ -1,8 +1,8 @@
-"""The error for a picture that cannot be made to fit the endpoint's limits."""
+"""Error for a picture that cannot be fitted to the endpoint's limits."""
 
 
 class UnfitImage(Exception):  # noqa: N818 - the name says what happened
-    """`code` is stable, for programs; the message names the value and the remedy, for people."""
+    """The picture cannot be sent. `code` is for programs; the message has the value and the remedy."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

@@ -182,7 +182,7 @@ class ChunkReader:
         draft.entries = kept
 
     def _version_of(self, picture: Picture) -> PictureVersion:
-        # A picture asked for in other forms has another version.
+        # A picture in other forms has another version.
         version = f"{picture.version} {','.join(self._forms(picture))}" if picture.version else None
         return PictureVersion(picture.external_id, version)
 

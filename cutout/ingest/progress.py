@@ -1,4 +1,4 @@
-"""Progress of an ingest, for those who watch it."""
+"""Progress of an ingest, for display."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

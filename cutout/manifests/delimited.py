@@ -108,7 +108,7 @@ def read_records(
             yield Record(lines.begun, tuple(cells), *read(lines.begun, fitted))
         else:
             reason = fault or (
-                f"has {len(cells)} cells where the header has {width}; look for a delimiter"
+                f"has {len(cells)} cells where the header has {width}; check for a delimiter"
                 " outside quotes, or set another with `--delimiter`"
             )
             whole = reject(lines.begun, "", delimiter.join(cells), reason)

@@ -55,7 +55,7 @@ def open_manifest(
 ) -> Manifest:
     """Detect the format and read up to the header. `name` is used in messages.
 
-    `delimiter` is that of a delimited file whose header does not show it. With `many` one id may stand for
+    `delimiter` is that of a delimited file whose header does not show it. With `many` one id may belong to
     several pictures, which are numbered later. `encoding` is used for a file without a byte order mark, UTF-8
     by default. `columns` maps targets to columns, as from `parse_columns`. If it maps external_id or source,
     a delimited file is read as a plain manifest even if it is a known export.

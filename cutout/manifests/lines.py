@@ -78,7 +78,7 @@ class RecordLines:
             if self._size > LONGEST_RECORD:
                 raise ManifestError(
                     f"the record that begins in line {self.begun} of {self._name} has more than"
-                    f" {LONGEST_RECORD:,} characters; look there for a quote that is not closed"
+                    f" {LONGEST_RECORD:,} characters; check there for a quote that is not closed"
                 )
             if "\0" in line:
                 self.fault = "has a NUL byte; remove it"

@@ -1,7 +1,7 @@
-"""The tables. Constraints say what can never be, so that no code has to be trusted with it.
+"""The tables and their constraints, which the code then need not be trusted with.
 
-Most are here twice: as a class, and in capitals as the same table, for statements on every job's way, where
-the mapping's work would be felt. To import one of them is to have them all in the metadata.
+Most tables have two names: a mapped class, and the table itself in capitals, for statements that run for
+every job, where the mapping would cost too much. Importing one of them adds all tables to the metadata.
 """
 
 from cutout.models.accounts import ACCOUNTS, LIMITS, Account, Limit

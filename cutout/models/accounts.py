@@ -1,4 +1,4 @@
-"""The accounts at the endpoint, and how fast each may be called."""
+"""The accounts at the endpoint, and their learned rate limits."""
 
 import uuid
 from datetime import datetime
@@ -12,10 +12,10 @@ from cutout.models.database import Base
 
 
 class Account(Base):
-    """An API key at the endpoint, named by a fingerprint. Paused, no call of it goes out.
+    """An API key at the endpoint, named by a fingerprint. While paused, no call uses it.
 
-    `doubted_job` was the last to meet an answer, `doubted_code`, that would pause it had the endpoint itself
-    given it: another job that meets it too does.
+    `doubted_job` was the last job to get `doubted_code`, a response that would pause the account if it came
+    from the endpoint itself. A second job that gets the same response pauses the account.
     """
 
     __tablename__ = "accounts"
@@ -39,10 +39,10 @@ class Account(Base):
 
 
 class Limit(Base):
-    """What was learned of an account's limit, and how it stood when the leading dispatcher last looked.
+    """The learned limit of an account, and its state when the leading dispatcher last read it.
 
-    `level` calls may be open, `top` is the ceiling found, None before the first slow answer; durations in
-    seconds. Redis holds the limit itself; this is what it is restored from, and what people see.
+    `level` calls may be open; `top` is the ceiling found, None before the first slow response; durations are
+    in seconds. Redis holds the limit itself; it is restored from this row, and people see this row.
     """
 
     __tablename__ = "limits"

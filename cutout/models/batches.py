@@ -13,15 +13,14 @@ from cutout.models.database import Base
 
 
 class Batch(Base):
-    """Jobs enqueued together. `last_virtual_start` is the virtual start in line of its latest job.
+    """Jobs enqueued together. `last_virtual_start` is the virtual start of its last job.
 
     `spent` counts, once there is a budget, the calls that cost a credit or may: a call takes its credit here
-    before it goes out. `shift` is added to the places of its blocked jobs when they come back, so that nobody
-    has to wait for it. `paused_at` is its producer's pause, `paused_by_operator_at` the operator's, which its
-    producer does not lift. Calls go out from `opens_at` until before `closes_at`, each without a bound if it
-    is not set. Since `cancelled_at` nothing more is bought for it; what was paid for is still copied.
-
-    `blocked` is of the release before, whose programs may still run; nothing reads it.
+    before it goes out. `virtual_shift` is added to the virtual starts of its blocked jobs when they are
+    unblocked, so that they do not go before all others. `paused_at` is the producer's pause,
+    `paused_by_operator_at` the operator's, which the producer cannot lift. Calls go out from `opens_at` until
+    `closes_at`; either may be unset. From `cancelled_at` on nothing more is bought for it; paid results are
+    still copied.
     """
 
     __tablename__ = "batches"
@@ -53,13 +52,14 @@ class Batch(Base):
     closes_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     reuse: Mapped[bool] = mapped_column(server_default=text("true"))
     results_key: Mapped[str | None] = mapped_column(Text)
-    # Since a job of it was deleted its results wait to be written anew; that it has ended is told already.
+    # Set when a job of it is deleted: its results must be written again. Its end was notified already.
     results_unwritten_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
-    # Told by a trigger, in the transaction that writes `results_key`.
+    # Notified by a trigger, in the transaction that writes `results_key`.
     webhook_url: Mapped[str | None] = mapped_column(Text)
     webhook_jobs: Mapped[JobMessages] = mapped_column(Text, server_default=JobMessages.NONE)
     budget: Mapped[int | None]
     spent: Mapped[int] = mapped_column(server_default=text("0"))
+    # Not used any more.
     blocked: Mapped[bool] = mapped_column(server_default=text("false"))
     virtual_shift: Mapped[float | None] = mapped_column(Double)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)

@@ -1,7 +1,7 @@
-"""Statements that are run for each job, or several times a second, made into text once.
+"""Statements that run for each job, or several times a second, compiled into text once.
 
-For each execution SQLAlchemy finds a statement by a key of all its parts and describes its result: that takes
-more CPU than the round trip. Here the text goes to the driver as it is.
+For each execution SQLAlchemy looks a statement up by a key of all its parts and describes its result, which
+takes more CPU than the round trip. Here the text goes to the driver directly.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ BY_NAME = cast("RowFactory[Any]", namedtuple_row)
 
 
 class Compiled:
-    """One statement. All values that change are its parameters; what it returns, psycopg converts alone."""
+    """One statement. All values that change are parameters, and psycopg alone converts the results."""
 
     def __init__(self, statement: UpdateBase | SelectBase) -> None:
         self.statement = statement
@@ -31,7 +31,7 @@ class Compiled:
         self._processors: tuple[tuple[str, Callable[[Any], Any]], ...] = ()
 
     def rows(self, database: Database, parameters: Mapping[str, Any]) -> list[Any]:
-        """The rows that it returns, their columns by name. Raises DBAPIError, as SQLAlchemy does."""
+        """Execute it; returns the rows, with columns by name. Raises DBAPIError, as SQLAlchemy does."""
         connection = database.connection() if isinstance(database, Session) else database
         driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
         if not driver.autocommit and not connection.in_transaction():
@@ -45,32 +45,32 @@ class Compiled:
             cursor.execute(text, values)
             return cursor.fetchall()
         except psycopg.Error as error:
-            # As after its own statements: a broken connection leaves the pool, and the error is a DBAPIError.
+            # As for SQLAlchemy's statements: a broken connection leaves the pool, a DBAPIError is raised.
             connection._handle_dbapi_exception(error, text.decode(), values, cursor, None)  # type: ignore[arg-type]  # noqa: SLF001
         finally:
             cursor.close()
 
     def first(self, database: Database, parameters: Mapping[str, Any]) -> Any:
-        """The first row; None if there is none."""
+        """Execute it; returns the first row, or None."""
         return next(iter(self.rows(database, parameters)), None)
 
     def scalar(self, database: Database, parameters: Mapping[str, Any]) -> Any:
-        """The first column of the first row; None if there is none."""
+        """Execute it; returns the first column of the first row, or None."""
         row = self.first(database, parameters)
         return None if row is None else row[0]
 
     def compile(self, dialect: Dialect) -> bytes:
-        """Its text. Raises TypeError for a statement that SQLAlchemy completes at each execution."""
+        """Compile it; returns the text. Raises TypeError if SQLAlchemy completes it at each execution."""
         compiled = self.statement.compile(dialect=dialect)
-        _refuse_what_is_left_to_sqlalchemy(compiled, self.statement)
+        _refuse_incomplete(compiled, self.statement)
         names = compiled.bind_names
         text = str(compiled)
         for bind, name in names.items():
             if bind.required:
                 continue
             if bind.unique and isinstance(bind.effective_value, int):
-                # A number that the planner knows: with `LIMIT $1` it reckons with a tenth of the table. One
-                # with a name of its own may be given anew.
+                # A literal for the planner: with `LIMIT $1` it estimates a tenth of the table. A parameter
+                # with a name of its own may have another value at each execution.
                 text = text.replace(f"%({name})s", str(bind.effective_value))
             else:
                 self._defaults[name] = bind.effective_value
@@ -80,13 +80,13 @@ class Compiled:
             if bind.required or name in self._defaults
         }
         self._processors = tuple((name, process) for name, process in processors.items() if process)
-        # Last: another thread that finds it must find the rest as well.
+        # Last: a thread that finds the text must find the other fields as well.
         self._text = text.encode()
         return self._text
 
 
-def _refuse_what_is_left_to_sqlalchemy(compiled: SQLCompiler, statement: UpdateBase | SelectBase) -> None:
-    """Raises TypeError for a statement whose text or values SQLAlchemy completes at each execution."""
+def _refuse_incomplete(compiled: SQLCompiler, statement: UpdateBase | SelectBase) -> None:
+    """Raise TypeError if SQLAlchemy completes the statement's text or values at each execution."""
     left = {
         "lists of parameters": compiled.post_compile_params | compiled.literal_execute_params,
         "defaults of columns": [*compiled.insert_prefetch, *compiled.update_prefetch],
@@ -96,13 +96,13 @@ def _refuse_what_is_left_to_sqlalchemy(compiled: SQLCompiler, statement: UpdateB
             if _is_converted(column.type, compiled.dialect)
         ],
     }
-    for what, found in left.items():
+    for noun, found in left.items():
         if found:
-            raise TypeError(f"it has {what} {found}; run it by SQLAlchemy, without Compiled")
+            raise TypeError(f"it has {noun} {found}; run it by SQLAlchemy, without Compiled")
 
 
 def _is_converted(returned: TypeEngine[Any], dialect: Dialect) -> bool:
-    # Of these it depends on what comes: only a double is a float by itself.
+    # The driver returns a float for a double only.
     if isinstance(returned, ARRAY):
         return _is_converted(returned.item_type, dialect)
     if isinstance(returned, Float | Numeric):

@@ -1,4 +1,4 @@
-"""The connection to Postgres, and patience with it."""
+"""The connection to Postgres, and retries while it is unreachable."""
 
 import logging
 import threading
@@ -22,7 +22,7 @@ FIRST_DELAY_S = 0.2
 LONGEST_DELAY_S = 5.0
 # A paid result lives no longer.
 A_DAY_S = 86_400.0
-# So long a process that ends still waits, from when it was told to, or when it asked if that is later.
+# Patience of a process that must end: from the request to stop, or from the begin of the call if later.
 STOP_PATIENCE_S = 10.0
 VANISHED_AFTER_S = 30
 
@@ -36,7 +36,7 @@ Database = Session | Connection
 
 
 class Base(DeclarativeBase):
-    """Names every constraint by one rule, so that migrations stay calm."""
+    """The base of all mapped classes; names every constraint by one rule, as migrations need it."""
 
     metadata = MetaData(
         naming_convention={
@@ -58,9 +58,9 @@ def connect(
     autocommit: bool = False,
     server_settings: Mapping[str, str] | None = None,
 ) -> Engine:
-    """An engine that keeps up to `connections` open.
+    """Create an engine that keeps up to `connections` open.
 
-    `check_first` pings before each use; without it the caller repeats what a dead connection broke.
+    `check_first` pings before each use; without it the caller repeats statements after a dead connection.
     `autocommit` commits each statement by itself and saves the two round trips of a transaction.
     `server_settings` are settings of Postgres for these sessions, their values without blanks.
     """
@@ -77,8 +77,8 @@ def connect(
             "connect_timeout": CONNECT_TIMEOUT_S,
             "application_name": name,
             "options": " ".join(f"-c {name}={value}" for name, value in chosen.items()),
-            # A vanished server is noticed in half a minute instead of the kernel's two hours, or a quarter
-            # of one with a statement under way.
+            # A vanished server is noticed in half a minute instead of the kernel's two hours, or quarter of
+            # an hour during a statement.
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 4,
@@ -91,7 +91,7 @@ def connect(
 
 
 class PostgresAwayError(Exception):
-    """Postgres stayed away for longer than the caller could wait."""
+    """Postgres was unreachable for longer than the caller could wait."""
 
 
 def patiently(
@@ -102,9 +102,9 @@ def patiently(
     stopping: threading.Event | None = None,
     stop_patience_s: float = STOP_PATIENCE_S,
 ) -> T:
-    """Run `work` on a connection, again and again while Postgres is away.
+    """Run `work` on a connection, and repeat it while Postgres is unreachable.
 
-    `work` must be safe to repeat: a statement whose answer was lost is run a second time.
+    `work` must be safe to repeat: a statement whose reply was lost is run a second time.
     Raises PostgresAwayError after `give_up_after_s` seconds, or `stop_patience_s` after `stopping` was set.
     """
     patience = Patience(give_up_after_s, stopping, stop_patience_s)
@@ -117,15 +117,15 @@ def patiently(
 
 
 def is_away(error: Exception) -> bool:
-    """Whether the error says that Postgres cannot do its work now, rather than that it did not agree.
+    """Whether the error says that Postgres cannot work now, and not that it refused the statement.
 
-    So does PostgresAwayError, once patience with it is over.
+    Also true for PostgresAwayError.
     """
     return isinstance(error, PostgresAwayError) or is_unreachable(error)
 
 
 def kind_of(error: Exception) -> str:
-    """The error's kind, with its SQLSTATE if it has one, for a log: its own text may hold secrets."""
+    """The error's class and SQLSTATE, for a log: its text may contain secrets."""
     kind, code = type(getattr(error, "orig", None) or error).__name__, sqlstate_of(error)
     return f"{kind} {code}" if code else kind
 
@@ -157,8 +157,8 @@ class Patience:
         self._hurry_if_stopping()
         kind = kind_of(error)
         if time.monotonic() + self._delay > self._ends_at:
-            raise PostgresAwayError(f"Postgres is away ({kind})") from error
-        log.warning("postgres is away (%s), trying again in %.1f s", kind, self._delay)
+            raise PostgresAwayError(f"Postgres is unreachable ({kind})") from error
+        log.warning("Postgres is unreachable (%s), trying again in %.1f s", kind, self._delay)
         if self._hurries:
             time.sleep(self._delay)
         else:

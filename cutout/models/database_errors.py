@@ -1,6 +1,6 @@
-"""Postgres that cannot do its work now, told by SQLSTATE from Postgres that refuses the statement.
+"""Errors of Postgres by SQLSTATE: Postgres cannot work now, or it refuses the statement.
 
-Psycopg's classes do not tell the two apart: a server that became read-only is an InternalError there.
+Psycopg's classes do not separate the two: for a server that became read-only it raises InternalError.
 """
 
 import psycopg
@@ -11,11 +11,11 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFreeError
 
 CLASSES = frozenset(
     {
-        "08",  # the connection; also whatever PgBouncer says of its own
-        "28",  # a password that is being changed
+        "08",  # the connection; also errors of PgBouncer itself
+        "28",  # a password that is changed just now
         "40",  # serialization failure, deadlock
         "53",  # out of disk, memory or connections
-        "57",  # shutdown, crash, recovery; a timeout or a person that cancelled the statement
+        "57",  # shutdown, crash, recovery; a statement that a timeout or a person cancelled
         "58",  # the server's own files
     }
 )
@@ -33,9 +33,9 @@ STALE_PLAN = "RevalidateCachedQuery"
 
 
 def is_unreachable(error: BaseException) -> bool:
-    """Whether the error says that Postgres cannot do its work now, so that repeating it may help.
+    """Whether the error says that Postgres cannot work now, so that a retry may help.
 
-    Where it froze or its network vanished, the engine's connections all wait for it and none is free.
+    If it is frozen or its network is down, all connections of the engine wait for it and none is free.
     """
     if isinstance(error, NoConnectionFreeError):
         return True
@@ -45,16 +45,16 @@ def is_unreachable(error: BaseException) -> bool:
 
 
 def sqlstate(error: BaseException | None) -> str | None:
-    """The SQLSTATE that Postgres gave, if it gave one."""
+    """The SQLSTATE of the error, if it has one."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     return cause.sqlstate if isinstance(cause, psycopg.Error) else None
 
 
 def renew_connections(engine: Engine) -> None:
-    """Let `engine` drop its connections once one of them leads to a server that cannot do their work.
+    """Let `engine` drop its connections once one of them leads to a server that cannot serve them.
 
     A server that became a replica keeps its sessions: only a new connection finds the new primary. Behind a
-    pooler that does not keep prepared statements, nothing is prepared after the first error of that kind.
+    pooler that does not keep prepared statements, nothing is prepared after the first such error.
     """
     prepares = True
 
@@ -75,7 +75,7 @@ def renew_connections(engine: Engine) -> None:
 
 def _is_unreachable(error: psycopg.Error) -> bool:
     if error.sqlstate is None:
-        # Of the connection itself: refused, timed out, ended by the server.
+        # An error of the connection itself: refused, timed out, ended by the server.
         return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     return error.sqlstate[:2] in CLASSES or error.sqlstate in CODES or _has_stale_plan(error)
 

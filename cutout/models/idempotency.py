@@ -1,4 +1,4 @@
-"""What POSTs were answered."""
+"""Stored answers to POST requests."""
 
 import uuid
 from datetime import datetime
@@ -11,7 +11,7 @@ from cutout.models.database import Base
 
 
 class IdempotencyKey(Base):
-    """What a POST was answered, kept with its effect in one transaction, for whoever sends it again."""
+    """The answer to a POST, stored with its effect in one transaction, for a repeated request."""
 
     __tablename__ = "idempotency_keys"
     __table_args__ = (Index("ix_idempotency_keys_created_at", "created_at"),)

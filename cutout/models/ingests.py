@@ -1,4 +1,4 @@
-"""Manifests on their way into batches."""
+"""Ingests: manifests that are read into batches."""
 
 import uuid
 from datetime import datetime
@@ -25,24 +25,23 @@ from sqlalchemy.orm import Mapped, mapped_column
 from cutout.models.columns import NOW
 from cutout.models.database import Base
 
-# The operator, whose ingests take turns with those of producers.
+# The operator, whose ingests alternate with those of producers.
 NOBODY = uuid.UUID(int=0)
 
 
 class Ingest(Base):
-    """How far the reading of a manifest into its batch has come; each chunk moves it on with its jobs.
+    """The progress of reading a manifest into its batch; each chunk advances it together with its jobs.
 
-    `records` were read, of which came `pictures` = `jobs` + `rejects` + `duplicates` + `unchanged`.
-    `fingerprint` tells the same command from another, so that it goes on where it stopped.
+    `records` were read, and gave `pictures` = `jobs` + `rejects` + `duplicates` + `unchanged`. `fingerprint`
+    identifies the command, so that a repeated one resumes.
 
-    With a `source` it was requested: an ingester reads it, once `due_at`, and again after trouble that may
-    pass. `error` says why it ended before all was read; `plan` what it will cost, if somebody must approve.
+    With a `source` it was requested: an ingester reads it from `due_at` on, and again after an error that may
+    pass. `error` says why it ended before all was read; `plan` is its price, if somebody must approve it.
     `asked_by` is the producer, or NOBODY for the operator. One that is `to_fetch` is downloaded before it is
-    read. `deaths` counts how often it was taken up since it last came any further, or ended in good order.
-    `code` says for programs what `error` says, where it has one. While it rests for want of room, `code` and
-    `message` say so.
+    read. `deaths` counts how often it was resumed since its last progress or orderly end. `code` is the
+    machine-readable form of `error`. While it waits for room, `code` and `message` say so.
 
-    `skipped` counts files that are not taken, by reason; `remarks` are sentences for whoever asked.
+    `skipped` counts files that are not taken, by reason; `remarks` are sentences for the person who asked.
     """
 
     __tablename__ = "ingests"
@@ -100,7 +99,7 @@ class Ingest(Base):
 
 
 class IngestTurn(Base):
-    """When an ingest of a producer was last taken up: whoever waited longest is next."""
+    """The time when an ingest of a producer was last started: the producer that waited longest is next."""
 
     __tablename__ = "ingest_turns"
 

@@ -1,4 +1,4 @@
-"""The jobs, and what can never be of them."""
+"""The `jobs` table, its constraints and indexes."""
 
 import uuid
 from datetime import datetime
@@ -30,11 +30,11 @@ from cutout.models.database import Base
 class Job(Base):
     """One picture's cutout.
 
-    `fence` counts handings-out: the message carries it, the claim needs it, and every later write of
-    that claim repeats it. `tries` counts what went wrong in the present step, never what had to wait.
-    A deleted job is emptied and no longer its producer's; its row stays for the ledger.
-    A job of a manifest knows the line that its record begins in, and the source as it is written there
-    (`manifest_source`; null where that is `source` itself): results go back to that row and to no other.
+    `fence` counts dispatches: the message has it, the claim needs it, and every later write of that claim
+    repeats it. `tries` counts failures in the present step, never delays for other reasons. A deleted job is
+    emptied and has no producer; its row stays for the ledger. A job of a manifest has the line in which its
+    record begins, and the source as written there (`manifest_source`; null if that is `source` itself), so
+    that results go back to exactly that row.
     """
 
     __tablename__ = "jobs"
@@ -45,13 +45,13 @@ class Job(Base):
     external_id: Mapped[str | None] = mapped_column(Text)
     source: Mapped[str] = mapped_column(Text)
     source_sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
-    # Since when its storage does not give the source; empty once anything else became of the job.
+    # The time since which its storage does not give the source; empty after any other outcome.
     source_failed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     return_form: Mapped[ReturnForm] = mapped_column(Text, server_default=ReturnForm.RGBA)
     details: Mapped[dict[str, str] | None] = mapped_column(JSONB)
     manifest_line: Mapped[int | None] = mapped_column(BigInteger)
     manifest_source: Mapped[str | None] = mapped_column(Text)
-    # Told by a trigger, in the transaction that makes the job final or held.
+    # Notified by a trigger, in the transaction that makes the job final or held.
     webhook_url: Mapped[str | None] = mapped_column(Text)
 
     state: Mapped[State] = mapped_column(Text, server_default=State.QUEUED)
@@ -60,15 +60,15 @@ class Job(Base):
     priority: Mapped[int] = mapped_column(SmallInteger, server_default=text(str(int(Priority.NORMAL))))
     virtual_start: Mapped[float] = mapped_column(Double)
     scheduled_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
-    # Of a job that stands `waiting`: which one buys the cutout of the same picture.
+    # Of a `waiting` job: the job that buys the cutout of the same picture.
     waits_for: Mapped[uuid.UUID | None] = mapped_column(Uuid)
     fence: Mapped[int] = mapped_column(server_default=text("0"))
     tries: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
-    # Workers that died with it at its present step and no call of it out: one more may be its own doing.
+    # Workers that died with it at its present step while no call of it was open: the job may be the cause.
     deaths: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     # No foreign key: a claim must not lock the row that carries its worker's heartbeat.
     worker_id: Mapped[uuid.UUID | None] = mapped_column(Uuid)
-    # Of that worker, when it claimed the job; NULL if it was not in the table then.
+    # The worker's number of heartbeats when it claimed the job; NULL if it had no row then.
     claimed_at_beat: Mapped[int | None]
 
     result_url: Mapped[str | None] = mapped_column(Text)
@@ -76,11 +76,11 @@ class Job(Base):
     sent_width: Mapped[int | None]
     sent_height: Mapped[int | None]
     lifeboat_key: Mapped[str | None] = mapped_column(Text)
-    # The call that brought the result; it stays when the result's URL is forgotten.
+    # The call that paid for the result; it stays when the result's URL is deleted.
     result_attempt: Mapped[int | None] = mapped_column(BigInteger)
-    # Times that the result's own server said that it is gone: `tries` counts whatever went wrong.
+    # Responses of the result's own server that it is gone; `tries` counts all failures.
     gone_tries: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
-    # Bytes that were paid for and are not what was bought: cutout/storage/unexpected_bytes.py.
+    # Paid bytes that are no valid cutout: cutout/storage/unexpected_bytes.py.
     unexpected: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
 
     key: Mapped[str | None] = mapped_column(Text)
@@ -98,10 +98,10 @@ class Job(Base):
     trace: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
     finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
-    # Since it was asked for no call of it begins; its state says what came of it.
+    # From this time on no call of it begins; its state says how it ended.
     cancelled_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     deleted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
-    # A person retried it: that the same picture is held as another job does not hold it any more.
+    # A person retried it: another held job for the same picture does not hold it any more.
     released_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
     __table_args__ = (
@@ -145,7 +145,7 @@ class Job(Base):
             "lifeboat_key IS NULL OR result_url IS NOT NULL", name="lifeboat_holds_a_paid_result"
         ),
         address("webhook_url"),
-        # A line for each producer: see cutout/queue/producer_shares.py.
+        # A queue for each producer and priority: see cutout/queue/producer_shares.py.
         Index(
             "ix_jobs_ready",
             "step",
@@ -179,7 +179,7 @@ class Job(Base):
             "virtual_start",
             postgresql_where=text("queue_state = 'source_limit'"),
         ),
-        # Of each blocked job in one of these two: what its batch keeps back, and what it has no credits for.
+        # Each blocked job is in one of these two: blocked by its batch, or over its budget.
         Index(
             "ix_jobs_blocked",
             "batch_id",
@@ -192,7 +192,7 @@ class Job(Base):
             "virtual_start",
             postgresql_where=text("queue_state = 'blocked' AND code = 'OVER_BUDGET'"),
         ),
-        # By the end of their lease, in which they were handed out: see cutout/queue/snapshot_marks.py.
+        # By the end of the lease under which they were dispatched: see cutout/queue/snapshot_watermarks.py.
         Index("ix_jobs_running", "scheduled_at", postgresql_where=text("state = 'running'")),
         Index("ix_jobs_held", "code", "queue_state", postgresql_where=text("state = 'held'")),
         # Pictures that wait for a person, which are few.
@@ -202,7 +202,7 @@ class Job(Base):
             postgresql_where=text("state = 'held' AND queue_state IS NULL"),
         ),
         Index("ix_jobs_batch_state", "batch_id", "state", postgresql_where=text("batch_id IS NOT NULL")),
-        # Producers list jobs by these two. Jobs that have no producer cost them nothing.
+        # Producers list jobs by these two. Jobs without a producer are in neither.
         Index("ix_jobs_producer", "producer_id", "id", postgresql_where=text("producer_id IS NOT NULL")),
         Index(
             "ix_jobs_producer_batch",
@@ -210,7 +210,7 @@ class Job(Base):
             "id",
             postgresql_where=text("producer_id IS NOT NULL AND batch_id IS NOT NULL"),
         ),
-        # A job comes into the next two when it ends, not when it is enqueued.
+        # A job is added to the next index when it ends, not when it is enqueued.
         Index(
             "ix_jobs_finished",
             "batch_id",
@@ -218,7 +218,7 @@ class Job(Base):
             "id",
             postgresql_where=text("finished_at IS NOT NULL AND batch_id IS NOT NULL"),
         ),
-        # Which jobs need an uploaded source; jobs with any other pay nothing.
+        # Finds jobs that need an uploaded source; jobs with any other source are not in it.
         Index(
             "ix_jobs_uploaded",
             "source",

@@ -1,4 +1,4 @@
-"""What was paid for, what may be spent, and what the endpoint says is left."""
+"""The ledger of paid calls, the spending per day, and readings of the credits left."""
 
 import uuid
 from datetime import date, datetime
@@ -29,13 +29,13 @@ from cutout.models.database import Base
 
 
 class Attempt(Base):
-    """One paid call that was begun: the ledger. Written before the request goes out.
+    """One paid call that was begun: a row of the ledger, written before the request is sent.
 
-    It begins as `unknown` without an end, which is the truth if its worker dies. `unknown_at` says when it
-    was given up as unknown and stays, should its worker come back and tell; `lost_at` that what it paid for
-    died before it was stored. `in_outage` marks a call of unknown outcome that was made while the
-    endpoint failed for all jobs: it does not count against its job. `source_sha256`, `endpoint`,
-    `preparation` and `scope` are of the identity of what was asked for (`cutout/queue/reuse/identity.py`).
+    It begins as `unknown` without an end, which is correct if its worker dies. `unknown_at` is the time when
+    it was given up as unknown; it stays if the worker reports the outcome later. `lost_at`: the paid result
+    expired before it was stored. `in_outage` flags a call of unknown outcome while the endpoint failed for
+    all jobs: it does not count against its job. `source_sha256`, `endpoint`, `preparation` and `scope` are
+    parts of the identity of the purchase (`cutout/queue/reuse/identity.py`).
     """
 
     __tablename__ = "attempts"
@@ -46,7 +46,7 @@ class Attempt(Base):
         CheckConstraint("lost_at IS NULL OR outcome = 'charged'", name="only_what_was_paid_can_be_lost"),
         Index("ix_attempts_begun_at", "begun_at"),
         Index("ix_attempts_open", "begun_at", postgresql_where=text("ended_at IS NULL")),
-        # A call that is answered never comes into it.
+        # A call with a response is never in it.
         Index(
             "ix_attempts_in_doubt",
             "source_sha256",
@@ -76,12 +76,12 @@ class Attempt(Base):
     message: Mapped[str | None] = mapped_column(Text)
     request_id: Mapped[str | None] = mapped_column(Text)
     log_id: Mapped[str | None] = mapped_column(Text)
-    # Secret: the body of an answer that was not understood, which may hold the URL of what was paid for.
+    # Secret: the body of a response that was not understood, which may contain the URL of a paid result.
     raw_answer: Mapped[str | None] = mapped_column(Text)
 
 
 class Spending(Base):
-    """Credits that calls of a day (UTC) cost or may have cost, counted while there is a budget for days."""
+    """Credits that the calls of a day (UTC) cost or may have cost, counted while there is a daily budget."""
 
     __tablename__ = "spending"
     __table_args__ = (CheckConstraint("spent >= 0", name="spent_is_not_negative"),)
@@ -91,7 +91,7 @@ class Spending(Base):
 
 
 class CreditReading(Base):
-    """What the endpoint said an account had left, to hold the ledger against."""
+    """The credits of an account as the endpoint reported them, to compare the ledger with."""
 
     __tablename__ = "credit_readings"
     __table_args__ = (Index("ix_credit_readings_account_read_at", "account", "read_at"),)

@@ -1,4 +1,4 @@
-"""Who enqueues over HTTP, and by which keys."""
+"""Producers, which enqueue over HTTP, and their API keys."""
 
 import uuid
 from datetime import datetime
@@ -27,20 +27,20 @@ from cutout.models.database import Base
 
 
 class Producer(Base):
-    """Who enqueues over HTTP, by keys of its own.
+    """A client that enqueues over HTTP, with keys of its own.
 
-    Without `job_quota` it may have any number of unfinished jobs. `quota_taken` is never less than it has,
-    but for jobs that were put back by hand; it is counted anew where it would stand in the way.
-    `share` is its weight beside other producers. No job of it is of a better priority than `top_priority`, no
-    batch weighs more than `most_weight`, unless these are not set. Since `suspended_at` its keys are refused,
-    and neither its jobs, its ingests, its schedules nor its webhooks go on.
-    `key_sha256` is what programs of the release before know a producer by.
+    Without `job_quota` it may have any number of unfinished jobs. `quota_taken` is never less than their
+    number, except for jobs that were retried by hand; it is counted again before it refuses a job. `share`
+    is its weight beside other producers. No job of it has a better priority than `top_priority`, and no batch
+    a larger weight than `most_weight`, if these are set. From `suspended_at` on its keys are refused, and its
+    jobs, ingests, schedules and webhooks stop.
     """
 
     __tablename__ = "producers"
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, server_default=NEW_ID)
     name: Mapped[str] = mapped_column(Text)
+    # Not used any more: keys are in api_keys.
     key_sha256: Mapped[bytes | None] = mapped_column(LargeBinary, unique=True)
     last_virtual_start: Mapped[float] = mapped_column(Double, server_default=text("0"))
     job_quota: Mapped[int | None]
@@ -65,7 +65,7 @@ class Producer(Base):
 
 
 class ApiKey(Base):
-    """A producer's key, of which a hash is kept. `last_used_at` is true to the minute or so."""
+    """A key of a producer, stored as a hash. `last_used_at` is accurate to about a minute."""
 
     __tablename__ = "api_keys"
     __table_args__ = (

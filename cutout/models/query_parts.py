@@ -1,4 +1,4 @@
-"""Rows that an UPDATE or DELETE chooses and locks by a query of its own."""
+"""Parts of queries: rows chosen by a subquery that runs once, and a loose index scan."""
 
 from typing import Any
 
@@ -18,30 +18,30 @@ from sqlalchemy import (
 
 
 def is_among(column: ColumnElement[Any], chosen: Select[Any]) -> ColumnElement[bool]:
-    """The column is one of what `chosen` gives, which runs once.
+    """Whether the column is among the values of `chosen`, which runs once.
 
-    `IN (SELECT … LIMIT n FOR UPDATE SKIP LOCKED)` is a join: where the planner puts the query inside a nested
-    loop it runs again for each row, passes over what this statement has changed, and gives more than n rows.
+    `IN (SELECT … LIMIT n FOR UPDATE SKIP LOCKED)` is a join: if the planner puts the query inside a nested
+    loop it runs again for each row, skips rows that this statement has changed, and gives more than n rows.
     """
     return column == any_(func.array(chosen.correlate(None).scalar_subquery()))
 
 
-def loose_index_scan(column: Column[Any], which: ColumnElement[bool]) -> CTE:
-    """The next values of a column among the rows that `which` chooses, by an index that begins with it.
+def loose_index_scan(column: Column[Any], condition: ColumnElement[bool]) -> CTE:
+    """The next distinct values of a column among the rows that match, by an index that begins with it.
 
-    Those behind the parameter `after`, as many as the parameter `most` says, each numbered as `n`.
+    Parameters: values after `after`, at most `most` of them, numbered as `n` from 1.
     """
     first = (
         select(column, literal(1, Integer).label("n"))
-        .where(which, column > bindparam("after", type_=column.type))
+        .where(condition, column > bindparam("after", type_=column.type))
         .order_by(column)
         .limit(1)
     )
-    walk = select(first.subquery()).cte("walk", recursive=True)
-    its = walk.c[column.name]
-    following = select(column).where(which, column > its).order_by(column).limit(1).lateral()
-    return walk.union_all(
-        select(following.c[column.name], walk.c.n + 1)
-        .join_from(walk, following, true())
-        .where(walk.c.n < bindparam("most", type_=Integer))
+    scan = select(first.subquery()).cte("scan", recursive=True)
+    last = scan.c[column.name]
+    following = select(column).where(condition, column > last).order_by(column).limit(1).lateral()
+    return scan.union_all(
+        select(following.c[column.name], scan.c.n + 1)
+        .join_from(scan, following, true())
+        .where(scan.c.n < bindparam("most", type_=Integer))
     )

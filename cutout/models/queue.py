@@ -11,7 +11,7 @@ from cutout.models.database import Base
 
 
 class QueueClock(Base):
-    """One row. `virtual_time` is where a producer without a share begins; no call begins while paused."""
+    """One row. A producer that was idle begins at `virtual_time`. While paused, no call goes out."""
 
     __tablename__ = "queue_clock"
     __table_args__ = (CheckConstraint("id = 1", name="there_is_one_clock"),)
@@ -22,10 +22,10 @@ class QueueClock(Base):
 
 
 class Share(Base):
-    """How much of the calls a producer had. The dispatcher alone writes it, so that it waits for nobody.
+    """The calls that a producer had. Only the dispatcher writes it, so it never waits for a lock.
 
     The owner is a producer, or the nil UUID for jobs that have none. `virtual_time` is its calls divided by
-    its share; `queue_virtual_time` the virtual_start of its job that was handed out last.
+    its share; `queue_virtual_time` is the virtual_start of its job that was dispatched last.
     """
 
     __tablename__ = "shares"

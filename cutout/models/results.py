@@ -1,4 +1,4 @@
-"""What was bought before, and of which pictures."""
+"""Results bought before, and the validators of their sources."""
 
 import uuid
 from datetime import datetime
@@ -13,14 +13,14 @@ from cutout.models.database import Base
 
 
 class Result(Base):
-    """A cutout by its identity: what it was made of and by, for whom, and in which bucket it lies.
+    """A cutout by its identity: its source, its recipe, its scope and its bucket.
 
-    The primary key decides which of two jobs for the same picture calls: until the cutout is stored, the row
-    is its `buyer`'s for as long as that job is under way; then it names the job whose object it is.
-    `endpoint` is the address that was called, `image_sha256` of the bytes that were sent. `scope` says whose
-    jobs are served from it: a producer's id, `operator` for jobs without one, or empty for all.
-    `missing_since` says since when the bucket was seen not to hold the cutout, `missing_seen_at` when it was
-    last seen so; the latter stays when the cutout is bought anew.
+    The primary key decides which of two jobs for the same picture calls. Until the cutout is stored, the row
+    belongs to its `buyer` for as long as that job is unfinished; then `buyer` is the job that has the object.
+    `endpoint` is the URL that was called, `image_sha256` the hash of the bytes that were sent. `scope` names
+    the jobs that may reuse it: a producer's id, `operator` for jobs without a producer, or empty for all.
+    `missing_since` is the time since which the bucket lacks the cutout, `missing_seen_at` the time when that
+    was last seen; the latter stays when the cutout is bought again.
     """
 
     __tablename__ = "bought_results"
@@ -58,10 +58,7 @@ class Result(Base):
 
 
 class FormerResult(Base):
-    """The table of the release before, whose programs may still run; nothing else reads it.
-
-    It does not say which endpoint made a cutout, nor which bucket holds it.
-    """
+    """A row of the former table of results. Nothing writes it; an erasure clears it as well."""
 
     __tablename__ = "results"
     __table_args__ = (
@@ -88,9 +85,9 @@ class FormerResult(Base):
 
 
 class Source(Base):
-    """What is remembered of a picture on the web or in a bucket: it is fetched again only if it changed.
+    """The validators of a picture on the web or in a bucket: it is fetched again only if it changed.
 
-    `address_sha256` is of its address, `etag` and `last_modified` are its server's words.
+    `address_sha256` is the hash of its address; `etag` and `last_modified` are as its server sent them.
     """
 
     __tablename__ = "sources"

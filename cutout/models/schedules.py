@@ -1,4 +1,4 @@
-"""Batches that repeat, their runs, and the pictures they remember."""
+"""Schedules, their runs, and the pictures that they saw."""
 
 import uuid
 from datetime import datetime, time
@@ -89,10 +89,10 @@ class Schedule(Base):
 
 
 class Run(Base):
-    """One firing of a schedule. The unique key makes it one, whoever fires and however often.
+    """One firing of a schedule. The unique key prevents a second one for the same time.
 
-    `closes_at` is when its window ends; `counts` says at its end what came of it; `note` why it was skipped
-    or failed, or what else there is to say.
+    `closes_at` is the end of its window; `counts` are the numbers of its result, set at its end; `note` says
+    why it was skipped or failed, or adds a remark.
     """
 
     __tablename__ = "runs"
@@ -145,8 +145,8 @@ class Run(Base):
 
 
 class Picture(Base):
-    """What a schedule remembers of a picture: its state when last seen, in which run's batch that was, and in
-    which one it was last enqueued, and why.
+    """A picture that a schedule saw: its version when last seen, the batches of the runs in which it was last
+    seen and last enqueued, and the reason for that.
     """
 
     __tablename__ = "pictures"

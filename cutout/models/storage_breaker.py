@@ -1,4 +1,4 @@
-"""What stops new calls by itself: never buy what cannot be fetched and stored."""
+"""Breakers that stop new calls, so that nothing is bought that cannot be fetched and stored."""
 
 import uuid
 from datetime import datetime
@@ -14,11 +14,11 @@ from cutout.models.database import Base
 
 
 class Breaker(Base):
-    """A breaker; one row a kind. Open, no call goes out. A kind without a row is closed.
+    """A breaker; one row for each kind. While it is open no call goes out. A kind without a row is closed.
 
-    `trips` counts the openings since it was last closed for a while; each makes the next probe wait longer.
-    `host` and `code` say where results cannot be fetched and why. `failed_jobs` are the jobs of the last
-    results that were not fetched, with no success between; `probe_job` may call all the same.
+    `trips` counts the openings since it was last closed for a while; each delays the next probe more. `host`
+    and `code` say where results cannot be fetched and why. `failed_jobs` are the jobs of the last results
+    that were not fetched, with no success between; `probe_job` may call while it is open.
     """
 
     __tablename__ = "breaker"
@@ -31,7 +31,7 @@ class Breaker(Base):
     )
 
     kind: Mapped[Stop] = mapped_column(Text, primary_key=True, server_default=Stop.BUCKET)
-    # Read by the release before this one, which runs while this one's migration does.
+    # Not used any more.
     id: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))
     opened_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     reason: Mapped[str | None] = mapped_column(Text)

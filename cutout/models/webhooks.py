@@ -1,4 +1,4 @@
-"""Messages to producers' servers, and what they are signed with."""
+"""Messages to producers' servers, and the secrets that sign them."""
 
 import uuid
 from datetime import datetime
@@ -26,10 +26,10 @@ from cutout.models.database import Base
 
 
 class Delivery(Base):
-    """A message to a producer's server. Its id is the `webhook-id`, the payload is signed as it stands here.
+    """A message to a producer's server. Its id is the `webhook-id`; exactly this payload is signed.
 
-    `due_at` is also the fence: whoever sends moves it on first, and writes the answer down only if it is
-    still what was set then. `tries` counts those begun since it was made or replayed.
+    `due_at` is also the fence: a sender moves it first, and records the response only if it is unchanged
+    since then. `tries` counts the tries since the message was created or replayed.
     """
 
     __tablename__ = "deliveries"
@@ -77,7 +77,7 @@ class Delivery(Base):
 
 
 class Digest(Base):
-    """A job that ended or is held, of a batch whose webhook is told of many in one message; until it is."""
+    """A job that ended or is held, until the digest message of its batch's webhook is made."""
 
     __tablename__ = "digests"
     __table_args__ = (Index("ix_digests_turns", text(OWNER), "batch_id", "id"),)
@@ -91,10 +91,10 @@ class Digest(Base):
 
 
 class WebhookSecret(Base):
-    """Which secret an owner's webhooks are signed with; without a row it is the first. No secret is kept.
+    """The version of the secret that signs an owner's webhooks; 1 without a row. No secret is stored.
 
-    The owner is a producer, or the nil UUID for what belongs to none. The version before it signs as well
-    until `overlap_until`.
+    The owner is a producer, or the nil UUID for jobs without one. The previous version signs as well until
+    `overlap_until`.
     """
 
     __tablename__ = "webhook_secrets"
@@ -106,9 +106,9 @@ class WebhookSecret(Base):
 
 
 class Receiver(Base):
-    """A host that answered an owner's webhook last; without a row it never did, or did not when last asked.
+    """A host that accepted an owner's last webhook; without a row it never did, or not the last one.
 
-    The owner is as in WebhookSecret. Each owner proves a host for itself alone.
+    The owner is as in WebhookSecret. Each owner proves a host for itself only.
     """
 
     __tablename__ = "receivers"

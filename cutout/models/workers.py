@@ -12,11 +12,10 @@ from cutout.models.database import Base
 
 
 class Worker(Base):
-    """A worker process. Silent for too long, or once it has left, its jobs are rescued.
+    """A worker process. Its jobs are rescued after too long a silence, or once it has left.
 
-    `beats` counts its heartbeats. Each says which jobs it carries, and under which fence; so does not the one
-    that adds a row anew, nor a worker of an older version. `cut_off_at` says since when it does not reach the
-    bucket, while it does not.
+    `beats` counts its heartbeats. Each has the jobs in flight and their fences, except one that adds a lost
+    row again. `cut_off_at` is the time since which it cannot reach the bucket, empty if it can.
     """
 
     __tablename__ = "workers"
@@ -31,7 +30,7 @@ class Worker(Base):
     carried_jobs: Mapped[list[uuid.UUID] | None] = mapped_column(ARRAY(Uuid))
     carried_fences: Mapped[list[int] | None] = mapped_column(ARRAY(Integer))
     left_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
-    # Jobs at the step `call` that it carries at once; unknown of a worker of an older version.
+    # Its threads for the step `call`; unknown for a worker of an older version.
     call_threads: Mapped[int | None]
     cut_off_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     cut_off_reason: Mapped[str | None] = mapped_column(Text)

@@ -1,8 +1,8 @@
-"""The guarded way out: every request has a deadline, and may be kept from addresses that are not public.
+"""Guarded HTTP: every request has a deadline, and can be restricted to public addresses.
 
 `GuardedTransport` keeps no cookies, reads no proxies from the environment and follows no redirects; `fetch`
-follows them by hand, each hop checked. Both are used without `httpx.Client`, which logs every URL: a result
-URL is a secret.
+follows them and checks each hop. Both are used without `httpx.Client`, which logs every URL: a result URL is
+a secret.
 """
 
 from cutout.network.blob import IN_MEMORY_BYTES, Blob, gather, mapped, stream_of

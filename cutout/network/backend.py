@@ -1,4 +1,4 @@
-"""Connecting: the host is resolved once, its addresses are checked, and one of them is connected to."""
+"""Backend for connecting: a host is resolved once, its addresses are checked, and one of them is used."""
 
 import socket
 import threading
@@ -15,7 +15,7 @@ _Address = tuple[int, tuple[Any, ...]]  # the family, and what `socket.connect` 
 
 
 class GuardedBackend(httpcore.NetworkBackend):
-    """Connects to the addresses that were checked, so a look-up that answers otherwise later has no effect.
+    """Connects to the checked addresses only, so that a later, different DNS answer has no effect.
 
     TLS and the Host header keep the name.
     """
@@ -58,7 +58,7 @@ def _connect(family: int, address: tuple[Any, ...], timeout: float | None) -> so
 
 
 def _resolve(host: str, port: int, timeout: float | None) -> list[_Address]:
-    try:  # every spelling of a number that the system takes: 127.1, 0x7f000001, 2130706433
+    try:  # any spelling of an address that the system accepts: 127.1, 0x7f000001, 2130706433
         answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except (OSError, ValueError):
         answers = _look_up(host, port, timeout)
@@ -66,16 +66,16 @@ def _resolve(host: str, port: int, timeout: float | None) -> list[_Address]:
 
 
 def _look_up(host: str, port: int, timeout: float | None) -> list[Any]:
-    # In a thread of its own: the resolver takes no timeout, and a dead name server holds it for 30 s.
+    # In a thread: the resolver takes no timeout, and a dead name server blocks it for 30 s.
     answers: Future[list[Any]] = Future()
 
-    def ask() -> None:
+    def resolve() -> None:
         try:
             answers.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except (OSError, ValueError) as error:
             answers.set_exception(httpcore.ConnectError(f"{host} cannot be resolved: {error}"))
 
-    threading.Thread(target=ask, name=f"resolve {host}", daemon=True).start()
+    threading.Thread(target=resolve, name=f"resolve {host}", daemon=True).start()
     try:
         return answers.result(seconds_left(timeout, httpcore.ConnectTimeout))
     except TimeoutError:

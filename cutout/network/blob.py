@@ -1,4 +1,4 @@
-"""Downloads of any size: few bytes in memory, many in a file that has no name and is mapped."""
+"""Downloads of any size: small ones in memory, large ones in a memory-mapped file without a name."""
 
 import io
 import mmap
@@ -14,9 +14,10 @@ Blob = bytes | mmap.mmap
 
 
 def gather(pieces: Iterable[bytes], directory: Path | None = None) -> Blob:
-    """The pieces as one. Past IN_MEMORY_BYTES they lie in `directory`, and leave it whatever dies.
+    """Join the pieces. More than IN_MEMORY_BYTES are held in an unnamed file in `directory`, deleted with the
+    process.
 
-    Raises OSError if there is no room, and whatever `pieces` raises.
+    Raises OSError if the disk is full, and any exception of `pieces`.
     """
     held = bytearray()
     iterator = iter(pieces)
@@ -28,12 +29,12 @@ def gather(pieces: Iterable[bytes], directory: Path | None = None) -> Blob:
 
 
 def mapped(file: IO[bytes]) -> mmap.mmap:
-    """A file's bytes, read from it as they are looked at. The file may be closed, and may lose its name."""
+    """Map a file's bytes, which are read on access. The file may be closed and unlinked."""
     return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def stream_of(blob: Blob) -> IO[bytes]:
-    """The same to be read from its begin."""
+    """Return the bytes as a stream from the start."""
     if isinstance(blob, bytes):
         return io.BytesIO(blob)
     blob.seek(0)

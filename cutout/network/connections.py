@@ -1,4 +1,4 @@
-"""The connections of one thread: opened when asked for, kept open for a while after a request."""
+"""Connections of one thread: opened on demand, kept open for a while after a request."""
 
 import functools
 import os
@@ -16,9 +16,9 @@ Origin = tuple[bytes, bytes, int]  # scheme, host, port
 
 
 class Connections:
-    """For one thread, without a lock or a queue. The TLS context is shared by all of them.
+    """Connections for one thread, without a lock or a queue. All instances share the TLS context.
 
-    httpcore's pool looks through its connections and requests up to four times a request.
+    httpcore's own pool scans its connections and requests up to four times per request.
     """
 
     def __init__(self, backend: GuardedBackend, keepalive_expiry_s: float) -> None:
@@ -27,15 +27,15 @@ class Connections:
         self._kept: dict[Origin, httpcore.HTTP11Connection] = {}
 
     def take(self, origin: Origin, connect_timeout: float) -> httpcore.HTTP11Connection:
-        """A connection to the origin that is nobody else's; one that was kept, unless it is over.
+        """Take a connection to the origin for exclusive use: a kept one, unless it has expired, or a new one.
 
         Raises the exceptions of httpcore, and AddressRefused.
         """
-        self._close_what_is_over()
+        self._close_expired()
         return self._kept.pop(origin, None) or self._open(origin, connect_timeout)
 
     def give_back(self, origin: Origin, connection: httpcore.HTTP11Connection) -> None:
-        """Keep a connection whose request is over, if it can take another."""
+        """Keep a connection whose request has ended, if it can take another."""
         if not connection.is_idle():
             return
         if origin in self._kept or len(self._kept) == MOST_KEPT:
@@ -43,18 +43,18 @@ class Connections:
         self._kept[origin] = connection
 
     def give_back_unused(self, origin: Origin, connection: httpcore.HTTP11Connection) -> None:
-        """Keep a connection on which nothing was sent; one that is new is closed, since it never expires."""
+        """Keep a connection on which nothing was sent; a new one is closed, because it never expires."""
         if connection.is_idle():
             self.give_back(origin, connection)
         else:
             connection.close()
 
     def close(self) -> None:
-        """Close those that are kept."""
+        """Close the kept connections."""
         while self._kept:
             self._kept.popitem()[1].close()
 
-    def _close_what_is_over(self) -> None:
+    def _close_expired(self) -> None:
         for origin in [origin for origin, connection in self._kept.items() if connection.has_expired()]:
             self._kept.pop(origin).close()
 
@@ -63,8 +63,8 @@ class Connections:
         host = raw_host.decode("ascii")
         stream = self._backend.connect_tcp(host, port, timeout)
         if scheme == b"https":
-            # Protocols (ALPN) stay unset, so HTTP/1.1 is spoken: setting them at a connection, as httpcore's
-            # own does, frees memory that another thread's handshake may be reading.
+            # ALPN stays unset, so HTTP/1.1 is used: setting it per connection, as httpcore does, frees memory
+            # that the handshake of another thread may be reading.
             stream = stream.start_tls(_tls_context(), host, timeout)
         return httpcore.HTTP11Connection(
             httpcore.Origin(scheme, raw_host, port), stream, self._keepalive_expiry_s

@@ -1,4 +1,4 @@
-"""Download, bounded in bytes, time and redirects."""
+"""Downloads limited in bytes, time and redirects."""
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -26,9 +26,9 @@ LONGEST_VALIDATOR = 500
 
 @dataclass(frozen=True)
 class Fetched:
-    """What was downloaded, and what its server says of it: claims, not facts. No media type is "".
+    """A downloaded body, and headers of its server: claims, not facts. `media_type` is "" if not given.
 
-    `redirected_to` is the path of the address that it came from, "" if that is the address asked for.
+    `redirected_to` is the path of the final URL, "" if there was no redirect.
     """
 
     data: bytes = field(repr=False)
@@ -51,20 +51,20 @@ def fetch(
 ) -> Fetched:
     """Download `url` within `deadline_s` seconds, redirects included, and `max_bytes` bytes.
 
-    With `etag` or `last_modified` of an earlier download, raises NotModified unless it has changed.
-
-    `check_url` sees the URL of every hop before it is asked, and raises UrlRefused. Raises FetchError.
+    With `etag` or `last_modified` of an earlier download, raises NotModified unless the content has changed.
+    `check_url` is called with the URL of every hop before the request, and raises UrlRefused. Raises
+    FetchError.
     """
     validators = {"If-None-Match": etag, "If-Modified-Since": None if etag else last_modified}
     conditions = {name: value for name, value in validators.items() if value}
-    way = _Way(deadline_s, max_redirects, check_url)
-    asked = _parsed(url)
-    with _last_hop(transport, asked, way, conditions) as (response, _):
+    bounds = _Bounds(deadline_s, max_redirects, check_url)
+    requested = _parsed(url)
+    with _last_hop(transport, requested, bounds, conditions) as (response, _):
         if response.status_code == httpx.codes.NOT_MODIFIED and conditions:
-            raise NotModified("as it was")
+            raise NotModified("not modified")
         fetched = _downloaded(response, max_bytes)
         came_from = response.request.url
-        return fetched if came_from == asked else replace(fetched, redirected_to=came_from.path)
+        return fetched if came_from == requested else replace(fetched, redirected_to=came_from.path)
 
 
 def fetch_pieces(
@@ -77,20 +77,20 @@ def fetch_pieces(
     check_url: Callable[[httpx.URL], None] = lambda _: None,
     patience: Patience | None = None,
 ) -> Generator[bytes]:
-    """The same piece by piece, for what is too large for memory. Raises FetchError, also half way.
+    """Download piece by piece, for bodies too large for memory. Raises FetchError, also after some pieces.
 
-    With a `patience` it raises DeadlinePassed for what comes too slowly too, and once it is stopped.
+    With `patience` it raises DeadlinePassed also for a slow body, and once it is stopped.
     """
-    way = _Way(deadline_s, max_redirects, check_url, patience)
-    with _last_hop(transport, _parsed(url), way, {}) as (response, wait):
+    bounds = _Bounds(deadline_s, max_redirects, check_url, patience)
+    with _last_hop(transport, _parsed(url), bounds, {}) as (response, wait):
         if response.status_code != httpx.codes.OK:
             raise BadStatus(response.status_code)
         yield from _bounded(response, max_bytes, wait)
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
-    """How long a download may take, and where it may lead."""
+class _Bounds:
+    """Limits on the time, the redirects and the URLs of a download."""
 
     deadline_s: float
     max_redirects: int
@@ -100,33 +100,33 @@ class _Way:
 
 @contextmanager
 def _last_hop(
-    transport: httpx.BaseTransport, hop: httpx.URL, way: _Way, conditions: Mapping[str, str]
+    transport: httpx.BaseTransport, hop: httpx.URL, bounds: _Bounds, conditions: Mapping[str, str]
 ) -> Iterator[tuple[httpx.Response, Wait | None]]:
-    """The first answer that is no redirect."""
-    ends_at = time.monotonic() + way.deadline_s
-    way.check_url(hop)
-    for _ in range(way.max_redirects + 1):
+    """Yield the first answer that is no redirect."""
+    ends_at = time.monotonic() + bounds.deadline_s
+    bounds.check_url(hop)
+    for _ in range(bounds.max_redirects + 1):
         left = ends_at - time.monotonic()
         headers = httpx.Headers({**_HEADERS, **conditions}) if conditions else _HEADERS
-        wait = Wait(way.patience) if way.patience else None
+        wait = Wait(bounds.patience) if bounds.patience else None
         extensions = {"deadline_s": left, "interrupted": wait}
         request = httpx.Request("GET", hop, headers=headers, extensions=extensions)
         with closing(_answer(transport, request)) as response:
             if wait:
-                wait.head_is_here()
+                wait.head_received()
             if not response.has_redirect_location:
                 yield response, wait
                 return
-            hop = _next_hop(hop, response.headers["location"], way.check_url)
-    raise RedirectRefused(f"more than {way.max_redirects} redirects; give the address that they lead to")
+            hop = _next_hop(hop, response.headers["location"], bounds.check_url)
+    raise RedirectRefused(f"more than {bounds.max_redirects} redirects; give the address they lead to")
 
 
 def read_bounded(response: httpx.Response, max_bytes: int) -> bytes:
-    """Read a body of at most `max_bytes` bytes, unpacked if it came packed.
+    """Read a body of at most `max_bytes` bytes, decompressed if needed.
 
-    Raises TooLarge, Truncated, DeadlinePassed. The response is still to be closed.
+    Raises TooLarge, Truncated, DeadlinePassed. The caller closes the response.
     """
-    # Not a list of parts: a server may send them by the byte.
+    # Not a list of parts: a server may send single bytes.
     held = bytearray()
     for part in _bounded(response, max_bytes):
         held += part
@@ -137,10 +137,10 @@ def _bounded(response: httpx.Response, max_bytes: int, wait: Wait | None = None)
     declared = response.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared[:18]) > max_bytes:
         raise TooLarge(f"{declared[:18]} bytes, more than the {max_bytes} allowed")
-    room = max_bytes
+    left = max_bytes
     for part in _content(response, max_bytes, wait):
-        room -= len(part)
-        if room < 0:
+        left -= len(part)
+        if left < 0:
             raise TooLarge(f"more than the {max_bytes} bytes allowed")
         yield part
 
@@ -188,7 +188,7 @@ def _downloaded(response: httpx.Response, max_bytes: int) -> Fetched:
 
 
 def _validator(response: httpx.Response, name: str) -> str | None:
-    """Sent back as it came, so it must be a header's harmless and bounded text."""
+    """Return a validator header if it is safe to send back: bounded, printable ASCII."""
     value: str = response.headers.get(name, "")
     return (
         value
@@ -201,16 +201,16 @@ def _content(response: httpx.Response, max_bytes: int, wait: Wait | None) -> Ite
     parts = _received(response)
     if wait:
         parts = wait.steady(parts)
-    packing = response.headers.get("content-encoding", "").strip().lower()
-    if packing in ("", "identity"):
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    if encoding in ("", "identity"):
         return parts
-    return unpacked(parts, packing, max_bytes=max_bytes)
+    return unpacked(parts, encoding, max_bytes=max_bytes)
 
 
 def _received(response: httpx.Response) -> Iterator[bytes]:
     try:
         yield from response.iter_raw()
     except httpx.TimeoutException as error:
-        raise DeadlinePassed(f"the body was not there in time: {error}") from error
+        raise DeadlinePassed(f"the body was not complete in time: {error}") from error
     except httpx.TransportError as error:
         raise Truncated(f"the body broke off: {error}") from error

@@ -1,20 +1,20 @@
-"""What can go wrong with a fetch.
+"""Errors of a download.
 
 FetchError
-  x UrlRefused          not to be asked at all: repeating is useless
+  x UrlRefused          not requested at all: repeating is useless
     - AddressRefused    the host leads to an address that is not public
     - RedirectRefused   too many redirects, or one to a refused URL
   x BadStatus           an answer other than 200
-  x NotModified         as it was at the download whose validators were sent
+  x NotModified         unchanged since the download whose validators were sent
   x TooLarge            more bytes than allowed
-  x Unfinished          may go better next time
+  x Unfinished          may succeed next time
     - Unreachable       no connection, or broken before the answer began
     - DeadlinePassed
     - Truncated         broken off inside the body
 
-No message holds a URL, since a URL may be all that it takes to get the picture.
+No message contains a URL, because a URL may be enough to get the picture.
 """
-# ruff: noqa: N818 - the names say what happened, and `Error` would say nothing more
+# ruff: noqa: N818 - the names tell what happened; `Error` would add nothing
 
 
 class FetchError(Exception):

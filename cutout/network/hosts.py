@@ -1,4 +1,4 @@
-"""Lists of hosts, as an operator writes them: `host`, `host:port`, `*.domain`."""
+"""Host lists of settings: `host`, `host:port`, `*.domain`."""
 
 import ipaddress
 import re
@@ -28,9 +28,9 @@ def is_local(host: str) -> bool:
 
 @dataclass(frozen=True)
 class HostPattern:
-    """One entry: a host in lower-case ASCII, with every port if `port` is None.
+    """One entry: a host in lower-case ASCII; any port matches if `port` is None.
 
-    `*.domain` stands for one or more whole labels before the domain, never for the domain itself.
+    `*.domain` matches one or more whole labels before the domain, never the domain itself.
     """
 
     host: str
@@ -39,7 +39,7 @@ class HostPattern:
 
     @classmethod
     def parse(cls, entry: str) -> Self:
-        """Read an entry; ValueError if it is not a host, `host:port`, `[IPv6]:port` or `*.domain`."""
+        """Parse an entry. Raises ValueError if it is not a host, `host:port`, `[IPv6]:port` or `*.domain`."""
         text = entry.strip()
         found = _ENTRY.fullmatch(f"[{text}]" if text.count(":") > 1 and "[" not in text else text)
         host = _ascii(found["six"] or found["host"]) if found else None
@@ -61,11 +61,11 @@ class HostList:
 
     @classmethod
     def parse(cls, entries: Iterable[str]) -> Self:
-        """Read the entries of a setting; ValueError names the first that is not one."""
+        """Parse the entries of a setting. Raises ValueError with the first invalid one."""
         return cls(tuple(HostPattern.parse(entry) for entry in entries))
 
     def local(self) -> Self:
-        """Give the entries that are this machine by their spelling."""
+        """Return the entries that are this machine by their spelling."""
         return type(self)(tuple(p for p in self.patterns if not p.subdomains and is_local(p.host)))
 
     def allows(self, host: str, port: int) -> bool:

@@ -1,4 +1,4 @@
-"""Which addresses may be connected to when the URL comes from outside."""
+"""IP addresses that may be connected to when the URL comes from outside."""
 
 import ipaddress
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 from cutout.network.fetch_errors import AddressRefused
 from cutout.network.hosts import HostList
 
-# Not public, though `ipaddress` of some supported Python calls them global.
+# Not public, though `ipaddress` of some supported Python versions calls them global.
 _REFUSED = tuple(
     ipaddress.ip_network(network)
     for network in (
@@ -20,13 +20,13 @@ _REFUSED = tuple(
         "3fff::/20",  # documentation
     )
 )
-# Of all others none is a host's on the public internet, whatever will be assigned of them.
+# The only range of public hosts; the rest of IPv6 is refused, however it will be assigned.
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public internet, whatever form it hides an IPv4 address in."""
+    """Whether an IP address is on the public internet; also checks an IPv4 address embedded in IPv6."""
     ip: IPv4Address | IPv6Address = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, IPv6Address):
         ip = _embedded_ipv4(ip) or ip
@@ -45,14 +45,14 @@ def _embedded_ipv4(ip: IPv6Address) -> IPv4Address | None:
 
 @dataclass(frozen=True)
 class AddressPolicy:
-    """Public addresses only, save for the hosts that the operator exempts by name."""
+    """Policy of public addresses only, except for hosts that the operator exempts by name."""
 
     exempt: HostList = field(default_factory=HostList)
 
     def check(self, host: str, port: int, addresses: list[str]) -> None:
-        """Raise AddressRefused if any of the addresses that the host resolved to is not public.
+        """Raise AddressRefused if any address that the host resolved to is not public.
 
-        The message leaves the address out: it would tell outsiders what internal names resolve to.
+        The message omits the address: it would reveal what internal names resolve to.
         """
         if self.exempt.allows(host, port):
             return

@@ -1,4 +1,4 @@
-"""Sockets under a deadline."""
+"""Sockets with a deadline."""
 
 import select
 import socket
@@ -9,17 +9,17 @@ from typing import Any, Self
 
 import httpcore
 
-ASK_EVERY_S = 0.5
+POLL_EVERY_S = 0.5
 
 Interrupted = Callable[[], str | None]
-"""Why a request is not to be waited for any longer; None while it is."""
+"""Callback that returns the reason to stop waiting for a request, or None."""
 
 
 class Allowance(float):
-    """Seconds that one operation may take, in a request that must be over at `ends_at` (monotonic clock).
+    """Seconds allowed for one operation, in a request that must end by `ends_at` (monotonic clock).
 
-    httpcore hands its timeouts through to the backend untouched, so the deadline of a request travels in
-    them: no state is shared between requests or threads. `interrupted` is asked while nothing comes.
+    httpcore passes its timeouts to the backend unchanged, so they carry the request's deadline: requests and
+    threads share no state. `interrupted` is called while nothing comes.
     """
 
     ends_at: float
@@ -33,7 +33,7 @@ class Allowance(float):
 
 
 def seconds_left(timeout: float | None, expired: type[Exception]) -> float | None:
-    """Give the seconds an operation may still take; raise `expired` if the deadline has passed."""
+    """Return the seconds an operation may still take; raise `expired` if the deadline has passed."""
     if not isinstance(timeout, Allowance):
         return timeout
     left = min(float(timeout), timeout.ends_at - time.monotonic())
@@ -43,7 +43,7 @@ def seconds_left(timeout: float | None, expired: type[Exception]) -> float | Non
 
 
 class DeadlineStream(httpcore.NetworkStream):
-    """A connected socket, each of whose operations ends with the request's deadline at the latest."""
+    """A connected socket whose operations end at the request's deadline at the latest."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -53,7 +53,7 @@ class DeadlineStream(httpcore.NetworkStream):
         try:
             if isinstance(timeout, Allowance) and timeout.interrupted is not None:
                 return self._read_unless(timeout.interrupted, max_bytes, timeout)
-            self._allow(seconds_left(timeout, httpcore.ReadTimeout))
+            self._set_timeout(seconds_left(timeout, httpcore.ReadTimeout))
             return self._sock.recv(max_bytes)
         except TimeoutError as error:
             raise httpcore.ReadTimeout(str(error)) from error
@@ -66,20 +66,20 @@ class DeadlineStream(httpcore.NetworkStream):
             if reason := interrupted():
                 raise httpcore.ReadTimeout(reason)
             left = min(seconds_left(timeout, httpcore.ReadTimeout) or 0.0, gives_up_at - time.monotonic())
-            self._allow(min(max(left, 0.001), ASK_EVERY_S))
+            self._set_timeout(min(max(left, 0.001), POLL_EVERY_S))
             try:
                 return self._sock.recv(max_bytes)
             except TimeoutError:
-                # TLS as well goes on where a wait for the rest of a record ended.
-                if left <= ASK_EVERY_S:
+                # TLS also resumes a record whose wait timed out.
+                if left <= POLL_EVERY_S:
                     raise
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        # A view: TLS takes 16 KB at a time, and cutting the rest off as bytes copies megabytes.
+        # A view: TLS takes 16 KB at a time, and slicing bytes would copy megabytes.
         rest = memoryview(buffer)
         try:
             while rest:
-                self._allow(seconds_left(timeout, httpcore.WriteTimeout))
+                self._set_timeout(seconds_left(timeout, httpcore.WriteTimeout))
                 rest = rest[self._sock.send(rest) :]
         except TimeoutError as error:
             raise httpcore.WriteTimeout(str(error)) from error
@@ -102,8 +102,8 @@ class DeadlineStream(httpcore.NetworkStream):
             self.close()
             raise httpcore.ConnectError(str(error)) from error
 
-    def _allow(self, seconds: float | None) -> None:
-        # Setting it costs a system call and the GIL; mostly the limit is the one before.
+    def _set_timeout(self, seconds: float | None) -> None:
+        # Setting it costs a system call and the GIL; usually it has not changed.
         if seconds != self._timeout:
             self._sock.settimeout(seconds)
             self._timeout = seconds

@@ -1,4 +1,4 @@
-"""The transport for httpx: total deadlines, checked addresses, nothing shared between requests."""
+"""Transport for httpx: total deadlines, checked addresses, nothing shared between requests."""
 
 import functools
 import time
@@ -17,7 +17,7 @@ from cutout.network.stream import Allowance, Interrupted
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds for one operation each, and for the whole request from the look-up to the body's last byte."""
+    """Seconds per operation, and for the whole request, from name resolution to the body's last byte."""
 
     connect: float = 5.0
     write: float = 30.0
@@ -26,13 +26,13 @@ class Timeouts:
 
 
 class GuardedTransport(httpx.BaseTransport):
-    """One per thread: httpcore's pool costs quadratic time under many threads. The TLS context is shared.
+    """Transport for one thread: httpcore's pool takes quadratic time under many threads. The TLS context is
+    shared.
 
-    Raises the exceptions of httpx, and AddressRefused. A request may carry its own deadline in
-    `extensions={"deadline_s": ...}`; the other timeouts are the transport's, whatever a client says.
-    `extensions={"interrupted": ...}` is asked twice a second while nothing comes: a reason ends the request.
-    With `extensions={"before_first_byte": ...}` that is called once a connection is open, right before the
-    request goes out on it; what it raises is raised.
+    Raises the exceptions of httpx, and AddressRefused. Extensions of a request: `deadline_s` replaces the
+    total timeout; the other timeouts are the transport's, whatever a client sets. `interrupted` is called
+    twice a second while nothing comes: a reason ends the request. `before_first_byte` is called once a
+    connection is open, right before the request is sent; its exceptions are passed on.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class GuardedTransport(httpx.BaseTransport):
             request.extensions.get("deadline_s"), request.extensions.get("interrupted")
         )
         if url.raw_scheme not in DEFAULT_PORTS:
-            raise httpx.UnsupportedProtocol(f"neither http nor https, but {url.scheme!r}")
+            raise httpx.UnsupportedProtocol(f"only http and https are supported, not {url.scheme!r}")
         origin = (url.raw_scheme, url.raw_host, url.port or DEFAULT_PORTS[url.raw_scheme])
         inner = httpcore.Request(
             method=request.method,
@@ -65,16 +65,16 @@ class GuardedTransport(httpx.BaseTransport):
         with _as_httpx():
             before = request.extensions.get("before_first_byte")
             connection = self._take(origin, allowances["connect"], before)
-            answer = connection.handle_request(inner)
+            response = connection.handle_request(inner)
         give_back = functools.partial(self._connections.give_back, origin, connection)
         return httpx.Response(
-            answer.status, headers=answer.headers, stream=_Body(answer, give_back), request=request
+            response.status, headers=response.headers, stream=_Body(response, give_back), request=request
         )
 
     def _take(
         self, origin: Origin, connect_timeout: float, before_first_byte: Callable[[], None] | None
     ) -> httpcore.HTTP11Connection:
-        """A connection on which the first byte may go out now."""
+        """Take a connection on which the first byte may be sent now."""
         while True:
             connection = self._connections.take(origin, connect_timeout)
             if before_first_byte is None:
@@ -84,7 +84,7 @@ class GuardedTransport(httpx.BaseTransport):
             except BaseException:
                 self._connections.give_back_unused(origin, connection)
                 raise
-            # It may have been waited for so long that the server closed the connection.
+            # The server may have closed the connection during the wait.
             if not connection.has_expired():
                 return connection
             connection.close()
@@ -104,22 +104,22 @@ class GuardedTransport(httpx.BaseTransport):
 
 
 class _Body(httpx.SyncByteStream):
-    def __init__(self, answer: httpcore.Response, give_back: Callable[[], None]) -> None:
-        self._answer = answer
+    def __init__(self, response: httpcore.Response, give_back: Callable[[], None]) -> None:
+        self._response = response
         self._give_back = give_back
 
     def __iter__(self) -> Iterator[bytes]:
         with _as_httpx():
-            yield from self._answer.iter_stream()
+            yield from self._response.iter_stream()
 
     def close(self) -> None:
-        self._answer.close()
+        self._response.close()
         self._give_back()
 
 
 @contextmanager
 def _as_httpx() -> Iterator[None]:
-    """Raise httpcore's exceptions as those of httpx, which have the same names."""
+    """Convert httpcore's exceptions to those of httpx, which have the same names."""
     try:
         yield
     except (
@@ -128,5 +128,5 @@ def _as_httpx() -> Iterator[None]:
         httpcore.ProtocolError,
         httpcore.UnsupportedProtocol,
     ) as error:
-        alike: type[httpx.TransportError] = getattr(httpx, type(error).__name__)
-        raise alike(str(error)) from error
+        same_name: type[httpx.TransportError] = getattr(httpx, type(error).__name__)
+        raise same_name(str(error)) from error

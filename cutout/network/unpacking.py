@@ -1,4 +1,4 @@
-"""Unpacking of a body that came with a Content-Encoding, bounded in bytes and in members."""
+"""Decompression of bodies with a Content-Encoding, limited in bytes and members."""
 
 import zlib
 from collections.abc import Iterable, Iterator
@@ -7,37 +7,37 @@ from cutout.network.fetch_errors import FetchError, TooLarge, Truncated
 
 GZIP_NAMES = ("gzip", "x-gzip")
 DEFLATE = "deflate"
-# The wbits of zlib: gzip or zlib, told apart by their header; gzip alone.
+# wbits of zlib: gzip or zlib by their header; gzip only.
 GZIP_OR_ZLIB, GZIP = 47, 31
-GZIP_BEGINS = b"\x1f"
-# A member ends by copying all that is behind it in its piece.
+GZIP_SIGNATURE = b"\x1f"
+# zlib copies the rest of a piece at the end of a member, so pieces are small.
 PIECE_BYTES = 4096
-# RFC 1952 lets a file have several members, as bgzip and `cat a.gz b.gz` make them: thousands of bytes each.
+# RFC 1952 allows several members, as bgzip and `cat a.gz b.gz` write them: thousands of bytes each.
 FREE_MEMBERS, LEAST_MEMBER_BYTES = 1000, 100
 
 
-def unpacked(parts: Iterable[bytes], packing: str, *, max_bytes: int) -> Iterator[bytes]:
-    """The content of a body that is packed as `packing` says, in pieces of at most `max_bytes` + 1 bytes.
+def unpacked(parts: Iterable[bytes], encoding: str, *, max_bytes: int) -> Iterator[bytes]:
+    """Yield the decompressed body, in pieces of at most `max_bytes` + 1 bytes.
 
-    Members of gzip may follow one another, and zeros may fill it up; other bytes behind the end are refused.
-    Raises FetchError, TooLarge once more packed bytes came than `max_bytes` could ever need, Truncated.
+    gzip members may follow one another, and zeros may pad the end; other trailing bytes are refused. Raises
+    FetchError, TooLarge once more packed bytes came than `max_bytes` can need, Truncated.
     """
-    if packing not in (*GZIP_NAMES, DEFLATE):
-        raise FetchError(f"the body came packed as {packing[:20]!r}, which was not asked for")
-    unpacker = _Unpacker(max_bytes, has_members=packing != DEFLATE)
+    if encoding not in (*GZIP_NAMES, DEFLATE):
+        raise FetchError(f"the body came packed as {encoding[:20]!r}, which was not requested")
+    unpacker = _Unpacker(max_bytes, has_members=encoding != DEFLATE)
     try:
         for part in parts:
             yield from unpacker.unpack(part)
     except zlib.error as error:
         raise FetchError(f"the body cannot be unpacked: {error}") from error
     if not unpacker.at_end:
-        raise Truncated("the packed body broke off")
+        raise Truncated("the packed body is incomplete")
 
 
 class _Unpacker:
     def __init__(self, max_bytes: int, *, has_members: bool) -> None:
         self._max_bytes = max_bytes
-        # Stored instead of shrunk, a content grows by much less.
+        # Content that does not compress grows by much less than this.
         self._most_packed = max_bytes + max_bytes // 10 + 65_536
         self._has_members = has_members
         self._packed = 0
@@ -65,12 +65,12 @@ class _Unpacker:
                 if not packed:
                     return
                 self._begin_member(packed)
-            # One byte more than allowed is enough to be found too large.
+            # One byte more than allowed is enough to detect that it is too large.
             yield self._member.decompress(packed, self._max_bytes + 1)
             packed = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
 
     def _begin_member(self, packed: bytes) -> None:
-        if not self._has_members or not packed.startswith(GZIP_BEGINS):
+        if not self._has_members or not packed.startswith(GZIP_SIGNATURE):
             raise FetchError(
                 "the packed body has more bytes behind its end; send the content alone, or without packing"
             )

@@ -1,11 +1,11 @@
-"""Texts that are nearly an address: what they lack, in words."""
+"""Hints for texts that are nearly URLs: what is wrong, and what to write."""
 
 import re
 import unicodedata
 
 LONGEST_SHOWN = 120
 
-# What copying out of pages and chats leaves at the ends; `str.strip` takes none of it.
+# Invisible characters that copying from pages and chats leaves at the ends; `str.strip` removes none of them.
 INVISIBLE = "\u00ad\u034f\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff"
 INVISIBLE += "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufff9\ufffa\ufffb"
 
@@ -17,7 +17,7 @@ BROKEN_SCHEME = re.compile(
 PROPER = re.compile(r"(?:https?|s3)://(?![/\\])", re.IGNORECASE)
 TWICE = re.compile(r"https?://(?P<second>https?://)", re.IGNORECASE)
 LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
-# A name with a dot, an address of four numbers, or a port: a folder is rarely called so.
+# A name with a dot, four numbers, or a port: folders rarely have such names.
 HOST = re.compile(
     rf"(?:localhost|(?:{LABEL}\.)+(?:[A-Za-z]{{2,}}|[0-9]{{1,3}}))(?P<port>:[0-9]{{1,5}})?(?=[/?#])", re.ASCII
 )
@@ -25,7 +25,7 @@ WRAPPED = re.compile(r"""["'<(\[](?=[A-Za-z]+://)|=(?:HYPERLINK|IMAGE)\(""", re.
 
 
 def not_an_address(text: str) -> str | None:
-    """What is nearly right about a text that was to be an address, and what to write; None if nothing is."""
+    """Return the fault of a text that is nearly a URL, with the text to write; None if there is none."""
     if fault := invisible_ends(text):
         return fault
     if text.startswith("//") and HOST.match(text[2:] + "/"):
@@ -35,7 +35,7 @@ def not_an_address(text: str) -> str | None:
     if text[:5].lower() == "data:":
         return "holds the picture itself; save it to a file, or give its https:// address"
     if WRAPPED.match(text):
-        return "is an address inside quotes, brackets or a formula; write the address alone"
+        return "is an address inside quotes, brackets or a formula; write the address only"
     if twice := TWICE.match(text):
         return f"has two schemes; write {_shown(text[twice.start('second') :])}"
     if PROPER.match(text):
@@ -46,12 +46,12 @@ def not_an_address(text: str) -> str | None:
 
 
 def perhaps_an_address(text: str) -> str | None:
-    """The address that a text without a scheme may be, if it is not the name of a file."""
+    """Return the URL that a text without a scheme may be; None if it looks like a file name."""
     return f"https://{_shown(text)}" if HOST.match(text) else None
 
 
 def invisible_ends(text: str) -> str | None:
-    """What is wrong with a text that begins or ends with a character which nobody sees, or None."""
+    """Return the fault of a text that begins or ends with an invisible character, or None."""
     bare = text.strip(INVISIBLE)
     if bare == text or not bare:
         return None

@@ -4,7 +4,7 @@ A producer's virtual time is the number of its dispatched jobs divided by its sh
 smallest one is served first, so producers with ready jobs share evenly, however many jobs or batches each
 has. One step of priority is worth LEAD calls: so many interactive jobs go before the normal jobs of other
 producers, and then their producer waits like the others.
-`docs/decisions/0023-shares-by-producer.md` has the rule.
+`docs/decisions/0023-share-calls-by-producer-first.md` has the rule.
 """
 
 from dataclasses import dataclass
@@ -103,7 +103,7 @@ def _sort_key(owners: CTE, priority: ColumnElement[int], before: ColumnElement[i
 
 
 def allot(eligible: EligibleOwners, without: BindParameter[Any] | None = None) -> CTE:
-    """How many of the next `count` calls each queue gets; owners in the array `without` get none.
+    """Allot the next `count` calls to the queues; owners in the array `without` get none.
 
     Only the `count` owners whose first job sorts first can get any, and none of their jobs can get one that
     sorts behind the last of these first jobs: no more of the queues is read than that.

@@ -1,4 +1,4 @@
-"""Where a dispatcher begins to read each queue: an old snapshot keeps the index entries of jobs that left.
+"""Watermarks at which a dispatcher begins to read each queue, since indexes may keep many dead entries.
 
 A queue gets a watermark once it takes long to find its first job. The watermark is that job's virtual_start.
 It is read again every few seconds, and until then all reads of the queue begin there. A job that this

@@ -115,7 +115,7 @@ class TestWhatAPersonSees:
 
 
 class TestTheWholePath:
-    @pytest.mark.long("runs everything once; tests/worker/pipeline/test_save_first.py has the steps")
+    @pytest.mark.long("runs everything once; tests/worker/pipeline/test_paid_result.py has the steps")
     def test_from_a_picture_without_alpha_to_its_cutout(
         self, system: System, sandbox: Sandbox, picture: bytes, tmp_path: Path
     ) -> None:

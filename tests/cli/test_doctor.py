@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from cli.doctor import check_formats
 from cutout.enums import Stop
-from cutout.images.heif import is_heif_decoded
+from cutout.images.kinds import is_heif_decoded
 from cutout.models import Job
 from cutout.queue.blocks import storage_breaker
 from cutout.settings import Settings

@@ -164,7 +164,7 @@ class TestADispatcher:
             enqueue(engine, 1)
             wait_until(lambda: dispatched(engine) == 2)
             assert time.monotonic() - frozen_at < scaled(15)
-        wait_until(lambda: "Postgres is away" in (tmp_path / "dispatcher-0.log").read_text())
+        wait_until(lambda: "Postgres is unreachable" in (tmp_path / "dispatcher-0.log").read_text())
         wait_until(lambda: dispatchers(engine) == 2)
         enqueue(engine, 1)
         wait_until(lambda: messages(settings) == 3)
@@ -184,7 +184,7 @@ class TestADispatcher:
         dispatcher = start()
         wait_until(lambda: dispatched(engine) == 1)
         enqueue(engine, 1)
-        wait_until(lambda: (tmp_path / "dispatcher-0.log").read_text().count("Redis is away") > 0)
+        wait_until(lambda: (tmp_path / "dispatcher-0.log").read_text().count("Redis is unreachable") > 0)
         assert dispatched(engine) == 1
         assert dispatcher.poll() is None
 

@@ -44,6 +44,7 @@ def system(environment: dict[str, str], bucket: Bucket, tmp_path: Path) -> Itera
         said = running.log("worker") + running.log("api")
         assert "PreparedStatement" not in said
         assert "nobody expected" not in said
+        assert "unexpected error" not in said
 
 
 class TestTheMainPath(_TestTheMainPath):

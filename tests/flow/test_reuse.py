@@ -18,7 +18,7 @@ def upload(bucket: Bucket) -> str:
 
 
 class TestTwins:
-    @pytest.mark.long("runs everything; tests/cutout/queue/test_same_picture.py has the rules")
+    @pytest.mark.long("runs everything; tests/cutout/queue/test_waiting_jobs.py has the rules")
     def test_that_come_together_make_one_call(
         self, environment: dict[str, str], sandbox: Sandbox, bucket: Bucket, tmp_path: Path
     ) -> None:
@@ -54,7 +54,7 @@ class TestTwins:
             unknown = system.scalar("SELECT count(*) FROM attempts WHERE unknown_at IS NOT NULL")
         assert (unknown, sandbox.charges()) in ((1, 1), (1, 2))
 
-    @pytest.mark.long("runs everything; tests/cutout/queue/test_same_picture.py has the rules")
+    @pytest.mark.long("runs everything; tests/cutout/queue/test_waiting_jobs.py has the rules")
     def test_are_served_however_slow_the_endpoint_is(
         self, environment: dict[str, str], sandbox: Sandbox, bucket: Bucket, tmp_path: Path
     ) -> None:

@@ -15,7 +15,7 @@ WAITING = "SELECT count(*) FROM jobs WHERE queue_state = 'waiting'"
 
 
 @pytest.mark.long(
-    "carries a thousand jobs; tests/cutout/queue/test_same_picture.py has twenty, in the store alone"
+    "carries a thousand jobs; tests/cutout/queue/test_waiting_jobs.py has twenty, in the store alone"
 )
 def test_a_thousand_twins_are_handed_out_once(
     environment: dict[str, str], sandbox: Sandbox, bucket: Bucket, tmp_path: Path

@@ -1,4 +1,4 @@
-"""Disturbances by a producer, a person, the time or a process between two steps of work."""
+"""Disturbances: steps of a producer, a person, the clock or a process between two steps of work."""
 
 import uuid
 from collections.abc import Callable
@@ -9,18 +9,18 @@ from cutout.enums import Priority
 from tests.interleavings.installation import World
 
 MOST_BATCHES = 8
-# A connection each, of the pool's five: one is the world's, one holds the lock that they wait for.
+# Each needs one of the pool's five connections; the world has one, and one holds the lock.
 MOST_AT_ONCE = 3
 
 
 def one_of(things: Any, n: int) -> Any:
-    """An element by a number of any size."""
+    """Select an element by a number of any size."""
     return things[n % len(things)]
 
 
 @dataclass(frozen=True)
 class Disturbance:
-    """One of them: `n` chooses among batches, jobs, workers and ways, `budget` is what a batch gets."""
+    """One disturbance: `n` selects batches, jobs, workers and variants, `budget` is for a batch."""
 
     world: World
     n: int
@@ -41,18 +41,18 @@ class Disturbance:
         return self.n % 2 == 1
 
     def order(self) -> None:
-        """A producer enqueues, now and then a plan that waits for approval."""
+        """A producer enqueues, sometimes with a plan that waits for approval."""
         if len(self.world.batches) < MOST_BATCHES:
             self.world.order(2 + self.n % 4, budget=self.budget, plan=self.n % 3 == 0)
 
     def order_again(self) -> None:
-        """Pictures enqueued once more in another batch, now and then with a better priority."""
+        """A producer enqueues known pictures again, in another batch, sometimes as interactive jobs."""
         if len(self.world.batches) < MOST_BATCHES:
             priority = Priority.INTERACTIVE if self._is_odd else Priority.BULK
             self.world.order_again(2 + self.n % 4, skip=self.n // 4, budget=self.budget, priority=priority)
 
     def serve(self) -> None:
-        """A message of jobs arrives whose cutouts were bought before, and now and then comes once more."""
+        """A message of reusable jobs arrives, and sometimes arrives again."""
         if self.world.reused:
             message = one_of(self.world.reused, self.n // 4)
             self.world.serve(message)
@@ -69,7 +69,7 @@ class Disturbance:
         self.world.pause(self._batch if self.n % 4 else None)
 
     def resume(self) -> None:
-        """Everything: a person who finds that nothing moves looks for all that may keep it."""
+        """A person lifts all pauses and closes the breaker."""
         self.world.close_breaker()
         for batch_id in [None, *self.world.batches]:
             self.world.resume(batch_id)
@@ -84,23 +84,23 @@ class Disturbance:
         self.world.approve(self._batch)
 
     def cancel_batch(self) -> None:
-        """Or only as far as the API gets before it dies."""
+        """The API cancels a batch, or dies after its first statement."""
         self.world.cancel_batch(self._batch, and_its_jobs=self._is_odd)
 
     def cancel_job(self) -> None:
         self.world.cancel(self._job)
 
-    def cancel_carried_job(self) -> None:
-        """While a worker has it, best just before its call, which the worker tries to begin all the same."""
-        may_begin = [hand for hand in self.world.hands if hand.may_begin]
-        if self.world.hands:
-            hand = one_of(may_begin or self.world.hands, self.n)
-            self.world.cancel(hand.claim.job_id)
+    def cancel_running_job(self) -> None:
+        """A producer cancels a running job, if possible just before its worker tries to begin a call."""
+        may_begin = [held for held in self.world.held_jobs if held.may_begin]
+        if self.world.held_jobs:
+            held = one_of(may_begin or self.world.held_jobs, self.n)
+            self.world.cancel(held.claim.job_id)
             if may_begin and self._is_odd:
-                self.world.begin(hand)
+                self.world.begin(held)
 
     def retry(self) -> None:
-        """A job that can be retried, if there is one."""
+        """A person retries a job that can be retried, if there is one."""
         can_be = self.world.jobs("state IN ('failed', 'held')") or self.world.jobs()
         self.world.retry(one_of(can_be, self.n))
 
@@ -114,19 +114,19 @@ class Disturbance:
         self.world.rescue()
 
     def rescue_from_the_living(self) -> None:
-        """A worker's heartbeats do not arrive, it works on, and its jobs are handed out once more."""
-        if self.world.hands:
-            self._rescue_from(one_of(self.world.hands, self.n).worker)
+        """A worker's heartbeats do not arrive, it works on, and its jobs are dispatched again."""
+        if self.world.held_jobs:
+            self._rescue_from(one_of(self.world.held_jobs, self.n).worker)
 
     def answer_late(self) -> None:
-        """Other workers have its jobs when the answer to one of its calls arrives."""
-        calling = [hand for hand in self.world.hands if hand.is_calling]
+        """The response to a call arrives after the worker's jobs were dispatched to others."""
+        calling = [held for held in self.world.held_jobs if held.is_calling]
         if calling:
-            hand = one_of(calling, self.n)
-            self._rescue_from(hand.worker)
+            held = one_of(calling, self.n)
+            self._rescue_from(held.worker)
             self._deliver_all()
-            self.world.charge(hand)
-            self.world.read_answer(hand)
+            self.world.charge(held)
+            self.world.read_answer(held)
 
     def _rescue_from(self, silent: uuid.UUID) -> None:
         self.world.rescue(silent=silent)
@@ -146,7 +146,7 @@ class Disturbance:
         self.world.replay()
 
     def kill(self) -> None:
-        """A worker dies, and another is started."""
+        """A worker dies, and another one starts."""
         if self.world.living:
             self.world.kill(one_of(self.world.living, self.n // 2), keeps_answers=self._is_odd)
         self.world.start_worker()
@@ -156,32 +156,32 @@ class Disturbance:
             self.world.beat(one_of(self.world.living, self.n))
 
     def begin_at_once(self) -> None:
-        """All messages arrive, and some calls begin at the same moment, if it can be for one last credit."""
+        """All messages arrive, and some calls begin at the same time, if possible for one last credit."""
         self.world.tick(2 + self.n % 3)
         self._deliver_all()
-        for hand in [hand for hand in self.world.hands if hand.asks]:
-            self.world.ask(hand)
-        may_begin = [hand for hand in self.world.hands if hand.may_begin]
-        may_begin.sort(key=lambda hand: (not hand.claim.has_budget, hand.claim.batch_id))
+        for held in [held for held in self.world.held_jobs if held.acquires]:
+            self.world.acquire(held)
+        may_begin = [held for held in self.world.held_jobs if held.may_begin]
+        may_begin.sort(key=lambda held: (not held.claim.has_budget, held.claim.batch_id))
         if may_begin and may_begin[0].claim.has_budget:
             self.world.leave_one_credit(may_begin[0].claim.batch_id)
         self.world.begin_at_once(may_begin[:MOST_AT_ONCE])
 
     def give_up_and_get_again(self) -> None:
-        """A worker's thread gives a job up, during its call if one has any; its message comes again."""
-        calling = [hand for hand in self.world.hands if hand.is_calling]
-        if self.world.hands:
-            hand = one_of(calling or self.world.hands, self.n)
-            self.world.forget(hand)
-            self.world.deliver((hand.claim.job_id, hand.claim.fence), hand.worker)
-            for again in [its for its in self.world.hands if its.claim.job_id == hand.claim.job_id]:
-                if again.asks:
-                    self.world.ask(again)
+        """A worker's thread gives a job up, during its call if possible; its message arrives again."""
+        calling = [held for held in self.world.held_jobs if held.is_calling]
+        if self.world.held_jobs:
+            held = one_of(calling or self.world.held_jobs, self.n)
+            self.world.forget(held)
+            self.world.deliver((held.claim.job_id, held.claim.fence), held.worker)
+            for again in [its for its in self.world.held_jobs if its.claim.job_id == held.claim.job_id]:
+                if again.acquires:
+                    self.world.acquire(again)
                 if again.may_begin:
                     self.world.begin(again)
 
 
-# Hypothesis prefers the first. Without jobs, or with all of them blocked, nothing else shows much.
+# Hypothesis prefers the first ones. Without jobs, or with all of them blocked, the others have no effect.
 DISTURBANCES: list[Callable[[Disturbance], None]] = [
     Disturbance.order,
     Disturbance.order_again,
@@ -199,7 +199,7 @@ DISTURBANCES: list[Callable[[Disturbance], None]] = [
     Disturbance.approve,
     Disturbance.cancel_batch,
     Disturbance.cancel_job,
-    Disturbance.cancel_carried_job,
+    Disturbance.cancel_running_job,
     Disturbance.retry,
     Disturbance.rescue,
     Disturbance.rescue_from_the_living,

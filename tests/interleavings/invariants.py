@@ -1,4 +1,4 @@
-"""Invariants after each step, and once everything that kept jobs back is gone."""
+"""Invariants after each step, and after everything that kept jobs back is gone."""
 
 import uuid
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from sqlalchemy import RowMapping
 
 from tests.interleavings.installation import World
-from tests.interleavings.twins import every_success_has_a_cutout_that_was_stored, only_its_buyer_calls
+from tests.interleavings.same_picture import every_success_has_a_cutout_that_was_stored, only_its_buyer_calls
 
 ROUNDS = 60
 LEDGER = """
@@ -14,7 +14,7 @@ LEDGER = """
         count(*) FILTER (WHERE outcome = 'unknown') AS unknown
     FROM jobs LEFT JOIN attempts ON job_id = jobs.id GROUP BY jobs.id
 """
-# The batch's own facts, told anew: no statement of ours is asked.
+# An independent query of the batch's columns: no statement of the product is used.
 FORGOTTEN = """
     SELECT jobs.id, jobs.state, jobs.queue_state, jobs.code FROM jobs JOIN batches ON batches.id = batch_id
     WHERE queue_state = 'blocked' AND paused_at IS NULL AND paused_by_operator_at IS NULL
@@ -32,17 +32,17 @@ FORGOTTEN = """
             )
         )
 """
-# The same of a call that was begun; its batch's budget is held against the ledger, not against a counter.
+# Calls that must not have begun; the budget is compared with the ledger, not with a counter.
 MUST_NOT_BEGIN = """
     SELECT jobs.id, jobs.step, jobs.cancelled_at AS job_cancelled_at, batches.cancelled_at, paused_at,
-        closes_at, budget, charges.of_batch, awaits_approval, line_is_paused, charges.unknown
+        closes_at, budget, charges.of_batch, awaits_approval, queue_is_paused, charges.unknown
     FROM jobs JOIN batches ON batches.id = batch_id
     CROSS JOIN LATERAL (
         SELECT EXISTS (
             SELECT FROM ingests WHERE ingests.batch_id = batches.id
             AND options ? 'plan' AND NOT options ? 'approved'
         ) AS awaits_approval,
-        (SELECT bool_or(queue_clock.paused_at IS NOT NULL) FROM queue_clock) AS line_is_paused
+        (SELECT bool_or(queue_clock.paused_at IS NOT NULL) FROM queue_clock) AS queue_is_paused
     ) AS blocked
     CROSS JOIN LATERAL (
         SELECT count(*) FILTER (WHERE outcome <> 'not_charged') AS of_batch,
@@ -54,7 +54,7 @@ MUST_NOT_BEGIN = """
         jobs.step <> 'call' OR jobs.cancelled_at IS NOT NULL OR batches.cancelled_at IS NOT NULL
         OR paused_at IS NOT NULL OR paused_by_operator_at IS NOT NULL
         OR opens_at > now() OR closes_at <= now() OR charges.of_batch > budget
-        OR awaits_approval OR line_is_paused OR charges.unknown > :most_unknown
+        OR awaits_approval OR queue_is_paused OR charges.unknown > :most_unknown
     )
 """
 UNFINISHED = "state NOT IN ('succeeded', 'failed', 'cancelled')"
@@ -63,7 +63,7 @@ ONE_OF_EACH = """
         batch_id, state, queue_state, step, code, id
     FROM jobs WHERE finished_at IS NULL
 """
-# A person can see why, and can let it go on; nothing else does.
+# Held with a reason: only a person can let it continue.
 FOR_A_PERSON = "state = 'held' AND queue_state IS NULL AND code IS NOT NULL AND message IS NOT NULL"
 ITS_STATE = "SELECT id, batch_id, state, queue_state, step, code, message FROM jobs"
 OPEN = """
@@ -79,12 +79,12 @@ UNSTORED = """
 
 
 def _none(rows: Sequence[RowMapping], promise: str) -> None:
-    """No row breaks it; those that do are the error's text."""
+    """Assert that no row breaks the promise; the error lists those that do."""
     assert not rows, "\n".join([f"broken: {promise}", *(str(dict(row)) for row in rows)])
 
 
 def charges_are_in_the_ledger(world: World) -> None:
-    """Every charge has a row, charged or unknown; nothing is called charged that was not."""
+    """Every charge has a row, charged or unknown; no other call is recorded as charged."""
     for row in world.rows(LEDGER):
         charges = world.endpoint.charges[row["id"]]
         assert row["charged"] <= charges <= row["charged"] + row["unknown"], (
@@ -93,47 +93,50 @@ def charges_are_in_the_ledger(world: World) -> None:
 
 
 def only_allowed_calls_were_begun(world: World) -> None:
-    """No call begins that a person, a budget or an unknown charge forbids, nor one whose result is there."""
-    for attempt_id, hand in world.begun.items():
-        job_id = hand.claim.job_id
+    """No call begins that a person, a budget, an unknown charge or an existing result forbids."""
+    for attempt_id, held in world.begun.items():
+        job_id = held.claim.job_id
         most_unknown = max(world.bounds.unknown, world.accepted_unknown.get(job_id, 0))
         rows = world.rows(MUST_NOT_BEGIN, job=job_id, attempt=attempt_id, most_unknown=most_unknown)
         _none(rows, f"only allowed calls begin; at most {most_unknown} charges may be unknown")
     world.begun.clear()
 
 
-def nothing_waits_for_nothing(world: World) -> None:
-    """After enough ticks no job is blocked whose batch lets it go on, and every other wait has a reason."""
+def every_wait_has_a_reason(world: World) -> None:
+    """After some ticks no job is blocked whose batch lets it continue, and every wait has a reason."""
     world.tick(0)
     world.tick(0)
-    _none(world.rows(FORGOTTEN), "blocked jobs come back once nothing of their batch blocks them")
+    _none(world.rows(FORGOTTEN), "blocked jobs become ready once nothing of their batch blocks them")
     for row in world.rows(ONE_OF_EACH):
-        said = world.explain(row["id"])
-        assert said.why, f"nothing says why this job waits: {dict(row)}"
-        assert said.text, f"no text says why this job waits: {dict(row)}, {said}"
+        explanation = world.explain(row["id"])
+        assert explanation.why, f"no code explains why this job waits: {dict(row)}"
+        assert explanation.text, f"no text explains why this job waits: {dict(row)}, {explanation}"
 
 
-def nobody_is_forgotten(world: World) -> None:
-    """A job that a living worker does not carry any more is taken from it after two heartbeats."""
+def no_running_job_is_forgotten(world: World) -> None:
+    """A job that a living worker does not hold any more is rescued after two heartbeats."""
     for _ in range(2):
         for worker in world.living:
             world.beat(worker)
     world.rescue()
     world.let_time_pass()
     world.audit()
-    carried = {(hand.claim.job_id, hand.claim.fence) for hand in world.hands}
+    in_flight = {(held.claim.job_id, held.claim.fence) for held in world.held_jobs}
     left = [
         row
         for row in world.rows("SELECT id, fence, step FROM jobs WHERE state = 'running'")
-        if (row["id"], row["fence"]) not in carried
+        if (row["id"], row["fence"]) not in in_flight
     ]
-    _none(left, "a running job is carried by a worker")
-    calls = {hand.attempt_id for hand in world.hands}
-    _none([row for row in world.rows(OPEN) if row["id"] not in calls], "a call without an end is out")
+    _none(left, "a running job is held by a worker")
+    calls = {held.attempt_id for held in world.held_jobs}
+    _none(
+        [row for row in world.rows(OPEN) if row["id"] not in calls],
+        "an attempt without an end has an open call",
+    )
 
 
 def everything_ends(world: World) -> None:
-    """With nothing in the way, every job ends or is held for a person; asked again, it ends."""
+    """Without obstacles every job ends or is held for a person; retried, it ends."""
     _unblock(world)
     _work(world)
     left = world.rows(f"{ITS_STATE} WHERE {UNFINISHED} AND NOT ({FOR_A_PERSON})")
@@ -143,7 +146,7 @@ def everything_ends(world: World) -> None:
     _work(world)
     _none(world.rows(f"{ITS_STATE} WHERE {UNFINISHED}"), "a held job that is retried ends")
     _none(world.rows(OPEN), "every call has an end once all jobs have")
-    _none(world.rows(UNSTORED), "what was paid for is stored, or written down as lost")
+    _none(world.rows(UNSTORED), "a paid result is stored, or recorded as lost")
     charges_are_in_the_ledger(world)
     every_success_has_a_cutout_that_was_stored(world)
 
@@ -178,25 +181,25 @@ def _deliver(world: World, worker: uuid.UUID) -> None:
 
 
 def _work(world: World) -> None:
-    """An honest worker carries out whatever is handed out, until nothing moves any more."""
+    """Process everything that is dispatched, as a correct worker does, until nothing moves any more."""
     (worker,) = world.living
     for _ in range(ROUNDS):
         world.let_time_pass()
         world.tick(100)
         _deliver(world, worker)
-        if not world.hands and not world.jobs("queue_state IS NOT NULL"):
+        if not world.held_jobs and not world.jobs("queue_state IS NOT NULL"):
             return
-        for hand in list(world.hands):
-            if hand.asks:
-                world.ask(hand)
-        for hand in list(world.hands):
-            if hand.may_begin:
-                world.begin(hand)
+        for held in list(world.held_jobs):
+            if held.acquires:
+                world.acquire(held)
+        for held in list(world.held_jobs):
+            if held.may_begin:
+                world.begin(held)
         only_its_buyer_calls(world)
         only_allowed_calls_were_begun(world)
-        for hand in list(world.hands):
-            if hand.is_calling:
-                world.charge(hand)
-                world.read_answer(hand)
-        for hand in list(world.hands):
-            world.store_cutout(hand)
+        for held in list(world.held_jobs):
+            if held.is_calling:
+                world.charge(held)
+                world.read_answer(held)
+        for held in list(world.held_jobs):
+            world.store_cutout(held)

@@ -1,4 +1,4 @@
-"""Random interleavings of everything that anybody does to jobs, and what must hold whatever the order."""
+"""Random interleavings of all actions on jobs, and the invariants of every order."""
 
 import sys
 import uuid
@@ -14,21 +14,21 @@ from sqlalchemy import Engine
 
 from cutout.enums import Priority
 from cutout.queue.settle import RetryLimits
-from tests.interleavings import invariants, twins
+from tests.interleavings import invariants, same_picture
 from tests.interleavings.disturbances import DISTURBANCES, Disturbance, one_of
-from tests.interleavings.hand import Hand
+from tests.interleavings.held_job import HeldJob
 from tests.interleavings.installation import World
 
 PICK = st.integers(0, 999)
-# One message of so many comes again.
+# One of so many messages arrives again.
 COMES_AGAIN = 5
-# Of ten draws of work: so many go on with a job, then so many deliver a message, the rest are ticks.
+# Of ten draws of work so many continue with a job, then so many deliver a message; the others are ticks.
 CARRIES_BELOW = 6
 DELIVERS_BELOW = 9
 
 
 class How(StrEnum):
-    """A worker's next step with a job."""
+    """Outcome of a worker's next step with a job."""
 
     WELL = "well"
     FAILS = "fails"
@@ -41,7 +41,7 @@ MOSTLY_WELL = [How.WELL] * 9 + [How.FAILS, How.IS_LOST, How.GIVES_UP]
 
 @dataclass(frozen=True)
 class Step:
-    """The dispatcher's tick, a message that arrives, or a worker's next step with a job: `n` chooses."""
+    """A tick, a message that arrives, or a worker's next step with a job; `n` selects."""
 
     n: int
     to: int
@@ -54,7 +54,7 @@ ANSWERS = defaultdict(lambda: World.read_answer, {How.IS_LOST: World.drop_answer
 
 
 class Interleavings(RuleBasedStateMachine):
-    """A subclass says where its databases come from."""
+    """The state machine; a subclass provides its databases."""
 
     new_engine: Callable[[], Engine]
     give_back: Callable[[Engine], None]
@@ -66,12 +66,12 @@ class Interleavings(RuleBasedStateMachine):
         self.world = World(self._engine)
 
     def teardown(self) -> None:
-        """Whatever the order was, no job waits for nothing, and each can be brought to its end."""
+        """Check that no job waits without a reason, and that each can be brought to its end."""
         try:
-            # What broke a step is not to be hidden by what follows from it.
+            # A failure of a step must not be hidden by errors that follow from it.
             if sys.exc_info()[0] is None:
-                invariants.nothing_waits_for_nothing(self.world)
-                invariants.nobody_is_forgotten(self.world)
+                invariants.every_wait_has_a_reason(self.world)
+                invariants.no_running_job_is_forgotten(self.world)
                 invariants.everything_ends(self.world)
         finally:
             self.world.close()
@@ -79,7 +79,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @initialize(budget=st.none() | st.integers(0, 3), most_unknown=st.integers(0, 1))
     def start(self, budget: int | None, most_unknown: int) -> None:
-        """Something to interleave."""
+        """Create jobs to interleave."""
         self.world.bounds = RetryLimits(unknown=most_unknown)
         self.world.start_worker()
         self.world.order(4, budget=budget)
@@ -96,25 +96,25 @@ class Interleavings(RuleBasedStateMachine):
     def work(
         self, steps: list[Step], then: Callable[[Disturbance], None], n: int, budget: int | None
     ) -> None:
-        """Some steps of what should happen, then something else.
+        """Run some steps of work, then a disturbance.
 
-        One rule, for hypothesis leaves whole rules out of a run: without work nothing moves.
+        This is one rule, since hypothesis leaves whole rules out of some runs: without work nothing moves.
         """
         for step in steps:
             self._work(step)
         self.reached[then.__name__] += 1
         then(Disturbance(self.world, n, budget))
-        self._look_at_what_was_begun()
+        self._check_begun_calls()
 
     @invariant()
     def no_picture_is_paid_twice_without_a_trace(self) -> None:
-        twins.no_picture_is_paid_twice_without_a_trace(self.world)
+        same_picture.no_picture_is_paid_twice_without_a_trace(self.world)
 
     @invariant()
-    def twins_wait_for_their_buyer_alone(self) -> None:
-        self.world.look_at_twins()
-        twins.nobody_waits_for_who_does_not_buy(self.world)
-        twins.a_buyer_goes_in_the_place_of_its_first_twin(self.world)
+    def waiting_jobs_wait_for_their_buyer_only(self) -> None:
+        self.world.promote_waiting()
+        same_picture.waiting_jobs_have_a_buyer(self.world)
+        same_picture.a_buyer_inherits_priority(self.world)
 
     @invariant()
     def charges_are_in_the_ledger(self) -> None:
@@ -122,51 +122,51 @@ class Interleavings(RuleBasedStateMachine):
 
     def _work(self, step: Step) -> None:
         which, n = step.n % 10, step.n // 10
-        if self.world.hands and which < CARRIES_BELOW:
-            self._carry(one_of(self.world.hands, n), step.how)
+        if self.world.held_jobs and which < CARRIES_BELOW:
+            self._carry(one_of(self.world.held_jobs, n), step.how)
         elif self.world.messages and self.world.living and which < DELIVERS_BELOW:
             self._deliver(one_of(self.world.messages, n), step.to)
         else:
             self.world.tick(1 + n % 4)
-        self._look_at_what_was_begun()
+        self._check_begun_calls()
 
-    def _look_at_what_was_begun(self) -> None:
+    def _check_begun_calls(self) -> None:
         self.reached["begun"] += len(self.world.begun)
-        twins.only_its_buyer_calls(self.world)
+        same_picture.only_its_buyer_calls(self.world)
         invariants.only_allowed_calls_were_begun(self.world)
 
     def _deliver(self, message: tuple[uuid.UUID, int], to: int) -> None:
-        """A message arrives at a worker, and now and then comes once more."""
+        """Deliver a message to a worker; sometimes it arrives again."""
         self.world.deliver(message, one_of(self.world.living, to))
         if to % COMES_AGAIN:
             self.world.messages.remove(message)
 
-    def _carry(self, hand: Hand, how: How) -> None:
+    def _carry(self, held: HeldJob, how: How) -> None:
         if how is How.GIVES_UP:
-            self.world.forget(hand)
-        elif hand.copies:
-            COPIES[how](self.world, hand)
-        elif hand.url is not None:
-            ANSWERS[how](self.world, hand)
-        elif hand.is_calling:
-            self._call(hand, how)
+            self.world.forget(held)
+        elif held.copies:
+            COPIES[how](self.world, held)
+        elif held.url is not None:
+            ANSWERS[how](self.world, held)
+        elif held.is_calling:
+            self._call(held, how)
         elif how is How.FAILS:
-            self.world.fail_source(hand)
-        elif hand.asks:
-            self._ask(hand)
+            self.world.fail_source(held)
+        elif held.acquires:
+            self._acquire(held)
         else:
-            self.world.begin(hand)
+            self.world.begin(held)
 
-    def _ask(self, hand: Hand) -> None:
-        self.world.ask(hand)
-        self.reached["bought by another"] += hand not in self.world.hands
+    def _acquire(self, held: HeldJob) -> None:
+        self.world.acquire(held)
+        self.reached["bought by another"] += held not in self.world.held_jobs
 
-    def _call(self, hand: Hand, how: How) -> None:
+    def _call(self, held: HeldJob, how: How) -> None:
         match how:
             case How.FAILS:
-                self.world.refuse(hand)
+                self.world.refuse(held)
             case How.IS_LOST:
-                self.world.drop_answer(hand)
+                self.world.drop_answer(held)
             case _:
-                self.world.charge(hand)
+                self.world.charge(held)
                 self.reached["charged"] += 1

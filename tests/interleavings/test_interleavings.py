@@ -1,4 +1,4 @@
-"""Every job can still move, or is final, or has a reason; charges equal the ledger; no budget is passed."""
+"""Random interleavings: every job moves, ends or has a reason; charges equal the ledger; budgets hold."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ SOME = settings(
 
 @pytest.fixture
 def machine(databases: Databases, services: LocalServices) -> Iterator[type[Interleavings]]:
-    """The machine, each of its runs on a database of its own, by one engine: it compiles a statement once."""
+    """The machine with a database for each run, and one engine, which compiles a statement once."""
     names = [databases.take()]
     engine = connect(url_of(services, names[0]))
 
@@ -51,7 +51,7 @@ def machine(databases: Databases, services: LocalServices) -> Iterator[type[Inte
 
 
 def test_some_interleavings_keep_the_promises(machine: type[Interleavings]) -> None:
-    """Some of them, always the same."""
+    """A few interleavings, which are the same in each run."""
     run_state_machine_as_test(machine, settings=SOME)
     # An order of steps in which nobody calls shows nothing.
     assert machine.reached["charged"] > SOME.max_examples
@@ -59,6 +59,6 @@ def test_some_interleavings_keep_the_promises(machine: type[Interleavings]) -> N
 
 @pytest.mark.long("a hundred interleavings; the test before it has four")
 def test_many_interleavings_keep_the_promises(machine: type[Interleavings]) -> None:
-    """Other ones in each run; what breaks is shrunk to its least steps."""
+    """Many interleavings, which differ in each run; a failure is reduced to its fewest steps."""
     many = settings(SOME, max_examples=100, stateful_step_count=30, derandomize=False, phases=list(Phase))
     run_state_machine_as_test(machine, settings=many)

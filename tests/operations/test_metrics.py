@@ -44,7 +44,7 @@ def test_the_metrics_of_all_processes_tell_of_a_batch(
     assert worker["cutout_worker_threads",] == 8
 
     assert dispatcher["cutout_dispatcher_leads",] == 1
-    assert dispatcher["cutout_handed_out_jobs_total", "call"] == 4
+    assert dispatcher["cutout_dispatched_jobs_total", "call"] == 4
     assert dispatcher["cutout_tick_seconds_count",] > 1
 
     assert api["cutout_database_answers",] == 1

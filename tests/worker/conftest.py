@@ -34,7 +34,7 @@ def make_bench(engine: Engine, bucket: Bucket, settings: Settings) -> Iterator[C
 
 @pytest.fixture
 def reusing(make_bench: Callable[..., Bench]) -> Bench:
-    """A bench that serves what was bought before."""
+    """A bench that reuses cutouts bought before."""
     return make_bench(reuse=Reuse.PRODUCER)
 
 
@@ -46,7 +46,7 @@ def bench(make_bench: Callable[..., Bench]) -> Bench:
 
 @pytest.fixture
 def proxy(services: LocalServices) -> Iterator[Proxy]:
-    """The line to the bucket."""
+    """A proxy before the bucket."""
     assert services.seaweed is not None
     with Proxy(services.seaweed.port("s3")) as proxy:
         yield proxy

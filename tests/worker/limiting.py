@@ -1,4 +1,4 @@
-"""Steps of a call with a limiter, without the call."""
+"""Steps of calls with a limiter, without the calls."""
 
 import time
 from collections.abc import Callable
@@ -11,20 +11,20 @@ MakeLimiter = Callable[..., Limiter]
 
 
 def hold(limiter: Limiter, count: int, stack: ExitStack) -> None:
-    """Take so many slots at once."""
+    """Take `count` slots at once."""
     for _ in range(count):
         stack.enter_context(limiter.slot(longest_wait_s=0.5))
 
 
 def send(slot: Slot) -> None:
-    """Do what a call does up to its first byte."""
+    """Do the steps of a call up to its first byte."""
     slot.await_turn()
     slot.await_permission()
     slot.sent()
 
 
 def end(limiter: Limiter, ending: LimiterFeedback, times: int = 1, **more: object) -> None:
-    """So many calls, one after the other, that end so."""
+    """Make `times` calls, one after the other, with this feedback."""
     for n in range(times):
         with limiter.slot(longest_wait_s=2) as slot:
             send(slot)
@@ -34,7 +34,7 @@ def end(limiter: Limiter, ending: LimiterFeedback, times: int = 1, **more: objec
 def send_many(
     limiters: list[Limiter], calls: int, *, threads: int, late: Callable[[int], None] = lambda _: None
 ) -> list[float]:
-    """When the first bytes of so many calls went out, in order; `late` comes between turn and first byte."""
+    """Times of the first bytes of `calls` calls, in order; `late` runs between turn and first byte."""
     times: list[float] = []
 
     def call(number: int) -> None:

@@ -47,13 +47,13 @@ SAVES_UNDER_A_LIMIT = textwrap.dedent(
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """Where the directory's form lies; not made yet."""
+    """The path of the directory lifeboat, not made yet."""
     return tmp_path / "of" / "lifeboat"
 
 
 @pytest.fixture
-def at_sea(settings: Settings) -> Settings:
-    """Settings with a lifeboat in a bucket, which is there."""
+def bucket_settings(settings: Settings) -> Settings:
+    """Settings with a lifeboat in a bucket that exists."""
     name = f"lifeboat-{uuid.uuid4().hex}"
     bucket = Bucket(settings.model_copy(update={"s3_bucket": name}))
     bucket.create()
@@ -67,7 +67,7 @@ def lifeboat(request: pytest.FixtureRequest, settings: Settings, place: Path) ->
     if request.param == "directory":
         chosen = settings.model_copy(update={"lifeboat_dir": str(place)})
     else:
-        chosen = request.getfixturevalue("at_sea")
+        chosen = request.getfixturevalue("bucket_settings")
     opened = open_lifeboat(chosen)
     assert opened is not None
     yield opened
@@ -82,7 +82,7 @@ def key() -> str:
 
 class TestEitherForm:
     def test_gives_back_what_it_was_given(self, lifeboat: Lifeboat, key: str) -> None:
-        """Byte for byte, and it is listed."""
+        """The bytes are unchanged, and the entry is listed."""
         lifeboat.save(key, DATA)
         assert lifeboat.read(key, max_bytes=MAX) == DATA
         assert lifeboat.keys() == [key]
@@ -94,7 +94,7 @@ class TestEitherForm:
         assert lifeboat.read(key, max_bytes=MAX) == DATA
 
     def test_has_nothing_that_it_was_not_given(self, lifeboat: Lifeboat, key: str) -> None:
-        """An entry that is not there is no error: it is not there."""
+        """A missing entry is None and no error."""
         assert lifeboat.read(key, max_bytes=MAX) is None
         assert lifeboat.keys() == []
 
@@ -106,14 +106,14 @@ class TestEitherForm:
         assert lifeboat.read(key, max_bytes=MAX) is None
 
     def test_reads_no_more_than_it_is_asked_to(self, lifeboat: Lifeboat, key: str) -> None:
-        """What is larger than any result was not saved by cutout."""
+        """A file larger than any result was not saved by cutout."""
         lifeboat.save(key, DATA)
         with pytest.raises(LifeboatError, match="not saved by cutout"):
             lifeboat.read(key, max_bytes=len(DATA) - 1)
 
     @pytest.mark.parametrize("name", ["", "..", "../etc/passwd", "/etc/passwd", "a.part", "A" * 36])
     def test_knows_no_names_but_job_ids(self, lifeboat: Lifeboat, name: str) -> None:
-        """No name leads out of the lifeboat, wherever it came from."""
+        """No name leads out of the lifeboat."""
         with pytest.raises(LifeboatError, match="no entry of a lifeboat"):
             lifeboat.save(name, DATA)
         with pytest.raises(LifeboatError, match="no entry of a lifeboat"):
@@ -128,7 +128,7 @@ def test_no_setting_is_no_lifeboat(settings: Settings) -> None:
 
 
 class TestADirectory:
-    def test_is_the_workers_alone(self, place: Path, key: str) -> None:
+    def test_is_readable_by_the_worker_alone(self, place: Path, key: str) -> None:
         """The directory has mode 0700 and an entry 0600, whatever the umask is."""
         before = os.umask(0)
         try:
@@ -159,7 +159,7 @@ class TestADirectory:
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
     def test_that_is_full_says_so_and_keeps_no_half(self, tmp_path: Path, key: str) -> None:
-        """A result that does not fit leaves neither an entry nor a part, and earlier entries stay."""
+        """An entry that does not fit leaves nothing behind, and the earlier entries stay."""
         small = tmp_path / "small"
         small.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], check=True)  # noqa: S607
@@ -175,7 +175,7 @@ class TestADirectory:
             subprocess.run(["umount", small], check=True)  # noqa: S607
 
     def test_that_takes_no_more_bytes_keeps_no_half(self, place: Path, key: str) -> None:
-        """A write that breaks off, here at the process's own limit, is as good as none."""
+        """A write that breaks off, here at the process's own limit, leaves nothing."""
         ran = subprocess.run(
             [sys.executable, "-c", SAVES_UNDER_A_LIMIT, place, key],
             capture_output=True,
@@ -186,7 +186,7 @@ class TestADirectory:
         assert list(place.iterdir()) == []
 
     def test_that_is_none_is_an_error_with_a_remedy(self, place: Path, key: str) -> None:
-        """A file in its place, or a disk that is not mounted, is said plainly."""
+        """The error names a file in its place, or a disk that is not mounted."""
         place.parent.mkdir()
         place.touch()
         lifeboat = DirectoryLifeboat(place)
@@ -199,8 +199,8 @@ class TestADirectory:
             with pytest.raises(LifeboatError, match=f"{place} cannot be .*mounted"):
                 step()
 
-    def test_clears_away_what_a_death_left_unfinished(self, place: Path, key: str) -> None:
-        """A piece that is old goes; one that may be under way stays; neither is an entry."""
+    def test_removes_what_a_process_that_died_left_unfinished(self, place: Path, key: str) -> None:
+        """An old unfinished file is removed; one that may be under way stays; neither is an entry."""
         lifeboat = DirectoryLifeboat(place)
         lifeboat.save(key, DATA)
         old, new = (place / f".{key}.{n}.part" for n in (1, 2))
@@ -213,32 +213,32 @@ class TestADirectory:
 
 
 class TestABucket:
-    def test_keeps_its_entries_under_the_prefix(self, at_sea: Settings, key: str) -> None:
+    def test_keeps_its_entries_under_the_prefix(self, bucket_settings: Settings, key: str) -> None:
         """s3://bucket/prefix: the object's key begins with the prefix, and nothing else there is an entry."""
-        lifeboat = BucketLifeboat(at_sea)
+        lifeboat = BucketLifeboat(bucket_settings)
         lifeboat.save(key, DATA)
         name = str(lifeboat).split("/")[2]
-        bucket = Bucket(at_sea.model_copy(update={"s3_bucket": name}))
+        bucket = Bucket(bucket_settings.model_copy(update={"s3_bucket": name}))
         bucket.put_cutout(DATA, key="paid/results/notes", media_type="text/plain", metadata={})
         bucket.put_cutout(DATA, key=str(uuid.uuid4()), media_type="text/plain", metadata={})
         assert bucket.read(f"paid/results/{key}", max_bytes=MAX) == DATA
         assert lifeboat.keys() == [key]
 
-    def test_may_be_a_whole_bucket(self, at_sea: Settings, key: str) -> None:
+    def test_may_be_a_whole_bucket(self, bucket_settings: Settings, key: str) -> None:
         """Without a prefix the key is the job's id."""
-        name = (at_sea.lifeboat_dir or "").split("/")[2]
-        lifeboat = BucketLifeboat(at_sea.model_copy(update={"lifeboat_dir": f"s3://{name}"}))
+        name = (bucket_settings.lifeboat_dir or "").split("/")[2]
+        lifeboat = BucketLifeboat(bucket_settings.model_copy(update={"lifeboat_dir": f"s3://{name}"}))
         lifeboat.save(key, DATA)
         assert lifeboat.keys() == [key]
-        assert Bucket(at_sea.model_copy(update={"s3_bucket": name})).keys("") == [key]
+        assert Bucket(bucket_settings.model_copy(update={"s3_bucket": name})).keys("") == [key]
 
-    def test_is_reached_by_its_own_settings(self, at_sea: Settings, key: str) -> None:
+    def test_is_reached_by_its_own_settings(self, bucket_settings: Settings, key: str) -> None:
         """With CUTOUT_LIFEBOAT_S3_… set, the first bucket's server and keys do not matter."""
-        apart = at_sea.model_copy(
+        apart = bucket_settings.model_copy(
             update={
-                "lifeboat_s3_endpoint_url": at_sea.s3_endpoint_url,
-                "lifeboat_s3_access_key": at_sea.s3_access_key,
-                "lifeboat_s3_secret_key": at_sea.s3_secret_key,
+                "lifeboat_s3_endpoint_url": bucket_settings.s3_endpoint_url,
+                "lifeboat_s3_access_key": bucket_settings.s3_access_key,
+                "lifeboat_s3_secret_key": bucket_settings.s3_secret_key,
                 "s3_endpoint_url": "http://127.0.0.1:9",
                 "s3_access_key": "nobody",
             }
@@ -256,17 +256,17 @@ class TestABucket:
         ],
     )
     def test_that_does_not_work_names_its_own_settings(
-        self, at_sea: Settings, key: str, changed: dict[str, str], said: str
+        self, bucket_settings: Settings, key: str, changed: dict[str, str], said: str
     ) -> None:
-        """Not those of the first bucket."""
-        lifeboat = BucketLifeboat(at_sea.model_copy(update=changed))
+        """The error does not name the settings of the first bucket."""
+        lifeboat = BucketLifeboat(bucket_settings.model_copy(update=changed))
         with pytest.raises(LifeboatError, match=said) as caught:
             lifeboat.save(key, DATA)
         assert "CUTOUT_S3" not in str(caught.value)
 
 
 class TestTheSweep:
-    def test_removes_what_final_jobs_left_and_nothing_else(self, lifeboat: Lifeboat, engine: Engine) -> None:
+    def test_removes_the_entries_of_final_jobs_alone(self, lifeboat: Lifeboat, engine: Engine) -> None:
         """A cancelled job's entry goes; that of a job still under way, or of another database, stays."""
         with Session(engine) as session, session.begin():
             done, under_way = (enqueue(session, NewJob(SOURCE)) for _ in range(2))
@@ -277,10 +277,10 @@ class TestTheSweep:
         sweep(lifeboat, engine)
         assert set(lifeboat.keys()) == {str(under_way), str(stranger)}
 
-    def test_of_a_lifeboat_that_is_away_stops_no_worker(
-        self, at_sea: Settings, engine: Engine, caplog: pytest.LogCaptureFixture
+    def test_of_an_unreachable_lifeboat_stops_no_worker(
+        self, bucket_settings: Settings, engine: Engine, caplog: pytest.LogCaptureFixture
     ) -> None:
         """It is logged as an error, and the next start sweeps."""
-        away = at_sea.model_copy(update={"lifeboat_s3_endpoint_url": "http://127.0.0.1:9"})
+        away = bucket_settings.model_copy(update={"lifeboat_s3_endpoint_url": "http://127.0.0.1:9"})
         sweep(BucketLifeboat(away), engine)
         assert [line.levelname for line in caplog.records if "lifeboat" in line.name] == ["ERROR"]

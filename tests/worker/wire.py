@@ -110,7 +110,7 @@ def dribbling(prefix: bytes, *, interval_s: float = 0.05) -> Behaviour:
 
 
 def stopping_after(*parts: bytes) -> Behaviour:
-    """Take one request, send these bytes, and nothing more until the client goes."""
+    """Take one request, send these bytes, and nothing more until the client closes."""
 
     def behave(connection: socket.socket) -> None:
         read_request(connection)
@@ -121,13 +121,13 @@ def stopping_after(*parts: bytes) -> Behaviour:
 
 
 def silent(connection: socket.socket) -> None:
-    """Take everything and say nothing until the client goes."""
+    """Read everything and send nothing until the client closes."""
     while connection.recv(1 << 20):
         pass
 
 
 def deaf(connection: socket.socket) -> None:
-    """Take nothing and say nothing, until the test is over."""
+    """Read nothing and send nothing until the test is over."""
     connection.recv(1)
     threading.Event().wait(1)
 

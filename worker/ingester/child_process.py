@@ -19,7 +19,7 @@ STOP_WITHIN_S = 3.0
 def read_in_child(connection: Connection, request: PendingIngest, stop: Stop) -> None:
     """Carry out this session's request in a child process, to its end or until stopped.
 
-    If the child dies, the request stays as it is and the death counts. Raises if Postgres is unreachable.
+    If the child dies, the request stays unchanged and the death counts. Raises if Postgres is unreachable.
     """
     child = subprocess.Popen(  # noqa: S603 - ourselves
         [sys.executable, "-m", "worker.ingester.child", str(request.batch_id)],

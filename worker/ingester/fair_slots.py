@@ -6,7 +6,7 @@ from collections import Counter
 
 
 class FairSlots:
-    """A number of slots. Nobody takes more than half of the free ones: with 4 slots, one producer holds at
+    """A number of slots. No owner takes more than half of the free ones: with 4 slots, one producer holds at
     most 2, the next one 1, and one is left for a third.
     """
 

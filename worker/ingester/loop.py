@@ -173,7 +173,7 @@ class Ingester:
                     SOURCE_KILLS_INGESTER,
                 )
             elif request.deaths:
-                # Another request may have ended the process: alone, this one ends nobody else.
+                # Another request may have ended the process: alone, this one ends no other.
                 read_in_child(connection, request, stop)
             else:
                 lane.work(connection, request, stop)

@@ -25,7 +25,7 @@ from worker.metrics import call_ended
 from worker.pipeline.call_record import AnswerNotWrittenError, CallRecord
 from worker.pipeline.context import WorkerContext
 from worker.pipeline.fetch_source import FetchedSource, fetch_source
-from worker.pipeline.refusals import NOT_BEGUN, NOT_BEGUN_SNOOZE_S, Refusal
+from worker.pipeline.refusals import NOT_BEGUN, NOT_BEGUN_SNOOZE_S, ClassifiedRefusal
 from worker.pipeline.reuse import serve_as_sent
 from worker.pipeline.sources import SourceError
 from worker.stage import CALL, PREPARE, TURN, Stage
@@ -58,7 +58,7 @@ def call(context: WorkerContext, claim: Claim) -> Claim | Outcome:
             )
             picture = Picture.of(source, prepared, recipe)
         answer = _buy(context, claim, picture, claim.attempts + 1, prepared_s=time.monotonic() - began)
-        if isinstance(answer, Refusal) and answer.policy.verdict is Verdict.REFIT:
+        if isinstance(answer, ClassifiedRefusal) and answer.policy.verdict is Verdict.REFIT:
             refitted = context.preparer.refit(source.data, owner=claim.producer_id)
             answer = _buy(context, claim, Picture.of(source, refitted, recipe), claim.attempts + 2)
     except SourceError as error:
@@ -71,7 +71,7 @@ def call(context: WorkerContext, claim: Claim) -> Claim | Outcome:
         return Snooze("LIMIT_REACHED", "all calls that the limit allows are taken", error.retry_in_s)
     except LimiterAway as error:
         return Snooze("LIMITER_AWAY", str(error), NOT_BEGUN_SNOOZE_S)
-    return answer.outcome(claim) if isinstance(answer, Refusal) else answer
+    return answer.outcome(claim) if isinstance(answer, ClassifiedRefusal) else answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Picture:
 
 def _buy(
     context: WorkerContext, claim: Claim, picture: Picture, number: int, *, prepared_s: float = -1.0
-) -> Claim | Outcome | Refusal:
+) -> Claim | Outcome | ClassifiedRefusal:
     """Make one paid call, recorded before and after, unless this worker stops or the call may not go out.
 
     No call is made for a picture that another preparation made into the same bytes and bought.
@@ -183,7 +183,7 @@ class CallEnd:
     """
 
     answer: Answer
-    outcome: Outcome | Refusal | None = None
+    outcome: Outcome | ClassifiedRefusal | None = None
     paid: PaidResult | None = None
     at: float = field(default_factory=time.monotonic)
 
@@ -212,7 +212,7 @@ def _exchange(
         call_ended("no-answer", unknown)
         return CallEnd(unknown, Unknown("NO_ANSWER", f"{error}; the endpoint may have charged a credit"))
     if isinstance(answer, Refused):
-        refusal = Refusal(answer, context.policies.of(answer.code, answer.verdict))
+        refusal = ClassifiedRefusal(answer, context.policies.of(answer.code, answer.verdict))
         slot.ended(refusal.feedback, rest_s=answer.retry_after_s)
         refused = _refused(answer)
         call_ended(refusal.policy.verdict, refused)
@@ -246,14 +246,14 @@ def _record(context: WorkerContext, record: CallRecord) -> PaidResult | None:
 
 def _continue(
     context: WorkerContext, claim: Claim, end: CallEnd, account: str, slot: Slot
-) -> Claim | Outcome | Refusal:
+) -> Claim | Outcome | ClassifiedRefusal:
     """The claim, or the job's outcome, once the call's end is recorded and its slot given back."""
     outcome = end.outcome
     if outcome is None:
         return claim
     if isinstance(outcome, Unknown):
         return replace(outcome, in_outage=slot.circuit_is_open)
-    if not isinstance(outcome, Refusal):
+    if not isinstance(outcome, ClassifiedRefusal):
         return outcome
     met_alone = None
     if outcome.policy.verdict is Verdict.PAUSE and not outcome.answer.may_be_charged:
@@ -265,7 +265,7 @@ def _accepted(answer: Accepted, image: PreparedImage) -> Answer:
     return Answer(
         AttemptOutcome.CHARGED,
         http_status=200,
-        message="; ".join(image.said) or None,
+        message="; ".join(image.notes) or None,
         request_id=answer.request_id,
         log_id=answer.log_id,
     )

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from cutout.endpoint.endpoint_errors import (
+    FoundFile,
     ResultDamaged,
     ResultGone,
     ResultText,
@@ -13,7 +14,6 @@ from cutout.endpoint.endpoint_errors import (
     ResultUrlRefused,
     ResultWrong,
 )
-from cutout.endpoint.received_form import FoundFile
 from cutout.endpoint.result_check import CutoutImage
 from cutout.enums import Step
 from cutout.models.database import PostgresAwayError

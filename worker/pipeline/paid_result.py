@@ -7,8 +7,13 @@ from pathlib import Path
 
 import httpx
 
-from cutout.endpoint.endpoint_errors import ResultDamaged, ResultError, ResultUrlRefused, ResultWrong
-from cutout.endpoint.received_form import FoundFile
+from cutout.endpoint.endpoint_errors import (
+    FoundFile,
+    ResultDamaged,
+    ResultError,
+    ResultUrlRefused,
+    ResultWrong,
+)
 from cutout.endpoint.result import MAX_RESULT_BYTES
 from cutout.endpoint.result_check import CutoutImage, check_result
 from cutout.network import Blob

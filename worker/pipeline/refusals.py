@@ -40,7 +40,7 @@ NOT_BEGUN: dict[NotBegun, Outcome] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class ClassifiedRefusal:
     """A call that the endpoint refused, with the policy for its code.
 
     `circuit_is_open` says that calls of all jobs fail. `met_alone` counts how often this job met a refusal

@@ -51,7 +51,7 @@ SILENCE_S = 10.0
 TIMEOUTS = Timeouts(write=SILENCE_S, read=SILENCE_S, total=DEADLINE_S)
 MOST_REDIRECTS = 5
 BUSY_SNOOZE_S = 1.0
-# Parameters of links that are good for some time: S3, CloudFront and Google, Azure, and others.
+# Parameters of URLs that expire: S3, CloudFront and Google, Azure, and others.
 SIGNATURES = {"x-amz-signature", "signature", "x-goog-signature", "sig", "expires", "token", "hmac"}
 MAY_PASS = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 

@@ -15,7 +15,7 @@ class ReadOptions:
     """Options for reading a source: column mapping, encoding, and whether bare names are keys of the bucket.
 
     A `foreign` manifest came over the network: its rows may name pictures on the web only. With `many` one id
-    may stand for several pictures. `include` and `exclude` are patterns for the files of a directory, an
+    may belong to several pictures. `include` and `exclude` are patterns for the files of a directory, an
     archive or a prefix.
     """
 

@@ -385,9 +385,9 @@ def record_result(
 ) -> PaidResult | None:
     """Record a call's end and its paid result, before anything else is done with it.
 
-    The job's next step is the copy, whoever holds it. None if the job has ended or has
-    a result. `sent` is the width and height of the picture sent, in pixels. The result lives for `lifetime` after the response, which came `answered_after` the begin of the
-    call; after now if that is None.
+    Returns None if the job has ended or has a result. Otherwise its next step is the copy, whoever holds it.
+    `sent` is the width and height of the picture sent, in pixels. The result lives for `lifetime` after the
+    response, which came `answered_after` the begin of the call; after now if that is None.
     """
     paid = {"paid_url": url, "paid_lifetime": lifetime, "sent_w": sent[0], "sent_h": sent[1]}
     paid |= {"answered_after": answered_after}

@@ -53,7 +53,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Snooze:
-    """Not now, for a reason outside the job: it is delayed for `seconds`, and no try is used.
+    """A delay for a reason outside the job ("not now"): it waits `seconds`, and no try is used.
 
     `of_source`: its storage does not give the source; after a day of nothing else the job fails. `waits_for`
     is a job that buys the cutout of the same picture: this one is promoted when that one is done.

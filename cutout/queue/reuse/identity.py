@@ -1,4 +1,4 @@
-"""Identity of a bought result, as decided in docs/decisions/0018-the-identity-of-what-was-bought.md."""
+"""Identity of a bought result, as decided in docs/decisions/0018-identify-purchases-by-six-parts.md."""
 
 import uuid
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A sandbox of the endpoint, as a process of its own."""
+"""Fixtures: a sandbox of the endpoint in its own process."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ KEY = "sandbox-key"
 
 
 class Sandbox:
-    """The control routes of a running sandbox."""
+    """Control routes of a running sandbox."""
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url

@@ -1,4 +1,4 @@
-"""Judging answers: success, refusal, and everything between."""
+"""Classification of answers: success, refusal, and everything between."""
 
 import json
 import time
@@ -39,12 +39,12 @@ NEWEST = {
 }
 
 
-def judged(envelope: object, status: int = 200, **headers: str) -> Accepted | Refused:
+def classified(envelope: object, status: int = 200, **headers: str) -> Accepted | Refused:
     return read_answer(status, headers, json.dumps(envelope).encode())
 
 
 def refused(envelope: object, status: int = 200, **headers: str) -> Refused:
-    answer = judged(envelope, status, **headers)
+    answer = classified(envelope, status, **headers)
     assert isinstance(answer, Refused)
     return answer
 
@@ -52,22 +52,22 @@ def refused(envelope: object, status: int = 200, **headers: str) -> Refused:
 class TestSuccess:
     @pytest.mark.parametrize("envelope", [OLDEST, NEWEST])
     def test_is_recognised_in_every_envelope(self, envelope: dict[str, Any]) -> None:
-        """The URL and both ids are given, in the oldest and in the newest shape."""
-        assert judged(envelope) == Accepted(URL, "r-1", "l-1")
+        """The URL and both ids are returned, in the oldest and in the newest envelope."""
+        assert classified(envelope) == Accepted(URL, "r-1", "l-1")
 
     @pytest.mark.parametrize("code", [0, "0", None, "", 0.0])
     def test_needs_no_more_than_a_url(self, code: object) -> None:
         """Every field but the URL may be missing or empty."""
-        assert judged({"error_code": code, "data": {"image_url": URL}}) == Accepted(URL)
+        assert classified({"error_code": code, "data": {"image_url": URL}}) == Accepted(URL)
 
     def test_hides_its_url(self) -> None:
-        """Neither repr nor str of a success shows the URL."""
-        assert "s3cret" not in f"{judged(OLDEST)!r} {judged(OLDEST)}"
+        """Neither repr nor str of a success contains the URL."""
+        assert "s3cret" not in f"{classified(OLDEST)!r} {classified(OLDEST)}"
 
     @pytest.mark.parametrize("ids", [{"request_id": 7, "log_id": ["x"]}, {"request_id": None}, {}])
     def test_survives_ids_of_any_type(self, ids: dict[str, object]) -> None:
         """An id that is no text reads as none."""
-        assert judged({**ids, "data": {"image_url": URL}}) == Accepted(URL)
+        assert classified({**ids, "data": {"image_url": URL}}) == Accepted(URL)
 
 
 class TestNotUnderstood:
@@ -98,17 +98,17 @@ class TestNotUnderstood:
         ],
     )
     def test_a_200_that_is_neither_success_nor_failure_may_have_been_charged(self, body: bytes) -> None:
-        """It gets a code of our own, the verdict unknown, and the mark that a credit may be gone."""
+        """It gets a code of our own, the verdict unknown, and the mark that a credit may be charged."""
         answer = read_answer(200, {}, body)
         assert isinstance(answer, Refused)
         assert (answer.code, answer.verdict, answer.may_be_charged) == (NOT_UNDERSTOOD, Verdict.UNKNOWN, True)
 
     def test_a_2xx_other_than_200_is_no_success(self) -> None:
-        """Only 200 is documented as success; another 2xx may have been charged all the same."""
+        """Only 200 is documented as success; another 2xx may have been charged nevertheless."""
         assert refused(OLDEST, status=202).may_be_charged
 
     def test_a_200_with_an_undocumented_code_may_have_been_charged(self) -> None:
-        """The code is kept, and the charge is left open."""
+        """The code is kept, and the charge stays unknown."""
         answer = refused({"error_detail": {"code": "NEW_KIND_OF_NOTE"}, "data": {"image_url": URL}})
         assert (answer.code, answer.verdict, answer.may_be_charged) == (
             "NEW_KIND_OF_NOTE",
@@ -118,17 +118,17 @@ class TestNotUnderstood:
 
 
 class TestFailure:
-    def test_on_a_200_is_believed(self) -> None:
+    def test_on_a_200_is_a_failure(self) -> None:
         """A documented code in a 200 with a URL is a failure, and not charged."""
         answer = refused({"error_detail": {"code": "EXCEEDING_LIMITS"}, "data": {"image_url": URL}})
         assert (answer.verdict, answer.may_be_charged) == (Verdict.SLOW, False)
 
-    def test_is_believed_in_either_place_of_the_code(self) -> None:
-        """The older `error_code_str` alone makes a failure of a 200, too."""
+    def test_is_found_in_either_place_of_the_code(self) -> None:
+        """The older `error_code_str` alone makes a 200 a failure, too."""
         assert refused({**NEWEST, "error_code_str": "PROCESSING_FAILURE"}).verdict == Verdict.RETRY
 
     def test_is_classified_by_the_detailed_code_first(self) -> None:
-        """`error_detail.code` wins over `error_code_str`, and both over the status."""
+        """`error_detail.code` has precedence over `error_code_str`, and both over the status."""
         both = {"error_detail": {"code": "PROCESSING_FAILURE"}, "error_code_str": "EXCEEDING_LIMITS"}
         assert refused(both, status=400).code == "PROCESSING_FAILURE"
         assert refused({**both, "error_detail": {}}, status=400).code == "EXCEEDING_LIMITS"
@@ -142,12 +142,12 @@ class TestFailure:
 
     @pytest.mark.parametrize("inner", [429, "429"])
     def test_inside_a_200_is_judged_by_the_inner_status(self, inner: object) -> None:
-        """An `error_code` that repeats a failing status counts where the HTTP status says 200."""
+        """An `error_code` that repeats a failing status replaces the HTTP status 200."""
         answer = refused({"error_code": inner})
         assert (answer.code, answer.verdict, answer.may_be_charged) == ("HTTP_429", Verdict.SLOW, False)
 
     def test_without_json_is_judged_by_the_status(self) -> None:
-        """A gateway's plain text is a failure of its status; nobody knows what the endpoint did behind it."""
+        """A gateway's plain text is a failure of its status; what the endpoint did is unknown."""
         answer = read_answer(502, {}, b"bad gateway")
         assert isinstance(answer, Refused)
         assert (answer.code, answer.verdict, answer.may_be_charged) == ("HTTP_502", Verdict.RETRY, True)
@@ -166,7 +166,7 @@ class TestAnAnswerThatTheEndpointDidNotGive:
         ],
     )
     def test_may_follow_a_charge(self, status: int, body: bytes) -> None:
-        """A proxy's page, a gateway's JSON, a body that broke off: the call behind it may be finished."""
+        """A proxy's page, a gateway's JSON, an incomplete body: the call behind it may be finished."""
         answer = read_answer(status, {}, body)
         assert isinstance(answer, Refused)
         assert (answer.code, answer.may_be_charged) == (f"HTTP_{status}", True)
@@ -178,8 +178,8 @@ class TestAnAnswerThatTheEndpointDidNotGive:
         assert isinstance(answer, Refused)
         assert not answer.may_be_charged
 
-    def test_costs_nothing_where_it_asks_to_come_back_later(self) -> None:
-        """503 with Retry-After refuses; 503 alone may be a server that broke down at its work."""
+    def test_costs_nothing_with_a_retry_after(self) -> None:
+        """503 with Retry-After refuses; 503 alone may be a server that failed during its work."""
         answer = read_answer(503, {"retry-after": "5"}, b"<html>Busy</html>")
         assert isinstance(answer, Refused)
         assert not answer.may_be_charged
@@ -201,8 +201,8 @@ class TestAnAnswerThatTheEndpointDidNotGive:
             {"request_id": "r-1", "error_detail": {"message": "Server error"}},
         ],
     )
-    def test_is_told_from_the_endpoints_own_failures(self, envelope: dict[str, Any]) -> None:
-        """An answer in the endpoint's envelope is the endpoint's own, and its failures are not charged."""
+    def test_differs_from_the_endpoints_own_failures(self, envelope: dict[str, Any]) -> None:
+        """An answer with its envelope is the endpoint's own, and its failures are not charged."""
         assert not refused(envelope, status=500).may_be_charged
 
 
@@ -216,7 +216,7 @@ class TestMessage:
         assert refused({"error_msg": 3}, 503).message == "HTTP status 503 without an explanation"
 
     def test_is_bounded_printable_and_without_urls(self) -> None:
-        """Control characters, lone surrogates, line breaks and URLs are taken out of it."""
+        """Control characters, lone surrogates, line breaks and URLs are removed."""
         text = "a\nb\x00\ud800\u202e see https://results.example/s3cret " + "x" * 10_000
         message = refused({"error_msg": text}, 500).message
         assert message.startswith("a b see <url> x")
@@ -224,7 +224,7 @@ class TestMessage:
         message.encode()
 
     def test_no_control_character_can_hide_a_url(self) -> None:
-        """A URL with a control character inside is taken out too."""
+        """A URL with a control character inside is removed too."""
         assert "s3cret" not in refused({"error_msg": "ht\x00tps://results.example/s3cret"}, 500).message
 
 
@@ -234,25 +234,25 @@ class TestRetryAfter:
         [("7", 7), ("0.5", 0.5), ("-3", 0), ("1e99", 3600), ("inf", 3600), ("nan", None), ("soon", None)],
     )
     def test_reads_seconds(self, value: str, seconds: float | None) -> None:
-        """Seconds are taken from 0 to one hour; what is no number is left out."""
+        """Seconds are limited to 0 to one hour; a value that is no number is ignored."""
         assert refused({}, 429, **{"retry-after": value}).retry_after_s == seconds
 
     def test_reads_a_date(self) -> None:
-        """An HTTP date is turned into seconds from now."""
+        """An HTTP date becomes seconds from now."""
         seconds = refused({}, 503, **{"retry-after": formatdate(time.time() + 60, usegmt=True)}).retry_after_s
         assert seconds is not None
         assert 50 < seconds <= 60
 
     @pytest.mark.parametrize("off_s", [-90.0, 90.0])
     def test_reads_a_date_by_the_endpoints_clock(self, off_s: float) -> None:
-        """Both dates are its own: it does not matter that this machine's clock is wrong."""
+        """Both dates are the endpoint's own, so this machine's clock may be wrong."""
         now = time.time()
         dates = {"date": formatdate(now, usegmt=True), "retry-after": formatdate(now + 60, usegmt=True)}
         with off_by(off_s):
             assert refused({}, 503, **dates).retry_after_s == 60
 
     def test_is_absent_without_the_header(self) -> None:
-        """Without the header there is no figure."""
+        """Without the header there is no value."""
         assert refused({}, 503).retry_after_s is None
 
 
@@ -284,7 +284,7 @@ class TestAnything:
         self, envelope: dict[str, Any], status: int, retry_after: str
     ) -> None:
         """No envelope raises, every text is bounded and storable, and success needs a URL."""
-        answer = judged(envelope, status, **{"retry-after": retry_after})
+        answer = classified(envelope, status, **{"retry-after": retry_after})
         if isinstance(answer, Accepted):
             assert status == 200
             assert answer.result_url.startswith("http")

@@ -1,4 +1,4 @@
-"""The client on the wire: what is sent, and what is made of the answers."""
+"""The client on the wire: requests sent and answers classified."""
 
 import socket
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def call(base_url: str, image: PreparedImage) -> Accepted | Refused:
 
 @pytest.fixture
 def recorded() -> Iterator[tuple[str, list[bytes]]]:
-    """A server that answers every call with a success and keeps the requests."""
+    """A server that answers every call with a success and records the requests."""
     requests: list[bytes] = []
 
     def behave(connection: socket.socket) -> None:
@@ -42,7 +42,7 @@ def recorded() -> Iterator[tuple[str, list[bytes]]]:
 
 
 def fields(request: bytes) -> dict[str | None, tuple[str | None, str, bytes]]:
-    """Give file name, media type and content of each field of a form, read by the standard library."""
+    """Return file name, media type and content of each field of a form, parsed by the standard library."""
     head, _, body = request.partition(b"\r\n\r\n")
     headers = b"\r\n".join(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-type"))
     form = BytesParser(policy=HTTP).parsebytes(headers + b"\r\n\r\n" + body)
@@ -60,7 +60,7 @@ def fields(request: bytes) -> dict[str | None, tuple[str | None, str, bytes]]:
 class TestRequest:
     @pytest.mark.parametrize("size", [1, 100_000])
     def test_is_the_documented_form(self, size: int, recorded: tuple[str, list[bytes]]) -> None:
-        """One POST with the key in its header and the image as a file with a name, byte for byte."""
+        """One POST has the key in its header and the image as a named file, byte for byte."""
         url, requests = recorded
         picture = PreparedImage(bytes(n % 251 for n in range(size)), "image/jpeg", "image.jpg", 1, 1)
         with EndpointClient(f"{url}/", "the-key") as client:
@@ -78,14 +78,14 @@ class TestRequest:
     def test_leaves_the_field_out_for_the_default(
         self, return_form: str | None, recorded: tuple[str, list[bytes]], picture: PreparedImage
     ) -> None:
-        """The default form has no word of its own at the endpoint."""
+        """The default form has no value of its own at the endpoint."""
         url, requests = recorded
         with EndpointClient(url, "key") as client:
             client.cut_out(picture, return_form)
         assert set(fields(requests[0])) == {"image"}
 
     @pytest.mark.parametrize("return_form", [None, "mask", "whiteBK", "crop"])
-    def test_is_taken_by_the_sandbox(
+    def test_is_accepted_by_the_sandbox(
         self, return_form: str | None, sandbox: Sandbox, client: EndpointClient, picture: PreparedImage
     ) -> None:
         """Every form is accepted, for one credit."""
@@ -121,8 +121,8 @@ class TestRequest:
 
 
 class TestRefusal:
-    def test_of_a_gateway_is_judged_though_its_body_breaks_off(self, picture: PreparedImage) -> None:
-        """A failure needs no body to be one."""
+    def test_of_a_gateway_is_classified_with_an_incomplete_body(self, picture: PreparedImage) -> None:
+        """A failure needs no body."""
         head = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 99\r\nRetry-After: 7\r\n\r\nbad"
         with serving(closing_after(head)) as url:
             answer = call(url, picture)
@@ -130,7 +130,7 @@ class TestRefusal:
         assert (answer.code, answer.verdict, answer.retry_after_s) == ("HTTP_502", Verdict.RETRY, 7)
 
     def test_by_redirect_is_not_followed(self, picture: PreparedImage) -> None:
-        """The key and the picture go to the configured host and no other."""
+        """The key and the picture go only to the configured host."""
         away = response(b"", status="302 Found", headers="Location: http://127.0.0.1:1/\r\n")
         with serving(answering(away)) as url:
             answer = call(url, picture)
@@ -163,7 +163,7 @@ class TestRefusal:
         assert (answer.code, answer.may_be_charged) == judgement
 
     def test_of_a_wrong_key_pauses(self, sandbox: Sandbox, picture: PreparedImage) -> None:
-        """An unknown key is about the account, not the job."""
+        """An unknown key concerns the account, not the job."""
         with EndpointClient(sandbox.base_url, "wrong") as client:
             answer = client.cut_out(picture)
         assert isinstance(answer, Refused)
@@ -172,7 +172,9 @@ class TestRefusal:
 
 class TestSecrecy:
     def test_the_key_is_never_shown(self, picture: PreparedImage, caplog: pytest.LogCaptureFixture) -> None:
-        """Neither errors nor the client's repr nor debug logs hold the key; no log holds the result URL."""
+        """Neither errors nor the client's repr nor debug logs contain the key; no log contains the result
+        URL.
+        """
         caplog.set_level("DEBUG")
         with serving(answering(response())) as url, EndpointClient(url, "s3cret-key") as client:
             client.cut_out(picture)

@@ -11,14 +11,15 @@ from cutout.endpoint.verdicts import VERDICTS, Verdict, verdict_of
 from cutout.images.image import PreparedImage
 from tests.cutout.endpoint.conftest import Sandbox
 
-# The endpoint's documented table with our verdicts: a copy of its own, so that one typo cannot pass twice.
+# The endpoint's documented table with our verdicts: a separate copy, so that one typing error cannot pass
+# twice.
 with Path(__file__).with_name("documented_codes.tsv").open(encoding="utf-8", newline="") as table:
     DOCUMENTED = list(csv.DictReader(table, delimiter="\t"))
 
 
 class TestDocumentedCodes:
     def test_are_126_and_no_others_have_a_verdict(self) -> None:
-        """The table of verdicts holds exactly the documented codes."""
+        """The table of verdicts has exactly the documented codes."""
         assert len(VERDICTS) == 126
         assert set(VERDICTS) == {row["code"] for row in DOCUMENTED}
 
@@ -26,7 +27,7 @@ class TestDocumentedCodes:
     def test_get_their_verdict(
         self, row: dict[str, str], sandbox: Sandbox, client: EndpointClient, picture: PreparedImage
     ) -> None:
-        """A code answered by the endpoint leads to its verdict, with its status, and is not charged."""
+        """A code answered by the endpoint gets its verdict, with its status, and is not charged."""
         sandbox.order("code", code=row["code"])
         answer = client.cut_out(picture)
         assert isinstance(answer, Refused)
@@ -40,7 +41,7 @@ class TestDocumentedCodes:
     def test_get_it_whatever_the_envelope_and_the_status(
         self, envelope: str, sandbox: Sandbox, client: EndpointClient, picture: PreparedImage
     ) -> None:
-        """With the statuses from before 2026 and in each shape of the envelope the verdict is the same."""
+        """With the statuses from before 2026 and in each envelope the verdict is equal."""
         sandbox.change(envelope=envelope, statuses="before-2026")
         for row in DOCUMENTED:
             sandbox.order("code", code=row["code"])
@@ -68,7 +69,7 @@ class TestOtherCodes:
             (204, "unknown"),
         ],
     )
-    def test_are_judged_by_the_status(self, status: int, verdict: str) -> None:
-        """A code that is not documented, or none at all, is judged by the HTTP status."""
+    def test_are_classified_by_the_status(self, status: int, verdict: str) -> None:
+        """An undocumented code, or none, is classified by the HTTP status."""
         assert verdict_of("ERROR_OF_TOMORROW", status) == verdict
         assert verdict_of(None, status) == verdict

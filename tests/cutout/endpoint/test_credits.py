@@ -1,4 +1,4 @@
-"""Defaults what the account has left."""
+"""Credits of the account."""
 
 import json
 
@@ -23,20 +23,20 @@ class TestCredits:
         assert 12.5 in [pool.balance for pool in pools]
 
     def test_of_an_unknown_key_are_refused(self, sandbox: Sandbox) -> None:
-        """A refusal is judged as that of a call is."""
+        """A refusal is classified like that of a call."""
         with EndpointClient(sandbox.base_url, "wrong") as client:
             answer = client.credits()
         assert isinstance(answer, Refused)
         assert answer.verdict == Verdict.PAUSE
 
     def test_are_waited_for_within_a_deadline(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A silent endpoint does not hold the probe as long as it may hold a call."""
+        """A silent endpoint does not block the probe as long as a call."""
         monkeypatch.setattr(endpoint_client, "CREDITS_DEADLINE_S", 0.3)
         with serving(silent) as url, EndpointClient(url, "key") as client, pytest.raises(NoAnswer):
             client.credits()
 
-    def test_are_asked_for_as_documented(self) -> None:
-        """A bare array of pools without any other field of the envelope is understood."""
+    def test_are_read_as_documented(self) -> None:
+        """A bare array of pools without any other field of the envelope is accepted."""
         body = json.dumps({"data": [{"unique_sign": "common", "balance": 3.0}]}).encode()
         with serving(answering(response(body))) as url, EndpointClient(url, "key") as client:
             assert client.credits() == [CreditPool("common", "", 3.0, None)]
@@ -44,7 +44,7 @@ class TestCredits:
 
 class TestPools:
     def test_come_as_an_array_or_an_object(self) -> None:
-        """Both shapes on record give a list."""
+        """Both known shapes give a list."""
         pool = {"unique_sign": "common", "name": "Credits", "balance": 1, "total": 2.5, "first_buy_time": 0}
         expected = [CreditPool("common", "Credits", 1.0, 2.5)]
         assert credit_pools({"data": [pool]}) == expected
@@ -52,7 +52,7 @@ class TestPools:
 
     @pytest.mark.parametrize("data", [None, 7, "x", [], [None, 7]])
     def test_may_be_none(self, data: object) -> None:
-        """Whatever is no pool is left out."""
+        """A value that is no pool is ignored."""
         assert credit_pools({"data": data}) == []
 
     @pytest.mark.parametrize("balance", [None, True, "many", [], float("nan"), float("inf"), 10**400])

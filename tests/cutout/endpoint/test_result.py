@@ -1,4 +1,4 @@
-"""Downloading results."""
+"""Downloads of results."""
 
 import socket
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ class TestFromTheSandbox:
         ("return_form", "media_type"),
         [(None, "image/png"), ("mask", "image/png"), ("whiteBK", "image/jpeg"), ("crop", "image/png")],
     )
-    def test_every_form_arrives_and_is_what_was_asked_for(
+    def test_every_form_arrives_and_is_what_was_ordered(
         self,
         return_form: str | None,
         media_type: str,
@@ -54,15 +54,15 @@ class TestFromTheSandbox:
     def test_a_deleted_one_is_gone(
         self, sandbox: Sandbox, client: EndpointClient, picture: PreparedImage, local: ResultDownloader
     ) -> None:
-        """A dead URL is told apart: repeating the download is useless."""
+        """A dead URL has its own error: repeating the download is useless."""
         sandbox.order("result_gone")
         with pytest.raises(ResultGone, match="24 hours"):
             local.download(paid(client, picture))
 
-    def test_one_behind_an_outage_comes_later(
+    def test_one_during_an_outage_comes_later(
         self, sandbox: Sandbox, client: EndpointClient, picture: PreparedImage, local: ResultDownloader
     ) -> None:
-        """A 503 is passing: the same URL gives the picture later."""
+        """A 503 is temporary: the URL gives the picture later."""
         sandbox.order("result_unavailable")
         url = paid(client, picture)
         for _ in range(2):
@@ -70,13 +70,13 @@ class TestFromTheSandbox:
                 local.download(url)
         assert local.download(url)
 
-    def test_half_of_one_is_noticed(
+    def test_half_of_one_is_detected(
         self, sandbox: Sandbox, client: EndpointClient, picture: PreparedImage, local: ResultDownloader
     ) -> None:
-        """Half of a picture under a Content-Length that agrees is damaged."""
+        """Half of a picture under a matching Content-Length is damaged."""
         sandbox.order("truncated_image")
         data = local.download(paid(client, picture))
-        with pytest.raises(ResultUnavailable, match="breaks off"):
+        with pytest.raises(ResultUnavailable, match="incomplete"):
             check_result(data, None, picture.width, picture.height)
 
 
@@ -95,7 +95,7 @@ class TestFailures:
         ids=["410", "403", "500", "cut off", "closed", "packed", "1 GB"],
     )
     def test_are_told_apart(self, served: bytes, error: type[ResultError], local: ResultDownloader) -> None:
-        """Deleted is an error of its own; whatever may pass is tried until the result's time is over."""
+        """A deleted result has its own error; temporary failures are retried until it expires."""
         with serving(closing_after(served)) as url, pytest.raises(error):
             local.download(url)
 
@@ -116,19 +116,19 @@ class TestAllowedHosts:
             "https://x.ailabtools.com:bad/s3cret",
         ],
     )
-    def test_are_the_only_ones_asked(self, url: str, local: ResultDownloader) -> None:
+    def test_are_the_only_ones_requested(self, url: str, local: ResultDownloader) -> None:
         """Look-alikes, user names and plain http to other machines are refused, without showing the URL."""
         with pytest.raises(ResultUrlRefused) as refused:
             local.download(url)
         assert "s3cret" not in f"{refused.value}{refused.value.__cause__}"
 
     def test_are_named_with_their_setting(self, local: ResultDownloader) -> None:
-        """The error names the host and the setting to put it in."""
+        """The error names the host and the setting to add it to."""
         with pytest.raises(ResultUrlRefused, match=r"results\.example.*CUTOUT_RESULT_HOSTS"):
             local.download("https://results.example/s3cret.png")
 
     def test_must_be_public(self, local: ResultDownloader, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An allowed name that leads to an address inside is refused."""
+        """An allowed name that resolves to an internal address is refused."""
         monkeypatch.setattr(socket, "getaddrinfo", _inside)
         with pytest.raises(ResultUrlRefused, match="not public"):
             local.download("https://x.ailabtools.com/s3cret.png")

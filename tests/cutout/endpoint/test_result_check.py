@@ -1,4 +1,4 @@
-"""Whether a result is the picture that was asked for."""
+"""Checks that a result is the picture that was ordered."""
 
 import pytest
 from PIL import Image
@@ -28,7 +28,7 @@ class TestForms:
         ],
     )
     def test_are_accepted(self, return_form: str | None, data: bytes, extension: str) -> None:
-        """Each form in each encoding it may come in passes, with the type its bytes show."""
+        """Each form in each possible encoding passes, with the type of its bytes."""
         cutout = check_result(data, return_form, 64, 48)
         assert cutout.data is data
         assert cutout.extension == extension
@@ -54,7 +54,7 @@ class TestForms:
         ],
     )
     def test_without_what_was_bought_are_wrong(self, return_form: str | None, data: bytes) -> None:
-        """No other download will mend it; what came goes with the error."""
+        """No other download fixes it; the received file is part of the error."""
         with pytest.raises(ResultWrong) as wrong:
             check_result(data, return_form, 64, 48)
         assert wrong.value.found.data is data
@@ -73,10 +73,10 @@ class TestForms:
             ("whiteBK", encoded("JPEG", "CMYK"), "jpg", "CMYK jpg"),
         ],
     )
-    def test_with_what_was_bought_in_another_encoding_are_warned_of(
+    def test_with_what_was_bought_in_another_encoding_have_a_warning(
         self, return_form: str | None, data: bytes, extension: str, words: str
     ) -> None:
-        """The bytes stay as they came."""
+        """The bytes stay unchanged."""
         cutout = check_result(data, return_form, 64, 48)
         assert cutout.data is data
         assert cutout.extension == extension
@@ -85,18 +85,18 @@ class TestForms:
     @pytest.mark.parametrize(
         ("return_form", "size"), [(None, (48, 64)), (None, (63, 48)), ("crop", (65, 48)), ("crop", (64, 49))]
     )
-    def test_of_another_size_are_warned_of(self, return_form: str | None, size: tuple[int, int]) -> None:
-        """The size is that of the picture sent; only crop may be smaller without a word."""
+    def test_of_another_size_have_a_warning(self, return_form: str | None, size: tuple[int, int]) -> None:
+        """The size is that of the picture sent; only crop may be smaller without a warning."""
         cutout = check_result(encoded("PNG", "RGBA", size=size), return_form, 64, 48)
         assert (cutout.width, cutout.height) == size
         assert cutout.warning == f"{size[0]}x{size[1]} pixels for the 64x48 sent"
 
     def test_as_ordered_have_no_warning(self) -> None:
-        """The usual picture passes without a word."""
+        """The usual picture passes without a warning."""
         assert check_result(encoded("PNG", "RGBA"), None, 64, 48).warning is None
 
     def test_of_more_pixels_than_fit_into_memory_are_not_decoded(self) -> None:
-        """A mask of 900 megapixels cannot be looked at; an alpha that the header names needs no look."""
+        """A mask of 900 megapixels cannot be decoded; an alpha in the header needs no decoding."""
         with pytest.raises(ResultWrong, match="too many pixels"):
             check_result(png(30_000, 30_000, colour_type=2), "mask", 64, 48)
         assert "30000x30000" in (check_result(png(30_000, 30_000, colour_type=6), None, 64, 48).warning or "")
@@ -108,13 +108,13 @@ class TestDamage:
         [(None, encoded("PNG", "RGBA")), ("whiteBK", encoded("JPEG"))],
         ids=["PNG", "JPEG"],
     )
-    def test_by_cutting_is_noticed_at_every_length(self, return_form: str | None, data: bytes) -> None:
+    def test_by_truncation_is_detected_at_every_length(self, return_form: str | None, data: bytes) -> None:
         """Every shorter file is refused."""
         for length in range(len(data)):
             with pytest.raises(ResultError):
                 check_result(data[:length], return_form, 64, 48)
 
-    def test_of_any_byte_of_a_png_is_noticed(self) -> None:
+    def test_of_any_byte_of_a_png_is_detected(self) -> None:
         """A flipped bit anywhere up to the end fails a checksum or the structure."""
         data = encoded("PNG", "RGBA")
         for position in range(len(data)):
@@ -124,12 +124,12 @@ class TestDamage:
                 check_result(bytes(flipped), None, 64, 48)
 
     @pytest.mark.parametrize("data", [b"", b" ", b"<html>later</html>", b'\n{"error": "later"}'])
-    def test_a_text_instead_of_a_picture_may_pass(self, data: bytes) -> None:
+    def test_a_text_instead_of_a_picture_may_be_temporary(self, data: bytes) -> None:
         """An outage page under status 200 is worth another download."""
         with pytest.raises(ResultText):
             check_result(data, None, 64, 48)
 
-    def test_of_a_webp_is_noticed(self) -> None:
-        """Its header says how long it is."""
-        with pytest.raises(ResultDamaged, match="breaks off"):
+    def test_of_a_webp_is_detected(self) -> None:
+        """Its header has its length."""
+        with pytest.raises(ResultDamaged, match="incomplete"):
             check_result(encoded("WEBP", "RGBA")[:-20], None, 64, 48)

@@ -1,4 +1,4 @@
-"""Calls that get no answer: what was sent, and so what may have been charged."""
+"""Calls without an answer: what was sent, and so what may have been charged."""
 
 import socket
 import time
@@ -36,10 +36,10 @@ def call(base_url: str, image: PreparedImage) -> Accepted | Refused:
 
 
 class TestNotSent:
-    """The request did not go out whole: repeating it is safe."""
+    """The request was not sent completely: repeating it is safe."""
 
     def test_when_the_connection_is_refused(self, picture: PreparedImage) -> None:
-        """Nobody listens at the port."""
+        """No server listens on the port."""
         with pytest.raises(NotSent, match="ConnectError"):
             call("http://127.0.0.1:1", picture)
 
@@ -55,7 +55,7 @@ class TestNotSent:
             call(url.replace("http:", "https:"), picture)
 
     def test_when_the_handshake_hangs(self, picture: PreparedImage) -> None:
-        """The connect timeout holds for TLS as well."""
+        """The connect timeout includes TLS."""
         with serving(silent) as url, pytest.raises(NotSent, match="ConnectTimeout"):
             call(url.replace("http:", "https:"), picture)
 
@@ -85,7 +85,7 @@ def _reset_after_request(connection: socket.socket) -> None:
 
 
 class TestNoAnswer:
-    """The request went out whole: a credit may be gone."""
+    """The request was sent completely: a credit may be charged."""
 
     @pytest.mark.parametrize(
         "behaviour",
@@ -118,7 +118,7 @@ class TestNoAnswer:
 
     @pytest.mark.parametrize("body", [b'{"data": ', bytes(2_000_000)], ids=["cut off", "too large"])
     def test_when_a_success_has_no_readable_body(self, body: bytes, picture: PreparedImage) -> None:
-        """A 200 whose body breaks off or is beyond all measure leaves the charge unknown."""
+        """A 200 with an incomplete or far too large body leaves the charge unknown."""
         head = b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n"
         with serving(closing_after(head, body)) as url, pytest.raises(NoAnswer, match="200"):
             call(url, picture)
@@ -126,10 +126,10 @@ class TestNoAnswer:
     @pytest.mark.parametrize(
         ("kind", "credits_spent"), [("drop_before", 0), ("drop_after", 1), ("drop_midway", 1)]
     )
-    def test_is_honest_where_only_the_endpoint_knows(
+    def test_leaves_open_what_only_the_endpoint_knows(
         self, kind: str, credits_spent: int, sandbox: Sandbox, client: EndpointClient, picture: PreparedImage
     ) -> None:
-        """A dropped connection looks the same whether or not the call was charged."""
+        """A dropped connection looks equal whether or not the call was charged."""
         sandbox.order(kind)
         with pytest.raises(NoAnswer):
             client.cut_out(picture)
@@ -151,7 +151,7 @@ class TestNoRepetition:
 
 class TestKeepAlive:
     def test_calls_share_a_connection(self, picture: PreparedImage) -> None:
-        """A second call soon after the first uses the same connection."""
+        """A second call soon after the first uses its connection."""
         connections: list[socket.socket] = []
 
         def behave(connection: socket.socket) -> None:
@@ -164,14 +164,14 @@ class TestKeepAlive:
         assert len(connections) == 1
 
     def test_a_connection_closed_while_idle_is_replaced(self, picture: PreparedImage) -> None:
-        """A connection that the server has closed meanwhile is noticed before anything is sent on it."""
+        """A connection that the server has closed is detected before anything is sent on it."""
         with serving(closing_after(response())) as url, EndpointClient(url, "key") as client:
             assert isinstance(client.cut_out(picture), Accepted)
             time.sleep(0.05)
             assert isinstance(client.cut_out(picture), Accepted)
 
     def test_a_connection_closed_under_the_request_is_no_answer(self, picture: PreparedImage) -> None:
-        """A reused connection that closes once the request is out leaves the charge unknown."""
+        """A reused connection that closes once the request is sent leaves the charge unknown."""
 
         def behave(connection: socket.socket) -> None:
             read_request(connection)

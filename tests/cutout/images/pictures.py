@@ -1,4 +1,4 @@
-"""Pictures of every kind, made for the tests."""
+"""Test pictures of every kind."""
 
 import io
 import struct
@@ -20,7 +20,7 @@ COLOURS: dict[str, int | tuple[int, ...]] = {
 
 
 def picture(mode: str = "RGB", size: tuple[int, int] = (64, 48)) -> Image.Image:
-    """One colour, with the upper left quarter black (or transparent)."""
+    """A picture of one colour, with the upper left quarter black (or transparent)."""
     image = Image.new(mode, size, COLOURS[mode])
     quarter = (size[0] // 2, size[1] // 2)
     image.paste(Image.new(mode, quarter), (0, 0))
@@ -61,7 +61,7 @@ def png_chunk(name: bytes, data: bytes) -> bytes:
 
 
 def png(width: int, height: int, *, depth: int = 8, colour_type: int = 2, rows: bytes = b"") -> bytes:
-    """Build a PNG by hand, of 8 or 16 bits, or of dimensions that its few bytes belie."""
+    """Build a PNG by hand, of 8 or 16 bits, or with dimensions that its few bytes cannot have."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"

@@ -1,4 +1,4 @@
-"""Pictures that are sent as they are, and pictures that are refused by their header alone."""
+"""Checks of which pictures are sent unchanged, and which are refused by their header."""
 
 import io
 import struct
@@ -32,10 +32,10 @@ def code_of(source: bytes) -> str:
     return unfit.value.code
 
 
-class TestSentAsItIs:
+class TestSentUnchanged:
     @pytest.mark.parametrize("photo", PHOTOS, ids=lambda photo: photo.stem)
     def test_a_photo(self, photo: Path) -> None:
-        """An ordinary photo passes untouched, as the same object."""
+        """An ordinary photo is returned unchanged, as the same object."""
         source = photo.read_bytes()
         prepared = prepare(source)
         assert prepared.data is source
@@ -65,7 +65,7 @@ class TestSentAsItIs:
         ],
     )
     def test_whatever_is_surely_accepted(self, source: bytes, media_type: str, file_name: str) -> None:
-        """8-bit RGB and RGBA inside the limits pass untouched, with a name that fits."""
+        """8-bit RGB and RGBA inside the limits are returned unchanged, with a matching name."""
         prepared = prepare(source)
         assert prepared.data is source
         assert (prepared.media_type, prepared.file_name) == (media_type, file_name)
@@ -112,19 +112,19 @@ class TestRefused:
         ids=lambda value: value if isinstance(value, str) else repr(value[:12]),
     )
     def test_with_a_stable_code(self, source: bytes, code: str) -> None:
-        """A picture that fitting cannot fix is refused under a code of its own."""
+        """A picture that no fitting can fix is refused under a code of its own."""
         assert code_of(source) == code
 
     @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF"])
-    def test_when_it_breaks_off(self, kind: str) -> None:
-        """A file of which the second half is missing is refused as truncated or damaged, in every format."""
+    def test_when_it_is_truncated(self, kind: str) -> None:
+        """A file without its second half is refused as truncated or damaged, in every format."""
         mode = "P" if kind == "GIF" else "RGB"
         image = noise((200, 150)).convert(mode) if kind == "GIF" else noise((200, 150))
         source = saved(image, kind)
         assert code_of(source[: len(source) // 2]) in ("IMAGE_TRUNCATED", "IMAGE_DAMAGED")
 
     def test_a_bomb_at_once(self) -> None:
-        """30,000 by 30,000 pixels in a small file are refused by the header, before any memory is taken."""
+        """30,000 by 30,000 pixels in a small file are refused by the header, before memory is allocated."""
         bomb = png(30_000, 30_000, rows=bytes(90_000_000))
         assert len(bomb) < 150_000
         began = time.monotonic()
@@ -132,7 +132,7 @@ class TestRefused:
         assert time.monotonic() - began < scaled(0.1)
 
     def test_with_the_value_and_the_remedy(self) -> None:
-        """The message says what was found and what to do."""
+        """The message has the value found and the remedy."""
         with pytest.raises(UnfitImage, match=r"20x20 pixels.*33.*send a larger picture"):
             prepare(encoded("PNG", size=(20, 20)))
 
@@ -187,19 +187,19 @@ class TestFittedInstead:
             "two pages",
         ],
     )
-    def test_is_what_the_endpoint_might_refuse(self, source: bytes) -> None:
-        """The result of fitting is itself sent as it is, and tells what was done."""
+    def test_is_any_picture_that_the_endpoint_might_refuse(self, source: bytes) -> None:
+        """The result of fitting can be sent unchanged, and lists the changes."""
         prepared = prepare(source)
         assert prepared.data != source
         assert prepared.changes
         assert prepare(prepared.data).data is prepared.data
 
     def test_is_a_png_that_lacks_only_its_end(self) -> None:
-        """A PNG without its last chunk, all pixels there, is mended."""
+        """A PNG that lacks only its last chunk is fixed."""
         assert prepare(encoded("PNG")[:-12]).changes
 
     def test_is_a_png_turned_by_a_chunk_behind_its_pixels(self) -> None:
-        """An orientation that comes after the pixels is seen too."""
+        """An orientation after the pixels is read too."""
         exif = b"II*\0\x08\0\0\0\x01\0" + struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0) + bytes(4)
         source = encoded("PNG")[:-12] + png_chunk(b"eXIf", exif) + png_chunk(b"IEND", b"")
         assert Image.open(io.BytesIO(prepare(source).data)).size == (48, 64)

@@ -1,4 +1,4 @@
-"""Files of a stranger's that are made to be slow to look at; the threads of a worker share one core."""
+"""Costs of hostile files that are made to be slow to read; the threads of a worker share one core."""
 
 import struct
 import time
@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from cutout.images.image import ENDPOINT_LIMITS, as_it_is
+from cutout.images.image import ENDPOINT_LIMITS, unchanged
 from cutout.images.unfit_image import UnfitImage
 from tests.cutout.images.pictures import encoded, png_chunk
 from tests.support.machine import scaled
@@ -42,8 +42,8 @@ LOGIN = b"<html>" + b"<formaction=" * 6000
     ids=["rows", "chunks", "segments", "markers", "forms"],
 )
 def test_takes_little_however_it_is_made(source: bytes) -> None:
-    """A picture that is decoded anyway is checked in a process of its own."""
+    """A picture that must be decoded is read in a child process."""
     began = time.thread_time()
     with suppress(UnfitImage):
-        assert as_it_is(source) is None
+        assert unchanged(source) is None
     assert time.thread_time() - began < scaled(0.2)

@@ -27,12 +27,12 @@ def preparer() -> Iterator[Preparer]:
 
 @pytest.fixture(scope="module")
 def large() -> bytes:
-    """Two seconds of work: 40 megapixels that must be decoded whole."""
+    """Two seconds of work: 40 megapixels that must be decoded completely."""
     return encoded(plain(8000, 5000), "TIFF", compression="tiff_lzw")
 
 
 def ended(child: int) -> bool:
-    """Whether a process has ended, seen by its parent or not."""
+    """Whether a process has ended, reaped by its parent or not."""
     try:
         return (Path("/proc") / str(child) / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
@@ -40,7 +40,7 @@ def ended(child: int) -> bool:
 
 
 def children() -> set[int]:
-    """The processes that prepare pictures for this one."""
+    """The child processes that prepare pictures for this one."""
     found = set()
     for each in Path("/proc").glob("[0-9]*"):
         try:
@@ -52,16 +52,14 @@ def children() -> set[int]:
     return found
 
 
-class TestAPictureThatIsSentAsItIs:
+class TestAPictureThatIsSentUnchanged:
     def test_starts_no_process(self, preparer: Preparer, photo: bytes) -> None:
-        """It costs what reading its headers costs."""
+        """It costs no more than reading its headers."""
         assert preparer.prepare(photo).data is photo
         assert children() == set()
 
-    def test_of_a_job_that_ended_workers_is_looked_at_by_a_process(
-        self, preparer: Preparer, photo: bytes
-    ) -> None:
-        """Even its headers; what comes of it is the same."""
+    def test_of_a_job_that_ended_workers_is_read_by_a_process(self, preparer: Preparer, photo: bytes) -> None:
+        """Even its headers; the result is equal."""
         assert preparer.prepare(photo, in_child=True) == prepare(photo)
         assert len(children()) == 1
 
@@ -75,7 +73,7 @@ class TestAPictureThatIsFitted:
         assert len(children()) == 1
 
     def test_and_is_refused_says_why(self, preparer: Preparer) -> None:
-        """As if it had been prepared here."""
+        """The error is equal to that of a preparation in this process."""
         source = encoded(plain(4000, 40), "PNG")
         with pytest.raises(UnfitImage) as here:
             prepare(source)
@@ -83,8 +81,8 @@ class TestAPictureThatIsFitted:
             preparer.prepare(source)
         assert (there.value.code, there.value.message) == (here.value.code, here.value.message)
 
-    def test_and_wants_too_much_memory_fails_alone(self) -> None:
-        """Its own job; the next picture is prepared."""
+    def test_and_needs_too_much_memory_fails_alone(self) -> None:
+        """Only its own job fails; the next picture is prepared."""
         preparer = Preparer(LITTLE)
         source = encoded(Image.new("RGBA", (7000, 7000), (1, 2, 3, 128)), "PNG", compress_level=1)
         with pytest.raises(UnfitImage) as refused:
@@ -95,7 +93,7 @@ class TestAPictureThatIsFitted:
         preparer.close()
 
     def test_and_ends_its_process_twice_fails_by_its_own_code(self, preparer: Preparer, large: bytes) -> None:
-        """Once more in a new process, then no more; this process lives, and so does the next picture."""
+        """There is one retry in a new process; this process survives, and the next picture is prepared."""
         errors: list[UnfitImage] = []
 
         def ask() -> None:
@@ -118,8 +116,8 @@ class TestAPictureThatIsFitted:
         small = encoded(plain(2500, 400), "PNG")
         assert preparer.prepare(small) == prepare(small)
 
-    def test_is_not_blamed_for_processes_that_ended_before_it(self, preparer: Preparer) -> None:
-        """The kernel ends them first when memory is short: all that are idle, perhaps at once."""
+    def test_does_not_fail_for_processes_that_ended_before_it(self, preparer: Preparer) -> None:
+        """The kernel ends child processes first when memory is short, perhaps all idle ones at once."""
         source = encoded(plain(2500, 400), "WEBP")
         with ThreadPoolExecutor(2) as pool:
             together = threading.Barrier(2)
@@ -132,7 +130,7 @@ class TestAPictureThatIsFitted:
         assert not children() & idle
 
     def test_and_takes_too_long_is_ended(self, large: bytes) -> None:
-        """A decoder that never comes back does not keep its thread."""
+        """A decoder that never returns does not block its thread."""
         preparer = Preparer(PLENTY, within_s=0.05)
         with pytest.raises(UnfitImage, match="took more than") as refused:
             preparer.prepare(large)
@@ -141,7 +139,7 @@ class TestAPictureThatIsFitted:
 
 
 def test_closing_ends_the_processes(photo: bytes) -> None:
-    """None outlives the worker."""
+    """No child outlives the worker."""
     preparer = Preparer(PLENTY)
     preparer.prepare(photo, in_child=True)
     assert len(children()) == 1
@@ -151,7 +149,7 @@ def test_closing_ends_the_processes(photo: bytes) -> None:
 
 class TestManyCostlyPicturesOfOneOwner:
     def test_delay_anothers_by_one_of_them(self, preparer: Preparer, large: bytes) -> None:
-        """The other's is the next to be prepared, though it came last."""
+        """The other owner's picture is prepared next, though it came last."""
         owner, other = uuid.uuid4(), uuid.uuid4()
         ended: list[uuid.UUID] = []
         small = encoded(plain(2500, 400), "PNG")
@@ -162,7 +160,7 @@ class TestManyCostlyPicturesOfOneOwner:
 
         with ThreadPoolExecutor(6) as pool:
             waiting = [pool.submit(prepared, owner, large) for _ in range(4)]
-            wait_until(lambda: preparer.places.waiting(owner) == 2, "two at work and two that wait")
+            wait_until(lambda: preparer.slots.waiting(owner) == 2, "two at work and two that wait")
             waiting.append(pool.submit(prepared, other, small))
             for each in waiting:
                 each.result()

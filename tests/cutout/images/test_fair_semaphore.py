@@ -1,4 +1,4 @@
-"""Places are given to owners in turn."""
+"""The fair semaphore: slots are given to owners in turn."""
 
 import threading
 import uuid
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from cutout.images.fair_semaphore import FairPlaces, Owner
+from cutout.images.fair_semaphore import FairSemaphore, Owner
 from tests.support.machine import scaled
 from tests.support.system import wait_until
 
@@ -17,16 +17,16 @@ A, B, C = (uuid.UUID(int=number) for number in (1, 2, 3))
 
 @dataclass
 class Users:
-    """Threads that each hold a place until they are told to leave."""
+    """Threads that each hold a slot until released."""
 
-    places: FairPlaces
+    slots: FairSemaphore
     came: list[Owner] = field(default_factory=list)
     left: list[Owner] = field(default_factory=list)
     leave: dict[Owner, threading.Semaphore] = field(default_factory=dict)
     threads: list[threading.Thread] = field(default_factory=list)
 
     def ask(self, owner: Owner, count: int = 1) -> None:
-        """Ask for so many more places; they wait, or have come, when this returns."""
+        """Request this number of further slots; returns once the threads wait or hold one."""
         self.leave.setdefault(owner, threading.Semaphore(0))
         before = self._known(owner)
         for _ in range(count):
@@ -35,18 +35,18 @@ class Users:
         wait_until(lambda: self._known(owner) == before + count, "they ask")
 
     def end(self, owner: Owner) -> None:
-        """One of the owner's leaves, and whoever is next comes."""
-        all_waiting = sum(self.places.waiting(each) for each in self.leave)
+        """End one of the owner's threads; the next waiting one gets its slot."""
+        all_waiting = sum(self.slots.waiting(each) for each in self.leave)
         before, left = len(self.came), len(self.left)
         self.leave[owner].release()
         wait_until(lambda: len(self.left) == left + 1, "the place is given back")
         wait_until(lambda: len(self.came) == before + min(all_waiting, 1), "the next one")
 
     def _known(self, owner: Owner) -> int:
-        return self.places.waiting(owner) + self.came.count(owner)
+        return self.slots.waiting(owner) + self.came.count(owner)
 
     def _use(self, owner: Owner) -> None:
-        with self.places.held(owner):
+        with self.slots.held(owner):
             self.came.append(owner)
             self.leave[owner].acquire()
         self.left.append(owner)
@@ -54,7 +54,7 @@ class Users:
 
 @contextmanager
 def users_of(total: int) -> Iterator[Users]:
-    users = Users(FairPlaces(total))
+    users = Users(FairSemaphore(total))
     yield users
     for owner in users.leave:
         users.leave[owner].release(100)
@@ -65,19 +65,19 @@ def users_of(total: int) -> Iterator[Users]:
 
 @pytest.fixture
 def users() -> Iterator[Users]:
-    """Users of two places."""
+    """Users of two slots."""
     with users_of(2) as made:
         yield made
 
 
-def test_one_owner_takes_every_place_while_nobody_else_waits(users: Users) -> None:
-    """And no more than there are."""
+def test_one_owner_takes_every_slot_while_nobody_else_waits(users: Users) -> None:
+    """It takes no more slots than there are."""
     users.ask(A, 5)
-    assert (users.came, users.places.waiting(A)) == ([A, A], 3)
+    assert (users.came, users.slots.waiting(A)) == ([A, A], 3)
 
 
 def test_another_is_next_however_many_of_one_wait(users: Users) -> None:
-    """Then each has one of the two, whichever of them ends."""
+    """Then each owner has one of the two, whichever of them ends."""
     users.ask(A, 10)
     users.ask(B, 3)
     for leaving in (A, A, B, A, B):
@@ -86,7 +86,7 @@ def test_another_is_next_however_many_of_one_wait(users: Users) -> None:
 
 
 def test_several_are_served_round_robin(users: Users) -> None:
-    """Each once a round; those who came first do not come first again."""
+    """Each gets a slot once per round; the first ones do not come first again."""
     for owner in (A, B, C, None):
         users.ask(owner, 10)
     for _ in range(12):
@@ -95,7 +95,7 @@ def test_several_are_served_round_robin(users: Users) -> None:
 
 
 def test_the_operator_is_an_owner_like_others(users: Users) -> None:
-    """Jobs without a producer wait for nobody else's."""
+    """Jobs without a producer wait like those of a producer."""
     users.ask(A, 5)
     users.ask(None)
     users.end(A)
@@ -103,7 +103,7 @@ def test_the_operator_is_an_owner_like_others(users: Users) -> None:
 
 
 def test_an_owner_that_has_left_is_forgotten(users: Users) -> None:
-    """Its next place is as any other's."""
+    """Its next slot is as any other owner's."""
     users.ask(A)
     users.end(A)
     users.ask(B, 2)
@@ -113,10 +113,10 @@ def test_an_owner_that_has_left_is_forgotten(users: Users) -> None:
     assert users.came == [A, B, B, A]
 
 
-def test_an_error_gives_the_place_back() -> None:
-    """To whoever is next."""
-    places = FairPlaces(1)
-    with pytest.raises(ValueError, match="x"), places.held(A):
+def test_an_error_releases_the_slot() -> None:
+    """The next waiting thread gets it."""
+    slots = FairSemaphore(1)
+    with pytest.raises(ValueError, match="x"), slots.held(A):
         raise ValueError("x")
-    with places.held(B):
-        assert places.waiting(A) == 0
+    with slots.held(B):
+        assert slots.waiting(A) == 0

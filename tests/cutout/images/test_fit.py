@@ -1,4 +1,4 @@
-"""Results of fitting a picture."""
+"""Fitting of pictures: colours, alpha, orientation, size and memory."""
 
 import io
 import subprocess
@@ -73,21 +73,21 @@ class TestColours:
         ],
     )
     def test_are_kept(self, source: bytes, expected: tuple[int, ...]) -> None:
-        """Every kind of picture comes out as RGB of the same colour; 16 bits are scaled, not clipped."""
+        """Every kind of picture becomes RGB of equal colour; 16 bits are scaled, not clipped."""
         image = opened(prepare(source))
         assert image.mode == "RGB"
         assert near(image.getpixel((image.width - 2, image.height - 2)), expected)
 
     def test_of_cmyk_without_a_profile_are_near(self) -> None:
-        """Little cyan, much magenta and yellow come out red."""
+        """Little cyan, much magenta and yellow become red."""
         red, green, blue = _pixel(opened(prepare(encoded("JPEG", "CMYK", quality=95))))
         assert red > 180
         assert green < 110
         assert blue < 110
 
     def test_of_another_profile_are_brought_to_srgb(self) -> None:
-        """A picture in a profile of its own is converted through it, and the profile is dropped."""
-        # The profile of a screen with red and blue exchanged: its red is to be seen as blue.
+        """A picture with its own profile is converted by it, and the profile is dropped."""
+        # The profile of a screen with red and blue exchanged: its red must become blue.
         exchanged = SRGB.replace(b"rXYZ", b"????").replace(b"bXYZ", b"rXYZ").replace(b"????", b"bXYZ")
         for mode in ("RGB", "RGBA"):
             image = opened(prepare(encoded("TIFF", mode, icc_profile=exchanged)))
@@ -98,11 +98,11 @@ class TestColours:
 
     @pytest.mark.parametrize("profile", [b"not a profile", LAB], ids=["broken", "of other colours"])
     def test_of_a_useless_profile_are_left_alone(self, profile: bytes) -> None:
-        """A profile that cannot be applied is as good as none."""
+        """A profile that cannot be applied is ignored."""
         assert near(_pixel(opened(prepare(encoded("TIFF", icc_profile=profile)))), RED)
 
     def test_of_an_uncommon_kind_are_refused(self) -> None:
-        """Colours that cannot be made RGB without knowing more are refused with the remedy."""
+        """Colours that cannot be converted to RGB are refused with the remedy."""
         with pytest.raises(UnfitImage, match=r"LAB.*8-bit RGB"):
             prepare(saved(Image.new("LAB", (64, 48)), "TIFF"))
 
@@ -128,12 +128,12 @@ class TestAlpha:
         assert opened(prepare(source)).mode == "RGBA"
 
     def test_that_hides_nothing_is_dropped(self) -> None:
-        """An opaque picture with an alpha channel is not made a PNG for it."""
+        """An opaque picture with an alpha channel does not become a PNG."""
         source = saved(Image.new("RGBA", (64, 48), (*RED, 255)), "WEBP")
         assert opened(prepare(source)).mode == "RGB"
 
     def test_too_large_for_a_png_is_laid_on_white(self) -> None:
-        """Where the PNG would be too large, a JPEG on white is sent."""
+        """A JPEG on white is sent if the PNG would be too large."""
         source = saved(noise((1000, 1000), "RGBA"), "TIFF")
         prepared = prepare(source)
         assert opened(prepared).format == "JPEG"
@@ -157,21 +157,21 @@ class TestOrientation:
 class TestSize:
     @pytest.mark.parametrize("size", [(2000, 1500), (1500, 4000), (8000, 6000)])
     def test_is_brought_to_the_limit(self, size: tuple[int, int]) -> None:
-        """The longer side becomes 1999 pixels, the other keeps the proportion."""
+        """The longer side becomes 1999 pixels, and the proportion is kept."""
         prepared = prepare(encoded("JPEG", size=size))
         assert max(prepared.width, prepared.height) == 1999
         assert prepared.width / prepared.height == pytest.approx(size[0] / size[1], rel=0.002)
         assert any(change.startswith(f"shrunk from {size[0]}x{size[1]}") for change in prepared.changes)
 
     def test_in_bytes_is_brought_below_the_limit(self) -> None:
-        """A picture of pure noise ends below three million bytes."""
+        """A picture of pure noise gets less than three million bytes."""
         prepared = prepare(saved(noise((1999, 1999)), "TIFF"))
         assert len(prepared.data) <= ENDPOINT_LIMITS.max_bytes
         assert opened(prepared).size == (1999, 1999)
         assert prepared.changes[-1].endswith(("quality 90", "quality 85", "quality 75", "quality 60"))
 
     def test_costs_pixels_when_quality_is_not_enough(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Where no quality brings it below the limit, the picture is made smaller."""
+        """The picture is made smaller where no quality brings it below the limit."""
         monkeypatch.setattr(fit, "_QUALITIES", (95,))
         prepared = prepare(saved(noise((1999, 1999)), "TIFF"))
         assert prepared.width < 1999
@@ -190,21 +190,21 @@ class TestMemory:
 class TestRefit:
     @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
     def test_makes_a_smaller_plain_jpeg(self, mode: str) -> None:
-        """Whatever it was, it becomes a baseline RGB JPEG of at most 1600 pixels without metadata."""
+        """Any picture becomes a baseline RGB JPEG of at most 1600 pixels without metadata."""
         prepared = refit(encoded("PNG", mode, size=(1999, 1000)))
         image = opened(prepared)
         assert (image.format, image.mode, max(image.size)) == ("JPEG", "RGB", PLAIN_LIMITS.max_side)
         assert not {"exif", "icc_profile", "progressive"} & image.info.keys()
         assert prepared.data != prepare(encoded("PNG", mode, size=(1999, 1000))).data
 
-    def test_encodes_anew_what_needed_no_fitting(self) -> None:
-        """A picture that went untouched before is not sent again as it is."""
+    def test_encodes_again_what_needed_no_fitting(self) -> None:
+        """A picture that was sent unchanged before is encoded again."""
         source = encoded("JPEG", progressive=True)
         assert prepare(source).data is source
         assert refit(source).data != source
 
 
-class TestWorkbenches:
+class TestConcurrentFits:
     @pytest.mark.parametrize(
         ("kind", "large_pixels", "at_a_time"),
         [("PNG", 20_000_000, 2), ("PNG", 1_000_000, 1), ("JPEG", 1_000_000, 2)],
@@ -212,7 +212,9 @@ class TestWorkbenches:
     def test_are_two_for_a_process(
         self, kind: str, large_pixels: int, at_a_time: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """However many threads fit pictures, two are decoded at a time, and one large one unless a JPEG."""
+        """However many threads fit pictures, two are decoded at a time, and one large one unless it is a
+        JPEG.
+        """
         monkeypatch.setattr(fit, "_LARGE_PIXELS", large_pixels)
         lock, busy, most = threading.Lock(), 0, 0
         real = fit._decoded

@@ -1,4 +1,4 @@
-"""Damaged and hostile files: every one is fitted or refused, none raises anything else."""
+"""Damaged and hostile files: every one is fitted or refused, and none raises anything else."""
 
 from collections.abc import Callable
 
@@ -46,7 +46,7 @@ SEEDS = {
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
-    """Change some bytes of a picture, mostly in its head, and perhaps cut it, or put a part in twice."""
+    """Change some bytes of a picture, mostly in its header, and perhaps cut it or repeat a part."""
     data = bytearray(SEEDS[draw(st.sampled_from(sorted(SEEDS)))])
     place = st.integers(0, min(len(data), 300) - 1) | st.integers(0, len(data) - 1)
     for position in draw(st.lists(place, max_size=8)):
@@ -80,7 +80,7 @@ class TestDamagedPictures:
     @given(prefix=st.sampled_from([source[:40] for source in SEEDS.values()]), rest=st.binary(max_size=200))
     @pytest.mark.filterwarnings("ignore")  # as above
     def test_that_are_only_a_beginning_are_refused(self, prefix: bytes, rest: bytes) -> None:
-        """A true beginning followed by nonsense raises nothing but UnfitImage."""
+        """A valid beginning followed by random bytes raises nothing but UnfitImage."""
         with pytest.raises(UnfitImage):
             prepare(prefix + rest)
 

@@ -1,4 +1,4 @@
-"""Kinds of files by their bytes, and the error for one that is no picture."""
+"""Recognition of files by their bytes, and the errors for files that are no pictures."""
 
 import sys
 from collections.abc import Iterator
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 from PIL import Image
 
-from cutout.images.heif import is_heif_decoded
 from cutout.images.image import prepare
+from cutout.images.kinds import is_heif_decoded
 from cutout.images.not_pictures import login_page_at
 from cutout.images.unfit_image import UnfitImage
 from tests.cutout.images.pictures import encoded, picture, saved
@@ -45,14 +45,14 @@ class TestAPageInPlaceOfAPicture:
         """A web page, a login page and JSON are told apart by their bytes."""
         assert refused(source).code == code
 
-    def test_says_what_to_do(self) -> None:
-        """Each names what came and the remedy."""
+    def test_has_a_message_with_the_remedy(self) -> None:
+        """Each message names the content found and the remedy."""
         assert "a web page came, not a picture: give the picture's own address" in refused(b"<html>").message
         assert "needs a login" in refused(b"<html><input type=password>").message
         assert "the address of the picture that the JSON names" in refused(b"{}").message
 
     def test_is_a_login_page_where_a_login_was_redirected_to(self) -> None:
-        """A page built by scripts shows no field for a password; its address tells."""
+        """A page built by scripts has no password field; its URL shows that it is a login."""
         page = b"<!doctype html><div id=app></div>"
         found = login_page_at("/users/login", page)
         assert found is not None
@@ -61,7 +61,7 @@ class TestAPageInPlaceOfAPicture:
         assert login_page_at("/p/4471", page) is None
 
     def test_of_a_hostile_size_is_read_in_bounds(self) -> None:
-        """Only the beginning is looked at."""
+        """Only the beginning is read."""
         assert refused(b"<html>" + b"<form action='" * 1_000_000).code == "IMAGE_IS_WEB_PAGE"
 
 
@@ -83,21 +83,21 @@ class TestAFileOfAnotherKind:
         ],
     )
     def test_is_named(self, source: bytes, code: str, words: str) -> None:
-        """The message says what it is."""
+        """The message names the kind."""
         unfit = refused(source)
         assert (unfit.code, words in unfit.message) == (code, True)
 
 
 class TestAPhotoOfAPhone:
     @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
-    def test_as_avif_is_taken(self, mode: str) -> None:
+    def test_as_avif_is_accepted(self, mode: str) -> None:
         """AVIF is decoded, with its alpha."""
         prepared = prepare(encoded("AVIF", mode, quality=95))
         assert prepared.media_type == ("image/png" if mode == "RGBA" else "image/jpeg")
         assert (prepared.width, prepared.height) == (64, 48)
 
     def test_as_avif_that_moves_is_refused(self) -> None:
-        """A sequence has no picture that is meant."""
+        """A sequence has no main picture."""
         frames = [Image.new("RGB", (64, 48), (60 * n, 0, 0)) for n in range(2)]
         assert (
             refused(saved(frames[0], "AVIF", save_all=True, append_images=frames[1:])).code
@@ -113,19 +113,19 @@ class TestHeic:
 
     @pytest.mark.parametrize("orientation", [1, 3, 6])
     def test_is_decoded_and_turned_once(self, orientation: int) -> None:
-        """The turn of the container is applied, and that of EXIF not again."""
+        """The rotation of the container is applied, and that of EXIF not again."""
         exif = Image.Exif()
         exif[0x0112] = orientation
         prepared = prepare(saved(picture(size=(64, 48)), "HEIF", exif=exif.tobytes(), quality=95))
         assert (prepared.width, prepared.height) == ((48, 64) if orientation == 6 else (64, 48))
 
-    def test_of_several_pictures_gives_the_main_one_and_says_so(self) -> None:
+    def test_of_several_pictures_gives_the_main_one_with_a_note(self) -> None:
         """A burst names its main picture."""
         frames = [Image.new("RGB", (64, 48), (60 * n, 0, 0)) for n in range(3)]
         source = saved(frames[0], "HEIF", save_all=True, append_images=frames[1:], primary_index=1)
-        assert prepare(source).said == ("picture 2 of 3 taken: the main one",)
+        assert prepare(source).notes == ("picture 2 of 3 taken: the main one",)
 
-    def test_that_breaks_off_is_refused(self) -> None:
+    def test_that_is_truncated_is_refused(self) -> None:
         """Half a file is damaged."""
         source = saved(picture(), "HEIF")
         assert refused(source[: len(source) // 2]).code in ("IMAGE_DAMAGED", "IMAGE_TRUNCATED")
@@ -141,7 +141,7 @@ class TestHeicWithoutTheExtra:
 
     @pytest.mark.usefixtures("_without")
     def test_is_refused_with_its_name(self) -> None:
-        """The format, the extra and the way round it are named."""
+        """The message names the format, the extra and the alternative."""
         unfit = refused(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(50))
         assert unfit.code == "IMAGE_FORMAT_UNSUPPORTED"
         assert "HEIC is not decoded by this worker; install the extra `heif`" in unfit.message

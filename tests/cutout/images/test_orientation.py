@@ -1,4 +1,4 @@
-"""Orientation by XMP, and by EXIF wherever a file keeps it."""
+"""Orientation by XMP, and by EXIF wherever a file stores it."""
 
 import zlib
 from typing import Any
@@ -35,15 +35,15 @@ class TestXmp:
     @pytest.mark.parametrize("as_element", [False, True])
     @pytest.mark.parametrize("prefix", ["tiff", "t", "ns1"])
     def test_turns_a_picture_of_any_format(self, kind: str, prefix: str, *, as_element: bool) -> None:
-        """Orientation 6 of a picture of 64x48 pixels stands upright at 48x64, whatever the prefix."""
+        """A picture of 64x48 pixels with orientation 6 becomes 48x64, whatever the prefix."""
         assert size_of(with_xmp(kind, xmp_of(6, prefix, as_element=as_element))) == (48, 64)
 
     def test_that_is_upright_changes_nothing(self, kind: str) -> None:
-        """Orientation 1, or none, leaves the picture as it is."""
+        """Orientation 1, or none, leaves the picture unchanged."""
         assert size_of(with_xmp(kind, xmp_of(1))) == (64, 48)
 
     def test_gives_way_to_exif(self, kind: str) -> None:
-        """Where both are there, EXIF is followed, once."""
+        """EXIF has precedence and is applied once."""
         exif = Image.Exif()
         exif[0x0112] = 3
         if kind == "TIFF":
@@ -54,7 +54,7 @@ class TestXmp:
 
 
 def test_xmp_is_read_as_programs_write_it() -> None:
-    """Single quotes, blanks and UTF-16 are read; other name spaces and values are not."""
+    """Single quotes, blanks and UTF-16 are read; other namespaces and values are not."""
     assert xmp_orientation(b"<rdf:Description tiff:Orientation = '8'>") == 8
     assert xmp_orientation('<x tiff:Orientation="6"/>'.encode("utf-16")) == 6
     assert xmp_orientation(b'<x other:Orientation="6"/>') is None
@@ -81,13 +81,13 @@ class TestAPng:
     )
     @pytest.mark.parametrize("late", [False, True], ids=["before the pixels", "behind them"])
     def test_is_turned_by_each_kind_of_text(self, chunk: bytes, *, late: bool) -> None:
-        """Wherever the text stands."""
+        """Before and after the pixels."""
         whole = encoded("PNG")
         at = len(whole) - 12 if late else 33
         assert size_of(whole[:at] + chunk + whole[at:]) == (48, 64)
 
     def test_with_other_text_goes_out_untouched(self) -> None:
-        """A comment behind the pixels is no reason to encode the picture anew."""
+        """A comment after the pixels is no reason to encode the picture again."""
         whole = encoded("PNG")
         source = (
             whole[:-12]
@@ -100,6 +100,6 @@ class TestAPng:
 
 @pytest.mark.filterwarnings("ignore")  # Pillow warns of what it reads past
 def test_exif_that_cannot_be_read_turns_nothing() -> None:
-    """The picture is taken as it stands."""
+    """The picture is not rotated."""
     for kind in ("JPEG", "WEBP"):
         assert size_of(encoded(kind, exif=b"Exif\0\0II*\0\xff\xff\xff\xffnonsense")) == (64, 48)

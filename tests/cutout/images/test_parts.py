@@ -1,4 +1,4 @@
-"""Files of very many parts are refused before a decoder reads them; as encoders make them they are not."""
+"""Files with very many parts are refused before a decoder reads them; ordinary files are accepted."""
 
 import io
 import struct
@@ -26,17 +26,17 @@ AVIF = encoded(plain(), "AVIF")
 
 
 def in_jpeg(part: bytes, size: int = LARGE) -> bytes:
-    """A JPEG with the part repeated behind its first marker."""
+    """A JPEG with the part repeated after its first marker."""
     return JPEG[:2] + part * (size // len(part)) + JPEG[2:]
 
 
 def between_scans(part: bytes) -> bytes:
-    """A JPEG with the part repeated behind its pixels."""
+    """A JPEG with the part repeated after its pixels."""
     return JPEG[:-2] + part * (LARGE // len(part)) + JPEG[-2:]
 
 
 def in_png(chunk: bytes, *, at: int = 33) -> bytes:
-    """A PNG with the chunk repeated behind its header, or elsewhere."""
+    """A PNG with the chunk repeated after its header, or elsewhere."""
     return PNG[:at] + chunk * (LARGE // len(chunk)) + PNG[at:]
 
 
@@ -46,7 +46,7 @@ def gif_with(part: bytes) -> bytes:
 
 
 def gif_in_bytes() -> bytes:
-    """A GIF whose pixels come a byte a block."""
+    """A GIF with one byte of pixels per block."""
     return GIF[: GIF.index(b",") + 11] + b"\1\1" * (LARGE // 2) + b"\0;"
 
 
@@ -83,18 +83,18 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_file_of_very_many_parts_is_refused_at_once(kind: str) -> None:
-    """By its own code, whatever the parts are; a picture of 50 MB as quickly as one of 3 MB."""
+    """It has its own code, whatever the parts are; 50 MB are refused as quickly as 3 MB."""
     source = HOSTILE[kind]()
     began = time.process_time()
     with pytest.raises(UnfitImage) as refused:
         prepare(source)
     assert refused.value.code == "IMAGE_TOO_MANY_PARTS"
-    assert "save it anew" in refused.value.message
+    assert "save it again" in refused.value.message
     assert time.process_time() - began < scaled(0.5)
 
 
 def png_in_8_kb() -> bytes:
-    """A PNG of 50 MB in as many chunks as libpng makes of it: 6,400."""
+    """A PNG of 50 MB in as many chunks as libpng writes: 6,400."""
     pixels = zlib.compress(bytes(12_001 * 4100), 0)
     header = struct.pack(">IIBBBBB", 4000, 4100, 8, 2, 0, 0, 0)
     pieces = [pixels[at : at + 8192] for at in range(0, len(pixels), 8192)]
@@ -132,5 +132,5 @@ def jpeg_with_much() -> bytes:
     ],
 )
 def test_a_file_as_encoders_make_it_is_not(kind: str, make: Callable[[], bytes]) -> None:
-    """Also a large one, and with all that cameras and editors put into it."""
+    """Large files too, with everything that cameras and editors add."""
     refuse_many_parts(make(), kind)

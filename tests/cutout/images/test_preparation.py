@@ -1,4 +1,4 @@
-"""Prepared pictures look as their sources do, whatever their size and container."""
+"""Prepared pictures look like their sources, whatever their size and container."""
 
 import io
 import time
@@ -26,7 +26,7 @@ def differing(found: Iterable[Case]) -> list[str]:
 class TestTheMixedSet:
     @pytest.mark.long("makes and compares a set of pictures")
     def test_of_small_pictures_is_close_to_what_is_to_be_seen(self) -> None:
-        """At most 3 levels in the mean and 24 at the 99th percentile, each picture for itself."""
+        """At most 3 levels in the mean and 24 at the 99th percentile, for each picture."""
         found = list(cases(lambda size: size == SMALL))
         assert len(found) > 120
         assert differing(found) == []
@@ -50,7 +50,7 @@ class TestAProfile:
     @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
     @pytest.mark.parametrize("size", [(600, 500), (2100, 1750)])
     def test_of_other_colours_is_applied_at_every_size(self, kind: str, size: tuple[int, int]) -> None:
-        """One scene in Adobe RGB is sent in the same colours, small or large."""
+        """One scene in Adobe RGB is sent in equal colours, small or large."""
         case = saved_in_adobe_rgb(kind, size)
         red, green, blue = pixel(prepare(case).data)
         assert abs(red - 0) <= 4
@@ -58,17 +58,17 @@ class TestAProfile:
         assert abs(blue - 82) <= 4
 
     def test_that_is_srgb_changes_nothing(self) -> None:
-        """SRGB as other programs write it is left alone, bytes and all."""
+        """SRGB profiles of other programs leave the bytes unchanged."""
         source = encoded("JPEG", icc_profile=srgb_profile())
         assert prepare(source).data is source
 
     @pytest.mark.parametrize("profile", [b"no profile", rgb_profile(ADOBE_RGB)[:200]])
     def test_that_is_broken_changes_nothing(self, profile: bytes) -> None:
-        """It is as good as none."""
+        """A broken profile is ignored."""
         source = encoded("JPEG", icc_profile=profile)
         assert prepare(source).data is source
 
-    def test_is_looked_at_once(self) -> None:
+    def test_is_read_once(self) -> None:
         """Many pictures with one profile cost little more than without."""
         source = saved(noise((700, 500)), "JPEG", quality=92, icc_profile=srgb_profile())
         prepare(source)
@@ -95,5 +95,5 @@ def pixel(data: bytes) -> tuple[int, int, int]:
 
 
 def test_sizes_of_the_set_are_small_and_large() -> None:
-    """Both sides of the limit are looked at."""
+    """Both sides of the limit are covered."""
     assert max(SMALL) < 1999 < max(LARGE)

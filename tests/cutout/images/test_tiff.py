@@ -1,4 +1,4 @@
-"""The picture of a TIFF that is taken, and the TIFFs that are camera raws."""
+"""Choice of the picture of a TIFF, and detection of camera raws."""
 
 import io
 
@@ -69,25 +69,23 @@ class TestTheFullSizePicture:
             "two alike",
         ],
     )
-    def test_is_taken_wherever_it_stands(
-        self, chain: list[Ifd], number: int, order: str, *, big: bool
-    ) -> None:
-        """Previews, masks and smaller copies are passed over, and people are told which picture it is."""
+    def test_is_used_wherever_it_is(self, chain: list[Ifd], number: int, order: str, *, big: bool) -> None:
+        """Previews, masks and smaller copies are skipped, and a note names the picture used."""
         prepared = prepare(tiff_of(*chain, order=order, big=big))
         assert (prepared.width, prepared.height) == FULL
         assert is_green(prepared)
-        assert prepared.said[0].startswith(f"picture {number} of the TIFF's ")
-        assert prepared.changes[0] == prepared.said[0]
+        assert prepared.notes[0].startswith(f"picture {number} of the TIFF's ")
+        assert prepared.changes[0] == prepared.notes[0]
 
-    def test_alone_needs_no_word(self, order: str, *, big: bool) -> None:
-        """A TIFF of one picture says nothing, also if it calls itself a reduced one."""
+    def test_alone_needs_no_note(self, order: str, *, big: bool) -> None:
+        """A TIFF of one picture has no note, also if it calls itself a reduced one."""
         for tags in ({}, REDUCED):
             prepared = prepare(tiff_of(Ifd(FULL, GREEN, tags), order=order, big=big))
             assert is_green(prepared)
-            assert prepared.said == ()
+            assert prepared.notes == ()
 
-    def test_in_a_sub_directory_is_turned_as_the_one_above_says(self, order: str, *, big: bool) -> None:
-        """Fields that the picture's own directory lacks come from the one that names it."""
+    def test_in_a_sub_directory_inherits_the_orientation(self, order: str, *, big: bool) -> None:
+        """The parent directory's orientation is used where the picture's own has none."""
         above = Ifd(PREVIEW, RED, {**REDUCED, 274: [6]}, [Ifd(FULL, GREEN)])
         prepared = prepare(tiff_of(above, order=order, big=big))
         assert (prepared.width, prepared.height) == FULL[::-1]
@@ -104,11 +102,11 @@ class TestADirectoryThatLeadsNowhere:
         ids=["outside the file", "many", "very many pictures"],
     )
     def test_does_no_harm(self, source: bytes) -> None:
-        """The picture that can be read is taken."""
+        """The readable picture is used."""
         assert is_green(prepare(source))
 
     def test_in_a_circle_ends(self) -> None:
-        """A chain that comes back to its beginning is read once."""
+        """A circular chain is read once."""
         source = bytearray(tiff_of(Ifd(FULL, GREEN), Ifd(PREVIEW, RED)))
         source[-4:] = source[4:8]
         assert is_green(prepare(bytes(source)))
@@ -154,14 +152,14 @@ class TestACameraRaw:
         ids=lambda value: value if isinstance(value, str) else "",
     )
     def test_is_refused_by_its_name(self, source: bytes, name: str) -> None:
-        """Not its preview is bought, whatever its maker: the name and the way out are said."""
+        """The preview is not bought, whatever the maker: the name and the remedy are reported."""
         unfit = refused(source)
         assert unfit.code == "IMAGE_FORMAT_UNSUPPORTED"
         assert f"a camera raw ({name})" in unfit.message
         assert "export it as JPEG or TIFF" in unfit.message
 
     def test_is_not_what_a_camera_or_scanner_develops(self) -> None:
-        """A full-size TIFF with a maker and a preview is taken."""
+        """A full-size TIFF with a maker and a preview is accepted."""
         first = Ifd(
             FULL, GREEN, {271: b"NIKON CORPORATION\0", 272: b"LS-5000\0"}, [Ifd(PREVIEW, RED, REDUCED)]
         )
@@ -186,18 +184,18 @@ class TestAWholeFileOfAnUnreadKind:
         assert words in unfit.message
         assert "save it as 8 or 16 bits" in unfit.message
 
-    def test_unless_it_breaks_off(self) -> None:
-        """Where the pixels lie outside the file, it is damaged."""
+    def test_unless_it_is_truncated(self) -> None:
+        """A file whose pixels are outside of it is damaged."""
         source = tiff_of(Ifd((64, 48), tags={258: [32, 32, 32], 339: [3, 3, 3], 279: [10_000_000]}))
         assert refused(source).code == "IMAGE_DAMAGED"
 
     @pytest.mark.filterwarnings("ignore")  # Pillow warns of what it cannot read
     def test_as_a_big_endian_bigtiff(self) -> None:
-        """A structure that is not read is no damage."""
+        """An unsupported structure is no damage."""
         assert refused(tiff_of(Ifd(FULL), order=">", big=True)).code == "IMAGE_FORMAT_UNSUPPORTED"
 
     def test_as_a_jpeg(self) -> None:
-        """A lossless or 12-bit JPEG, as medicine has, is named."""
+        """A lossless or 12-bit JPEG, as in medicine, is named."""
         source = encoded("JPEG")
         at = source.index(b"\xff\xc0")
         lossless = source[:at] + b"\xff\xc3" + source[at + 2 :]

@@ -1,4 +1,4 @@
-"""TIFFs of several directories, made by hand as cameras, scanners and editors lay them out."""
+"""TIFFs of several directories, built by hand as cameras, scanners and editors write them."""
 
 import struct
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ Values = Sequence[int] | bytes
 
 @dataclass
 class Ifd:
-    """A picture of one colour, or one without pixels of its own; `sub` are its SubIFDs."""
+    """A picture of one colour, or one without pixels; `sub` are its SubIFDs."""
 
     size: tuple[int, int] | None = None
     colour: tuple[int, int, int] = (200, 40, 40)
@@ -44,7 +44,7 @@ class _Writer:
         return bytes(self._data)
 
     def _add(self, ifd: Ifd) -> tuple[int, int]:
-        """Where the directory is, and where the place of the next one stands in it."""
+        """Return the offset of the directory, and the offset of its link to the next one."""
         tags: dict[int, Values] = {}
         if ifd.size is not None:
             width, height = ifd.size

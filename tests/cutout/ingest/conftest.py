@@ -18,20 +18,20 @@ Run = Callable[..., Ingested]
 
 @pytest.fixture
 def rejects(tmp_path: Path) -> Path:
-    """Where rejects go."""
+    """The path of the rejects file."""
     return tmp_path / "rejects.csv"
 
 
 @pytest.fixture
 def run(engine: Engine, bucket: Bucket, settings: Settings, rejects: Path) -> Run:
-    """Ingests a source that a test wrote down."""
+    """Ingests a source that a test wrote."""
 
-    def ingest(named: str | Path, *, changed: dict[str, Any] | None = None, **order: Any) -> Ingested:
-        known = settings.model_copy(update=changed or {})
-        asked = IngestOptions("test", **order)
-        source = open_source(str(named), asked.reading, known, bucket)
+    def ingest(location: str | Path, *, changed: dict[str, Any] | None = None, **options: Any) -> Ingested:
+        changed_settings = settings.model_copy(update=changed or {})
+        ingest_options = IngestOptions("test", **options)
+        source = open_source(str(location), ingest_options.reading, changed_settings, bucket)
         with closing(source), RejectsFile(rejects) as file:
-            ingest = Ingest(engine, bucket, source, asked, file)
+            ingest = Ingest(engine, bucket, source, ingest_options, file)
             return ingest.run(on_resume=lambda *_: None, watch=lambda _: None)
 
     return ingest
@@ -39,7 +39,7 @@ def run(engine: Engine, bucket: Bucket, settings: Settings, rejects: Path) -> Ru
 
 @pytest.fixture
 def stored(engine: Engine) -> Callable[[], list[Job]]:
-    """Every job, in the order made."""
+    """Every job, in the order of insertion."""
 
     def read() -> list[Job]:
         with Session(engine) as session:
@@ -50,7 +50,7 @@ def stored(engine: Engine) -> Callable[[], list[Job]]:
 
 @pytest.fixture
 def rejected(rejects: Path) -> Callable[[], list[list[str]]]:
-    """The lines of the file of rejects below its header."""
+    """The rows of the rejects file below its header."""
 
     def read() -> list[list[str]]:
         with rejects.open(newline="") as file:
@@ -61,7 +61,7 @@ def rejected(rejects: Path) -> Callable[[], list[list[str]]]:
 
 @pytest.fixture
 def written(tmp_path: Path) -> Callable[[str | bytes], Path]:
-    """A manifest beside which lies one picture, a.jpg."""
+    """A manifest with one picture, a.jpg, beside it."""
 
     def write(text: str | bytes, name: str = "list.csv") -> Path:
         directory = tmp_path / "catalog"

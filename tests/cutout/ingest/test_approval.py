@@ -41,7 +41,7 @@ def states(connection: Connection) -> dict[str, int]:
 
 class TestAPlannedBatch:
     def test_is_held(self, planned: Callable[..., uuid.UUID], engine: Engine) -> None:
-        """Nothing of it stands in line, and each job says what it waits for."""
+        """None of its jobs is ready, and each job tells what it waits for."""
         planned()
         with Session(engine) as session:
             jobs = session.query(Job).all()
@@ -53,10 +53,10 @@ class TestAPlannedBatch:
             assert f"cutout approve {jobs[0].batch_id}" in (found.remedy or "")
 
     @pytest.mark.parametrize("way", ["budget", "refund", "resume", "retry"])
-    def test_is_let_go_by_nothing_else(
+    def test_is_released_by_nothing_else(
         self, planned: Callable[..., uuid.UUID], engine: Engine, way: str
     ) -> None:
-        """A budget, a refund, a pause that ends, a retry: none of them spends what nobody approved of."""
+        """A budget, a refund, a pause that ends, a retry: none of them spends money without approval."""
         batch_id = planned(budget=3)
         with engine.begin() as connection:
             match way:
@@ -76,10 +76,12 @@ class TestAPlannedBatch:
             assert approval.approve(connection, batch_id)
             assert unblock(connection) > 0
 
-    def test_goes_within_its_budget_once_approved(
+    def test_runs_within_its_budget_once_approved(
         self, planned: Callable[..., uuid.UUID], engine: Engine
     ) -> None:
-        """All come into line, for any may need no call. Three credits let three begin; two more, the rest."""
+        """All jobs become ready, because any may need no call. Three credits start three; two more start the
+        rest.
+        """
         batch_id = planned(budget=3)
         with Session(engine) as session, session.begin():
             assert approval.awaiting(session, batch_id) == 5
@@ -101,7 +103,7 @@ class TestAPlannedBatch:
     def test_explains_what_it_waits_for_after_approval(
         self, planned: Callable[..., uuid.UUID], engine: Engine
     ) -> None:
-        """The dispatcher, whatever its budget: whether it needs a credit shows in the line."""
+        """For the dispatcher, whatever the budget: it decides in queue order whether a job needs a credit."""
         batch_id = planned(budget=3)
         with Session(engine) as session, session.begin():
             approval.approve(session, batch_id)
@@ -120,7 +122,7 @@ class TestAPlannedBatch:
     def test_that_was_not_planned_waits_for_none(
         self, run: Run, written: Callable[[str], Path], engine: Engine
     ) -> None:
-        """There is nothing to approve of."""
+        """There is nothing to approve."""
         batch_id = run(written(f"external_id,source\na,{WEB}\n")).batch_id
         assert batch_id is not None
         with engine.begin() as connection:

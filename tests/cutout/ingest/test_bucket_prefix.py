@@ -17,7 +17,7 @@ def put(bucket: Bucket, *keys: str) -> None:
 
 @pytest.fixture
 def other(bucket: Bucket) -> Bucket:
-    """Another bucket on the same server, which holds two pictures."""
+    """Another bucket on the same server, with two pictures."""
     other = bucket.sibling(f"{bucket.name[:50]}-other")
     other.create()
     put(other, "drop/a 1.jpg", "drop/deep/b?.png")
@@ -28,7 +28,7 @@ class TestAPrefix:
     def test_names_its_objects_without_reading_them(
         self, run: Run, bucket: Bucket, stored: Callable[[], list[Job]]
     ) -> None:
-        """Each picture under it is a job at its own address; the id is its name below the prefix's folder."""
+        """Each picture becomes a job with its own address; the id is its name below the prefix's folder."""
         put(bucket, "drop/hat.jpg", "drop/notes.txt", "drop/shoe.jpg", "drop/shoe.png", "elsewhere/x.jpg")
         assert run(f"s3://{bucket.name}/drop/").counts.jobs == 3
         assert {job.external_id: job.source for job in stored()} == {
@@ -38,7 +38,7 @@ class TestAPrefix:
         }
 
     def test_may_end_inside_a_name(self, run: Run, bucket: Bucket, stored: Callable[[], list[Job]]) -> None:
-        """s3://bucket/drop/SKU- takes what begins so, by its whole name."""
+        """s3://bucket/drop/SKU- matches all keys that begin with it; ids are the whole names."""
         put(bucket, "drop/SKU-1.jpg", "drop/other.jpg")
         run(f"s3://{bucket.name}/drop/SKU-")
         assert [job.external_id for job in stored()] == ["SKU-1"]
@@ -46,7 +46,7 @@ class TestAPrefix:
     def test_of_another_bucket_must_be_allowed(
         self, run: Run, other: Bucket, stored: Callable[[], list[Job]]
     ) -> None:
-        """Named in CUTOUT_SOURCE_BUCKETS it is read, keys as they stand; else it is refused."""
+        """A bucket in CUTOUT_SOURCE_BUCKETS is read, with keys unchanged; any other is refused."""
         with pytest.raises(IngestError, match="CUTOUT_SOURCE_BUCKETS"):
             run(f"s3://{other.name}/drop/")
         assert run(f"s3://{other.name}/drop/", changed={"source_buckets": (other.name,)}).counts.jobs == 2
@@ -65,12 +65,12 @@ class TestAPrefix:
         ],
     )
     def test_that_cannot_be_read_says_why(self, run: Run, bucket: Bucket, address: str, said: str) -> None:
-        """Nothing there, our own bucket whole, a bucket that does not exist."""
+        """An empty prefix, our own bucket as a whole, a bucket that does not exist."""
         with pytest.raises(IngestError, match=said):
             run(address.format(bucket.name), changed={"source_buckets": ("not-there-at-all",)})
 
     def test_without_permission_names_the_settings(self, bucket: Bucket, settings: Settings) -> None:
-        """An error of the server comes with the place of its log."""
+        """The server's refusal is reported with the settings to check."""
         refused = settings.model_copy(update={"s3_secret_key": SecretStr("mistyped")})
         with pytest.raises(IngestError, match=r"cannot be read: .*CUTOUT_S3_ACCESS_KEY"):
             open_source(f"s3://{bucket.name}/drop", ReadOptions(), refused, Bucket(refused))

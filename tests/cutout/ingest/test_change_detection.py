@@ -1,4 +1,4 @@
-"""Only what changed since the last run."""
+"""Change detection: a run enqueues only what changed since the last run."""
 
 import uuid
 from collections.abc import Callable
@@ -20,21 +20,22 @@ SCHEDULE = uuid.uuid4()
 
 @pytest.fixture
 def run(settings: Settings, engine: Engine, bucket: Bucket) -> Run:
-    """Runs the schedule once; gives what changed, the ids that were enqueued, and the error."""
+    """Runs the schedule once; returns the changes, the enqueued ids and the error."""
     ingester = Ingester(settings, engine, bucket)
 
     def once(source: str, **more: object) -> tuple[dict[str, int], list[str], str | None]:
         with Session(engine) as session, session.begin():
-            order = IngestOptions("night", schedule_id=SCHEDULE, **more)  # type: ignore[arg-type]
-            batch_id = request_ingest(session, source, order)
+            options = IngestOptions("night", schedule_id=SCHEDULE, **more)  # type: ignore[arg-type]
+            batch_id = request_ingest(session, source, options)
         assert ingester.serve()
         with engine.connect() as connection:
-            asked = {"batch": batch_id}
+            parameters = {"batch": batch_id}
             row = connection.execute(
-                text("SELECT changes, error FROM ingests WHERE batch_id = :batch"), asked
+                text("SELECT changes, error FROM ingests WHERE batch_id = :batch"), parameters
             ).one()
             jobs = connection.scalars(
-                text("SELECT external_id FROM jobs WHERE batch_id = :batch ORDER BY virtual_start"), asked
+                text("SELECT external_id FROM jobs WHERE batch_id = :batch ORDER BY virtual_start"),
+                parameters,
             )
             return row.changes, list(jobs), row.error
 
@@ -42,7 +43,7 @@ def run(settings: Settings, engine: Engine, bucket: Bucket) -> Run:
 
 
 def end(engine: Engine, *, failed: str = "") -> None:
-    """All jobs come to their ends."""
+    """End all jobs."""
     with engine.begin() as connection:
         connection.execute(
             text("""
@@ -66,7 +67,7 @@ def put(bucket: Bucket, name: str, data: bytes) -> None:
 
 class TestARun:
     def test_enqueues_what_is_new_or_changed(self, run: Run, bucket: Bucket, engine: Engine) -> None:
-        """Three nights over a prefix: a new catalog, nothing, and a change of each kind."""
+        """Three nights over a prefix: a new catalog, no change, and a change of each kind."""
         source = f"s3://{bucket.name}/drop/"
         for name in "abc":
             put(bucket, f"{name}.jpg", name.encode())
@@ -84,7 +85,7 @@ class TestARun:
         assert changes == {"new": 1, "changed": 1, "again": 0, "unchanged": 1, "vanished": 1}
 
     def test_enqueues_again_what_failed(self, run: Run, bucket: Bucket, engine: Engine) -> None:
-        """And leaves alone what is still on its way."""
+        """A picture whose job is still under way is not enqueued again."""
         source = f"s3://{bucket.name}/drop/"
         put(bucket, "a.jpg", b"a")
         put(bucket, "b.jpg", b"b")
@@ -95,10 +96,12 @@ class TestARun:
         assert (jobs, changes["again"], changes["unchanged"]) == (["b"], 1, 1)
 
     @pytest.mark.parametrize(("queue_state", "again"), [("NULL", []), ("'blocked'", ["a"])])
-    def test_leaves_alone_what_waits_for_a_person(
+    def test_does_not_enqueue_what_waits_for_a_person(
         self, run: Run, bucket: Bucket, engine: Engine, queue_state: str, again: list[str]
     ) -> None:
-        """A held picture would cost a credit each night; one that only its batch blocks would not."""
+        """A held picture would cost a credit each night; a picture blocked by its batch alone is enqueued
+        again.
+        """
         put(bucket, "a.jpg", b"a")
         run(f"s3://{bucket.name}/drop/")
         with engine.begin() as connection:
@@ -107,8 +110,8 @@ class TestARun:
         changes, jobs, _ = run(f"s3://{bucket.name}/drop/")
         assert (jobs, changes["unchanged"]) == (again, 1 - len(again))
 
-    def test_passes_over_unchanged_files(self, run: Run, tmp_path: Path, engine: Engine) -> None:
-        """A directory's files are known by size and time."""
+    def test_skips_unchanged_files(self, run: Run, tmp_path: Path, engine: Engine) -> None:
+        """A directory's files are identified by size and time."""
         for name in ("a.jpg", "b.jpg"):
             (tmp_path / name).write_bytes(name.encode())
         run(str(tmp_path))
@@ -117,7 +120,7 @@ class TestARun:
         changes, jobs, _ = run(str(tmp_path))
         assert (jobs, changes["changed"], changes["unchanged"]) == (["b"], 1, 1)
 
-    def test_looks_again_at_what_does_not_say(self, run: Run, tmp_path: Path, engine: Engine) -> None:
+    def test_enqueues_again_what_has_no_version(self, run: Run, tmp_path: Path, engine: Engine) -> None:
         """A manifest's rows have no version: the worker asks each picture's server."""
         manifest = tmp_path / "m.csv"
         manifest.write_text("external_id,source\na,https://shop.example/a.jpg\n")
@@ -130,7 +133,7 @@ class TestARun:
     def test_of_a_source_that_shrank_enqueues_nothing(
         self, run: Run, bucket: Bucket, tmp_path: Path, kind: str
     ) -> None:
-        """Nothing is forgotten either; with leave to shrink it goes on."""
+        """No picture is deleted either; with --accept-shrunk the run proceeds."""
         manifest = tmp_path / "m.csv"
         source = str(manifest) if kind == "manifest" else f"s3://{bucket.name}/drop/"
         rows = [f"{n},https://shop.example/{n}.jpg" for n in range(10)]
@@ -148,8 +151,8 @@ class TestARun:
         assert "has 4 pictures and had 10 at the last run" in error
         assert run(source)[0]["vanished"] in {6, 7}
 
-    def test_counts_what_is_not_taken(self, run: Run, tmp_path: Path, engine: Engine) -> None:
-        """Of a run over a directory: by reason, though nothing changed."""
+    def test_counts_skipped_files(self, run: Run, tmp_path: Path, engine: Engine) -> None:
+        """A run over a directory counts skipped files by reason, though nothing changed."""
         (tmp_path / "a.jpg").write_bytes(b"a")
         (tmp_path / "b.psd").write_bytes(b"8BPS")
         (tmp_path / "old").mkdir()

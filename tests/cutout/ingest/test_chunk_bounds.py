@@ -1,4 +1,4 @@
-"""Chunks of rows that name several pictures each: within the quota, within the memory, and all counted."""
+"""Chunks of rows with several pictures each: within the quota and the memory, and all counted."""
 
 import json
 import uuid
@@ -39,7 +39,7 @@ def producer(engine: Engine) -> Callable[[int], uuid.UUID]:
 
 
 def rows_of(count: int, pictures: int) -> str:
-    """Each row names so many pictures."""
+    """Rows with this number of pictures each."""
     lines = ["external_id,source"]
     for row in range(count):
         cell = " ".join(f"https://shop.example/{row}/{n}.jpg" for n in range(pictures))
@@ -55,7 +55,9 @@ class TestRowsOfSeveralPictures:
         stored: Callable[[], list[Job]],
         producer: Callable[[int], uuid.UUID],
     ) -> None:
-        """A chunk ends before the row that is one too many: it neither fails nor rests for ever."""
+        """A chunk ends before the row that exceeds the quota: the ingest neither fails nor is delayed for
+        ever.
+        """
         with pytest.raises(IngestDelayedError):
             run(written(rows_of(7, 3)), producer_id=producer(10))
         assert len(stored()) == 9
@@ -63,13 +65,15 @@ class TestRowsOfSeveralPictures:
     def test_of_which_all_fit_are_all_stored(
         self, run: Run, written: Callable[[str], Path], producer: Callable[[int], uuid.UUID]
     ) -> None:
-        """With a quota of exactly so many."""
+        """The quota is exactly the number of pictures."""
         assert run(written(rows_of(4, 3)), producer_id=producer(12)).counts.jobs == 12
 
     def test_are_counted_one_by_one_where_none_of_them_is_left(
         self, run: Run, written: Callable[[str], Path], rejected: Callable[[], list[list[str]]]
     ) -> None:
-        """As many rejects as lines in the file, also of a row whose pictures all have another one's id."""
+        """There are as many rejects as lines in the file, also for a row whose pictures all have other
+        pictures' ids.
+        """
         head = "Handle,Image Src,Image Position,Variant Image,Variant SKU\n"
         rows = [f"hat,https://shop.example/{n}.jpg,1,https://shop.example/v{n}.jpg,S\n" for n in range(2)]
         path = written(head + "".join(rows) + "cap,https://shop.example/cap.jpg,1,,C\n")
@@ -86,14 +90,14 @@ class TestAChunk:
         written: Callable[..., Path],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """One row may have thousands: they are told before the next ones are read."""
+        """One row may have thousands: they are reported before the next rows are read."""
         monkeypatch.setattr(ingest_chunks, "MOST_REJECTS", 100)
         bad = [{"external_id": str(n), "source": [f"s3://x/{m}" for m in range(60)]} for n in range(10)]
         path = written("".join(f"{json.dumps(row)}\n" for row in bad), "list.ndjson")
-        told: list[Reject] = []
+        reported: list[Reject] = []
         with closing(open_source(str(path), ReadOptions(), settings, bucket)) as source, Pool(1) as pool:
             asking = Defaults((ReturnForm.RGBA,), Priority.NORMAL)
-            reader = ChunkReader(source, asking, Hash(bucket.name), pool, told.append)
+            reader = ChunkReader(source, asking, Hash(bucket.name), pool, reported.append)
             chunks = list(iter(reader.read, None))
         assert [chunk.records for chunk in chunks] == [2, 2, 2, 2, 2]
-        assert len(told) == sum(chunk.rejects for chunk in chunks) == 600
+        assert len(reported) == sum(chunk.rejects for chunk in chunks) == 600

@@ -21,19 +21,22 @@ SHA = hashlib.sha256(b"picture").digest()
 
 @pytest.fixture
 def estimated(engine: Engine, bucket: Bucket, settings: Settings) -> Callable[..., Estimate]:
-    def run(path: Path, *, reuse: bool = True, **order: Any) -> Estimate:
-        asked, recipe = IngestOptions("test", **order), Recipe("e", 1, bucket.name) if reuse else None
+    def run(path: Path, *, reuse: bool = True, **options: Any) -> Estimate:
+        ingest_options, recipe = (
+            IngestOptions("test", **options),
+            Recipe("e", 1, bucket.name) if reuse else None,
+        )
         with closing(open_source(str(path), ReadOptions(), settings, bucket)) as source:
             return estimate(
-                engine, bucket, source, asked, recipe, on_reject=lambda _: None, watch=lambda _: None
+                engine, bucket, source, ingest_options, recipe, on_reject=lambda _: None, watch=lambda _: None
             )
 
     return run
 
 
 def bought(engine: Engine, bucket: Bucket, sha256: bytes, form: str = "rgba", *, stored: bool = True) -> None:
-    """A result of the bucket, or one that is only on its way."""
-    known = {
+    """A bought result in the bucket, or one whose job is under way."""
+    values = {
         "source_sha256": sha256,
         "return_form": form,
         "endpoint": "e",
@@ -47,7 +50,7 @@ def bought(engine: Engine, bucket: Bucket, sha256: bytes, form: str = "rgba", *,
     of_it = {"key": key, "sha256": hashlib.sha256(b"cutout").digest(), "size_bytes": 6}
     done = of_it | {"stored_at": text("now()")} if stored else {}
     with engine.begin() as connection:
-        connection.execute(insert(RESULTS).values(buyer=uuid.uuid4(), **known, **done))
+        connection.execute(insert(RESULTS).values(buyer=uuid.uuid4(), **values, **done))
 
 
 @pytest.fixture
@@ -68,7 +71,7 @@ class TestAnEstimate:
         engine: Engine,
         bucket: Bucket,
     ) -> None:
-        """Neither jobs nor objects; what would be is counted."""
+        """Neither jobs nor objects are stored; the expected ones are counted."""
         found = estimated(written(f"external_id,source\na,a.jpg\nb,{WEB}\nb,{WEB}\nc,\nd,none.jpg\n"))
         counts = found.counts
         assert (counts.pictures, counts.jobs, counts.rejects, counts.duplicates) == (5, 2, 2, 1)
@@ -79,14 +82,14 @@ class TestAnEstimate:
             for table in ("jobs", "batches", "ingests"):
                 assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar() == 0  # noqa: S608
 
-    def test_knows_what_was_bought_before(
+    def test_finds_what_was_bought_before(
         self,
         estimated: Callable[..., Estimate],
         written: Callable[[str], Path],
         engine: Engine,
         bucket: Bucket,
     ) -> None:
-        """By a file's bytes, or what an address held when it was last fetched; in the form wanted."""
+        """Found by a file's bytes, or by what a URL held when it was last fetched, in the wanted form."""
         with engine.begin() as connection:
             connection.execute(
                 insert(SOURCES).values(
@@ -105,10 +108,10 @@ class TestAnEstimate:
         assert estimated(path, reuse=False).calls == 3
 
     @pytest.mark.parametrize("other", ["preparation = 2", "endpoint = 'f'"])
-    def test_does_not_count_what_was_made_otherwise(
+    def test_does_not_count_results_of_another_recipe(
         self, of_one_bought: Callable[[], Estimate], engine: Engine, other: str
     ) -> None:
-        """A result of another endpoint, or of another preparation, will not do."""
+        """A result of another endpoint or another preparation is not reused."""
         assert of_one_bought().bought == 1
         with engine.begin() as connection:
             connection.execute(text(f"UPDATE bought_results SET {other}"))  # noqa: S608
@@ -117,7 +120,7 @@ class TestAnEstimate:
     def test_says_what_the_bucket_does_not_hold_any_more(
         self, of_one_bought: Callable[[], Estimate], bucket: Bucket
     ) -> None:
-        """It asks for a sample, so that nobody is surprised by what is bought anew."""
+        """A sample of the bucket is checked, so that a second purchase surprises nobody."""
         assert of_one_bought().sample == Sample(checked=1)
         for key in bucket.keys("cutouts/"):
             bucket.delete(key)
@@ -127,7 +130,7 @@ class TestAnEstimate:
     def test_counts_one_call_for_the_same_picture(
         self, estimated: Callable[..., Estimate], written: Callable[[str], Path]
     ) -> None:
-        """Two products with one picture make one call, unless cutouts are not to be reused."""
+        """Two products with one picture make one call, unless reuse is off."""
         path = written(f"external_id,source\na,{WEB}\nb,{WEB}\nc,a.jpg\n")
         found = estimated(path)
         assert (found.counts.jobs, found.same_picture, found.calls) == (3, 1, 2)

@@ -1,4 +1,4 @@
-"""One external id, two pictures: never is one row's cutout given to another."""
+"""Conflicts of external ids: no row gets the cutout of another picture."""
 
 import csv
 import io
@@ -41,7 +41,7 @@ FORMATS = {
 
 @pytest.fixture
 def succeeded(engine: Engine) -> Callable[[], None]:
-    """Lets every job have a cutout whose key is its source's last word."""
+    """Gives every job a cutout whose key is its source's last word."""
 
     def succeed() -> None:
         with engine.begin() as connection:
@@ -58,7 +58,7 @@ def succeeded(engine: Engine) -> Callable[[], None]:
 
 @pytest.fixture
 def given_back(engine: Engine, bucket: Bucket) -> Callable[[Any], list[list[str]]]:
-    """The state and key of each row of the manifest as it comes back."""
+    """The state and key of each row of the manifest with results."""
 
     def back(batch_id: Any) -> list[list[str]]:
         with Session(engine) as session:
@@ -75,7 +75,7 @@ class TestTheSameIdWithAnotherSource:
     def test_is_a_reject_that_names_both_lines(
         self, run: Run, written: Written, stored: Stored, rejected: Rejected, form: str
     ) -> None:
-        """In every format; the same row once more is a duplicate."""
+        """In every format; a repeated row is a duplicate."""
         counts = run(written(FORMATS[form])).counts
         assert (counts.pictures, counts.jobs, counts.rejects, counts.duplicates) == (4, 2, 1, 1)
         assert [(job.external_id, job.source) for job in stored()] == [ROWS[0], ROWS[2]]
@@ -89,7 +89,7 @@ class TestTheSameIdWithAnotherSource:
     def test_is_one_by_file_as_well(
         self, run: Run, written: Written, succeeded: Callable[[], None], given_back: Any
     ) -> None:
-        """A row's file decides, whatever its bytes are; what comes back names each row's own cutout alone."""
+        """The file name decides, not its bytes; each row gets its own cutout only."""
         path = written("external_id,source\nA,none.jpg\nA,a.jpg\nA,b.jpg\nA,a.jpg\nB,b.jpg\n")
         (path.parent / "b.jpg").write_bytes(b"another")
         done = run(path)
@@ -103,10 +103,10 @@ class TestTheSameIdWithAnotherSource:
             ["succeeded", "of b.jpg"],
         ]
 
-    def test_is_one_over_borders_of_chunks(
+    def test_is_found_across_chunks(
         self, run: Run, written: Written, rejected: Rejected, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """However far the two rows are from each other, and in both forms."""
+        """However far the two rows are apart, and in both forms."""
         monkeypatch.setattr(ingest_chunks, "MOST_RECORDS", 3)
         rows = "".join(f"{n},{WEB}/{n}.jpg\n" for n in range(10))
         done = run(written(f"external_id,source\n{rows}0,{WEB}/other.jpg\n"), forms=("rgba", "mask"))
@@ -126,20 +126,26 @@ class TestTheSameIdWithAnotherSource:
             run(written(FORMATS["csv"]), strict=True)
         assert stored() == []
 
-    def test_is_told_by_a_dry_run(
+    def test_is_reported_by_a_dry_run(
         self, engine: Engine, bucket: Bucket, settings: Settings, written: Written
     ) -> None:
-        """A dry run gives equal counts and rejects, and nothing is stored."""
-        told: list[Reject] = []
+        """The counts and the reject are equal, and nothing is stored."""
+        reported: list[Reject] = []
         with closing(open_source(str(written(FORMATS["csv"])), ReadOptions(), settings, bucket)) as source:
             found = estimate(
-                engine, bucket, source, IngestOptions("n"), None, on_reject=told.append, watch=lambda _: None
+                engine,
+                bucket,
+                source,
+                IngestOptions("n"),
+                None,
+                on_reject=reported.append,
+                watch=lambda _: None,
             )
         assert (found.counts.jobs, found.counts.rejects, found.counts.duplicates) == (2, 1, 1)
-        assert [(reject.line, reject.column) for reject in told] == [(3, "external_id")]
-        assert "line 2 names one and line 3 another" in told[0].reason
+        assert [(reject.line, reject.column) for reject in reported] == [(3, "external_id")]
+        assert "line 2 names one and line 3 another" in reported[0].reason
 
-    def test_is_told_again_by_an_ingest_that_goes_on(  # noqa: PLR0917 - fixtures
+    def test_is_reported_again_by_a_resumed_ingest(  # noqa: PLR0917 - fixtures
         self,
         engine: Engine,
         bucket: Bucket,
@@ -150,7 +156,7 @@ class TestTheSameIdWithAnotherSource:
         rejected: Rejected,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """The file of rejects is whole, though the first run stored the rows; files go by their names."""
+        """The rejects file is complete, though the first run stored the rows; files are compared by name."""
         monkeypatch.setattr(ingest_chunks, "MOST_RECORDS", 2)
         path = written("external_id,source\nA,a.jpg\nB,b.jpg\nA,b.jpg\nA,a.jpg\nC,b.jpg\nC,a.jpg\nD,a.jpg\n")
         (path.parent / "b.jpg").write_bytes(b"another")
@@ -175,7 +181,7 @@ class TestTheSameIdWithAnotherSource:
     def test_is_one_beside_a_job_that_was_added_alone(
         self, engine: Engine, run: Run, written: Written, rejected: Rejected, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A job that came over the API has no line."""
+        """A job added over the API has no line."""
         monkeypatch.setattr(ingest_chunks, "MOST_RECORDS", 1)
         added = False
 
@@ -204,7 +210,7 @@ class TestARowThatWasRejected:
     def test_gets_no_cutout_of_another_row(
         self, run: Run, written: Written, succeeded: Callable[[], None], given_back: Any
     ) -> None:
-        """Nor a row whose file is no longer what was taken."""
+        """Nor does a row whose file differs from the ingested one."""
         done = run(written(f"external_id,source,n\nA,{WEB}/a.jpg,1\nA,ftp://x/a.jpg,2\nA,{WEB}/b.jpg,3\n"))
         succeeded()
         assert given_back(done.batch_id) == [
@@ -216,7 +222,7 @@ class TestARowThatWasRejected:
 
 class TestAnArchiveWithANameTwice:
     def test_takes_the_first(self, run: Run, stored: Stored, rejected: Rejected, tmp_path: Path) -> None:
-        """The other one is a reject: which of them is meant cannot be known."""
+        """The second one is a reject: which of them is meant is unknown."""
         import warnings  # noqa: PLC0415
         import zipfile  # noqa: PLC0415
 

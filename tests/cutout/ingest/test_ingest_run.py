@@ -32,7 +32,7 @@ def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def rows_of(count: int) -> str:
-    """Every seventh row is bad, every eleventh is there twice."""
+    """Every seventh row is invalid, every eleventh is a duplicate."""
     lines = ["external_id,source"]
     for n in range(count):
         lines.append(f"{n},{WEB}" if n % 7 else f"{n},")
@@ -40,24 +40,24 @@ def rows_of(count: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-# Of 60 such rows; the second row of 49 is good.
+# Of 60 rows; the second row of 49 is valid.
 GOOD = [str(n) for n in range(60) if n % 7 or n == 49]
 
 
 class StoppedError(Exception):
-    """The process would be gone here."""
+    """The process ends here."""
 
 
 class Stopping:
-    """Ingests, and ends at the chunk it is told."""
+    """Ingests, and stops at the given chunk."""
 
     def __init__(self, engine: Engine, bucket: Bucket, settings: Settings, rejects: Path) -> None:
         self.resumed: list[Counts] = []
         self._parts = engine, bucket, settings, rejects
 
-    def __call__(self, path: Path, chunks: int, **order: Any) -> uuid.UUID | None:
+    def __call__(self, path: Path, chunks: int, **options: Any) -> uuid.UUID | None:
         engine, bucket, settings, rejects = self._parts
-        asked = IngestOptions("test", **order)
+        ingest_options = IngestOptions("test", **options)
         left = iter(range(chunks))
 
         def watch(_: object) -> None:
@@ -66,7 +66,7 @@ class Stopping:
 
         with closing(open_source(str(path), ReadOptions(), settings, bucket)) as source:
             with RejectsFile(rejects) as file:
-                run = Ingest(engine, bucket, source, asked, file)
+                run = Ingest(engine, bucket, source, ingest_options, file)
                 with suppress(StoppedError):
                     run.run(on_resume=lambda _, counts: self.resumed.append(counts), watch=watch)
             return run.batch_id
@@ -78,7 +78,7 @@ def stopping(engine: Engine, bucket: Bucket, settings: Settings, rejects: Path) 
 
 
 class TestAnIngestThatStopped:
-    def test_goes_on_where_it_stopped(  # noqa: PLR0917 - fixtures
+    def test_resumes_where_it_stopped(  # noqa: PLR0917 - fixtures
         self,
         run: Run,
         stopping: Stopping,
@@ -87,7 +87,9 @@ class TestAnIngestThatStopped:
         rejected: Callable[[], list[list[str]]],
         engine: Engine,
     ) -> None:
-        """At any chunk: every row is there once, the counts are those of one go, and all rejects are told."""
+        """At any chunk: every row is stored once, the counts are those of one run, and all rejects are
+        reported.
+        """
         path = written(rows_of(60))
         for chunks in (0, 1, 1):
             stopping(path, chunks)
@@ -102,8 +104,8 @@ class TestAnIngestThatStopped:
             row = session.scalars(select(Row)).one()
         assert (row.records, row.jobs) == (done.counts.records, done.counts.jobs)
 
-    def test_says_so(self, stopping: Stopping, written: Callable[[str], Path]) -> None:
-        """Whoever goes on is told what is there already."""
+    def test_reports_what_is_stored(self, stopping: Stopping, written: Callable[[str], Path]) -> None:
+        """The callback gets the counts of what is stored."""
         path = written(rows_of(40))
         stopping(path, 2)
         stopping(path, 9)
@@ -113,7 +115,7 @@ class TestAnIngestThatStopped:
     def test_is_another_one_once_the_file_changed(
         self, stopping: Stopping, written: Callable[[str], Path]
     ) -> None:
-        """A mended file, or other options, begin anew."""
+        """A fixed file, or other options, start a new ingest."""
         path = written(rows_of(40))
         first = stopping(path, 2)
         assert stopping(path, 2, weight=2.0) != first
@@ -121,14 +123,14 @@ class TestAnIngestThatStopped:
         assert stopping(path, 9) != first
 
     def test_makes_a_new_batch_once_it_has_ended(self, run: Run, written: Callable[[str], Path]) -> None:
-        """A manifest ingested again next week is another batch."""
+        """A manifest that is ingested again next week is another batch."""
         path = written(rows_of(12))
         assert run(path).batch_id != run(path).batch_id
 
-    def test_is_not_gone_on_with_by_two(
+    def test_is_not_resumed_by_two(
         self, run: Run, written: Callable[[str], Path], engine: Engine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """While one process has it, another ends with a clear word."""
+        """While one process ingests a source, another one ends with an error."""
         monkeypatch.setattr("cutout.ingest.checkpoint.WAIT_FOR_LOCK_S", 0.3)
         path = written(rows_of(12))
         with engine.connect() as other:
@@ -146,10 +148,10 @@ class TestAnIngestThatStopped:
             with pytest.raises(IngestError, match="another process is ingesting this source"):
                 run(path)
 
-    def test_because_postgres_went_away_goes_on(
+    def test_because_postgres_was_unreachable_resumes(
         self, run: Run, written: Callable[[str], Path], engine: Engine, stored: Callable[[], list[Job]]
     ) -> None:
-        """The broken connection is one error, and the same once more brings the rest."""
+        """A broken connection raises one error, and the same command stores the rest."""
         path = written(rows_of(60))
         seen = []
 
@@ -174,10 +176,10 @@ class TestAnIngestThatStopped:
 
 
 class TestAPlan:
-    def test_that_is_approved_while_its_rows_still_come_goes_with_all_of_them(
+    def test_that_is_approved_while_its_rows_are_read_releases_all_of_them(
         self, run: Run, stopping: Stopping, written: Callable[[str], Path], engine: Engine
     ) -> None:
-        """Jobs stored after the approval are dispatched too: the dispatcher is notified again."""
+        """Jobs stored after the approval become ready too: the dispatcher is notified again."""
         path = written(rows_of(60))
         batch_id = stopping(path, 1, plan=True)
         assert batch_id is not None
@@ -191,9 +193,9 @@ class TestAPlan:
             assert ready.scalar_one() == len(GOOD)
 
 
-class TestTheLine:
+class TestTheQueueOrder:
     def test_is_kept_by_this_path_too(self, run: Run, written: Callable[[str], Path], engine: Engine) -> None:
-        """A batch that was enqueued and one that was ingested take turns, in order, by their weights."""
+        """A batch that was enqueued and one that was ingested take turns in queue order, by their weights."""
         with Session(engine) as session, session.begin():
             other = create_batch(session, "other").id
             enqueue_all(session, [NewJob(WEB, str(n)) for n in range(30)], batch_id=other)
@@ -208,7 +210,7 @@ class TestTheLine:
 
 class TestRowsThatAreAllBad:
     def test_make_no_batch(self, run: Run, written: Callable[[str], Path], engine: Engine) -> None:
-        """However many: nothing is left to look at, and each is counted."""
+        """Whatever their number: no batch is left, and each row is counted."""
         done = run(written("external_id,source\n" + "x,\n" * 35))
         assert (done.batch_id, done.counts) == (None, Counts(35, 35, 0, 35, 0))
         with Session(engine) as session:
@@ -217,7 +219,7 @@ class TestRowsThatAreAllBad:
     def test_before_the_first_good_one_are_counted_with_it(
         self, run: Run, written: Callable[[str], Path], engine: Engine
     ) -> None:
-        """A batch that begins late knows of all rows."""
+        """A batch created late counts all rows."""
         run(written("external_id,source\n" + "x,\n" * 35 + f"a,{WEB}\n"))
         with engine.connect() as connection:
             counted = connection.execute(text("SELECT records, pictures, jobs, rejects FROM ingests")).one()

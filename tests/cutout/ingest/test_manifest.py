@@ -26,7 +26,7 @@ class TestAManifest:
     def test_names_pictures_beside_it_and_in_the_web(
         self, run: Run, written: Written, bucket: Bucket, stored: Stored
     ) -> None:
-        """A file beside it is uploaded and known by its hash; an address is taken as it stands."""
+        """A file beside it is uploaded and identified by its hash; a URL is stored unchanged."""
         rows = f"external_id,source,colour\nA,a.jpg,red\nB,{WEB},\nC,s3://{bucket.name}/c.jpg,\n"
         counts = run(written(rows)).counts
         local, web, ours = stored()
@@ -53,12 +53,12 @@ class TestAManifest:
     def test_may_name_keys_of_the_bucket(
         self, run: Run, written: Written, bucket: Bucket, stored: Stored
     ) -> None:
-        """With `keys` a bare name is no file; an address still is one."""
+        """With `keys` a bare name is not a file; a URL remains one."""
         run(written(f"external_id,source\na,drop/a b.jpg\nb,{WEB}\n"), reading=KEYS)
         assert [job.source for job in stored()] == [f"s3://{bucket.name}/drop/a b.jpg", WEB]
 
     def test_may_have_any_characters(self, run: Run, written: Written, stored: Stored) -> None:
-        """Backslashes, quotes and letters of all kinds come through as they are, in ids and metadata."""
+        """Backslashes, quotes and letters of all scripts are stored unchanged, in ids and metadata."""
         name = 'a\\b\\N "é" 猫'
         quoted = name.replace('"', '""')
         run(written(f'external_id,source,note\n"{quoted}",{WEB},"\\t\\\\ two\nlines"\n'))
@@ -68,7 +68,7 @@ class TestAManifest:
     def test_is_kept_with_how_it_was_read(
         self, run: Run, written: Written, bucket: Bucket, engine: Engine
     ) -> None:
-        """Its bytes lie in the bucket and its options in the ingest, to write the results back into it."""
+        """Its bytes are in the bucket and its options in the ingest, for writing the results back into it."""
         content = f"SKU;Bild\nä;{WEB}\n".encode("latin-1")
         reading = ReadOptions({"external_id": "SKU", "source": "Bild"}, "latin-1")
         batch_id = run(written(content), reading=reading).batch_id
@@ -105,7 +105,7 @@ class TestARow:
     def test_that_cannot_become_a_job_is_rejected_alone(  # noqa: PLR0917 - fixtures
         self, run: Run, written: Written, stored: Stored, rejected: Rejected, row: str, said: str
     ) -> None:
-        """The reason names the remedy, and the rows around it are taken."""
+        """The reason names the remedy, and the rows around it are ingested."""
         path = written(f"external_id,source,return_form,priority\nfirst,{WEB},,\n{row}\nlast,{WEB},,\n")
         (path.parent.parent / "outside.jpg").write_bytes(b"x")
         os.mkfifo(path.parent / "pipe.jpg")
@@ -123,14 +123,14 @@ class TestARow:
         assert (counts.records, counts.pictures, counts.rejects) == (2, 2, 1)
 
     def test_that_repeats_another_is_a_duplicate(self, run: Run, written: Written, stored: Stored) -> None:
-        """The first is taken; in another form it is another job."""
+        """The first row is stored; in another form it is another job."""
         rows = f"external_id,source,return_form\na,{WEB},\na,{WEB},\na,{WEB},mask\n"
         counts = run(written(rows)).counts
         assert (counts.pictures, counts.jobs, counts.duplicates) == (3, 2, 1)
         assert [(job.source, job.return_form) for job in stored()] == [(WEB, "rgba"), (WEB, "mask")]
 
     def test_stops_a_strict_ingest(self, run: Run, written: Written, stored: Stored) -> None:
-        """Nothing of the chunk is stored, and the error says where."""
+        """Nothing of the chunk is stored, and the error names the line."""
         with pytest.raises(StrictError, match=r"line 3, source: 'none.jpg' is no file"):
             run(written(f"external_id,source\na,{WEB}\nb,none.jpg\n"), strict=True)
         assert stored() == []
@@ -138,7 +138,7 @@ class TestARow:
 
 class TestWhatCannotBeRead:
     def test_with_only_a_header_makes_no_batch(self, run: Run, written: Written) -> None:
-        """The error says that there are no rows."""
+        """The error tells that there are no rows."""
         with pytest.raises(IngestError, match="has no rows below its first line"):
             run(written("external_id,source\n\n"))
 
@@ -147,29 +147,29 @@ class TestWhatCannotBeRead:
         [
             (b"", "is empty"),
             (b"sku,source\na,b\n", "has no column 'external_id'"),
-            (b"\0" * 5000, "looks like UTF-16 without its mark"),
+            (b"\0" * 5000, "looks like UTF-16 without its byte order mark"),
             (b"external_id,source\ncaf\xe9,b\n", "byte 0xE9 in line 2.*--encoding latin-1"),
             (b'external_id,source\na,"b\n', "the quote that opens in line 2 is not closed"),
         ],
     )
-    def test_says_where_and_what_to_do(
+    def test_names_the_place_and_the_remedy(
         self, run: Run, written: Written, stored: Stored, content: bytes, said: str
     ) -> None:
-        """One error, and no batch is left of a file that breaks off within its first chunk."""
+        """It is one error, and a file that ends within its first chunk leaves no batch."""
         with pytest.raises(ManifestError, match=said):
             run(written(content))
         assert stored() == []
 
     @pytest.mark.parametrize("name", ["/dev/zero", "pipe"])
     def test_that_may_have_no_end_is_refused(self, run: Run, tmp_path: Path, name: str) -> None:
-        """A device or pipe is not even opened."""
+        """A device or pipe is not opened."""
         os.mkfifo(tmp_path / "pipe")
         with pytest.raises(IngestError, match="is a pipe or a device; save it to a file"):
             run(tmp_path / name)
 
     @pytest.mark.parametrize("name", ["nothing-here", "x" * 300, "nul\0"])
     def test_that_is_not_there_is_named(self, run: Run, tmp_path: Path, name: str) -> None:
-        """Whatever the system has against the name."""
+        """Whatever the system's reason against the name."""
         with pytest.raises(IngestError, match=r"is neither a directory nor a file|cannot be read"):
             run(tmp_path / name)
 
@@ -193,7 +193,7 @@ class TestAnExport:
     def test_of_a_known_kind_becomes_a_batch(
         self, run: Run, written: Written, engine: Engine, name: str, kind: str, *, packed: bool
     ) -> None:
-        """With its quirks, gzipped or not; the counts add up, and each job is in the database."""
+        """With its peculiarities, gzipped or not; the counts add up, and each job is in the database."""
         content = export(name)
         encoding = "mac-roman" if "macintosh" in name else None
         path = written(gzip.compress(content) if packed else content, name)

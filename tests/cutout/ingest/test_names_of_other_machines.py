@@ -1,4 +1,4 @@
-"""FinalIds that another machine wrote: in archives, and in rows beside the files that they mean."""
+"""Names that another machine wrote: in archives, and in rows that name files."""
 
 import struct
 import unicodedata
@@ -22,7 +22,7 @@ Rejected = Callable[[], list[list[str]]]
 
 
 def pack(path: Path, names: list[bytes], *, extra: dict[bytes, str] | None = None) -> Path:
-    """An archive whose members bear these bytes as names, without the flag of UTF-8."""
+    """An archive whose members have these bytes as names, without the UTF-8 flag."""
     with zipfile.ZipFile(path, "w") as archive:
         for name in names:
             member = zipfile.ZipInfo(name.decode("ascii", "replace").replace("\ufffd", "?"))
@@ -46,7 +46,7 @@ class TestAnArchive:
     def test_of_windows_may_have_backslashes(
         self, run: Run, stored: Stored, rejected: Rejected, tmp_path: Path
     ) -> None:
-        """They are slashes; what climbs out by them is rejected as ever, and a folder is no file."""
+        """They are read as slashes; a path that leads out is rejected, and a folder is not a file."""
         names = [
             b"Shoes\\red.jpg",
             b"Shoes\\",
@@ -59,10 +59,10 @@ class TestAnArchive:
         assert {job.external_id for job in stored()} == {"Shoes/red", "top"}
         assert [line[3].partition(";")[0] for line in rejected()] == ["points outside the archive"] * 3
 
-    def test_of_the_finder_has_utf_8_without_saying_so(
+    def test_of_the_finder_has_utf_8_without_the_flag(
         self, run: Run, stored: Stored, engine: Engine, tmp_path: Path
     ) -> None:
-        """Its accents stand apart; ids have them as a keyboard writes them."""
+        """Its accents are decomposed; ids have them composed, as a keyboard writes them."""
         names = [unicodedata.normalize("NFD", name).encode() for name in ("Café crème.jpg", "Größe 42.jpg")]
         run(pack(tmp_path / "m.zip", [*names, b"__MACOSX/._x.jpg", b"sub/__MACOSX/._x.jpg", b".DS_Store"]))
         assert {job.external_id for job in stored()} == {"Café crème", "Größe 42"}
@@ -71,10 +71,10 @@ class TestAnArchive:
     @pytest.mark.parametrize(
         ("encoding", "name"), [("cp932", "靴.jpg"), ("cp850", "Größe.jpg"), ("gbk", "红色鞋子.jpg")]
     )
-    def test_of_another_code_page_needs_to_be_told(  # noqa: PLR0917 - fixtures
+    def test_of_another_code_page_needs_its_encoding(  # noqa: PLR0917 - fixtures
         self, run: Run, stored: Stored, engine: Engine, tmp_path: Path, encoding: str, name: str
     ) -> None:
-        """Told, its names are right; else they are read as the standard says, and that is said."""
+        """With the encoding its names are right; without it they are read as cp437, with a remark."""
         path = pack(tmp_path / "j.zip", [name.encode(encoding), "öö.jpg".encode()])
         run(path, reading=ReadOptions(encoding=encoding))
         assert name.removesuffix(".jpg") in {job.external_id for job in stored()}
@@ -90,14 +90,14 @@ class TestAnArchive:
         }
 
     def test_may_have_a_field_for_the_name(self, run: Run, stored: Stored, tmp_path: Path) -> None:
-        """Info-ZIP's, which goes before any guess."""
+        """Info-ZIP's field has precedence over any guess."""
         name = "é.jpg".encode("cp437")
         run(pack(tmp_path / "i.zip", [name], extra={name: "猫.jpg"}))
         assert {job.external_id for job in stored()} <= {"猫", "é"}
         assert len(stored()) == 1
 
     def test_with_an_unknown_encoding_is_refused(self, run: Run, tmp_path: Path) -> None:
-        """Before anything is read."""
+        """The error comes before anything is read."""
         with pytest.raises(IngestError, match="the encoding 'rot13' is not known"):
             run(pack(tmp_path / "a.zip", [b"a.jpg"]), reading=ReadOptions(encoding="rot13"))
 
@@ -121,10 +121,10 @@ class TestARowThatSpellsItsFileOtherwise:
             ("./images/Bag.jpg", None),
         ],
     )
-    def test_is_taken_if_exactly_one_fits(  # noqa: PLR0917 - fixtures
+    def test_is_accepted_if_exactly_one_is_similar(  # noqa: PLR0917 - fixtures
         self, run: Run, photos: Path, stored: Stored, engine: Engine, named: str, meant: str | None
     ) -> None:
-        """And that is said."""
+        """A remark reports it."""
         photos.write_text(f"external_id,source\nA,{named}\n", encoding="utf-8")
         assert run(photos).counts.jobs == 1
         (job,) = stored()
@@ -133,8 +133,8 @@ class TestARowThatSpellsItsFileOtherwise:
         said = [f"{taken}: {named} is {meant}"]
         assert remarks(engine) == (said if meant else [])
 
-    def test_is_rejected_where_two_fit(self, run: Run, photos: Path, rejected: Rejected) -> None:
-        """The pictures are named."""
+    def test_is_rejected_where_two_are_similar(self, run: Run, photos: Path, rejected: Rejected) -> None:
+        """The reason names both."""
         (photos.parent / "dsc_0042.jpg").write_bytes(b"x")
         photos.write_text("external_id,source\nA,Dsc_0042.jpg\n")
         run(photos)
@@ -154,18 +154,18 @@ class TestARowThatSpellsItsFileOtherwise:
             ("IMAGES", "is no file in"),
         ],
     )
-    def test_is_rejected_where_none_does(
+    def test_is_rejected_where_none_is(
         self, run: Run, photos: Path, rejected: Rejected, named: str, said: str
     ) -> None:
-        """With what can be done."""
+        """The reason names the remedy."""
         photos.write_text(f"external_id,source\nA,{named}\n")
         run(photos)
         assert pytest.raises(ValueError, match=said).matches(ValueError(rejected()[0][3]))
 
-    def test_is_looked_for_in_a_large_folder_by_a_few_guesses(
+    def test_is_found_in_a_large_folder_by_a_few_guesses(
         self, run: Run, photos: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Its names are not kept in memory."""
+        """Names of a large folder are not kept in memory."""
         monkeypatch.setattr(spellings, "MOST_NAMES", 2)
         photos.write_text("external_id,source\nA,dsc_0042.jpg\nB,Schuh-grün.jpg\n", encoding="utf-8")
         assert run(photos).counts.jobs == 2

@@ -1,4 +1,4 @@
-"""Several pictures of one product: each gets an id of its own, the same whatever happens in between."""
+"""Numbered ids: several pictures of one product get ids of their own, the same after any interruption."""
 
 import random
 from collections.abc import Callable
@@ -31,24 +31,24 @@ class TestMany:
     def test_numbers_the_pictures_of_an_id_by_their_addresses(
         self, run: Run, written: Written, stored: Stored
     ) -> None:
-        """In whatever order the rows stand; the same row twice is one picture."""
+        """In any order of rows; a repeated row is one picture."""
         rows = [f"A,{WEB}/{name}.jpg" for name in ("c", "a", "b", "c")] + [f"B,{WEB}/z.jpg"]
         counts = run(written("\n".join(["external_id,source", *rows])), reading=MANY).counts
         assert (counts.jobs, counts.rejects, counts.duplicates) == (4, 0, 1)
         assert ids(stored()) == {"a.jpg": "A", "b.jpg": "A-2", "c.jpg": "A-3", "z.jpg": "B"}
 
     @pytest.mark.parametrize("name", ["position", "Image Position"])
-    def test_goes_by_the_position_where_there_is_one(
+    def test_numbers_by_the_position_where_there_is_one(
         self, run: Run, written: Written, stored: Stored, name: str
     ) -> None:
-        """As numbers; what has none comes last, what has the same by its address."""
+        """Positions are numbers; those without one come last, equal ones go by URL."""
         rows = [("a", 10), ("b", 9), ("c", ""), ("d", 9), ("e", "1.0")]
         text = f"external_id,source,{name}\n" + "".join(f"A,{WEB}/{n},{at}\n" for n, at in rows)
         assert run(written(text), reading=MANY).counts.jobs == 5
         assert ids(stored()) == {"e": "A", "b": "A-2", "d": "A-3", "a": "A-4", "c": "A-5"}
 
-    def test_takes_the_position_that_is_mapped(self, run: Run, written: Written, stored: Stored) -> None:
-        """In NDJSON too; what is no number is a reject."""
+    def test_reads_the_mapped_position(self, run: Run, written: Written, stored: Stored) -> None:
+        """In NDJSON too; a position that is no number is a reject."""
         text = "".join(
             f'{{"external_id": "A", "source": "{WEB}/{name}", "order": {at}}}\n'
             for name, at in (("a", 2), ("b", 1), ("c", '"first"'))
@@ -56,10 +56,10 @@ class TestMany:
         assert run(written(text), reading=ReadOptions({"position": "order"}, many=True)).counts.rejects == 1
         assert ids(stored()) == {"b": "A", "a": "A-2"}
 
-    def test_rejects_both_rows_where_a_made_id_meets_another(
+    def test_rejects_both_rows_where_a_generated_id_equals_another(
         self, run: Run, written: Written, stored: Stored, rejected: Rejected, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Also if the row with the id of its own came first, chunks before."""
+        """Also if the row with this id came first, several chunks before."""
         monkeypatch.setattr(ingest_chunks, "MOST_RECORDS", 2)
         rows = ["A-2,own", "B,x", "C,y", "D,z", "A,first", "A,second"]
         text = "external_id,source\n" + "".join(f"{row.replace(',', f',{WEB}/')}\n" for row in rows)
@@ -85,7 +85,7 @@ class TestMany:
         rejects: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """Every row is there once, under the id that one go gives it."""
+        """Every row is stored once, under the id that an uninterrupted run gives it."""
         monkeypatch.setattr(ingest_chunks, "MOST_RECORDS", 7)
         rows = [f"{n % 9},{WEB}/{n:03}" for n in range(60)]
         random.Random(3).shuffle(rows)  # noqa: S311 - an order, not a secret
@@ -99,9 +99,11 @@ class TestMany:
                     raise InterruptedError
 
             source = open_source(str(path), MANY, settings, bucket)
-            asked = IngestOptions("test", reading=MANY)
+            ingest_options = IngestOptions("test", reading=MANY)
             with closing(source), RejectsFile(rejects) as file, pytest.raises(InterruptedError):
-                Ingest(engine, bucket, source, asked, file).run(on_resume=lambda *_: None, watch=stop)
+                Ingest(engine, bucket, source, ingest_options, file).run(
+                    on_resume=lambda *_: None, watch=stop
+                )
         assert 0 < len(stored()) < 60
         assert run(path, reading=MANY).counts.jobs == 60
         assert ids(stored()) == expected
@@ -118,17 +120,17 @@ class TestMany:
     def test_is_priced_by_a_dry_run(
         self, engine: Engine, bucket: Bucket, settings: Settings, written: Written
     ) -> None:
-        """Three pictures, three calls."""
+        """Three pictures make three calls."""
         path = written("external_id,source\n" + "".join(f"A,{WEB}/{name}\n" for name in "cab"))
         with closing(open_source(str(path), MANY, settings, bucket)) as source:
-            order = IngestOptions("n", reading=MANY)
+            options = IngestOptions("n", reading=MANY)
             found = estimate(
-                engine, bucket, source, order, None, on_reject=lambda _: None, watch=lambda _: None
+                engine, bucket, source, options, None, on_reject=lambda _: None, watch=lambda _: None
             )
         assert (found.counts.jobs, found.calls) == (3, 3)
 
-    def test_is_of_manifests_alone(self, run: Run, tmp_path: Path) -> None:
-        """A directory has no ids that could be meant."""
+    def test_is_for_manifests_only(self, run: Run, tmp_path: Path) -> None:
+        """A directory has no ids to number."""
         (tmp_path / "d").mkdir()
         with pytest.raises(IngestError, match="is no manifest, and --many is for manifests"):
             run(tmp_path / "d", reading=MANY)
@@ -137,7 +139,7 @@ class TestMany:
 class TestACellOfSeveralAddresses:
     @pytest.mark.parametrize("between", [", ", ",", "|", ";", " ", "\n", " | "])
     def test_is_several_pictures(self, run: Run, written: Written, stored: Stored, between: str) -> None:
-        """WooCommerce, Magento and others; commas within an address are its own."""
+        """As WooCommerce, Magento and others write it; a comma inside a URL is part of it."""
         cell = between.join(f"{WEB}/{name}" for name in ("w_8,q_5/c.jpg", "a.jpg?x=1;y=2", "b|b.jpg"))
         run(
             written(f'SKU,Images\nA,"{cell}"\n'),
@@ -145,10 +147,10 @@ class TestACellOfSeveralAddresses:
         )
         assert ids(stored()) == {"a.jpg?x=1;y=2": "A", "b|b.jpg": "A-2", "w_8,q_5/c.jpg": "A-3"}
 
-    def test_rejects_both_rows_where_a_made_id_meets_another(
+    def test_rejects_both_rows_where_a_generated_id_equals_another(
         self, run: Run, written: Written, stored: Stored, rejected: Rejected
     ) -> None:
-        """Without --many as well."""
+        """Also without --many."""
         text = f'external_id,source\nA-2,{WEB}/own\nA,"{WEB}/a,{WEB}/b"\n'
         assert run(written(text)).counts.jobs == 1
         assert set(ids(stored())) == {"a"}
@@ -157,7 +159,7 @@ class TestACellOfSeveralAddresses:
     def test_rejects_its_row_where_one_of_them_cannot_work(
         self, run: Run, written: Written, stored: Stored, rejected: Rejected
     ) -> None:
-        """By the address alone; the others are taken."""
+        """Only this URL is rejected; the others are stored."""
         run(written(f'external_id,source\nA,"{WEB}/a,http://x.example/b"\n'))
         assert set(ids(stored())) == {"a"}
         assert rejected()[0][2] == "http://x.example/b"
@@ -173,10 +175,10 @@ class TestAnExportOfProducts:
         assert ids(stored()) == {"c": "boot/2"}
         assert [line[0] for line in rejected()] == ["2", "3"]
 
-    def test_rejects_both_products_where_a_made_id_is_another_s(
+    def test_rejects_both_products_where_a_generated_id_is_another_s(
         self, run: Run, written: Written, stored: Stored, rejected: Rejected
     ) -> None:
-        """An additional picture of one Google product, and another product of that id."""
+        """An additional picture of one Google product, and another product with this id."""
         rows = f"A/2,{WEB}/own,\nA,{WEB}/a,{WEB}/b\n"
         run(written(f"id,image_link,additional_image_link\n{rows}"))
         assert ids(stored()) == {"a": "A"}

@@ -1,4 +1,4 @@
-"""Nothing is left out without a word: what is taken by its bytes, and what is not by which reason."""
+"""Skipped files: pictures are recognised by bytes, and every other file is counted by reason."""
 
 import io
 import os
@@ -30,7 +30,7 @@ AVIF = b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf"
 MOVIE = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom"
 PSD = b"8BPS\0\x01"
 SHADOW = b"\0\x05\x16\x07\0\x02\0\0"
-# What a phone, a browser, a NAS and their users leave behind.
+# Files that a phone, a browser, a NAS and their users leave behind.
 DROP = {
     "a.jpg": JPEG,
     "b.JPG": b"any bytes at all",
@@ -82,7 +82,7 @@ Rejected = Callable[[], list[list[str]]]
 
 @pytest.fixture(autouse=True)
 def _without_decoders(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither HEIC nor AVIF, whatever is installed here."""
+    """Neither HEIC nor AVIF is decoded, whatever is installed here."""
     monkeypatch.setattr(file_kinds, "decodes_heic", lambda: False)
     monkeypatch.setattr(file_kinds, "decodes_avif", lambda: False)
 
@@ -112,7 +112,7 @@ Place = Callable[[str, dict[str, bytes]], str]
 
 @pytest.fixture
 def place(tmp_path: Path, bucket: Bucket) -> Place:
-    """Puts files into a directory, an archive or a bucket, and names it."""
+    """Puts files into a directory, an archive or a bucket; returns its name."""
 
     def put_there(where: str, files: dict[str, bytes]) -> str:
         match where:
@@ -127,7 +127,7 @@ def place(tmp_path: Path, bucket: Bucket) -> Place:
 
 
 def counted(engine: Engine) -> dict[str, int]:
-    """The record of the last ingest."""
+    """The counts recorded by the last ingest."""
     with engine.connect() as connection:
         skipped = connection.scalar(text("SELECT skipped FROM ingests ORDER BY created_at DESC LIMIT 1"))
     return {reason["reason"]: reason["count"] for reason in skipped or ()}
@@ -141,15 +141,15 @@ class TestADrop:
     def test_is_taken_by_bytes_and_the_rest_is_counted(
         self, run: Run, engine: Engine, stored: Stored, place: Place, where: str
     ) -> None:
-        """Equal files in a folder, a zip or a bucket."""
-        # An ending that is surely no picture's is not looked behind in a bucket.
+        """Equal files give an equal result in a directory, an archive and a bucket."""
+        # In a bucket, an object with an ending that no picture has is not opened.
         left = {"odd.txt"} if where == "prefix" else set()
         run(place(where, DROP))
         assert sorted(job.external_id or "" for job in stored()) == [one for one in TAKEN if one not in left]
         assert counted(engine) == SKIPPED | {file_kinds.NO_PICTURE: 2 + len(left)}
 
     @everywhere
-    def test_is_told_by_a_dry_run(
+    def test_is_reported_by_a_dry_run(
         self, engine: Engine, bucket: Bucket, settings: Settings, place: Place, where: str
     ) -> None:
         """By reason, with the first names."""
@@ -169,13 +169,13 @@ class TestADrop:
         ]
 
     @everywhere
-    def test_of_nothing_that_is_taken_says_what_there_is(self, run: Run, place: Place, where: str) -> None:
-        """Instead of that there is nothing."""
+    def test_without_pictures_reports_the_skipped_files(self, run: Run, place: Place, where: str) -> None:
+        """The error names the skipped files."""
         with pytest.raises(IngestError, match=r"holds no pictures; .*; skipped 2 HEIC, .*: a\.heic, b"):
             run(place(where, {"a.heic": HEIC, "b": HEIC}))
 
     @everywhere
-    def test_may_be_chosen_from(
+    def test_is_filtered_by_patterns(
         self, run: Run, engine: Engine, stored: Stored, place: Place, where: str
     ) -> None:
         """By patterns for a name, a folder or a path, in any letter case."""
@@ -199,7 +199,7 @@ class TestADrop:
 class TestPictureKinds:
     @pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "MPO", "DIB"])
     def test_are_known_by_their_bytes(self, form: str) -> None:
-        """As Pillow writes them; a bare DIB is none, since nothing tells it from other data."""
+        """As Pillow writes them; a bare DIB is none, because it looks like other data."""
         file = io.BytesIO()
         Image.new("RGB", (64, 64), (1, 2, 3)).save(file, form)
         expected = file_kinds.NO_PICTURE if form == "DIB" else None
@@ -207,7 +207,7 @@ class TestPictureKinds:
 
     @pytest.mark.parametrize("start", [b"", b"BM", b"BMI:\0\0\0", b"RIFF\0\0\0\0AVI ", MOVIE, b"II*"])
     def test_are_not_seen_in_others(self, start: bytes) -> None:
-        """Few bytes, films, texts that begin like a picture."""
+        """Short files, films, and texts that begin like a picture."""
         assert file_kinds.reason_by_bytes(start) is not None
 
 
@@ -224,7 +224,7 @@ class TestAFolder:
     def test_shows_names_that_are_no_utf_8(
         self, run: Run, engine: Engine, rejected: Rejected, tmp_path: Path
     ) -> None:
-        """Byte by byte, among what is skipped and what is rejected."""
+        """Byte by byte, among skipped and rejected files."""
         directory = fill(tmp_path / "drop", {"a.jpg": JPEG})
         for name in (b"gr\xfcn.txt", b"gr\xfcn.jpg"):
             Path(os.fsdecode(os.fsencode(directory) + b"/" + name)).write_bytes(b"x")
@@ -237,16 +237,16 @@ class TestAFolder:
         assert "has the byte 0xFC at position 3, which is not UTF-8; rename it" in reason
 
     def test_gives_composed_ids_to_decomposed_names(self, run: Run, stored: Stored, tmp_path: Path) -> None:
-        """As a keyboard writes them; of two names that would become one, each stays as it is."""
+        """Ids are composed, as a keyboard writes them; two names that would become equal stay unchanged."""
         decomposed = unicodedata.normalize("NFD", "Schuh-grün")
         both = ("é", unicodedata.normalize("NFD", "é"))
         run(fill(tmp_path / "drop", {f"{name}.jpg": JPEG for name in (decomposed, *both)}))
         assert {job.external_id for job in stored()} == {"Schuh-grün", *both}
 
-    def test_gives_two_folders_that_would_become_one_ids_of_their_own(
+    def test_gives_two_folders_with_equal_composed_names_ids_of_their_own(
         self, run: Run, stored: Stored, tmp_path: Path
     ) -> None:
-        """Files in either of them are taken, as they are from a zip."""
+        """The files of both folders are ingested, as from a zip archive."""
         both = [f"{name}/deep/1" for name in ("é", unicodedata.normalize("NFD", "é"))]
         done = run(fill(tmp_path / "drop", {f"{name}.jpg": JPEG + name.encode() for name in both}))
         assert (done.counts.jobs, done.counts.rejects) == (2, 0)
@@ -257,7 +257,7 @@ class TestAnObject:
     def test_of_no_bytes_is_rejected_by_name(
         self, run: Run, engine: Engine, bucket: Bucket, rejected: Rejected
     ) -> None:
-        """As a file is; the marker of a folder is no file at all."""
+        """The reject is that of an empty file; the marker of a folder is not counted."""
         put(bucket, {"": b"", "sub/": b"", "zero.jpg": b"", "empty": b"", "good.jpg": JPEG})
         assert run(f"s3://{bucket.name}/drop/").counts.jobs == 1
         assert [line[2:] for line in rejected()] == [
@@ -268,7 +268,7 @@ class TestAnObject:
     def test_without_an_ending_keeps_its_name_from_others(
         self, run: Run, bucket: Bucket, stored: Stored
     ) -> None:
-        """Shoe beside shoe.jpg, whatever stands between them in the listing."""
+        """Shoe beside shoe.jpg, whatever is between them in the listing."""
         names = ("shoe", "shoe+a", "shoe-2.jpg", "shoe.jpg", "shoes.jpg", "hat.jpg", "hats")
         run(put(bucket, dict.fromkeys(names, JPEG)))
         assert {job.source.rpartition("/")[2]: job.external_id for job in stored()} == {
@@ -281,15 +281,15 @@ class TestAnObject:
             "hats": "hats",
         }
 
-    def test_is_looked_into_once(
+    def test_is_opened_once(
         self, run: Run, bucket: Bucket, stored: Stored, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Only where its name does not say what it is, though the listing is read twice."""
-        looked: list[str] = []
+        """Only where its name does not decide, though the listing is read twice."""
+        opened: list[str] = []
         begin = Bucket.begin
 
         def look(self: Bucket, key: str, size: int) -> bytes:
-            looked.append(key)
+            opened.append(key)
             return begin(self, key, size)
 
         monkeypatch.setattr(Bucket, "begin", look)
@@ -298,15 +298,15 @@ class TestAnObject:
                 bucket, {"a.jpg": JPEG, "b.txt": b"x", "c.nef": b"x", "d": JPEG, "e": b"x", "f.unknown": JPEG}
             )
         )
-        assert sorted(looked) == ["drop/d", "drop/e", "drop/f.unknown"]
+        assert sorted(opened) == ["drop/d", "drop/e", "drop/f.unknown"]
         assert sorted(job.external_id or "" for job in stored()) == ["a", "d", "f.unknown"]
 
 
-class TestAPrefixThatIsNoFolder:
-    def test_says_what_it_takes_beside(
+class TestAPrefixThatIsNotAFolder:
+    def test_reports_what_it_covers_outside(
         self, settings: Settings, bucket: Bucket, run: Run, engine: Engine
     ) -> None:
-        """With the count, before anything is stored; and it is kept for later."""
+        """The remark has the count, comes before anything is stored, and is kept."""
         names = ("photos/a.jpg", "photos/b.jpg", "photos-old/c.jpg", "photos2024/d.jpg")
         put(bucket, dict.fromkeys(names, JPEG))
         address = f"s3://{bucket.name}/drop/photos"
@@ -320,7 +320,7 @@ class TestAPrefixThatIsNoFolder:
 
     @pytest.mark.parametrize("prefix", ["drop/photos/", "drop/photos/SKU-", "drop/pho"])
     def test_says_nothing_where_none_is_meant(self, settings: Settings, bucket: Bucket, prefix: str) -> None:
-        """A folder, the beginning of names, the only folder that begins so."""
+        """For a folder, for the beginning of names, for the only folder that begins so."""
         put(bucket, dict.fromkeys(("photos/SKU-1.jpg", "photos/SKU-2.jpg"), JPEG))
         with closing(open_source(f"s3://{bucket.name}/{prefix}", ReadOptions(), settings, bucket)) as source:
             assert source.remarks() == []
@@ -349,8 +349,8 @@ class TestPatterns:
         """A name, a folder's name, or a path."""
         assert (FilePatterns(exclude=(pattern,)).reason(path) is not None) is met
 
-    def test_take_as_long_as_the_path_is(self) -> None:
-        """Also for thousands of folders in one another, which a zip may name."""
+    def test_take_linear_time(self) -> None:
+        """Also for thousands of nested folders, which a zip archive may name."""
         began_at = time.monotonic()
         assert FilePatterns(exclude=("*x/y",)).reason("a/" * 30_000 + "b.jpg") is None
         assert time.monotonic() - began_at < scaled(0.5)
@@ -368,6 +368,6 @@ class TestVeryLongNames:
 
 class TestReadableNames:
     def test_are_as_they_are_where_they_are_text(self) -> None:
-        """Only bytes that are none are written out."""
+        """Only undecodable bytes are escaped."""
         assert readable("Größe 猫.jpg") == "Größe 猫.jpg"
         assert readable("caf\udce9 é \ud800") == r"caf\xE9 é \ud800"

@@ -20,13 +20,13 @@ class TestAnAddress:
             "s3://studio/deep/a?b#c.jpg",
         ],
     )
-    def test_is_taken_as_it_stands(self, source: str) -> None:
-        """Web addresses and objects of allowed buckets; a key is no URL and needs no encoding."""
+    def test_is_stored_unchanged(self, source: str) -> None:
+        """Web URLs and objects of allowed buckets; a key is not URL-encoded."""
         assert ADDRESSES.check(source) == source
 
     @pytest.mark.parametrize("source", ["a.jpg", "photos/a.jpg", "/etc/hostname", "../a.jpg", "C:\\a.jpg"])
     def test_without_a_scheme_is_a_name(self, source: str) -> None:
-        """Whether there is such a file is another question."""
+        """Whether the file exists is checked elsewhere."""
         assert ADDRESSES.check(source) is None
 
     @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ class TestAnAddress:
             ("https://user:pw@shop.example/a", "without a user or password"),
             ("https:///a.jpg", "has no host"),
             ("https://shop.example/a b.jpg", "has blanks"),
-            ("https://[::1/a.jpg", "is no address of the web"),
+            ("https://[::1/a.jpg", "is not a web address"),
             ("ftp://shop.example/a.jpg", "begins with ftp://"),
             ("file:///etc/passwd", "begins with file://"),
             ("s3://other/a.jpg", "names the bucket 'other'.*CUTOUT_SOURCE_BUCKETS"),
@@ -46,13 +46,13 @@ class TestAnAddress:
             ("s3://ours/a\x85b", "control characters"),
         ],
     )
-    def test_that_can_never_work_says_why(self, source: str, said: str) -> None:
-        """The reason names what is wrong and the remedy."""
+    def test_that_can_never_work_has_a_reason(self, source: str, said: str) -> None:
+        """The reason names the fault and the remedy."""
         with pytest.raises(UnusableError, match=said):
             ADDRESSES.check(source)
 
-    def test_of_plain_http_is_taken_where_hosts_may_be_private(self) -> None:
-        """That very host is, and no other."""
+    def test_of_plain_http_is_accepted_where_hosts_may_be_private(self) -> None:
+        """That host is allowed, and no other."""
         inside = Addresses("ours", private=("10.0.0.1",))
         assert inside.check("http://10.0.0.1/a") == "http://10.0.0.1/a"
         for other in ("http://10.0.0.2/a", "https://10.0.0.2/a"):
@@ -71,7 +71,7 @@ class TestAnAddress:
             "https://" + "a23456789-123456789-1234567890." * 7 + "b" * 30,
         ],
     )
-    def test_that_is_usual_would_pass_the_close_look_too(self, source: str) -> None:
-        """The fast way takes nothing that enqueueing would refuse."""
+    def test_that_is_common_passes_the_full_check_too(self, source: str) -> None:
+        """The fast pattern accepts nothing that the full check refuses."""
         assert COMMON.fullmatch(source)
         NewJob(source)

@@ -1,4 +1,4 @@
-"""Reading a manifest that a test wrote down."""
+"""Helpers for reading a manifest that a test wrote."""
 
 import io
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ def export(name: str) -> bytes:
 
 
 def pictures(records: list[Record]) -> list[Picture]:
-    """All of them, after checking that nothing was rejected."""
+    """All pictures, after checking that nothing was rejected."""
     assert rejects(records) == []
     return [picture for record in records for picture in record.pictures]
 
@@ -46,7 +46,7 @@ def named(records: list[Record]) -> list[tuple[str, str]]:
 
 
 def only_reject(content: str | bytes, *, columns: Mapping[str, str] | None = None) -> Reject:
-    """The fault of the only faulty record; it makes no picture."""
+    """The reject of the only faulty record, which makes no picture."""
     (record,) = [record for record in read(content, columns=columns) if record.rejects]
     assert record.pictures == ()
     (reject,) = record.rejects
@@ -54,7 +54,7 @@ def only_reject(content: str | bytes, *, columns: Mapping[str, str] | None = Non
 
 
 def failure(content: str | bytes, *, encoding: str | None = None) -> tuple[list[Record], str]:
-    """The records before the place where reading fails, and what it says there."""
+    """The records before the point where reading fails, and the error text."""
     records: list[Record] = []
     with pytest.raises(ManifestError) as caught:
         records.extend(opened(content, encoding=encoding))
@@ -62,7 +62,7 @@ def failure(content: str | bytes, *, encoding: str | None = None) -> tuple[list[
 
 
 class Endless(io.RawIOBase):
-    """A stream of five gigabytes: a start, then one piece again and again. Counts what was taken of it."""
+    """A stream of five gigabytes: a start, then one piece repeated. Counts the bytes read."""
 
     SIZE = 5 * 1024**3
 
@@ -80,7 +80,7 @@ class Endless(io.RawIOBase):
 
 
 def endless_failure(start: bytes, piece: bytes) -> tuple[int, str]:
-    """The count of bytes read before reading failed, and the error's text."""
+    """The number of bytes read before the failure, and the error text."""
     stream = Endless(start, piece)
     with pytest.raises(ManifestError) as caught:
         for _ in open_manifest(cast("io.BytesIO", stream), name=NAME):

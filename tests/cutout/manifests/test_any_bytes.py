@@ -44,7 +44,7 @@ CONTENTS = st.tuples(
     st.sampled_from(STARTS), st.lists(st.one_of(st.sampled_from(PIECES), st.binary(max_size=8)), max_size=60)
 ).map(lambda parts: parts[0] + b"".join(parts[1]))
 
-# What UTF-8 can carry.
+# Text that UTF-8 can encode.
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
 
 
@@ -52,7 +52,7 @@ class TestAnyBytes:
     @settings(deadline=None, max_examples=600)
     @given(content=CONTENTS, encoding=st.sampled_from(ENCODINGS), packed=st.booleans())
     def test_are_read_or_refused(self, content: bytes, encoding: str | None, *, packed: bool) -> None:
-        """Nothing but ManifestError comes out of it, and every record says where it is and what it gives."""
+        """Nothing but ManifestError is raised, and every record has its line and content."""
         stream = io.BytesIO(gzip.compress(content) if packed else content)
         with contextlib.suppress(ManifestError):
             last = 0
@@ -74,7 +74,7 @@ class TestAnyBytes:
     def test_in_the_middle_of_an_export_are_read_or_refused(
         self, name: str, place: int, change: bytes, *, packed: bool
     ) -> None:
-        """An export that was damaged at any place, before or after it was packed."""
+        """An export may be damaged at any offset, before or after compression."""
         content = (EXPORTS / name).read_bytes()
         if packed:
             content = gzip.compress(content)
@@ -94,9 +94,9 @@ class TestWhatTheCsvModuleWrites:
     def test_comes_back(
         self, rows: list[tuple[str, str, str]], delimiter: str, end: str, encoding: str
     ) -> None:
-        """Cells are the same to the letter, whatever is in them; only rows of blanks are left out."""
+        """Cells are equal to the letter, whatever they contain; only blank rows are skipped."""
         written = io.StringIO()
-        # Before Python 3.13 the module quotes of itself only those line ends that it writes.
+        # Before Python 3.13 the module quotes only the line ends that it writes.
         writer = csv.writer(written, delimiter=delimiter, lineterminator=end, quoting=csv.QUOTE_ALL)
         writer.writerows([("external_id", "source", "note"), *rows])
         expected = [row for row in rows if any(cell.strip() for cell in row)]
@@ -105,7 +105,7 @@ class TestWhatTheCsvModuleWrites:
     @settings(deadline=None)
     @given(note=TEXTS.filter(bool))
     def test_is_metadata(self, note: str) -> None:
-        """Any text in another column reaches the picture unchanged."""
+        """Any text in another column is stored with the picture unchanged."""
         written = io.StringIO()
         csv.writer(written).writerows([("external_id", "source", "note"), ("A", "a.jpg", note)])
         (picture,) = pictures(read(written.getvalue()))

@@ -22,7 +22,7 @@ class TestParsingTheMap:
         ],
     )
     def test_takes_pairs_of_target_and_column(self, text: str, columns: dict[str, str]) -> None:
-        """Blanks around names do not count; commas and quotes stand in quotes; two targets may share one."""
+        """Blanks around names are ignored; commas and quotes are quoted; two targets may share a column."""
         assert parse_columns(text) == columns
 
     @pytest.mark.parametrize(
@@ -40,21 +40,21 @@ class TestParsingTheMap:
             ("source=a,source=b", "source is mapped twice, to 'a' and 'b'; keep one"),
         ],
     )
-    def test_says_what_is_wrong(self, text: str, problem: str) -> None:
-        """Each message names the piece that is at fault and what to write."""
+    def test_names_the_fault(self, text: str, problem: str) -> None:
+        """Each message names the faulty part and what to write."""
         with pytest.raises(ValueError, match=r"\w") as caught:
             parse_columns(text)
         assert problem in str(caught.value)
 
-    def test_gives_up_on_a_long_one_at_once(self) -> None:
-        """A million quotes that never end are refused without being tried in every way."""
+    def test_refuses_a_long_one_at_once(self) -> None:
+        """A million quotes without an end are refused without backtracking."""
         with pytest.raises(ValueError, match="is not target=column"):
             parse_columns('source="' + '""' * 500_000)
 
 
 class TestMapping:
     def test_finds_the_mapped_columns(self) -> None:
-        """The user's names stand for the targets, in any letter case; what is not mapped is metadata."""
+        """The user's names replace the targets, in any letter case; unmapped columns are metadata."""
         records = read(
             "sku,IMAGE URL,source\nA,https://shop.example/a.jpg,warehouse\n",
             columns={"external_id": "SKU", "source": "Image url"},
@@ -64,16 +64,16 @@ class TestMapping:
         assert picture.metadata == {"source": "warehouse"}
 
     def test_leaves_the_others_under_their_own_names(self) -> None:
-        """Mapping one target does not ask for the rest."""
+        """Mapping one target does not require the others."""
         assert named(read("external_id,url\nA,a.jpg\n", columns={"source": "url"})) == [("A", "a.jpg")]
 
-    def test_refuses_a_mapped_column_that_is_not_there(self) -> None:
-        """Even one that is not needed: the user meant it."""
+    def test_refuses_a_missing_mapped_column(self) -> None:
+        """Even an optional one: the user expects it."""
         with pytest.raises(ManifestError, match="has no column 'Form'; its first line names 'external_id', "):
             read("external_id,source\nA,a.jpg\n", columns={"return_form": "Form"})
 
     def test_refuses_a_target_that_it_does_not_know(self) -> None:
-        """A misspelled target must not be overlooked."""
+        """A misspelled target is an error."""
         with pytest.raises(ValueError, match="'sku' cannot be mapped"):
             read("external_id,source\n", columns={"sku": "SKU"})
 
@@ -84,7 +84,7 @@ class TestAHeader:
         assert named(read(" External_ID ,SOURCE\nA,a.jpg\n")) == [("A", "a.jpg")]
 
     def test_must_name_the_needed_columns(self) -> None:
-        """The message lists what was found, what is needed, and how to map it."""
+        """The message lists the columns found, the needed ones, and how to map them."""
         _, message = failure("SKU,Image URL\nA,a.jpg\n")
         assert message == (
             "list.csv has no column 'external_id' and no column 'source'; its first line names 'SKU',"
@@ -100,13 +100,15 @@ class TestAHeader:
 
     @pytest.mark.parametrize("header", ["external_id,source,Source", "external_id,source,priority,Priority "])
     def test_must_not_repeat_a_name_that_is_used(self, header: str) -> None:
-        """Two columns for one target are refused."""
+        """It is unknown which of the two columns is meant."""
         _, message = failure(f"{header}\nA,a.jpg,b\n")
         assert "has more than one column" in message
         assert "rename or remove one" in message
 
-    def test_may_repeat_a_name_that_nobody_asked_for(self) -> None:
-        """BigCommerce does so: both are kept, the second one under a number, whatever else is called so."""
+    def test_may_repeat_an_unused_name(self) -> None:
+        """BigCommerce repeats names: both columns are kept, the second with a number, whatever other names
+        exist.
+        """
         text = "external_id,source,File,File (2),File,Size,Size \nA,a.jpg,1,2,3,4,5\n"
         (picture,) = pictures(read(text))
         assert picture.metadata == {
@@ -123,12 +125,12 @@ class TestAHeader:
         assert picture.metadata is None
 
     def test_alone_gives_no_records(self) -> None:
-        """Whether that is an error is for the caller to say."""
+        """The caller decides whether that is an error."""
         assert read("external_id,source\n") == []
 
 
 def test_a_mapping_of_blanks_is_refused_at_once() -> None:
-    """It is read on an event loop: some ms would be taken from everybody."""
+    """It is parsed on an event loop, where some milliseconds would delay all requests."""
     began_at = time.monotonic()
     with pytest.raises(ValueError, match="is not target=column"):
         parse_columns(" " * 20_000)

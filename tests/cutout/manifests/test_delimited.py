@@ -24,23 +24,23 @@ class TestTheDelimiter:
         [(",", "CSV manifest"), (";", "CSV manifest"), ("|", "CSV manifest"), ("\t", "TSV manifest")],
     )
     def test_is_the_one_in_the_header(self, delimiter: str, kind: str) -> None:
-        """The four that spreadsheets and databases write."""
+        """The four delimiters that spreadsheets and databases write."""
         manifest = opened(f"external_id{delimiter}source\nA{delimiter}a.jpg\n")
         assert (manifest.kind, manifest.delimiter) == (kind, delimiter)
         assert named(list(manifest)) == [("A", "a.jpg")]
 
-    def test_is_not_looked_for_in_quotes(self) -> None:
-        """A column's name may have any of them."""
+    def test_is_not_found_in_quotes(self) -> None:
+        """A column's name may contain any of them."""
         manifest = opened('external_id;"size, width, height, depth";source\nA;1,2,3,4;a.jpg\n')
         assert manifest.delimiter == ";"
         assert named(list(manifest)) == [("A", "a.jpg")]
 
-    def test_is_not_looked_for_in_rows(self) -> None:
-        """The rows' values do not count."""
+    def test_is_not_found_in_rows(self) -> None:
+        """The content of the rows does not matter."""
         assert opened(HEADER + "A,a.jpg,;;;;;;;;;;\n" * 50).delimiter == ","
 
-    def test_may_be_said_in_a_line_of_its_own(self) -> None:
-        """Excel's `sep=` line, even against the look of the header."""
+    def test_may_be_set_in_a_separate_line(self) -> None:
+        """Excel's `sep=` line has precedence over the header."""
         manifest = opened("sep=|\n\nexternal_id|source|a,b,c,d\nA|a.jpg|\n")
         assert (manifest.delimiter, manifest.header[2]) == ("|", "a,b,c,d")
         assert [record.line for record in manifest] == [4]
@@ -49,7 +49,7 @@ class TestTheDelimiter:
 class TestRows:
     @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
     def test_end_in_any_way(self, end: str) -> None:
-        """Unix, Windows and old Macintosh; blank lines count as lines and are skipped."""
+        """Unix, Windows and old Macintosh ends; blank lines count as lines and are skipped."""
         text = HEADER + "A,a.jpg,\n\n   \n,,\nB,b.jpg,\n"
         records = read(text.replace("\n", end))
         assert [(record.line, *named([record])) for record in records] == [
@@ -58,11 +58,11 @@ class TestRows:
         ]
 
     def test_may_lack_the_last_end(self) -> None:
-        """The last row counts without a line end."""
+        """The last row needs no line end."""
         assert named(read(HEADER + "A,a.jpg,x")) == [("A", "a.jpg")]
 
     def test_may_have_lines_and_quotes_in_quotes(self) -> None:
-        """A cell is what its writer put there."""
+        """A cell keeps its line ends and quotes."""
         (picture,) = pictures(read(HEADER + 'A,a.jpg,"one\r\n""two"",\rthree\n"\n'))
         assert picture.metadata == {"note": 'one\r\n"two",\rthree\n'}
 
@@ -72,12 +72,12 @@ class TestRows:
         assert picture.metadata == {"note": 'a 5" pipe'}
 
     def test_may_be_long(self) -> None:
-        """A cell of half a megabyte is more than the csv module takes by itself."""
+        """A cell of half a megabyte exceeds the csv module's default."""
         (picture,) = pictures(read(f'{HEADER}A,a.jpg,"{"x" * 500_000}"\n'))
         assert picture.metadata == {"note": "x" * 500_000}
 
     def test_may_lack_empty_cells_at_their_end(self) -> None:
-        """Excel leaves them out in blocks of rows, and other programs write some more."""
+        """Excel omits them in blocks of rows, and other programs add some."""
         records = read(HEADER + "A,a.jpg\nB,b.jpg,,,\nC,c.jpg,x, \nD\n")
         assert named(records) == [("A", "a.jpg"), ("B", "b.jpg"), ("C", "c.jpg")]
         assert records[2].pictures[0].metadata == {"note": "x"}
@@ -86,15 +86,15 @@ class TestRows:
 
     @pytest.mark.parametrize(("row", "count"), [("A,a.jpg,x,y", 4), ("A,a.jpg,,,y", 5)])
     def test_of_more_values_than_names_are_rejected(self, row: str, count: int) -> None:
-        """A row with too many or too few cells is rejected; the rows around it are read."""
+        """It is unknown which cell belongs to which column; the rows around it are read."""
         text = f"{HEADER}A,a.jpg,\n{row}\nB,b.jpg,\n"
         reject = only_reject(text)
         assert (reject.line, reject.column, reject.value) == (3, "", row)
-        assert reject.reason.startswith(f"has {count} cells where the header has 3; look for a delimiter")
+        assert reject.reason.startswith(f"has {count} cells where the header has 3; check for a delimiter")
         assert named(read(text)) == [("A", "a.jpg"), ("B", "b.jpg")]
 
     def test_with_a_nul_byte_are_rejected(self) -> None:
-        """No database takes it; the rows around it are read."""
+        """No database stores it; the rows around it are read."""
         text = HEADER + "A,a.jpg,\nB,b.jpg,x\0y\nC,c.jpg,\n"
         reject = only_reject(text)
         assert (reject.line, reject.reason) == (3, "has a NUL byte; remove it")
@@ -111,7 +111,7 @@ class TestAQuoteThatIsNotDoubled:
         assert named(read(text)) == [("A", "a.jpg"), ("C", "c.jpg")]
 
     def test_is_an_error_where_it_swallows_lines(self) -> None:
-        """Rows may be lost in between, so no more is read; the message names the line to mend."""
+        """Rows may be lost in between, so no more is read; the message names the line to fix."""
         records, message = failure(HEADER + 'A,a.jpg,\nB,b.jpg,"5 inch\nC,c.jpg,"red"\nD,d.jpg,\n')
         assert named(records) == [("A", "a.jpg")]
         assert message == (
@@ -129,13 +129,13 @@ class TestAQuoteThatIsNotClosed:
 
     @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
     def test_is_named_by_the_line_that_it_opens_in(self, end: str) -> None:
-        """Not the line that its record begins in, which other quoted cells may have left behind."""
+        """The message does not name the line in which the record begins, which may be earlier."""
         text = HEADER + 'A,"one\ntwo",\nB,"one\ntwo\nthree","x\nC,c.jpg,\n'
         assert "the quote that opens in line 6 is not closed" in failure(text.replace("\n", end))[1]
 
     @pytest.mark.parametrize("piece", [b"C,c.jpg,\n" * 7000, b"\n" * 65_536, b"x" * 65_536])
     def test_does_not_read_the_whole_file(self, piece: bytes) -> None:
-        """Five gigabytes behind it are given up after little more than one megabyte."""
+        """Reading stops after little more than one megabyte of five gigabytes."""
         begun = time.process_time()
         taken, message = endless_failure(HEADER.encode() + b'B,b.jpg,"x\n', piece)
         assert taken < 1.3 * 1024**2
@@ -143,17 +143,17 @@ class TestAQuoteThatIsNotClosed:
         assert time.process_time() - begun < 10
 
     def test_names_the_line_that_its_record_begins_in(self) -> None:
-        """Once a record is longer than any product."""
+        """This is the error once a record is longer than any product."""
         _, message = endless_failure(HEADER.encode() + b'B,b.jpg,"x\n', b"C,c.jpg,\n" * 7000)
         assert message == (
-            "the record that begins in line 2 of list.csv has more than 1,048,576 characters; look there for"
+            "the record that begins in line 2 of list.csv has more than 1,048,576 characters; check there for"
             " a quote that is not closed"
         )
 
 
 class TestWritingBack:
     def test_gives_the_same_rows(self) -> None:
-        """Header, cells and delimiter suffice to write what was read."""
+        """Header, cells and delimiter are enough to write the rows back."""
         text = 'external_id;source;"a;b"\nA;a.jpg;"x ""y""\nz"\nB; b.jpg ;\n'
         manifest = opened(text)
         written = io.StringIO()

@@ -23,11 +23,11 @@ class TestRecognising:
         ],
     )
     def test_goes_by_the_content(self, text: str, kind: str) -> None:
-        """The file is called list.csv throughout."""
+        """The file name is list.csv in all cases."""
         assert opened(text).kind == kind
 
     def test_reads_no_further_than_it_must(self) -> None:
-        """A fault below the header comes while iterating, after the records before it."""
+        """A fault below the header is raised while iterating, after the records before it."""
         manifest = opened('external_id,source\nA,a.jpg\nB,"b.jpg\n')
         assert named([next(iter(manifest))]) == [("A", "a.jpg")]
         with pytest.raises(ManifestError, match="line 3"):
@@ -42,37 +42,37 @@ class TestRecognising:
         assert opened("\n\texternal_id\tsource\n").header == ("", "external_id", "source")
 
 
-class TestWhatIsNoManifest:
+class TestAFileThatIsNoManifest:
     @pytest.mark.parametrize("content", [b"", b"\n \r\n\t\n", b"\xef\xbb\xbf", b"\xff\xfe"])
     def test_may_be_empty(self, content: bytes) -> None:
-        """Nothing, or nothing but blanks or a mark."""
+        """No bytes, or only blanks or a byte order mark."""
         assert "list.csv is empty" in failure(content)[1]
 
     @pytest.mark.parametrize("text", ["sep=;\n", ",,,\n\n,,,\n"])
     def test_may_lack_a_header(self, text: str) -> None:
-        """A separator line or empty cells alone."""
+        """A separator line or empty cells only."""
         assert "has no line with the names of columns" in failure(text)[1]
 
     def test_may_have_a_broken_header(self) -> None:
-        """A quote in it that is not doubled."""
+        """A quote in the header is not doubled."""
         _, message = failure('external_id,"so"urce"\nA,a.jpg\n')
         assert message.startswith("the names of columns in line 1 of list.csv cannot be read: it has a quote")
 
     @pytest.mark.parametrize("order", ["le", "be"])
     def test_may_be_utf_16_without_its_mark(self, order: str) -> None:
-        """The message says with which option it can be read."""
+        """The message names the option that reads it."""
         content = "external_id,source\nA,a.jpg\n".encode(f"utf-16-{order}")
         _, message = failure(content)
         assert f"looks like UTF-16 without its byte order mark; use `--encoding utf-16-{order}`" in message
         assert named(read(content, encoding=f"utf-16-{order}")) == [("A", "a.jpg")]
 
     def test_may_be_binary(self) -> None:
-        """NUL bytes in the first line."""
+        """The first line has NUL bytes."""
         assert "is not text: its first line has NUL bytes" in failure(b"\x7fELF\x02\x01\0\0\0" * 20)[1]
 
     @pytest.mark.parametrize("piece", [b"x" * 65_536, b"\n" * 65_536, b"a," * 32_768, b'"' * 65_536])
-    def test_may_go_on_for_five_gigabytes(self, piece: bytes) -> None:
-        """Without a line end, or with nothing else: given up after little more than one megabyte."""
+    def test_may_have_five_gigabytes(self, piece: bytes) -> None:
+        """Without a line end, or with nothing else, reading stops after little more than one megabyte."""
         taken, _ = endless_failure(b"", piece)
         assert taken < 1.3 * 1024**2
 
@@ -96,7 +96,7 @@ class TestStreaming:
 
 
 class Rows(io.RawIOBase):
-    """Rows made while they are read."""
+    """Rows generated while they are read."""
 
     def __init__(self, count: int) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class Rows(io.RawIOBase):
 
 
 def peak_of(count: int) -> int:
-    """The most bytes in use while so many rows are read."""
+    """The peak of bytes in use while this number of rows is read."""
     tracemalloc.start()
     try:
         read_count = sum(1 for _ in open_manifest(cast("io.BytesIO", Rows(count)), name="list.csv"))

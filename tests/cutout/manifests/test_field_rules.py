@@ -14,7 +14,7 @@ class TestAnExternalId:
         "value", ["A", "ä" * 255, "SKU 1/2", "\u06cc\u200c\u062e", "\U0001f468\u200d\U0001f467"]
     )
     def test_may_be_any_text_of_255_characters(self, value: str) -> None:
-        """Rare letters, blanks and emoji are fine."""
+        """Rare letters, blanks and emoji are valid."""
         assert external_id_fault(value) is None
 
     @pytest.mark.parametrize(
@@ -29,14 +29,14 @@ class TestAnExternalId:
         ],
     )
     def test_must_be_storable(self, value: str, reason: str) -> None:
-        """Too short, too long, and characters that no one can see or store."""
+        """Too short, too long, and characters that are invisible or cannot be stored."""
         assert external_id_fault(value) == reason
 
 
 class TestASource:
     @pytest.mark.parametrize("value", ["a.jpg", "bilder/stiefel links.jpg", "s3://b/k", "x" * 2048])
     def test_may_be_anything_that_names_something(self, value: str) -> None:
-        """Its meaning is the caller's to check."""
+        """The caller checks its meaning."""
         assert source_fault(value) is None
 
     @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ class TestASource:
 
 class TestTheLimits:
     def test_are_those_of_a_job(self) -> None:
-        """Every record that is read can be enqueued."""
+        """Every valid value can be enqueued."""
         assert (field_rules.LONGEST_EXTERNAL_ID, field_rules.LONGEST_SOURCE) == (
             enqueue.LONGEST_EXTERNAL_ID,
             enqueue.LONGEST_SOURCE,
@@ -70,12 +70,12 @@ class TestWords:
         assert {picture.priority for picture in found} == {Priority.BULK, Priority.NORMAL}
 
     def test_may_be_left_out(self) -> None:
-        """An empty cell leaves it to the caller."""
+        """An empty cell leaves the value to the caller."""
         (picture,) = pictures(read(HEADER + "A,a.jpg,,"))
         assert (picture.return_form, picture.priority) == (None, None)
 
     def test_are_rejected_if_unknown(self) -> None:
-        """The reject names the value and the words there are."""
+        """The reject names the value and the valid words."""
         (form, priority) = rejects(read(HEADER + "A,a.jpg,jpeg,now"))
         assert (form.column, form.value) == ("return_form", "jpeg")
         assert form.reason == "is not one of rgba, mask, whiteBK, crop; use one of them or leave it empty"
@@ -87,7 +87,7 @@ class TestWords:
 
 class TestAReject:
     def test_shows_200_characters_of_the_value(self) -> None:
-        """A reject file stays readable whatever a cell holds."""
+        """A rejects file stays readable, whatever a cell contains."""
         reject = only_reject(HEADER + f"{'x' * 9000},a.jpg,,")
         assert reject.value == "x" * 200
         assert reject.reason == "has 9000 characters; use 1 to 255"

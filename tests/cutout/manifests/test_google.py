@@ -22,20 +22,20 @@ class TestAFeedInTabs:
         assert reject.reason.startswith("no picture: ")
 
     def test_is_recognised_in_commas(self) -> None:
-        """Merchant Center takes and gives CSV too."""
+        """Merchant Center imports and exports CSV too."""
         manifest = opened('ID,Image Link,Additional Image Link\nA,a.jpg,"b.jpg, c.jpg,"\n')
         assert manifest.kind == "Google Merchant feed"
         assert named(list(manifest)) == [("A", "a.jpg"), ("A/2", "b.jpg"), ("A/3", "c.jpg")]
 
     def test_may_have_a_priority(self) -> None:
-        """A column that was added for us is heeded."""
+        """A column that was added for us is used."""
         (picture,) = pictures(read("id\timage_link\tpriority\nA\ta.jpg\tbulk\n"))
         assert picture.priority is Priority.BULK
 
 
 class TestAdditionalPictures:
     def test_are_ten_at_most(self) -> None:
-        """As Google has it; the rest is one reject."""
+        """That is Google's limit; the others are one reject."""
         links = ",".join(f"{number}.jpg" for number in range(2, 15))
         records = read(f"{HEADER}A\ta.jpg\t{links}\n")
         assert [external_id for external_id, _ in named(records)] == [
@@ -46,8 +46,8 @@ class TestAdditionalPictures:
         assert (reject.column, reject.value) == ("additional_image_link", "12.jpg")
         assert "one of 13 additional pictures, of which Google takes 10" in reject.reason
 
-    def test_may_stand_in_several_columns(self) -> None:
-        """Google lets a column repeat."""
+    def test_may_be_in_several_columns(self) -> None:
+        """Google allows a column to repeat."""
         text = "id\timage_link\tadditional_image_link\tadditional_image_link\nA\ta.jpg\tb.jpg\tc.jpg\n"
         assert named(read(text)) == [("A", "a.jpg"), ("A/2", "b.jpg"), ("A/3", "c.jpg")]
 
@@ -65,6 +65,6 @@ class TestAdditionalPictures:
 
 class TestAProductWithoutAnId:
     def test_is_rejected_once(self) -> None:
-        """Not once for each of its pictures."""
+        """There is one reject, not one per picture."""
         (reject,) = rejects(read(f"{HEADER}\ta.jpg\tb.jpg,c.jpg\n"))
         assert (reject.column, reject.reason) == ("id", "is empty; give each product its own id")

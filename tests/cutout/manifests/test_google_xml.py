@@ -37,12 +37,12 @@ class TestRss:
         assert (reject.line, reject.column) == (17, "image_link")
 
     def test_gives_the_line_of_each_item(self) -> None:
-        """Counted from the first line of the file."""
+        """Lines are counted from the first line of the file."""
         assert [record.line for record in read(export("google_feed.xml"))] == [7, 17, 18]
         assert [record.line for record in read("\n\r\n  " + RSS + ITEM + END)] == [5]
 
     def test_keeps_the_texts_of_an_item(self) -> None:
-        """By element, those of elements within elements by their path."""
+        """Texts are kept by element, those of nested elements by their path."""
         cells = read(export("google_feed.xml"))[0].cells
         assert cells == {
             "g:id": ["MUG-01"],
@@ -53,42 +53,42 @@ class TestRss:
             "g:shipping/g:price": ["4.90 EUR"],
         }
 
-    def test_may_do_without_the_namespace(self) -> None:
-        """Some shops' feeds name the elements plainly."""
+    def test_may_lack_the_namespace(self) -> None:
+        """The feeds of some shops have plain element names."""
         text = "<rss><channel><item><id>A</id><image_link>a.jpg</image_link></item></channel></rss>"
         assert named(read(text)) == [("A", "a.jpg")]
 
     def test_may_be_mapped(self) -> None:
-        """Other elements for the id and the picture."""
+        """Other elements can be the id and the picture."""
         text = f"{RSS}<item><g:id>A</g:id><g:mpn>M</g:mpn><g:image_link>a.jpg</g:image_link></item>{END}"
         assert named(read(text, columns={"external_id": "mpn"})) == [("M", "a.jpg")]
 
 
 class TestAtom:
     def test_gives_the_pictures_of_each_entry(self) -> None:
-        """Google's id, whatever the prefix, before Atom's own."""
+        """Google's id, with any prefix, has precedence over Atom's own."""
         assert named(read(export("google_feed_atom.xml"))) == [("MUG-01", f"{IMAGES}mug.jpg")]
 
 
 class TestItsEncoding:
     def test_is_the_declared_one(self) -> None:
-        """XML says for itself how it is encoded."""
+        """The XML declaration gives the encoding."""
         text = '<?xml version="1.0" encoding="ISO-8859-1"?><rss><item><id>Ä</id>'
         content = (text + "<image_link>ä.jpg</image_link></item></rss>").encode("latin-1")
         assert named(read(content)) == [("Ä", "ä.jpg")]
 
     def test_is_not_utf_16_where_that_cannot_be(self) -> None:
-        """Programs in .NET declare it in files that are UTF-8."""
+        """Programs in .NET declare UTF-16 in files that are UTF-8."""
         text = '<?xml version="1.0" encoding="utf-16"?><rss><item><id>ż</id>'
         assert named(read(text + "<image_link>a</image_link></item></rss>")) == [("ż", "a")]
 
     def test_must_be_known(self) -> None:
-        """A declared encoding that there is not is named."""
+        """An unknown declared encoding is named."""
         _, message = failure('<?xml version="1.0" encoding="klingon"?><rss/>')
         assert "the encoding 'klingon' that list.csv declares is not known" in message
 
     def test_may_be_utf_16(self) -> None:
-        """By its mark, whatever is declared."""
+        """The byte order mark has precedence over the declaration."""
         text = '<?xml version="1.0" encoding="utf-8"?><rss><item><id>ż</id>'
         content = (text + "<image_link>a</image_link></item></rss>").encode("utf-16")
         assert named(read(content)) == [("ż", "a")]
@@ -105,7 +105,7 @@ PARAMETER = '<!DOCTYPE rss [<!ENTITY % p SYSTEM "https://shop.example/x.dtd"> %p
 class TestADocumentType:
     @pytest.mark.parametrize("text", [BOMB, EXTERNAL, PARAMETER, '<!DOCTYPE rss SYSTEM "rss.dtd"><rss/>'])
     def test_is_refused_with_all_its_entities(self, text: str) -> None:
-        """Neither expanded nor fetched: an entity bomb, a file of ours, a file of others."""
+        """Nothing is expanded or fetched: an entity bomb, a file of ours, a file of others."""
         records, message = failure(text)
         assert records == []
         assert "declares a document type in line 1" in message
@@ -114,20 +114,20 @@ class TestADocumentType:
     @pytest.mark.parametrize(
         "text", ["<!DOCTYPE html><html></html>", "\n<!doctype html><p>", "<html></html>"]
     )
-    def test_of_a_web_page_is_called_that(self, text: str) -> None:
-        """A page to sign in at, saved in place of the feed."""
+    def test_of_a_web_page_is_named(self, text: str) -> None:
+        """A sign-in page was saved in place of the feed."""
         _, message = failure(text)
         assert message == "list.csv is a web page, not a feed; download the feed itself"
 
     def test_is_needed_for_an_entity(self) -> None:
-        """An entity that nobody declared is an error, not an empty text."""
+        """An undeclared entity is an error, not an empty text."""
         _, message = failure(f"{RSS}<item><g:id>&who;</g:id></item>{END}")
         assert "undefined entity, in line 3" in message
 
 
 class TestDamagedXml:
     def test_keeps_the_items_before_the_damage(self) -> None:
-        """Cut off in the middle: what is whole comes first, then the error with its line."""
+        """Complete items come first, then the error with its line."""
         records, message = failure(RSS + ITEM + ITEM + "<item><g:id>B</g:id>")
         assert named(records) == [("A", "a.jpg")] * 2
         assert message == (
@@ -137,7 +137,7 @@ class TestDamagedXml:
 
     @pytest.mark.parametrize("text", [f"{RSS}<item></channel>", f"{RSS}<x:id/>", f"{RSS}<item a=1>", "<"])
     def test_is_an_error(self, text: str) -> None:
-        """Tags that do not match, prefixes that nobody declared, attributes without quotes."""
+        """Tags that do not match, undeclared prefixes, attributes without quotes."""
         assert "is not well-formed XML" in failure(text)[1]
 
     def test_counts_the_lines_that_were_skipped(self) -> None:
@@ -150,7 +150,7 @@ class TestDamagedXml:
         assert "is XML with the root <products>; supported are Google Merchant feeds" in message
 
     def test_is_nested_too_deeply(self) -> None:
-        """At the 33rd level, not at the millionth."""
+        """The error comes at level 33, not at the millionth."""
         assert "nests elements more than 32 deep in line 3" in failure(RSS + "<a>" * 1_000_000)[1]
         assert pictures(read(RSS + "<a>" * 28 + ITEM.strip() + "</a>" * 28 + END))
 
@@ -159,8 +159,8 @@ ITEM_START = (RSS + "<item><g:id>").encode()
 
 
 class TestEndlessXml:
-    def test_is_no_matter_of_many_comments(self) -> None:
-        """Two megabytes of them are fine, since each is short."""
+    def test_may_have_many_comments(self) -> None:
+        """Two megabytes of comments are accepted, because each is short."""
         assert named(read(RSS + "<!-- nothing -->" * 130_000 + ITEM + END)) == [("A", "a.jpg")]
 
     @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ class TestEndlessXml:
         ids=["text", "elements", "empty elements", "attribute", "comment", "cdata"],
     )
     def test_ends_at_a_megabyte(self, start: bytes, piece: bytes) -> None:
-        """An item, a tag or a comment of five gigabytes is given up after little more than one megabyte."""
+        """Reading an item, a tag or a comment of five gigabytes stops after little more than one megabyte."""
         taken, message = endless_failure(start, piece)
         assert taken < 1.3 * 1024**2
         assert "has an item or a tag of more than 1,048,576 characters in line 3" in message
@@ -197,7 +197,7 @@ class TestACharacterThatXmlDoesNotAllow:
     )
     @pytest.mark.parametrize("piece", [1, 7, 100_000], ids=lambda size: f"{size} bytes at a time")
     def test_rejects_its_item_and_names_it(self, title: str, said: str, piece: int) -> None:
-        """The others are read, however the file comes."""
+        """The other items are read, whatever the sizes of the chunks."""
 
         class Trickle(io.BytesIO):
             def read(self, size: int | None = -1) -> bytes:
@@ -211,13 +211,13 @@ class TestACharacterThatXmlDoesNotAllow:
         assert (reject.column, reject.reason) == ("title", said)
 
     @pytest.mark.parametrize("title", ["<![CDATA[H&M &#11; <b>]]>", "H&amp;M", "&#65;&#x41;", "<!-- & -->T"])
-    def test_is_not_seen_in_what_is_right(self, title: str) -> None:
+    def test_is_not_found_in_valid_text(self, title: str) -> None:
         """CDATA, references, comments."""
         item = f"<item><g:id>B</g:id><title>{title}</title><g:image_link>b.jpg</g:image_link></item>"
         assert named(read(f"{RSS}{item}{END}")) == [("B", "b.jpg")]
 
     def test_costs_no_more_for_many(self) -> None:
-        """A million of them in one item end at its bound, at once."""
+        """A million of them in one item end at the limit, at once."""
         begun = time.process_time()
         _, message = failure(f"{RSS}<item><title>{'a&' * 1_000_000}</title></item>{END}")
         assert "has an item or a tag of more than" in message
@@ -225,8 +225,8 @@ class TestACharacterThatXmlDoesNotAllow:
 
 
 class TestAnElementWithALongName:
-    def test_is_not_repeated_for_all_that_stand_in_it(self) -> None:
-        """Named with what is above them, the texts of one item would take gigabytes."""
+    def test_is_not_repeated_for_all_nested_elements(self) -> None:
+        """Named by their paths, the texts of one item would take gigabytes."""
         long = "A" * 100_000
         inside = "".join(f"<b{number}>x</b{number}>" for number in range(100))
         _, text = failure(f"<rss><channel><item><{long}>{inside}</{long}></item></channel></rss>")

@@ -13,11 +13,11 @@ class TestLines:
         "chunks", [("a\r", "\nb\r", "c\n", "\n", "d"), ("a", "\r\nb", "\rc", "\n\nd"), ("a\r\nb\rc\n\nd",)]
     )
     def test_are_the_same_however_the_text_comes(self, chunks: tuple[str, ...]) -> None:
-        """A CRLF may be torn between two chunks."""
+        """A CRLF may be split between two chunks."""
         assert lines(*chunks) == ["a\r\n", "b\r", "c\n", "\n", "d"]
 
     def test_end_at_nothing_else(self) -> None:
-        """Other line ends of Unicode belong to the text."""
+        """Other Unicode line ends belong to the text."""
         assert lines("a\x0bb\x0cc\x1cd\x85e\u2028f\n") == ["a\x0bb\x0cc\x1cd\x85e\u2028f\n"]
 
     def test_may_be_a_megabyte(self) -> None:
@@ -26,7 +26,7 @@ class TestLines:
         assert lines(text[:1000], text[1000:]) == [text]
 
     def test_may_not_be_a_character_more(self) -> None:
-        """Even if the end of the line is at hand."""
+        """One character more is too long, even if the line ends there."""
         with pytest.raises(ManifestError, match="line 1 of"):
             lines("x" * LONGEST_RECORD + "\n")
 

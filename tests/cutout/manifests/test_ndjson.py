@@ -20,7 +20,7 @@ GOOD = '{"external_id": "A", "source": "a.jpg"}\n'
 
 class TestObjects:
     def test_give_a_picture_each(self) -> None:
-        """Values become texts, null and empty ones are left out, blank lines are skipped."""
+        """Values become texts, null and empty ones are omitted, blank lines are skipped."""
         manifest = opened(export("catalog.ndjson"))
         records = list(manifest)
         assert (manifest.kind, manifest.header, manifest.delimiter) == ("NDJSON manifest", (), None)
@@ -37,8 +37,8 @@ class TestObjects:
         ]
         assert [record.line for record in records] == [1, 3, 4]
 
-    def test_keep_what_the_line_said(self) -> None:
-        """The decoded object, to be written back."""
+    def test_keep_the_decoded_line(self) -> None:
+        """The record has the decoded object, to be written back."""
         assert read('{"external_id": 7, "source": "a.jpg", "n": null}')[0].cells == {
             "external_id": 7,
             "source": "a.jpg",
@@ -46,20 +46,20 @@ class TestObjects:
         }
 
     def test_may_be_mapped(self) -> None:
-        """Names are found in any letter case, the very spelling first."""
+        """Names are found in any letter case, the exact spelling first."""
         text = '{"SKU": "A", "sku": "low", "Image URL": "a.jpg"}'
         (picture,) = pictures(read(text, columns={"external_id": "SKU", "source": "image url"}))
         assert (picture.external_id, picture.source, picture.metadata) == ("A", "a.jpg", {"sku": "low"})
 
     def test_may_hold_lists_and_objects(self) -> None:
-        """Columns that are no target are kept as JSON, lone surrogates included."""
+        """Values that are no targets are kept as JSON, with lone surrogates."""
         more = '"tags": ["été", 1], "p": {"amount": "10"}, "h": ["\\ud800"]'
         text = f'{{"external_id": "A", "source": "a.jpg", {more}}}'
         (picture,) = pictures(read(text))
         assert picture.metadata == {"tags": '["été", 1]', "p": '{"amount": "10"}', "h": '["\\ud800"]'}
 
     def test_may_be_mapped_into_an_object(self) -> None:
-        """As Shopify's bulk export has it."""
+        """Shopify's bulk export nests the URL."""
         text = '{"id": "gid://p/1", "featuredImage": {"url": "https://x/a.jpg"}, "a.b": "c"}'
         columns = {"external_id": "id", "source": "featuredImage.url"}
         (picture,) = pictures(read(text, columns=columns))
@@ -71,7 +71,7 @@ class TestObjects:
         )
 
     def test_may_list_several_pictures(self) -> None:
-        """Each gets its own id by the order of its address, in the order of the list."""
+        """Each picture gets an id by the order of its URL, in the order of the list."""
         text = '{"external_id": "A", "source": ["https://x/b.jpg", "https://x/a.jpg", "https://x/b.jpg"]}'
         assert named(read(text)) == [("A-2", "https://x/b.jpg"), ("A", "https://x/a.jpg")]
 
@@ -107,8 +107,8 @@ class TestALineThatIsRejected:
             ('{"external_id": "A", "source": "a", "priority": 1}', "priority", "is not one of interactive"),
         ],
     )
-    def test_says_why(self, line: str, column: str, reason: str) -> None:
-        """The column if one is at fault, and the lines around it are read."""
+    def test_has_a_reason(self, line: str, column: str, reason: str) -> None:
+        """The reject names the faulty column, if there is one, and the lines around it are read."""
         reject = only_reject(GOOD + line + "\n" + GOOD)
         assert (reject.line, reject.column) == (2, column)
         assert reason in reject.reason
@@ -118,33 +118,33 @@ class TestALineThatIsRejected:
         """A line that is no object can be written back too."""
         assert read(GOOD + "nonsense\n")[1].cells == ("nonsense",)
 
-    def test_does_not_break_what_writes_it_down(self) -> None:
-        """Half a character is shown escaped: a reject can be printed in UTF-8."""
+    def test_can_be_written_in_utf_8(self) -> None:
+        """A lone surrogate is escaped: a reject can be printed in UTF-8."""
         reject = only_reject('{"external_id": "\\ud800", "source": "a"}')
         assert reject.value.encode() == b"\\ud800"
 
     def test_is_found_among_many_names_at_once(self) -> None:
-        """One repeated name of eighty thousand takes no time to find."""
+        """One repeated name among eighty thousand is found at once."""
         names = ", ".join(f'"{number}": 1' for number in range(80_000))
         assert "'79999' twice" in only_reject(f'{{{names}, "79999": 2}}').reason
 
 
 class TestOtherJson:
     def test_in_an_array_is_refused(self) -> None:
-        """With the command that turns it into lines."""
+        """The message has the command that converts it to lines."""
         _, message = failure('[{"external_id": "A", "source": "a.jpg"}]')
         assert message == (
             "list.csv is a JSON array; write one object a line, for instance with `jq -c '.[]'`"
         )
 
     def test_over_several_lines_is_refused(self) -> None:
-        """Not rejected line by line."""
+        """It is not rejected line by line."""
         _, message = failure('\n{\n  "external_id": "A",\n  "source": "a.jpg"\n}\n')
         assert "has a JSON object over several lines" in message
         assert "`jq -c .`" in message
 
     def test_without_end_ends_at_a_megabyte(self) -> None:
-        """A text of five gigabytes is given up after little more than one megabyte."""
+        """Reading a text of five gigabytes stops after little more than one megabyte."""
         taken, message = endless_failure(GOOD.encode() + b'{"external_id": "', b"x" * 65_536)
         assert taken < 1.3 * 1024**2
         assert message.startswith("line 2 of list.csv has more than 1,048,576 characters")
@@ -153,7 +153,7 @@ class TestOtherJson:
 class TestValuesThatCannotBeKept:
     @pytest.mark.parametrize("depth", range(900, 1010))
     def test_by_their_depth_reject_their_line_alone(self, depth: int) -> None:
-        """Also what can just be read and not be written."""
+        """Also values that can be read but not written."""
         deep = "[" * depth + "]" * depth
         bad = f'{{"external_id":"a","source":"a.jpg","m":{deep}}}\n'
         found = read(bad + '{"external_id":"b","source":"b.jpg"}\n')
@@ -161,7 +161,7 @@ class TestValuesThatCannotBeKept:
 
     @pytest.mark.parametrize("value", ['"\\u0000"', '"\\ud800"', "1e999"])
     def test_as_the_position_reject_their_line_alone(self, value: str) -> None:
-        """Where the position is a path into an object."""
+        """The position is a path into an object."""
         lines = f'{{"external_id":"a","source":"a.jpg","o":{{"p":{value}}}}}\n' * 2
         manifest = open_manifest(io.BytesIO(lines.encode()), name="n", columns={"position": "o.p"}, many=True)
         assert [len(record.rejects) for record in manifest] == [1, 1]

@@ -13,14 +13,14 @@ from tests.support.machine import scaled
 
 class TestAPlainManifest:
     def test_gives_a_picture_a_row(self) -> None:
-        """The four known columns, in any order; every other cell that is not empty is metadata."""
+        """The four known columns may be in any order; every other cell that is not empty is metadata."""
         text = "colour,priority,source,external_id,return_form,size\nred,bulk,a.jpg,A,crop,\n"
         assert pictures(read(text)) == [
             Picture("A", "a.jpg", ReturnForm.CROP, Priority.BULK, {"colour": "red"})
         ]
 
     def test_keeps_the_row_as_it_was_written(self) -> None:
-        """The cells and the header can be written back, blanks and all."""
+        """The cells and the header can be written back, with blanks."""
         manifest = opened(" external_id,source \nA , a.jpg\n")
         (record,) = manifest
         assert manifest.header == (" external_id", "source ")
@@ -33,7 +33,7 @@ class TestAPlainManifest:
         assert picture.metadata is None
 
     def test_rejects_each_value_that_is_at_fault(self) -> None:
-        """One look at the rejects is enough to mend the row."""
+        """The rejects of a row name all its faults."""
         records = read("external_id,source\n,\nA,\n,a.jpg\nB,b.jpg\n")
         assert [(reject.line, reject.column) for reject in rejects(records)] == [
             (3, "source"),
@@ -42,25 +42,27 @@ class TestAPlainManifest:
         assert named(records) == [("B", "b.jpg")]
 
     def test_gives_ten_thousand_rejects_in_a_row(self) -> None:
-        """The caller sets the number that is too many."""
+        """The caller decides how many are too many."""
         assert len(rejects(read("external_id,source\n" + "A,\n" * 10_000))) == 10_000
 
     def test_wins_over_a_known_export(self) -> None:
-        """A file that has both the plain columns and an export's is read by the plain ones."""
+        """A file with the plain columns and an export's is read by the plain ones."""
         manifest = opened("Handle,Image Src,external_id,source\nboot,b.jpg,A,a.jpg\n")
         assert manifest.kind == "CSV manifest"
         assert named(list(manifest)) == [("A", "a.jpg")]
 
     def test_wins_where_the_user_maps_the_columns(self) -> None:
-        """A known export is read as the user says."""
+        """A known export is read as the user maps it."""
         columns = {"external_id": "Variant SKU", "source": "Image Src"}
         found = named(read(export("shopify_products_export.csv"), columns=columns))
         assert found[0] == ("FERN-GR", "https://shop.example/cdn/files/fern-1.jpg?v=17")
 
 
-class TestWhatExcelWrites:
+class TestExcelFiles:
     def test_semicolons(self) -> None:
-        """Its separator line, mark, CRLF, empty columns, empty rows, commas in cells and doubled quotes."""
+        """Its separator line, byte order mark, CRLF, empty columns, empty rows, commas in cells and doubled
+        quotes.
+        """
         manifest = opened(export("excel_semicolons.csv"))
         records = list(manifest)
         assert (manifest.kind, manifest.delimiter, manifest.encoding) == ("CSV manifest", ";", "utf-8-sig")
@@ -72,13 +74,13 @@ class TestWhatExcelWrites:
         assert pictures(records)[0].metadata == {"Größe": "38½"}
 
     def test_unicode_text(self) -> None:
-        """UTF-16 with tabs, whatever the file is called."""
+        """UTF-16 with tabs, whatever the file's name."""
         manifest = opened(export("excel_unicode_text.txt"))
         assert (manifest.kind, manifest.encoding) == ("TSV manifest", "utf-16")
         assert named(list(manifest)) == [("SKU-1", "https://shop.example/żuk.jpg")]
 
     def test_macintosh_lines(self) -> None:
-        """A bare CR ends a line, and may stand within quotes."""
+        """A bare CR ends a line, and may be inside quotes."""
         records = read(export("excel_macintosh.csv"))
         assert [(record.line, record.pictures[0].external_id) for record in records] == [
             (2, "SKU-1"),
@@ -91,7 +93,7 @@ class TestAColumnOfTheShop:
     MAPPED: ClassVar = {"external_id": "SKU", "source": "Image"}
 
     def test_named_priority_is_the_shop_s_unless_mapped(self) -> None:
-        """Where the columns are mapped, its words are kept and mean nothing, even if one is ours."""
+        """With mapped columns its words are metadata, even if one is a word of ours."""
         text = "SKU,Image,priority,state\nA,a.jpg,1,new\nB,b.jpg,High,\nC,c.jpg,bulk,\n"
         found = pictures(read(text, columns=self.MAPPED))
         assert [picture.priority for picture in found] == [None] * 3
@@ -100,8 +102,8 @@ class TestAColumnOfTheShop:
         mapped = read(text, columns={**self.MAPPED, "priority": "priority"})
         assert [len(record.pictures) for record in mapped] == [0, 0, 1]
 
-    def test_may_be_said_to_be_none_of_ours(self) -> None:
-        """Of a manifest in our own words too, and in NDJSON."""
+    def test_may_be_mapped_to_nothing(self) -> None:
+        """Also in a manifest in our own words, and in NDJSON."""
         columns = {"priority": ""}
         (picture,) = pictures(read("external_id,source,priority\nA,a.jpg,High\n", columns=columns))
         assert picture.metadata == {"priority": "High"}
@@ -109,12 +111,12 @@ class TestAColumnOfTheShop:
         assert pictures(read(line, columns=columns))[0].metadata == {"priority": "High"}
 
     def test_in_a_known_export_means_nothing_if_it_is_no_word_of_ours(self) -> None:
-        """A feed's own priority; one that was added for us is heeded."""
+        """A feed's own priority is ignored; one that was added for us is used."""
         found = pictures(read("id,image_link,priority\nA,a.jpg,1\nB,b.jpg,bulk\n"))
         assert [picture.priority for picture in found] == [None, Priority.BULK]
 
-    def test_of_woocommerce_says_what_needs_no_picture(self) -> None:
-        """A variation has its parent's; a product without one is a reject."""
+    def test_of_woocommerce_marks_rows_without_a_picture(self) -> None:
+        """A variation has its parent's picture; a product without one is a reject."""
         text = (
             "Type,SKU,Parent,Images\nvariable,A,,a.jpg\nvariation,A-1,A,\nvariation,A-2,A,b.jpg\nsimple,B,,\n"
         )
@@ -132,30 +134,30 @@ class TestTheDelimiter:
         columns = {"external_id": "SKU", "source": "Picture, main"}
         assert named(read(text, columns=columns)) == [("A", "a.jpg")]
 
-    def test_may_be_said(self) -> None:
-        """Whatever the header looks like."""
+    def test_may_be_set(self) -> None:
+        """The option has precedence over the header."""
         text = "external_id:source:a,b,c,d\nA:a.jpg:x\n"
         raw = io.BytesIO(text.encode())
         assert named(list(open_manifest(raw, name="m", delimiter=":"))) == [("A", "a.jpg")]
 
     @pytest.mark.parametrize(("word", "meant"), [("tab", "\t"), ("\\t", "\t"), (";", ";"), ("pipe", "|")])
     def test_may_be_a_word(self, word: str, meant: str) -> None:
-        """A shell makes it hard to write a tab."""
+        """A tab is hard to type in a shell."""
         assert read_delimiter(word) == meant
 
     @pytest.mark.parametrize("word", ["", "ab", '"', "\n", " "])
     def test_must_be_one_character(self, word: str) -> None:
-        """That is no quote, blank or line end."""
+        """A quote, a blank and a line end are refused."""
         with pytest.raises(ValueError, match="is not a delimiter; give one character"):
             read_delimiter(word)
 
 
 class TestHostileManifests:
-    """Seconds of one call are seconds in which no other thread of the process works."""
+    """One slow call blocks all other threads of the process."""
 
     @pytest.mark.parametrize("between", [",", " ", ";", "|"])
     def test_with_a_cell_of_separators_are_read_at_once(self, between: str) -> None:
-        """Text between two URLs is scanned once, however long it is."""
+        """Each run of separators is scanned once, however long."""
         cell = f"https://shop.example/a.jpg{between * 1_000_000}x://"
         began_at = time.monotonic()
         (record,) = read(f'external_id\tsource\na\t"{cell}"\n')
@@ -163,7 +165,7 @@ class TestHostileManifests:
         assert [reject.column for reject in record.rejects] == ["source"]
 
     def test_with_one_name_for_all_columns_are_read_at_once(self) -> None:
-        """Each gets the next number."""
+        """Each column gets the next number."""
         header = ",".join(["external_id", "source", *["note"] * 16_000])
         began_at = time.monotonic()
         (picture,) = pictures(read(f"{header}\na,https://shop.example/a.jpg,1,2,3\n"))

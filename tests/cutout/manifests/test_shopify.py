@@ -40,7 +40,7 @@ class TestAnExport:
         assert [(reject.line, reject.column) for reject in rejects(records)] == [(9, "Image Src")]
 
     def test_is_recognised_in_its_newer_spelling(self) -> None:
-        """The names of 2025; a variant without SKU is known by its row within the product."""
+        """The names of 2025; a variant without SKU is identified by its row within the product."""
         manifest = opened(export("shopify_products_2025.csv"))
         assert manifest.kind == "Shopify product export"
         assert named(list(manifest)) == [
@@ -51,40 +51,40 @@ class TestAnExport:
         ]
 
     def test_counts_lines_through_a_description(self) -> None:
-        """A record's line is where it begins, though descriptions take several lines."""
+        """A record's line is its first one, though descriptions take several lines."""
         assert [record.line for record in read(export("shopify_products_export.csv"))] == [2, 6, 7, 8, 9, 10]
 
-    def test_may_say_the_return_form(self) -> None:
-        """A column that was added for us is heeded."""
+    def test_may_have_the_return_form(self) -> None:
+        """A column that was added for us is used."""
         (picture,) = pictures(read("Handle,Image Src,return_form\nboot,b.jpg,mask\n"))
         assert picture.return_form is ReturnForm.MASK
 
     def test_may_have_the_return_form_mapped(self) -> None:
-        """Mapping only what an export lacks leaves it an export."""
+        """Mapping only a missing column leaves it an export."""
         text = "Handle,Image Src,Look\nboot,b.jpg,mask\n"
         (picture,) = pictures(read(text, columns={"return_form": "look"}))
         assert (picture.external_id, picture.return_form) == ("boot/1", ReturnForm.MASK)
 
-    def test_must_have_what_is_mapped(self) -> None:
-        """A mapped column that is not there is not overlooked."""
+    def test_must_have_the_mapped_columns(self) -> None:
+        """A missing mapped column is an error."""
         with pytest.raises(ManifestError, match="has no column 'Look'"):
             read("Handle,Image Src\nboot,b.jpg\n", columns={"return_form": "Look"})
 
-    def test_makes_no_picture_of_a_row_that_asks_in_vain(self) -> None:
-        """A word that is not known is not taken for the default: the row is rejected."""
+    def test_makes_no_picture_of_a_row_with_an_unknown_word(self) -> None:
+        """An unknown word is not replaced by the default: the row is rejected."""
         reject = only_reject("Handle,Image Src,return_form\nboot,b.jpg,jpeg\n")
         assert (reject.column, reject.value) == ("return_form", "jpeg")
 
     def test_must_not_have_a_used_column_twice(self) -> None:
-        """Columns that are not used may repeat."""
+        """Unused columns may repeat."""
         assert named(read("Handle,Image Src,Tag,Tag\nboot,b.jpg,,\n")) == [("boot/1", "b.jpg")]
         _, message = failure("Handle,Image Src,image src\nboot,b.jpg,c.jpg\n")
         assert "more than one column 'Image Src'" in message
 
 
 class TestThePosition:
-    def test_is_counted_where_it_is_not_said(self) -> None:
-        """Within the handle, over the rows that have an image."""
+    def test_is_counted_where_it_is_missing(self) -> None:
+        """Counted within the handle, over the rows that have an image."""
         found = rows("boot,,,b1.jpg,,", "boot,,S,,,v.jpg", "boot,,,b2.jpg,,", "sock,,,s1.jpg,,")
         assert named(found) == [
             ("boot/1", "b1.jpg"),
@@ -95,7 +95,7 @@ class TestThePosition:
 
     @pytest.mark.parametrize("position", ["first", "-1", "1.5", "²", "9" * 5000])
     def test_must_be_a_whole_number(self, position: str) -> None:
-        """Anything else is rejected by name."""
+        """Any other value is rejected by name."""
         (reject,) = rejects(rows(f"boot,,,b.jpg,{position},"))
         assert (reject.column, reject.value) == ("Image Position", position[:200])
         assert reject.reason == "is not a whole number; number the product's pictures 1, 2, 3"
@@ -103,13 +103,13 @@ class TestThePosition:
 
 class TestAVariantImage:
     def test_is_left_out_if_the_product_has_it(self) -> None:
-        """Whether as an image or another variant's; the row is no reject."""
+        """As an image or another variant's; the row is no reject."""
         found = rows("boot,,S,b.jpg,1,b.jpg", "boot,,M,,,b.jpg", "boot,,L,,,v.jpg", "boot,,XL,,,v.jpg")
         assert named(found) == [("boot/1", "b.jpg"), ("boot/variant/L", "v.jpg")]
         assert rejects(found) == []
 
     def test_of_another_product_counts(self) -> None:
-        """The record of pictures is dropped with the handle."""
+        """Sources are forgotten with the handle."""
         assert named(rows("boot,,S,b.jpg,1,", "sock,,M,,,b.jpg")) == [
             ("boot/1", "b.jpg"),
             ("sock/variant/M", "b.jpg"),
@@ -121,7 +121,7 @@ class TestAVariantImage:
         assert named(found)[-1] == ("boot/variant/3", "v.jpg")
 
     def test_is_remembered_for_some_hundred(self) -> None:
-        """A product of a million pictures does not fill the memory; the first 500 are still known."""
+        """A product of a million pictures does not fill the memory; the first 500 are remembered."""
         lines = [f"boot,,,{number}.jpg,," for number in range(600)]
         found = named(rows(*lines, "boot,,KNOWN,,,499.jpg", "boot,,NEW,,,599.jpg"))
         assert found[600:] == [("boot/variant/NEW", "599.jpg")]
@@ -129,13 +129,13 @@ class TestAVariantImage:
 
 class TestARowWithoutAPicture:
     def test_is_a_reject(self) -> None:
-        """Its reason begins with `no picture`, to be counted by."""
+        """Its reason begins with `no picture`, so that it can be counted."""
         (reject,) = rejects(rows("gift,Gift card,,,,"))
         assert (reject.line, reject.column, reject.value) == (2, "Image Src", "")
         assert reject.reason.startswith("no picture: ")
 
     def test_or_without_a_handle_is_a_reject(self) -> None:
-        """Its picture could not be named."""
+        """Its picture would have no id."""
         (reject,) = rejects(rows(",Boot,,b.jpg,1,"))
         assert (reject.column, reject.reason) == ("Handle", "is empty; give each row its product's handle")
 
@@ -158,7 +158,7 @@ def shop_of(products: int) -> Iterator[str]:
 
 class TestAVariantWithoutAPicture:
     def test_is_no_reject_in_ten_thousand_products(self) -> None:
-        """Each of ten products that have none is one, by its first row, and nobody else."""
+        """Each of ten products without a picture is a reject, by its first row, and nothing else is."""
         records = read("".join(shop_of(10_000)))
         found = rejects(records)
         assert len(found) == 10
@@ -170,8 +170,8 @@ class TestAVariantWithoutAPicture:
         assert len(named(records)) == images
 
     @pytest.mark.parametrize("where", ["behind it", "before it", "apart from it"])
-    def test_belongs_to_its_product_wherever_its_picture_stands(self, where: str) -> None:
-        """Rows of one product may come picture last, or with others between."""
+    def test_belongs_to_its_product_wherever_its_picture_is(self, where: str) -> None:
+        """The picture of a product may come last, or with other products' rows between."""
         picture, variant, other = "boot,,,b.jpg,1,", "boot,,S,,,", "sock,,,s.jpg,1,"
         orders = {
             "behind it": (variant, picture),
@@ -183,7 +183,7 @@ class TestAVariantWithoutAPicture:
         assert ("boot/1", "b.jpg") in named(found)
 
     def test_is_not_held_back_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A product of more rows than any has is judged by those that were seen."""
+        """A product with more rows than Shopify allows is classified by the first ones."""
         monkeypatch.setattr("cutout.manifests.shopify.MOST_HELD", 3)
         found = rows(*["boot,,S,,,"] * 9, "boot,,,b.jpg,1,")
         assert [reject.line for reject in rejects(found)] == [2]
@@ -191,7 +191,7 @@ class TestAVariantWithoutAPicture:
 
     @pytest.mark.parametrize("row", ["boot," + 1000 * "t" + ",S,,,", "boot,,S,,," + 1000 * ","])
     def test_is_held_back_in_little_memory(self, row: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Long cells or very many: a few rows of a million characters each are as much as thousands."""
+        """Long cells or very many rows: a few rows of a million characters count as thousands."""
         monkeypatch.setattr("cutout.manifests.shopify.MOST_CHARACTERS_HELD", 5000)
         content = io.BytesIO("".join([HEADER, *[f"{row}\n"] * 500]).encode())
         assert next(open_manifest(content, name="list.csv").records).line == 2

@@ -1,4 +1,4 @@
-"""Statements that go to psycopg as they are, beside the same ones run by SQLAlchemy."""
+"""Compiled statements, which go to psycopg directly, compared with statements run by SQLAlchemy."""
 
 import uuid
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ END_ALL_OTHERS = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WH
 
 @pytest.fixture
 def one(database_url: str) -> Iterator[Engine]:
-    """A worker's kind of engine, with one connection."""
+    """An engine as a worker has it, with one connection."""
     engine = connect(database_url, connections=1, check_first=False, autocommit=True, name="one")
     yield engine
     engine.dispose()
@@ -42,14 +42,14 @@ def one(database_url: str) -> Iterator[Engine]:
         *(*DISPATCH_CALLS.values(), *DISPATCH_REUSED.values(), *READ.values()),
     ],
 )
-def test_each_is_whole_without_sqlalchemy(engine: Engine, statement: Compiled) -> None:
-    """Neither a default of a column, nor a list, nor a type that SQLAlchemy converts is in it."""
+def test_each_is_complete_without_sqlalchemy(engine: Engine, statement: Compiled) -> None:
+    """It has no column default, no list of parameters and no type that SQLAlchemy converts."""
     assert statement.compile(engine.dialect)
 
 
 class TestACompiledStatement:
     def test_returns_what_sqlalchemy_would(self, one: Engine, engine: Engine) -> None:
-        """Types and names are equal; it commits by itself, where the other needs a commit."""
+        """Types and names are equal; it commits by itself, where SQLAlchemy needs a commit."""
         with one.connect() as connection:
             row = Compiled(REGISTER).first(connection, {"beats": 7})
         with engine.connect() as connection:
@@ -58,8 +58,8 @@ class TestACompiledStatement:
         assert isinstance(row.id, uuid.UUID)
         assert (type(row.id), row.beats, row[1]) == (type(other.id), other.beats, 7)
 
-    def test_is_part_of_a_transaction_that_there_is(self, engine: Engine) -> None:
-        """A rollback undoes its statements: such a connection does not commit each one."""
+    def test_is_part_of_an_open_transaction(self, engine: Engine) -> None:
+        """A rollback undoes it: such a connection does not commit each statement."""
         with engine.connect() as connection:
             assert Compiled(REGISTER).scalar(connection, {"beats": 1})
         with Session(engine) as session:
@@ -67,8 +67,8 @@ class TestACompiledStatement:
         with engine.connect() as connection:
             assert connection.scalar(WORKERS_THERE) == 0
 
-    def test_is_repeated_where_its_connection_was_lost(self, one: Engine, engine: Engine) -> None:
-        """The error says that the connection is gone, and the pool makes another one."""
+    def test_is_repeated_after_a_lost_connection(self, one: Engine, engine: Engine) -> None:
+        """The error says that the connection is lost, and the pool opens another one."""
         register = Compiled(REGISTER)
         assert patiently(one, lambda connection: register.scalar(connection, {"beats": 1}))
         with engine.connect() as connection:
@@ -78,7 +78,7 @@ class TestACompiledStatement:
             assert connection.scalar(WORKERS_THERE) == 2
 
     def test_that_postgres_refuses_is_raised_as_by_sqlalchemy(self, one: Engine, engine: Engine) -> None:
-        """Without its parameters, and the connection serves the next one."""
+        """The error has no parameters, and the connection serves the next statement."""
         with Session(engine) as session, session.begin():
             job_id = enqueue(session, NewJob("s3://bucket/a", "a"))
         change = Compiled(CHANGE.returning(JOBS.c.id))
@@ -103,6 +103,6 @@ class TestACompiledStatement:
     def test_is_refused_where_sqlalchemy_completes_it(
         self, engine: Engine, statement: UpdateBase, what: str
     ) -> None:
-        """A list has as many parameters as it has members, and a decimal number is made by SQLAlchemy."""
+        """A list has one parameter for each member, and SQLAlchemy builds decimal numbers."""
         with pytest.raises(TypeError, match=what):
             Compiled(statement).compile(engine.dialect)

@@ -16,7 +16,7 @@ END_MYSELF = text("SELECT pg_terminate_backend(pg_backend_pid())")
 
 
 class Work:
-    """Loses its connection a few times and then succeeds, as when Postgres restarts."""
+    """Work that loses its connection a few times and then succeeds, as when Postgres restarts."""
 
     def __init__(self, losses: int) -> None:
         self.losses = losses
@@ -31,34 +31,34 @@ class Work:
 
 @pytest.fixture
 def nowhere() -> Iterator[Engine]:
-    """A Postgres that is away."""
+    """An engine without a Postgres behind it."""
     engine = connect("postgresql+psycopg://somebody:password@127.0.0.1:9/none", check_first=False)
     yield engine
     engine.dispose()
 
 
 def ask(connection: Connection) -> None:
-    """Whatever it may be."""
+    """Run any statement."""
     connection.execute(text("SELECT 1"))
 
 
-class TestPatience:
-    def test_repeats_what_a_lost_connection_broke(self, engine: Engine) -> None:
+class TestRetries:
+    def test_repeat_work_after_a_lost_connection(self, engine: Engine) -> None:
         """The third try succeeds after two lost connections."""
         assert patiently(engine, Work(losses=2)) == 3
 
-    def test_ends_after_the_time_given(self, nowhere: Engine) -> None:
-        """One try and no wait, and the error names no address and no password."""
-        with pytest.raises(PostgresAwayError, match=r"^Postgres is away \(OperationalError\)$"):
+    def test_end_after_the_time_given(self, nowhere: Engine) -> None:
+        """There is one try and no delay, and the error contains no address and no password."""
+        with pytest.raises(PostgresAwayError, match=r"^Postgres is unreachable \(OperationalError\)$"):
             patiently(nowhere, ask, give_up_after_s=0.0)
 
-    def test_is_not_for_what_postgres_refuses(self, engine: Engine) -> None:
+    def test_do_not_repeat_refused_statements(self, engine: Engine) -> None:
         """A wrong statement is raised at its first try."""
         with pytest.raises(ProgrammingError):
             patiently(engine, lambda connection: connection.execute(text("SELECT nothing")))
 
-    def test_is_for_a_pool_whose_connections_all_hang(self, engine: Engine) -> None:
-        """No free connection means that Postgres does not answer, not that the work is wrong."""
+    def test_repeat_while_all_connections_of_the_pool_hang(self, engine: Engine) -> None:
+        """No free connection means that Postgres does not respond, not that the work is wrong."""
         assert isinstance(engine.pool, QueuePool)
         engine.pool._timeout = 0.05
         held = [engine.connect() for _ in range(engine.pool.size())]
@@ -70,9 +70,11 @@ class TestPatience:
                 connection.close()
 
 
-class TestPatienceOfAProcessThatEnds:
-    def test_ends_soon_after_it_was_told(self, nowhere: Engine, caplog: pytest.LogCaptureFixture) -> None:
-        """A wait of seconds between tries is cut short, and little patience is left."""
+class TestRetriesOfAProcessThatEnds:
+    def test_end_soon_after_the_request_to_stop(
+        self, nowhere: Engine, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A delay of seconds between tries is cut short, and little time is left."""
         stopping = threading.Event()
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(patiently, nowhere, ask, stopping=stopping, stop_patience_s=0.5)
@@ -83,14 +85,14 @@ class TestPatienceOfAProcessThatEnds:
                 waiting.result(timeout=60)
         assert time.monotonic() - told_at < scaled(1.2)
 
-    def test_counts_from_its_beginning_when_it_was_told_before(self, engine: Engine) -> None:
-        """A worker told to end a while ago still repeats what a restart of Postgres broke."""
+    def test_count_from_their_begin_after_an_earlier_request(self, engine: Engine) -> None:
+        """A worker asked to stop a while ago still repeats work after a restart of Postgres."""
         stopping = threading.Event()
         stopping.set()
         assert patiently(engine, Work(losses=2), stopping=stopping) == 3
 
-    def test_does_not_ask_without_a_pause(self, nowhere: Engine, caplog: pytest.LogCaptureFixture) -> None:
-        """Told to end, it still waits between its tries."""
+    def test_do_not_run_without_a_pause(self, nowhere: Engine, caplog: pytest.LogCaptureFixture) -> None:
+        """A process asked to stop still waits between its tries."""
         stopping = threading.Event()
         stopping.set()
         with pytest.raises(PostgresAwayError):

@@ -1,4 +1,4 @@
-"""Real errors of a real Postgres: those that it cannot help now, and those that it means."""
+"""Errors of a real Postgres: those that a retry may solve, and those of a wrong statement."""
 
 from collections.abc import Iterator
 
@@ -29,7 +29,7 @@ ASK = text("SELECT :one + 1")
 
 @pytest.fixture
 def one(database_url: str) -> Iterator[Engine]:
-    """A worker's kind of engine, with one connection."""
+    """An engine as a worker has it, with one connection."""
     engine = connect(database_url, connections=1, check_first=False, autocommit=True)
     yield engine
     engine.dispose()
@@ -48,17 +48,17 @@ class TestAnError:
         "state",
         NOT_NOW,
     )
-    def test_of_a_postgres_that_cannot_do_its_work_is_known_by_its_sqlstate(
+    def test_of_a_postgres_that_cannot_work_is_recognised_by_its_sqlstate(
         self, one: Engine, state: str
     ) -> None:
-        """Whatever class of error psycopg makes of it."""
+        """The class of psycopg's error does not matter."""
         assert is_unreachable(error_of(one, state))
 
     @pytest.mark.parametrize(
         "state", ["42501", "42703", "42P01", "23505", "22021", "XX000", "54001", "0A000"]
     )
-    def test_by_which_postgres_refuses_the_statement_is_none(self, one: Engine, state: str) -> None:
-        """Repeating it changes nothing."""
+    def test_of_a_refused_statement_is_not_one(self, one: Engine, state: str) -> None:
+        """A retry would change nothing."""
         assert not is_unreachable(error_of(one, state))
 
     def test_of_a_connection_that_is_lost_or_was_never_made_is_one(self, one: Engine) -> None:
@@ -72,8 +72,8 @@ class TestAnError:
             connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
         assert is_unreachable(lost.value)
 
-    def test_of_ours_is_none(self) -> None:
-        """A bug does not become patience."""
+    def test_of_our_own_code_is_not_one(self) -> None:
+        """A bug is not retried."""
         assert not is_unreachable(TypeError("x"))
 
 
@@ -83,7 +83,7 @@ def prepared(connection: Connection) -> int:
 
 class TestAServerThatTakesNoWrites:
     def test_is_left_for_a_new_connection(self, one: Engine) -> None:
-        """One that became a replica keeps its sessions: only a new connection finds the new primary."""
+        """A server that became a replica keeps its sessions: only a new connection finds the new primary."""
         with one.connect() as connection:
             connection.execute(READ_ONLY)
         assert patiently(one, lambda connection: connection.execute(ANY_WRITE).rowcount) == 1
@@ -96,8 +96,8 @@ class TestPreparedStatements:
                 connection.execute(ASK, {"one": 1})
             assert prepared(connection) >= 1
 
-    def test_that_a_pooler_left_elsewhere_are_done_without(self, one: Engine) -> None:
-        """After the first such error nothing is prepared, so that no second one comes."""
+    def test_that_a_pooler_lost_are_not_used_again(self, one: Engine) -> None:
+        """After the first such error nothing is prepared, so a second one cannot occur."""
         self.prepare(one)
         with one.connect() as connection:
             raw = connection.connection.driver_connection
@@ -110,7 +110,7 @@ class TestPreparedStatements:
                 connection.execute(ASK, {"one": 1})
             assert prepared(connection) == 0
 
-    def test_that_a_migration_made_stale_are_made_anew(self, one: Engine) -> None:
+    def test_that_a_migration_made_stale_are_prepared_again(self, one: Engine) -> None:
         """A worker that runs while `cutout migrate` adds a column loses nothing by it."""
         look = text("SELECT * FROM queue_clock")
 

@@ -1,4 +1,4 @@
-"""Bounded downloads."""
+"""Downloads with limits."""
 
 import gzip
 import socket
@@ -45,7 +45,7 @@ MEGABYTE = bytes(range(256)) * 4096
 
 @pytest.fixture
 def download() -> Iterator[Callable[..., Fetched]]:
-    """Fetch with bounds that suit most tests."""
+    """Fetch with limits that suit most tests."""
     through = GuardedTransport()
 
     def run(url: str, **bounds: object) -> Fetched:
@@ -71,27 +71,27 @@ def redirect_to(location: str) -> bytes:
 
 class TestBody:
     def test_comes_with_its_claimed_media_type(self, download: Callable[..., Fetched]) -> None:
-        """The bytes and the media type, without its parameters, are given."""
+        """The bytes and the media type without its parameters are returned."""
         with serving(answering(response(b"picture", headers="Content-Type: Image/PNG; q=1\r\n"))) as url:
             assert download(url) == Fetched(b"picture", "image/png")
 
     def test_declared_larger_than_allowed_is_not_read(self, download: Callable[..., Fetched]) -> None:
-        """A Content-Length above the bound is refused at once, without waiting for the body."""
+        """A Content-Length above the limit is refused at once, without waiting for the body."""
         head = b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n"
         with serving(stopping_after(head)) as url, pytest.raises(TooLarge):
             download(url)
 
-    def test_larger_than_allowed_without_saying_so_is_cut(self, download: Callable[..., Fetched]) -> None:
-        """A body without a length is given up once it passes the bound."""
+    def test_larger_than_allowed_without_a_length_is_aborted(self, download: Callable[..., Fetched]) -> None:
+        """A body without a length is aborted once it exceeds the limit."""
         with serving(closing_after(b"HTTP/1.1 200 OK\r\n\r\n", bytes(1001))) as url, pytest.raises(TooLarge):
             download(url)
 
     def test_as_large_as_allowed_passes(self, download: Callable[..., Fetched]) -> None:
-        """The bound itself is allowed."""
+        """The limit itself is allowed."""
         with serving(answering(response(bytes(1000)))) as url:
             assert len(download(url).data) == 1000
 
-    def test_that_breaks_off_is_truncated(self, download: Callable[..., Fetched]) -> None:
+    def test_that_is_incomplete_is_truncated(self, download: Callable[..., Fetched]) -> None:
         """Fewer bytes than declared are an error of its own."""
         with (
             serving(closing_after(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")) as url,
@@ -99,32 +99,32 @@ class TestBody:
         ):
             download(url)
 
-    def test_packed_unasked_is_unpacked(self, download: Callable[..., Fetched]) -> None:
-        """A gzip body is unpacked, since some stores send it whether it was asked for or not."""
+    def test_packed_without_a_request_is_unpacked(self, download: Callable[..., Fetched]) -> None:
+        """A gzip body is unpacked, because some stores send it without a request for it."""
         packed = response(gzip.compress(b"picture"), headers="Content-Encoding: gzip\r\n")
         with serving(answering(packed)) as url:
             assert download(url).data == b"picture"
 
-    def test_packed_to_burst_is_refused(self, download: Callable[..., Fetched]) -> None:
-        """The bound holds for the unpacked bytes."""
+    def test_packed_as_a_bomb_is_refused(self, download: Callable[..., Fetched]) -> None:
+        """The limit applies to the unpacked bytes."""
         bomb = response(gzip.compress(bytes(100_000)), headers="Content-Encoding: gzip\r\n")
         with serving(answering(bomb)) as url, pytest.raises(TooLarge):
             download(url)
 
-    def test_packed_and_broken_off_is_truncated(self, download: Callable[..., Fetched]) -> None:
-        """Half of a gzip body is truncated, though the HTTP body is whole."""
+    def test_packed_and_incomplete_is_truncated(self, download: Callable[..., Fetched]) -> None:
+        """Half of a gzip body is truncated, though the HTTP body is complete."""
         half = response(gzip.compress(b"picture" * 9)[:-9], headers="Content-Encoding: gzip\r\n")
         with serving(answering(half)) as url, pytest.raises(Truncated):
             download(url)
 
     def test_packed_in_an_unknown_way_is_refused(self, download: Callable[..., Fetched]) -> None:
-        """A packing that was not asked for and is not known is an error that names it."""
+        """An unknown packing is an error that names it."""
         packed = response(b"?", headers="Content-Encoding: br\r\n")
         with serving(answering(packed)) as url, pytest.raises(FetchError, match="'br'"):
             download(url)
 
     def test_of_several_gzip_members_is_unpacked_whole(self, download: Callable[..., Fetched]) -> None:
-        """As a file of several members is; zeros may fill it up."""
+        """A file may have several members, and zeros at the end."""
         body = b"".join(gzip.compress(b"%d," % n) for n in range(40)) + bytes(600)
         packed = response(body, headers="Content-Encoding: gzip\r\n")
         with serving(answering(packed)) as url:
@@ -134,7 +134,7 @@ class TestBody:
     def test_with_bytes_behind_its_packed_end_is_refused(
         self, download: Callable[..., Fetched], packing: str
     ) -> None:
-        """At once: what is behind costs no time that grows with its square."""
+        """It is refused at once: trailing bytes take no quadratic time."""
         pack = zlib.compress if packing == "deflate" else gzip.compress
         body = response(pack(b"hello") + MEGABYTE * 20, headers=f"Content-Encoding: {packing}\r\n")
         began = time.process_time()
@@ -143,7 +143,7 @@ class TestBody:
         assert time.process_time() - began < scaled(1.0)
 
     def test_of_endless_tiny_members_is_refused(self, download: Callable[..., Fetched]) -> None:
-        """Each of them costs more than its bytes."""
+        """Each member costs more than its bytes."""
         body = response(gzip.compress(b"") * 50_000, headers="Content-Encoding: gzip\r\n")
         with serving(answering(body)) as url, pytest.raises(FetchError, match="gzip members"):
             download(url, max_bytes=50_000_000)
@@ -152,7 +152,7 @@ class TestBody:
         "packed",
         [
             gzip.compress(b"x") + bytes(2_000_000),
-            # A name in the head of a member, and blocks of nothing.
+            # A name in the header of a member, and empty blocks.
             b"\x1f\x8b\x08\x08" + bytes(6) + b"n" * 2_000_000,
             gzip.compress(b"")[:10] + b"\0\0\0\xff\xff" * 400_000,
         ],
@@ -160,20 +160,20 @@ class TestBody:
     def test_that_unpacks_to_nothing_is_bounded_packed(
         self, download: Callable[..., Fetched], packed: bytes
     ) -> None:
-        """The bound holds for the bytes that came, too."""
+        """The limit applies to the received bytes, too."""
         head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n"
         with serving(closing_after(head, packed)) as url, pytest.raises(TooLarge, match="packed bytes"):
             download(url, max_bytes=1_000_000)
 
-    def test_that_comes_by_the_byte_takes_memory_as_any_other(self, download: Callable[..., Fetched]) -> None:
-        """Parts are gathered as they come."""
+    def test_that_comes_by_the_byte_takes_no_more_memory(self, download: Callable[..., Fetched]) -> None:
+        """Parts are joined as they come."""
         head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         with serving(closing_after(head, b"1\r\nx\r\n" * 5000 + b"0\r\n\r\n")) as url:
             assert download(url, max_bytes=5000).data == b"x" * 5000
 
 
 def pull(url: str, patience: Patience) -> int:
-    """The count of bytes that came in pieces."""
+    """The number of bytes that came in pieces."""
     through = GuardedTransport()
     with (
         closing(through),
@@ -182,8 +182,8 @@ def pull(url: str, patience: Patience) -> int:
         return sum(map(len, pieces))
 
 
-def dripping(connection: socket.socket, *, head: bytes, drop: bytes, every_s: float) -> None:
-    """Send a little again and again, until the client goes."""
+def send_slowly(connection: socket.socket, *, head: bytes, drop: bytes, every_s: float) -> None:
+    """Send a little again and again, until the client disconnects."""
     read_request(connection)
     connection.sendall(head)
     while True:
@@ -196,21 +196,21 @@ class TestPatience:
         ("head", "drop"),
         [
             (b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
-            # Of a chunk's extension nothing ever comes out.
+            # A chunk extension never produces any body.
             (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;", b"x"),
         ],
     )
-    def test_ends_with_a_body_that_drips(self, head: bytes, drop: bytes) -> None:
-        """Long before the deadline, whatever it is that drips."""
+    def test_ends_with_a_body_that_is_too_slow(self, head: bytes, drop: bytes) -> None:
+        """It ends long before the deadline, whatever part is slow."""
         patience = Patience(least_rate=1000, window_s=0.4)
         with (
-            serving(lambda connection: dripping(connection, head=head, drop=drop, every_s=0.05)) as url,
-            pytest.raises(DeadlinePassed, match="are the least"),
+            serving(lambda connection: send_slowly(connection, head=head, drop=drop, every_s=0.05)) as url,
+            pytest.raises(DeadlinePassed, match="below the minimum"),
         ):
             pull(url, patience)
 
     def test_does_not_end_with_a_body_that_is_fast_enough(self) -> None:
-        """A window that brought enough begins another."""
+        """A window with enough bytes starts another one."""
         body = b"x" * 100_000
 
         def behave(connection: socket.socket) -> None:
@@ -239,8 +239,8 @@ class TestPatience:
 
 
 class TestFailure:
-    def test_another_status_is_told(self, download: Callable[..., Fetched]) -> None:
-        """An answer other than 200 carries its status."""
+    def test_another_status_is_reported(self, download: Callable[..., Fetched]) -> None:
+        """An answer other than 200 raises an error with its status."""
         with (
             serving(answering(response(b"", status="404 Not Found"))) as url,
             pytest.raises(BadStatus) as bad,
@@ -254,7 +254,7 @@ class TestFailure:
             download("http://127.0.0.1:1/")
 
     def test_silence_ends_with_the_deadline(self, download: Callable[..., Fetched]) -> None:
-        """A server that says nothing is given up after `deadline_s`."""
+        """A silent server is abandoned after `deadline_s`."""
         with serving(silent) as url, pytest.raises(DeadlinePassed):
             download(url, deadline_s=0.3)
 
@@ -271,7 +271,7 @@ class TestFailure:
         ],
     )
     def test_what_is_no_web_address_is_refused(self, url: str, download: Callable[..., Fetched]) -> None:
-        """Only http and https URLs with a host are asked."""
+        """Only http and https URLs with a host are requested."""
         with pytest.raises(UrlRefused):
             download(url)
 
@@ -285,8 +285,8 @@ class TestRedirects:
             with pytest.raises(RedirectRefused, match="more than 1"):
                 download(f"{url}/a", max_redirects=1)
 
-    def test_every_hop_is_shown_to_the_check(self, download: Callable[..., Fetched]) -> None:
-        """`check_url` sees each URL before it is asked, and may refuse it."""
+    def test_every_hop_is_checked(self, download: Callable[..., Fetched]) -> None:
+        """`check_url` gets each URL before it is requested, and may refuse it."""
         seen: list[str] = []
 
         def check(url: httpx.URL) -> None:
@@ -307,8 +307,8 @@ class TestRedirects:
         with serving(routing({b"/a": redirect_to(location)})) as url, pytest.raises(RedirectRefused):
             download(f"{url}/a", max_redirects=3)
 
-    def test_into_the_inside_are_refused(self) -> None:
-        """The address policy holds for every hop: an allowed host cannot lead to one that is not."""
+    def test_to_internal_addresses_are_refused(self) -> None:
+        """The address policy applies to every hop: an allowed host cannot redirect to a refused one."""
         with (
             serving(answering(response(b"secret"))) as inside,
             serving(routing({b"/a": redirect_to(f"{inside}/x")})) as outside,
@@ -336,7 +336,7 @@ def _slow_redirects(connection: socket.socket) -> None:
 
 class TestSecrecy:
     def test_no_error_shows_the_url(self, download: Callable[..., Fetched]) -> None:
-        """Whatever fails, the text of the error holds no part of the path."""
+        """Whatever fails, the text of the error contains no part of the path."""
         outcomes = (response(b"", status="500 Oops"), redirect_to("/token-s3cret"), b"nonsense\r\n\r\n")
         for outcome in outcomes:
             with serving(closing_after(outcome)) as url, pytest.raises(FetchError) as failed:
@@ -346,7 +346,7 @@ class TestSecrecy:
     def test_nothing_is_logged_above_debug(
         self, download: Callable[..., Fetched], caplog: pytest.LogCaptureFixture
     ) -> None:
-        """A download leaves no log line with its URL, as httpx.Client would."""
+        """A download writes no log line with its URL, unlike httpx.Client."""
         caplog.set_level("DEBUG")
         with serving(answering(response(b"picture"))) as url:
             download(f"{url}/token-s3cret")

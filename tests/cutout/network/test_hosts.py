@@ -1,4 +1,4 @@
-"""Lists of hosts as operators write them."""
+"""Host lists as operators write them."""
 
 import pytest
 
@@ -35,7 +35,7 @@ class TestMatching:
         ],
     )
     def test_does_not_allow(self, entry: str, host: str, port: int) -> None:
-        """Only whole labels count: no look-alike, no longer name, no other port."""
+        """Only whole labels match: no look-alike, no longer name, no other port."""
         assert not HostList.parse([entry]).allows(host, port)
 
     def test_an_empty_list_allows_nothing(self) -> None:
@@ -59,7 +59,7 @@ class TestParsing:
         ],
     )
     def test_refuses_what_is_no_host(self, entry: str) -> None:
-        """An entry that is no host is an error that shows it and the forms allowed."""
+        """An entry that is no host raises an error with the entry and the allowed forms."""
         with pytest.raises(ValueError, match="write 'host'"):
             HostPattern.parse(entry)
 
@@ -74,5 +74,5 @@ class TestLocal:
 
     @pytest.mark.parametrize("host", ["127.1", "localhost.example", "0.0.0.0", "192.168.0.1"])  # noqa: S104
     def test_is_decided_by_the_plain_spelling(self, host: str) -> None:
-        """Nothing but `localhost` and a written-out loopback address counts as local."""
+        """Only `localhost` and a complete loopback address count as local."""
         assert not is_local(host)

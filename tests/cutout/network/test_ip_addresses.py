@@ -1,4 +1,4 @@
-"""Public addresses."""
+"""Public addresses and all others."""
 
 from ipaddress import ip_network
 from urllib.parse import urlsplit
@@ -50,8 +50,8 @@ NOT_PUBLIC = [
 ]
 
 
-# The special-purpose registries of IANA for IPv4 (as of 2024-10) and IPv6 (2025-06): what is not globally
-# reachable, and the multicast and site-local blocks, which have registries of their own.
+# The special-purpose registries of IANA for IPv4 (as of 2024-10) and IPv6 (2025-06): blocks that are not
+# globally reachable, and the multicast and site-local blocks, which have registries of their own.
 REGISTERED = [
     "0.0.0.0/8",
     "0.0.0.0/32",
@@ -94,20 +94,20 @@ REGISTERED = [
 class TestIsPublic:
     @pytest.mark.parametrize("network", REGISTERED)
     def test_refuses_every_special_block(self, network: str) -> None:
-        """Its first address, its last and one in its midst, whatever the Python that runs here knows."""
+        """Its first address, its last and one in between, whatever this version of Python knows."""
         block = ip_network(network)
         for place in (0, block.num_addresses // 2, block.num_addresses - 1):
             assert not is_public(str(block[place]))
 
     def test_refuses_what_is_not_assigned_in_ipv6(self) -> None:
-        """All global unicast lies in 2000::/3 (RFC 4291); a later registry finds the rest refused."""
+        """All global unicast is in 2000::/3 (RFC 4291); a later registry finds the rest refused."""
         for first in range(0x10000):
             if first >> 13 != 1:
                 assert not is_public(f"{first:x}:1234::1"), f"{first:x}"
 
     @pytest.mark.parametrize("url", INSIDE)
-    def test_refuses_what_the_doors_refuse(self, url: str) -> None:
-        """A look at the spelling never refuses what could be fetched."""
+    def test_refuses_what_the_spelling_check_refuses(self, url: str) -> None:
+        """The check by spelling never refuses a URL that could be fetched."""
         host = urlsplit(url).hostname or ""
         if host[0].isdigit() or ":" in host:
             assert not is_public(host)
@@ -127,18 +127,18 @@ class TestIsPublic:
 
 class TestAddressPolicy:
     def test_one_bad_address_among_good_ones_refuses_the_host(self) -> None:
-        """A host with one public and one private address is refused, whichever would be connected to."""
+        """A host with one public and one private address is refused, whichever would be used."""
         with pytest.raises(AddressRefused, match=r"shop\.example"):
             AddressPolicy().check("shop.example", 443, ["93.184.216.34", "10.0.0.1"])
 
-    def test_does_not_tell_what_an_internal_name_resolves_to(self) -> None:
-        """The message leaves the address out."""
+    def test_does_not_reveal_what_an_internal_name_resolves_to(self) -> None:
+        """The message omits the address."""
         with pytest.raises(AddressRefused) as refused:
             AddressPolicy().check("db.internal", 443, ["10.20.30.40"])
         assert "10.20.30.40" not in str(refused.value)
 
     def test_exempts_a_host_by_name_and_port(self) -> None:
-        """An exempt `host:port` may lead anywhere, and only on that port."""
+        """An exempt `host:port` may resolve to any address, on that port only."""
         policy = AddressPolicy(exempt=HostList.parse(["minio:9000"]))
         policy.check("minio", 9000, ["172.18.0.2"])
         with pytest.raises(AddressRefused):

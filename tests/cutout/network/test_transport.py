@@ -31,7 +31,7 @@ def get(through: GuardedTransport, url: str, **extensions: Any) -> bytes:
 
 @pytest.fixture
 def name_leads_to(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """Let every name resolve to the given addresses; give the list of the names asked for."""
+    """Let every name resolve to the given addresses; returns the list of the names looked up."""
 
     def lead(*addresses: str) -> list[str]:
         asked: list[str] = []
@@ -51,15 +51,15 @@ def name_leads_to(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 
 class TestDeadline:
     @pytest.mark.parametrize("prefix", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"])
-    def test_ends_an_answer_that_trickles(self, prefix: bytes) -> None:
-        """Headers or a body that come byte by byte end with the deadline, though no single read is slow."""
+    def test_ends_an_answer_that_is_slow(self, prefix: bytes) -> None:
+        """Headers or a body sent byte by byte end with the deadline, though no single read is slow."""
         began = time.monotonic()
         with serving(dribbling(prefix)) as url, pytest.raises(httpx.ReadTimeout):
             get(GuardedTransport(), url, deadline_s=0.4)
         assert 0.3 < time.monotonic() - began < scaled(1.5)
 
     def test_ends_a_look_up_that_hangs(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A name server that does not answer is waited for until the deadline, not its own thirty seconds."""
+        """A name server that does not answer ends with the deadline, not after its own thirty seconds."""
         released = threading.Event()
         monkeypatch.setattr(socket, "getaddrinfo", _hanging(released))
         began = time.monotonic()
@@ -69,7 +69,7 @@ class TestDeadline:
         assert time.monotonic() - began < scaled(1.5)
 
     def test_ends_a_handshake_that_hangs(self) -> None:
-        """A server that takes the connection and never speaks TLS ends with the deadline."""
+        """A server that accepts the connection and never speaks TLS ends with the deadline."""
         with serving(silent) as url, pytest.raises(httpx.ConnectTimeout):
             get(GuardedTransport(), url.replace("http:", "https:"), deadline_s=0.3)
 
@@ -82,7 +82,7 @@ class TestDeadline:
                 GuardedTransport().handle_request(request)
 
     def test_is_the_transports_own_where_the_request_names_none(self) -> None:
-        """The total of the timeouts holds for every request without a deadline of its own."""
+        """The total timeout applies to every request without a deadline of its own."""
         with serving(dribbling(b"")) as url, pytest.raises(httpx.ReadTimeout):
             get(GuardedTransport(Timeouts(total=0.3)), url)
 
@@ -109,18 +109,20 @@ class TestAddresses:
         ["127.0.0.1", "127.1", "0x7f.1", "2130706433", "017700000001", "[::ffff:127.0.0.1]", "[::1]", "0"],
     )
     def test_every_spelling_of_this_machine_is_refused(self, host: str) -> None:
-        """Decimal, octal, hexadecimal and IPv6 spellings are refused for the address they lead to."""
+        """Decimal, octal, hexadecimal and IPv6 spellings are refused for the address they resolve to."""
         with serving(answering(response(b"secret"))) as url, pytest.raises(AddressRefused):
             get(GuardedTransport(policy=AddressPolicy()), url.replace("127.0.0.1", host))
 
-    def test_a_name_that_leads_inside_is_refused(self, name_leads_to: Callable[..., list[str]]) -> None:
-        """A public name is refused if any of its addresses is private, before anything is connected."""
+    def test_a_name_with_an_internal_address_is_refused(
+        self, name_leads_to: Callable[..., list[str]]
+    ) -> None:
+        """A public name is refused if any of its addresses is private, before any connection."""
         name_leads_to("93.184.216.34", "127.0.0.1")
         with pytest.raises(AddressRefused):
             get(GuardedTransport(policy=AddressPolicy()), "http://shop.example/")
 
     def test_a_name_is_resolved_once(self, name_leads_to: Callable[..., list[str]]) -> None:
-        """The address that was checked is connected to: no second look-up can answer otherwise."""
+        """The checked address is the one connected to: no second look-up can answer differently."""
         asked = name_leads_to("127.0.0.1")
         with serving(answering(response(b"picture"))) as url:
             port = url.rpartition(":")[2]
@@ -155,8 +157,8 @@ class TestKeepAlive:
         through.close()
         assert len(seen) == connections
 
-    def test_is_given_up_when_the_server_has_closed(self) -> None:
-        """A kept connection that its server has closed meanwhile is not used: the request gets a new one."""
+    def test_is_dropped_when_the_server_has_closed(self) -> None:
+        """A kept connection that its server has closed is not used: the request gets a new one."""
         seen: list[socket.socket] = []
 
         def behave(connection: socket.socket) -> None:
@@ -191,7 +193,7 @@ class TestKeepAlive:
         assert len(seen) == 2
 
     def test_is_for_few_servers_at_a_time(self) -> None:
-        """Beyond four servers the connection that was kept longest is closed, and none is left at the end."""
+        """Beyond four servers the connection kept longest is closed, and none is left at the end."""
         ended: list[int] = []
 
         def behave_as(number: int) -> Callable[[socket.socket], None]:
@@ -226,7 +228,7 @@ class TestTls:
         monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
         monkeypatch.setattr(kept, "_tls_context", kept._tls_context.__wrapped__)
 
-    def test_the_name_is_asked_for_though_an_address_is_connected_to(
+    def test_the_name_is_sent_though_an_address_is_connected_to(
         self, name_leads_to: Callable[..., list[str]]
     ) -> None:
         """TLS server name and Host header keep the name of the URL."""
@@ -238,14 +240,14 @@ class TestTls:
         assert body.startswith(b"host: picture.example:")
 
     def test_a_certificate_of_another_name_is_refused(self, name_leads_to: Callable[..., list[str]]) -> None:
-        """A certificate that does not hold the URL's name ends the connection."""
+        """A certificate without the URL's name ends the connection."""
         name_leads_to("127.0.0.1")
         with serving(_over_tls([])) as url, pytest.raises(httpx.ConnectError, match=r"[Hh]ostname mismatch"):
             get(GuardedTransport(), url.replace("http://127.0.0.1", "https://other.example"))
 
 
 def _over_tls(names: list[str | None]) -> Callable[[socket.socket], None]:
-    """Note the server name asked for, and answer with the Host header of the request."""
+    """Record the TLS server name, and answer with the Host header of the request."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(CERTIFICATE)
     context.sni_callback = lambda _socket, name, _context: names.append(name)

@@ -1,4 +1,4 @@
-"""Addresses that are nearly right get that said, by every door."""
+"""Hints for texts that are nearly URLs, at every entry point."""
 
 import time
 from collections.abc import Callable
@@ -46,18 +46,18 @@ FINE = [
 
 class TestATextThatIsNearlyAnAddress:
     @pytest.mark.parametrize("text", list(NEARLY))
-    def test_gets_that_said(self, text: str) -> None:
-        """With what to write instead."""
+    def test_gets_a_hint(self, text: str) -> None:
+        """The hint has the text to write."""
         assert pytest.raises(ValueError, match=NEARLY[text]).matches(ValueError(not_an_address(text)))
 
     @pytest.mark.parametrize("text", FINE)
     def test_is_no_name_and_no_address(self, text: str) -> None:
-        """Nothing is said of what is right, or of what is no address at all."""
+        """A valid URL and a text that is no URL at all get no hint."""
         assert not_an_address(text) is None
 
     @pytest.mark.parametrize("text", list(NEARLY))
     def test_is_no_job_and_no_schedule(self, text: str) -> None:
-        """Nor is it, over HTTP, an address to be stored and asked for later."""
+        """Over HTTP it is not stored as a URL to be requested later, either."""
         with pytest.raises(InvalidJobError, match=NEARLY[text]):
             NewJob(text.replace(" ", ""))
         if text[:4] not in {"http", "HTTP"}:
@@ -68,8 +68,8 @@ class TestATextThatIsNearlyAnAddress:
 class TestARow:
     @pytest.mark.parametrize("beside", [True, False], ids=["with files", "over HTTP"])
     @pytest.mark.parametrize("text", [*NEARLY, "127.0.0.1:18099/img/a.jpg", "shop.example/a.jpg"])
-    def test_is_rejected_with_that(self, place: Callable[..., str], text: str, *, beside: bool) -> None:
-        """Instead of being told to put the address into a folder."""
+    def test_is_rejected_with_the_hint(self, place: Callable[..., str], text: str, *, beside: bool) -> None:
+        """The reject does not ask for a file in a folder."""
         said = NEARLY.get(text, f"write https://{text}")
         assert pytest.raises(ValueError, match=said).matches(ValueError(place(text, beside=beside)))
 
@@ -90,8 +90,8 @@ class TestARow:
         return locate
 
 
-def test_a_text_of_thousands_of_dots_is_looked_at_at_once() -> None:
-    """It is looked at on an event loop: some ms would be taken from everybody."""
+def test_a_text_of_thousands_of_dots_is_checked_at_once() -> None:
+    """It is checked on an event loop, where some milliseconds would delay all requests."""
     began_at = time.thread_time()
     not_an_address(f"https:{'.' * 40_000} ")
     assert time.thread_time() - began_at < scaled(0.1)

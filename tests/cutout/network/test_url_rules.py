@@ -1,4 +1,4 @@
-"""Addresses that can never work, at every door."""
+"""URLs that can never work, at every entry point."""
 
 import time
 from collections.abc import Callable
@@ -68,7 +68,7 @@ INSIDE = [
     "http://shop.example/",
 ]
 
-DOORS: list[Callable[[str], object]] = [
+ENTRY_POINTS: list[Callable[[str], object]] = [
     NewJob,
     check_webhook_url,
     require_source,
@@ -77,24 +77,24 @@ DOORS: list[Callable[[str], object]] = [
 REFUSALS = (InvalidJobError, InvalidWebhookError, InvalidScheduleError, UnusableError)
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 @pytest.mark.parametrize("url", NEVER)
-def test_what_can_never_work_is_refused(door: Callable[[str], object], url: str) -> None:
-    """Ports that are none, hosts that are none, numbers that are no address."""
+def test_a_url_that_can_never_work_is_refused(entry_point: Callable[[str], object], url: str) -> None:
+    """Invalid ports, invalid hosts, numbers that are no address."""
     with pytest.raises(REFUSALS):
-        door(url)
+        entry_point(url)
 
 
 @pytest.mark.parametrize("url", POSSIBLE)
-def test_what_may_work_is_taken(url: str) -> None:
+def test_a_url_that_may_work_is_accepted(url: str) -> None:
     """Any name, any public number, any port."""
     assert address_fault(url) is None
     assert reach_fault(url, ()) is None
 
 
 @pytest.mark.parametrize("url", INSIDE)
-def test_what_lies_inside_is_for_hosts_that_are_named(url: str) -> None:
-    """So is plain http; a name is looked at when it is connected to."""
+def test_an_internal_url_is_for_named_hosts(url: str) -> None:
+    """So is plain http; a name is checked when connecting."""
     assert address_fault(url) is None
     assert reach_fault(url, ()) is not None
     assert reach_fault(url, ("other.example", "127.0.0.2", "127.0.0.1:1")) is not None
@@ -116,13 +116,13 @@ def test_what_lies_inside_is_for_hosts_that_are_named(url: str) -> None:
         ("http://bücher.example/a", "xn--bcher-kva.example"),
     ],
 )
-def test_a_named_host_may_be_inside(url: str, entry: str) -> None:
-    """However it is written in the setting or in the address."""
+def test_a_named_host_may_be_internal(url: str, entry: str) -> None:
+    """In any spelling in the setting or in the URL."""
     assert reach_fault(url, (entry,)) is None
 
 
-def test_no_fault_tells_a_password() -> None:
-    """User information before the host is left out."""
+def test_no_fault_contains_a_password() -> None:
+    """The part before the host is omitted."""
     assert "hush" not in str(address_fault("https://me:hush@shop.example:0/"))
 
 
@@ -137,13 +137,13 @@ def test_no_fault_tells_a_password() -> None:
     ],
 )
 def test_a_server_is_one_however_it_is_spelled(url: str, server: str) -> None:
-    """Its places are not more for it."""
+    """A server has one set of slots, however it is spelled."""
     assert server_of(url) == server
 
 
 def test_a_host_of_thousands_of_letters_is_refused_at_once() -> None:
-    """It is looked at on an event loop: some ms would be taken from everybody."""
+    """It is checked on an event loop, where some milliseconds would delay all requests."""
     began_at = time.monotonic()
     for _ in range(20):
-        assert "which is no name" in (address_fault(f"https://{'ä' * 2000}.example/a.jpg") or "")
+        assert "which is not a valid name" in (address_fault(f"https://{'ä' * 2000}.example/a.jpg") or "")
     assert time.monotonic() - began_at < scaled(0.1)

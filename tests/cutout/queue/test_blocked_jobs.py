@@ -37,7 +37,7 @@ PLANNED = (
 
 
 def planned(session: Session, sources: list[str], **order: Any) -> uuid.UUID:
-    """A batch that waits for approval, one job for each source."""
+    """Create a batch that waits for approval, with one job for each source."""
     batch_id = create_batch(session, "planned", **order).id
     enqueue_all(session, [NewJob(each, str(n)) for n, each in enumerate(sources)], batch_id=batch_id)
     session.execute(text(PLANNED), {"id": batch_id})
@@ -56,12 +56,12 @@ def why(session: Session, job_id: uuid.UUID) -> str:
     return explain(session, session.get_one(Job, job_id), CallSettings(())).why
 
 
-def in_line_of(session: Session, batches: list[uuid.UUID]) -> Counter[uuid.UUID]:
+def ready_jobs_of(session: Session, batches: list[uuid.UUID]) -> Counter[uuid.UUID]:
     return Counter(each for each in owners(session, 10_000) if each in batches)
 
 
 def hold_over_budget(session: Session, batch_id: uuid.UUID, worker_id: uuid.UUID, count: int) -> list[Claim]:
-    """So many of its jobs find its budget spent."""
+    """Hold so many of the batch's jobs because its budget is spent."""
     claims = [claim_one(session, worker_id) for _ in range(count)]
     for claim in claims:
         assert begin(session, claim) is NotBegun.BUDGET
@@ -70,8 +70,8 @@ def hold_over_budget(session: Session, batch_id: uuid.UUID, worker_id: uuid.UUID
 
 
 class TestJobsOfBlockedBatches:
-    def test_come_back_wherever_in_the_line_they_were_parked(self, session: Session) -> None:
-        """The first batch fills what is looked at; the second is blocked with it, and comes back too."""
+    def test_are_unblocked_from_any_position_in_the_queue(self, session: Session) -> None:
+        """The first batch fills what one statement reads; the second is blocked and unblocked as well."""
         first = batch_of(session, 40)
         second = create_batch(session, "second").id
         jobs = [NewJob(SOURCE, str(n), priority=Priority.BULK) for n in range(40)]
@@ -83,10 +83,10 @@ class TestJobsOfBlockedBatches:
         for batch_id in (first, second):
             pauses.resume(session, batch_id)
         assert unblock(session) == 80
-        assert in_line_of(session, [first, second]) == {first: 40, second: 40}
+        assert ready_jobs_of(session, [first, second]) == {first: 40, second: 40}
 
-    def test_of_twenty_nights_whose_windows_close_together_all_come_back(self, session: Session) -> None:
-        """With room for three calls when they close: all are there in the next window, and the one after."""
+    def test_of_twenty_windows_that_close_together_are_all_unblocked(self, session: Session) -> None:
+        """With room for three calls at the close, all jobs are ready in the next windows."""
         nights = [batch_of(session, 10) for _ in range(20)]
         blocked = Unblocker()
         for _ in range(2):
@@ -99,10 +99,10 @@ class TestJobsOfBlockedBatches:
             # So many batches a tick.
             assert [blocked.unblock(session) for _ in range(3)] == [100, 100, 0]
             assert {tuple(queue_states(session, each).items()) for each in nights} == {(("ready", 10),)}
-        assert in_line_of(session, nights) == dict.fromkeys(nights, 10)
+        assert ready_jobs_of(session, nights) == dict.fromkeys(nights, 10)
 
-    def test_take_turns_with_a_thousand_batches_that_stay(self, session: Session) -> None:
-        """One that was resumed among them is not passed over; none of the others moves."""
+    def test_alternate_with_a_thousand_batches_that_stay_blocked(self, session: Session) -> None:
+        """A batch resumed among them is not skipped; no job of the others moves."""
         session.execute(
             text("INSERT INTO batches (name, paused_at) SELECT 'p', now() FROM generate_series(1, 1000)")
         )
@@ -120,8 +120,8 @@ class TestJobsOfBlockedBatches:
         assert 2 in moved[:5]
         assert queue_states(session, last) == {"ready": 2}
 
-    def test_that_are_many_come_back_each_tick(self, session: Session) -> None:
-        """A batch that does not come back at once is not left for a round of all others."""
+    def test_that_are_many_are_unblocked_in_each_tick(self, session: Session) -> None:
+        """A batch with many jobs continues in the next tick, before the scan has read all others."""
         batch_id = batch_of(session, 2500)
         pauses.pause(session, batch_id)
         for _ in range(2):
@@ -133,7 +133,7 @@ class TestJobsOfBlockedBatches:
         assert owners(session, 1) == [batch_id]
 
     def test_stay_if_it_is_blocked_again_half_way(self, session: Session) -> None:
-        """Calls without an answer yet wait for the next time."""
+        """Jobs that are still blocked wait for the next time."""
         batch_id = batch_of(session, 1500)
         session.execute(text("UPDATE jobs SET queue_state = 'blocked'"))
         blocked = Unblocker()
@@ -143,7 +143,7 @@ class TestJobsOfBlockedBatches:
         assert queue_states(session, batch_id) == {"ready": 1000, "blocked": 500}
 
     def test_are_copied_if_their_paid_result_comes_late(self, session: Session) -> None:
-        """A worker that was taken for dead brings it: by the time that the batch goes on it may be gone."""
+        """A worker believed dead brings the result: it may expire before the batch continues."""
         batch_id = batch_of(session, 1)
         claim = claim_one(session, new_worker(session))
         attempt_id = begin(session, claim)
@@ -156,8 +156,8 @@ class TestJobsOfBlockedBatches:
         assert queue_states(session, batch_id) == {"ready": 1}
         assert session.scalar(text("SELECT step FROM jobs")) == "copy"
 
-    def test_say_that_they_come_back(self, session: Session) -> None:
-        """Not that they stand in a line in which they do not stand."""
+    def test_are_explained_as_about_to_be_unblocked(self, session: Session) -> None:
+        """The explanation does not say that they are ready."""
         session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LEADER_LOCK})
         new_worker(session)
         batch_id = batch_of(session, 1)
@@ -170,10 +170,10 @@ class TestJobsOfBlockedBatches:
         assert unblock(session) == 1
         assert why(session, job_id) == "ready"
 
-    def test_come_back_of_more_large_batches_than_a_tick_moves(
+    def test_of_more_large_batches_than_a_tick_moves_are_unblocked(
         self, session: Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """None of them has all its jobs back at once, and there are twice as many as one tick begins."""
+        """No batch has all its jobs unblocked at once, and there are more than one tick begins."""
         monkeypatch.setattr(blocked, "MOST_BATCHES", 4)
         monkeypatch.setattr(blocked, "MOST_UNBLOCKED", 1)
         kind = replace(blocked.BLOCKED_BY_BATCH, unblock=blocked._unblock())
@@ -184,12 +184,12 @@ class TestJobsOfBlockedBatches:
         moved = [walk.unblock(session) for _ in range(27)]
         assert sum(moved) == 54
         assert max(moved) <= 4
-        assert in_line_of(session, batches) == dict.fromkeys(batches, 6)
+        assert ready_jobs_of(session, batches) == dict.fromkeys(batches, 6)
 
 
 class TestAnApprovedPlan:
-    def test_whose_budget_is_its_price_ends_whole(self, session: Session) -> None:
-        """Thirty pictures of which 25 were bought before, a budget of the five others: all thirty end."""
+    def test_with_a_budget_equal_to_its_price_ends_completely(self, session: Session) -> None:
+        """Of thirty pictures 25 were bought before; with a budget for the other five, all thirty end."""
         for n in range(25):
             buy(session, n)
         batch_id = planned(session, [source(n) for n in range(30)], budget=5)
@@ -207,8 +207,8 @@ class TestAnApprovedPlan:
                 queue.settle(session, claim, Fail("ENDS", "x"))
         assert queue_states(session, batch_id) == {"succeeded": 25, "failed": 5}
 
-    def test_goes_on_with_what_needs_no_call_when_its_credits_are_spent(self, session: Session) -> None:
-        """The five to be bought stand first; with their credits taken, the others come all the same."""
+    def test_continues_with_reused_jobs_when_its_credits_are_spent(self, session: Session) -> None:
+        """The five jobs to buy are first; once their credits are taken, the others still end."""
         for n in range(5, 30):
             buy(session, n)
         batch_id = planned(session, [source(n) for n in range(30)], budget=5)
@@ -218,8 +218,8 @@ class TestAnApprovedPlan:
         turns = dispatch(session, 6, lease=LEASE, reuse_scope=REUSE_SCOPE, reuse_room=500)
         assert len(turns.reused) == 25
 
-    def test_lets_no_job_out_before_though_it_was_not_planned(self, session: Session) -> None:
-        """One that was added to the batch by itself waits with it, in the line and in a worker's hands."""
+    def test_blocks_jobs_that_were_added_without_a_plan(self, session: Session) -> None:
+        """A job added to the batch waits with it, in the queue and in a worker."""
         batch_id = planned(session, [SOURCE])
         job_id = enqueue(session, NewJob(SOURCE, "late"), batch_id=batch_id)
         assert owners(session, 5) == []
@@ -235,8 +235,8 @@ class TestAnApprovedPlan:
 
 
 class TestJobsOverTheirBudget:
-    def test_come_back_when_those_before_them_cost_nothing(self, session: Session) -> None:
-        """Raised to five, and five sources are gone: the next five come, and so on to the last."""
+    def test_are_unblocked_when_those_before_them_cost_nothing(self, session: Session) -> None:
+        """The budget is raised to five and five sources are gone: the next five follow, up to the last."""
         batch_id = batch_of(session, 20, budget=0)
         worker_id = new_worker(session)
         hold_over_budget(session, batch_id, worker_id, 20)
@@ -249,8 +249,8 @@ class TestJobsOverTheirBudget:
             ended += moved
         assert ended == 20
 
-    def test_come_back_though_held_after_it_was_raised(self, session: Session) -> None:
-        """A worker asked before, and writes it down after the dispatcher has looked."""
+    def test_are_unblocked_if_held_after_it_was_raised(self, session: Session) -> None:
+        """A worker read the old budget, and holds the job after the dispatcher's check."""
         batch_id = batch_of(session, 1, budget=0)
         claim = claim_one(session, new_worker(session))
         assert begin(session, claim) is NotBegun.BUDGET
@@ -260,8 +260,8 @@ class TestJobsOverTheirBudget:
         queue.settle(session, claim, OVER_BUDGET)
         assert blocked.unblock(session) == 1
 
-    def test_come_back_for_a_credit_that_was_given_back(self, session: Session) -> None:
-        """A call that cost nothing makes room for one."""
+    def test_are_unblocked_for_a_credit_that_was_given_back(self, session: Session) -> None:
+        """A call that cost nothing makes room for one job."""
         batch_id = batch_of(session, 3, budget=1)
         worker_id = new_worker(session)
         attempt_id = begin(session, claim := claim_one(session, worker_id))
@@ -274,7 +274,7 @@ class TestJobsOverTheirBudget:
 
     @pytest.mark.parametrize(("budget", "others"), [(1, 0), (3, 2)], ids=["spent", "to be taken by others"])
     def test_stay_while_no_credit_is_left_for_them(self, session: Session, budget: int, others: int) -> None:
-        """They do not go back and forth each tick: nothing of them is written."""
+        """They do not move back and forth in each tick: none of them is written."""
         batch_id = batch_of(session, 5 + others, budget=budget)
         worker_id = new_worker(session)
         session.execute(text("UPDATE batches SET spent = budget"))
@@ -288,7 +288,7 @@ class TestJobsOverTheirBudget:
         )
 
     def test_come_in_behind_the_rest_of_their_batch(self, session: Session) -> None:
-        """With new places, as if enqueued now: each other batch keeps its share of the line."""
+        """They get new virtual starts, as if enqueued now, so other batches keep their share."""
         batch_id = batch_of(session, 10, budget=0)
         worker_id = new_worker(session)
         hold_over_budget(session, batch_id, worker_id, 10)
@@ -301,8 +301,8 @@ class TestJobsOverTheirBudget:
             text("SELECT max(virtual_start) FROM jobs WHERE batch_id = :id"), {"id": batch_id}
         )
 
-    def test_say_what_frees_them(self, session: Session) -> None:
-        """A larger budget, their paused batch, or others of their batch that may take the credits."""
+    def test_explain_what_unblocks_them(self, session: Session) -> None:
+        """A larger budget, a resume of their batch, or other jobs of it that may take the credits."""
         session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LEADER_LOCK})
         batch_id = batch_of(session, 2, budget=0)
         (claim,) = hold_over_budget(session, batch_id, new_worker(session), 1)
@@ -316,8 +316,8 @@ class TestJobsOverTheirBudget:
         assert why(session, claim.job_id) == "batch-paused"
 
 
-def test_a_look_costs_the_same_whatever_is_parked(session: Session) -> None:
-    """30,000 jobs of one batch that stays are one step of the walk, not 30,000."""
+def test_a_tick_costs_the_same_for_any_number_of_blocked_jobs(session: Session) -> None:
+    """30,000 jobs of one batch that stays blocked are one step of the scan, not 30,000."""
     kept = create_batch(session, "b", budget=0).id
     session.execute(
         text(

@@ -1,4 +1,4 @@
-"""Several connections at once: what one statement reads while another one writes it."""
+"""Races on budgets: a statement reads a budget while another connection writes it."""
 
 import uuid
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def is_waiting(engine: Engine, count: int) -> Callable[[], bool]:
 
 
 def test_a_budget_that_is_raised_while_a_call_begins_counts_it(engine: Engine) -> None:
-    """The call's credit is taken and not yet seen: with a budget of two then, one more may begin, not two."""
+    """The call's credit is taken and not visible yet: of a budget of two, only one more call may begin."""
     batch_id, claims = made(engine, 3, budget=1)
 
     def raise_it() -> None:
@@ -53,8 +53,8 @@ def test_a_budget_that_is_raised_while_a_call_begins_counts_it(engine: Engine) -
     assert [isinstance(what, int) for what in begun] == [True, False]
 
 
-def test_the_days_credit_is_taken_with_the_batchs_alone(engine: Engine) -> None:
-    """Three workers at the last credit of a batch: one call begins, and it costs the day one."""
+def test_the_days_credit_is_taken_only_with_the_batchs(engine: Engine) -> None:
+    """Three workers want the last credit of a batch: one call begins, and it costs the day one credit."""
     batch_id, claims = made(engine, 3, budget=1)
 
     def try_it(claim: Claim) -> int | NotBegun:

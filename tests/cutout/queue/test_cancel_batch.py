@@ -48,7 +48,7 @@ def by_job(session: Session, claim: Claim) -> None:
 
 
 def by_batch(session: Session, claim: Claim) -> None:
-    """As it stands when its jobs are still to be gone through."""
+    """Cancel the batch as its first statement does, before its jobs are cancelled."""
     assert claim.batch_id is not None
     begin_cancelling(session, claim.batch_id)
 
@@ -68,7 +68,7 @@ def lost(session: Session) -> int:
 
 
 def copy_again(session: Session, claim: Claim) -> Claim:
-    """The job in the hands of the next worker, which asks for copies."""
+    """Dispatch and claim the job for its copy by the next worker."""
     session.execute(text("UPDATE jobs SET queue_state = 'ready' WHERE queue_state = 'delayed'"))
     ((job_id, fence),) = dispatch_copies(session, 5, lease=LEASE)
     assert job_id == claim.job_id
@@ -78,8 +78,8 @@ def copy_again(session: Session, claim: Claim) -> Claim:
 
 
 class TestAJobThatIsPaidFor:
-    def test_is_copied_though_it_is_cancelled_in_the_line(self, session: Session) -> None:
-        """Its bucket was away: it ends as succeeded once that is back, and no credit is lost."""
+    def test_is_copied_if_cancelled_in_the_queue(self, session: Session) -> None:
+        """Its bucket was unreachable: it succeeds once the bucket is back, and no credit is lost."""
         claim = paid(session, in_hand(session))
         queue.settle(session, claim, Snooze("STORAGE_AWAY", "x", 5.0))
         by_job(session, claim)
@@ -91,8 +91,8 @@ class TestAJobThatIsPaidFor:
         assert lost(session) == 0
 
     @pytest.mark.parametrize("cancel", [by_job, by_batch])
-    def test_is_copied_though_it_is_cancelled_in_hand(self, session: Session, cancel: Cancel) -> None:
-        """Whatever comes between, as long as the copy may still work."""
+    def test_is_copied_if_cancelled_while_running(self, session: Session, cancel: Cancel) -> None:
+        """The copy continues after every interruption that it can survive."""
         claim = paid(session, in_hand(session))
         cancel(session, claim)
         assert queue.settle(session, claim, Retry(Step.COPY, "RESULT_UNAVAILABLE", "x"))
@@ -100,8 +100,8 @@ class TestAJobThatIsPaidFor:
         assert queue.settle(session, copy_again(session, claim), Succeeded(STORED))
         assert state_of(session, claim)[0] == State.SUCCEEDED
 
-    def test_goes_on_with_its_copy_if_it_was_held(self, session: Session) -> None:
-        """Somebody stopped it, but its result lives."""
+    def test_continues_with_its_copy_if_it_was_held(self, session: Session) -> None:
+        """A person cancelled it, but its result has not expired."""
         claim = paid(session, in_hand(session))
         queue.settle(session, claim, Hold("INTERNAL_ERROR", "x"))
         by_job(session, claim)
@@ -110,7 +110,7 @@ class TestAJobThatIsPaidFor:
 
     @pytest.mark.parametrize("code", ["RESULT_UNEXPECTED", "RESULT_EXPIRED"])
     def test_is_a_recorded_loss_if_its_result_is_useless(self, session: Session, code: str) -> None:
-        """The URL is dropped, and the ledger says so."""
+        """The URL is dropped, and the ledger records the loss."""
         claim = paid(session, in_hand(session))
         queue.settle(session, claim, Hold(code, "x"))
         by_job(session, claim)
@@ -123,15 +123,15 @@ class TestAJobThatIsPaidFor:
     def test_is_a_recorded_loss_if_its_copy_fails_for_good(
         self, session: Session, cancel: Cancel, outcome: Outcome, bound: int
     ) -> None:
-        """It is not called again, and waits for nobody."""
+        """The job is not called again, and not held for a person."""
         claim = paid(session, in_hand(session))
         cancel(session, claim)
         assert queue.settle(session, claim, outcome, RetryLimits(lost=bound))
         assert state_of(session, claim) == (State.CANCELLED, Step.CALL, None)
         assert lost(session) == 1
 
-    def test_by_a_worker_that_was_taken_for_dead_is_a_recorded_loss(self, session: Session) -> None:
-        """The job has ended when the result comes."""
+    def test_by_a_worker_believed_dead_is_a_recorded_loss(self, session: Session) -> None:
+        """The job has ended when the result arrives."""
         claim = in_hand(session)
         attempt_id = begin(session, claim)
         by_job(session, claim)
@@ -146,13 +146,13 @@ class TestAJobThatIsPaidFor:
         assert lost(session) == 1
 
 
-class TestAJobInHand:
+class TestARunningJob:
     @pytest.mark.parametrize("cancel", [by_job, by_batch])
     @pytest.mark.parametrize("budget", [None, 5])
     def test_begins_no_call_once_it_is_cancelled(
         self, session: Session, cancel: Cancel, budget: int | None
     ) -> None:
-        """Neither it nor its budget pays for what nobody wants."""
+        """Nothing is paid for it, from no budget."""
         batch_of(session, 1, budget=budget)
         claim = claim_one(session, new_worker(session))
         cancel(session, claim)
@@ -171,15 +171,17 @@ class TestAJobInHand:
         ],
         ids=lambda outcome: type(outcome).__name__,
     )
-    def test_ends_when_it_comes_back(self, session: Session, cancel: Cancel, outcome: Outcome) -> None:
-        """It does not go back to the line, nor wait for a person."""
+    def test_ends_when_its_worker_settles_it(
+        self, session: Session, cancel: Cancel, outcome: Outcome
+    ) -> None:
+        """The job does not become ready again, and is not held for a person."""
         claim = in_hand(session)
         cancel(session, claim)
         assert queue.settle(session, claim, outcome)
         assert state_of(session, claim) == (State.CANCELLED, Step.CALL, None)
 
     def test_keeps_its_unknown_charge_in_the_ledger(self, session: Session) -> None:
-        """Possible charges are on record, whatever the job's end."""
+        """A possible charge stays recorded, however the job ended."""
         claim = in_hand(session)
         begin(session, claim)
         by_job(session, claim)
@@ -188,21 +190,21 @@ class TestAJobInHand:
         assert row == ("unknown", True, "NO_ANSWER")
 
     def test_that_fails_says_why(self, session: Session) -> None:
-        """It had ended anyway."""
+        """The failure is recorded: the job would have ended anyway."""
         claim = in_hand(session)
         by_job(session, claim)
         queue.settle(session, claim, Fail("IMAGE_EMPTY", "x"))
         assert state_of(session, claim)[0] == State.FAILED
 
     def test_explains_that_it_was_cancelled(self, session: Session) -> None:
-        """And what still happens to it."""
+        """The explanation also says how it continues."""
         claim = in_hand(session)
         by_batch(session, claim)
         told = explain(session, session.get_one(Job, claim.job_id), CallSettings(()))
         assert (told.why, "it was cancelled at" in told.text) == ("preparing", True)
 
     def test_under_a_lost_claim_changes_nothing(self, session: Session) -> None:
-        """A worker whose fence is gone ends nobody's job."""
+        """A worker whose fence is old ends no job."""
         claim = in_hand(session)
         queue.settle(session, claim, Snooze("WORKER_GONE", "x", 0.0))
         session.execute(text("UPDATE jobs SET queue_state = 'ready'"))
@@ -213,8 +215,8 @@ class TestAJobInHand:
 
 
 class TestABatch:
-    def test_is_cancelling_until_the_last_of_it_has_ended(self, engine: Engine) -> None:
-        """Waiting jobs are cancelled at once; running and paid ones end by themselves."""
+    def test_is_cancelling_until_its_last_job_has_ended(self, engine: Engine) -> None:
+        """Waiting jobs are cancelled at once; running and paid jobs end by themselves."""
         with Session(engine) as session, session.begin():
             batch_id = batch_of(session, 4)
             worker_id = new_worker(session)
@@ -236,8 +238,8 @@ class TestABatch:
         assert found is not None
         assert (found.counts[State.CANCELLED], found.counts[State.SUCCEEDED]) == (3, 1)
 
-    def test_is_withdrawn_by_the_dispatcher_if_the_command_died(self, session: Session) -> None:
-        """Only its first statement was written: its jobs go to nobody, and end."""
+    def test_is_cancelled_by_the_dispatcher_if_the_command_died(self, session: Session) -> None:
+        """Only its first statement was written: its jobs are not dispatched, and end."""
         batch_id, other = batch_of(session, 3), batch_of(session, 1)
         begin_cancelling(session, batch_id)
         assert owners(session, 2) == [other]
@@ -247,8 +249,8 @@ class TestABatch:
         assert found is not None
         assert (found.state, found.counts[State.CANCELLED]) == (BatchState.CANCELLED, 3)
 
-    def test_is_withdrawn_while_the_dispatcher_moves_its_jobs(self, engine: Engine) -> None:
-        """Neither waits for the other in a circle, and each job ends once."""
+    def test_is_cancelled_while_the_dispatcher_moves_its_jobs(self, engine: Engine) -> None:
+        """There is no deadlock, and each job ends once."""
         with Session(engine) as session, session.begin():
             batch_id = batch_of(session, 3000)
             # In another order than their ids.
@@ -285,8 +287,8 @@ class TestABatch:
             assert found is not None
             assert found.state is BatchState.FINISHED
 
-    def test_goes_on_with_what_is_retried(self, engine: Engine) -> None:
-        """Its failed jobs may be retried as before; cancelled ones stay so, running ones end."""
+    def test_continues_with_retried_jobs(self, engine: Engine) -> None:
+        """Failed jobs may be retried; cancelled jobs stay cancelled, running jobs end."""
         with Session(engine) as session, session.begin():
             producer_id = create_producer(session, "shop")[0].id
             batch_id = batch_of(session, 3)
@@ -300,14 +302,14 @@ class TestABatch:
             assert isinstance(begin(session, claim_one(session, worker_id)), int)
 
     def test_takes_no_more_jobs(self, session: Session) -> None:
-        """Whoever adds to it is told, also where it was cancelled after it was looked at."""
+        """Adding to it is refused, also if it was cancelled after the check."""
         batch_id = batch_of(session, 1)
         begin_cancelling(session, batch_id)
         with pytest.raises(InvalidJobError, match="was cancelled"):
             enqueue(session, NewJob(SOURCE, "late"), batch_id=batch_id)
 
-    def test_that_is_paused_is_withdrawn_all_the_same(self, engine: Engine) -> None:
-        """Also what is blocked or held over its budget."""
+    def test_that_is_paused_is_cancelled_as_well(self, engine: Engine) -> None:
+        """Also blocked jobs, and jobs held over its budget."""
         with Session(engine) as session, session.begin():
             batch_id = batch_of(session, 3, budget=0)
             claim = claim_one(session, new_worker(session))
@@ -318,7 +320,7 @@ class TestABatch:
 
 
 def test_a_job_without_a_batch_is_cancelled_too(session: Session) -> None:
-    """In the line and in hand."""
+    """It may be queued or running."""
     claim = claim_new(session, new_worker(session))
     by_job(session, claim)
     assert try_to_begin(session, claim) is NotBegun.CANCELLED

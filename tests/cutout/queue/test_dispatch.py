@@ -32,7 +32,7 @@ COPIES = """
 
 
 def paid_for(session: Session, *, hours: float) -> uuid.UUID:
-    """A job in line for its copy, whose result dies in so many hours."""
+    """A ready job at its copy, whose result expires in so many hours."""
     job_id = enqueue(session, NewJob(SOURCE))
     session.execute(
         text(
@@ -50,8 +50,8 @@ def pass_time(session: Session, seconds: float) -> None:
     )
 
 
-class TestHandingOut:
-    def test_gives_each_job_once(self, session: Session) -> None:
+class TestDispatch:
+    def test_takes_each_job_once(self, session: Session) -> None:
         """A dispatched job is not ready any more."""
         enqueue_all(session, [NewJob(SOURCE)] * 3)
         assert len(dispatch_calls(session, 2, lease=LEASE)) == 2
@@ -60,7 +60,7 @@ class TestHandingOut:
 
     @pytest.mark.parametrize("step", Step)
     def test_keeps_to_its_count_in_every_plan(self, session: Session, step: Step) -> None:
-        """Also where the planner knows no better than to loop, as with the statistics of an emptied table."""
+        """Also if the planner chooses a loop, as with the statistics of an empty table."""
         for _ in range(20):
             paid_for(session, hours=1) if step is Step.COPY else enqueue(session, NewJob(SOURCE))
         for kind in ("hashjoin", "mergejoin", "material", "hashagg", "sort"):
@@ -68,8 +68,8 @@ class TestHandingOut:
         take = dispatch_copies if step is Step.COPY else dispatch_calls
         assert len(take(session, 3, lease=LEASE)) == 3
 
-    def test_parks_quickly_in_every_plan(self, session: Session) -> None:
-        """Each query that chooses rows runs once: run for each row, a thousand would take minutes."""
+    def test_blocks_quickly_in_every_plan(self, session: Session) -> None:
+        """Each subquery that chooses rows runs once: run a thousand times, it would take minutes."""
         batch = create_batch(session, "b")
         enqueue_all(session, [NewJob(SOURCE)] * 1000, batch_id=batch.id)
         pauses.pause(session, batch.id)
@@ -81,12 +81,12 @@ class TestHandingOut:
         assert unblock(session) == 1000
 
     def test_takes_only_jobs_at_the_step(self, session: Session) -> None:
-        """Copies have a line of their own."""
+        """Copies are dispatched separately."""
         enqueue(session, NewJob(SOURCE))
         assert dispatch_copies(session, 2, lease=LEASE) == []
 
-    def test_counts_what_is_out_until_it_comes_back(self, session: Session) -> None:
-        """Handed out and running jobs both fill the window; a delayed one does not."""
+    def test_counts_jobs_as_outstanding_until_they_return(self, session: Session) -> None:
+        """Dispatched and running jobs count; a delayed job does not."""
         worker_id = new_worker(session)
         claim = claim_new(session, worker_id)
         enqueue(session, NewJob(SOURCE))
@@ -98,7 +98,7 @@ class TestHandingOut:
         assert read_snapshot(session, [ACCOUNT]).outstanding[Step.CALL] == 1
 
     def test_knows_whether_anything_is_due_and_the_account_is_open(self, session: Session) -> None:
-        """One look tells what there is to wake and whether calls may go out."""
+        """One snapshot says whether jobs are due and whether calls may go out."""
         claim = claim_new(session, new_worker(session))
         queue.settle(session, claim, Snooze("X", "y", 30))
         found = read_snapshot(session, [ACCOUNT])
@@ -109,9 +109,9 @@ class TestHandingOut:
         assert (found.due, found.may_call) == (True, False)
 
 
-class TestCallsInLine:
-    def test_go_by_priority_and_place(self, session: Session) -> None:
-        """Jobs of one priority go in the order enqueued, and a better priority before all."""
+class TestReadyCalls:
+    def test_go_by_priority_and_virtual_start(self, session: Session) -> None:
+        """Among equals the first enqueued goes first, and a better priority goes before all."""
         priorities = [Priority.BULK, Priority.NORMAL, Priority.NORMAL, Priority.INTERACTIVE]
         batch = create_batch(session, "b")
         jobs = [NewJob(SOURCE, str(number), priority=each) for number, each in enumerate(priorities)]
@@ -121,38 +121,43 @@ class TestCallsInLine:
         assert names == ["3", "1", "2", "0"]
 
     def test_are_not_moved_by_copies(self, session: Session) -> None:
-        """Handing out copies neither takes calls nor counts against a share of them."""
+        """Dispatching copies takes no calls and is not charged to a share."""
         paid_for(session, hours=1)
         enqueue(session, NewJob(SOURCE))
         assert len(dispatch_copies(session, 9, lease=LEASE)) == 1
-        assert session.scalar(text("SELECT count(*) FROM shares WHERE virtual_time > 0 OR present > 0")) == 0
+        assert (
+            session.scalar(
+                text("SELECT count(*) FROM shares WHERE virtual_time > 0 OR queue_virtual_time > 0")
+            )
+            == 0
+        )
         assert len(dispatch_calls(session, 9, lease=LEASE)) == 1
 
 
-class TestCopiesInLine:
+class TestReadyCopies:
     def test_go_by_their_results_expiry(self, session: Session) -> None:
-        """The result that expires first is saved first, whenever it was enqueued and however large."""
+        """The result that expires first is copied first, at any priority."""
         late, soon, middle = (paid_for(session, hours=hours) for hours in (20, 1, 5))
         dispatched = dispatch_copies(session, 3, lease=LEASE)
         assert [job_id for job_id, _ in dispatched] == [soon, middle, late]
 
-    def test_that_do_not_die_soon_wait_for_the_bucket(self, session: Session) -> None:
-        """With the bucket away only those within the bound go out; the others are still there after it."""
+    def test_of_results_with_a_late_expiry_wait_for_the_bucket(self, session: Session) -> None:
+        """While the bucket is down only those within the limit go out; the others go afterwards."""
         soon, late = (paid_for(session, hours=hours) for hours in (1, 3))
         two_hours = timedelta(hours=2)
         dying = dispatch_copies(session, 9, lease=LEASE, expiring_within=two_hours)
         assert [job_id for job_id, _ in dying] == [soon]
         assert [job_id for job_id, _ in dispatch_copies(session, 9, lease=LEASE)] == [late]
 
-    def test_that_lie_in_the_lifeboat_wait_for_the_bucket(self, session: Session) -> None:
-        """They cannot die any more; with the bucket back they go out like the rest."""
+    def test_of_results_in_the_lifeboat_wait_for_the_bucket(self, session: Session) -> None:
+        """They cannot expire any more; they go out when the bucket is back."""
         saved = paid_for(session, hours=1)
         session.execute(text("UPDATE jobs SET lifeboat_key = 'somewhere'"))
         assert dispatch_copies(session, 9, lease=LEASE, expiring_within=timedelta(hours=2)) == []
         assert [job_id for job_id, _ in dispatch_copies(session, 9, lease=LEASE)] == [saved]
 
     def test_are_found_by_their_index(self, engine: Engine) -> None:
-        """The next to die are read in order, without a sort, however many wait behind them."""
+        """The next to expire are read in order, without a sort, for any number of waiting copies."""
         with Session(engine) as session, session.begin():
             enqueue_all(session, [NewJob(SOURCE)] * 3000)
             session.execute(
@@ -168,9 +173,9 @@ class TestCopiesInLine:
         assert "Sort" not in plan
 
 
-class TestWaking:
-    def test_brings_back_a_message_that_nobody_claimed(self, session: Session) -> None:
-        """A job whose message was lost is handed out again after its lease, under a new fence."""
+class TestPromotion:
+    def test_of_a_job_whose_message_was_not_claimed(self, session: Session) -> None:
+        """A job whose message was lost is dispatched again after its lease, under a new fence."""
         enqueue(session, NewJob(SOURCE))
         job_id, fence = dispatch_one(session)
         assert promote_due(session) == 0
@@ -178,8 +183,8 @@ class TestWaking:
         assert promote_due(session) == 1
         assert dispatch_one(session) == (job_id, fence + 1)
 
-    def test_brings_back_a_rested_job_at_its_time(self, session: Session) -> None:
-        """A snoozed job stays away until it is due."""
+    def test_of_a_delayed_job_at_its_time(self, session: Session) -> None:
+        """A snoozed job stays delayed until it is due."""
         claim = claim_new(session, new_worker(session))
         queue.settle(session, claim, Snooze("X", "y", 30))
         pass_time(session, 29)
@@ -189,9 +194,9 @@ class TestWaking:
         assert session.get_one(Job, claim.job_id).queue_state == QueueState.READY
 
 
-class TestTheCostOfHandingOut:
+class TestTheCostOfDispatch:
     def test_does_not_grow_with_the_backlog(self, engine: Engine) -> None:
-        """A window is read from the index in order, without a sort and without the rest of the line."""
+        """The next jobs are read from the index in order, without a sort and without the others."""
         with Session(engine) as session, session.begin():
             batch = create_batch(session, "b")
             enqueue_all(session, [NewJob(SOURCE, str(n)) for n in range(5000)], batch_id=batch.id)

@@ -18,7 +18,7 @@ def named(*external_ids: str) -> list[NewJob]:
 
 
 def order_of(session: Session, count: int) -> list[str]:
-    """The external ids in the order in which the dispatcher takes them."""
+    """The external ids in the order of dispatch."""
     taken = []
     for job_id, _ in dispatch_calls(session, count, lease=LEASE):
         taken.append(session.get_one(Job, job_id).external_id or "")
@@ -26,20 +26,20 @@ def order_of(session: Session, count: int) -> list[str]:
 
 
 class TestAnEnqueuedJob:
-    def test_stands_in_line_at_its_first_step(self, session: Session) -> None:
-        """A new job is queued, in line, and is still to be called."""
+    def test_is_ready_at_its_first_step(self, session: Session) -> None:
+        """A new job is queued and ready, at the step `call`."""
         job = session.get_one(Job, enqueue(session, NewJob(SOURCE, return_form=ReturnForm.MASK)))
         assert (job.state, job.queue_state, job.step) == (State.QUEUED, QueueState.READY, Step.CALL)
         assert (job.return_form, job.fence, job.tries) == (ReturnForm.MASK, 0, 0)
 
     def test_exists_only_if_the_producers_transaction_commits(self, session: Session) -> None:
-        """Rolled back with the producer's own work, there is no job."""
+        """After a rollback of the producer's own work there is no job."""
         enqueue(session, NewJob(SOURCE))
         session.rollback()
         assert session.scalars(select(Job)).all() == []
 
     def test_belongs_to_its_batchs_producer(self, session: Session) -> None:
-        """A job of a batch is its producer's, whoever enqueues it."""
+        """A job of a batch belongs to the batch's producer, however it is enqueued."""
         producer, _ = create_producer(session, "shop")
         batch = create_batch(session, "b", producer_id=producer.id)
         job_id = enqueue(session, NewJob(SOURCE, "a"), batch_id=batch.id)
@@ -64,7 +64,7 @@ class TestAnEnqueuedJob:
         ],
     )
     def test_is_refused_if_it_can_never_work(self, source: str, external_id: str, field: str) -> None:
-        """The error names the field at fault."""
+        """The error names the wrong field."""
         with pytest.raises(InvalidJobError) as error:
             NewJob(source, external_id)
         assert error.value.field == field
@@ -88,19 +88,19 @@ class TestABatch:
         assert session.scalars(select(Job)).all() == []
 
     def test_without_jobs_changes_nothing(self, session: Session) -> None:
-        """An empty list is enqueued as nothing."""
+        """An empty list enqueues nothing."""
         assert enqueue_all(session, []) == []
 
 
-class TestThePlaceInLine:
+class TestTheVirtualStart:
     def test_keeps_the_order_of_a_batch(self, session: Session) -> None:
-        """Jobs of one batch go out as they came."""
+        """Jobs of one batch go out in the order in which they were enqueued."""
         batch = create_batch(session, "b")
         enqueue_all(session, named("a", "b", "c"), batch_id=batch.id)
         assert order_of(session, 3) == ["a", "b", "c"]
 
-    def test_lets_a_small_batch_share_from_its_first_moment(self, session: Session) -> None:
-        """A batch that comes after a long one alternates with it instead of waiting behind it."""
+    def test_lets_a_small_batch_share_from_its_begin(self, session: Session) -> None:
+        """A batch behind a long one alternates with it instead of waiting."""
         long, short = create_batch(session, "long"), create_batch(session, "short")
         enqueue_all(session, named(*(f"l{n}" for n in range(100))), batch_id=long.id)
         assert order_of(session, 10)[-1] == "l9"
@@ -116,14 +116,14 @@ class TestThePlaceInLine:
         assert sum(name.startswith("h") for name in taken) == 18
 
     def test_comes_after_priority(self, session: Session) -> None:
-        """An interactive job goes before all that is normal, a bulk job after."""
+        """An interactive job goes before all normal jobs, a bulk job after them."""
         enqueue(session, NewJob(SOURCE, "bulk", priority=Priority.BULK))
         enqueue(session, NewJob(SOURCE, "normal"))
         enqueue(session, NewJob(SOURCE, "interactive", priority=Priority.INTERACTIVE))
         assert order_of(session, 3) == ["interactive", "normal", "bulk"]
 
     def test_is_a_flow_of_its_own_for_a_producers_single_jobs(self, session: Session) -> None:
-        """A flood of single jobs shares with a batch instead of going before it."""
+        """Many single jobs share with a batch instead of going before it."""
         producer, _ = create_producer(session, "shop")
         batch = create_batch(session, "b")
         for n in range(20):
@@ -148,8 +148,8 @@ class TestTheDatabase:
             "result_url = 'https://x'",
         ],
     )
-    def test_refuses_a_state_that_cannot_be(self, session: Session, change: str) -> None:
-        """Constraints hold whatever code writes."""
+    def test_refuses_impossible_states(self, session: Session, change: str) -> None:
+        """Constraints hold for every writer."""
         job_id = enqueue(session, NewJob(SOURCE))
         with pytest.raises(IntegrityError, match="ck_jobs"):
             # The changes are literals of this file.

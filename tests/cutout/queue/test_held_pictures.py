@@ -1,4 +1,4 @@
-"""RetryLimits hold for a picture, not for one of its jobs alone."""
+"""Held pictures: the retry limits hold for a picture, not for one of its jobs only."""
 
 import uuid
 from collections.abc import Callable
@@ -27,19 +27,19 @@ NO_ANSWER = Answer(AttemptOutcome.UNKNOWN, code="NO_ANSWER")
 
 
 def die(session: Session, claim: Claim, bounds: RetryLimits) -> None:
-    """Its paid result dies."""
+    """Let its paid result expire."""
     claim = paid(session, claim, claim.attempts + 1, source_sha256=SHA256)
     queue.settle(session, claim, Lost("RESULT_EXPIRED", "it died"), bounds)
 
 
 def drop(session: Session, claim: Claim, bounds: RetryLimits) -> None:
-    """Its answer never comes."""
+    """Let its call end without a response."""
     queue.end_attempt(session, begin(session, claim, claim.attempts + 1, source_sha256=SHA256), NO_ANSWER)
     queue.settle(session, claim, Unknown("NO_ANSWER", "no answer"), bounds)
 
 
 def hold(code: str) -> End:
-    """It is held by this code, for a person to look."""
+    """Hold it with this code."""
 
     def held(session: Session, claim: Claim, bounds: RetryLimits) -> None:
         claim = paid(session, claim, claim.attempts + 1, source_sha256=SHA256)
@@ -58,7 +58,7 @@ def calls(session: Session) -> int:
 
 
 def carry_out(session: Session, worker_id: uuid.UUID, end: End, bounds: RetryLimits) -> Claim:
-    """The job first in line as a worker would, with this end of each call, until it ends or is held."""
+    """Process the first ready job as a worker would, with these ends of its calls, until it ends."""
     while True:
         claim = claim_one(session, worker_id)
         queue.acquire_result(session, claim, SHA256, MAKING)
@@ -103,7 +103,7 @@ class TestFourNights:
         assert {(job.code, job.message) for job in later} == {(first.code, f"held as {first.id}")}
 
     def test_count_what_failed_otherwise_in_between(self, session: Session, worker_id: uuid.UUID) -> None:
-        """An unknown charge of a job that was withdrawn is one of the picture's."""
+        """An unknown charge of a cancelled job counts for the picture."""
         enqueue(session, NewJob(SOURCE))
         claim = claim_one(session, worker_id)
         drop(session, claim, ONCE)
@@ -116,7 +116,7 @@ class TestFourNights:
 class TestAPersonsRetry:
     @pytest.fixture
     def both(self, session: Session, worker_id: uuid.UUID) -> list[uuid.UUID]:
-        """The job that is held, and the one that is held for its sake."""
+        """The held job, and the job that is held because of it."""
         claims = []
         for _ in range(2):
             enqueue(session, NewJob(SOURCE))
@@ -124,10 +124,10 @@ class TestAPersonsRetry:
         return [claim.job_id for claim in claims]
 
     @pytest.mark.parametrize("which", [0, 1])
-    def test_of_either_goes_on(
+    def test_of_either_job_continues(
         self, session: Session, worker_id: uuid.UUID, both: list[uuid.UUID], which: int
     ) -> None:
-        """It calls once; what comes of that holds it again."""
+        """It calls once, and the outcome holds it again."""
         assert queue.retry(session, both[which])
         carry_out(session, worker_id, drop, NEVER)
         assert calls(session) == 2
@@ -136,7 +136,7 @@ class TestAPersonsRetry:
     def test_of_both_makes_one_call(
         self, session: Session, worker_id: uuid.UUID, both: list[uuid.UUID]
     ) -> None:
-        """Whichever comes first buys, the other is served."""
+        """The first one buys, the other reuses the cutout."""
         queue.retry_all(session, both)
         claim = claim_one(session, worker_id)
         queue.acquire_result(session, claim, SHA256, MAKING)
@@ -161,7 +161,7 @@ class TestAnotherPicture:
         assert isinstance(ask_to_begin(session, claim, 2, source_sha256=SHA256, recipe=elsewhere), int)
 
     def test_is_not_held_for_one_that_was_never_called(self, session: Session, worker_id: uuid.UUID) -> None:
-        """Its hold says nothing of the picture."""
+        """The hold of a job without a call says nothing about the picture."""
         enqueue(session, NewJob(SOURCE))
         claim = claim_one(session, worker_id)
         queue.acquire_result(session, claim, SHA256, MAKING)

@@ -1,4 +1,4 @@
-"""The cutout that a job is served, and the identity that a result is published under."""
+"""The identity under which a result is published, and by which a job reuses it."""
 
 import uuid
 from dataclasses import replace
@@ -41,7 +41,7 @@ def take(session: Session, claim: Claim, sha256: bytes, **other: object) -> obje
 
 
 def claim_again(session: Session, claim: Claim, worker_id: uuid.UUID) -> Claim:
-    """Another worker has the job, at its step, after the first one was taken for dead."""
+    """Claim the job by another worker, after the first one was believed dead."""
     queue.settle(session, claim, Snooze("WORKER_GONE", "its worker died", 0))
     promote_due(session)
     step = session.get_one(Job, claim.job_id, populate_existing=True).step
@@ -59,11 +59,11 @@ def new_claim(session: Session, worker_id: uuid.UUID) -> Claim:
 
 
 class TestALateResult:
-    """Its worker was taken for dead; by the time it comes the shop has changed the picture."""
+    """Its worker was believed dead; meanwhile the shop has changed the picture."""
 
     @pytest.fixture
     def late(self, session: Session, worker_id: uuid.UUID) -> tuple[Claim, int, Claim]:
-        """The first claim, its call of the old picture, and the second claim, which found the new one."""
+        """The first claim, with a call for the old picture, and the second claim, which found the new one."""
         first = new_claim(session, worker_id)
         assert take(session, first, OLD) == Acquired()
         attempt_id = begin(session, first, source_sha256=OLD)
@@ -74,7 +74,7 @@ class TestALateResult:
     def test_is_published_as_the_picture_it_was_made_of(
         self, session: Session, worker_id: uuid.UUID, late: tuple[Claim, int, Claim]
     ) -> None:
-        """And not as the one that the job has by then."""
+        """It is not published as the picture that the job has now."""
         first, attempt_id, second = late
         record(session, first, attempt_id)
         queue.settle(session, second, Snooze("LIMIT_REACHED", "all calls are taken", 0))
@@ -89,7 +89,7 @@ class TestALateResult:
         assert session.get_one(Job, first.job_id, populate_existing=True).source_sha256 == OLD
 
     def test_lets_no_second_call_begin(self, session: Session, late: tuple[Claim, int, Claim]) -> None:
-        """Paid results are copied first, whichever worker holds the job."""
+        """A paid result is copied first, whoever holds the job."""
         first, attempt_id, second = late
         record(session, first, attempt_id)
         assert ask_to_begin(session, second, 2, source_sha256=NEW) is NotBegun.AGAIN
@@ -98,7 +98,7 @@ class TestALateResult:
     def test_that_comes_second_does_not_change_what_is_published(
         self, session: Session, worker_id: uuid.UUID, late: tuple[Claim, int, Claim]
     ) -> None:
-        """Of two that were paid for, the one at hand decides, not the last one that was charged."""
+        """Of two paid results the present one decides, not the last one that was charged."""
         first, attempt_id, second = late
         other_attempt = begin(session, second, 2, source_sha256=NEW)
         third = claim_again(session, second, worker_id)
@@ -129,7 +129,7 @@ class TestALateResult:
 def test_another_identity_is_another_cutout(
     session: Session, worker_id: uuid.UUID, other: dict[str, object]
 ) -> None:
-    """A cutout bought at another endpoint, for another bucket or scope is not served."""
+    """A cutout of another endpoint, bucket or scope is not reused."""
     claim = new_claim(session, worker_id)
     take(session, claim, OLD)
     claim = paid(session, claim, source_sha256=OLD)
@@ -139,8 +139,8 @@ def test_another_identity_is_another_cutout(
     assert isinstance(take(session, next_claim, OLD, **other), Acquired)
 
 
-def test_what_the_release_before_bought_is_not_served(session: Session, worker_id: uuid.UUID) -> None:
-    """Its table stays for its programs and says neither endpoint nor bucket."""
+def test_rows_of_the_former_table_are_not_reused(session: Session, worker_id: uuid.UUID) -> None:
+    """They have no endpoint and no bucket."""
     session.execute(
         text(
             "INSERT INTO results (source_sha256, return_form, endpoint, preparation, buyer, key, sha256,"

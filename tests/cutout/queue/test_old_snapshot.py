@@ -1,4 +1,4 @@
-"""The cost of jobs beside a snapshot that is held open, by the pages that Postgres reads."""
+"""The cost of jobs beside an old snapshot that is held open, in pages that Postgres reads."""
 
 from collections.abc import Iterator
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Producers that share the database: `cutout.enqueue` in their own transaction."""
+"""Producers that share the database call `cutout.enqueue` in their own transaction."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ SOURCE = "https://shop.example/a.jpg"
 
 
 def counts(engine: Engine) -> tuple[int, int]:
-    """Products and jobs in the database."""
+    """Count the products and jobs in the database."""
     with engine.connect() as connection:
         row = connection.execute(
             text("SELECT (SELECT count(*) FROM products), (SELECT count(*) FROM jobs)")
@@ -30,9 +30,9 @@ def shop(engine: Engine) -> Engine:
     return engine
 
 
-class TestEnqueueingInOnesOwnTransaction:
+class TestEnqueueingInTheProducersTransaction:
     def test_comes_with_its_commit(self, shop: Engine) -> None:
-        """The product and its job are there together."""
+        """The product and its job exist together."""
         with Session(shop) as session, session.begin():
             session.execute(text("INSERT INTO products VALUES ('SKU')"))
             job = cutout.enqueue(
@@ -43,7 +43,7 @@ class TestEnqueueingInOnesOwnTransaction:
         assert counts(shop) == (1, 1)
 
     def test_goes_with_its_rollback(self, shop: Engine) -> None:
-        """Whatever goes wrong afterwards, no credit is spent on a product that is not there."""
+        """If anything fails afterwards, no credit is spent on a product that does not exist."""
         with Session(shop) as session:
             session.execute(text("INSERT INTO products VALUES ('SKU')"))
             cutout.enqueue(session, source=SOURCE, external_id="SKU")
@@ -59,18 +59,18 @@ class TestEnqueueingInOnesOwnTransaction:
             {"source": SOURCE, "external_id": "a\x00b"},
         ],
     )
-    def test_refuses_what_can_never_work_and_leaves_the_transaction_whole(
+    def test_refuses_a_wrong_job_and_leaves_the_transaction_usable(
         self, shop: Engine, wrong: dict[str, str]
     ) -> None:
-        """The producer may go on without the job."""
+        """The producer may continue without the job."""
         with Session(shop) as session, session.begin():
             session.execute(text("INSERT INTO products VALUES ('SKU')"))
             with pytest.raises(ValueError, match=r"svg|urgent|ftp|control"):
                 cutout.enqueue(session, **wrong)  # type: ignore[arg-type]
         assert counts(shop) == (1, 0)
 
-    def test_refuses_a_job_that_its_batch_has_and_leaves_the_transaction_whole(self, shop: Engine) -> None:
-        """The database refuses as well."""
+    def test_refuses_a_duplicate_and_leaves_the_transaction_usable(self, shop: Engine) -> None:
+        """The transaction stays usable although the database refuses the job."""
         with Session(shop) as session, session.begin():
             batch = Batch(name="b")
             session.add(batch)
@@ -81,8 +81,8 @@ class TestEnqueueingInOnesOwnTransaction:
         assert counts(shop) == (0, 1)
 
 
-def test_importing_jobs_is_light() -> None:
-    """The package alone loads neither SQLAlchemy nor boto3: each of its modules is imported by name."""
+def test_importing_cutout_is_light() -> None:
+    """The package alone loads neither SQLAlchemy nor boto3: its modules are imported by name."""
     code = "import cutout, sys; print(sorted({'sqlalchemy', 'boto3', 'pydantic'} & set(sys.modules)))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout == "[]\n"

@@ -22,7 +22,7 @@ FREE = Answer(AttemptOutcome.NOT_CHARGED, http_status=500, code="PROCESSING_FAIL
 
 
 def batch_of(session: Session, count: int, **order: Any) -> uuid.UUID:
-    """A batch with so many jobs in line."""
+    """A batch with so many ready jobs."""
     batch_id = create_batch(session, "b", **order).id
     enqueue_all(session, [NewJob(SOURCE, str(n)) for n in range(count)], batch_id=batch_id)
     return batch_id
@@ -33,7 +33,7 @@ def begin(session: Session, claim: Claim, **more: Any) -> int | NotBegun:
 
 
 def owners(session: Session, count: int) -> list[uuid.UUID | None]:
-    """The producers of the jobs that are dispatched next."""
+    """The batches of the jobs that are dispatched next."""
     ids = [job_id for job_id, _ in dispatch_calls(session, count, lease=LEASE)]
     return [session.get_one(Job, job_id).batch_id for job_id in ids]
 
@@ -47,14 +47,14 @@ def queue_states(session: Session, batch_id: uuid.UUID) -> dict[str, int]:
 
 
 class TestAPausedBatch:
-    def test_is_stepped_over_whatever_stands_before(self, session: Session) -> None:
-        """Its jobs are blocked at the head of the line, and the next batch's go out in the same look."""
+    def test_is_skipped_at_the_head_of_the_queue(self, session: Session) -> None:
+        """Its jobs are blocked, and jobs of the next batch go out in the same dispatch."""
         paused, other = batch_of(session, 60), batch_of(session, 3)
         assert pauses.pause(session, paused)
         assert owners(session, 5) == [other] * 3
         assert queue_states(session, paused) == {"blocked": 60}
 
-    def test_lets_no_call_of_a_job_in_hand_begin(self, session: Session) -> None:
+    def test_lets_no_call_of_a_running_job_begin(self, session: Session) -> None:
         """A job that a worker holds already is refused at the last moment."""
         worker_id = new_worker(session)
         paused = batch_of(session, 1)
@@ -62,8 +62,8 @@ class TestAPausedBatch:
         pauses.pause(session, paused)
         assert begin(session, claim) is NotBegun.PAUSED
 
-    def test_comes_back_behind_what_went_on_meanwhile(self, session: Session) -> None:
-        """Resumed, it takes turns with the others instead of going first with its old places."""
+    def test_is_unblocked_behind_jobs_that_went_on_meanwhile(self, session: Session) -> None:
+        """After a resume it alternates with the others instead of going first."""
         paused = batch_of(session, 20)
         pauses.pause(session, paused)
         assert owners(session, 2) == []
@@ -77,14 +77,14 @@ class TestAPausedBatch:
         assert 4 <= next_ten.count(other) <= 6
 
     def test_is_paused_once(self, session: Session) -> None:
-        """A second pause, or resume, says that nothing changed."""
+        """A second pause, or resume, reports that nothing changed."""
         batch_id = batch_of(session, 1)
         assert [pauses.pause(session, batch_id) for _ in range(2)] == [True, False]
         assert [pauses.resume(session, batch_id) for _ in range(2)] == [True, False]
 
 
 def set_window(session: Session, batch_id: uuid.UUID, opens: str, closes: str) -> None:
-    """A span of time from and until offsets from now."""
+    """Set a window from and until so long from now."""
     session.execute(
         text(
             "UPDATE batches SET opens_at = now() + CAST(:opens AS interval),"
@@ -100,10 +100,8 @@ outside = pytest.mark.parametrize("window", [BEFORE, AFTER], ids=["before", "aft
 
 class TestABatchOutsideItsWindow:
     @outside
-    def test_is_stepped_over_and_comes_back_once_it_opens(
-        self, session: Session, window: tuple[str, str]
-    ) -> None:
-        """Its jobs are blocked; within the window the dispatcher finds them again, without a resume."""
+    def test_is_skipped_and_unblocked_once_it_opens(self, session: Session, window: tuple[str, str]) -> None:
+        """Its jobs are blocked; within the window the dispatcher unblocks them, without a resume."""
         waits, other = batch_of(session, 60), batch_of(session, 3)
         set_window(session, waits, *window)
         assert owners(session, 5) == [other] * 3
@@ -116,7 +114,7 @@ class TestABatchOutsideItsWindow:
 
     @outside
     @pytest.mark.parametrize("budget", [None, 5])
-    def test_lets_no_call_of_a_job_in_hand_begin(
+    def test_lets_no_call_of_a_running_job_begin(
         self, session: Session, window: tuple[str, str], budget: int | None
     ) -> None:
         """A job that a worker holds already is refused at the last moment, and costs no credit."""
@@ -130,8 +128,8 @@ class TestABatchOutsideItsWindow:
         set_window(session, batch_id, "0 seconds", "1 second")
         assert isinstance(begin(session, claim), int)
 
-    def test_still_copies_what_was_paid_for(self, session: Session) -> None:
-        """A paid result does not wait for a night."""
+    def test_still_copies_paid_results(self, session: Session) -> None:
+        """A paid result does not wait for the window."""
         batch_id = batch_of(session, 1)
         set_window(session, batch_id, *AFTER)
         session.execute(
@@ -142,8 +140,8 @@ class TestABatchOutsideItsWindow:
         )
         assert len(dispatch_copies(session, 5, lease=LEASE)) == 1
 
-    def test_that_is_paused_too_says_so_first(self, session: Session) -> None:
-        """Opening the window would not help."""
+    def test_that_is_paused_as_well_says_so_first(self, session: Session) -> None:
+        """An open window would not help."""
         worker_id = new_worker(session)
         batch_id = batch_of(session, 1)
         claim = claim_one(session, worker_id)
@@ -152,8 +150,8 @@ class TestABatchOutsideItsWindow:
         assert begin(session, claim) is NotBegun.PAUSED
 
     @pytest.mark.parametrize("bounds", ["opens_at = now()", "closes_at = now() + interval '1 second'"])
-    def test_may_have_one_bound_only(self, session: Session, bounds: str) -> None:
-        """The other side is open."""
+    def test_may_have_one_end_only(self, session: Session, bounds: str) -> None:
+        """The other end is open."""
         worker_id = new_worker(session)
         batch_of(session, 1)
         claim = claim_one(session, worker_id)
@@ -161,9 +159,9 @@ class TestABatchOutsideItsWindow:
         assert isinstance(begin(session, claim), int)
 
 
-class TestThePausedLine:
+class TestThePausedQueue:
     def test_lets_no_call_out(self, session: Session) -> None:
-        """Neither from the line nor from a worker's hands, until it is resumed."""
+        """Neither a ready nor a running job begins a call, until the queue is resumed."""
         worker_id = new_worker(session)
         batch_of(session, 2)
         claim = claim_one(session, worker_id)
@@ -191,8 +189,8 @@ class TestABudget:
         assert unblock(session) == 1
         assert queue_states(session, batch_id) == {"running": 2, "ready": 1}
 
-    def test_is_asked_once_for_a_call_that_is_begun_twice(self, session: Session) -> None:
-        """A statement whose answer was lost is repeated, and takes no second credit."""
+    def test_is_charged_once_for_a_call_that_is_begun_twice(self, session: Session) -> None:
+        """A statement whose reply was lost is repeated, and takes no second credit."""
         worker_id = new_worker(session)
         batch_id = batch_of(session, 1, budget=5)
         claim = claim_one(session, worker_id)
@@ -201,7 +199,7 @@ class TestABudget:
         assert session.scalar(text("SELECT spent FROM spending")) == 1
 
     def test_gets_a_credit_back_once_for_a_call_that_cost_none(self, session: Session) -> None:
-        """A refused call is not spent, however often that is recorded."""
+        """The credit of a refused call is returned once, however often the end is recorded."""
         worker_id = new_worker(session)
         batch_id = batch_of(session, 1, budget=1)
         attempt_id = begin(session, claim_one(session, worker_id), day_budget=9)
@@ -213,8 +211,8 @@ class TestABudget:
         assert session.scalar(text("SELECT spent FROM spending")) == 0
 
     @pytest.mark.parametrize("outcome", [AttemptOutcome.CHARGED, AttemptOutcome.UNKNOWN])
-    def test_keeps_what_was_or_may_have_been_spent(self, session: Session, outcome: AttemptOutcome) -> None:
-        """An unknown charge counts as spent: the budget is the most that it can cost."""
+    def test_counts_unknown_charges(self, session: Session, outcome: AttemptOutcome) -> None:
+        """An unknown charge counts as spent: the budget is the most that the batch can cost."""
         worker_id = new_worker(session)
         batch_id = batch_of(session, 1, budget=1)
         attempt_id = begin(session, claim_one(session, worker_id))
@@ -223,7 +221,7 @@ class TestABudget:
         assert session.get_one(Batch, batch_id, populate_existing=True).spent == 1
 
     def test_of_a_day_stops_the_calls_of_all(self, session: Session) -> None:
-        """With the day's credits gone nothing is handed out, and what is in hand is refused."""
+        """Without credits for the day nothing is dispatched, and running jobs begin no call."""
         worker_id = new_worker(session)
         batch_of(session, 2)
         first, second = (claim_one(session, worker_id) for _ in range(2))
@@ -232,7 +230,7 @@ class TestABudget:
         assert not read_snapshot(session, [ACCOUNT], 1).may_call
         assert read_snapshot(session, [ACCOUNT], 2).may_call
 
-    def test_that_is_set_later_counts_what_was_spent_before(self, session: Session) -> None:
+    def test_that_is_set_later_counts_earlier_calls(self, session: Session) -> None:
         """A budget of two for a batch that has called once leaves one."""
         worker_id = new_worker(session)
         batch_id = batch_of(session, 3)

@@ -1,4 +1,4 @@
-"""The order across producers, by the calls that each has had."""
+"""Shares across producers: the next producer is chosen by the calls that each has had."""
 
 import uuid
 from collections import Counter
@@ -29,7 +29,7 @@ def add(
     batches: int = 1,
     share: float = 1,
 ) -> uuid.UUID:
-    """A producer with so many jobs in each of so many batches."""
+    """Create a producer with so many jobs in each of so many batches."""
     producer, _ = create_producer(session, name)
     set_ceilings(session, producer.id, share=share)
     for _ in range(batches):
@@ -51,7 +51,7 @@ def add_batch(
 
 
 def next_ones(session: Session, count: int, at_once: int = 1) -> list[uuid.UUID | None]:
-    """The producers of the jobs that go out next, several at once."""
+    """Dispatch so many jobs; returns their producers."""
     owners: list[uuid.UUID | None] = []
     while len(owners) < count:
         dispatched = dispatch_calls(session, min(at_once, count - len(owners)), lease=LEASE)
@@ -72,20 +72,20 @@ class TestProducers:
         assert Counter(next_ones(session, 20, at_once)) == {many: 10, one: 10}
 
     def test_share_with_jobs_that_have_no_producer(self, session: Session) -> None:
-        """The operator's own jobs are one share as well."""
+        """The operator's jobs are one share as well."""
         add_batch(session, None, 20)
         add_batch(session, None, 20)
         shop = add(session, "shop", 20)
         assert Counter(next_ones(session, 20, 4)) == {None: 10, shop: 10}
 
     def test_get_as_much_as_their_share_says(self, session: Session) -> None:
-        """A share of 3 is three times that of 1."""
+        """A share of 3 gets three times the calls of a share of 1."""
         large, small = add(session, "large", 40, share=3), add(session, "small", 40)
         assert Counter(next_ones(session, 20, 5)) == {large: 15, small: 5}
 
     @pytest.mark.parametrize("at_once", [1, 7])
     def test_save_nothing_up_while_they_have_no_jobs(self, session: Session, at_once: int) -> None:
-        """A producer that had no jobs while another had all calls shares evenly from its first job on."""
+        """A producer that was idle while another had all calls shares evenly from then on."""
         away, busy = add(session, "away", 1), add(session, "busy", 300)
         next_ones(session, 150, at_once)
         add_batch(session, away, 40)
@@ -93,27 +93,27 @@ class TestProducers:
         assert busy
 
     def test_owe_nothing_for_calls_that_nobody_else_wanted(self, session: Session) -> None:
-        """A producer that had all calls for itself does not have to wait when another comes."""
+        """A producer that had all calls does not wait when another one comes."""
         alone = add(session, "alone", 300)
         next_ones(session, 200, 20)
         add(session, "new", 40)
         assert Counter(next_ones(session, 20))[alone] == pytest.approx(10, abs=1)
 
     def test_are_served_in_turn_when_there_are_more_of_them_than_calls(self, session: Session) -> None:
-        """Each has its turn before any has a second."""
+        """Each gets one call before any gets a second."""
         owners = {add(session, f"p{n}", 5) for n in range(12)}
         assert {*next_ones(session, 12, 4)} == owners
         assert {*next_ones(session, 12, 5)} == owners
 
     def test_take_what_others_leave(self, session: Session) -> None:
-        """A window is filled although most producers have one job each."""
+        """A dispatch is filled although most producers have one job each."""
         large = add(session, "large", 50)
         for n in range(5):
             add(session, f"small{n}", 1)
         assert Counter(next_ones(session, 25, 25))[large] == 20
 
-    def test_go_on_past_jobs_that_another_holds(self, engine: Engine) -> None:
-        """A row that somebody has locked keeps neither its producer nor another from its turn."""
+    def test_skip_jobs_that_another_transaction_locks(self, engine: Engine) -> None:
+        """A locked row delays neither its producer nor another one."""
         with Session(engine) as session, session.begin():
             held, free = add(session, "held", 3), add(session, "free", 3)
         with Session(engine) as other, Session(engine) as session, session.begin():
@@ -121,8 +121,8 @@ class TestProducers:
             other.execute(text(first), {"id": held})
             assert Counter(next_ones(session, 4, 4)) == {held: 2, free: 2}
 
-    def test_are_charged_little_for_what_is_parked(self, session: Session) -> None:
-        """Jobs of a paused batch cost their producer a turn or two, not one each."""
+    def test_are_charged_little_for_blocked_jobs(self, session: Session) -> None:
+        """Jobs of a paused batch cost their producer a call or two, not one each."""
         shop = add(session, "shop", 0)
         add(session, "other", 40)
         paused = add_batch(session, shop, 30)
@@ -135,10 +135,10 @@ class TestProducers:
         taken = Counter(next_ones(session, 20, 10))
         assert taken[shop] >= 8
 
-    def test_have_their_turns_beside_a_paused_batch_of_any_size(
+    def test_get_their_calls_beside_a_paused_batch_of_any_size(
         self, session: Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """However long it takes to block another's jobs."""
+        """However long it takes to block another producer's jobs."""
         monkeypatch.setattr(block, "MOST_BLOCKED", 1)
         shop, other = add(session, "shop", 0), add(session, "other", 20)
         pause(session, add_batch(session, shop, 300))
@@ -148,7 +148,7 @@ class TestProducers:
 
 class TestBatchesOfAProducer:
     def test_share_what_their_producer_gets(self, session: Session) -> None:
-        """A small batch that comes behind a large one alternates with it, beside another producer's."""
+        """A small batch behind a large one alternates with it, beside another producer's jobs."""
         shop, other = add(session, "shop", 200), add(session, "other", 200)
         next_ones(session, 50, 10)
         small = add_batch(session, shop, 10)
@@ -158,13 +158,13 @@ class TestBatchesOfAProducer:
         assert other
 
     def test_weigh_against_one_another_only(self, session: Session) -> None:
-        """A weight of 1000 takes from the producer's other batches, and from nobody else."""
+        """A weight of 1000 takes calls from the producer's other batches only."""
         shop, other = add(session, "shop", 40), add(session, "other", 40)
         add_batch(session, shop, 40, weight=1000)
         assert Counter(next_ones(session, 20, 5)) == {shop: 10, other: 10}
 
-    def test_come_behind_what_their_producer_had(self, session: Session) -> None:
-        """A line that others' calls did not move is where a new batch begins: not behind their places."""
+    def test_start_at_the_virtual_time_of_their_producer(self, session: Session) -> None:
+        """Calls of other producers do not move it."""
         shop, other = add(session, "shop", 40), add(session, "other", 1000)
         next_ones(session, 20, 10)
         session.execute(text("UPDATE producers SET suspended_at = now() WHERE id = :id"), {"id": shop})
@@ -179,7 +179,7 @@ class TestBatchesOfAProducer:
 
 class TestAPriority:
     def test_is_worth_a_few_calls_of_others(self, session: Session) -> None:
-        """Interactive jobs go before another's normal ones, and share evenly from then on."""
+        """Interactive jobs go before another's normal ones, and share evenly afterwards."""
         eager, usual = add(session, "eager", 60, priority=Priority.INTERACTIVE), add(session, "usual", 60)
         taken = next_ones(session, LEAD + 20)
         assert set(taken[:LEAD]) == {eager}
@@ -188,13 +188,13 @@ class TestAPriority:
     @pytest.mark.parametrize("at_once", [1, 8])
     @pytest.mark.parametrize("priority", PRIORITIES.values())
     def test_starves_nobody(self, session: Session, priority: Priority, at_once: int) -> None:
-        """Whatever a flood asks for, five jobs of another are out within its lead and their own share."""
+        """Beside any number of urgent jobs, five of another go within the lead and their own share."""
         add(session, "flood", 200, priority=Priority.INTERACTIVE)
         small = add(session, "small", 5, priority=priority)
         assert next_ones(session, LEAD * priority + 10 + at_once, at_once).count(small) == 5
 
     def test_leads_again_once_it_was_made_up_for(self, session: Session) -> None:
-        """A producer that sends an interactive job now and then has it called at once, each time."""
+        """A producer that sends an interactive job now and then has each called at once."""
         shop, bulk = add(session, "shop", 0), add(session, "bulk", 300, priority=Priority.BULK)
         for _ in range(5):
             enqueue(session, NewJob(SOURCE, priority=Priority.INTERACTIVE), producer_id=shop)
@@ -203,7 +203,7 @@ class TestAPriority:
         assert bulk
 
     def test_orders_the_jobs_of_one_producer(self, session: Session) -> None:
-        """Within a producer's share a better priority goes before all others."""
+        """Within a producer's share a better priority goes first."""
         shop = add(session, "shop", 30)
         add_batch(session, shop, 5, priority=Priority.INTERACTIVE)
         dispatched = dispatch_calls(session, 10, lease=LEASE)
@@ -211,7 +211,7 @@ class TestAPriority:
         assert ranks == [Priority.INTERACTIVE] * 5 + [Priority.NORMAL] * 5
 
     def test_lags_no_further_than_it_may(self, session: Session) -> None:
-        """A producer that was not served for long has a bounded number of calls to catch up."""
+        """A producer that could not be served for long catches up a limited number of calls."""
         stuck, busy = add(session, "stuck", 100), add(session, "busy", 300)
         session.execute(text("INSERT INTO shares (owner, virtual_time) VALUES (:id, 5000)"), {"id": busy})
         next_ones(session, 1)

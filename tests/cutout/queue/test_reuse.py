@@ -18,7 +18,7 @@ SHA256 = SOURCE_SHA256
 
 
 def claims(engine: Engine, count: int) -> list[Claim]:
-    """So many jobs for one picture in a worker's hands."""
+    """Claims of so many jobs for one picture."""
     with Session(engine) as session, session.begin():
         worker_id: uuid.UUID = new_worker(session)
         for _ in range(count):
@@ -32,8 +32,8 @@ def take(engine: Engine, claim: Claim, sha256: bytes = SHA256) -> Acquired | Tak
 
 
 class TestTwoJobsForOnePicture:
-    def test_that_ask_at_the_same_instant_do_not_both_buy(self, engine: Engine) -> None:
-        """The second waits for the first one's row, which it could not see when it began to ask."""
+    def test_that_acquire_at_the_same_time_do_not_both_buy(self, engine: Engine) -> None:
+        """The second waits for the first one's row, which was not visible when its statement began."""
         first, second = claims(engine, 2)
         with ThreadPoolExecutor(1) as pool:
             with Session(engine) as session, session.begin():
@@ -43,8 +43,8 @@ class TestTwoJobsForOnePicture:
                 assert not asked.done()
             assert asked.result(10) == TakenByOther(first.job_id)
 
-    def test_are_told_apart_from_jobs_for_other_pictures(self, engine: Engine) -> None:
-        """That others are being bought says nothing of this one, whose buyer is gone."""
+    def test_are_distinguished_from_jobs_for_other_pictures(self, engine: Engine) -> None:
+        """Purchases of other pictures do not matter to this one, whose buyer is gone."""
         first, second, other = claims(engine, 3)
         assert take(engine, first) == Acquired()
         assert take(engine, other, b"o" * 32) == Acquired()
@@ -52,7 +52,7 @@ class TestTwoJobsForOnePicture:
             queue.settle(session, first, Hold("LOOK", "for a person"))
         assert take(engine, second) == Acquired()
 
-    def test_do_not_wait_for_one_that_is_parked(self, engine: Engine) -> None:
+    def test_do_not_wait_for_one_that_is_blocked(self, engine: Engine) -> None:
         """Its batch is paused or outside its window, perhaps for hours: the next one buys."""
         first, second = claims(engine, 2)
         assert take(engine, first) == Acquired()
@@ -66,8 +66,8 @@ class TestTwoJobsForOnePicture:
             )
         assert take(engine, second) == Acquired()
 
-    def test_leave_it_to_the_one_that_asked_first(self, engine: Engine) -> None:
-        """However often they ask; the buyer itself may ask again."""
+    def test_leave_it_to_the_first_one(self, engine: Engine) -> None:
+        """However often they try; the buyer itself may try again."""
         first, second = claims(engine, 2)
         assert [take(engine, claim) for claim in (first, second, first, second)] == [
             Acquired(),
@@ -77,8 +77,8 @@ class TestTwoJobsForOnePicture:
         ]
 
 
-def test_whoever_publishes_is_known_as_the_owner(session: Session) -> None:
-    """A's result comes after B became the buyer: to B its key is another's, to A its own."""
+def test_the_publisher_is_the_owner(session: Session) -> None:
+    """A's result arrives after B became the buyer: the object is A's own, and not B's."""
     a, b = (create_producer(session, name)[0].id for name in ("a", "b"))
     worker_id = new_worker(session)
     for owner in (a, b, a, b):

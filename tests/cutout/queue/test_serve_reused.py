@@ -24,12 +24,12 @@ ROOM = 500
 
 
 def source(n: int, bucket: str = "my-bucket") -> str:
-    """Where the picture that says `n` would lie once uploaded."""
+    """The address of the uploaded picture number `n`."""
     return f"s3://{bucket}/sources/{n:02x}/{n:064x}"
 
 
 def buy(session: Session, n: int, **changed: object) -> None:
-    """Its cutout is on the reuse_scope."""
+    """Buy its cutout, so that others can reuse it."""
     values = {
         "sha256": n.to_bytes(32, "big"),
         "form": "rgba",
@@ -63,9 +63,9 @@ def ids(dispatched: list[tuple[uuid.UUID, int]]) -> set[uuid.UUID]:
     return {job_id for job_id, _ in dispatched}
 
 
-class TestHandingOut:
-    def test_takes_what_was_bought_besides_the_calls(self, session: Session) -> None:
-        """As many calls as wanted, with bought ones between them; each job has the right queue state."""
+class TestDispatch:
+    def test_takes_reusable_jobs_beside_the_calls(self, session: Session) -> None:
+        """It takes as many calls as wanted, and each job gets the right queue state."""
         batch = create_batch(session, "b")
         names = [NewJob(source(n), str(n)) for n in range(1, 41)]
         jobs = enqueue_all(session, names, batch_id=batch.id)
@@ -90,7 +90,7 @@ class TestHandingOut:
         ],
         ids=lambda it: next(iter(it)),
     )
-    def test_takes_nothing_for_bought_that_is_made_otherwise(
+    def test_does_not_reuse_cutouts_of_another_identity(
         self, session: Session, changed: dict[str, object]
     ) -> None:
         """Another form, endpoint, preparation, bucket or scope is another cutout."""
@@ -111,14 +111,14 @@ class TestHandingOut:
             "s3://my-bucket/sources/01/",
         ],
     )
-    def test_takes_no_other_address_for_an_uploaded_source(self, session: Session, address: str) -> None:
-        """A source may have changed, whatever its URL looks like; the worker asks its server."""
+    def test_does_not_take_other_addresses_for_uploaded_sources(self, session: Session, address: str) -> None:
+        """A picture at another address may have changed, so a worker fetches it."""
         enqueue_all(session, [NewJob(address)])
         buy(session, 1)
         assert lengths(take(session)) == (1, 0)
 
-    def test_lets_a_batch_buy_anew_that_wants_it(self, session: Session) -> None:
-        """reuse: never, for the batch or for the whole installation."""
+    def test_lets_a_batch_buy_again_that_forbids_reuse(self, session: Session) -> None:
+        """Reuse is off for the batch or for the whole installation."""
         batch = create_batch(session, "b", reuse=False)
         never = enqueue_all(session, [NewJob(source(1), "a")], batch_id=batch.id)
         buy(session, 1)
@@ -126,8 +126,8 @@ class TestHandingOut:
         enqueue_all(session, [NewJob(source(1), "b")])
         assert lengths(take(session, reuse_scope=None)) == (1, 0)
 
-    def test_serves_nothing_of_a_batch_that_rests(self, session: Session) -> None:
-        """It is blocked with the rest, and what stands behind it is served."""
+    def test_reuses_nothing_for_a_paused_batch(self, session: Session) -> None:
+        """Its jobs are blocked, and reusable jobs behind them are taken."""
         delayed = create_batch(session, "b")
         jobs = enqueue_all(session, [NewJob(source(1), str(n)) for n in range(30)], batch_id=delayed.id)
         others = enqueue_all(session, [NewJob(source(1))] * 30)
@@ -138,14 +138,14 @@ class TestHandingOut:
         assert {session.get_one(Job, job).queue_state for job in jobs} == {QueueState.BLOCKED}
 
     def test_stops_where_there_is_no_room(self, session: Session) -> None:
-        """The excess over the quota is at most one round."""
+        """It exceeds the room by the jobs of one round at most."""
         enqueue_all(session, [NewJob(source(1))] * 100)
         buy(session, 1)
         assert 20 <= len(take(session, 5, room=20).reused) <= 25
         assert len(take(session, 5, room=0).reused) == 5
 
-    def test_moves_the_present_no_further_than_the_calls_are(self, session: Session) -> None:
-        """Whoever is enqueued next shares the endpoint at once, however far serving has looked ahead."""
+    def test_advances_virtual_time_no_further_than_the_calls(self, session: Session) -> None:
+        """A job that is enqueued next shares the endpoint at once, however far reuse has looked ahead."""
         batch = create_batch(session, "b")
         names = [NewJob(source(n), str(n)) for n in range(1, 101)]
         jobs = enqueue_all(session, names, batch_id=batch.id)
@@ -153,13 +153,13 @@ class TestHandingOut:
             buy(session, n)
         turns = take(session, 1)
         assert (len(turns.reused), ids(turns.calls)) == (50, {jobs[1]})
-        present = session.scalar(text("SELECT present FROM shares"))
+        present = session.scalar(text("SELECT queue_virtual_time FROM shares"))
         assert present == session.get_one(Job, jobs[1]).virtual_start
 
 
 @pytest.fixture
 def message(session: Session) -> queue.Dispatched:
-    """Three jobs on their way to be served."""
+    """Three jobs in a message for reuse."""
     batch = create_batch(session, "b")
     enqueue_all(session, [NewJob(source(n), str(n)) for n in range(1, 4)], batch_id=batch.id)
     for n in range(1, 4):
@@ -167,9 +167,9 @@ def message(session: Session) -> queue.Dispatched:
     return take(session).reused
 
 
-class TestServing:
-    def test_ends_a_parcel_with_what_was_bought(self, session: Session, message: queue.Dispatched) -> None:
-        """Each job has its own cutout's row, costs nothing and says that it was reused."""
+class TestReusing:
+    def test_completes_the_jobs_of_a_message(self, session: Session, message: queue.Dispatched) -> None:
+        """Each job gets its own cutout, costs nothing and says that it was reused."""
         found = queue.find_bought(session, message, REUSE_SCOPE)
         assert queue.complete_reused(session, found, REUSE_SCOPE) == 3
         session.expire_all()
@@ -182,14 +182,14 @@ class TestServing:
         assert all(job.finished_at for job in jobs)
 
     def test_twice_changes_nothing(self, session: Session, message: queue.Dispatched) -> None:
-        """A message that comes again finds nothing; one under an older fence neither."""
+        """A repeated message changes nothing, nor does one under an older fence."""
         found = queue.find_bought(session, message, REUSE_SCOPE)
         queue.complete_reused(session, found, REUSE_SCOPE)
         assert queue.find_bought(session, message, REUSE_SCOPE) == []
         assert queue.complete_reused(session, found, REUSE_SCOPE) == 0
 
     def test_under_an_older_fence_changes_nothing(self, session: Session, message: queue.Dispatched) -> None:
-        """The lease was over: another message has these jobs."""
+        """The lease was over, and another message has these jobs."""
         late = queue.find_bought(session, message, REUSE_SCOPE)
         session.execute(text("UPDATE jobs SET scheduled_at = now() - interval '1 s'"))
         assert promote_due(session) == 3
@@ -212,10 +212,10 @@ class TestServing:
             "UPDATE bought_results SET sha256 = 'other'",
         ],
     )
-    def test_leaves_alone_what_changed_meanwhile(
+    def test_leaves_jobs_alone_that_changed_meanwhile(
         self, session: Session, message: queue.Dispatched, meanwhile: str
     ) -> None:
-        """Withdrawn, paid for by a worker that was taken for dead, deleted, bought anew."""
+        """A job was cancelled, paid by a worker believed dead, or its cutout deleted or bought again."""
         found = queue.find_bought(session, message, REUSE_SCOPE)
         session.execute(text(meanwhile))
         assert queue.complete_reused(session, found, REUSE_SCOPE) == 0
@@ -223,7 +223,7 @@ class TestServing:
     def test_of_a_broken_cutout_makes_the_job_its_buyer(
         self, session: Session, message: queue.Dispatched
     ) -> None:
-        """Once: a second job that finds the same does not take it away. Back in line, it is for a call."""
+        """A second job that finds it broken changes nothing. The first becomes ready for a call."""
         first, *_ = queue.find_bought(session, message, REUSE_SCOPE)
         wait = queue.miss(session, first, REUSE_SCOPE)
         assert wait
@@ -235,8 +235,8 @@ class TestServing:
         queue.requeue(session, message)
         assert ids(take(session).calls) == {first.job_id}
 
-    def test_put_off_rests_with_a_reason(self, session: Session, message: queue.Dispatched) -> None:
-        """As a single job would."""
+    def test_that_is_delayed_has_a_reason(self, session: Session, message: queue.Dispatched) -> None:
+        """The jobs are delayed like a single job."""
         queue.delay(session, message, Snooze("STORAGE_AWAY", "it is away", 15))
         session.expire_all()
         jobs = [session.get_one(Job, job_id) for job_id, _ in message]
@@ -246,8 +246,8 @@ class TestServing:
 
 
 class TestDeletingACutout:
-    def test_waits_for_jobs_that_are_just_served_from_it(self, engine: Engine) -> None:
-        """Whoever deletes it then sees that they have it."""
+    def test_waits_for_jobs_that_are_just_completed_with_it(self, engine: Engine) -> None:
+        """The deletion sees afterwards that they have it."""
         with Session(engine) as session, session.begin():
             enqueue_all(session, [NewJob(source(1))])
             buy(session, 1)
@@ -269,8 +269,8 @@ def _delete_results(engine: Engine) -> int:
         return connection.execute(text("DELETE FROM bought_results")).rowcount
 
 
-def test_calls_alone_pass_over_the_shelf(session: Session) -> None:
-    """Whoever hands out calls and nothing else gets all jobs for calls."""
+def test_a_dispatch_of_calls_reuses_nothing(session: Session) -> None:
+    """All jobs are dispatched for calls."""
     enqueue_all(session, [NewJob(source(1))] * 3)
     buy(session, 1)
     assert len(dispatch_calls(session, 5, lease=LEASE)) == 3

@@ -23,7 +23,7 @@ def row(session: Session) -> Breaker:
 
 
 def pass_time(session: Session, seconds: float) -> None:
-    """As if so many seconds had gone by since the breaker last changed."""
+    """Let so many seconds pass for the breaker."""
     session.execute(
         text("UPDATE breaker SET probe_at = probe_at - :gone, closed_at = closed_at - :gone"),
         {"gone": timedelta(seconds=seconds)},
@@ -37,8 +37,8 @@ def probe_in_s(session: Session) -> float:
     return seconds
 
 
-def copy_in_line(session: Session, *, lifetime: timedelta) -> Claim:
-    """A job at its copy that stands in line."""
+def ready_copy(session: Session, *, lifetime: timedelta) -> Claim:
+    """A ready job at its copy."""
     claim = claim_new(session, new_worker(session))
     attempt_id = begin(session, claim)
     claim = claim.with_result(
@@ -54,22 +54,22 @@ def copy_in_line(session: Session, *, lifetime: timedelta) -> Claim:
 
 
 class TestOpening:
-    def test_is_done_once_and_the_first_reason_stands(self, session: Session) -> None:
-        """Whoever opens it is told so; whoever comes later changes nothing."""
+    def test_happens_once_and_keeps_the_first_reason(self, session: Session) -> None:
+        """The first opening returns true, later ones change nothing."""
         assert storage_breaker.trip(session, "refused")
         assert not storage_breaker.trip(session, "another")
         assert row(session).reason == "refused"
 
     def test_is_seen_by_the_dispatcher(self, session: Session) -> None:
-        """The snapshot says that the bucket is away, until the breaker is closed."""
+        """The snapshot says that the bucket is down, until the breaker is closed."""
         assert not read_snapshot(session, [ACCOUNT]).bucket_is_down
         storage_breaker.trip(session, "refused")
         assert read_snapshot(session, [ACCOUNT]).bucket_is_down
         storage_breaker.close(session)
         assert not read_snapshot(session, [ACCOUNT]).bucket_is_down
 
-    def test_stops_calls_that_are_in_a_workers_hands(self, session: Session) -> None:
-        """Open, no attempt is begun and nothing stands in the ledger; closed, it is."""
+    def test_stops_calls_of_running_jobs(self, session: Session) -> None:
+        """While it is open no attempt begins and the ledger has no row."""
         claim = claim_new(session, new_worker(session))
         storage_breaker.trip(session, "refused")
         begun = ask_to_begin(session, claim)
@@ -78,11 +78,11 @@ class TestOpening:
         storage_breaker.close(session)
         assert begin(session, claim)
 
-    def test_lets_only_unsaved_results_go_that_die_soon(self, session: Session) -> None:
+    def test_allows_only_copies_of_unsaved_results_that_expire_soon(self, session: Session) -> None:
         """They must be saved elsewhere; every other copy waits for the bucket."""
-        dying = copy_in_line(session, lifetime=timedelta(hours=1))
-        copy_in_line(session, lifetime=timedelta(hours=3))
-        saved = copy_in_line(session, lifetime=timedelta(hours=1))
+        dying = ready_copy(session, lifetime=timedelta(hours=1))
+        ready_copy(session, lifetime=timedelta(hours=3))
+        saved = ready_copy(session, lifetime=timedelta(hours=1))
         session.execute(text("UPDATE jobs SET lifeboat_key = id::text WHERE id = :id"), {"id": saved.job_id})
         dispatched = dispatch_copies(session, 10, lease=LEASE, expiring_within=TWO_HOURS)
         assert [job_id for job_id, _ in dispatched] == [dying.job_id]
@@ -90,8 +90,8 @@ class TestOpening:
 
 
 class TestTheProbe:
-    def test_is_due_after_two_seconds_and_put_off_by_asking(self, session: Session) -> None:
-        """Whoever finds it due has it alone."""
+    def test_is_due_after_two_seconds_and_postponed_by_the_check(self, session: Session) -> None:
+        """Only one process finds it due."""
         storage_breaker.trip(session, "refused")
         assert not storage_breaker.due_for_probe(session)
         pass_time(session, 2)
@@ -100,15 +100,15 @@ class TestTheProbe:
         assert probe_in_s(session) == 2
 
     def test_is_not_due_while_closed(self, session: Session) -> None:
-        """A bucket that works is left alone."""
+        """A working bucket is not probed."""
         assert not storage_breaker.due_for_probe(session)
         storage_breaker.trip(session, "refused")
         storage_breaker.close(session)
         pass_time(session, 1000)
         assert not storage_breaker.due_for_probe(session)
 
-    def test_comes_half_as_often_each_time_that_it_was_closed_too_early(self, session: Session) -> None:
-        """2, 4, 8 … and at most 60 seconds."""
+    def test_comes_half_as_often_after_each_early_close(self, session: Session) -> None:
+        """After 2, 4, 8 and at most 60 seconds."""
         waits = []
         for _ in range(8):
             storage_breaker.trip(session, "refused")
@@ -117,8 +117,8 @@ class TestTheProbe:
             pass_time(session, 59)
         assert waits == [2, 4, 8, 16, 32, 60, 60, 60]
 
-    def test_begins_anew_after_a_calm(self, session: Session) -> None:
-        """A limit that held for a minute is trusted again."""
+    def test_starts_again_after_a_calm_minute(self, session: Session) -> None:
+        """A bucket that worked for a minute is trusted again."""
         for _ in range(3):
             storage_breaker.trip(session, "refused")
             storage_breaker.close(session)
@@ -135,14 +135,14 @@ class TestClosing:
         assert (row(session).opened_at, row(session).reason, row(session).probe_at) == (None, None, None)
         assert storage_breaker.trip(session, "again")
 
-    def test_what_is_closed_changes_nothing(self, session: Session) -> None:
-        """When it was closed is remembered from the first time."""
+    def test_of_a_closed_breaker_changes_nothing(self, session: Session) -> None:
+        """The time of the first close stays."""
         before = row(session).closed_at
         storage_breaker.close(session)
         assert row(session).closed_at == before
 
 
 def test_a_very_long_reason_is_cut(session: Session) -> None:
-    """Messages of others are cut to a bounded length."""
+    """Texts of other servers are stored with a limited length."""
     storage_breaker.trip(session, "x" * 10_000)
     assert len(row(session).reason or "") == 500

@@ -55,12 +55,12 @@ def job_of(session: Session, claim: Claim) -> Job:
 
 
 def bought(session: Session, claim: Claim) -> Claim:
-    """The claim after a paid call."""
+    """A claim after a paid call."""
     return record(session, claim, begin(session, claim))
 
 
 def record(session: Session, claim: Claim, attempt_id: int) -> Claim:
-    """The claim once its call was answered."""
+    """Record a paid result; returns the claim."""
     return claim.with_result(
         queue.record_result(
             session, claim, attempt_id, CHARGED, url="https://r/1", lifetime=DAY, sent=(10, 20)
@@ -68,39 +68,39 @@ def record(session: Session, claim: Claim, attempt_id: int) -> Claim:
     )
 
 
-def rests_s(job: Job) -> float:
+def delay_s(job: Job) -> float:
     return (job.scheduled_at - datetime.now(UTC)).total_seconds()
 
 
 class TestClaiming:
-    def test_takes_a_job_that_was_handed_out(self, session: Session) -> None:
-        """The claimed job runs, under the fence of its message."""
+    def test_takes_a_dispatched_job(self, session: Session) -> None:
+        """The claimed job is running, under the fence of its message."""
         claim = claim_new(session, worker_id := new_worker(session))
         job = job_of(session, claim)
         assert (job.state, job.worker_id, claim.fence) == (State.RUNNING, worker_id, 1)
 
-    def test_finds_nothing_behind_a_message_repeated_to_another_worker(self, session: Session) -> None:
+    def test_of_a_message_repeated_to_another_worker_fails(self, session: Session) -> None:
         """The second of two equal messages claims nothing."""
         claim = claim_new(session, new_worker(session))
         assert queue.claim(session, claim.job_id, claim.fence, new_worker(session)) is None
 
     def test_gives_the_same_worker_its_claim_again(self, session: Session) -> None:
-        """A claim whose answer was lost with the connection is asked for again and is not lost."""
+        """A claim whose reply was lost with the connection can be repeated."""
         claim = claim_new(session, worker_id := new_worker(session))
         assert queue.claim(session, claim.job_id, claim.fence, worker_id) == claim
         queue.settle(session, claim, Snooze("X", "y", 0))
         assert queue.claim(session, claim.job_id, claim.fence, worker_id) is None
 
-    def test_gives_the_same_worker_nothing_whose_call_has_no_end(self, session: Session) -> None:
-        """Its thread gave the job up, and a repeated message is no leave to pay once more."""
+    def test_fails_for_the_same_worker_with_an_open_call(self, session: Session) -> None:
+        """Its thread gave the job up, and a repeated message must not pay again."""
         claim = claim_new(session, worker_id := new_worker(session))
         attempt_id = begin(session, claim)
         assert queue.claim(session, claim.job_id, claim.fence, worker_id) is None
         queue.end_attempt(session, attempt_id, Answer(AttemptOutcome.NOT_CHARGED))
         assert queue.claim(session, claim.job_id, claim.fence, worker_id) is not None
 
-    def test_finds_nothing_behind_a_late_message(self, session: Session) -> None:
-        """After the job was handed out again, the older message claims nothing."""
+    def test_of_a_late_message_fails(self, session: Session) -> None:
+        """After the job was dispatched again, the older message claims nothing."""
         worker_id = new_worker(session)
         enqueue(session, NewJob(SOURCE))
         job_id, old = dispatch_one(session)
@@ -109,8 +109,8 @@ class TestClaiming:
         assert queue.claim(session, job_id, old, worker_id) is None
         assert queue.claim(session, job_id, old + 1, worker_id) is not None
 
-    def test_finds_nothing_once_the_job_was_cancelled(self, session: Session) -> None:
-        """A message on its way cannot bring a cancelled job back."""
+    def test_of_a_cancelled_job_fails(self, session: Session) -> None:
+        """A message on its way does not revive a cancelled job."""
         enqueue(session, NewJob(SOURCE))
         job_id, fence = dispatch_one(session)
         assert queue.cancel(session, job_id)
@@ -118,13 +118,13 @@ class TestClaiming:
 
 
 class TestTheLedger:
-    def test_has_a_row_before_the_call_that_says_unknown(self, session: Session) -> None:
-        """If nobody lives to tell, the row already tells the truth."""
+    def test_has_an_unknown_row_before_the_call(self, session: Session) -> None:
+        """If the worker dies, the row is already correct."""
         claim = claim_new(session, new_worker(session))
         attempt = session.get_one(Attempt, begin(session, claim))
         assert (attempt.outcome, attempt.ended_at, attempt.number) == (AttemptOutcome.UNKNOWN, None, 1)
 
-    def test_gives_no_leave_to_call_to_a_worker_that_lost_its_claim(self, session: Session) -> None:
+    def test_refuses_a_call_of_a_worker_that_lost_its_claim(self, session: Session) -> None:
         """Without the job there is no row and no call."""
         claim = claim_new(session, new_worker(session))
         queue.settle(session, claim, Snooze("X", "y", 0))
@@ -132,20 +132,20 @@ class TestTheLedger:
         assert begun is NotBegun.LOST
         assert session.scalars(select(Attempt)).all() == []
 
-    def test_gives_no_leave_to_call_while_the_account_is_paused(self, session: Session) -> None:
-        """A pause stops even jobs that are in a worker's hands already."""
+    def test_refuses_a_call_while_the_account_is_paused(self, session: Session) -> None:
+        """A pause stops running jobs as well."""
         claim = claim_new(session, new_worker(session))
         accounts.pause(session, ACCOUNT, code="ERROR_NOT_ENOUGH_CREDITS", message="empty")
         begun = ask_to_begin(session, claim)
         assert begun is NotBegun.ACCOUNT
 
-    def test_has_one_row_though_its_transaction_is_repeated(self, session: Session) -> None:
-        """A commit whose answer was lost is repeated and finds its own row."""
+    def test_has_one_row_if_its_transaction_is_repeated(self, session: Session) -> None:
+        """A commit whose reply was lost is repeated and finds its own row."""
         claim = claim_new(session, new_worker(session))
         assert begin(session, claim) == begin(session, claim)
 
-    def test_is_written_to_by_a_worker_that_lost_its_claim(self, session: Session) -> None:
-        """The cost of a call is recorded whichever worker holds the job."""
+    def test_takes_the_end_from_a_worker_that_lost_its_claim(self, session: Session) -> None:
+        """The cost of a call is recorded, whoever holds the job."""
         claim = claim_new(session, new_worker(session))
         attempt_id = begin(session, claim)
         queue.settle(session, claim, Snooze("X", "y", 0))
@@ -156,7 +156,7 @@ class TestTheLedger:
 
 class TestAPaidResult:
     def test_moves_the_job_to_its_copy(self, session: Session) -> None:
-        """The URL, its end and the sent size are kept, and the next step is the copy."""
+        """The URL, its expiry and the sent size are kept, and the next step is the copy."""
         claim = bought(session, claim_new(session, new_worker(session)))
         job = job_of(session, claim)
         assert (job.state, job.step, job.result_url) == (State.RUNNING, Step.COPY, "https://r/1")
@@ -164,16 +164,16 @@ class TestAPaidResult:
         assert claim.result.expires_at is not None
         assert abs(claim.result.expires_at - datetime.now(UTC) - DAY) < timedelta(minutes=1)
 
-    def test_is_used_though_its_worker_lost_the_job(self, session: Session) -> None:
-        """A rescued job gets the result that its old worker brings late, and is not called again."""
+    def test_is_used_if_its_worker_lost_the_job(self, session: Session) -> None:
+        """A rescued job gets the late result of its old worker, and is not called again."""
         claim = claim_new(session, new_worker(session))
         attempt_id = begin(session, claim)
         queue.settle(session, claim, Snooze("WORKER_GONE", "y", 0))
         assert record(session, claim, attempt_id).step is Step.COPY
         assert job_of(session, claim).step == Step.COPY
 
-    def test_frees_a_job_that_was_held_for_it(self, session: Session) -> None:
-        """A job held for an unknown charge goes on with its copy once the charge's result arrives."""
+    def test_releases_a_job_that_was_held_for_it(self, session: Session) -> None:
+        """A job held for an unknown charge continues with its copy once the result arrives."""
         claim = claim_new(session, new_worker(session))
         attempt_id = begin(session, claim)
         queue.settle(session, claim, Unknown("WORKER_GONE", "y"), RetryLimits(unknown=0))
@@ -183,7 +183,7 @@ class TestAPaidResult:
         assert (job.state, job.queue_state, job.step) == (State.QUEUED, QueueState.READY, Step.COPY)
 
     def test_outlives_the_failure_of_another_workers_call(self, session: Session) -> None:
-        """A second call that fails does not fail the job that the first one's result has reached."""
+        """A second call that fails does not fail a job that has the first one's result."""
         first = claim_new(session, new_worker(session))
         attempt_id = begin(session, first)
         queue.settle(session, first, Snooze("WORKER_GONE", "y", 0))
@@ -209,24 +209,22 @@ class TestAPaidResult:
         queue.settle(session, claim, Succeeded(STORED))
         assert job_of(session, claim).lifeboat_key is None
 
-    def test_is_not_said_to_be_in_the_lifeboat_by_a_worker_that_lost_its_claim(
-        self, session: Session
-    ) -> None:
-        """Its claim comes back without the key."""
+    def test_is_not_recorded_in_the_lifeboat_by_a_worker_that_lost_its_claim(self, session: Session) -> None:
+        """Its claim is returned without the key."""
         claim = bought(session, claim_new(session, new_worker(session)))
         queue.settle(session, claim, Snooze("X", "y", 0))
         assert queue.save_in_lifeboat(session, claim, "entry") == claim
         assert job_of(session, claim).lifeboat_key is None
 
     def test_is_not_shown_by_the_claim(self, session: Session) -> None:
-        """The URL is a secret: neither repr nor str of a claim holds it."""
+        """The URL is a secret: neither repr nor str of a claim contains it."""
         claim = bought(session, claim_new(session, new_worker(session)))
         assert "https://r/1" not in f"{claim!r}{claim!s}"
 
 
 class TestSettling:
-    def test_a_success_finishes_the_job_and_forgets_the_url(self, session: Session) -> None:
-        """A succeeded job has its object and no secret any more."""
+    def test_a_success_finishes_the_job_and_drops_the_url(self, session: Session) -> None:
+        """A succeeded job has its object and no secret."""
         claim = bought(session, claim_new(session, new_worker(session)))
         assert queue.settle(session, claim, Succeeded(STORED))
         job = job_of(session, claim)
@@ -238,8 +236,8 @@ class TestSettling:
         )
         assert job.finished_at is not None
 
-    def test_a_retry_uses_up_a_try_and_rests(self, session: Session) -> None:
-        """The job comes back later, with one try fewer and the reason."""
+    def test_a_retry_uses_up_a_try_and_delays(self, session: Session) -> None:
+        """The job is delayed, with one try fewer and the reason."""
         claim = claim_new(session, new_worker(session))
         queue.settle(session, claim, Retry(Step.CALL, "PROCESSING_FAILURE", "text"))
         job = job_of(session, claim)
@@ -249,13 +247,13 @@ class TestSettling:
             1,
             "PROCESSING_FAILURE",
         )
-        assert 0.5 < rests_s(job) < 4
+        assert 0.5 < delay_s(job) < 4
 
     def test_a_retry_honours_the_time_that_the_endpoint_named(self, session: Session) -> None:
         """Retry-After goes before our own backoff."""
         claim = claim_new(session, new_worker(session))
         queue.settle(session, claim, Retry(Step.CALL, "X", "text", after_seconds=100))
-        assert 95 < rests_s(job_of(session, claim)) <= 100
+        assert 95 < delay_s(job_of(session, claim)) <= 100
 
     def test_the_last_retry_of_a_call_fails_the_job(self, session: Session) -> None:
         """After six tries the job fails and says how often it was tried."""
@@ -270,7 +268,7 @@ class TestSettling:
         assert (job.state, job.message) == (State.FAILED, "text (tried 6 times)")
 
     def test_an_unknown_charge_closes_a_call_that_was_left_open(self, session: Session) -> None:
-        """An error before the call's end was written leaves no call that seems to be out for ever."""
+        """An error before the call's end was recorded leaves no call open for ever."""
         claim = claim_new(session, new_worker(session))
         begin(session, claim)
         queue.settle(session, claim, Unknown("INTERNAL_ERROR", "text"))
@@ -279,8 +277,8 @@ class TestSettling:
         assert attempt.ended_at
         assert attempt.unknown_at
 
-    def test_a_retry_may_have_a_bound_of_its_own(self, session: Session) -> None:
-        """A code without a meaning here fails at its second try."""
+    def test_a_retry_may_have_its_own_limit(self, session: Session) -> None:
+        """A code with an unknown meaning fails at its second try."""
         worker_id = new_worker(session)
         queue.settle(session, claim_new(session, worker_id), Retry(Step.CALL, "X", "y", most_tries=2))
         session.execute(text("UPDATE jobs SET queue_state = 'ready'"))
@@ -300,12 +298,12 @@ class TestSettling:
         assert claim.tries == 30
 
     def test_a_snooze_uses_up_no_try(self, session: Session) -> None:
-        """Not now is not failed."""
+        """A snooze is no failure."""
         claim = claim_new(session, new_worker(session))
         queue.settle(session, claim, Snooze("LIMIT_REACHED", "text", 50))
         job = job_of(session, claim)
         assert (job.state, job.queue_state, job.tries) == (State.QUEUED, QueueState.DELAYED, 0)
-        assert 45 < rests_s(job) <= 50
+        assert 45 < delay_s(job) <= 50
 
     def test_an_unknown_charge_is_repeated_within_its_bound_and_then_held(self, session: Session) -> None:
         """The first unknown call may be repeated, the second holds the job for a person."""
@@ -320,14 +318,14 @@ class TestSettling:
         queue.settle(session, claim, Unknown("NO_ANSWER", "text"), RetryLimits(unknown=1))
         assert job_of(session, claim).state == State.HELD
 
-    def test_a_retry_in_time_rests_no_longer_than_it_may(self, session: Session) -> None:
-        """A paid result that dies soon does not wait out its backoff."""
+    def test_a_retry_is_delayed_no_longer_than_allowed(self, session: Session) -> None:
+        """A paid result that expires soon does not wait out its backoff."""
         claim = bought(session, claim_new(session, new_worker(session)))
         queue.settle(session, claim, Retry(Step.COPY, "X", "text", after_seconds=100, at_most_seconds=7))
-        assert 5 < rests_s(job_of(session, claim)) <= 7
+        assert 5 < delay_s(job_of(session, claim)) <= 7
 
     def test_a_long_message_is_cut(self, session: Session) -> None:
-        """Messages of others are cut to a bounded length."""
+        """Texts of other servers are stored with a limited length."""
         claim = claim_new(session, new_worker(session))
         queue.settle(session, claim, Fail("X", "y" * 10_000))
         assert len(job_of(session, claim).message or "") == LONGEST_MESSAGE
@@ -336,7 +334,7 @@ class TestSettling:
     def test_changes_nothing_for_a_worker_that_lost_its_claim(
         self, session: Session, outcome: Outcome
     ) -> None:
-        """Whatever a fenced-out worker says, the job stays with the one who holds it."""
+        """A fenced-out worker changes nothing; the job stays with its present worker."""
         worker_id = new_worker(session)
         lost = claim_new(session, worker_id)
         queue.settle(session, lost, Snooze("X", "y", 0))
@@ -348,8 +346,8 @@ class TestSettling:
 
 
 class TestALoss:
-    def test_is_marked_where_it_was_paid_and_holds_the_job(self, session: Session) -> None:
-        """The attempt that brought the result says when it was lost; by default a person decides."""
+    def test_is_recorded_at_its_attempt_and_holds_the_job(self, session: Session) -> None:
+        """The attempt that paid for the result says when it was lost; by default a person decides."""
         claim = bought(session, claim_new(session, new_worker(session)))
         assert queue.settle(session, claim, Lost("RESULT_EXPIRED", "text"))
         job = job_of(session, claim)
@@ -358,7 +356,7 @@ class TestALoss:
         assert (attempt.outcome, attempt.lost_at is None) == (AttemptOutcome.CHARGED, False)
 
     def test_within_its_bound_is_called_again_and_then_held(self, session: Session) -> None:
-        """With a bound of one the second loss holds the job, and both stand in the ledger."""
+        """With a limit of one the second loss holds the job, and both are in the ledger."""
         worker_id = new_worker(session)
         claim = bought(session, claim_new(session, worker_id))
         queue.settle(session, claim, Lost("RESULT_EXPIRED", "text"), RetryLimits(lost=1))
@@ -371,8 +369,8 @@ class TestALoss:
         assert job_of(session, claim).state == State.HELD
         assert all(attempt.lost_at for attempt in session.scalars(select(Attempt)))
 
-    def test_is_marked_only_at_the_last_result_that_was_paid(self, session: Session) -> None:
-        """Calls that cost nothing, or brought nothing to lose, are not touched."""
+    def test_is_recorded_only_at_the_last_paid_result(self, session: Session) -> None:
+        """Calls that cost nothing, or had no result to lose, are not touched."""
         claim = claim_new(session, new_worker(session))
         refused = begin(session, claim, 1)
         queue.end_attempt(session, refused, Answer(AttemptOutcome.NOT_CHARGED, code="X"))
@@ -381,97 +379,10 @@ class TestALoss:
         lost = session.scalars(select(Attempt.number).where(Attempt.lost_at.is_not(None))).all()
         assert lost == [2]
 
-    def test_is_not_marked_by_a_worker_that_lost_its_claim(self, session: Session) -> None:
-        """Whoever holds the job now may still save the result."""
+    def test_is_not_recorded_by_a_worker_that_lost_its_claim(self, session: Session) -> None:
+        """The present worker may still save the result."""
         worker_id = new_worker(session)
         claim = bought(session, claim_new(session, worker_id))
         queue.settle(session, claim, Snooze("X", "y", 0))
         assert not queue.settle(session, claim, Lost("RESULT_EXPIRED", "text"))
         assert [attempt.lost_at for attempt in session.scalars(select(Attempt))] == [None]
-
-
-class TestByHand:
-    @pytest.mark.parametrize("outcome", [Fail("X", "y"), Hold("X", "y")])
-    def test_a_stopped_job_goes_back_in_line(self, session: Session, outcome: Outcome) -> None:
-        """Retrying a failed or held job gives it all its tries again."""
-        claim = claim_new(session, new_worker(session))
-        queue.settle(session, claim, outcome)
-        assert queue.retry(session, claim.job_id)
-        job = job_of(session, claim)
-        assert (job.state, job.queue_state, job.step, job.tries) == (
-            State.QUEUED,
-            QueueState.READY,
-            Step.CALL,
-            0,
-        )
-        assert job.finished_at is None
-
-    def test_a_held_copy_goes_on_with_its_copy_while_the_result_lives(self, session: Session) -> None:
-        """Retrying does not buy again what can still be fetched."""
-        claim = bought(session, claim_new(session, new_worker(session)))
-        queue.settle(session, claim, Hold("SOMEBODY_STOPPED_IT", "y"))
-        queue.retry(session, claim.job_id)
-        assert job_of(session, claim).step == Step.COPY
-
-    @pytest.mark.parametrize("code", ["RESULT_EXPIRED", "RESULT_UNEXPECTED"])
-    def test_a_held_copy_asks_the_url_first_whatever_held_it(self, session: Session, code: str) -> None:
-        """A server that said that it was gone, or gave something else, may have been wrong."""
-        claim = bought(session, claim_new(session, new_worker(session)))
-        queue.settle(session, claim, Hold(code, "y"))
-        queue.retry(session, claim.job_id)
-        job = job_of(session, claim)
-        assert (job.step, job.result_url is None) == (Step.COPY, False)
-        assert session.scalars(select(Attempt.lost_at)).one() is None
-
-    @pytest.mark.parametrize("code", ["RESULT_UNEXPECTED", "SOMEBODY_STOPPED_IT"])
-    def test_a_retry_that_drops_a_paid_url_writes_the_loss(self, session: Session, code: str) -> None:
-        """Past its time it is bought anew: whatever held the job, the ledger says that the first is lost."""
-        claim = bought(session, claim_new(session, new_worker(session)))
-        queue.settle(session, claim, Hold(code, "y"))
-        session.execute(text("UPDATE jobs SET result_expires_at = now()"))
-        queue.retry(session, claim.job_id)
-        assert (job_of(session, claim).step, job_of(session, claim).result_url) == (Step.CALL, None)
-        assert session.scalars(select(Attempt.lost_at)).one() is not None
-
-    def test_a_retry_of_many_writes_the_loss_of_those_that_it_drops_alone(self, session: Session) -> None:
-        """Each by its own last paid call; a call that cost nothing, and a job that stays, have none."""
-        worker_id = new_worker(session)
-        claims = []
-        for dropped in (True, False):
-            claim = claim_new(session, worker_id)
-            queue.end_attempt(session, begin(session, claim), Answer(AttemptOutcome.NOT_CHARGED, code="X"))
-            claim = record(session, claim, begin(session, claim, 2))
-            queue.settle(session, claim, Hold("X", "y"))
-            if dropped:
-                session.execute(text("UPDATE jobs SET result_expires_at = now()"))
-            claims.append(claim)
-        assert queue.retry_all(session, [claim.job_id for claim in claims]) == 2
-        lost = select(Attempt.job_id, Attempt.number).where(Attempt.lost_at.is_not(None))
-        assert session.execute(lost).all() == [(claims[0].job_id, 2)]
-
-    def test_a_held_copy_whose_result_is_in_the_lifeboat_goes_on_with_its_copy(
-        self, session: Session
-    ) -> None:
-        """A dead URL does not matter then."""
-        claim = bought(session, claim_new(session, new_worker(session)))
-        queue.save_in_lifeboat(session, claim, "entry")
-        queue.settle(session, claim, Hold("SOMEBODY_STOPPED_IT", "y"))
-        session.execute(text("UPDATE jobs SET result_expires_at = now()"))
-        queue.retry(session, claim.job_id)
-        job = job_of(session, claim)
-        assert (job.step, job.lifeboat_key) == (Step.COPY, "entry")
-
-    def test_a_held_copy_whose_result_is_gone_is_called_again(self, session: Session) -> None:
-        """Only a person's retry repeats a paid call, and only when its result is dead."""
-        claim = bought(session, claim_new(session, new_worker(session)))
-        queue.settle(session, claim, Hold("SOMEBODY_STOPPED_IT", "y"))
-        session.execute(text("UPDATE jobs SET result_expires_at = now()"))
-        queue.retry(session, claim.job_id)
-        job = job_of(session, claim)
-        assert (job.step, job.result_url) == (Step.CALL, None)
-
-    def test_a_running_job_is_not_retried(self, session: Session) -> None:
-        """A worker holds it."""
-        claim = claim_new(session, new_worker(session))
-        assert queue.retry(session, claim.job_id) is False
-        assert job_of(session, claim).state == State.RUNNING

@@ -26,7 +26,7 @@ TOMORROW = datetime.now(UTC) + timedelta(days=1)
 
 
 def fail(session: Session, *jobs: uuid.UUID) -> list[bool]:
-    """Results of these jobs cannot be fetched, one after the other."""
+    """Record that results of these jobs cannot be fetched, one after the other."""
     return [unsaved_results.failed(session, job, TOMORROW, NO_ROUTE) for job in jobs]
 
 
@@ -52,7 +52,7 @@ def row(session: Session) -> Breaker:
 
 class TestResultsThatCannotBeFetched:
     def test_stop_the_calls_at_the_fifth_in_a_row(self, session: Session, jobs: list[uuid.UUID]) -> None:
-        """It is said once, with the host and the reason; no call is begun from then on."""
+        """It is reported once, with the host and the reason; no call begins afterwards."""
         claim = claim_new(session, new_worker(session))
         assert fail(session, *jobs, uuid.uuid4()) == [False, False, False, False, True, False]
         assert read_snapshot(session, [ACCOUNT]).stops == {Stop.RESULTS}
@@ -65,19 +65,21 @@ class TestResultsThatCannotBeFetched:
         assert not any(fail(session, *jobs[:2] * 6))
         assert fail(session, jobs[2]) == [True]
 
-    def test_after_their_time_stop_nothing(self, session: Session, jobs: list[uuid.UUID]) -> None:
-        """A result that is dead says nothing of those that are bought now."""
+    def test_that_have_expired_stop_nothing(self, session: Session, jobs: list[uuid.UUID]) -> None:
+        """An expired result says nothing about new ones."""
         late = datetime.now(UTC) - timedelta(seconds=1)
         assert not any(unsaved_results.failed(session, job, late, NO_ROUTE) for job in jobs)
 
-    def test_count_anew_after_one_that_was_stored(self, session: Session, jobs: list[uuid.UUID]) -> None:
-        """Five in a row: a success between begins a new row."""
+    def test_are_counted_again_after_one_that_was_stored(
+        self, session: Session, jobs: list[uuid.UUID]
+    ) -> None:
+        """A success between five failures begins a new count."""
         claim = paid(session, new_worker(session))
         fail(session, *jobs[:4])
         assert queue.settle(session, claim, Succeeded(STORED))
         assert fail(session, *jobs) == [False] * 4 + [True]
 
-    def test_let_calls_go_again_once_one_is_stored(self, session: Session, jobs: list[uuid.UUID]) -> None:
+    def test_stop_no_calls_once_one_is_stored(self, session: Session, jobs: list[uuid.UUID]) -> None:
         """The copy that succeeds closes the breaker in the statement that ends its job."""
         claim = paid(session, new_worker(session))
         fail(session, *jobs)
@@ -85,8 +87,8 @@ class TestResultsThatCannotBeFetched:
         assert read_snapshot(session, [ACCOUNT]).stops == frozenset()
         assert row(session).host is None
 
-    def test_are_not_ended_by_what_came_from_elsewhere(self, session: Session, jobs: list[uuid.UUID]) -> None:
-        """A cutout that was bought before, or lay in the lifeboat, was not fetched from that host."""
+    def test_are_not_ended_by_cutouts_from_elsewhere(self, session: Session, jobs: list[uuid.UUID]) -> None:
+        """A reused cutout, or one from the lifeboat, was not fetched from that host."""
         worker_id = new_worker(session)
         claims = [paid(session, worker_id), claim_new(session, worker_id)]
         fail(session, *jobs)
@@ -94,8 +96,8 @@ class TestResultsThatCannotBeFetched:
         assert queue.settle(session, claims[1], Succeeded(STORED, reused=True))
         assert read_snapshot(session, [ACCOUNT]).stops == {Stop.RESULTS}
 
-    def test_let_one_job_call_that_is_named(self, session: Session, jobs: list[uuid.UUID]) -> None:
-        """The dispatcher's probe may call, and no other; not while the bucket is away as well."""
+    def test_allow_one_named_job_to_call(self, session: Session, jobs: list[uuid.UUID]) -> None:
+        """The dispatcher's probe may call, and no other; not while the bucket is down as well."""
         worker_id = new_worker(session)
         probe, other = claim_new(session, worker_id), claim_new(session, worker_id)
         fail(session, *jobs)
@@ -109,9 +111,9 @@ class TestResultsThatCannotBeFetched:
         assert begin(session, probe)
 
 
-class TestThoseUnderWay:
-    def test_are_counted_wherever_they_stand(self, session: Session) -> None:
-        """Running, delayed or in line; not what is saved or held."""
+class TestUnsavedResults:
+    def test_are_counted_in_every_state(self, session: Session) -> None:
+        """Running, delayed and ready jobs count; saved results and held jobs do not."""
         worker_id = new_worker(session)
         running, delayed, saved = (paid(session, worker_id) for _ in range(3))
         queue.settle(session, delayed, Retry(Step.COPY, "RESULT_UNAVAILABLE", "no route"))
@@ -120,7 +122,7 @@ class TestThoseUnderWay:
         assert unsaved_results.count(session) == 2
 
     def test_are_tried_one_at_a_time_and_then_all(self, session: Session) -> None:
-        """A probe wakes one that rests; once results can be fetched, all go on."""
+        """A probe promotes one delayed copy; once results can be fetched, all continue."""
         worker_id = new_worker(session)
         for _ in range(3):
             claim = paid(session, worker_id)
@@ -132,7 +134,7 @@ class TestThoseUnderWay:
 
 class TestAnUnknownChargeOfAnOutage:
     def test_does_not_hold_its_job(self, session: Session) -> None:
-        """However many there are, they are in the ledger and do not count against the bound."""
+        """Any number of them is in the ledger and does not count against the limit."""
         worker_id = new_worker(session)
         claim = claim_new(session, worker_id)
         for number in range(1, 5):
@@ -146,7 +148,7 @@ class TestAnUnknownChargeOfAnOutage:
         assert len(session.scalars(unknown).all()) == 4
 
     def test_excuses_those_in_a_row_before_it(self, session: Session) -> None:
-        """The failures that opened the circuit were of the same outage; one before a success was not."""
+        """Failures that opened the circuit were of the same outage; one before a success was not."""
         worker_id = new_worker(session)
         claims = [claim_new(session, worker_id) for _ in range(4)]
         queue.end_attempt(session, begin(session, claims[0]), IN_DOUBT)

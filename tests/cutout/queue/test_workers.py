@@ -19,7 +19,7 @@ BOUNDS = RetryLimits()
 
 
 def rescue(session: Session, bounds: RetryLimits = BOUNDS) -> int:
-    """Rescue as if every worker were gone."""
+    """Rescue as if every worker were dead."""
     return workers.rescue(session, list(workers.heartbeats(session)), bounds)
 
 
@@ -29,15 +29,15 @@ class TestRescue:
         claim_new(session, new_worker(session))
         assert workers.rescue(session, [new_worker(session)], BOUNDS) == 0
 
-    def test_gives_back_a_job_that_had_not_called(self, session: Session) -> None:
-        """Without a call begun, the job just goes on and no charge is in doubt."""
+    def test_requeues_a_job_that_had_not_called(self, session: Session) -> None:
+        """Without an open call the job continues and no charge is unknown."""
         claim = claim_new(session, new_worker(session))
         assert rescue(session) == 1
         job = session.get_one(Job, claim.job_id)
         assert (job.state, job.step, job.tries) == (State.QUEUED, Step.CALL, 0)
 
-    def test_counts_a_call_that_was_cut_off_as_unknown(self, session: Session) -> None:
-        """A call begun and never answered is an ended, unknown attempt."""
+    def test_counts_an_open_call_as_unknown(self, session: Session) -> None:
+        """A call without a response is an ended, unknown attempt."""
         claim = claim_new(session, new_worker(session))
         begin(session, claim)
         rescue(session)
@@ -46,8 +46,8 @@ class TestRescue:
         assert attempt.ended_at is not None
         assert session.get_one(Job, claim.job_id).state == State.QUEUED
 
-    def test_knows_a_call_without_an_answer_as_unknown(self, session: Session) -> None:
-        """A worker that wrote the doubt down and died before its verdict leaves an unknown charge no less."""
+    def test_keeps_an_unknown_call_as_unknown(self, session: Session) -> None:
+        """A worker that recorded the call as unknown and died before it settled leaves an unknown charge."""
         claim = claim_new(session, new_worker(session))
         attempt_id = begin(session, claim)
         queue.end_attempt(session, attempt_id, Answer(AttemptOutcome.UNKNOWN, code="NO_ANSWER"))
@@ -55,26 +55,24 @@ class TestRescue:
         assert session.get_one(Attempt, attempt_id).code == "NO_ANSWER"
         assert session.get_one(Job, claim.job_id).state == State.HELD
 
-    def test_ends_the_same_when_its_dispatcher_dies_halfway(self, session: Session) -> None:
-        """The call was given up, the job not settled: the next rescue holds it, as the first would have."""
+    def test_has_the_same_result_if_its_dispatcher_dies_halfway(self, session: Session) -> None:
+        """The call was given up, the job not settled: the next rescue holds it."""
         claim = claim_new(session, new_worker(session))
         begin(session, claim)
         workers._outcome_of(session, claim, died=True, was_alone=True)
         rescue(session, RetryLimits(unknown=0))
         assert session.get_one(Job, claim.job_id).state == State.HELD
 
-    def test_does_not_doubt_a_call_that_was_refused(self, session: Session) -> None:
-        """A worker that died after a refusal owes nothing."""
+    def test_does_not_count_a_refused_call(self, session: Session) -> None:
+        """A worker that died after a refusal leaves no unknown charge."""
         claim = claim_new(session, new_worker(session))
         attempt_id = begin(session, claim)
         queue.end_attempt(session, attempt_id, Answer(AttemptOutcome.NOT_CHARGED, code="X"))
         rescue(session, RetryLimits(unknown=0))
         assert session.get_one(Job, claim.job_id).state == State.QUEUED
 
-    def test_takes_no_more_than_it_can_at_once(
-        self, session: Session, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """The rest is rescued by the next calls."""
+    def test_takes_a_limited_number_at_once(self, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The others are rescued by the next calls."""
         monkeypatch.setattr(workers, "MOST_RESCUED", 2)
         worker_id = new_worker(session)
         for _ in range(3):
@@ -82,22 +80,22 @@ class TestRescue:
         assert [rescue(session) for _ in range(3)] == [2, 1, 0]
 
     def test_holds_a_job_with_too_many_unknown_calls(self, session: Session) -> None:
-        """Past the bound only a person may spend again."""
+        """Over the limit only a person may spend again."""
         claim = claim_new(session, new_worker(session))
         begin(session, claim)
         rescue(session, RetryLimits(unknown=0))
         assert session.get_one(Job, claim.job_id).state == State.HELD
 
-    def test_keeps_a_paid_result_and_goes_on_with_its_copy(self, session: Session) -> None:
-        """A worker that died while copying costs nothing more."""
+    def test_keeps_a_paid_result_and_continues_with_its_copy(self, session: Session) -> None:
+        """A worker that died during a copy costs nothing more."""
         claim = bought(session, claim_new(session, new_worker(session)))
         rescue(session)
         job = session.get_one(Job, claim.job_id)
         assert (job.state, job.step, job.result_url) == (State.QUEUED, Step.COPY, "https://r/1")
         assert session.scalars(select(Attempt.outcome)).all() == [AttemptOutcome.CHARGED]
 
-    def test_shuts_a_frozen_worker_out_when_it_wakes(self, session: Session) -> None:
-        """Its success changes nothing, and its ledger row still takes what the call cost."""
+    def test_fences_a_frozen_worker_out(self, session: Session) -> None:
+        """Its success changes nothing, and its attempt still takes the cost of the call."""
         claim = claim_new(session, new_worker(session))
         attempt_id = begin(session, claim)
         rescue(session)
@@ -109,7 +107,7 @@ class TestRescue:
 
 class TestHeartbeats:
     def test_are_those_of_workers_that_hold_jobs(self, session: Session) -> None:
-        """A worker without a job is nobody's business, and one that has left has no heartbeat."""
+        """A worker without a job is not included, and one that has left has no heartbeat."""
         idle, busy, leaver = (new_worker(session) for _ in range(3))
         claim_new(session, busy)
         claim_new(session, leaver)
@@ -120,8 +118,8 @@ class TestHeartbeats:
         assert beats[leaver] is None
         assert idle not in beats
 
-    def test_move_with_each_beat(self, engine: Engine) -> None:
-        """A heartbeat is judged by its change, on the database's clock."""
+    def test_change_with_each_beat(self, engine: Engine) -> None:
+        """The monitored value changes, by the clock of the database."""
         with Session(engine) as session:
             worker_id = new_worker(session)
             claim_new(session, worker_id)
@@ -135,12 +133,12 @@ class TestHeartbeats:
 
 class TestAJobWhoseWorkersDie:
     def claim(self, session: Session, worker_id: uuid.UUID) -> Claim:
-        """The job again, at once."""
+        """Dispatch and claim the job again."""
         session.execute(text("UPDATE jobs SET queue_state = 'ready' WHERE queue_state = 'delayed'"))
         return claim_one(session, worker_id)
 
     def test_is_held_after_the_third(self, session: Session) -> None:
-        """By a code of its own: tried for ever, it would end one worker after the other."""
+        """It has its own code: repeated for ever, it would kill one worker after the other."""
         claim_new(session, new_worker(session))
         rescue(session)
         for deaths in (1, 2):
@@ -151,7 +149,7 @@ class TestAJobWhoseWorkersDie:
         assert (job.state, job.code, job.tries) == (State.HELD, "PICTURE_KILLS_WORKER", 0)
 
     def test_is_not_held_for_a_death_before_it_was_alone(self, session: Session) -> None:
-        """Another job of the same worker may have ended it: the third death counts for one that was alone."""
+        """Another job may have killed the worker: the third death counts if the job was alone."""
         job_id = claim_new(session, new_worker(session)).job_id
         session.execute(update(Job).values(deaths=2))
         rescue(session)
@@ -164,8 +162,8 @@ class TestAJobWhoseWorkersDie:
         assert session.scalars(select(Job.state)).all() == [State.QUEUED] * 2
         assert session.get_one(Job, job_id, populate_existing=True).deaths == 2
 
-    def test_and_said_goodbye_are_not_counted(self, session: Session) -> None:
-        """A worker that was told to end, and did, was not killed by what it left."""
+    def test_after_they_left_are_not_counted(self, session: Session) -> None:
+        """A worker that left as asked was not killed by the jobs that it left."""
         for _ in range(4):
             worker_id = new_worker(session)
             claim = (
@@ -186,17 +184,17 @@ class TestAJobWhoseWorkersDie:
         ],
         ids=lambda value: getattr(value, "code", None),
     )
-    def test_starts_afresh_once_one_came_through_with_it(
+    def test_starts_again_once_a_worker_got_through_its_preparation(
         self, session: Session, outcome: Outcome, deaths: int
     ) -> None:
-        """A job delayed before it was prepared says nothing."""
+        """A snooze before the preparation does not count."""
         claim_new(session, new_worker(session))
         rescue(session)
         queue.settle(session, self.claim(session, new_worker(session)), outcome)
         assert session.scalars(select(Job.deaths)).one() == deaths
 
-    def test_starts_afresh_at_its_copy_and_by_hand(self, session: Session) -> None:
-        """A paid result is progress, and so is a person's word."""
+    def test_starts_again_at_its_copy_and_after_a_retry(self, session: Session) -> None:
+        """A paid result is progress, and so is a person's retry."""
         claim_new(session, new_worker(session))
         rescue(session)
         claim = paid(session, self.claim(session, new_worker(session)))

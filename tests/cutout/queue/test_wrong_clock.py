@@ -1,4 +1,4 @@
-"""Times shown to people do not depend on the clock of the machine that shows them: Postgres' own is asked."""
+"""A wrong clock of this machine does not matter to what people see: Postgres' clock is used."""
 
 import uuid
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ OF_A_LIMIT = f"""
 
 @pytest.fixture(autouse=True, params=OFF_S, ids=lambda seconds: f"{seconds:+.0f}s")
 def wrong(request: pytest.FixtureRequest) -> Iterator[None]:
-    """This process reads another time than it is."""
+    """Let this process read another time."""
     with off_by(request.param):
         yield
 
@@ -58,7 +58,7 @@ def why(session: Session, job_id: object) -> str:
     ids=["before", "after", "within"],
 )
 def test_a_window_opens_and_closes(running: Session, opens: str, closes: str, expected: str) -> None:
-    """For whoever asks why a job waits, and whether its batch moves."""
+    """The explanation of a job and the state of its batch use Postgres' clock."""
     batch = create_batch(running, "b")
     job_id = enqueue(running, NewJob(SOURCE), batch_id=batch.id)
     running.execute(text(f"UPDATE batches SET opens_at = {opens}, closes_at = {closes}"))  # noqa: S608
@@ -68,8 +68,8 @@ def test_a_window_opens_and_closes(running: Session, opens: str, closes: str, ex
     assert status.rests == (expected == "window")
 
 
-def test_a_job_rests(running: Session) -> None:
-    """Until its time; and a look at it is worth while no sooner, and not much later."""
+def test_a_job_is_delayed(running: Session) -> None:
+    """It waits until its time, and the next poll is suggested for then."""
     claim = claim_new(running, new_worker(running))
     settle(running, claim, Snooze("LIMIT_REACHED", "later", 30.0))
     assert why(running, claim.job_id) == "delayed"
@@ -77,8 +77,8 @@ def test_a_job_rests(running: Session) -> None:
     assert read_queue_rate(running, [], None).seconds_for(job_snapshot(row), uuid.uuid4()) == 30
 
 
-def test_what_a_limit_learned(session: Session) -> None:
-    """Whoever leads writes it down, and anybody reads it."""
+def test_a_learned_limit(session: Session) -> None:
+    """The leader saves it, and any process reads it."""
     accounts.ensure(session, ACCOUNT)
     spans = [timedelta(seconds=seconds) for seconds in (1, 20, 20)]
     learned_limits.save(session, ACCOUNT, learned_limits.LimitState(4.0, None, 0, 0, 1.0, 1.0, *spans))

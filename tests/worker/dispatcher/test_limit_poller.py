@@ -34,7 +34,7 @@ def changed(**what: float) -> Figures:
 
 class TestTheTarget:
     def test_covers_open_calls_and_jobs_on_their_way(self) -> None:
-        """Ten calls of 2 s are 5 a second; with 0.5 s to prepare and 0.2 s spare: 13.5 jobs, and two."""
+        """Ten calls of 2 s are 5 a second: with 0.5 s to prepare and 0.2 s spare, 13.5 jobs and two."""
         assert poller(IDLE).target_outstanding(["a"]) == 14 + 2
 
     def test_is_no_larger_than_the_rate_allows(self) -> None:

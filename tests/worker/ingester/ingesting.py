@@ -1,4 +1,4 @@
-"""Requests of ingests, as producers make them, and reads of their results."""
+"""Helper that requests ingests of an ingester, as producers do, and reads their state."""
 
 import uuid
 from typing import Any
@@ -16,7 +16,7 @@ CSV = b"external_id,source\na,https://shop.example/a.jpg\nb,https://shop.example
 
 
 class Desk:
-    """Asks for ingests as producers do."""
+    """Requests ingests as producers do."""
 
     def __init__(self, engine: Engine, bucket: Bucket) -> None:
         self.engine = engine
@@ -29,8 +29,8 @@ class Desk:
 
     def ask(self, producer: uuid.UUID | None, source: str, *, key: str | None = None) -> uuid.UUID:
         with Session(self.engine) as session, session.begin():
-            order = IngestOptions("n", reading=ReadOptions(foreign=True), producer_id=producer)
-            return request_ingest(session, source, order, manifest_key=key)
+            options = IngestOptions("n", reading=ReadOptions(foreign=True), producer_id=producer)
+            return request_ingest(session, source, options, manifest_key=key)
 
     def upload(self, producer: uuid.UUID | None, content: bytes = CSV) -> uuid.UUID:
         key = f"manifests/uploads/{uuid.uuid4()}"
@@ -41,23 +41,23 @@ class Desk:
         with self.engine.begin() as connection:
             begin_cancelling(connection, batch_id)
 
-    def look(self, what: str, batch_id: uuid.UUID) -> Any:
-        """A figure of the ingest."""
+    def read(self, what: str, batch_id: uuid.UUID) -> Any:
+        """A column or expression of the ingest."""
         query = text(f"SELECT {what} FROM ingests WHERE batch_id = :batch")  # noqa: S608 - a test's own
         with self.engine.connect() as connection:
             return connection.execute(query, {"batch": batch_id}).scalar_one()
 
     def is_read(self, batch_id: uuid.UUID) -> bool:
-        return bool(self.look("finished_at IS NOT NULL AND error IS NULL", batch_id))
+        return bool(self.read("finished_at IS NOT NULL AND error IS NULL", batch_id))
 
     def is_taken(self, batch_id: uuid.UUID) -> bool:
-        return bool(self.look("deaths > 0", batch_id))
+        return bool(self.read("deaths > 0", batch_id))
 
     def error(self, batch_id: uuid.UUID) -> str:
-        return str(self.look("concat_ws('|', code, error)", batch_id))
+        return str(self.read("concat_ws('|', code, error)", batch_id))
 
     def set_deaths(self, batch_id: uuid.UUID, deaths: int) -> None:
-        """As if so many readers had died of it."""
+        """Set the count of readers that died with the ingest."""
         with self.engine.begin() as connection:
             connection.execute(
                 text("UPDATE ingests SET deaths = :deaths WHERE batch_id = :batch"),

@@ -1,46 +1,42 @@
-"""Several producers' ingests at the same time: nobody waits for what another one sent."""
+"""Concurrent ingests of several producers: no producer waits for the requests of another."""
 
 import itertools
-import os
-import signal
 import socket
 import threading
 import time
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from cutout.ingest.pending import fail_request, next_request
-from cutout.models.database import connect
 from cutout.network import Patience
 from cutout.producers.producers import set_quota
 from cutout.queue.enqueue import NewJob, enqueue
 from cutout.settings import Settings
 from cutout.storage import Bucket
 from tests.support.machine import scaled
-from tests.support.ports import free_port
 from tests.support.system import System, wait_until
 from tests.worker.ingester.ingesting import CSV, Desk
 from tests.worker.wire import read_request, serving, silent
 from worker.ingester import archive_space
 from worker.ingester import reader as ingest_reader
 from worker.ingester.fair_slots import FairSlots
-from worker.ingester.loop import CONNECTIONS, MOST_DEATHS, Ingester
+from worker.ingester.loop import Ingester
 from worker.ingester.reader import Reader
 
 HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
 
 
 def drip(connection: socket.socket) -> None:
-    """A byte every now and then, for as long as anybody takes them."""
+    """Send a byte now and then, for as long as the client reads."""
     read_request(connection)
     connection.sendall(HEAD + CSV)
     while True:
@@ -48,58 +44,11 @@ def drip(connection: socket.socket) -> None:
         time.sleep(0.1)
 
 
-@pytest.fixture
-def desk(engine: Engine, bucket: Bucket) -> Desk:
-    """One for the test's database."""
-    return Desk(engine, bucket)
-
-
-@pytest.fixture
-def ingester_settings(settings: Settings) -> Settings:
-    """Manifests may lie on this machine."""
-    return settings.model_copy(update={"source_private_hosts": ("127.0.0.1",)})
-
-
-@pytest.fixture
-def engine_of_its_own(settings: Settings) -> Iterator[Engine]:
-    """With as many connections as an ingester has."""
-    its_own = connect(settings.database_url.get_secret_value(), connections=CONNECTIONS)
-    yield its_own
-    its_own.dispose()
-
-
-@pytest.fixture
-def start(
-    ingester_settings: Settings, engine_of_its_own: Engine, bucket: Bucket
-) -> Iterator[Callable[..., Callable[[], bool]]]:
-    """Runs an ingester; gives what stops it and says whether all had ended."""
-    stops = []
-
-    def run(**changed: float) -> Callable[[], bool]:
-        reader = Reader(ingester_settings, engine_of_its_own, bucket, **changed)
-        at_work = Ingester(ingester_settings, engine_of_its_own, bucket, reader=reader)
-        ended: list[bool] = []
-        thread = threading.Thread(target=lambda: ended.append(at_work.run()))
-        thread.start()
-
-        def stop() -> bool:
-            at_work.stop()
-            thread.join()
-            return ended[0]
-
-        stops.append(stop)
-        return stop
-
-    yield run
-    for stop in stops:
-        stop()
-
-
 class TestAnotherProducer:
     def test_is_read_within_seconds_while_manifests_drip(
         self, desk: Desk, start: Callable[..., Callable[[], bool]]
     ) -> None:
-        """However many one producer has asked for; the time is that of the CSV of the other."""
+        """However many one producer has requested; the other producer's CSV is read at once."""
         a, b = desk.producer("a"), desk.producer("b")
         with serving(drip) as address:
             for number in range(30):
@@ -110,15 +59,15 @@ class TestAnotherProducer:
             batch_id = desk.upload(b)
             wait_until(lambda: desk.is_read(batch_id), "it is read", within_s=5.0)
             assert time.monotonic() - began < scaled(5.0)
-            its_own = desk.ask(b, f"{address}/its-own.csv")
-            wait_until(lambda: desk.is_taken(its_own), "another address is fetched", within_s=5.0)
+            other_address = desk.ask(b, f"{address}/its-own.csv")
+            wait_until(lambda: desk.is_taken(other_address), "another address is fetched", within_s=5.0)
 
     def _fetching(self, desk: Desk) -> int:
         with desk.engine.connect() as connection:
             return connection.scalar(text("SELECT count(*) FROM ingests WHERE deaths > 0")) or 0
 
     def test_waits_for_one_request_of_many(self, desk: Desk) -> None:
-        """Of producers and of the operator's schedules, whoever waited longest for a turn comes next."""
+        """Of producers and of the operator's schedules, the one that has waited longest comes next."""
         a, b = desk.producer("a"), desk.producer("b")
         of = {desk.ask(a, f"https://a.example/{n}"): "a" for n in range(50)}
         of |= {desk.ask(None, f"https://night.example/{n}"): "night" for n in range(3)}
@@ -132,8 +81,8 @@ class TestAnotherProducer:
         assert sorted(order[:3]) == sorted(order[3:6]) == sorted(order[6:9]) == ["a", "b", "night"]
         assert order[9:] == ["a"] * 3
 
-    def test_is_taken_up_while_one_has_its_share(self, desk: Desk) -> None:
-        """Whoever is full is passed over, and what another process is at as well."""
+    def test_is_claimed_while_another_has_its_share(self, desk: Desk) -> None:
+        """A full producer is skipped, and so is a request that another process holds."""
         a, b = desk.producer("a"), desk.producer("b")
         for n in range(30):
             desk.ask(a, f"https://a.example/{n}")
@@ -148,7 +97,7 @@ class TestAnotherProducer:
         assert taken[3] is None
         assert len(set(taken)) == 4
 
-    def test_is_found_without_a_look_at_all_that_one_asked_for(self, desk: Desk) -> None:
+    def test_is_found_without_reading_all_requests_of_another(self, desk: Desk) -> None:
         """Twenty thousand requests of one producer cost the others nothing."""
         a, b = desk.producer("a"), desk.producer("b")
         first, theirs = desk.ask(a, "https://a.example/"), desk.ask(b, "https://b.example/")
@@ -175,9 +124,9 @@ class TestAnotherProducer:
         assert time.monotonic() - began < scaled(0.5)
 
 
-class TestPlaces:
+class TestSlots:
     def test_leave_some_for_others(self) -> None:
-        """Nobody takes more than half of what is free, and so several find one."""
+        """No owner takes more than half of the free slots, so several producers find one."""
         places, taken = FairSlots(4), []
         for _ in range(4):
             who = next(
@@ -198,23 +147,23 @@ class TestStopping:
         start: Callable[..., Callable[[], bool]],
         behave: Callable[[socket.socket], None],
     ) -> None:
-        """Within seconds, whatever the server does; it counts as nobody's death."""
+        """Within seconds, whatever the server does; no death is counted."""
         with serving(behave) as address:
             batch_id = desk.ask(None, f"{address}/m.csv")
             stop = start(least_rate=0.0)
             wait_until(
-                lambda: bool(desk.look("deaths", batch_id)),
+                lambda: bool(desk.read("deaths", batch_id)),
                 "taken",
             )
             began = time.monotonic()
             assert stop()
             assert time.monotonic() - began < scaled(5.0)
-        assert desk.look("deaths = 0 AND finished_at IS NULL", batch_id)
+        assert desk.read("deaths = 0 AND finished_at IS NULL", batch_id)
 
-    def test_by_signal_ends_the_process_in_good_order(
+    def test_by_signal_ends_the_process_cleanly(
         self, environment: dict[str, str], desk: Desk, tmp_path: Path
     ) -> None:
-        """SIGTERM while a manifest drips: it says goodbye within seconds."""
+        """SIGTERM during a slow download: the process ends within seconds and its request is released."""
         with serving(drip) as address:
             environment["CUTOUT_SOURCE_PRIVATE_HOSTS"] = address.removeprefix("http://")
             batch_id = desk.ask(None, f"{address}/m.csv")
@@ -226,12 +175,12 @@ class TestStopping:
                 assert process.wait(scaled(5.0)) == 0
             finally:
                 system.__exit__(None, None, None)
-        assert desk.look("deaths = 0 AND finished_at IS NULL", batch_id)
+        assert desk.read("deaths = 0 AND finished_at IS NULL", batch_id)
 
     def test_by_cancelling_ends_a_download(
         self, desk: Desk, start: Callable[..., Callable[[], bool]], bucket: Bucket
     ) -> None:
-        """Its place is free for the next within seconds, and nothing of it is kept."""
+        """Its slot is free for the next request within seconds, and nothing of the download is kept."""
         gone = threading.Event()
 
         def watched(connection: socket.socket) -> None:
@@ -243,7 +192,7 @@ class TestStopping:
             batch_id = desk.ask(None, f"{address}/m.csv")
             start(least_rate=0.0)
             wait_until(
-                lambda: bool(desk.look("deaths", batch_id)),
+                lambda: bool(desk.read("deaths", batch_id)),
                 "taken",
             )
             desk.cancel(batch_id)
@@ -253,7 +202,7 @@ class TestStopping:
     def test_by_cancelling_ends_a_reading_between_two_rows(
         self, desk: Desk, start: Callable[..., Callable[[], bool]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Not only between two chunks: those of pictures may take minutes."""
+        """Not only between two chunks: a chunk of pictures may take minutes."""
         at_it, ended = threading.Event(), threading.Event()
 
         def slow(*_: object) -> None:
@@ -261,10 +210,10 @@ class TestStopping:
             time.sleep(0.05)
 
         monkeypatch.setattr("cutout.ingest.sources.archive._MemberContent._unpack", slow)
-        let_go = Ingester._free_slot
+        free_slot = Ingester._free_slot
 
         def watched(*args: object) -> None:
-            let_go(*args)  # type: ignore[arg-type]
+            free_slot(*args)  # type: ignore[arg-type]
             ended.set()
 
         monkeypatch.setattr(Ingester, "_free_slot", watched)
@@ -280,30 +229,30 @@ class TestStopping:
 
 
 class TestADownload:
-    def test_that_drips_rests(
+    def test_that_is_too_slow_is_delayed(
         self, desk: Desk, start: Callable[..., Callable[[], bool]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It is tried again later, as one that breaks off."""
+        """It is tried again later, like a download that ends early."""
         monkeypatch.setattr(ingest_reader, "Patience", lambda rate, stopped: Patience(rate, stopped, 0.3))
         with serving(drip) as address:
             batch_id = desk.ask(None, f"{address}/m.csv")
             start(least_rate=16_384.0)
             wait_until(
-                lambda: desk.look("tries = 1 AND deaths = 0", batch_id) is True,
-                "it rests",
+                lambda: desk.read("tries = 1 AND deaths = 0", batch_id) is True,
+                "it is delayed",
                 within_s=5.0,
             )
 
 
-class TestIngestsWithoutRoom:
-    def test_rest_the_longer_the_more_their_producer_has(
+class TestDelayedIngests:
+    def test_are_delayed_longer_the_more_their_producer_has(
         self, desk: Desk, ingester_settings: Settings, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Together they take no more of an ingester than one does."""
-        # Each look takes a second.
+        # Each check takes a second.
         ticks = SimpleNamespace(monotonic=itertools.count().__next__)
         monkeypatch.setattr(ingest_reader, "time", ticks)
-        rests = []
+        delays = []
         for name, count in (("a", 1), ("b", 100)):
             producer = desk.producer(name)
             with Session(desk.engine) as session, session.begin():
@@ -311,17 +260,17 @@ class TestIngestsWithoutRoom:
                 enqueue(session, NewJob("https://shop.example/a.jpg"), producer_id=producer)
             asked = [desk.ask(producer, "an upload", key="none") for _ in range(count)]
             assert Ingester(ingester_settings, desk.engine, bucket).serve()
-            rested = [desk.look("code IS NOT NULL", one) for one in asked]
-            rests.append(desk.look("extract(epoch FROM due_at - now())", asked[rested.index(True)]))
-        assert 0 < rests[0] <= 20
-        assert 1000 < rests[1] <= 2000
+            delayed = [desk.read("code IS NOT NULL", one) for one in asked]
+            delays.append(desk.read("extract(epoch FROM due_at - now())", asked[delayed.index(True)]))
+        assert 0 < delays[0] <= 20
+        assert 1000 < delays[1] <= 2000
 
 
 class TestAnArchive:
-    def test_waits_for_room_that_others_take_and_loses_no_try(
+    def test_waits_for_space_that_others_take_and_loses_no_try(
         self, desk: Desk, ingester_settings: Settings, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """However long others have archives: after so many tries it would have failed by their doing."""
+        """However long others have archives: with counted tries it would fail because of them."""
         monkeypatch.setattr(archive_space, "free_bytes", lambda: 0)
         packed = BytesIO()
         with zipfile.ZipFile(packed, "w") as archive:
@@ -330,123 +279,19 @@ class TestAnArchive:
         reader = Reader(ingester_settings, desk.engine, bucket)
         reader._space._copies[uuid.uuid4()] = desk.producer("b"), 1000
         assert Ingester(ingester_settings, desk.engine, bucket, reader=reader).serve()
-        assert desk.look("code", batch_id) == "ARCHIVE_ROOM_TAKEN"
-        assert desk.look("tries = 0 AND due_at > now()", batch_id) is True
-
-
-@pytest.fixture
-def _inherited(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment that a process which reads one file inherits from its ingester."""
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-
-
-class TestAFileThatEndsItsReader:
-    def test_is_refused_at_its_third_death(
-        self, desk: Desk, ingester_settings: Settings, bucket: Bucket
-    ) -> None:
-        """Nobody reads it any more; whoever sent it is told with a code."""
-        batch_id = desk.upload(None)
-        desk.set_deaths(batch_id, MOST_DEATHS)
-        assert Ingester(ingester_settings, desk.engine, bucket).serve()
-        assert desk.error(batch_id).startswith("SOURCE_KILLS_INGESTER|the process that read it ended")
-
-    @pytest.mark.usefixtures("_inherited")
-    def test_is_read_by_a_process_of_its_own_after_the_first(
-        self, desk: Desk, ingester_settings: Settings, bucket: Bucket
-    ) -> None:
-        """There one that was a neighbour of the file is read to its end."""
-        batch_id = desk.upload(None)
-        desk.set_deaths(batch_id, 1)
-        assert Ingester(ingester_settings, desk.engine, bucket).serve()
-        assert desk.is_read(batch_id)
-
-    @pytest.mark.usefixtures("_inherited")
-    def test_keeps_its_deaths_while_it_rests(
-        self, desk: Desk, ingester_settings: Settings, bucket: Bucket
-    ) -> None:
-        """Or it could end the ingester itself between two rests, as often as its producer has no room."""
-        producer = desk.producer("a")
-        with Session(desk.engine) as session, session.begin():
-            set_quota(session, producer, 1)
-            enqueue(session, NewJob("https://shop.example/a.jpg"), producer_id=producer)
-        batch_id = desk.upload(producer)
-        desk.set_deaths(batch_id, 1)
-        assert Ingester(ingester_settings, desk.engine, bucket).serve()
-        assert desk.look("code", batch_id) == "QUOTA_REACHED"
-        assert desk.look("deaths", batch_id) == 1
-
-    @pytest.mark.usefixtures("_inherited")
-    def test_is_not_at_fault_where_postgres_is_away(
-        self, desk: Desk, ingester_settings: Settings, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """The process of its own ends, and none has died."""
-        monkeypatch.setenv("CUTOUT_DATABASE_URL", f"postgresql://nobody@127.0.0.1:{free_port()}/none")
-        batch_id = desk.upload(None)
-        desk.set_deaths(batch_id, 1)
-        assert Ingester(ingester_settings, desk.engine, bucket).serve()
-        assert desk.look("deaths", batch_id) == 1
-
-    def test_loses_its_deaths_once_it_comes_further(
-        self, desk: Desk, ingester_settings: Settings, bucket: Bucket
-    ) -> None:
-        """A chunk that is stored is no place to die of."""
-        batch_id = desk.upload(None)
-        assert Ingester(ingester_settings, desk.engine, bucket).serve()
-        assert desk.look("deaths", batch_id) == 0
-
-    @pytest.mark.long("starts and kills five processes; the others of this class set the deaths")
-    def test_ends_three_processes_and_no_more(
-        self, environment: dict[str, str], desk: Desk, tmp_path: Path
-    ) -> None:
-        """By the kernel's signal; the second and third death are those of a process of its own alone."""
-        with serving(silent) as address:
-            environment["CUTOUT_SOURCE_PRIVATE_HOSTS"] = address.removeprefix("http://")
-            deadly = desk.ask(desk.producer("a"), f"{address}/m.csv")
-            system = System(environment, tmp_path, api=False)
-            try:
-                system.start("first", "ingester")
-                wait_until(lambda: desk.look("deaths", deadly) == 1, "it is taken up")
-                system.kill("first")
-                good = desk.upload(desk.producer("b"))
-                system.start("second", "ingester")
-                for death in (2, 3):
-                    wait_until(lambda death=death: desk.look("deaths", deadly) == death, "again")  # type: ignore[misc]
-                    child = wait_for_child(system.processes["second"].pid)
-                    if death == 2:
-                        wait_until(lambda: desk.is_read(good), "another is read meanwhile")
-                    os.kill(child, signal.SIGKILL)
-                wait_until(lambda: desk.error(deadly).startswith("SOURCE_KILLS_INGESTER"), "it is refused")
-                assert system.processes["second"].poll() is None
-            finally:
-                system.__exit__(None, None, None)
-
-
-def wait_for_child(pid: int) -> int:
-    """The process that the ingester started, once it is there."""
-    found: list[int] = []
-
-    def looked() -> bool:
-        found[:] = [
-            int(child)
-            for task in Path(f"/proc/{pid}/task").iterdir()
-            for child in (task / "children").read_text().split()
-        ]
-        return bool(found)
-
-    wait_until(looked, "a child")
-    return found[0]
+        assert desk.read("code", batch_id) == "ARCHIVE_ROOM_TAKEN"
+        assert desk.read("tries = 0 AND due_at > now()", batch_id) is True
 
 
 class TestRejects:
     def test_beyond_a_number_are_counted(
         self, desk: Desk, ingester_settings: Settings, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The file says how many more there were."""
+        """The file has the number of further rejects."""
         monkeypatch.setattr(ingest_reader, "MOST_REJECTS_LISTED", 3)
         batch_id = desk.upload(None, CSV + b"".join(b"%d,none\n" % n for n in range(10)))
         assert Ingester(ingester_settings, desk.engine, bucket).serve()
-        assert desk.look("rejects", batch_id) == 10
+        assert desk.read("rejects", batch_id) == 10
         lines = bucket.read(f"rejects/{batch_id}.csv", max_bytes=10_000).decode().splitlines()
         assert len(lines) == 5
         assert lines[-1] == ",,,7 more were rejected; the first 3 are listed"
@@ -454,7 +299,7 @@ class TestRejects:
     def test_of_nearly_all_rows_end_it_with_the_first_reason(
         self, desk: Desk, ingester_settings: Settings, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """No catalog is so; what was enqueued of it goes on."""
+        """Reading stops; jobs that were enqueued continue."""
         monkeypatch.setattr(ingest_reader, "TOO_MANY_REJECTS_FROM", 1000)
         batch_id = desk.upload(None, CSV + b"1,none\n" * 20_000)
         assert Ingester(ingester_settings, desk.engine, bucket).serve()

@@ -16,22 +16,22 @@ from worker.limiter.limiter import Ceilings, Learned, Limiter, LimiterAway, Limi
 class TestTheRate:
     @pytest.mark.long("calls for seconds at a rate")
     def test_is_kept_by_all_callers_together_and_used_whole(self, make_limiter: MakeLimiter) -> None:
-        """Sixty slots at 30 a second take 2 s, whoever asks: no faster, and hardly slower."""
+        """Sixty slots at 30 a second take 2 s for several callers: no faster, and hardly slower."""
         limiters = [make_limiter(rate=30) for _ in range(4)]
         times = send_many(limiters, 61, threads=20)
         assert 2.0 <= times[-1] - times[0] < scaled(2.4)
         assert busiest_second(times) <= 30
 
     def test_makes_no_burst_after_a_pause(self, make_limiter: MakeLimiter) -> None:
-        """Slots that nobody used are gone: a rest earns no burst."""
+        """Unused slots are lost: a pause allows no burst."""
         limiter = make_limiter(rate=20)
         time.sleep(0.3)
         began = time.monotonic()
         end(limiter, LimiterFeedback.OK, 4)
         assert time.monotonic() - began >= 3 / 20 - 0.02
 
-    def test_sends_away_who_would_wait_too_long_and_keeps_no_place(self, make_limiter: MakeLimiter) -> None:
-        """Past the longest wait the caller learns when to come back, and the turn stays free."""
+    def test_refuses_a_caller_that_would_wait_too_long(self, make_limiter: MakeLimiter) -> None:
+        """If the wait would be too long, the caller learns when to come back, and the turn stays free."""
         limiter = make_limiter(rate=1)
         with limiter.slot(longest_wait_s=0.1):
             for _ in range(2):
@@ -60,8 +60,8 @@ class TestCallsInFlight:
             list(pool.map(call, range(12)))
         assert most == 3
 
-    def test_are_given_out_in_the_order_asked_for(self, make_limiter: MakeLimiter) -> None:
-        """Whoever waits longest goes first, whichever process it is in."""
+    def test_are_given_in_the_order_of_the_requests(self, make_limiter: MakeLimiter) -> None:
+        """The caller that has waited longest is first, in any process."""
         limiters = [make_limiter(in_flight=1) for _ in range(3)]
         order: list[int] = []
 
@@ -79,7 +79,7 @@ class TestCallsInFlight:
     def test_of_a_caller_that_died_come_back_with_their_lease(
         self, make_limiter: MakeLimiter, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A slot that nobody gives back, or says is in use, is free again when its lease ends."""
+        """A slot that is neither given back nor renewed is free again when its lease ends."""
         monkeypatch.setattr(limiter_module, "LEASE_S", 0.5)
         monkeypatch.setattr(limiter_module, "RENEW_S", 60.0)
         limiter = make_limiter(in_flight=1)
@@ -101,7 +101,7 @@ class TestCallsInFlight:
                 pass
 
     def test_are_given_back_when_a_call_ends_in_an_error(self, make_limiter: MakeLimiter) -> None:
-        """Whatever happens inside, the slot is free afterwards."""
+        """The slot is free after any error."""
         limiter = make_limiter(in_flight=1)
         with pytest.raises(ZeroDivisionError), limiter.slot(longest_wait_s=1):
             raise ZeroDivisionError
@@ -109,9 +109,9 @@ class TestCallsInFlight:
             pass
 
 
-class TestWhatIsLearned:
+class TestTheLearnedLevel:
     def test_begins_with_three_calls(self, make_limiter: MakeLimiter) -> None:
-        """Where the endpoint's limit is not known, the first calls are three at once."""
+        """If the endpoint's limit is not known, three calls are made at once at first."""
         limiter = make_limiter(rate=None, in_flight=None)
         with ExitStack() as stack:
             hold(limiter, 3, stack)
@@ -133,7 +133,7 @@ class TestWhatIsLearned:
         assert 3.6 < level(limiter) < 4.8
 
     def test_is_halved_by_a_slow_answer_and_comes_back(self, make_limiter: MakeLimiter) -> None:
-        """Half at once, and the ceiling found lies a little below where it was refused."""
+        """The level is halved at once, and the ceiling found is a little below the refused level."""
         limiter = make_limiter(in_flight=10)
         end(limiter, LimiterFeedback.SLOW)
         figures = limiter.read()
@@ -143,7 +143,7 @@ class TestWhatIsLearned:
     def test_is_halved_once_by_answers_to_calls_that_were_out_together(
         self, make_limiter: MakeLimiter
     ) -> None:
-        """Ten slow answers to one burst are one piece of news."""
+        """Ten slow answers to one burst count once."""
         limiter = make_limiter(in_flight=10)
         with ExitStack() as stack:
             for _ in range(10):
@@ -151,13 +151,13 @@ class TestWhatIsLearned:
         assert level(limiter) == 5.0
 
     def test_is_never_above_the_ceiling(self, make_limiter: MakeLimiter) -> None:
-        """A limit learned under a larger ceiling does not count under a smaller one."""
+        """A level learned under a larger ceiling does not count under a smaller one."""
         limiter = make_limiter(in_flight=4, learned=Learned(50.0, 60.0, open_calls=False))
         end(limiter, LimiterFeedback.OK)
         assert level(limiter) == 4.0
 
     def test_survives_the_loss_of_redis(self, make_limiter: MakeLimiter, client: redis.Redis) -> None:
-        """A state that is gone is made again from what was written down."""
+        """A lost state is restored from Postgres."""
         limiter = make_limiter(rate=None, in_flight=None, learned=Learned(8.0, 12.0, open_calls=False))
         client.flushall()
         end(limiter, LimiterFeedback.OK)
@@ -166,7 +166,7 @@ class TestWhatIsLearned:
         assert (figures.level, figures.top) == (8.0, 12.0)
 
     def test_ignores_a_flow_restriction_that_is_gone_in_a_second(self, make_limiter: MakeLimiter) -> None:
-        """A quota shared with strangers says nothing about us, unless it lasts."""
+        """A refusal by a quota shared with other customers does not count, unless it lasts."""
         limiter = make_limiter(in_flight=10)
         end(limiter, LimiterFeedback.FLOW, 3)
         assert level(limiter) == 10.0
@@ -174,7 +174,7 @@ class TestWhatIsLearned:
         end(limiter, LimiterFeedback.FLOW)
         assert level(limiter) == 5.0
 
-    def test_rests_for_as_long_as_the_endpoint_asks(self, make_limiter: MakeLimiter) -> None:
+    def test_pauses_for_as_long_as_the_endpoint_asks(self, make_limiter: MakeLimiter) -> None:
         """Retry-After holds for every caller of the account."""
         limiter = make_limiter()
         end(limiter, LimiterFeedback.SLOW, rest_s=0.6)
@@ -189,7 +189,7 @@ class TestWhatIsLearned:
 
 class TestTheCircuit:
     def test_opens_after_a_run_of_failures_across_jobs(self, make_limiter: MakeLimiter) -> None:
-        """The endpoint fails for everybody: one call at a time asks whether it still does."""
+        """The endpoint fails for all jobs: one call at a time tests whether it still does."""
         limiter = make_limiter()
         end(limiter, LimiterFeedback.FAILED, 5)
         figures = limiter.read()
@@ -199,7 +199,7 @@ class TestTheCircuit:
             pass
 
     def test_stays_closed_when_one_job_fails_again_and_again(self, make_limiter: MakeLimiter) -> None:
-        """One bad picture does not slow the others down."""
+        """One bad picture does not slow down the others."""
         limiter = make_limiter()
         end(limiter, LimiterFeedback.FAILED, 9, job="same")
         figures = limiter.read()
@@ -207,7 +207,7 @@ class TestTheCircuit:
         assert figures.circuit_s == 0
 
     def test_stays_closed_when_calls_succeed_in_between(self, make_limiter: MakeLimiter) -> None:
-        """A run is a run only without a success."""
+        """A success between the failures ends the run."""
         limiter = make_limiter()
         for n in range(4):
             end(limiter, LimiterFeedback.FAILED, 4, job=f"{n}")
@@ -217,7 +217,7 @@ class TestTheCircuit:
         assert figures.circuit_s == 0
 
     def test_tries_more_and_more_seldom_and_closes_with_a_success(self, make_limiter: MakeLimiter) -> None:
-        """A probe that fails doubles the wait for the next; one that succeeds lets everybody call."""
+        """A probe that fails doubles the wait for the next; one that succeeds closes the circuit."""
         limiter = make_limiter()
         end(limiter, LimiterFeedback.FAILED, 5)
         with limiter.slot(longest_wait_s=2) as slot:
@@ -233,9 +233,9 @@ class TestTheCircuit:
             hold(limiter, 5, stack)
 
 
-class TestRedisAway:
+class TestRedisUnreachable:
     def test_stops_calls(self) -> None:
-        """Without Redis there is no slot, rather than one without a limit."""
+        """Without Redis no slot is given, since the limit is not known."""
         with redis.Redis(port=9, socket_connect_timeout=1) as nowhere:
             limiter = Limiter(nowhere, "x", Ceilings(), lambda: None)
             with pytest.raises(LimiterAway, match="Redis does not answer"), limiter.slot(longest_wait_s=1):
@@ -244,9 +244,9 @@ class TestRedisAway:
     def test_and_emptied_makes_no_burst(
         self, make_limiter: MakeLimiter, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Calls that are out are told to the new state before it lets another go."""
+        """Open calls are renewed in the new state before it permits another."""
         monkeypatch.setattr(limiter_module, "RENEW_S", 0.2)
-        monkeypatch.setattr(limiter_module, "REST_AFTER_LOSS_S", 1.0)
+        monkeypatch.setattr(limiter_module, "PAUSE_AFTER_LOSS_S", 1.0)
         busy, other = (
             make_limiter(in_flight=3, learned=Learned(None, None, open_calls=True)) for _ in range(2)
         )

@@ -1,4 +1,4 @@
-"""The ceiling is kept whatever is late, lost, or set back."""
+"""The ceiling on the rate, with late callers, lost keys and clocks set back."""
 
 import random
 import threading
@@ -38,7 +38,7 @@ def state_key(settings: Settings) -> str:
 class TestALateSender:
     @pytest.mark.long("sends for seconds at a rate; the test of one sent call is short")
     def test_makes_no_second_with_more_than_the_ceiling(self, make_limiter: MakeLimiter) -> None:
-        """Threads that sleep between their turn and their first byte, for up to a third of a second."""
+        """Threads sleep between their turn and their first byte, for up to a third of a second."""
         lateness = random.Random(7)  # noqa: S311 - lateness, the same each time
         late = [lateness.choice([0.0, 0.0, 0.05, 0.35]) for _ in range(60)]
         limiters = [make_limiter(rate=20) for _ in range(4)]
@@ -46,7 +46,7 @@ class TestALateSender:
         assert busiest_second(times) <= 20
 
     def test_counts_for_a_second_after_it_was_sent(self, make_limiter: MakeLimiter) -> None:
-        """Permitted together, one sent at once and one much later: a third waits for the first alone."""
+        """Of two calls permitted together, one is sent much later: a third waits for the first alone."""
         limiter = make_limiter(rate=2)
         with ExitStack() as stack:
             first, second, third = (stack.enter_context(limiter.slot(longest_wait_s=5)) for _ in range(3))
@@ -65,7 +65,7 @@ class TestALateSender:
 
     @pytest.mark.long("waits until a permission has run out")
     def test_that_dies_with_its_permission_costs_little(self, make_limiter: MakeLimiter) -> None:
-        """Nobody says that its call went out: it counts for some seconds, and then no more."""
+        """A call that is not reported as sent counts for some seconds, and then no more."""
         limiter = make_limiter(rate=1)
         with limiter.slot(longest_wait_s=1) as slot:
             slot.await_permission()
@@ -93,7 +93,7 @@ class TestAKeyThatIsLost:
         monkeypatch: pytest.MonkeyPatch,
         part: str,
     ) -> None:
-        """Evicted three times while callers press: never more than five at once."""
+        """With the keys evicted three times under load, there are never more than five calls at once."""
         monkeypatch.setattr(limiter_module, "RENEW_S", 0.1)
         end(make_limiter(in_flight=5), LimiterFeedback.OK)
         limiter = make_limiter(in_flight=5, learned=Learned(None, None, open_calls=True))
@@ -128,7 +128,7 @@ class TestAKeyThatIsLost:
     def test_of_sent_calls_makes_no_full_second(
         self, make_limiter: MakeLimiter, client: redis.Redis, settings: Settings
     ) -> None:
-        """Evicted once: calls wait until what was sent before is no longer of their second."""
+        """With the key evicted once, calls wait until the calls sent before do not count any more."""
         limiter = make_limiter(rate=5)
         lost = threading.Event()
 
@@ -147,7 +147,7 @@ class TestAClockThatIsSetBack:
     def test_stops_no_call(
         self, make_limiter: MakeLimiter, client: redis.Redis, settings: Settings, names: tuple[str, ...]
     ) -> None:
-        """A new master whose clock is ten minutes behind: the state lies that far ahead."""
+        """The clock of a new master is ten minutes behind, so the state is that far ahead."""
         limiter = make_limiter(rate=20)
         end(limiter, LimiterFeedback.OK, 3)
         for name in names:
@@ -163,7 +163,7 @@ class TestAClockThatIsSetBack:
     def test_still_hears_a_slow_answer(
         self, make_limiter: MakeLimiter, client: redis.Redis, settings: Settings
     ) -> None:
-        """A fall that lies ahead would hide all that follow."""
+        """A fall in the future would hide all that follow."""
         limiter = make_limiter(in_flight=10)
         end(limiter, LimiterFeedback.SLOW)
         client.hincrbyfloat(state_key(settings), "fell_at", TEN_MINUTES)
@@ -175,10 +175,10 @@ class TestAClockThatIsSetBack:
 
 
 class TestAnotherServer:
-    def test_that_does_not_know_the_script_waits_for_what_is_open(
+    def test_that_does_not_have_the_script_waits_for_the_open_calls(
         self, make_limiter: MakeLimiter, client: redis.Redis
     ) -> None:
-        """A replica made master may have lost the last calls: nothing goes until all are told."""
+        """A replica made master may have lost the last calls: no call goes out until all are renewed."""
         limiter = make_limiter(rate=20)
         end(limiter, LimiterFeedback.OK)
         client.script_flush()

@@ -1,4 +1,4 @@
-"""The purchases that a job is served from; nothing of another producer's shows."""
+"""Reuse across producers: the purchases that serve a job, and no trace of another producer in it."""
 
 import uuid
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def done(bench: Bench, photo: bytes, producer_id: uuid.UUID | None, *, rounds: i
 
 
 def in_one_message(bench: Bench, photo: bytes, producer_id: uuid.UUID | None) -> tuple[Job, Dispatched]:
-    """The job after it was handed out by what was bought; and what was handed out to be served."""
+    """The job after one dispatch with reuse, and the jobs dispatched to be served."""
     job_id = bench.enqueue(photo, producer_id=producer_id)
     with Session(bench.engine) as session, session.begin():
         reuse_scope = ReuseScope(bench.context.recipe, bench.context.settings.reuse)
@@ -59,7 +59,7 @@ def metadata(bucket: Bucket, key: str | None) -> dict[str, str]:
 
 
 def traces_of(bench: Bench, job: Job) -> str:
-    """All that is told of a job: its row, as text."""
+    """The job's whole row, as text."""
     with bench.engine.connect() as connection:
         return str(
             connection.scalar(text("SELECT to_json(j)::text FROM jobs j WHERE id = :id"), {"id": job.id})
@@ -70,7 +70,7 @@ class TestByDefault:
     def test_a_producer_has_its_own_again_and_no_others(
         self, reusing: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """Equal bytes of two producers are bought twice, by each once; so are those without a producer."""
+        """Equal bytes are bought once by each of two producers, and once without a producer."""
         a, b = two_producers(reusing)
         owners = [a, b, None, a, b, None]
         jobs = [done(reusing, photo, owner) for owner in owners]
@@ -78,18 +78,18 @@ class TestByDefault:
         assert [job.key for job in jobs[3:]] == [job.key for job in jobs[:3]]
         assert len({job.key for job in jobs}) == sandbox.charges() == 3
 
-    def test_the_parcel_keeps_to_the_border(self, reusing: Bench, photo: bytes) -> None:
-        """A cutout served without a claim is the producer's own as well."""
+    def test_a_message_of_jobs_keeps_to_the_border(self, reusing: Bench, photo: bytes) -> None:
+        """A job served in a message without a claim gets its own producer's cutout as well."""
         a, b = two_producers(reusing)
         first = done(reusing, photo, a)
         own, served = in_one_message(reusing, photo, a)
         assert (own.key, own.reused, len(served)) == (first.key, True, 1)
         assert in_one_message(reusing, photo, b)[1] == in_one_message(reusing, photo, None)[1] == []
 
-    def test_twins_of_two_producers_do_not_wait_for_each_other(
+    def test_jobs_of_two_producers_do_not_wait_for_each_other(
         self, reusing: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """While A's job is under way, A's next one waits for it and B's is called."""
+        """While A's job is under way, A's next job waits for it and B's job is called."""
         a, b = two_producers(reusing)
         sandbox.fault("code", code="PROCESSING_FAILURE", next=1)
         first = done(reusing, photo, a)
@@ -103,7 +103,7 @@ class TestByDefault:
     def test_a_picture_held_for_one_is_called_for_another(
         self, make_bench: MakeBench, sandbox: Sandbox, photo: bytes, reuse: Reuse
     ) -> None:
-        """Only the first producer's own next job is held with it; another's has bounds of its own."""
+        """Only the next job of the same producer is held with it; another producer has limits of its own."""
         bench = make_bench(reuse=reuse, retry_unknown=0)
         a, b = two_producers(bench)
         sandbox.fault("drop_after", next=1)
@@ -116,7 +116,7 @@ class TestAmongAll:
     def test_anothers_cutout_is_copied_and_ones_own_is_not(
         self, all_of_one: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """One call for all; nothing of the first job shows in the second one's row, key or object."""
+        """One call serves all; the second job's row, key and object show nothing of the first job."""
         a, b = two_producers(all_of_one)
         first, again, other = (done(all_of_one, photo, owner) for owner in (a, a, b))
         assert (again.key, sandbox.charges()) == (first.key, 1)
@@ -126,8 +126,10 @@ class TestAmongAll:
         assert not [each for each in (first.id, first.batch_id, a) if str(each) in told]
         assert metadata(all_of_one.bucket, other.key)["job"] == str(other.id)
 
-    def test_the_parcel_copies_as_well(self, all_of_one: Bench, sandbox: Sandbox, photo: bytes) -> None:
-        """The job's own key, type and metadata; it lives on when the first object goes."""
+    def test_a_message_of_jobs_copies_as_well(
+        self, all_of_one: Bench, sandbox: Sandbox, photo: bytes
+    ) -> None:
+        """The copy has the job's own key, type and metadata, and stays when the first object is deleted."""
         a, b = two_producers(all_of_one)
         first = done(all_of_one, photo, a)
         other, served = in_one_message(all_of_one, photo, b)
@@ -142,10 +144,8 @@ class TestAmongAll:
             other.key, sha256=other.sha256 or b"", size_bytes=other.size_bytes or 0
         )
 
-    def test_of_a_buyer_that_was_deleted_nobody_knows_whose_it_is(
-        self, all_of_one: Bench, photo: bytes
-    ) -> None:
-        """Its object is copied for everybody."""
+    def test_a_cutout_of_a_deleted_buyer_has_no_owner(self, all_of_one: Bench, photo: bytes) -> None:
+        """Its object is copied for every producer."""
         a, _ = two_producers(all_of_one)
         first = done(all_of_one, photo, None)
         all_of_one.change(
@@ -159,7 +159,7 @@ class TestAmongAll:
     def test_a_missing_cutout_of_another_is_not_named(
         self, all_of_one: Bench, photo: bytes, way: str
     ) -> None:
-        """It is looked for again and bought anew; no message has its key."""
+        """It is checked again and bought anew; no message has its key."""
         a, b = two_producers(all_of_one)
         first = done(all_of_one, photo, a)
         assert first.key is not None
@@ -172,10 +172,10 @@ class TestAmongAll:
         bought = all_of_one.job(waiting.id)
         assert (bought.state, bought.reused) == (State.SUCCEEDED, False)
 
-    def test_a_held_picture_of_another_is_not_told_of(
+    def test_a_held_picture_of_another_is_not_named(
         self, make_bench: MakeBench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """All share its bounds: the other's job is held too, without the first one's id or message."""
+        """All producers share its limits: the other job is held too, without id and message of the first."""
         bench = make_bench(reuse=Reuse.ALL, retry_unknown=0)
         a, b = two_producers(bench)
         sandbox.fault("drop_after", next=1)
@@ -186,7 +186,7 @@ class TestAmongAll:
     def test_a_copy_whose_worker_died_is_made_again_under_the_same_key(
         self, all_of_one: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """It dies between the copy and the row: nothing is paid, and the job ends with one object."""
+        """The worker dies between the copy and the row: nothing is paid, and the job ends with one object."""
         a, b = two_producers(all_of_one)
         done(all_of_one, photo, a)
         job_id = all_of_one.enqueue(photo, producer_id=b)
@@ -204,7 +204,7 @@ class TestAmongAll:
 
 
 def test_no_two_producers_share_an_uploaded_source(reusing: Bench, photo: bytes) -> None:
-    """Each one's is kept once, apart from the other's."""
+    """Each producer's source is kept once, apart from the other's."""
     a, b = two_producers(reusing)
     addresses = [reusing.upload(photo, owner) for owner in (a, a, b, None)]
     assert addresses[0] == addresses[1]

@@ -1,4 +1,4 @@
-"""An answer that is there, and a Postgres that does not take it: the slot, the spool and the heartbeat."""
+"""Answers that Postgres does not take: the slot, the spool and the heartbeat."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ from tests.support.proxy import Mode, Proxy
 from tests.support.sandbox import Sandbox
 from tests.support.steps import LEASE
 from tests.support.system import wait_until
-from tests.worker.pipeline.test_spool import refusing
+from tests.worker.pipeline.refusing import refusing
 from worker.limiter import limiter
 from worker.pipeline import call
 from worker.pipeline.process import process
@@ -35,13 +35,13 @@ RUNNING_JOBS = next(check for check in CHECKS if check.name == "running_jobs")
 
 @pytest.fixture
 def bench(make_bench: Callable[..., Bench], tmp_path: Path) -> Bench:
-    """A bench with a spool of this test's own, and no heart that beats by itself."""
+    """A bench with a spool of its own, and without regular heartbeats."""
     return make_bench(spool_dir=str(tmp_path / "spool"), worker_silence_seconds=600)
 
 
 @pytest.fixture
 def line(make_bench: Callable[..., Bench], database_url: str) -> Iterator[Proxy]:
-    """The line between a worker and Postgres."""
+    """The connection between a worker and Postgres."""
     port = make_url(database_url).port
     assert port is not None
     with Proxy(port) as proxy:
@@ -52,7 +52,7 @@ def line(make_bench: Callable[..., Bench], database_url: str) -> Iterator[Proxy]
 def cut_off(
     make_bench: Callable[..., Bench], line: Proxy, database_url: str, tmp_path: Path
 ) -> Iterator[Bench]:
-    """A bench whose worker reaches Postgres over that line."""
+    """A bench whose worker reaches Postgres through that proxy."""
     through = make_url(database_url).set(port=make_url(line.url).port)
     yield make_bench(
         spool_dir=str(tmp_path / "spool"),
@@ -63,7 +63,7 @@ def cut_off(
 
 
 def dispatch(bench: Bench, photo: bytes) -> tuple[uuid.UUID, int]:
-    """One more job, handed out."""
+    """Enqueue one more job and dispatch it."""
     bench.enqueue(photo)
     with Session(bench.engine) as session, session.begin():
         (dispatched,) = dispatch_calls(session, 1, lease=LEASE)
@@ -79,7 +79,7 @@ def beside(bench: Bench, job_id: uuid.UUID, fence: int) -> Iterator[Future[None]
 
 @contextmanager
 def during_a_call(bench: Bench, sandbox: Sandbox, photo: bytes) -> Iterator[tuple[uuid.UUID, Future[None]]]:
-    """A job whose call of half a second has begun, and its end."""
+    """A job whose call of half a second has begun, and the future of its end."""
     job_id, fence = dispatch(bench, photo)
     sandbox.set(latency=0.5)
     with beside(bench, job_id, fence) as begun:
@@ -88,26 +88,26 @@ def during_a_call(bench: Bench, sandbox: Sandbox, photo: bytes) -> Iterator[tupl
 
 
 def beat(bench: Bench, times: int = 1) -> None:
-    """Let the heart beat."""
+    """Send heartbeats."""
     for _ in range(times):
         with bench.context.engine.connect() as connection:
             bench.context.beat(connection)
 
 
 def replay(bench: Bench) -> None:
-    """Work after a heartbeat."""
+    """Replay the spool, as after a heartbeat."""
     with bench.context.engine.connect() as connection:
         bench.context.spool.replay(connection)
 
 
 def rescued(bench: Bench) -> int:
-    """The count of jobs that the auditor takes from their worker."""
+    """Count the jobs that the auditor takes from their worker."""
     with bench.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         return audit(connection, RUNNING_JOBS, RetryLimits()).repaired
 
 
 def open_calls(bench: Bench) -> int:
-    """The count of slots that are taken."""
+    """Count the slots that are taken."""
     (account,) = bench.context.slots._accounts.values()
     figures = account.limiter.read()
     return figures.open_calls if figures else 0
@@ -118,7 +118,7 @@ class TestAnAnswerThatPostgresRefuses:
     def test_is_kept_and_used_once_it_takes_it(
         self, bench: Bench, sandbox: Sandbox, photo: bytes, state: str, tmp_path: Path
     ) -> None:
-        """Nobody rescues the job while its answer waits; then it goes on with its copy, charged once."""
+        """The job is not rescued while its answer waits; then it continues with its copy, charged once."""
         job_id, fence = dispatch(bench, photo)
         with refusing(bench.engine, state):
             process(bench.context, job_id, fence)
@@ -139,7 +139,7 @@ class TestAnAnswerThatPostgresRefuses:
     def test_of_a_call_that_cost_nothing_is_kept_as_well(
         self, bench: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """The ledger learns in the end that it was refused."""
+        """The ledger has the refusal in the end."""
         sandbox.fault("code", code="ERROR_ILLEGAL_FILE", next=1)
         job_id, fence = dispatch(bench, photo)
         with refusing(bench.engine, "42501"):
@@ -149,10 +149,10 @@ class TestAnAnswerThatPostgresRefuses:
 
 
 class TestAJobThatItsThreadGaveUp:
-    def test_since_its_verdict_cannot_be_written_goes_on_once_it_can(
+    def test_since_its_outcome_cannot_be_written_continues_once_it_can(
         self, bench: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """Neither as it is nor as held: the auditor sees that its living worker does not carry it."""
+        """Not even `held` can be written: the auditor sees that its living worker does not carry it."""
         job_id, fence = dispatch(bench, photo)
         ends = "OLD.state = 'running' AND NEW.state <> 'running'"
         with refusing(bench.engine, "42501", "BEFORE UPDATE ON jobs", ends):
@@ -166,10 +166,10 @@ class TestAJobThatItsThreadGaveUp:
         assert bench.job(job_id).state == State.SUCCEEDED
         assert sandbox.charges() == 1
 
-    def test_after_an_outage_longer_than_its_patience_goes_on(
+    def test_after_an_outage_longer_than_its_patience_continues(
         self, cut_off: Bench, line: Proxy, sandbox: Sandbox, photo: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A day without Postgres: the answer is in the spool, and the job is not left running for ever."""
+        """After a day without Postgres the answer is in the spool, and the job does not stay `running`."""
         monkeypatch.setattr(cut_off.context.store, "give_up_after_s", 0.5)
         with during_a_call(cut_off, sandbox, photo) as (job_id, begun):
             line.set(Mode.REFUSE)
@@ -188,7 +188,7 @@ class TestAJobThatItsThreadGaveUp:
 
 class TestAServerThatTakesNoWritesForAWhile:
     def test_costs_no_answer(self, bench: Bench, sandbox: Sandbox, photo: bytes) -> None:
-        """The worker waits for it, as for one that does not answer."""
+        """The worker waits for it, as for a server that does not answer."""
         with during_a_call(bench, sandbox, photo) as (job_id, begun):
             with refusing(bench.engine, "25006"):
                 wait_until(lambda: bool(bench.context.spool.unwritten()), "an answer in the spool")
@@ -202,7 +202,7 @@ class TestAServerThatSaysNothing:
     def test_keeps_no_answer_from_the_disk(
         self, cut_off: Bench, line: Proxy, sandbox: Sandbox, photo: bytes, tmp_path: Path
     ) -> None:
-        """Not even an error comes: another worker tells the answer, and a kill would cost nothing."""
+        """Without even an error the answer is on disk: another worker writes it, and a kill costs nothing."""
         with during_a_call(cut_off, sandbox, photo) as (job_id, begun):
             line.set(Mode.STALL)
             wait_until(lambda: any((tmp_path / "spool").glob("*.json")), "an answer in the spool")
@@ -222,7 +222,7 @@ class TestASlot:
     def test_is_free_while_the_answer_waits_for_postgres(
         self, cut_off: Bench, line: Proxy, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """A worker that is cut off from Postgres keeps no call from the others."""
+        """A worker that cannot reach Postgres does not keep a slot from the others."""
         with during_a_call(cut_off, sandbox, photo) as (job_id, begun):
             line.set(Mode.REFUSE)
             wait_until(lambda: bool(cut_off.context.spool.unwritten()), "an answer in the spool")
@@ -241,7 +241,7 @@ class TestASlot:
         photo: bytes,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """No call goes out, and the job waits out of the slot: nothing was begun, nothing is charged."""
+        """No call goes out, and the job waits without a slot: nothing was begun, nothing is charged."""
         monkeypatch.setattr(call, "BEGIN_PATIENCE_S", 0.5)
         job_id, fence = dispatch(cut_off, photo)
         begin = Store.begin_attempt
@@ -267,7 +267,7 @@ class TestASlot:
     def test_that_lapsed_while_its_call_was_written_down_makes_no_call(
         self, bench: Bench, sandbox: Sandbox, photo: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Whoever waits for a lock for too long has lost the slot: the ledger says that nothing was sent."""
+        """A caller that waits too long for a lock loses the slot: the ledger says that nothing was sent."""
         monkeypatch.setattr(limiter, "BEGIN_WITHIN_S", 0.2)
         job_id, fence = dispatch(bench, photo)
         with bench.engine.connect() as other:
@@ -286,7 +286,7 @@ class TestASlot:
 
 class TestAWorkersRow:
     def test_that_was_lost_is_added_anew(self, bench: Bench) -> None:
-        """With the next heartbeat; what the worker carries is said from the one after it on."""
+        """The next heartbeat adds it; the jobs in flight are in the one after it."""
         with bench.engine.begin() as connection:
             connection.execute(text("DELETE FROM workers"))
         beat(bench)

@@ -1,4 +1,4 @@
-"""Answers that a firewall before the endpoint may have given to one picture, or to all."""
+"""Refusals by a firewall before the endpoint, of one picture or of all."""
 
 import uuid
 from pathlib import Path
@@ -22,14 +22,14 @@ def pause(bench: Bench) -> str | None:
 
 
 def meets(bench: Bench, sandbox: Sandbox, job_id: uuid.UUID, status: int = 403) -> None:
-    """Its next call is answered by a firewall."""
+    """Let a firewall answer the job's next call."""
     sandbox.fault("gateway_before", status=status, next=1)
     bench.change(job_id, "queue_state = 'ready', scheduled_at = now()")
     bench.work()
 
 
 def both_meet(bench: Bench, sandbox: Sandbox, photo: bytes) -> list[uuid.UUID]:
-    """Two jobs, one after the other."""
+    """Let two jobs meet a firewall, one after the other."""
     sandbox.fault("gateway_before", next=2)
     jobs = []
     for _ in range(2):
@@ -43,7 +43,7 @@ class TestAFirewallsRefusal:
     def test_of_one_picture_does_not_stop_the_account(
         self, bench: Bench, sandbox: Sandbox, photo: bytes, status: int
     ) -> None:
-        """Other jobs' calls go on; the picture is held at the third time, with a code of its own."""
+        """Calls of other jobs continue; the picture is held at the third refusal, with a code of its own."""
         job_id = bench.enqueue(photo)
         for times in range(1, 4):
             meets(bench, sandbox, job_id, status)
@@ -58,7 +58,7 @@ class TestAFirewallsRefusal:
         assert "3 times" in (bench.job(job_id).message or "")
 
     def test_of_two_jobs_stops_it(self, bench: Bench, sandbox: Sandbox, photo: bytes) -> None:
-        """All calls are refused then, and no job is held for it."""
+        """All calls are stopped then, and no job is held."""
         jobs = both_meet(bench, sandbox, photo)
         assert pause(bench) == "HTTP_403"
         assert [bench.job(job_id).state for job_id in jobs] == [State.QUEUED] * 2
@@ -66,7 +66,7 @@ class TestAFirewallsRefusal:
     def test_of_two_pictures_between_good_ones_does_not(
         self, bench: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """A call that began after the first and went well says that the account works."""
+        """A call that began after the first refusal and succeeded shows that the account works."""
         for _ in range(2):
             sandbox.fault("gateway_before", next=1)
             job_id = bench.done(photo).id
@@ -75,7 +75,7 @@ class TestAFirewallsRefusal:
         assert pause(bench) is None
 
     def test_long_before_another_does_not(self, bench: Bench, sandbox: Sandbox, photo: bytes) -> None:
-        """Ten minutes apart, they are two pictures'."""
+        """Ten minutes apart, they count for two pictures."""
         sandbox.fault("gateway_before", next=2)
         job_id = bench.done(photo).id
         bench.change(job_id, "queue_state = 'dispatched'")
@@ -87,7 +87,7 @@ class TestAFirewallsRefusal:
     def test_while_the_account_is_stopped_holds_no_job(
         self, bench: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """However often: it is not the picture."""
+        """However often it is refused, the picture is not at fault."""
         first, second = both_meet(bench, sandbox, photo)
         assert pause(bench) == "HTTP_403"
         for job_id in (first, second) * 2:
@@ -102,10 +102,10 @@ class TestAFirewallsRefusal:
         assert {bench.job(job_id).state for job_id in (first, second)} == {State.QUEUED}
 
 
-def test_the_endpoints_own_word_stops_the_account_at_once(
+def test_the_endpoints_own_refusal_stops_the_account_at_once(
     bench: Bench, sandbox: Sandbox, photo: bytes
 ) -> None:
-    """With its envelope there is no doubt."""
+    """A refusal with the endpoint's envelope is not in doubt."""
     sandbox.fault("code", code="ERROR_NOT_ENOUGH_CREDITS", next=1)
     bench.done(photo)
     assert pause(bench) == "ERROR_NOT_ENOUGH_CREDITS"

@@ -1,4 +1,4 @@
-"""Erasure of a picture: nothing of it is left, whoever it belongs to and whatever dies meanwhile."""
+"""Erasure of a picture: nothing of it remains, for any producer and after any crash."""
 
 import hashlib
 import uuid
@@ -21,11 +21,11 @@ HOOK = "https://shop.example/hook"
 
 
 class DiedError(Exception):
-    """The process is gone."""
+    """The process has died."""
 
 
 class Dying(Bucket):
-    """The bucket of a process that dies after its n-th deletion, before it knows of it."""
+    """The bucket of a process that dies after its n-th deletion, before it gets the answer."""
 
     left: int
 
@@ -67,7 +67,7 @@ class Scene:
         return erase(self.bench.engine, bucket or self.bench.bucket, self.sha256)
 
     def traces(self) -> list[str]:
-        """Traces of the picture in the database and the bucket, except in the ledger."""
+        """The traces of the picture in the database and the bucket, without the ledger."""
         digits, bench = self.sha256.hex(), self.bench
         left = [key for key in bench.bucket.keys("") if digits in key]
         left += [key for job in self.jobs if (key := job.key) in bench.bucket.keys("cutouts/")]
@@ -94,7 +94,7 @@ def scene(reusing: Bench, photo: bytes) -> Scene:
 
 class TestErasure:
     def test_leaves_nothing_of_the_picture_and_all_of_another(self, scene: Scene, sandbox: Sandbox) -> None:
-        """Of both producers and of jobs without one; the ledger keeps what it cost."""
+        """Jobs of both producers and of none lose it; the ledger keeps the cost."""
         spent = sandbox.charges()
         assert scene.traces() != []
         erased = scene.erase()
@@ -109,7 +109,7 @@ class TestErasure:
         assert sandbox.charges() == spent
 
     def test_is_looked_for_without_changing_anything(self, scene: Scene) -> None:
-        """A dry run counts what would go; everything is there afterwards."""
+        """A dry run counts what would be deleted, and deletes nothing."""
         before = scene.traces()
         found = find(scene.bench.engine, scene.bench.bucket, scene.sha256)
         assert (found.counted()["jobs"], found.counted()["cutouts"], found.counted()["sources"]) == (4, 3, 3)
@@ -118,7 +118,7 @@ class TestErasure:
 
     @pytest.mark.parametrize("after", [1, 5, 6, 8, 9])
     def test_that_died_is_finished_by_the_same_again(self, scene: Scene, after: int) -> None:
-        """After whichever object it died: results files, cutouts or sources; twice does no harm either."""
+        """It may die after any object; a second run completes it, and a third does no harm."""
         dying = scene.bench.bucket.sibling(scene.bench.bucket.name)
         dying.__class__ = Dying
         dying.left = after  # type: ignore[attr-defined]
@@ -130,7 +130,7 @@ class TestErasure:
         assert scene.erase().removed.total() == 0
 
     def test_takes_what_a_deleted_job_left(self, scene: Scene) -> None:
-        """A cutout that only a result names any more."""
+        """A cutout is deleted that only a result still names."""
         for job in scene.jobs:
             scene.bench.change(
                 job.id,
@@ -142,7 +142,7 @@ class TestErasure:
         assert [key for job in scene.jobs if (key := job.key) in scene.bench.bucket.keys("cutouts/")] == []
 
     def test_spares_an_object_that_another_picture_has_under_the_same_key(self, scene: Scene) -> None:
-        """As key templates of before allowed: the job that has it now keeps it, and the answer says so."""
+        """Earlier key templates allowed it: the job that has the object keeps it, and the answer says so."""
         shared = scene.jobs[0].key
         scene.bench.change(scene.other.id, f"key = '{shared}'")
         erased = scene.erase()
@@ -150,7 +150,7 @@ class TestErasure:
         assert any(str(scene.other.id) in line for line in erased.kept)
 
     def test_cancels_what_waits_and_names_what_has_to_end(self, scene: Scene) -> None:
-        """A job in line is withdrawn and erased; one in a worker's hands is named."""
+        """A queued job is cancelled and erased; a running one is named."""
         waiting, running = (scene.bench.enqueue(scene.photo, producer_id=owner) for owner in scene.owners)
         scene.bench.change(running, "state = 'running', queue_state = NULL, worker_id = uuidv7()")
         erased = scene.erase()
@@ -164,7 +164,7 @@ class TestErasure:
 
 
 def test_a_picture_on_the_web_is_found_by_what_its_address_had(reusing: Bench, photo: bytes) -> None:
-    """A job that failed before it was called knows no hash: the address is remembered with one."""
+    """A job that failed before its call has no hash: it is found by the address, which is stored with one."""
     sha256, address = hashlib.sha256(photo).digest(), "https://shop.example/a.jpg"
     job_id = reusing.enqueue(address)
     reusing.change(job_id, "state = 'failed', queue_state = NULL, finished_at = now(), code = 'X'")

@@ -11,13 +11,13 @@ from worker.pipeline.exclusive import Room
 
 class TestRoom:
     def test_is_for_many_at_a_time(self) -> None:
-        """While nobody is alone."""
+        """Many jobs enter while none is alone."""
         room, stopping = Room(), threading.Event()
         with room.shared(stopping), room.shared(stopping):
             assert room._inside == 2
 
     def test_lets_one_be_alone_once_the_others_have_left(self) -> None:
-        """And lets nobody in until it is done."""
+        """No job enters until the one alone is done."""
         room, stopping = Room(), threading.Event()
         leave, came_in = threading.Event(), threading.Event()
 
@@ -41,7 +41,7 @@ class TestRoom:
             assert came_in.wait(scaled(5))
 
     def test_does_not_let_two_wait_to_be_alone(self) -> None:
-        """Each would wait for the other."""
+        """Each of them would wait for the other."""
         room, stopping = Room(), threading.Event()
         with room.shared(stopping), room.alone(stopping, within_s=1) as first:
             with room.alone(stopping, within_s=1) as second:
@@ -49,7 +49,7 @@ class TestRoom:
             assert room._closed
 
     def test_gives_up_in_time(self) -> None:
-        """Others go on then."""
+        """Others enter again then."""
         room, stopping = Room(), threading.Event()
         with room.shared(stopping), room.shared(stopping):
             with room.alone(stopping, within_s=0.1) as is_alone:
@@ -57,10 +57,10 @@ class TestRoom:
             assert not room._closed
 
 
-def test_a_job_that_ended_two_workers_is_carried_out_alone(
+def test_a_job_that_two_workers_died_with_is_processed_alone(
     make_bench: Callable[..., Bench], photo: bytes
 ) -> None:
-    """It waits for what is in hand; then it goes as any other."""
+    """It waits for the jobs in flight; then it runs as any other."""
     bench = make_bench(call_deadline_seconds=1)
     job_id = bench.enqueue(photo)
     bench.change(job_id, "deaths = 2")

@@ -1,4 +1,4 @@
-"""The heart of a worker beats whatever its threads wait for."""
+"""Heartbeats of a worker continue while its threads wait."""
 
 import io
 import uuid
@@ -32,7 +32,7 @@ WAITING = (
 
 
 def dispatch_a_batch(bench: Bench, photo: bytes) -> tuple[uuid.UUID, Dispatched]:
-    """A batch with a budget, so that each call locks its row, with all jobs handed out."""
+    """Dispatch a batch with a budget: each call locks its row."""
     source = upload_source(bench.bucket, io.BytesIO(photo))
     with Session(bench.engine) as session, session.begin():
         batch = create_batch(session, "b", budget=100)
@@ -49,17 +49,17 @@ def locked(engine: Engine, batch_id: uuid.UUID) -> Iterator[None]:
 
 
 def number(engine: Engine, query: str) -> int:
-    """Rows of the query."""
+    """The result of the query."""
     with engine.connect() as connection:
         found: int = connection.scalar(text(query))
         return found
 
 
 class TestALockedBatch:
-    def test_does_not_stop_the_heart(
+    def test_does_not_stop_the_heartbeats(
         self, make_bench: Callable[..., Bench], sandbox: Sandbox, photo: bytes
     ) -> None:
-        """With every pooled connection waiting for the lock it beats on; then all calls go out, once each."""
+        """Heartbeats continue while all connections wait for the lock; then each call goes out once."""
         bench = make_bench(worker_silence_seconds=SILENCE_S)
         batch_id, dispatched = dispatch_a_batch(bench, photo)
         beats = partial(number, bench.engine, "SELECT beats FROM workers")

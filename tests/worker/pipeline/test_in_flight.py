@@ -1,4 +1,4 @@
-"""Jobs in flight in one process: each once under each fence."""
+"""Jobs in flight in one process: each job once under each fence."""
 
 import uuid
 
@@ -11,7 +11,7 @@ JOB = uuid.uuid4()
 
 class TestAJobInHand:
     def test_is_not_taken_a_second_time(self) -> None:
-        """A repeated message finds its job taken, and does not free it for a third."""
+        """A repeated message finds its job taken, and does not free it for a third one."""
         carried = InFlightJobs()
         with carried.hold(JOB, 1) as first, carried.hold(JOB, 1) as second:
             assert (first, second) == (True, False)
@@ -19,13 +19,13 @@ class TestAJobInHand:
                 assert not third
 
     def test_does_not_hide_the_valid_message(self) -> None:
-        """While a late message under an old fence is being refused, the job is free under its new one."""
+        """While a late message under an old fence is refused, the job is free under its new fence."""
         carried = InFlightJobs()
         with carried.hold(JOB, 1), carried.hold(JOB, 2) as valid:
             assert valid
 
     def test_is_free_again_when_its_thread_is_done(self) -> None:
-        """However it ended, the job can be taken again."""
+        """The job can be taken again, however its thread ended."""
         carried = InFlightJobs()
         with pytest.raises(ValueError, match="an error"), carried.hold(JOB, 1):
             raise ValueError("an error")

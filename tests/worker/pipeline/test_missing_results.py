@@ -1,4 +1,4 @@
-"""Cutouts that were bought and that the bucket does not hold any more."""
+"""Bought cutouts that are missing in the bucket."""
 
 import uuid
 from collections.abc import Callable
@@ -22,12 +22,12 @@ Carry = Callable[[Bench], None]
 
 
 def carry_as_calls(bench: Bench) -> None:
-    """Each by a claim of its own, as a picture on the web."""
+    """Process each job by a claim of its own, as for a picture on the web."""
     bench.work()
 
 
 def carry_in_one_message(bench: Bench) -> None:
-    """Jobs of bought pictures by the message, the others by claims, as the dispatcher dispatches them."""
+    """Process bought pictures in one message and the others by claims, as the dispatcher does."""
     with Session(bench.engine) as session, session.begin():
         session.query(Job).filter(Job.queue_state == QueueState.DELAYED).update(
             {"queue_state": QueueState.READY}
@@ -47,7 +47,7 @@ def carry_in_one_message(bench: Bench) -> None:
 
 @pytest.fixture
 def pictures() -> list[bytes]:
-    """A catalog of so many that their loss is no accident."""
+    """A catalog so large that the loss of all its cutouts is no accident."""
     return [encoded(plain(width), "PNG") for width in (60, 61, 62, 63)]
 
 
@@ -59,7 +59,7 @@ def order(bench: Bench, pictures: list[bytes]) -> list[uuid.UUID]:
 class TestABucketThatWasEmptied:
     @pytest.fixture
     def lost(self, reusing: Bench, pictures: list[bytes]) -> dict[str, bytes]:
-        """The leases that it held before."""
+        """The cutouts that were in the bucket."""
         for picture in pictures:
             reusing.done(picture)
         bucket = reusing.bucket
@@ -74,7 +74,7 @@ class TestABucketThatWasEmptied:
     def test_is_no_reason_to_buy(
         self, reusing: Bench, sandbox: Sandbox, pictures: list[bytes], lost: dict[str, bytes], carry: Carry
     ) -> None:
-        """However often it is asked: a person sees to it, or lets them be bought anew."""
+        """However often it is checked, a person decides whether they are bought anew."""
         ordered = order(reusing, pictures)
         for _ in range(3):
             carry(reusing)
@@ -95,7 +95,7 @@ class TestABucketThatWasEmptied:
     def test_and_filled_again_costs_nothing(
         self, reusing: Bench, sandbox: Sandbox, pictures: list[bytes], lost: dict[str, bytes], carry: Carry
     ) -> None:
-        """The jobs that waited are served, and nothing is said to be missing any more."""
+        """The jobs that waited are served, and nothing is reported missing any more."""
         ordered = order(reusing, pictures)
         carry(reusing)
         let_minutes_pass(reusing)
@@ -109,7 +109,7 @@ class TestABucketThatWasEmptied:
 
 
 def test_what_is_missed_for_a_moment_is_not_bought(reusing: Bench, sandbox: Sandbox, photo: bytes) -> None:
-    """A store of several sites says for a while that it does not hold what it holds."""
+    """A replicated store may report for a while that an object is missing."""
     key = reusing.done(photo).key
     assert key
     data = reusing.bucket.read(key, max_bytes=10_000_000)

@@ -77,7 +77,7 @@ class TestARepeatedMessage:
     def test_to_the_same_worker_makes_no_second_call(
         self, bench: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """Two threads with the same message: one carries the job, the other lets it be."""
+        """Of several threads with the same message, one carries the job."""
         sandbox.set(latency=0.5)
         job_id = bench.enqueue(photo)
         with Session(bench.engine) as session, session.begin():
@@ -114,7 +114,7 @@ class TestABadPicture:
         assert bench.attempts(job.id) == []
 
     def test_does_not_keep_others_from_their_turn(self, bench: Bench, photo: bytes) -> None:
-        """A bad picture loses nothing else."""
+        """Other jobs are processed as if there were no bad picture."""
         good, bad = bench.enqueue(photo), bench.enqueue(b"text")
         bench.work()
         assert (bench.job(good).state, bench.job(bad).state) == (State.SUCCEEDED, State.FAILED)
@@ -124,7 +124,7 @@ class TestARefusal:
     def test_to_be_tried_again_uses_up_a_try_and_succeeds(
         self, bench: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """A failure of the endpoint's is retried; one charge in the end."""
+        """A failure of the endpoint is retried; one charge in the end."""
         sandbox.fault("code", code="PROCESSING_FAILURE", next=1)
         job = bench.done(photo)
         assert (job.state, job.tries, job.code) == (State.QUEUED, 1, "PROCESSING_FAILURE")
@@ -134,7 +134,7 @@ class TestARefusal:
         assert sandbox.charges() == 1
 
     def test_for_speed_uses_up_no_try(self, bench: Bench, sandbox: Sandbox, photo: bytes) -> None:
-        """Too fast is not failed."""
+        """A refusal for speed is no failure."""
         sandbox.fault("code", code="EXCEEDING_LIMITS", next=1)
         job = bench.done(photo)
         assert (job.state, job.tries, job.code) == (State.QUEUED, 0, "EXCEEDING_LIMITS")
@@ -173,7 +173,7 @@ class TestARefusal:
         )
 
     def test_of_the_input_fails_at_once(self, bench: Bench, sandbox: Sandbox, photo: bytes) -> None:
-        """A failure that repeating cannot fix is not repeated."""
+        """A call that cannot succeed is not repeated."""
         sandbox.fault("code", code="FILE_CONTENT_NON_COMPLIANCE", next=1)
         job = bench.done(photo)
         assert (job.state, job.code) == (State.FAILED, "FILE_CONTENT_NON_COMPLIANCE")
@@ -207,7 +207,7 @@ class TestACallWithoutAnAnswer:
     def test_because_nothing_listens_costs_nothing(
         self, make_bench: Callable[..., Bench], photo: bytes
     ) -> None:
-        """A refused connection is no charge and no try: the job rests."""
+        """A refused connection costs no charge and no try: the job is delayed."""
         job = make_bench(endpoint_url="http://127.0.0.1:9").done(photo)
         assert (job.state, job.tries, job.code) == (State.QUEUED, 0, "NOT_SENT")
 
@@ -225,7 +225,7 @@ class TestAPaidResult:
     def test_that_is_gone_holds_the_job_for_a_person(
         self, bench: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """A lost result is never bought again without being asked."""
+        """A lost result is not bought again unless a person asks for it."""
         sandbox.fault("result_gone", next=1)
         job = bench.done(photo, rounds=3)
         assert (job.state, job.code) == (State.HELD, "RESULT_EXPIRED")
@@ -240,10 +240,10 @@ class TestAPaidResult:
         assert "CUTOUT_RESULT_HOSTS" in (job.message or "")
         assert (job.result_url or "x") not in (job.message or "")
 
-    def test_waits_while_the_bucket_is_away(
+    def test_waits_while_the_bucket_is_unreachable(
         self, bench: Bench, sandbox: Sandbox, photo: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A failed copy goes on with the copy; the call is not repeated."""
+        """After a failed copy the job continues with the copy; the call is not repeated."""
         job_id = bench.enqueue(photo)
         away = Bucket(bench.context.settings.model_copy(update={"s3_access_key": "nobody"}))
         with monkeypatch.context() as patch, closing(away), closing(SignedObjectClient(away)) as refused:
@@ -254,10 +254,10 @@ class TestAPaidResult:
         assert bench.job(job_id).state == State.SUCCEEDED
         assert sandbox.charges() == 1
 
-    def test_is_kept_when_what_became_of_its_job_cannot_be_written(
+    def test_is_kept_when_the_outcome_of_its_job_cannot_be_written(
         self, bench: Bench, sandbox: Sandbox, photo: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Postgres refuses the words: the job is held and not left to a worker that forgot it."""
+        """Postgres refuses the text of the outcome: the job is held, and not left `running`."""
         job_id = bench.enqueue(photo)
         with monkeypatch.context() as patch:
             patch.setattr(
@@ -281,7 +281,7 @@ class TestASource:
     def test_is_read_from_another_bucket_that_is_named(
         self, make_bench: Callable[..., Bench], bucket: Bucket, photo: bytes
     ) -> None:
-        """CUTOUT_SOURCE_BUCKETS opens a bucket; its keys are taken as they stand, blanks and all."""
+        """CUTOUT_SOURCE_BUCKETS allows a bucket; its keys are taken literally, with blanks."""
         other = bucket.sibling(f"{bucket.name[:50]}-other")
         other.create()
         other.put_cutout(photo, key="drop/a b?.jpg", media_type="image/jpeg", metadata={})
@@ -306,26 +306,26 @@ class TestASource:
         ],
     )
     def test_that_leads_inside_is_refused(self, bench: Bench, address: str) -> None:
-        """No private address is asked, however it is written, and nothing by plain http."""
+        """No private address is fetched, in any spelling, and nothing by plain http."""
         job = bench.done(address)
         assert (job.state, job.code) == (State.FAILED, "SOURCE_REFUSED")
 
     def test_is_fetched_from_a_private_host_that_is_named(
         self, make_bench: Callable[..., Bench], photo: bytes
     ) -> None:
-        """CUTOUT_SOURCE_PRIVATE_HOSTS opens one host and port, by plain http too."""
+        """CUTOUT_SOURCE_PRIVATE_HOSTS allows one host and port, also by plain http."""
         with serve({"/a.jpg": photo}) as host:
             job = make_bench(source_private_hosts=(host,)).done(f"http://{host}/a.jpg")
         assert job.state == State.SUCCEEDED
 
     def test_that_redirects_inside_is_refused(self, make_bench: Callable[..., Bench]) -> None:
-        """Each hop is checked: an open host cannot send us to one that is not."""
+        """Each redirect is checked: a public host cannot lead to a private one."""
         with serve({"/secret": b"x"}) as inside, serve({"/a.jpg": f"http://{inside}/secret"}) as host:
             job = make_bench(source_private_hosts=(host,)).done(f"http://{host}/a.jpg")
         assert (job.state, job.code) == (State.FAILED, "SOURCE_REFUSED")
 
     def test_whose_server_has_nothing_there_fails_the_job(self, make_bench: Callable[..., Bench]) -> None:
-        """A 404 is the address's fault and is not tried again."""
+        """A 404 is a mistake in the address and is not tried again."""
         with serve({}) as host:
             job = make_bench(source_private_hosts=(host,)).done(f"http://{host}/a.jpg")
         assert (job.state, job.code) == (State.FAILED, "SOURCE_MISSING")

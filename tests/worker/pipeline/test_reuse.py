@@ -14,13 +14,13 @@ from tests.support.web import WebServer
 
 @pytest.fixture
 def web() -> Iterator[WebServer]:
-    """A server with pictures that says what they are by ETag, and counts what it sends."""
+    """A server with pictures that sends ETags and counts the pictures that it sends."""
     with WebServer() as server:
         yield server
 
 
 def let_minutes_pass(bench: Bench) -> None:
-    """The first look at what is missing was some minutes ago."""
+    """Move the first check of the missing cutouts some minutes into the past."""
     with bench.engine.begin() as connection:
         connection.execute(
             text(
@@ -36,7 +36,7 @@ def stored(job: Job) -> tuple[str | None, bool]:
 
 class TestAPictureThatWasBought:
     def test_is_served_from_what_is_stored(self, reusing: Bench, sandbox: Sandbox, photo: bytes) -> None:
-        """The second job has the first one's cutout, cost nothing, and says so."""
+        """The second job has the first job's cutout, costs nothing, and says so."""
         first, second = reusing.done(photo), reusing.done(photo)
         assert (second.state, second.reused, first.reused) == (State.SUCCEEDED, True, False)
         assert (second.key, second.sha256, second.width) == (first.key, first.sha256, first.width)
@@ -44,7 +44,7 @@ class TestAPictureThatWasBought:
         assert sandbox.charges() == 1
 
     def test_in_another_form_is_another_cutout(self, reusing: Bench, sandbox: Sandbox, photo: bytes) -> None:
-        """A mask is no whiteBK."""
+        """A mask is another cutout than a white background."""
         forms = [ReturnForm.MASK, ReturnForm.WHITE_BACKGROUND, ReturnForm.MASK]
         jobs = [reusing.done(photo, form) for form in forms]
         assert [job.reused for job in jobs] == [False, False, True]
@@ -53,7 +53,7 @@ class TestAPictureThatWasBought:
     def test_is_bought_anew_where_a_batch_wants_it(
         self, reusing: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """reuse: never."""
+        """A batch with `reuse: never` buys anew."""
         reusing.done(photo)
         job_id = reusing.enqueue(photo)
         with reusing.engine.begin() as connection:
@@ -66,9 +66,9 @@ class TestAPictureThatWasBought:
     def test_and_is_not_in_the_bucket_any_more_is_bought_again(
         self, reusing: Bench, sandbox: Sandbox, photo: bytes, harm: str
     ) -> None:
-        """A deleted or altered cutout is noticed, not served; a third job gets the new one.
+        """A deleted or altered cutout is detected and not used; a third job has the new one.
 
-        The bucket is asked a second time first, some minutes later.
+        The bucket is checked a second time first, some minutes later.
         """
         key = reusing.done(photo).key
         assert key is not None
@@ -86,9 +86,9 @@ class TestAPictureThatWasBought:
         assert sandbox.charges() == 2
 
 
-class TestTwins:
+class TestJobsForOnePicture:
     def test_make_one_call(self, reusing: Bench, sandbox: Sandbox, photo: bytes) -> None:
-        """The second waits while the first is under way, and is served from what it brought."""
+        """The second job waits while the first is under way, and is served from its cutout."""
         first = reusing.enqueue(photo)
         sandbox.fault("code", code="PROCESSING_FAILURE", next=1)
         reusing.work()
@@ -108,7 +108,7 @@ class TestTwins:
     def test_do_not_wait_for_one_that_ended_without_it(
         self, reusing: Bench, sandbox: Sandbox, photo: bytes, end: str
     ) -> None:
-        """A buyer that failed or was withdrawn leaves it to the next."""
+        """After a buyer that failed or was cancelled, the next job buys."""
         sandbox.fault("code", code="ERROR_ILLEGAL_FILE", next=1)
         first = reusing.done(photo)
         if end != "failed":
@@ -122,7 +122,7 @@ class TestAPictureOnTheWeb:
     def test_that_has_not_changed_is_not_fetched_again(
         self, web_bench: Bench, web: WebServer, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """Its server says so in a line, and the cutout is the one that is stored."""
+        """Its server answers 304, and the stored cutout is used."""
         url = web.serve("/a.jpg", photo, etag='"v1"')
         jobs = [web_bench.done(url), web_bench.done(url)]
         assert [job.reused for job in jobs] == [False, True]
@@ -143,7 +143,7 @@ class TestAPictureOnTheWeb:
     def test_at_two_addresses_is_bought_once(
         self, web_bench: Bench, web: WebServer, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """Its kind counts, not its place."""
+        """The bytes decide, not the address."""
         jobs = [web_bench.done(web.serve(path, photo, etag=None)) for path in ("/a.jpg", "/b.jpg")]
         assert [job.reused for job in jobs] == [False, True]
         assert sandbox.charges() == 1
@@ -153,7 +153,7 @@ class TestAPictureInABucket:
     def test_that_has_not_changed_is_not_fetched_again(
         self, reusing: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """Its tag is remembered: asked with it, the bucket sends no bytes until it holds others."""
+        """Its ETag is stored: asked with it, the bucket sends no bytes until they change."""
         key, address = "drop/a.jpg", f"s3://{reusing.bucket.name}/drop/a.jpg"
         reusing.bucket.put_cutout(photo, key=key, media_type="image/jpeg", metadata={})
         assert [reusing.done(address).reused for _ in range(2)] == [False, True]
@@ -169,7 +169,7 @@ class TestAPictureInABucket:
     def test_of_another_bucket_is_remembered_as_well(
         self, make_bench: Callable[..., Bench], bucket: Bucket, photo: bytes
     ) -> None:
-        """Where the settings allow to read from it."""
+        """A bucket that the settings allow is remembered as well."""
         other = bucket.sibling(f"{bucket.name}-drop")
         other.create()
         other.put_cutout(photo, key="a.jpg", media_type="image/jpeg", metadata={})
@@ -186,10 +186,10 @@ def web_bench(make_bench: Callable[..., Bench], web: WebServer) -> Bench:
     return make_bench(reuse=Reuse.PRODUCER, source_private_hosts=(web.host,))
 
 
-def test_a_host_is_not_asked_for_more_at_once_than_is_polite(
+def test_a_host_gets_no_more_requests_at_once_than_set(
     make_bench: Callable[..., Bench], web: WebServer, photo: bytes
 ) -> None:
-    """The job that would be one too many comes back soon, with no try used."""
+    """The job above the bound comes back soon, with no try used."""
     bench = make_bench(source_private_hosts=(web.host,), source_fetches_per_host=1)
     url = web.serve("/a.jpg", photo, etag=None)
     with bench.context.sources._hosts.turn(web.host):

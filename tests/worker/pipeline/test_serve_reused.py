@@ -24,7 +24,7 @@ MOST = 50
 
 
 def message(bench: Bench, *sources: bytes) -> Dispatched:
-    """A job for each of these pictures, whose cutouts are bought, on their way to be served."""
+    """Dispatch a message with one job for each of these pictures, whose cutouts are bought."""
     enqueued = [bench.enqueue(source) for source in sources]
     with Session(bench.engine) as session, session.begin():
         reuse_scope = ReuseScope(bench.context.recipe, bench.context.settings.reuse)
@@ -63,7 +63,7 @@ class TestAMessageOfSeveralJobs:
     def test_with_a_broken_cutout_buys_that_one_again(
         self, reusing: Bench, sandbox: Sandbox, photo: bytes, harm: str
     ) -> None:
-        """A deleted or altered cutout is noticed, not served; the others are served."""
+        """A deleted or altered cutout is detected and not used; the others are served."""
         other = encoded(plain(), "PNG")
         broken, _ = reusing.done(photo), reusing.done(other)
         assert broken.key
@@ -83,10 +83,10 @@ class TestAMessageOfSeveralJobs:
         first, _ = jobs(reusing, served)
         assert (first.state, first.reused, sandbox.charges()) == (State.SUCCEEDED, False, 3)
 
-    def test_rests_while_the_bucket_is_away(
+    def test_is_delayed_while_the_bucket_is_unreachable(
         self, reusing: Bench, sandbox: Sandbox, photo: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Nothing is bought for that, and no try used; later it is served."""
+        """Nothing is bought and no try is used; later the job is served."""
         reusing.done(photo)
         served = message(reusing, photo, photo)
         away = Bucket(reusing.context.settings.model_copy(update={"s3_access_key": "nobody"}))
@@ -102,8 +102,8 @@ class TestAMessageOfSeveralJobs:
         assert queue_states(reusing, served) == [DONE] * 2
         assert sandbox.charges() == 1
 
-    def test_of_a_worker_that_ends_goes_back_in_line(self, reusing: Bench, photo: bytes) -> None:
-        """At once: nobody waits for the lease."""
+    def test_of_a_worker_that_stops_is_queued_again(self, reusing: Bench, photo: bytes) -> None:
+        """The jobs are ready at once, before the lease ends."""
         reusing.done(photo)
         served = message(reusing, photo)
         reusing.context.stopping.set()
@@ -111,7 +111,7 @@ class TestAMessageOfSeveralJobs:
         assert queue_states(reusing, served) == [READY]
 
     def test_that_comes_late_changes_nothing(self, reusing: Bench, photo: bytes) -> None:
-        """Repeated, under an older fence, or for a job that was withdrawn."""
+        """A message may be repeated, under an older fence, or for a cancelled job."""
         reusing.done(photo)
         served = message(reusing, photo, photo)
         (first, fence), second = served
@@ -122,10 +122,10 @@ class TestAMessageOfSeveralJobs:
         complete_reused(reusing.context, served)
         assert queue_states(reusing, served) == [(State.CANCELLED, None), DONE]
 
-    def test_whose_results_were_forgotten_goes_back_in_line(
+    def test_whose_results_were_deleted_is_queued_again(
         self, reusing: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """Somebody deleted the job that had bought it: it is bought again."""
+        """After the job that bought it is deleted, the cutout is bought again."""
         reusing.done(photo)
         served = message(reusing, photo)
         with reusing.engine.begin() as connection:
@@ -139,7 +139,7 @@ class TestAMessageOfSeveralJobs:
 def test_a_link_tells_whether_the_bucket_holds_a_cutout(
     make_bench: Callable[..., Bench], photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By one request and its checksum: boto3 is not needed to see that it is there."""
+    """One request with a checksum tells it; boto3 is not used."""
     bench = make_bench(reuse=Reuse.PRODUCER)
     bench.done(photo)
     monkeypatch.setattr(Bucket, "holds", lambda *_, **__: pytest.fail("boto3 was asked"))

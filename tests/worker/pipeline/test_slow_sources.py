@@ -1,4 +1,4 @@
-"""Sources whose servers take their time, and servers that several producers' pictures lie at."""
+"""Slow source servers, and servers with pictures of several producers."""
 
 import time
 import uuid
@@ -23,7 +23,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
 def test_a_server_is_not_waited_for_longer_than_it_may(
     make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, behaviour: Behaviour
 ) -> None:
-    """Silent at first or half way, or so slow that it takes too long: a try of the job, and no call."""
+    """A server that is silent, stops half way or is too slow costs the job a try, and no call is made."""
     assert (sources.TIMEOUTS.read, sources.TIMEOUTS.total) == (10.0, 60.0)
     monkeypatch.setattr(sources, "TIMEOUTS", Timeouts(read=0.3, total=0.6))
     monkeypatch.setattr(sources, "DEADLINE_S", 0.6)
@@ -39,7 +39,7 @@ def test_a_server_is_not_waited_for_longer_than_it_may(
     assert took < scaled(1.5)
 
 
-class TestAPlaceAtAHost:
+class TestARequestToAHost:
     def test_is_refused_beyond_the_bound(self) -> None:
         """The job comes back soon."""
         turns = HostTurns(2)
@@ -55,7 +55,7 @@ class TestAPlaceAtAHost:
             pass
 
     def test_is_there_for_a_producer_that_has_none(self) -> None:
-        """Whoever fills a host that others use as well keeps none of them away."""
+        """A producer that fills a host does not keep others from it."""
         turns = HostTurns(2)
         a, b = uuid.uuid4(), uuid.uuid4()
         with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Answers of a source's server in place of a picture: each has a code and a remedy of its own."""
+"""Answers of a source's server other than a picture: each has a code and a remedy of its own."""
 
 from collections.abc import Callable, Iterator
 
@@ -72,7 +72,7 @@ def test_each_answer_has_a_code_and_a_remedy(shopping: Bench, shop: str, sandbox
 
 
 def test_of_a_tiff_of_several_pictures_it_is_said_which_one_was_cut_out(bench: Bench, photo: bytes) -> None:
-    """The explanation of a job that has ended names the picture that was taken; of others it does not."""
+    """The explanation of a job that has ended names the picture that was taken; other jobs have none."""
     source = tiff_of(Ifd((160, 120), tags={254: [1]}), Ifd((400, 300)))
     several, one = bench.enqueue(source), bench.enqueue(photo)
     bench.work()

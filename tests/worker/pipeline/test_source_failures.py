@@ -19,8 +19,8 @@ def answered(code: str) -> StorageError:
 
 
 @pytest.mark.parametrize("code", sorted(LASTING))
-def test_what_lasts_fails_with_a_code_of_its_own(code: str) -> None:
-    """The server's own word and a remedy are in the message."""
+def test_a_lasting_error_fails_with_a_code_of_its_own(code: str) -> None:
+    """The message has the server's code and a remedy."""
     outcome = outcome_of_failure(answered(code), lambda: True)
     assert isinstance(outcome, Fail)
     assert outcome.code.startswith("SOURCE_")
@@ -28,16 +28,16 @@ def test_what_lasts_fails_with_a_code_of_its_own(code: str) -> None:
 
 
 @pytest.mark.parametrize("code", sorted(LASTING))
-def test_of_a_bucket_that_does_not_work_at_all_nothing_lasts(code: str) -> None:
-    """Changed keys refuse every object: no job is to fail for that."""
+def test_no_error_lasts_while_our_own_bucket_does_not_work(code: str) -> None:
+    """Changed keys refuse every object: no job fails for that."""
     outcome = outcome_of_failure(answered(code), lambda: False)
     assert isinstance(outcome, Snooze)
     assert (outcome.code, outcome.of_source) == ("STORAGE_AWAY", True)
 
 
 @pytest.mark.parametrize("code", ["SlowDown", "InternalError", "InvalidAccessKeyId", ""])
-def test_what_may_pass_is_waited_for(code: str) -> None:
-    """Also keys: they are mended without the job."""
+def test_an_error_that_may_pass_is_waited_for(code: str) -> None:
+    """An error that may pass is waited for, keys included: they can be fixed without the job."""
     assert isinstance(outcome_of_failure(answered(code), lambda: True), Snooze)
 
 
@@ -60,7 +60,7 @@ class TestASourceInTheBucket:
     def test_that_is_kept_back_for_good_fails(
         self, bench: Bench, proxy: Proxy, photo: bytes, *, status: int, code: str, expected: str
     ) -> None:
-        """The job does not ask for it every 15 s for ever."""
+        """The job does not read it every 15 s for ever."""
         proxy.answer("GET /" + bench.bucket.name + "/sources/", status, code)
         job = bench.done(photo)
         assert (job.state, job.code) == (State.FAILED, expected)
@@ -68,7 +68,7 @@ class TestASourceInTheBucket:
     def test_is_waited_for_a_day_and_then_fails(
         self, bench: Bench, proxy: Proxy, photo: bytes, sandbox: Sandbox
     ) -> None:
-        """By Postgres' clock, and only if nothing else became of the job meanwhile."""
+        """The day counts by Postgres' clock, and only if the job has no other outcome meanwhile."""
         proxy.answer("GET /" + bench.bucket.name + "/sources/", 409, "OperationAborted")
         job_id = bench.enqueue(photo)
         bench.work()
@@ -91,7 +91,7 @@ class TestASourceInTheBucket:
     def test_is_not_blamed_for_keys_that_nothing_accepts(
         self, bench: Bench, proxy: Proxy, photo: bytes
     ) -> None:
-        """With changed keys every object is refused: the jobs wait for the right ones."""
+        """With changed keys every object is refused: the jobs wait for the right keys."""
         job_id = bench.enqueue(photo)
         proxy.set(Mode.FORBID)
         bench.work()

@@ -1,9 +1,8 @@
 import json
 import logging
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +23,7 @@ from cutout.queue.claims import Claim, PaidResult
 from cutout.queue.settle import RetryLimits
 from tests.support.clock import off_by
 from tests.support.steps import begin, claim_new, new_worker
+from tests.worker.pipeline.refusing import refusing
 from worker.pipeline.call_record import CallRecord, write_call
 from worker.pipeline.spool import Spool
 
@@ -37,7 +37,7 @@ STORED = StoredObject("cutouts/a.png", b"x" * 32, "image/png", 10, 600, 400)
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """Where the spool is to be, not made yet."""
+    """The directory for the spool, not made yet."""
     return tmp_path / "state" / "spool"
 
 
@@ -49,7 +49,7 @@ def spool(directory: Path) -> Spool:
 
 @pytest.fixture
 def call_out(engine: Engine) -> Callable[[], tuple[Claim, int]]:
-    """Begins one more call: its claim and its attempt's id."""
+    """Begin one more call: its claim and its attempt's id."""
 
     def make() -> tuple[Claim, int]:
         with Session(engine) as session, session.begin():
@@ -73,13 +73,13 @@ def end_of(
 
 
 def leave(spool: Spool, end: CallRecord) -> None:
-    """Leave it in the spool, as a worker does that had to end."""
+    """Leave it in the spool, as a worker does that had to stop."""
     with pytest.raises(InterruptedError), spool.keeping(end):
         raise InterruptedError
 
 
 def replay(spool: Spool, engine: Engine) -> None:
-    """Work at a worker's start."""
+    """Replay the spool, as a worker does at its start."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         spool.replay(connection)
 
@@ -104,8 +104,8 @@ class TestAFile:
             assert json.loads(path.read_text())["paid"]["url"] == URL
         assert list(directory.iterdir()) == []
 
-    def test_is_for_its_owners_eyes_alone(self, spool: Spool, directory: Path, end: CallRecord) -> None:
-        """It holds a secret: mode 0600 in a directory of mode 0700."""
+    def test_is_readable_by_its_owner_alone(self, spool: Spool, directory: Path, end: CallRecord) -> None:
+        """The file holds a secret: mode 0600 in a directory of mode 0700."""
         leave(spool, end)
         (path,) = directory.iterdir()
         modes = [stat.S_IMODE(each.stat().st_mode) for each in (directory, path)]
@@ -124,10 +124,10 @@ class TestAFile:
         assert "kept in memory alone" in caplog.text
         assert URL not in caplog.text
 
-    def test_that_could_never_be_written_is_told_at_the_start(
+    def test_that_could_never_be_written_is_logged_at_the_start(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """A spool that cannot be is an error in the log before it is needed; one not made yet is none."""
+        """A spool that cannot be written is logged as an error at the start; one not made yet is not."""
         Spool(tmp_path / "not" / "yet").check()
         assert caplog.text == ""
         (tmp_path / "file").touch(mode=0o600)
@@ -135,30 +135,9 @@ class TestAFile:
         assert "cannot be written" in caplog.text
 
 
-@contextmanager
-def refusing(
-    engine: Engine, state: str, on: str = "BEFORE UPDATE ON attempts", condition: str = "true"
-) -> Iterator[None]:
-    """Postgres raises this SQLSTATE for changes of the ledger, or such as these, while the context lasts."""
-    make = (
-        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
-        f" $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{state}'; END $$"
-    )
-    with engine.begin() as connection:
-        connection.execute(text(make))
-        connection.execute(
-            text(f"CREATE TRIGGER refuse {on} FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION refuse()")
-        )
-    yield
-    table = on.rsplit(maxsplit=1)[-1]
-    with engine.begin() as connection:
-        connection.execute(text(f"DROP TRIGGER refuse ON {table}"))
-        connection.execute(text("DROP FUNCTION refuse"))
-
-
 class TestAnAnswerOnItsWay:
     def test_is_on_disk_once_that_takes_long(self, spool: Spool, directory: Path, end: CallRecord) -> None:
-        """Not before, and only as long as Postgres has not taken it."""
+        """It is not on disk before, and only as long as Postgres has not taken it."""
         with spool.watch(end):
             spool.keep_slow(after_s=60.0)
             assert not directory.exists()
@@ -172,7 +151,7 @@ class TestAnAnswerOnItsWay:
         assert list(directory.iterdir()) == []
 
     def test_is_watched_from_its_arrival_on(self, spool: Spool, directory: Path, end: CallRecord) -> None:
-        """Redis may keep its thread waiting before it is written down."""
+        """Redis may delay its thread before it is written to Postgres."""
         watched = spool.watch(end)
         spool.keep_slow(after_s=0.0)
         assert len(list(directory.iterdir())) == 1
@@ -183,7 +162,7 @@ class TestAnAnswerOnItsWay:
     def test_stays_on_disk_if_it_did_not_arrive(
         self, spool: Spool, directory: Path, engine: Engine, end: CallRecord
     ) -> None:
-        """Whoever looks there next writes it down."""
+        """The next worker that reads the spool writes it."""
         watched = spool.watch(end)
         spool.keep_slow(after_s=0.0)
         with pytest.raises(InterruptedError), watched:
@@ -192,10 +171,10 @@ class TestAnAnswerOnItsWay:
         replay(Spool(directory), engine)
         assert attempt_of(engine, end).outcome == AttemptOutcome.CHARGED
 
-    def test_is_told_once_where_the_disk_takes_nothing(
+    def test_is_logged_once_if_the_disk_takes_nothing(
         self, tmp_path: Path, end: CallRecord, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """One line in the log, however often it is looked at."""
+        """The log has one line, however often the spool is checked."""
         (tmp_path / "file").touch()
         spool = Spool(tmp_path / "file" / "spool")
         with spool.watch(end):
@@ -214,7 +193,7 @@ class TestReplay:
     def test_gives_the_job_its_paid_result(
         self, spool: Spool, directory: Path, engine: Engine, end: CallRecord
     ) -> None:
-        """The ledger has the charge, the job goes on with its copy, the file is gone."""
+        """The ledger has the charge, the job continues with its copy, the file is gone."""
         leave(spool, end)
         replay(spool, engine)
         job, attempt = job_of(engine, end), attempt_of(engine, end)
@@ -222,10 +201,10 @@ class TestReplay:
         assert (attempt.outcome, attempt.request_id) == (AttemptOutcome.CHARGED, "r-1")
         assert list(directory.iterdir()) == []
 
-    def test_passes_over_what_others_keep_locked(
+    def test_skips_rows_that_others_keep_locked(
         self, spool: Spool, engine: Engine, call_out: Callable[[], tuple[Claim, int]]
     ) -> None:
-        """One locked job does not keep the results of the others; its own is still told to be missing."""
+        """One locked job does not delay the results of the others; its own still counts as unwritten."""
         ends = [end_of(*call_out()) for _ in range(3)]
         for one in ends:
             leave(spool, one)
@@ -244,7 +223,7 @@ class TestReplay:
     def test_writes_down_a_refusal(
         self, spool: Spool, engine: Engine, call_out: Callable[[], tuple[Claim, int]]
     ) -> None:
-        """A call that cost nothing is no longer in doubt."""
+        """A call that cost nothing is not in doubt any more."""
         end = end_of(*call_out(), REFUSED, None)
         leave(spool, end)
         replay(spool, engine)
@@ -256,7 +235,7 @@ class TestReplay:
     def test_counts_the_results_time_from_the_answer(
         self, spool: Spool, engine: Engine, end: CallRecord, hours_ago: int
     ) -> None:
-        """A result that waited in the spool has so much less to live, and may be dead already."""
+        """The time that a result waited in the spool is part of its lifetime, and may exceed it."""
         answered_at = datetime.now(UTC) - timedelta(hours=hours_ago)
         leave(spool, replace(end, answered_at=answered_at))
         replay(spool, engine)
@@ -265,10 +244,10 @@ class TestReplay:
         assert abs(expires_at - (answered_at + timedelta(hours=24))) < timedelta(seconds=10)
 
     @pytest.mark.parametrize("off_s", [-90_000.0, 90_000.0])
-    def test_does_not_care_that_the_clock_was_set_meanwhile(
+    def test_is_right_though_the_clock_was_set_meanwhile(
         self, spool: Spool, engine: Engine, end: CallRecord, off_s: float
     ) -> None:
-        """By a day and more: the answer's time is told from its call's, which Postgres knows."""
+        """The clock may be off by a day: the answer's time follows from the call's, which Postgres has."""
         with off_by(off_s):
             late = replace(end, answered_at=datetime.now(UTC), answered_after=timedelta(seconds=3))
         leave(spool, late)
@@ -283,7 +262,7 @@ class TestReplay:
     def test_brings_a_result_to_a_job_that_was_given_up(
         self, spool: Spool, engine: Engine, end: CallRecord
     ) -> None:
-        """Rescued and held as unknown, the job goes back in line with what was paid for."""
+        """A job that was rescued and held as unknown is queued again with its paid result."""
         leave(spool, end)
         with Session(engine) as session, session.begin():
             workers.rescue(session, [end.worker_id], RetryLimits(unknown=0))
@@ -295,7 +274,7 @@ class TestReplay:
     def test_changes_nothing_once_the_job_is_done(
         self, spool: Spool, engine: Engine, call_out: Callable[[], tuple[Claim, int]]
     ) -> None:
-        """A file that its worker could not remove any more does no harm."""
+        """A file that its worker could not remove does no harm."""
         claim, attempt_id = call_out()
         end = end_of(claim, attempt_id)
         leave(spool, end)
@@ -309,7 +288,7 @@ class TestReplay:
     def test_may_be_done_by_many_at_once(
         self, directory: Path, engine: Engine, call_out: Callable[[], tuple[Claim, int]]
     ) -> None:
-        """Workers that share a spool and start together lose nothing and fail at nothing."""
+        """Workers that share a spool and start together lose nothing and raise no error."""
         ends = [end_of(*call_out()) for _ in range(20)]
         for end in ends:
             leave(Spool(directory), end)
@@ -321,7 +300,7 @@ class TestReplay:
 
 class TestAnAnswerThatIsNotWritten:
     def test_is_named_until_it_is(self, spool: Spool, engine: Engine, end: CallRecord) -> None:
-        """Its worker says that it carries the job, so that nobody calls anew what is paid for."""
+        """Its worker's heartbeat has the job, so that it is not called again."""
         assert spool.unwritten() == set()
         leave(spool, end)
         assert spool.unwritten() == {(end.job_id, end.fence)}
@@ -337,10 +316,10 @@ class TestAnAnswerThatIsNotWritten:
         replay(spool, engine)
         assert spool.unwritten() == set()
 
-    def test_is_kept_in_memory_where_the_disk_takes_nothing(
+    def test_is_kept_in_memory_if_the_disk_takes_nothing(
         self, tmp_path: Path, engine: Engine, end: CallRecord
     ) -> None:
-        """It is written from there, whatever became of the thread that had it."""
+        """It is written from there, also after its thread has ended."""
         (tmp_path / "file").touch()
         spool = Spool(tmp_path / "file" / "spool")
         leave(spool, end)
@@ -350,12 +329,12 @@ class TestAnAnswerThatIsNotWritten:
         assert spool.unwritten() == set()
 
 
-class TestWhatCannotBeReplayed:
+class TestAFileThatCannotBeReplayed:
     @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"url": "%s"}' % URL.encode(), b"[]"])
     def test_is_moved_aside_and_hinders_nothing(
         self, spool: Spool, directory: Path, engine: Engine, end: CallRecord, content: bytes
     ) -> None:
-        """A damaged file is kept for a person, and the others go on."""
+        """A damaged file is kept for a person, and the other files are replayed."""
         leave(spool, end)
         (directory / "0.json").write_bytes(content)
         replay(spool, engine)
@@ -366,7 +345,7 @@ class TestWhatCannotBeReplayed:
     def test_is_named_in_the_log_and_not_quoted(
         self, spool: Spool, directory: Path, engine: Engine, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """An error names the file; what it holds is a secret."""
+        """An error names the file and not its content, which is secret."""
         directory.mkdir(parents=True)
         (directory / "0.json").write_text(json.dumps({"url": URL}))
         replay(spool, engine)
@@ -377,7 +356,7 @@ class TestWhatCannotBeReplayed:
     def test_because_postgres_refuses_it_stays_and_hinders_nothing(
         self, spool: Spool, directory: Path, engine: Engine, call_out: Callable[[], tuple[Claim, int]]
     ) -> None:
-        """It is tried again with each heartbeat, and neither a start nor the others wait for it."""
+        """It is tried again with each heartbeat, and neither a start nor other files wait for it."""
         refused, good = (end_of(*call_out()) for _ in range(2))
         leave(spool, replace(refused, paid=replace(PAID, url="https://results.example/\0")))
         leave(spool, good)
@@ -390,7 +369,7 @@ class TestWhatCannotBeReplayed:
     def test_for_a_postgres_that_cannot_now_is_raised_and_used_later(
         self, spool: Spool, directory: Path, engine: Engine, end: CallRecord, state: str
     ) -> None:
-        """It is waited for, and the file stays."""
+        """The error is raised, and the file stays."""
         leave(spool, end)
         with refusing(engine, state), pytest.raises(DBAPIError):
             replay(spool, engine)
@@ -413,7 +392,7 @@ class TestWhatCannotBeReplayed:
     def test_because_postgres_takes_no_writes_stays_where_it_is(
         self, spool: Spool, directory: Path, engine: Engine, end: CallRecord
     ) -> None:
-        """A server that is a replica for some seconds: the answer waits, and is used afterwards."""
+        """While a server is a replica for some seconds the answer waits; it is used afterwards."""
         leave(spool, end)
         read_only = text("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -434,7 +413,7 @@ class TestWhatCannotBeReplayed:
         end: CallRecord,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        """Two systems given one directory do not write into each other's ledgers; it is said once."""
+        """Two systems with one directory do not write to each other's ledgers; it is logged once."""
         with Session(engine) as session, session.begin():
             other = claim_new(session, new_worker(session))
         foreign = replace(end, job_id=other.job_id)
@@ -445,10 +424,10 @@ class TestWhatCannotBeReplayed:
         assert len(list(directory.glob("*.json"))) == 1
         assert caplog.text.count("does not know") == 1
 
-    def test_because_postgres_is_away_stays_where_it_is(
+    def test_because_postgres_is_unreachable_stays_where_it_is(
         self, spool: Spool, directory: Path, engine: Engine, end: CallRecord
     ) -> None:
-        """The error of an absent Postgres is raised, to be repeated with patience."""
+        """The error of an unreachable Postgres is raised, so that the replay is repeated."""
         leave(spool, end)
         with engine.connect() as connection:
             pid = connection.scalar(text("SELECT pg_backend_pid()"))

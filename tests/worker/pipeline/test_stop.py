@@ -33,7 +33,7 @@ def bench(make_bench: Callable[..., Bench], tmp_path: Path) -> Bench:
 
 @pytest.fixture
 def process_beside() -> Iterator[Begin]:
-    """Processes a job in a thread; returns once it is claimed."""
+    """Process a job in a thread; returns once it is claimed."""
     with ThreadPoolExecutor() as threads:
 
         def begin(bench: Bench, job_id: uuid.UUID, fence: int) -> Future[None]:
@@ -45,7 +45,7 @@ def process_beside() -> Iterator[Begin]:
 
 
 def dispatch(bench: Bench, photo: bytes) -> tuple[uuid.UUID, int]:
-    """Enqueue one more job and hand it out: its id and its fence."""
+    """Enqueue one more job and dispatch it: its id and its fence."""
     bench.enqueue(photo)
     with Session(bench.engine) as session, session.begin():
         (dispatched,) = dispatch_calls(session, 1, lease=LEASE)
@@ -64,7 +64,7 @@ def worker(bench: Bench) -> Worker:
 
 
 def leave_in_spool(bench: Bench, photo: bytes) -> uuid.UUID:
-    """Leave a paid result in the spool, as a worker that had to end; gives the job's id."""
+    """Leave a paid result in the spool, as a worker that had to stop; gives the job's id."""
     job_id, fence = dispatch(bench, photo)
     with Session(bench.engine) as session, session.begin():
         claim = queue.claim(session, job_id, fence, new_worker(session))
@@ -78,8 +78,10 @@ def leave_in_spool(bench: Bench, photo: bytes) -> uuid.UUID:
 
 
 class TestAWorkerThatEnds:
-    def test_hands_back_what_it_has_not_claimed(self, bench: Bench, sandbox: Sandbox, photo: bytes) -> None:
-        """The job is in line again at once, as if it had never been handed out."""
+    def test_hands_back_a_job_that_it_has_not_claimed(
+        self, bench: Bench, sandbox: Sandbox, photo: bytes
+    ) -> None:
+        """The job is ready again at once, as if it had never been dispatched."""
         job_id, fence = dispatch(bench, photo)
         bench.context.stopping.set()
         process(bench.context, job_id, fence)
@@ -87,17 +89,17 @@ class TestAWorkerThatEnds:
         assert (job.state, job.queue_state, job.code) == (State.QUEUED, QueueState.READY, None)
         assert (bench.attempts(job_id), sandbox.charges()) == ([], 0)
 
-    def test_leaves_alone_what_was_handed_out_again(self, bench: Bench, photo: bytes) -> None:
+    def test_leaves_alone_a_job_that_was_dispatched_again(self, bench: Bench, photo: bytes) -> None:
         """A late message takes no job from another worker's message."""
         job_id, fence = dispatch(bench, photo)
         bench.context.stopping.set()
         process(bench.context, job_id, fence - 1)
         assert bench.job(job_id).queue_state == QueueState.DISPATCHED
 
-    def test_begins_no_call_for_what_it_has_claimed(
+    def test_begins_no_call_for_a_claimed_job(
         self, bench: Bench, photo: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Told to end while it reads the source, it takes no slot; the job uses up no try."""
+        """A worker that is stopped while it reads the source takes no slot; the job uses up no try."""
         job_id, fence = dispatch(bench, photo)
         read = bench.context.sources.read
 
@@ -115,7 +117,7 @@ class TestAWorkerThatEnds:
     def test_begins_no_call_after_it_waited_for_a_slot(
         self, make_bench: Callable[..., Bench], process_beside: Begin, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """Told to end while it waits for its turn, it gives the job back when its turn has come."""
+        """A worker that is stopped while it waits for its turn hands the job back when the turn has come."""
         bench = make_bench(calls_per_second=0.5, calls_in_flight=9)
         process(bench.context, *dispatch(bench, photo))
         job_id, fence = dispatch(bench, photo)
@@ -128,7 +130,7 @@ class TestAWorkerThatEnds:
     def test_finishes_the_call_that_is_out_and_its_copy(
         self, bench: Bench, process_beside: Begin, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """A call in flight is waited for, recorded and its result stored."""
+        """The paid result is waited for, recorded and stored."""
         sandbox.set(latency=1.0)
         job_id, fence = dispatch(bench, photo)
         begun = process_beside(bench, job_id, fence)
@@ -142,7 +144,7 @@ class TestAWorkerThatEnds:
     def test_does_not_call_again_with_another_encoding(
         self, bench: Bench, process_beside: Begin, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """A refusal that asks for a second call gets it from another worker."""
+        """After a refusal that needs a second call, another worker makes it."""
         sandbox.set(latency=1.0)
         sandbox.fault("code", code="FILE_DECODING_FAILURE", next=1)
         job_id, fence = dispatch(bench, photo)
@@ -156,7 +158,7 @@ class TestAWorkerThatEnds:
     def test_is_alive_until_it_has_ended(
         self, make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Its heart beats on, so that nobody rescues what it still finishes; its goodbye comes last."""
+        """Its heartbeats continue, so that the jobs that it finishes are not rescued; it leaves last."""
         monkeypatch.setattr("worker.pipeline.context.HEARTBEATS_WITHIN_SILENCE", 300)
         bench = make_bench()
         bench.context.stopping.set()
@@ -169,7 +171,7 @@ class TestAWorkerThatEnds:
 
 class TestACall:
     def test_may_take_as_long_as_its_deadline_says(self, make_bench: Callable[..., Bench]) -> None:
-        """No shorter limit on the wait for an answer stands in the way of a deadline of 15 minutes."""
+        """No shorter timeout cuts off a deadline of 15 minutes."""
         bench = make_bench(call_deadline_seconds=900.0)
         (account,) = bench.context.slots._accounts.values()
         timeouts = account.clients.get()._transport._timeouts
@@ -177,17 +179,17 @@ class TestACall:
 
 
 class TestTheSpool:
-    def test_of_a_worker_that_had_to_end_is_taken_up_by_one_that_lives(
+    def test_of_a_worker_that_had_to_stop_is_replayed_by_a_living_one(
         self, make_bench: Callable[..., Bench], photo: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """With its heartbeat a worker looks for what another left; it need not be a new one."""
+        """A running worker replays, with its heartbeat, what another one left."""
         monkeypatch.setattr("worker.pipeline.context.HEARTBEATS_WITHIN_SILENCE", 300)
         bench = make_bench(spool_dir=str(tmp_path / "spool"))
         job_id = leave_in_spool(bench, photo)
         wait_until(lambda: bench.job(job_id).result_url == URL, "the paid result")
 
-    def test_is_written_down_before_the_goodbye(self, bench: Bench, photo: bytes) -> None:
-        """Rescued with its result still on disk, a job would be paid for twice."""
+    def test_is_written_before_the_worker_leaves(self, bench: Bench, photo: bytes) -> None:
+        """A job that is rescued while its result is on disk would be paid for twice."""
         job_id = leave_in_spool(bench, photo)
         bench.context.stop()
         assert bench.job(job_id).result_url == URL

@@ -1,4 +1,4 @@
-"""A claimed job in the hands of a worker, as far as the worker has got with it."""
+"""A job that a worker holds, with the worker's progress."""
 
 import uuid
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from cutout.queue.claims import Claim
 
 
 @dataclass(eq=False)
-class Hand:
-    """`attempt_id` once a call was begun, `url` once the endpoint charged for it and the answer is unread.
+class HeldJob:
+    """A claim of a worker. `attempt_id` is set once a call began, `url` once it was charged and is unread.
 
-    `buys` once it is this job's to buy the cutout.
+    `buys` is set once this job is the buyer of the cutout.
     """
 
     worker: uuid.UUID
@@ -21,12 +21,12 @@ class Hand:
 
     @property
     def is_calling(self) -> bool:
-        """Whether a call of it is out."""
+        """Whether a call of it is open."""
         return self.attempt_id is not None
 
     @property
-    def asks(self) -> bool:
-        """Whether its next step is to ask whose it is to buy the cutout."""
+    def acquires(self) -> bool:
+        """Whether its next step is to acquire the cutout."""
         return not (self.buys or self.is_calling or self.copies)
 
     @property

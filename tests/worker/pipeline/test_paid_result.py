@@ -1,7 +1,6 @@
-"""Paid results that are not as ordered: all are kept, valid ones pass, the rest is for a person."""
+"""Paid results that are not as ordered: all are kept, some pass, a person decides on the others."""
 
 import io
-import logging
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,6 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from cutout import queue
-from cutout.endpoint.answer import MAX_RAW, Refused, read_answer
 from cutout.enums import ReturnForm, State, Step
 from cutout.models import Job, Result
 from cutout.network.blob import IN_MEMORY_BYTES
@@ -47,7 +45,7 @@ def photo(photo: bytes) -> bytes:
 
 
 def kept(bench: Bench, job_id: uuid.UUID) -> Unexpected:
-    """The job's record of the bytes that came."""
+    """The unexpected bytes that the job's row names."""
     found = Unexpected.of(bench.job(job_id).unexpected)
     assert found is not None
     return found
@@ -57,7 +55,7 @@ def rests_s(job: Job) -> float:
     return (job.scheduled_at - datetime.now(UTC)).total_seconds()
 
 
-class TestWhatWasBoughtInAnotherShape:
+class TestAResultInAnotherEncoding:
     @pytest.mark.parametrize(
         ("fault", "warning"),
         [
@@ -70,7 +68,7 @@ class TestWhatWasBoughtInAnotherShape:
     def test_succeeds_with_a_warning(
         self, bench: Bench, sandbox: Sandbox, photo: bytes, fault: tuple[str, str], warning: str
     ) -> None:
-        """It has the alpha that was bought: the bytes are stored as they came, under the type they have."""
+        """It has the alpha that was bought: the bytes are stored unchanged, under their own type."""
         kind, extension = fault
         sandbox.fault(kind, next=1)
         job = bench.done(photo)
@@ -84,7 +82,7 @@ class TestWhatWasBoughtInAnotherShape:
     def test_is_served_to_the_next_job_with_its_warning(
         self, reusing: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """Jobs served from it are notified as well."""
+        """A job that is served from it has the warning as well."""
         sandbox.fault("small_image", next=1)
         first, second = reusing.done(photo), reusing.done(photo)
         assert (second.state, second.reused) == (State.SUCCEEDED, True)
@@ -93,7 +91,7 @@ class TestWhatWasBoughtInAnotherShape:
     def test_of_many_bytes_is_stored_without_being_held_in_memory(
         self, bench: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """70 MB, more than was ever taken before; what lay on disk meanwhile is gone."""
+        """A result of 70 MB is stored, and its temporary file is removed."""
         sandbox.fault("large_image", next=1)
         job = bench.done(photo)
         assert (job.state, job.code) == (State.SUCCEEDED, None)
@@ -107,7 +105,7 @@ class TestWhatWasBoughtInAnotherShape:
     def test_of_many_bytes_survives_in_the_lifeboat(
         self, make_bench: Callable[..., Bench], proxy: Proxy, shop: str, sandbox: Sandbox, tmp_path: Path
     ) -> None:
-        """It goes through the lifeboat as any other."""
+        """It is saved in the lifeboat as any other."""
         bench = make_bench(
             s3_endpoint_url=proxy.url, source_private_hosts=(shop,), lifeboat_dir=str(tmp_path / "lifeboat")
         )
@@ -124,9 +122,9 @@ class TestWhatWasBoughtInAnotherShape:
         assert list((tmp_path / "lifeboat").iterdir()) == []
 
 
-class TestWhatLacksWhatWasBought:
+class TestAResultThatLacksWhatWasOrdered:
     def test_is_kept_and_held(self, bench: Bench, sandbox: Sandbox, photo: bytes) -> None:
-        """A picture without alpha: at the first look its bytes are in the bucket, with the reason."""
+        """The bytes of a picture without alpha are in the bucket after the first check, with the reason."""
         sandbox.fault("opaque_image", next=1)
         job = bench.done(photo)
         found = kept(bench, job.id)
@@ -143,7 +141,7 @@ class TestWhatLacksWhatWasBought:
     def test_is_no_loss_while_its_url_lives_and_a_retry_buys_nothing(
         self, bench: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """A retry looks at the URL, which may give what was bought by now; the same bytes are kept once."""
+        """A retry reads the URL, which may give the right result by now; the same bytes are kept once."""
         sandbox.fault("opaque_image", next=1)
         job_id = bench.done(photo).id
         for looks in (2, 3):
@@ -157,7 +155,7 @@ class TestWhatLacksWhatWasBought:
         assert sandbox.charges() == 1
 
     def test_is_a_loss_once_a_retry_drops_its_url(self, bench: Bench, sandbox: Sandbox, photo: bytes) -> None:
-        """Past its time it is bought anew; the ledger has the loss, the bucket still has the bytes."""
+        """After its expiry it is bought anew; the ledger has the loss, the bucket still has the bytes."""
         sandbox.fault("opaque_image", next=1)
         job_id = bench.done(photo).id
         bench.change(job_id, "result_expires_at = now() - interval '1 second'")
@@ -169,10 +167,10 @@ class TestWhatLacksWhatWasBought:
         assert [attempt.lost_at is None for attempt in bench.attempts(job_id)] == [False, True]
         assert (sandbox.charges(), len(bench.bucket.keys("unexpected/"))) == (2, 1)
 
-    def test_waits_for_a_bucket_that_is_away(
+    def test_waits_for_a_bucket_that_is_unreachable(
         self, make_bench: Callable[..., Bench], proxy: Proxy, shop: str, sandbox: Sandbox, tmp_path: Path
     ) -> None:
-        """Like a cutout: calls stop, the lifeboat takes it in time and is cleared once the bucket has it."""
+        """Calls stop, and the lifeboat takes it in time and is cleared once the bucket has it."""
         bench = make_bench(
             s3_endpoint_url=proxy.url, source_private_hosts=(shop,), lifeboat_dir=str(tmp_path / "lifeboat")
         )
@@ -209,7 +207,7 @@ class TestATextInsteadOfAPicture:
     def test_is_looked_at_again_for_minutes_and_then_held(
         self, bench: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """A page about an outage passes; one that stays is for a person, and never runs in a browser."""
+        """A page about an outage passes; one that stays is held, and never runs in a browser."""
         sandbox.fault("html_result", next=1)
         job = bench.done(photo, rounds=TRIES_OF_A_TEXT - 1)
         assert (job.state, job.step, job.code) == (State.QUEUED, Step.COPY, "RESULT_UNAVAILABLE")
@@ -224,7 +222,7 @@ class TestATextInsteadOfAPicture:
     def test_half_a_picture_is_kept_and_tried_until_its_time_is_over(
         self, bench: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """The next download may be whole. In the end it is a loss, and what came is there all the same."""
+        """The next download may be whole. In the end it is a loss, and the damaged bytes are kept."""
         sandbox.fault("truncated_image", next=1)
         job_id = bench.done(photo, rounds=7).id
         assert (bench.job(job_id).state, bench.job(job_id).code) == (State.QUEUED, "RESULT_UNAVAILABLE")
@@ -237,7 +235,7 @@ class TestATextInsteadOfAPicture:
     def test_that_is_cut_elsewhere_each_time_fills_no_bucket(
         self, bench: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """Some of them are kept, however long it lasts."""
+        """A bounded number of them is kept, however long it lasts."""
         sandbox.fault("truncated_image", next=1)
         job_id = bench.enqueue(photo)
         whole = bench.context.results.download
@@ -248,10 +246,10 @@ class TestATextInsteadOfAPicture:
         assert bench.job(job_id).code == "RESULT_UNAVAILABLE"
         assert len(bench.bucket.keys("unexpected/")) == MOST_DAMAGED_KEPT
 
-    def test_that_a_bug_of_ours_cannot_judge_is_kept_as_well(
+    def test_that_a_bug_of_ours_cannot_check_is_kept_as_well(
         self, bench: Bench, photo: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It is paid for, whatever we make of it."""
+        """It is kept because it is paid for."""
         monkeypatch.setattr("worker.pipeline.paid_result.check_result", _broken)
         job_id = bench.done(photo).id
         assert (bench.job(job_id).state, bench.job(job_id).code) == (State.QUEUED, "RESULT_UNAVAILABLE")
@@ -269,7 +267,7 @@ class TestAccepting:
     def test_makes_it_the_cutout_under_the_jobs_own_key(
         self, reusing: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """Without a call, even when the URL is dead; and for all later jobs of the same picture."""
+        """No call is made, even if the URL has expired; later jobs of the same picture get it too."""
         sandbox.fault("opaque_image", next=1)
         job_id = reusing.done(photo).id
         found = kept(reusing, job_id)
@@ -287,7 +285,7 @@ class TestAccepting:
         assert sandbox.charges() == 1
 
     def test_a_job_that_moved_on_is_refused(self, bench: Bench, sandbox: Sandbox, photo: bytes) -> None:
-        """Whoever retries, cancels or accepts first wins; the other changes nothing."""
+        """The first retry, cancel or accept wins; the second changes nothing."""
         sandbox.fault("opaque_image", next=3)
         for n, move in enumerate((queue.retry, queue.cancel, None)):
             # Another picture each time: one that is held is not called as another job.
@@ -311,7 +309,7 @@ class TestAccepting:
     def test_at_the_same_moment_as_another_move_comes_second(
         self, bench: Bench, sandbox: Sandbox, photo: bytes, move: Callable[..., bool]
     ) -> None:
-        """It waits for the other's transaction and then finds nothing to accept."""
+        """It waits for the other transaction and then finds nothing to accept."""
         sandbox.fault("opaque_image", next=1)
         job_id = bench.done(photo).id
         found = kept(bench, job_id)
@@ -324,7 +322,7 @@ class TestAccepting:
         assert not kept(bench, job_id).accepted
 
     def test_takes_only_what_was_looked_at(self, bench: Bench, sandbox: Sandbox, photo: bytes) -> None:
-        """Other bytes that came meanwhile are not accepted unseen."""
+        """Bytes that came after the person's check are not accepted."""
         sandbox.fault("opaque_image", next=1)
         job_id = bench.done(photo).id
         assert not accept(bench, job_id, replace(kept(bench, job_id), sha256="0" * 64))
@@ -332,7 +330,7 @@ class TestAccepting:
     def test_does_not_turn_a_later_retry_from_its_url(
         self, bench: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """The object was removed from the bucket: the job is held again, and a retry asks the URL."""
+        """If the object is missing in the bucket, the job is held again, and a retry reads the URL."""
         sandbox.fault("opaque_image", next=1)
         job_id = bench.done(photo).id
         found = kept(bench, job_id)
@@ -350,7 +348,7 @@ class TestAccepting:
     def test_waits_for_the_bucket(
         self, make_bench: Callable[..., Bench], proxy: Proxy, shop: str, sandbox: Sandbox
     ) -> None:
-        """Accepted with the bucket away, it goes on once that is back."""
+        """Accepted while the bucket cannot be reached, it continues once it can."""
         bench = make_bench(s3_endpoint_url=proxy.url, source_private_hosts=(shop,))
         sandbox.fault("opaque_image", next=1)
         job_id = bench.done(f"http://{shop}/a.jpg").id
@@ -366,10 +364,10 @@ class TestAccepting:
 
 
 class TestGone:
-    def test_counts_what_its_own_server_says_and_nothing_else(
+    def test_counts_the_answers_of_its_own_server_alone(
         self, bench: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """503, 503, 404 and then the picture: one word of three, whatever else went wrong before."""
+        """After 503, 503, 404 and then the picture, one "gone" of three is counted."""
         sandbox.fault("result_unsteady", next=1)
         job = bench.done(photo, rounds=3)
         assert (job.state, job.tries, job.gone_tries) == (State.QUEUED, 3, 1)
@@ -381,7 +379,7 @@ class TestGone:
     def test_that_is_held_is_asked_once_more_by_a_retry_before_a_call(
         self, bench: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """Within its time the URL is asked first; still gone, it is bought anew as the person said."""
+        """Before its expiry the URL is read first; if the result is still gone, it is bought anew."""
         sandbox.fault("result_gone", next=1)
         job_id = bench.done(photo, rounds=TRIES_OF_A_GONE_RESULT).id
         assert (bench.job(job_id).code, bench.job(job_id).gone_tries) == ("RESULT_EXPIRED", 3)
@@ -399,7 +397,7 @@ class TestGone:
     def test_that_is_there_after_all_is_no_loss_any_more(
         self, bench: Bench, sandbox: Sandbox, photo: bytes
     ) -> None:
-        """The retry finds it: one credit, one cutout, and the ledger takes the loss back."""
+        """The retry finds it: one credit, one cutout, and the ledger removes the loss."""
         sandbox.fault("result_unavailable", next=1)
         job_id = bench.done(photo).id
         wrong = "result_url = regexp_replace(result_url, '/results/', '/results/x')"
@@ -418,45 +416,6 @@ class TestGone:
         assert bench.attempts(job_id)[0].lost_at is None
 
 
-class TestAnAnswerThatIsNotUnderstood:
-    @pytest.mark.parametrize("fault", ["url_elsewhere", "long_url", "no_url"])
-    def test_is_kept_with_its_call_and_shown_nowhere_else(
-        self,
-        make_bench: Callable[..., Bench],
-        sandbox: Sandbox,
-        photo: bytes,
-        fault: str,
-        caplog: pytest.LogCaptureFixture,
-    ) -> None:
-        """A person can fetch what was paid by the URL in it; the log and the message have none."""
-        caplog.set_level(logging.DEBUG)
-        bench = make_bench(retry_unknown=0)
-        sandbox.fault(fault, next=1)
-        job = bench.done(photo)
-        (attempt,) = bench.attempts(job.id)
-        assert (job.state, job.code) == (State.HELD, "ANSWER_NOT_UNDERSTOOD")
-        raw = attempt.raw_answer or ""
-        assert '"data"' in raw
-        if fault != "no_url":
-            assert f"{sandbox.url}/results/" in raw
-        assert "/results/" not in caplog.text + (job.message or "") + repr(job.details)
-
-    def test_is_bounded_and_is_text(self) -> None:
-        """Bytes that are no UTF-8, NUL and length do not keep it from being kept."""
-        answer = read_answer(200, {}, b"\x00\xff" + b"x" * 10**6)
-        assert isinstance(answer, Refused)
-        assert answer.raw is not None
-        assert answer.raw.startswith("\\x00\\xff")
-        assert len(answer.raw) <= MAX_RAW
-        assert "xxx" not in repr(answer)
-
-    def test_of_a_call_that_was_refused_is_not_kept(self) -> None:
-        """An answer that is understood is not stored."""
-        answer = read_answer(502, {}, b"bad gateway")
-        assert isinstance(answer, Refused)
-        assert answer.raw is None
-
-
 def _waits_for_a_lock(bench: Bench) -> bool:
     waiting = text("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
     with bench.engine.connect() as connection:
@@ -464,6 +423,6 @@ def _waits_for_a_lock(bench: Bench) -> bool:
 
 
 def accept(bench: Bench, job_id: uuid.UUID, found: Unexpected) -> bool:
-    """As a person does by `cutout accept`."""
+    """Accept the result, as `cutout accept` does."""
     with bench.engine.begin() as connection:
         return queue.accept(connection, job_id, found)

@@ -45,8 +45,8 @@ class Refused:
 
     `code` is the endpoint's own, else `HTTP_<status>`, else ANSWER_NOT_UNDERSTOOD. `may_be_charged` marks an
     answer that claims success or does not clearly claim failure, and one that a gateway gave, unless its
-    status tells that the endpoint was not reached. `is_the_endpoints`: the answer has the endpoint's envelope,
-    so no firewall or gateway made it.
+    status tells that the endpoint was not reached. `is_the_endpoints`: the answer has the endpoint's
+    envelope, so no firewall or gateway made it.
     """
 
     verdict: Verdict

@@ -130,12 +130,12 @@ class ShrunkError(IngestError):
     """Too few pictures are left of those that the last run saw."""
 
 
-def refuse_shrunk(open_: Callable[[], Source], memory: ChangeDetection, min_source_share: float) -> None:
+def refuse_shrunk(open_: Callable[[], Source], detection: ChangeDetection, min_source_share: float) -> None:
     """Raise ShrunkError if the source has fewer than `min_source_share` (0 to 1) of the last run's pictures.
 
     Pictures with new names count too. A manifest is read once for this; nothing is stored.
     """
-    before = memory.count() if min_source_share else 0
+    before = detection.count() if min_source_share else 0
     if not before:
         return
     with closing(open_()) as source:

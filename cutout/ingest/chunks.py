@@ -68,7 +68,7 @@ class ChunkReader:
         pool: Executor,
         on_reject: Callable[[Reject], None],
         *,
-        memory: ChangeDetection | None = None,
+        detection: ChangeDetection | None = None,
         records: Iterator[Record] | None = None,
     ) -> None:
         """`records` defaults to the source's own records."""
@@ -78,7 +78,7 @@ class ChunkReader:
         self._keep = keep
         self._pool = pool
         self._on_reject = on_reject
-        self._memory = memory
+        self._detection = detection
         self._records = source.records() if records is None else records
         self._upcoming: Record | None = None
 
@@ -155,8 +155,8 @@ class ChunkReader:
 
     def _finish(self, draft: "_Draft", records: int) -> Chunk:
         chunk = Chunk(records=records)
-        if self._memory:
-            self._remove_unchanged(draft, chunk, self._memory)
+        if self._detection:
+            self._remove_unchanged(draft, chunk, self._detection)
         self._keep_contents(draft, self._keep)
         chunk.rejects = draft.rejected
         self._write_all(chunk, draft)
@@ -167,10 +167,10 @@ class ChunkReader:
         for rejected in sorted(draft.rejects, key=_line_of):
             self._on_reject(rejected)
 
-    def _remove_unchanged(self, draft: "_Draft", chunk: Chunk, memory: ChangeDetection) -> None:
+    def _remove_unchanged(self, draft: "_Draft", chunk: Chunk, detection: ChangeDetection) -> None:
         """Remove pictures that are unchanged; their bytes are not read."""
         found = [self._version_of(picture) for _, picture, _ in draft.entries]
-        unchanged = memory.unchanged(found)
+        unchanged = detection.unchanged(found)
         kept, chunk.versions = [], ChunkVersions()
         for entry, picture in zip(draft.entries, found, strict=True):
             if picture.external_id in unchanged:

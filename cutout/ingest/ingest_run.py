@@ -63,9 +63,9 @@ class Ingest:
         self._rejects = rejects
         self._fingerprint = options.fingerprint(source, requested)
         self._requested = requested
-        self._memory: ChangeDetection | None = None
+        self._detection: ChangeDetection | None = None
         if requested and options.schedule_id:
-            self._memory = ChangeDetection(engine, options.schedule_id, requested)
+            self._detection = ChangeDetection(engine, options.schedule_id, requested)
         self._quota = QuotaRoom(options.producer_id)
         self._initial_state = InitialState.awaiting_approval() if options.plan else InitialState()
         # The batch is created with the first job: a manifest of rejects alone leaves nothing behind.
@@ -104,7 +104,7 @@ class Ingest:
             rejects_key = self._keep_rejects(self.batch_id)
             if at_end:
                 at_end(connection, self.batch_id)
-            changes = self._memory.finish(connection) if self._memory else None
+            changes = self._detection.finish(connection) if self._detection else None
             checkpoint.finish(connection, self.batch_id, manifest_key, rejects_key, changes)
             checkpoint.record_remarks(connection, self.batch_id, self._source.skipped, self._source.remarks())
             connection.commit()
@@ -134,7 +134,7 @@ class Ingest:
                 CheckedKeep(Upload(self._bucket, self._options.producer_id), check),
                 pool,
                 self._reject,
-                memory=self._memory,
+                detection=self._detection,
                 records=records,
             )
             if reader.skip(self.counts.records, self._conflicts(connection)) < self.counts.records:
@@ -200,8 +200,8 @@ class Ingest:
                 # Raised before anything of the chunk is stored.
                 self._reject(rejects[0])
             more = self._unstored + chunk.counts(added.jobs, len(added.conflicts))
-            if self._memory:
-                self._memory.save(connection, chunk.versions)
+            if self._detection:
+                self._detection.save(connection, chunk.versions)
             checkpoint.advance(connection, batch_id, self.counts.records, more)
         self.batch_id, self.counts, self._unstored = batch_id, self.counts + more, Counts()
         return rejects

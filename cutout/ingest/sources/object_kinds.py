@@ -48,8 +48,8 @@ class ObjectKinds:
         waiting: deque[tuple[ListedObject, SkipReason | Future[SkipReason]]] = deque()
         with ThreadPoolExecutor(OPENED_AT_ONCE) as pool:
             for found in objects:
-                if (reason_by_name_or_size := _by_name(found)) is not None:
-                    waiting.append((found, reason_by_name_or_size[0]))
+                if (known_reason := _by_name(found)) is not None:
+                    waiting.append((found, known_reason[0]))
                 elif is_recorded and (entry := self._results.read(DIGEST_BYTES + 1))[
                     :DIGEST_BYTES
                 ] == _digest(found):

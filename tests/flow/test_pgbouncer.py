@@ -43,7 +43,7 @@ def system(environment: dict[str, str], bucket: Bucket, tmp_path: Path) -> Itera
         yield running
         said = running.log("worker") + running.log("api")
         assert "PreparedStatement" not in said
-        assert "nobody expected" not in said
+        assert "unexpected error" not in said
         assert "unexpected error" not in said
 
 

@@ -136,7 +136,7 @@ class TestAResultThatLacksWhatWasOrdered:
         link = bench.bucket.presign(found.key, seconds=60)
         metadata = httpx.get(link, verify=NO_TLS).headers
         assert metadata["x-amz-meta-job"] == str(job.id)
-        assert "has no alpha" in metadata["x-amz-meta-reason"]
+        assert "has no usable alpha" in metadata["x-amz-meta-reason"]
 
     def test_is_no_loss_while_its_url_lives_and_a_retry_buys_nothing(
         self, bench: Bench, sandbox: Sandbox, photo: bytes

@@ -82,8 +82,8 @@ def rotate_(
     master = _master()
     with plain_errors(), Session(open_database()) as session, session.begin():
         owner = _owner(session, producer)
-        queue_state = rotate(session, owner, at_once=at_once)
-    out.print(secret_of(master, owner, queue_state.version), markup=False)
+        state = rotate(session, owner, at_once=at_once)
+    out.print(secret_of(master, owner, state.version), markup=False)
 
 
 def _master() -> SecretStr:

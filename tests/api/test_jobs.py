@@ -35,7 +35,7 @@ class TestAskingWhyAJobWaits:
         job = shop.post("/v1/jobs", json={"source_url": SOURCE}).json()
         told = shop.get(f"/v1/jobs/{job['id']}/explanation").raise_for_status().json()
         assert (told["state"], told["why"]) == ("queued", "no-dispatcher")
-        assert "once the operator has seen to it" in told["remedy"]
+        assert "once the operator has fixed it" in told["remedy"]
 
     def test_of_another_producer_finds_no_job(
         self, shop: httpx.Client, client: httpx.Client, engine: Engine

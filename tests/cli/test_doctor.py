@@ -125,7 +125,7 @@ class TestTheDoctor:
         ran = cutout("doctor")
         assert ran.code == 0
         assert "ok     versions      the bucket keeps old versions forever" in ran.stdout
-        assert "next: add a lifecycle rule that ends noncurrent versions" in ran.stdout
+        assert "next: add a lifecycle rule that removes noncurrent versions" in ran.stdout
 
     def test_sees_results_that_are_late(self, cutout: Cutout, engine: Engine) -> None:
         """Of a batch that ended long ago, for whatever reason; not of one that ended just now."""

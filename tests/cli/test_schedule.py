@@ -71,7 +71,7 @@ class TestAdd:
             (("--cron", "0 0 30 2 *"), "the cron expression '0 0 30 2 *' never fires"),
             (("--cron", "nightly"), "write one like '15 1 * * *'"),
             (("--tz", "Europe/Pariss"), "the time zone 'Europe/Pariss' does not exist"),
-            (("--window", "01:00-01:00"), "the window '01:00-01:00' has no length"),
+            (("--window", "01:00-01:00"), "the window '01:00-01:00' is empty"),
             (("--window", "1-6"), "write one like 01:00-06:00"),
             (("--source", "ftp://studio/drop"), "the source 'ftp://studio/drop' is no https:// address"),
             (("--source", "s3://"), "names no bucket; write s3://bucket/prefix"),
@@ -82,7 +82,7 @@ class TestAdd:
             (("--map", "nonsense"), "is not target=column"),
             (
                 ("--budget", "3000000000"),
-                "budget is 3000000000, which is out of bounds; give 0 to 2147483647",
+                "budget is 3000000000, which is out of bounds; use 0 to 2147483647",
             ),
         ],
     )
@@ -103,7 +103,7 @@ class TestAdd:
         ran = add(cutout)
         assert (ran.code, ran.stdout) == (2, "")
         assert ran.stderr == (
-            "there is a schedule 'nightly' already; remove it first or choose another name\n"
+            "a schedule 'nightly' already exists; remove it first or choose another name\n"
         )
         assert cutout("schedule", "remove", "nightly").stdout == "nightly is removed\n"
         assert add(cutout).code == 0

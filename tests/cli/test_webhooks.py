@@ -54,7 +54,7 @@ class TestSecrets:
         assert "CUTOUT_WEBHOOK_SECRET" in unset.stderr
         short = cutout("webhooks", command, shop, settings={"CUTOUT_WEBHOOK_SECRET": "short"})
         assert short.code == 2
-        assert "CUTOUT_WEBHOOK_SECRET has 5 characters; make one up" in short.stderr
+        assert "CUTOUT_WEBHOOK_SECRET has 5 characters, which is too short; make one by" in short.stderr
 
 
 class TestDeliveries:

@@ -176,7 +176,7 @@ def _withdraw(context: WorkerContext, claim: Claim, number: int, error: Exceptio
 
 
 @dataclass(frozen=True, slots=True)
-class CallEnd:
+class FinishedCall:
     """The end of a call: the answer for the ledger, what comes of it, and when it came (monotonic).
 
     Without an `outcome` the job continues with the copy of the `paid` result.
@@ -190,7 +190,7 @@ class CallEnd:
 
 def _exchange(
     context: WorkerContext, claim: Claim, image: PreparedImage, account: EndpointAccount, slot: Slot
-) -> CallEnd:
+) -> FinishedCall:
     """Send the picture and read the answer. Nothing is recorded here: the slot is held."""
     # Unless an answer comes, the endpoint has failed.
     slot.ended(LimiterFeedback.FAILED, job=claim.job_id)
@@ -206,21 +206,21 @@ def _exchange(
         not_sent = Answer(AttemptOutcome.NOT_CHARGED, code=NOT_SENT, message=str(error))
         call_ended("not-sent", not_sent)
         delay_s = BACKOFF[Step.CALL].delay(claim.attempts + 1)
-        return CallEnd(not_sent, Snooze(NOT_SENT, str(error), delay_s))
+        return FinishedCall(not_sent, Snooze(NOT_SENT, str(error), delay_s))
     except NoAnswer as error:
         unknown = Answer(AttemptOutcome.UNKNOWN, code="NO_ANSWER", message=str(error))
         call_ended("no-answer", unknown)
-        return CallEnd(unknown, Unknown("NO_ANSWER", f"{error}; the endpoint may have charged a credit"))
+        return FinishedCall(unknown, Unknown("NO_ANSWER", f"{error}; the endpoint may have charged a credit"))
     if isinstance(answer, Refused):
         refusal = ClassifiedRefusal(answer, context.policies.of(answer.code, answer.verdict))
         slot.ended(refusal.feedback, rest_s=answer.retry_after_s)
         refused = _refused(answer)
         call_ended(refusal.policy.verdict, refused)
-        return CallEnd(refused, refusal)
+        return FinishedCall(refused, refusal)
     slot.ended(LimiterFeedback.OK, took_s=time.monotonic() - (slot.sent_at or began))
     accepted = _accepted(answer, image)
     call_ended("ok", accepted)
-    return CallEnd(accepted, paid=PaidResult(answer.result_url, image.width, image.height))
+    return FinishedCall(accepted, paid=PaidResult(answer.result_url, image.width, image.height))
 
 
 def _record(context: WorkerContext, record: CallRecord) -> PaidResult | None:
@@ -245,7 +245,7 @@ def _record(context: WorkerContext, record: CallRecord) -> PaidResult | None:
 
 
 def _continue(
-    context: WorkerContext, claim: Claim, end: CallEnd, account: str, slot: Slot
+    context: WorkerContext, claim: Claim, end: FinishedCall, account: str, slot: Slot
 ) -> Claim | Outcome | ClassifiedRefusal:
     """The claim, or the job's outcome, once the call's end is recorded and its slot given back."""
     outcome = end.outcome

@@ -102,9 +102,7 @@ class TestAdd:
         add(cutout)
         ran = add(cutout)
         assert (ran.code, ran.stdout) == (2, "")
-        assert ran.stderr == (
-            "a schedule 'nightly' already exists; remove it first or choose another name\n"
-        )
+        assert ran.stderr == ("a schedule 'nightly' already exists; remove it first or choose another name\n")
         assert cutout("schedule", "remove", "nightly").stdout == "nightly is removed\n"
         assert add(cutout).code == 0
 

@@ -52,7 +52,7 @@ class TestSecrets:
         unset = cutout("webhooks", command, shop, settings={"CUTOUT_WEBHOOK_SECRET": ""})
         assert (unset.code, len(unset.stderr.splitlines())) == (2, 1)
         assert "CUTOUT_WEBHOOK_SECRET" in unset.stderr
-        short = cutout("webhooks", command, shop, settings={"CUTOUT_WEBHOOK_SECRET": "short"})
+        short = cutout("webhooks", command, shop, settings={"CUTOUT_WEBHOOK_SECRET": "quirk"})
         assert short.code == 2
         assert "CUTOUT_WEBHOOK_SECRET has 5 characters, which is too short; make one by" in short.stderr
 

@@ -45,7 +45,7 @@ def test_a_jobs_life_has_twelve_lines_with_a_file_each() -> None:
     life = PAGE.read_text().partition("## A job's life")[2].partition("\n## ")[0]
     rows = [line for line in life.splitlines() if re.match(r"\| \d+ \|", line)]
     assert len(rows) == STEPS_OF_A_JOB
-    assert all(re.search(r"\| `[\w/]+\.py` \|$", row) for row in rows)
+    assert all(re.search(r"\| (`[\w/]+\.py`(, )?)+ \|$", row) for row in rows)
 
 
 def test_the_layers_are_those_of_the_contract() -> None:

@@ -1,4 +1,4 @@
-"""Disk space for zip archives, which are copied to the temporary directory before they are read."""
+"""Reservations of disk space among the archives that one ingester process reads."""
 
 import tempfile
 import threading

@@ -20,6 +20,7 @@ from cli.stack import Stack, StackError, StackOptions, run_stack
 from cutout.enums import FINAL_STATES, ReturnForm, State
 from cutout.storage import StorageError
 from local import LocalServiceError
+from migrations.run import UnknownSchemaError
 
 PHOTOS = Path(__file__).parent.parent / "photos"
 UPLOADS_AT_ONCE = 8
@@ -70,7 +71,7 @@ def demo(
             with httpx.Client(base_url=stack.api_url, headers=headers, timeout=30.0) as client:
                 jobs = run_jobs(client, sorted(photos.glob("*.jpg")), stack)
                 files = save(client, jobs, output)
-    except (StackError, LocalServiceError, StorageError) as error:
+    except (StackError, LocalServiceError, StorageError, UnknownSchemaError) as error:
         fail(str(error), Exit.FAILED)
     out.print(_table(jobs))
     draw_sheet(sorted({job.photo for job in jobs}), files, output / SHEET)

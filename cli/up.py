@@ -14,6 +14,7 @@ from cli.database import plain_errors
 from cli.stack import Stack, StackError, StackOptions, run_stack
 from cutout.storage import StorageError
 from local import LocalServiceError
+from migrations.run import UnknownSchemaError
 
 LOOK_EVERY_S = 1.0
 ENV_FILE = "cutout.env"
@@ -48,7 +49,7 @@ def up(
                 for name in stack.restart_dead():
                     err.print(f"{name} ended by itself and was started again; see {options.data_dir / name}")
             out.print("stopping")
-    except (StackError, LocalServiceError, StorageError) as error:
+    except (StackError, LocalServiceError, StorageError, UnknownSchemaError) as error:
         fail(str(error), Exit.FAILED)
 
 

@@ -13,8 +13,21 @@ NEWEST = "head"
 LOCK = 7_201_001
 
 
+class UnknownSchemaError(Exception):
+    """The database has a schema that this version cannot upgrade."""
+
+    def __init__(self, current: str) -> None:
+        super().__init__(
+            f"the database has the schema {current}, which this version does not know; use the version that"
+            " made it, or a new database"
+        )
+
+
 def upgrade(engine: Engine, revision: str = NEWEST) -> None:
-    """Migrate up to `revision`."""
+    """Migrate up to `revision`. Raises UnknownSchemaError."""
+    current = _current(engine)
+    if current is not None and current not in _revisions()[1]:
+        raise UnknownSchemaError(current)
     _with_lock(engine, command.upgrade, revision)
 
 
@@ -29,12 +42,17 @@ def pending(engine: Engine) -> bool:
     A newer schema is not pending: what runs bears it, since `cutout migrate` goes first at an upgrade.
     """
     head, known = _revisions()
-    with engine.connect() as connection:
-        # Not by alembic's own context, which writes two lines into the log at each look.
-        if connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
-            return True
-        current = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    current = _current(engine)
     return current != head and (current is None or current in known or current < head)
+
+
+def _current(engine: Engine) -> str | None:
+    """The database's revision, None without one. Alembic's own context logs two lines at each read."""
+    with engine.connect() as connection:
+        if connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
+            return None
+        revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        return revision
 
 
 @cache

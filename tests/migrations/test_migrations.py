@@ -5,7 +5,7 @@ from sqlalchemy import Engine, text
 
 from cutout.models.database import Base, connect
 from local import LocalServices
-from migrations.run import downgrade, pending, upgrade
+from migrations.run import UnknownSchemaError, downgrade, pending, upgrade
 from tests.conftest import url_of
 
 # What Postgres itself says of a schema, whoever made it.
@@ -69,6 +69,15 @@ def test_a_database_knows_whether_it_is_behind(empty: Engine) -> None:
     assert not pending(empty)
     upgrade(empty)
     assert not pending(empty)
+
+
+def test_a_schema_of_another_history_is_refused_by_its_name(empty: Engine) -> None:
+    """A revision that this version does not know is neither upgraded nor taken for an empty one."""
+    upgrade(empty)
+    with empty.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0026'"))
+    with pytest.raises(UnknownSchemaError, match="the schema 0026, which this version does not know"):
+        upgrade(empty)
 
 
 def test_the_rows_that_programs_expect_exist_once_migrated(engine: Engine) -> None:

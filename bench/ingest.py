@@ -91,7 +91,7 @@ def _emptied(connection: Connection) -> uuid.UUID:
 def _blocks(batch_id: uuid.UUID, rows: int) -> Iterator[str]:
     for first in range(0, rows, BLOCK):
         yield "".join(
-            f"{batch_id}\t{_id(n)}\t{_source(n)}\trgba\t1\t{n}\tin_line\n"
+            f"{batch_id}\t{_id(n)}\t{_source(n)}\trgba\t1\t{n}\tready\n"
             for n in range(first, min(first + BLOCK, rows))
         )
 

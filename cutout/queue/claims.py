@@ -224,11 +224,12 @@ def hand_back(database: Database, job_id: uuid.UUID, fence: int) -> bool:
 
 
 def seconds_left(database: Database, result: PaidResult) -> float:
-    """Seconds until the result's URL expires, by Postgres' clock, which set the time; negative once it has.
+    """Seconds until the recorded result's URL expires, by Postgres' clock; negative once it has.
 
     A worker's own clock may be wrong, and a loss declared too early is a credit thrown away.
     """
+    if result.expires_at is None:
+        raise ValueError("the result is not recorded yet, so its expiry is not known")
     expires_at = literal(result.expires_at, DateTime(timezone=True))
     left = cast(extract("epoch", expires_at - func.clock_timestamp()), Double)
-    seconds: float | None = database.scalars(select(left)).one()
-    return -math.inf if seconds is None else seconds
+    return database.scalars(select(left)).one()

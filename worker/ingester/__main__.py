@@ -23,7 +23,7 @@ def main() -> None:
     if free < needed:
         log.warning(
             "the disk for temporary files has %s bytes free, and archives with their pictures need up to %s:"
-            "make room, set TMPDIR, or set a smaller CUTOUT_MAX_ARCHIVE_BYTES",
+            " make room, set TMPDIR, or set a smaller CUTOUT_MAX_ARCHIVE_BYTES",
             f"{free:,}",
             f"{needed:,}",
         )

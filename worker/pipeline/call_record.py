@@ -25,8 +25,7 @@ class CallRecord(Fence):
     """The end of one call: its attempt, the answer, the result that was paid for, and when the answer came.
 
     `lifetime` is how long the result's URL works after the answer. `answered_at` is by this machine's clock,
-    which may be wrong; `answered_after` is the time since the call was begun, which files of an older version
-    do not have.
+    which may be wrong; `answered_after` is the time since the call was begun, if the process knew it.
     """
 
     attempt_id: int

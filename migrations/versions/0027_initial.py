@@ -1,10 +1,13 @@
-"""The initial schema: one file of SQL for each subject, in the order of their dependencies."""
+"""The initial schema: one file of SQL for each subject, in the order of their dependencies.
+
+Its number follows those of the migrations before the first release, so that their databases are told apart.
+"""
 
 from pathlib import Path
 
 from alembic import op
 
-revision = "0001"
+revision = "0027"
 down_revision = None
 branch_labels = None
 depends_on = None

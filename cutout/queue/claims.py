@@ -232,4 +232,5 @@ def seconds_left(database: Database, result: PaidResult) -> float:
         raise ValueError("the result is not recorded yet, so its expiry is not known")
     expires_at = literal(result.expires_at, DateTime(timezone=True))
     left = cast(extract("epoch", expires_at - func.clock_timestamp()), Double)
-    return database.scalars(select(left)).one()
+    seconds: float = database.scalars(select(left)).one()
+    return seconds

@@ -7,6 +7,7 @@ from sqlalchemy import text
 from cutout.storage import Bucket
 from local import LocalServices
 from tests.faults.evidence import Ledger, arrived, in_flight, ledger, whole
+from tests.support.machine import scaled
 from tests.support.proxy import Mode, Proxy
 from tests.support.sandbox import Sandbox
 from tests.support.system import System, wait_until
@@ -78,8 +79,11 @@ class TestStorageThatTakesNothing:
         shop: str,
     ) -> None:
         """When it is back, the copies go by the expiry of their results, not by their virtual start."""
-        proxy.set(Mode.REFUSE)
+        # All calls are in flight before the first copy fails: the breaker would keep the others back.
+        sandbox.set(latency=scaled(2.0), latency_spread=0.0)
         system.enqueue_different(shop, THREADS)
+        wait_until(lambda: in_flight(sandbox) == THREADS, "all calls are in flight")
+        proxy.set(Mode.REFUSE)
         system.until("SELECT bool_and(step = 'copy' AND queue_state IS NOT NULL) FROM jobs")
         system.kill("worker")
         system.execute(LAST_IN_LINE_DIES_FIRST)

@@ -6,9 +6,9 @@ An object is deleted before the row that names it: if the process is killed, ano
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Engine, Table, Text, and_, bindparam, delete, func, or_, select, text
+from sqlalchemy import ColumnElement, Engine, Text, and_, bindparam, delete, func, or_, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
@@ -17,7 +17,6 @@ from cutout.administration.delete import DELETABLE, DeletableJob, Deletion, dele
 from cutout.administration.source_removal import IS_UPLOADED, remove_source
 from cutout.enums import FINAL_STATES
 from cutout.models import ATTEMPTS, INGESTS, JOBS, RESULTS, RUNS, SOURCES, IdempotencyKey, Producer
-from cutout.models.results import FormerResult
 from cutout.results.publish import results_key
 from cutout.schedules.report_publish import folder_of, write_report
 from cutout.storage import Bucket, StorageError
@@ -97,8 +96,7 @@ def find(engine: Engine, bucket: Bucket, sha256: bytes) -> Found:
         rows = session.execute(
             select(RESULTS.c.bucket, RESULTS.c.key).where(_has_source(RESULTS, sha256))
         ).all()
-        former = select(func.count()).select_from(FormerResult).where(FormerResult.source_sha256 == sha256)
-        found.results = len(rows) + session.scalars(former).one()
+        found.results = len(rows)
         found.cutouts = [(row.bucket, row.key) for row in rows if row.key is not None]
         same_content = SOURCES.c.content_sha256 == sha256
         found.addresses = session.scalars(select(func.count()).select_from(SOURCES).where(same_content)).one()
@@ -197,9 +195,8 @@ def _remove_cutouts(engine: Engine, bucket: Bucket, sha256: bytes, found: Found,
         owning_bucket = bucket if name == bucket.name else bucket.sibling(name)
         _remove_cutout(engine, owning_bucket, sha256, key, erased)
     with Session(engine) as session, session.begin():
-        for table in (RESULTS, cast("Table", FormerResult.__table__)):
-            deleted = delete(table).where(_has_source(table, sha256)).returning(table.c.buyer)
-            erased.removed[REUSABLE_RESULTS] += len(session.scalars(deleted).all())
+        deleted = delete(RESULTS).where(_has_source(RESULTS, sha256)).returning(RESULTS.c.buyer)
+        erased.removed[REUSABLE_RESULTS] += len(session.scalars(deleted).all())
 
 
 def _remove_cutout(engine: Engine, bucket: Bucket, sha256: bytes, key: str, erased: Erased) -> None:

@@ -57,33 +57,6 @@ class Result(Base):
     missing_seen_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
 
-class FormerResult(Base):
-    """A row of the former table of results. Nothing writes it; an erasure clears it as well."""
-
-    __tablename__ = "results"
-    __table_args__ = (
-        CheckConstraint(one_of("return_form", ReturnForm), name="return_form_is_known"),
-        CheckConstraint(
-            "(stored_at IS NULL) = (key IS NULL) AND (key IS NULL) = (sha256 IS NULL)",
-            name="stored_under_a_key",
-        ),
-    )
-
-    source_sha256: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
-    return_form: Mapped[ReturnForm] = mapped_column(Text, primary_key=True)
-    endpoint: Mapped[str] = mapped_column(Text, primary_key=True)
-    preparation: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
-    buyer: Mapped[uuid.UUID] = mapped_column(Uuid)
-    key: Mapped[str | None] = mapped_column(Text)
-    sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
-    media_type: Mapped[str | None] = mapped_column(Text)
-    size_bytes: Mapped[int | None]
-    width: Mapped[int | None]
-    height: Mapped[int | None]
-    warning: Mapped[str | None] = mapped_column(Text)
-    stored_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
-
-
 class Source(Base):
     """The validators of a picture on the web or in a bucket: it is fetched again only if it changed.
 

@@ -91,27 +91,6 @@ CREATE INDEX ix_attempts_in_doubt ON attempts (source_sha256)
 CREATE INDEX ix_attempts_open ON attempts (begun_at)
     WHERE ended_at IS NULL;
 
-CREATE TABLE results (
-    source_sha256 bytea NOT NULL,
-    return_form text NOT NULL,
-    endpoint text NOT NULL,
-    preparation smallint NOT NULL,
-    buyer uuid NOT NULL,
-    key text,
-    sha256 bytea,
-    media_type text,
-    size_bytes integer,
-    width integer,
-    height integer,
-    stored_at timestamptz,
-    warning text,
-    CONSTRAINT pk_results PRIMARY KEY (source_sha256, return_form, endpoint, preparation),
-    CONSTRAINT ck_results_return_form_is_known
-        CHECK (return_form IN ('rgba', 'mask', 'whiteBK', 'crop')),
-    CONSTRAINT ck_results_stored_under_a_key
-        CHECK (((stored_at IS NULL) = (key IS NULL)) AND ((key IS NULL) = (sha256 IS NULL)))
-);
-
 CREATE TABLE bought_results (
     source_sha256 bytea NOT NULL,
     return_form text NOT NULL,

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cutout import queue
@@ -137,15 +137,3 @@ def test_another_identity_is_another_cutout(
     next_claim = new_claim(session, worker_id)
     assert isinstance(take(session, next_claim, OLD), BoughtBefore)
     assert isinstance(take(session, next_claim, OLD, **other), Acquired)
-
-
-def test_rows_of_the_former_table_are_not_reused(session: Session, worker_id: uuid.UUID) -> None:
-    """They have no endpoint and no bucket."""
-    session.execute(
-        text(
-            "INSERT INTO results (source_sha256, return_form, endpoint, preparation, buyer, key, sha256,"
-            " stored_at) VALUES (:sha256, 'rgba', '/cutout', 1, uuidv7(), 'k', 'x', now())"
-        ),
-        {"sha256": OLD},
-    )
-    assert take(session, new_claim(session, worker_id), OLD) == Acquired()

@@ -6,9 +6,9 @@ from types import FrameType
 
 from api.lifecycle.forced_exit import end_in_time
 from api.server import Server, server_options
+from cutout.monitoring.process_metrics import serve_process
 from cutout.settings import read_settings
 from cutout.telemetry import logs, traces
-from cutout.telemetry.metrics_server import serve_metrics
 
 
 def main(host: str, port: str) -> None:
@@ -19,7 +19,7 @@ def main(host: str, port: str) -> None:
     settings = read_settings()
     logs.configure(settings)
     traces.start(settings, "cutout-api")
-    serve_metrics(settings.metrics_address)
+    serve_process("api", settings)
     options = server_options(
         app="api.app:create_app",
         factory=True,

@@ -11,6 +11,7 @@ from api.authentication import authenticate, require, usual_scope
 from api.idempotency import begin_effect
 from api.services import Services
 from cutout.enums import Scope
+from cutout.status.eta import QueueRate
 
 
 async def services(request: Request) -> Services:
@@ -37,6 +38,14 @@ def transaction(services: ServicesDep, _turn: Turn) -> Iterator[Session]:
     """A session whose transaction commits when the route returns, before the answer is sent."""
     with Session(services.engine) as session, session.begin():
         yield session
+
+
+async def pace(services: ServicesDep) -> QueueRate | None:
+    """The rate of the queue, read within the last second; None if nothing is known of it."""
+    return await services.pace.get(None)
+
+
+Pace = Annotated[QueueRate | None, Depends(pace)]
 
 
 async def producer(request: Request, services: ServicesDep) -> uuid.UUID:

@@ -20,6 +20,8 @@ POLICY = (
     + "'"
 )
 REFERENCE = "#/components/schemas/"
+# They are the same everywhere.
+OF_ALL = frozenset({"head", "options"})
 
 
 def page_of(document: dict[str, Any]) -> str:
@@ -32,10 +34,12 @@ def _page(document: dict[str, Any]) -> Iterator[str]:
     yield f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(info["title"])}</title>'
     yield f"<style>{STYLE}</style><h1>{escape(info['title'])}</h1>"
     yield f"<p>{escape(info.get('description', ''))}</p>"
+    yield "<p>Every address with a GET has a HEAD, and all have an OPTIONS, which needs no key.</p>"
     yield '<p>For programs: <a href="/openapi.json">/openapi.json</a></p>'
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            yield from _operation(method, path, operation)
+            if method not in OF_ALL:
+                yield from _operation(method, path, operation)
     yield "<h1>Schemas</h1>"
     for name, schema in document["components"]["schemas"].items():
         yield f'<h2 id="{escape(name)}">{escape(name)}</h2>'

@@ -14,15 +14,20 @@ from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from api.openapi import methods_at
+from api.operations import operations_of
 from api.problems import ProblemError, invalid_request, problem
 from api.services import Services
+from cutout.administration.delete_batch import NotDeletableError
 from cutout.models.database import PostgresAwayError, is_away
+from cutout.outputs.recipes import RecipeError
 from cutout.producers.ceilings import AboveCeilingError
 from cutout.producers.quotas import QuotaReachedError, count_anew
+from cutout.queue.batch_actions.unfinished import BatchIsEndingError
+from cutout.queue.batch_changes import WeightJustChangedError
 from cutout.queue.blocks.pauses import PausedByOperatorError
-from cutout.queue.enqueue import InvalidJobError
-from cutout.schedules.schedule_errors import InvalidScheduleError
+from cutout.queue.enqueue import InvalidJobError, JobExistsError
+from cutout.queue.outputs.ask import OtherRecipeError
+from cutout.schedules.schedule_errors import InvalidScheduleError, ScheduleExistsError
 from cutout.storage import StorageError
 
 # What the framework itself refuses; its other statuses are named for what they are.
@@ -34,7 +39,7 @@ KINDS = {
 }
 # What they call otherwise over the wire: a producer's source is always a manifest.
 OF_SCHEDULES = {"source": "manifest_url"}
-LATER = {"Retry-After": "5"}
+LONGEST_SHOWN = 200
 # Jobs end by the second, not by the millisecond.
 AFTER_QUOTA = {"Retry-After": "10"}
 
@@ -44,9 +49,16 @@ def answer_with_problems(app: FastAPI) -> None:
     answers: dict[type[Exception], Any] = {
         ProblemError: _problem,
         InvalidJobError: _invalid_job,
+        JobExistsError: _job_exists,
+        RecipeError: _invalid_outputs,
+        OtherRecipeError: _invalid_outputs,
         InvalidScheduleError: _invalid_schedule,
+        ScheduleExistsError: _schedule_exists,
         QuotaReachedError: _quota_reached,
         AboveCeilingError: _above_ceiling,
+        BatchIsEndingError: _not_now,
+        WeightJustChangedError: _weight_just_changed,
+        NotDeletableError: _not_now,
         PausedByOperatorError: _paused_by_operator,
         StorageError: _storage_away,
         RequestValidationError: _invalid_request,
@@ -68,6 +80,18 @@ async def _invalid_job(_: Request, error: InvalidJobError) -> JSONResponse:
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-job", str(error), field=error.field)
 
 
+async def _job_exists(_: Request, error: JobExistsError) -> JSONResponse:
+    known = {} if error.job_id is None else {"job_id": str(error.job_id)}
+    headers = {"Location": f"/v1/jobs/{job_id}"} if (job_id := known.get("job_id")) else {}
+    return problem(
+        HTTPStatus.CONFLICT, "job-exists", str(error), field=error.field, headers=headers, members=known
+    )
+
+
+async def _invalid_outputs(_: Request, error: ValueError) -> JSONResponse:
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-job", str(error), field="outputs")
+
+
 async def _quota_reached(request: Request, error: QuotaReachedError) -> JSONResponse:
     services: Services = request.app.state.services
     # It is counted at most once a second; a request without a turn leaves it to the others.
@@ -85,6 +109,17 @@ async def _above_ceiling(_: Request, error: AboveCeilingError) -> JSONResponse:
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "above-ceiling", str(error), field=error.field)
 
 
+async def _weight_just_changed(_: Request, error: WeightJustChangedError) -> JSONResponse:
+    headers = {"Retry-After": str(error.seconds)}
+    return problem(
+        HTTPStatus.TOO_MANY_REQUESTS, "weight-just-changed", str(error), field="weight", headers=headers
+    )
+
+
+async def _not_now(_: Request, error: Exception) -> JSONResponse:
+    return problem(HTTPStatus.CONFLICT, "wrong-state", str(error))
+
+
 async def _paused_by_operator(_: Request, error: PausedByOperatorError) -> JSONResponse:
     return problem(HTTPStatus.CONFLICT, "paused-by-operator", str(error))
 
@@ -94,9 +129,17 @@ async def _invalid_schedule(_: Request, error: InvalidScheduleError) -> JSONResp
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-schedule", str(error), field=field)
 
 
+async def _schedule_exists(_: Request, error: ScheduleExistsError) -> JSONResponse:
+    known = {} if error.schedule_id is None else {"schedule_id": str(error.schedule_id)}
+    headers = {"Location": f"/v1/schedules/{known['schedule_id']}"} if known else {}
+    return problem(
+        HTTPStatus.CONFLICT, "schedule-exists", str(error), field=error.field, headers=headers, members=known
+    )
+
+
 async def _storage_away(_: Request, error: StorageError) -> JSONResponse:
     text = f"{error}; try again later"
-    return problem(HTTPStatus.SERVICE_UNAVAILABLE, "storage-unavailable", text, headers=LATER)
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, "storage-unavailable", text)
 
 
 async def _invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -105,13 +148,24 @@ async def _invalid_request(request: Request, error: RequestValidationError) -> J
 
 async def _refused_by_framework(request: Request, error: HTTPException) -> JSONResponse:
     status = HTTPStatus(error.status_code)
-    if status is HTTPStatus.METHOD_NOT_ALLOWED:
-        # The framework names the methods of the first route at the address alone.
-        allowed = methods_at(request.app, request.url.path)
-        if allowed:
-            error.headers = {"Allow": ", ".join(allowed)}
+    # The framework names the methods of the first route at the address alone.
+    address = request.scope["path"]
+    allowed = operations_of(request.app).methods_at(address)
+    shown = repr(address[:LONGEST_SHOWN])
+    if status is HTTPStatus.METHOD_NOT_ALLOWED and allowed:
+        text = f"{shown} does not know the method {request.method[:20]}; it knows {', '.join(allowed)}"
+        return problem(status, "method-not-allowed", text, headers={"Allow": ", ".join(allowed)})
+    if status is HTTPStatus.NOT_FOUND:
+        return problem(status, "not-found", f"there is no address {shown}{_nearest(request.app, address)}")
     kind = KINDS.get(status) or status.phrase.lower().replace(" ", "-")
     return problem(status, kind, str(error.detail), headers=error.headers)
+
+
+def _nearest(app: FastAPI, address: str) -> str:
+    bare = address.rstrip("/")
+    return (
+        "; leave out the slash at its end" if bare != address and operations_of(app).methods_at(bare) else ""
+    )
 
 
 async def _broke_off(_: Request, _error: ClientDisconnect) -> JSONResponse:
@@ -127,4 +181,4 @@ async def _database_error(request: Request, error: DBAPIError) -> JSONResponse:
 
 async def _database_away(_: Request, _error: Exception) -> JSONResponse:
     text = "the database does not answer in time; try again later"
-    return problem(HTTPStatus.SERVICE_UNAVAILABLE, "database-unavailable", text, headers=LATER)
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, "database-unavailable", text)

@@ -1,11 +1,16 @@
 """POSTs under an Idempotency-Key: sent again, they do nothing and are answered as the first time."""
 
 import hashlib
+import json
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC
+from email.utils import format_datetime
 from http import HTTPStatus
+from operator import itemgetter
+from typing import Any
 
 from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -13,12 +18,16 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 from starlette.types import Message
 
+from api.answer_headers import add_answer_header
+from api.bodies.canonical_json import canonical_json
 from api.bodies.strict_json import JsonRequest
+from api.media_types import JSON
 from api.problems import ProblemError
 from cutout.producers.idempotency import KeptAnswer, find_answer, keep_answer, lock_key
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
+FIRST_DATE = "Idempotent-First-Date"
 USABLE = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,254}")
 AGAIN_AFTER_S = 1
 
@@ -32,18 +41,30 @@ class _AnsweredBeforeError(Exception):
 
 
 class IdempotentRequest:
-    """One request under a key: the hash of its meaning, and the transaction of its effect."""
+    """One request under a key: the hash of its meaning, and the transaction of its effect.
+
+    Its meaning is the method, the path, the query's fields by name, the media type, and of the body the value
+    if it is JSON, else the bytes.
+    """
 
     def __init__(self, producer_id: uuid.UUID, key: str, request: Request) -> None:
         self._producer_id, self._key = producer_id, key
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        target = f"{request.method} {request.url.path}?{request.url.query} {kind}\n"
-        self._hash = hashlib.sha256(target.encode("utf-8", "surrogatepass"))
+        self._is_json = kind == JSON
+        query = sorted(request.query_params.multi_items(), key=itemgetter(0))
+        target = json.dumps([request.method, request.url.path, query, kind])
+        self._hash = hashlib.sha256(target.encode())
         self._session: Session | None = None
 
     def read(self, body: bytes) -> None:
         """Take in a piece of the body."""
-        self._hash.update(body)
+        if not self._is_json:
+            self._hash.update(body)
+
+    def read_value(self, value: Any) -> None:
+        """Take in the value of a JSON body. Blanks, the order of members and 5.0 for 5 mean nothing."""
+        for piece in canonical_json(value):
+            self._hash.update(piece)
 
     def begin(self, session: Session, meaning: bytes | None) -> None:
         """Look, in the transaction that is to have the effect, whether it was had before.
@@ -139,9 +160,17 @@ async def answer_once(request: Request, handle: Handler) -> Response:
 
     Only good answers are kept: a refused request had no effect, and may be fixed under its key.
     """
-    key = request.headers.get(HEADER)
-    if key is None:
+    keys = request.headers.getlist(HEADER)
+    if not keys:
         return await handle(JsonRequest(request.scope, request.receive))
+    if len(keys) > 1:
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "invalid-idempotency-key",
+            f"the request has {len(keys)} headers {HEADER}; send one",
+            field=HEADER,
+        )
+    (key,) = keys
     if not USABLE.fullmatch(key):
         raise ProblemError(
             HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -149,6 +178,7 @@ async def answer_once(request: Request, handle: Handler) -> Response:
             f"the {HEADER} must have 1 to 255 printable ASCII characters, such as a UUID",
             field=HEADER,
         )
+    add_answer_header(request, HEADER, key)
     once = request.state.once = IdempotentRequest(request.state.key.producer_id, key, request)
 
     async def receive() -> Message:
@@ -167,6 +197,8 @@ async def answer_once(request: Request, handle: Handler) -> Response:
 
 def _as_before(kept: KeptAnswer) -> Response:
     headers = {REPLAYED: "true"}
+    if kept.kept_at is not None:
+        headers[FIRST_DATE] = format_datetime(kept.kept_at.astimezone(UTC), usegmt=True)
     if kept.media_type:
         headers["Content-Type"] = kept.media_type
     if kept.location:

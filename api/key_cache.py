@@ -7,9 +7,9 @@ from collections import OrderedDict
 
 from api import metrics
 from api.limits.rate_limit import RequestLimit
-from api.live.fresh_cache import GOOD_FOR_S, FreshCache
 from api.live.read_pool import ReadPool
-from cutout.producers.api_keys import KEY_PREFIX, KnownKey, find_key
+from cutout.producers.api_keys import KEY_PREFIX, KnownKey, OperatorKey, find_key
+from cutout.telemetry.fresh_cache import GOOD_FOR_S, FreshCache
 
 # 32 random bytes in base64url.
 SHAPE = re.compile(re.escape(KEY_PREFIX) + r"[A-Za-z0-9_-]{43}")
@@ -32,7 +32,7 @@ class Keys:
 
     def __init__(self, looks: ReadPool) -> None:
         self._looks = looks
-        self._valid: FreshCache[bytes, KnownKey] = FreshCache(self._find)
+        self._valid: FreshCache[bytes, KnownKey | OperatorKey] = FreshCache(self._find)
         self._misses: OrderedDict[bytes, float] = OrderedDict()
         self._of_address = RequestLimit(MISSES_OF_AN_ADDRESS)
         self._of_all = RequestLimit(MISSES_OF_ALL)
@@ -48,30 +48,34 @@ class Keys:
             return False
         if self._valid.is_looked_up(key_sha256):
             return await self._valid.get(key_sha256) is not None
-        network = network_of(address)
-        self._limit(network)
+        self.take_try(address)
         found = await self._valid.get(key_sha256)
         if found is None:
             self._note_miss(key_sha256)
             return False
-        self._of_address.give_back(network)
-        self._of_all.give_back(EVERYBODY)
+        self.give_back_try(address)
         return True
 
-    async def get(self, key_sha256: bytes, *, since: float) -> KnownKey | None:
-        """The key if it is valid, looked up not before `since` on the monotonic clock."""
-        return await self._valid.get(key_sha256, since=since)
-
-    async def _find(self, key_sha256: bytes) -> KnownKey | None:
-        known = self._valid.remembers(key_sha256)
-        return await self._looks.key(lambda connection: find_key(connection, key_sha256), known=known)
-
-    def _limit(self, network: bytes) -> None:
+    def take_try(self, address: str) -> None:
+        """Count a try of a key, or of a session, that may be unknown. Raises TooManyMissesError."""
         # The client's address first: failed tries of one client do not use up the allowance of all.
-        wait_s = self._of_address.wait_for(network) or self._of_all.wait_for(EVERYBODY)
+        wait_s = self._of_address.wait_for(network_of(address)) or self._of_all.wait_for(EVERYBODY)
         if wait_s:
             metrics.REFUSALS.labels("keys", "unknown").inc()
             raise TooManyMissesError(wait_s)
+
+    def give_back_try(self, address: str) -> None:
+        """Count a try no more: it was right."""
+        self._of_address.give_back(network_of(address))
+        self._of_all.give_back(EVERYBODY)
+
+    async def get(self, key_sha256: bytes, *, since: float) -> KnownKey | OperatorKey | None:
+        """The key if it is valid, looked up not before `since` on the monotonic clock."""
+        return await self._valid.get(key_sha256, since=since)
+
+    async def _find(self, key_sha256: bytes) -> KnownKey | OperatorKey | None:
+        known = self._valid.remembers(key_sha256)
+        return await self._looks.key(lambda connection: find_key(connection, key_sha256), known=known)
 
     def _missed_lately(self, key_sha256: bytes) -> bool:
         return time.monotonic() - self._misses.get(key_sha256, -GOOD_FOR_S) < GOOD_FOR_S
@@ -84,11 +88,13 @@ class Keys:
 
 
 def network_of(address: str) -> bytes:
-    """The network that is counted as one client: an IPv4 address, or an IPv6 network of /64."""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address.encode("utf-8", "surrogateescape")
+    """The network that is counted as one client: an IPv4 address, or an IPv6 network of /64.
+
+    Without an address all are one client.
+    """
+    if not address:
+        return b""
+    ip = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv6Address):
         ip = ip.ipv4_mapped or ip
     return ip.packed[:8] if ip.version == 6 else ip.packed  # noqa: PLR2004 - the protocol's number

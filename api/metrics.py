@@ -8,7 +8,12 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 REQUESTS = Counter("cutout_http_requests", "Requests that were answered", ["method", "route", "status"])
 REQUEST_SECONDS = Histogram(
-    "cutout_http_request_seconds", "Until the answer began", ["method", "route"], buckets=SECONDS
+    "cutout_http_request_duration_seconds", "Until the answer began", ["method", "route"], buckets=SECONDS
+)
+PROBLEMS = Counter(
+    "cutout_http_problems",
+    "Requests that were answered with a problem document, by its type",
+    ["status", "type"],
 )
 UNDER_WAY = Gauge("cutout_http_requests_under_way", "Requests that are being answered")
 LOOP_LAG = Gauge(

@@ -12,46 +12,85 @@ from pydantic import BaseModel
 
 from api.idempotency import HEADER, REPLAYED
 from api.openapi_examples import EXAMPLES
+from api.openapi_headers import HEADERS, SERVERS, describe_headers, head_of, options_of
+from api.operations import METHODS
 from api.problem_types import PREFIX, PROBLEM_TYPES
 from api.problems import MEDIA_TYPE
 from cutout.settings import Settings
 
 OWN_PROBLEMS = "x-problems"
-METHODS = ("get", "put", "post", "delete", "patch")
 GUARDED = "/v1/"
+REDIRECTED = "307"
+REDIRECT = "A link to the object in the bucket, in `Location`: it needs no key, and is good for five minutes"
 
 SECURITY = {
     "ApiKey": {
         "type": "http",
         "scheme": "bearer",
-        "description": "A key made by `cutout keys make`. The scope `read` is for GET, `enqueue` for the"
-        " other methods, `admin` for both and for what spends money by itself.",
+        "description": "A key that the operator gave you. The scope `read` is for GET and HEAD, `enqueue` for"
+        " the other methods, `admin` for all and for what spends money by itself. OPTIONS needs no key.",
     }
 }
 PROBLEM = {
     "title": "Problem",
     "type": "object",
     "description": "An error, as RFC 9457 has it.",
-    "required": ["type", "title", "status", "detail"],
+    "required": ["type", "title", "status", "detail", "instance"],
     "properties": {
         "type": {"type": "string", "description": "Stable; docs/reference/problems.md lists all."},
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string", "description": "What was wrong this time, with the value."},
+        "instance": {
+            "type": "string",
+            "pattern": "^urn:cutout:request:[A-Za-z0-9_.-]{1,64}$",
+            "description": "The request, by the answer's `X-Request-ID`: name it to whoever runs this API.",
+        },
         "field": {"type": "string", "description": "The part of the request that is at fault."},
         "remedy": {"type": "string", "description": "What to do about problems of this type."},
+        "job_id": {"type": "string", "format": "uuid", "description": "Of `job-exists`: the existing job."},
+        "schedule_id": {
+            "type": "string",
+            "format": "uuid",
+            "description": "Of `schedule-exists`: the existing schedule.",
+        },
     },
 }
+JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
 BINARY = {"type": "string", "format": "binary", "minLength": 1}
 IDEMPOTENCY = {
     "name": HEADER,
     "in": "header",
     "required": False,
     "description": "Makes it safe to send the request again: within 24 hours the same key and request"
-    f" have the same answer, with the header `{REPLAYED}: true`, and no other effect.",
+    f" have the same answer, with the header `{REPLAYED}: true`, and no other effect. A JSON body is the same"
+    " whatever its blanks and the order of its members.",
     "schema": {"type": "string", "pattern": "^[!-~][ -~]*$", "minLength": 1, "maxLength": 255},
     "example": "1e1f3c4e-7d0a-4d43-9d5c-2f4f3a1f0f5b",
 }
+IF_MATCH = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "description": "Changes nothing unless the ETag that you read is still that of the resource. Counts that"
+    " moved meanwhile do not matter.",
+    "schema": {"type": "string"},
+    "example": 'W/"3.d1c8a2b0f4e9"',
+}
+
+IF_MATCH = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "description": "ETags, one of which what you change must still have; else 412 `changed-meanwhile`",
+    "schema": {"type": "string"},
+    "example": "*",
+}
+
+
+def changes_what_was_seen(*kinds: str) -> dict[str, Any]:
+    """For the `openapi_extra` of a route that changes a resource, by `If-Match` if asked to."""
+    return {"parameters": [IF_MATCH], **problems(*kinds)}
 
 
 def problems(*kinds: str) -> dict[str, Any]:
@@ -62,6 +101,12 @@ def problems(*kinds: str) -> dict[str, Any]:
 def schema_of(model: type[BaseModel]) -> dict[str, Any]:
     """The schema of a body that FastAPI does not read itself, for `openapi_extra`."""
     return model.model_json_schema(ref_template="#/components/schemas/{model}")
+
+
+def merge_patch_of(model: type[BaseModel]) -> dict[str, Any]:
+    """The body of a PATCH, for `openapi_extra`: a JSON merge patch."""
+    content = {kind: {"schema": schema_of(model)} for kind in (MERGE_PATCH, JSON)}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def query_of(model: type[BaseModel], of_what: str) -> list[dict[str, Any]]:
@@ -105,28 +150,23 @@ def describe(app: FastAPI, settings: Settings) -> None:
     app.openapi = document  # type: ignore[method-assign]
 
 
-def methods_at(app: FastAPI, address: str) -> list[str]:
-    """The methods of a path in the document; none for a path that it does not have."""
-    return sorted(
-        method.upper()
-        for path, operations in app.openapi()["paths"].items()
-        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), address)
-        for method in METHODS
-        if method in operations
-    )
-
-
 def _completed(document: dict[str, Any], settings: Settings) -> dict[str, Any]:
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     document["components"]["securitySchemes"] = SECURITY
     schemas["Problem"] = PROBLEM
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+    document["servers"] = SERVERS
+    document["components"] |= {"headers": HEADERS, "examples": _problem_examples()}
     for path, operations in document["paths"].items():
-        for method in METHODS:
-            if method in operations:
-                _complete(operations[method], method, guarded=path.startswith(GUARDED))
-                schemas.update(_lifted(operations[method]))
+        guarded = path.startswith(GUARDED)
+        for method, operation in list(operations.items()):
+            _complete(operation, method, guarded=guarded)
+            schemas.update(_lifted(operation))
+            describe_headers(operation, method, guarded=guarded)
+        if "get" in operations:
+            operations["head"] = head_of(operations["get"])
+        operations["options"] = options_of(path, operations)
     for name, example in EXAMPLES.items():
         schemas[name]["examples"] = [example]
     schemas["BatchRequest"]["properties"]["jobs"]["maxItems"] = settings.max_batch_jobs
@@ -169,49 +209,63 @@ def _complete(operation: dict[str, Any], method: str, *, guarded: bool) -> None:
     by_status: dict[HTTPStatus, list[str]] = defaultdict(list)
     for kind in kinds:
         by_status[PROBLEM_TYPES[kind].status].append(kind)
+    if REDIRECTED in answers:
+        answers[REDIRECTED]["description"] = REDIRECT
     # FastAPI's own 422 is of another form than ours.
     answers.pop("422", None)
     for status, named in sorted(by_status.items()):
-        answers[str(int(status))] = _answer(status, named)
+        answers[str(int(status))] = _answer(named)
     if guarded:
         operation["security"] = [{"ApiKey": []}]
     if guarded and method == "post":
         operation.setdefault("parameters", []).append(IDEMPOTENCY)
+    if "changed-meanwhile" in kinds:
+        operation.setdefault("parameters", []).append(IF_MATCH)
 
 
 def _common_problems(operation: dict[str, Any], method: str, *, guarded: bool) -> Iterator[str]:
     yield "internal-error"
     if not guarded:
         return
-    yield from ("no-key", "wrong-key", "scope-missing", "rate-limited", "too-many-wrong-keys")
+    yield from ("no-key", "wrong-key", "operator-key", "producer-suspended", "scope-missing")
+    yield from ("rate-limited", "too-many-wrong-keys", "invalid-request")
+    if any(code.startswith("2") and answer.get("content") for code, answer in operation["responses"].items()):
+        yield "not-acceptable"
+    if method != "get":
+        yield "unsupported-media-type"
+    if IF_MATCH in operation.get("parameters", []):
+        yield "changed-meanwhile"
     yield from ("too-many-at-once", "busy", "database-unavailable", "storage-unavailable")
     parameters = operation.get("parameters", [])
-    if parameters or "requestBody" in operation:
-        yield "invalid-request"
     for parameter in parameters:
         kind = f"unknown-{parameter['name'].removesuffix('_id')}"
         if parameter["in"] == "path" and kind in PROBLEM_TYPES:
             yield kind
     if "requestBody" in operation:
-        yield from ("bad-request", "too-slow", "body-too-large", "unsupported-media-type")
+        yield from ("bad-request", "too-slow", "body-too-large")
     if method == "post":
         yield from ("invalid-idempotency-key", "idempotency-key-reused", "idempotency-key-in-use")
 
 
-def _answer(status: HTTPStatus, kinds: list[str]) -> dict[str, Any]:
-    examples = {
-        kind: {
-            "value": {
-                "type": PREFIX + kind,
-                "title": PROBLEM_TYPES[kind].title,
-                "status": int(status),
-                "detail": "…",
-                "remedy": PROBLEM_TYPES[kind].remedy,
-            }
-        }
-        for kind in kinds
-    }
+def _answer(kinds: list[str]) -> dict[str, Any]:
+    examples = {kind: {"$ref": f"#/components/examples/{kind}"} for kind in kinds}
     return {
         "description": "; ".join(f"`{kind}`: {PROBLEM_TYPES[kind].title}" for kind in kinds),
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}},
+    }
+
+
+def _problem_examples() -> dict[str, Any]:
+    return {
+        kind: {
+            "value": {
+                "type": PREFIX + kind,
+                "title": known.title,
+                "status": int(known.status),
+                "detail": "…",
+                "instance": "urn:cutout:request:6f1c0f5e4c0b4e0f9a52d3c1b7a8e9f0",
+                "remedy": known.remedy,
+            }
+        }
+        for kind, known in PROBLEM_TYPES.items()
     }

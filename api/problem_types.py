@@ -27,7 +27,12 @@ PROBLEM_TYPES = {
     "wrong-key": ProblemType(
         HTTPStatus.UNAUTHORIZED,
         "The API key is unknown, revoked or expired",
-        "Ask the operator for a key made by `cutout keys make`.",
+        "Ask the operator for a new key.",
+    ),
+    "operator-key": ProblemType(
+        HTTPStatus.FORBIDDEN,
+        "The API key is an operator's",
+        "Use a producer's key here; an operator's key signs in to the console.",
     ),
     "producer-suspended": ProblemType(
         HTTPStatus.FORBIDDEN,
@@ -37,7 +42,7 @@ PROBLEM_TYPES = {
     "scope-missing": ProblemType(
         HTTPStatus.FORBIDDEN,
         "The API key may not do this",
-        "Use a key with the scope that `detail` names; the operator makes one by `cutout keys make --scope`.",
+        "Use a key with the scope that `detail` names, or ask the operator for one.",
     ),
     "not-found": ProblemType(
         HTTPStatus.NOT_FOUND, "There is no such address", "See the routes at `/docs` or in `/openapi.json`."
@@ -67,6 +72,11 @@ PROBLEM_TYPES = {
         "The address does not know this method",
         "Use a method that the header `Allow` names.",
     ),
+    "not-acceptable": ProblemType(
+        HTTPStatus.NOT_ACCEPTABLE,
+        "The answer has no form that the request accepts",
+        "Leave the header `Accept` out, or name a media type in it that `detail` names.",
+    ),
     "too-slow": ProblemType(
         HTTPStatus.REQUEST_TIMEOUT,
         "The request's body came too slowly",
@@ -77,6 +87,22 @@ PROBLEM_TYPES = {
         "The job has no cutout",
         "If it is queued or running, look again later; else its `error` says what to do.",
     ),
+    "output-waiting": ProblemType(
+        HTTPStatus.CONFLICT,
+        "The output is still to be made",
+        "Ask again after `Retry-After` seconds; `GET /v1/jobs/{job_id}/explanation` says why it waits.",
+    ),
+    "output-failed": ProblemType(
+        HTTPStatus.CONFLICT,
+        "The output could not be made",
+        "Read the reason in `detail`; `POST /v1/jobs/{job_id}/retry-outputs` makes it again. What was"
+        " bought is at the job's `bought`.",
+    ),
+    "unknown-output": ProblemType(
+        HTTPStatus.NOT_FOUND,
+        "The job has no output of this name",
+        "Use the name of one of the job's `outputs`; they exist once the job has succeeded.",
+    ),
     "nothing-unexpected": ProblemType(
         HTTPStatus.CONFLICT,
         "Nothing unexpected came for the job",
@@ -84,8 +110,8 @@ PROBLEM_TYPES = {
     ),
     "wrong-state": ProblemType(
         HTTPStatus.CONFLICT,
-        "The job's state does not allow this",
-        "Look at the job; `detail` says in which states it can be done.",
+        "The state of the job or batch does not allow this",
+        "Look at it; `detail` says in which states it can be done, or what to do first.",
     ),
     "needs-approval": ProblemType(
         HTTPStatus.CONFLICT,
@@ -120,15 +146,25 @@ PROBLEM_TYPES = {
         "The batch has no file of rejects",
         "Look at its `ingest`: the file is there once the manifest is read, if any row was rejected.",
     ),
+    "job-exists": ProblemType(
+        HTTPStatus.CONFLICT,
+        "There is a job with this external id already",
+        "Use the job that `job_id` and `Location` name; or give this picture an external id of its own.",
+    ),
     "idempotency-key-in-use": ProblemType(
         HTTPStatus.CONFLICT,
         "The same request is being carried out at this moment",
         "Send it again after `Retry-After` seconds, with the same Idempotency-Key.",
     ),
+    "changed-meanwhile": ProblemType(
+        HTTPStatus.PRECONDITION_FAILED,
+        "What you want to change is not as you saw it",
+        "Get it again, and send the change with the new `ETag` in `If-Match` if it is still right.",
+    ),
     "wrong-host": ProblemType(
         HTTPStatus.MISDIRECTED_REQUEST,
         "The request is for another host",
-        "Ask for the API by its own name; the operator names its hosts by `CUTOUT_API_HOSTS`.",
+        "Ask for the API by the name that the operator gave you.",
     ),
     "body-too-large": ProblemType(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -138,7 +174,7 @@ PROBLEM_TYPES = {
     "image-too-large": ProblemType(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "The picture has too many bytes",
-        "Save it smaller; `detail` names the limit, which the operator sets by `CUTOUT_MAX_SOURCE_BYTES`.",
+        "Save it smaller; `detail` names the limit.",
     ),
     "unsupported-media-type": ProblemType(
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -158,15 +194,35 @@ PROBLEM_TYPES = {
     "above-ceiling": ProblemType(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "The priority or weight is above what you may ask for",
-        "Ask for what `detail` names at most; the operator sets the ceilings by `cutout producers limit`.",
+        "Ask for what `detail` names at most; only the operator can raise the ceiling.",
     ),
     "invalid-schedule": ProblemType(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "The schedule cannot be kept as it stands",
         "Fix the part that `field` names; nothing was stored.",
     ),
+    "schedule-exists": ProblemType(
+        HTTPStatus.CONFLICT,
+        "There is a schedule with this name already",
+        "Change or remove the schedule that `schedule_id` and `Location` name; or choose another name.",
+    ),
     "too-many-schedules": ProblemType(
         HTTPStatus.CONFLICT, "You have too many schedules", "Remove one first."
+    ),
+    "unknown-endpoint": ProblemType(
+        HTTPStatus.NOT_FOUND,
+        "You have no such webhook endpoint",
+        "Use an id that `GET /v1/webhooks/endpoints` gave to a key of the same producer.",
+    ),
+    "too-many-endpoints": ProblemType(
+        HTTPStatus.CONFLICT,
+        "You have too many webhook endpoints",
+        "Remove one first, or let one receive the events of several.",
+    ),
+    "endpoint-disabled": ProblemType(
+        HTTPStatus.CONFLICT,
+        "The webhook endpoint is disabled",
+        "Enable it by PATCH with `enabled` true; its `disabled_reason` says why it was disabled.",
     ),
     "invalid-webhook": ProblemType(
         HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -189,7 +245,7 @@ PROBLEM_TYPES = {
     "too-many-jobs": ProblemType(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "The list has too many jobs",
-        "Split the list, or raise the limit that `detail` names.",
+        "Split the list, or send it as a manifest.",
     ),
     "two-sources": ProblemType(
         HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -214,10 +270,20 @@ PROBLEM_TYPES = {
         "The Idempotency-Key belongs to another request",
         "Make a new key for a new request; send an old one only to repeat its request unchanged.",
     ),
+    "head-too-large": ProblemType(
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "The request's address and headers are too large",
+        "Send fewer and shorter headers and a shorter query; they may be 100, and have 32 kB together.",
+    ),
+    "unsupported-transfer-coding": ProblemType(
+        HTTPStatus.NOT_IMPLEMENTED,
+        "The body comes in a transfer coding that is not known here",
+        "Send the body with a `Content-Length`, or as `Transfer-Encoding: chunked`.",
+    ),
     "rate-limited": ProblemType(
         HTTPStatus.TOO_MANY_REQUESTS,
         "The API key sends too many requests",
-        "Wait `Retry-After` seconds; the operator sets the limit by `CUTOUT_API_REQUESTS_PER_SECOND`.",
+        "Wait `Retry-After` seconds, and send fewer a second than `RateLimit-Policy` says.",
     ),
     "too-many-at-once": ProblemType(
         HTTPStatus.TOO_MANY_REQUESTS,
@@ -227,12 +293,17 @@ PROBLEM_TYPES = {
     "too-many-wrong-keys": ProblemType(
         HTTPStatus.TOO_MANY_REQUESTS,
         "Too many API keys that are unknown were tried",
-        "Wait `Retry-After` seconds, and send a key made by `cutout keys make`.",
+        "Wait `Retry-After` seconds, and send a key that the operator gave you.",
+    ),
+    "weight-just-changed": ProblemType(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "The batch's weight was changed less than a minute ago",
+        "Wait `Retry-After` seconds, then change it again.",
     ),
     "quota-reached": ProblemType(
         HTTPStatus.TOO_MANY_REQUESTS,
         "The producer has too many unfinished jobs",
-        "Enqueue more once some have ended; the operator sets the quota by `cutout keys quota`.",
+        "Enqueue more once some have ended, or ask the operator for a larger quota.",
     ),
     "internal-error": ProblemType(
         HTTPStatus.INTERNAL_SERVER_ERROR,

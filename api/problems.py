@@ -7,9 +7,14 @@ from typing import Any
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from api import metrics
 from api.problem_types import PREFIX, PROBLEM_TYPES
+from cutout.telemetry import logs
 
 MEDIA_TYPE = "application/problem+json"
+# Of a request that has the id in its `X-Request-ID`.
+INSTANCE = "urn:cutout:request:"
+LATER_S = 5
 
 
 class ProblemError(HTTPException):
@@ -29,9 +34,20 @@ class ProblemError(HTTPException):
 
 
 def problem(
-    status: int, kind: str, detail: str, *, field: str | None = None, headers: Mapping[str, str] | None = None
+    status: int,
+    kind: str,
+    detail: str,
+    *,
+    field: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    members: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """The response for one problem; `field` names the part of the request that is at fault."""
+    """The response for one problem of the present request; `field` names the part of it that is at fault.
+
+    A 429 or 503 says when to come again, if the caller does not. `members` are more members of the document,
+    which this type of problem has.
+    """
+    metrics.PROBLEMS.labels(int(status), kind).inc()
     known = PROBLEM_TYPES.get(kind)
     document: dict[str, Any] = {
         "type": PREFIX + kind,
@@ -39,11 +55,18 @@ def problem(
         "status": int(status),
         "detail": detail,
     }
+    if request_id := logs.present("request_id"):
+        document["instance"] = INSTANCE + request_id
     if field:
         document["field"] = field
     if known:
         document["remedy"] = known.remedy
-    asks = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else {}
+    document |= members or {}
+    asks = {}
+    if status == HTTPStatus.UNAUTHORIZED:
+        asks = {"WWW-Authenticate": "Bearer"}
+    elif status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+        asks = {"Retry-After": str(LATER_S)}
     return JSONResponse(
         document, status_code=status, media_type=MEDIA_TYPE, headers={**asks, **(headers or {})}
     )

@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -12,21 +11,21 @@ from fastapi.routing import APIRoute
 from api.authentication import LOOKING, authenticate, require, usual_scope
 from api.idempotency import answer_once
 from api.limits.sizes import USUAL_BYTES
+from api.media_types import JSON, require_accepted, require_kind, require_plain
 from api.middleware.body_limit import MOST_BYTES
-from api.problems import ProblemError
+from api.operations import operations_of
 from api.services import Services
 
-JSON = "application/json"
-LONGEST_KIND = 300
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class Route(APIRoute):
-    """A route of ours. What only looks is FastAPI's own; what changes something is guarded."""
+    """A route of ours: who asks is known first, then that the query is one that it has."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
         if self.methods is None or self.methods <= LOOKING:
-            return handle
+            return self._checked(handle)
         takes_json = self.body_field is not None
 
         async def guarded(request: Request) -> Response:
@@ -43,7 +42,21 @@ class Route(APIRoute):
                 receive = reading.paced(request.receive, producer_id)
                 return await answer_once(Request(request.scope, receive), handle)
 
-        return guarded
+        return self._checked(guarded)
+
+    def _checked(self, handle: Handler) -> Handler:
+        async def checked(request: Request) -> Response:
+            services: Services = request.app.state.services
+            await authenticate(request, services)
+            operation = operations_of(request.app).at(self.path_format, request.method)
+            operation.query.require_known(name for name, _ in request.query_params.multi_items())
+            if operation.media_types:
+                require_accepted(request, operation.media_types)
+            if request.method not in LOOKING:
+                require_plain(request)
+            return await handle(request)
+
+        return checked
 
 
 def _place_for_body(request: Request, producer_id: uuid.UUID) -> AbstractContextManager[None]:
@@ -63,30 +76,3 @@ def _is_large(request: Request) -> bool:
 def v1_router(prefix: str, *tags: str) -> APIRouter:
     """A router for the routes below `prefix`."""
     return APIRouter(prefix=prefix, tags=list(tags), route_class=Route)
-
-
-def require_kind(request: Request, *taken: str) -> str:
-    """The media type of the body, which must be one of these; a problem 415 if it is not.
-
-    A request without a body has the first.
-    """
-    headers = request.headers
-    # Taking its parameters apart costs far more than their bytes; a boundary has 70 characters at most.
-    if len(headers.get("content-type", "")) > LONGEST_KIND:
-        raise ProblemError(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            "unsupported-media-type",
-            f"the Content-Type has more than {LONGEST_KIND} characters; send {' or '.join(taken)}",
-            field="Content-Type",
-        )
-    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if not kind and headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
-        return taken[0]
-    if kind not in taken:
-        raise ProblemError(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            "unsupported-media-type",
-            f"the Content-Type is {kind[:100]!r}; send {' or '.join(taken)}",
-            field="Content-Type",
-        )
-    return kind

@@ -1,5 +1,8 @@
 """The process's connections and caches, made once when it starts."""
 
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from anyio import CapacityLimiter
@@ -14,27 +17,26 @@ from api.limits.producer_threads import Threads
 from api.limits.rate_limit import RequestLimit
 from api.limits.sizes import USUAL_BYTES
 from api.live.batch_cache import BatchCache
-from api.live.fresh_cache import FreshCache
 from api.live.long_poll import Watch
 from api.live.read_pool import CONNECTIONS as LOOKS
 from api.live.read_pool import ReadPool
 from api.live.sse import Events
 from cutout.models.database import connect
+from cutout.queue.signals import Signal, SignalListener, SignalSender
 from cutout.settings import Settings
 from cutout.status.call_rate import CallSettings
 from cutout.status.eta import QueueRate, read_queue_rate
 from cutout.storage import Bucket
+from cutout.telemetry.fresh_cache import FreshCache
 
 # With those for looks no more than a process had before there were any.
 CONNECTIONS = 40 - LOOKS
-# Moving a million jobs takes about a minute; other requests are not to wait for a thread behind it.
-# Each needs two connections: one of all requests' for its portions, and one of `move_keys`.
-MOVES_AT_ONCE = 4
 # Bodies of 64 kB at most, which are in memory; larger ones count as uploads.
 SMALL_BODIES = 400
 # Larger JSON, up to 16 MB each, which is in memory until it is answered.
 LARGE_BODIES = 8
 VALIDATED_AT_ONCE = 2
+COMPRESSED_AT_ONCE = 2
 # Results of batches that are sent while they are read.
 DOWNLOADS = 40
 # Writing them is work for the interpreter, which all requests share.
@@ -49,8 +51,6 @@ class Services:
 
     settings: Settings
     engine: Engine
-    # Each holds an idempotency key while a whole batch is moved on connections of `engine`.
-    move_keys: Engine
     bucket: Bucket
     looks: ReadPool
     keys: Keys
@@ -59,17 +59,19 @@ class Services:
     pace: FreshCache[None, QueueRate]
     counting: BatchCache
     watch: Watch
+    signals: SignalSender
+    ended_jobs: SignalListener
     events: Events
     # For what takes a session of `engine`: the threads that the framework uses, too.
     threads: Threads
     # For what writes into the bucket, however slowly it comes.
     upload_threads: Threads
     download_threads: Threads
-    move_threads: Threads
     # Large bodies are validated off the event loop, and share one interpreter with it.
     validations: Threads
+    # For pieces of answers that take longer than a thread takes to begin.
+    compressions: Threads
     reading_time: ReadingTime
-    moves: ProducerSlots
     small_bodies: ProducerSlots
     large_bodies: ProducerSlots
     uploads: ProducerSlots
@@ -78,8 +80,9 @@ class Services:
     def close(self) -> None:
         self.last_use.stop()
         self.engine.dispose()
-        self.move_keys.dispose()
         self.looks.close()
+        self.ended_jobs.stop()
+        self.signals.close()
         self.bucket.close()
 
 
@@ -103,18 +106,15 @@ def open_services(settings: Settings) -> Services:
             of=None,
         )
 
-    move_keys = connect(
-        settings.database_url.get_secret_value(),
-        connections=MOVES_AT_ONCE,
-        name="cutout-api-moves",
-        server_settings=PATIENCE,
-    )
     pace = FreshCache(find_pace)
     counting = BatchCache(looks, pace)
+    watch = Watch(looks)
+    loop = asyncio.get_running_loop()
+    ended_jobs = SignalListener(settings, Signal.ENDED, lambda: _soon(loop, watch.look_now))
+    ended_jobs.start()
     return Services(
         settings=settings,
         engine=engine,
-        move_keys=move_keys,
         bucket=Bucket(settings, connections=CONNECTIONS),
         looks=looks,
         keys=Keys(looks),
@@ -122,15 +122,16 @@ def open_services(settings: Settings) -> Services:
         last_use=KeyUsageRecorder(engine),
         pace=pace,
         counting=counting,
-        watch=Watch(looks),
+        watch=watch,
+        signals=SignalSender(settings),
+        ended_jobs=ended_jobs,
         events=Events(looks, counting),
         threads=Threads("common", current_default_thread_limiter(), CONNECTIONS),
         upload_threads=Threads("uploads", CapacityLimiter(settings.api_uploads), settings.api_uploads),
         download_threads=Threads("downloads", CapacityLimiter(DOWNLOADS_AT_WORK), DOWNLOADS_AT_WORK),
-        move_threads=Threads("moves", CapacityLimiter(MOVES_AT_ONCE), MOVES_AT_ONCE),
         validations=Threads("validations", CapacityLimiter(VALIDATED_AT_ONCE), VALIDATED_AT_ONCE),
+        compressions=Threads("compressions", CapacityLimiter(COMPRESSED_AT_ONCE), COMPRESSED_AT_ONCE),
         reading_time=ReadingTime(),
-        moves=ProducerSlots("moves", "changes of a whole batch", MOVES_AT_ONCE),
         large_bodies=ProducerSlots(
             "large_bodies", f"JSON bodies of more than {USUAL_BYTES:,} bytes", LARGE_BODIES
         ),
@@ -138,3 +139,8 @@ def open_services(settings: Settings) -> Services:
         uploads=ProducerSlots("uploads", "uploads", settings.api_uploads),
         downloads=ProducerSlots("downloads", "downloads of results", DOWNLOADS),
     )
+
+
+def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    with suppress(RuntimeError):  # the loop is closed: the process ends
+        loop.call_soon_threadsafe(call)

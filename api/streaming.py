@@ -4,6 +4,8 @@ from anyio import fail_after
 from fastapi.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from api.middleware.methods import wants_head_alone
+
 # A client that reads nothing for this long is cut off: its memory is for clients that read.
 SEND_WITHIN_S = 30.0
 # 300 MB at 85 kB/s.
@@ -20,5 +22,13 @@ class PatientStream(StreamingResponse):
             with fail_after(SEND_WITHIN_S):
                 await send(message)
 
+        if wants_head_alone(scope):
+            # Begun as the stream is, so that its head is the same.
+            await send(
+                {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+            )
+            await send({"type": "http.response.body", "body": b"", "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
         with fail_after(WHOLE_WITHIN_S):
             await super().__call__(scope, receive, sent_in_time)

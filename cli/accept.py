@@ -7,9 +7,10 @@ import typer
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from cli.actor import ReasonOption, asked
 from cli.console import Exit, fail, out
 from cli.database import find_one, open_database, plain_errors
-from cutout import queue
+from cutout.actions.jobs import accept_job
 from cutout.enums import State
 from cutout.models import Job
 from cutout.storage.unexpected_bytes import Unexpected
@@ -24,6 +25,7 @@ def accept(
     wait: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="How long to wait for the worker that copies it.")
     ] = 20,
+    reason: ReasonOption = None,
 ) -> None:
     """Accept the unexpected result of a held job as its cutout.
 
@@ -33,7 +35,7 @@ def accept(
     with plain_errors():
         job, found = _look(engine, identifier)
         with engine.begin() as connection:
-            accepted = queue.accept(connection, job.id, found)
+            accepted = accept_job(connection, asked(reason), job.id, found)
         if not accepted:
             fail(f"the job {job.id} moved on at this moment; look at it with `cutout status`", Exit.FAILED)
         out.print(f"accepted {found.key}, {found.width}x{found.height} {found.media_type}", markup=False)

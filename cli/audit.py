@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection, Engine
 
+from cli.actor import asked
 from cli.console import Exit, err, out
 from cli.database import open_database, plain_errors
+from cutout.actions.installation import begin_repairs
 from cutout.audit import CHECKS, EVERYTHING, AuditCheck, Audited
 from cutout.audit import audit as audit_check
 from cutout.queue.settle import RetryLimits
@@ -44,11 +46,15 @@ def _found(engine: Engine) -> Iterator[Audited]:
 
 def _repaired(engine: Engine) -> Iterator[Audited]:
     settings = read_settings()
+    action = begin_repairs(engine, asked())
     with _connect(engine) as connection:
         seen = _seen_before(connection)
         for check in CHECKS:
             bounds = RetryLimits(settings.retry_unknown, settings.retry_lost)
-            yield audit_check(connection, check, bounds, seen.get(check.name))
+            done = audit_check(connection, check, bounds, seen.get(check.name))
+            action.add(connection, done.repaired)
+            yield done
+    action.finish(engine)
 
 
 def _seen_before(connection: Connection) -> dict[str, set[uuid.UUID | int]]:

@@ -1,11 +1,9 @@
 """One picture of all results: each photo in a row, before and after, on a checkerboard."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageOps
-
-from cutout.enums import ReturnForm
 
 CELL = 220
 GAP = 8
@@ -16,9 +14,11 @@ INK = (40, 40, 40)
 LIGHT, DARK = (255, 255, 255), (214, 214, 214)
 
 
-def draw_sheet(photos: list[Path], files: Mapping[tuple[Path, ReturnForm], Path], output: Path) -> None:
-    """Write a PNG of one row a photo: the photo, then each return form; a missing cutout stays blank."""
-    columns = ["before", *ReturnForm]
+def draw_sheet(
+    photos: Sequence[Path], files: Mapping[tuple[Path, str], Path], names: Sequence[str], output: Path
+) -> None:
+    """Write a PNG of one row a photo: the photo, then the file of each name; a missing one stays blank."""
+    columns = ["before", *names]
     size = (len(columns) * (CELL + GAP) + GAP, HEADER + len(photos) * (CELL + GAP) + GAP)
     sheet = Image.new("RGB", size, PAPER)
     pen = ImageDraw.Draw(sheet)
@@ -27,8 +27,8 @@ def draw_sheet(photos: list[Path], files: Mapping[tuple[Path, ReturnForm], Path]
     for row, photo in enumerate(photos):
         top = HEADER + GAP + row * (CELL + GAP)
         _paste(sheet, photo, (GAP, top))
-        for column, form in enumerate(ReturnForm, start=1):
-            if cutout := files.get((photo, form)):
+        for column, name in enumerate(names, start=1):
+            if cutout := files.get((photo, name)):
                 _paste(sheet, cutout, (GAP + column * (CELL + GAP), top))
     output.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(output, optimize=True)

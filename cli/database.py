@@ -12,7 +12,7 @@ from cutout.models import Batch, Job
 from cutout.models.database import connect, is_away
 from cutout.settings import read_settings
 from cutout.status.batch_status import find_by_prefix
-from migrations.run import UnknownSchemaError
+from migrations.run import LockedTableError, UnknownSchemaError
 
 
 def open_database() -> Engine:
@@ -25,7 +25,7 @@ def plain_errors() -> Iterator[None]:
     """Turn what a missing or empty database brings up into one line with the remedy."""
     try:
         yield
-    except UnknownSchemaError as error:
+    except (UnknownSchemaError, LockedTableError) as error:
         fail(str(error))
     except DBAPIError as error:
         if is_away(error):

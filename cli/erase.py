@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
+from cli.actor import ReasonOption, asked
 from cli.console import Exit, fail, out
 from cli.database import open_database, plain_errors
+from cutout.actions.installation import begin_erasure
 from cutout.administration.erase import erase as erase_all
 from cutout.administration.erase import find
 from cutout.settings import read_settings
@@ -29,6 +31,7 @@ def erase(
     yes: Annotated[
         bool, typer.Option("--yes", help="Erase it. Without this option, only print what would be erased.")
     ] = False,
+    reason: ReasonOption = None,
 ) -> None:
     """Erase a picture and everything made of it.
 
@@ -51,7 +54,12 @@ def erase(
                 _say("would erase", found.counted())
                 out.print("nothing is changed; the same with --yes erases it")
                 return
+            action = begin_erasure(engine, asked(reason))
             erased = erase_all(engine, bucket, sha256)
+            with engine.begin() as connection:
+                action.add(connection, sum(erased.removed.values()))
+            if not erased.unfinished:
+                action.finish(engine)
     except StorageError as error:
         fail(f"{error}; what is left is erased by the same command", Exit.FAILED)
     finally:

@@ -13,14 +13,17 @@ from cutout.billing.totals import DOLLARS_A_CREDIT
 from cutout.ingest import Estimate
 from cutout.ingest.estimate import Sample
 from cutout.ingest.skipped_files import reason_text
+from cutout.queue.outputs.backlog import expect
 from cutout.settings import Settings
 from cutout.status.call_rate import CallSettings, calls_a_second
 
 SHOWN_REASONS = 5
 
 
-def print_estimate(session: Session, found: Estimate, settings: Settings, rejects: Path) -> None:
-    """Print what there is, what was bought before and what would be paid."""
+def print_estimate(
+    session: Session, found: Estimate, settings: Settings, rejects: Path, *, outputs: int
+) -> None:
+    """Print what there is, what was bought before and what would be paid; each job has at most `outputs`."""
     counts = found.counts
     _row("rows", counts.records)
     _row("pictures", counts.pictures)
@@ -34,6 +37,10 @@ def print_estimate(session: Session, found: Estimate, settings: Settings, reject
     if found.same_picture:
         _row("same picture", found.same_picture, "0 credits")
     _row("to buy", found.calls, _price(found.calls, _balance(session, settings)))
+    if outputs:
+        most = expect(session, outputs * counts.jobs)
+        work, gigabytes = in_words(most.cpu_seconds), most.size_bytes / 1e9
+        _row("outputs, at most", most.outputs, f"0 credits, {work} of a core, {gigabytes:,.2f} GB")
     out.print(f"  {_speed(session, found.calls, settings)}", markup=False)
     print_skipped(found.skipped)
     print_remarks(found.remarks)

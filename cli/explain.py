@@ -14,6 +14,7 @@ from cutout.models import Attempt, Job
 from cutout.settings import read_settings
 from cutout.status.call_rate import CallSettings
 from cutout.status.explain import explain as explain_job
+from cutout.status.explain_outputs import explain_outputs
 from cutout.status.explanation import Explanation
 
 
@@ -31,11 +32,15 @@ def explain(
         ),
     ] = False,
 ) -> None:
-    """Explain why a job is not finished, or how it ended, and what to do."""
+    """Explain why a job or its output is not finished, and what to do."""
     settings = CallSettings.of(read_settings())
     with plain_errors(), Session(open_database()) as session:
         for job in _jobs(session, identifier):
             _print(job, explain_job(session, job, settings))
+            for output in explain_outputs(session, job):
+                out.print(f"  output {output.name} {output.state}: {output.text}", markup=False)
+                if output.remedy:
+                    out.print(f"    {output.remedy}", markup=False)
             if answer:
                 _print_answers(session, job)
 

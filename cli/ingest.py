@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 from sqlalchemy import Engine
@@ -20,16 +20,23 @@ from cli.ingest_options import (
     DelimiterOption,
     EncodingOption,
     ExcludeOption,
+    FileNameOption,
+    FormsOption,
+    FullSizeOption,
     IncludeOption,
     ManyOption,
+    OutputsOption,
     columns_of,
+    complete_outputs,
     delimiter_of,
     one_of_priorities,
+    outputs_of,
     patterns_of,
     producer_of,
 )
 from cli.names import plain_name
 from cli.numbers import counted
+from cli.output_summary import describe_outputs
 from cli.progress import Meter
 from cli.status import describe_batch, exit_of_batch, name_failures
 from cli.wait import wait_for_batch
@@ -74,6 +81,10 @@ def ingest(
     return_form: Annotated[
         list[ReturnForm], typer.Option(help="Form of the cutouts that you get; may be repeated.")
     ] = [ReturnForm.RGBA],  # noqa: B006 - typer copies it
+    forms: FormsOption = None,
+    full_size: FullSizeOption = None,
+    output: OutputsOption = None,
+    file_name: FileNameOption = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the batch.", show_default="the source's name")
     ] = None,
@@ -129,7 +140,13 @@ def ingest(
     webhook_jobs: Annotated[
         JobMessages, typer.Option(help="Messages that the webhook gets about single jobs.")
     ] = JobMessages.NONE,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until every job is finished or held.")] = False,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", help="Wait until every job is finished or held, and its outputs are made."),
+    ] = False,
+    no_outputs: Annotated[
+        bool, typer.Option("--no-outputs", help="With --wait: do not wait for outputs.")
+    ] = False,
 ) -> None:
     """Enqueue a batch: a job for each picture.
 
@@ -162,6 +179,9 @@ def ingest(
         reuse=reuse,
         plan=plan,
         strict=strict,
+        outputs=complete_outputs(
+            outputs_of(forms, full_size=full_size, outputs=output, file_name=file_name), known
+        ),
         reading=ReadOptions(
             columns_of(map_),
             encoding,
@@ -187,7 +207,15 @@ def ingest(
             done = _ingest(Ingest(engine, bucket, opened, order, file))
             print_remarks([remark for remark in opened.remarks() if remark not in before])
             print_skipped(opened.skipped.as_json())
-    raise typer.Exit(_report(engine, done, rejects, order, skipped=opened.skipped.total, wait=wait))
+    waiting = _Waiting(wait, not no_outputs)
+    raise typer.Exit(_report(engine, done, rejects, order, skipped=opened.skipped.total, waiting=waiting))
+
+
+class _Waiting(NamedTuple):
+    """Whether the command waits for the jobs, and then also for their outputs."""
+
+    for_jobs: bool
+    outputs: bool
 
 
 def _name_of(source: str) -> str:
@@ -233,7 +261,7 @@ def _estimate(
         found = estimate(engine, bucket, source, order, recipe, on_reject=rejects.add, watch=meter.show)
     rejects.flush()
     with Session(engine) as session:
-        print_estimate(session, found, settings, rejects.path)
+        print_estimate(session, found, settings, rejects.path, outputs=order.outputs.most_of(order.forms))
     return Exit.FAILED if found.counts.rejects else Exit.SUCCEEDED
 
 
@@ -262,7 +290,7 @@ def _say_what_is_stored(run: Ingest) -> None:
 
 
 def _report(
-    engine: Engine, done: Ingested, rejects: Path, order: IngestOptions, *, skipped: int, wait: bool
+    engine: Engine, done: Ingested, rejects: Path, order: IngestOptions, *, skipped: int, waiting: "_Waiting"
 ) -> Exit:
     counts = done.counts
     if done.batch_id is None:
@@ -276,19 +304,22 @@ def _report(
         err.print(f"{counts.rejects:,} rejected, see {rejects}; fix them and ingest them as another batch")
     if order.plan:
         out.print(f"nothing is called before `cutout approve {done.batch_id}`")
-    elif not wait:
+    elif not waiting.for_jobs:
         out.print(f"it continues by itself; check it with `cutout status {done.batch_id}`")
-    ended = _wait(engine, done.batch_id) if wait and not order.plan else Exit.SUCCEEDED
+    ended = Exit.SUCCEEDED
+    if waiting.for_jobs and not order.plan:
+        ended = _wait(engine, done.batch_id, outputs=waiting.outputs)
     return Exit.FAILED if counts.rejects else ended
 
 
-def _wait(engine: Engine, batch_id: uuid.UUID) -> Exit:
+def _wait(engine: Engine, batch_id: uuid.UUID, *, outputs: bool) -> Exit:
     with plain_errors():
-        wait_for_batch(engine, batch_id)
+        wait_for_batch(engine, batch_id, outputs=outputs)
         with Session(engine) as session:
             batch = batch_status(session, batch_id)
             if batch is None:
                 fail(f"the batch {batch_id} is gone")
             describe_batch(batch)
             name_failures(session, batch)
-    return exit_of_batch(batch)
+            describe_outputs(session, batch)
+    return exit_of_batch(batch, outputs=outputs)

@@ -8,16 +8,19 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from cli.console import fail
-from cutout.enums import PRIORITIES
+from cutout.enums import PRIORITIES, Forms
 from cutout.ingest.sources.file_patterns import pattern_fault
 from cutout.manifests import parse_columns
 from cutout.manifests.delimited import read_delimiter
+from cutout.outputs.options import OutputDefaults, OutputOptions, RequestedOutputs, parse_renditions
+from cutout.outputs.recipes import PRESETS, RecipeError, parse_outputs
 from cutout.producers.producers import find_producer
 from cutout.settings import Settings
 
 OF_A_MANIFEST = "For a manifest"
 OF_FILES = "For a directory, zip or prefix"
 BEFORE_SPENDING = "Before spending"
+OF_OUTPUTS = "Outputs"
 ColumnsOption = Annotated[
     str,
     typer.Option(
@@ -64,6 +67,63 @@ ExcludeOption = Annotated[
         rich_help_panel=OF_FILES,
     ),
 ]
+FormsOption = Annotated[
+    Forms | None,
+    typer.Option(
+        help="derived: buy RGBA once and make every form of it; bought: buy each form.",
+        show_default="CUTOUT_FORMS",
+        rich_help_panel=BEFORE_SPENDING,
+    ),
+]
+FullSizeOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--full-size/--sent-size",
+        help="Outputs as large as the source, or as what was sent to the endpoint.",
+        rich_help_panel=OF_OUTPUTS,
+        show_default="CUTOUT_FULL_SIZE",
+    ),
+]
+OutputsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--output",
+        metavar="OUTPUT",
+        help=f"Rendition to make of each cutout: a preset ({', '.join(PRESETS)}), words after it, or"
+        ' "NAME: WORDS"; may be repeated.',
+        rich_help_panel=OF_OUTPUTS,
+    ),
+]
+FileNameOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEMPLATE",
+        help="Names of the renditions' files; columns of the manifest are fields of it too.",
+        show_default="{external_id}.{rendition}.{ext}",
+        rich_help_panel=OF_OUTPUTS,
+    ),
+]
+
+
+def outputs_of(
+    forms: Forms | None, *, full_size: bool | None, outputs: list[str] | None, file_name: str | None
+) -> RequestedOutputs:
+    """The options for outputs; ends the process if one is wrong."""
+    option = "--output"
+    try:
+        parse_outputs(outputs or ())
+        option = "--file-name"
+        return RequestedOutputs(forms, full_size, parse_renditions(outputs or (), file_name))
+    except RecipeError as error:
+        fail(f"{option}: {error}")
+
+
+def complete_outputs(requested: RequestedOutputs, defaults: OutputDefaults) -> OutputOptions:
+    """The options with the settings' defaults; ends the process if they contradict each other."""
+    try:
+        return requested.complete(defaults)
+    except RecipeError as error:
+        fail(f"--output: {error}")
 
 
 def delimiter_of(word: str | None) -> str | None:

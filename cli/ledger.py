@@ -24,7 +24,7 @@ from cutout.billing.reconcile import (
     last_reading,
     record_reading,
 )
-from cutout.billing.totals import Totals, by_batch, by_day, by_job, totals
+from cutout.billing.totals import Totals, by_batch, by_day, by_job, by_producer, totals
 from cutout.endpoint.answer import Refused
 from cutout.endpoint.client import EndpointClient
 from cutout.endpoint.endpoint_errors import EndpointError
@@ -46,6 +46,7 @@ class By(StrEnum):
 
     DAY = "day"
     BATCH = "batch"
+    PRODUCER = "producer"
     JOB = "job"
 
 
@@ -96,7 +97,7 @@ def ledger(
 
 
 def lines(session: Session, batch_id: uuid.UUID | None, by: By | None, days: int) -> Iterator[Line]:
-    """One line a day, batch or job, of a batch or over all. Streamed."""
+    """One line a day, batch, producer or job, of a batch or over all. Streamed."""
     match by:
         case By.DAY:
             for day in by_day(session, days, batch_id):
@@ -104,6 +105,10 @@ def lines(session: Session, batch_id: uuid.UUID | None, by: By | None, days: int
         case By.BATCH:
             for row in by_batch(session, batch_id):
                 yield str(row.batch_id or "no batch"), row.totals, row.name or ""
+        case By.PRODUCER:
+            for producer in by_producer(session, batch_id):
+                first = str(producer.producer_id or "no producer")
+                yield first, producer.totals, producer.name or ""
         case By.JOB:
             for job in by_job(session, batch_id):
                 yield str(job.job_id), job.totals, f"{job.external_id or ''} ({job.return_form})".strip()
@@ -111,7 +116,7 @@ def lines(session: Session, batch_id: uuid.UUID | None, by: By | None, days: int
 
 def print_table(by: By | None, whole: Totals, rows: Iterator[Line]) -> None:
     """Print the totals and the lines in fixed columns: a table of rich's would have to hold them all."""
-    width = ID_WIDTH if by in (By.BATCH, By.JOB) else DAY_WIDTH
+    width = DAY_WIDTH if by in (By.DAY, None) else ID_WIDTH
     headings = [f"{heading:>{size}}" for heading, size in zip(HEADINGS, WIDTHS, strict=True)]
     out.print(f"{by or '':{width}}", *headings, style="bold", markup=False)
     for first, counted, name in chain([("all", whole, "")], rows):
@@ -154,7 +159,7 @@ def reconcile_account(settings: Settings, api_key: str) -> Exit:
 def read_balance(settings: Settings, api_key: str) -> float:
     """The credits left, of all pools that say a balance; ends the command when nobody says any."""
     try:
-        with EndpointClient(settings.endpoint_url, api_key) as client:
+        with EndpointClient(settings.endpoint_url, api_key, proxy=settings.egress_to_endpoint) as client:
             answer = client.credits()
     except ValueError as error:
         fail(f"{error}; fix CUTOUT_ENDPOINT_URL or CUTOUT_ENDPOINT_API_KEYS")

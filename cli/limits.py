@@ -8,13 +8,9 @@ from sqlalchemy.orm import Session
 from cli.console import out
 from cli.database import open_database, plain_errors
 from cutout.billing import accounts
-from cutout.endpoint.verdicts import VERDICTS, Policies, Verdict
-from cutout.models import Account, Attempt, Limit, QueueClock
+from cutout.billing.recent_calls import slow_answers, slow_codes
+from cutout.models import Account, Limit, QueueClock
 from cutout.settings import AUTO, Settings, read_settings
-
-SLOW_SHOWN = 5
-# So many of the last calls are looked at for slow answers.
-CALLS_LOOKED_AT = 10_000
 
 
 def limits() -> None:
@@ -57,8 +53,8 @@ def _print_account(session: Session, settings: Settings, name: str, now: datetim
         if limit.circuit_until:
             due = f"at {_time(limit.circuit_until)}" if limit.circuit_until > now else "now"
             _line("circuit", f"open: the endpoint fails for all; one call tries it again {due}")
-    for answer in _slow_answers(session, settings, name):
-        _line("slow", answer)
+    for answer in slow_answers(session, name, slow_codes(settings.verdicts)):
+        _line("slow", f"{_time(answer.at)}  {answer.code}  {answer.message or ''}")
     if account is not None:
         _print_credits(session, account, limit)
 
@@ -76,29 +72,6 @@ def _print_credits(session: Session, account: Account, limit: Limit | None) -> N
             "state", f"paused since {_time(account.paused_at)}: {account.pause_code}: {account.pause_message}"
         )
         _line("", f"asked again at {_time(account.probe_at)}; continues by itself")
-
-
-def _slow_answers(session: Session, settings: Settings, name: str) -> list[str]:
-    policies = Policies({code: what.model_dump() for code, what in settings.verdicts.items()})
-    codes = [
-        code
-        for code in VERDICTS.keys() | settings.verdicts.keys()
-        if policies.of(code, VERDICTS.get(code, Verdict.UNKNOWN)).verdict is Verdict.SLOW
-    ]
-    latest = (
-        select(Attempt.begun_at, Attempt.code, Attempt.message)
-        .where(Attempt.account == name)
-        .order_by(Attempt.begun_at.desc())
-        .limit(CALLS_LOOKED_AT)
-        .subquery()
-    )
-    rows = session.execute(
-        select(latest)
-        .where(latest.c.code.in_([*codes, "HTTP_429"]))
-        .order_by(latest.c.begun_at.desc())
-        .limit(SLOW_SHOWN)
-    )
-    return [f"{_time(row.begun_at)}  {row.code}  {row.message or ''}" for row in rows]
 
 
 def _line(title: str, words: str) -> None:

@@ -4,14 +4,17 @@ import inspect
 import os
 import re
 import sys
+from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from cli.about import VersionOption
-from cli.console import Exit, err
+from cli.audit_log import record
+from cli.console import Exit, err, fail
 
 # Only the module of the command that is run is imported: a worker's start need not wait for what `up` needs.
 COMMANDS = {
@@ -27,11 +30,14 @@ COMMANDS = {
     "accept": "cli.accept",
     "retry": "cli.retry",
     "cancel": "cli.retry",
+    "render": "cli.render",
     "pause": "cli.pause",
     "resume": "cli.pause",
     "budget": "cli.pause",
     "limits": "cli.limits",
     "doctor": "cli.doctor",
+    "actions": "cli.actions",
+    "calibrate": "cli.calibrate",
     "audit": "cli.audit",
     "forget-missing": "cli.forget_missing",
     "erase": "cli.erase",
@@ -42,16 +48,18 @@ COMMANDS = {
     "api": "cli.processes",
     "dispatcher": "cli.processes",
     "ingester": "cli.processes",
+    "renderer": "cli.processes",
     "worker": "cli.processes",
     "sandbox": "cli.processes",
 }
 # The order of `cutout --help`.
 PANELS = {
-    "Work": ("ingest", "approve", "status", "results", "explain", "retry", "cancel", "accept"),
-    "Money": ("ledger", "budget", "limits"),
+    "Work": ("ingest", "approve", "status", "results", "render", "explain", "retry", "cancel", "accept"),
+    "Money": ("ledger", "budget", "limits", "calibrate"),
     "Schedules": ("schedule",),
     "Operate": (
         "doctor",
+        "actions",
         "pause",
         "resume",
         "keys",
@@ -62,8 +70,10 @@ PANELS = {
         "erase",
         "migrate",
     ),
-    "Run": ("up", "demo", "api", "dispatcher", "ingester", "worker", "sandbox"),
+    "Run": ("up", "demo", "api", "dispatcher", "ingester", "worker", "renderer", "sandbox"),
 }
+# Packages for development, which the image for production does not have.
+NEEDS = {"up": ("local", "sandbox"), "demo": ("local", "sandbox"), "sandbox": ("sandbox",)}
 # Commands with commands of their own.
 GROUPS = ("keys", "producers", "schedule", "webhooks")
 # A shell that completes a line names what is typed so far: bash by the first, the others by the second.
@@ -86,6 +96,10 @@ def main() -> None:
     except SettingsError as error:
         err.print(str(error))
         sys.exit(Exit.USAGE)
+    except SystemExit as end:
+        # Typer ends the process by it, also after success.
+        record(sys.argv[1:], end.code if isinstance(end.code, int) else 0)
+        raise
 
 
 def _commands_needed() -> list[str]:
@@ -134,6 +148,11 @@ def _not_imported() -> None:
 
 
 def _add(app: typer.Typer, name: str, panel: str) -> None:
+    if absent := [package for package in NEEDS.get(name, ()) if find_spec(package) is None]:
+        app.command(name, help="Not installed here.", context_settings=PASSED_ON, rich_help_panel=panel)(
+            _absent(name, absent)
+        )
+        return
     command = getattr(import_module(COMMANDS[name]), "app" if name in GROUPS else name.replace("-", "_"))
     if isinstance(command, typer.Typer):
         for each in command.registered_commands:
@@ -143,6 +162,18 @@ def _add(app: typer.Typer, name: str, panel: str) -> None:
         settings = PASSED_ON if name == "sandbox" else None
         help_ = _help_of(command)
         app.command(name, help=help_, context_settings=settings, rich_help_panel=panel)(command)
+
+
+def _absent(name: str, packages: list[str]) -> Callable[[], None]:
+    """A command that says why it cannot run."""
+
+    def fail_() -> None:
+        fail(
+            f"`cutout {name}` is for development, and not in this image: it needs {' and '.join(packages)} of"
+            " the repository; for the sandbox, build the target `sandbox` of the Dockerfile"
+        )
+
+    return fail_
 
 
 def _help_of(command: object) -> str:

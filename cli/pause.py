@@ -7,23 +7,33 @@ from typing import Annotated
 import typer
 from sqlalchemy.orm import Session
 
+from cli.actor import ReasonOption, asked
 from cli.console import Exit, fail, out
 from cli.database import find_batch, open_database, plain_errors
+from cutout.actions import batches as actions
 from cutout.models import Batch
 from cutout.queue.blocks import pauses
 from cutout.queue.blocks.pauses import By
 
+NOT_PAUSED = "is not paused"
 BatchOption = Annotated[
     str | None, typer.Option(metavar="ID", help="Only this batch.", show_default="everything")
 ]
 
 
-def pause(batch: BatchOption = None) -> None:
+def pause(batch: BatchOption = None, reason: ReasonOption = None) -> None:
     """Stop making calls, for one batch or for everything.
 
     Calls in flight are finished, and their results copied. The pause outlasts restarts.
     """
-    batch_id, what = _change(batch, pauses.pause, "is paused already", By.OPERATOR)
+    by = asked(reason)
+
+    def change(session: Session, batch_id: uuid.UUID | None) -> bool:
+        if batch_id is None:
+            return actions.pause_all(session, by) is not None
+        return actions.pause_batch(session, by, batch_id) is not None
+
+    batch_id, what = _change(batch, change, "is paused already")
     out.print(f"{what} is paused; `cutout resume{f' --batch {batch_id}' if batch_id else ''}` lets it go on")
 
 
@@ -33,15 +43,21 @@ def resume(
     as_producer: Annotated[
         bool, typer.Option("--as-producer", help="Lift the pause of the batch's producer, not an operator's.")
     ] = False,
+    reason: ReasonOption = None,
 ) -> None:
     """Make calls again after a pause.
 
     A pause of a batch by its producer stays, unless --as-producer is given.
     """
+    by, side = asked(reason), By.PRODUCER if as_producer else By.OPERATOR
+
+    def change(session: Session, batch_id: uuid.UUID | None) -> bool:
+        if batch_id is None:
+            return actions.resume_all(session, by) is not None
+        return actions.resume_batch(session, by, batch_id, side) is not None
+
     try:
-        batch_id, what = _change(
-            batch, pauses.resume, "is not paused", By.PRODUCER if as_producer else By.OPERATOR
-        )
+        batch_id, what = _change(batch, change, NOT_PAUSED)
     except pauses.PausedByOperatorError as error:
         fail(str(error), Exit.FAILED)
     still = _producers_pause(batch_id) if batch_id else None
@@ -60,14 +76,14 @@ def _producers_pause(batch_id: uuid.UUID) -> str | None:
 
 
 def _change(
-    batch: str | None, change: Callable[[Session, uuid.UUID | None, By], bool], otherwise: str, by: By
+    batch: str | None, change: Callable[[Session, uuid.UUID | None], bool], otherwise: str
 ) -> tuple[uuid.UUID | None, str]:
     with plain_errors(), Session(open_database()) as session, session.begin():
         batch_id = find_batch(session, batch).id if batch else None
-        changed = change(session, batch_id, by)
+        changed = change(session, batch_id)
     what = f"the batch {batch_id}" if batch_id else "everything"
     if not changed:
-        still = _producers_pause(batch_id) if batch_id and change is pauses.resume else None
+        still = _producers_pause(batch_id) if batch_id and otherwise is NOT_PAUSED else None
         fail(f"{what} {otherwise}{f' by an operator; {still}' if still else ''}", Exit.FAILED)
     return batch_id, what
 
@@ -79,6 +95,7 @@ def budget(
     ] = None,
     *,
     lift: Annotated[bool, typer.Option("--lift", help="Remove the limit.")] = False,
+    reason: ReasonOption = None,
 ) -> None:
     """Limit how many credits a batch may cost.
 
@@ -88,7 +105,7 @@ def budget(
         fail("give either CREDITS or --lift")
     with plain_errors(), Session(open_database()) as session, session.begin():
         found = find_batch(session, batch)
-        pauses.set_budget(session, found.id, credits_)
+        actions.set_budget(session, asked(reason), found.id, credits_)
         session.refresh(found)
         bound = "no bound" if credits_ is None else f"a budget of {credits_:,} credits"
         said = f"the batch {found.id} has {bound}; {found.spent:,} spent or out"

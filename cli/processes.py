@@ -71,6 +71,20 @@ def ingester() -> None:
     _become("worker.ingester")
 
 
+def renderer(
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, max=256, help="Pictures at the same time.", show_default="the number of cores"),
+    ] = None,
+) -> None:
+    """Make outputs of what was bought: full size, forms, renditions, scores.
+
+    Run as many as you like: none of them calls the endpoint. Outputs wait while no renderer runs.
+    """
+    read_settings()
+    _become("worker.renderer", *([str(processes)] if processes else []))
+
+
 def sandbox(context: typer.Context) -> None:
     """Serve a stand-in for the endpoint.
 

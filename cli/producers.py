@@ -6,16 +6,17 @@ from typing import Annotated
 import typer
 from sqlalchemy.orm import Session
 
+from cli.actor import ReasonOption, asked
 from cli.console import Exit, fail, out
 from cli.database import open_database, plain_errors
 from cli.ingest_options import one_of_priorities
 from cli.numbers import counted
+from cutout.actions.keys import limit_producer, resume_producer, suspend_producer
 from cutout.administration import suspend as suspending
 from cutout.administration.suspend import UnderWay
 from cutout.enums import PRIORITIES, Priority
 from cutout.models import Producer
-from cutout.producers.ceilings import set_ceilings
-from cutout.producers.producers import list_producers, set_quota
+from cutout.producers.producers import list_producers
 
 app = typer.Typer(no_args_is_help=True, help="List, limit, suspend and resume producers.")
 
@@ -84,17 +85,16 @@ def limit(
         fail("give one of --quota, --priority, --weight and --share")
     with plain_errors(), Session(open_database()) as session, session.begin():
         producer = _find(session, producer_id)
-        if changed:
-            set_ceilings(session, producer_id, **changed)
         if quota is not None:
-            set_quota(session, producer_id, None if quota == NONE else int(_number("--quota", quota)))
+            changed["job_quota"] = None if quota == NONE else int(_number("--quota", quota))
+        limit_producer(session, asked(), producer_id, **changed)
         session.refresh(producer)
         said = ", ".join(limits_of(producer)) or "no limits"
     out.print(f"{producer_id} has {said}")
 
 
 @app.command("suspend")
-def suspend(producer_id: ProducerArgument) -> None:
+def suspend(producer_id: ProducerArgument, reason: ReasonOption = None) -> None:
     """Refuse a producer's keys and stop its work.
 
     No call, schedule, manifest or message of it begins. Calls in flight end, and paid results are copied.
@@ -102,7 +102,7 @@ def suspend(producer_id: ProducerArgument) -> None:
     """
     with plain_errors(), Session(open_database()) as session, session.begin():
         _find(session, producer_id)
-        if not suspending.suspend(session, producer_id):
+        if not suspend_producer(session, asked(reason), producer_id):
             fail(f"{producer_id} is suspended already", Exit.FAILED)
         going = suspending.under_way(session, producer_id)
     out.print(f"{producer_id} is suspended, with {describe(going)}")
@@ -110,14 +110,14 @@ def suspend(producer_id: ProducerArgument) -> None:
 
 
 @app.command("resume")
-def resume(producer_id: ProducerArgument) -> None:
+def resume(producer_id: ProducerArgument, reason: ReasonOption = None) -> None:
     """Continue a suspended producer's work.
 
     Runs of its schedules that were missed are skipped.
     """
     with plain_errors(), Session(open_database()) as session, session.begin():
         _find(session, producer_id)
-        if not suspending.resume(session, producer_id):
+        if not resume_producer(session, asked(reason), producer_id):
             fail(f"{producer_id} is not suspended", Exit.FAILED)
         going = suspending.under_way(session, producer_id)
     out.print(f"{producer_id} continues, with {describe(going)}")

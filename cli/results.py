@@ -1,7 +1,6 @@
 """`cutout results`: the results of a batch as a file for a spreadsheet or a program."""
 
 import uuid
-from collections import Counter
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,10 @@ from sqlalchemy.orm import Session
 
 from cli.console import Exit, err, fail
 from cli.database import find_batch, open_database, plain_errors
+from cli.numbers import counted
 from cli.output import NotWrittenError, shown, write
 from cli.status import exit_of_batch
-from cutout.enums import State
+from cutout.enums import ReturnForm, State
 from cutout.manifests import ManifestError
 from cutout.results import (
     REJECTED,
@@ -23,14 +23,16 @@ from cutout.results import (
     Format,
     NoManifestError,
     Selection,
+    WrittenRows,
     find_manifest,
     open_results,
     write_as_input,
     write_results,
 )
-from cutout.results.formats import LINK_HOURS, MOST_LINK_HOURS
+from cutout.results.links import LINK_HOURS, MOST_LINK_HOURS
 from cutout.settings import read_settings
 from cutout.status.batch_status import batch_status
+from cutout.status.outputs import renditions_of_batch
 from cutout.storage import Bucket, StorageError
 
 # What a row's state is called in the last line, in its order.
@@ -47,12 +49,16 @@ CALLED = {
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """File that is wanted. `link_hours` is for how long its links work; None for no links."""
+    """File that is wanted. `link_hours` is for how long its links work; None for no links.
+
+    `image_column` is the output whose links replace the addresses of the pictures.
+    """
 
     selection: Selection
     form: Format
     as_input: bool
     link_hours: int | None
+    image_column: str | None
 
 
 def results(
@@ -73,6 +79,14 @@ def results(
     link_hours: Annotated[
         int, typer.Option(min=1, max=MOST_LINK_HOURS, help="Hours for which the links work.")
     ] = LINK_HOURS,
+    image_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="With --as-input and --links: put links to this rendition, or to this form, in place of the"
+            " pictures' addresses, for instance into Image Src of a Shopify export.",
+        ),
+    ] = None,
     state: Annotated[
         list[State] | None, typer.Option(help="Only jobs in this state; may be repeated.")
     ] = None,
@@ -87,12 +101,16 @@ def results(
     """
     if as_input and (form or state or code):
         fail("--as-input gives the whole manifest in its own format; leave --format, --state and --code out")
+    if image_column and not (as_input and links):
+        fail("--image-column puts links into the manifest that was ingested; add --as-input --links")
     with plain_errors():
         engine = open_database()
         with Session(engine) as session:
             batch_id = find_batch(session, batch).id
+            if image_column:
+                _require_output(session, batch_id, image_column)
         wanted = Selection(batch_id, tuple(state or ()), tuple(code or ()))
-        asked = _Asked(wanted, form or Format.CSV, as_input, link_hours if links else None)
+        asked = _Asked(wanted, form or Format.CSV, as_input, link_hours if links else None, image_column)
         try:
             err.print(_say(_write(engine, asked, output), see="cutout_error" if as_input else "error_code"))
         except (NoManifestError, ManifestError, StorageError, NotWrittenError) as error:
@@ -100,9 +118,17 @@ def results(
         raise typer.Exit(_exit(engine, batch_id))
 
 
-def _write(engine: Engine, asked: _Asked, output: Path) -> Counter[str]:
-    """Write the file; gives how many rows there are by what became of them."""
-    tally: Counter[str] = Counter()
+def _require_output(session: Session, batch_id: uuid.UUID, name: str) -> None:
+    """End the command unless the batch has such a rendition, or it is a form."""
+    renditions = renditions_of_batch(session, batch_id)
+    if name not in renditions and name not in set(ReturnForm):
+        known = ", ".join((*renditions, *ReturnForm))
+        fail(f"--image-column: the batch has no output {name!r}; name one of {known}")
+
+
+def _write(engine: Engine, asked: _Asked, output: Path) -> WrittenRows:
+    """Write the file; gives how many rows and outputs there are by what became of them."""
+    tally = WrittenRows()
     with ExitStack() as stack:
         bucket = links = None
         if asked.as_input or asked.link_hours is not None:
@@ -112,22 +138,33 @@ def _write(engine: Engine, asked: _Asked, output: Path) -> Counter[str]:
         if bucket and asked.as_input:
             with Session(engine) as session:
                 kept = find_manifest(session, asked.selection.batch_id)
-            pieces, total = write_as_input(engine, bucket, kept, links, tally), kept.records
+            pieces = write_as_input(engine, bucket, kept, links, tally, image_column=asked.image_column)
+            total = kept.records
         else:
             found = stack.enter_context(open_results(engine, asked.selection))
-            pieces, total = write_results(found, asked.form, links, tally), found.total
-        write(output, shown(pieces, tally, total))
+            pieces = write_results(found, asked.form, links, tally, renditions=found.renditions)
+            total = found.total
+        write(output, shown(pieces, tally.rows, total))
     return tally
 
 
-def _say(tally: Counter[str], *, see: str) -> str:
-    rows = tally.total()
-    parts = [f"{tally[state]:,} {called.format(see)}" for state, called in CALLED.items() if tally[state]]
-    written = f"{rows:,} row{'' if rows == 1 else 's'} written"
-    return f"{written}; {', '.join(parts)}" if parts else written
+def _say(tally: WrittenRows, *, see: str) -> str:
+    rows = tally.rows
+    parts = [f"{rows[state]:,} {called.format(see)}" for state, called in CALLED.items() if rows[state]]
+    text = f"{counted(rows.total(), 'row')} written"
+    text += f"; {', '.join(parts)}" if parts else ""
+    if tally.waiting_outputs:
+        text += f"; {counted(tally.waiting_outputs, 'output')} still to be made"
+    if tally.failed_outputs:
+        text += f"; {counted(tally.failed_outputs, 'output')} failed"
+    if tally.links or tally.kept:
+        text += f"; {counted(tally.links, 'picture')} linked"
+    if tally.kept:
+        text += f", {tally.kept:,} kept their address because the output is not made"
+    return text
 
 
 def _exit(engine: Engine, batch_id: uuid.UUID) -> Exit:
     with Session(engine) as session:
-        counted = batch_status(session, batch_id)
-    return exit_of_batch(counted) if counted else Exit.FAILED
+        batch = batch_status(session, batch_id)
+    return exit_of_batch(batch) if batch else Exit.FAILED

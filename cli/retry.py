@@ -4,14 +4,20 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
+from cli.actor import ReasonOption, asked
 from cli.console import Exit, fail, out
 from cli.database import find_one, open_database, plain_errors
 from cutout import queue
+from cutout.actions import Asked
+from cutout.actions.at_once import cancel_now, retry_jobs_now, retry_now
+from cutout.actions.jobs import cancel_job
+from cutout.enums import State
 from cutout.models import JOBS, Job
-from cutout.queue.bulk import Change, apply_in_chunks, cancel_batch, count_unfinished
+from cutout.queue.batch_actions.unfinished import BatchIsEndingError
+from cutout.queue.bulk import count_unfinished
 
 Identifier = Annotated[
     str, typer.Argument(metavar="ID", help="A batch's or job's id, or the beginning of it.")
@@ -27,6 +33,7 @@ def retry(
     external_id: Annotated[
         str | None, typer.Option("--external-id", metavar="ID", help="Only jobs with this external id.")
     ] = None,
+    reason: ReasonOption = None,
 ) -> None:
     """Enqueue failed and held jobs again, with all their tries.
 
@@ -37,11 +44,11 @@ def retry(
     if external_id is not None:
         only.append(JOBS.c.external_id == external_id)
         also += f" under the id {external_id!r}"
-    moved = _move(identifier, queue.retry_all, [JOBS.c.state.in_(queue.RETRIABLE), *only])
+    moved = _move(identifier, asked(reason), [JOBS.c.state.in_(queue.RETRIABLE), *only])
     _report(moved, "back in the queue", f"{' or '.join(queue.RETRIABLE)}{also}")
 
 
-def cancel(identifier: Identifier) -> None:
+def cancel(identifier: Identifier, reason: ReasonOption = None) -> None:
     """Cancel jobs that have not ended.
 
     No further call is made for them. Results that are paid for are copied, and their jobs succeed.
@@ -52,10 +59,13 @@ def cancel(identifier: Identifier) -> None:
             found = find_one(session, identifier)
         if isinstance(found, Job):
             its = JOBS.c.id == found.id
-            moved = apply_in_chunks(engine, queue.cancel_all, its, JOBS.c.state.in_(queue.CANCELLABLE))
+            with engine.begin() as connection:
+                cancel_job(connection, asked(reason), found.id)
+                ended = select(JOBS.c.id).where(its, JOBS.c.state == State.CANCELLED)
+                moved = int(found.state != State.CANCELLED and connection.scalar(ended) is not None)
         else:
             its = JOBS.c.batch_id == found.id
-            moved = cancel_batch(engine, found.id)
+            moved = cancel_now(engine, asked(reason), found.id)
         with Session(engine) as session:
             left = count_unfinished(session, its)
     if not moved + left:
@@ -65,13 +75,17 @@ def cancel(identifier: Identifier) -> None:
         out.print(f"{left:,} run or are paid for; they end by themselves, and no call of them begins")
 
 
-def _move(identifier: str, change: Change, only: Sequence[ColumnElement[bool]]) -> int:
+def _move(identifier: str, by: Asked, only: Sequence[ColumnElement[bool]]) -> int:
     engine = open_database()
     with plain_errors():
         with Session(engine, expire_on_commit=False) as session:
             found = find_one(session, identifier)
-        its = JOBS.c.id == found.id if isinstance(found, Job) else JOBS.c.batch_id == found.id
-        return apply_in_chunks(engine, change, its, *only)
+        try:
+            if isinstance(found, Job):
+                return retry_now(engine, by, found.id, *only)
+            return retry_jobs_now(engine, by, found.id, *only)
+        except BatchIsEndingError as error:
+            fail(str(error), Exit.FAILED)
 
 
 def _report(moved: int, word: str, wanted: str) -> None:

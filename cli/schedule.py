@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from sqlalchemy.orm import Session
 
+from cli.actor import ReasonOption, asked
 from cli.console import Exit, err, fail, out
 from cli.database import open_database, plain_errors
 from cli.ingest_options import (
@@ -15,11 +16,16 @@ from cli.ingest_options import (
     DelimiterOption,
     EncodingOption,
     ExcludeOption,
+    FileNameOption,
+    FormsOption,
+    FullSizeOption,
     IncludeOption,
     ManyOption,
+    OutputsOption,
     columns_of,
     delimiter_of,
     one_of_priorities,
+    outputs_of,
     patterns_of,
     producer_of,
 )
@@ -31,6 +37,7 @@ from cli.schedule_text import (
     find_schedule,
     list_line,
 )
+from cutout.actions import schedules as actions
 from cutout.enums import PRIORITIES, AtWindowEnd, CatchUp, Overlap, ReturnForm
 from cutout.models import Schedule
 from cutout.queue.blocks.pauses import By, PausedByOperatorError
@@ -110,6 +117,10 @@ def add(
     return_form: Annotated[
         list[ReturnForm], typer.Option(help="Form of the cutouts that you get; may be repeated.")
     ] = [ReturnForm.RGBA],  # noqa: B006 - typer copies it
+    forms: FormsOption = None,
+    full_size: FullSizeOption = None,
+    output: OutputsOption = None,
+    file_name: FileNameOption = None,
     priority: Annotated[str, typer.Option(help=f"{', '.join(PRIORITIES)}.")] = "bulk",
     weight: Annotated[
         float, typer.Option(min=0.001, max=1000, help="Share of the calls, relative to other batches.")
@@ -172,6 +183,7 @@ def add(
         many=many,
         include=patterns_of("--include", include),
         exclude=patterns_of("--exclude", exclude),
+        outputs=outputs_of(forms, full_size=full_size, outputs=output, file_name=file_name),
     )
     engine = open_database()
     try:
@@ -196,7 +208,7 @@ def add(
             )
             if webhook:
                 require_webhooks(read_settings(), webhook)
-            schedule = manage.add(session, new)
+            schedule = actions.add_schedule(session, asked(), new)
             out.print(f"schedule {schedule.id}  {schedule.name}", markup=False)
             describe_next(session, schedule, 1)
     except (InvalidScheduleError, InvalidWebhookError) as error:
@@ -252,14 +264,14 @@ def next_(
 
 
 @app.command("pause")
-def pause(name: NameArgument) -> None:
+def pause(name: NameArgument, reason: ReasonOption = None) -> None:
     """Start no further run.
 
     A run under way continues; `cutout pause --batch` pauses its batch.
     """
     with plain_errors(), Session(open_database()) as session, session.begin():
         schedule = find_schedule(session, name)
-        if not manage.pause(session, schedule.id, By.OPERATOR):
+        if actions.pause_schedule(session, asked(reason), schedule) is None:
             fail(f"{schedule.name} is paused already", Exit.FAILED)
         said = schedule.name
     out.print(f"{said} is paused; `cutout schedule resume {said}` lets it fire again", markup=False)
@@ -273,6 +285,7 @@ def resume(
         bool,
         typer.Option("--as-producer", help="Lift the pause of the schedule's producer, not an operator's."),
     ] = False,
+    reason: ReasonOption = None,
 ) -> None:
     """Start runs again, from now on.
 
@@ -282,7 +295,7 @@ def resume(
     try:
         with plain_errors(), Session(open_database()) as session, session.begin():
             schedule = find_schedule(session, name)
-            if not manage.resume(session, schedule, by):
+            if actions.resume_schedule(session, asked(reason), schedule, by) is None:
                 fail(f"{schedule.name} is not paused{_by_whom(schedule)}", Exit.FAILED)
             session.refresh(schedule)
             if manage.is_paused(schedule):
@@ -313,6 +326,7 @@ def run(
     accept_shrunk_source: Annotated[
         bool, typer.Option("--accept-shrunk", help="Accept a source that has lost most of its pictures.")
     ] = False,
+    reason: ReasonOption = None,
 ) -> None:
     """Start one run now.
 
@@ -320,7 +334,9 @@ def run(
     """
     with plain_errors(), Session(open_database()) as session, session.begin():
         schedule = find_schedule(session, name)
-        run_id = manage.run_now(session, schedule.id, accept_shrunk_source=accept_shrunk_source)
+        run_id = actions.run_schedule(
+            session, asked(reason), schedule, accept_shrunk_source=accept_shrunk_source
+        )
         if run_id is None:
             fail(f"a run of {schedule.name} was fired at this very instant; look at it first", Exit.FAILED)
         said = schedule.name
@@ -328,7 +344,7 @@ def run(
 
 
 @app.command("remove")
-def remove(name: NameArgument) -> None:
+def remove(name: NameArgument, reason: ReasonOption = None) -> None:
     """Remove a schedule.
 
     A run under way continues, and what was bought stays.
@@ -336,5 +352,5 @@ def remove(name: NameArgument) -> None:
     with plain_errors(), Session(open_database()) as session, session.begin():
         schedule: Schedule = find_schedule(session, name)
         said = schedule.name
-        manage.remove(session, schedule.id)
+        actions.remove_schedule(session, asked(reason), schedule)
     out.print(f"{said} is removed", markup=False)

@@ -11,6 +11,7 @@ from cli.numbers import counted, in_words
 from cutout.enums import AtWindowEnd, RunState
 from cutout.ingest.skipped_files import reason_text
 from cutout.models import Run, Schedule
+from cutout.outputs.options import RequestedOutputs
 from cutout.schedules import Report
 from cutout.schedules.definition import Options
 from cutout.schedules.manage import coming_runs, listed
@@ -88,11 +89,20 @@ def _ordered(schedule: Schedule) -> Iterator[tuple[str, str]]:
         then = "runs on" if schedule.at_window_end == AtWindowEnd.RUN_ON else "waits for the next one"
         yield "window", f"{schedule.window_start:%H:%M}-{schedule.window_end:%H:%M}; what is left {then}"
     yield "forms", ", ".join(options.forms)
+    if words := _outputs(options.outputs):
+        yield "outputs", words
     yield "priority", options.priority.name.lower()
     for what, budget in (("a run", schedule.run_budget), ("a month", schedule.month_budget)):
         if budget is not None:
             yield "budget", f"{counted(budget, 'credit')} {what}"
     yield "policy", f"overlap {schedule.overlap}, catch-up {schedule.catch_up}"
+
+
+def _outputs(outputs: RequestedOutputs) -> str:
+    """The options given; empty where the settings decide."""
+    size = {None: "", True: "full size", False: "sent size"}[outputs.full_size]
+    forms = outputs.forms and f"forms {outputs.forms}"
+    return ", ".join(word for word in (forms, size, *outputs.renditions) if word)
 
 
 def describe_runs(runs: list[Run]) -> None:

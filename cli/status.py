@@ -9,12 +9,14 @@ from sqlalchemy.orm import Session
 
 from cli.console import Exit, fail, out
 from cli.database import find_one, open_database, plain_errors
+from cli.output_summary import describe_outputs, describe_outputs_of_job
 from cli.unexpected import name_unexpected
 from cli.wait import wait_for_batch
-from cutout.enums import FINAL_STATES, State
+from cutout.enums import FINAL_STATES, BatchState, State
 from cutout.ingest.skipped_files import reason_text
 from cutout.models import Job
-from cutout.status.batch_status import BatchState, BatchStatus, IngestState, batch_status
+from cutout.status.batch_status import BatchStatus, IngestState, batch_status
+from cutout.status.outputs import NO_OUTPUTS
 
 NAMED_FAILURES = 10
 
@@ -25,7 +27,7 @@ def status(
     ],
     *,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Watch a batch until every job is finished or held.")
+        bool, typer.Option("--watch", help="Watch a batch until all jobs and outputs are finished.")
     ] = False,
 ) -> None:
     """Show the state of a batch or job, and why jobs failed."""
@@ -37,6 +39,7 @@ def status(
             wait_for_batch(engine, found.id)
         if isinstance(found, Job):
             describe_job(found)
+            describe_outputs_of_job(session, found)
             raise typer.Exit(_exit_of_job(found))
         counted = batch_status(session, found.id)
         if counted is None:
@@ -44,6 +47,7 @@ def status(
         describe_batch(counted)
         describe_skipped(counted)
         name_failures(session, counted)
+        describe_outputs(session, counted)
         raise typer.Exit(exit_of_batch(counted))
 
 
@@ -74,10 +78,13 @@ def describe_batch(batch: BatchStatus) -> None:
         f"batch {batch.id}  {batch.name}: {batch.done:,} of {batch.total:,} done; {counts or 'no jobs'}",
         markup=False,
     )
-    if batch.state is BatchState.CANCELLING:
+    if batch.state is BatchState.DELETING:
+        out.print("  deleting: it takes no job, and then it is not found any more")
+    elif batch.state is BatchState.CANCELLING:
         out.print("  cancelling: no call of it begins; what runs or is paid for ends by itself")
     elif batch.state is BatchState.CANCELLED:
         out.print("  cancelled")
+    describe_actions(batch)
     if batch.ingest and batch.ingest.state != IngestState.READ:
         read = batch.ingest.counts
         why = batch.ingest.error or batch.ingest.message or "its source is still read"
@@ -85,6 +92,17 @@ def describe_batch(batch: BatchStatus) -> None:
             f"  {why}: {read.records:,} rows so far, {read.rejects:,} rejected",
             markup=False,
         )
+
+
+def describe_actions(batch: BatchStatus) -> None:
+    """Print the changes of the whole batch that wait or are carried out, and why the last one ended early."""
+    for action in batch.actions:
+        doing = "is carried out" if action.started_at else "waits"
+        why = f": {action.message}" if action.message else ""
+        if action.finished_at is None:
+            out.print(f"  {action.kind} {doing}, {action.changed:,} changed so far{why}", markup=False)
+        elif action.code and action is batch.actions[0]:
+            out.print(f"  {action.kind} ended after {action.changed:,}{why}", markup=False)
 
 
 def describe_skipped(batch: BatchStatus) -> None:
@@ -117,11 +135,16 @@ def name_failures(session: Session, batch: BatchStatus) -> None:
         )
 
 
-def exit_of_batch(batch: BatchStatus) -> Exit:
-    """0 only when every job succeeded; 3 while some are still to come."""
-    if batch.counts[State.QUEUED] + batch.counts[State.RUNNING]:
+def exit_of_batch(batch: BatchStatus, *, outputs: bool = True) -> Exit:
+    """0 only when every job succeeded and no output failed; 3 while some are still to come.
+
+    Without `outputs` those of the jobs do not count. Scores never do.
+    """
+    made = batch.outputs if outputs else NO_OUTPUTS
+    if batch.counts[State.QUEUED] + batch.counts[State.RUNNING] + made.waiting:
         return Exit.UNFINISHED
-    return Exit.SUCCEEDED if batch.counts[State.SUCCEEDED] == batch.total else Exit.FAILED
+    has_failed = batch.counts[State.SUCCEEDED] < batch.total or made.failed
+    return Exit.FAILED if has_failed else Exit.SUCCEEDED
 
 
 def _exit_of_job(job: Job) -> Exit:

@@ -1,21 +1,25 @@
-"""Webhooks: their secrets, what was sent, and sending it again."""
+"""Webhooks: their secrets and endpoints, what was sent, and sending it again."""
 
 import uuid
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 from pydantic import SecretStr
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from cli.actor import asked
 from cli.console import fail, out
 from cli.database import open_database, plain_errors
+from cutout.actions import endpoints as actions
 from cutout.enums import DeliveryState
-from cutout.models import Delivery, Producer
+from cutout.models import Delivery, Producer, WebhookEndpoint
 from cutout.settings import read_settings
-from cutout.webhooks import INSTALLATION, find_deliveries, replay, rotate, secret_of, secret_state
+from cutout.webhooks import INSTALLATION, find_deliveries, secret_of
+from cutout.webhooks.endpoints import list_endpoints
 
-app = typer.Typer(no_args_is_help=True, help="List and replay webhook messages; print and rotate secrets.")
+app = typer.Typer(no_args_is_help=True, help="List endpoints; list, replay messages; print, rotate secrets.")
 
 Owner = Annotated[
     uuid.UUID | None,
@@ -52,19 +56,42 @@ def replay_(
     It is retried for up to 24 h.
     """
     with plain_errors(), Session(open_database()) as session, session.begin():
-        replayed = replay(session, delivery)
+        replayed = actions.replay_delivery(session, asked(), delivery)
         if replayed is None:
             fail(f"there is no delivery {delivery}; see `cutout webhooks list`")
         out.print(f"{delivery} goes to {replayed.host} again", markup=False)
+
+
+@app.command("endpoints")
+def endpoints_(
+    producer: Annotated[
+        uuid.UUID | None,
+        typer.Argument(
+            metavar="PRODUCER",
+            help="Id of a producer, as `cutout keys list` shows it.",
+            show_default="endpoints of all producers",
+        ),
+    ] = None,
+) -> None:
+    """List webhook endpoints, latest first.
+
+    Each line has id, producer, state, host and events.
+    """
+    with plain_errors(), Session(open_database()) as session:
+        if producer is not None:
+            _owner(session, producer)
+        for endpoint in list_endpoints(session, producer_id=producer):
+            out.print(_endpoint_line(endpoint), markup=False)
 
 
 @app.command("secret")
 def secret(producer: Owner = None) -> None:
     """Print the secret with which a receiver verifies signatures."""
     master = _master()
-    with plain_errors(), Session(open_database()) as session:
+    with plain_errors(), Session(open_database()) as session, session.begin():
         owner = _owner(session, producer)
-        out.print(secret_of(master, owner, secret_state(session, owner).version), markup=False)
+        state = actions.show_secret(session, asked(), actions.about_secret_of(producer))
+        out.print(secret_of(master, owner, state.version), markup=False)
 
 
 @app.command("rotate")
@@ -82,7 +109,8 @@ def rotate_(
     master = _master()
     with plain_errors(), Session(open_database()) as session, session.begin():
         owner = _owner(session, producer)
-        state = rotate(session, owner, at_once=at_once)
+        about = actions.about_secret_of(producer)
+        state = actions.rotate_secret(session, asked(), about, at_once=at_once)
     out.print(secret_of(master, owner, state.version), markup=False)
 
 
@@ -99,6 +127,17 @@ def _owner(session: Session, producer: uuid.UUID | None) -> uuid.UUID:
     if session.scalar(select(Producer.id).where(Producer.id == producer)) is None:
         fail(f"there is no producer {producer}; see `cutout keys list`")
     return producer
+
+
+def _endpoint_line(endpoint: WebhookEndpoint) -> str:
+    state = "enabled"
+    if endpoint.disabled_at is not None:
+        state = f"disabled {endpoint.disabled_at:%Y-%m-%d %H:%M} ({endpoint.disabled_reason})"
+    elif endpoint.failing_since is not None:
+        state = f"failing since {endpoint.failing_since:%Y-%m-%d %H:%M}"
+    # The rest of the address may be a secret.
+    host = urlsplit(endpoint.url).netloc.lower()
+    return "  ".join([str(endpoint.id), str(endpoint.producer_id), state, host, " ".join(endpoint.events)])
 
 
 def _line(delivery: Delivery) -> str:

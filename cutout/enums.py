@@ -94,6 +94,49 @@ class ReturnForm(StrEnum):
     """Four-channel PNG, cropped to what is left."""
 
 
+class Unique(StrEnum):
+    """Jobs among which an external id is given once for each return form."""
+
+    BATCH = "batch"
+    """The jobs of the same batch."""
+    PRODUCER = "producer"
+    """All jobs of the producer that ask for it."""
+
+
+class Forms(StrEnum):
+    """Source of a job's return form: made of bought RGBA, or bought."""
+
+    DERIVED = "derived"
+    """RGBA is bought, and the return form is derived from it."""
+    BOUGHT = "bought"
+    """The return form itself is bought: each form of a picture costs a credit."""
+
+
+class OutputState(StrEnum):
+    """State of one output of a job."""
+
+    WAITING = "waiting"
+    """A renderer makes it. A renderer's death leaves it waiting."""
+    MADE = "made"
+    """Final. It is in the bucket; `problems` name the rules that it does not meet."""
+    FAILED = "failed"
+    """Final. It was tried three times, or can never be made: the reason is in `code` and `message`."""
+
+
+class BatchState(StrEnum):
+    """State of a batch as a whole; derived, not stored."""
+
+    ACTIVE = "active"
+    """Some jobs have not ended (held ones included), its source is still being read, or a retry waits."""
+    FINISHED = "finished"
+    CANCELLING = "cancelling"
+    """Nothing more is bought; jobs that run or are paid for have not ended yet."""
+    CANCELLED = "cancelled"
+    """It was cancelled, and all jobs have ended, some of them perhaps succeeded."""
+    DELETING = "deleting"
+    """Its jobs, files and messages are being deleted; then it is not found any more."""
+
+
 class Priority(IntEnum):
     """Priority of a job: lower goes first."""
 
@@ -136,6 +179,95 @@ class Change(StrEnum):
     """Unchanged, but not all of its last jobs succeeded, or the source has no version to compare."""
 
 
+class ActionKind(StrEnum):
+    """Kind of a change that a person, a command or a producer's request made."""
+
+    CANCEL = "cancel"
+    RETRY = "retry"
+    ADD_OUTPUTS = "add_outputs"
+    RETRY_OUTPUTS = "retry_outputs"
+    DELETE = "delete"
+    """This one and those above are about a whole batch, and continue by themselves: CARRIED_OUT."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    APPROVE = "approve"
+    BUDGET = "budget"
+    CHANGE_BATCH = "change_batch"
+
+    CANCEL_JOB = "cancel_job"
+    RETRY_JOB = "retry_job"
+    RELEASE_JOB = "release_job"
+    ACCEPT_JOB = "accept_job"
+    RETRY_JOB_OUTPUTS = "retry_job_outputs"
+    DELETE_JOB = "delete_job"
+
+    ADD_SCHEDULE = "add_schedule"
+    CHANGE_SCHEDULE = "change_schedule"
+    PAUSE_SCHEDULE = "pause_schedule"
+    RESUME_SCHEDULE = "resume_schedule"
+    RUN_SCHEDULE = "run_schedule"
+    REMOVE_SCHEDULE = "remove_schedule"
+
+    ADD_ENDPOINT = "add_endpoint"
+    CHANGE_ENDPOINT = "change_endpoint"
+    TEST_ENDPOINT = "test_endpoint"
+    REMOVE_ENDPOINT = "remove_endpoint"
+    ROTATE_SECRET = "rotate_secret"  # noqa: S105  # nosec B105
+    SHOW_SECRET = "show_secret"  # noqa: S105  # nosec B105
+    REPLAY_DELIVERY = "replay_delivery"
+
+    MAKE_KEY = "make_key"
+    REVOKE_KEY = "revoke_key"
+    LIMIT_PRODUCER = "limit_producer"
+    SUSPEND_PRODUCER = "suspend_producer"
+    RESUME_PRODUCER = "resume_producer"
+
+    PAUSE_ALL = "pause_all"
+    RESUME_ALL = "resume_all"
+    FORGET_MISSING = "forget_missing"
+    REPAIR = "repair"
+    ERASE = "erase"
+    MIGRATE = "migrate"
+
+
+CARRIED_OUT = (
+    ActionKind.CANCEL,
+    ActionKind.RETRY,
+    ActionKind.ADD_OUTPUTS,
+    ActionKind.RETRY_OUTPUTS,
+    ActionKind.DELETE,
+)
+"""Kinds that the leading dispatcher carries out in portions, unless a command does."""
+
+
+class Subject(StrEnum):
+    """Type of the thing that an action is about."""
+
+    BATCH = "batch"
+    JOB = "job"
+    SCHEDULE = "schedule"
+    ENDPOINT = "endpoint"
+    DELIVERY = "delivery"
+    KEY = "key"
+    PRODUCER = "producer"
+    EVERYTHING = "everything"
+    """The whole installation."""
+
+
+class Role(StrEnum):
+    """Role of an actor, who asks for an action."""
+
+    OPERATOR = "operator"
+    """A person, by an operator's key."""
+
+    PRODUCER = "producer"
+    """A program, by a producer's key."""
+
+    COMMAND = "command"
+    """A user of a machine with access to the database, by the command line."""
+
+
 class JobMessages(StrEnum):
     """Messages that a batch's webhook gets about its jobs."""
 
@@ -160,6 +292,19 @@ class DeliveryState(StrEnum):
 
     GIVEN_UP = "given_up"
     """A day is over, or the receiver can never accept it; `last_error` says why. It can be replayed."""
+
+
+class DisabledReason(StrEnum):
+    """Reason for which a webhook endpoint is sent nothing."""
+
+    BY_PRODUCER = "by_producer"
+    """Its producer disabled it."""
+
+    GONE = "gone"
+    """It answered 410."""
+
+    FAILING = "failing"
+    """It accepted nothing for five days."""
 
 
 class RunState(StrEnum):
@@ -233,6 +378,27 @@ class Scope(StrEnum):
 
 
 USUAL_SCOPES = (Scope.ENQUEUE, Scope.READ)
+
+
+class OperatorScope(StrEnum):
+    """A right of an operator's key, for the work of all producers. Each includes those before it."""
+
+    VIEW = "view"
+    """Look at everything."""
+
+    OPERATE = "operate"
+    """Pause, resume, cancel, and retry at no cost."""
+
+    SPEND = "spend"
+    """Whatever may cost credits: budgets, approvals, schedules, retries that may call."""
+
+
+OPERATOR_SCOPES = tuple(OperatorScope)
+
+
+def operator_may(scopes: Collection[str], needed: OperatorScope) -> bool:
+    """Whether an operator's key with these scopes has the right `needed`."""
+    return not {str(scope) for scope in OPERATOR_SCOPES[OPERATOR_SCOPES.index(needed) :]}.isdisjoint(scopes)
 
 
 def allows(scopes: Collection[str], needed: Scope) -> bool:

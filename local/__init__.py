@@ -5,6 +5,7 @@ Nothing here is for production: point the settings at servers of your own there.
 
 from local.child import Child
 from local.errors import DirectoryInUseError, LocalServiceError, MissingServerError, ServerStartError
+from local.forked import ForkServer
 from local.pidfile import PidFile
 from local.ports import keep_ports
 from local.postgres import PostgresServer
@@ -16,6 +17,7 @@ from local.valkey import ValkeyServer
 __all__ = [
     "Child",
     "DirectoryInUseError",
+    "ForkServer",
     "LocalServiceError",
     "LocalServices",
     "MissingServerError",

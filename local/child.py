@@ -1,12 +1,16 @@
 """One child process: in its own session, ended with us, found again by its pid file."""
 
+import os
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from local.forked import ForkedProcess, ForkServer
 from local.guard import Ward, end
 from local.lifeline import LIFELINE
 from local.pidfile import PidFile
@@ -24,13 +28,15 @@ class Child:
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
         account: tuple[int, int] | None = None,
+        fork_server: ForkServer | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
         grace_seconds: float = 10.0,
     ) -> None:
         """Describe the process; nothing starts yet.
 
         Output goes to `log`, emptied at each start, or to where ours goes. `environment` stands in for ours.
-        `account` is a user and group id. After `grace_seconds` a stop becomes SIGKILL.
+        `account` is a user and group id. A command `python -m module` is forked by `fork_server`, if there is
+        one that is alive. After `grace_seconds` a stop becomes SIGKILL.
         """
         self.command = [str(word) for word in command]
         self.log = log
@@ -38,9 +44,10 @@ class Child:
         self._environment = environment
         self._directory = directory
         self._account = account
+        self._fork_server = fork_server
         self._stop_signal = stop_signal
         self._grace_seconds = grace_seconds
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | ForkedProcess | None = None
 
     @property
     def pid(self) -> int | None:
@@ -92,11 +99,10 @@ class Child:
         except subprocess.TimeoutExpired:
             raise TimeoutError(f"{self.command[0]} still runs after {timeout_seconds} s") from None
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
+    def _spawn(self) -> subprocess.Popen[bytes] | ForkedProcess:
         user, group = self._account or (None, None)
-        output = self._open_log()
-        try:
-            return subprocess.Popen(  # noqa: S603 - the command is ours
+        with self._open_log() or nullcontext() as output:
+            return self._fork() or subprocess.Popen(  # noqa: S603 - the command is ours
                 self.command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -108,9 +114,13 @@ class Child:
                 extra_groups=[] if self._account else None,
                 start_new_session=True,
             )
-        finally:
-            if output:
-                output.close()
+
+    def _fork(self) -> ForkedProcess | None:
+        if self._fork_server is None or self.command[:2] != [sys.executable, "-m"]:
+            return None
+        module, *arguments = self.command[2:]
+        environment = os.environ if self._environment is None else self._environment
+        return self._fork_server.fork(module, arguments, environment=environment, log=self.log)
 
     def _open_log(self) -> BinaryIO | None:
         if self.log is None:

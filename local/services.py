@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from local.child import Child
+from local.forked import ForkServer
 from local.pidfile import PidFile
 from local.postgres import PostgresServer
 from local.seaweed import S3Access, SeaweedServer
@@ -103,6 +104,7 @@ class LocalServices:
         *,
         environment: Mapping[str, str] | None = None,
         log: bool = True,
+        fork_server: ForkServer | None = None,
         grace_seconds: float = 10.0,
     ) -> Child:
         """A process of our own beside the servers, not yet started: its log and pid file in data_dir/name.
@@ -115,6 +117,7 @@ class LocalServices:
             pid_file=PidFile(directory / "pid"),
             log=directory / "log" if log else None,
             environment=environment,
+            fork_server=fork_server,
             grace_seconds=grace_seconds,
         )
 

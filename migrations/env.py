@@ -5,6 +5,7 @@ from sqlalchemy import Connection
 
 from cutout.models.database import Base, connect
 from cutout.settings import read_settings
+from migrations.lock_waits import WITHOUT_END, set_lock_timeout
 
 
 def migrate(connection: Connection) -> None:
@@ -15,8 +16,15 @@ def migrate(connection: Connection) -> None:
         compare_server_default=True,
         transaction_per_migration=True,
     )
-    with context.begin_transaction():
-        context.run_migrations()
+    set_lock_timeout(connection)
+    connection.commit()
+    try:
+        with context.begin_transaction():
+            context.run_migrations()
+    finally:
+        connection.rollback()
+        set_lock_timeout(connection, WITHOUT_END)
+        connection.commit()
 
 
 given: Connection | None = context.config.attributes.get("connection")

@@ -1,16 +1,23 @@
 """Bring a database to the newest schema, or say how far it is from it."""
 
+import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
+
+from migrations.lock_waits import LockedTableError, holders_named, repeat_while_locked
+
+__all__ = ["LockedTableError", "UnknownSchemaError", "downgrade", "newer", "newest", "pending", "upgrade"]
 
 NEWEST = "head"
 # Two processes may migrate at once: the second waits for this advisory lock and finds nothing left to do.
 LOCK = 7_201_001
+TURN_EVERY_S = 0.5
 
 
 class UnknownSchemaError(Exception):
@@ -24,15 +31,19 @@ class UnknownSchemaError(Exception):
 
 
 def upgrade(engine: Engine, revision: str = NEWEST) -> None:
-    """Migrate up to `revision`. Raises UnknownSchemaError."""
+    """Migrate up to `revision`; a newer schema stays. Raises UnknownSchemaError, LockedTableError."""
+    head, known = _revisions()
     current = _current(engine)
-    if current is not None and current not in _revisions()[1]:
+    if current is not None and current not in known:
+        if current > head:
+            # A program that was put back starts as it did before, by the same commands.
+            return
         raise UnknownSchemaError(current)
     _with_lock(engine, command.upgrade, revision)
 
 
 def downgrade(engine: Engine, revision: str) -> None:
-    """Migrate down to `revision`; "base" empties the database."""
+    """Migrate down to `revision`; "base" empties the database. Raises LockedTableError."""
     _with_lock(engine, command.downgrade, revision)
 
 
@@ -44,6 +55,17 @@ def pending(engine: Engine) -> bool:
     head, known = _revisions()
     current = _current(engine)
     return current != head and (current is None or current in known or current < head)
+
+
+def newer(engine: Engine) -> str | None:
+    """The database's revision if it is newer than all that this program knows, else None."""
+    current = _current(engine)
+    return current if current is not None and current > _revisions()[0] else None
+
+
+def newest() -> str:
+    """The newest revision that this program knows."""
+    return _revisions()[0]
 
 
 def _current(engine: Engine) -> str | None:
@@ -68,15 +90,27 @@ def _config() -> Config:
     return config
 
 
-def _with_lock(engine: Engine, change: object, revision: str) -> None:
+def _with_lock(engine: Engine, change: Callable[[Config, str], None], revision: str) -> None:
     config = _config()
     with engine.connect() as connection:
-        connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
+        # So that Postgres ends what a killed migration was doing, and the next need not wait for it.
+        connection.exec_driver_sql("SET client_connection_check_interval = '2s'")
         connection.commit()
+        _wait_for_turn(connection)
         try:
             config.attributes["connection"] = connection
-            change(config, revision)  # type: ignore[operator]
+            with holders_named(engine, connection):
+                repeat_while_locked(lambda: change(config, revision), after_failure=connection.rollback)
             connection.commit()
         finally:
+            connection.rollback()
             connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": LOCK})
             connection.commit()
+
+
+def _wait_for_turn(connection: Connection) -> None:
+    """Wait for the lock without a transaction: CREATE INDEX CONCURRENTLY waits for those that are open."""
+    while not connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LOCK}):
+        connection.commit()
+        time.sleep(TURN_EVERY_S)
+    connection.commit()

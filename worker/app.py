@@ -3,16 +3,21 @@
 import logging
 import sys
 import uuid
+from contextlib import ExitStack
 from typing import Any
 
 from celery import Celery, signals
 from kombu.entity import Queue
 
 from cutout.enums import Step
+from cutout.monitoring.probes import probed
+from cutout.monitoring.process_metrics import serve_process
 from cutout.settings import read_settings
 from cutout.telemetry import logs, traces
-from cutout.telemetry.metrics_server import serve_metrics
-from worker.pipeline.context import WorkerContext
+from cutout.telemetry.loops import watched
+from migrations.run import pending
+from worker import consumer_loop
+from worker.pipeline.context import LOOP, WorkerContext
 from worker.pipeline.process import process
 from worker.pipeline.serve_reused import complete_reused
 
@@ -52,7 +57,10 @@ app.conf.update(
     accept_content=["json"],
 )
 
+app.steps["consumer"].add(consumer_loop.ConsumerTurns)
+
 _contexts: list[WorkerContext] = []
+_probes = ExitStack()
 
 
 # The first is sent before anything is logged, the second instead of Celery's own configuration.
@@ -67,6 +75,11 @@ def _start(sender: Any, **_: Any) -> None:
     sys.setswitchinterval(GIL_SWITCH_S)
     takes_calls = Step.CALL in sender.app.amqp.queues.consume_from
     context = WorkerContext(read_settings())
+    probes = probed(
+        read_settings(), pending, loops=[LOOP, consumer_loop.NAME], redis=True, bucket=context.bucket
+    )
+    _probes.enter_context(probes)
+    serve_process("worker" if takes_calls else "copier", read_settings())
     try:
         traces.start(read_settings(), "cutout-worker")
         context.start(call_threads=sender.concurrency if takes_calls else 0)
@@ -75,11 +88,11 @@ def _start(sender: Any, **_: Any) -> None:
         logging.getLogger(__name__).exception("the worker cannot start")
         raise SystemExit(1) from error
     _contexts.append(context)
-    serve_metrics(read_settings().metrics_address)
 
 
 @signals.worker_ready.connect
 def _take_messages(sender: Any, **_: Any) -> None:
+    _probes.enter_context(watched(consumer_loop.CONSUMER))
     for context in _contexts:
         context.intake.bind(sender)
 
@@ -93,6 +106,7 @@ def _begin_to_stop(**_: Any) -> None:
 
 @signals.worker_shutdown.connect
 def _stop(**_: Any) -> None:
+    _probes.close()
     while _contexts:
         _contexts.pop().stop()
 

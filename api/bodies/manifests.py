@@ -3,7 +3,6 @@
 import json
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from http import HTTPStatus
 
 from anyio import from_thread
@@ -11,11 +10,9 @@ from fastapi import Request
 
 from api.problems import ProblemError
 from api.services import Services
-from cutout.ingest.sources.temporary_space import archives_within
+from cutout.ingest.uploads import ArchiveTooLargeError, EmptyUploadError, keep_pieces
 from cutout.manifests.record_builder import may_be_several
-from cutout.models.database import is_away
 from cutout.queue.enqueue import InvalidJobError, NewJob
-from cutout.storage import Bucket
 
 MEDIA_TYPES = {
     "application/gzip",
@@ -43,33 +40,21 @@ def keep_upload(services: Services, request: Request) -> str:
     A body that breaks off leaves nothing. Raises ProblemError for one without bytes and for a zip archive
     that no ingester has room for, and StorageError.
     """
-    key = f"manifests/uploads/{uuid.uuid4()}"
     stream = request.stream().__aiter__()
 
     async def next_piece() -> bytes | None:
         return await anext(stream, None)
 
     def pieces() -> Iterator[bytes]:
-        empty = True
         while (piece := from_thread.run(next_piece)) is not None:
-            empty = empty and not piece
             yield piece
-        if empty:
-            raise ProblemError(
-                HTTPStatus.UNPROCESSABLE_ENTITY,
-                "empty-manifest",
-                "the body has 0 bytes; send the file itself",
-            )
 
-    most = services.settings.max_archive_bytes
-    too_large = ProblemError(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        "body-too-large",
-        f"the body is a zip archive of more than {most} bytes, the limit for those; pack several",
-    )
-    bounded = archives_within(pieces(), most, too_large)
-    services.bucket.put_pieces(bounded, key=key, media_type="application/octet-stream")
-    return key
+    try:
+        return keep_pieces(services.bucket, pieces(), max_archive_bytes=services.settings.max_archive_bytes)
+    except EmptyUploadError as error:
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "empty-manifest", str(error)) from None
+    except ArchiveTooLargeError as error:
+        raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", str(error)) from None
 
 
 def keep_list(services: Services, jobs: Sequence[NewJob]) -> str:
@@ -94,17 +79,3 @@ def _line(job: NewJob) -> bytes:
     source = [job.source] if may_be_several(job.source) else job.source
     row = {"external_id": job.external_id, "source": source, "return_form": job.return_form}
     return json.dumps(row).encode() + b"\n"
-
-
-@contextmanager
-def left_behind(bucket: Bucket, key: str | None) -> Iterator[None]:
-    """Remove the manifest from the bucket if its request fails, or is a repeated one.
-
-    Where Postgres went away it stays: the batch may be there, and would have nothing to be read from.
-    """
-    try:
-        yield
-    except Exception as error:
-        if key is not None and not is_away(error):
-            bucket.delete(key)
-        raise

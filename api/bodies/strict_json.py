@@ -3,10 +3,10 @@
 Every JSON body comes this way: no NaN, no lone surrogates, no depth, width or length that breaks the reader.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from time import thread_time
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
@@ -27,6 +27,13 @@ SLICE_S = 0.0005
 WITH_JOBS = frozenset({"/v1/batches"})
 
 Model = TypeVar("Model", bound=BaseModel)
+T = TypeVar("T")
+
+
+class ReadsValue(Protocol):
+    """Takes in the value of a body: a request under an Idempotency-Key."""
+
+    def read_value(self, value: Any) -> None: ...
 
 
 class JsonRequest(Request):
@@ -53,12 +60,8 @@ class JsonRequest(Request):
         return self._body
 
     async def json(self) -> Any:
-        """The body's value."""
-        try:
-            return from_json(await self.body(), allow_inf_nan=False)
-        except ValueError as error:
-            text = f"the body is not JSON that can be read: {error}"
-            raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", text) from error
+        """The body's value; raises a problem 422 if it is no JSON, 429 if it gets no turn of its producer."""
+        return await _measured(self, _read, await self.body(), _under_a_key(self))
 
     async def _count(self, bounds: JsonBounds, piece: bytes) -> None:
         """Feed the bounds slice by slice; each is as large as takes some SLICE_S."""
@@ -95,11 +98,22 @@ async def read_model(request: Request, model: type[Model]) -> Model:
     A problem 429 if it gets no turn of its producer.
     """
     body = await request.body()
+
+    def made(body: bytes, once: ReadsValue | None) -> Model:
+        return _validated(model, body, once)
+
+    return await _measured(request, made, body, _under_a_key(request))
+
+
+async def _measured(
+    request: Request, work: Callable[[bytes, ReadsValue | None], T], body: bytes, once: ReadsValue | None
+) -> T:
+    """Run `work` with the body, off the event loop if it is large; its time is the producer's."""
     services: Services = request.app.state.services
     reading, producer_id = services.reading_time, request.state.key.producer_id
     if len(body) <= INLINE_BYTES:
-        return reading.measured(producer_id, _validated, model, body)
-    return await reading.measured_in(services.validations, producer_id, _validated, model, body)
+        return reading.measured(producer_id, work, body, once)
+    return await reading.measured_in(services.validations, producer_id, work, body, once)
 
 
 def validated(model: type[Model], fields: Mapping[str, Any]) -> Model:
@@ -110,11 +124,30 @@ def validated(model: type[Model], fields: Mapping[str, Any]) -> Model:
         raise _first_fault(error) from None
 
 
-def _validated(model: type[Model], body: bytes) -> Model:
+def _read(body: bytes, once: ReadsValue | None) -> Any:
     try:
-        return model.model_validate_json(body, strict=True)
+        value = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        text = f"the body is not JSON that can be read: {error}"
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", text) from error
+    if once is not None:
+        once.read_value(value)
+    return value
+
+
+def _validated(model: type[Model], body: bytes, once: ReadsValue | None) -> Model:
+    try:
+        made = model.model_validate_json(body, strict=True)
     except ValidationError as error:
         raise _first_fault(error) from None
+    if once is not None:
+        once.read_value(from_json(body))
+    return made
+
+
+def _under_a_key(request: Request) -> ReadsValue | None:
+    once: ReadsValue | None = getattr(request.state, "once", None)
+    return once
 
 
 def _first_fault(error: ValidationError) -> ProblemError:

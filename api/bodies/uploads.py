@@ -7,7 +7,8 @@ from http import HTTPStatus
 from typing import BinaryIO
 
 from api.problems import ProblemError
-from api.schemas import JobOptions
+from api.schemas import JobForm, JobOptions
+from api.schemas.output_requests import OutputFields
 from cutout.storage import Bucket, StorageError
 from cutout.storage.uploads import upload_source
 
@@ -46,6 +47,9 @@ def meaning_of(asked: JobOptions, source: str, producer_id: uuid.UUID) -> bytes:
 
     Two forms of the same fields differ by the boundary that the client made up. `source` names the content.
     """
-    # Without the producer's folder, so that an upload sent again after an upgrade is recognized.
+    # Without the producer's folder and the options that older versions lacked, so that an upload sent again
+    # after an upgrade is recognized.
     content = source.replace(f"/sources/{producer_id}/", "/sources/")
-    return f"upload {content} {asked.model_dump_json()}".encode()
+    added = OutputFields.model_fields | {name: JobForm.model_fields[name] for name in ("metadata", "unique")}
+    newer = {name for name, field in added.items() if getattr(asked, name) == field.default}
+    return f"upload {content} {asked.model_dump_json(exclude=newer)}".encode()

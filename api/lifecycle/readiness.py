@@ -6,7 +6,8 @@ Strangers are told only whether the API is ready; the log and the metrics' addre
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import replace
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,18 +19,17 @@ from cutout.models.database import connect
 from cutout.monitoring.check import Check
 from cutout.monitoring.domain_checks import count_late
 from cutout.monitoring.health import check_database, check_redis, find_bucket
+from cutout.monitoring.probes import PATIENCE_S, Look, share_look
 from cutout.monitoring.progress import check_progress
 from cutout.settings import Settings
-from cutout.telemetry.single_flight import SingleFlight
 from migrations.run import pending
 
 log = logging.getLogger(__name__)
 
-# Anyone may ask.
-FRESH_S = 1.0
-PATIENCE_S = 3.0
 # Overview and readiness, each asked by one thread at a time.
 CONNECTIONS = 2
+# Without Redis jobs are taken, and wait.
+NEEDED = frozenset({"database", "bucket"})
 STATEMENT_TIMEOUT = {"statement_timeout": "8s"}
 
 
@@ -48,10 +48,10 @@ class Readiness:
     """Reads at all that is needed at once. Belongs to one event loop."""
 
     def __init__(self, settings: Settings, watch: Engine, services: Services, leaving: Leaving) -> None:
-        self._looks = {
-            "database": _shared("database", lambda: _look_at_database(settings, watch)),
-            "redis": _shared("redis", lambda: [check_redis(settings)]),
-            "bucket": _shared("bucket", lambda: [find_bucket(services.bucket)]),
+        self.looks = {
+            "database": share_look("database", lambda: _look_at_database(settings, watch)),
+            "redis": share_look("redis", lambda: [replace(check_redis(settings), needed=False)]),
+            "bucket": share_look("bucket", lambda: [find_bucket(services.bucket)]),
         }
         self._requests = RequestsProbe(services)
         self._leaving = leaving
@@ -60,7 +60,7 @@ class Readiness:
 
     async def checks(self) -> list[Check]:
         """All checks, within seconds; what did not answer by then is wrong."""
-        asked = [_ask(name, look) for name, look in self._looks.items()]
+        asked = [_ask(name, shared) for name, shared in self.looks.items()]
         found = await asyncio.gather(*asked, self._requests.look(PATIENCE_S))
         checks = [check for some in found for check in some]
         self._say_what_changed(checks)
@@ -96,17 +96,15 @@ def is_ready(checks: Iterable[Check]) -> bool:
     return all(check.ok for check in checks if check.needed)
 
 
-def _shared(name: str, look: Callable[[], list[Check]]) -> SingleFlight[list[Check]]:
-    return SingleFlight(f"readiness of {name}", look, fresh_s=FRESH_S)
-
-
-async def _ask(name: str, look: SingleFlight[list[Check]]) -> list[Check]:
+async def _ask(name: str, shared: Look) -> list[Check]:
     try:
-        return await look.get_soon(PATIENCE_S)
+        return await shared.get_soon(PATIENCE_S)
     except TimeoutError:
-        return [Check(name, ok=False, found=f"no answer within {PATIENCE_S:.0f} s")]
+        found = f"no answer within {PATIENCE_S:.0f} s"
+        return [Check(name, ok=False, found=found, needed=name in NEEDED)]
     except SQLAlchemyError as error:
-        return [Check(name, ok=False, found="went away while it was looked at", cause=error)]
+        found = "went away while it was looked at"
+        return [Check(name, ok=False, found=found, cause=error, needed=name in NEEDED)]
 
 
 def _look_at_database(settings: Settings, engine: Engine) -> list[Check]:

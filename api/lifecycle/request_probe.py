@@ -23,12 +23,14 @@ class RequestsProbe:
 
     async def look(self, within_s: float) -> list[Check]:
         """The check; it is wrong without a thread and a connection in time."""
-        if self._look is None or (self._look.done() and time.monotonic() - self._ended_at >= FRESH_S):
+        look = self._look
+        if look is None or (look.done() and time.monotonic() - self._ended_at >= FRESH_S):
             # A look that hangs is not joined by another, which would hang on a thread of its own.
-            self._look = asyncio.create_task(self._borrow())
-        done, _ = await asyncio.wait({self._look}, timeout=within_s)
+            look = self._look = asyncio.create_task(self._borrow())
+        # Another request may begin the next look before this one goes on.
+        done, _ = await asyncio.wait({look}, timeout=within_s)
         if done:
-            return [self._look.result()]
+            return [look.result()]
         limiter = self._at_hand.threads.limiter
         found = (
             f"no thread and connection within {within_s:.0f} s;"

@@ -54,6 +54,11 @@ class Threads:
         async with self.turn(of, patience_s=None):
             return await self._run(work, *args, **kwargs)
 
+    def is_free_for(self, of: uuid.UUID) -> bool:
+        """Whether the producer would have a turn at once."""
+        turns = self._turns.get(of)
+        return not self._free.locked() and (turns is None or not turns.free.locked())
+
     @asynccontextmanager
     async def turn(self, of: uuid.UUID, *, patience_s: float | None = PATIENCE_S) -> AsyncIterator[None]:
         """One of the producer's turns, which wait for each other; a problem 429 if there is none in time.

@@ -49,6 +49,15 @@ class RequestLimit:
                 return 0.0
             return (1 - bucket.tokens) / self.per_second
 
+    def left(self, key: bytes) -> float:
+        """The number of requests of the key that would be taken at once now."""
+        now = time.monotonic()
+        with self._lock:
+            bucket = self._buckets.get(key)
+            if bucket is None:
+                return self.burst
+            return min(self.burst, bucket.tokens + (now - bucket.at) * self.per_second)
+
     def give_back(self, key: bytes) -> None:
         """Give back the token that was taken last."""
         with self._lock:

@@ -8,46 +8,69 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from api.live.fresh_cache import MOST_KEPT, FreshCache
 from api.live.read_pool import ReadPool
 from api.schemas import BatchView, view_batch
 from cutout.enums import State
 from cutout.status.batch_status import BatchStatus, Pauses, batch_status, credits_of_batch
-from cutout.status.eta import LATEST_S, SOONEST_S, QueueRate
+from cutout.status.eta import QueueRate
+from cutout.status.poll_pause import LATEST_S, SOONEST_S, poll_pause
+from cutout.telemetry.fresh_cache import MOST_KEPT, FreshCache
 
 # Counting a large batch's credits is work for the database: it takes at most this share of its time.
 CREDITS_SHARE = 0.05
 SPEED_OVER_S = 60.0
+# After an approval: the dispatcher sees it within seconds.
+RELEASED_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class CountedBatch:
-    """A batch as it is shown. `eta_seconds` is None while nothing moves or the rate is unknown."""
+    """A batch as it is shown. `eta_seconds` is None while nothing moves or the rate is unknown.
+
+    `outputs_eta_seconds` is None if no output waits or no renderer runs. `output_pause` is the number of
+    seconds before the next poll for outputs. `is_released`: it was approved a moment ago, and its
+    jobs are about to move.
+    """
 
     status: BatchStatus
     credits: int
     eta_seconds: int | None
+    outputs_eta_seconds: int | None = None
+    output_pause: int = LATEST_S
+    is_released: bool = False
 
     def view(self) -> BatchView:
-        return view_batch(self.status, self.credits, self.eta_seconds)
+        return view_batch(
+            self.status, self.credits, self.eta_seconds, self.outputs_eta_seconds, self.poll_after_seconds
+        )
 
     def with_pauses(self, pauses: Pauses) -> "CountedBatch":
         """Return the counted batch with its pauses as they are after a pause or resume."""
         status = replace(self.status, **pauses._asdict())
         return replace(self, status=status, eta_seconds=None if pauses.rests else self.eta_seconds)
 
-    @property
-    def moving(self) -> int:
-        return self.status.counts[State.QUEUED] + self.status.counts[State.RUNNING]
+    def with_actions(self, changed: BatchStatus) -> "CountedBatch":
+        """Return the counted batch as it is after the request of an action, before any job is changed."""
+        return replace(self, status=changed, eta_seconds=None)
 
     @property
-    def look_again_s(self) -> int | None:
-        """In how many seconds, 1 to 60, a look is worth while; None once it is finished."""
-        if self.status.finished_at is not None:
+    def moving(self) -> int:
+        """The number of jobs and actions that continue by themselves."""
+        counts = self.status.counts
+        return counts[State.QUEUED] + counts[State.RUNNING] + len(self.status.under_way)
+
+    @property
+    def poll_after_seconds(self) -> int | None:
+        """In how many seconds, 1 to 60, a look is worth while; None once it is finished with its outputs."""
+        if self.status.is_rendered:
             return None
+        if self.status.under_way or self.is_released:
+            return SOONEST_S
+        if self.status.finished_at is not None:
+            return self.output_pause
         if self.status.rests or not self.moving:
             return LATEST_S
-        return min(max(self.eta_seconds or SOONEST_S, SOONEST_S), LATEST_S)
+        return poll_pause(self.eta_seconds or SOONEST_S)
 
 
 @dataclass(slots=True)
@@ -80,16 +103,23 @@ class BatchCache:
     def __init__(self, looks: ReadPool, pace: FreshCache[None, QueueRate]) -> None:
         self._looks, self._pace = looks, pace
         self._known: OrderedDict[uuid.UUID, _Known] = OrderedDict()
+        self._released: dict[uuid.UUID, float] = {}
         # By batch and who asks: what one has counted is on its own account.
-        self.batches: FreshCache[tuple[uuid.UUID, uuid.UUID], CountedBatch] = FreshCache(self._count)
+        self.batches: FreshCache[tuple[uuid.UUID, uuid.UUID | None], CountedBatch] = FreshCache(self._count)
 
     async def of(
-        self, batch_id: uuid.UUID, producer_id: uuid.UUID, *, since: float = 0.0
+        self, batch_id: uuid.UUID, producer_id: uuid.UUID | None, *, since: float = 0.0
     ) -> CountedBatch | None:
-        """The producer's batch with this id; None if there is none, or it is another's."""
+        """The producer's batch with this id, or anybody's for an operator (None); None if there is none."""
         return await self.batches.get((batch_id, producer_id), since=since)
 
-    async def _count(self, asked: tuple[uuid.UUID, uuid.UUID]) -> CountedBatch | None:
+    def release(self, batch_id: uuid.UUID) -> None:
+        """Note that the batch was approved: its jobs move once the dispatcher has seen it."""
+        now = time.monotonic()
+        self._released = {known: at for known, at in self._released.items() if now - at < RELEASED_S}
+        self._released[batch_id] = now
+
+    async def _count(self, asked: tuple[uuid.UUID, uuid.UUID | None]) -> CountedBatch | None:
         batch_id, producer_id = asked
         # Another's takes as long to be refused as none: it is neither counted nor found in memory.
         status = await self._looks.slow(
@@ -101,7 +131,12 @@ class BatchCache:
         self._known.move_to_end(batch_id)
         while len(self._known) > MOST_KEPT:
             self._known.popitem(last=False)
-        return CountedBatch(status, await self._credits(status, known), await self._eta(status, known))
+        credits_, eta = await self._credits(status, known), await self._eta(status, known)
+        counted = CountedBatch(status, credits_, eta)
+        if status.waiting_outputs:
+            counted = CountedBatch(status, credits_, eta, *await self._outputs_eta(status.waiting_outputs))
+        is_released = time.monotonic() - self._released.get(batch_id, -RELEASED_S) < RELEASED_S
+        return replace(counted, is_released=is_released)
 
     async def _credits(self, status: BatchStatus, known: _Known) -> int:
         if known.credits is None or status.finished_at != known.credits_of:
@@ -130,3 +165,11 @@ class BatchCache:
         pace = await self._pace.get(None)
         seconds = pace.seconds_for_many(moving) if pace is not None else None
         return None if seconds is None else math.ceil(seconds)
+
+    async def _outputs_eta(self, waiting: int) -> tuple[int | None, int]:
+        """The seconds that so many outputs take, and those before the next poll."""
+        pace = await self._pace.get(None)
+        if pace is None:
+            return None, LATEST_S
+        seconds = pace.rendering.seconds_for(waiting)
+        return None if seconds is None else math.ceil(seconds), pace.rendering.pause_for(waiting)

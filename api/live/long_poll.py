@@ -1,4 +1,7 @@
-"""Waiting for a change: one question every 100 ms for all who wait, who hold no thread and no connection."""
+"""Waiting for a change: one question every 100 ms, or at a signal, for all who wait.
+
+Who waits holds no thread and no connection.
+"""
 
 import asyncio
 import logging
@@ -22,6 +25,8 @@ from cutout.status.changes import SeenState, changed_jobs, settled_batches
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.1
+# Between two looks, however many signals come.
+SHORTEST_REST_S = 0.01
 # Each costs some 60 KB. Beyond this many a client is answered at once with the present state; past
 # its own share a producer is refused.
 MOST_WAITING = 2000
@@ -73,6 +78,7 @@ class Watch:
         self._jobs: _Waiting[SeenState] = _Waiting(changed_jobs)
         self._batches: _Waiting[uuid.UUID] = _Waiting(settled_batches)
         self._looking: asyncio.Task[None] | None = None
+        self._signalled = asyncio.Event()
 
     async def job_changes(
         self, request: Request, of: uuid.UUID, job_id: uuid.UUID, state: str, seconds: float
@@ -86,6 +92,10 @@ class Watch:
     async def batch_rests(self, request: Request, of: uuid.UUID, batch_id: uuid.UUID, seconds: float) -> bool:
         """Wait until nothing of the batch moves any more, likewise."""
         return await self._wait(self._batches, batch_id, request, of, seconds)
+
+    def look_now(self) -> None:
+        """Look for changes at once, if anybody waits: a job has ended that somebody may wait for."""
+        self._signalled.set()
 
     def __len__(self) -> int:
         return len(self._jobs) + len(self._batches)
@@ -115,14 +125,22 @@ class Watch:
             while len(self) and not AppStatus.should_exit:
                 began_at = time.monotonic()
                 await self._look_once()
-                await asyncio.sleep(max(LOOK_EVERY_S - (time.monotonic() - began_at), 0))
+                await self._rest(LOOK_EVERY_S - (time.monotonic() - began_at))
         finally:
             # At the process's end everybody is answered: a request that waits would hold it up.
             self._looking = None
             self._jobs.wake_all()
             self._batches.wake_all()
 
+    async def _rest(self, seconds: float) -> None:
+        """Wait for the next look: until a signal comes, at most so long."""
+        await asyncio.sleep(SHORTEST_REST_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(seconds - SHORTEST_REST_S, 0)):
+                await self._signalled.wait()
+
     async def _look_once(self) -> None:
+        self._signalled.clear()
         try:
             await self._jobs.look(self._looks)
             await self._batches.look(self._looks)

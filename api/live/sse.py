@@ -6,12 +6,13 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
 
 from sse_starlette import ServerSentEvent
 
 from api.limits.producer_slots import ProducerSlots
 from api.live.batch_cache import BatchCache, CountedBatch
-from api.live.cursors import event_id
+from api.live.cursors import Sent, event_id
 from api.live.read_pool import ReadPool
 from api.problems import ProblemError
 from cutout.models.database import PostgresAwayError
@@ -35,10 +36,10 @@ class Events:
         self,
         batch_id: uuid.UUID,
         producer_id: uuid.UUID,
-        after: Position | None,
+        after: tuple[Position, Sent] | None,
         may_look: Callable[[], Awaitable[bool]],
     ) -> AsyncIterator[bytes]:
-        """Events in pieces, up to that of the batch's end, or until there is no look at it in time.
+        """Events in pieces, up to the end of the batch's outputs, or until there is no look at it in time.
 
         `may_look` says before each look whether the key of who asks is still taken; the stream ends with it.
         """
@@ -59,11 +60,13 @@ class _Stream:
         counting: BatchCache,
         batch_id: uuid.UUID,
         producer_id: uuid.UUID,
-        after: Position | None,
+        after: tuple[Position, Sent] | None,
     ) -> None:
         self._looks, self._counting = looks, counting
         self._batch_id, self._producer_id = batch_id, producer_id
-        self._at = after
+        self._at = after[0] if after else None
+        # The end that was sent; a job that runs again gives the batch another one.
+        self._finished_at = after[0].finished_at if after and after[1] else None
         self._told: str | None = None
 
     async def pieces(self, may_look: Callable[[], Awaitable[bool]]) -> AsyncIterator[bytes]:
@@ -86,16 +89,22 @@ class _Stream:
                     break
             finished_at = counted.status.finished_at
             if finished_at is not None and finished_at < until:
-                last = self._at.id if self._at else self._batch_id
-                end = Position(finished_at, last)
-                yield _event("finished", counted.view().model_dump_json(), end, last=True)
-                return
+                if finished_at != self._finished_at:
+                    self._finished_at = finished_at
+                    yield self._end("finished", counted, finished_at, Sent.FINISHED)
+                if counted.status.is_rendered:
+                    yield self._end("rendered", counted, finished_at, Sent.RENDERED)
+                    return
             await asyncio.sleep(max(LOOK_EVERY_S - (time.monotonic() - began_at), 0))
+
+    def _end(self, name: str, counted: CountedBatch, finished_at: datetime, sent: Sent) -> bytes:
+        last = self._at.id if self._at else self._batch_id
+        return _event(name, counted.view().model_dump_json(), Position(finished_at, last), sent)
 
     def _progress(self, counted: CountedBatch) -> bytes | None:
         status = counted.status
         paused = (status.paused_at, status.paused_by_operator_at, status.opens_at)
-        told = f"{status.counts}{counted.credits}{paused}"
+        told = f"{status.counts}{status.outputs}{status.scores}{counted.credits}{paused}"
         if told == self._told:
             return None
         self._told = told
@@ -113,5 +122,5 @@ def _job(job: FinishedJob) -> bytes:
     return _event("job", json.dumps(told), job.position)
 
 
-def _event(name: str, data: str, at: Position | None, *, last: bool = False) -> bytes:
-    return ServerSentEvent(data, event=name, id=event_id(at, last=last) if at else None).encode()
+def _event(name: str, data: str, at: Position | None, sent: Sent = Sent.JOBS) -> bytes:
+    return ServerSentEvent(data, event=name, id=event_id(at, sent) if at else None).encode()

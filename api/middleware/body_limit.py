@@ -29,6 +29,7 @@ def limits_of(settings: Settings) -> Limit:
     larger = {
         ("/v1/jobs", MULTIPART): settings.max_source_bytes + ROOM_FOR_FIELDS,
         ("/v1/batches", "application/json"): LIST_BYTES,
+        ("/console/add", MULTIPART): settings.max_manifest_bytes + ROOM_FOR_FIELDS,
     }
 
     def limit(scope: Scope, kind: str) -> int:

@@ -6,6 +6,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 NOTHING = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 
+def secure(headers: MutableHeaders) -> None:
+    """Add the headers to those of an answer."""
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers.setdefault("Referrer-Policy", "no-referrer")
+    headers.setdefault("Content-Security-Policy", NOTHING)
+    if "etag" not in headers:
+        headers.setdefault("Cache-Control", "no-store")
+
+
 class SecureHeaders:
     """ASGI middleware. What a route says itself stands; no answer is kept by a cache unless one says so."""
 
@@ -19,12 +28,7 @@ class SecureHeaders:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["X-Content-Type-Options"] = "nosniff"
-                headers["Referrer-Policy"] = "no-referrer"
-                headers.setdefault("Content-Security-Policy", NOTHING)
-                if "etag" not in headers:
-                    headers.setdefault("Cache-Control", "no-store")
+                secure(MutableHeaders(scope=message))
             await send(message)
 
         await self.app(scope, receive, with_headers)

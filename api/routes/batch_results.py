@@ -1,17 +1,17 @@
 """The results of a batch, as a file."""
 
 import uuid
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import Depends, Query
+from fastapi import Depends, Query, Request
 from sqlalchemy.orm import Session
 
 from api.dependencies import ProducerId, ServicesDep
+from api.media_types import require_accepted
 from api.openapi import problems
 from api.problems import ProblemError
 from api.router import v1_router
@@ -26,6 +26,7 @@ from cutout.results import (
     KeptManifest,
     NoManifestError,
     Selection,
+    WrittenRows,
     find_manifest,
     open_results,
     write_as_input,
@@ -37,6 +38,7 @@ router = v1_router("/v1/batches", "batches")
 
 MOST_FILTERS = 20
 ANY_TYPE = "application/octet-stream"
+FORMATS = {media_type.partition(";")[0]: form for form, media_type in MEDIA_TYPES.items()}
 FILE: dict[str, Any] = {
     "description": "The file, written while it is read",
     "content": {
@@ -53,6 +55,7 @@ class _Asked:
     form: Format
     links: CutoutLinks | None
     kept: KeptManifest | None
+    image_column: str | None
 
     @property
     def file_name(self) -> str:
@@ -69,9 +72,16 @@ class _Asked:
         with ExitStack() as stack:
             if self.kept is None:
                 found = stack.enter_context(open_results(services.engine, self.selection))
-                yield from write_results(found, self.form, self.links)
+                yield from write_results(found, self.form, self.links, renditions=found.renditions)
             else:
-                yield from write_as_input(services.engine, services.bucket, self.kept, self.links, Counter())
+                yield from write_as_input(
+                    services.engine,
+                    services.bucket,
+                    self.kept,
+                    self.links,
+                    WrittenRows(),
+                    image_column=self.image_column,
+                )
 
 
 async def _download_place(services: ServicesDep, producer_id: ProducerId) -> AsyncIterator[None]:
@@ -92,12 +102,17 @@ DownloadPlace = Annotated[None, Depends(_download_place, scope="request")]
 )
 async def get_results(
     batch_id: uuid.UUID,
+    request: Request,
     services: ServicesDep,
     producer_id: ProducerId,
     _place: DownloadPlace,
     *,
     form: Annotated[
-        Format | None, Query(alias="format", description="CSV (the default), or a JSON object a line")
+        Format | None,
+        Query(
+            alias="format",
+            description="CSV, or a JSON object a line; without it the header `Accept` says which, CSV first",
+        ),
     ] = None,
     state: Annotated[
         list[State] | None, Query(max_length=MOST_FILTERS, description="Only jobs in these states")
@@ -108,7 +123,16 @@ async def get_results(
     as_input: Annotated[
         bool, Query(description="The manifest that went in, in its own format, with columns cutout_… added")
     ] = False,
-    links: Annotated[bool, Query(description="Add links to the cutouts, good for a day")] = False,
+    links: Annotated[bool, Query(description="Add links to the pictures, good for a day")] = False,
+    image_column: Annotated[
+        str | None,
+        Query(
+            pattern=r"^[A-Za-z0-9-]{1,40}$",
+            description="With as_input and links: links to this rendition or form replace the pictures'"
+            " addresses",
+            examples=["amazon"],
+        ),
+    ] = None,
 ) -> PatientStream:
     """The result of each job of a batch so far, in the order in which they were enqueued."""
     if as_input and (form or state or code):
@@ -118,10 +142,23 @@ async def get_results(
             "as_input gives the whole manifest in its own format; leave format, state and code out",
             field="as_input",
         )
+    if image_column is not None and not (as_input and links):
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "invalid-request",
+            "image_column needs as_input=true and links=true",
+            field="image_column",
+        )
     kept = await services.threads.run(producer_id, _check, services, batch_id, producer_id, as_input)
+    if form is None and not as_input:
+        form = FORMATS[require_accepted(request, tuple(FORMATS))]
     maker = await services.threads.run(producer_id, CutoutLinks, services.bucket) if links else None
     asked = _Asked(
-        Selection(batch_id, tuple(state or ()), tuple(code or ())), form or Format.CSV, maker, kept
+        Selection(batch_id, tuple(state or ()), tuple(code or ())),
+        form or Format.CSV,
+        maker,
+        kept,
+        image_column,
     )
     return PatientStream(
         asked.sent(services, producer_id),
@@ -129,6 +166,7 @@ async def get_results(
         headers={
             "Content-Disposition": f'attachment; filename="{asked.file_name}"',
             "Cache-Control": "no-store",
+            "Vary": "Accept",
         },
     )
 

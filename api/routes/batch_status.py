@@ -12,10 +12,11 @@ from sse_starlette import EventSourceResponse
 
 from api.authentication import is_still_valid
 from api.dependencies import ProducerId, ServicesDep
-from api.etag import NOT_MODIFIED, Wait, answer, etag_of, is_news_awaited
+from api.etag import NOT_MODIFIED, Wait, answer, is_news_awaited, revised_etag
 from api.limits.producer_slots import AGAIN_AFTER_S
 from api.live.batch_cache import CountedBatch
-from api.live.cursors import read_event_id
+from api.live.cursors import Sent, read_event_id
+from api.middleware.methods import wants_head_alone
 from api.openapi import problems
 from api.problems import ProblemError
 from api.router import v1_router
@@ -23,6 +24,7 @@ from api.routes.jobs import unknown_batch
 from api.schemas import BatchView
 from api.services import Services
 from cutout.enums import FINAL_STATES, ReturnForm
+from cutout.status.finished import Position
 
 router = v1_router("/v1/batches", "batches")
 
@@ -59,7 +61,7 @@ ENDED_JOB = {
 }
 EVENTS: dict[str, Any] = {
     "description": "`progress`: the batch, when it changed, at most once a second; `job`: one that ended;"
-    " `finished`: the batch, at the end",
+    " `finished`: the batch, at the end of its jobs; `rendered`: the batch, at the end of its outputs",
     "content": {
         "text/event-stream": {
             # Of each event, as OpenAPI 3.1 has it of a stream.
@@ -69,6 +71,7 @@ EVENTS: dict[str, Any] = {
                     _event("progress", BATCH),
                     _event("job", ENDED_JOB, "id"),
                     _event("finished", BATCH, "id"),
+                    _event("rendered", BATCH, "id"),
                 ],
             },
         }
@@ -76,8 +79,13 @@ EVENTS: dict[str, Any] = {
 }
 
 
-async def _stream_place(services: ServicesDep, producer_id: ProducerId) -> AsyncIterator[None]:
-    """A place for a stream until its last byte is sent."""
+async def _stream_place(
+    request: Request, services: ServicesDep, producer_id: ProducerId
+) -> AsyncIterator[None]:
+    """A place for a stream until its last byte is sent; a HEAD needs none."""
+    if wants_head_alone(request.scope):
+        yield
+        return
     places = services.events.places
     if places.full:
         raise ProblemError(
@@ -104,17 +112,17 @@ async def get(
     many seconds.
     """
     counted = await own_batch(services, batch_id, producer_id)
-    if wait and counted.moving and is_news_awaited(request, _etag(counted)):
+    if wait and counted.moving and is_news_awaited(request, etag_of_batch(counted)):
         rests = await services.watch.batch_rests(request, producer_id, batch_id, wait)
         counted = await own_batch(services, batch_id, producer_id, since=time.monotonic() if rests else 0)
     body = counted.view().model_dump_json()
-    return answer(request, body, _etag(counted), look_again_s=counted.look_again_s)
+    return answer(request, body, etag_of_batch(counted))
 
 
 @router.get(
     "/{batch_id}/events",
     response_class=EventSourceResponse,
-    responses={200: EVENTS, 204: {"description": "You had its `finished` event"}},
+    responses={200: EVENTS, 204: {"description": "You had its `rendered` event"}},
     openapi_extra=problems("too-many-streams", "wrong-cursor"),
 )
 async def get_events(
@@ -129,18 +137,25 @@ async def get_events(
 ) -> Response:
     """Follow a batch: each job as it ends, in that order, from the first one on or behind `Last-Event-ID`.
 
-    The stream ends with the batch, or once your key is refused. Told once; after a connection that broke, the
-    last events may come again.
+    The stream ends with the batch's outputs, or once your key is refused. Told once; after a connection that
+    broke, the last events may come again.
     """
     counted = await own_batch(services, batch_id, producer_id)
-    after, ended = (None, False) if last_event_id is None else read_event_id(last_event_id)
-    if ended and after is not None and counted.status.finished_at == after.finished_at:
+    after = None if last_event_id is None else read_event_id(last_event_id)
+    if after is not None and _had_all(counted, *after):
         return Response(status_code=HTTPStatus.NO_CONTENT)
+    events = services.events.of(batch_id, producer_id, after, partial(is_still_valid, request, services))
     return EventSourceResponse(
-        services.events.of(batch_id, producer_id, after, partial(is_still_valid, request, services)),
+        _no_events() if wants_head_alone(request.scope) else events,
         ping=KEEP_ALIVE_EVERY_S,
         send_timeout=SEND_WITHIN_S,
     )
+
+
+async def _no_events() -> AsyncIterator[bytes]:
+    nothing: tuple[bytes, ...] = ()
+    for event in nothing:
+        yield event
 
 
 async def own_batch(
@@ -156,6 +171,14 @@ async def own_batch(
     return counted
 
 
-def _etag(counted: CountedBatch) -> str:
+def _had_all(counted: CountedBatch, after: Position, sent: Sent) -> bool:
+    """Whether the client had the last event, and nothing has begun since."""
+    status = counted.status
+    return sent is Sent.RENDERED and status.is_rendered and status.finished_at == after.finished_at
+
+
+def etag_of_batch(counted: CountedBatch) -> str:
+    """The batch's ETag: its revision, and what is shown of it."""
     # What is left changes with every second, though nothing happens.
-    return etag_of(counted.view().model_dump_json(exclude={"eta_seconds"}))
+    guesses = {"eta_seconds", "outputs_eta_seconds", "poll_after_seconds"}
+    return revised_etag(counted.status.revision, counted.view().model_dump_json(exclude=guesses))

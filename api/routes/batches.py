@@ -9,31 +9,37 @@ from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 from sqlalchemy.orm import Session
 
-from api.authentication import ceilings_of
-from api.bodies.manifests import MEDIA_TYPES, keep_list, keep_upload, left_behind
+from api.authentication import asked_by, ceilings_of
+from api.bodies.manifests import MEDIA_TYPES, keep_list, keep_upload
 from api.bodies.strict_json import read_model, validated
 from api.dependencies import AdminId, IdempotentSession, ProducerId, ServicesDep, Turn
+from api.etag import require_match
 from api.idempotency import begin_effect, hold_alike, keep
-from api.limits.reachable import unreachable_fault
 from api.limits.sizes import USUAL_BYTES
-from api.openapi import BINARY, problems, query_of, schema_of
+from api.live.batch_cache import CountedBatch
+from api.media_types import JSON, require_kind
+from api.openapi import BINARY, changes_what_was_seen, problems, query_of, schema_of
+from api.operations import operations_of
 from api.problems import ProblemError
-from api.router import JSON, require_kind, v1_router
+from api.router import v1_router
 from api.routes.jobs import LINK_SECONDS, require_own_batch, unknown_batch
 from api.routes.webhooks import require_own_webhook
-from api.schemas import BatchRequest, BatchView, ManifestQuery, view_batch
+from api.schemas import BatchRequest, BatchView, ManifestQuery
 from api.schemas.batch_requests import BatchOptions
 from api.services import Services
+from cutout.actions import batches as actions
 from cutout.enums import PRIORITIES
 from cutout.ingest import IngestOptions
+from cutout.ingest.checkpoint import make_batch
 from cutout.ingest.pending import request_ingest
+from cutout.ingest.uploads import UPLOADED, left_behind
 from cutout.producers.quotas import take_quota
-from cutout.queue.blocks.approval import approve
-from cutout.queue.enqueue import InvalidJobError, create_batch, enqueue_all
+from cutout.queue.batch_changes import lock_batch
+from cutout.queue.enqueue import InvalidJobError, enqueue_all
 from cutout.status.batch_status import batch_status, ingest_status
+from cutout.status.poll_pause import SOONEST_S
+from cutout.status.reachable import unreachable_fault
 from cutout.telemetry import logs
-
-UPLOADED = "an upload"
 
 router = v1_router("/v1/batches", "batches")
 
@@ -79,11 +85,11 @@ async def create(request: Request, services: ServicesDep, producer_id: ProducerI
     if require_kind(request, JSON, *sorted(MEDIA_TYPES)) != JSON:
         # Before the body: what cannot be is not sent for nothing.
         given: dict[str, Any] = dict(request.query_params)
-        for name in ("return_form", "include", "exclude"):
+        for name in operations_of(request.app).at("/v1/batches", "POST").query.lists:
             if name in given:
                 given[name] = request.query_params.getlist(name)
         asked_of = validated(ManifestQuery, given)
-        order = asked_of.to_order(_columns(asked_of.columns), producer_id)
+        order = asked_of.to_order(_columns(asked_of.columns), producer_id, services.settings)
         _require_within(request, asked_of)
         return await _of_upload(services, request, order, producer_id)
     if request.query_params:
@@ -121,11 +127,11 @@ def _of_request(
             )
         if fault := unreachable_fault(services.settings, [asked.manifest_url]):
             raise InvalidJobError("manifest_url", fault)
-        order = asked.to_order(_columns(asked.columns), producer_id)
+        order = asked.to_order(_columns(asked.columns), producer_id, services.settings)
         return _ask(services, request, order, source=asked.manifest_url)
     if fault := unreachable_fault(services.settings, (job.source_url for job in asked.jobs)):
         raise InvalidJobError("source_url", fault)
-    jobs = asked.to_new_jobs()
+    jobs = asked.to_new_jobs(services.settings)
     if asked.plan:
         if not jobs:
             raise ProblemError(
@@ -134,22 +140,13 @@ def _of_request(
                 "there are no jobs whose price could be told; send them with `plan`, or a manifest_url",
                 field="plan",
             )
-        order = asked.to_order({}, producer_id)
+        order = asked.to_order({}, producer_id, services.settings)
         return _ask(services, request, order, manifest_key=keep_list(services, jobs))
     with begin_effect(request, services.engine) as session:
         if len(body) > USUAL_BYTES:
             hold_alike(request, session, body)
         take_quota(session, producer_id, len(jobs))
-        batch_id = create_batch(
-            session,
-            asked.name,
-            producer_id=producer_id,
-            weight=asked.weight,
-            budget=asked.budget,
-            reuse=asked.reuse,
-            webhook_url=asked.webhook_url,
-            webhook_jobs=asked.webhook_jobs,
-        ).id
+        batch_id = make_batch(session, asked.to_order({}, producer_id, services.settings))
         enqueue_all(session, jobs, batch_id=batch_id)
         return _answer(request, session, batch_id, HTTPStatus.CREATED)
 
@@ -201,15 +198,25 @@ def _answer(request: Request, session: Session, batch_id: uuid.UUID, status: HTT
     return answer
 
 
-@router.post("/{batch_id}/approve", openapi_extra=problems("not-awaiting-approval"))
-def approve_batch(batch_id: uuid.UUID, session: IdempotentSession, producer_id: AdminId) -> BatchView:
+@router.post("/{batch_id}/approve", openapi_extra=changes_what_was_seen("not-awaiting-approval"))
+def approve_batch(
+    batch_id: uuid.UUID,
+    request: Request,
+    session: IdempotentSession,
+    services: ServicesDep,
+    producer_id: AdminId,
+) -> BatchView:
     """Let the jobs of a batch go that was made with `plan`, at the price that its plan says."""
-    require_own_batch(session, batch_id, producer_id)
-    if not approve(session, batch_id):
+    locked = lock_batch(session, batch_id, producer_id)
+    if locked is None:
+        raise unknown_batch(batch_id)
+    require_match(request, revision=locked.revision)
+    if actions.approve_batch(session, asked_by(request), batch_id) is None:
         raise ProblemError(
             HTTPStatus.CONFLICT, "not-awaiting-approval", f"the batch {batch_id} waits for no approval"
         )
-    return _view(session, batch_id)
+    services.counting.release(batch_id)
+    return _view(session, batch_id).model_copy(update={"poll_after_seconds": SOONEST_S})
 
 
 @router.get(
@@ -241,4 +248,4 @@ def _view(session: Session, batch_id: uuid.UUID) -> BatchView:
     status = batch_status(session, batch_id)
     if status is None:
         raise unknown_batch(batch_id)
-    return view_batch(status)
+    return CountedBatch(status, credits=0, eta_seconds=None).view()

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from api.lifecycle.readiness import Readiness, is_ready
+from api.problems import LATER_S
 
 router = APIRouter(tags=["health"])
 
@@ -29,4 +30,5 @@ async def readyz(request: Request) -> JSONResponse:
     return JSONResponse(
         {"status": "ready" if ready else "not ready"},
         status_code=HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE,
+        headers={} if ready else {"Retry-After": str(LATER_S)},
     )

@@ -5,21 +5,24 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import Query, Response
+from fastapi import Query, Request, Response
 from sqlalchemy.orm import Session
 
-from api.dependencies import IdempotentSession, ProducerId, ServicesDep, Turn
-from api.openapi import problems
+from api.authentication import asked_by
+from api.dependencies import IdempotentSession, Pace, ProducerId, ServicesDep, Turn
+from api.openapi import changes_what_was_seen
+from api.openapi_headers import answer_headers
 from api.problems import ProblemError
 from api.router import v1_router
-from api.routes.jobs import own_job
-from api.schemas import JobView, view_job
+from api.routes.jobs import own_job, require_job_match, view_for
+from api.schemas import JobView
 from api.schemas.deletion_views import DeletionView, view_deletion
 from cutout import queue
+from cutout.actions import Asked
+from cutout.actions import jobs as actions
 from cutout.administration.delete import (
     OLD_VERSION,
     Deletion,
-    delete_job,
     delete_objects,
     find_deletable,
     keep_objects,
@@ -28,46 +31,73 @@ from cutout.enums import FINAL_STATES, State
 from cutout.models.database import Database
 from cutout.producers.quotas import take_quota
 from cutout.queue.blocks.approval import NEEDS_APPROVAL
+from cutout.status.job_view import JobSnapshot
 
 router = v1_router("/v1/jobs/{job_id}", "jobs")
 
-NOT_NOW = problems("wrong-state", "needs-approval")
+NOT_NOW = changes_what_was_seen("wrong-state", "needs-approval")
 
-Action = Callable[[Database, uuid.UUID], bool]
+Action = Callable[[Database, Asked, uuid.UUID], bool]
 
 
 @router.post("/cancel", openapi_extra=NOT_NOW)
-def cancel(job_id: uuid.UUID, session: IdempotentSession, producer_id: ProducerId) -> JobView:
+def cancel(
+    job_id: uuid.UUID, request: Request, session: IdempotentSession, producer_id: ProducerId, pace: Pace
+) -> JobView:
     """Withdraw a job that has not ended. One that is cancelled stays so.
 
     What is paid for is still copied, and the job ends as succeeded; what runs ends by itself, and no call of
     it begins any more. `cancelled_at` says that it was asked for.
     """
-    return _act(session, job_id, producer_id, queue.cancel, (*queue.CANCELLABLE, State.CANCELLED))
+    require_job_match(request, session, job_id, producer_id)
+    job = _act(request, session, job_id, actions.cancel_job, (*queue.CANCELLABLE, State.CANCELLED))
+    return view_for(job, producer_id, pace)
 
 
-@router.post("/retry", openapi_extra=problems("wrong-state", "needs-approval", "quota-reached"))
-def retry(job_id: uuid.UUID, session: IdempotentSession, producer_id: ProducerId) -> JobView:
+@router.post("/retry", openapi_extra=changes_what_was_seen("wrong-state", "needs-approval", "quota-reached"))
+def retry(
+    job_id: uuid.UUID, request: Request, session: IdempotentSession, producer_id: ProducerId, pace: Pace
+) -> JobView:
     """Put a job that failed or is held back in the queue, with all its tries; called again it costs again.
 
     One that failed counts against the quota again.
     """
+    require_job_match(request, session, job_id, producer_id)
     if own_job(session, job_id, producer_id).state == State.FAILED:
         take_quota(session, producer_id, 1)
-    return _act(session, job_id, producer_id, queue.retry, queue.RETRIABLE)
+    return view_for(_act(request, session, job_id, actions.retry_job, queue.RETRIABLE), producer_id, pace)
 
 
 @router.post("/release", openapi_extra=NOT_NOW)
-def release(job_id: uuid.UUID, session: IdempotentSession, producer_id: ProducerId) -> JobView:
+def release(
+    job_id: uuid.UUID, request: Request, session: IdempotentSession, producer_id: ProducerId, pace: Pace
+) -> JobView:
     """Put a job that is held back in the queue, with all its tries; called again it costs again."""
-    return _act(session, job_id, producer_id, queue.release, (State.HELD,))
+    require_job_match(request, session, job_id, producer_id)
+    return view_for(_act(request, session, job_id, actions.release_job, (State.HELD,)), producer_id, pace)
 
 
-@router.delete("", openapi_extra=problems("wrong-state"))
+@router.post("/retry-outputs", openapi_extra=changes_what_was_seen())
+def retry_outputs(
+    job_id: uuid.UUID, request: Request, session: IdempotentSession, producer_id: ProducerId, pace: Pace
+) -> JobView:
+    """Make the outputs of the job that failed again, with all their tries. It costs no credit."""
+    own_job(session, job_id, producer_id)
+    require_job_match(request, session, job_id, producer_id)
+    actions.retry_job_outputs(session, asked_by(request), job_id)
+    return view_for(own_job(session, job_id, producer_id), producer_id, pace)
+
+
+@router.delete(
+    "",
+    responses={200: answer_headers("Cutout-Old-Version")},
+    openapi_extra=changes_what_was_seen("wrong-state"),
+)
 def delete(
     job_id: uuid.UUID,
     services: ServicesDep,
     producer_id: ProducerId,
+    request: Request,
     response: Response,
     _turn: Turn,
     *,
@@ -75,7 +105,7 @@ def delete(
         bool,
         Query(
             description="Also its cutout in the bucket and its uploaded source, unless another job of yours"
-            " has it, and what came unexpectedly for it"
+            " has it, its outputs, and what came unexpectedly for it"
         ),
     ] = False,
 ) -> DeletionView:
@@ -87,6 +117,7 @@ def delete(
     """
     told = Deletion()
     with Session(services.engine) as session, session.begin():
+        require_job_match(request, session, job_id, producer_id)
         job = find_deletable(session, job_id, producer_id)
         if job is None:
             raise _not_now(job_id, own_job(session, job_id, producer_id).state, sorted(FINAL_STATES))
@@ -94,27 +125,29 @@ def delete(
     if objects:
         delete_objects(services.engine, services.bucket, job, told)
     else:
-        keep_objects(services.bucket, job, told)
+        keep_objects(services.engine, services.bucket, job, told)
     if any(part.why == OLD_VERSION for part in told.kept):
         response.headers["Cutout-Old-Version"] = "kept"
     with Session(services.engine) as session, session.begin():
-        if not delete_job(session, job, told):
+        if not actions.delete_job(session, asked_by(request), job, told):
             raise _not_now(job_id, own_job(session, job_id, producer_id).state, sorted(FINAL_STATES))
     return view_deletion(job_id, told)
 
 
 def _act(
-    session: Session, job_id: uuid.UUID, producer_id: uuid.UUID, action: Action, states: tuple[State, ...]
-) -> JobView:
+    request: Request, session: Session, job_id: uuid.UUID, action: Action, states: tuple[State, ...]
+) -> JobSnapshot:
+    asked = asked_by(request)
+    producer_id: uuid.UUID = request.state.key.producer_id
     before = own_job(session, job_id, producer_id)
-    moved = action(session, job_id)
+    moved = action(session, asked, job_id)
     job = own_job(session, job_id, producer_id)
     if not moved and before.code == NEEDS_APPROVAL and job.state == State.HELD:
         remedy = f"approve its batch {job.batch_id}, or cancel it"
         raise ProblemError(HTTPStatus.CONFLICT, "needs-approval", f"the job waits for approval; {remedy}")
     if not moved and job.state not in states:
         raise _not_now(job_id, job.state, states)
-    return view_job(job)
+    return job
 
 
 def _not_now(job_id: uuid.UUID, state: str, states: "tuple[State, ...] | list[State]") -> ProblemError:

@@ -6,7 +6,6 @@ from http import HTTPStatus
 from typing import Any, BinaryIO
 
 from fastapi import Request, Response
-from fastapi.responses import RedirectResponse
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.datastructures import UploadFile
@@ -14,34 +13,40 @@ from starlette.datastructures import UploadFile
 from api.authentication import ceilings_of
 from api.bodies.strict_json import read_model, validated
 from api.bodies.uploads import make_sure_of_upload, meaning_of, store_upload
-from api.dependencies import ProducerId, ServicesDep, Transaction
-from api.etag import NOT_MODIFIED, Wait, answer, etag_of, is_news_awaited
+from api.dependencies import Pace, ProducerId, ServicesDep, Transaction
+from api.etag import NOT_MODIFIED, Wait, answer, etag_of, is_news_awaited, require_match
 from api.idempotency import begin_effect, keep
-from api.limits.reachable import unreachable_fault
+from api.media_types import JSON, require_kind
 from api.openapi import form_schema_of, problems, schema_of
+from api.operations import operations_of
 from api.problems import ProblemError
-from api.router import JSON, require_kind, v1_router
+from api.router import v1_router
 from api.routes.webhooks import require_own_webhook
-from api.schemas import ExplanationView, JobOptions, JobRequest, JobView, view_job
+from api.schemas import ExplanationView, JobForm, JobOptions, JobRequest, JobView, view_job
+from api.schemas.job_views import OutputExplanationView
 from api.services import Services
 from cutout.administration.source_removal import hold_sources
-from cutout.enums import FINAL_STATES, PRIORITIES, State
+from cutout.enums import FINAL_STATES, PRIORITIES
 from cutout.models import Batch, Job
 from cutout.models.database import Database
+from cutout.outputs.recipes.output import MOST_OUTPUTS
 from cutout.producers.quotas import take_quota
 from cutout.queue.enqueue import InvalidJobError, enqueue
+from cutout.queue.signals import Signal
 from cutout.status.call_rate import CallSettings
+from cutout.status.eta import QueueRate
 from cutout.status.explain import explain_state
+from cutout.status.explain_outputs import explain_outputs
 from cutout.status.job_view import JobSnapshot, find_job
-from cutout.status.producer_texts import for_producer
-from cutout.storage.unexpected_bytes import Unexpected
+from cutout.status.producer_texts import for_producer, output_for_producer
+from cutout.status.reachable import unreachable_fault
 from cutout.telemetry import logs
 
 router = v1_router("/v1/jobs", "jobs")
 
 LINK_SECONDS = 300
 MULTIPART = "multipart/form-data"
-UPLOAD_FIELDS = 8
+UPLOAD_FIELDS = 10 + MOST_OUTPUTS
 LONGEST_FIELD_BYTES = 16 * 1024
 
 REQUEST_BODY: dict[str, Any] = {
@@ -53,27 +58,30 @@ REQUEST_BODY: dict[str, Any] = {
         "image-too-large",
         "quota-reached",
         "unknown-batch",
+        "job-exists",
     ),
     "requestBody": {
         "required": True,
         "content": {
             JSON: {"schema": schema_of(JobRequest)},
-            MULTIPART: {"schema": form_schema_of(JobOptions, file="image")},
+            MULTIPART: {"schema": form_schema_of(JobForm, file="image")},
         },
     },
 }
 
 
 @router.post("", status_code=HTTPStatus.CREATED, response_model=JobView, openapi_extra=REQUEST_BODY)
-async def create_job(request: Request, services: ServicesDep, producer_id: ProducerId) -> Response:
+async def create_job(
+    request: Request, services: ServicesDep, producer_id: ProducerId, pace: Pace
+) -> Response:
     """Enqueue one picture: as multipart field `image`, or by its address as JSON `source_url`."""
     if require_kind(request, JSON, MULTIPART) == MULTIPART:
-        return await _from_upload(request, services, producer_id)
+        return await _from_upload(request, services, producer_id, pace)
     asked = await read_model(request, JobRequest)
     if fault := unreachable_fault(services.settings, [asked.source_url]):
         raise InvalidJobError("source_url", fault)
     return await services.threads.run(
-        producer_id, _enqueue, request, services, producer_id, asked, asked.source_url
+        producer_id, _enqueue, request, services, producer_id, asked, asked.source_url, pace=pace
     )
 
 
@@ -82,72 +90,29 @@ async def get_job(
     job_id: uuid.UUID, request: Request, services: ServicesDep, producer_id: ProducerId, wait: Wait = 0
 ) -> Response:
     """Get a job's state and the reason for it. With `wait`, at the next change or after that many seconds."""
-    job, body, etag = await _look(services, job_id, producer_id)
-    if wait and job.state not in FINAL_STATES and is_news_awaited(request, etag):
+    job = await _look(services, job_id, producer_id)
+    if wait and job.state not in FINAL_STATES and is_news_awaited(request, etag_of_job(view_job(job))):
         await services.watch.job_changes(request, producer_id, job_id, job.state, wait)
-        job, body, etag = await _look(services, job_id, producer_id)
-    pace = await services.pace.get(None)
-    return answer(request, body, etag, look_again_s=pace.seconds_for(job, producer_id) if pace else None)
+        job = await _look(services, job_id, producer_id)
+    view = view_for(job, producer_id, await services.pace.get(None))
+    return answer(request, view.model_dump_json(), etag_of_job(view))
 
 
 @router.get("/{job_id}/explanation")
 def get_explanation(
     job_id: uuid.UUID, session: Transaction, services: ServicesDep, producer_id: ProducerId
 ) -> ExplanationView:
-    """Why a job is not done yet, or what became of it."""
+    """Why a job is not done yet, or what became of it; and why its outputs are not made yet."""
     own_job(session, job_id, producer_id)
     job = session.get_one(Job, job_id)
     why = for_producer(job, explain_state(session, job, CallSettings.of(services.settings)))
-    return ExplanationView(**asdict(why))
+    outputs = [output_for_producer(job_id, each) for each in explain_outputs(session, job)]
+    return ExplanationView(**asdict(why), outputs=[OutputExplanationView(**asdict(each)) for each in outputs])
 
 
-@router.get(
-    "/{job_id}/result",
-    status_code=HTTPStatus.TEMPORARY_REDIRECT,
-    response_class=RedirectResponse,
-    openapi_extra=problems("no-result"),
-)
-def get_result(
-    job_id: uuid.UUID, session: Transaction, services: ServicesDep, producer_id: ProducerId
-) -> RedirectResponse:
-    """Redirect to the cutout, by a link that is good for five minutes."""
-    job = own_job(session, job_id, producer_id)
-    if job.key is None:
-        hint = (
-            "look again later" if job.state in (State.QUEUED, State.RUNNING) else f"see GET /v1/jobs/{job_id}"
-        )
-        raise ProblemError(
-            HTTPStatus.CONFLICT, "no-result", f"the job is {job.state} and has no cutout; {hint}"
-        )
-    return _redirect(services, job.key, job.media_type)
-
-
-@router.get(
-    "/{job_id}/unexpected",
-    status_code=HTTPStatus.TEMPORARY_REDIRECT,
-    response_class=RedirectResponse,
-    openapi_extra=problems("nothing-unexpected"),
-)
-def get_unexpected(
-    job_id: uuid.UUID, session: Transaction, services: ServicesDep, producer_id: ProducerId
-) -> RedirectResponse:
-    """Redirect to the unexpected bytes of a paid call, by a link good for five minutes."""
-    found = Unexpected.of(own_job(session, job_id, producer_id).unexpected)
-    if found is None:
-        raise ProblemError(
-            HTTPStatus.CONFLICT, "nothing-unexpected", f"nothing unexpected came for the job {job_id}"
-        )
-    return _redirect(services, found.key, found.media_type)
-
-
-def _redirect(services: Services, key: str, media_type: str | None) -> RedirectResponse:
-    return RedirectResponse(
-        services.bucket.presign_public(key, seconds=LINK_SECONDS, media_type=media_type),
-        headers={"Cache-Control": "no-store"},
-    )
-
-
-async def _from_upload(request: Request, services: Services, producer_id: uuid.UUID) -> Response:
+async def _from_upload(
+    request: Request, services: Services, producer_id: uuid.UUID, pace: QueueRate | None
+) -> Response:
     limits = {"max_files": 1, "max_fields": UPLOAD_FIELDS, "max_part_size": LONGEST_FIELD_BYTES}
     async with request.form(**limits) as form:
         image = form.get("image")
@@ -158,7 +123,14 @@ async def _from_upload(request: Request, services: Services, producer_id: uuid.U
                 "send the picture as file field `image`",
                 field="image",
             )
-        asked = validated(JobOptions, {name: value for name, value in form.items() if name != "image"})
+        fields = operations_of(request.app).at("/v1/jobs", "POST").form
+        fields.require_known(name for name, _ in form.multi_items())
+        given: dict[str, Any] = {
+            name: form.getlist(name) if name in fields.lists else value
+            for name, value in form.items()
+            if name != "image"
+        }
+        asked = validated(JobForm, given)
         ceilings_of(request).require_priority(PRIORITIES[asked.priority])
         # The picture goes first: a job never names a source that is not there.
         source = await services.upload_threads.run(
@@ -166,7 +138,15 @@ async def _from_upload(request: Request, services: Services, producer_id: uuid.U
         )
         meaning = meaning_of(asked, source, producer_id)
         made = await services.threads.finish(
-            producer_id, _enqueue, request, services, producer_id, asked, source, meaning=meaning
+            producer_id,
+            _enqueue,
+            request,
+            services,
+            producer_id,
+            asked,
+            source,
+            pace=pace,
+            meaning=meaning,
         )
         await services.upload_threads.finish(
             producer_id, make_sure_of_upload, services.bucket, source, image.file, producer_id
@@ -187,6 +167,7 @@ def _enqueue(
     asked: JobOptions,
     source: str,
     *,
+    pace: QueueRate | None,
     meaning: bytes | None = None,
 ) -> Response:
     require_own_webhook(services.settings, asked.webhook_url)
@@ -197,16 +178,18 @@ def _enqueue(
         if meaning is not None:
             hold_sources(session, producer_id)
         take_quota(session, producer_id, 1)
-        job_id = enqueue(session, asked.to_new_job(source), batch_id=asked.batch_id, producer_id=producer_id)
+        job = asked.to_new_job(source, services.settings)
+        job_id = enqueue(session, job, batch_id=asked.batch_id, producer_id=producer_id)
         logs.note(job_id=str(job_id))
         made = Response(
-            view_job(own_job(session, job_id, producer_id)).model_dump_json(),
+            view_for(own_job(session, job_id, producer_id), producer_id, pace).model_dump_json(),
             status_code=HTTPStatus.CREATED,
             media_type=JSON,
             headers={"Location": f"/v1/jobs/{job_id}"},
         )
         keep(request, made)
-        return made
+    services.signals.send(Signal.QUEUED)
+    return made
 
 
 def require_own_batch(session: Session, batch_id: uuid.UUID, producer_id: uuid.UUID) -> None:
@@ -233,12 +216,30 @@ def unknown_job(job_id: uuid.UUID) -> ProblemError:
     return ProblemError(HTTPStatus.NOT_FOUND, "unknown-job", f"you have no job {job_id}", field="job_id")
 
 
-async def _look(
-    services: Services, job_id: uuid.UUID, producer_id: uuid.UUID
-) -> tuple[JobSnapshot, str, str]:
-    """The job, its view, and the view's ETag."""
-    job = await services.looks.quick(
+def view_for(job: JobSnapshot, producer_id: uuid.UUID, pace: QueueRate | None) -> JobView:
+    """The job's view; the queue's rate says when to look again."""
+    return view_job(job, pace.seconds_for(job, producer_id) if pace else None)
+
+
+def etag_of_job(view: JobView) -> str:
+    """The ETag of a job's view, without the guess when to look again."""
+    return etag_of(view.model_dump_json(exclude={"poll_after_seconds"}))
+
+
+def require_job_match(request: Request, session: Session, job_id: uuid.UUID, producer_id: uuid.UUID) -> None:
+    """Raise a problem 412 if the request has an `If-Match` and the producer's job is not as that has it.
+
+    The job's row is locked then until the transaction ends.
+    """
+    if "if-match" not in request.headers:
+        return
+    session.execute(
+        select(Job.id).where(Job.id == job_id, Job.producer_id == producer_id).with_for_update()
+    ).first()
+    require_match(request, etag=etag_of_job(view_job(own_job(session, job_id, producer_id))))
+
+
+async def _look(services: Services, job_id: uuid.UUID, producer_id: uuid.UUID) -> JobSnapshot:
+    return await services.looks.quick(
         lambda connection: own_job(connection, job_id, producer_id), of=producer_id
     )
-    body = view_job(job).model_dump_json()
-    return job, body, etag_of(body)

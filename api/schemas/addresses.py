@@ -33,9 +33,7 @@ def _source_address(value: str) -> str:
     try:
         NewJob(_web_address(value))
     except InvalidJobError as error:
-        raise ValueError(
-            f"{error}; write https://host/path without user or password, blanks percent-encoded"
-        ) from None
+        raise ValueError(str(error)) from None
     return value
 
 

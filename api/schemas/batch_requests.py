@@ -13,16 +13,25 @@ from api.schemas.fields import (
     Credits,
     Delimiter,
     ExternalId,
+    Metadata,
+    MetadataText,
     Patterns,
     PlainText,
     PriorityName,
     ReturnForms,
 )
+from api.schemas.output_requests import OutputFields
 from cutout.enums import PRIORITIES, JobMessages, ReturnForm
 from cutout.ingest import IngestOptions, ReadOptions
 from cutout.manifests import parse_columns
 from cutout.manifests.column_names import require_targets
+from cutout.outputs.options import OutputDefaults
 from cutout.queue.enqueue import NewJob
+
+BatchName = Annotated[PlainText, Field(min_length=1, max_length=200, examples=["spring catalog"])]
+Weight = Annotated[
+    float, Field(ge=0.001, le=1000, description="Its share of the endpoint beside other batches")
+]
 
 
 class BatchJobRequest(BaseModel):
@@ -35,17 +44,15 @@ class BatchJobRequest(BaseModel):
     return_form: ReturnForm | None = None
 
 
-class BatchOptions(BaseModel):
+class BatchOptions(OutputFields, BaseModel):
     """Options of a batch."""
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Annotated[PlainText, Field(min_length=1, max_length=200, examples=["spring catalog"])]
+    name: BatchName
     return_form: ReturnForms = [ReturnForm.RGBA]
     priority: PriorityName = "normal"
-    weight: Annotated[
-        float, Field(ge=0.001, le=1000, description="Its share of the endpoint beside other batches")
-    ] = 1.0
+    weight: Weight = 1.0
     budget: Annotated[Credits | None, Field(description="Credits it may cost; jobs over it are held")] = None
     reuse: Annotated[bool, Field(description="Take cutouts that were bought before")] = True
     plan: Annotated[bool, Field(description="Hold all jobs until the batch is approved")] = False
@@ -65,8 +72,11 @@ class BatchOptions(BaseModel):
     ] = False
     include: Patterns = []
     exclude: Patterns = []
+    metadata: Metadata = {}
 
-    def to_order(self, columns: Mapping[str, str], producer_id: uuid.UUID) -> IngestOptions:
+    def to_order(
+        self, columns: Mapping[str, str], producer_id: uuid.UUID, defaults: OutputDefaults
+    ) -> IngestOptions:
         return IngestOptions(
             self.name,
             forms=tuple(self.return_form),
@@ -76,6 +86,7 @@ class BatchOptions(BaseModel):
             reuse=self.reuse,
             plan=self.plan,
             strict=self.strict,
+            outputs=self.requested_outputs().complete(defaults),
             reading=ReadOptions(
                 columns,
                 self.encoding,
@@ -86,6 +97,7 @@ class BatchOptions(BaseModel):
                 exclude=tuple(self.exclude),
             ),
             producer_id=producer_id,
+            metadata=self.metadata,
         )
 
 
@@ -100,6 +112,7 @@ class ManifestQuery(BatchOptions):
             examples=['external_id=SKU,source="Image URL"'],
         ),
     ] = None
+    metadata: MetadataText = {}
 
     def columns(self) -> dict[str, str]:
         """Raises ValueError."""
@@ -115,16 +128,18 @@ class BatchRequest(BatchOptions):
     webhook_url: WebhookUrl | None = None
     webhook_jobs: Annotated[
         JobMessages,
-        Field(description="What `webhook_url` is told of its jobs: nothing, of each, or of many at once"),
+        Field(description="Messages to `webhook_url` about its jobs: none, one for each, or one for many"),
     ] = JobMessages.NONE
     # Only the first faulty item of a list is reported.
     jobs: Annotated[list[BatchJobRequest], FailFast()] = []
     manifest_url: ManifestUrl = None
     map: ColumnMap = {}
 
-    def to_order(self, columns: Mapping[str, str], producer_id: uuid.UUID) -> IngestOptions:
+    def to_order(
+        self, columns: Mapping[str, str], producer_id: uuid.UUID, defaults: OutputDefaults
+    ) -> IngestOptions:
         # Not an option of a query: a webhook's address may hold a token.
-        order = super().to_order(columns, producer_id)
+        order = super().to_order(columns, producer_id, defaults)
         return replace(order, webhook_url=self.webhook_url, webhook_jobs=self.webhook_jobs)
 
     def columns(self) -> dict[str, str]:
@@ -132,13 +147,16 @@ class BatchRequest(BatchOptions):
         require_targets(self.map)
         return self.map
 
-    def to_new_jobs(self) -> list[NewJob]:
+    def to_new_jobs(self, defaults: OutputDefaults) -> list[NewJob]:
+        # The batch itself has the renditions.
+        outputs = replace(self.requested_outputs().complete(defaults), renditions={})
         return [
             NewJob(
                 source=job.source_url,
                 external_id=job.external_id,
                 return_form=form,
                 priority=PRIORITIES[self.priority],
+                outputs=outputs,
             )
             for job in self.jobs
             for form in ([job.return_form] if job.return_form else self.return_form)

@@ -1,6 +1,7 @@
 """Fields that several resources have, and what they may hold."""
 
-from typing import Annotated
+import json
+from typing import Annotated, Any
 
 from annotated_types import Len
 from pydantic import AfterValidator, BeforeValidator, Field, Strict
@@ -10,6 +11,7 @@ from cutout.ingest.sources.file_patterns import LONGEST_PATTERN, MOST_PATTERNS
 from cutout.manifests.column_names import MAPPABLE
 from cutout.manifests.delimited import WORDS, read_delimiter
 from cutout.queue.enqueue import LONGEST_EXTERNAL_ID
+from cutout.queue.metadata import LONGEST_KEY, LONGEST_VALUE, MOST_PAIRS
 from cutout.text import PATTERN, name_fault
 
 # As cutout.manifests.delimited reads it: one character, or a word for it in any letter case.
@@ -32,6 +34,15 @@ def _known_priority(value: str) -> str:
     if value not in PRIORITIES:
         raise ValueError(f"{value!r} is not one of {', '.join(PRIORITIES)}")
     return value
+
+
+def _read_metadata(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError('is not the JSON text of an object; send one such as {"order": "A-1207"}') from None
 
 
 def _distinct(value: object) -> object:
@@ -70,8 +81,53 @@ Patterns = Annotated[
     list[Annotated[PlainText, Field(min_length=1, max_length=LONGEST_PATTERN)]],
     Field(max_length=MOST_PATTERNS, description="Patterns for the files of a zip, as of a shell"),
 ]
+MetadataKey = Annotated[PlainText, Field(min_length=1, max_length=LONGEST_KEY)]
+MetadataValue = Annotated[PlainText, Field(max_length=LONGEST_VALUE)]
+# A key that the pattern does not allow is refused, which pydantic's schema does not say.
+ONLY_SUCH_KEYS: dict[str, Any] = {"additionalProperties": False}
+METADATA = Field(
+    description=f"Your own pairs of text, at most {MOST_PAIRS}, which are shown and sent and mean nothing",
+    max_length=MOST_PAIRS,
+    examples=[{"order": "A-1207"}],
+    json_schema_extra=ONLY_SUCH_KEYS,
+)
+Metadata = Annotated[dict[MetadataKey, MetadataValue], METADATA]
+# A change removes a pair by null.
+MetadataChange = Annotated[
+    Annotated[
+        dict[MetadataKey, MetadataValue | None],
+        Field(max_length=2 * MOST_PAIRS, json_schema_extra=ONLY_SUCH_KEYS),
+    ]
+    | None,
+    Field(description="Pairs to be set; null removes a pair, or all of them", examples=[{"order": "A-1208"}]),
+]
+ColumnMapChange = Annotated[
+    Annotated[
+        dict[PlainText, PlainText | None],
+        Field(json_schema_extra={"propertyNames": {"enum": list(MAPPABLE)}}),
+    ]
+    | None,
+    Field(description="Columns to be mapped; null removes a mapping, or all of them"),
+]
+# In a query or a form.
+MetadataText = Annotated[
+    Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MOST_PAIRS)],
+    BeforeValidator(_read_metadata, json_schema_input_type=str),
+    Field(
+        description="Your own pairs of text, as the JSON text of an object",
+        json_schema_extra={"type": "string", "contentMediaType": "application/json"},
+        examples=['{"order": "A-1207"}'],
+    ),
+]
 WHOLE = BeforeValidator(_whole)
 Credits = Annotated[int, Field(ge=0, le=2**31 - 1), WHOLE]
+PollAfter = Annotated[
+    int | None,
+    Field(
+        description="Seconds, 1 to 60, after which to look again; null once nothing moves any more",
+        examples=[5],
+    ),
+]
 NextCursor = Annotated[
     str | None,
     Field(

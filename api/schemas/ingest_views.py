@@ -14,7 +14,8 @@ class PlanView(BaseModel):
     """The price of a batch: `calls` cost a credit each, if the batch is approved.
 
     About `missing` of those `already_bought` are not in the bucket any more, and cost a credit more if they
-    are bought anew.
+    are bought anew. At most so many `outputs` are made of them, for no credit: they take about
+    `output_cpu_seconds` of a core, and `output_bytes` in the bucket.
     """
 
     already_bought: int
@@ -22,6 +23,9 @@ class PlanView(BaseModel):
     calls: int
     dollars: float
     missing: int = 0
+    outputs: int = 0
+    output_cpu_seconds: int = 0
+    output_bytes: int = 0
 
 
 class SkippedView(BaseModel):

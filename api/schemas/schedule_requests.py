@@ -1,7 +1,7 @@
 """Requests about schedules."""
 
 import uuid
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 
@@ -10,13 +10,16 @@ from api.schemas.fields import (
     WHOLE,
     ColumnMap,
     Delimiter,
+    Metadata,
     Patterns,
     PlainText,
     PriorityName,
     ReturnForms,
 )
-from cutout.enums import PRIORITIES, AtWindowEnd, CatchUp, Overlap, ReturnForm
+from api.schemas.output_requests import FULL_SIZE, OutputFields
+from cutout.enums import PRIORITIES, AtWindowEnd, CatchUp, Overlap, Priority, ReturnForm
 from cutout.manifests.column_names import require_targets
+from cutout.models import Schedule
 from cutout.queue.enqueue import LONGEST_SOURCE
 from cutout.schedules.cron import LONGEST_EXPRESSION
 from cutout.schedules.cron_syntax import FIELDS
@@ -35,7 +38,7 @@ from cutout.schedules.windows import parse_window
 Credits = Annotated[int, Strict(), Field(ge=0, le=MOST_CREDITS), WHOLE]
 
 
-class ScheduleRequest(BaseModel):
+class ScheduleRequest(OutputFields, BaseModel):
     """A batch of a manifest, to be repeated. Only what changed since the last run is enqueued."""
 
     model_config = ConfigDict(extra="forbid")
@@ -70,6 +73,7 @@ class ScheduleRequest(BaseModel):
         Credits | None, Field(description="Credits that a calendar month's runs may cost")
     ] = None
     reuse: Annotated[bool, Strict()] = True
+    full_size: Annotated[bool | None, Strict(), FULL_SIZE] = None
     encoding: Annotated[PlainText | None, Field(max_length=40)] = None
     map: ColumnMap = {}
     delimiter: Delimiter = None
@@ -95,6 +99,35 @@ class ScheduleRequest(BaseModel):
     ] = 0.5
 
     webhook_url: WebhookUrl | None = None
+    metadata: Annotated[Metadata, Field(description="Your own pairs of text, also of each run's batch")] = {}
+
+    @classmethod
+    def of(cls, schedule: Schedule) -> dict[str, Any]:
+        """The members of the request that a stored schedule could have been made with, as JSON."""
+        options = Options.of(schedule.options)
+        start, end = schedule.window_start, schedule.window_end
+        # SQLAlchemy's own `metadata` is replaced below.
+        same = {name: getattr(schedule, name) for name in cls.model_fields if hasattr(schedule, name)}
+        return same | {
+            "manifest_url": schedule.source,
+            "window": f"{start:%H:%M}-{end:%H:%M}" if start and end else None,
+            "return_form": list(options.forms),
+            "forms": options.outputs.forms,
+            "full_size": options.outputs.full_size,
+            "outputs": options.outputs.texts,
+            "file_name": options.outputs.file,
+            "priority": Priority(options.priority).name.lower(),
+            "weight": options.weight,
+            "budget": schedule.run_budget,
+            "reuse": options.reuse,
+            "encoding": options.encoding,
+            "map": dict(options.columns),
+            "delimiter": options.delimiter,
+            "many": options.many,
+            "include": list(options.include),
+            "exclude": list(options.exclude),
+            "metadata": schedule.metadata_ or {},
+        }
 
     def to_new_schedule(self, producer_id: uuid.UUID) -> NewSchedule:
         """Raises InvalidScheduleError."""
@@ -119,6 +152,7 @@ class ScheduleRequest(BaseModel):
             min_source_share=self.min_source_share,
             producer_id=producer_id,
             webhook_url=self.webhook_url,
+            metadata=self.metadata,
         )
 
     def _options(self) -> Options:
@@ -138,4 +172,5 @@ class ScheduleRequest(BaseModel):
             many=self.many,
             include=tuple(self.include),
             exclude=tuple(self.exclude),
+            outputs=self.requested_outputs(),
         )

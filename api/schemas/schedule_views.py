@@ -7,16 +7,22 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
 
-from cutout.enums import AtWindowEnd, CatchUp, Overlap, Priority, ReturnForm, RunState
+from api.schemas.fields import NextCursor
+from api.schemas.schedule_requests import ScheduleRequest
+from cutout.enums import AtWindowEnd, CatchUp, Forms, Overlap, ReturnForm, RunState
 from cutout.models import Run, Schedule
-from cutout.schedules.definition import Options
+from cutout.network.shown_urls import host_of, without_secrets
 from cutout.schedules.manage import is_paused
 from cutout.schedules.missed_runs import Firing
 from cutout.status.producer_texts import text_for_producer
 
 
 class ScheduleView(BaseModel):
-    """A schedule as it was ordered. `next_due_at` is `next_fire_at` and its jitter; neither while paused."""
+    """A schedule as it was ordered. `next_due_at` is `next_fire_at` and its jitter; neither while paused.
+
+    `manifest_url` has no user, query and fragment, and of the webhook only the host is shown: they may hold
+    secrets.
+    """
 
     id: uuid.UUID
     name: str
@@ -26,6 +32,10 @@ class ScheduleView(BaseModel):
     window: str | None
     at_window_end: AtWindowEnd
     return_form: list[ReturnForm]
+    forms: Forms | None
+    full_size: bool | None
+    outputs: list[str]
+    file_name: str | None
     priority: str
     weight: float
     budget: int | None
@@ -42,6 +52,8 @@ class ScheduleView(BaseModel):
     jitter_seconds: int
     grace_seconds: int
     min_source_share: float
+    webhook_host: str | None
+    metadata: dict[str, str]
     created_at: datetime
     paused_at: datetime | None
     paused_by_operator_at: datetime | None
@@ -72,29 +84,38 @@ class ComingRun(BaseModel):
     due_at: datetime
 
 
+class ScheduleList(BaseModel):
+    """A page of schedules."""
+
+    data: list[ScheduleView]
+    next_cursor: NextCursor
+
+
+class RunList(BaseModel):
+    """A page of runs."""
+
+    data: list[RunView]
+    next_cursor: NextCursor
+
+
+class ComingRunList(BaseModel):
+    """A page of coming runs, which never end unless the cron expression does."""
+
+    data: list[ComingRun]
+    next_cursor: NextCursor
+
+
 def view_schedule(schedule: Schedule) -> ScheduleView:
-    options = Options.of(schedule.options)
-    start, end = schedule.window_start, schedule.window_end
     waits = is_paused(schedule)
-    copied: dict[str, Any] = {
-        name: getattr(schedule, name) for name in ScheduleView.model_fields if hasattr(schedule, name)
-    }
+    shown = {name for name in ScheduleView.model_fields if hasattr(schedule, name)}
+    copied: dict[str, Any] = {name: getattr(schedule, name) for name in shown}
+    asked = {name: value for name, value in ScheduleRequest.of(schedule).items() if name != "webhook_url"}
     return ScheduleView(
         **copied
+        | asked
         | {
-            "manifest_url": schedule.source,
-            "window": f"{start:%H:%M}-{end:%H:%M}" if start and end else None,
-            "return_form": list(options.forms),
-            "priority": Priority(options.priority).name.lower(),
-            "weight": options.weight,
-            "budget": schedule.run_budget,
-            "reuse": options.reuse,
-            "encoding": options.encoding,
-            "map": dict(options.columns),
-            "delimiter": options.delimiter,
-            "many": options.many,
-            "include": list(options.include),
-            "exclude": list(options.exclude),
+            "manifest_url": without_secrets(schedule.source),
+            "webhook_host": host_of(schedule.webhook_url) if schedule.webhook_url else None,
             "next_fire_at": None if waits else schedule.next_fire_at,
             "next_due_at": None if waits else schedule.next_due_at,
         }

@@ -9,22 +9,45 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, Engine, and_, delete, exists, func, null, select, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Engine,
+    Uuid,
+    and_,
+    any_,
+    delete,
+    exists,
+    func,
+    literal,
+    null,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session
 
+from cutout.administration.output_removal import (
+    forget_outputs,
+    is_shared,
+    output_objects,
+    withdraw_outputs,
+)
 from cutout.administration.source_removal import remove_source, uploaded_key
 from cutout.enums import FINAL_STATES, State
+from cutout.ingest.change_detection import keep_outcomes
 from cutout.models import ATTEMPTS, BATCHES, INGESTS, JOBS, RESULTS, RUNS
 from cutout.queue.attempts.flags import lose_results_of
 from cutout.storage import Bucket
 from cutout.storage.unexpected_bytes import Unexpected, prefix_of
-from cutout.webhooks.deleted_jobs import forget_job
+from cutout.webhooks.deleted_jobs import forget_job, may_have_told_endpoints
 
 EMPTIED = (
     "producer_id",
     "external_id",
     "source_sha256",
     "details",
+    "metadata",
+    "natural_key",
     "manifest_source",
     "webhook_url",
     "trace",
@@ -43,10 +66,13 @@ EMPTIED = (
 )
 
 
-PartKind = Literal["job", "cutout", "unexpected", "source", "results", "messages", "manifest", "ledger"]
+PartKind = Literal[
+    "job", "cutout", "output", "unexpected", "source", "results", "messages", "manifest", "ledger"
+]
 
 NOT_REQUESTED = "ask for it with objects=true"
 SHARED = "another job of yours uses the same object"
+MADE_MEANWHILE = "it was made while its job was deleted"
 BEING_REUSED = "another job of yours is reusing it now; delete that job to remove it"
 OLD_VERSION = "the bucket keeps old versions: one remains until a lifecycle rule removes it"
 TO_BE_REWRITTEN = "its line disappears when the file is rewritten, in a few seconds"
@@ -103,6 +129,8 @@ def delete_objects(engine: Engine, bucket: Bucket, job: DeletableJob, deletion: 
 
     The row still names all of them: if this is interrupted, call it again.
     """
+    # The renderer's work ends first: it needs the cutout and the source.
+    _delete_outputs(engine, bucket, job, deletion)
     _delete_cutout(engine, bucket, job, deletion)
     if job.unexpected is not None:
         # The row names only the last one.
@@ -115,15 +143,35 @@ def delete_objects(engine: Engine, bucket: Bucket, job: DeletableJob, deletion: 
         deletion.remove("source", left.key, old_version=left.old_version)
 
 
-def keep_objects(bucket: Bucket, job: DeletableJob, deletion: Deletion) -> None:
+def keep_objects(engine: Engine, bucket: Bucket, job: DeletableJob, deletion: Deletion) -> None:
     """Note the objects that remain when a job is deleted without them."""
+    with Session(engine) as session:
+        outputs = output_objects(session, job.id)
     source, found = uploaded_key(bucket, job.source), Unexpected.of(job.unexpected)
     parts: tuple[tuple[PartKind, str | None], ...] = (
         ("cutout", job.key),
+        *(("output", output.key) for output in outputs),
         ("unexpected", found.key if found else None),
         ("source", source),
     )
     deletion.kept.extend(Part(kind, key, NOT_REQUESTED) for kind, key in parts if key is not None)
+
+
+def _delete_outputs(engine: Engine, bucket: Bucket, job: DeletableJob, deletion: Deletion) -> None:
+    with Session(engine) as session, session.begin():
+        if session.scalar(select(JOBS.c.id).where(_own_and_final(job.id, job.producer_id))) is None:
+            return
+        outputs = withdraw_outputs(session, job.id)
+    for output in outputs:
+        if output.key == job.key:
+            # It is the bought object, which other jobs may be reusing: see _delete_cutout.
+            continue
+        with Session(engine) as session:
+            shared = is_shared(session, job.id, output.key)
+        if shared:
+            deletion.kept.append(Part("output", output.key, SHARED))
+        else:
+            deletion.remove("output", output.key, old_version=bucket.delete(output.key))
 
 
 def _delete_cutout(engine: Engine, bucket: Bucket, job: DeletableJob, deletion: Deletion) -> None:
@@ -147,7 +195,7 @@ def withdraw_cutout(session: Session, job_id: uuid.UUID, producer_id: uuid.UUID 
     None if there is no cutout, or another job has it too. Commit before `is_being_reused` is called.
     """
     job = session.execute(
-        select(JOBS.c.key, JOBS.c.source_sha256, JOBS.c.return_form).where(
+        select(JOBS.c.key, JOBS.c.source_sha256, JOBS.c.bought_form).where(
             _own_and_final(job_id, producer_id)
         )
     ).first()
@@ -159,7 +207,7 @@ def withdraw_cutout(session: Session, job_id: uuid.UUID, producer_id: uuid.UUID 
     session.execute(
         delete(RESULTS).where(
             RESULTS.c.source_sha256 == job.source_sha256,
-            RESULTS.c.return_form == job.return_form,
+            RESULTS.c.bought_form == job.bought_form,
             RESULTS.c.key == job.key,
         )
     )
@@ -174,12 +222,12 @@ def is_being_reused(session: Session, job_id: uuid.UUID, key: str) -> bool:
     found this one is running with that hash, or has ended with the key. Another producer's job copies the
     object and handles its absence.
     """
-    columns = (JOBS.c.source_sha256, JOBS.c.return_form, JOBS.c.producer_id)
+    columns = (JOBS.c.source_sha256, JOBS.c.bought_form, JOBS.c.producer_id)
     this = select(*columns).where(JOBS.c.id == job_id).subquery()
     about_to = and_(
         JOBS.c.state == State.RUNNING,
         JOBS.c.source_sha256 == this.c.source_sha256,
-        JOBS.c.return_form == this.c.return_form,
+        JOBS.c.bought_form == this.c.bought_form,
         JOBS.c.producer_id.is_not_distinct_from(this.c.producer_id),
     )
     running = select(JOBS.c.id).join(this, about_to).limit(1)
@@ -189,20 +237,24 @@ def is_being_reused(session: Session, job_id: uuid.UUID, key: str) -> bool:
 
 def delete_job(session: Session, job: DeletableJob, deletion: Deletion) -> bool:
     """Empty the job's row and delete its messages; False if it runs again or is already deleted."""
-    this = _own_and_final(job.id, job.producer_id)
-    has_webhook = session.scalar(select(JOBS.c.webhook_url.is_not(None)).where(JOBS.c.id == job.id))
-    emptied = (
-        update(JOBS)
-        .where(this)
-        .values(**dict.fromkeys(EMPTIED, null()), source="", deleted_at=func.now())
-        .returning(JOBS.c.id)
-        .cte("emptied")
+    is_deletable = _own_and_final(job.id, job.producer_id)
+    has_webhook = session.scalar(
+        select(JOBS.c.webhook_url.is_not(None)).where(is_deletable).with_for_update()
     )
-    if session.scalar(select(emptied.c.id).add_cte(lose_results_of(this))) is None:
+    if has_webhook is None:
         return False
+    if job.batch_id is not None:
+        keep_outcomes(session, job.batch_id, [job.id])
+    empty_rows(session, is_deletable)
     deletion.remove("job")
-    session.execute(update(ATTEMPTS).where(ATTEMPTS.c.job_id == job.id).values(raw_answer=null()))
-    if has_webhook and forget_job(
+    noted = {part.key for part in (*deletion.removed, *deletion.kept) if part.what == "output"}
+    deletion.kept.extend(
+        Part("output", output.key, MADE_MEANWHILE)
+        for output in forget_outputs(session, [job.id])
+        if output.key not in noted and output.key != job.key
+    )
+    told = has_webhook or may_have_told_endpoints(session, job.producer_id, job.batch_id, job.created_at)
+    if told and forget_job(
         session, job.id, producer_id=job.producer_id, batch_id=job.batch_id, since=job.created_at
     ):
         deletion.remove("messages")
@@ -214,6 +266,25 @@ def delete_job(session: Session, job: DeletableJob, deletion: Deletion) -> bool:
         deletion.kept.extend(Part("results", key, IN_REPORT) for key in kept)
     deletion.kept.extend(_kept_elsewhere(session, job))
     return True
+
+
+def empty_rows(session: Session, which: ColumnElement[bool]) -> list[uuid.UUID]:
+    """Empty the rows of jobs that have ended and are not deleted; returns their ids.
+
+    What their calls were answered is forgotten, and that they were made is not.
+    """
+    emptied = (
+        update(JOBS)
+        .where(which)
+        .values(**dict.fromkeys(EMPTIED, null()), source="", deleted_at=func.now())
+        .returning(JOBS.c.id)
+        .cte("emptied")
+    )
+    ids = list(session.scalars(select(emptied.c.id).add_cte(lose_results_of(which))))
+    if ids:
+        its_calls = ATTEMPTS.c.job_id == any_(literal(ids, ARRAY(Uuid)))
+        session.execute(update(ATTEMPTS).where(its_calls).values(raw_answer=null()))
+    return ids
 
 
 def unwrite_results(session: Session, batch_id: uuid.UUID) -> bool:

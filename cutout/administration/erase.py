@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from cutout import queue
 from cutout.administration.delete import DELETABLE, DeletableJob, Deletion, delete_job, unwrite_results
+from cutout.administration.output_removal import is_shared, output_objects, withdraw_outputs
 from cutout.administration.source_removal import IS_UPLOADED, remove_source
 from cutout.enums import FINAL_STATES
 from cutout.models import ATTEMPTS, INGESTS, JOBS, RESULTS, RUNS, SOURCES, IdempotencyKey, Producer
@@ -36,11 +37,12 @@ OLD_REPORTS = text(
 
 
 class PictureJob(NamedTuple):
-    """A job for the picture, and whether it has ended."""
+    """A job for the picture, whether it has ended, and the keys of its outputs."""
 
     job: DeletableJob
     ended: bool
     in_lifeboat: bool
+    outputs: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -67,6 +69,7 @@ class Found:
             {
                 "jobs": len(self.jobs),
                 "cutouts": len(keys),
+                "outputs": len({key for each in self.jobs for key in each.outputs}),
                 "unexpected results": sum(each.job.unexpected is not None for each in self.jobs),
                 "sources": len(self.sources),
                 REUSABLE_RESULTS: self.results,
@@ -91,8 +94,11 @@ def find(engine: Engine, bucket: Bucket, sha256: bytes) -> Found:
     found = Found()
     with Session(engine) as session:
         columns = (*DELETABLE.selected_columns, JOBS.c.state, JOBS.c.lifeboat_key.is_not(None))
-        for *job, state, in_lifeboat in session.execute(select(*columns).where(_is_job_for(sha256))):
-            found.jobs.append(PictureJob(DeletableJob._make(job), state in FINAL_STATES, in_lifeboat))
+        jobs = session.execute(select(*columns).where(_is_job_for(sha256))).all()
+        for *job, state, in_lifeboat in jobs:
+            deletable = DeletableJob._make(job)
+            keys = tuple(output.key for output in output_objects(session, deletable.id))
+            found.jobs.append(PictureJob(deletable, state in FINAL_STATES, in_lifeboat, keys))
         rows = session.execute(
             select(RESULTS.c.bucket, RESULTS.c.key).where(_has_source(RESULTS, sha256))
         ).all()
@@ -107,8 +113,8 @@ def find(engine: Engine, bucket: Bucket, sha256: bytes) -> Found:
         reported = select(RUNS.c.id).where(RUNS.c.batch_id.in_(found.batches), RUNS.c.report_key.is_not(None))
         found.runs = list(session.scalars(reported))
         owners: list[uuid.UUID | None] = [None, *session.scalars(select(Producer.id))]
-    keys = [(owner, source_key(sha256.hex(), owner)) for owner in owners]
-    found.sources = [(owner, key) for owner, key in keys if bucket.has(key)]
+    sources = [(owner, source_key(sha256.hex(), owner)) for owner in owners]
+    found.sources = [(owner, key) for owner, key in sources if bucket.has(key)]
     return found
 
 
@@ -215,6 +221,7 @@ def _remove_cutout(engine: Engine, bucket: Bucket, sha256: bytes, key: str, eras
 
 def _remove_job(engine: Engine, bucket: Bucket, sha256: bytes, each: PictureJob, erased: Erased) -> None:
     job = each.job
+    _remove_outputs(engine, bucket, sha256, job, erased)
     if job.key is not None:
         _remove_cutout(engine, bucket, sha256, job.key, erased)
     if job.unexpected is not None:
@@ -236,6 +243,20 @@ def _remove_job(engine: Engine, bucket: Bucket, sha256: bytes, each: PictureJob,
         )
     if each.in_lifeboat:
         erased.kept.append(f"job {job.id}: its entry in the lifeboat, until a worker starts and sweeps it")
+
+
+def _remove_outputs(engine: Engine, bucket: Bucket, sha256: bytes, job: DeletableJob, erased: Erased) -> None:
+    """Remove the objects of a job's outputs, unless a job for another picture has the same key."""
+    with Session(engine) as session, session.begin():
+        outputs = withdraw_outputs(session, job.id)
+    for output in outputs:
+        with Session(engine) as session:
+            shared = is_shared(session, job.id, output.key, other_than=sha256)
+        if shared:
+            erased.kept.append(f"{output.key}: a job for another picture has the same key")
+        elif bucket.has(output.key):
+            bucket.delete(output.key)
+            erased.removed["outputs"] += 1
 
 
 def _remove_sources(engine: Engine, bucket: Bucket, found: Found, erased: Erased) -> None:

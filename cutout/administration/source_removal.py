@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from sqlalchemy import Boolean, ColumnElement, Engine, Exists, exists, func, literal_column, or_, select
 from sqlalchemy.orm import Session
 
-from cutout.models import BATCHES, INGESTS, JOBS
+from cutout.enums import OutputState
+from cutout.models import BATCHES, INGESTS, JOBS, OUTPUTS, constant
 from cutout.storage import Bucket
 from cutout.storage.object_keys import sha256_in_key
 
@@ -21,6 +22,7 @@ IS_UPLOADED: ColumnElement[bool] = literal_column("source ~ '^s3://[^/]+/sources
 # While the bucket is slow to delete, the producer's own uploads wait, but no connection for longer than this.
 SHORT_LOCK_TIMEOUT = func.set_config("lock_timeout", "2s", literal_column("true"))
 IN_USE = "another job of yours has the same source"
+TO_BE_RENDERED = "an output of this job is still to be made of it; delete the job again afterwards"
 IN_UPLOAD = "a manifest of yours that may contain it is being read; delete the job again afterwards"
 
 
@@ -67,9 +69,21 @@ def remove_source(
             others = others.where(JOBS.c.id != job_id)
         if session.scalar(others.limit(1)) is not None:
             return SourceLeft(key, IN_USE)
+        if session.scalar(select(_is_to_be_rendered(source))):
+            return SourceLeft(key, TO_BE_RENDERED)
         if session.scalar(select(_is_being_read(producer_id))):
             return SourceLeft(key, IN_UPLOAD)
         return SourceLeft(key, old_version=bucket.delete(key))
+
+
+def _is_to_be_rendered(source: str) -> Exists:
+    """A job with this source has an output that no renderer has made yet."""
+    return exists().where(
+        OUTPUTS.c.job_id == JOBS.c.id,
+        OUTPUTS.c.state == constant(OutputState.WAITING),
+        JOBS.c.source == source,
+        IS_UPLOADED,
+    )
 
 
 def _is_being_read(producer_id: uuid.UUID | None) -> Exists:

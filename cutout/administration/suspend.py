@@ -1,8 +1,8 @@
 """Suspension of a producer: its keys are refused and its work stops, until it is resumed.
 
-Dispatching jobs, beginning calls, firing schedules, reading manifests and sending messages each test the
-producer's row (`cutout.producers.producers`), so nothing else is marked. Calls under way end, and paid
-results are copied.
+Dispatching jobs, beginning calls, firing schedules, reading manifests, claiming outputs and sending messages
+each test the producer's row (`cutout.producers.producers`), so nothing else is marked. Calls under way end,
+and paid results are copied.
 """
 
 import uuid

@@ -11,7 +11,15 @@ from cutout.endpoint.answer import Accepted, Refused, parse, read_answer, refusa
 from cutout.endpoint.credits import CreditPool, credit_pools
 from cutout.endpoint.endpoint_errors import NoAnswer, NotSent
 from cutout.images.image import PreparedImage
-from cutout.network import FetchError, GuardedTransport, Timeouts, read_bounded
+from cutout.network import (
+    EgressUnavailable,
+    FetchError,
+    GuardedTransport,
+    NotReached,
+    Timeouts,
+    egress_proxy,
+    read_bounded,
+)
 
 CUT_OUT_PATH = "/api/cutout/general/commodity-background-removal"
 CREDITS_PATH = "/api/common/query-credits"
@@ -50,9 +58,10 @@ class EndpointClient:
         timeouts: Timeouts = CALL_TIMEOUTS,
         *,
         path: str = CUT_OUT_PATH,
+        proxy: str | None = None,
     ) -> None:
         """Check and store the base URL, such as `https://www.ailabapi.com`. Raises ValueError if it is
-        invalid.
+        invalid. `proxy` is that of all calls; without it they go directly.
         """
         if not re.fullmatch(r"[!-~]+", api_key):
             raise ValueError(
@@ -68,7 +77,9 @@ class EndpointClient:
                 "User-Agent": "cutout",
             }
         )
-        self._transport = GuardedTransport(timeouts, keepalive_expiry_s=KEEPALIVE_EXPIRY_S)
+        self._transport = GuardedTransport(
+            timeouts, proxy=egress_proxy(proxy), keepalive_expiry_s=KEEPALIVE_EXPIRY_S
+        )
 
     def cut_out(
         self, image: PreparedImage, return_form: str | None = None, *, departure: Departure | None = None
@@ -120,6 +131,8 @@ class EndpointClient:
         body = request.stream = _CountedBody(request.stream, note_sent)
         try:
             response = self._transport.handle_request(request)
+        except (EgressUnavailable, NotReached) as error:
+            raise NotSent(f"the request was not sent: {error}; see CUTOUT_ENDPOINT_PROXY") from error
         except httpx.TransportError as error:
             reason = f"{type(error).__name__}: {error}"
             if body.went_out:

@@ -18,6 +18,7 @@ from cutout.network import (
     HostList,
     TooLarge,
     UrlRefused,
+    egress_proxy,
     fetch_pieces,
     gather,
     port_of,
@@ -43,14 +44,20 @@ class ResultDownloader:
         max_bytes: int = MAX_RESULT_BYTES,
         deadline_s: float = DEADLINE_S,
         directory: Path | None = None,
+        proxy: str | None = None,
     ) -> None:
-        """`directory` holds large results, in files without a name, while they are checked."""
+        """Private hosts are reached without `proxy`.
+
+        `directory` holds large results, in files without a name, while they are checked.
+        """
         self._private = HostList(hosts.local().patterns + (private or HostList()).patterns)
         self._hosts = HostList(hosts.patterns + self._private.patterns)
         self._max_bytes = max_bytes
         self._deadline_s = deadline_s
         self._directory = directory
-        self._transport = GuardedTransport(policy=AddressPolicy(exempt=self._private))
+        self._transport = GuardedTransport(
+            policy=AddressPolicy(exempt=self._private), proxy=egress_proxy(proxy)
+        )
 
     def download(self, url: str) -> Blob:
         """Download a result, to be checked by `check_result`.

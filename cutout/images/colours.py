@@ -48,7 +48,7 @@ def to_srgb(image: Image.Image, data: bytes | None) -> Image.Image:
         converted = to_srgb(image.convert(image.mode[:-1]), data)
         converted.putalpha(image.getchannel("A"))
         return converted
-    profile = _read(data)
+    profile = read_profile(data)
     if profile is not None:
         space = profile.profile.xcolor_space.strip()
         if image.mode in _GREY and space == "RGB":
@@ -60,17 +60,29 @@ def to_srgb(image: Image.Image, data: bytes | None) -> Image.Image:
     return _eight_bits(image).convert("RGB")
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    if image.mode != "I;16":
-        return image
-    return image.convert("I").point(lambda level: level * (1 / 257) + 0.5).convert("L")
-
-
-def _read(data: bytes | None) -> ImageCms.ImageCmsProfile | None:
+def read_profile(data: bytes | None) -> ImageCms.ImageCmsProfile | None:
+    """The ICC profile; None if there is none, or it is broken."""
     try:
         return ImageCms.ImageCmsProfile(io.BytesIO(data)) if data else None
     except _UNUSABLE:
         return None
+
+
+def from_srgb(image: Image.Image, data: bytes) -> Image.Image | None:
+    """Convert an RGB picture of sRGB to a profile; None where the profile serves only as a source."""
+    profile = read_profile(data)
+    if profile is None:
+        return None
+    try:
+        return ImageCms.profileToProfile(image, SRGB, profile, outputMode="RGB")
+    except _UNUSABLE:
+        return None
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    if image.mode != "I;16":
+        return image
+    return image.convert("I").point(lambda level: level * (1 / 257) + 0.5).convert("L")
 
 
 def _converted(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image | None:
@@ -81,7 +93,7 @@ def _converted(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.I
 
 
 def _differs_from_srgb(data: bytes) -> bool:
-    profile = _read(data)
+    profile = read_profile(data)
     if profile is None or profile.profile.xcolor_space.strip() != "RGB":
         return False
     patches = bytes(level for colour in product(_STEPS, repeat=3) for level in colour)

@@ -4,15 +4,12 @@ A picture that is sent unchanged is neither decoded nor sent through a pipe.
 """
 
 import logging
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO, cast
+from typing import Any
 
-from cutout.images.decoder_child import read_frame, write_frame
+from cutout.images.child_process import ChildProcess
 from cutout.images.fair_semaphore import FairSemaphore, Owner
 from cutout.images.image import PreparedImage, unchanged
 from cutout.images.unfit_image import UnfitImage
@@ -22,13 +19,9 @@ log = logging.getLogger(__name__)
 # Number of pictures decoded at a time, whatever the number of threads.
 CHILDREN = 2
 PREPARED_WITHIN_S = 120.0
-# A process is replaced after this many pictures, in case its decoder leaks memory.
-MOST_PICTURES = 500
 # One retry in a new process: the first may have been killed for memory that others used.
 TRIES = 2
 TOO_COSTLY = "IMAGE_TOO_COSTLY"
-# Prefixes of variables that a child does not get: it needs none of the worker's secrets.
-SECRET_PREFIXES = ("CUTOUT_", "AWS_")
 
 
 class Preparer:
@@ -39,7 +32,7 @@ class Preparer:
         self._within_s = within_s
         self.slots = FairSemaphore(CHILDREN)
         self._lock = threading.Lock()
-        self._idle: list[_Child] = []
+        self._idle: list[ChildProcess] = []
 
     def prepare(self, source: bytes, *, owner: Owner = None, in_child: bool = False) -> PreparedImage:
         """Return the picture unchanged if the endpoint surely accepts it, else fitted. Raises UnfitImage.
@@ -62,7 +55,7 @@ class Preparer:
     def _ask(self, how: str, source: bytes, owner: Owner) -> PreparedImage:
         for left in reversed(range(TRIES)):
             with self._child(owner) as child:
-                answer = child.ask(how, source)
+                answer = child.ask({"how": how}, source)
             if answer is not None:
                 return _image(*answer)
             log.warning("a process that prepared a picture %s%s", child.end(), "; once more" if left else "")
@@ -73,9 +66,11 @@ class Preparer:
         )
 
     @contextmanager
-    def _child(self, owner: Owner) -> "Iterator[_Child]":
+    def _child(self, owner: Owner) -> Iterator[ChildProcess]:
         with self.slots.held(owner):
-            child = self._take_idle() or _Child(self._memory, self._within_s)
+            child = self._take_idle() or ChildProcess(
+                "cutout.images.decoder_child", self._memory, self._within_s
+            )
             try:
                 yield child
             except BaseException:
@@ -87,7 +82,7 @@ class Preparer:
             else:
                 child.end()
 
-    def _take_idle(self) -> "_Child | None":
+    def _take_idle(self) -> ChildProcess | None:
         """Return an idle process, or None. A process killed while idle is dropped: no picture killed it."""
         with self._lock:
             while self._idle:
@@ -96,65 +91,6 @@ class Preparer:
                     return child
                 child.end()
         return None
-
-
-class _Child:
-    def __init__(self, memory_bytes: int, within_s: float) -> None:
-        environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(SECRET_PREFIXES)
-        }
-        self._within_s = within_s
-        self._pictures = 0
-        self._failure = ""
-        # In its own session: a signal to the worker's process group would end it at once.
-        self._process = subprocess.Popen(  # noqa: S603 - ourselves
-            [sys.executable, "-m", "cutout.images.decoder_child", str(memory_bytes)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-            start_new_session=True,
-        )
-
-    @property
-    def is_fit(self) -> bool:
-        """Whether it may take another picture."""
-        return self._process.poll() is None and not self._failure and self._pictures < MOST_PICTURES
-
-    def ask(self, how: str, source: bytes) -> tuple[dict[str, Any], bytes] | None:
-        """Return the child's answer; None if it died or took too long."""
-        self._pictures += 1
-        timer = threading.Timer(self._within_s, self._end_late)
-        timer.start()
-        try:
-            write_frame(cast("BinaryIO", self._process.stdin), {"how": how}, source)
-            answer = read_frame(cast("BinaryIO", self._process.stdout))
-        except BrokenPipeError:
-            answer = None
-        finally:
-            timer.cancel()
-        if answer is not None and "no_memory" not in answer[0]:
-            return answer
-        self._failure = self._failure or ("died" if answer is None else "needed more memory than allowed")
-        return None
-
-    def end(self) -> str:
-        """End the process if it still runs; return how it ended."""
-        if self._failure != "died":
-            self._process.kill()
-        status = self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream and not stream.closed:
-                try:
-                    stream.close()
-                except BrokenPipeError:
-                    log.debug("a process that prepared pictures left some input unread")
-        if self._failure != "died":
-            return self._failure
-        return f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
-
-    def _end_late(self) -> None:
-        self._failure = f"took more than {self._within_s:.0f} s"
-        self._process.kill()
 
 
 def _image(header: dict[str, Any], data: bytes) -> PreparedImage:

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from PIL import Image
 
@@ -63,6 +63,29 @@ def fit(opened: OpenedImage, limits: Limits, *, keep_alpha: bool) -> Fitted:
             if len(data) <= limits.max_bytes:
                 return Fitted(data, "PNG", *image.size, (*changes, "encoded as PNG"))
         return _as_jpeg(_opaque(image, changes), limits.max_bytes, changes)
+
+
+def full_size(opened: OpenedImage) -> Image.Image:
+    """Decode an opened picture upright at its own size, as 8-bit RGB.
+
+    RGB keeps its pixels and its profile (`info["icc_profile"]`, `info["dpi"]`); other colours become sRGB.
+    Raises UnfitImage.
+    """
+    image = opened.image
+    with _memory_bound(image), unfit_on_error():
+        kept: dict[str, Any] = {
+            name: image.info[name] for name in ("icc_profile", "dpi") if name in image.info
+        }
+        image.load()
+        image = _resizable(_in_range(image, opened))
+        if image.mode in ("RGB", "RGBA"):
+            image = image.convert("RGB")
+        else:
+            image = to_srgb(image, kept.pop("icc_profile", None)).convert("RGB")
+        image = _upright(image, opened.turn, [])
+        image.info.clear()
+        image.info.update(kept)
+        return image
 
 
 @contextmanager

@@ -115,7 +115,7 @@ def _refused(source: bytes) -> UnfitImage:
     if page is not None:
         return page
     if not any(source[:_HEAD_BYTES]):
-        return _no_picture("a file of zeros: its transfer has failed")
+        return _no_picture("a file of zeros, whose transfer has failed")
     return UnfitImage(
         "IMAGE_NOT_A_PICTURE", f"the file starts with {source[:8]!r}, which no picture does; {REMEDY}"
     )

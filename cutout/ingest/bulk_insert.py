@@ -7,6 +7,7 @@ from typing import cast
 import psycopg
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Connection,
     Integer,
@@ -28,11 +29,12 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as insert_new
 from sqlalchemy.exc import DBAPIError
 
-from cutout.enums import JobMessages, QueueState, State
+from cutout.enums import JobMessages, QueueState, ReturnForm, State
 from cutout.ingest.chunks import Chunk
 from cutout.ingest.rejects import Conflict
 from cutout.models import BATCHES, JOBS
 from cutout.models.database_errors import is_unreachable
+from cutout.outputs.options import OutputOptions
 from cutout.producers.ceilings import top_priority_of
 from cutout.queue.blocks.approval import MESSAGE, NEEDS_APPROVAL
 from cutout.queue.fairness import last_start, start_before
@@ -88,11 +90,15 @@ STAGED_COLUMNS = (
     "manifest_line",
     "manifest_source",
 )
-BATCH_VALUES = ("batch_id", "producer_id", "state", "queue_state", "code", "message", "webhook_url")
+BATCH_VALUES = (
+    *("batch_id", "producer_id", "state", "queue_state", "code", "message", "webhook_url"),
+    "full_size",
+)
+BOUGHT_FORM = case((bindparam("derived", type_=Boolean), ReturnForm.RGBA), else_=STAGED.c.return_form)
 ADD_NEW = (
     insert_new(JOBS)
     .from_select(
-        ["virtual_start", *STAGED_COLUMNS, *BATCH_VALUES],
+        ["virtual_start", *STAGED_COLUMNS, "bought_form", *BATCH_VALUES],
         select(
             start_before(
                 bindparam("last", type_=JOBS.c.virtual_start.type),
@@ -105,6 +111,7 @@ ADD_NEW = (
                 else STAGED.c[name]
                 for name in STAGED_COLUMNS
             ),
+            BOUGHT_FORM,
             *(bindparam(name, type_=JOBS.c[name].type) for name in BATCH_VALUES),
         ).order_by(STAGED.c.n),
     )
@@ -177,7 +184,9 @@ def stage(connection: Connection, chunk: Chunk) -> None:
         raise DBAPIError(COPY, None, error, connection_invalidated=True) from error
 
 
-def insert_jobs(connection: Connection, batch_id: uuid.UUID, chunk: Chunk, initial: InitialState) -> Inserted:
+def insert_jobs(
+    connection: Connection, batch_id: uuid.UUID, chunk: Chunk, initial: InitialState, outputs: OutputOptions
+) -> Inserted:
     """Insert the jobs of a chunk, in order and with their virtual starts, in the caller's transaction.
 
     A row whose external id and form the batch already has is a duplicate if the source is equal, else a
@@ -204,6 +213,8 @@ def insert_jobs(connection: Connection, batch_id: uuid.UUID, chunk: Chunk, initi
             "code": initial.code,
             "message": initial.message,
             "webhook_url": webhook_url,
+            "derived": outputs.derived,
+            "full_size": outputs.full_size,
         },
     )
     if inserted.rowcount == len(chunk.lines):

@@ -106,8 +106,11 @@ def resume(connection: Connection, batch_id: uuid.UUID, fingerprint: bytes, kind
     return Checkpoint(batch_id, Counts(*found[1:]), found.manifest_key)
 
 
-def make_batch(session: Session, options: IngestOptions) -> uuid.UUID:
-    """Create the batch of an ingest, without jobs, in the caller's transaction."""
+def make_batch(session: Session, options: IngestOptions, source: str | None = None) -> uuid.UUID:
+    """Create the batch of an ingest, without jobs, in the caller's transaction.
+
+    `source` is the address of its manifest, if that is on the web.
+    """
     return create_batch(
         session,
         options.name,
@@ -117,6 +120,9 @@ def make_batch(session: Session, options: IngestOptions) -> uuid.UUID:
         reuse=options.reuse,
         webhook_url=options.webhook_url,
         webhook_jobs=options.webhook_jobs,
+        renditions=options.outputs.renditions,
+        metadata=options.metadata,
+        options=options.to_be_shown(source),
     ).id
 
 

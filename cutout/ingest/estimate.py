@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text, update
 
+from cutout.enums import ReturnForm
 from cutout.ingest.bulk_insert import prepare, stage
 from cutout.ingest.chunks import Chunk, ChunkReader
 from cutout.ingest.numbered_ids import records_with_final_ids
@@ -26,13 +27,15 @@ from cutout.ingest.sources.contents import Hash
 from cutout.ingest.sources.source import Source
 from cutout.manifests import Reject
 from cutout.models import INGESTS
+from cutout.queue.outputs.backlog import expect
 from cutout.queue.reuse.identity import Recipe
 from cutout.storage import Bucket
 
 HASHES_AT_ONCE = 2
 MOST_REASONS = 20
 OTHER_REASONS = "for other reasons"
-# Reasons that differ only in a quoted value count as one.
+# Reasons that differ only in a quoted value or a position count as one.
+POSITION = re.compile(r" at position [0-9]+")
 VALUE = re.compile(r"'(?:[^'\\]|\\.)*'")
 
 MOST_SAMPLED = 50
@@ -48,7 +51,9 @@ SEEN = (
 )
 JOB = "hashtextextended(return_form || ' ' || external_id, 0)"
 NAMED = "hashtextextended(coalesce(manifest_source, source), 0)"
-PICTURE = "hashtextextended(return_form || ' ' || source, 0)"
+# The form that a call would ask for.
+BOUGHT_FORM = f"CASE WHEN :derived THEN '{ReturnForm.RGBA}' ELSE return_form END"
+PICTURE = f"hashtextextended({BOUGHT_FORM} || ' ' || source, 0)"
 # A picture is identified by its bytes, or by what its URL held when it was last fetched.
 CONTENT = """
     coalesce(source_sha256, (
@@ -61,12 +66,12 @@ COUNT = f"""
         INSERT INTO seen_jobs SELECT {JOB}, {NAMED}, manifest_line FROM staged_jobs ORDER BY n
         ON CONFLICT DO NOTHING RETURNING hash
     ), jobs AS (
-        SELECT DISTINCT ON (hash) {PICTURE} AS picture, return_form, {CONTENT} AS content
+        SELECT DISTINCT ON (hash) {PICTURE} AS picture, {BOUGHT_FORM} AS bought_form, {CONTENT} AS content
         FROM staged_jobs JOIN new ON hash = {JOB} ORDER BY hash, n
     ), matched AS (
         SELECT picture, r.key IS NOT NULL AS bought, r.key, r.sha256, r.size_bytes
         FROM jobs LEFT JOIN bought_results r
-        ON :reuse AND r.source_sha256 = content AND r.return_form = jobs.return_form AND r.key IS NOT NULL
+        ON :reuse AND r.source_sha256 = content AND r.bought_form = jobs.bought_form AND r.key IS NOT NULL
             AND r.endpoint = :endpoint AND r.preparation = :preparation AND r.bucket = :bucket
             AND r.scope = :scope
     ), wanted AS (
@@ -144,11 +149,12 @@ def estimate(
 
     Raises IngestError, ManifestError or StorageError if the source cannot be read further.
     """
+    options.check_columns(source)
     reasons: Counter[str] = Counter()
 
     def reject(rejected: Reject) -> None:
         on_reject(rejected)
-        reason = VALUE.sub("…", rejected.reason).partition(";")[0].partition(":")[0]
+        reason = VALUE.sub("…", POSITION.sub("", rejected.reason)).partition(";")[0].partition(":")[0]
         is_listed = reason in reasons or len(reasons) < MOST_REASONS
         reasons[reason if is_listed else OTHER_REASONS] += 1
 
@@ -161,7 +167,9 @@ def estimate(
         with records_with_final_ids(engine, source) as records:
             reader = ChunkReader(source, options.defaults, Hash(bucket.name), pool, reject, records=records)
             while chunk := reader.read():
-                found, conflicts, more = _add_chunk(connection, found, chunk, recipe=recipe)
+                found, conflicts, more = _add_chunk(
+                    connection, found, chunk, recipe=recipe, derived=options.outputs.derived
+                )
                 for rejected in conflict_rejects(conflicts):
                     reject(rejected)
                 sampled = _thinned([*sampled, *more])
@@ -175,7 +183,7 @@ def _thinned(sampled: list[Sampled]) -> list[Sampled]:
 
 
 def _add_chunk(
-    connection: Connection, found: Estimate, chunk: Chunk, *, recipe: Recipe | None
+    connection: Connection, found: Estimate, chunk: Chunk, *, recipe: Recipe | None, derived: bool
 ) -> tuple[Estimate, list[Conflict], list[Sampled]]:
     jobs = bought = calls = 0
     conflicts: list[Conflict] = []
@@ -183,7 +191,9 @@ def _add_chunk(
     if chunk.lines:
         with connection.begin():
             stage(connection, chunk)
-            jobs, bought, calls, rows = connection.execute(text(COUNT), as_parameters(recipe)).one()
+            jobs, bought, calls, rows = connection.execute(
+                text(COUNT), as_parameters(recipe) | {"derived": derived}
+            ).one()
             sample = [Sampled(key, bytes.fromhex(sha256), size) for key, sha256, size in rows or ()]
             if jobs < len(chunk.lines):
                 conflicts = [Conflict._make(row) for row in connection.execute(text(CONFLICTS))]
@@ -201,15 +211,15 @@ def _add_chunk(
 
 MATCHED = """
     WITH pictures AS (
-        SELECT count(*) AS jobs, return_form, coalesce(source_sha256, content_sha256) AS content,
+        SELECT count(*) AS jobs, bought_form, coalesce(source_sha256, content_sha256) AS content,
             CASE WHEN coalesce(source_sha256, content_sha256) IS NULL THEN jobs.source END AS unknown
         FROM jobs LEFT JOIN sources ON address_sha256 = sha256(convert_to(jobs.source, 'UTF8'))
         WHERE batch_id = :batch AND state <> 'cancelled'
-        GROUP BY return_form, content, unknown
+        GROUP BY bought_form, content, unknown
     ), matched AS (
         SELECT jobs, r.key IS NOT NULL AS bought, r.key, r.sha256, r.size_bytes
         FROM pictures LEFT JOIN bought_results r
-        ON :reuse AND r.source_sha256 = content AND r.return_form = pictures.return_form
+        ON :reuse AND r.source_sha256 = content AND r.bought_form = pictures.bought_form
             AND r.endpoint = :endpoint AND r.preparation = :preparation AND r.bucket = :bucket
             AND r.scope = :scope AND r.key IS NOT NULL
     )
@@ -224,11 +234,13 @@ PLANNED_COUNT = text(f"""
 PLANNED_SAMPLE = text(f"{MATCHED} {SAMPLE}")
 
 
-def plan_batch(connection: Connection, batch_id: uuid.UUID, *, recipe: Recipe | None, bucket: Bucket) -> None:
+def plan_batch(
+    connection: Connection, batch_id: uuid.UUID, *, recipe: Recipe | None, bucket: Bucket, outputs: int
+) -> None:
     """Save what the batch would cost now, in a transaction that the caller ends.
 
     `recipe` identifies the results that may be reused; None turns reuse off. A sample of them is checked in
-    the bucket first, outside any transaction.
+    the bucket first, outside any transaction. Each job has at most `outputs`.
     """
     parameters = as_parameters(recipe) | {"batch": batch_id}
     jobs, bought, pictures = connection.execute(PLANNED_COUNT, parameters).one()
@@ -236,11 +248,15 @@ def plan_batch(connection: Connection, batch_id: uuid.UUID, *, recipe: Recipe | 
     connection.commit()
     missing = check_sample(bucket, sampled).missing_of(bought)
     calls = pictures if recipe else jobs
+    most = expect(connection, jobs * outputs)
     plan = {
         "already_bought": bought,
         "same_picture": jobs - bought - calls,
         "calls": calls,
         "missing": missing,
+        "outputs": most.outputs,
+        "output_cpu_seconds": round(most.cpu_seconds),
+        "output_bytes": most.size_bytes,
     }
     connection.execute(update(INGESTS).where(INGESTS.c.batch_id == batch_id).values(plan=plan))
 

@@ -90,6 +90,7 @@ class Ingest:
         Raises IngestError, ManifestError, StorageError, StrictError at a reject of a strict ingest, what
         `check` raises, and IngestDelayedError if the ingest must be resumed later.
         """
+        self._options.check_columns(self._source)
         with self._engine.connect() as connection, checkpoint.exclusive(connection, self._fingerprint):
             manifest_key = self._find_checkpoint(connection, on_resume)
             self._bucket.require()
@@ -193,7 +194,7 @@ class Ingest:
             # First: adding a single job to the batch locks these in the same order too
             self._quota.take(connection, len(chunk.lines))
             batch_id = self.batch_id or self._begin(connection)
-            added = insert_jobs(connection, batch_id, chunk, self._initial_state)
+            added = insert_jobs(connection, batch_id, chunk, self._initial_state, self._options.outputs)
             self._quota.give_back(connection, len(chunk.lines) - added.jobs)
             rejects = conflict_rejects(added.conflicts)
             if rejects and self._options.strict:

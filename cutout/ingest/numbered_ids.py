@@ -16,6 +16,7 @@ from typing import IO, cast
 import psycopg
 from sqlalchemy import Connection, Engine, text
 
+from cutout.enums import ReturnForm
 from cutout.ingest.rejects import ID_COLUMN, reject_generated_id
 from cutout.ingest.sources.source import IdNumbering, Source
 from cutout.manifests import Picture, Record, Reject
@@ -49,10 +50,18 @@ UNNUMBERED = """
     WITH final AS (
         SELECT k, line, form, source, external_id AS given, made, external_id FROM named_pictures
     ), """
+ONE_FORM = "named AS (SELECT * FROM final), "
+# A row without a form has the defaults, which may be any form: it meets every other form of its id.
+SEVERAL_FORMS = """
+    forms AS (SELECT DISTINCT external_id, form FROM final),
+    named AS (
+        SELECT line, forms.form, source, made, external_id FROM final JOIN forms USING (external_id)
+        WHERE final.form = forms.form OR final.form = '' OR forms.form = ''
+    ), """
 RENAMED = """
     by_source AS (
         SELECT external_id, form, source, min(line) AS line, bool_or(made) AS made
-        FROM final GROUP BY external_id, form, source
+        FROM named GROUP BY external_id, form, source
     ), conflicting AS (
         SELECT external_id, form, (array_agg(line ORDER BY line))[1:2] AS lines
         FROM by_source GROUP BY external_id, form HAVING count(*) > 1 AND bool_or(made)
@@ -139,11 +148,13 @@ def assign_final_ids(engine: Engine, records: Iterable[Record], numbering: IdNum
         connection.execute(text("DISCARD TEMP"))
         connection.execute(text(TABLE))
         connection.commit()
-        lines = _copy_rows(records)
+        forms: set[ReturnForm | None] = set()
+        lines = _copy_rows(records, forms)
         while block := "".join(islice(lines, ROWS_A_COPY)):
             _copy(connection, block)
         final = NUMBERED if numbering.many else UNNUMBERED
-        connection.execute(text(f"CREATE TEMPORARY TABLE renamed AS {final}{RENAMED}"))
+        named = SEVERAL_FORMS if len(forms) > 1 else ONE_FORM
+        connection.execute(text(f"CREATE TEMPORARY TABLE renamed AS {final}{named}{RENAMED}"))
         connection.execute(text("CREATE INDEX ON renamed (k)"))
         connection.execute(text("DROP TABLE named_pictures"))
         connection.commit()
@@ -166,10 +177,12 @@ def spooled_final_ids(
         yield SpooledFinalIds(file)
 
 
-def _copy_rows(records: Iterable[Record]) -> Iterator[str]:
+def _copy_rows(records: Iterable[Record], forms: set[ReturnForm | None]) -> Iterator[str]:
+    """Yield a row for each picture, and add its form to `forms`."""
     k = 0
     for record in records:
         for picture in record.pictures:
+            forms.add(picture.return_form)
             yield _copy_row(k, record.line, picture)
             k += 1
 

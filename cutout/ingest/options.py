@@ -6,11 +6,16 @@ from typing import Any, Self
 
 from cutout.enums import JobMessages, Priority, ReturnForm
 from cutout.ingest.chunks import Defaults
+from cutout.ingest.ingest_errors import IngestError
 from cutout.ingest.sources.read_options import ReadOptions
 from cutout.ingest.sources.source import Source, fingerprint
 from cutout.models import Batch, Ingest
+from cutout.network.shown_urls import without_secrets
+from cutout.outputs.options import OutputOptions
+from cutout.outputs.recipes import RecipeError
 from cutout.producers.ceilings import UNBOUNDED, Ceilings
 from cutout.queue.blocks.approval import PLAN
+from cutout.queue.metadata import Metadata
 
 FOREIGN, STRICT, SCHEDULE, MIN_SOURCE_SHARE = "foreign", "strict", "schedule", "min_source_share"
 
@@ -32,18 +37,29 @@ class IngestOptions:
     reuse: bool = True
     plan: bool = False
     strict: bool = False
+    outputs: OutputOptions = field(default_factory=OutputOptions)
     reading: ReadOptions = field(default_factory=ReadOptions)
     producer_id: uuid.UUID | None = None
     schedule_id: uuid.UUID | None = None
     min_source_share: float = 0.0
     webhook_url: str | None = None
     webhook_jobs: JobMessages = JobMessages.NONE
+    metadata: Metadata | None = None
     # Its producer's, read together with the ingest.
     ceilings: Ceilings = field(default=UNBOUNDED, compare=False)
 
     @property
     def defaults(self) -> Defaults:
         return Defaults(self.forms, self.priority, self.ceilings)
+
+    def check_columns(self, source: Source) -> None:
+        """Raise IngestError if a template of file names has a field that is no column of the source."""
+        if source.columns is None:
+            return
+        try:
+            self.outputs.check_columns(source.columns)
+        except RecipeError as error:
+            raise IngestError(str(error)) from error
 
     @property
     def as_json(self) -> dict[str, Any]:
@@ -59,11 +75,34 @@ class IngestOptions:
             "keys": self.reading.keys,
             **{name: True for name, is_set in self._flags.items() if is_set},
             **self.reading.more(),
+            **self.outputs.as_options(),
             **(
                 {SCHEDULE: str(self.schedule_id), MIN_SOURCE_SHARE: self.min_source_share}
                 if self.schedule_id
                 else {}
             ),
+        }
+
+    def to_be_shown(self, source: str | None = None) -> dict[str, Any]:
+        """The options that the batch has no columns for, by the names of the API, as stored with the batch.
+
+        `source` is an address of the web, which is shown without what may be a secret.
+        """
+        reading = self.reading
+        return {
+            "return_form": list(self.forms),
+            "priority": self.priority.name.lower(),
+            "plan": self.plan,
+            "strict": self.strict,
+            "forms": self.outputs.forms.value,
+            "full_size": self.outputs.full_size,
+            "manifest_url": None if source is None else without_secrets(source),
+            "map": dict(reading.columns),
+            "encoding": reading.encoding,
+            "delimiter": reading.delimiter,
+            "many": reading.many,
+            "include": list(reading.include),
+            "exclude": list(reading.exclude),
         }
 
     @property
@@ -84,6 +123,7 @@ class IngestOptions:
             plan=PLAN in stored,
             strict=STRICT in stored,
             reading=ReadOptions.of(stored, foreign=FOREIGN in stored),
+            outputs=OutputOptions.of_options(stored),
             producer_id=batch.producer_id,
             schedule_id=uuid.UUID(stored[SCHEDULE]) if SCHEDULE in stored else None,
             min_source_share=stored.get(MIN_SOURCE_SHARE, 0.0),
@@ -92,6 +132,12 @@ class IngestOptions:
         )
 
     def fingerprint(self, source: Source, requested: uuid.UUID | None = None) -> bytes:
-        """Identify the ingest: equal for the same command on an unchanged source, or for the same request."""
+        """Identify the ingest: equal for the same command on an unchanged source, or for the same request.
+
+        The name, weight and budget of a requested batch may be changed while its source is read.
+        """
+        if requested is not None:
+            fixed = {name: value for name, value in self.as_json.items() if name != "name"}
+            return fingerprint(source.identity, [fixed, str(requested)])
         batch = [self.weight, self.budget, self.reuse, str(self.producer_id)]
-        return fingerprint(source.identity, [self.as_json, batch, *([str(requested)] if requested else [])])
+        return fingerprint(source.identity, [self.as_json, batch])

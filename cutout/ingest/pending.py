@@ -146,7 +146,7 @@ def request_ingest(
     `source` is what `cutout ingest` takes, or the https URL of a manifest. With `manifest_key` the manifest
     is in the bucket already and `source` says where it came from.
     """
-    batch_id = make_batch(session, options)
+    batch_id = make_batch(session, options, source if is_on_the_web(source) else None)
     session.execute(
         insert(INGESTS).values(
             batch_id=batch_id,

@@ -13,6 +13,9 @@ MOST_SHOWN = 60
 MOST_COLUMNS = 16_384
 EXAMPLE = '`external_id=SKU,source="Image URL"`'
 
+# Longer names for characters that a shell or a table may swallow.
+DELIMITER_WORDS = {"tab": "\t", "pipe": "|", "semicolon": ";", "comma": ","}
+
 PAIR = re.compile(
     r'\s*+(?P<target>[^=,"]*+)=\s*(?:"(?P<quoted>(?:[^"]|"")*+)"\s*|(?P<bare>[^",][^,]*)?)(?P<end>,|$)',
     re.DOTALL,
@@ -100,7 +103,17 @@ class Header:
         return ManifestError(
             f"{self.file} has no column {absent}; its first line names {self._shown()}. Needed are"
             f" {' and '.join(NEEDED)}: rename the columns, or map them with `--map {example}`"
+            f"{self._undivided()}"
         )
+
+    def _undivided(self) -> str:
+        """Return a hint where a name has another delimiter in it; it is empty if none has."""
+        for word, delimiter in DELIMITER_WORDS.items():
+            for name in self.names:
+                if delimiter in name:
+                    shown = name.strip()[:MOST_SHOWN]
+                    return f"; if {shown!r} is more than one column, set `--delimiter {word}`"
+        return ""
 
     def _shown(self) -> str:
         shown = [repr(name.strip()[:MOST_SHOWN]) for name in self.names[:MOST_SHOWN]]

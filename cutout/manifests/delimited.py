@@ -4,12 +4,13 @@ import csv
 import re
 from collections.abc import Callable, Iterator, Sequence
 
+from cutout.manifests.column_names import DELIMITER_WORDS
 from cutout.manifests.lines import RecordLines
 from cutout.manifests.records import LONGEST_RECORD, ManifestError, Record, RecordContent, reject
 
 # If two occur equally often in the header, the first wins: it is rarer in column names.
 DELIMITERS = ("\t", "|", ";", ",")
-WORDS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
+WORDS = {**DELIMITER_WORDS, "\\t": "\t"}
 FORBIDDEN = frozenset('"\r\n\0 ')
 # Line that Excel writes above the header.
 SEPARATOR_LINE = re.compile(r'"?sep=([,;\t|])"?\s*', re.IGNORECASE)

@@ -16,10 +16,11 @@ from cutout.manifests.lines import RecordLines, Text, bounded_lines
 from cutout.manifests.ndjson import read_ndjson
 from cutout.manifests.plain import has_plain_columns, plain_reader
 from cutout.manifests.records import LONGEST_RECORD, ManifestError, Record
-from cutout.manifests.shopify import is_shopify, shopify_reader
+from cutout.manifests.shopify import MappedShopifyCells, has_products, is_shopify, shopify_reader
 
 SHOPIFY = "Shopify product export"
 GOOGLE = "Google Merchant feed"
+NDJSON = "NDJSON manifest"
 CHECKED_CHARACTERS = 1000
 
 
@@ -39,6 +40,13 @@ class Manifest:
     delimiter: str | None = None
     makes_ids: bool = False
     """Whether ids of several pictures of a product are made of the product's id."""
+    kept: tuple[str, ...] = ()
+    """Columns kept with each record; for NDJSON they are known only record by record."""
+
+    @property
+    def kept_columns(self) -> tuple[str, ...] | None:
+        """Columns whose values are kept with a record; None if they are known only record by record."""
+        return None if self.kind == NDJSON else self.kept
 
     def __iter__(self) -> Iterator[Record]:
         return self.records
@@ -76,7 +84,7 @@ def open_manifest(
     text = _find_start(decoded(chain((first,), chunks), codec, name=name), name=name)
     match text.start.lstrip()[0]:
         case "{":
-            return Manifest("NDJSON manifest", codec, read_ndjson(text, mapped, name=name, many=many))
+            return Manifest(NDJSON, codec, read_ndjson(text, mapped, name=name, many=many))
         case "<":
             return Manifest(GOOGLE, codec, read_feed(text, mapped, name=name), makes_ids=True)
         case "[":
@@ -138,14 +146,18 @@ def _open_delimited(
     if mapped.keys().isdisjoint(NEEDED) and not has_plain_columns(header):
         if is_shopify(header):
             shopify = shopify_reader(header, mapped)
-            checked = shopify.reject_without_picture(records(shopify))
+            checked = shopify.products.reject_without_picture(records(shopify))
             return Manifest(SHOPIFY, codec, checked, header.names, delimiter, makes_ids=True)
         if is_google(header):
             google = records(google_reader(header, mapped))
             return Manifest(GOOGLE, codec, google, header.names, delimiter, makes_ids=True)
     kind = "TSV manifest" if delimiter == "\t" else "CSV manifest"
     plain = plain_reader(header, mapped, many=many)
-    return Manifest(kind, codec, records(plain), header.names, delimiter)
+    if "source" in mapped and has_products(header):
+        variants = MappedShopifyCells(header, mapped["source"], plain)
+        checked = variants.products.reject_without_picture(records(variants))
+        return Manifest(kind, codec, checked, header.names, delimiter, kept=plain.kept)
+    return Manifest(kind, codec, records(plain), header.names, delimiter, kept=plain.kept)
 
 
 def _read_header(rows: Iterator[list[str]], lines: RecordLines, name: str) -> Header:

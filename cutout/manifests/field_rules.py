@@ -47,13 +47,19 @@ def character_fault(value: str) -> str | None:
 def return_form_fault(value: str) -> str | None:
     if value in RETURN_FORMS:
         return None
-    return f"is not one of {', '.join(ReturnForm)}; use one of them or leave it empty"
+    return (
+        f"is not one of {', '.join(ReturnForm)}; use one of them, leave it empty, or if the column is your"
+        " own, say so with `--map return_form=`"
+    )
 
 
 def priority_fault(value: str) -> str | None:
     if value in RANKS:
         return None
-    return f"is not one of {', '.join(PRIORITIES)}; use one of them or leave it empty"
+    return (
+        f"is not one of {', '.join(PRIORITIES)}; use one of them, leave it empty, or if the column is your"
+        " own, say so with `--map priority=`"
+    )
 
 
 def readable(name: str) -> str:

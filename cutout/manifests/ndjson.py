@@ -116,7 +116,8 @@ class _ObjectReader:
                 values[name] = "" if target is None or listed else _scalar(target.value).strip()
             except _LineError as error:
                 assert target is not None  # noqa: S101 - it has a value
-                rejects.append(reject(line, _shown(target.name), _shown(target.value), str(error)))
+                fault = _field_hint(name, target) or str(error)
+                rejects.append(reject(line, _shown(target.name), _shown(target.value), fault))
         if rejects:
             return Record(line, found, (), tuple(rejects))
         metadata = {key: text for key, text in texts.items() if text and key not in taken} or None
@@ -183,6 +184,19 @@ class _Target(NamedTuple):
 
 def _folded(found: Mapping[str, Any]) -> dict[str, str]:
     return {fold(key): key for key in found}
+
+
+def _field_hint(name: str, target: _Target) -> str | None:
+    """Return the fault of an object in place of a value, if one of its fields may be meant."""
+    if not isinstance(target.value, dict):
+        return None
+    texts = [key for key, value in target.value.items() if isinstance(value, str) and value]
+    field = (
+        next((key for key in texts if URL_START.match(target.value[key].strip())), *texts[:1])
+        if texts
+        else None
+    )
+    return field and f"is an object; map one of its fields, such as `--map {name}={target.name}.{field[:60]}`"
 
 
 def _list_of(target: _Target | None) -> list[str] | None:

@@ -4,11 +4,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from cutout.manifests.column_names import NEEDED, TARGETS, Header
-from cutout.manifests.delimited import ReadCells
 from cutout.manifests.record_builder import Cell, PlainCells, read_pictures, simple_picture, with_position
 from cutout.manifests.records import RecordContent
+from cutout.manifests.variant_rows import NO_PICTURE, variant_rule
 
-WOOCOMMERCE_COLUMNS, VARIATION = ("type", "sku", "parent", "images"), "variation"
 POSITIONS = ("position", "image_position", "image position")
 
 
@@ -16,7 +15,7 @@ def has_plain_columns(header: Header) -> bool:
     return all(header.find(target) is not None for target in NEEDED)
 
 
-def plain_reader(header: Header, columns: Mapping[str, str], *, many: bool = False) -> ReadCells:
+def plain_reader(header: Header, columns: Mapping[str, str], *, many: bool = False) -> "PlainRow":
     """Return a reader for the rows, with the targets mapped in `columns` or under their own names.
 
     A column `priority` is used only in a manifest written for us: where external_id or source is mapped, it
@@ -33,7 +32,7 @@ def plain_reader(header: Header, columns: Mapping[str, str], *, many: bool = Fal
     }
     if missing:
         raise header.missing(missing)
-    return _PlainCells(header, indexes, _find_position(header, columns) if many else None, many=many)
+    return PlainRow(header, indexes, _find_position(header, columns) if many else None, many=many)
 
 
 def _find(header: Header, columns: Mapping[str, str], target: str) -> int | None:
@@ -54,7 +53,9 @@ def _find_position(header: Header, columns: Mapping[str, str]) -> int | None:
     return index
 
 
-class _PlainCells:
+class PlainRow:
+    """Reader of rows. `kept` are the columns kept with each record: those that no field of a job is."""
+
     def __init__(
         self, header: Header, indexes: Mapping[str, int | None], position: int | None, *, many: bool
     ) -> None:
@@ -64,15 +65,18 @@ class _PlainCells:
         self._names = [*(name.strip() for name in header.names), ""]
         self._position = position
         self._many = many
-        self._type = _find_type(header)
+        self._is_variant = variant_rule(header)
         self._metadata = _metadata_of(self._names[:nowhere], self._indexes)
+        self.kept = tuple(name for name, _ in self._metadata)
 
     def __call__(self, line: int, cells: Sequence[str]) -> RecordContent:
         cells = [*cells, ""]
         at_id, at_source, at_form, at_priority = self._indexes
         external_id, source = cells[at_id].strip(), cells[at_source].strip()
+        if source == NO_PICTURE:
+            source = ""
         form, priority = cells[at_form].strip(), cells[at_priority].strip()
-        if not source and self._type is not None and cells[self._type].strip().lower().startswith(VARIATION):
+        if not source and self._is_variant is not None and self._is_variant(cells):
             return (), ()
         metadata = self._read_metadata(cells)
         found: RecordContent
@@ -92,11 +96,6 @@ class _PlainCells:
         if not self._metadata:
             return None
         return {name: cells[index] for name, index in self._metadata if cells[index]} or None
-
-
-def _find_type(header: Header) -> int | None:
-    """Return the column in which WooCommerce marks a variation, which usually shows its parent's picture."""
-    return header.folded.index("type") if set(WOOCOMMERCE_COLUMNS) <= set(header.folded) else None
 
 
 def _metadata_of(names: Sequence[str], used: Sequence[int]) -> list[tuple[str, int]]:

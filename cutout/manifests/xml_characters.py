@@ -6,18 +6,21 @@ Each is replaced by a private-use character, which the parser accepts as text.
 import re
 from collections.abc import Iterator
 
-# Control characters, surrogates and the two noncharacters; character references; a bare `&`; CDATA.
+# Control characters, surrogates and the two noncharacters; character references; a bare `&`, or that of an
+# entity that XML does not define; a `<` that begins no tag; CDATA.
 SUSPECT = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]"
     r"|&#(?P<decimal>[0-9]{1,10});|&#[xX](?P<hexadecimal>[0-9a-fA-F]{1,8});"
-    r"|&(?![A-Za-z_:][\w.:-]*;)"
+    r"|&(?!(?:amp|lt|gt|quot|apos);)"
+    r"|<(?![A-Za-z_:/!?\u0080-\U0010ffff])"
     r"|<!\[CDATA\[|\]\]>"
 )
 CDATA, CDATA_END = "<![CDATA[", "]]>"
 # Maximum length of a character reference.
 LONGEST_REFERENCE = 14
-FIRST_STAND_IN, AMPERSAND, OTHER = 0x10FD00, 0x26, 0xFF
+FIRST_STAND_IN, AMPERSAND, LESS_THAN, OTHER = 0x10FD00, 0x26, 0x3C, 0xFF
 STAND_IN = re.compile(f"[{chr(FIRST_STAND_IN)}-{chr(FIRST_STAND_IN + OTHER)}]")
+ENTITY = re.compile(r"[A-Za-z_:][\w.:-]{0,40};")
 ALLOWED = ((0x9, 0xA), (0xD, 0xD), (0x20, 0xD7FF), (0xE000, 0xFFFD), (0x10000, 0x10FFFF))
 
 
@@ -51,11 +54,11 @@ class Characters:
             self._in_cdata = True
         elif text == CDATA_END:
             self._in_cdata = False
-        elif text[0] != "&":
+        elif text[0] not in "&<":
             return ord(text)
         elif not self._in_cdata:
             if len(text) == 1:
-                return AMPERSAND
+                return ord(text)
             code = int(found["decimal"] or found["hexadecimal"], 10 if found["decimal"] else 16)
             return None if any(first <= code <= last for first, last in ALLOWED) else code
         return None
@@ -67,8 +70,14 @@ def character_fault(text: str) -> str | None:
     if not found:
         return None
     code = ord(found[0]) - FIRST_STAND_IN
-    if code == AMPERSAND:
-        return f"has a bare & at position {found.start() + 1}; write &amp;"
+    if code == AMPERSAND and (entity := ENTITY.match(text, found.end())):
+        return (
+            f"has the entity &{entity[0]} at position {found.start() + 1}, which XML does not define; write"
+            " the character itself"
+        )
+    if code in {AMPERSAND, LESS_THAN}:
+        written = "&amp;" if code == AMPERSAND else "&lt;"
+        return f"has a bare {chr(code)} at position {found.start() + 1}; write {written}"
     what = "a character that XML does not allow" if code == OTHER else f"the control character U+{code:04X}"
     return f"has {what} at position {found.start() + 1}; remove it"
 

@@ -2,9 +2,10 @@
 
 import uuid
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 
 from sqlalchemy import REAL, CheckConstraint, DateTime, Double, ForeignKey, Index, Table, Text, Uuid, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cutout.enums import JobMessages
@@ -20,7 +21,10 @@ class Batch(Base):
     unblocked, so that they do not go before all others. `paused_at` is the producer's pause,
     `paused_by_operator_at` the operator's, which the producer cannot lift. Calls go out from `opens_at` until
     `closes_at`; either may be unset. From `cancelled_at` on nothing more is bought for it; paid results are
-    still copied.
+    still copied. `options` are the others that it was requested with, to be shown; `revision` rises with each
+    change that somebody asks for. At `jobs_moved_at` a change of its weight moved jobs in the queue. From
+    `delete_requested_at` on it takes no job. At `deleted_at` its jobs are deleted and the row is emptied:
+    jobs, the ledger and runs still refer to it.
     """
 
     __tablename__ = "batches"
@@ -36,6 +40,7 @@ class Batch(Base):
             "id",
             postgresql_where=text("results_key IS NULL AND last_virtual_start > 0"),
         ),
+        Index("ix_batches_outputs_pending", "id", postgresql_where=text("outputs_pending")),
         Index("ix_batches_closes_at", "closes_at", postgresql_where=text("closes_at IS NOT NULL")),
         Index("ix_batches_producer", "producer_id", "id", postgresql_where=text("producer_id IS NOT NULL")),
     )
@@ -48,10 +53,18 @@ class Batch(Base):
     paused_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     paused_by_operator_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     cancelled_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    delete_requested_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    deleted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     opens_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     closes_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     reuse: Mapped[bool] = mapped_column(server_default=text("true"))
     results_key: Mapped[str | None] = mapped_column(Text)
+    # Numbers of its jobs by state, written with `results_key` and true while that is set.
+    tally: Mapped[dict[str, int] | None] = mapped_column(JSONB(none_as_null=True))
+    # The renditions of each of its jobs: {name: {"recipe": text, "file": template of the file's name}}.
+    renditions: Mapped[dict[str, dict[str, str]] | None] = mapped_column(JSONB(none_as_null=True))
+    # Its results were written while outputs of it were waiting: they are written again once all are final.
+    outputs_pending: Mapped[bool] = mapped_column(server_default=text("false"))
     # Set when a job of it is deleted: its results must be written again. Its end was notified already.
     results_unwritten_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     # Notified by a trigger, in the transaction that writes `results_key`.
@@ -62,6 +75,11 @@ class Batch(Base):
     # Not used any more.
     blocked: Mapped[bool] = mapped_column(server_default=text("false"))
     virtual_shift: Mapped[float | None] = mapped_column(Double)
+    # The producer's own pairs. SQLAlchemy reserves the name `metadata` in a class.
+    metadata_: Mapped[dict[str, str] | None] = mapped_column("metadata", JSONB(none_as_null=True))
+    options: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    revision: Mapped[int] = mapped_column(server_default=text("1"))
+    jobs_moved_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
 
 

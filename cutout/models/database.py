@@ -14,6 +14,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 from cutout.models.database_errors import is_unreachable, renew_connections
 from cutout.models.database_errors import sqlstate as sqlstate_of
 from cutout.models.pooler import DIRECT, support_pooler
+from cutout.models.pools import MeasuredPool, know
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ def connect(
     chosen = {"timezone": "UTC", DIRECT: "on"} | dict(server_settings or {})
     engine = create_engine(
         url,
+        poolclass=MeasuredPool,
         pool_size=connections,
         max_overflow=0,
         pool_pre_ping=check_first,
@@ -87,6 +89,7 @@ def connect(
     )
     renew_connections(engine)
     support_pooler(engine, server_settings or {})
+    know(engine, name)
     return engine
 
 

@@ -48,7 +48,17 @@ class Job(Base):
     # The time since which its storage does not give the source; empty after any other outcome.
     source_failed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     return_form: Mapped[ReturnForm] = mapped_column(Text, server_default=ReturnForm.RGBA)
+    # The form that a call asks for; the return form is derived from it where they differ.
+    bought_form: Mapped[ReturnForm] = mapped_column(Text, server_default=ReturnForm.RGBA)
+    # Whether its outputs are as large as the source.
+    full_size: Mapped[bool] = mapped_column(server_default=text("true"))
+    # The renditions asked for: {name: {"recipe": text, "file": template of the file's name}}.
+    renditions: Mapped[dict[str, dict[str, str]] | None] = mapped_column(JSONB(none_as_null=True))
     details: Mapped[dict[str, str] | None] = mapped_column(JSONB)
+    # The producer's own pairs. SQLAlchemy reserves the name `metadata` in a class.
+    metadata_: Mapped[dict[str, str] | None] = mapped_column("metadata", JSONB(none_as_null=True))
+    # Return form and external id of a job that is unique among its producer's jobs.
+    natural_key: Mapped[str | None] = mapped_column(Text)
     manifest_line: Mapped[int | None] = mapped_column(BigInteger)
     manifest_source: Mapped[str | None] = mapped_column(Text)
     # Notified by a trigger, in the transaction that makes the job final or held.
@@ -110,6 +120,8 @@ class Job(Base):
         CheckConstraint(one_of("step", Step), name="step_is_known"),
         CheckConstraint(one_of("queue_state", QueueState), name="queue_state_is_known"),
         CheckConstraint(one_of("return_form", ReturnForm), name="return_form_is_known"),
+        CheckConstraint(one_of("bought_form", ReturnForm), name="bought_form_is_known"),
+        CheckConstraint("bought_form IN ('rgba', return_form)", name="bought_form_gives_return_form"),
         CheckConstraint(
             f"({one_of('state', sorted(FINAL_STATES))}) = (finished_at IS NOT NULL)",
             name="final_if_and_only_if_finished",
@@ -224,6 +236,13 @@ class Job(Base):
             "source",
             postgresql_using="hash",
             postgresql_where=text("source ~ '^s3://[^/]+/sources/'"),
+        ),
+        Index(
+            "uq_jobs_producer_id_natural_key",
+            "producer_id",
+            "natural_key",
+            unique=True,
+            postgresql_where=text("natural_key IS NOT NULL"),
         ),
         Index("ix_jobs_key", "key", postgresql_using="hash", postgresql_where=text("key IS NOT NULL")),
     )

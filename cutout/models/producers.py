@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cutout.enums import Priority, Scope
+from cutout.enums import OperatorScope, Priority, Scope
 from cutout.models.columns import NEW_ID, NOW, array_of
 from cutout.models.database import Base
 
@@ -65,16 +65,23 @@ class Producer(Base):
 
 
 class ApiKey(Base):
-    """A key of a producer, stored as a hash. `last_used_at` is accurate to about a minute."""
+    """A key of a producer, or of an operator if it has none; stored as a hash.
+
+    An operator's key has the operator's name. `last_used_at` is accurate to about a minute.
+    """
 
     __tablename__ = "api_keys"
     __table_args__ = (
-        CheckConstraint(f"cardinality(scopes) > 0 AND scopes <@ {array_of(Scope)}", name="scopes_are_known"),
+        CheckConstraint(
+            f"cardinality(scopes) > 0 AND scopes <@ CASE WHEN producer_id IS NULL"
+            f" THEN {array_of(OperatorScope)} ELSE {array_of(Scope)} END",
+            name="scopes_are_known",
+        ),
         Index("ix_api_keys_producer_id", "producer_id"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, server_default=NEW_ID)
-    producer_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("producers.id"))
+    producer_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("producers.id"))
     name: Mapped[str] = mapped_column(Text)
     key_sha256: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
     scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))

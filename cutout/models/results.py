@@ -25,7 +25,7 @@ class Result(Base):
 
     __tablename__ = "bought_results"
     __table_args__ = (
-        CheckConstraint(one_of("return_form", ReturnForm), name="return_form_is_known"),
+        CheckConstraint(one_of("bought_form", ReturnForm), name="bought_form_is_known"),
         CheckConstraint(
             "(stored_at IS NULL) = (key IS NULL) AND (key IS NULL) = (sha256 IS NULL)",
             name="stored_under_a_key",
@@ -38,7 +38,7 @@ class Result(Base):
     )
 
     source_sha256: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
-    return_form: Mapped[ReturnForm] = mapped_column(Text, primary_key=True)
+    bought_form: Mapped[ReturnForm] = mapped_column(Text, primary_key=True)
     endpoint: Mapped[str] = mapped_column(Text, primary_key=True)
     preparation: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
     bucket: Mapped[str] = mapped_column(Text, primary_key=True)

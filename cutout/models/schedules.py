@@ -32,6 +32,7 @@ class Schedule(Base):
     with less than the share `min_source_share` of the last run's pictures is read only by a run that is
     `accept_shrunk_source`. A removed schedule keeps its row for its runs; one that never fires again is
     paused. The operator's pause is separate from the producer's, and the producer lifts only its own.
+    `revision` rises with each change that somebody asks for.
     """
 
     __tablename__ = "schedules"
@@ -86,6 +87,9 @@ class Schedule(Base):
     next_due_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
     removed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    # The producer's own pairs. SQLAlchemy reserves the name `metadata` in a class.
+    metadata_: Mapped[dict[str, str] | None] = mapped_column("metadata", JSONB(none_as_null=True))
+    revision: Mapped[int] = mapped_column(server_default=text("1"))
 
 
 class Run(Base):
@@ -146,7 +150,8 @@ class Run(Base):
 
 class Picture(Base):
     """A picture that a schedule saw: its version when last seen, the batches of the runs in which it was last
-    seen and last enqueued, and the reason for that.
+    seen and last enqueued, and the reason for that. `had_succeeded`: a job of it that was deleted had
+    succeeded, so it is not bought again, though no job says so any more.
     """
 
     __tablename__ = "pictures"
@@ -158,6 +163,7 @@ class Picture(Base):
     batch_id: Mapped[uuid.UUID] = mapped_column(Uuid)
     seen_in: Mapped[uuid.UUID] = mapped_column(Uuid)
     change: Mapped[Change] = mapped_column(Text)
+    had_succeeded: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
 SCHEDULES = cast("Table", Schedule.__table__)

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import cast
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     CheckConstraint,
     Computed,
@@ -20,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cutout.enums import DeliveryState
+from cutout.enums import DeliveryState, DisabledReason
 from cutout.models.columns import NEW_ID, NOW, OWNER, address, one_of
 from cutout.models.database import Base
 
@@ -36,6 +37,8 @@ class Delivery(Base):
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, server_default=NEW_ID)
     producer_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("producers.id"))
+    # No foreign key: the delivery outlives the endpoint.
+    endpoint_id: Mapped[uuid.UUID | None] = mapped_column(Uuid)
     url: Mapped[str] = mapped_column(Text)
     host: Mapped[str] = mapped_column(
         Text, Computed("lower(\"substring\"(url, '://([^/?#]+)'::text))", persisted=True)
@@ -73,11 +76,28 @@ class Delivery(Base):
         Index(
             "ix_deliveries_undelivered", "producer_id", "id", postgresql_where=text("state <> 'delivered'")
         ),
+        Index(
+            "ix_deliveries_endpoint",
+            "producer_id",
+            "endpoint_id",
+            "id",
+            postgresql_where=text("endpoint_id IS NOT NULL"),
+        ),
+        # Those about jobs: to be searched if one of them is deleted.
+        Index(
+            "ix_deliveries_endpoint_jobs",
+            "producer_id",
+            "id",
+            postgresql_where=text("endpoint_id IS NOT NULL AND type LIKE 'job%'"),
+        ),
     )
 
 
 class Digest(Base):
-    """A job that ended or is held, until the digest message of its batch's webhook is made."""
+    """A job that ended or is held, until its digest is made: for its batch's webhook, for endpoints, or both.
+
+    `endpoint_ids` are the endpoints that wanted the event when it happened.
+    """
 
     __tablename__ = "digests"
     __table_args__ = (Index("ix_digests_turns", text(OWNER), "batch_id", "id"),)
@@ -85,7 +105,8 @@ class Digest(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     batch_id: Mapped[uuid.UUID] = mapped_column(Uuid)
     producer_id: Mapped[uuid.UUID | None] = mapped_column(Uuid)
-    url: Mapped[str] = mapped_column(Text)
+    endpoint_ids: Mapped[list[uuid.UUID] | None] = mapped_column(ARRAY(Uuid))
+    url: Mapped[str | None] = mapped_column(Text)
     job: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
 
@@ -93,8 +114,8 @@ class Digest(Base):
 class WebhookSecret(Base):
     """The version of the secret that signs an owner's webhooks; 1 without a row. No secret is stored.
 
-    The owner is a producer, or the nil UUID for jobs without one. The previous version signs as well until
-    `overlap_until`.
+    The owner is a producer, one of its endpoints, or the nil UUID for jobs without a producer. The previous
+    version signs as well until `overlap_until`.
     """
 
     __tablename__ = "webhook_secrets"
@@ -105,10 +126,42 @@ class WebhookSecret(Base):
     overlap_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
 
+class WebhookEndpoint(Base):
+    """An address that receives messages about all of a producer's events that `events` names.
+
+    `failing_since` is the time of the first failed try since the last message was accepted.
+    """
+
+    __tablename__ = "webhook_endpoints"
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, server_default=NEW_ID)
+    producer_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("producers.id"))
+    url: Mapped[str] = mapped_column(Text)
+    events: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    description: Mapped[str | None] = mapped_column(Text)
+    disabled_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    disabled_reason: Mapped[DisabledReason | None] = mapped_column(Text)
+    failing_since: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+
+    __table_args__ = (
+        address("url"),
+        CheckConstraint("cardinality(events) > 0", name="events_are_not_empty"),
+        CheckConstraint(one_of("disabled_reason", DisabledReason), name="disabled_reason_is_known"),
+        CheckConstraint("(disabled_at IS NULL) = (disabled_reason IS NULL)", name="disabled_says_why"),
+        Index("ix_webhook_endpoints_producer_id_id", "producer_id", "id"),
+        Index(
+            "ix_webhook_endpoints_failing_since",
+            "failing_since",
+            postgresql_where=text("failing_since IS NOT NULL AND disabled_at IS NULL"),
+        ),
+    )
+
+
 class Receiver(Base):
     """A host that accepted an owner's last webhook; without a row it never did, or not the last one.
 
-    The owner is as in WebhookSecret. Each owner proves a host for itself only.
+    The owner is a producer, or the nil UUID for jobs without one. Each owner proves a host for itself only.
     """
 
     __tablename__ = "receivers"
@@ -123,3 +176,4 @@ class Receiver(Base):
 DELIVERIES = cast("Table", Delivery.__table__)
 WEBHOOK_SECRETS = cast("Table", WebhookSecret.__table__)
 RECEIVERS = cast("Table", Receiver.__table__)
+WEBHOOK_ENDPOINTS = cast("Table", WebhookEndpoint.__table__)

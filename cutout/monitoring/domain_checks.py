@@ -1,4 +1,4 @@
-"""Health checks of the data: late schedules, and the auditor's findings that only a person can repair.
+"""Health checks of the data: late schedules, keys that expire soon, findings that only a person can repair.
 
 They return nothing where Postgres is unreachable or has no schema, which other checks report.
 """
@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from cutout.audit.audit_run import findings
 from cutout.monitoring.check import Check, failed, is_reported_elsewhere, passed
+from cutout.producers.key_expiry import expiring_keys
 from cutout.schedules.lateness import LateSchedule, late_schedules, schedules_exist
 from cutout.settings import Settings
 from cutout.status.call_rate import CallSettings
@@ -42,6 +43,32 @@ def check_schedules(settings: Settings, engine: Engine) -> list[Check]:
     if not found:
         return _none_late(found)
     return [failed("schedules", late.text, late.remedy) for late in found]
+
+
+def check_keys(engine: Engine) -> list[Check]:
+    """One check for each key that expires within 14 days; none without any. Nothing is wrong yet."""
+    try:
+        with Session(engine) as session:
+            found = [
+                (key.name, key.expires_at, owner.id if owner else None)
+                for key, owner in expiring_keys(session)
+            ]
+    except DBAPIError as error:
+        if is_reported_elsewhere(error):
+            return []
+        raise
+    return [
+        Check(
+            "keys",
+            ok=True,
+            found=f"the key {name!r} of {f'producer {owner}' if owner else 'an operator'} expires at"
+            f" {ends:%Y-%m-%d %H:%M} UTC",
+            remedy="give its user another: `cutout keys make"
+            f" {f'NAME --producer {owner}' if owner else '--operator NAME'}`",
+            needed=False,
+        )
+        for name, ends, owner in found
+    ]
 
 
 def count_late(settings: Settings, engine: Engine) -> list[Check]:

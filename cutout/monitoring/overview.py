@@ -3,10 +3,11 @@
 Final jobs are not counted here: there may be millions of them, and workers count the jobs that they settle.
 """
 
+import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -32,6 +33,7 @@ from cutout.billing.learned_limits import circuit_is_open
 from cutout.enums import AttemptOutcome, Priority, QueueState, State, Step
 from cutout.models import (
     ACCOUNTS,
+    ACTIONS,
     ATTEMPTS,
     BREAKER,
     INGESTS,
@@ -44,9 +46,12 @@ from cutout.models import (
     constant,
 )
 from cutout.monitoring.snapshots import oldest_snapshot
+from cutout.monitoring.waiting import Waiting, read_waiting
+from cutout.producers.key_expiry import soonest_expiry
 from cutout.queue.blocks.blocked_jobs import IS_OVER_BUDGET, WAITS_FOR_ITS_BATCH
 from cutout.queue.blocks.isolated_workers import IS_CUT_OFF
 from cutout.queue.leader import leader_exists
+from cutout.queue.outputs.backlog import Backlog, read_backlog
 from cutout.queue.producer_shares import EligibleOwners, eligible_owners, jobs_in_queues
 from cutout.queue.reuse import missing_results
 from cutout.schedules.lateness import Lateness, late_schedules
@@ -78,8 +83,18 @@ class Overview:
     missing_cutouts: missing_results.Missing
     day_spent: int
     unfinished_ingests: int
+    unfinished_actions: int
+    oldest_action_s: float | None
     late_schedules: dict[Lateness, int]
     oldest_snapshot_s: float
+    outputs: Backlog
+    soonest_key_expiry: datetime | None
+    waiting: Waiting
+    read_at: float = field(default_factory=time.time)
+
+    def ago(self, age_s: float | None) -> float | None:
+        """The Unix time so many seconds before it was read; None for an unknown age."""
+        return None if age_s is None else self.read_at - age_s
 
 
 def read_overview(database: Session, settings: CallSettings) -> Overview:
@@ -103,8 +118,13 @@ def read_overview(database: Session, settings: CallSettings) -> Overview:
         missing_cutouts=missing_results.read_missing(database),
         day_spent=rest.day_spent or 0,
         unfinished_ingests=rest.unfinished_ingests,
+        unfinished_actions=rest.unfinished_actions,
+        oldest_action_s=rest.oldest_action_s,
         late_schedules=_count_late(database, settings),
         oldest_snapshot_s=_oldest_snapshot_s(database),
+        outputs=read_backlog(database),
+        soonest_key_expiry=soonest_expiry(database),
+        waiting=read_waiting(database),
     )
 
 
@@ -135,8 +155,13 @@ AT_RISK = and_(JOBS.c.result_expires_at.is_not(None), JOBS.c.lifeboat_key.is_(No
 PAID = (
     func.count().filter(AT_RISK).label("at_risk"),
     _seconds(func.min(JOBS.c.result_expires_at).filter(AT_RISK) - func.now()).label("expiry_s"),
+    func.count(JOBS.c.lifeboat_key).label("in_lifeboat"),
 )
-NOT_PAID = (literal(0).label("at_risk"), cast(null(), Double).label("expiry_s"))
+NOT_PAID = (
+    literal(0).label("at_risk"),
+    cast(null(), Double).label("expiry_s"),
+    literal(0).label("in_lifeboat"),
+)
 
 
 def _under_way(
@@ -244,6 +269,15 @@ THE_REST = select(
     .where(INGESTS.c.finished_at.is_(None))
     .scalar_subquery()
     .label("unfinished_ingests"),
+    select(func.count())
+    .select_from(ACTIONS)
+    .where(ACTIONS.c.finished_at.is_(None))
+    .scalar_subquery()
+    .label("unfinished_actions"),
+    select(_ago(func.min(ACTIONS.c.requested_at)))
+    .where(ACTIONS.c.finished_at.is_(None))
+    .scalar_subquery()
+    .label("oldest_action_s"),
     func.greatest(
         *(
             select(_ago(func.min(JOBS.c.scheduled_at)))

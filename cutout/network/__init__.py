@@ -6,13 +6,16 @@ a secret.
 """
 
 from cutout.network.blob import IN_MEMORY_BYTES, Blob, gather, mapped, stream_of
+from cutout.network.egress_proxy import EgressProxy, egress_proxy
 from cutout.network.fetch import Fetched, fetch, fetch_pieces, read_bounded
 from cutout.network.fetch_errors import (
     AddressRefused,
     BadStatus,
     DeadlinePassed,
+    EgressUnavailable,
     FetchError,
     NotModified,
+    NotReached,
     RedirectRefused,
     TooLarge,
     Truncated,
@@ -23,7 +26,7 @@ from cutout.network.fetch_errors import (
 from cutout.network.hosts import HostList, HostPattern, is_local, port_of
 from cutout.network.ip_addresses import AddressPolicy, is_public
 from cutout.network.patience import Patience
-from cutout.network.transport import GuardedTransport, Timeouts
+from cutout.network.transport import Exchange, GuardedTransport, Timeouts
 
 __all__ = [
     "IN_MEMORY_BYTES",
@@ -32,12 +35,16 @@ __all__ = [
     "BadStatus",
     "Blob",
     "DeadlinePassed",
+    "EgressProxy",
+    "EgressUnavailable",
+    "Exchange",
     "FetchError",
     "Fetched",
     "GuardedTransport",
     "HostList",
     "HostPattern",
     "NotModified",
+    "NotReached",
     "Patience",
     "RedirectRefused",
     "Timeouts",
@@ -46,6 +53,7 @@ __all__ = [
     "Unfinished",
     "Unreachable",
     "UrlRefused",
+    "egress_proxy",
     "fetch",
     "fetch_pieces",
     "gather",

@@ -8,8 +8,13 @@ from typing import Any
 
 import httpcore
 
+from cutout.network.egress_proxy import EgressProxy
+from cutout.network.fetch_errors import EgressUnavailable, NotReached
 from cutout.network.ip_addresses import AddressPolicy
 from cutout.network.stream import DeadlineStream, seconds_left
+
+# The name server has no answer now; others say that there is no such name.
+AT_PRESENT = {socket.EAI_AGAIN, socket.EAI_FAIL}
 
 _Address = tuple[int, tuple[Any, ...]]  # the family, and what `socket.connect` takes
 
@@ -17,11 +22,13 @@ _Address = tuple[int, tuple[Any, ...]]  # the family, and what `socket.connect` 
 class GuardedBackend(httpcore.NetworkBackend):
     """Connects to the checked addresses only, so that a later, different DNS answer has no effect.
 
-    TLS and the Host header keep the name.
+    TLS and the Host header keep the name. With a proxy it tunnels to the checked address; a host that the
+    operator exempts from the check is inside, and reached directly.
     """
 
-    def __init__(self, policy: AddressPolicy | None) -> None:
+    def __init__(self, policy: AddressPolicy | None, proxy: EgressProxy | None = None) -> None:
         self._policy = policy
+        self._proxy = proxy
 
     def connect_tcp(
         self,
@@ -30,19 +37,42 @@ class GuardedBackend(httpcore.NetworkBackend):
         timeout: float | None = None,
         local_address: str | None = None,  # noqa: ARG002 - httpcore's signature
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002 - httpcore's signature
-    ) -> httpcore.NetworkStream:
-        addresses = _resolve(host, port, timeout)
+    ) -> DeadlineStream:
+        addresses = self._resolved(host, port, timeout)
         if self._policy is not None:
             self._policy.check(host, port, [str(address[0]) for _, address in addresses])
-        failure: httpcore.ConnectError | httpcore.ConnectTimeout = httpcore.ConnectError("no address")
+        proxy = self._proxy_for(host, port)
+        failure: Exception = httpcore.ConnectError("no address")
         for family, address in addresses:
             try:
+                if proxy is not None:
+                    return DeadlineStream(proxy.connect(str(address[0]), port, timeout))
                 return DeadlineStream(_connect(family, address, timeout))
+            except (httpcore.ConnectError, httpcore.ConnectTimeout, NotReached, EgressUnavailable) as error:
+                failure = error
             except TimeoutError as error:
                 failure = httpcore.ConnectTimeout(str(error))
             except OSError as error:
                 failure = httpcore.ConnectError(str(error))
         raise failure
+
+    def _proxy_for(self, host: str, port: int) -> EgressProxy | None:
+        exempt = self._policy is not None and self._policy.exempt.allows(host, port)
+        return None if exempt else self._proxy
+
+    def _resolved(self, host: str, port: int, timeout: float | None) -> list[_Address]:
+        try:
+            return _resolve(host, port, timeout)
+        except (OSError, ValueError) as error:
+            unresolved = f"{host} cannot be resolved: {error}"
+            # An outage behind the proxy takes the name server's own servers away as well.
+            if self._proxy_for(host, port) and getattr(error, "errno", None) in AT_PRESENT:
+                raise NotReached(unresolved) from None
+            raise httpcore.ConnectError(unresolved) from None
+        except httpcore.ConnectTimeout as error:
+            if self._proxy_for(host, port):
+                raise NotReached(str(error)) from None
+            raise
 
 
 def _connect(family: int, address: tuple[Any, ...], timeout: float | None) -> socket.socket:
@@ -73,10 +103,10 @@ def _look_up(host: str, port: int, timeout: float | None) -> list[Any]:
         try:
             answers.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except (OSError, ValueError) as error:
-            answers.set_exception(httpcore.ConnectError(f"{host} cannot be resolved: {error}"))
+            answers.set_exception(error)
 
     threading.Thread(target=resolve, name=f"resolve {host}", daemon=True).start()
     try:
         return answers.result(seconds_left(timeout, httpcore.ConnectTimeout))
-    except TimeoutError:
+    except TimeoutError:  # also a resolver's own
         raise httpcore.ConnectTimeout(f"{host} was not resolved in time") from None

@@ -1,6 +1,7 @@
 """Downloads of any size: small ones in memory, large ones in a memory-mapped file without a name."""
 
 import io
+import itertools
 import mmap
 import tempfile
 from collections.abc import Iterable
@@ -19,9 +20,13 @@ def gather(pieces: Iterable[bytes], directory: Path | None = None) -> Blob:
 
     Raises OSError if the disk is full, and any exception of `pieces`.
     """
-    held = bytearray()
     iterator = iter(pieces)
-    for piece in iterator:
+    first, second = next(iterator, b""), next(iterator, None)
+    if second is None and len(first) <= IN_MEMORY_BYTES:
+        # Most bodies come in one piece, which need not be copied.
+        return first
+    held = bytearray()
+    for piece in itertools.chain([first, second or b""], iterator):
         held += piece
         if len(held) > IN_MEMORY_BYTES:
             return _spilled(held, iterator, directory)

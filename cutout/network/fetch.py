@@ -126,9 +126,15 @@ def read_bounded(response: httpx.Response, max_bytes: int) -> bytes:
 
     Raises TooLarge, Truncated, DeadlinePassed. The caller closes the response.
     """
+    parts = _bounded(response, max_bytes)
+    first, second = next(parts, b""), next(parts, None)
+    if second is None:
+        # Most bodies come in one part, which need not be copied.
+        return first
     # Not a list of parts: a server may send single bytes.
-    held = bytearray()
-    for part in _bounded(response, max_bytes):
+    held = bytearray(first)
+    held += second
+    for part in parts:
         held += part
     return bytes(held)
 

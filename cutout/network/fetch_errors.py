@@ -9,6 +9,8 @@ FetchError
   x TooLarge            more bytes than allowed
   x Unfinished          may succeed next time
     - Unreachable       no connection, or broken before the answer began
+        - NotReached    the egress proxy does not connect to this server, or its name is not resolved now
+    - EgressUnavailable the operator's own proxy gives no connection: nothing is known of the server
     - DeadlinePassed
     - Truncated         broken off inside the body
 
@@ -53,6 +55,18 @@ class Unfinished(FetchError):
 
 class Unreachable(Unfinished):
     pass
+
+
+class NotReached(Unreachable):
+    """No connection through the egress proxy. An outage may look the same: try again after minutes."""
+
+
+class EgressUnavailable(Unfinished):
+    """`maybe_server`: the server may be at fault as well, so it must not be waited for without end."""
+
+    def __init__(self, message: str, *, maybe_server: bool = False) -> None:
+        super().__init__(message)
+        self.maybe_server = maybe_server
 
 
 class DeadlinePassed(Unfinished):

@@ -5,7 +5,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Self
 
 import httpcore
 
@@ -60,6 +60,16 @@ class DeadlineStream(httpcore.NetworkStream):
         except OSError as error:
             raise httpcore.ReadError(str(error)) from error
 
+    def read_into(self, buffer: memoryview, timeout: float | None = None) -> int:
+        """Read what there is into the buffer; returns the number of bytes, 0 at the end of the stream."""
+        try:
+            self._set_timeout(seconds_left(timeout, httpcore.ReadTimeout))
+            return self._sock.recv_into(buffer)
+        except TimeoutError as error:
+            raise httpcore.ReadTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore.ReadError(str(error)) from error
+
     def _read_unless(self, interrupted: Interrupted, max_bytes: int, timeout: Allowance) -> bytes:
         gives_up_at = time.monotonic() + float(timeout)
         while True:
@@ -91,7 +101,7 @@ class DeadlineStream(httpcore.NetworkStream):
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
+    ) -> "DeadlineStream":
         try:
             self._sock.settimeout(seconds_left(timeout, httpcore.ConnectTimeout))
             return DeadlineStream(ssl_context.wrap_socket(self._sock, server_hostname=server_hostname))
@@ -108,11 +118,8 @@ class DeadlineStream(httpcore.NetworkStream):
             self._sock.settimeout(seconds)
             self._timeout = seconds
 
-    def get_extra_info(self, info: str) -> Any:
-        if info == "ssl_object":
-            return self._sock if isinstance(self._sock, ssl.SSLSocket) else None
-        if info == "is_readable":  # an idle connection with something to read was closed by the server
-            poll = select.poll()
-            poll.register(self._sock, select.POLLIN)
-            return bool(poll.poll(0))
-        return None
+    def is_readable(self) -> bool:
+        """Whether something can be read now: an idle connection was closed by the server then."""
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        return bool(poll.poll(0))

@@ -2,15 +2,18 @@
 
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import h11
 import httpcore
 import httpx
 
 from cutout.network.backend import GuardedBackend
 from cutout.network.connections import DEFAULT_PORTS, Connections, Origin
+from cutout.network.egress_proxy import EgressProxy
+from cutout.network.http1 import Http1Connection, request_head
 from cutout.network.ip_addresses import AddressPolicy
 from cutout.network.stream import Allowance, Interrupted
 
@@ -29,10 +32,11 @@ class GuardedTransport(httpx.BaseTransport):
     """Transport for one thread: httpcore's pool takes quadratic time under many threads. The TLS context is
     shared.
 
-    Raises the exceptions of httpx, and AddressRefused. Extensions of a request: `deadline_s` replaces the
-    total timeout; the other timeouts are the transport's, whatever a client sets. `interrupted` is called
-    twice a second while nothing comes: a reason ends the request. `before_first_byte` is called once a
-    connection is open, right before the request is sent; its exceptions are passed on.
+    Raises the exceptions of httpx, AddressRefused, and NotReached and EgressUnavailable before anything was
+    sent. Extensions of a request: `deadline_s` replaces the total timeout; the other timeouts are the
+    transport's, whatever a client sets. `interrupted` is called twice a second while nothing comes: a reason
+    ends the request. `before_first_byte` is called once a connection is open, right before the request is
+    sent; its exceptions are passed on.
     """
 
     def __init__(
@@ -40,40 +44,59 @@ class GuardedTransport(httpx.BaseTransport):
         timeouts: Timeouts | None = None,
         *,
         policy: AddressPolicy | None = None,
+        proxy: EgressProxy | None = None,
         keepalive_expiry_s: float = 3.0,
     ) -> None:
         self._timeouts = timeouts or Timeouts()
-        self._connections = Connections(GuardedBackend(policy), keepalive_expiry_s)
+        self._connections = Connections(GuardedBackend(policy, proxy), keepalive_expiry_s)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         if not isinstance(request.stream, httpx.SyncByteStream):
             raise TypeError("the body of the request is asynchronous")
-        url = request.url
-        allowances = self._allowances(
-            request.extensions.get("deadline_s"), request.extensions.get("interrupted")
-        )
+        url, extensions = request.url, request.extensions
         if url.raw_scheme not in DEFAULT_PORTS:
             raise httpx.UnsupportedProtocol(f"only http and https are supported, not {url.scheme!r}")
         origin = (url.raw_scheme, url.raw_host, url.port or DEFAULT_PORTS[url.raw_scheme])
-        inner = httpcore.Request(
-            method=request.method,
-            url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-            headers=request.headers.raw,
-            content=request.stream,
-            extensions={"timeout": allowances},
-        )
+        allowances = self._allowances(extensions.get("deadline_s"), extensions.get("interrupted"))
         with _as_httpx():
-            before = request.extensions.get("before_first_byte")
-            connection = self._take(origin, allowances["connect"], before)
-            response = connection.handle_request(inner)
-        give_back = functools.partial(self._connections.give_back, origin, connection)
+            head = request_head(request.method, url.raw_path, request.headers.raw)
+            before = extensions.get("before_first_byte")
+            answer, body = self._exchange(origin, head, request.stream, allowances, before)
         return httpx.Response(
-            response.status, headers=response.headers, stream=_Body(response, give_back), request=request
+            answer.status_code, headers=answer.headers.raw_items(), stream=body, request=request
         )
+
+    def exchange(self, method: str, url: str, headers: Mapping[str, str], data: bytes = b"") -> "Exchange":
+        """Send a request to an http or https URL that we made ourselves; close what is returned.
+
+        It costs half the CPU of httpx's objects, and raises the same exceptions as `handle_request`.
+        """
+        origin, host, target = _split(url)
+        sent = {"Host": host, **headers}
+        if data or method == "PUT":
+            sent["Content-Length"] = str(len(data))
+        encoded = [(name.encode("ascii"), value.encode("ascii")) for name, value in sent.items()]
+        with _as_httpx():
+            head = request_head(method, target, encoded)
+            answer, body = self._exchange(origin, head, [data] if data else [], self._allowances(None, None))
+        return Exchange(answer.status_code, dict(answer.headers), body)
+
+    def _exchange(
+        self,
+        origin: Origin,
+        head: h11.Request,
+        data: Iterable[bytes],
+        allowances: dict[str, Allowance],
+        before_first_byte: Callable[[], None] | None = None,
+    ) -> tuple[h11.Response, "_Body"]:
+        connection = self._take(origin, allowances["connect"], before_first_byte)
+        answer = connection.send(head, data, write=allowances["write"], read=allowances["read"])
+        give_back = functools.partial(self._connections.give_back, origin, connection)
+        return answer, _Body(connection, give_back)
 
     def _take(
         self, origin: Origin, connect_timeout: float, before_first_byte: Callable[[], None] | None
-    ) -> httpcore.HTTP11Connection:
+    ) -> Http1Connection:
         """Take a connection on which the first byte may be sent now."""
         while True:
             connection = self._connections.take(origin, connect_timeout)
@@ -92,7 +115,7 @@ class GuardedTransport(httpx.BaseTransport):
     def close(self) -> None:
         self._connections.close()
 
-    def _allowances(self, deadline_s: float | None, interrupted: Interrupted | None) -> dict[str, float]:
+    def _allowances(self, deadline_s: float | None, interrupted: Interrupted | None) -> dict[str, Allowance]:
         limits = self._timeouts
         total = limits.total if deadline_s is None else deadline_s
         ends_at = time.monotonic() + total
@@ -103,17 +126,53 @@ class GuardedTransport(httpx.BaseTransport):
         }
 
 
+class Exchange:
+    """The response to a request: its status, its headers by their names in lower case, and its body."""
+
+    def __init__(self, status: int, headers: Mapping[bytes, bytes], body: httpx.SyncByteStream) -> None:
+        self.status = status
+        self._headers = headers
+        self._body = body
+
+    def header(self, name: str) -> str | None:
+        """A header of the response, if it has it."""
+        value = self._headers.get(name.encode("ascii"))
+        return None if value is None else value.decode("latin-1")
+
+    def pieces(self) -> Iterator[bytes]:
+        """The body, piece by piece."""
+        return iter(self._body)
+
+    def close(self) -> None:
+        """Give the connection back; it is closed unless the body was read to its end."""
+        self._body.close()
+
+
+@functools.lru_cache(maxsize=256)
+def _split_base(base: str) -> tuple[Origin, str]:
+    url = httpx.URL(base)
+    origin = (url.raw_scheme, url.raw_host, url.port or DEFAULT_PORTS[url.raw_scheme])
+    return origin, url.netloc.decode("ascii")
+
+
+def _split(url: str) -> tuple[Origin, str, bytes]:
+    """A URL's origin, the value of its Host header, and what is requested there."""
+    scheme, _, rest = url.partition("://")
+    host, _, path = rest.partition("/")
+    return *_split_base(f"{scheme}://{host}"), f"/{path}".encode("ascii")
+
+
 class _Body(httpx.SyncByteStream):
-    def __init__(self, response: httpcore.Response, give_back: Callable[[], None]) -> None:
-        self._response = response
+    def __init__(self, connection: Http1Connection, give_back: Callable[[], None]) -> None:
+        self._connection = connection
         self._give_back = give_back
 
     def __iter__(self) -> Iterator[bytes]:
         with _as_httpx():
-            yield from self._response.iter_stream()
+            yield from self._connection.pieces()
 
     def close(self) -> None:
-        self._response.close()
+        self._connection.end()
         self._give_back()
 
 

@@ -21,7 +21,9 @@ LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 HOST = re.compile(
     rf"(?:localhost|(?:{LABEL}\.)+(?:[A-Za-z]{{2,}}|[0-9]{{1,3}}))(?P<port>:[0-9]{{1,5}})?(?=[/?#])", re.ASCII
 )
-WRAPPED = re.compile(r"""["'<(\[](?=[A-Za-z]+://)|=(?:HYPERLINK|IMAGE)\(""", re.IGNORECASE)
+WRAPPED = re.compile(
+    r"""["'<(\[]+(?=[A-Za-z]+://)|=(?:HYPERLINK|IMAGE)\(|<[a-z][^>]*(?:src|href)\s*=""", re.IGNORECASE
+)
 
 
 def not_an_address(text: str) -> str | None:
@@ -41,7 +43,7 @@ def not_an_address(text: str) -> str | None:
     if PROPER.match(text):
         return None
     if broken := BROKEN_SCHEME.fullmatch(text):
-        return f"is nearly an address; write https://{_shown(broken['rest'])}"
+        return f"is nearly an address; write https://{_shown(broken['rest'].replace(chr(92), '/'))}"
     return None
 
 

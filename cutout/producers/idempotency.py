@@ -2,6 +2,7 @@
 
 import uuid
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
@@ -15,13 +16,14 @@ MOST_PRUNED = 1000
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswer:
-    """The response to the request with this hash."""
+    """The response to the request with this hash, and when it was kept; the database says when."""
 
     request_sha256: bytes
     status: int
     media_type: str | None
     location: str | None
     body: bytes
+    kept_at: datetime | None = None
 
 
 def lock_key(session: Session, producer_id: uuid.UUID, key: str) -> bool:
@@ -45,6 +47,7 @@ def find_answer(session: Session, producer_id: uuid.UUID, key: str) -> KeptAnswe
             IdempotencyKey.media_type,
             IdempotencyKey.location,
             IdempotencyKey.body,
+            IdempotencyKey.created_at,
         ).where(IdempotencyKey.producer_id == producer_id, IdempotencyKey.key == key)
     ).one_or_none()
     return KeptAnswer(*row) if row else None

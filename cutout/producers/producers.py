@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from cutout.enums import USUAL_SCOPES, Scope
 from cutout.models import JOBS, PRODUCERS, Producer
 from cutout.models.database import Database
-from cutout.producers.api_keys import find_key, hash_of, make_key
+from cutout.producers.api_keys import KnownKey, find_key, hash_of, make_key
 
 
 def create_producer(
@@ -26,7 +26,7 @@ def create_producer(
 def find_producer(database: Database, key: str) -> uuid.UUID | None:
     """The id of the producer that owns this key, or None."""
     found = find_key(database, hash_of(key))
-    return found.producer_id if found else None
+    return found.producer_id if isinstance(found, KnownKey) else None
 
 
 def list_producers(session: Session) -> list[Producer]:

@@ -40,7 +40,8 @@ def take_up_to(database: Database, producer_id: uuid.UUID, count: int) -> int:
         return count
     count_anew(database, producer_id)
     free = select(Producer.job_quota - Producer.quota_taken).where(Producer.id == producer_id)
-    room = database.scalars(free.with_for_update()).one()
+    # Not the lock that waits for writers of its rows: they may hold what the caller locks next.
+    room = database.scalars(free.with_for_update(key_share=True)).one()
     granted = count if room is None else min(count, max(room, 0))
     return granted if _taken(database, producer_id, granted) else 0
 

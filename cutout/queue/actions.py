@@ -27,6 +27,7 @@ from cutout.models import BATCHES, JOBS, constant
 from cutout.models.database import Database
 from cutout.queue.attempts.flags import last_paid, lose, lose_results_of
 from cutout.queue.attempts.unexpected_results import NOT_ACCEPTED
+from cutout.queue.batch_actions.unfinished import refuse_while_ending
 from cutout.queue.blocks.approval import NEEDS_APPROVAL
 
 # Codes of held jobs whose paid result is useless.
@@ -152,19 +153,28 @@ def retry(database: Database, job_id: uuid.UUID) -> bool:
     """Retry a failed or held job, with all its tries; false if it is neither, or waits for approval.
 
     While its paid result has not expired the job continues with the copy, whatever held it. Otherwise the
-    loss is recorded and the job is called again, for another credit.
+    loss is recorded and the job is called again, for another credit. Raises BatchIsEndingError.
     """
     return bool(retry_all(database, [job_id]))
 
 
 def release(database: Database, job_id: uuid.UUID) -> bool:
-    """Retry a held job only; a failed job is left alone."""
-    return database.scalar(RELEASE, {"ids": [job_id]}) is not None
+    """Retry a held job only; a failed job is left alone. Raises BatchIsEndingError."""
+    if database.scalar(RELEASE, {"ids": [job_id]}) is None:
+        return False
+    refuse_while_ending(database, [job_id])
+    return True
 
 
 def retry_all(database: Database, job_ids: Sequence[uuid.UUID]) -> int:
-    """Retry these jobs; returns how many. The results of their batches will be written again."""
-    return len(database.scalars(RETRY, {"ids": list(job_ids)}).all())
+    """Retry these jobs; returns how many. The results of their batches will be written again.
+
+    Raises BatchIsEndingError if a batch of theirs is being cancelled or deleted: roll back then.
+    """
+    retried = database.scalars(RETRY, {"ids": list(job_ids)}).all()
+    if retried:
+        refuse_while_ending(database, retried)
+    return len(retried)
 
 
 def cancel_all(database: Database, job_ids: Sequence[uuid.UUID]) -> int:

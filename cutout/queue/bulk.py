@@ -1,17 +1,18 @@
-"""Actions on all jobs of a batch, in chunks: retry and cancel."""
+"""Changes of all jobs of a batch, in chunks: retry and cancel."""
 
 import uuid
 from collections.abc import Callable, Sequence
 
 from sqlalchemy import ARRAY, ColumnElement, Engine, Uuid, any_, func, literal, null, select, update
-from sqlalchemy.orm import Session
 
 from cutout.enums import UNFINISHED_STATES, State
-from cutout.models import BATCHES, INGESTS, JOBS, PRODUCERS
+from cutout.models import BATCHES, INGESTS, JOBS
 from cutout.models.database import Database
-from cutout.producers.quotas import QuotaReachedError, take_up_to
-from cutout.queue.actions import CANCELLABLE, RETRIABLE, cancel_all, retry_all
+from cutout.producers.quotas import take_up_to
+from cutout.queue.actions import retry_all
+from cutout.queue.batch_actions.locks import end_retries, lock_actions
 from cutout.queue.batch_progress import HAS_MORE
+from cutout.queue.blocks.pauses import NEXT_REVISION
 from cutout.queue.job_ids import find_ids
 
 # One commit each: workers take the first jobs while the last are still changed.
@@ -20,23 +21,30 @@ JOBS_A_CHUNK = 5000
 Change = Callable[[Database, Sequence[uuid.UUID]], int]
 
 
-def begin_cancelling(database: Database, batch_id: uuid.UUID) -> None:
-    """Let no call of the batch begin from now on and end its ingest, in the caller's transaction.
+def begin_cancelling(database: Database, batch_id: uuid.UUID) -> bool:
+    """Let no call of the batch begin from now on; end its retries and its ingest. False if that was so.
 
-    Its jobs are to be cancelled after the commit. A batch that has ended stays as it ended.
+    In the caller's transaction. Its jobs are to be cancelled after the commit. A batch that has ended stays
+    as it ended.
     """
-    # In the order in which an ingest locks them: one may be adding to the batch now.
-    database.execute(select(BATCHES.c.id).where(BATCHES.c.id == batch_id).with_for_update())
-    database.execute(
+    lock_actions(database, batch_id)
+    had_retries = end_retries(database, batch_id)
+    # In the order in which an ingest locks them: one may be adding to the batch now. Not the lock that keeps
+    # out rows that refer to the batch: an ingest that ends has locked its own row, which is wanted below.
+    this = select(BATCHES.c.id).where(BATCHES.c.id == batch_id)
+    database.execute(this.with_for_update(key_share=True))
+    begun = database.scalar(
         update(BATCHES)
         .where(BATCHES.c.id == batch_id, BATCHES.c.cancelled_at.is_(None), HAS_MORE)
-        .values(cancelled_at=func.now())
+        .values(cancelled_at=func.now(), **NEXT_REVISION)
+        .returning(BATCHES.c.id)
     )
     database.execute(
         update(INGESTS)
         .where(INGESTS.c.batch_id == batch_id, INGESTS.c.finished_at.is_(None))
         .values(finished_at=func.now(), code=null(), message=null())
     )
+    return had_retries or begun is not None
 
 
 def count_unfinished(database: Database, condition: ColumnElement[bool]) -> int:
@@ -45,39 +53,21 @@ def count_unfinished(database: Database, condition: ColumnElement[bool]) -> int:
     return database.scalar(counted) or 0
 
 
-def cancel_batch(engine: Engine, batch_id: uuid.UUID) -> int:
-    """Cancel the batch's jobs that are not paid for, and its ingest; returns how many jobs are cancelled now.
+def retry_within_quota(
+    database: Database, ids: Sequence[uuid.UUID], producer_id: uuid.UUID | None
+) -> tuple[int, int]:
+    """Retry these jobs of the producer, in the caller's transaction; returns how many, and how many not.
 
-    Running and paid jobs end by themselves. A second call finishes one that was interrupted.
+    Failed jobs count against the quota again, as held jobs do already. Those without room are left as they
+    are.
     """
-    with Session(engine) as session, session.begin():
-        # Before its jobs are selected: the ingest ends here, and no call begins.
-        begin_cancelling(session, batch_id)
-    return apply_in_chunks(engine, cancel_all, JOBS.c.batch_id == batch_id, JOBS.c.state.in_(CANCELLABLE))
-
-
-def retry_batch(engine: Engine, batch_id: uuid.UUID, producer_id: uuid.UUID) -> int:
-    """Retry the producer's failed and held jobs of a batch, with all tries; returns how many.
-
-    Failed jobs count against the quota again, as held jobs do already. Raises QuotaReachedError where the
-    quota ends; jobs that were retried until then continue.
-    """
-    retriable = (JOBS.c.batch_id == batch_id, JOBS.c.state.in_(RETRIABLE))
-    with find_ids(engine, *retriable) as ids:
-        return sum(_retry_within_quota(engine, chunk, producer_id) for chunk in ids.pages(JOBS_A_CHUNK))
-
-
-def _retry_within_quota(engine: Engine, ids: Sequence[uuid.UUID], producer_id: uuid.UUID) -> int:
-    is_in_chunk = JOBS.c.id == any_(literal(list(ids), ARRAY(Uuid)))
-    with engine.begin() as connection:
-        failed = connection.scalars(select(JOBS.c.id).where(is_in_chunk, JOBS.c.state == State.FAILED)).all()
-        granted = take_up_to(connection, producer_id, len(failed)) if failed else 0
-        refused = set(failed[granted:])
-        retried = retry_all(connection, [job_id for job_id in ids if job_id not in refused])
-        if not refused:
-            return retried
-        quota = connection.scalars(select(PRODUCERS.c.job_quota).where(PRODUCERS.c.id == producer_id)).one()
-    raise QuotaReachedError(producer_id, quota or 0, len(refused))
+    if producer_id is None:
+        return retry_all(database, ids), 0
+    is_given = JOBS.c.id == any_(literal(list(ids), ARRAY(Uuid)))
+    failed = database.scalars(select(JOBS.c.id).where(is_given, JOBS.c.state == State.FAILED)).all()
+    granted = take_up_to(database, producer_id, len(failed)) if failed else 0
+    refused = set(failed[granted:])
+    return retry_all(database, [job_id for job_id in ids if job_id not in refused]), len(refused)
 
 
 def apply_in_chunks(engine: Engine, change: Change, *conditions: ColumnElement[bool]) -> int:

@@ -23,7 +23,7 @@ from sqlalchemy import (
     update,
 )
 
-from cutout.enums import ReturnForm, Step
+from cutout.enums import Priority, ReturnForm, Step
 from cutout.models import ATTEMPTS, JOBS, WORKERS
 from cutout.models.columns import DISPATCHED, READY, RUNNING
 from cutout.models.compiled import Compiled
@@ -84,6 +84,7 @@ class Claim(Fence):
     external_id: str | None
     source: str
     return_form: ReturnForm
+    bought_form: ReturnForm
     step: Step
     tries: int
     attempts: int
@@ -96,6 +97,12 @@ class Claim(Fence):
     unexpected: Unexpected | None = None
     deaths: int = 0
     producer_id: uuid.UUID | None = None
+    priority: Priority = Priority.NORMAL
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody may wait for this very job: it is interactive, or alone."""
+        return self.priority == Priority.INTERACTIVE or self.batch_id is None
 
     def with_result(self, result: PaidResult | None) -> "Claim":
         """The claim at its copy, with this result; unchanged without one."""
@@ -146,6 +153,7 @@ CLAIM = Compiled(
         JOBS.c.external_id,
         JOBS.c.source,
         JOBS.c.return_form,
+        JOBS.c.bought_form,
         JOBS.c.step,
         JOBS.c.tries,
         JOBS.c.result_url,
@@ -158,6 +166,7 @@ CLAIM = Compiled(
         JOBS.c.gone_tries,
         JOBS.c.unexpected,
         JOBS.c.deaths,
+        JOBS.c.priority,
         BATCH_HAS_A_BUDGET.label("has_budget"),
         (~BATCH_FORBIDS_REUSE).label("reuses"),
         ATTEMPTS_OF_JOB.scalar_subquery().label("attempts"),
@@ -203,6 +212,7 @@ def claim(database: Database, job_id: uuid.UUID, fence: int, worker_id: uuid.UUI
         external_id=row.external_id,
         source=row.source,
         return_form=ReturnForm(row.return_form),
+        bought_form=ReturnForm(row.bought_form),
         step=Step(row.step),
         tries=row.tries,
         attempts=row.attempts,
@@ -214,6 +224,7 @@ def claim(database: Database, job_id: uuid.UUID, fence: int, worker_id: uuid.UUI
         gone_tries=row.gone_tries,
         unexpected=Unexpected.of(row.unexpected),
         deaths=row.deaths,
+        priority=Priority(row.priority),
     )
 
 

@@ -1,8 +1,9 @@
 """Enqueueing: a picture's address becomes a durable job with a virtual start in its producer's queue."""
 
+import re
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,19 +12,32 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from cutout.enums import PRIORITIES, JobMessages, Priority, QueueState, ReturnForm
+from cutout.enums import (
+    PRIORITIES,
+    ActionKind,
+    Forms,
+    JobMessages,
+    Priority,
+    QueueState,
+    ReturnForm,
+    Unique,
+)
 from cutout.models import JOBS, Batch, Producer
 from cutout.network.url_hints import invisible_ends, not_an_address
 from cutout.network.url_rules import address_fault
+from cutout.outputs.options import OutputOptions, RequestedOutputs
 from cutout.producers.ceilings import top_priority_of, weight_within
+from cutout.queue.batch_actions.unfinished import BatchIsEndingError
 from cutout.queue.fairness import last_start, start_before, virtual_time_of
+from cutout.queue.metadata import Metadata, metadata_fault
 from cutout.telemetry import traces
-from cutout.text import CONTROL, find_unusable, name_fault
+from cutout.text import CONTROL, name_fault
 from cutout.webhooks.webhook_urls import InvalidWebhookError, check_webhook_url
 
 LONGEST_EXTERNAL_ID = 255
 LONGEST_SOURCE = 2048
 BUCKET_SCHEME = "s3://"
+ANOTHER_ADDRESS = re.compile(r"[\s,;|]+(?=(?:https?|s3)://)", re.IGNORECASE)
 
 
 class InvalidJobError(ValueError):
@@ -34,30 +48,62 @@ class InvalidJobError(ValueError):
         self.field = field
 
 
+class JobExistsError(InvalidJobError):
+    """A job with this external id and return form exists: `job_id`, None if it was deleted meanwhile."""
+
+    def __init__(self, text: str, job_id: uuid.UUID | None) -> None:
+        super().__init__("external_id", text)
+        self.job_id = job_id
+
+
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A picture to be cut out. Raises InvalidJobError for values that can never work."""
+    """A picture to be cut out. Raises InvalidJobError for values that can never work.
+
+    `unique` says among which jobs its external id is given once for each return form.
+    """
 
     source: str
     external_id: str | None = None
     return_form: ReturnForm = ReturnForm.RGBA
     priority: Priority = Priority.NORMAL
     webhook_url: str | None = None
+    outputs: OutputOptions = field(default_factory=OutputOptions)
+    metadata: Metadata | None = None
+    unique: Unique = Unique.BATCH
 
     def __post_init__(self) -> None:
         _check_source(self.source)
         if self.external_id is not None:
             _check_external_id(self.external_id)
+        elif self.unique is Unique.PRODUCER:
+            raise InvalidJobError("unique", "unique=producer needs an external_id; give the picture one")
         _check_webhook(self.webhook_url)
+        check_metadata(self.metadata)
+
+    @property
+    def natural_key(self) -> str | None:
+        """The value that is unique among the producer's jobs; None unless that is asked for."""
+        return f"{self.return_form} {self.external_id}" if self.unique is Unique.PRODUCER else None
 
 
-def new_job(source: str, external_id: str | None, return_form: str, priority: str) -> NewJob:
+def requested_outputs(forms: str | None, *, full_size: bool | None) -> RequestedOutputs:
+    """Build the options for outputs from strings. Raises InvalidJobError for unknown `forms`."""
+    if forms is not None and forms not in set(Forms):
+        raise InvalidJobError("forms", f"{forms!r} is not one of {', '.join(Forms)}")
+    return RequestedOutputs(None if forms is None else Forms(forms), full_size)
+
+
+def new_job(
+    source: str, external_id: str | None, return_form: str, priority: str, outputs: OutputOptions
+) -> NewJob:
     """Build a NewJob from strings. Raises InvalidJobError for an unknown return form or priority."""
     if return_form not in set(ReturnForm):
         raise InvalidJobError("return_form", f"{return_form!r} is not one of {', '.join(ReturnForm)}")
     if priority not in PRIORITIES:
         raise InvalidJobError("priority", f"{priority!r} is not one of {', '.join(PRIORITIES)}")
-    return NewJob(source, external_id, ReturnForm(return_form), PRIORITIES[priority])
+    form, rank = ReturnForm(return_form), PRIORITIES[priority]
+    return NewJob(source, external_id, form, rank, outputs=outputs)
 
 
 def create_batch(
@@ -70,17 +116,22 @@ def create_batch(
     reuse: bool = True,
     webhook_url: str | None = None,
     webhook_jobs: JobMessages = JobMessages.NONE,
+    renditions: Mapping[str, Mapping[str, str]] | None = None,
+    metadata: Metadata | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Batch:
     """Create a batch without jobs. Raises InvalidJobError for a wrong name or webhook.
 
     `weight` is its share beside its producer's other batches, bounded by that producer's ceiling. `budget` is
     the most credits that its calls may cost, None for no limit; jobs over it are held. Without `reuse`
     cutouts that were bought before are bought again. `webhook_url` is notified when the batch has ended, and
-    about its jobs as `webhook_jobs` says.
+    about its jobs as `webhook_jobs` says. Each of its jobs gets the `renditions`. `options` are the other
+    values that it was requested with, to be shown.
     """
     if fault := name_fault(name):
         raise InvalidJobError("name", f"the batch's name {name!r} {fault}")
     _check_webhook(webhook_url)
+    check_metadata(metadata)
     if webhook_url is None and webhook_jobs is not JobMessages.NONE:
         raise InvalidJobError("webhook_jobs", "webhook_jobs is given without a webhook_url; give both")
     batch = Batch(
@@ -91,6 +142,9 @@ def create_batch(
         reuse=reuse,
         webhook_url=webhook_url,
         webhook_jobs=webhook_jobs,
+        renditions={name: dict(each) for name, each in renditions.items()} if renditions else None,
+        metadata_=dict(metadata) if metadata else None,
+        options=None if options is None else dict(options),
     )
     session.add(batch)
     session.flush()
@@ -113,8 +167,9 @@ def enqueue_all(
 ) -> list[uuid.UUID]:
     """Enqueue jobs in order, all or none; returns their ids in the same order.
 
-    Jobs of a batch belong to the batch's producer. Raises InvalidJobError if the batch was cancelled, or
-    already has one of the external ids in the same return form.
+    Jobs of a batch belong to the batch's producer. Raises InvalidJobError if the batch was cancelled,
+    BatchIsEndingError if it is being deleted, JobExistsError for the first external id that the batch, or the
+    producer for jobs that are unique among its jobs, already has in the same return form.
     """
     if not jobs:
         return []
@@ -131,10 +186,17 @@ def enqueue_all(
         producer_id = batch.producer_id
         webhook_of_batch = None if batch.webhook_jobs == JobMessages.NONE else batch.webhook_url
         # If the batch had ended, its results must be written again.
-        row = update(Batch).where(Batch.id == batch_id, Batch.cancelled_at.is_(None))
+        row = update(Batch).where(
+            Batch.id == batch_id, Batch.cancelled_at.is_(None), Batch.delete_requested_at.is_(None)
+        )
         row = row.values(results_key=None, results_unwritten_at=None)
         flow = _Flow(row, Batch.last_virtual_start, batch.weight, Batch.producer_id)
-    virtual_starts, ceiling = _take_virtual_starts(session, flow, len(jobs))
+    taken = _take_virtual_starts(session, flow, len(jobs))
+    if taken is None:
+        raise _refusal(session, batch_id)
+    virtual_starts, ceiling = taken
+    if producer_id is None and any(job.natural_key for job in jobs):
+        raise InvalidJobError("unique", "a job without a producer cannot be unique among its producer's jobs")
     common = {
         "batch_id": batch_id,
         "producer_id": producer_id,
@@ -146,9 +208,14 @@ def enqueue_all(
             "external_id": job.external_id,
             "source": job.source,
             "return_form": job.return_form,
+            "bought_form": job.outputs.bought_form(job.return_form),
+            "full_size": job.outputs.full_size,
+            "renditions": job.outputs.as_json(),
             "priority": max(int(job.priority), ceiling),
             "virtual_start": virtual_start,
             "webhook_url": job.webhook_url or webhook_of_batch,
+            "metadata": dict(job.metadata) if job.metadata else None,
+            "natural_key": job.natural_key,
         }
         for job, virtual_start in zip(jobs, virtual_starts, strict=True)
     ]
@@ -156,14 +223,47 @@ def enqueue_all(
         with session.begin_nested():
             return _insert_jobs(session, rows, common)
     except IntegrityError as error:
-        raise InvalidJobError(
-            "external_id",
-            f"the batch {batch_id} already has one of these external ids in the same return form",
-        ) from error
+        raise _job_exists(session, batch_id, producer_id, jobs) from error
+
+
+def _job_exists(
+    session: Session, batch_id: uuid.UUID | None, producer_id: uuid.UUID | None, jobs: Sequence[NewJob]
+) -> JobExistsError:
+    """The error for the first of the jobs whose external id and form the batch or the producer has."""
+    in_batch: dict[tuple[str | None, str], uuid.UUID] = {}
+    # Jobs without a batch share none: they are of many producers.
+    if batch_id is not None:
+        of_batch = select(JOBS.c.external_id, JOBS.c.return_form, JOBS.c.id).where(
+            JOBS.c.batch_id == batch_id, JOBS.c.external_id.in_([job.external_id for job in jobs])
+        )
+        in_batch = {(row.external_id, row.return_form): row.id for row in session.execute(of_batch)}
+    keys = [job.natural_key for job in jobs if job.natural_key is not None]
+    of_producer = select(JOBS.c.natural_key, JOBS.c.id).where(
+        JOBS.c.producer_id == producer_id, JOBS.c.natural_key.in_(keys)
+    )
+    by_key = {row.natural_key: row.id for row in session.execute(of_producer)} if keys else {}
+    for number, job in enumerate(jobs, start=1):
+        found_in_batch = in_batch.get((job.external_id, job.return_form))
+        found = found_in_batch or by_key.get(job.natural_key)
+        if found is not None:
+            owner = f"the batch {batch_id} already has" if found_in_batch else "you already have"
+            which = f", which is job {number}" if len(jobs) > 1 else ""
+            return JobExistsError(
+                f"{owner} {job.external_id!r} as {job.return_form}{which}: it is the job {found}; give each"
+                " picture its own id",
+                found,
+            )
+    return JobExistsError(
+        "one of these external ids was taken in the same return form a moment ago; send the request again",
+        None,
+    )
 
 
 # The columns that each job has of its own; the others are equal for all jobs of one call.
-EACH = ("external_id", "source", "return_form", "priority", "virtual_start", "webhook_url")
+EACH = (
+    *("external_id", "source", "return_form", "bought_form", "full_size", "renditions"),
+    *("priority", "virtual_start", "webhook_url", "metadata", "natural_key"),
+)
 ALL = ("batch_id", "producer_id", "queue_state", "trace")
 
 _GIVEN = (
@@ -222,8 +322,20 @@ def _producer_flow(producer_id: uuid.UUID | None) -> _Flow | None:
     )
 
 
-def _take_virtual_starts(session: Session, flow: _Flow | None, count: int) -> tuple[list[float], int]:
-    """Take virtual starts for so many jobs; returns them, and the best priority that the jobs may have."""
+def _refusal(session: Session, batch_id: uuid.UUID | None) -> Exception:
+    """The reason why the batch takes no job."""
+    if batch_id is not None and session.scalar(
+        select(Batch.delete_requested_at.is_not(None)).where(Batch.id == batch_id)
+    ):
+        return BatchIsEndingError(batch_id, ActionKind.DELETE)
+    return InvalidJobError("batch_id", "the batch was cancelled; enqueue into another one")
+
+
+def _take_virtual_starts(session: Session, flow: _Flow | None, count: int) -> tuple[list[float], int] | None:
+    """Take virtual starts for so many jobs; returns them, and the best priority that the jobs may have.
+
+    None if the batch takes no job.
+    """
     if flow is None:
         return _starts_without_producer(session, count), min(Priority)
     last_new = last_start(flow.last_virtual_start, flow.producer_id, count, flow.weight)
@@ -233,7 +345,7 @@ def _take_virtual_starts(session: Session, flow: _Flow | None, count: int) -> tu
         .execution_options(synchronize_session=False)
     ).first()
     if taken is None:
-        raise InvalidJobError("batch_id", "the batch was cancelled; enqueue into another one")
+        return None
     last, ceiling = taken
     return [start_before(last, count - 1 - n, flow.weight) for n in range(count)], ceiling
 
@@ -251,17 +363,18 @@ def _starts_without_producer(session: Session, count: int) -> list[float]:
 
 
 def _refuse_duplicates(jobs: Sequence[NewJob]) -> None:
-    seen: set[tuple[str, ReturnForm]] = set()
-    for job in jobs:
+    seen: dict[tuple[str, ReturnForm], int] = {}
+    for number, job in enumerate(jobs, start=1):
         if job.external_id is None:
             continue
         pair = (job.external_id, job.return_form)
         if pair in seen:
             raise InvalidJobError(
                 "external_id",
-                f"{job.external_id!r} comes twice as {job.return_form}; give each picture its own id",
+                f"{job.external_id!r} comes twice as {job.return_form}, in jobs {seen[pair]} and {number};"
+                " give each picture its own id",
             )
-        seen.add(pair)
+        seen[pair] = number
 
 
 def _check_external_id(value: str) -> None:
@@ -282,6 +395,12 @@ def _check_webhook(url: str | None) -> None:
         raise InvalidJobError("webhook_url", str(error)) from error
 
 
+def check_metadata(metadata: Metadata | None) -> None:
+    """Raise InvalidJobError for metadata with too many pairs, or with one that cannot be kept."""
+    if metadata is not None and (fault := metadata_fault(metadata)):
+        raise InvalidJobError("metadata", f"metadata {fault}")
+
+
 def _check_source(value: str) -> None:
     if len(value) > LONGEST_SOURCE:
         raise InvalidJobError(
@@ -290,15 +409,25 @@ def _check_source(value: str) -> None:
     if fault := invisible_ends(value):
         raise InvalidJobError("source", f"the source {value[:200]!r} {fault}")
     in_bucket = value.lower().startswith(BUCKET_SCHEME)
-    # An object key may have characters that a web address must percent-encode.
-    if " " in value or (CONTROL.search(value) if in_bucket else find_unusable(value)):
-        raise InvalidJobError(
-            "source", f"the source {value!r} has blanks, control or invisible characters; percent-encode them"
-        )
-    if fault := not_an_address(value) or (_bucket_fault(value) if in_bucket else address_fault(value)):
+    fault = not_an_address(value) or (_bucket_fault(value) if in_bucket else _web_fault(value))
+    if fault:
         raise InvalidJobError("source", f"the source {value[:200]!r} {fault}")
 
 
+def _web_fault(value: str) -> str | None:
+    if " " not in value:
+        return name_fault(value) or address_fault(value)
+    if several := len(ANOTHER_ADDRESS.findall(value)):
+        return f"holds {several + 1} addresses; give each picture a job of its own"
+    return (
+        f"has a blank at position {value.index(' ') + 1}; write %20 for it, or if several addresses are"
+        " meant, write each with its https://"
+    )
+
+
 def _bucket_fault(value: str) -> str | None:
+    # An object key may have characters that a web address must percent-encode.
+    if CONTROL.search(value):
+        return "has control characters; rename the object"
     name = value[len(BUCKET_SCHEME) :].partition("/")[0]
     return None if name and "@" not in name else "names no bucket; write s3://bucket/key"

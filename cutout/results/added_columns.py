@@ -1,18 +1,23 @@
 """Columns with the results of each record, added to the input manifest."""
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 
-from cutout.enums import State
+from cutout.enums import OutputState, State
 from cutout.manifests import Record
-from cutout.results.formats import CutoutLinks
+from cutout.results.links import CutoutLinks
+from cutout.results.output_cells import KEY as KEY_OF
+from cutout.results.output_cells import PROBLEMS, link_to, problems_text
+from cutout.results.output_cells import URL as URL_OF
 from cutout.results.rows import ResultRow
 
-STATE, KEY, URL, SHA256, WIDTH, HEIGHT, ERROR, REQUEST_ID, REUSED = (
+STATE, KEY, URL, SHA256, WIDTH, HEIGHT, ERROR, REQUEST_ID, REUSED, SCORE = (
     f"cutout_{name}"
-    for name in ("state", "key", "url", "sha256", "width", "height", "error", "request_id", "reused")
+    for name in ("state", "key", "url", "sha256", "width", "height", "error", "request_id", "reused", "score")
 )
-ALL_ADDED = (STATE, KEY, URL, SHA256, WIDTH, HEIGHT, ERROR, REQUEST_ID, REUSED)
+ALL_ADDED = (STATE, KEY, URL, SHA256, WIDTH, HEIGHT, ERROR, REQUEST_ID, REUSED, SCORE)
+OF_A_RENDITION = re.compile(r"cutout_[A-Za-z0-9-]+_(key|url|problems)")
 REJECTED = "rejected"
 WITHOUT_PICTURE = "without a picture"
 # A record with several pictures counts as the first of these states that one of them has.
@@ -22,15 +27,23 @@ WORST_FIRST = (State.FAILED, State.HELD, State.QUEUED, State.RUNNING, State.CANC
 RecordJobs = Sequence[ResultRow | None]
 
 
-class AddedColumns:
-    """The added columns, with links if given."""
+def is_added(column: str) -> bool:
+    """Whether the column was added by an earlier output, which this one replaces."""
+    return column in ALL_ADDED or OF_A_RENDITION.fullmatch(column) is not None
 
-    def __init__(self, links: CutoutLinks | None = None) -> None:
+
+class AddedColumns:
+    """The added columns: of the delivered picture, and of each rendition; with links if given."""
+
+    def __init__(self, links: CutoutLinks | None = None, renditions: Sequence[str] = ()) -> None:
         self.links = links
+        self._renditions = renditions
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        return tuple(name for name in ALL_ADDED if self.links or name != URL)
+        own = tuple(name for name in ALL_ADDED if self.links or name != URL)
+        kinds = (KEY_OF, *((URL_OF,) if self.links else ()), PROBLEMS)
+        return (*own, *(f"cutout_{name}_{kind}" for name in self._renditions for kind in kinds))
 
     def cells(self, record: Record, jobs: RecordJobs) -> list[str]:
         """The record's values in the order of `names`; the values of several pictures are joined by blanks.
@@ -56,7 +69,21 @@ class AddedColumns:
         height = "" if row.height is None else str(row.height)
         reused = "true" if row.reused else "false"
         key, sha256, request_id = row.key or "", row.sha256 or "", row.request_id or ""
-        return [row.state, key, *link, sha256, width, height, "", request_id, reused]
+        score = "" if row.score is None else f"{row.score:g}"
+        own = [row.state, key, *link, sha256, width, height, "", request_id, reused, score]
+        return own + self._rendition_values(row)
+
+    def _rendition_values(self, row: ResultRow) -> list[str]:
+        found = {output.name: output for output in row.renditions}
+        values: list[str] = []
+        for name in self._renditions:
+            output = found.get(name)
+            if output is None:
+                values += [""] * (3 if self.links else 2)
+                continue
+            link = [link_to(output, self.links) or ""] if self.links else []
+            values += [output.key or "", *link, problems_text(output)]
+        return values
 
 
 def has_no_picture(record: Record) -> bool:
@@ -80,7 +107,14 @@ def _joined(values: Sequence[str]) -> str:
 
 def _errors(record: Record, jobs: RecordJobs) -> str:
     errors = [f"{row.error_code}: {row.error_message}" for row in jobs if row and row.error_code]
+    errors += [
+        f"output {output.name}: {output.code}: {output.message}"
+        for row in jobs
+        if row
+        for output in row.outputs
+        if output.name == row.return_form and output.state == OutputState.FAILED
+    ]
     errors += [f"{reject.column} {reject.reason}".strip() for reject in record.rejects]
     if None in jobs:
-        errors.append("it has no job")
+        errors.append("it has no job; the batch's rejects may say why")
     return " ".join(errors)

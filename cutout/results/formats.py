@@ -3,34 +3,16 @@
 import csv
 import io
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 
 from cutout.manifests.csv_injection import escape_cell
+from cutout.results.links import CutoutLinks
+from cutout.results.output_cells import outputs_object, rendition_cells, rendition_columns
 from cutout.results.rows import ResultRow
-from cutout.storage import Bucket, shown_as
+from cutout.results.tally import WrittenRows
 
-LINK_HOURS = 24
-# S3 signs no link for longer than a week.
-MOST_LINK_HOURS = 168
-
-
-class CutoutLinks:
-    """Signed links to cutouts, all valid until `expires_at`."""
-
-    def __init__(self, bucket: Bucket, hours: int = LINK_HOURS) -> None:
-        """Begin the links' validity now. Raises StorageError if there are no credentials to sign with."""
-        self._signer = bucket.signer(seconds=hours * 3600)
-        self.expires_at = self._signer.signed_at + timedelta(hours=hours)
-
-    def to(self, key: str, media_type: str | None = None) -> str:
-        """The link to one cutout, which a browser displays."""
-        return self._signer.link(key, parameters=shown_as(key, media_type))
-
-
-COLUMNS = ResultRow._fields[:-1]
+COLUMNS = ResultRow._fields[: ResultRow._fields.index("outputs")]
 LINK_COLUMNS = ("url", "url_expires_at")
 AFTER_KEY = COLUMNS.index("key") + 1
 REUSED = COLUMNS.index("reused")
@@ -49,28 +31,34 @@ Pages = Iterable[list[ResultRow]]
 
 
 def write_results(
-    pages: Pages, form: Format, links: CutoutLinks | None = None, tally: Counter[str] | None = None
+    pages: Pages,
+    form: Format,
+    links: CutoutLinks | None = None,
+    tally: WrittenRows | None = None,
+    *,
+    renditions: Sequence[str] = (),
 ) -> Iterator[bytes]:
-    """Yield the file in pieces of one page each. `tally` counts the written rows by state.
+    """Yield the file in pieces of one page each. `tally` counts the written rows and their outputs.
 
-    In CSV, cells that a spreadsheet would run as formulas begin with an apostrophe. NDJSON also has the
-    manifest's other fields, as the object `details`. With `links` both have `url` and `url_expires_at`.
+    In CSV, cells that a spreadsheet would run as formulas begin with an apostrophe, and each of the
+    `renditions` has columns. NDJSON has all outputs as the object `outputs`, the manifest's other fields as
+    the object `details`, and the job's own `metadata`. With `links` both have `url` and `url_expires_at`.
     """
-    write = _write_csv if form is Format.CSV else _write_ndjson
     if form is Format.CSV:
-        yield _encoded([_header(with_links=links is not None)])
+        named = rendition_columns(renditions, with_links=links is not None)
+        yield _encoded([(*_header(with_links=links is not None), *named)])
     for page in pages:
-        yield write(page, links)
+        if form is Format.CSV:
+            yield _encoded((*_cells(row, links), *rendition_cells(row, renditions, links)) for row in page)
+        else:
+            yield "".join(_line(row, links) for row in page).encode()
         if tally is not None:
-            tally.update(row.state for row in page)
+            for row in page:
+                tally.add(row.state, (row,))
 
 
 def _header(*, with_links: bool) -> tuple[str, ...]:
     return (*COLUMNS[:AFTER_KEY], *(LINK_COLUMNS if with_links else ()), *COLUMNS[AFTER_KEY:])
-
-
-def _write_csv(page: list[ResultRow], links: CutoutLinks | None) -> bytes:
-    return _encoded(_cells(row, links) for row in page)
 
 
 def _encoded(rows: Iterable[Iterable[object]]) -> bytes:
@@ -89,22 +77,22 @@ def _cells(row: ResultRow, links: CutoutLinks | None) -> tuple[object, ...]:
         error_message=escape_cell(row.error_message),
         warning=escape_cell(row.warning),
         request_id=escape_cell(row.request_id),
-    )[:-1]
+        bought_key=escape_cell(row.bought_key),
+        recipe=escape_cell(row.recipe),
+        score_reasons=escape_cell(row.score_reasons),
+    )[: len(COLUMNS)]
     cells = (*cells[:REUSED], "true" if row.reused else "false", *cells[REUSED + 1 :])
     return (*cells[:AFTER_KEY], *_link(row, links), *cells[AFTER_KEY:]) if links else cells
 
 
-def _write_ndjson(page: list[ResultRow], links: CutoutLinks | None) -> bytes:
-    return "".join(_line(row, links) for row in page).encode()
-
-
 def _line(row: ResultRow, links: CutoutLinks | None) -> str:
-    values: tuple[object, ...] = row[:-1]
+    values: tuple[object, ...] = row[: len(COLUMNS)]
     if links:
         values = (*values[:AFTER_KEY], *_link(row, links), *values[AFTER_KEY:])
     names = _header(with_links=links is not None)
-    written = json.dumps(dict(zip(names, values, strict=True)), ensure_ascii=False)
-    return f'{written[:-1]}, "details": {row.details or "null"}}}\n'
+    found = dict(zip(names, values, strict=True)) | {"outputs": outputs_object(row, links)}
+    written = json.dumps(found, ensure_ascii=False)
+    return f'{written[:-1]}, "details": {row.details or "null"}, "metadata": {row.metadata or "{}"}}}\n'
 
 
 def _link(row: ResultRow, links: CutoutLinks) -> tuple[str | None, str | None]:

@@ -1,7 +1,6 @@
 """The input manifest written back with the results of its pictures."""
 
 import uuid
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,9 +17,12 @@ from cutout.ingest.sources.source import IdNumbering
 from cutout.manifests import Manifest, Picture, Record, open_manifest
 from cutout.models import JOBS, Ingest
 from cutout.results.added_columns import AddedColumns, RecordJobs, record_state
-from cutout.results.formats import CutoutLinks
+from cutout.results.image_column import ImageColumn, PictureJobs
+from cutout.results.links import CutoutLinks
 from cutout.results.rows import ResultRow, read_rows
+from cutout.results.tally import WrittenRows
 from cutout.results.writers import make_writer
+from cutout.status.outputs import renditions_of_batch
 from cutout.storage import Bucket
 
 RECORDS_A_CHUNK = 1000
@@ -77,14 +79,22 @@ def find_manifest(session: Session, batch_id: uuid.UUID) -> KeptManifest:
 
 
 def write_as_input(
-    engine: Engine, bucket: Bucket, kept: KeptManifest, links: CutoutLinks | None, tally: Counter[str]
+    engine: Engine,
+    bucket: Bucket,
+    kept: KeptManifest,
+    links: CutoutLinks | None,
+    tally: WrittenRows,
+    *,
+    image_column: str | None = None,
 ) -> Iterator[bytes]:
     """Yield the file in pieces of some records. `tally` counts records by the worst state of their pictures.
 
-    The original cells are unchanged; the added ones are escaped for spreadsheets. Raises StorageError, and
-    ManifestError where the manifest cannot be read further.
+    The original cells are unchanged; the added ones are escaped for spreadsheets. With `links` and
+    `image_column`, the name of a rendition or form, links to that output replace the pictures' addresses.
+    Raises StorageError, and ManifestError where the manifest cannot be read further.
     """
-    added = AddedColumns(links)
+    with engine.connect() as connection:
+        added = AddedColumns(links, renditions_of_batch(connection, kept.batch_id))
     with ExitStack() as stack:
         manifest = _open(stack.enter_context(bucket.open(kept.key)), kept)
         records = manifest.records
@@ -95,11 +105,18 @@ def write_as_input(
             records = names.of(records)
         writer, head = make_writer(manifest, kept.columns, added.names)
         yield head
+        put = None
+        if image_column is not None and links is not None:
+            put = ImageColumn(image_column, links, manifest, kept.columns, tally).put
         while chunk := list(islice(records, RECORDS_A_CHUNK)):
             chunk_jobs = _ChunkJobs(engine, kept, chunk)
             found = [(record, chunk_jobs.of(record)) for record in chunk]
-            yield writer.records((record, added.cells(record, jobs)) for record, jobs in found)
-            tally.update(record_state(record, jobs) for record, jobs in found)
+            yield writer.records(
+                (put(record, chunk_jobs.by_picture(record)) if put else record, added.cells(record, jobs))
+                for record, jobs in found
+            )
+            for record, jobs in found:
+                tally.add(record_state(record, jobs), jobs)
 
 
 def _open(stream: Any, kept: KeptManifest) -> Manifest:
@@ -131,8 +148,12 @@ class _ChunkJobs:
         }
 
     def of(self, record: Record) -> RecordJobs:
+        return [job for _, jobs in self.by_picture(record) for job in jobs]
+
+    def by_picture(self, record: Record) -> PictureJobs:
         return [
-            self._job_of(picture, form) for picture in record.pictures for form in self._forms_of(picture)
+            (picture, [self._job_of(picture, form) for form in self._forms_of(picture)])
+            for picture in record.pictures
         ]
 
     def _job_of(self, picture: Picture, form: ReturnForm) -> ResultRow | None:

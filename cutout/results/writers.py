@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from cutout.manifests import Manifest, Record
 from cutout.manifests.csv_injection import escape_cell
 from cutout.manifests.detect import GOOGLE
-from cutout.results.added_columns import ALL_ADDED
+from cutout.results.added_columns import is_added
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 COMMA = ","
@@ -61,7 +61,7 @@ class _DelimitedCells:
     """The original cells, then the added ones. Added columns of an earlier output are replaced."""
 
     def __init__(self, header: Sequence[str], delimiter: str, names: Sequence[str]) -> None:
-        self._kept = [index for index, name in enumerate(header) if name.strip() not in ALL_ADDED]
+        self._kept = [index for index, name in enumerate(header) if not is_added(name.strip())]
         self._header = [header[index] for index in self._kept]
         self._width = len(header)
         self._names = names
@@ -123,7 +123,7 @@ class _Objects:
         if isinstance(record.cells, tuple):
             return record.cells[0]
         values = {name: value or None for name, value in zip(self._names, added, strict=True)}
-        found = {name: value for name, value in record.cells.items() if name not in ALL_ADDED} | values
+        found = {name: value for name, value in record.cells.items() if not is_added(name)} | values
         line = json.dumps(_finite(found), ensure_ascii=False, allow_nan=False)
         return json.dumps(_finite(found)) if LONE_SURROGATE.search(line) else line
 

@@ -35,6 +35,10 @@ EXAMPLES = {
 }
 SHORTEST_NAME = 3
 SUNDAY_AGAIN = 7
+ZONE = re.compile(r"(?:CRON_)?TZ=(\S+)\s+", re.IGNORECASE)
+# Hyphens and dashes that editors put in place of `-`.
+DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")
+AROUND_MARK = re.compile(r"\s*,\s*|(?<=\S)\s+-\s+(?=\S)")
 RANGE = re.compile(r"([A-Za-z]+|[0-9]+)-([A-Za-z]+|[0-9]+)(?:/([0-9]{1,3}))?")
 COUNTED = re.compile(r"[0-9]")
 
@@ -44,13 +48,23 @@ def fields_of(expression: str) -> list[str]:
 
     Raises InvalidScheduleError for an ambiguous or unsupported expression.
     """
-    text = expression.strip()
+    text = AROUND_MARK.sub(lambda found: found[0].strip(), expression.strip().translate(DASHES))
+    if zone := ZONE.match(text):
+        raise _invalid(
+            f"the cron expression {expression!r} begins with a time zone; leave it out, and give {zone[1]} as"
+            " the time zone of the schedule"
+        )
     if text.startswith("@"):
         text = _expand_macro(text)
     fields = text.split()
-    if len(fields) == WITH_YEAR and fields[-1] in {"*", "?"} and "?" in fields[3:6]:
+    if len(fields) == WITH_YEAR and "?" in fields[3:6]:
         # Quartz has the year as the last field.
-        fields.pop()
+        year = fields.pop()
+        if year not in {"*", "?"}:
+            raise _invalid(
+                f"the cron expression {expression!r} has the year {year} as its seventh field, which is not"
+                f" supported; leave it out: {' '.join(fields)!r}"
+            )
     if len(fields) == FIELDS:
         fields = ["0", *fields]
     if len(fields) != WITH_SECONDS:
@@ -65,9 +79,19 @@ def fields_of(expression: str) -> list[str]:
 def field_fault(expression: str, fields: list[str], field: str) -> str:
     """The message for an invalid field."""
     names = list(BOUNDS)
+    if field == "day-of-month" and _is_in_bounds(field, fields[names.index(field)]):
+        return (
+            f"the cron expression {expression!r} never fires: no month {fields[names.index('month')]} has a"
+            f" day {fields[names.index(field)]}; fix the day or the month"
+        )
     value = f" ({fields[names.index(field)]!r})" if field in names else ""
     range_ = f": write {EXAMPLES[field]}" if field in EXAMPLES else "; fix it"
     return f"the cron expression {expression!r} never fires: there is no such {field}{value}{range_}"
+
+
+def _is_in_bounds(name: str, field: str) -> bool:
+    lowest, highest = BOUNDS[name]
+    return all(part.isdecimal() and lowest <= int(part) <= highest for part in field.split(","))
 
 
 def _expand_macro(text: str) -> str:

@@ -11,7 +11,9 @@ from cutout.enums import AtWindowEnd, CatchUp, Overlap, Priority, ReturnForm
 from cutout.ingest.options import IngestOptions
 from cutout.ingest.sources.read_options import ReadOptions
 from cutout.network.url_hints import not_an_address
+from cutout.outputs.options import RequestedOutputs
 from cutout.queue.enqueue import LONGEST_SOURCE, InvalidJobError, NewJob
+from cutout.queue.metadata import Metadata, metadata_fault
 from cutout.schedules.cron import Cron, cron_of
 from cutout.schedules.schedule_errors import InvalidScheduleError
 from cutout.storage import split_address
@@ -21,6 +23,7 @@ from cutout.webhooks.webhook_urls import InvalidWebhookError, check_webhook_url
 LONGEST_NAME = 100
 LEAST_GRACE_S, MOST_GRACE_S = 30, 7 * 86_400
 MOST_CREDITS = 2**31 - 1
+OUTPUTS = "outputs"
 # The number of coming runs whose distances are compared with the jitter.
 RUNS_COMPARED = 50
 
@@ -44,6 +47,7 @@ class Options:
     many: bool = False
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    outputs: RequestedOutputs = field(default_factory=RequestedOutputs)
 
     @property
     def reading(self) -> ReadOptions:
@@ -69,6 +73,8 @@ class Options:
             "keys": self.keys,
             "foreign": self.foreign,
             **self.reading.more(),
+            # A program of the release before takes no schedule that has them.
+            **({OUTPUTS: outputs} if (outputs := self.outputs.as_options()) else {}),
         }
 
     @classmethod
@@ -76,10 +82,14 @@ class Options:
         """Build from the value of as_json()."""
         forms = tuple(ReturnForm(form) for form in kept["forms"])
         patterns = {name: tuple(kept[name]) for name in ("include", "exclude") if name in kept}
-        return cls(**{**kept, **patterns, "forms": forms, "priority": Priority(kept["priority"])})
+        outputs = RequestedOutputs.of_options(kept.get(OUTPUTS, {}))
+        others = {"forms": forms, "priority": Priority(kept["priority"]), OUTPUTS: outputs}
+        return cls(**{**kept, **patterns, **others})
 
     def ingest_options(self, name: str) -> IngestOptions:
-        """The options of one run's ingest, without those that differ from run to run."""
+        """The options of one run's ingest, without those that differ from run to run, and those for outputs,
+        which may depend on the settings.
+        """
         return IngestOptions(
             name,
             forms=self.forms,
@@ -96,7 +106,7 @@ class NewSchedule:
 
     A run fails before it enqueues anything if its source has fewer than `min_source_share` (0 to 1) of the
     last run's pictures: a broken export must not look like a removed catalog. Each run's report is sent to
-    `webhook_url`.
+    `webhook_url`. The batch of each run has the `metadata`.
     """
 
     name: str
@@ -115,8 +125,11 @@ class NewSchedule:
     min_source_share: float = 0.5
     producer_id: uuid.UUID | None = None
     webhook_url: str | None = None
+    metadata: Metadata | None = None
 
     def __post_init__(self) -> None:
+        if self.metadata is not None and (fault := metadata_fault(self.metadata)):
+            raise InvalidScheduleError("metadata", f"metadata {fault}")
         if self.webhook_url is not None:
             _require_webhook(self.webhook_url)
         _require_name(self.name)

@@ -1,13 +1,15 @@
 """Management of schedules: add, list, pause, resume, run now, remove."""
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
 
-from sqlalchemy import ColumnElement, delete, func, null, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, null, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from cutout.enums import RunState
 from cutout.models import Picture, Run, Schedule
@@ -15,52 +17,97 @@ from cutout.queue.blocks.pauses import By, PausedByOperatorError
 from cutout.schedules.cron import cron_of
 from cutout.schedules.definition import NewSchedule
 from cutout.schedules.missed_runs import Firing, due_at
-from cutout.schedules.schedule_errors import InvalidScheduleError
+from cutout.schedules.schedule_errors import InvalidScheduleError, ScheduleExistsError
 
+# Attributes of a definition that are columns of the same name.
+SAME_NAMES = (
+    "at_window_end",
+    "run_budget",
+    "month_budget",
+    "overlap",
+    "catch_up",
+    "jitter_seconds",
+    "grace_seconds",
+    "min_source_share",
+    "webhook_url",
+)
+OTHER = aliased(Schedule)
 BY_HAND = "it was run by hand"
 REMOVED = "its schedule was removed"
 
 
 def add(session: Session, new: NewSchedule) -> Schedule:
-    """Store a schedule, which fires from now on. Raises InvalidScheduleError if the name is taken."""
-    start, end = new.window or (None, None)
-    schedule = Schedule(
-        id=uuid.uuid4(),
-        producer_id=new.producer_id,
-        name=new.name,
-        source=new.source,
-        options=new.options.as_json(),
-        cron=new.cron,
-        zone=new.zone,
-        window_start=start,
-        window_end=end,
-        at_window_end=new.at_window_end,
-        run_budget=new.run_budget,
-        month_budget=new.month_budget,
-        overlap=new.overlap,
-        catch_up=new.catch_up,
-        jitter_seconds=new.jitter_seconds,
-        grace_seconds=new.grace_seconds,
-        min_source_share=new.min_source_share,
-        webhook_url=new.webhook_url,
-    )
-    first = next_runs(schedule, _now(session), 1)[0]
-    schedule.next_fire_at, schedule.next_due_at = first.fire_at, first.due_at
-    try:
-        with session.begin_nested():
-            session.add(schedule)
-    except IntegrityError as error:
-        raise InvalidScheduleError(
-            "name", f"a schedule {new.name!r} already exists; remove it first or choose another name"
-        ) from error
+    """Store a schedule, which fires from now on. Raises ScheduleExistsError if the name is taken."""
+    schedule = Schedule(id=uuid.uuid4(), producer_id=new.producer_id)
+    _define(session, schedule, new)
+    with _name_is_free(session, new), session.begin_nested():
+        session.add(schedule)
     return schedule
 
 
-def listed(session: Session, producer_id: uuid.UUID | None = None) -> list[Schedule]:
-    """The schedules of a producer or of all, without removed ones."""
+def change(session: Session, schedule: Schedule, new: NewSchedule) -> None:
+    """Define a schedule anew; its revision rises, and what it has seen is kept.
+
+    The caller has locked its row. With another time it fires from now on; a run under way and its batch stay
+    as they are, and so does a pause. Raises ScheduleExistsError if the name is taken.
+    """
+    with _name_is_free(session, new), session.begin_nested():
+        _define(session, schedule, new)
+        schedule.revision += 1
+        session.flush()
+
+
+def _define(session: Session, schedule: Schedule, new: NewSchedule) -> None:
+    before = (schedule.cron, schedule.zone, schedule.jitter_seconds)
+    schedule.name, schedule.source, schedule.options = new.name, new.source, new.options.as_json()
+    schedule.cron, schedule.zone = new.cron, new.zone
+    schedule.window_start, schedule.window_end = new.window or (None, None)
+    schedule.metadata_ = dict(new.metadata) if new.metadata else None
+    for name in SAME_NAMES:
+        setattr(schedule, name, getattr(new, name))
+    if before != (new.cron, new.zone, new.jitter_seconds):
+        fires = next_runs(schedule, _now(session), 1)
+        if not fires:
+            raise InvalidScheduleError("cron", f"the cron expression {new.cron!r} never fires again")
+        schedule.next_fire_at, schedule.next_due_at = fires[0].fire_at, fires[0].due_at
+
+
+@contextmanager
+def _name_is_free(session: Session, new: NewSchedule) -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as error:
+        existing = session.scalar(
+            select(Schedule.id).where(
+                Schedule.name == new.name,
+                Schedule.producer_id.is_not_distinct_from(new.producer_id),
+                Schedule.removed_at.is_(None),
+            )
+        )
+        raise ScheduleExistsError(new.name, existing) from error
+
+
+def listed(
+    session: Session,
+    producer_id: uuid.UUID | None = None,
+    *,
+    after: uuid.UUID | None = None,
+    limit: int | None = None,
+) -> list[Schedule]:
+    """The schedules of a producer or of all by name, without removed ones, at most `limit`.
+
+    With `after` those behind that one, which may have been removed meanwhile.
+    """
     kept = select(Schedule).where(Schedule.removed_at.is_(None)).order_by(Schedule.name, Schedule.id)
     if producer_id is not None:
         kept = kept.where(Schedule.producer_id == producer_id)
+    if after is not None:
+        # Another producer's bounds nothing: its name would be learned.
+        before = OTHER.producer_id.is_not_distinct_from(producer_id)
+        last = select(OTHER.name, OTHER.id).where(OTHER.id == after, before).subquery()
+        kept = kept.join(last, tuple_(Schedule.name, Schedule.id) > tuple_(last.c.name, last.c.id))
+    if limit is not None:
+        kept = kept.limit(limit)
     return list(session.scalars(kept))
 
 
@@ -70,9 +117,16 @@ def next_runs(schedule: Schedule, after: datetime, count: int) -> list[Firing]:
     return [Firing(at, due_at(schedule.id, at, schedule.jitter_seconds)) for at in instants]
 
 
-def coming_runs(session: Session, schedule: Schedule, count: int) -> list[Firing]:
-    """The next runs from now on, or after runs that were fired before the clock was set back."""
+def coming_runs(
+    session: Session, schedule: Schedule, count: int, after: datetime | None = None
+) -> list[Firing]:
+    """The next runs from now on, or after runs that were fired before the clock was set back.
+
+    With `after` those ordered for a later time.
+    """
     now = _now(session)
+    if after is not None and after >= max(now, schedule.next_fire_at):
+        return next_runs(schedule, after, count)
     fires = next_runs(schedule, now, count)
     if not is_paused(schedule) and schedule.next_fire_at > now:
         fires = [Firing(schedule.next_fire_at, schedule.next_due_at)]
@@ -154,9 +208,13 @@ def run_now(
     return session.scalar(new.on_conflict_do_nothing().returning(Run.id))
 
 
-def latest_runs(session: Session, schedule_id: uuid.UUID, count: int) -> list[Run]:
-    """The latest runs, the newest first."""
+def latest_runs(
+    session: Session, schedule_id: uuid.UUID, count: int, before: datetime | None = None
+) -> list[Run]:
+    """The latest runs, the newest first; with `before` those that were ordered for an earlier time."""
     runs = select(Run).where(Run.schedule_id == schedule_id).order_by(Run.fire_at.desc()).limit(count)
+    if before is not None:
+        runs = runs.where(Run.fire_at < before)
     return list(session.scalars(runs))
 
 
@@ -164,7 +222,8 @@ def _change(
     session: Session, schedule_id: uuid.UUID, condition: ColumnElement[bool], **values: object
 ) -> bool:
     change = update(Schedule).where(Schedule.id == schedule_id, Schedule.removed_at.is_(None), condition)
-    return session.scalar(change.values(**values).returning(Schedule.id)) is not None
+    changed = change.values(revision=Schedule.revision + 1, **values).returning(Schedule.id)
+    return session.scalar(changed) is not None
 
 
 def _now(session: Session) -> datetime:

@@ -16,7 +16,7 @@ from cutout.results.formats import MEDIA_TYPES
 from cutout.schedules.report import Report, gather
 from cutout.schedules.report_page import page
 from cutout.storage import Bucket
-from cutout.webhooks import announce
+from cutout.webhooks import EventType, announce_event
 
 MOST_RUNS = 20
 TO_REPORT = select(RUNS.c.id).where(
@@ -91,21 +91,21 @@ def write_report(engine: Engine, bucket: Bucket, run_id: uuid.UUID) -> Report:
 
 def _announce(session: Session, schedule_id: uuid.UUID, report: Report) -> None:
     schedule = session.get_one(Schedule, schedule_id)
-    if schedule.webhook_url is not None:
-        announce(
-            session,
-            url=schedule.webhook_url,
-            kind="schedule.report",
-            data=report.as_json(),
-            producer_id=schedule.producer_id,
-        )
+    announce_event(
+        session,
+        EventType.SCHEDULE_REPORT,
+        report.as_json() | {"metadata": schedule.metadata_ or {}},
+        url=schedule.webhook_url,
+        producer_id=schedule.producer_id,
+    )
 
 
 def _keep_results(engine: Engine, bucket: Bucket, batch_id: uuid.UUID, folder: str) -> str:
     """Write the present results; jobs that end or are retried later are in the batch's own results."""
     key = f"{folder}/results.csv"
     with open_results(engine, Selection(batch_id)) as results:
-        bucket.put_pieces(write_results(results, Format.CSV), key=key, media_type=MEDIA_TYPES[Format.CSV])
+        written = write_results(results, Format.CSV, renditions=results.renditions)
+        bucket.put_pieces(written, key=key, media_type=MEDIA_TYPES[Format.CSV])
     return key
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, aliased
 from cutout.enums import UNDER_WAY, Overlap, RunState
 from cutout.ingest.pending import request_ingest
 from cutout.models import SCHEDULES, Batch, Run, Schedule
+from cutout.outputs.options import OutputDefaults
 from cutout.producers.producers import is_suspended
 from cutout.queue.batch_progress import HAS_MORE
 from cutout.schedules.batch_windows import set_window, window_of
@@ -62,9 +63,10 @@ def startable(session: Session) -> list[uuid.UUID]:
     return list(session.scalars(STARTABLE.limit(MOST_STARTED)))
 
 
-def start(session: Session, run_id: uuid.UUID) -> None:
+def start(session: Session, run_id: uuid.UUID, defaults: OutputDefaults) -> None:
     """Start a waiting run in the caller's transaction: its batch, window, budget and ingest.
 
+    `defaults` complete the schedule's options for outputs.
     If two processes do so for one schedule, one transaction fails on the unique index of runs under way.
     """
     run = session.scalar(
@@ -74,18 +76,21 @@ def start(session: Session, run_id: uuid.UUID) -> None:
         return
     schedule = session.get_one(Schedule, run.schedule_id)
     try:
-        _begin(session, run, schedule)
+        _begin(session, run, schedule, defaults)
     except InvalidScheduleError as error:
         run.state, run.note, run.finished_at = RunState.FAILED, str(error), session.scalar(select(func.now()))
 
 
-def _begin(session: Session, run: Run, schedule: Schedule) -> None:
+def _begin(session: Session, run: Run, schedule: Schedule, defaults: OutputDefaults) -> None:
     now = session.scalars(select(func.now())).one()
     window, day = window_of(schedule), reading_at(run.fire_at, zone_of(schedule.zone))
+    stored = Options.of(schedule.options)
     options = replace(
-        Options.of(schedule.options).ingest_options(f"{schedule.name} {day:%Y-%m-%d %H:%M}"),
+        stored.ingest_options(f"{schedule.name} {day:%Y-%m-%d %H:%M}"),
+        outputs=stored.outputs.complete(defaults),
         budget=budget_of(session, schedule, run),
         producer_id=schedule.producer_id,
+        metadata=schedule.metadata_,
         schedule_id=schedule.id,
         min_source_share=0.0 if run.accept_shrunk_source else schedule.min_source_share,
     )

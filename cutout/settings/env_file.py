@@ -1,18 +1,28 @@
 """Loading of the settings from the environment and the file `.env`, and the text of .env.example."""
 
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
+from pydantic_settings import BaseSettings
 
-from cutout.settings.fields import Settings, SettingsError, line_of
+from cutout.settings.fields import Settings, line_of
+from cutout.settings.output_fields import OutputSettings
+from cutout.settings.settings_error import SettingsError
 from cutout.settings.validators import AUTO, PREFIX
 
 
 def load_settings(**overrides: Any) -> Settings:
     """Load the settings; raises SettingsError with one line for each missing or wrong one."""
+    return _load(Settings, overrides)
+
+
+Loaded = TypeVar("Loaded", bound=BaseSettings)
+
+
+def _load(kind: type[Loaded], overrides: dict[str, Any]) -> Loaded:
     try:
-        return Settings(**overrides)
+        return kind(**overrides)
     except UnicodeDecodeError as error:
         raise SettingsError("the file .env is not UTF-8; save it again as UTF-8") from error
     except ValidationError as error:
@@ -24,6 +34,12 @@ def load_settings(**overrides: Any) -> Settings:
 def read_settings() -> Settings:
     """The settings of this process, loaded once."""
     return load_settings()
+
+
+@cache
+def read_output_settings() -> OutputSettings:
+    """The defaults of the options for outputs, loaded once; no other setting need be there."""
+    return _load(OutputSettings, {})
 
 
 def _reason(problem: dict[str, Any]) -> str:

@@ -4,10 +4,13 @@ from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from cutout.enums import Reuse
+from cutout.enums import Forms, Reuse
 from cutout.settings import validators
+from cutout.settings.output_fields import FormsField, FullSizeField
+from cutout.settings.secret_files import SecretFiles
+from cutout.settings.settings_error import SettingsError
 from cutout.settings.validators import PREFIX, VERDICTS_EXAMPLE
 
 
@@ -19,10 +22,6 @@ class LogFormat(StrEnum):
 
 
 WordList = Annotated[tuple[str, ...], NoDecode]
-
-
-class SettingsError(Exception):
-    """A setting is missing or wrong. One line for each, naming the variable and the remedy."""
 
 
 class VerdictOverride(BaseModel):
@@ -44,6 +43,9 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
+    database_password: SecretStr | None = Field(
+        None, description="Postgres' password, if CUTOUT_DATABASE_URL has none"
+    )
     database_url: SecretStr = Field(
         description="Postgres 18 or newer, e.g. postgresql://user:password@host:5432/cutout"
     )
@@ -67,6 +69,14 @@ class Settings(BaseSettings):
         "cutouts/{batch}/{external_id}.{ext}",
         description="A cutout's key; needs {job}, or {batch} and {external_id}; may also use {producer}"
         " {return_form} {ext}",
+    )
+
+    forms: FormsField = Forms.DERIVED
+    full_size: FullSizeField = True
+    render_memory_bytes: int = Field(
+        2_500_000_000,
+        ge=500_000_000,
+        description="Most memory of a renderer's child process; one of 80 megapixels takes 1.2 GB",
     )
 
     endpoint_url: str = Field("https://www.ailabapi.com", description="The endpoint's base, without a path")
@@ -181,6 +191,17 @@ class Settings(BaseSettings):
         (), description="Buckets on the same S3 server, besides CUTOUT_S3_BUCKET, that sources may come from"
     )
 
+    egress_proxy: SecretStr | None = Field(
+        None,
+        description="HTTP proxy for sources, results and webhooks, e.g. http://user:password@host:3128; hosts"
+        " on private addresses are reached without it",
+    )
+    endpoint_proxy: SecretStr | None = Field(
+        None,
+        description="HTTP proxy for calls of the endpoint; unset, they go directly: a proxy that cuts a call"
+        " off leaves its charge unknown",
+    )
+
     worker_threads: int = Field(32, gt=0, le=1000, description="Jobs that one worker process runs at a time")
     prepare_memory_bytes: int = Field(
         2_000_000_000,
@@ -218,6 +239,9 @@ class Settings(BaseSettings):
         (),
         description="Host names of the API, e.g. cutout.example; unset, any. Health checks may use any host",
     )
+    console: bool = Field(
+        True, description="Whether the API serves the console, the pages for people, at /console"
+    )
     api_trusted_proxies: WordList = Field(
         ("127.0.0.1",),
         description="Addresses or networks of proxies in front of the API, whose X-Forwarded-For and"
@@ -249,15 +273,25 @@ class Settings(BaseSettings):
     webhook_keep_days: int = Field(
         30, gt=0, le=3650, description="Days after which an ended webhook delivery is deleted"
     )
+    actions_keep_days: int = Field(
+        400, gt=0, le=36_500, description="Days after which the record of an action is deleted"
+    )
     redis_prefix: str = Field("cutout:", description="Prefix of all Redis keys")
 
     log_format: LogFormat = Field(LogFormat.TEXT, description="text, or json: a JSON object a line, with ids")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least level of cutout's own log messages: DEBUG, INFO, WARNING or ERROR"
     )
+    log_reads: bool = Field(
+        False,
+        description="Whether the API logs requests that only read, too, so that a leak can be reconstructed",
+    )
     metrics_address: str | None = Field(
         None,
         description="Internal address at which this process serves its metrics, e.g. 127.0.0.1:9808",
+    )
+    revision: str = Field(
+        "", description="Revision of the source that the image was made of, which the metrics name"
     )
     traces_url: str | None = Field(
         None, description="Collector of traces by OTLP over HTTP, e.g. http://collector:4318/v1/traces"
@@ -290,12 +324,37 @@ class Settings(BaseSettings):
         "lifeboat_s3_endpoint_url",
         "traces_url",
     )(validators.http)
+    _proxy = field_validator("egress_proxy", "endpoint_proxy")(validators.proxy)
     _address = field_validator("metrics_address")(validators.address)
     _pair = field_validator("s3_secret_key", "lifeboat_s3_secret_key")(validators.pair)
     _long = field_validator("webhook_secret")(validators.long_enough)
     _lifeboat = field_validator("lifeboat_dir")(validators.lifeboat)
     _reuse = field_validator("reuse", mode="before")(validators.reuse)
     _template = field_validator("key_template")(validators.template)
+
+    @property
+    def egress(self) -> str | None:
+        """The proxy for sources, results and webhooks, with its password."""
+        return self.egress_proxy.get_secret_value() if self.egress_proxy else None
+
+    @property
+    def egress_to_endpoint(self) -> str | None:
+        """The proxy for calls of the endpoint, with its password."""
+        return self.endpoint_proxy.get_secret_value() if self.endpoint_proxy else None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, the environment and `.env`, in this order; of secrets also files that they name."""
+        del file_secret_settings
+        sources = (init_settings, env_settings, dotenv_settings)
+        return *sources, SecretFiles(settings_cls, sources)
 
     def require_endpoint_api_keys(self) -> tuple[SecretStr, ...]:
         """The endpoint's keys, one at least; raises SettingsError if none is set."""

@@ -16,6 +16,7 @@ SHORTEST_WEBHOOK_SECRET = 32
 HOST_ENTRY = re.compile(r"(http://)?(\*\.)?([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 HOST_NAME = re.compile(r"(\*\.)?[\w.-]+|\[[0-9A-Fa-f:.]+\]")
 METRICS_ADDRESS = re.compile(r"([\w.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
+PROXY = re.compile(r"http://([^@:/?#\s]+(:[^@:/?#\s]*)?@)?([\w.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 TEMPLATE_FIELDS = frozenset({"batch", "external_id", "return_form", "job", "producer", "ext"})
 # Prefixes of the other objects in the bucket.
 KEPT_PREFIXES = ("sources/", "manifests/", "rejects/", "results/", "reports/", "unexpected/", "cutout-check/")
@@ -79,8 +80,10 @@ def auto(value: object) -> object:
     return None if isinstance(value, str) and value.strip().lower() == AUTO else value
 
 
-def postgres(value: SecretStr) -> SecretStr:
-    """Require a database URL of Postgres; returns it with SQLAlchemy's driver name."""
+def postgres(value: SecretStr, info: ValidationInfo) -> SecretStr:
+    """Require a database URL of Postgres; returns it with SQLAlchemy's driver name, and the password that is
+    given apart.
+    """
     try:
         url = make_url(value.get_secret_value())
     except (ArgumentError, ValueError):
@@ -89,6 +92,11 @@ def postgres(value: SecretStr) -> SecretStr:
         raise ValueError(f"names the database {url.get_backend_name()!r}; cutout needs postgresql")
     if "@" in (url.host or ""):
         raise ValueError("has an @ in its user or password; write it as %40")
+    apart: SecretStr | None = info.data.get("database_password")
+    if apart is not None:
+        if url.password is not None:
+            raise ValueError(f"has a password, and {PREFIX}DATABASE_PASSWORD is set too; set one")
+        url = url.set(password=apart.get_secret_value())
     return SecretStr(url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False))
 
 
@@ -104,6 +112,19 @@ def http(value: str | None) -> str | None:
     if value is not None and not _is_url(value, ("http", "https")):
         raise ValueError("is not an address; write https://host (or http://host:port for a local server)")
     return value.rstrip("/") if value else value
+
+
+def proxy(value: SecretStr | None) -> SecretStr | None:
+    """Require http://user:password@host:port of a proxy; the user may be left out."""
+    if value is None:
+        return None
+    url = value.get_secret_value().rstrip("/")
+    if not PROXY.fullmatch(url) or not _is_url(url, ("http",)):
+        raise ValueError(
+            "is no address of a proxy; write http://user:password@host:port, with @ : / in the password as"
+            " %40 %3A %2F"
+        )
+    return SecretStr(url)
 
 
 def address(value: str | None) -> str | None:

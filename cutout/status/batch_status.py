@@ -1,7 +1,8 @@
 """Status of batches: their jobs counted by state, their pauses, the progress of their ingest."""
 
 import uuid
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -9,13 +10,19 @@ from typing import Any, NamedTuple
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from cutout.enums import FINAL_STATES, AttemptOutcome, State
+from cutout.enums import FINAL_STATES, ActionKind, AttemptOutcome, BatchState, JobMessages, State
 from cutout.ingest import Counts
 from cutout.models import BATCHES, INGESTS, JOBS, Attempt, Batch, Job
 from cutout.models.database import Database
 from cutout.queue.blocks.pauses import IS_PAUSED
+from cutout.status.action_status import ActionStatus, recent_actions
+from cutout.status.outputs import NO_OUTPUTS, OutputCounts, count_outputs
 
 UUID_HEX_DIGITS = 32
+# What the batch was asked for with, as far as its other columns do not say it.
+OF_REQUEST = (
+    *("weight", "reuse", "renditions", "webhook_url", "webhook_jobs", "metadata", "options", "revision"),
+)
 SHOWN = [
     BATCHES.c[name]
     for name in (
@@ -25,11 +32,13 @@ SHOWN = [
         "paused_at",
         "paused_by_operator_at",
         "cancelled_at",
+        "delete_requested_at",
         "opens_at",
         "closes_at",
         "budget",
         "producer_id",
         "results_key",
+        *OF_REQUEST,
     )
 ]
 
@@ -42,18 +51,6 @@ class IngestState(StrEnum):
     READ = "read"
     FAILED = "failed"
     """Ended before the whole source was read; the jobs enqueued so far continue."""
-
-
-class BatchState(StrEnum):
-    """State of a batch as a whole; derived, not stored."""
-
-    ACTIVE = "active"
-    """Some jobs have not ended (held ones included), or its source is still being read."""
-    FINISHED = "finished"
-    CANCELLING = "cancelling"
-    """Nothing more is bought; jobs that run or are paid for have not ended yet."""
-    CANCELLED = "cancelled"
-    """It was cancelled, and all jobs have ended, some of them perhaps succeeded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +85,16 @@ class Pauses(NamedTuple):
     paused_at: datetime | None
     paused_by_operator_at: datetime | None
     rests: bool
+    revision: int
 
 
 @dataclass(frozen=True, slots=True)
 class BatchStatus:
-    """A batch with its jobs counted by state; every state is a key of `counts`."""
+    """A batch with its jobs counted by state; every state is a key of `counts`.
+
+    `outputs` counts the outputs of its jobs but the scores, which are counted apart. `actions` are those that
+    are not finished and the last finished ones.
+    """
 
     id: uuid.UUID
     name: str
@@ -109,9 +111,38 @@ class BatchStatus:
     producer_id: uuid.UUID | None = None
     results_key: str | None = None
     cancelled_at: datetime | None = None
+    delete_requested_at: datetime | None = None
+    actions: tuple[ActionStatus, ...] = ()
+    outputs: OutputCounts = NO_OUTPUTS
+    scores: OutputCounts = NO_OUTPUTS
+    weight: float = 1.0
+    reuse: bool = True
+    renditions: dict[str, dict[str, str]] | None = None
+    webhook_url: str | None = None
+    webhook_jobs: JobMessages = JobMessages.NONE
+    metadata: dict[str, str] | None = None
+    options: dict[str, Any] | None = None
+    revision: int = 1
+
+    @property
+    def waiting_outputs(self) -> int:
+        """Number of outputs and scores that are still to be made."""
+        return self.outputs.waiting + self.scores.waiting
+
+    @property
+    def is_rendered(self) -> bool:
+        """Whether all jobs are final, and all outputs and scores, and no action is unfinished."""
+        return self.finished_at is not None and not self.waiting_outputs and not self.under_way
+
+    @property
+    def under_way(self) -> list[ActionStatus]:
+        """The actions that are not finished, the latest request first."""
+        return [action for action in self.actions if action.finished_at is None]
 
     @property
     def state(self) -> BatchState:
+        if self.delete_requested_at is not None:
+            return BatchState.DELETING
         if self.cancelled_at is None:
             return BatchState.FINISHED if self.finished_at else BatchState.ACTIVE
         return BatchState.CANCELLED if self.finished_at else BatchState.CANCELLING
@@ -139,18 +170,48 @@ def batch_status(
     batch = database.execute(select(*SHOWN, IS_PAUSED.label("rests")).where(BATCHES.c.id == batch_id)).first()
     if batch is None:
         return None
+    actions = recent_actions(database, batch_id)
     ingest = ingest_status(database, batch_id)
+    # Outputs are inserted by the transaction in which their job succeeds: those of jobs in `counts` are seen.
+    outputs, scores = count_outputs(database, batch_id)
     return BatchStatus(
         counts=counts,
-        finished_at=_finished_at(database, batch_id, counts, ingest),
+        outputs=outputs,
+        scores=scores,
+        finished_at=None if changes_states(actions) else _finished_at(database, batch_id, counts, ingest),
         ingest=ingest,
+        actions=actions,
         **batch._mapping,  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+    )
+
+
+def changes_states(actions: Collection[ActionStatus]) -> bool:
+    """Whether one of these actions may still change the state of a job, so that the batch has not ended."""
+    return any(
+        action.finished_at is None and action.kind in (ActionKind.CANCEL, ActionKind.RETRY)
+        for action in actions
+    )
+
+
+def with_actions(database: Database, status: BatchStatus) -> BatchStatus:
+    """The status with its actions, and what their requests change in the batch's row, as they are now."""
+    columns = (BATCHES.c.cancelled_at, BATCHES.c.delete_requested_at, BATCHES.c.revision)
+    row = database.execute(select(*columns).where(BATCHES.c.id == status.id)).one()
+    actions = recent_actions(database, status.id)
+    return replace(
+        status,
+        actions=actions,
+        finished_at=None if changes_states(actions) else status.finished_at,
+        cancelled_at=row.cancelled_at,
+        delete_requested_at=row.delete_requested_at,
+        revision=row.revision,
     )
 
 
 def find_pauses(database: Database, batch_id: uuid.UUID) -> Pauses:
     """The pauses of an existing batch."""
-    columns = (BATCHES.c.paused_at, BATCHES.c.paused_by_operator_at, IS_PAUSED.label("rests"))
+    paused = (BATCHES.c.paused_at, BATCHES.c.paused_by_operator_at, IS_PAUSED.label("rests"))
+    columns = (*paused, BATCHES.c.revision)
     return Pauses(*database.execute(select(*columns).where(BATCHES.c.id == batch_id)).one())
 
 
@@ -229,5 +290,7 @@ def find_by_prefix(session: Session, prefix: str) -> list[Batch | Job]:
     first, last = uuid.UUID(digits.ljust(UUID_HEX_DIGITS, "0")), uuid.UUID(digits.ljust(UUID_HEX_DIGITS, "f"))
     found: list[Batch | Job] = []
     for table in (Batch, Job):
-        found += session.scalars(select(table).where(table.id.between(first, last)).limit(2))
+        found += session.scalars(
+            select(table).where(table.id.between(first, last), table.deleted_at.is_(None)).limit(2)
+        )
     return found

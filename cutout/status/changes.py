@@ -3,11 +3,12 @@
 import uuid
 from collections.abc import Collection, Iterable
 
-from sqlalchemy import ARRAY, Text, Uuid, and_, any_, bindparam, cast, column, func, select
+from sqlalchemy import ARRAY, Text, Uuid, and_, any_, bindparam, cast, column, func, not_, select
 
 from cutout.enums import State
 from cutout.models import BATCHES, JOBS
 from cutout.models.database import Database
+from cutout.queue.batch_actions.unfinished import HAS_ACTION
 from cutout.queue.batch_progress import STILL_READ, first_job
 
 # A job and the state in which a client saw it.
@@ -28,7 +29,7 @@ CHANGED = (
 )
 SETTLED = select(BATCHES.c.id).where(
     BATCHES.c.id == any_(bindparam("ids", type_=ARRAY(Uuid))),
-    and_(first_job(State.QUEUED, State.RUNNING).is_(None), STILL_READ.is_(None)),
+    and_(first_job(State.QUEUED, State.RUNNING).is_(None), STILL_READ.is_(None), not_(HAS_ACTION)),
 )
 
 
@@ -40,7 +41,10 @@ def changed_jobs(database: Database, seen: Collection[SeenState]) -> list[SeenSt
 
 
 def settled_batches(database: Database, batch_ids: Collection[uuid.UUID]) -> list[uuid.UUID]:
-    """The batches in which nothing changes by itself any more: read to the end, all jobs final or held."""
+    """The batches in which nothing changes by itself any more: read to the end, all jobs final or held.
+
+    No action of theirs is unfinished.
+    """
     return list(database.scalars(SETTLED, {"ids": list(batch_ids)}))
 
 

@@ -1,6 +1,5 @@
 """Estimate of when a job will have progressed, by the rate of the queue: the delay before the next poll."""
 
-import math
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,14 +12,15 @@ from cutout.models import Limit, QueueClock, Share
 from cutout.models.database import Database
 from cutout.status.call_rate import calls_a_second
 from cutout.status.job_view import JobSnapshot
-
-SOONEST_S = 1
-LATEST_S = 60
+from cutout.status.poll_pause import LATEST_S, SOONEST_S, poll_pause
+from cutout.status.render_rate import RenderRate, read_render_rate
 
 
 @dataclass(frozen=True, slots=True)
 class QueueRate:
     """Virtual time of each producer's queue, the calls a second that the limits allow, and a call's seconds.
+
+    `rendering` is the speed of the renderers.
 
     None is unknown. `now` is the time of the reading, by Postgres' clock.
     """
@@ -30,16 +30,18 @@ class QueueRate:
     calls_a_second: float | None
     call_seconds: float | None
     now: datetime
+    rendering: RenderRate
 
     def seconds_for(self, job: JobSnapshot, producer_id: uuid.UUID) -> int | None:
-        """Seconds (1 to 60) after which the producer's job may have progressed; None once it is final.
+        """Seconds (1 to 60) after which the producer's job may have progressed.
 
+        None once it is final and none of its outputs is waiting.
         Too low if several batches share the producer's queue or several producers the calls, since a virtual
         start counts only its own batch's jobs.
         """
         if job.state in FINAL_STATES:
-            return None
-        return min(max(math.ceil(self._guess(job, producer_id)), SOONEST_S), LATEST_S)
+            return self.rendering.pause_for() if job.waits_for_outputs else None
+        return poll_pause(self._guess(job, producer_id))
 
     def seconds_for_many(self, jobs: int) -> float | None:
         """The least time for so many calls; None while the rate is unknown."""
@@ -73,4 +75,5 @@ def read_queue_rate(database: Database, accounts: Sequence[str], ceiling: float 
         calls_a_second=calls_a_second(database, accounts, ceiling),
         call_seconds=database.scalar(call_seconds),
         now=clock.now,
+        rendering=read_render_rate(database),
     )

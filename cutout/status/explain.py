@@ -1,13 +1,16 @@
 """Explanation of a job: why it is not done yet, or how it ended, with a remedy where there is one."""
 
+import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from cutout.audit import findings_of
-from cutout.enums import FINAL_STATES, AttemptOutcome, QueueState, State, Step
-from cutout.models import Attempt, Batch, Job, Worker
+from cutout.enums import FINAL_STATES, ActionKind, AttemptOutcome, QueueState, State, Step
+from cutout.models import Action, Attempt, Batch, Job, Result, Worker
+from cutout.queue.batch_actions.portions import CODES
 from cutout.queue.blocks.approval import NEEDS_APPROVAL
 from cutout.queue.reuse import missing_results
 from cutout.status.call_rate import CallSettings
@@ -25,6 +28,8 @@ from cutout.storage.unexpected_bytes import CODE, Unexpected
 MISSING_REMEDY = (
     "find out what emptied the bucket and restore the objects, or let `cutout forget-missing` buy them again"
 )
+
+BATCH_DELETING = "batch-deleting"
 
 
 def explain(session: Session, job: Job, settings: CallSettings) -> Explanation:
@@ -46,14 +51,53 @@ def explain_state(session: Session, job: Job, settings: CallSettings) -> Explana
         case State.CANCELLED:
             return explanation(job, "cancelled", "it was cancelled")
         case State.FAILED:
+            if ending := _retry_waits(session, job) or _is_deleted_with_batch(session, job):
+                return ending
             remedy = f"fix the cause, then `cutout retry {job.id}`"
             return explanation(job, job.code or "", f"{job.code}: {job.message}", remedy)
         case State.HELD:
-            return _held(session, job)
+            return _retry_waits(session, job) or _held(session, job)
         case State.RUNNING:
             return _running(session, job)
         case _:
             return _queued(session, job, settings)
+
+
+def _retry_waits(session: Session, job: Job) -> Explanation | None:
+    """The retry of its batch that is under way and will come to the job."""
+    if job.batch_id is None or job.code == NEEDS_APPROVAL:
+        return None
+    retry = session.scalar(
+        select(Action).where(
+            Action.batch_id == job.batch_id, Action.kind == ActionKind.RETRY, Action.finished_at.is_(None)
+        )
+    )
+    if retry is None or job.code not in retry.options.get(CODES, [job.code]):
+        return None
+    if retry.started_at and job.released_at and job.released_at >= retry.started_at:
+        return None
+    text = f"{job.code}: {job.message}; its batch is being retried since {time_text(retry.requested_at)}"
+    return explanation(job, "batch-retrying", text)
+
+
+def _is_deleted_with_batch(session: Session, job: Job) -> Explanation | None:
+    """The deletion of its batch, from its request on; the remedy if it was given up."""
+    requested = Action.batch_id == job.batch_id, Action.kind == ActionKind.DELETE
+    batch = session.get(Batch, job.batch_id) if job.batch_id else None
+    if batch is None or batch.delete_requested_at is None:
+        return None
+    text = (
+        f"{job.code}: {job.message}; its batch is being deleted since {time_text(batch.delete_requested_at)}"
+    )
+    last = session.scalar(select(Action).where(*requested).order_by(Action.id.desc()).limit(1))
+    if last is None or last.finished_at is None:
+        return explanation(job, BATCH_DELETING, text)
+    return explanation(
+        job,
+        BATCH_DELETING,
+        f"{text}, which was given up: {last.message}",
+        "its producer deletes the batch again",
+    )
 
 
 def _succeeded(session: Session, job: Job) -> Explanation:
@@ -61,14 +105,29 @@ def _succeeded(session: Session, job: Job) -> Explanation:
     message = session.scalar(
         select(Attempt.message)
         .where(
-            Attempt.job_id == job.id, Attempt.outcome == AttemptOutcome.CHARGED, Attempt.message.is_not(None)
+            Attempt.job_id.in_([job.id, *_buyers(session, job)]),
+            Attempt.outcome == AttemptOutcome.CHARGED,
+            Attempt.message.is_not(None),
         )
         .order_by(Attempt.id.desc())
         .limit(1)
     )
     warning = f", with a warning: {job.warning}" if job.warning else ""
-    text = f"its cutout is stored as {job.key}{warning}{f'; {message}' if message else ''}"
+    text = f"what was bought is stored as {job.key}{warning}{f'; {message}' if message else ''}"
     return explanation(job, "done", text)
+
+
+def _buyers(session: Session, job: Job) -> Sequence[uuid.UUID]:
+    """The jobs that bought the cutout of a job that reused it."""
+    if not job.reused:
+        return ()
+    return session.scalars(
+        select(Result.buyer).where(
+            Result.source_sha256 == job.source_sha256,
+            Result.bought_form == job.bought_form,
+            Result.key == job.key,
+        )
+    ).all()
 
 
 def _held(session: Session, job: Job) -> Explanation:

@@ -9,16 +9,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
-from typing import Generic, TypeVar, TypeVarTuple
+from typing import Any, Generic, TypeVar, TypeVarTuple
 
-from sqlalchemy import ARRAY, ColumnElement, Select, Subquery, Uuid, any_, literal, select, union_all
+from sqlalchemy import ARRAY, ColumnElement, Select, Subquery, Text, cast, literal, select, union_all
 
-from cutout.enums import State
+from cutout.enums import BatchState, JobMessages, OutputState, State
 from cutout.models import BATCHES, JOBS
 from cutout.models.database import Database
+from cutout.status.batch_state import STATE
 from cutout.status.job_view import SNAPSHOT, JobSnapshot, job_snapshot
+from cutout.status.outputs import score_number, states_of
 
 MOST_EXAMINED = 20_000
+# The state of each takes some steps in other indexes.
+MOST_BATCHES_WITH_STATE = 2_000
 MOST_A_PAGE = 200
 # An id is made after its transaction began, which is `created_at`; no transaction takes longer than this.
 LONGEST_TRANSACTION_S = 3600
@@ -29,8 +33,10 @@ LAST_MILLISECOND = 2**48 - 1
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-Candidates = Select[uuid.UUID, State, str | None, datetime]
-EXAMINED = (JOBS.c.id, JOBS.c.state, JOBS.c.code, JOBS.c.created_at)
+Candidates = Select[*tuple[object, ...]]
+EXAMINED = tuple(
+    JOBS.c[name] for name in ("id", "state", "code", "created_at", "reused", "sha256", "source_sha256")
+)
 
 
 class Order(StrEnum):
@@ -42,7 +48,11 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Conditions for listed jobs; an empty or None field is no condition."""
+    """Conditions for listed jobs; an empty or None field is no condition.
+
+    `min_score` selects jobs whose cutout is at least so suspicious, `output_states` those with an output in
+    one of these states.
+    """
 
     states: tuple[State, ...] = ()
     batch_id: uuid.UUID | None = None
@@ -50,6 +60,8 @@ class JobFilter:
     codes: tuple[str, ...] = ()
     created_after: datetime | None = None
     created_before: datetime | None = None
+    min_score: float | None = None
+    output_states: tuple[OutputState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +86,7 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class ListedBatch:
-    """A batch without counts of its jobs, which are expensive."""
+    """A batch without counts of its jobs, which are expensive. Its state takes a few steps in an index."""
 
     id: uuid.UUID
     name: str
@@ -86,6 +98,27 @@ class ListedBatch:
     budget: int | None
     results_key: str | None
     cancelled_at: datetime | None
+    weight: float
+    reuse: bool
+    renditions: dict[str, dict[str, str]] | None
+    webhook_url: str | None
+    webhook_jobs: JobMessages
+    metadata: dict[str, str] | None
+    options: dict[str, Any] | None
+    state: BatchState
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFilter:
+    """Conditions for listed batches; an empty or None field is no condition."""
+
+    name: str | None = None
+    states: tuple[BatchState, ...] = ()
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+LISTED = tuple(field.name for field in fields(ListedBatch))
 
 
 def list_jobs(
@@ -103,23 +136,52 @@ def list_jobs(
     chosen = select(found.c.id).where(*(condition(found) for condition in conditions))
     ids = list(database.scalars(_ordered(chosen, found.c.id, page).limit(page.limit + 1)))
     next_after = ids[page.limit - 1] if len(ids) > page.limit else end
-    shown = SNAPSHOT.where(JOBS.c.id == any_(literal(ids[: page.limit], ARRAY(Uuid))))
-    rows = [job_snapshot(row) for row in database.execute(_ordered(shown, JOBS.c.id, page))]
+    shown = database.execute(_ordered(SNAPSHOT, JOBS.c.id, page), {"ids": ids[: page.limit]})
+    rows = [job_snapshot(row) for row in shown]
     return Page(rows, next_after)
 
 
-def list_batches(database: Database, producer_id: uuid.UUID, page: PageRequest) -> Page[ListedBatch]:
-    """A page of the producer's batches."""
-    columns = [BATCHES.c[field.name] for field in fields(ListedBatch)]
-    found = select(*columns).where(BATCHES.c.producer_id == producer_id, *_after(BATCHES.c.id, page))
+def list_batches(
+    database: Database, producer_id: uuid.UUID, wanted: BatchFilter, page: PageRequest
+) -> Page[ListedBatch]:
+    """A page of the producer's batches that match the filter."""
+    within = [BATCHES.c.producer_id == producer_id, *_after(BATCHES.c.id, page)]
+    within += _time_bounds(BATCHES.c.id, wanted.created_after, wanted.created_before)
+    candidates = _ordered(
+        select(BATCHES.c.id, BATCHES.c.name, BATCHES.c.created_at).where(*within), BATCHES.c.id, page
+    )
+    conditions = _batch_conditions(wanted)
+    most = MOST_BATCHES_WITH_STATE if wanted.states else MOST_EXAMINED
+    last = candidates.with_only_columns(BATCHES.c.id).offset(most - 1).limit(1)
+    end = database.scalar(last) if conditions else None
+    if end is not None:
+        candidates = candidates.where(_until(BATCHES.c.id, end, page))
+    columns = [STATE if name == "state" else BATCHES.c[name] for name in LISTED]
+    # The limit also keeps the filters out of the subquery, for which Postgres might choose another index.
+    examined = candidates.limit(2 * MOST_EXAMINED).subquery("examined")
+    found = select(*columns).join(examined, examined.c.id == BATCHES.c.id).where(*conditions)
     rows = database.execute(_ordered(found, BATCHES.c.id, page).limit(page.limit + 1)).all()
     batches = [ListedBatch(*row) for row in rows[: page.limit]]
-    return Page(batches, batches[-1].id if len(rows) > page.limit else None)
+    return Page(batches, batches[-1].id if len(rows) > page.limit else end)
+
+
+def _batch_conditions(wanted: BatchFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.name is not None:
+        conditions.append(BATCHES.c.name == wanted.name)
+    if wanted.states:
+        conditions.append(STATE.in_(wanted.states))
+    if wanted.created_after is not None:
+        conditions.append(BATCHES.c.created_at >= wanted.created_after)
+    if wanted.created_before is not None:
+        conditions.append(BATCHES.c.created_at < wanted.created_before)
+    return conditions
 
 
 def _candidates(producer_id: uuid.UUID, wanted: JobFilter, page: PageRequest) -> Candidates:
     """All jobs from the page's begin on that the index gives, before the filter's other conditions."""
-    within = [JOBS.c.producer_id == producer_id, *_after(JOBS.c.id, page), *_time_bounds(wanted)]
+    within = [JOBS.c.producer_id == producer_id, *_after(JOBS.c.id, page)]
+    within += _time_bounds(JOBS.c.id, wanted.created_after, wanted.created_before)
     if wanted.batch_id is not None:
         within.append(JOBS.c.batch_id == wanted.batch_id)
     return _ordered(select(*EXAMINED).where(*within), JOBS.c.id, page)
@@ -132,7 +194,7 @@ def _last_examined(database: Database, candidates: Candidates) -> uuid.UUID | No
 
 def _up_to(candidates: Candidates, end: uuid.UUID | None, page: PageRequest) -> Subquery:
     if end is not None:
-        candidates = candidates.where(JOBS.c.id >= end if page.order is Order.NEWEST else JOBS.c.id <= end)
+        candidates = candidates.where(_until(JOBS.c.id, end, page))
     # The limit also keeps the filters out of the subquery, for which Postgres might choose another index.
     return candidates.limit(2 * MOST_EXAMINED).subquery("examined")
 
@@ -162,6 +224,11 @@ def _conditions(wanted: JobFilter) -> list[Callable[[Subquery], ColumnElement[bo
         conditions.append(lambda found: found.c.created_at >= wanted.created_after)
     if wanted.created_before is not None:
         conditions.append(lambda found: found.c.created_at < wanted.created_before)
+    if wanted.min_score is not None:
+        conditions.append(lambda found: score_number(found) >= wanted.min_score)
+    if wanted.output_states:
+        states = cast(literal(list(wanted.output_states), ARRAY(Text)), ARRAY(Text))
+        conditions.append(lambda found: states_of(found).op("&&")(states))
     return conditions
 
 
@@ -171,12 +238,18 @@ def _after(column: ColumnElement[uuid.UUID], page: PageRequest) -> list[ColumnEl
     return [column < page.after if page.order is Order.NEWEST else column > page.after]
 
 
-def _time_bounds(wanted: JobFilter) -> list[ColumnElement[bool]]:
+def _until(column: ColumnElement[uuid.UUID], end: uuid.UUID, page: PageRequest) -> ColumnElement[bool]:
+    return column >= end if page.order is Order.NEWEST else column <= end
+
+
+def _time_bounds(
+    column: ColumnElement[uuid.UUID], created_after: datetime | None, created_before: datetime | None
+) -> list[ColumnElement[bool]]:
     bounds: list[ColumnElement[bool]] = []
-    if wanted.created_after is not None:
-        bounds.append(JOBS.c.id >= _first_id(wanted.created_after))
-    if wanted.created_before is not None:
-        bounds.append(JOBS.c.id < _first_id(wanted.created_before, LONGEST_TRANSACTION_S))
+    if created_after is not None:
+        bounds.append(column >= _first_id(created_after))
+    if created_before is not None:
+        bounds.append(column < _first_id(created_before, LONGEST_TRANSACTION_S))
     return bounds
 
 

@@ -2,10 +2,13 @@
 
 import json
 import re
+import uuid
+from dataclasses import replace
 from typing import Any
 
-from cutout.enums import FINAL_STATES, State
+from cutout.enums import FINAL_STATES, OutputState, State
 from cutout.models import Job
+from cutout.status.explain_outputs import OutputExplanation, again
 from cutout.status.explanation import Explanation
 
 # Reasons that stop the jobs of all producers, which only the operator can remove.
@@ -34,6 +37,14 @@ def for_producer(job: Job, found: Explanation) -> Explanation:
     return Explanation(found.state, found.why, text_for_producer(anonymous), remedy, found.ahead, found.until)
 
 
+def output_for_producer(job_id: uuid.UUID, found: OutputExplanation) -> OutputExplanation:
+    """The explanation of an output for the job's producer; only the operator starts renderers."""
+    remedy = OPERATORS_TASK if found.remedy else None
+    if remedy and found.state is OutputState.FAILED:
+        remedy = again(f"POST /v1/jobs/{job_id}/retry-outputs")
+    return replace(found, text=text_for_producer(found.text), remedy=remedy)
+
+
 def _remedy(job: Job, found: Explanation) -> str | None:
     if found.remedy is None:
         return None
@@ -43,6 +54,8 @@ def _remedy(job: Job, found: Explanation) -> str | None:
             return f"`POST {batch}/resume` ends the pause"
         case "batch-cancelled", _:
             return f"`POST {batch}/cancel` again cancels the rest"
+        case "batch-deleting", _:
+            return f"`DELETE {batch}` again"
         case "NEEDS_APPROVAL", _:
             return f"`POST {batch}/approve` starts its batch, `POST {batch}/cancel` cancels it"
         case "OVER_BUDGET", _:
@@ -62,13 +75,19 @@ INTERNAL = re.compile(
     r"|\bs3://|\bworker \d+ on \S"
 )
 BETWEEN = re.compile(r"(; |: |, (?:and |or )?| or | and | \(|\) )")
+# Options of `cutout ingest` that a request has too, under the same name.
+OPTION = re.compile(r"`--(?P<name>many|map|encoding|delimiter|include|exclude)(?: (?P<value>[^`]+))?`")
 NOTHING_LEFT = "the reason is in the operator's log"
 
 
 def text_for_producer(text: str) -> str:
-    """The text without the clauses that name settings, commands, files or objects of this installation."""
+    """The text without the clauses that name settings, commands, files or objects of this installation.
+
+    An option of a command is named as the field of a request, if there is one.
+    """
     if not INTERNAL.search(text):
         return text
+    text = OPTION.sub(_field_of, text)
     parts = BETWEEN.split(text)
     kept, separator = "", ""
     for clause, after in zip(parts[::2], [*parts[1::2], ""], strict=True):
@@ -77,6 +96,11 @@ def text_for_producer(text: str) -> str:
         kept += (separator if kept else "") + clause
         separator = after
     return kept.strip() or NOTHING_LEFT
+
+
+def _field_of(option: re.Match[str]) -> str:
+    value = "true" if option["name"] == "many" else option["value"]
+    return f"`{option['name']}={value}`" if value else f"`{option['name']}`"
 
 
 def payload_for_producer(payload: str) -> str:

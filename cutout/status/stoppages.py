@@ -6,8 +6,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from cutout.billing.learned_limits import circuit_is_open
-from cutout.enums import State, Step, Stop
+from cutout.enums import ActionKind, State, Step, Stop
 from cutout.models import Account, Batch, Breaker, Job, Limit, Producer, QueueClock, Spending
+from cutout.queue.batch_actions.unfinished import unfinished_kinds
 from cutout.queue.blocks.approval import NEEDS_APPROVAL
 from cutout.queue.blocks.conditions import AWAITS_APPROVAL
 from cutout.queue.blocks.isolated_workers import cut_off_workers, others_reach_bucket
@@ -59,6 +60,8 @@ def batch_stoppages(session: Session, job: Job, batch: Batch) -> Iterator[Explan
     """Yield the reasons that lie in the batch, by the conditions of `cutout.queue.blocks.conditions`."""
     if batch.cancelled_at is not None:
         text = f"its batch was cancelled at {time_text(batch.cancelled_at)}; nothing more is bought for it"
+        if ActionKind.CANCEL in unfinished_kinds(session, batch.id):
+            yield explanation(job, "batch-cancelling", f"{text}, and its jobs are being cancelled")
         yield explanation(job, "batch-cancelled", text, f"`cutout cancel {batch.id}` again cancels the rest")
     if session.scalar(select(Batch.id).where(Batch.id == batch.id, AWAITS_APPROVAL)) is not None:
         remedy = f"`cutout approve {batch.id}` starts its batch, `cutout cancel {batch.id}` cancels it"

@@ -1,7 +1,8 @@
 """Storage: the bucket, its objects by key, signed links, and errors in plain words."""
 
-from cutout.storage.bucket import Bucket, ListedObject, split_address
+from cutout.storage.bucket import Bucket, split_address
 from cutout.storage.disposition import shown_as
+from cutout.storage.listed_objects import ListedObject, PageEntry
 from cutout.storage.storage_errors import (
     BucketMissingError,
     ObjectMissingError,
@@ -16,6 +17,7 @@ __all__ = [
     "ListedObject",
     "ObjectMissingError",
     "ObjectTooLargeError",
+    "PageEntry",
     "StorageError",
     "StorageRefusedError",
     "shown_as",

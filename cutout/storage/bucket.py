@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator
 from copy import copy
 from mmap import mmap
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
 from cutout.settings import Settings
 from cutout.storage.disposition import shown_as
+from cutout.storage.listed_objects import ListedObject, PageEntry, list_page, listed
 from cutout.storage.presign import Links, SignedRequest, Signer
 from cutout.storage.s3_client import connect
 from cutout.storage.storage_errors import (
@@ -32,14 +33,6 @@ if TYPE_CHECKING:
 
 NO_LIFECYCLE = "NoSuchLifecycleConfiguration"
 PARTS = TransferConfig(multipart_chunksize=8 * 1024 * 1024, max_concurrency=2)
-
-
-class ListedObject(NamedTuple):
-    """An object in a listing."""
-
-    key: str
-    size: int
-    etag: str
 
 
 class Bucket:
@@ -193,10 +186,12 @@ class Bucket:
     def listed(self, prefix: str) -> Iterator[ListedObject]:
         """All objects that begin with `prefix` in the order of their keys, a page at a time."""
         with plain_errors(self.name):
-            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
-            for page in pages:
-                for found in page.get("Contents", []):
-                    yield ListedObject(found["Key"], found["Size"], found.get("ETag", ""))
+            yield from listed(self._client, self.name, prefix)
+
+    def page(self, prefix: str, *, after: str) -> list[PageEntry]:
+        """The first objects, a thousand at most, that begin with `prefix` and whose key is behind `after`."""
+        with plain_errors(self.name):
+            return list_page(self._client, self.name, prefix, after)
 
     def put_file(self, path: Path, *, key: str, media_type: str) -> None:
         """Store a file of any size, in parts that are read while they are sent. Raises OSError as well."""

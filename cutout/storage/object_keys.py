@@ -9,6 +9,7 @@ from cutout.enums import ReturnForm
 UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 UPLOADED = re.compile(r"sources/(?:[0-9a-f-]{36}/)?[0-9a-f]{2}/([0-9a-f]{64})")
 LONGEST_NAME = 128
+FORMS = frozenset(ReturnForm)
 HASH_DIGITS = 16
 # A name that ends like a derived one could collide with a derived one: it gets a hash as well.
 LOOKS_DERIVED = re.compile(rf"(-[0-9a-f]{{{HASH_DIGITS}}}|\.({'|'.join(ReturnForm)}))$")
@@ -32,8 +33,11 @@ def sha256_in_key(key: str) -> bytes | None:
 
 
 def uploaded_sources(bucket: str) -> str:
-    """The pattern of uploaded sources' addresses in a bucket, for Postgres; it captures the SHA-256."""
-    return f"^s3://{re.escape(bucket)}/{UPLOADED.pattern}$"
+    """The begin of uploaded sources' addresses in a bucket.
+
+    The rest is checked by cutout/queue/reuse/known_content.py.
+    """
+    return f"s3://{bucket}/sources/"
 
 
 def cutout_key(
@@ -44,6 +48,7 @@ def cutout_key(
     batch_id: uuid.UUID | None,
     external_id: str | None,
     return_form: ReturnForm,
+    bought_form: ReturnForm,
     extension: str,
 ) -> str:
     """The key of a cutout by `template` (CUTOUT_KEY_TEMPLATE).
@@ -51,16 +56,35 @@ def cutout_key(
     A job without a batch or an external id uses its own id, since nothing else is unique.
     """
     name = str(job_id) if batch_id is None or external_id is None else safe_name(external_id)
+    # What was bought for another form differs in its key from what was bought as that form.
+    form = return_form if bought_form is return_form else f"{return_form}.{bought_form}"
     if "{return_form}" not in template and return_form is not ReturnForm.RGBA:
-        name = f"{name}.{return_form}"
+        name = f"{name}.{form}"
     return template.format(
         batch=batch_id or WITHOUT_BATCH,
         external_id=name,
-        return_form=return_form,
+        return_form=form,
         job=job_id,
         producer=producer_id or WITHOUT_PRODUCER,
         ext=extension,
     )
+
+
+def output_key(
+    name: str,
+    *,
+    job_id: uuid.UUID,
+    batch_id: uuid.UUID | None,
+    external_id: str | None,
+    return_form: ReturnForm,
+    extension: str,
+) -> str:
+    """The key of an output, by its name: unique among the outputs of all jobs."""
+    stem = str(job_id) if batch_id is None or external_id is None else safe_name(external_id)
+    # A rendition named like a form differs from the form of another job with this external id.
+    if name != return_form and (return_form is not ReturnForm.RGBA or name in FORMS):
+        stem = f"{stem}.{return_form}"
+    return f"outputs/{batch_id or WITHOUT_BATCH}/{stem}.{name}.{extension}"
 
 
 def extension_of(media_type: str) -> str:

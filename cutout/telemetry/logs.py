@@ -11,7 +11,16 @@ from pythonjsonlogger.json import JsonFormatter
 from cutout.settings import LogFormat, Settings
 
 TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"
-FIELDS = ("time", "level", "logger", "message", "request_id", "job_id", "batch_id", "exc_info", "stack_info")
+FIELDS = (
+    *("time", "level", "logger", "message", "request_id", "producer_id", "key_id", "job_id", "batch_id"),
+    # Of a request's own line.
+    *("client", "duration_seconds"),
+    # Of a line of the audit.
+    *("action", "action_id"),
+    *("exc_info", "stack_info"),
+)
+# By whom what was changed: approvals, cancellations, retries, deletions, pauses, keys, secrets.
+AUDIT = "cutout.audit"
 # The module that is run is named __main__.
 OURS = ("__main__", "api", "cli", "cutout", "migrations", "worker")
 # These log addresses, and those of results and objects are secrets. Celery's two loggers write two lines a
@@ -19,6 +28,8 @@ OURS = ("__main__", "api", "cli", "cutout", "migrations", "worker")
 QUIET = (
     *("boto3", "botocore", "httpcore", "httpx", "s3transfer", "urllib3"),
     *("celery.app.trace", "celery.worker.strategy"),
+    # SQLAlchemy names the logger of a pool for its class.
+    "cutout.models.pools.MeasuredPool",
 )
 
 Ids = dict[str, str]
@@ -35,6 +46,8 @@ def configure(settings: Settings) -> None:
     logging.captureWarnings(True)
     for name in OURS:
         logging.getLogger(name).setLevel(settings.log_level)
+    # However little else is wanted.
+    logging.getLogger(AUDIT).setLevel(logging.INFO)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
 
@@ -51,6 +64,11 @@ def note(**ids: str) -> None:
     known = _ids.get()
     if known is not None:
         known.update(ids)
+
+
+def present(name: str) -> str | None:
+    """The id of this name of the present request or job, if there is one."""
+    return (_ids.get() or {}).get(name)
 
 
 @contextmanager

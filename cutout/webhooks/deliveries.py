@@ -15,6 +15,7 @@ def find_deliveries(
     *,
     producer_id: uuid.UUID | None = None,
     state: DeliveryState | None = None,
+    endpoint_id: uuid.UUID | None = None,
     before: uuid.UUID | None = None,
     limit: int,
 ) -> Sequence[Delivery]:
@@ -24,6 +25,8 @@ def find_deliveries(
         found = found.where(Delivery.producer_id == producer_id)
     if state is not None:
         found = found.where(Delivery.state == constant(state))
+    if endpoint_id is not None:
+        found = found.where(Delivery.endpoint_id == endpoint_id)
     if before is not None:
         found = found.where(Delivery.id < before)
     return session.scalars(found).all()

@@ -1,7 +1,9 @@
 """Digests: messages that report many jobs of a batch at once.
 
-A trigger collects each job in the transaction that ends or holds it. Here one statement removes the collected
-jobs and announces them, so each job is reported exactly once.
+A trigger collects each job once, for all its receivers, in the transaction that ends or holds it. Here one
+statement removes the collected jobs and announces them to each receiver, so each job is reported exactly once
+to each. A receiver is the batch's webhook, or an endpoint that wanted the event when it happened and still
+exists; one that is disabled by now has its message too, which is given up when due and can be replayed.
 """
 
 import time
@@ -11,7 +13,8 @@ from sqlalchemy import Connection, Integer, Interval, Uuid, bindparam, text
 
 from cutout.models.columns import OWNER
 
-# Jobs in a message, some 100 KB; fewer once the first of them has waited for LATEST.
+# Jobs in a message, some 100 KB; fewer once the first of them has waited for LATEST. One statement takes so
+# many jobs of a batch, however many receivers they have.
 MOST_JOBS = 200
 LATEST = timedelta(seconds=5)
 # Limits of one round: producers, and batches of each.
@@ -68,16 +71,26 @@ ANNOUNCE_DIGEST = text(
             SELECT id FROM digests WHERE {OWNER} = :owner AND batch_id = :batch
             ORDER BY {OWNER}, batch_id, id LIMIT :full
         ))
-        RETURNING id, batch_id, url, job, producer_id
+        RETURNING id, batch_id, url, job::json AS job, producer_id, endpoint_ids
+    ),
+    entries AS (
+        SELECT id, batch_id, producer_id, NULL::uuid AS endpoint_id, url, job
+        FROM taken WHERE url IS NOT NULL
+        UNION ALL
+        SELECT taken.id, taken.batch_id, taken.producer_id, endpoint.id, endpoint.url, taken.job
+        FROM taken JOIN webhook_endpoints endpoint ON endpoint.id = ANY(taken.endpoint_ids)
+    ),
+    announced AS (
+        INSERT INTO deliveries (producer_id, endpoint_id, url, type, payload)
+        SELECT producer_id, endpoint_id, url, 'jobs.digest',
+            json_build_object(
+                'type', 'jobs.digest',
+                'timestamp', now(),
+                'data', json_build_object('batch_id', batch_id, 'jobs', json_agg(job ORDER BY id))
+            )::text
+        FROM entries GROUP BY batch_id, url, producer_id, endpoint_id
     )
-    SELECT
-        announce(
-            url, 'jobs.digest',
-            json_build_object('batch_id', batch_id, 'jobs', json_agg(job::json ORDER BY id)),
-            producer_id
-        ),
-        count(*) AS jobs
-    FROM taken GROUP BY batch_id, url, producer_id
+    SELECT count(*) FROM taken
     """  # noqa: S608 - constants
 ).bindparams(
     bindparam("owner", type_=Uuid),
@@ -89,7 +102,8 @@ ANNOUNCE_DIGEST = text(
 def announce_digests(connection: Connection) -> int:
     """Announce the digests that are full or have waited for LATEST; returns the number of jobs in them.
 
-    Each message commits by itself. Producers take turns, and no message begins after LONGEST_S.
+    The messages of each digest commit by themselves. Producers take turns, and no digest begins after
+    LONGEST_S.
     """
     announced, ends_at = 0, time.monotonic() + LONGEST_S
     while True:
@@ -98,6 +112,6 @@ def announce_digests(connection: Connection) -> int:
             if announced and time.monotonic() > ends_at:
                 return announced
             parameters = {"owner": owner, "batch": batch_id}
-            announced += sum(row.jobs for row in connection.execute(ANNOUNCE_DIGEST, parameters))
+            announced += connection.execute(ANNOUNCE_DIGEST, parameters).scalar_one()
         if announced == before:
             return announced

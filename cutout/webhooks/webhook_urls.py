@@ -26,7 +26,8 @@ def check_webhook_url(url: str) -> None:
         )
     if BLANK.search(url) or find_unusable(url):
         raise InvalidWebhookError(
-            "the webhook's address has blanks or control or invisible characters; percent-encode them"
+            "the webhook's address has blanks or control or invisible characters; write %20 for a blank, and"
+            " remove the others"
         )
     if "#" in url:
         raise InvalidWebhookError("the webhook's address has a fragment (#), which is never sent; remove it")
@@ -49,7 +50,7 @@ def require_webhooks(settings: Settings, url: str) -> None:
     """
     if settings.webhook_secret is None:
         raise InvalidWebhookError(
-            "webhooks are not set up here; ask the operator to set CUTOUT_WEBHOOK_SECRET, or omit webhook_url"
+            "webhooks are not set up here; ask the operator to set them up, or omit webhook_url"
         )
     check_webhook_url(url)
     if fault := reach_fault(url, settings.webhook_private_hosts):

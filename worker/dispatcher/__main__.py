@@ -6,10 +6,12 @@ import threading
 from types import FrameType
 
 from cutout.models.database import connect
+from cutout.monitoring.probes import probed
+from cutout.monitoring.process_metrics import serve_process
 from cutout.settings import read_settings
 from cutout.telemetry import logs
-from cutout.telemetry.metrics_server import serve_metrics
-from worker.dispatcher.loop import ENDS_SILENT_SESSIONS, ENDS_WITHIN_S, Dispatcher
+from migrations.run import pending
+from worker.dispatcher.loop import ENDS_SILENT_SESSIONS, ENDS_WITHIN_S, LOOP, Dispatcher
 
 
 def main() -> None:
@@ -26,8 +28,9 @@ def main() -> None:
     )
     dispatcher = Dispatcher(current, engine)
     _on_signals(dispatcher)
-    serve_metrics(current.metrics_address)
-    dispatcher.run()
+    with probed(current, pending, loops=[LOOP], redis=True):
+        serve_process("dispatcher", current)
+        dispatcher.run()
 
 
 def _on_signals(dispatcher: Dispatcher) -> None:

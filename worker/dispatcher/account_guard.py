@@ -21,7 +21,10 @@ class AccountGuard:
     def __init__(self, settings: Settings, keys: Mapping[str, str]) -> None:
         """`keys` maps the names of the accounts to their API keys."""
         self._settings = settings
-        self._pollers = {name: CreditPoller(settings.endpoint_url, key) for name, key in keys.items()}
+        self._pollers = {
+            name: CreditPoller(settings.endpoint_url, key, settings.egress_to_endpoint)
+            for name, key in keys.items()
+        }
         self._credits_left = {name: CreditsLeft(name) for name in keys}
 
     def tick(self, connection: Connection, snapshot: QueueSnapshot) -> None:

@@ -19,8 +19,9 @@ CHECK_EVERY_S = 1.0
 class CreditPoller:
     """Requests the credits of one account in a background task."""
 
-    def __init__(self, endpoint_url: str, api_key: str) -> None:
+    def __init__(self, endpoint_url: str, api_key: str, proxy: str | None = None) -> None:
         self._endpoint_url = endpoint_url
+        self._proxy = proxy
         self._api_key = api_key
         self._request = BackgroundTask("the account's credits", self._read)
         self._started_at = -math.inf
@@ -49,7 +50,7 @@ class CreditPoller:
         return self._reading if self._request.take_success() else None
 
     def _read(self) -> bool:
-        with EndpointClient(self._endpoint_url, self._api_key) as client:
+        with EndpointClient(self._endpoint_url, self._api_key, proxy=self._proxy) as client:
             try:
                 answer = client.credits()
             except EndpointError as error:

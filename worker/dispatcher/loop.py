@@ -16,6 +16,7 @@ from cutout.queue.queue_watermarks import QueueWatermarks
 from cutout.queue.reuse.recipe import recipe_of
 from cutout.queue.reuse.serve_reused import ReuseScope
 from cutout.queue.settle import RetryLimits
+from cutout.queue.signals import Signal, SignalListener
 from cutout.queue.snapshot import QueueSnapshot, read_snapshot
 from cutout.queue.snapshot_watermarks import SnapshotWatermarks
 from cutout.results import ended_batches
@@ -23,8 +24,10 @@ from cutout.schedules import keep_report, runs_to_report
 from cutout.schedules.report_publish import keep_results_and_reports
 from cutout.settings import Settings
 from cutout.storage import Bucket
+from cutout.telemetry.loops import WatchedLoop, watched
 from worker.dispatcher import metrics
 from worker.dispatcher.account_guard import AccountGuard
+from worker.dispatcher.action_runner import change_runner, deletion_runner
 from worker.dispatcher.artifact_writer import ArtifactWriter
 from worker.dispatcher.auditor import Auditor
 from worker.dispatcher.bucket_monitor import BucketMonitor
@@ -50,7 +53,12 @@ TICK_S = 0.2
 # While calls are dispatched: a new job waits no longer than necessary.
 BUSY_TICK_S = 0.1
 STANDBY_S = 2.0
+# Ticks at signals: a producer that enqueues job by job makes no more of them.
+SHORTEST_TICK_S = 0.03
 REDIS_TIMEOUT_S = 5
+LOOP = "dispatcher"
+# A tick takes milliseconds, and after an outage seconds.
+TURN_WITHIN_S = 60.0
 LAST_MESSAGES_WITHIN_S = 2.0
 LAST_WEBHOOKS_WITHIN_S = 5.0
 # A process that hangs longer after SIGTERM, as on a frozen Postgres, exits; the next leader continues.
@@ -90,14 +98,18 @@ class Dispatcher:
     | write results of batches, later reports of runs | artifact_writer |
     | send webhooks | worker.webhooks.notifier |
     | fire schedules and advance their runs | schedule_runner |
+    | carry out actions on whole batches | action_runner |
     | audit the tables and repair them | auditor |
-    | prune idempotency keys | pruner |
+    | prune idempotency keys and sessions | pruner |
     """
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._settings = settings
         self._engine = engine
         self._stopping = threading.Event()
+        self._woken = threading.Event()
+        self._signals = SignalListener(settings, Signal.QUEUED, self._woken.set)
+        self._loop = WatchedLoop(LOOP, TURN_WITHIN_S)
         secrets = [key.get_secret_value() for key in settings.require_endpoint_api_keys()]
         keys = {accounts.account_name(secret): secret for secret in secrets}
         self._accounts = list(keys)
@@ -145,24 +157,35 @@ class Dispatcher:
                 self._notifier.tick,
                 ArtifactWriter(settings, "reports", runs_to_report, keep_report).tick,
                 ScheduleRunner(settings).tick,
+                change_runner(settings).tick,
+                deletion_runner(settings).tick,
                 self._auditor.tick,
-                Pruner().tick,
+                Pruner(settings).tick,
             )
         ]
 
     def stop(self) -> None:
         """Make run() return after the present tick."""
         self._stopping.set()
+        self._woken.set()
 
     def run(self) -> None:
         """Lead, or stand by, until stopped."""
         self._publisher.start()
         self._limits.start()
+        self._signals.start()
+        with watched(self._loop):
+            self._elect_and_lead()
+        self._publisher.flush(LAST_MESSAGES_WITHIN_S)
+        self._notifier.finish(LAST_WEBHOOKS_WITHIN_S)
+
+    def _elect_and_lead(self) -> None:
         while not self._stopping.is_set():
+            self._loop.turn()
             try:
                 with self._engine.connect() as connection:
                     self._stand_by(connection)
-                    with metrics.LEADS.track_inprogress():
+                    with metrics.IS_LEADER.track_inprogress():
                         self._lead(connection)
                 continue
             except Exception as error:
@@ -174,11 +197,10 @@ class Dispatcher:
             # The lock is released with the session: a dispatcher that can work may lead.
             self._engine.dispose()
             self._stopping.wait(STANDBY_S)
-        self._publisher.flush(LAST_MESSAGES_WITHIN_S)
-        self._notifier.finish(LAST_WEBHOOKS_WITHIN_S)
 
     def _stand_by(self, connection: Connection) -> None:
         while not self._stopping.is_set():
+            self._loop.turn()
             leads = connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LEADER_LOCK})
             connection.commit()
             if leads:
@@ -193,13 +215,20 @@ class Dispatcher:
         self._watermarks.reset()
         self._queue_watermarks.reset()
         while not self._stopping.is_set():
+            self._loop.turn()
             began = time.monotonic()
             snapshot = self._read_snapshot(connection)
             for duty in self._duties:
                 duty.run(connection, snapshot)
             metrics.TICK.observe(time.monotonic() - began)
             tick_s = BUSY_TICK_S if snapshot.ready[Step.CALL] and snapshot.may_call else TICK_S
-            self._stopping.wait(max(tick_s - (time.monotonic() - began), 0.0))
+            self._wait_for_tick(began, tick_s)
+
+    def _wait_for_tick(self, began: float, tick_s: float) -> None:
+        """Wait until a tick is due, or a job that somebody waits for was enqueued."""
+        if self._woken.wait(max(began + tick_s - time.monotonic(), 0.0)):
+            self._stopping.wait(max(began + SHORTEST_TICK_S - time.monotonic(), 0.0))
+            self._woken.clear()
 
     def _read_snapshot(self, connection: Connection) -> QueueSnapshot:
         return read_snapshot(

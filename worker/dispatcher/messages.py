@@ -18,8 +18,9 @@ from worker.task_kinds import QUEUES, TaskKind
 
 log = logging.getLogger(__name__)
 
-# Few enough that a thread is free again within a second, many enough that Celery's work per job is small.
-JOBS_PER_MESSAGE = 25
+# Few enough that a thread is free again within a second or two, though each object is asked for; many enough
+# that a statement and a page of the bucket's listing serve many.
+JOBS_PER_MESSAGE = 500
 # More messages than can be outstanding, about 1 KB each: nobody takes them, and the limiter needs the memory.
 MOST_QUEUED = 20_000
 

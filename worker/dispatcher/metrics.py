@@ -4,8 +4,10 @@ from prometheus_client import Counter, Gauge, Histogram
 
 SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10)
 
-LEADS = Gauge("cutout_dispatcher_leads", "Whether this dispatcher leads")
-TICK = Histogram("cutout_tick_seconds", "Duration of a tick of the dispatcher", buckets=SECONDS)
+IS_LEADER = Gauge("cutout_dispatcher_is_leader", "Whether this dispatcher leads")
+TICK = Histogram(
+    "cutout_dispatcher_tick_duration_seconds", "Duration of a tick of the dispatcher", buckets=SECONDS
+)
 DISPATCHED = Counter("cutout_dispatched_jobs", "Jobs that were dispatched", ["task_kind"])
 TARGET_OUTSTANDING = Gauge("cutout_target_outstanding_jobs", "Target number of jobs outstanding for calls")
 RESCUED = Counter("cutout_rescued_jobs", "Jobs taken from dead workers")

@@ -35,6 +35,7 @@ class ScheduleRunner:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._engine = _connect(settings)
         self._fire_at = 0.0
         self._advance_at = 0.0
@@ -65,12 +66,14 @@ class ScheduleRunner:
             log.warning("Postgres is unreachable; runs of schedules are advanced later")
         return True
 
-    @staticmethod
-    def _steps() -> Iterator[tuple[Find, Change]]:
+    def _steps(self) -> Iterator[tuple[Find, Change]]:
         yield read_runs, advance
         yield ended_runs, end
         yield closed_batches, set_next_window
-        yield startable, start
+        yield startable, self._start
+
+    def _start(self, session: Session, run_id: uuid.UUID) -> None:
+        start(session, run_id, self._settings)
 
     def _apply(self, find: Find, change: Change) -> None:
         now = time.monotonic()

@@ -5,20 +5,23 @@ import os
 import signal
 from types import FrameType
 
-from cutout.ingest.sources.temporary_space import free_bytes, needed_bytes
+from cutout.ingest.sources.temporary_space import free_bytes, needed_bytes, remove_left_behind
 from cutout.models.database import connect
+from cutout.monitoring.probes import probed
+from cutout.monitoring.process_metrics import serve_process
 from cutout.settings import read_settings
 from cutout.storage import Bucket
 from cutout.telemetry import logs
-from cutout.telemetry.metrics_server import serve_metrics
-from worker.ingester.loop import CONNECTIONS, CONNECTIONS_TO_BUCKET, Ingester, log
+from migrations.run import pending
+from worker.ingester.loop import CONNECTIONS, CONNECTIONS_TO_BUCKET, LOOP, Ingester, log
 
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
     loaded = read_settings()
     logs.configure(loaded)
-    serve_metrics(loaded.metrics_address)
+    if removed := remove_left_behind():
+        log.info("removed %d temporary files that killed processes had left", removed)
     free, needed = free_bytes(), needed_bytes(loaded)
     if free < needed:
         log.warning(
@@ -36,7 +39,10 @@ def main() -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handle)
-    if not ingester.run():
+    with probed(loaded, pending, loops=[LOOP], bucket=bucket):
+        serve_process("ingester", loaded)
+        ended = ingester.run()
+    if not ended:
         # Their threads would be waited for at exit.
         logging.shutdown()
         os._exit(0)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from cutout.images.decoder_child import KILL_ME_FIRST
+from cutout.images.frames import KILL_ME_FIRST
 from cutout.ingest.pending import find_request
 from cutout.ingest.stop import Stop
 from cutout.models.database import connect, is_away, kind_of

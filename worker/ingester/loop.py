@@ -13,16 +13,22 @@ from sqlalchemy import Connection, Engine
 
 from cutout.ingest.pending import PendingIngest, fail_request, find_ended, next_request, release
 from cutout.ingest.stop import Stop
+from cutout.models import NOBODY
 from cutout.models.database import is_away, kind_of
 from cutout.settings import Settings
 from cutout.storage import Bucket
 from cutout.telemetry import logs
+from cutout.telemetry.loops import WatchedLoop, watched
+from worker.ingester import metrics
 from worker.ingester.child_process import read_in_child
 from worker.ingester.fair_slots import FairSlots
 from worker.ingester.reader import Reader, Work
 
 log = logging.getLogger(__name__)
 
+LOOP = "ingester"
+# It claims and starts requests; threads of their own read them.
+TURN_WITHIN_S = 60.0
 POLL_EVERY_S = 0.5
 RECONNECT_AFTER_S = 2.0
 CONNECTIONS_TO_BUCKET = 40
@@ -81,7 +87,13 @@ class Ingester:
 
     def run(self) -> bool:
         """Carry out requests until stopped; return whether all of them have ended by then."""
+        with watched(WatchedLoop(LOOP, TURN_WITHIN_S)) as loop:
+            self._start_requests(loop)
+        return self._end()
+
+    def _start_requests(self, loop: WatchedLoop) -> None:
         while not self._stopping.is_set():
+            loop.turn()
             try:
                 started = [self._start_next(lane) for lane in self._lanes]
                 self._check_held()
@@ -93,7 +105,6 @@ class Ingester:
                 continue
             if not any(started):
                 self._stopping.wait(POLL_EVERY_S)
-        return self._end()
 
     def serve(self) -> bool:
         """Carry out the next request on the caller's thread; return False if there is none."""
@@ -135,7 +146,9 @@ class Ingester:
     def _serve(self, lane: _Lane, connection: Connection, held: _Held, context: ExitStack) -> None:
         batch_id = held.request.batch_id
         try:
-            with context:
+            # For as long as a source takes: only shown.
+            own = WatchedLoop(threading.current_thread().name)
+            with metrics.UNDER_WAY.track_inprogress(), watched(own), context:
                 try:
                     self._carry_out(lane, connection, held.request, held.stop)
                 finally:
@@ -158,7 +171,8 @@ class Ingester:
             del self._held[held.request.batch_id]
 
     def _carry_out(self, lane: _Lane, connection: Connection, request: PendingIngest, stop: Stop) -> None:
-        with logs.about(batch_id=str(request.batch_id)):
+        ids = {} if request.asked_by == NOBODY else {"producer_id": str(request.asked_by)}
+        with logs.about(batch_id=str(request.batch_id), **ids):
             if request.deaths >= MOST_DEATHS:
                 log.error(
                     "the ingest of batch %s ended %d readers and is given up",

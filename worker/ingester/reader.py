@@ -27,21 +27,31 @@ from cutout.ingest.pending import (
     release,
     retry_later,
 )
+from cutout.ingest.progress import Counts
 from cutout.ingest.quota_room import IngestDelayedError, QuotaRoom
 from cutout.ingest.sources.open_source import open_object
 from cutout.ingest.sources.source import Source
-from cutout.ingest.sources.temporary_space import archives_within
+from cutout.ingest.sources.temporary_space import COPY_PREFIX, archives_within
 from cutout.ingest.stop import Stop, StoppedError
 from cutout.manifests import ManifestError
 from cutout.models.database import is_away
-from cutout.network import BadStatus, FetchError, Patience, TooLarge, Unfinished, fetch_pieces
+from cutout.network import (
+    BadStatus,
+    EgressUnavailable,
+    FetchError,
+    Patience,
+    TooLarge,
+    Unfinished,
+    fetch_pieces,
+)
 from cutout.queue.reuse.identity import Recipe, scope_of
 from cutout.queue.reuse.recipe import recipe_of
 from cutout.settings import Settings
 from cutout.status.producer_texts import text_for_producer
 from cutout.storage import Bucket, StorageError
+from worker.ingester import metrics
 from worker.ingester.archive_space import ArchiveSpace
-from worker.pipeline.sources import MOST_REDIRECTS, Web, is_lasting
+from worker.pipeline.sources import EGRESS_AWAY, MOST_REDIRECTS, Web, is_lasting, remedy_for
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +65,7 @@ MOST_COUNTED = 100_000
 MOST_REJECTS_LISTED = 10_000
 # The ingest of a source most of whose pictures are rejected ends.
 TOO_MANY_REJECTS_FROM, LEAST_ACCEPTED_SHARE = 100_000, 0.1
+EGRESS_DELAY_S = 30.0
 TOO_MANY_REJECTS = "TOO_MANY_REJECTS"
 
 Work = Callable[[Connection, PendingIngest, Stop], None]
@@ -80,30 +91,42 @@ class Reader:
 
     def fetch(self, connection: Connection, request: PendingIngest, stop: Stop) -> None:
         """Download the manifest into the bucket, from where it is read. Raises if Postgres is unreachable."""
-        self._run(self._download, connection, request, stop)
+        self._run(self._download, metrics.FETCHED, connection, request, stop)
 
     def read(self, connection: Connection, request: PendingIngest, stop: Stop) -> None:
         """Read the source into its batch, from its start or its checkpoint. Raises if Postgres is
         unreachable.
         """
         try:
-            self._run(self._ingest, connection, request, stop)
+            self._run(self._ingest, metrics.READ, connection, request, stop)
         finally:
             self._space.free(request.batch_id)
 
-    def _run(self, work: Work, connection: Connection, request: PendingIngest, stop: Stop) -> None:
+    def _run(
+        self, work: Work, result: str, connection: Connection, request: PendingIngest, stop: Stop
+    ) -> None:
         batch_id = request.batch_id
         began = time.monotonic()
         try:
             # Checked before the source is opened, which may be large.
             QuotaRoom(request.options.producer_id).refresh(connection)
             work(connection, request, stop)
+            metrics.REQUESTS.labels(result).inc()
         except IngestDelayedError as error:
             _delay_without_failure(connection, request, error, time.monotonic() - began)
+        except EgressUnavailable as error:
+            if error.maybe_server:
+                self._record_error(connection, request, error)
+                return
+            log.warning("the source of batch %s cannot be fetched: %s", batch_id, error)
+            public = "the manifest waits: there is no connection to its server at present"
+            waits = IngestDelayedError(EGRESS_AWAY, public)
+            _delay_without_failure(connection, request, waits, EGRESS_DELAY_S / DELAY_FACTOR)
         except Exception as error:
             if stop.is_set() or isinstance(error, StoppedError):
                 log.info("the ingest of batch %s is stopped", batch_id)
                 release(connection, batch_id, request.deaths)
+                metrics.REQUESTS.labels(metrics.STOPPED).inc()
                 return
             if is_away(error):
                 raise
@@ -139,6 +162,9 @@ class Reader:
         self, connection: Connection, request: PendingIngest, error: StorageError | FetchError
     ) -> None:
         why = public = f"the source cannot be read: {error}"
+        if isinstance(error, BadStatus) and is_lasting(error.status):
+            _, remedy = remedy_for(error.status, request.source, "the manifest")
+            public = f"{why}; {remedy}"
         if isinstance(error, StorageError) and request.options.reading.foreign:
             public = "the uploaded file cannot be read from the bucket; send it again"
         if _is_temporary(error):
@@ -148,12 +174,13 @@ class Reader:
             _fail(connection, request, public)
 
     def _ingest(self, connection: Connection, request: PendingIngest, stop: Stop) -> None:
-        open_ = partial(self._open, request, self._find_manifest(connection, request, stop), stop)
-        if request.options.schedule_id:
-            detection = ChangeDetection(self._engine, request.options.schedule_id, request.batch_id)
-            refuse_shrunk(open_, detection, request.options.min_source_share)
+        key = self._find_manifest(connection, request, stop)
         reason_text = text_for_producer if request.options.reading.foreign else str
-        with closing(open_()) as source, tempfile.TemporaryDirectory() as directory:
+        with (
+            closing(self._open(request, key, stop)) as source,
+            tempfile.TemporaryDirectory(prefix=COPY_PREFIX) as directory,
+        ):
+            self._refuse_shrunk(request, source)
             path = Path(directory) / "rejects.csv"
             with RejectsFile(path, most=MOST_REJECTS_LISTED, reason_text=reason_text) as rejects:
                 ingest = Ingest(
@@ -164,14 +191,27 @@ class Reader:
                     rejects,
                     requested=request.batch_id,
                 )
-                plan = partial(plan_batch, recipe=self._reusable(request.options), bucket=self._bucket)
+                options = request.options
+                plan = partial(
+                    plan_batch,
+                    recipe=self._reusable(options),
+                    bucket=self._bucket,
+                    outputs=options.outputs.most_of(options.forms),
+                )
+                rows = _RowCount()
                 done = ingest.run(
-                    on_resume=_log_resume,
-                    watch=partial(_check_progress, stop, rejects),
+                    on_resume=rows.resume,
+                    watch=partial(_check_progress, stop, rejects, rows),
                     at_end=plan if request.options.plan else None,
                     check=stop.check,
                 )
             log.info("batch %s has %d jobs, %s", request.batch_id, done.counts.jobs, source.kind)
+
+    def _refuse_shrunk(self, request: PendingIngest, source: Source) -> None:
+        options = request.options
+        if options.schedule_id:
+            detection = ChangeDetection(self._engine, options.schedule_id, request.batch_id)
+            refuse_shrunk(source, detection, options.min_source_share)
 
     def _reusable(self, options: IngestOptions) -> Recipe | None:
         """Return the identity of results that the batch may reuse; None if it may reuse none."""
@@ -231,6 +271,7 @@ def _delay(connection: Connection, request: PendingIngest, why: str, *, public: 
     if request.tries + 1 >= MOST_TRIES:
         _fail(connection, request, public or why)
         return
+    metrics.REQUESTS.labels(metrics.DELAYED).inc()
     delay_s = min(FIRST_DELAY_S * 2**request.tries, LONGEST_DELAY_S)
     log.warning("the ingest of batch %s is delayed by %.0f s: %s", request.batch_id, delay_s, why)
     retry_later(connection, request.batch_id, delay_s, request.deaths)
@@ -244,6 +285,7 @@ def _delay_without_failure(
     The stored part is read again first: the delay grows with the time that takes, and with the number of
     unfinished requests of the producer.
     """
+    metrics.REQUESTS.labels(metrics.DELAYED).inc()
     unfinished = count_unfinished(connection, request.asked_by, MOST_COUNTED)
     delay_s = min(max(FIRST_SPACE_DELAY_S, took_s * DELAY_FACTOR * unfinished), LONGEST_DELAY_S)
     log.info("the ingest of batch %s is delayed by %.0f s: %s", request.batch_id, delay_s, why)
@@ -253,12 +295,31 @@ def _delay_without_failure(
 
 
 def _fail(connection: Connection, request: PendingIngest, why: str, code: str | None = None) -> None:
+    metrics.REQUESTS.labels(metrics.FAILED).inc()
     log.warning("the ingest of batch %s failed: %s", request.batch_id, why)
     fail_request(connection, request.batch_id, why, code)
 
 
-def _check_progress(stop: Stop, rejects: RejectsFile, progress: Progress) -> None:
+class _RowCount:
+    """Counts the rows of one reading, without those that an earlier one stored."""
+
+    def __init__(self) -> None:
+        self._counted = 0
+
+    def resume(self, batch_id: object, counts: Counts) -> None:
+        """Begin after what was read before."""
+        self._counted = counts.records
+        log.info("the ingest of batch %s resumes where it stopped", batch_id)
+
+    def count(self, rows: int) -> None:
+        """Count up to this number of rows."""
+        metrics.ROWS.inc(max(rows - self._counted, 0))
+        self._counted = rows
+
+
+def _check_progress(stop: Stop, rejects: RejectsFile, rows: _RowCount, progress: Progress) -> None:
     stop.check()
+    rows.count(progress.counts.records)
     counts, first = progress.counts, rejects.first
     if counts.rejects < TOO_MANY_REJECTS_FROM or first is None:
         return
@@ -275,7 +336,3 @@ def _is_temporary(error: Exception) -> bool:
     if isinstance(error, BadStatus):
         return not is_lasting(error.status)
     return isinstance(error, StorageError | Unfinished)
-
-
-def _log_resume(batch_id: object, _counts: object) -> None:
-    log.info("the ingest of batch %s resumes where it stopped", batch_id)

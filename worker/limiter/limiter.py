@@ -228,7 +228,7 @@ class Limiter:
         self._open: dict[str, float] = {}
         # Callers with the microseconds from the request for permission to the first byte.
         self._sent: list[tuple[str, int]] = []
-        self._lock = threading.Lock()
+        self._lock, self._meeting = threading.Lock(), threading.Lock()
         self._closed = threading.Event()
         self._renewer: threading.Thread | None = None
 
@@ -397,8 +397,12 @@ class Limiter:
         try:
             return self._evaluate(command, *values)
         except redis.exceptions.NoScriptError:
-            self._client.script_load(self._script.script)
-            self._evaluate("met", *values[:3], "")
+            with self._meeting:
+                # One pause for all threads that meet it: a later one would stop calls on a state that the
+                # first thread has begun, which is not old.
+                if not self._client.script_exists(self._script.sha)[0]:
+                    self._client.script_load(self._script.script)
+                    self._evaluate("met", *values[:3], "")
             return self._evaluate(command, *values)
 
     def _evaluate(self, command: str, *values: float | str) -> Any:

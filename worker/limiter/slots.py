@@ -118,7 +118,7 @@ def _accounts_of(
             return run(lambda database: _recall(database, name))
 
         def make(secret: str = secret) -> EndpointClient:
-            return EndpointClient(settings.endpoint_url, secret, timeouts)
+            return EndpointClient(settings.endpoint_url, secret, timeouts, proxy=settings.egress_to_endpoint)
 
         yield EndpointAccount(name, limiter_of(settings, client, name, recall), PerThread(make))
 

@@ -199,27 +199,27 @@ def _exchange(
             slot.await_turn()
         began = time.monotonic()
         with Stage(CALL):
-            answer = account.clients.get().cut_out(image, claim.return_form, departure=slot)
+            answer = account.clients.get().cut_out(image, claim.bought_form, departure=slot)
     except (NotSent, LimiterError) as error:
         if isinstance(error, LimiterError):
             slot.ended(LimiterFeedback.UNUSED)
         not_sent = Answer(AttemptOutcome.NOT_CHARGED, code=NOT_SENT, message=str(error))
-        call_ended("not-sent", not_sent)
+        call_ended("not-sent", not_sent, claim.producer_id)
         delay_s = BACKOFF[Step.CALL].delay(claim.attempts + 1)
         return FinishedCall(not_sent, Snooze(NOT_SENT, str(error), delay_s))
     except NoAnswer as error:
         unknown = Answer(AttemptOutcome.UNKNOWN, code="NO_ANSWER", message=str(error))
-        call_ended("no-answer", unknown)
+        call_ended("no-answer", unknown, claim.producer_id)
         return FinishedCall(unknown, Unknown("NO_ANSWER", f"{error}; the endpoint may have charged a credit"))
     if isinstance(answer, Refused):
         refusal = ClassifiedRefusal(answer, context.policies.of(answer.code, answer.verdict))
         slot.ended(refusal.feedback, rest_s=answer.retry_after_s)
         refused = _refused(answer)
-        call_ended(refusal.policy.verdict, refused)
+        call_ended(refusal.policy.verdict, refused, claim.producer_id)
         return FinishedCall(refused, refusal)
     slot.ended(LimiterFeedback.OK, took_s=time.monotonic() - (slot.sent_at or began))
     accepted = _accepted(answer, image)
-    call_ended("ok", accepted)
+    call_ended("ok", accepted, claim.producer_id)
     return FinishedCall(accepted, paid=PaidResult(answer.result_url, image.width, image.height))
 
 

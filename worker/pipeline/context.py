@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,16 +22,19 @@ from cutout.network import HostList, Timeouts
 from cutout.queue import workers
 from cutout.queue.reuse.identity import Recipe, scope_of
 from cutout.queue.reuse.recipe import recipe_of
+from cutout.queue.signals import SignalSender
 from cutout.settings import PLAIN_HTTP, Settings
 from cutout.storage import Bucket, BucketMissingError, StorageError, StorageRefusedError
+from cutout.telemetry.loops import WatchedLoop, watched
 from worker.lifeboat import Lifeboat, open_lifeboat, sweep
 from worker.limiter.slots import Slots
-from worker.metrics import IN_HAND, THREADS
+from worker.metrics import IN_HAND, SPOOL_BYTES, SPOOL_FILES, SPOOL_OLDEST, THREADS
 from worker.per_thread import PerThread
 from worker.pipeline.bucket_watch import BucketWatch
 from worker.pipeline.exclusive import Room
 from worker.pipeline.in_flight import InFlightJobs
 from worker.pipeline.intake import Intake
+from worker.pipeline.listed_cutouts import ListedCutouts
 from worker.pipeline.sources import HostTurns, SourceFetcher
 from worker.pipeline.spool import Spool
 from worker.pipeline.store import Store
@@ -39,6 +43,8 @@ from worker.storage_probe import bucket_works
 
 log = logging.getLogger(__name__)
 
+LOOP = "heartbeat"
+BEAT_WITHIN_S = 60.0
 HEARTBEATS_WITHIN_SILENCE = 6
 # An answer that Postgres has not taken for so long is put on disk; others read there with each heartbeat.
 TAKEN_WITHIN_S = 1.0
@@ -49,6 +55,8 @@ DATABASE_CONNECTIONS = 8
 # serves others meanwhile. Shorter than a call waits to begin (BEGIN_PATIENCE_S).
 LOCK_PATIENCE = {"lock_timeout": "2s"}
 REDIS_TIMEOUT_S = 5
+# Requests for single objects by all messages of jobs that are served.
+CHECKS_AT_ONCE = 8
 # The last message is a courtesy: without it, silence says the same a little later.
 LEAVE_WITHIN_S = 3.0
 
@@ -79,11 +87,16 @@ class WorkerContext:
             socket_timeout=REDIS_TIMEOUT_S,
             socket_connect_timeout=REDIS_TIMEOUT_S,
         )
+        self.signals = SignalSender(settings)
         self.slots = Slots(settings, self._redis, _call_timeouts(settings), self.store.run)
         self.policies = Policies({code: what.model_dump() for code, what in settings.verdicts.items()})
         self._results = PerThread(self._make_downloader)
         self._objects = PerThread(lambda: SignedObjectClient(self.bucket))
-        hosts = HostTurns(settings.source_fetches_per_host)
+        self.listed = ListedCutouts(self.bucket)
+        self.checks = ThreadPoolExecutor(CHECKS_AT_ONCE, thread_name_prefix="check")
+        self.hosts = hosts = HostTurns(settings.source_fetches_per_host)
+        # Most of a worker's threads are for others, however slow the servers are that a message asks.
+        self.asking = HostTurns(max(settings.worker_threads // 4, 1))
         watch = self.bucket_watch
         self._sources = PerThread(lambda: SourceFetcher(settings, self.bucket, self.objects, hosts, watch))
         self.in_flight = InFlightJobs()
@@ -122,6 +135,9 @@ class WorkerContext:
         self._spooler.start()
         self.bucket_watch.start(self.worker_id, problem)
         IN_HAND.set_function(lambda: len(self.in_flight))
+        SPOOL_FILES.set_function(lambda: self.spool.usage().files)
+        SPOOL_BYTES.set_function(lambda: self.spool.usage().size_bytes)
+        SPOOL_OLDEST.set_function(lambda: self.spool.usage().oldest)
         THREADS.set(self.settings.worker_threads)
         if self.lifeboat:
             sweep(self.lifeboat, self.engine)
@@ -136,6 +152,7 @@ class WorkerContext:
         # A connection that a thread still has would stay open.
         self.engine.dispose()
         self._heartbeat_engine.dispose()
+        self.checks.shutdown()
         for connections in (
             self.preparer,
             self.slots,
@@ -144,6 +161,7 @@ class WorkerContext:
             self._objects,
             self.bucket,
             self._redis,
+            self.signals,
         ):
             connections.close()
         if self.lifeboat:
@@ -187,10 +205,22 @@ class WorkerContext:
         private = [entry.removeprefix(PLAIN_HTTP) for entry in entries if entry.startswith(PLAIN_HTTP)]
         public = [entry for entry in entries if not entry.startswith(PLAIN_HTTP)]
         spool = Path(self.settings.spool_dir)
-        return ResultDownloader(HostList.parse(public), private=HostList.parse(private), directory=spool)
+        return ResultDownloader(
+            HostList.parse(public),
+            private=HostList.parse(private),
+            directory=spool,
+            proxy=self.settings.egress,
+        )
 
     def _send_heartbeats(self) -> None:
+        # It may be set to longer pauses than usual.
+        with watched(WatchedLoop(LOOP, BEAT_WITHIN_S + self._pause_s)) as loop:
+            self._beat_until_ended(loop)
+        self._leave()
+
+    def _beat_until_ended(self, loop: WatchedLoop) -> None:
         while not self._ended.wait(self._pause_s):
+            loop.turn()
             try:
                 with self._heartbeat_engine.connect() as connection:
                     self.beat(connection)
@@ -199,7 +229,6 @@ class WorkerContext:
             except Exception:
                 # Without heartbeats a living worker looks dead.
                 log.exception("unexpected error in the heartbeat")
-        self._leave()
 
     def _spool_slow(self) -> None:
         """Put answers on disk that Postgres does not take, without waiting for it or for any thread."""

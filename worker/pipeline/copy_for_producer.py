@@ -25,6 +25,8 @@ class CutoutOwner(Protocol):
     def external_id(self) -> str | None: ...
     @property
     def return_form(self) -> ReturnForm: ...
+    @property
+    def bought_form(self) -> ReturnForm: ...
 
 
 def key_and_metadata(context: WorkerContext, job: CutoutOwner, extension: str) -> tuple[str, dict[str, str]]:
@@ -36,9 +38,10 @@ def key_and_metadata(context: WorkerContext, job: CutoutOwner, extension: str) -
         batch_id=job.batch_id,
         external_id=job.external_id,
         return_form=job.return_form,
+        bought_form=job.bought_form,
         extension=extension,
     )
-    return key, {"job": str(job.job_id), "fence": str(job.fence), "form": job.return_form}
+    return key, {"job": str(job.job_id), "fence": str(job.fence), "form": job.bought_form}
 
 
 def copied(context: WorkerContext, job: CutoutOwner, stored: StoredObject) -> StoredObject:

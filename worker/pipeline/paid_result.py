@@ -170,7 +170,7 @@ def _from_lifeboat(context: WorkerContext, claim: Claim, result: PaidResult, key
 
 def _check(claim: Claim, result: PaidResult, data: Blob) -> CutoutImage:
     try:
-        return check_result(data, claim.return_form, result.sent_width, result.sent_height)
+        return check_result(data, claim.bought_form, result.sent_width, result.sent_height)
     except ResultError:
         raise
     except Exception as error:
@@ -208,7 +208,7 @@ def _store_unexpected(
     metadata = {
         "job": str(claim.job_id),
         "fence": str(claim.fence),
-        "form": claim.return_form,
+        "form": claim.bought_form,
         "reason": _as_header(reason),
     }
     context.objects.put_cutout(found.data, key=key, media_type=found.media_type, metadata=metadata)

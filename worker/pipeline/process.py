@@ -8,6 +8,7 @@ from cutout.models.database import PostgresAwayError
 from cutout.queue.attempts.outcomes import Hold, Outcome, Retry, Snooze, Succeeded
 from cutout.queue.claims import Claim
 from cutout.queue.settle import RetryLimits
+from cutout.queue.signals import Signal
 from cutout.telemetry import logs, traces
 from worker.metrics import settled
 from worker.pipeline.call import call
@@ -48,6 +49,8 @@ def _process(context: WorkerContext, job_id: uuid.UUID, fence: int) -> None:
             return
         if claim.batch_id is not None:
             logs.note(batch_id=str(claim.batch_id))
+        if claim.producer_id is not None:
+            logs.note(producer_id=str(claim.producer_id))
         with traces.joined("job", claim.trace, {"cutout.job_id": str(job_id)}):
             if claim.deaths < DEATHS_BEFORE_ALONE:
                 claim, outcome = _call_and_copy(context, claim)
@@ -57,6 +60,8 @@ def _process(context: WorkerContext, job_id: uuid.UUID, fence: int) -> None:
                 log.warning("job %s was taken from this worker; %s is void", job_id, type(outcome).__name__)
                 return
             settled(outcome)
+            if claim.is_awaited:
+                context.signals.send(Signal.ENDED)
             if isinstance(outcome, Succeeded):
                 forget_saved(context, claim)
 

@@ -1,6 +1,7 @@
 """Sources of pictures: the bucket, other buckets that are named, and public web addresses."""
 
 import hashlib
+import random
 import threading
 import uuid
 from collections import Counter
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx
@@ -17,14 +19,17 @@ from cutout.images.not_pictures import login_page_at
 from cutout.network import (
     AddressPolicy,
     BadStatus,
+    EgressUnavailable,
     Fetched,
     FetchError,
     GuardedTransport,
     HostList,
     NotModified,
+    NotReached,
     Timeouts,
     TooLarge,
     UrlRefused,
+    egress_proxy,
     fetch,
 )
 from cutout.network.hosts import port_of
@@ -41,7 +46,6 @@ from cutout.storage import (
     StorageRefusedError,
     split_address,
 )
-from worker.pipeline.bucket_watch import BucketWatch
 from worker.pipeline.source_failures import outcome_of_failure
 from worker.signed_objects import SignedObjectClient
 
@@ -51,6 +55,11 @@ SILENCE_S = 10.0
 TIMEOUTS = Timeouts(write=SILENCE_S, read=SILENCE_S, total=DEADLINE_S)
 MOST_REDIRECTS = 5
 BUSY_SNOOZE_S = 1.0
+EGRESS_AWAY = "EGRESS_AWAY"
+EGRESS_SNOOZE_S = 15.0
+# Between the tries of a source that the egress proxy does not reach, so that all of them take ten minutes at
+# least: an outage of some servers cannot be told from faults of theirs.
+NOT_REACHED_DELAYS_S = (120.0, 180.0)
 # Parameters of URLs that expire: S3, CloudFront and Google, Azure, and others.
 SIGNATURES = {"x-amz-signature", "signature", "x-goog-signature", "sig", "expires", "token", "hmac"}
 MAY_PASS = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
@@ -83,7 +92,9 @@ class Web:
 
     def __init__(self, settings: Settings) -> None:
         self._private = HostList.parse(settings.source_private_hosts)
-        self.transport = GuardedTransport(TIMEOUTS, policy=AddressPolicy(self._private))
+        self.transport = GuardedTransport(
+            TIMEOUTS, policy=AddressPolicy(self._private), proxy=egress_proxy(settings.egress)
+        )
 
     def check(self, url: httpx.URL) -> None:
         """Raise UrlRefused for an address that may not be fetched."""
@@ -126,6 +137,13 @@ class HostTurns:
                     del self._hosts[host]
 
 
+class StorageWatch(Protocol):
+    """Judge of the bucket: whether it works, and a note of an error that may be the bucket's."""
+
+    def works(self) -> bool: ...
+    def suspect(self, error: StorageError) -> None: ...
+
+
 class SourceFetcher:
     """A reader of sources. One per thread; `hosts` are shared by all."""
 
@@ -135,7 +153,7 @@ class SourceFetcher:
         bucket: Bucket,
         objects: SignedObjectClient,
         hosts: HostTurns,
-        watch: BucketWatch,
+        watch: StorageWatch,
     ) -> None:
         self._hosts = hosts
         self._watch = watch
@@ -234,32 +252,40 @@ def is_lasting(status: int) -> bool:
 
 def _outcome_of(error: FetchError, source: str) -> Outcome:
     match error:
+        case EgressUnavailable():
+            return Snooze(EGRESS_AWAY, str(error), EGRESS_SNOOZE_S, of_source=error.maybe_server)
         case UrlRefused():
             return Fail("SOURCE_REFUSED", f"the source's address is refused: {error}")
         case TooLarge():
             return Fail("SOURCE_TOO_LARGE", f"the source is too large: {error}")
         case BadStatus() if is_lasting(error.status):
             return _refusal(error, source)
-    return Retry(Step.CALL, "SOURCE_UNAVAILABLE", f"the source could not be fetched: {error}")
+    delay = random.uniform(*NOT_REACHED_DELAYS_S) if isinstance(error, NotReached) else None  # noqa: S311
+    message = f"the source could not be fetched: {error}"
+    return Retry(Step.CALL, "SOURCE_UNAVAILABLE", message, after_seconds=delay)
 
 
 def _refusal(error: BadStatus, source: str) -> Fail:
     """The failure for a lasting status, with a code and a remedy of its own."""
-    answered = f"the source's server answered {error}"
-    match error.status:
+    code, remedy = remedy_for(error.status, source, "the picture")
+    return Fail(code, f"the source's server answered {error}; {remedy}")
+
+
+def remedy_for(status: int, source: str, wanted: str) -> tuple[str, str]:
+    """The code for a lasting status of a server, and what to do; `wanted` is what was to be downloaded."""
+    match status:
         case HTTPStatus.UNAUTHORIZED:
-            remedy = "the address needs a login: give a public or signed address, or upload the picture"
-            return Fail("SOURCE_NEEDS_LOGIN", f"{answered}; {remedy}")
+            remedy = f"the address needs a login: give a public or signed address, or upload {wanted}"
+            return "SOURCE_NEEDS_LOGIN", remedy
         case HTTPStatus.FORBIDDEN if _is_signed(source):
-            remedy = "the signed link has most likely expired: give a fresh one"
-            return Fail("SOURCE_FORBIDDEN", f"{answered}; {remedy}")
+            return "SOURCE_FORBIDDEN", "the signed link has most likely expired: give a fresh one"
         case HTTPStatus.FORBIDDEN:
-            remedy = "it refuses this program: allow the user agent `cutout` there, or upload the picture"
-            return Fail("SOURCE_FORBIDDEN", f"{answered}; {remedy}")
+            remedy = f"it refuses this program: allow the user agent cutout there, or upload {wanted}"
+            return "SOURCE_FORBIDDEN", remedy
         case HTTPStatus.NOT_FOUND | HTTPStatus.GONE:
-            return Fail("SOURCE_MISSING", f"{answered}; nothing is at this address: correct it")
-    remedy = "open the address in a browser that is not logged in, and give one that shows the picture alone"
-    return Fail("SOURCE_STATUS", f"{answered}; {remedy}")
+            return "SOURCE_MISSING", "nothing is at this address: correct it"
+    remedy = f"open the address in a browser that is not logged in, and give one that shows {wanted} alone"
+    return "SOURCE_STATUS", remedy
 
 
 def _is_signed(source: str) -> bool:

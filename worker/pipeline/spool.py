@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,6 +44,15 @@ class _Watched:
     record: CallRecord
     since: float = field(default_factory=time.monotonic)
     path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolUsage:
+    """Files in a spool, their bytes, and the Unix time at which the oldest was written, 0 without any."""
+
+    files: int
+    size_bytes: int
+    oldest: float
 
 
 class Spool:
@@ -150,6 +159,19 @@ class Spool:
                 self._own.pop(name, None)
         if locked:
             raise locked[0]
+
+    def usage(self) -> "SpoolUsage":
+        """The files on disk now; none if the directory cannot be read."""
+        times, size = [], 0
+        with suppress(OSError), os.scandir(self._directory) as entries:
+            for entry in entries:
+                # Another worker may have written and removed it meanwhile.
+                with suppress(FileNotFoundError):
+                    if entry.name.endswith(SUFFIX):
+                        found = entry.stat()
+                        times.append(found.st_mtime)
+                        size += found.st_size
+        return SpoolUsage(len(times), size, min(times, default=0.0))
 
     def check(self) -> None:
         """Log an error if nothing can be written here: during an outage it would be too late."""

@@ -94,4 +94,5 @@ class Store:
     miss = patient(queue.miss)
     complete_reused = patient(queue.complete_reused)
     requeue = patient(queue.requeue)
+    fetch_sources = patient(queue.fetch_sources)
     delay = patient(queue.delay)

@@ -11,9 +11,11 @@ from cutout.models.database import connect, is_away
 from cutout.queue.snapshot import QueueSnapshot
 from cutout.settings import Settings
 from cutout.webhooks.digests import announce_digests
+from cutout.webhooks.endpoint_health import disable_failing
 from cutout.webhooks.outbox import PORTION, forget, give_up_old
 from cutout.webhooks.receivers import Search, forget_receivers
 from worker.background import BackgroundTask
+from worker.webhooks import metrics
 from worker.webhooks.fair_queue import SENDERS, FairQueue
 from worker.webhooks.sender import Sender
 
@@ -83,6 +85,7 @@ class Notifier:
             self._queue.add(self._search.next(connection))
             given_up = give_up_old(connection)
             self._prune(connection)
+        metrics.SENT.labels(metrics.GIVEN_UP).inc(given_up)
         if given_up:
             log.warning("%d webhooks are given up: they waited for a day", given_up)
         if self._can_sign:
@@ -104,6 +107,8 @@ class Notifier:
         now = time.monotonic()
         if now < self._prune_at:
             return
+        for endpoint_id in disable_failing(connection):
+            log.warning("the webhook endpoint %s is disabled: it accepted nothing for five days", endpoint_id)
         forgotten = max(forget(connection, self._kept), forget_receivers(connection, self._kept))
         if forgotten < PORTION:
             self._prune_at = now + PRUNE_EVERY_S

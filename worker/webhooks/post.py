@@ -16,6 +16,7 @@ from cutout.network import (
     Timeouts,
     Unreachable,
     UrlRefused,
+    egress_proxy,
     port_of,
 )
 from cutout.status.producer_texts import payload_for_producer
@@ -36,16 +37,18 @@ class WebhookResponse:
 
 
 class WebhookPoster:
-    """Sends messages. One per thread. `private` are hosts allowed at private addresses and by plain http."""
+    """Sends messages. One per thread. `private` are hosts allowed at private addresses and by plain http,
+    and reached without the proxy.
+    """
 
-    def __init__(self, private: HostList) -> None:
+    def __init__(self, private: HostList, *, proxy: str | None = None) -> None:
         self._private = private
-        self._transport = GuardedTransport(TIMEOUTS, policy=AddressPolicy(private))
+        self._transport = GuardedTransport(TIMEOUTS, policy=AddressPolicy(private), proxy=egress_proxy(proxy))
 
     def post(self, taken: Taken, secrets: Sequence[str]) -> WebhookResponse:
         """Send a message, signed with each of the secrets, within 10 s. Redirects are not followed.
 
-        Raises UrlRefused, DeadlinePassed or Unreachable, whose texts contain no address.
+        Raises UrlRefused, DeadlinePassed, Unreachable or EgressUnavailable, whose texts contain no path.
         """
         if taken.producer_id is not None:
             taken = replace(taken, payload=payload_for_producer(taken.payload))

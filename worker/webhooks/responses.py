@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
-from cutout.network import FetchError, UrlRefused
+from cutout.network import EgressUnavailable, FetchError, UrlRefused
 from worker.webhooks.post import WebhookResponse
 
 # Delays between the tries; the last one repeats.
@@ -29,13 +29,15 @@ class DeliveryResult:
     """Delivered if there is no `reason`. Otherwise it is sent again after `delay`; given up without one.
 
     `failing`: the receiver does not answer, or answers that it is overloaded, so its other messages wait as
-    well; None if it was not contacted.
+    well; None if it was not contacted. `egress_away`: our own proxy is at fault, or may be, so the try says
+    nothing of the receiver.
     """
 
     status: int | None
     reason: str | None = None
     delay: timedelta | None = None
     failing: bool | None = False
+    egress_away: bool = False
 
 
 def classify(response: WebhookResponse | FetchError, tries: int) -> DeliveryResult:
@@ -43,6 +45,9 @@ def classify(response: WebhookResponse | FetchError, tries: int) -> DeliveryResu
     match response:
         case UrlRefused():
             return DeliveryResult(None, _printable(str(response)), failing=None)
+        case EgressUnavailable():
+            reason = _printable(str(response))
+            return DeliveryResult(None, reason, _delay(tries), failing=None, egress_away=True)
         case FetchError():
             return DeliveryResult(None, _printable(str(response)), _delay(tries), failing=True)
     status = response.status

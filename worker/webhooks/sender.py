@@ -2,8 +2,10 @@
 
 import logging
 import time
+import uuid
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 
 from sqlalchemy import Connection, Engine
 
@@ -12,8 +14,10 @@ from cutout.models.database import is_away, patiently
 from cutout.network import FetchError, HostList, Unreachable
 from cutout.settings import Settings
 from cutout.webhooks import secret_of, secret_state
+from cutout.webhooks.endpoint_health import disable_gone, note_failure, note_success
 from cutout.webhooks.outbox import LEASE, Taken, delivered, failed, take
 from cutout.webhooks.receivers import Receiver, disprove, prove
+from worker.webhooks import metrics
 from worker.webhooks.fair_queue import FairQueue, Turn
 from worker.webhooks.post import DEADLINE_S, WebhookPoster
 from worker.webhooks.responses import DeliveryResult, classify
@@ -37,7 +41,7 @@ class Sender:
         self._engine = engine
         self._queue = queue
         self._start_senders = start_senders
-        self._poster = WebhookPoster(HostList.parse(settings.webhook_private_hosts))
+        self._poster = WebhookPoster(HostList.parse(settings.webhook_private_hosts), proxy=settings.egress)
 
     def run(self) -> bool:
         """Send until the queue has no turn. Always True, since a background task reports success."""
@@ -63,7 +67,7 @@ class Sender:
                 began = time.monotonic()
                 result = self._send(taken, secrets)
                 failing, more, took_s = result.failing, True, time.monotonic() - began
-                self._record(taken, result, turn)
+                self._record(taken, result, turn, took_s)
         finally:
             self._queue.done(turn.receiver, failing=failing, more=more, took_s=took_s)
         if more:
@@ -75,8 +79,9 @@ class Sender:
         taken = take(connection, receiver)
         if taken is None:
             return None, []
-        versions = secret_state(connection, receiver.owner).signing
-        return taken, [secret_of(self._master, receiver.owner, version) for version in versions]
+        owner = taken.endpoint_id or receiver.owner
+        versions = secret_state(connection, owner).signing
+        return taken, [secret_of(self._master, owner, version) for version in versions]
 
     def _send(self, taken: Taken, secrets: list[str]) -> DeliveryResult:
         try:
@@ -88,20 +93,45 @@ class Sender:
             log.exception("unexpected error in the webhook %s to %s", taken.id, taken.host)
             return classify(Unreachable(f"unexpected error ({type(error).__name__})"), taken.tries)
 
-    def _record(self, taken: Taken, result: DeliveryResult, turn: Turn) -> None:
+    def _record(self, taken: Taken, result: DeliveryResult, turn: Turn, took_s: float) -> None:
         state = patiently(
             self._engine,
             partial(_write, taken=taken, result=result, turn=turn),
             give_up_after_s=RECORDED_WITHIN_S,
         )
-        if state is DeliveryState.GIVEN_UP:
+        metrics.DURATION.observe(took_s)
+        given_up = state is DeliveryState.GIVEN_UP
+        failed_as = metrics.GIVEN_UP if given_up else metrics.FAILED
+        metrics.SENT.labels(metrics.DELIVERED if result.reason is None else failed_as).inc()
+        if given_up:
             log.warning("the webhook %s to %s is given up: %s", taken.id, taken.host, result.reason)
 
 
 def _write(connection: Connection, taken: Taken, result: DeliveryResult, turn: Turn) -> DeliveryState | None:
     if result.failing is not None and result.failing == turn.proven:
         (disprove if result.failing else prove)(connection, turn.receiver)
+    if taken.endpoint_id is not None:
+        # First: if the process ends in between, the message is tried again.
+        _judge_endpoint(connection, taken.endpoint_id, taken.url, result)
     if result.reason is None:
         delivered(connection, taken, result.status or 0)
         return DeliveryState.DELIVERED
-    return failed(connection, taken, result.reason, status=result.status, delay=result.delay)
+    return failed(
+        connection,
+        taken,
+        result.reason,
+        status=result.status,
+        delay=result.delay,
+        egress_away=result.egress_away,
+    )
+
+
+def _judge_endpoint(connection: Connection, endpoint_id: uuid.UUID, url: str, result: DeliveryResult) -> None:
+    if result.egress_away:
+        return
+    if result.reason is None:
+        note_success(connection, endpoint_id, url)
+        return
+    note_failure(connection, endpoint_id, url)
+    if result.status == HTTPStatus.GONE and disable_gone(connection, endpoint_id, url):
+        log.warning("the webhook endpoint %s is disabled: it answered 410", endpoint_id)

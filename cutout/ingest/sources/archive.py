@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, cast
+from typing import BinaryIO, ClassVar, cast
 
 from cutout.ingest.ingest_errors import IngestError, NoRoomError, UnusableError
 from cutout.ingest.skipped_files import Reason, Skipped, skipped_text
@@ -61,6 +61,7 @@ class Archive:
 
     kind = "zip archive of pictures"
     is_manifest = False
+    columns: ClassVar[tuple[str, ...]] = ()
     numbering = None
 
     def __init__(
@@ -131,10 +132,11 @@ class Archive:
     def remarks(self) -> list[str]:
         if not self._uncertain.count:
             return []
-        names = ", ".join(self._uncertain.names)
+        count, names = self._uncertain.count, ", ".join(self._uncertain.names)
+        subject = "1 name is" if count == 1 else f"{count:,} names are"
         remark = (
-            f"{self._uncertain.count:,} names are in an encoding that the archive does not declare, and are"
-            f" read as cp437: {names}; if they are wrong, give another, for instance `--encoding cp932`"
+            f"{subject} in an encoding that the archive does not declare, and read as cp437: {names}; if that"
+            " is wrong, give another, for instance `--encoding cp932`"
         )
         return [remark]
 

@@ -3,14 +3,16 @@
 import hashlib
 from collections.abc import Iterator
 from itertools import groupby
+from typing import ClassVar
 
 from cutout.ingest.ingest_errors import IngestError, UnusableError
 from cutout.ingest.skipped_files import Skipped, skipped_text
 from cutout.ingest.sources.contents import require_size
 from cutout.ingest.sources.external_ids import PictureFile, file_records, name_pictures
-from cutout.ingest.sources.file_kinds import LOOKED_FOR
+from cutout.ingest.sources.file_kinds import LOOKED_FOR, stem_of
 from cutout.ingest.sources.file_patterns import FilePatterns
-from cutout.ingest.sources.object_kinds import ObjectKinds
+from cutout.ingest.sources.object_kinds import classify
+from cutout.ingest.sources.object_list import ObjectList
 from cutout.ingest.sources.source import Extent
 from cutout.ingest.sources.source_urls import Addresses
 from cutout.ingest.sources.system_files import system_reason
@@ -21,10 +23,13 @@ SHOWN_FOLDERS = 3
 
 
 class Prefix:
-    """Pictures under a prefix. The listing is read twice, page by page: first for count and identity."""
+    """Pictures under a prefix. It is listed once, for count and identity; records are read from a copy of the
+    list on disk.
+    """
 
     kind = "pictures in a bucket"
     is_manifest = False
+    columns: ClassVar[tuple[str, ...]] = ()
     numbering = None
 
     def __init__(
@@ -36,8 +41,10 @@ class Prefix:
         max_bytes: int,
         patterns: FilePatterns | None = None,
     ) -> None:
-        """List the prefix once. Raises IngestError if it may not be read or is empty, StorageError if the
-        bucket fails.
+        """List the prefix.
+
+        Raises IngestError if it may not be read or is empty, NoRoomError if the disk has no space for its
+        list, StorageError if the bucket fails.
         """
         name, self._prefix = split_address(address) or ("", "")
         try:
@@ -53,14 +60,14 @@ class Prefix:
         self._patterns = patterns or FilePatterns()
         self._folder = self._prefix.rpartition("/")[0]
         self._read = 0
-        self._kinds = ObjectKinds(self._bucket)
+        self._list = ObjectList()
         self.skipped = Skipped()
         self._outside = _OutsideFolder(self._prefix)
         self.identity: list[str | int]
         try:
             self.identity, self.extent = self._count_and_identify(name)
         except BaseException:
-            self._kinds.close()
+            self._list.close()
             raise
 
     def records(self) -> Iterator[Record]:
@@ -86,13 +93,13 @@ class Prefix:
         return False
 
     def close(self) -> None:
-        """Close temporary files; the bucket belongs to the caller."""
-        self._kinds.close()
+        """Delete the list; the bucket belongs to the caller."""
+        self._list.close()
 
     def _count_and_identify(self, name: str) -> tuple[list[str | int], Extent]:
         address, digest, count = self._address, hashlib.sha256(), 0
         try:
-            for found in self._pictures(self.skipped):
+            for found in self._list.keep(self._pictures()):
                 digest.update(f"{found.key}\0{found.size}\0{found.etag}\0".encode())
                 self._outside.count(found.key)
                 count += 1
@@ -104,21 +111,21 @@ class Prefix:
             raise IngestError(f"{address} holds no pictures; {LOOKED_FOR}{skipped_text(self.skipped)}")
         return [address, digest.hexdigest()], Extent(count, "objects")
 
-    def _pictures(self, skipped: Skipped) -> Iterator[ListedObject]:
-        for found, reason in self._kinds.classify(self._candidates(skipped)):
+    def _pictures(self) -> Iterator[ListedObject]:
+        for found, reason in classify(self._bucket, self._candidates()):
             if reason:
-                skipped.add(reason, self._below(found.key))
+                self.skipped.add(reason, self._below(found.key))
             else:
                 yield found
 
-    def _candidates(self, skipped: Skipped) -> Iterator[ListedObject]:
+    def _candidates(self) -> Iterator[ListedObject]:
         for found in self._bucket.listed(self._prefix):
             name = self._below(found.key)
             if not name or name.endswith("/"):
                 # Marker of a folder.
                 continue
             if reason := system_reason(name) or self._patterns.reason(name):
-                skipped.add(reason, name)
+                self.skipped.add(reason, name)
             else:
                 yield found
 
@@ -132,12 +139,16 @@ class Prefix:
         The listing is sorted, so shoe.jpg and shoe.png come together. An object without an ending comes
         before them, with others between: `shoe`, `shoe-2.jpg`, `shoe.jpg`.
         """
-        files = (self._file(found) for found in self._pictures(Skipped()))
+        files = (self._file(found) for found in self._list)
         bare: list[str] = []
         for stem, group in groupby(files, key=_until_first_dot):
             while bare and not stem.startswith(bare[-1]):
                 bare.pop()
             found = list(group)
+            if len(found) == 1 and not bare and found[0].name != stem:
+                # Nearly all: nothing else has its name.
+                yield found[0], stem_of(found[0].name)
+                continue
             yield from name_pictures(found, taken_before=frozenset(bare[-1:]), composed=False)
             if any(file.name == stem for file in found):
                 bare.append(stem)

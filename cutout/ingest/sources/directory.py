@@ -6,6 +6,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 from cutout.ingest.ingest_errors import IngestError
 from cutout.ingest.skipped_files import Skipped, skipped_text
@@ -35,6 +36,7 @@ class Directory:
 
     kind = "directory of pictures"
     is_manifest = False
+    columns: ClassVar[tuple[str, ...]] = ()
     numbering = None
 
     def __init__(self, path: Path, *, max_bytes: int, patterns: FilePatterns | None = None) -> None:

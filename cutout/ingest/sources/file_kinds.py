@@ -3,11 +3,11 @@
 import importlib.util
 import re
 from functools import cache
-from pathlib import PurePosixPath
 
 PICTURE_ENDINGS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif"}
 )
+ENDINGS_OF_PICTURES = PICTURE_ENDINGS | {".heic", ".heif", ".hif", ".avif"}
 LOOKED_FOR = f"looked for {' '.join(sorted(PICTURE_ENDINGS))}, and for pictures under other names"
 # Suffixes that programs append to the ending: photo.jpg_large, photo.jpg~1, photo.png!small.
 ENDING = re.compile(r"(\.(?:jpe?g|png|webp|gif|bmp|tiff?))[^A-Za-z0-9.][^.]*", re.IGNORECASE)
@@ -64,18 +64,17 @@ def is_picture_name(name: str) -> bool:
 
 
 def ending_of(name: str) -> str:
-    """Return the last ending of the name, with its dot."""
-    return PurePosixPath(name).suffix
+    """Return the last ending of the name, with its dot; empty for `.name` and `name.`."""
+    file = name.rpartition("/")[2]
+    dot = file.rfind(".")
+    return file[dot:] if 0 < dot < len(file) - 1 else ""
 
 
 def stem_of(name: str) -> str:
     """Return the name without a picture's ending; any other ending belongs to the name."""
-    suffix = PurePosixPath(name).suffix
-    is_picture = suffix.lower() in PICTURE_ENDINGS | HEIF_ENDINGS or ENDING.fullmatch(suffix)
+    suffix = ending_of(name)
+    is_picture = suffix.lower() in ENDINGS_OF_PICTURES or ENDING.fullmatch(suffix)
     return name.removesuffix(suffix) if is_picture else name
-
-
-HEIF_ENDINGS = frozenset({".heic", ".heif", ".hif", ".avif"})
 
 
 def reason_by_name(name: str) -> str | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from cutout.ingest.ingest_errors import IngestError, NoRoomError
+from cutout.ingest.sources.temporary_space import COPY_PREFIX
 from cutout.ingest.stop import Check, never_stops
 from cutout.storage import Bucket, ListedObject
 
@@ -137,7 +138,7 @@ def copy_to_disk(file: SourceFile) -> Path:
 
     Raises NoRoomError if the disk is full.
     """
-    with tempfile.NamedTemporaryFile(prefix="cutout-", delete=False) as copy:
+    with tempfile.NamedTemporaryFile(prefix=COPY_PREFIX, delete=False) as copy:
         path = Path(copy.name)
         try:
             while data := file.read(BLOCK_BYTES):

@@ -78,6 +78,7 @@ class Manifest:
         self._opened: OpenManifest | None = self._open()
         self.kind = self._opened.kind
         self._makes_ids = self._opened.makes_ids
+        self._columns = self._opened.kept_columns
 
     @cached_property
     def numbering(self) -> IdNumbering | None:
@@ -85,6 +86,11 @@ class Manifest:
         if self._reading.many or self._makes_ids or self._has_lists():
             return IdNumbering(self._reading.many)
         return None
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """Columns that are kept with each job: those of a plain file; None if each row has its own."""
+        return self._columns
 
     def records(self) -> Iterator[Record]:
         opened, self._opened = self._opened or self._reopened(), None

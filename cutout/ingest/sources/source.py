@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,6 +44,10 @@ class Source(Protocol):
     @property
     def is_manifest(self) -> bool:
         """Whether the records are rows that name pictures; else they are the pictures themselves."""
+
+    @property
+    def columns(self) -> Collection[str] | None:
+        """Columns that are kept with each job; None if they are known only row by row."""
 
     @property
     def numbering(self) -> IdNumbering | None:

@@ -73,7 +73,8 @@ class Addresses:
 
     def of_key(self, key: str) -> str:
         """Return the address of an object in our own bucket. Raises UnusableError."""
-        return self._from_bucket(f"s3://{self.bucket}/{key}")
+        address = f"s3://{self.bucket}/{key}"
+        return self._from_bucket(address) if self.web_only or not key else _usable(address)
 
     def require_bucket(self, name: str) -> None:
         """Raise UnusableError if pictures may not be read from that bucket."""
@@ -98,9 +99,14 @@ class Addresses:
         name, key = split_address(source) or ("", "")
         if not name or not key:
             raise UnusableError("does not name an object; write s3://bucket/key")
-        if len(source) > LONGEST_SOURCE:
-            raise UnusableError(f"the address has {len(source)} characters; use at most {LONGEST_SOURCE}")
-        if CONTROL.search(source):
-            raise UnusableError("has control characters; rename the object")
         self.require_bucket(name)
-        return source
+        return _usable(source)
+
+
+def _usable(address: str) -> str:
+    if len(address) > LONGEST_SOURCE:
+        raise UnusableError(f"the address has {len(address)} characters; use at most {LONGEST_SOURCE}")
+    # isprintable is fast and true for nearly all.
+    if not address.isprintable() and CONTROL.search(address):
+        raise UnusableError("has control characters; rename the object")
+    return address

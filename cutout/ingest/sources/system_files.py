@@ -1,6 +1,7 @@
 """System files: created by operating systems, NAS boxes and programs beside people's files."""
 
 import re
+from functools import lru_cache
 
 SYSTEM = "of a system folder"
 SYSTEM_FILE = "a system file"
@@ -45,6 +46,7 @@ FILE = re.compile(
 )
 
 
+@lru_cache(maxsize=1024)
 def is_system_folder(name: str) -> bool:
     """Whether a folder of that name holds system files only."""
     folded = name.lower()

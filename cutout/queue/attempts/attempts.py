@@ -346,7 +346,7 @@ def begin_attempt(
     """
     statement = BEGIN_WITHIN_BUDGETS if claim.has_budget or day_budget is not None else BEGIN
     planned = {"number": number, "account": account, "image_sha256": image_sha256, "day_budget": day_budget}
-    parameters = claim.as_parameters() | planned | identity(source_sha256, claim.return_form, recipe)
+    parameters = claim.as_parameters() | planned | identity(source_sha256, claim.bought_form, recipe)
     attempt_id: int | None = statement.scalar(database, parameters)
     if attempt_id is not None:
         return attempt_id

@@ -18,6 +18,8 @@ WINDOW_IS_OPEN = and_(
 # operator's are separate: neither lifts the other.
 HAS_A_PAUSE = or_(BATCHES.c.paused_at.is_not(None), BATCHES.c.paused_by_operator_at.is_not(None))
 IS_PAUSED = or_(HAS_A_PAUSE, not_(WINDOW_IS_OPEN))
+# Each change that somebody asks for raises the revision, by which the next one is made conditional.
+NEXT_REVISION = {"revision": BATCHES.c.revision + 1}
 
 
 class By(StrEnum):
@@ -41,7 +43,7 @@ def pause(database: Database, batch_id: uuid.UUID | None = None, by: By = By.PRO
     )
     change = update(table).where(paused_at.is_(None)).values({paused_at: func.now()})
     if batch_id is not None:
-        change = change.where(BATCHES.c.id == batch_id)
+        change = change.where(BATCHES.c.id == batch_id).values(NEXT_REVISION)
     return database.scalar(change.returning(table.c.id)) is not None
 
 
@@ -55,7 +57,8 @@ def resume(database: Database, batch_id: uuid.UUID | None = None, by: By = By.PR
         change = update(QUEUE_CLOCK).where(QUEUE_CLOCK.c.paused_at.is_not(None)).values(paused_at=null())
         return database.scalar(change.returning(QUEUE_CLOCK.c.id)) is not None
     is_batch = BATCHES.c.id == batch_id
-    change = update(BATCHES).where(is_batch, *_liftable(by)).values(_lifted(by)).returning(BATCHES.c.id)
+    change = update(BATCHES).where(is_batch, *_liftable(by)).values(_lifted(by)).values(NEXT_REVISION)
+    change = change.returning(BATCHES.c.id)
     if database.scalar(change) is not None:
         return True
     if by is By.PRODUCER and database.scalar(
@@ -85,7 +88,7 @@ def set_budget(database: Database, batch_id: uuid.UUID, budget: int | None) -> N
     The caller must be in a transaction: the batch's row is locked from the count on.
 
     Calls that are open when a first budget is set may be missing from the spent credits: a batch that must
-    keep to a budget from its first job on gets it when it is created.
+    keep to a budget from its first job on gets it when it is created. Its revision rises.
     """
     # First, in its own statement: the next one then counts each call whose credit was taken before.
     database.execute(select(BATCHES.c.id).where(BATCHES.c.id == batch_id).with_for_update())
@@ -95,4 +98,9 @@ def set_budget(database: Database, batch_id: uuid.UUID, budget: int | None) -> N
         .where(JOBS.c.batch_id == batch_id, ATTEMPTS.c.outcome != AttemptOutcome.NOT_CHARGED)
         .scalar_subquery()
     )
-    database.execute(update(BATCHES).where(BATCHES.c.id == batch_id).values(budget=budget, spent=spent))
+    database.execute(
+        update(BATCHES)
+        .where(BATCHES.c.id == batch_id)
+        .values(budget=budget, spent=spent)
+        .values(NEXT_REVISION)
+    )

@@ -57,7 +57,7 @@ BUYER_DOES_NOT_BUY = literal_column(
     Boolean,
 )
 _OTHERS = RESULTS.alias("others")
-SAME_PICTURE = ("source_sha256", "return_form", "endpoint", "bucket", "scope")
+SAME_PICTURE = ("source_sha256", "bought_form", "endpoint", "bucket", "scope")
 MADE_OTHERWISE = (
     select(_OTHERS.c.buyer)
     .where(
@@ -130,7 +130,7 @@ PUBLISH = (
         ATTEMPTS.c.id == JOBS.c.result_attempt,
         *(RESULTS.c[name] == ATTEMPTS.c[name] for name in ("source_sha256", "endpoint", "preparation")),
         RESULTS.c.scope == ATTEMPTS.c.scope,
-        RESULTS.c.return_form == JOBS.c.return_form,
+        RESULTS.c.bought_form == JOBS.c.bought_form,
         RESULTS.c.bucket == bindparam("new_bucket"),
         RESULTS.c.key.is_(None),
     )
@@ -149,7 +149,7 @@ def acquire_result(
     database: Database, claim: Claim, sha256: bytes, recipe: Recipe
 ) -> Acquired | TakenByOther | BoughtBefore:
     """Acquire the purchase of the cutout of a source with this SHA-256, or find the cutout or its buyer."""
-    parameters = claim.as_parameters() | identity(sha256, claim.return_form, recipe)
+    parameters = claim.as_parameters() | identity(sha256, claim.bought_form, recipe)
     made_otherwise = TAKE.scalar(database, parameters)
     if made_otherwise is not None:
         return Acquired(made_otherwise=made_otherwise)
@@ -163,7 +163,7 @@ def find_made_otherwise(
     database: Database, claim: Claim, sha256: bytes, recipe: Recipe, *, sent_sha256: bytes
 ) -> BoughtBefore | None:
     """Find a cutout of the same source for which another preparation sent the same bytes."""
-    parameters = claim.as_parameters() | identity(sha256, claim.return_form, recipe)
+    parameters = claim.as_parameters() | identity(sha256, claim.bought_form, recipe)
     row = database.execute(FIND_MADE_OTHERWISE, parameters | {"sent_sha256": sent_sha256}).first()
     return None if row is None else _bought_before(row, recipe)
 
@@ -181,14 +181,14 @@ def adopt_result(
 
     `stored` is the object as this job has it.
     """
-    parameters = claim.as_parameters() | identity(sha256, claim.return_form, recipe)
+    parameters = claim.as_parameters() | identity(sha256, claim.bought_form, recipe)
     new = {f"new_{name}": getattr(stored, name) for name in STORED}
     database.execute(ADOPT, parameters | new | {"sent_sha256": sent_sha256})
 
 
 def miss_result(database: Database, claim: Claim, sha256: bytes, broken: BoughtBefore) -> Snooze | None:
     """Record that the bucket lacks this cutout as it was stored; None if this job is to buy it again."""
-    parameters = claim.as_parameters() | identity(sha256, claim.return_form, broken.recipe)
+    parameters = claim.as_parameters() | identity(sha256, claim.bought_form, broken.recipe)
     parameters |= {"broken_key": broken.stored.key}
     row = database.execute(MARK, parameters).first()
     if row is None:
@@ -205,7 +205,7 @@ def miss_result(database: Database, claim: Claim, sha256: bytes, broken: BoughtB
 
 def find_again(database: Database, claim: Claim, sha256: bytes, found: BoughtBefore) -> None:
     """Record that the bucket holds a cutout that was missing."""
-    parameters = claim.as_parameters() | identity(sha256, claim.return_form, found.recipe)
+    parameters = claim.as_parameters() | identity(sha256, claim.bought_form, found.recipe)
     database.execute(FOUND_AGAIN, parameters | {"broken_key": found.stored.key})
 
 

@@ -45,7 +45,7 @@ def _held(job_id: ColumnElement[uuid.UUID], form: ColumnElement[str]) -> tuple[C
         _HELD.c.state == HELD,
         _HELD.c.queue_state.is_(None),
         _HELD.c.source_sha256 == OF["source_sha256"],
-        _HELD.c.return_form == form,
+        _HELD.c.bought_form == form,
         _HELD.c.id != job_id,
         was_called,
     )
@@ -54,7 +54,7 @@ def _held(job_id: ColumnElement[uuid.UUID], form: ColumnElement[str]) -> tuple[C
 # For statements about one job.
 PICTURE_IS_HELD = and_(
     JOBS.c.released_at.is_(None),
-    select(_HELD.c.id).where(*_held(JOBS.c.id, JOBS.c.return_form)).correlate(JOBS).exists(),
+    select(_HELD.c.id).where(*_held(JOBS.c.id, JOBS.c.bought_form)).correlate(JOBS).exists(),
 )
 
 
@@ -69,11 +69,11 @@ def find_held_picture(
             _HELD.c.message,
             _HELD.c.producer_id.is_not_distinct_from(JOBS.c.producer_id).label("is_own"),
         )
-        .where(JOBS.c.id == claim.job_id, *_held(JOBS.c.id, JOBS.c.return_form))
+        .where(JOBS.c.id == claim.job_id, *_held(JOBS.c.id, JOBS.c.bought_form))
         .order_by(_HELD.c.id)
         .limit(1)
     )
-    row = database.execute(found, identity(source_sha256, claim.return_form, recipe)).first()
+    row = database.execute(found, identity(source_sha256, claim.bought_form, recipe)).first()
     return None if row is None else HeldPicture(row.id, row.code, row.message or "", row.is_own)
 
 
@@ -84,7 +84,7 @@ def in_doubt_elsewhere(job_id: uuid.UUID, *conditions: ColumnElement[bool]) -> S
     """
     last = aliased(ATTEMPTS, name="last_attempt")
     picture = (
-        select(last.c.source_sha256, last.c.endpoint, last.c.scope, Job.return_form)
+        select(last.c.source_sha256, last.c.endpoint, last.c.scope, Job.bought_form)
         .join(Job, Job.id == last.c.job_id)
         .where(last.c.job_id == job_id)
         .order_by(last.c.id.desc())
@@ -103,7 +103,7 @@ def in_doubt_elsewhere(job_id: uuid.UUID, *conditions: ColumnElement[bool]) -> S
             ATTEMPTS.c.job_id != job_id,
             ATTEMPTS.c.endpoint == picture.c.endpoint,
             ATTEMPTS.c.scope == picture.c.scope,
-            other.c.return_form == picture.c.return_form,
+            other.c.bought_form == picture.c.bought_form,
             other.c.state != constant(State.SUCCEEDED),
             *conditions,
         )

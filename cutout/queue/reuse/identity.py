@@ -16,7 +16,7 @@ SHARED = ""
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """The parts of a cutout's identity beside its source and return form.
+    """The parts of a cutout's identity beside its source and bought form.
 
     `endpoint` is the URL that is called, with scheme, host, port and path; `preparation` the version of our
     preparation of pictures; `bucket` the name of the bucket; `scope` the producers that may reuse it.
@@ -63,7 +63,7 @@ def is_own(own: FromClause = JOBS) -> ColumnElement[bool]:
     )
 
 
-PARTS = ("source_sha256", "return_form", "endpoint", "preparation", "bucket", "scope")
+PARTS = ("source_sha256", "bought_form", "endpoint", "preparation", "bucket", "scope")
 
 
 def _parameter(name: str) -> Any:
@@ -86,7 +86,7 @@ def identity(sha256: bytes, form: ReturnForm, recipe: Recipe) -> dict[str, objec
     """The parameters of an identity."""
     return {
         "of_source_sha256": sha256,
-        "of_return_form": form,
+        "of_bought_form": form,
         "of_endpoint": recipe.endpoint,
         "of_preparation": recipe.preparation,
         "of_bucket": recipe.bucket,

@@ -6,7 +6,7 @@ Every UPDATE repeats the fence the job was dispatched under, so no claim is need
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -23,7 +23,9 @@ from sqlalchemy import (
     and_,
     bindparam,
     func,
+    not_,
     null,
+    or_,
     select,
     true,
     update,
@@ -31,14 +33,17 @@ from sqlalchemy import (
 from sqlalchemy.sql.selectable import TableValuedAlias
 
 from cutout.enums import ReturnForm, Reuse, State
-from cutout.models import JOBS, RESULTS, constant
+from cutout.models import JOBS, RESULTS, SOURCES, constant
 from cutout.models.columns import CALL_STEP, DELAYED, READY, REUSING
 from cutout.models.database import Database
 from cutout.queue.attempts.outcomes import Snooze, StoredObject
 from cutout.queue.blocks.conditions import BATCH_FORBIDS_REUSE
+from cutout.queue.blocks.download_limit import is_on_the_web
 from cutout.queue.reuse import missing_results
 from cutout.queue.reuse.identity import Recipe, is_own, owner_in
+from cutout.queue.reuse.known_content import CONTENT_SHA256, IS_REMEMBERED
 from cutout.queue.reuse.missing_results import STORED
+from cutout.queue.reuse.source_validators import SourceValidator
 from cutout.storage.object_keys import uploaded_sources
 from cutout.text import cut
 
@@ -48,10 +53,10 @@ Dispatched = list[tuple[uuid.UUID, int]]
 
 @dataclass(frozen=True, slots=True)
 class ReuseScope:
-    """The cutouts that jobs may reuse: of one recipe, and of sources uploaded into the same bucket.
+    """The cutouts that jobs may reuse: of one recipe, and of sources whose content is known.
 
-    The address of an uploaded source contains its SHA-256. Any other source may have changed: a worker has to
-    fetch it first.
+    The address of an uploaded source contains its SHA-256. A source on the web may have changed: a worker
+    asks its server first. Any other one is fetched.
     """
 
     recipe: Recipe
@@ -82,29 +87,33 @@ NO_REUSE = {
 class ReusableJob:
     """A job of a message, and the cutout that was bought for its source.
 
-    `missed`: the bucket was seen without it. A cutout of another producer is copied to a key of the job's
-    own, `copied_to`, which is made of the job's fields here.
+    `stored_at` is when it was stored; `missed`: the bucket was seen without it. A cutout of another producer
+    is copied to a key of the job's own, `copied_to`, which is made of the job's fields here. The cutout is
+    served only if the server of `address`, if there is one, says that the source is unchanged.
     """
 
     job_id: uuid.UUID
     fence: int
     source_sha256: bytes
     stored: StoredObject
+    stored_at: datetime
     missed: bool = False
     is_own: bool = True
     return_form: ReturnForm = ReturnForm.RGBA
+    bought_form: ReturnForm = ReturnForm.RGBA
     producer_id: uuid.UUID | None = None
     batch_id: uuid.UUID | None = None
     external_id: str | None = None
     copied_to: str | None = None
+    address: str | None = None
+    validator: SourceValidator | None = None
 
 
-CONTENT_SHA256 = func.decode(func.substring(JOBS.c.source, bindparam("uploaded", type_=Text)), "hex")
 # The shared scope, or that of the job's own producer.
 SCOPE = func.coalesce(bindparam("by_scope", type_=Text), owner_in(JOBS))
 IS_RESULT_OF_JOB = and_(
     RESULTS.c.source_sha256 == CONTENT_SHA256,
-    RESULTS.c.return_form == JOBS.c.return_form,
+    RESULTS.c.bought_form == JOBS.c.bought_form,
     *(RESULTS.c[name] == bindparam(f"by_{name}", type_=RESULTS.c[name].type) for name in RECIPE_PARTS),
     RESULTS.c.scope == SCOPE,
     RESULTS.c.key.is_not(None),
@@ -113,6 +122,8 @@ IS_BOUGHT: ColumnElement[bool] = and_(
     bindparam("may_reuse", type_=Boolean),
     select(RESULTS.c.buyer).where(IS_RESULT_OF_JOB).correlate(JOBS).exists(),
     ~BATCH_FORBIDS_REUSE,
+    # A source on the web is asked for in a message once; then, or after any delay, as for any other job.
+    or_(not_(is_on_the_web(JOBS.c.source)), JOBS.c.code.is_(None)),
 )
 
 
@@ -124,11 +135,16 @@ def _message(**more: Any) -> TableValuedAlias:
     return func.unnest(*arrays).table_valued(*columns, name="message").render_derived()
 
 
+# An expression, which matches no index: the planner expects hardly any job in this state, and would read all
+# of them from the index of due jobs for each job of the message.
+IS_REUSING = func.concat(JOBS.c.queue_state) == REUSING
+
+
 def _is_in(message: TableValuedAlias) -> ColumnElement[bool]:
-    return and_(JOBS.c.id == message.c.id, JOBS.c.fence == message.c.fence, JOBS.c.queue_state == REUSING)
+    return and_(JOBS.c.id == message.c.id, JOBS.c.fence == message.c.fence, IS_REUSING)
 
 
-JOB_FIELDS = ("return_form", "producer_id", "batch_id", "external_id")
+JOB_FIELDS = ("return_form", "bought_form", "producer_id", "batch_id", "external_id")
 MESSAGE = _message()
 FIND = (
     select(
@@ -136,40 +152,44 @@ FIND = (
         JOBS.c.fence,
         RESULTS.c.source_sha256,
         RESULTS.c.missing_since,
+        RESULTS.c.stored_at,
         is_own().label("is_own"),
+        JOBS.c.source,
+        SOURCES.c.address_sha256,
+        SOURCES.c.etag,
+        SOURCES.c.last_modified,
         *(JOBS.c[name] for name in JOB_FIELDS),
         *(RESULTS.c[name] for name in STORED),
     )
     .select_from(MESSAGE)
     .join(JOBS, _is_in(MESSAGE))
     .join(RESULTS, IS_RESULT_OF_JOB)
+    .outerjoin(SOURCES, IS_REMEMBERED)
 )
 
 FOUND = _message(source_sha256=LargeBinary(), key=Text(), sha256=LargeBinary(), copied_to=Text())
 
 
 def _complete() -> Update:
-    # Locked: a deletion of the cutout waits until these jobs have it, or they do not find it.
-    offered = (
-        select(
-            FOUND.c.id,
-            FOUND.c.fence,
-            FOUND.c.copied_to,
-            RESULTS.c.source_sha256,
-            *(RESULTS.c[name] for name in STORED),
+    # Locked: a deletion of the cutout waits until these jobs have it, or they do not find it. A subquery for
+    # each job: in a join the planner may read all results for each, until it has statistics of them.
+    bought = (
+        select(RESULTS.c.source_sha256, *(RESULTS.c[name] for name in STORED))
+        .where(
+            IS_RESULT_OF_JOB,
+            RESULTS.c.source_sha256 == FOUND.c.source_sha256,
+            RESULTS.c.key == FOUND.c.key,
+            RESULTS.c.sha256 == FOUND.c.sha256,
         )
+        .with_for_update(read=True, key_share=True)
+        .correlate_except(RESULTS)
+        .lateral("bought")
+    )
+    offered = (
+        select(FOUND.c.id, FOUND.c.fence, FOUND.c.copied_to, *bought.c)
         .select_from(FOUND)
         .join(JOBS, _is_in(FOUND))
-        .join(
-            RESULTS,
-            and_(
-                IS_RESULT_OF_JOB,
-                RESULTS.c.source_sha256 == FOUND.c.source_sha256,
-                RESULTS.c.key == FOUND.c.key,
-                RESULTS.c.sha256 == FOUND.c.sha256,
-            ),
-        )
-        .with_for_update(read=True, key_share=True, of=RESULTS)
+        .join(bought, true())
         .cte("offered")
     )
     return (
@@ -177,7 +197,7 @@ def _complete() -> Update:
         .where(
             JOBS.c.id == offered.c.id,
             JOBS.c.fence == offered.c.fence,
-            JOBS.c.queue_state == REUSING,
+            IS_REUSING,
             # With a late paid result the job continues with its copy.
             JOBS.c.step == CALL_STEP,
         )
@@ -198,6 +218,11 @@ def _complete() -> Update:
 
 COMPLETE = _complete()
 REQUEUE = update(JOBS).where(_is_in(MESSAGE)).values(queue_state=READY)
+NOT_CONFIRMED = "SOURCE_NOT_CONFIRMED"
+FETCH = REQUEUE.values(
+    code=NOT_CONFIRMED,
+    message="its server did not say in time that the source is unchanged: a worker fetches it if it changed",
+)
 DELAY = (
     update(JOBS)
     .where(_is_in(MESSAGE))
@@ -229,12 +254,16 @@ def find_bought(database: Database, dispatched: Dispatched, reuse_scope: ReuseSc
             row.fence,
             row.source_sha256,
             StoredObject(*(getattr(row, name) for name in STORED)),
+            row.stored_at,
             missed=row.missing_since is not None,
             is_own=row.is_own,
             return_form=ReturnForm(row.return_form),
+            bought_form=ReturnForm(row.bought_form),
             producer_id=row.producer_id,
             batch_id=row.batch_id,
             external_id=row.external_id,
+            address=row.source if row.address_sha256 else None,
+            validator=SourceValidator(row.etag, row.last_modified, row.source_sha256),
         )
         for row in rows
     ]
@@ -257,6 +286,11 @@ def complete_reused(database: Database, served: Sequence[ReusableJob], reuse_sco
 def requeue(database: Database, dispatched: Dispatched) -> None:
     """Make these jobs ready again, at once."""
     database.execute(REQUEUE, _parameters(dispatched))
+
+
+def fetch_sources(database: Database, dispatched: Dispatched) -> None:
+    """Make these jobs ready again for a worker that fetches their sources."""
+    database.execute(FETCH, _parameters(dispatched))
 
 
 def delay(database: Database, dispatched: Dispatched, why: Snooze) -> None:

@@ -143,7 +143,7 @@ def _promote() -> Update:
         select(
             JOBS.c.id,
             JOBS.c.source_sha256,
-            JOBS.c.return_form,
+            JOBS.c.bought_form,
             JOBS.c.priority,
             JOBS.c.virtual_start,
             cast(KEPT_BACK_AS, Text).label("kept_back_as"),
@@ -158,7 +158,7 @@ def _promote() -> Update:
     first = (
         func.first_value(some.c.id)
         .over(
-            partition_by=[some.c.source_sha256, some.c.return_form, some.c.kept_back_as.is_(None)],
+            partition_by=[some.c.source_sha256, some.c.bought_form, some.c.kept_back_as.is_(None)],
             order_by=[some.c.priority, some.c.virtual_start, some.c.id],
         )
         .label("first")

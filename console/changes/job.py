@@ -1,0 +1,189 @@
+"""Buttons of a job: retry or release at its price, and cancel."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from fastapi import Request, Response
+from sqlalchemy import ColumnElement, Connection, Row, select
+
+from console.changes.carry_out import Done, Sent, refused, stale
+from console.changes.confirmation import Confirmation, carry_out_or_ask, confirmation_page, price
+from console.console import console_of
+from console.faults import not_found
+from console.pages import viewer_of
+from console.screens.router import screen_router
+from console.viewer import Right, Viewer
+from cutout.actions.jobs import cancel_job, release_job, retry_job
+from cutout.enums import FINAL_STATES, State
+from cutout.models import JOBS
+from cutout.models.database import Database
+from cutout.producers.quotas import take_quota
+from cutout.queue.actions import RESULT_IS_FETCHABLE, RETRIABLE
+from cutout.queue.blocks.approval import NEEDS_APPROVAL
+
+router = screen_router()
+
+UNDER_WAY = (State.QUEUED, State.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class JobNow:
+    """A job as its buttons need it. `seen` is what a form sends back: the state that the page showed.
+
+    A retry costs `credits`, 0 or 1.
+    """
+
+    state: State
+    code: str
+    name: str
+    producer_id: uuid.UUID | None
+    credits: int
+    cancelled_at: datetime | None
+    seen: str
+
+    @property
+    def may_be_retried(self) -> bool:
+        return self.state in RETRIABLE and self.code not in ("", NEEDS_APPROVAL)
+
+    @property
+    def may_be_cancelled(self) -> bool:
+        return self.state not in FINAL_STATES and self.cancelled_at is None
+
+
+def read_job_now(
+    database: Database, viewer: Viewer, job_id: uuid.UUID, *, lock: bool = False
+) -> JobNow | None:
+    """The job now, locked until the transaction ends if `lock`; None if there is none such for the viewer."""
+    names = ("state", "code", "external_id", "producer_id", "released_at", "cancelled_at")
+    columns = [*(JOBS.c[name] for name in names), RESULT_IS_FETCHABLE.label("free")]
+    own: list[ColumnElement[bool]] = [JOBS.c.id == job_id, JOBS.c.deleted_at.is_(None)]
+    if not viewer.is_operator:
+        own.append(JOBS.c.producer_id == viewer.producer_id)
+    this = select(*columns).where(*own)
+    row = database.execute(this.with_for_update(key_share=True) if lock else this).first()
+    if row is None:
+        return None
+    state, name = State(row.state), row.external_id or str(job_id)
+    credits_ = 0 if row.free else 1
+    return JobNow(state, row.code or "", name, row.producer_id, credits_, row.cancelled_at, _seen(row, state))
+
+
+@router.get("/console/jobs/{job_id}/retry")
+async def ask_retry(job_id: uuid.UUID, request: Request) -> Response:
+    """Ask whether the job is to be retried at its price."""
+    viewer_of(request).require(Right.OPERATE)
+    return confirmation_page(request, await _ask_to_retry(request, job_id))
+
+
+@router.post("/console/jobs/{job_id}/retry")
+async def retry(job_id: uuid.UUID, request: Request) -> Response:
+    """Retry a failed job, or release a held one, at the price that was shown."""
+
+    def act(sent: Sent) -> Done:
+        job = _locked(sent, job_id)
+        if not job.may_be_retried:
+            raise refused("It neither failed nor is held now, and nothing was done.")
+        _require_shown(sent, job)
+        if str(job.credits) != sent.text("credits"):
+            raise stale("Its price is another one than the page showed")
+        sent.viewer.require(Right.SPEND if job.credits else Right.OPERATE)
+        is_held = job.state is State.HELD
+        if not is_held and job.producer_id is not None and not sent.viewer.is_operator:
+            take_quota(sent.session, job.producer_id, 1)
+        if not (release_job if is_held else retry_job)(sent.session, sent.asked, job_id):
+            raise stale("It neither failed nor is held any more")
+        return Done(_page(job_id), subject_id=job_id)
+
+    return await carry_out_or_ask(request, Right.OPERATE, act, lambda: _ask_to_retry(request, job_id))
+
+
+@router.get("/console/jobs/{job_id}/cancel")
+async def ask_cancel(job_id: uuid.UUID, request: Request) -> Response:
+    """Ask whether the job is to be cancelled."""
+    viewer_of(request).require(Right.OPERATE)
+    return confirmation_page(request, await _ask_to_cancel(request, job_id))
+
+
+@router.post("/console/jobs/{job_id}/cancel")
+async def cancel(job_id: uuid.UUID, request: Request) -> Response:
+    """Cancel a job that has not ended."""
+
+    def act(sent: Sent) -> Done:
+        job = _locked(sent, job_id)
+        if not job.may_be_cancelled:
+            raise refused("It has ended, or is cancelled already, and nothing was done.")
+        _require_shown(sent, job)
+        if not cancel_job(sent.session, sent.asked, job_id):
+            raise stale("It has ended meanwhile")
+        return Done(_page(job_id), subject_id=job_id)
+
+    return await carry_out_or_ask(request, Right.OPERATE, act, lambda: _ask_to_cancel(request, job_id))
+
+
+async def _ask_to_retry(request: Request, job_id: uuid.UUID) -> Confirmation:
+    viewer, job = viewer_of(request), await _find(request, job_id)
+    if not job.may_be_retried:
+        raise refused("It neither failed nor is held now.")
+    verb = "Release" if job.state is State.HELD else "Retry"
+    needed = Right.SPEND if job.credits else Right.OPERATE
+    lacks = None if viewer.may(needed) else needed
+    paid = (
+        "Its paid result is there or in the lifeboat: it continues with that, at no cost."
+        if not job.credits
+        else "It is called again, with all its tries; one credit is what a call costs."
+    )
+    lines = (f"It is {job.state}: {job.code}.", paid)
+    page = _page(job_id)
+    fields = {"seen": job.seen, "credits": str(job.credits)}
+    button = f"{verb} it: {price(job.credits)}"
+    return Confirmation(f"{verb} {job.name}?", lines, f"{page}/retry", button, page, fields, lacks=lacks)
+
+
+async def _ask_to_cancel(request: Request, job_id: uuid.UUID) -> Confirmation:
+    job = await _find(request, job_id)
+    if not job.may_be_cancelled:
+        raise refused("It has ended, or is cancelled already.")
+    lines = (
+        "No call of it begins any more. If it is paid for, its result is still stored, and it succeeds.",
+        "A credit that it cost stays spent.",
+    )
+    page = _page(job_id)
+    return Confirmation(
+        f"Cancel {job.name}?", lines, f"{page}/cancel", "Cancel this job", page, {"seen": job.seen}
+    )
+
+
+async def _find(request: Request, job_id: uuid.UUID) -> JobNow:
+    viewer = viewer_of(request)
+
+    def look(connection: Connection) -> JobNow | None:
+        return read_job_now(connection, viewer, job_id)
+
+    found = await console_of(request).pool.read(look, of=viewer.producer_id)
+    if found is None:
+        raise not_found("such job")
+    return found
+
+
+def _locked(sent: Sent, job_id: uuid.UUID) -> JobNow:
+    found = read_job_now(sent.session, sent.viewer, job_id, lock=True)
+    if found is None:
+        raise not_found("such job")
+    return found
+
+
+def _require_shown(sent: Sent, job: JobNow) -> None:
+    if sent.text("seen") != job.seen:
+        raise stale("The job is not as the page showed it")
+
+
+def _seen(row: Row[Any], state: State) -> str:
+    # A job under way goes from one of these states to the other by itself.
+    shown = ["under way"] if state in UNDER_WAY else [str(state), row.code or ""]
+    return " ".join([*shown, row.released_at.isoformat() if row.released_at else "never released"])
+
+
+def _page(job_id: uuid.UUID) -> str:
+    return f"/console/jobs/{job_id}"

@@ -1,0 +1,166 @@
+"""Now: is anything wrong, what is under way, and what comes next."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, select
+
+from console.changes.notice import read_notice
+from console.console import Installation
+from console.pages import Asked, screen
+from console.screens.batch_rows import HAS_ENDED, IS_OPEN, BatchRow, counted, read_rows
+from console.screens.late_copies import late_copies
+from console.screens.router import screen_router
+from console.views import View
+from cutout.enums import QueueState, State, Step
+from cutout.models import SCHEDULES
+from cutout.monitoring.overview import Overview
+from cutout.schedules.lateness import Lateness
+
+router = screen_router()
+
+MOST_OPEN = 12
+MOST_ENDED = 5
+MOST_SCHEDULES = 5
+OVERDUE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """A thing that is wrong, what to do about it, and where to see it."""
+
+    text: str
+    remedy: str = ""
+    href: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NextRun:
+    """A schedule and when it fires next."""
+
+    name: str
+    due_at: datetime
+    zone: str
+
+
+@screen(router, "/console")
+async def now(asked: Asked) -> View:
+    """Is anything wrong, and what is under way?"""
+
+    def look(connection: Connection) -> tuple[Sequence[BatchRow], Sequence[BatchRow], list[NextRun]]:
+        return (
+            read_rows(connection, asked.viewer, IS_OPEN, limit=MOST_OPEN + 1),
+            read_rows(connection, asked.viewer, HAS_ENDED, limit=MOST_ENDED),
+            _next_runs(connection, asked),
+        )
+
+    found, ended, schedules = await asked.read(look)
+    rows = await counted(asked, found[:MOST_OPEN])
+    values = {
+        "rows": rows,
+        "ended": ended,
+        "more": len(found) > MOST_OPEN,
+        "schedules": schedules,
+        "notice": await read_notice(asked, "/console"),
+        "base_url": asked.base_url,
+    }
+    if asked.viewer.is_operator:
+        state = await asked.console.installation()
+        lifetime_s = asked.console.handed.settings.result_lifetime_seconds
+        values |= {"wrong": wrong_things(state, lifetime_s), "totals": totals(state.overview)}
+    else:
+        values |= {"wrong": wrong_for_producer(rows), "totals": own_totals(rows)}
+    return View("now.html", "Now", values)
+
+
+def wrong_things(state: Installation, lifetime_s: float) -> list[Wrong]:
+    """Faults of the installation, the worst first."""
+    overview = state.overview
+    wrong = [Wrong(f"{check.name}: {check.found}", check.remedy) for check in state.checks if not check.ok]
+    late_results = late_copies(overview, lifetime_s)
+    if late_results:
+        minutes = max(overview.next_expiry_s or 0, 0) / 60
+        text = (
+            f"{late_results:,} paid results are stored nowhere yet; the first expires in {minutes:,.0f} min"
+        )
+        wrong.insert(0, Wrong(text, "see that the bucket takes cutouts and that workers run"))
+    held = {row.code: row.jobs - row.blocked for row in overview.held if row.jobs > row.blocked}
+    if held:
+        codes = ", ".join(f"{code} {number:,}" for code, number in sorted(held.items()))
+        wrong.append(Wrong(f"{_jobs(sum(held.values()))} held for a person: {codes}"))
+    paused = [row for row in overview.accounts if row.pause_code]
+    wrong += [
+        Wrong(f"the account {row.name} is paused: {row.pause_code}", "see `cutout limits`") for row in paused
+    ]
+    late = sum(overview.late_schedules[lateness] for lateness in Lateness)
+    if late:
+        wrong.append(Wrong(f"{late:,} schedules are late or will be", "see `cutout doctor`"))
+    if overview.overdue_s > OVERDUE_S:
+        text = f"a job has been due for {overview.overdue_s:,.0f} s without becoming ready"
+        wrong.append(Wrong(text, "see that a dispatcher leads"))
+    return wrong
+
+
+def totals(overview: Overview) -> list[tuple[str, str]]:
+    """Numbers of the whole installation."""
+
+    def jobs(*, state: State | None = None, step: Step | None = None) -> int:
+        return sum(
+            row.jobs
+            for row in overview.jobs
+            if (state is None or row.state == state)
+            and (step is None or row.step == step)
+            and row.queue_state != QueueState.BLOCKED
+        )
+
+    held = sum(row.jobs - row.blocked for row in overview.held)
+    credits_ = [row.credits for row in overview.accounts if row.credits is not None]
+    rate = sum(row.calls_per_second or 0 for row in overview.accounts)
+    found = [
+        ("waiting", f"{jobs(state=State.QUEUED, step=Step.CALL):,}"),
+        ("calls out", f"{overview.calls.get('out', 0):,}"),
+        ("copies", f"{jobs(step=Step.COPY):,}"),
+        ("held", f"{held:,}"),
+        ("calls a second", f"{rate:,.1f}"),
+    ]
+    return [*found, ("credits left", f"{sum(credits_):,.0f}")] if credits_ else found
+
+
+def wrong_for_producer(rows: Sequence[BatchRow]) -> list[Wrong]:
+    """Open batches that a producer has to see to."""
+    return [
+        Wrong(
+            f"{row.name}: {_jobs(row.number(State.HELD))} held for a person", "", f"/console/batches/{row.id}"
+        )
+        for row in rows
+        if row.number(State.HELD)
+    ]
+
+
+def own_totals(rows: Sequence[BatchRow]) -> list[tuple[str, str]]:
+    """Numbers of a producer's open batches."""
+    return [
+        (name, f"{sum(row.number(state) for row in rows):,}")
+        for name, state in (
+            ("waiting", State.QUEUED),
+            ("running", State.RUNNING),
+            ("held", State.HELD),
+            ("succeeded", State.SUCCEEDED),
+            ("failed", State.FAILED),
+        )
+    ]
+
+
+def _next_runs(connection: Connection, asked: Asked) -> list[NextRun]:
+    fires: list[ColumnElement[bool]] = [SCHEDULES.c.paused_at.is_(None), SCHEDULES.c.removed_at.is_(None)]
+    fires.append(SCHEDULES.c.paused_by_operator_at.is_(None))
+    if not asked.viewer.is_operator:
+        fires.append(SCHEDULES.c.producer_id == asked.viewer.producer_id)
+    columns = SCHEDULES.c.name, SCHEDULES.c.next_due_at, SCHEDULES.c.zone
+    found = select(*columns).where(*fires).order_by(SCHEDULES.c.next_due_at).limit(MOST_SCHEDULES)
+    return [NextRun(*row) for row in connection.execute(found)]
+
+
+def _jobs(number: int) -> str:
+    return "1 job is" if number == 1 else f"{number:,} jobs are"

@@ -1,0 +1,60 @@
+"""Views: what a screen shows, made once a second for all who see the same."""
+
+import time
+from collections.abc import Awaitable, Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from cutout.telemetry.fresh_cache import FreshCache
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The values of a screen's template, and the title of its page; `read_at` is when they were read.
+
+    `goes_to`: the address of another page that has the answer. `parts` are blocks of it that were rendered,
+    by what they depend on besides: open pages ask for the same again and again.
+    """
+
+    template: str
+    title: str
+    values: Mapping[str, Any]
+    read_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    goes_to: str | None = None
+    parts: dict[Hashable, str] = field(default_factory=dict, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ScreenRequest:
+    """A screen for one kind of viewer: equal questions have equal answers."""
+
+    screen: str
+    path: str
+    query: str
+    of: object
+    ask: Callable[[], Awaitable[View]] = field(compare=False)
+
+
+class Views:
+    """Answers to questions, each asked at most once a second."""
+
+    def __init__(self) -> None:
+        # On the monotonic clock.
+        self.changed_at = 0.0
+        self._fresh: FreshCache[ScreenRequest, View] = FreshCache(_ask)
+
+    def changed(self) -> None:
+        """Note that a page has just changed something: whoever asks from now on sees it."""
+        self.changed_at = time.monotonic()
+
+    async def get(self, wanted: ScreenRequest) -> View:
+        """The answer; raises what the screen does."""
+        found = await self._fresh.get(wanted, since=self.changed_at)
+        if found is None:
+            raise LookupError(wanted.screen)
+        return found
+
+
+async def _ask(wanted: ScreenRequest) -> View | None:
+    return await wanted.ask()

@@ -1,0 +1,1 @@
+"""Outputs: pictures made from what was bought. Pure code on pictures; it knows no database."""

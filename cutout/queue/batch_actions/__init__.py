@@ -1,0 +1,1 @@
+"""Actions: changes of a whole batch, requested in one short transaction and carried out in portions."""

@@ -1,0 +1,1 @@
+"""Calls of the API as flows, written once for both clients."""

@@ -1,0 +1,1 @@
+"""Views: what the API answers, as types."""

@@ -268,7 +268,7 @@ def shared_system(
     databases.give_back(name)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def photo() -> bytes:
     """A real product photo that the endpoint takes as it is."""
     return (Path(__file__).parent.parent / "photos" / "eniko-kis-663725-unsplash.jpg").read_bytes()

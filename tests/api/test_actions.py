@@ -1,4 +1,5 @@
 import uuid
+from typing import Any
 
 import httpx
 import pytest
@@ -16,8 +17,10 @@ from cutout.queue.reuse.acquire import BoughtBefore
 from cutout.storage import Bucket
 from tests.api.conftest import key_for, producer_of
 from tests.api.test_jobs import problem_of
+from tests.support.actions import carry_out
 from tests.support.fates import DONE, Fates, make_batch
 from tests.support.steps import MAKING, claim_one, new_worker, paid
+from tests.support.system import wait_until
 
 EVERY: Fates = {"done": DONE, "bad": Fail("BROKEN", "m"), "held": Hold("LOOK", "m"), "new": None}
 PICTURE = b"p" * 32
@@ -33,6 +36,18 @@ def batch_id(shop: httpx.Client, engine: Engine) -> uuid.UUID:
 def ids(shop: httpx.Client, batch_id: uuid.UUID) -> dict[str, str]:
     """Its jobs' ids by their names."""
     return {job["external_id"]: job["id"] for job in shop.get("/v1/jobs").json()["data"]}
+
+
+def fresh(shop: httpx.Client, batch_id: uuid.UUID) -> dict[str, Any]:
+    """The batch once it is shown without an action under way: it is counted once a second at most."""
+    seen: list[dict[str, Any]] = []
+
+    def is_through() -> bool:
+        seen.append(shop.get(f"/v1/batches/{batch_id}").raise_for_status().json())
+        return all(action["finished_at"] for action in seen[-1]["actions"])
+
+    wait_until(is_through, "its actions are through")
+    return seen[-1]
 
 
 class TestOneJob:
@@ -119,9 +134,15 @@ class TestOneJob:
 
 
 class TestABatch:
-    def test_is_cancelled_but_for_what_has_ended(self, shop: httpx.Client, batch_id: uuid.UUID) -> None:
-        """The answer has the counts after it."""
-        batch = shop.post(f"/v1/batches/{batch_id}/cancel").raise_for_status().json()
+    def test_is_cancelled_but_for_what_has_ended(
+        self, shop: httpx.Client, engine: Engine, batch_id: uuid.UUID
+    ) -> None:
+        """The answer comes before any job is cancelled; the batch has its counts after it."""
+        asked = shop.post(f"/v1/batches/{batch_id}/cancel")
+        assert asked.status_code == 202
+        assert (asked.json()["state"], asked.json()["counts"]["cancelled"]) == ("cancelling", 0)
+        carry_out(engine)
+        batch = fresh(shop, batch_id)
         assert {state: count for state, count in batch["counts"].items() if count} == {
             "succeeded": 1,
             "failed": 1,
@@ -139,8 +160,11 @@ class TestABatch:
         with Session(engine) as session, session.begin():
             paid(session, claim_one(session, new_worker(session)))
         told = [shop.post(f"/v1/batches/{batch_id}/cancel").raise_for_status().json() for _ in range(2)]
-        assert [(each["state"], each["finished_at"]) for each in told] == [("cancelling", None)] * 2
-        assert told[0]["cancelled_at"] == told[1]["cancelled_at"]
+        carry_out(engine)
+        told.append(fresh(shop, batch_id))
+        assert [(each["state"], each["finished_at"]) for each in told] == [("cancelling", None)] * 3
+        assert len({each["cancelled_at"] for each in told}) == 1
+        assert [len(each["actions"]) for each in told] == [1, 1, 1]
 
     def test_that_was_cancelled_takes_no_more_jobs(self, shop: httpx.Client, batch_id: uuid.UUID) -> None:
         """It says so; another batch takes them."""
@@ -155,11 +179,18 @@ class TestABatch:
         ingest = "INSERT INTO ingests (batch_id, fingerprint, kind) VALUES (:batch, 'x', 'CSV')"
         with engine.begin() as connection:
             connection.execute(text(ingest), {"batch": batch_id})
-        assert shop.post(f"/v1/batches/{batch_id}/cancel").json()["finished_at"] is not None
+        shop.post(f"/v1/batches/{batch_id}/cancel").raise_for_status()
+        carry_out(engine)
+        assert fresh(shop, batch_id)["finished_at"] is not None
 
-    def test_is_retried_where_it_failed_or_is_held(self, shop: httpx.Client, batch_id: uuid.UUID) -> None:
+    def test_is_retried_where_it_failed_or_is_held(
+        self, shop: httpx.Client, engine: Engine, batch_id: uuid.UUID
+    ) -> None:
         """Jobs that succeeded stay."""
-        counts = shop.post(f"/v1/batches/{batch_id}/retry").raise_for_status().json()["counts"]
+        asked = shop.post(f"/v1/batches/{batch_id}/retry")
+        assert (asked.status_code, asked.json()["state"]) == (202, "active")
+        carry_out(engine)
+        counts = fresh(shop, batch_id)["counts"]
         assert (counts["queued"], counts["succeeded"], counts["failed"], counts["held"]) == (3, 1, 0, 0)
 
     def test_is_paused_and_resumed_as_often_as_asked(self, shop: httpx.Client, batch_id: uuid.UUID) -> None:
@@ -263,7 +294,9 @@ class TestDeleting:
     ) -> None:
         """A deleted job that had failed is not queued again with the others of its batch."""
         shop.delete(f"/v1/jobs/{ids['bad']}").raise_for_status()
-        assert shop.post(f"/v1/batches/{batch_id}/retry").json()["counts"]["failed"] == 1
+        shop.post(f"/v1/batches/{batch_id}/retry").raise_for_status()
+        carry_out(engine)
+        assert fresh(shop, batch_id)["counts"]["failed"] == 1
         with engine.begin() as connection:
             assert retry_all(connection, [uuid.UUID(ids["bad"])]) == 0
 
@@ -316,7 +349,7 @@ class TestDeletingTheCutout:
             if not ended:
                 queue.settle(session, twin, Succeeded(found.stored, reused=True))
         view = shop.get(f"/v1/jobs/{twin.job_id}").json()
-        assert httpx.get(shop.get(view["result"]["url"]).headers["location"]).content == b"picture"
+        assert httpx.get(shop.get(view["bought"]["url"]).headers["location"]).content == b"picture"
 
     def test_that_fails_leaves_the_job(self, shop: httpx.Client, engine: Engine, bucket: Bucket) -> None:
         """The bucket does not do as asked: a problem 503, and the job can be deleted again."""

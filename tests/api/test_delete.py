@@ -7,12 +7,13 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, func, insert, text
 from sqlalchemy.orm import Session
 
-from cutout.administration.source_removal import IN_USE, hold_sources, remove_source
+from cutout.administration.output_removal import withdraw_outputs
+from cutout.administration.source_removal import IN_USE, TO_BE_RENDERED, hold_sources, remove_source
 from cutout.enums import JobMessages
-from cutout.models import Job
+from cutout.models import OUTPUTS, Job
 from cutout.queue.enqueue import NewJob, enqueue
 from cutout.results import ended_batches, keep_results
 from cutout.storage import Bucket
@@ -78,6 +79,86 @@ class TestWhatIsSaid:
         (cutout,) = (part for part in told["kept"] if part["what"] == "cutout")
         assert (cutout["key"], "objects=true" in cutout["why"]) == ("cutouts/a.png", True)
         assert bucket.keys("cutouts/") == ["cutouts/a.png"]
+
+
+def with_output(engine: Engine, bucket: Bucket, job_id: object, name: str, key: str | None) -> None:
+    """An output of the job: one in the bucket, or without a key one that is to be made."""
+    if key is not None:
+        bucket.put_cutout(b"made", key=key, media_type="image/png", metadata={})
+    made = {"state": "made", "key": key, "sha256": b"made", "finished_at": func.now()}
+    values = {"job_id": job_id, "name": name, "priority": 1, "recipe": "r", "bought_sha256": b"bought"}
+    with engine.begin() as connection:
+        connection.execute(insert(OUTPUTS).values(values | (made if key else {})))
+
+
+class TestTheOutputs:
+    def test_go_with_the_job(self, shop: httpx.Client, engine: Engine, bucket: Bucket) -> None:
+        """Each object is named, and one that is to be made is made no more."""
+        job_id = bought(engine, bucket)
+        with_output(engine, bucket, job_id, "web", "cutouts/a.web.webp")
+        with_output(engine, bucket, job_id, "mask", None)
+        told = deleted(shop, job_id)
+        assert {"what": "output", "key": "cutouts/a.web.webp", "why": None} in told["removed"]
+        assert bucket.keys("cutouts/") == []
+        with engine.connect() as connection:
+            assert connection.scalar(text("SELECT count(*) FROM outputs")) == 0
+
+    def test_stay_in_the_bucket_unless_asked_for(
+        self, shop: httpx.Client, engine: Engine, bucket: Bucket
+    ) -> None:
+        """Without objects=true their rows go, and the answer says how to have the objects gone."""
+        job_id = bought(engine, bucket)
+        with_output(engine, bucket, job_id, "web", "cutouts/a.web.webp")
+        told = deleted(shop, job_id, objects=False)
+        (output,) = (part for part in told["kept"] if part["what"] == "output")
+        assert (output["key"], "objects=true" in output["why"]) == ("cutouts/a.web.webp", True)
+        assert "cutouts/a.web.webp" in bucket.keys("cutouts/")
+        with engine.connect() as connection:
+            assert connection.scalar(text("SELECT count(*) FROM outputs")) == 0
+
+    def test_that_another_job_has_stay(
+        self, shop: httpx.Client, engine: Engine, bucket: Bucket, photo: bytes
+    ) -> None:
+        """The object goes with the last job that has it."""
+        first, second = bought(engine, bucket), upload(shop, photo)
+        fail(engine, second)
+        for job_id in (first, second):
+            with_output(engine, bucket, job_id, "web", "cutouts/web")
+        told = deleted(shop, first)
+        assert ("output", "cutouts/web") in {(part["what"], part["key"]) for part in told["kept"]}
+        assert "cutouts/web" in bucket.keys("cutouts/")
+        deleted(shop, second)
+        assert bucket.keys("cutouts/") == []
+
+    def test_are_found_again_after_an_interruption(
+        self, shop: httpx.Client, engine: Engine, bucket: Bucket
+    ) -> None:
+        """A deletion that ended between the withdrawal and the bucket is completed by another."""
+        job_id = bought(engine, bucket)
+        with_output(engine, bucket, job_id, "web", "cutouts/web")
+        with Session(engine) as session, session.begin():
+            assert [output.key for output in withdraw_outputs(session, job_id)] == ["cutouts/web"]
+        with engine.connect() as connection:
+            # No renderer finds it by what it was made of.
+            assert connection.scalar(text("SELECT bought_sha256 FROM outputs")) == b""
+        assert "output" in parts(deleted(shop, job_id)["removed"])
+        assert bucket.keys("cutouts/") == []
+
+    def test_that_are_to_be_made_keep_the_source(
+        self, shop: httpx.Client, engine: Engine, bucket: Bucket, photo: bytes
+    ) -> None:
+        """An output that is asked for while its job is deleted finds its source."""
+        job_id = upload(shop, photo)
+        fail(engine, job_id)
+        with_output(engine, bucket, job_id, "web", None)
+        with engine.connect() as connection:
+            source = connection.scalar(text("SELECT source FROM jobs"))
+        assert source is not None
+        producer_id = producer_of(engine)
+        left = remove_source(engine, bucket, source, producer_id=producer_id, job_id=uuid.UUID(job_id))
+        assert left is not None
+        assert left.why == TO_BE_RENDERED
+        assert "source" in parts(deleted(shop, job_id)["removed"])
 
 
 class TestTheRow:

@@ -17,6 +17,7 @@ from cutout.enums import Priority
 from cutout.ingest.pending import request_ingest
 from cutout.ingest.sources.open_source import open_object
 from cutout.models import Batch, Ingest, Job
+from cutout.outputs.options import OutputOptions
 from cutout.producers.ceilings import set_ceilings
 from cutout.producers.producers import set_quota
 from cutout.queue.dispatch import dispatch_calls
@@ -29,6 +30,7 @@ from cutout.settings import Settings
 from cutout.status.batch_status import batch_status
 from cutout.storage import Bucket
 from tests.api.conftest import producer_of
+from tests.support.actions import carry_out
 from tests.support.steps import LEASE, ask_to_begin, claim_one, new_worker, record
 from worker.ingester.loop import Ingester
 
@@ -214,19 +216,23 @@ class TestAQuota:
         assert (unfinished(engine), scalar(engine, "SELECT code FROM ingests")) == (5, "QUOTA_REACHED")
 
     def test_holds_for_the_retry_of_a_batch(self, shop: httpx.Client, engine: Engine) -> None:
-        """As many go back as there is room for, the others with a 429 that counts them; asked again, more."""
+        """As many go back as there is room for; the action says that others are left. Asked again, more."""
         batch = shop.post("/v1/batches", json={"name": "l", "jobs": jobs_of(3)}).json()["id"]
         end_jobs(engine, 3)
         with engine.begin() as connection:
             connection.execute(text("UPDATE producers SET job_quota = 2, quota_taken = 0"))
-        refused = shop.post(f"/v1/batches/{batch}/retry")
-        assert (refused.status_code, refused.json()["type"]) == (429, "urn:cutout:problem:quota-reached")
-        assert "no room for 1 more" in refused.json()["detail"]
+        shop.post(f"/v1/batches/{batch}/retry").raise_for_status()
+        carry_out(engine)
+        (ended,) = shop.get(f"/v1/batches/{batch}/actions").json()["data"]
+        assert (ended["changed"], ended["error"]["code"]) == (2, "QUOTA_REACHED")
+        assert "the quota is 2 unfinished jobs" in ended["error"]["message"]
         assert unfinished(engine) == 2
         end_jobs(engine, 2)
         with engine.begin() as connection:
             connection.execute(text("UPDATE producers SET job_quota = 3"))
-        assert shop.post(f"/v1/batches/{batch}/retry").json()["counts"]["queued"] == 3
+        shop.post(f"/v1/batches/{batch}/retry").raise_for_status()
+        carry_out(engine)
+        assert unfinished(engine) == 3
 
     def test_holds_for_the_retry_of_a_job(self, shop: httpx.Client, engine: Engine) -> None:
         """A failed job is unfinished again; one that is held is that already."""
@@ -380,7 +386,7 @@ class TestASuspendedProducer:
             assert fire(session) == 0
             assert scalar(engine, "SELECT next_fire_at > now() FROM schedules") is False
             (run,) = startable(session)
-            start(session, run)
+            start(session, run, OutputOptions())
             assert len(dispatch_calls(session, 5, lease=LEASE)) == 1
         assert scalar(engine, "SELECT next_fire_at > now() FROM schedules")
         assert ingester.serve()

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from api.live.fresh_cache import FreshCache
+from cutout.telemetry.fresh_cache import FreshCache
 
 
 def test_many_who_want_it_anew_share_looks_and_all_get_it() -> None:

@@ -1,6 +1,7 @@
 import asyncio
 import json
 import logging
+import socket
 import threading
 import time
 import uuid
@@ -14,9 +15,12 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, make_url, text
 
 from api.app import create_app
+from api.lifecycle import request_probe
 from api.lifecycle.readiness import Readiness
+from api.lifecycle.request_probe import RequestsProbe
 from api.services import Services
 from cutout.enums import Stop
+from cutout.monitoring.probes import PATIENCE_S
 from cutout.queue.blocks import storage_breaker
 from cutout.settings import Settings
 from cutout.storage import Bucket
@@ -28,9 +32,9 @@ from tests.support.proxy import Mode, Proxy
 from tests.support.system import wait_until
 from tests.support.working import somebody_works
 
-NEEDED = ("database", "migrations", "redis", "bucket", "requests")
-# What waits longest is told to give up after 3 s.
-QUICKLY_S = 5.0
+CHECKED = ("database", "migrations", "redis", "bucket", "requests")
+# Each of two looks gives up after its time, and the test waits a second between them.
+QUICKLY_S = 2 * PATIENCE_S + 2.0
 
 
 def checks(client: httpx.Client, app: FastAPI, status: int) -> dict[str, str]:
@@ -52,11 +56,11 @@ def keep_versions(bucket: Bucket) -> None:
 
 class TestReadiness:
     def test_is_all_ok_on_good_servers(self, client: httpx.Client, app: FastAPI, engine: Engine) -> None:
-        """Ready means that database, schema, Redis and bucket all answer; here jobs move too."""
+        """Ready means that database, schema and bucket all answer; here Redis does, and jobs move too."""
         assert client.get("/healthz").json() == {"status": "alive"}
         with somebody_works(engine):
             assert checks(client, app, 200) == dict.fromkeys(
-                (*NEEDED, "dispatcher", "worker", "calls", "cutouts"), "ok"
+                (*CHECKED, "dispatcher", "worker", "calls", "cutouts"), "ok"
             )
 
     def test_writes_nothing_into_the_bucket(self, client: httpx.Client, app: FastAPI, bucket: Bucket) -> None:
@@ -65,6 +69,29 @@ class TestReadiness:
         checks(client, app, 200)
         found = bucket._client.list_object_versions(Bucket=bucket.name)
         assert (found.get("Versions", []), found.get("DeleteMarkers", [])) == ([], [])
+
+    def test_is_answered_to_all_who_ask_at_once(
+        self, services_of: Services, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Also where one begins a new look before another has read the old one."""
+        monkeypatch.setattr(request_probe, "FRESH_S", 0.0)
+        probe = RequestsProbe(services_of)
+
+        async def ask() -> list[bool]:
+            asked = [asyncio.create_task(probe.look(PATIENCE_S))]
+            await asyncio.sleep(0)
+            look = probe._look
+            assert look is not None
+            # It asks once the look has ended, before the one that follows here goes on.
+            look.add_done_callback(lambda _: asked.append(asyncio.create_task(probe.look(PATIENCE_S))))
+            asked.append(asyncio.create_task(probe.look(PATIENCE_S)))
+            await asyncio.wait({look})
+            found = [check.ok for one in asked for check in await one]
+            assert probe._look is not look
+            return found
+
+        loop = app.state.readiness._loop
+        assert asyncio.run_coroutine_threadsafe(ask(), loop).result(scaled(5)) == [True] * 3
 
     def test_names_a_missing_bucket(self, client: httpx.Client, app: FastAPI, bucket: Bucket) -> None:
         """Without its bucket the API is not ready, and says which bucket."""
@@ -89,6 +116,26 @@ class TestReadiness:
         assert "accepts no writes" in checks(client, app, 503)["database"]
         answer = client.post("/v1/batches", json={"name": "b"}, headers=headers)
         assert (answer.status_code, answer.json()["type"]) == (503, "urn:cutout:problem:database-unavailable")
+
+    @pytest.mark.usefixtures("bucket")
+    def test_without_redis_jobs_are_taken_all_the_same(self, settings: Settings) -> None:
+        """Dispatcher and workers need it; the page for insiders names it."""
+        away = {"redis_url": SecretStr("redis://127.0.0.1:1/0")}
+        app = create_app(settings.model_copy(update=away))
+        with serve_app(app) as client:
+            assert checks(client, app, 200)["redis"] != "ok"
+
+    @pytest.mark.usefixtures("bucket")
+    def test_nor_while_redis_is_frozen(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It takes connections and never answers, for longer than is waited for it."""
+        monkeypatch.setattr("api.lifecycle.readiness.PATIENCE_S", 0.3)
+        with socket.socket() as frozen:
+            frozen.bind(("127.0.0.1", 0))
+            frozen.listen()
+            away = {"redis_url": SecretStr(f"redis://127.0.0.1:{frozen.getsockname()[1]}/0")}
+            app = create_app(settings.model_copy(update=away))
+            with serve_app(app) as client:
+                assert "no answer" in checks(client, app, 200)["redis"]
 
     def test_without_dispatcher_and_worker_jobs_are_taken_all_the_same(
         self, client: httpx.Client, app: FastAPI
@@ -194,7 +241,7 @@ class TestReadiness:
                 "cutout_event_loop_lag_seconds ",
             ):
                 assert line in metrics
-        assert "cutout_http_requests_total" in httpx.get(f"http://127.0.0.1:{port}/readyz").text
+        assert httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 503
 
     @pytest.mark.usefixtures("bucket")
     def test_tells_strangers_nothing(self, settings: Settings) -> None:

@@ -1,7 +1,10 @@
+import json
 import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -10,9 +13,14 @@ from fastapi.routing import APIRoute
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
+from api import idempotency
 from api.app import ROUTES
+from api.bodies.canonical_json import canonical_json
+from api.bodies.uploads import meaning_of
 from api.dependencies import effect
 from api.routes import batch_actions, batches, jobs
+from api.schemas import JobOptions
+from api.schemas.output_requests import OutputFields
 from cutout.producers.api_keys import revoke_keys
 from cutout.producers.idempotency import lock_key, prune_answers
 from cutout.producers.producers import list_producers
@@ -26,6 +34,8 @@ BY_HAND = {
     batches.create,
     batch_actions.cancel,
     batch_actions.retry,
+    batch_actions.add_outputs,
+    batch_actions.retry_outputs,
     batch_actions.pause,
     batch_actions.resume,
 }
@@ -77,6 +87,90 @@ class TestAPostThatIsSentAgain:
         assert count(engine, table) == 1
         assert shop.post(path, json=body, headers=keyed("k-2")).content != first.content
         assert count(engine, table) == 2
+
+    def test_may_be_written_otherwise(self, shop: httpx.Client, engine: Engine) -> None:
+        """JSON with other blanks, another order of members, escapes, and 2.0 for 2 means the same."""
+        url = f'"manifest_url": "{SOURCE}"'
+        texts = [
+            f'{{"name": "café", "budget": 2, "map": {{"source": "a", "external_id": "b"}}, {url}}}',
+            f'{{{url},"map":{{"external_id":"b","source":"a"}},"budget":2.0,\n "name":"caf\\u00e9"}}',
+        ]
+        json_of = {"Content-Type": "application/json"}
+        first, again = (
+            shop.post("/v1/batches", content=body.encode(), headers=keyed() | json_of) for body in texts
+        )
+        assert (first.status_code, again.content) == (202, first.content)
+        other = texts[0].replace('"budget": 2', '"budget": 3').encode()
+        refused = shop.post("/v1/batches", content=other, headers=keyed() | json_of)
+        assert problem_of(refused, 422)["type"].endswith("idempotency-key-reused")
+        assert count(engine, "batches") == 1
+
+    def test_may_have_its_query_in_another_order(self, shop: httpx.Client, engine: Engine) -> None:
+        """But not the values of one name: the first of two forms is the one that is bought first."""
+        csv = keyed() | {"Content-Type": "text/csv"}
+
+        def send(query: str) -> httpx.Response:
+            return shop.post(f"/v1/batches?{query}", content=b"external_id,source\n", headers=csv)
+
+        first, again = send("name=b&many=true"), send("many=true&name=b")
+        assert (first.status_code, again.content) == (202, first.content)
+        assert send("name=b&many=false").status_code == 422
+        assert count(engine, "batches") == 1
+
+    def test_in_any_route_means_the_same(self, shop: httpx.Client) -> None:
+        """Also where the framework reads the body."""
+        schedule = {"name": "n", "manifest_url": "https://a.example/b", "cron": "0 1 * * *"}
+        bodies = [json.dumps(schedule), json.dumps(dict(reversed(schedule.items())), indent=2)]
+        headers = keyed() | {"Content-Type": "application/json"}
+        first, again = (shop.post("/v1/schedules", content=body, headers=headers) for body in bodies)
+        assert (first.status_code, again.content) == (201, first.content)
+
+    def test_is_compared_off_the_event_loop(
+        self, shop: httpx.Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A body of more than 8 kB, in a route whose body the framework reads, and in one that reads it."""
+        used: list[str] = []
+
+        def noted(value: object) -> Iterator[bytes]:
+            used.append(threading.current_thread().name)
+            return canonical_json(value)
+
+        monkeypatch.setattr(idempotency, "canonical_json", noted)
+        numbers = ",".join(["1e308"] * 900)
+        wide = f'{{"a":[{numbers}],"b":[{numbers}]}}'.encode()
+        batch = shop.post("/v1/batches", json={"name": "b"}).json()["id"]
+        headers = keyed() | {"Content-Type": "application/json"}
+        assert shop.post(f"/v1/batches/{batch}/outputs", content=wide, headers=headers).status_code == 422
+        listed = {"name": "c", "jobs": [ONE], "metadata": {f"k{n}": "x" * 500 for n in range(16)}}
+        spaced = json.dumps(listed, indent=40).encode() + b" " * 9000
+        assert shop.post("/v1/batches", content=spaced, headers=headers).status_code == 201
+        assert len(used) == 2
+        assert all(name.startswith("AnyIO worker thread") for name in used)
+
+    def test_is_told_its_key_and_when_it_was_answered_first(self, shop: httpx.Client) -> None:
+        """The key in every answer, the first one's time in later ones."""
+        first = shop.post("/v1/jobs", json={"source_url": SOURCE}, headers=keyed())
+        again = shop.post("/v1/jobs", json={"source_url": SOURCE}, headers=keyed())
+        refused = shop.post("/v1/jobs", json={}, headers=keyed())
+        assert {answer.headers["idempotency-key"] for answer in (first, again, refused)} == {"k-1"}
+        assert "idempotent-first-date" not in first.headers
+        told = parsedate_to_datetime(again.headers["idempotent-first-date"])
+        assert abs(told - parsedate_to_datetime(first.headers["date"])) <= timedelta(seconds=5)
+
+    def test_has_one_key(self, shop: httpx.Client, engine: Engine) -> None:
+        """Two lines are refused, also if they say the same: which one counts is not to be guessed."""
+        for other in ("k-2", "k-1"):
+            headers = [("Idempotency-Key", "k-1"), ("Idempotency-Key", other)]
+            answer = shop.post("/v1/jobs", json={"source_url": SOURCE}, headers=headers)
+            assert problem_of(answer, 422)["type"].endswith("invalid-idempotency-key")
+        assert count(engine, "jobs") == 0
+
+    def test_of_an_upload_without_newer_options_means_what_it_meant_before_them(self) -> None:
+        """Else an upload that is sent again after an upgrade would be refused."""
+        meaning = meaning_of(JobOptions(), "s3://b/sources/hash", uuid.UUID(int=1)).decode()
+        assert not [name for name in OutputFields.model_fields if f'"{name}":' in meaning]
+        derived = meaning_of(JobOptions(outputs=["web"]), "s3://b/sources/hash", uuid.UUID(int=1)).decode()
+        assert '"outputs":["web"]' in derived
 
     def test_may_be_an_upload_in_another_form(self, shop: httpx.Client, engine: Engine, photo: bytes) -> None:
         """One picture with one set of fields matches, whatever the boundary; another picture is refused."""
@@ -136,12 +230,14 @@ class TestAPostThatIsSentAgain:
         assert problem_of(answer, 422)["field"] == "plan"
         assert (count(engine, "batches"), bucket.keys("")) == (0, [])
 
-    @pytest.mark.parametrize("action", ["cancel", "retry", "pause", "resume"])
-    def test_may_be_an_action(self, shop: httpx.Client, engine: Engine, action: str) -> None:
+    @pytest.mark.parametrize(
+        ("action", "status"), [("cancel", 202), ("retry", 202), ("pause", 200), ("resume", 200)]
+    )
+    def test_may_be_an_action(self, shop: httpx.Client, engine: Engine, action: str, status: int) -> None:
         """On a batch and, where there is one, on a job: the second time nothing is done."""
         batch = shop.post("/v1/batches", json={"name": "b", "jobs": [ONE]}).json()["id"]
         first = shop.post(f"/v1/batches/{batch}/{action}", headers=keyed())
-        assert first.status_code == 200, first.text
+        assert first.status_code == status, first.text
         with engine.begin() as connection:
             connection.execute(text("UPDATE batches SET name = 'another'"))
         again = shop.post(f"/v1/batches/{batch}/{action}", headers=keyed())
@@ -235,3 +331,24 @@ def test_keys_are_any_printable_text(shop: httpx.Client) -> None:
     """A UUID, a SKU with blanks, 255 characters."""
     for key in (str(uuid.uuid4()), "SKU 4471 / white", "~" * 255):
         assert shop.post("/v1/jobs", json={"source_url": SOURCE}, headers=keyed(key)).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({"a": 5.0, "b": [1, 2.0]}, {"b": [1.0, 2], "a": 5}, True),
+        ({"a": list(range(200))}, {"a": [float(n) for n in range(200)]}, True),
+        ({"a": list(range(200))}, {"a": list(range(201))}, False),
+        ({"a": [1, [2]]}, {"a": [[1], 2]}, False),
+        ({"a": []}, {"a": [[]]}, False),
+        ({"a": 1e308}, {"a": 1e307}, False),
+    ],
+)
+def test_values_share_a_form_if_they_are_equal(one: object, other: object, same: bool) -> None:  # noqa: FBT001 - a case
+    """However their lists are cut into pieces."""
+    assert (b"".join(canonical_json(one)) == b"".join(canonical_json(other))) == same
+
+
+def test_a_number_is_not_written_with_all_its_digits() -> None:
+    """A body of 5 bytes a number would be a hundred times as long, and cost 10 µs for each."""
+    assert len(b"".join(canonical_json({"a": [1e308] * 1000}))) < 10_000

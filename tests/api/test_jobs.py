@@ -14,6 +14,7 @@ from cutout.queue.attempts.attempts import Answer
 from cutout.queue.attempts.outcomes import StoredObject, Succeeded
 from cutout.storage import Bucket
 from tests.api.conftest import key_for
+from tests.support.outputs import without_outputs
 from tests.support.steps import begin, claim_one, new_worker
 
 SOURCE = "https://shop.example/a.jpg"
@@ -72,12 +73,17 @@ class TestPostingAJob:
         assert job.return_form == "crop"
 
     def test_says_nothing_of_where_the_picture_lies(self, shop: httpx.Client, photo: bytes) -> None:
-        """A job's view shows neither its source nor anything of the endpoint."""
-        view = shop.post("/v1/jobs", files={"image": ("a.jpg", photo)}).json()
+        """A job's view names an upload as such, and shows nothing of the bucket or of the endpoint."""
+        answer = shop.post("/v1/jobs", files={"image": ("a.jpg", photo)})
+        assert "s3:" not in answer.text
+        view = answer.json()
+        assert (view["source_kind"], view["source_url"]) == ("upload", None)
         assert set(view) == {
             "id", "batch_id", "external_id", "return_form", "state", "step", "tries", "credits",
             "scheduled_at",
-            "created_at", "finished_at", "cancelled_at", "error", "result", "unexpected",
+            "created_at", "finished_at", "cancelled_at", "error", "result", "bought", "outputs", "score",
+            "unexpected", "poll_after_seconds", "source_kind", "source_url", "forms", "full_size",
+            "renditions", "file_name", "priority", "unique", "webhook_host", "metadata",
         }  # fmt: skip
 
     @pytest.mark.parametrize(
@@ -172,6 +178,7 @@ class TestGettingAJob:
             queue.end_attempt(session, begin(session, claim), Answer(AttemptOutcome.CHARGED))
             stored = StoredObject("cutouts/a.png", sha256, "image/png", len(photo), 1, 1)
             queue.settle(session, claim, Succeeded(stored))
+        without_outputs(engine)
 
         view = shop.get(f"/v1/jobs/{job_id}").json()
         assert (view["state"], view["credits"], view["result"]["sha256"]) == ("succeeded", 1, sha256.hex())
@@ -213,8 +220,13 @@ class TestABatch:
         """An empty batch takes jobs one by one, and an id twice in the same form is refused."""
         batch_id = shop.post("/v1/batches", json={"name": "b"}).json()["id"]
         body = {"source_url": SOURCE, "external_id": "a", "batch_id": batch_id}
-        assert shop.post("/v1/jobs", json=body).status_code == 201
-        assert problem_of(shop.post("/v1/jobs", json=body), 422)["field"] == "external_id"
+        made = shop.post("/v1/jobs", json=body)
+        assert made.status_code == 201
+        again = shop.post("/v1/jobs", json=body)
+        problem = problem_of(again, 409)
+        assert (problem["type"], problem["field"]) == ("urn:cutout:problem:job-exists", "external_id")
+        assert problem["job_id"] == made.json()["id"]
+        assert again.headers["location"] == made.headers["location"]
         assert shop.get(f"/v1/batches/{batch_id}").json()["total"] == 1
 
 

@@ -1,5 +1,6 @@
 import time
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -123,3 +124,34 @@ def test_an_odd_key_is_a_401(client: httpx.Client, header: str) -> None:
     """Bytes that are no text, a long one, blanks: as unknown as any."""
     answer = client.get("/v1/jobs/x", headers={"Authorization": header.encode("latin-1")})  # type: ignore[arg-type]
     problem_of(answer, 401)
+
+
+class TestExpiry:
+    @pytest.mark.parametrize(("days", "is_told"), [(13, True), (15, False), (None, False)])
+    def test_is_told_in_the_last_two_weeks(
+        self, client: httpx.Client, engine: Engine, days: int | None, *, is_told: bool
+    ) -> None:
+        """Each answer to a key that ends within 14 days says when, errors too; others say nothing."""
+        headers = key_for(engine, "shop")
+        ends = datetime.now(UTC).replace(microsecond=0) + timedelta(days=days or 0)
+        with Session(engine) as session, session.begin():
+            session.execute(text("UPDATE api_keys SET expires_at = :ends"), {"ends": ends if days else None})
+        answers = [
+            client.get("/v1/jobs", headers=headers),
+            client.get("/v1/jobs/none", headers=headers),
+            client.post("/v1/jobs", headers=headers, json={"source_url": SOURCE}),
+        ]
+        wanted = ends.strftime("%Y-%m-%dT%H:%M:%SZ") if is_told else None
+        assert [answer.headers.get("cutout-key-expires") for answer in answers] == [wanted] * 3
+        assert "cutout-key-expires" not in client.get("/healthz").headers
+
+    def test_is_told_to_the_key_alone(self, client: httpx.Client, engine: Engine) -> None:
+        """An answer that is repeated for an Idempotency-Key says when the key of that request ends."""
+        headers = key_for(engine, "shop") | {"Idempotency-Key": "one"}
+        first = client.post("/v1/jobs", headers=headers, json={"source_url": SOURCE})
+        with Session(engine) as session, session.begin():
+            session.execute(text("UPDATE api_keys SET expires_at = now() + interval '1 day'"))
+        time.sleep(1.1)
+        again = client.post("/v1/jobs", headers=headers, json={"source_url": SOURCE})
+        assert (first.json(), "cutout-key-expires" in first.headers) == (again.json(), False)
+        assert "cutout-key-expires" in again.headers

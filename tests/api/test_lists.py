@@ -219,6 +219,44 @@ class TestListingBatches:
         oldest = shop.get("/v1/batches", params={"order": "oldest", "limit": 1}).json()
         assert oldest["data"][0]["name"] == "a"
 
+    def test_keeps_to_the_filters(self, shop: httpx.Client, engine: Engine) -> None:
+        """By exact name, by state as a look at each shows it, by time; several together."""
+        mine = producer_of(engine)
+        made = {
+            "finished": make_batch(engine, {"a": DONE}, name="x", producer_id=mine),
+            "empty": make_batch(engine, {}, name="y", producer_id=mine),
+            "cancelled": make_batch(engine, {"a": DONE}, name="z", producer_id=mine),
+            # Last, or their jobs would be claimed for the others.
+            "active": make_batch(engine, {"a": DONE, "b": None}, name="x", producer_id=mine),
+            "cancelling": make_batch(engine, {"a": None}, name="z", producer_id=mine),
+        }
+        with engine.begin() as connection:
+            connection.execute(
+                text("UPDATE batches SET cancelled_at = now() WHERE id = ANY (:ids)"),
+                {"ids": [made["cancelling"], made["cancelled"]]},
+            )
+        names = {str(batch_id): name for name, batch_id in made.items()}
+
+        def listed(**query: Any) -> set[str]:
+            return {names[each["id"]] for page in pages_of(shop, "/v1/batches", **query) for each in page}
+
+        assert listed() == set(made)
+        assert listed(name="x") == {"finished", "active"}
+        assert listed(name="X") == set()
+        assert listed(state="active") == {"active", "empty"}
+        assert listed(state=["finished", "cancelled"], limit=1) == {"finished", "cancelled"}
+        assert listed(state="cancelling", name="z") == {"cancelling"}
+        for page in pages_of(shop, "/v1/batches", limit=2):
+            for each in page:
+                assert each["state"] == shop.get(f"/v1/batches/{each['id']}").json()["state"]
+        now = datetime.now(UTC)
+        assert listed(created_after=(now + timedelta(hours=2)).isoformat()) == set()
+        assert listed(created_before=(now + timedelta(hours=2)).isoformat()) == set(made)
+        assert listed(created_before=(now - timedelta(hours=2)).isoformat()) == set()
+        assert listed(created_after=(now - timedelta(hours=2)).isoformat(), name="y") == {"empty"}
+        problem = problem_of(shop.get("/v1/batches", params={"state": "done"}), 422)
+        assert problem["field"].startswith("state")
+
 
 def test_a_producer_without_jobs_has_one_empty_page(shop: httpx.Client, engine: Engine) -> None:
     """Neither jobs nor batches."""

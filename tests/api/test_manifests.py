@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from sqlalchemy import Engine, text
 
 from api.app import create_app
-from api.bodies.manifests import left_behind
+from cutout.ingest.uploads import left_behind
 from cutout.models.database import PostgresAwayError
 from cutout.queue.blocks.blocked_jobs import unblock
 from cutout.settings import Settings
@@ -168,7 +168,9 @@ class TestAManifestThatIsSent:
         plan = batch["ingest"]["plan"]
         # The tests' environment buys each picture anew.
         priced = {"calls": 3, "dollars": 0.009}
-        assert plan == {"already_bought": 0, "missing": 0, "same_picture": 0} | priced
+        # By usual ones, since none was made yet.
+        outputs = {"outputs": 3, "output_cpu_seconds": 6, "output_bytes": 9_000_000}
+        assert plan == {"already_bought": 0, "missing": 0, "same_picture": 0} | priced | outputs
         assert shop.post(f"/v1/batches/{batch['id']}/approve").status_code == 200
         with engine.connect() as connection:
             assert unblock(connection) == 3
@@ -231,6 +233,24 @@ class TestAManifestAtAnAddress:
             ingest = read(shop, ingester, answer)["ingest"]
         assert ingest["state"] == "failed"
         assert "404" in ingest["error"]
+
+    @pytest.mark.parametrize(
+        ("status", "remedy"),
+        [
+            (401, "the address needs a login: give a public or signed address, or upload the manifest"),
+            (403, "it refuses this program: allow the user agent cutout there, or upload the manifest"),
+            (404, "nothing is at this address: correct it"),
+            (451, "give one that shows the manifest alone"),
+        ],
+    )
+    def test_that_is_refused_has_a_remedy(
+        self, shop: httpx.Client, ingester: Ingester, status: int, remedy: str
+    ) -> None:
+        """Of each status its own."""
+        with serve({"/m.csv": status}) as host:
+            answer = shop.post("/v1/batches", json={"name": "n", "manifest_url": f"http://{host}/m.csv"})
+            ingest = read(shop, ingester, answer)["ingest"]
+        assert ingest["error"].endswith(remedy)
 
     def test_that_does_not_answer_rests(self, shop: httpx.Client, ingester: Ingester, engine: Engine) -> None:
         """It is tried again later, and is still being read."""

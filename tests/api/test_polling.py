@@ -4,13 +4,17 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import timedelta
 
 import httpx
 import pytest
 from sqlalchemy import Engine, event, text, update
 from sqlalchemy.orm import Session
+from starlette.requests import Request
 
+from api.etag import require_match, revised_etag
+from api.problems import ProblemError
 from api.services import Services
 from cutout import queue
 from cutout.billing import accounts, learned_limits
@@ -24,6 +28,7 @@ from tests.api.conftest import Served, key_for, producer_of
 from tests.api.test_jobs import SOURCE, problem_of
 from tests.support.fates import DONE, make_batch
 from tests.support.machine import scaled
+from tests.support.outputs import put_output, put_renderer, without_outputs
 from tests.support.steps import begin, claim_one, new_worker
 from tests.support.system import wait_until
 
@@ -86,21 +91,86 @@ class TestATag:
         changed = shop.get(path, headers={"If-None-Match": tag})
         assert (changed.status_code, changed.json()["counts"]["running"]) == (200, 1)
 
+    def test_may_come_in_several_lines(self, shop: httpx.Client) -> None:
+        """As one list of all of them."""
+        path = f"/v1/jobs/{new_job(shop)}"
+        tag = shop.get(path).headers["etag"]
+        lines = [("If-None-Match", '"x"'), ("If-None-Match", tag)]
+        assert shop.get(path, headers=lines).status_code == 304
 
-class TestRetryAfter:
+
+class TestIfMatch:
+    @pytest.mark.parametrize("given", ["{}", "*", '"x", {}', "strong {}"])
+    def test_lets_a_change_of_what_was_seen_pass(self, shop: httpx.Client, given: str) -> None:
+        """The tag, weak or strong, in a list, or anything that there is."""
+        path = f"/v1/jobs/{new_job(shop)}"
+        tag = shop.get(path).headers["etag"]
+        tag = tag.removeprefix("W/") if given.startswith("strong ") else tag
+        match = {"If-Match": given.removeprefix("strong ").format(tag)}
+        assert shop.post(f"{path}/cancel", headers=match).json()["state"] == "cancelled"
+
+    @pytest.mark.parametrize("action", ["cancel", "retry", "release", "retry-outputs", "delete"])
+    def test_refuses_a_change_of_what_has_moved(
+        self, shop: httpx.Client, engine: Engine, action: str
+    ) -> None:
+        """412 and nothing done, for each action on a job."""
+        path = f"/v1/jobs/{new_job(shop)}"
+        stale = {"If-Match": shop.get(path).headers["etag"]}
+        change(engine, state="failed", queue_state=None, code="LOOK", finished_at=text("now()"))
+        if action == "delete":
+            answer = shop.delete(path, headers=stale)
+        else:
+            answer = shop.post(f"{path}/{action}", headers=stale)
+        assert problem_of(answer, 412)["type"].endswith("changed-meanwhile")
+        assert shop.get(path).json()["state"] == "failed"
+
+    def test_is_not_asked_of_a_request_that_is_sent_again(self, shop: httpx.Client) -> None:
+        """The first one made the tag stale; it is answered as the first time."""
+        path = f"/v1/jobs/{new_job(shop)}"
+        headers = {"If-Match": shop.get(path).headers["etag"], "Idempotency-Key": "k"}
+        first, again = (shop.post(f"{path}/cancel", headers=headers) for _ in range(2))
+        assert (first.status_code, again.status_code, again.content) == (200, 200, first.content)
+
+    @pytest.mark.parametrize(
+        ("given", "passes"),
+        [
+            ('W/"3.x"', True),
+            ('"3.y"', True),
+            ('"2.x", "3.x"', True),
+            ("*", True),
+            ('"4.x"', False),
+            ("3", False),
+        ],
+    )
+    def test_compares_revisions_alone_where_there_are_any(self, given: str, passes: bool) -> None:  # noqa: FBT001 - a case
+        """Counts that moved meanwhile do not matter."""
+        request = Request({"type": "http", "headers": [(b"if-match", given.encode())]})
+        with nullcontext() if passes else pytest.raises(ProblemError):
+            require_match(request, revision=3)
+
+    def test_finds_the_revision_of_a_tag_that_was_given_out(self) -> None:
+        """A tag with a revision is weak, and read again."""
+        tag = revised_etag(12, "body")
+        assert tag.startswith('W/"12.')
+        require_match(Request({"type": "http", "headers": [(b"if-match", tag.encode())]}), revision=12)
+
+
+class TestPollAfterSeconds:
     def test_says_how_long_it_takes(self, shop: httpx.Client, engine: Engine, settings: Settings) -> None:
         """Seconds by the virtual start and the rate that was learned, and from 1 to 60."""
-        job_id = new_job(shop)
         account = accounts.account_name(settings.endpoint_api_keys[0].get_secret_value())
         with engine.begin() as connection:
             accounts.ensure(connection, account)
             learned_limits.save(
                 connection, account, learned_limits.LimitState(4, None, 0, 0, 2, 2, None, None, None)
             )
+        job_id = new_job(shop)
 
         def seconds(**values: object) -> int:
             change(engine, **values)
-            return int(shop.get(f"/v1/jobs/{job_id}").headers["retry-after"])
+            answer = shop.get(f"/v1/jobs/{job_id}")
+            assert "retry-after" not in answer.headers
+            return int(answer.json()["poll_after_seconds"])
 
         assert seconds(virtual_start=20.0) == 10
         assert seconds(virtual_start=2000.0) == 60
@@ -112,9 +182,30 @@ class TestRetryAfter:
     def test_is_not_said_of_what_is_final(self, shop: httpx.Client, engine: Engine) -> None:
         """Nothing will come of another look, at the job or at its batch."""
         batch_id = make_batch(engine, {"a": DONE}, producer_id=producer_of(engine))
+        without_outputs(engine)
         (job,) = shop.get("/v1/jobs").json()["data"]
-        assert "retry-after" not in shop.get(f"/v1/jobs/{job['id']}").headers
-        assert "retry-after" not in shop.get(f"/v1/batches/{batch_id}").headers
+        assert job["poll_after_seconds"] is None
+        assert shop.get(f"/v1/jobs/{job['id']}").json()["poll_after_seconds"] is None
+        assert shop.get(f"/v1/batches/{batch_id}").json()["poll_after_seconds"] is None
+
+    def test_of_waiting_outputs_follows_the_speed_of_the_renderers(
+        self, shop: httpx.Client, engine: Engine
+    ) -> None:
+        """Two seconds for an output on one process: 2 s for the job's, 4 s with the score for the batch."""
+        put_renderer(engine, made=10, busy_seconds=20.0)
+        batch_id = make_batch(engine, {"a": DONE}, producer_id=producer_of(engine))
+        put_output(engine, "a", "rgba")
+        (job,) = shop.get("/v1/jobs").json()["data"]
+        batch = shop.get(f"/v1/batches/{batch_id}").json()
+        assert shop.get(f"/v1/jobs/{job['id']}").json()["poll_after_seconds"] == 2
+        assert (batch["poll_after_seconds"], batch["outputs_eta_seconds"]) == (4, 4)
+
+    def test_is_long_while_no_renderer_runs(self, shop: httpx.Client, engine: Engine) -> None:
+        """A renderer that was not heard for a minute counts as none, and there is no estimate."""
+        put_renderer(engine, seen_s_ago=60)
+        batch_id = make_batch(engine, {"a": DONE}, producer_id=producer_of(engine))
+        batch = shop.get(f"/v1/batches/{batch_id}").json()
+        assert (batch["poll_after_seconds"], batch["outputs_eta_seconds"]) == (60, None)
 
 
 class TestWaiting:
@@ -207,7 +298,7 @@ class TestWaiting:
         monkeypatch.setattr(services_of.watch._places, "most", 0)
         began_at = time.monotonic()
         answer = shop.get(f"/v1/jobs/{new_job(shop)}?wait={LONG}")
-        assert (answer.json()["state"], "retry-after" in answer.headers) == ("queued", True)
+        assert (answer.json()["state"], answer.json()["poll_after_seconds"] > 0) == ("queued", True)
         assert time.monotonic() - began_at < scaled(2)
 
 
@@ -286,7 +377,7 @@ def test_a_batch_outside_its_window_says_so(shop: httpx.Client, engine: Engine, 
     answer = shop.get(f"/v1/batches/{batch_id}")
     name, _, moment = window.partition(" = ")
     assert answer.json()[name].startswith(moment[1:11])
-    assert (answer.json()["eta_seconds"], answer.headers["retry-after"]) == (None, "60")
+    assert (answer.json()["eta_seconds"], answer.json()["poll_after_seconds"]) == (None, 60)
     (listed,) = shop.get("/v1/batches").json()["data"]
     assert listed[name] == answer.json()[name]
 

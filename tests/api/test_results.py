@@ -11,20 +11,24 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from api import streaming
+from cutout.enums import OutputState
 from cutout.models import Producer
 from cutout.queue.attempts.outcomes import Fail
 from cutout.storage import Bucket
 from tests.api.conftest import key_for
 from tests.support.fates import DONE, make_batch
+from tests.support.outputs import put_output, without_outputs
 
 MANY = 100_000
 
 
 def batch_of(engine: Engine, name: str = "shop") -> uuid.UUID:
-    """A batch of that producer's: one job succeeded, one failed, one waits."""
+    """A batch of that producer's: one job succeeded and delivers what was bought, one failed, one waits."""
     with Session(engine) as session:
         producer_id = session.query(Producer.id).filter_by(name=name).scalar()
-    return make_batch(engine, {"a": DONE, "b": Fail("=BROKEN", "m"), "c": None}, producer_id=producer_id)
+    batch_id = make_batch(engine, {"a": DONE, "b": Fail("=BROKEN", "m"), "c": None}, producer_id=producer_id)
+    without_outputs(engine)
+    return batch_id
 
 
 class TestResultsOverHttp:
@@ -127,6 +131,13 @@ class TestResultsOverHttp:
             "succeeded",
             "cutouts/a.png",
         )
+        put_output(engine, "a", "amazon", OutputState.MADE, key="cutouts/amazon.jpg")
+        image = {"as_input": "true", "links": "true", "image_column": "amazon"}
+        (row,) = csv.DictReader(io.StringIO(shop.get(path, params=image).text, newline=""))
+        assert "/cutouts/amazon.jpg?" in row["source"]
+        assert row["cutout_amazon_url"] == row["source"]
+        without_links = shop.get(path, params=image | {"links": "false"})
+        assert (without_links.status_code, without_links.json()["field"]) == (422, "image_column")
         refused = shop.get(path, params={"as_input": "true", "state": "failed"})
         assert (refused.status_code, refused.json()["field"]) == (422, "as_input")
 
@@ -172,7 +183,9 @@ def test_a_client_that_reads_nothing_is_cut_off(
             " FROM generate_series(1, 40000)"
         )
         connection.execute(text(more), {"batch": batch_id})
-    with shop.stream("GET", f"/v1/batches/{batch_id}/results") as answer:
+    # Compressed it would fit into the buffers of the connection.
+    plain = {"Accept-Encoding": "identity"}
+    with shop.stream("GET", f"/v1/batches/{batch_id}/results", headers=plain) as answer:
         pieces = answer.iter_bytes()
         next(pieces)
         time.sleep(4)

@@ -1,5 +1,5 @@
 import uuid
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -8,15 +8,18 @@ from fastapi import FastAPI
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
+from api.live.cursors import moment_cursor
 from api.routes.schedules import MOST_SCHEDULES
 from cutout.models import Schedule
 from cutout.queue.blocks.pauses import By
 from cutout.schedules import manage
 from tests.api.conftest import key_for
 from tests.api.test_health import checks
+from tests.api.test_jobs import problem_of
 
 URL = "https://shop.example/export.csv"
 ORDER: dict[str, Any] = {"name": "nightly", "manifest_url": URL, "cron": "15 1 * * *", "zone": "Europe/Paris"}
+EMPTY: dict[str, Any] = {"data": [], "next_cursor": None}
 NOBODY = uuid.UUID(int=1)
 
 
@@ -47,11 +50,12 @@ class TestASchedule:
             "jitter_seconds": 600,
             "grace_seconds": 900,
             "min_source_share": 0.75,
+            "metadata": {"team": "studio"},
         }
         view = create(shop, **order)
         assert {name: view[name] for name in ORDER | order} == ORDER | order
         assert shop.get(f"/v1/schedules/{view['id']}").json() == view
-        assert shop.get("/v1/schedules").json() == [view]
+        assert shop.get("/v1/schedules").json() == {"data": [view], "next_cursor": None}
         fires, due = datetime.fromisoformat(view["next_fire_at"]), datetime.fromisoformat(view["next_due_at"])
         assert timedelta() <= due - fires <= timedelta(seconds=600)
 
@@ -66,7 +70,7 @@ class TestASchedule:
 
     def test_shows_its_next_runs(self, shop: httpx.Client) -> None:
         """Ten of them, in UTC and as clocks there show it."""
-        runs = shop.get(f"/v1/schedules/{create(shop)['id']}/next").json()
+        runs = shop.get(f"/v1/schedules/{create(shop)['id']}/next").json()["data"]
         assert len(runs) == 10
         for run in runs:
             local = datetime.fromisoformat(run["local"])
@@ -97,7 +101,7 @@ class TestASchedule:
         shown = shop.get(url).json()
         assert shown["paused_by_operator_at"]
         assert (shown["paused_at"], shown["next_fire_at"]) == (None, None)
-        assert shop.get(f"{url}/runs").json() == []
+        assert shop.get(f"{url}/runs").json() == EMPTY
         with Session(engine) as session, session.begin():
             assert manage.resume(session, session.get_one(Schedule, uuid.UUID(made["id"])), By.OPERATOR)
         assert shop.post(f"{url}/resume").json()["next_fire_at"]
@@ -108,14 +112,22 @@ class TestASchedule:
         answer = shop.post(f"{url}/run")
         assert answer.status_code == 201
         assert answer.json()["state"] == "waiting"
-        assert shop.get(f"{url}/runs").json() == [answer.json()]
+        assert shop.get(f"{url}/runs").json() == {"data": [answer.json()], "next_cursor": None}
+
+    def test_has_no_runs_at_the_end_of_times(self, shop: httpx.Client) -> None:
+        """A cursor that we did not give may name any time."""
+        made = create(shop)
+        url = f"/v1/schedules/{made['id']}/next"
+        for year in (9999, 9998, 2300):
+            cursor = moment_cursor(datetime(year, 12, 31, tzinfo=UTC), f"coming runs {made['id']}")
+            assert problem_of(shop.get(url, params={"cursor": cursor}), 422)["field"] == "cursor"
 
     def test_is_removed_for_good(self, shop: httpx.Client) -> None:
         """Its name is free again."""
         url = f"/v1/schedules/{create(shop)['id']}"
         assert shop.delete(url).status_code == 204
         assert shop.get(url).status_code == 404
-        assert shop.get("/v1/schedules").json() == []
+        assert shop.get("/v1/schedules").json() == EMPTY
         create(shop)
 
 
@@ -160,19 +172,30 @@ class TestWhatIsRefused:
             assert (answer.status_code, told["type"]) == (422, "urn:cutout:problem:invalid-schedule"), wrong
             assert told["field"] == field
             assert len(told["detail"]) < 400
-        assert shop.get("/v1/schedules").json() == []
+        assert shop.get("/v1/schedules").json() == EMPTY
+
+    def test_has_a_name_of_its_own(self, shop: httpx.Client) -> None:
+        """A taken name is 409 and names its schedule, also in a change; a removed one frees its name.
+
+        Two would run on the same source night after night.
+        """
+        first, other = create(shop), create(shop, name="other")
+        for answer in (
+            shop.post("/v1/schedules", json=ORDER),
+            shop.patch(f"/v1/schedules/{other['id']}", json={"name": ORDER["name"]}),
+        ):
+            told = answer.json()
+            assert (answer.status_code, told["type"]) == (409, "urn:cutout:problem:schedule-exists")
+            assert (told["field"], told["schedule_id"]) == ("name", first["id"])
+            assert answer.headers["location"] == f"/v1/schedules/{first['id']}"
+        assert shop.delete(f"/v1/schedules/{first['id']}").status_code == 204
+        create(shop)
 
     def test_fits_its_schema(self, shop: httpx.Client) -> None:
         """The schema of /docs is checked first."""
         for wrong, field in OUTSIDE_THE_SCHEMA:
             answer = shop.post("/v1/schedules", json=ORDER | wrong)
             assert (answer.status_code, answer.json()["field"]) == (422, field), wrong
-
-    def test_is_a_second_one_of_that_name(self, shop: httpx.Client) -> None:
-        """Two would run on the same source night after night."""
-        create(shop)
-        answer = shop.post("/v1/schedules", json=ORDER)
-        assert (answer.status_code, answer.json()["field"]) == (422, "name")
 
     def test_is_more_than_a_producer_may_have(self, shop: httpx.Client, engine: Engine) -> None:
         """A hundred."""
@@ -199,12 +222,13 @@ class TestAnotherProducersSchedule:
             answers = [
                 shop.get(address),
                 shop.delete(address),
+                shop.patch(address, json={"name": "mine"}),
                 *(shop.post(f"{address}/{what}") for what in ("pause", "resume", "run")),
                 *(shop.get(f"{address}/{what}") for what in ("next", "runs")),
             ]
             assert {answer.status_code for answer in answers} == {404}
             assert {answer.json()["type"] for answer in answers} == {"urn:cutout:problem:unknown-schedule"}
-        assert shop.get("/v1/schedules").json() == []
+        assert shop.get("/v1/schedules").json() == EMPTY
         create(shop)
 
     def test_needs_a_key(self, client: httpx.Client) -> None:

@@ -75,7 +75,7 @@ def is_served(other: httpx.Client) -> None:
         assert other.get(asked).status_code == 200
     assert other.get(f"{path}/results").status_code == 200
     assert other.post(f"{path}/pause").status_code == 200
-    assert other.post(f"{path}/cancel").status_code == 200
+    assert other.post(f"{path}/cancel").status_code == 202
     assert other.get("/v1/schedules").status_code == 200
     assert other.get("/readyz").status_code == 200
     assert time.monotonic() - began < scaled(QUICKLY_S)
@@ -206,23 +206,6 @@ class TestWaits:
             assert other.get(f"/v1/jobs/{own}?wait=0.2").status_code == 200
 
 
-class TestMoves:
-    def test_of_one_producer_leave_room_for_others(
-        self, shop: httpx.Client, other: httpx.Client, engine: Engine, services_of: Services
-    ) -> None:
-        """While a batch's cancelling takes long, its producer's next is refused, and another's goes on."""
-        batch_id = make_batch(engine, dict.fromkeys("ab"), producer_id=producer_of(engine))
-        share = share_of(services_of.moves.most)
-        with engine.begin() as connection:
-            connection.execute(text("SELECT FROM batches WHERE id = :id FOR UPDATE"), {"id": batch_id})
-            connection.execute(text("SELECT FROM jobs WHERE batch_id = :id FOR UPDATE"), {"id": batch_id})
-            lines = ("Content-Length: 0",)
-            with half_sent(shop, share + 3, f"/v1/batches/{batch_id}/cancel", *lines) as asked:
-                assert statuses(asked, 3) == [429] * 3
-                assert len(services_of.moves) == share
-                is_served(other)
-
-
 class TestDownloads:
     @pytest.mark.long("fills each pool; the test of turns has the rule")
     def test_of_one_producer_are_a_quarter(
@@ -248,7 +231,8 @@ class TestDownloads:
 
 class TestTurns:
     @pytest.mark.parametrize(
-        "pool", ["threads", "upload_threads", "download_threads", "validations", "_quick", "_slow"]
+        "pool",
+        ["threads", "upload_threads", "download_threads", "validations", "compressions", "_quick", "_slow"],
     )
     def test_of_one_producer_hang_without_holding_up_another(
         self, app: FastAPI, services_of: Services, pool: str

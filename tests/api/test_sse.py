@@ -20,6 +20,7 @@ from tests.api.conftest import Served, key_for, producer_of
 from tests.api.test_jobs import problem_of
 from tests.support.fates import DONE, Fates, make_batch
 from tests.support.machine import scaled
+from tests.support.outputs import make_outputs, put_output, put_score, without_outputs
 from tests.support.steps import claim_one, new_worker
 from tests.support.system import wait_until
 
@@ -78,8 +79,9 @@ class TestEvents:
         """The end of each job comes in order, then the batch; then the stream ends."""
         fates: Fates = {"a": DONE, "b": Fail("BROKEN", "m")}
         batch_id = make_batch(engine, fates, producer_id=producer_of(engine))
+        without_outputs(engine)
         stream = whole(shop, batch_id)
-        assert [event.name for event in stream] == ["progress", "job", "job", "finished"]
+        assert [event.name for event in stream] == ["progress", "job", "job", "finished", "rendered"]
         first, second = (event.data for event in stream if event.name == "job")
         assert (first["external_id"], first["state"], first["code"]) == ("a", "succeeded", None)
         assert (second["external_id"], second["state"], second["code"]) == ("b", "failed", "BROKEN")
@@ -89,12 +91,45 @@ class TestEvents:
     def test_go_on_behind_the_last_one(self, shop: httpx.Client, engine: Engine) -> None:
         """Each id leads to those after it, and that of the end to nothing more."""
         batch_id = make_batch(engine, {"a": DONE, "b": DONE, "c": DONE}, producer_id=producer_of(engine))
+        without_outputs(engine)
         stream = whole(shop, batch_id)
         ids = [event.id for event in stream if event.name == "job"]
         assert [jobs_of(whole(shop, batch_id, last)) for last in ids] == [["b", "c"], ["c"], []]
         path = f"/v1/batches/{batch_id}/events"
         over = shop.get(path, headers={"Last-Event-ID": stream[-1].id or ""})
         assert (over.status_code, over.content) == (204, b"")
+
+    def test_go_on_until_the_outputs_are_final(self, shop: httpx.Client, engine: Engine) -> None:
+        """The batch is finished with its jobs, and rendered once no output and no score waits."""
+        batch_id = make_batch(engine, {"a": DONE}, producer_id=producer_of(engine))
+        put_output(engine, "a", "rgba")
+        with shop.stream("GET", f"/v1/batches/{batch_id}/events", timeout=scaled(10)) as answer:
+            came = read(answer)
+            assert next(came).data["outputs"] == {"waiting": 1, "made": 0, "failed": 0}
+            assert [next(came).name, next(came).name] == ["job", "finished"]
+            make_outputs(engine)
+            assert next(came).data["outputs"] == {"waiting": 0, "made": 1, "failed": 0}
+            put_score(engine, "a", 0.5)
+            progress, rendered = came
+        assert progress.data["scores"] == {"waiting": 0, "made": 1, "failed": 0}
+        assert (rendered.name, rendered.data) == ("rendered", shop.get(f"/v1/batches/{batch_id}").json())
+
+    def test_after_the_jobs_end_lead_to_that_of_the_outputs_alone(
+        self, shop: httpx.Client, engine: Engine
+    ) -> None:
+        """Behind `finished` no job comes again, and behind `rendered` only new outputs do."""
+        batch_id = make_batch(engine, {"a": DONE}, producer_id=producer_of(engine))
+        without_outputs(engine)
+        *_, finished, rendered = whole(shop, batch_id)
+        assert [event.name for event in whole(shop, batch_id, finished.id)] == ["progress", "rendered"]
+        put_output(engine, "a", "amazon")
+        path = f"/v1/batches/{batch_id}/events"
+        wait_until(lambda: shop.get(f"/v1/batches/{batch_id}").json()["outputs"]["waiting"] == 1, "its count")
+        with shop.stream("GET", path, headers={"Last-Event-ID": rendered.id or ""}) as answer:
+            came = read(answer)
+            assert next(came).data["outputs"]["waiting"] == 1
+            make_outputs(engine)
+            assert [event.name for event in came] == ["progress", "rendered"]
 
     def test_come_as_jobs_end(self, shop: httpx.Client, engine: Engine) -> None:
         """While the stream is open, within seconds; counts come along when they have changed."""

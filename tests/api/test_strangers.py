@@ -1,16 +1,21 @@
 """Requests without a key that is known: cheap for the process, and bounded."""
 
+import gzip
 import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import h11
 import httpx
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import Engine, event
 
 from api import key_cache
+from api.client_address import client_address
 from api.key_cache import network_of
+from api.server import BoundedConnection
 from api.services import Services
 from cutout.settings import Settings
 from tests.api.conftest import key_for, serve
@@ -120,12 +125,32 @@ class TestAWrongKey:
         ("::ffff:192.0.2.1", "192.0.2.1", True),
         ("fe80::1%eth0", "fe80::2", True),
         ("", "", True),
-        ("testclient", "other", False),
+        ("testclient", "other", True),
+        ("192.0.2.1\x1b[2K", "testclient", True),
     ],
 )
 def test_an_address_is_counted_with_its_network(one: str, other: str, same: bool) -> None:  # noqa: FBT001 - a case
-    """A line of IPv6 has 2^64 addresses: they count as one."""
-    assert (network_of(one) == network_of(other)) == same
+    """A line of IPv6 has 2^64 addresses: they count as one. So does all that is no address."""
+    ones, others = (network_of(client_address({"client": (text, 1)})) for text in (one, other))
+    assert (ones == others) == same
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:DB8::0:1", "2001:db8::1"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("fe80::1%\x1b[2Kadmin", "fe80::1"),
+        ("\x1b[2K192.0.2.1", ""),
+        ("10.0.0.1 by key 1", ""),
+        ("", ""),
+    ],
+)
+def test_an_address_is_nothing_but_an_address(given: str, address: str) -> None:
+    """Text that a proxy passes on of a client reaches the logs of those who operate this."""
+    assert client_address({"client": (given, 1)}) == address
+    assert client_address({"client": None}) == ""
 
 
 class TestAHead:
@@ -137,19 +162,53 @@ class TestAHead:
             "GET /healthz HTTP/1.1\r\nHost: x\r\n" + "A: b\r\n" * (size // 6) + "\r\n",
             f"GET /healthz?{'a' * size} HTTP/1.1\r\nHost: x\r\n\r\n",
         ):
-            assert raw(client, head.encode()).startswith(b"HTTP/1.1 400")
+            assert raw(client, head.encode()).startswith(b"HTTP/1.1 431")
 
     def test_behind_another_request_is_bounded_too(self, client: httpx.Client) -> None:
         """The second of two in one piece."""
         first = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
         second = f"GET /healthz HTTP/1.1\r\nHost: x\r\nA: {'a' * 40_000}\r\n\r\n"
         said = raw(client, first + second.encode())
-        assert (said.count(b"200 OK"), said.count(b"HTTP/1.1 400")) == (1, 1)
+        assert (said.count(b"200 OK"), said.count(b"HTTP/1.1 431")) == (1, 1)
 
     def test_of_32_kb_is_taken(self, client: httpx.Client) -> None:
         """As the operations page says."""
         head = f"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nA: {'a' * 32_000}\r\n\r\n"
         assert raw(client, head.encode()).startswith(b"HTTP/1.1 200")
+
+    @pytest.mark.parametrize(("count", "status"), [(98, b"200"), (99, b"431"), (5000, b"431")])
+    def test_has_100_headers_at_most(self, client: httpx.Client, count: int, status: bytes) -> None:
+        """However short they are: 5,000 would take 28 ms to take apart. The answer is a problem."""
+        lines = "Host: x\r\nConnection: close\r\n" + "a:b\r\n" * count
+        answer = raw(client, f"GET /healthz HTTP/1.1\r\n{lines}\r\n".encode())
+        assert answer.startswith(b"HTTP/1.1 " + status)
+        assert (b"head-too-large" in answer) == (status == b"431")
+
+    def test_has_trailers_of_as_many(self) -> None:
+        """They are read whether or not anybody asks for the body."""
+        begin = "POST /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+        connection = BoundedConnection()
+        connection.receive_data((begin + "a:b\r\n" * 200 + "\r\n").encode())
+        assert isinstance(connection.next_event(), h11.Request)
+        with pytest.raises(h11.RemoteProtocolError, match="too many headers"):
+            connection.next_event()
+
+    @pytest.mark.parametrize(
+        "lines",
+        [
+            ["Accept-Encoding: gzip" + ";" * 31_000],
+            ["Accept-Encoding: " + "gzip;q=1," * 3000],
+            ["Accept-Encoding: gzip" + ";" * 300] * 90,
+            ["Accept: " + "text/plain;" * 2800],
+            ['If-None-Match: *, "' + "a" * 31_000 + '"'],
+        ],
+    )
+    def test_with_a_long_list_is_taken_as_if_without(self, client: httpx.Client, lines: list[str]) -> None:
+        """Reading so much would take milliseconds of everybody's."""
+        head = "\r\n".join(["GET /openapi.json HTTP/1.1", "Host: x", "Connection: close", *lines])
+        answer = raw(client, f"{head}\r\n\r\n".encode()).partition(b"\r\n\r\n")[0]
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"content-encoding" not in answer.lower()
 
 
 class TestHosts:
@@ -198,10 +257,37 @@ class TestTheDocs:
             assert word not in answer.text
         document = client.get("/openapi.json").json()
         for path, operations in document["paths"].items():
-            for method in operations:
+            for method in operations.keys() - {"head", "options"}:
                 assert f"{method.upper()} {path}</h2>" in answer.text
         for name in document["components"]["schemas"]:
             assert f'<h2 id="{name}">' in answer.text
+
+    @pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
+    def test_are_made_once(
+        self, client: httpx.Client, app: FastAPI, path: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whoever asks, and however often: plain and packed are kept, each with a strong tag."""
+        made: list[str] = []
+        monkeypatch.setattr(app, "openapi", lambda: made.append("the document"))
+        monkeypatch.setattr(gzip, "compress", lambda *_: made.append("a copy"))
+        tags = set()
+        for coding in ("identity", "gzip"):
+            headers = {"Accept-Encoding": coding}
+            answer = client.get(path, headers=headers)
+            assert (answer.status_code, answer.headers.get("content-encoding", "identity")) == (200, coding)
+            assert answer.headers["vary"] == "Accept-Encoding"
+            assert answer.headers["cache-control"] == "no-cache"
+            tags.add(answer.headers["etag"])
+            for method in ("GET", "HEAD"):
+                again = client.request(
+                    method, path, headers=headers | {"If-None-Match": answer.headers["etag"]}
+                )
+                assert (again.status_code, again.content) == (304, b"")
+                assert again.headers["etag"] == answer.headers["etag"]
+                assert again.headers["vary"] == "Accept-Encoding"
+        assert len(tags) == 2
+        assert all(tag.startswith('"') for tag in tags)
+        assert made == []
 
     def test_have_no_other_page(self, client: httpx.Client) -> None:
         """Nothing of the framework's own."""

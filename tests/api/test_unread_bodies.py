@@ -31,7 +31,7 @@ REFUSALS = {
     "a form of many fields": (
         "/v1/jobs",
         "multipart/form-data; boundary=x",
-        b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n' * 20,
+        b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n' * 40,
         400,
     ),
     "another kind": ("/v1/batches", "application/pdf", b"%PDF", 413),

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
+from api.live.cursors import page_cursor
 from cutout.models import Batch, Delivery, Job
 from cutout.producers.producers import find_producer
 from cutout.settings import Settings
@@ -166,12 +167,12 @@ class TestDeliveries:
             answer = shop.get("/v1/webhooks/deliveries", params={"limit": "2", **before})
             page = answer.raise_for_status().json()
             assert "secret" not in answer.text
-            assert len(page["deliveries"]) == count
-            seen += [delivery["id"] for delivery in page["deliveries"]]
-            before = {"before": page["next"]}
-        assert page["next"] is None
+            assert len(page["data"]) == count
+            seen += [delivery["id"] for delivery in page["data"]]
+            before = {"cursor": page["next_cursor"]}
+        assert page["next_cursor"] is None
         assert seen == ids[::-1]
-        first = page["deliveries"][0]
+        first = page["data"][0]
         assert (first["type"], first["host"], first["state"]) == ("job.succeeded", "shop.example", "waiting")
 
     def test_of_one_state_are_listed(self, shop: httpx.Client, engine: Engine) -> None:
@@ -186,7 +187,7 @@ class TestDeliveries:
                 {"id": ids[0]},
             )
         page = shop.get("/v1/webhooks/deliveries", params={"state": "given_up"}).raise_for_status().json()
-        (delivery,) = page["deliveries"]
+        (delivery,) = page["data"]
         assert (delivery["id"], delivery["last_status"], delivery["last_error"], delivery["due_at"]) == (
             ids[0],
             410,
@@ -196,7 +197,7 @@ class TestDeliveries:
 
     @pytest.mark.parametrize(
         "asked",
-        [{"state": "lost"}, {"limit": "0"}, {"limit": "101"}, {"before": "x"}, {"before": "' OR 1=1"}],
+        [{"state": "lost"}, {"limit": "0"}, {"limit": "201"}, {"cursor": "x"}, {"cursor": "' OR 1=1"}],
     )
     def test_asked_for_wrongly_are_a_problem(self, shop: httpx.Client, asked: dict[str, str]) -> None:
         """The answer names the field."""
@@ -220,9 +221,9 @@ class TestDeliveries:
         with engine.begin() as connection:
             announce(connection, url=URL, kind="schedule.report", data={})
         other = key_for(engine, "other")
-        for params in ({}, {"before": str(uuid.UUID(int=2**128 - 1))}):
+        for params in ({}, {"cursor": page_cursor(uuid.UUID(int=2**128 - 1), "deliveries None None")}):
             page = client.get("/v1/webhooks/deliveries", headers=other, params=params).json()
-            assert page == {"deliveries": [], "next": None}
+            assert page == {"data": [], "next_cursor": None}
         replayed = f"/v1/webhooks/deliveries/{its_id}/replay"
         problem_of(client.post(replayed, headers=other), 404)
         problem_of(client.post(replayed, headers={"Authorization": ""}), 401)

@@ -7,6 +7,7 @@ from sqlalchemy import Engine
 from tests.cli.command import Cutout
 from tests.support import fates as fates_of
 from tests.support.fates import Fates
+from tests.support.outputs import without_outputs
 from tests.support.pictures import encoded, plain
 from tests.support.system import System
 
@@ -34,6 +35,20 @@ def make_batch(engine: Engine) -> Callable[[str, Fates], str]:
 
 
 @pytest.fixture
+def make_plain_batch(engine: Engine, make_batch: Callable[[str, Fates], str]) -> Callable[[str, Fates], str]:
+    """Makes such a batch whose jobs deliver what was bought as it is, without outputs."""
+
+    def make(name: str, fates: Fates) -> str:
+        batch_id = make_batch(name, fates)
+        without_outputs(engine)
+        return batch_id
+
+    return make
+
+
+@pytest.fixture
 def system(shared_system: System) -> System:
-    """API, dispatcher and one worker, shared by the tests of a class."""
+    """API, dispatcher, one worker and one renderer, shared by the tests of a class."""
+    if "renderer" not in shared_system.processes:
+        shared_system.start("renderer", "renderer")
     return shared_system

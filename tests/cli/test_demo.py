@@ -14,7 +14,7 @@ from tests.support.machine import scaled
 
 @pytest.mark.long("starts every server and process once more; tests/cli/test_startup.py has the lines")
 def test_says_what_it_starts_and_cuts_a_photo_out(photo: bytes, tmp_path: Path) -> None:
-    """A line for each part with its seconds, then each form of the photo and the contact sheet."""
+    """A line for each part with its seconds, then each picture, the contact sheet, an edge at full size."""
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(photo)
     clean = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
@@ -29,11 +29,12 @@ def test_says_what_it_starts_and_cuts_a_photo_out(photo: bytes, tmp_path: Path) 
     )
     assert ran.returncode == 0, ran.stderr
     first, *lines = ran.stdout.splitlines()
-    assert first == "starting Postgres, Redis, S3, sandbox, API, dispatcher, ingester, worker-1"
+    assert first == "starting Postgres, Redis, S3, sandbox, API, dispatcher, ingester, renderer, worker-1"
     ready = {name.strip() for line in lines if (name := re.split(r"ready after \d+\.\d s$", line)[0]) != line}
     assert ready == {"Postgres", "Redis", "S3", "sandbox", "tables, bucket", "API", ""}
-    assert {"  dispatcher      started", "  ingester        started", "  worker-1        started"} <= set(
+    assert {f"  {name:16}started" for name in ("dispatcher", "ingester", "renderer", "worker-1")} <= set(
         lines
     )
-    assert lines[-1].startswith("4 of 4 succeeded in ")
-    assert (tmp_path / "demo-output" / "contact-sheet.png").exists()
+    assert lines[-1].startswith("2 of 2 pictures succeeded, 13 files of 2 credits, in ")
+    for name in ("contact-sheet.png", "full-size.png"):
+        assert (tmp_path / "demo-output" / name).exists()

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 import redis
-from sqlalchemy import Engine, make_url, text
+from sqlalchemy import Engine, insert, make_url, text
 from sqlalchemy.orm import Session
 
-from cli.doctor import check_formats
-from cutout.enums import Stop
+from cutout.endpoint.client import call_url
+from cutout.enums import OutputState, Stop
 from cutout.images.kinds import is_heif_decoded
-from cutout.models import Job
+from cutout.models import CALIBRATIONS, Job
+from cutout.monitoring.machine_checks import check_formats
 from cutout.queue.blocks import storage_breaker
 from cutout.settings import Settings
 from cutout.storage import Bucket
@@ -22,6 +23,7 @@ from tests.conftest import url_of
 from tests.cutout.queue.test_serve_reused import buy
 from tests.support.fates import DONE, make_batch
 from tests.support.machine import scaled
+from tests.support.outputs import job_id_of, put_output
 from tests.support.sandbox import Sandbox
 from tests.support.working import somebody_works
 from tests.worker.wire import serving, silent
@@ -29,6 +31,7 @@ from tests.worker.wire import serving, silent
 CHECKS = [
     *("database", "migrations", "redis", "bucket", "dispatcher", "worker", "calls", "cutouts", "objects"),
     *("eviction", "clocks", "formats", "archives", "endpoint", "results", "audit"),
+    *("outputs", "calibration"),
 ]
 # Nothing listens there: ports below 1024 are not given to the servers of tests.
 CLOSED = "127.0.0.1:1"
@@ -50,19 +53,28 @@ def red_lines(ran: Ran) -> dict[str, str]:
     assert ran.code == 1
     assert ran.stderr == ""
     found: dict[str, str] = {}
+    is_wrong = False
     for mark, name, rest in (line.split(maxsplit=2) for line in ran.stdout.splitlines()):
         if mark == "wrong":
             found[name] = rest
         elif mark == "next:":
-            found[list(found)[-1]] += f" next: {name} {rest}"
+            # A remark has a next step too.
+            if is_wrong:
+                found[list(found)[-1]] += f" next: {name} {rest}"
+            continue
         else:
             assert (mark, name in CHECKS) == ("ok", True)
+        is_wrong = mark == "wrong"
     return found
 
 
 @pytest.fixture
-def _works(engine: Engine) -> Iterator[None]:
-    """A dispatcher leads and a worker lives, as far as the database can tell."""
+def _works(engine: Engine, settings: Settings) -> Iterator[None]:
+    """A dispatcher leads, a worker lives and the endpoint is calibrated, as far as the database can tell."""
+    with engine.begin() as connection:
+        connection.execute(
+            insert(CALIBRATIONS).values(endpoint=call_url(settings.endpoint_url), found={"version": 1})
+        )
     with somebody_works(engine):
         yield
 
@@ -116,6 +128,15 @@ class TestTheDoctor:
         assert cutout("doctor").code == 0
         bucket.put_cutout(b"c", key="cutouts/a.png", media_type="image/png", metadata={})
         assert f"cutouts/a.png of job {first_id}" in red_lines(cutout("doctor"))["objects"]
+
+    def test_sees_an_output_that_another_has_replaced(
+        self, cutout: Cutout, engine: Engine, bucket: Bucket
+    ) -> None:
+        make_batch(engine, {"a": DONE})
+        key = "outputs/b/a.web.webp"
+        bucket.put_cutout(b"another", key=key, media_type="image/webp", metadata={})
+        put_output(engine, "a", "web", OutputState.MADE, key=key)
+        assert f"{key} of job {job_id_of(engine, 'a')}" in red_lines(cutout("doctor"))["objects"]
 
     def test_says_that_the_bucket_keeps_what_is_deleted(self, cutout: Cutout, bucket: Bucket) -> None:
         """A green line with what to do about it: keeping versions is no fault, and old ones are paid for."""

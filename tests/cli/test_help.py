@@ -151,7 +151,7 @@ class TestCompletion:
         ("typed", "offered"),
         [
             ("cutout le", ["ledger"]),
-            ("cutout re", ["results", "retry", "resume"]),
+            ("cutout re", ["results", "render", "retry", "resume", "renderer"]),
             ("cutout keys ", ["make", "list", "revoke", "quota"]),
             ("cutout results --fo", ["--format"]),
         ],

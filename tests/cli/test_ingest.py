@@ -79,6 +79,46 @@ class TestIngestingADirectory:
         assert f"`cutout status {jobs[0].batch_id}`" in ran.stdout
         assert ran.stderr == ""
 
+    @pytest.mark.parametrize(
+        ("words", "variables", "bought", "full_size"),
+        [
+            ((), {}, "rgba", True),
+            (("--forms", "bought", "--sent-size"), {}, "crop", False),
+            ((), {"CUTOUT_FORMS": "bought", "CUTOUT_FULL_SIZE": "false"}, "crop", False),
+            (("--forms", "derived", "--full-size"), {"CUTOUT_FORMS": "bought"}, "rgba", True),
+        ],
+    )
+    def test_buys_rgba_unless_forms_are_bought(
+        self,
+        cutout: Cutout,
+        stored: Callable[[], list[Job]],
+        tmp_path: Path,
+        picture: bytes,
+        *,
+        words: tuple[str, ...],
+        variables: dict[str, str],
+        bought: str,
+        full_size: bool,
+    ) -> None:
+        """The options win over the settings."""
+        pictures(tmp_path, picture, "hat.jpg")
+        ran = cutout("ingest", "photos", "--return-form", "crop", *words, settings=variables)
+        assert (ran.code, ran.stderr) == (0, "")
+        assert [(job.bought_form, job.full_size) for job in stored()] == [(bought, full_size)]
+
+    def test_of_four_forms_is_priced_as_one_call(
+        self, cutout: Cutout, engine: Engine, tmp_path: Path, picture: bytes
+    ) -> None:
+        """With forms that are bought a dry run names a credit for each."""
+        pictures(tmp_path, picture, "hat.jpg")
+        forms = [word for form in ReturnForm for word in ("--return-form", form)]
+        for words, cost in (((), "to buy 1 1 credit,"), (("--forms", "bought"), "to buy 4 4 credits,")):
+            planned = ("ingest", "photos", *forms, *words, "--dry-run")
+            ran = cutout(*planned, settings={"CUTOUT_REUSE": "producer"})
+            assert ran.code == 0
+            assert cost in " ".join(ran.stdout.split())
+        assert batches(engine) == 0
+
     def test_in_several_forms_makes_a_job_of_each(
         self, cutout: Cutout, engine: Engine, stored: Callable[[], list[Job]], tmp_path: Path, picture: bytes
     ) -> None:
@@ -233,6 +273,7 @@ class TestIngesting:
         process = cutout.start("ingest", "list.csv", "--wait")
         assert process.stdout is not None
         assert ": 1 enqueued" in process.stdout.readline()
+        assert "no renderer runs" in process.stdout.readline()
         assert process.stdout.readline() == "0 of 1 done, 0 failed, 0 held, 0 credits\n"
         process.send_signal(signal.SIGINT)
         ran = cutout.ended(process)

@@ -57,3 +57,24 @@ class TestKeys:
         for wrong in ("-1", "many", "9" * 30):
             assert cutout("keys", "quota", producer_id, "--", wrong).code == 2
         assert cutout("keys", "quota", str(uuid.UUID(int=1)), "5").code == 2
+
+    def test_that_end_soon_are_marked(self, cutout: Cutout) -> None:
+        """The list has the end of each valid key that has one, and marks those of the next 14 days."""
+        cutout("keys", "make", "soon", "--days", "3")
+        cutout("keys", "make", "later", "--days", "30")
+        cutout("keys", "make", "endless")
+        soon, later, endless = cutout("keys", "list").stdout.splitlines()
+        assert (" expires 2" in soon, soon.endswith(" SOON")) == (True, True)
+        assert (" expires 2" in later, "SOON" in later) == (True, False)
+        assert "expires" not in endless
+
+    def test_that_end_soon_are_known_to_the_doctor(self, cutout: Cutout) -> None:
+        """With the key's name, its end and what to do; it is no fault yet."""
+        producer_id = cutout("keys", "make", "soon", "--days", "3").stdout.split()[2]
+        cutout("keys", "make", "later", "--days", "30")
+        cutout("keys", "revoke", cutout("keys", "make", "gone", "--days", "3").stdout.split()[0])
+        said = cutout("doctor").stdout
+        (found,) = [line for line in said.splitlines() if " keys " in line and "next:" not in line]
+        assert found.startswith("ok")
+        assert f"the key 'soon' of producer {producer_id} expires at " in found
+        assert f"next: give its user another: `cutout keys make NAME --producer {producer_id}`" in said

@@ -16,6 +16,7 @@ from cutout.endpoint.client import CREDITS_PATH, EndpointClient
 from cutout.enums import AttemptOutcome
 from cutout.images.image import prepare
 from cutout.models import Attempt, CreditReading
+from cutout.producers.producers import create_producer
 from cutout.queue.attempts.attempts import Answer
 from cutout.queue.attempts.outcomes import Fail, StoredObject, Succeeded
 from cutout.queue.enqueue import NewJob, enqueue
@@ -107,7 +108,7 @@ class TestTheView:
 
     def test_of_an_empty_ledger_is_noughts(self, cutout: Cutout) -> None:
         """Nothing was called yet, which is no error."""
-        for by in ("day", "batch", "job"):
+        for by in ("day", "batch", "producer", "job"):
             assert rows(cutout("ledger", "--by", by)) == {"all": ["0"] * 7}
 
     @pytest.mark.usefixtures("called")
@@ -118,6 +119,19 @@ class TestTheView:
         assert list(found) == ["all", batch_id, "no batch"]
         assert found[batch_id] == ["0", "0", "0", "0", "0", "0", "2", "[/hats] 2"]
         assert found["no batch"] == ["2", "0", "1", "0", "1", "0", "0"]
+
+    @pytest.mark.usefixtures("called")
+    def test_by_producer_has_a_line_for_each(self, cutout: Cutout, engine: Engine) -> None:
+        """With its id and name; what operators enqueued is one line."""
+        with Session(engine) as session, session.begin():
+            producer_id = create_producer(session, "[/shop]")[0].id
+            job_id = enqueue(session, NewJob(SOURCE), producer_id=producer_id)
+            claim = claim_one(session, new_worker(session))
+            assert claim.job_id == job_id
+            queue.end_attempt(session, begin(session, claim), Answer(AttemptOutcome.NOT_CHARGED, code="BAD"))
+        found = rows(cutout("ledger", "--by", "producer"))
+        assert list(found) == ["all", str(producer_id), "no producer"]
+        assert found[str(producer_id)] == ["1", "0", "1", "0", "0", "0", "0", "[/shop]"]
 
     def test_by_job_has_a_line_for_each_that_called(
         self, cutout: Cutout, called: str, make_batch: MakeBatch
@@ -132,7 +146,7 @@ class TestTheView:
     def test_lines_its_figures_up(self, cutout: Cutout, make_batch: MakeBatch) -> None:
         """Each column ends where its heading does, whatever the lines stand for."""
         make_batch("b", {"a": DONE})
-        for by in ("day", "batch", "job"):
+        for by in ("day", "batch", "producer", "job"):
             head, *lines = cutout("ledger", "--by", by).stdout.splitlines()
             ends = [match.end() for match in re.finditer(r"\S+", head)][-len(COLUMNS) :]
             for line in lines:

@@ -57,13 +57,16 @@ class TestARunningSystem:
         ran = cutout.ended(cutout.start("ingest", "photos", *forms, "--wait"))
         assert (ran.code, ran.stderr) == (0, "")
         batch_id = batch_in(ran.stdout)
-        first, *progress, last = ran.stdout.splitlines()
+        first, *progress = ran.stdout.splitlines()
         assert first == f"batch {batch_id}: 4 enqueued, 0 rejected, 0 duplicates"
+        lines = [line for line in progress if not line.startswith((" ", "batch "))]
         assert all(
-            re.fullmatch(r"[0-4] of 4 done, 0 failed, 0 held, [0-4] credits?.*", line) for line in progress
+            re.fullmatch(r"[0-4] of 4 done, 0 failed, 0 held, [0-4] credits?.*", line) for line in lines
         )
-        assert progress[-1].startswith("4 of 4")
-        assert last == f"batch {batch_id}  photos: 4 of 4 done; 4 succeeded"
+        assert lines[-1].startswith("4 of 4")
+        # The pictures were sent as they are: RGBA is what was bought, and the masks are made of it.
+        assert lines[-1].endswith("; outputs: 2 of 2 done, 0 failed")
+        assert f"batch {batch_id}  photos: 4 of 4 done; 4 succeeded" in progress
         assert sandbox.charges() == 4
 
         assert cutout("status", batch_id).code == 0

@@ -3,7 +3,9 @@ import re
 import pytest
 from sqlalchemy import Engine, text
 
+from cutout.enums import Forms
 from cutout.ingest import ReadOptions
+from cutout.outputs.options import RequestedOutputs
 from cutout.schedules.definition import Options
 from tests.cli.command import Cutout, Ran
 
@@ -205,7 +207,7 @@ class TestTheDoctor:
 def test_a_schedule_reads_as_an_ingest_would(cutout: Cutout, engine: Engine) -> None:
     """Its options for manifests and files are kept, and asked of every run; those not given are not."""
     words = ("--delimiter", "tab", "--many", "--exclude", "old", "--exclude", "*.gif")
-    for name, more in (("plain", ()), ("full", words)):
+    for name, more in (("plain", ()), ("full", (*words, "--forms", "bought", "--sent-size"))):
         source = ("--source", "https://shop.example/m.csv", "--cron", "@daily")
         assert cutout("schedule", "add", name, *source, *more).code == 0
     with engine.connect() as connection:
@@ -215,4 +217,7 @@ def test_a_schedule_reads_as_an_ingest_would(cutout: Cutout, engine: Engine) -> 
     reading = Options.of(kept["full"]).ingest_options("n").reading
     assert (reading.delimiter, reading.many, reading.exclude) == ("\t", True, ("old", "*.gif"))
     assert "many" not in kept["plain"]
+    outputs = [Options.of(kept[name]).outputs for name in ("plain", "full")]
+    assert outputs == [RequestedOutputs(), RequestedOutputs(Forms.BOUGHT, full_size=False)]
+    assert "  outputs   forms bought, sent size\n" in cutout("schedule", "show", "full").stdout
     assert Options.of(kept["plain"]).ingest_options("n").reading == ReadOptions()

@@ -1,12 +1,16 @@
 """The lines of `cutout up` and `cutout demo` while they start."""
 
+import os
 import re
+import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from cli.stack import StackOptions, announce
+from cli.stack import StackError, StackOptions, _read_files, _require_free, announce
 from cli.startup import Startup
 
 
@@ -55,7 +59,8 @@ class TestTheAnnouncement:
         """The first line has the servers, the sandbox and each process."""
         announce(StackOptions(tmp_path, workers=2, copiers=1), Startup())
         assert capsys.readouterr().out == (
-            "starting Postgres, Redis, S3, sandbox, API, dispatcher, ingester, worker-1, worker-2, copier-1\n"
+            "starting Postgres, Redis, S3, sandbox, API, dispatcher, ingester, renderer, worker-1, worker-2,"
+            " copier-1\n"
         )
 
     def test_names_what_the_settings_give(
@@ -65,6 +70,44 @@ class TestTheAnnouncement:
         monkeypatch.setenv("CUTOUT_DATABASE_URL", "postgresql://cutout:secret@db.example/cutout")
         announce(StackOptions(tmp_path, sandbox=False), Startup())
         assert capsys.readouterr().out.splitlines() == [
-            "starting Redis, S3, API, dispatcher, ingester, worker-1",
+            "starting Redis, S3, API, dispatcher, ingester, renderer, worker-1",
             "  Postgres        as CUTOUT_DATABASE_URL names it",
         ]
+
+
+class TestAPortThatIsTaken:
+    def test_is_not_taken_for_our_api(self) -> None:
+        """Another installation may answer there."""
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            port = other.getsockname()[1]
+            with pytest.raises(StackError, match=rf"port {port} .*--port"):
+                _require_free(port)
+        _require_free(port)
+
+
+class TestSettingsInFiles:
+    def test_are_read_before_anything_is_started(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """In the environment of our processes a setting and its file would contradict each other."""
+        (tmp_path / "url").write_text("redis://:secret@redis:6379/0\n")
+        monkeypatch.setenv("CUTOUT_REDIS_URL_FILE", str(tmp_path / "url"))
+        monkeypatch.setenv("CUTOUT_DATABASE_URL_FILE", str(tmp_path / "none"))
+        with pytest.raises(StackError, match=r"CUTOUT_DATABASE_URL_FILE names .*/none"):
+            _read_files()
+        monkeypatch.delenv("CUTOUT_DATABASE_URL_FILE", raising=False)
+        _read_files()
+        assert os.environ.pop("CUTOUT_REDIS_URL") == "redis://:secret@redis:6379/0"
+        assert "CUTOUT_REDIS_URL_FILE" not in os.environ
+
+
+class TestTheFirstLine:
+    @pytest.mark.parametrize("command", ["up", "demo"])
+    def test_needs_few_imports(self, command: str) -> None:
+        """Modules that take seconds to import are imported while the servers start."""
+        program = f"import sys, cli.{command}; print(*sorted(sys.modules))"
+        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
+        imported = set(ran.stdout.split())
+        assert not imported & {"sqlalchemy", "boto3", "fastapi", "celery", "alembic", "cutout.models"}

@@ -29,25 +29,27 @@ def only_job(engine: Engine, batch_id: str) -> str:
 
 
 class TestTheStatusOfABatch:
-    def test_that_succeeded_is_0(self, cutout: Cutout, make_batch: Callable[[str, Fates], str]) -> None:
+    def test_that_succeeded_is_0(self, cutout: Cutout, make_plain_batch: Callable[[str, Fates], str]) -> None:
         """One line with the count of each state that has jobs; the name is shown as it was given."""
-        batch_id = make_batch("[/x]", {"a": DONE, "b": DONE})
+        batch_id = make_plain_batch("[/x]", {"a": DONE, "b": DONE})
         ran = cutout("status", batch_id)
         assert (ran.code, ran.stderr) == (0, "")
         assert ran.stdout == f"batch {batch_id}  [/x]: 2 of 2 done; 2 succeeded\n"
 
-    def test_that_is_under_way_is_3(self, cutout: Cutout, make_batch: Callable[[str, Fates], str]) -> None:
+    def test_that_is_under_way_is_3(
+        self, cutout: Cutout, make_plain_batch: Callable[[str, Fates], str]
+    ) -> None:
         """While a job is to come the exit code says so, whatever became of the others."""
-        ran = cutout("status", make_batch("b", {"a": BAD, "b": None}))
+        ran = cutout("status", make_plain_batch("b", {"a": BAD, "b": None}))
         assert ran.code == 3
         assert "1 of 2 done; 1 queued, 1 failed" in ran.stdout
 
     def test_that_failed_names_the_failures(
-        self, cutout: Cutout, make_batch: Callable[[str, Fates], str]
+        self, cutout: Cutout, make_plain_batch: Callable[[str, Fates], str]
     ) -> None:
         """Failed and held jobs come with their reasons, the first ten of them; the exit code is 1."""
         fates: Fates = {f"SKU-{n}": BAD for n in range(NAMED_FAILURES + 2)}
-        batch_id = make_batch("b", {"stopped": STOPPED, **fates, "good": DONE})
+        batch_id = make_plain_batch("b", {"stopped": STOPPED, **fates, "good": DONE})
         ran = cutout("status", batch_id)
         _, *named, more = ran.stdout.splitlines()
         assert ran.code == 1
@@ -65,18 +67,18 @@ class TestTheStatusOfAJob:
         assert (ran.code, ran.stdout) == (3, f"job {identifier}  [/x]  rgba  queued\n")
 
     def test_that_succeeded_names_its_cutout(
-        self, cutout: Cutout, engine: Engine, make_batch: Callable[[str, Fates], str]
+        self, cutout: Cutout, engine: Engine, make_plain_batch: Callable[[str, Fates], str]
     ) -> None:
         """Key, size and type of the cutout, and exit code 0."""
-        ran = cutout("status", only_job(engine, make_batch("b", {"a": DONE})))
+        ran = cutout("status", only_job(engine, make_plain_batch("b", {"a": DONE})))
         assert ran.code == 0
         assert "  cutouts/[b]/a.png  10x20 image/png, 12,345 bytes\n" in ran.stdout
 
     def test_that_stopped_says_why_and_what_to_do(
-        self, cutout: Cutout, engine: Engine, make_batch: Callable[[str, Fates], str]
+        self, cutout: Cutout, engine: Engine, make_plain_batch: Callable[[str, Fates], str]
     ) -> None:
         """Code, message and the command that goes on, and exit code 1."""
-        identifier = only_job(engine, make_batch("b", {"a": STOPPED}))
+        identifier = only_job(engine, make_plain_batch("b", {"a": STOPPED}))
         ran = cutout("status", identifier)
         assert ran.code == 1
         assert ran.stdout == (

@@ -39,7 +39,10 @@ def up(directory: Path) -> Iterator[Cutout]:
         assert said[0].startswith("starting Postgres, Redis, S3, sandbox, API, dispatcher, ")
         for part in ("Postgres", "Redis", "S3", "sandbox", "API"):
             assert any(line.startswith(f"  {part} ") and " ready after " in line for line in said), part
-        yield Cutout(read_environment(directory / "data" / "cutout.env"), directory)
+        environment = read_environment(directory / "data" / "cutout.env")
+        # Those are of the API that was started, not of commands in another shell.
+        assert not environment.keys() & {"CUTOUT_API_DRAIN_SECONDS", "CUTOUT_METRICS_ADDRESS"}
+        yield Cutout(environment, directory)
         process.send_signal(signal.SIGINT)
         assert process.wait(scaled(READY_WITHIN_S)) == 0
 

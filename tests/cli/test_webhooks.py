@@ -5,9 +5,11 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 from standardwebhooks import Webhook
 
+from cutout.monitoring.webhook_checks import check_endpoints
 from cutout.producers.producers import create_producer
 from cutout.storage import Bucket
-from cutout.webhooks import announce
+from cutout.webhooks import EventType, announce
+from cutout.webhooks.endpoints import NewEndpoint, add_endpoint
 from tests.cli.command import Cutout
 
 URL = "https://shop.example/hook?token=secret"
@@ -80,6 +82,47 @@ class TestDeliveries:
         assert cutout("webhooks", "replay", str(its_id)).stdout == f"{its_id} goes to shop.example again\n"
         assert cutout("webhooks", "list", "--state", "given_up").stdout == ""
         assert cutout("webhooks", "replay", str(uuid.uuid4())).code == 2
+
+
+class TestEndpoints:
+    def test_are_listed_with_their_state(self, cutout: Cutout, engine: Engine, shop: str) -> None:
+        """Of one producer or of all, with the host alone of each address; none is an empty list."""
+        with Session(engine) as session, session.begin():
+            other = create_producer(session, "other")[0].id
+            for owner in (other, uuid.UUID(shop), uuid.UUID(shop)):
+                add_endpoint(session, owner, NewEndpoint(URL, [EventType.ALL, EventType.JOB_FAILED]))
+            session.execute(
+                text(
+                    "UPDATE webhook_endpoints SET disabled_at = now(), disabled_reason = 'gone'"
+                    " WHERE producer_id = :other"
+                ),
+                {"other": other},
+            )
+        listed = cutout("webhooks", "endpoints").stdout
+        assert len(listed.splitlines()) == 3
+        assert "secret" not in listed
+        own = cutout("webhooks", "endpoints", shop).stdout.splitlines()
+        assert [line.split()[1:] for line in own] == [
+            [shop, "enabled", "shop.example", "*", "job.failed"]
+        ] * 2
+        (line,) = cutout("webhooks", "endpoints", str(other)).stdout.splitlines()
+        assert "(gone)" in line
+        assert cutout("webhooks", "endpoints", str(uuid.uuid4())).code == 2
+
+    def test_that_are_disabled_are_named_by_the_doctor(self, engine: Engine, shop: str) -> None:
+        """Those that the service disabled; it is no failure of the installation."""
+        assert check_endpoints(engine) == []
+        disable = text(
+            "UPDATE webhook_endpoints SET disabled_at = now(), disabled_reason = :reason WHERE id = :id"
+        )
+        with Session(engine) as session, session.begin():
+            for reason in ("by_producer", "failing"):
+                endpoint = add_endpoint(session, uuid.UUID(shop), NewEndpoint(URL, [EventType.ALL]))
+                session.execute(disable, {"reason": reason, "id": endpoint.id})
+        (check,) = check_endpoints(engine)
+        assert (check.ok, check.needed) == (True, False)
+        assert check.found == "1 webhook endpoint is disabled, since it answered 410 or failed for days"
+        assert check.remedy
 
 
 class TestIngesting:

@@ -30,7 +30,7 @@ import cutout_client
 
 with cutout_client.Client("http://127.0.0.1:1", "key", retries=cutout_client.Retries(tries=1)) as client:
     try:
-        client.get("019a0000-0000-7000-8000-000000000000")
+        client.jobs.get("019a0000-0000-7000-8000-000000000000")
     except cutout_client.CutoutError as error:
         raised = type(error).__name__
 print(json.dumps({
@@ -89,7 +89,7 @@ class TestTheWheel:
         with zipfile.ZipFile(wheel) as archive:
             names = set(archive.namelist())
         info = f"cutout_client-{cutout_client.__version__}.dist-info"
-        code = {f"cutout_client/{path.name}" for path in CLIENT.glob("*.py")}
+        code = {f"cutout_client/{path.relative_to(CLIENT)}" for path in CLIENT.rglob("*.py")}
         of_metadata = {f"{info}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "licenses/LICENSE")}
         assert names == code | {"cutout_client/py.typed"} | of_metadata
 

@@ -12,7 +12,7 @@ FILE = ROOT / "docker-compose.yml"
 
 # What is built from this repository.
 ONE_SHOT = ("migrate", "bucket")
-LONG_RUNNING = ("api", "dispatcher", "ingester", "worker", "copier", "sandbox")
+LONG_RUNNING = ("api", "dispatcher", "ingester", "renderer", "worker", "copier", "sandbox")
 OURS = ONE_SHOT + LONG_RUNNING
 
 _VARIABLE = re.compile(
@@ -93,3 +93,8 @@ def seconds(duration: str) -> float:
     if "".join(number + unit for number, unit in parts) != duration:
         raise ValueError(f"{duration!r} is not a duration")
     return sum(int(number) * _UNIT_SECONDS[unit] for number, unit in parts)
+
+
+def gigabytes(size: str) -> float:
+    """A size such as 512m or 2g."""
+    return int(size[:-1]) * {"m": 2**20, "g": 2**30}[size[-1]] / 1e9

@@ -6,17 +6,21 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.deploy import dockerfile
 from tests.deploy.compose import ROOT, environment_of, seconds
 from tests.support.machine import scaled
 
-# What stands for the image's own interpreter and script.
-PROGRAMS = {"cutout": [sys.executable, "-m", "cli"], "python": [sys.executable]}
+# What stands for the image's own interpreter and script. Without `site`, which would find this repository.
+PROGRAMS = {"cutout": [sys.executable, "-S", "-m", "cli"], "python": [sys.executable, "-S"]}
+PACKAGES = sysconfig.get_path("purelib")
 
 LOOK_EVERY_S = 0.5
 
@@ -25,7 +29,8 @@ class Container:
     """Runs the declared command in the declared environment and nothing else of ours.
 
     `addresses` are replaced in commands, health checks and values: names that only Docker resolves, and
-    ports that may be taken here. The directory stands for the container's working directory.
+    ports that may be taken here. The directory stands for the container's working directory, `tree` for the
+    image's /app.
     """
 
     def __init__(
@@ -35,6 +40,7 @@ class Container:
         addresses: Mapping[str, str],
         directory: Path,
         *,
+        tree: Path = ROOT,
         programs: Mapping[str, Sequence[str | Path]] = PROGRAMS,
     ) -> None:
         self._service = service
@@ -48,7 +54,7 @@ class Container:
         self.environment = {
             **dockerfile.environment(),
             "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": f"{tree}:{PACKAGES}",
             "HOME": "/nonexistent",
             **{name: self._here(value) for name, value in environment_of(service, variables).items()},
         }
@@ -98,6 +104,13 @@ class Container:
             assert self._process.poll() is None, self.log
             assert time.monotonic() < deadline, f"not healthy: {self._complaint}{self.log}"
             time.sleep(LOOK_EVERY_S)
+
+    def use(self) -> tuple[int, int]:
+        """Bytes of memory and number of threads of the process and its children."""
+        assert self._process is not None
+        top = psutil.Process(self._process.pid)
+        family = [top, *top.children(recursive=True)]
+        return sum(one.memory_info().rss for one in family), sum(one.num_threads() for one in family)
 
     def stop(self, within_s: float = 10.0) -> int:
         """Send the signal that Docker sends; returns the exit code."""

@@ -3,8 +3,9 @@
 import json
 import re
 import shlex
+import shutil
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from tests.deploy.compose import ROOT
 
@@ -30,14 +31,38 @@ def read_instructions() -> list[Instruction]:
     return found
 
 
-def copied() -> list[str]:
-    """The sources of every COPY from the build context."""
+def copied(target: str | None = None) -> list[str]:
+    """The sources of every COPY from the build context, or of those that a target's file system has."""
+    stages = None if target is None else stages_of(target)
     return [
         source
         for instruction in read_instructions()
-        if instruction.word == "COPY" and not instruction.rest.startswith("--from")
+        if instruction.word == "COPY"
+        and not instruction.rest.startswith("--from")
+        and (stages is None or instruction.stage in stages)
         for source in shlex.split(instruction.rest)[:-1]
     ]
+
+
+def stages_of(target: str) -> list[str]:
+    """The stage and those that it is built on."""
+    bases = {i.stage: i.rest.split()[0] for i in read_instructions() if i.word == "FROM"}
+    found = [target]
+    while (base := bases[found[-1]]) in bases:
+        found.append(base)
+    return found
+
+
+def make_tree(target: str, directory: Path) -> Path:
+    """The directory /app of a target, as the builder makes it of what .dockerignore lets in."""
+    for source in copied(target):
+        shutil.copytree(ROOT / source, directory / source, ignore=_ignored)
+    return directory
+
+
+def _ignored(directory: str, names: list[str]) -> list[str]:
+    folder = Path(directory).relative_to(ROOT)
+    return [name for name in names if is_ignored(str(folder / name))]
 
 
 def entrypoint() -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cutout.network import IN_MEMORY_BYTES
 from cutout.settings import PREFIX, Settings
 from tests.deploy import dockerfile
 from tests.deploy.compose import (
@@ -16,6 +17,7 @@ from tests.deploy.compose import (
     ROOT,
     RequiredError,
     environment_of,
+    gigabytes,
     interpolate,
     load,
     load_services,
@@ -30,6 +32,7 @@ SETTINGS = {f"{PREFIX}{name.upper()}": field for name, field in Settings.model_f
 # A client's own: where the API is and the key to it.
 OF_CLIENTS = {"CUTOUT_API_URL", "CUTOUT_API_KEY"}
 ENDPOINT_KEY = "CUTOUT_ENDPOINT_API_KEYS"
+STORES = ("postgres", "redis", "s3")
 
 
 class TestVariables:
@@ -57,8 +60,9 @@ class TestVariables:
     def test_processes_agree(self) -> None:
         """Api, dispatcher and worker are given the same settings, the endpoint's key aside."""
         api = SERVICES["api"]["environment"]
+        directory = {"TMPDIR": api["TMPDIR"]}
         for name in ("dispatcher", "worker", "copier"):
-            assert SERVICES[name]["environment"] == api | {
+            assert SERVICES[name]["environment"] | directory == api | {
                 ENDPOINT_KEY: SERVICES[name]["environment"][ENDPOINT_KEY]
             }
 
@@ -119,6 +123,8 @@ class TestConfinement:
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert service["init"] is True
         assert any(mount.startswith("/tmp:") for mount in service["tmpfs"])  # noqa: S108 - in the container
+        assert gigabytes(service["mem_limit"]) >= 0.5
+        assert service["pids_limit"] >= 50
         assert not service.keys() & {"privileged", "cap_add", "pid", "ipc", "network_mode", "devices"}
 
     @pytest.mark.parametrize("name", SERVICES)
@@ -126,10 +132,37 @@ class TestConfinement:
         """No service's log fills the disk."""
         assert SERVICES[name]["logging"]["options"].keys() == {"max-size", "max-file"}
 
+    @pytest.mark.parametrize("name", SERVICES)
+    def test_what_is_in_memory_fits(self, name: str) -> None:
+        """The declared sizes of a service's tmpfs, which is memory, leave a quarter to the process."""
+        sizes = re.findall(r"size=(\d+[mg])", str(SERVICES[name]["tmpfs"]))
+        assert sum(map(gigabytes, sizes)) <= 0.75 * gigabytes(SERVICES[name]["mem_limit"])
+        assert sizes or name in STORES
+
+    def test_what_may_be_large_is_on_a_disk(self) -> None:
+        """Uploads and archives lie on a volume; children of a renderer and of a worker fit their memory."""
+        for name in ("api", "ingester"):
+            assert SERVICES[name]["environment"]["TMPDIR"] == "/temporary"
+            assert SERVICES[name]["volumes"] == ["temporary:/temporary"]
+        default = {name: field.default for name, field in Settings.model_fields.items()}
+        _, option, processes = SERVICES["renderer"]["command"]
+        assert option == "--processes"
+        rendering = int(processes) * default["render_memory_bytes"]
+        assert rendering < 0.9e9 * gigabytes(SERVICES["renderer"]["mem_limit"])
+        held = 2 * IN_MEMORY_BYTES * default["worker_threads"]
+        assert 2 * default["prepare_memory_bytes"] + held < 0.9e9 * gigabytes(SERVICES["worker"]["mem_limit"])
+        assert SERVICES["worker"]["pids_limit"] > 1000
+
+    def test_the_image_has_the_directories_that_volumes_are_mounted_at(self) -> None:
+        """A volume takes the owner of the directory that it is mounted at."""
+        (made,) = [i.rest for i in dockerfile.read_instructions() if "install --directory" in i.rest]
+        mounts = {mount.split(":")[1] for name in OURS for mount in SERVICES[name].get("volumes", [])}
+        assert mounts <= set(made.split())
+
     def test_nothing_of_the_host_is_mounted(self) -> None:
-        """Only named volumes are mounted, each declared, and only into the stores and the workers."""
+        """Only named volumes are mounted, each declared, and and only into the stores and who holds files."""
         mounts = {name: mount for name, service in SERVICES.items() for mount in service.get("volumes", [])}
-        assert mounts.keys() == {"postgres", "redis", "s3", "worker", "copier"}
+        assert mounts.keys() == {*STORES, "worker", "copier", "api", "ingester"}
         assert {mount.split(":")[0] for mount in mounts.values()} == set(load()["volumes"])
 
     def test_only_the_api_has_a_port_on_the_host(self) -> None:
@@ -146,7 +179,7 @@ class TestConfinement:
                 members[network].add(name)
         assert load()["networks"]["stores"] == {"internal": True}
         assert members["stores"] == set(SERVICES) - {"sandbox"}
-        assert members["endpoint"] == {"dispatcher", "ingester", "worker", "copier", "sandbox"}
+        assert members["endpoint"] == {"dispatcher", "ingester", "renderer", "worker", "copier", "sandbox"}
         assert members["front"] == {"api", "s3"}
 
 
@@ -190,6 +223,26 @@ class TestLife:
         deadline = Settings.model_fields["call_deadline_seconds"].default
         assert seconds(SERVICES["worker"]["stop_grace_period"]) >= 2 * deadline
 
+    def test_an_api_process_drains_and_ends_its_requests(self) -> None:
+        """It is not killed before it has drained, its requests and its threads have ended, and some more."""
+        default = {name: field.default for name, field in Settings.model_fields.items()}
+        longest = default["api_drain_seconds"] + default["api_stop_seconds"] + 5
+        assert seconds(SERVICES["api"]["stop_grace_period"]) >= longest + 10
+
+    def test_prometheus_is_told_of_each_process(self) -> None:
+        """The comment has the names of all long-running services of ours."""
+        told = re.search(r"with the names (.*?),\s*#?\s*type A", FILE.read_text(), re.DOTALL)
+        assert told
+        assert set(re.findall(r"[a-z]+", told[1])) - {"and"} == set(LONG_RUNNING) - {"sandbox"}
+
+    def test_the_largest_batch_of_the_docs_fits_the_dispatcher(self) -> None:
+        """16 bytes a job in its /tmp, as the file and the page about outages say."""
+        (size,) = re.findall(r"size=(\d+m)", str(SERVICES["dispatcher"]["tmpfs"]))
+        jobs = int(gigabytes(size) * 1e9 / 16 / 1e6)
+        assert f"{jobs} million in {size[:-1]} MB" in FILE.read_text()
+        page = " ".join((ROOT / "docs" / "operate" / "outages.md").read_text().split())
+        assert f"{size[:-1]} MB in `docker-compose.yml`, enough for a batch of {jobs} million jobs" in page
+
     def test_a_worker_has_a_spool_that_outlives_it(self) -> None:
         """The spool is on a volume of its own, where the next worker finds it."""
         (mount,) = SERVICES["worker"]["volumes"]
@@ -221,6 +274,7 @@ class TestImages:
         stages = {instruction.stage for instruction in dockerfile.read_instructions()}
         assert SERVICES[name]["build"]["context"] == "."
         assert SERVICES[name]["build"]["target"] in stages
+        assert (SERVICES[name]["build"]["target"] == "sandbox") == (name == "sandbox")
 
     @pytest.mark.parametrize(
         ("name", "image", "package", "depth"),
@@ -233,7 +287,19 @@ class TestImages:
     def test_the_stores_are_those_of_the_tests(self, name: str, image: str, package: str, depth: int) -> None:
         """Each store is deployed in the version that the tests run on."""
         tested = importlib.metadata.version(package).split(".")[:depth]
-        assert re.match(rf"{image}:{re.escape('.'.join(tested))}(-|$)", SERVICES[name]["image"])
+        declared = SERVICES[name]["image"]
+        assert re.match(rf"{image}:{re.escape('.'.join(tested))}(-|$)", interpolate(declared, {}))
+        variable = f"{image.rpartition('/')[2].upper()}_IMAGE"
+        assert interpolate(declared, {variable: "a@sha256:b"}) == "a@sha256:b"
+        assert f"{variable}" in FILE.read_text().partition("\nname:")[0]
+
+    @pytest.mark.parametrize("name", OURS)
+    def test_ours_can_be_built_as_a_release(self, name: str) -> None:
+        """Arguments of the Dockerfile are passed on, with the same defaults."""
+        args = SERVICES[name]["build"]["args"]
+        instructions = dockerfile.read_instructions()
+        declared = dict(i.rest.partition("=")[::2] for i in instructions if i.word == "ARG" and "=" in i.rest)
+        assert {name: interpolate(value, {}) for name, value in args.items()} == declared
 
     def test_listens_beyond_its_container(self) -> None:
         """A service that others reach listens on all of the container's addresses, at their port."""

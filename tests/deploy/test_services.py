@@ -13,8 +13,9 @@ from sqlalchemy import Engine, make_url, text
 from cutout.endpoint.result import ResultDownloader
 from cutout.network import HostList
 from local import LocalServices
-from tests.deploy.compose import LONG_RUNNING, ONE_SHOT, OURS, load_services
+from tests.deploy.compose import LONG_RUNNING, ONE_SHOT, OURS, gigabytes, load_services
 from tests.deploy.container import Container, free_port
+from tests.deploy.dockerfile import make_tree
 from tests.support.machine import scaled
 
 pytestmark = pytest.mark.long(
@@ -64,7 +65,9 @@ def deployment(
         "CUTOUT_S3_BUCKET": f"deploy-{uuid.uuid4().hex}",
         "CUTOUT_REDIS_PREFIX": f"{uuid.uuid4().hex}:",
     }
+    (temporary := tmp_path_factory.mktemp("temporary")).chmod(0o700)
     addresses = {
+        "/temporary": str(temporary),
         "postgres:5432/cutout": f"127.0.0.1:{postgres.port}/{database}",
         "redis:6379": f"127.0.0.1:{redis.port}",
         "s3:8333": services.s3.endpoint_url.removeprefix("http://"),
@@ -75,8 +78,22 @@ def deployment(
     }
     declared = load_services(variables)
     directory = tmp_path_factory.mktemp("deployment")
-    containers = {name: Container(declared[name], variables, addresses, directory / name) for name in OURS}
-    containers["standby"] = Container(declared["dispatcher"], variables, addresses, directory / "standby")
+    trees = {
+        target: make_tree(target, directory / f"image-{target}")
+        for target in {declared[name]["build"]["target"] for name in OURS}
+    }
+    commands = {name: declared[name] for name in OURS} | {"standby": declared["dispatcher"]}
+    containers = {
+        # Each container has the port of its probes to itself.
+        name: Container(
+            service,
+            variables,
+            addresses | {"9808": str(free_port())},
+            directory / name,
+            tree=trees[service["build"]["target"]],
+        )
+        for name, service in commands.items()
+    }
     yield Deployment(containers, variables, f"http://127.0.0.1:{api}")
     for container in containers.values():
         container.kill()
@@ -123,7 +140,15 @@ def test_nothing_else_is_given(deployment: Deployment) -> None:
         surplus = {
             name for name in container.environment if not name.startswith(("CUTOUT_", "PIP_", "PYTHON"))
         }
-        assert surplus == {"PATH", "HOME"}
+        assert surplus - {"TMPDIR"} == {"PATH", "HOME"}
+
+
+@pytest.mark.parametrize("name", LONG_RUNNING)
+def test_fits_its_limits(running: Deployment, name: str) -> None:
+    """At rest a service takes less than half of its memory and of its threads."""
+    service, (memory, threads) = load_services()[name], running.containers[name].use()
+    assert memory < gigabytes(service["mem_limit"]) * 1e9 / 2
+    assert threads < service["pids_limit"] / 2
 
 
 @pytest.mark.parametrize("name", [*LONG_RUNNING, "standby"])

@@ -1,8 +1,9 @@
-"""Picture of README.md: three photos before and after, drawn from the files that the demo wrote.
+"""Pictures of README.md: three photos before and after, and an edge at full size, from the demo's files.
 
 `make demo`, then `python -m tests.docs.before_after`; photos/ATTRIBUTION.md belongs into its caption.
 """
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import Image, ImageOps
 from tests.docs.pages import ROOT
 
 PICTURE = ROOT / "docs" / "images" / "before-after.png"
+DETAIL = ROOT / "docs" / "images" / "full-size.png"
 PHOTOS = (
     "pierre-chatel-innocenti-483198-unsplash",
     "eniko-kis-663725-unsplash",
@@ -65,3 +67,4 @@ if __name__ == "__main__":
     demo_output = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "demo-output"
     PICTURE.parent.mkdir(exist_ok=True)
     draw(demo_output).save(PICTURE, optimize=True)
+    shutil.copyfile(demo_output / DETAIL.name, DETAIL)

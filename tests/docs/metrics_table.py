@@ -8,13 +8,29 @@ from prometheus_client.metrics import MetricWrapperBase
 
 import api.metrics
 import worker.dispatcher.metrics
+import worker.ingester.metrics
 import worker.metrics
+import worker.webhooks.metrics
+from cutout.monitoring import process_metrics
+from cutout.monitoring.probes import STORE_UP, STORE_UP_TEXT
 from cutout.monitoring.prometheus import NAMED
 from tests.docs.pages import ROOT
 
 PAGE = ROOT / "docs" / "operate" / "metrics.md"
 BEGIN, END = "<!-- metrics -->\n", "<!-- end of metrics -->\n"
-OF_PROCESSES = {"API": api.metrics, "dispatcher": worker.dispatcher.metrics, "worker": worker.metrics}
+OF_PROCESSES = (
+    ("API", api.metrics),
+    ("dispatcher", worker.dispatcher.metrics),
+    ("dispatcher", worker.webhooks.metrics),
+    ("ingester", worker.ingester.metrics),
+    ("worker", worker.metrics),
+)
+# Of collectors, with their labels and meaning.
+OF_ALL = {STORE_UP: (STORE_UP_TEXT, ("store",))} | {
+    name: (text, labels) for name, (_, text, labels) in process_metrics.NAMED.items()
+}
+# The client library adds them on Linux.
+OF_LIBRARY = {"process_start_time_seconds", "process_resident_memory_bytes", "process_open_fds"}
 SUFFIXES: dict[type[MetricWrapperBase], tuple[str, ...]] = {
     Counter: ("_total",),
     Gauge: ("",),
@@ -29,12 +45,14 @@ def metrics_table() -> str:
     for process, metric in _of_processes():
         name = metric._name + ("_total" if isinstance(metric, Counter) else "")
         rows.append(_row(name, process, metric._labelnames, metric._documentation))
+    rows += [_row(name, "each process", labels, text) for name, (text, labels) in OF_ALL.items()]
     return "\n".join(rows) + "\n"
 
 
 def series() -> dict[str, set[str]]:
     """Every name that Prometheus can query, with its labels."""
-    known = {name: set(labels) for name, (_, labels) in NAMED.items()}
+    known = {name: set(labels) for name, (_, labels) in (NAMED | OF_ALL).items()}
+    known |= {name: set() for name in OF_LIBRARY}
     for _, metric in _of_processes():
         for suffix in SUFFIXES[type(metric)]:
             known[metric._name + suffix] = {*metric._labelnames, *(["le"] if suffix == "_bucket" else [])}
@@ -52,7 +70,7 @@ def _row(name: str, process: str, labels: tuple[str, ...], text: str) -> str:
 
 
 def _of_processes() -> Iterator[tuple[str, MetricWrapperBase]]:
-    for process, module in OF_PROCESSES.items():
+    for process, module in OF_PROCESSES:
         for metric in vars(module).values():
             if isinstance(metric, MetricWrapperBase):
                 yield process, metric

@@ -9,7 +9,18 @@ import pytest
 
 from tests.docs.pages import ROOT
 
-PACKAGES = ("api", "cli", "cutout", "cutout_client", "local", "migrations", "sandbox", "tests", "worker")
+PACKAGES = (
+    "api",
+    "cli",
+    "console",
+    "cutout",
+    "cutout_client",
+    "local",
+    "migrations",
+    "sandbox",
+    "tests",
+    "worker",
+)
 # A sentence that begins so is a relative clause without a subject, or needs another one to be understood.
 RIDDLES = re.compile(r"(?:What|Who|Whose|How|Which|From|The same)\b")
 DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

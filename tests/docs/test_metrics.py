@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
+from cutout.results.added_columns import ALL_ADDED
 from tests.docs.metrics_table import PAGE, renewed, series
 from tests.docs.pages import ROOT
 
@@ -15,6 +16,13 @@ DASHBOARD = json.loads((ROOT / "docs" / "grafana" / "cutout.json").read_text())
 RULES = [rule for group in ALERTS["groups"] for rule in group["rules"]]
 TARGETS = [target for panel in DASHBOARD["panels"] for target in panel["targets"]]
 EXPRESSIONS = [rule["expr"] for rule in RULES] + [target["expr"] for target in TARGETS]
+TEXTS = [
+    *sorted(path for path in (ROOT / "docs").rglob("*") if path.suffix in (".md", ".yml")),
+    *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "docker-compose.yml")),
+]
+# Names of the same form: the client's package, and columns of a catalog that comes back.
+OTHER_NAMES = {"cutout_client", *ALL_ADDED}
+NAME = re.compile(r"\bcutout_[a-z][a-z0-9_]*")
 SELECTOR = re.compile(r"\b(cutout_\w+)(?:\{([^}]*)\})?")
 
 
@@ -39,6 +47,14 @@ def test_an_expression_asks_for_what_there_is(expression: str) -> None:
         assert expression.count(opening) == expression.count(closing)
 
 
+def test_texts_name_metrics_that_there_are() -> None:
+    """In prose, runbooks, summaries of alerts and the dashboard; a histogram also without its suffix."""
+    known = {re.sub(r"_bucket$", "", name) for name in series()} | series().keys() | OTHER_NAMES
+    for path in [*TEXTS, ROOT / "docs" / "grafana" / "cutout.json"]:
+        unknown = set(NAME.findall(path.read_text())) - known
+        assert not unknown, f"{path.relative_to(ROOT)} names {sorted(unknown)}"
+
+
 def test_a_legend_names_labels_that_are_left() -> None:
     """A panel writes labels beside its lines by which its expression groups."""
     for target in TARGETS:
@@ -54,7 +70,11 @@ def test_an_alert_says_how_bad_it_is_and_what_it_means() -> None:
         assert rule["labels"]["severity"] in ("warning", "critical")
         summary = rule["annotations"]["summary"]
         used = set(re.findall(r"\$labels\.(\w+)", summary))
-        assert used <= set(_grouped(rule["expr"])), rule["alert"]
+        assert used <= {*_grouped(rule["expr"]), *_labels_of_absent(rule["expr"])}, rule["alert"]
+
+
+def _labels_of_absent(expression: str) -> list[str]:
+    return re.findall(r"absent\(\w+\{(\w+)=", expression)
 
 
 def _grouped(expression: str) -> Iterator[str]:

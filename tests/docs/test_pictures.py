@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 from PIL import Image
 
-from tests.docs.before_after import AFTER, DARK, LIGHT, PHOTOS, PICTURE, draw
+from tests.docs.before_after import AFTER, DARK, DETAIL, LIGHT, PHOTOS, PICTURE, draw
 from tests.docs.pages import README, ROOT
 
 FLOW = ROOT / "docs" / "images" / "flow.svg"
@@ -19,6 +19,14 @@ def test_the_picture_is_small_and_as_wide_as_the_page() -> None:
     assert PICTURE.stat().st_size < MOST_BYTES
     with Image.open(PICTURE) as picture:
         assert picture.size == (900, 606)
+
+
+def test_the_edge_at_full_size_is_small_and_shown() -> None:
+    """README.md has it, with a text for those who cannot see it."""
+    assert DETAIL.stat().st_size < MOST_BYTES
+    with Image.open(DETAIL) as picture:
+        assert picture.width <= 900
+    assert re.search(r"!\[[^\]]{40,}\]\(docs/images/full-size\.png\)", README.read_text())
 
 
 def test_the_caption_names_the_photographers() -> None:

@@ -15,7 +15,7 @@ from api.problem_types import PROBLEM_TYPES
 from cli.main import COMMANDS, make_app
 from tests.docs.pages import ROOT
 
-PRODUCT = ("api", "cli", "cutout", "cutout_client", "local", "migrations", "sandbox", "worker")
+PRODUCT = ("api", "cli", "console", "cutout", "cutout_client", "local", "migrations", "sandbox", "worker")
 
 # Each table: the old name, and the one that stands for it now.
 FOLDERS = {

@@ -9,14 +9,15 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from cutout.enums import State
+from cutout.actions.at_once import cancel_now
+from cutout.enums import BatchState, State
 from cutout.queue.blocks import approval
-from cutout.queue.bulk import cancel_batch
 from cutout.queue.enqueue import NewJob, create_batch, enqueue_all
-from cutout.status.batch_status import BatchState, batch_status
+from cutout.status.batch_status import batch_status
 from cutout.storage import Bucket
 from cutout.storage.uploads import upload_source
 from tests.cutout.queue.test_blocked_jobs import planned
+from tests.support.asked import COMMAND
 from tests.support.pictures import encoded, plain
 from tests.support.sandbox import Sandbox
 from tests.support.system import System
@@ -97,7 +98,7 @@ class TestACancelledBatch:
         sandbox.fault("result_unavailable", next=3)
         batch_id = batch_of(system, pictures(bucket, 3))
         system.until(AT_COPY)
-        assert cancel_batch(system.engine, batch_id) == 0
+        assert cancel_now(system.engine, COMMAND, batch_id) == 0
         with Session(system.engine) as session:
             found = batch_status(session, batch_id)
             assert found is not None
@@ -114,7 +115,7 @@ class TestACancelledBatch:
         sandbox.set(latency=1.0)
         batch_id = batch_of(system, pictures(bucket, 10))
         system.until("SELECT count(*) = 2 FROM attempts")
-        cancel_batch(system.engine, batch_id)
+        cancel_now(system.engine, COMMAND, batch_id)
         begun = system.scalar("SELECT count(*) FROM attempts")
         system.until(ended(batch_id))
         assert counted(system, batch_id) == {"succeeded": begun, "cancelled": 10 - begun}

@@ -107,3 +107,35 @@ class TestAProducerThatAsksToBeTold:
         ids = [message.id for message in receiver.messages]
         assert len({*ids}) == count
         assert len(ids) > count
+
+    @pytest.mark.long("waits for the lease of a killed dispatcher; tests/worker/webhooks/ has it in Postgres")
+    def test_hears_of_everything_at_an_endpoint_though_the_dispatcher_is_killed(
+        self, system: System, receiver: Receiver, photo: bytes
+    ) -> None:
+        """The batch's end, and its jobs in digests, signed with the endpoint's secret."""
+
+        def slowly(handler: BaseHTTPRequestHandler) -> None:
+            time.sleep(0.5)
+            handler.send_response(204)
+            handler.end_headers()
+
+        receiver.always = slowly
+        body = {"url": receiver.url("/all?token=quirk"), "events": ["*", "job.succeeded"]}
+        made = system.client.post("/v1/webhooks/endpoints", json=body).raise_for_status().json()
+        batch = system.client.post("/v1/batches", json={"name": "b"}).raise_for_status().json()
+        jobs = {upload(system, photo, batch_id=batch["id"])["id"] for _ in range(3)}
+        receiver.wait_for(1)
+        system.kill("dispatcher")
+        system.start("dispatcher", "dispatcher")
+        system.until("SELECT bool_and(state = 'succeeded') FROM jobs")
+        finished = "SELECT count(*) = 1 FROM deliveries WHERE type = 'batch.finished'"
+        system.until(finished)
+        system.until("SELECT count(*) = 0 FROM digests")
+        system.execute("UPDATE deliveries SET due_at = now() WHERE state = 'waiting' AND tries > 0")
+        system.until("SELECT bool_and(state = 'delivered') FROM deliveries")
+        payloads = told(receiver.messages, made["secret"])
+        digested = [job for each in payloads if each["type"] == "jobs.digest" for job in each["data"]["jobs"]]
+        assert {job["id"] for job in digested} == jobs
+        assert {job["type"] for job in digested} == {"job.succeeded"}
+        assert "batch.finished" in {each["type"] for each in payloads}
+        assert "quirk" not in system.log("dispatcher") + system.log("worker") + system.log("api")

@@ -57,6 +57,8 @@ def test_some_interleavings_keep_the_promises(machine: type[Interleavings]) -> N
     assert machine.reached["charged"] > SOME.max_examples
 
 
+# Alone it takes 90 s; late in a run of all tests, beside two others, three times as long and more.
+@pytest.mark.timeout(1200)
 @pytest.mark.long("a hundred interleavings; the test before it has four")
 def test_many_interleavings_keep_the_promises(machine: type[Interleavings]) -> None:
     """Many interleavings, which differ in each run; a failure is reduced to its fewest steps."""

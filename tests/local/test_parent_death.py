@@ -101,7 +101,10 @@ def test_the_next_start_ends_what_was_left(family: Family, tmp_path: Path) -> No
     living([family.guard], within_seconds=30)
     family.parent.kill()
     family.parent.wait(30)
-    assert len(living(family.children, within_seconds=0.5)) == len(family.children)
+    # Postgres ends back ends of its own accord, as after a vacuum.
+    left = {process.name() for process in living(family.children, within_seconds=0.5)}
+    # A virtual environment names its interpreter `python`, `python3` or `python3.11`.
+    assert left >= {Path(sys.executable).name, "postgres", "valkey-server", "weed"}
     with LocalServices(
         tmp_path, database_url="postgresql://db", redis_url="redis://r", s3_endpoint_url="http://s"
     ):

@@ -1,46 +1,14 @@
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import Engine, text
 
-from cutout.models.database import Base, connect
-from local import LocalServices
-from migrations.run import UnknownSchemaError, downgrade, pending, upgrade
-from tests.conftest import url_of
-
-# What Postgres itself says of a schema, whoever made it.
-COLUMNS = """
-    SELECT table_name, column_name, data_type, is_nullable, column_default, is_identity
-    FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'alembic_version'
-"""
-CONSTRAINTS = """
-    SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
-    WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text <> 'alembic_version'
-"""
-INDEXES = """
-    SELECT tablename, indexdef FROM pg_indexes
-    WHERE schemaname = 'public' AND tablename <> 'alembic_version'
-"""
-
-
-@pytest.fixture
-def empty(services: LocalServices, admin: Engine) -> Iterator[Engine]:
-    """A database without tables."""
-    with admin.connect() as connection:
-        connection.execute(text("CREATE DATABASE empty"))
-    engine = connect(url_of(services, "empty"))
-    yield engine
-    engine.dispose()
-    with admin.connect() as connection:
-        connection.execute(text("DROP DATABASE empty WITH (FORCE)"))
-
-
-def schema(engine: Engine) -> dict[str, set[tuple[object, ...]]]:
-    with engine.connect() as connection:
-        return {
-            query: {tuple(row) for row in connection.execute(text(query))}
-            for query in (COLUMNS, CONSTRAINTS, INDEXES)
-        }
+from cutout.models.database import Base
+from migrations import run
+from migrations.run import UnknownSchemaError, downgrade, newer, pending, upgrade
+from tests.migrations.filled import revisions
+from tests.migrations.schema import COLUMNS, CONSTRAINTS, INDEXES, schema
 
 
 def test_migrations_make_what_the_models_say(empty: Engine, engine: Engine) -> None:
@@ -62,6 +30,51 @@ def test_migrations_go_down_and_up_again(empty: Engine) -> None:
     assert schema(empty) == first
 
 
+ROUTINES = "SELECT proname, pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+TRIGGERS = "SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal"
+
+
+def test_a_migration_down_restores_functions_and_triggers(empty: Engine) -> None:
+    """Functions and triggers after it are those of a database that never had the migration."""
+
+    def routines() -> set[tuple[str, str]]:
+        with empty.connect() as connection:
+            return {
+                (name, " ".join(definition.split()))
+                for query in (ROUTINES, TRIGGERS)
+                for name, definition in connection.execute(text(query))
+            }
+
+    upgrade(empty, "0028")
+    before = routines()
+    upgrade(empty, "0031")
+    assert routines() != before
+    downgrade(empty, "0028")
+    assert routines() == before
+
+
+DIGESTS = """
+    INSERT INTO digests (batch_id, url, endpoint_ids, job)
+    SELECT uuidv7(), url, ids::uuid[], job
+    FROM (VALUES
+        ('https://a.example/', NULL, 'webhook'),
+        ('https://a.example/', '{00000000-0000-0000-0000-000000000001}', 'both'),
+        (NULL, '{00000000-0000-0000-0000-000000000001}', 'endpoints')
+    ) AS collected (url, ids, job)
+"""
+
+
+def test_a_migration_down_keeps_what_is_collected_for_webhooks(empty: Engine) -> None:
+    """Jobs collected for endpoints alone go with them."""
+    upgrade(empty)
+    with empty.begin() as connection:
+        connection.execute(text(DIGESTS))
+    downgrade(empty, "0030")
+    with empty.connect() as connection:
+        left = connection.scalars(text("SELECT job FROM digests ORDER BY id")).all()
+    assert left == ["webhook", "both"]
+
+
 def test_a_database_knows_whether_it_is_behind(empty: Engine) -> None:
     """Pending before the migration and not after it; a second run changes nothing."""
     assert pending(empty)
@@ -78,6 +91,26 @@ def test_a_schema_of_another_history_is_refused_by_its_name(empty: Engine) -> No
         connection.execute(text("UPDATE alembic_version SET version_num = '0026'"))
     with pytest.raises(UnknownSchemaError, match="the schema 0026, which this version does not know"):
         upgrade(empty)
+
+
+def test_a_program_that_was_put_back_leaves_a_newer_schema(empty: Engine) -> None:
+    """To the release before, the newest schema is nothing to do: neither pending nor an error."""
+    upgrade(empty)
+    with patched_head(), empty.connect() as connection:
+        assert not pending(empty)
+        assert newer(empty) == revisions()[-1]
+        upgrade(empty)
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == revisions()[-1]
+    assert newer(empty) is None
+
+
+@contextmanager
+def patched_head() -> Iterator[None]:
+    """Migrations as the release before has them: without the last."""
+    *known, _ = revisions()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "_revisions", lambda: (known[-1], frozenset(known)))
+        yield
 
 
 def test_the_rows_that_programs_expect_exist_once_migrated(engine: Engine) -> None:

@@ -1,10 +1,35 @@
+import platform
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.operations.measured import MeasuredSystem
+import cutout
+from tests.operations.measured import MeasuredSystem, Samples
 from tests.support.sandbox import Sandbox
 from tests.support.system import wait_until
+
+# That each needs.
+STORES = {
+    "api": {"database", "bucket"},
+    "worker": {"database", "bucket", "redis"},
+    "dispatcher": {"database", "redis"},
+}
+
+
+def assert_is(name: str, found: Samples) -> None:
+    """A process says what it is, since when, and how it uses its connections; no counter is there twice."""
+    build = ("cutout_build_info", name, platform.python_version(), "abc123", cutout.__version__)
+    assert found[build] == 1
+    assert 0 < time.time() - found["process_start_time_seconds",] < 600
+    pool = f"cutout-{name}"
+    in_use = found["cutout_database_pool_checked_out", pool]
+    assert 0 <= in_use <= found["cutout_database_pool_connections", pool]
+    assert found["cutout_database_pool_checkouts_total", pool] > 0
+    assert found["cutout_database_pool_wait_seconds_total", pool] > 0
+    stores = {labels[0] for each, *labels in found if each == "cutout_store_up" and found[each, *labels] == 1}
+    assert stores == STORES[name]
+    assert not [each for each, *_ in found if each.endswith("_created")]
 
 
 @pytest.mark.usefixtures("bucket")
@@ -12,7 +37,7 @@ def test_the_metrics_of_all_processes_tell_of_a_batch(
     environment: dict[str, str], photo: bytes, tmp_path: Path
 ) -> None:
     """Requests, messages, calls, copies and what is left of credits, each where it is known, add up."""
-    with MeasuredSystem(environment, tmp_path) as system:
+    with MeasuredSystem(environment | {"CUTOUT_REVISION": "abc123"}, tmp_path) as system:
         batch = system.client.post("/v1/batches", json={"name": "measured"}).json()["id"]
         for n, picture in enumerate([photo, photo, photo, b"no picture"]):
             system.client.post(
@@ -28,30 +53,39 @@ def test_the_metrics_of_all_processes_tell_of_a_batch(
         api, worker, dispatcher = (system.samples(name) for name in ("api", "worker", "dispatcher"))
         account = system.scalar("SELECT name FROM accounts")
         stored = system.scalar("SELECT sum(size_bytes) FROM jobs")
-        heart = system.scalar("SELECT host FROM workers"), str(system.scalar("SELECT pid FROM workers"))
+        producer = str(system.scalar("SELECT producer_id FROM batches"))
+        now = time.time()
 
     assert api["cutout_http_requests_total", "POST", "/v1/jobs", "201"] == 4
-    assert api["cutout_http_request_seconds_count", "POST", "/v1/jobs"] == 4
+    assert api["cutout_http_request_duration_seconds_count", "POST", "/v1/jobs"] == 4
     assert api["cutout_http_requests_total", "GET", "/v1/jobs/{job_id}", "422"] == 1
+    assert api["cutout_http_problems_total", "422", "invalid-request"] == 1
+    for name, found in (("api", api), ("worker", worker), ("dispatcher", dispatcher)):
+        assert_is(name, found)
 
     assert worker["cutout_calls_total", "", "charged", "ok"] == 3
     assert worker["cutout_jobs_settled_total", "", "succeeded"] == 3
     assert worker["cutout_jobs_settled_total", "IMAGE_NOT_A_PICTURE", "fail"] == 1
-    assert worker["cutout_stage_seconds_count", "prepare"] == 4
-    assert {worker["cutout_stage_seconds_count", stage] for stage in ("slot", "turn", "call", "copy")} == {3}
+    assert worker["cutout_stage_duration_seconds_count", "prepare"] == 4
+    assert {
+        worker["cutout_stage_duration_seconds_count", stage] for stage in ("slot", "turn", "call", "copy")
+    } == {3}
     assert worker["cutout_copied_bytes_total",] == stored
     assert worker["cutout_jobs_in_hand",] == 0
+    assert worker["cutout_producer_calls_total", "charged", producer] == 3
+    assert worker["cutout_spool_files",] == worker["cutout_spool_bytes",] == 0
     assert worker["cutout_worker_threads",] == 8
 
-    assert dispatcher["cutout_dispatcher_leads",] == 1
+    assert dispatcher["cutout_dispatcher_is_leader",] == 1
     assert dispatcher["cutout_dispatched_jobs_total", "call"] == 4
-    assert dispatcher["cutout_tick_seconds_count",] > 1
+    assert dispatcher["cutout_dispatcher_tick_duration_seconds_count",] > 1
 
-    assert api["cutout_database_answers",] == 1
-    assert api["cutout_dispatcher_leading",] == 1
+    assert api["cutout_database_up",] == 1
+    assert api["cutout_dispatcher_has_leader",] == 1
     assert api["cutout_workers",] == 1
-    assert 0 <= api["cutout_worker_heartbeat_age_seconds", *heart] < 30
-    assert api["cutout_calls_of_the_last_hour", "charged"] == 3
+    assert api["cutout_workers_silent",] == 0
+    assert 0 <= now - api["cutout_workers_oldest_heartbeat_timestamp_seconds",] < 30
+    assert api["cutout_ledger_recent_calls", "charged"] == 3
     assert api["cutout_account_credits", account] > 0
     assert api["cutout_account_paused", account, ""] == 0
     assert api["cutout_limit_calls", account] > 0

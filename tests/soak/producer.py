@@ -11,7 +11,8 @@ from typing import TypeVar
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from cutout.enums import ReturnForm
+from cutout.enums import Forms, ReturnForm
+from cutout.outputs.options import OutputOptions
 from cutout.queue.enqueue import InvalidJobError, NewJob, create_batch, enqueue_all
 from cutout.storage import StorageError
 from cutout.storage.uploads import upload_source
@@ -21,13 +22,16 @@ from tests.soak.system import System
 JOBS_AT_ONCE = 50
 UPLOADS_AT_ONCE = 4
 PAUSE_S = 0.5
-FORMS = list(ReturnForm)
+FORMS, PURCHASES = list(ReturnForm), list(Forms)
 
 T = TypeVar("T")
 
 
 class Producer:
-    """Enqueues jobs with the external ids "0" to "jobs - 1" in one batch, in all return forms."""
+    """Enqueues jobs with the external ids "0" to "jobs - 1" in one batch, in all return forms.
+
+    Forms are derived for four jobs, bought for the next four, and so on.
+    """
 
     def __init__(self, system: System, jobs: int) -> None:
         self._system = system
@@ -47,7 +51,9 @@ class Producer:
     def _upload(self, number: int, stopping: threading.Event) -> NewJob | None:
         body = io.BytesIO(picture(number))
         source = self._again_and_again(lambda: upload_source(self._system.bucket, body), stopping)
-        return NewJob(source, str(number), FORMS[number % len(FORMS)]) if source else None
+        outputs = OutputOptions(PURCHASES[number // len(FORMS) % len(PURCHASES)])
+        form = FORMS[number % len(FORMS)]
+        return NewJob(source, str(number), form, outputs=outputs) if source else None
 
     def _enqueue(self, jobs: list[NewJob | None]) -> None:
         try:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
-from cutout.enums import ReturnForm
+from cutout.enums import Forms, ReturnForm
 from cutout.models import Attempt, Job
+from cutout.outputs.options import OutputOptions
 from cutout.queue.dispatch import dispatch_calls, dispatch_copies
 from cutout.queue.enqueue import NewJob, create_batch, enqueue
 from cutout.queue.reuse.waiting_jobs import WaitingJobsPromoter
@@ -28,13 +29,19 @@ class Bench:
     context: WorkerContext
 
     def enqueue(
-        self, source: bytes | str, form: ReturnForm = ReturnForm.RGBA, *, producer_id: uuid.UUID | None = None
+        self,
+        source: bytes | str,
+        form: ReturnForm = ReturnForm.RGBA,
+        *,
+        producer_id: uuid.UUID | None = None,
+        forms: Forms = Forms.DERIVED,
     ) -> uuid.UUID:
         """A new job in line, of a batch of its own."""
         address = source if isinstance(source, str) else self.upload(source, producer_id)
         with Session(self.engine) as session, session.begin():
             batch = create_batch(session, "b", producer_id=producer_id)
-            return enqueue(session, NewJob(address, "SKU", form), batch_id=batch.id, producer_id=producer_id)
+            job = NewJob(address, "SKU", form, outputs=OutputOptions(forms))
+            return enqueue(session, job, batch_id=batch.id, producer_id=producer_id)
 
     def upload(self, source: bytes, producer_id: uuid.UUID | None = None) -> str:
         """A picture as an uploaded source."""
@@ -62,9 +69,16 @@ class Bench:
                 session.scalars(select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.number))
             )
 
-    def done(self, source: bytes | str, form: ReturnForm = ReturnForm.RGBA, *, rounds: int = 1) -> Job:
+    def done(
+        self,
+        source: bytes | str,
+        form: ReturnForm = ReturnForm.RGBA,
+        *,
+        rounds: int = 1,
+        forms: Forms = Forms.DERIVED,
+    ) -> Job:
         """A new job after so many rounds of work."""
-        job_id = self.enqueue(source, form)
+        job_id = self.enqueue(source, form, forms=forms)
         for _ in range(rounds):
             self.work()
         return self.job(job_id)

@@ -1,6 +1,7 @@
 """A web server of a producer's, on loopback."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -49,6 +50,9 @@ class WebServer:
     def __init__(self) -> None:
         self._pages: dict[str, tuple[bytes, str | None]] = {}
         self._sent: Counter[str] = Counter()
+        self._asked: Counter[str] = Counter()
+        self._moved: dict[str, str] = {}
+        self._delayed: dict[str, float] = {}
 
     def serve(self, path: str, body: bytes, *, etag: str | None) -> str:
         """Serve a body from now on; returns its address."""
@@ -59,11 +63,32 @@ class WebServer:
         """Count of the times that the whole body went out."""
         return self._sent[path]
 
+    def asked(self, path: str) -> int:
+        """Count of the requests for it."""
+        return self._asked[path]
+
+    def move(self, path: str, to: str) -> None:
+        """Redirect from now on."""
+        self._moved[path] = to
+
+    def delay(self, path: str, seconds: float) -> None:
+        """Answer after so many seconds from now on."""
+        self._delayed[path] = seconds
+
     def __enter__(self) -> Self:
         pages, sent = self._pages, self._sent
+        asked, moved, delayed = self._asked, self._moved, self._delayed
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                asked[self.path] += 1
+                time.sleep(delayed.get(self.path, 0.0))
+                if self.path in moved:
+                    self.send_response(302)
+                    self.send_header("Location", moved[self.path])
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
                 body, etag = pages[self.path]
                 if etag is not None and self.headers.get("If-None-Match") == etag:
                     self.send_response(304)

@@ -11,6 +11,7 @@ from cutout.billing import totals
 from cutout.billing.totals import Totals
 from cutout.enums import AttemptOutcome, QueueState, ReturnForm, Step
 from cutout.models import Attempt, Job
+from cutout.producers.producers import create_producer
 from cutout.queue.attempts.attempts import Answer
 from cutout.queue.attempts.outcomes import Lost, Outcome, StoredObject, Succeeded
 from cutout.queue.enqueue import NewJob, create_batch, enqueue, enqueue_all
@@ -183,6 +184,31 @@ class TestByBatch:
             (None, None, Totals(begun=1, out=1)),
         ]
         assert [line.batch_id for line in totals.by_batch(session, hats)] == [hats]
+
+
+class TestByProducer:
+    def test_has_a_line_for_every_producer_that_called_or_saved(
+        self, session: Session, make_job: MakeJob
+    ) -> None:
+        """By name; what has no producer is last; its own days and batches leave the others out."""
+        shop, art = (create_producer(session, name)[0].id for name in ("shop", "art"))
+        batch_id = create_batch(session, "hats", producer_id=shop).id
+        for of, job_id in (
+            (shop, make_job(CHARGED, fate=DONE, batch_id=batch_id)),
+            (art, make_job(fate=DONE)),
+        ):
+            session.execute(update(Job).where(Job.id == job_id).values(producer_id=of))
+        make_job(REFUSED)
+        assert [(line.name, line.totals) for line in totals.by_producer(session)] == [
+            ("art", Totals(saved=1)),
+            ("shop", Totals(begun=1, charged=1)),
+            (None, Totals(begun=1, not_charged=1)),
+        ]
+        assert [line.totals for line in totals.by_day(session, 2, producer_id=shop)] == [
+            Totals(begun=1, charged=1)
+        ]
+        assert [line.batch_id for line in totals.by_batch(session, producer_id=shop)] == [batch_id]
+        assert [*totals.by_batch(session, batch_id, art)] == []
 
 
 class TestByDay:

@@ -1,12 +1,16 @@
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
 from cutout.ingest import IngestError, ReadOptions, open_source
+from cutout.ingest.ingest_errors import NoRoomError
+from cutout.ingest.sources.object_list import ObjectList
 from cutout.models import Job
 from cutout.settings import Settings
-from cutout.storage import Bucket
+from cutout.storage import Bucket, ListedObject
 from tests.cutout.ingest.conftest import Run
 
 
@@ -74,3 +78,36 @@ class TestAPrefix:
         refused = settings.model_copy(update={"s3_secret_key": SecretStr("mistyped")})
         with pytest.raises(IngestError, match=r"cannot be read: .*CUTOUT_S3_ACCESS_KEY"):
             open_source(f"s3://{bucket.name}/drop", ReadOptions(), refused, Bucket(refused))
+
+
+class TestTheListOfAPrefix:
+    def test_is_read_as_often_as_needed(self, settings: Settings, bucket: Bucket) -> None:
+        """It is what the first listing saw, though objects came, went and were replaced since."""
+        put(bucket, *(f"drop/{n}.jpg" for n in range(3)), "drop/notes.txt")
+        with closing(open_source(f"s3://{bucket.name}/drop/", ReadOptions(), settings, bucket)) as source:
+            versions = [record.pictures[0].version for record in source.records()]
+            bucket.delete("drop/1.jpg")
+            bucket.put_cutout(b"another", key="drop/2.jpg", media_type="image/png", metadata={})
+            put(bucket, "drop/3.jpg")
+            again = [record.pictures[0] for record in source.records()]
+            assert [picture.external_id for picture in again] == ["0", "1", "2"]
+            assert [picture.version for picture in again] == versions
+            assert (source.extent.total, source.skipped.total) == (3, 1)
+
+    def test_that_does_not_fit_on_disk_is_no_fault_of_the_source(self) -> None:
+        """The request waits for room, and the text names the remedy."""
+        with closing(ObjectList()) as objects, Path("/dev/full").open("wb") as full:
+            objects._file.close()
+            # What is written to it fails as on a full disk, once it leaves the buffer.
+            objects._file = full
+            with pytest.raises(NoRoomError, match="No space left on device; make room"):
+                list(objects.keep([ListedObject("a", 1, "e")]))
+            full.raw.close()
+
+    def test_keeps_objects_as_they_are(self) -> None:
+        """Over several blocks, with any key and size."""
+        found = [ListedObject(f'{n}/ü\n\t"{n}', n * 10**9, f'"{n}"') for n in range(2500)]
+        with closing(ObjectList()) as objects:
+            assert list(objects.keep(iter(found))) == found
+            assert list(objects) == found
+            assert list(objects) == found

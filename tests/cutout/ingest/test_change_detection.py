@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
+from cutout.enums import ReturnForm
 from cutout.ingest import IngestOptions, ReadOptions
 from cutout.ingest.pending import request_ingest
 from cutout.settings import Settings
@@ -23,9 +24,11 @@ def run(settings: Settings, engine: Engine, bucket: Bucket) -> Run:
     """Runs the schedule once; returns the changes, the enqueued ids and the error."""
     ingester = Ingester(settings, engine, bucket)
 
-    def once(source: str, **more: object) -> tuple[dict[str, int], list[str], str | None]:
+    def once(
+        source: str, *, schedule: uuid.UUID = SCHEDULE, **more: object
+    ) -> tuple[dict[str, int], list[str], str | None]:
         with Session(engine) as session, session.begin():
-            options = IngestOptions("night", schedule_id=SCHEDULE, **more)  # type: ignore[arg-type]
+            options = IngestOptions("night", schedule_id=schedule, **more)  # type: ignore[arg-type]
             batch_id = request_ingest(session, source, options)
         assert ingester.serve()
         with engine.connect() as connection:
@@ -165,3 +168,69 @@ class TestARun:
                 )
             assert {found["names"][0] for found in skipped} == {"b.psd", "old/c.jpg"}
             end(engine)
+
+
+class TestARunOverManyObjects:
+    def test_finds_a_change_anywhere_among_them(self, run: Run, bucket: Bucket, engine: Engine) -> None:
+        """Replaced by as many other bytes, deleted, and added between others: the rest is unchanged."""
+        source = f"s3://{bucket.name}/drop/"
+        for n in range(40):
+            put(bucket, f"{n:02d}.jpg", b"x")
+        run(source)
+        end(engine)
+        put(bucket, "17.jpg", b"y")
+        bucket.delete("drop/18.jpg")
+        put(bucket, "18-5.jpg", b"x")
+        changes, jobs, _ = run(source, min_source_share=0.5)
+        assert jobs == ["17", "18-5"]
+        assert changes == {"new": 1, "changed": 1, "again": 0, "unchanged": 38, "vanished": 1}
+        end(engine)
+        changes, jobs, _ = run(source, min_source_share=0.5)
+        assert (jobs, changes["unchanged"]) == ([], 40)
+
+    def test_knows_names_with_signs_of_lists(self, run: Run, bucket: Bucket, engine: Engine) -> None:
+        """Ids go to Postgres as one text: none is taken for two, for another one or for none."""
+        names = ["a,b", "{c}", 'd"e', "NULL", "h'i", "j k", "ü"]
+        for name in names:
+            put(bucket, f"{name}.jpg", b"x")
+        assert sorted(run(f"s3://{bucket.name}/drop/")[1]) == sorted(names)
+        end(engine)
+        changes, jobs, _ = run(f"s3://{bucket.name}/drop/")
+        assert (jobs, changes["unchanged"], changes["vanished"]) == ([], len(names), 0)
+
+    def test_enqueues_again_what_was_cancelled(self, run: Run, bucket: Bucket, engine: Engine) -> None:
+        """As what failed; its neighbours are unchanged."""
+        for name in "abc":
+            put(bucket, f"{name}.jpg", b"x")
+        run(f"s3://{bucket.name}/drop/")
+        with engine.begin() as connection:
+            connection.execute(
+                text("""
+                    UPDATE jobs SET state = 'cancelled', queue_state = NULL, finished_at = now()
+                    WHERE external_id = 'b'
+                """)
+            )
+        end(engine)
+        changes, jobs, _ = run(f"s3://{bucket.name}/drop/")
+        assert (jobs, changes["again"], changes["unchanged"]) == (["b"], 1, 2)
+
+    def test_in_other_forms_enqueues_all(self, run: Run, bucket: Bucket, engine: Engine) -> None:
+        """The forms are part of a picture's version."""
+        for name in "ab":
+            put(bucket, f"{name}.jpg", b"x")
+        run(f"s3://{bucket.name}/drop/")
+        end(engine)
+        changes, jobs, _ = run(f"s3://{bucket.name}/drop/", forms=(ReturnForm.MASK,))
+        assert (jobs, changes["changed"]) == (["a", "b"], 2)
+
+    def test_knows_nothing_of_another_schedule(self, run: Run, bucket: Bucket, engine: Engine) -> None:
+        """Each has its own versions of the same prefix."""
+        for name in "ab":
+            put(bucket, f"{name}.jpg", b"x")
+        run(f"s3://{bucket.name}/drop/")
+        end(engine)
+        other = uuid.uuid4()
+        assert run(f"s3://{bucket.name}/drop/", schedule=other)[1] == ["a", "b"]
+        assert run(f"s3://{bucket.name}/drop/")[1] == []
+        end(engine)
+        assert run(f"s3://{bucket.name}/drop/", schedule=other)[1] == []

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, insert, text
 
+from cutout.enums import Forms, ReturnForm
 from cutout.ingest import Estimate, IngestOptions, ReadOptions, estimate, open_source
 from cutout.ingest.estimate import Sample
 from cutout.models import RESULTS, SOURCES
+from cutout.outputs.options import OutputOptions
 from cutout.queue.reuse.identity import Recipe
 from cutout.settings import Settings
 from cutout.storage import Bucket
@@ -38,7 +40,7 @@ def bought(engine: Engine, bucket: Bucket, sha256: bytes, form: str = "rgba", *,
     """A bought result in the bucket, or one whose job is under way."""
     values = {
         "source_sha256": sha256,
-        "return_form": form,
+        "bought_form": form,
         "endpoint": "e",
         "preparation": 1,
         "bucket": bucket.name,
@@ -64,6 +66,14 @@ def of_one_bought(
 
 
 class TestAnEstimate:
+    def test_counts_a_reason_once_wherever_it_occurs(
+        self, estimated: Callable[..., Estimate], written: Callable[[str], Path]
+    ) -> None:
+        """Neither the value nor its position makes another reason."""
+        rows = [f"{n},https://x.example/{'a' * n} b.jpg" for n in range(20)]
+        reasons = estimated(written("\n".join(["external_id,source", *rows]) + "\n")).reasons
+        assert reasons == {"the source … has a blank": 20}
+
     def test_stores_nothing(
         self,
         estimated: Callable[..., Estimate],
@@ -103,7 +113,8 @@ class TestAnEstimate:
         bought(engine, bucket, SHA)
         assert (estimated(path).bought, estimated(path).calls) == (1, 2)
         bought(engine, bucket, b"web", "mask")
-        found = estimated(path, forms=("mask",))
+        assert estimated(path, forms=("mask",)).bought == 1
+        found = estimated(path, forms=("mask",), outputs=OutputOptions(Forms.BOUGHT))
         assert (found.bought, found.calls) == (2, 1)
         assert estimated(path, reuse=False).calls == 3
 
@@ -126,6 +137,16 @@ class TestAnEstimate:
             bucket.delete(key)
         found = of_one_bought()
         assert (found.bought, found.sample.missing_of(found.bought)) == (1, 1)
+
+    def test_counts_one_call_for_all_forms_of_a_picture(
+        self, estimated: Callable[..., Estimate], written: Callable[[str], Path]
+    ) -> None:
+        """Four forms that are derived cost one credit, four that are bought cost four."""
+        path = written(f"external_id,source\na,{WEB}\nb,a.jpg\n")
+        found = estimated(path, forms=tuple(ReturnForm))
+        assert (found.counts.jobs, found.same_picture, found.calls) == (8, 6, 2)
+        found = estimated(path, forms=tuple(ReturnForm), outputs=OutputOptions(Forms.BOUGHT))
+        assert (found.counts.jobs, found.same_picture, found.calls) == (8, 0, 8)
 
     def test_counts_one_call_for_the_same_picture(
         self, estimated: Callable[..., Estimate], written: Callable[[str], Path]

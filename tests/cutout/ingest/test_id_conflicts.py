@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +16,7 @@ from cutout.ingest import Ingest, IngestOptions, ReadOptions, RejectsFile, Stric
 from cutout.ingest import chunks as ingest_chunks
 from cutout.manifests import Reject
 from cutout.models import Job
-from cutout.results import find_manifest, write_as_input
+from cutout.results import WrittenRows, find_manifest, write_as_input
 from cutout.settings import Settings
 from cutout.storage import Bucket
 from tests.cutout.ingest.conftest import Run
@@ -47,7 +46,8 @@ def succeeded(engine: Engine) -> Callable[[], None]:
         with engine.begin() as connection:
             connection.execute(
                 text("""
-                    UPDATE jobs SET state = 'succeeded', queue_state = NULL, finished_at = now(),
+                    UPDATE jobs SET state = 'succeeded', full_size = false, queue_state = NULL,
+                        finished_at = now(),
                         key = 'of ' || coalesce(manifest_source, source), sha256 = '\\x00',
                         media_type = 'image/png', size_bytes = 1, width = 1, height = 1
                 """)
@@ -63,7 +63,7 @@ def given_back(engine: Engine, bucket: Bucket) -> Callable[[Any], list[list[str]
     def back(batch_id: Any) -> list[list[str]]:
         with Session(engine) as session:
             kept = find_manifest(session, batch_id)
-        file = b"".join(write_as_input(engine, bucket, kept, None, Counter())).decode()
+        file = b"".join(write_as_input(engine, bucket, kept, None, WrittenRows())).decode()
         rows = csv.DictReader(io.StringIO(file, newline=""))
         return [[row["cutout_state"], row["cutout_key"]] for row in rows]
 

@@ -82,7 +82,7 @@ class TestAnArchive:
             connection.execute(text("TRUNCATE jobs, batches, ingests CASCADE"))
         run(path)
         (remark,) = remarks(engine)
-        assert "1 names are in an encoding that the archive does not declare" in remark
+        assert "1 name is in an encoding that the archive does not declare" in remark
         assert "`--encoding cp932`" in remark
         assert {job.external_id for job in stored()} == {
             name.encode(encoding).decode("cp437").removesuffix(".jpg"),

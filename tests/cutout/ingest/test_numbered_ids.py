@@ -68,6 +68,23 @@ class TestMany:
         assert [line[:3] for line in rejected()] == [["2", "external_id", "A-2"], ["7", "external_id", "A-2"]]
         assert all("lines 2 and 7 name both" in line[3] for line in rejected())
 
+    @pytest.mark.parametrize(("generated", "own"), [("", "rgba"), ("rgba", ""), ("mask", "")])
+    def test_rejects_both_rows_where_one_has_no_form_of_its_own(
+        self, run: Run, written: Written, rejected: Rejected, generated: str, own: str
+    ) -> None:
+        """A row without a form has the batch's, which may be that of the other row."""
+        rows = [f"A,{WEB}/a,{generated}", f"A,{WEB}/b,{generated}", f"A-2,{WEB}/own,{own}"]
+        counts = run(written("\n".join(["external_id,source,return_form", *rows])), reading=MANY).counts
+        assert (counts.jobs, counts.rejects) == (1, 2)
+        assert [line[:3] for line in rejected()] == [["3", "external_id", "A-2"], ["4", "external_id", "A-2"]]
+
+    def test_takes_two_rows_of_an_id_in_different_forms(self, run: Run, written: Written) -> None:
+        """A generated id of one form, and another row's of another."""
+        rows = [f"A,{WEB}/a,mask", f"A,{WEB}/b,mask", f"A-2,{WEB}/own,rgba"]
+        assert (
+            run(written("\n".join(["external_id,source,return_form", *rows])), reading=MANY).counts.jobs == 3
+        )
+
     def test_rejects_an_id_that_becomes_too_long(self, run: Run, written: Written, stored: Stored) -> None:
         """With its number it would have 257 characters."""
         text = "external_id,source\n" + "".join(f"{'x' * 255},{WEB}/{name}\n" for name in "ab")

@@ -35,7 +35,21 @@ class TestAnAddress:
             ("http://shop.example/a.jpg", "not https"),
             ("https://user:pw@shop.example/a", "without a user or password"),
             ("https:///a.jpg", "has no host"),
-            ("https://shop.example/a b.jpg", "has blanks"),
+            ("https://shop.example/a b.jpg", "has a blank at position 23; write %20 for it"),
+            (
+                "https://shop.example/a.jpg, b.jpg",
+                "if several addresses are meant, write each with its https://",
+            ),
+            (
+                "https://shop.example/a.jpg, https://shop.example/b.jpg",
+                "holds 2 addresses; give each picture",
+            ),
+            (
+                "https://sh\u00adop.example/a.jpg",
+                "invisible character U.00AD .soft hyphen. at position 11; remove",
+            ),
+            ("https://shop.example/a\u200b.jpg", "invisible character U.200B .* at position 23; remove it"),
+            ("https://shop.example/a\tb.jpg", "control character U.0009 at position 23; remove it"),
             ("https://[::1/a.jpg", "is not a web address"),
             ("ftp://shop.example/a.jpg", "begins with ftp://"),
             ("file:///etc/passwd", "begins with file://"),

@@ -92,6 +92,18 @@ class TestAHeader:
             ' `--map external_id="COLUMN",source="COLUMN"`'
         )
 
+    @pytest.mark.parametrize(
+        ("header", "hint"),
+        [
+            ("Picture, main, big\tSKU", "if 'big\\tSKU' is more than one column, set `--delimiter tab`"),
+            ("SKU;Picture\tA\tB", "if 'SKU;Picture' is more than one column, set `--delimiter semicolon`"),
+        ],
+    )
+    def test_that_may_have_another_delimiter_says_so(self, header: str, hint: str) -> None:
+        """A name that has one in it may be two names."""
+        _, message = failure(f"{header}\nx\n")
+        assert message.endswith(hint)
+
     def test_shows_only_some_of_very_many_names(self) -> None:
         """A thousand long names do not make a message of a megabyte."""
         _, message = failure(",".join(f"{'x' * 900}{number}" for number in range(1000)) + "\n")

@@ -26,6 +26,19 @@ class TestRecognising:
         """The file name is list.csv in all cases."""
         assert opened(text).kind == kind
 
+    @pytest.mark.parametrize(
+        ("text", "kept"),
+        [
+            ("sku,asin,picture,asin\n", ("asin", "asin (2)")),
+            ('{"sku": "A", "picture": "a"}', None),
+        ],
+    )
+    def test_knows_the_columns_that_are_kept(self, text: str, kept: tuple[str, ...] | None) -> None:
+        """Not those of which a job's id and source are read, since no record keeps them."""
+        columns = {"external_id": "sku", "source": "picture"}
+        found = open_manifest(io.BytesIO(text.encode()), name="a.csv", columns=columns)
+        assert found.kept_columns == kept
+
     def test_reads_no_further_than_it_must(self) -> None:
         """A fault below the header is raised while iterating, after the records before it."""
         manifest = opened('external_id,source\nA,a.jpg\nB,"b.jpg\n')

@@ -74,14 +74,26 @@ class TestWords:
         (picture,) = pictures(read(HEADER + "A,a.jpg,,"))
         assert (picture.return_form, picture.priority) == (None, None)
 
+    def test_may_be_anothers_columns(self) -> None:
+        """Mapped to nothing, their words are kept with the job."""
+        (picture,) = pictures(
+            read(HEADER + "A,a.jpg,30 days,High", columns={"priority": "", "return_form": ""})
+        )
+        assert (picture.return_form, picture.priority) == (None, None)
+        assert picture.metadata == {"return_form": "30 days", "priority": "High"}
+
     def test_are_rejected_if_unknown(self) -> None:
         """The reject names the value and the valid words."""
         (form, priority) = rejects(read(HEADER + "A,a.jpg,jpeg,now"))
         assert (form.column, form.value) == ("return_form", "jpeg")
-        assert form.reason == "is not one of rgba, mask, whiteBK, crop; use one of them or leave it empty"
+        assert form.reason == (
+            "is not one of rgba, mask, whiteBK, crop; use one of them, leave it empty, or if the column"
+            " is your own, say so with `--map return_form=`"
+        )
         assert (priority.column, priority.value) == ("priority", "now")
         assert priority.reason == (
-            "is not one of interactive, normal, bulk; use one of them or leave it empty"
+            "is not one of interactive, normal, bulk; use one of them, leave it empty, or if the column"
+            " is your own, say so with `--map priority=`"
         )
 
 

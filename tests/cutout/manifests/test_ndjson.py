@@ -90,6 +90,12 @@ class TestALineThatIsRejected:
             (f'{{"external_id": "A", "source": "a", "n": {"9" * 5000}}}', "", "a number that is too long"),
             ('{"a": ' + "[" * 100_000, "", "is nested too deeply"),
             ('{"external_id": {"b": 1}, "source": "a"}', "external_id", "is an object or a list"),
+            (
+                '{"external_id": "A", "source": {"id": "7", "url": "https://x/a"}}',
+                "source",
+                "is an object; map one of its fields, such as `--map source=source.url`",
+            ),
+            ('{"external_id": "A", "source": {"n": 1}}', "source", "is an object or a list"),
             ('{"external_id": "A", "source": ["https://x/a", 1]}', "source", "is an object or a list"),
             ('{"external_id": "A", "source": ["a"]}', "source", "is an object or a list"),
             ('{"external_id": "A", "source": "a", "x": 1e999}', "x", "is too large a number"),

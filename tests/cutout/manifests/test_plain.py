@@ -124,6 +124,39 @@ class TestAColumnOfTheShop:
         assert named(records) == [("A", "a.jpg"), ("A-2", "b.jpg")]
         assert [reject.line for reject in rejects(records)] == [5]
 
+    def test_magento_variants_are_shown_with_their_product(self) -> None:
+        """A row that is not shown by itself needs no picture; a product without one is a reject."""
+        header = "sku,product_type,visibility,base_image\n"
+        rows = (
+            'A,configurable,"Catalog, Search",a.jpg\n'
+            "A-S,simple,Not Visible Individually,\n"
+            "A-M,simple,Not Visible Individually,no_selection\n"
+            "A-L,simple,Not Visible Individually,l.jpg\n"
+            'B,simple,"Catalog, Search",no_selection\n'
+        )
+        columns = {"external_id": "sku", "source": "base_image"}
+        records = read(header + rows, columns=columns)
+        assert named(records) == [("A", "a.jpg"), ("A-L", "l.jpg")]
+        assert [reject.line for reject in rejects(records)] == [6]
+
+    def test_of_bigcommerce_marks_rows_without_a_picture(self) -> None:
+        """Rows of SKUs and rules follow their product; a rule may have a picture of its own."""
+        text = (
+            "Item Type,Product Code/SKU,Product Image URL - 1\nProduct,A,a.jpg\n  SKU,A-1,\n"
+            "  Rule,A-2,b.jpg\n  Rule,,\nProduct,B,\n"
+        )
+        records = read(text, columns={"external_id": "Product Code/SKU", "source": "Product Image URL - 1"})
+        assert named(records) == [("A", "a.jpg"), ("A-2", "b.jpg")]
+        assert [reject.line for reject in rejects(records)] == [6]
+
+    def test_of_squarespace_marks_rows_without_a_picture(self) -> None:
+        """Only a product's first row has its id."""
+        header = "Product ID [Non Editable],Variant ID [Non Editable],SKU,Hosted Image URLs\n"
+        text = f"{header}1,a,A,a.jpg\n,b,A-1,\n2,c,B,\n"
+        records = read(text, columns={"external_id": "SKU", "source": "Hosted Image URLs"})
+        assert named(records) == [("A", "a.jpg")]
+        assert [reject.line for reject in rejects(records)] == [4]
+
 
 class TestTheDelimiter:
     def test_is_a_tab_where_a_name_holds_a_comma(self) -> None:

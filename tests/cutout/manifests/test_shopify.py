@@ -169,6 +169,23 @@ class TestAVariantWithoutAPicture:
         images = sum(bool(row[3]) + bool(row[5]) for row in cells.values())
         assert len(named(records)) == images
 
+    @pytest.mark.parametrize("column", ["Image Src", "variant image"])
+    def test_is_no_reject_with_mapped_columns(self, column: str) -> None:
+        """A product is one if the mapped column is empty in all its rows."""
+        lines = ["boot,Boot,S,b.jpg,1,v.jpg", "boot,,M,,,", "boot,,L,,,", "gift,Gift,G,,,", "gift,,H,,,"]
+        records = read(
+            HEADER + "\n".join(lines) + "\n", columns={"external_id": "Variant SKU", "source": column}
+        )
+        assert named(records) == [("S", "b.jpg" if column == "Image Src" else "v.jpg")]
+        (reject,) = rejects(records)
+        assert (reject.line, reject.column.casefold()) == (5, column.casefold())
+        assert reject.reason.startswith("no picture: ")
+
+    def test_may_have_columns_twice_that_nobody_asked_for(self) -> None:
+        """A mapped export is no Shopify's then."""
+        text = "Handle,Handle,Image Src,SKU,Pic\na,b,,S,s.jpg\n"
+        assert named(read(text, columns={"external_id": "SKU", "source": "Pic"})) == [("S", "s.jpg")]
+
     @pytest.mark.parametrize("where", ["behind it", "before it", "apart from it"])
     def test_belongs_to_its_product_wherever_its_picture_is(self, where: str) -> None:
         """The picture of a product may come last, or with other products' rows between."""
@@ -184,7 +201,7 @@ class TestAVariantWithoutAPicture:
 
     def test_is_not_held_back_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A product with more rows than Shopify allows is classified by the first ones."""
-        monkeypatch.setattr("cutout.manifests.shopify.MOST_HELD", 3)
+        monkeypatch.setattr("cutout.manifests.products.MOST_HELD", 3)
         found = rows(*["boot,,S,,,"] * 9, "boot,,,b.jpg,1,")
         assert [reject.line for reject in rejects(found)] == [2]
         assert len(found) == 10
@@ -192,7 +209,7 @@ class TestAVariantWithoutAPicture:
     @pytest.mark.parametrize("row", ["boot," + 1000 * "t" + ",S,,,", "boot,,S,,," + 1000 * ","])
     def test_is_held_back_in_little_memory(self, row: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """Long cells or very many rows: a few rows of a million characters count as thousands."""
-        monkeypatch.setattr("cutout.manifests.shopify.MOST_CHARACTERS_HELD", 5000)
+        monkeypatch.setattr("cutout.manifests.products.MOST_CHARACTERS_HELD", 5000)
         content = io.BytesIO("".join([HEADER, *[f"{row}\n"] * 500]).encode())
         assert next(open_manifest(content, name="list.csv").records).line == 2
         assert content.tell() < len(content.getvalue()) / 2

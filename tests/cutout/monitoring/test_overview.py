@@ -12,6 +12,8 @@ from cutout.enums import Priority
 from cutout.models.database import connect
 from cutout.monitoring.overview import read_overview
 from cutout.monitoring.prometheus import NAMED, DatabaseMetrics
+from cutout.producers.api_keys import make_key, revoke_keys
+from cutout.producers.producers import create_producer
 from cutout.queue import workers
 from cutout.queue.attempts import unsaved_results
 from cutout.queue.attempts.unsaved_results import Failure
@@ -60,6 +62,20 @@ class TestTheFigures:
         found = read_overview(session, NOBODY)
         assert [tuple(row) for row in found.stops] == [("results", "r.example", "RESULT_HOST_REFUSED")]
         assert found.cut_off_workers == 1
+
+    def test_tell_when_the_first_key_expires(self, session: Session) -> None:
+        """Of the valid keys that were used within 30 days; nothing if none of them ends."""
+        assert read_overview(session, NOBODY).soonest_key_expiry is None
+        producer, _ = create_producer(session, "shop")
+        now = datetime.now(UTC)
+        ends = {days: now + timedelta(days=days) for days in (-1, 1, 2, 3, 4, 5)}
+        made = {days: make_key(session, producer.id, "k", expires_at=at)[0] for days, at in ends.items()}
+        revoke_keys(session, made[1].id)
+        assert read_overview(session, NOBODY).soonest_key_expiry is None
+        for days, used_ago in ((-1, 2), (1, 2), (3, 31), (4, 29), (5, 0)):
+            made[days].last_used_at = now - timedelta(days=used_ago)
+        session.flush()
+        assert read_overview(session, NOBODY).soonest_key_expiry == ends[4]
 
     @pytest.mark.parametrize(
         ("until", "seen", "expected"),
@@ -190,7 +206,7 @@ class TestTheMetrics:
         """Only one metric is left, which says that the others are missing; nothing is raised."""
         away = connect("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
         (family,) = DatabaseMetrics(away, settings).collect()
-        assert (family.name, family.samples[0].value) == ("cutout_database_answers", 0.0)
+        assert (family.name, family.samples[0].value) == ("cutout_database_up", 0.0)
 
     def test_are_described_without_asking(self, settings: Settings) -> None:
         """A process starts although Postgres is unreachable."""

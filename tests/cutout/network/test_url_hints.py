@@ -23,10 +23,12 @@ NEARLY = {
     "https:/x.example/a.jpg": "is nearly an address; write https://x.example/a.jpg",
     "https//x.example/a.jpg": "is nearly an address; write https://x.example/a.jpg",
     "https:x.example/a.jpg": "is nearly an address",
-    "https:\\\\x.example\\a.jpg": "is nearly an address; write https://",
+    "https:\\\\x.example\\a.jpg": "is nearly an address; write https://x.example/a.jpg",
     "htps://x.example/a.jpg": "is nearly an address; write https://x.example/a.jpg",
     "https://https://x.example/a.jpg": "has two schemes; write https://x.example/a.jpg",
     '"https://x.example/a.jpg"': "inside quotes",
+    '<img alt="x" src="https://x.example/a.jpg">': "inside quotes, brackets or a formula",
+    "[[https://x.example/a.jpg]]": "inside quotes, brackets or a formula",
     '=HYPERLINK("https://x.example/a.jpg")': "inside quotes, brackets or a formula",
     "data:image/png;base64,AAAA": "holds the picture itself",
 }

@@ -1,10 +1,10 @@
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from cutout.models import Producer
 from cutout.producers.producers import create_producer, set_quota
-from cutout.producers.quotas import QuotaReachedError, take_quota
+from cutout.producers.quotas import QuotaReachedError, take_quota, take_up_to
 from cutout.queue.enqueue import NewJob, enqueue_all
 
 JOB = NewJob("https://shop.example/a.jpg")
@@ -56,3 +56,12 @@ class TestAQuota:
         take_quota(session, producer.id, 10**6)
         session.refresh(producer)
         assert (producer.job_quota, producer.quota_taken) == (None, 0)
+
+    def test_that_is_reached_locks_nobody_out_who_writes_rows_of_the_producer(self, engine: Engine) -> None:
+        """A message or a job refers to it, and its writer may hold the batch that comes next here."""
+        with Session(engine) as session, session.begin():
+            producer_id = create_producer(session, "shop")[0].id
+            set_quota(session, producer_id, 1)
+        with engine.begin() as taking, engine.begin() as writing:
+            assert take_up_to(taking, producer_id, 2) == 1
+            writing.execute(text("SELECT id FROM producers FOR KEY SHARE NOWAIT"))

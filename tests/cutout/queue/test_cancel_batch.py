@@ -4,12 +4,13 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, text, update
 from sqlalchemy.orm import Session
 
 from cutout import queue
-from cutout.enums import State, Step
-from cutout.models import Job
+from cutout.actions.at_once import cancel_now
+from cutout.enums import ActionKind, BatchState, State, Step
+from cutout.models import INGESTS, Job
 from cutout.producers.producers import create_producer
 from cutout.queue.attempts.attempts import NotBegun
 from cutout.queue.attempts.outcomes import (
@@ -23,20 +24,25 @@ from cutout.queue.attempts.outcomes import (
     Succeeded,
     Unknown,
 )
+from cutout.queue.batch_actions.request import request_action
 from cutout.queue.blocks import pauses
+from cutout.queue.blocks.approval import PLAN, approve
 from cutout.queue.blocks.blocked_jobs import Unblocker
-from cutout.queue.bulk import begin_cancelling, cancel_batch, retry_batch
+from cutout.queue.bulk import begin_cancelling
 from cutout.queue.claims import Claim
 from cutout.queue.dispatch import dispatch_calls, dispatch_copies
 from cutout.queue.enqueue import InvalidJobError, NewJob, enqueue
 from cutout.queue.settle import RetryLimits
 from cutout.queue.workers import rescue
-from cutout.status.batch_status import BatchState, batch_status
+from cutout.status.batch_status import batch_status
 from cutout.status.call_rate import CallSettings
 from cutout.status.explain import explain
 from tests.cutout.queue.test_pauses import batch_of, owners
 from tests.cutout.queue.test_pauses import begin as try_to_begin
+from tests.support.actions import carry_out
+from tests.support.asked import COMMAND
 from tests.support.steps import LEASE, SOURCE, begin, claim_new, claim_one, new_worker, paid, record
+from tests.support.system import wait_until
 
 STORED = StoredObject("cutouts/a.png", b"x" * 32, "image/png", 1, 2, 3)
 ATTEMPT = "SELECT outcome, ended_at IS NULL FROM attempts"
@@ -222,7 +228,7 @@ class TestABatch:
             worker_id = new_worker(session)
             preparing = claim_one(session, worker_id)
             copying = paid(session, claim_one(session, worker_id))
-        assert [cancel_batch(engine, batch_id) for _ in range(2)] == [2, 0]
+        assert [cancel_now(engine, COMMAND, batch_id) for _ in range(2)] == [2, 0]
         for ends, state in (
             ((preparing, Snooze("LIMIT_REACHED", "x", 3.0)), BatchState.CANCELLING),
             ((copying, Succeeded(STORED)), BatchState.CANCELLED),
@@ -267,7 +273,7 @@ class TestABatch:
         with ThreadPoolExecutor(1) as pool:
             dispatching = pool.submit(dispatch)
             try:
-                cancel_batch(engine, batch_id)
+                cancel_now(engine, COMMAND, batch_id)
             finally:
                 done.set()
             dispatching.result()
@@ -276,12 +282,38 @@ class TestABatch:
             assert found is not None
             assert (found.state, found.counts[State.CANCELLED]) == (BatchState.CANCELLED, 3000)
 
+    @pytest.mark.parametrize("change", [begin_cancelling, approve])
+    def test_does_not_lock_out_the_end_of_its_ingest(
+        self, engine: Engine, change: Callable[[Session, uuid.UUID], object]
+    ) -> None:
+        """That has locked its own row, and looks at the batch that it refers to."""
+        with Session(engine) as session, session.begin():
+            batch_id = batch_of(session, 1)
+            options = {PLAN: True}
+            session.execute(
+                INGESTS.insert().values(batch_id=batch_id, fingerprint=b"x", kind="csv", options=options)
+            )
+
+        def make() -> None:
+            with Session(engine) as session, session.begin():
+                change(session, batch_id)
+
+        with ThreadPoolExecutor(1) as pool, engine.begin() as ending:
+            ending.execute(update(INGESTS).values(records=1))
+            changing = pool.submit(make)
+            waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            with engine.connect() as watching:
+                wait_until(lambda: watching.scalar(text(waits)) == 1, "it waits for the ingest")
+            ending.execute(text("SELECT id FROM batches FOR KEY SHARE NOWAIT"))
+            ending.commit()
+            changing.result()
+
     def test_that_has_ended_stays_finished(self, engine: Engine) -> None:
         """There is nothing to cancel."""
         with Session(engine) as session, session.begin():
             batch_id = batch_of(session, 1)
             queue.settle(session, claim_one(session, new_worker(session)), Fail("X", "y"))
-        assert cancel_batch(engine, batch_id) == 0
+        assert cancel_now(engine, COMMAND, batch_id) == 0
         with Session(engine) as session:
             found = batch_status(session, batch_id)
             assert found is not None
@@ -295,8 +327,11 @@ class TestABatch:
             worker_id = new_worker(session)
             queue.settle(session, claim_one(session, worker_id), Fail("X", "y"))
             running = claim_one(session, worker_id)
-        assert cancel_batch(engine, batch_id) == 1
-        assert retry_batch(engine, batch_id, producer_id) == 1
+        assert cancel_now(engine, COMMAND, batch_id) == 1
+        with Session(engine) as session, session.begin():
+            session.execute(text("UPDATE jobs SET producer_id = :id"), {"id": producer_id})
+            request_action(session, batch_id, ActionKind.RETRY)
+        assert carry_out(engine) == 1
         with Session(engine) as session, session.begin():
             assert try_to_begin(session, running) is NotBegun.CANCELLED
             assert isinstance(begin(session, claim_one(session, worker_id)), int)
@@ -316,7 +351,7 @@ class TestABatch:
             queue.settle(session, claim, Hold("OVER_BUDGET", "x", blocked=True))
             pauses.pause(session, batch_id)
             assert owners(session, 1) == []
-        assert cancel_batch(engine, batch_id) == 3
+        assert cancel_now(engine, COMMAND, batch_id) == 3
 
 
 def test_a_job_without_a_batch_is_cancelled_too(session: Session) -> None:

@@ -3,7 +3,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from cutout.enums import Priority, QueueState, ReturnForm, State, Step
+from cutout.enums import Priority, QueueState, ReturnForm, State, Step, Unique
 from cutout.models import Job
 from cutout.producers.producers import create_producer
 from cutout.queue.dispatch import dispatch_calls
@@ -45,6 +45,10 @@ class TestAnEnqueuedJob:
         job_id = enqueue(session, NewJob(SOURCE, "a"), batch_id=batch.id)
         assert session.get_one(Job, job_id).producer_id == producer.id
 
+    def test_of_no_producer_cannot_be_unique_among_its_jobs(self, session: Session) -> None:
+        with pytest.raises(InvalidJobError, match="without a producer"):
+            enqueue(session, NewJob(SOURCE, "a", unique=Unique.PRODUCER))
+
     @pytest.mark.parametrize(
         ("source", "external_id", "field"),
         [
@@ -70,20 +74,27 @@ class TestAnEnqueuedJob:
         assert error.value.field == field
 
 
+def test_a_key_of_a_bucket_may_have_blanks() -> None:
+    """Names of objects are taken as they are; control characters are refused."""
+    assert NewJob("s3://photos/red shoe (1).jpg").source == "s3://photos/red shoe (1).jpg"
+    with pytest.raises(InvalidJobError, match="has control characters; rename the object"):
+        NewJob("s3://photos/a\tb.jpg")
+
+
 class TestABatch:
     def test_takes_an_external_id_once_in_each_form(self, session: Session) -> None:
         """One picture in two forms is two jobs of a batch; the same pair again is refused."""
         batch = create_batch(session, "b")
         enqueue(session, NewJob(SOURCE, "a"), batch_id=batch.id)
         enqueue(session, NewJob(SOURCE, "a", ReturnForm.MASK), batch_id=batch.id)
-        with pytest.raises(InvalidJobError, match="already has one"):
-            enqueue(session, NewJob(SOURCE, "a"), batch_id=batch.id)
+        with pytest.raises(InvalidJobError, match="already has 'a' as rgba, which is job 2: it is the job"):
+            enqueue_all(session, [NewJob(SOURCE, "c"), NewJob(SOURCE, "a")], batch_id=batch.id)
         assert len(session.scalars(select(Job)).all()) == 2
 
     def test_is_enqueued_whole_or_not_at_all(self, session: Session) -> None:
         """A repeated id anywhere in the list leaves no job behind."""
         batch = create_batch(session, "b")
-        with pytest.raises(InvalidJobError, match="'b' comes twice"):
+        with pytest.raises(InvalidJobError, match="'b' comes twice as rgba, in jobs 2 and 3"):
             enqueue_all(session, named("a", "b", "b"), batch_id=batch.id)
         assert session.scalars(select(Job)).all() == []
 

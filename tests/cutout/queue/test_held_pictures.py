@@ -9,8 +9,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from cutout import queue
-from cutout.enums import AttemptOutcome, State
+from cutout.enums import AttemptOutcome, Forms, ReturnForm, State
 from cutout.models import Attempt, Job
+from cutout.outputs.options import OutputOptions
 from cutout.queue.attempts.attempts import Answer, NotBegun
 from cutout.queue.attempts.outcomes import Hold, Lost, Outcome, StoredObject, Succeeded, Unknown
 from cutout.queue.claims import Claim
@@ -111,6 +112,24 @@ class TestFourNights:
         enqueue(session, NewJob(SOURCE))
         carry_out(session, worker_id, drop, ONCE)
         assert calls(session) == 2
+
+
+class TestAHeldPicture:
+    def test_holds_every_form_that_is_derived(self, session: Session, worker_id: uuid.UUID) -> None:
+        """None of its forms is called as another job."""
+        for form in ReturnForm:
+            enqueue(session, NewJob(SOURCE, return_form=form))
+            carry_out(session, worker_id, drop, NEVER)
+        assert session.scalars(select(Job.state)).all() == [State.HELD] * 4
+        assert calls(session) == 1
+
+    def test_as_a_form_that_is_bought_holds_that_form(self, session: Session, worker_id: uuid.UUID) -> None:
+        """Another form is another purchase, which has not failed."""
+        for form in (*ReturnForm, ReturnForm.MASK):
+            job = NewJob(SOURCE, return_form=form, outputs=OutputOptions(Forms.BOUGHT))
+            enqueue(session, job)
+            carry_out(session, worker_id, drop, NEVER)
+        assert calls(session) == 4
 
 
 class TestAPersonsRetry:

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
@@ -9,6 +11,7 @@ from sqlalchemy.orm import Session
 
 import cutout
 from cutout.models import Batch
+from cutout.settings import read_output_settings
 
 SOURCE = "https://shop.example/a.jpg"
 
@@ -56,6 +59,7 @@ class TestEnqueueingInTheProducersTransaction:
             {"source": "ftp://a/b"},
             {"source": SOURCE, "return_form": "svg"},
             {"source": SOURCE, "priority": "urgent"},
+            {"source": SOURCE, "forms": "drawn"},
             {"source": SOURCE, "external_id": "a\x00b"},
         ],
     )
@@ -65,7 +69,7 @@ class TestEnqueueingInTheProducersTransaction:
         """The producer may continue without the job."""
         with Session(shop) as session, session.begin():
             session.execute(text("INSERT INTO products VALUES ('SKU')"))
-            with pytest.raises(ValueError, match=r"svg|urgent|ftp|control"):
+            with pytest.raises(ValueError, match=r"svg|urgent|ftp|control|drawn"):
                 cutout.enqueue(session, **wrong)  # type: ignore[arg-type]
         assert counts(shop) == (1, 0)
 
@@ -79,6 +83,46 @@ class TestEnqueueingInTheProducersTransaction:
             with pytest.raises(ValueError, match="already has"):
                 cutout.enqueue(session, source=SOURCE, external_id="a", batch_id=batch.id)
         assert counts(shop) == (0, 1)
+
+
+class TestOptionsForOutputs:
+    @pytest.fixture
+    def set_to(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+        """Set CUTOUT_ variables of a producer's process, which has no others."""
+
+        def set_them(**variables: str) -> None:
+            for name, value in variables.items():
+                monkeypatch.setenv(f"CUTOUT_{name.upper()}", value)
+            read_output_settings.cache_clear()
+
+        yield set_them
+        read_output_settings.cache_clear()
+
+    @pytest.mark.parametrize(
+        ("variables", "given", "stored"),
+        [
+            ({}, {}, ("rgba", True)),
+            ({}, {"forms": "bought", "full_size": False}, ("mask", False)),
+            ({"forms": "bought", "full_size": "false"}, {}, ("mask", False)),
+            (
+                {"forms": "bought", "full_size": "false"},
+                {"forms": "derived", "full_size": True},
+                ("rgba", True),
+            ),
+        ],
+    )
+    def test_are_those_given_or_of_the_producers_settings(
+        self,
+        session: Session,
+        set_to: Callable[..., None],
+        variables: dict[str, str],
+        given: dict[str, Any],
+        stored: tuple[str, bool],
+    ) -> None:
+        """They are read without the addresses of our servers."""
+        set_to(**variables)
+        job = cutout.enqueue(session, source=SOURCE, return_form="mask", **given)
+        assert (job.bought_form, job.full_size) == stored
 
 
 def test_importing_cutout_is_light() -> None:

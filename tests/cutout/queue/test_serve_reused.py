@@ -7,8 +7,9 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from cutout import queue
-from cutout.enums import QueueState, State, Step
+from cutout.enums import Forms, QueueState, ReturnForm, State, Step
 from cutout.models import Job
+from cutout.outputs.options import OutputOptions
 from cutout.queue.attempts.outcomes import Snooze
 from cutout.queue.blocks.pauses import pause
 from cutout.queue.dispatch import Dispatch, dispatch, dispatch_calls
@@ -41,7 +42,7 @@ def buy(session: Session, n: int, **changed: object) -> None:
     } | changed
     session.execute(
         text(
-            "INSERT INTO bought_results (source_sha256, return_form, endpoint, preparation, bucket, scope,"
+            "INSERT INTO bought_results (source_sha256, bought_form, endpoint, preparation, bucket, scope,"
             " buyer, key, sha256, media_type, size_bytes, width, height, stored_at) VALUES (:sha256, :form,"
             " :endpoint, :preparation, :bucket, :scope, uuidv7(), :key, :sha256, 'image/png', 1, 2, 3, now())"
         ),
@@ -97,6 +98,22 @@ class TestDispatch:
         enqueue_all(session, [NewJob(source(1))])
         buy(session, 1, **changed)
         assert take(session).reused == []
+
+    def test_reuses_a_purchase_for_jobs_that_would_buy_its_form(self, session: Session) -> None:
+        """RGBA serves every form that is derived; a mask that was bought serves bought masks alone."""
+        derived, bought = OutputOptions(), OutputOptions(Forms.BOUGHT)
+        jobs = {
+            (form, outputs.forms): enqueue_all(session, [NewJob(source(n), None, form, outputs=outputs)])[0]
+            for n in (1, 2)
+            for form in ReturnForm
+            for outputs in ((derived,) if n == 1 else (bought,))
+        }
+        for n in (1, 2):
+            buy(session, n, key=f"cutouts/{n}.rgba")
+        buy(session, 2, form="mask", key="cutouts/2.mask")
+        reused = {(form, Forms.DERIVED) for form in ReturnForm}
+        reused |= {(form, Forms.BOUGHT) for form in (ReturnForm.RGBA, ReturnForm.MASK)}
+        assert ids(take(session, 20).reused) == {jobs[pair] for pair in reused}
 
     @pytest.mark.parametrize(
         "address",

@@ -73,7 +73,7 @@ def test_a_job_is_delayed(running: Session) -> None:
     claim = claim_new(running, new_worker(running))
     settle(running, claim, Snooze("LIMIT_REACHED", "later", 30.0))
     assert why(running, claim.job_id) == "delayed"
-    (row,) = running.execute(SNAPSHOT).all()
+    (row,) = running.execute(SNAPSHOT, {"ids": [claim.job_id]}).all()
     assert read_queue_rate(running, [], None).seconds_for(job_snapshot(row), uuid.uuid4()) == 30
 
 

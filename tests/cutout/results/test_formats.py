@@ -3,21 +3,21 @@ import io
 import json
 import unicodedata
 import uuid
-from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
-from cutout.enums import State
+from cutout.enums import OutputState, ReturnForm, State
 from cutout.manifests.csv_injection import SIGNS, STARTS, escape_cell
 from cutout.queue.attempts.outcomes import Fail
-from cutout.results import CutoutLinks, Format, Selection, open_results, write_results
+from cutout.results import CutoutLinks, Format, Selection, WrittenRows, open_results, write_results
 from cutout.results.formats import COLUMNS
 from cutout.results.rows import ResultRow
 from cutout.storage import Bucket
-from tests.support.fates import DONE, make_batch
+from tests.support.fates import DONE, Fates, make_batch
+from tests.support.outputs import make_outputs, put_output, put_score, without_outputs
 
 # What Postgres stores as text.
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
@@ -40,6 +40,16 @@ ROW = ResultRow(
     "r",
     "j",
     None,
+    None,
+    None,
+    None,
+    None,
+    None,
+    None,
+    None,
+    (),
+    None,
+    None,
 )
 
 
@@ -48,7 +58,8 @@ def written(
 ) -> str:
     selection = wanted if isinstance(wanted, Selection) else Selection(wanted)
     with open_results(engine, selection) as results:
-        return b"".join(write_results(results, form, links)).decode()
+        pieces = write_results(results, form, links, renditions=results.renditions)
+        return b"".join(pieces).decode()
 
 
 def read_csv(file: str) -> list[dict[str, str]]:
@@ -121,12 +132,13 @@ class TestResults:
     def test_are_objects_with_their_own_types(self, engine: Engine) -> None:
         """NDJSON has numbers, booleans, nulls and the manifest's other fields."""
         batch_id = make_batch(engine, {"a": DONE})
+        without_outputs(engine)
         with engine.begin() as connection:
             details = '{"state": "=1+1", "titre": "é\\n\u2028"}'
             connection.execute(text("UPDATE jobs SET details = :it, reused = true"), {"it": details})
         (line,) = written(engine, batch_id, Format.NDJSON).split("\n")[:-1]
         found = json.loads(line)
-        assert tuple(found) == (*COLUMNS, "details")
+        assert tuple(found) == (*COLUMNS, "outputs", "details", "metadata")
         assert (found["state"], found["width"], found["reused"]) == ("succeeded", 10, True)
         assert (found["error_code"], found["credits"]) == (None, 0)
         assert found["details"] == {"state": "=1+1", "titre": "é\n\u2028"}
@@ -134,6 +146,7 @@ class TestResults:
     def test_have_links_if_asked(self, engine: Engine, bucket: Bucket) -> None:
         """Both formats have the link and its expiry, and neither where there is no cutout."""
         batch_id = make_batch(engine, {"a": DONE, "b": None})
+        without_outputs(engine)
         links = CutoutLinks(bucket, hours=2)
         good, waiting = read_csv(written(engine, batch_id, Format.CSV, links))
         assert list(good)[3:6] == ["key", "url", "url_expires_at"]
@@ -146,6 +159,83 @@ class TestResults:
         assert (
             json.loads(written(engine, batch_id, Format.NDJSON, links).splitlines()[0])["url"] == good["url"]
         )
+
+    def test_are_of_the_delivered_picture(self, engine: Engine) -> None:
+        """Empty while it waits; then its own columns, and what it is derived from beside them."""
+        batch_id = make_batch(engine, {"a": DONE})
+        put_output(engine, "a", "rgba")
+        (waiting,) = read_csv(written(engine, batch_id, Format.CSV))
+        assert (waiting["state"], waiting["output_state"], waiting["key"]) == ("succeeded", "waiting", "")
+        assert (waiting["bought_key"], waiting["derived_from"]) == ("cutouts/a.png", "ab" * 32)
+        make_outputs(engine)
+        put_score(engine, "a", 0.5)
+        (made,) = read_csv(written(engine, batch_id, Format.CSV))
+        assert [made[name] for name in ("key", "sha256", "width", "size_bytes", "output_state")] == [
+            "cutouts/full.png",
+            "cd" * 32,
+            "40",
+            "99999",
+            "made",
+        ]
+        assert [made[name] for name in ("factor", "recipe", "version", "score", "score_reasons")] == [
+            "4.0",
+            "rgba",
+            "1",
+            "0.5",
+            "the product has holes",
+        ]
+
+    def test_have_columns_for_each_rendition_that_occurs(self, engine: Engine, bucket: Bucket) -> None:
+        """State, key, link and problems; a form that another form's job has too is a rendition there."""
+        fates: Fates = {("a", ReturnForm.RGBA): DONE, ("b", ReturnForm.MASK): DONE}
+        batch_id = make_batch(engine, fates)
+        put_output(
+            engine, "a", "amazon", OutputState.MADE, problems=["=too small", "grey"], key="-amazon.jpg"
+        )
+        put_output(engine, "b", "amazon", OutputState.FAILED, code="X", message="m")
+        plain = read_csv(written(engine, batch_id, Format.CSV))
+        assert list(plain[0])[len(COLUMNS) :] == ["amazon_state", "amazon_key", "amazon_problems"]
+        put_output(engine, "a", "mask")
+        links = CutoutLinks(bucket)
+        one, other = read_csv(written(engine, batch_id, Format.CSV, links))
+        assert list(one)[len(COLUMNS) + 2 :][4:] == ["mask_state", "mask_key", "mask_url", "mask_problems"]
+        assert [one[f"amazon_{kind}"] for kind in ("state", "key", "url", "problems")] == [
+            "made",
+            "'-amazon.jpg",
+            links.to("-amazon.jpg", "image/png"),
+            "'=too small; grey",
+        ]
+        assert [other[f"amazon_{kind}"] for kind in ("state", "key", "url", "problems")] == [
+            "failed",
+            "",
+            "",
+            "X: m",
+        ]
+        assert (one["mask_state"], other["mask_state"]) == ("waiting", "")
+
+    def test_have_the_outputs_as_an_object(self, engine: Engine, bucket: Bucket) -> None:
+        """NDJSON has each by its name, with its link, its problems and its error."""
+        batch_id = make_batch(engine, {"a": DONE})
+        put_output(engine, "a", "rgba")
+        put_output(engine, "a", "amazon", OutputState.MADE, problems=["grey"])
+        put_output(engine, "a", "web", OutputState.FAILED, code="X", message="raise CUTOUT_SPOOL_DIR; m")
+        links = CutoutLinks(bucket)
+        outputs = json.loads(written(engine, batch_id, Format.NDJSON, links))["outputs"]
+        assert list(outputs) == ["amazon", "rgba", "web"]
+        amazon, web = outputs["amazon"], outputs["web"]
+        assert (amazon["state"], amazon["problems"], amazon["derived_from"]) == ("made", ["grey"], "ab" * 32)
+        assert amazon["url"] == links.to("cutouts/full.png", "image/png")
+        assert (web["key"], web["error"]) == (None, {"code": "X", "message": "m"})
+
+    def test_that_were_reused_have_the_score_of_their_purchase(self, engine: Engine) -> None:
+        """A score is made once for each purchase."""
+        batch_id = make_batch(engine, {"a": DONE, "b": DONE})
+        put_score(engine, "a", 0.25)
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE jobs SET reused = true WHERE external_id = 'b'"))
+            connection.execute(text("DELETE FROM outputs USING jobs WHERE id = job_id AND reused"))
+        _, reused = read_csv(written(engine, batch_id, Format.CSV))
+        assert reused["score"] == "0.25"
 
     def test_may_be_those_of_some_states_or_codes(self, engine: Engine) -> None:
         """Only the selected jobs of this batch are written; a batch without jobs has a header."""
@@ -167,7 +257,8 @@ class TestResults:
     def test_are_read_as_they_are_written(self, engine: Engine) -> None:
         """A page is read when it is needed, in a transaction of its own; all rows are counted by state."""
         batch_id = make_batch(engine, {"a": DONE, "b": Fail("BROKEN", "m"), "c": None})
-        tally: Counter[str] = Counter()
+        put_output(engine, "a", "rgba")
+        tally = WrittenRows()
         with open_results(engine, Selection(batch_id)) as results:
             pieces = write_results(results, Format.CSV, None, tally)
             assert next(pieces).startswith(b"external_id,")
@@ -175,4 +266,5 @@ class TestResults:
             with engine.begin() as connection:
                 connection.execute(text("UPDATE jobs SET external_id = 'later' WHERE external_id = 'c'"))
             assert b"later" in b"".join(pieces)
-        assert (results.total, tally) == (3, {"succeeded": 1, "failed": 1, "queued": 1})
+        assert (results.total, tally.rows) == (3, {"succeeded": 1, "failed": 1, "queued": 1})
+        assert (tally.waiting_outputs, tally.failed_outputs) == (1, 0)

@@ -118,8 +118,8 @@ class TestWhatMovesWhileItIsWritten:
         """A job retried meanwhile, final again or not, leaves the batch to be written again."""
         batch_id = make_batch(engine, {"a": FAILED})
 
-        def slowly(*arguments: object) -> Iterator[bytes]:
-            yield from write_results(*arguments)  # type: ignore[arg-type]
+        def slowly(*arguments: object, **options: object) -> Iterator[bytes]:
+            yield from write_results(*arguments, **options)  # type: ignore[arg-type]
             retry(engine, "a")
             if ends_again:
                 with Session(engine) as session, session.begin():

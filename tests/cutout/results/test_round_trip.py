@@ -4,7 +4,7 @@ import gzip
 import io
 import json
 import uuid
-from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,28 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from cutout.enums import ReturnForm
+from cutout.enums import OutputState, ReturnForm
 from cutout.manifests import Manifest, ManifestError, Record, open_manifest
 from cutout.models import Ingest
 from cutout.queue.attempts.outcomes import Fail, StoredObject, Succeeded
-from cutout.results import CutoutLinks, NoManifestError, find_manifest, round_trip, write_as_input
+from cutout.results import (
+    CutoutLinks,
+    NoManifestError,
+    WrittenRows,
+    find_manifest,
+    round_trip,
+    write_as_input,
+)
 from cutout.results.writers import make_writer
 from cutout.storage import Bucket
 from tests.support.fates import DONE, Fates, make_batch
+from tests.support.outputs import put_output, put_score, without_outputs
 
 EXPORTS = Path(__file__).parent.parent / "manifests" / "exports"
 OTHER = Succeeded(StoredObject("cutouts/b.png", b"\xcd" * 32, "image/png", 1, 30, 40))
 ADDED = [
     "cutout_state", "cutout_key", "cutout_sha256", "cutout_width", "cutout_height", "cutout_error",
-    "cutout_request_id", "cutout_reused",
+    "cutout_request_id", "cutout_reused", "cutout_score",
 ]  # fmt: skip
 WHITE = ReturnForm.WHITE_BACKGROUND
 
@@ -37,12 +45,22 @@ class Catalog:
 
     def __init__(self, engine: Engine, bucket: Bucket) -> None:
         self.engine, self.bucket = engine, bucket
-        self.tally: Counter[str] = Counter()
+        self.tally = WrittenRows()
 
     def back(
-        self, manifest: bytes, fates: Fates, *, links: CutoutLinks | None = None, **options: Any
+        self,
+        manifest: bytes,
+        fates: Fates,
+        *,
+        links: CutoutLinks | None = None,
+        outputs: Iterable[Callable[[Engine], None]] = (),
+        image_column: str | None = None,
+        **options: Any,
     ) -> bytes:
         batch_id = make_batch(self.engine, fates)
+        without_outputs(self.engine)
+        for put in outputs:
+            put(self.engine)
         key = f"manifests/{batch_id}"
         self.bucket.put_pieces([manifest], key=key, media_type="text/plain")
         with Session(self.engine) as session, session.begin():
@@ -50,8 +68,10 @@ class Catalog:
             session.add(Ingest(batch_id=batch_id, **columns))
         with Session(self.engine) as session:
             kept = find_manifest(session, batch_id)
-        self.tally.clear()
-        return b"".join(write_as_input(self.engine, self.bucket, kept, links, self.tally))
+        self.tally = WrittenRows()
+        return b"".join(
+            write_as_input(self.engine, self.bucket, kept, links, self.tally, image_column=image_column)
+        )
 
 
 @pytest.fixture
@@ -75,7 +95,7 @@ class TestAPlainManifest:
         assert (good["cutout_sha256"], good["cutout_width"], good["cutout_height"]) == ("ab" * 32, "10", "20")
         assert (good["cutout_error"], good["cutout_reused"]) == ("", "false")
         assert (bad["cutout_state"], bad["cutout_error"]) == ("failed", "'=BROKEN: cut off")
-        assert catalog.tally == {"succeeded": 1, "failed": 1}
+        assert catalog.tally.rows == {"succeeded": 1, "failed": 1}
 
     def test_keeps_its_encoding_and_delimiter(self, catalog: Catalog) -> None:
         """A file saved by Excel opens in Excel: byte order mark, semicolons, or Latin-1 if requested."""
@@ -116,7 +136,7 @@ class TestAPlainManifest:
         }
         both, _ = rows_of(catalog.back(manifest, fates))
         assert (both["cutout_key"], both["cutout_error"]) == (" cutouts/b.png", "BROKEN: m")
-        assert catalog.tally == {"failed": 1, "succeeded": 1}
+        assert catalog.tally.rows == {"failed": 1, "succeeded": 1}
 
     def test_says_what_made_no_job(self, catalog: Catalog) -> None:
         """A rejected row has the reason; one too short or too long keeps its cells."""
@@ -125,10 +145,13 @@ class TestAPlainManifest:
         empty, unknown, short = rows_of(file)[:3]
         assert (empty["cutout_state"], empty["x"]) == ("rejected", "1")
         assert empty["cutout_error"] == "external_id is empty; give each picture its own id"
-        assert (unknown["cutout_state"], unknown["cutout_error"]) == ("rejected", "it has no job")
+        assert (unknown["cutout_state"], unknown["cutout_error"]) == (
+            "rejected",
+            "it has no job; the batch's rejects may say why",
+        )
         assert (short["external_id"], short["source"], short["cutout_state"]) == ("short", "", "rejected")
         assert file.splitlines()[-1] == b"a,b,c,d"
-        assert catalog.tally == {"rejected": 4}
+        assert catalog.tally.rows == {"rejected": 4}
 
     def test_that_went_through_before_has_our_columns_once(self, catalog: Catalog) -> None:
         """Added columns of an earlier output are replaced, so the file can go round any number of times."""
@@ -155,6 +178,54 @@ class TestAPlainManifest:
         assert [row["cutout_error"] for row in rows] == [f"BROKEN: {name}" for name in names]
 
 
+class TestOutputs:
+    def test_of_a_picture_are_columns_beside_its_score(self, catalog: Catalog, bucket: Bucket) -> None:
+        """Key, link and problems of each rendition; columns of an earlier output are replaced."""
+        manifest = b"external_id,source,cutout_old_key,cutout_score\na,https://x/a.jpg,k,0.9\n"
+        links = CutoutLinks(bucket)
+        (row,) = rows_of(
+            catalog.back(
+                manifest,
+                {"a": DONE},
+                links=links,
+                outputs=[
+                    lambda engine: put_score(engine, "a", 0.5),
+                    lambda engine: put_output(engine, "a", "web", OutputState.MADE, problems=["=grey"]),
+                ],
+            )
+        )
+        assert list(row)[-4:] == ["cutout_score", "cutout_web_key", "cutout_web_url", "cutout_web_problems"]
+        assert (row["cutout_key"], row["cutout_score"]) == ("cutouts/a.png", "0.5")
+        assert (row["cutout_web_key"], row["cutout_web_problems"]) == ("cutouts/full.png", "'=grey")
+        assert row["cutout_web_url"] == links.to("cutouts/full.png", "image/png")
+        assert "cutout_old_key" not in row
+
+    def test_that_failed_say_so_where_the_picture_is_missing(self, catalog: Catalog) -> None:
+        """The job succeeded, and its key is empty: the reason is in the error."""
+        manifest = b"external_id,source\na,https://x/a.jpg\n"
+        failed = [lambda engine: put_output(engine, "a", "rgba", OutputState.FAILED, code="X", message="m")]
+        (row,) = rows_of(catalog.back(manifest, {"a": DONE}, outputs=failed))
+        assert (row["cutout_state"], row["cutout_key"]) == ("succeeded", "")
+        assert row["cutout_error"] == "output rgba: X: m"
+
+    @pytest.mark.parametrize("name", ["rgba", "web"])
+    def test_may_take_the_place_of_the_picture_in_any_format(
+        self, catalog: Catalog, bucket: Bucket, name: str
+    ) -> None:
+        """NDJSON, and a cell with several addresses; the id, although it is the address, stays."""
+        links = CutoutLinks(bucket)
+        options: dict[str, Any] = {"links": links, "image_column": name}
+        put = [
+            lambda engine: put_output(engine, "https://x/a.jpg", "web", OutputState.MADE, key="cutouts/a.png")
+        ]
+        ndjson = b'{"external_id": "https://x/a.jpg", "source": "https://x/a.jpg"}\n'
+        line = json.loads(catalog.back(ndjson, {"https://x/a.jpg": DONE}, outputs=put, **options))
+        assert (line["external_id"], line["source"]) == (
+            "https://x/a.jpg",
+            links.to("cutouts/a.png", "image/png"),
+        )
+
+
 class TestAKnownExport:
     @pytest.mark.parametrize("name", ["shopify_products_export.csv", "shopify_products_2025.csv"])
     def test_of_shopify_goes_back_in(self, catalog: Catalog, name: str) -> None:
@@ -166,6 +237,34 @@ class TestAKnownExport:
         assert [dict(list(row.items())[: len(before[0])]) for row in after] == before
         assert [picture for record in read(file) for picture in record.pictures] == pictures
         assert any("succeeded" in row["cutout_state"] for row in after)
+
+    def test_of_shopify_can_have_a_rendition_as_its_pictures(self, catalog: Catalog, bucket: Bucket) -> None:
+        """All columns of pictures have links, to be imported; what is not made keeps its address."""
+        export = (
+            b"Handle,Title,Variant SKU,Image Src,Image Position,Variant Image\n"
+            b"fern,Fern,F-G,https://x/1.jpg,1,https://x/1.jpg\n"
+            b"fern,,F-B,https://x/2.jpg,2,https://x/2.jpg\n"
+            b"fern,,F-R,,,https://x/1.jpg\n"
+        )
+        links = CutoutLinks(bucket)
+        file = catalog.back(
+            export,
+            {"fern/1": DONE, "fern/2": DONE},
+            links=links,
+            outputs=[
+                lambda engine: put_output(engine, "fern/1", "amazon", OutputState.MADE, key="a.jpg"),
+                lambda engine: put_output(engine, "fern/2", "amazon"),
+            ],
+            image_column="amazon",
+        )
+        link = links.to("a.jpg", "image/png")
+        assert [(row["Image Src"], row["Variant Image"]) for row in rows_of(file)] == [
+            (link, link),
+            ("https://x/2.jpg", "https://x/2.jpg"),
+            ("", link),
+        ]
+        assert (catalog.tally.links, catalog.tally.kept, catalog.tally.waiting_outputs) == (1, 1, 1)
+        assert [row["Title"] for row in rows_of(file)] == ["Fern", "", ""]
 
     @pytest.mark.parametrize("name", ["google_feed.xml", "google_feed_atom.xml"])
     def test_in_xml_comes_back_as_csv(self, catalog: Catalog, name: str) -> None:

@@ -3,12 +3,14 @@
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from cutout.models import Run, Schedule
+from cutout.outputs.options import OutputOptions
 from cutout.schedules.batch_windows import closed_batches, set_next_window
 from cutout.schedules.definition import NewSchedule
 from cutout.schedules.finish import advance, end, ended_runs, read_runs
@@ -44,7 +46,7 @@ def see_through(session: Session) -> None:
         (read_runs, advance),
         (ended_runs, end),
         (closed_batches, set_next_window),
-        (startable, start),
+        (startable, partial(start, defaults=OutputOptions())),
     ):
         for one in find(session):
             move(session, one)

@@ -258,6 +258,9 @@ class TestWhatPeopleWrite:
             ("0 0 2 ? * MON-FRI", "0 2 * * 1-5"),
             ("0 0 2 * * ?", "0 2 * * *"),
             ("0 0 2 1 * ? *", "0 2 1 * *"),
+            ("0 2 * * MON\u2013FRI", "0 2 * * 1-5"),
+            ("0 2 * * MON - FRI", "0 2 * * 1-5"),
+            ("0 2,\t14 * * MON, TUE", "0 2,14 * * 1,2"),
         ],
     )
     def test_fires_when_they_mean(self, written: str, same: str) -> None:
@@ -285,7 +288,11 @@ class TestWhatPeopleWrite:
             ),
             ("0 2 ? * ?", "has a . where it is not allowed"),
             ("? 2 * * *", "has a . where it is not allowed"),
-            ("0 0 2 ? * MON 2027", "does not have five fields"),
+            ("0 0 2 ? * MON 2027", "has the year 2027 .* leave it out: '0 0 2 . . MON'"),
+            ("TZ=UTC 0 2 * * *", "leave it out, and give UTC as the time zone of the schedule"),
+            ("CRON_TZ=Europe/Rome @daily", "leave it out, and give Europe/Rome as the time zone"),
+            ("0 2 31 2 *", "no month 2 has a day 31; fix the day or the month"),
+            ("0 2 31 4,6 *", "no month 4,6 has a day 31; fix the day or the month"),
         ],
     )
     def test_that_is_ambiguous_is_refused_with_the_right_spelling(self, written: str, said: str) -> None:

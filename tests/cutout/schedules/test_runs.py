@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from cutout import queue
 from cutout.enums import Priority, ReturnForm, Step
 from cutout.models import Batch, Ingest, Job, Run, Schedule
+from cutout.outputs.options import OutputOptions
 from cutout.queue.attempts.outcomes import Fail, Hold, Outcome, Snooze
 from cutout.queue.bulk import begin_cancelling
 from cutout.queue.enqueue import NewJob, enqueue_all
@@ -18,6 +19,7 @@ from cutout.schedules.fire import fire
 from cutout.schedules.manage import run_now
 from cutout.schedules.start import start, startable
 from cutout.schedules.windows import parse_window
+from cutout.status.explanation import database_now
 from tests.cutout.schedules.steps import (
     A_DAY,
     due_since,
@@ -63,7 +65,9 @@ def read(session: Session, run: Run, fates: list[Outcome | None], **counts: int)
 
 def move_window(session: Session, run: Run, *, closed_ago: timedelta) -> None:
     """Set the end of the run's window to that long ago."""
-    moved = {"id": run.id, "batch": run.batch_id, "closed": datetime.now(UTC) - closed_ago}
+    # By the transaction's own clock, which stands still from its begin.
+    closed = database_now(session) - closed_ago
+    moved = {"id": run.id, "batch": run.batch_id, "closed": closed}
     session.execute(
         text(
             "UPDATE batches SET opens_at = CAST(:closed AS timestamptz) - interval '5 h',"
@@ -168,14 +172,14 @@ class TestARunBegins:
             session.flush()
             ids = [run.id for run in runs(session, schedule)]
         with Session(engine) as first, Session(engine) as second:
-            start(first, ids[0])
+            start(first, ids[0], OutputOptions())
             first.flush()
             # Passed over while the other has it.
-            start(second, ids[0])
+            start(second, ids[0], OutputOptions())
             second.commit()
             first.commit()
-            start(second, ids[0])
-            start(second, ids[1])
+            start(second, ids[0], OutputOptions())
+            start(second, ids[1], OutputOptions())
             with pytest.raises(IntegrityError, match="uq_runs_schedule_id_under_way"):
                 second.commit()
         with Session(engine) as session:

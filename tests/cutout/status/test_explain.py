@@ -269,7 +269,7 @@ class TestAJobThatStopped:
         claim = queue.claim(session, claim.job_id, claim.fence, claim.worker_id) or claim
         stored = StoredObject("k/1.png", b"x" * 32, "image/png", 1, 1, 1)
         queue.settle(session, claim, Succeeded(stored))
-        assert why(session, claim.job_id).text == "its cutout is stored as k/1.png"
+        assert why(session, claim.job_id).text == "what was bought is stored as k/1.png"
 
 
 def test_a_worker_that_left_does_not_count(running: Session) -> None:

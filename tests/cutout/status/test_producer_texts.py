@@ -42,10 +42,27 @@ class TestProducersWords:
             ("/var/run/cutout-x1 is refused: it is a bomb", "it is a bomb"),
             ("s3://cutouts/manifests/uploads/1 is empty", NOTHING_LEFT),
             ("make room, or set TMPDIR", "make room"),
+            ("run it with `--keys`", NOTHING_LEFT),
         ],
     )
     def test_leave_out_what_runs_here(self, text: str, words: str) -> None:
         """Clauses about the installation are left out; the rest is readable."""
+        assert text_for_producer(text) == words
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("give each an id, or use `--many`", "give each an id, or use `many=true`"),
+            (
+                "give another, for instance `--encoding latin-1`",
+                "give another, for instance `encoding=latin-1`",
+            ),
+            ('map them with `--map source="COLUMN"`', 'map them with `map=source="COLUMN"`'),
+            ("set another with `--delimiter`; see /tmp/x", "set another with `delimiter`"),
+        ],
+    )
+    def test_name_the_fields_of_a_request(self, text: str, words: str) -> None:
+        """The remedy that a producer has is the field of the same name."""
         assert text_for_producer(text) == words
 
     def test_hold_for_messages_of_webhooks(self) -> None:

@@ -74,6 +74,7 @@ class TestAJobThatEnds:
                 "id": str(job_id),
                 "batch_id": None,
                 "external_id": "SKU-1",
+                "metadata": {},
                 "return_form": "rgba",
                 "state": "succeeded",
                 "code": None,

@@ -1,6 +1,7 @@
 """The cost of finding a deleted job's messages, and the removal from messages being announced."""
 
 import threading
+import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -34,7 +35,7 @@ def test_no_message_of_another_producer_is_read(session: Session, *, is_operator
         for kind in ("job.succeeded", "jobs.digest"):
             session.execute(MESSAGES, {"producer": producer, "kind": kind, "count": count})
     session.execute(text("ANALYZE deliveries"))
-    asked = {"job": "x", "since": deleted_jobs._first_id(datetime.now(UTC) - timedelta(days=1))}
+    asked = {"job": "x", "since": deleted_jobs.first_id_of(datetime.now(UTC) - timedelta(days=1))}
     for statement in (
         deleted_jobs.DELETE_MESSAGES,
         deleted_jobs.REMOVE_FROM_DIGESTS,
@@ -42,6 +43,33 @@ def test_no_message_of_another_producer_is_read(session: Session, *, is_operator
     ):
         [[found]] = session.scalars(explained(deleted_jobs._for_owner(its, statement)), asked).all()
         assert max(rows_looked_at(found["Plan"])) <= 10
+
+
+TO_ENDPOINT = text(
+    "INSERT INTO deliveries (producer_id, endpoint_id, url, type, payload)"
+    " SELECT :producer, :endpoint, 'https://a.example', :kind, '{}' FROM generate_series(1, :count)"
+)
+
+
+def test_messages_about_jobs_are_searched_only_if_an_endpoint_has_some(session: Session) -> None:
+    """That it has an endpoint is not enough, nor thousands of messages of other types or before the job; few
+    rows are read to find that out.
+    """
+    shop = create_producer(session, "shop")[0].id
+    its = {"producer": shop, "endpoint": uuid.uuid4()}
+    now = session.scalars(text("SELECT now() - interval '1 second'")).one()
+    session.execute(TO_ENDPOINT, {**its, "kind": "batch.finished", "count": 3000})
+    session.execute(text("ANALYZE deliveries"))
+    assert not deleted_jobs.may_have_told_endpoints(session, shop, None, now)
+    asked = {"owner": shop, "batch": None, "since": deleted_jobs.first_id_of(now)}
+    [[found]] = session.scalars(explained(deleted_jobs.MAY_HAVE_TOLD), asked).all()
+    assert max(rows_looked_at(found["Plan"])) <= 10
+    for kind in ("job.failed", "jobs.digest"):
+        with session.begin_nested() as added:
+            session.execute(TO_ENDPOINT, {**its, "kind": kind, "count": 1})
+            assert deleted_jobs.may_have_told_endpoints(session, shop, None, now)
+            assert not deleted_jobs.may_have_told_endpoints(session, shop, None, now + timedelta(hours=1))
+            added.rollback()
 
 
 def test_a_digest_that_is_announced_meanwhile_does_not_contain_it(engine: Engine) -> None:

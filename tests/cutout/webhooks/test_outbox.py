@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import Connection, Engine, text
@@ -13,7 +14,15 @@ from cutout.enums import DeliveryState
 from cutout.producers.producers import create_producer
 from cutout.webhooks import INSTALLATION, announce
 from cutout.webhooks import receivers as module
-from cutout.webhooks.outbox import Taken, delivered, failed, forget, give_up_old, take
+from cutout.webhooks.outbox import (
+    MOST_TRIES_WITHOUT_EGRESS,
+    Taken,
+    delivered,
+    failed,
+    forget,
+    give_up_old,
+    take,
+)
 from cutout.webhooks.receivers import Receiver, Search, disprove, forget_receivers, prove
 from tests.support.machine import scaled
 
@@ -116,6 +125,21 @@ class TestADelivery:
         taken = taken_from(connection)
         rest = timedelta(seconds=30)
         assert failed(connection, taken, "answered 500", status=500, delay=rest) is DeliveryState.GIVEN_UP
+
+    def test_is_not_given_up_while_the_egress_proxy_is_away(self, connection: Connection) -> None:
+        """Its day begins anew with the next try, until the proxy may not be the reason any more."""
+        (its_id,) = announce_to(connection, "a.example")
+        failed(connection, taken_from(connection), "answered 500", status=500, delay=REST)
+        pass_time(connection, "23:59:50")
+        away = partial(failed, connection, reason="away", status=None, delay=timedelta(hours=2))
+        assert away(taken_from(connection), egress_away=True) is DeliveryState.WAITING
+        pass_time(connection, "2 days")
+        assert give_up_old(connection) == 0
+        assert away(taken_from(connection), egress_away=False) is DeliveryState.WAITING
+        assert state_of(connection, its_id) == ("waiting", 3, None, "away")
+        connection.execute(text("UPDATE deliveries SET tries = :most"), {"most": MOST_TRIES_WITHOUT_EGRESS})
+        pass_time(connection, "23:59:50")
+        assert away(taken_from(connection), egress_away=True) is DeliveryState.GIVEN_UP
 
     def test_is_recorded_only_by_its_present_taker(self, connection: Connection) -> None:
         """A sender whose lease is over and taken by another changes nothing."""

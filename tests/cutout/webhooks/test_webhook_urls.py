@@ -74,7 +74,7 @@ class TestAnInstallation:
 
     def test_that_cannot_sign_takes_none(self, settings: Settings) -> None:
         """The error names the missing setting."""
-        with pytest.raises(InvalidWebhookError, match="CUTOUT_WEBHOOK_SECRET"):
+        with pytest.raises(InvalidWebhookError, match="ask the operator to set them up"):
             require_webhooks(settings.model_copy(update={"webhook_secret": None}), "https://shop.example/")
 
     def test_takes_plain_http_only_where_hosts_are_named(self, settings: Settings) -> None:

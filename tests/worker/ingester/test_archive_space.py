@@ -1,6 +1,9 @@
 """Disk space for zip archives in the directory for temporary files."""
 
+import os
+import tempfile
 import uuid
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -9,6 +12,7 @@ import pytest
 from cutout.ingest.ingest_errors import IngestError, NoRoomError
 from cutout.ingest.quota_room import IngestDelayedError
 from cutout.ingest.sources.files import SourceFile
+from cutout.ingest.sources.temporary_space import remove_left_behind
 from cutout.settings import Settings
 from worker.ingester import archive_space
 from worker.ingester.archive_space import ArchiveSpace
@@ -72,3 +76,17 @@ class TestSpace:
         for _ in range(2):
             with space.reserve(batch_id, A, archive(400)):
                 pass
+
+
+def test_what_killed_processes_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copies and directories of ours that are older than an hour, and nothing else."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "cutout-old").write_bytes(b"PK")
+    (tmp_path / "cutout-dir").mkdir()
+    (tmp_path / "cutout-dir" / "rejects.csv").write_bytes(b"line")
+    (tmp_path / "theirs").write_bytes(b"x")
+    for name in ("cutout-old", "cutout-dir", "theirs"):
+        os.utime(tmp_path / name, (0, 0))
+    (tmp_path / "cutout-new").write_bytes(b"PK")
+    assert remove_left_behind() == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"theirs", "cutout-new"}

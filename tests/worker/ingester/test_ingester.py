@@ -13,15 +13,18 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import text
+from pydantic import SecretStr
+from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from cutout.ingest.pending import fail_request, next_request
+from cutout.ingest.pending import fail_request, find_request, next_request
+from cutout.ingest.stop import Stop
 from cutout.network import Patience
 from cutout.producers.producers import set_quota
 from cutout.queue.enqueue import NewJob, enqueue
 from cutout.settings import Settings
 from cutout.storage import Bucket
+from tests.support.connect_proxy import ConnectProxy
 from tests.support.machine import scaled
 from tests.support.system import System, wait_until
 from tests.worker.ingester.ingesting import CSV, Desk
@@ -242,6 +245,29 @@ class TestADownload:
                 "it is delayed",
                 within_s=5.0,
             )
+
+    @pytest.mark.parametrize(("way", "tries"), [(403, 1), (502, 1), (407, 0)])
+    def test_that_the_egress_proxy_does_not_connect_uses_a_try_unless_the_proxy_is_at_fault(
+        self,
+        desk: Desk,
+        ingester_settings: Settings,
+        own_engine: Engine,
+        bucket: Bucket,
+        *,
+        way: int,
+        tries: int,
+    ) -> None:
+        """The twelve tries take hours, and a server that is never reached fails its manifest."""
+        batch_id = desk.ask(None, "https://93.184.216.34/m.csv")
+        with ConnectProxy({}) as proxy, own_engine.connect() as connection:
+            proxy.way = way
+            behind = ingester_settings.model_copy(update={"egress_proxy": SecretStr(proxy.url)})
+            request = find_request(connection, batch_id)
+            assert request is not None
+            Reader(behind, own_engine, bucket).fetch(connection, request, Stop())
+        assert desk.read("tries", batch_id) == tries
+        assert desk.read("code", batch_id) == (None if tries else "EGRESS_AWAY")
+        assert desk.read("finished_at IS NULL AND due_at > now()", batch_id) is True
 
 
 class TestDelayedIngests:

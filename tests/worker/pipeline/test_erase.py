@@ -4,11 +4,11 @@ import hashlib
 import uuid
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import func, insert, text
 from sqlalchemy.orm import Session
 
 from cutout.administration.erase import Erased, erase, find
-from cutout.models import Job
+from cutout.models import OUTPUTS, Job
 from cutout.producers.producers import create_producer
 from cutout.results import ended_batches
 from cutout.schedules.report_publish import keep_results_and_reports
@@ -57,6 +57,14 @@ class Scene:
         self.bench.work()
         return self.bench.job(job_id)
 
+    def make(self, job: Job, name: str, key: str) -> None:
+        """Store an output as a renderer would."""
+        self.bench.bucket.put_cutout(b"made", key=key, media_type="image/png", metadata={})
+        made = {"state": "made", "key": key, "sha256": b"made", "finished_at": func.now()}
+        values = {"job_id": job.id, "name": name, "priority": 1, "recipe": "r", "bought_sha256": job.sha256}
+        with self.bench.engine.begin() as connection:
+            connection.execute(insert(OUTPUTS).values(values | made | {"source_sha256": job.source_sha256}))
+
     def write_results(self) -> None:
         with self.bench.engine.connect() as connection:
             batches = ended_batches(connection)
@@ -74,7 +82,7 @@ class Scene:
         for job in self.jobs:
             left += [key for key in bench.bucket.keys("results/") if self._tells(key, job)]
         with bench.engine.connect() as connection:
-            for table in ("jobs", "bought_results", "sources", "deliveries"):
+            for table in ("jobs", "outputs", "bought_results", "sources", "deliveries"):
                 rows = connection.scalars(text(f"SELECT to_json(t)::text FROM {table} t")).all()  # noqa: S608
                 # The ids of the ledger's jobs stay.
                 left += [row for row in rows if digits in row]
@@ -107,6 +115,27 @@ class TestErasure:
         assert other.key in scene.bench.bucket.keys("cutouts/")
         assert scene._tells(f"results/{other.batch_id}.csv", other)
         assert sandbox.charges() == spent
+
+    def test_takes_the_outputs_with_it(self, scene: Scene) -> None:
+        """Of two jobs for the picture that share one, and of none for another picture."""
+        first, second = scene.jobs[:2]
+        for job, name, key in (
+            (first, "web", "cutouts/web"),
+            (second, "web", "cutouts/web"),
+            (first, "amazon", "cutouts/both"),
+            (scene.other, "amazon", "cutouts/both"),
+        ):
+            scene.make(job, name, key)
+        found = find(scene.bench.engine, scene.bench.bucket, scene.sha256)
+        assert found.counted()["outputs"] == 2
+        erased = scene.erase()
+        assert erased.removed["outputs"] == 1
+        assert "cutouts/both: a job for another picture has the same key" in erased.kept
+        keys = set(scene.bench.bucket.keys("cutouts/"))
+        assert ("cutouts/web" in keys, "cutouts/both" in keys) == (False, True)
+        with scene.bench.engine.connect() as connection:
+            left = connection.scalars(text("SELECT DISTINCT job_id FROM outputs")).all()
+        assert left == [scene.other.id]
 
     def test_is_looked_for_without_changing_anything(self, scene: Scene) -> None:
         """A dry run counts what would be deleted, and deletes nothing."""

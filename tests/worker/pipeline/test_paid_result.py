@@ -15,7 +15,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from cutout import queue
-from cutout.enums import ReturnForm, State, Step
+from cutout.enums import Forms, ReturnForm, State, Step
 from cutout.models import Job, Result
 from cutout.network.blob import IN_MEMORY_BYTES
 from cutout.queue.blocks import storage_breaker
@@ -199,7 +199,7 @@ class TestAResultThatLacksWhatWasOrdered:
     ) -> None:
         """A mask that is grey in another encoding passes, and so does an opaque white background."""
         sandbox.fault("webp_image", next=1)
-        job = bench.done(photo, form)
+        job = bench.done(photo, form, forms=Forms.BOUGHT)
         assert (job.state, job.media_type) == (State.SUCCEEDED, "image/webp")
 
 

@@ -6,10 +6,10 @@ from contextlib import closing
 
 import pytest
 from PIL import Image
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from cutout.enums import AttemptOutcome, ReturnForm, State, Step
+from cutout.enums import AttemptOutcome, Forms, ReturnForm, State, Step
 from cutout.models import Account
 from cutout.queue.actions import retry
 from cutout.queue.attempts.outcomes import Hold
@@ -37,8 +37,8 @@ class TestAGoodPicture:
     def test_becomes_a_cutout_in_the_bucket(
         self, bench: Bench, sandbox: Sandbox, photo: bytes, form: ReturnForm, mode: str
     ) -> None:
-        """One call, one charge, one verified object of the form asked for."""
-        job = bench.done(photo, form)
+        """One call, one charge, one verified object of the form that was bought."""
+        job = bench.done(photo, form, forms=Forms.BOUGHT)
         assert (job.state, job.code, job.result_url) == (State.SUCCEEDED, None, None)
         assert job.key is not None
         data = bench.bucket.read(job.key, max_bytes=10**8)
@@ -46,6 +46,23 @@ class TestAGoodPicture:
             assert (cutout.mode, cutout.size) == (mode, (job.width, job.height))
         assert hashlib.sha256(data).digest() == job.sha256
         assert sandbox.charges() == 1
+
+    @pytest.mark.parametrize("form", [ReturnForm.MASK, ReturnForm.WHITE_BACKGROUND, ReturnForm.CROP])
+    def test_is_bought_as_rgba_for_a_form_that_is_derived(
+        self, bench: Bench, sandbox: Sandbox, photo: bytes, form: ReturnForm
+    ) -> None:
+        """RGBA of the picture's size is stored beside the place of the form itself, which is to be made."""
+        job = bench.done(photo, form)
+        assert (job.state, job.return_form, job.bought_form) == (State.SUCCEEDED, form, ReturnForm.RGBA)
+        assert job.key == f"cutouts/{job.batch_id}/SKU.{form}.rgba.png"
+        data = bench.bucket.read(job.key, max_bytes=10**8)
+        with Image.open(io.BytesIO(data)) as cutout, Image.open(io.BytesIO(photo)) as sent:
+            assert (cutout.mode, cutout.size) == ("RGBA", sent.size)
+        (charge,) = sandbox.ledger()["charges"]
+        assert charge["return_form"] is None
+        with bench.engine.connect() as connection:
+            rows = connection.execute(text("SELECT name, state, bought_sha256 FROM outputs ORDER BY name"))
+            assert set(rows) == {(name, "waiting", job.sha256) for name in ("score", form)}
 
     def test_is_sent_byte_for_byte(self, bench: Bench, sandbox: Sandbox, photo: bytes) -> None:
         """The endpoint got exactly what the producer gave, and the ledger has its hash."""

@@ -3,13 +3,15 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import text
 
-from cutout.enums import ReturnForm, Reuse, State
+from cutout.enums import Forms, ReturnForm, Reuse, State
 from cutout.models import Job
 from cutout.queue.reuse.source_validators import find_validator
 from cutout.storage import Bucket
 from tests.support.bench import Bench
 from tests.support.sandbox import Sandbox
 from tests.support.web import WebServer
+
+FORMS = tuple(ReturnForm)
 
 
 @pytest.fixture
@@ -43,11 +45,46 @@ class TestAPictureThatWasBought:
         assert reusing.attempts(second.id) == []
         assert sandbox.charges() == 1
 
-    def test_in_another_form_is_another_cutout(self, reusing: Bench, sandbox: Sandbox, photo: bytes) -> None:
-        """A mask is another cutout than a white background."""
-        forms = [ReturnForm.MASK, ReturnForm.WHITE_BACKGROUND, ReturnForm.MASK]
-        jobs = [reusing.done(photo, form) for form in forms]
-        assert [job.reused for job in jobs] == [False, False, True]
+    def test_is_bought_once_for_all_its_forms(self, reusing: Bench, sandbox: Sandbox, photo: bytes) -> None:
+        """Four jobs, each of a batch of its own, have one RGBA object; each form is an output to be made."""
+        jobs = [reusing.done(photo, form) for form in FORMS]
+        assert [job.reused for job in jobs] == [False, True, True, True]
+        assert len({job.key for job in jobs}) == 1
+        assert sandbox.charges() == 1
+        with reusing.engine.connect() as connection:
+            outputs = connection.execute(text("SELECT job_id, name FROM outputs WHERE name <> 'score'"))
+            made_of_it = {(job.id, job.return_form) for job in jobs if job.return_form != ReturnForm.RGBA}
+            assert set(outputs) == made_of_it
+            assert connection.scalar(text("SELECT count(*) FROM outputs WHERE name = 'score'")) == 1
+
+    def test_is_bought_once_for_four_jobs_at_the_same_time(
+        self, reusing: Bench, sandbox: Sandbox, photo: bytes
+    ) -> None:
+        """One of four jobs in line buys it, whatever its form; the others are served from that."""
+        jobs = [reusing.enqueue(photo, form) for form in FORMS]
+        for _ in FORMS:
+            reusing.work()
+        done = [reusing.job(job_id) for job_id in jobs]
+        assert [job.state for job in done] == [State.SUCCEEDED] * 4
+        assert sorted(job.reused for job in done) == [False, True, True, True]
+        assert sandbox.charges() == 1
+
+    def test_is_bought_in_each_form_where_forms_are_bought(
+        self, reusing: Bench, sandbox: Sandbox, photo: bytes
+    ) -> None:
+        """A mask that is bought is another cutout than a white background that is bought."""
+        forms = [*FORMS, ReturnForm.MASK]
+        jobs = [reusing.done(photo, form, forms=Forms.BOUGHT) for form in forms]
+        assert [job.reused for job in jobs] == [False] * 4 + [True]
+        assert sandbox.charges() == 4
+
+    def test_as_a_form_serves_that_form_alone(self, reusing: Bench, sandbox: Sandbox, photo: bytes) -> None:
+        """A mask that was bought serves a bought mask; nothing is derived from it. RGBA serves both."""
+        reusing.done(photo, ReturnForm.MASK, forms=Forms.BOUGHT)
+        assert reusing.done(photo, ReturnForm.MASK, forms=Forms.BOUGHT).reused
+        derived = reusing.done(photo, ReturnForm.MASK)
+        assert (derived.reused, sandbox.charges()) == (False, 2)
+        assert reusing.done(photo, ReturnForm.RGBA, forms=Forms.BOUGHT).reused
         assert sandbox.charges() == 2
 
     def test_is_bought_anew_where_a_batch_wants_it(

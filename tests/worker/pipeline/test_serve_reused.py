@@ -25,6 +25,11 @@ MOST = 50
 
 def message(bench: Bench, *sources: bytes) -> Dispatched:
     """Dispatch a message with one job for each of these pictures, whose cutouts are bought."""
+    return message_of(bench, *(bench.upload(source) for source in sources))
+
+
+def message_of(bench: Bench, *sources: str) -> Dispatched:
+    """Dispatch a message with one job for each of these uploaded pictures."""
     enqueued = [bench.enqueue(source) for source in sources]
     with Session(bench.engine) as session, session.begin():
         reuse_scope = ReuseScope(bench.context.recipe, bench.context.settings.reuse)
@@ -91,7 +96,8 @@ class TestAMessageOfSeveralJobs:
         served = message(reusing, photo, photo)
         away = Bucket(reusing.context.settings.model_copy(update={"s3_access_key": "nobody"}))
         with monkeypatch.context() as patch, closing(away), closing(SignedObjectClient(away)) as refused:
-            patch.setattr(reusing.context.objects, "holds", refused.holds)
+            holds = SignedObjectClient.holds
+            patch.setattr(SignedObjectClient, "holds", lambda _, stored: holds(refused, stored))
             complete_reused(reusing.context, served)
         delayed = jobs(reusing, served)
         assert [(job.queue_state, job.code, job.tries) for job in delayed] == [

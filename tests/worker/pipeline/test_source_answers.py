@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy.orm import Session
 
-from cutout.enums import State
+from cutout.enums import Reuse, State
 from cutout.status.call_rate import CallSettings
 from cutout.status.explain import explain
 from tests.cutout.images.tiffs import Ifd, tiff_of
@@ -53,7 +53,7 @@ def test_each_answer_has_a_code_and_a_remedy(shopping: Bench, shop: str, sandbox
             "SOURCE_NEEDS_LOGIN",
             "HTTP status 401 instead of 200; the address needs a login",
         ),
-        "/forbidden.jpg": ("SOURCE_FORBIDDEN", "allow the user agent `cutout` there"),
+        "/forbidden.jpg": ("SOURCE_FORBIDDEN", "allow the user agent cutout there"),
         "/forbidden.jpg?X-Amz-Signature=ab": ("SOURCE_FORBIDDEN", "the signed link has most likely expired"),
         "/never.jpg": ("SOURCE_MISSING", "HTTP status 404 instead of 200; nothing is at this address"),
         "/gone.jpg": ("SOURCE_MISSING", "nothing is at this address"),
@@ -71,12 +71,19 @@ def test_each_answer_has_a_code_and_a_remedy(shopping: Bench, shop: str, sandbox
     assert sandbox.charges() == 0
 
 
-def test_of_a_tiff_of_several_pictures_it_is_said_which_one_was_cut_out(bench: Bench, photo: bytes) -> None:
-    """The explanation of a job that has ended names the picture that was taken; other jobs have none."""
+def test_of_a_tiff_of_several_pictures_it_is_said_which_one_was_cut_out(
+    make_bench: Callable[..., Bench], photo: bytes
+) -> None:
+    """The explanation of a job that has ended, also by reuse, names the picture that was taken."""
+    bench = make_bench(reuse=Reuse.ALL)
     source = tiff_of(Ifd((160, 120), tags={254: [1]}), Ifd((400, 300)))
     several, one = bench.enqueue(source), bench.enqueue(photo)
     bench.work()
+    again = bench.enqueue(source)
+    bench.work()
+    assert bench.job(again).reused
     with Session(bench.engine) as session:
-        said = explain(session, bench.job(several), CallSettings([])).text
-        assert said.endswith("; picture 2 of the TIFF's 2 taken: 400x300 pixels, the full-size one")
+        for job_id in (several, again):
+            said = explain(session, bench.job(job_id), CallSettings([])).text
+            assert said.endswith("; picture 2 of the TIFF's 2 taken: 400x300 pixels, the full-size one")
         assert ";" not in explain(session, bench.job(one), CallSettings([])).text

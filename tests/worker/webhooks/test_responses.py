@@ -3,7 +3,14 @@ from email.utils import format_datetime
 
 import pytest
 
-from cutout.network import AddressRefused, DeadlinePassed, FetchError, Unreachable
+from cutout.network import (
+    AddressRefused,
+    DeadlinePassed,
+    EgressUnavailable,
+    FetchError,
+    NotReached,
+    Unreachable,
+)
 from worker.webhooks.post import WebhookResponse
 from worker.webhooks.responses import DELAYS_S, classify
 
@@ -15,6 +22,19 @@ def rest_of(status: int, retry_after: str | None = None, tries: int = 1) -> floa
 
 
 class TestClassify:
+    def test_on_an_egress_proxy_says_nothing_of_the_receiver(self) -> None:
+        """It is tried later, and its receiver is neither failing nor well."""
+        result = classify(EgressUnavailable("the egress proxy answered 407 to CONNECT"), 1)
+        assert (result.status, result.failing, result.egress_away) == (None, None, True)
+        assert result.delay is not None
+        assert result.reason == "the egress proxy answered 407 to CONNECT"
+
+    def test_on_a_server_that_the_proxy_refuses_or_does_not_reach_counts_for_the_receiver(self) -> None:
+        """The proxy works: this receiver is failing."""
+        result = classify(NotReached("the egress proxy answered 403 to CONNECT"), 1)
+        assert (result.failing, result.egress_away) == (True, False)
+        assert result.delay is not None
+
     @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
     def test_on_a_2xx_is_delivered(self, status: int) -> None:
         """A 2xx means that the receiver has the message."""

@@ -1,0 +1,520 @@
+"""Each change leaves one row in `actions`, whichever door it came by; reads and refused ones leave none."""
+
+import json
+import os
+import pwd
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import Engine, Row, text
+from sqlalchemy.orm import Session
+
+from api.app import create_app
+from cli import audit_log
+from cutout import queue
+from cutout.enums import ActionKind, AttemptOutcome, Scope, Subject
+from cutout.producers.api_keys import make_key
+from cutout.producers.producers import create_producer
+from cutout.queue.attempts.attempts import Answer
+from cutout.queue.attempts.outcomes import Fail, Hold
+from cutout.queue.enqueue import NewJob, enqueue
+from cutout.settings import Settings
+from cutout.storage import Bucket
+from cutout.storage.unexpected_bytes import CODE, Unexpected, unexpected_key
+from migrations.run import downgrade, newest
+from tests.api.conftest import serve
+from tests.cli.command import Cutout
+from tests.support.fates import DONE, Fates, make_batch
+from tests.support.steps import SOURCE, begin, claim_one, new_worker
+
+BROKEN = Fail("SOURCE_UNAVAILABLE", "that server did not answer")
+HELD = Hold("NO_ANSWER", "the connection broke")
+SECRET = "m" * 40
+FORMER_SCHEMA = "0031"
+PLAN = {"already_bought": 1, "same_picture": 0, "calls": 2, "missing": 0}
+UNKNOWN = str(uuid.UUID(int=7))
+SCHEDULE = {"name": "nightly", "manifest_url": "https://shop.example/a.csv", "cron": "0 1 * * *"}
+ENDPOINT = {"url": "https://shop.example/hook?token=hidden", "events": ["batch.finished"]}
+MERGE = {"Content-Type": "application/merge-patch+json"}
+# They add work, of which their own rows tell: by whom, when and how much.
+ENQUEUES = {("POST", "/v1/jobs"), ("POST", "/v1/batches")}
+
+
+def rows(engine: Engine) -> list[Row[*tuple[Any, ...]]]:
+    with engine.connect() as connection:
+        return list(connection.execute(text("SELECT * FROM actions ORDER BY id")))
+
+
+def scalar(engine: Engine, query: str, **values: Any) -> Any:
+    with engine.begin() as connection:
+        return connection.execute(text(query), values).scalar()
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A producer with work in all states, and a client with its key."""
+
+    engine: Engine
+    client: httpx.Client
+    producer_id: uuid.UUID
+    batch_id: uuid.UUID
+
+    def job(self, state: str) -> uuid.UUID:
+        found: uuid.UUID = scalar(
+            self.engine, "SELECT id FROM jobs WHERE state = :state LIMIT 1", state=state
+        )
+        return found
+
+    def schedule(self, *, paused: bool = False) -> str:
+        made = self.client.post("/v1/schedules", json=SCHEDULE).raise_for_status().json()["id"]
+        if paused:
+            self.client.post(f"/v1/schedules/{made}/pause").raise_for_status()
+        return str(made)
+
+    def endpoint(self) -> str:
+        made = self.client.post("/v1/webhooks/endpoints", json=ENDPOINT).raise_for_status()
+        return str(made.json()["id"])
+
+    def delivery(self) -> str:
+        made = self.client.post(f"/v1/webhooks/endpoints/{self.endpoint()}/test").raise_for_status()
+        return str(made.json()["id"])
+
+    def planned(self) -> uuid.UUID:
+        plan_batch(self.engine, self.batch_id)
+        return self.batch_id
+
+    def ended(self) -> uuid.UUID:
+        scalar(
+            self.engine,
+            "UPDATE jobs SET state = 'failed', queue_state = NULL, finished_at = now(), code = 'X'"
+            " WHERE state <> 'succeeded' RETURNING 1",
+        )
+        return self.batch_id
+
+    def paused(self) -> uuid.UUID:
+        self.client.post(f"/v1/batches/{self.batch_id}/pause").raise_for_status()
+        return self.batch_id
+
+
+def plan_batch(engine: Engine, batch_id: uuid.UUID) -> None:
+    """Let the batch wait for approval."""
+    scalar(
+        engine,
+        "INSERT INTO ingests (batch_id, fingerprint, kind, options, plan, records, pictures, jobs)"
+        " VALUES (:batch, '', 'manifest', '{\"plan\": true}', CAST(:plan AS jsonb), 3, 3, 3) RETURNING 1",
+        plan=json.dumps(PLAN),
+        batch=batch_id,
+    )
+
+
+def fail_outputs(engine: Engine) -> None:
+    scalar(
+        engine,
+        "UPDATE outputs SET state = 'failed', finished_at = now(), code = 'X', message = 'x' RETURNING 1",
+    )
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(
+        update={"webhook_secret": SecretStr(SECRET), "api_requests_per_second": 10_000}
+    )
+
+
+@pytest.fixture
+def shop(settings: Settings, engine: Engine, bucket: Bucket) -> Any:
+    with Session(engine) as session, session.begin():
+        producer, key = create_producer(session, "shop", scopes=[Scope.ADMIN])
+        producer_id = producer.id
+    fates: Fates = {"done": DONE, "broken": BROKEN, "held": HELD, "new": None}
+    batch_id = make_batch(engine, fates, producer_id=producer_id)
+    with serve(settings) as client:
+        client.headers["Authorization"] = f"Bearer {key}"
+        yield Shop(engine, client, producer_id, batch_id)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that changes something: its path, its body, the kind and the subject of its action."""
+
+    path: str
+    kind: ActionKind
+    subject: Subject
+    json: Any = None
+    subject_is_new: bool = False
+
+
+Prepare = Callable[[Shop], Request]
+K, S = ActionKind, Subject
+
+
+def of_batch(kind: ActionKind, action: str, *, json: Any = None) -> Prepare:
+    return lambda shop: Request(f"/v1/batches/{shop.batch_id}{action}", kind, S.BATCH, json)
+
+
+def of_job(kind: ActionKind, action: str, state: str) -> Prepare:
+    return lambda shop: Request(f"/v1/jobs/{shop.job(state)}{action}", kind, S.JOB)
+
+
+def of_schedule(kind: ActionKind, action: str, *, json: Any = None, paused: bool = False) -> Prepare:
+    return lambda shop: Request(
+        f"/v1/schedules/{shop.schedule(paused=paused)}{action}", kind, S.SCHEDULE, json
+    )
+
+
+def of_endpoint(kind: ActionKind, action: str, *, json: Any = None) -> Prepare:
+    return lambda shop: Request(f"/v1/webhooks/endpoints/{shop.endpoint()}{action}", kind, S.ENDPOINT, json)
+
+
+def failed_output(shop: Shop) -> Request:
+    job_id = shop.job("succeeded")
+    fail_outputs(shop.engine)
+    return Request(f"/v1/jobs/{job_id}/retry-outputs", K.RETRY_JOB_OUTPUTS, S.JOB)
+
+
+BATCH, JOB, SCHED = "/v1/batches/{batch_id}", "/v1/jobs/{job_id}", "/v1/schedules/{schedule_id}"
+HOOK = "/v1/webhooks/endpoints/{endpoint_id}"
+REQUESTS: dict[tuple[str, str], Prepare] = {
+    ("POST", f"{BATCH}/cancel"): of_batch(K.CANCEL, "/cancel"),
+    ("POST", f"{BATCH}/retry"): of_batch(K.RETRY, "/retry"),
+    ("POST", f"{BATCH}/pause"): of_batch(K.PAUSE, "/pause"),
+    ("POST", f"{BATCH}/resume"): lambda shop: Request(
+        f"/v1/batches/{shop.paused()}/resume", K.RESUME, S.BATCH
+    ),
+    ("POST", f"{BATCH}/outputs"): of_batch(K.ADD_OUTPUTS, "/outputs", json={"outputs": ["amazon"]}),
+    ("POST", f"{BATCH}/retry-outputs"): of_batch(K.RETRY_OUTPUTS, "/retry-outputs"),
+    ("POST", f"{BATCH}/approve"): lambda shop: Request(
+        f"/v1/batches/{shop.planned()}/approve", K.APPROVE, S.BATCH
+    ),
+    ("PATCH", BATCH): of_batch(K.BUDGET, "", json={"budget": 5, "name": "spring"}),
+    ("DELETE", BATCH): lambda shop: Request(f"/v1/batches/{shop.ended()}", K.DELETE, S.BATCH),
+    ("POST", f"{JOB}/cancel"): of_job(K.CANCEL_JOB, "/cancel", "queued"),
+    ("POST", f"{JOB}/retry"): of_job(K.RETRY_JOB, "/retry", "failed"),
+    ("POST", f"{JOB}/release"): of_job(K.RELEASE_JOB, "/release", "held"),
+    ("POST", f"{JOB}/retry-outputs"): failed_output,
+    ("DELETE", JOB): of_job(K.DELETE_JOB, "", "failed"),
+    ("POST", "/v1/schedules"): lambda _: Request(
+        "/v1/schedules", K.ADD_SCHEDULE, S.SCHEDULE, SCHEDULE, subject_is_new=True
+    ),
+    ("PATCH", SCHED): of_schedule(K.CHANGE_SCHEDULE, "", json={"budget": 9}),
+    ("DELETE", SCHED): of_schedule(K.REMOVE_SCHEDULE, ""),
+    ("POST", f"{SCHED}/pause"): of_schedule(K.PAUSE_SCHEDULE, "/pause"),
+    ("POST", f"{SCHED}/resume"): of_schedule(K.RESUME_SCHEDULE, "/resume", paused=True),
+    ("POST", f"{SCHED}/run"): of_schedule(K.RUN_SCHEDULE, "/run"),
+    ("POST", "/v1/webhooks/endpoints"): lambda _: Request(
+        "/v1/webhooks/endpoints", K.ADD_ENDPOINT, S.ENDPOINT, ENDPOINT, subject_is_new=True
+    ),
+    ("PATCH", HOOK): of_endpoint(K.CHANGE_ENDPOINT, "", json={"description": "hidden"}),
+    ("DELETE", HOOK): of_endpoint(K.REMOVE_ENDPOINT, ""),
+    ("POST", f"{HOOK}/test"): of_endpoint(K.TEST_ENDPOINT, "/test"),
+    ("POST", f"{HOOK}/rotate-secret"): of_endpoint(K.ROTATE_SECRET, "/rotate-secret"),
+    ("POST", "/v1/webhooks/deliveries/{delivery_id}/replay"): lambda shop: Request(
+        f"/v1/webhooks/deliveries/{shop.delivery()}/replay", K.REPLAY_DELIVERY, S.DELIVERY
+    ),
+}
+
+
+class TestTheApi:
+    def test_has_no_changing_route_that_is_not_walked_here(self, settings: Settings) -> None:
+        """A new route stands in REQUESTS, or adds work of which its own row tells."""
+        routes = {
+            (method.upper(), path)
+            for path, operations in create_app(settings).openapi()["paths"].items()
+            for method in operations.keys() & {"post", "put", "patch", "delete"}
+        }
+        assert routes == REQUESTS.keys() | ENQUEUES
+
+    @pytest.mark.parametrize("route", REQUESTS, ids=" ".join)
+    def test_records_each_change_once(self, shop: Shop, route: tuple[str, str]) -> None:
+        """With the key that made it, and nothing of its body; the request sent again leaves none."""
+        asked = REQUESTS[route](shop)
+        before = len(rows(shop.engine))
+        headers = {"Idempotency-Key": "k"} if route[0] == "POST" else {}
+        headers |= MERGE if route[0] == "PATCH" else {}
+        for _ in range(1 + bool(route[0] == "POST")):
+            answer = shop.client.request(route[0], asked.path, json=asked.json, headers=headers)
+            assert answer.is_success, answer.text
+        (row,) = rows(shop.engine)[before:]
+        assert (row.kind, row.subject, row.producer_id) == (asked.kind, asked.subject, shop.producer_id)
+        key_id = scalar(shop.engine, "SELECT id FROM api_keys")
+        assert (row.actor_role, row.actor, row.actor_key_id) == ("producer", "shop", key_id)
+        subject_id = answer.json()["id"] if asked.subject_is_new else asked.path.split("/")[-2:]
+        assert str(row.subject_id) in subject_id
+        assert "hidden" not in str(row)
+
+    @pytest.mark.parametrize("route", [route for route in REQUESTS if "{" in route[1]], ids=" ".join)
+    def test_records_no_refused_request(self, shop: Shop, route: tuple[str, str]) -> None:
+        """Of what there is not, or with a key that may not."""
+        asked = REQUESTS[route](shop)
+        before = len(rows(shop.engine))
+        with Session(shop.engine) as session, session.begin():
+            _, key = make_key(session, shop.producer_id, "reader", scopes=[Scope.READ])
+        path = route[1].replace(route[1].split("{")[1].split("}")[0].join("{}"), UNKNOWN)
+        headers = MERGE if route[0] == "PATCH" else {}
+        for address, bearer in ((path, {}), (asked.path, {"Authorization": f"Bearer {key}"})):
+            refused = shop.client.request(route[0], address, json=asked.json, headers=headers | bearer)
+            assert refused.status_code in (403, 404), refused.text
+        assert len(rows(shop.engine)) == before
+
+    def test_records_no_read(self, shop: Shop) -> None:
+        for path in ("", f"/{shop.batch_id}", f"/{shop.batch_id}/actions"):
+            shop.client.get(f"/v1/batches{path}").raise_for_status()
+        shop.client.get("/v1/actions").raise_for_status()
+        assert rows(shop.engine) == []
+
+    def test_records_no_request_that_changes_nothing(self, shop: Shop) -> None:
+        """As a second pause."""
+        for _ in range(2):
+            shop.client.post(f"/v1/batches/{shop.batch_id}/pause").raise_for_status()
+        assert [row.kind for row in rows(shop.engine)] == ["pause"]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A machine with the command and access to the database, and a batch of no producer."""
+
+    engine: Engine
+    bucket: Bucket
+    batch_id: uuid.UUID
+    producer_id: uuid.UUID
+    key_id: uuid.UUID
+
+    def schedule(self, *, paused: bool = False) -> None:
+        scalar(
+            self.engine,
+            "INSERT INTO schedules (id, name, source, options, cron, zone, next_fire_at, next_due_at,"
+            " paused_by_operator_at) VALUES (uuidv7(), 'nightly', 's3://b/p/', '{}', '0 1 * * *', 'UTC',"
+            " now() + interval '1 h', now() + interval '1 h', CASE WHEN :paused THEN now() END) RETURNING 1",
+            paused=paused,
+        )
+
+    def delivery(self) -> str:
+        return str(
+            scalar(
+                self.engine,
+                "INSERT INTO deliveries (url, type, payload) VALUES ('https://a.example/', 'job.held', '{}')"
+                " RETURNING id",
+            )
+        )
+
+    def unexpected(self) -> str:
+        with Session(self.engine) as session, session.begin():
+            session.execute(text("DELETE FROM outputs"))
+            session.execute(text("DELETE FROM attempts"))
+            session.execute(text("DELETE FROM jobs"))
+            enqueue(session, NewJob(SOURCE, "SKU"))
+            claim = claim_one(session, new_worker(session))
+            answer = Answer(AttemptOutcome.UNKNOWN, code="ANSWER_NOT_UNDERSTOOD")
+            queue.end_attempt(session, begin(session, claim), answer)
+            found = Unexpected(
+                unexpected_key(claim.job_id, "a" * 64, "png"),
+                "no alpha",
+                "a" * 64,
+                "image/png",
+                "png",
+                9,
+                6,
+                6,
+            )
+            claim = queue.save_unexpected(session, claim, found)
+            queue.settle(session, claim, Hold(CODE, "no alpha"))
+            return str(claim.job_id)
+
+    def missing(self) -> None:
+        scalar(
+            self.engine,
+            "INSERT INTO bought_results (source_sha256, bought_form, endpoint, preparation, bucket, scope,"
+            " buyer, key, sha256, size_bytes, width, height, media_type, stored_at, missing_since,"
+            " missing_seen_at)"
+            " VALUES ('', 'rgba', 'https://e.example/', 1, 'b', '', uuidv7(), 'k', '', 1, 1, 1, 'image/png',"
+            " now(), now(), now()) RETURNING 1",
+        )
+
+    def suspended(self) -> str:
+        scalar(self.engine, "UPDATE producers SET suspended_at = now() RETURNING 1")
+        return str(self.producer_id)
+
+    def erasable(self) -> str:
+        digest = "ab" * 32
+        scalar(
+            self.engine,
+            "UPDATE jobs SET source_sha256 = decode(:digest, 'hex') WHERE state = 'failed' RETURNING 1",
+            digest=digest,
+        )
+        return digest
+
+    def failed_output(self) -> None:
+        fail_outputs(self.engine)
+
+
+@pytest.fixture
+def desk(engine: Engine, bucket: Bucket) -> Desk:
+    with Session(engine) as session, session.begin():
+        producer, _ = create_producer(session, "shop")
+        key_id = session.execute(text("SELECT id FROM api_keys")).scalar_one()
+        producer_id = producer.id
+    fates: Fates = {"done": DONE, "broken": BROKEN, "broken too": BROKEN, "new": None}
+    return Desk(engine, bucket, make_batch(engine, fates), producer_id, key_id)
+
+
+Words = tuple[str, ...]
+Command = tuple[ActionKind, Callable[[Desk], Words]]
+
+
+def with_batch(*words: str) -> Callable[[Desk], Words]:
+    return lambda desk: (*words, str(desk.batch_id))
+
+
+def with_producer(*words: str, then: Words = ()) -> Callable[[Desk], Words]:
+    return lambda desk: (*words, str(desk.producer_id), *then)
+
+
+def after(prepare: Callable[[Desk], object], *words: str) -> Callable[[Desk], Words]:
+    """The command after what it needs was made; {} in its words is what that gave."""
+
+    def made(desk: Desk) -> Words:
+        result = prepare(desk)
+        return tuple(word.replace("{}", str(result)) for word in words)
+
+    return made
+
+
+def planned(desk: Desk) -> str:
+    plan_batch(desk.engine, desk.batch_id)
+    return str(desk.batch_id)
+
+
+def paused(desk: Desk) -> None:
+    scalar(desk.engine, "UPDATE queue_clock SET paused_at = now() RETURNING 1")
+
+
+NIGHTLY = lambda desk: desk.schedule()  # noqa: E731
+ADD = ("schedule", "add", "nightly", "--source", "s3://bucket/secret/", "--cron", "0 1 * * *")
+COMMANDS: dict[str, list[Command]] = {
+    "approve": [(K.APPROVE, after(planned, "approve", "{}"))],
+    "retry": [(K.RETRY, with_batch("retry")), (K.RETRY_JOB, lambda desk: ("retry", job_of(desk, "failed")))],
+    "cancel": [
+        (K.CANCEL, with_batch("cancel")),
+        (K.CANCEL_JOB, lambda desk: ("cancel", job_of(desk, "queued"))),
+    ],
+    "accept": [(K.ACCEPT_JOB, after(Desk.unexpected, "accept", "{}", "--wait", "0"))],
+    "render": [
+        (K.ADD_OUTPUTS, lambda desk: ("render", str(desk.batch_id), "--output", "amazon")),
+        (
+            K.RETRY_OUTPUTS,
+            lambda desk: (desk.failed_output(), ("render", str(desk.batch_id), "--again"))[1],  # type: ignore[func-returns-value]
+        ),
+    ],
+    "pause": [
+        (K.PAUSE_ALL, lambda _: ("pause", "--reason", "the bill is wrong")),
+        (K.PAUSE, with_batch("pause", "--batch")),
+    ],
+    "resume": [(K.RESUME_ALL, after(paused, "resume"))],
+    "budget": [(K.BUDGET, lambda desk: ("budget", str(desk.batch_id), "5"))],
+    "erase": [(K.ERASE, after(Desk.erasable, "erase", "--source-sha256", "{}", "--yes"))],
+    "forget-missing": [(K.FORGET_MISSING, after(Desk.missing, "forget-missing"))],
+    "audit": [(K.REPAIR, lambda _: ("audit", "--repair"))],
+    "keys make": [
+        (K.MAKE_KEY, lambda _: ("keys", "make", "other")),
+        (K.MAKE_KEY, lambda _: ("keys", "make", "--operator", "ana")),
+    ],
+    "keys revoke": [(K.REVOKE_KEY, lambda desk: ("keys", "revoke", str(desk.key_id)))],
+    "keys quota": [(K.LIMIT_PRODUCER, with_producer("keys", "quota", then=("9",)))],
+    "producers limit": [
+        (K.LIMIT_PRODUCER, with_producer("producers", "limit", then=("--quota", "9", "--share", "2")))
+    ],
+    "producers suspend": [(K.SUSPEND_PRODUCER, with_producer("producers", "suspend"))],
+    "producers resume": [(K.RESUME_PRODUCER, after(Desk.suspended, "producers", "resume", "{}"))],
+    "webhooks replay": [(K.REPLAY_DELIVERY, after(Desk.delivery, "webhooks", "replay", "{}"))],
+    "webhooks secret": [(K.SHOW_SECRET, with_producer("webhooks", "secret"))],
+    "webhooks rotate": [(K.ROTATE_SECRET, lambda _: ("webhooks", "rotate"))],
+    "schedule add": [(K.ADD_SCHEDULE, lambda _: ADD)],
+    "schedule pause": [(K.PAUSE_SCHEDULE, after(NIGHTLY, "schedule", "pause", "nightly"))],
+    "schedule resume": [
+        (
+            K.RESUME_SCHEDULE,
+            after(lambda desk: desk.schedule(paused=True), "schedule", "resume", "nightly"),
+        )
+    ],
+    "schedule run": [(K.RUN_SCHEDULE, after(NIGHTLY, "schedule", "run", "nightly"))],
+    "schedule remove": [(K.REMOVE_SCHEDULE, after(NIGHTLY, "schedule", "remove", "nightly"))],
+}
+# It has a test of its own below.
+ELSEWHERE = {"migrate"}
+
+
+def job_of(desk: Desk, state: str) -> str:
+    found = scalar(desk.engine, "SELECT id FROM jobs WHERE state = :state LIMIT 1", state=state)
+    return str(found)
+
+
+class TestTheCommand:
+    @pytest.fixture
+    def cutout(self, environment: dict[str, str], tmp_path: Any) -> Cutout:
+        return Cutout(environment | {"CUTOUT_WEBHOOK_SECRET": SECRET}, tmp_path)
+
+    def test_has_no_change_that_is_not_walked_here(self) -> None:
+        assert COMMANDS.keys() | ELSEWHERE == audit_log.CHANGES
+
+    @pytest.mark.parametrize(
+        ("kind", "words"),
+        [command for commands in COMMANDS.values() for command in commands],
+        ids=[f"{name}-{n}" for name, commands in COMMANDS.items() for n in range(len(commands))],
+    )
+    def test_records_each_change_once(
+        self, cutout: Cutout, desk: Desk, kind: ActionKind, words: Callable[[Desk], Words]
+    ) -> None:
+        """With the user of this machine who ran it; nothing of it is left to a dispatcher."""
+        ran = cutout(*words(desk))
+        assert ran.code in (0, 3), ran
+        (row,) = rows(desk.engine)
+        assert (row.kind, row.actor_role) == (kind, "command")
+        assert row.actor == pwd.getpwuid(os.getuid()).pw_name
+        assert row.actor_key_id is None
+        assert (row.finished_at is None, row.code) == (False, None)
+        assert row.changed > 0 or kind is K.REPAIR
+        assert row.reason == ("the bill is wrong" if kind is K.PAUSE_ALL else None)
+        assert SECRET not in str(row)
+        assert "secret/" not in str(row)
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ("approve", UNKNOWN),
+            ("approve", "{}"),
+            ("cancel", UNKNOWN),
+            ("resume",),
+            ("resume", "--batch", "{}"),
+            ("pause", "--reason", "two\nlines"),
+            ("pause", "--reason", "x" * 501),
+            ("pause", "--reason", "\u202eesrever"),
+            ("keys", "revoke", UNKNOWN),
+            ("forget-missing",),
+            ("schedule", "run", "nightly"),
+            ("erase", "--source-sha256", "ab" * 32, "--yes"),
+            ("keys", "make", "--operator", "ana", "--scope", "admin"),
+        ],
+        ids=" ".join,
+    )
+    def test_records_none_that_is_refused(self, cutout: Cutout, desk: Desk, words: Words) -> None:
+        ran = cutout(*(word.replace("{}", str(desk.batch_id)) for word in words))
+        assert ran.code in (1, 2), ran
+        assert rows(desk.engine) == []
+
+    def test_records_a_migration_that_changed_the_schema(self, cutout: Cutout, engine: Engine) -> None:
+        """Once; another one finds nothing to do."""
+        downgrade(engine, FORMER_SCHEMA)
+        for _ in range(2):
+            assert cutout("migrate").code == 0
+        (row,) = rows(engine)
+        assert (row.kind, row.actor_role, row.options) == ("migrate", "command", {"schema": newest()})
+
+    def test_records_none_that_only_looks(self, cutout: Cutout, desk: Desk) -> None:
+        for words in (("status",), ("keys", "list"), ("actions",), ("audit",), ("schedule", "list")):
+            cutout(*words)
+        assert rows(desk.engine) == []

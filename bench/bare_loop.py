@@ -6,36 +6,19 @@ of its jobs, without its start.
 
 import os
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-import boto3
-import httpx
-from botocore.config import Config
-
-from bench.picture import picture_of
-from cutout.settings import Settings, read_settings
-
-PATH = "/api/cutout/general/commodity-background-removal"
+from bench.plain_steps import PlainSteps
+from cutout.settings import read_settings
 
 
-def main(jobs: int, threads: int, kilobytes: int) -> None:
-    """Do `jobs` jobs with `threads` threads, after as many to warm up as there are threads."""
-    known, picture, own = read_settings(), picture_of(kilobytes), threading.local()
-    secret = known.s3_secret_key
-    s3 = boto3.client(
-        "s3",
-        endpoint_url=known.s3_endpoint_url,
-        aws_access_key_id=known.s3_access_key,
-        aws_secret_access_key=secret.get_secret_value() if secret else None,
-        config=Config(max_pool_connections=threads),
-    )
+def main(file: str, fits: str, jobs: int, threads: int) -> None:
+    """Do `jobs` jobs for the picture in `file` with `threads` threads, after as many to warm up."""
+    picture, steps = Path(file).read_bytes(), PlainSteps(read_settings(), threads, fits=fits == "True")
 
     def work(number: int) -> None:
-        client = getattr(own, "client", None)
-        if client is None:
-            client = own.client = httpx.Client(timeout=60.0)
-        _do(client, s3, known, picture, number)
+        steps.cut_out(picture, f"bare/{number}.png")
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(work, range(threads)))
@@ -45,17 +28,5 @@ def main(jobs: int, threads: int, kilobytes: int) -> None:
     print(after.user + after.system - before.user - before.system)
 
 
-def _do(client: httpx.Client, s3: object, settings: Settings, picture: bytes, number: int) -> None:
-    answer = client.post(
-        settings.endpoint_url + PATH,
-        headers={"ailabapi-api-key": settings.endpoint_api_keys[0].get_secret_value()},
-        files={"image": ("a.jpg", picture, "image/jpeg")},
-        data={"return_form": "whiteBK"},
-    )
-    result = client.get(answer.json()["data"]["image_url"])
-    result.raise_for_status()
-    s3.put_object(Bucket=settings.s3_bucket, Key=f"bare/{number}.jpg", Body=result.content)  # type: ignore[attr-defined]
-
-
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:]))

@@ -19,6 +19,7 @@ from typing import cast
 import psycopg
 from sqlalchemy import Connection, Engine, text
 
+from bench.table import Figure, figures, put
 from cutout.models.database import connect
 from cutout.settings import load_settings
 from cutout.storage import Bucket
@@ -136,17 +137,26 @@ def _run(environment: dict[str, str], directory: Path, rows: int, *options: str)
 
 def _print(rows: int, bare: float, small: Ran, large: Ran, planned: Ran) -> None:
     ratio, growth = large.seconds / bare, large.megabytes / small.megabytes
-    print("| What | Measured | Goal |")
-    print("|---|---|---|")
-    print(f"| bare COPY of {rows:,} rows | {bare:.1f} s, {rows / bare:,.0f} rows/s | |")
-    print(
-        f"| `cutout ingest` of {rows:,} rows | {large.seconds:.1f} s, {rows / large.seconds:,.0f} rows/s |"
-        f" {GOAL_SECONDS:.0f} s |"
-    )
-    print(f"| … as a multiple of the bare COPY | {ratio:.2f} | {GOAL_RATIO} |")
-    print(f"| … most memory | {large.megabytes:.0f} MB | {GOAL_MEGABYTES:.0f} MB |")
-    print(f"| … beside that of {FEW:,} rows, {small.megabytes:.0f} MB | {growth:.2f} | {GOAL_GROWTH} |")
-    print(f"| `--dry-run` of {rows:,} rows | {planned.seconds:.1f} s, {planned.megabytes:.0f} MB | |")
+    beside = f"… beside that of {FEW:,} rows, {small.megabytes:.0f} MB"
+    measured = [
+        Figure(f"bare COPY of {rows:,} rows", f"{bare:.1f} s, {rows / bare:,.0f} rows/s"),
+        Figure(
+            f"`cutout ingest` of {rows:,} rows",
+            f"{large.seconds:.1f} s, {rows / large.seconds:,.0f} rows/s",
+            f"{GOAL_SECONDS:.0f} s",
+            large.seconds <= GOAL_SECONDS,
+        ),
+        Figure("… as a multiple of the bare COPY", f"{ratio:.2f}", f"{GOAL_RATIO}", ratio <= GOAL_RATIO),
+        Figure(
+            "… most memory",
+            f"{large.megabytes:.0f} MB",
+            f"{GOAL_MEGABYTES:.0f} MB",
+            large.megabytes <= GOAL_MEGABYTES,
+        ),
+        Figure(beside, f"{growth:.2f}", f"{GOAL_GROWTH}", growth <= GOAL_GROWTH),
+        Figure(f"`--dry-run` of {rows:,} rows", f"{planned.seconds:.1f} s, {planned.megabytes:.0f} MB"),
+    ]
+    put(figures(measured))
 
 
 if __name__ == "__main__":

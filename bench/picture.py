@@ -6,6 +6,7 @@ import random
 from PIL import Image, ImageFilter
 
 SIDE = 1000
+LARGE = (4000, 3000)
 
 
 def picture_of(kilobytes: int) -> bytes:
@@ -21,3 +22,11 @@ def picture_of(kilobytes: int) -> bytes:
             break
         best = buffer.getvalue()
     return best
+
+
+def large_picture() -> bytes:
+    """A JPEG of 4000x3000 pixels, which must be decoded and made smaller before it is sent."""
+    small: Image.Image = Image.open(io.BytesIO(picture_of(300)))
+    buffer = io.BytesIO()
+    small.resize(LARGE, Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=95)
+    return buffer.getvalue()

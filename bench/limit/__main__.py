@@ -4,9 +4,9 @@ import argparse
 from collections.abc import Callable
 
 from bench.limit import alone, blocked, ceiling, dispatch, many_calls, newcomer, unknown
-from bench.limit.row import Row
+from bench.table import FIGURES, Figure, head, put, say
 
-PARTS: dict[str, Callable[[], list[Row]]] = {
+PARTS: dict[str, Callable[[], list[Figure]]] = {
     "ceiling": ceiling.measure,
     "ceiling-30": ceiling.idle_30,
     "ceiling-30-busy": ceiling.busy_30,
@@ -27,11 +27,10 @@ def main() -> None:
     asked = parser.parse_args().parts or [part for part in PARTS if not part.startswith("ceiling-")]
     if strange := set(asked) - PARTS.keys():
         parser.error(f"no part is called {', '.join(sorted(strange))}; there are {', '.join(PARTS)}")
-    print("| What | Measured | Goal | |")
-    print("|---|---|---|---|")
+    put(head(*FIGURES))
     for part in asked:
-        for row in PARTS[part]():
-            print(f"| {row.what} | {row.measured} | {row.goal} | {row.verdict} |", flush=True)
+        say(f"limit: {part}")
+        put(map(str, PARTS[part]()))
 
 
 if __name__ == "__main__":

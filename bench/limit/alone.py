@@ -13,7 +13,7 @@ from pathlib import Path
 
 import redis
 
-from bench.limit.row import Row
+from bench.table import Figure
 from local import LocalServices
 from sandbox.statistics import busiest_second
 from worker.limiter.limiter import Ceilings, Limiter, LimiterFeedback, LimitReached
@@ -26,7 +26,7 @@ Said = multiprocessing.queues.SimpleQueue[tuple[list[float], float]]
 """When calls were sent, and the longest wait past a turn."""
 
 
-def measure() -> list[Row]:
+def measure() -> list[Figure]:
     """One row a ceiling."""
     with tempfile.TemporaryDirectory() as directory:
         data = Path(directory) / "data"
@@ -34,7 +34,7 @@ def measure() -> list[Row]:
             return [_measure(services.redis_url, rate) for rate in RATES]
 
 
-def _measure(url: str, rate: int) -> Row:
+def _measure(url: str, rate: int) -> Figure:
     context = multiprocessing.get_context("spawn")
     sent = context.SimpleQueue()
     until = time.monotonic() + WARM_UP_S + SECONDS + 5
@@ -49,7 +49,7 @@ def _measure(url: str, rate: int) -> Row:
     # The monotonic clock is one for all processes of a machine.
     counted = [at for at in times if until - SECONDS <= at < until]
     used, busiest = len(counted) / (rate * SECONDS), busiest_second(counted)
-    return Row(
+    return Figure(
         f"the limiter alone at {rate}/s, {PROCESSES} processes",
         f"{used:.1%} of the slots, busiest second {busiest}, at most {longest_wait:.1f} s past a turn"
         f" (load average {os.getloadavg()[0]:.0f})",

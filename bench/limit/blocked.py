@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 
-from bench.limit.row import Row
+from bench.table import Figure
 from cutout.models.database import connect
 from cutout.queue.blocks.blocked_jobs import Unblocker
 from cutout.queue.snapshot import read_snapshot
@@ -37,7 +37,7 @@ OVER_BUDGET = """
 LAST = "(SELECT batch_id FROM jobs WHERE queue_state = 'blocked' ORDER BY batch_id DESC LIMIT 1)"
 
 
-def measure() -> list[Row]:
+def measure() -> list[Figure]:
     """Rows for batches that are paused, and for batches without credits; none of their jobs may go."""
     with (
         tempfile.TemporaryDirectory() as directory,
@@ -63,14 +63,14 @@ def _do(connection: Connection, statements: str, counts: dict[str, int]) -> None
         connection.execute(text(statement), counts)
 
 
-def _look(connection: Connection, why: str) -> list[Row]:
+def _look(connection: Connection, why: str) -> list[Figure]:
     unblocker = Unblocker()
     where = f"{BLOCKED * JOBS_EACH:,} jobs of {BLOCKED:,} batches {why}"
     seen = _median_ms(lambda: read_snapshot(connection, []))
     walked = _median_ms(lambda: unblocker.unblock(connection))
     return [
-        Row(f"a snapshot with {where}", f"{seen:.2f} ms", f"{GOAL_MS} ms", seen <= GOAL_MS),
-        Row(f"a tick's walk with {where}", f"{walked:.2f} ms", f"{GOAL_MS} ms", walked <= GOAL_MS),
+        Figure(f"a snapshot with {where}", f"{seen:.2f} ms", f"{GOAL_MS} ms", seen <= GOAL_MS),
+        Figure(f"a tick's walk with {where}", f"{walked:.2f} ms", f"{GOAL_MS} ms", walked <= GOAL_MS),
     ]
 
 
@@ -83,8 +83,8 @@ def _median_ms(work: Callable[[], object]) -> float:
     return statistics.median(took) * 1000
 
 
-def _ticks_until_back(connection: Connection) -> Row:
+def _ticks_until_back(connection: Connection) -> Figure:
     unblocker, ticks = Unblocker(), 1
     while not unblocker.unblock(connection) and ticks < MOST_TICKS:
         ticks += 1
-    return Row(f"ticks until the last of {BLOCKED:,} batches is back in the queue", str(ticks))
+    return Figure(f"ticks until the last of {BLOCKED:,} batches is back in the queue", str(ticks))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 
-from bench.limit.row import Row
+from bench.table import Figure
 from cutout.models.database import connect
 from cutout.queue.dispatch import dispatch_calls
 from local import LocalServices
@@ -37,7 +37,7 @@ SNOOZE = """
 """
 
 
-def measure() -> list[Row]:
+def measure() -> list[Figure]:
     """Rows for a million, for a million of which the first 100,000 rest, and for those of 200 producers."""
     with (
         tempfile.TemporaryDirectory() as directory,
@@ -59,7 +59,7 @@ def measure() -> list[Row]:
     return [
         _row(f"one window of {WINDOW} with {MANY:,} queued", many, few),
         _row(f"the same with {SNOOZED:,} at the head snoozed", snoozed, few),
-        Row(
+        Figure(
             f"one window of {WINDOW} with {MANY:,} queued by {PRODUCERS} producers",
             f"{shared * 1000:.2f} ms",
             f"{MOST_SHARED_S * 1000:g} ms",
@@ -92,8 +92,8 @@ def _dispatch(connection: Connection) -> float:
     return statistics.median(took)
 
 
-def _row(what: str, seconds: float, few: float) -> Row:
+def _row(what: str, seconds: float, few: float) -> Figure:
     ratio = seconds / few
-    return Row(
+    return Figure(
         what, f"{seconds * 1000:.2f} ms, {ratio:.2f} times that with {FEW:,}", f"{GOAL}", ratio <= GOAL
     )

@@ -5,12 +5,12 @@ import time
 import psutil
 
 from bench.limit.rig import rig
-from bench.limit.row import Row
+from bench.table import Figure
 
 CALLS, LATENCY_S, SECONDS = 200, 2.0, 30
 
 
-def measure() -> list[Row]:
+def measure() -> list[Figure]:
     """Peak memory, and CPU while 200 calls of 2 s each are open."""
     pace = {"calls_per_second": 10_000, "calls_in_flight": CALLS, "worker_threads": CALLS + 60}
     with rig(workers=1, latency_s=LATENCY_S, **pace) as running:
@@ -27,7 +27,7 @@ def measure() -> list[Row]:
         calls = running.statistics(SECONDS)["arrived"]
     mean = sum(open_calls) / len(open_calls)
     return [
-        Row(
+        Figure(
             f"one worker process, {CALLS} calls open at {LATENCY_S:g} s each",
             f"{mean:.0f} open on average, {calls / took:.0f} calls/s, peak {memory / 1e6:.0f} MB,"
             f" {cpu / took:.0%} of a core, {1000 * cpu / calls:.1f} ms of CPU a job",

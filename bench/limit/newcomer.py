@@ -3,18 +3,18 @@
 import time
 
 from bench.limit.rig import rig
-from bench.limit.row import Row
+from bench.table import Figure
 
 RATES = (20, 50)
 LARGE, SMALL = 100_000, 10
 
 
-def measure() -> list[Row]:
+def measure() -> list[Figure]:
     """One row a rate."""
     return [_measure(rate) for rate in RATES]
 
 
-def _measure(rate: int) -> Row:
+def _measure(rate: int) -> Figure:
     with rig(calls_per_second=rate, calls_in_flight=rate * 6, worker_threads=rate // 4 * 4 + 8) as running:
         running.enqueue(LARGE)
         running.wait_for_arrivals(rate * 5)
@@ -28,7 +28,7 @@ def _measure(rate: int) -> Row:
             batch=batch,
         )
     goal = 2 * SMALL / (rate / 2)
-    return Row(
+    return Figure(
         f"{LARGE:,} queued at {rate}/s, then a batch of {SMALL}",
         f"the {SMALL} all called {took:.2f} s after they came",
         f"{goal:g} s",

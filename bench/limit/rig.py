@@ -15,7 +15,8 @@ from PIL import Image
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from cli.stack import Stack, StackOptions, run_stack
+from bench.stack import stack_of
+from cli.stack import Stack, StackOptions
 from cutout.models.database import connect
 from cutout.queue.enqueue import NewJob, create_batch, enqueue_all
 from cutout.storage import Bucket
@@ -87,9 +88,9 @@ def rig(*, workers: int = 4, latency_s: float = 2.1, **settings: object) -> Iter
     defaults = {f"CUTOUT_{name.upper()}": str(value) for name, value in settings.items()}
     with tempfile.TemporaryDirectory() as directory:
         options = StackOptions(
-            Path(directory), workers=workers, sandbox_latency_s=latency_s, defaults=defaults
+            Path(directory), workers=workers, renderers=0, sandbox_latency_s=latency_s, defaults=defaults
         )
-        with run_stack(options) as stack:
+        with stack_of(options) as stack:
             known = stack.settings
             engine = connect(known.database_url.get_secret_value(), connections=2)
             bucket = Bucket(known)

@@ -3,7 +3,7 @@
 import time
 
 from bench.limit.rig import Rig, rig
-from bench.limit.row import Row
+from bench.table import Figure
 
 RATE, IN_FLIGHT = 20, 12
 # Where the calls in flight bind, and where the rate does.
@@ -12,12 +12,12 @@ LEARN_S, WATCH_S, SETTLE_S, REGAIN_S = 60, 60, 30, 90
 WINDOW_S = 10
 
 
-def measure() -> list[Row]:
+def measure() -> list[Figure]:
     """Rows for each latency."""
     return [row for latency in LATENCIES_S for row in _measure(latency)]
 
 
-def _measure(latency: float) -> list[Row]:
+def _measure(latency: float) -> list[Figure]:
     goal = _most(RATE, IN_FLIGHT, latency)
     with rig(latency_s=latency, worker_threads=12) as running:
         running.set(calls_per_second=RATE, calls_in_flight=IN_FLIGHT)
@@ -28,22 +28,22 @@ def _measure(latency: float) -> list[Row]:
         time.sleep(max(LEARN_S - found_s, 0))
         rate, slow = _watch(running, WATCH_S)
         rows = [
-            Row(f"{name}: within 10%", f"after {found_s:.0f} s", "60 s", found_s <= LEARN_S),
-            Row(f"{name}: then", f"{rate / goal:.0%} of it used", "at least 90%", rate >= 0.9 * goal),
-            Row(f"{name}: then", f"{slow:.2%} slow", "under 1%", slow < 0.01),
+            Figure(f"{name}: within 10%", f"after {found_s:.0f} s", "60 s", found_s <= LEARN_S),
+            Figure(f"{name}: then", f"{rate / goal:.0%} of it used", "at least 90%", rate >= 0.9 * goal),
+            Figure(f"{name}: then", f"{slow:.2%} slow", "under 1%", slow < 0.01),
         ]
         running.set(calls_per_second=RATE / 2, calls_in_flight=IN_FLIGHT // 2)
         time.sleep(SETTLE_S)
         _, slow = _watch(running, WATCH_S)
         rows.append(
-            Row(f"it halves: 30 s later, over {WATCH_S} s", f"{slow:.2%} slow", "under 1%", slow < 0.01)
+            Figure(f"it halves: 30 s later, over {WATCH_S} s", f"{slow:.2%} slow", "under 1%", slow < 0.01)
         )
         running.set(calls_per_second=RATE, calls_in_flight=IN_FLIGHT)
         regained_s = _until(running, 0.9 * goal, REGAIN_S * 2)
         failed = running.scalar("SELECT count(*) FROM jobs WHERE state IN ('failed', 'held')")
         rows += [
-            Row("it doubles: regained", f"after {regained_s:.0f} s", "90 s", regained_s <= REGAIN_S),
-            Row("jobs failed or held meanwhile", f"{failed}", "0", failed == 0),
+            Figure("it doubles: regained", f"after {regained_s:.0f} s", "90 s", regained_s <= REGAIN_S),
+            Figure("jobs failed or held meanwhile", f"{failed}", "0", failed == 0),
         ]
     return rows
 

@@ -7,20 +7,17 @@ and the changes are made by another, on the same machine.
 import argparse
 import asyncio
 import os
-import socket
-import subprocess
-import sys
 import tempfile
-import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from bench.polling.changes import Changes
 from bench.polling.filling import Filled, fill
 from bench.polling.parts import Parts
 from bench.polling.row import Row
+from bench.polling.serving import served
+from bench.table import FIGURES, head, put, say
 from cutout.models.database import connect
 from cutout.settings import read_settings
 from cutout.storage import Bucket
@@ -34,7 +31,6 @@ PARTS: dict[str, Callable[[Parts], Awaitable[list[Row]]]] = {
     "long-polls": Parts.long_polls,
     "pages": Parts.pages,
 }
-READY_WITHIN_S = 30.0
 
 
 def main() -> None:
@@ -57,9 +53,9 @@ def main() -> None:
         Bucket(read_settings()).create()
         filled = fill(engine, asked.rows)
         to_change = iter(filled.waiting)
-        print("| What | Measured | Goal | |")
-        print("|---|---|---|---|")
+        put(head(*FIGURES))
         for part in asked.parts or PARTS:
+            say(f"polling: {part}")
             _measure(PARTS[part], filled, to_change)
         engine.dispose()
 
@@ -68,43 +64,14 @@ def _measure(
     part: Callable[[Parts], Awaitable[list[Row]]], filled: Filled, to_change: Iterator[uuid.UUID]
 ) -> None:
     engine = connect(read_settings().database_url.get_secret_value(), connections=1)
-    with _served() as (port, pid), Changes(engine, to_change) as changes:
+    with served() as (port, pid), Changes(engine, to_change) as changes:
         parts = Parts(port, pid, filled, changes)
 
         async def measured() -> list[Row]:
             return await part(parts)
 
-        for row in asyncio.run(measured()):
-            print(row, flush=True)
+        put(map(str, asyncio.run(measured())))
     engine.dispose()
-
-
-@contextmanager
-def _served() -> Iterator[tuple[int, int]]:
-    """The API in a process of its own; gives its port and pid."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    process = subprocess.Popen([sys.executable, "-m", "bench.polling.server", str(port)])
-    try:
-        _wait_for(port)
-        yield port, process.pid
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _wait_for(port: int) -> None:
-    gives_up_at = time.monotonic() + READY_WITHIN_S
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            if time.monotonic() > gives_up_at:
-                raise
-            time.sleep(0.05)
-        else:
-            return
 
 
 if __name__ == "__main__":

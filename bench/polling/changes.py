@@ -1,4 +1,4 @@
-"""A hundred changes a second, as workers make them: a job is claimed, and another succeeds."""
+"""A hundred changes a second or another number, as workers make them: a job is claimed, and succeeds."""
 
 import threading
 import time
@@ -23,7 +23,8 @@ SUCCEED = text(
 class Changes:
     """Runs in a thread while entered; `committed` says when each job was first changed (perf_counter)."""
 
-    def __init__(self, engine: Engine, jobs: Iterator[uuid.UUID]) -> None:
+    def __init__(self, engine: Engine, jobs: Iterator[uuid.UUID], a_second: float = A_SECOND) -> None:
+        self._a_second = a_second
         self._engine = engine
         self._jobs = jobs
         self._first: list[uuid.UUID] = []
@@ -36,7 +37,7 @@ class Changes:
         return [next(self._jobs) for _ in range(count)]
 
     def change_first(self, jobs: Sequence[uuid.UUID]) -> None:
-        """Change these next, among the hundred a second."""
+        """Change these next, among the others."""
         self._first = list(jobs)
 
     def __enter__(self) -> Self:
@@ -51,7 +52,7 @@ class Changes:
 
     def _run(self) -> None:
         with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            for began_at, job in zip(_ticks(A_SECOND / 2), self._next(), strict=False):
+            for began_at, job in zip(_ticks(self._a_second / 2), self._next(), strict=False):
                 time.sleep(max(began_at - time.perf_counter(), 0))
                 self._change(connection, job)
                 if self._stop.is_set():

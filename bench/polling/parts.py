@@ -46,7 +46,7 @@ class Parts:
     async def jobs_at_a_rate(self) -> list[Row]:
         """Request jobs at a fixed rate, whether or not the answers keep up."""
         async with _Clients(self, 32) as clients:
-            waited = await _at_rate(
+            waited = await at_rate(
                 clients,
                 JOBS_A_SECOND,
                 JOBS_SECONDS,
@@ -61,7 +61,7 @@ class Parts:
         async with _Clients(self, POLLERS) as clients:
             await clients[0].get(path)
             before, began_at = await self._number("/counted"), time.perf_counter()
-            waited = await _at_rate(clients, POLLERS, POLLERS_SECONDS, lambda: path)
+            waited = await at_rate(clients, POLLERS, POLLERS_SECONDS, lambda: path)
             counts = (await self._number("/counted") - before) / (time.perf_counter() - began_at)
         what = f"`GET /v1/batches/{{id}}`, {POLLERS} pollers once a second for {POLLERS_SECONDS} s"
         return [
@@ -162,7 +162,7 @@ class _Clients:
         await self._stack.aclose()
 
 
-async def _at_rate(
+async def at_rate(
     clients: Sequence[Client], a_second: float, seconds: float, path: Callable[[], str]
 ) -> list[float]:
     """Requests at even distances; how many seconds after each was due its answer came.

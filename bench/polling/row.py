@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from bench.table import line, verdict
+
 
 @dataclass(frozen=True)
 class Row:
@@ -13,5 +15,5 @@ class Row:
     unit: str
 
     def __str__(self) -> str:
-        verdict = "reached" if self.measured <= self.goal else "**missed**"
-        return f"| {self.what} | {self.measured:.3g} {self.unit} | {self.goal:g} {self.unit} | {verdict} |"
+        measured, goal = f"{self.measured:.3g} {self.unit}", f"{self.goal:g} {self.unit}"
+        return line(self.what, measured, goal, verdict(self.measured <= self.goal))

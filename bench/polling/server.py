@@ -34,16 +34,16 @@ def create() -> FastAPI:
         if "GROUP BY jobs.state" in statement:
             counted["batches"] += 1
 
-    @app.get("/bare/{job_id}")
+    @app.get("/bare/{job_id}", include_in_schema=False)
     def get(job_id: uuid.UUID) -> dict[str, Any]:
         with bare.connect() as connection:
             return dict(connection.execute(BY_KEY, {"job": job_id}).mappings().one())
 
-    @app.get("/counted")
+    @app.get("/counted", include_in_schema=False)
     def get_counted() -> int:
         return counted["batches"]
 
-    @app.get("/waiting")
+    @app.get("/waiting", include_in_schema=False)
     async def get_waiting() -> int:
         return len(app.state.services.watch)
 

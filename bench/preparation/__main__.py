@@ -1,32 +1,42 @@
 """Prepare the whole mixed set and say how far each picture is from what is to be seen."""
 
-import sys
+import argparse
+from itertools import islice
 
 from bench.preparation.difference import MEAN, PERCENTILE_99, Difference, difference
 from bench.preparation.pictures import cases
+from bench.table import Figure, figures, head, line, put, say
 
 SHOWN = 15
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.preparation", description=__doc__)
+    parser.add_argument("--every", type=int, default=1, help="prepare one of so many pictures [%(default)s]")
     found: list[Difference] = []
-    for case in cases():
+    for case in islice(cases(), 0, None, parser.parse_args().every):
         found.append(difference(case))
         if not found[-1].is_small:
-            print(f"beyond: {found[-1]}", flush=True)
-    wrong = [one for one in found if not one.is_small]
-    print(
-        f"{len(found)} pictures; beyond {MEAN} levels in the mean or {PERCENTILE_99} at the 99th percentile: "
-        f"{len(wrong)}"
+            say(f"beyond: {found[-1]}")
+    mean, percentile = max(one.mean for one in found), max(one.percentile_99 for one in found)
+    wrong = sum(not one.is_small for one in found)
+    put(
+        figures(
+            [
+                Figure("worst mean of a picture", f"{mean:.2f}", f"{MEAN}", mean <= MEAN),
+                Figure(
+                    "worst 99th percentile of a picture",
+                    f"{percentile:.0f}",
+                    f"{PERCENTILE_99}",
+                    percentile <= PERCENTILE_99,
+                ),
+                Figure("pictures beyond either", f"{wrong} of {len(found)}", "0", wrong == 0),
+            ]
+        )
     )
-    print("\n| picture | mean | 99th percentile |\n|---|---|---|")
+    put(["", head("The largest differences", "Mean", "99th percentile")])
     for one in sorted(found, key=lambda one: -one.mean)[:SHOWN]:
-        print(f"| {one.name} | {one.mean:.2f} | {one.percentile_99:.0f} |")
-    print(
-        f"worst mean {max(one.mean for one in found):.2f}, "
-        f"worst percentile {max(one.percentile_99 for one in found):.0f}"
-    )
-    sys.exit(1 if wrong else 0)
+        put(line(one.name, f"{one.mean:.2f}", f"{one.percentile_99:.0f}"))
 
 
 if __name__ == "__main__":

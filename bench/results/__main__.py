@@ -10,6 +10,7 @@ import uuid
 from pathlib import Path
 
 from bench.results.filling import fill
+from bench.table import head, line, put, verdict
 from cutout.models.database import connect
 from cutout.settings import read_settings
 from cutout.storage import Bucket
@@ -17,6 +18,20 @@ from local import LocalServices
 from migrations.run import upgrade
 
 FEW = 10_000
+GOAL_S = 60
+NAMES = (
+    "Way",
+    "Rows",
+    "s",
+    "Times COPY",
+    "First row, s",
+    "CPU, s",
+    "MB",
+    "Peak, MB",
+    f"Peak of {FEW:,} rows, MB",
+    "Goal, s",
+    "",
+)
 SEEN = (("first", 1), ("megabytes", 0))
 Report = dict[str, float]
 WAYS = {
@@ -38,13 +53,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory, LocalServices(Path(directory)) as services:
         os.environ |= {**services.environment(), "CUTOUT_S3_BUCKET": "bench"}
         few, many = _fill(FEW), _fill(asked.rows)
-        print(f"| way | rows | s | times COPY | first row, s | CPU, s | MB | peak, MB | of {FEW:,} |")
-        print("|---|---|---|---|---|---|---|---|---|")
+        put(head(*NAMES))
         bare = 0.0
         for way in asked.way or WAYS:
             small, large = _measure(way, few), _measure(way, many)
             bare = bare or large["seconds"]
-            print(_row(way, asked.rows, small, large, bare), flush=True)
+            put(_row(way, asked.rows, small, large, bare))
 
 
 def _row(way: str, rows: int, small: Report, large: Report, bare: float) -> str:
@@ -52,7 +66,8 @@ def _row(way: str, rows: int, small: Report, large: Report, bare: float) -> str:
     first, size = (f"{large[name]:.{n}f}" if large["megabytes"] else "" for name, n in SEEN)
     seconds, cpu = large["seconds"], large["cpu"]
     cells = (WAYS[way], f"{rows:,}", f"{seconds:.1f}", f"{seconds / bare:.1f}", first, f"{cpu:.1f}", size)
-    return f"| {' | '.join(cells)} | {large['peak']:.0f} | {small['peak']:.0f} |"
+    memory, goal = (f"{large['peak']:.0f}", f"{small['peak']:.0f}"), seconds <= GOAL_S
+    return line(*cells, *memory, "" if way == "copy" else GOAL_S, verdict(None if way == "copy" else goal))
 
 
 def _fill(rows: int) -> uuid.UUID:

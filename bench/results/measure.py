@@ -5,7 +5,6 @@ import resource
 import sys
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from cutout.results import (
     CutoutLinks,
     Format,
     Selection,
+    WrittenRows,
     find_manifest,
     keep_results,
     open_results,
@@ -72,12 +72,12 @@ class Ways:
 
     def _results(self, form: Format, links: CutoutLinks | None) -> Iterator[bytes]:
         with open_results(self._engine, Selection(self._batch)) as found:
-            yield from write_results(found, form, links)
+            yield from write_results(found, form, links, renditions=found.renditions)
 
     def _as_input(self) -> Iterator[bytes]:
         with Session(self._engine) as session:
             kept = find_manifest(session, self._batch)
-        yield from write_as_input(self._engine, self._bucket, kept, None, Counter())
+        yield from write_as_input(self._engine, self._bucket, kept, None, WrittenRows())
 
     def _keep(self) -> Iterator[bytes]:
         assert keep_results(self._engine, self._bucket, self._batch)

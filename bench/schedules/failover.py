@@ -20,6 +20,7 @@ import psutil
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
+from bench.table import Figure
 from cutout.enums import CatchUp, Overlap
 from cutout.models import Schedule
 from cutout.models.database import connect
@@ -62,16 +63,6 @@ class Sizes:
     schedules: int
     seconds: int
     kill_every: int
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One figure of the table."""
-
-    what: str
-    measured: str
-    goal: str = ""
-    reached: bool = True
 
 
 class Dispatchers:
@@ -123,7 +114,7 @@ class Dispatchers:
             process.wait()
 
 
-def measure(sizes: Sizes) -> list[Row]:
+def measure(sizes: Sizes) -> list[Figure]:
     """Run it all on this machine, and hold the runs against the clock."""
     with _installation() as (environment, engine, directory):
         dispatchers = Dispatchers(sizes.dispatchers, environment, directory / "dispatchers.log", engine)
@@ -201,18 +192,18 @@ def _one(engine: Engine, query: str, **values: object) -> Any:
         return connection.execute(text(query), values).one()
 
 
-def _rows(sizes: Sizes, dispatchers: Dispatchers, found: Any) -> list[Row]:
+def _rows(sizes: Sizes, dispatchers: Dispatchers, found: Any) -> list[Figure]:
     expected = sizes.schedules * sizes.seconds
     missed, doubled = expected - found.different + found.skipped, found.runs - found.different
     begun_twice = found.batches - found.begun
     return [
-        Row("dispatchers", f"{sizes.dispatchers}"),
-        Row("killed, those that led", f"{dispatchers.killed}, {dispatchers.leaders_killed}"),
-        Row("runs expected", f"{expected:,}"),
-        Row("missed", f"{missed:,}", "0", reached=missed == 0),
-        Row("doubled", f"{doubled:,}", "0", reached=doubled == 0),
-        Row("begun twice", f"{begun_twice:,}", "0", reached=begun_twice == 0),
-        Row("late by, median", f"{found.median:.2f} s"),
-        Row("late by, 99 of 100", f"{found.p99:.2f} s"),
-        Row("latest", f"{found.latest:.2f} s", f"{LATEST_S:.0f} s", reached=found.latest <= LATEST_S),
+        Figure("dispatchers", f"{sizes.dispatchers}"),
+        Figure("killed, those that led", f"{dispatchers.killed}, {dispatchers.leaders_killed}"),
+        Figure("runs expected", f"{expected:,}"),
+        Figure("missed", f"{missed:,}", "0", reached=missed == 0),
+        Figure("doubled", f"{doubled:,}", "0", reached=doubled == 0),
+        Figure("begun twice", f"{begun_twice:,}", "0", reached=begun_twice == 0),
+        Figure("late by, median", f"{found.median:.2f} s"),
+        Figure("late by, 99 of 100", f"{found.p99:.2f} s"),
+        Figure("latest", f"{found.latest:.2f} s", f"{LATEST_S:.0f} s", reached=found.latest <= LATEST_S),
     ]

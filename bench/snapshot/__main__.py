@@ -15,6 +15,7 @@ import psutil
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.orm import Session
 
+from bench.table import head, line, put, verdict
 from cutout import queue
 from cutout.billing import accounts
 from cutout.enums import AttemptOutcome
@@ -128,8 +129,7 @@ def main() -> None:
         _measure(engine, A_PART, snapshot=False)
         without, beside = (_measure(engine, jobs, snapshot=snapshot) for snapshot in (False, True))
         engine.dispose()
-    print("| What | Without | Beside | Times | Last 2,000 | Goal | |")
-    print("|---|---|---|---|---|---|---|")
+    put(head("What", "Without", "Beside", "Times", "Last 2,000", "Goal", ""))
     for what in ("dispatch", "settle"):
         _print(what, getattr(without, what), getattr(beside, what))
     both = [
@@ -140,7 +140,6 @@ def main() -> None:
 
 def _print(what: str, without: list[float], beside: list[float]) -> None:
     times, last = sum(beside) / sum(without), beside[-1] / (sum(without) / len(without))
-    verdict = "ok" if times <= MOST else "MISSED"
     cells = [
         what,
         f"{sum(without):.2f} s",
@@ -148,9 +147,9 @@ def _print(what: str, without: list[float], beside: list[float]) -> None:
         f"{times:.2f}",
         f"{last:.2f}",
         MOST,
-        verdict,
+        verdict(times <= MOST),
     ]
-    print(f"| {' | '.join(map(str, cells))} |")
+    put(line(*cells))
 
 
 def _measure(engine: Engine, jobs: int, *, snapshot: bool) -> Cost:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from bench.strangers import requests, work
 from bench.strangers.rig import Rig, rig
 from bench.strangers.row import Row
+from bench.table import head, put, say
 
 PARTS: dict[str, Callable[[Rig], list[Row]]] = {
     "json": requests.json,
@@ -34,12 +35,11 @@ def main() -> None:
     asked = parser.parse_args()
     if strange := set(asked.parts) - PARTS.keys():
         parser.error(f"no part is called {', '.join(sorted(strange))}; there are {', '.join(PARTS)}")
-    print("| What | Alone | Attacked | Goal | |")
-    print("|---|---|---|---|---|")
+    put(head("What", "Alone", "Attacked", "Goal", ""))
     for part in asked.parts or PARTS:
+        say(f"strangers: {part}")
         with rig(asked.rows if part == "cancels" else 0) as running:
-            for row in PARTS[part](running):
-                print(row, flush=True)
+            put(map(str, PARTS[part](running)))
 
 
 if __name__ == "__main__":

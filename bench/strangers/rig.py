@@ -15,7 +15,8 @@ import httpx
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from cli.stack import Stack, StackOptions, run_stack
+from bench.stack import stack_of
+from cli.stack import Stack, StackOptions
 from cutout.enums import Scope
 from cutout.models.database import connect
 from cutout.producers.producers import create_producer
@@ -70,8 +71,10 @@ def rig(rows: int) -> Iterator[Rig]:
     defaults = {"CUTOUT_SOURCE_PRIVATE_HOSTS": hosts, "CUTOUT_WEBHOOK_PRIVATE_HOSTS": hosts}
     with ExitStack() as context:
         directory = Path(context.enter_context(tempfile.TemporaryDirectory()))
-        options = StackOptions(directory, workers=2, sandbox_latency_s=LATENCY_S, defaults=defaults)
-        stack = context.enter_context(run_stack(options))
+        options = StackOptions(
+            directory, workers=2, renderers=0, sandbox_latency_s=LATENCY_S, defaults=defaults
+        )
+        stack = context.enter_context(stack_of(options))
         engine = connect(stack.settings.database_url.get_secret_value(), connections=2)
         context.callback(engine.dispose)
         with Session(engine) as session, session.begin():

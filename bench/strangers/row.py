@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from bench.table import line, verdict
+
 
 @dataclass(frozen=True)
 class Row:
@@ -14,5 +16,5 @@ class Row:
     reached: bool
 
     def __str__(self) -> str:
-        verdict = "reached" if self.reached else "**missed**"
-        return f"| {self.what} | {self.alone:.3f} s | {self.attacked:.3f} s | {self.goal} | {verdict} |"
+        alone, attacked = f"{self.alone:.3f} s", f"{self.attacked:.3f} s"
+        return line(self.what, alone, attacked, self.goal, verdict(self.reached))

@@ -1,0 +1,1 @@
+"""A plain Celery worker that does the same work, without any guarantee."""

@@ -1,0 +1,1 @@
+"""Suspicion score on good cutouts and on the same ones broken on purpose."""

@@ -8,7 +8,7 @@ ARGS ?=
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): requirements-dev.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "cutout needs Python 3.11 to 3.13, this is %d.%d; name another one: make PYTHON=python3.12 ..." % sys.version_info[:2])'
@@ -45,7 +45,14 @@ check: $(READY) ## Lint, format, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml api cli cutout cutout_client local migrations sandbox worker
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml api cli console cutout cutout_client local migrations sandbox worker
+
+.PHONY: openapi openapi-changes
+openapi: $(READY) ## Renew docs/reference/openapi.json
+	$(BIN)/python -m tests.docs.openapi_file
+
+openapi-changes: $(READY) ## Compare it with the last release's; fails on a breaking change
+	$(BIN)/python -m tests.api.openapi_changes
 
 .PHONY: audit
 audit: $(READY) ## Ask whether the locked dependencies have known holes; needs the network
@@ -57,8 +64,10 @@ format: $(READY) ## Format the code and mend what the linter can
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(READY) ## CPU per job beside a bare loop
-	$(BIN)/python -m bench.cpu_per_job
+# Its processes start as an installed one does, from compiled files.
+bench: export PYTHONDONTWRITEBYTECODE =
+bench: $(READY) ## Measure everything, an hour and a half, and write bench/README.md; e.g. ARGS='interactive again'
+	$(BIN)/python -m bench $(ARGS)
 
 .PHONY: soak
 soak: $(READY) ## Kill and act at random while 3,000 jobs run, and audit; e.g. ARGS='--jobs 200 --kills 16'
@@ -72,6 +81,11 @@ lock: $(READY) ## Renew the locked dependencies
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	--no-emit-index-url --no-emit-find-links
 
+.PHONY: types
+types: $(READY) ## Renew the types for TypeScript; needs Node.js 20 and the network
+	npm ci --prefix clients/typescript --no-audit --no-fund --ignore-scripts
+	npm run --prefix clients/typescript generate
+
 .PHONY: clean
 clean: ## Remove what the targets made, the local data included
-	rm -rf $(VENV) .cutout demo-output .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .cutout demo-output .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis clients/typescript/node_modules

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 from cutout.telemetry.fresh_cache import FreshCache
+from tests.support import event_loop
 
 
 def test_many_who_want_it_anew_share_looks_and_all_get_it() -> None:
@@ -26,6 +27,6 @@ def test_many_who_want_it_anew_share_looks_and_all_get_it() -> None:
 
         return await asyncio.gather(*map(one, range(100))), looks
 
-    values, looks = asyncio.run(run())
+    values, looks = event_loop.run(run())
     assert all(values)
     assert 1 < looks < 100

@@ -1,6 +1,5 @@
 """Waiting: what a client sends meanwhile."""
 
-import asyncio
 from http import HTTPStatus
 from typing import NoReturn
 
@@ -8,6 +7,7 @@ from fastapi import Request
 
 from api.live.long_poll import _gone
 from api.problems import ProblemError
+from tests.support import event_loop
 
 
 def test_a_body_that_is_not_taken_ends_a_wait_without_an_error() -> None:
@@ -16,4 +16,4 @@ def test_a_body_that_is_not_taken_ends_a_wait_without_an_error() -> None:
     async def receive() -> NoReturn:
         raise ProblemError(HTTPStatus.REQUEST_TIMEOUT, "too-slow", "the body came slower than that")
 
-    asyncio.run(_gone(Request({"type": "http", "headers": []}, receive)))
+    event_loop.run(_gone(Request({"type": "http", "headers": []}, receive)))

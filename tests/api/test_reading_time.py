@@ -22,6 +22,7 @@ from tests.api.test_jobs import SOURCE
 from tests.api.test_large_bodies import GARBAGE, JSON, MOST_JOBS, a_list
 from tests.api.test_shares import FORM
 from tests.api.test_unread_bodies import asked
+from tests.support import event_loop
 from tests.support.machine import scaled
 from tests.support.plain_http import NO_TLS
 
@@ -58,7 +59,7 @@ def taken(*works: Callable[[ReadingTime], Awaitable[None]]) -> float:
         await asyncio.gather(*(work(reading) for work in works))
         return time.monotonic() - began
 
-    return asyncio.run(measured())
+    return event_loop.run(measured())
 
 
 class TestReadingTime:

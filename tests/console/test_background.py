@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from sqlalchemy import Engine
 
 from console.background import Background
+from tests.support import event_loop
 from tests.support.machine import scaled
 
 LONG = 1000.0
@@ -29,7 +30,7 @@ def run(engine: Engine, test: Callable[[Background], Awaitable[None]]) -> None:
         finally:
             background.close()
 
-    asyncio.run(whole())
+    event_loop.run(whole())
 
 
 def test_an_answer_is_made_once_for_all(engine: Engine) -> None:

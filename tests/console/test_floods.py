@@ -18,6 +18,7 @@ from console.shared_counts import SharedCounts
 from cutout.queue.batch_actions.locks import lock_actions
 from cutout.settings import Settings
 from tests.console.conftest import Site
+from tests.support import event_loop
 from tests.support.machine import scaled
 from tests.support.plain_http import NO_TLS
 from tests.support.system import wait_until
@@ -110,7 +111,7 @@ class TestPool:
             pool.close()
             return answer, refused
 
-        assert asyncio.run(fill()) == (7, 5)
+        assert event_loop.run(fill()) == (7, 5)
 
     @pytest.mark.parametrize("way", ["read", "change"])
     def test_a_slow_question_is_told_from_an_absence(self, settings: Settings, site: Site, way: str) -> None:
@@ -124,13 +125,13 @@ class TestPool:
                 pool.close()
 
         with pytest.raises(PageError, match="took the database longer than 2 s"):
-            asyncio.run(ask(lambda c: c.execute(text("SELECT pg_sleep(3)"))))
+            event_loop.run(ask(lambda c: c.execute(text("SELECT pg_sleep(3)"))))
         locking = text("LOCK TABLE batches IN ACCESS EXCLUSIVE MODE")
         reading = text("SELECT count(*) FROM batches")
         with site.engine.begin() as connection:
             connection.execute(locking)
             with pytest.raises(PageError, match="nothing was done"):
-                asyncio.run(ask(lambda c: c.execute(reading)))
+                event_loop.run(ask(lambda c: c.execute(reading)))
 
 
 def test_an_installation_that_cannot_be_read_is_no_error_of_ours(site: Site, client: httpx.Client) -> None:
@@ -167,7 +168,7 @@ def test_batches_of_one_producer_are_counted_in_its_turn() -> None:
         await asyncio.gather(*slow)
         assert begun == [A, B, A]
 
-    asyncio.run(ask())
+    event_loop.run(ask())
 
 
 def test_a_discarding_takes_the_locks_in_the_order_of_all(site: Site, client: httpx.Client) -> None:

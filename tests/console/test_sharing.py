@@ -15,6 +15,7 @@ from console.screens.calendar import RunMark, Span, bounds_of, days_of
 from cutout.enums import RunState
 from cutout.models import Schedule
 from tests.console.conftest import Site
+from tests.support import event_loop
 from tests.support.machine import scaled
 from tests.support.plain_http import NO_TLS
 
@@ -42,7 +43,7 @@ def test_sessions_are_known_while_pages_are_slow(database_url: str) -> None:
 
     pool = Pool(database_url)
     try:
-        assert asyncio.run(main()) < 0.5
+        assert event_loop.run(main()) < 0.5
     finally:
         pool.close()
 
@@ -65,7 +66,7 @@ class TestPriced:
             assert [each.value for each in found if each] == ["aa", "aa", "aa", "bb"]
             assert await answers.get("a") == found[0]
 
-        asyncio.run(main())
+        event_loop.run(main())
         assert sorted(asked) == ["a", "b"]
 
     def test_a_list_does_not_wait_for_the_next_answer(self) -> None:
@@ -87,7 +88,7 @@ class TestPriced:
             assert later is not None
             assert (later.value, later.at > first.at) == (1, True)
 
-        asyncio.run(main())
+        event_loop.run(main())
 
     def test_a_fault_is_of_those_who_wait_and_not_kept(self) -> None:
         """The next one tries again; what is not there is looked for again, too."""
@@ -108,7 +109,7 @@ class TestPriced:
             assert found is not None
             assert found.value == "there"
 
-        asyncio.run(main())
+        event_loop.run(main())
 
 
 def test_a_large_page_is_compressed(site: Site) -> None:

@@ -430,6 +430,11 @@ class World:
         """Let missing cutouts be bought again, as a person does."""
         missing_results.forget(self._connection)
 
+    def forget_missing_if_stopped(self) -> None:
+        """Do so once missing cutouts stop all purchases: those lost unseen are found one after the other."""
+        if missing_results.read_missing(self._connection).stopped:
+            self.forget_missing()
+
     # The time.
 
     def let_time_pass(self) -> None:

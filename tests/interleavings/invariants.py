@@ -184,6 +184,7 @@ def _work(world: World) -> None:
     """Process everything that is dispatched, as a correct worker does, until nothing moves any more."""
     (worker,) = world.living
     for _ in range(ROUNDS):
+        world.forget_missing_if_stopped()
         world.let_time_pass()
         world.tick(100)
         _deliver(world, worker)

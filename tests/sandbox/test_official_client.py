@@ -1,6 +1,5 @@
 """The endpoint's official Python client works against the sandbox."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ from ailabtools.errors import AILabApiError
 
 from tests.sandbox.client import Client
 from tests.sandbox.pictures import decoded
+from tests.support import event_loop
 
 
 async def _remove_background(client: Client, key: str, image: bytes) -> dict[str, Any]:
@@ -27,7 +27,7 @@ class TestOfficialClient:
     def test_gets_a_result(self, client: Client, picture: bytes, shape: str) -> None:
         """A call through the official client succeeds, and its URL holds the form asked for."""
         client.set(envelope=shape)
-        answer = asyncio.run(_remove_background(client, client.key, picture))
+        answer = event_loop.run(_remove_background(client, client.key, picture))
         assert decoded(client.http.get(answer["data"]["image_url"]).content).mode == "L"
 
     @pytest.mark.parametrize("shape", ["page", "oldest", "middle", "newest"])
@@ -35,7 +35,7 @@ class TestOfficialClient:
         """A refusal reaches the caller of the official client with the documented code and status."""
         client.set(envelope=shape)
         with pytest.raises(AILabApiError) as raised:
-            asyncio.run(_remove_background(client, "poor", picture))
+            event_loop.run(_remove_background(client, "poor", picture))
         assert raised.value.detail is not None
         assert (raised.value.detail.code, raised.value.detail.status_code) == (
             "ERROR_NOT_ENOUGH_CREDITS",

@@ -12,6 +12,8 @@ const UNDO_MS = 10_000;
 const one = (selector, within = document) => within.querySelector(selector);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 
+let isLeaving = false;
+
 // --- The parts of the page that are fetched anew
 
 const parts = all("[data-live]").map((element) => ({ element, name: element.dataset.live, tag: "", busy: false, again: false, at: 0 }));
@@ -42,7 +44,7 @@ async function fetchPart(part) {
   if (part.tag) headers["If-None-Match"] = part.tag;
   const answer = await fetch(location.href, { headers, cache: "no-store", redirect: "error" });
   if (answer.status === 401) {
-    location.reload();
+    leave();
     return;
   }
   setOffline(answer.status >= 500);
@@ -114,7 +116,7 @@ async function listen() {
   try {
     const answer = await fetch("/console/events", { signal: own.signal, cache: "no-store" });
     if (answer.status === 401) {
-      location.reload();
+      leave();
       return;
     }
     if (answer.ok) {
@@ -150,10 +152,17 @@ async function readEvents(reader) {
     const events = text.split("\n\n");
     text = events.pop();
     for (const event of events) {
-      if (event.startsWith("event: ended")) location.reload();
+      if (event.startsWith("event: ended")) leave();
       else if (event.startsWith("event: changed")) renewAll();
     }
   }
+}
+
+// The session is over: the server sends this page to the sign-in. The stream and each fetch find it out.
+function leave() {
+  if (isLeaving) return;
+  isLeaving = true;
+  location.reload();
 }
 
 function setLive(is) {
